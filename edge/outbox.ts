@@ -1,0 +1,85 @@
+import type { Candidate } from '../src/event.ts'
+
+/**
+ * The outbox: where every event is made durable before its device is told so (G1), numbered and chained (G2),
+ * and kept until the uplink has proof that it arrived (G3). Port; the implementation is in outbox/.
+ *
+ * Reading never deletes: `take()` only marks events as in flight, `release()` deletes them after proof, and
+ * `rewind()` makes everything that is in flight takeable again, oldest first.
+ */
+export interface Outbox {
+  /**
+   * Makes an event durable. Resolves `accepted` only after fsync (G1), `duplicate` when the same
+   * `(source, id)` is already durable within the dedup window, and `shed` only for QoS 0 at a bound. At a
+   * bound with QoS 1 or 2 it waits: the acknowledgement is withheld and the device keeps the event (G7).
+   * @throws TidegateError `OUTBOX_CLOSED` | `OUTBOX_BUSY` (both retryable: the device will send again), and
+   *   AbortError when `signal` is aborted while waiting for room.
+   */
+  append(submission: Submission, signal?: AbortSignal): Promise<Admission>
+
+  /**
+   * Up to `eventsMax` events to send next and marks them in flight: high lane first, then live, then backlog
+   * at its pace. Empty when there is nothing to send now.
+   */
+  take(eventsMax: number): Promise<Queued[]>
+  /** Resolves when `take()` may have something to give. */
+  ready(signal: AbortSignal): Promise<void>
+  /** The broker confirmed these and routed them to a queue (G3): they leave the outbox. */
+  release(events: readonly Queued[]): Promise<void>
+  /** The uplink was lost: what is in flight and unconfirmed will be taken again. */
+  rewind(): void
+  /** The uplink came (back) up: what is queued now becomes backlog, what comes next is live. */
+  resumed(): void
+
+  stats(): OutboxStats
+  /** Idempotent; waits for what was submitted. */
+  close(): Promise<void>
+}
+
+export type Lane = 'high' | 'normal'
+
+export interface Submission {
+  candidate: Candidate
+  lane: Lane
+  qos: 0 | 1 | 2
+  /** Time to live from now, ms; absent: for ever. */
+  ttlMs?: number
+}
+
+export type Admission =
+  { kind: 'accepted'; sequence: number } | { kind: 'duplicate' } | { kind: 'shed'; reason: QuotaReason }
+
+/** Which bound was met. */
+export type QuotaReason = 'events' | 'bytes' | 'device-share' | 'disk-free' | 'store-failed'
+
+/** An event on its way out. */
+export interface Queued {
+  sequence: number
+  lane: Lane
+  deviceId: string
+  type: string
+  id: string
+  /** The event's JSON text, as it goes over the wire. */
+  text: string
+  /** Wall clock at admission, ms since the Unix epoch. */
+  recordedAtMs: number
+}
+
+export interface OutboxStats {
+  epoch: string
+  lastSequence: number
+  depth: Record<Lane, number>
+  /** Bytes of event text queued, by lane. */
+  bytes: Record<Lane, number>
+  /** Of the normal lane: events behind the last resumption that still drain. */
+  backlog: number
+  inFlight: number
+  /** Age of the oldest queued event by the gateway's steady clock, ms; 0 when empty. */
+  oldestAgeMs: number
+  /** Submissions waiting for room. */
+  waiting: number
+  /** Bound that holds submissions back now. */
+  refusing: QuotaReason | undefined
+  devices: number
+  rememberedIds: number
+}

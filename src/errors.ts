@@ -1,0 +1,57 @@
+/**
+ * Every failure Tidegate reports on purpose. A code is stable: it is written into logs, metrics, dead-letter
+ * headers and docs/ERRORS.md (a test ties the two). Retryability belongs to the error, never to its catcher.
+ */
+export interface ErrorOptions {
+  /** One sentence: what happened, and where. */
+  message: string
+  /** Whether the same call may succeed later without anybody changing anything. */
+  retryable: boolean
+  /** One sentence: what to do about it. */
+  hint: string
+  cause?: unknown
+}
+
+export class TidegateError extends Error {
+  override readonly name = 'TidegateError'
+  readonly code: string
+  readonly retryable: boolean
+  readonly hint: string
+
+  constructor(code: string, options: ErrorOptions) {
+    super(options.message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.code = code
+    this.retryable = options.retryable
+    this.hint = options.hint
+  }
+}
+
+/** The message of anything thrown. */
+export function messageOf(error: unknown): string {
+  if (error instanceof AggregateError && error.message === '') return error.errors.map(messageOf).join('; ')
+  return error instanceof Error ? error.message : String(error)
+}
+
+/** The stable code of anything thrown: ours, Node's (`ECONNREFUSED`), a driver's, else `UNEXPECTED`. */
+export function codeOf(error: unknown): string {
+  if (error instanceof Error && 'code' in error && typeof error.code === 'string') return error.code
+  return 'UNEXPECTED'
+}
+
+/** One screen for a person: what happened, why, what to do. Never a stack trace. */
+export function explain(error: unknown): string {
+  const lines = [`tidegate: ${messageOf(error)}`]
+  if (error instanceof TidegateError) {
+    if (error.cause !== undefined && messageOf(error.cause) !== error.message)
+      lines.push(`  cause: ${messageOf(error.cause)}`)
+    lines.push(`  hint:  ${error.hint}`, `  code:  ${error.code}`)
+  } else {
+    lines.push(`  code:  ${codeOf(error)}`)
+  }
+  return lines.join('\n')
+}
+
+/** Thrown by waits that were aborted; never reported. */
+export function isAbort(error: unknown): boolean {
+  return error instanceof Error && error.name === 'AbortError'
+}

@@ -1,0 +1,91 @@
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { TidegateError } from './errors.ts'
+
+/** One named check of `/readyz`. */
+export interface Check {
+  ok: boolean
+  /** One line for a person. */
+  detail: string
+}
+
+export interface OpsServerOptions {
+  host: string
+  /** 0: any free port. */
+  port: number
+  /** Prometheus text. */
+  metrics(): Promise<string>
+  ready(): Promise<Record<string, Check>> | Record<string, Check>
+}
+
+export interface OpsServer {
+  readonly port: number
+  close(): Promise<void>
+}
+
+/**
+ * `/metrics` (Prometheus text), `/healthz` (200 while the process answers) and `/readyz` (200 when every check
+ * holds, else 503; the body names each check).
+ * @throws TidegateError `PORT_TAKEN`
+ */
+export async function startOpsServer(options: OpsServerOptions): Promise<OpsServer> {
+  const server = createServer((request, response) => {
+    const path = (request.url ?? '/').split('?')[0]
+    const send = (status: number, type: string, body: string): void => {
+      response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' }).end(body)
+    }
+    const fail = (error: unknown): void => send(500, 'text/plain', `${String(error)}\n`)
+    if (request.method !== 'GET' && request.method !== 'HEAD') send(405, 'text/plain', 'only GET\n')
+    else if (path === '/healthz') send(200, 'application/json', '{"ok":true}\n')
+    else if (path === '/metrics') {
+      options.metrics().then((text) => send(200, 'text/plain; version=0.0.4; charset=utf-8', text), fail)
+    } else if (path === '/readyz') {
+      readiness(options).then(({ ok, body }) => send(ok ? 200 : 503, 'application/json', body), fail)
+    } else send(404, 'text/plain', 'try /metrics, /healthz or /readyz\n')
+  })
+  await listen(server, options.port, options.host, 'the ops endpoint')
+  return {
+    port: (server.address() as AddressInfo).port,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve())
+        server.closeAllConnections()
+      }),
+  }
+}
+
+async function readiness(options: OpsServerOptions): Promise<{ ok: boolean; body: string }> {
+  const checks = await options.ready()
+  const ok = Object.values(checks).every((check) => check.ok)
+  return { ok, body: `${JSON.stringify({ ok, checks })}\n` }
+}
+
+/** Listens, or says plainly why not. @throws TidegateError `PORT_TAKEN` | `LISTEN_FAILED` */
+export async function listen(
+  server: { listen(port: number, host: string, done: () => void): unknown } & NodeJS.EventEmitter,
+  port: number,
+  host: string,
+  what: string,
+): Promise<void> {
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject)
+      server.listen(port, host, () => {
+        server.removeListener('error', reject)
+        resolve()
+      })
+    })
+  } catch (cause) {
+    const taken = cause instanceof Error && 'code' in cause && cause.code === 'EADDRINUSE'
+    throw new TidegateError(taken ? 'PORT_TAKEN' : 'LISTEN_FAILED', {
+      message: taken
+        ? `${what} cannot listen on ${host}:${port}: the port is taken`
+        : `${what} cannot listen on ${host}:${port}`,
+      retryable: false,
+      hint: taken
+        ? `stop the other program (ss -ltnp | grep :${port}) or choose another port`
+        : 'check the host and the port in the configuration',
+      cause,
+    })
+  }
+}

@@ -1,0 +1,219 @@
+import { createPrivateKey, X509Certificate, type KeyObject } from 'node:crypto'
+import { readFileSync, statSync } from 'node:fs'
+import { codeOf, TidegateError } from './errors.ts'
+
+const dayMs = 86_400_000
+const certificateBlock = /-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g
+/** Written by group, anything by others. Read by group is a sound set-up (root:tidegate 0640). */
+const tooOpen = 0o027
+const chainLengthMax = 8
+
+/** What a certificate may be used for (RFC 5280, 4.2.1.12). */
+export type CertificateKind = 'server' | 'client'
+export const kindOids: Readonly<Record<CertificateKind, string>> = {
+  server: '1.3.6.1.5.5.7.3.1',
+  client: '1.3.6.1.5.5.7.3.2',
+}
+
+export interface KeyPairPaths {
+  /** PEM: the certificate, followed by its intermediates if there are any. */
+  certFile: string
+  /** PEM: the unencrypted private key. */
+  keyFile: string
+  /** Who needs the files, as the first words of every message: `the MQTT listener (mqtt.tls)`. */
+  where: string
+  /** Refuse a certificate made for the other side of a connection. */
+  kind?: CertificateKind
+  /** The time to judge validity by; default the wall clock. */
+  now?: Date
+}
+
+export interface KeyPair {
+  cert: Buffer
+  key: Buffer
+  commonName: string
+  notAfter: Date
+  /** Whole days until `notAfter`, rounded down. */
+  daysLeft: number
+  /** What works but should be put right; the caller logs it. */
+  warnings: string[]
+}
+
+type Certificates = [X509Certificate, ...X509Certificate[]]
+
+export interface TlsFiles extends KeyPair {
+  ca: Buffer
+}
+
+/**
+ * The three files of a mutual TLS endpoint, read and proven to belong together before a socket is opened, so that
+ * a wrong file is one clear sentence at start and not a handshake failure later. `caFile` may hold several CAs.
+ * @throws TidegateError TLS_FILE_MISSING, TLS_FILE_UNREADABLE, TLS_FILE_CORRUPT, TLS_KEY_MISMATCH, TLS_WRONG_KIND,
+ * TLS_EXPIRED, TLS_NOT_YET_VALID, TLS_WRONG_CA
+ */
+export function loadTlsFiles(paths: KeyPairPaths & { caFile: string }): TlsFiles {
+  const { caFile, certFile, where, now = new Date() } = paths
+  const { certificates, ...pair } = readKeyPair(paths)
+  const ca = readCertificates(caFile, where)
+  const signer = findSigner(certificates, ca.certificates, { certFile, caFile, where })
+  refuseOutsideValidity(signer, caFile, where, now)
+  return { ca: ca.pem, ...pair }
+}
+
+/** A certificate and its key, proven to belong together and to be valid now. Throws as `loadTlsFiles` does. */
+export function loadKeyPair(paths: KeyPairPaths): KeyPair {
+  const { certificates: _, ...pair } = readKeyPair(paths)
+  return pair
+}
+
+function readKeyPair(paths: KeyPairPaths): KeyPair & { certificates: Certificates } {
+  const { certFile, keyFile, where, kind, now = new Date() } = paths
+  const { pem: cert, certificates } = readCertificates(certFile, where)
+  const [leaf] = certificates
+  const key = readPem(keyFile, where)
+  if (!leaf.checkPrivateKey(parseKey(key, keyFile, where))) {
+    throw new TidegateError('TLS_KEY_MISMATCH', {
+      message: `${where}: the key ${keyFile} does not belong to the certificate ${certFile}`,
+      retryable: false,
+      hint: 'the two files come from different issues; copy both again from where they were issued, or issue them anew',
+    })
+  }
+  if (kind !== undefined && leaf.keyUsage !== undefined && !leaf.keyUsage.includes(kindOids[kind])) {
+    throw new TidegateError('TLS_WRONG_KIND', {
+      message: `${where} needs a ${kind} certificate, and ${certFile} was not issued as one`,
+      retryable: false,
+      hint: `\`tidegate certs inspect ${certFile}\` shows what it was issued for`,
+    })
+  }
+  for (const certificate of certificates) refuseOutsideValidity(certificate, certFile, where, now)
+  return { cert, key, certificates, warnings: warnAboutMode(keyFile), ...describe(leaf, now) }
+}
+
+/** The certificates of a PEM file, the first one being the file's subject. Throws TLS_FILE_*. */
+export function readCertificates(file: string, where: string): { pem: Buffer; certificates: Certificates } {
+  const pem = readPem(file, where)
+  const blocks = pem.toString('latin1').match(certificateBlock) ?? []
+  try {
+    const [first, ...rest] = blocks.map((block) => new X509Certificate(block))
+    if (first !== undefined) return { pem, certificates: [first, ...rest] }
+  } catch (error) {
+    throw corrupt(file, where, 'its certificate is damaged', error)
+  }
+  throw corrupt(file, where, `a certificate in PEM was expected and it holds ${contentsOf(pem)}`)
+}
+
+/** The parts of a certificate that both a start-up check and a report show. */
+export function describe(
+  certificate: X509Certificate,
+  now: Date,
+): Pick<KeyPair, 'commonName' | 'notAfter' | 'daysLeft'> {
+  const notAfter = new Date(certificate.validTo)
+  const commonName = /^CN=(.*)$/m.exec(certificate.subject)?.[1] ?? ''
+  return { commonName, notAfter, daysLeft: Math.floor((notAfter.getTime() - now.getTime()) / dayMs) }
+}
+
+function readPem(file: string, where: string): Buffer {
+  try {
+    return readFileSync(file)
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') {
+      throw new TidegateError('TLS_FILE_MISSING', {
+        message: `${where}: there is no file ${file}`,
+        retryable: false,
+        cause: error,
+        hint: 'check the path in the configuration; `tidegate certs` issues certificates for development',
+      })
+    }
+    throw new TidegateError('TLS_FILE_UNREADABLE', {
+      message: `${where}: ${file} cannot be read (${codeOf(error)})`,
+      retryable: false,
+      cause: error,
+      hint: 'the user Tidegate runs as must be able to read it: a file, mode 0600, owned by that user',
+    })
+  }
+}
+
+function parseKey(pem: Buffer, file: string, where: string): KeyObject {
+  const contents = contentsOf(pem)
+  if (contents === 'an encrypted private key')
+    throw corrupt(file, where, 'its private key is encrypted, and nobody is there to type the passphrase')
+  if (contents !== 'a private key')
+    throw corrupt(file, where, `a private key in PEM was expected and it holds ${contents}`)
+  try {
+    return createPrivateKey(pem)
+  } catch (error) {
+    throw corrupt(file, where, 'its private key is damaged', error)
+  }
+}
+
+function contentsOf(pem: Buffer): string {
+  const text = pem.toString('latin1')
+  if (text.trim() === '') return 'nothing'
+  if (/-----BEGIN ENCRYPTED PRIVATE KEY-----|Proc-Type: 4,ENCRYPTED/.test(text))
+    return 'an encrypted private key'
+  if (/-----BEGIN (\w+ )?PRIVATE KEY-----/.test(text)) return 'a private key'
+  if (/-----BEGIN CERTIFICATE-----/.test(text)) return 'a certificate'
+  return 'something else'
+}
+
+function refuseOutsideValidity(certificate: X509Certificate, file: string, where: string, now: Date): void {
+  if (now > new Date(certificate.validTo)) {
+    throw new TidegateError('TLS_EXPIRED', {
+      message: `${where}: the certificate ${file} expired on ${certificate.validTo} and it is ${now.toISOString()}`,
+      retryable: false,
+      hint: 'issue it again (`tidegate certs … --force`), or put the clock of this machine right',
+    })
+  }
+  if (now < new Date(certificate.validFrom)) {
+    // Retryable: the usual cause is a clock that has not been set yet (a boot in 1970).
+    throw new TidegateError('TLS_NOT_YET_VALID', {
+      message: `${where}: the certificate ${file} is valid from ${certificate.validFrom} and it is ${now.toISOString()}`,
+      retryable: true,
+      hint: 'the clock of this machine is probably wrong; wait until it is set, or put it right',
+    })
+  }
+}
+
+/** The CA the chain ends in; a certificate of the right issuer with a wrong signature is damaged, not foreign. */
+function findSigner(
+  [leaf, ...intermediates]: Certificates,
+  authorities: Certificates,
+  { certFile, caFile, where }: { certFile: string; caFile: string; where: string },
+): X509Certificate {
+  let current = leaf
+  for (let length = 0; length < chainLengthMax; length += 1) {
+    const issuer = [...authorities, ...intermediates].find((candidate) => current.checkIssued(candidate))
+    if (issuer === undefined) break
+    if (!current.verify(issuer.publicKey))
+      throw corrupt(certFile, where, `its signature is not that of its issuer in ${caFile}`)
+    if (authorities.includes(issuer)) return issuer
+    current = issuer
+  }
+  throw new TidegateError('TLS_WRONG_CA', {
+    message: `${where}: the certificate ${certFile} was not signed by the CA in ${caFile}`,
+    retryable: false,
+    hint: `it was issued by ${oneLine(current.issuer)}, and the CA file holds ${authorities.map((ca) => oneLine(ca.subject)).join(' and ')}; CAs of one name still differ in their keys`,
+  })
+}
+
+function warnAboutMode(keyFile: string): string[] {
+  const mode = statSync(keyFile).mode & 0o777
+  return mode & tooOpen
+    ? [
+        `the private key ${keyFile} is open to other users of this machine (mode 0${mode.toString(8)}); chmod 600 it`,
+      ]
+    : []
+}
+
+function oneLine(name: string): string {
+  return `"${name.replaceAll('\n', ', ')}"`
+}
+
+function corrupt(file: string, where: string, what: string, cause?: unknown): TidegateError {
+  return new TidegateError('TLS_FILE_CORRUPT', {
+    message: `${where}: ${file} cannot be used: ${what}`,
+    retryable: false,
+    hint: 'copy the file again from where it was issued, or issue it anew',
+    cause,
+  })
+}

@@ -1,0 +1,41 @@
+import type { Undelivered } from '../src/event.ts'
+import type { QuotaReason } from './outbox.ts'
+
+/** What the outbox tells whoever watches it: metrics in production, a trace in simulation. Must not throw. */
+export interface OutboxObserver {
+  /** One group commit reached the disk. `writtenBytes` against `payloadBytes` is the flash wear. */
+  batch(events: number, payloadBytes: number, writtenBytes: number, fsyncMs: number): void
+  admitted(result: 'accepted' | 'duplicate' | 'shed'): void
+  /** A submission met a bound: it waits (QoS 1, 2) or is shed (QoS 0). */
+  refused(reason: QuotaReason | 'waiting'): void
+  /** Numbered events that will not be delivered, by reason (G2). */
+  undelivered(reason: Undelivered, count: number): void
+  /** Events that damage of the store took; also reported as undelivered `lost`. */
+  lost(count: number): void
+}
+
+/** What the forwarder tells whoever watches it. Must not throw. */
+export interface ForwarderObserver {
+  uplink(up: boolean): void
+  /** Events confirmed, routed and released (G3); `lagMs` is the oldest one's time from admission to proof. */
+  forwarded(events: number, lagMs: number): void
+  /** From publish to the publisher confirm of one event. */
+  confirmed(latencyMs: number): void
+  /** The exchange took an event but did not route it, or refused it. */
+  refused(code: string): void
+}
+
+export const silentOutboxObserver: OutboxObserver = {
+  batch() {},
+  admitted() {},
+  refused() {},
+  undelivered() {},
+  lost() {},
+}
+
+export const silentForwarderObserver: ForwarderObserver = {
+  uplink() {},
+  forwarded() {},
+  confirmed() {},
+  refused() {},
+}

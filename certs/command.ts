@@ -1,0 +1,178 @@
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { InvalidArgumentError, type Command } from 'commander'
+import type { IssuedCertificate } from './issue.ts'
+
+export interface CommandSurroundings {
+  /** Takes one line of output, without its line end; default: standard output. */
+  say?: (line: string) => void
+  now?: () => Date
+}
+
+interface IssueOptions {
+  dir: string
+  days?: number
+  force?: boolean
+}
+
+const defaultDir = '.tidegate/pki'
+
+/** Adds `tidegate certs …`. Failures are thrown as TidegateErrors out of `parseAsync`, for the CLI to show. */
+export function registerCertsCommands(program: Command, surroundings: CommandSurroundings = {}): void {
+  const { say = (line) => void process.stdout.write(`${line}\n`), now = () => new Date() } = surroundings
+  const certs = program
+    .command('certs')
+    .description('issue and inspect the certificates of devices, gateways and servers')
+
+  const issuing = (nameAndArguments: string, description: string) =>
+    certs
+      .command(nameAndArguments)
+      .description(description)
+      .option('--dir <dir>', 'the folder of the CA and its certificates', defaultDir)
+      .option('--days <days>', 'days of validity', wholeNumber)
+      .option('--force', 'issue anew even if a good certificate is there')
+
+  certs
+    .command('init')
+    .description('make a certificate authority (ca.crt, ca.key), unless there is one')
+    .option('--dir <dir>', 'the folder of the CA and its certificates', defaultDir)
+    .option('--name <name>', "the CA's common name", 'Tidegate development CA')
+    .option('--days <days>', 'days of validity (default: ten years)', wholeNumber)
+    .action(async (options: { dir: string; name: string; days?: number }) => {
+      const { createAuthority } = await import('./authority.ts')
+      const authority = await createAuthority(options.dir, { ...options, now: now() })
+      say(
+        authority.created
+          ? 'Made a certificate authority:'
+          : 'There is a certificate authority already; nothing was changed:',
+      )
+      say(`  ${authority.certFile}   give it to everyone`)
+      say(`  ${authority.keyFile}   give it to no one`)
+    })
+
+  issuing('server <name>', 'issue a server certificate: an MQTT listener, a RabbitMQ')
+    .option('--dns <names...>', 'DNS names clients connect to (default: localhost and this machine)')
+    .option('--ip <addresses...>', 'addresses clients connect to (default: 127.0.0.1 and ::1)')
+    .action(async (name: string, options: IssueOptions & { dns?: string[]; ip?: string[] }) => {
+      const { authority, issueCertificate } = await openedAuthority(options.dir, now())
+      const { dns, ip, dir, ...rest } = options
+      const named = dns !== undefined || ip !== undefined
+      const names = named
+        ? { dnsNames: dns ?? [], ipAddresses: ip ?? [] }
+        : { dnsNames: [...new Set(['localhost', hostname()])], ipAddresses: ['127.0.0.1', '::1'] }
+      sayIssued(
+        await issueCertificate(authority, {
+          ...rest,
+          ...names,
+          commonName: name,
+          kind: 'server',
+          outDir: dir,
+          now: now(),
+        }),
+      )
+    })
+
+  issuing('device <ids...>', "issue client certificates; a device's ID is its certificate's CN").action(
+    async (ids: string[], options: IssueOptions) => {
+      const { authority } = await openedAuthority(options.dir, now())
+      const { issueDevices } = await import('./development.ts')
+      const devices = await issueDevices(authority, ids, { ...options, now: now() })
+      devices.forEach(sayIssued)
+      sayExample(authority.certFile, devices)
+    },
+  )
+
+  issuing('gateway <name>', 'issue the client certificate a gateway shows to RabbitMQ').action(
+    async (name: string, options: IssueOptions) => {
+      const { authority, issueCertificate } = await openedAuthority(options.dir, now())
+      const outDir = join(options.dir, 'gateways')
+      sayIssued(
+        await issueCertificate(authority, {
+          ...options,
+          commonName: name,
+          kind: 'client',
+          role: 'gateway',
+          outDir,
+          now: now(),
+        }),
+      )
+    },
+  )
+
+  certs
+    .command('inspect <files...>')
+    .description('show what certificate files say')
+    .action(async (files: string[]) => {
+      const { inspectCertificate } = await import('./inspect.ts')
+      for (const file of files) {
+        const report = inspectCertificate(file, now())
+        say(file)
+        say(`  subject      ${report.subject}`)
+        say(`  issuer       ${report.issuer}`)
+        say(`  kind         ${report.kind}`)
+        say(`  names        ${report.alternativeNames.join(', ') || 'none'}`)
+        say(`  valid from   ${report.notBefore.toISOString()}`)
+        say(`  valid until  ${report.notAfter.toISOString()} (${daysLeftInWords(report.daysLeft)})`)
+        say(`  sha-256      ${report.fingerprint256}`)
+      }
+    })
+
+  issuing('development', 'issue everything a Tidegate on one machine needs')
+    .option('--devices <count>', 'number of devices: sensor-001, sensor-002, …', wholeNumber, 10)
+    .option('--gateway <name>', 'the name of the gateway', 'gateway-1')
+    .option('--host <hosts...>', 'further DNS names and addresses of the edge listener', [])
+    .action(async (options: IssueOptions & { devices: number; gateway: string; host: string[] }) => {
+      const { issueDevelopmentPki } = await import('./development.ts')
+      const { dir, devices: count, host: hostnames, ...rest } = options
+      const devices = Array.from(
+        { length: count },
+        (_, index) => `sensor-${String(index + 1).padStart(3, '0')}`,
+      )
+      const pki = await issueDevelopmentPki(dir, { ...rest, devices, hostnames, now: now() })
+      say(`${pki.authority.created ? 'made' : 'kept'}    ${pki.caFile}`)
+      for (const one of [pki.edge, pki.broker, pki.gateway, pki.cloud]) sayIssued(one)
+      const fresh = pki.devices.filter((device) => device.issued).length
+      say(`${count} devices in ${join(dir, 'devices')}: ${fresh} issued, ${count - fresh} kept`)
+      sayExample(pki.caFile, pki.devices)
+    })
+
+  function sayIssued({ certFile, keyFile, issued }: IssuedCertificate): void {
+    say(`${issued ? 'issued' : 'kept  '}  ${certFile}  ${keyFile}`)
+  }
+
+  function sayExample(caFile: string, [device]: IssuedCertificate[]): void {
+    if (device === undefined) return
+    const { commonName, certFile, keyFile } = device
+    say('')
+    say(`Publish as ${commonName}:`)
+    say(
+      `  mosquitto_pub -h localhost -p 8883 --cafile ${quoted(caFile)} --cert ${quoted(certFile)} --key ${quoted(keyFile)} \\`,
+    )
+    say(
+      `    -i ${commonName} -q 1 -t devices/${commonName}/events/com.acme.climate -m '{"temperature":21.5}'`,
+    )
+  }
+}
+
+/** The signing parts are loaded when something is signed; every other command starts without them. */
+async function openedAuthority(dir: string, now: Date) {
+  const [{ openAuthority }, { issueCertificate }] = await Promise.all([
+    import('./authority.ts'),
+    import('./issue.ts'),
+  ])
+  return { authority: await openAuthority(dir, { now }), issueCertificate }
+}
+
+function wholeNumber(text: string): number {
+  if (!/^[1-9]\d{0,5}$/.test(text))
+    throw new InvalidArgumentError('It must be a whole number from 1 to 999999.')
+  return Number(text)
+}
+
+function daysLeftInWords(daysLeft: number): string {
+  return daysLeft < 0 ? `expired ${-daysLeft} days ago` : `${daysLeft} days left`
+}
+
+function quoted(path: string): string {
+  return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", String.raw`'\''`)}'`
+}

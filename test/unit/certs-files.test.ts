@@ -51,6 +51,9 @@ const files = (changed: Partial<Parameters<typeof loadTlsFiles>[0]> = {}) => ({
   ...changed,
 })
 
+const loading = (changed?: Parameters<typeof files>[0]) => () => loadTlsFiles(files(changed))
+const after = (days: number) => new Date(now.getTime() + days * dayMs)
+
 async function written(name: string, contents: string): Promise<string> {
   const file = join(dir, name)
   await writeFile(file, contents, { mode: 0o600 })
@@ -69,15 +72,13 @@ describe('TLS files at start-up', () => {
 
   test('a missing file is named, with who needs it', () => {
     const keyFile = join(dir, 'nowhere.key')
-    expect(() => loadTlsFiles(files({ keyFile }))).toThrow(
+    expect(loading({ keyFile })).toThrow(
       expect.objectContaining({ code: 'TLS_FILE_MISSING', message: `${where}: there is no file ${keyFile}` }),
     )
   })
 
   test('a folder in place of a file is unreadable, not a crash', () => {
-    expect(() => loadTlsFiles(files({ certFile: dir }))).toThrow(
-      expect.objectContaining({ code: 'TLS_FILE_UNREADABLE' }),
-    )
+    expect(loading({ certFile: dir })).toThrow(expect.objectContaining({ code: 'TLS_FILE_UNREADABLE' }))
   })
 
   test.each(['certFile', 'keyFile', 'caFile'] as const)(
@@ -92,7 +93,7 @@ describe('TLS files at start-up', () => {
         ['swapped', await readFile(which === 'keyFile' ? server.certFile : server.keyFile, 'utf8')],
       ] as const) {
         const file = await written(`${which}-${name}.pem`, damaged)
-        expect(() => loadTlsFiles(files({ [which]: file })), name).toThrow(
+        expect(loading({ [which]: file })).toThrow(
           expect.objectContaining({ code: 'TLS_FILE_CORRUPT', message: expect.stringContaining(file) }),
         )
       }
@@ -109,21 +110,19 @@ describe('TLS files at start-up', () => {
       'turned.crt',
       `-----BEGIN CERTIFICATE-----\n${der.toString('base64')}\n-----END CERTIFICATE-----\n`,
     )
-    expect(() => loadTlsFiles(files({ certFile: file }))).toThrow(
+    expect(loading({ certFile: file })).toThrow(
       expect.objectContaining({ code: 'TLS_FILE_CORRUPT', message: expect.stringContaining('signature') }),
     )
   })
 
   test("another certificate's key is refused", () => {
-    expect(() => loadTlsFiles(files({ keyFile: client.keyFile }))).toThrow(
+    expect(loading({ keyFile: client.keyFile })).toThrow(
       expect.objectContaining({ code: 'TLS_KEY_MISMATCH' }),
     )
   })
 
   test('a certificate of another CA is refused, though both CAs have one name', () => {
-    expect(() => loadTlsFiles(files({ caFile: foreignCaFile }))).toThrow(
-      expect.objectContaining({ code: 'TLS_WRONG_CA' }),
-    )
+    expect(loading({ caFile: foreignCaFile })).toThrow(expect.objectContaining({ code: 'TLS_WRONG_CA' }))
   })
 
   test('a CA file may hold an old and a new CA side by side', async () => {
@@ -135,10 +134,13 @@ describe('TLS files at start-up', () => {
   })
 
   test('an expired certificate is refused and not retryable; one from the future may become valid by itself', () => {
-    const at = (days: number) => () => loadTlsFiles(files({ now: new Date(now.getTime() + days * dayMs) }))
-    expect(at(89)).not.toThrow()
-    expect(at(91)).toThrow(expect.objectContaining({ code: 'TLS_EXPIRED', retryable: false }))
-    expect(at(-2)).toThrow(expect.objectContaining({ code: 'TLS_NOT_YET_VALID', retryable: true }))
+    expect(loading({ now: after(89) })).not.toThrow()
+    expect(loading({ now: after(91) })).toThrow(
+      expect.objectContaining({ code: 'TLS_EXPIRED', retryable: false }),
+    )
+    expect(loading({ now: after(-2) })).toThrow(
+      expect.objectContaining({ code: 'TLS_NOT_YET_VALID', retryable: true }),
+    )
   })
 
   test('an expired CA is refused though the certificate itself is still good', async () => {
@@ -146,10 +148,8 @@ describe('TLS files at start-up', () => {
     await mkdir(brief)
     await copyFile(join(dirname(caFile), 'ca.key'), join(brief, 'ca.key'))
     const { certFile: briefCaFile } = await createAuthority(brief, { now, days: 40 })
-    const at = (days: number) => () =>
-      loadTlsFiles(files({ caFile: briefCaFile, now: new Date(now.getTime() + days * dayMs) }))
-    expect(at(39)).not.toThrow()
-    expect(at(41)).toThrow(
+    expect(loading({ caFile: briefCaFile, now: after(39) })).not.toThrow()
+    expect(loading({ caFile: briefCaFile, now: after(41) })).toThrow(
       expect.objectContaining({ code: 'TLS_EXPIRED', message: expect.stringContaining(briefCaFile) }),
     )
   })

@@ -1,0 +1,26 @@
+import { inject } from 'vitest'
+
+/** AMQP URL of a fresh, empty virtual host on the run's RabbitMQ, as a user with every permission. */
+export function createVhost(): Promise<string> {
+  return ask('/vhost')
+}
+
+/** URL of a fresh, empty database on the run's PostgreSQL, as its superuser. */
+export function createDatabase(): Promise<string> {
+  return ask('/database')
+}
+
+/** Runs rabbitmqctl on the run's RabbitMQ (about half a second); returns what it printed. */
+export function rabbitmqctl(...args: string[]): Promise<string> {
+  return ask('/rabbitmqctl', args)
+}
+
+async function ask(service: string, body: unknown = {}): Promise<string> {
+  const response = await fetch(inject('serverDeskUrl') + service, {
+    method: 'POST',
+    body: JSON.stringify(body),
+  })
+  const text = await response.text()
+  if (!response.ok) throw new Error(text)
+  return text
+}

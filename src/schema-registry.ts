@@ -40,7 +40,13 @@ export function loadSchemas(folder: string): SchemaRegistry {
     }
     const versions = new Map<number, ValidateFunction>()
     // One compiler per type, so that two types may use the same $id inside.
-    const ajv = new Ajv2020({ allErrors: true, strict: true, strictRequired: false, validateFormats: false })
+    const ajv = new Ajv2020({
+      allErrors: true,
+      strict: true,
+      strictRequired: false,
+      allowUnionTypes: true,
+      validateFormats: false,
+    })
     for (const file of listFolder(join(folder, type))) {
       const match = /^([1-9][0-9]{0,5})\.json$/.exec(file)
       if (!match) {

@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import pg from 'pg'
+import { Client } from 'pg'
 import { obtainPostgres, obtainRabbit } from '../../dev/servers/obtain.ts'
 import { explain } from '../../src/errors.ts'
 
@@ -20,7 +20,6 @@ export async function openServerDesk(): Promise<ServerDesk> {
   const dir = mkdtempSync(join(tmpdir(), 'tidegate-test-'))
   // PostgreSQL's own user must get through to its folder below.
   chmodSync(dir, 0o711)
-  const say = (line: string): void => console.log(line)
   const desk = { vhosts: 0, databases: 0 }
   const pool = 40
   const admin = {
@@ -99,6 +98,10 @@ export async function openServerDesk(): Promise<ServerDesk> {
   }
 }
 
+function say(line: string): void {
+  console.log(line)
+}
+
 function vhostName(index: number): string {
   return `t${String(index).padStart(2, '0')}`
 }
@@ -126,7 +129,7 @@ async function vhostOnGiven(amqpUrl: string, name: string): Promise<string> {
 }
 
 async function createDatabase(serverUrl: string, name: string): Promise<string> {
-  const client = new pg.Client({ connectionString: serverUrl })
+  const client = new Client({ connectionString: serverUrl })
   await client.connect()
   try {
     await client.query(`CREATE DATABASE ${client.escapeIdentifier(name)}`)

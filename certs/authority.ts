@@ -14,7 +14,7 @@ export const signingAlgorithm = { name: 'ECDSA', hash: 'SHA-256' } as const
 export const dayMs = 86_400_000
 export const authorityDays = 3650
 /** Certificates are valid from a day back, because the clocks of small machines are late. */
-export const backdatedMs = dayMs
+export const backdatedMs = 24 * 3_600_000
 
 export interface Authority {
   dir: string
@@ -97,7 +97,7 @@ export async function openAuthority(
   return { dir, certFile, keyFile, certificate, privateKey, created: false }
 }
 
-export function authorityFiles(dir: string): { certFile: string; keyFile: string } {
+function authorityFiles(dir: string): { certFile: string; keyFile: string } {
   return { certFile: join(dir, 'ca.crt'), keyFile: join(dir, 'ca.key') }
 }
 

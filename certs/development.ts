@@ -96,7 +96,7 @@ export async function issueDevices(
 }
 
 /** Host names as a person writes them, apart into what a certificate tells apart. */
-export function splitHosts(hosts: readonly string[]): { dnsNames: string[]; ipAddresses: string[] } {
+function splitHosts(hosts: readonly string[]): { dnsNames: string[]; ipAddresses: string[] } {
   const distinct = [...new Set(hosts)]
   return {
     dnsNames: distinct.filter((host) => isIP(host) === 0),

@@ -19,10 +19,10 @@ import {
 import { publicMode, secretMode, writeWhole } from './pem-files.ts'
 
 /** A certificate with fewer days left is issued anew rather than kept. */
-export const renewBeforeDays = 30
+const renewBeforeDays = 30
 
 /** Who a client certificate speaks for; written into it as `urn:tidegate:<role>:<name>`. */
-export type Role = 'device' | 'gateway' | 'cloud'
+type Role = 'device' | 'gateway' | 'cloud'
 
 export interface CertificateRequest extends Surroundings {
   /** Becomes the subject CN and the file's name; for a device it is the device ID. */

@@ -40,6 +40,7 @@ test('a second run keeps what is good, and says so', async () => {
   const second = await tidegate('development', '--dir', dir, '--devices', '4', '--days', '40')
   expect(second).toContain(`kept    ${join(dir, 'ca.crt')}`)
   expect(second).toContain('1 issued, 3 kept')
+  expect(await tidegate('inspect', join(dir, 'ca.crt'))).toContain('3650 days left')
 })
 
 test('inspect shows who a certificate is for and how long it lasts', async () => {

@@ -1,3 +1,4 @@
+import { createPrivateKey } from 'node:crypto'
 import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -99,6 +100,19 @@ describe('TLS files at start-up', () => {
       }
     },
   )
+
+  test('a key that is encrypted, or a certificate in its place, is told by what it is', async () => {
+    const passphrase = { type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'secret' } as const
+    const encrypted = createPrivateKey(await readFile(server.keyFile)).export(passphrase)
+    const keyFile = await written('encrypted.key', encrypted.toString())
+    expect(loading({ keyFile })).toThrow(/its private key is encrypted/)
+    expect(loading({ keyFile: server.certFile })).toThrow(
+      /a private key in PEM was expected and it holds a certificate/,
+    )
+    expect(loading({ certFile: server.keyFile })).toThrow(
+      /a certificate in PEM was expected and it holds a private key/,
+    )
+  })
 
   test('a certificate of our CA with one bit of its signature turned is corrupt, not of another CA', async () => {
     const der = Buffer.from(

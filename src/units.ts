@@ -22,28 +22,31 @@ export function parseBytes(value: unknown): number | undefined {
   return parseQuantity(value, bytesPerUnit)
 }
 
+type Quantity = z.ZodPipe<z.ZodUnknown, z.ZodTransform<number, unknown>>
+
 /** A duration in a config file; outputs ms. Without a default the key is required. */
-export function duration(defaultText?: string): z.ZodType<number> {
-  return quantity(parseDuration, 'a duration such as 500ms, 30s, 10m, 24h or 7d', defaultText)
+export function duration(): Quantity
+export function duration(defaultText: string): z.ZodPrefault<Quantity>
+export function duration(defaultText?: string): Quantity | z.ZodPrefault<Quantity> {
+  const type = quantity(parseDuration, 'a duration such as 500ms, 30s, 10m, 24h or 7d')
+  return defaultText === undefined ? type : type.prefault(defaultText)
 }
 
 /** A size in a config file; outputs bytes. Without a default the key is required. */
-export function byteSize(defaultText?: string): z.ZodType<number> {
-  return quantity(parseBytes, 'a size such as 65536, 256KiB, 64MiB or 4GiB', defaultText)
+export function byteSize(): Quantity
+export function byteSize(defaultText: string): z.ZodPrefault<Quantity>
+export function byteSize(defaultText?: string): Quantity | z.ZodPrefault<Quantity> {
+  const type = quantity(parseBytes, 'a size such as 65536, 256KiB, 64MiB or 4GiB')
+  return defaultText === undefined ? type : type.prefault(defaultText)
 }
 
-function quantity(
-  parse: (value: unknown) => number | undefined,
-  expected: string,
-  defaultText: string | undefined,
-): z.ZodType<number> {
-  const type = z.unknown().transform((value, context) => {
+function quantity(parse: (value: unknown) => number | undefined, expected: string): Quantity {
+  return z.unknown().transform((value, context) => {
     const parsed = parse(value)
     if (parsed !== undefined) return parsed
     context.addIssue({ code: 'custom', message: `must be ${expected}` })
     return z.NEVER
   })
-  return defaultText === undefined ? type : type.prefault(defaultText)
 }
 
 function parseQuantity(value: unknown, units: Readonly<Record<string, number>>): number | undefined {

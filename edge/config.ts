@@ -1,0 +1,188 @@
+import { resolve } from 'node:path'
+import { z } from 'zod'
+import { configFolder, type Environment, loadConfig } from '../src/config.ts'
+import { deviceIdPattern, eventTypePattern } from '../src/event.ts'
+import { byteSize, duration } from '../src/units.ts'
+import { wire } from '../src/wire.ts'
+import { routeFaults } from './routes.ts'
+import { filterFault } from './topics.ts'
+
+const count = (fallback: number): z.ZodDefault<z.ZodInt> => z.int().min(1).default(fallback)
+const port = (fallback: number): z.ZodDefault<z.ZodInt> => z.int().min(0).max(65_535).default(fallback)
+const file = z.string().min(1)
+const lane = z.enum(['high', 'normal'])
+
+const route = z
+  .strictObject({
+    topic: z.string(),
+    type: z.string().optional(),
+    idFrom: z.string().optional(),
+    timeFrom: z.string().optional(),
+    timeOffset: z.string().optional(),
+    lane: lane.optional(),
+    ttl: duration().optional(),
+    devices: z.array(z.string()).min(1).optional(),
+  })
+  .superRefine((route, context) => {
+    for (const { key, message } of routeFaults(route))
+      context.addIssue({ code: 'custom', path: [key], message })
+  })
+
+const subscribeFilter = z.string().superRefine((filter, context) => {
+  const fault = filterFault(filter)
+  if (fault !== undefined) context.addIssue({ code: 'custom', message: fault })
+})
+
+const mqtt = z.strictObject({
+  host: z.string().default('0.0.0.0'),
+  port: port(8883),
+  tls: z.strictObject({ ca: file, cert: file, key: file }),
+  connectionsMax: count(10_000),
+  connectionsPerDeviceMax: count(8),
+  handshakeTimeout: duration('10s'),
+  packetBytesMax: byteSize('1MiB'),
+  inFlightMax: count(512),
+  inFlightBytesMax: byteSize('64MiB'),
+  subscribe: z.array(subscribeFilter).default([]),
+  sessions: z
+    .strictObject({
+      queuedMax: count(1000),
+      subscriptionsPerDeviceMax: count(100),
+      retainedMax: count(10_000),
+      retainedPerDeviceMax: count(100),
+    })
+    .prefault({}),
+})
+
+const events = z
+  .strictObject({
+    payloadBytesMax: byteSize('256KiB'),
+    quarantineBytesMax: byteSize('16KiB'),
+    clockSkewMax: duration('24h'),
+    timeAgeMax: duration('366d'),
+    types: z
+      .record(
+        z.string().regex(eventTypePattern, 'must be a reverse-DNS event type such as com.acme.climate'),
+        z.strictObject({ lane: lane.optional(), ttl: duration().optional() }),
+      )
+      .default({}),
+  })
+  .prefault({})
+
+const schemas = z
+  .strictObject({
+    folder: file.optional(),
+    unknownTypes: z.enum(['accept', 'reject']).default('accept'),
+  })
+  .prefault({})
+
+const outbox = z
+  .strictObject({
+    eventsMax: count(10_000_000),
+    bytesMax: byteSize('4GiB'),
+    deviceShare: z.number().gt(0).max(1).default(0.5),
+    diskFreeMin: byteSize('64MiB'),
+    reserve: byteSize('16MiB'),
+    full: z.enum(['refuse', 'evict']).default('refuse'),
+    dedup: z.strictObject({ age: duration('24h'), count: count(1_000_000) }).prefault({}),
+    batchEventsMax: count(500),
+    waitingMax: count(10_000),
+  })
+  .prefault({})
+
+const uplinkUrl = z
+  .string()
+  .refine((text) => URL.canParse(text) && /^amqps?:$/.test(new URL(text).protocol), {
+    message: 'must be an AMQP address such as amqps://gateway-1:secret@cloud.example:5671',
+  })
+
+const uplink = z.strictObject({
+  url: uplinkUrl,
+  exchange: z.string().min(1).default(wire.exchange),
+  tls: z
+    .strictObject({ ca: file, cert: file.optional(), key: file.optional() })
+    .refine((tls) => (tls.cert === undefined) === (tls.key === undefined), {
+      path: ['key'],
+      message: 'cert and key come together',
+    })
+    .optional(),
+  partitions: z.int().min(1).max(100).default(16),
+  windowEvents: count(1000),
+  confirmTimeout: duration('30s'),
+  reconnect: z
+    .strictObject({ min: duration('500ms'), max: duration('30s') })
+    .refine(({ min, max }) => min > 0 && min <= max, {
+      path: ['min'],
+      message: 'must be over 0 and at most max',
+    })
+    .prefault({}),
+  backlog: z
+    .strictObject({
+      eventsPerSecond: z.number().positive().optional(),
+      bytesPerSecond: byteSize().optional(),
+      inOrderBelow: z.int().min(0).default(1000),
+    })
+    .prefault({}),
+  catchUp: z.enum(['live-first', 'in-order']).default('live-first'),
+  offlineMax: duration().optional(),
+})
+
+const ops = z
+  .strictObject({ host: z.string().default('127.0.0.1'), port: port(9101), stallAfter: duration('60s') })
+  .prefault({})
+
+const level = z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
+
+/** The whole of an edge's configuration: docs/CONFIGURATION.md says what each key means. */
+export const edgeConfigSchema = z
+  .strictObject({
+    gateway: z.string().regex(deviceIdPattern, 'must be a name of letters, digits, dot, dash and underscore'),
+    dataDir: file.default('./data'),
+    mqtt,
+    events,
+    schemas,
+    routes: z.array(route).default([]),
+    outbox,
+    uplink,
+    ops,
+    log: z.strictObject({ level: level.default('info') }).prefault({}),
+  })
+  .refine(({ mqtt, events }) => events.payloadBytesMax < mqtt.packetBytesMax, {
+    path: ['events', 'payloadBytesMax'],
+    message: 'must be below mqtt.packetBytesMax, or nothing over it could be quarantined',
+  })
+
+export type EdgeConfig = z.output<typeof edgeConfigSchema>
+
+/**
+ * The configuration of one edge, its paths absolute: relative ones start at the folder of the file.
+ * @throws TidegateError `CONFIG_UNREADABLE` | `CONFIG_INVALID`
+ */
+export function loadEdgeConfig(configFile: string | undefined, env: Environment): EdgeConfig {
+  const config = loadConfig({ schema: edgeConfigSchema, file: configFile, prefix: 'TIDEGATE_EDGE', env })
+  const folder = configFolder(configFile)
+  const absolute = (path: string): string => resolve(folder, path)
+  const { mqtt, uplink, schemas } = config
+  return {
+    ...config,
+    dataDir: absolute(config.dataDir),
+    mqtt: {
+      ...mqtt,
+      tls: { ca: absolute(mqtt.tls.ca), cert: absolute(mqtt.tls.cert), key: absolute(mqtt.tls.key) },
+    },
+    schemas: {
+      ...schemas,
+      ...(schemas.folder === undefined ? {} : { folder: absolute(schemas.folder) }),
+    },
+    uplink: {
+      ...uplink,
+      ...(uplink.tls && {
+        tls: {
+          ca: absolute(uplink.tls.ca),
+          ...(uplink.tls.cert === undefined ? {} : { cert: absolute(uplink.tls.cert) }),
+          ...(uplink.tls.key === undefined ? {} : { key: absolute(uplink.tls.key) }),
+        },
+      }),
+    },
+  }
+}

@@ -54,6 +54,9 @@ export type QuotaReason = 'events' | 'bytes' | 'device-share' | 'disk-free' | 's
 
 /** An event on its way out. */
 export interface Queued {
+  /** Place in this outbox; grows by one for each event, across epochs. */
+  position: number
+  /** Place in the ledger, within its epoch. */
   sequence: number
   lane: Lane
   deviceId: string

@@ -1,0 +1,149 @@
+import { encodeEvent, type Encoded } from '../../src/codec.ts'
+import type { Candidate, Event, Undelivered } from '../../src/event.ts'
+import type { Lane } from '../outbox.ts'
+import type { StoreOperation } from '../store.ts'
+import { deviceKey, eventKey, expiryKey, headKey } from './keys.ts'
+import { type Head, sequenceOf } from './head.ts'
+import type { Usage } from './quota.ts'
+import { encodeRecord, type StoredEvent } from './record.ts'
+
+/**
+ * One atomic write in the making: the operations and the head as it will be. Nothing that lives on changes
+ * until the write has landed (invariant I2), so a failed write costs a reload and nothing else.
+ */
+export class Draft {
+  readonly operations: StoreOperation[] = []
+  private touched = false
+  readonly head: Head
+  readonly appended: StoredEvent[] = []
+  readonly removed = new Set<number>()
+  readonly undelivered = new Map<Undelivered, number>()
+  /** How far eviction has looked in each lane. */
+  readonly evictedTo: Record<Lane, number> = { high: 0, normal: 0 }
+  payloadBytes = 0
+  private readonly devices: ReadonlyMap<string, Usage>
+  private readonly changed = new Map<string, Usage>()
+
+  constructor(head: Head, devices: ReadonlyMap<string, Usage>) {
+    this.head = {
+      ...head,
+      depth: { ...head.depth },
+      bytes: { ...head.bytes },
+      first: { ...head.first },
+      generation: { ...head.generation },
+      clean: false,
+    }
+    this.devices = devices
+  }
+
+  /** Writes the head even if nothing else changes. */
+  touch(): void {
+    this.touched = true
+  }
+
+  get empty(): boolean {
+    return this.operations.length === 0 && !this.touched
+  }
+
+  usageOf(deviceId: string): Usage {
+    return this.changed.get(deviceId) ?? this.devices.get(deviceId) ?? { events: 0, bytes: 0 }
+  }
+
+  /** The event in the next place of the ledger; the place is taken only by `append`. */
+  encode(candidate: Candidate, recordedTime: string): Encoded {
+    const { data, ...attributes } = candidate
+    const event: Omit<Event, 'chain'> = {
+      ...attributes,
+      recordedtime: recordedTime,
+      gateway: this.head.gateway,
+      epoch: this.head.epoch,
+      sequence: sequenceOf(this.head, this.head.position + 1),
+      data,
+    }
+    return encodeEvent(event, this.head.chain)
+  }
+
+  append(
+    candidate: Candidate,
+    encoded: Encoded,
+    place: { lane: Lane; bytes: number; recordedAtMs: number; steadyMs: number; ttlMs: number | undefined },
+  ): StoredEvent {
+    const position = this.head.position + 1
+    const event: StoredEvent = {
+      position,
+      sequence: sequenceOf(this.head, position),
+      lane: place.lane,
+      deviceId: candidate.partitionkey,
+      type: candidate.type,
+      id: candidate.id,
+      text: encoded.text,
+      bytes: place.bytes,
+      recordedAtMs: place.recordedAtMs,
+      admittedSteadyMs: place.steadyMs,
+      deadlineSteadyMs: place.ttlMs === undefined ? undefined : place.steadyMs + Math.round(place.ttlMs),
+    }
+    this.operations.push({ type: 'put', key: eventKey(event.lane, position), value: encodeRecord(event) })
+    if (event.deadlineSteadyMs !== undefined) {
+      this.operations.push({
+        type: 'put',
+        key: expiryKey(event.deadlineSteadyMs, position, event.lane),
+        value: '',
+      })
+    }
+    this.head.position = position
+    this.head.chain = encoded.chain
+    this.count(event, 1)
+    this.payloadBytes += event.bytes
+    this.appended.push(event)
+    return event
+  }
+
+  /** Takes an event out of the store, delivered or not. */
+  remove(event: StoredEvent): void {
+    this.removed.add(event.position)
+    this.operations.push({ type: 'del', key: eventKey(event.lane, event.position) })
+    if (event.deadlineSteadyMs !== undefined) {
+      this.operations.push({
+        type: 'del',
+        key: expiryKey(event.deadlineSteadyMs, event.position, event.lane),
+      })
+    }
+    this.count(event, -1)
+  }
+
+  /** Replaces every count by what was found in the store. */
+  adopt(counts: Pick<Head, 'depth' | 'bytes'>, devices: ReadonlyMap<string, Usage>): void {
+    Object.assign(this.head, { depth: { ...counts.depth }, bytes: { ...counts.bytes } })
+    for (const deviceId of this.devices.keys()) this.changed.set(deviceId, { events: 0, bytes: 0 })
+    for (const [deviceId, usage] of devices) this.changed.set(deviceId, usage)
+  }
+
+  /** The operations, complete with what they count. */
+  finish(steadyMs: number, wallMs: number): StoreOperation[] {
+    for (const [deviceId, usage] of this.changed) {
+      const key = deviceKey(deviceId)
+      if (usage.events <= 0) this.operations.push({ type: 'del', key })
+      else this.operations.push({ type: 'put', key, value: `${usage.events} ${usage.bytes}` })
+    }
+    this.head.steadyMs = steadyMs
+    this.head.wallMs = wallMs
+    this.operations.push({ type: 'put', key: headKey, value: JSON.stringify(this.head) })
+    return this.operations
+  }
+
+  /** Carries the counts over once the write has landed. */
+  applyUsage(devices: Map<string, Usage>): void {
+    for (const [deviceId, usage] of this.changed) {
+      if (usage.events <= 0) devices.delete(deviceId)
+      else devices.set(deviceId, usage)
+    }
+  }
+
+  private count(event: StoredEvent, sign: 1 | -1): void {
+    const bytes = event.bytes * sign
+    this.head.depth[event.lane] += sign
+    this.head.bytes[event.lane] += bytes
+    const usage = this.usageOf(event.deviceId)
+    this.changed.set(event.deviceId, { events: usage.events + sign, bytes: usage.bytes + bytes })
+  }
+}

@@ -1,0 +1,119 @@
+import type { Lane } from '../outbox.ts'
+import type { Store } from '../store.ts'
+import { eventRange, positionOfEventKey } from './keys.ts'
+import type { Pace, PaceOptions } from './pace.ts'
+import { decodeRecord, type StoredEvent } from './record.ts'
+
+export interface LanesOptions extends PaceOptions {
+  /** `in-order`: no live lane; everything waits behind the backlog, and devices' order is never broken. */
+  catchUp: 'live-first' | 'in-order'
+  /** A backlog up to this many events is sent in order; live-first only pays above it. */
+  inOrderBelow: number
+  /** Part of each take that is the backlog's, however much is live: it never starves. */
+  backlogShareMin: number
+}
+
+export const defaultLanes: LanesOptions = { catchUp: 'live-first', inOrderBelow: 1000, backlogShareMin: 0.2 }
+
+/**
+ * The order in which events leave. Three streams over two key ranges, each read by a cursor that only moves
+ * forward, so that what was released is never scanned again:
+ *
+ *     high                                  [first … ∞)
+ *     normal   backlog  [first … boundary]  live  (boundary … ∞)
+ *
+ * The boundary is the last position given out when the uplink came back; it lives in memory only, because
+ * after a restart everything queued is backlog.
+ */
+export interface Lanes {
+  /** Reads up to `eventsMax` events in the lanes' order; `skip` says which positions are taken care of. */
+  read(eventsMax: number, last: number, skip: (position: number) => boolean): Promise<StoredEvent[]>
+  /** The uplink is (back) up: splits the normal lane at `last` if it holds more than a little. */
+  split(last: number, normalDepth: number): void
+  /** Unread part of the backlog, in positions: at least the events that still drain. */
+  backlogLeft(): number
+  /** Nothing of the lane is queued below `position`: evicted. */
+  advance(lane: Lane, position: number): void
+  /** No position of the lane below this one is still to be read. */
+  readonly next: Record<Lane, number>
+  /** Whether something but the paced backlog is unread up to `last`; else how long to wait for it, ms. */
+  waitMs(last: number): number
+}
+
+interface Cursor {
+  readonly lane: Lane
+  next: number
+  until: number
+}
+
+/** Lanes that start at the first queued position of each lane. To start again, make new ones. */
+export function createLanes(
+  store: Store,
+  pace: Pace,
+  options: LanesOptions,
+  first: Record<Lane, number>,
+): Lanes {
+  const high: Cursor = { lane: 'high', next: first.high, until: Infinity }
+  const live: Cursor = { lane: 'normal', next: first.normal, until: Infinity }
+  const backlog: Cursor = { lane: 'normal', next: 0, until: -1 }
+
+  async function readFrom(
+    cursor: Cursor,
+    eventsMax: number,
+    last: number,
+    skip: (position: number) => boolean,
+  ): Promise<StoredEvent[]> {
+    const events: StoredEvent[] = []
+    const to = Math.min(cursor.until, last)
+    while (events.length < eventsMax && cursor.next <= to) {
+      const limit = eventsMax - events.length
+      const entries = await store.entries(eventRange(cursor.lane, cursor.next, to), limit)
+      for (const [key, value] of entries) {
+        const position = positionOfEventKey(key)
+        if (!skip(position)) events.push(decodeRecord(cursor.lane, position, value))
+      }
+      const tail = entries.at(-1)
+      cursor.next = entries.length < limit || !tail ? to + 1 : positionOfEventKey(tail[0]) + 1
+    }
+    return events
+  }
+
+  return {
+    async read(eventsMax, last, skip) {
+      const events = await readFrom(high, eventsMax, last, skip)
+      let room = eventsMax - events.length
+      const allowed = backlog.next <= backlog.until ? Math.min(room, pace.allowance()) : 0
+      const kept = Math.min(allowed, Math.ceil(room * options.backlogShareMin))
+      const fromLive = await readFrom(live, room - kept, last, skip)
+      room -= fromLive.length
+      const fromBacklog = await readFrom(backlog, Math.min(room, allowed), last, skip)
+      if (fromBacklog.length > 0) {
+        pace.spend(
+          fromBacklog.length,
+          fromBacklog.reduce((sum, event) => sum + event.bytes, 0),
+        )
+      }
+      return [...events, ...fromLive, ...fromBacklog]
+    },
+    advance(lane, position) {
+      for (const cursor of lane === 'high' ? [high] : [live, backlog]) {
+        cursor.next = Math.max(cursor.next, position)
+      }
+    },
+    split(last, normalDepth) {
+      if (options.catchUp === 'in-order' || normalDepth <= options.inOrderBelow) return
+      backlog.next = live.next
+      backlog.until = last
+      live.next = last + 1
+    },
+    backlogLeft: () => Math.max(0, backlog.until - backlog.next + 1),
+    get next() {
+      return { high: high.next, normal: backlog.next <= backlog.until ? backlog.next : live.next }
+    },
+    waitMs(last) {
+      if (high.next <= last || live.next <= last) return 0
+      if (backlog.next > backlog.until) return Infinity
+      return pace.allowance() >= 1 ? 0 : Math.max(1, pace.waitMs())
+    },
+  }
+}

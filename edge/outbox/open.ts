@@ -1,0 +1,51 @@
+import type { Clock, Random } from '../../src/clock.ts'
+import type { Logger } from '../../src/log.ts'
+import { monotonicFactory } from 'ulid'
+import type { OutboxObserver } from '../observers.ts'
+import type { Outbox } from '../outbox.ts'
+import type { StoreFolder } from '../store.ts'
+import type { DedupOptions } from './dedup.ts'
+import { Engine } from './engine.ts'
+import { defaultLanes, type LanesOptions } from './lanes.ts'
+import { defaultQuota, type QuotaOptions } from './quota.ts'
+
+export interface OutboxOptions {
+  folder: StoreFolder
+  gateway: string
+  clock: Clock
+  random: Random
+  log: Logger
+  observer: OutboxObserver
+  quota?: Partial<QuotaOptions>
+  lanes?: Partial<LanesOptions>
+  dedup?: DedupOptions
+  /** Events in one synced write. */
+  batchEventsMax?: number
+  /** Submissions held back at a bound; beyond it they are turned away. */
+  waitingMax?: number
+  /** How often undelivered events are reported to the cloud, ms. */
+  reportIntervalMs?: number
+  /** How long the wall clock must stand still before time spent powered off is believed, ms. */
+  clockSettleMs?: number
+}
+
+/**
+ * Opens the outbox in a folder, whatever state it is in; see DESIGN.md for what happens to a damaged one.
+ * @throws TidegateError `OUTBOX_LOCKED` | `DATA_FOLDER_UNWRITABLE` | `STORE_UNAVAILABLE`
+ */
+export async function openOutbox(options: OutboxOptions): Promise<Outbox> {
+  const ulid = monotonicFactory(options.random)
+  const engine = new Engine({
+    ...options,
+    quota: { ...defaultQuota, ...options.quota },
+    lanes: { ...defaultLanes, ...options.lanes },
+    dedup: options.dedup ?? { ageMs: 86_400_000, count: 1_000_000 },
+    batchEventsMax: options.batchEventsMax ?? 500,
+    waitingMax: options.waitingMax ?? 10_000,
+    reportIntervalMs: options.reportIntervalMs ?? 5000,
+    clockSettleMs: options.clockSettleMs ?? 60_000,
+    newEpoch: () => ulid(Math.max(0, options.clock.now())),
+  })
+  await engine.open()
+  return engine
+}

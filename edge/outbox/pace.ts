@@ -1,0 +1,48 @@
+import type { Clock } from '../../src/clock.ts'
+
+/** How fast the backlog may drain; absent bounds do not bind. */
+export interface PaceOptions {
+  eventsPerSecond?: number | undefined
+  bytesPerSecond?: number | undefined
+}
+
+/** Two token buckets, one second deep: the backlog's pace behind live events. */
+export interface Pace {
+  /** How many events may go now; bytes are charged after the fact, so one large event always passes. */
+  allowance(): number
+  spend(events: number, bytes: number): void
+  /** How long until `allowance()` is positive again, ms. */
+  waitMs(): number
+}
+
+export function createPace(clock: Clock, options: PaceOptions): Pace {
+  const { eventsPerSecond = Infinity, bytesPerSecond = Infinity } = options
+  let eventTokens = eventsPerSecond
+  let byteTokens = bytesPerSecond
+  let refilledAtMs = clock.monotonicMs()
+
+  function refill(): void {
+    const nowMs = clock.monotonicMs()
+    const seconds = (nowMs - refilledAtMs) / 1000
+    refilledAtMs = nowMs
+    eventTokens = Math.min(eventsPerSecond, eventTokens + seconds * eventsPerSecond)
+    byteTokens = Math.min(bytesPerSecond, byteTokens + seconds * bytesPerSecond)
+  }
+
+  return {
+    allowance() {
+      if (eventsPerSecond === Infinity && bytesPerSecond === Infinity) return Infinity
+      refill()
+      return byteTokens <= 0 ? 0 : Math.floor(eventTokens)
+    },
+    spend(events, bytes) {
+      eventTokens -= events
+      byteTokens -= bytes
+    },
+    waitMs() {
+      const forEvents = eventTokens >= 1 ? 0 : (1 - eventTokens) / eventsPerSecond
+      const forBytes = byteTokens > 0 ? 0 : (1 - byteTokens) / bytesPerSecond
+      return Math.ceil(Math.max(forEvents, forBytes) * 1000)
+    },
+  }
+}

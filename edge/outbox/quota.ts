@@ -1,0 +1,52 @@
+import type { Lane, QuotaReason } from '../outbox.ts'
+
+/** One model for every bound (G7). */
+export interface QuotaOptions {
+  eventsMax: number
+  bytesMax: number
+  /** Part of both bounds that one device may fill. */
+  deviceShare: number
+  /** Below this much free disk nothing is admitted, so that releases can always be written. */
+  diskFreeBytesMin: number
+  /** What happens at `eventsMax` and `bytesMax`. `evict` takes the oldest of the lowest lane. */
+  full: 'refuse' | 'evict'
+}
+
+export const defaultQuota: QuotaOptions = {
+  eventsMax: 10_000_000,
+  bytesMax: 4 * 2 ** 30,
+  deviceShare: 0.5,
+  diskFreeBytesMin: 64 * 2 ** 20,
+  full: 'refuse',
+}
+
+export interface Usage {
+  events: number
+  bytes: number
+}
+
+/** QoS 0 is shed here, before QoS 1 has to wait. */
+const qos0Part = 0.95
+
+export function totalUsage(depth: Record<Lane, number>, bytes: Record<Lane, number>): Usage {
+  return { events: depth.high + depth.normal, bytes: bytes.high + bytes.normal }
+}
+
+/** The bound that one more event of a device would break, if any. An empty outbox always takes one. */
+export function boundMet(
+  quota: QuotaOptions,
+  total: Usage,
+  device: Usage,
+  diskFreeBytes: number,
+  submission: { bytes: number; qos: 0 | 1 | 2 },
+): QuotaReason | undefined {
+  const part = submission.qos === 0 ? qos0Part : 1
+  if (diskFreeBytes < quota.diskFreeBytesMin / part) return 'disk-free'
+  if (total.events === 0) return undefined
+  if (total.events + 1 > quota.eventsMax * part) return 'events'
+  if (total.bytes + submission.bytes > quota.bytesMax * part) return 'bytes'
+  if (device.events === 0) return undefined
+  if (device.events + 1 > quota.eventsMax * quota.deviceShare * part) return 'device-share'
+  if (device.bytes + submission.bytes > quota.bytesMax * quota.deviceShare * part) return 'device-share'
+  return undefined
+}

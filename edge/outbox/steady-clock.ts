@@ -1,0 +1,62 @@
+import type { Clock } from '../../src/clock.ts'
+
+/** The wall clock was moved by `offsetMs` against the monotonic clock. */
+export interface ClockJump {
+  offsetMs: number
+}
+
+/**
+ * Gateway time for ages and deadlines: it only grows, never jumps, and goes on counting through power-off.
+ *
+ * - While running it follows the monotonic clock, whatever the wall clock does.
+ * - Across a restart it takes the wall clock's word for how long it was off, but only after the wall clock has
+ *   stood still against the monotonic one for `settleMs` (a boot in 1970 is corrected by NTP in that time), only
+ *   forwards, and never more than `offMsMax`. Until then the time off counts as nothing: an event may live a
+ *   little longer, but none expires because a clock was wrong.
+ */
+export interface SteadyClock {
+  now(): number
+  /** Compares the clocks; call it about once a second. Returns a jump if there was one since the last call. */
+  check(): ClockJump | undefined
+}
+
+export interface SteadyClockOptions {
+  clock: Clock
+  /** Where the last run stopped; absent on a new outbox. */
+  resume: { steadyMs: number; wallMs: number } | undefined
+  settleMs?: number
+  offMsMax?: number
+  /** Differences up to this are slewing, not jumps. */
+  jumpMsMin?: number
+}
+
+const day = 86_400_000
+
+export function createSteadyClock(options: SteadyClockOptions): SteadyClock {
+  const { clock, resume, settleMs = 60_000, offMsMax = 400 * day, jumpMsMin = 2000 } = options
+  const baseMs = resume?.steadyMs ?? 0
+  const startedMs = clock.monotonicMs()
+  let creditMs = 0
+  let settled = resume === undefined
+  let stableSinceMs = startedMs
+  let driftMs = clock.now() - startedMs
+
+  const now = (): number => Math.floor(baseMs + creditMs + clock.monotonicMs() - startedMs)
+
+  return {
+    now,
+    check() {
+      const monotonicMs = clock.monotonicMs()
+      const offsetMs = clock.now() - monotonicMs - driftMs
+      driftMs += offsetMs
+      const jumped = Math.abs(offsetMs) >= jumpMsMin
+      if (jumped) stableSinceMs = monotonicMs
+      if (!settled && resume && monotonicMs - stableSinceMs >= settleMs) {
+        settled = true
+        const offMs = clock.now() - (monotonicMs - startedMs) - resume.wallMs
+        if (offMs > 0 && offMs <= offMsMax) creditMs = offMs
+      }
+      return jumped ? { offsetMs: Math.round(offsetMs) } : undefined
+    },
+  }
+}

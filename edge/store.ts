@@ -1,0 +1,56 @@
+/**
+ * What the outbox needs of a disk: an ordered key-value store with atomic, optionally synced writes. Port;
+ * LevelDB's adapter is store-level.ts, the simulation has one that crashes.
+ *
+ * Keys and values are UTF-8 text; keys sort by bytes.
+ */
+export interface Store {
+  get(key: string): Promise<string | undefined>
+  hasMany(keys: string[]): Promise<boolean[]>
+  /** Entries of `[gte, lt)` in key order, at most `limit`. */
+  entries(range: Range, limit: number): Promise<[key: string, value: string][]>
+  /** Keys of `[gte, lt)` in chunks, as they were when this was called. */
+  keys(range: Range): AsyncIterable<string[]>
+  /**
+   * All or nothing. `sync: true` resolves only once the operating system has confirmed the write to the disk.
+   * After a failure it is unknown whether the write landed: open the folder again and read.
+   */
+  write(operations: StoreOperation[], options: { sync: boolean }): Promise<void>
+  /** Deletes `[gte, lt)`; not atomic. */
+  clear(range: Range): Promise<void>
+  close(): Promise<void>
+}
+
+export interface Range {
+  gte: string
+  lt: string
+}
+
+export type StoreOperation = { type: 'put'; key: string; value: string } | { type: 'del'; key: string }
+
+/** The place on disk that holds a store. */
+export interface StoreFolder {
+  /**
+   * @throws TidegateError `OUTBOX_LOCKED` (another process has it), `STORE_CORRUPT`, `STORE_UNAVAILABLE`
+   *   (retryable: disk full, I/O error), `DATA_FOLDER_UNWRITABLE`.
+   */
+  open(): Promise<Store>
+  /** Best effort on a closed store: keeps what can be read. */
+  repair(): Promise<void>
+  /** Moves a store that cannot be used out of the way, whole; returns where it is now. */
+  setAside(): Promise<string>
+  /** Free bytes on the disk. */
+  freeBytes(): Promise<number>
+  /** Gives up the space held back, so that releases and ledger entries can be written on a full disk. */
+  spendReserve(): Promise<void>
+  /** Holds the space back (again). Does nothing when it is there or does not fit. */
+  restoreReserve(): Promise<void>
+  /**
+   * A word kept beside the store, unsynced: what the store should at least hold. If it holds less, its newest
+   * writes were lost to damage that it did not notice itself.
+   */
+  writeMark(mark: string): Promise<void>
+  readMark(): Promise<string | undefined>
+  /** Bytes the store occupies on disk. */
+  usedBytes(): Promise<number>
+}

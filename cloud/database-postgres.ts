@@ -1,0 +1,103 @@
+import { Client, Pool, type ClientConfig, type PoolClient, type QueryResultRow } from 'pg'
+import { TidegateError } from '../src/errors.ts'
+import { isDatabaseOutage, isDatabaseRefusal, refused, unreachable } from './faults-postgres.ts'
+
+export interface DatabaseOptions {
+  /** `postgres://user:password@host:port/database` */
+  url: string
+  poolMax: number
+  /** Shown in `pg_stat_activity`. */
+  applicationName: string
+}
+
+/** A pool of connections, and what its errors mean. */
+export interface Database {
+  /** host:port/database, fit for logs. */
+  readonly where: string
+  readonly pool: Pool
+  /** A connection of the pool. @throws TidegateError `DATABASE_UNREACHABLE` */
+  connect(): Promise<PoolClient>
+  /** @throws TidegateError `DATABASE_UNREACHABLE` */
+  query<Row extends QueryResultRow>(text: string, values?: readonly unknown[]): Promise<Row[]>
+  /**
+   * A connection of its own, apart from the pool, that asks for nothing.
+   * @throws TidegateError `DATABASE_UNREACHABLE` | `DATABASE_REFUSED` within a few seconds.
+   */
+  probe(): Promise<void>
+  close(): Promise<void>
+}
+
+const probeTimeoutMs = 3_000
+const connectTimeoutMs = 10_000
+const queryTimeoutMs = 30_000
+
+/** Opens nothing yet. @throws TidegateError `CONFIG_INVALID` when the URL is none. */
+export function createDatabase(options: DatabaseOptions): Database {
+  const where = describe(options.url)
+  const connection: ClientConfig = {
+    connectionString: options.url,
+    application_name: options.applicationName,
+    keepAlive: true,
+    // A backend whose client is gone gives its locks back within seconds, even in the middle of a query.
+    options: '-c client_connection_check_interval=5s',
+  }
+  const pool = new Pool({
+    ...connection,
+    max: options.poolMax,
+    connectionTimeoutMillis: connectTimeoutMs,
+    idleTimeoutMillis: 60_000,
+  })
+  // A connection that breaks is noticed by whoever uses it next; without listeners it would end the process.
+  pool.on('error', () => {})
+  pool.on('connect', (client) => client.on('error', () => {}))
+  let closing: Promise<void> | undefined
+
+  async function translated<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work
+    } catch (error) {
+      throw isDatabaseOutage(error) ? unreachable(where, error) : error
+    }
+  }
+
+  return {
+    where,
+    pool,
+    connect: () => translated(pool.connect()),
+    async query<Row extends QueryResultRow>(text: string, values: readonly unknown[] = []) {
+      const config = { text, values: [...values], query_timeout: queryTimeoutMs }
+      return (await translated(pool.query<Row>(config))).rows
+    },
+    async probe() {
+      const client = new Client({
+        ...connection,
+        connectionTimeoutMillis: probeTimeoutMs,
+        query_timeout: probeTimeoutMs,
+      })
+      client.on('error', () => {})
+      try {
+        await client.connect()
+        await client.query('select 1')
+      } catch (error) {
+        throw isDatabaseRefusal(error) ? refused(where, error) : unreachable(where, error)
+      } finally {
+        client.end().catch(() => {})
+      }
+    },
+    close: () => (closing ??= pool.end()),
+  }
+}
+
+function describe(text: string): string {
+  try {
+    const url = new URL(text)
+    return `${url.hostname}:${url.port || '5432'}${url.pathname}`
+  } catch (cause) {
+    throw new TidegateError('CONFIG_INVALID', {
+      message: 'database.url is not a URL',
+      retryable: false,
+      hint: 'postgres://user:password@host:5432/database',
+      cause,
+    })
+  }
+}

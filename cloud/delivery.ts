@@ -1,0 +1,80 @@
+/**
+ * What comes out of a queue, and where it may go when it cannot be processed. Port; RabbitMQ's adapters are
+ * consumer-rabbit.ts and sidings-rabbit.ts.
+ */
+export interface Delivery {
+  /** The event's JSON text as published, untouched. */
+  readonly text: Buffer
+  /** The partition queue it came from. */
+  readonly queue: string
+  readonly partition: number
+  readonly exchange: string
+  readonly routingKey: string
+  readonly headers: Headers
+  readonly properties: MessageProperties
+  /** 1 on the first delivery; counted in our own header, never in the broker's. */
+  readonly attempt: number
+  /** The broker has delivered it before, to us or to another instance. */
+  readonly redelivered: boolean
+  /** Wall clock at arrival, ms since the Unix epoch. */
+  readonly arrivedAtMs: number
+  /**
+   * The channel it came on is gone: the broker will deliver it again, perhaps to another instance. Work not yet
+   * begun must not begin, or a device's events could be seen out of order (G6).
+   */
+  readonly lost: boolean
+  /** Its outcome is durable. Acknowledgements may be sent many at a time; a no-op once lost. */
+  ack(): void
+}
+
+export type Headers = Readonly<Record<string, unknown>>
+
+/** AMQP properties that travel with a message wherever it goes. */
+export interface MessageProperties {
+  readonly messageId?: string
+  readonly appId?: string
+  readonly contentType?: string
+  readonly type?: string
+  /** Seconds since the Unix epoch, as AMQP has it. */
+  readonly timestamp?: number
+}
+
+/** The partition queues of one group. */
+export interface Deliveries {
+  /**
+   * Begins to consume, and comes back by itself after every interruption, until closed. `onDelivery` is called in
+   * the order of each partition.
+   */
+  start(onDelivery: (delivery: Delivery) => void): void
+  /** Partitions that have delivered something to this instance since it last subscribed to them. */
+  active(): number[]
+  /** Gives a partition up to whoever stands in line for it, and stands in line again. */
+  stepBack(partition: number): void
+  /** Every partition is subscribed: active, or in line. */
+  readonly subscribed: boolean
+  /** No `onDelivery` after this call. What is unacknowledged goes back to the broker on `close()`. */
+  stop(): void
+  close(): Promise<void>
+}
+
+/** A message on its way to a siding: out of the way of those behind it, and never out of sight. */
+export interface Letter {
+  readonly body: Buffer
+  readonly properties: MessageProperties
+  readonly headers: Headers
+}
+
+export type Siding =
+  /** Comes back to `queue` after `delayMs`. */
+  | { kind: 'retry'; group: string; queue: string; delayMs: number }
+  /** Stays until a person or a replay takes it. */
+  | { kind: 'dead'; group: string }
+
+export interface Sidings {
+  /**
+   * Resolves when the broker has confirmed the letter *and* has routed it to a queue (G5).
+   * @throws TidegateError `SIDING_UNAVAILABLE` when it has not: unreachable, full, or not declared.
+   */
+  send(siding: Siding, letter: Letter): Promise<void>
+  close(): Promise<void>
+}

@@ -1,0 +1,6 @@
+import { history } from './0001-history.ts'
+import { inbox } from './0002-inbox.ts'
+import { rollups } from './0003-rollups.ts'
+import type { Migration } from './migration.ts'
+
+export const migrations: readonly Migration[] = [history, inbox, rollups]

@@ -1,0 +1,7 @@
+/** A step of the database schema. Once applied anywhere it is never edited: a change is a new step. */
+export interface Migration {
+  /** 1, 2, 3, … without a gap. */
+  version: number
+  name: string
+  sql: string
+}

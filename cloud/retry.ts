@@ -1,0 +1,32 @@
+import { codeOf, TidegateError } from '../src/errors.ts'
+
+/** What happens to a delivery after it was worked on. */
+export type Decision =
+  | { kind: 'ack' }
+  /** Out of the way for `delayMs`, then back into its own queue. */
+  | { kind: 'retry'; delayMs: number }
+  /** Cannot succeed by itself: to the dead letters, with its story. */
+  | { kind: 'dead'; code: string }
+  /** The infrastructure is down, not the event bad: hold it and try again. Never burns an attempt. */
+  | { kind: 'wait' }
+
+/** Outages are waited out: only the storage and the sidings may throw these codes. */
+const outages: ReadonlySet<string> = new Set(['DATABASE_UNREACHABLE', 'SIDING_UNAVAILABLE'])
+
+export function isOutage(error: unknown): error is TidegateError {
+  return error instanceof TidegateError && outages.has(error.code)
+}
+
+/**
+ * The only place that turns an error into an outcome (G5). `attempt` counts from 1; the rung after attempt n is
+ * `ladderMs[n - 1]`, and behind the last rung are the dead letters. What we do not know may be temporary: an
+ * unknown error climbs the whole ladder.
+ */
+export function decide(error: unknown, attempt: number, ladderMs: readonly number[]): Decision {
+  if (error === undefined) return { kind: 'ack' }
+  if (isOutage(error)) return { kind: 'wait' }
+  const hopeless = error instanceof TidegateError && !error.retryable
+  const delayMs = ladderMs[attempt - 1]
+  if (hopeless || delayMs === undefined) return { kind: 'dead', code: codeOf(error) }
+  return { kind: 'retry', delayMs }
+}

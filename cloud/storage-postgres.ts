@@ -1,0 +1,62 @@
+import type { PoolClient } from 'pg'
+import type { Database } from './database-postgres.ts'
+import type { Storage } from './storage.ts'
+import { PostgresTransaction } from './transaction-postgres.ts'
+
+/** PostgreSQL as the storage: one connection per transaction, read committed. */
+export function postgresStorage(database: Database): Storage {
+  return {
+    async transaction(work, signal) {
+      signal.throwIfAborted()
+      const client = await database.connect()
+      const tx = new PostgresTransaction(client, database.where)
+      try {
+        await tx.begin()
+        const result = await orAborted(work(tx), signal)
+        tx.assertUsable()
+        await tx.commit()
+        tx.end()
+        client.release()
+        return result
+      } catch (error) {
+        await abandon(client, tx)
+        throw tx.outage ?? error
+      }
+    },
+    probe: () => database.probe(),
+    close: () => database.close(),
+  }
+
+  /** Rolls back if the connection is ours to use, else cuts it and has its backend ended. Never throws. */
+  async function abandon(client: PoolClient, tx: PostgresTransaction): Promise<void> {
+    if (!tx.busy && tx.outage === undefined) {
+      try {
+        await tx.rollback()
+        tx.end()
+        client.release()
+        return
+      } catch {
+        // What remains is the hard way.
+      }
+    }
+    tx.end()
+    client.release(true)
+    // Without this a hung query would keep its locks, and the next attempt would wait for them.
+    if ('processID' in client && typeof client.processID === 'number') {
+      database.query('select pg_terminate_backend($1)', [client.processID]).catch(() => {})
+    }
+  }
+}
+
+async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const settled = new AbortController()
+  try {
+    return await new Promise<T>((resolve, reject) => {
+      const cut = (): void => reject(signal.reason as Error)
+      signal.addEventListener('abort', cut, { once: true, signal: settled.signal })
+      work.then(resolve, reject)
+    })
+  } finally {
+    settled.abort()
+  }
+}

@@ -1,0 +1,123 @@
+import { deadQueue, partitionName, partitionQueue, rungName, wire } from '../src/wire.ts'
+
+/**
+ * Everything that must exist in the broker, as data. Declaring it is idempotent; topology-rabbit.ts does it.
+ */
+export interface Topology {
+  exchanges: ExchangeSpec[]
+  queues: QueueSpec[]
+  bindings: BindingSpec[]
+}
+
+export interface ExchangeSpec {
+  name: string
+  type: 'topic' | 'fanout'
+  arguments: Readonly<Record<string, string>>
+}
+
+export interface QueueSpec {
+  name: string
+  arguments: Readonly<Record<string, string | number | boolean>>
+}
+
+export interface BindingSpec {
+  exchange: string
+  queue: string
+  routingKey: string
+}
+
+export interface GroupTopologyOptions {
+  group: string
+  /** Type patterns: `*` stands for one label, `#` for any number. */
+  types: readonly string[]
+  /** One consumer at a time per partition, so that each device's events are seen in order (G6). */
+  ordered: boolean
+  ladderMs: readonly number[]
+  partitions: number
+}
+
+/** Bounds of the sidings (G7). A full siding refuses, and the partition queue behind it waits. */
+const sidingMessagesMax = 1_000_000
+/**
+ * RabbitMQ 4 drops a message after 20 deliveries by default. A delivery is not an attempt (a restart, a rebalance),
+ * so nothing may be dropped for being delivered often (G5); older brokers refuse -1 for "no limit".
+ */
+const unlimitedDeliveries = 1_000_000_000
+
+const quorum = { 'x-queue-type': 'quorum' } as const
+
+/** What the gateways publish to. What no group wants is kept, not dropped. */
+export function exchangeTopology(): Topology {
+  return {
+    exchanges: [
+      { name: wire.unroutable, type: 'fanout', arguments: {} },
+      { name: wire.exchange, type: 'topic', arguments: { 'alternate-exchange': wire.unroutable } },
+    ],
+    queues: [{ name: wire.unroutable, arguments: { ...quorum, ...refuseBeyond(sidingMessagesMax) } }],
+    bindings: [{ exchange: wire.unroutable, queue: wire.unroutable, routingKey: '' }],
+  }
+}
+
+/** The partition queues, rungs and dead-letter queue of one consumer group. */
+export function groupTopology(options: GroupTopologyOptions): Topology {
+  const { group, types, ordered, ladderMs, partitions } = options
+  const numbers = Array.from({ length: partitions }, (_, partition) => partition)
+  const rungs = [...new Set(ladderMs)].map((delayMs) => ({ name: rungName(group, delayMs), delayMs }))
+  return {
+    exchanges: rungs.map(({ name }) => ({ name, type: 'fanout', arguments: {} })),
+    queues: [
+      ...numbers.map((partition) => ({
+        name: partitionQueue(group, partition),
+        arguments: {
+          ...quorum,
+          ...(ordered && { 'x-single-active-consumer': true }),
+          'x-delivery-limit': unlimitedDeliveries,
+        },
+      })),
+      ...rungs.map(({ name, delayMs }) => ({ name, arguments: rungArguments(delayMs) })),
+      { name: deadQueue(group), arguments: { ...quorum, ...refuseBeyond(sidingMessagesMax) } },
+    ],
+    bindings: [
+      ...numbers.flatMap((partition) =>
+        types.map((type) => ({
+          exchange: wire.exchange,
+          queue: partitionQueue(group, partition),
+          routingKey: `${partitionName(partition)}.${type}`,
+        })),
+      ),
+      ...rungs.map(({ name }) => ({ exchange: name, queue: name, routingKey: '' })),
+    ],
+  }
+}
+
+/**
+ * A rung is a fanout exchange and a queue of one name. A letter keeps its routing key, which is the name of the
+ * queue it failed in; the fanout ignores it, and when its time is up the default exchange takes it by that key
+ * straight back to that queue, so that no other group sees it again.
+ */
+function rungArguments(delayMs: number): QueueSpec['arguments'] {
+  return {
+    ...quorum,
+    'x-message-ttl': delayMs,
+    'x-dead-letter-exchange': '',
+    'x-dead-letter-strategy': 'at-least-once',
+    ...refuseBeyond(sidingMessagesMax),
+  }
+}
+
+function refuseBeyond(messagesMax: number): QueueSpec['arguments'] {
+  return { 'x-overflow': 'reject-publish', 'x-max-length': messagesMax }
+}
+
+/** Whether a dotted name matches a pattern, as a topic exchange would say. */
+export function matchesTopic(pattern: string, name: string): boolean {
+  return matchesLabels(pattern.split('.'), name.split('.'))
+}
+
+function matchesLabels([first, ...rest]: readonly string[], labels: readonly string[]): boolean {
+  if (first === undefined) return labels.length === 0
+  if (first === '#') {
+    return labels.some((_, index) => matchesLabels(rest, labels.slice(index))) || matchesLabels(rest, [])
+  }
+  return labels.length > 0 && (first === '*' || first === labels[0]) && matchesLabels(rest, labels.slice(1))
+}

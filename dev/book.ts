@@ -36,7 +36,12 @@ export interface Book {
 /** The fleet's own book: memory grows with the number of devices, not of events. */
 export function openBook(): Book {
   const zero = (): Count => ({ published: 0, acknowledged: 0 })
-  const byFate: Record<Fate, Count> = { stored: zero(), implausible: zero(), repeat: zero(), rejected: zero() }
+  const byFate: Record<Fate, Count> = {
+    stored: zero(),
+    implausible: zero(),
+    repeat: zero(),
+    rejected: zero(),
+  }
   const devices = new Map<string, Numbers>()
   const latencies = createLatencies()
 

@@ -21,10 +21,7 @@ export function createLatencies(): Latencies {
   let max = 0
 
   const bucketOf = (latencyMs: number): number =>
-    Math.min(
-      buckets.length - 1,
-      Math.max(0, Math.ceil(Math.log(latencyMs / lowestMs) / Math.log(growth))),
-    )
+    Math.min(buckets.length - 1, Math.max(0, Math.ceil(Math.log(latencyMs / lowestMs) / Math.log(growth))))
   function percentile(share: number): number {
     if (count === 0) return 0
     let left = Math.ceil(share * count)

@@ -134,7 +134,8 @@ export function deviceIds(fileNames: readonly string[]): string[] {
 }
 
 function parseTime(text: string): number | undefined {
-  if (!/^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?$/i.test(text)) return undefined
+  if (!/^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?$/i.test(text))
+    return undefined
   const zoned = /(Z|[+-]\d{2}:?\d{2})$/i.test(text) ? text : `${text}Z`
   const timeMs = Date.parse(zoned.replace(' ', 'T'))
   return Number.isNaN(timeMs) ? undefined : timeMs

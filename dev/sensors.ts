@@ -160,11 +160,10 @@ const misdeeds: Record<Trouble, (reading: Reading) => Message[]> = {
   ],
   past: (reading) => [
     {
-      ...cloudEvent(
-        { ...reading, nowMs: reading.nowMs % 3_600_000 },
-        demoTypes.climate,
-        { temperature: 20, humidity: 50 },
-      ),
+      ...cloudEvent({ ...reading, nowMs: reading.nowMs % 3_600_000 }, demoTypes.climate, {
+        temperature: 20,
+        humidity: 50,
+      }),
       fate: 'implausible',
     },
   ],

@@ -1,0 +1,214 @@
+import { Connection, type Channel } from 'rabbitmq-client'
+import { type BackoffOptions, backoffMs } from '../src/backoff.ts'
+import type { Clock, Random } from '../src/clock.ts'
+import { codeOf, messageOf } from '../src/errors.ts'
+import type { Logger } from '../src/log.ts'
+import type { TlsFiles } from '../src/tls-files.ts'
+import { partitionOf, routingKey, wire } from '../src/wire.ts'
+import type { Exchange, ExchangeSession, Outcome, SessionEnd } from './exchange.ts'
+import type { Queued } from './outbox.ts'
+
+export interface RabbitExchangeOptions {
+  /** `amqps://user:password@host:port/vhost` */
+  url: string
+  tls: Pick<TlsFiles, 'ca' | 'cert' | 'key'> | undefined
+  exchange: string
+  /** Must equal the cloud's. */
+  partitions: number
+  gateway: string
+  connectTimeoutMs: number
+  /** RabbitMQ gives a silent peer up after two of these, s. */
+  heartbeatS: number
+  reconnect: BackoffOptions
+  clock: Clock
+  random: Random
+  log: Logger
+}
+
+/**
+ * RabbitMQ's exchange. One connection a session, made anew after every loss, because the library's own
+ * reconnect hides what was in flight. Proof of routing (G3): messages are `mandatory`, and RabbitMQ sends
+ * basic.return *before* the basic.ack of a message that no queue took.
+ */
+export function rabbitExchange(options: RabbitExchangeOptions): Exchange {
+  const { clock, random, log, reconnect } = options
+  let session: ExchangeSession | undefined
+  return {
+    async connect(signal) {
+      for (let attempt = 1; ; attempt++) {
+        signal.throwIfAborted()
+        try {
+          session = await openSession(options, signal)
+          return session
+        } catch (error) {
+          signal.throwIfAborted()
+          const retryInMs = backoffMs(attempt, reconnect, random)
+          const code = codeOf(error)
+          const hint = hints[code]
+          log.warn(
+            { code, detail: messageOf(error), retryInMs, ...(hint ? { hint } : {}) },
+            'the uplink is down',
+          )
+          await clock.sleep(retryInMs, signal)
+        }
+      }
+    },
+    close: async () => session?.close(),
+  }
+}
+
+const hints: Record<string, string | undefined> = {
+  NOT_FOUND: 'the exchange is not there yet: the cloud side declares it when it starts',
+  ACCESS_REFUSED: 'the broker knows no such user, or refuses it: see uplink.url',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'the broker shows a certificate of another CA: see uplink.tls.ca',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'the broker shows a certificate of another CA: see uplink.tls.ca',
+  SELF_SIGNED_CERT_IN_CHAIN: 'the broker shows a certificate of another CA: see uplink.tls.ca',
+}
+
+async function openSession(options: RabbitExchangeOptions, signal: AbortSignal): Promise<ExchangeSession> {
+  const { url, tls, connectTimeoutMs, heartbeatS, gateway } = options
+  const connection = new Connection({
+    url,
+    ...(tls ? { tls: { ca: tls.ca, cert: tls.cert, key: tls.key, minVersion: 'TLSv1.2' } } : {}),
+    connectionName: `tidegate edge ${gateway}`,
+    connectionTimeout: connectTimeoutMs,
+    acquireTimeout: connectTimeoutMs,
+    heartbeat: heartbeatS,
+    frameMax: 131_072,
+  })
+  const end = deferred<SessionEnd>()
+  const failed = new Promise<never>((_, reject) => {
+    connection.on('error', (error: unknown) => {
+      end.resolve({ code: codeOf(error), detail: messageOf(error) })
+      reject(error)
+    })
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+  })
+  failed.catch(() => {})
+  try {
+    const channel = await Promise.race([openChannel(connection, options.exchange), failed])
+    return rabbitSession(options, connection, channel, end)
+  } catch (error) {
+    connection.unsafeDestroy()
+    throw error
+  }
+}
+
+async function openChannel(connection: Connection, exchange: string): Promise<Channel> {
+  const channel = await connection.acquire({ emitErrorsFromChannel: true })
+  channel.on('error', () => {})
+  // A passive declare needs no right to configure; without the exchange a publish would close the channel.
+  await channel.exchangeDeclare({ exchange, passive: true, type: 'topic' })
+  await channel.confirmSelect()
+  return channel
+}
+
+function rabbitSession(
+  options: RabbitExchangeOptions,
+  connection: Connection,
+  channel: Channel,
+  end: Deferred<SessionEnd>,
+): ExchangeSession {
+  const { exchange, partitions, gateway } = options
+  const returned = new Set<string>()
+  let settled: Outcome[] = []
+  let listener: ((outcomes: Outcome[]) => void) | undefined
+  let blocked = false
+  let closed: Promise<void> | undefined
+
+  connection.on('connection.blocked', () => (blocked = true))
+  connection.on('connection.unblocked', () => (blocked = false))
+  channel.on('error', (error: unknown) => end.resolve({ code: codeOf(error), detail: messageOf(error) }))
+  channel.on('close', () => end.resolve({ code: 'CHANNEL_CLOSED', detail: 'the channel was closed' }))
+  channel.on('basic.return', (message) => {
+    if (message.messageId !== undefined) returned.add(`${message.routingKey}\n${message.messageId}`)
+  })
+
+  // The library emits basic.return in a setImmediate of its own, queued before this one: by the time the
+  // outcomes are told, every return that preceded their confirms is known.
+  function settle(outcome: Outcome): void {
+    settled.push(outcome)
+    if (settled.length === 1) setImmediate(flush)
+  }
+
+  function flush(): void {
+    const outcomes = settled
+    settled = []
+    if (returned.size > 0) outcomes.forEach((outcome, index) => (outcomes[index] = unlessReturned(outcome)))
+    listener?.(outcomes)
+  }
+
+  function unlessReturned(outcome: Outcome): Outcome {
+    const { event } = outcome
+    return returned.delete(`${keyOf(event)}\n${event.id}`)
+      ? { kind: 'refused', event, code: 'UNROUTABLE' }
+      : outcome
+  }
+
+  function keyOf(event: Queued): string {
+    return routingKey(partitionOf(event.deviceId, partitions), event.type)
+  }
+
+  return {
+    lost: end.promise,
+    get blocked() {
+      return blocked
+    },
+    publish(event) {
+      channel
+        .basicPublish(
+          {
+            exchange,
+            routingKey: keyOf(event),
+            mandatory: true,
+            durable: true,
+            messageId: event.id,
+            appId: gateway,
+            type: event.type,
+            contentType: wire.contentType,
+            timestamp: Math.floor(event.recordedAtMs / 1000),
+          },
+          Buffer.from(event.text),
+        )
+        .then(
+          () => settle({ kind: 'routed', event }),
+          (error: unknown) => {
+            // A negative confirm is an answer; anything else means that the session is over.
+            if (codeOf(error) === 'NACK') settle({ kind: 'refused', event, code: 'NACKED' })
+            else end.resolve({ code: codeOf(error), detail: messageOf(error) })
+          },
+        )
+    },
+    onOutcomes(next) {
+      listener = next
+    },
+    close() {
+      closed ??= closeConnection(connection, channel, options.clock)
+      end.resolve({ code: 'CLOSED', detail: 'closed by the gateway' })
+      return closed
+    },
+  }
+}
+
+/** In order where the peer answers, else by force: a half-open connection never says goodbye. */
+async function closeConnection(connection: Connection, channel: Channel, clock: Clock): Promise<void> {
+  const patience = new AbortController()
+  const orderly = channel.close().then(() => connection.close())
+  const impatient = clock.sleep(1000, patience.signal).catch(() => {})
+  await Promise.race([orderly.catch(() => {}), impatient])
+  patience.abort()
+  connection.unsafeDestroy()
+}
+
+interface Deferred<T> {
+  promise: Promise<T>
+  resolve(value: T): void
+}
+
+function deferred<T>(): Deferred<T> {
+  let resolve!: (value: T) => void
+  const promise = new Promise<T>((settle) => {
+    resolve = settle
+  })
+  return { promise, resolve }
+}

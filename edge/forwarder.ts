@@ -1,0 +1,156 @@
+import { type BackoffOptions, backoffMs } from '../src/backoff.ts'
+import type { Clock, Random } from '../src/clock.ts'
+import { codeOf, isAbort, messageOf } from '../src/errors.ts'
+import type { Logger } from '../src/log.ts'
+import type { Exchange, ExchangeSession, Outcome, SessionEnd } from './exchange.ts'
+import type { ForwarderObserver } from './observers.ts'
+import type { Outbox, Queued } from './outbox.ts'
+
+export interface ForwarderOptions {
+  outbox: Outbox
+  exchange: Exchange
+  clock: Clock
+  random: Random
+  log: Logger
+  observer: ForwarderObserver
+  /** Events published and not yet proven, at the most. */
+  windowEvents: number
+  /** A session whose oldest event waits longer than this for its proof is given up. */
+  confirmTimeoutMs: number
+  /** Wait after a session that proved nothing. */
+  retry: BackoffOptions
+}
+
+/** Events asked of the outbox at a time: enough to keep the disk read cheap, small enough to stay live. */
+const takeEventsMax = 500
+const watchEveryMs = 1000
+const stopGraceMs = 2000
+
+/**
+ * Carries events from the outbox to the exchange, for as long as `signal` allows. An event is released only
+ * after proof (G3). When a session ends, what it had not proven goes back and is taken again, oldest first:
+ * sent twice at worst, never skipped; the cloud drops the repeat by `(source, id)` (G4).
+ *
+ *     down ──connect──▶ up ──lost, refused, or silent for confirmTimeoutMs──▶ down (rewind, wait)
+ */
+export async function forward(options: ForwarderOptions, signal: AbortSignal): Promise<void> {
+  const { outbox, exchange, clock, random, log, observer, retry } = options
+  let fruitless = 0
+  try {
+    for (;;) {
+      const session = await exchange.connect(signal)
+      log.info('the uplink is up')
+      observer.uplink(true)
+      outbox.resumed()
+      const { end, proven } = await runSession(options, session, signal)
+      observer.uplink(false)
+      outbox.rewind()
+      await session.close()
+      signal.throwIfAborted()
+      fruitless = proven > 0 ? 0 : fruitless + 1
+      const retryInMs = backoffMs(Math.max(1, fruitless), retry, random)
+      log.warn({ code: end.code, detail: end.detail, retryInMs }, 'the uplink was lost')
+      await clock.sleep(retryInMs, signal)
+    }
+  } catch (error) {
+    if (!isAbort(error)) throw error
+  } finally {
+    await exchange.close()
+  }
+}
+
+interface SessionResult {
+  end: SessionEnd
+  /** Events proven in this session. */
+  proven: number
+}
+
+async function runSession(
+  { outbox, clock, log, observer, windowEvents, confirmTimeoutMs }: ForwarderOptions,
+  session: ExchangeSession,
+  signal: AbortSignal,
+): Promise<SessionResult> {
+  /** When each was sent, in order of sending. */
+  const sentAtMs = new Map<Queued, number>()
+  const over = new AbortController()
+  let end: SessionEnd = { code: 'STOPPED', detail: 'the gateway is stopping' }
+  let proven = 0
+  let room: (() => void) | undefined
+  const releases = new Set<Promise<void>>()
+
+  const finish = (reason: SessionEnd): void => {
+    if (over.signal.aborted) return
+    end = reason
+    over.abort()
+    room?.()
+  }
+  // Stopping ends the taking at once; what is in flight gets a moment to be proven.
+  const stop = (): void => {
+    room?.()
+    if (sentAtMs.size === 0) finish(end)
+    else clock.after(stopGraceMs, () => finish(end))
+  }
+  signal.addEventListener('abort', stop, { once: true })
+  if (signal.aborted) stop()
+  void session.lost.then(finish)
+
+  session.onOutcomes((outcomes: Outcome[]) => {
+    if (over.signal.aborted) return
+    const nowMs = clock.monotonicMs()
+    const routed: Queued[] = []
+    for (const outcome of outcomes) {
+      observer.confirmed(nowMs - (sentAtMs.get(outcome.event) ?? nowMs))
+      sentAtMs.delete(outcome.event)
+      if (outcome.kind === 'routed') routed.push(outcome.event)
+      else {
+        observer.refused(outcome.code)
+        // Whatever refuses one event refuses the next: wait, rather than spin or skip.
+        finish({ code: outcome.code, detail: `the exchange did not route ${outcome.event.type}` })
+      }
+    }
+    if (routed.length > 0) {
+      proven += routed.length
+      const release = outbox.release(routed).then(
+        () => observer.forwarded(routed.length, clock.now() - (routed[0] as Queued).recordedAtMs),
+        (error: unknown) =>
+          log.warn({ code: codeOf(error), detail: messageOf(error) }, 'events were proven but not released'),
+      )
+      releases.add(release)
+      void release.then(() => releases.delete(release))
+    }
+    if (signal.aborted && sentAtMs.size === 0) finish(end)
+    room?.()
+  })
+
+  const watch = (): void => {
+    if (over.signal.aborted) return
+    const [oldest] = sentAtMs.values()
+    const waitedMs = oldest === undefined || session.blocked ? 0 : clock.monotonicMs() - oldest
+    if (waitedMs > confirmTimeoutMs) {
+      finish({ code: 'CONFIRM_TIMEOUT', detail: `no publisher confirm for ${Math.round(waitedMs)} ms` })
+    } else clock.after(watchEveryMs, watch)
+  }
+  watch()
+
+  while (!over.signal.aborted) {
+    // Taking a few at a time would cost a disk read each: wait until a quarter of the window is free.
+    const free = session.blocked || signal.aborted ? 0 : windowEvents - sentAtMs.size
+    if (free < windowEvents / 4) {
+      await new Promise<void>((resolve) => {
+        room = resolve
+        if (session.blocked) clock.after(watchEveryMs, resolve)
+      })
+      continue
+    }
+    const events = await outbox.take(Math.min(free, takeEventsMax))
+    if (over.signal.aborted) break
+    for (const event of events) {
+      sentAtMs.set(event, clock.monotonicMs())
+      session.publish(event)
+    }
+    if (events.length === 0) await outbox.ready(AbortSignal.any([over.signal, signal]))
+  }
+  signal.removeEventListener('abort', stop)
+  await Promise.all(releases)
+  return { end, proven }
+}

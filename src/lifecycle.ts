@@ -37,7 +37,9 @@ export function untilSignal(process: NodeJS.Process): AbortSignal {
   const stop = (): void => controller.abort()
   process.once('SIGINT', stop)
   process.once('SIGTERM', stop)
-  if (process.channel) process.once('disconnect', stop)
+  // A program started with IPC has send(), also when its parent died before it came this far.
+  if (process.send !== undefined && !process.connected) stop()
+  process.once('disconnect', stop)
   return controller.signal
 }
 

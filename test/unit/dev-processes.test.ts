@@ -10,7 +10,7 @@ import type { TidegateError } from '../../src/errors.ts'
 
 let dir: string
 let ops: Server
-let program: Program
+let program: Program | undefined
 let crashes: TidegateError[]
 
 beforeEach(async () => {
@@ -21,7 +21,7 @@ beforeEach(async () => {
 })
 
 afterEach(async () => {
-  await program.kill('SIGKILL')
+  await program?.kill('SIGKILL')
   await new Promise((resolve) => ops.close(resolve))
   rmSync(dir, { recursive: true })
 })
@@ -30,7 +30,7 @@ function create(script: string, readyPath = ''): Program {
   const file = join(dir, 'program.mjs')
   writeFileSync(file, script)
   const { port } = ops.address() as AddressInfo
-  program = createProgram({
+  const created = createProgram({
     name: 'edge',
     args: [file],
     logFile: join(dir, 'edge.log'),
@@ -38,18 +38,24 @@ function create(script: string, readyPath = ''): Program {
     readyWithinMs: 5000,
     onCrash: (error) => crashes.push(error),
   })
-  return program
+  program = created
+  return created
 }
 
-const forEver =
-  'console.log("here"); setInterval(() => {}, 1000); process.once("disconnect", () => process.exit())'
+const lifecycle = new URL('../../dist/src/lifecycle.js', import.meta.url).href
+const forEver = `import { untilSignal } from '${lifecycle}'
+  console.log('here')
+  const timer = setInterval(() => {}, 1000)
+  const signal = untilSignal(process)
+  if (signal.aborted) process.exit()
+  signal.addEventListener('abort', () => process.exit())`
 
 async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5))
 }
 
 test('a program killed on purpose is no crash, and starts again', async () => {
-  create(forEver)
+  const program = create(forEver)
   await program.start()
   const first = program.pid
   await program.kill('SIGKILL')
@@ -62,7 +68,9 @@ test('a program killed on purpose is no crash, and starts again', async () => {
 })
 
 test('a program that ends by itself is a crash, told with its last lines', async () => {
-  create(`${forEver}; setTimeout(() => { console.log("out of cheese"); process.exit(3) }, 300)`)
+  const program = create(
+    `${forEver}\n setTimeout(() => { console.log("out of cheese"); process.exit(3) }, 300)`,
+  )
   await program.start()
   await until(() => crashes.length > 0)
   expect(crashes[0]).toMatchObject({ code: 'PROGRAM_CRASHED' })
@@ -71,7 +79,10 @@ test('a program that ends by itself is a crash, told with its last lines', async
 })
 
 test('a program that cannot start says why at once', async () => {
-  create('console.error("tidegate: the port is taken"); process.exit(1)', 'http://127.0.0.1:1/')
+  const program = create(
+    'console.error("tidegate: the port is taken"); process.exit(1)',
+    'http://127.0.0.1:1/',
+  )
   await expect(program.start()).rejects.toThrow(/exit code 1[\s\S]*the port is taken/)
   expect(crashes).toEqual([])
 })
@@ -85,7 +96,6 @@ test('a program stops when its starter is gone', async () => {
      const child = spawn(process.execPath, [${JSON.stringify(join(dir, 'program.mjs'))}], { stdio: ['ignore', 'ignore', 'ignore', 'ipc'] })
      console.log(child.pid)`,
   )
-  // The same leash as createProgram's: a program that watches its IPC channel.
   const outer = createProgram({
     name: 'starter',
     args: [starter],
@@ -109,7 +119,7 @@ function isAlive(pid: number): boolean {
 }
 
 test('new lines are read once, and only whole ones', async () => {
-  create(forEver)
+  const program = create(forEver)
   const log = join(dir, 'edge.log')
   appendFileSync(log, 'one\ntwo\nthr')
   expect(program.newLines()).toEqual(['one', 'two'])

@@ -27,6 +27,7 @@ export async function installPackages(
     { file: shell[0], args: [...shell.slice(1), installScript(packages)] },
     options.signal && { signal: options.signal },
   )
+  options.signal?.throwIfAborted()
   if (outcome.code !== 0) throw installFailed(packages, outcome)
 }
 

@@ -17,6 +17,9 @@ export async function postgresInstalled(
   const how = { env, cwd: dir, ...owner }
   if (!existsSync(data)) await initialise(newestBin)
   const bin = binFor(data, newestBin)
+  // PostgreSQL refuses to start while a process has the pid that a crash left here, be it a zombie or another
+  // program since. We hold the folder's lock and saw that no server works in it.
+  rmSync(join(data, 'postmaster.pid'), { force: true })
 
   async function initialise(bin: string): Promise<void> {
     const unfinished = `${data}.new`

@@ -10,6 +10,7 @@ import { folderFor, serviceUser } from './postgres-user.ts'
 import { type PrivateServer, startPrivateServer } from './private-server.ts'
 import { postgresAnswers } from './probe.ts'
 import { keepPort, keepState, makeFolder } from './state.ts'
+import { clearStrays, leashPatienceMs } from './strays.ts'
 
 export interface PostgresOptions {
   /** The server's own folder; made if missing, reused if it holds data. */
@@ -42,6 +43,7 @@ export async function startPostgres(options: PostgresOptions): Promise<PostgresS
     const origin = await locatePostgres(options)
     const owner = origin.how === 'installed' ? serviceUser() : undefined
     const dir = await folderFor(asked, owner, say)
+    await clearStrays(dir, leashPatienceMs, signal)
     const { password } = keepState(asked, () => ({ password: randomBytes(18).toString('base64url') }))
     const port = await keepPort(asked, 'postgres')
     const request = { dir, port, user, password }

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import { systemClock } from '../../src/clock.ts'
 import { TidegateError } from '../../src/errors.ts'
 import { tail } from './command.ts'
@@ -41,7 +41,7 @@ export async function startPrivateServer(
   options: PrivateServerOptions,
   signal?: AbortSignal,
 ): Promise<PrivateServer> {
-  const { title, dir, lock, plan } = options
+  const { title, dir, lock, plan, pidFile } = options
   let running: Leashed | undefined
   let asked = false
   let queue: Promise<void> = Promise.resolve()
@@ -55,8 +55,8 @@ export async function startPrivateServer(
 
   async function start(signal?: AbortSignal): Promise<void> {
     if (running) return
-    // A leash that lost its parent needs up to the grace period to stop what it holds.
-    await clearStrays(dir, plan.graceMs + 1_000, signal)
+    await clearStrays(dir, 2_000, signal)
+    if (pidFile !== undefined) rmSync(pidFile, { force: true })
     asked = false
     const started = await startOnLeash(plan).catch((error: unknown) => {
       throw startFailed(title, plan, error)
@@ -66,7 +66,7 @@ export async function startPrivateServer(
     try {
       await untilReady(started, signal)
     } catch (error) {
-      await end('kill')
+      await end('stop')
       throw error
     }
   }
@@ -81,7 +81,7 @@ export async function startPrivateServer(
     let ended: string | undefined
     void started.ended.then((cause) => (ended = cause))
     const giveUpMs = systemClock.monotonicMs() + readyWithinMs
-    while (!(await options.isReady(consoleOf(plan)))) {
+    while (!(await options.isReady(textOf(plan.consoleFile)))) {
       if (ended !== undefined) throw startFailed(title, plan, ended)
       if (systemClock.monotonicMs() > giveUpMs) throw startFailed(title, plan, 'it took too long')
       await systemClock.sleep(50, signal)
@@ -100,10 +100,8 @@ export async function startPrivateServer(
 
   const server: PrivateServer = {
     get pid() {
-      return (
-        running &&
-        (options.pidFile === undefined ? running.pid : Number(readFileSync(options.pidFile, 'utf8')))
-      )
+      if (!running || pidFile === undefined) return running?.pid
+      return Number(textOf(pidFile)) || undefined
     },
     start: (signal) => inTurn(() => start(signal)),
     stop: () => inTurn(() => end('stop')),
@@ -123,16 +121,16 @@ export async function startPrivateServer(
   return server
 }
 
-function consoleOf(plan: LeashPlan): string {
+function textOf(file: string): string {
   try {
-    return readFileSync(plan.consoleFile, 'utf8')
+    return readFileSync(file, 'utf8')
   } catch {
     return ''
   }
 }
 
 function startFailed(title: string, plan: LeashPlan, cause: unknown): TidegateError {
-  const printed = tail(consoleOf(plan))
+  const printed = tail(textOf(plan.consoleFile))
   return new TidegateError('SERVER_START_FAILED', {
     message: `${title} did not start: ${cause instanceof Error ? cause.message : String(cause)}.${printed && `\n${printed}`}`,
     retryable: true,

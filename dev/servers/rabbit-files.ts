@@ -9,7 +9,7 @@ export interface RabbitUser {
 }
 
 /** Paths of PEM files. The broker demands a client certificate that `caFile` vouches for. */
-export interface RabbitTls {
+interface RabbitTls {
   caFile: string
   certFile: string
   keyFile: string

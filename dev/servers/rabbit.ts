@@ -9,6 +9,7 @@ import type { RabbitSpec } from './rabbit-files.ts'
 import { rabbitInstalled } from './rabbit-installed.ts'
 import type { RabbitPlace, RabbitRequest } from './rabbit-place.ts'
 import { keepPort, makeFolder } from './state.ts'
+import { clearStrays, leashPatienceMs } from './strays.ts'
 
 export interface RabbitOptions extends RabbitSpec {
   /** The node's own folder; made if missing, reused if it holds data. */
@@ -39,6 +40,7 @@ export async function startRabbit(options: RabbitOptions): Promise<RabbitServer>
   const lock = lockFolder(dir)
   try {
     const origin = await locateRabbit(options)
+    await clearStrays(dir, leashPatienceMs, options.signal)
     const port = await keepPort(dir, 'amqp')
     const tlsPort = options.tls ? await keepPort(dir, 'amqps') : undefined
     const request = { dir, port, tlsPort, spec: options }

@@ -13,6 +13,9 @@ export function processesIn(folder: string): number[] {
     .filter((pid) => worksIn(pid, folder))
 }
 
+/** A leash that lost its parent may take its server's whole grace to stop it. */
+export const leashPatienceMs = 16_000
+
 /**
  * Resolves when no server process works inside `folder`. Those of a run that just died are given `patienceMs`
  * to end by themselves (their leash is stopping them); what is left then is killed.

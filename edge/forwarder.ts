@@ -73,6 +73,8 @@ async function runSession(
   /** When each was sent, in order of sending. */
   const sentAtMs = new Map<Queued, number>()
   const over = new AbortController()
+  /** Ends the wait for more events: the session is over, or the gateway stops. */
+  const idle = new AbortController()
   let end: SessionEnd = { code: 'STOPPED', detail: 'the gateway is stopping' }
   let proven = 0
   let room: (() => void) | undefined
@@ -82,10 +84,12 @@ async function runSession(
     if (over.signal.aborted) return
     end = reason
     over.abort()
+    idle.abort()
     room?.()
   }
   // Stopping ends the taking at once; what is in flight gets a moment to be proven.
   const stop = (): void => {
+    idle.abort()
     room?.()
     if (sentAtMs.size === 0) finish(end)
     else clock.after(stopGraceMs, () => finish(end))
@@ -148,7 +152,7 @@ async function runSession(
       sentAtMs.set(event, clock.monotonicMs())
       session.publish(event)
     }
-    if (events.length === 0) await outbox.ready(AbortSignal.any([over.signal, signal]))
+    if (events.length === 0) await outbox.ready(idle.signal)
   }
   signal.removeEventListener('abort', stop)
   await Promise.all(releases)

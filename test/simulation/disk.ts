@@ -1,0 +1,230 @@
+import { TidegateError } from '../../src/errors.ts'
+import type { Range, Store, StoreFolder, StoreOperation } from '../../edge/store.ts'
+
+export interface DiskFaults {
+  /** Called before each write; throw to make it fail. `landed` decides whether it took effect all the same. */
+  beforeWrite?(operations: StoreOperation[]): { fail: boolean; landed: boolean }
+  /** Awaited at every operation: lets a scheduler interleave, and a crash strike, anywhere. */
+  pause?(what: string): Promise<void>
+  freeBytes?(): number
+  /** How many of the unsynced writes survive a crash. */
+  survivors?(unsynced: number): number
+}
+
+/**
+ * A disk that behaves as the Store port allows at worst: unsynced writes may vanish in a crash, newest first; a
+ * failed write may or may not have landed; a store handle is dead after a crash or a close.
+ */
+export class SimulatedDisk implements StoreFolder {
+  private entries = new SortedMap()
+  private unsynced: { undo: StoreOperation[] }[] = []
+  private generation = 0
+  private isOpen = false
+  private mark: string | undefined
+  writes = 0
+  bytesWritten = 0
+  reserveSpent = 0
+  setAsideCount = 0
+  faults: DiskFaults
+
+  constructor(faults: DiskFaults = {}) {
+    this.faults = faults
+  }
+
+  /** Power cut: open handles die; synced writes stay; a prefix of the unsynced ones may stay. */
+  crash(): void {
+    this.generation += 1
+    this.isOpen = false
+    const survivors = this.faults.survivors?.(this.unsynced.length) ?? 0
+    while (this.unsynced.length > survivors) {
+      const lost = this.unsynced.pop()
+      for (const operation of lost?.undo.toReversed() ?? []) this.apply(operation)
+    }
+    this.unsynced = []
+  }
+
+  /** Damage: removes what a bit flip would. */
+  damage(keys: (key: string) => boolean): number {
+    const hit = this.entries.keysIn('', '\uffff').filter((key) => keys(key))
+    for (const key of hit) this.entries.delete(key)
+    return hit.length
+  }
+
+  get size(): number {
+    return this.entries.size
+  }
+
+  keysStartingWith(prefix: string): string[] {
+    return this.entries.keysIn(prefix, `${prefix}~`)
+  }
+
+  async open(): Promise<Store> {
+    await this.faults.pause?.('open')
+    if (this.isOpen) {
+      throw new TidegateError('OUTBOX_LOCKED', { message: 'open elsewhere', retryable: false, hint: '' })
+    }
+    this.isOpen = true
+    return this.handle(++this.generation)
+  }
+
+  async repair(): Promise<void> {}
+
+  async setAside(): Promise<string> {
+    this.entries = new SortedMap()
+    this.setAsideCount += 1
+    return 'aside'
+  }
+
+  async freeBytes(): Promise<number> {
+    return this.faults.freeBytes?.() ?? 1e12
+  }
+
+  async spendReserve(): Promise<void> {
+    this.reserveSpent += 1
+  }
+
+  async restoreReserve(): Promise<void> {}
+
+  async writeMark(mark: string): Promise<void> {
+    this.mark = mark
+  }
+
+  async readMark(): Promise<string | undefined> {
+    return this.mark
+  }
+
+  async usedBytes(): Promise<number> {
+    return this.bytesWritten
+  }
+
+  private handle(generation: number): Store {
+    const use = async (what: string): Promise<void> => {
+      const check = (): void => {
+        if (generation === this.generation) return
+        throw new TidegateError('STORE_UNAVAILABLE', {
+          message: 'the handle is dead',
+          retryable: true,
+          hint: '',
+        })
+      }
+      check()
+      await this.faults.pause?.(what)
+      check()
+    }
+    const entriesIn = ({ gte, lt }: Range, limit: number): [string, string][] =>
+      this.entries.keysIn(gte, lt, limit).map((key) => [key, this.entries.get(key) as string])
+    const disk = this
+    return {
+      async get(key) {
+        await use('get')
+        return disk.entries.get(key)
+      },
+      async hasMany(keys) {
+        await use('hasMany')
+        return keys.map((key) => disk.entries.get(key) !== undefined)
+      },
+      async entries(range, limit) {
+        await use('entries')
+        return entriesIn(range, limit)
+      },
+      async *keys(range) {
+        await use('keys')
+        const keys = disk.entries.keysIn(range.gte, range.lt)
+        for (let at = 0; at < keys.length; at += 100) {
+          await use('keys')
+          yield keys.slice(at, at + 100)
+        }
+      },
+      async write(operations, { sync }) {
+        await use('write')
+        const verdict = disk.faults.beforeWrite?.(operations) ?? { fail: false, landed: true }
+        if (verdict.landed) disk.commit(operations, sync && !verdict.fail)
+        if (verdict.fail) {
+          throw new TidegateError('STORE_UNAVAILABLE', {
+            message: 'no space left',
+            retryable: true,
+            hint: '',
+          })
+        }
+        await use('written')
+      },
+      async clear({ gte, lt }) {
+        await use('clear')
+        for (const key of disk.entries.keysIn(gte, lt)) disk.entries.delete(key)
+      },
+      async close() {
+        if (generation === disk.generation) disk.isOpen = false
+      },
+    }
+  }
+
+  private commit(operations: StoreOperation[], sync: boolean): void {
+    this.writes += 1
+    const undo: StoreOperation[] = []
+    for (const operation of operations) {
+      const { key } = operation
+      const before = this.entries.get(key)
+      undo.push(before === undefined ? { type: 'del', key } : { type: 'put', key, value: before })
+      this.apply(operation)
+      this.bytesWritten += key.length + (operation.type === 'put' ? operation.value.length : 0)
+    }
+    // A sync makes everything before it durable too: there is one log.
+    if (sync) this.unsynced = []
+    else this.unsynced.push({ undo })
+  }
+
+  private apply(operation: StoreOperation): void {
+    if (operation.type === 'put') this.entries.set(operation.key, operation.value)
+    else this.entries.delete(operation.key)
+  }
+}
+
+/** Small and simple: a map and its sorted keys, sorted again only when read after a change. */
+class SortedMap {
+  private readonly values = new Map<string, string>()
+  private sorted: string[] = []
+  private dirty = false
+
+  get size(): number {
+    return this.values.size
+  }
+
+  get(key: string): string | undefined {
+    return this.values.get(key)
+  }
+
+  set(key: string, value: string): void {
+    if (!this.values.has(key)) this.dirty = true
+    this.values.set(key, value)
+  }
+
+  delete(key: string): void {
+    if (this.values.delete(key)) this.dirty = true
+  }
+
+  keysIn(gte: string, lt: string, limit = Infinity): string[] {
+    if (this.dirty) {
+      this.sorted = [...this.values.keys()].toSorted((a, b) => (a < b ? -1 : 1))
+      this.dirty = false
+    }
+    const from = lowerBound(this.sorted, gte)
+    const keys: string[] = []
+    for (let at = from; at < this.sorted.length && keys.length < limit; at++) {
+      const key = this.sorted[at] as string
+      if (key >= lt) break
+      keys.push(key)
+    }
+    return keys
+  }
+}
+
+function lowerBound(keys: string[], wanted: string): number {
+  let low = 0
+  let high = keys.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if ((keys[middle] as string) < wanted) low = middle + 1
+    else high = middle
+  }
+  return low
+}

@@ -1,4 +1,6 @@
 import type { Clock } from '../src/clock.ts'
+import { codeOf, isAbort, messageOf } from '../src/errors.ts'
+import type { Logger } from '../src/log.ts'
 import type { Database } from './database-postgres.ts'
 
 /** Small, so that no pruning holds locks that a claim waits for. */
@@ -26,5 +28,41 @@ export async function pruneInbox(
     removed += rows.length
     if (rows.length < rowsMax) return removed
     await options.clock.sleep(20, options.signal)
+  }
+}
+
+export interface PruningOptions {
+  database: Database
+  retentionMs: number
+  everyMs: number
+  clock: Clock
+  log: Logger
+}
+
+/** Prunes at the start and then every so often, until closed. A database that is down is tried again later. */
+export function startPruning(options: PruningOptions): { close(): Promise<void> } {
+  const { database, retentionMs, clock, log } = options
+  const stopping = new AbortController()
+  const { signal } = stopping
+
+  async function run(): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        const removed = await pruneInbox(database, { retentionMs, clock, signal })
+        if (removed > 0) log.info({ removed }, 'pruned the inbox')
+      } catch (error) {
+        if (!isAbort(error))
+          log.warn({ code: codeOf(error) }, `could not prune the inbox: ${messageOf(error)}`)
+      }
+      await clock.sleep(options.everyMs, signal).catch(() => {})
+    }
+  }
+
+  const running = run()
+  return {
+    close() {
+      stopping.abort()
+      return running
+    },
   }
 }

@@ -22,6 +22,7 @@ export interface Failing {
 const messageBytesMax = 1024
 const listedMessageLengthMax = 160
 const listedFailuresMax = 10
+const foreignHeadersLengthMax = 16_384
 /** Written by the broker on its way; republishing them would only mislead. */
 const brokerHeader = /^x-(death|first-death|last-death|delivery-count|acquired-count|opt-)/
 
@@ -43,7 +44,7 @@ function letter({ delivery, error, group, instance, nowMs }: Failing, attempt: n
     body: delivery.text,
     properties: delivery.properties,
     headers: {
-      ...Object.fromEntries(Object.entries(before).filter(([name]) => !brokerHeader.test(name))),
+      ...foreignHeaders(before),
       [names.attempt]: attempt,
       [names.group]: group,
       [names.instance]: instance,
@@ -56,6 +57,15 @@ function letter({ delivery, error, group, instance, nowMs }: Failing, attempt: n
       [names.failures]: JSON.stringify([...readFailures(before), brief(failure)].slice(-listedFailuresMax)),
     },
   }
+}
+
+/** What the publisher put there, unless it is so much that the letter might not fit any more. */
+function foreignHeaders(headers: Headers): Headers {
+  const kept = Object.entries(headers).filter(
+    ([name, value]) => !brokerHeader.test(name) && typeof value !== 'object',
+  )
+  const length = kept.reduce((sum, [name, value]) => sum + name.length + String(value).length, 0)
+  return length <= foreignHeadersLengthMax ? Object.fromEntries(kept) : {}
 }
 
 /** The story so far; empty if there is none, or if it is not ours. */

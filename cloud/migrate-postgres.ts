@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto'
 import type { ClientBase } from 'pg'
 import { TidegateError } from '../src/errors.ts'
+import type { Logger } from '../src/log.ts'
+import type { Database } from './database-postgres.ts'
 import type { Migration } from './migrations/migration.ts'
 
 /** Any number; the same in every version of Tidegate, so that instances take turns. */
@@ -29,6 +31,21 @@ export async function migrate(client: ClientBase, migrations: readonly Migration
     return missing.map(({ name }) => name)
   } finally {
     await client.query('select pg_advisory_unlock($1)', [lockKey])
+  }
+}
+
+/** As `migrate`, on a connection of the pool, and says what was done. */
+export async function migrateDatabase(
+  database: Database,
+  migrations: readonly Migration[],
+  log: Logger,
+): Promise<void> {
+  const client = await database.connect()
+  try {
+    const applied = await migrate(client, migrations)
+    if (applied.length > 0) log.info({ applied }, 'brought the database schema up to date')
+  } finally {
+    client.release()
   }
 }
 

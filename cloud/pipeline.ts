@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { backoffMs } from '../src/backoff.ts'
 import type { Clock, Random } from '../src/clock.ts'
 import { codeOf, isAbort } from '../src/errors.ts'
@@ -76,6 +77,8 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   const timeoutMs = consumer.timeoutMs ?? options.timeoutMs
   const stopping = new AbortController()
   const cutOff = new AbortController()
+  // Every lane and every letter may wait on them at once.
+  setMaxListeners(0, stopping.signal, cutOff.signal)
   /** Who waits for the end of which outage. */
   const waits = new Map<symbol, string>()
   const lanes = Array.from({ length: options.lanes }, () => {

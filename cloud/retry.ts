@@ -25,8 +25,12 @@ export function isOutage(error: unknown): error is TidegateError {
 export function decide(error: unknown, attempt: number, ladderMs: readonly number[]): Decision {
   if (error === undefined) return { kind: 'ack' }
   if (isOutage(error)) return { kind: 'wait' }
-  const hopeless = error instanceof TidegateError && !error.retryable
   const delayMs = ladderMs[attempt - 1]
-  if (hopeless || delayMs === undefined) return { kind: 'dead', code: codeOf(error) }
+  if (isHopeless(error) || delayMs === undefined) return { kind: 'dead', code: codeOf(error) }
   return { kind: 'retry', delayMs }
+}
+
+/** By its shape, so that a consumer module need not import anything to say it. */
+function isHopeless(error: unknown): boolean {
+  return error instanceof Error && 'retryable' in error && error.retryable === false
 }

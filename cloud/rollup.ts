@@ -18,9 +18,9 @@ export interface Rollup {
   lastMs: number
 }
 
-/** Rollups with the same key are about the same thing. */
+/** Rollups with the same key are about the same thing. The field comes last: it alone may hold a newline. */
 export function rollupKey(rollup: Pick<Rollup, 'device' | 'type' | 'field' | 'width' | 'bucketMs'>): string {
-  return `${rollup.device}\n${rollup.type}\n${rollup.field}\n${rollup.width}\n${rollup.bucketMs}`
+  return `${rollup.device}\n${rollup.type}\n${rollup.width}\n${rollup.bucketMs}\n${rollup.field}`
 }
 
 /** Adds what `more` saw to `into`. On equal times the later arrival is last. */

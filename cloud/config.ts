@@ -1,0 +1,122 @@
+import { hostname } from 'node:os'
+import { resolve } from 'node:path'
+import { z } from 'zod'
+import { configFolder, type Environment, loadConfig } from '../src/config.ts'
+import { duration } from '../src/units.ts'
+
+const instancePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
+
+/** Everything `tidegate cloud` can be told. docs/CONFIGURATION.md explains each key. */
+export const cloudConfigSchema = z
+  .strictObject({
+    instance: z
+      .string()
+      .regex(instancePattern, 'must be 1–64 letters, digits, dots, dashes or underscores')
+      .default(() => `${hostname()}-${process.pid}`.slice(-64).replace(/^[^A-Za-z0-9]+/, '')),
+    broker: z
+      .strictObject({
+        url: z
+          .url({ protocol: /^amqps?$/, error: 'must be an amqp:// or amqps:// URL' })
+          .default('amqp://127.0.0.1:5672'),
+        tls: z
+          .strictObject({
+            ca: z.string(),
+            cert: z.string().optional(),
+            key: z.string().optional(),
+          })
+          .refine((tls) => (tls.cert === undefined) === (tls.key === undefined), {
+            path: ['key'],
+            error: 'cert and key come together',
+          })
+          .optional(),
+      })
+      .prefault({}),
+    database: z
+      .strictObject({
+        url: z
+          .url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' })
+          .default('postgres://tidegate@127.0.0.1:5432/tidegate'),
+        poolMax: z.int().min(2).max(200).optional(),
+      })
+      .prefault({}),
+    partitions: z.int().min(1).max(100).default(16),
+    schemas: z
+      .strictObject({
+        folder: z.string().optional(),
+        unchecked: z.enum(['accept', 'reject']).default('accept'),
+      })
+      .prefault({}),
+    consumers: z
+      .array(z.union([z.enum(['history', 'rollups']), z.strictObject({ module: z.string().min(1) })]))
+      .min(1)
+      .default(['history', 'rollups']),
+    retry: z
+      .strictObject({ ladder: z.array(duration()).max(10).prefault(['5s', '30s', '5m', '30m']) })
+      .prefault({}),
+    handlerTimeout: duration('30s'),
+    batch: z
+      .strictObject({
+        max: z.int().min(1).max(5000).default(200),
+        timeTarget: duration('1s'),
+        lanes: z.int().min(1).max(64).default(4),
+      })
+      .prefault({}),
+    prefetch: z.int().min(1).max(65_535).default(400),
+    sharing: z.strictObject({ beat: duration('5s'), goneAfter: duration('15s') }).prefault({}),
+    inbox: z.strictObject({ retention: duration('14d'), pruneEvery: duration('1h') }).prefault({}),
+    startup: z.strictObject({ timeout: duration('30s') }).prefault({}),
+    stop: z.strictObject({ grace: duration('10s') }).prefault({}),
+    ops: z
+      .strictObject({
+        host: z.string().default('127.0.0.1'),
+        port: z.int().min(0).max(65_535).default(9102),
+        stallAfter: duration('1m'),
+      })
+      .prefault({}),
+    log: z
+      .strictObject({
+        level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
+      })
+      .prefault({}),
+  })
+  .refine((config) => config.retry.ladder.every((delayMs) => delayMs > 0), {
+    path: ['retry', 'ladder'],
+    error: 'every rung must be longer than 0',
+  })
+  .refine((config) => config.prefetch >= config.batch.max, {
+    path: ['prefetch'],
+    error: 'must be at least batch.max, and better twice that',
+  })
+  .refine((config) => config.sharing.goneAfter >= 2 * config.sharing.beat, {
+    path: ['sharing', 'goneAfter'],
+    error: 'must be at least twice sharing.beat',
+  })
+
+export type CloudConfig = z.output<typeof cloudConfigSchema>
+
+/** The configuration, with its paths resolved. @throws TidegateError as `loadConfig` does. */
+export function loadCloudConfig(file: string | undefined, env: Environment): CloudConfig {
+  const config = loadConfig({ schema: cloudConfigSchema, file, prefix: 'TIDEGATE_CLOUD', env })
+  const folder = configFolder(file)
+  const { tls } = config.broker
+  return {
+    ...config,
+    broker: {
+      ...config.broker,
+      ...(tls && {
+        tls: {
+          ca: resolve(folder, tls.ca),
+          ...(tls.cert !== undefined && { cert: resolve(folder, tls.cert) }),
+          ...(tls.key !== undefined && { key: resolve(folder, tls.key) }),
+        },
+      }),
+    },
+    schemas: {
+      ...config.schemas,
+      ...(config.schemas.folder !== undefined && { folder: resolve(folder, config.schemas.folder) }),
+    },
+    consumers: config.consumers.map((consumer) =>
+      typeof consumer === 'string' ? consumer : { module: resolve(folder, consumer.module) },
+    ),
+  }
+}

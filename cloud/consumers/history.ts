@@ -1,0 +1,148 @@
+import { z } from 'zod'
+import { TidegateError } from '../../src/errors.ts'
+import { claimedChain } from '../../src/codec.ts'
+import { type Event, type LedgerEntry, ledgerType, rejectedType } from '../../src/event.ts'
+import { type BatchEntry, type Consumer, defineConsumer } from '../consumer.ts'
+import type { HistoryRecord, LedgerNote, Transaction } from '../storage.ts'
+
+const sequence = z.int().min(1)
+const entrySchema: z.ZodType<LedgerEntry> = z.discriminatedUnion('kind', [
+  z.object({
+    kind: z.literal('undelivered'),
+    epoch: z.string(),
+    ranges: z.array(
+      z.object({
+        from: sequence,
+        to: sequence,
+        reason: z.enum(['expired', 'evicted', 'lost']),
+        chain: z.string().exactOptional(),
+      }),
+    ),
+  }),
+  z.object({
+    kind: z.literal('clock-corrected'),
+    epoch: z.string(),
+    from: sequence,
+    to: sequence,
+    offsetMs: z.number(),
+  }),
+  z.object({
+    kind: z.literal('epoch-closed'),
+    epoch: z.string(),
+    lastSequence: z.int().min(0),
+    reason: z.enum(['corruption', 'renamed']),
+  }),
+])
+
+/**
+ * The event store: every event once, for ever, under its ledger place, with the wire text verbatim (G2, G8). Its own
+ * unique keys are its inbox. Faulty events are recorded too, so that their sequence is accounted for, and then go to
+ * the dead letters, where an operator finds everything that went wrong at the edge or here.
+ */
+export const history: Consumer = defineConsumer({
+  group: 'history',
+  types: ['#', 'dev.tidegate.#'],
+  dedup: 'own',
+  recordsFaults: true,
+  inspect,
+  async handleBatch(entries, { tx }) {
+    const appended = await tx.history.append(entries.map(record))
+    const stored: Event[] = []
+    const repeats: LedgerNote[] = []
+    appended.forEach((what, index) => {
+      const { event, text } = entries[index] as BatchEntry
+      if (what === 'stored') stored.push(event)
+      else if (what === 'repeat') repeats.push(duplicateNote(event, text))
+      else if (what === 'place-taken') throw placeTaken(event)
+    })
+    await tx.history.note(repeats)
+    await keepAccount(tx, stored)
+  },
+})
+
+/** What was quarantined at the edge, and ledger entries we cannot read. */
+function inspect(event: Event): TidegateError | undefined {
+  if (event.type === rejectedType) {
+    const { reason, detail } = z
+      .object({ reason: z.string().catch('unknown'), detail: z.string().catch('') })
+      .catch({ reason: 'unknown', detail: '' })
+      .parse(event.data)
+    return new TidegateError('REJECTED_AT_EDGE', {
+      message: `${reason}: ${detail}`,
+      retryable: false,
+      hint: 'correct the device; the payload is in the event, base64',
+    })
+  }
+  if (event.type === ledgerType && !entrySchema.safeParse(event.data).success) {
+    return new TidegateError('LEDGER_UNREADABLE', {
+      message: 'the ledger entry has a form this version does not know',
+      retryable: false,
+      hint: 'update the cloud before the edge, then replay the dead letter',
+    })
+  }
+  return undefined
+}
+
+function record({ event, text, fault }: BatchEntry): HistoryRecord {
+  return {
+    gateway: event.gateway,
+    epoch: event.epoch,
+    sequence: event.sequence,
+    source: event.source,
+    id: event.id,
+    type: event.type,
+    // PostgreSQL's text cannot hold U+0000; the body keeps it.
+    subject: event.subject?.replaceAll('\0', ''),
+    dataschema: event.dataschema?.replaceAll('\0', ''),
+    timeMs: Date.parse(event.time),
+    recordedMs: Date.parse(event.recordedtime),
+    disposition: fault === undefined ? 'accepted' : event.type === rejectedType ? 'rejected' : 'dead',
+    reason: fault && `${fault.code}: ${fault.message}`.slice(0, 500).replaceAll('\0', ''),
+    body: text,
+  }
+}
+
+function duplicateNote(event: Event, text: string): LedgerNote {
+  return {
+    gateway: event.gateway,
+    epoch: event.epoch,
+    from: event.sequence,
+    to: event.sequence,
+    reason: 'duplicate',
+    chain: claimedChain(text),
+    eventSequence: event.sequence,
+  }
+}
+
+async function keepAccount(tx: Transaction, events: readonly Event[]): Promise<void> {
+  for (const { gateway, type, sequence: eventSequence, data } of events) {
+    if (type !== ledgerType) continue
+    const entry = entrySchema.safeParse(data).data
+    if (entry === undefined) continue
+    const { epoch } = entry
+    const about = { gateway, epoch, eventSequence }
+    switch (entry.kind) {
+      case 'undelivered':
+        await tx.history.note(
+          entry.ranges.map(({ from, to, reason, chain }) => ({ ...about, from, to, reason, chain })),
+        )
+        break
+      case 'clock-corrected':
+        await tx.history.correctClock([
+          { ...about, from: entry.from, to: entry.to, offsetMs: entry.offsetMs },
+        ])
+        break
+      case 'epoch-closed':
+        await tx.history.closeEpochs([{ ...about, lastSequence: entry.lastSequence, reason: entry.reason }])
+        break
+    }
+  }
+}
+
+function placeTaken(event: Event): TidegateError {
+  return new TidegateError('LEDGER_PLACE_TAKEN', {
+    message: `another event is stored under ${event.gateway}/${event.epoch}/${event.sequence}`,
+    retryable: false,
+    hint: 'two gateways run from a copy of one outbox: give one of them a new data folder',
+  })
+}

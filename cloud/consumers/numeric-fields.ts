@@ -1,0 +1,28 @@
+const fieldsMax = 64
+const depthMax = 4
+const pathLengthMax = 200
+
+/**
+ * The finite numbers in an event's data by dotted path (`battery.voltage`), or `value` when the data is a number.
+ * Bounded (G7): the first 64 in member order, four levels deep. Arrays are left out: their indexes name nothing.
+ */
+export function numericFields(data: unknown): [path: string, value: number][] {
+  if (typeof data === 'number') return Number.isFinite(data) ? [['value', data]] : []
+  const fields: [string, number][] = []
+  collect(data, '', 1, fields)
+  return fields
+}
+
+function collect(value: unknown, prefix: string, depth: number, fields: [string, number][]): void {
+  if (typeof value !== 'object' || value === null || Array.isArray(value) || depth > depthMax) return
+  for (const [name, member] of Object.entries(value)) {
+    if (fields.length >= fieldsMax) return
+    const path = prefix + name
+    if (typeof member === 'number') {
+      if (Number.isFinite(member) && path.length <= pathLengthMax && !path.includes('\0'))
+        fields.push([path, member])
+    } else {
+      collect(member, `${path}.`, depth + 1, fields)
+    }
+  }
+}

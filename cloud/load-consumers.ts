@@ -1,0 +1,67 @@
+import { pathToFileURL } from 'node:url'
+import { messageOf, TidegateError } from '../src/errors.ts'
+import type { CloudConfig } from './config.ts'
+import { type Consumer, defineConsumer, type SingleConsumerOptions } from './consumer.ts'
+import { history } from './consumers/history.ts'
+import { rollups } from './consumers/rollups.ts'
+
+const builtIn = { history, rollups } as const
+
+/**
+ * The configured consumers. A module's default export is what `defineConsumer` returned, or its options.
+ * @throws TidegateError `CONSUMER_MODULE` | `CONSUMER_INVALID`
+ */
+export async function loadConsumers(configured: CloudConfig['consumers']): Promise<Consumer[]> {
+  const consumers: Consumer[] = []
+  for (const entry of configured) {
+    consumers.push(typeof entry === 'string' ? builtIn[entry] : await loadModule(entry.module))
+  }
+  const groups = consumers.map((consumer) => consumer.group)
+  const twice = groups.find((group, index) => groups.indexOf(group) !== index)
+  if (twice !== undefined) {
+    throw new TidegateError('CONSUMER_INVALID', {
+      message: `two consumers have the group ${twice}`,
+      retryable: false,
+      hint: 'a group names the queues of one consumer; rename one of them',
+    })
+  }
+  return consumers
+}
+
+async function loadModule(file: string): Promise<Consumer> {
+  let loaded: { default?: unknown }
+  try {
+    loaded = (await import(pathToFileURL(file).href)) as { default?: unknown }
+  } catch (cause) {
+    throw new TidegateError('CONSUMER_MODULE', {
+      message: `cannot load the consumer ${file}: ${messageOf(cause)}`,
+      retryable: false,
+      hint: 'consumers[].module is the path of a JavaScript module, relative to the configuration file',
+      cause,
+    })
+  }
+  const consumer = loaded.default
+  if (isConsumer(consumer)) return consumer
+  if (isOptions(consumer)) return defineConsumer(consumer)
+  throw new TidegateError('CONSUMER_MODULE', {
+    message: `${file} default-exports no consumer`,
+    retryable: false,
+    hint: 'export default { group, types, handle }; see docs/CONSUMERS.md',
+  })
+}
+
+function isConsumer(value: unknown): value is Consumer {
+  return typeof value === 'object' && value !== null && 'handler' in value && 'wants' in value
+}
+
+function isOptions(value: unknown): value is SingleConsumerOptions {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'group' in value &&
+    typeof value.group === 'string' &&
+    'types' in value &&
+    Array.isArray(value.types) &&
+    ('handle' in value || 'handleBatch' in value)
+  )
+}

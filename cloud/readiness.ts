@@ -1,0 +1,33 @@
+import type { Check } from '../src/ops-server.ts'
+import type { Group } from './group.ts'
+
+/** What a watcher may ask of a running cloud. */
+export interface CloudState {
+  groups: readonly Group[]
+  databaseUp(): boolean
+  /** By purpose: `consume`, `publish`. */
+  brokersUp(): Readonly<Record<string, boolean>>
+}
+
+/** Ready means moving: nothing that is needed is down, and whoever has work makes progress. */
+export function readiness(state: CloudState): Record<string, Check> {
+  const database = state.databaseUp()
+  const checks: Record<string, Check> = {
+    database: { ok: database, detail: database ? 'answers' : 'does not answer' },
+  }
+  for (const [connection, up] of Object.entries(state.brokersUp())) {
+    checks[`broker.${connection}`] = { ok: up, detail: up ? 'connected' : 'not connected' }
+  }
+  for (const group of state.groups) checks[`group.${group.name}`] = groupCheck(group)
+  return checks
+}
+
+function groupCheck(group: Group): Check {
+  const { ok, waiting, stalledMs } = group.progress()
+  const faults = [
+    ...(ok ? [] : [`nothing moved for ${stalledMs} ms`]),
+    ...(group.heldBy === undefined ? [] : [`held by ${group.heldBy}`]),
+    ...(group.deliveries.subscribed ? [] : ['not subscribed to every partition']),
+  ]
+  return { ok: faults.length === 0, detail: [`${waiting} in flight`, ...faults].join(', ') }
+}

@@ -1,0 +1,39 @@
+import { backoffMs } from '../src/backoff.ts'
+import type { Clock, Random } from '../src/clock.ts'
+import { codeOf, TidegateError } from '../src/errors.ts'
+import type { Logger } from '../src/log.ts'
+
+export interface StartupOptions {
+  timeoutMs: number
+  clock: Clock
+  random: Random
+  log: Logger
+  signal: AbortSignal
+}
+
+const backoff = { delayMsMin: 200, delayMsMax: 3_000 }
+
+/**
+ * Opens something that may not be up yet: tries again for `timeoutMs` while the error is retryable, then throws the
+ * last one. After the start, outages are waited out for as long as they last.
+ */
+export async function untilReachable<T>(open: () => Promise<T>, options: StartupOptions): Promise<T> {
+  const { clock, log, signal } = options
+  const deadlineMs = clock.monotonicMs() + options.timeoutMs
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await open()
+    } catch (error) {
+      const delayMs = backoffMs(attempt, backoff, options.random)
+      const temporary = !(error instanceof TidegateError) || error.retryable
+      if (!temporary || clock.monotonicMs() + delayMs > deadlineMs) throw error
+      if (attempt === 1) {
+        log.info(
+          { code: codeOf(error), timeoutMs: options.timeoutMs },
+          `not reachable yet: ${error instanceof Error ? error.message : String(error)}`,
+        )
+      }
+      await clock.sleep(delayMs, signal)
+    }
+  }
+}

@@ -1,33 +1,22 @@
 import { backoffMs } from '../../src/backoff.ts'
 import { codeOf, isAbort, messageOf, TidegateError } from '../../src/errors.ts'
-import { eventKey, type LedgerEntry, ledgerType, type Undelivered } from '../../src/event.ts'
+import { eventKey } from '../../src/event.ts'
 import { type GroupCommit, groupCommit } from '../../src/group-commit.ts'
-import type { Admission, Lane, Outbox, OutboxStats, Queued, QuotaReason, Submission } from '../outbox.ts'
-import type { DedupOptions } from './dedup.ts'
+import type { Admission, Lane, Outbox, OutboxStats, Queued, Submission } from '../outbox.ts'
+import { admitInto } from './admit.ts'
+import { bothLanes, type Core, type EngineOptions, lowestQueued } from './core.ts'
 import { hashOf } from './dedup.ts'
 import { Draft } from './draft.ts'
-import { createHolding, type Holding, type Pending } from './holding.ts'
-import { allEvents, eventKey as storedKey, eventRange, expiredBefore, parseExpiryKey } from './keys.ts'
-import { createLanes, type LanesOptions } from './lanes.ts'
-import type { OutboxOptions } from './open.ts'
+import { createHolding, type Pending } from './holding.ts'
+import { allEvents, eventRange } from './keys.ts'
+import { createLanes } from './lanes.ts'
+import { expireInto, releaseInto } from './leave.ts'
+import { appendLedgerEntry, reportInto } from './ledger-entries.ts'
 import { createPace, type Pace } from './pace.ts'
-import { boundMet, type QuotaOptions, totalUsage } from './quota.ts'
 import { decodeRecord, type StoredEvent } from './record.ts'
-import { type Damage, epochOfEvent, type Loaded, loadOutbox, markOf, recount } from './recovery.ts'
+import { type Damage, type Loaded, loadOutbox, markOf, recount } from './recovery.ts'
 import { createHanded, readState, type State, steadyClockOf } from './state.ts'
-import type { SteadyClock } from './steady-clock.ts'
-import { rangesPerReport, type UndeliveredRange } from './undelivered.ts'
-
-export interface EngineOptions extends Omit<OutboxOptions, 'quota' | 'lanes'> {
-  quota: QuotaOptions
-  lanes: LanesOptions
-  dedup: DedupOptions
-  batchEventsMax: number
-  waitingMax: number
-  reportIntervalMs: number
-  clockSettleMs: number
-  newEpoch(): string
-}
+import { rangesPerReport } from './undelivered.ts'
 
 type Command =
   | { kind: 'append'; pending: Pending }
@@ -36,12 +25,9 @@ type Command =
   | { kind: 'recount' }
   | { kind: 'reload'; state: State; error: unknown }
 
-const lanes = ['high', 'normal'] as const satisfies Lane[]
 const tickMs = 1000
 const markEveryMs = 10_000
 const headEveryMs = 30_000
-const evictEventsMin = 100
-const expireEventsMax = 1000
 const reopenBackoff = { delayMsMin: 100, delayMsMax: 5000 }
 
 /**
@@ -51,25 +37,14 @@ const reopenBackoff = { delayMsMin: 100, delayMsMax: 5000 }
 export class Engine implements Outbox {
   private readonly options: EngineOptions
   private readonly commands: GroupCommit<Command, void>
-  private readonly holding: Holding = createHolding()
-  private readonly handed = createHanded()
   private readonly pace: Pace
   private readonly closing = new AbortController()
-  private readonly removing = new Set<number>()
-  private removalUnderWay = false
-  /** Lower bounds of a read under way: read from the cursor, not yet handed out. */
-  private reading: Record<Lane, number> | undefined
-  /** Positions whose release may or may not have landed before a reload. */
-  private doubtful = new Set<number>()
-  private state!: State
-  private steady!: SteadyClock
-  private diskFreeBytes = Infinity
+  private core!: Core
   private reserveSpent = false
   private oldestSteadyMs: Record<Lane, number> = { high: 0, normal: 0 }
   private firstOfClockPeriod = 1
   /** A move of the clock that is not on record yet. */
   private jumpMs = 0
-  private lastReportMs = 0
   /** More has expired than one write takes. */
   private more = false
   private lastMarkMs = 0
@@ -88,9 +63,21 @@ export class Engine implements Outbox {
   async open(): Promise<void> {
     const { clock } = this.options
     const loaded = await this.load()
-    this.steady = steadyClockOf(clock, loaded.head, this.options.clockSettleMs)
+    this.core = {
+      options: this.options,
+      holding: createHolding(),
+      handed: createHanded(),
+      steady: steadyClockOf(clock, loaded.head, this.options.clockSettleMs),
+      state: await this.stateOf(loaded),
+      removing: new Set(),
+      removalUnderWay: false,
+      reading: undefined,
+      doubtful: new Set(),
+      diskFreeBytes: Infinity,
+      lastReportMs: 0,
+    }
     this.firstOfClockPeriod = loaded.head.position + 1
-    await this.adopt(loaded)
+    await this.takeOver(loaded)
     this.background = this.inBackground(loaded.clean)
     this.schedule()
   }
@@ -98,10 +85,10 @@ export class Engine implements Outbox {
   append(submission: Submission, signal?: AbortSignal): Promise<Admission> {
     const { waitingMax, observer } = this.options
     if (this.closing.signal.aborted) return Promise.reject(closedError())
-    if (this.holding.size + this.commands.pending >= waitingMax) {
+    if (this.core.holding.size + this.commands.pending >= waitingMax) {
       observer.refused('waiting')
       if (submission.qos === 0)
-        return Promise.resolve({ kind: 'shed', reason: this.holding.reason ?? 'store-failed' })
+        return Promise.resolve({ kind: 'shed', reason: this.core.holding.reason ?? 'store-failed' })
       return Promise.reject(
         new TidegateError('OUTBOX_BUSY', {
           message: `${waitingMax} submissions wait for room already`,
@@ -123,28 +110,28 @@ export class Engine implements Outbox {
   }
 
   async take(eventsMax: number): Promise<Queued[]> {
-    const { state, handed } = this
+    const { state, handed } = this.core
     const { lanes: source, head } = state
-    this.reading = source.next
-    if (!this.removalUnderWay) this.removing.clear()
+    this.core.reading = source.next
+    if (!this.core.removalUnderWay) this.core.removing.clear()
     try {
       const events = await source.read(eventsMax, head.position, (position) => handed.busy(position))
       // The uplink was lost, or the store was opened again, while we read: these will be read again.
-      if (source !== this.state.lanes) return []
-      const taken = events.filter((event) => !this.removing.has(event.position))
+      if (source !== this.core.state.lanes) return []
+      const taken = events.filter((event) => !this.core.removing.has(event.position))
       for (const event of taken) handed.inFlight.set(event.position, event)
       return taken
     } catch (error) {
       if (!this.closing.signal.aborted) await this.commands.submit({ kind: 'reload', state, error })
       return []
     } finally {
-      this.reading = undefined
+      this.core.reading = undefined
     }
   }
 
   async ready(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      const waitMs = this.state.lanes.waitMs(this.state.head.position)
+      const waitMs = this.core.state.lanes.waitMs(this.core.state.head.position)
       if (waitMs === 0) return
       await new Promise<void>((resolve) => {
         const timer = waitMs === Infinity ? undefined : this.options.clock.after(waitMs, () => done())
@@ -160,7 +147,7 @@ export class Engine implements Outbox {
   }
 
   async release(events: readonly Queued[]): Promise<void> {
-    const { inFlight, releasing } = this.handed
+    const { inFlight, releasing } = this.core.handed
     const proven: StoredEvent[] = []
     for (const { position } of events) {
       const event = inFlight.get(position)
@@ -173,32 +160,32 @@ export class Engine implements Outbox {
   }
 
   rewind(): void {
-    const first = { high: this.lowest('high'), normal: this.lowest('normal') }
-    this.handed.inFlight.clear()
-    this.state.lanes = createLanes(this.state.store, this.pace, this.options.lanes, first)
+    const first = { high: lowestQueued(this.core, 'high'), normal: lowestQueued(this.core, 'normal') }
+    this.core.handed.inFlight.clear()
+    this.core.state.lanes = createLanes(this.core.state.store, this.pace, this.options.lanes, first)
     this.wake()
   }
 
   resumed(): void {
-    const { head } = this.state
-    this.state.lanes.split(head.position, head.depth.normal)
+    const { head } = this.core.state
+    this.core.state.lanes.split(head.position, head.depth.normal)
     this.wake()
   }
 
   stats(): OutboxStats {
-    const { head, devices, dedup, lanes: source } = this.state
-    const nowMs = this.steady.now()
-    const ages = lanes.map((lane) => (head.depth[lane] > 0 ? nowMs - this.oldestSteadyMs[lane] : 0))
+    const { head, devices, dedup, lanes: source } = this.core.state
+    const nowMs = this.core.steady.now()
+    const ages = bothLanes.map((lane) => (head.depth[lane] > 0 ? nowMs - this.oldestSteadyMs[lane] : 0))
     return {
       epoch: head.epoch,
       lastSequence: head.position - head.epochBase,
       depth: { ...head.depth },
       bytes: { ...head.bytes },
       backlog: source.backlogLeft(),
-      inFlight: this.handed.inFlight.size,
+      inFlight: this.core.handed.inFlight.size,
       oldestAgeMs: Math.max(0, ...ages),
-      waiting: this.holding.size,
-      refusing: this.holding.reason,
+      waiting: this.core.holding.size,
+      refusing: this.core.holding.reason,
       devices: devices.size,
       rememberedIds: dedup.count(),
     }
@@ -225,7 +212,7 @@ export class Engine implements Outbox {
   }
 
   private async attempt(commands: Command[]): Promise<void> {
-    const { state, handed } = this
+    const { state, handed } = this.core
     const draft = new Draft(state.head, state.devices)
     const released: StoredEvent[] = []
     const arrived: Pending[] = []
@@ -250,13 +237,13 @@ export class Engine implements Outbox {
       }
     }
     // What was proven leaves first: it makes room.
-    await this.releaseInto(draft, released)
-    const hashes = await this.admitInto(draft, arrived, settle)
-    if (state.undelivered.size >= rangesPerReport) this.reportInto(draft)
+    await releaseInto(this.core, draft, released)
+    const hashes = await admitInto(this.core, draft, arrived, settle)
+    if (state.undelivered.size >= rangesPerReport) reportInto(this.core, draft)
     if (!draft.empty) {
       state.dedup.remember(hashes, draft.operations)
       draft.head.generation.count += hashes.length
-      for (const lane of lanes) draft.head.first[lane] = this.lowest(lane, draft)
+      for (const lane of bothLanes) draft.head.first[lane] = lowestQueued(this.core, lane, draft)
       await this.write(draft)
       state.dedup.committed(hashes)
       state.lanes.advance('normal', draft.evictedTo.normal + 1)
@@ -269,15 +256,15 @@ export class Engine implements Outbox {
 
   private async write(draft: Draft): Promise<void> {
     const { clock, observer } = this.options
-    const { state } = this
-    const operations = draft.finish(this.steady.now(), clock.now())
+    const { state } = this.core
+    const operations = draft.finish(this.core.steady.now(), clock.now())
     const startedMs = clock.monotonicMs()
     // Appends are synced before anybody is told (G1). A release that is lost is only sent again.
     await state.store.write(operations, { sync: draft.appended.length > 0 })
     this.lastHeadMs = clock.monotonicMs()
     state.head = draft.head
     draft.applyUsage(state.devices)
-    this.removalUnderWay = false
+    this.core.removalUnderWay = false
     if (draft.appended.length > 0) {
       const writtenBytes = operations.reduce(
         (sum, operation) =>
@@ -288,191 +275,6 @@ export class Engine implements Outbox {
     }
     for (const [reason, count] of draft.undelivered) observer.undelivered(reason, count)
     this.wake()
-  }
-
-  // --- admission -------------------------------------------------------------------------------------------
-
-  /** Appends what is new and fits; returns the hashes to remember. Callers are answered by `settle`. */
-  private async admitInto(draft: Draft, arrived: Pending[], settle: (() => void)[]): Promise<string[]> {
-    const { holding } = this
-    const waited = holding.next(this.options.batchEventsMax)
-    const pendings = [...waited, ...arrived]
-    if (pendings.length === 0) return []
-    const overtakes = (pending: Pending, index: number): boolean =>
-      index >= waited.length && holding.has(pending.submission.candidate.partitionkey)
-    const { clock, observer, quota } = this.options
-    const { dedup } = this.state
-    const steadyMs = this.steady.now()
-    const recordedAtMs = clock.now()
-    const recordedTime = new Date(recordedAtMs).toISOString()
-    const remembered = await dedup.remembered(pendings.map(({ hash }) => hash))
-    dedup.rotate(draft.head, steadyMs, draft.operations)
-    const hashes = new Set<string>()
-    const blockedDevices = new Set<string>()
-    let blocked: QuotaReason | undefined
-
-    for (const [index, pending] of pendings.entries()) {
-      const { candidate, lane, qos, ttlMs } = pending.submission
-      const answer = (admission: Admission): void => {
-        settle.push(() => {
-          holding.drop(pending)
-          observer.admitted(admission.kind)
-          pending.resolve(admission)
-        })
-      }
-      const refuse = (reason: QuotaReason): void => {
-        observer.refused(reason)
-        if (qos === 0) answer({ kind: 'shed', reason })
-        else settle.push(() => holding.hold(pending, reason))
-      }
-      const device = candidate.partitionkey
-      if (remembered[index] || hashes.has(pending.hash)) {
-        answer({ kind: 'duplicate' })
-        continue
-      }
-      // A device's events keep their order: behind one that waits, all wait.
-      const standing =
-        blocked ?? (blockedDevices.has(device) || overtakes(pending, index) ? 'device-share' : undefined)
-      if (standing !== undefined) {
-        refuse(standing)
-        continue
-      }
-      const encoded = draft.encode(candidate, recordedTime)
-      const bytes = Buffer.byteLength(encoded.text)
-      const bound = (): QuotaReason | undefined =>
-        boundMet(
-          quota,
-          totalUsage(draft.head.depth, draft.head.bytes),
-          draft.usageOf(device),
-          this.diskFreeBytes,
-          {
-            bytes,
-            qos,
-          },
-        )
-      let reason = bound()
-      while (quota.full === 'evict' && (reason === 'events' || reason === 'bytes')) {
-        if (!(await this.evictInto(draft, bytes))) break
-        reason = bound()
-      }
-      if (reason === undefined) {
-        const event = draft.append(candidate, encoded, { lane, bytes, recordedAtMs, steadyMs, ttlMs })
-        hashes.add(pending.hash)
-        answer({ kind: 'accepted', sequence: event.sequence })
-        continue
-      }
-      refuse(reason)
-      if (qos === 0) continue
-      if (reason === 'device-share') blockedDevices.add(device)
-      else blocked = reason
-    }
-    return [...hashes]
-  }
-
-  // --- leaving without delivery ----------------------------------------------------------------------------
-
-  /** Evicts some of the oldest events of the lowest lane that has any; false if there is nothing to evict. */
-  private async evictInto(draft: Draft, bytesNeeded: number): Promise<boolean> {
-    const { store } = this.state
-    for (const lane of lanes.toReversed()) {
-      if (draft.head.depth[lane] === 0) continue
-      const from = Math.max(this.lowestUnread(lane), draft.evictedTo[lane] + 1)
-      const entries = await store.entries(eventRange(lane, from, this.state.head.position), evictEventsMin)
-      let freedBytes = 0
-      let count = 0
-      for (const [key, value] of entries) {
-        const event = decodeRecord(lane, Number(key.slice(4)), value)
-        draft.evictedTo[lane] = event.position
-        if (
-          this.handed.busy(event.position) ||
-          draft.removed.has(event.position) ||
-          event.type === ledgerType
-        )
-          continue
-        this.removeUndelivered(draft, event, 'evicted')
-        freedBytes += event.bytes
-        count += 1
-        if (count >= evictEventsMin && freedBytes >= bytesNeeded) break
-      }
-      if (count > 0) return true
-      if (entries.length > 0) return this.evictInto(draft, bytesNeeded)
-    }
-    return false
-  }
-
-  private async expireInto(draft: Draft): Promise<boolean> {
-    const { store } = this.state
-    const due = await store.entries(expiredBefore(this.steady.now()), expireEventsMax)
-    for (const [key] of due) {
-      const { position, lane } = parseExpiryKey(key)
-      if (this.handed.busy(position)) continue
-      const value = await store.get(storedKey(lane, position))
-      if (value === undefined) draft.operations.push({ type: 'del', key })
-      else this.removeUndelivered(draft, decodeRecord(lane, position, value), 'expired')
-    }
-    return due.length === expireEventsMax
-  }
-
-  /** G2: leaves the store and enters the ledger in the same write. */
-  private removeUndelivered(draft: Draft, event: StoredEvent, reason: Undelivered): void {
-    this.removalUnderWay = true
-    this.removing.add(event.position)
-    draft.remove(event)
-    draft.undelivered.set(reason, (draft.undelivered.get(reason) ?? 0) + 1)
-    const range: UndeliveredRange = {
-      from: event.position,
-      to: event.position,
-      reason,
-      ...epochOfEvent(this.state.head, event),
-    }
-    this.state.undelivered.note(range, draft.operations)
-  }
-
-  private async releaseInto(draft: Draft, events: StoredEvent[]): Promise<void> {
-    const doubted = events.filter(({ position }) => this.doubtful.has(position))
-    const there = await this.state.store.hasMany(
-      doubted.map(({ lane, position }) => storedKey(lane, position)),
-    )
-    const gone = new Set(doubted.filter((_, index) => !there[index]))
-    for (const event of events) {
-      this.doubtful.delete(event.position)
-      if (!gone.has(event)) draft.remove(event)
-    }
-  }
-
-  // --- the ledger ------------------------------------------------------------------------------------------
-
-  private appendLedgerEntry(draft: Draft, entry: LedgerEntry): void {
-    const { clock } = this.options
-    const { gateway, epoch, position, epochBase } = draft.head
-    const nowMs = clock.now()
-    const time = new Date(nowMs).toISOString()
-    const candidate = {
-      specversion: '1.0',
-      id: `${epoch}-${position + 1 - epochBase}`,
-      source: `/gateways/${gateway}`,
-      type: ledgerType,
-      time,
-      datacontenttype: 'application/json',
-      partitionkey: gateway,
-      data: entry,
-    } as const
-    const encoded = draft.encode(candidate, time)
-    const bytes = Buffer.byteLength(encoded.text)
-    draft.append(candidate, encoded, {
-      lane: 'high',
-      bytes,
-      recordedAtMs: nowMs,
-      steadyMs: this.steady.now(),
-      ttlMs: undefined,
-    })
-  }
-
-  private reportInto(draft: Draft): void {
-    const report = this.state.undelivered.take(draft.operations)
-    if (!report) return
-    this.appendLedgerEntry(draft, { kind: 'undelivered', ...report })
-    this.lastReportMs = this.options.clock.monotonicMs()
   }
 
   // --- housekeeping ----------------------------------------------------------------------------------------
@@ -496,26 +298,26 @@ export class Engine implements Outbox {
 
   private async tick(): Promise<void> {
     const { folder, clock, quota } = this.options
-    this.diskFreeBytes = await folder.freeBytes()
-    if (this.reserveSpent && this.diskFreeBytes > 2 * quota.diskFreeBytesMin) {
+    this.core.diskFreeBytes = await folder.freeBytes()
+    if (this.reserveSpent && this.core.diskFreeBytes > 2 * quota.diskFreeBytesMin) {
       await folder.restoreReserve()
       this.reserveSpent = false
     }
     this.more = false
     await this.commands.submit({ kind: 'housekeep' })
-    await this.state.dedup.expire(this.steady.now())
+    await this.core.state.dedup.expire(this.core.steady.now())
     const nowMs = clock.monotonicMs()
     if (nowMs - this.lastMarkMs >= markEveryMs) {
       this.lastMarkMs = nowMs
-      await folder.writeMark(markOf(this.state.head))
+      await folder.writeMark(markOf(this.core.state.head))
     }
     await this.findOldest()
   }
 
   private async housekeepInto(draft: Draft): Promise<void> {
     const { clock, reportIntervalMs } = this.options
-    const { head, undelivered } = this.state
-    const jump = this.steady.check()
+    const { head, undelivered } = this.core.state
+    const jump = this.core.steady.check()
     if (jump) {
       this.options.log.warn({ offsetMs: jump.offsetMs }, 'the wall clock was moved')
       this.jumpMs += jump.offsetMs
@@ -523,7 +325,7 @@ export class Engine implements Outbox {
     if (this.jumpMs !== 0) {
       const from = Math.max(this.firstOfClockPeriod, head.epochBase + 1)
       if (head.position >= from) {
-        this.appendLedgerEntry(draft, {
+        appendLedgerEntry(this.core, draft, {
           kind: 'clock-corrected',
           epoch: head.epoch,
           from: from - head.epochBase,
@@ -533,38 +335,21 @@ export class Engine implements Outbox {
       }
       this.firstOfClockPeriod = draft.head.position + 1
     }
-    this.more = await this.expireInto(draft)
+    this.more = await expireInto(this.core, draft)
     const nowMs = clock.monotonicMs()
-    if (undelivered.size > 0 && nowMs - this.lastReportMs >= reportIntervalMs) this.reportInto(draft)
+    if (undelivered.size > 0 && nowMs - this.core.lastReportMs >= reportIntervalMs)
+      reportInto(this.core, draft)
     // An idle gateway still remembers how late it is (time to live across power-off).
     if (nowMs - this.lastHeadMs >= headEveryMs) draft.touch()
   }
 
   private async findOldest(): Promise<void> {
-    const { store } = this.state
-    for (const lane of lanes) {
-      const [entry] = await store.entries(eventRange(lane, this.lowest(lane)), 1)
+    const { store } = this.core.state
+    for (const lane of bothLanes) {
+      const [entry] = await store.entries(eventRange(lane, lowestQueued(this.core, lane)), 1)
       if (entry)
         this.oldestSteadyMs[lane] = decodeRecord(lane, Number(entry[0].slice(4)), entry[1]).admittedSteadyMs
     }
-  }
-
-  /** Lowest position of a lane that may still be queued, those that `draft` removes left out. */
-  private lowest(lane: Lane, draft?: Draft): number {
-    // Only the normal lane is evicted without a gap: in the high lane ledger events stay.
-    const evictedTo = lane === 'normal' ? (draft?.evictedTo.normal ?? 0) : 0
-    let lowest = Math.max(this.lowestUnread(lane), evictedTo + 1)
-    for (const events of [this.handed.inFlight, this.handed.releasing]) {
-      for (const event of events.values()) {
-        if (event.lane === lane && event.position < lowest && !draft?.removed.has(event.position))
-          lowest = event.position
-      }
-    }
-    return lowest
-  }
-
-  private lowestUnread(lane: Lane): number {
-    return Math.min(this.reading?.[lane] ?? Infinity, this.state.lanes.next[lane])
   }
 
   private wake(): void {
@@ -588,21 +373,23 @@ export class Engine implements Outbox {
     }
   }
 
-  /** Takes over what loading found, and tells the cloud about damage before anything else is admitted. */
-  private async adopt(loaded: Loaded): Promise<void> {
+  private stateOf(loaded: Loaded): Promise<State> {
+    return readState(loaded, { dedup: this.options.dedup, lanes: this.options.lanes, pace: this.pace })
+  }
+
+  /** Says what loading found, and tells the cloud about damage before anything else is admitted. */
+  private async takeOver(loaded: Loaded): Promise<void> {
     const { log, observer, folder } = this.options
-    this.state = await readState(loaded, { ...this.options, pace: this.pace })
-    this.removing.clear()
-    this.removalUnderWay = false
+    const { core } = this
     for (const { kind, detail, lost } of loaded.damage) {
       log.error({ code: 'OUTBOX_DAMAGED', kind, detail, lost }, 'the outbox was damaged')
       if (lost > 0) observer.lost(lost)
     }
-    this.diskFreeBytes = await folder.freeBytes()
+    core.diskFreeBytes = await folder.freeBytes()
     if (!this.reserveSpent) await folder.restoreReserve()
-    const draft = new Draft(this.state.head, this.state.devices)
-    for (const entry of loaded.announcements) this.appendLedgerEntry(draft, entry)
-    while (loaded.damage.length > 0 && this.state.undelivered.size > 0) this.reportInto(draft)
+    const draft = new Draft(core.state.head, core.state.devices)
+    for (const entry of loaded.announcements) appendLedgerEntry(core, draft, entry)
+    while (loaded.damage.length > 0 && core.state.undelivered.size > 0) reportInto(core, draft)
     draft.touch()
     await this.write(draft)
     await this.findOldest()
@@ -610,7 +397,7 @@ export class Engine implements Outbox {
 
   private async reopen(attempt: number, reason: unknown): Promise<void> {
     const { folder, clock, random, log } = this.options
-    const { store } = this.state
+    const { store } = this.core.state
     for (let tries = attempt; ; tries++) {
       if (this.closing.signal.aborted) throw closedError()
       try {
@@ -624,8 +411,11 @@ export class Engine implements Outbox {
           damage.push({ kind: 'repaired', detail: messageOf(reason), lost: 0 })
         }
         const loaded = await this.load(damage)
-        this.doubtful = new Set(this.handed.releasing.keys())
-        await this.adopt(loaded)
+        this.core.state = await this.stateOf(loaded)
+        this.core.removing.clear()
+        this.core.removalUnderWay = false
+        this.core.doubtful = new Set(this.core.handed.releasing.keys())
+        await this.takeOver(loaded)
         return
       } catch (error) {
         if (isAbort(error)) throw closedError()
@@ -640,7 +430,7 @@ export class Engine implements Outbox {
   /** After a start: fills the dedup filters, and after a crash counts whether everything is there. */
   private async inBackground(clean: boolean): Promise<void> {
     try {
-      const { state } = this
+      const { state } = this.core
       if (!clean) await this.verify(state)
       await state.dedup.warmUp(this.closing.signal)
     } catch (error) {
@@ -670,10 +460,10 @@ export class Engine implements Outbox {
   }
 
   private async recountInto(draft: Draft): Promise<void> {
-    const { store, head } = this.state
+    const { store, head } = this.core.state
     const { totals, devices, lost, lostRanges } = await recount(store, head, [])
     draft.adopt(totals, devices)
-    for (const range of lostRanges) this.state.undelivered.note(range, draft.operations)
+    for (const range of lostRanges) this.core.state.undelivered.note(range, draft.operations)
     if (lost > 0) {
       draft.undelivered.set('lost', lost)
       this.options.observer.lost(lost)
@@ -683,17 +473,17 @@ export class Engine implements Outbox {
   private async shutDown(): Promise<void> {
     this.closing.abort()
     this.timer?.cancel()
-    this.holding.rejectAll(closedError())
+    this.core.holding.rejectAll(closedError())
     await this.commands.close()
-    this.holding.rejectAll(closedError())
+    this.core.holding.rejectAll(closedError())
     await this.background
     this.wake()
-    const { store, head, devices } = this.state
+    const { store, head, devices } = this.core.state
     try {
       const draft = new Draft(head, devices)
       draft.head.clean = true
       draft.touch()
-      await store.write(draft.finish(this.steady.now(), this.options.clock.now()), { sync: true })
+      await store.write(draft.finish(this.core.steady.now(), this.options.clock.now()), { sync: true })
       await this.options.folder.writeMark(markOf(draft.head))
     } catch (error) {
       this.options.log.warn(

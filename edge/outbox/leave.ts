@@ -1,0 +1,75 @@
+import { ledgerType, type Undelivered } from '../../src/event.ts'
+import { bothLanes, type Core, lowestUnread } from './core.ts'
+import type { Draft } from './draft.ts'
+import { eventKey, eventRange, expiredBefore, parseExpiryKey } from './keys.ts'
+import { decodeRecord, type StoredEvent } from './record.ts'
+import { epochOfEvent } from './recovery.ts'
+import type { UndeliveredRange } from './undelivered.ts'
+
+const evictEventsMin = 100
+const expireEventsMax = 1000
+
+/** Evicts some of the oldest events of the lowest lane that has any; false if there is nothing to evict. */
+export async function evictInto(core: Core, draft: Draft, bytesNeeded: number): Promise<boolean> {
+  const { store } = core.state
+  for (const lane of bothLanes.toReversed()) {
+    if (draft.head.depth[lane] === 0) continue
+    const from = Math.max(lowestUnread(core, lane), draft.evictedTo[lane] + 1)
+    const entries = await store.entries(eventRange(lane, from, core.state.head.position), evictEventsMin)
+    let freedBytes = 0
+    let count = 0
+    for (const [key, value] of entries) {
+      const event = decodeRecord(lane, Number(key.slice(4)), value)
+      draft.evictedTo[lane] = event.position
+      if (core.handed.busy(event.position) || draft.removed.has(event.position) || event.type === ledgerType)
+        continue
+      removeUndelivered(core, draft, event, 'evicted')
+      freedBytes += event.bytes
+      count += 1
+      if (count >= evictEventsMin && freedBytes >= bytesNeeded) break
+    }
+    if (count > 0) return true
+    if (entries.length > 0) return evictInto(core, draft, bytesNeeded)
+  }
+  return false
+}
+
+/** Takes out what is past its time; whether there is more. */
+export async function expireInto(core: Core, draft: Draft): Promise<boolean> {
+  const { store } = core.state
+  const due = await store.entries(expiredBefore(core.steady.now()), expireEventsMax)
+  for (const [key] of due) {
+    const { position, lane } = parseExpiryKey(key)
+    if (core.handed.busy(position)) continue
+    const value = await store.get(eventKey(lane, position))
+    if (value === undefined) draft.operations.push({ type: 'del', key })
+    else removeUndelivered(core, draft, decodeRecord(lane, position, value), 'expired')
+  }
+  return due.length === expireEventsMax
+}
+
+/** G2: leaves the store and enters the ledger in the same write. */
+function removeUndelivered(core: Core, draft: Draft, event: StoredEvent, reason: Undelivered): void {
+  core.removalUnderWay = true
+  core.removing.add(event.position)
+  draft.remove(event)
+  draft.undelivered.set(reason, (draft.undelivered.get(reason) ?? 0) + 1)
+  const range: UndeliveredRange = {
+    from: event.position,
+    to: event.position,
+    reason,
+    ...epochOfEvent(core.state.head, event),
+  }
+  core.state.undelivered.note(range, draft.operations)
+}
+
+/** Takes out what was proven to have arrived (G3). */
+export async function releaseInto(core: Core, draft: Draft, events: StoredEvent[]): Promise<void> {
+  const doubted = events.filter(({ position }) => core.doubtful.has(position))
+  const there = await core.state.store.hasMany(doubted.map(({ lane, position }) => eventKey(lane, position)))
+  const gone = new Set(doubted.filter((_, index) => !there[index]))
+  for (const event of events) {
+    core.doubtful.delete(event.position)
+    if (!gone.has(event)) draft.remove(event)
+  }
+}

@@ -25,9 +25,11 @@ export type Identity =
 
 /**
  * A device is who its certificate says: the common name is the device ID. The chain was verified by TLS before
- * this is asked.
+ * this is asked. A certificate that names another role (`urn:tidegate:gateway:…`, see certs/) is no device's.
  */
-export function identify(certificate: Pick<PeerCertificate, 'subject'> | undefined): Identity {
+export function identify(
+  certificate: Pick<PeerCertificate, 'subject' | 'subjectaltname'> | undefined,
+): Identity {
   // Node gives an empty object when there is no certificate, and a list when a name has several CNs.
   const name: unknown = certificate?.subject?.CN
   if (certificate?.subject === undefined)
@@ -36,6 +38,13 @@ export function identify(certificate: Pick<PeerCertificate, 'subject'> | undefin
     const shown = JSON.stringify(name ?? null).slice(0, 100)
     return { ok: false, reason: 'bad-identity', detail: `the common name ${shown} is not a device ID` }
   }
+  const role = /URI:urn:tidegate:([a-z]+):/.exec(certificate.subjectaltname ?? '')?.[1]
+  if (role !== undefined && role !== 'device')
+    return {
+      ok: false,
+      reason: 'bad-identity',
+      detail: `the certificate of ${name} is a ${role}'s, not a device's`,
+    }
   return { ok: true, deviceId: name }
 }
 
@@ -67,8 +76,7 @@ const byHandshake: Readonly<Record<string, ConnectionRefusal>> = {
  * Why a handshake failed. When the client's certificate was not accepted, Node only says that the connection was
  * reset; the reason is in `verification` (the socket's `authorizationError`).
  */
-export function handshakeRefusal(code: string, verification: unknown): ConnectionRefusal {
-  if (typeof verification === 'string' && verification !== '')
-    return byVerification[verification] ?? 'handshake-failed'
+export function handshakeRefusal(code: string, verification: string | null): ConnectionRefusal {
+  if (verification) return byVerification[verification] ?? 'handshake-failed'
   return byHandshake[code] ?? 'handshake-failed'
 }

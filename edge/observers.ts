@@ -1,5 +1,7 @@
 import type { Undelivered } from '../src/event.ts'
+import type { ConnectionRefusal } from './identity.ts'
 import type { QuotaReason } from './outbox.ts'
+import type { RejectionReason } from './quarantine.ts'
 
 /** What the outbox tells whoever watches it: metrics in production, a trace in simulation. Must not throw. */
 export interface OutboxObserver {
@@ -38,4 +40,34 @@ export const silentForwarderObserver: ForwarderObserver = {
   forwarded() {},
   confirmed() {},
   refused() {},
+}
+
+/** What became of a publish. `local`: no route takes it, so it is for the broker's subscribers only. */
+export type PublishResult =
+  'accepted' | 'duplicate' | 'rejected' | 'shed' | 'local' | 'refused-topic' | 'failed' | 'withdrawn'
+
+/** What the MQTT side tells whoever watches it. Must not throw. */
+export interface BrokerObserver {
+  connections(open: number): void
+  connectionRefused(reason: ConnectionRefusal): void
+  published(result: PublishResult): void
+  /** A rejected event took the place of a reading. */
+  quarantined(reason: RejectionReason): void
+  /** A PUBACK or PUBREC was given after this long. */
+  acknowledged(waitMs: number): void
+  implausibleClock(): void
+  subscriptionRefused(): void
+  /** A message kept for a session or a topic was not kept, because a bound was met. */
+  notKept(what: 'queued' | 'retained'): void
+}
+
+export const silentBrokerObserver: BrokerObserver = {
+  connections() {},
+  connectionRefused() {},
+  published() {},
+  quarantined() {},
+  acknowledged() {},
+  implausibleClock() {},
+  subscriptionRefused() {},
+  notKept() {},
 }

@@ -64,10 +64,9 @@ export interface ReadGuard {
 
 /**
  * Puts the limits in front of a socket's reader, by what both have in common: `read()`. A packet over the limit
- * destroys the socket with an error whose code says so. Returns a function that looks again after `mayRead()` has
- * changed its mind.
+ * destroys the socket with an error whose code says so.
  */
-export function guardReads(socket: Duplex, guard: ReadGuard): () => void {
+export function guardReads(socket: Duplex, guard: ReadGuard): void {
   const scanner = createPacketScanner(guard.packetBytesMax)
   const read = socket.read.bind(socket)
   socket.read = (size?: number): unknown => {
@@ -85,8 +84,5 @@ export function guardReads(socket: Duplex, guard: ReadGuard): () => void {
       }),
     )
     return null
-  }
-  return () => {
-    if (!socket.destroyed && socket.readableLength > 0) socket.emit('readable')
   }
 }

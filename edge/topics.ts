@@ -4,10 +4,10 @@
  */
 export interface TopicRules {
   /** Also true for topics that a configured route lets this device publish to. */
-  mayPublish(deviceId: string, topic: string): boolean
-  maySubscribe(deviceId: string, filter: string): boolean
+  mayPublish: (deviceId: string, topic: string) => boolean
+  maySubscribe: (deviceId: string, filter: string) => boolean
   /** Checked again on every delivery: a session may hold messages from before a change of the rules. */
-  mayRead(deviceId: string, topic: string): boolean
+  mayRead: (deviceId: string, topic: string) => boolean
 }
 
 export interface TopicRulesOptions {

@@ -1,0 +1,36 @@
+/** The part of the package that we build on; it ships no types. */
+declare module 'aedes-persistence-level/asyncPersistence.js' {
+  import type { Readable } from 'node:stream'
+
+  interface ClientLike {
+    id: string
+  }
+  interface SubscriptionLike {
+    topic: string
+    qos: number
+    clientId?: string
+  }
+  interface PacketLike {
+    topic?: string
+    payload?: string | Buffer
+    messageId?: number
+    brokerId?: string
+  }
+
+  export default class AsyncLevelPersistence {
+    constructor(db: object)
+    setup(broker: object): Promise<void>
+    storeRetained(packet: PacketLike): Promise<void>
+    addSubscriptions(client: ClientLike, subscriptions: SubscriptionLike[]): Promise<void>
+    removeSubscriptions(client: ClientLike, topics: string[]): Promise<void>
+    subscriptionsByClient(client: ClientLike): Promise<SubscriptionLike[]>
+    subscriptionsByTopic(topic: string): Promise<SubscriptionLike[]>
+    cleanSubscriptions(client: ClientLike): Promise<void>
+    outgoingEnqueueCombi(subscriptions: SubscriptionLike[], packet: PacketLike): Promise<unknown>
+    outgoingClearMessageId(client: ClientLike, packet: PacketLike): Promise<PacketLike | undefined>
+    outgoingStream(client: ClientLike): Readable
+    incomingGetPacket(client: ClientLike, packet: PacketLike): Promise<PacketLike>
+    delWill(client: ClientLike): Promise<PacketLike | undefined>
+    destroy(): Promise<void>
+  }
+}

@@ -1,0 +1,230 @@
+import type { EventEmitter } from 'node:events'
+import type { TLSSocket } from 'node:tls'
+import { Aedes, type Client, type PublishPacket } from 'aedes'
+import { ulid } from 'ulid'
+import type { Clock, Random } from '../src/clock.ts'
+import { codeOf, messageOf, TidegateError } from '../src/errors.ts'
+import type { Logger } from '../src/log.ts'
+import type { Admit } from './admission.ts'
+import { refusalOf, sessionIdLengthMax } from './connect-rules.ts'
+import { createConnections } from './connections.ts'
+import { createIngest } from './ingest.ts'
+import { startListener } from './listener.ts'
+import type { BrokerObserver } from './observers.ts'
+import type { Outbox } from './outbox.ts'
+import type { Routes } from './routes.ts'
+import { openSessions, type SessionLimits } from './sessions-level.ts'
+import { createThrottle } from './throttle.ts'
+import type { TopicRules } from './topics.ts'
+
+export interface BrokerOptions {
+  host: string
+  /** 0: any free port. */
+  port: number
+  tls: { ca: Buffer; cert: Buffer; key: Buffer }
+  connectionsMax: number
+  connectionsPerDeviceMax: number
+  handshakeTimeoutMs: number
+  packetBytesMax: number
+  /** Publishes of one connection that are not yet acknowledged. */
+  inFlightMax: number
+  /** Payload bytes of all connections that are not yet acknowledged. */
+  inFlightBytesMax: number
+  sessionsFolder: string
+  sessionLimits: SessionLimits
+  rules: TopicRules
+  routes: Routes
+  admit: Admit
+  outbox: Pick<Outbox, 'append'>
+  observer: BrokerObserver
+  clock: Clock
+  random: Random
+  log: Logger
+}
+
+export interface Broker {
+  readonly port: number
+  /** Stops accepting, settles what is being admitted, publishes wills, closes. Idempotent. */
+  close(): Promise<void>
+}
+
+/**
+ * The MQTT 3.1.1 broker: aedes behind our door, our topic rules and our admission.
+ *
+ * aedes acknowledges a publish before it distributes it, so admission is in `authorizePublish`, the one hook that
+ * runs before PUBACK and PUBREC: its callback is called once the event is durable (G1). An error given to that
+ * callback closes the connection, which is MQTT 3.1.1's only way to refuse.
+ * @throws TidegateError `PORT_TAKEN` | `LISTEN_FAILED` | `SESSIONS_UNAVAILABLE`
+ */
+export async function startBroker(options: BrokerOptions): Promise<Broker> {
+  const { rules, observer, clock, random, log } = options
+  const throttle = createThrottle(clock, 10_000)
+  const connections = createConnections(options)
+  const makeId = (): string => ulid(Math.max(0, clock.now()), random)
+
+  const sessions = await openSessions({
+    folder: options.sessionsFolder,
+    limits: options.sessionLimits,
+    observer,
+    clock,
+    log,
+    deviceOf,
+    maySubscribe: rules.maySubscribe,
+  })
+  const ingest = createIngest({
+    ...options,
+    isRedelivered: (clientId, messageId) =>
+      sessions.incomingGetPacket({ id: clientId }, { messageId }).then(
+        () => true,
+        () => false,
+      ),
+  })
+
+  const aedes = await Aedes.createBroker({
+    // Messages kept for sessions are sorted by it: a later run must not sort before an earlier one.
+    id: makeId(),
+    persistence: sessions,
+    maxClientsIdLength: sessionIdLengthMax,
+    queueLimit: 10_000,
+    preConnect(client, packet, done) {
+      const connection = connections.of(client)
+      if (!connection) return done(new Error('the connection is gone'), false)
+      connection.connecting = true
+      connection.refusal = refusalOf(packet, connection.deviceId, rules)
+      // The identity is part of the name, so that no device can end another's session by its client ID.
+      packet.clientId = `${connection.deviceId}/${packet.clientId || makeId()}`
+      done(null, true)
+    },
+    authenticate(client, _username, _password, done) {
+      const refusal = connections.of(client)?.refusal
+      if (refusal) done(refusal, null)
+      else done(null, true)
+    },
+    authorizePublish(client, packet, done) {
+      void answer(client === null ? publishWillOfEarlierRun(packet) : publish(client, packet), done)
+    },
+    authorizeSubscribe(client, subscription, done) {
+      if (rules.maySubscribe(deviceOf(client.id), subscription.topic)) return done(null, subscription)
+      observer.subscriptionRefused()
+      const about = { code: 'TOPIC_FORBIDDEN', device: deviceOf(client.id), topic: subscription.topic }
+      warn(client.id, 'subscription refused', about)
+      done(null, null)
+    },
+    authorizeForward: (client, packet) => (rules.mayRead(deviceOf(client.id), packet.topic) ? packet : null),
+  })
+  aedes.on('connackSent', (_packet, client) => {
+    const connection = connections.of(client)
+    if (!connection) return
+    connection.connecting = false
+    // aedes notes that it has sent the CONNACK only after this event.
+    setImmediate(() => connection.pull())
+  })
+  aedes.on('clientError', (client, error) => logEnd(client, error))
+  aedes.on('connectionError', (client, error) => logEnd(client, error))
+  // Missing in its types.
+  const emitter: EventEmitter = aedes
+  emitter.on('error', (error: unknown) =>
+    log.error({ code: codeOf(error), detail: messageOf(error) }, 'broker'),
+  )
+
+  const listener = await startListener({
+    ...options,
+    onConnection(socket: TLSSocket, deviceId) {
+      connections.open(socket, deviceId, () => aedes.handle(socket))
+    },
+    onRefused(reason, about) {
+      observer.connectionRefused(reason)
+      warn(`${reason} ${about.address}`, 'connection refused', { reason, ...about })
+    },
+    onCount: (open) => observer.connections(open),
+  }).catch(async (error: unknown) => {
+    await closeAedes(aedes)
+    await sessions.close()
+    throw error
+  })
+
+  function publish(client: Client, packet: PublishPacket): Promise<'acknowledge' | 'withdrawn'> {
+    // A will is published when its connection is over, so it is not bound to one.
+    const connection = client.closed ? undefined : connections.of(client)
+    return ingest.publish({ deviceId: deviceOf(client.id), clientId: client.id, connection }, packet)
+  }
+
+  /** Whoever had this will has not come back since the gateway did. One that is refused now is dropped. */
+  async function publishWillOfEarlierRun(packet: PublishPacket): Promise<'acknowledge' | 'withdrawn'> {
+    const clientId = 'clientId' in packet && typeof packet.clientId === 'string' ? packet.clientId : ''
+    try {
+      return await ingest.publish({ deviceId: deviceOf(clientId), clientId, connection: undefined }, packet)
+    } catch (error) {
+      if (codeOf(error) === 'TOPIC_FORBIDDEN') await sessions.delWill({ id: clientId })
+      throw error
+    }
+  }
+
+  async function close(): Promise<void> {
+    listener.close()
+    connections.hold()
+    const patience = new AbortController()
+    await Promise.race([ingest.settled(), clock.sleep(settleMsMax, patience.signal).catch(() => {})])
+    patience.abort()
+    connections.withdraw()
+    await ingest.settled()
+    await closeAedes(aedes)
+    listener.end()
+    await ingest.settled()
+    await sessions.close()
+  }
+
+  function logEnd(client: Client, error: Error): void {
+    const connection = connections.of(client)
+    const device = connection?.deviceId
+    const refusal = connection?.refusal
+    if (connection && refusal) {
+      connection.refusal = undefined
+      observer.connectionRefused(refusal.reason)
+      const about = { reason: refusal.reason, device, detail: refusal.message }
+      warn(`${refusal.reason} ${device}`, 'connection refused', about)
+    } else if (error instanceof TidegateError) {
+      const about = { code: error.code, device, detail: error.message }
+      warn(`${error.code} ${device}`, 'connection closed', about)
+    } else {
+      log.debug({ code: codeOf(error), device, detail: error.message }, 'connection ended')
+    }
+  }
+
+  function warn(key: string, message: string, about: object): void {
+    const heldBack = throttle(`${message} ${key}`)
+    if (heldBack === undefined) return
+    log.warn(heldBack === 0 ? about : { ...about, alikeBefore: heldBack }, message)
+  }
+
+  let closing: Promise<void> | undefined
+  return { port: listener.port, close: () => (closing ??= close()) }
+}
+
+/** How long a stop waits for events that wait for room, before it leaves them to their devices. */
+const settleMsMax = 3000
+
+/** aedes' callback after our promise. Not called for a connection that is over. */
+async function answer(
+  verdict: Promise<'acknowledge' | 'withdrawn'>,
+  done: (error?: Error | null) => void,
+): Promise<void> {
+  let failure: Error | null = null
+  try {
+    if ((await verdict) === 'withdrawn') return
+  } catch (error) {
+    failure = error instanceof Error ? error : new Error(messageOf(error))
+  }
+  done(failure)
+}
+
+/** The identity in a session's name, `<device ID>/<client ID>`. */
+function deviceOf(clientId: string): string {
+  return clientId.slice(0, Math.max(0, clientId.indexOf('/')))
+}
+
+function closeAedes(aedes: Aedes): Promise<void> {
+  return new Promise((resolve) => {
+    aedes.close(() => resolve())
+  })
+}

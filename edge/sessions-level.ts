@@ -1,0 +1,232 @@
+import { rename } from 'node:fs/promises'
+import AsyncLevelPersistence, {
+  type ClientLike,
+  type PacketLike,
+  type SubscriptionLike,
+} from 'aedes-persistence-level/asyncPersistence.js'
+import { Level } from 'level'
+import type { Clock } from '../src/clock.ts'
+import { codeOf, messageOf, TidegateError } from '../src/errors.ts'
+import type { Logger } from '../src/log.ts'
+import type { BrokerObserver } from './observers.ts'
+import { SubscriptionIndex } from './subscriptions.ts'
+import { isOwnTopic } from './topics.ts'
+
+export interface SessionLimits {
+  /** Messages kept for one session that is away. */
+  queuedMax: number
+  subscriptionsPerDeviceMax: number
+  retainedMax: number
+  retainedPerDeviceMax: number
+}
+
+export interface SessionsOptions {
+  folder: string
+  limits: SessionLimits
+  observer: BrokerObserver
+  clock: Clock
+  log: Logger
+  deviceOf: (clientId: string) => string
+  maySubscribe: (deviceId: string, filter: string) => boolean
+}
+
+/**
+ * Retained messages, wills, subscriptions and what waits for sessions that are away, in a LevelDB of their own.
+ * Not synced: it survives a crash of the process; after a power cut the newest may be missing. No event depends on
+ * it (G1 is the outbox's). A database that cannot be opened is set aside whole, and a new one is begun.
+ * @throws TidegateError `SESSIONS_UNAVAILABLE`
+ */
+export async function openSessions(options: SessionsOptions): Promise<Sessions> {
+  const { folder, log, clock } = options
+  try {
+    return new Sessions(await openDatabase(folder), options)
+  } catch (error) {
+    if (codeOf(error) === 'LEVEL_LOCKED') throw unavailable(folder, error)
+    const aside = `${folder}.damaged-${new Date(clock.now()).toISOString().replaceAll(':', '')}`
+    try {
+      await rename(folder, aside)
+      const sessions = new Sessions(await openDatabase(folder), options)
+      log.error({ code: 'SESSIONS_DAMAGED', aside, detail: messageOf(error) }, 'sessions could not be read')
+      return sessions
+    } catch {
+      throw unavailable(folder, error)
+    }
+  }
+}
+
+async function openDatabase(folder: string): Promise<Level> {
+  const database = new Level(folder)
+  try {
+    await database.open()
+    return database
+  } catch (error) {
+    // The wrapper says "not open"; what happened is in its cause.
+    throw error instanceof Error && error.cause !== undefined ? error.cause : error
+  }
+}
+
+function unavailable(folder: string, cause: unknown): TidegateError {
+  return new TidegateError('SESSIONS_UNAVAILABLE', {
+    message: `the session database ${folder} cannot be opened: ${messageOf(cause)}`,
+    retryable: false,
+    hint: 'check that no other gateway uses this data folder, that it is writable and that the disk has room',
+    cause,
+  })
+}
+
+const retainedPrefix = 'retained:'
+
+/**
+ * aedes-persistence-level with bounds (G7) and with its own index of subscriptions: the package's drops a wide
+ * subscription when its owner adds a narrower one with another QoS, keeps what was refused, and keeps messages for
+ * QoS 0, which nobody then fetches.
+ */
+export class Sessions extends AsyncLevelPersistence {
+  readonly #database: Level
+  readonly #options: SessionsOptions
+  readonly #index = new SubscriptionIndex()
+  readonly #subscriptionsOf = new Map<string, number>()
+  readonly #queuedFor = new Map<string, number>()
+  readonly #retained = new Set<string>()
+  readonly #retainedOf = new Map<string, number>()
+
+  constructor(database: Level, options: SessionsOptions) {
+    super(database)
+    this.#database = database
+    this.#options = options
+  }
+
+  // aedes insists on an async function here.
+  override async setup(broker: object): Promise<void> {
+    await super.setup(broker)
+    for await (const key of this.#database.keys({ gte: retainedPrefix, lt: 'retained;' }))
+      this.#rememberRetained(key.slice(retainedPrefix.length))
+    const range = { gte: 'subscriptions:', lt: 'subscriptions;' }
+    const clientIds = new Set<string>()
+    for await (const key of this.#database.keys(range))
+      clientIds.add(decodeURIComponent(key.split(':')[1] as string))
+    for (const id of clientIds) {
+      for (const subscription of await this.subscriptionsByClient({ id })) this.#remember(id, subscription)
+    }
+  }
+
+  override async storeRetained(packet: PacketLike): Promise<void> {
+    const topic = packet.topic as string
+    const known = this.#retained.has(topic)
+    const owner = ownerOf(topic)
+    if (packet.payload?.length === 0) {
+      if (known) this.#forgetRetained(topic, owner)
+    } else if (!known) {
+      const { retainedMax, retainedPerDeviceMax } = this.#options.limits
+      const ofOwner = owner === undefined ? 0 : (this.#retainedOf.get(owner) ?? 0)
+      if (this.#retained.size >= retainedMax || ofOwner >= retainedPerDeviceMax) {
+        this.#options.observer.notKept('retained')
+        return
+      }
+      this.#rememberRetained(topic)
+    }
+    await super.storeRetained(packet)
+  }
+
+  override async addSubscriptions(client: ClientLike, subscriptions: SubscriptionLike[]): Promise<void> {
+    const { deviceOf, maySubscribe, limits } = this.#options
+    const deviceId = deviceOf(client.id)
+    const allowed = subscriptions.filter(({ topic }) => maySubscribe(deviceId, topic))
+    const added = allowed.filter(({ topic }) => !this.#index.has(client.id, topic)).length
+    if ((this.#subscriptionsOf.get(deviceId) ?? 0) + added > limits.subscriptionsPerDeviceMax) {
+      throw new TidegateError('SUBSCRIPTIONS_MAX', {
+        message: `${deviceId} keeps more than ${limits.subscriptionsPerDeviceMax} subscriptions`,
+        retryable: false,
+        hint: 'unsubscribe what is not needed, connect with a clean session, or raise mqtt.sessions',
+      })
+    }
+    for (const subscription of allowed) this.#remember(client.id, subscription)
+    await super.addSubscriptions(client, allowed)
+  }
+
+  override async removeSubscriptions(client: ClientLike, topics: string[]): Promise<void> {
+    const deviceId = this.#options.deviceOf(client.id)
+    for (const topic of topics) {
+      if (!this.#index.has(client.id, topic)) continue
+      this.#index.remove(client.id, topic)
+      decrement(this.#subscriptionsOf, deviceId)
+    }
+    await super.removeSubscriptions(client, topics)
+  }
+
+  override async subscriptionsByTopic(topic: string): Promise<SubscriptionLike[]> {
+    return this.#index.match(topic)
+  }
+
+  override async outgoingEnqueueCombi(
+    subscriptions: SubscriptionLike[],
+    packet: PacketLike,
+  ): Promise<unknown> {
+    if (subscriptions.length === 0) return packet
+    const kept: SubscriptionLike[] = []
+    for (const subscription of subscriptions) {
+      if (subscription.qos > 0 && (await this.#hasRoom(subscription.clientId as string)))
+        kept.push(subscription)
+    }
+    return await super.outgoingEnqueueCombi(kept, packet)
+  }
+
+  override async outgoingClearMessageId(
+    client: ClientLike,
+    packet: PacketLike,
+  ): Promise<PacketLike | undefined> {
+    const cleared = await super.outgoingClearMessageId(client, packet)
+    if (cleared !== undefined) decrement(this.#queuedFor, client.id)
+    return cleared
+  }
+
+  close(): Promise<void> {
+    return this.destroy()
+  }
+
+  async #hasRoom(clientId: string): Promise<boolean> {
+    const { queuedMax } = this.#options.limits
+    let queued = this.#queuedFor.get(clientId)
+    if (queued === undefined) {
+      const prefix = `outgoing:${encodeURIComponent(clientId)}`
+      const range = { gte: `${prefix}:`, lt: `${prefix};`, limit: queuedMax }
+      queued = (await this.#database.keys(range).all()).length
+    }
+    const room = queued < queuedMax
+    this.#queuedFor.set(clientId, room ? queued + 1 : queued)
+    if (!room) this.#options.observer.notKept('queued')
+    return room
+  }
+
+  #remember(clientId: string, { topic, qos }: SubscriptionLike): void {
+    if (!this.#index.has(clientId, topic)) increment(this.#subscriptionsOf, this.#options.deviceOf(clientId))
+    this.#index.add({ clientId, topic, qos })
+  }
+
+  #rememberRetained(topic: string): void {
+    this.#retained.add(topic)
+    const owner = ownerOf(topic)
+    if (owner !== undefined) increment(this.#retainedOf, owner)
+  }
+
+  #forgetRetained(topic: string, owner: string | undefined): void {
+    this.#retained.delete(topic)
+    if (owner !== undefined) decrement(this.#retainedOf, owner)
+  }
+}
+
+/** The device whose topic it is; undefined for topics of routes. */
+function ownerOf(topic: string): string | undefined {
+  const deviceId = topic.split('/')[1] ?? ''
+  return isOwnTopic(deviceId, topic) ? deviceId : undefined
+}
+
+function increment(counts: Map<string, number>, key: string): void {
+  counts.set(key, (counts.get(key) ?? 0) + 1)
+}
+
+function decrement(counts: Map<string, number>, key: string): void {
+  const left = (counts.get(key) ?? 0) - 1
+  if (left > 0) counts.set(key, left)
+  else counts.delete(key)
+}

@@ -1,0 +1,475 @@
+import { once } from 'node:events'
+import { readdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { connect as connectTls, type TLSSocket } from 'node:tls'
+import type { MqttClient, Packet } from 'mqtt'
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import type { Rejection } from '../../src/event.ts'
+import {
+  createTestPki,
+  startTestBroker,
+  type TestBroker,
+  type TestBrokerOptions,
+  type TestPki,
+} from '../support/test-broker.ts'
+
+let pki: TestPki
+const brokers: TestBroker[] = []
+beforeAll(async () => {
+  pki = await createTestPki()
+})
+afterAll(() => pki.close())
+afterEach(async () => {
+  for (const broker of brokers.splice(0)) await broker.close()
+})
+
+async function start(given: TestBrokerOptions = {}): Promise<TestBroker> {
+  const broker = await startTestBroker(pki, given)
+  brokers.push(broker)
+  return broker
+}
+
+async function stop(broker: TestBroker): Promise<void> {
+  brokers.splice(brokers.indexOf(broker), 1)
+  await broker.close()
+}
+
+/** Each way a client can learn that it was not let in. */
+const turnedAway = /refused|closed|certificate|ECONNRESET|disconnected|unknown ca/i
+const climate = 'devices/a1/events/com.acme.climate'
+const event = (id: string, temperature = 20): string =>
+  JSON.stringify({ specversion: '1.0', id, source: 'x', type: 'com.acme.climate', data: { temperature } })
+
+function received(client: MqttClient): Packet[] {
+  const packets: Packet[] = []
+  client.on('packetreceive', (packet) => packets.push(packet))
+  return packets
+}
+
+/** Comes back once the broker has handled what was sent before. */
+const roundTrip = (client: MqttClient, device = 'a1'): Promise<unknown> =>
+  client.publishAsync(`devices/${device}/state`, 'here', { qos: 1 })
+
+async function closed(client: MqttClient): Promise<void> {
+  if (client.connected) await new Promise<void>((resolve) => client.once('close', () => resolve()))
+}
+
+test('events arrive at QoS 0, 1 and 2, as CloudEvents and as bare data, under the identity of the certificate', async () => {
+  const { connect, outbox } = await start()
+  const client = await connect(await pki.device('a1'))
+  for (const qos of [0, 1, 2] as const) {
+    await client.publishAsync(climate, event(`ce-${qos}`), { qos })
+    await client.publishAsync(climate, '{"temperature":21}', { qos })
+  }
+  const stored = await outbox.until(6)
+  expect(new Set(stored.map(({ candidate }) => candidate.source))).toEqual(new Set(['/devices/a1']))
+  expect(stored.map(({ qos }) => qos)).toEqual([0, 0, 1, 1, 2, 2])
+  expect(stored.map(({ candidate }) => candidate.id).filter((id) => id.startsWith('ce-'))).toEqual([
+    'ce-0',
+    'ce-1',
+    'ce-2',
+  ])
+})
+
+test.for([
+  [1, 'puback'],
+  [2, 'pubrec'],
+] as const)(
+  'QoS %i: no %s before the event is durable, and pings are answered meanwhile (G1)',
+  async ([qos, ack]) => {
+    const { connect, outbox } = await start()
+    const client = await connect(await pki.device('a1'))
+    const packets = received(client)
+    outbox.shut()
+    const publishes: Promise<unknown>[] = []
+    for (let index = 0; index < 5; index += 1) {
+      publishes.push(client.publishAsync(climate, event(`g1-${index}`), { qos }))
+      await outbox.untilWaiting(index + 1)
+    }
+    const pong = new Promise<void>((resolve) => {
+      client.on('packetreceive', ({ cmd }) => cmd === 'pingresp' && resolve())
+    })
+    client.sendPing()
+    await pong
+    expect(packets.filter(({ cmd }) => cmd === ack)).toEqual([])
+    outbox.open()
+    await Promise.all(publishes)
+    expect(packets.filter(({ cmd }) => cmd === ack)).toHaveLength(5)
+  },
+)
+
+test('a device that does not wait for acknowledgements is read no further than the bound (G7)', async () => {
+  const { connect, outbox } = await start()
+  const client = await connect(await pki.device('a1'))
+  const other = await connect(await pki.device('a2'))
+  outbox.shut()
+  const total = 3000
+  const publishes = Array.from({ length: total }, (_, index) =>
+    client.publishAsync(climate, event(`flood-${index}`), { qos: 1 }),
+  )
+  await outbox.untilWaiting(64)
+  for (let index = 0; index < 20; index += 1) await roundTrip(other, 'a2')
+  // One chunk of a socket may go over the bound of 64.
+  expect(outbox.waiting).toBeLessThan(1000)
+  outbox.open()
+  await Promise.all(publishes)
+  expect(outbox.stored.map(({ candidate }) => candidate.id)).toEqual(
+    Array.from({ length: total }, (_, index) => `flood-${index}`),
+  )
+})
+
+test('a bound on all connections together holds the others back and lets go again', async () => {
+  const { connect, outbox } = await start({ options: { inFlightBytesMax: 1000 } })
+  const first = await connect(await pki.device('a1'))
+  const second = await connect(await pki.device('a2'))
+  outbox.shut()
+  const big = first.publishAsync(climate, event(`x${'y'.repeat(100)}`).padEnd(1020), { qos: 1 })
+  await outbox.untilWaiting(1)
+  const held = second.publishAsync('devices/a2/events/com.acme.climate', event('held'), { qos: 1 })
+  outbox.open()
+  await Promise.all([big, held])
+  expect(outbox.stored).toHaveLength(2)
+})
+
+test('a publish that could not be made durable is not acknowledged, and its connection ends', async () => {
+  const { connect, outbox, when } = await start()
+  const client = await connect(await pki.device('a1'))
+  const packets = received(client)
+  outbox.fail(new Error('disk on fire'))
+  client.publish(climate, event('lost?'), { qos: 1 })
+  await Promise.all([closed(client), when(({ published }) => published.includes('failed'))])
+  expect(packets).toEqual([])
+  outbox.fail(undefined)
+  const again = await connect(await pki.device('a1'))
+  await again.publishAsync(climate, event('lost?'), { qos: 1 })
+  expect(outbox.stored).toHaveLength(1)
+})
+
+test('what waits for room is withdrawn when its device goes, which still has it', async () => {
+  const { connect, outbox, when } = await start()
+  const client = await connect(await pki.device('a1'))
+  outbox.shut()
+  client.publish(climate, event('mine'), { qos: 1 })
+  await outbox.untilWaiting(1)
+  await client.endAsync(true)
+  await when(({ published }) => published.includes('withdrawn'))
+  expect(outbox.waiting).toBe(0)
+})
+
+test.for([
+  'devices/a2/events/com.acme.climate',
+  'elsewhere/a1',
+  'tele/a2/SENSOR',
+  '$SYS/anything',
+  'devices/a1',
+])('a publish to %s is refused, counted and logged, and the connection ends', async (topic) => {
+  const { connect, outbox, seen, when } = await start({
+    routes: [{ topic: 'tele/{device}/SENSOR', type: 'com.tasmota.sensor' }],
+  })
+  const client = await connect(await pki.device('a1'))
+  client.publish(topic, event('foreign'), { qos: 1 })
+  await closed(client)
+  await when(({ logs }) => logs.some(({ code }) => code === 'TOPIC_FORBIDDEN'))
+  expect(seen.published).toEqual(['refused-topic'])
+  expect(seen.logs[0]).toMatchObject({ device: 'a1', msg: 'connection closed' })
+  expect(outbox.stored).toEqual([])
+})
+
+test('a topic of the device that no route takes stays with the broker', async () => {
+  const { connect, outbox, seen } = await start()
+  const client = await connect(await pki.device('a1'))
+  await roundTrip(client)
+  expect(seen.published).toEqual(['local'])
+  expect(outbox.stored).toEqual([])
+})
+
+test('a configured route turns a foreign topic into an event', async () => {
+  const { connect, outbox } = await start({
+    routes: [
+      { topic: 'tele/{device}/SENSOR', type: 'com.tasmota.sensor' },
+      { topic: 'zigbee2mqtt/{subject}', type: 'io.zigbee2mqtt.state', devices: ['a1'] },
+    ],
+  })
+  const client = await connect(await pki.device('a1'))
+  await client.publishAsync('tele/a1/SENSOR', '{"Time":"2026-01-01T00:00:00","ENERGY":{"Power":7}}', {
+    qos: 1,
+  })
+  await client.publishAsync('zigbee2mqtt/kitchen', '{"linkquality":50}', { qos: 1 })
+  expect(outbox.stored.map(({ candidate }) => [candidate.type, candidate.subject])).toEqual([
+    ['com.tasmota.sensor', undefined],
+    ['io.zigbee2mqtt.state', 'kitchen'],
+  ])
+})
+
+test('a poison reading is acknowledged and takes its place as a rejected event', async () => {
+  const { connect, outbox, seen } = await start()
+  const client = await connect(await pki.device('a1'))
+  await client.publishAsync(climate, '{bad', { qos: 1 })
+  await client.publishAsync(climate, '{bad', { qos: 1 })
+  await client.publishAsync(climate, 'x'.repeat(2000), { qos: 2 })
+  expect(outbox.stored.map(({ candidate }) => (candidate.data as Rejection).reason)).toEqual([
+    'MALFORMED_JSON',
+    'PAYLOAD_TOO_LARGE',
+  ])
+  expect(seen.published).toEqual(['rejected', 'duplicate', 'rejected'])
+  expect(JSON.stringify(seen.logs)).not.toContain('{bad')
+})
+
+test('a packet over the limit ends its connection before it is buffered', async () => {
+  const { connect, outbox, when } = await start()
+  const client = await connect(await pki.device('a1'))
+  client.publish(climate, 'x'.repeat(5000), { qos: 1 })
+  await closed(client)
+  await when(({ logs }) => logs.some(({ code }) => code === 'PACKET_TOO_LARGE'))
+  expect(outbox.stored).toEqual([])
+})
+
+test('who has no certificate, one of another CA, an expired one or one of another role is refused with the reason', async () => {
+  const { connect, seen, when } = await start()
+  const stranger = await createTestPki()
+  try {
+    const { ca } = await pki.device('a1')
+    await expect(connect({ ca })).rejects.toThrow(turnedAway)
+    await expect(connect({ ...(await stranger.device('a1')), ca })).rejects.toThrow(turnedAway)
+    await expect(connect(await pki.expired('old'))).rejects.toThrow(turnedAway)
+    await expect(connect(await pki.gateway('gw'))).rejects.toThrow(turnedAway)
+  } finally {
+    await stranger.close()
+  }
+  await when(({ refused }) => refused.length === 4)
+  expect(seen.refused).toEqual(['no-certificate', 'unknown-ca', 'expired-certificate', 'bad-identity'])
+  expect(seen.logs.map(({ reason }) => reason)).toEqual(seen.refused)
+  for (const { address } of seen.logs) expect(address).toBe('127.0.0.1')
+})
+
+test('connections are bounded, for a device and for all', async () => {
+  const { connect, seen, when } = await start({ options: { connectionsMax: 3, connectionsPerDeviceMax: 2 } })
+  const tls = await pki.device('a1')
+  await connect(tls)
+  await connect(tls)
+  await expect(connect(tls)).rejects.toThrow(turnedAway)
+  await when(({ refused }) => refused.length === 1)
+  await connect(await pki.device('a2'))
+  await expect(connect(await pki.device('a3'))).rejects.toThrow(turnedAway)
+  await when(({ refused }) => refused.length === 2)
+  expect(seen.refused).toEqual(['connections-per-device-max', 'connections-max'])
+  expect(seen.connections).toBe(3)
+})
+
+test('two devices with the same client ID do not end each other’s sessions', async () => {
+  const { connect } = await start()
+  const first = await connect(await pki.device('a1'), { clientId: 'sensor' })
+  const second = await connect(await pki.device('a2'), { clientId: 'sensor' })
+  await roundTrip(first, 'a1')
+  await roundTrip(second, 'a2')
+  const third = await connect(await pki.device('a1'), { clientId: 'sensor' })
+  await closed(first)
+  await roundTrip(third, 'a1')
+  expect(second.connected).toBe(true)
+})
+
+test.for<[string, object, string]>([
+  ['MQTT 5', { protocolVersion: 5 }, 'protocol-version'],
+  ['a client ID without end', { clientId: 'x'.repeat(129) }, 'client-id'],
+  [
+    'a will on a foreign topic',
+    { will: { topic: 'devices/a2/x', payload: Buffer.from('x'), qos: 0, retain: false } },
+    'will-topic',
+  ],
+  [
+    'a will on a wildcard',
+    { will: { topic: 'devices/a1/#', payload: Buffer.from('x'), qos: 0, retain: false } },
+    'will-topic',
+  ],
+])('CONNECT with %s is refused by its return code', async ([_, options, reason]) => {
+  const { connect, seen, when } = await start()
+  await expect(connect(await pki.device('a1'), options)).rejects.toThrow(turnedAway)
+  await when(({ refused }) => refused.length > 0)
+  expect(seen.refused).toEqual([reason])
+})
+
+test('the will of a device that vanished becomes an event', async () => {
+  const { connect, outbox } = await start()
+  const will = { topic: climate, payload: Buffer.from(event('last-words')), qos: 1 as const, retain: false }
+  const client = await connect(await pki.device('a1'), { will })
+  client.stream.destroy()
+  const [submission] = await outbox.until(1)
+  expect(submission?.candidate.id).toBe('last-words')
+})
+
+test('a device reads its own topics and what is configured; other subscriptions are answered with 0x80', async () => {
+  const { connect } = await start({ subscribe: ['fleet/#'] })
+  const client = await connect(await pki.device('a1'))
+  const packets = received(client)
+  await client.subscribeAsync(['devices/a1/#', 'fleet/news', 'devices/a2/#', '#']).catch(() => {})
+  const suback = packets.find(({ cmd }) => cmd === 'suback')
+  expect(suback).toMatchObject({ granted: [0, 0, 128, 128] })
+})
+
+test('retained messages and what waits for a kept session survive a restart', async () => {
+  const folder = join(pki.folder, 'restart')
+  const first = await start({ folder })
+  const tls = await pki.device('a1')
+  const reader = await first.connect(tls, { clientId: 'reader', clean: false })
+  await reader.subscribeAsync('devices/a1/cmd/#', { qos: 1 })
+  await reader.endAsync()
+  const writer = await first.connect(tls)
+  await writer.publishAsync('devices/a1/config', 'kept', { qos: 1, retain: true })
+  await writer.publishAsync('devices/a1/cmd/1', 'one', { qos: 1 })
+  await stop(first)
+
+  const second = await start({ folder })
+  const again = await second.connect(tls)
+  await again.publishAsync('devices/a1/cmd/2', 'two', { qos: 1 })
+  const back = await second.connect(tls, { clientId: 'reader', clean: false })
+  expect(await second.messages(back, 2)).toEqual(['devices/a1/cmd/1 one', 'devices/a1/cmd/2 two'])
+  await again.subscribeAsync('devices/a1/config')
+  expect(await second.messages(again, 1)).toEqual(['devices/a1/config kept'])
+})
+
+test('what is kept for a session that is away is bounded', async () => {
+  const { connect, messages, seen } = await start()
+  const tls = await pki.device('a1')
+  const reader = await connect(tls, { clientId: 'reader', clean: false })
+  await reader.subscribeAsync('devices/a1/cmd/#', { qos: 1 })
+  await reader.endAsync()
+  const writer = await connect(tls)
+  for (let index = 0; index < 8; index += 1)
+    await writer.publishAsync(`devices/a1/cmd/${index}`, 'x', { qos: 1 })
+  await roundTrip(writer)
+  const back = await connect(tls, { clientId: 'reader', clean: false })
+  await writer.publishAsync('devices/a1/cmd/live', 'x', { qos: 0 })
+  const got = await messages(back, 6)
+  expect(got.toSorted()).toEqual(
+    [0, 1, 2, 3, 4].map((index) => `devices/a1/cmd/${index} x`).concat('devices/a1/cmd/live x'),
+  )
+  expect(seen.notKept).toEqual(['queued', 'queued', 'queued'])
+})
+
+test('a kept session is sent nothing that its device may not read, even if it was asked for', async () => {
+  const { connect, messages } = await start()
+  const tls = await pki.device('a1')
+  const reader = await connect(tls, { clientId: 'reader', clean: false })
+  await reader.subscribeAsync(['devices/a1/#', 'devices/a2/#'], { qos: 1 }).catch(() => {})
+  await reader.endAsync()
+  const other = await connect(await pki.device('a2'))
+  await other.publishAsync('devices/a2/secret', 'x', { qos: 1 })
+  const own = await connect(tls)
+  await own.publishAsync('devices/a1/cmd', 'mine', { qos: 1 })
+  const back = await connect(tls, { clientId: 'reader', clean: false })
+  expect(await messages(back, 1)).toEqual(['devices/a1/cmd mine'])
+})
+
+test('retained messages are bounded for each device', async () => {
+  const { connect, messages, seen } = await start()
+  const client = await connect(await pki.device('a1'))
+  for (let index = 0; index < 5; index += 1)
+    await client.publishAsync(`devices/a1/r/${index}`, 'x', { qos: 1, retain: true })
+  await client.publishAsync('devices/a1/r/0', '', { qos: 1, retain: true })
+  await client.publishAsync('devices/a1/r/5', 'x', { qos: 1, retain: true })
+  await roundTrip(client)
+  await client.subscribeAsync('devices/a1/r/#')
+  expect((await messages(client, 3)).toSorted()).toEqual([1, 2, 5].map((index) => `devices/a1/r/${index} x`))
+  expect(seen.notKept).toEqual(['retained', 'retained'])
+})
+
+test('a session database that cannot be read is set aside whole, and the gateway starts', async () => {
+  const folder = join(pki.folder, 'damaged')
+  await stop(await start({ folder }))
+  for (const file of await readdir(folder)) {
+    if (file.startsWith('MANIFEST') || file === 'CURRENT') await writeFile(join(folder, file), 'garbage')
+  }
+  const { connect, seen } = await start({ folder })
+  await roundTrip(await connect(await pki.device('a1')))
+  expect(seen.logs[0]).toMatchObject({ code: 'SESSIONS_DAMAGED' })
+  expect(await readdir(String(seen.logs[0]?.['aside']))).toContain('CURRENT')
+})
+
+test('a session database that is in use is never set aside', async () => {
+  const folder = join(pki.folder, 'shared')
+  await start({ folder })
+  await expect(start({ folder })).rejects.toMatchObject({ code: 'SESSIONS_UNAVAILABLE' })
+})
+
+test('a taken port is said plainly, and leaves nothing open', async () => {
+  const { port } = await start()
+  const folder = join(pki.folder, 'port-taken')
+  await expect(start({ folder, options: { port } })).rejects.toMatchObject({ code: 'PORT_TAKEN' })
+  await start({ folder })
+})
+
+test('a QoS 2 message that is sent again before it was released is one event [MQTT-4.3.3-2]', async () => {
+  const { port, outbox, when } = await start()
+  const raw = await rawConnection(port)
+  const publish = publishPacket(climate, '{"temperature":1}', 7)
+  raw.write(publish)
+  await raw.until(0x50)
+  publish.writeUInt8(0x34 | 0x08, 0)
+  raw.write(publish)
+  await raw.until(0x50)
+  await when(({ published }) => published.length === 2)
+  expect(outbox.stored).toHaveLength(1)
+  raw.write(Buffer.from([0x62, 2, 0, 7]))
+  await raw.until(0x70)
+  publish.writeUInt8(0x34, 0)
+  raw.write(publish)
+  await outbox.until(2)
+  raw.end()
+})
+
+test('publishes that follow CONNECT in the same packet are all taken', async () => {
+  const { port, outbox } = await start()
+  const raw = await rawConnection(
+    port,
+    ...Array.from({ length: 200 }, (_, index) => publishPacket(climate, event(`early-${index}`), index + 1)),
+  )
+  expect(await outbox.until(200)).toHaveLength(200)
+  raw.end()
+})
+
+interface Raw {
+  write(bytes: Buffer): void
+  /** Resolves once a packet of this type byte has come, and forgets it. */
+  until(type: number): Promise<void>
+  end(): void
+}
+
+/** A connection on which packets are written by hand; each answer is short enough for one length byte. */
+async function rawConnection(port: number, ...follow: Buffer[]): Promise<Raw> {
+  const tls = await pki.device('a1')
+  const socket: TLSSocket = connectTls({ port, host: '127.0.0.1', ...tls })
+  let bytes: Buffer = Buffer.alloc(0)
+  const types: number[] = []
+  socket.on('data', (chunk) => {
+    bytes = Buffer.concat([bytes, chunk])
+    while (bytes.length >= 2 && bytes.length >= 2 + (bytes[1] as number)) {
+      types.push(bytes[0] as number)
+      bytes = bytes.subarray(2 + (bytes[1] as number))
+    }
+    socket.emit('packets')
+  })
+  await once(socket, 'secureConnect')
+  const name = Buffer.from('\u0000\u0004MQTT\u0004\u0002\u0000\u003c\u0000\u0003raw')
+  socket.write(Buffer.concat([Buffer.from([0x10, name.length]), name, ...follow]))
+  const raw: Raw = {
+    write: (packet) => void socket.write(packet),
+    async until(type) {
+      while (!types.includes(type)) await once(socket, 'packets')
+      types.splice(types.indexOf(type), 1)
+    },
+    end: () => void socket.destroy(),
+  }
+  await raw.until(0x20)
+  return raw
+}
+
+function publishPacket(topic: string, payload: string, id: number): Buffer {
+  const body = Buffer.concat([
+    Buffer.from([0, topic.length]),
+    Buffer.from(topic),
+    Buffer.from([id >> 8, id & 0xff]),
+    Buffer.from(payload),
+  ])
+  const length = body.length < 128 ? [body.length] : [(body.length & 0x7f) | 0x80, body.length >> 7]
+  return Buffer.concat([Buffer.from([0x34, ...length]), body])
+}

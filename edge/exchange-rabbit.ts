@@ -124,18 +124,21 @@ function rabbitSession(
     if (message.messageId !== undefined) returned.add(`${message.routingKey}\n${message.messageId}`)
   })
 
-  // The library emits basic.return in a setImmediate of its own, queued before this one: by the time the
-  // outcomes are told, every return that preceded their confirms is known.
+  // RabbitMQ sends basic.return before the basic.ack of the same message, and the library emits it in a
+  // setImmediate of its own. So once an outcome is here, one more turn makes sure that its return is known.
   function settle(outcome: Outcome): void {
     settled.push(outcome)
-    if (settled.length === 1) setImmediate(flush)
+    if (settled.length === 1) setImmediate(hold)
   }
 
-  function flush(): void {
+  function hold(): void {
     const outcomes = settled
     settled = []
-    if (returned.size > 0) outcomes.forEach((outcome, index) => (outcomes[index] = unlessReturned(outcome)))
-    listener?.(outcomes)
+    setImmediate(tell, outcomes)
+  }
+
+  function tell(outcomes: Outcome[]): void {
+    listener?.(returned.size === 0 ? outcomes : outcomes.map(unlessReturned))
   }
 
   function unlessReturned(outcome: Outcome): Outcome {

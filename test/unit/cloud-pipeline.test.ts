@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { type Consumer, defineConsumer } from '../../cloud/consumer.ts'
+import { type Consumer, defineConsumer, type SingleConsumerOptions } from '../../cloud/consumer.ts'
 import { history } from '../../cloud/consumers/history.ts'
 import { noObserver } from '../../cloud/observer.ts'
 import { createPipeline, type Pipeline, type PipelineOptions } from '../../cloud/pipeline.ts'
@@ -54,7 +54,7 @@ function setUp(consumer: Consumer, { pipeline, storage: storageOptions, broker: 
 }
 
 /** Writes each event into the transaction. */
-function writing(more: Partial<Parameters<typeof defineConsumer>[0]> = {}): Consumer {
+function writing(more: Partial<SingleConsumerOptions> = {}): Consumer {
   return defineConsumer({
     group: 'writer',
     types: ['#'],
@@ -62,7 +62,14 @@ function writing(more: Partial<Parameters<typeof defineConsumer>[0]> = {}): Cons
       await tx.query('insert', [event.partitionkey, event.sequence])
     },
     ...more,
-  } as Parameters<typeof defineConsumer>[0])
+  })
+}
+
+/** A promise and who resolves it. */
+function gate(): { promise: Promise<void>; release: () => void } {
+  const resolvers: (() => void)[] = []
+  const promise = new Promise<void>((resolve) => resolvers.push(resolve))
+  return { promise, release: () => resolvers.forEach((resolve) => resolve()) }
 }
 
 const failure = (retryable: boolean): TidegateError =>
@@ -278,13 +285,13 @@ describe('the pipeline', () => {
   })
 
   test('a handler that hangs because the database hangs burns no attempt', async () => {
-    let hanging = true
+    const { promise, release: recover } = gate()
+    let outage: Promise<void> | undefined = promise
     const { broker, clock, storage, start } = setUp(writing(), {
       storage: {
-        at(point) {
-          if (!hanging) return
-          if (point === 'query') return new Promise(() => {})
-          if (point === 'probe') throw unreachable()
+        async at(point) {
+          if (point === 'probe' && outage) throw unreachable()
+          if (point === 'query') await outage
         },
       },
     })
@@ -292,7 +299,9 @@ describe('the pipeline', () => {
     broker.post(posted(new Ledger().next('device-1'), partitions))
     await settled()
     await clock.advance(70_000)
-    hanging = false
+    outage = undefined
+    recover()
+    await settled()
     await clock.advance(40_000)
     expect(storage.effects()).toHaveLength(1)
     expect(broker.retries).toHaveLength(0)
@@ -324,8 +333,7 @@ describe('the pipeline', () => {
         order.push(event.sequence)
       },
     })
-    let release = (): void => {}
-    const slow = new Promise<void>((resolve) => (release = resolve))
+    const { promise: slow, release } = gate()
     let begun = 0
     const { broker, storage, start } = setUp(consumer, {
       pipeline: { batchMax: 2 },
@@ -348,8 +356,7 @@ describe('the pipeline', () => {
   })
 
   test('closing settles the batch under way and begins no other', async () => {
-    let release = (): void => {}
-    const slow = new Promise<void>((resolve) => (release = resolve))
+    const { promise: slow, release } = gate()
     const { broker, storage, start } = setUp(writing(), {
       pipeline: { batchMax: 1, lanes: 1 },
       storage: {

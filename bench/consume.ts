@@ -1,0 +1,183 @@
+import { parseArgs } from 'node:util'
+import { Client } from 'pg'
+import { Connection, type Consumer } from 'rabbitmq-client'
+import { cloudConfigSchema } from '../cloud/config.ts'
+import { runCloud } from '../cloud/main.ts'
+import { exchangeTopology, groupTopology } from '../cloud/topology.ts'
+import { connectBroker } from '../cloud/broker-rabbit.ts'
+import { declareTopology } from '../cloud/topology-rabbit.ts'
+import { systemClock } from '../src/clock.ts'
+import { encodeEvent, genesis } from '../src/codec.ts'
+import { silentLog } from '../src/log.ts'
+import { partitionOf, partitionQueue, routingKey, wire } from '../src/wire.ts'
+
+/**
+ * How fast the cloud's history group consumes, against the bare client on the same queue type in the same run:
+ *
+ *     node bench/consume.js --amqp amqp://… --database postgres://… [--events 100000] [--devices 200]
+ *                           [--consumers history,rollups]
+ *
+ * The vhost and the database must be empty. Each event is published once and consumed twice: first by the bare
+ * client, which acknowledges and forgets, then by `tidegate cloud`.
+ */
+const { values } = parseArgs({
+  options: {
+    amqp: { type: 'string' },
+    database: { type: 'string' },
+    events: { type: 'string', default: '100000' },
+    devices: { type: 'string', default: '200' },
+    consumers: { type: 'string', default: 'history' },
+  },
+})
+if (values.amqp === undefined || values.database === undefined)
+  throw new Error('--amqp and --database are needed')
+const url = values.amqp
+const databaseUrl = values.database
+const total = Number(values.events)
+const devices = Number(values.devices)
+const partitions = 16
+const gateway = 'bench'
+const epoch = '01JGFJJZ00TESTTESTTESTTEST'
+let eventBytes = 0
+
+const broker = await connectBroker({ url, connectionName: 'bench', log: silentLog })
+await declareTopology(broker, exchangeTopology())
+const group = { types: ['#'], ordered: true, partitions }
+await declareTopology(
+  broker,
+  groupTopology({ ...group, group: 'history', ladderMs: [5_000, 30_000, 300_000, 1_800_000] }),
+)
+await declareTopology(broker, groupTopology({ ...group, group: 'bare', ladderMs: [] }))
+
+const publishedMs = await timed(publish)
+console.log(
+  `published ${total} events of ${eventBytes} bytes at ${rate(total, publishedMs)}/s (two groups' queues)`,
+)
+
+const bareMs = await timed(consumeBare)
+console.log(`bare rabbitmq-client: ${rate(total, bareMs)}/s`)
+const perSecond = await consumeHistory()
+console.log(`tidegate cloud:       ${Math.round(perSecond).toLocaleString('en')}/s, committed to PostgreSQL`)
+console.log(`ratio:                ${(perSecond / (total / (bareMs / 1000))).toFixed(2)}`)
+await broker.close()
+
+async function timed(work: () => Promise<void>): Promise<number> {
+  const startedMs = performance.now()
+  await work()
+  return performance.now() - startedMs
+}
+
+async function publish(): Promise<void> {
+  const channel = await broker.connection.acquire()
+  await channel.confirmSelect()
+  let chain = genesis(gateway, epoch)
+  let confirms: Promise<void>[] = []
+  for (let sequence = 1; sequence <= total; sequence++) {
+    const device = `device-${sequence % devices}`
+    const event = makeEvent(device, sequence)
+    const encoded = encodeEvent(event, chain)
+    chain = encoded.chain
+    eventBytes = encoded.text.length
+    confirms.push(
+      channel.basicPublish(
+        {
+          exchange: wire.exchange,
+          routingKey: routingKey(partitionOf(device, partitions), event.type),
+          durable: true,
+          messageId: event.id,
+          appId: gateway,
+          contentType: wire.contentType,
+        },
+        Buffer.from(encoded.text),
+      ),
+    )
+    if (confirms.length === 1000) {
+      await Promise.all(confirms)
+      confirms = []
+    }
+  }
+  await Promise.all(confirms)
+  await channel.close()
+}
+
+async function consumeBare(): Promise<void> {
+  const connection = new Connection({ url, frameMax: 131_072 })
+  const consumers: Consumer[] = []
+  await new Promise<void>((resolve) => {
+    let seen = 0
+    for (let partition = 0; partition < partitions; partition++) {
+      const queue = partitionQueue('bare', partition)
+      const props = { queue, queueOptions: { passive: true }, qos: { prefetchCount: 400 } }
+      consumers.push(
+        connection.createConsumer(props, () => {
+          if (++seen === total) resolve()
+        }),
+      )
+    }
+  })
+  await Promise.all(consumers.map((consumer) => consumer.close()))
+  await connection.close()
+}
+
+async function consumeHistory(): Promise<number> {
+  const stop = new AbortController()
+  const running = runCloud(
+    cloudConfigSchema.parse({
+      broker: { url },
+      database: { url: databaseUrl },
+      consumers: values.consumers.split(','),
+      ops: { port: 0 },
+    }),
+    { clock: systemClock, random: Math.random, log: silentLog, signal: stop.signal },
+  )
+  running.catch((error: unknown) => {
+    console.error(error)
+    process.exit(1)
+  })
+  const client = new Client(databaseUrl)
+  await client.connect()
+  let startedMs = 0
+  let before = 0
+  for (let stored = 0; stored < total;) {
+    await systemClock.sleep(20)
+    const { rows } = await client
+      .query<{ stored: string }>('select coalesce(max(position), 0) as stored from tidegate.events')
+      .catch(() => ({ rows: [] }))
+    stored = Number(rows[0]?.stored ?? 0)
+    // Declaring queues and making tables is not consuming.
+    if (startedMs === 0 && stored > 0) {
+      startedMs = performance.now()
+      before = stored
+    }
+  }
+  const perSecond = ((total - before) / (performance.now() - startedMs)) * 1000
+  stop.abort()
+  await running
+  const { rows } = await client.query<{ count: string }>('select count(*) from tidegate.events')
+  if (Number(rows[0]?.count) !== total)
+    throw new Error(`${rows[0]?.count} events in history, ${total} published`)
+  await client.end()
+  return perSecond
+}
+
+function makeEvent(device: string, sequence: number) {
+  const time = new Date().toISOString()
+  return {
+    specversion: '1.0' as const,
+    id: `${device}-${sequence}`,
+    source: `/devices/${device}`,
+    type: 'com.acme.climate',
+    time,
+    recordedtime: time,
+    datacontenttype: 'application/json' as const,
+    partitionkey: device,
+    gateway,
+    epoch,
+    sequence,
+    data: { temperature: 20 + (sequence % 100) / 10, humidity: 40 + (sequence % 50) },
+  }
+}
+
+function rate(count: number, tookMs: number): string {
+  return Math.round((count / tookMs) * 1000).toLocaleString('en')
+}

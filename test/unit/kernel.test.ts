@@ -16,6 +16,21 @@ import { FakeClock } from '../support/fake-clock.ts'
 const folder = mkdtempSync(join(tmpdir(), 'tidegate-kernel-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
+function file(text: string): string {
+  const path = join(folder, `${Math.random()}.yaml`)
+  writeFileSync(path, text)
+  return path
+}
+
+function schemas(files: Record<string, unknown>): string {
+  const root = mkdtempSync(join(folder, 'schemas-'))
+  for (const [name, content] of Object.entries(files)) {
+    mkdirSync(join(root, name, '..'), { recursive: true })
+    writeFileSync(join(root, name), typeof content === 'string' ? content : JSON.stringify(content))
+  }
+  return root
+}
+
 describe('backoff', () => {
   it('doubles up to its bound, and always waits between half and all of it', () => {
     fc.assert(
@@ -40,12 +55,6 @@ describe('configuration', () => {
       .strictObject({ port: z.int().max(65535).default(8883), hosts: z.array(z.string()).default([]) })
       .prefault({}),
   })
-  function file(text: string): string {
-    const path = join(folder, `${Math.random()}.yaml`)
-    writeFileSync(path, text)
-    return path
-  }
-
   it('is defaults, then the file, then the environment', () => {
     const env = { TIDEGATE_EDGE__MQTT__PORT: '1884', TIDEGATE_EDGE__MQTT__HOSTS: '[a, b]', OTHER: 'x' }
     const config = loadConfig({
@@ -77,14 +86,6 @@ describe('configuration', () => {
 })
 
 describe('schemas', () => {
-  function schemas(files: Record<string, unknown>): string {
-    const root = mkdtempSync(join(folder, 'schemas-'))
-    for (const [name, content] of Object.entries(files)) {
-      mkdirSync(join(root, name, '..'), { recursive: true })
-      writeFileSync(join(root, name), typeof content === 'string' ? content : JSON.stringify(content))
-    }
-    return root
-  }
   const climate = { type: 'object', required: ['t'], properties: { t: { type: 'number', maximum: 100 } } }
 
   it('checks data against the version asked for and names each fault by path', () => {

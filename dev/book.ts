@@ -19,51 +19,69 @@ export interface Totals {
   pubackMs: LatencySummary
 }
 
+interface Page {
+  byFate: Record<Fate, Count>
+  numbers: Numbers
+}
+
 /** The numbers of a device's events, as ranges would be: everything up to one, and what came ahead of its turn. */
 interface Numbers {
   upTo: number
   ahead: Set<number>
 }
 
+const fates = ['stored', 'implausible', 'repeat', 'rejected'] as const
+
+function nothing(): Record<Fate, Count> {
+  const zero = (): Count => ({ published: 0, acknowledged: 0 })
+  return { stored: zero(), implausible: zero(), repeat: zero(), rejected: zero() }
+}
+
 export interface Book {
-  published(message: Message): void
+  published(deviceId: string, message: Message): void
   acknowledged(deviceId: string, message: Message, latencyMs: number): void
-  totals(): Totals
+  /** Of one device, or of all. */
+  totals(deviceId?: string): Totals
   /** Every acknowledged event that has an ID of its own, device by device. */
   acknowledgedEvents(): Iterable<{ deviceId: string; n: number }>
 }
 
 /** The fleet's own book: memory grows with the number of devices, not of events. */
 export function openBook(): Book {
-  const zero = (): Count => ({ published: 0, acknowledged: 0 })
-  const byFate: Record<Fate, Count> = {
-    stored: zero(),
-    implausible: zero(),
-    repeat: zero(),
-    rejected: zero(),
-  }
-  const devices = new Map<string, Numbers>()
+  const devices = new Map<string, Page>()
   const latencies = createLatencies()
 
+  function pageOf(deviceId: string): Page {
+    let page = devices.get(deviceId)
+    if (!page) devices.set(deviceId, (page = { byFate: nothing(), numbers: { upTo: 0, ahead: new Set() } }))
+    return page
+  }
+
   return {
-    published(message) {
-      byFate[message.fate].published += 1
+    published(deviceId, message) {
+      pageOf(deviceId).byFate[message.fate].published += 1
     },
     acknowledged(deviceId, message, latencyMs) {
+      const { byFate, numbers } = pageOf(deviceId)
       byFate[message.fate].acknowledged += 1
       latencies.add(latencyMs)
-      if (message.n === undefined || message.fate === 'repeat') return
-      let numbers = devices.get(deviceId)
-      if (!numbers) devices.set(deviceId, (numbers = { upTo: 0, ahead: new Set() }))
-      add(numbers, message.n)
+      if (message.n !== undefined && message.fate !== 'repeat') add(numbers, message.n)
     },
-    totals() {
+    totals(deviceId) {
+      const pages = deviceId === undefined ? [...devices.values()] : [pageOf(deviceId)]
+      const byFate = nothing()
+      for (const page of pages) {
+        for (const fate of fates) {
+          byFate[fate].published += page.byFate[fate].published
+          byFate[fate].acknowledged += page.byFate[fate].acknowledged
+        }
+      }
       const { stored, implausible, rejected, repeat } = byFate
       const sum = (field: keyof Count): number => stored[field] + implausible[field] + rejected[field]
       const published = sum('published')
       const acknowledged = sum('acknowledged')
       return {
-        byFate: structuredClone(byFate),
+        byFate,
         published,
         acknowledged,
         unacknowledged: published - acknowledged + repeat.published - repeat.acknowledged,
@@ -71,7 +89,8 @@ export function openBook(): Book {
       }
     },
     *acknowledgedEvents() {
-      for (const [deviceId, { upTo, ahead }] of devices) {
+      for (const [deviceId, { numbers }] of devices) {
+        const { upTo, ahead } = numbers
         for (let n = 1; n <= upTo; n += 1) yield { deviceId, n }
         for (const n of ahead) yield { deviceId, n }
       }

@@ -88,7 +88,7 @@ export function startFleet(options: FleetOptions): Fleet {
     device.unacknowledged += 1
     waiting += 1
     messages += 1
-    book.published(message)
+    book.published(sensor.deviceId, message)
     try {
       await connection.publish(message.topic, message.payload)
       book.acknowledged(sensor.deviceId, message, clock.monotonicMs() - publishedAtMs)

@@ -1,0 +1,197 @@
+import { InvalidArgumentError, type Command } from 'commander'
+import { TidegateError } from '../src/errors.ts'
+import { parseDuration } from '../src/units.ts'
+import { conduct } from './conduct.ts'
+import { killTargets, outageInTheMiddle, planKills, type KillTarget } from './faults.ts'
+import { seededRandom } from './random.ts'
+import { readReplay, replaySensors, type Replay } from './replay.ts'
+import { ordinaryIds, ordinarySensors, troubleId, troubles, troubleSensors, type Sensor } from './sensors.ts'
+
+/** How often each troublemaker does its misdeed. */
+const misdeedEveryMs = 2500
+/** Replayed readings keep their own times, and those may be old. */
+const replayTimeAgeMax = '36500d'
+
+interface CommonOptions {
+  dir: string
+  seed: number
+  clouds: number
+  trouble: boolean
+}
+
+interface DevOptions extends CommonOptions {
+  sensors: number
+  rate: number
+  for?: number
+  outage?: number
+  report?: string
+  replay?: string
+  speed: number
+}
+
+interface SimulateOptions extends CommonOptions {
+  devices: number
+  rate: number
+  for?: number
+  outage: number
+  kill: KillTarget[]
+  report: string
+}
+
+/** Adds `tidegate dev` (behind `npm start`) and `tidegate simulate`. Failures are thrown, for the CLI to show. */
+export function registerDevCommand(program: Command): void {
+  common(
+    program
+      .command('dev')
+      .description('run the whole of Tidegate on this machine: servers, edge, cloud and a fleet of sensors')
+      .option('--sensors <count>', 'simulated sensors beside the five that misbehave', wholeNumber, 12)
+      .option('--rate <number>', 'events per second of the whole fleet', positive, 50)
+      .option('--for <duration>', 'stop after this long and balance the books (30s, 5m)', duration)
+      .option('--outage <duration>', 'take the uplink down in the middle for this long', duration)
+      .option('--report <file>', 'write the report as JSON, and a page beside it as HTML')
+      .option('--replay <folder>', 'publish CSV series (timestamp,value), one device per file')
+      .option('--speed <factor>', 'how much faster a replay is than its series', positive, 3600),
+    '.tidegate/dev',
+  ).action(async (options: DevOptions) => {
+    process.exitCode = await runDev(options)
+  })
+
+  common(
+    program
+      .command('simulate')
+      .description('a resilience run on real processes: outage, kill -9 and load, balanced at the end')
+      .option('--devices <count>', 'simulated devices', wholeNumber, 50)
+      .option('--rate <number>', 'events per second of each device', positive, 5)
+      .option('--for <duration>', 'how long they publish (default: outage and kills decide)', duration)
+      .option('--outage <duration>', 'take the uplink down in the middle for this long', duration, 20_000)
+      .option('--kill <targets>', `kill -9 each of these once: ${killTargets.join(',')}`, targets, [])
+      .option('--report <file>', 'the report as JSON; a page with plots is written beside it', 'report.json'),
+    '.tidegate/simulate',
+  ).action(async (options: SimulateOptions) => {
+    process.exitCode = await runSimulation(options)
+  })
+}
+
+function common(command: Command, dir: string): Command {
+  return command
+    .option('--seed <number>', 'decides readings and the moments of faults', wholeNumber, 1)
+    .option('--clouds <count>', 'cloud processes side by side', wholeNumber, 1)
+    .option('--no-trouble', 'without the sensors that misbehave on purpose')
+    .option('--dir <folder>', 'where servers, certificates, outbox and logs are kept', dir)
+}
+
+function runDev(options: DevOptions): Promise<number> {
+  const replay = options.replay === undefined ? undefined : readReplay(options.replay)
+  for (const fault of replay?.faults.slice(0, 20) ?? []) warn(`replay: ${fault}`)
+  if (replay && replay.faults.length > 20) warn(`replay: and ${replay.faults.length - 20} rows more`)
+  const replayMs = replay && replay.spanMs / options.speed
+  const lengthMs = options.for ?? replayMs
+  if (options.outage !== undefined && (lengthMs === undefined || options.outage >= lengthMs)) {
+    throw new TidegateError('OPTIONS_INVALID', {
+      message: '--outage is taken out of the middle of a run, and must be shorter than it',
+      retryable: false,
+      hint: 'say how long the run is as well: --for 30s --outage 10s',
+    })
+  }
+  const fleet = replay
+    ? replayFleet(replay, options.speed)
+    : demoFleet(options, options.sensors, options.rate)
+  return conduct(
+    {
+      ...fleet,
+      dir: options.dir,
+      title: replay
+        ? `replaying ${replay.series.length} series, ${options.speed} times as fast`
+        : 'sensors → gateway → RabbitMQ → PostgreSQL',
+      facts: {
+        seed: options.seed,
+        eventsPerSecond: replay ? 0 : options.rate,
+        mode: replay ? 'replay' : 'demo',
+        skippedRows: replay?.faults.length ?? 0,
+      },
+      endsByItself: replay !== undefined,
+      forMs: options.for,
+      faults: outageInTheMiddle(lengthMs ?? 0, options.outage ?? 0),
+      reportFile: options.report,
+      clouds: options.clouds,
+    },
+    process,
+  )
+}
+
+function runSimulation(options: SimulateOptions): Promise<number> {
+  const { seed, outage, kill, devices } = options
+  const eventsPerSecond = devices * options.rate
+  // Room for the outage with something before and after it, and for each kill to be got over.
+  const forMs = options.for ?? Math.max(30_000, 2 * outage, 20_000 * kill.length + outage)
+  const random = seededRandom(seed, 'faults')
+  return conduct(
+    {
+      ...demoFleet(options, devices, eventsPerSecond),
+      dir: options.dir,
+      title: `${devices} devices, ${eventsPerSecond} events/s, seed ${seed}`,
+      facts: { seed, eventsPerSecond, mode: 'simulate', skippedRows: 0 },
+      endsByItself: false,
+      forMs,
+      faults: [...outageInTheMiddle(forMs, outage), ...planKills(kill, forMs, random)],
+      reportFile: options.report,
+      clouds: options.clouds,
+    },
+    process,
+  )
+}
+
+interface FleetPlan {
+  deviceIds: string[]
+  sensors(run: string): Sensor[]
+  edgeConfig?: { events: { timeAgeMax: string } }
+}
+
+function demoFleet(options: CommonOptions, count: number, eventsPerSecond: number): FleetPlan {
+  const { seed, trouble } = options
+  return {
+    deviceIds: [...ordinaryIds(count), ...(trouble ? troubles.map(troubleId) : [])],
+    sensors: (run) => [
+      ...ordinarySensors({ run, seed, count, eventsPerSecond }),
+      ...(trouble ? troubleSensors({ run, seed, periodMs: misdeedEveryMs }) : []),
+    ],
+  }
+}
+
+function replayFleet(replay: Replay, speed: number): FleetPlan {
+  return {
+    deviceIds: replay.series.map(({ deviceId }) => deviceId),
+    sensors: (run) => replaySensors(replay, { run, speed }),
+    edgeConfig: { events: { timeAgeMax: replayTimeAgeMax } },
+  }
+}
+
+function warn(line: string): void {
+  process.stderr.write(`${line}\n`)
+}
+
+function wholeNumber(text: string): number {
+  if (!/^\d{1,9}$/.test(text) || Number(text) < 1)
+    throw new InvalidArgumentError('It must be a whole number from 1 up.')
+  return Number(text)
+}
+
+function positive(text: string): number {
+  const value = Number(text)
+  if (!Number.isFinite(value) || value <= 0) throw new InvalidArgumentError('It must be a number above 0.')
+  return value
+}
+
+function duration(text: string): number {
+  const ms = parseDuration(text)
+  if (ms === undefined || ms <= 0) throw new InvalidArgumentError('It must be a duration such as 30s or 5m.')
+  return ms
+}
+
+function targets(text: string): KillTarget[] {
+  return text.split(',').map((name) => {
+    const target = killTargets.find((target) => target === name.trim())
+    if (!target) throw new InvalidArgumentError(`Targets are ${killTargets.join(', ')}.`)
+    return target
+  })
+}

@@ -1,0 +1,282 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { dirname, relative, resolve } from 'node:path'
+import { systemClock } from '../src/clock.ts'
+import { codeOf, isAbort, TidegateError } from '../src/errors.ts'
+import { aborted, createScope, untilSignal } from '../src/lifecycle.ts'
+import { slowMode, type PlannedFault } from './faults.ts'
+import { readableLine, type Program } from './processes.ts'
+import { renderHtml } from './report-html.ts'
+import { renderBooks, type Report, type RunFacts } from './report.ts'
+import { openScreen, type Screen } from './screen.ts'
+import { demoTypes, type Sensor } from './sensors.ts'
+import { lockFolder, type Lock } from './servers/lock.ts'
+import { startSession, type Session } from './session.ts'
+import type { Tree } from './stack-config.ts'
+import { startStack, type Stack } from './stack.ts'
+import { milliseconds } from './view.ts'
+
+export interface ConductOptions {
+  dir: string
+  title: string
+  deviceIds: readonly string[]
+  sensors(run: string): readonly Sensor[]
+  facts: Pick<RunFacts, 'seed' | 'eventsPerSecond' | 'mode' | 'skippedRows'>
+  /** How long the fleet publishes; undefined: until somebody stops it, or it has nothing more to say. */
+  forMs: number | undefined
+  /** It has nothing more to say some time (a replay), and then the books are balanced. */
+  endsByItself: boolean
+  faults: readonly PlannedFault[]
+  /** JSON; an HTML page is written beside it. */
+  reportFile: string | undefined
+  clouds: number
+  edgeConfig?: Tree
+}
+
+/** A name for whoever looks in with a client of their own. */
+const visitor = 'visitor'
+/** What every MQTT client tries first. */
+const usualMqttPort = 8883
+
+/**
+ * One run from start to end: stack, fleet, faults, view, books; and everything it started stops with it. Resolves
+ * with the exit code: 0 unless the books do not balance or the run was broken off.
+ */
+export async function conduct(options: ConductOptions, process: NodeJS.Process): Promise<number> {
+  const failing = new AbortController()
+  const quitting = new AbortController()
+  const quit = AbortSignal.any([
+    untilSignal(process),
+    untilOrphaned(process),
+    quitting.signal,
+    failing.signal,
+  ])
+  const fail = (error: TidegateError): void => failing.abort(error)
+  const scope = createScope()
+  const pressed = { key: (_: string): void => undefined }
+  const screen = openScreen({
+    output: process.stdout,
+    input: process.stdin,
+    env: process.env,
+    onKey: (key) => pressed.key(key),
+  })
+  try {
+    scope.own({ close: lock(options.dir).release })
+    const stack = scope.own(
+      await startStack({
+        dir: options.dir,
+        devices: [...options.deviceIds, visitor],
+        clouds: options.clouds,
+        mqttPort: usualMqttPort,
+        env: process.env,
+        say: screen.say,
+        signal: quit,
+        onCrash: fail,
+        ...(options.edgeConfig && { edgeConfig: options.edgeConfig }),
+      }),
+    )
+    sayHowToLook(stack, screen)
+    const session = scope.own(
+      await startSession({
+        stack,
+        sensors: options.sensors,
+        facts: { ...options.facts, versions: versions(process) },
+        clock: systemClock,
+        onSnapshot: (snapshot) => screen.show(snapshot),
+        onNote: (text) => screen.note('you', text),
+      }),
+    )
+    pressed.key = keysFor({ session, stack, quitting, quit, fail, screen })
+    screen.begin(options.title, keyNames)
+    scope.own({ close: screen.end })
+    scope.own(followLogs([stack.edge, ...stack.clouds], screen))
+
+    await untilOver(options, session, quit)
+    failing.signal.throwIfAborted()
+    const ended = !quit.aborted
+    if (!ended && options.reportFile === undefined) {
+      screen.end()
+      sayLast(session, screen)
+      return options.forMs === undefined && !options.endsByItself ? 0 : 1
+    }
+    screen.note('you', 'the sensors stop; waiting until everything is stored')
+    const { report, latency } = await session.finish(ended ? quit : failing.signal)
+    screen.end()
+    writeReport(options, report, () => renderHtml({ report, recording: session.recording, latency }), screen)
+    return report.balanced ? 0 : 1
+  } catch (error) {
+    screen.end()
+    if (failing.signal.aborted) throw failing.signal.reason
+    if (!isAbort(error)) throw error
+    screen.say('Stopped before the end; nothing was judged.')
+    return 1
+  } finally {
+    await scope.close()
+  }
+}
+
+/** Until the time is up and every fault has been done and undone, the series have ended, or somebody stops it. */
+async function untilOver(options: ConductOptions, session: Session, quit: AbortSignal): Promise<void> {
+  const { forMs } = options
+  const faults = options.faults.map(async (fault) => {
+    await systemClock.sleep(fault.atMs, quit)
+    await session.saboteur.inject(fault, quit)
+  })
+  const over = (async () => {
+    if (forMs === undefined) await Promise.race([session.fleet.finished, aborted(quit)])
+    else await Promise.race([systemClock.sleep(forMs, quit), session.fleet.finished])
+    await Promise.all(faults)
+  })()
+  try {
+    await Promise.all([over, ...faults])
+  } catch (error) {
+    await Promise.allSettled([over, ...faults])
+    if (!quit.aborted) throw error
+  }
+}
+
+const keyNames = ['u uplink down/up', 's slow link', 'h half-open', 'k kill -9 the edge', 'q quit']
+
+function keysFor(parts: {
+  session: Session
+  stack: Stack
+  quitting: AbortController
+  quit: AbortSignal
+  fail(error: TidegateError): void
+  screen: Screen
+}): (key: string) => void {
+  const { session, stack, quitting, quit, screen } = parts
+  const { saboteur } = session
+  const ctrlC = '\u0003'
+  let killing = false
+  const toggle = (mode: Parameters<typeof saboteur.setLink>[0]): void =>
+    saboteur.setLink(stack.link.mode.kind === mode.kind ? { kind: 'up' } : mode)
+  const kill = async (): Promise<void> => {
+    if (killing) return
+    killing = true
+    try {
+      await saboteur.inject({ kind: 'kill', target: 'edge', atMs: 0, forMs: 1000 }, quit)
+    } catch (error) {
+      if (error instanceof TidegateError) parts.fail(error)
+    }
+    killing = false
+  }
+  return (key) => {
+    if (key === 'q' || key === ctrlC) {
+      screen.note('you', 'stopping')
+      quitting.abort()
+    } else if (key === 'u') toggle({ kind: 'down' })
+    else if (key === 's') toggle(slowMode)
+    else if (key === 'h') toggle({ kind: 'stalled' })
+    else if (key === 'k') void kill()
+  }
+}
+
+const logEveryMs = 1000
+const logLinesMax = 3
+
+/** Shows what the programs warn of. */
+function followLogs(programs: readonly Program[], screen: Screen): { close(): void } {
+  const timer = setInterval(() => {
+    for (const program of programs) {
+      const notable = program
+        .newLines()
+        .map(readableLine)
+        .filter(({ level }) => ['warn', 'error', 'fatal'].includes(level))
+      for (const { level, text } of notable.slice(-logLinesMax))
+        screen.note(program.name, text, level === 'warn' ? 'warn' : 'error')
+    }
+  }, logEveryMs)
+  return { close: () => clearInterval(timer) }
+}
+
+function sayHowToLook(stack: Stack, screen: Screen): void {
+  const pair = stack.pki.devices.find((device) => device.commonName === visitor)
+  if (!pair) return
+  const path = (file: string): string => quoted(relative('.', file))
+  const { host, port, caFile } = stack.mqtt
+  screen.say(`
+Look inside with your own clients:
+  mosquitto_pub -h ${host} -p ${port} -i ${visitor} -q 1 --cafile ${path(caFile)} \\
+    --cert ${path(pair.certFile)} --key ${path(pair.keyFile)} \\
+    -t devices/${visitor}/events/${demoTypes.climate} -m '{"temperature":21.5,"humidity":40}'
+  psql '${stack.databaseUrl}' -c 'select type, count(*) from tidegate.events group by 1'
+  curl ${stack.edgeOps}/metrics    # the edge; /readyz says whether it moves
+  curl ${stack.cloudOps[0] ?? ''}/metrics    # the cloud
+  logs: ${[stack.logs.edge, ...stack.logs.clouds].map(path).join(' ')}
+`)
+}
+
+function sayLast(session: Session, screen: Screen): void {
+  const { published, acknowledged } = session.fleet.book.totals()
+  screen.say(
+    `Stopped after ${milliseconds(session.elapsedMs())}: ${published} events published, ${acknowledged} acknowledged. ` +
+      'What was acknowledged and not yet forwarded is kept for the next start.',
+  )
+}
+
+function writeReport(options: ConductOptions, report: Report, html: () => string, screen: Screen): void {
+  screen.say(`\n${renderBooks(report)}\n`)
+  const { p50, p99, live, backlog } = report.latencyMs
+  screen.say(
+    `latency p50 ${milliseconds(p50)}, p99 ${milliseconds(p99)}; live p99 ${milliseconds(live.p99)}` +
+      (backlog.count > 0 ? `, backlog p99 ${milliseconds(backlog.p99)}` : '') +
+      `; buffered up to ${report.maxBuffered}; drained in ${milliseconds(report.run.drainMs)}`,
+  )
+  if (options.reportFile !== undefined) {
+    const file = resolve(options.reportFile)
+    write(file, `${JSON.stringify(report, undefined, 2)}\n`)
+    screen.say(`report: ${relative('.', file)}`)
+    const page = `${file.replace(/\.json$/i, '')}.html`
+    write(page, html())
+    screen.say(`page:   ${relative('.', page)}`)
+  }
+  screen.say(report.balanced ? 'The books balance.' : 'THE BOOKS DO NOT BALANCE.')
+}
+
+function write(file: string, text: string): void {
+  try {
+    mkdirSync(dirname(file), { recursive: true })
+    writeFileSync(file, text)
+  } catch (cause) {
+    throw new TidegateError('REPORT_UNWRITABLE', {
+      message: `cannot write the report to ${file} (${codeOf(cause)})`,
+      retryable: false,
+      hint: 'choose a file in a folder this user may write to',
+      cause,
+    })
+  }
+}
+
+function lock(dir: string): Lock {
+  try {
+    return lockFolder(resolve(dir))
+  } catch (error) {
+    if (!(error instanceof TidegateError) || error.code !== 'ALREADY_RUNNING') throw error
+    throw new TidegateError('ALREADY_RUNNING', {
+      message: error.message.replace('running a server in', 'running Tidegate in'),
+      retryable: true,
+      hint: 'stop it first, or run a second one beside it with another folder: --dir .tidegate/second',
+    })
+  }
+}
+
+/** Aborted when the process that started us is gone (npm killed, a terminal closed). */
+function untilOrphaned(process: NodeJS.Process): AbortSignal {
+  const controller = new AbortController()
+  const parent = process.ppid
+  const timer = setInterval(() => {
+    if (process.ppid === parent) return
+    clearInterval(timer)
+    controller.abort()
+  }, 1000)
+  timer.unref()
+  return controller.signal
+}
+
+function versions(process: NodeJS.Process): Record<string, string> {
+  return { Node: process.version, platform: `${process.platform} ${process.arch}` }
+}
+
+function quoted(path: string): string {
+  return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", String.raw`'\''`)}'`
+}

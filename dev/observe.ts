@@ -1,0 +1,89 @@
+import { createSteadyCounter, scrape, type Metrics } from './metrics.ts'
+import type { Fleet } from './fleet.ts'
+import type { Disturbance, HistoryReader, RunFilter } from './history-postgres.ts'
+import type { LatencyRow } from './report.ts'
+import type { Percentiles, Snapshot } from './snapshot.ts'
+import type { Stack } from './stack.ts'
+
+/** What the programs call what the view shows. */
+const names = {
+  depth: 'tidegate_edge_outbox_events',
+  forwarded: 'tidegate_edge_forwarded_total',
+  admitted: 'tidegate_edge_admitted_total',
+  uplinkUp: 'tidegate_edge_uplink_up',
+  failures: 'tidegate_cloud_failures_total',
+} as const
+
+export interface Observer {
+  /** One look at everything. Never fails: what does not answer keeps its last value and is `away`. */
+  look(elapsedMs: number, signal: AbortSignal): Promise<Snapshot>
+  /** Asks the history; slower, and in the way of nobody. Fails while the database is away. */
+  ask(disturbances: readonly Disturbance[]): Promise<void>
+}
+
+export interface ObserverParts {
+  stack: Stack
+  fleet: Fleet
+  history: HistoryReader
+  filter: RunFilter
+}
+
+export function createObserver({ stack, fleet, history, filter }: ObserverParts): Observer {
+  const forwarded = createSteadyCounter()
+  const duplicates = createSteadyCounter()
+  const dead = stack.cloudOps.map(() => createSteadyCounter())
+  let edge: Metrics | undefined
+  let buffered = 0
+  let recent = {
+    stored: 0,
+    live: undefined as Percentiles | undefined,
+    backlog: undefined as Percentiles | undefined,
+  }
+
+  return {
+    async look(elapsedMs, signal) {
+      const [ofEdge, ...ofClouds] = await Promise.all(
+        [stack.edgeOps, ...stack.cloudOps].map((url) => scrape(`${url}/metrics`, signal)),
+      )
+      edge = ofEdge
+      buffered = edge?.value(names.depth) ?? buffered
+      const { published, acknowledged } = fleet.book.totals()
+      return {
+        elapsedMs,
+        devices: fleet.devices,
+        connected: fleet.connected,
+        published,
+        acknowledged,
+        buffered,
+        forwarded: forwarded.read(edge?.value(names.forwarded)),
+        stored: recent.stored,
+        duplicates: duplicates.read(edge?.value(names.admitted, { result: 'duplicate' })),
+        deadLettered: dead.reduce(
+          (sum, counter, index) =>
+            sum + counter.read(ofClouds[index]?.value(names.failures, { group: 'history', then: 'dead' })),
+          0,
+        ),
+        uplinkUp: edge?.value(names.uplinkUp) === 1,
+        link: stack.link.mode,
+        live: recent.live,
+        backlog: recent.backlog,
+        away: whoIsAway(stack),
+      }
+    },
+    async ask(disturbances) {
+      const { stored, live, backlog } = await history.recent(filter, disturbances)
+      recent = { stored, live: percentilesOf(live), backlog: percentilesOf(backlog) ?? recent.backlog }
+    },
+  }
+}
+
+function percentilesOf({ count, p50, p99 }: LatencyRow): Percentiles | undefined {
+  return count === 0 ? undefined : { p50, p99 }
+}
+
+function whoIsAway({ edge, clouds, rabbit, postgres }: Stack): string[] {
+  const away = [edge, ...clouds].filter(({ pid }) => pid === undefined).map(({ name }) => name)
+  if (rabbit && rabbit.pid === undefined) away.push('RabbitMQ')
+  if (postgres && postgres.pid === undefined) away.push('PostgreSQL')
+  return away
+}

@@ -1,0 +1,300 @@
+import type { Totals } from './book.ts'
+import type { Fate } from './sensors.ts'
+import { troubleId, troubles, type Trouble } from './sensors.ts'
+
+/** Something done to the system on purpose. Times are ms from the start of the run. */
+export interface FaultRecord {
+  kind: 'down' | 'stalled' | 'slow' | 'kill'
+  target: 'uplink' | 'edge' | 'cloud' | 'broker' | 'database'
+  fromMs: number
+  /** When what was taken away was there again. */
+  untilMs: number
+}
+
+export interface LatencyRow {
+  count: number
+  p50: number
+  p99: number
+}
+
+/** What the history holds of a device of this run. */
+export interface DeviceRows {
+  accepted: number
+  rejected: number
+  dead: number
+  implausible: number
+  /** Reasons of rejected and dead rows, with how often. */
+  reasons: Record<string, number>
+}
+
+/** What PostgreSQL, the broker and the gateway say after the run. */
+export interface Findings {
+  devices: Record<string, DeviceRows>
+  byType: Record<string, number>
+  storedTwice: number
+  missing: { count: number; first: { source: string; id: string }[] }
+  latency: { all: LatencyRow; live: LatencyRow; backlog: LatencyRow }
+  /** Letters that came into the dead-letter queues during the run. */
+  deadLetters: number
+  /** Repeats the gateway dropped, as its metrics count them; a kill -9 takes the count of its last moments. */
+  duplicates: number
+  /** Events left in the outbox. */
+  leftInOutbox: number
+  audit: Audit
+}
+
+export type Audit = { kind: 'passed' | 'failed' | 'unavailable'; detail: string }
+
+export interface RunFacts {
+  id: string
+  seed: number
+  gateway: string
+  startedAt: string
+  /** Of the fleet's publishing, without start, drain and audit. */
+  durationMs: number
+  drainMs: number
+  devices: number
+  eventsPerSecond: number
+  versions: Record<string, string>
+  mode: 'demo' | 'replay' | 'simulate'
+  skippedRows: number
+}
+
+export interface Check {
+  /** What is promised, in words. */
+  promise: string
+  expected: string
+  actual: string
+  ok: boolean
+}
+
+export interface MisdeedReport {
+  device: string
+  published: number
+  acknowledged: number
+  /** Where the documentation says they end. */
+  mustEnd: string
+  ended: number
+  expected: number
+}
+
+/** docs/REPORT.md documents each field. */
+export interface Report {
+  balanced: boolean
+  published: number
+  acknowledged: number
+  stored: number
+  duplicates: number
+  missing: number
+  storedTwice: number
+  deadLettered: number
+  expectedDeadLetters: number
+  maxBuffered: number
+  resent: number
+  latencyMs: { p50: number; p99: number; live: LatencyRow; backlog: LatencyRow; puback: LatencyRow }
+  checks: Check[]
+  misdeeds: Partial<Record<Trouble, MisdeedReport>>
+  byType: Record<string, number>
+  faults: FaultRecord[]
+  audit: Audit
+  run: RunFacts
+  missingEvents: { source: string; id: string }[]
+}
+
+export interface Evidence {
+  run: RunFacts
+  totals: Totals
+  /** Per troublemaker. */
+  misdeeds: Partial<Record<Trouble, Totals>>
+  resent: number
+  maxBuffered: number
+  faults: FaultRecord[]
+  findings: Findings
+}
+
+/** Balances the fleet's own book against what the cloud holds. Pure. */
+export function balance(evidence: Evidence): Report {
+  const { run, totals, findings, faults, resent, maxBuffered } = evidence
+  const rows = Object.values(findings.devices)
+  const sum = (field: 'accepted' | 'rejected' | 'dead' | 'implausible'): number =>
+    rows.reduce((total, row) => total + row[field], 0)
+  const rejected = sum('rejected')
+  const stored = sum('accepted') + rejected + sum('dead')
+  const expectedDeadLetters = totals.byFate.rejected.acknowledged
+  const killed = new Set(faults.filter((fault) => fault.kind === 'kill').map((fault) => fault.target))
+  const report: Omit<Report, 'checks' | 'balanced'> = {
+    published: totals.published,
+    acknowledged: totals.acknowledged,
+    stored,
+    duplicates: findings.duplicates,
+    missing: findings.missing.count,
+    storedTwice: findings.storedTwice,
+    deadLettered: findings.deadLetters,
+    expectedDeadLetters,
+    maxBuffered,
+    resent,
+    latencyMs: {
+      p50: findings.latency.all.p50,
+      p99: findings.latency.all.p99,
+      live: findings.latency.live,
+      backlog: findings.latency.backlog,
+      puback: totals.pubackMs,
+    },
+    misdeeds: misdeedsOf(evidence),
+    byType: findings.byType,
+    faults,
+    audit: findings.audit,
+    run,
+    missingEvents: findings.missing.first,
+  }
+  const checks = checksOf(evidence, report, { rejected, implausible: sum('implausible'), killed })
+  const misdeedsEnd = Object.values(report.misdeeds).every(({ ended, expected }) => ended === expected)
+  return { balanced: misdeedsEnd && checks.every((check) => check.ok), ...report, checks }
+}
+
+function checksOf(
+  { totals, findings, resent, run }: Evidence,
+  report: Omit<Report, 'checks' | 'balanced'>,
+  found: { rejected: number; implausible: number; killed: ReadonlySet<FaultRecord['target']> },
+): Check[] {
+  const { killed } = found
+  const repeats = totals.byFate.repeat.acknowledged
+  const checks = [
+    equal('every published message was acknowledged', 0, totals.unacknowledged),
+    equal('every acknowledged event is in the history (G1, G3)', 0, report.missing),
+    equal('no event is in the history twice (G4)', 0, report.storedTwice),
+    equal('the history holds what was acknowledged, and nothing else', report.acknowledged, report.stored),
+    equal(
+      'every broken reading is recorded as rejected',
+      totals.byFate.rejected.acknowledged,
+      found.rejected,
+    ),
+    // A letter is confirmed before its delivery is acknowledged, so a crash in between writes it again (G5).
+    killed.has('cloud') || killed.has('broker') || killed.has('database')
+      ? atLeast(
+          'every rejected event became a dead letter (G5)',
+          report.expectedDeadLetters,
+          report.deadLettered,
+        )
+      : equal(
+          'every rejected event became one dead letter (G5)',
+          report.expectedDeadLetters,
+          report.deadLettered,
+        ),
+    killed.has('edge')
+      ? atMost(
+          'repeats dropped at the edge: at most those that were sent',
+          repeats + resent,
+          report.duplicates,
+        )
+      : between('repeats were dropped at the edge', repeats, repeats + resent, report.duplicates),
+    equal('the outbox is empty at the end', 0, findings.leftInOutbox),
+  ]
+  if (run.mode !== 'replay') {
+    const { acknowledged } = totals.byFate.implausible
+    checks.push(
+      equal('every reading of 1970 is kept and marked implausible', acknowledged, found.implausible),
+    )
+  }
+  if (findings.audit.kind !== 'unavailable') {
+    const { kind, detail } = findings.audit
+    checks.push({
+      promise: 'the audit finds no gap (G8)',
+      expected: 'passed',
+      actual: detail,
+      ok: kind === 'passed',
+    })
+  }
+  return checks
+}
+
+const endings: Record<Trouble, { fate: Fate; mustEnd: string; ended(row: DeviceRows): number }> = {
+  malformed: {
+    fate: 'rejected',
+    mustEnd: 'rejected event (MALFORMED_JSON) and a dead letter',
+    ended: (row) => row.reasons['MALFORMED_JSON'] ?? 0,
+  },
+  schema: {
+    fate: 'rejected',
+    mustEnd: 'rejected event (SCHEMA_VIOLATION) and a dead letter',
+    ended: (row) => row.reasons['SCHEMA_VIOLATION'] ?? 0,
+  },
+  oversize: {
+    fate: 'rejected',
+    mustEnd: 'rejected event (PAYLOAD_TOO_LARGE) and a dead letter',
+    ended: (row) => row.reasons['PAYLOAD_TOO_LARGE'] ?? 0,
+  },
+  repeat: {
+    fate: 'stored',
+    mustEnd: 'stored once; the second copy dropped at the edge by its ID',
+    ended: (row) => row.accepted,
+  },
+  past: {
+    fate: 'implausible',
+    mustEnd: 'stored, marked timestatus=implausible',
+    ended: (row) => row.implausible,
+  },
+}
+
+function misdeedsOf({ misdeeds, findings }: Evidence): Report['misdeeds'] {
+  const reports: Report['misdeeds'] = {}
+  for (const trouble of troubles) {
+    const totals = misdeeds[trouble]
+    if (!totals) continue
+    const device = troubleId(trouble)
+    const { fate, mustEnd, ended } = endings[trouble]
+    const row = findings.devices[device]
+    reports[trouble] = {
+      device,
+      published: totals.published + totals.byFate.repeat.published,
+      acknowledged: totals.acknowledged + totals.byFate.repeat.acknowledged,
+      mustEnd,
+      ended: row ? ended(row) : 0,
+      expected: totals.byFate[fate].acknowledged,
+    }
+  }
+  return reports
+}
+
+function equal(promise: string, expected: number, actual: number): Check {
+  return { promise, expected: String(expected), actual: String(actual), ok: actual === expected }
+}
+function atLeast(promise: string, min: number, actual: number): Check {
+  return { promise, expected: `at least ${min}`, actual: String(actual), ok: actual >= min }
+}
+function atMost(promise: string, max: number, actual: number): Check {
+  return { promise, expected: `at most ${max}`, actual: String(actual), ok: actual <= max }
+}
+function between(promise: string, min: number, max: number, actual: number): Check {
+  if (min === max) return equal(promise, min, actual)
+  return { promise, expected: `${min} to ${max}`, actual: String(actual), ok: actual >= min && actual <= max }
+}
+
+/** The books as a table for a terminal. */
+export function renderBooks(report: Report): string {
+  const rows = [
+    ['', 'promise', 'expected', 'found'],
+    ...report.checks.map(({ ok, promise, expected, actual }) => [
+      ok ? 'ok' : 'NO',
+      promise,
+      expected,
+      actual,
+    ]),
+  ]
+  const misdeeds = Object.values(report.misdeeds).map(({ device, mustEnd, ended, expected }) => [
+    ended === expected ? 'ok' : 'NO',
+    `${device}: ${mustEnd}`,
+    String(expected),
+    String(ended),
+  ])
+  const all = [...rows, ...misdeeds]
+  const widths = [0, 1, 2, 3].map((column) => Math.max(...all.map((row) => row[column]?.length ?? 0)))
+  const line = (row: string[]): string =>
+    row
+      .map((cell, column) =>
+        column >= 2 ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0),
+      )
+      .join('  ')
+      .trimEnd()
+  return all.map(line).join('\n')
+}

@@ -1,0 +1,102 @@
+import type { ReadStream, WriteStream } from 'node:tty'
+import { systemClock } from '../src/clock.ts'
+import type { Snapshot } from './snapshot.ts'
+import { openTerminal, type Terminal } from './terminal.ts'
+import { duration, renderLine, renderView, type Note, type ViewState } from './view.ts'
+
+/** Where a run shows itself: a live view on a terminal, lines in a log. */
+export interface Screen {
+  /** A line that stays. */
+  say(text: string): void
+  /** Something notable; on a terminal it passes by in the view. */
+  note(from: string, text: string, level?: Note['level']): void
+  /** From now on the view is live; before, lines are printed. */
+  begin(title: string, keys: readonly string[]): void
+  show(snapshot: Snapshot): void
+  /** Back to lines. */
+  end(): void
+}
+
+const lineEveryMs = 5000
+const depthsMax = 200
+const notesMax = 50
+const rateWindowMs = 2000
+
+export function openScreen(options: {
+  output: NodeJS.WriteStream
+  input: NodeJS.ReadStream
+  env: NodeJS.ProcessEnv
+  onKey(key: string): void
+}): Screen {
+  const { output, input, env, onKey } = options
+  const live = output.isTTY && env['TERM'] !== 'dumb'
+  const colour = live && !env['NO_COLOR']
+  const notes: Note[] = []
+  const depths: number[] = []
+  const recent: Snapshot[] = []
+  let terminal: Terminal | undefined
+  let title = ''
+  let keys: readonly string[] = []
+  let running = false
+  let shownAtMs = -Infinity
+
+  function say(text: string): void {
+    if (terminal) terminal.print(text)
+    else output.write(`${text}\n`)
+  }
+
+  function perSecond(count: (snapshot: Snapshot) => number): number {
+    const [first] = recent
+    const last = recent.at(-1)
+    if (!first || !last || last.elapsedMs <= first.elapsedMs) return 0
+    return Math.max(0, ((count(last) - count(first)) / (last.elapsedMs - first.elapsedMs)) * 1000)
+  }
+
+  function stateOf(snapshot: Snapshot): ViewState {
+    return {
+      title,
+      snapshot,
+      depths,
+      acknowledgedPerSecond: perSecond((one) => one.acknowledged),
+      storedPerSecond: perSecond((one) => one.stored),
+      notes,
+      keys,
+    }
+  }
+
+  return {
+    say,
+    note(from, text, level = 'info') {
+      if (!running || !live) {
+        say(running ? `${duration(recent.at(-1)?.elapsedMs ?? 0)}  ${from}: ${text}` : `${from}: ${text}`)
+        return
+      }
+      notes.push({ at: new Date().toTimeString().slice(0, 8), from, text, level })
+      if (notes.length > notesMax) notes.shift()
+    },
+    begin(newTitle, newKeys) {
+      title = newTitle
+      keys = newKeys
+      running = true
+      if (!live) return
+      terminal = openTerminal({ output: output as WriteStream, input: input as ReadStream, onKey })
+    },
+    show(snapshot) {
+      depths.push(snapshot.buffered)
+      if (depths.length > depthsMax) depths.shift()
+      recent.push(snapshot)
+      while (snapshot.elapsedMs - (recent[0]?.elapsedMs ?? 0) > rateWindowMs) recent.shift()
+      if (terminal) {
+        terminal.draw(renderView(stateOf(snapshot), { columns: output.columns, colour }))
+      } else if (systemClock.monotonicMs() - shownAtMs >= lineEveryMs) {
+        shownAtMs = systemClock.monotonicMs()
+        say(renderLine(snapshot))
+      }
+    },
+    end() {
+      running = false
+      terminal?.close()
+      terminal = undefined
+    },
+  }
+}

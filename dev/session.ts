@@ -1,0 +1,236 @@
+import { randomUUID } from 'node:crypto'
+import type { Clock } from '../src/clock.ts'
+import { isAbort } from '../src/errors.ts'
+import { createScope } from '../src/lifecycle.ts'
+import { audit } from './audit.ts'
+import { countDeadLetters } from './dead-letters-rabbit.ts'
+import { createDisturbances } from './disturbances.ts'
+import { createSaboteur, type Saboteur } from './faults.ts'
+import { connectDevice } from './fleet-mqtt.ts'
+import { startFleet, type Fleet } from './fleet.ts'
+import { readHistory, type HistoryReader, type RunFilter } from './history-postgres.ts'
+import { createObserver } from './observe.ts'
+import { eventId } from './random.ts'
+import { createRecorder, type Recording } from './recorder.ts'
+import type { LatencyPoint } from './report-html.ts'
+import { balance, type Findings, type Report, type RunFacts } from './report.ts'
+import { troubles, type Sensor } from './sensors.ts'
+import type { Snapshot } from './snapshot.ts'
+import type { Stack } from './stack.ts'
+
+export interface SessionOptions {
+  stack: Stack
+  /** Makes the sensors, given the run's own ID. */
+  sensors(run: string): readonly Sensor[]
+  facts: Pick<RunFacts, 'seed' | 'eventsPerSecond' | 'mode' | 'skippedRows' | 'versions'>
+  clock: Clock
+  onSnapshot(snapshot: Snapshot): void
+  onNote(text: string): void
+}
+
+/** A fleet at work on a stack, watched and recorded, whose books are balanced at the end. */
+export interface Session {
+  readonly fleet: Fleet
+  readonly saboteur: Saboteur
+  readonly recording: Recording
+  /** Ms since the fleet began. */
+  elapsedMs(): number
+  /**
+   * Stops the sensors, waits for every PUBACK, until the outbox is empty and the cloud has stored everything, and
+   * balances the books. Gives up waiting when nothing has moved for a minute; the books then say what is amiss.
+   */
+  finish(signal: AbortSignal): Promise<{ report: Report; latency: LatencyPoint[] }>
+  close(): Promise<void>
+}
+
+const lookEveryMs = 250
+const askEveryMs = 1000
+const standstillMsMax = 60_000
+const identitiesAtOnce = 20_000
+const missingListedMax = 20
+
+export async function startSession(options: SessionOptions): Promise<Session> {
+  const { stack, clock, facts } = options
+  const scope = createScope()
+  const run = randomUUID()
+  const sensors = options.sensors(run)
+  const files = new Map(stack.pki.devices.map((device) => [device.commonName, device]))
+  const history = scope.own(readHistory(stack.databaseUrl))
+  const lettersBefore = await countDeadLetters(stack.amqpUrl, ['history', 'rollups'])
+  const filter: RunFilter = {
+    deviceIds: sensors.map((sensor) => sensor.deviceId),
+    startedAtMs: clock.now(),
+    position: await history.position(),
+  }
+  const startedAtMs = clock.monotonicMs()
+  const elapsedMs = (): number => Math.round(clock.monotonicMs() - startedAtMs)
+
+  const fleet = scope.own(
+    startFleet({
+      sensors,
+      clock,
+      connect(deviceId) {
+        const pair = files.get(deviceId)
+        if (!pair) throw new Error(`no certificate was issued for ${deviceId}`)
+        return connectDevice(stack.mqtt, { deviceId, certFile: pair.certFile, keyFile: pair.keyFile })
+      },
+    }),
+  )
+  const saboteur = createSaboteur(stack, clock, startedAtMs)
+  saboteur.onChange(options.onNote)
+  const disturbances = createDisturbances(filter.startedAtMs)
+  const observer = createObserver({ stack, fleet, history, filter })
+  const recorder = createRecorder()
+  let last: Snapshot | undefined
+
+  const watching = new AbortController()
+  const watchers = Promise.all([
+    every(lookEveryMs, async () => {
+      last = await observer.look(elapsedMs(), watching.signal)
+      disturbances.see(saboteur.records(), last)
+      recorder.add(last)
+      options.onSnapshot(last)
+    }),
+    // The database may be away, and then there is no answer; the next one tells everything.
+    every(askEveryMs, () => observer.ask(disturbances.spans()).catch(() => undefined)),
+  ])
+  watchers.catch(() => undefined)
+  scope.own({
+    async close() {
+      watching.abort()
+      await watchers
+    },
+  })
+
+  async function every(periodMs: number, task: () => Promise<void>): Promise<void> {
+    try {
+      for (;;) {
+        await task()
+        await clock.sleep(periodMs, watching.signal)
+      }
+    } catch (error) {
+      if (!isAbort(error)) throw error
+    }
+  }
+
+  /** Resolves when `done`, or when what it counts has not moved for a minute. */
+  async function untilStill(
+    done: () => Promise<boolean> | boolean,
+    count: () => number,
+    signal: AbortSignal,
+  ): Promise<void> {
+    let movedAtMs = clock.monotonicMs()
+    let before = count()
+    while (!(await done())) {
+      await clock.sleep(100, signal)
+      const now = count()
+      if (now !== before) movedAtMs = clock.monotonicMs()
+      if (clock.monotonicMs() - movedAtMs > standstillMsMax) return
+      before = now
+    }
+  }
+
+  async function drain(signal: AbortSignal): Promise<void> {
+    const { book } = fleet
+    await untilStill(
+      () => book.totals().unacknowledged === 0,
+      () => book.totals().unacknowledged,
+      signal,
+    )
+    const { acknowledged, byFate } = book.totals()
+    let stored = 0
+    await untilStill(
+      async () => {
+        stored = await history.stored(filter).catch(() => stored)
+        if (last?.buffered !== 0 || stored < acknowledged) return false
+        return (await letters()) >= byFate.rejected.acknowledged
+      },
+      () => stored - (last?.buffered ?? 0),
+      signal,
+    )
+  }
+
+  async function letters(): Promise<number> {
+    return (await countDeadLetters(stack.amqpUrl, ['history', 'rollups'])) - lettersBefore
+  }
+
+  async function find(signal: AbortSignal): Promise<Findings> {
+    const { devices, byType } = await history.rows(filter)
+    return {
+      devices,
+      byType,
+      storedTwice: await history.storedTwice(filter),
+      missing: await findMissing(fleet, history, run),
+      latency: await history.latency(filter, disturbances.spans()),
+      deadLetters: await letters(),
+      duplicates: last?.duplicates ?? 0,
+      leftInOutbox: last?.buffered ?? 0,
+      audit: await audit(
+        {
+          cli: stack.cli,
+          configFile: stack.configFiles.clouds[0] ?? '',
+          gateway: stack.gateway,
+          env: process.env,
+        },
+        signal,
+      ),
+    }
+  }
+
+  return {
+    fleet,
+    saboteur,
+    recording: recorder,
+    elapsedMs,
+    async finish(signal) {
+      const durationMs = elapsedMs()
+      fleet.stop()
+      await drain(signal)
+      const drainMs = elapsedMs() - durationMs
+      // One more look, so that the counts are those of the end.
+      last = await observer.look(elapsedMs(), signal)
+      const findings = await find(signal)
+      const report = balance({
+        run: {
+          ...facts,
+          id: run,
+          gateway: stack.gateway,
+          startedAt: new Date(filter.startedAtMs).toISOString(),
+          durationMs,
+          drainMs,
+          devices: sensors.length,
+        },
+        totals: fleet.book.totals(),
+        misdeeds: Object.fromEntries(
+          troubles.flatMap((trouble) => {
+            const sensor = sensors.find((sensor) => sensor.trouble === trouble)
+            return sensor ? [[trouble, fleet.book.totals(sensor.deviceId)]] : []
+          }),
+        ),
+        resent: fleet.resent,
+        maxBuffered: recorder.maxBuffered,
+        faults: saboteur.records(),
+        findings,
+      })
+      return { report, latency: await history.latencyOverTime(filter) }
+    },
+    close: () => scope.close(),
+  }
+}
+
+async function findMissing(fleet: Fleet, history: HistoryReader, run: string): Promise<Findings['missing']> {
+  const missing: Findings['missing'] = { count: 0, first: [] }
+  let some: { source: string; id: string }[] = []
+  const look = async (): Promise<void> => {
+    const absent = await history.absent(some)
+    some = []
+    missing.count += absent.length
+    missing.first.push(...absent.slice(0, missingListedMax - missing.first.length))
+  }
+  for (const { deviceId, n } of fleet.book.acknowledgedEvents()) {
+    some.push({ source: `/devices/${deviceId}`, id: eventId(run, deviceId, n) })
+    if (some.length === identitiesAtOnce) await look()
+  }
+  await look()
+  return missing
+}

@@ -67,9 +67,9 @@ describe('configuration', () => {
   })
 
   it('reports every fault at once, by path', () => {
-    const load = (): unknown =>
-      loadConfig({ schema, file: file('mqtt:\n  port: 99999\n  prot: 1\n'), prefix: 'X', env: {} })
-    expect(load).toThrow(/3 faults:[^]*name: [^]*mqtt\.port: [^]*mqtt: .*prot/)
+    expect(() =>
+      loadConfig({ schema, file: file('mqtt:\n  port: 99999\n  prot: 1\n'), prefix: 'X', env: {} }),
+    ).toThrow(/3 faults:[^]*name: [^]*mqtt\.port: [^]*mqtt: .*prot/)
   })
 
   it('says which line of a file is not YAML', () => {

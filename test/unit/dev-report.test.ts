@@ -1,0 +1,230 @@
+import { expect, test } from 'vitest'
+import { openBook } from '../../dev/book.ts'
+import { planKills, outageInTheMiddle } from '../../dev/faults.ts'
+import { createLatencies } from '../../dev/latencies.ts'
+import { renderPlot, ticks } from '../../dev/plot.ts'
+import { seededRandom } from '../../dev/random.ts'
+import { createRecorder, rates } from '../../dev/recorder.ts'
+import { renderHtml } from '../../dev/report-html.ts'
+import { balance, renderBooks, type Evidence } from '../../dev/report.ts'
+import type { Fate } from '../../dev/sensors.ts'
+import type { Snapshot } from '../../dev/snapshot.ts'
+
+/** A run in which all went as promised: 10 stored, 3 rejected, 2 repeats, 1 of 1970. */
+function evidence(): Evidence {
+  const book = openBook()
+  const say = (deviceId: string, fate: Fate, n: number): void => {
+    const message = { topic: '', payload: '', fate, n }
+    book.published(deviceId, message)
+    book.acknowledged(deviceId, message, 5)
+  }
+  for (let n = 1; n <= 8; n += 1) say('sensor-001', 'stored', n)
+  for (let n = 1; n <= 2; n += 1) {
+    say('trouble-repeat', 'stored', n)
+    say('trouble-repeat', 'repeat', n)
+  }
+  for (let n = 1; n <= 3; n += 1) say('trouble-schema', 'rejected', n)
+  say('trouble-past', 'implausible', 1)
+  const none = { accepted: 0, rejected: 0, dead: 0, implausible: 0, reasons: {} }
+  const row = { count: 14, p50: 10, p99: 20 }
+  return {
+    run: {
+      id: 'r',
+      seed: 7,
+      gateway: 'gateway-1',
+      startedAt: '2026-01-01T00:00:00.000Z',
+      durationMs: 30_000,
+      drainMs: 500,
+      devices: 4,
+      eventsPerSecond: 5,
+      versions: { Node: 'v20' },
+      mode: 'simulate',
+      skippedRows: 0,
+    },
+    totals: book.totals(),
+    misdeeds: {
+      repeat: book.totals('trouble-repeat'),
+      schema: book.totals('trouble-schema'),
+      past: book.totals('trouble-past'),
+    },
+    resent: 0,
+    maxBuffered: 9,
+    faults: [],
+    findings: {
+      devices: {
+        'sensor-001': { ...none, accepted: 8 },
+        'trouble-repeat': { ...none, accepted: 2 },
+        'trouble-schema': { ...none, rejected: 3, reasons: { SCHEMA_VIOLATION: 3 } },
+        'trouble-past': { ...none, accepted: 1, implausible: 1 },
+      },
+      byType: { 'com.x.y': 11, 'dev.tidegate.rejected': 3 },
+      storedTwice: 0,
+      missing: { count: 0, first: [] },
+      latency: { all: row, live: row, backlog: { count: 0, p50: 0, p99: 0 } },
+      deadLetters: 3,
+      duplicates: 2,
+      leftInOutbox: 0,
+      audit: { kind: 'passed', detail: 'passed' },
+    },
+  }
+}
+
+test('books that balance count every event once', () => {
+  const report = balance(evidence())
+  expect(report).toMatchObject({
+    balanced: true,
+    published: 14,
+    acknowledged: 14,
+    stored: 14,
+    duplicates: 2,
+    missing: 0,
+    storedTwice: 0,
+    deadLettered: 3,
+    expectedDeadLetters: 3,
+    maxBuffered: 9,
+    latencyMs: { p50: 10, p99: 20 },
+  })
+  expect(renderBooks(report)).not.toContain('NO')
+})
+
+const breaches: [string, (broken: Evidence) => void][] = [
+  ['an acknowledged event that is missing', ({ findings }) => (findings.missing.count = 1)],
+  ['an event stored twice', ({ findings }) => (findings.storedTwice = 1)],
+  ['an event nobody published', ({ findings }) => (device(findings, 'sensor-001').accepted += 1)],
+  ['a message without its PUBACK', ({ totals }) => (totals.unacknowledged = 1)],
+  ['a rejection without its dead letter', ({ findings }) => (findings.deadLetters = 2)],
+  ['a dead letter too many', ({ findings }) => (findings.deadLetters = 4)],
+  ['a repeat that was let through', ({ findings }) => (findings.duplicates = 1)],
+  ['a drop that nobody can explain', ({ findings }) => (findings.duplicates = 3)],
+  ['an event left in the outbox', ({ findings }) => (findings.leftInOutbox = 1)],
+  [
+    'a reading of 1970 that was believed',
+    ({ findings }) => (device(findings, 'trouble-past').implausible = 0),
+  ],
+  ['a wrong reason', ({ findings }) => (device(findings, 'trouble-schema').reasons = { MALFORMED_JSON: 3 })],
+  ['an audit that found a gap', ({ findings }) => (findings.audit = { kind: 'failed', detail: '1 gap' })],
+]
+
+function device({ devices }: Evidence['findings'], id: string) {
+  const row = devices[id]
+  if (!row) throw new Error(`no ${id}`)
+  return row
+}
+
+test.each(breaches)('%s is a breach, and the table names it', (_, breach) => {
+  const broken = evidence()
+  breach(broken)
+  const report = balance(broken)
+  expect(report.balanced).toBe(false)
+  expect(renderBooks(report)).toMatch(/^NO /m)
+})
+
+test('a kill of the cloud may write a dead letter again, a kill of the edge may forget a count', () => {
+  const killed = evidence()
+  killed.faults = [{ kind: 'kill', target: 'cloud', fromMs: 0, untilMs: 1 }]
+  killed.findings.deadLetters = 4
+  expect(balance(killed).balanced).toBe(true)
+  killed.findings.deadLetters = 2
+  expect(balance(killed).balanced).toBe(false)
+
+  const forgot = evidence()
+  forgot.faults = [{ kind: 'kill', target: 'edge', fromMs: 0, untilMs: 1 }]
+  forgot.findings.duplicates = 0
+  expect(balance(forgot).balanced).toBe(true)
+})
+
+test('percentiles are within two per cent, whatever the number of values', () => {
+  const latencies = createLatencies()
+  for (let value = 1; value <= 10_000; value += 1) latencies.add(value)
+  const { p50, p99, max, count } = latencies.summary()
+  expect(p50).toBeGreaterThan(4900)
+  expect(p50).toBeLessThan(5100)
+  expect(p99).toBeGreaterThan(9700)
+  expect(p99).toBeLessThanOrEqual(10_000)
+  expect({ max, count }).toEqual({ max: 10_000, count: 10_000 })
+  expect(createLatencies().summary()).toEqual({ count: 0, p50: 0, p99: 0, max: 0 })
+})
+
+test('the seed decides every kill, kills do not overlap, and the outage lies in the middle', () => {
+  const plan = (seed: number) =>
+    planKills(['edge', 'broker', 'cloud', 'database'], 120_000, seededRandom(seed, 'faults'))
+  expect(plan(7)).toEqual(plan(7))
+  expect(plan(7)).not.toEqual(plan(8))
+  for (let seed = 0; seed < 200; seed += 1) {
+    const kills = plan(seed)
+    expect(new Set(kills.map((kill) => kill.kind === 'kill' && kill.target)).size).toBe(4)
+    kills.forEach((kill, index) => {
+      const next = kills[index + 1]
+      expect(kill.atMs + kill.forMs).toBeLessThan(next?.atMs ?? 120_000)
+    })
+  }
+  expect(outageInTheMiddle(30_000, 10_000)).toMatchObject([{ atMs: 10_000, forMs: 10_000 }])
+  expect(outageInTheMiddle(30_000, 0)).toEqual([])
+})
+
+function sample(elapsedMs: number, stored: number): Snapshot {
+  return {
+    elapsedMs,
+    devices: 1,
+    connected: 1,
+    published: stored,
+    acknowledged: stored,
+    buffered: elapsedMs === 500 ? 42 : 0,
+    forwarded: stored,
+    stored,
+    duplicates: 0,
+    deadLettered: 0,
+    uplinkUp: true,
+    link: { kind: 'up' },
+    live: undefined,
+    backlog: undefined,
+    away: [],
+  }
+}
+
+test('rates are means over their window, and a long run is kept in bounded memory', () => {
+  const recorder = createRecorder()
+  for (let tick = 0; tick < 20_000; tick += 1) recorder.add(sample(tick * 250, tick * 25))
+  expect(recorder.samples.length).toBeLessThan(4000)
+  expect(recorder.maxBuffered).toBe(42)
+  const points = rates(recorder.samples, ({ stored }) => stored, 1000)
+  for (const [, perSecond] of points) expect(perSecond).toBeCloseTo(100)
+})
+
+test('ticks are round numbers that reach the highest value', () => {
+  expect(ticks(0, 97, 4)).toEqual([0, 50, 100])
+  expect(ticks(0, 0.3, 4)).toEqual([0, 0.1, 0.2, 0.3])
+})
+
+test('the page is one well-formed file that asks no network for anything and escapes what it shows', () => {
+  const named = evidence()
+  named.run.gateway = '<script>alert(1)</script>'
+  named.faults = [{ kind: 'kill', target: 'edge', fromMs: 1000, untilMs: 2000 }]
+  const recorder = createRecorder()
+  for (let tick = 0; tick < 100; tick += 1) recorder.add(sample(tick * 250, tick * 25))
+  const html = renderHtml({
+    report: balance(named),
+    recording: recorder,
+    latency: [{ seconds: 1, p50: 3, p99: 900 }],
+  })
+  expect(html).not.toMatch(/https?:\/\//)
+  expect(html).not.toContain('<script>alert')
+  expect(html.split('<script')[0]).not.toMatch(/NaN|undefined|Infinity/)
+  expect(html).toContain('The books balance')
+  for (const tag of ['svg', 'section', 'table', 'main', 'g', 'figure'])
+    expect(html.split(`<${tag}`).filter((part) => /^[\s>]/.test(part)).length).toBe(
+      html.split(`</${tag}>`).length - 1,
+    )
+})
+
+test('a run without a single value still has a plot', () => {
+  const panel = {
+    title: 'x',
+    unit: 'y',
+    scale: 'log' as const,
+    height: 100,
+    format: String,
+    lines: [{ name: 'a', id: 'a', points: [] }],
+  }
+  expect(renderPlot({ panels: [panel], bands: [], xMax: 0 })).not.toMatch(/NaN|Infinity/)
+})

@@ -11,6 +11,7 @@ const count = (fallback: number): z.ZodDefault<z.ZodInt> => z.int().min(1).defau
 const port = (fallback: number): z.ZodDefault<z.ZodInt> => z.int().min(0).max(65_535).default(fallback)
 const file = z.string().min(1)
 const lane = z.enum(['high', 'normal'])
+const tls = z.strictObject({ ca: file, cert: file, key: file })
 
 const route = z
   .strictObject({
@@ -36,7 +37,7 @@ const subscribeFilter = z.string().superRefine((filter, context) => {
 const mqtt = z.strictObject({
   host: z.string().default('0.0.0.0'),
   port: port(8883),
-  tls: z.strictObject({ ca: file, cert: file, key: file }),
+  tls,
   connectionsMax: count(10_000),
   connectionsPerDeviceMax: count(8),
   handshakeTimeout: duration('10s'),
@@ -99,16 +100,12 @@ const uplinkUrl = z
 const uplink = z.strictObject({
   url: uplinkUrl,
   exchange: z.string().min(1).default(wire.exchange),
-  tls: z
-    .strictObject({ ca: file, cert: file.optional(), key: file.optional() })
-    .refine((tls) => (tls.cert === undefined) === (tls.key === undefined), {
-      path: ['key'],
-      message: 'cert and key come together',
-    })
-    .optional(),
+  tls: tls.optional(),
   partitions: z.int().min(1).max(100).default(16),
   windowEvents: count(1000),
   confirmTimeout: duration('30s'),
+  connectTimeout: duration('10s'),
+  heartbeat: duration('15s'),
   reconnect: z
     .strictObject({ min: duration('500ms'), max: duration('30s') })
     .refine(({ min, max }) => min > 0 && min <= max, {
@@ -162,27 +159,17 @@ export function loadEdgeConfig(configFile: string | undefined, env: Environment)
   const config = loadConfig({ schema: edgeConfigSchema, file: configFile, prefix: 'TIDEGATE_EDGE', env })
   const folder = configFolder(configFile)
   const absolute = (path: string): string => resolve(folder, path)
+  const tlsPaths = (paths: z.output<typeof tls>): z.output<typeof tls> => ({
+    ca: absolute(paths.ca),
+    cert: absolute(paths.cert),
+    key: absolute(paths.key),
+  })
   const { mqtt, uplink, schemas } = config
   return {
     ...config,
     dataDir: absolute(config.dataDir),
-    mqtt: {
-      ...mqtt,
-      tls: { ca: absolute(mqtt.tls.ca), cert: absolute(mqtt.tls.cert), key: absolute(mqtt.tls.key) },
-    },
-    schemas: {
-      ...schemas,
-      ...(schemas.folder === undefined ? {} : { folder: absolute(schemas.folder) }),
-    },
-    uplink: {
-      ...uplink,
-      ...(uplink.tls && {
-        tls: {
-          ca: absolute(uplink.tls.ca),
-          ...(uplink.tls.cert === undefined ? {} : { cert: absolute(uplink.tls.cert) }),
-          ...(uplink.tls.key === undefined ? {} : { key: absolute(uplink.tls.key) }),
-        },
-      }),
-    },
+    mqtt: { ...mqtt, tls: tlsPaths(mqtt.tls) },
+    schemas: schemas.folder === undefined ? schemas : { ...schemas, folder: absolute(schemas.folder) },
+    uplink: uplink.tls === undefined ? uplink : { ...uplink, tls: tlsPaths(uplink.tls) },
   }
 }

@@ -26,7 +26,10 @@ export function loadConfig<S extends z.ZodType>(options: LoadConfigOptions<S>): 
   applyEnvironment(document, options.prefix, options.env)
   const result = options.schema.safeParse(document)
   if (result.success) return result.data
-  const faults = result.error.issues.map((issue) => `  ${issue.path.join('.') || '(top)'}: ${issue.message}`)
+  const faults = result.error.issues.map(
+    ({ path, message }) =>
+      `  ${path.join('.') || '(top)'}: ${message.endsWith('received undefined') ? 'is required' : message}`,
+  )
   throw new TidegateError('CONFIG_INVALID', {
     message: `${where} has ${faults.length} ${faults.length === 1 ? 'fault' : 'faults'}:\n${faults.join('\n')}`,
     retryable: false,

@@ -14,6 +14,14 @@ export interface SchemaRegistry {
   readonly types: readonly string[]
 }
 
+/** Knows no type: nothing is checked. */
+export const noSchemas: SchemaRegistry = {
+  types: [],
+  latest: () => undefined,
+  has: () => false,
+  faults: () => [],
+}
+
 /** `<type>/<version>` as carried in `dataschema`. */
 export function schemaName(type: string, version: number): string {
   return `${type}/${version}`

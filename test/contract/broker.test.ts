@@ -281,7 +281,7 @@ test.for<[string, object, string]>([
     { will: { topic: 'devices/a1/#', payload: Buffer.from('x'), qos: 0, retain: false } },
     'will-topic',
   ],
-])('CONNECT with %s is refused by its return code', async ([_, options, reason]) => {
+])('CONNECT with %s is refused by its return code', async ([, options, reason]) => {
   const { connect, seen, when } = await start()
   await expect(connect(await pki.device('a1'), options)).rejects.toThrow(turnedAway)
   await when(({ refused }) => refused.length > 0)

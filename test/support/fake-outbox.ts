@@ -23,7 +23,7 @@ export function createFakeOutbox(): FakeOutbox {
   const stored: Submission[] = []
   const seen = new Set<string>()
   let failure: Error | undefined
-  let gate: { opened: Promise<void>; open: () => void } | undefined
+  let gate: { opened: Promise<unknown>; open: () => void } | undefined
   let waiting = 0
   let watchers: { done: () => boolean; resolve: () => void }[] = []
 
@@ -83,13 +83,16 @@ export function createFakeOutbox(): FakeOutbox {
   }
 }
 
-function createGate(): { opened: Promise<void>; open: () => void } {
+function createGate(): { opened: Promise<unknown>; open: () => void } {
   const events = new EventEmitter()
-  return { opened: once(events, 'open').then(() => {}), open: () => void events.emit('open') }
+  return { opened: once(events, 'open'), open: () => void events.emit('open') }
 }
 
-async function orAborted(wait: Promise<void>, signal: AbortSignal | undefined): Promise<void> {
-  if (!signal) return wait
+async function orAborted(wait: Promise<unknown>, signal: AbortSignal | undefined): Promise<void> {
+  if (!signal) {
+    await wait
+    return
+  }
   signal.throwIfAborted()
   const over = new AbortController()
   const stopped = once(signal, 'abort', { signal: over.signal }).then(

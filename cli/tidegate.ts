@@ -1,0 +1,89 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs'
+import { Command, CommanderError } from 'commander'
+import { codeOf, explain } from '../src/errors.ts'
+
+type Register = (program: Command) => void
+
+/** Each command loads only what it needs: an edge machine has no use for the cloud's database driver. */
+const commands: Readonly<Record<string, () => Promise<Register>>> = {
+  edge: async () => (await import('../edge/command.ts')).registerEdgeCommand,
+  cloud: async () => (await import('../cloud/command.ts')).registerCloudCommand,
+  dev: async () => (await import('../dev/command.ts')).registerDevCommand,
+  simulate: async () => (await import('../dev/command.ts')).registerSimulateCommand,
+  certs: async () => (await import('../certs/command.ts')).registerCertsCommands,
+}
+
+const examples = `
+Examples:
+  tidegate edge --config config/edge.example.yaml
+  tidegate cloud --config config/cloud.example.yaml
+  tidegate certs development
+  tidegate dev --for 30s --outage 10s`
+
+async function main(argv: readonly string[]): Promise<void> {
+  const program = new Command('tidegate')
+    .description(
+      'IoT edge-to-cloud event gateway: durable before acknowledged, forwarded once, provably complete',
+    )
+    .version(version(), '-V, --version')
+    .addHelpText('after', examples)
+    .showHelpAfterError('(tidegate --help shows what there is)')
+    .exitOverride()
+  const [wanted = ''] = argv
+  for (const register of await load(wanted)) register(program)
+  await program.parseAsync(argv, { from: 'user' })
+}
+
+/** The command that was asked for, or all that are installed, for the help. */
+async function load(wanted: string): Promise<Register[]> {
+  const asked = Object.hasOwn(commands, wanted) ? commands[wanted] : undefined
+  if (asked) return [await asked()]
+  const installed: Register[] = []
+  for (const command of Object.values(commands)) {
+    try {
+      installed.push(await command())
+    } catch (error) {
+      if (codeOf(error) !== 'ERR_MODULE_NOT_FOUND') throw error
+    }
+  }
+  return installed
+}
+
+function version(): string {
+  // Two folders up when compiled (dist/cli), one when run from source.
+  for (const path of ['../../package.json', '../package.json']) {
+    try {
+      const about = JSON.parse(readFileSync(new URL(path, import.meta.url), 'utf8')) as { version: string }
+      return about.version
+    } catch (error) {
+      if (codeOf(error) !== 'ENOENT') throw error
+    }
+  }
+  return 'unknown'
+}
+
+/** One screen, never a stack trace, unless it is asked for. */
+function report(error: unknown): void {
+  const stack =
+    process.env['TIDEGATE_DEBUG'] === '1' && error instanceof Error ? `\n${error.stack ?? ''}` : ''
+  process.stderr.write(`${explain(error)}${stack}\n`)
+}
+
+function crash(error: unknown): void {
+  report(error)
+  process.exit(1)
+}
+process.on('uncaughtException', crash)
+process.on('unhandledRejection', crash)
+
+try {
+  await main(process.argv.slice(2))
+} catch (error) {
+  // Usage faults and help have been shown by then; only help and version are no failure.
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2
+  else {
+    report(error)
+    process.exitCode = 1
+  }
+}

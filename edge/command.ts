@@ -1,0 +1,40 @@
+import type { Command } from 'commander'
+import { systemClock } from '../src/clock.ts'
+import { untilSignal } from '../src/lifecycle.ts'
+import { createLog } from '../src/log.ts'
+import { loadEdgeConfig } from './config.ts'
+
+/** A stop that takes longer than this is cut short: what was acknowledged is on disk all the same (G1). */
+const stopMsMax = 10_000
+
+/** `tidegate edge` */
+export function registerEdgeCommand(program: Command): void {
+  program
+    .command('edge')
+    .description('take events from devices over MQTT, keep them, forward them to RabbitMQ')
+    .option('-c, --config <file>', 'YAML configuration; see config/edge.example.yaml')
+    .addHelpText(
+      'after',
+      `
+Every key can also be set in the environment, which wins over the file:
+  TIDEGATE_EDGE__UPLINK__URL=amqps://… tidegate edge --config edge.yaml`,
+    )
+    .action(async (options: { config?: string }) => {
+      const config = loadEdgeConfig(options.config, process.env)
+      const log = createLog({ level: config.log.level, side: 'edge', name: config.gateway })
+      const signal = untilSignal(process)
+      signal.addEventListener(
+        'abort',
+        () => {
+          log.info('stopping')
+          systemClock.after(stopMsMax, () => {
+            log.error({ code: 'STOP_TIMEOUT' }, `not everything has stopped within ${stopMsMax} ms`)
+            process.exit(1)
+          })
+        },
+        { once: true },
+      )
+      const { runEdge } = await import('./main.ts')
+      await runEdge(config, { clock: systemClock, random: Math.random, log, signal })
+    })
+}

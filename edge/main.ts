@@ -1,0 +1,141 @@
+import { join } from 'node:path'
+import type { Clock, Random } from '../src/clock.ts'
+import { aborted, createScope } from '../src/lifecycle.ts'
+import type { Logger } from '../src/log.ts'
+import { loadSchemas, noSchemas } from '../src/schema-registry.ts'
+import { createAdmission } from './admission.ts'
+import { startBroker } from './broker-aedes.ts'
+import type { EdgeConfig } from './config.ts'
+import { rabbitExchange } from './exchange-rabbit.ts'
+import { forward } from './forwarder.ts'
+import { createOps } from './ops.ts'
+import { openOutbox } from './outbox/open.ts'
+import { createRoutes } from './routes.ts'
+import { admissionSettings, brokerSettings, exchangeSettings, outboxSettings } from './settings.ts'
+import { levelFolder } from './store-level.ts'
+import { loadEdgeTls } from './tls.ts'
+import { createTopicRules } from './topics.ts'
+
+export interface EdgeParts {
+  clock: Clock
+  random: Random
+  log: Logger
+  /** Stops the edge when aborted. */
+  signal: AbortSignal
+  /** Called once devices can connect. */
+  onStarted?: (started: { mqttPort: number; opsPort: number }) => void
+}
+
+/**
+ * Runs the edge until the signal is aborted, then settles what is under way.
+ *
+ *     devices ──MQTT──▶ broker ──▶ admission ──▶ outbox ──▶ forwarder ──AMQP──▶ exchange
+ *                  ◀──PUBACK──────────── fsync ────┘ ◀──released───── proof ──────┘
+ *
+ * It stops from left to right: nothing more is taken, what is in flight gets a moment to be proven, and the outbox
+ * writes what it was given.
+ * @throws TidegateError `TLS_*`, `SCHEMA_FOLDER`, `DATA_FOLDER_UNWRITABLE`, `OUTBOX_LOCKED`, `STORE_UNAVAILABLE`,
+ *   `SESSIONS_UNAVAILABLE`, `PORT_TAKEN`, `LISTEN_FAILED`
+ */
+export async function runEdge(config: EdgeConfig, parts: EdgeParts): Promise<void> {
+  const { gateway, dataDir } = config
+  const { clock, random, log } = parts
+  const surroundings = { clock, random, log }
+  const failed = new AbortController()
+  const scope = createScope()
+  try {
+    const tls = loadEdgeTls(config, clock, log)
+    const { folder } = config.schemas
+    const schemas = folder === undefined ? noSchemas : loadSchemas(folder)
+    const admit = createAdmission({ ...admissionSettings(config), schemas, clock, random })
+    const routes = createRoutes(config.routes)
+    const rules = createTopicRules({
+      subscribe: config.mqtt.subscribe,
+      routed: (deviceId, topic) => routes.match(deviceId, topic) !== undefined,
+    })
+
+    const ops = createOps({
+      host: config.ops.host,
+      port: config.ops.port,
+      stallAfterMs: config.ops.stallAfter,
+      offlineMaxMs: config.uplink.offlineMax,
+      stats: () => outbox.stats(),
+      certificates: tls.daysLeft,
+      clock,
+    })
+    const outboxFolder = levelFolder({
+      folder: join(dataDir, 'outbox'),
+      reserveBytes: config.outbox.reserve,
+      clock,
+    })
+    const outbox = scope.own(
+      await openOutbox({
+        ...outboxSettings(config),
+        ...surroundings,
+        folder: outboxFolder,
+        gateway,
+        observer: ops.outbox,
+      }),
+    )
+    const opsServer = scope.own(await ops.start())
+
+    const uplink = exchangeSettings(config)
+    const exchange = rabbitExchange({ ...uplink, ...surroundings, tls: tls.uplink, gateway })
+    scope.own(
+      background(
+        (signal) =>
+          forward(
+            {
+              ...surroundings,
+              outbox,
+              exchange,
+              observer: ops.forwarder,
+              windowEvents: config.uplink.windowEvents,
+              confirmTimeoutMs: config.uplink.confirmTimeout,
+              retry: uplink.reconnect,
+            },
+            signal,
+          ),
+        (error) => failed.abort(error),
+      ),
+    )
+
+    const broker = scope.own(
+      await startBroker({
+        ...brokerSettings(config),
+        ...surroundings,
+        tls: tls.mqtt,
+        sessionsFolder: join(dataDir, 'sessions'),
+        rules,
+        routes,
+        admit,
+        outbox,
+        observer: ops.broker,
+      }),
+    )
+    ops.listening(broker.port)
+    log.info({ mqttPort: broker.port, opsPort: opsServer.port, dataDir }, 'the edge is running')
+    parts.onStarted?.({ mqttPort: broker.port, opsPort: opsServer.port })
+
+    await aborted(AbortSignal.any([parts.signal, failed.signal]))
+    failed.signal.throwIfAborted()
+  } finally {
+    await scope.close()
+    log.info('the edge has stopped')
+  }
+}
+
+/** A task that runs until it is closed; if it ends with an error before, `onFailed` is told. */
+function background(
+  run: (signal: AbortSignal) => Promise<void>,
+  onFailed: (error: unknown) => void,
+): { close(): Promise<void> } {
+  const stop = new AbortController()
+  const running = run(stop.signal).catch(onFailed)
+  return {
+    async close() {
+      stop.abort()
+      await running
+    },
+  }
+}

@@ -1,0 +1,201 @@
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
+import type { BrokerObserver, ForwarderObserver, OutboxObserver } from './observers.ts'
+import type { OutboxStats } from './outbox.ts'
+import type { Uplink } from './uplink.ts'
+
+export interface EdgeMetrics {
+  readonly broker: BrokerObserver
+  readonly outbox: OutboxObserver
+  readonly forwarder: ForwarderObserver
+  /** Gauges are read when somebody looks. */
+  watch(state: EdgeGauges): void
+  text(): Promise<string>
+}
+
+export interface EdgeGauges {
+  stats: () => OutboxStats
+  uplink: Uplink
+  /** Days left of each certificate in use, by its place in the configuration. */
+  certificates(): Readonly<Record<string, number>>
+}
+
+const waitBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
+const lagBuckets = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600, 86_400, 604_800]
+const batchBuckets = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000]
+
+/** Prometheus metrics of the edge, in a registry of their own. No label ever holds a device ID. */
+export function createMetrics(): EdgeMetrics {
+  const registry = new Registry()
+  const registers = [registry]
+  collectDefaultMetrics({ register: registry, prefix: 'tidegate_edge_' })
+  return {
+    broker: brokerMetrics(registers),
+    outbox: outboxMetrics(registers),
+    forwarder: forwarderMetrics(registers),
+    watch: (state) => watch(state, registers),
+    text: () => registry.metrics(),
+  }
+}
+
+function brokerMetrics(registers: Registry[]): BrokerObserver {
+  const counter = counters(registers)
+  const connections = new Gauge({
+    name: 'tidegate_edge_connections',
+    help: 'Open MQTT connections',
+    registers,
+  })
+  const refused = counter('connections_refused_total', 'Connections refused, by reason', 'reason')
+  const publishes = counter('publishes_total', 'Publishes received, by what became of them', 'result')
+  const quarantined = counter(
+    'quarantined_total',
+    'Readings quarantined as rejected events, by reason',
+    'reason',
+  )
+  const subscriptions = counter('subscriptions_refused_total', 'Subscriptions answered with 0x80')
+  const clocks = counter('implausible_clocks_total', 'Events whose device clock was not believed')
+  const notKept = counter(
+    'messages_not_kept_total',
+    'Messages for sessions or topics not kept at a bound',
+    'what',
+  )
+  const waits = new Histogram({
+    name: 'tidegate_edge_ack_wait_seconds',
+    help: 'From the arrival of a publish (QoS 1, 2) to its acknowledgement',
+    buckets: waitBuckets,
+    registers,
+  })
+  return {
+    connections: (open) => connections.set(open),
+    connectionRefused: (reason) => refused.inc({ reason }),
+    published: (result) => publishes.inc({ result }),
+    quarantined: (reason) => quarantined.inc({ reason }),
+    acknowledged: (waitMs) => waits.observe(waitMs / 1000),
+    implausibleClock: () => clocks.inc(),
+    subscriptionRefused: () => subscriptions.inc(),
+    notKept: (what) => notKept.inc({ what }),
+  }
+}
+
+function outboxMetrics(registers: Registry[]): OutboxObserver {
+  const counter = counters(registers)
+  const admitted = counter('admitted_total', 'Events offered to the outbox, by result', 'result')
+  const refused = counter('quota_refusals_total', 'Events that met a bound, by which', 'reason')
+  const undelivered = counter(
+    'undelivered_total',
+    'Numbered events that will not be delivered, by reason',
+    'reason',
+  )
+  const lost = counter('lost_total', 'Events that damage of the store took')
+  const payload = counter('payload_bytes_total', 'Bytes of event text made durable')
+  const written = counter('written_bytes_total', 'Bytes written to the disk for them')
+  const fsync = new Histogram({
+    name: 'tidegate_edge_fsync_seconds',
+    help: 'Synced writes of the outbox',
+    buckets: waitBuckets,
+    registers,
+  })
+  const batches = new Histogram({
+    name: 'tidegate_edge_batch_events',
+    help: 'Events in one synced write',
+    buckets: batchBuckets,
+    registers,
+  })
+  return {
+    batch(events, payloadBytes, writtenBytes, fsyncMs) {
+      batches.observe(events)
+      fsync.observe(fsyncMs / 1000)
+      payload.inc(payloadBytes)
+      written.inc(writtenBytes)
+    },
+    admitted: (result) => admitted.inc({ result }),
+    refused: (reason) => refused.inc({ reason }),
+    undelivered: (reason, count) => undelivered.inc({ reason }, count),
+    lost: (count) => lost.inc(count),
+  }
+}
+
+function forwarderMetrics(registers: Registry[]): ForwarderObserver {
+  const counter = counters(registers)
+  const forwarded = counter('forwarded_total', 'Events confirmed, routed and released (G3)')
+  const refused = counter('publish_refusals_total', 'Events the exchange did not route or refused', 'code')
+  const sessions = counter('uplink_changes_total', 'Times the uplink came up or was lost', 'to')
+  const confirms = new Histogram({
+    name: 'tidegate_edge_confirm_seconds',
+    help: 'From publishing an event to its publisher confirm',
+    buckets: waitBuckets,
+    registers,
+  })
+  const lag = new Histogram({
+    name: 'tidegate_edge_forward_lag_seconds',
+    help: 'From the admission of an event to its proof of routing: the oldest of each release',
+    buckets: lagBuckets,
+    registers,
+  })
+  return {
+    uplink: (up) => sessions.inc({ to: up ? 'up' : 'down' }),
+    forwarded(events, lagMs) {
+      forwarded.inc(events)
+      lag.observe(Math.max(0, lagMs) / 1000)
+    },
+    confirmed: (latencyMs) => confirms.observe(latencyMs / 1000),
+    refused: (code) => refused.inc({ code }),
+  }
+}
+
+function watch(state: EdgeGauges, registers: Registry[]): void {
+  const { stats, uplink } = state
+  const gauge = (name: string, help: string, read: () => number): void => {
+    const made: Gauge = new Gauge({
+      name: `tidegate_edge_${name}`,
+      help,
+      registers,
+      collect: () => made.set(read()),
+    })
+  }
+  const labelled = (name: string, help: string, label: string, read: () => Record<string, number>): void => {
+    const made: Gauge = new Gauge({
+      name: `tidegate_edge_${name}`,
+      help,
+      labelNames: [label],
+      registers,
+      collect() {
+        for (const [key, value] of Object.entries(read())) made.set({ [label]: key }, value)
+      },
+    })
+  }
+  labelled('outbox_events', 'Events in the outbox', 'lane', () => stats().depth)
+  labelled('outbox_bytes', 'Bytes of event text in the outbox', 'lane', () => stats().bytes)
+  gauge('outbox_oldest_age_seconds', 'Age of the oldest event', () => stats().oldestAgeMs / 1000)
+  gauge('outbox_backlog_events', 'Events of the last outage that still drain', () => stats().backlog)
+  gauge('outbox_in_flight_events', 'Events published and not yet proven', () => stats().inFlight)
+  gauge('outbox_waiting', 'Publishes that wait for room', () => stats().waiting)
+  gauge('outbox_refusing', '1 while a bound holds publishes back', () =>
+    Number(stats().refusing !== undefined),
+  )
+  gauge('outbox_remembered_ids', 'Event IDs in the dedup window', () => stats().rememberedIds)
+  gauge('outbox_devices', 'Devices with events in the outbox', () => stats().devices)
+  gauge('ledger_sequence', 'Last sequence given out in this epoch', () => stats().lastSequence)
+  gauge('uplink_up', '1 while the uplink is up', () => Number(uplink.up))
+  gauge('uplink_offline_seconds', 'How long the uplink has been down', () => uplink.offlineMs() / 1000)
+  gauge(
+    'drain_estimate_seconds',
+    'Time to empty the outbox at the present pace; -1 while nothing moves',
+    () => drainEstimate(stats(), uplink.eventsPerSecond()),
+  )
+  labelled('certificate_days_left', 'Days until a certificate ends', 'certificate', () =>
+    state.certificates(),
+  )
+}
+
+function drainEstimate(stats: OutboxStats, eventsPerSecond: number): number {
+  const depth = stats.depth.high + stats.depth.normal
+  if (depth === 0) return 0
+  return eventsPerSecond > 0.01 ? depth / eventsPerSecond : -1
+}
+
+type CounterMaker = (name: string, help: string, ...labelNames: string[]) => Counter
+
+function counters(registers: Registry[]): CounterMaker {
+  return (name, help, ...labelNames) =>
+    new Counter({ name: `tidegate_edge_${name}`, help, labelNames, registers })
+}

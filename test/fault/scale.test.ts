@@ -1,0 +1,46 @@
+import { Client } from 'pg'
+import { describe, expect, it } from 'vitest'
+import { useRig } from './rig.ts'
+
+async function rowsOf<Row extends object>(url: string, sql: string): Promise<Row[]> {
+  const client = new Client(url)
+  await client.connect()
+  try {
+    return (await client.query<Row>(sql)).rows
+  } finally {
+    await client.end()
+  }
+}
+
+/** Events of one device that were stored before an event with a lower sequence (G6). */
+const outOfOrder = `
+  select source, sequence, before from (
+    select source, sequence, lag(sequence) over (partition by source order by position) as before
+    from tidegate.events where source like '/devices/%') as placed
+  where before > sequence`
+
+async function deliveriesOf(ops: string): Promise<number> {
+  const response = await fetch(`${ops}/metrics`).catch(() => undefined)
+  const text = (await response?.text()) ?? ''
+  return text
+    .split('\n')
+    .filter((line) => /^tidegate_cloud_deliveries_total\{.*outcome="ack/.test(line))
+    .reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0)
+}
+
+describe('two cloud processes side by side', () => {
+  const rig = useRig({ clouds: 2 })
+
+  it('share the partitions, keep each device in order, and lose nothing when one is killed', async () => {
+    const run = await rig.run({ eventsPerSecond: 1000 })
+    await run.until('events flow', ({ stored }) => stored > 3000)
+    const shares = await Promise.all(rig.stack.cloudOps.map(deliveriesOf))
+    for (const share of shares) expect(share).toBeGreaterThan(0)
+
+    await rig.stack.clouds[0]?.kill('SIGKILL')
+    const { stored } = await run.until('the other is seen', () => true)
+    await run.until('the other has taken over', (snapshot) => snapshot.stored > stored + 5000)
+    await run.balanced()
+    expect(await rowsOf(rig.stack.databaseUrl, outOfOrder)).toEqual([])
+  }, 180_000)
+})

@@ -38,7 +38,7 @@ interface SimulateOptions extends CommonOptions {
   report: string
 }
 
-/** Adds `tidegate dev` (behind `npm start`) and `tidegate simulate`. Failures are thrown, for the CLI to show. */
+/** Adds `tidegate dev`, which is behind `npm start`. Failures are thrown, for the CLI to show. */
 export function registerDevCommand(program: Command): void {
   common(
     program
@@ -55,7 +55,10 @@ export function registerDevCommand(program: Command): void {
   ).action(async (options: DevOptions) => {
     process.exitCode = await runDev(options)
   })
+}
 
+/** Adds `tidegate simulate`. Failures are thrown, for the CLI to show. */
+export function registerSimulateCommand(program: Command): void {
   common(
     program
       .command('simulate')

@@ -82,7 +82,7 @@ export async function conduct(options: ConductOptions, process: NodeJS.Process):
         facts: { ...options.facts, versions: versions(process) },
         clock: systemClock,
         onSnapshot: (snapshot) => screen.show(snapshot),
-        onNote: (text) => screen.note('you', text),
+        onNote: (text) => screen.note('run', text),
       }),
     )
     pressed.key = keysFor({ session, stack, quitting, quit, fail, screen })
@@ -98,7 +98,7 @@ export async function conduct(options: ConductOptions, process: NodeJS.Process):
       sayLast(session, screen)
       return options.forMs === undefined && !options.endsByItself ? 0 : 1
     }
-    screen.note('you', 'the sensors stop; waiting until everything is stored')
+    screen.note('run', 'the sensors stop; waiting until everything is stored')
     const { report, latency } = await session.finish(ended ? quit : failing.signal)
     screen.end()
     writeReport(options, report, () => renderHtml({ report, recording: session.recording, latency }), screen)
@@ -162,7 +162,7 @@ function keysFor(parts: {
   }
   return (key) => {
     if (key === 'q' || key === ctrlC) {
-      screen.note('you', 'stopping')
+      screen.note('run', 'stopping')
       quitting.abort()
     } else if (key === 'u') toggle({ kind: 'down' })
     else if (key === 's') toggle(slowMode)
@@ -192,7 +192,7 @@ function followLogs(programs: readonly Program[], screen: Screen): { close(): vo
 function sayHowToLook(stack: Stack, screen: Screen): void {
   const pair = stack.pki.devices.find((device) => device.commonName === visitor)
   if (!pair) return
-  const path = (file: string): string => quoted(relative('.', file))
+  const path = (file: string): string => quoted(shortest(file))
   const { host, port, caFile } = stack.mqtt
   screen.say(`
 Look inside with your own clients:
@@ -225,10 +225,10 @@ function writeReport(options: ConductOptions, report: Report, html: () => string
   if (options.reportFile !== undefined) {
     const file = resolve(options.reportFile)
     write(file, `${JSON.stringify(report, undefined, 2)}\n`)
-    screen.say(`report: ${relative('.', file)}`)
+    screen.say(`report: ${shortest(file)}`)
     const page = `${file.replace(/\.json$/i, '')}.html`
     write(page, html())
-    screen.say(`page:   ${relative('.', page)}`)
+    screen.say(`page:   ${shortest(page)}`)
   }
   screen.say(report.balanced ? 'The books balance.' : 'THE BOOKS DO NOT BALANCE.')
 }
@@ -275,6 +275,12 @@ function untilOrphaned(process: NodeJS.Process): AbortSignal {
 
 function versions(process: NodeJS.Process): Record<string, string> {
   return { Node: process.version, platform: `${process.platform} ${process.arch}` }
+}
+
+/** From here, unless that leads up and away. */
+function shortest(file: string): string {
+  const fromHere = relative('.', file)
+  return fromHere.startsWith('..') ? file : fromHere
 }
 
 function quoted(path: string): string {

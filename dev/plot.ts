@@ -128,7 +128,7 @@ function renderLegend(lines: readonly Line[], baseline: number): string {
   return lines
     .toReversed()
     .map(({ id, name }) => {
-      const textLeft = right - name.length * 6.6
+      const textLeft = right - name.length * 7.2
       const swatch = textLeft - 22
       right = swatch - 16
       return (

@@ -143,13 +143,16 @@ export interface LogLine {
 export function readableLine(line: string): LogLine {
   try {
     const entry = JSON.parse(line) as Record<string, unknown>
-    const { level, msg, code, err } = entry
+    const { level, msg, err } = entry
     const reason =
       typeof err === 'object' && err !== null && 'message' in err && err.message !== msg
         ? String(err.message)
         : undefined
-    const parts = [msg, reason, typeof code === 'string' ? `(${code})` : undefined]
-    return { level: String(level), text: parts.filter((part) => part !== undefined).join(' ') }
+    const details = ['reason', 'code', 'device']
+      .map((field) => entry[field])
+      .filter((value): value is string => typeof value === 'string')
+    const words = [msg, reason, details.length > 0 ? `(${details.join(', ')})` : undefined]
+    return { level: String(level), text: words.filter((word) => word !== undefined).join(' ') }
   } catch {
     return { level: 'info', text: line }
   }

@@ -56,7 +56,7 @@ export function cloudConfig(input: CloudConfigInput): Tree {
     instance: input.instance,
     broker: {
       url: input.brokerUrl,
-      ...(tls && { tls: { caFile: tls.ca, certFile: tls.cert, keyFile: tls.key } }),
+      ...(tls && { tls }),
     },
     database: { url: input.databaseUrl },
     partitions: input.partitions,

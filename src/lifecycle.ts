@@ -40,6 +40,8 @@ export function untilSignal(process: NodeJS.Process): AbortSignal {
   // A program started with IPC has send(), also when its parent died before it came this far.
   if (process.send !== undefined && !process.connected) stop()
   process.once('disconnect', stop)
+  // To listen is no reason to stay: a program that has stopped ends.
+  process.channel?.unref()
   return controller.signal
 }
 

@@ -33,7 +33,7 @@ export interface Broker {
 const frameMaxBytes = 131_072
 const heartbeatSeconds = 20
 const reconnect = { retryLow: 200, retryHigh: 5_000 }
-const closeTimeoutMs = 5_000
+const closeTimeoutMs = 3_000
 
 /** What no waiting mends: refused credentials, a missing vhost, a certificate that is not trusted. */
 const refusals = /^(ACCESS_REFUSED|NOT_ALLOWED|INVALID_PATH)$/
@@ -84,9 +84,12 @@ export async function connectBroker(options: BrokerOptions): Promise<Broker> {
   connection.on('connection.unblocked', () => (blocked = undefined))
 
   async function close(): Promise<void> {
-    const timer = setTimeout(() => connection.unsafeDestroy(), closeTimeoutMs)
-    await connection.close()
+    let timer: NodeJS.Timeout | undefined
+    // The client's close() waits for ever when the socket breaks before its channels are closed.
+    const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, closeTimeoutMs)))
+    await Promise.race([connection.close(), late])
     clearTimeout(timer)
+    connection.unsafeDestroy()
     up = false
   }
 

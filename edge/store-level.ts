@@ -2,13 +2,17 @@ import { mkdir, open, readdir, readFile, rename, rm, stat, statfs, writeFile } f
 import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import type { Clock } from '../src/clock.ts'
-import { messageOf, TidegateError } from '../src/errors.ts'
+import { codeOf, messageOf, TidegateError } from '../src/errors.ts'
 import type { Range, Store, StoreFolder } from './store.ts'
+import { corrupt, damaged, failure, isDiskFull, unavailable } from './store-level-errors.ts'
+import { countDamagedBlocks, examine, fenceDamage } from './store-level-folder.ts'
 
 const chunkKeys = 4000
+/** LevelDB can abort the process on a damaged table; after this many unclean ends in a row all are checked. */
+const uncleanEndsMax = 3
 
 export interface LevelFolderOptions {
-  /** Made if absent. Holds `db/` (LevelDB) and `reserve` (space held back). */
+  /** Made if absent. Holds `db/` (LevelDB), `reserve` (space held back), `mark`, `unclean`. */
   folder: string
   reserveBytes: number
   clock: Clock
@@ -19,38 +23,49 @@ export function levelFolder({ folder, reserveBytes, clock }: LevelFolderOptions)
   const location = join(folder, 'db')
   const reserve = join(folder, 'reserve')
   const markFile = join(folder, 'mark')
+  const uncleanFile = join(folder, 'unclean')
 
   return {
     async open() {
-      try {
-        await mkdir(location, { recursive: true })
-        // LevelDB reports "does not exist" and "permission denied" alike: probe first, for a clear error.
-        const probe = join(folder, '.probe')
-        await (await open(probe, 'w')).close()
-        await rm(probe)
-      } catch (cause) {
-        if (isDiskFull(cause)) throw unavailable(location, cause)
-        throw new TidegateError('DATA_FOLDER_UNWRITABLE', {
-          message: `the data folder ${folder} cannot be written: ${messageOf(cause)}`,
-          retryable: false,
-          hint: `make it writable for this user (chown, chmod), or set dataDir to another folder`,
-          cause,
-        })
+      await prepare(folder, location)
+      await refuseIfLocked(location)
+      const { fault, torn } = await examine(location)
+      if (fault !== undefined) throw corrupt(location, fault)
+      const uncleanEnds = Number(await readFile(uncleanFile, 'utf8').catch(() => 0))
+      if (uncleanEnds >= uncleanEndsMax) {
+        const blocks = await countDamagedBlocks(location)
+        if (blocks > 0) throw corrupt(location, `${blocks} blocks of its tables do not match their checksums`)
       }
       // 8 MiB memtable: fewer level-0 files under a steady stream, still replayed in well under a second.
       const level = new ClassicLevel(location, { writeBufferSize: 8 << 20, cacheSize: 16 << 20 })
       try {
         await level.open()
+        await writeFile(uncleanFile, String(uncleanEnds >= uncleanEndsMax ? 1 : uncleanEnds + 1))
       } catch (error) {
-        throw openFailure(location, error)
+        await level.close().catch(() => {})
+        throw failure(location, error)
       }
-      return levelStore(level, location)
+      return levelStore(level, location, torn, () => rm(uncleanFile, { force: true }))
     },
-    repair: () => ClassicLevel.repair(location),
+    async repair() {
+      await refuseIfLocked(location)
+      try {
+        await refuseWithoutRoom(location)
+        await fenceDamage(location)
+        await ClassicLevel.repair(location)
+        await rm(uncleanFile, { force: true })
+      } catch (error) {
+        throw error instanceof TidegateError ? error : failure(location, error)
+      }
+    },
     async setAside() {
-      const aside = join(folder, `quarantined-${new Date(clock.now()).toISOString().replaceAll(':', '')}`)
-      await rename(location, aside)
-      return aside
+      const stamp = new Date(clock.now()).toISOString().replaceAll(':', '')
+      for (let copy = 1; ; copy++) {
+        const aside = join(folder, `quarantined-${stamp}${copy === 1 ? '' : `-${copy}`}`)
+        if (await stat(aside).catch(() => undefined)) continue
+        await rename(location, aside)
+        return aside
+      }
     },
     async freeBytes() {
       const { bavail, bsize } = await statfs(folder)
@@ -87,99 +102,110 @@ export function levelFolder({ folder, reserveBytes, clock }: LevelFolderOptions)
       await rename(`${markFile}.new`, markFile)
     },
     readMark: () => readFile(markFile, 'utf8').catch(() => undefined),
-    async usedBytes() {
-      const names = await readdir(location)
-      const sizes = await Promise.all(
-        names.map((name) =>
-          stat(join(location, name)).then(
-            ({ size }) => size,
-            () => 0,
-          ),
-        ),
-      )
-      return sizes.reduce((sum, size) => sum + size, 0)
-    },
+    usedBytes: () => bytesOf(location, () => true),
   }
 }
 
-function levelStore(level: ClassicLevel, location: string): Store {
+async function prepare(folder: string, location: string): Promise<void> {
+  try {
+    await mkdir(location, { recursive: true })
+    // LevelDB reports "does not exist" and "permission denied" alike: probe first, for a clear error.
+    const probe = join(folder, '.probe')
+    await (await open(probe, 'w')).close()
+    await rm(probe)
+  } catch (cause) {
+    if (isDiskFull(cause)) throw unavailable(location, cause)
+    if (codeOf(cause) === 'EEXIST' || codeOf(cause) === 'ENOTDIR')
+      throw corrupt(location, `${location} is not a folder`, cause)
+    throw new TidegateError('DATA_FOLDER_UNWRITABLE', {
+      message: `the data folder ${folder} cannot be written: ${messageOf(cause)}`,
+      retryable: false,
+      hint: `make it writable for this user (chown, chmod), or set dataDir to another folder`,
+      cause,
+    })
+  }
+}
+
+/**
+ * LevelDB takes its lock before it looks at anything, so asking for a database that is there and must not be, or
+ * must be and is not, always fails, and says by how whether another process has it. Its repair does not look at
+ * the lock at all. @throws TidegateError `OUTBOX_LOCKED`
+ */
+async function refuseIfLocked(location: string): Promise<void> {
+  const level = new ClassicLevel(location, { createIfMissing: false, errorIfExists: true })
+  try {
+    await level.open()
+  } catch (error) {
+    const refusal = failure(location, error)
+    if (refusal.code === 'OUTBOX_LOCKED') throw refusal
+  }
+  await level.close().catch(() => {})
+}
+
+/** Repairing writes logs, and tables that have damage, anew; on a full disk it would only lose more. */
+async function refuseWithoutRoom(location: string): Promise<void> {
+  const { bavail, bsize } = await statfs(location)
+  const neededBytes = 2 * (await bytesOf(location, (name) => name.endsWith('.log'))) + (8 << 20)
+  if (bavail * bsize >= neededBytes) return
+  throw unavailable(location, new Error(`its repair needs ${neededBytes} bytes of free disk`))
+}
+
+async function bytesOf(location: string, wanted: (name: string) => boolean): Promise<number> {
+  const names = (await readdir(location)).filter(wanted)
+  const sizes = await Promise.all(
+    names.map((name) =>
+      stat(join(location, name)).then(
+        ({ size }) => size,
+        () => 0,
+      ),
+    ),
+  )
+  return sizes.reduce((sum, size) => sum + size, 0)
+}
+
+function levelStore(
+  level: ClassicLevel,
+  location: string,
+  torn: boolean,
+  closedInOrder: () => Promise<void>,
+): Store {
+  let failed = false
   const guard = async <T>(work: Promise<T>): Promise<T> => {
     try {
       return await work
     } catch (cause) {
-      throw failure(location, cause)
+      failed = true
+      throw failure(location, cause, damaged)
     }
   }
   return {
+    torn,
     get: (key) => guard(level.get(key)),
     hasMany: (keys) => guard(level.hasMany(keys)),
     entries: ({ gte, lt }, limit) => guard(level.iterator({ gte, lt, limit }).all()),
-    keys: (range) => keyChunks(level, range),
+    keys: (range) => keyChunks(level, range, guard),
     write: (operations, { sync }) => guard(level.batch(operations, { sync })),
     clear: ({ gte, lt }) => guard(level.clear({ gte, lt })),
-    close: () => level.close(),
+    async close() {
+      await level.close()
+      if (!failed) await closedInOrder()
+    },
   }
 }
 
-async function* keyChunks(level: ClassicLevel, { gte, lt }: Range): AsyncIterable<string[]> {
+async function* keyChunks(
+  level: ClassicLevel,
+  { gte, lt }: Range,
+  guard: <T>(work: Promise<T>) => Promise<T>,
+): AsyncIterable<string[]> {
   const iterator = level.keys({ gte, lt })
   try {
     for (;;) {
-      const keys = await iterator.nextv(chunkKeys)
+      const keys = await guard(iterator.nextv(chunkKeys))
       if (keys.length === 0) return
       yield keys
     }
   } finally {
     await iterator.close()
   }
-}
-
-function openFailure(location: string, error: unknown): TidegateError {
-  const cause = error instanceof Error && error.cause !== undefined ? error.cause : error
-  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : ''
-  if (code === 'LEVEL_LOCKED' || /lock/i.test(messageOf(cause))) {
-    return new TidegateError('OUTBOX_LOCKED', {
-      message: `another process has the outbox ${location} open`,
-      retryable: false,
-      hint: 'stop the other gateway, or give this one its own dataDir',
-      cause,
-    })
-  }
-  // "does not exist": a table that the MANIFEST names; "Invalid argument": no CURRENT beside other files.
-  return failure(location, cause, /does not exist|invalid argument/i)
-}
-
-function failure(location: string, error: unknown, damage?: RegExp): TidegateError {
-  const cause = error instanceof Error && error.cause !== undefined ? error.cause : error
-  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : ''
-  const text = messageOf(cause)
-  if (isDiskFull(cause)) return unavailable(location, cause)
-  if (
-    code === 'LEVEL_CORRUPTION' ||
-    /corrupt|checksum|missing files?|truncated/i.test(text) ||
-    damage?.test(text)
-  ) {
-    return new TidegateError('STORE_CORRUPT', {
-      message: `the outbox ${location} is damaged: ${text}`,
-      retryable: false,
-      hint: 'it is repaired at start; what cannot be repaired is set aside and counted',
-      cause,
-    })
-  }
-  return unavailable(location, cause)
-}
-
-function unavailable(location: string, cause: unknown): TidegateError {
-  const detail = messageOf(cause)
-  return new TidegateError('STORE_UNAVAILABLE', {
-    message: `the outbox ${location} cannot be used: ${detail}`,
-    retryable: true,
-    hint: 'check the free space and the health of the disk; the gateway goes on by itself when it can write',
-    cause,
-  })
-}
-
-function isDiskFull(error: unknown): boolean {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined
-  return code === 'ENOSPC' || code === 'EDQUOT' || /no space left|quota exceeded/i.test(messageOf(error))
 }

@@ -19,6 +19,11 @@ export interface Store {
   /** Deletes `[gte, lt)`; not atomic. */
   clear(range: Range): Promise<void>
   close(): Promise<void>
+  /**
+   * The newest write was found cut short. After a power cut that is normal, and nobody was told of that write;
+   * on a disk that lies about having synced, somebody may have been.
+   */
+  readonly torn?: boolean
 }
 
 export interface Range {
@@ -35,7 +40,10 @@ export interface StoreFolder {
    *   (retryable: disk full, I/O error), `DATA_FOLDER_UNWRITABLE`.
    */
   open(): Promise<Store>
-  /** Best effort on a closed store: keeps what can be read. */
+  /**
+   * Best effort on a closed store: keeps what can be read, and what cannot be read aside.
+   * @throws TidegateError `OUTBOX_LOCKED`, `STORE_UNAVAILABLE` (no room to repair), `STORE_CORRUPT` (beyond it)
+   */
   repair(): Promise<void>
   /** Moves a store that cannot be used out of the way, whole; returns where it is now. */
   setAside(): Promise<string>

@@ -1,0 +1,169 @@
+import { copyFile, mkdir, readdir, readFile, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { blankDamagedRecords, scanLog } from './store-level-log.ts'
+import { checkTable, varint } from './store-level-tables.ts'
+
+/** What a LevelDB folder says of itself, read without opening it. */
+export interface Examination {
+  /** Why LevelDB must not be let at it before it is repaired. */
+  fault: string | undefined
+  /** The newest write is not whole. */
+  torn: boolean
+}
+
+/**
+ * Looks for what LevelDB itself does not notice, or would make worse. Without CURRENT it begins a new database
+ * and deletes the tables of the old one; behind the end of a shortened MANIFEST likewise; a missing log or a
+ * shortened table it does not notice; and a damaged record in the middle of a log it passes over. Reads the
+ * MANIFEST and the log (some 8 MiB) and asks for the sizes of the tables. Nobody may have the folder open.
+ */
+export async function examine(location: string): Promise<Examination> {
+  const files = await readdir(location)
+  const torn = false
+  if (!files.some(isData)) return { fault: undefined, torn }
+  const current = await readFile(join(location, 'CURRENT'), 'latin1').catch(() => undefined)
+  if (current === undefined) return { fault: 'CURRENT is missing', torn }
+  const manifest = /^(MANIFEST-\d+)\n$/.exec(current)?.[1]
+  if (manifest === undefined) return { fault: 'CURRENT is unreadable', torn }
+  if (!files.includes(manifest)) return { fault: `${manifest} is missing`, torn }
+  const { tables, logNumber, damagedAt } = await readManifest(join(location, manifest))
+  if (damagedAt !== undefined) return { fault: `${manifest} is damaged at byte ${damagedAt}`, torn }
+  for (const [number, size] of tables) {
+    const name = [fileName(number, 'ldb'), fileName(number, 'sst')].find((name) => files.includes(name))
+    if (name === undefined) return { fault: `${fileName(number, 'ldb')} is missing`, torn }
+    const found = await stat(join(location, name))
+    if (!found.isFile() || found.size !== size) {
+      return { fault: `${name} should have ${size} bytes and has ${found.size}`, torn }
+    }
+  }
+  if (logNumber !== 0 && !files.includes(fileName(logNumber, 'log'))) {
+    return { fault: `${fileName(logNumber, 'log')} is missing`, torn }
+  }
+  return examineLogs(
+    location,
+    files.filter((name) => name.endsWith('.log') && Number.parseInt(name, 10) >= logNumber).toSorted(),
+  )
+}
+
+/** How many blocks of how many tables are damaged. Reads everything. */
+export async function countDamagedBlocks(location: string): Promise<number> {
+  let damaged = 0
+  for (const name of (await readdir(location)).filter(isTable)) {
+    damaged += await checkTable(join(location, name), { blank: false })
+  }
+  return damaged
+}
+
+/**
+ * Makes the damaged parts of tables and logs such that LevelDB's repair passes over them and keeps the rest. Each
+ * file that is changed is copied to `lost/` first, where LevelDB puts what it cannot use.
+ */
+export async function fenceDamage(location: string): Promise<void> {
+  const files = await readdir(location)
+  const keep = async (name: string): Promise<void> => {
+    await mkdir(join(location, 'lost'), { recursive: true })
+    await copyFile(join(location, name), join(location, 'lost', `${name}.damaged`))
+  }
+  for (const name of files) {
+    const path = join(location, name)
+    if (!(await stat(path)).isFile()) continue
+    if (isTable(name) && (await checkTable(path, { blank: false })) > 0) {
+      await keep(name)
+      await checkTable(path, { blank: true })
+    } else if (name.endsWith('.log')) {
+      const { torn, damagedAt } = await scanLog(path)
+      if (damagedAt === undefined && !torn) continue
+      await keep(name)
+      await blankDamagedRecords(path)
+    }
+  }
+}
+
+async function examineLogs(location: string, logs: string[]): Promise<Examination> {
+  let torn = false
+  for (const name of logs) {
+    const state = await scanLog(join(location, name))
+    if (state.damagedAt !== undefined)
+      return { fault: `${name} is damaged at byte ${state.damagedAt}`, torn: true }
+    torn ||= state.torn
+  }
+  return { fault: undefined, torn }
+}
+
+interface Manifest {
+  /** Size of each live table, by number. */
+  tables: Map<number, number>
+  /** Lowest log that is still needed; 0: none was begun. */
+  logNumber: number
+  damagedAt: number | undefined
+}
+
+const tag = {
+  comparator: 1,
+  logNumber: 2,
+  nextFile: 3,
+  lastSequence: 4,
+  compactPointer: 5,
+  deletedFile: 6,
+  newFile: 7,
+  previousLog: 9,
+}
+
+/** Source: LevelDB, db/version_edit.cc. */
+async function readManifest(file: string): Promise<Manifest> {
+  const tables = new Map<number, number>()
+  let logNumber = 0
+  const { damagedAt } = await scanLog(file, (bytes) => {
+    const reader = { at: 0, bytes }
+    const skipText = (): void => {
+      const length = varint(reader)
+      reader.at += length
+    }
+    while (reader.at < bytes.length) {
+      switch (varint(reader)) {
+        case tag.comparator:
+          skipText()
+          break
+        case tag.logNumber:
+          logNumber = varint(reader)
+          break
+        case tag.nextFile:
+        case tag.lastSequence:
+        case tag.previousLog:
+          varint(reader)
+          break
+        case tag.compactPointer:
+          varint(reader)
+          skipText()
+          break
+        case tag.deletedFile:
+          varint(reader)
+          tables.delete(varint(reader))
+          break
+        case tag.newFile: {
+          varint(reader)
+          const number = varint(reader)
+          tables.set(number, varint(reader))
+          skipText()
+          skipText()
+          break
+        }
+        default:
+          return
+      }
+    }
+  })
+  return { tables, logNumber, damagedAt }
+}
+
+function fileName(number: number, extension: string): string {
+  return `${String(number).padStart(6, '0')}.${extension}`
+}
+
+function isTable(name: string): boolean {
+  return /^\d+\.(ldb|sst)$/.test(name)
+}
+
+function isData(name: string): boolean {
+  return isTable(name) || /^\d+\.log$/.test(name)
+}

@@ -1,0 +1,132 @@
+import { open } from 'node:fs/promises'
+import { maskedCrc32c } from './crc32c.ts'
+
+/**
+ * LevelDB's log format, of its `.log` files and its MANIFEST: blocks of 32 KiB, in each block records of
+ * checksum (4 bytes), length (2), type (1) and data; a record that does not fit goes on in the next block.
+ * Source: LevelDB, doc/log_format.md.
+ */
+const blockBytes = 32_768
+const headerBytes = 7
+const fragment = { full: 1, first: 2, middle: 3, last: 4 } as const
+/** A type that LevelDB does not know: it skips such a record and goes on. */
+const blank = 0x7f
+
+export interface LogState {
+  /** The file ends in a record that is not whole: normal after a power cut, and never acknowledged. */
+  torn: boolean
+  /** Offset of the first damaged record that has intact ones behind it. */
+  damagedAt: number | undefined
+}
+
+/** Checks every record's checksum, in flat memory; tells each whole record to `onRecord`. */
+export async function scanLog(file: string, onRecord?: (record: Buffer) => void): Promise<LogState> {
+  let whole: Buffer[] | undefined
+  let badAt: number | undefined
+  let damagedAt: number | undefined
+  let lastType: number = fragment.full
+  await eachBlock(file, 'r', (block, start) => {
+    for (const record of recordsOf(block)) {
+      if (!record.intact) {
+        badAt ??= start + record.at
+        whole = undefined
+        continue
+      }
+      if (badAt !== undefined) damagedAt ??= badAt
+      lastType = record.type
+      if (record.type === fragment.full || record.type === fragment.first) whole = []
+      if (!onRecord || !whole) continue
+      whole.push(Buffer.from(record.data))
+      if (record.type !== fragment.full && record.type !== fragment.last) continue
+      onRecord(Buffer.concat(whole))
+      whole = undefined
+    }
+    return false
+  })
+  const endsInFragment = lastType === fragment.first || lastType === fragment.middle
+  return { torn: endsInFragment || (badAt !== undefined && damagedAt === undefined), damagedAt }
+}
+
+/**
+ * Makes every damaged record one that LevelDB skips: it does not check checksums while it repairs, and can be
+ * made to abort the process by what it then reads. Returns how many there were.
+ */
+export async function blankDamagedRecords(file: string): Promise<number> {
+  let blanked = 0
+  await eachBlock(file, 'r+', (block) => {
+    let changed = false
+    for (const { at, intact, end } of recordsOf(block)) {
+      if (intact) continue
+      blanked += 1
+      changed = true
+      if (end - at >= headerBytes) block[at + 6] = blank
+      // Where the next record begins is unknown: the rest of the block reads as unused space.
+      if (end === block.length) block.fill(0, at)
+    }
+    return changed
+  })
+  return blanked
+}
+
+interface LogRecord {
+  at: number
+  end: number
+  type: number
+  intact: boolean
+  data: Buffer
+}
+
+function* recordsOf(block: Buffer): Iterable<LogRecord> {
+  for (let at = 0; at < block.length;) {
+    if (block.length - at < headerBytes) {
+      // Fewer bytes than a header end every full block; in the last one they are the start of a torn record.
+      const data = block.subarray(at)
+      if (block.length < blockBytes) yield { at, end: block.length, type: 0, intact: false, data }
+      return
+    }
+    const type = block[at + 6] as number
+    const length = block.readUInt16LE(at + 4)
+    // Space that was reserved and not written.
+    if (type === 0 && length === 0) return
+    const end = at + headerBytes + length
+    if (isIntact(block, at)) {
+      yield { at, end, type, intact: true, data: block.subarray(at + headerBytes, end) }
+      at = end
+      continue
+    }
+    // Trust a damaged record's length only if an intact one follows it.
+    const known = end < block.length && isIntact(block, end)
+    yield { at, end: known ? end : block.length, type, intact: false, data: Buffer.alloc(0) }
+    if (!known) return
+    at = end
+  }
+}
+
+function isIntact(block: Buffer, at: number): boolean {
+  if (block.length - at < headerBytes) return false
+  const end = at + headerBytes + block.readUInt16LE(at + 4)
+  if (end > block.length) return false
+  return maskedCrc32c(block, at + 6, end) === block.readUInt32LE(at)
+}
+
+/** `visit` may change the block and returns whether it did. */
+async function eachBlock(
+  file: string,
+  flags: 'r' | 'r+',
+  visit: (block: Buffer, start: number) => boolean,
+): Promise<void> {
+  const handle = await open(file, flags)
+  try {
+    const buffer = Buffer.alloc(32 * blockBytes)
+    for (let start = 0; ; start += buffer.length) {
+      const { bytesRead } = await handle.read(buffer, 0, buffer.length, start)
+      for (let at = 0; at < bytesRead; at += blockBytes) {
+        const block = buffer.subarray(at, Math.min(at + blockBytes, bytesRead))
+        if (visit(block, start + at)) await handle.write(block, 0, block.length, start + at)
+      }
+      if (bytesRead < buffer.length) return
+    }
+  } finally {
+    await handle.close()
+  }
+}

@@ -24,6 +24,9 @@ interface Desk {
   close(): Promise<void>
 }
 
+const connectTo = (url: string): Promise<Broker> =>
+  connectBroker({ url, connectionName: 'test', log: silentLog })
+
 let url: string
 let broker: Broker
 let groups = 0
@@ -66,13 +69,12 @@ async function rabbitDesk(): Promise<Desk> {
     async connect() {
       const mine = await connectBroker({ url, connectionName: `test ${group}`, log: silentLog })
       brokers.push(mine)
-      const declare = (): Promise<void> => declareTopology(broker, topology)
       return rabbitDeliveries({
         broker: mine,
         group,
         partitions,
         prefetch,
-        declare,
+        declare: () => declareTopology(broker, topology),
         clock: systemClock,
         random: Math.random,
         log: silentLog,
@@ -127,6 +129,9 @@ function letter(text: string, more: Partial<Letter> = {}): Letter {
 const numbered = (count: number): string[] => Array.from({ length: count }, (_, index) => `message ${index}`)
 const retry: Siding = { kind: 'retry', group: 'fake', queue: 'fake.01', delayMs: rungMs }
 
+const until = (check: () => void | Promise<void>): Promise<void> =>
+  vi.waitFor(check, { interval: 10, timeout: 10_000 })
+
 /** One suite, whatever stands behind the ports. */
 describe.each([
   ['fake', fakeDesk],
@@ -154,9 +159,6 @@ describe.each([
     await vi.waitFor(() => expect(deliveries.subscribed).toBe(true), { interval: 10, timeout: 5000 })
     return { deliveries, seen, texts: () => seen.map((delivery) => delivery.text.toString()) }
   }
-
-  const until = (check: () => void | Promise<void>): Promise<void> =>
-    vi.waitFor(check, { interval: 10, timeout: 10_000 })
 
   test('a partition is delivered in order, up to the prefetch, and what is acknowledged is gone', async () => {
     desk = await open()
@@ -364,10 +366,9 @@ describe('RabbitMQ', () => {
   test('a refused password and an unreachable broker are told apart, and no password is shown', async () => {
     const wrong = new URL(url)
     wrong.password = 'wrong-secret'
-    const at = (where: string) => connectBroker({ url: where, connectionName: 'test', log: silentLog })
-    await expect(at(wrong.href)).rejects.toMatchObject({ code: 'BROKER_REFUSED', retryable: false })
-    await expect(at(wrong.href)).rejects.not.toThrow('wrong-secret')
-    await expect(at('amqp://127.0.0.1:1')).rejects.toMatchObject({
+    await expect(connectTo(wrong.href)).rejects.toMatchObject({ code: 'BROKER_REFUSED', retryable: false })
+    await expect(connectTo(wrong.href)).rejects.not.toThrow('wrong-secret')
+    await expect(connectTo('amqp://127.0.0.1:1')).rejects.toMatchObject({
       code: 'BROKER_UNREACHABLE',
       retryable: true,
     })

@@ -46,7 +46,11 @@ function rollup(more: Partial<Rollup> = {}): Rollup {
 
 const identity = (id: string): { source: string; id: string } => ({ source: '/devices/device-1', id })
 
+const inTransaction = <T>(storage: Storage, work: (tx: Transaction) => Promise<T>): Promise<T> =>
+  storage.transaction(work, never)
+
 let postgres: Database
+const onPostgres = (): Storage => postgresStorage(postgres)
 beforeAll(async () => {
   postgres = poolOf({ url: await createDatabase(), poolMax: 4, applicationName: 'test' })
   await migrateDatabase(postgres, migrations, silentLog)
@@ -61,8 +65,6 @@ describe.each([
   let group = 0
   /** A name of its own for each test. */
   const fresh = (): string => `${kind}-${group++}`
-  const inTransaction = <T>(storage: Storage, work: (tx: Transaction) => Promise<T>): Promise<T> =>
-    storage.transaction(work, never)
 
   test('an identity is new to a group once, also within one claim', async () => {
     const storage = open()
@@ -114,7 +116,7 @@ describe.each([
   })
 
   test('an aborted signal begins nothing', async () => {
-    await expect(open().transaction(async () => 1, AbortSignal.abort())).rejects.toThrow()
+    await expect(open().transaction(async () => 1, AbortSignal.abort())).rejects.toThrow('aborted')
   })
 
   test('rivals for one identity do not both have it', async () => {
@@ -155,7 +157,7 @@ describe.each([
         await tx.history.closeEpochs([{ ...about, lastSequence: 12, reason: 'corruption' }])
       })
     await keep()
-    await keep()
+    await expect(keep()).resolves.toBeUndefined()
   })
 
   test('rollups merge with what is there', async () => {
@@ -177,11 +179,9 @@ describe.each([
 })
 
 describe('PostgreSQL', () => {
-  const storage = (): Storage => postgresStorage(postgres)
-
   test('keeps an event’s text character by character', async () => {
     const text = '{"z":1.10,  "a":"\\u00e9\\ud83d\\ude00 \\\\ \\" {},", "a":2}'
-    await storage().transaction(
+    await onPostgres().transaction(
       (tx) =>
         tx.history.append([record(1, { gateway: 'verbatim', source: '/devices/verbatim', body: text })]),
       never,
@@ -217,7 +217,7 @@ describe('PostgreSQL', () => {
   })
 
   test('a swallowed failure is blamed on the handler that swallowed it', async () => {
-    const spoilt = storage().transaction(async (tx) => {
+    const spoilt = onPostgres().transaction(async (tx) => {
       await tx.query('select no_such_column').catch(() => {})
       tx.assertUsable()
     }, never)
@@ -225,10 +225,10 @@ describe('PostgreSQL', () => {
   })
 
   test('a statement that fails keeps its own code, and a server that is gone is an outage', async () => {
-    await expect(storage().transaction((tx) => tx.query('select 1 / 0'), never)).rejects.toMatchObject({
+    await expect(onPostgres().transaction((tx) => tx.query('select 1 / 0'), never)).rejects.toMatchObject({
       code: '22012',
     })
-    const swallowed = storage().transaction(async (tx) => {
+    const swallowed = onPostgres().transaction(async (tx) => {
       await tx.query('select pg_terminate_backend(pg_backend_pid())').catch(() => {})
     }, never)
     await expect(swallowed).rejects.toMatchObject({ code: 'DATABASE_UNREACHABLE' })

@@ -33,8 +33,12 @@ interface Numbers {
 const fates = ['stored', 'implausible', 'repeat', 'rejected'] as const
 
 function nothing(): Record<Fate, Count> {
-  const zero = (): Count => ({ published: 0, acknowledged: 0 })
-  return { stored: zero(), implausible: zero(), repeat: zero(), rejected: zero() }
+  return {
+    stored: { published: 0, acknowledged: 0 },
+    implausible: { published: 0, acknowledged: 0 },
+    repeat: { published: 0, acknowledged: 0 },
+    rejected: { published: 0, acknowledged: 0 },
+  }
 }
 
 export interface Book {

@@ -3,8 +3,9 @@ import { dirname, relative, resolve } from 'node:path'
 import { systemClock } from '../src/clock.ts'
 import { codeOf, isAbort, TidegateError } from '../src/errors.ts'
 import { aborted, createScope, untilSignal } from '../src/lifecycle.ts'
-import { slowMode, type PlannedFault } from './faults.ts'
-import { readableLine, type Program } from './processes.ts'
+import type { PlannedFault } from './faults.ts'
+import { followLogs } from './follow-logs.ts'
+import { keyNames, keysFor } from './keys.ts'
 import { renderHtml } from './report-html.ts'
 import { renderBooks, type Report, type RunFacts } from './report.ts'
 import { openScreen, type Screen } from './screen.ts'
@@ -52,7 +53,7 @@ export async function conduct(options: ConductOptions, process: NodeJS.Process):
   ])
   const fail = (error: TidegateError): void => failing.abort(error)
   const scope = createScope()
-  const pressed = { key: (_: string): void => undefined }
+  const pressed: { key: (key: string) => void } = { key: () => undefined }
   const screen = openScreen({
     output: process.stdout,
     input: process.stdin,
@@ -60,7 +61,8 @@ export async function conduct(options: ConductOptions, process: NodeJS.Process):
     onKey: (key) => pressed.key(key),
   })
   try {
-    scope.own({ close: lock(options.dir).release })
+    const locked = lock(options.dir)
+    scope.own({ close: () => locked.release() })
     const stack = scope.own(
       await startStack({
         dir: options.dir,
@@ -68,7 +70,7 @@ export async function conduct(options: ConductOptions, process: NodeJS.Process):
         clouds: options.clouds,
         mqttPort: usualMqttPort,
         env: process.env,
-        say: screen.say,
+        say: (line) => screen.say(line),
         signal: quit,
         onCrash: fail,
         ...(options.edgeConfig && { edgeConfig: options.edgeConfig }),
@@ -78,7 +80,7 @@ export async function conduct(options: ConductOptions, process: NodeJS.Process):
     const session = scope.own(
       await startSession({
         stack,
-        sensors: options.sensors,
+        sensors: (run) => options.sensors(run),
         facts: { ...options.facts, versions: versions(process) },
         clock: systemClock,
         onSnapshot: (snapshot) => screen.show(snapshot),
@@ -87,7 +89,7 @@ export async function conduct(options: ConductOptions, process: NodeJS.Process):
     )
     pressed.key = keysFor({ session, stack, quitting, quit, fail, screen })
     screen.begin(options.title, keyNames)
-    scope.own({ close: screen.end })
+    scope.own({ close: () => screen.end() })
     scope.own(followLogs([stack.edge, ...stack.clouds], screen))
 
     await untilOver(options, session, quit)
@@ -99,9 +101,9 @@ export async function conduct(options: ConductOptions, process: NodeJS.Process):
       return options.forMs === undefined && !options.endsByItself ? 0 : 1
     }
     screen.note('run', 'the sensors stop; waiting until everything is stored')
-    const { report, latency } = await session.finish(ended ? quit : failing.signal)
+    const { report, course } = await session.finish(ended ? quit : failing.signal)
     screen.end()
-    writeReport(options, report, () => renderHtml({ report, recording: session.recording, latency }), screen)
+    writeReport(options, report, () => renderHtml({ report, recording: session.recording, course }), screen)
     return report.balanced ? 0 : 1
   } catch (error) {
     screen.end()
@@ -134,75 +136,19 @@ async function untilOver(options: ConductOptions, session: Session, quit: AbortS
   }
 }
 
-const keyNames = ['u uplink down/up', 's slow link', 'h half-open', 'k kill -9 the edge', 'q quit']
-
-function keysFor(parts: {
-  session: Session
-  stack: Stack
-  quitting: AbortController
-  quit: AbortSignal
-  fail(error: TidegateError): void
-  screen: Screen
-}): (key: string) => void {
-  const { session, stack, quitting, quit, screen } = parts
-  const { saboteur } = session
-  const ctrlC = '\u0003'
-  let killing = false
-  const toggle = (mode: Parameters<typeof saboteur.setLink>[0]): void =>
-    saboteur.setLink(stack.link.mode.kind === mode.kind ? { kind: 'up' } : mode)
-  const kill = async (): Promise<void> => {
-    if (killing) return
-    killing = true
-    try {
-      await saboteur.inject({ kind: 'kill', target: 'edge', atMs: 0, forMs: 1000 }, quit)
-    } catch (error) {
-      if (error instanceof TidegateError) parts.fail(error)
-    }
-    killing = false
-  }
-  return (key) => {
-    if (key === 'q' || key === ctrlC) {
-      screen.note('run', 'stopping')
-      quitting.abort()
-    } else if (key === 'u') toggle({ kind: 'down' })
-    else if (key === 's') toggle(slowMode)
-    else if (key === 'h') toggle({ kind: 'stalled' })
-    else if (key === 'k') void kill()
-  }
-}
-
-const logEveryMs = 1000
-const logLinesMax = 3
-
-/** Shows what the programs warn of. */
-function followLogs(programs: readonly Program[], screen: Screen): { close(): void } {
-  const timer = setInterval(() => {
-    for (const program of programs) {
-      const notable = program
-        .newLines()
-        .map(readableLine)
-        .filter(({ level }) => ['warn', 'error', 'fatal'].includes(level))
-      for (const { level, text } of notable.slice(-logLinesMax))
-        screen.note(program.name, text, level === 'warn' ? 'warn' : 'error')
-    }
-  }, logEveryMs)
-  return { close: () => clearInterval(timer) }
-}
-
 function sayHowToLook(stack: Stack, screen: Screen): void {
   const pair = stack.pki.devices.find((device) => device.commonName === visitor)
   if (!pair) return
-  const path = (file: string): string => quoted(shortest(file))
   const { host, port, caFile } = stack.mqtt
   screen.say(`
 Look inside with your own clients:
-  mosquitto_pub -h ${host} -p ${port} -i ${visitor} -q 1 --cafile ${path(caFile)} \\
-    --cert ${path(pair.certFile)} --key ${path(pair.keyFile)} \\
+  mosquitto_pub -h ${host} -p ${port} -i ${visitor} -q 1 --cafile ${pathOf(caFile)} \\
+    --cert ${pathOf(pair.certFile)} --key ${pathOf(pair.keyFile)} \\
     -t devices/${visitor}/events/${demoTypes.climate} -m '{"temperature":21.5,"humidity":40}'
   psql '${stack.databaseUrl}' -c 'select type, count(*) from tidegate.events group by 1'
   curl ${stack.edgeOps}/metrics    # the edge; /readyz says whether it moves
   curl ${stack.cloudOps[0] ?? ''}/metrics    # the cloud
-  logs: ${[stack.logs.edge, ...stack.logs.clouds].map(path).join(' ')}
+  logs: ${[stack.logs.edge, ...stack.logs.clouds].map(pathOf).join(' ')}
 `)
 }
 
@@ -283,6 +229,7 @@ function shortest(file: string): string {
   return fromHere.startsWith('..') ? file : fromHere
 }
 
-function quoted(path: string): string {
+function pathOf(file: string): string {
+  const path = shortest(file)
   return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", String.raw`'\''`)}'`
 }

@@ -69,7 +69,8 @@ export function connectDevice(target: MqttTarget, files: DeviceFiles): DeviceCon
   client.on('close', () => (ready = false))
 
   function send(): void {
-    while (ready && inFlight.size < inFlightMax) {
+    if (!ready) return
+    while (inFlight.size < inFlightMax) {
       const kept = waiting.shift()
       if (!kept) return
       inFlight.add(kept)

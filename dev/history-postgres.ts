@@ -25,6 +25,11 @@ export interface Recent {
   backlog: LatencyRow
 }
 
+export interface Course {
+  latency: { seconds: number; p50: number; p99: number }[]
+  stored: { seconds: number; count: number }[]
+}
+
 /** The history as an observer reads it: over its own connection, with the questions of a run. */
 export interface HistoryReader {
   position(): Promise<number>
@@ -37,8 +42,8 @@ export interface HistoryReader {
     filter: RunFilter,
     disturbances: readonly Disturbance[],
   ): Promise<{ all: LatencyRow; live: LatencyRow; backlog: LatencyRow }>
-  /** Per second of admission, for plots. */
-  latencyOverTime(filter: RunFilter): Promise<{ seconds: number; p50: number; p99: number }[]>
+  /** For plots: latency by the second of admission, events stored by the second of their commit. */
+  overTime(filter: RunFilter): Promise<Course>
   /** Of these identities, those that are not there. */
   absent(identities: readonly { source: string; id: string }[]): Promise<{ source: string; id: string }[]>
   close(): Promise<void>
@@ -56,6 +61,9 @@ const disturbed = (from: string, until: string): string =>
   `exists (select 1 from unnest(${from}::float8[], ${until}::float8[]) as w (f, u)
            where extract(epoch from recorded_time) * 1000 between w.f and w.u)`
 
+const secondOf = (time: string): string =>
+  `floor(extract(epoch from ${time}) - $3::float8 / 1000)::int as second`
+
 const absentAtOnce = 5000
 
 /** Reconnects by itself: a database that is killed on purpose is part of the day. */
@@ -70,9 +78,6 @@ export function readHistory(url: string): HistoryReader {
       application_name: 'tidegate-dev',
       query_timeout: 60_000,
     })
-    const forget = (): void => {
-      client = undefined
-    }
     fresh.on('error', forget)
     fresh.on('end', forget)
     try {
@@ -84,21 +89,15 @@ export function readHistory(url: string): HistoryReader {
     return fresh
   }
 
+  function forget(): void {
+    client = undefined
+  }
+
   async function query<Row extends object>(sql: string, params: readonly unknown[] = []): Promise<Row[]> {
     client ??= connected()
     const { rows } = await (await client).query<Row>(sql, [...params])
     return rows
   }
-
-  const params = (filter: RunFilter): unknown[] => [
-    filter.position,
-    filter.deviceIds.map((id) => `/devices/${id}`),
-    filter.startedAtMs,
-  ]
-  const spans = (disturbances: readonly Disturbance[]): unknown[] => [
-    disturbances.map(({ fromMs }) => fromMs),
-    disturbances.map(({ untilMs }) => untilMs),
-  ]
 
   return {
     async position() {
@@ -157,15 +156,22 @@ export function readHistory(url: string): HistoryReader {
       if (!row) return { all: nothing, live: nothing, backlog: nothing }
       return { all: rowOf(row, 'all'), live: rowOf(row, 'live'), backlog: rowOf(row, 'backlog') }
     },
-    async latencyOverTime(filter) {
-      const rows = await query<{ second: number; p50: number; p99: number }>(
-        `with run as (select floor(extract(epoch from recorded_time) - $3::float8 / 1000)::int as second, ${latencyMs} as latency_ms ${ofTheRun})
+    async overTime(filter) {
+      const latency = await query<{ second: number; p50: number; p99: number }>(
+        `with run as (select ${secondOf('recorded_time')}, ${latencyMs} as latency_ms ${ofTheRun})
          select second, percentile_cont(0.5) within group (order by latency_ms) as p50,
                 percentile_cont(0.99) within group (order by latency_ms) as p99
          from run group by 1 order by 1`,
         params(filter),
       )
-      return rows.map(({ second, p50, p99 }) => ({ seconds: second + 0.5, p50, p99 }))
+      const stored = await query<{ second: number; count: string }>(
+        `select ${secondOf('stored_time')}, count(*) as count ${ofTheRun} group by 1 order by 1`,
+        params(filter),
+      )
+      return {
+        latency: latency.map(({ second, p50, p99 }) => ({ seconds: second + 0.5, p50, p99 })),
+        stored: stored.map(({ second, count }) => ({ seconds: second + 0.5, count: Number(count) })),
+      }
     },
     async absent(identities) {
       const absent: { source: string; id: string }[] = []
@@ -187,6 +193,14 @@ export function readHistory(url: string): HistoryReader {
       await open?.end()
     },
   }
+}
+
+function params(filter: RunFilter): unknown[] {
+  return [filter.position, filter.deviceIds.map((id) => `/devices/${id}`), filter.startedAtMs]
+}
+
+function spans(disturbances: readonly Disturbance[]): unknown[] {
+  return [disturbances.map(({ fromMs }) => fromMs), disturbances.map(({ untilMs }) => untilMs)]
 }
 
 const nothing: LatencyRow = { count: 0, p50: 0, p99: 0 }

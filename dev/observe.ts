@@ -11,7 +11,7 @@ const names = {
   forwarded: 'tidegate_edge_forwarded_total',
   admitted: 'tidegate_edge_admitted_total',
   uplinkUp: 'tidegate_edge_uplink_up',
-  failures: 'tidegate_cloud_failures_total',
+  deliveries: 'tidegate_cloud_deliveries_total',
 } as const
 
 export interface Observer {
@@ -60,7 +60,8 @@ export function createObserver({ stack, fleet, history, filter }: ObserverParts)
         duplicates: duplicates.read(edge?.value(names.admitted, { result: 'duplicate' })),
         deadLettered: dead.reduce(
           (sum, counter, index) =>
-            sum + counter.read(ofClouds[index]?.value(names.failures, { group: 'history', then: 'dead' })),
+            sum +
+            counter.read(ofClouds[index]?.value(names.deliveries, { group: 'history', outcome: 'dead' })),
           0,
         ),
         uplinkUp: edge?.value(names.uplinkUp) === 1,

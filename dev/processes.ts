@@ -1,5 +1,4 @@
 import { spawn, type ChildProcess } from 'node:child_process'
-import { once } from 'node:events'
 import { closeSync, mkdirSync, openSync, readSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { systemClock } from '../src/clock.ts'
@@ -64,10 +63,13 @@ export function createProgram(options: ProgramOptions): Program {
     starts += 1
     let ended: string | undefined
     let ready = false
-    gone = once(started, 'exit').then(([code, killedBy]: unknown[]) => {
-      ended = killedBy === null ? `exit code ${String(code)}` : String(killedBy)
-      if (child === started) child = undefined
-      if (ready && !asked) onCrash?.(crashed(name, ended, logFile))
+    gone = new Promise((resolve) => {
+      started.once('exit', (code, killedBy) => {
+        ended = killedBy ?? `exit code ${code}`
+        if (child === started) child = undefined
+        if (ready && !asked) onCrash?.(crashed(name, ended, logFile))
+        resolve()
+      })
     })
     const giveUpMs = systemClock.monotonicMs() + (options.readyWithinMs ?? 30_000)
     try {
@@ -151,7 +153,7 @@ export function readableLine(line: string): LogLine {
     const details = ['reason', 'code', 'device']
       .map((field) => entry[field])
       .filter((value): value is string => typeof value === 'string')
-    const words = [msg, reason, details.length > 0 ? `(${details.join(', ')})` : undefined]
+    const words = [String(msg), reason, details.length > 0 ? `(${details.join(', ')})` : undefined]
     return { level: String(level), text: words.filter((word) => word !== undefined).join(' ') }
   } catch {
     return { level: 'info', text: line }

@@ -1,20 +1,14 @@
+import type { Course } from './history-postgres.ts'
 import { escapeText, frame, renderPlot, timeLabel, type Band, type Panel } from './plot.ts'
 import { rates, type Recording } from './recorder.ts'
 import { script, style } from './report-page.ts'
 import type { Check, FaultRecord, Report } from './report.ts'
 import { milliseconds } from './view.ts'
 
-/** Percentiles of the events admitted in one second of the run. */
-export interface LatencyPoint {
-  seconds: number
-  p50: number
-  p99: number
-}
-
 export interface HtmlInput {
   report: Report
   recording: Recording
-  latency: readonly LatencyPoint[]
+  course: Course
 }
 
 /** The report as one file a person wants to look at: no network, no dependency, light and dark. */
@@ -87,16 +81,15 @@ ${misdeedTable(report)}
 /** Rates are means over this; shorter ones show the scraping, not the system. */
 const rateWindowMs = 1000
 
-function panelsOf({ recording, latency }: HtmlInput): Panel[] {
+function panelsOf({ recording, course }: HtmlInput): Panel[] {
   const { samples } = recording
-  const perSecond = (value: number): string => count(Math.round(value))
   return [
     {
       title: 'Buffer depth',
       unit: 'events in the outbox',
       scale: 'linear',
       height: 150,
-      format: perSecond,
+      format: rounded,
       lines: [
         {
           name: 'buffered',
@@ -111,7 +104,7 @@ function panelsOf({ recording, latency }: HtmlInput): Panel[] {
       unit: 'events per second',
       scale: 'linear',
       height: 190,
-      format: perSecond,
+      format: rounded,
       lines: [
         {
           name: 'published',
@@ -128,7 +121,7 @@ function panelsOf({ recording, latency }: HtmlInput): Panel[] {
           id: 'forwarded',
           points: rates(samples, (sample) => sample.forwarded, rateWindowMs),
         },
-        { name: 'stored', id: 'stored', points: rates(samples, (sample) => sample.stored, rateWindowMs) },
+        { name: 'stored', id: 'stored', points: everySecond(course.stored) },
       ],
     },
     {
@@ -138,11 +131,20 @@ function panelsOf({ recording, latency }: HtmlInput): Panel[] {
       height: 150,
       format: milliseconds,
       lines: [
-        { name: 'p50', id: 'p50', points: latency.map(({ seconds, p50 }) => [seconds, p50] as const) },
-        { name: 'p99', id: 'p99', points: latency.map(({ seconds, p99 }) => [seconds, p99] as const) },
+        { name: 'p50', id: 'p50', points: course.latency.map(({ seconds, p50 }) => [seconds, p50] as const) },
+        { name: 'p99', id: 'p99', points: course.latency.map(({ seconds, p99 }) => [seconds, p99] as const) },
       ],
     },
   ]
+}
+
+/** A second in which nothing was stored is a point as well. */
+function everySecond(counts: Course['stored']): [seconds: number, count: number][] {
+  const bySecond = new Map(counts.map(({ seconds, count }) => [seconds, count]))
+  const last = counts.at(-1)?.seconds ?? 0
+  const points: [number, number][] = []
+  for (let seconds = 0.5; seconds <= last; seconds += 1) points.push([seconds, bySecond.get(seconds) ?? 0])
+  return points
 }
 
 const faultNames: Record<FaultRecord['kind'], string> = {
@@ -224,6 +226,10 @@ function conditions({ run, audit, latencyMs }: Report): string {
 
 function count(value: number): string {
   return value.toLocaleString('en-US')
+}
+
+function rounded(value: number): string {
+  return count(Math.round(value))
 }
 
 function round(value: number): number {

@@ -208,7 +208,7 @@ function checksOf(
   return checks
 }
 
-const endings: Record<Trouble, { fate: Fate; mustEnd: string; ended(row: DeviceRows): number }> = {
+const endings: Record<Trouble, { fate: Fate; mustEnd: string; ended: (row: DeviceRows) => number }> = {
   malformed: {
     fate: 'rejected',
     mustEnd: 'rejected event (MALFORMED_JSON) and a dead letter',

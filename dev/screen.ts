@@ -1,4 +1,3 @@
-import type { ReadStream, WriteStream } from 'node:tty'
 import { systemClock } from '../src/clock.ts'
 import type { Snapshot } from './snapshot.ts'
 import { openTerminal, type Terminal } from './terminal.ts'
@@ -26,7 +25,7 @@ export function openScreen(options: {
   output: NodeJS.WriteStream
   input: NodeJS.ReadStream
   env: NodeJS.ProcessEnv
-  onKey(key: string): void
+  onKey: (key: string) => void
 }): Screen {
   const { output, input, env, onKey } = options
   const live = output.isTTY && env['TERM'] !== 'dumb'
@@ -79,7 +78,7 @@ export function openScreen(options: {
       keys = newKeys
       running = true
       if (!live) return
-      terminal = openTerminal({ output: output as WriteStream, input: input as ReadStream, onKey })
+      terminal = openTerminal({ output, input, onKey })
     },
     show(snapshot) {
       depths.push(snapshot.buffered)

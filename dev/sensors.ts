@@ -76,7 +76,7 @@ interface Reading {
   deviceId: string
   nowMs: number
   /** Takes the next number and its ID. */
-  next(): { n: number; id: string }
+  next: () => { n: number; id: string }
 }
 
 type Measure = (random: Random) => (reading: Reading) => Message[]

@@ -8,11 +8,10 @@ import { createDisturbances } from './disturbances.ts'
 import { createSaboteur, type Saboteur } from './faults.ts'
 import { connectDevice } from './fleet-mqtt.ts'
 import { startFleet, type Fleet } from './fleet.ts'
-import { readHistory, type HistoryReader, type RunFilter } from './history-postgres.ts'
+import { readHistory, type Course, type HistoryReader, type RunFilter } from './history-postgres.ts'
 import { createObserver } from './observe.ts'
 import { eventId } from './random.ts'
 import { createRecorder, type Recording } from './recorder.ts'
-import type { LatencyPoint } from './report-html.ts'
 import { balance, type Findings, type Report, type RunFacts } from './report.ts'
 import { troubles, type Sensor } from './sensors.ts'
 import type { Snapshot } from './snapshot.ts'
@@ -24,8 +23,8 @@ export interface SessionOptions {
   sensors(run: string): readonly Sensor[]
   facts: Pick<RunFacts, 'seed' | 'eventsPerSecond' | 'mode' | 'skippedRows' | 'versions'>
   clock: Clock
-  onSnapshot(snapshot: Snapshot): void
-  onNote(text: string): void
+  onSnapshot: (snapshot: Snapshot) => void
+  onNote: (text: string) => void
 }
 
 /** A fleet at work on a stack, watched and recorded, whose books are balanced at the end. */
@@ -39,7 +38,7 @@ export interface Session {
    * Stops the sensors, waits for every PUBACK, until the outbox is empty and the cloud has stored everything, and
    * balances the books. Gives up waiting when nothing has moved for a minute; the books then say what is amiss.
    */
-  finish(signal: AbortSignal): Promise<{ report: Report; latency: LatencyPoint[] }>
+  finish(signal: AbortSignal): Promise<{ report: Report; course: Course }>
   close(): Promise<void>
 }
 
@@ -212,7 +211,7 @@ export async function startSession(options: SessionOptions): Promise<Session> {
         faults: saboteur.records(),
         findings,
       })
-      return { report, latency: await history.latencyOverTime(filter) }
+      return { report, course: await history.overTime(filter) }
     },
     close: () => scope.close(),
   }

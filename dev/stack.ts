@@ -13,6 +13,7 @@ import { givenBroker, privateBroker } from './broker-way.ts'
 import { createProgram, type Program } from './processes.ts'
 import { obtainPostgres, obtainRabbit } from './servers/obtain.ts'
 import type { PrivateServer } from './servers/private-server.ts'
+import type { RabbitServer } from './servers/rabbit.ts'
 import { isFree } from './servers/ports.ts'
 import { keepPort, keepState } from './servers/state.ts'
 import { cloudConfig, edgeConfig, merge, type Tree } from './stack-config.ts'
@@ -48,7 +49,7 @@ export interface Stack {
   readonly edge: Program
   readonly clouds: readonly Program[]
   /** Undefined where a server was given. */
-  readonly rabbit: PrivateServer | undefined
+  readonly rabbit: RabbitServer | undefined
   readonly postgres: PrivateServer | undefined
   readonly mqtt: { host: string; port: number; caFile: string }
   /** Direct, not over the link; as a user who may do everything. */

@@ -19,7 +19,7 @@ export function openTerminal(options: {
   output: WriteStream
   /** Absent, or no terminal: no keys. */
   input?: ReadStream | undefined
-  onKey(key: string): void
+  onKey: (key: string) => void
 }): Terminal {
   const { output, input, onKey } = options
   let drawn = 0

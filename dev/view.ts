@@ -112,8 +112,11 @@ export function sparkline(values: readonly number[], width: number): string {
 
 export function duration(ms: number): string {
   const seconds = Math.floor(ms / 1000)
-  const two = (value: number): string => String(value).padStart(2, '0')
-  return `${Math.floor(seconds / 3600)}:${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}`
+  return `${Math.floor(seconds / 3600)}:${twoDigits(Math.floor(seconds / 60) % 60)}:${twoDigits(seconds % 60)}`
+}
+
+function twoDigits(value: number): string {
+  return String(value).padStart(2, '0')
 }
 
 export function milliseconds(ms: number): string {
@@ -192,7 +195,7 @@ function grouped(value: number): string {
 const escapes = /\u001b\[[0-9;]*m/g
 
 export function visibleLength(line: string): number {
-  return [...line.replaceAll(escapes, '')].length
+  return Array.from(line.replaceAll(escapes, '')).length
 }
 
 /** Cuts what would wrap, and ends whatever colour was on. */

@@ -107,6 +107,7 @@ test('a program stops when its starter is gone', async () => {
   const pid = Number(readFileSync(join(dir, 'starter.log'), 'utf8'))
   await outer.kill('SIGKILL')
   await until(() => !isAlive(pid))
+  expect(isAlive(pid)).toBe(false)
 })
 
 /** What nobody has waited for yet is dead all the same (proc_pid_stat(5), field 3). */

@@ -57,9 +57,9 @@ test('series of different years start together, keep their own times, and end', 
 
   const dues: (number | undefined)[] = []
   const times: unknown[] = []
-  while (old?.dueMs !== undefined) {
-    dues.push(old.dueMs)
-    const [message] = old.read(0, 0)
+  for (let dueMs = old?.dueMs; dueMs !== undefined; dueMs = old?.dueMs) {
+    dues.push(dueMs)
+    const [message] = old?.read(0, 0) ?? []
     times.push((JSON.parse(message?.payload ?? '{}') as { time: string }).time)
   }
   // A row out of order is published late, never in the past.

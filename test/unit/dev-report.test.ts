@@ -145,9 +145,11 @@ test('percentiles are within two per cent, whatever the number of values', () =>
   expect(createLatencies().summary()).toEqual({ count: 0, p50: 0, p99: 0, max: 0 })
 })
 
+function plan(seed: number) {
+  return planKills(['edge', 'broker', 'cloud', 'database'], 120_000, seededRandom(seed, 'faults'))
+}
+
 test('the seed decides every kill, kills do not overlap, and the outage lies in the middle', () => {
-  const plan = (seed: number) =>
-    planKills(['edge', 'broker', 'cloud', 'database'], 120_000, seededRandom(seed, 'faults'))
   expect(plan(7)).toEqual(plan(7))
   expect(plan(7)).not.toEqual(plan(8))
   for (let seed = 0; seed < 200; seed += 1) {
@@ -205,7 +207,7 @@ test('the page is one well-formed file that asks no network for anything and esc
   const html = renderHtml({
     report: balance(named),
     recording: recorder,
-    latency: [{ seconds: 1, p50: 3, p99: 900 }],
+    course: { latency: [{ seconds: 0.5, p50: 3, p99: 900 }], stored: [{ seconds: 2.5, count: 100 }] },
   })
   expect(html).not.toMatch(/https?:\/\//)
   expect(html).not.toContain('<script>alert')

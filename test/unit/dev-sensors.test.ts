@@ -9,6 +9,10 @@ function readings(sensor: Sensor, count: number) {
   return Array.from({ length: count }, (_, index) => sensor.read(nowMs + index * 1000, index * 1000)).flat()
 }
 
+function strip(payload: string): string {
+  return payload.replaceAll(/[0-9a-f-]{36}/g, 'id')
+}
+
 function fleet(run: string, seed: number): Sensor[] {
   return ordinarySensors({ run, seed, count: 6, eventsPerSecond: 60 })
 }
@@ -30,7 +34,6 @@ test('every reading of an ordinary sensor follows its schema', () => {
 })
 
 test('the same seed gives the same readings, and another run never the same event IDs', () => {
-  const strip = (payload: string): string => payload.replaceAll(/[0-9a-f-]{36}/g, 'id')
   const first = fleet('run-1', 7).flatMap((sensor) => readings(sensor, 50))
   const second = fleet('run-2', 7).flatMap((sensor) => readings(sensor, 50))
   const other = fleet('run-1', 8).flatMap((sensor) => readings(sensor, 50))

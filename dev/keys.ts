@@ -1,0 +1,43 @@
+import { TidegateError } from '../src/errors.ts'
+import { slowMode } from './faults.ts'
+import type { Screen } from './screen.ts'
+import type { Session } from './session.ts'
+import type { Stack } from './stack.ts'
+
+export const keyNames = ['u uplink down/up', 's slow link', 'h half-open', 'k kill -9 the edge', 'q quit']
+
+/** What a person can do to a run while it is shown. */
+export function keysFor(parts: {
+  session: Session
+  stack: Stack
+  quitting: AbortController
+  quit: AbortSignal
+  fail(error: TidegateError): void
+  screen: Screen
+}): (key: string) => void {
+  const { session, stack, quitting, quit, screen } = parts
+  const { saboteur } = session
+  const ctrlC = '\u0003'
+  let killing = false
+  const toggle = (mode: Parameters<typeof saboteur.setLink>[0]): void =>
+    saboteur.setLink(stack.link.mode.kind === mode.kind ? { kind: 'up' } : mode)
+  const kill = async (): Promise<void> => {
+    if (killing) return
+    killing = true
+    try {
+      await saboteur.inject({ kind: 'kill', target: 'edge', atMs: 0, forMs: 1000 }, quit)
+    } catch (error) {
+      if (error instanceof TidegateError) parts.fail(error)
+    }
+    killing = false
+  }
+  return (key) => {
+    if (key === 'q' || key === ctrlC) {
+      screen.note('run', 'stopping')
+      quitting.abort()
+    } else if (key === 'u') toggle({ kind: 'down' })
+    else if (key === 's') toggle(slowMode)
+    else if (key === 'h') toggle({ kind: 'stalled' })
+    else if (key === 'k') void kill()
+  }
+}

@@ -77,12 +77,13 @@ async function openSession(options: RabbitExchangeOptions, signal: AbortSignal):
     frameMax: 131_072,
   })
   const end = deferred<SessionEnd>()
+  const opened = new AbortController()
   const failed = new Promise<never>((_, reject) => {
     connection.on('error', (error: unknown) => {
       end.resolve({ code: codeOf(error), detail: messageOf(error) })
       reject(error)
     })
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true, signal: opened.signal })
   })
   failed.catch(() => {})
   try {
@@ -91,6 +92,8 @@ async function openSession(options: RabbitExchangeOptions, signal: AbortSignal):
   } catch (error) {
     connection.unsafeDestroy()
     throw error
+  } finally {
+    opened.abort()
   }
 }
 

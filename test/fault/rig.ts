@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect } from 'vitest'
+import { afterAll, afterEach, beforeAll, expect } from 'vitest'
 import { type Report, renderBooks } from '../../dev/report.ts'
 import { ordinaryIds, ordinarySensors } from '../../dev/sensors.ts'
 import { type Session, startSession } from '../../dev/session.ts'
@@ -45,6 +45,15 @@ export function useRig(options: Partial<StackOptions> = {}): Rig {
       ...options,
     })
   }, 120_000)
+  // A test that failed half-way leaves no fleet at work for the next one, and nothing away.
+  const open = new Set<Session>()
+  afterEach(async () => {
+    stack.link.set({ kind: 'up' })
+    await Promise.all([stack.rabbit?.start(), stack.postgres?.start()])
+    await Promise.all([stack.edge, ...stack.clouds].map((program) => program.start()))
+    for (const session of open) await session.close()
+    open.clear()
+  })
   afterAll(async () => {
     await stack?.close()
     rmSync(dir, { recursive: true, force: true })
@@ -64,6 +73,7 @@ export function useRig(options: Partial<StackOptions> = {}): Rig {
         onSnapshot: (snapshot) => watchers.forEach((watch) => watch(snapshot)),
         onNote: () => {},
       })
+      open.add(session)
       return {
         session,
         until(what, holds) {
@@ -84,6 +94,7 @@ export function useRig(options: Partial<StackOptions> = {}): Rig {
         async balanced() {
           const { report } = await session.finish(AbortSignal.timeout(180_000))
           await session.close()
+          open.delete(session)
           expect(report, renderBooks(report)).toMatchObject({
             balanced: true,
             missing: 0,

@@ -24,7 +24,7 @@ async function deliveriesOf(ops: string): Promise<number> {
   const text = (await response?.text()) ?? ''
   return text
     .split('\n')
-    .filter((line) => /^tidegate_cloud_deliveries_total\{.*outcome="ack/.test(line))
+    .filter((line) => line.startsWith('tidegate_cloud_deliveries_total{group="history"'))
     .reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0)
 }
 

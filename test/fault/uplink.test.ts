@@ -1,0 +1,87 @@
+import { describe, it } from 'vitest'
+import { useRig } from './rig.ts'
+
+const eventsPerSecond = 500
+
+/** What an uplink does in a year, in a minute. The edge goes on acknowledging through all of it. */
+describe('every acknowledged event reaches the history exactly once', () => {
+  const rig = useRig({
+    edgeConfig: { uplink: { confirmTimeout: '3s' } },
+  })
+
+  it('although the edge starts where no RabbitMQ is, and RabbitMQ appears later', async () => {
+    await rig.stack.edge.stop()
+    await rig.stack.rabbit?.stop()
+    await rig.stack.edge.start()
+    const run = await rig.run({ eventsPerSecond })
+    await run.until('events wait in the outbox', ({ buffered, uplinkUp }) => buffered > 1000 && !uplinkUp)
+    await rig.stack.rabbit?.start()
+    await run.balanced()
+  }, 120_000)
+
+  it('although the link is cut again and again', async () => {
+    const run = await rig.run({ eventsPerSecond })
+    for (let cut = 0; cut < 5; cut++) {
+      await run.until('the uplink is up', ({ uplinkUp }) => uplinkUp)
+      rig.stack.link.set({ kind: 'down' })
+      await run.until('the uplink is down', ({ uplinkUp }) => !uplinkUp)
+      rig.stack.link.set({ kind: 'up' })
+    }
+    await run.balanced()
+  }, 120_000)
+
+  it('although the link goes half-open: nothing passes and nobody is told', async () => {
+    const run = await rig.run({ eventsPerSecond })
+    await run.until('events flow', ({ stored }) => stored > 500)
+    rig.stack.link.set({ kind: 'stalled' })
+    await run.until('the edge notices by itself', ({ uplinkUp, buffered }) => !uplinkUp && buffered > 500)
+    rig.stack.link.set({ kind: 'up' })
+    await run.balanced()
+  }, 120_000)
+
+  it('although the link is slow: 200 ms and 50 kB/s', async () => {
+    const run = await rig.run({ eventsPerSecond })
+    rig.stack.link.set({ kind: 'slow', latencyMs: 200, bytesPerSecond: 50_000 })
+    await run.until('events wait in the outbox', ({ buffered }) => buffered > 1000)
+    const { forwarded } = await run.until('it is seen', () => true)
+    await run.until('some get through', (snapshot) => snapshot.forwarded > forwarded + 50)
+    rig.stack.link.set({ kind: 'up' })
+    await run.balanced()
+  }, 120_000)
+
+  it('although the broker is out of disk and blocks its publishers', async () => {
+    const run = await rig.run({ eventsPerSecond })
+    await run.until('events flow', ({ stored }) => stored > 500)
+    await rig.stack.rabbit?.ctl(['set_disk_free_limit', '100000GB'])
+    await run.until('events wait in the outbox', ({ buffered }) => buffered > 2000)
+    await rig.stack.rabbit?.ctl(['set_disk_free_limit', '50MB'])
+    await run.balanced()
+  }, 120_000)
+
+  it('although RabbitMQ is killed with -9 while confirms are outstanding', async () => {
+    const run = await rig.run({ eventsPerSecond: 2000 })
+    await run.until('events flow', ({ stored }) => stored > 1000)
+    await rig.stack.rabbit?.kill()
+    await rig.stack.rabbit?.start()
+    await run.balanced()
+  }, 120_000)
+
+  it('although the edge is stopped for a while and goes on', async () => {
+    const run = await rig.run({ eventsPerSecond })
+    await run.until('events flow', ({ stored }) => stored > 500)
+    await rig.stack.edge.kill('SIGSTOP')
+    await run.until('the edge does not answer', ({ uplinkUp }) => !uplinkUp)
+    await rig.stack.edge.kill('SIGCONT')
+    await run.balanced()
+  }, 120_000)
+
+  it('although the cloud is stopped for a while and goes on', async () => {
+    const run = await rig.run({ eventsPerSecond })
+    await run.until('events flow', ({ stored }) => stored > 500)
+    await rig.stack.clouds[0]?.kill('SIGSTOP')
+    const { acknowledged } = run.session.fleet.book.totals()
+    await run.until('the fleet does not notice', (snapshot) => snapshot.acknowledged > acknowledged + 1000)
+    await rig.stack.clouds[0]?.kill('SIGCONT')
+    await run.balanced()
+  }, 120_000)
+})

@@ -178,7 +178,10 @@ describe('the cloud on RabbitMQ and PostgreSQL', () => {
     })
     await bench.publish(round())
     first.child.kill('SIGKILL')
-    await bench.publish(round())
+    await until(async () => {
+      await bench.publish(round())
+      expect(await held(second)).toBe(4)
+    })
     await until(async () => expect(await effectRows()).toHaveLength(ledger.sequence))
     const rows = await effectRows()
     expect(new Set(rows.map((row) => row.sequence)).size).toBe(ledger.sequence)
@@ -187,7 +190,6 @@ describe('the cloud on RabbitMQ and PostgreSQL', () => {
       expect(Number(sequence)).toBeGreaterThan(lastOf.get(device) ?? 0)
       lastOf.set(device, Number(sequence))
     }
-    await until(async () => expect(await held(second)).toBe(4))
   }, 60_000)
 
   test('while PostgreSQL is down events are held, and none is lost, repeated or charged with an attempt', async () => {

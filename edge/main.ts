@@ -6,6 +6,7 @@ import { loadSchemas, noSchemas } from '../src/schema-registry.ts'
 import { createAdmission } from './admission.ts'
 import { startBroker } from './broker-aedes.ts'
 import type { EdgeConfig } from './config.ts'
+import { prepareDataFolder } from './data-folder.ts'
 import { rabbitExchange } from './exchange-rabbit.ts'
 import { forward } from './forwarder.ts'
 import { createOps } from './ops.ts'
@@ -63,6 +64,7 @@ export async function runEdge(config: EdgeConfig, parts: EdgeParts): Promise<voi
       certificates: tls.daysLeft,
       clock,
     })
+    await prepareDataFolder(dataDir)
     const outboxFolder = levelFolder({
       folder: join(dataDir, 'outbox'),
       reserveBytes: config.outbox.reserve,
@@ -121,8 +123,8 @@ export async function runEdge(config: EdgeConfig, parts: EdgeParts): Promise<voi
     failed.signal.throwIfAborted()
   } finally {
     await scope.close()
-    log.info('the edge has stopped')
   }
+  log.info('the edge has stopped')
 }
 
 /** A task that runs until it is closed; if it ends with an error before, `onFailed` is told. */

@@ -152,7 +152,8 @@ function contentsOf(pem: Buffer): string {
   if (/-----BEGIN ENCRYPTED PRIVATE KEY-----|Proc-Type: 4,ENCRYPTED/.test(text))
     return 'an encrypted private key'
   if (/-----BEGIN (\w+ )?PRIVATE KEY-----/.test(text)) return 'a private key'
-  if (/-----BEGIN CERTIFICATE-----/.test(text)) return 'a certificate'
+  if (text.includes('-----BEGIN CERTIFICATE-----'))
+    return text.includes('-----END CERTIFICATE-----') ? 'a certificate' : 'a certificate that is cut off'
   return 'something else'
 }
 

@@ -1,0 +1,36 @@
+import { constants } from 'node:fs'
+import { access, mkdir, stat } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { codeOf, messageOf, TidegateError } from '../src/errors.ts'
+
+/**
+ * Makes the data folder if it is not there and proves that it can be written, before anything is opened in it.
+ * @throws TidegateError `DATA_FOLDER_UNWRITABLE`
+ */
+export async function prepareDataFolder(folder: string): Promise<void> {
+  try {
+    await make(folder)
+    await access(folder, constants.R_OK | constants.W_OK | constants.X_OK)
+  } catch (cause) {
+    throw new TidegateError('DATA_FOLDER_UNWRITABLE', {
+      message: `the data folder ${folder} cannot be written: ${messageOf(cause)}`,
+      retryable: false,
+      hint: 'make it writable for this user (chown, chmod), or set dataDir to another folder',
+      cause,
+    })
+  }
+}
+
+/** mkdir's own `recursive` never returns below folders that take no entries, such as /proc. */
+async function make(folder: string): Promise<void> {
+  try {
+    const about = await stat(folder)
+    if (!about.isDirectory()) throw new Error('it is a file')
+  } catch (error) {
+    if (codeOf(error) !== 'ENOENT') throw error
+    if (dirname(folder) !== folder) await make(dirname(folder))
+    await mkdir(folder).catch((failure: unknown) => {
+      if (codeOf(failure) !== 'EEXIST') throw failure
+    })
+  }
+}

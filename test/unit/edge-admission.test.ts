@@ -175,8 +175,9 @@ test('a rejected event keeps the payload up to the limit and says when it was cu
   expect(Buffer.from(rejection.payload, 'base64')).toEqual(payload.subarray(0, 100))
 })
 
+const idOf = (payload: string, topic?: string): string => admit(payload, topic).submission.candidate.id
+
 test('the same bad reading sent again has the same ID, another one has not', () => {
-  const idOf = (payload: string, topic?: string): string => admit(payload, topic).submission.candidate.id
   expect(idOf('{bad')).toBe(idOf('{bad'))
   expect(idOf('{bad')).not.toBe(idOf('{worse'))
   expect(idOf('{bad')).not.toBe(idOf('{bad', 'devices/a1/events/com.acme.power'))

@@ -1,10 +1,9 @@
-import { mkdtempSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parse } from 'yaml'
-import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { type EdgeConfig, edgeConfigSchema, loadEdgeConfig } from '../../edge/config.ts'
+import { edgeConfigSchema, loadEdgeConfig } from '../../edge/config.ts'
 import { TidegateError } from '../../src/errors.ts'
 
 const example = new URL('../../config/edge.example.yaml', import.meta.url).pathname
@@ -39,7 +38,7 @@ test('the example loads, and its paths start at its folder', () => {
 test('the example shows every key with its default', () => {
   const shown = parse(readFileSync(example, 'utf8')) as Record<string, unknown>
   const defaults = edgeConfigSchema.parse(least)
-  const loaded = loadEdgeConfig(example, {}) as EdgeConfig
+  const loaded = loadEdgeConfig(example, {})
   for (const key of ['outbox', 'ops', 'log'] as const) expect(loaded[key]).toEqual(defaults[key])
   const { tls: _tls, url: _url, ...uplink } = loaded.uplink
   const { tls: _noTls, url: _noUrl, ...uplinkDefaults } = defaults.uplink

@@ -12,7 +12,7 @@ test('the common name of the certificate is the device', () => {
 
 test('a name that is no device ID, several names or another role are no identity', () => {
   for (const name of ['', 'a/b', '+', '#', '../x', 'a b', 'x'.repeat(65), ['a1', 'a2'], undefined])
-    expect(identify(named(name)), String(name)).toMatchObject({ ok: false, reason: 'bad-identity' })
+    expect({ name, ...identify(named(name)) }).toMatchObject({ name, ok: false, reason: 'bad-identity' })
   expect(identify(named('gw', 'URI:urn:tidegate:gateway:gw'))).toMatchObject({
     ok: false,
     reason: 'bad-identity',

@@ -73,11 +73,11 @@ test('a guarded stream gives nothing while it may not be read, and ends with the
   let may = false
   guardReads(socket, { packetBytesMax: 100, mayRead: () => may })
   socket.write(packet(3, 50))
-  expect(socket.read(null)).toBeNull()
+  expect(socket.read()).toBeNull()
   may = true
-  expect(socket.read(null)).toHaveLength(52)
+  expect(socket.read()).toHaveLength(52)
   const failed = new Promise((resolve) => socket.once('error', resolve))
   socket.write(packet(3, 200))
-  expect(socket.read(null)).toBeNull()
+  expect(socket.read()).toBeNull()
   expect(await failed).toMatchObject({ code: 'PACKET_TOO_LARGE' })
 })

@@ -30,9 +30,10 @@ test('no route, however wide, reaches into the topics of another device or of th
   expect(routes.match('a1', '$SYS/a/x')).toBeUndefined()
 })
 
+const keys = (route: Parameters<typeof routeFaults>[0]): string[] =>
+  routeFaults(route).map((fault) => fault.key)
+
 test('every fault of a route is named with its key', () => {
-  const keys = (route: Parameters<typeof routeFaults>[0]): string[] =>
-    routeFaults(route).map((fault) => fault.key)
   expect(
     routeFaults({ topic: 'tele/{device}/SENSOR', type: 'com.tasmota.sensor', idFrom: '/a~1b/0' }),
   ).toEqual([])

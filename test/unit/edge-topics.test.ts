@@ -7,9 +7,8 @@ const rules = createTopicRules({
 })
 
 test('a device publishes under its own topics and where a route lets it, nowhere else', () => {
-  expect(rules.mayPublish('a1', 'devices/a1/events/com.acme.climate')).toBe(true)
-  expect(rules.mayPublish('a1', 'tele/a1/SENSOR')).toBe(true)
-  for (const topic of [
+  const own = ['devices/a1/events/com.acme.climate', 'tele/a1/SENSOR']
+  const foreign = [
     'devices/a2/events/com.acme.climate',
     'devices/a10/x',
     'devices/a1',
@@ -19,20 +18,13 @@ test('a device publishes under its own topics and where a route lets it, nowhere
     'tele/a2/SENSOR',
     '$SYS/x',
     '',
-  ])
-    expect(rules.mayPublish('a1', topic), topic).toBe(false)
+  ]
+  expect([...own, ...foreign].filter((topic) => rules.mayPublish('a1', topic))).toEqual(own)
 })
 
 test('a device subscribes under its own topics and to what is configured, however the wildcards stand', () => {
-  for (const filter of [
-    'devices/a1/#',
-    'devices/a1/+/x',
-    'fleet/announcements/all',
-    'groups/a1/+',
-    'groups/a1/x',
-  ])
-    expect(rules.maySubscribe('a1', filter), filter).toBe(true)
-  for (const filter of [
+  const own = ['devices/a1/#', 'devices/a1/+/x', 'fleet/announcements/all', 'groups/a1/+', 'groups/a1/x']
+  const foreign = [
     '#',
     '+/a1/#',
     'devices/#',
@@ -45,8 +37,8 @@ test('a device subscribes under its own topics and to what is configured, howeve
     'groups/a1/#',
     '$SYS/#',
     '$share/g/devices/a1/#',
-  ])
-    expect(rules.maySubscribe('a1', filter), filter).toBe(false)
+  ]
+  expect([...own, ...foreign].filter((filter) => rules.maySubscribe('a1', filter))).toEqual(own)
 })
 
 test('a filter covers what it matches, its parent, and no topic of the server', () => {
@@ -63,6 +55,11 @@ test('a filter covers what it matches, its parent, and no topic of the server', 
 
 test('a filter that MQTT does not know is refused with its rule', () => {
   expect(['a/#', '+/b', '#', 'a//b'].map(filterFault)).toEqual([undefined, undefined, undefined, undefined])
-  for (const filter of ['', 'a+/b', 'a/#/b', 'a#', 'a/\u0000'])
-    expect(filterFault(filter), filter).toBeTruthy()
+  expect(['', 'a+/b', 'a/#/b', 'a#', 'a/\u0000'].map(filterFault)).toEqual([
+    'must not be empty',
+    '+ must be a whole level',
+    '# must be the last level',
+    '# must be a whole level',
+    'must not hold a NUL character',
+  ])
 })

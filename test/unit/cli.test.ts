@@ -1,0 +1,71 @@
+import { spawn } from 'node:child_process'
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { expect, test } from 'vitest'
+
+const cli = fileURLToPath(new URL('../../dist/cli/tidegate.js', import.meta.url))
+
+interface Ended {
+  code: number | null
+  out: string
+  err: string
+}
+
+function tidegate(args: string[], env: Record<string, string> = {}): Promise<Ended> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [cli, ...args], { env: { ...process.env, ...env } })
+    let out = ''
+    let err = ''
+    child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()))
+    child.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()))
+    child.once('error', reject)
+    child.once('close', (code) => resolve({ code, out, err }))
+  })
+}
+
+test('help names every command and shows how they are used', async () => {
+  const { code, out } = await tidegate(['--help'])
+  expect(code).toBe(0)
+  for (const word of ['edge', 'cloud', 'certs', 'dev', 'Examples:']) expect(out).toContain(word)
+})
+
+test('the version is the package’s', async () => {
+  expect(await tidegate(['--version'])).toMatchObject({ code: 0, out: '0.1.0\n' })
+})
+
+test.for([[['bogus']], [['edge', '--bogus']], [['edge', '--config']]])(
+  'a command line that cannot be understood ends with 2: %j',
+  async ([args]) => {
+    const { code, err } = await tidegate(args as string[])
+    expect(code).toBe(2)
+    expect(err).toMatch(/^error: /)
+  },
+)
+
+test('a configuration with faults ends with 1, one screen that names each, and no stack trace', async () => {
+  const file = join(mkdtempSync(join(tmpdir(), 'tidegate-cli-')), 'edge.yaml')
+  writeFileSync(file, 'gateway: no good\nmqtt: { port: many }\n')
+  const { code, out, err } = await tidegate(['edge', '--config', file], {
+    TIDEGATE_EDGE__OUTBOX__FULL: 'maybe',
+  })
+  expect(code).toBe(1)
+  expect(out).toBe('')
+  for (const key of [
+    'gateway:',
+    'mqtt.port:',
+    'mqtt.tls: is required',
+    'outbox.full:',
+    'uplink: is required',
+  ])
+    expect(err).toContain(key)
+  expect(err).toContain('code:  CONFIG_INVALID')
+  expect(err).not.toMatch(/^\s+at /m)
+})
+
+test('a stack trace is there for who asks', async () => {
+  const { err } = await tidegate(['edge', '--config', '/nowhere.yaml'], { TIDEGATE_DEBUG: '1' })
+  expect(err).toContain('CONFIG_UNREADABLE')
+  expect(err).toMatch(/^\s+at /m)
+})

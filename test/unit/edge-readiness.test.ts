@@ -1,0 +1,110 @@
+import { expect, test } from 'vitest'
+import type { OutboxStats } from '../../edge/outbox.ts'
+import { createReadiness, type Readiness } from '../../edge/readiness.ts'
+import { createThrottle } from '../../edge/throttle.ts'
+import { createUplink, type UplinkFollower } from '../../edge/uplink.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+
+interface Watched {
+  clock: FakeClock
+  uplink: UplinkFollower
+  readiness: Readiness
+  stats: { depth: { high: number; normal: number }; waiting: number; refusing: string | undefined }
+}
+
+function watched(offlineMaxMs?: number): Watched {
+  const clock = new FakeClock()
+  const uplink = createUplink(clock)
+  const stats = { depth: { high: 0, normal: 0 }, waiting: 0, refusing: undefined }
+  const readiness = createReadiness({
+    stats: () => stats as unknown as OutboxStats,
+    uplink,
+    stallAfterMs: 60_000,
+    offlineMaxMs,
+    clock,
+  })
+  readiness.listening(8883)
+  return { clock, uplink, readiness, stats }
+}
+
+const faults = (readiness: Readiness): string[] =>
+  Object.entries(readiness.checks()).flatMap(([name, { ok }]) => (ok ? [] : [name]))
+
+test('an edge that does not listen yet is not ready', () => {
+  const clock = new FakeClock()
+  const readiness = createReadiness({
+    stats: () => ({ depth: { high: 0, normal: 0 }, waiting: 0 }) as unknown as OutboxStats,
+    uplink: createUplink(clock),
+    stallAfterMs: 1000,
+    offlineMaxMs: undefined,
+    clock,
+  })
+  expect(faults(readiness)).toEqual(['mqtt'])
+})
+
+test('being offline with events to send is no fault, unless a bound says so', async () => {
+  const patient = watched()
+  patient.stats.depth.normal = 5
+  await patient.clock.advance(86_400_000)
+  expect(faults(patient.readiness)).toEqual([])
+  const bounded = watched(3_600_000)
+  await bounded.clock.advance(3_599_000)
+  expect(faults(bounded.readiness)).toEqual([])
+  await bounded.clock.advance(1000)
+  expect(faults(bounded.readiness)).toEqual(['uplink'])
+})
+
+test('connected, with work, and nothing proven for too long is a fault, until something moves', async () => {
+  const { clock, uplink, readiness, stats } = watched()
+  uplink.changed(true)
+  readiness.proved()
+  stats.depth.normal = 5
+  await clock.advance(59_000)
+  expect(faults(readiness)).toEqual([])
+  await clock.advance(1000)
+  expect(faults(readiness)).toEqual(['uplink'])
+  readiness.proved()
+  expect(faults(readiness)).toEqual([])
+})
+
+test('a quiet hour is no stall when work comes after it', async () => {
+  const { clock, uplink, readiness, stats } = watched()
+  uplink.changed(true)
+  const watching = readiness.watch()
+  await clock.advance(3_600_000)
+  stats.depth.normal = 1
+  stats.waiting = 1
+  expect(faults(readiness)).toEqual([])
+  watching.stop()
+})
+
+test('publishes that wait while nothing is written are a fault of the outbox', async () => {
+  const { clock, readiness, stats } = watched()
+  stats.waiting = 3
+  await clock.advance(60_000)
+  expect(faults(readiness)).toEqual(['outbox'])
+  readiness.wrote()
+  expect(faults(readiness)).toEqual([])
+})
+
+test('the uplink knows how long it has been away and how fast it moves', async () => {
+  const { clock, uplink } = watched()
+  await clock.advance(5000)
+  expect(uplink.offlineMs()).toBe(5000)
+  uplink.changed(true)
+  expect(uplink.offlineMs()).toBe(0)
+  for (let second = 0; second < 300; second += 1) {
+    uplink.forwarded(200)
+    await clock.advance(1000)
+  }
+  expect(uplink.eventsPerSecond()).toBeGreaterThan(190)
+  expect(uplink.eventsPerSecond()).toBeLessThan(210)
+})
+
+test('of many alike one is let through per interval, and says how many were held back', async () => {
+  const clock = new FakeClock()
+  const throttle = createThrottle(clock, 10_000)
+  expect([throttle('a'), throttle('a'), throttle('a'), throttle('b')]).toEqual([0, undefined, undefined, 0])
+  await clock.advance(10_000)
+  expect(throttle('a')).toBe(2)
+})

@@ -109,7 +109,7 @@ export async function conduct(options: ConductOptions, process: NodeJS.Process):
     screen.end()
     if (failing.signal.aborted) throw failing.signal.reason
     if (!isAbort(error)) throw error
-    screen.say('Stopped before the end; nothing was judged.')
+    screen.say('Stopped before the end; no books were balanced.')
     return 1
   } finally {
     await scope.close()
@@ -144,9 +144,11 @@ function sayHowToLook(stack: Stack, screen: Screen): void {
 Look inside with your own clients:
   mosquitto_pub -h ${host} -p ${port} -i ${visitor} -q 1 --cafile ${pathOf(caFile)} \\
     --cert ${pathOf(pair.certFile)} --key ${pathOf(pair.keyFile)} \\
-    -t devices/${visitor}/events/${demoTypes.climate} -m '{"temperature":21.5,"humidity":40}'
-  psql '${stack.databaseUrl}' -c 'select type, count(*) from tidegate.events group by 1'
-  curl ${stack.edgeOps}/metrics    # the edge; /readyz says whether it moves
+    -t devices/${visitor}/events/${demoTypes.climate} \\
+    -m '{"temperature":21.5,"humidity":40}'
+  psql '${stack.databaseUrl}' \\
+    -c 'select type, count(*) from tidegate.events group by 1'
+  curl ${stack.edgeOps}/metrics    # the edge; also /readyz
   curl ${stack.cloudOps[0] ?? ''}/metrics    # the cloud
   logs: ${[stack.logs.edge, ...stack.logs.clouds].map(pathOf).join(' ')}
 `)

@@ -51,6 +51,7 @@ export function createProgram(options: ProgramOptions): Program {
 
   async function start(signal?: AbortSignal): Promise<void> {
     if (child) return
+    const printedFrom = sizeOf(logFile)
     const log = openSync(logFile, 'a')
     // The IPC channel is a leash: the program stops when it breaks, whatever became of us.
     const started = spawn(process.execPath, options.args, {
@@ -67,15 +68,16 @@ export function createProgram(options: ProgramOptions): Program {
       started.once('exit', (code, killedBy) => {
         ended = killedBy ?? `exit code ${code}`
         if (child === started) child = undefined
-        if (ready && !asked) onCrash?.(crashed(name, ended, logFile))
+        if (ready && !asked) onCrash?.(crashed(name, ended, logFile, printedFrom))
         resolve()
       })
     })
     const giveUpMs = systemClock.monotonicMs() + (options.readyWithinMs ?? 30_000)
     try {
       while (!(await answersReady(options.readyUrl))) {
-        if (ended !== undefined) throw startFailed(name, `it ended with ${ended}`, logFile)
-        if (systemClock.monotonicMs() > giveUpMs) throw startFailed(name, 'it was not ready in time', logFile)
+        if (ended !== undefined) throw startFailed(name, `it ended with ${ended}`, logFile, printedFrom)
+        if (systemClock.monotonicMs() > giveUpMs)
+          throw startFailed(name, 'it was not ready in time', logFile, printedFrom)
         await systemClock.sleep(50, signal)
       }
       ready = true
@@ -126,16 +128,6 @@ async function answersReady(url: string): Promise<boolean> {
   }
 }
 
-/** The last lines a program printed, made readable. */
-export function lastLines(logFile: string, count: number): string[] {
-  const { text } = readFrom(logFile, Math.max(0, sizeOf(logFile) - readBytesMax))
-  return text
-    .trimEnd()
-    .split('\n')
-    .slice(-count)
-    .map((line) => readableLine(line).text)
-}
-
 export interface LogLine {
   level: string
   text: string
@@ -177,24 +169,31 @@ function sizeOf(file: string): number {
   return statSync(file, { throwIfNoEntry: false })?.size ?? 0
 }
 
-function withLog(message: string, logFile: string): string {
-  const printed = lastLines(logFile, 12)
-    .map((line) => `    ${line}`)
+const linesShown = 12
+
+/** The message, and the last lines the program printed since `printedFrom`. */
+function withLog(message: string, logFile: string, printedFrom: number): string {
+  const { text } = readFrom(logFile, printedFrom)
+  const printed = text
+    .trimEnd()
+    .split('\n')
+    .slice(-linesShown)
+    .map((line) => `    ${readableLine(line).text}`)
     .join('\n')
-  return printed === '' ? message : `${message}; it printed last:\n${printed}`
+  return printed.trim() === '' ? message : `${message}; it printed last:\n${printed}`
 }
 
-function startFailed(name: string, why: string, logFile: string): TidegateError {
+function startFailed(name: string, why: string, logFile: string, printedFrom: number): TidegateError {
   return new TidegateError('PROGRAM_START_FAILED', {
-    message: withLog(`${name} did not start: ${why}`, logFile),
+    message: withLog(`${name} did not start: ${why}`, logFile, printedFrom),
     retryable: false,
     hint: `the whole log is ${logFile}`,
   })
 }
 
-function crashed(name: string, how: string, logFile: string): TidegateError {
+function crashed(name: string, how: string, logFile: string, printedFrom: number): TidegateError {
   return new TidegateError('PROGRAM_CRASHED', {
-    message: withLog(`${name} ended by itself (${how})`, logFile),
+    message: withLog(`${name} ended by itself (${how})`, logFile, printedFrom),
     retryable: false,
     hint: `the whole log is ${logFile}`,
   })

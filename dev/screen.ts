@@ -36,8 +36,8 @@ export function openScreen(options: {
   let terminal: Terminal | undefined
   let title = ''
   let keys: readonly string[] = []
-  let running = false
   let shownAtMs = -Infinity
+  let depthSecond = -1
 
   function say(text: string): void {
     if (terminal) terminal.print(text)
@@ -49,6 +49,18 @@ export function openScreen(options: {
     const last = recent.at(-1)
     if (!first || !last || last.elapsedMs <= first.elapsedMs) return 0
     return Math.max(0, ((count(last) - count(first)) / (last.elapsedMs - first.elapsedMs)) * 1000)
+  }
+
+  /** The deepest of each second. */
+  function seeDepth({ elapsedMs, buffered }: Snapshot): void {
+    const second = Math.floor(elapsedMs / 1000)
+    if (second === depthSecond && depths.length > 0) {
+      depths.push(Math.max(depths.pop() ?? 0, buffered))
+      return
+    }
+    depthSecond = second
+    depths.push(buffered)
+    if (depths.length > depthsMax) depths.shift()
   }
 
   function stateOf(snapshot: Snapshot): ViewState {
@@ -66,23 +78,25 @@ export function openScreen(options: {
   return {
     say,
     note(from, text, level = 'info') {
-      if (!running || !live) {
-        say(running ? `${duration(recent.at(-1)?.elapsedMs ?? 0)}  ${from}: ${text}` : `${from}: ${text}`)
-        return
-      }
-      notes.push({ at: new Date().toTimeString().slice(0, 8), from, text, level })
+      const before = notes.findIndex((note) => note.from === from && note.text === text)
+      const [same] = before === -1 ? [] : notes.splice(before, 1)
+      const times = (same?.times ?? 0) + 1
+      notes.push({ at: new Date().toTimeString().slice(0, 8), from, text, level, times })
       if (notes.length > notesMax) notes.shift()
+      // A log is told the first time, the tenth and the hundredth, not every second of an outage.
+      if (!terminal && (level === 'info' || /^10*$/.test(String(times)))) {
+        const often = level !== 'info' && times > 1 ? ` (${times} times)` : ''
+        say(`${duration(recent.at(-1)?.elapsedMs ?? 0)}  ${from}: ${text}${often}`)
+      }
     },
     begin(newTitle, newKeys) {
       title = newTitle
       keys = newKeys
-      running = true
       if (!live) return
       terminal = openTerminal({ output, input, onKey })
     },
     show(snapshot) {
-      depths.push(snapshot.buffered)
-      if (depths.length > depthsMax) depths.shift()
+      seeDepth(snapshot)
       recent.push(snapshot)
       while (snapshot.elapsedMs - (recent[0]?.elapsedMs ?? 0) > rateWindowMs) recent.shift()
       if (terminal) {
@@ -93,7 +107,6 @@ export function openScreen(options: {
       }
     },
     end() {
-      running = false
       terminal?.close()
       terminal = undefined
     },

@@ -19,6 +19,8 @@ export interface Note {
   from: string
   text: string
   level: 'info' | 'warn' | 'error'
+  /** How often it was said. */
+  times: number
 }
 
 export interface ViewOptions {
@@ -176,9 +178,10 @@ function latencyText(name: string, percentiles: Percentiles | undefined): string
 }
 
 function notesOf(notes: readonly Note[], paint: Paint): string[] {
-  const shown = notes.slice(-notesMax).map(({ at, from, text, level }) => {
+  const shown = notes.slice(-notesMax).map(({ at, from, text, level, times }) => {
     const tint: Tint | undefined = level === 'error' ? 'red' : level === 'warn' ? 'yellow' : undefined
-    return `${paint('dim', `${at} ${from.padEnd(8)}`)} ${tint ? paint(tint, text) : text}`
+    const often = times > 1 ? paint('dim', ` ×${times}`) : ''
+    return `${paint('dim', `${at} ${from.padEnd(8)}`)} ${tint ? paint(tint, text) : text}${often}`
   })
   return [...shown, ...Array.from({ length: notesMax - shown.length }, () => '')]
 }

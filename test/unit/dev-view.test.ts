@@ -30,6 +30,7 @@ const state: ViewState = {
     from: 'edge',
     text: `note ${index} ${'words '.repeat(40)}`,
     level: 'warn' as const,
+    times: 120,
   })),
   keys: ['u uplink down/up', 's slow link', 'k kill -9 the gateway', 'q quit'],
 }

@@ -1,0 +1,200 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import type { Report } from '../../dev/report.ts'
+
+const cli = fileURLToPath(new URL('../../dist/cli/tidegate.js', import.meta.url))
+let dir: string
+let data: string
+let running: Run[]
+
+beforeAll(() => {
+  dir = mkdtempSync(join(tmpdir(), 'tidegate-start-'))
+  // PostgreSQL's own user must get through to its folder below.
+  chmodSync(dir, 0o711)
+  data = join(dir, 'data')
+  running = []
+})
+
+afterEach(async () => {
+  for (const run of running.splice(0)) {
+    run.child.kill('SIGTERM')
+    await run.ended
+  }
+})
+
+afterAll(() => rmSync(dir, { recursive: true, force: true }))
+
+interface Run {
+  child: ChildProcess
+  /** Exit code. */
+  ended: Promise<number | null>
+  /** Resolves when this was printed. */
+  printed(text: string): Promise<void>
+  output(): string
+}
+
+function start(...args: string[]): Run {
+  const child = spawn(process.execPath, [cli, 'dev', '--dir', data, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let output = ''
+  const watchers = new Set<() => void>()
+  const take = (chunk: Buffer): void => {
+    output += chunk.toString('utf8')
+    for (const watch of watchers) watch()
+  }
+  child.stdout.on('data', take)
+  child.stderr.on('data', take)
+  const ended = new Promise<number | null>((resolve) => child.once('close', (code) => resolve(code)))
+  const run: Run = {
+    child,
+    ended,
+    output: () => output,
+    printed(text) {
+      return new Promise((resolve, reject) => {
+        const watch = (): void => {
+          if (output.includes(text)) resolve()
+        }
+        watchers.add(watch)
+        watch()
+        void ended.then((code) =>
+          reject(new Error(`ended with ${code} before it printed ${text}:\n${output}`)),
+        )
+      })
+    },
+  }
+  running.push(run)
+  return run
+}
+
+/** A minute apart each. */
+function rows(count: number): string {
+  return Array.from({ length: count }, (_, index) => {
+    const minute = String(index).padStart(2, '0')
+    return `2016-01-01 00:${minute}:00,${index}\n`
+  }).join('')
+}
+
+const up = 'Look inside'
+
+/** Living processes whose command line or working folder is in the data folder. */
+function left(): string[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
+    .map((pid) => ({ pid, command: read(`/proc/${pid}/cmdline`).replaceAll('\0', ' ') }))
+    .filter(({ command }) => command.includes(data))
+    .map(({ pid, command }) => `${pid} ${command}`)
+}
+
+function read(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch {
+    return ''
+  }
+}
+
+function pidOf(config: string): number {
+  const line = left().find((line) => line.includes(config))
+  if (line === undefined) throw new Error(`no process was started with ${config}`)
+  return Number(line.split(' ')[0])
+}
+
+async function untilNothingIsLeft(): Promise<void> {
+  while (left().length > 0) await new Promise((resolve) => setTimeout(resolve, 50))
+}
+
+test('an unattended run with an outage balances its books, writes its report and leaves nothing running', async () => {
+  const file = join(dir, 'report.json')
+  const run = start('--for', '9s', '--outage', '3s', '--rate', '200', '--report', file)
+  await run.ended
+  expect(run.output()).toContain('The books balance.')
+  expect(run.child.exitCode).toBe(0)
+  expect(left()).toEqual([])
+
+  const report = JSON.parse(readFileSync(file, 'utf8')) as Report
+  expect(report).toMatchObject({ balanced: true, missing: 0, storedTwice: 0 })
+  expect(report.published).toBeGreaterThan(1600)
+  expect(report.acknowledged).toBe(report.published)
+  expect(report.stored).toBe(report.published)
+  // 3 s of 200 events/s had nowhere to go.
+  expect(report.maxBuffered).toBeGreaterThan(400)
+  expect(report.expectedDeadLetters).toBeGreaterThan(8)
+  expect(report.deadLettered).toBe(report.expectedDeadLetters)
+  expect(report.duplicates).toBe(report.misdeeds.repeat?.ended)
+  expect(report.latencyMs.backlog.p50).toBeGreaterThan(report.latencyMs.live.p50)
+  for (const misdeed of Object.values(report.misdeeds)) {
+    expect(misdeed.expected).toBeGreaterThan(2)
+    expect(misdeed.ended).toBe(misdeed.expected)
+  }
+  expect(Object.keys(report.misdeeds)).toHaveLength(5)
+  expect(readFileSync(join(dir, 'report.html'), 'utf8')).toContain('The books balance')
+}, 120_000)
+
+test('a second run in the same folder is refused with the first one’s PID', async () => {
+  const first = start()
+  await first.printed(up)
+  const second = start()
+  expect(await second.ended).toBe(1)
+  expect(second.output()).toContain(`${first.child.pid}`)
+  expect(second.output()).toContain('--dir')
+  expect(second.output()).not.toContain('    at ')
+}, 120_000)
+
+test('everything stops on SIGTERM', async () => {
+  const run = start()
+  await run.printed('published')
+  expect(left().length).toBeGreaterThan(3)
+  run.child.kill('SIGTERM')
+  expect(await run.ended).toBe(0)
+  expect(left()).toEqual([])
+}, 120_000)
+
+test('everything stops when it is killed and can say nothing', async () => {
+  const run = start()
+  await run.printed(up)
+  run.child.kill('SIGKILL')
+  await run.ended
+  await untilNothingIsLeft()
+  expect(left()).toEqual([])
+}, 120_000)
+
+test('the crash of a child ends the run, says which it was, and stops the rest', async () => {
+  const run = start()
+  await run.printed('published')
+  process.kill(pidOf('cloud-1.yaml'), 'SIGKILL')
+  expect(await run.ended).toBe(1)
+  expect(run.output()).toContain('cloud-1 ended by itself (SIGKILL)')
+  expect(left()).toEqual([])
+}, 120_000)
+
+test('series are replayed to their end, bad rows are named, and every reading arrives with its own time', async () => {
+  const folder = join(dir, 'series')
+  mkdirSync(folder, { recursive: true })
+  writeFileSync(join(folder, 'pump 1.csv'), `timestamp,value\n${rows(40)}never,1\n`)
+  writeFileSync(join(folder, 'pump 2.csv'), `timestamp,value\n${rows(20)}`)
+  const file = join(dir, 'replay.json')
+  const run = start('--replay', folder, '--speed', '1000', '--report', file)
+  await run.ended
+  expect(run.output()).toContain('The books balance.')
+  expect(run.output()).toContain('pump 1.csv:42: "never" is not a time')
+  const report = JSON.parse(readFileSync(file, 'utf8')) as Report
+  expect(report).toMatchObject({ balanced: true, published: 60, stored: 60, missing: 0 })
+  expect(report.run).toMatchObject({ mode: 'replay', devices: 2, skippedRows: 1 })
+}, 120_000)
+
+test.each([
+  [['--outage', '10s'], 'must be shorter'],
+  [['--replay', '/nowhere'], 'cannot read /nowhere'],
+  [['--rate', 'fast'], 'a number above 0'],
+  [['--for', 'soon'], 'a duration'],
+])('%j is refused in one screen', async (args, reason) => {
+  const run = start(...args)
+  expect(await run.ended).not.toBe(0)
+  expect(run.output()).toContain(reason)
+  expect(run.output()).not.toContain('    at ')
+})

@@ -22,7 +22,7 @@ export function parseBytes(value: unknown): number | undefined {
   return parseQuantity(value, bytesPerUnit)
 }
 
-type Quantity = z.ZodPipe<z.ZodUnknown, z.ZodTransform<number, unknown>>
+type Quantity = z.ZodPipe<z.ZodUnknown, z.ZodTransform<number>>
 
 /** A duration in a config file; outputs ms. Without a default the key is required. */
 export function duration(): Quantity

@@ -10,10 +10,10 @@ describe('every acknowledged event reaches the history exactly once', () => {
   })
 
   it('although the edge starts where no RabbitMQ is, and RabbitMQ appears later', async () => {
+    const run = await rig.run({ eventsPerSecond })
     await rig.stack.edge.stop()
     await rig.stack.rabbit?.stop()
     await rig.stack.edge.start()
-    const run = await rig.run({ eventsPerSecond })
     await run.until('events wait in the outbox', ({ buffered, uplinkUp }) => buffered > 1000 && !uplinkUp)
     await rig.stack.rabbit?.start()
     await run.balanced()

@@ -1,0 +1,101 @@
+import type { Database } from './database-postgres.ts'
+import { type AuditedEvent, type AuditedNote, auditLedger, type LedgerReport } from './audit.ts'
+
+export interface AuditOptions {
+  /** Only this gateway's ledgers. */
+  gateway?: string | undefined
+  /** Gaps younger than this are pending: what is missing may be on its way. */
+  settleMs?: number | undefined
+  nowMs: number
+}
+
+type Query = <Row>(text: string, values?: readonly unknown[]) => Promise<Row[]>
+
+const pageRows = 2_000
+
+// A loose index scan: one step per ledger, however many events it has.
+const ledgersSql = `
+with recursive ledgers as (
+  (select gateway, epoch from tidegate.events order by gateway, epoch limit 1)
+  union all
+  select next.gateway, next.epoch from ledgers, lateral (
+    select gateway, epoch from tidegate.events as e
+    where (e.gateway, e.epoch) > (ledgers.gateway, ledgers.epoch)
+    order by gateway, epoch limit 1) as next
+)
+select gateway, epoch from ledgers`
+
+const notedSql = `
+select distinct gateway, epoch from tidegate.ledger_notes
+union select gateway, epoch from tidegate.epoch_closures`
+
+const eventsSql = `
+select sequence::float8 as sequence, source, id, type, extract(epoch from stored_time)::float8 * 1000 as "storedMs",
+       body::text as body
+from tidegate.events where gateway = $1 and epoch = $2 and sequence > $3 order by sequence limit ${pageRows}`
+
+// By epoch alone: a gateway that was renamed speaks of its old ledger under its new name.
+const notesSql = `
+select from_sequence::float8 as "from", to_sequence::float8 as "to", reason, chain
+from tidegate.ledger_notes where epoch = $1 order by from_sequence, to_sequence, reason
+limit ${pageRows} offset $2`
+
+const closureSql = `select last_sequence::float8 as last from tidegate.epoch_closures where epoch = $1`
+
+/** Audits every ledger in the database, one after another, within one snapshot and in flat memory. */
+export async function* auditDatabase(
+  database: Database,
+  options: AuditOptions,
+): AsyncGenerator<LedgerReport> {
+  const client = await database.connect()
+  try {
+    await client.query('begin transaction isolation level repeatable read, read only')
+    const query: Query = async <Row>(text: string, values: readonly unknown[] = []) =>
+      (await client.query(text, [...values])).rows as Row[]
+    for (const { gateway, epoch } of await listLedgers(query)) {
+      if (options.gateway !== undefined && gateway !== options.gateway) continue
+      const [closure] = await query<{ last: number }>(closureSql, [epoch])
+      yield await auditLedger({
+        gateway,
+        epoch,
+        events: readEvents(query, gateway, epoch),
+        notes: readNotes(query, epoch),
+        closedAt: closure?.last,
+        settledBeforeMs: options.settleMs === undefined ? undefined : options.nowMs - options.settleMs,
+      })
+    }
+    await client.query('commit')
+  } finally {
+    client.release(true)
+  }
+}
+
+interface LedgerName {
+  gateway: string
+  epoch: string
+}
+
+async function listLedgers(query: Query): Promise<LedgerName[]> {
+  const stored = await query<LedgerName>(ledgersSql)
+  const known = new Set(stored.map(({ epoch }) => epoch))
+  const onlyNoted = (await query<LedgerName>(notedSql)).filter(({ epoch }) => !known.has(epoch))
+  return [...stored, ...onlyNoted]
+}
+
+async function* readEvents(query: Query, gateway: string, epoch: string): AsyncGenerator<AuditedEvent> {
+  for (let after = 0; ;) {
+    const rows = await query<AuditedEvent>(eventsSql, [gateway, epoch, after])
+    yield* rows
+    const last = rows.at(-1)
+    if (last === undefined || rows.length < pageRows) return
+    after = last.sequence
+  }
+}
+
+async function* readNotes(query: Query, epoch: string): AsyncGenerator<AuditedNote> {
+  for (let offset = 0; ; offset += pageRows) {
+    const rows = await query<Omit<AuditedNote, 'chain'> & { chain: string | null }>(notesSql, [epoch, offset])
+    for (const { chain, ...note } of rows) yield { ...note, chain: chain ?? undefined }
+    if (rows.length < pageRows) return
+  }
+}

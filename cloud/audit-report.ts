@@ -1,0 +1,59 @@
+import type { LedgerReport } from './audit.ts'
+import { formatRanges } from './ranges.ts'
+
+/** A ledger's report as a person reads it. */
+export function formatLedger(report: LedgerReport): string {
+  const { gateway, epoch, lastSequence, present, undelivered, gaps, pending, faults, faultCount } = report
+  const lines = [
+    `${report.ok ? 'ok   ' : 'ALARM'} ${gateway}  epoch ${epoch}  ${count(present.count)} of ${count(lastSequence)} present`,
+    row('present', present.count, formatRanges(present)),
+    ...Object.entries(undelivered).map(([reason, list]) => row(reason, list.count, formatRanges(list))),
+    row('on the way', pending.count, formatRanges(pending)),
+    row('MISSING', gaps.count, formatRanges(gaps)),
+    `      chain ${report.chain}${report.unverifiedLinks > 0 ? `; ${count(report.unverifiedLinks)} links cannot be followed, because what lies before them is gone` : ''}`,
+    ...faults.map(
+      (fault) =>
+        `      ${fault.kind.toUpperCase()} ${fault.sequence}  ${fault.source} ${fault.id}: ${fault.detail}`,
+    ),
+    faultCount > faults.length ? `      … and ${count(faultCount - faults.length)} more` : '',
+  ]
+  return lines.filter((line) => line !== '').join('\n')
+}
+
+export interface AuditSummary {
+  ledgers: number
+  events: number
+  undelivered: number
+  missing: number
+  faults: number
+  ok: boolean
+}
+
+export function addToSummary(summary: AuditSummary, report: LedgerReport): void {
+  summary.ledgers++
+  summary.events += report.present.count
+  summary.undelivered += Object.values(report.undelivered).reduce((sum, list) => sum + list.count, 0)
+  summary.missing += report.gaps.count
+  summary.faults += report.faultCount
+  summary.ok &&= report.ok
+}
+
+export function emptySummary(): AuditSummary {
+  return { ledgers: 0, events: 0, undelivered: 0, missing: 0, faults: 0, ok: true }
+}
+
+export function formatSummary(summary: AuditSummary): string {
+  const { ledgers, events, undelivered, missing, faults } = summary
+  const figures = `${count(ledgers)} ledgers, ${count(events)} events present, ${count(undelivered)} accounted for as not delivered`
+  return summary.ok
+    ? `${figures}: complete and untouched`
+    : `${figures}, ${count(missing)} MISSING, ${count(faults)} NOT AS THEY WERE WRITTEN`
+}
+
+function row(name: string, howMany: number, ranges: string): string {
+  return howMany === 0 ? '' : `      ${name.padEnd(10)} ${count(howMany)}: ${ranges}`
+}
+
+function count(value: number): string {
+  return value.toLocaleString('en')
+}

@@ -1,0 +1,215 @@
+import { claimedChain, genesis, verifyChain } from '../src/codec.ts'
+import { addRange, emptyRanges, type RangeList } from './ranges.ts'
+
+/**
+ * The proof that a gateway's ledger is complete and untouched (G8): which sequences are present, which are accounted
+ * for as not delivered, which are missing, and whether the hash chain holds. Pure over two ordered streams, in flat
+ * memory, so that PostgreSQL, a file or a simulation can stand behind it.
+ */
+export interface LedgerToAudit {
+  gateway: string
+  epoch: string
+  /** Ordered by sequence, each at most once. */
+  events: AsyncIterable<AuditedEvent>
+  /** Ordered by `from`. */
+  notes: AsyncIterable<AuditedNote>
+  /** The epoch was closed and reached at least this sequence. */
+  closedAt?: number | undefined
+  /** A gap before an event stored after this moment (ms) is pending, not yet an alarm. Default: every gap alarms. */
+  settledBeforeMs?: number | undefined
+}
+
+export interface AuditedEvent {
+  sequence: number
+  source: string
+  id: string
+  type: string
+  storedMs: number
+  /** The wire text, verbatim. */
+  body: string
+}
+
+export interface AuditedNote {
+  from: number
+  to: number
+  reason: string
+  /** The chain value of `to`, if known. */
+  chain: string | undefined
+}
+
+export interface LedgerReport {
+  gateway: string
+  epoch: string
+  /** The highest sequence anybody told us of. */
+  lastSequence: number
+  present: RangeList
+  /** Not delivered and accounted for, by reason. */
+  undelivered: Record<string, RangeList>
+  /** Missing without an account: an alarm. */
+  gaps: RangeList
+  /** Missing, but perhaps still on the way. */
+  pending: RangeList
+  chain: 'intact' | 'broken'
+  /** Links that could not be followed, because what lies before them is gone. */
+  unverifiedLinks: number
+  /** The first ones; `faultCount` counts all. */
+  faults: AuditFault[]
+  faultCount: number
+  ok: boolean
+}
+
+export interface AuditFault {
+  sequence: number
+  source: string
+  id: string
+  kind: 'altered' | 'moved' | 'relabelled' | 'unlinked'
+  detail: string
+}
+
+const faultsMax = 20
+
+export async function auditLedger(ledger: LedgerToAudit): Promise<LedgerReport> {
+  const { gateway, epoch } = ledger
+  const report: LedgerReport = {
+    gateway,
+    epoch,
+    lastSequence: 0,
+    present: emptyRanges(),
+    undelivered: {},
+    gaps: emptyRanges(),
+    pending: emptyRanges(),
+    chain: 'intact',
+    unverifiedLinks: 0,
+    faults: [],
+    faultCount: 0,
+    ok: true,
+  }
+  const account = openAccount(ledger.notes)
+  let next = 1
+  let chain: string | undefined = genesis(gateway, epoch)
+
+  for await (const event of ledger.events) {
+    if (event.sequence > next) {
+      const settled = event.storedMs <= (ledger.settledBeforeMs ?? Infinity)
+      chain = await account.explain(next, event.sequence - 1, report, settled)
+    }
+    addRange(report.present, event.sequence, event.sequence)
+    if (chain === undefined) report.unverifiedLinks++
+    const fault = examine(event, ledger, chain)
+    if (fault) {
+      if (report.faults.length < faultsMax) report.faults.push(fault)
+      report.faultCount++
+    }
+    chain = claimedChain(event.body)
+    next = event.sequence + 1
+  }
+  const last = Math.max(next - 1, await account.lastNoted(), ledger.closedAt ?? 0)
+  if (last >= next) await account.explain(next, last, report, true)
+
+  report.lastSequence = last
+  if (report.faultCount > 0) report.chain = 'broken'
+  report.ok = report.faultCount === 0 && report.gaps.count === 0
+  return report
+}
+
+/** What is wrong with one event, if anything; `chain` is that of its predecessor, if it is known. */
+function examine(
+  event: AuditedEvent,
+  { gateway, epoch }: LedgerToAudit,
+  chain: string | undefined,
+): AuditFault | undefined {
+  const { sequence, source, id, body } = event
+  const fault = (kind: AuditFault['kind'], detail: string): AuditFault => ({
+    sequence,
+    source,
+    id,
+    kind,
+    detail,
+  })
+  const text = parse(body)
+  if (text === undefined) return fault('altered', 'its text is not a JSON object')
+  if (text['gateway'] !== gateway || text['epoch'] !== epoch || text['sequence'] !== sequence) {
+    const place = `${String(text['gateway'])}/${String(text['epoch'])}/${String(text['sequence'])}`
+    return fault('moved', `its text belongs at ${place}`)
+  }
+  for (const name of ['source', 'id', 'type'] as const) {
+    if (text[name] !== event[name]) {
+      return fault('relabelled', `its text says ${name} ${JSON.stringify(text[name])}`)
+    }
+  }
+  if (claimedChain(body) === undefined) return fault('altered', 'its text does not end with its chain value')
+  if (chain !== undefined && !verifyChain(body, chain)) {
+    return fault('unlinked', `its text was altered, or what stood before it at ${sequence - 1} was`)
+  }
+  return undefined
+}
+
+function parse(body: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(body)
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+interface Account {
+  /**
+   * Enters the sequences from `from` to `to`, none of which is present, under their reasons, or as missing.
+   * @returns the chain value of `to`, if a note knows it.
+   */
+  explain(from: number, to: number, report: LedgerReport, settled: boolean): Promise<string | undefined>
+  /** The highest sequence that any note speaks of. Reads all notes that are left. */
+  lastNoted(): Promise<number>
+}
+
+/** Reads notes as the holes come by; holds only those that reach into the current hole or beyond. */
+function openAccount(notes: AsyncIterable<AuditedNote>): Account {
+  const iterator = notes[Symbol.asyncIterator]()
+  let ahead: AuditedNote | undefined
+  let exhausted = false
+  let open: AuditedNote[] = []
+
+  async function readUpTo(sequence: number): Promise<void> {
+    while (!exhausted && (ahead === undefined || ahead.from <= sequence)) {
+      if (ahead) open.push(ahead)
+      const read = await iterator.next()
+      ahead = read.done ? undefined : read.value
+      exhausted = read.done ?? false
+    }
+  }
+
+  return {
+    async explain(from, to, report, settled) {
+      await readUpTo(to)
+      open = open.filter((note) => note.to >= from)
+      let chain: string | undefined
+      for (let at = from; at <= to;) {
+        const note = furthest(open.filter((note) => note.from <= at && note.to >= at))
+        if (note) {
+          const end = Math.min(note.to, to)
+          addRange((report.undelivered[note.reason] ??= emptyRanges()), at, end)
+          chain = note.to === end ? note.chain : undefined
+          at = end + 1
+        } else {
+          const end = Math.min(to, ...open.filter((note) => note.from > at).map((note) => note.from - 1))
+          addRange(settled ? report.gaps : report.pending, at, end)
+          chain = undefined
+          at = end + 1
+        }
+      }
+      return chain
+    },
+    async lastNoted() {
+      await readUpTo(Infinity)
+      return open.reduce((last, note) => Math.max(last, note.to), 0)
+    },
+  }
+}
+
+/** Of notes about the same place the one that reaches furthest, and of those one that knows the chain. */
+function furthest(notes: readonly AuditedNote[]): AuditedNote | undefined {
+  return notes.toSorted(
+    (a, b) => b.to - a.to || Number(b.chain !== undefined) - Number(a.chain !== undefined),
+  )[0]
+}

@@ -1,0 +1,210 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { auditLedger, type AuditedEvent, type AuditedNote, type LedgerReport } from '../../cloud/audit.ts'
+import { formatLedger } from '../../cloud/audit-report.ts'
+import { addRange, emptyRanges, formatRanges } from '../../cloud/ranges.ts'
+import { claimedChain, encodeEvent, verifyChain } from '../../src/codec.ts'
+import type { Event } from '../../src/event.ts'
+import { epoch, Ledger } from '../support/cloud-events.ts'
+
+async function* stream<T>(items: readonly T[]): AsyncGenerator<T> {
+  yield* items
+}
+
+function audit(
+  events: readonly AuditedEvent[],
+  notes: readonly AuditedNote[] = [],
+  more: { closedAt?: number; settledBeforeMs?: number } = {},
+): Promise<LedgerReport> {
+  return auditLedger({ gateway: 'gateway-1', epoch, events: stream(events), notes: stream(notes), ...more })
+}
+
+function ledgerOf(count: number): AuditedEvent[] {
+  const ledger = new Ledger()
+  return Array.from({ length: count }, () => row(ledger.next('device-1')))
+}
+
+function row({ event, text }: { event: Event; text: string }): AuditedEvent {
+  const { sequence, source, id, type } = event
+  return { sequence, source, id, type, storedMs: sequence, body: text }
+}
+
+const at = (events: readonly AuditedEvent[], sequence: number): AuditedEvent =>
+  events.find((event) => event.sequence === sequence) as AuditedEvent
+const without = (events: readonly AuditedEvent[], ...sequences: number[]): AuditedEvent[] =>
+  events.filter((event) => !sequences.includes(event.sequence))
+const chainOf = (event: AuditedEvent): string => String(claimedChain(event.body))
+
+/** The same event with other contents, chained anew to what stood before it. */
+function forge(event: AuditedEvent, previousChain: string, change: (text: Event) => void): AuditedEvent {
+  const { chain: _, ...open } = JSON.parse(event.body) as Event
+  change(open as Event)
+  const { text } = encodeEvent(open, previousChain)
+  expect(verifyChain(text, previousChain)).toBe(true)
+  return { ...event, body: text }
+}
+
+describe('the audit', () => {
+  test('finds a complete ledger complete', async () => {
+    const report = await audit(ledgerOf(100))
+    expect(report).toMatchObject({ ok: true, chain: 'intact', lastSequence: 100, faultCount: 0 })
+    expect(report.present).toEqual({ ranges: [[1, 100]], count: 100, unlisted: 0 })
+    expect(report.unverifiedLinks).toBe(0)
+    expect(formatLedger(report)).toContain('100 of 100 present')
+  })
+
+  test('an event that was removed is a gap', async () => {
+    const report = await audit(without(ledgerOf(10), 4))
+    expect(report.ok).toBe(false)
+    expect(report.gaps.ranges).toEqual([[4, 4]])
+    expect(formatLedger(report)).toContain('MISSING')
+  })
+
+  test('a removed event whose successors were renumbered is found', async () => {
+    const events = without(ledgerOf(6), 3).map((event, index) => ({ ...event, sequence: index + 1 }))
+    const report = await audit(events)
+    expect(report.faults[0]).toMatchObject({ sequence: 3, id: 'id-4', kind: 'moved' })
+  })
+
+  test('one character that was altered is found, and named', async () => {
+    const events = ledgerOf(10)
+    const altered = at(events, 6)
+    altered.body = altered.body.replace('20.6', '20.7')
+    const report = await audit(events)
+    expect(report).toMatchObject({ ok: false, chain: 'broken', faultCount: 1 })
+    expect(report.faults).toMatchObject([{ sequence: 6, id: 'id-6', kind: 'unlinked' }])
+  })
+
+  test('an event that was altered and chained anew betrays itself in the next', async () => {
+    const events = ledgerOf(10)
+    const forged = forge(at(events, 6), chainOf(at(events, 5)), (event) => (event.data = { temperature: 0 }))
+    const report = await audit(events.map((event) => (event.sequence === 6 ? forged : event)))
+    expect(report.faults).toMatchObject([{ sequence: 7, kind: 'unlinked' }])
+  })
+
+  test('two events that changed places are both named', async () => {
+    const events = ledgerOf(5)
+    const [second, third] = [at(events, 2), at(events, 3)]
+    const swapped = events.map((event) =>
+      event === second ? { ...third, sequence: 2 } : event === third ? { ...second, sequence: 3 } : event,
+    )
+    const report = await audit(swapped)
+    expect(report.faults.slice(0, 2)).toMatchObject([
+      { sequence: 2, kind: 'moved' },
+      { sequence: 3, kind: 'moved' },
+    ])
+  })
+
+  test.each([
+    ['id', { id: 'other' }],
+    ['type', { type: 'com.acme.other' }],
+    ['source', { source: '/devices/other' }],
+  ])('a column that says another %s than the text is found', async (_, change) => {
+    const events = ledgerOf(3)
+    Object.assign(at(events, 2), change)
+    expect((await audit(events)).faults).toMatchObject([{ sequence: 2, kind: 'relabelled' }])
+  })
+
+  test('what is accounted for is no gap, and the chain is followed across it', async () => {
+    const events = ledgerOf(10)
+    const notes = [
+      { from: 3, to: 4, reason: 'expired', chain: chainOf(at(events, 4)) },
+      { from: 7, to: 7, reason: 'duplicate', chain: chainOf(at(events, 7)) },
+      { from: 10, to: 10, reason: 'evicted', chain: undefined },
+    ]
+    const report = await audit(without(events, 3, 4, 7, 10), notes)
+    expect(report).toMatchObject({ ok: true, unverifiedLinks: 0, lastSequence: 10 })
+    expect(report.undelivered).toMatchObject({
+      expired: { ranges: [[3, 4]] },
+      duplicate: { ranges: [[7, 7]] },
+      evicted: { ranges: [[10, 10]] },
+    })
+    at(events, 5).body = at(events, 5).body.replace('20.5', '21.5')
+    expect((await audit(without(events, 3, 4, 7, 10), notes)).faults).toMatchObject([{ sequence: 5 }])
+  })
+
+  test('after a loss that knows no chain the next link is unverified, not broken', async () => {
+    const report = await audit(without(ledgerOf(10), 5), [
+      { from: 5, to: 5, reason: 'lost', chain: undefined },
+    ])
+    expect(report).toMatchObject({ ok: true, chain: 'intact', unverifiedLinks: 1 })
+  })
+
+  test('what arrived although it was given up counts as present', async () => {
+    const report = await audit(without(ledgerOf(10), 6), [
+      { from: 4, to: 8, reason: 'lost', chain: undefined },
+    ])
+    expect(report.present.count).toBe(9)
+    expect(report.undelivered['lost']?.ranges).toEqual([[6, 6]])
+    expect(report.ok).toBe(true)
+  })
+
+  test('a closed epoch that ends before its last sequence has a gap at its end', async () => {
+    expect((await audit(ledgerOf(5), [], { closedAt: 8 })).gaps.ranges).toEqual([[6, 8]])
+    expect((await audit(ledgerOf(5), [], { closedAt: 5 })).ok).toBe(true)
+  })
+
+  test('a young gap is pending when asked to let things settle', async () => {
+    const events = without(ledgerOf(10), 3, 8)
+    const report = await audit(events, [], { settledBeforeMs: 6 })
+    expect(report.gaps.ranges).toEqual([[3, 3]])
+    expect(report.pending.ranges).toEqual([[8, 8]])
+  })
+
+  test('every sequence is present, accounted for or missing, whatever was noted (model)', async () => {
+    const events = ledgerOf(30)
+    const noteArbitrary = fc
+      .tuple(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 0, max: 12 }), fc.boolean())
+      .map(([from, length, knows]) => ({ from, to: from + length, knows }))
+    await fc.assert(
+      fc.asyncProperty(
+        fc.uniqueArray(fc.integer({ min: 1, max: 30 })),
+        fc.array(noteArbitrary, { maxLength: 8 }),
+        async (removed, drawn) => {
+          const notes = drawn
+            .map(({ from, to, knows }) => ({
+              from,
+              to,
+              reason: 'expired',
+              chain: knows && to <= 30 ? chainOf(at(events, to)) : undefined,
+            }))
+            .toSorted((a, b) => a.from - b.from)
+          const present = without(events, ...removed)
+          const report = await audit(present, notes)
+          const last = Math.max(0, ...present.map((event) => event.sequence), ...notes.map((note) => note.to))
+          const noted = (sequence: number): boolean =>
+            notes.some((note) => note.from <= sequence && note.to >= sequence)
+          const all = Array.from({ length: last }, (_, index) => index + 1)
+          const has = (sequence: number): boolean => sequence <= 30 && !removed.includes(sequence)
+          const list = (wanted: (sequence: number) => boolean): [number, number][] => {
+            const ranges = emptyRanges()
+            all.filter(wanted).forEach((sequence) => addRange(ranges, sequence, sequence))
+            return ranges.ranges
+          }
+          expect(report.lastSequence).toBe(last)
+          expect(report.present.ranges).toEqual(list(has))
+          expect(merged(report.undelivered['expired']?.ranges)).toEqual(
+            list((sequence) => !has(sequence) && noted(sequence)),
+          )
+          expect(report.gaps.ranges).toEqual(list((sequence) => !has(sequence) && !noted(sequence)))
+          expect(report.faultCount).toBe(0)
+        },
+      ),
+      { numRuns: 300 },
+    )
+  })
+})
+
+function merged(ranges: [number, number][] = []): [number, number][] {
+  const list = emptyRanges()
+  for (const [from, to] of ranges) addRange(list, from, to)
+  return list.ranges
+}
+
+test('ranges are compact and bounded', () => {
+  const list = emptyRanges()
+  for (let sequence = 1; sequence <= 5000; sequence += 2) addRange(list, sequence, sequence)
+  expect(list.ranges).toHaveLength(1000)
+  expect(list).toMatchObject({ count: 2500, unlisted: 1500 })
+  expect(formatRanges(list, 2)).toBe('1, 3, and 2498 more ranges')
+})

@@ -20,7 +20,10 @@ beforeAll(async () => {
   await createAuthority(join(dir, 'other'))
   const cert = readFileSync(join(pki, 'edge.crt'), 'utf8')
   writeFileSync(join(dir, 'cut.crt'), cert.slice(0, 300))
-  writeFileSync(join(dir, 'altered.crt'), cert.replace(/\n(.{10})./, (_, head: string) => `\n${head}!`))
+  writeFileSync(
+    join(dir, 'altered.crt'),
+    cert.replace(/\n(.{10})./, (_, head: string) => `\n${head}!`),
+  )
 })
 
 const tls = { ca: 'pki/ca.crt', cert: 'pki/edge.crt', key: 'pki/edge.key' }
@@ -39,13 +42,15 @@ interface Failure {
   code: string
   /** What the message must name: what is wrong, where it is. */
   names: readonly (string | RegExp)[]
-  withinMs?: number
 }
 
+/** Generous: two cores may be busy with other tests. */
+const soonMs = 10_000
+const secret = 'not-for-the-screen'
 let files = 0
 
-/** One screen that says what, where and what to do; no stack trace; a non-zero exit, soon. */
-async function expectFailure(side: 'edge' | 'cloud', { config, code, names, withinMs }: Failure) {
+/** One screen that says what, where and what to do; no stack trace, no password; a non-zero exit, soon. */
+async function expectFailure(side: 'edge' | 'cloud', { config, code, names }: Failure): Promise<void> {
   const file = join(dir, `${side}-${files++}.yaml`)
   writeFileSync(file, typeof config === 'string' ? config : stringify(config))
   const startedMs = performance.now()
@@ -55,13 +60,13 @@ async function expectFailure(side: 'edge' | 'cloud', { config, code, names, with
   )
   const screen = ended.stdout + ended.stderr
   expect(ended.code, screen).toBe(1)
-  expect(performance.now() - startedMs).toBeLessThan(withinMs ?? 5000)
+  expect(performance.now() - startedMs).toBeLessThan(soonMs)
   expect(ended.stderr).toMatch(/^tidegate: \S/)
   expect(ended.stderr).toMatch(new RegExp(`^ {2}hint: {2}\\S.*\\n {2}code: {2}${code}\\n$`, 'm'))
   for (const name of names) expect(ended.stderr).toMatch(name)
   expect(screen).not.toMatch(/^ {4}at /m)
+  expect(screen).not.toContain(secret)
   expect(screen.trimEnd().split('\n').length).toBeLessThanOrEqual(25)
-  return screen
 }
 
 async function withTakenPort(test: (port: number) => Promise<unknown>): Promise<void> {
@@ -173,8 +178,6 @@ describe('an edge that cannot start says why on one screen and exits', () => {
 })
 
 describe('a cloud that cannot start says why on one screen and exits', () => {
-  const secret = 'not-for-the-screen'
-
   test('every fault of its configuration, by path', () =>
     expectFailure('cloud', {
       config: {
@@ -190,28 +193,26 @@ describe('a cloud that cannot start says why on one screen and exits', () => {
   test('a database that is not there', async () => {
     const port = await freePort()
     const url = `postgres://tidegate:${secret}@127.0.0.1:${port}/tidegate`
-    const screen = await expectFailure('cloud', {
+    await expectFailure('cloud', {
       config: { ...cloud, database: { url } },
       code: 'DATABASE_UNREACHABLE',
       names: [`127.0.0.1:${port}/tidegate`, 'database.url'],
     })
-    expect(screen).not.toContain(secret)
   })
 
   test('a database that refuses its password, at once', async () => {
     const url = new URL(await createDatabase())
     url.password = secret
-    const screen = await expectFailure('cloud', {
+    await expectFailure('cloud', {
       config: { ...cloud, startup: { timeout: '60s' }, database: { url: url.href } },
       code: 'DATABASE_REFUSED',
       names: [url.host, 'password'],
     })
-    expect(screen).not.toContain(secret)
   })
 
   test('a broker that is not there', async () => {
     const port = await freePort()
-    const screen = await expectFailure('cloud', {
+    await expectFailure('cloud', {
       config: {
         ...cloud,
         database: { url: await createDatabase() },
@@ -220,13 +221,12 @@ describe('a cloud that cannot start says why on one screen and exits', () => {
       code: 'BROKER_UNREACHABLE',
       names: [`127.0.0.1:${port}`, 'broker.url'],
     })
-    expect(screen).not.toContain(secret)
   })
 
   test('a broker that refuses its password, at once', async () => {
     const url = new URL(await createVhost())
     url.password = secret
-    const screen = await expectFailure('cloud', {
+    await expectFailure('cloud', {
       config: {
         ...cloud,
         startup: { timeout: '60s' },
@@ -236,7 +236,6 @@ describe('a cloud that cannot start says why on one screen and exits', () => {
       code: 'BROKER_REFUSED',
       names: [url.host, 'password'],
     })
-    expect(screen).not.toContain(secret)
   })
 
   test('a consumer that cannot be loaded', () =>
@@ -251,13 +250,14 @@ describe('a cloud that cannot start says why on one screen and exits', () => {
       expectFailure('cloud', {
         config: {
           ...cloud,
+          consumers: ['rollups'],
+          partitions: 1,
           database: { url: await createDatabase() },
           broker: { url: await createVhost() },
           ops: { port },
         },
         code: 'PORT_TAKEN',
         names: ['the ops endpoint', `127.0.0.1:${port}`],
-        withinMs: 10_000,
       }),
     ))
 })

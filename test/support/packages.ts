@@ -1,0 +1,30 @@
+import { accessSync, constants } from 'node:fs'
+import { join } from 'node:path'
+import { installPackages } from '../../dev/servers/install.ts'
+
+/** Stock clients by the name of their binary, and Debian's package that has it. */
+const packages = {
+  mosquitto_pub: 'mosquitto-clients',
+  'amqp-get': 'amqp-tools',
+  psql: 'postgresql-client',
+} as const
+
+export type StockClient = keyof typeof packages
+
+/** Installs those that this machine lacks. @throws TidegateError as `installPackages` */
+export async function obtainClients(...clients: StockClient[]): Promise<void> {
+  const names = clients.filter((client) => !isInstalled(client)).map((client) => packages[client])
+  if (names.length === 0) return
+  await installPackages({ title: 'stock clients', names, units: [] }, { say: (line) => console.log(line) })
+}
+
+function isInstalled(file: string): boolean {
+  return (process.env['PATH'] ?? '').split(':').some((folder) => {
+    try {
+      accessSync(join(folder, file), constants.X_OK)
+      return true
+    } catch {
+      return false
+    }
+  })
+}

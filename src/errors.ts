@@ -42,7 +42,7 @@ export function codeOf(error: unknown): string {
 export function explain(error: unknown): string {
   const lines = [`tidegate: ${messageOf(error)}`]
   if (error instanceof TidegateError) {
-    if (error.cause !== undefined && messageOf(error.cause) !== error.message)
+    if (error.cause !== undefined && !error.message.includes(messageOf(error.cause)))
       lines.push(`  cause: ${messageOf(error.cause)}`)
     lines.push(`  hint:  ${error.hint}`, `  code:  ${error.code}`)
   } else {

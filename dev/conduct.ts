@@ -6,6 +6,7 @@ import { aborted, createScope, untilSignal } from '../src/lifecycle.ts'
 import type { PlannedFault } from './faults.ts'
 import { followLogs } from './follow-logs.ts'
 import { keyNames, keysFor } from './keys.ts'
+import { untilNpmIsGone } from './parents.ts'
 import { renderHtml } from './report-html.ts'
 import { renderBooks, type Report, type RunFacts } from './report.ts'
 import { openScreen, type Screen } from './screen.ts'
@@ -47,7 +48,7 @@ export async function conduct(options: ConductOptions, process: NodeJS.Process):
   const quitting = new AbortController()
   const quit = AbortSignal.any([
     untilSignal(process),
-    untilOrphaned(process),
+    untilNpmIsGone(process),
     quitting.signal,
     failing.signal,
   ])
@@ -206,19 +207,6 @@ function lock(dir: string): Lock {
       hint: 'stop it first, or run a second one beside it with another folder: --dir .tidegate/second',
     })
   }
-}
-
-/** Aborted when the process that started us is gone (npm killed, a terminal closed). */
-function untilOrphaned(process: NodeJS.Process): AbortSignal {
-  const controller = new AbortController()
-  const parent = process.ppid
-  const timer = setInterval(() => {
-    if (process.ppid === parent) return
-    clearInterval(timer)
-    controller.abort()
-  }, 1000)
-  timer.unref()
-  return controller.signal
 }
 
 function versions(process: NodeJS.Process): Record<string, string> {

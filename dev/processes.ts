@@ -53,8 +53,10 @@ export function createProgram(options: ProgramOptions): Program {
     if (child) return
     const printedFrom = sizeOf(logFile)
     const log = openSync(logFile, 'a')
-    // The IPC channel is a leash: the program stops when it breaks, whatever became of us.
+    // The IPC channel is a leash: the program stops when it breaks, whatever became of us. A process group of its
+    // own, because a terminal's Ctrl-C is for us alone: we stop things in order.
     const started = spawn(process.execPath, options.args, {
+      detached: true,
       stdio: ['ignore', log, log, 'ipc'],
       env: options.env ?? process.env,
     })

@@ -23,6 +23,7 @@ import { untilReachable } from './startup.ts'
 import { postgresStorage } from './storage-postgres.ts'
 import { declareTopology } from './topology-rabbit.ts'
 import { exchangeTopology } from './topology.ts'
+import { replayUnroutable } from './unroutable-rabbit.ts'
 
 export interface CloudParts {
   clock: Clock
@@ -87,6 +88,8 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     for (const consumer of consumers) {
       groups.push(scope.own(await startGroup(consumer, { ...shared, clock, random, log })))
     }
+    const replayed = await replayUnroutable(publishing)
+    if (replayed > 0) log.info({ replayed }, 'published again what no queue had wanted')
 
     const members = postgresMembers(database, instance, config.sharing.goneAfter)
     const sharing = scope.own(

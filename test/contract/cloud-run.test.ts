@@ -224,6 +224,17 @@ describe('the cloud on RabbitMQ and PostgreSQL', () => {
     await until(async () => expect(await rollups()).toEqual([{ count: 900 }]))
   }, 90_000)
 
+  test('events that were published before any queue was bound arrive all the same', async () => {
+    bench = await openCloudBench()
+    await bench.declareExchange()
+    const ledger = new Ledger()
+    await bench.publish(Array.from({ length: 20 }, (_, index) => ledger.next(`device-${index}`)))
+    expect(await bench.depth('tidegate.unroutable')).toBe(20)
+    await bench.start()
+    await until(async () => expect(await stored()).toBe(20))
+    expect(await bench.depth('tidegate.unroutable')).toBe(0)
+  })
+
   test('what is not there at the start is one clear error', async () => {
     bench = await openCloudBench()
     const startup = { timeout: '300ms' }

@@ -4,8 +4,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Client } from 'pg'
 import { Connection, type SyncMessage } from 'rabbitmq-client'
+import { connectBroker } from '../../cloud/broker-rabbit.ts'
 import { type CloudConfig, cloudConfigSchema } from '../../cloud/config.ts'
 import { runCloud } from '../../cloud/main.ts'
+import { declareTopology } from '../../cloud/topology-rabbit.ts'
+import { exchangeTopology } from '../../cloud/topology.ts'
 import { systemClock } from '../../src/clock.ts'
 import { silentLog } from '../../src/log.ts'
 import { partitionOf, routingKey, wire } from '../../src/wire.ts'
@@ -25,6 +28,8 @@ export interface CloudBench {
   partitions: number
   config(more?: object): CloudConfig
   start(more?: object): Promise<RunningCloud>
+  /** The exchange alone, as it is for a moment while a cloud starts for the first time. */
+  declareExchange(): Promise<void>
   publish(events: readonly Encoded[]): Promise<void>
   rows<Row extends object>(sql: string, values?: unknown[]): Promise<Row[]>
   get(queue: string): Promise<SyncMessage | undefined>
@@ -86,6 +91,11 @@ export async function openCloudBench(given: { databaseUrl?: string } = {}): Prom
       }
       running.add(cloud)
       return cloud
+    },
+    async declareExchange() {
+      const broker = await connectBroker({ url, connectionName: 'test', log: silentLog })
+      await declareTopology(broker, exchangeTopology())
+      await broker.close()
     },
     async publish(events) {
       for (const { event, text } of events) {

@@ -46,3 +46,11 @@ export function isDiskFull(error: unknown): boolean {
   const code = error instanceof Error && 'code' in error ? error.code : undefined
   return code === 'ENOSPC' || code === 'EDQUOT' || /no space left|quota exceeded/i.test(messageOf(error))
 }
+
+/** Something outside the files stands in the way: it may go away, and says nothing about the files. */
+export function isInTheWay(error: unknown): boolean {
+  const text = messageOf(error)
+  return (
+    isDiskFull(error) || /permission denied|not permitted|too many open|cannot allocate|read-only/i.test(text)
+  )
+}

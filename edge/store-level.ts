@@ -4,7 +4,7 @@ import { ClassicLevel } from 'classic-level'
 import type { Clock } from '../src/clock.ts'
 import { codeOf, messageOf, TidegateError } from '../src/errors.ts'
 import type { Range, Store, StoreFolder } from './store.ts'
-import { corrupt, damaged, failure, isDiskFull, unavailable } from './store-level-errors.ts'
+import { corrupt, damaged, failure, isDiskFull, isInTheWay, unavailable } from './store-level-errors.ts'
 import { countDamagedBlocks, examine, fenceDamage } from './store-level-folder.ts'
 
 const chunkKeys = 4000
@@ -24,6 +24,7 @@ export function levelFolder({ folder, reserveBytes, clock }: LevelFolderOptions)
   const reserve = join(folder, 'reserve')
   const markFile = join(folder, 'mark')
   const uncleanFile = join(folder, 'unclean')
+  const repairedFile = join(folder, 'repaired')
 
   return {
     async open() {
@@ -39,23 +40,32 @@ export function levelFolder({ folder, reserveBytes, clock }: LevelFolderOptions)
       // 8 MiB memtable: fewer level-0 files under a steady stream, still replayed in well under a second.
       const level = new ClassicLevel(location, { writeBufferSize: 8 << 20, cacheSize: 16 << 20 })
       try {
+        // Before, not after: opening alone can be what the process dies of.
+        await replaceFile(uncleanFile, String(uncleanEnds >= uncleanEndsMax ? 1 : uncleanEnds + 1))
         await level.open()
-        await writeFile(uncleanFile, String(uncleanEnds >= uncleanEndsMax ? 1 : uncleanEnds + 1))
       } catch (error) {
         await level.close().catch(() => {})
         throw failure(location, error)
       }
-      return levelStore(level, location, torn, () => rm(uncleanFile, { force: true }))
+      const repaired = await readFile(repairedFile, 'utf8').catch(() => undefined)
+      return levelStore(level, location, {
+        torn,
+        repaired,
+        accountedFor: () => rm(repairedFile, { force: true }),
+        closedInOrder: () => rm(uncleanFile, { force: true }),
+      })
     },
-    async repair() {
+    async repair(why) {
       await refuseIfLocked(location)
       try {
         await refuseWithoutRoom(location)
+        await replaceFile(repairedFile, why)
         await fenceDamage(location)
         await ClassicLevel.repair(location)
         await rm(uncleanFile, { force: true })
       } catch (error) {
-        throw error instanceof TidegateError ? error : failure(location, error)
+        if (error instanceof TidegateError) throw error
+        throw isInTheWay(error) ? failure(location, error) : corrupt(location, messageOf(error), error)
       }
     },
     async setAside() {
@@ -97,13 +107,16 @@ export function levelFolder({ folder, reserveBytes, clock }: LevelFolderOptions)
         if (!isDiskFull(error)) throw error
       }
     },
-    async writeMark(mark) {
-      await writeFile(`${markFile}.new`, mark)
-      await rename(`${markFile}.new`, markFile)
-    },
+    writeMark: (mark) => replaceFile(markFile, mark),
     readMark: () => readFile(markFile, 'utf8').catch(() => undefined),
     usedBytes: () => bytesOf(location, () => true),
   }
+}
+
+/** The old content or the new, whenever the process dies. */
+async function replaceFile(file: string, content: string): Promise<void> {
+  await writeFile(`${file}.new`, content)
+  await rename(`${file}.new`, file)
 }
 
 async function prepare(folder: string, location: string): Promise<void> {
@@ -115,8 +128,8 @@ async function prepare(folder: string, location: string): Promise<void> {
     await rm(probe)
   } catch (cause) {
     if (isDiskFull(cause)) throw unavailable(location, cause)
-    if (codeOf(cause) === 'EEXIST' || codeOf(cause) === 'ENOTDIR')
-      throw corrupt(location, `${location} is not a folder`, cause)
+    // A file stands where the database belongs: it can be set aside. One further up is not ours to move.
+    if (codeOf(cause) === 'EEXIST') throw corrupt(location, `${location} is not a folder`, cause)
     throw new TidegateError('DATA_FOLDER_UNWRITABLE', {
       message: `the data folder ${folder} cannot be written: ${messageOf(cause)}`,
       retryable: false,
@@ -163,13 +176,17 @@ async function bytesOf(location: string, wanted: (name: string) => boolean): Pro
   return sizes.reduce((sum, size) => sum + size, 0)
 }
 
-function levelStore(
-  level: ClassicLevel,
-  location: string,
-  torn: boolean,
-  closedInOrder: () => Promise<void>,
-): Store {
+interface Opened {
+  torn: boolean
+  repaired: string | undefined
+  /** The first write after a repair has landed. */
+  accountedFor(): Promise<void>
+  closedInOrder(): Promise<void>
+}
+
+function levelStore(level: ClassicLevel, location: string, opened: Opened): Store {
   let failed = false
+  let unaccounted = opened.repaired !== undefined
   const guard = async <T>(work: Promise<T>): Promise<T> => {
     try {
       return await work
@@ -179,16 +196,22 @@ function levelStore(
     }
   }
   return {
-    torn,
+    torn: opened.torn,
+    repaired: opened.repaired,
     get: (key) => guard(level.get(key)),
     hasMany: (keys) => guard(level.hasMany(keys)),
     entries: ({ gte, lt }, limit) => guard(level.iterator({ gte, lt, limit }).all()),
     keys: (range) => keyChunks(level, range, guard),
-    write: (operations, { sync }) => guard(level.batch(operations, { sync })),
+    async write(operations, { sync }) {
+      await guard(level.batch(operations, { sync }))
+      if (!unaccounted) return
+      unaccounted = false
+      await opened.accountedFor()
+    },
     clear: ({ gte, lt }) => guard(level.clear({ gte, lt })),
     async close() {
       await level.close()
-      if (!failed) await closedInOrder()
+      if (!failed) await opened.closedInOrder()
     },
   }
 }

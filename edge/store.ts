@@ -24,6 +24,8 @@ export interface Store {
    * on a disk that lies about having synced, somebody may have been.
    */
   readonly torn?: boolean
+  /** It was repaired, for this reason, and nothing was written since: what it holds is not accounted for yet. */
+  readonly repaired?: string | undefined
 }
 
 export interface Range {
@@ -41,10 +43,11 @@ export interface StoreFolder {
    */
   open(): Promise<Store>
   /**
-   * Best effort on a closed store: keeps what can be read, and what cannot be read aside.
+   * Best effort on a closed store: keeps what can be read, and what cannot be read aside. `why` is what the
+   * store says as `repaired`, also after a crash, until something is written to it.
    * @throws TidegateError `OUTBOX_LOCKED`, `STORE_UNAVAILABLE` (no room to repair), `STORE_CORRUPT` (beyond it)
    */
-  repair(): Promise<void>
+  repair(why: string): Promise<void>
   /** Moves a store that cannot be used out of the way, whole; returns where it is now. */
   setAside(): Promise<string>
   /** Free bytes on the disk. */

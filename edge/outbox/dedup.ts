@@ -59,7 +59,7 @@ export async function openDedup(store: Store, head: Head, options: DedupOptions)
     warm,
   })
   const closed = (await store.entries(allGenerations, 10_000)).map(([key, value]): Generation => {
-    const { count, closedSteadyMs } = JSON.parse(value) as { count: number; closedSteadyMs: number }
+    const { count, closedSteadyMs } = parseClosed(value)
     return { ...fresh(Number(key.slice(2)), count, false), closedSteadyMs }
   })
   // The current generation always follows the last closed one, even where the head had to be made anew.
@@ -132,5 +132,14 @@ export async function openDedup(store: Store, head: Head, options: DedupOptions)
         generation.warm = true
       }
     },
+  }
+}
+
+/** An altered entry costs the truth about one generation's age, never the start. */
+function parseClosed(value: string): { count: number; closedSteadyMs: number } {
+  try {
+    return JSON.parse(value) as { count: number; closedSteadyMs: number }
+  } catch {
+    return { count: 0, closedSteadyMs: 0 }
   }
 }

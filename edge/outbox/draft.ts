@@ -3,7 +3,7 @@ import type { Candidate, Event, Undelivered } from '../../src/event.ts'
 import type { Lane } from '../outbox.ts'
 import type { StoreOperation } from '../store.ts'
 import { deviceKey, eventKey, expiryKey, headKey } from './keys.ts'
-import { type Head, sequenceOf } from './head.ts'
+import { encodeHead, type Head, sequenceOf } from './head.ts'
 import type { Usage } from './quota.ts'
 import { encodeRecord, type StoredEvent } from './record.ts'
 
@@ -127,7 +127,7 @@ export class Draft {
     }
     this.head.steadyMs = steadyMs
     this.head.wallMs = wallMs
-    this.operations.push({ type: 'put', key: headKey, value: JSON.stringify(this.head) })
+    this.operations.push({ type: 'put', key: headKey, value: encodeHead(this.head) })
     return this.operations
   }
 

@@ -14,7 +14,8 @@ import { expireInto, releaseInto } from './leave.ts'
 import { appendLedgerEntry, reportInto } from './ledger-entries.ts'
 import { createPace, type Pace } from './pace.ts'
 import { decodeRecord, type StoredEvent } from './record.ts'
-import { type Damage, type Loaded, loadOutbox, markOf, recount } from './recovery.ts'
+import { recount } from './recount.ts'
+import { type Known, type Loaded, loadOutbox, markOf } from './recovery.ts'
 import { createHanded, readState, type State, steadyClockOf } from './state.ts'
 import { rangesPerReport } from './undelivered.ts'
 
@@ -28,6 +29,7 @@ type Command =
 const tickMs = 1000
 const markEveryMs = 10_000
 const headEveryMs = 30_000
+const storeFailures = ['STORE_UNAVAILABLE', 'STORE_CORRUPT']
 const reopenBackoff = { delayMsMin: 100, delayMsMax: 5000 }
 
 /**
@@ -77,8 +79,17 @@ export class Engine implements Outbox {
       lastReportMs: 0,
     }
     this.firstOfClockPeriod = loaded.head.position + 1
-    await this.takeOver(loaded)
-    this.background = this.inBackground(loaded.clean)
+    try {
+      await this.takeOver(loaded)
+      this.inBackground(loaded.clean)
+    } catch (error) {
+      // What is opened can still turn out to be damaged; anything else is for who starts us to hear.
+      if (codeOf(error) === 'STORE_CORRUPT') await this.reopen(1, error)
+      else {
+        await loaded.store.close()
+        throw error
+      }
+    }
     this.schedule()
   }
 
@@ -203,7 +214,7 @@ export class Engine implements Outbox {
         await this.attempt(commands)
         return commands.map(() => undefined)
       } catch (error) {
-        if (!['STORE_UNAVAILABLE', 'STORE_CORRUPT'].includes(codeOf(error))) throw error
+        if (!storeFailures.includes(codeOf(error))) throw error
         this.options.log.error({ code: codeOf(error), detail: messageOf(error) }, 'the outbox cannot write')
         this.options.observer.refused('store-failed')
         await this.reopen(attempt, error)
@@ -254,13 +265,13 @@ export class Engine implements Outbox {
     for (const done of settle) done()
   }
 
-  private async write(draft: Draft): Promise<void> {
+  private async write(draft: Draft, { sync } = { sync: draft.appended.length > 0 }): Promise<void> {
     const { clock, observer } = this.options
     const { state } = this.core
     const operations = draft.finish(this.core.steady.now(), clock.now())
     const startedMs = clock.monotonicMs()
     // Appends are synced before anybody is told (G1). A release that is lost is only sent again.
-    await state.store.write(operations, { sync: draft.appended.length > 0 })
+    await state.store.write(operations, { sync: sync || draft.appended.length > 0 })
     this.lastHeadMs = clock.monotonicMs()
     state.head = draft.head
     draft.applyUsage(state.devices)
@@ -286,11 +297,11 @@ export class Engine implements Outbox {
   }
 
   private async tickSafely(): Promise<void> {
+    const { state } = this.core
     try {
       await this.tick()
     } catch (error) {
-      if (this.closing.signal.aborted) return
-      this.options.log.error({ code: codeOf(error), detail: messageOf(error) }, 'outbox housekeeping failed')
+      await this.reloadAfter(error, state, 'outbox housekeeping failed')
       this.more = false
     }
     if (!this.closing.signal.aborted) this.schedule(this.more ? 0 : tickMs)
@@ -335,6 +346,7 @@ export class Engine implements Outbox {
       }
       this.firstOfClockPeriod = draft.head.position + 1
     }
+    if (this.runDry) await this.recountInto(draft)
     this.more = await expireInto(this.core, draft)
     const nowMs = clock.monotonicMs()
     if (undelivered.size > 0 && nowMs - this.core.lastReportMs >= reportIntervalMs)
@@ -359,7 +371,7 @@ export class Engine implements Outbox {
 
   // --- opening, reopening, closing -------------------------------------------------------------------------
 
-  private async load(known: Damage[] = []): Promise<Loaded> {
+  private async load(known: Known = {}): Promise<Loaded> {
     const { folder, gateway } = this.options
     const identity = { gateway, newEpoch: () => this.options.newEpoch() }
     try {
@@ -381,41 +393,43 @@ export class Engine implements Outbox {
   private async takeOver(loaded: Loaded): Promise<void> {
     const { log, observer, folder } = this.options
     const { core } = this
+    const damaged = loaded.damage.length > 0
+    core.diskFreeBytes = await folder.freeBytes()
+    if (!this.reserveSpent) await folder.restoreReserve()
+    const draft = new Draft(core.state.head, core.state.devices)
+    draft.operations.push(...loaded.operations)
+    for (const entry of loaded.announcements) appendLedgerEntry(core, draft, entry)
+    if (damaged) while (core.state.undelivered.size > 0) reportInto(core, draft)
+    draft.touch()
+    await this.write(draft, { sync: damaged })
     for (const { kind, detail, lost } of loaded.damage) {
       log.error({ code: 'OUTBOX_DAMAGED', kind, detail, lost }, 'the outbox was damaged')
       if (lost > 0) observer.lost(lost)
     }
-    core.diskFreeBytes = await folder.freeBytes()
-    if (!this.reserveSpent) await folder.restoreReserve()
-    const draft = new Draft(core.state.head, core.state.devices)
-    for (const entry of loaded.announcements) appendLedgerEntry(core, draft, entry)
-    while (loaded.damage.length > 0 && core.state.undelivered.size > 0) reportInto(core, draft)
-    draft.touch()
-    await this.write(draft)
     await this.findOldest()
   }
 
   private async reopen(attempt: number, reason: unknown): Promise<void> {
+    const { core } = this
     const { folder, clock, random, log } = this.options
-    const { store } = this.core.state
+    const known: Known = { head: core.state.head }
+    if (codeOf(reason) === 'STORE_CORRUPT') known.fault = messageOf(reason)
     for (let tries = attempt; ; tries++) {
       if (this.closing.signal.aborted) throw closedError()
       try {
-        await store.close()
+        await core.state.store.close()
         await folder.spendReserve()
         this.reserveSpent = true
         await clock.sleep(backoffMs(tries, reopenBackoff, random), this.closing.signal)
-        const damage: Damage[] = []
-        if (codeOf(reason) === 'STORE_CORRUPT') {
-          await folder.repair()
-          damage.push({ kind: 'repaired', detail: messageOf(reason), lost: 0 })
-        }
-        const loaded = await this.load(damage)
-        this.core.state = await this.stateOf(loaded)
-        this.core.removing.clear()
-        this.core.removalUnderWay = false
-        this.core.doubtful = new Set(this.core.handed.releasing.keys())
+        const loaded = await this.load(known)
+        // What is found is not on record before the write below has landed.
+        if (loaded.damage[0]) known.fault ??= loaded.damage[0].detail
+        core.state = await this.stateOf(loaded)
+        core.removing.clear()
+        core.removalUnderWay = false
+        core.doubtful = this.allHanded()
         await this.takeOver(loaded)
+        this.inBackground(true)
         return
       } catch (error) {
         if (isAbort(error)) throw closedError()
@@ -427,19 +441,35 @@ export class Engine implements Outbox {
     }
   }
 
-  /** After a start: fills the dedup filters, and after a crash counts whether everything is there. */
-  private async inBackground(clean: boolean): Promise<void> {
-    try {
-      const { state } = this.core
-      if (!clean) await this.verify(state)
-      await state.dedup.warmUp(this.closing.signal)
-    } catch (error) {
-      if (!this.closing.signal.aborted) {
-        this.options.log.error(
-          { code: codeOf(error), detail: messageOf(error) },
-          'checking the outbox failed',
-        )
+  private allHanded(): Set<number> {
+    const { inFlight, releasing } = this.core.handed
+    return new Set([...inFlight.keys(), ...releasing.keys()])
+  }
+
+  /** After opening: fills the dedup filters, and after a crash counts whether everything is there. */
+  private inBackground(clean: boolean): void {
+    const { state } = this.core
+    const check = async (): Promise<void> => {
+      try {
+        if (!clean) await this.verify(state)
+        await state.dedup.warmUp(this.closing.signal)
+      } catch (error) {
+        await this.reloadAfter(error, state, 'checking the outbox failed')
       }
+    }
+    const { background } = this
+    this.background = check().then(() => background)
+  }
+
+  /** A store that fails when it is read has to be opened again as much as one that fails when it is written. */
+  private async reloadAfter(error: unknown, state: State, what: string): Promise<void> {
+    if (this.closing.signal.aborted) return
+    const code = codeOf(error)
+    try {
+      if (!storeFailures.includes(code)) throw error
+      await this.commands.submit({ kind: 'reload', state, error })
+    } catch {
+      this.options.log.error({ code, detail: messageOf(error) }, what)
     }
   }
 
@@ -450,24 +480,32 @@ export class Engine implements Outbox {
       if (this.closing.signal.aborted) return
       found += keys.length
     }
-    if (found !== expected) {
-      this.options.log.error(
-        { code: 'OUTBOX_DAMAGED', expected, found },
-        'the outbox holds fewer events than it should',
-      )
-      await this.commands.submit({ kind: 'recount' })
-    }
+    if (found !== expected) await this.commands.submit({ kind: 'recount' })
   }
 
   private async recountInto(draft: Draft): Promise<void> {
-    const { store, head } = this.core.state
-    const { totals, devices, lost, lostRanges } = await recount(store, head, [])
-    draft.adopt(totals, devices)
-    for (const range of lostRanges) this.core.state.undelivered.note(range, draft.operations)
-    if (lost > 0) {
-      draft.undelivered.set('lost', lost)
-      this.options.observer.lost(lost)
+    const { observer, log } = this.options
+    const { store, head, undelivered } = this.core.state
+    const counted = await recount(store, { known: head, undelivered: undelivered.all() })
+    const expected = head.depth.high + head.depth.normal
+    const found = counted.totals.depth.high + counted.totals.depth.normal
+    log.error({ code: 'OUTBOX_DAMAGED', expected, found }, 'the outbox does not hold what it should')
+    draft.operations.push(...counted.operations)
+    draft.adopt(counted.totals, counted.devices)
+    for (const range of counted.missing) undelivered.note(range, draft.operations)
+    this.core.doubtful = this.allHanded()
+    if (counted.lost > 0) {
+      draft.undelivered.set('lost', counted.lost)
+      observer.lost(counted.lost)
     }
+  }
+
+  /** Everything was read, nothing is in flight, and still something is queued: then it is not there. */
+  private get runDry(): boolean {
+    const { state, handed, reading } = this.core
+    const { head, lanes } = state
+    if (head.depth.high + head.depth.normal === 0 || reading) return false
+    return handed.inFlight.size + handed.releasing.size === 0 && lanes.waitMs(head.position) === Infinity
   }
 
   private async shutDown(): Promise<void> {

@@ -1,3 +1,5 @@
+import { crc32 } from 'node:zlib'
+import { TidegateError } from '../../src/errors.ts'
 import type { Lane } from '../outbox.ts'
 
 /** The layout this code writes. A folder with a higher number is set aside, never guessed at. */
@@ -13,6 +15,8 @@ export interface Head {
   epoch: string
   /** Position before the epoch's first event: sequence = position - epochBase. */
   epochBase: number
+  /** Earlier epochs of which something was queued when this one began, oldest first. */
+  earlier: { epoch: string; epochBase: number }[]
   /** Last position given out. */
   position: number
   /** Chain value of the epoch's last event. */
@@ -30,4 +34,35 @@ export interface Head {
 
 export function sequenceOf(head: Head, position: number): number {
   return position - head.epochBase
+}
+
+/** `<version> <checksum>\n<JSON>`: the first line stays readable whatever the layout becomes. */
+export function encodeHead(head: Head): string {
+  const json = JSON.stringify(head)
+  return `${head.version} ${crc32(json).toString(36)}\n${json}`
+}
+
+/**
+ * undefined: there is none, or it was altered.
+ * @throws TidegateError `STORE_NEWER`; its cause is the head as far as it can be understood
+ */
+export function decodeHead(value: string | undefined): Head | undefined {
+  const [, version, checksum, json] = /^(\d+) ([0-9a-z]+)\n(.*)$/s.exec(value ?? '') ?? []
+  if (version === undefined || json === undefined || crc32(json).toString(36) !== checksum) return undefined
+  const head = JSON.parse(json) as Head
+  if (Number(version) <= storeVersion) return head
+  throw new TidegateError('STORE_NEWER', {
+    message: `the outbox was written by a newer version (${version} > ${storeVersion})`,
+    retryable: false,
+    hint: 'run that version, or later: what it had queued lies whole in the folder that was set aside',
+    cause: head,
+  })
+}
+
+/** A head, of a newer version or beside a lost store, if it still says what we need to account for its events. */
+export function understood(head: unknown): Head | undefined {
+  const { epoch, epochBase, position, depth, first } = (head ?? {}) as Partial<Head>
+  const numbers = [epochBase, position, depth?.high, depth?.normal, first?.high, first?.normal]
+  const complete = typeof epoch === 'string' && numbers.every((value) => Number.isSafeInteger(value))
+  return complete ? { ...(head as Head), earlier: (head as Head).earlier ?? [] } : undefined
 }

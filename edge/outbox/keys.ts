@@ -11,6 +11,7 @@ import type { Range } from '../store.ts'
  *     g!<generation>          a closed generation of IDs                        a handful
  *     q!<device>              what a device has queued                          one per device with a queue
  *     u!<from>                numbered, undelivered, not yet reported           one per range
+ *     c!<lane>!<position>     what stood at e! and is not what was written      kept for a person to look at
  *
  * Numbers are fixed-width decimals, so that byte order is numeric order.
  */
@@ -24,6 +25,11 @@ function number16(value: number): string {
 
 export function eventKey(lane: Lane, position: number): string {
   return `e!${laneLetter[lane]}!${number16(position)}`
+}
+
+/** Where a record is kept that was altered. */
+export function damagedKey(lane: Lane, position: number): string {
+  return `c!${laneLetter[lane]}!${number16(position)}`
 }
 
 export function eventRange(lane: Lane, from: number, to = Number.MAX_SAFE_INTEGER): Range {
@@ -77,4 +83,5 @@ export function undeliveredKey(from: number): string {
 export const allEvents: Range = { gte: 'e!', lt: 'e!~' }
 export const allGenerations: Range = { gte: 'g!', lt: 'g!~' }
 export const allDevices: Range = { gte: 'q!', lt: 'q!~' }
+export const allDamaged: Range = { gte: 'c!', lt: 'c!~' }
 export const allUndelivered: Range = { gte: 'u!', lt: 'u!~' }

@@ -1,3 +1,5 @@
+import { crc32 } from 'node:zlib'
+import { TidegateError } from '../../src/errors.ts'
 import type { Lane, Queued } from '../outbox.ts'
 
 /**
@@ -13,16 +15,24 @@ export interface StoredEvent extends Queued {
   deadlineSteadyMs: number | undefined
 }
 
-/** None of the fields can hold a tab: device IDs, types and event IDs exclude control characters. */
+/**
+ * `<checksum>\t<fields>\n<text>`. The checksum covers lane and position too: LevelDB hands out altered bytes
+ * without a word. No field can hold a tab: device IDs, types and event IDs exclude control characters.
+ */
 export function encodeRecord(event: StoredEvent): string {
   const deadline = event.deadlineSteadyMs ?? ''
-  return `${event.deviceId}\t${event.type}\t${event.id}\t${event.sequence}\t${event.recordedAtMs}\t${event.admittedSteadyMs}\t${deadline}\n${event.text}`
+  const body = `${event.deviceId}\t${event.type}\t${event.id}\t${event.sequence}\t${event.recordedAtMs}\t${event.admittedSteadyMs}\t${deadline}\n${event.text}`
+  return `${checksum(event.lane, event.position, body)}\t${body}`
 }
 
+/** @throws TidegateError `STORE_CORRUPT` when it is not what was written there */
 export function decodeRecord(lane: Lane, position: number, value: string): StoredEvent {
-  const end = value.indexOf('\n')
-  const fields = value.slice(0, end).split('\t')
-  const text = value.slice(end + 1)
+  const start = value.indexOf('\t') + 1
+  const body = value.slice(start)
+  if (value.slice(0, start - 1) !== checksum(lane, position, body)) throw altered(lane, position)
+  const end = body.indexOf('\n')
+  const fields = body.slice(0, end).split('\t')
+  const text = body.slice(end + 1)
   return {
     position,
     lane,
@@ -36,4 +46,17 @@ export function decodeRecord(lane: Lane, position: number, value: string): Store
     text,
     bytes: Buffer.byteLength(text),
   }
+}
+
+function checksum(lane: Lane, position: number, body: string): string {
+  const seed = (position * 2 + (lane === 'high' ? 1 : 0)) % 2 ** 32
+  return crc32(body, seed).toString(36)
+}
+
+function altered(lane: Lane, position: number): TidegateError {
+  return new TidegateError('STORE_CORRUPT', {
+    message: `the event at position ${position} (${lane}) is not what was written there`,
+    retryable: false,
+    hint: 'it is set aside and counted as lost; check the health of the disk',
+  })
 }

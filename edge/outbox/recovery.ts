@@ -1,19 +1,26 @@
 import { claimedChain, genesis } from '../../src/codec.ts'
-import { codeOf } from '../../src/errors.ts'
+import { codeOf, messageOf } from '../../src/errors.ts'
 import type { LedgerEntry } from '../../src/event.ts'
-import type { Lane } from '../outbox.ts'
-import type { Store, StoreFolder } from '../store.ts'
-import { type Head, storeVersion } from './head.ts'
-import { allDevices, allUndelivered, eventRange, headKey, positionOfEventKey } from './keys.ts'
+import type { Store, StoreFolder, StoreOperation } from '../store.ts'
+import { decodeHead, type Head, storeVersion, understood } from './head.ts'
+import { allDevices, allUndelivered, headKey } from './keys.ts'
 import type { Usage } from './quota.ts'
-import { decodeRecord } from './record.ts'
+import { recount } from './recount.ts'
 import type { UndeliveredRange } from './undelivered.ts'
 
 /** What opening found out about the folder. */
 export interface Damage {
-  kind: 'repaired' | 'set-aside' | 'tail-lost' | 'head-lost' | 'count-mismatch'
+  kind:
+    | 'repaired'
+    | 'set-aside'
+    | 'tail-torn'
+    | 'tail-lost'
+    | 'head-lost'
+    | 'ranges-altered'
+    | 'counts-altered'
+    | 'count-mismatch'
   detail: string
-  /** Events that were acknowledged and are gone; exact where the store still knew how many it held. */
+  /** Events that were acknowledged and are gone; exact where the newest head is known, else at the most. */
   lost: number
 }
 
@@ -25,6 +32,8 @@ export interface Loaded {
   damage: Damage[]
   /** What the cloud must be told first. */
   announcements: LedgerEntry[]
+  /** What the first write must put right. */
+  operations: StoreOperation[]
   /** Opened as the last run left it in order: nothing to verify. */
   clean: boolean
 }
@@ -35,6 +44,14 @@ export interface Identity {
   newEpoch(): string
 }
 
+/** What is known beforehand, when the folder was open until now. */
+export interface Known {
+  /** As of the last write that landed. */
+  head?: Head
+  /** The damage that was met: repair before anything else. */
+  fault?: string
+}
+
 /**
  * Opens a folder whatever state it is in: as it is, repaired, or set aside and begun anew. Never deletes, and
  * never gives a place in the ledger out twice: after any damage a new epoch begins.
@@ -43,109 +60,164 @@ export interface Identity {
 export async function loadOutbox(
   folder: StoreFolder,
   identity: Identity,
-  known: Damage[] = [],
+  known: Known = {},
 ): Promise<Loaded> {
-  const damage = [...known]
-  let store = await openDespiteDamage(folder, damage)
-  let head = await readHead(store)
-  if (head && head.version > storeVersion) {
-    await store.close()
-    const aside = await folder.setAside()
+  let last = known.head ?? (await headOfMark(folder))
+  let fault = known.fault
+  let remedy: 'none' | 'repair' | 'set-aside' = fault === undefined ? 'none' : 'repair'
+  for (;;) {
+    const damage: Damage[] = []
+    let store: Store | undefined
+    try {
+      if (remedy === 'repair') {
+        await folder.repair(fault ?? '')
+        damage.push({ kind: 'repaired', detail: fault ?? '', lost: 0 })
+      } else if (remedy === 'set-aside') {
+        const aside = await folder.setAside()
+        damage.push({ kind: 'set-aside', detail: `${fault}; it lies whole in ${aside}`, lost: 0 })
+      }
+      store = await folder.open()
+      // The last run repaired it and came no further.
+      if (remedy === 'none' && store.repaired !== undefined)
+        damage.push({ kind: 'repaired', detail: store.repaired, lost: 0 })
+      return await read(store, identity, last, damage)
+    } catch (error) {
+      await store?.close().catch(() => {})
+      const code = codeOf(error)
+      if (remedy === 'set-aside' || !['STORE_CORRUPT', 'STORE_NEWER'].includes(code)) throw error
+      if (code === 'STORE_NEWER') last = understood((error as Error).cause) ?? last
+      fault = remedy === 'repair' ? `${fault}; repaired, and still: ${messageOf(error)}` : messageOf(error)
+      remedy = remedy === 'repair' || code === 'STORE_NEWER' ? 'set-aside' : 'repair'
+    }
+  }
+}
+
+async function read(
+  store: Store,
+  identity: Identity,
+  remembered: Head | undefined,
+  damage: Damage[],
+): Promise<Loaded> {
+  const head = decodeHead(await store.get(headKey))
+  const ranges = await readUndelivered(store)
+  const devices = await readDevices(store)
+  if (store.torn) {
     damage.push({
-      kind: 'set-aside',
-      detail: `the outbox was written by a newer version (${head.version} > ${storeVersion}); it lies whole in ${aside}`,
+      kind: 'tail-torn',
+      detail: 'the last write is not whole; on a disk that keeps its word nobody was told of it',
       lost: 0,
     })
-    store = await folder.open()
-    const announcement = closed(head, 'corruption')
-    const fresh = newHead(identity, 0)
-    return {
-      store,
-      head: fresh,
-      devices: new Map(),
-      undelivered: [],
-      damage,
-      announcements: [announcement],
-      clean: true,
-    }
   }
-
-  const undelivered = (await store.entries(allUndelivered, 1_000_000)).map(
-    ([, value]) => JSON.parse(value) as UndeliveredRange,
-  )
-  const announcements: LedgerEntry[] = []
-  const mark = head && parseMark(await folder.readMark())
-  const tailLost = head && mark?.epoch === head.epoch ? Math.max(0, mark.position - head.position) : 0
-  if (head && tailLost > 0) {
+  if (ranges.altered > 0) {
+    damage.push({ kind: 'ranges-altered', detail: `${ranges.altered} ranges cannot be read`, lost: 0 })
+  }
+  if (devices.altered > 0) {
+    damage.push({ kind: 'counts-altered', detail: `${devices.altered} counts cannot be read`, lost: 0 })
+  }
+  const begunAnew = damage.some(({ kind }) => kind === 'set-aside')
+  if (!head && !begunAnew && (remembered || !(await isEmpty(store)))) {
+    damage.push({ kind: 'head-lost', detail: 'the head record is gone; the events were counted', lost: 0 })
+  }
+  if (head && remembered && remembered.position > head.position) {
     damage.push({
       kind: 'tail-lost',
-      detail: `the outbox should hold position ${head.position + tailLost} and ends at ${head.position}`,
-      lost: tailLost,
+      detail: `the outbox should hold position ${remembered.position} and ends at ${head.position}`,
+      lost: 0,
     })
-    undelivered.push(lostRange(head, head.position + 1, head.position + tailLost))
   }
-
-  let devices = await readDevices(store)
-  if (damage.length > 0 || !head) {
-    const counted = await recount(store, head, undelivered)
-    if (!head && counted.last > 0) {
-      damage.push({ kind: 'head-lost', detail: 'the head record is gone; the events were counted', lost: 0 })
-    }
-    if (counted.lost > 0) {
-      damage.push({
-        kind: 'count-mismatch',
-        detail: `${counted.lost} events are missing`,
-        lost: counted.lost,
-      })
-      undelivered.push(...counted.lostRanges)
-    }
-    const base = Math.max(counted.last, head ? head.position + tailLost : 0)
-    if (damage.length > 0 && head) announcements.push(closed({ ...head, position: base }, 'corruption'))
-    head = { ...newHead(identity, base), ...counted.totals, ...(head ? clockAndWindow(head) : {}) }
-    devices = counted.devices
-  } else if (head.gateway !== identity.gateway) {
-    announcements.push(closed(head, 'renamed'))
-    head = { ...head, ...epochOf(newHead(identity, head.position)) }
+  if (damage.length > 0) {
+    const known = [head, remembered]
+      .filter((one) => one !== undefined)
+      .toSorted(byPosition)
+      .at(-1)
+    const remembers = begunAnew ? undefined : (head ?? remembered)?.generation
+    return recovered(store, identity, { known, remembers, undelivered: ranges.readable, damage })
   }
-  return { store, head, devices, undelivered, damage, announcements, clean: head.clean }
+  const opened = { store, undelivered: ranges.readable, damage, devices: devices.readable, operations: [] }
+  if (!head) return { ...opened, head: newHead(identity, 0), announcements: [], clean: true }
+  if (head.gateway === identity.gateway) return { ...opened, head, announcements: [], clean: head.clean }
+  const renamed = { ...head, ...epochOf(newHead(identity, head.position)), earlier: epochsQueued(head) }
+  return {
+    ...opened,
+    head: renamed,
+    announcements: [closed(head.epoch, head.position - head.epochBase, 'renamed')],
+    clean: head.clean,
+  }
 }
 
-async function openDespiteDamage(folder: StoreFolder, damage: Damage[]): Promise<Store> {
-  try {
-    return await folder.open()
-  } catch (error) {
-    if (codeOf(error) !== 'STORE_CORRUPT') throw error
-    const detail = error instanceof Error ? error.message : String(error)
+interface Found {
+  /** The newest head there is word of. */
+  known: Head | undefined
+  /** The generation of remembered IDs that was current in this store. */
+  remembers: Head['generation'] | undefined
+  undelivered: UndeliveredRange[]
+  damage: Damage[]
+}
+
+/** Accounts for what is there and what is not, and goes on in a new epoch (I7). */
+async function recovered(store: Store, identity: Identity, found: Found): Promise<Loaded> {
+  const { known, remembers, undelivered, damage } = found
+  const suspicious = damage.some(({ kind }) => kind === 'ranges-altered')
+  const counted = await recount(store, { known, undelivered, suspicious })
+  if (counted.lost > 0) {
+    const detail = `${counted.lost} events are missing`
+    damage.push({ kind: 'count-mismatch', detail, lost: counted.lost })
+  }
+  const base = Math.max(counted.last, known?.position ?? 0)
+  const fresh = newHead(identity, base)
+  const { first } = counted.totals
+  const lowest = Math.min(first.high, first.normal)
+  return {
+    store,
+    head: {
+      ...fresh,
+      ...counted.totals,
+      earlier: counted.epochs.filter((_, at) => (counted.epochs[at + 1]?.epochBase ?? base) >= lowest),
+      steadyMs: known?.steadyMs ?? 0,
+      wallMs: known?.wallMs ?? 0,
+      generation: remembers ?? fresh.generation,
+    },
+    devices: counted.devices,
+    undelivered: [...undelivered, ...counted.missing],
+    damage,
+    announcements: counted.epochs
+      .map(({ epoch, epochBase }, at) => ({
+        epoch,
+        epochBase,
+        end: counted.epochs[at + 1]?.epochBase ?? base,
+      }))
+      .filter(({ epochBase }) => epochBase >= (known?.epochBase ?? 0))
+      .map(({ epoch, epochBase, end }) => closed(epoch, end - epochBase, 'corruption')),
+    operations: counted.operations,
+    clean: true,
+  }
+}
+
+async function isEmpty(store: Store): Promise<boolean> {
+  return (await store.entries({ gte: '', lt: '~' }, 1)).length === 0
+}
+
+async function readUndelivered(store: Store): Promise<{ readable: UndeliveredRange[]; altered: number }> {
+  const readable: UndeliveredRange[] = []
+  const entries = await store.entries(allUndelivered, 1_000_000)
+  for (const [, value] of entries) {
     try {
-      await folder.repair()
-      const store = await folder.open()
-      damage.push({ kind: 'repaired', detail, lost: 0 })
-      return store
-    } catch (repairError) {
-      if (codeOf(repairError) === 'OUTBOX_LOCKED') throw repairError
-      const aside = await folder.setAside()
-      damage.push({
-        kind: 'set-aside',
-        detail: `${detail}; it could not be repaired and lies in ${aside}`,
-        lost: 0,
-      })
-      return folder.open()
+      readable.push(JSON.parse(value) as UndeliveredRange)
+    } catch {
+      // Counted below; the recount names its positions again.
     }
   }
+  return { readable, altered: entries.length - readable.length }
 }
 
-async function readHead(store: Store): Promise<Head | undefined> {
-  const value = await store.get(headKey)
-  return value === undefined ? undefined : (JSON.parse(value) as Head)
-}
-
-async function readDevices(store: Store): Promise<Map<string, Usage>> {
-  const devices = new Map<string, Usage>()
-  for (const [key, value] of await store.entries(allDevices, 10_000_000)) {
-    const [events = 0, bytes = 0] = value.split(' ').map(Number)
-    devices.set(key.slice(2), { events, bytes })
+async function readDevices(store: Store): Promise<{ readable: Map<string, Usage>; altered: number }> {
+  const readable = new Map<string, Usage>()
+  const entries = await store.entries(allDevices, 10_000_000)
+  for (const [key, value] of entries) {
+    const [, events, bytes] = /^(\d+) (\d+)$/.exec(value) ?? []
+    if (events !== undefined) readable.set(key.slice(2), { events: Number(events), bytes: Number(bytes) })
   }
-  return devices
+  return { readable, altered: entries.length - readable.size }
 }
 
 export function newHead(identity: Identity, base: number): Head {
@@ -155,6 +227,7 @@ export function newHead(identity: Identity, base: number): Head {
     gateway: identity.gateway,
     epoch,
     epochBase: base,
+    earlier: [],
     position: base,
     chain: genesis(identity.gateway, epoch),
     depth: { high: 0, normal: 0 },
@@ -171,104 +244,31 @@ function epochOf({ gateway, epoch, epochBase, position, chain }: Head): Partial<
   return { gateway, epoch, epochBase, position, chain }
 }
 
-function clockAndWindow({ steadyMs, wallMs, generation }: Head): Partial<Head> {
-  return { steadyMs, wallMs, generation }
+/** A head's own epoch and those before it of which something may still be queued. */
+function epochsQueued(head: Head): Head['earlier'] {
+  const lowest = Math.min(head.first.high, head.first.normal)
+  const epochs = [...head.earlier, { epoch: head.epoch, epochBase: head.epochBase }]
+  return epochs.filter((_, index) => (epochs[index + 1]?.epochBase ?? Infinity) >= lowest)
 }
 
-function closed(head: Head, reason: 'corruption' | 'renamed'): LedgerEntry {
-  return { kind: 'epoch-closed', epoch: head.epoch, lastSequence: head.position - head.epochBase, reason }
+function closed(epoch: string, lastSequence: number, reason: 'corruption' | 'renamed'): LedgerEntry {
+  return { kind: 'epoch-closed', epoch, lastSequence, reason }
 }
 
-function lostRange(head: Head, from: number, to: number): UndeliveredRange {
-  return { from, to, reason: 'lost', epoch: head.epoch, epochBase: head.epochBase }
-}
+/** The mark is a copy of the head, some seconds old: what the store should at least hold. */
+export { encodeHead as markOf } from './head.ts'
 
-export function markOf(head: Head): string {
-  return `${head.epoch} ${head.position}`
-}
-
-function parseMark(mark: string | undefined): { epoch: string; position: number } | undefined {
-  const [epoch, position] = mark?.split(' ') ?? []
-  return epoch === undefined || position === undefined ? undefined : { epoch, position: Number(position) }
-}
-
-export interface Recount {
-  totals: Pick<Head, 'depth' | 'bytes' | 'first'>
-  devices: Map<string, Usage>
-  /** Highest position found; 0 if none. */
-  last: number
-  /** Events that the head counted and the store does not hold. */
-  lost: number
-  lostRanges: UndeliveredRange[]
-}
-
-/** Counts what is really there. Reads every queued event once: only after damage, or when asked to. */
-export async function recount(
-  store: Store,
-  head: Head | undefined,
-  undelivered: UndeliveredRange[],
-): Promise<Recount> {
-  const totals: Recount['totals'] = {
-    depth: { high: 0, normal: 0 },
-    bytes: { high: 0, normal: 0 },
-    first: { high: 0, normal: 0 },
+async function headOfMark(folder: StoreFolder): Promise<Head | undefined> {
+  try {
+    return decodeHead(await folder.readMark())
+  } catch (error) {
+    if (codeOf(error) !== 'STORE_NEWER') throw error
+    return understood((error as Error).cause)
   }
-  const devices = new Map<string, Usage>()
-  const lowest = head ? Math.min(head.first.high, head.first.normal) : 1
-  const present = new Set<number>()
-  let last = 0
-  for (const lane of ['high', 'normal'] as const satisfies Lane[]) {
-    let from = 0
-    for (;;) {
-      const entries = await store.entries(eventRange(lane, from), 1000)
-      for (const [key, value] of entries) {
-        const position = positionOfEventKey(key)
-        const event = decodeRecord(lane, position, value)
-        if (totals.first[lane] === 0) totals.first[lane] = position
-        totals.depth[lane] += 1
-        totals.bytes[lane] += event.bytes
-        const usage = devices.get(event.deviceId) ?? { events: 0, bytes: 0 }
-        devices.set(event.deviceId, { events: usage.events + 1, bytes: usage.bytes + event.bytes })
-        present.add(position)
-        last = Math.max(last, position)
-      }
-      const tail = entries.at(-1)
-      if (!tail || entries.length < 1000) break
-      from = positionOfEventKey(tail[0]) + 1
-    }
-  }
-  const found = totals.depth.high + totals.depth.normal
-  const lost = head ? Math.max(0, head.depth.high + head.depth.normal - found) : 0
-  for (const lane of ['high', 'normal'] as const) {
-    if (totals.first[lane] === 0) totals.first[lane] = Math.max(last, head?.position ?? 0) + 1
-  }
-  const lostRanges = head && lost > 0 ? gaps(head, lowest, present, undelivered) : []
-  return { totals, devices, last, lost, lostRanges }
 }
 
-/**
- * Positions that are neither queued nor already accounted for. Some of them may have been delivered out of
- * order just before the damage: in the cloud what is present counts as present, so naming too many is harmless.
- */
-function gaps(
-  head: Head,
-  lowest: number,
-  present: ReadonlySet<number>,
-  known: UndeliveredRange[],
-): UndeliveredRange[] {
-  const ranges: UndeliveredRange[] = []
-  const accounted = (position: number): boolean =>
-    present.has(position) || known.some(({ from, to }) => from <= position && position <= to)
-  let from: number | undefined
-  for (let position = Math.max(lowest, head.epochBase + 1); position <= head.position + 1; position++) {
-    const missing = position <= head.position && !accounted(position)
-    if (missing) from ??= position
-    else if (from !== undefined) {
-      ranges.push(lostRange(head, from, position - 1))
-      from = undefined
-    }
-  }
-  return ranges
+function byPosition(a: Head, b: Head): number {
+  return a.position - b.position
 }
 
 /** The epoch of a stored event, which may be older than the head's. */

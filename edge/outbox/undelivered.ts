@@ -23,6 +23,7 @@ export interface UndeliveredLedger {
   /** Takes up to `rangesPerReport` ranges of one epoch out; the operations forget them. */
   take(operations: StoreOperation[]): { epoch: string; ranges: LedgerRange[] } | undefined
   readonly size: number
+  all(): UndeliveredRange[]
 }
 
 export function createUndeliveredLedger(stored: UndeliveredRange[]): UndeliveredLedger {
@@ -67,5 +68,6 @@ export function createUndeliveredLedger(stored: UndeliveredRange[]): Undelivered
     get size() {
       return ranges.size
     },
+    all: () => [...ranges.values()],
   }
 }

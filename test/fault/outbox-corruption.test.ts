@@ -1,0 +1,229 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmod, cp, mkdtemp, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { silentOutboxObserver } from '../../edge/observers.ts'
+import type { Outbox } from '../../edge/outbox.ts'
+import { openOutbox } from '../../edge/outbox/open.ts'
+import { levelFolder } from '../../edge/store-level.ts'
+import { silentLog } from '../../src/log.ts'
+import { FakeClock, settled } from '../support/fake-clock.ts'
+import { OutboxAccount } from '../support/outbox-account.ts'
+import { altered, damages, lethal } from '../support/outbox-damage.ts'
+
+/** As an orderly close leaves the folder, and as kill -9 leaves it, with a mark that is one run old. */
+const states = ['closed', 'killed'] as const
+const account = new OutboxAccount()
+/** What was accepted after the mark that the killed state has. */
+const afterMark = /^last/
+const clock = new FakeClock()
+const closers: (() => Promise<unknown>)[] = []
+let root: string
+let folder: string
+let books: OutboxAccount
+let lost = 0
+
+async function open(): Promise<Outbox> {
+  const outbox = await openOutbox({
+    folder: levelFolder({ folder, reserveBytes: 0, clock }),
+    gateway: 'gw-1',
+    clock,
+    random: Math.random,
+    log: silentLog,
+    observer: { ...silentOutboxObserver, lost: (count) => (lost += count) },
+  })
+  closers.push(() => outbox.close())
+  return outbox
+}
+
+function ids(prefix: string, count: number): string[] {
+  return Array.from({ length: count }, (_, index) => `${prefix}${String(index).padStart(4, '0')}`)
+}
+
+/** Lets time pass until something is done: an outbox that has to open its store again waits a moment first. */
+async function meanwhile<T>(work: Promise<T>): Promise<T> {
+  let done = false
+  const settle = (): void => {
+    done = true
+  }
+  work.then(settle, settle)
+  // oxlint-disable-next-line no-unmodified-loop-condition -- settle() changes it
+  while (!done) await clock.advance(100)
+  return work
+}
+
+/** Lets the outbox keep house for some seconds: what is amiss is noticed then at the latest. */
+async function pass(seconds: number): Promise<void> {
+  for (let second = 0; second < seconds; second++) {
+    await clock.advance(1000)
+    while (clock.waiting === 0) await settled()
+  }
+}
+
+async function deliverEverything(outbox: Outbox): Promise<void> {
+  await meanwhile(books.drain(outbox))
+  await pass(2)
+  await meanwhile(books.drain(outbox))
+}
+
+/** Several runs, so that there are several tables; some of it delivered, not in order. */
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), 'tidegate-corruption-'))
+  folder = join(root, 'base')
+  for (let run = 0; run < 3; run++) {
+    const outbox = await open()
+    for (let batch = 0; batch < 3; batch++) await account.append(outbox, ids(`r${run}b${batch}e`, 300))
+    await account.append(outbox, ids(`r${run}alarm`, 20), { lane: 'high', ttlMs: 1e9 })
+    if (run === 1) {
+      const taken = await outbox.take(600)
+      const proven = taken.filter((_, index) => index < 400 || index % 2 === 0)
+      account.deliver(proven)
+      await outbox.release(proven)
+    }
+    await outbox.close()
+  }
+  const outbox = await open()
+  for (let batch = 0; batch < 5; batch++) await account.append(outbox, ids(`last${batch}e`, 100))
+  await cp(folder, join(root, 'killed'), { recursive: true })
+  await outbox.close()
+  await cp(folder, join(root, 'closed'), { recursive: true })
+})
+
+describe.each(states)('a damaged outbox, found %s,', (state) => {
+  beforeEach(async () => {
+    folder = await mkdtemp(join(root, 'case-'))
+    await cp(join(root, state), folder, { recursive: true })
+    books = account.copy()
+    lost = 0
+  })
+
+  it.each(Object.entries(damages))('with %s, goes on and accounts for every event', async (_, damage) => {
+    await damage(join(folder, 'db'))
+
+    const outbox = await meanwhile(open())
+    await meanwhile(books.append(outbox, ids('new', 100)))
+    await deliverEverything(outbox)
+    expect(outbox.stats().depth).toEqual({ high: 0, normal: 0 })
+    // What was accepted after the last mark and is gone with the newest log cannot be known.
+    expect(books.unaccounted().filter((id) => state === 'closed' || !afterMark.test(id))).toEqual([])
+    const missing = books.undelivered().length
+    expect(lost).toBe(state === 'closed' ? missing : Math.min(lost, missing))
+
+    await outbox.close()
+    const lostBefore = lost
+    const again = await open()
+    await books.append(again, ids('again', 10))
+    await deliverEverything(again)
+    expect(lost).toBe(lostBefore)
+    expect(again.stats()).toMatchObject({ depth: { high: 0, normal: 0 }, devices: 0 })
+  })
+
+  it('by a newer version, is set aside whole and named lost, event by event', async () => {
+    await altered(join(folder, 'db'), 'm', (head) => head.replace(/^\d+ /, '99 '))
+    const names = (await readdir(join(folder, 'db'))).filter(isTable)
+
+    const outbox = await open()
+    await books.append(outbox, ids('new', 10))
+    await deliverEverything(outbox)
+
+    expect(books.undelivered()).toHaveLength(account.undelivered().length)
+    expect(books.unaccounted()).toEqual([])
+    expect(lost).toBe(account.undelivered().length)
+    const aside = (await readdir(folder)).find((name) => name.startsWith('quarantined-'))
+    const kept = (await readdir(join(folder, aside ?? ''))).filter(isTable)
+    // Merely opening it turned its log into one more.
+    expect(kept.length).toBeGreaterThanOrEqual(names.length)
+  })
+
+  it('loses no table, log or MANIFEST that it cannot use: they lie in lost/', async () => {
+    await damages['nothing but garbage'](join(folder, 'db'))
+    const names = (await readdir(join(folder, 'db'))).filter((name) => /\.(ldb|log)$|^MANIFEST/.test(name))
+    await open()
+    expect(await readdir(join(folder, 'db', 'lost'))).toEqual(expect.arrayContaining(names))
+  })
+
+  it('that makes LevelDB abort the process, starts at the fourth attempt at the latest', async () => {
+    await lethal(join(folder, 'db'))
+    const ends: string[] = []
+    while (ends.length < 5 && ends.at(-1) !== 'drained') ends.push(await inOwnProcess(drain))
+    expect(ends.slice(0, -1).every((end) => end === 'SIGABRT')).toBe(true)
+    expect(ends).toContain('SIGABRT')
+    expect(ends.at(-1)).toBe('drained')
+    expect(ends.length).toBeLessThanOrEqual(4)
+  })
+})
+
+describe('what is no damage', () => {
+  beforeEach(async () => {
+    folder = await mkdtemp(join(root, 'case-'))
+    await cp(join(root, 'closed'), folder, { recursive: true })
+    books = account.copy()
+    lost = 0
+  })
+
+  it('an outbox that another process has open is refused and not touched, not even to repair it', async () => {
+    const outbox = await open()
+    // To an examiner this looks like damage.
+    await rm(join(folder, 'db', 'CURRENT'))
+    expect(await inOwnProcess(openAndRepair)).toBe('OUTBOX_LOCKED OUTBOX_LOCKED')
+    await deliverEverything(outbox)
+    expect(books.undelivered()).toEqual([])
+  })
+
+  it('a folder that this user may not write is refused as such, and not touched', async () => {
+    const names = await readdir(join(folder, 'db'))
+    for (const path of [folder, join(folder, 'db')]) await chmod(path, 0o555)
+    const asNobody = `if (process.getuid() === 0) process.setuid(65534)\n${openAndRepair}`
+    expect(await inOwnProcess(asNobody)).toMatch(
+      /^DATA_FOLDER_UNWRITABLE (STORE_UNAVAILABLE|DATA_FOLDER_UNWRITABLE)$/,
+    )
+    for (const path of [folder, join(folder, 'db')]) await chmod(path, 0o755)
+    expect(await readdir(join(folder, 'db'))).toEqual(names)
+  })
+})
+
+afterEach(async () => {
+  for (const close of closers.splice(0)) await close()
+})
+afterAll(() => rm(root, { recursive: true, force: true }))
+
+/** Runs a script of an outbox in `folder` in a process that may die of it; what it said, or what killed it. */
+async function inOwnProcess(script: string): Promise<string> {
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script, folder], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  let said = ''
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (said += text))
+  const [, signal] = (await once(child, 'close')) as [number | null, string | null]
+  return signal ?? said.trim()
+}
+
+const preamble = `
+  import { levelFolder } from './dist/edge/store-level.js'
+  import { openOutbox } from './dist/edge/outbox/open.js'
+  import { silentOutboxObserver as observer } from './dist/edge/observers.js'
+  import { systemClock as clock } from './dist/src/clock.js'
+  import { silentLog as log } from './dist/src/log.js'
+  const folder = levelFolder({ folder: process.argv[1], reserveBytes: 0, clock })`
+
+const openAndRepair = `${preamble}
+  const refusals = []
+  for (const attempt of [() => folder.open(), () => folder.repair('why')])
+    await attempt().catch(({ code }) => refusals.push(code))
+  console.log(refusals.join(' '))`
+
+const drain = `${preamble}
+  const outbox = await openOutbox({ folder, gateway: 'gw-1', clock, random: Math.random, log, observer })
+  for (;;) {
+    const events = await outbox.take(500)
+    if (events.length === 0) break
+    await outbox.release(events)
+  }
+  await outbox.close()
+  console.log('drained')`
+
+function isTable(name: string): boolean {
+  return name.endsWith('.ldb')
+}

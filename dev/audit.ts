@@ -1,30 +1,60 @@
-import { run } from './servers/command.ts'
+import { z } from 'zod'
 import type { Audit } from './report.ts'
+import { run } from './servers/command.ts'
 
-const auditWithinMs = 120_000
+const auditWithinMs = 300_000
 
-/** Runs `tidegate audit` as a user would; its exit code is its verdict. */
+/** What we read of `tidegate audit --json`. */
+const answerSchema = z.object({
+  reports: z.array(
+    z.object({
+      epoch: z.string(),
+      ok: z.boolean(),
+      present: z.object({ count: z.number() }),
+      gaps: z.object({ count: z.number() }),
+      faultCount: z.number(),
+    }),
+  ),
+})
+
+/** Runs `tidegate audit` as a user would, and judges the ledgers (epochs) that this run has written to. */
 export async function audit(
-  options: { cli: string; configFile: string; gateway: string; env: NodeJS.ProcessEnv },
+  options: {
+    cli: string
+    configFile: string
+    gateway: string
+    epochs: readonly string[]
+    env: NodeJS.ProcessEnv
+  },
   signal: AbortSignal,
 ): Promise<Audit> {
-  const { cli, configFile, gateway, env } = options
+  const { cli, configFile, gateway, epochs, env } = options
+  const args = [cli, 'audit', '--config', configFile, '--gateway', gateway, '--json']
   const { code, stdout, stderr } = await run(
-    {
-      file: process.execPath,
-      args: [cli, 'audit', '--config', configFile, '--gateway', gateway, '--json'],
-      env,
-    },
+    { file: process.execPath, args, env },
     { signal, timeoutMs: auditWithinMs },
   )
-  if (/unknown command/.test(stderr)) {
-    return { kind: 'unavailable', detail: 'this build has no `tidegate audit`' }
+  const answer = answerSchema.safeParse(parsed(stdout))
+  if (!answer.success) {
+    const said = stderr.trim().split('\n')[0] || `exit code ${code}`
+    return { kind: 'failed', detail: `no answer: ${said}` }
   }
-  return code === 0
-    ? { kind: 'passed', detail: 'passed' }
-    : { kind: 'failed', detail: lastLine(stderr) ?? lastLine(stdout) ?? `exit code ${code}` }
+  const ledgers = answer.data.reports.filter(({ epoch }) => epochs.includes(epoch))
+  const sum = (read: (ledger: (typeof ledgers)[number]) => number): number =>
+    ledgers.reduce((total, ledger) => total + read(ledger), 0)
+  const present = sum((ledger) => ledger.present.count)
+  return ledgers.length === epochs.length && ledgers.every(({ ok }) => ok)
+    ? { kind: 'passed', detail: `${present} events in the ledger, none missing, chain intact` }
+    : {
+        kind: 'failed',
+        detail: `${sum((ledger) => ledger.gaps.count)} missing, ${sum((ledger) => ledger.faultCount)} not as they were written`,
+      }
 }
 
-function lastLine(text: string): string | undefined {
-  return text.trim().split('\n').at(-1) || undefined
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
 }

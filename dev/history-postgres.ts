@@ -38,6 +38,8 @@ export interface HistoryReader {
   stored(filter: RunFilter): Promise<number>
   rows(filter: RunFilter): Promise<{ devices: Record<string, DeviceRows>; byType: Record<string, number> }>
   storedTwice(filter: RunFilter): Promise<number>
+  /** The ledgers this run was written to. */
+  epochs(filter: RunFilter): Promise<string[]>
   latency(
     filter: RunFilter,
     disturbances: readonly Disturbance[],
@@ -146,6 +148,10 @@ export function readHistory(url: string): HistoryReader {
         params(filter),
       )
       return Number(row?.twice ?? 0)
+    },
+    async epochs(filter) {
+      const rows = await query<{ epoch: string }>(`select distinct epoch ${ofTheRun}`, params(filter))
+      return rows.map(({ epoch }) => epoch)
     },
     async latency(filter, disturbances) {
       const [row] = await query<PercentileRow>(

@@ -169,6 +169,7 @@ export async function startSession(options: SessionOptions): Promise<Session> {
           cli: stack.cli,
           configFile: stack.configFiles.clouds[0] ?? '',
           gateway: stack.gateway,
+          epochs: await history.epochs(filter),
           env: process.env,
         },
         signal,

@@ -178,6 +178,13 @@ describe('an edge that cannot start says why on one screen and exits', () => {
 })
 
 describe('a cloud that cannot start says why on one screen and exits', () => {
+  let database: { url: string }
+  let broker: { url: string }
+  beforeAll(async () => {
+    database = { url: await createDatabase() }
+    broker = { url: await createVhost() }
+  })
+
   test('every fault of its configuration, by path', () =>
     expectFailure('cloud', {
       config: {
@@ -201,7 +208,7 @@ describe('a cloud that cannot start says why on one screen and exits', () => {
   })
 
   test('a database that refuses its password, at once', async () => {
-    const url = new URL(await createDatabase())
+    const url = new URL(database.url)
     url.password = secret
     await expectFailure('cloud', {
       config: { ...cloud, startup: { timeout: '60s' }, database: { url: url.href } },
@@ -215,7 +222,7 @@ describe('a cloud that cannot start says why on one screen and exits', () => {
     await expectFailure('cloud', {
       config: {
         ...cloud,
-        database: { url: await createDatabase() },
+        database,
         broker: { url: `amqp://cloud:${secret}@127.0.0.1:${port}` },
       },
       code: 'BROKER_UNREACHABLE',
@@ -224,13 +231,13 @@ describe('a cloud that cannot start says why on one screen and exits', () => {
   })
 
   test('a broker that refuses its password, at once', async () => {
-    const url = new URL(await createVhost())
+    const url = new URL(broker.url)
     url.password = secret
     await expectFailure('cloud', {
       config: {
         ...cloud,
         startup: { timeout: '60s' },
-        database: { url: await createDatabase() },
+        database,
         broker: { url: url.href },
       },
       code: 'BROKER_REFUSED',
@@ -252,8 +259,8 @@ describe('a cloud that cannot start says why on one screen and exits', () => {
           ...cloud,
           consumers: ['rollups'],
           partitions: 1,
-          database: { url: await createDatabase() },
-          broker: { url: await createVhost() },
+          database,
+          broker,
           ops: { port },
         },
         code: 'PORT_TAKEN',

@@ -24,6 +24,8 @@ export function createPace(clock: Clock, options: PaceOptions): Pace {
   function refill(): void {
     const nowMs = clock.monotonicMs()
     const seconds = (nowMs - refilledAtMs) / 1000
+    // An absent bound is infinite, and no time at all times infinity is not a number.
+    if (seconds <= 0) return
     refilledAtMs = nowMs
     eventTokens = Math.min(eventsPerSecond, eventTokens + seconds * eventsPerSecond)
     byteTokens = Math.min(bytesPerSecond, byteTokens + seconds * bytesPerSecond)

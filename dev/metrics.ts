@@ -52,15 +52,18 @@ export async function scrape(url: string, signal: AbortSignal): Promise<Metrics 
   }
 }
 
-/** A counter as it would be had its program never been killed: what it lost by starting at 0 is added again. */
+/**
+ * A counter as it would be had its program never been killed: what it lost by starting at 0 is added again. It
+ * counts from `zero`, what the program had counted before we looked.
+ */
 export interface SteadyCounter {
   /** The reading of a scrape; undefined: none was to be had. Returns the total. */
   read(value: number | undefined): number
 }
 
-export function createSteadyCounter(): SteadyCounter {
-  let before = 0
-  let last = 0
+export function createSteadyCounter(zero = 0): SteadyCounter {
+  let before = -zero
+  let last = zero
   return {
     read(value) {
       if (value !== undefined) {

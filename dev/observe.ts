@@ -26,12 +26,23 @@ export interface ObserverParts {
   fleet: Fleet
   history: HistoryReader
   filter: RunFilter
+  /** From `scrapeBefore`. */
+  before: readonly (Metrics | undefined)[]
 }
 
-export function createObserver({ stack, fleet, history, filter }: ObserverParts): Observer {
-  const forwarded = createSteadyCounter()
-  const duplicates = createSteadyCounter()
-  const dead = stack.cloudOps.map(() => createSteadyCounter())
+/** What the programs had counted before the fleet began: a stack may serve more than one run. */
+export async function scrapeBefore(stack: Stack, signal: AbortSignal): Promise<(Metrics | undefined)[]> {
+  return Promise.all([stack.edgeOps, ...stack.cloudOps].map((url) => scrape(`${url}/metrics`, signal)))
+}
+
+export function createObserver({ stack, fleet, history, filter, before }: ObserverParts): Observer {
+  const [edgeBefore, ...cloudsBefore] = before
+  const forwarded = createSteadyCounter(edgeBefore?.value(names.forwarded))
+  const duplicates = createSteadyCounter(edgeBefore?.value(names.admitted, { result: 'duplicate' }))
+  const deadLetters = { group: 'history', outcome: 'dead' }
+  const dead = stack.cloudOps.map((_, index) =>
+    createSteadyCounter(cloudsBefore[index]?.value(names.deliveries, deadLetters)),
+  )
   let edge: Metrics | undefined
   let buffered = 0
   let recent = {
@@ -59,9 +70,7 @@ export function createObserver({ stack, fleet, history, filter }: ObserverParts)
         stored: recent.stored,
         duplicates: duplicates.read(edge?.value(names.admitted, { result: 'duplicate' })),
         deadLettered: dead.reduce(
-          (sum, counter, index) =>
-            sum +
-            counter.read(ofClouds[index]?.value(names.deliveries, { group: 'history', outcome: 'dead' })),
+          (sum, counter, index) => sum + counter.read(ofClouds[index]?.value(names.deliveries, deadLetters)),
           0,
         ),
         uplinkUp: edge?.value(names.uplinkUp) === 1,

@@ -9,7 +9,7 @@ import { createSaboteur, type Saboteur } from './faults.ts'
 import { connectDevice } from './fleet-mqtt.ts'
 import { startFleet, type Fleet } from './fleet.ts'
 import { readHistory, type Course, type HistoryReader, type RunFilter } from './history-postgres.ts'
-import { createObserver } from './observe.ts'
+import { createObserver, scrapeBefore } from './observe.ts'
 import { eventId } from './random.ts'
 import { createRecorder, type Recording } from './recorder.ts'
 import { balance, type Findings, type Report, type RunFacts } from './report.ts'
@@ -61,6 +61,7 @@ export async function startSession(options: SessionOptions): Promise<Session> {
     startedAtMs: clock.now(),
     position: await history.position(),
   }
+  const before = await scrapeBefore(stack, AbortSignal.timeout(5000))
   const startedAtMs = clock.monotonicMs()
   const elapsedMs = (): number => Math.round(clock.monotonicMs() - startedAtMs)
 
@@ -78,7 +79,7 @@ export async function startSession(options: SessionOptions): Promise<Session> {
   const saboteur = createSaboteur(stack, clock, startedAtMs)
   saboteur.onChange(options.onNote)
   const disturbances = createDisturbances(filter.startedAtMs)
-  const observer = createObserver({ stack, fleet, history, filter })
+  const observer = createObserver({ stack, fleet, history, filter, before })
   const recorder = createRecorder()
   let last: Snapshot | undefined
 

@@ -2,7 +2,7 @@ import type { Fate, Message } from './sensors.ts'
 import { createLatencies, type LatencySummary } from './latencies.ts'
 
 /** Messages of one fate: sent for the first time, and acknowledged. */
-export interface Count {
+interface Count {
   published: number
   acknowledged: number
 }

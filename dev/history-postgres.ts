@@ -17,7 +17,7 @@ export interface RunFilter {
   position: number
 }
 
-export interface Recent {
+interface Recent {
   /** Events of the run so far. */
   stored: number
   /** Of the last seconds. */

@@ -1,6 +1,6 @@
 /** Plots as SVG text: panels above one another over one time axis, with bands across all of them. */
 
-export interface Line {
+interface Line {
   name: string
   /** Names its colour: class `line-<id>`. */
   id: string

@@ -13,10 +13,10 @@ export interface HtmlInput {
 
 /** The report as one file a person wants to look at: no network, no dependency, light and dark. */
 export function renderHtml(input: HtmlInput): string {
-  const { report, recording } = input
+  const { report } = input
   const { run } = report
-  const xMax = Math.max(run.durationMs + run.drainMs, recording.samples.at(-1)?.elapsedMs ?? 0) / 1000
-  const panels = panelsOf(input)
+  const xMax = (run.durationMs + run.drainMs) / 1000
+  const panels = panelsOf(input, xMax)
   const bands = report.faults.map(bandOf)
   const data = panels.flatMap((panel) =>
     panel.lines.map(({ id, name, points }) => ({
@@ -81,8 +81,8 @@ ${misdeedTable(report)}
 /** Rates are means over this; shorter ones show the scraping, not the system. */
 const rateWindowMs = 1000
 
-function panelsOf({ recording, course }: HtmlInput): Panel[] {
-  const { samples } = recording
+function panelsOf({ recording, course }: HtmlInput, xMax: number): Panel[] {
+  const samples = recording.samples.filter(({ elapsedMs }) => elapsedMs <= xMax * 1000 + 500)
   return [
     {
       title: 'Buffer depth',
@@ -129,7 +129,7 @@ function panelsOf({ recording, course }: HtmlInput): Panel[] {
       unit: 'from admission to history',
       scale: 'log',
       height: 150,
-      format: milliseconds,
+      format: shortTime,
       lines: [
         { name: 'p50', id: 'p50', points: course.latency.map(({ seconds, p50 }) => [seconds, p50] as const) },
         { name: 'p99', id: 'p99', points: course.latency.map(({ seconds, p99 }) => [seconds, p99] as const) },
@@ -154,7 +154,7 @@ const faultNames: Record<FaultRecord['kind'], string> = {
   kill: 'kill -9',
 }
 
-export function nameFault({ kind, target }: FaultRecord): string {
+function nameFault({ kind, target }: FaultRecord): string {
   return `${target} ${faultNames[kind]}`
 }
 
@@ -226,6 +226,11 @@ function conditions({ run, audit, latencyMs }: Report): string {
 
 function count(value: number): string {
   return value.toLocaleString('en-US')
+}
+
+/** For an axis of powers of ten. */
+function shortTime(ms: number): string {
+  return ms < 1000 ? `${ms} ms` : `${count(ms / 1000)} s`
 }
 
 function rounded(value: number): string {

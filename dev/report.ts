@@ -72,7 +72,7 @@ export interface Check {
   ok: boolean
 }
 
-export interface MisdeedReport {
+interface MisdeedReport {
   device: string
   published: number
   acknowledged: number

@@ -40,9 +40,9 @@ export const demoTypes = {
 } as const
 
 /** Power meters speak their own topic and shape; a route of the generated edge configuration reads it. */
-export const powerTopic = (deviceId: string): string => `tele/${deviceId}/SENSOR`
+const powerTopic = (deviceId: string): string => `tele/${deviceId}/SENSOR`
 
-export interface SensorOptions {
+interface SensorOptions {
   /** Unique to the run: the same seed gives the same readings, never the same event IDs. */
   run: string
   seed: number

@@ -16,6 +16,7 @@ import { balance, type Findings, type Report, type RunFacts } from './report.ts'
 import { troubles, type Sensor } from './sensors.ts'
 import type { Snapshot } from './snapshot.ts'
 import type { Stack } from './stack.ts'
+import { milliseconds } from './view.ts'
 
 export interface SessionOptions {
   stack: Stack
@@ -188,6 +189,7 @@ export async function startSession(options: SessionOptions): Promise<Session> {
       fleet.stop()
       await drain(signal)
       const drainMs = elapsedMs() - durationMs
+      options.onNote(`everything that will be stored is stored after ${milliseconds(drainMs)}; auditing`)
       // One more look, so that the counts are those of the end.
       last = await observer.look(elapsedMs(), signal)
       const findings = await find(signal)

@@ -79,18 +79,14 @@ export function levelFolder({ folder, reserveBytes, clock }: LevelFolderOptions)
     },
     async freeBytes() {
       const { bavail, bsize } = await statfs(folder)
-      return bavail * bsize
+      return bavail * bsize - (reserveBytes - (await sizeOf(reserve)))
     },
     async spendReserve() {
       await rm(reserve, { force: true })
     },
     async restoreReserve() {
       if (reserveBytes === 0) return
-      const size = await stat(reserve).then(
-        ({ size }) => size,
-        () => 0,
-      )
-      if (size === reserveBytes) return
+      if ((await sizeOf(reserve)) === reserveBytes) return
       try {
         // Written, not truncated to size: a sparse file holds nothing back.
         const file = await open(reserve, 'w')
@@ -165,15 +161,16 @@ async function refuseWithoutRoom(location: string): Promise<void> {
 
 async function bytesOf(location: string, wanted: (name: string) => boolean): Promise<number> {
   const names = (await readdir(location)).filter(wanted)
-  const sizes = await Promise.all(
-    names.map((name) =>
-      stat(join(location, name)).then(
-        ({ size }) => size,
-        () => 0,
-      ),
-    ),
-  )
+  const sizes = await Promise.all(names.map((name) => sizeOf(join(location, name))))
   return sizes.reduce((sum, size) => sum + size, 0)
+}
+
+/** 0 if there is no such file. */
+function sizeOf(path: string): Promise<number> {
+  return stat(path).then(
+    ({ size }) => size,
+    () => 0,
+  )
 }
 
 interface Opened {

@@ -50,7 +50,7 @@ export interface StoreFolder {
   repair(why: string): Promise<void>
   /** Moves a store that cannot be used out of the way, whole; returns where it is now. */
   setAside(): Promise<string>
-  /** Free bytes on the disk. */
+  /** Free bytes on the disk beyond the space that is, or has to be, held back. */
   freeBytes(): Promise<number>
   /** Gives up the space held back, so that releases and ledger entries can be written on a full disk. */
   spendReserve(): Promise<void>

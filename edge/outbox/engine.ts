@@ -43,6 +43,8 @@ export class Engine implements Outbox {
   private readonly closing = new AbortController()
   private core!: Core
   private reserveSpent = false
+  /** The store failed and has to be opened again. */
+  private failing = false
   private oldestSteadyMs: Record<Lane, number> = { high: 0, normal: 0 }
   private firstOfClockPeriod = 1
   /** A move of the clock that is not on record yet. */
@@ -96,6 +98,11 @@ export class Engine implements Outbox {
   append(submission: Submission, signal?: AbortSignal): Promise<Admission> {
     const { waitingMax, observer } = this.options
     if (this.closing.signal.aborted) return Promise.reject(closedError())
+    if (this.failing && submission.qos === 0) {
+      observer.refused('store-failed')
+      observer.admitted('shed')
+      return Promise.resolve({ kind: 'shed', reason: 'store-failed' })
+    }
     if (this.core.holding.size + this.commands.pending >= waitingMax) {
       observer.refused('waiting')
       if (submission.qos === 0)
@@ -196,7 +203,7 @@ export class Engine implements Outbox {
       inFlight: this.core.handed.inFlight.size,
       oldestAgeMs: Math.max(0, ...ages),
       waiting: this.core.holding.size,
-      refusing: this.core.holding.reason,
+      refusing: this.failing ? 'store-failed' : this.core.holding.reason,
       devices: devices.size,
       rememberedIds: dedup.count(),
     }
@@ -217,7 +224,9 @@ export class Engine implements Outbox {
         if (!storeFailures.includes(codeOf(error))) throw error
         this.options.log.error({ code: codeOf(error), detail: messageOf(error) }, 'the outbox cannot write')
         this.options.observer.refused('store-failed')
+        this.failing = true
         await this.reopen(attempt, error)
+        this.failing = false
       }
     }
   }

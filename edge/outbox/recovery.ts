@@ -63,6 +63,8 @@ export async function loadOutbox(
   known: Known = {},
 ): Promise<Loaded> {
   let last = known.head ?? (await headOfMark(folder))
+  // A head in memory says what was given out: then a write that was cut short is only one that failed.
+  const tornMatters = known.head === undefined
   let fault = known.fault
   let remedy: 'none' | 'repair' | 'set-aside' = fault === undefined ? 'none' : 'repair'
   for (;;) {
@@ -80,6 +82,7 @@ export async function loadOutbox(
       // The last run repaired it and came no further.
       if (remedy === 'none' && store.repaired !== undefined)
         damage.push({ kind: 'repaired', detail: store.repaired, lost: 0 })
+      if (store.torn && tornMatters) damage.push({ kind: 'tail-torn', detail: torn, lost: 0 })
       return await read(store, identity, last, damage)
     } catch (error) {
       await store?.close().catch(() => {})
@@ -92,6 +95,8 @@ export async function loadOutbox(
   }
 }
 
+const torn = 'the last write is not whole; on a disk that keeps its word nobody was told of it'
+
 async function read(
   store: Store,
   identity: Identity,
@@ -101,13 +106,6 @@ async function read(
   const head = decodeHead(await store.get(headKey))
   const ranges = await readUndelivered(store)
   const devices = await readDevices(store)
-  if (store.torn) {
-    damage.push({
-      kind: 'tail-torn',
-      detail: 'the last write is not whole; on a disk that keeps its word nobody was told of it',
-      lost: 0,
-    })
-  }
   if (ranges.altered > 0) {
     damage.push({ kind: 'ranges-altered', detail: `${ranges.altered} ranges cannot be read`, lost: 0 })
   }

@@ -1,0 +1,92 @@
+import { afterEach, beforeEach, expect, it, vi } from 'vitest'
+import { silentOutboxObserver } from '../../edge/observers.ts'
+import type { Outbox } from '../../edge/outbox.ts'
+import { openOutbox } from '../../edge/outbox/open.ts'
+import { levelFolder } from '../../edge/store-level.ts'
+import { systemClock } from '../../src/clock.ts'
+import { silentLog } from '../../src/log.ts'
+import { OutboxAccount } from '../support/outbox-account.ts'
+import { submission } from '../support/outbox-events.ts'
+import { mountSmallDisk, type SmallDisk } from '../support/small-disk.ts'
+
+const writers = 20
+let disk: SmallDisk
+let outbox: Outbox
+let lost = 0
+
+async function open(): Promise<Outbox> {
+  return openOutbox({
+    folder: levelFolder({ folder: disk.path, reserveBytes: 16 << 20, clock: systemClock }),
+    gateway: 'gw-1',
+    clock: systemClock,
+    random: Math.random,
+    log: silentLog,
+    observer: { ...silentOutboxObserver, lost: (count) => (lost += count) },
+    quota: { diskFreeBytesMin: 4 << 20 },
+  })
+}
+
+beforeEach(async () => {
+  lost = 0
+  disk = await mountSmallDisk(48)
+  outbox = await open()
+})
+afterEach(async () => {
+  await outbox.close()
+  await disk.unmount()
+})
+
+/** Devices that send one event after another, each when the one before is acknowledged. */
+function startFleet(account: OutboxAccount): { accepted: () => number; stop(): Promise<void> } {
+  let accepted = 0
+  let stopping = false
+  const runs = Array.from({ length: writers }, async (_, writer) => {
+    for (let index = 0; !stopping; index++) {
+      await account.append(outbox, [`w${writer}e${index}`])
+      accepted += 1
+    }
+  })
+  // A run that failed is told by stop(), or by what never happens.
+  for (const run of runs) run.catch(() => {})
+  return {
+    accepted: () => accepted,
+    async stop() {
+      stopping = true
+      await Promise.all(runs)
+    },
+  }
+}
+
+it('a full disk loses nothing, lets releases through, and once there is room all goes on by itself', async () => {
+  const account = new OutboxAccount()
+  const fleet = startFleet(account)
+  await vi.waitFor(() => expect(fleet.accepted()).toBeGreaterThan(2000), 10_000)
+
+  await disk.fill()
+  await vi.waitFor(
+    () => expect(outbox.stats()).toMatchObject({ waiting: writers, refusing: 'disk-free' }),
+    20_000,
+  )
+  const acceptedWhenFull = fleet.accepted()
+  expect(await outbox.append(submission('device-9', 'unsure', { qos: 0 }))).toMatchObject({ kind: 'shed' })
+
+  const depth = outbox.stats().depth.normal
+  for (let round = 0; round < 5; round++) {
+    const taken = await outbox.take(100)
+    account.deliver(taken)
+    await outbox.release(taken)
+  }
+  expect(outbox.stats().depth.normal).toBe(depth - 500)
+  expect(fleet.accepted()).toBe(acceptedWhenFull)
+
+  await disk.makeRoom()
+  await vi.waitFor(() => expect(fleet.accepted()).toBeGreaterThan(acceptedWhenFull + 1000), 20_000)
+  await fleet.stop()
+
+  await outbox.close()
+  outbox = await open()
+  await account.drain(outbox)
+  expect(account.undelivered()).toEqual([])
+  expect(outbox.stats().depth).toEqual({ high: 0, normal: 0 })
+  expect(lost).toBe(0)
+})

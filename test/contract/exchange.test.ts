@@ -94,7 +94,7 @@ function queued(position: number): Queued {
   }
 }
 
-function collect(count: number): { listener(outcomes: Outcome[]): void; all: Promise<Outcome[]> } {
+function collect(count: number): { listener: (outcomes: Outcome[]) => void; all: Promise<Outcome[]> } {
   const outcomes: Outcome[] = []
   let done!: (outcomes: Outcome[]) => void
   const all = new Promise<Outcome[]>((resolve) => {
@@ -102,7 +102,7 @@ function collect(count: number): { listener(outcomes: Outcome[]): void; all: Pro
   })
   return {
     all,
-    listener(more) {
+    listener: (more) => {
       outcomes.push(...more)
       if (outcomes.length >= count) done(outcomes)
     },

@@ -44,9 +44,9 @@ function create(script: string, readyPath = ''): Program {
 
 const lifecycle = new URL('../../dist/src/lifecycle.js', import.meta.url).href
 const forEver = `import { untilSignal } from '${lifecycle}'
-  console.log('here')
   const timer = setInterval(() => {}, 1000)
   const signal = untilSignal(process)
+  console.log('here')
   if (signal.aborted) process.exit()
   signal.addEventListener('abort', () => process.exit())`
 
@@ -87,24 +87,29 @@ test('a program that cannot start says why at once', async () => {
   expect(crashes).toEqual([])
 })
 
-test('a program stops when its starter is gone', async () => {
+test.each([
+  ['while it runs', /^\d+\n[\s\S]*here/],
+  ['before it came to listen', /^\d+$/m],
+])('a program stops when its starter is killed %s', async (_, moment) => {
   create(forEver)
   const starter = join(dir, 'starter.mjs')
   writeFileSync(
     starter,
     `import { spawn } from 'node:child_process'
-     const child = spawn(process.execPath, [${JSON.stringify(join(dir, 'program.mjs'))}], { stdio: ['ignore', 'ignore', 'ignore', 'ipc'] })
+     const child = spawn(process.execPath, [${JSON.stringify(join(dir, 'program.mjs'))}], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
      console.log(child.pid)`,
   )
+  const log = join(dir, 'starter.log')
+  const { port } = ops.address() as AddressInfo
   const outer = createProgram({
     name: 'starter',
     args: [starter],
-    logFile: join(dir, 'starter.log'),
-    readyUrl: `http://127.0.0.1:${(ops.address() as AddressInfo).port}/`,
+    logFile: log,
+    readyUrl: `http://127.0.0.1:${port}/`,
   })
   await outer.start()
-  await until(() => /^\d+$/m.test(readFileSync(join(dir, 'starter.log'), 'utf8')))
-  const pid = Number(readFileSync(join(dir, 'starter.log'), 'utf8'))
+  await until(() => moment.test(readFileSync(log, 'utf8')))
+  const pid = Number.parseInt(readFileSync(log, 'utf8'), 10)
   await outer.kill('SIGKILL')
   await until(() => !isAlive(pid))
   expect(isAlive(pid)).toBe(false)

@@ -125,6 +125,7 @@ class FakeTransaction implements Transaction {
 
   async query<Row>(sql: string, params: readonly unknown[] = []): Promise<QueryResult<Row>> {
     await this.#step('query')
+    if (this.#spoilt) throw Object.assign(new Error('current transaction is aborted'), { code: '25P02' })
     if (sql.includes('FAIL')) {
       this.#spoilt = true
       throw Object.assign(new Error('syntax error at or near "FAIL"'), { code: '42601' })

@@ -371,6 +371,24 @@ test('subscriptions of kept sessions are bounded for each device, and what was r
   await again.subscribeAsync('devices/a1/4')
 })
 
+test('what waits for a kept session is not sent once its device may no longer read it', async () => {
+  const folder = join(pki.folder, 'withdrawn')
+  const routes = [{ topic: 'fleet/{subject}', type: 'com.acme.news' }]
+  const first = await start({ folder, routes, subscribe: ['fleet/#'] })
+  const tls = await pki.device('a1')
+  const reader = await first.connect(tls, { clientId: 'reader', clean: false })
+  await reader.subscribeAsync(['fleet/#', 'devices/a1/#'], { qos: 1 })
+  await reader.endAsync()
+  const writer = await first.connect(tls)
+  await writer.publishAsync('fleet/news', '1', { qos: 1 })
+  await writer.publishAsync('devices/a1/cmd', 'mine', { qos: 1 })
+  await stop(first)
+
+  const second = await start({ folder })
+  const back = await second.connect(tls, { clientId: 'reader', clean: false })
+  expect(await second.messages(back, 1)).toEqual(['devices/a1/cmd mine'])
+})
+
 test('retained messages are bounded for each device', async () => {
   const { connect, messages, seen } = await start()
   const client = await connect(await pki.device('a1'))
@@ -400,6 +418,7 @@ test('a session database that is in use is never set aside', async () => {
   const folder = join(pki.folder, 'shared')
   await start({ folder })
   await expect(start({ folder })).rejects.toMatchObject({ code: 'SESSIONS_UNAVAILABLE' })
+  expect((await readdir(pki.folder)).filter((name) => name.startsWith('shared'))).toEqual(['shared'])
 })
 
 test('a taken port is said plainly, and leaves nothing open', async () => {

@@ -38,10 +38,10 @@ afterEach(async () => {
 
 /** Devices that send one event after another, each when the one before is acknowledged. */
 function startFleet(account: OutboxAccount): { accepted: () => number; stop(): Promise<void> } {
+  const stopping = new AbortController()
   let accepted = 0
-  let stopping = false
   const runs = Array.from({ length: writers }, async (_, writer) => {
-    for (let index = 0; !stopping; index++) {
+    for (let index = 0; !stopping.signal.aborted; index++) {
       await account.append(outbox, [`w${writer}e${index}`])
       accepted += 1
     }
@@ -51,10 +51,26 @@ function startFleet(account: OutboxAccount): { accepted: () => number; stop(): P
   return {
     accepted: () => accepted,
     async stop() {
-      stopping = true
+      stopping.abort()
       await Promise.all(runs)
     },
   }
+}
+
+async function deliver(account: OutboxAccount, events: number): Promise<void> {
+  const taken = await outbox.take(events)
+  account.deliver(taken)
+  await outbox.release(taken)
+}
+
+/** Everything accepted is there after one more start, once. */
+async function expectNothingLost(account: OutboxAccount): Promise<void> {
+  await outbox.close()
+  outbox = await open()
+  await account.drain(outbox)
+  expect(account.undelivered()).toEqual([])
+  expect(outbox.stats().depth).toEqual({ high: 0, normal: 0 })
+  expect(lost).toBe(0)
 }
 
 it('a full disk loses nothing, lets releases through, and once there is room all goes on by itself', async () => {
@@ -62,7 +78,7 @@ it('a full disk loses nothing, lets releases through, and once there is room all
   const fleet = startFleet(account)
   await vi.waitFor(() => expect(fleet.accepted()).toBeGreaterThan(2000), 10_000)
 
-  await disk.fill()
+  disk.fill()
   await vi.waitFor(
     () => expect(outbox.stats()).toMatchObject({ waiting: writers, refusing: 'disk-free' }),
     20_000,
@@ -71,22 +87,35 @@ it('a full disk loses nothing, lets releases through, and once there is room all
   expect(await outbox.append(submission('device-9', 'unsure', { qos: 0 }))).toMatchObject({ kind: 'shed' })
 
   const depth = outbox.stats().depth.normal
-  for (let round = 0; round < 5; round++) {
-    const taken = await outbox.take(100)
-    account.deliver(taken)
-    await outbox.release(taken)
-  }
+  for (let round = 0; round < 5; round++) await deliver(account, 100)
   expect(outbox.stats().depth.normal).toBe(depth - 500)
   expect(fleet.accepted()).toBe(acceptedWhenFull)
 
   await disk.makeRoom()
   await vi.waitFor(() => expect(fleet.accepted()).toBeGreaterThan(acceptedWhenFull + 1000), 20_000)
   await fleet.stop()
+  await expectNothingLost(account)
+})
 
-  await outbox.close()
-  outbox = await open()
-  await account.drain(outbox)
-  expect(account.undelivered()).toEqual([])
-  expect(outbox.stats().depth).toEqual({ high: 0, normal: 0 })
-  expect(lost).toBe(0)
+it('a disk on which something else eats the reserve too loses nothing and recovers by itself', async () => {
+  const account = new OutboxAccount()
+  const fleet = startFleet(account)
+  await vi.waitFor(() => expect(fleet.accepted()).toBeGreaterThan(1000), 10_000)
+
+  disk.fill()
+  await vi.waitFor(() => expect(outbox.stats().refusing).toBe('disk-free'), 20_000)
+  disk.fill()
+  const delivering = deliver(account, 500)
+  await vi.waitFor(() => expect(outbox.stats().refusing).toBe('store-failed'), 20_000)
+  expect(await outbox.append(submission('device-9', 'unsure', { qos: 0 }))).toEqual({
+    kind: 'shed',
+    reason: 'store-failed',
+  })
+  const acceptedWhenFull = fleet.accepted()
+
+  await disk.makeRoom()
+  await delivering
+  await vi.waitFor(() => expect(fleet.accepted()).toBeGreaterThan(acceptedWhenFull + 1000), 20_000)
+  await fleet.stop()
+  await expectNothingLost(account)
 })

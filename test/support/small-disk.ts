@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
-import { mkdtemp, open, rm, rmdir } from 'node:fs/promises'
+import { closeSync, openSync, writeSync } from 'node:fs'
+import { mkdtemp, rm, rmdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -9,8 +10,8 @@ const run = promisify(execFile)
 
 export interface SmallDisk {
   path: string
-  /** Writes a file until not one byte more fits. */
-  fill(): Promise<void>
+  /** Writes a file until not one byte more fits, in one go: nothing that this process gives up meanwhile is eaten. */
+  fill(): void
   /** Takes that file away. */
   makeRoom(): Promise<void>
   unmount(): Promise<void>
@@ -19,34 +20,34 @@ export interface SmallDisk {
 /** A disk of its own in memory. Needs root, or sudo that asks nothing: Docker and CI runners have one or the other. */
 export async function mountSmallDisk(megabytes: number): Promise<SmallDisk> {
   const path = await mkdtemp(join(tmpdir(), 'tidegate-disk-'))
-  const asRoot = process.getuid?.() === 0 ? [] : ['sudo', '-n']
-  const privileged = ([file, ...args]: string[]): Promise<unknown> => run(file as string, args)
-  await privileged([...asRoot, 'mount', '-t', 'tmpfs', '-o', `size=${megabytes}m,mode=0777`, 'tmpfs', path])
+  await privileged('mount', '-t', 'tmpfs', '-o', `size=${megabytes}m,mode=0777`, 'tmpfs', path)
   const filler = join(path, 'filler')
   return {
     path,
-    async fill() {
-      const file = await open(filler, 'a')
-      try {
-        for (let size = 1 << 20; size >= 1; size = Math.floor(size / 4)) {
-          const bytes = Buffer.alloc(size)
-          while (await fits(file.write(bytes))) continue
-        }
-      } finally {
-        await file.close()
+    fill() {
+      const file = openSync(filler, 'a')
+      for (let size = 1 << 20; size >= 1; size = Math.floor(size / 4)) {
+        const bytes = Buffer.alloc(size)
+        while (fits(() => writeSync(file, bytes))) continue
       }
+      closeSync(file)
     },
     makeRoom: () => rm(filler),
     async unmount() {
-      await privileged([...asRoot, 'umount', path])
+      await privileged('umount', path)
       await rmdir(path)
     },
   }
 }
 
-async function fits(write: Promise<{ bytesWritten: number }>): Promise<boolean> {
+function privileged(...command: string[]): Promise<unknown> {
+  const [file, ...args] = process.getuid?.() === 0 ? command : ['sudo', '-n', ...command]
+  return run(file as string, args)
+}
+
+function fits(write: () => number): boolean {
   try {
-    return (await write).bytesWritten > 0
+    return write() > 0
   } catch (error) {
     if (codeOf(error) === 'ENOSPC') return false
     throw error

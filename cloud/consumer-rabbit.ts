@@ -8,6 +8,7 @@ import { partitionQueue } from '../src/wire.ts'
 import type { Broker } from './broker-rabbit.ts'
 import type { Deliveries, Delivery } from './delivery.ts'
 import { Lease } from './lease-rabbit.ts'
+import { atMost } from './timeout.ts'
 
 export interface RabbitDeliveriesOptions {
   broker: Broker
@@ -22,6 +23,8 @@ export interface RabbitDeliveriesOptions {
   log: Logger
 }
 
+/** A broker that hangs answers no goodbye; the end of the connection says it too. */
+const closeTimeoutMs = 3_000
 const resubscribe = { delayMsMin: 100, delayMsMax: 5_000 }
 
 /**
@@ -92,7 +95,8 @@ export function rabbitDeliveries(options: RabbitDeliveriesOptions): Deliveries {
   async function close(): Promise<void> {
     stopping.abort()
     // A loop that waits for the broker ends with the connection.
-    await Promise.all([...leases.values()].map((lease) => lease.giveUp()))
+    const givenUp = [...leases.values()].map((lease) => lease.giveUp())
+    await atMost(Promise.all(givenUp), closeTimeoutMs, clock)
   }
 
   return {

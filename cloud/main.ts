@@ -79,7 +79,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     }
     const consuming = await connect('consume')
     const publishing = await connect('publish')
-    const sidings = scope.own(rabbitSidings(publishing))
+    const sidings = scope.own(rabbitSidings(publishing, clock))
 
     await declareTopology(publishing, exchangeTopology())
     const onFatal = (error: unknown): void => fatal.abort(error)

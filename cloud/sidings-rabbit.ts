@@ -1,15 +1,18 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Channel, Envelope } from 'rabbitmq-client'
+import type { Clock } from '../src/clock.ts'
 import { codeOf, messageOf, TidegateError } from '../src/errors.ts'
 import { deadQueue, rungName } from '../src/wire.ts'
 import type { Broker } from './broker-rabbit.ts'
 import type { Letter, Siding, Sidings } from './delivery.ts'
+import { atMost } from './timeout.ts'
 
 /** The client waits for a confirm for ever. */
 const confirmTimeoutMs = 15_000
+const closeTimeoutMs = 3_000
 
 /** Rungs and dead letters, with publisher confirms and proof of routing. */
-export function rabbitSidings(broker: Broker): Sidings {
+export function rabbitSidings(broker: Broker, clock: Clock): Sidings {
   const returned = new Set<string>()
   let opening: Promise<Channel> | undefined
   let closing: Promise<void> | undefined
@@ -43,6 +46,16 @@ export function rabbitSidings(broker: Broker): Sidings {
       throw new Error(`no queue took it: ${describe(envelope)} is missing`)
   }
 
+  async function confirmed(envelope: Envelope, body: Buffer): Promise<void> {
+    let done = false
+    await atMost(
+      publish(envelope, body).then(() => (done = true)),
+      confirmTimeoutMs,
+      clock,
+    )
+    if (!done) throw new Error(`no confirm within ${confirmTimeoutMs} ms`)
+  }
+
   async function close(): Promise<void> {
     const channel = await opening?.catch(() => undefined)
     await channel?.close()
@@ -52,12 +65,12 @@ export function rabbitSidings(broker: Broker): Sidings {
     async send(siding, letter) {
       const envelope = address(siding, letter)
       try {
-        await withTimeout(publish(envelope, letter.body), confirmTimeoutMs)
+        await confirmed(envelope, letter.body)
       } catch (error) {
         throw unavailable(envelope, error)
       }
     },
-    close: () => (closing ??= close()),
+    close: () => (closing ??= atMost(close(), closeTimeoutMs, clock)),
   }
 }
 
@@ -87,16 +100,4 @@ function unavailable(envelope: Envelope, cause: unknown): TidegateError {
       : 'see whether RabbitMQ runs and the queue exists',
     cause,
   })
-}
-
-async function withTimeout(work: Promise<void>, timeoutMs: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no confirm within ${timeoutMs} ms`)), timeoutMs)
-  })
-  try {
-    await Promise.race([work, late])
-  } finally {
-    clearTimeout(timer)
-  }
 }

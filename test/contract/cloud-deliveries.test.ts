@@ -80,7 +80,7 @@ async function rabbitDesk(): Promise<Desk> {
         log: silentLog,
       })
     },
-    sidings: renamed(rabbitSidings(broker), group),
+    sidings: renamed(rabbitSidings(broker, systemClock), group),
     async dead() {
       const texts: string[] = []
       for (;;) {
@@ -243,7 +243,7 @@ describe.each([
 
 describe('RabbitMQ', () => {
   test('a letter that no queue takes is refused, although the broker confirms it', async () => {
-    const sidings = rabbitSidings(broker)
+    const sidings = rabbitSidings(broker, systemClock)
     await expect(sidings.send({ kind: 'dead', group: 'nobody' }, letter('lost'))).rejects.toMatchObject({
       code: 'SIDING_UNAVAILABLE',
       message: expect.stringContaining('no queue took it') as string,
@@ -263,7 +263,7 @@ describe('RabbitMQ', () => {
       arguments: { 'x-queue-type': 'quorum', 'x-overflow': 'reject-publish', 'x-max-length': 1 },
     })
     await channel.close()
-    const sidings = rabbitSidings(broker)
+    const sidings = rabbitSidings(broker, systemClock)
     const send = (text: string): Promise<void> => sidings.send({ kind: 'dead', group: 'full' }, letter(text))
     // The limit is applied a moment after it was reached.
     const refused = vi.waitFor(() =>

@@ -122,7 +122,7 @@ function translate(where: string, error: unknown): TidegateError {
   const code = codeOf(error)
   if (refusals.test(code)) {
     return new TidegateError('BROKER_REFUSED', {
-      message: `the broker at ${where} refused us: ${messageOf(error)}`,
+      message: `the broker at ${where} refused us: ${messageOf(error).replace(/^undefined: /, '')}`,
       retryable: false,
       hint: 'check the user, the password and the vhost in broker.url',
       cause: error,

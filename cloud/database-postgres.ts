@@ -1,4 +1,4 @@
-import { Client, Pool, type ClientConfig, type PoolClient, type QueryResultRow } from 'pg'
+import { Client, Pool, type ClientBase, type ClientConfig, type PoolClient, type QueryResultRow } from 'pg'
 import { TidegateError } from '../src/errors.ts'
 import { isDatabaseOutage, isDatabaseRefusal, refused, unreachable } from './faults-postgres.ts'
 
@@ -38,14 +38,14 @@ export function createDatabase(options: DatabaseOptions): Database {
     connectionString: options.url,
     application_name: options.applicationName,
     keepAlive: true,
-    // A backend whose client is gone gives its locks back within seconds, even in the middle of a query.
-    options: '-c client_connection_check_interval=5s',
   }
   const pool = new Pool({
     ...connection,
     max: options.poolMax,
     connectionTimeoutMillis: connectTimeoutMs,
     idleTimeoutMillis: 60_000,
+    // oxlint-disable-next-line typescript/no-misused-promises -- the pool awaits it; its types do not say so
+    onConnect: giveLocksBack,
   })
   // A connection that breaks is noticed by whoever uses it next; without listeners it would end the process.
   pool.on('error', () => {})
@@ -86,6 +86,14 @@ export function createDatabase(options: DatabaseOptions): Database {
     },
     close: () => (closing ??= pool.end()),
   }
+}
+
+/**
+ * A backend whose client is gone gives its locks back within seconds, even in the middle of a query. Not every
+ * server can (before PostgreSQL 14, or not on Linux), and it is a convenience: a hung query is also cut off by us.
+ */
+async function giveLocksBack(client: ClientBase): Promise<void> {
+  await client.query(`set client_connection_check_interval = '5s'`).catch(() => {})
 }
 
 function describe(text: string): string {

@@ -10,14 +10,21 @@ export interface ClockJump {
  *
  * - While running it follows the monotonic clock, whatever the wall clock does.
  * - Across a restart it takes the wall clock's word for how long it was off, but only after the wall clock has
- *   stood still against the monotonic one for `settleMs` (a boot in 1970 is corrected by NTP in that time), only
- *   forwards, and never more than `offMsMax`. Until then the time off counts as nothing: an event may live a
- *   little longer, but none expires because a clock was wrong.
+ *   stood still against the monotonic one for `settleMs` and reads later than when we stopped (a boot in 1970 waits
+ *   for NTP, however long that takes), and never more than `offMsMax`. Until then the time off counts as nothing:
+ *   an event may live a little longer, but none expires because a clock was wrong.
  */
 export interface SteadyClock {
   now(): number
+  /**
+   * The wall clock that goes with `now()`, ms since the Unix epoch, to be resumed from: while the wall clock is not
+   * believed yet, what the last run's would read had there been no time off.
+   */
+  wallMs(): number
   /** Compares the clocks; call it about once a second. Returns a jump if there was one since the last call. */
   check(): ClockJump | undefined
+  /** Time spent powered off that `check` has added, ms; 0 until it is believed. */
+  readonly creditMs: number
 }
 
 export interface SteadyClockOptions {
@@ -45,6 +52,10 @@ export function createSteadyClock(options: SteadyClockOptions): SteadyClock {
 
   return {
     now,
+    wallMs: () => (settled || !resume ? clock.now() : resume.wallMs + clock.monotonicMs() - startedMs),
+    get creditMs() {
+      return creditMs
+    },
     check() {
       const monotonicMs = clock.monotonicMs()
       const offsetMs = clock.now() - monotonicMs - driftMs
@@ -52,9 +63,10 @@ export function createSteadyClock(options: SteadyClockOptions): SteadyClock {
       const jumped = Math.abs(offsetMs) >= jumpMsMin
       if (jumped) stableSinceMs = monotonicMs
       if (!settled && resume && monotonicMs - stableSinceMs >= settleMs) {
-        settled = true
         const offMs = clock.now() - (monotonicMs - startedMs) - resume.wallMs
-        if (offMs > 0 && offMs <= offMsMax) creditMs = offMs
+        // Earlier than when we stopped: certainly wrong, so go on waiting for it to be corrected.
+        settled = offMs >= 0
+        if (settled && offMs <= offMsMax) creditMs = offMs
       }
       return jumped ? { offsetMs: Math.round(offsetMs) } : undefined
     },

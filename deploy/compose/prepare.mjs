@@ -1,0 +1,148 @@
+#!/usr/bin/env node
+// Makes what the containers need before they start, each service's part in a volume of its own:
+//
+//     node prepare.mjs /volumes      pki/ edge/ edge-data/ cloud/ rabbitmq/ postgres/
+//
+// Safe to repeat: certificates and passwords that are there are kept.
+import { randomBytes } from 'node:crypto'
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { issueDevelopmentPki } from '../../dist/certs/development.js'
+import { issueCertificate } from '../../dist/certs/issue.js'
+import { renderDefinitions, renderPlugins } from '../../dist/dev/servers/rabbit-files.js'
+
+const [root] = process.argv.slice(2)
+if (root === undefined) throw new Error('usage: prepare.mjs <folder of the volumes>')
+const here = dirname(fileURLToPath(import.meta.url))
+const volume = (name) => {
+  const folder = join(root, name)
+  mkdirSync(folder, { recursive: true })
+  return folder
+}
+
+/** The user `node` of our image, who reads the edge's and the cloud's files; the others' entrypoints are root. */
+const node = { uid: 1000, gid: 1000 }
+const isRoot = process.getuid() === 0
+
+const pki = volume('pki')
+const devices = Array.from(
+  { length: Number(process.env.DEVICES ?? 10) },
+  (_, index) => `sensor-${String(index + 1).padStart(3, '0')}`,
+)
+const issued = await issueDevelopmentPki(pki, { devices, gateway: 'gateway-1', hostnames: ['edge'] })
+const broker = await issueCertificate(issued.authority, {
+  commonName: 'rabbitmq',
+  kind: 'server',
+  dnsNames: ['rabbitmq', 'localhost'],
+  ipAddresses: ['127.0.0.1'],
+  outDir: pki,
+})
+const passwords = keptPasswords(join(pki, 'passwords.json'), [
+  'gateway',
+  'cloud',
+  'admin',
+  'database',
+  'postgres',
+])
+
+const edge = volume('edge')
+give(edge, [issued.edge, issued.gateway], node)
+put(edge, 'edge.yaml', filled('edge.yaml'), node)
+own(volume('edge-data'), 0o700, node)
+
+const cloud = volume('cloud')
+give(cloud, [issued.cloud], node)
+put(cloud, 'cloud.yaml', filled('cloud.yaml'), node)
+
+// RabbitMQ and PostgreSQL run as users of their own: their secrecy is that nobody else mounts their volume.
+const rabbitmq = volume('rabbitmq')
+give(rabbitmq, [broker])
+put(rabbitmq, 'rabbitmq.conf', filled('rabbitmq.conf'))
+put(rabbitmq, 'enabled_plugins', renderPlugins(['rabbitmq_management']))
+put(rabbitmq, 'definitions.json', renderDefinitions(users(), ['/']))
+
+const postgres = volume('postgres')
+put(postgres, 'postgres.password', passwords.postgres)
+put(postgres, 'tidegate.password', passwords.database)
+
+process.stdout.write(`prepared ${root}: ${devices.length} devices, certificates in ${pki}\n`)
+
+/** RabbitMQ's users, each with no more rights than it needs. */
+function users() {
+  // Queues and exchanges of the cloud: groups' partitions, rungs and dead letters, and what gateways publish to.
+  const own = String.raw`tidegate\.(events|unroutable)|[a-z][a-z0-9-]*\.([0-9]{2}|dead|retry\.[0-9]+(ms|s|m))`
+  return [
+    {
+      name: 'gateway-1',
+      password: passwords.gateway,
+      permissions: { configure: '^$', write: String.raw`^tidegate\.events$`, read: '^$' },
+    },
+    {
+      name: 'cloud',
+      password: passwords.cloud,
+      permissions: {
+        configure: `^(${own})$`,
+        write: String.raw`^(${own}|amq\.default)$`,
+        read: `^(${own})$`,
+      },
+    },
+    {
+      name: 'admin',
+      password: passwords.admin,
+      permissions: { configure: '.*', write: '.*', read: '.*' },
+      tags: ['administrator'],
+    },
+  ]
+}
+
+function keptPasswords(file, names) {
+  const kept = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {}
+  const all = Object.fromEntries(
+    names.map((name) => [name, kept[name] ?? randomBytes(18).toString('base64url')]),
+  )
+  writeFileSync(file, JSON.stringify(all, null, 2), { mode: 0o600 })
+  return all
+}
+
+/** A template with `{{name}}` replaced by that password. */
+function filled(name) {
+  return readFileSync(join(here, name), 'utf8').replaceAll(
+    /\{\{(\w+)\}\}/g,
+    (_, password) => passwords[password],
+  )
+}
+
+/** The CA's certificate, and certificates with their keys. */
+function give(folder, certificates, user) {
+  own(folder, 0o755, user)
+  copy(issued.caFile, join(folder, 'ca.crt'), user)
+  for (const { commonName, certFile, keyFile } of certificates) {
+    copy(certFile, join(folder, `${commonName}.crt`), user)
+    copy(keyFile, join(folder, `${commonName}.key`), user)
+  }
+}
+
+function copy(from, to, user) {
+  copyFileSync(from, to)
+  own(to, user ? 0o600 : 0o644, user)
+}
+
+function put(folder, name, text, user) {
+  const file = join(folder, name)
+  writeFileSync(file, text)
+  own(file, user ? 0o600 : 0o644, user)
+}
+
+function own(path, mode, user) {
+  chmodSync(path, mode)
+  if (user && isRoot) chownSync(path, user.uid, user.gid)
+}

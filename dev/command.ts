@@ -1,4 +1,4 @@
-import { InvalidArgumentError, type Command } from 'commander'
+import { InvalidArgumentError, Option, type Command } from 'commander'
 import { TidegateError } from '../src/errors.ts'
 import { parseDuration } from '../src/units.ts'
 import { conduct } from './conduct.ts'
@@ -34,7 +34,7 @@ interface SimulateOptions extends CommonOptions {
   rate: number
   for?: number
   outage: number
-  kill: KillTarget[]
+  kill?: KillTarget[]
   report: string
 }
 
@@ -66,8 +66,12 @@ export function registerSimulateCommand(program: Command): void {
       .option('--devices <count>', 'simulated devices', wholeNumber, 50)
       .option('--rate <number>', 'events per second of each device', positive, 5)
       .option('--for <duration>', 'how long they publish (default: outage and kills decide)', duration)
-      .option('--outage <duration>', 'take the uplink down in the middle for this long', duration, 20_000)
-      .option('--kill <targets>', `kill -9 each of these once: ${killTargets.join(',')}`, targets, [])
+      .addOption(
+        new Option('--outage <duration>', 'take the uplink down in the middle for this long; 0s: not at all')
+          .argParser(durationOrNone)
+          .default(20_000, '20s'),
+      )
+      .option('--kill <targets>', `kill -9 each of these once: ${killTargets.join(',')}`, targets)
       .option('--report <file>', 'the report as JSON; a page with plots is written beside it', 'report.json'),
     '.tidegate/simulate',
   ).action(async (options: SimulateOptions) => {
@@ -123,7 +127,7 @@ function runDev(options: DevOptions): Promise<number> {
 }
 
 function runSimulation(options: SimulateOptions): Promise<number> {
-  const { seed, outage, kill, devices } = options
+  const { seed, outage, kill = [], devices } = options
   const eventsPerSecond = devices * options.rate
   // Room for the outage with something before and after it, and for each kill to be got over.
   const forMs = options.for ?? Math.max(30_000, 2 * outage, 20_000 * kill.length + outage)
@@ -189,6 +193,10 @@ function duration(text: string): number {
   const ms = parseDuration(text)
   if (ms === undefined || ms <= 0) throw new InvalidArgumentError('It must be a duration such as 30s or 5m.')
   return ms
+}
+
+function durationOrNone(text: string): number {
+  return /^0[a-z]*$/.test(text) ? 0 : duration(text)
 }
 
 function targets(text: string): KillTarget[] {

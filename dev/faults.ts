@@ -90,7 +90,10 @@ export function createSaboteur(stack: Stack, clock: Clock, startedAtMs: number):
 
   async function kill(target: KillTarget, forMs: number, signal: AbortSignal): Promise<void> {
     const victim = victimOf(stack, target)
-    if (!victim) return
+    if (!victim) {
+      say(`the ${target} was given, and is not ours to kill`)
+      return
+    }
     signal.throwIfAborted()
     const record = begin('kill', target)
     say(`kill -9 of the ${target}`)

@@ -29,16 +29,19 @@ const notedSql = `
 select distinct gateway, epoch from tidegate.ledger_notes
 union select gateway, epoch from tidegate.epoch_closures`
 
+// Qualified: a bare `sequence` in the order would mean the converted output column, and no index has that.
 const eventsSql = `
-select sequence::float8 as sequence, source, id, type, extract(epoch from stored_time)::float8 * 1000 as "storedMs",
+select e.sequence::float8 as sequence, source, id, type, extract(epoch from stored_time)::float8 * 1000 as "storedMs",
        body::text as body
-from tidegate.events where gateway = $1 and epoch = $2 and sequence > $3 order by sequence limit ${pageRows}`
+from tidegate.events as e
+where e.gateway = $1 and e.epoch = $2 and e.sequence > $3 order by e.sequence limit ${pageRows}`
 
 // By epoch alone: a gateway that was renamed speaks of its old ledger under its new name.
 const notesSql = `
-select from_sequence::float8 as "from", to_sequence::float8 as "to", reason, chain
-from tidegate.ledger_notes where epoch = $1 order by from_sequence, to_sequence, reason
-limit ${pageRows} offset $2`
+select n.from_sequence::float8 as "from", n.to_sequence::float8 as "to", n.reason, n.chain, n.gateway
+from tidegate.ledger_notes as n
+where n.epoch = $1 and (n.from_sequence, n.to_sequence, n.reason, n.gateway) > ($2, $3, $4, $5)
+order by n.from_sequence, n.to_sequence, n.reason, n.gateway limit ${pageRows}`
 
 const closureSql = `select last_sequence::float8 as last from tidegate.epoch_closures where epoch = $1`
 
@@ -93,9 +96,19 @@ async function* readEvents(query: Query, gateway: string, epoch: string): AsyncG
 }
 
 async function* readNotes(query: Query, epoch: string): AsyncGenerator<AuditedNote> {
-  for (let offset = 0; ; offset += pageRows) {
-    const rows = await query<Omit<AuditedNote, 'chain'> & { chain: string | null }>(notesSql, [epoch, offset])
-    for (const { chain, ...note } of rows) yield { ...note, chain: chain ?? undefined }
-    if (rows.length < pageRows) return
+  for (let after: unknown[] = [0, 0, '', '']; ;) {
+    const rows = await query<NoteRow>(notesSql, [epoch, ...after])
+    for (const { from, to, reason, chain } of rows) yield { from, to, reason, chain: chain ?? undefined }
+    const last = rows.at(-1)
+    if (last === undefined || rows.length < pageRows) return
+    after = [last.from, last.to, last.reason, last.gateway]
   }
+}
+
+interface NoteRow {
+  from: number
+  to: number
+  reason: string
+  chain: string | null
+  gateway: string
 }

@@ -1,5 +1,5 @@
-import { encodeEvent, type Encoded } from '../../src/codec.ts'
-import type { Candidate, Event, Undelivered } from '../../src/event.ts'
+import { encodeCandidate, type Encoded } from '../../src/codec.ts'
+import type { Candidate, Undelivered } from '../../src/event.ts'
 import type { Lane } from '../outbox.ts'
 import type { StoreOperation } from '../store.ts'
 import { deviceKey, eventKey, expiryKey, headKey } from './keys.ts'
@@ -30,6 +30,7 @@ export class Draft {
       depth: { ...head.depth },
       bytes: { ...head.bytes },
       first: { ...head.first },
+      credits: head.credits.filter(({ to }) => to >= Math.min(head.first.high, head.first.normal)),
       generation: { ...head.generation },
       clean: false,
     }
@@ -51,16 +52,9 @@ export class Draft {
 
   /** The event in the next place of the ledger; the place is taken only by `append`. */
   encode(candidate: Candidate, recordedTime: string): Encoded {
-    const { data, ...attributes } = candidate
-    const event: Omit<Event, 'chain'> = {
-      ...attributes,
-      recordedtime: recordedTime,
-      gateway: this.head.gateway,
-      epoch: this.head.epoch,
-      sequence: sequenceOf(this.head, this.head.position + 1),
-      data,
-    }
-    return encodeEvent(event, this.head.chain)
+    const { gateway, epoch, position, chain } = this.head
+    const sequence = sequenceOf(this.head, position + 1)
+    return encodeCandidate(candidate, { gateway, epoch, sequence, recordedtime: recordedTime }, chain)
   }
 
   append(

@@ -7,6 +7,7 @@ import { admitInto } from './admit.ts'
 import { bothLanes, type Core, type EngineOptions, lowestQueued } from './core.ts'
 import { hashOf } from './dedup.ts'
 import { Draft } from './draft.ts'
+import { creditOf } from './head.ts'
 import { createHolding, type Pending } from './holding.ts'
 import { allEvents, eventRange } from './keys.ts'
 import { createLanes } from './lanes.ts'
@@ -47,6 +48,8 @@ export class Engine implements Outbox {
   private failing = false
   private oldestSteadyMs: Record<Lane, number> = { high: 0, normal: 0 }
   private firstOfClockPeriod = 1
+  /** From here on events are dated without the time spent off; Infinity once that is settled. */
+  private undatedFrom = 1
   /** A move of the clock that is not on record yet. */
   private jumpMs = 0
   /** More has expired than one write takes. */
@@ -80,7 +83,8 @@ export class Engine implements Outbox {
       diskFreeBytes: Infinity,
       lastReportMs: 0,
     }
-    this.firstOfClockPeriod = loaded.head.position + 1
+    this.undatedFrom = loaded.head.position + 1
+    this.firstOfClockPeriod = this.undatedFrom
     try {
       await this.takeOver(loaded)
       this.inBackground(loaded.clean)
@@ -270,6 +274,7 @@ export class Engine implements Outbox {
     }
     // Only now that the write has landed does anything that lives on change, or anybody hear of it.
     this.jumpMs = 0
+    if (draft.head.credits.some(({ from }) => from === this.undatedFrom)) this.undatedFrom = Infinity
     for (const { position } of released) handed.releasing.delete(position)
     for (const done of settle) done()
   }
@@ -277,7 +282,7 @@ export class Engine implements Outbox {
   private async write(draft: Draft, { sync } = { sync: draft.appended.length > 0 }): Promise<void> {
     const { clock, observer } = this.options
     const { state } = this.core
-    const operations = draft.finish(this.core.steady.now(), clock.now())
+    const operations = draft.finish(this.core.steady.now(), this.core.steady.wallMs())
     const startedMs = clock.monotonicMs()
     // Appends are synced before anybody is told (G1). A release that is lost is only sent again.
     await state.store.write(operations, { sync: sync || draft.appended.length > 0 })
@@ -342,6 +347,7 @@ export class Engine implements Outbox {
       this.options.log.warn({ offsetMs: jump.offsetMs }, 'the wall clock was moved')
       this.jumpMs += jump.offsetMs
     }
+    this.creditInto(draft)
     if (this.jumpMs !== 0) {
       const from = Math.max(this.firstOfClockPeriod, head.epochBase + 1)
       if (head.position >= from) {
@@ -364,12 +370,24 @@ export class Engine implements Outbox {
     if (nowMs - this.lastHeadMs >= headEveryMs) draft.touch()
   }
 
+  /** Once it is believed how long the gateway was off: what came in until then was dated without that time. */
+  private creditInto(draft: Draft): void {
+    const { creditMs } = this.core.steady
+    const { credits, position } = draft.head
+    const from = this.undatedFrom
+    if (creditMs === 0 || from === Infinity) return
+    if (position < from || credits.some((credit) => credit.from === from)) this.undatedFrom = Infinity
+    else credits.push({ from, to: position, ms: creditMs })
+    draft.touch()
+  }
+
   private async findOldest(): Promise<void> {
     const { store } = this.core.state
     for (const lane of bothLanes) {
       const [entry] = await store.entries(eventRange(lane, lowestQueued(this.core, lane)), 1)
-      if (entry)
-        this.oldestSteadyMs[lane] = decodeRecord(lane, Number(entry[0].slice(4)), entry[1]).admittedSteadyMs
+      if (!entry) continue
+      const { position, admittedSteadyMs } = decodeRecord(lane, Number(entry[0].slice(4)), entry[1])
+      this.oldestSteadyMs[lane] = admittedSteadyMs + creditOf(this.core.state.head, position)
     }
   }
 
@@ -394,8 +412,15 @@ export class Engine implements Outbox {
     }
   }
 
-  private stateOf(loaded: Loaded): Promise<State> {
-    return readState(loaded, { dedup: this.options.dedup, lanes: this.options.lanes, pace: this.pace })
+  private async stateOf(loaded: Loaded): Promise<State> {
+    const { dedup, lanes } = this.options
+    try {
+      return await readState(loaded, { dedup, lanes, pace: this.pace })
+    } catch (error) {
+      // Nobody else knows of it: left open, it would lock us out.
+      await loaded.store.close()
+      throw error
+    }
   }
 
   /** Says what loading found, and tells the cloud about damage before anything else is admitted. */
@@ -530,7 +555,7 @@ export class Engine implements Outbox {
       const draft = new Draft(head, devices)
       draft.head.clean = true
       draft.touch()
-      await store.write(draft.finish(this.core.steady.now(), this.options.clock.now()), { sync: true })
+      await store.write(draft.finish(this.core.steady.now(), this.core.steady.wallMs()), { sync: true })
       await this.options.folder.writeMark(markOf(draft.head))
     } catch (error) {
       this.options.log.warn(

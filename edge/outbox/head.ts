@@ -28,8 +28,15 @@ export interface Head {
   generation: { number: number; count: number; openedSteadyMs: number }
   steadyMs: number
   wallMs: number
+  /** Positions that were dated before the time spent off was added to the steady clock, and how much that was. */
+  credits: { from: number; to: number; ms: number }[]
   /** Written by an orderly close, taken back by the first write after opening. */
   clean: boolean
+}
+
+/** How much later than its dates say an event was admitted, by the steady clock as it is now. */
+export function creditOf({ credits }: Head, position: number): number {
+  return credits.reduce((sum, { from, to, ms }) => (from <= position && position <= to ? sum + ms : sum), 0)
 }
 
 export function sequenceOf(head: Head, position: number): number {
@@ -49,7 +56,7 @@ export function encodeHead(head: Head): string {
 export function decodeHead(value: string | undefined): Head | undefined {
   const [, version, checksum, json] = /^(\d+) ([0-9a-z]+)\n(.*)$/s.exec(value ?? '') ?? []
   if (version === undefined || json === undefined || crc32(json).toString(36) !== checksum) return undefined
-  const head = JSON.parse(json) as Head
+  const head = { credits: [], ...(JSON.parse(json) as Omit<Head, 'credits'>) } as Head
   if (Number(version) <= storeVersion) return head
   throw new TidegateError('STORE_NEWER', {
     message: `the outbox was written by a newer version (${version} > ${storeVersion})`,

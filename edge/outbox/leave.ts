@@ -1,7 +1,8 @@
 import { ledgerType, type Undelivered } from '../../src/event.ts'
 import { bothLanes, type Core, lowestUnread } from './core.ts'
 import type { Draft } from './draft.ts'
-import { eventKey, eventRange, expiredBefore, parseExpiryKey } from './keys.ts'
+import { creditOf } from './head.ts'
+import { eventKey, eventRange, expiredBefore, expiryKey, parseExpiryKey } from './keys.ts'
 import { decodeRecord, type StoredEvent } from './record.ts'
 import { epochOfEvent } from './recovery.ts'
 import type { UndeliveredRange } from './undelivered.ts'
@@ -37,13 +38,19 @@ export async function evictInto(core: Core, draft: Draft, bytesNeeded: number): 
 /** Takes out what is past its time; whether there is more. */
 export async function expireInto(core: Core, draft: Draft): Promise<boolean> {
   const { store } = core.state
-  const due = await store.entries(expiredBefore(core.steady.now()), expireEventsMax)
+  const nowMs = core.steady.now()
+  const due = await store.entries(expiredBefore(nowMs), expireEventsMax)
   for (const [key] of due) {
     const { position, lane } = parseExpiryKey(key)
-    if (core.handed.busy(position)) continue
     const value = await store.get(eventKey(lane, position))
-    if (value === undefined) draft.operations.push({ type: 'del', key })
-    else removeUndelivered(core, draft, decodeRecord(lane, position, value), 'expired')
+    // Asked only now: while we read, it may have been handed out (I8).
+    if (core.handed.busy(position)) continue
+    draft.operations.push({ type: 'del', key })
+    if (value === undefined) continue
+    const event = decodeRecord(lane, position, value)
+    const deadlineMs = (event.deadlineSteadyMs ?? 0) + creditOf(draft.head, position)
+    if (deadlineMs < nowMs) removeUndelivered(core, draft, event, 'expired')
+    else draft.operations.push({ type: 'put', key: expiryKey(deadlineMs, position, lane), value: '' })
   }
   return due.length === expireEventsMax
 }

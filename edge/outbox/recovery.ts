@@ -103,7 +103,8 @@ async function read(
   remembered: Head | undefined,
   damage: Damage[],
 ): Promise<Loaded> {
-  const head = decodeHead(await store.get(headKey))
+  const value = await store.get(headKey)
+  const head = decodeHead(value)
   const ranges = await readUndelivered(store)
   const devices = await readDevices(store)
   if (ranges.altered > 0) {
@@ -131,6 +132,9 @@ async function read(
     const remembers = begunAnew ? undefined : (head ?? remembered)?.generation
     return recovered(store, identity, { known, remembers, undelivered: ranges.readable, damage })
   }
+  // A failed write may have landed in the operating system's memory only. Whatever we find is on the disk before
+  // anybody hears of it (G1), or it could be handed out, lost in a power cut, and its place given out again (I7).
+  if (value !== undefined) await store.write([{ type: 'put', key: headKey, value }], { sync: true })
   const opened = { store, undelivered: ranges.readable, damage, devices: devices.readable, operations: [] }
   if (!head) return { ...opened, head: newHead(identity, 0), announcements: [], clean: true }
   if (head.gateway === identity.gateway) return { ...opened, head, announcements: [], clean: head.clean }
@@ -173,6 +177,7 @@ async function recovered(store: Store, identity: Identity, found: Found): Promis
       earlier: counted.epochs.filter((_, at) => (counted.epochs[at + 1]?.epochBase ?? base) >= lowest),
       steadyMs: known?.steadyMs ?? 0,
       wallMs: known?.wallMs ?? 0,
+      credits: known?.credits ?? [],
       generation: remembers ?? fresh.generation,
     },
     devices: counted.devices,
@@ -234,6 +239,7 @@ export function newHead(identity: Identity, base: number): Head {
     generation: { number: 1, count: 0, openedSteadyMs: 0 },
     steadyMs: 0,
     wallMs: 0,
+    credits: [],
     clean: false,
   }
 }

@@ -6,9 +6,14 @@ export interface DiskFaults {
   beforeWrite?(operations: StoreOperation[]): { fail: boolean; landed: boolean }
   /** Awaited at every operation: lets a scheduler interleave, and a crash strike, anywhere. */
   pause?(what: string): Promise<void>
+  /** Called before each read; throw to make it fail. */
+  beforeRead?(what: string): void
   freeBytes?(): number
   /** How many of the unsynced writes survive a crash. */
   survivors?(unsynced: number): number
+  /** Called with every write that took effect, and with the operations that undo it if a crash takes it back. */
+  landed?(operations: StoreOperation[]): void
+  undone?(operations: StoreOperation[]): void
 }
 
 /**
@@ -24,6 +29,7 @@ export class SimulatedDisk implements StoreFolder {
   writes = 0
   bytesWritten = 0
   reserveSpent = 0
+  reserveHeld = false
   setAsideCount = 0
   faults: DiskFaults
 
@@ -37,8 +43,9 @@ export class SimulatedDisk implements StoreFolder {
     this.isOpen = false
     const survivors = this.faults.survivors?.(this.unsynced.length) ?? 0
     while (this.unsynced.length > survivors) {
-      const lost = this.unsynced.pop()
-      for (const operation of lost?.undo.toReversed() ?? []) this.apply(operation)
+      const undo = this.unsynced.pop()?.undo.toReversed() ?? []
+      for (const operation of undo) this.apply(operation)
+      this.faults.undone?.(undo)
     }
     this.unsynced = []
   }
@@ -52,6 +59,10 @@ export class SimulatedDisk implements StoreFolder {
 
   get size(): number {
     return this.entries.size
+  }
+
+  get(key: string): string | undefined {
+    return this.entries.get(key)
   }
 
   keysStartingWith(prefix: string): string[] {
@@ -81,9 +92,12 @@ export class SimulatedDisk implements StoreFolder {
 
   async spendReserve(): Promise<void> {
     this.reserveSpent += 1
+    this.reserveHeld = false
   }
 
-  async restoreReserve(): Promise<void> {}
+  async restoreReserve(): Promise<void> {
+    this.reserveHeld = true
+  }
 
   async writeMark(mark: string): Promise<void> {
     this.mark = mark
@@ -117,14 +131,17 @@ export class SimulatedDisk implements StoreFolder {
     return {
       async get(key) {
         await use('get')
+        disk.faults.beforeRead?.('get')
         return disk.entries.get(key)
       },
       async hasMany(keys) {
         await use('hasMany')
+        disk.faults.beforeRead?.('hasMany')
         return keys.map((key) => disk.entries.get(key) !== undefined)
       },
       async entries(range, limit) {
         await use('entries')
+        disk.faults.beforeRead?.('entries')
         return entriesIn(range, limit)
       },
       async *keys(range) {
@@ -150,7 +167,11 @@ export class SimulatedDisk implements StoreFolder {
       },
       async clear({ gte, lt }) {
         await use('clear')
-        for (const key of disk.entries.keysIn(gte, lt)) disk.entries.delete(key)
+        // Not atomic, not synced: a crash may bring any part of it back.
+        for (const key of disk.entries.keysIn(gte, lt)) {
+          await use('clear')
+          disk.commit([{ type: 'del', key }], false)
+        }
       },
       async close() {
         if (generation === disk.generation) disk.isOpen = false
@@ -171,6 +192,7 @@ export class SimulatedDisk implements StoreFolder {
     // A sync makes everything before it durable too: there is one log.
     if (sync) this.unsynced = []
     else this.unsynced.push({ undo })
+    this.faults.landed?.(operations)
   }
 
   private apply(operation: StoreOperation): void {

@@ -1,0 +1,150 @@
+import { TidegateError } from '../../src/errors.ts'
+import type { Store, StoreFolder, StoreOperation } from '../../edge/store.ts'
+import type { Chance } from './chance.ts'
+import { SimulatedDisk } from './disk.ts'
+import type { Journal } from './journal.ts'
+import type { SimulatedProcess } from './process.ts'
+import type { Scheduler } from './scheduler.ts'
+import type { Truth } from './truth.ts'
+
+const reserveBytes = 40_000
+const plentyBytes = 1e9
+
+/** The gateway's disk: each request takes its time, may fail, and may be the one at which the edge dies. */
+export class GatewayDisk {
+  /** Faults. */
+  writesToLose = 0
+  writesToLand = 0
+  readsToFail = 0
+  slow = false
+  readonly disk: SimulatedDisk
+  private freeBytes = plentyBytes
+  private powerCut = false
+  private readonly parts: { scheduler: Scheduler; journal: Journal; random: Chance; truth: Truth }
+
+  constructor(parts: { scheduler: Scheduler; journal: Journal; random: Chance; truth: Truth }) {
+    this.parts = parts
+    const { journal, random, truth } = parts
+    this.disk = new SimulatedDisk({
+      beforeWrite: (operations) => this.verdict(operations),
+      beforeRead: (what) => {
+        if (this.readsToFail === 0) return
+        this.readsToFail -= 1
+        journal.count('read-failed')
+        journal.tell('disk', `${what} fails`)
+        throw new TidegateError('STORE_UNAVAILABLE', { message: 'I/O error', retryable: true, hint: '' })
+      },
+      freeBytes: () => this.free,
+      survivors: (unsynced) => {
+        const kept = this.powerCut ? random.whole(0, unsynced) : unsynced
+        if (kept < unsynced) journal.count('unsynced-lost', unsynced - kept)
+        return kept
+      },
+      landed: (operations) => truth.landed(operations),
+      undone: (operations) => truth.undone(operations),
+    })
+  }
+
+  fill(): void {
+    this.freeBytes = this.disk.reserveHeld ? 0 : reserveBytes / 2
+  }
+
+  empty(): void {
+    this.freeBytes = plentyBytes
+  }
+
+  heal(): void {
+    this.writesToLose = 0
+    this.writesToLand = 0
+    this.readsToFail = 0
+    this.slow = false
+    this.empty()
+  }
+
+  crash(powerCut: boolean): void {
+    this.powerCut = powerCut
+    this.disk.crash()
+  }
+
+  folderFor(process: SimulatedProcess): StoreFolder {
+    const { disk } = this
+    const through = async <T>(what: string, work: () => Promise<T>): Promise<T> => {
+      await process.step(`before ${what}`, this.latencyMs(what))
+      try {
+        return await work()
+      } finally {
+        await process.step(`after ${what}`, 0)
+      }
+    }
+    const store = (inner: Store): Store => ({
+      get: (key) => through('disk get', () => inner.get(key)),
+      hasMany: (keys) => through('disk hasMany', () => inner.hasMany(keys)),
+      entries: (range, limit) => through('disk entries', () => inner.entries(range, limit)),
+      async *keys(range) {
+        for await (const keys of inner.keys(range)) {
+          await process.step('disk keys', 0)
+          yield keys
+        }
+      },
+      write: (operations, options) => through('disk write', () => inner.write(operations, options)),
+      clear: (range) => through('disk clear', () => inner.clear(range)),
+      close: () => through('disk close', () => inner.close()),
+    })
+    return {
+      open: () => through('disk open', async () => store(await disk.open())),
+      repair: () => through('disk repair', () => disk.repair()),
+      setAside: () => through('disk setAside', () => disk.setAside()),
+      freeBytes: () => through('disk freeBytes', () => disk.freeBytes()),
+      spendReserve: () => through('disk spendReserve', () => disk.spendReserve()),
+      restoreReserve: () =>
+        through('disk restoreReserve', async () => {
+          if (this.freeBytes > reserveBytes) await disk.restoreReserve()
+        }),
+      writeMark: (mark) => through('disk writeMark', () => disk.writeMark(mark)),
+      readMark: () => through('disk readMark', () => disk.readMark()),
+      usedBytes: () => through('disk usedBytes', () => disk.usedBytes()),
+    }
+  }
+
+  private get free(): number {
+    return this.freeBytes >= plentyBytes || this.disk.reserveHeld
+      ? this.freeBytes
+      : this.freeBytes + reserveBytes
+  }
+
+  private latencyMs(what: string): number {
+    const { random } = this.parts
+    if (this.slow) return 1000
+    if (what === 'disk write') return random.between(0.1, 10)
+    return random.one(0.3) ? random.between(0, 3) : 0
+  }
+
+  private verdict(operations: readonly StoreOperation[]): { fail: boolean; landed: boolean } {
+    const { journal } = this.parts
+    if (this.freeBytes < plentyBytes) {
+      const bytes = operations.reduce(
+        (sum, operation) => sum + operation.key.length + (operation.type === 'put' ? operation.value.length : 0),
+        0,
+      )
+      if (bytes > this.free) {
+        journal.count('write-on-full-disk')
+        journal.tell('disk', 'no space left: write fails')
+        return { fail: true, landed: false }
+      }
+      this.freeBytes -= bytes
+    }
+    if (this.writesToLose > 0) {
+      this.writesToLose -= 1
+      journal.count('write-lost')
+      journal.tell('disk', 'write fails, not landed')
+      return { fail: true, landed: false }
+    }
+    if (this.writesToLand > 0) {
+      this.writesToLand -= 1
+      journal.count('write-landed')
+      journal.tell('disk', 'write fails, and landed')
+      return { fail: true, landed: true }
+    }
+    return { fail: false, landed: true }
+  }
+}

@@ -1,0 +1,165 @@
+import { type Chance, chance } from './chance.ts'
+import { type Fault, type FaultKind, faultKinds, faultSpecs } from './fault-kinds.ts'
+
+/** Everything a run is made of. The same plan always makes the same run. */
+export interface Plan {
+  seed: number
+  settings: Settings
+  sends: Send[]
+  faults: Fault[]
+}
+
+export interface Settings {
+  devices: string[]
+  partitions: number
+  windowEvents: number
+  confirmTimeoutMs: number
+  batchEventsMax: number
+  waitingMax: number
+  eventsMax: number
+  bytesMax: number
+  deviceShare: number
+  full: 'refuse' | 'evict'
+  catchUp: 'live-first' | 'in-order'
+  inOrderBelow: number
+  eventsPerSecond: number | undefined
+  dedupCount: number
+  briefTtlMs: number
+  reportIntervalMs: number
+  cloudInstances: number
+  cloudBatchMax: number
+  cloudLanes: number
+  prefetch: number
+  ladderMs: number[]
+  handlerTimeoutMs: number
+  /** Longest wait of a message on a link or of a request to a disk or database, ms. */
+  latencyMsMax: number
+}
+
+/** What a device does at a moment. */
+export interface Send {
+  /** Its place in the plan that the seed made. */
+  n: number
+  atMs: number
+  device: string
+  qos: 0 | 1
+  what: SendKind
+  /** Of `repeat`: which of the device's earlier sends, counted back. */
+  back: number
+}
+
+export type SendKind =
+  | 'reading'
+  | 'alarm'
+  | 'brief'
+  | 'repeat'
+  | 'malformed'
+  | 'violation'
+  /** Its handler fails twice, then succeeds. */
+  | 'stumbles'
+  /** Its handler fails always. */
+  | 'hopeless'
+  /** Its handler hangs the first time. */
+  | 'hangs'
+  /** The edge lets it pass, the cloud's newer schema does not. */
+  | 'disputed'
+
+const kindOfSend: [SendKind, number][] = [
+  ['reading', 52],
+  ['alarm', 10],
+  ['brief', 10],
+  ['repeat', 8],
+  ['malformed', 4],
+  ['violation', 3],
+  ['stumbles', 5],
+  ['hopeless', 3],
+  ['hangs', 2],
+  ['disputed', 3],
+]
+
+/** How long devices send and faults happen; then everything heals. */
+export const activeMs = 120_000
+
+export function makePlan(seed: number): Plan {
+  const random = chance(seed, 'plan')
+  const settings = makeSettings(random)
+  return {
+    seed,
+    settings,
+    sends: makeSends(random, settings.devices),
+    faults: makeFaults(random),
+  }
+}
+
+function makeSettings(random: Chance): Settings {
+  const tight = random.one(0.35)
+  return {
+    devices: Array.from({ length: random.whole(1, 5) }, (_, index) => `d${index}`),
+    partitions: random.whole(1, 3),
+    windowEvents: random.pick([4, 8, 20, 50]),
+    confirmTimeoutMs: random.pick([5000, 15_000, 30_000]),
+    batchEventsMax: random.pick([3, 10, 500]),
+    waitingMax: random.pick([12, 24, 1000]),
+    eventsMax: tight ? random.whole(3, 30) : 100_000,
+    bytesMax: tight && random.one(0.5) ? random.whole(2000, 12_000) : 10_000_000,
+    deviceShare: random.pick([0.3, 0.5, 1]),
+    full: random.pick(['refuse', 'evict'] as const),
+    catchUp: random.one(0.3) ? 'in-order' : 'live-first',
+    inOrderBelow: random.pick([0, 5, 1000]),
+    eventsPerSecond: random.one(0.3) ? random.pick([1, 5, 20]) : undefined,
+    dedupCount: random.pick([8, 40, 100_000]),
+    briefTtlMs: random.pick([2000, 15_000, 60_000]),
+    reportIntervalMs: random.pick([0, 5000, 20_000]),
+    cloudInstances: random.pick([1, 1, 2, 3]),
+    cloudBatchMax: random.pick([1, 4, 100]),
+    cloudLanes: random.whole(1, 3),
+    prefetch: random.pick([1, 5, 50]),
+    ladderMs: random.pick([[1000], [2000, 5000], [1000, 3000, 10_000]]),
+    handlerTimeoutMs: random.pick([3000, 10_000]),
+    latencyMsMax: random.pick([2, 20, 200]),
+  }
+}
+
+function makeSends(random: Chance, devices: readonly string[]): Send[] {
+  const count = random.whole(15, 70)
+  const total = kindOfSend.reduce((sum, [, weight]) => sum + weight, 0)
+  const bursts = Array.from({ length: random.whole(1, 4) }, () => random.between(0, activeMs))
+  const sends = Array.from({ length: count }, () => {
+    let at = random.between(0, total)
+    const [what] = kindOfSend.find(([, weight]) => (at -= weight) < 0) ?? ['reading' as const]
+    const burst = random.one(0.5) ? random.pick(bursts) + random.between(0, 500) : undefined
+    return {
+      n: 0,
+      atMs: Math.round(burst ?? random.between(0, activeMs)),
+      device: random.pick(devices),
+      qos: random.one(0.15) ? (0 as const) : (1 as const),
+      what,
+      back: random.whole(1, 5),
+    }
+  })
+  return sends.toSorted((a, b) => a.atMs - b.atMs).map((send, n) => ({ ...send, n }))
+}
+
+function makeFaults(random: Chance): Fault[] {
+  // A run with few kinds of fault goes deep where one with all of them goes wide.
+  const kinds = random.one(0.5) ? faultKinds : sample(random, faultKinds, random.whole(2, 6))
+  const faults = Array.from({ length: random.whole(3, 24) }, () => makeFault(random, random.pick(kinds)))
+  return faults.toSorted((a, b) => a.atMs - b.atMs).map((fault, n) => ({ ...fault, n }))
+}
+
+function makeFault(random: Chance, kind: FaultKind): Fault {
+  const spec = faultSpecs[kind]
+  const [forMin, forMax] = spec.forMs ?? [0, 0]
+  const [timesMin, timesMax] = spec.times ?? [0, 0]
+  return {
+    n: 0,
+    atMs: Math.round(random.between(0, activeMs)),
+    kind,
+    forMs: Math.round(forMin * Math.pow(Math.max(1, forMax) / Math.max(1, forMin), random.random())),
+    times: random.whole(timesMin, timesMax),
+  }
+}
+
+function sample<T>(random: Chance, items: readonly T[], count: number): T[] {
+  return Array.from({ length: count }, () => random.pick(items))
+}

@@ -1,0 +1,118 @@
+import { eventKey, type Undelivered } from '../../src/event.ts'
+import { positionOfEventKey } from '../../edge/outbox/keys.ts'
+import { decodeRecord } from '../../edge/outbox/record.ts'
+import type { Queued } from '../../edge/outbox.ts'
+import type { StoreOperation } from '../../edge/store.ts'
+import type { Journal } from './journal.ts'
+import type { Scheduler } from './scheduler.ts'
+
+/** A numbered event as the disk held it. */
+export interface Place {
+  position: number
+  epoch: string
+  sequence: number
+  key: string
+  device: string
+  type: string
+  lane: 'high' | 'normal'
+  text: string
+  /** True time at which it was written, ms. */
+  writtenMs: number
+  ttlMs: number | undefined
+  removed: { atMs: number; as: 'routed' | Undelivered } | undefined
+}
+
+/**
+ * What really happened, seen from outside: by the disk, the wire and the devices. The checks hold what the programs
+ * say against this.
+ */
+export class Truth {
+  /** Events whose devices were told "I have it", at QoS 1. */
+  readonly acknowledged = new Map<string, number>()
+  /** By position; a position that a crash took back may be written again. */
+  readonly places = new Map<number, Place>()
+  /** Texts that reached a queue of the broker. */
+  readonly routed = new Set<string>()
+  /** Events that the broker did not take at least once: what was sent behind them may have overtaken them. */
+  readonly refused = new Set<string>()
+  /** Deliveries that went to a rung, by group and text: those behind them go first. */
+  readonly retried = new Set<string>()
+  private readonly scheduler: Scheduler
+  private readonly journal: Journal
+
+  constructor(scheduler: Scheduler, journal: Journal) {
+    this.scheduler = scheduler
+    this.journal = journal
+  }
+
+  /** A write of the outbox took effect. */
+  landed(operations: readonly StoreOperation[]): void {
+    const notes = operations.flatMap((operation): Note[] =>
+      operation.type === 'put' && operation.key.startsWith('u!')
+        ? [JSON.parse(operation.value) as Note]
+        : [],
+    )
+    for (const operation of operations) {
+      if (!operation.key.startsWith('e!')) continue
+      const position = positionOfEventKey(operation.key)
+      if (operation.type === 'put') this.places.set(position, this.read(operation.key, operation.value))
+      else this.removed(position, notes)
+    }
+  }
+
+  /** A crash took a write back. */
+  undone(operations: readonly StoreOperation[]): void {
+    for (const { type, key } of operations) {
+      if (!key.startsWith('e!')) continue
+      const position = positionOfEventKey(key)
+      const place = this.places.get(position)
+      if (type === 'del') this.places.delete(position)
+      else if (place) place.removed = undefined
+    }
+  }
+
+  /** G3: an event leaves the disk only when it reached a queue, or together with the note that says why not. */
+  private removed(position: number, notes: readonly Note[]): void {
+    const place = this.places.get(position)
+    if (!place) return
+    const note = notes.find(({ from, to }) => from <= position && position <= to)
+    if (note) {
+      place.removed = { atMs: this.scheduler.nowMs, as: note.reason }
+      this.journal.count(note.reason)
+    } else if (this.routed.has(place.text)) {
+      place.removed = { atMs: this.scheduler.nowMs, as: 'routed' }
+    } else {
+      this.journal.violate('G3', `sequence ${place.sequence} left the outbox and had reached no queue`)
+    }
+  }
+
+  private read(key: string, value: string): Place {
+    const lane = key.startsWith('e!h') ? 'high' : 'normal'
+    const stored = decodeRecord(lane, positionOfEventKey(key), value)
+    const { position, text, sequence, deviceId: device, type, deadlineSteadyMs, admittedSteadyMs } = stored
+    const event = JSON.parse(text) as { epoch: string; source: string; id: string }
+    return {
+      position,
+      epoch: event.epoch,
+      sequence,
+      key: eventKey(event),
+      device,
+      type,
+      lane,
+      text,
+      writtenMs: this.scheduler.nowMs,
+      ttlMs: deadlineSteadyMs === undefined ? undefined : deadlineSteadyMs - admittedSteadyMs,
+      removed: undefined,
+    }
+  }
+
+  reachedQueue(event: Pick<Queued, 'text'>): void {
+    this.routed.add(event.text)
+  }
+}
+
+interface Note {
+  from: number
+  to: number
+  reason: Undelivered
+}

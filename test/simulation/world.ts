@@ -1,0 +1,123 @@
+import type { Logger } from '../../src/log.ts'
+import { SimulatedBroker } from './broker.ts'
+import { chance } from './chance.ts'
+import { checkAll, checkBounds } from './checks.ts'
+import { Cloud, declareAll } from './cloud.ts'
+import { SimulatedDatabase } from './database.ts'
+import { Device } from './devices.ts'
+import { heal, inflict, type Stage } from './faults.ts'
+import { Gateway } from './gateway.ts'
+import { Journal, type Violation } from './journal.ts'
+import { tracingLog } from './tracing-log.ts'
+import { activeMs, type Plan } from './plan.ts'
+import { Scheduler } from './scheduler.ts'
+import { Truth } from './truth.ts'
+import { Uplink } from './uplink.ts'
+
+/** Longest that may pass after everything has healed until nothing is left to do. */
+const healingMsMax = 3_600_000
+
+export interface RunResult {
+  violations: Violation[]
+  counts: Map<string, number>
+  lines: string[]
+  /** Virtual time, ms. */
+  simulatedMs: number
+  events: number
+}
+
+export interface World extends Stage {
+  truth: Truth
+  plan: Plan
+}
+
+/** Plays a plan from beginning to end, and checks every guarantee. */
+export async function play(plan: Plan): Promise<RunResult> {
+  const scheduler = new Scheduler()
+  const journal = new Journal(scheduler)
+  const world = build(plan, scheduler, journal)
+  const unhandled = (reason: unknown): void => journal.violate('error', `unhandled: ${String(reason)}`)
+  process.on('unhandledRejection', unhandled)
+  try {
+    await act(world)
+    if (journal.violations.length === 0) checkAll(world)
+  } finally {
+    process.off('unhandledRejection', unhandled)
+  }
+  const { violations, counts, lines } = journal
+  return { violations, counts, lines, simulatedMs: scheduler.nowMs, events: scheduler.events }
+}
+
+function build(plan: Plan, scheduler: Scheduler, journal: Journal): World {
+  const { seed, settings } = plan
+  const stream = (part: string): ReturnType<typeof chance> => chance(seed, part)
+  const log: Logger = tracingLog(journal)
+  const truth = new Truth(scheduler, journal)
+  const broker = new SimulatedBroker({ scheduler, journal })
+  declareAll(broker, settings)
+  const uplink = new Uplink({ scheduler, journal, random: stream('uplink'), broker, truth, settings })
+  const gateway = new Gateway({ scheduler, journal, random: stream('gateway'), truth, settings, uplink, log })
+  const { latencyMsMax } = settings
+  const database = new SimulatedDatabase({ scheduler, journal, random: stream('database'), latencyMsMax })
+  const clouds = Array.from({ length: settings.cloudInstances }, (_, index) => {
+    const name = `cloud-${index}`
+    const random = stream(name)
+    return new Cloud(name, { scheduler, journal, random, broker, database, truth, settings, log })
+  })
+  const devices = settings.devices.map(
+    (name) => new Device(name, { scheduler, journal, random: stream(name), gateway, settings }),
+  )
+  const random = stream('faults')
+  return { plan, scheduler, journal, truth, broker, uplink, gateway, database, clouds, devices, random }
+}
+
+async function act(world: World): Promise<void> {
+  const { plan, scheduler, journal, gateway, devices } = world
+  const byName = new Map(devices.map((device) => [device.name, device]))
+  gateway.start()
+  for (const send of plan.sends) scheduler.after(send.atMs, () => byName.get(send.device)?.send(send))
+  for (const fault of plan.faults) scheduler.after(fault.atMs, () => inflict(fault, world))
+  const watch = (): void => {
+    checkBounds(world)
+    scheduler.after(500, watch)
+  }
+  watch()
+  const failed = (): boolean => journal.violations.length > 0
+  await scheduler.runUntil(failed, activeMs)
+  if (failed()) return
+  heal(world)
+  journal.tell('FAULT', 'everything has healed')
+  let looksAt = 0
+  const quiet = await scheduler.runUntil(() => {
+    if (failed()) return true
+    if (scheduler.nowMs < looksAt) return false
+    looksAt = scheduler.nowMs + 1000
+    return isQuiet(world)
+  }, healingMsMax)
+  if (!quiet) journal.violate('live', `still at work an hour after everything healed: ${leftOver(world)}`)
+}
+
+function isQuiet({ gateway, broker, clouds, devices }: World): boolean {
+  return (
+    gateway.up &&
+    gateway.wall.offsetMs > -1e12 &&
+    devices.every((device) => device.quiet) &&
+    gateway.disk.disk.keysStartingWith('e!').length === 0 &&
+    gateway.disk.disk.keysStartingWith('u!').length === 0 &&
+    clouds.every((cloud) => cloud.quiet) &&
+    broker.working().length === 0
+  )
+}
+
+function leftOver({ gateway, broker, clouds, devices }: World): string {
+  const outbox = gateway.up ? JSON.stringify(gateway.outbox?.stats()) : 'the edge is down'
+  const waiting = devices.filter((device) => !device.quiet).map((device) => device.name)
+  const busy = clouds.filter((cloud) => !cloud.quiet).map((cloud) => cloud.name)
+  return [
+    `outbox ${outbox}`,
+    `reports due ${gateway.disk.disk.keysStartingWith('u!').length}`,
+    `devices ${waiting.join(' ') || '-'}`,
+    `clouds ${busy.join(' ') || '-'}`,
+    `queues ${broker.working().join(' ') || '-'}`,
+  ].join('; ')
+}

@@ -552,6 +552,8 @@ export class Engine implements Outbox {
     this.wake()
     const { store, head, devices } = this.core.state
     try {
+      // After a failed write only the disk knows how it stands: the head in memory could undo what has landed.
+      if (this.failing) return
       const draft = new Draft(head, devices)
       draft.head.clean = true
       draft.touch()

@@ -220,6 +220,8 @@ export class Engine implements Outbox {
   // --- the write -------------------------------------------------------------------------------------------
 
   private async commit(commands: Command[]): Promise<void[]> {
+    // Closed before it could be opened again: what we know may be older than what has landed.
+    if (this.failing) throw closedError()
     for (let attempt = 1; ; attempt++) {
       try {
         await this.attempt(commands)

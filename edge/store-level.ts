@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import type { Clock } from '../src/clock.ts'
 import { codeOf, messageOf, TidegateError } from '../src/errors.ts'
-import type { Range, Store, StoreFolder } from './store.ts'
+import type { Range, Store, StoreFolder, StoreOperation } from './store.ts'
 import { corrupt, damaged, failure, isDiskFull, isInTheWay, unavailable } from './store-level-errors.ts'
 import { countDamagedBlocks, examine, fenceDamage } from './store-level-folder.ts'
 
@@ -38,7 +38,7 @@ export function levelFolder({ folder, reserveBytes, clock }: LevelFolderOptions)
         if (blocks > 0) throw corrupt(location, `${blocks} blocks of its tables do not match their checksums`)
       }
       // 8 MiB memtable: fewer level-0 files under a steady stream, still replayed in well under a second.
-      const level = new ClassicLevel(location, { writeBufferSize: 8 << 20, cacheSize: 16 << 20 })
+      const level = new DirectLevel(location, { writeBufferSize: 8 << 20, cacheSize: 16 << 20 })
       try {
         // Before, not after: opening alone can be what the process dies of.
         await replaceFile(uncleanFile, String(uncleanEnds >= uncleanEndsMax ? 1 : uncleanEnds + 1))
@@ -181,7 +181,24 @@ interface Opened {
   closedInOrder(): Promise<void>
 }
 
-function levelStore(level: ClassicLevel, location: string, opened: Opened): Store {
+/** What abstract-level asks of every implementation; its types leave it out. */
+interface Implementation {
+  _batch(operations: StoreOperation[], options: { sync: boolean }): Promise<void>
+}
+
+/**
+ * abstract-level's `batch` copies every operation, asks for hooks and translates encodings: more work than all of
+ * ours for an event. Keys and values are UTF-8 strings already, which is what LevelDB's binding takes.
+ */
+class DirectLevel extends ClassicLevel {
+  async write(operations: StoreOperation[], options: { sync: boolean }): Promise<void> {
+    // The binding trusts its caller that the database is open.
+    if (this.status !== 'open') throw new Error('the database is not open')
+    await (this as unknown as Implementation)._batch(operations, options)
+  }
+}
+
+function levelStore(level: DirectLevel, location: string, opened: Opened): Store {
   let failed = false
   let unaccounted = opened.repaired !== undefined
   const guard = async <T>(work: Promise<T>): Promise<T> => {
@@ -200,7 +217,7 @@ function levelStore(level: ClassicLevel, location: string, opened: Opened): Stor
     entries: ({ gte, lt }, limit) => guard(level.iterator({ gte, lt, limit }).all()),
     keys: (range) => keyChunks(level, range, guard),
     async write(operations, { sync }) {
-      await guard(level.batch(operations, { sync }))
+      await guard(level.write(operations, { sync }))
       if (!unaccounted) return
       unaccounted = false
       await opened.accountedFor()

@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { TidegateError } from './errors.ts'
-import { type Event, eventSchema } from './event.ts'
+import { type Candidate, type Event, eventSchema } from './event.ts'
 
 /**
  * The wire form of an event and its hash chain (G2, G8).
@@ -18,12 +18,12 @@ const chainMember = ',"chain":"'
 const suffixLength = chainMember.length + 43 + 2
 
 function digest(previousChain: string, body: string): string {
-  return createHash('sha256').update(previousChain).update(body).digest('base64url')
+  return hash('sha256', previousChain + body, 'base64url')
 }
 
 /** The chain value before sequence 1 of an epoch. */
 export function genesis(gateway: string, epoch: string): string {
-  return createHash('sha256').update(`tidegate:${gateway}:${epoch}`).digest('base64url')
+  return hash('sha256', `tidegate:${gateway}:${epoch}`, 'base64url')
 }
 
 export interface Encoded {
@@ -34,7 +34,23 @@ export interface Encoded {
 
 /** Gives an event its place in the chain. `event` is serialised in member order and must not hold `chain`. */
 export function encodeEvent(event: Omit<Event, 'chain'>, previousChain: string): Encoded {
-  const open = JSON.stringify(event)
+  return chained(JSON.stringify(event), previousChain)
+}
+
+/** An event's place in the ledger, and when it got it. */
+export type Place = Pick<Event, 'gateway' | 'epoch' | 'sequence' | 'recordedtime'>
+
+/**
+ * Gives a candidate its place in the ledger and the chain, the place first: serialised once, as it is. None of
+ * the place's texts can hold a character that JSON escapes.
+ */
+export function encodeCandidate(candidate: Candidate, place: Place, previousChain: string): Encoded {
+  const { gateway, epoch, sequence, recordedtime } = place
+  const start = `{"gateway":"${gateway}","epoch":"${epoch}","sequence":${sequence},"recordedtime":"${recordedtime}",`
+  return chained(start + JSON.stringify(candidate).slice(1), previousChain)
+}
+
+function chained(open: string, previousChain: string): Encoded {
   const body = open.slice(0, -1)
   const chain = digest(previousChain, body)
   return { text: `${body}${chainMember}${chain}"}`, chain }

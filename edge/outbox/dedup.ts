@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { Store, StoreOperation } from '../store.ts'
 import { type Bloom, createBloom } from './bloom.ts'
 import { allGenerations, generationKey, hashOfRememberedKey, rememberedKey, rememberedRange } from './keys.ts'
@@ -45,7 +45,7 @@ const generationsInWindow = 8
 
 export function hashOf(key: string): string {
   // 22 characters: 128 of SHA-256's bits. Two of 10^12 IDs collide with a chance of 10^-15.
-  return createHash('sha256').update(key).digest('base64url').slice(0, 22)
+  return hash('sha256', key, 'base64url').slice(0, 22)
 }
 
 export async function openDedup(store: Store, head: Head, options: DedupOptions): Promise<Dedup> {

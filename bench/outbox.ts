@@ -1,0 +1,60 @@
+import { join } from 'node:path'
+import { ClassicLevel } from 'classic-level'
+import { fill, inFolder, open, reading, rssMb } from './outbox-load.ts'
+import { printTable } from './table.ts'
+
+/**
+ * Ingest: what durability, dedup, chain and ledger cost against bare LevelDB, and whether they cost more the more
+ * IDs are remembered. `--full` goes to ten million, `--events N` sets how many are measured each time.
+ */
+const flag = (name: string): string | undefined => process.argv[process.argv.indexOf(name) + 1]
+const events = process.argv.includes('--events') ? Number(flag('--events')) : 200_000
+const remembered = [10_000, 1_000_000, ...(process.argv.includes('--full') ? [10_000_000] : [])]
+
+/** The reference: the same texts in synced batches of 400, and nothing else. */
+async function bareLevel(): Promise<number> {
+  return inFolder(async (folder) => {
+    const level = new ClassicLevel(join(folder, 'db'), { writeBufferSize: 8 << 20 })
+    await level.open()
+    const startedMs = performance.now()
+    for (let position = 0; position < events;) {
+      const batch = Array.from({ length: 400 }, () => ({
+        type: 'put' as const,
+        key: `e!n!${String(++position).padStart(16, '0')}`,
+        value: JSON.stringify(reading(position).candidate),
+      }))
+      await level.batch(batch, { sync: true })
+    }
+    const perSecond = (events / (performance.now() - startedMs)) * 1000
+    await level.close()
+    return perSecond
+  })
+}
+
+const rows: (string | number)[][] = []
+const reference = await bareLevel()
+rows.push(['bare LevelDB, batches of 400, sync, no dedup', reference, 1, 1, rssMb()])
+let base = 0
+for (const count of remembered) {
+  await inFolder(async (folder) => {
+    const outbox = await open(folder)
+    await fill(outbox, count)
+    // What was stored is let go of, so that only the memory of it is left.
+    for (let taken = await outbox.take(1000); taken.length > 0; taken = await outbox.take(1000))
+      await outbox.release(taken)
+    const perSecond = await fill(outbox, events)
+    base ||= perSecond
+    rows.push([
+      `outbox, ${count} IDs remembered`,
+      perSecond,
+      perSecond / reference,
+      perSecond / base,
+      rssMb(),
+    ])
+    await outbox.close()
+  })
+}
+printTable(`Ingest of ${events} events, 1000 in flight`, [
+  ['', 'events/s', 'of bare', 'of 10 k', 'RSS MB'],
+  ...rows,
+])

@@ -75,6 +75,8 @@ function crash(error: unknown): void {
   report(error)
   process.exit(1)
 }
+// `tidegate audit | head` reads what it wants and goes: that is no fault.
+process.stdout.on('error', (error) => (codeOf(error) === 'EPIPE' ? process.exit() : crash(error)))
 process.on('uncaughtException', crash)
 process.on('unhandledRejection', crash)
 

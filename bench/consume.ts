@@ -1,3 +1,6 @@
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { Client } from 'pg'
 import { Connection, type Consumer } from 'rabbitmq-client'
@@ -6,6 +9,7 @@ import { runCloud } from '../cloud/main.ts'
 import { exchangeTopology, groupTopology } from '../cloud/topology.ts'
 import { connectBroker } from '../cloud/broker-rabbit.ts'
 import { declareTopology } from '../cloud/topology-rabbit.ts'
+import { obtainPostgres, obtainRabbit } from '../dev/servers/obtain.ts'
 import { systemClock } from '../src/clock.ts'
 import { encodeEvent, genesis } from '../src/codec.ts'
 import { silentLog } from '../src/log.ts'
@@ -14,25 +18,28 @@ import { partitionOf, partitionQueue, routingKey, wire } from '../src/wire.ts'
 /**
  * How fast the cloud's history group consumes, against the bare client on the same queue type in the same run:
  *
- *     node bench/consume.js --amqp amqp://… --database postgres://… [--events 100000] [--devices 200]
- *                           [--consumers history,rollups]
+ *     npm run bench:consume -- [--events 100000] [--devices 200] [--consumers history,rollups]
  *
- * The vhost and the database must be empty. Each event is published once and consumed twice: first by the bare
+ * On private servers, or on those of TIDEGATE_AMQP_URL and TIDEGATE_PG_URL if both are empty. Each event is published once and consumed twice: first by the bare
  * client, which acknowledges and forgets, then by `tidegate cloud`.
  */
 const { values } = parseArgs({
   options: {
-    amqp: { type: 'string' },
-    database: { type: 'string' },
     events: { type: 'string', default: '100000' },
     devices: { type: 'string', default: '200' },
     consumers: { type: 'string', default: 'history' },
   },
 })
-if (values.amqp === undefined || values.database === undefined)
-  throw new Error('--amqp and --database are needed')
-const url = values.amqp
-const databaseUrl = values.database
+const dir = mkdtempSync(join(tmpdir(), 'tidegate-bench-'))
+chmodSync(dir, 0o711)
+const say = (line: string): void => console.log(line)
+const user = { name: 'bench', password: 'bench', permissions: { configure: '.*', write: '.*', read: '.*' } }
+const [rabbit, postgres] = await Promise.all([
+  obtainRabbit({ dir: join(dir, 'rabbit'), users: [user], env: process.env, say }),
+  obtainPostgres({ dir: join(dir, 'postgres'), env: process.env, say }),
+])
+const url = rabbit.how === 'given' ? rabbit.url : rabbit.server.urlFor(user.name)
+const databaseUrl = postgres.how === 'given' ? postgres.url : postgres.server.url
 const total = Number(values.events)
 const devices = Number(values.devices)
 const partitions = 16
@@ -60,6 +67,9 @@ const perSecond = await consumeHistory()
 console.log(`tidegate cloud:       ${Math.round(perSecond).toLocaleString('en')}/s, committed to PostgreSQL`)
 console.log(`ratio:                ${(perSecond / (total / (bareMs / 1000))).toFixed(2)}`)
 await broker.close()
+if (rabbit.how === 'private') await rabbit.server.close()
+if (postgres.how === 'private') await postgres.server.close()
+rmSync(dir, { recursive: true, force: true })
 
 async function timed(work: () => Promise<void>): Promise<number> {
   const startedMs = performance.now()

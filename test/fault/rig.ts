@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect } from 'vitest'
@@ -35,6 +35,8 @@ const patienceMs = 60_000
 export function useRig(options: Partial<StackOptions> = {}): Rig {
   let stack: Stack
   const dir = mkdtempSync(join(tmpdir(), 'tidegate-fault-'))
+  // PostgreSQL does not run as root: its user must be able to reach its data.
+  chmodSync(dir, 0o711)
 
   beforeAll(async () => {
     stack = await startStack({

@@ -78,8 +78,12 @@ export type Undelivered = 'expired' | 'evicted' | 'lost'
 
 /** Data of a `dev.tidegate.ledger` event: what the cloud must know so that its account closes (G8). */
 export type LedgerEntry =
-  | { kind: 'undelivered'; ranges: LedgerRange[] }
-  | { kind: 'clock-corrected'; fromSequence: number; toSequence: number; offsetMs: number }
+  /** These sequences will never arrive, and why. What arrived all the same counts as present. */
+  | { kind: 'undelivered'; epoch: string; ranges: LedgerRange[] }
+  /** `recordedtime` of these sequences was taken from a clock that was `offsetMs` behind what it is now. */
+  | { kind: 'clock-corrected'; epoch: string; from: number; to: number; offsetMs: number }
+  /** A damaged outbox was replaced: the old epoch ends at or after `lastSequence`. */
+  | { kind: 'epoch-closed'; epoch: string; lastSequence: number; reason: 'corruption' | 'renamed' }
 
 export interface LedgerRange {
   from: number

@@ -35,12 +35,15 @@ export interface CloudParts {
 
 export const groupNames = ['history', 'rollups', 'effects'] as const
 const heartbeatMs = 10_000
+/** Of the groups that must never give up: long enough for any number of frozen instances in a run. */
+const longLadderMs = [1000, 2000, ...Array.from({ length: 18 }, () => 3000)]
 
 /** What the cloud declares when it starts. */
 export function declareAll(broker: SimulatedBroker, settings: Settings): void {
   broker.declare(exchangeTopology())
-  const { ladderMs, partitions } = settings
+  const { partitions } = settings
   for (const group of groupNames) {
+    const ladderMs = group === 'effects' ? settings.ladderMs : longLadderMs
     const types = group === 'history' ? [...history.types] : ['#']
     broker.declare(groupTopology({ group, types, ordered: true, ladderMs, partitions }))
   }
@@ -130,7 +133,7 @@ export class Cloud {
       storage: database.storageFor(process),
       sidings: this.sidingsFor(process),
       checkSchema: schemaCheck(schemasOf('cloud'), 'accept'),
-      ladderMs: settings.ladderMs,
+      ladderMs: longLadderMs,
       timeoutMs: settings.handlerTimeoutMs,
       batchMax: settings.cloudBatchMax,
       lanes: settings.cloudLanes,
@@ -141,7 +144,8 @@ export class Cloud {
       log,
       observer: noObserver,
       onFatal: (error: unknown) => {
-        if (process.alive) journal.violate('error', `${this.name} ended with ${codeOf(error)}: ${String(error)}`)
+        if (process.alive)
+          journal.violate('error', `${this.name} ended with ${codeOf(error)}: ${String(error)}`)
       },
     }
     this.pipelines = []
@@ -171,14 +175,23 @@ export class Cloud {
     return defineConsumer({
       group,
       types: ['#'],
+      retry: settings.ladderMs,
       async handle(event, { tx, attempt, delivery }) {
         await process.step('handler', random.between(0, settings.latencyMsMax))
         const { epoch, sequence, partitionkey: device } = event
-        const effect: Effect = { group, key: eventKey(event), device, epoch, sequence, text: delivery.text.toString() }
+        const effect: Effect = {
+          group,
+          key: eventKey(event),
+          device,
+          epoch,
+          sequence,
+          text: delivery.text.toString(),
+        }
         await tx.query('insert', [effect])
         const [what] = event.id.split('-')
         if (what === 'hopeless') throw new Error('cannot be done')
-        if (what === 'stumbles' && attempt <= Math.min(2, settings.ladderMs.length)) throw new Error('not yet')
+        if (what === 'stumbles' && attempt <= Math.min(2, settings.ladderMs.length))
+          throw new Error('not yet')
         if (what === 'hangs' && attempt === 1) await process.step('hanging', 1e9)
         await process.step('handled', 0)
       },

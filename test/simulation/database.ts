@@ -35,6 +35,8 @@ interface DatabaseParts {
   journal: Journal
   random: Chance
   latencyMsMax: number
+  /** A session that sits in a transaction for this long without asking for anything is ended, ms. */
+  idleMsMax: number
 }
 
 /** As PostgreSQL's adapter gives a statement up. */
@@ -81,7 +83,8 @@ export class SimulatedDatabase {
   /** A client died; the server notices a little later. */
   abandon(process: SimulatedProcess): void {
     for (const tx of [...this.open]) {
-      if (tx.process === process) this.parts.scheduler.after(this.parts.random.between(0, 500), () => this.finish(tx))
+      if (tx.process === process)
+        this.parts.scheduler.after(this.parts.random.between(0, 500), () => this.finish(tx))
     }
   }
 
@@ -92,6 +95,7 @@ export class SimulatedDatabase {
         await this.request(process, 'connect')
         const tx = new SimulatedTransaction(this, process)
         this.open.add(tx)
+        this.watchIdle(tx)
         try {
           const result = await orAborted(work(tx), signal)
           tx.assertUsable()
@@ -123,6 +127,15 @@ export class SimulatedDatabase {
     }
   }
 
+  /** idle_in_transaction_session_timeout: a frozen client gives its locks up. */
+  private watchIdle(tx: SimulatedTransaction): void {
+    const { scheduler, idleMsMax } = this.parts
+    const leftMs = tx.askedAtMs + idleMsMax - scheduler.nowMs
+    if (!this.open.has(tx)) return
+    if (leftMs <= 0) this.finish(tx)
+    else scheduler.after(leftMs, () => this.watchIdle(tx))
+  }
+
   private async commit(tx: SimulatedTransaction): Promise<void> {
     const { journal, random, latencyMsMax } = this.parts
     await tx.request('commit')
@@ -152,6 +165,7 @@ export class SimulatedTransaction implements Transaction {
   readonly staged: (() => void)[] = []
   readonly what: string[] = []
   over = false
+  askedAtMs: number
   outage: TidegateError | undefined
   private readonly database: SimulatedDatabase
   private readonly own = new Map<string, string>()
@@ -159,6 +173,7 @@ export class SimulatedTransaction implements Transaction {
   constructor(database: SimulatedDatabase, process: SimulatedProcess) {
     this.database = database
     this.process = process
+    this.askedAtMs = database.parts.scheduler.nowMs
     this.inbox = { claim: (group, identities) => this.claim(group, identities) }
     this.history = {
       append: (records) => this.append(records),
@@ -202,7 +217,8 @@ export class SimulatedTransaction implements Transaction {
     } catch (error) {
       throw (this.outage = error as TidegateError)
     }
-    if (this.over) throw (this.outage = unreachable('terminating connection due to administrator command'))
+    if (this.over) throw (this.outage = unreachable('terminating connection'))
+    this.askedAtMs = this.database.parts.scheduler.nowMs
   }
 
   private async claim(group: string, identities: readonly EventIdentity[]): Promise<boolean[]> {
@@ -260,6 +276,7 @@ export class SimulatedTransaction implements Transaction {
       if (leftMs <= 0) throw (this.outage = unreachable('query read timeout'))
       await Promise.race([held.freed, this.process.step('lock', leftMs)])
       await this.process.step('locked', 0)
+      this.askedAtMs = parts.scheduler.nowMs
       if (this.over) throw (this.outage = unreachable('connection terminated'))
     }
     if (locks.has(key)) return

@@ -104,7 +104,11 @@ export class Device {
     if (!ingest || !process) return
     journal.tell(this.name, `sends ${send.n} ${send.what} (QoS ${send.qos})`)
     const { signal } = connection
-    const publisher = { deviceId: this.name, clientId: this.name, connection: connectionOf(this.name, signal) }
+    const publisher = {
+      deviceId: this.name,
+      clientId: this.name,
+      connection: connectionOf(this.name, signal),
+    }
     let answer: string
     try {
       answer = await ingest.publish(publisher, { topic, payload, qos: send.qos, retain: false, dup: false })
@@ -159,9 +163,10 @@ export function keyOf(device: string, id: string): string {
   return eventKey({ source: deviceSource(device), id })
 }
 
-function connectionOf(deviceId: string, signal: AbortSignal): NonNullable<Parameters<
-  NonNullable<Gateway['ingest']>['publish']
->[0]['connection']> {
+function connectionOf(
+  deviceId: string,
+  signal: AbortSignal,
+): NonNullable<Parameters<NonNullable<Gateway['ingest']>['publish']>[0]['connection']> {
   return {
     deviceId,
     signal,

@@ -123,7 +123,8 @@ export class GatewayDisk {
     const { journal } = this.parts
     if (this.freeBytes < plentyBytes) {
       const bytes = operations.reduce(
-        (sum, operation) => sum + operation.key.length + (operation.type === 'put' ? operation.value.length : 0),
+        (sum, operation) =>
+          sum + operation.key.length + (operation.type === 'put' ? operation.value.length : 0),
         0,
       )
       if (bytes > this.free) {

@@ -63,7 +63,7 @@ export class SimulatedProcess {
 
   /** SIGSTOP, and SIGCONT after a while. */
   freeze(forMs: number): void {
-    this.frozenUntilMs = this.scheduler.nowMs + forMs
+    this.frozenUntilMs = Math.max(this.frozenUntilMs, this.scheduler.nowMs + forMs)
   }
 
   later(delayMs: number, task: () => void): { cancel(): void } {

@@ -1,5 +1,6 @@
 import { eventKey, type Undelivered } from '../../src/event.ts'
-import { positionOfEventKey } from '../../edge/outbox/keys.ts'
+import { decodeHead } from '../../edge/outbox/head.ts'
+import { headKey, positionOfEventKey } from '../../edge/outbox/keys.ts'
 import { decodeRecord } from '../../edge/outbox/record.ts'
 import type { Queued } from '../../edge/outbox.ts'
 import type { StoreOperation } from '../../edge/store.ts'
@@ -16,8 +17,8 @@ export interface Place {
   type: string
   lane: 'high' | 'normal'
   text: string
-  /** True time at which it was written, ms. */
-  writtenMs: number
+  /** True time at which it was admitted, as near as the disk can tell, ms. */
+  admittedMs: number
   ttlMs: number | undefined
   removed: { atMs: number; as: 'routed' | Undelivered } | undefined
 }
@@ -48,14 +49,15 @@ export class Truth {
   /** A write of the outbox took effect. */
   landed(operations: readonly StoreOperation[]): void {
     const notes = operations.flatMap((operation): Note[] =>
-      operation.type === 'put' && operation.key.startsWith('u!')
-        ? [JSON.parse(operation.value) as Note]
-        : [],
+      operation.type === 'put' && operation.key.startsWith('u!') ? [JSON.parse(operation.value) as Note] : [],
     )
+    const head = operations.find((operation) => operation.key === headKey)
+    const steadyMs = head?.type === 'put' ? decodeHead(head.value)?.steadyMs : undefined
     for (const operation of operations) {
       if (!operation.key.startsWith('e!')) continue
       const position = positionOfEventKey(operation.key)
-      if (operation.type === 'put') this.places.set(position, this.read(operation.key, operation.value))
+      if (operation.type === 'put')
+        this.places.set(position, this.read(operation.key, operation.value, steadyMs))
       else this.removed(position, notes)
     }
   }
@@ -86,7 +88,7 @@ export class Truth {
     }
   }
 
-  private read(key: string, value: string): Place {
+  private read(key: string, value: string, steadyMs: number | undefined): Place {
     const lane = key.startsWith('e!h') ? 'high' : 'normal'
     const stored = decodeRecord(lane, positionOfEventKey(key), value)
     const { position, text, sequence, deviceId: device, type, deadlineSteadyMs, admittedSteadyMs } = stored
@@ -100,7 +102,7 @@ export class Truth {
       type,
       lane,
       text,
-      writtenMs: this.scheduler.nowMs,
+      admittedMs: this.scheduler.nowMs - ((steadyMs ?? admittedSteadyMs) - admittedSteadyMs),
       ttlMs: deadlineSteadyMs === undefined ? undefined : deadlineSteadyMs - admittedSteadyMs,
       removed: undefined,
     }

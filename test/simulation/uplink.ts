@@ -179,7 +179,10 @@ export class SimulatedSession implements ExchangeSession {
   private arrive(event: Queued): void {
     const { scheduler, random, settings, journal, truth } = this.uplink.parts
     const outcome = this.take(event)
-    journal.tell('broker', `${outcome.kind === 'routed' ? 'stored' : outcome.code} ${event.sequence} ${event.id}`)
+    journal.tell(
+      'broker',
+      `${outcome.kind === 'routed' ? 'stored' : outcome.code} ${event.sequence} ${event.id}`,
+    )
     if (outcome.kind === 'refused') truth.refused.add(event.text)
     if (this.uplink.confirmsToLose > 0) {
       this.uplink.confirmsToLose -= 1

@@ -57,8 +57,13 @@ function build(plan: Plan, scheduler: Scheduler, journal: Journal): World {
   declareAll(broker, settings)
   const uplink = new Uplink({ scheduler, journal, random: stream('uplink'), broker, truth, settings })
   const gateway = new Gateway({ scheduler, journal, random: stream('gateway'), truth, settings, uplink, log })
-  const { latencyMsMax } = settings
-  const database = new SimulatedDatabase({ scheduler, journal, random: stream('database'), latencyMsMax })
+  const database = new SimulatedDatabase({
+    scheduler,
+    journal,
+    random: stream('database'),
+    latencyMsMax: settings.latencyMsMax,
+    idleMsMax: settings.handlerTimeoutMs + 2000,
+  })
   const clouds = Array.from({ length: settings.cloudInstances }, (_, index) => {
     const name = `cloud-${index}`
     const random = stream(name)

@@ -101,6 +101,8 @@ export class Sessions extends AsyncLevelPersistence {
     await super.setup(broker)
     for await (const key of this.#database.keys({ gte: retainedPrefix, lt: 'retained;' }))
       this.#rememberRetained(key.slice(retainedPrefix.length))
+    for await (const key of this.#database.keys({ gte: 'outgoing:', lt: 'outgoing;' }))
+      increment(this.#queuedFor, decodeURIComponent(key.split(':')[1] as string))
     const range = { gte: 'subscriptions:', lt: 'subscriptions;' }
     const clientIds = new Set<string>()
     for await (const key of this.#database.keys(range))
@@ -165,8 +167,7 @@ export class Sessions extends AsyncLevelPersistence {
     if (subscriptions.length === 0) return packet
     const kept: SubscriptionLike[] = []
     for (const subscription of subscriptions) {
-      if (subscription.qos > 0 && (await this.#hasRoom(subscription.clientId as string)))
-        kept.push(subscription)
+      if (subscription.qos > 0 && this.#hasRoom(subscription.clientId as string)) kept.push(subscription)
     }
     return await super.outgoingEnqueueCombi(kept, packet)
   }
@@ -184,14 +185,9 @@ export class Sessions extends AsyncLevelPersistence {
     return this.destroy()
   }
 
-  async #hasRoom(clientId: string): Promise<boolean> {
+  #hasRoom(clientId: string): boolean {
     const { queuedMax } = this.#options.limits
-    let queued = this.#queuedFor.get(clientId)
-    if (queued === undefined) {
-      const prefix = `outgoing:${encodeURIComponent(clientId)}`
-      const range = { gte: `${prefix}:`, lt: `${prefix};`, limit: queuedMax }
-      queued = (await this.#database.keys(range).all()).length
-    }
+    const queued = this.#queuedFor.get(clientId) ?? 0
     const room = queued < queuedMax
     this.#queuedFor.set(clientId, room ? queued + 1 : queued)
     if (!room) this.#options.observer.notKept('queued')

@@ -1,0 +1,66 @@
+import type { Lane } from '../outbox.ts'
+import { bothLanes, type Core, lowestQueued } from './core.ts'
+import type { Draft } from './draft.ts'
+import { creditOf } from './head.ts'
+import { allEvents, eventRange } from './keys.ts'
+import { decodeRecord } from './record.ts'
+import { recount } from './recount.ts'
+import type { State } from './state.ts'
+
+/** Counts what is there, adopts it, and enters what is not in the ledger. */
+export async function recountInto(core: Core, draft: Draft): Promise<void> {
+  const { observer, log } = core.options
+  const { store, head, undelivered } = core.state
+  const counted = await recount(store, { known: head, undelivered: undelivered.all() })
+  const expected = head.depth.high + head.depth.normal
+  const found = counted.totals.depth.high + counted.totals.depth.normal
+  log.error({ code: 'OUTBOX_DAMAGED', expected, found }, 'the outbox does not hold what it should')
+  draft.operations.push(...counted.operations)
+  draft.adopt(counted.totals, counted.devices)
+  for (const range of counted.missing) undelivered.note(range, draft.operations)
+  core.doubtful = allHanded(core)
+  if (counted.lost > 0) {
+    draft.undelivered.set('lost', counted.lost)
+    observer.lost(counted.lost)
+  }
+}
+
+/** Everything was read, nothing is in flight, and still something is queued: then it is not there. */
+export function runDry(core: Core): boolean {
+  const { state, handed, reading } = core
+  const { head, lanes } = state
+  if (head.depth.high + head.depth.normal === 0 || reading) return false
+  return handed.inFlight.size + handed.releasing.size === 0 && lanes.waitMs(head.position) === Infinity
+}
+
+/** Every position in somebody's hands. */
+export function allHanded(core: Core): Set<number> {
+  const { inFlight, releasing } = core.handed
+  return new Set([...inFlight.keys(), ...releasing.keys()])
+}
+
+/** When the oldest event of each lane was admitted, by the steady clock; as it was where a lane is empty. */
+export async function oldestSteadyMs(
+  core: Core,
+  before: Record<Lane, number>,
+): Promise<Record<Lane, number>> {
+  const { store, head } = core.state
+  const oldest = { ...before }
+  for (const lane of bothLanes) {
+    const [entry] = await store.entries(eventRange(lane, lowestQueued(core, lane)), 1)
+    if (!entry) continue
+    const { position, admittedSteadyMs } = decodeRecord(lane, Number(entry[0].slice(4)), entry[1])
+    oldest[lane] = admittedSteadyMs + creditOf(head, position)
+  }
+  return oldest
+}
+
+/** Whether the store holds as many events as the head counts; true, too, when `signal` cuts the count short. */
+export async function isComplete({ store, head }: State, signal: AbortSignal): Promise<boolean> {
+  let found = 0
+  for await (const keys of store.keys(allEvents)) {
+    if (signal.aborted) return true
+    found += keys.length
+  }
+  return found === head.depth.high + head.depth.normal
+}

@@ -1,0 +1,96 @@
+import type { Queued } from '../outbox.ts'
+import { type Core, lowestQueued } from './core.ts'
+import { createLanes } from './lanes.ts'
+import type { Pace } from './pace.ts'
+import type { StoredEvent } from './record.ts'
+import type { State } from './state.ts'
+
+/** What the departures ask of the engine's writer. */
+export interface DepartureWriter {
+  release(events: StoredEvent[]): Promise<void>
+  /** The store failed while it was read: opens it again, unless that has been done already. */
+  reload(state: State, error: unknown): Promise<void>
+}
+
+/** How events leave the outbox: read, handed out, released or given back. Reading never deletes (I4). */
+export class Departures {
+  readonly #core: Core
+  readonly #pace: Pace
+  readonly #writer: DepartureWriter
+  #wakeReader: (() => void) | undefined
+
+  constructor(core: Core, pace: Pace, writer: DepartureWriter) {
+    this.#core = core
+    this.#pace = pace
+    this.#writer = writer
+  }
+
+  async take(eventsMax: number): Promise<Queued[]> {
+    const { state, handed } = this.#core
+    const { lanes: source, head } = state
+    this.#core.reading = source.next
+    if (!this.#core.removalUnderWay) this.#core.removing.clear()
+    try {
+      const events = await source.read(eventsMax, head.position, (position) => handed.busy(position))
+      // The uplink was lost, or the store was opened again, while we read: these will be read again.
+      if (source !== this.#core.state.lanes) return []
+      const taken = events.filter((event) => !this.#core.removing.has(event.position))
+      for (const event of taken) handed.inFlight.set(event.position, event)
+      return taken
+    } catch (error) {
+      await this.#writer.reload(state, error)
+      return []
+    } finally {
+      this.#core.reading = undefined
+    }
+  }
+
+  async ready(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const waitMs = this.#core.state.lanes.waitMs(this.#core.state.head.position)
+      if (waitMs === 0) return
+      await new Promise<void>((resolve) => {
+        const timer = waitMs === Infinity ? undefined : this.#core.options.clock.after(waitMs, () => done())
+        const done = (): void => {
+          timer?.cancel()
+          signal.removeEventListener('abort', done)
+          resolve()
+        }
+        this.#wakeReader = done
+        signal.addEventListener('abort', done, { once: true })
+      })
+    }
+  }
+
+  async release(events: readonly Queued[]): Promise<void> {
+    const { inFlight, releasing } = this.#core.handed
+    const proven: StoredEvent[] = []
+    for (const { position } of events) {
+      const event = inFlight.get(position)
+      if (!event) continue
+      inFlight.delete(position)
+      releasing.set(position, event)
+      proven.push(event)
+    }
+    if (proven.length > 0) await this.#writer.release(proven)
+  }
+
+  rewind(): void {
+    const first = { high: lowestQueued(this.#core, 'high'), normal: lowestQueued(this.#core, 'normal') }
+    this.#core.handed.inFlight.clear()
+    this.#core.state.lanes = createLanes(this.#core.state.store, this.#pace, this.#core.options.lanes, first)
+    this.wake()
+  }
+
+  resumed(): void {
+    const { head } = this.#core.state
+    this.#core.state.lanes.split(head.position, head.depth.normal)
+    this.wake()
+  }
+
+  /** There may be something to take now. */
+  wake(): void {
+    this.#wakeReader?.()
+    this.#wakeReader = undefined
+  }
+}

@@ -1,10 +1,11 @@
 import type { Lane } from '../outbox.ts'
 import type { DedupOptions } from './dedup.ts'
 import type { Draft } from './draft.ts'
-import type { Holding } from './holding.ts'
+import type { Holding, Pending } from './holding.ts'
 import type { LanesOptions } from './lanes.ts'
 import type { OutboxOptions } from './open.ts'
 import type { QuotaOptions } from './quota.ts'
+import type { StoredEvent } from './record.ts'
 import type { Handed, State } from './state.ts'
 import type { SteadyClock } from './steady-clock.ts'
 
@@ -38,6 +39,14 @@ export interface Core {
   diskFreeBytes: number
   lastReportMs: number
 }
+
+/** A change asked of the engine's writer. */
+export type Command =
+  | { kind: 'append'; pending: Pending }
+  | { kind: 'release'; events: StoredEvent[] }
+  | { kind: 'housekeep' }
+  | { kind: 'recount' }
+  | { kind: 'reload'; state: State; error: unknown }
 
 export const bothLanes = ['high', 'normal'] as const satisfies Lane[]
 

@@ -6,7 +6,7 @@ import type { Admission, Lane, Outbox, OutboxStats, Queued, Submission } from '.
 import { allHanded, isComplete, oldestSteadyMs, recountInto, runDry } from './accounting.ts'
 import { admitInto } from './admit.ts'
 import { ClockRecord } from './clock-record.ts'
-import { bothLanes, type Core, type EngineOptions, lowestQueued } from './core.ts'
+import { bothLanes, type Command, type Core, type EngineOptions, lowestQueued } from './core.ts'
 import { hashOf } from './dedup.ts'
 import { Departures } from './departures.ts'
 import { Draft } from './draft.ts'
@@ -20,13 +20,6 @@ import type { StoredEvent } from './record.ts'
 import { type Known, type Loaded, markOf } from './recovery.ts'
 import { createHanded, type State, steadyClockOf } from './state.ts'
 import { rangesPerReport } from './undelivered.ts'
-
-type Command =
-  | { kind: 'append'; pending: Pending }
-  | { kind: 'release'; events: StoredEvent[] }
-  | { kind: 'housekeep' }
-  | { kind: 'recount' }
-  | { kind: 'reload'; state: State; error: unknown }
 
 const tickMs = 1000
 const markEveryMs = 10_000
@@ -105,25 +98,20 @@ export class Engine implements Outbox {
   append(submission: Submission, signal?: AbortSignal): Promise<Admission> {
     const { waitingMax, observer } = this.options
     if (this.closing.signal.aborted) return Promise.reject(closedError())
-    if (this.failing && submission.qos === 0) {
-      observer.refused('store-failed')
+    const full = this.core.holding.size + this.commands.pending >= waitingMax
+    if (submission.qos === 0 && (this.failing || full)) {
+      const reason = this.failing ? 'store-failed' : (this.core.holding.reason ?? 'store-failed')
+      observer.refused(reason)
       observer.admitted('shed')
-      return Promise.resolve({ kind: 'shed', reason: 'store-failed' })
+      return Promise.resolve({ kind: 'shed', reason })
     }
-    if (this.core.holding.size + this.commands.pending >= waitingMax) {
+    if (full) {
       observer.refused('waiting')
-      if (submission.qos === 0)
-        return Promise.resolve({ kind: 'shed', reason: this.core.holding.reason ?? 'store-failed' })
       return Promise.reject(busyError(waitingMax))
     }
     return new Promise((resolve, reject) => {
-      const pending: Pending = {
-        submission,
-        hash: hashOf(eventKey(submission.candidate)),
-        signal,
-        resolve,
-        reject,
-      }
+      const hash = hashOf(eventKey(submission.candidate))
+      const pending: Pending = { submission, hash, signal, resolve, reject }
       this.commands.submit({ kind: 'append', pending }).catch(reject)
     })
   }

@@ -10,15 +10,15 @@ export class ClockRecord {
   readonly #core: Core
   /** First position of the period in which the clock was not moved. */
   #periodFrom: number
-  /** First position of this run: dated without the time the gateway was off, until that is believed. */
-  #undatedFrom: number
   /** A move of the clock that is not on record yet. */
   #jumpMs = 0
 
   constructor(core: Core, firstPosition: number) {
     this.#core = core
     this.#periodFrom = firstPosition
-    this.#undatedFrom = firstPosition
+    const { head } = core.state
+    // What the last run did not come to believe is still open.
+    head.undatedFrom = core.steady.creditMs === undefined ? (head.undatedFrom ?? firstPosition) : null
   }
 
   /** Looks at the clocks, and adds what there is to record. Call it about once a second. */
@@ -34,9 +34,8 @@ export class ClockRecord {
   }
 
   /** The write has landed. */
-  landed(draft: Draft): void {
+  landed(): void {
     this.#jumpMs = 0
-    if (draft.head.credits.some(({ from }) => from === this.#undatedFrom)) this.#undatedFrom = Infinity
   }
 
   #correctInto(draft: Draft): void {
@@ -57,11 +56,11 @@ export class ClockRecord {
   /** Once it is believed how long the gateway was off: what came in until then was dated without that time. */
   #creditInto(draft: Draft): void {
     const { creditMs } = this.#core.steady
-    const { credits, position } = draft.head
-    const from = this.#undatedFrom
-    if (creditMs === 0 || from === Infinity) return
-    if (position < from || credits.some((credit) => credit.from === from)) this.#undatedFrom = Infinity
-    else credits.push({ from, to: position, ms: creditMs })
+    const { credits, position, undatedFrom } = draft.head
+    if (creditMs === undefined || undatedFrom === null) return
+    if (creditMs > 0 && position >= undatedFrom)
+      credits.push({ from: undatedFrom, to: position, ms: creditMs })
+    draft.head.undatedFrom = null
     draft.touch()
   }
 }

@@ -53,7 +53,7 @@ export const bothLanes = ['high', 'normal'] as const satisfies Lane[]
 /** Lowest position of a lane that may still be queued (I6), those that `draft` removes left out. */
 export function lowestQueued(core: Core, lane: Lane, draft?: Draft): number {
   // Only the normal lane is evicted without a gap: in the high lane ledger events stay.
-  const evictedTo = lane === 'normal' ? (draft?.evictedTo.normal ?? 0) : 0
+  const evictedTo = lane === 'normal' ? (draft?.evictedTo(lane, core.state.lanes) ?? 0) : 0
   let lowest = Math.max(lowestUnread(core, lane), evictedTo + 1)
   for (const events of [core.handed.inFlight, core.handed.releasing]) {
     for (const event of events.values()) {

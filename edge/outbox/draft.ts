@@ -2,6 +2,7 @@ import { encodeCandidate, type Encoded } from '../../src/codec.ts'
 import type { Candidate, Undelivered } from '../../src/event.ts'
 import type { Lane } from '../outbox.ts'
 import type { StoreOperation } from '../store.ts'
+import type { Lanes } from './lanes.ts'
 import { deviceKey, eventKey, expiryKey, headKey } from './keys.ts'
 import { encodeHead, type Head, sequenceOf } from './head.ts'
 import type { Usage } from './quota.ts'
@@ -18,8 +19,8 @@ export class Draft {
   readonly appended: StoredEvent[] = []
   readonly removed = new Set<number>()
   readonly undelivered = new Map<Undelivered, number>()
-  /** How far eviction has looked in each lane. */
-  readonly evictedTo: Record<Lane, number> = { high: 0, normal: 0 }
+  /** How far eviction has looked in each lane, by these cursors. */
+  private evicted: { cursors: Lanes; to: Record<Lane, number> } | undefined
   payloadBytes = 0
   private readonly devices: ReadonlyMap<string, Usage>
   private readonly changed = new Map<string, Usage>()
@@ -35,6 +36,19 @@ export class Draft {
       clean: false,
     }
     this.devices = devices
+  }
+
+  /**
+   * How far eviction has looked in a lane. After a rewind (other cursors) that says nothing any more: what it passed
+   * over as in flight is to be read again.
+   */
+  evictedTo(lane: Lane, cursors: Lanes): number {
+    return this.evicted?.cursors === cursors ? this.evicted.to[lane] : 0
+  }
+
+  lookedAt(lane: Lane, cursors: Lanes, position: number): void {
+    if (this.evicted?.cursors !== cursors) this.evicted = { cursors, to: { high: 0, normal: 0 } }
+    this.evicted.to[lane] = position
   }
 
   /** Writes the head even if nothing else changes. */

@@ -212,10 +212,10 @@ export class Engine implements Outbox {
       for (const lane of bothLanes) draft.head.first[lane] = lowestQueued(this.core, lane, draft)
       await this.write(draft)
       state.dedup.committed(hashes)
-      state.lanes.advance('normal', draft.evictedTo.normal + 1)
+      state.lanes.advance('normal', draft.evictedTo('normal', state.lanes) + 1)
     }
     // Only now that the write has landed does anything that lives on change, or anybody hear of it.
-    this.clockRecord.landed(draft)
+    this.clockRecord.landed()
     for (const { position } of released) handed.releasing.delete(position)
     for (const done of settle) done()
   }

@@ -28,6 +28,8 @@ export interface Head {
   generation: { number: number; count: number; openedSteadyMs: number }
   steadyMs: number
   wallMs: number
+  /** From this position on events are dated without time spent off that is still to be added; null: none is. */
+  undatedFrom: number | null
   /** Positions that were dated before the time spent off was added to the steady clock, and how much that was. */
   credits: { from: number; to: number; ms: number }[]
   /** Written by an orderly close, taken back by the first write after opening. */
@@ -56,7 +58,7 @@ export function encodeHead(head: Head): string {
 export function decodeHead(value: string | undefined): Head | undefined {
   const [, version, checksum, json] = /^(\d+) ([0-9a-z]+)\n(.*)$/s.exec(value ?? '') ?? []
   if (version === undefined || json === undefined || crc32(json).toString(36) !== checksum) return undefined
-  const head = { credits: [], ...(JSON.parse(json) as Omit<Head, 'credits'>) } as Head
+  const head = { credits: [], undatedFrom: null, ...(JSON.parse(json) as Partial<Head>) } as Head
   if (Number(version) <= storeVersion) return head
   throw new TidegateError('STORE_NEWER', {
     message: `the outbox was written by a newer version (${version} > ${storeVersion})`,

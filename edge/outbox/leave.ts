@@ -12,16 +12,18 @@ const expireEventsMax = 1000
 
 /** Evicts some of the oldest events of the lowest lane that has any; false if there is nothing to evict. */
 export async function evictInto(core: Core, draft: Draft, bytesNeeded: number): Promise<boolean> {
-  const { store } = core.state
+  const { store, lanes: cursors, head } = core.state
   for (const lane of bothLanes.toReversed()) {
     if (draft.head.depth[lane] === 0) continue
-    const from = Math.max(lowestUnread(core, lane), draft.evictedTo[lane] + 1)
-    const entries = await store.entries(eventRange(lane, from, core.state.head.position), evictEventsMin)
+    const from = Math.max(lowestUnread(core, lane), draft.evictedTo(lane, cursors) + 1)
+    const entries = await store.entries(eventRange(lane, from, head.position), evictEventsMin)
+    // The uplink was lost while we read: older events than these are to be read again.
+    if (cursors !== core.state.lanes) return evictInto(core, draft, bytesNeeded)
     let freedBytes = 0
     let count = 0
     for (const [key, value] of entries) {
       const event = decodeRecord(lane, Number(key.slice(4)), value)
-      draft.evictedTo[lane] = event.position
+      draft.lookedAt(lane, cursors, event.position)
       if (core.handed.busy(event.position) || draft.removed.has(event.position) || event.type === ledgerType)
         continue
       removeUndelivered(core, draft, event, 'evicted')

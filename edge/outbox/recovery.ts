@@ -3,7 +3,7 @@ import { codeOf, messageOf } from '../../src/errors.ts'
 import type { LedgerEntry } from '../../src/event.ts'
 import type { Store, StoreFolder, StoreOperation } from '../store.ts'
 import { decodeHead, type Head, storeVersion, understood } from './head.ts'
-import { allDevices, allUndelivered, headKey } from './keys.ts'
+import { allDevices, allUndelivered, headKey, laneGuard } from './keys.ts'
 import type { Usage } from './quota.ts'
 import { recount } from './recount.ts'
 import type { UndeliveredRange } from './undelivered.ts'
@@ -178,6 +178,7 @@ async function recovered(store: Store, identity: Identity, found: Found): Promis
       steadyMs: known?.steadyMs ?? 0,
       wallMs: known?.wallMs ?? 0,
       credits: known?.credits ?? [],
+      undatedFrom: known?.undatedFrom ?? null,
       generation: remembers ?? fresh.generation,
     },
     devices: counted.devices,
@@ -197,7 +198,7 @@ async function recovered(store: Store, identity: Identity, found: Found): Promis
 }
 
 async function isEmpty(store: Store): Promise<boolean> {
-  return (await store.entries({ gte: '', lt: '~' }, 1)).length === 0
+  return (await store.entries({ gte: '', lt: '~' }, 2)).every(([key]) => key === laneGuard)
 }
 
 async function readUndelivered(store: Store): Promise<{ readable: UndeliveredRange[]; altered: number }> {
@@ -240,6 +241,7 @@ export function newHead(identity: Identity, base: number): Head {
     steadyMs: 0,
     wallMs: 0,
     credits: [],
+    undatedFrom: null,
     clean: false,
   }
 }

@@ -23,8 +23,8 @@ export interface SteadyClock {
   wallMs(): number
   /** Compares the clocks; call it about once a second. Returns a jump if there was one since the last call. */
   check(): ClockJump | undefined
-  /** Time spent powered off that `check` has added, ms; 0 until it is believed. */
-  readonly creditMs: number
+  /** Time spent powered off that `check` has added, ms; undefined until it is believed. */
+  readonly creditMs: number | undefined
 }
 
 export interface SteadyClockOptions {
@@ -54,7 +54,7 @@ export function createSteadyClock(options: SteadyClockOptions): SteadyClock {
     now,
     wallMs: () => (settled || !resume ? clock.now() : resume.wallMs + clock.monotonicMs() - startedMs),
     get creditMs() {
-      return creditMs
+      return settled ? creditMs : undefined
     },
     check() {
       const monotonicMs = clock.monotonicMs()

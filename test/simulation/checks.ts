@@ -31,15 +31,13 @@ export function checkBounds({ gateway, journal, plan }: World): void {
   if (stats.waiting > settings.waitingMax) {
     journal.violate('G7', `${stats.waiting} submissions wait, ${settings.waitingMax} are allowed`)
   }
-  if (stats.inFlight > settings.windowEvents) {
-    journal.violate('G7', `${stats.inFlight} in flight, ${settings.windowEvents} are allowed`)
-  }
 }
 
 /** Every guarantee, once everything is quiet. */
 export function checkAll(world: World): void {
   checkAcknowledged(world)
   checkLedger(world)
+  checkNumberedOnce(world)
   checkEffects(world)
   checkDeadLetters(world)
   checkOrder(world)
@@ -104,6 +102,17 @@ function checkLedger({ truth, database, journal, gateway }: World): void {
         chain = undefined
       } else if (note.to === sequence) chain = note.chain
       else chain = undefined
+    }
+  }
+}
+
+/** G4 begins at the edge: within the window an ID is numbered once. */
+function checkNumberedOnce({ truth, journal, plan }: World): void {
+  if (plan.settings.dedupCount < plan.sends.length * 2) return
+  for (const [key, places] of groupBy(truth.places.values(), (place) => place.key)) {
+    if (places.length > 1) {
+      const sequences = places.map(({ sequence }) => sequence).join(', ')
+      journal.violate('G4', `${nameOf(key)} was numbered ${places.length} times: ${sequences}`)
     }
   }
 }

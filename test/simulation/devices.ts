@@ -70,7 +70,7 @@ export class Device {
     scheduler.after(delayMs + random.between(1, 50), () => {
       if (this.connection) return
       if (!gateway.up) {
-        this.connectSoon(random.between(500, 3000))
+        gateway.whenUp(() => this.connectSoon(random.between(0, 2000)))
         return
       }
       const connection = new AbortController()

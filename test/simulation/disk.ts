@@ -201,11 +201,10 @@ export class SimulatedDisk implements StoreFolder {
   }
 }
 
-/** Small and simple: a map and its sorted keys, sorted again only when read after a change. */
+/** A map and its keys in order. */
 class SortedMap {
   private readonly values = new Map<string, string>()
-  private sorted: string[] = []
-  private dirty = false
+  private readonly sorted: string[] = []
 
   get size(): number {
     return this.values.size
@@ -216,22 +215,17 @@ class SortedMap {
   }
 
   set(key: string, value: string): void {
-    if (!this.values.has(key)) this.dirty = true
+    if (!this.values.has(key)) this.sorted.splice(lowerBound(this.sorted, key), 0, key)
     this.values.set(key, value)
   }
 
   delete(key: string): void {
-    if (this.values.delete(key)) this.dirty = true
+    if (this.values.delete(key)) this.sorted.splice(lowerBound(this.sorted, key), 1)
   }
 
   keysIn(gte: string, lt: string, limit = Infinity): string[] {
-    if (this.dirty) {
-      this.sorted = [...this.values.keys()].toSorted((a, b) => (a < b ? -1 : 1))
-      this.dirty = false
-    }
-    const from = lowerBound(this.sorted, gte)
     const keys: string[] = []
-    for (let at = from; at < this.sorted.length && keys.length < limit; at++) {
+    for (let at = lowerBound(this.sorted, gte); at < this.sorted.length && keys.length < limit; at++) {
       const key = this.sorted[at] as string
       if (key >= lt) break
       keys.push(key)

@@ -140,11 +140,12 @@ export function inflict(fault: Fault, stage: Stage): void {
     case 'commit-unknown':
       database.commitsToHide += times
       break
+    // The clock of a machine that is off does not jump; it is wrong at the next boot, which is `boot-1970`.
     case 'clock-forward':
-      gateway.jump(forMs)
+      if (gateway.process?.alive) gateway.jump(forMs)
       break
     case 'clock-back':
-      gateway.jump(-forMs)
+      if (gateway.process?.alive) gateway.jump(-forMs)
       break
     case 'device-drop':
       stage.devices[times % stage.devices.length]?.drop(forMs)

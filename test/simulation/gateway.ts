@@ -42,6 +42,7 @@ export class Gateway {
   readonly jumps: { atMs: number; byMs: number }[] = []
   private readonly parts: GatewayParts
   private readonly onDown = new Set<() => void>()
+  private readonly onUp = new Set<() => void>()
   private stopForwarding: AbortController | undefined
   private forwarding: Promise<void> | undefined
   private starting = 0
@@ -53,6 +54,11 @@ export class Gateway {
 
   get up(): boolean {
     return this.ingest !== undefined && this.process?.alive === true
+  }
+
+  /** Called once, when a program runs. */
+  whenUp(listener: () => void): void {
+    this.onUp.add(listener)
   }
 
   /** Called once, when the program that runs now is gone. */
@@ -112,9 +118,7 @@ export class Gateway {
 
   private down(): void {
     this.ingest = undefined
-    const listeners = [...this.onDown]
-    this.onDown.clear()
-    for (const listener of listeners) listener()
+    callOnce(this.onDown)
   }
 
   private async run(process: SimulatedProcess): Promise<void> {
@@ -148,6 +152,7 @@ export class Gateway {
       batchEventsMax: settings.batchEventsMax,
       waitingMax: settings.waitingMax,
       reportIntervalMs: settings.reportIntervalMs,
+      clockSettleMs: settings.clockSettleMs,
     })
     if (!process.alive) return
     this.outbox = outbox
@@ -171,6 +176,7 @@ export class Gateway {
     })
     this.ingest = this.ingestOf(process, outbox)
     journal.tell('edge', `is up, epoch ${outbox.stats().epoch}`)
+    callOnce(this.onUp)
   }
 
   private ingestOf(process: SimulatedProcess, outbox: Outbox): Ingest {
@@ -206,4 +212,10 @@ export class Gateway {
       log,
     })
   }
+}
+
+function callOnce(listeners: Set<() => void>): void {
+  const all = [...listeners]
+  listeners.clear()
+  for (const listener of all) listener()
 }

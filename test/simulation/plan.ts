@@ -26,6 +26,7 @@ export interface Settings {
   dedupCount: number
   briefTtlMs: number
   reportIntervalMs: number
+  clockSettleMs: number
   cloudInstances: number
   cloudBatchMax: number
   cloudLanes: number
@@ -78,7 +79,7 @@ const kindOfSend: [SendKind, number][] = [
 ]
 
 /** How long devices send and faults happen; then everything heals. */
-export const activeMs = 120_000
+export const activeMs = 60_000
 
 export function makePlan(seed: number): Plan {
   const random = chance(seed, 'plan')
@@ -110,6 +111,7 @@ function makeSettings(random: Chance): Settings {
     dedupCount: random.pick([8, 40, 100_000]),
     briefTtlMs: random.pick([2000, 15_000, 60_000]),
     reportIntervalMs: random.pick([0, 5000, 20_000]),
+    clockSettleMs: random.pick([5000, 20_000, 60_000]),
     cloudInstances: random.pick([1, 1, 2, 3]),
     cloudBatchMax: random.pick([1, 4, 100]),
     cloudLanes: random.whole(1, 3),

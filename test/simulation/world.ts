@@ -1,6 +1,7 @@
 import type { Logger } from '../../src/log.ts'
 import { SimulatedBroker } from './broker.ts'
 import { chance } from './chance.ts'
+import { checkAudit } from './check-audit.ts'
 import { checkAll, checkBounds } from './checks.ts'
 import { Cloud, declareAll } from './cloud.ts'
 import { SimulatedDatabase } from './database.ts'
@@ -40,7 +41,10 @@ export async function play(plan: Plan): Promise<RunResult> {
   process.on('unhandledRejection', unhandled)
   try {
     await act(world)
-    if (journal.violations.length === 0) checkAll(world)
+    if (journal.violations.length === 0) {
+      checkAll(world)
+      await checkAudit(world)
+    }
   } finally {
     process.off('unhandledRejection', unhandled)
   }
@@ -84,7 +88,7 @@ async function act(world: World): Promise<void> {
   for (const fault of plan.faults) scheduler.after(fault.atMs, () => inflict(fault, world))
   const watch = (): void => {
     checkBounds(world)
-    scheduler.after(500, watch)
+    scheduler.after(1000, watch)
   }
   watch()
   const failed = (): boolean => journal.violations.length > 0

@@ -1,0 +1,144 @@
+import { parseArgs } from 'node:util'
+import { playAll } from './crew.ts'
+import { messageOf } from '../../src/errors.ts'
+import { faultSpecs } from './fault-kinds.ts'
+import { showMutations } from './mutate.ts'
+import { makePlan, type Plan } from './plan.ts'
+import { progress, Tally } from './report.ts'
+import { type Kept, reduced, type RunReport, shrink } from './runs.ts'
+import { play } from './world.ts'
+
+const usage = `npm run sim -- [options]
+
+  --seeds N        how many runs (1000)
+  --from N         the first seed (1)
+  --jobs N         processes (2)
+  --max-ms N       begin no run after so many ms
+  --seed N         one run
+  --trace          ... and everything that happened in it
+  --sends 1,2,3    ... of whose sends only these are kept
+  --faults 1,2     ... of whose faults only these are kept
+  --mutations      break each mechanism on purpose; show which check notices
+`
+
+const worker = new URL('worker.js', import.meta.url)
+const linesShownMax = 200
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      seeds: { type: 'string', default: '1000' },
+      from: { type: 'string', default: '1' },
+      jobs: { type: 'string', default: '2' },
+      'max-ms': { type: 'string', default: '0' },
+      seed: { type: 'string' },
+      trace: { type: 'boolean', default: false },
+      sends: { type: 'string' },
+      faults: { type: 'string' },
+      mutations: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  })
+  if (values.help) {
+    process.stdout.write(usage)
+    return 0
+  }
+  if (values.mutations) return showMutations(Number(values.jobs))
+  if (values.seed !== undefined) {
+    const kept: Kept = { sends: numbers(values.sends), faults: numbers(values.faults) }
+    return showOne(reduced(makePlan(Number(values.seed)), kept), values.trace)
+  }
+  return showMany({
+    from: Number(values.from),
+    seeds: Number(values.seeds),
+    jobs: Number(values.jobs),
+    maxMs: Number(values['max-ms']),
+  })
+}
+
+async function showOne(plan: Plan, trace: boolean): Promise<number> {
+  const { violations, lines } = await play(plan)
+  if (trace) process.stdout.write(`${lines.join('\n')}\n`)
+  for (const { guarantee, detail } of violations) process.stdout.write(`${guarantee}: ${detail}\n`)
+  process.stdout.write(`seed ${plan.seed}: ${violations.length} violations\n`)
+  return violations.length === 0 ? 0 : 1
+}
+
+interface Many {
+  from: number
+  seeds: number
+  jobs: number
+  maxMs: number
+}
+
+async function showMany({ from, seeds, jobs, maxMs }: Many): Promise<number> {
+  const tally = new Tally()
+  const bar = progress(process.stdout)
+  const stop = new AbortController()
+  process.once('SIGINT', () => stop.abort())
+  const onReport = (report: RunReport): void => {
+    tally.add(report)
+    if (tally.failed.length >= 5 || (maxMs > 0 && tally.seconds * 1000 >= maxMs)) stop.abort()
+    bar.show(tally.line(seeds))
+  }
+  await playAll({ worker, jobs, seeds: range(from, seeds), onReport, stop: stop.signal })
+  bar.end()
+  process.stdout.write(`${tally.summary()}\n`)
+  const [first] = tally.failed
+  if (first) await explain(first, tally.failed)
+  return first ? 1 : 0
+}
+
+/** The smallest plan that still fails, what happened in it, and how to see it again. */
+async function explain({ seed, violations, simulatedMs }: RunReport, all: RunReport[]): Promise<void> {
+  const [violation] = violations
+  for (const report of all) {
+    const [{ guarantee, detail } = { guarantee: '', detail: '' }] = report.violations
+    process.stdout.write(`\nseed ${report.seed} breaks ${guarantee}: ${detail}`)
+  }
+  process.stdout.write('\n')
+  if (!violation || simulatedMs === 0) return
+  process.stdout.write(`\nshrinking seed ${seed} …\n`)
+  const plan = await shrink(makePlan(seed), violation.guarantee)
+  const { lines, violations: left } = await play(plan)
+  const faults = plan.faults.map(
+    ({ n, atMs, kind, forMs, times }) =>
+      `  ${String(n).padStart(3)}  ${(atMs / 1000).toFixed(3).padStart(8)} s  ${kind} (${faultSpecs[kind].what}), for ${forMs} ms, times ${times}`,
+  )
+  const sends = plan.sends.map(
+    ({ n, atMs, device, what, qos }) =>
+      `  ${String(n).padStart(3)}  ${(atMs / 1000).toFixed(3).padStart(8)} s  ${device} ${what}, QoS ${qos}`,
+  )
+  const cut = lines.length > linesShownMax ? [`… ${lines.length - linesShownMax} lines before`] : []
+  const replay = `npm run sim -- --seed ${seed} --sends ${list(plan.sends)} --faults ${list(plan.faults)} --trace`
+  process.stdout.write(
+    [
+      ...['faults', ...faults, 'sends', ...sends, 'settings', `  ${JSON.stringify(plan.settings)}`, 'trace'],
+      ...[...cut, ...lines.slice(-linesShownMax), ''],
+      ...left.map(({ guarantee, detail }) => `${guarantee}: ${detail}`),
+      `to see it again: ${replay}`,
+      '',
+    ].join('\n'),
+  )
+}
+
+/** `none` rather than nothing, so that it is not taken for "all". */
+function list(items: readonly { n: number }[]): string {
+  return items.length === 0 ? 'none' : items.map(({ n }) => n).join(',')
+}
+
+function numbers(text: string | undefined): number[] | undefined {
+  if (text === undefined) return undefined
+  return text === 'none' ? [] : text.split(',').map(Number)
+}
+
+function* range(from: number, count: number): Generator<number> {
+  for (let seed = from; seed < from + count; seed++) yield seed
+}
+
+try {
+  process.exitCode = await main()
+} catch (error) {
+  process.stderr.write(`${messageOf(error)}\n${usage}`)
+  process.exitCode = 2
+}

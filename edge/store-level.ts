@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import type { Clock } from '../src/clock.ts'
 import { codeOf, messageOf, TidegateError } from '../src/errors.ts'
+import { laneGuard } from './outbox/keys.ts'
 import type { Range, Store, StoreFolder, StoreOperation } from './store.ts'
 import { corrupt, damaged, failure, isDiskFull, isInTheWay, unavailable } from './store-level-errors.ts'
 import { countDamagedBlocks, examine, fenceDamage } from './store-level-folder.ts'
@@ -43,6 +44,7 @@ export function levelFolder({ folder, reserveBytes, clock }: LevelFolderOptions)
         // Before, not after: opening alone can be what the process dies of.
         await replaceFile(uncleanFile, String(uncleanEnds >= uncleanEndsMax ? 1 : uncleanEnds + 1))
         await level.open()
+        if (!(await level.has(laneGuard))) await level.put(laneGuard, '')
       } catch (error) {
         await level.close().catch(() => {})
         throw failure(location, error)

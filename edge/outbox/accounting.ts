@@ -2,7 +2,7 @@ import type { Lane } from '../outbox.ts'
 import { bothLanes, type Core, lowestQueued } from './core.ts'
 import type { Draft } from './draft.ts'
 import { creditOf } from './head.ts'
-import { allEvents, eventRange } from './keys.ts'
+import { eventRange } from './keys.ts'
 import { decodeRecord } from './record.ts'
 import { recount } from './recount.ts'
 import type { State } from './state.ts'
@@ -58,9 +58,11 @@ export async function oldestSteadyMs(
 /** Whether the store holds as many events as the head counts; true, too, when `signal` cuts the count short. */
 export async function isComplete({ store, head }: State, signal: AbortSignal): Promise<boolean> {
   let found = 0
-  for await (const keys of store.keys(allEvents)) {
-    if (signal.aborted) return true
-    found += keys.length
+  for (const lane of bothLanes) {
+    for await (const keys of store.keys(eventRange(lane, 0))) {
+      if (signal.aborted) return true
+      found += keys.length
+    }
   }
   return found === head.depth.high + head.depth.normal
 }

@@ -80,7 +80,13 @@ export function undeliveredKey(from: number): string {
   return `u!${number16(from)}`
 }
 
-export const allEvents: Range = { gte: 'e!', lt: 'e!~' }
+/**
+ * A key that always lives, between the lanes. A scan of LevelDB's that runs into deleted keys walks on to the next
+ * live one, however far and whatever its range: without this, looking for alarms would walk over everything that
+ * was ever released behind them.
+ */
+export const laneGuard = 'e!h~'
+
 export const allGenerations: Range = { gte: 'g!', lt: 'g!~' }
 export const allDevices: Range = { gte: 'q!', lt: 'q!~' }
 export const allDamaged: Range = { gte: 'c!', lt: 'c!~' }

@@ -28,6 +28,8 @@ export class ClockRecord {
     if (jump) {
       options.log.warn({ offsetMs: jump.offsetMs }, 'the wall clock was moved')
       this.#jumpMs += jump.offsetMs
+      // From here on it is the moved clock that a restart compares with.
+      draft.touch()
     }
     this.#creditInto(draft)
     if (this.#jumpMs !== 0) this.#correctInto(draft)

@@ -18,7 +18,8 @@ export interface SteadyClock {
   now(): number
   /**
    * The wall clock that goes with `now()`, ms since the Unix epoch, to be resumed from: while the wall clock is not
-   * believed yet, what the last run's would read had there been no time off.
+   * believed yet, what the last run's would read had there been no time off; for a day after it was set back, what
+   * it would read had it not been: if it is set forward again while we are off, that was no time that passed.
    */
   wallMs(): number
   /** Compares the clocks; call it about once a second. Returns a jump if there was one since the last call. */
@@ -47,12 +48,19 @@ export function createSteadyClock(options: SteadyClockOptions): SteadyClock {
   let settled = resume === undefined
   let stableSinceMs = startedMs
   let driftMs = clock.now() - startedMs
+  /** How much later the wall clock read before it was set back. */
+  let setBackMs = 0
 
   const now = (): number => Math.floor(baseMs + creditMs + clock.monotonicMs() - startedMs)
 
   return {
     now,
-    wallMs: () => (settled || !resume ? clock.now() : resume.wallMs + clock.monotonicMs() - startedMs),
+    wallMs() {
+      const monotonicMs = clock.monotonicMs()
+      if (!settled && resume) return resume.wallMs + monotonicMs - startedMs
+      const unseenMs = clock.now() - monotonicMs - driftMs
+      return clock.now() + Math.max(0, setBackMs - unseenMs)
+    },
     get creditMs() {
       return settled ? creditMs : undefined
     },
@@ -61,7 +69,10 @@ export function createSteadyClock(options: SteadyClockOptions): SteadyClock {
       const offsetMs = clock.now() - monotonicMs - driftMs
       driftMs += offsetMs
       const jumped = Math.abs(offsetMs) >= jumpMsMin
-      if (jumped) stableSinceMs = monotonicMs
+      if (jumped) {
+        stableSinceMs = monotonicMs
+        setBackMs = Math.max(0, setBackMs - offsetMs)
+      } else if (monotonicMs - stableSinceMs > day) setBackMs = 0
       if (!settled && resume && monotonicMs - stableSinceMs >= settleMs) {
         const offMs = clock.now() - (monotonicMs - startedMs) - resume.wallMs
         // Earlier than when we stopped: certainly wrong, so go on waiting for it to be corrected.

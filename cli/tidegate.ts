@@ -10,6 +10,7 @@ const commands: Readonly<Record<string, () => Promise<Register>>> = {
   edge: async () => (await import('../edge/command.ts')).registerEdgeCommand,
   cloud: async () => (await import('../cloud/command.ts')).registerCloudCommand,
   audit: async () => (await import('../cloud/audit-command.ts')).registerAuditCommand,
+  outbox: async () => (await import('../edge/outbox-command.ts')).registerOutboxCommand,
   dev: async () => (await import('../dev/command.ts')).registerDevCommand,
   simulate: async () => (await import('../dev/command.ts')).registerSimulateCommand,
   certs: async () => (await import('../certs/command.ts')).registerCertsCommands,
@@ -19,6 +20,7 @@ const examples = `
 Examples:
   tidegate edge --config config/edge.example.yaml
   tidegate cloud --config config/cloud.example.yaml
+  tidegate outbox inspect --config config/edge.example.yaml
   tidegate certs development
   tidegate dev --for 30s --outage 10s`
 

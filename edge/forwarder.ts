@@ -22,7 +22,7 @@ export interface ForwarderOptions {
 }
 
 /** Events asked of the outbox at a time: enough to keep the disk read cheap, small enough to stay live. */
-const takeEventsMax = 500
+const takeEventsMax = 250
 const watchEveryMs = 1000
 const stopGraceMs = 2000
 
@@ -80,6 +80,18 @@ async function runSession(
   let room: (() => void) | undefined
   const releases = new Set<Promise<void>>()
 
+  // Taken ahead, so that a proof makes room for the next event at once and nobody waits for the disk.
+  let ahead: Queued[] = []
+  const send = (): void => {
+    if (over.signal.aborted || signal.aborted || session.blocked) return
+    const events = ahead.slice(0, Math.max(0, windowEvents - sentAtMs.size))
+    ahead = ahead.slice(events.length)
+    for (const event of events) {
+      sentAtMs.set(event, clock.monotonicMs())
+      session.publish(event)
+    }
+  }
+
   const finish = (reason: SessionEnd): void => {
     if (over.signal.aborted) return
     end = reason
@@ -123,6 +135,7 @@ async function runSession(
       void release.then(() => releases.delete(release))
     }
     if (signal.aborted && sentAtMs.size === 0) finish(end)
+    send()
     room?.()
   })
 
@@ -137,21 +150,17 @@ async function runSession(
   watch()
 
   while (!over.signal.aborted) {
-    // Taking a few at a time would cost a disk read each: wait until a quarter of the window is free.
-    const free = session.blocked || signal.aborted ? 0 : windowEvents - sentAtMs.size
-    if (free < windowEvents / 4) {
+    send()
+    if (ahead.length > takeEventsMax / 2 || session.blocked || signal.aborted) {
       await new Promise<void>((resolve) => {
         room = resolve
         if (session.blocked) clock.after(watchEveryMs, resolve)
       })
       continue
     }
-    const events = await outbox.take(Math.min(free, takeEventsMax))
+    const events = await outbox.take(takeEventsMax)
     if (over.signal.aborted) break
-    for (const event of events) {
-      sentAtMs.set(event, clock.monotonicMs())
-      session.publish(event)
-    }
+    ahead = [...ahead, ...events]
     if (events.length === 0) await outbox.ready(idle.signal)
   }
   signal.removeEventListener('abort', stop)

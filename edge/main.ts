@@ -11,6 +11,7 @@ import { rabbitExchange } from './exchange-rabbit.ts'
 import { forward } from './forwarder.ts'
 import { createOps } from './ops.ts'
 import { openOutbox } from './outbox/open.ts'
+import { doorRoutes, newToken, opsUrl, writeDoor } from './outbox-door.ts'
 import { createRoutes } from './routes.ts'
 import { admissionSettings, brokerSettings, exchangeSettings, outboxSettings } from './settings.ts'
 import { levelFolder } from './store-level.ts'
@@ -55,6 +56,7 @@ export async function runEdge(config: EdgeConfig, parts: EdgeParts): Promise<voi
       routed: (deviceId, topic) => routes.match(deviceId, topic) !== undefined,
     })
 
+    const token = newToken()
     const ops = createOps({
       host: config.ops.host,
       port: config.ops.port,
@@ -62,6 +64,12 @@ export async function runEdge(config: EdgeConfig, parts: EdgeParts): Promise<voi
       offlineMaxMs: config.uplink.offlineMax,
       stats: () => outbox.stats(),
       certificates: tls.daysLeft,
+      routes: doorRoutes({
+        outbox: () => outbox,
+        stats: () => outbox.stats(),
+        usedBytes: () => outboxFolder.usedBytes(),
+        token,
+      }),
       clock,
     })
     await prepareDataFolder(dataDir)
@@ -80,6 +88,7 @@ export async function runEdge(config: EdgeConfig, parts: EdgeParts): Promise<voi
       }),
     )
     const opsServer = scope.own(await ops.start())
+    scope.own(await writeDoor(dataDir, { url: opsUrl(config.ops.host, opsServer.port), token }))
 
     const uplink = exchangeSettings(config)
     const exchange = rabbitExchange({ ...uplink, ...surroundings, tls: tls.uplink, gateway })

@@ -1,5 +1,5 @@
 import type { Clock } from '../src/clock.ts'
-import { type OpsServer, startOpsServer } from '../src/ops-server.ts'
+import { type OpsRoute, type OpsServer, startOpsServer } from '../src/ops-server.ts'
 import { createMetrics } from './metrics.ts'
 import type { BrokerObserver, ForwarderObserver, OutboxObserver } from './observers.ts'
 import type { OutboxStats } from './outbox.ts'
@@ -14,6 +14,7 @@ export interface OpsOptions {
   offlineMaxMs: number | undefined
   stats: () => OutboxStats
   certificates: () => Record<string, number>
+  routes: Readonly<Record<string, OpsRoute>>
   clock: Clock
 }
 
@@ -63,6 +64,7 @@ export function createOps(options: OpsOptions): Ops {
         port,
         metrics: () => metrics.text(),
         ready: () => readiness.checks(),
+        routes: options.routes,
       })
       const watching = readiness.watch()
       return {

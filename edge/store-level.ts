@@ -217,6 +217,14 @@ function levelStore(level: DirectLevel, location: string, opened: Opened): Store
     get: (key) => guard(level.get(key)),
     hasMany: (keys) => guard(level.hasMany(keys)),
     entries: ({ gte, lt }, limit) => guard(level.iterator({ gte, lt, limit }).all()),
+    snapshot() {
+      const snapshot = level.snapshot()
+      return {
+        get: (key) => guard(level.get(key, { snapshot })),
+        entries: ({ gte, lt }, limit) => guard(level.iterator({ gte, lt, limit, snapshot }).all()),
+        close: () => snapshot.close(),
+      }
+    },
     keys: (range) => keyChunks(level, range, guard),
     async write(operations, { sync }) {
       await guard(level.write(operations, { sync }))

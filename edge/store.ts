@@ -4,11 +4,10 @@
  *
  * Keys and values are UTF-8 text; keys sort by bytes.
  */
-export interface Store {
-  get(key: string): Promise<string | undefined>
+export interface Store extends StoreReader {
   hasMany(keys: string[]): Promise<boolean[]>
-  /** Entries of `[gte, lt)` in key order, at most `limit`. */
-  entries(range: Range, limit: number): Promise<[key: string, value: string][]>
+  /** The store as it is now, whatever is written from here on. Close it: it keeps what was deleted since. */
+  snapshot(): StoreReader & { close(): Promise<void> }
   /** Keys of `[gte, lt)` in chunks, as they were when this was called. */
   keys(range: Range): AsyncIterable<string[]>
   /**
@@ -26,6 +25,13 @@ export interface Store {
   readonly torn?: boolean
   /** It was repaired, for this reason, and nothing was written since: what it holds is not accounted for yet. */
   readonly repaired?: string | undefined
+}
+
+/** Reading, and nothing else. */
+export interface StoreReader {
+  get(key: string): Promise<string | undefined>
+  /** Entries of `[gte, lt)` in key order, at most `limit`. */
+  entries(range: Range, limit: number): Promise<[key: string, value: string][]>
 }
 
 export interface Range {

@@ -1,5 +1,7 @@
-import { createServer } from 'node:http'
+import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import { TidegateError } from './errors.ts'
 
 /** One named check of `/readyz`. */
@@ -16,7 +18,18 @@ export interface OpsServerOptions {
   /** Prometheus text. */
   metrics(): Promise<string>
   ready(): Promise<Record<string, Check>> | Record<string, Check>
+  routes?: Readonly<Record<string, OpsRoute>>
 }
+
+/** An answer of a route of its own, sent as it is made. */
+export interface OpsAnswer {
+  status: number
+  type: string
+  body: AsyncIterable<string> | Iterable<string>
+}
+
+/** Further paths, each with its query and the request's Authorization header. */
+export type OpsRoute = (query: URLSearchParams, authorization: string | undefined) => Promise<OpsAnswer>
 
 export interface OpsServer {
   readonly port: number
@@ -30,7 +43,8 @@ export interface OpsServer {
  */
 export async function startOpsServer(options: OpsServerOptions): Promise<OpsServer> {
   const server = createServer((request, response) => {
-    const path = (request.url ?? '/').split('?')[0]
+    const { pathname: path, searchParams } = new URL(request.url ?? '/', 'http://ops')
+    const route = options.routes?.[path]
     const send = (status: number, type: string, body: string): void => {
       response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' }).end(body)
     }
@@ -41,6 +55,10 @@ export async function startOpsServer(options: OpsServerOptions): Promise<OpsServ
       options.metrics().then((text) => send(200, 'text/plain; version=0.0.4; charset=utf-8', text), fail)
     } else if (path === '/readyz') {
       readiness(options).then(({ ok, body }) => send(ok ? 200 : 503, 'application/json', body), fail)
+    } else if (route) {
+      answer(response, route(searchParams, request.headers.authorization)).catch((error: unknown) =>
+        response.destroy(error as Error),
+      )
     } else send(404, 'text/plain', 'try /metrics, /healthz or /readyz\n')
   })
   await listen(server, options.port, options.host, 'the ops endpoint')
@@ -52,6 +70,13 @@ export async function startOpsServer(options: OpsServerOptions): Promise<OpsServ
         server.closeAllConnections()
       }),
   }
+}
+
+/** Streams at the reader's pace. */
+async function answer(response: ServerResponse, answering: Promise<OpsAnswer>): Promise<void> {
+  const { status, type, body } = await answering
+  response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' })
+  await pipeline(Readable.from(body, { objectMode: false }), response)
 }
 
 async function readiness(options: OpsServerOptions): Promise<{ ok: boolean; body: string }> {

@@ -155,6 +155,10 @@ export class Engine implements Outbox {
     }
   }
 
+  snapshot() {
+    return this.core.state.store.snapshot()
+  }
+
   close(): Promise<void> {
     return (this.closed ??= this.shutDown())
   }

@@ -87,6 +87,7 @@ export function undeliveredKey(from: number): string {
  */
 export const laneGuard = 'e!h~'
 
+export const allExpiries: Range = { gte: 'x!', lt: 'x!~' }
 export const allGenerations: Range = { gte: 'g!', lt: 'g!~' }
 export const allDevices: Range = { gte: 'q!', lt: 'q!~' }
 export const allDamaged: Range = { gte: 'c!', lt: 'c!~' }

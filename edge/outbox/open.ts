@@ -3,7 +3,7 @@ import type { Logger } from '../../src/log.ts'
 import { monotonicFactory } from 'ulid'
 import type { OutboxObserver } from '../observers.ts'
 import type { Outbox } from '../outbox.ts'
-import type { StoreFolder } from '../store.ts'
+import type { Store, StoreFolder } from '../store.ts'
 import type { DedupOptions } from './dedup.ts'
 import { Engine } from './engine.ts'
 import { defaultLanes, type LanesOptions } from './lanes.ts'
@@ -29,11 +29,17 @@ export interface OutboxOptions {
   clockSettleMs?: number
 }
 
+/** What the queue tool needs of an outbox that is at work. */
+export interface Inspectable {
+  /** The store as it stands, for reading; close it. */
+  snapshot(): ReturnType<Store['snapshot']>
+}
+
 /**
  * Opens the outbox in a folder, whatever state it is in; see DESIGN.md for what happens to a damaged one.
  * @throws TidegateError `OUTBOX_LOCKED` | `DATA_FOLDER_UNWRITABLE` | `STORE_UNAVAILABLE`
  */
-export async function openOutbox(options: OutboxOptions): Promise<Outbox> {
+export async function openOutbox(options: OutboxOptions): Promise<Outbox & Inspectable> {
   const ulid = monotonicFactory(options.random)
   const engine = new Engine({
     ...options,

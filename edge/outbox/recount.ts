@@ -1,5 +1,5 @@
 import type { Lane } from '../outbox.ts'
-import type { Store, StoreOperation } from '../store.ts'
+import type { Store, StoreOperation, StoreReader } from '../store.ts'
 import type { Head } from './head.ts'
 import { allDevices, damagedKey, deviceKey, eventRange, positionOfEventKey } from './keys.ts'
 import type { Usage } from './quota.ts'
@@ -106,7 +106,7 @@ interface Entry {
 }
 
 /** The entries of both lanes by position. */
-async function* inOrder(store: Store): AsyncIterable<Entry> {
+export async function* inOrder(store: StoreReader): AsyncIterable<Entry> {
   const high = entriesOf(store, 'high')
   const normal = entriesOf(store, 'normal')
   let [a, b] = [await high.next(), await normal.next()]
@@ -121,7 +121,7 @@ async function* inOrder(store: Store): AsyncIterable<Entry> {
   }
 }
 
-async function* entriesOf(store: Store, lane: Lane): AsyncGenerator<Entry, void> {
+async function* entriesOf(store: StoreReader, lane: Lane): AsyncGenerator<Entry, void> {
   for (let from = 0; ;) {
     const entries = await store.entries(eventRange(lane, from), chunk)
     for (const [key, value] of entries) yield { lane, position: positionOfEventKey(key), value }

@@ -127,6 +127,7 @@ export class SimulatedDisk implements StoreFolder {
     }
     const entriesIn = ({ gte, lt }: Range, limit: number): [string, string][] =>
       this.entries.keysIn(gte, lt, limit).map((key) => [key, this.entries.get(key) as string])
+    // oxlint-disable-next-line typescript/no-this-alias -- the handle's methods have a `this` of their own
     const disk = this
     return {
       async get(key) {
@@ -143,6 +144,15 @@ export class SimulatedDisk implements StoreFolder {
         await use('entries')
         disk.faults.beforeRead?.('entries')
         return entriesIn(range, limit)
+      },
+      snapshot() {
+        const frozen = disk.entries.copy()
+        return {
+          get: async (key) => frozen.get(key),
+          entries: async ({ gte, lt }, limit) =>
+            frozen.keysIn(gte, lt, limit).map((key): [string, string] => [key, frozen.get(key) as string]),
+          close: async () => {},
+        }
       },
       async *keys(range) {
         await use('keys')
@@ -208,6 +218,12 @@ class SortedMap {
 
   get size(): number {
     return this.values.size
+  }
+
+  copy(): SortedMap {
+    const copy = new SortedMap()
+    for (const [key, value] of this.values) copy.set(key, value)
+    return copy
   }
 
   get(key: string): string | undefined {

@@ -1,0 +1,184 @@
+import { createWriteStream } from 'node:fs'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import { systemClock } from '../src/clock.ts'
+import { TidegateError } from '../src/errors.ts'
+import { loadEdgeConfig } from './config.ts'
+import type { Lane } from './outbox.ts'
+import { renderReport } from './outbox-report.ts'
+import { openQueue, type Queue, repairQueue } from './outbox-tool.ts'
+
+interface Place {
+  config?: string
+  dataDir?: string
+}
+
+/** `tidegate outbox inspect|verify|export|repair` */
+export function registerOutboxCommand(program: Command): void {
+  const outbox = program.command('outbox').description('look at, check, export or repair a gateway’s queue')
+
+  place(
+    outbox.command('inspect').description('depth, bytes, oldest age, lanes and devices; running or stopped'),
+  )
+    .option('--devices <count>', 'devices to list, those with most bytes first', wholeNumber, 10)
+    .option('--json', 'as JSON')
+    .action(async (options: Place & { devices: number; json?: boolean }) => {
+      await onQueue(options, async (queue) => {
+        const before = await queue.inspect(options.devices)
+        // Two looks tell how fast a running gateway drains.
+        const later = queue.running ? await lookAgain(queue, options.devices) : undefined
+        const report = later?.report ?? before
+        const drain = later && drainEstimate(before, report, later.tookMs)
+        say(
+          options.json
+            ? JSON.stringify({ running: queue.running, ...report, ...drain })
+            : renderReport(report, queue.running, drain),
+        )
+      })
+    })
+
+  place(outbox.command('verify').description('read every record and check it; running or stopped'))
+    .option('--json', 'as JSON')
+    .action(async (options: Place & { json?: boolean }) => {
+      await onQueue(options, async (queue) => {
+        const { events, faults } = await queue.verify()
+        if (options.json) say(JSON.stringify({ events, faults }))
+        else if (faults.length === 0)
+          say(`${events} events, and all is well: records, counts, deadlines, chain`)
+        else
+          say(
+            [
+              `${events} events can be read, and ${faults.length} things are wrong:`,
+              ...faults.map((fault) => `  ${fault}`),
+              'tidegate outbox repair puts right what can be; so does the gateway when it starts',
+            ].join('\n'),
+          )
+        if (faults.length > 0) process.exitCode = 1
+      })
+    })
+
+  place(
+    outbox
+      .command('export')
+      .description('queued events as NDJSON, in order of admission; running or stopped'),
+  )
+    .option('-o, --output <file>', 'a file instead of the standard output')
+    .option('--device <id>', 'of this device only')
+    .option('--type <type>', 'of this event type only')
+    .addOption(new Option('--lane <lane>', 'of this lane only').choices(['high', 'normal']))
+    .option('--from <sequence>', 'from this sequence on', wholeNumber)
+    .option('--to <sequence>', 'up to this sequence', wholeNumber)
+    .action(
+      async (
+        options: Place & {
+          output?: string
+          device?: string
+          type?: string
+          lane?: Lane
+          from?: number
+          to?: number
+        },
+      ) => {
+        await onQueue(options, async (queue) => {
+          const filter = {
+            deviceId: options.device,
+            type: options.type,
+            lane: options.lane,
+            fromSequence: options.from,
+            toSequence: options.to,
+          }
+          const lines = Readable.from(withNewlines(queue.export(filter)))
+          if (options.output === undefined) await pipeline(lines, process.stdout, { end: false })
+          else await pipeline(lines, createWriteStream(options.output, { mode: 0o600 }))
+        })
+      },
+    )
+
+  place(
+    outbox.command('repair').description('repair a stopped gateway’s queue, and count exactly what is lost'),
+  )
+    .option('--gateway <name>', 'whose queue it is, if --config does not say')
+    .option('--no-backup', 'without a copy of the folder beforehand')
+    .action(async (options: Place & { gateway?: string; backup: boolean }) => {
+      const gateway =
+        options.gateway ??
+        (options.config === undefined ? undefined : loadEdgeConfig(options.config, process.env).gateway)
+      if (gateway === undefined)
+        throw usage('repair must know whose queue it is', 'add --config edge.yaml or --gateway NAME')
+      const { backup, findings, lost, queued } = await repairQueue({
+        dataDir: dataDirOf(options),
+        gateway,
+        backup: options.backup,
+        clock: systemClock,
+        random: Math.random,
+      })
+      if (backup !== undefined) say(`a copy of the folder as it was lies in ${backup}`)
+      for (const { kind, detail } of findings) say(`${kind}: ${detail}`)
+      say(
+        `${queued} events are queued; ${lost} that had been acknowledged are lost${lost > 0 ? ', and the cloud will be told which' : ''}`,
+      )
+    })
+}
+
+function place(command: Command): Command {
+  return command
+    .option('-c, --config <file>', 'the gateway’s YAML configuration')
+    .option('-d, --data-dir <folder>', 'the gateway’s data folder')
+}
+
+function dataDirOf(options: Place): string {
+  if (options.dataDir !== undefined) return options.dataDir
+  if (options.config !== undefined) return loadEdgeConfig(options.config, process.env).dataDir
+  throw usage('which gateway?', 'name its configuration (--config) or its data folder (--data-dir)')
+}
+
+async function onQueue(options: Place, work: (queue: Queue) => Promise<void>): Promise<void> {
+  const queue = await openQueue({ dataDir: dataDirOf(options), clock: systemClock })
+  try {
+    await work(queue)
+  } finally {
+    await queue.close()
+  }
+}
+
+const betweenLooksMs = 1000
+
+async function lookAgain(queue: Queue, devices: number) {
+  const startedMs = systemClock.monotonicMs()
+  await systemClock.sleep(betweenLooksMs)
+  return { report: await queue.inspect(devices), tookMs: systemClock.monotonicMs() - startedMs }
+}
+
+function drainEstimate(
+  before: Depth,
+  after: Depth,
+  tookMs: number,
+): { eventsPerSecond: number; drainedInS?: number } {
+  const depth = ({ lanes }: Depth): number => lanes.high.events + lanes.normal.events
+  const eventsPerSecond = ((depth(before) - depth(after)) / tookMs) * 1000
+  return eventsPerSecond > 0
+    ? { eventsPerSecond, drainedInS: depth(after) / eventsPerSecond }
+    : { eventsPerSecond }
+}
+
+interface Depth {
+  lanes: Record<Lane, { events: number }>
+}
+
+async function* withNewlines(texts: AsyncIterable<string>): AsyncIterable<string> {
+  for await (const text of texts) yield `${text}\n`
+}
+
+function wholeNumber(value: string): number {
+  if (!/^\d{1,15}$/.test(value)) throw new InvalidArgumentError('must be a whole number')
+  return Number(value)
+}
+
+function usage(message: string, hint: string): TidegateError {
+  return new TidegateError('OPTIONS_INVALID', { message, retryable: false, hint })
+}
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`)
+}

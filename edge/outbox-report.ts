@@ -1,0 +1,57 @@
+import type { QueueReport } from './outbox-tool.ts'
+
+/** A queue as a person reads it. */
+export function renderReport(
+  report: QueueReport,
+  running: boolean,
+  drain: { eventsPerSecond: number; drainedInS?: number } | undefined,
+): string {
+  const { lanes, devices, deviceCount, unreported, damagedRecords } = report
+  const lines = [
+    `gateway     ${report.gateway}, ${running ? 'running' : 'stopped'}`,
+    `epoch       ${report.epoch}, last sequence ${report.lastSequence}`,
+    `on disk     ${bytes(report.diskBytes)}, ${report.rememberedIds} event IDs remembered`,
+  ]
+  for (const lane of ['high', 'normal'] as const) {
+    const { events, bytes: size, oldest } = lanes[lane]
+    lines.push(`${lane.padEnd(11)} ${events} events, ${bytes(size)}`)
+    if (oldest) {
+      lines.push(
+        `            oldest: sequence ${oldest.sequence}, ${oldest.deviceId}, ${oldest.type}, ${age(oldest.ageMs)} old`,
+      )
+    }
+  }
+  if (report.inFlight !== undefined) lines.push(`in flight   ${report.inFlight}`)
+  if (report.waiting)
+    lines.push(`waiting     ${report.waiting} submissions, held back by: ${report.refusing ?? 'nothing now'}`)
+  if (drain) lines.push(`drain       ${rate(drain)}`)
+  if (unreported.length > 0) {
+    const count = unreported.reduce((sum, { from, to }) => sum + to - from + 1, 0)
+    lines.push(`unreported  ${count} events that will not be delivered, in ${unreported.length} ranges`)
+  }
+  if (damagedRecords > 0) lines.push(`damaged     ${damagedRecords} records, set aside inside the store`)
+  if (devices.length > 0) lines.push('', `devices     ${deviceCount} have something queued`)
+  for (const { deviceId, events, bytes: size } of devices) {
+    lines.push(`  ${deviceId.padEnd(28)} ${String(events).padStart(10)} events ${bytes(size).padStart(12)}`)
+  }
+  return lines.join('\n')
+}
+
+function rate({ eventsPerSecond, drainedInS }: { eventsPerSecond: number; drainedInS?: number }): string {
+  const perSecond = Math.round(Math.abs(eventsPerSecond))
+  if (drainedInS !== undefined) return `${perSecond} events/s, empty in about ${age(drainedInS * 1000)}`
+  return eventsPerSecond === 0 ? 'the depth does not change' : `the queue grows by ${perSecond} events/s`
+}
+
+function bytes(count: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
+  const power = Math.min(units.length - 1, Math.floor(Math.log2(Math.max(1, count)) / 10))
+  return `${power === 0 ? count : (count / 1024 ** power).toFixed(1)} ${units[power]}`
+}
+
+function age(ms: number): string {
+  const seconds = Math.round(ms / 1000)
+  if (seconds < 120) return `${seconds} s`
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min`
+  return seconds < 172_800 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86_400)} d`
+}

@@ -22,7 +22,7 @@ export interface ForwarderOptions {
 }
 
 /** Events asked of the outbox at a time: enough to keep the disk read cheap, small enough to stay live. */
-const takeEventsMax = 250
+const takeEventsMax = 500
 const watchEveryMs = 1000
 const stopGraceMs = 2000
 

@@ -30,7 +30,7 @@ export function runDry(core: Core): boolean {
   const { state, handed, reading } = core
   const { head, lanes } = state
   if (head.depth.high + head.depth.normal === 0 || reading) return false
-  return handed.inFlight.size + handed.releasing.size === 0 && lanes.waitMs(head.position) === Infinity
+  return handed.inFlight.size + handed.releasing.size === 0 && lanes.waitMs(head) === Infinity
 }
 
 /** Every position in somebody's hands. */

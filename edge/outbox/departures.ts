@@ -31,7 +31,7 @@ export class Departures {
     this.#core.reading = source.next
     if (!this.#core.removalUnderWay) this.#core.removing.clear()
     try {
-      const events = await source.read(eventsMax, head.position, (position) => handed.busy(position))
+      const events = await source.read(eventsMax, head, (position) => handed.busy(position))
       // The uplink was lost, or the store was opened again, while we read: these will be read again.
       if (source !== this.#core.state.lanes) return []
       const taken = events.filter((event) => !this.#core.removing.has(event.position))
@@ -47,7 +47,7 @@ export class Departures {
 
   async ready(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      const waitMs = this.#core.state.lanes.waitMs(this.#core.state.head.position)
+      const waitMs = this.#core.state.lanes.waitMs(this.#core.state.head)
       if (waitMs === 0) return
       await new Promise<void>((resolve) => {
         const timer = waitMs === Infinity ? undefined : this.#core.options.clock.after(waitMs, () => done())

@@ -30,6 +30,7 @@ export class Draft {
       ...head,
       depth: { ...head.depth },
       bytes: { ...head.bytes },
+      newest: { ...head.newest },
       first: { ...head.first },
       credits: head.credits.filter(({ to }) => to >= Math.min(head.first.high, head.first.normal)),
       generation: { ...head.generation },
@@ -99,6 +100,7 @@ export class Draft {
       })
     }
     this.head.position = position
+    this.head.newest[place.lane] = position
     this.head.chain = encoded.chain
     this.count(event, 1)
     this.payloadBytes += event.bytes

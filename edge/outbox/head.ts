@@ -23,6 +23,8 @@ export interface Head {
   chain: string
   depth: Record<Lane, number>
   bytes: Record<Lane, number>
+  /** No event of the lane lies above this position: how a reader knows without looking that there is none. */
+  newest: Record<Lane, number>
   /** No queued event of the lane lies before this position: where to seek, past old tombstones. */
   first: Record<Lane, number>
   generation: { number: number; count: number; openedSteadyMs: number }

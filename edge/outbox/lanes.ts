@@ -1,6 +1,7 @@
 import type { Lane } from '../outbox.ts'
 import type { Store } from '../store.ts'
 import { eventRange, positionOfEventKey } from './keys.ts'
+import type { Head } from './head.ts'
 import type { Pace, PaceOptions } from './pace.ts'
 import { decodeRecord, type StoredEvent } from './record.ts'
 
@@ -27,7 +28,7 @@ export const defaultLanes: LanesOptions = { catchUp: 'live-first', inOrderBelow:
  */
 export interface Lanes {
   /** Reads up to `eventsMax` events in the lanes' order; `skip` says which positions are taken care of. */
-  read(eventsMax: number, last: number, skip: (position: number) => boolean): Promise<StoredEvent[]>
+  read(eventsMax: number, last: Last, skip: (position: number) => boolean): Promise<StoredEvent[]>
   /** The uplink is (back) up: splits the normal lane at `last` if it holds more than a little. */
   split(last: number, normalDepth: number): void
   /** Unread part of the backlog, in positions: at least the events that still drain. */
@@ -36,9 +37,12 @@ export interface Lanes {
   advance(lane: Lane, position: number): void
   /** No position of the lane below this one is still to be read. */
   readonly next: Record<Lane, number>
-  /** Whether something but the paced backlog is unread up to `last`; else how long to wait for it, ms. */
-  waitMs(last: number): number
+  /** 0 if something but the paced backlog is unread; else how long to wait for it, ms. */
+  waitMs(last: Last): number
 }
+
+/** How far there are events, of both lanes and of each. */
+export type Last = Pick<Head, 'position' | 'newest'>
 
 interface Cursor {
   readonly lane: Lane
@@ -60,11 +64,13 @@ export function createLanes(
   async function readFrom(
     cursor: Cursor,
     eventsMax: number,
-    last: number,
+    last: Last,
     skip: (position: number) => boolean,
   ): Promise<StoredEvent[]> {
     const events: StoredEvent[] = []
-    const to = Math.min(cursor.until, last)
+    const to = Math.min(cursor.until, last.position)
+    // Nothing to read: asking the disk would cost a trip for each lane that is quiet.
+    if (cursor.next > last.newest[cursor.lane]) cursor.next = Math.max(cursor.next, to + 1)
     while (events.length < eventsMax && cursor.next <= to) {
       const limit = eventsMax - events.length
       const entries = await store.entries(eventRange(cursor.lane, cursor.next, to), limit)
@@ -111,7 +117,7 @@ export function createLanes(
       return { high: high.next, normal: backlog.next <= backlog.until ? backlog.next : live.next }
     },
     waitMs(last) {
-      if (high.next <= last || live.next <= last) return 0
+      if (high.next <= last.newest.high || live.next <= last.newest.normal) return 0
       if (backlog.next > backlog.until) return Infinity
       return pace.allowance() >= 1 ? 0 : Math.max(1, pace.waitMs())
     },

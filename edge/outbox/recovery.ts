@@ -236,6 +236,7 @@ export function newHead(identity: Identity, base: number): Head {
     chain: genesis(identity.gateway, epoch),
     depth: { high: 0, normal: 0 },
     bytes: { high: 0, normal: 0 },
+    newest: { high: base, normal: base },
     first: { high: base + 1, normal: base + 1 },
     generation: { number: 1, count: 0, openedSteadyMs: 0 },
     steadyMs: 0,

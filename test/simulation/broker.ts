@@ -83,7 +83,7 @@ export class SimulatedBroker {
     this.parts.journal.tell('broker', 'goes down')
     this.up = false
     for (const queue of this.queues.values()) for (const member of queue.line) member.cut()
-    for (const lost of [...this.connections]) lost('the broker went down')
+    for (const lost of this.connections) lost('the broker went down')
     this.connections.clear()
     this.parts.scheduler.after(forMs, () => {
       this.up = true

@@ -1,5 +1,5 @@
 import { type AuditedEvent, type AuditedNote, auditLedger } from '../../cloud/audit.ts'
-import { placeOf } from './database.ts'
+import { placeOf } from './transaction.ts'
 import { gatewayName } from './gateway.ts'
 import type { World } from './world.ts'
 

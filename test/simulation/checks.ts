@@ -4,7 +4,7 @@ import { deadQueue, headers as names, partitionOf, routingKey, wire } from '../.
 import { readFailures } from '../../cloud/letters.ts'
 import { gatewayName } from './gateway.ts'
 import { groupNames } from './cloud.ts'
-import { placeOf } from './database.ts'
+import { placeOf } from './transaction.ts'
 import type { Place } from './truth.ts'
 import type { World } from './world.ts'
 
@@ -214,15 +214,12 @@ function checkOrder({ database, truth, journal, plan }: World): void {
   }
 }
 
-/** How long the write of an event may have been under way when it took effect. */
-const diskLatencyMsMax = 1100
-
 /** Nothing expires before its true age has reached its time to live, whatever the wall clock said. */
 function checkExpiry({ truth, journal }: World): void {
   for (const { key, removed, admittedMs, ttlMs } of truth.places.values()) {
     if (removed?.as !== 'expired' || ttlMs === undefined) continue
     const ageMs = removed.atMs - admittedMs
-    if (ageMs < ttlMs - diskLatencyMsMax) {
+    if (ageMs < ttlMs - 100) {
       journal.violate('time', `${nameOf(key)} expired after ${Math.round(ageMs)} ms of its ${ttlMs}`)
     }
   }

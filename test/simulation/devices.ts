@@ -1,4 +1,3 @@
-import { deviceSource, eventKey } from '../../src/event.ts'
 import type { Chance } from './chance.ts'
 import type { Gateway } from './gateway.ts'
 import type { Journal } from './journal.ts'
@@ -156,11 +155,6 @@ function payloadOf({ what, n }: Send, id: string): Buffer {
   if (what === 'malformed') return Buffer.from(`{"value": ${n}`)
   const value = what === 'violation' ? 'high' : what === 'disputed' ? 1000 + n : n
   return Buffer.from(JSON.stringify({ specversion: '1.0', id, data: { value } }))
-}
-
-/** The identity of a device's event, as every part writes it. */
-export function keyOf(device: string, id: string): string {
-  return eventKey({ source: deviceSource(device), id })
 }
 
 function connectionOf(

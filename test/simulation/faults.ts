@@ -22,11 +22,10 @@ export interface Stage {
 }
 
 /** Counted where they strike, not where they are ordered. */
-const countedElsewhere = new Set([
-  ...['write-lost', 'write-landed', 'read-failed', 'confirm-lost', 'confirm-late', 'nack', 'unroutable'],
-  ...['ack-lost', 'siding-lost', 'siding-unknown', 'commit-lost', 'commit-unknown'],
-  ...['edge-kill', 'power-cut', 'cloud-kill'],
-])
+const countedElsewhere = new Set(
+  `write-lost write-landed read-failed confirm-lost confirm-late nack unroutable ack-lost siding-lost siding-unknown
+  commit-lost commit-unknown edge-kill power-cut cloud-kill`.split(/\s+/),
+)
 
 /** Makes a fault happen, and, after its time, end. */
 export function inflict(fault: Fault, stage: Stage): void {

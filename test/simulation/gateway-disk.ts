@@ -77,6 +77,7 @@ export class GatewayDisk {
       }
     }
     const store = (inner: Store): Store => ({
+      ...inner,
       get: (key) => through('disk get', () => inner.get(key)),
       hasMany: (keys) => through('disk hasMany', () => inner.hasMany(keys)),
       entries: (range, limit) => through('disk entries', () => inner.entries(range, limit)),
@@ -86,7 +87,13 @@ export class GatewayDisk {
           yield keys
         }
       },
-      write: (operations, options) => through('disk write', () => inner.write(operations, options)),
+      write: (operations, options) => {
+        const askedMs = this.parts.scheduler.nowMs
+        return through('disk write', () => {
+          this.parts.truth.writeAskedMs = askedMs
+          return inner.write(operations, options)
+        })
+      },
       clear: (range) => through('disk clear', () => inner.clear(range)),
       close: () => through('disk close', () => inner.close()),
     })

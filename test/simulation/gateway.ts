@@ -95,7 +95,7 @@ export class Gateway {
     this.parts.journal.tell('edge', `${powerCut ? 'power cut' : 'killed'} at ${where}`)
     process.alive = false
     this.disk.crash(powerCut)
-    for (const session of [...this.parts.uplink.sessions]) session.cut('ECONNRESET', 'the edge is gone')
+    for (const session of this.parts.uplink.sessions) session.cut('ECONNRESET', 'the edge is gone')
     this.down()
     this.parts.scheduler.after(offMs, () => this.start())
   }

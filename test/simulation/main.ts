@@ -1,11 +1,11 @@
 import { parseArgs } from 'node:util'
 import { playAll } from './crew.ts'
 import { messageOf } from '../../src/errors.ts'
-import { faultSpecs } from './fault-kinds.ts'
+import { explain } from './explain.ts'
 import { showMutations } from './mutate.ts'
 import { makePlan, type Plan } from './plan.ts'
 import { progress, Tally } from './report.ts'
-import { type Kept, reduced, type RunReport, shrink } from './runs.ts'
+import { type Kept, reduced, type RunReport } from './runs.ts'
 import { play } from './world.ts'
 
 const usage = `npm run sim -- [options]
@@ -22,7 +22,6 @@ const usage = `npm run sim -- [options]
 `
 
 const worker = new URL('worker.js', import.meta.url)
-const linesShownMax = 200
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
@@ -84,47 +83,8 @@ async function showMany({ from, seeds, jobs, maxMs }: Many): Promise<number> {
   await playAll({ worker, jobs, seeds: range(from, seeds), onReport, stop: stop.signal })
   bar.end()
   process.stdout.write(`${tally.summary()}\n`)
-  const [first] = tally.failed
-  if (first) await explain(first, tally.failed)
-  return first ? 1 : 0
-}
-
-/** The smallest plan that still fails, what happened in it, and how to see it again. */
-async function explain({ seed, violations, simulatedMs }: RunReport, all: RunReport[]): Promise<void> {
-  const [violation] = violations
-  for (const report of all) {
-    const [{ guarantee, detail } = { guarantee: '', detail: '' }] = report.violations
-    process.stdout.write(`\nseed ${report.seed} breaks ${guarantee}: ${detail}`)
-  }
-  process.stdout.write('\n')
-  if (!violation || simulatedMs === 0) return
-  process.stdout.write(`\nshrinking seed ${seed} …\n`)
-  const plan = await shrink(makePlan(seed), violation.guarantee)
-  const { lines, violations: left } = await play(plan)
-  const faults = plan.faults.map(
-    ({ n, atMs, kind, forMs, times }) =>
-      `  ${String(n).padStart(3)}  ${(atMs / 1000).toFixed(3).padStart(8)} s  ${kind} (${faultSpecs[kind].what}), for ${forMs} ms, times ${times}`,
-  )
-  const sends = plan.sends.map(
-    ({ n, atMs, device, what, qos }) =>
-      `  ${String(n).padStart(3)}  ${(atMs / 1000).toFixed(3).padStart(8)} s  ${device} ${what}, QoS ${qos}`,
-  )
-  const cut = lines.length > linesShownMax ? [`… ${lines.length - linesShownMax} lines before`] : []
-  const replay = `npm run sim -- --seed ${seed} --sends ${list(plan.sends)} --faults ${list(plan.faults)} --trace`
-  process.stdout.write(
-    [
-      ...['faults', ...faults, 'sends', ...sends, 'settings', `  ${JSON.stringify(plan.settings)}`, 'trace'],
-      ...[...cut, ...lines.slice(-linesShownMax), ''],
-      ...left.map(({ guarantee, detail }) => `${guarantee}: ${detail}`),
-      `to see it again: ${replay}`,
-      '',
-    ].join('\n'),
-  )
-}
-
-/** `none` rather than nothing, so that it is not taken for "all". */
-function list(items: readonly { n: number }[]): string {
-  return items.length === 0 ? 'none' : items.map(({ n }) => n).join(',')
+  await explain(tally.failed, (text) => process.stdout.write(text))
+  return tally.failed.length === 0 ? 0 : 1
 }
 
 function numbers(text: string | undefined): number[] | undefined {

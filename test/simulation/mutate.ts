@@ -13,12 +13,13 @@ export interface Caught {
   runs: number
 }
 
-const dist = new URL('../../', import.meta.url)
+/** The compiled programs, whether we are one of them or run from source. */
+const dist = new URL(import.meta.url.endsWith('.ts') ? '../../dist/' : '../../', import.meta.url)
 const seedsMax = 2000
 
 /** Breaks a mechanism in a copy of the compiled programs, and plays seeds on it until a check notices. */
 export async function hunt(mutation: Mutation, jobs: number): Promise<Caught> {
-  const folder = new URL(`mutants/${mutation.name}/`, dist)
+  const folder = new URL(`mutants/${mutation.name}-${process.pid}/`, dist)
   await rm(folder, { recursive: true, force: true })
   try {
     await makeMutant(folder, mutation)

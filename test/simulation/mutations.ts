@@ -200,7 +200,7 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'torn-transaction',
     removed: 'the transaction: effects outlive a rollback',
-    file: 'test/simulation/database.js',
+    file: 'test/simulation/transaction.js',
     find: 'this.staged.push(() => this.database.effects.push(effect));',
     replace: 'this.database.effects.push(effect);',
     breaks: ['G4'],

@@ -44,7 +44,7 @@ export class SimulatedProcess {
       await new Promise<void>((resolve) => {
         this.later(waitMs, resolve)
       })
-    } else await undefined
+    } else await Promise.resolve()
     return this.alive ? undefined : never
   }
 

@@ -34,13 +34,13 @@ export function reduced(plan: Plan, kept: Kept): Plan {
  * long as it does. Source: A. Zeller, R. Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", 2002.
  */
 export async function shrink(plan: Plan, guarantee: Guarantee, playsMax = 400): Promise<Plan> {
-  let plays = 0
+  const budget = { plays: playsMax }
   const stillFails = async (candidate: Plan): Promise<boolean> => {
-    plays += 1
+    budget.plays -= 1
     return (await play(candidate)).violations.some((violation) => violation.guarantee === guarantee)
   }
   let smallest = plan
-  for (let before = Infinity; size(smallest) < before && plays < playsMax;) {
+  for (let before = Infinity; size(smallest) < before && budget.plays > 0;) {
     before = size(smallest)
     for (const part of ['faults', 'sends'] as const) {
       for (
@@ -48,9 +48,8 @@ export async function shrink(plan: Plan, guarantee: Guarantee, playsMax = 400): 
         chunk >= 1;
         chunk = chunk === 1 ? 0 : chunk >> 1
       ) {
-        for (let at = 0; at < smallest[part].length && plays < playsMax;) {
-          const items = [...smallest[part].slice(0, at), ...smallest[part].slice(at + chunk)]
-          const candidate = { ...smallest, [part]: items }
+        for (let at = 0; at < smallest[part].length && budget.plays > 0;) {
+          const candidate = { ...smallest, [part]: smallest[part].toSpliced(at, chunk) }
           if (await stillFails(candidate)) smallest = candidate
           else at += chunk
         }

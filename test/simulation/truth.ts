@@ -38,6 +38,8 @@ export class Truth {
   readonly refused = new Set<string>()
   /** Deliveries that went to a rung, by group and text: those behind them go first. */
   readonly retried = new Set<string>()
+  /** True time at which the edge asked for the write under way; it may land much later. */
+  writeAskedMs = 0
   private readonly scheduler: Scheduler
   private readonly journal: Journal
 
@@ -102,7 +104,7 @@ export class Truth {
       type,
       lane,
       text,
-      admittedMs: this.scheduler.nowMs - ((steadyMs ?? admittedSteadyMs) - admittedSteadyMs),
+      admittedMs: this.writeAskedMs - ((steadyMs ?? admittedSteadyMs) - admittedSteadyMs),
       ttlMs: deadlineSteadyMs === undefined ? undefined : deadlineSteadyMs - admittedSteadyMs,
       removed: undefined,
     }

@@ -39,13 +39,13 @@ export class Uplink {
 
   cut(): void {
     this.down = true
-    for (const session of [...this.sessions]) session.cut('ECONNRESET', 'the link was cut')
+    for (const session of this.sessions) session.cut('ECONNRESET', 'the link was cut')
   }
 
   /** Both ends notice only after a while. */
   goSilent(): void {
     this.silent = true
-    for (const session of [...this.sessions]) session.swallow(heartbeatMs)
+    for (const session of this.sessions) session.swallow(heartbeatMs)
   }
 
   heal(): void {

@@ -1,0 +1,62 @@
+import { createHash } from 'node:crypto'
+import { describe, expect, it } from 'vitest'
+import { hunt } from './mutate.ts'
+import { mutations } from './mutations.ts'
+import { makePlan } from './plan.ts'
+import { reduced, shrink } from './runs.ts'
+import { play } from './world.ts'
+
+/** Another base tries other runs: `SIMULATION_SEED=5000 npx vitest run test/simulation`. */
+const firstSeed = Number(process.env['SIMULATION_SEED'] ?? 1)
+const seeds = 200
+
+async function traceHash(seed: number): Promise<string> {
+  const { lines } = await play(makePlan(seed))
+  return createHash('sha256').update(lines.join('\n')).digest('hex')
+}
+
+describe('the simulation', () => {
+  it(`breaks no guarantee in ${seeds} runs from seed ${firstSeed}`, async () => {
+    console.log(`seeds ${firstSeed} to ${firstSeed + seeds - 1}`)
+    const broken: string[] = []
+    for (let seed = firstSeed; seed < firstSeed + seeds; seed++) {
+      const { violations } = await play(makePlan(seed))
+      for (const { guarantee, detail } of violations) broken.push(`seed ${seed}: ${guarantee}: ${detail}`)
+    }
+    expect(broken).toEqual([])
+  }, 180_000)
+
+  it('makes the same run of the same seed, to the last line of its trace', async () => {
+    for (const seed of [1, 7, 42]) expect(await traceHash(seed)).toBe(await traceHash(seed))
+    expect(await traceHash(1)).not.toBe(await traceHash(2))
+  })
+
+  it('injects every kind of fault it knows, sooner or later', async () => {
+    const kinds = new Set<string>()
+    for (let seed = 1; seed <= 30; seed++) for (const { kind } of makePlan(seed).faults) kinds.add(kind)
+    expect(kinds.size).toBe(new Set(Object.keys((await import('./fault-kinds.ts')).faultSpecs)).size)
+  })
+
+  it('plays a part of a plan as it plays the whole', async () => {
+    const plan = makePlan(3)
+    const part = reduced(plan, { sends: [0, 1], faults: [] })
+    expect(part.sends.map(({ n }) => n)).toEqual([0, 1])
+    expect((await play(part)).violations).toEqual([])
+  })
+
+  it('gives a plan that fails nowhere back as it is', async () => {
+    const plan = reduced(makePlan(3), { sends: [0, 1], faults: [] })
+    expect(await shrink(plan, 'G1')).toEqual(plan)
+  })
+})
+
+describe('every mechanism is watched by a check: removed on purpose,', () => {
+  it.each(mutations.map((mutation) => [mutation.removed, mutation] as const))(
+    '%s is missed',
+    async (_, mutation) => {
+      const { by } = await hunt(mutation, 1)
+      expect(by).toMatchObject({ detail: expect.any(String) as string })
+    },
+    180_000,
+  )
+})

@@ -17,11 +17,11 @@ async function bareLevel(): Promise<number> {
     const level = new ClassicLevel(join(folder, 'db'), { writeBufferSize: 8 << 20 })
     await level.open()
     const startedMs = performance.now()
-    for (let position = 0; position < events;) {
-      const batch = Array.from({ length: 400 }, () => ({
+    for (let first = 1; first <= events; first += 400) {
+      const batch = Array.from({ length: 400 }, (_, index) => ({
         type: 'put' as const,
-        key: `e!n!${String(++position).padStart(16, '0')}`,
-        value: JSON.stringify(reading(position).candidate),
+        key: `e!n!${String(first + index).padStart(16, '0')}`,
+        value: JSON.stringify(reading(first + index).candidate),
       }))
       await level.batch(batch, { sync: true })
     }

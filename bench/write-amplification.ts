@@ -1,88 +1,89 @@
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { silentOutboxObserver } from '../edge/observers.ts'
-import type { Outbox } from '../edge/outbox.ts'
-import { systemClock } from '../src/clock.ts'
-import { inFolder, open, reading } from './outbox-load.ts'
+import { fill, inFolder, open, reading } from './outbox-load.ts'
 import { printTable } from './table.ts'
 
 /**
- * Flash wear: bytes the kernel wrote for this process (write_bytes of /proc/self/io: log, tables, compaction) for each
- * byte of payload that came in and was delivered again, at several rates. Small batches cost most: a synced write
- * dirties whole pages.
- *
- *     npm run bench:write-amplification -- [--seconds 20]
+ * Flash wear: bytes that reach the disk for each byte of event text, and fsyncs, at several rates, with every
+ * event delivered soon after, as on a gateway whose uplink is up. Linux only; the folder must be on a real disk.
  */
 const { values } = parseArgs({ options: { seconds: { type: 'string', default: '20' } } })
 const seconds = Number(values.seconds)
 
-interface Row {
+interface Wear {
   events: number
   payloadBytes: number
   writtenBytes: number
-  syncs: number
+  diskBytes: number
+  fsyncs: number
 }
 
-const rows: [string, Row][] = []
-for (const perSecond of [10, 1000, Infinity]) {
+const rows: (string | number)[][] = []
+for (const [name, perSecond] of [
+  ['10/s, one at a time', 10],
+  ['1000/s', 1000],
+  ['as fast as it goes, delivered', Infinity],
+  ['as fast as it goes, uplink down', Infinity],
+] as const) {
+  const wear = await measure(perSecond, !name.endsWith('down'))
   rows.push([
-    perSecond === Infinity ? 'as fast as it goes' : `${perSecond} events/s`,
-    await measure(perSecond),
+    name,
+    wear.events / seconds,
+    wear.payloadBytes / wear.events,
+    wear.writtenBytes / wear.payloadBytes,
+    wear.diskBytes / wear.payloadBytes,
+    wear.fsyncs / seconds,
   ])
 }
-printTable(`write amplification, 200-byte payloads, ${seconds} s each`, [
-  ['rate', 'events', 'payload MB', 'written MB', 'written / payload', 'syncs/s'],
-  ...rows.map(([rate, { events, payloadBytes, writtenBytes, syncs }]) => [
-    rate,
-    events,
-    payloadBytes / 1e6,
-    writtenBytes / 1e6,
-    writtenBytes / payloadBytes,
-    syncs / seconds,
-  ]),
+printTable(`Bytes written for each byte of event text, ${seconds} s each`, [
+  ['', 'events/s', 'bytes each', 'to LevelDB', 'to disk', 'fsyncs/s'],
+  ...rows,
 ])
 
-function measure(perSecond: number): Promise<Row> {
+function measure(perSecond: number, deliver: boolean): Promise<Wear> {
   return inFolder(async (folder) => {
-    let syncs = 0
-    const observer = { ...silentOutboxObserver, batch: () => void syncs++ }
-    const outbox = await open(folder, { observer })
-    const before = writtenByUs()
-    const endMs = performance.now() + seconds * 1000
-    let events = 0
+    const wear: Wear = { events: 0, payloadBytes: 0, writtenBytes: 0, diskBytes: 0, fsyncs: 0 }
+    const outbox = await open(folder, {
+      observer: {
+        ...silentOutboxObserver,
+        batch(events, payloadBytes, writtenBytes) {
+          wear.events += events
+          wear.payloadBytes += payloadBytes
+          wear.writtenBytes += writtenBytes
+          wear.fsyncs += 1
+        },
+      },
+    })
     const stop = new AbortController()
-    const draining = drain(outbox, stop.signal)
-    if (perSecond === Infinity) {
-      await Promise.all(
-        Array.from({ length: 500 }, async () => {
-          while (performance.now() < endMs) await outbox.append(reading(events++))
-        }),
-      )
-    } else {
-      const startedMs = performance.now()
-      while (performance.now() < endMs) {
-        const due = Math.floor(((performance.now() - startedMs) / 1000) * perSecond)
-        await Promise.all(Array.from({ length: due - events }, () => outbox.append(reading(events++))))
-        await systemClock.sleep(Math.min(100, 1000 / perSecond))
+    const delivering = deliver ? deliverAll() : Promise.resolve()
+    const before = diskBytes()
+    const endMs = performance.now() + seconds * 1000
+    for (let number = 0; performance.now() < endMs;) {
+      if (perSecond === Infinity) await fill(outbox, 5000)
+      else {
+        for (let count = 0; count < Math.max(1, perSecond / 20); count++)
+          await outbox.append(reading(number++))
+        await new Promise((resolve) => setTimeout(resolve, Math.max(50, 1000 / perSecond)))
       }
     }
+    wear.diskBytes = diskBytes() - before
     stop.abort()
-    await draining
-    const writtenBytes = writtenByUs() - before
+    await delivering
     await outbox.close()
-    return { events, payloadBytes: events * 200, writtenBytes, syncs }
+    return wear
+
+    async function deliverAll(): Promise<void> {
+      while (!stop.signal.aborted) {
+        const events = await outbox.take(500)
+        if (events.length > 0) await outbox.release(events)
+        else await outbox.ready(stop.signal)
+      }
+    }
   })
 }
 
-/** What the forwarder does: takes and releases. */
-async function drain(outbox: Outbox, signal: AbortSignal): Promise<void> {
-  while (!signal.aborted) {
-    await outbox.ready(signal)
-    const taken = await outbox.take(500)
-    if (taken.length > 0) await outbox.release(taken)
-  }
-}
-
-function writtenByUs(): number {
-  return Number(/^write_bytes: (\d+)/m.exec(readFileSync('/proc/self/io', 'utf8'))?.[1])
+/** What this process caused to be sent to the storage layer. Source: proc(5), /proc/pid/io, write_bytes. */
+function diskBytes(): number {
+  return Number(/^write_bytes: (\d+)$/m.exec(readFileSync('/proc/self/io', 'utf8'))?.[1])
 }

@@ -1,0 +1,196 @@
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { connectBroker } from '../cloud/broker-rabbit.ts'
+import { exchangeTopology, groupTopology } from '../cloud/topology.ts'
+import { declareTopology } from '../cloud/topology-rabbit.ts'
+import { createLatencies, type Latencies } from '../dev/latencies.ts'
+import { obtainRabbit } from '../dev/servers/obtain.ts'
+import { rabbitExchange } from '../edge/exchange-rabbit.ts'
+import { forward } from '../edge/forwarder.ts'
+import { silentForwarderObserver } from '../edge/observers.ts'
+import type { Outbox } from '../edge/outbox.ts'
+import { systemClock } from '../src/clock.ts'
+import { silentLog } from '../src/log.ts'
+import { partitionOf, partitionQueue, routingKey, wire } from '../src/wire.ts'
+import { fill, inFolder, open, reading, rssMb } from './outbox-load.ts'
+import { printTable } from './table.ts'
+
+/**
+ * Draining a backlog through the real forwarder into RabbitMQ while new events come in, against bare confirmed
+ * publishing of the same bodies to the same quorum queues: in turns, so that whatever else the machine does hits
+ * both alike.
+ */
+const { values } = parseArgs({
+  options: {
+    events: { type: 'string', default: '1000000' },
+    rate: { type: 'string', default: '200' },
+    window: { type: 'string', default: '1000' },
+    rounds: { type: 'string', default: '10' },
+  },
+})
+const events = Number(values.events)
+const newPerSecond = Number(values.rate)
+const windowEvents = Number(values.window)
+const rounds = Number(values.rounds)
+const roundEvents = Math.floor(events / rounds)
+const partitions = 16
+const type = 'com.acme.climate'
+
+/** Of the quickest turn, events/s. */
+function best(tookMs: number[]): number {
+  return (roundEvents * 1000) / Math.min(...tookMs)
+}
+
+async function main(folder: string): Promise<void> {
+  const user = { name: 'bench', password: 'bench', permissions: { configure: '.*', write: '.*', read: '.*' } }
+  const obtained = await obtainRabbit({
+    dir: join(folder, 'rabbit'),
+    users: [user],
+    env: process.env,
+    say: (line) => console.log(line),
+  })
+  const url = obtained.how === 'given' ? obtained.url : obtained.server.urlFor(user.name)
+  const broker = await connectBroker({ url, connectionName: 'bench', log: silentLog })
+  await declareTopology(broker, exchangeTopology())
+  await declareTopology(
+    broker,
+    groupTopology({ types: ['#'], ordered: true, partitions, group: 'bench', ladderMs: [] }),
+  )
+  const purge = async (): Promise<void> => {
+    for (let partition = 0; partition < partitions; partition++)
+      await broker.connection.queuePurge({ queue: partitionQueue('bench', partition) })
+  }
+  const outbox = await open(join(folder, 'outbox'), { lanes: { inOrderBelow: 0 } })
+  console.log(`filling the outbox with ${events} events`)
+  // A turn ends with some more proven than it counts.
+  await fill(outbox, events + rounds * 2 * windowEvents)
+  const sample = (await outbox.take(1))[0]?.text ?? ''
+  outbox.rewind()
+
+  const channel = await broker.connection.acquire()
+  await channel.confirmSelect()
+  const bare = async (): Promise<number> => {
+    const body = Buffer.from(sample)
+    const startedMs = performance.now()
+    let next = 0
+    const run = async (): Promise<void> => {
+      while (next < roundEvents) {
+        const number = next++
+        const key = routingKey(partitionOf(`bench-${number % 100}`, partitions), type)
+        await channel.basicPublish({ exchange: wire.exchange, routingKey: key, durable: true }, body)
+      }
+    }
+    await Promise.all(Array.from({ length: windowEvents }, run))
+    return performance.now() - startedMs
+  }
+
+  // The first round warms RabbitMQ up and does not count.
+  await bare()
+  const bareMs: number[] = []
+  const forwarderMs: number[] = []
+  const latencies = createLatencies()
+  for (let round = 0; round < rounds; round++) {
+    await purge()
+    bareMs.push(await bare())
+    await purge()
+    forwarderMs.push(await drain(outbox, url, latencies))
+  }
+  const perSecond = (tookMs: number[]): number =>
+    (roundEvents * rounds * 1000) / tookMs.reduce((sum, ms) => sum + ms)
+  printTable(
+    `Drain of ${events} events of ${sample.length} bytes in ${rounds} turns, window ${windowEvents}`,
+    [
+      ['', 'events/s', 'ratio', 'best turn', 'ratio'],
+      ['bare confirmed publishing', perSecond(bareMs), 1, best(bareMs), 1],
+      [
+        'forwarder, outbox to proof',
+        perSecond(forwarderMs),
+        perSecond(forwarderMs) / perSecond(bareMs),
+        best(forwarderMs),
+        best(forwarderMs) / best(bareMs),
+      ],
+    ],
+  )
+  const { count, p50, p99, max } = latencies.summary()
+  printTable(`New events, ${newPerSecond}/s, from append to proof while the backlog drained`, [
+    ['count', 'p50 ms', 'p99 ms', 'max ms', 'RSS MB'],
+    [String(count), p50, p99, max, rssMb()],
+  ])
+  await channel.close()
+  await broker.close()
+  await outbox.close()
+  if (obtained.how === 'private') await obtained.server.close()
+}
+
+/** Drains one turn's events, measured from the first proof on; returns how long it took, ms. */
+async function drain(outbox: Outbox, url: string, latencies: Latencies): Promise<number> {
+  const stop = new AbortController()
+  const submittedAtMs = new Map<string, number>()
+  let left = roundEvents
+  let startedMs: number | undefined
+  let done!: () => void
+  const finished = new Promise<void>((resolve) => (done = resolve))
+  const watched: Outbox = {
+    append: (submission) => outbox.append(submission),
+    take: (eventsMax) => outbox.take(eventsMax),
+    ready: (signal) => outbox.ready(signal),
+    rewind: () => outbox.rewind(),
+    resumed: () => outbox.resumed(),
+    stats: () => outbox.stats(),
+    close: () => outbox.close(),
+    async release(proven) {
+      const nowMs = performance.now()
+      startedMs ??= nowMs
+      for (const { id } of proven) {
+        const atMs = submittedAtMs.get(id)
+        left -= 1
+        if (atMs !== undefined) latencies.add(nowMs - atMs)
+      }
+      await outbox.release(proven)
+      if (left <= 0) done()
+    },
+  }
+  const exchange = rabbitExchange({
+    url,
+    tls: undefined,
+    exchange: wire.exchange,
+    partitions,
+    gateway: 'bench',
+    connectTimeoutMs: 10_000,
+    heartbeatS: 20,
+    reconnect: { delayMsMin: 100, delayMsMax: 1000 },
+    clock: systemClock,
+    random: Math.random,
+    log: silentLog,
+  })
+  let number = 0
+  const ticker = setInterval(() => {
+    for (let count = 0; count < newPerSecond / 20; count++) {
+      const submission = reading(number++)
+      submittedAtMs.set(submission.candidate.id, performance.now())
+      void outbox.append(submission)
+    }
+  }, 50)
+  const forwarding = forward(
+    {
+      outbox: watched,
+      exchange,
+      clock: systemClock,
+      random: Math.random,
+      log: silentLog,
+      observer: silentForwarderObserver,
+      windowEvents,
+      confirmTimeoutMs: 30_000,
+      retry: { delayMsMin: 100, delayMsMax: 1000 },
+    },
+    stop.signal,
+  )
+  await finished
+  const tookMs = performance.now() - (startedMs ?? 0)
+  clearInterval(ticker)
+  stop.abort()
+  await forwarding
+  return tookMs
+}
+
+await inFolder(main)

@@ -3,7 +3,7 @@ import type { Core } from './core.ts'
 import type { Draft } from './draft.ts'
 import type { Pending } from './holding.ts'
 import { boundMet, totalUsage } from './quota.ts'
-import { evictInto } from './leave.ts'
+import { evictInto, stillDue } from './leave.ts'
 
 /** Appends what is new and fits; returns the hashes to remember. Callers are answered by `settle`. */
 export async function admitInto(
@@ -75,6 +75,7 @@ export async function admitInto(
     }
     if (reason === undefined) {
       const event = draft.append(candidate, encoded, { lane, bytes, recordedAtMs, steadyMs, ttlMs })
+      if (event.deadlineSteadyMs !== undefined) stillDue(core.state, event.deadlineSteadyMs)
       hashes.add(pending.hash)
       answer({ kind: 'accepted', sequence: event.sequence })
       continue

@@ -44,12 +44,12 @@ export function expiryKey(deadlineMs: number, position: number, lane: Lane): str
   return `x!${number16(deadlineMs)}!${number16(position)}!${laneLetter[lane]}`
 }
 
-export function parseExpiryKey(key: string): { position: number; lane: Lane } {
-  return { position: Number(key.slice(19, 35)), lane: key.endsWith('h') ? 'high' : 'normal' }
-}
-
-export function expiredBefore(steadyMs: number): Range {
-  return { gte: 'x!', lt: `x!${number16(steadyMs)}` }
+export function parseExpiryKey(key: string): { keptMs: number; position: number; lane: Lane } {
+  return {
+    keptMs: Number(key.slice(2, 18)),
+    position: Number(key.slice(19, 35)),
+    lane: key.endsWith('h') ? 'high' : 'normal',
+  }
 }
 
 function generationName(generation: number): string {

@@ -2,9 +2,10 @@ import { ledgerType, type Undelivered } from '../../src/event.ts'
 import { bothLanes, type Core, lowestUnread } from './core.ts'
 import type { Draft } from './draft.ts'
 import { creditOf } from './head.ts'
-import { eventKey, eventRange, expiredBefore, expiryKey, parseExpiryKey } from './keys.ts'
+import { eventKey, eventRange, allExpiries, expiryKey, parseExpiryKey } from './keys.ts'
 import { decodeRecord, type StoredEvent } from './record.ts'
 import { epochOfEvent } from './recovery.ts'
+import type { State } from './state.ts'
 import type { UndeliveredRange } from './undelivered.ts'
 
 const evictEventsMin = 100
@@ -39,22 +40,41 @@ export async function evictInto(core: Core, draft: Draft, bytesNeeded: number): 
 
 /** Takes out what is past its time; whether there is more. */
 export async function expireInto(core: Core, draft: Draft): Promise<boolean> {
-  const { store } = core.state
+  const { state } = core
+  const { store } = state
   const nowMs = core.steady.now()
-  const due = await store.entries(expiredBefore(nowMs), expireEventsMax)
-  for (const [key] of due) {
-    const { position, lane } = parseExpiryKey(key)
+  // Each look walks over the deadlines of everything that was released before the first that still holds.
+  if (nowMs <= state.nextDeadlineMs) return false
+  const deadlines = await store.entries(allExpiries, expireEventsMax)
+  state.nextDeadlineMs = deadlines.length < expireEventsMax ? Infinity : nowMs - 1
+  for (const [key] of deadlines) {
+    const { keptMs, position, lane } = parseExpiryKey(key)
+    if (keptMs >= nowMs) {
+      stillDue(state, keptMs)
+      return false
+    }
     const value = await store.get(eventKey(lane, position))
     // Asked only now: while we read, it may have been handed out (I8).
-    if (core.handed.busy(position)) continue
+    if (core.handed.busy(position)) {
+      stillDue(state, keptMs)
+      continue
+    }
     draft.operations.push({ type: 'del', key })
     if (value === undefined) continue
     const event = decodeRecord(lane, position, value)
     const deadlineMs = (event.deadlineSteadyMs ?? 0) + creditOf(draft.head, position)
     if (deadlineMs < nowMs) removeUndelivered(core, draft, event, 'expired')
-    else draft.operations.push({ type: 'put', key: expiryKey(deadlineMs, position, lane), value: '' })
+    else {
+      draft.operations.push({ type: 'put', key: expiryKey(deadlineMs, position, lane), value: '' })
+      stillDue(state, deadlineMs)
+    }
   }
-  return due.length === expireEventsMax
+  return deadlines.length === expireEventsMax
+}
+
+/** Something is to be looked at once this moment has passed. */
+export function stillDue(state: State, deadlineMs: number): void {
+  state.nextDeadlineMs = Math.min(state.nextDeadlineMs, deadlineMs)
 }
 
 /** G2: leaves the store and enters the ledger in the same write. */

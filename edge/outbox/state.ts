@@ -18,6 +18,8 @@ export interface State {
   undelivered: UndeliveredLedger
   dedup: Dedup
   lanes: Lanes
+  /** No deadline on the store lies before this, by the steady clock. */
+  nextDeadlineMs: number
 }
 
 export async function readState(
@@ -32,6 +34,7 @@ export async function readState(
     undelivered: createUndeliveredLedger(loaded.undelivered),
     dedup: await openDedup(store, head, options.dedup),
     lanes: createLanes(store, options.pace, options.lanes, head.first),
+    nextDeadlineMs: -1,
   }
 }
 

@@ -108,7 +108,7 @@ function checkLedger({ truth, database, journal, gateway }: World): void {
 
 /** G4 begins at the edge: within the window an ID is numbered once. */
 function checkNumberedOnce({ truth, journal, plan }: World): void {
-  if (plan.settings.dedupCount < plan.sends.length * 2) return
+  if (plan.settings.dedupCount < plan.sends.length * 2 || truth.clockWasLost) return
   for (const [key, places] of groupBy(truth.places.values(), (place) => place.key)) {
     if (places.length > 1) {
       const sequences = places.map(({ sequence }) => sequence).join(', ')
@@ -216,6 +216,7 @@ function checkOrder({ database, truth, journal, plan }: World): void {
 
 /** Nothing expires before its true age has reached its time to live, whatever the wall clock said. */
 function checkExpiry({ truth, journal }: World): void {
+  if (truth.clockWasLost) return
   for (const { key, removed, admittedMs, ttlMs } of truth.places.values()) {
     if (removed?.as !== 'expired' || ttlMs === undefined) continue
     const ageMs = removed.atMs - admittedMs

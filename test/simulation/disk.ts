@@ -184,7 +184,9 @@ export class SimulatedDisk implements StoreFolder {
         }
       },
       async close() {
-        if (generation === disk.generation) disk.isOpen = false
+        if (generation !== disk.generation) return
+        disk.isOpen = false
+        disk.generation += 1
       },
     }
   }

@@ -113,6 +113,11 @@ export class GatewayDisk {
     }
   }
 
+  /** A write may take long, or fail. */
+  get troubled(): boolean {
+    return this.slow || this.writesToLose + this.writesToLand > 0 || this.freeBytes < plentyBytes
+  }
+
   private get free(): number {
     return this.freeBytes >= plentyBytes || this.disk.reserveHeld
       ? this.freeBytes

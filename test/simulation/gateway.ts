@@ -30,6 +30,9 @@ export interface GatewayParts {
 
 export const gatewayName = 'gw'
 
+/** The outbox looks at its clocks once a second, and then writes. */
+const lookMs = 1500
+
 /** The edge machine: its disk and wall clock outlive the program that runs on it. */
 export class Gateway {
   readonly wall: Wall = { offsetMs: 0 }
@@ -94,6 +97,7 @@ export class Gateway {
     if (!process?.alive) return
     this.parts.journal.tell('edge', `${powerCut ? 'power cut' : 'killed'} at ${where}`)
     process.alive = false
+    this.noteLostClock(process)
     this.disk.crash(powerCut)
     for (const session of this.parts.uplink.sessions) session.cut('ECONNRESET', 'the edge is gone')
     this.down()
@@ -114,6 +118,16 @@ export class Gateway {
     process.alive = false
     this.disk.crash(false)
     this.parts.scheduler.after(offMs, () => this.start())
+  }
+
+  private noteLostClock(process: SimulatedProcess): void {
+    const { scheduler, truth } = this.parts
+    const held = this.disk.troubled || process.frozen
+    if (
+      this.jumps.some(({ atMs }) => atMs > truth.headLandedMs && (held || scheduler.nowMs - atMs < lookMs))
+    ) {
+      truth.clockWasLost = true
+    }
   }
 
   private down(): void {

@@ -66,6 +66,10 @@ export class SimulatedProcess {
     this.frozenUntilMs = Math.max(this.frozenUntilMs, this.scheduler.nowMs + forMs)
   }
 
+  get frozen(): boolean {
+    return this.frozenUntilMs > this.scheduler.nowMs
+  }
+
   later(delayMs: number, task: () => void): { cancel(): void } {
     let timer = this.scheduler.after(delayMs, () => {
       if (!this.alive) return

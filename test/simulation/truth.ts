@@ -38,6 +38,13 @@ export class Truth {
   readonly refused = new Set<string>()
   /** Deliveries that went to a rung, by group and text: those behind them go first. */
   readonly retried = new Set<string>()
+  /** True time at which the outbox last wrote what its clocks said. */
+  headLandedMs = 0
+  /**
+   * The wall clock jumped and the edge died before its next look at the clocks was on the disk: nothing on earth can
+   * tell that from time that passed. A stated limit; what expires or is forgotten in such a run is not judged.
+   */
+  clockWasLost = false
   /** True time at which the edge asked for the write under way; it may land much later. */
   writeAskedMs = 0
   private readonly scheduler: Scheduler
@@ -54,6 +61,7 @@ export class Truth {
       operation.type === 'put' && operation.key.startsWith('u!') ? [JSON.parse(operation.value) as Note] : [],
     )
     const head = operations.find((operation) => operation.key === headKey)
+    if (head) this.headLandedMs = this.writeAskedMs
     const steadyMs = head?.type === 'put' ? decodeHead(head.value)?.steadyMs : undefined
     for (const operation of operations) {
       if (!operation.key.startsWith('e!')) continue

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 import { silentOutboxObserver } from '../../edge/observers.ts'
-import type { Outbox } from '../../edge/outbox.ts'
+import type { Outbox, Queued } from '../../edge/outbox.ts'
 import { openOutbox } from '../../edge/outbox/open.ts'
 import { silentLog } from '../../src/log.ts'
 import { SimulatedDisk } from '../simulation/disk.ts'
@@ -54,7 +54,7 @@ it('keeps 72 hours offline, over power cuts, in order, and lets only what was to
   await pass(clock, hourMs)
 
   outbox.resumed()
-  const drained = []
+  const drained: Queued[] = []
   for (;;) {
     const events = await outbox.take(500)
     if (events.length === 0) break

@@ -8,6 +8,11 @@ export interface DatabaseOptions {
   poolMax: number
   /** Shown in `pg_stat_activity`. */
   applicationName: string
+  /**
+   * A session that sits in a transaction for this long without asking for anything is ended by the server, ms. Longer
+   * than any handler may take: it is for an instance that was frozen with locks in its hands. Absent: never.
+   */
+  idleInTransactionMsMax?: number
 }
 
 /** A pool of connections, and what its errors mean. */
@@ -45,7 +50,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     connectionTimeoutMillis: connectTimeoutMs,
     idleTimeoutMillis: 60_000,
     // oxlint-disable-next-line typescript/no-misused-promises -- the pool awaits it; its types do not say so
-    onConnect: giveLocksBack,
+    onConnect: (client) => giveLocksBack(client, options.idleInTransactionMsMax),
   })
   // A connection that breaks is noticed by whoever uses it next; without listeners it would end the process.
   pool.on('error', () => {})
@@ -92,8 +97,11 @@ export function createDatabase(options: DatabaseOptions): Database {
  * A backend whose client is gone gives its locks back within seconds, even in the middle of a query. Not every
  * server can (before PostgreSQL 14, or not on Linux), and it is a convenience: a hung query is also cut off by us.
  */
-async function giveLocksBack(client: ClientBase): Promise<void> {
+async function giveLocksBack(client: ClientBase, idleInTransactionMsMax: number | undefined): Promise<void> {
   await client.query(`set client_connection_check_interval = '5s'`).catch(() => {})
+  // Those who wait for a frozen instance's locks time out, and would blame the event they wait for.
+  if (idleInTransactionMsMax !== undefined)
+    await client.query(`set idle_in_transaction_session_timeout = ${Math.ceil(idleInTransactionMsMax)}`)
 }
 
 function describe(text: string): string {

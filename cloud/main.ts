@@ -58,6 +58,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const tls = loadBrokerTls(config.broker.tls)
     const { folder, unchecked } = config.schemas
     const checkSchema = folder === undefined ? noSchemaCheck : schemaCheck(loadSchemas(folder), unchecked)
+    const longestHandlerMs = Math.max(...consumers.map((one) => one.timeoutMs ?? config.handlerTimeout))
     const metrics = createMetrics()
     const { observer } = metrics
 
@@ -66,6 +67,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
         url: config.database.url,
         poolMax: config.database.poolMax ?? consumers.length * config.batch.lanes + 2,
         applicationName: `tidegate-cloud ${instance}`,
+        idleInTransactionMsMax: longestHandlerMs + 30_000,
       }),
     )
     await untilReachable(() => database.probe(), startup)

@@ -49,6 +49,14 @@ const identity = (id: string): { source: string; id: string } => ({ source: '/de
 const inTransaction = <T>(storage: Storage, work: (tx: Transaction) => Promise<T>): Promise<T> =>
   storage.transaction(work, never)
 
+function latch(): { opened: Promise<void>; open: () => void } {
+  const door = new EventTarget()
+  const opened = new Promise<void>((resolve) => {
+    door.addEventListener('open', () => resolve(), { once: true })
+  })
+  return { opened, open: () => door.dispatchEvent(new Event('open')) }
+}
+
 let postgres: Database
 const onPostgres = (): Storage => postgresStorage(postgres)
 beforeAll(async () => {
@@ -216,6 +224,30 @@ describe('PostgreSQL', () => {
     })
     await database.close()
     await database.close()
+  })
+
+  test('an instance that is frozen in a transaction loses its locks to those who wait', async () => {
+    const url = await createDatabase()
+    const frozen = poolOf({ url, poolMax: 1, applicationName: 'frozen', idleInTransactionMsMax: 200 })
+    await migrateDatabase(frozen, migrations, silentLog)
+    const waiting = poolOf({ url, poolMax: 1, applicationName: 'waiting' })
+    const holding = latch()
+    const thawed = latch()
+    const first = postgresStorage(frozen).transaction(async (tx) => {
+      await tx.inbox.claim('group', [identity('contended')])
+      holding.open()
+      await thawed.opened
+    }, never)
+    await holding.opened
+    const claimed = await postgresStorage(waiting).transaction(
+      (tx) => tx.inbox.claim('group', [identity('contended')]),
+      never,
+    )
+    expect(claimed).toEqual([true])
+    thawed.open()
+    await expect(first).rejects.toMatchObject({ code: 'DATABASE_UNREACHABLE' })
+    await frozen.close()
+    await waiting.close()
   })
 
   test('a swallowed failure is blamed on the handler that swallowed it', async () => {

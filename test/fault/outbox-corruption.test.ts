@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, cp, mkdtemp, readdir, rm } from 'node:fs/promises'
+import { chmod, cp, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { ClassicLevel } from 'classic-level'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { silentOutboxObserver } from '../../edge/observers.ts'
 import type { Outbox } from '../../edge/outbox.ts'
@@ -99,8 +100,10 @@ describe.each(states)('a damaged outbox, found %s,', (state) => {
     lost = 0
   })
 
-  it.each(Object.entries(damages))('with %s, goes on and accounts for every event', async (_, damage) => {
+  it.each(Object.entries(damages))('with %s, goes on and accounts for every event', async (name, damage) => {
     await damage(join(folder, 'db'))
+    // What LevelDB makes of a damaged table it does at a moment of its own, and may be to abort: the last test's part.
+    if (name.includes('table')) await writeFile(join(folder, 'unclean'), '3')
 
     const outbox = await meanwhile(open())
     await meanwhile(books.append(outbox, ids('new', 100)))
@@ -122,7 +125,6 @@ describe.each(states)('a damaged outbox, found %s,', (state) => {
 
   it('by a newer version, is set aside whole and named lost, event by event', async () => {
     await altered(join(folder, 'db'), 'm', (head) => head.replace(/^\d+ /, '99 '))
-    const names = (await readdir(join(folder, 'db'))).filter(isTable)
 
     const outbox = await open()
     await books.append(outbox, ids('new', 10))
@@ -132,9 +134,9 @@ describe.each(states)('a damaged outbox, found %s,', (state) => {
     expect(books.unaccounted()).toEqual([])
     expect(lost).toBe(account.undelivered().length)
     const aside = (await readdir(folder)).find((name) => name.startsWith('quarantined-'))
-    const kept = (await readdir(join(folder, aside ?? ''))).filter(isTable)
-    // Merely opening it turned its log into one more.
-    expect(kept.length).toBeGreaterThanOrEqual(names.length)
+    const kept = new ClassicLevel(join(folder, aside ?? ''))
+    expect((await kept.keys({ gte: 'e!n', lt: 'e!n~' }).all()).length).toBeGreaterThan(2000)
+    await kept.close()
   })
 
   it('loses no table, log or MANIFEST that it cannot use: they lie in lost/', async () => {

@@ -55,16 +55,14 @@ export const damages = {
   },
 } satisfies Record<string, Damage>
 
-/** The key of a record says that it is three bytes long: classic-level aborts the process when it reads that. */
+/** The keys of records say that they are three bytes long: classic-level aborts the process when it reads that. */
 export const lethal: Damage = (db) =>
   changed(db, liveTable, (bytes) => {
-    for (let at = 4; at < bytes.length; at++) {
+    for (let at = bytes.indexOf('e!n!'); at >= 0; at = bytes.indexOf('e!n!', at + 1)) {
       // Shared bytes (0), own bytes of the key (28), bytes of the value (two), key: LevelDB, doc/table_format.md.
-      if (bytes.toString('latin1', at, at + 4) !== 'e!n!' || bytes[at - 3] !== 28) continue
-      bytes[at - 3] = 3
-      return bytes
+      if (bytes[at - 3] === 28 && bytes[at - 4] === 0) bytes[at - 3] = 3
     }
-    throw new Error('no block to damage')
+    return bytes
   })
 
 /** Opens the closed store and changes the first value whose key begins with `prefix`; undefined deletes it. */

@@ -225,7 +225,3 @@ const drain = `${preamble}
   }
   await outbox.close()
   console.log('drained')`
-
-function isTable(name: string): boolean {
-  return name.endsWith('.ldb')
-}

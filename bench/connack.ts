@@ -62,6 +62,7 @@ async function fill(folder: string, count: number): Promise<void> {
     observer: silentOutboxObserver,
     quota: { deviceShare: 1, bytesMax: 2 ** 40, eventsMax: 1e9 },
     batchEventsMax: 5000,
+    waitingMax: 100_000,
   })
   for (let from = 0; from < count; from += 5000) {
     const ids = Array.from({ length: Math.min(5000, count - from) }, (_, index) => from + index)

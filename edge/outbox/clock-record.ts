@@ -29,7 +29,7 @@ export class ClockRecord {
       options.log.warn({ offsetMs: jump.offsetMs }, 'the wall clock was moved')
       this.#jumpMs += jump.offsetMs
       // From here on it is the moved clock that a restart compares with.
-      draft.touch()
+      draft.touchUrgently()
     }
     this.#creditInto(draft)
     if (this.#jumpMs !== 0) this.#correctInto(draft)

@@ -21,6 +21,12 @@ export interface EngineOptions extends Omit<OutboxOptions, 'quota' | 'lanes'> {
   newEpoch(): string
 }
 
+/** A write under way, of which is not known yet whether it takes events out that were not delivered. */
+export interface Removal {
+  readonly over: Promise<void>
+  end(): void
+}
+
 /** What the parts of the engine share. Only the engine's writer changes it, one write at a time (I3). */
 export interface Core {
   readonly options: EngineOptions
@@ -31,7 +37,7 @@ export interface Core {
   state: State
   /** Events that leave without delivery, so that a read under way does not hand them out (I8). */
   readonly removing: Set<number>
-  removalUnderWay: boolean
+  removal: Removal | undefined
   /** Lower bounds of a read under way: read from the cursor, not yet handed out (I6). */
   reading: Record<Lane, number> | undefined
   /** Positions whose release may or may not have landed before a reload. */

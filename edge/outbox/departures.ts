@@ -28,13 +28,18 @@ export class Departures {
   async take(eventsMax: number): Promise<Queued[]> {
     const { state, handed } = this.#core
     const { lanes: source, head } = state
+    const isLeaving = ({ position }: StoredEvent): boolean => this.#core.removing.has(position)
     this.#core.reading = source.next
-    if (!this.#core.removalUnderWay) this.#core.removing.clear()
+    if (!this.#core.removal) this.#core.removing.clear()
     try {
       const events = await source.read(eventsMax, head, (position) => handed.busy(position))
+      // Whether these leave is not known before that write has landed; what stands behind them must not overtake (G6).
+      while (this.#core.removal && source === this.#core.state.lanes && events.some(isLeaving)) {
+        await this.#core.removal.over
+      }
       // The uplink was lost, or the store was opened again, while we read: these will be read again.
       if (source !== this.#core.state.lanes) return []
-      const taken = events.filter((event) => !this.#core.removing.has(event.position))
+      const taken = events.filter((event) => !isLeaving(event))
       for (const event of taken) handed.inFlight.set(event.position, event)
       return taken
     } catch (error) {

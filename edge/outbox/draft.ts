@@ -15,6 +15,7 @@ import { encodeRecord, type StoredEvent } from './record.ts'
 export class Draft {
   readonly operations: StoreOperation[] = []
   private touched = false
+  private hurry = false
   readonly head: Head
   readonly appended: StoredEvent[] = []
   readonly removed = new Set<number>()
@@ -55,6 +56,20 @@ export class Draft {
   /** Writes the head even if nothing else changes. */
   touch(): void {
     this.touched = true
+  }
+
+  /** Writes the head, and has it on the disk before anything goes on. */
+  touchUrgently(): void {
+    this.touched = true
+    this.hurry = true
+  }
+
+  /**
+   * Whether it must be on the disk before anything goes on: appends (G1), and what leaves undelivered, or a power cut
+   * could bring it back behind what was sent since (G6).
+   */
+  get urgent(): boolean {
+    return this.hurry || this.appended.length > 0 || this.undelivered.size > 0
   }
 
   get empty(): boolean {

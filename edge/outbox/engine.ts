@@ -12,7 +12,7 @@ import { Departures } from './departures.ts'
 import { Draft } from './draft.ts'
 import { createHolding, type Pending } from './holding.ts'
 import { busyError, closedError } from './refusals.ts'
-import { expireInto, releaseInto } from './leave.ts'
+import { endRemoval, expireInto, releaseInto } from './leave.ts'
 import { appendLedgerEntry, reportInto } from './ledger-entries.ts'
 import { Loader } from './loader.ts'
 import { createPace, type Pace } from './pace.ts'
@@ -55,7 +55,9 @@ export class Engine implements Outbox {
     this.options = options
     this.pace = createPace(options.clock, options.lanes)
     this.loader = new Loader(options, this.pace)
-    this.commands = groupCommit((commands) => this.commit(commands), { itemsMax: options.batchEventsMax })
+    this.commands = groupCommit((commands) => this.commit(commands).finally(() => endRemoval(this.core)), {
+      itemsMax: options.batchEventsMax,
+    })
   }
 
   async open(): Promise<void> {
@@ -68,7 +70,7 @@ export class Engine implements Outbox {
       steady: steadyClockOf(clock, loaded.head, this.options.clockSettleMs),
       state: await this.loader.stateOf(loaded),
       removing: new Set(),
-      removalUnderWay: false,
+      removal: undefined,
       reading: undefined,
       doubtful: new Set(),
       diskFreeBytes: Infinity,
@@ -224,17 +226,16 @@ export class Engine implements Outbox {
     for (const done of settle) done()
   }
 
-  private async write(draft: Draft, { sync } = { sync: draft.appended.length > 0 }): Promise<void> {
+  private async write(draft: Draft, { sync } = { sync: draft.urgent }): Promise<void> {
     const { clock, observer } = this.options
     const { state } = this.core
     const operations = draft.finish(this.core.steady.now(), this.core.steady.wallMs())
     const startedMs = clock.monotonicMs()
     // Appends are synced before anybody is told (G1). A release that is lost is only sent again.
-    await state.store.write(operations, { sync: sync || draft.appended.length > 0 })
+    await state.store.write(operations, { sync: sync || draft.urgent })
     this.lastHeadMs = clock.monotonicMs()
     state.head = draft.head
     draft.applyUsage(state.devices)
-    this.core.removalUnderWay = false
     if (draft.appended.length > 0) {
       observer.batch(
         draft.appended.length,
@@ -328,7 +329,6 @@ export class Engine implements Outbox {
         if (loaded.damage[0]) known.fault ??= loaded.damage[0].detail
         core.state = await this.loader.stateOf(loaded)
         core.removing.clear()
-        core.removalUnderWay = false
         core.doubtful = allHanded(this.core)
         await this.takeOver(loaded)
         this.inBackground(true)

@@ -1,5 +1,5 @@
 import { ledgerType, type Undelivered } from '../../src/event.ts'
-import { bothLanes, type Core, lowestUnread } from './core.ts'
+import { bothLanes, type Core, lowestUnread, type Removal } from './core.ts'
 import type { Draft } from './draft.ts'
 import { creditOf } from './head.ts'
 import { eventKey, eventRange, allExpiries, expiryKey, parseExpiryKey } from './keys.ts'
@@ -77,9 +77,23 @@ export function stillDue(state: State, deadlineMs: number): void {
   state.nextDeadlineMs = Math.min(state.nextDeadlineMs, deadlineMs)
 }
 
+function beginRemoval(): Removal {
+  const door = new AbortController()
+  const over = new Promise<void>((resolve) => {
+    door.signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+  return { over, end: () => door.abort() }
+}
+
+/** The write has landed, or has been given up. */
+export function endRemoval(core: Core): void {
+  core.removal?.end()
+  core.removal = undefined
+}
+
 /** G2: leaves the store and enters the ledger in the same write. */
 function removeUndelivered(core: Core, draft: Draft, event: StoredEvent, reason: Undelivered): void {
-  core.removalUnderWay = true
+  core.removal ??= beginRemoval()
   core.removing.add(event.position)
   draft.remove(event)
   draft.undelivered.set(reason, (draft.undelivered.get(reason) ?? 0) + 1)

@@ -12,7 +12,7 @@ export interface DiskFaults {
   /** How many of the unsynced writes survive a crash. */
   survivors?(unsynced: number): number
   /** Called with every write that took effect, and with the operations that undo it if a crash takes it back. */
-  landed?(operations: StoreOperation[]): void
+  landed?(operations: StoreOperation[], synced: boolean): void
   undone?(operations: StoreOperation[]): void
 }
 
@@ -204,7 +204,7 @@ export class SimulatedDisk implements StoreFolder {
     // A sync makes everything before it durable too: there is one log.
     if (sync) this.unsynced = []
     else this.unsynced.push({ undo })
-    this.faults.landed?.(operations)
+    this.faults.landed?.(operations, sync)
   }
 
   private apply(operation: StoreOperation): void {

@@ -5,17 +5,13 @@ import { play } from './world.ts'
 
 const linesShownMax = 200
 
-/** Names every seed that failed; of the first, the smallest plan that still fails, its trace, and how to see it again. */
-export async function explain(failed: readonly RunReport[], write: (text: string) => void): Promise<void> {
-  for (const { seed, violations } of failed) {
-    write(`seed ${seed} breaks ${violations[0]?.guarantee}: ${violations[0]?.detail}\n`)
-  }
-  const [first] = failed
-  const [violation] = first?.violations ?? []
+/** The smallest plan that still fails, its trace, and how to see it again. */
+export async function explain(failed: RunReport, write: (text: string) => void): Promise<void> {
+  const [violation] = failed.violations
   // A run that spins cannot be shrunk: it would spin here.
-  if (!first || !violation || first.simulatedMs === 0) return
-  write(`\nshrinking seed ${first.seed} …\n`)
-  const plan = await shrink(makePlan(first.seed), violation.guarantee)
+  if (!violation || failed.simulatedMs === 0) return
+  write(`\nshrinking seed ${failed.seed} …\n`)
+  const plan = await shrink(makePlan(failed.seed), violation.guarantee)
   const { lines, violations } = await play(plan)
   const shown = lines.slice(-linesShownMax)
   write(`${describe(plan)}\ntrace\n`)

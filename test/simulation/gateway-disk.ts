@@ -40,7 +40,7 @@ export class GatewayDisk {
         if (kept < unsynced) journal.count('unsynced-lost', unsynced - kept)
         return kept
       },
-      landed: (operations) => truth.landed(operations),
+      landed: (operations, synced) => truth.landed(operations, synced),
       undone: (operations) => truth.undone(operations),
     })
   }

@@ -5,6 +5,8 @@ import { forward } from '../../edge/forwarder.ts'
 import { createIngest, type Ingest } from '../../edge/ingest.ts'
 import { silentBrokerObserver, silentForwarderObserver, silentOutboxObserver } from '../../edge/observers.ts'
 import type { Outbox } from '../../edge/outbox.ts'
+import { decodeHead } from '../../edge/outbox/head.ts'
+import { headKey } from '../../edge/outbox/keys.ts'
 import { openOutbox } from '../../edge/outbox/open.ts'
 import { createRoutes } from '../../edge/routes.ts'
 import { eventKey } from '../../src/event.ts'
@@ -70,6 +72,9 @@ export class Gateway {
   }
 
   jump(byMs: number): void {
+    const wrongerMs = Math.abs(this.wall.offsetMs + byMs) - Math.abs(this.wall.offsetMs)
+    const head = decodeHead(this.disk.disk.get(headKey))
+    if (byMs > 0 && wrongerMs > 0 && head?.undatedFrom !== null) this.parts.truth.clockWasLost = true
     this.wall.offsetMs += byMs
     this.jumps.push({ atMs: this.parts.scheduler.nowMs, byMs })
     this.parts.journal.tell('gateway', `wall clock jumps by ${Math.round(byMs / 1000)} s`)

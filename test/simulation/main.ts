@@ -77,13 +77,17 @@ async function showMany({ from, seeds, jobs, maxMs }: Many): Promise<number> {
   process.once('SIGINT', () => stop.abort())
   const onReport = (report: RunReport): void => {
     tally.add(report)
+    for (const { guarantee, detail } of report.violations.slice(0, 1)) {
+      bar.end()
+      process.stdout.write(`seed ${report.seed} breaks ${guarantee}: ${detail}\n`)
+    }
     if (tally.failed.length >= 5 || (maxMs > 0 && tally.seconds * 1000 >= maxMs)) stop.abort()
     bar.show(tally.line(seeds))
   }
   await playAll({ worker, jobs, seeds: range(from, seeds), onReport, stop: stop.signal })
   bar.end()
   process.stdout.write(`${tally.summary()}\n`)
-  await explain(tally.failed, (text) => process.stdout.write(text))
+  if (tally.failed[0]) await explain(tally.failed[0], (text) => process.stdout.write(text))
   return tally.failed.length === 0 ? 0 : 1
 }
 

@@ -41,8 +41,8 @@ export class Truth {
   /** True time at which the outbox last wrote what its clocks said. */
   headLandedMs = 0
   /**
-   * The wall clock jumped and the edge died before its next look at the clocks was on the disk: nothing on earth can
-   * tell that from time that passed. A stated limit; what expires or is forgotten in such a run is not judged.
+   * The wall clock jumped forward, and nothing on earth can tell that from time that passed: the edge died before its
+   * next look at the clocks was on the disk, or had just started and waited to be told how late it is. A stated limit: what expires or is forgotten in such a run is not judged.
    */
   clockWasLost = false
   /** True time at which the edge asked for the write under way; it may land much later. */
@@ -56,12 +56,12 @@ export class Truth {
   }
 
   /** A write of the outbox took effect. */
-  landed(operations: readonly StoreOperation[]): void {
+  landed(operations: readonly StoreOperation[], synced: boolean): void {
     const notes = operations.flatMap((operation): Note[] =>
       operation.type === 'put' && operation.key.startsWith('u!') ? [JSON.parse(operation.value) as Note] : [],
     )
     const head = operations.find((operation) => operation.key === headKey)
-    if (head) this.headLandedMs = this.writeAskedMs
+    if (head && synced) this.headLandedMs = this.writeAskedMs
     const steadyMs = head?.type === 'put' ? decodeHead(head.value)?.steadyMs : undefined
     for (const operation of operations) {
       if (!operation.key.startsWith('e!')) continue

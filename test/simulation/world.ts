@@ -110,6 +110,7 @@ function isQuiet({ gateway, broker, clouds, devices }: World): boolean {
   return (
     gateway.up &&
     gateway.wall.offsetMs > -1e12 &&
+    gateway.outbox?.stats().refusing !== 'store-failed' &&
     devices.every((device) => device.quiet) &&
     gateway.disk.disk.keysStartingWith('e!').length === 0 &&
     gateway.disk.disk.keysStartingWith('u!').length === 0 &&

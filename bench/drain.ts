@@ -113,7 +113,7 @@ async function main(folder: string): Promise<void> {
   )
   const { count, p50, p99, max } = latencies.summary()
   printTable(`New events, ${newPerSecond}/s, from append to proof while the backlog drained`, [
-    ['count', 'p50 ms', 'p99 ms', 'max ms', 'RSS MB'],
+    ['count', 'p50 ms', 'p99 ms', 'max ms', 'memory MB'],
     [String(count), p50, p99, max, rssMb()],
   ])
   await channel.close()

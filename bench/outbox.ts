@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
-import { fill, inFolder, open, reading, rssMb } from './outbox-load.ts'
+import { cpuUs, fill, inFolder, open, reading, rssMb } from './outbox-load.ts'
 import { printTable } from './table.ts'
 
 /**
@@ -11,12 +11,18 @@ const flag = (name: string): string | undefined => process.argv[process.argv.ind
 const events = process.argv.includes('--events') ? Number(flag('--events')) : 200_000
 const remembered = [10_000, 1_000_000, ...(process.argv.includes('--full') ? [10_000_000] : [])]
 
+interface Ingest {
+  perSecond: number
+  cpuPerEvent: number
+}
+
 /** The reference: the same texts in synced batches of 400, and nothing else. */
-async function bareLevel(): Promise<number> {
+async function bareLevel(): Promise<Ingest> {
   return inFolder(async (folder) => {
     const level = new ClassicLevel(join(folder, 'db'), { writeBufferSize: 8 << 20 })
     await level.open()
     const startedMs = performance.now()
+    const startedUs = cpuUs()
     for (let first = 1; first <= events; first += 400) {
       const batch = Array.from({ length: 400 }, (_, index) => ({
         type: 'put' as const,
@@ -26,15 +32,23 @@ async function bareLevel(): Promise<number> {
       await level.batch(batch, { sync: true })
     }
     const perSecond = (events / (performance.now() - startedMs)) * 1000
+    const cpuPerEvent = (cpuUs() - startedUs) / events
     await level.close()
-    return perSecond
+    return { perSecond, cpuPerEvent }
   })
 }
 
 const rows: (string | number)[][] = []
 const reference = await bareLevel()
-rows.push(['bare LevelDB, batches of 400, sync, no dedup', reference, 1, 1, rssMb()])
-let base = 0
+rows.push([
+  'bare LevelDB, batches of 400, sync, no dedup',
+  reference.perSecond,
+  1,
+  '',
+  reference.cpuPerEvent,
+  rssMb(),
+])
+let base: number | undefined
 for (const count of remembered) {
   await inFolder(async (folder) => {
     const outbox = await open(folder)
@@ -42,19 +56,22 @@ for (const count of remembered) {
     // What was stored is let go of, so that only the memory of it is left.
     for (let taken = await outbox.take(1000); taken.length > 0; taken = await outbox.take(1000))
       await outbox.release(taken)
+    const startedUs = cpuUs()
     const perSecond = await fill(outbox, events)
-    base ||= perSecond
+    const cpuPerEvent = (cpuUs() - startedUs) / events
+    base ??= perSecond
     rows.push([
       `outbox, ${count} IDs remembered`,
       perSecond,
-      perSecond / reference,
+      perSecond / reference.perSecond,
       perSecond / base,
+      cpuPerEvent,
       rssMb(),
     ])
     await outbox.close()
   })
 }
 printTable(`Ingest of ${events} events, 1000 in flight`, [
-  ['', 'events/s', 'of bare', 'of 10 k', 'RSS MB'],
+  ['', 'events/s', 'of bare', 'of 10 k', 'CPU µs each', 'memory MB'],
   ...rows,
 ])

@@ -57,7 +57,7 @@ async function compare(counts: number[]): Promise<void> {
     })
   }
   printTable('Restart: from opening to ready', [
-    ['', 'after kill -9, ms', 'after a stop, ms', 'RSS MB', 'RSS MB', 'of empty'],
+    ['', 'after kill -9, ms', 'after a stop, ms', 'memory MB', 'memory MB', 'of empty'],
     ...rows,
   ])
 }

@@ -47,6 +47,7 @@ export class Engine implements Outbox {
   private more = false
   private lastMarkMs = 0
   private lastHeadMs = 0
+  private ticking: Promise<void> = Promise.resolve()
   private timer: { cancel(): void } | undefined
   private background: Promise<void> = Promise.resolve()
   private closed: Promise<void> | undefined
@@ -237,12 +238,8 @@ export class Engine implements Outbox {
     state.head = draft.head
     draft.applyUsage(state.devices)
     if (draft.appended.length > 0) {
-      observer.batch(
-        draft.appended.length,
-        draft.payloadBytes,
-        draft.writtenBytes,
-        this.lastHeadMs - startedMs,
-      )
+      const tookMs = this.lastHeadMs - startedMs
+      observer.batch(draft.appended.length, draft.payloadBytes, draft.writtenBytes, tookMs)
     }
     for (const [reason, count] of draft.undelivered) observer.undelivered(reason, count)
     this.departures.wake()
@@ -250,7 +247,7 @@ export class Engine implements Outbox {
 
   private schedule(delayMs = tickMs): void {
     this.timer = this.options.clock.after(delayMs, () => {
-      void this.tickSafely()
+      this.ticking = this.tickSafely()
     })
   }
 
@@ -375,6 +372,8 @@ export class Engine implements Outbox {
     this.closing.abort()
     this.timer?.cancel()
     this.core.holding.rejectAll(closedError())
+    // It may be about to write: nothing may come between what we know and the last word on it (I2).
+    await this.ticking
     await this.commands.close()
     this.core.holding.rejectAll(closedError())
     await this.background

@@ -125,7 +125,7 @@ function leftOver({ gateway, broker, clouds, devices }: World): string {
   const busy = clouds.filter((cloud) => !cloud.quiet).map((cloud) => cloud.name)
   return [
     `outbox ${outbox}`,
-    `reports due ${gateway.disk.disk.keysStartingWith('u!').length}`,
+    `on the disk ${[...gateway.disk.disk.keysStartingWith('e!'), ...gateway.disk.disk.keysStartingWith('u!')].join(' ') || '-'}`,
     `devices ${waiting.join(' ') || '-'}`,
     `clouds ${busy.join(' ') || '-'}`,
     `queues ${broker.working().join(' ') || '-'}`,

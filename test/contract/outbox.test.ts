@@ -58,16 +58,6 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     return outbox
   }
 
-  async function drain(outbox: Outbox): Promise<Queued[]> {
-    const drained: Queued[] = []
-    for (;;) {
-      const events = await outbox.take(100)
-      if (events.length === 0) return drained
-      drained.push(...events)
-      await outbox.release(events)
-    }
-  }
-
   it('numbers what it accepts from 1, without a gap, in order', async () => {
     const outbox = await open()
     const admissions = await Promise.all(
@@ -275,3 +265,13 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     await expect(outbox.append(submission('a', 'f'))).rejects.toMatchObject({ code: 'OUTBOX_CLOSED' })
   })
 })
+
+async function drain(outbox: Outbox): Promise<Queued[]> {
+  const drained: Queued[] = []
+  for (;;) {
+    const events = await outbox.take(100)
+    if (events.length === 0) return drained
+    drained.push(...events)
+    await outbox.release(events)
+  }
+}

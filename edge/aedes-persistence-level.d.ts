@@ -21,6 +21,7 @@ declare module 'aedes-persistence-level/asyncPersistence.js' {
     constructor(db: object)
     setup(broker: object): Promise<void>
     storeRetained(packet: PacketLike): Promise<void>
+    createRetainedStreamCombi(filters: string[]): Readable
     addSubscriptions(client: ClientLike, subscriptions: SubscriptionLike[]): Promise<void>
     removeSubscriptions(client: ClientLike, topics: string[]): Promise<void>
     subscriptionsByClient(client: ClientLike): Promise<SubscriptionLike[]>

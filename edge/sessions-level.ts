@@ -1,4 +1,5 @@
 import { rename } from 'node:fs/promises'
+import { Readable } from 'node:stream'
 import AsyncLevelPersistence, {
   type ClientLike,
   type PacketLike,
@@ -9,6 +10,7 @@ import type { Clock } from '../src/clock.ts'
 import { codeOf, messageOf, TidegateError } from '../src/errors.ts'
 import type { Logger } from '../src/log.ts'
 import type { BrokerObserver } from './observers.ts'
+import { removeUnreadable } from './sessions-level-records.ts'
 import { SubscriptionIndex } from './subscriptions.ts'
 import { isOwnTopic } from './topics.ts'
 
@@ -33,13 +35,20 @@ export interface SessionsOptions {
 /**
  * Retained messages, wills, subscriptions and what waits for sessions that are away, in a LevelDB of their own.
  * Not synced: it survives a crash of the process; after a power cut the newest may be missing. No event depends on
- * it (G1 is the outbox's). A database that cannot be opened is set aside whole, and a new one is begun.
+ * it (G1 is the outbox's). A record that cannot be read is taken out; a database that cannot be is set aside whole, and
+ * a new one is begun.
  * @throws TidegateError `SESSIONS_UNAVAILABLE`
  */
 export async function openSessions(options: SessionsOptions): Promise<Sessions> {
   const { folder, log, clock } = options
   try {
-    return new Sessions(await openDatabase(folder), options)
+    const database = await openDatabase(folder)
+    const removed = await removeUnreadable(database).catch(async (error: unknown) => {
+      await database.close()
+      throw error
+    })
+    if (removed > 0) log.error({ code: 'SESSIONS_DAMAGED', removed }, 'sessions: unreadable records removed')
+    return new Sessions(database, options)
   } catch (error) {
     if (codeOf(error) === 'LEVEL_LOCKED') throw unavailable(folder, error)
     const aside = `${folder}.damaged-${new Date(clock.now()).toISOString().replaceAll(':', '')}`
@@ -89,6 +98,8 @@ export class Sessions extends AsyncLevelPersistence {
   readonly #queuedFor = new Map<string, number>()
   readonly #retained = new Set<string>()
   readonly #retainedOf = new Map<string, number>()
+  /** One after the other: of two for one topic the last must win, and whoever subscribes then must find it. */
+  #retainedWrites: Promise<void> = Promise.resolve()
 
   constructor(database: Level, options: SessionsOptions) {
     super(database)
@@ -127,7 +138,27 @@ export class Sessions extends AsyncLevelPersistence {
       }
       this.#rememberRetained(topic)
     }
-    await super.storeRetained(packet)
+    const written = this.#retainedWrites.then(() => super.storeRetained(packet))
+    this.#retainedWrites = written.catch(() => {})
+    await written
+  }
+
+  override createRetainedStreamCombi(filters: string[]): Readable {
+    return Readable.from(this.#readRetained(filters))
+  }
+
+  /** Never throws: aedes has nobody who listens for an error of this stream, and it would end the process. */
+  async *#readRetained(filters: string[]): AsyncGenerator<unknown> {
+    await this.#retainedWrites
+    try {
+      yield* super.createRetainedStreamCombi(filters)
+    } catch (error) {
+      if (this.#database.status !== 'open') return
+      this.#options.log.error(
+        { code: 'SESSIONS_DAMAGED', detail: messageOf(error) },
+        'retained messages could not be read',
+      )
+    }
   }
 
   override async addSubscriptions(client: ClientLike, subscriptions: SubscriptionLike[]): Promise<void> {

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
+import { Level } from 'level'
 import type { MqttClient, Packet } from 'mqtt'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import type { Rejection } from '../../src/event.ts'
@@ -391,7 +392,7 @@ test('what waits for a kept session is not sent once its device may no longer re
 })
 
 test('retained messages are bounded for each device', async () => {
-  const { connect, messages, seen } = await start()
+  const { connect, retained, seen } = await start()
   const client = await connect(await pki.device('a1'))
   for (let index = 0; index < 5; index += 1)
     await client.publishAsync(`devices/a1/r/${index}`, 'x', { qos: 1, retain: true })
@@ -399,8 +400,25 @@ test('retained messages are bounded for each device', async () => {
   await client.publishAsync('devices/a1/r/5', 'x', { qos: 1, retain: true })
   await roundTrip(client)
   await client.subscribeAsync('devices/a1/r/#')
-  expect((await messages(client, 3)).toSorted()).toEqual([1, 2, 5].map((index) => `devices/a1/r/${index} x`))
+  expect((await retained(client, 3)).toSorted()).toEqual([1, 2, 5].map((index) => `devices/a1/r/${index} x`))
   expect(seen.notKept).toEqual(['retained', 'retained'])
+})
+
+test('a subscriber finds the last retained message that was acknowledged, and only that one', async () => {
+  const { connect, retained } = await start()
+  const client = await connect(await pki.device('a1'))
+  for (let round = 0; round < 30; round += 1) {
+    const text = `round ${round}`
+    const topic = `devices/a1/r/${round % 3}`
+    await client.publishAsync(topic, 'earlier', { qos: 1, retain: true })
+    await client.publishAsync(topic, '', { qos: 1, retain: true })
+    await client.publishAsync(topic, text, { qos: 1, retain: true })
+    await client.subscribeAsync(topic)
+    expect(await retained(client, round + 1)).toEqual(
+      Array.from({ length: round + 1 }, (_, index) => `devices/a1/r/${index % 3} round ${index}`),
+    )
+    await client.unsubscribeAsync(topic)
+  }
 })
 
 test('a session database that cannot be read is set aside whole, and the gateway starts', async () => {
@@ -413,6 +431,29 @@ test('a session database that cannot be read is set aside whole, and the gateway
   await roundTrip(await connect(await pki.device('a1')))
   expect(seen.logs[0]).toMatchObject({ code: 'SESSIONS_DAMAGED' })
   expect(await readdir(String(seen.logs[0]?.['aside']))).toContain('CURRENT')
+})
+
+test.for([
+  'retained:devices/a1/x',
+  'subscriptions:a1%2Fsensor:%23',
+  'outgoing:a1%2Fsensor:a:1',
+  'will:a1%2Fgone',
+])('a damaged record of the sessions, %s, costs that record and nothing else', async (key) => {
+  const folder = join(pki.folder, `record-${key.length}`)
+  const first = await start({ folder })
+  const before = await first.connect(await pki.device('a1'), { clientId: 'sensor', clean: false })
+  await before.publishAsync('devices/a1/r/1', 'x', { qos: 1, retain: true })
+  await roundTrip(before)
+  await stop(first)
+  const database = new Level<string, Buffer>(folder, { valueEncoding: 'buffer' })
+  await database.put(key, Buffer.from([0xc1, 0xff]))
+  await database.close()
+  const { connect, retained, seen } = await start({ folder })
+  const client = await connect(await pki.device('a1'), { clientId: 'sensor', clean: false })
+  await client.subscribeAsync('devices/a1/r/#')
+  expect(await retained(client, 1)).toEqual(['devices/a1/r/1 x'])
+  await roundTrip(client)
+  expect(seen.logs[0]).toMatchObject({ code: 'SESSIONS_DAMAGED', removed: 1 })
 })
 
 test('a session database that is in use is never set aside', async () => {

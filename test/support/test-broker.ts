@@ -73,6 +73,8 @@ export interface TestBroker {
   connect: (tls: object, options?: IClientOptions) => Promise<MqttClient>
   /** `<topic> <payload>` of each message a client was sent, from its first packet on. */
   messages: (client: MqttClient, count: number) => Promise<string[]>
+  /** Those of them that were sent because they had been retained. */
+  retained: (client: MqttClient, count: number) => Promise<string[]>
   broker: Broker
   close(): Promise<void>
 }
@@ -126,7 +128,7 @@ export async function startTestBroker(pki: TestPki, given: TestBrokerOptions = {
   const outbox = given.outbox ?? createFakeOutbox()
   const routes = createRoutes(given.routes ?? [])
   const clients: MqttClient[] = []
-  const inboxes = new Map<MqttClient, string[]>()
+  const inboxes = new Map<MqttClient, { all: string[]; retained: string[] }>()
   const broker = await startBroker({
     host: '127.0.0.1',
     port: 0,
@@ -180,9 +182,12 @@ export async function startTestBroker(pki: TestPki, given: TestBrokerOptions = {
     async connect(tls, options = {}) {
       const url = `mqtts://127.0.0.1:${broker.port}`
       const client = connectMqtt(url, { reconnectPeriod: 0, ...options, ...tls })
-      const messages: string[] = []
-      client.on('message', (topic, payload) => noting(messages)(`${topic} ${payload.toString()}`))
-      inboxes.set(client, messages)
+      const inbox: { all: string[]; retained: string[] } = { all: [], retained: [] }
+      client.on('message', (topic, payload, { retain }) => {
+        noting(inbox.all)(`${topic} ${payload.toString()}`)
+        if (retain) noting(inbox.retained)(`${topic} ${payload.toString()}`)
+      })
+      inboxes.set(client, inbox)
       clients.push(client)
       await new Promise<void>((resolve, reject) => {
         client.once('connect', () => resolve())
@@ -192,7 +197,12 @@ export async function startTestBroker(pki: TestPki, given: TestBrokerOptions = {
       return client
     },
     async messages(client, count) {
-      const messages = inboxes.get(client) ?? []
+      const messages = inboxes.get(client)?.all ?? []
+      await test.when(() => messages.length >= count)
+      return messages
+    },
+    async retained(client, count) {
+      const messages = inboxes.get(client)?.retained ?? []
       await test.when(() => messages.length >= count)
       return messages
     },

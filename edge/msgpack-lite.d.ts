@@ -1,0 +1,4 @@
+/** The part of the package that we use; it ships no types. */
+declare module 'msgpack-lite' {
+  export function decode(input: Uint8Array): unknown
+}

@@ -1,0 +1,28 @@
+import type { Level } from 'level'
+import { decode } from 'msgpack-lite'
+
+/**
+ * Takes out the records of the session database that aedes could not read, and says how many: it reads them while a
+ * device connects or subscribes, and one that it cannot decode would turn that device away each time.
+ * @throws whatever LevelDB throws for a table that it cannot read
+ */
+export async function removeUnreadable(database: Level): Promise<number> {
+  const unreadable: string[] = []
+  const records = database.iterator<string, Buffer>({ valueEncoding: 'buffer' })
+  for await (const [key, value] of records) {
+    if (!isReadable(key, value)) unreadable.push(key)
+  }
+  await database.batch(unreadable.map((key) => ({ type: 'del', key })))
+  return unreadable.length
+}
+
+function isReadable(key: string, value: Buffer): boolean {
+  try {
+    const record: unknown = decode(value)
+    if (typeof record !== 'object' || record === null) return false
+    const byTopic = /^(?:retained|subscriptions|will):/.test(key)
+    return !byTopic || ('topic' in record && typeof record.topic === 'string')
+  } catch {
+    return false
+  }
+}

@@ -10,7 +10,7 @@ import type { Clock } from '../src/clock.ts'
 import { codeOf, messageOf, TidegateError } from '../src/errors.ts'
 import type { Logger } from '../src/log.ts'
 import type { BrokerObserver } from './observers.ts'
-import { removeUnreadable } from './sessions-level-records.ts'
+import { removeUnreadable } from './session-records-level.ts'
 import { SubscriptionIndex } from './subscriptions.ts'
 import { isOwnTopic } from './topics.ts'
 
@@ -148,7 +148,7 @@ export class Sessions extends AsyncLevelPersistence {
   }
 
   /** Never throws: aedes has nobody who listens for an error of this stream, and it would end the process. */
-  async *#readRetained(filters: string[]): AsyncGenerator<unknown> {
+  async *#readRetained(filters: string[]): AsyncGenerator {
     await this.#retainedWrites
     try {
       yield* super.createRetainedStreamCombi(filters)

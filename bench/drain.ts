@@ -17,8 +17,8 @@ import { printTable } from './table.ts'
 
 /**
  * Draining a backlog through the real forwarder into RabbitMQ while new events come in, against bare confirmed
- * publishing of the same bodies to the same quorum queues: in turns, so that whatever else the machine does hits
- * both alike.
+ * publishing of the same messages, which are in memory already, to the same quorum queues: in turns, so that whatever
+ * else the machine does hits both alike.
  */
 const { values } = parseArgs({
   options: {
@@ -76,8 +76,18 @@ async function main(folder: string): Promise<void> {
     const run = async (): Promise<void> => {
       while (next < roundEvents) {
         const number = next++
-        const key = routingKey(partitionOf(`bench-${number % 100}`, partitions), type)
-        await channel.basicPublish({ exchange: wire.exchange, routingKey: key, durable: true }, body)
+        const envelope = {
+          exchange: wire.exchange,
+          routingKey: routingKey(partitionOf(`bench-${number % 100}`, partitions), type),
+          mandatory: true,
+          durable: true,
+          messageId: String(number).padStart(36, '0'),
+          appId: 'bench',
+          type,
+          contentType: wire.contentType,
+          timestamp: 1_790_000_000,
+        }
+        await channel.basicPublish(envelope, body)
       }
     }
     await Promise.all(Array.from({ length: windowEvents }, run))

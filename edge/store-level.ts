@@ -9,6 +9,8 @@ import { corrupt, damaged, failure, isDiskFull, isInTheWay, unavailable } from '
 import { countDamagedBlocks, examine, fenceDamage } from './store-level-folder.ts'
 
 const chunkKeys = 4000
+/** Read by one trip to LevelDB's thread; with its default of 16 KiB, reading 500 events takes twenty. */
+const highWaterMarkBytes = 1 << 20
 /** LevelDB can abort the process on a damaged table; after this many unclean ends in a row all are checked. */
 const uncleanEndsMax = 3
 
@@ -216,12 +218,13 @@ function levelStore(level: DirectLevel, location: string, opened: Opened): Store
     repaired: opened.repaired,
     get: (key) => guard(level.get(key)),
     hasMany: (keys) => guard(level.hasMany(keys)),
-    entries: ({ gte, lt }, limit) => guard(level.iterator({ gte, lt, limit }).all()),
+    entries: ({ gte, lt }, limit) => guard(level.iterator({ gte, lt, limit, highWaterMarkBytes }).all()),
     snapshot() {
       const snapshot = level.snapshot()
       return {
         get: (key) => guard(level.get(key, { snapshot })),
-        entries: ({ gte, lt }, limit) => guard(level.iterator({ gte, lt, limit, snapshot }).all()),
+        entries: ({ gte, lt }, limit) =>
+          guard(level.iterator({ gte, lt, limit, snapshot, highWaterMarkBytes }).all()),
         close: () => snapshot.close(),
       }
     },
@@ -245,7 +248,7 @@ async function* keyChunks(
   { gte, lt }: Range,
   guard: <T>(work: Promise<T>) => Promise<T>,
 ): AsyncIterable<string[]> {
-  const iterator = level.keys({ gte, lt })
+  const iterator = level.keys({ gte, lt, highWaterMarkBytes })
   try {
     for (;;) {
       const keys = await guard(iterator.nextv(chunkKeys))

@@ -15,7 +15,7 @@ export interface Caught {
 
 /** The compiled programs, whether we are one of them or run from source. */
 const dist = new URL(import.meta.url.endsWith('.ts') ? '../../dist/' : '../../', import.meta.url)
-const seedsMax = 2000
+const seedsMax = 5000
 
 /** Breaks a mechanism in a copy of the compiled programs, and plays seeds on it until a check notices. */
 export async function hunt(mutation: Mutation, jobs: number): Promise<Caught> {

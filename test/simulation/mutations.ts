@@ -35,7 +35,7 @@ export const mutations: readonly Mutation[] = [
     find: "if (value !== undefined)\n        await store.write([{ type: 'put', key: headKey, value }], { sync: true });",
     replace: '',
     breaks: ['G1', 'G2', 'G8'],
-    seed: 1,
+    seed: 387,
   },
   {
     name: 'stale-head',
@@ -45,7 +45,7 @@ export const mutations: readonly Mutation[] = [
     find: 'await this.reopen(attempt, error);\n                this.failing = false;',
     replace: 'this.failing = false;',
     breaks: ['G1', 'G2', 'G7', 'G8', 'live'],
-    seed: 1,
+    seed: 17,
   },
   {
     name: 'head-apart',
@@ -55,7 +55,7 @@ export const mutations: readonly Mutation[] = [
     replace:
       "if (this.appended.length === 0) this.operations.push({ type: 'put', key: headKey, value: encodeHead(this.head) });",
     breaks: ['G1', 'G2', 'G3', 'G8'],
-    seed: 1,
+    seed: 9,
   },
   {
     name: 'early-release',
@@ -73,7 +73,7 @@ export const mutations: readonly Mutation[] = [
     find: "if (outcome.kind === 'routed')",
     replace: 'if (outcome.kind.length > 0)',
     breaks: ['G3'],
-    seed: 1,
+    seed: 4,
   },
   {
     name: 'no-rewind',
@@ -82,7 +82,7 @@ export const mutations: readonly Mutation[] = [
     find: 'outbox.rewind();',
     replace: '',
     breaks: ['live'],
-    seed: 1,
+    seed: 5,
   },
   {
     name: 'no-confirm-timeout',
@@ -92,7 +92,7 @@ export const mutations: readonly Mutation[] = [
     find: 'if (waitedMs > confirmTimeoutMs)',
     replace: 'if (waitedMs < 0)',
     breaks: ['live'],
-    seed: 1,
+    seed: 12,
   },
   {
     name: 'open-window',
@@ -101,7 +101,7 @@ export const mutations: readonly Mutation[] = [
     find: 'windowEvents - sentAtMs.size',
     replace: '2 * windowEvents - sentAtMs.size',
     breaks: ['G7'],
-    seed: 1,
+    seed: 10,
   },
   {
     name: 'forgetful-dedup',
@@ -110,7 +110,7 @@ export const mutations: readonly Mutation[] = [
     find: 'found[indexes[at]] = true;',
     replace: 'found[indexes[at]] = false;',
     breaks: ['G4'],
-    seed: 1,
+    seed: 9,
   },
   {
     name: 'silent-removal',
@@ -128,7 +128,7 @@ export const mutations: readonly Mutation[] = [
     find: '...(chain === undefined ? {} : { chain }),',
     replace: '',
     breaks: ['G8'],
-    seed: 1,
+    seed: 5,
   },
   {
     name: 'unreported',
@@ -156,7 +156,47 @@ export const mutations: readonly Mutation[] = [
     find: 'if (core.handed.busy(position)) {',
     replace: 'if (core.handed === undefined) {',
     breaks: ['G3', 'G7'],
-    seed: 1,
+    seed: 352,
+  },
+  {
+    name: 'overtaking',
+    removed: 'waiting for a removal to land before what stands behind it is sent',
+    rare: true,
+    file: 'edge/outbox/departures.js',
+    find: 'events.some(isLeaving)',
+    replace: 'false',
+    breaks: ['G6'],
+    seed: 331202,
+  },
+  {
+    name: 'stranding',
+    removed: 'looking again when the uplink is lost during an eviction',
+    rare: true,
+    file: 'edge/outbox/leave.js',
+    find: 'if (cursors !== core.state.lanes)',
+    replace: 'if (cursors === undefined)',
+    breaks: ['error', 'live'],
+    seed: 43874,
+  },
+  {
+    name: 'last-word',
+    removed: 'closing without a last word after a failed write',
+    rare: true,
+    file: 'edge/outbox/engine.js',
+    find: 'if (this.failing)\n                return;',
+    replace: '',
+    breaks: ['G1', 'G2', 'G7', 'G8'],
+    seed: 5223,
+  },
+  {
+    name: 'hasty-close',
+    removed: 'waiting for the housekeeping under way before closing',
+    rare: true,
+    file: 'edge/outbox/engine.js',
+    find: 'await this.ticking;',
+    replace: '',
+    breaks: ['live', 'G2', 'G7', 'G8'],
+    seed: 401095,
   },
   {
     name: 'uncredited',
@@ -166,7 +206,7 @@ export const mutations: readonly Mutation[] = [
     find: '(event.deadlineSteadyMs ?? 0) + creditOf(draft.head, position)',
     replace: '(event.deadlineSteadyMs ?? 0)',
     breaks: ['time'],
-    seed: 1,
+    seed: 379,
   },
   {
     name: 'wall-clock',
@@ -176,7 +216,7 @@ export const mutations: readonly Mutation[] = [
     find: 'const now = () => Math.floor(baseMs + creditMs + clock.monotonicMs() - startedMs);',
     replace: 'const now = () => Math.max(0, Math.floor(clock.now()));',
     breaks: ['time'],
-    seed: 1,
+    seed: 67,
   },
   {
     name: 'no-quota',
@@ -195,7 +235,7 @@ export const mutations: readonly Mutation[] = [
     find: 'this.core.holding.size + this.commands.pending >= waitingMax',
     replace: 'false',
     breaks: ['G7'],
-    seed: 1,
+    seed: 114,
   },
   {
     name: 'no-inbox',
@@ -249,7 +289,7 @@ export const mutations: readonly Mutation[] = [
     find: '...readFailures(before), ',
     replace: '',
     breaks: ['G5'],
-    seed: 1,
+    seed: 3,
   },
   {
     name: 'many-consumers',
@@ -258,6 +298,6 @@ export const mutations: readonly Mutation[] = [
     find: "...(ordered && { 'x-single-active-consumer': true }),",
     replace: '',
     breaks: ['G6'],
-    seed: 1,
+    seed: 13,
   },
 ]

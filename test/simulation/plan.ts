@@ -1,4 +1,5 @@
 import { type Chance, chance } from './chance.ts'
+import { pickFocus } from './focus.ts'
 import { type Fault, type FaultKind, faultKinds, faultSpecs } from './fault-kinds.ts'
 
 /** Everything a run is made of. The same plan always makes the same run. */
@@ -83,12 +84,13 @@ export const activeMs = 60_000
 
 export function makePlan(seed: number): Plan {
   const random = chance(seed, 'plan')
-  const settings = makeSettings(random)
+  const focus = pickFocus(chance(seed, 'focus'))
+  const settings = { ...makeSettings(random), ...focus?.settings }
   return {
     seed,
     settings,
-    sends: makeSends(random, settings.devices),
-    faults: makeFaults(random),
+    sends: makeSends(random, settings.devices, focus?.sends ?? kindOfSend),
+    faults: makeFaults(random, focus?.faults),
   }
 }
 
@@ -122,7 +124,11 @@ function makeSettings(random: Chance): Settings {
   }
 }
 
-function makeSends(random: Chance, devices: readonly string[]): Send[] {
+function makeSends(
+  random: Chance,
+  devices: readonly string[],
+  kindOfSend: readonly [SendKind, number][],
+): Send[] {
   const count = random.whole(15, 70)
   const total = kindOfSend.reduce((sum, [, weight]) => sum + weight, 0)
   const bursts = Array.from({ length: random.whole(1, 4) }, () => random.between(0, activeMs))
@@ -142,9 +148,10 @@ function makeSends(random: Chance, devices: readonly string[]): Send[] {
   return sends.toSorted((a, b) => a.atMs - b.atMs).map((send, n) => ({ ...send, n }))
 }
 
-function makeFaults(random: Chance): Fault[] {
+function makeFaults(random: Chance, focused?: readonly FaultKind[]): Fault[] {
   // A run with few kinds of fault goes deep where one with all of them goes wide.
-  const kinds = random.one(0.5) ? faultKinds : sample(random, faultKinds, random.whole(2, 6))
+  const wide = random.one(0.5) ? faultKinds : sample(random, faultKinds, random.whole(2, 6))
+  const kinds = focused ?? wide
   const faults = Array.from({ length: random.whole(3, 24) }, () => makeFault(random, random.pick(kinds)))
   return faults.toSorted((a, b) => a.atMs - b.atMs).map((fault, n) => ({ ...fault, n }))
 }

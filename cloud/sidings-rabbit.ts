@@ -13,14 +13,18 @@ const closeTimeoutMs = 3_000
 
 /** Rungs and dead letters, with publisher confirms and proof of routing. */
 export function rabbitSidings(broker: Broker, clock: Clock): Sidings {
-  const returned = new Set<string>()
+  /** How many of each were returned: two letters may be alike but for their bodies. */
+  const returned = new Map<string, number>()
   let opening: Promise<Channel> | undefined
   let closing: Promise<void> | undefined
 
   async function open(): Promise<Channel> {
     const channel = await broker.connection.acquire({ emitErrorsFromChannel: true })
     channel.on('error', () => {})
-    channel.on('basic.return', (message) => returned.add(routeOf(message)))
+    channel.on('basic.return', (message) => {
+      const route = routeOf(message)
+      returned.set(route, (returned.get(route) ?? 0) + 1)
+    })
     channel.once('close', () => {
       opening = undefined
       returned.clear()
@@ -42,8 +46,11 @@ export function rabbitSidings(broker: Broker, clock: Clock): Sidings {
     // A message that no queue took is confirmed all the same. Its return comes first on the wire, but the client
     // tells of it a turn later than of the confirm.
     await nextTurn()
-    if (returned.delete(routeOf(envelope)))
-      throw new Error(`no queue took it: ${describe(envelope)} is missing`)
+    const route = routeOf(envelope)
+    const left = returned.get(route) ?? 0
+    if (left > 1) returned.set(route, left - 1)
+    else returned.delete(route)
+    if (left > 0) throw new Error(`no queue took it: ${describe(envelope)} is missing`)
   }
 
   async function confirmed(envelope: Envelope, body: Buffer): Promise<void> {

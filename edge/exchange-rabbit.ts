@@ -124,7 +124,7 @@ function rabbitSession(
   channel.on('error', (error: unknown) => end.resolve({ code: codeOf(error), detail: messageOf(error) }))
   channel.on('close', () => end.resolve({ code: 'CHANNEL_CLOSED', detail: 'the channel was closed' }))
   channel.on('basic.return', (message) => {
-    if (message.messageId !== undefined) returned.add(`${message.routingKey}\n${message.messageId}`)
+    if (message.correlationId !== undefined) returned.add(message.correlationId)
   })
 
   // RabbitMQ sends basic.return before the basic.ack of the same message, and the library emits it in a
@@ -146,9 +146,7 @@ function rabbitSession(
 
   function unlessReturned(outcome: Outcome): Outcome {
     const { event } = outcome
-    return returned.delete(`${keyOf(event)}\n${event.id}`)
-      ? { kind: 'refused', event, code: 'UNROUTABLE' }
-      : outcome
+    return returned.delete(String(event.position)) ? { kind: 'refused', event, code: 'UNROUTABLE' } : outcome
   }
 
   function keyOf(event: Queued): string {
@@ -169,6 +167,8 @@ function rabbitSession(
             mandatory: true,
             durable: true,
             messageId: event.id,
+            // What a return is recognised by: the ID is one device's, and may be longer than AMQP sends back.
+            correlationId: String(event.position),
             appId: gateway,
             type: event.type,
             contentType: wire.contentType,

@@ -212,6 +212,19 @@ export class Sessions extends AsyncLevelPersistence {
     return cleared
   }
 
+  /** Never rejects: aedes takes the will of an earlier connection back without listening for a failure. */
+  override async delWill(client: ClientLike): Promise<PacketLike | undefined> {
+    try {
+      return await super.delWill(client)
+    } catch (error) {
+      this.#options.log.error(
+        { code: codeOf(error), detail: messageOf(error) },
+        'a will could not be removed',
+      )
+      return undefined
+    }
+  }
+
   close(): Promise<void> {
     return this.destroy()
   }

@@ -51,7 +51,8 @@ export const history: Consumer = defineConsumer({
     const repeats: LedgerNote[] = []
     appended.forEach((what, index) => {
       const { event, text } = entries[index] as BatchEntry
-      if (what === 'stored') stored.push(event)
+      // Again: an entry that could not be read before is replayed; its account is kept by whoever can (idempotent).
+      if (what === 'stored' || what === 'again') stored.push(event)
       else if (what === 'repeat') repeats.push(duplicateNote(event, text))
       else if (what === 'place-taken') throw placeTaken(event)
     })

@@ -69,7 +69,10 @@ export async function admitInto(
         },
       )
     let reason = bound()
-    while (quota.full === 'evict' && (reason === 'events' || reason === 'bytes')) {
+    // QoS 0 is shed: nothing that was acknowledged makes room for what was not even promised.
+    const mayEvict = (): boolean =>
+      qos > 0 && quota.full === 'evict' && (reason === 'events' || reason === 'bytes')
+    while (mayEvict()) {
       if (!(await evictInto(core, draft, bytes))) break
       reason = bound()
     }

@@ -27,7 +27,8 @@ export function createPace(clock: Clock, options: PaceOptions): Pace {
     // An absent bound is infinite, and no time at all times infinity is not a number.
     if (seconds <= 0) return
     refilledAtMs = nowMs
-    eventTokens = Math.min(eventsPerSecond, eventTokens + seconds * eventsPerSecond)
+    // At least one whole event, or a rate below 1 would never let any pass.
+    eventTokens = Math.min(Math.max(1, eventsPerSecond), eventTokens + seconds * eventsPerSecond)
     byteTokens = Math.min(bytesPerSecond, byteTokens + seconds * bytesPerSecond)
   }
 

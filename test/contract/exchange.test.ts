@@ -141,6 +141,15 @@ describe.each([
     )
   })
 
+  it('tells returns apart by event, though devices use the same ID or one too long for AMQP', async () => {
+    const session = await side.exchange.connect(signal)
+    const { listener, all } = collect(20)
+    session.onOutcomes(listener)
+    for (let position = 1; position <= 20; position++)
+      session.publish({ ...queued(position), id: position % 2 === 0 ? 'same' : 'ж'.repeat(128) })
+    expect((await all).map(({ kind }) => kind)).toEqual(Array.from({ length: 20 }, () => 'refused'))
+  })
+
   it('ends the session when the far side goes, and tells why', async () => {
     await side.bind()
     const session = await side.exchange.connect(signal)

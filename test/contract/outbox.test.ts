@@ -194,6 +194,25 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     expect(outbox.stats().depth).toEqual({ high: 0, normal: 0 })
   })
 
+  it('sheds QoS 0 at a bound rather than evict what was acknowledged', async () => {
+    const outbox = await open({ quota: { eventsMax: 50, deviceShare: 1, full: 'evict' } })
+    for (let index = 0; index < 50; index++) await outbox.append(submission('a', `e${index}`))
+    expect(await outbox.append(submission('b', 'unpromised', { qos: 0 }))).toMatchObject({ kind: 'shed' })
+    expect(outbox.stats().depth.normal).toBe(50)
+  })
+
+  it('drains at a pace below one event a second, too', async () => {
+    const outbox = await open({ lanes: { inOrderBelow: 0, eventsPerSecond: 0.5 } })
+    for (let index = 0; index < 5; index++) await outbox.append(submission('a', `old${index}`))
+    outbox.resumed()
+    let taken = 0
+    for (let second = 0; second < 8; second++) {
+      await pass(1)
+      taken += (await outbox.take(5)).length
+    }
+    expect(taken).toBe(4)
+  })
+
   it('expires by its own clock, and not because the wall clock jumped', async () => {
     const outbox = await open({ reportIntervalMs: 0 })
     await outbox.append(submission('a', 'short', { ttlMs: 60_000 }))

@@ -42,6 +42,9 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
     rejectUnauthorized: true,
     minVersion: 'TLSv1.2',
     handshakeTimeout: options.handshakeTimeoutMs,
+    // A device that lost its power never says goodbye, and what it leaves open counts against its connections.
+    keepAlive: true,
+    keepAliveInitialDelay: 60_000,
   })
 
   // Node drops what is over before the handshake: a flood of handshakes must not cost more than it may.

@@ -10,6 +10,7 @@ import type { Clock } from '../src/clock.ts'
 import { codeOf, messageOf, TidegateError } from '../src/errors.ts'
 import type { Logger } from '../src/log.ts'
 import type { BrokerObserver } from './observers.ts'
+import { isInTheWay } from './store-level-errors.ts'
 import { removeUnreadable } from './session-records-level.ts'
 import { SubscriptionIndex } from './subscriptions.ts'
 import { isOwnTopic } from './topics.ts'
@@ -50,7 +51,8 @@ export async function openSessions(options: SessionsOptions): Promise<Sessions> 
     if (removed > 0) log.error({ code: 'SESSIONS_DAMAGED', removed }, 'sessions: unreadable records removed')
     return new Sessions(database, options)
   } catch (error) {
-    if (codeOf(error) === 'LEVEL_LOCKED') throw unavailable(folder, error)
+    // Only damage is set aside: what is merely in the way, such as a full disk, passes.
+    if (codeOf(error) === 'LEVEL_LOCKED' || isInTheWay(error)) throw unavailable(folder, error)
     const aside = `${folder}.damaged-${new Date(clock.now()).toISOString().replaceAll(':', '')}`
     try {
       await rename(folder, aside)

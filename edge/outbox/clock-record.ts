@@ -10,12 +10,15 @@ export class ClockRecord {
   readonly #core: Core
   /** First position of the period in which the clock was not moved. */
   #periodFrom: number
+  /** What it becomes once the write has landed. */
+  #nextFrom: number
   /** A move of the clock that is not on record yet. */
   #jumpMs = 0
 
   constructor(core: Core, firstPosition: number) {
     this.#core = core
     this.#periodFrom = firstPosition
+    this.#nextFrom = firstPosition
     const { head } = core.state
     // What the last run did not come to believe is still open.
     head.undatedFrom = core.steady.creditMs === undefined ? (head.undatedFrom ?? firstPosition) : null
@@ -38,6 +41,7 @@ export class ClockRecord {
   /** The write has landed. */
   landed(): void {
     this.#jumpMs = 0
+    this.#periodFrom = this.#nextFrom
   }
 
   #correctInto(draft: Draft): void {
@@ -52,7 +56,7 @@ export class ClockRecord {
         offsetMs: this.#jumpMs,
       })
     }
-    this.#periodFrom = draft.head.position + 1
+    this.#nextFrom = draft.head.position + 1
   }
 
   /** Once it is believed how long the gateway was off: what came in until then was dated without that time. */

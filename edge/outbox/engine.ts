@@ -212,7 +212,7 @@ export class Engine implements Outbox {
     // What was proven leaves first: it makes room.
     await releaseInto(this.core, draft, released)
     const hashes = await admitInto(this.core, draft, arrived, settle)
-    if (state.undelivered.size >= rangesPerReport) reportInto(this.core, draft)
+    while (state.undelivered.size >= rangesPerReport) reportInto(this.core, draft)
     if (!draft.empty) {
       state.dedup.remember(hashes, draft.operations)
       draft.head.generation.count += hashes.length

@@ -169,16 +169,6 @@ export const mutations: readonly Mutation[] = [
     seed: 2084,
   },
   {
-    name: 'stranding',
-    removed: 'looking again from the start when the uplink is lost during an eviction',
-    rare: true,
-    file: 'edge/outbox/draft.js',
-    find: 'this.evicted?.cursors === cursors ? this.evicted.to[lane] : 0',
-    replace: 'this.evicted?.to[lane] ?? 0',
-    breaks: ['error', 'live', 'G1', 'G2', 'G7'],
-    seed: 43874,
-  },
-  {
     name: 'last-word',
     removed: 'closing without a last word after a failed write',
     rare: true,

@@ -15,7 +15,6 @@ export function postgresStorage(database: Database): Storage {
         const result = await orAborted(work(tx), signal)
         tx.assertUsable()
         await tx.commit()
-        tx.end()
         client.release()
         return result
       } catch (error) {
@@ -29,17 +28,16 @@ export function postgresStorage(database: Database): Storage {
 
   /** Rolls back if the connection is ours to use, else cuts it and has its backend ended. Never throws. */
   async function abandon(client: PoolClient, tx: PostgresTransaction): Promise<void> {
+    tx.end()
     if (!tx.busy && tx.outage === undefined) {
       try {
         await tx.rollback()
-        tx.end()
         client.release()
         return
       } catch {
         // What remains is the hard way.
       }
     }
-    tx.end()
     client.release(true)
     // Without this a hung query would keep its locks, and the next attempt would wait for them.
     if ('processID' in client && typeof client.processID === 'number') {

@@ -1,4 +1,4 @@
-import type { PoolClient, QueryConfig } from 'pg'
+import type { PoolClient, QueryConfig, QueryResult as PgResult } from 'pg'
 import { TidegateError } from '../src/errors.ts'
 import { isDatabaseOutage, unreachable } from './faults-postgres.ts'
 import { postgresHistory } from './history-postgres.ts'
@@ -13,6 +13,8 @@ export interface Statements {
 
 /** Our own statements are short: one that takes this long waits for a server that hangs. */
 const statementTimeoutMs = 30_000
+
+type Asked = QueryConfig & { rowMode?: 'array' }
 
 /** One transaction on one connection of the pool. */
 export class PostgresTransaction implements Transaction {
@@ -43,17 +45,16 @@ export class PostgresTransaction implements Transaction {
     text: string,
     params: readonly unknown[] = [],
   ): Promise<QueryResult<Row>> {
-    return this.#run<Row>({ text, values: [...params] })
+    const running = this.#run<Row>({ text, values: [...params] })
+    // A handler that forgot to await it learns of a failure from the transaction, which is spoilt. Left to itself, the
+    // rejection would end the process.
+    running.catch(() => {})
+    return running
   }
 
   assertUsable(): void {
     if (this.outage) throw this.outage
-    if (this.#client.getTransactionStatus() !== 'E') return
-    throw new TidegateError('TRANSACTION_SPOILT', {
-      message: 'the handler swallowed a failed query, and PostgreSQL commits nothing after one',
-      retryable: true,
-      hint: 'let the error pass, or use a savepoint around a query that may fail',
-    })
+    if (this.#client.getTransactionStatus() === 'E') throw spoilt()
   }
 
   /** A query is under way: the connection cannot be told to roll back. */
@@ -65,31 +66,41 @@ export class PostgresTransaction implements Transaction {
     return this.#run({ text: 'begin' }, statementTimeoutMs)
   }
 
-  commit(): Promise<unknown> {
-    return this.#run({ text: 'commit' }, statementTimeoutMs)
-  }
-
-  rollback(): Promise<unknown> {
-    return this.#run({ text: 'rollback' }, statementTimeoutMs)
-  }
-
-  /** Nothing more may be asked of it: a handler that was abandoned must not reach into the next transaction. */
+  /**
+   * Nothing more may be asked of it, from before the end is on its way: a query behind COMMIT or ROLLBACK would run in
+   * no transaction, or in the next one (G4). Queries that are under way are ahead of it on the wire, so within.
+   */
   end(): void {
     this.#over = true
   }
 
-  async #run<Row>(
-    config: QueryConfig & { rowMode?: 'array' },
-    queryTimeoutMs?: number,
-  ): Promise<QueryResult<Row>> {
+  /** Ends it. @throws TidegateError `TRANSACTION_SPOILT` when PostgreSQL rolled back instead. */
+  async commit(): Promise<void> {
+    this.end()
+    const { command } = await this.#send({ text: 'commit' }, statementTimeoutMs)
+    // What a query nobody awaited made of the transaction shows only here.
+    if (command !== 'COMMIT') throw spoilt()
+  }
+
+  /** Ends it. */
+  async rollback(): Promise<void> {
+    this.end()
+    await this.#send({ text: 'rollback' }, statementTimeoutMs)
+  }
+
+  async #run<Row>(config: Asked, queryTimeoutMs?: number): Promise<QueryResult<Row>> {
     if (this.#over) throw over()
+    const { rows, rowCount } = await this.#send(config, queryTimeoutMs)
+    return { rows: rows as Row[], rowCount: rowCount ?? 0 }
+  }
+
+  async #send(config: Asked, queryTimeoutMs?: number): Promise<PgResult> {
     this.#underWay++
     try {
-      const result = await this.#client.query({
+      return await this.#client.query({
         ...config,
         ...(queryTimeoutMs !== undefined && { query_timeout: queryTimeoutMs }),
       })
-      return { rows: result.rows as Row[], rowCount: result.rowCount ?? 0 }
     } catch (error) {
       if (!isDatabaseOutage(error)) throw error
       throw (this.outage ??= unreachable(this.#where, error))
@@ -97,6 +108,14 @@ export class PostgresTransaction implements Transaction {
       this.#underWay--
     }
   }
+}
+
+function spoilt(): TidegateError {
+  return new TidegateError('TRANSACTION_SPOILT', {
+    message: 'the handler swallowed a failed query, and PostgreSQL commits nothing after one',
+    retryable: true,
+    hint: 'await every query and let its error pass, or use a savepoint around one that may fail',
+  })
 }
 
 function over(): TidegateError {

@@ -1,3 +1,4 @@
+import type { QueryConfig } from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createDatabase as poolOf, type Database } from '../../cloud/database-postgres.ts'
 import { migrateDatabase } from '../../cloud/migrate-postgres.ts'
@@ -248,6 +249,50 @@ describe('PostgreSQL', () => {
     await expect(first).rejects.toMatchObject({ code: 'DATABASE_UNREACHABLE' })
     await frozen.close()
     await waiting.close()
+  })
+
+  test.each(['commit', 'rollback'])(
+    'a query that a handler sends while its transaction ends has no effect (%s)',
+    async (end) => {
+      const database = poolOf({ url: await createDatabase(), poolMax: 1, applicationName: 'test' })
+      await database.query('create table late (n int)')
+      const late: Promise<unknown>[] = []
+      const kept: Transaction[] = []
+      const client = await database.connect()
+      const send = client.query.bind(client) as (config: QueryConfig, ...rest: unknown[]) => unknown
+      Object.assign(client, {
+        query(config: QueryConfig, ...rest: unknown[]) {
+          const answer = send(config, ...rest)
+          if (config.text === end)
+            late.push(...kept.map((tx) => tx.query('insert into late values (1)').catch((e: unknown) => e)))
+          return answer
+        },
+      })
+      client.release()
+      const ended = postgresStorage(database).transaction(async (tx) => {
+        kept.push(tx)
+        if (end === 'rollback') throw new Error('the handler failed')
+      }, never)
+      await ended.catch(() => {})
+      expect(await Promise.all(late)).toMatchObject([{ code: 'TRANSACTION_OVER' }])
+      expect(await database.query('select * from late')).toEqual([])
+      await database.close()
+    },
+  )
+
+  test('a query nobody awaited is part of the transaction, and nothing is committed when it fails', async () => {
+    const database = poolOf({ url: await createDatabase(), poolMax: 1, applicationName: 'test' })
+    await database.query('create table effects (n int)')
+    const careless = (sql: string): Promise<void> =>
+      postgresStorage(database).transaction(async (tx) => {
+        void tx.query('insert into effects values (1)')
+        void tx.query(sql)
+      }, never)
+    await expect(careless('select no_such_column')).rejects.toMatchObject({ code: 'TRANSACTION_SPOILT' })
+    expect(await database.query('select * from effects')).toEqual([])
+    await careless('insert into effects values (2)')
+    expect(await database.query('select n from effects')).toEqual([{ n: 1 }, { n: 2 }])
+    await database.close()
   })
 
   test('a swallowed failure is blamed on the handler that swallowed it', async () => {

@@ -6,25 +6,29 @@ import { deadQueue, rungName } from '../src/wire.ts'
 import type { Broker } from './broker-rabbit.ts'
 import type { Letter, Siding, Sidings } from './delivery.ts'
 import { atMost } from './timeout.ts'
+import { declareTopology } from './topology-rabbit.ts'
+import { sidingTopology } from './topology.ts'
 
 /** The client waits for a confirm for ever. */
 const confirmTimeoutMs = 15_000
 const closeTimeoutMs = 3_000
 
-/** Rungs and dead letters, with publisher confirms and proof of routing. */
+/**
+ * Rungs and dead letters, with publisher confirms and proof of routing. A siding that is missing is declared again,
+ * for the letter's next try.
+ */
 export function rabbitSidings(broker: Broker, clock: Clock): Sidings {
-  /** How many of each were returned: two letters may be alike but for their bodies. */
-  const returned = new Map<string, number>()
+  /** Numbers of letters. Nothing else tells two letters apart: devices choose the IDs of their events. */
+  const returned = new Set<string>()
+  const declaring = new Map<string, Promise<void>>()
+  let letters = 0
   let opening: Promise<Channel> | undefined
   let closing: Promise<void> | undefined
 
   async function open(): Promise<Channel> {
     const channel = await broker.connection.acquire({ emitErrorsFromChannel: true })
     channel.on('error', () => {})
-    channel.on('basic.return', (message) => {
-      const route = routeOf(message)
-      returned.set(route, (returned.get(route) ?? 0) + 1)
-    })
+    channel.on('basic.return', (message) => returned.add(String(message.correlationId)))
     channel.once('close', () => {
       opening = undefined
       returned.clear()
@@ -42,15 +46,16 @@ export function rabbitSidings(broker: Broker, clock: Clock): Sidings {
       opening = undefined
       throw error
     }
-    await channel.basicPublish(envelope, body)
-    // A message that no queue took is confirmed all the same. Its return comes first on the wire, but the client
-    // tells of it a turn later than of the confirm.
-    await nextTurn()
-    const route = routeOf(envelope)
-    const left = returned.get(route) ?? 0
-    if (left > 1) returned.set(route, left - 1)
-    else returned.delete(route)
-    if (left > 0) throw new Error(`no queue took it: ${describe(envelope)} is missing`)
+    const correlationId = String(++letters)
+    try {
+      await channel.basicPublish({ ...envelope, correlationId }, body)
+      // A message that no queue took is confirmed all the same. Its return comes first on the wire, but the client
+      // tells of it a turn later than of the confirm.
+      await nextTurn()
+      if (returned.has(correlationId)) throw missing(envelope)
+    } finally {
+      returned.delete(correlationId)
+    }
   }
 
   async function confirmed(envelope: Envelope, body: Buffer): Promise<void> {
@@ -61,6 +66,18 @@ export function rabbitSidings(broker: Broker, clock: Clock): Sidings {
       clock,
     )
     if (!done) throw new Error(`no confirm within ${confirmTimeoutMs} ms`)
+  }
+
+  /** Once for all letters that miss it. Never throws: why it fails is not the letter's story, and it is tried again. */
+  function declareAgain(siding: Siding, envelope: Envelope): Promise<void> {
+    const name = describe(envelope)
+    const underWay = declaring.get(name)
+    if (underWay) return underWay
+    const declared = atMost(declareTopology(broker, sidingTopology(siding)), confirmTimeoutMs, clock)
+      .catch(() => {})
+      .finally(() => declaring.delete(name))
+    declaring.set(name, declared)
+    return declared
   }
 
   async function close(): Promise<void> {
@@ -74,6 +91,7 @@ export function rabbitSidings(broker: Broker, clock: Clock): Sidings {
       try {
         await confirmed(envelope, letter.body)
       } catch (error) {
+        if (codeOf(error) === 'NOT_FOUND') await declareAgain(siding, envelope)
         throw unavailable(envelope, error)
       }
     },
@@ -89,8 +107,9 @@ function address(siding: Siding, letter: Letter): Envelope {
   return { ...letter.properties, ...target, headers: { ...letter.headers }, durable: true, mandatory: true }
 }
 
-function routeOf(message: Pick<Envelope, 'exchange' | 'routingKey' | 'messageId'>): string {
-  return `${message.exchange ?? ''}\n${message.routingKey ?? ''}\n${message.messageId ?? ''}`
+/** Under the code of a missing exchange, which the broker itself reports. */
+function missing(envelope: Envelope): Error {
+  return Object.assign(new Error(`no queue took it: ${describe(envelope)} is missing`), { code: 'NOT_FOUND' })
 }
 
 function describe(envelope: Envelope): string {

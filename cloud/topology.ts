@@ -1,4 +1,5 @@
 import { deadQueue, partitionName, partitionQueue, rungName, wire } from '../src/wire.ts'
+import type { Siding } from './delivery.ts'
 
 /**
  * Everything that must exist in the broker, as data. Declaring it is idempotent; topology-rabbit.ts does it.
@@ -88,6 +89,12 @@ export function groupTopology(options: GroupTopologyOptions): Topology {
       ...rungs.map(({ name }) => ({ exchange: name, queue: name, routingKey: '' })),
     ],
   }
+}
+
+/** The one siding a letter is meant for. */
+export function sidingTopology(siding: Siding): Topology {
+  const ladderMs = siding.kind === 'retry' ? [siding.delayMs] : []
+  return groupTopology({ group: siding.group, types: [], ordered: true, ladderMs, partitions: 0 })
 }
 
 /**

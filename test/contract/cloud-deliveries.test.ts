@@ -255,6 +255,44 @@ describe('RabbitMQ', () => {
     await sidings.close()
   })
 
+  test('letters of one event ID are all refused when no queue takes them', async () => {
+    const sidings = rabbitSidings(broker, systemClock)
+    const twins = numbered(200).map((text) =>
+      sidings.send(
+        { kind: 'dead', group: 'twins' },
+        letter(text, { properties: { messageId: 'the same ID' } }),
+      ),
+    )
+    const fates = await Promise.allSettled(twins)
+    expect(fates.filter(({ status }) => status === 'fulfilled')).toEqual([])
+    await sidings.close()
+  })
+
+  test.each([
+    ['dead letters', { kind: 'dead', group: 'again' }, ['again.dead'], []],
+    ['a rung', { kind: 'retry', group: 'again', queue: 'q', delayMs: 60_000 }, ['again.retry.1m'], []],
+    [
+      'a rung and its exchange',
+      { kind: 'retry', group: 'again', queue: 'q', delayMs: 60_000 },
+      ['again.retry.1m'],
+      ['again.retry.1m'],
+    ],
+  ] as const)('a siding that was deleted is declared again (%s)', async (_, siding, queues, exchanges) => {
+    const options = { group: 'again', types: ['#'], ordered: true, ladderMs: [60_000], partitions: 1 }
+    await declareTopology(broker, groupTopology(options))
+    const channel = await broker.connection.acquire()
+    for (const queue of queues) await channel.queueDelete(queue)
+    for (const exchange of exchanges) await channel.exchangeDelete({ exchange })
+    const sidings = rabbitSidings(broker, systemClock)
+    await expect(sidings.send(siding, letter('first'))).rejects.toMatchObject({ code: 'SIDING_UNAVAILABLE' })
+    await sidings.send(siding, letter('second'))
+    for (const queue of queues)
+      expect(await channel.basicGet({ queue, noAck: true })).toMatchObject({ messageId: 'second' })
+    await channel.close()
+    await sidings.close()
+    await declareTopology(broker, groupTopology(options))
+  })
+
   test('a full siding refuses', async () => {
     const channel = await broker.connection.acquire()
     await channel.queueDeclare({

@@ -47,17 +47,17 @@ export const history: Consumer = defineConsumer({
   inspect,
   async handleBatch(entries, { tx }) {
     const appended = await tx.history.append(entries.map(record))
-    const stored: Event[] = []
+    const accounts: Event[] = []
     const repeats: LedgerNote[] = []
     appended.forEach((what, index) => {
       const { event, text } = entries[index] as BatchEntry
-      // Again: an entry that could not be read before is replayed; its account is kept by whoever can (idempotent).
-      if (what === 'stored' || what === 'again') stored.push(event)
+      // One delivered again may be a dead letter replayed, which an earlier version stored and could not read.
+      if (what === 'stored' || what === 'again') accounts.push(event)
       else if (what === 'repeat') repeats.push(duplicateNote(event, text))
       else if (what === 'place-taken') throw placeTaken(event)
     })
     await tx.history.note(repeats)
-    await keepAccount(tx, stored)
+    await keepAccount(tx, accounts)
   },
 })
 
@@ -115,6 +115,7 @@ function duplicateNote(event: Event, text: string): LedgerNote {
   }
 }
 
+/** Idempotent: the same entry twice is one. */
 async function keepAccount(tx: Transaction, events: readonly Event[]): Promise<void> {
   for (const { gateway, type, sequence: eventSequence, data } of events) {
     if (type !== ledgerType) continue

@@ -437,6 +437,33 @@ describe('the history', () => {
     expect(broker.depth).toBe(0)
   })
 
+  test('a ledger entry that an earlier version could not read is accounted for when its dead letter is replayed', async () => {
+    const { broker, storage, start } = setUp(history)
+    const ledger = new Ledger()
+    const entry = ledger.next('device-1', {
+      type: 'dev.tidegate.ledger',
+      data: { kind: 'undelivered', epoch: ledger.epoch, ranges: [{ from: 5, to: 9, reason: 'expired' }] },
+    })
+    const { gateway, epoch, sequence, source, id, type } = entry.event
+    await storage.transaction(
+      (tx) =>
+        tx.history.append([
+          {
+            ...{ gateway, epoch, sequence, source, id, type, subject: undefined, dataschema: undefined },
+            ...{ timeMs: 0, recordedMs: 0, body: entry.text },
+            ...{ disposition: 'dead', reason: 'LEDGER_UNREADABLE: the ledger entry has a form' },
+          },
+        ]),
+      new AbortController().signal,
+    )
+    start('a')
+    broker.post(posted(entry, partitions))
+    await settled()
+    expect([...storage.committed.notes.values()]).toMatchObject([{ from: 5, to: 9, reason: 'expired' }])
+    expect(broker.dead).toHaveLength(0)
+    expect(broker.depth).toBe(0)
+  })
+
   test('accounts for an event that breaks its schema, and gives it to the dead letters', async () => {
     const { broker, storage, start } = setUp(history, {
       pipeline: {

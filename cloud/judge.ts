@@ -4,6 +4,7 @@ import { TidegateError } from '../src/errors.ts'
 import type { Event } from '../src/event.ts'
 import type { Consumer } from './consumer.ts'
 import type { Delivery } from './delivery.ts'
+import { thrown } from './retry.ts'
 import type { SchemaCheck } from './schema-check.ts'
 
 /** A delivery whose event could be read and that is to be handled. */
@@ -22,20 +23,23 @@ export type Judgement =
   | { kind: 'ignore'; delivery: Delivery }
   | { kind: 'fault'; delivery: Delivery; error: unknown }
 
-/** Reads a delivery and says what is to be done with it. Pure. */
+/**
+ * Reads a delivery and says what is to be done with it. Never throws: what the consumer's own `inspect` throws is a
+ * fault of this delivery, and no other has to wait for it.
+ */
 export function judge(delivery: Delivery, consumer: Consumer, checkSchema: SchemaCheck): Judgement {
-  let event: Event
-  const text = delivery.text.toString('utf8')
   try {
+    const text = delivery.text.toString('utf8')
     if (!isUtf8(delivery.text)) throw notUtf8()
-    event = decodeEvent(text)
+    const event = decodeEvent(text)
+    if (!consumer.wants(event.type)) return { kind: 'ignore', delivery }
+    // A module without types may say null.
+    const fault = checkSchema(event) ?? consumer.inspect(event) ?? undefined
+    if (fault !== undefined && !consumer.recordsFaults) return { kind: 'fault', delivery, error: fault }
+    return { kind: 'handle', parcel: { delivery, event, text, fault } }
   } catch (error) {
-    return { kind: 'fault', delivery, error }
+    return { kind: 'fault', delivery, error: thrown(error) }
   }
-  if (!consumer.wants(event.type)) return { kind: 'ignore', delivery }
-  const fault = checkSchema(event) ?? consumer.inspect(event)
-  if (fault !== undefined && !consumer.recordsFaults) return { kind: 'fault', delivery, error: fault }
-  return { kind: 'handle', parcel: { delivery, event, text, fault } }
 }
 
 function notUtf8(): TidegateError {

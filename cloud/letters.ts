@@ -20,6 +20,7 @@ export interface Failing {
 
 /** A header frame must fit into one AMQP frame, and a broker keeps headers in memory (G7). */
 const messageBytesMax = 1024
+const codeLengthMax = 100
 const listedMessageLengthMax = 160
 const listedFailuresMax = 10
 const foreignHeadersLengthMax = 16_384
@@ -39,7 +40,8 @@ export function deadLetter(failing: Failing): Letter {
 function letter({ delivery, error, group, instance, nowMs }: Failing, attempt: number): Letter {
   const at = new Date(nowMs).toISOString()
   const before = delivery.headers
-  const failure = { attempt: delivery.attempt, at, code: codeOf(error), message: messageOf(error) }
+  const code = codeOf(error).slice(0, codeLengthMax)
+  const failure = { attempt: delivery.attempt, at, code, message: messageOf(error) }
   return {
     body: delivery.text,
     properties: delivery.properties,

@@ -17,6 +17,11 @@ export function isOutage(error: unknown): error is TidegateError {
   return error instanceof TidegateError && outages.has(error.code)
 }
 
+/** What somebody else's code threw. To `decide`, undefined means success. */
+export function thrown(error: unknown): unknown {
+  return error ?? new Error(`${error} was thrown`)
+}
+
 /**
  * The only place that turns an error into an outcome (G5). `attempt` counts from 1; the rung after attempt n is
  * `ladderMs[n - 1]`, and behind the last rung are the dead letters. What we do not know may be temporary: an

@@ -1,5 +1,5 @@
 import type { Clock } from '../src/clock.ts'
-import { isOutage } from './retry.ts'
+import { isOutage, thrown } from './retry.ts'
 import type { Consumer } from './consumer.ts'
 import type { Logger } from '../src/log.ts'
 import { codeOf } from '../src/errors.ts'
@@ -47,7 +47,7 @@ export async function applyTogether(
     }, signal)
     return { kind: 'committed', repeats }
   } catch (error) {
-    return { kind: 'failed', error: await blame(error, storage), culprit }
+    return { kind: 'failed', error: await blame(thrown(error), storage), culprit }
   }
 }
 

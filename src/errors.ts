@@ -26,10 +26,19 @@ export class TidegateError extends Error {
   }
 }
 
-/** The message of anything thrown. */
+/** The message of anything thrown. Never throws. */
 export function messageOf(error: unknown): string {
   if (error instanceof AggregateError && error.message === '') return error.errors.map(messageOf).join('; ')
-  return error instanceof Error ? error.message : String(error)
+  return textOf(error instanceof Error ? error.message : error)
+}
+
+/** Handlers throw what they like: a message need not be a string, and not everything can be made one. */
+function textOf(value: unknown): string {
+  try {
+    return String(value)
+  } catch {
+    return 'something without a text was thrown'
+  }
 }
 
 /** The stable code of anything thrown: ours, Node's (`ECONNREFUSED`), a driver's, else `UNEXPECTED`. */

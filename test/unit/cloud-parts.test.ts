@@ -188,7 +188,12 @@ describe('letters', () => {
       Array.from({ length: 50 }, (_, attempt) => ({ attempt, at: 't', code: 'c', message: 'm'.repeat(160) })),
     )
     const noise = { 'x-death': [{ count: 1 }], huge: 'h'.repeat(100_000), [headers.failures]: story }
-    const letter = deadLetter(failing({ headers: noise }, new Error('ä'.repeat(100_000))))
+    const letter = deadLetter(
+      failing(
+        { headers: noise },
+        Object.assign(new Error('ä'.repeat(100_000)), { code: 'C'.repeat(100_000) }),
+      ),
+    )
     expect(JSON.stringify(letter.headers).length).toBeLessThan(8_192)
     expect(Buffer.byteLength(String(letter.headers[headers.errorMessage]))).toBeLessThanOrEqual(1024)
     expect(String(letter.headers[headers.errorMessage])).toMatch(/^ä+…$/)

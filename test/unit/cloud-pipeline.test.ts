@@ -157,6 +157,36 @@ describe('the pipeline', () => {
     expect(broker.dead).toHaveLength(1)
   })
 
+  test.each([
+    ['undefined', undefined, 'undefined was thrown'],
+    ['null', null, 'null was thrown'],
+    ['what has no text', Object.create(null), 'something without a text was thrown'],
+    ['an error whose message is none', Object.assign(new Error('x'), { message: 7 }), '7'],
+  ])('a consumer that throws %s puts its event aside and ends nothing', async (_, what, message) => {
+    const fatal: unknown[] = []
+    const onFatal = (error: unknown): void => void fatal.push(error)
+    for (const consumer of [
+      writing({ retry: [], handle: () => Promise.reject(what) }),
+      defineConsumer({
+        group: 'writer',
+        types: ['#'],
+        retry: [],
+        handleBatch() {},
+        inspect() {
+          throw what
+        },
+      }),
+    ]) {
+      const { broker, start } = setUp(consumer, { pipeline: { onFatal } })
+      start('a')
+      broker.post(posted(new Ledger().next('device-1'), partitions))
+      await settled()
+      expect(broker.dead.map((letter) => letter.headers[headers.errorMessage])).toEqual([message])
+      expect(broker.depth).toBe(0)
+    }
+    expect(fatal).toEqual([])
+  })
+
   test('a message that is no event becomes a dead letter and holds nobody up', async () => {
     const { broker, storage, start } = setUp(writing())
     start('a')
@@ -449,9 +479,19 @@ describe('the history', () => {
       (tx) =>
         tx.history.append([
           {
-            ...{ gateway, epoch, sequence, source, id, type, subject: undefined, dataschema: undefined },
-            ...{ timeMs: 0, recordedMs: 0, body: entry.text },
-            ...{ disposition: 'dead', reason: 'LEDGER_UNREADABLE: the ledger entry has a form' },
+            gateway,
+            epoch,
+            sequence,
+            source,
+            id,
+            type,
+            subject: undefined,
+            dataschema: undefined,
+            timeMs: 0,
+            recordedMs: 0,
+            disposition: 'dead',
+            reason: 'LEDGER_UNREADABLE: the ledger entry has a form this version does not know',
+            body: entry.text,
           },
         ]),
       new AbortController().signal,

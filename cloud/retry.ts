@@ -11,7 +11,12 @@ export type Decision =
   | { kind: 'wait' }
 
 /** Outages are waited out: only the storage and the sidings may throw these codes. */
-const outages: ReadonlySet<string> = new Set(['DATABASE_UNREACHABLE', 'SIDING_UNAVAILABLE'])
+const outages: ReadonlySet<string> = new Set([
+  'DATABASE_UNREACHABLE',
+  // At the start it ends the process. Later somebody is changing a password, or restores the database.
+  'DATABASE_REFUSED',
+  'SIDING_UNAVAILABLE',
+])
 
 export function isOutage(error: unknown): error is TidegateError {
   return error instanceof TidegateError && outages.has(error.code)

@@ -314,13 +314,19 @@ describe('the pipeline', () => {
     expect(storage.effects().map(({ params }) => params[0])).toEqual([1, 3, 4, 2])
   })
 
-  test('a handler that hangs because the database hangs burns no attempt', async () => {
+  test.each([
+    ['hangs', unreachable()],
+    [
+      'takes no new sessions',
+      new TidegateError('DATABASE_REFUSED', { message: 'no', retryable: false, hint: 'mend it' }),
+    ],
+  ])('a handler that hangs because the database %s burns no attempt', async (_, found) => {
     const { promise, release: recover } = gate()
     let outage: Promise<void> | undefined = promise
     const { broker, clock, storage, start } = setUp(writing(), {
       storage: {
         async at(point) {
-          if (point === 'probe' && outage) throw unreachable()
+          if (point === 'probe' && outage) throw found
           if (point === 'query') await outage
         },
       },
@@ -335,6 +341,7 @@ describe('the pipeline', () => {
     await clock.advance(40_000)
     expect(storage.effects()).toHaveLength(1)
     expect(broker.retries).toHaveLength(0)
+    expect(broker.dead).toHaveLength(0)
   })
 
   test('a handler that swallows a failed query is the one to blame', async () => {

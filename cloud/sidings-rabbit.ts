@@ -52,7 +52,8 @@ export function rabbitSidings(broker: Broker, clock: Clock): Sidings {
       // A message that no queue took is confirmed all the same. Its return comes first on the wire, but the client
       // tells of it a turn later than of the confirm.
       await nextTurn()
-      if (returned.has(correlationId)) throw missing(envelope)
+      if (returned.has(correlationId))
+        throw new Unrouted(`no queue took it: ${describe(envelope)} is missing`)
     } finally {
       returned.delete(correlationId)
     }
@@ -91,7 +92,7 @@ export function rabbitSidings(broker: Broker, clock: Clock): Sidings {
       try {
         await confirmed(envelope, letter.body)
       } catch (error) {
-        if (codeOf(error) === 'NOT_FOUND') await declareAgain(siding, envelope)
+        if (error instanceof Unrouted || codeOf(error) === 'NOT_FOUND') await declareAgain(siding, envelope)
         throw unavailable(envelope, error)
       }
     },
@@ -107,10 +108,8 @@ function address(siding: Siding, letter: Letter): Envelope {
   return { ...letter.properties, ...target, headers: { ...letter.headers }, durable: true, mandatory: true }
 }
 
-/** Under the code of a missing exchange, which the broker itself reports. */
-function missing(envelope: Envelope): Error {
-  return Object.assign(new Error(`no queue took it: ${describe(envelope)} is missing`), { code: 'NOT_FOUND' })
-}
+/** Confirmed, and returned. */
+class Unrouted extends Error {}
 
 function describe(envelope: Envelope): string {
   return envelope.exchange || envelope.routingKey || 'the siding'

@@ -3,6 +3,7 @@ import { resolve } from 'node:path'
 import { z } from 'zod'
 import { configFolder, type Environment, loadConfig } from '../src/config.ts'
 import { duration } from '../src/units.ts'
+import { handlerLimits, rungLimits } from './consumer.ts'
 
 const instancePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
 
@@ -51,26 +52,37 @@ export const cloudConfigSchema = z
       .min(1)
       .default(['history', 'rollups']),
     retry: z
-      .strictObject({ ladder: z.array(duration()).max(10).prefault(['5s', '30s', '5m', '30m']) })
+      .strictObject({ ladder: z.array(duration(rungLimits)).max(10).prefault(['5s', '30s', '5m', '30m']) })
       .prefault({}),
-    handlerTimeout: duration('30s'),
+    handlerTimeout: duration('30s', handlerLimits),
     batch: z
       .strictObject({
         max: z.int().min(1).max(5000).default(200),
-        timeTarget: duration('1s'),
+        timeTarget: duration('1s', { min: '1ms', max: '1h' }),
         lanes: z.int().min(1).max(64).default(4),
       })
       .prefault({}),
     prefetch: z.int().min(1).max(65_535).default(400),
-    sharing: z.strictObject({ beat: duration('5s'), goneAfter: duration('15s') }).prefault({}),
-    inbox: z.strictObject({ retention: duration('14d'), pruneEvery: duration('1h') }).prefault({}),
-    startup: z.strictObject({ timeout: duration('30s') }).prefault({}),
-    stop: z.strictObject({ grace: duration('10s') }).prefault({}),
+    sharing: z
+      .strictObject({
+        beat: duration('5s', { min: '100ms', max: '1h' }),
+        goneAfter: duration('15s', { max: '24h' }),
+      })
+      .prefault({}),
+    // Below an hour a redelivery could come after its identity is forgotten (G4).
+    inbox: z
+      .strictObject({
+        retention: duration('14d', { min: '1h' }),
+        pruneEvery: duration('1h', { min: '1s', max: '365d' }),
+      })
+      .prefault({}),
+    startup: z.strictObject({ timeout: duration('30s', { max: '24h' }) }).prefault({}),
+    stop: z.strictObject({ grace: duration('10s', { max: '1h' }) }).prefault({}),
     ops: z
       .strictObject({
         host: z.string().default('127.0.0.1'),
         port: z.int().min(0).max(65_535).default(9102),
-        stallAfter: duration('1m'),
+        stallAfter: duration('1m', { min: '1s', max: '24h' }),
       })
       .prefault({}),
     log: z
@@ -78,10 +90,6 @@ export const cloudConfigSchema = z
         level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
       })
       .prefault({}),
-  })
-  .refine((config) => config.retry.ladder.every((delayMs) => delayMs > 0), {
-    path: ['retry', 'ladder'],
-    error: 'every rung must be longer than 0',
   })
   .refine((config) => config.prefetch >= config.batch.max, {
     path: ['prefetch'],

@@ -1,7 +1,7 @@
 import { TidegateError } from '../src/errors.ts'
 import type { Event } from '../src/event.ts'
 import type { Logger } from '../src/log.ts'
-import { parseDuration } from '../src/units.ts'
+import { type Limits, parseDuration, withinLimits } from '../src/units.ts'
 import type { Delivery } from './delivery.ts'
 import type { Transaction } from './storage.ts'
 import { matchesTopic } from './topology.ts'
@@ -89,6 +89,11 @@ export interface Consumer {
   inspect(event: Event): TidegateError | undefined
 }
 
+/** PostgreSQL takes 24.8 days for a session that waits in a transaction. */
+export const handlerLimits = { min: '1ms', max: '24h' } satisfies Limits
+/** RabbitMQ takes 49.7 days for the time to live of a message. */
+export const rungLimits = { min: '1ms', max: '30d' } satisfies Limits
+
 const groupPattern = /^[a-z][a-z0-9-]{0,31}$/
 const typePatternPattern = /^(?=.{1,128}$)([a-z0-9_-]+|\*|#)(\.([a-z0-9_-]+|\*|#))*$/i
 const systemPrefix = 'dev.tidegate.'
@@ -106,8 +111,11 @@ export function defineConsumer(options: SingleConsumerOptions | BatchConsumerOpt
     ...options.types.map(
       (type) => !typePatternPattern.test(type) && `types: ${type} is not an event type pattern`,
     ),
-    ladderMs?.some((delayMs) => !delayMs) && 'retry must list durations such as 5s or 1m',
-    options.timeout !== undefined && !timeoutMs && 'timeout must be a duration such as 30s',
+    ladderMs?.some((delayMs) => !withinLimits(delayMs, rungLimits)) &&
+      `retry must list durations such as 5s or 1m, ${rungLimits.max} at most`,
+    options.timeout !== undefined &&
+      !withinLimits(timeoutMs, handlerLimits) &&
+      `timeout must be a duration such as 30s, ${handlerLimits.max} at most`,
   ].filter((fault) => typeof fault === 'string')
   if (faults.length > 0) {
     throw new TidegateError('CONSUMER_INVALID', {

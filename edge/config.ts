@@ -7,7 +7,8 @@ import { wire } from '../src/wire.ts'
 import { routeFaults } from './routes.ts'
 import { filterFault } from './topics.ts'
 
-const count = (fallback: number): z.ZodDefault<z.ZodInt> => z.int().min(1).default(fallback)
+const count = (fallback: number, max = 1_000_000_000): z.ZodDefault<z.ZodInt> =>
+  z.int().min(1).max(max).default(fallback)
 const port = (fallback: number): z.ZodDefault<z.ZodInt> => z.int().min(0).max(65_535).default(fallback)
 const file = z.string().min(1)
 const lane = z.enum(['high', 'normal'])
@@ -38,12 +39,12 @@ const mqtt = z.strictObject({
   host: z.string().default('0.0.0.0'),
   port: port(8883),
   tls,
-  connectionsMax: count(10_000),
+  connectionsMax: count(10_000, 1_000_000),
   connectionsPerDeviceMax: count(8),
-  handshakeTimeout: duration('10s'),
-  packetBytesMax: byteSize('1MiB'),
-  inFlightMax: count(512),
-  inFlightBytesMax: byteSize('64MiB'),
+  handshakeTimeout: duration('10s', { min: '100ms', max: '10m' }),
+  packetBytesMax: byteSize('1MiB', { min: '1KiB', max: '256MiB' }),
+  inFlightMax: count(512, 65_535),
+  inFlightBytesMax: byteSize('64MiB', { min: '1KiB' }),
   subscribe: z.array(subscribeFilter).default([]),
   sessions: z
     .strictObject({
@@ -57,7 +58,7 @@ const mqtt = z.strictObject({
 
 const events = z
   .strictObject({
-    payloadBytesMax: byteSize('256KiB'),
+    payloadBytesMax: byteSize('256KiB', { min: '1B' }),
     quarantineBytesMax: byteSize('16KiB'),
     clockSkewMax: duration('24h'),
     timeAgeMax: duration('366d'),
@@ -80,13 +81,13 @@ const schemas = z
 const outbox = z
   .strictObject({
     eventsMax: count(10_000_000),
-    bytesMax: byteSize('4GiB'),
+    bytesMax: byteSize('4GiB', { min: '1MiB' }),
     deviceShare: z.number().gt(0).max(1).default(0.5),
     diskFreeMin: byteSize('64MiB'),
     reserve: byteSize('16MiB'),
     full: z.enum(['refuse', 'evict']).default('refuse'),
-    dedup: z.strictObject({ age: duration('24h'), count: count(1_000_000) }).prefault({}),
-    batchEventsMax: count(500),
+    dedup: z.strictObject({ age: duration('24h'), count: count(1_000_000, 100_000_000) }).prefault({}),
+    batchEventsMax: count(500, 100_000),
     waitingMax: count(10_000),
   })
   .prefault({})
@@ -102,21 +103,19 @@ const uplink = z.strictObject({
   exchange: z.string().min(1).default(wire.exchange),
   tls: tls.optional(),
   partitions: z.int().min(1).max(100).default(16),
-  windowEvents: count(1000),
-  confirmTimeout: duration('30s'),
-  connectTimeout: duration('10s'),
-  heartbeat: duration('15s'),
+  windowEvents: count(1000, 1_000_000),
+  confirmTimeout: duration('30s', { min: '1s', max: '24h' }),
+  connectTimeout: duration('10s', { min: '100ms', max: '10m' }),
+  // AMQP counts it in 16 bits of seconds.
+  heartbeat: duration('15s', { min: '1s', max: '65535s' }),
   reconnect: z
-    .strictObject({ min: duration('500ms'), max: duration('30s') })
-    .refine(({ min, max }) => min > 0 && min <= max, {
-      path: ['min'],
-      message: 'must be over 0 and at most max',
-    })
+    .strictObject({ min: duration('500ms', { min: '1ms' }), max: duration('30s', { max: '24h' }) })
+    .refine(({ min, max }) => min <= max, { path: ['min'], message: 'must be at most max' })
     .prefault({}),
   backlog: z
     .strictObject({
       eventsPerSecond: z.number().positive().optional(),
-      bytesPerSecond: byteSize().optional(),
+      bytesPerSecond: byteSize({ min: '1B' }).optional(),
       inOrderBelow: z.int().min(0).default(1000),
     })
     .prefault({}),
@@ -125,7 +124,11 @@ const uplink = z.strictObject({
 })
 
 const ops = z
-  .strictObject({ host: z.string().default('127.0.0.1'), port: port(9101), stallAfter: duration('60s') })
+  .strictObject({
+    host: z.string().default('127.0.0.1'),
+    port: port(9101),
+    stallAfter: duration('60s', { min: '1s', max: '24h' }),
+  })
   .prefault({})
 
 const level = z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])

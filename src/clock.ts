@@ -12,13 +12,27 @@ export interface Clock {
   after(delayMs: number, task: () => void): { cancel(): void }
 }
 
+/** The longest that Node's timers wait, 24.8 days; told to wait longer, they fire after 1 ms. */
+const timerMsMax = 2 ** 31 - 1
+
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonicMs: () => performance.now(),
-  sleep: (delayMs, signal) => delay(delayMs, undefined, signal ? { signal } : {}),
+  async sleep(delayMs, signal) {
+    let leftMs = delayMs
+    for (; leftMs > timerMsMax; leftMs -= timerMsMax) await delay(timerMsMax, undefined, signal && { signal })
+    await delay(leftMs, undefined, signal && { signal })
+  },
   after(delayMs, task) {
-    const timer = setTimeout(task, delayMs)
-    timer.unref()
+    let timer: NodeJS.Timeout
+    const wait = (leftMs: number): void => {
+      timer = setTimeout(
+        () => (leftMs > timerMsMax ? wait(leftMs - timerMsMax) : task()),
+        Math.min(leftMs, timerMsMax),
+      )
+      timer.unref()
+    }
+    wait(delayMs)
     return { cancel: () => clearTimeout(timer) }
   },
 }

@@ -24,27 +24,64 @@ export function parseBytes(value: unknown): number | undefined {
 
 type Quantity = z.ZodPipe<z.ZodUnknown, z.ZodTransform<number>>
 
+/** Written as in a config file. */
+export interface Limits {
+  /** Default: 0. */
+  min?: string
+  /** Default: more than anybody needs, and little enough to reckon with. */
+  max?: string
+}
+
 /** A duration in a config file; outputs ms. Without a default the key is required. */
-export function duration(): Quantity
-export function duration(defaultText: string): z.ZodPrefault<Quantity>
-export function duration(defaultText?: string): Quantity | z.ZodPrefault<Quantity> {
-  const type = quantity(parseDuration, 'a duration such as 500ms, 30s, 10m, 24h or 7d')
-  return defaultText === undefined ? type : type.prefault(defaultText)
+export function duration(limits?: Limits): Quantity
+export function duration(defaultText: string, limits?: Limits): z.ZodPrefault<Quantity>
+export function duration(first?: string | Limits, limits: Limits = {}): Quantity | z.ZodPrefault<Quantity> {
+  const kind = {
+    parse: parseDuration,
+    expected: 'a duration such as 500ms, 30s, 10m, 24h or 7d',
+    max: '36500d',
+  }
+  return quantity(kind, first, limits)
+}
+
+/** Whether `parseDuration` gave something, and that is within the limits. */
+export function withinLimits(ms: number | undefined, { min, max }: Limits): boolean {
+  return ms !== undefined && ms >= (parseDuration(min) ?? 0) && ms <= (parseDuration(max) ?? Infinity)
 }
 
 /** A size in a config file; outputs bytes. Without a default the key is required. */
-export function byteSize(): Quantity
-export function byteSize(defaultText: string): z.ZodPrefault<Quantity>
-export function byteSize(defaultText?: string): Quantity | z.ZodPrefault<Quantity> {
-  const type = quantity(parseBytes, 'a size such as 65536, 256KiB, 64MiB or 4GiB')
-  return defaultText === undefined ? type : type.prefault(defaultText)
+export function byteSize(limits?: Limits): Quantity
+export function byteSize(defaultText: string, limits?: Limits): z.ZodPrefault<Quantity>
+export function byteSize(first?: string | Limits, limits: Limits = {}): Quantity | z.ZodPrefault<Quantity> {
+  const kind = { parse: parseBytes, expected: 'a size such as 65536, 256KiB, 64MiB or 4GiB', max: '1024TiB' }
+  return quantity(kind, first, limits)
 }
 
-function quantity(parse: (value: unknown) => number | undefined, expected: string): Quantity {
+interface Kind {
+  parse: (value: unknown) => number | undefined
+  expected: string
+  max: string
+}
+
+function quantity(
+  kind: Kind,
+  first: string | Limits | undefined,
+  limits: Limits,
+): Quantity | z.ZodPrefault<Quantity> {
+  if (typeof first === 'string') return bounded(kind, limits).prefault(first)
+  return bounded(kind, first ?? limits)
+}
+
+function bounded({ parse, expected, ...kind }: Kind, limits: Limits): Quantity {
+  const { min, max = kind.max } = limits
+  const leastOf = min === undefined ? 0 : parse(min)
+  const mostOf = parse(max)
+  if (leastOf === undefined || mostOf === undefined) throw new RangeError(`limits must be ${expected}`)
   return z.unknown().transform((value, context) => {
     const parsed = parse(value)
-    if (parsed !== undefined) return parsed
-    context.addIssue({ code: 'custom', message: `must be ${expected}` })
+    if (parsed !== undefined && parsed >= leastOf && parsed <= mostOf) return parsed
+    const message = parsed === undefined ? expected : parsed < leastOf ? `at least ${min}` : `at most ${max}`
+    context.addIssue({ code: 'custom', message: `must be ${message}` })
     return z.NEVER
   })
 }

@@ -59,7 +59,16 @@ describe('the cloud’s configuration', () => {
   test.each([
     ['prefetch: 10', 'prefetch'],
     ['sharing: { beat: 5s, goneAfter: 6s }', 'sharing.goneAfter'],
-    ['retry: { ladder: [0] }', 'retry.ladder'],
+    ['retry: { ladder: [0] }', 'retry.ladder.0: must be at least 1ms'],
+    ['retry: { ladder: [5s, 60d] }', 'retry.ladder.1: must be at most 30d'],
+    ['handlerTimeout: 0', 'handlerTimeout: must be at least 1ms'],
+    ['handlerTimeout: 30d', 'handlerTimeout: must be at most 24h'],
+    ['sharing: { beat: 0 }', 'sharing.beat: must be at least 100ms'],
+    ['inbox: { retention: 0s }', 'inbox.retention: must be at least 1h'],
+    ['inbox: { pruneEvery: 0 }', 'inbox.pruneEvery: must be at least 1s'],
+    ['batch: { timeTarget: 0 }', 'batch.timeTarget: must be at least 1ms'],
+    ['stop: { grace: 30d }', 'stop.grace: must be at most 1h'],
+    ['ops: { stallAfter: 0 }', 'ops.stallAfter: must be at least 1s'],
     ['broker: { tls: { ca: a, cert: b } }', 'broker.tls.key'],
   ])('%s is refused at %s', (text, where) => {
     expect(() => loadCloudConfig(file('one.yaml', text), {})).toThrow(where)

@@ -153,6 +153,13 @@ describe('a consumer', () => {
     expect(wanting('com.acme.*').wants('com.other.climate')).toBe(false)
   })
 
+  test('that asks for more time than its servers can give is refused', () => {
+    const faults = /retry must list durations.*30d at most.*timeout must be a duration.*24h at most/
+    expect(() =>
+      defineConsumer({ group: 'g', types: ['#'], retry: ['60d'], timeout: '30d', handle() {} }),
+    ).toThrow(faults)
+  })
+
   test('that cannot work is refused with every fault', () => {
     expect(() =>
       defineConsumer({ group: 'A b', types: [], retry: ['soon'], timeout: 'long', handle() {} }),

@@ -100,3 +100,27 @@ test('the environment wins over the file, key by key', () => {
   expect(config.dataDir).toBe('/var/lib/tidegate')
   expect(config.mqtt.subscribe).toEqual(['a/#'])
 })
+
+test.each([
+  ['uplink', { connectTimeout: 0 }, 'uplink.connectTimeout: must be at least 100ms'],
+  ['uplink', { connectTimeout: '1d' }, 'uplink.connectTimeout: must be at most 10m'],
+  ['uplink', { confirmTimeout: 0 }, 'uplink.confirmTimeout: must be at least 1s'],
+  ['uplink', { confirmTimeout: '30d' }, 'uplink.confirmTimeout: must be at most 24h'],
+  ['uplink', { heartbeat: 0 }, 'uplink.heartbeat: must be at least 1s'],
+  ['uplink', { heartbeat: '24h' }, 'uplink.heartbeat: must be at most 65535s'],
+  ['uplink', { reconnect: { min: 0 } }, 'uplink.reconnect.min: must be at least 1ms'],
+  ['uplink', { reconnect: { max: '30d' } }, 'uplink.reconnect.max: must be at most 24h'],
+  ['mqtt', { handshakeTimeout: 0 }, 'mqtt.handshakeTimeout: must be at least 100ms'],
+  ['mqtt', { handshakeTimeout: '30d' }, 'mqtt.handshakeTimeout: must be at most 10m'],
+  ['mqtt', { inFlightBytesMax: 0 }, 'mqtt.inFlightBytesMax: must be at least 1KiB'],
+  ['mqtt', { packetBytesMax: '1GiB' }, 'mqtt.packetBytesMax: must be at most 256MiB'],
+  ['outbox', { bytesMax: 0 }, 'outbox.bytesMax: must be at least 1MiB'],
+  ['outbox', { dedup: { count: 1e12 } }, 'outbox.dedup.count: '],
+  ['ops', { stallAfter: 0 }, 'ops.stallAfter: must be at least 1s'],
+] as const)('a value that nothing could work with is a fault (%s: %j)', (part, values, fault) => {
+  const { mqtt, uplink } = least
+  const before = { mqtt, uplink, outbox: {}, ops: {} }[part]
+  expect(faultsOf({ ...least, [part]: { ...before, ...values } })).toEqual([
+    expect.stringContaining(fault) as string,
+  ])
+})

@@ -54,3 +54,24 @@ test('a config schema outputs ms and bytes, fills defaults and says what it expe
     'wait: must be a duration such as 500ms, 30s, 10m, 24h or 7d',
   ])
 })
+
+test('a quantity beyond its limits is refused, and the limit named as it is written', () => {
+  const schema = z.strictObject({
+    wait: duration('5s', { min: '1s', max: '24h' }),
+    age: duration(),
+    size: byteSize({ min: '1KiB', max: '1GiB' }),
+  })
+  const faults = (config: object): string[] | undefined =>
+    schema.safeParse(config).error?.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`)
+  expect(faults({ wait: '999ms', age: 0, size: 1023 })).toEqual([
+    'wait: must be at least 1s',
+    'size: must be at least 1KiB',
+  ])
+  expect(faults({ wait: '25h', age: '100000d', size: '2GiB' })).toEqual([
+    'wait: must be at most 24h',
+    'age: must be at most 36500d',
+    'size: must be at most 1GiB',
+  ])
+  expect(faults({ wait: '1s', age: 0, size: 1024 })).toBeUndefined()
+  expect(faults({ wait: '24h', age: '36500d', size: '1GiB' })).toBeUndefined()
+})

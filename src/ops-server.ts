@@ -46,10 +46,10 @@ export async function startOpsServer(options: OpsServerOptions): Promise<OpsServ
     const send = (status: number, type: string, body: string): void => {
       response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' }).end(body)
     }
-    // Whoever reaches the port may send anything as a path, `//` for one, which is no URL.
-    const target = `http://ops${request.url ?? '/'}`
-    if (!URL.canParse(target)) return send(400, 'text/plain', 'try /metrics, /healthz or /readyz\n')
-    const { pathname: path, searchParams } = new URL(target)
+    const url = request.url ?? '/'
+    // Node's parser lets through what is no URL, such as `//`.
+    if (!URL.canParse(url, 'http://ops')) return send(400, 'text/plain', 'no such address\n')
+    const { pathname: path, searchParams } = new URL(url, 'http://ops')
     const route = options.routes?.[path]
     const fail = (error: unknown): void => send(500, 'text/plain', `${String(error)}\n`)
     if (request.method !== 'GET' && request.method !== 'HEAD') send(405, 'text/plain', 'only GET\n')

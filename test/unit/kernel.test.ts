@@ -1,6 +1,6 @@
 import { once } from 'node:events'
-import { type IncomingMessage, request } from 'node:http'
 import { mkdtempSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { type IncomingMessage, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -178,6 +178,25 @@ describe('the ops endpoint', () => {
     await expect(again).rejects.toMatchObject({ code: 'PORT_TAKEN' })
     await server.close()
   })
+
+  it.for(['//', '//[', 'http://'])(
+    'answers a request for %s, which is no address, with 400',
+    async (path) => {
+      const server = await startOpsServer({
+        host: '127.0.0.1',
+        port: 0,
+        metrics: async () => '',
+        ready: () => ({}),
+      })
+      const [response] = (await once(
+        request({ port: server.port, host: '127.0.0.1', path }).end(),
+        'response',
+      )) as [IncomingMessage]
+      expect(response.statusCode).toBe(400)
+      expect((await fetch(`http://127.0.0.1:${server.port}/healthz`)).status).toBe(200)
+      await server.close()
+    },
+  )
 })
 
 describe('an error', () => {

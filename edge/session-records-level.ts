@@ -1,15 +1,14 @@
-import type { Level } from 'level'
 import { decode } from 'msgpack-lite'
+import type { SessionRecords } from './session-database-level.ts'
 
 /**
  * Takes out the records of the session database that aedes could not read, and says how many: it reads them while a
  * device connects or subscribes, and one that it cannot decode would turn that device away each time.
  * @throws whatever LevelDB throws for a table that it cannot read
  */
-export async function removeUnreadable(database: Level): Promise<number> {
+export async function removeUnreadable(database: SessionRecords): Promise<number> {
   const unreadable: string[] = []
-  const records = database.iterator<string, Buffer>({ valueEncoding: 'buffer' })
-  for await (const [key, value] of records) {
+  for await (const [key, value] of database.iterator()) {
     if (!isReadable(key, value)) unreadable.push(key)
   }
   await database.batch(unreadable.map((key) => ({ type: 'del', key })))

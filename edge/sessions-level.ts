@@ -5,12 +5,11 @@ import AsyncLevelPersistence, {
   type PacketLike,
   type SubscriptionLike,
 } from 'aedes-persistence-level/asyncPersistence.js'
-import { Level } from 'level'
 import type { Clock } from '../src/clock.ts'
 import { codeOf, messageOf, TidegateError } from '../src/errors.ts'
 import type { Logger } from '../src/log.ts'
 import type { BrokerObserver } from './observers.ts'
-import { isInTheWay } from './store-level-errors.ts'
+import { openRecords, SessionDatabase } from './session-database-level.ts'
 import { removeUnreadable } from './session-records-level.ts'
 import { SubscriptionIndex } from './subscriptions.ts'
 import { isOwnTopic } from './topics.ts'
@@ -43,36 +42,25 @@ export interface SessionsOptions {
 export async function openSessions(options: SessionsOptions): Promise<Sessions> {
   const { folder, log, clock } = options
   try {
-    const database = await openDatabase(folder)
-    const removed = await removeUnreadable(database).catch(async (error: unknown) => {
-      await database.close()
+    const records = await openRecords(folder)
+    const removed = await removeUnreadable(records).catch(async (error: unknown) => {
+      await records.close()
       throw error
     })
     if (removed > 0) log.error({ code: 'SESSIONS_DAMAGED', removed }, 'sessions: unreadable records removed')
-    return new Sessions(database, options)
+    return new Sessions(new SessionDatabase(records, options), options)
   } catch (error) {
     // Only damage is set aside: what is merely in the way, such as a full disk, passes.
     if (codeOf(error) === 'LEVEL_LOCKED' || isInTheWay(error)) throw unavailable(folder, error)
     const aside = `${folder}.damaged-${new Date(clock.now()).toISOString().replaceAll(':', '')}`
     try {
       await rename(folder, aside)
-      const sessions = new Sessions(await openDatabase(folder), options)
+      const sessions = new Sessions(new SessionDatabase(await openRecords(folder), options), options)
       log.error({ code: 'SESSIONS_DAMAGED', aside, detail: messageOf(error) }, 'sessions could not be read')
       return sessions
     } catch {
       throw unavailable(folder, error)
     }
-  }
-}
-
-async function openDatabase(folder: string): Promise<Level> {
-  const database = new Level(folder)
-  try {
-    await database.open()
-    return database
-  } catch (error) {
-    // The wrapper says "not open"; what happened is in its cause.
-    throw error instanceof Error && error.cause !== undefined ? error.cause : error
   }
 }
 
@@ -93,7 +81,7 @@ const retainedPrefix = 'retained:'
  * QoS 0, which nobody then fetches.
  */
 export class Sessions extends AsyncLevelPersistence {
-  readonly #database: Level
+  readonly #database: SessionDatabase
   readonly #options: SessionsOptions
   readonly #index = new SubscriptionIndex()
   readonly #subscriptionsOf = new Map<string, number>()
@@ -103,7 +91,7 @@ export class Sessions extends AsyncLevelPersistence {
   /** One after the other: of two for one topic the last must win, and whoever subscribes then must find it. */
   #retainedWrites: Promise<void> = Promise.resolve()
 
-  constructor(database: Level, options: SessionsOptions) {
+  constructor(database: SessionDatabase, options: SessionsOptions) {
     super(database)
     this.#database = database
     this.#options = options
@@ -142,7 +130,12 @@ export class Sessions extends AsyncLevelPersistence {
     }
     const written = this.#retainedWrites.then(() => super.storeRetained(packet))
     this.#retainedWrites = written.catch(() => {})
-    await written
+    try {
+      await written
+    } catch (error) {
+      if (!known && this.#retained.has(topic)) this.#forgetRetained(topic, owner)
+      throw error
+    }
   }
 
   override createRetainedStreamCombi(filters: string[]): Readable {
@@ -155,7 +148,7 @@ export class Sessions extends AsyncLevelPersistence {
     try {
       yield* super.createRetainedStreamCombi(filters)
     } catch (error) {
-      if (this.#database.status !== 'open') return
+      if (this.#database.closed || codeOf(error) === 'LEVEL_ITERATOR_NOT_OPEN') return
       this.#options.log.error(
         { code: 'SESSIONS_DAMAGED', detail: messageOf(error) },
         'retained messages could not be read',
@@ -202,7 +195,12 @@ export class Sessions extends AsyncLevelPersistence {
     for (const subscription of subscriptions) {
       if (subscription.qos > 0 && this.#hasRoom(subscription.clientId as string)) kept.push(subscription)
     }
-    return await super.outgoingEnqueueCombi(kept, packet)
+    try {
+      return await super.outgoingEnqueueCombi(kept, packet)
+    } catch (error) {
+      for (const { clientId } of kept) decrement(this.#queuedFor, clientId as string)
+      throw error
+    }
   }
 
   override async outgoingClearMessageId(
@@ -214,15 +212,14 @@ export class Sessions extends AsyncLevelPersistence {
     return cleared
   }
 
-  /** Never rejects: aedes takes the will of an earlier connection back without listening for a failure. */
+  /** Never throws: where aedes asks for it as a device connects, it has nobody who catches. */
   override async delWill(client: ClientLike): Promise<PacketLike | undefined> {
     try {
       return await super.delWill(client)
     } catch (error) {
-      this.#options.log.error(
-        { code: codeOf(error), detail: messageOf(error) },
-        'a will could not be removed',
-      )
+      if (this.#database.closed) return undefined
+      const about = { code: 'SESSIONS_UNAVAILABLE', client: client.id, detail: messageOf(error) }
+      this.#options.log.error(about, 'a will could not be removed')
       return undefined
     }
   }

@@ -11,6 +11,7 @@ import type { Logger } from '../src/log.ts'
 import type { BrokerObserver } from './observers.ts'
 import { openRecords, SessionDatabase } from './session-database-level.ts'
 import { removeUnreadable } from './session-records-level.ts'
+import { isInTheWay } from './store-level-errors.ts'
 import { SubscriptionIndex } from './subscriptions.ts'
 import { isOwnTopic } from './topics.ts'
 
@@ -35,8 +36,8 @@ export interface SessionsOptions {
 /**
  * Retained messages, wills, subscriptions and what waits for sessions that are away, in a LevelDB of their own.
  * Not synced: it survives a crash of the process; after a power cut the newest may be missing. No event depends on
- * it (G1 is the outbox's). A record that cannot be read is taken out; a database that cannot be is set aside whole, and
- * a new one is begun.
+ * it (G1 is the outbox's). A record that cannot be read is taken out; a database that is damaged is set aside whole, and
+ * a new one is begun; one that cannot be opened for another reason is left as it is.
  * @throws TidegateError `SESSIONS_UNAVAILABLE`
  */
 export async function openSessions(options: SessionsOptions): Promise<Sessions> {
@@ -50,8 +51,7 @@ export async function openSessions(options: SessionsOptions): Promise<Sessions> 
     if (removed > 0) log.error({ code: 'SESSIONS_DAMAGED', removed }, 'sessions: unreadable records removed')
     return new Sessions(new SessionDatabase(records, options), options)
   } catch (error) {
-    // Only damage is set aside: what is merely in the way, such as a full disk, passes.
-    if (codeOf(error) === 'LEVEL_LOCKED' || isInTheWay(error)) throw unavailable(folder, error)
+    if (!isDamage(error)) throw unavailable(folder, error)
     const aside = `${folder}.damaged-${new Date(clock.now()).toISOString().replaceAll(':', '')}`
     try {
       await rename(folder, aside)
@@ -63,6 +63,17 @@ export async function openSessions(options: SessionsOptions): Promise<Sessions> 
     }
   }
 }
+
+/** A full disk, a missing right or too many open files say nothing about what is in the files. */
+function isDamage(error: unknown): boolean {
+  const code = codeOf(error)
+  if (code === 'LEVEL_LOCKED' || isInTheWay(error)) return false
+  // EEXIST: it is a file.
+  return code === 'LEVEL_CORRUPTION' || code === 'EEXIST' || unreadable.test(messageOf(error))
+}
+
+const unreadable =
+  /(?:ldb|sst|log|CURRENT|MANIFEST-\d+): (?:No such file|Invalid argument|No such device|Is a directory|Input\/output)/i
 
 function unavailable(folder: string, cause: unknown): TidegateError {
   return new TidegateError('SESSIONS_UNAVAILABLE', {

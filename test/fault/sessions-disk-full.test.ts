@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { truncateSync } from 'node:fs'
-import { stat } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { MqttClient } from 'mqtt'
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
@@ -11,11 +11,13 @@ let disk: SmallDisk
 let pki: TestPki
 let broker: TestBroker
 
+const start = (): Promise<TestBroker> =>
+  startTestBroker(pki, { folder: join(disk.path, 'sessions'), options: { packetBytesMax: 1 << 20 } })
+
 beforeEach(async () => {
   disk = await mountSmallDisk(48)
   pki = await createTestPki()
-  const options = { packetBytesMax: 1 << 20 }
-  broker = await startTestBroker(pki, { folder: join(disk.path, 'sessions'), options })
+  broker = await start()
 })
 afterEach(async () => {
   await broker.close()
@@ -64,4 +66,21 @@ it('a full disk under the sessions ends neither the gateway nor, once there is r
   await broker.connect(tls, { clientId: 'willed', will })
   const back = await broker.connect(tls, { clientId: 'reader', clean: false })
   expect(await broker.messages(back, 1)).toContain('devices/a1/cmd back')
+})
+
+it('a disk that is full when the gateway starts costs no session', async () => {
+  const tls = await pki.device('a1')
+  const writer = await broker.connect(tls)
+  await writer.publishAsync('devices/a1/config', 'kept', { qos: 1, retain: true })
+  await broker.close()
+  disk.fill()
+  const before = await readdir(disk.path)
+
+  await expect(start()).rejects.toMatchObject({ code: 'SESSIONS_UNAVAILABLE' })
+  expect(await readdir(disk.path)).toEqual(before)
+  await disk.makeRoom()
+  broker = await start()
+  const reader = await broker.connect(tls)
+  await reader.subscribeAsync('devices/a1/config')
+  expect(await broker.retained(reader, 1)).toEqual(['devices/a1/config kept'])
 })

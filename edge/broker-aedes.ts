@@ -13,7 +13,7 @@ import { startListener } from './listener.ts'
 import type { BrokerObserver } from './observers.ts'
 import type { Outbox } from './outbox.ts'
 import type { Routes } from './routes.ts'
-import { openSessions, type SessionLimits } from './sessions-level.ts'
+import { openSessions, type SessionLimits, tooManySubscriptions } from './sessions-level.ts'
 import { createThrottle } from './throttle.ts'
 import type { TopicRules } from './topics.ts'
 
@@ -60,6 +60,9 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const { rules, observer, clock, random, log } = options
   const throttle = createThrottle(clock, 10_000)
   const connections = createConnections(options)
+  /** Of clean sessions; the others' are counted where they are kept. */
+  const filtersOf = new WeakMap<Client, Set<string>>()
+  const subscriptionsMax = options.sessionLimits.subscriptionsPerDeviceMax
   const makeId = (): string => ulid(Math.max(0, clock.now()), random)
 
   const sessions = await openSessions({
@@ -104,7 +107,10 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
       void answer(client === null ? publishWillOfEarlierRun(packet) : publish(client, packet), done)
     },
     authorizeSubscribe(client, subscription, done) {
-      if (rules.maySubscribe(deviceOf(client.id), subscription.topic)) return done(null, subscription)
+      if (rules.maySubscribe(deviceOf(client.id), subscription.topic)) {
+        if (!client.clean || hasRoomFor(client, subscription.topic)) return done(null, subscription)
+        return done(tooManySubscriptions(deviceOf(client.id), subscriptionsMax), null)
+      }
       observer.subscriptionRefused()
       const about = { code: 'TOPIC_FORBIDDEN', device: deviceOf(client.id), topic: subscription.topic }
       warn(client.id, 'subscription refused', about)
@@ -118,6 +124,9 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     connection.connecting = false
     // aedes notes that it has sent the CONNACK only after this event.
     setImmediate(() => connection.pull())
+  })
+  aedes.on('unsubscribe', (filters, client) => {
+    for (const filter of filters) filtersOf.get(client)?.delete(filter)
   })
   aedes.on('clientError', (client, error) => logEnd(client, error))
   aedes.on('connectionError', (client, error) => logEnd(client, error))
@@ -142,6 +151,14 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     await sessions.close()
     throw error
   })
+
+  function hasRoomFor(client: Client, filter: string): boolean {
+    const filters = filtersOf.get(client) ?? new Set()
+    filtersOf.set(client, filters)
+    if (filters.size >= subscriptionsMax && !filters.has(filter)) return false
+    filters.add(filter)
+    return true
+  }
 
   function publish(client: Client, packet: PublishPacket): Promise<'acknowledge' | 'withdrawn'> {
     // A will is published when its connection is over, so it is not bound to one.

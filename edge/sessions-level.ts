@@ -18,6 +18,7 @@ import { isOwnTopic } from './topics.ts'
 export interface SessionLimits {
   /** Messages kept for one session that is away. */
   queuedMax: number
+  /** Of its kept sessions together; of each clean one. */
   subscriptionsPerDeviceMax: number
   retainedMax: number
   retainedPerDeviceMax: number
@@ -84,6 +85,14 @@ function unavailable(folder: string, cause: unknown): TidegateError {
   })
 }
 
+export function tooManySubscriptions(deviceId: string, max: number): TidegateError {
+  return new TidegateError('SUBSCRIPTIONS_MAX', {
+    message: `${deviceId} has more than ${max} subscriptions in a clean session, or in its kept ones`,
+    retryable: false,
+    hint: 'unsubscribe what is not needed, or raise mqtt.sessions.subscriptionsPerDeviceMax',
+  })
+}
+
 const retainedPrefix = 'retained:'
 
 /**
@@ -97,6 +106,7 @@ export class Sessions extends AsyncLevelPersistence {
   readonly #index = new SubscriptionIndex()
   readonly #subscriptionsOf = new Map<string, number>()
   readonly #queuedFor = new Map<string, number>()
+  readonly #adding = new WeakMap<SubscriptionLike[], Promise<void>>()
   readonly #retained = new Set<string>()
   readonly #retainedOf = new Map<string, number>()
   /** One after the other: of two for one topic the last must win, and whoever subscribes then must find it. */
@@ -167,17 +177,20 @@ export class Sessions extends AsyncLevelPersistence {
     }
   }
 
-  override async addSubscriptions(client: ClientLike, subscriptions: SubscriptionLike[]): Promise<void> {
+  /** aedes gives the whole list of a SUBSCRIBE, once for each filter in it. */
+  override addSubscriptions(client: ClientLike, subscriptions: SubscriptionLike[]): Promise<void> {
+    const adding = this.#adding.get(subscriptions) ?? this.#addAllowed(client, subscriptions)
+    this.#adding.set(subscriptions, adding)
+    return adding
+  }
+
+  async #addAllowed(client: ClientLike, subscriptions: SubscriptionLike[]): Promise<void> {
     const { deviceOf, maySubscribe, limits } = this.#options
     const deviceId = deviceOf(client.id)
     const allowed = subscriptions.filter(({ topic }) => maySubscribe(deviceId, topic))
     const added = allowed.filter(({ topic }) => !this.#index.has(client.id, topic)).length
     if ((this.#subscriptionsOf.get(deviceId) ?? 0) + added > limits.subscriptionsPerDeviceMax) {
-      throw new TidegateError('SUBSCRIPTIONS_MAX', {
-        message: `${deviceId} keeps more than ${limits.subscriptionsPerDeviceMax} subscriptions`,
-        retryable: false,
-        hint: 'unsubscribe what is not needed, connect with a clean session, or raise mqtt.sessions',
-      })
+      throw tooManySubscriptions(deviceId, limits.subscriptionsPerDeviceMax)
     }
     for (const subscription of allowed) this.#remember(client.id, subscription)
     await super.addSubscriptions(client, allowed)

@@ -5,6 +5,7 @@ import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { Level } from 'level'
 import type { MqttClient, Packet } from 'mqtt'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { createTopicRules } from '../../edge/topics.ts'
 import type { Rejection } from '../../src/event.ts'
 import {
   createTestPki,
@@ -371,6 +372,42 @@ test('subscriptions of kept sessions are bounded for each device, and what was r
   await keeper.unsubscribeAsync('devices/a1/2')
   const again = await connect(tls, { clientId: 'again', clean: false })
   await again.subscribeAsync('devices/a1/4')
+})
+
+test.for([
+  ['kept', false],
+  ['clean', true],
+] as const)(
+  'a SUBSCRIBE of thousands of filters in a %s session is refused, each looked at a fixed number of times (G7)',
+  async ([, clean]) => {
+    const rules = createTopicRules({ subscribe: [], routed: () => false })
+    let looks = 0
+    const maySubscribe = (deviceId: string, filter: string): boolean => {
+      looks += 1
+      return rules.maySubscribe(deviceId, filter)
+    }
+    const { connect, when } = await start({
+      options: { packetBytesMax: 1 << 20, rules: { ...rules, maySubscribe } },
+    })
+    const client = await connect(await pki.device('a1'), { clientId: 'greedy', clean })
+    const filters = Array.from({ length: 5000 }, (_, index) => `devices/a1/f/${index}`)
+    await expect(client.subscribeAsync(filters)).rejects.toThrow(turnedAway)
+    await when(({ logs }) => logs.some(({ code }) => code === 'SUBSCRIPTIONS_MAX'))
+    expect(looks).toBeLessThanOrEqual(2 * filters.length)
+  },
+)
+
+test('subscriptions of a clean session are bounded, and one that is given up makes room for another (G7)', async () => {
+  const { connect, messages } = await start()
+  const client = await connect(await pki.device('a1'))
+  for (let index = 0; index < 10; index += 1) {
+    await client.subscribeAsync([`devices/a1/${index}`, `devices/a1/${index}/#`, 'devices/a1/always'])
+    await client.unsubscribeAsync([`devices/a1/${index}`, `devices/a1/${index}/#`])
+  }
+  await client.publishAsync('devices/a1/always', 'x')
+  expect(await messages(client, 1)).toEqual(['devices/a1/always x'])
+  await client.subscribeAsync(['devices/a1/1', 'devices/a1/2'])
+  await expect(client.subscribeAsync('devices/a1/3')).rejects.toThrow(turnedAway)
 })
 
 test('what waits for a kept session is not sent once its device may no longer read it', async () => {

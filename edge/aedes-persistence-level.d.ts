@@ -28,6 +28,7 @@ declare module 'aedes-persistence-level/asyncPersistence.js' {
     subscriptionsByTopic(topic: string): Promise<SubscriptionLike[]>
     cleanSubscriptions(client: ClientLike): Promise<void>
     outgoingEnqueueCombi(subscriptions: SubscriptionLike[], packet: PacketLike): Promise<unknown>
+    outgoingUpdate(client: ClientLike, packet: PacketLike): Promise<void>
     outgoingClearMessageId(client: ClientLike, packet: PacketLike): Promise<PacketLike | undefined>
     outgoingStream(client: ClientLike): Readable
     incomingGetPacket(client: ClientLike, packet: PacketLike): Promise<PacketLike>

@@ -227,6 +227,15 @@ export class Sessions extends AsyncLevelPersistence {
     }
   }
 
+  /** What is sent to a connected session beyond the bound has no record; that must not end the connection. */
+  override async outgoingUpdate(client: ClientLike, packet: PacketLike): Promise<void> {
+    try {
+      await super.outgoingUpdate(client, packet)
+    } catch (error) {
+      if (messageOf(error) !== 'no such packet') throw error
+    }
+  }
+
   override async outgoingClearMessageId(
     client: ClientLike,
     packet: PacketLike,

@@ -1,12 +1,11 @@
-import { once } from 'node:events'
 import { readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { Level } from 'level'
 import type { MqttClient, Packet } from 'mqtt'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { createTopicRules } from '../../edge/topics.ts'
 import type { Rejection } from '../../src/event.ts'
+import { publishPacket, rawConnection } from '../support/raw-connection.ts'
 import {
   createTestPki,
   startTestBroker,
@@ -80,7 +79,7 @@ test.for([
   'no %s before the event is durable, and pings are answered meanwhile (G1)',
   async ([, qos, ack]) => {
     const { port, outbox } = await start()
-    const raw = await rawConnection(port)
+    const raw = await rawConnection({ port, tls: await pki.device('a1') })
     outbox.shut()
     // All in one chunk: what is unanswered of it must not keep the next from being read.
     raw.write(
@@ -509,7 +508,7 @@ test('a taken port is said plainly, and leaves nothing open', async () => {
 
 test('a QoS 2 message that is sent again before it was released is one event [MQTT-4.3.3-2]', async () => {
   const { port, outbox, when } = await start()
-  const raw = await rawConnection(port)
+  const raw = await rawConnection({ port, tls: await pki.device('a1') })
   const publish = publishPacket(climate, '{"temperature":1}', 7)
   raw.write(publish)
   await raw.until(0x50)
@@ -528,60 +527,10 @@ test('a QoS 2 message that is sent again before it was released is one event [MQ
 
 test('publishes that follow CONNECT in the same packet are all taken', async () => {
   const { port, outbox } = await start()
-  const raw = await rawConnection(
-    port,
-    ...Array.from({ length: 200 }, (_, index) => publishPacket(climate, event(`early-${index}`), index + 1)),
+  const follow = Array.from({ length: 200 }, (_, index) =>
+    publishPacket(climate, event(`early-${index}`), index + 1),
   )
+  const raw = await rawConnection({ port, tls: await pki.device('a1'), follow })
   expect(await outbox.until(200)).toHaveLength(200)
   raw.end()
 })
-
-interface Raw {
-  write(bytes: Buffer): void
-  /** Resolves once a packet of this type byte has come, and forgets it. */
-  until(type: number): Promise<void>
-  /** How many of this type have come and were not waited for. */
-  got(type: number): number
-  end(): void
-}
-
-/** A connection on which packets are written by hand; each answer is short enough for one length byte. */
-async function rawConnection(port: number, ...follow: Buffer[]): Promise<Raw> {
-  const tls = await pki.device('a1')
-  const socket: TLSSocket = connectTls({ port, host: '127.0.0.1', ...tls })
-  let bytes: Buffer = Buffer.alloc(0)
-  const types: number[] = []
-  socket.on('data', (chunk) => {
-    bytes = Buffer.concat([bytes, chunk])
-    while (bytes.length >= 2 && bytes.length >= 2 + (bytes[1] as number)) {
-      types.push(bytes[0] as number)
-      bytes = bytes.subarray(2 + (bytes[1] as number))
-    }
-    socket.emit('packets')
-  })
-  await once(socket, 'secureConnect')
-  const name = Buffer.from('\u0000\u0004MQTT\u0004\u0002\u0000\u003c\u0000\u0003raw')
-  socket.write(Buffer.concat([Buffer.from([0x10, name.length]), name, ...follow]))
-  const raw: Raw = {
-    write: (packet) => void socket.write(packet),
-    async until(type) {
-      while (!types.includes(type)) await once(socket, 'packets')
-      types.splice(types.indexOf(type), 1)
-    },
-    got: (type) => types.filter((one) => one === type).length,
-    end: () => void socket.destroy(),
-  }
-  await raw.until(0x20)
-  return raw
-}
-
-function publishPacket(topic: string, payload: string, id: number, qos: 1 | 2 = 2): Buffer {
-  const body = Buffer.concat([
-    Buffer.from([0, topic.length]),
-    Buffer.from(topic),
-    Buffer.from([id >> 8, id & 0xff]),
-    Buffer.from(payload),
-  ])
-  const length = body.length < 128 ? [body.length] : [(body.length & 0x7f) | 0x80, body.length >> 7]
-  return Buffer.concat([Buffer.from([0x30 | (qos << 1), ...length]), body])
-}

@@ -16,7 +16,7 @@ afterEach(() => {
 })
 
 test('a task that is due in 60 days runs in 60 days', async () => {
-  const task = vi.fn()
+  const task = vi.fn<() => void>()
   systemClock.after(60 * dayMs, task)
   await vi.advanceTimersByTimeAsync(60 * dayMs - 1)
   expect(task).not.toHaveBeenCalled()
@@ -25,10 +25,10 @@ test('a task that is due in 60 days runs in 60 days', async () => {
 })
 
 test('a task that is cancelled after 30 days never runs', async () => {
-  const task = vi.fn()
-  const { cancel } = systemClock.after(60 * dayMs, task)
+  const task = vi.fn<() => void>()
+  const timer = systemClock.after(60 * dayMs, task)
   await vi.advanceTimersByTimeAsync(30 * dayMs)
-  cancel()
+  timer.cancel()
   await vi.advanceTimersByTimeAsync(60 * dayMs)
   expect(task).not.toHaveBeenCalled()
 })

@@ -11,7 +11,10 @@ export interface Disturbance {
 export interface RunFilter {
   /** Devices of the fleet. */
   deviceIds: readonly string[]
-  /** Wall clock at the start, ms; what the outbox still held from an earlier run was recorded before. */
+  /**
+   * Wall clock at the start, ms; what the outbox still held from an earlier run was recorded before. Not so what was
+   * recorded by a clock that had fallen back to 1970.
+   */
   startedAtMs: number
   /** The history's position at the start. */
   position: number
@@ -53,7 +56,8 @@ export interface HistoryReader {
 
 const ofTheRun = `
   from tidegate.events
-  where position > $1 and source = any($2::text[]) and recorded_time >= to_timestamp($3::float8 / 1000)`
+  where position > $1 and source = any($2::text[])
+    and (recorded_time >= to_timestamp($3::float8 / 1000) or recorded_time < '2000-01-01')`
 const latencyMs = `greatest(0, extract(epoch from stored_time - recorded_time) * 1000)::float8`
 const percentiles = (prefix: string, condition: string): string =>
   `count(*) filter (where ${condition}) as ${prefix}_count,

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { Outbox, Queued } from '../../edge/outbox.ts'
+import type { Outbox, Queued, Submission } from '../../edge/outbox.ts'
 import { silentOutboxObserver } from '../../edge/observers.ts'
 import { openOutbox, type OutboxOptions } from '../../edge/outbox/open.ts'
 import type { StoreFolder } from '../../edge/store.ts'
@@ -237,6 +237,18 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     )
   })
 
+  it('expires what stands behind more events in flight than one write takes out', async () => {
+    const outbox = await open({ reportIntervalMs: 1e9 })
+    await appendMany(outbox, 1100, 'sent', { ttlMs: 5000 })
+    expect(await outbox.take(1100)).toHaveLength(1100)
+    await appendMany(outbox, 1100, 'late', { ttlMs: 5000 })
+    await pass(7)
+    expect(outbox.stats().depth.normal).toBe(1100)
+    outbox.rewind()
+    await pass(2)
+    expect(outbox.stats().depth.normal).toBe(0)
+  })
+
   it('counts time spent powered off once the clock has settled, and only then', async () => {
     const outbox = await open()
     await outbox.append(submission('a', 'short', { ttlMs: 3_600_000 }))
@@ -284,6 +296,16 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     await expect(outbox.append(submission('a', 'f'))).rejects.toMatchObject({ code: 'OUTBOX_CLOSED' })
   })
 })
+
+async function appendMany(
+  outbox: Outbox,
+  count: number,
+  prefix: string,
+  more: Partial<Submission> = {},
+): Promise<void> {
+  const ids = Array.from({ length: count }, (_, index) => `${prefix}${index}`)
+  await Promise.all(ids.map((id) => outbox.append(submission('a', id, more))))
+}
 
 async function drain(outbox: Outbox): Promise<Queued[]> {
   const drained: Queued[] = []

@@ -324,7 +324,7 @@ export class Engine implements Outbox {
         const loaded = await this.loader.load(known)
         // What is found is not on record before the write below has landed.
         if (loaded.damage[0]) known.fault ??= loaded.damage[0].detail
-        core.state = await this.loader.stateOf(loaded)
+        this.departures.goOnWith(await this.loader.stateOf(loaded))
         core.removing.clear()
         core.doubtful = allHanded(this.core)
         await this.takeOver(loaded)

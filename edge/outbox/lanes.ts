@@ -24,7 +24,7 @@ export const defaultLanes: LanesOptions = { catchUp: 'live-first', inOrderBelow:
  *     normal   backlog  [first … boundary]  live  (boundary … ∞)
  *
  * The boundary is the last position given out when the uplink came back; it lives in memory only, because
- * after a restart everything queued is backlog.
+ * after a restart everything queued is backlog. It outlives a store that had to be opened again.
  */
 export interface Lanes {
   /** Reads up to `eventsMax` events in the lanes' order; `skip` says which positions are taken care of. */
@@ -33,6 +33,8 @@ export interface Lanes {
   split(last: number, normalDepth: number): void
   /** Unread part of the backlog, in positions: at least the events that still drain. */
   backlogLeft(): number
+  /** Last position of the backlog; -1 while there is none. */
+  readonly boundary: number
   /** Nothing of the lane is queued below `position`: evicted. */
   advance(lane: Lane, position: number): void
   /** No position of the lane below this one is still to be read. */
@@ -56,10 +58,11 @@ export function createLanes(
   pace: Pace,
   options: LanesOptions,
   first: Record<Lane, number>,
+  boundary = -1,
 ): Lanes {
   const high: Cursor = { lane: 'high', next: first.high, until: Infinity }
-  const live: Cursor = { lane: 'normal', next: first.normal, until: Infinity }
-  const backlog: Cursor = { lane: 'normal', next: 0, until: -1 }
+  const live: Cursor = { lane: 'normal', next: Math.max(first.normal, boundary + 1), until: Infinity }
+  const backlog: Cursor = { lane: 'normal', next: first.normal, until: boundary }
 
   async function readFrom(
     cursor: Cursor,
@@ -113,6 +116,9 @@ export function createLanes(
       live.next = last + 1
     },
     backlogLeft: () => Math.max(0, backlog.until - backlog.next + 1),
+    get boundary() {
+      return backlog.until
+    },
     get next() {
       return { high: high.next, normal: backlog.next <= backlog.until ? backlog.next : live.next }
     },

@@ -57,12 +57,18 @@ export async function oldestSteadyMs(
 
 /** Whether the store holds as many events as the head counts; true, too, when `signal` cuts the count short. */
 export async function isComplete({ store, head }: State, signal: AbortSignal): Promise<boolean> {
-  let found = 0
-  for (const lane of bothLanes) {
-    for await (const keys of store.keys(eventRange(lane, 0))) {
-      if (signal.aborted) return true
-      found += keys.length
+  // Of the same moment as the head, whatever comes and goes during the count.
+  const snapshot = store.snapshot()
+  try {
+    let found = 0
+    for (const lane of bothLanes) {
+      for await (const keys of snapshot.keys(eventRange(lane, 0))) {
+        if (signal.aborted) return true
+        found += keys.length
+      }
     }
+    return found === head.depth.high + head.depth.normal
+  } finally {
+    await snapshot.close()
   }
-  return found === head.depth.high + head.depth.normal
 }

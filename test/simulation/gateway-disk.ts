@@ -1,5 +1,5 @@
 import { TidegateError } from '../../src/errors.ts'
-import type { Store, StoreFolder, StoreOperation } from '../../edge/store.ts'
+import type { Range, Store, StoreFolder, StoreOperation, StoreReader } from '../../edge/store.ts'
 import type { Chance } from './chance.ts'
 import { SimulatedDisk } from './disk.ts'
 import type { Journal } from './journal.ts'
@@ -76,17 +76,22 @@ export class GatewayDisk {
         await process.step(`after ${what}`, 0)
       }
     }
+    const keysOf = async function* (inner: StoreReader, range: Range): AsyncGenerator<string[], void> {
+      for await (const keys of inner.keys(range)) {
+        await process.step('disk keys', 0)
+        yield keys
+      }
+    }
     const store = (inner: Store): Store => ({
       ...inner,
       get: (key) => through('disk get', () => inner.get(key)),
       hasMany: (keys) => through('disk hasMany', () => inner.hasMany(keys)),
       entries: (range, limit) => through('disk entries', () => inner.entries(range, limit)),
-      async *keys(range) {
-        for await (const keys of inner.keys(range)) {
-          await process.step('disk keys', 0)
-          yield keys
-        }
+      snapshot() {
+        const snapshot = inner.snapshot()
+        return { ...snapshot, keys: (range) => keysOf(snapshot, range) }
       },
+      keys: (range) => keysOf(inner, range),
       write: (operations, options) => {
         const askedMs = this.parts.scheduler.nowMs
         return through('disk write', () => {

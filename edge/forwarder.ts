@@ -15,7 +15,7 @@ export interface ForwarderOptions {
   observer: ForwarderObserver
   /** Events published and not yet proven, at the most. */
   windowEvents: number
-  /** A session whose oldest event waits longer than this for its proof is given up. */
+  /** A session whose oldest event waits longer than this for its proof is given up; while blocked it may wait. */
   confirmTimeoutMs: number
   /** Wait after a session that proved nothing. */
   retry: BackoffOptions
@@ -139,10 +139,14 @@ async function runSession(
     room?.()
   })
 
+  /** A blocked broker confirms nothing: no event's wait begins before the last look that found it so. */
+  let blockedAtMs = -Infinity
   const watch = (): void => {
     if (over.signal.aborted) return
-    const [oldest] = sentAtMs.values()
-    const waitedMs = oldest === undefined || session.blocked ? 0 : clock.monotonicMs() - oldest
+    const nowMs = clock.monotonicMs()
+    if (session.blocked) blockedAtMs = nowMs
+    const [oldest = nowMs] = sentAtMs.values()
+    const waitedMs = nowMs - Math.max(oldest, blockedAtMs)
     if (waitedMs > confirmTimeoutMs) {
       finish({ code: 'CONFIRM_TIMEOUT', detail: `no publisher confirm for ${Math.round(waitedMs)} ms` })
     } else clock.after(watchEveryMs, watch)

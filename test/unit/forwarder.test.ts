@@ -133,6 +133,20 @@ describe('the forwarder', () => {
     expect(depth()).toBe(0)
   })
 
+  it('counts the time to confirm only from when the broker no longer blocks', async () => {
+    exchange.answering = false
+    start()
+    await append(3)
+    await clock.advance(2000)
+    exchange.blocked = true
+    await clock.advance(60_000)
+    exchange.blocked = false
+    await clock.advance(9000)
+    expect(exchange.sessions).toBe(1)
+    await clock.advance(3000)
+    expect(exchange.sessions).toBe(2)
+  })
+
   it('tells when the uplink goes and comes', async () => {
     const seen: boolean[] = []
     start({ uplink: (up) => seen.push(up) })

@@ -114,6 +114,7 @@ export class Gateway {
     const { process, outbox, ingest } = this
     if (!process?.alive || !outbox || !ingest) return
     this.parts.journal.tell('edge', 'stops')
+    outbox.stopping()
     this.down()
     this.stopForwarding?.abort()
     await this.forwarding

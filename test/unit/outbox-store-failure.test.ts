@@ -30,6 +30,11 @@ describe('an outbox whose store fails', () => {
     })
   }
 
+  /** Every write fails from here on. */
+  function fail(): void {
+    disk.faults.beforeWrite = () => ({ fail: true, landed: false })
+  }
+
   async function append(count: number, prefix: string): Promise<void> {
     const ids = Array.from({ length: count }, (_, index) => `${prefix}${index}`)
     await Promise.all(ids.map((id) => outbox.append(submission('a', id))))
@@ -65,5 +70,30 @@ describe('an outbox whose store fails', () => {
       'old13',
       'old14',
     ])
+  })
+
+  it('answers whoever waits for it as soon as the gateway stops', async () => {
+    await open()
+    await append(3, 'e')
+    const taken = await outbox.take(3)
+    fail()
+    const waiting = Promise.allSettled([outbox.append(submission('a', 'more')), outbox.release(taken)])
+    await settled()
+    await clock.advance(60_000)
+    outbox.stopping()
+    const closed = {
+      status: 'rejected',
+      reason: expect.objectContaining({ code: 'OUTBOX_CLOSED' }) as unknown,
+    }
+    expect(await waiting).toEqual([closed, closed])
+    await expect(outbox.append(submission('a', 'later'))).rejects.toMatchObject({ code: 'OUTBOX_CLOSED' })
+  })
+
+  it('takes and lets go while the gateway stops, as long as it does not fail', async () => {
+    await open()
+    outbox.stopping()
+    await append(3, 'e')
+    await outbox.release(await outbox.take(3))
+    expect(outbox.stats().depth.normal).toBe(0)
   })
 })

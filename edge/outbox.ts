@@ -48,7 +48,7 @@ export interface Submission {
   candidate: Candidate
   lane: Lane
   qos: 0 | 1 | 2
-  /** Time to live from now, ms; absent: for ever. */
+  /** Time to live from now, ms; absent: for ever. 0: takes its place in the ledger, and expires in the same write. */
   ttlMs?: number
 }
 

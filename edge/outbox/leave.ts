@@ -99,7 +99,7 @@ export function endRemoval(core: Core): void {
 }
 
 /** G2: leaves the store and enters the ledger in the same write. */
-function removeUndelivered(core: Core, draft: Draft, event: StoredEvent, reason: Undelivered): void {
+export function removeUndelivered(core: Core, draft: Draft, event: StoredEvent, reason: Undelivered): void {
   core.removal ??= beginRemoval()
   core.removing.add(event.position)
   draft.remove(event)

@@ -249,6 +249,25 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     expect(outbox.stats().depth.normal).toBe(0)
   })
 
+  it('expires in the write that accepts it what has no time left', async () => {
+    const outbox = await open({ reportIntervalMs: 0 })
+    await outbox.append(submission('a', 'first'))
+    expect(await outbox.append(submission('a', 'past', { ttlMs: 0 }))).toEqual({
+      kind: 'accepted',
+      sequence: 2,
+    })
+    expect((await outbox.take(10)).map(({ id }) => id)).toEqual(['first'])
+    expect(outbox.stats().depth.normal).toBe(1)
+    await pass(1)
+    const [report] = await outbox.take(10)
+    expect(JSON.parse(report?.text ?? '{}')).toMatchObject({
+      data: {
+        kind: 'undelivered',
+        ranges: [{ from: 2, to: 2, reason: 'expired', chain: expect.stringMatching(/^.{43}$/) as string }],
+      },
+    })
+  })
+
   it('counts time spent powered off once the clock has settled, and only then', async () => {
     const outbox = await open()
     await outbox.append(submission('a', 'short', { ttlMs: 3_600_000 }))

@@ -17,6 +17,8 @@ export class GatewayDisk {
   writesToLand = 0
   readsToFail = 0
   slow = false
+  /** The last write failed for want of space. */
+  private cramped = false
   readonly disk: SimulatedDisk
   private freeBytes = plentyBytes
   private powerCut = false
@@ -47,6 +49,7 @@ export class GatewayDisk {
 
   fill(): void {
     this.freeBytes = this.disk.reserveHeld ? 0 : reserveBytes / 2
+    this.cramped = false
   }
 
   empty(): void {
@@ -63,6 +66,7 @@ export class GatewayDisk {
 
   crash(powerCut: boolean): void {
     this.powerCut = powerCut
+    this.cramped = false
     this.disk.crash()
   }
 
@@ -147,10 +151,15 @@ export class GatewayDisk {
       if (bytes > this.free) {
         journal.count('write-on-full-disk')
         journal.tell('disk', 'no space left: write fails')
+        if (this.cramped && this.disk.reserveHeld) {
+          journal.violate('G7', 'a write fails for want of space again, and the reserve is still held back')
+        }
+        this.cramped = true
         return { fail: true, landed: false }
       }
       this.freeBytes -= bytes
     }
+    this.cramped = false
     if (this.writesToLose > 0) {
       this.writesToLose -= 1
       journal.count('write-lost')

@@ -131,7 +131,7 @@ export function createAdmission(options: AdmissionOptions): Admit {
       lane: match.route.lane ?? rule?.lane ?? 'normal',
       qos: message.qos,
     }
-    const ttlMs = timeToLive(match.route.ttl ?? rule?.ttl, reading.expirytime, nowMs)
+    const ttlMs = timeToLive(match.route.ttl ?? rule?.ttl, reading.expirytime, timeMs ?? nowMs)
     if (ttlMs !== undefined) submission.ttlMs = ttlMs
     return implausible ? { submission, implausible } : { submission }
   }
@@ -155,13 +155,16 @@ function refused(reason: RejectionReason, detail: string): { ok: false; fault: F
   return { ok: false, fault: { reason, detail } }
 }
 
-/** The shorter of the type's life and the event's own; an event that is past it lives 0 ms. */
+/**
+ * The shorter of the type's life and the event's own, which began when it was dated: by one and the same clock, so
+ * that nothing expires because another is wrong. An event that is past it lives 0 ms.
+ */
 function timeToLive(
   ttlMs: number | undefined,
   expiry: string | undefined,
-  nowMs: number,
+  datedMs: number,
 ): number | undefined {
   const expiryMs = expiry === undefined ? undefined : parseTime(expiry)
   if (expiryMs === undefined) return ttlMs
-  return Math.min(ttlMs ?? Number.POSITIVE_INFINITY, Math.max(0, expiryMs - nowMs))
+  return Math.min(ttlMs ?? Number.POSITIVE_INFINITY, Math.max(0, expiryMs - datedMs))
 }

@@ -1,6 +1,7 @@
 import { type BackoffOptions, backoffMs } from '../src/backoff.ts'
 import type { Clock, Random } from '../src/clock.ts'
 import { codeOf, isAbort, messageOf } from '../src/errors.ts'
+import { aborted } from '../src/lifecycle.ts'
 import type { Logger } from '../src/log.ts'
 import type { Exchange, ExchangeSession, Outcome, SessionEnd } from './exchange.ts'
 import type { ForwarderObserver } from './observers.ts'
@@ -15,7 +16,7 @@ export interface ForwarderOptions {
   observer: ForwarderObserver
   /** Events published and not yet proven, at the most. */
   windowEvents: number
-  /** A session whose oldest event waits longer than this for its proof is given up. */
+  /** A session whose oldest event waits longer than this for its proof is given up; while blocked it may wait. */
   confirmTimeoutMs: number
   /** Wait after a session that proved nothing. */
   retry: BackoffOptions
@@ -34,16 +35,14 @@ const stopGraceMs = 2000
  *     down ──connect──▶ up ──lost, refused, or silent for confirmTimeoutMs──▶ down (rewind, wait)
  */
 export async function forward(options: ForwarderOptions, signal: AbortSignal): Promise<void> {
-  const { outbox, exchange, clock, random, log, observer, retry } = options
+  const { outbox, exchange, clock, random, log, retry } = options
   let fruitless = 0
   try {
     for (;;) {
       const session = await exchange.connect(signal)
       log.info('the uplink is up')
-      observer.uplink(true)
       outbox.resumed()
       const { end, proven } = await runSession(options, session, signal)
-      observer.uplink(false)
       outbox.rewind()
       await session.close()
       signal.throwIfAborted()
@@ -53,7 +52,8 @@ export async function forward(options: ForwarderOptions, signal: AbortSignal): P
       await clock.sleep(retryInMs, signal)
     }
   } catch (error) {
-    if (!isAbort(error)) throw error
+    // Closed: the gateway is stopping, and its store fails.
+    if (!isAbort(error) && codeOf(error) !== 'OUTBOX_CLOSED') throw error
   } finally {
     await exchange.close()
   }
@@ -92,6 +92,10 @@ async function runSession(
     }
   }
 
+  let doNotWait!: () => void
+  const stopped = new Promise<void>((resolve) => {
+    doNotWait = resolve
+  })
   const finish = (reason: SessionEnd): void => {
     if (over.signal.aborted) return
     end = reason
@@ -101,6 +105,7 @@ async function runSession(
   }
   // Stopping ends the taking at once; what is in flight gets a moment to be proven.
   const stop = (): void => {
+    doNotWait()
     idle.abort()
     room?.()
     if (sentAtMs.size === 0) finish(end)
@@ -139,31 +144,42 @@ async function runSession(
     room?.()
   })
 
+  /** A blocked broker confirms nothing: no event's wait begins before the last look that found it so. */
+  let blockedAtMs = -Infinity
   const watch = (): void => {
     if (over.signal.aborted) return
-    const [oldest] = sentAtMs.values()
-    const waitedMs = oldest === undefined || session.blocked ? 0 : clock.monotonicMs() - oldest
+    const nowMs = clock.monotonicMs()
+    if (session.blocked) blockedAtMs = nowMs
+    const [oldest = nowMs] = sentAtMs.values()
+    const waitedMs = nowMs - Math.max(oldest, blockedAtMs)
     if (waitedMs > confirmTimeoutMs) {
       finish({ code: 'CONFIRM_TIMEOUT', detail: `no publisher confirm for ${Math.round(waitedMs)} ms` })
     } else clock.after(watchEveryMs, watch)
   }
   watch()
 
-  while (!over.signal.aborted) {
-    send()
-    if (ahead.length > takeEventsMax / 2 || session.blocked || signal.aborted) {
-      await new Promise<void>((resolve) => {
-        room = resolve
-        if (session.blocked) clock.after(watchEveryMs, resolve)
-      })
-      continue
+  const carry = async (): Promise<void> => {
+    while (!over.signal.aborted) {
+      send()
+      if (ahead.length > takeEventsMax / 2 || session.blocked || signal.aborted) {
+        await new Promise<void>((resolve) => {
+          room = resolve
+          if (session.blocked) clock.after(watchEveryMs, resolve)
+        })
+        continue
+      }
+      const events = await outbox.take(takeEventsMax)
+      if (over.signal.aborted) break
+      ahead = [...ahead, ...events]
+      if (events.length === 0) await outbox.ready(idle.signal)
     }
-    const events = await outbox.take(takeEventsMax)
-    if (over.signal.aborted) break
-    ahead = [...ahead, ...events]
-    if (events.length === 0) await outbox.ready(idle.signal)
   }
+  observer.uplink(true)
+  const carried = carry()
+  await Promise.race([aborted(over.signal), carried])
+  observer.uplink(false)
+  // What is being read or released is settled before the next session reads. A stop needs neither, nor a disk that works.
+  await Promise.race([stopped, Promise.all([carried, ...releases])])
   signal.removeEventListener('abort', stop)
-  await Promise.all(releases)
   return { end, proven }
 }

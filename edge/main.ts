@@ -35,7 +35,7 @@ export interface EdgeParts {
  *                  ◀──PUBACK──────────── fsync ────┘ ◀──released───── proof ──────┘
  *
  * It stops from left to right: nothing more is taken, what is in flight gets a moment to be proven, and the outbox
- * writes what it was given.
+ * writes what it was given. Nobody waits for an outbox whose disk fails: what it could not write is not acknowledged.
  * @throws TidegateError `TLS_*`, `SCHEMA_FOLDER`, `DATA_FOLDER_UNWRITABLE`, `OUTBOX_LOCKED`, `STORE_UNAVAILABLE`,
  *   `SESSIONS_UNAVAILABLE`, `PORT_TAKEN`, `LISTEN_FAILED`
  */
@@ -129,6 +129,7 @@ export async function runEdge(config: EdgeConfig, parts: EdgeParts): Promise<voi
     parts.onStarted?.({ mqttPort: broker.port, opsPort: opsServer.port })
 
     await aborted(AbortSignal.any([parts.signal, failed.signal]))
+    outbox.stopping()
     failed.signal.throwIfAborted()
   } finally {
     await scope.close()

@@ -20,6 +20,7 @@ export interface Outbox {
   /**
    * Up to `eventsMax` events to send next and marks them in flight: high lane first, then live, then backlog
    * at its pace. Empty when there is nothing to send now.
+   * @throws TidegateError `OUTBOX_CLOSED`
    */
   take(eventsMax: number): Promise<Queued[]>
   /** Resolves when `take()` may have something to give. */
@@ -32,6 +33,11 @@ export interface Outbox {
   resumed(): void
 
   stats(): OutboxStats
+  /**
+   * The gateway is about to stop. All goes on as before, but for a store that fails: it is not waited for any more,
+   * and whoever waits for it gets `OUTBOX_CLOSED`.
+   */
+  stopping(): void
   /** Idempotent; waits for what was submitted. */
   close(): Promise<void>
 }
@@ -42,7 +48,7 @@ export interface Submission {
   candidate: Candidate
   lane: Lane
   qos: 0 | 1 | 2
-  /** Time to live from now, ms; absent: for ever. */
+  /** Time to live from now, ms; absent: for ever. 0: takes its place in the ledger, and expires in the same write. */
   ttlMs?: number
 }
 

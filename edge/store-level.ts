@@ -225,6 +225,7 @@ function levelStore(level: DirectLevel, location: string, opened: Opened): Store
         get: (key) => guard(level.get(key, { snapshot })),
         entries: ({ gte, lt }, limit) =>
           guard(level.iterator({ gte, lt, limit, snapshot, highWaterMarkBytes }).all()),
+        keys: (range) => keyChunks(level, { ...range, snapshot }, guard),
         close: () => snapshot.close(),
       }
     },
@@ -245,10 +246,10 @@ function levelStore(level: DirectLevel, location: string, opened: Opened): Store
 
 async function* keyChunks(
   level: ClassicLevel,
-  { gte, lt }: Range,
+  range: Range & { snapshot?: ReturnType<ClassicLevel['snapshot']> },
   guard: <T>(work: Promise<T>) => Promise<T>,
 ): AsyncIterable<string[]> {
-  const iterator = level.keys({ gte, lt, highWaterMarkBytes })
+  const iterator = level.keys({ ...range, highWaterMarkBytes })
   try {
     for (;;) {
       const keys = await guard(iterator.nextv(chunkKeys))

@@ -8,8 +8,6 @@ export interface Store extends StoreReader {
   hasMany(keys: string[]): Promise<boolean[]>
   /** The store as it is now, whatever is written from here on. Close it: it keeps what was deleted since. */
   snapshot(): StoreReader & { close(): Promise<void> }
-  /** Keys of `[gte, lt)` in chunks, as they were when this was called. */
-  keys(range: Range): AsyncIterable<string[]>
   /**
    * All or nothing. `sync: true` resolves only once the operating system has confirmed the write to the disk.
    * After a failure it is unknown whether the write landed: open the folder again and read.
@@ -32,6 +30,8 @@ export interface StoreReader {
   get(key: string): Promise<string | undefined>
   /** Entries of `[gte, lt)` in key order, at most `limit`. */
   entries(range: Range, limit: number): Promise<[key: string, value: string][]>
+  /** Keys of `[gte, lt)` in chunks, as they were when the first was asked for. */
+  keys(range: Range): AsyncIterable<string[]>
 }
 
 export interface Range {

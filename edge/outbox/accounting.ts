@@ -1,4 +1,4 @@
-import type { Lane } from '../outbox.ts'
+import type { Lane, OutboxStats } from '../outbox.ts'
 import { bothLanes, type Core, lowestQueued } from './core.ts'
 import type { Draft } from './draft.ts'
 import { creditOf } from './head.ts'
@@ -57,12 +57,37 @@ export async function oldestSteadyMs(
 
 /** Whether the store holds as many events as the head counts; true, too, when `signal` cuts the count short. */
 export async function isComplete({ store, head }: State, signal: AbortSignal): Promise<boolean> {
-  let found = 0
-  for (const lane of bothLanes) {
-    for await (const keys of store.keys(eventRange(lane, 0))) {
-      if (signal.aborted) return true
-      found += keys.length
+  // Of the same moment as the head, whatever comes and goes during the count.
+  const snapshot = store.snapshot()
+  try {
+    let found = 0
+    for (const lane of bothLanes) {
+      for await (const keys of snapshot.keys(eventRange(lane, 0))) {
+        if (signal.aborted) return true
+        found += keys.length
+      }
     }
+    return found === head.depth.high + head.depth.normal
+  } finally {
+    await snapshot.close()
   }
-  return found === head.depth.high + head.depth.normal
+}
+
+export function statsOf(core: Core, oldest: Record<Lane, number>, failing: boolean): OutboxStats {
+  const { head, devices, dedup, lanes: source } = core.state
+  const nowMs = core.steady.now()
+  const ages = bothLanes.map((lane) => (head.depth[lane] > 0 ? nowMs - oldest[lane] : 0))
+  return {
+    epoch: head.epoch,
+    lastSequence: head.position - head.epochBase,
+    depth: { ...head.depth },
+    bytes: { ...head.bytes },
+    backlog: source.backlogLeft(),
+    inFlight: core.handed.inFlight.size,
+    oldestAgeMs: Math.max(0, ...ages),
+    waiting: core.holding.size,
+    refusing: failing ? 'store-failed' : core.holding.reason,
+    devices: devices.size,
+    rememberedIds: dedup.count(),
+  }
 }

@@ -3,7 +3,7 @@ import type { Core } from './core.ts'
 import type { Draft } from './draft.ts'
 import type { Pending } from './holding.ts'
 import { boundMet, totalUsage } from './quota.ts'
-import { evictInto, stillDue } from './leave.ts'
+import { evictInto, removeUndelivered, stillDue } from './leave.ts'
 
 /** Appends what is new and fits; returns the hashes to remember. Callers are answered by `settle`. */
 export async function admitInto(
@@ -69,16 +69,18 @@ export async function admitInto(
         },
       )
     let reason = bound()
-    // QoS 0 is shed: nothing that was acknowledged makes room for what was not even promised.
+    // Nothing that was acknowledged makes room for what was not even promised, or is past its time.
+    const deserving = qos > 0 && ttlMs !== 0
     const mayEvict = (): boolean =>
-      qos > 0 && quota.full === 'evict' && (reason === 'events' || reason === 'bytes')
+      deserving && quota.full === 'evict' && (reason === 'events' || reason === 'bytes')
     while (mayEvict()) {
       if (!(await evictInto(core, draft, bytes))) break
       reason = bound()
     }
     if (reason === undefined) {
       const event = draft.append(candidate, encoded, { lane, bytes, recordedAtMs, steadyMs, ttlMs })
-      if (event.deadlineSteadyMs !== undefined) stillDue(core.state, event.deadlineSteadyMs)
+      if (ttlMs === 0) removeUndelivered(core, draft, event, 'expired')
+      else if (event.deadlineSteadyMs !== undefined) stillDue(core.state, event.deadlineSteadyMs)
       hashes.add(pending.hash)
       answer({ kind: 'accepted', sequence: event.sequence })
       continue

@@ -87,6 +87,14 @@ export class Departures {
     this.wake()
   }
 
+  /** The store was opened again: of what is read anew, that is backlog which was before. */
+  goOnWith(state: State): void {
+    const { options, state: before } = this.#core
+    const { boundary } = before.lanes
+    state.lanes = createLanes(state.store, this.#pace, options.lanes, state.head.first, boundary)
+    this.#core.state = state
+  }
+
   resumed(): void {
     const { head } = this.#core.state
     this.#core.state.lanes.split(head.position, head.depth.normal)

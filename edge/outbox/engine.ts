@@ -3,7 +3,7 @@ import { codeOf, isAbort, messageOf } from '../../src/errors.ts'
 import { eventKey } from '../../src/event.ts'
 import { type GroupCommit, groupCommit } from '../../src/group-commit.ts'
 import type { Admission, Lane, Outbox, OutboxStats, Queued, Submission } from '../outbox.ts'
-import { allHanded, isComplete, oldestSteadyMs, recountInto, runDry } from './accounting.ts'
+import { allHanded, isComplete, oldestSteadyMs, recountInto, runDry, statsOf } from './accounting.ts'
 import { admitInto } from './admit.ts'
 import { ClockRecord } from './clock-record.ts'
 import { bothLanes, type Command, type Core, type EngineOptions, lowestQueued } from './core.ts'
@@ -37,6 +37,8 @@ export class Engine implements Outbox {
   private readonly pace: Pace
   private readonly loader: Loader
   private readonly closing = new AbortController()
+  /** Aborted: a store that fails is not opened again. */
+  private readonly impatient = new AbortController()
   private core!: Core
   private departures!: Departures
   private clockRecord!: ClockRecord
@@ -140,26 +142,15 @@ export class Engine implements Outbox {
   }
 
   stats(): OutboxStats {
-    const { head, devices, dedup, lanes: source } = this.core.state
-    const nowMs = this.core.steady.now()
-    const ages = bothLanes.map((lane) => (head.depth[lane] > 0 ? nowMs - this.oldestSteadyMs[lane] : 0))
-    return {
-      epoch: head.epoch,
-      lastSequence: head.position - head.epochBase,
-      depth: { ...head.depth },
-      bytes: { ...head.bytes },
-      backlog: source.backlogLeft(),
-      inFlight: this.core.handed.inFlight.size,
-      oldestAgeMs: Math.max(0, ...ages),
-      waiting: this.core.holding.size,
-      refusing: this.failing ? 'store-failed' : this.core.holding.reason,
-      devices: devices.size,
-      rememberedIds: dedup.count(),
-    }
+    return statsOf(this.core, this.oldestSteadyMs, this.failing)
   }
 
   snapshot() {
     return this.core.state.store.snapshot()
+  }
+
+  stopping(): void {
+    this.impatient.abort()
   }
 
   close(): Promise<void> {
@@ -316,15 +307,15 @@ export class Engine implements Outbox {
     const known: Known = { head: core.state.head }
     if (codeOf(reason) === 'STORE_CORRUPT') known.fault = messageOf(reason)
     for (let tries = attempt; ; tries++) {
-      if (this.closing.signal.aborted) throw closedError()
+      if (this.impatient.signal.aborted) throw closedError()
       try {
         await core.state.store.close()
         await this.loader.spendReserve()
-        await clock.sleep(backoffMs(tries, reopenBackoff, random), this.closing.signal)
+        await clock.sleep(backoffMs(tries, reopenBackoff, random), this.impatient.signal)
         const loaded = await this.loader.load(known)
         // What is found is not on record before the write below has landed.
         if (loaded.damage[0]) known.fault ??= loaded.damage[0].detail
-        core.state = await this.loader.stateOf(loaded)
+        this.departures.goOnWith(await this.loader.stateOf(loaded))
         core.removing.clear()
         core.doubtful = allHanded(this.core)
         await this.takeOver(loaded)
@@ -370,6 +361,7 @@ export class Engine implements Outbox {
 
   private async shutDown(): Promise<void> {
     this.closing.abort()
+    this.stopping()
     this.timer?.cancel()
     this.core.holding.rejectAll(closedError())
     // It may be about to write: nothing may come between what we know and the last word on it (I2).

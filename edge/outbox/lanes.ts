@@ -2,7 +2,7 @@ import type { Lane } from '../outbox.ts'
 import type { Store } from '../store.ts'
 import { eventRange, positionOfEventKey } from './keys.ts'
 import type { Head } from './head.ts'
-import type { Pace, PaceOptions } from './pace.ts'
+import type { Allowance, Pace, PaceOptions } from './pace.ts'
 import { decodeRecord, type StoredEvent } from './record.ts'
 
 export interface LanesOptions extends PaceOptions {
@@ -14,6 +14,10 @@ export interface LanesOptions extends PaceOptions {
   backlogShareMin: number
 }
 
+/** No event's text is shorter: no more of them need to be read than could go. */
+const eventBytesMin = 256
+const nothing: Allowance = { events: 0, bytes: 0 }
+
 export const defaultLanes: LanesOptions = { catchUp: 'live-first', inOrderBelow: 1000, backlogShareMin: 0.2 }
 
 /**
@@ -24,7 +28,7 @@ export const defaultLanes: LanesOptions = { catchUp: 'live-first', inOrderBelow:
  *     normal   backlog  [first … boundary]  live  (boundary … ∞)
  *
  * The boundary is the last position given out when the uplink came back; it lives in memory only, because
- * after a restart everything queued is backlog.
+ * after a restart everything queued is backlog. It outlives a store that had to be opened again.
  */
 export interface Lanes {
   /** Reads up to `eventsMax` events in the lanes' order; `skip` says which positions are taken care of. */
@@ -33,6 +37,8 @@ export interface Lanes {
   split(last: number, normalDepth: number): void
   /** Unread part of the backlog, in positions: at least the events that still drain. */
   backlogLeft(): number
+  /** Last position of the backlog; -1 while there is none. */
+  readonly boundary: number
   /** Nothing of the lane is queued below `position`: evicted. */
   advance(lane: Lane, position: number): void
   /** No position of the lane below this one is still to be read. */
@@ -56,43 +62,50 @@ export function createLanes(
   pace: Pace,
   options: LanesOptions,
   first: Record<Lane, number>,
+  boundary = -1,
 ): Lanes {
   const high: Cursor = { lane: 'high', next: first.high, until: Infinity }
-  const live: Cursor = { lane: 'normal', next: first.normal, until: Infinity }
-  const backlog: Cursor = { lane: 'normal', next: 0, until: -1 }
+  const live: Cursor = { lane: 'normal', next: Math.max(first.normal, boundary + 1), until: Infinity }
+  const backlog: Cursor = { lane: 'normal', next: first.normal, until: boundary }
 
   async function readFrom(
     cursor: Cursor,
-    eventsMax: number,
+    { events: eventsMax, bytes: bytesMax }: Allowance,
     last: Last,
     skip: (position: number) => boolean,
   ): Promise<StoredEvent[]> {
     const events: StoredEvent[] = []
+    let bytes = 0
     const to = Math.min(cursor.until, last.position)
     // Nothing to read: asking the disk would cost a trip for each lane that is quiet.
     if (cursor.next > last.newest[cursor.lane]) cursor.next = Math.max(cursor.next, to + 1)
     while (events.length < eventsMax && cursor.next <= to) {
-      const limit = eventsMax - events.length
+      const limit = Math.min(eventsMax - events.length, Math.ceil((bytesMax - bytes) / eventBytesMin))
       const entries = await store.entries(eventRange(cursor.lane, cursor.next, to), limit)
       for (const [key, value] of entries) {
         const position = positionOfEventKey(key)
-        if (!skip(position)) events.push(decodeRecord(cursor.lane, position, value))
+        const event = skip(position) ? undefined : decodeRecord(cursor.lane, position, value)
+        cursor.next = position + 1
+        if (!event) continue
+        events.push(event)
+        bytes += event.bytes
+        if (bytes >= bytesMax) return events
       }
-      const tail = entries.at(-1)
-      cursor.next = entries.length < limit || !tail ? to + 1 : positionOfEventKey(tail[0]) + 1
+      if (entries.length < limit) cursor.next = to + 1
     }
     return events
   }
 
   return {
     async read(eventsMax, last, skip) {
-      const events = await readFrom(high, eventsMax, last, skip)
+      const events = await readFrom(high, { events: eventsMax, bytes: Infinity }, last, skip)
       let room = eventsMax - events.length
-      const allowed = backlog.next <= backlog.until ? Math.min(room, pace.allowance()) : 0
-      const kept = Math.min(allowed, Math.ceil(room * options.backlogShareMin))
-      const fromLive = await readFrom(live, room - kept, last, skip)
+      const allowed = backlog.next <= backlog.until ? pace.allowance() : nothing
+      const kept = Math.min(allowed.events, Math.ceil(room * options.backlogShareMin))
+      const fromLive = await readFrom(live, { events: room - kept, bytes: Infinity }, last, skip)
       room -= fromLive.length
-      const fromBacklog = await readFrom(backlog, Math.min(room, allowed), last, skip)
+      const paced = { events: Math.min(room, allowed.events), bytes: allowed.bytes }
+      const fromBacklog = await readFrom(backlog, paced, last, skip)
       if (fromBacklog.length > 0) {
         pace.spend(
           fromBacklog.length,
@@ -113,13 +126,16 @@ export function createLanes(
       live.next = last + 1
     },
     backlogLeft: () => Math.max(0, backlog.until - backlog.next + 1),
+    get boundary() {
+      return backlog.until
+    },
     get next() {
       return { high: high.next, normal: backlog.next <= backlog.until ? backlog.next : live.next }
     },
     waitMs(last) {
       if (high.next <= last.newest.high || live.next <= last.newest.normal) return 0
       if (backlog.next > backlog.until) return Infinity
-      return pace.allowance() >= 1 ? 0 : Math.max(1, pace.waitMs())
+      return pace.allowance().events >= 1 ? 0 : Math.max(1, pace.waitMs())
     },
   }
 }

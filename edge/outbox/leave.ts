@@ -38,38 +38,45 @@ export async function evictInto(core: Core, draft: Draft, bytesNeeded: number): 
   return false
 }
 
-/** Takes out what is past its time; whether there is more. */
+/** Takes out what is past its time, as much as one write takes; whether there is more. */
 export async function expireInto(core: Core, draft: Draft): Promise<boolean> {
   const { state } = core
   const { store } = state
   const nowMs = core.steady.now()
   // Each look walks over the deadlines of everything that was released before the first that still holds.
   if (nowMs <= state.nextDeadlineMs) return false
-  const deadlines = await store.entries(allExpiries, expireEventsMax)
-  state.nextDeadlineMs = deadlines.length < expireEventsMax ? Infinity : nowMs - 1
-  for (const [key] of deadlines) {
-    const { keptMs, position, lane } = parseExpiryKey(key)
-    if (keptMs >= nowMs) {
-      stillDue(state, keptMs)
-      return false
+  state.nextDeadlineMs = Infinity
+  let takenOut = 0
+  // What is in somebody's hands keeps its place at the front: behind it we read on.
+  for (let { gte } = allExpiries; ;) {
+    const deadlines = await store.entries({ ...allExpiries, gte }, expireEventsMax)
+    for (const [key] of deadlines) {
+      const { keptMs, position, lane } = parseExpiryKey(key)
+      if (keptMs >= nowMs || takenOut === expireEventsMax) {
+        stillDue(state, keptMs)
+        return keptMs < nowMs
+      }
+      const value = await store.get(eventKey(lane, position))
+      // Asked only now: while we read, it may have been handed out (I8).
+      if (core.handed.busy(position)) {
+        stillDue(state, keptMs)
+        continue
+      }
+      takenOut += 1
+      draft.operations.push({ type: 'del', key })
+      if (value === undefined) continue
+      const event = decodeRecord(lane, position, value)
+      const deadlineMs = (event.deadlineSteadyMs ?? 0) + creditOf(draft.head, position)
+      if (deadlineMs < nowMs) removeUndelivered(core, draft, event, 'expired')
+      else {
+        draft.operations.push({ type: 'put', key: expiryKey(deadlineMs, position, lane), value: '' })
+        stillDue(state, deadlineMs)
+      }
     }
-    const value = await store.get(eventKey(lane, position))
-    // Asked only now: while we read, it may have been handed out (I8).
-    if (core.handed.busy(position)) {
-      stillDue(state, keptMs)
-      continue
-    }
-    draft.operations.push({ type: 'del', key })
-    if (value === undefined) continue
-    const event = decodeRecord(lane, position, value)
-    const deadlineMs = (event.deadlineSteadyMs ?? 0) + creditOf(draft.head, position)
-    if (deadlineMs < nowMs) removeUndelivered(core, draft, event, 'expired')
-    else {
-      draft.operations.push({ type: 'put', key: expiryKey(deadlineMs, position, lane), value: '' })
-      stillDue(state, deadlineMs)
-    }
+    const last = deadlines.at(-1)
+    if (!last || deadlines.length < expireEventsMax) return false
+    gte = `${last[0]}~`
   }
-  return deadlines.length === expireEventsMax
 }
 
 /** Something is to be looked at once this moment has passed. */
@@ -92,7 +99,7 @@ export function endRemoval(core: Core): void {
 }
 
 /** G2: leaves the store and enters the ledger in the same write. */
-function removeUndelivered(core: Core, draft: Draft, event: StoredEvent, reason: Undelivered): void {
+export function removeUndelivered(core: Core, draft: Draft, event: StoredEvent, reason: Undelivered): void {
   core.removal ??= beginRemoval()
   core.removing.add(event.position)
   draft.remove(event)

@@ -6,12 +6,17 @@ export interface PaceOptions {
   bytesPerSecond?: number | undefined
 }
 
+export interface Allowance {
+  events: number
+  bytes: number
+}
+
 /** Two token buckets, one second deep: the backlog's pace behind live events. */
 export interface Pace {
-  /** How many events may go now; bytes are charged after the fact, so one large event always passes. */
-  allowance(): number
+  /** What may go now, up to the event that takes the last of the bytes: so one large event always passes. */
+  allowance(): Allowance
   spend(events: number, bytes: number): void
-  /** How long until `allowance()` is positive again, ms. */
+  /** How long until at least one event may go again, ms. */
   waitMs(): number
 }
 
@@ -34,9 +39,8 @@ export function createPace(clock: Clock, options: PaceOptions): Pace {
 
   return {
     allowance() {
-      if (eventsPerSecond === Infinity && bytesPerSecond === Infinity) return Infinity
       refill()
-      return byteTokens <= 0 ? 0 : Math.floor(eventTokens)
+      return { events: byteTokens <= 0 ? 0 : Math.floor(eventTokens), bytes: byteTokens }
     },
     spend(events, bytes) {
       eventTokens -= events

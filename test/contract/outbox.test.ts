@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { Outbox, Queued } from '../../edge/outbox.ts'
+import type { Outbox, Queued, Submission } from '../../edge/outbox.ts'
 import { silentOutboxObserver } from '../../edge/observers.ts'
 import { openOutbox, type OutboxOptions } from '../../edge/outbox/open.ts'
 import type { StoreFolder } from '../../edge/store.ts'
@@ -12,7 +12,7 @@ import { systemClock } from '../../src/clock.ts'
 import { silentLog } from '../../src/log.ts'
 import { SimulatedDisk } from '../simulation/disk.ts'
 import { FakeClock, settled } from '../support/fake-clock.ts'
-import { submission } from '../support/outbox-events.ts'
+import { candidate, submission } from '../support/outbox-events.ts'
 
 const closers: (() => Promise<unknown>)[] = []
 afterEach(async () => {
@@ -136,6 +136,22 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     expect(await outbox.take(50)).toHaveLength(10)
   })
 
+  it('drains the backlog no faster than its pace in bytes, by one event at most', async () => {
+    const outbox = await open({ lanes: { inOrderBelow: 0, bytesPerSecond: 5000 } })
+    await appendMany(outbox, 60, 'old')
+    outbox.resumed()
+    const eventBytesMax = outbox.stats().bytes.normal / 60 + 10
+    let bytes = 0
+    for (let second = 0; second < 4; second++) {
+      if (second > 0) await pass(1)
+      for (let turn = 0; turn < 3; turn++) {
+        for (const { text } of await outbox.take(50)) bytes += Buffer.byteLength(text)
+      }
+      expect(bytes).toBeGreaterThan(5000 * (second + 1))
+      expect(bytes).toBeLessThan(5000 * (second + 1) + eventBytesMax)
+    }
+  })
+
   it('withholds its answer at a bound and gives it when there is room', async () => {
     const outbox = await open({ quota: { eventsMax: 4, deviceShare: 1 } })
     for (let index = 0; index < 4; index++) await outbox.append(submission('a', `e${index}`))
@@ -159,6 +175,33 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     expect(outbox.stats().waiting).toBe(1)
     await drain(outbox)
     expect(await noisy).toMatchObject({ kind: 'accepted' })
+  })
+
+  it('holds a device to its share of the bytes, however few its events', async () => {
+    const outbox = await open({ quota: { eventsMax: 1000, bytesMax: 10_000, deviceShare: 0.5 } })
+    const data = { noise: 'x'.repeat(2000) }
+    const large = (id: string): Submission =>
+      submission('noisy', id, { candidate: candidate('noisy', id, data) })
+    await outbox.append(large('e0'))
+    await outbox.append(large('e1'))
+    const noisy = outbox.append(large('e2'))
+    expect(await outbox.append(submission('quiet', 'e'))).toMatchObject({ kind: 'accepted' })
+    expect(outbox.stats()).toMatchObject({ waiting: 1, refusing: 'device-share' })
+    await drain(outbox)
+    expect(await noisy).toMatchObject({ kind: 'accepted' })
+  })
+
+  it('sheds QoS 0 at its part of the bound, where QoS 1 does not wait yet', async () => {
+    const outbox = await open({ quota: { eventsMax: 100, deviceShare: 1 } })
+    await appendMany(outbox, 94, 'e')
+    expect(await outbox.append(submission('b', 'last', { qos: 0 }))).toMatchObject({ kind: 'accepted' })
+    expect(await outbox.append(submission('b', 'shed', { qos: 0 }))).toEqual({
+      kind: 'shed',
+      reason: 'events',
+    })
+    for (let index = 95; index < 100; index++)
+      expect(await outbox.append(submission('a', `e${index}`))).toMatchObject({ kind: 'accepted' })
+    expect(outbox.stats()).toMatchObject({ depth: { normal: 100 }, waiting: 0 })
   })
 
   it('forgets a submission whose device went away while it waited', async () => {
@@ -237,6 +280,37 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     )
   })
 
+  it('expires what stands behind more events in flight than one write takes out', async () => {
+    const outbox = await open({ reportIntervalMs: 1e9 })
+    await appendMany(outbox, 1100, 'sent', { ttlMs: 5000 })
+    expect(await outbox.take(1100)).toHaveLength(1100)
+    await appendMany(outbox, 1100, 'late', { ttlMs: 5000 })
+    await pass(7)
+    expect(outbox.stats().depth.normal).toBe(1100)
+    outbox.rewind()
+    await pass(2)
+    expect(outbox.stats().depth.normal).toBe(0)
+  })
+
+  it('expires in the write that accepts it what has no time left', async () => {
+    const outbox = await open({ reportIntervalMs: 0 })
+    await outbox.append(submission('a', 'first'))
+    expect(await outbox.append(submission('a', 'past', { ttlMs: 0 }))).toEqual({
+      kind: 'accepted',
+      sequence: 2,
+    })
+    expect((await outbox.take(10)).map(({ id }) => id)).toEqual(['first'])
+    expect(outbox.stats().depth.normal).toBe(1)
+    await pass(1)
+    const [report] = await outbox.take(10)
+    expect(JSON.parse(report?.text ?? '{}')).toMatchObject({
+      data: {
+        kind: 'undelivered',
+        ranges: [{ from: 2, to: 2, reason: 'expired', chain: expect.stringMatching(/^.{43}$/) as string }],
+      },
+    })
+  })
+
   it('counts time spent powered off once the clock has settled, and only then', async () => {
     const outbox = await open()
     await outbox.append(submission('a', 'short', { ttlMs: 3_600_000 }))
@@ -284,6 +358,16 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     await expect(outbox.append(submission('a', 'f'))).rejects.toMatchObject({ code: 'OUTBOX_CLOSED' })
   })
 })
+
+async function appendMany(
+  outbox: Outbox,
+  count: number,
+  prefix: string,
+  more: Partial<Submission> = {},
+): Promise<void> {
+  const ids = Array.from({ length: count }, (_, index) => `${prefix}${index}`)
+  await Promise.all(ids.map((id) => outbox.append(submission('a', id, more))))
+}
 
 async function drain(outbox: Outbox): Promise<Queued[]> {
   const drained: Queued[] = []

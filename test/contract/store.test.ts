@@ -80,6 +80,17 @@ describe.each(Object.entries(folders))('a store %s', (_, makeFolder) => {
     expect(told).toEqual(names)
   })
 
+  it('tells the keys of a snapshot as they were when it was made', async () => {
+    await put(['k1', ''], ['k2', ''])
+    const snapshot = store.snapshot()
+    await put(['k3', 'later'])
+    await store.write([{ type: 'del', key: 'k1' }], { sync: true })
+    const told: string[] = []
+    for await (const chunk of snapshot.keys({ gte: 'k', lt: 'k~' })) told.push(...chunk)
+    expect(told).toEqual(['k1', 'k2'])
+    await snapshot.close()
+  })
+
   it('clears a range and nothing beside it', async () => {
     await put(['a', '1'], ['b!1', '2'], ['b!2', '3'], ['c', '4'])
     await store.clear({ gte: 'b!', lt: 'b!~' })

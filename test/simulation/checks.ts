@@ -12,9 +12,11 @@ import type { World } from './world.ts'
 const ledgerEventsMax = 200
 
 /** G7, while it runs. */
-export function checkBounds({ gateway, journal, plan }: World): void {
+export function checkBounds(world: World): void {
+  const { gateway, journal, plan } = world
   const { settings } = plan
   if (!gateway.up || !gateway.outbox) return
+  checkShares(world)
   const stats = gateway.outbox.stats()
   const { disk } = gateway.disk
   const ledger = disk.keysStartingWith('e!h').filter((key) => disk.get(key)?.includes(`\t${ledgerType}\t`))
@@ -30,6 +32,22 @@ export function checkBounds({ gateway, journal, plan }: World): void {
   if (ledger.length > ledgerEventsMax) journal.violate('G7', `${ledger.length} ledger events in the outbox`)
   if (stats.waiting > settings.waitingMax) {
     journal.violate('G7', `${stats.waiting} submissions wait, ${settings.waitingMax} are allowed`)
+  }
+}
+
+/** G7, of each device; its first event always finds room. */
+function checkShares({ truth, journal, plan }: World): void {
+  const { eventsMax, bytesMax, deviceShare } = plan.settings
+  const queued = [...truth.places.values()].filter(
+    ({ removed, type }) => removed === undefined && type !== ledgerType,
+  )
+  for (const [device, places] of groupBy(queued, (place) => place.device)) {
+    if (places.length === 1) continue
+    const bytes = places.reduce((sum, { text }) => sum + Buffer.byteLength(text), 0)
+    if (places.length > eventsMax * deviceShare || bytes > bytesMax * deviceShare) {
+      const share = `its share is ${deviceShare} of ${eventsMax} and ${bytesMax}`
+      journal.violate('G7', `${device} has ${places.length} events of ${bytes} bytes queued, ${share}`)
+    }
   }
 }
 

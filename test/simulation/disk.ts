@@ -127,6 +127,14 @@ export class SimulatedDisk implements StoreFolder {
     }
     const entriesIn = ({ gte, lt }: Range, limit: number): [string, string][] =>
       this.entries.keysIn(gte, lt, limit).map((key) => [key, this.entries.get(key) as string])
+    async function* keysOf(entries: SortedMap, { gte, lt }: Range): AsyncGenerator<string[], void> {
+      await use('keys')
+      const keys = entries.keysIn(gte, lt)
+      for (let at = 0; at < keys.length; at += 100) {
+        await use('keys')
+        yield keys.slice(at, at + 100)
+      }
+    }
     // oxlint-disable-next-line typescript/no-this-alias -- the handle's methods have a `this` of their own
     const disk = this
     return {
@@ -151,17 +159,11 @@ export class SimulatedDisk implements StoreFolder {
           get: async (key) => frozen.get(key),
           entries: async ({ gte, lt }, limit) =>
             frozen.keysIn(gte, lt, limit).map((key): [string, string] => [key, frozen.get(key) as string]),
+          keys: (range) => keysOf(frozen, range),
           close: async () => {},
         }
       },
-      async *keys(range) {
-        await use('keys')
-        const keys = disk.entries.keysIn(range.gte, range.lt)
-        for (let at = 0; at < keys.length; at += 100) {
-          await use('keys')
-          yield keys.slice(at, at + 100)
-        }
-      },
+      keys: (range) => keysOf(disk.entries, range),
       async write(operations, { sync }) {
         await use('write')
         const verdict = disk.faults.beforeWrite?.(operations) ?? { fail: false, landed: true }

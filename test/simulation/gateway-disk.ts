@@ -1,5 +1,5 @@
 import { TidegateError } from '../../src/errors.ts'
-import type { Store, StoreFolder, StoreOperation } from '../../edge/store.ts'
+import type { Range, Store, StoreFolder, StoreOperation, StoreReader } from '../../edge/store.ts'
 import type { Chance } from './chance.ts'
 import { SimulatedDisk } from './disk.ts'
 import type { Journal } from './journal.ts'
@@ -17,6 +17,8 @@ export class GatewayDisk {
   writesToLand = 0
   readsToFail = 0
   slow = false
+  /** The last write failed for want of space. */
+  private cramped = false
   readonly disk: SimulatedDisk
   private freeBytes = plentyBytes
   private powerCut = false
@@ -47,6 +49,7 @@ export class GatewayDisk {
 
   fill(): void {
     this.freeBytes = this.disk.reserveHeld ? 0 : reserveBytes / 2
+    this.cramped = false
   }
 
   empty(): void {
@@ -63,6 +66,7 @@ export class GatewayDisk {
 
   crash(powerCut: boolean): void {
     this.powerCut = powerCut
+    this.cramped = false
     this.disk.crash()
   }
 
@@ -76,17 +80,22 @@ export class GatewayDisk {
         await process.step(`after ${what}`, 0)
       }
     }
+    const keysOf = async function* (inner: StoreReader, range: Range): AsyncGenerator<string[], void> {
+      for await (const keys of inner.keys(range)) {
+        await process.step('disk keys', 0)
+        yield keys
+      }
+    }
     const store = (inner: Store): Store => ({
       ...inner,
       get: (key) => through('disk get', () => inner.get(key)),
       hasMany: (keys) => through('disk hasMany', () => inner.hasMany(keys)),
       entries: (range, limit) => through('disk entries', () => inner.entries(range, limit)),
-      async *keys(range) {
-        for await (const keys of inner.keys(range)) {
-          await process.step('disk keys', 0)
-          yield keys
-        }
+      snapshot() {
+        const snapshot = inner.snapshot()
+        return { ...snapshot, keys: (range) => keysOf(snapshot, range) }
       },
+      keys: (range) => keysOf(inner, range),
       write: (operations, options) => {
         const askedMs = this.parts.scheduler.nowMs
         return through('disk write', () => {
@@ -142,10 +151,15 @@ export class GatewayDisk {
       if (bytes > this.free) {
         journal.count('write-on-full-disk')
         journal.tell('disk', 'no space left: write fails')
+        if (this.cramped && this.disk.reserveHeld) {
+          journal.violate('G7', 'a write fails for want of space again, and the reserve is still held back')
+        }
+        this.cramped = true
         return { fail: true, landed: false }
       }
       this.freeBytes -= bytes
     }
+    this.cramped = false
     if (this.writesToLose > 0) {
       this.writesToLose -= 1
       journal.count('write-lost')

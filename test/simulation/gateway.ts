@@ -12,6 +12,7 @@ import { createRoutes } from '../../edge/routes.ts'
 import { eventKey } from '../../src/event.ts'
 import type { Chance } from './chance.ts'
 import { GatewayDisk } from './gateway-disk.ts'
+import { Hands } from './hands.ts'
 import type { Journal } from './journal.ts'
 import type { Settings } from './plan.ts'
 import { SimulatedProcess, type Wall } from './process.ts'
@@ -114,6 +115,7 @@ export class Gateway {
     const { process, outbox, ingest } = this
     if (!process?.alive || !outbox || !ingest) return
     this.parts.journal.tell('edge', 'stops')
+    outbox.stopping()
     this.down()
     this.stopForwarding?.abort()
     await this.forwarding
@@ -141,8 +143,9 @@ export class Gateway {
   }
 
   private async run(process: SimulatedProcess): Promise<void> {
-    const { settings, random, log, uplink, journal } = this.parts
+    const { settings, random, log, uplink, journal, truth } = this.parts
     const { clock } = process
+    truth.hands = new Hands(this.parts)
     const outbox = await openOutbox({
       folder: this.disk.folderFor(process),
       gateway: gatewayName,
@@ -179,7 +182,7 @@ export class Gateway {
     this.stopForwarding = stopping
     this.forwarding = forward(
       {
-        outbox,
+        outbox: truth.hands.watch(outbox),
         exchange: uplink.exchangeFor(process),
         clock,
         random: random.random,

@@ -19,6 +19,7 @@ const usage = `npm run sim -- [options]
   --sends 1,2,3    ... of whose sends only these are kept
   --faults 1,2     ... of whose faults only these are kept
   --mutations      break each mechanism on purpose; show which check notices
+  --mutation NAME  ... only this one of mutations.ts
 `
 
 const worker = new URL('worker.js', import.meta.url)
@@ -35,6 +36,7 @@ async function main(): Promise<number> {
       sends: { type: 'string' },
       faults: { type: 'string' },
       mutations: { type: 'boolean', default: false },
+      mutation: { type: 'string' },
       help: { type: 'boolean', default: false },
     },
   })
@@ -42,7 +44,8 @@ async function main(): Promise<number> {
     process.stdout.write(usage)
     return 0
   }
-  if (values.mutations) return showMutations(Number(values.jobs))
+  if (values.mutations || values.mutation !== undefined)
+    return showMutations(Number(values.jobs), values.mutation)
   if (values.seed !== undefined) {
     const kept: Kept = { sends: numbers(values.sends), faults: numbers(values.faults) }
     return showOne(reduced(makePlan(Number(values.seed)), kept), values.trace)

@@ -1,9 +1,10 @@
-import { eventKey, type Undelivered } from '../../src/event.ts'
+import { eventKey, ledgerType, type Undelivered } from '../../src/event.ts'
 import { decodeHead } from '../../edge/outbox/head.ts'
 import { headKey, positionOfEventKey } from '../../edge/outbox/keys.ts'
 import { decodeRecord } from '../../edge/outbox/record.ts'
 import type { Queued } from '../../edge/outbox.ts'
 import type { StoreOperation } from '../../edge/store.ts'
+import { Hands, type HandsParts } from './hands.ts'
 import type { Journal } from './journal.ts'
 import type { Scheduler } from './scheduler.ts'
 
@@ -47,12 +48,15 @@ export class Truth {
   clockWasLost = false
   /** True time at which the edge asked for the write under way; it may land much later. */
   writeAskedMs = 0
+  /** Of the edge's program that runs now. */
+  hands: Hands
   private readonly scheduler: Scheduler
   private readonly journal: Journal
 
-  constructor(scheduler: Scheduler, journal: Journal) {
-    this.scheduler = scheduler
-    this.journal = journal
+  constructor(parts: HandsParts) {
+    this.scheduler = parts.scheduler
+    this.journal = parts.journal
+    this.hands = new Hands(parts)
   }
 
   /** A write of the outbox took effect. */
@@ -63,6 +67,7 @@ export class Truth {
     const head = operations.find((operation) => operation.key === headKey)
     if (head && synced) this.headLandedMs = this.writeAskedMs
     const steadyMs = head?.type === 'put' ? decodeHead(head.value)?.steadyMs : undefined
+    const before = [...this.places.values()].filter(({ removed }) => removed === undefined)
     for (const operation of operations) {
       if (!operation.key.startsWith('e!')) continue
       const position = positionOfEventKey(operation.key)
@@ -70,6 +75,8 @@ export class Truth {
         this.places.set(position, this.read(operation.key, operation.value, steadyMs))
       else this.removed(position, notes)
     }
+    this.checkEviction(before)
+    this.hands.landed()
   }
 
   /** A crash took a write back. */
@@ -86,6 +93,7 @@ export class Truth {
   /** G3: an event leaves the disk only when it reached a queue, or together with the note that says why not. */
   private removed(position: number, notes: readonly Note[]): void {
     const place = this.places.get(position)
+    this.hands.left(position)
     if (!place) return
     const note = notes.find(({ from, to }) => from <= position && position <= to)
     if (note) {
@@ -95,6 +103,23 @@ export class Truth {
       place.removed = { atMs: this.scheduler.nowMs, as: 'routed' }
     } else {
       this.journal.violate('G3', `sequence ${place.sequence} left the outbox and had reached no queue`)
+    }
+  }
+
+  /** G7: what makes room is the oldest of the lowest lane that nobody has in his hands. */
+  private checkEviction(before: readonly Place[]): void {
+    const evicted = before.filter(({ removed }) => removed?.as === 'evicted')
+    if (evicted.length === 0) return
+    const spared = before.filter(
+      ({ removed, type, position }) =>
+        removed === undefined && type !== ledgerType && !this.hands.hold(position),
+    )
+    for (const { lane, position, sequence } of evicted) {
+      const first = spared.find((other) =>
+        other.lane === lane ? other.position < position : other.lane === 'normal',
+      )
+      if (!first) continue
+      this.journal.violate('G7', `sequence ${sequence} was evicted before ${first.sequence}`)
     }
   }
 

@@ -56,7 +56,7 @@ function build(plan: Plan, scheduler: Scheduler, journal: Journal): World {
   const { seed, settings } = plan
   const stream = (part: string): ReturnType<typeof chance> => chance(seed, part)
   const log: Logger = tracingLog(journal)
-  const truth = new Truth(scheduler, journal)
+  const truth = new Truth({ scheduler, journal, settings })
   const broker = new SimulatedBroker({ scheduler, journal })
   declareAll(broker, settings)
   const uplink = new Uplink({ scheduler, journal, random: stream('uplink'), broker, truth, settings })

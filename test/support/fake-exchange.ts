@@ -10,6 +10,8 @@ export class FakeExchange implements Exchange {
   /** False: what is published is not answered (until `answer()`). */
   answering = true
   reachable = true
+  /** The broker has told publishers to wait. */
+  blocked = false
   private session: FakeSession | undefined
   private reached: (() => void) | undefined
   sessions = 0
@@ -49,7 +51,6 @@ export class FakeExchange implements Exchange {
 }
 
 class FakeSession implements ExchangeSession {
-  blocked = false
   readonly lost: Promise<SessionEnd>
   private readonly exchange: FakeExchange
   private resolveLost!: (end: SessionEnd) => void
@@ -62,6 +63,10 @@ class FakeSession implements ExchangeSession {
     this.lost = new Promise((resolve) => {
       this.resolveLost = resolve
     })
+  }
+
+  get blocked(): boolean {
+    return this.exchange.blocked
   }
 
   publish(event: Queued): void {

@@ -220,11 +220,27 @@ test('lane and life come from the route, else from the type, and an event may li
     routes: [{ topic: 'fast/{device}', type: 'com.acme.climate', lane: 'normal', ttl: 1000 }],
   })
   expect(admit(cloudEvent()).submission).toMatchObject({ lane: 'high', ttlMs: 600_000 })
-  expect(admit(cloudEvent({ expirytime: '2026-06-01T12:00:30Z' })).submission.ttlMs).toBe(30_000)
-  expect(admit(cloudEvent({ expirytime: '2026-06-01T11:00:00Z' })).submission.ttlMs).toBe(0)
+  const undated = (expirytime: string) => cloudEvent({ time: undefined, expirytime })
+  expect(admit(undated('2026-06-01T12:00:30Z')).submission.ttlMs).toBe(30_000)
+  expect(admit(undated('2026-06-01T11:00:00Z')).submission.ttlMs).toBe(0)
   expect(admit({ temperature: 1 }, 'fast/a1').submission).toMatchObject({ lane: 'normal', ttlMs: 1000 })
   expect(admitting()(cloudEvent()).submission).not.toHaveProperty('ttlMs')
 })
+
+test.for<[string, number]>([
+  ['is right', now],
+  ['jumped ten days ahead', now + 10 * 86_400_000],
+  ['was never set', 0],
+])(
+  'an event that its device dated lives as long as the device said, when the gateway’s clock %s',
+  ([, nowMs]) => {
+    const lifeOf = (expirytime: string) =>
+      admitting({ nowMs })(cloudEvent({ time: '2026-06-01T11:59:00Z', expirytime })).submission.ttlMs
+    expect(lifeOf('2026-06-01T12:59:00Z')).toBe(3_600_000)
+    expect(lifeOf('2026-06-01T11:59:00Z')).toBe(0)
+    expect(lifeOf('2026-06-01T11:00:00Z')).toBe(0)
+  },
+)
 
 test('a route says where a plain payload keeps its ID and its time', () => {
   const admit = admitting({

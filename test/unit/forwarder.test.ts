@@ -7,6 +7,7 @@ import {
 } from '../../edge/observers.ts'
 import type { Outbox } from '../../edge/outbox.ts'
 import { openOutbox } from '../../edge/outbox/open.ts'
+import { TidegateError } from '../../src/errors.ts'
 import { silentLog } from '../../src/log.ts'
 import { SimulatedDisk } from '../simulation/disk.ts'
 import { FakeClock, settled } from '../support/fake-clock.ts'
@@ -15,6 +16,7 @@ import { submission } from '../support/outbox-events.ts'
 
 describe('the forwarder', () => {
   let clock: FakeClock
+  let disk: SimulatedDisk
   let outbox: Outbox
   let exchange: FakeExchange
   let stop: AbortController
@@ -22,10 +24,11 @@ describe('the forwarder', () => {
 
   beforeEach(async () => {
     clock = new FakeClock()
+    disk = new SimulatedDisk()
     exchange = new FakeExchange()
     stop = new AbortController()
     outbox = await openOutbox({
-      folder: new SimulatedDisk(),
+      folder: disk,
       gateway: 'gw-1',
       clock,
       random: () => 0.5,
@@ -34,9 +37,7 @@ describe('the forwarder', () => {
     })
   })
   afterEach(async () => {
-    stop.abort()
-    await clock.advance(5000)
-    await running
+    await stopped()
     await outbox.close()
   })
 
@@ -65,6 +66,12 @@ describe('the forwarder', () => {
 
   const depth = (): number => outbox.stats().depth.normal
   const routedIds = (): string[] => exchange.routed.map(({ id }) => id)
+
+  async function stopped(): Promise<void> {
+    stop.abort()
+    await clock.advance(5000)
+    await running
+  }
 
   it('delivers in order and releases what was proven', async () => {
     start()
@@ -133,6 +140,20 @@ describe('the forwarder', () => {
     expect(depth()).toBe(0)
   })
 
+  it('counts the time to confirm only from when the broker no longer blocks', async () => {
+    exchange.answering = false
+    start()
+    await append(3)
+    await clock.advance(2000)
+    exchange.blocked = true
+    await clock.advance(60_000)
+    exchange.blocked = false
+    await clock.advance(9000)
+    expect(exchange.sessions).toBe(1)
+    await clock.advance(3000)
+    expect(exchange.sessions).toBe(2)
+  })
+
   it('tells when the uplink goes and comes', async () => {
     const seen: boolean[] = []
     start({ uplink: (up) => seen.push(up) })
@@ -142,5 +163,27 @@ describe('the forwarder', () => {
     exchange.setReachable(true)
     await clock.advance(2000)
     expect(seen).toEqual([true, false, true])
+  })
+
+  it('stops although the disk fails and nothing that was proven can be released', async () => {
+    start()
+    await settled()
+    await append(3)
+    disk.faults.beforeWrite = () => ({ fail: true, landed: false })
+    await clock.advance(5000)
+    expect(routedIds()).toHaveLength(3)
+    expect(depth()).toBe(3)
+    await stopped()
+  })
+
+  it('stops although the disk fails and nothing can be read', async () => {
+    start()
+    await append(3)
+    disk.faults.beforeRead = () => {
+      throw new TidegateError('STORE_UNAVAILABLE', { message: 'I/O error', retryable: true, hint: '' })
+    }
+    await clock.advance(5000)
+    expect(routedIds()).toEqual([])
+    await stopped()
   })
 })

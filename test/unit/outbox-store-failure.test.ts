@@ -1,0 +1,99 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { silentOutboxObserver } from '../../edge/observers.ts'
+import type { Outbox } from '../../edge/outbox.ts'
+import { openOutbox, type OutboxOptions } from '../../edge/outbox/open.ts'
+import { silentLog } from '../../src/log.ts'
+import { SimulatedDisk } from '../simulation/disk.ts'
+import { FakeClock, settled } from '../support/fake-clock.ts'
+import { submission } from '../support/outbox-events.ts'
+
+describe('an outbox whose store fails', () => {
+  let disk: SimulatedDisk
+  let clock: FakeClock
+  let outbox: Outbox
+
+  beforeEach(() => {
+    disk = new SimulatedDisk()
+    clock = new FakeClock()
+  })
+  afterEach(() => outbox.close())
+
+  async function open(options: Partial<OutboxOptions> = {}): Promise<void> {
+    outbox = await openOutbox({
+      folder: disk,
+      gateway: 'gw-1',
+      clock,
+      random: () => 0.5,
+      log: silentLog,
+      observer: silentOutboxObserver,
+      ...options,
+    })
+  }
+
+  /** Every write fails from here on. */
+  function fail(): void {
+    disk.faults.beforeWrite = () => ({ fail: true, landed: false })
+  }
+
+  async function append(count: number, prefix: string): Promise<void> {
+    const ids = Array.from({ length: count }, (_, index) => `${prefix}${index}`)
+    await Promise.all(ids.map((id) => outbox.append(submission('a', id))))
+  }
+
+  /** The next write fails; the store is opened again. */
+  async function failOnce(): Promise<void> {
+    disk.faults.beforeWrite = () => {
+      delete disk.faults.beforeWrite
+      return { fail: true, landed: false }
+    }
+    const appended = append(1, 'retried')
+    await settled()
+    await clock.advance(1000)
+    await appended
+  }
+
+  it('still sends live events before the backlog once it is open again, and that at its pace', async () => {
+    await open({ lanes: { inOrderBelow: 0, eventsPerSecond: 5 } })
+    await append(20, 'old')
+    outbox.resumed()
+    expect(await outbox.take(100)).toHaveLength(5)
+    await append(3, 'live')
+    await failOnce()
+    const ids = (await outbox.take(100)).map(({ id }) => id)
+    expect(ids).toEqual(['live0', 'live1', 'live2', 'retried0', 'old5', 'old6', 'old7', 'old8', 'old9'])
+    expect(await outbox.take(100)).toEqual([])
+    await clock.advance(1000)
+    expect((await outbox.take(100)).map(({ id }) => id)).toEqual([
+      'old10',
+      'old11',
+      'old12',
+      'old13',
+      'old14',
+    ])
+  })
+
+  it('answers whoever waits for it as soon as the gateway stops', async () => {
+    await open()
+    await append(3, 'e')
+    const taken = await outbox.take(3)
+    fail()
+    const waiting = Promise.allSettled([outbox.append(submission('a', 'more')), outbox.release(taken)])
+    await settled()
+    await clock.advance(60_000)
+    outbox.stopping()
+    const closed = {
+      status: 'rejected',
+      reason: expect.objectContaining({ code: 'OUTBOX_CLOSED' }) as unknown,
+    }
+    expect(await waiting).toEqual([closed, closed])
+    await expect(outbox.append(submission('a', 'later'))).rejects.toMatchObject({ code: 'OUTBOX_CLOSED' })
+  })
+
+  it('takes and lets go while the gateway stops, as long as it does not fail', async () => {
+    await open()
+    outbox.stopping()
+    await append(3, 'e')
+    await outbox.release(await outbox.take(3))
+    expect(outbox.stats().depth.normal).toBe(0)
+  })
+})

@@ -8,6 +8,7 @@ import type { Logger } from '../src/log.ts'
 import type { Admit } from './admission.ts'
 import { refusalOf, sessionIdLengthMax } from './connect-rules.ts'
 import { createConnections } from './connections.ts'
+import { holdsUpNobody, subscriberSlow } from './fan-out-aedes.ts'
 import { createIngest } from './ingest.ts'
 import { startListener } from './listener.ts'
 import type { BrokerObserver } from './observers.ts'
@@ -139,7 +140,12 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const listener = await startListener({
     ...options,
     onConnection(socket: TLSSocket, deviceId) {
-      connections.open(socket, deviceId, () => aedes.handle(socket))
+      connections.open(socket, deviceId, () =>
+        holdsUpNobody(aedes.handle(socket), (qos) => {
+          if (qos === 0) observer.notKept('unsent')
+          else socket.destroy(subscriberSlow(deviceId))
+        }),
+      )
     },
     onRefused(reason, about) {
       observer.connectionRefused(reason)

@@ -41,3 +41,45 @@ test('a kept session that is connected keeps its connection at the bound of what
   expect(seen.notKept).toEqual(['queued', 'queued', 'queued'])
   reader.end()
 })
+
+/** More than the buffers of two kernels take. */
+const flood = Array.from({ length: 120 }, (_, index) => `${index} ${'x'.repeat(200_000)}`)
+const roomy = {
+  packetBytesMax: 1 << 20,
+  sessionLimits: { queuedMax: 1000, subscriptionsPerDeviceMax: 3, retainedMax: 100, retainedPerDeviceMax: 3 },
+}
+
+test('a subscriber that does not read holds up nobody, and what it is not sent at QoS 0 is dropped and counted', async () => {
+  const { port, connect, seen } = await start({ options: roomy })
+  const tls = await pki.device('a1')
+  const stuck = await rawConnection({ port, tls })
+  stuck.write(subscribePacket('devices/a1/cmd/#', 0))
+  await stuck.until(0x90)
+  stuck.pause()
+  const writer = await connect(tls)
+  for (const [index, text] of flood.entries())
+    await writer.publishAsync('devices/a1/cmd/x', text, { qos: index % 2 ? 1 : 0 })
+  for (let index = 0; index < 300; index += 1) await writer.publishAsync('devices/a1/cmd/x', 'small')
+  // aedes acknowledges QoS 2 when the message has been distributed.
+  const other = await connect(await pki.device('a2'))
+  await other.publishAsync('devices/a2/state', 'here', { qos: 2 })
+  expect(seen.notKept).toContain('unsent')
+  expect(seen.logs.map(({ code }) => code)).not.toContain('SUBSCRIBER_SLOW')
+  stuck.end()
+})
+
+test('a subscriber that does not read is ended at QoS 1; its kept session gets everything when it is back', async () => {
+  const { port, connect, messages, when } = await start({ options: roomy })
+  const tls = await pki.device('a1')
+  const stuck = await rawConnection({ port, tls, clean: false })
+  stuck.write(subscribePacket('devices/a1/cmd', 1))
+  await stuck.until(0x90)
+  stuck.pause()
+  const writer = await connect(tls)
+  for (const text of flood) await writer.publishAsync('devices/a1/cmd', text, { qos: 1 })
+  await when(({ logs }) => logs.some(({ code }) => code === 'SUBSCRIBER_SLOW'))
+  stuck.end()
+  const back = await connect(tls, { clientId: 'raw', clean: false })
+  const got = await messages(back, flood.length)
+  expect(new Set(got)).toEqual(new Set(flood.map((text) => `devices/a1/cmd ${text}`)))
+})

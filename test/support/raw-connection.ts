@@ -7,6 +7,8 @@ export interface RawConnection {
   until(type: number): Promise<void>
   /** How many of this type have come and were not waited for. */
   got(type: number): number
+  /** Reads nothing more. */
+  pause(): void
   end(): void
 }
 
@@ -46,6 +48,7 @@ export async function rawConnection({
       types.splice(types.indexOf(type), 1)
     },
     got: (type) => types.filter((one) => one === type).length,
+    pause: () => void socket.pause(),
     end: () => void socket.destroy(),
   }
   await raw.until(0x20)

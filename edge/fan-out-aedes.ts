@@ -7,6 +7,8 @@ type Deliver = (packet: AedesPublishPacket, delivered: () => void) => void
 interface Subscriber {
   deliver0: Deliver
   deliverQoS: Deliver
+  /** The last message sent, by broker; aedes drops what is not after it. */
+  duplicates: Record<string, number>
   /** Called instead of `delivered` while the socket is full. */
   waitForDrain(callback: () => void): void
 }
@@ -28,6 +30,7 @@ export function holdsUpNobody(client: Client, unsent: (qos: 0 | 1) => void): voi
   const places = new Set<() => void>()
   let messages = 0
   let bytes = 0
+  let last: number | undefined
 
   function deliver(as: Deliver, qos: 0 | 1, packet: AedesPublishPacket, delivered: () => void): void {
     // While the socket takes everything, what is unsent waits for our own disk or a turn, which pass.
@@ -36,6 +39,10 @@ export function holdsUpNobody(client: Client, unsent: (qos: 0 | 1) => void): voi
       setImmediate(delivered)
       return
     }
+    // One for several subscriptions comes for one right after the other; any other that comes after a later one was
+    // overtaken, and is no duplicate.
+    if (packet.brokerCounter !== last) subscriber.duplicates[packet.brokerId] = packet.brokerCounter - 1
+    last = packet.brokerCounter
     const size = packet.payload.length
     const free = (): void => {
       if (places.delete(free)) delivered()

@@ -8,6 +8,7 @@ import AsyncLevelPersistence, {
 import type { Clock } from '../src/clock.ts'
 import { codeOf, messageOf, TidegateError } from '../src/errors.ts'
 import type { Logger } from '../src/log.ts'
+import { InOrder } from './in-order.ts'
 import type { BrokerObserver } from './observers.ts'
 import { openRecords, SessionDatabase } from './session-database-level.ts'
 import { removeUnreadable } from './session-records-level.ts'
@@ -111,6 +112,9 @@ export class Sessions extends AsyncLevelPersistence {
   readonly #retainedOf = new Map<string, number>()
   /** One after the other: of two for one topic the last must win, and whoever subscribes then must find it. */
   #retainedWrites: Promise<void> = Promise.resolve()
+  // aedes distributes a message when it is enqueued and sends it when it is updated: in turn [MQTT-4.6.0-6].
+  readonly #enqueued = new InOrder()
+  readonly #updated = new InOrder()
 
   constructor(database: SessionDatabase, options: SessionsOptions) {
     super(database)
@@ -215,6 +219,10 @@ export class Sessions extends AsyncLevelPersistence {
     packet: PacketLike,
   ): Promise<unknown> {
     if (subscriptions.length === 0) return packet
+    return await this.#enqueued.run(this.#enqueue(subscriptions, packet))
+  }
+
+  async #enqueue(subscriptions: SubscriptionLike[], packet: PacketLike): Promise<unknown> {
     const kept: SubscriptionLike[] = []
     for (const subscription of subscriptions) {
       if (subscription.qos > 0 && this.#hasRoom(subscription.clientId as string)) kept.push(subscription)
@@ -227,8 +235,12 @@ export class Sessions extends AsyncLevelPersistence {
     }
   }
 
+  override outgoingUpdate(client: ClientLike, packet: PacketLike): Promise<void> {
+    return this.#updated.run(this.#update(client, packet))
+  }
+
   /** What is sent to a connected session beyond the bound has no record; that must not end the connection. */
-  override async outgoingUpdate(client: ClientLike, packet: PacketLike): Promise<void> {
+  async #update(client: ClientLike, packet: PacketLike): Promise<void> {
     try {
       await super.outgoingUpdate(client, packet)
     } catch (error) {

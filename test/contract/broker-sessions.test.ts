@@ -83,3 +83,35 @@ test('a subscriber that does not read is ended at QoS 1; its kept session gets e
   const got = await messages(back, flood.length)
   expect(new Set(got)).toEqual(new Set(flood.map((text) => `devices/a1/cmd ${text}`)))
 })
+
+test('what is published at once comes to every subscriber whole and in order, although some of it is kept [MQTT-4.6.0-6]', async () => {
+  const { connect, messages } = await start({ options: roomy })
+  const tls = await pki.device('a1')
+  const kept = await connect(tls, { clientId: 'kept', clean: false })
+  const clean = await connect(tls)
+  for (const reader of [kept, clean]) await reader.subscribeAsync('devices/a1/cmd', { qos: 1 })
+  // It takes this one twice, and is to have it once.
+  await clean.subscribeAsync('devices/a1/#', { qos: 1 })
+  const writer = await connect(tls)
+  const texts = Array.from({ length: 800 }, (_, index) => `devices/a1/cmd ${index}`)
+  const sent = texts.map((text) =>
+    writer.publishAsync('devices/a1/cmd', text.split(' ')[1] ?? '', { qos: 1 }),
+  )
+  await Promise.all(sent)
+  expect(await messages(kept, texts.length)).toEqual(texts)
+  await writer.publishAsync('devices/a1/end', 'x', { qos: 1 })
+  expect(await messages(clean, texts.length + 1)).toEqual([...texts, 'devices/a1/end x'])
+})
+
+test('a message that others overtake while it is retained comes to who subscribed', async () => {
+  const { connect, messages } = await start({ options: roomy })
+  const tls = await pki.device('a1')
+  const reader = await connect(tls)
+  await reader.subscribeAsync('devices/a1/#', { qos: 1 })
+  const writer = await connect(tls)
+  const sent = Array.from({ length: 100 }, (_, index) =>
+    writer.publishAsync(`devices/a1/${index}`, 'x', { qos: 0, retain: index % 50 === 0 }),
+  )
+  await Promise.all(sent)
+  expect(await messages(reader, 100)).toHaveLength(100)
+})

@@ -9,7 +9,7 @@ import type { Admit } from './admission.ts'
 import { refusalOf, sessionIdLengthMax } from './connect-rules.ts'
 import { createConnections } from './connections.ts'
 import { holdsUpNobody, subscriberSlow } from './fan-out-aedes.ts'
-import { createIngest } from './ingest.ts'
+import { createIngest, type Verdict } from './ingest.ts'
 import { startListener } from './listener.ts'
 import type { BrokerObserver } from './observers.ts'
 import type { Outbox } from './outbox.ts'
@@ -17,6 +17,7 @@ import type { Routes } from './routes.ts'
 import { openSessions, type SessionLimits, tooManySubscriptions } from './sessions-level.ts'
 import { createThrottle } from './throttle.ts'
 import type { TopicRules } from './topics.ts'
+import { createWills } from './wills.ts'
 
 export interface BrokerOptions {
   host: string
@@ -82,6 +83,17 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
         () => true,
         () => false,
       ),
+  })
+
+  const wills = createWills({
+    ingest,
+    waitingPerDeviceMax: options.connectionsPerDeviceMax,
+    deviceOf,
+    forget: (id) => sessions.delWill({ id }),
+    onGivenUp(device, error) {
+      observer.published('failed')
+      warn(`${error.code} ${device}`, 'will given up', { code: error.code, device, detail: error.message })
+    },
   })
 
   const aedes = await Aedes.createBroker({
@@ -166,21 +178,17 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     return true
   }
 
-  function publish(client: Client, packet: PublishPacket): Promise<'acknowledge' | 'withdrawn'> {
-    // A will is published when its connection is over, so it is not bound to one.
-    const connection = client.closed ? undefined : connections.of(client)
-    return ingest.publish({ deviceId: deviceOf(client.id), clientId: client.id, connection }, packet)
+  function publish(client: Client, packet: PublishPacket): Promise<Verdict> {
+    const connection = connections.of(client)
+    // A will is published when its connection is over.
+    if (client.closed || !connection) return wills.publish(client.id, packet)
+    const { deviceId, signal } = connection
+    return ingest.publish({ deviceId, clientId: client.id, signal, connection }, packet)
   }
 
-  /** Whoever had this will has not come back since the gateway did. One that is refused now is dropped. */
-  async function publishWillOfEarlierRun(packet: PublishPacket): Promise<'acknowledge' | 'withdrawn'> {
+  function publishWillOfEarlierRun(packet: PublishPacket): Promise<Verdict> {
     const clientId = 'clientId' in packet && typeof packet.clientId === 'string' ? packet.clientId : ''
-    try {
-      return await ingest.publish({ deviceId: deviceOf(clientId), clientId, connection: undefined }, packet)
-    } catch (error) {
-      if (codeOf(error) === 'TOPIC_FORBIDDEN') await sessions.delWill({ id: clientId })
-      throw error
-    }
+    return wills.publishOfEarlierRun(clientId, packet)
   }
 
   async function close(): Promise<void> {
@@ -190,10 +198,12 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     await Promise.race([ingest.settled(), clock.sleep(settleMsMax, patience.signal).catch(() => {})])
     patience.abort()
     connections.withdraw()
+    wills.withdraw()
     await ingest.settled()
     await closeAedes(aedes)
     listener.end()
     await ingest.settled()
+    await wills.settled()
     await sessions.close()
   }
 
@@ -228,10 +238,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
 const settleMsMax = 3000
 
 /** aedes' callback after our promise. Not called for a connection that is over. */
-async function answer(
-  verdict: Promise<'acknowledge' | 'withdrawn'>,
-  done: (error?: Error | null) => void,
-): Promise<void> {
+async function answer(verdict: Promise<Verdict>, done: (error?: Error | null) => void): Promise<void> {
   let failure: Error | null = null
   try {
     if ((await verdict) === 'withdrawn') return

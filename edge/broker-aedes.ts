@@ -9,14 +9,17 @@ import type { Admit } from './admission.ts'
 import { refusalOf, sessionIdLengthMax } from './connect-rules.ts'
 import { createConnections } from './connections.ts'
 import { holdsUpNobody, subscriberSlow } from './fan-out-aedes.ts'
-import { createIngest, type Verdict } from './ingest.ts'
+import { createIngest, type Publisher, type Verdict } from './ingest.ts'
 import { startListener } from './listener.ts'
 import type { BrokerObserver } from './observers.ts'
 import type { Outbox } from './outbox.ts'
 import type { Routes } from './routes.ts'
-import { openSessions, type SessionLimits, tooManySubscriptions } from './sessions-level.ts'
+import type { SessionLimits } from './session-quota.ts'
+import { tooManySubscriptions } from './sessions-level.ts'
+import { openSessions } from './sessions-open-level.ts'
 import { createThrottle } from './throttle.ts'
 import type { TopicRules } from './topics.ts'
+import { tooManyUnreleased } from './unreleased.ts'
 import { createWills } from './wills.ts'
 
 export interface BrokerOptions {
@@ -102,6 +105,8 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     persistence: sessions,
     maxClientsIdLength: sessionIdLengthMax,
     queueLimit: 10_000,
+    // Asked when the message is an event already; ours is asked before.
+    maxInflightInbound: 0,
     preConnect(client, packet, done) {
       const connection = connections.of(client)
       if (!connection) return done(new Error('the connection is gone'), false)
@@ -122,6 +127,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     authorizeSubscribe(client, subscription, done) {
       if (rules.maySubscribe(deviceOf(client.id), subscription.topic)) {
         if (!client.clean || hasRoomFor(client, subscription.topic)) return done(null, subscription)
+        observer.subscriptionRefused()
         return done(tooManySubscriptions(deviceOf(client.id), subscriptionsMax), null)
       }
       observer.subscriptionRefused()
@@ -183,7 +189,25 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     // A will is published when its connection is over.
     if (client.closed || !connection) return wills.publish(client.id, packet)
     const { deviceId, signal } = connection
-    return ingest.publish({ deviceId, clientId: client.id, signal, connection }, packet)
+    const publisher = { deviceId, clientId: client.id, signal, connection }
+    return packet.qos === 2 ? publishOnce(publisher, packet) : ingest.publish(publisher, packet)
+  }
+
+  /** What has no room for a record of it must not become an event: it would be another when it is sent again. */
+  async function publishOnce(publisher: Publisher, packet: PublishPacket): Promise<Verdict> {
+    const { clientId, deviceId } = publisher
+    const { messageId = 0 } = packet
+    if (!sessions.unreleased.take(clientId, messageId)) {
+      observer.notKept('unreleased')
+      throw tooManyUnreleased(deviceId, options.sessionLimits.unreleasedPerDeviceMax)
+    }
+    let verdict: Verdict = 'withdrawn'
+    try {
+      verdict = await ingest.publish(publisher, packet)
+      return verdict
+    } finally {
+      if (verdict === 'withdrawn') sessions.unreleased.giveBack(clientId, messageId)
+    }
   }
 
   function publishWillOfEarlierRun(packet: PublishPacket): Promise<Verdict> {

@@ -59,9 +59,9 @@ export interface BrokerObserver {
   subscriptionRefused(): void
   /**
    * A message for a session or a topic was not kept, because a bound was met. `unsent`: one of QoS 0, for a
-   * subscriber that does not read.
+   * subscriber that does not read. `unreleased`: one of QoS 2 that was not taken.
    */
-  notKept(what: 'queued' | 'retained' | 'unsent'): void
+  notKept(what: 'queued' | 'retained' | 'unsent' | 'unreleased'): void
 }
 
 export const silentBrokerObserver: BrokerObserver = {

@@ -1,5 +1,7 @@
+import { join } from 'node:path'
+import { Level } from 'level'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
-import { rawConnection, subscribePacket } from '../support/raw-connection.ts'
+import { publishPacket, pubrelPacket, rawConnection, subscribePacket } from '../support/raw-connection.ts'
 import {
   createTestPki,
   startTestBroker,
@@ -46,7 +48,14 @@ test('a kept session that is connected keeps its connection at the bound of what
 const flood = Array.from({ length: 120 }, (_, index) => `${index} ${'x'.repeat(200_000)}`)
 const roomy = {
   packetBytesMax: 1 << 20,
-  sessionLimits: { queuedMax: 1000, subscriptionsPerDeviceMax: 3, retainedMax: 100, retainedPerDeviceMax: 3 },
+  sessionLimits: {
+    queuedMax: 1000,
+    subscriptionsPerDeviceMax: 3,
+    retainedMax: 100,
+    retainedPerDeviceMax: 3,
+    bytesPerDeviceMax: 1 << 26,
+    unreleasedPerDeviceMax: 300,
+  },
 }
 
 test('a subscriber that does not read holds up nobody, and what it is not sent at QoS 0 is dropped and counted', async () => {
@@ -114,4 +123,100 @@ test('a message that others overtake while it is retained comes to who subscribe
   )
   await Promise.all(sent)
   expect(await messages(reader, 100)).toHaveLength(100)
+})
+
+const climate = 'devices/a1/events/com.acme.climate'
+/** Without an ID of its own: each is another event. */
+const reading = '{"temperature":1}'
+const few = { sessionLimits: { ...roomy.sessionLimits, unreleasedPerDeviceMax: 5 } }
+
+test('QoS 2 messages that a device does not release are bounded, and none beyond becomes an event (G7)', async () => {
+  const { port, outbox, seen, when } = await start({ options: few })
+  const tls = await pki.device('a1')
+  const first = await rawConnection({ port, tls, clean: false })
+  for (let id = 1; id <= 6; id += 1) first.write(publishPacket(climate, reading, id))
+  await when(({ logs }) => logs.some(({ code }) => code === 'UNRELEASED_MAX'))
+  await when(({ connections }) => connections === 0)
+  expect(seen.notKept).toEqual(['unreleased'])
+  const taken = outbox.stored.length
+  expect(taken).toBeLessThanOrEqual(5)
+
+  const second = await rawConnection({ port, tls, clean: false })
+  const again = publishPacket(climate, reading, 1)
+  again.writeUInt8(0x34 | 0x08, 0)
+  second.write(again)
+  await second.until(0x50)
+  expect(outbox.stored).toHaveLength(taken)
+  second.write(pubrelPacket(1))
+  await second.until(0x70)
+  second.write(publishPacket(climate, reading, 6))
+  await second.until(0x50)
+  expect(outbox.stored).toHaveLength(taken + 1)
+  second.end()
+})
+
+test('a QoS 2 message that was withdrawn needs no release', async () => {
+  const { port, outbox, when } = await start({ options: few })
+  const tls = await pki.device('a1')
+  outbox.shut()
+  const first = await rawConnection({ port, tls, clean: false })
+  for (let id = 1; id <= 5; id += 1) first.write(publishPacket(climate, reading, id))
+  await outbox.untilWaiting(5)
+  first.end()
+  await when(({ published }) => published.length === 5)
+  outbox.open()
+  const second = await rawConnection({ port, tls, clean: false })
+  for (let id = 11; id <= 15; id += 1) second.write(publishPacket(climate, reading, id))
+  for (let id = 11; id <= 15; id += 1) await second.until(0x50)
+  expect(outbox.stored).toHaveLength(5)
+  second.end()
+})
+
+test('a device that connects under ever new client IDs makes the gateway keep no more than its bounds (G7)', async () => {
+  const folder = join(pki.folder, 'ever-new')
+  const { port, connect, broker, seen, when } = await start({ folder, options: few })
+  const tls = await pki.device('a1')
+  for (let index = 0; index < 8; index += 1) {
+    const raw = await rawConnection({ port, tls, clean: false, clientId: `publishes-${index}` })
+    raw.write(publishPacket('devices/a1/state', 'x', 1))
+    if (index < 5) await raw.until(0x50)
+    raw.end()
+    await when(({ connections }) => connections === 0)
+  }
+  const answers: string[] = []
+  for (let index = 0; index < 6; index += 1) {
+    const client = await connect(tls, { clientId: `subscribes-${index}`, clean: false })
+    const answer = client.subscribeAsync('devices/a1/cmd', { qos: 1 }).then(
+      () => 'granted',
+      () => 'ended',
+    )
+    answers.push(await answer)
+    await client.endAsync(true)
+  }
+  expect(answers).toEqual(['granted', 'granted', 'granted', 'ended', 'ended', 'ended'])
+  const writer = await connect(tls)
+  await writer.publishAsync('devices/a1/cmd', 'x', { qos: 1 })
+  await writer.endAsync()
+  await when(({ connections }) => connections === 0)
+  expect(seen.notKept.filter((what) => what === 'unreleased')).toHaveLength(3)
+  await broker.close()
+
+  const records = new Level<string, Buffer>(folder, { valueEncoding: 'buffer' })
+  const names = (await records.keys().all()).map((key) => key.split(':')[0])
+  await records.close()
+  const count = (kind: string): number => names.filter((name) => name === kind).length
+  expect([count('incoming'), count('subscriptions'), count('outgoing')]).toEqual([5, 3, 3])
+})
+
+test('what a clean session did not release is forgotten when it ends', async () => {
+  const { port, seen, when } = await start({ options: few })
+  const tls = await pki.device('a1')
+  for (let index = 0; index < 20; index += 1) {
+    const raw = await rawConnection({ port, tls, clientId: `c${index}` })
+    raw.write(publishPacket(climate, reading, 1))
+    await raw.until(0x50)
+    raw.end()
+    await when(({ connections }) => connections === 0)
+  }
+  expect(seen.notKept).toEqual([])
 })

@@ -4,6 +4,8 @@ declare module 'aedes-persistence-level/asyncPersistence.js' {
 
   interface ClientLike {
     id: string
+    clean?: boolean
+    closed?: boolean
   }
   interface SubscriptionLike {
     topic: string
@@ -11,6 +13,7 @@ declare module 'aedes-persistence-level/asyncPersistence.js' {
     clientId?: string
   }
   interface PacketLike {
+    cmd?: string
     topic?: string
     payload?: string | Buffer
     messageId?: number
@@ -31,6 +34,9 @@ declare module 'aedes-persistence-level/asyncPersistence.js' {
     outgoingUpdate(client: ClientLike, packet: PacketLike): Promise<void>
     outgoingClearMessageId(client: ClientLike, packet: PacketLike): Promise<PacketLike | undefined>
     outgoingStream(client: ClientLike): Readable
+    incomingStorePacket(client: ClientLike, packet: PacketLike): Promise<void>
+    incomingDelPacket(client: ClientLike, packet: PacketLike): Promise<void>
+    cleanIncoming(client: ClientLike): Promise<void>
     incomingGetPacket(client: ClientLike, packet: PacketLike): Promise<PacketLike>
     delWill(client: ClientLike): Promise<PacketLike | undefined>
     destroy(): Promise<void>

@@ -8,14 +8,19 @@ import type { Logger } from '../src/log.ts'
 import type { Admit } from './admission.ts'
 import { refusalOf, sessionIdLengthMax } from './connect-rules.ts'
 import { createConnections } from './connections.ts'
-import { createIngest } from './ingest.ts'
+import { holdsUpNobody, subscriberSlow } from './fan-out-aedes.ts'
+import { createIngest, type Publisher, type Verdict } from './ingest.ts'
 import { startListener } from './listener.ts'
 import type { BrokerObserver } from './observers.ts'
 import type { Outbox } from './outbox.ts'
 import type { Routes } from './routes.ts'
-import { openSessions, type SessionLimits, tooManySubscriptions } from './sessions-level.ts'
+import type { SessionLimits } from './session-quota.ts'
+import { tooManySubscriptions } from './sessions-level.ts'
+import { openSessions } from './sessions-open-level.ts'
 import { createThrottle } from './throttle.ts'
 import type { TopicRules } from './topics.ts'
+import { tooManyUnreleased } from './unreleased.ts'
+import { createWills } from './wills.ts'
 
 export interface BrokerOptions {
   host: string
@@ -83,12 +88,25 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
       ),
   })
 
+  const wills = createWills({
+    ingest,
+    waitingPerDeviceMax: options.connectionsPerDeviceMax,
+    deviceOf,
+    forget: (id) => sessions.delWill({ id }),
+    onGivenUp(device, error) {
+      observer.published('failed')
+      warn(`${error.code} ${device}`, 'will given up', { code: error.code, device, detail: error.message })
+    },
+  })
+
   const aedes = await Aedes.createBroker({
     // Messages kept for sessions are sorted by it: a later run must not sort before an earlier one.
     id: makeId(),
     persistence: sessions,
     maxClientsIdLength: sessionIdLengthMax,
     queueLimit: 10_000,
+    // Asked when the message is an event already; ours is asked before.
+    maxInflightInbound: 0,
     preConnect(client, packet, done) {
       const connection = connections.of(client)
       if (!connection) return done(new Error('the connection is gone'), false)
@@ -109,6 +127,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     authorizeSubscribe(client, subscription, done) {
       if (rules.maySubscribe(deviceOf(client.id), subscription.topic)) {
         if (!client.clean || hasRoomFor(client, subscription.topic)) return done(null, subscription)
+        observer.subscriptionRefused()
         return done(tooManySubscriptions(deviceOf(client.id), subscriptionsMax), null)
       }
       observer.subscriptionRefused()
@@ -139,7 +158,12 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const listener = await startListener({
     ...options,
     onConnection(socket: TLSSocket, deviceId) {
-      connections.open(socket, deviceId, () => aedes.handle(socket))
+      connections.open(socket, deviceId, () =>
+        holdsUpNobody(aedes.handle(socket), (qos) => {
+          if (qos === 0) observer.notKept('unsent')
+          else socket.destroy(subscriberSlow(deviceId))
+        }),
+      )
     },
     onRefused(reason, about) {
       observer.connectionRefused(reason)
@@ -160,21 +184,35 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     return true
   }
 
-  function publish(client: Client, packet: PublishPacket): Promise<'acknowledge' | 'withdrawn'> {
-    // A will is published when its connection is over, so it is not bound to one.
-    const connection = client.closed ? undefined : connections.of(client)
-    return ingest.publish({ deviceId: deviceOf(client.id), clientId: client.id, connection }, packet)
+  function publish(client: Client, packet: PublishPacket): Promise<Verdict> {
+    const connection = connections.of(client)
+    // A will is published when its connection is over.
+    if (client.closed || !connection) return wills.publish(client.id, packet)
+    const { deviceId, signal } = connection
+    const publisher = { deviceId, clientId: client.id, signal, connection }
+    return packet.qos === 2 ? publishOnce(publisher, packet) : ingest.publish(publisher, packet)
   }
 
-  /** Whoever had this will has not come back since the gateway did. One that is refused now is dropped. */
-  async function publishWillOfEarlierRun(packet: PublishPacket): Promise<'acknowledge' | 'withdrawn'> {
-    const clientId = 'clientId' in packet && typeof packet.clientId === 'string' ? packet.clientId : ''
-    try {
-      return await ingest.publish({ deviceId: deviceOf(clientId), clientId, connection: undefined }, packet)
-    } catch (error) {
-      if (codeOf(error) === 'TOPIC_FORBIDDEN') await sessions.delWill({ id: clientId })
-      throw error
+  /** What has no room for a record of it must not become an event: it would be another when it is sent again. */
+  async function publishOnce(publisher: Publisher, packet: PublishPacket): Promise<Verdict> {
+    const { clientId, deviceId } = publisher
+    const { messageId = 0 } = packet
+    if (!sessions.unreleased.take(clientId, messageId)) {
+      observer.notKept('unreleased')
+      throw tooManyUnreleased(deviceId, options.sessionLimits.unreleasedPerDeviceMax)
     }
+    let verdict: Verdict = 'withdrawn'
+    try {
+      verdict = await ingest.publish(publisher, packet)
+      return verdict
+    } finally {
+      if (verdict === 'withdrawn') sessions.unreleased.giveBack(clientId, messageId)
+    }
+  }
+
+  function publishWillOfEarlierRun(packet: PublishPacket): Promise<Verdict> {
+    const clientId = 'clientId' in packet && typeof packet.clientId === 'string' ? packet.clientId : ''
+    return wills.publishOfEarlierRun(clientId, packet)
   }
 
   async function close(): Promise<void> {
@@ -184,10 +222,12 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     await Promise.race([ingest.settled(), clock.sleep(settleMsMax, patience.signal).catch(() => {})])
     patience.abort()
     connections.withdraw()
+    wills.withdraw()
     await ingest.settled()
     await closeAedes(aedes)
     listener.end()
     await ingest.settled()
+    await wills.settled()
     await sessions.close()
   }
 
@@ -222,10 +262,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
 const settleMsMax = 3000
 
 /** aedes' callback after our promise. Not called for a connection that is over. */
-async function answer(
-  verdict: Promise<'acknowledge' | 'withdrawn'>,
-  done: (error?: Error | null) => void,
-): Promise<void> {
+async function answer(verdict: Promise<Verdict>, done: (error?: Error | null) => void): Promise<void> {
   let failure: Error | null = null
   try {
     if ((await verdict) === 'withdrawn') return

@@ -52,6 +52,8 @@ const mqtt = z.strictObject({
       subscriptionsPerDeviceMax: count(100),
       retainedMax: count(10_000),
       retainedPerDeviceMax: count(100),
+      bytesPerDeviceMax: byteSize('16MiB', { min: '1KiB' }),
+      unreleasedPerDeviceMax: count(10_000),
     })
     .prefault({}),
 })

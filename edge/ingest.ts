@@ -12,9 +12,14 @@ import type { TopicRules } from './topics.ts'
 export interface Publisher {
   deviceId: string
   clientId: string
+  /** Withdraws what waits for room. */
+  signal: AbortSignal
   /** Absent for a will: its connection is over. */
-  connection: Connection | undefined
+  connection?: Pick<Connection, 'began' | 'ended'>
 }
+
+/** Whether it may be acknowledged; `withdrawn`: nobody is there any more who could be told. */
+export type Verdict = 'acknowledge' | 'withdrawn'
 
 export interface Publish {
   topic: string
@@ -40,10 +45,10 @@ export interface IngestOptions {
 export interface Ingest {
   /**
    * Resolves when the publish may be acknowledged: its event is durable (G1), or it is none; `withdrawn` when its
-   * connection ended before.
+   * signal was aborted before.
    * @throws TidegateError it must not be acknowledged: `TOPIC_FORBIDDEN`, or as `Outbox.append` does.
    */
-  publish(publisher: Publisher, packet: Publish): Promise<'acknowledge' | 'withdrawn'>
+  publish(publisher: Publisher, packet: Publish): Promise<Verdict>
   /** Resolves when nothing is being admitted. */
   settled(): Promise<void>
 }
@@ -55,7 +60,7 @@ export function createIngest(options: IngestOptions): Ingest {
   let inFlight = 0
   let wakeSettled: (() => void)[] = []
 
-  async function publish(publisher: Publisher, packet: Publish): Promise<'acknowledge' | 'withdrawn'> {
+  async function publish(publisher: Publisher, packet: Publish): Promise<Verdict> {
     const { deviceId } = publisher
     if (!rules.mayPublish(deviceId, packet.topic)) {
       observer.published('refused-topic')
@@ -91,9 +96,9 @@ export function createIngest(options: IngestOptions): Ingest {
   ): Promise<void> {
     if (packet.qos === 2 && packet.dup && (await alreadyTaken(publisher, packet)))
       return observer.published('duplicate')
-    const { deviceId, connection } = publisher
+    const { deviceId, signal } = publisher
     const admitted = admit({ deviceId, topic: packet.topic, payload, qos: packet.qos, match })
-    const { kind } = await outbox.append(admitted.submission, connection?.signal)
+    const { kind } = await outbox.append(admitted.submission, signal)
     if (admitted.implausible) observer.implausibleClock()
     if (admitted.rejected === undefined || kind === 'shed') return observer.published(kind)
     observer.quarantined(admitted.rejected)

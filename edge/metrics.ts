@@ -51,7 +51,10 @@ function brokerMetrics(registers: Registry[]): BrokerObserver {
     'Readings quarantined as rejected events, by reason',
     'reason',
   )
-  const subscriptions = counter('subscriptions_refused_total', 'Subscriptions answered with 0x80')
+  const subscriptions = counter(
+    'subscriptions_refused_total',
+    'Subscriptions that are not the device’s to make, or over its bound',
+  )
   const clocks = counter('implausible_clocks_total', 'Events whose device clock was not believed')
   const notKept = counter(
     'messages_not_kept_total',

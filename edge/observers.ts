@@ -57,8 +57,11 @@ export interface BrokerObserver {
   acknowledged(waitMs: number): void
   implausibleClock(): void
   subscriptionRefused(): void
-  /** A message kept for a session or a topic was not kept, because a bound was met. */
-  notKept(what: 'queued' | 'retained'): void
+  /**
+   * A message for a session or a topic was not kept, because a bound was met. `unsent`: one of QoS 0, for a
+   * subscriber that does not read. `unreleased`: one of QoS 2 that was not taken.
+   */
+  notKept(what: 'queued' | 'retained' | 'unsent' | 'unreleased'): void
 }
 
 export const silentBrokerObserver: BrokerObserver = {

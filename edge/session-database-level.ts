@@ -62,6 +62,11 @@ export class SessionDatabase {
     yield* this.#records.keys({ gte, lt })
   }
 
+  async *entries({ gte, lt }: Range): AsyncGenerator<[string, Buffer]> {
+    await this.#ready()
+    yield* this.#records.iterator({ gte, lt })
+  }
+
   async *values({ gte, lt }: Range): AsyncGenerator<Buffer> {
     await this.#ready()
     yield* this.#records.values({ gte, lt })

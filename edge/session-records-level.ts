@@ -25,3 +25,13 @@ function isReadable(key: string, value: Buffer): boolean {
     return false
   }
 }
+
+/** Of the package's keys: `<kind>:<client ID>:…`, each part escaped. */
+export function clientIdOf(key: string): string {
+  return decodeURIComponent(key.split(':')[1] as string)
+}
+
+/** Where the package keeps what was sent to a session under a packet ID and is not yet acknowledged. */
+export function sentKey(clientId: string, messageId: number | undefined): string {
+  return `outgoing-id:${encodeURIComponent(clientId)}:${String(messageId).padStart(16, '0')}`
+}

@@ -1,28 +1,21 @@
-import { rename } from 'node:fs/promises'
 import { Readable } from 'node:stream'
 import AsyncLevelPersistence, {
   type ClientLike,
   type PacketLike,
   type SubscriptionLike,
 } from 'aedes-persistence-level/asyncPersistence.js'
+import { decode } from 'msgpack-lite'
 import type { Clock } from '../src/clock.ts'
 import { codeOf, messageOf, TidegateError } from '../src/errors.ts'
 import type { Logger } from '../src/log.ts'
+import { InOrder } from './in-order.ts'
 import type { BrokerObserver } from './observers.ts'
-import { openRecords, SessionDatabase } from './session-database-level.ts'
-import { removeUnreadable } from './session-records-level.ts'
-import { isInTheWay } from './store-level-errors.ts'
+import type { SessionDatabase } from './session-database-level.ts'
+import { add, retainedBytes, type SessionLimits, SessionQuota } from './session-quota.ts'
+import { clientIdOf, sentKey } from './session-records-level.ts'
 import { SubscriptionIndex } from './subscriptions.ts'
-import { isOwnTopic } from './topics.ts'
-
-export interface SessionLimits {
-  /** Messages kept for one session that is away. */
-  queuedMax: number
-  /** Of its kept sessions together; of each clean one. */
-  subscriptionsPerDeviceMax: number
-  retainedMax: number
-  retainedPerDeviceMax: number
-}
+import { Turns } from './turns.ts'
+import { Unreleased } from './unreleased.ts'
 
 export interface SessionsOptions {
   folder: string
@@ -32,57 +25,6 @@ export interface SessionsOptions {
   log: Logger
   deviceOf: (clientId: string) => string
   maySubscribe: (deviceId: string, filter: string) => boolean
-}
-
-/**
- * Retained messages, wills, subscriptions and what waits for sessions that are away, in a LevelDB of their own.
- * Not synced: it survives a crash of the process; after a power cut the newest may be missing. No event depends on
- * it (G1 is the outbox's). A record that cannot be read is taken out; a database that is damaged is set aside whole, and
- * a new one is begun; one that cannot be opened for another reason is left as it is.
- * @throws TidegateError `SESSIONS_UNAVAILABLE`
- */
-export async function openSessions(options: SessionsOptions): Promise<Sessions> {
-  const { folder, log, clock } = options
-  try {
-    const records = await openRecords(folder)
-    const removed = await removeUnreadable(records).catch(async (error: unknown) => {
-      await records.close()
-      throw error
-    })
-    if (removed > 0) log.error({ code: 'SESSIONS_DAMAGED', removed }, 'sessions: unreadable records removed')
-    return new Sessions(new SessionDatabase(records, options), options)
-  } catch (error) {
-    if (!isDamage(error)) throw unavailable(folder, error)
-    const aside = `${folder}.damaged-${new Date(clock.now()).toISOString().replaceAll(':', '')}`
-    try {
-      await rename(folder, aside)
-      const sessions = new Sessions(new SessionDatabase(await openRecords(folder), options), options)
-      log.error({ code: 'SESSIONS_DAMAGED', aside, detail: messageOf(error) }, 'sessions could not be read')
-      return sessions
-    } catch {
-      throw unavailable(folder, error)
-    }
-  }
-}
-
-/** A full disk, a missing right or too many open files say nothing about what is in the files. */
-function isDamage(error: unknown): boolean {
-  const code = codeOf(error)
-  if (code === 'LEVEL_LOCKED' || isInTheWay(error)) return false
-  // EEXIST: it is a file.
-  return code === 'LEVEL_CORRUPTION' || code === 'EEXIST' || unreadable.test(messageOf(error))
-}
-
-const unreadable =
-  /(?:ldb|sst|log|CURRENT|MANIFEST-\d+): (?:No such file|Invalid argument|No such device|Is a directory|Input\/output)/i
-
-function unavailable(folder: string, cause: unknown): TidegateError {
-  return new TidegateError('SESSIONS_UNAVAILABLE', {
-    message: `the session database ${folder} cannot be opened: ${messageOf(cause)}`,
-    retryable: false,
-    hint: 'check that no other gateway uses this data folder, that it is writable and that the disk has room',
-    cause,
-  })
 }
 
 export function tooManySubscriptions(deviceId: string, max: number): TidegateError {
@@ -105,30 +47,40 @@ export class Sessions extends AsyncLevelPersistence {
   readonly #options: SessionsOptions
   readonly #index = new SubscriptionIndex()
   readonly #subscriptionsOf = new Map<string, number>()
-  readonly #queuedFor = new Map<string, number>()
+  readonly #quota: SessionQuota
   readonly #adding = new WeakMap<SubscriptionLike[], Promise<void>>()
-  readonly #retained = new Set<string>()
-  readonly #retainedOf = new Map<string, number>()
   /** One after the other: of two for one topic the last must win, and whoever subscribes then must find it. */
   #retainedWrites: Promise<void> = Promise.resolve()
+  // aedes distributes a message when it is enqueued and sends it when it is updated: in turn [MQTT-4.6.0-6].
+  readonly #enqueued = new InOrder()
+  readonly #updated = new InOrder()
+  /** What is done to one message that was sent. */
+  readonly #turns = new Turns()
+  readonly unreleased: Unreleased
 
   constructor(database: SessionDatabase, options: SessionsOptions) {
     super(database)
     this.#database = database
     this.#options = options
+    const { limits, deviceOf } = options
+    this.#quota = new SessionQuota(limits, deviceOf)
+    this.unreleased = new Unreleased(limits.unreleasedPerDeviceMax, deviceOf)
   }
 
   // aedes insists on an async function here.
   override async setup(broker: object): Promise<void> {
     await super.setup(broker)
-    for await (const key of this.#database.keys({ gte: retainedPrefix, lt: 'retained;' }))
-      this.#rememberRetained(key.slice(retainedPrefix.length))
-    for await (const key of this.#database.keys({ gte: 'outgoing:', lt: 'outgoing;' }))
-      increment(this.#queuedFor, decodeURIComponent(key.split(':')[1] as string))
-    const range = { gte: 'subscriptions:', lt: 'subscriptions;' }
+    for await (const [key, value] of this.#database.entries({ gte: retainedPrefix, lt: 'retained;' })) {
+      const topic = key.slice(retainedPrefix.length)
+      this.#quota.retained(topic, retainedBytes(topic, decode(value) as PacketLike))
+    }
+    for await (const [key, value] of this.#database.entries({ gte: 'outgoing:', lt: 'outgoing;' }))
+      this.#quota.queued(clientIdOf(key), decode(value) as PacketLike)
+    for await (const key of this.#database.keys({ gte: 'incoming:', lt: 'incoming;' }))
+      this.unreleased.stored(clientIdOf(key), Number(key.split(':')[2]))
     const clientIds = new Set<string>()
-    for await (const key of this.#database.keys(range))
-      clientIds.add(decodeURIComponent(key.split(':')[1] as string))
+    for await (const key of this.#database.keys({ gte: 'subscriptions:', lt: 'subscriptions;' }))
+      clientIds.add(clientIdOf(key))
     for (const id of clientIds) {
       for (const subscription of await this.subscriptionsByClient({ id })) this.#remember(id, subscription)
     }
@@ -136,25 +88,22 @@ export class Sessions extends AsyncLevelPersistence {
 
   override async storeRetained(packet: PacketLike): Promise<void> {
     const topic = packet.topic as string
-    const known = this.#retained.has(topic)
-    const owner = ownerOf(topic)
-    if (packet.payload?.length === 0) {
-      if (known) this.#forgetRetained(topic, owner)
-    } else if (!known) {
-      const { retainedMax, retainedPerDeviceMax } = this.#options.limits
-      const ofOwner = owner === undefined ? 0 : (this.#retainedOf.get(owner) ?? 0)
-      if (this.#retained.size >= retainedMax || ofOwner >= retainedPerDeviceMax) {
-        this.#options.observer.notKept('retained')
-        return
-      }
-      this.#rememberRetained(topic)
+    const before = this.#quota.retainedOn(topic)
+    let kept = packet
+    if (packet.payload?.length !== 0 && !this.#quota.hasRoomToRetain(topic, packet)) {
+      this.#options.observer.notKept('retained')
+      if (before === undefined) return
+      // What is retained there is no longer the last one.
+      kept = { topic, payload: Buffer.alloc(0) }
     }
-    const written = this.#retainedWrites.then(() => super.storeRetained(packet))
+    const bytes = kept.payload?.length === 0 ? undefined : retainedBytes(topic, kept)
+    this.#quota.retained(topic, bytes)
+    const written = this.#retainedWrites.then(() => super.storeRetained(kept))
     this.#retainedWrites = written.catch(() => {})
     try {
       await written
     } catch (error) {
-      if (!known && this.#retained.has(topic)) this.#forgetRetained(topic, owner)
+      if (this.#quota.retainedOn(topic) === bytes) this.#quota.retained(topic, before)
       throw error
     }
   }
@@ -185,11 +134,12 @@ export class Sessions extends AsyncLevelPersistence {
   }
 
   async #addAllowed(client: ClientLike, subscriptions: SubscriptionLike[]): Promise<void> {
-    const { deviceOf, maySubscribe, limits } = this.#options
+    const { deviceOf, maySubscribe, limits, observer } = this.#options
     const deviceId = deviceOf(client.id)
     const allowed = subscriptions.filter(({ topic }) => maySubscribe(deviceId, topic))
     const added = allowed.filter(({ topic }) => !this.#index.has(client.id, topic)).length
     if ((this.#subscriptionsOf.get(deviceId) ?? 0) + added > limits.subscriptionsPerDeviceMax) {
+      observer.subscriptionRefused()
       throw tooManySubscriptions(deviceId, limits.subscriptionsPerDeviceMax)
     }
     for (const subscription of allowed) this.#remember(client.id, subscription)
@@ -201,7 +151,7 @@ export class Sessions extends AsyncLevelPersistence {
     for (const topic of topics) {
       if (!this.#index.has(client.id, topic)) continue
       this.#index.remove(client.id, topic)
-      decrement(this.#subscriptionsOf, deviceId)
+      add(this.#subscriptionsOf, deviceId, -1)
     }
     await super.removeSubscriptions(client, topics)
   }
@@ -215,34 +165,74 @@ export class Sessions extends AsyncLevelPersistence {
     packet: PacketLike,
   ): Promise<unknown> {
     if (subscriptions.length === 0) return packet
-    const kept: SubscriptionLike[] = []
-    for (const subscription of subscriptions) {
-      if (subscription.qos > 0 && this.#hasRoom(subscription.clientId as string)) kept.push(subscription)
-    }
+    return await this.#enqueued.run(this.#enqueue(subscriptions, packet))
+  }
+
+  async #enqueue(subscriptions: SubscriptionLike[], packet: PacketLike): Promise<unknown> {
+    const kept = subscriptions.filter(
+      ({ qos, clientId }) => qos > 0 && this.#keep(clientId as string, packet),
+    )
     try {
       return await super.outgoingEnqueueCombi(kept, packet)
     } catch (error) {
-      for (const { clientId } of kept) decrement(this.#queuedFor, clientId as string)
+      for (const { clientId } of kept) this.#quota.unqueued(clientId as string, packet)
       throw error
     }
   }
 
+  override outgoingUpdate(client: ClientLike, packet: PacketLike): Promise<void> {
+    const updated = this.#turns.take(sentKey(client.id, packet.messageId), () => this.#update(client, packet))
+    return this.#updated.run(updated)
+  }
+
   /** What is sent to a connected session beyond the bound has no record; that must not end the connection. */
-  override async outgoingUpdate(client: ClientLike, packet: PacketLike): Promise<void> {
+  async #update(client: ClientLike, packet: PacketLike): Promise<void> {
+    // Of a QoS 2 message only that it is to be released stays.
+    const before = packet.cmd === 'pubrel' ? await this.#sent(client.id, packet.messageId) : undefined
     try {
       await super.outgoingUpdate(client, packet)
+      if (before) this.#quota.requeued(client.id, before, packet)
     } catch (error) {
       if (messageOf(error) !== 'no such packet') throw error
     }
   }
 
-  override async outgoingClearMessageId(
-    client: ClientLike,
-    packet: PacketLike,
-  ): Promise<PacketLike | undefined> {
-    const cleared = await super.outgoingClearMessageId(client, packet)
-    if (cleared !== undefined) decrement(this.#queuedFor, client.id)
-    return cleared
+  async #sent(clientId: string, messageId: number | undefined): Promise<PacketLike | undefined> {
+    const record = await this.#database.get(sentKey(clientId, messageId))
+    return record && (decode(record) as PacketLike)
+  }
+
+  override outgoingClearMessageId(client: ClientLike, packet: PacketLike): Promise<PacketLike | undefined> {
+    return this.#turns.take(sentKey(client.id, packet.messageId), async () => {
+      const cleared = await super.outgoingClearMessageId(client, packet)
+      if (cleared !== undefined) this.#quota.unqueued(client.id, cleared)
+      return cleared
+    })
+  }
+
+  /** Only that it was taken: nobody reads the message itself again. */
+  override async incomingStorePacket(client: ClientLike, { messageId = 0 }: PacketLike): Promise<void> {
+    // aedes removes those of a clean session when its connection ends, and could not remove this one.
+    const isOver = (): boolean => client.clean === true && client.closed === true
+    if (isOver()) throw new Error('the connection is over')
+    this.unreleased.stored(client.id, messageId)
+    try {
+      await super.incomingStorePacket(client, { messageId })
+    } catch (error) {
+      this.unreleased.release(client.id, messageId)
+      throw error
+    }
+    if (isOver()) await this.incomingDelPacket(client, { messageId })
+  }
+
+  override async incomingDelPacket(client: ClientLike, packet: PacketLike): Promise<void> {
+    await super.incomingDelPacket(client, packet)
+    this.unreleased.release(client.id, packet.messageId ?? 0)
+  }
+
+  override async cleanIncoming(client: ClientLike): Promise<void> {
+    await super.cleanIncoming(client)
+    this.unreleased.releaseAll(client.id)
   }
 
   /** Never throws: where aedes asks for it as a device connects, it has nobody who catches. */
@@ -261,44 +251,15 @@ export class Sessions extends AsyncLevelPersistence {
     return this.destroy()
   }
 
-  #hasRoom(clientId: string): boolean {
-    const { queuedMax } = this.#options.limits
-    const queued = this.#queuedFor.get(clientId) ?? 0
-    const room = queued < queuedMax
-    this.#queuedFor.set(clientId, room ? queued + 1 : queued)
-    if (!room) this.#options.observer.notKept('queued')
+  #keep(clientId: string, packet: PacketLike): boolean {
+    const room = this.#quota.hasRoomToQueue(clientId, packet)
+    if (room) this.#quota.queued(clientId, packet)
+    else this.#options.observer.notKept('queued')
     return room
   }
 
   #remember(clientId: string, { topic, qos }: SubscriptionLike): void {
-    if (!this.#index.has(clientId, topic)) increment(this.#subscriptionsOf, this.#options.deviceOf(clientId))
+    if (!this.#index.has(clientId, topic)) add(this.#subscriptionsOf, this.#options.deviceOf(clientId), 1)
     this.#index.add({ clientId, topic, qos })
   }
-
-  #rememberRetained(topic: string): void {
-    this.#retained.add(topic)
-    const owner = ownerOf(topic)
-    if (owner !== undefined) increment(this.#retainedOf, owner)
-  }
-
-  #forgetRetained(topic: string, owner: string | undefined): void {
-    this.#retained.delete(topic)
-    if (owner !== undefined) decrement(this.#retainedOf, owner)
-  }
-}
-
-/** The device whose topic it is; undefined for topics of routes. */
-function ownerOf(topic: string): string | undefined {
-  const deviceId = topic.split('/')[1] ?? ''
-  return isOwnTopic(deviceId, topic) ? deviceId : undefined
-}
-
-function increment(counts: Map<string, number>, key: string): void {
-  counts.set(key, (counts.get(key) ?? 0) + 1)
-}
-
-function decrement(counts: Map<string, number>, key: string): void {
-  const left = (counts.get(key) ?? 0) - 1
-  if (left > 0) counts.set(key, left)
-  else counts.delete(key)
 }

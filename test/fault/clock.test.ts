@@ -46,6 +46,7 @@ describe('a gateway whose wall clock is moved', () => {
     { to: '1970', offset: `-${daysSince1970}d`, days: -daysSince1970 },
   ])(
     'to $to and back expires nothing because of it, restamps nothing, and puts the correction on record',
+    { timeout: 120_000 },
     async ({ offset, days }) => {
       const run = await rig.run({ eventsPerSecond: 200 })
       const moves = movesSeen()
@@ -61,7 +62,6 @@ describe('a gateway whose wall clock is moved', () => {
       await run.balanced()
       expect((await correctionsDays()).slice(-2)).toEqual([days, -days])
     },
-    120_000,
   )
 
   function movesSeen(): number {

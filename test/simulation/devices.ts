@@ -103,11 +103,7 @@ export class Device {
     if (!ingest || !process) return
     journal.tell(this.name, `sends ${send.n} ${send.what} (QoS ${send.qos})`)
     const { signal } = connection
-    const publisher = {
-      deviceId: this.name,
-      clientId: this.name,
-      connection: connectionOf(this.name, signal),
-    }
+    const publisher = { deviceId: this.name, clientId: this.name, signal }
     let answer: string
     try {
       answer = await ingest.publish(publisher, { topic, payload, qos: send.qos, retain: false, dup: false })
@@ -155,19 +151,4 @@ function payloadOf({ what, n }: Send, id: string): Buffer {
   if (what === 'malformed') return Buffer.from(`{"value": ${n}`)
   const value = what === 'violation' ? 'high' : what === 'disputed' ? 1000 + n : n
   return Buffer.from(JSON.stringify({ specversion: '1.0', id, data: { value } }))
-}
-
-function connectionOf(
-  deviceId: string,
-  signal: AbortSignal,
-): NonNullable<Parameters<NonNullable<Gateway['ingest']>['publish']>[0]['connection']> {
-  return {
-    deviceId,
-    signal,
-    connecting: false,
-    refusal: undefined,
-    began() {},
-    ended() {},
-    pull() {},
-  }
 }

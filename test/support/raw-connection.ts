@@ -7,6 +7,8 @@ export interface RawConnection {
   until(type: number): Promise<void>
   /** How many of this type have come and were not waited for. */
   got(type: number): number
+  /** Reads nothing more. */
+  pause(): void
   end(): void
 }
 
@@ -14,6 +16,7 @@ export interface RawOptions {
   port: number
   tls: { ca: Buffer; cert: Buffer; key: Buffer }
   clean?: boolean
+  clientId?: string
   /** Packets in the same chunk as CONNECT. */
   follow?: Buffer[]
 }
@@ -23,6 +26,7 @@ export async function rawConnection({
   port,
   tls,
   clean = true,
+  clientId = 'raw',
   follow = [],
 }: RawOptions): Promise<RawConnection> {
   const socket: TLSSocket = connectTls({ port, host: '127.0.0.1', ...tls })
@@ -37,7 +41,8 @@ export async function rawConnection({
     socket.emit('packets')
   })
   await once(socket, 'secureConnect')
-  const name = Buffer.from(`\u0000\u0004MQTT\u0004${clean ? '\u0002' : '\u0000'}\u0000\u003c\u0000\u0003raw`)
+  const id = `\u0000${String.fromCharCode(clientId.length)}${clientId}`
+  const name = Buffer.from(`\u0000\u0004MQTT\u0004${clean ? '\u0002' : '\u0000'}\u0000\u003c${id}`)
   socket.write(Buffer.concat([Buffer.from([0x10, name.length]), name, ...follow]))
   const raw: RawConnection = {
     write: (packet) => void socket.write(packet),
@@ -46,6 +51,7 @@ export async function rawConnection({
       types.splice(types.indexOf(type), 1)
     },
     got: (type) => types.filter((one) => one === type).length,
+    pause: () => void socket.pause(),
     end: () => void socket.destroy(),
   }
   await raw.until(0x20)
@@ -66,4 +72,8 @@ export function publishPacket(topic: string, payload: string, id: number, qos: 1
 export function subscribePacket(filter: string, qos: 0 | 1 | 2): Buffer {
   const body = Buffer.concat([Buffer.from([0, 1, 0, filter.length]), Buffer.from(filter), Buffer.from([qos])])
   return Buffer.concat([Buffer.from([0x82, body.length]), body])
+}
+
+export function pubrelPacket(id: number): Buffer {
+  return Buffer.from([0x62, 2, id >> 8, id & 0xff])
 }

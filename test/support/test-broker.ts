@@ -145,7 +145,14 @@ export async function startTestBroker(pki: TestPki, given: TestBrokerOptions = {
     inFlightMax: 64,
     inFlightBytesMax: 1 << 20,
     sessionsFolder: given.folder ?? join(pki.folder, `sessions-${++folders}`),
-    sessionLimits: { queuedMax: 5, subscriptionsPerDeviceMax: 3, retainedMax: 100, retainedPerDeviceMax: 3 },
+    sessionLimits: {
+      queuedMax: 5,
+      subscriptionsPerDeviceMax: 3,
+      retainedMax: 100,
+      retainedPerDeviceMax: 3,
+      bytesPerDeviceMax: 1 << 26,
+      unreleasedPerDeviceMax: 300,
+    },
     rules: createTopicRules({
       subscribe: given.subscribe ?? [],
       routed: (deviceId, topic) => routes.match(deviceId, topic) !== undefined,

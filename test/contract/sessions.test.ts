@@ -1,0 +1,122 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Level } from 'level'
+import { pino } from 'pino'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { silentBrokerObserver } from '../../edge/observers.ts'
+import type { Sessions } from '../../edge/sessions-level.ts'
+import { openSessions } from '../../edge/sessions-open-level.ts'
+import { systemClock } from '../../src/clock.ts'
+
+let folder: string
+let sessions: Sessions
+let notKept: string[]
+let counter = 0
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'tidegate-sessions-'))
+  notKept = []
+  sessions = await open()
+})
+afterEach(async () => {
+  await sessions.close()
+  await rm(folder, { recursive: true })
+})
+
+/** Room for two messages of 3000 bytes. */
+async function open(): Promise<Sessions> {
+  const opened = await openSessions({
+    folder: join(folder, 'sessions'),
+    limits: {
+      queuedMax: 100,
+      subscriptionsPerDeviceMax: 100,
+      retainedMax: 100,
+      retainedPerDeviceMax: 100,
+      bytesPerDeviceMax: 16_000,
+      unreleasedPerDeviceMax: 3,
+    },
+    observer: { ...silentBrokerObserver, notKept: (what) => notKept.push(what) },
+    clock: systemClock,
+    log: pino({ level: 'silent' }),
+    deviceOf: (clientId) => clientId.split('/')[0] ?? '',
+    maySubscribe: () => true,
+  })
+  await opened.setup({ id: 'broker' })
+  return opened
+}
+
+const topic = 'devices/a1/cmd'
+const payload = Buffer.alloc(3000, 'x')
+
+async function enqueue(...clientIds: string[]) {
+  const packet = { cmd: 'publish', brokerId: 'broker', brokerCounter: ++counter, topic, payload, qos: 2 }
+  const subscriptions = clientIds.map((clientId) => ({ clientId, topic, qos: 2 }))
+  await sessions.outgoingEnqueueCombi(subscriptions, packet)
+  return packet
+}
+
+test('what is kept for the sessions of a device is bounded in bytes, for all of them together (G7)', async () => {
+  await enqueue('a1/x', 'a1/y')
+  expect(notKept).toEqual([])
+  await enqueue('a1/x', 'a2/x')
+  expect(notKept).toEqual(['queued'])
+  await sessions.close()
+  sessions = await open()
+  await enqueue('a1/y', 'a2/x')
+  expect(notKept).toEqual(['queued', 'queued'])
+})
+
+test('what a session has acknowledged makes room again, once, at QoS 1 and 2', async () => {
+  const client = { id: 'a1/x' }
+  await enqueue('a1/y')
+  for (let messageId = 1; messageId <= 20; messageId += 1) {
+    const packet = await enqueue(client.id)
+    await sessions.outgoingUpdate(client, { ...packet, messageId })
+    if (messageId % 2 === 0) {
+      const released = (): Promise<void> => sessions.outgoingUpdate(client, { cmd: 'pubrel', messageId })
+      await Promise.all([released(), released()])
+    }
+    const acknowledged = (): Promise<unknown> => sessions.outgoingClearMessageId(client, { messageId })
+    await Promise.all([acknowledged(), acknowledged()])
+  }
+  expect(notKept).toEqual([])
+  for (let index = 0; index < 2; index += 1) await enqueue(client.id)
+  expect(notKept).toEqual(['queued'])
+})
+
+test('a retained message for which there is no room takes the one before it away (G7)', async () => {
+  const retain = (size: number): Promise<void> =>
+    sessions.storeRetained({ topic, payload: Buffer.alloc(size, 'x') })
+  await retain(10_000)
+  await retain(15_000)
+  expect(notKept).toEqual([])
+  await retain(16_000)
+  expect(notKept).toEqual(['retained'])
+  expect(await sessions.createRetainedStreamCombi(['#']).toArray()).toEqual([])
+  await retain(15_000)
+  expect(await sessions.createRetainedStreamCombi(['#']).toArray()).toHaveLength(1)
+})
+
+test('of a QoS 2 message that was taken only that is kept, and across a restart it counts until it is released', async () => {
+  const { unreleased } = sessions
+  const message = { topic, payload, messageId: 7 }
+  expect(unreleased.take('a1/x', 7)).toBe(true)
+  await sessions.incomingStorePacket({ id: 'a1/x' }, message)
+  await sessions.close()
+  const records = new Level<string, Buffer>(join(folder, 'sessions'), { valueEncoding: 'buffer' })
+  for await (const [key, value] of records.iterator()) expect(key.length + value.length).toBeLessThan(512)
+  await records.close()
+  sessions = await open()
+  const take = (clientId: string, messageId: number): boolean => sessions.unreleased.take(clientId, messageId)
+  expect([take('a1/x', 7), take('a1/y', 7), take('a1/z', 7), take('a1/z', 8)]).toEqual([
+    true,
+    true,
+    true,
+    false,
+  ])
+  await sessions.incomingDelPacket({ id: 'a1/x' }, message)
+  expect(take('a1/z', 8)).toBe(true)
+  await sessions.cleanIncoming({ id: 'a1/z' })
+  expect([take('a1/y', 1), take('a1/y', 2), take('a1/y', 3)]).toEqual([true, true, false])
+})

@@ -2,13 +2,14 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, relative, resolve } from 'node:path'
 import { systemClock } from '../src/clock.ts'
 import { codeOf, isAbort, TidegateError } from '../src/errors.ts'
-import { aborted, createScope, untilSignal } from '../src/lifecycle.ts'
+import { createScope, untilSignal } from '../src/lifecycle.ts'
 import type { PlannedFault } from './faults.ts'
 import { followLogs } from './follow-logs.ts'
 import { keyNames, keysFor } from './keys.ts'
 import { untilNpmIsGone } from './parents.ts'
 import { renderHtml } from './report-html.ts'
 import { renderBooks, type Report, type RunFacts } from './report.ts'
+import { untilOver } from './schedule.ts'
 import { openScreen, type Screen } from './screen.ts'
 import { demoTypes, type Sensor } from './sensors.ts'
 import { lockFolder, type Lock } from './servers/lock.ts'
@@ -93,7 +94,9 @@ export async function conduct(options: ConductOptions, process: NodeJS.Process):
     scope.own({ close: () => screen.end() })
     scope.own(followLogs([stack.edge, ...stack.clouds], screen))
 
-    await untilOver(options, session, quit)
+    const { forMs, faults } = options
+    const { saboteur, fleet } = session
+    await untilOver({ forMs, faults, saboteur, finished: fleet.finished, clock: systemClock }, quit)
     failing.signal.throwIfAborted()
     const ended = !quit.aborted
     if (!ended && options.reportFile === undefined) {
@@ -114,26 +117,6 @@ export async function conduct(options: ConductOptions, process: NodeJS.Process):
     return 1
   } finally {
     await scope.close()
-  }
-}
-
-/** Until the time is up and every fault has been done and undone, the series have ended, or somebody stops it. */
-async function untilOver(options: ConductOptions, session: Session, quit: AbortSignal): Promise<void> {
-  const { forMs } = options
-  const faults = options.faults.map(async (fault) => {
-    await systemClock.sleep(fault.atMs, quit)
-    await session.saboteur.inject(fault, quit)
-  })
-  const over = (async () => {
-    if (forMs === undefined) await Promise.race([session.fleet.finished, aborted(quit)])
-    else await Promise.race([systemClock.sleep(forMs, quit), session.fleet.finished])
-    await Promise.all(faults)
-  })()
-  try {
-    await Promise.all([over, ...faults])
-  } catch (error) {
-    await Promise.allSettled([over, ...faults])
-    if (!quit.aborted) throw error
   }
 }
 

@@ -5,8 +5,9 @@ import { codeOf, isAbort, TidegateError } from '../src/errors.ts'
 import { createScope, untilSignal } from '../src/lifecycle.ts'
 import type { PlannedFault } from './faults.ts'
 import { followLogs } from './follow-logs.ts'
-import { keyNames, keysFor } from './keys.ts'
+import { isQuitKey, keyNames, keysFor, lastKeyNames } from './keys.ts'
 import { untilNpmIsGone } from './parents.ts'
+import { createQuit, unless } from './quit.ts'
 import { renderHtml } from './report-html.ts'
 import { renderBooks, type Report, type RunFacts } from './report.ts'
 import { untilOver } from './schedule.ts'
@@ -16,6 +17,7 @@ import { lockFolder, type Lock } from './servers/lock.ts'
 import { startSession, type Session } from './session.ts'
 import type { Tree } from './stack-config.ts'
 import { startStack, type Stack } from './stack.ts'
+import { unfinished } from './unfinished.ts'
 import { milliseconds } from './view.ts'
 
 export interface ConductOptions {
@@ -46,13 +48,12 @@ const usualMqttPort = 8883
  */
 export async function conduct(options: ConductOptions, process: NodeJS.Process): Promise<number> {
   const failing = new AbortController()
-  const quitting = new AbortController()
-  const quit = AbortSignal.any([
-    untilSignal(process),
-    untilNpmIsGone(process),
-    quitting.signal,
-    failing.signal,
-  ])
+  const quit = createQuit(
+    process,
+    AbortSignal.any([untilSignal(process), untilNpmIsGone(process)]),
+    systemClock,
+  )
+  const stop = AbortSignal.any([quit.asked, failing.signal])
   const fail = (error: TidegateError): void => failing.abort(error)
   const scope = createScope()
   const pressed: { key: (key: string) => void } = { key: () => undefined }
@@ -73,7 +74,7 @@ export async function conduct(options: ConductOptions, process: NodeJS.Process):
         mqttPort: usualMqttPort,
         env: process.env,
         say: (line) => screen.say(line),
-        signal: quit,
+        signal: stop,
         onCrash: fail,
         ...(options.edgeConfig && { edgeConfig: options.edgeConfig }),
       }),
@@ -89,24 +90,33 @@ export async function conduct(options: ConductOptions, process: NodeJS.Process):
         onNote: (text) => screen.note('run', text),
       }),
     )
-    pressed.key = keysFor({ session, stack, quitting, quit, fail, screen })
+    pressed.key = keysFor({ session, stack, quit, fail, screen })
     screen.begin(options.title, keyNames)
     scope.own({ close: () => screen.end() })
     scope.own(followLogs([stack.edge, ...stack.clouds], screen))
 
     const { forMs, faults } = options
     const { saboteur, fleet } = session
-    await untilOver({ forMs, faults, saboteur, finished: fleet.finished, clock: systemClock }, quit)
+    await untilOver({ forMs, faults, saboteur, finished: fleet.finished, clock: systemClock }, stop)
     failing.signal.throwIfAborted()
-    const ended = !quit.aborted
+    const ended = !quit.asked.aborted
     if (!ended && options.reportFile === undefined) {
       screen.end()
       sayLast(session, screen)
       return options.forMs === undefined && !options.endsByItself ? 0 : 1
     }
-    screen.note('run', 'the sensors stop; waiting until everything is stored')
-    const { report, course } = await session.finish(ended ? quit : failing.signal)
+    screen.note('run', 'the sensors stop; waiting until everything is stored (q or Ctrl-C gives up)')
+    screen.offer(lastKeyNames)
+    pressed.key = (key) => isQuitKey(key) && quit.ask()
+    const giveUp = AbortSignal.any([ended ? quit.asked : quit.insisted, failing.signal])
+    const finished = await unless(giveUp, session.finish(giveUp))
+    failing.signal.throwIfAborted()
     screen.end()
+    if (!finished) {
+      screen.say(unfinished(session.fleet.book.totals(), session.last))
+      return 1
+    }
+    const { report, course } = finished
     writeReport(options, report, () => renderHtml({ report, recording: session.recording, course }), screen)
     return report.balanced ? 0 : 1
   } catch (error) {

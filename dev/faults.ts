@@ -1,7 +1,6 @@
 import type { Clock, Random } from '../src/clock.ts'
-import type { LinkMode } from './link.ts'
+import type { Link, LinkMode } from './link.ts'
 import type { FaultRecord } from './report.ts'
-import type { Stack } from './stack.ts'
 
 /** Something to be done to the system. Times are ms from the start of the run. */
 export type PlannedFault =
@@ -48,21 +47,39 @@ function shuffle<T>(items: readonly T[], random: Random): T[] {
 export interface Saboteur {
   /**
    * Does it now; resolves when what was taken away is there again. Kills wait for one another. Rejects, leaving
-   * things as they are, when `signal` is aborted.
+   * things as they are (see `restore`), when `signal` is aborted.
    */
   inject(fault: PlannedFault, signal: AbortSignal): Promise<void>
   /** Sets the link now, as a person does with a key; an outage lasts until the link is up again. */
   setLink(mode: LinkMode): void
+  /** Gives back whatever is still taken away: the link, and what was killed. @throws TidegateError as its start does */
+  restore(signal: AbortSignal): Promise<void>
   /** What was done so far; what still lasts ends now. */
   records(): FaultRecord[]
   /** Called when something was done or has come back. */
   onChange(listener: (text: string) => void): void
 }
 
+/** What a stack shows of itself to who breaks it. */
+export interface Breakable {
+  link: Pick<Link, 'set'>
+  edge: Victim
+  clouds: readonly Victim[]
+  /** Undefined where a server was given: it is not ours to kill. */
+  rabbit: Victim | undefined
+  postgres: Victim | undefined
+}
+
+interface Victim {
+  kill(signal: 'SIGKILL'): Promise<void>
+  start(signal?: AbortSignal): Promise<void>
+}
+
 /** Does faults to a stack and keeps account of them. */
-export function createSaboteur(stack: Stack, clock: Clock, startedAtMs: number): Saboteur {
+export function createSaboteur(stack: Breakable, clock: Clock, startedAtMs: number): Saboteur {
   const done: FaultRecord[] = []
   const lasting = new Set<FaultRecord>()
+  const killed = new Map<Victim, FaultRecord>()
   const listeners: ((text: string) => void)[] = []
   let killing: Promise<void> = Promise.resolve()
   let linkFault: FaultRecord | undefined
@@ -97,11 +114,17 @@ export function createSaboteur(stack: Stack, clock: Clock, startedAtMs: number):
     signal.throwIfAborted()
     const record = begin('kill', target)
     say(`kill -9 of the ${target}`)
+    killed.set(victim, record)
     await victim.kill('SIGKILL')
     await clock.sleep(forMs, signal)
+    await bringBack(victim, record, signal)
+  }
+
+  async function bringBack(victim: Victim, record: FaultRecord, signal: AbortSignal): Promise<void> {
     await victim.start(signal)
+    killed.delete(victim)
     end(record)
-    say(`the ${target} is back after ${((record.untilMs - record.fromMs) / 1000).toFixed(1)} s`)
+    say(`the ${record.target} is back after ${((record.untilMs - record.fromMs) / 1000).toFixed(1)} s`)
   }
 
   return {
@@ -116,6 +139,11 @@ export function createSaboteur(stack: Stack, clock: Clock, startedAtMs: number):
       setLink({ kind: 'up' })
     },
     setLink,
+    async restore(signal) {
+      if (linkFault) setLink({ kind: 'up' })
+      await killing
+      for (const [victim, record] of killed) await bringBack(victim, record, signal)
+    },
     records: () =>
       done.map((record) => (lasting.has(record) ? { ...record, untilMs: elapsedMs() } : { ...record })),
     onChange: (listener) => listeners.push(listener),
@@ -129,12 +157,7 @@ const linkWords: Record<LinkMode['kind'], string> = {
   slow: 'the uplink is slow',
 }
 
-interface Victim {
-  kill(signal: 'SIGKILL'): Promise<void>
-  start(signal?: AbortSignal): Promise<void>
-}
-
-function victimOf(stack: Stack, target: KillTarget): Victim | undefined {
+function victimOf(stack: Breakable, target: KillTarget): Victim | undefined {
   switch (target) {
     case 'edge':
       return stack.edge

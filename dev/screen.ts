@@ -11,6 +11,8 @@ export interface Screen {
   note(from: string, text: string, level?: Note['level']): void
   /** From now on the view is live; before, lines are printed. */
   begin(title: string, keys: readonly string[]): void
+  /** From now on other keys do something. */
+  offer(keys: readonly string[]): void
   show(snapshot: Snapshot): void
   /** Back to lines. */
   end(): void
@@ -94,6 +96,9 @@ export function openScreen(options: {
       keys = newKeys
       if (!live) return
       terminal = openTerminal({ output, input, onKey })
+    },
+    offer(others) {
+      keys = others
     },
     show(snapshot) {
       seeDepth(snapshot)

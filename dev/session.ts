@@ -33,10 +33,12 @@ export interface Session {
   readonly fleet: Fleet
   readonly saboteur: Saboteur
   readonly recording: Recording
+  /** The last look. */
+  readonly last: Snapshot | undefined
   /** Ms since the fleet began. */
   elapsedMs(): number
   /**
-   * Stops the sensors, waits for every PUBACK, until the outbox is empty and the cloud has stored everything, and
+   * Stops the sensors, gives back what a fault still holds down, waits for every PUBACK, until the outbox is empty and the cloud has stored everything, and
    * balances the books. Gives up waiting when nothing has moved for a minute; the books then say what is amiss.
    */
   finish(signal: AbortSignal): Promise<{ report: Report; course: Course }>
@@ -183,10 +185,14 @@ export async function startSession(options: SessionOptions): Promise<Session> {
     fleet,
     saboteur,
     recording: recorder,
+    get last() {
+      return last
+    },
     elapsedMs,
     async finish(signal) {
       const durationMs = elapsedMs()
       fleet.stop()
+      await saboteur.restore(signal)
       await drain(signal)
       const drainMs = elapsedMs() - durationMs
       options.onNote(`everything that will be stored is stored after ${milliseconds(drainMs)}; auditing`)

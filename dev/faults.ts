@@ -1,48 +1,10 @@
-import type { Clock, Random } from '../src/clock.ts'
+import type { Clock } from '../src/clock.ts'
+import type { KillTarget, PlannedFault } from './fault-plan.ts'
 import type { Link, LinkMode } from './link.ts'
 import type { FaultRecord } from './report.ts'
 
-/** Something to be done to the system. Times are ms from the start of the run. */
-export type PlannedFault =
-  | { kind: 'link'; mode: Exclude<LinkMode, { kind: 'up' }>; atMs: number; forMs: number }
-  /** kill -9, and a start again after `forMs`. */
-  | { kind: 'kill'; target: KillTarget; atMs: number; forMs: number }
-
-export const killTargets = ['edge', 'cloud', 'broker', 'database'] as const
-export type KillTarget = (typeof killTargets)[number]
-
 /** A link that is slow enough to see: a bad mobile connection. */
 export const slowMode = { kind: 'slow', latencyMs: 300, bytesPerSecond: 50_000 } as const
-
-/** One outage in the middle of the run. */
-export function outageInTheMiddle(forMs: number, outageMs: number): PlannedFault[] {
-  if (outageMs <= 0) return []
-  return [{ kind: 'link', mode: { kind: 'down' }, atMs: (forMs - outageMs) / 2, forMs: outageMs }]
-}
-
-/** After its start a program is given this long before something else is killed. */
-const breathMs = 4000
-
-/**
- * When to kill what: each target once, at moments that the seed decides, in an order that the seed decides,
- * spread over the run. Kills may fall into an outage; two kills never overlap.
- */
-export function planKills(targets: readonly KillTarget[], forMs: number, random: Random): PlannedFault[] {
-  const order = shuffle(targets, random)
-  const share = (forMs * 0.8) / Math.max(1, order.length)
-  return order.map((target, index) => {
-    const room = Math.max(0, share - breathMs)
-    const atMs = Math.round(forMs * 0.1 + index * share + room * random())
-    return { kind: 'kill', target, atMs, forMs: Math.round(500 + 2500 * random()) }
-  })
-}
-
-function shuffle<T>(items: readonly T[], random: Random): T[] {
-  const left = [...items]
-  const shuffled: T[] = []
-  while (left.length > 0) shuffled.push(...left.splice(Math.floor(random() * left.length), 1))
-  return shuffled
-}
 
 export interface Saboteur {
   /**

@@ -1,6 +1,7 @@
 import type { Clock } from '../src/clock.ts'
 import { aborted } from '../src/lifecycle.ts'
-import type { PlannedFault, Saboteur } from './faults.ts'
+import type { PlannedFault } from './fault-plan.ts'
+import type { Saboteur } from './faults.ts'
 
 export interface Schedule {
   /** Undefined: until the fleet has nothing more to say. */

@@ -69,3 +69,11 @@ test('a stack trace is there for who asks', async () => {
   expect(err).toContain('CONFIG_UNREADABLE')
   expect(err).toMatch(/^\s+at /m)
 })
+
+test('a simulation that is shorter than its outage is refused before anything is started', async () => {
+  const { code, out, err } = await tidegate(['simulate', '--for', '10s'])
+  expect(code).toBe(1)
+  expect(out).toBe('')
+  expect(err).toContain('must be shorter than the run')
+  expect(err).toContain('code:  OPTIONS_INVALID')
+})

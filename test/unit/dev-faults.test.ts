@@ -1,5 +1,6 @@
 import { beforeEach, expect, test } from 'vitest'
-import { createSaboteur, type Breakable, type PlannedFault, type Saboteur } from '../../dev/faults.ts'
+import type { PlannedFault } from '../../dev/fault-plan.ts'
+import { createSaboteur, type Breakable, type Saboteur } from '../../dev/faults.ts'
 import { FakeClock, settled } from '../support/fake-clock.ts'
 
 let clock: FakeClock

@@ -1,9 +1,7 @@
 import { expect, test } from 'vitest'
 import { openBook } from '../../dev/book.ts'
-import { planKills, outageInTheMiddle } from '../../dev/faults.ts'
 import { createLatencies } from '../../dev/latencies.ts'
 import { renderPlot, ticks } from '../../dev/plot.ts'
-import { seededRandom } from '../../dev/random.ts'
 import { createRecorder, rates } from '../../dev/recorder.ts'
 import { renderHtml } from '../../dev/report-html.ts'
 import { balance, renderBooks, type Evidence } from '../../dev/report.ts'
@@ -139,25 +137,6 @@ test('percentiles are within two per cent, whatever the number of values', () =>
   expect(p99).toBeLessThanOrEqual(10_000)
   expect({ max, count }).toEqual({ max: 10_000, count: 10_000 })
   expect(createLatencies().summary()).toEqual({ count: 0, p50: 0, p99: 0, max: 0 })
-})
-
-function plan(seed: number) {
-  return planKills(['edge', 'broker', 'cloud', 'database'], 120_000, seededRandom(seed, 'faults'))
-}
-
-test('the seed decides every kill, kills do not overlap, and the outage lies in the middle', () => {
-  expect(plan(7)).toEqual(plan(7))
-  expect(plan(7)).not.toEqual(plan(8))
-  for (let seed = 0; seed < 200; seed += 1) {
-    const kills = plan(seed)
-    expect(new Set(kills.map((kill) => kill.kind === 'kill' && kill.target)).size).toBe(4)
-    kills.forEach((kill, index) => {
-      const next = kills[index + 1]
-      expect(kill.atMs + kill.forMs).toBeLessThan(next?.atMs ?? 120_000)
-    })
-  }
-  expect(outageInTheMiddle(30_000, 10_000)).toMatchObject([{ atMs: 10_000, forMs: 10_000 }])
-  expect(outageInTheMiddle(30_000, 0)).toEqual([])
 })
 
 function sample(elapsedMs: number, stored: number): Snapshot {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { PlannedFault } from '../../dev/faults.ts'
+import type { PlannedFault } from '../../dev/fault-plan.ts'
 import { untilOver, type Schedule } from '../../dev/schedule.ts'
 import { TidegateError } from '../../src/errors.ts'
 import { FakeClock, settled } from '../support/fake-clock.ts'

@@ -97,7 +97,8 @@ function runDev(options: DevOptions): Promise<number> {
   const replayMs = replay && replay.spanMs / options.speed
   const lengthMs = options.for ?? replayMs
   const random = seededRandom(options.seed, 'faults')
-  const faults = planFaults({ forMs: lengthMs, outageMs: options.outage, kills: [], random })
+  const { env } = process
+  const faults = planFaults({ forMs: lengthMs, outageMs: options.outage, kills: [], random, env })
   const fleet = replay
     ? replayFleet(replay, options.speed)
     : demoFleet(options, options.sensors, options.rate)
@@ -130,6 +131,7 @@ function runSimulation(options: SimulateOptions): Promise<number> {
   // Room for the outage with something before and after it, and for each kill to be got over.
   const forMs = options.for ?? Math.max(30_000, 2 * outage, 20_000 * kills.length + outage)
   const random = seededRandom(seed, 'faults')
+  const { env } = process
   return conduct(
     {
       ...demoFleet(options, devices, eventsPerSecond),
@@ -138,7 +140,7 @@ function runSimulation(options: SimulateOptions): Promise<number> {
       facts: { seed, eventsPerSecond, mode: 'simulate', skippedRows: 0 },
       endsByItself: false,
       forMs,
-      faults: planFaults({ forMs, outageMs: outage, kills, random }),
+      faults: planFaults({ forMs, outageMs: outage, kills, random, env }),
       reportFile: options.report,
       clouds: options.clouds,
     },

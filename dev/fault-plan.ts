@@ -18,11 +18,22 @@ export interface FaultWish {
   outageMs: number
   kills: readonly KillTarget[]
   random: Random
+  /** A server that is given is not ours to kill. */
+  env: NodeJS.ProcessEnv
+}
+
+const givenBy: Partial<Record<KillTarget, string>> = {
+  broker: 'TIDEGATE_AMQP_URL',
+  database: 'TIDEGATE_PG_URL',
 }
 
 /** What is to be done to a run, and when. @throws TidegateError `OPTIONS_INVALID` if that cannot be */
-export function planFaults({ forMs = 0, outageMs, kills, random }: FaultWish): PlannedFault[] {
+export function planFaults({ forMs = 0, outageMs, kills, random, env }: FaultWish): PlannedFault[] {
   if (outageMs > 0 && outageMs >= forMs) throw outageTooLong(forMs, outageMs)
+  for (const target of kills) {
+    const variable = givenBy[target]
+    if (variable !== undefined && env[variable]) throw notOursToKill(target, variable)
+  }
   return [...outageInTheMiddle(forMs, outageMs), ...planKills(kills, forMs, random)]
 }
 
@@ -62,5 +73,13 @@ function outageTooLong(forMs: number, outageMs: number): TidegateError {
     message: `the outage (${outageMs / 1000} s) must be shorter than the run it is taken out of, ${lasts}`,
     retryable: false,
     hint: 'say both, such as --for 30s --outage 10s; --outage 0s is none',
+  })
+}
+
+function notOursToKill(target: KillTarget, variable: string): TidegateError {
+  return new TidegateError('OPTIONS_INVALID', {
+    message: `the ${target} is given by ${variable}, and is not ours to kill`,
+    retryable: false,
+    hint: `leave ${target} out of --kill; or unset ${variable}, and a private one is started`,
   })
 }

@@ -3,7 +3,8 @@ import { killTargets, planFaults, type FaultWish, type PlannedFault } from '../.
 import { seededRandom } from '../../dev/random.ts'
 
 function plan(wish: Partial<FaultWish>, seed = 7): PlannedFault[] {
-  return planFaults({ forMs: 120_000, outageMs: 0, kills: [], random: seededRandom(seed, 'faults'), ...wish })
+  const random = seededRandom(seed, 'faults')
+  return planFaults({ forMs: 120_000, outageMs: 0, kills: [], random, env: {}, ...wish })
 }
 
 test('the seed decides every kill, and kills do not overlap', () => {
@@ -37,4 +38,18 @@ test.each([
       message: expect.stringMatching(new RegExp(`20 s.* must be shorter than the run .*${told}`)),
     }),
   )
+})
+
+test.each([
+  ['broker', 'TIDEGATE_AMQP_URL'],
+  ['database', 'TIDEGATE_PG_URL'],
+] as const)('to kill a %s that is given is refused, for it would not happen', (target, variable) => {
+  const env = { [variable]: 'amqp://example' }
+  expect(() => plan({ kills: ['edge', target], env })).toThrow(
+    expect.objectContaining({
+      code: 'OPTIONS_INVALID',
+      message: `the ${target} is given by ${variable}, and is not ours to kill`,
+    }),
+  )
+  expect(plan({ kills: ['edge', 'cloud'], env })).toHaveLength(2)
 })

@@ -91,7 +91,7 @@ export async function conduct(options: ConductOptions, process: NodeJS.Process):
       }),
     )
     pressed.key = keysFor({ session, stack, quit, fail, screen })
-    screen.begin(options.title, keyNames)
+    screen.begin(options.title, keyNames(stack))
     scope.own({ close: () => screen.end() })
     scope.own(followLogs([stack.edge, ...stack.clouds], screen))
 

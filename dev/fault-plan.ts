@@ -1,5 +1,6 @@
 import type { Random } from '../src/clock.ts'
 import { TidegateError } from '../src/errors.ts'
+import { passesLink } from './broker-way.ts'
 import type { LinkMode } from './link.ts'
 
 /** Something to be done to the system. Times are ms from the start of the run. */
@@ -18,7 +19,7 @@ export interface FaultWish {
   outageMs: number
   kills: readonly KillTarget[]
   random: Random
-  /** A server that is given is not ours to kill. */
+  /** A server that is given is not ours to kill, nor always to cut off. */
   env: NodeJS.ProcessEnv
 }
 
@@ -30,6 +31,7 @@ const givenBy: Partial<Record<KillTarget, string>> = {
 /** What is to be done to a run, and when. @throws TidegateError `OPTIONS_INVALID` if that cannot be */
 export function planFaults({ forMs = 0, outageMs, kills, random, env }: FaultWish): PlannedFault[] {
   if (outageMs > 0 && outageMs >= forMs) throw outageTooLong(forMs, outageMs)
+  if (outageMs > 0 && !passesLink(env['TIDEGATE_AMQP_URL'] ?? '')) throw noLink()
   for (const target of kills) {
     const variable = givenBy[target]
     if (variable !== undefined && env[variable]) throw notOursToKill(target, variable)
@@ -81,5 +83,13 @@ function notOursToKill(target: KillTarget, variable: string): TidegateError {
     message: `the ${target} is given by ${variable}, and is not ours to kill`,
     retryable: false,
     hint: `leave ${target} out of --kill; or unset ${variable}, and a private one is started`,
+  })
+}
+
+function noLink(): TidegateError {
+  return new TidegateError('OPTIONS_INVALID', {
+    message: 'the uplink to a broker given as amqps:// passes no link of ours that could be taken down',
+    retryable: false,
+    hint: 'give --outage 0s; or a TIDEGATE_AMQP_URL with amqp://; or unset it, and a private broker is started',
   })
 }

@@ -24,7 +24,8 @@ export interface Saboteur {
 
 /** What a stack shows of itself to who breaks it. */
 export interface Breakable {
-  link: Pick<Link, 'set'>
+  /** Undefined where the uplink does not pass one. */
+  link: Pick<Link, 'set'> | undefined
   edge: Victim
   clouds: readonly Victim[]
   /** Undefined where a server was given: it is not ours to kill. */
@@ -61,6 +62,10 @@ export function createSaboteur(stack: Breakable, clock: Clock, startedAtMs: numb
   }
 
   function setLink(mode: LinkMode): void {
+    if (!stack.link) {
+      say('the broker was given as amqps://: its uplink passes no link of ours')
+      return
+    }
     if (linkFault) end(linkFault)
     linkFault = mode.kind === 'up' ? undefined : begin(mode.kind, 'uplink')
     stack.link.set(mode)

@@ -6,7 +6,10 @@ import type { Session } from './session.ts'
 import type { Stack } from './stack.ts'
 
 /** While the sensors are at work. */
-export const keyNames = ['u uplink down/up', 's slow link', 'h half-open', 'k kill -9 the edge', 'q quit']
+export function keyNames({ link }: Stack): string[] {
+  const ofLink = link ? ['u uplink down/up', 's slow link', 'h half-open'] : []
+  return [...ofLink, 'k kill -9 the edge', 'q quit']
+}
 /** Once they have stopped. */
 export const lastKeyNames = ['q give up waiting']
 
@@ -27,7 +30,7 @@ export function keysFor(parts: {
   const { saboteur } = session
   let killing = false
   const toggle = (mode: Parameters<typeof saboteur.setLink>[0]): void =>
-    saboteur.setLink(stack.link.mode.kind === mode.kind ? { kind: 'up' } : mode)
+    saboteur.setLink(stack.link?.mode.kind === mode.kind ? { kind: 'up' } : mode)
   const kill = async (): Promise<void> => {
     if (killing) return
     killing = true

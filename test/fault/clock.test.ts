@@ -39,7 +39,7 @@ describe('a gateway whose wall clock is moved by days', () => {
 
   it('expires nothing because of it, restamps nothing, and puts the correction on record', async () => {
     const run = await rig.run({ eventsPerSecond: 200 })
-    rig.stack.link.set({ kind: 'down' })
+    rig.link.set({ kind: 'down' })
     await run.until('events wait in the outbox', ({ buffered }) => buffered > 400)
     moveClock('+10d')
     await run.until('the edge has seen it', () =>
@@ -50,7 +50,7 @@ describe('a gateway whose wall clock is moved by days', () => {
       'the edge has seen it go back',
       () => readFileSync(rig.stack.logs.edge, 'utf8').split('the wall clock was moved').length > 2,
     )
-    rig.stack.link.set({ kind: 'up' })
+    rig.link.set({ kind: 'up' })
     await run.balanced()
     const client = new Client(rig.stack.databaseUrl)
     await client.connect()

@@ -53,3 +53,12 @@ test.each([
   )
   expect(plan({ kills: ['edge', 'cloud'], env })).toHaveLength(2)
 })
+
+test('an outage of a broker given as amqps:// is refused, for the uplink would stay up', () => {
+  const env = { TIDEGATE_AMQP_URL: 'amqps://broker.example' }
+  expect(() => plan({ outageMs: 20_000, env })).toThrow(
+    expect.objectContaining({ code: 'OPTIONS_INVALID', message: expect.stringContaining('amqps://') }),
+  )
+  expect(plan({ outageMs: 0, env })).toEqual([])
+  expect(plan({ outageMs: 20_000, env: { TIDEGATE_AMQP_URL: 'amqp://broker.example' } })).toHaveLength(1)
+})

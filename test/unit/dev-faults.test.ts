@@ -1,10 +1,12 @@
 import { beforeEach, expect, test } from 'vitest'
+import { givenBroker } from '../../dev/broker-way.ts'
 import type { PlannedFault } from '../../dev/fault-plan.ts'
 import { createSaboteur, type Breakable, type Saboteur } from '../../dev/faults.ts'
 import { FakeClock, settled } from '../support/fake-clock.ts'
 
 let clock: FakeClock
 let did: string[]
+let stack: Breakable
 let saboteur: Saboteur
 
 beforeEach(() => {
@@ -14,17 +16,14 @@ beforeEach(() => {
     kill: async () => void did.push(`${name} killed`),
     start: async () => void did.push(`${name} started`),
   })
-  saboteur = createSaboteur(
-    {
-      link: { set: ({ kind }) => did.push(`link ${kind}`) },
-      edge: victim('edge'),
-      clouds: [victim('cloud')],
-      rabbit: victim('broker'),
-      postgres: undefined,
-    },
-    clock,
-    0,
-  )
+  stack = {
+    link: { set: ({ kind }) => did.push(`link ${kind}`) },
+    edge: victim('edge'),
+    clouds: [victim('cloud')],
+    rabbit: victim('broker'),
+    postgres: undefined,
+  }
+  saboteur = createSaboteur(stack, clock, 0)
 })
 
 const never = new AbortController().signal
@@ -69,4 +68,21 @@ test('an outage by hand ends as well, and a kill under way is waited for', async
 test('where nothing is taken away there is nothing to give back', async () => {
   await saboteur.restore(never)
   expect(did).toEqual([])
+})
+
+test('where the uplink passes no link, no fault of a link goes on record', () => {
+  const unlinked = createSaboteur({ ...stack, link: undefined }, clock, 0)
+  const said: string[] = []
+  unlinked.onChange((text) => said.push(text))
+  unlinked.setLink({ kind: 'down' })
+  expect(unlinked.records()).toEqual([])
+  expect(said).toEqual([expect.stringContaining('no link of ours')])
+})
+
+test('a link is put in the way of a broker given as amqp://, and of none whose certificate names its host', () => {
+  expect(givenBroker('amqp://user:secret@broker.example').linkTo).toEqual({
+    host: 'broker.example',
+    port: 5672,
+  })
+  expect(givenBroker('amqps://user:secret@broker.example').linkTo).toBeUndefined()
 })

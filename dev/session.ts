@@ -58,7 +58,7 @@ export async function startSession(options: SessionOptions): Promise<Session> {
   const sensors = options.sensors(run)
   const files = new Map(stack.pki.devices.map((device) => [device.commonName, device]))
   const history = scope.own(readHistory(stack.databaseUrl))
-  const lettersBefore = await countDeadLetters(stack.amqpUrl, ['history', 'rollups'])
+  const lettersBefore = await countDeadLetters(stack.amqpUrl, ['history', 'rollups'], clock)
   const filter: RunFilter = {
     deviceIds: sensors.map((sensor) => sensor.deviceId),
     startedAtMs: clock.now(),
@@ -142,11 +142,13 @@ export async function startSession(options: SessionOptions): Promise<Session> {
     )
     const { acknowledged, byFate } = book.totals()
     let stored = 0
+    let written = 0
     await untilStill(
       async () => {
         stored = await history.stored(filter).catch(() => stored)
         if (last?.buffered !== 0 || stored < acknowledged) return false
-        return (await letters()) >= byFate.rejected.acknowledged
+        written = await letters().catch(() => written)
+        return written >= byFate.rejected.acknowledged
       },
       () => stored - (last?.buffered ?? 0),
       signal,
@@ -154,7 +156,7 @@ export async function startSession(options: SessionOptions): Promise<Session> {
   }
 
   async function letters(): Promise<number> {
-    return (await countDeadLetters(stack.amqpUrl, ['history', 'rollups'])) - lettersBefore
+    return (await countDeadLetters(stack.amqpUrl, ['history', 'rollups'], clock)) - lettersBefore
   }
 
   async function find(signal: AbortSignal): Promise<Findings> {

@@ -1,13 +1,13 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { dirname, relative, resolve } from 'node:path'
+import { relative, resolve } from 'node:path'
 import { systemClock } from '../src/clock.ts'
-import { codeOf, isAbort, TidegateError } from '../src/errors.ts'
+import { isAbort, TidegateError } from '../src/errors.ts'
 import { createScope, untilSignal } from '../src/lifecycle.ts'
 import type { PlannedFault } from './fault-plan.ts'
 import { followLogs } from './follow-logs.ts'
 import { isQuitKey, keyNames, keysFor, lastKeyNames } from './keys.ts'
 import { untilNpmIsGone } from './parents.ts'
 import { createQuit, unless } from './quit.ts'
+import { openReportFiles, type ReportFiles } from './report-files.ts'
 import { renderHtml } from './report-html.ts'
 import { renderBooks, type Report, type RunFacts } from './report.ts'
 import { untilOver } from './schedule.ts'
@@ -64,6 +64,7 @@ export async function conduct(options: ConductOptions, process: NodeJS.Process):
     onKey: (key) => pressed.key(key),
   })
   try {
+    const files = options.reportFile === undefined ? undefined : openReportFiles(options.reportFile)
     const locked = lock(options.dir)
     scope.own({ close: () => locked.release() })
     const stack = scope.own(
@@ -100,7 +101,7 @@ export async function conduct(options: ConductOptions, process: NodeJS.Process):
     await untilOver({ forMs, faults, saboteur, finished: fleet.finished, clock: systemClock }, stop)
     failing.signal.throwIfAborted()
     const ended = !quit.asked.aborted
-    if (!ended && options.reportFile === undefined) {
+    if (!ended && !files) {
       screen.end()
       sayLast(session, screen)
       return options.forMs === undefined && !options.endsByItself ? 0 : 1
@@ -117,7 +118,7 @@ export async function conduct(options: ConductOptions, process: NodeJS.Process):
       return 1
     }
     const { report, course } = finished
-    writeReport(options, report, () => renderHtml({ report, recording: session.recording, course }), screen)
+    writeReport(files, report, () => renderHtml({ report, recording: session.recording, course }), screen)
     return report.balanced ? 0 : 1
   } catch (error) {
     screen.end()
@@ -156,7 +157,12 @@ function sayLast(session: Session, screen: Screen): void {
   )
 }
 
-function writeReport(options: ConductOptions, report: Report, html: () => string, screen: Screen): void {
+function writeReport(
+  files: ReportFiles | undefined,
+  report: Report,
+  html: () => string,
+  screen: Screen,
+): void {
   screen.say(`\n${renderBooks(report)}\n`)
   const { p50, p99, live, backlog } = report.latencyMs
   screen.say(
@@ -164,29 +170,12 @@ function writeReport(options: ConductOptions, report: Report, html: () => string
       (backlog.count > 0 ? `, backlog p99 ${milliseconds(backlog.p99)}` : '') +
       `; buffered up to ${report.maxBuffered}; drained in ${milliseconds(report.run.drainMs)}`,
   )
-  if (options.reportFile !== undefined) {
-    const file = resolve(options.reportFile)
-    write(file, `${JSON.stringify(report, undefined, 2)}\n`)
-    screen.say(`report: ${shortest(file)}`)
-    const page = `${file.replace(/\.json$/i, '')}.html`
-    write(page, html())
-    screen.say(`page:   ${shortest(page)}`)
+  if (files) {
+    files.write(`${JSON.stringify(report, undefined, 2)}\n`, html())
+    screen.say(`report: ${shortest(files.json)}`)
+    screen.say(`page:   ${shortest(files.page)}`)
   }
   screen.say(report.balanced ? 'The books balance.' : 'THE BOOKS DO NOT BALANCE.')
-}
-
-function write(file: string, text: string): void {
-  try {
-    mkdirSync(dirname(file), { recursive: true })
-    writeFileSync(file, text)
-  } catch (cause) {
-    throw new TidegateError('REPORT_UNWRITABLE', {
-      message: `cannot write the report to ${file} (${codeOf(cause)})`,
-      retryable: false,
-      hint: 'choose a file in a folder this user may write to',
-      cause,
-    })
-  }
 }
 
 function lock(dir: string): Lock {

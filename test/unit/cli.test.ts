@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { mkdtempSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -76,4 +76,16 @@ test('a simulation that is shorter than its outage is refused before anything is
   expect(out).toBe('')
   expect(err).toContain('must be shorter than the run')
   expect(err).toContain('code:  OPTIONS_INVALID')
+})
+
+test('a report that cannot be written is told before the run, not after it', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'tidegate-cli-'))
+  // Below a file nobody may make a folder, not even root.
+  writeFileSync(join(dir, 'file'), '')
+  const report = join(dir, 'file', 'report.json')
+  const { code, err } = await tidegate(['simulate', '--dir', join(dir, 'data'), '--report', report])
+  expect(code).toBe(1)
+  expect(err).toContain(report)
+  expect(err).toContain('code:  REPORT_UNWRITABLE')
+  expect(readdirSync(dir)).toEqual(['file'])
 })

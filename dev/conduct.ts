@@ -9,7 +9,7 @@ import { untilNpmIsGone } from './parents.ts'
 import { createQuit, unless } from './quit.ts'
 import { openReportFiles, type ReportFiles } from './report-files.ts'
 import { renderHtml } from './report-html.ts'
-import { renderBooks, type Report, type RunFacts } from './report.ts'
+import { renderBooks, sayBroken, type Report, type RunFacts } from './report.ts'
 import { untilOver } from './schedule.ts'
 import { openScreen, type Screen } from './screen.ts'
 import { demoTypes, type Sensor } from './sensors.ts'
@@ -175,7 +175,7 @@ function writeReport(
     screen.say(`report: ${shortest(files.json)}`)
     screen.say(`page:   ${shortest(files.page)}`)
   }
-  screen.say(report.balanced ? 'The books balance.' : 'THE BOOKS DO NOT BALANCE.')
+  screen.say(report.balanced ? 'The books balance.' : `THE BOOKS DO NOT BALANCE: ${sayBroken(report)}.`)
 }
 
 function lock(dir: string): Lock {

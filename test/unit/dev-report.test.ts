@@ -4,7 +4,7 @@ import { createLatencies } from '../../dev/latencies.ts'
 import { renderPlot, ticks } from '../../dev/plot.ts'
 import { createRecorder, rates } from '../../dev/recorder.ts'
 import { renderHtml } from '../../dev/report-html.ts'
-import { balance, renderBooks, type Evidence } from '../../dev/report.ts'
+import { balance, renderBooks, type Evidence, type Report } from '../../dev/report.ts'
 import type { Fate } from '../../dev/sensors.ts'
 import type { Snapshot } from '../../dev/snapshot.ts'
 
@@ -192,6 +192,18 @@ test('the page is one well-formed file that asks no network for anything and esc
     expect(html.split(`<${tag}`).filter((part) => /^[\s>]/.test(part)).length).toBe(
       html.split(`</${tag}>`).length - 1,
     )
+})
+
+function pageOf(report: Report): string {
+  return renderHtml({ report, recording: createRecorder(), course: { latency: [], stored: [] } })
+}
+
+test('the page counts what was not kept, a misdeed that ended elsewhere as well', () => {
+  const broken = evidence()
+  device(broken.findings, 'trouble-schema').reasons = { MALFORMED_JSON: 3 }
+  expect(pageOf(balance(broken))).toContain('1 of 13 promises was not kept')
+  broken.findings.missing.count = 1
+  expect(pageOf(balance(broken))).toContain('2 of 13 promises were not kept')
 })
 
 test('a run without a single value still has a plot', () => {

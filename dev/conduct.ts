@@ -39,6 +39,7 @@ export interface ConductOptions {
 
 /** A name for whoever looks in with a client of their own. */
 const visitor = 'visitor'
+const nothingPlanned = { forMs: undefined, faults: [] }
 /** What every MQTT client tries first. */
 const usualMqttPort = 8883
 
@@ -92,11 +93,11 @@ export async function conduct(options: ConductOptions, process: NodeJS.Process):
       }),
     )
     pressed.key = keysFor({ session, stack, quit, fail, screen })
-    screen.begin(options.title, keyNames(stack))
+    const { title, forMs, faults } = options
+    screen.begin({ title, plan: { forMs, faults }, keys: keyNames(stack) })
     scope.own({ close: () => screen.end() })
     scope.own(followLogs([stack.edge, ...stack.clouds], screen))
 
-    const { forMs, faults } = options
     const { saboteur, fleet } = session
     await untilOver({ forMs, faults, saboteur, finished: fleet.finished, clock: systemClock }, stop)
     failing.signal.throwIfAborted()
@@ -107,7 +108,7 @@ export async function conduct(options: ConductOptions, process: NodeJS.Process):
       return options.forMs === undefined && !options.endsByItself ? 0 : 1
     }
     screen.note('run', 'the sensors stop; waiting until everything is stored (q or Ctrl-C gives up)')
-    screen.offer(lastKeyNames)
+    screen.goOn({ title: 'waiting until everything is stored', plan: nothingPlanned, keys: lastKeyNames })
     pressed.key = (key) => isQuitKey(key) && quit.ask()
     const giveUp = AbortSignal.any([ended ? quit.asked : quit.insisted, failing.signal])
     const finished = await unless(giveUp, session.finish(giveUp))

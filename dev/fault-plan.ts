@@ -12,6 +12,22 @@ export type PlannedFault =
 export const killTargets = ['edge', 'cloud', 'broker', 'database'] as const
 export type KillTarget = (typeof killTargets)[number]
 
+/** What a run is to be, as its view tells it. */
+export interface RunPlan {
+  /** Undefined: until somebody stops it. */
+  forMs: number | undefined
+  faults: readonly PlannedFault[]
+}
+
+/** Those to come, the next one first. */
+export function faultsAhead({ faults }: RunPlan, elapsedMs: number): PlannedFault[] {
+  return faults.filter(({ atMs }) => atMs > elapsedMs).toSorted((a, b) => a.atMs - b.atMs)
+}
+
+export function nameFault(fault: PlannedFault): string {
+  return fault.kind === 'kill' ? `kill -9 of the ${fault.target}` : `uplink ${fault.mode.kind}`
+}
+
 export interface FaultWish {
   /** How long the run is; undefined: until somebody stops it. */
   forMs: number | undefined

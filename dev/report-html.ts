@@ -184,14 +184,14 @@ function tile(name: string, value: string, note: string, mood = ''): string {
 }
 
 function checkRow({ ok, promise, expected, actual }: Check): string {
-  return `<tr class="${ok ? 'good' : 'bad'}"><td class="mark">${ok ? '<span aria-label="kept">✓</span>' : '<span aria-label="broken">✗</span>'}</td><td>${escapeText(promise)}</td><td class="number">${escapeText(expected)}</td><td class="number">${escapeText(actual)}</td></tr>`
+  return `<tr class="${ok ? 'good' : 'bad'}"><td class="mark">${ok ? '<span aria-label="kept">✓</span>' : '<span aria-label="broken">✗</span>'}</td><td>${escapeText(promise)}</td><td class="number">${escapeText(grouped(expected))}</td><td class="number">${escapeText(grouped(actual))}</td></tr>`
 }
 
 function faultTable(faults: readonly FaultRecord[]): string {
   if (faults.length === 0) return ''
   const rows = faults.map(
     (fault) =>
-      `<tr><td>${escapeText(nameFault(fault))}</td><td class="number">${timeLabel(fault.fromMs / 1000)}</td><td class="number">${milliseconds(fault.untilMs - fault.fromMs)}</td></tr>`,
+      `<tr><td>${escapeText(nameFault(fault))}</td><td class="number">${inSeconds(fault.fromMs)}</td><td class="number">${inSeconds(fault.untilMs - fault.fromMs)}</td></tr>`,
   )
   return `<section><h2>The faults</h2><table><thead><tr><th scope="col">what</th><th scope="col" class="number">at</th><th scope="col" class="number">back after</th></tr></thead><tbody>${rows.join('')}</tbody></table></section>`
 }
@@ -218,6 +218,16 @@ function conditions({ run, audit, latencyMs }: Report): string {
 
 function count(value: number): string {
   return value.toLocaleString('en-US')
+}
+
+/** The numbers in a text, as `count` writes them. */
+function grouped(text: string): string {
+  return text.replaceAll(/\d+/g, (digits) => count(Number(digits)))
+}
+
+/** In a table one unit for all. */
+function inSeconds(ms: number): string {
+  return `${(ms / 1000).toFixed(1)} s`
 }
 
 /** For an axis of powers of ten. */

@@ -147,7 +147,7 @@ function twoDigits(value: number): string {
 
 export function milliseconds(ms: number): string {
   if (ms < 1000) return `${Math.round(ms)} ms`
-  return ms < 60_000 ? `${(ms / 1000).toFixed(1)} s` : `${(ms / 60_000).toFixed(1)} min`
+  return ms < 120_000 ? `${(ms / 1000).toFixed(1)} s` : `${(ms / 60_000).toFixed(1)} min`
 }
 
 /** Select Graphic Rendition, on and off (ECMA-48, 8.3.117). */

@@ -168,6 +168,11 @@ test('rates are means over their window, and a long run is kept in bounded memor
   for (const [, perSecond] of points) expect(perSecond).toBeCloseTo(100)
 })
 
+test('a rate stands at the middle of its window: what was forwarded then is not shown as stored before', () => {
+  const samples = [0, 250, 500, 750, 1000].map((elapsedMs) => sample(elapsedMs, elapsedMs / 10))
+  expect(rates(samples, ({ stored }) => stored, 1000).at(-1)).toEqual([0.5, 100])
+})
+
 test('ticks are round numbers that reach the highest value', () => {
   expect(ticks(0, 97, 4)).toEqual([0, 50, 100])
   expect(ticks(0, 0.3, 4)).toEqual([0, 0.1, 0.2, 0.3])
@@ -197,6 +202,19 @@ test('the page is one well-formed file that asks no network for anything and esc
 function pageOf(report: Report): string {
   return renderHtml({ report, recording: createRecorder(), course: { latency: [], stored: [] } })
 }
+
+test('the page has one unit for the times of faults, groups large numbers and rounds no run up', () => {
+  const long = evidence()
+  long.run.durationMs = 120_519
+  long.totals.unacknowledged = 121_022
+  long.faults = [
+    { kind: 'down', target: 'uplink', fromMs: 30_519, untilMs: 90_520 },
+    { kind: 'kill', target: 'edge', fromMs: 101_979, untilMs: 108_335 },
+  ]
+  const page = pageOf(balance(long))
+  for (const text of ['for 2:00,', '30.5 s', '60.0 s', '102.0 s', '6.4 s', '>121,022<'])
+    expect(page).toContain(text)
+})
 
 test('the page counts what was not kept, a misdeed that ended elsewhere as well', () => {
   const broken = evidence()

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { mkdtempSync, readdirSync, writeFileSync } from 'node:fs'
+import { accessSync, chmodSync, constants, mkdtempSync, readdirSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -88,4 +88,12 @@ test('a report that cannot be written is told before the run, not after it', asy
   expect(err).toContain(report)
   expect(err).toContain('code:  REPORT_UNWRITABLE')
   expect(readdirSync(dir)).toEqual(['file'])
+})
+
+test('what the build leaves can be run as a command: npx finds it by a link, and sets no mode', async () => {
+  chmodSync(cli, 0o644)
+  const root = fileURLToPath(new URL('../..', import.meta.url))
+  const built = spawn('npm', ['run', 'build'], { cwd: root, stdio: 'ignore' })
+  expect(await new Promise((resolve) => built.once('close', resolve))).toBe(0)
+  expect(() => accessSync(cli, constants.X_OK)).not.toThrow()
 })

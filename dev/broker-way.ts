@@ -5,8 +5,10 @@ import type { TlsPaths } from './stack-config.ts'
 
 /** How each side reaches the broker. */
 export interface BrokerWay {
-  target: { host: string; port: number }
-  uplinkUrl(link: Link): string
+  /** Where the link to be put in the way of the uplink leads; undefined: none can be. */
+  linkTo: { host: string; port: number } | undefined
+  /** Without a link. */
+  uplinkUrl: string
   uplinkTls: TlsPaths | undefined
   cloudUrl: string
   cloudTls: TlsPaths | undefined
@@ -19,28 +21,32 @@ export function privateBroker(server: RabbitServer, pki: DevelopmentPki, gateway
     key: pair.keyFile,
   })
   return {
-    target: { host: '127.0.0.1', port: server.tlsPort ?? 0 },
-    uplinkUrl: (link) => overLink(server.tlsUrlFor(gateway), link),
+    linkTo: { host: '127.0.0.1', port: server.tlsPort ?? 0 },
+    uplinkUrl: server.tlsUrlFor(gateway),
     uplinkTls: tls(pki.gateway),
     cloudUrl: server.tlsUrlFor('cloud'),
     cloudTls: tls(pki.cloud),
   }
 }
 
-/** A broker we know the URL of: the link is in between only where no certificate names the host. */
+/** A broker we know the URL of. */
 export function givenBroker(url: string): BrokerWay {
-  const { protocol, hostname, port } = new URL(url)
-  const secure = protocol === 'amqps:'
+  const { hostname, port } = new URL(url)
   return {
-    target: { host: hostname, port: Number(port) || (secure ? 5671 : 5672) },
-    uplinkUrl: (link) => (secure ? url : overLink(url, link)),
+    linkTo: passesLink(url) ? { host: hostname, port: Number(port) || 5672 } : undefined,
+    uplinkUrl: url,
     uplinkTls: undefined,
     cloudUrl: url,
     cloudTls: undefined,
   }
 }
 
-function overLink(url: string, link: Link): string {
+/** The certificate of an amqps:// broker names its host: over a link on loopback it would be refused. */
+export function passesLink(givenUrl: string): boolean {
+  return !/^amqps:/i.test(givenUrl)
+}
+
+export function overLink(url: string, link: Link): string {
   const through = new URL(url)
   through.hostname = link.host
   through.port = String(link.port)

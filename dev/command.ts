@@ -1,8 +1,7 @@
 import { InvalidArgumentError, Option, type Command } from 'commander'
-import { TidegateError } from '../src/errors.ts'
 import { parseDuration } from '../src/units.ts'
 import { conduct } from './conduct.ts'
-import { killTargets, outageInTheMiddle, planKills, type KillTarget } from './faults.ts'
+import { killTargets, planFaults, type KillTarget } from './fault-plan.ts'
 import { seededRandom } from './random.ts'
 import { readReplay, replaySensors, type Replay } from './replay.ts'
 import { ordinaryIds, ordinarySensors, troubleId, troubles, troubleSensors, type Sensor } from './sensors.ts'
@@ -23,7 +22,7 @@ interface DevOptions extends CommonOptions {
   sensors: number
   rate: number
   for?: number
-  outage?: number
+  outage: number
   report?: string
   replay?: string
   speed: number
@@ -47,7 +46,11 @@ export function registerDevCommand(program: Command): void {
       .option('--sensors <count>', 'simulated sensors beside the five that misbehave', wholeNumber, 12)
       .option('--rate <number>', 'events per second of the whole fleet', positive, 50)
       .option('--for <duration>', 'stop after this long and balance the books (30s, 5m)', duration)
-      .option('--outage <duration>', 'take the uplink down in the middle for this long', duration)
+      .addOption(
+        new Option('--outage <duration>', 'take the uplink down in the middle for this long')
+          .argParser(durationOrNone)
+          .default(0, 'none'),
+      )
       .option('--report <file>', 'write the report as JSON, and a page beside it as HTML')
       .option('--replay <folder>', 'publish CSV series (timestamp,value), one device per file')
       .option('--speed <factor>', 'how much faster a replay is than its series', positive, 3600),
@@ -93,13 +96,9 @@ function runDev(options: DevOptions): Promise<number> {
   if (replay && replay.faults.length > 20) warn(`replay: and ${replay.faults.length - 20} rows more`)
   const replayMs = replay && replay.spanMs / options.speed
   const lengthMs = options.for ?? replayMs
-  if (options.outage !== undefined && (lengthMs === undefined || options.outage >= lengthMs)) {
-    throw new TidegateError('OPTIONS_INVALID', {
-      message: '--outage is taken out of the middle of a run, and must be shorter than it',
-      retryable: false,
-      hint: 'say how long the run is as well: --for 30s --outage 10s',
-    })
-  }
+  const random = seededRandom(options.seed, 'faults')
+  const { env } = process
+  const faults = planFaults({ forMs: lengthMs, outageMs: options.outage, kills: [], random, env })
   const fleet = replay
     ? replayFleet(replay, options.speed)
     : demoFleet(options, options.sensors, options.rate)
@@ -118,7 +117,7 @@ function runDev(options: DevOptions): Promise<number> {
       },
       endsByItself: replay !== undefined,
       forMs: options.for,
-      faults: outageInTheMiddle(lengthMs ?? 0, options.outage ?? 0),
+      faults,
       reportFile: options.report,
       clouds: options.clouds,
     },
@@ -127,11 +126,12 @@ function runDev(options: DevOptions): Promise<number> {
 }
 
 function runSimulation(options: SimulateOptions): Promise<number> {
-  const { seed, outage, kill = [], devices } = options
+  const { seed, outage, kill: kills = [], devices } = options
   const eventsPerSecond = devices * options.rate
   // Room for the outage with something before and after it, and for each kill to be got over.
-  const forMs = options.for ?? Math.max(30_000, 2 * outage, 20_000 * kill.length + outage)
+  const forMs = options.for ?? Math.max(30_000, 2 * outage, 20_000 * kills.length + outage)
   const random = seededRandom(seed, 'faults')
+  const { env } = process
   return conduct(
     {
       ...demoFleet(options, devices, eventsPerSecond),
@@ -140,7 +140,7 @@ function runSimulation(options: SimulateOptions): Promise<number> {
       facts: { seed, eventsPerSecond, mode: 'simulate', skippedRows: 0 },
       endsByItself: false,
       forMs,
-      faults: [...outageInTheMiddle(forMs, outage), ...planKills(kill, forMs, random)],
+      faults: planFaults({ forMs, outageMs: outage, kills, random, env }),
       reportFile: options.report,
       clouds: options.clouds,
     },

@@ -1,20 +1,23 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { dirname, relative, resolve } from 'node:path'
+import { relative, resolve } from 'node:path'
 import { systemClock } from '../src/clock.ts'
-import { codeOf, isAbort, TidegateError } from '../src/errors.ts'
-import { aborted, createScope, untilSignal } from '../src/lifecycle.ts'
-import type { PlannedFault } from './faults.ts'
+import { isAbort, TidegateError } from '../src/errors.ts'
+import { createScope, untilSignal } from '../src/lifecycle.ts'
+import type { PlannedFault } from './fault-plan.ts'
 import { followLogs } from './follow-logs.ts'
-import { keyNames, keysFor } from './keys.ts'
+import { isQuitKey, keyNames, keysFor, lastKeyNames } from './keys.ts'
 import { untilNpmIsGone } from './parents.ts'
+import { createQuit, unless } from './quit.ts'
+import { openReportFiles, type ReportFiles } from './report-files.ts'
 import { renderHtml } from './report-html.ts'
-import { renderBooks, type Report, type RunFacts } from './report.ts'
+import { renderBooks, sayBroken, type Report, type RunFacts } from './report.ts'
+import { untilOver } from './schedule.ts'
 import { openScreen, type Screen } from './screen.ts'
 import { demoTypes, type Sensor } from './sensors.ts'
 import { lockFolder, type Lock } from './servers/lock.ts'
 import { startSession, type Session } from './session.ts'
 import type { Tree } from './stack-config.ts'
 import { startStack, type Stack } from './stack.ts'
+import { unfinished } from './unfinished.ts'
 import { milliseconds } from './view.ts'
 
 export interface ConductOptions {
@@ -36,6 +39,7 @@ export interface ConductOptions {
 
 /** A name for whoever looks in with a client of their own. */
 const visitor = 'visitor'
+const nothingPlanned = { forMs: undefined, faults: [] }
 /** What every MQTT client tries first. */
 const usualMqttPort = 8883
 
@@ -45,13 +49,12 @@ const usualMqttPort = 8883
  */
 export async function conduct(options: ConductOptions, process: NodeJS.Process): Promise<number> {
   const failing = new AbortController()
-  const quitting = new AbortController()
-  const quit = AbortSignal.any([
-    untilSignal(process),
-    untilNpmIsGone(process),
-    quitting.signal,
-    failing.signal,
-  ])
+  const quit = createQuit(
+    process,
+    AbortSignal.any([untilSignal(process), untilNpmIsGone(process)]),
+    systemClock,
+  )
+  const stop = AbortSignal.any([quit.asked, failing.signal])
   const fail = (error: TidegateError): void => failing.abort(error)
   const scope = createScope()
   const pressed: { key: (key: string) => void } = { key: () => undefined }
@@ -62,6 +65,7 @@ export async function conduct(options: ConductOptions, process: NodeJS.Process):
     onKey: (key) => pressed.key(key),
   })
   try {
+    const files = options.reportFile === undefined ? undefined : openReportFiles(options.reportFile)
     const locked = lock(options.dir)
     scope.own({ close: () => locked.release() })
     const stack = scope.own(
@@ -72,7 +76,7 @@ export async function conduct(options: ConductOptions, process: NodeJS.Process):
         mqttPort: usualMqttPort,
         env: process.env,
         say: (line) => screen.say(line),
-        signal: quit,
+        signal: stop,
         onCrash: fail,
         ...(options.edgeConfig && { edgeConfig: options.edgeConfig }),
       }),
@@ -88,23 +92,34 @@ export async function conduct(options: ConductOptions, process: NodeJS.Process):
         onNote: (text) => screen.note('run', text),
       }),
     )
-    pressed.key = keysFor({ session, stack, quitting, quit, fail, screen })
-    screen.begin(options.title, keyNames)
+    pressed.key = keysFor({ session, stack, quit, fail, screen })
+    const { title, forMs, faults } = options
+    screen.begin({ title, plan: { forMs, faults }, keys: keyNames(stack) })
     scope.own({ close: () => screen.end() })
     scope.own(followLogs([stack.edge, ...stack.clouds], screen))
 
-    await untilOver(options, session, quit)
+    const { saboteur, fleet } = session
+    await untilOver({ forMs, faults, saboteur, finished: fleet.finished, clock: systemClock }, stop)
     failing.signal.throwIfAborted()
-    const ended = !quit.aborted
-    if (!ended && options.reportFile === undefined) {
+    const ended = !quit.asked.aborted
+    if (!ended && !files) {
       screen.end()
       sayLast(session, screen)
       return options.forMs === undefined && !options.endsByItself ? 0 : 1
     }
-    screen.note('run', 'the sensors stop; waiting until everything is stored')
-    const { report, course } = await session.finish(ended ? quit : failing.signal)
+    screen.note('run', 'the sensors stop; waiting until everything is stored (q or Ctrl-C gives up)')
+    screen.goOn({ title: 'waiting until everything is stored', plan: nothingPlanned, keys: lastKeyNames })
+    pressed.key = (key) => isQuitKey(key) && quit.ask()
+    const giveUp = AbortSignal.any([ended ? quit.asked : quit.insisted, failing.signal])
+    const finished = await unless(giveUp, session.finish(giveUp))
+    failing.signal.throwIfAborted()
     screen.end()
-    writeReport(options, report, () => renderHtml({ report, recording: session.recording, course }), screen)
+    if (!finished) {
+      screen.say(unfinished(session.fleet.book.totals(), session.last))
+      return 1
+    }
+    const { report, course } = finished
+    writeReport(files, report, () => renderHtml({ report, recording: session.recording, course }), screen)
     return report.balanced ? 0 : 1
   } catch (error) {
     screen.end()
@@ -114,26 +129,6 @@ export async function conduct(options: ConductOptions, process: NodeJS.Process):
     return 1
   } finally {
     await scope.close()
-  }
-}
-
-/** Until the time is up and every fault has been done and undone, the series have ended, or somebody stops it. */
-async function untilOver(options: ConductOptions, session: Session, quit: AbortSignal): Promise<void> {
-  const { forMs } = options
-  const faults = options.faults.map(async (fault) => {
-    await systemClock.sleep(fault.atMs, quit)
-    await session.saboteur.inject(fault, quit)
-  })
-  const over = (async () => {
-    if (forMs === undefined) await Promise.race([session.fleet.finished, aborted(quit)])
-    else await Promise.race([systemClock.sleep(forMs, quit), session.fleet.finished])
-    await Promise.all(faults)
-  })()
-  try {
-    await Promise.all([over, ...faults])
-  } catch (error) {
-    await Promise.allSettled([over, ...faults])
-    if (!quit.aborted) throw error
   }
 }
 
@@ -163,7 +158,12 @@ function sayLast(session: Session, screen: Screen): void {
   )
 }
 
-function writeReport(options: ConductOptions, report: Report, html: () => string, screen: Screen): void {
+function writeReport(
+  files: ReportFiles | undefined,
+  report: Report,
+  html: () => string,
+  screen: Screen,
+): void {
   screen.say(`\n${renderBooks(report)}\n`)
   const { p50, p99, live, backlog } = report.latencyMs
   screen.say(
@@ -171,29 +171,12 @@ function writeReport(options: ConductOptions, report: Report, html: () => string
       (backlog.count > 0 ? `, backlog p99 ${milliseconds(backlog.p99)}` : '') +
       `; buffered up to ${report.maxBuffered}; drained in ${milliseconds(report.run.drainMs)}`,
   )
-  if (options.reportFile !== undefined) {
-    const file = resolve(options.reportFile)
-    write(file, `${JSON.stringify(report, undefined, 2)}\n`)
-    screen.say(`report: ${shortest(file)}`)
-    const page = `${file.replace(/\.json$/i, '')}.html`
-    write(page, html())
-    screen.say(`page:   ${shortest(page)}`)
+  if (files) {
+    files.write(`${JSON.stringify(report, undefined, 2)}\n`, html())
+    screen.say(`report: ${shortest(files.json)}`)
+    screen.say(`page:   ${shortest(files.page)}`)
   }
-  screen.say(report.balanced ? 'The books balance.' : 'THE BOOKS DO NOT BALANCE.')
-}
-
-function write(file: string, text: string): void {
-  try {
-    mkdirSync(dirname(file), { recursive: true })
-    writeFileSync(file, text)
-  } catch (cause) {
-    throw new TidegateError('REPORT_UNWRITABLE', {
-      message: `cannot write the report to ${file} (${codeOf(cause)})`,
-      retryable: false,
-      hint: 'choose a file in a folder this user may write to',
-      cause,
-    })
-  }
+  screen.say(report.balanced ? 'The books balance.' : `THE BOOKS DO NOT BALANCE: ${sayBroken(report)}.`)
 }
 
 function lock(dir: string): Lock {

@@ -1,68 +1,48 @@
-import type { Clock, Random } from '../src/clock.ts'
-import type { LinkMode } from './link.ts'
+import type { Clock } from '../src/clock.ts'
+import type { KillTarget, PlannedFault } from './fault-plan.ts'
+import type { Link, LinkMode } from './link.ts'
 import type { FaultRecord } from './report.ts'
-import type { Stack } from './stack.ts'
-
-/** Something to be done to the system. Times are ms from the start of the run. */
-export type PlannedFault =
-  | { kind: 'link'; mode: Exclude<LinkMode, { kind: 'up' }>; atMs: number; forMs: number }
-  /** kill -9, and a start again after `forMs`. */
-  | { kind: 'kill'; target: KillTarget; atMs: number; forMs: number }
-
-export const killTargets = ['edge', 'cloud', 'broker', 'database'] as const
-export type KillTarget = (typeof killTargets)[number]
 
 /** A link that is slow enough to see: a bad mobile connection. */
 export const slowMode = { kind: 'slow', latencyMs: 300, bytesPerSecond: 50_000 } as const
 
-/** One outage in the middle of the run. */
-export function outageInTheMiddle(forMs: number, outageMs: number): PlannedFault[] {
-  if (outageMs <= 0) return []
-  return [{ kind: 'link', mode: { kind: 'down' }, atMs: (forMs - outageMs) / 2, forMs: outageMs }]
-}
-
-/** After its start a program is given this long before something else is killed. */
-const breathMs = 4000
-
-/**
- * When to kill what: each target once, at moments that the seed decides, in an order that the seed decides,
- * spread over the run. Kills may fall into an outage; two kills never overlap.
- */
-export function planKills(targets: readonly KillTarget[], forMs: number, random: Random): PlannedFault[] {
-  const order = shuffle(targets, random)
-  const share = (forMs * 0.8) / Math.max(1, order.length)
-  return order.map((target, index) => {
-    const room = Math.max(0, share - breathMs)
-    const atMs = Math.round(forMs * 0.1 + index * share + room * random())
-    return { kind: 'kill', target, atMs, forMs: Math.round(500 + 2500 * random()) }
-  })
-}
-
-function shuffle<T>(items: readonly T[], random: Random): T[] {
-  const left = [...items]
-  const shuffled: T[] = []
-  while (left.length > 0) shuffled.push(...left.splice(Math.floor(random() * left.length), 1))
-  return shuffled
-}
-
 export interface Saboteur {
   /**
    * Does it now; resolves when what was taken away is there again. Kills wait for one another. Rejects, leaving
-   * things as they are, when `signal` is aborted.
+   * things as they are (see `restore`), when `signal` is aborted.
    */
   inject(fault: PlannedFault, signal: AbortSignal): Promise<void>
   /** Sets the link now, as a person does with a key; an outage lasts until the link is up again. */
   setLink(mode: LinkMode): void
+  /** Gives back whatever is still taken away: the link, and what was killed. @throws TidegateError as its start does */
+  restore(signal: AbortSignal): Promise<void>
   /** What was done so far; what still lasts ends now. */
   records(): FaultRecord[]
   /** Called when something was done or has come back. */
   onChange(listener: (text: string) => void): void
 }
 
+/** What a stack shows of itself to who breaks it. */
+export interface Breakable {
+  /** Undefined where the uplink does not pass one. */
+  link: Pick<Link, 'set'> | undefined
+  edge: Victim
+  clouds: readonly Victim[]
+  /** Undefined where a server was given: it is not ours to kill. */
+  rabbit: Victim | undefined
+  postgres: Victim | undefined
+}
+
+interface Victim {
+  kill(signal: 'SIGKILL'): Promise<void>
+  start(signal?: AbortSignal): Promise<void>
+}
+
 /** Does faults to a stack and keeps account of them. */
-export function createSaboteur(stack: Stack, clock: Clock, startedAtMs: number): Saboteur {
+export function createSaboteur(stack: Breakable, clock: Clock, startedAtMs: number): Saboteur {
   const done: FaultRecord[] = []
   const lasting = new Set<FaultRecord>()
+  const killed = new Map<Victim, FaultRecord>()
   const listeners: ((text: string) => void)[] = []
   let killing: Promise<void> = Promise.resolve()
   let linkFault: FaultRecord | undefined
@@ -82,6 +62,10 @@ export function createSaboteur(stack: Stack, clock: Clock, startedAtMs: number):
   }
 
   function setLink(mode: LinkMode): void {
+    if (!stack.link) {
+      say('the broker was given as amqps://: its uplink passes no link of ours')
+      return
+    }
     if (linkFault) end(linkFault)
     linkFault = mode.kind === 'up' ? undefined : begin(mode.kind, 'uplink')
     stack.link.set(mode)
@@ -97,11 +81,17 @@ export function createSaboteur(stack: Stack, clock: Clock, startedAtMs: number):
     signal.throwIfAborted()
     const record = begin('kill', target)
     say(`kill -9 of the ${target}`)
+    killed.set(victim, record)
     await victim.kill('SIGKILL')
     await clock.sleep(forMs, signal)
+    await bringBack(victim, record, signal)
+  }
+
+  async function bringBack(victim: Victim, record: FaultRecord, signal: AbortSignal): Promise<void> {
     await victim.start(signal)
+    killed.delete(victim)
     end(record)
-    say(`the ${target} is back after ${((record.untilMs - record.fromMs) / 1000).toFixed(1)} s`)
+    say(`the ${record.target} is back after ${((record.untilMs - record.fromMs) / 1000).toFixed(1)} s`)
   }
 
   return {
@@ -116,6 +106,11 @@ export function createSaboteur(stack: Stack, clock: Clock, startedAtMs: number):
       setLink({ kind: 'up' })
     },
     setLink,
+    async restore(signal) {
+      if (linkFault) setLink({ kind: 'up' })
+      await killing
+      for (const [victim, record] of killed) await bringBack(victim, record, signal)
+    },
     records: () =>
       done.map((record) => (lasting.has(record) ? { ...record, untilMs: elapsedMs() } : { ...record })),
     onChange: (listener) => listeners.push(listener),
@@ -129,12 +124,7 @@ const linkWords: Record<LinkMode['kind'], string> = {
   slow: 'the uplink is slow',
 }
 
-interface Victim {
-  kill(signal: 'SIGKILL'): Promise<void>
-  start(signal?: AbortSignal): Promise<void>
-}
-
-function victimOf(stack: Stack, target: KillTarget): Victim | undefined {
+function victimOf(stack: Breakable, target: KillTarget): Victim | undefined {
   switch (target) {
     case 'edge':
       return stack.edge

@@ -1,40 +1,50 @@
 import { TidegateError } from '../src/errors.ts'
 import { slowMode } from './faults.ts'
+import type { Quit } from './quit.ts'
 import type { Screen } from './screen.ts'
 import type { Session } from './session.ts'
 import type { Stack } from './stack.ts'
 
-export const keyNames = ['u uplink down/up', 's slow link', 'h half-open', 'k kill -9 the edge', 'q quit']
+/** While the sensors are at work. */
+export function keyNames({ link }: Stack): string[] {
+  const ofLink = link ? ['u uplink down/up', 's slow link', 'h half-open'] : []
+  return [...ofLink, 'k kill -9 the edge', 'q quit']
+}
+/** Once they have stopped. */
+export const lastKeyNames = ['q give up waiting']
+
+const ctrlC = '\u0003'
+export function isQuitKey(key: string): boolean {
+  return key === 'q' || key === ctrlC
+}
 
 /** What a person can do to a run while it is shown. */
 export function keysFor(parts: {
   session: Session
   stack: Stack
-  quitting: AbortController
-  quit: AbortSignal
+  quit: Quit
   fail(error: TidegateError): void
   screen: Screen
 }): (key: string) => void {
-  const { session, stack, quitting, quit, screen } = parts
+  const { session, stack, quit, screen } = parts
   const { saboteur } = session
-  const ctrlC = '\u0003'
   let killing = false
   const toggle = (mode: Parameters<typeof saboteur.setLink>[0]): void =>
-    saboteur.setLink(stack.link.mode.kind === mode.kind ? { kind: 'up' } : mode)
+    saboteur.setLink(stack.link?.mode.kind === mode.kind ? { kind: 'up' } : mode)
   const kill = async (): Promise<void> => {
     if (killing) return
     killing = true
     try {
-      await saboteur.inject({ kind: 'kill', target: 'edge', atMs: 0, forMs: 1000 }, quit)
+      await saboteur.inject({ kind: 'kill', target: 'edge', atMs: 0, forMs: 1000 }, quit.asked)
     } catch (error) {
       if (error instanceof TidegateError) parts.fail(error)
     }
     killing = false
   }
   return (key) => {
-    if (key === 'q' || key === ctrlC) {
+    if (isQuitKey(key)) {
       screen.note('run', 'stopping')
-      quitting.abort()
+      quit.ask()
     } else if (key === 'u') toggle({ kind: 'down' })
     else if (key === 's') toggle(slowMode)
     else if (key === 'h') toggle({ kind: 'stalled' })

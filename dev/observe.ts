@@ -74,7 +74,7 @@ export function createObserver({ stack, fleet, history, filter, before }: Observ
           0,
         ),
         uplinkUp: edge?.value(names.uplinkUp) === 1,
-        link: stack.link.mode,
+        link: stack.link?.mode ?? { kind: 'up' },
         live: recent.live,
         backlog: recent.backlog,
         away: whoIsAway(stack),

@@ -190,8 +190,9 @@ function decades(min: number, max: number): number[] {
   return values
 }
 
+/** The seconds that are over: a run of two minutes and a moment is one of 2:00. */
 export function timeLabel(seconds: number): string {
-  const whole = Math.round(seconds)
+  const whole = Math.floor(seconds)
   return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, '0')}`
 }
 

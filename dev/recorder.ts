@@ -36,7 +36,7 @@ export function createRecorder(): Recorder {
   }
 }
 
-/** Events per second of a growing count, over windows of about `windowMs`. */
+/** Events per second of a growing count, over windows of about `windowMs`, each at the middle of its window. */
 export function rates(
   samples: readonly Snapshot[],
   count: (snapshot: Snapshot) => number,
@@ -50,7 +50,7 @@ export function rates(
     const before = samples[behind]
     if (!before || before === sample) continue
     const perSecond = ((count(sample) - count(before)) / (sample.elapsedMs - before.elapsedMs)) * 1000
-    points.push([sample.elapsedMs / 1000, Math.max(0, perSecond)])
+    points.push([(before.elapsedMs + sample.elapsedMs) / 2000, Math.max(0, perSecond)])
   }
   return points
 }

@@ -2,7 +2,7 @@ import type { Course } from './history-postgres.ts'
 import { escapeText, frame, renderPlot, timeLabel, type Band, type Panel } from './plot.ts'
 import { rates, type Recording } from './recorder.ts'
 import { script, style } from './report-page.ts'
-import type { Check, FaultRecord, Report } from './report.ts'
+import { misdeedChecks, sayBroken, type Check, type FaultRecord, type Report } from './report.ts'
 import { milliseconds } from './view.ts'
 
 export interface HtmlInput {
@@ -168,10 +168,9 @@ function bandOf(fault: FaultRecord): Band {
 }
 
 function verdict(report: Report): string {
-  const bad = report.checks.filter((check) => !check.ok).length
   return report.balanced
     ? '<p class="verdict good"><strong>The books balance</strong>every acknowledged event is accounted for, once</p>'
-    : `<p class="verdict bad"><strong>The books do not balance</strong>${bad === 1 ? '1 promise was' : `${bad} promises were`} not kept</p>`
+    : `<p class="verdict bad"><strong>The books do not balance</strong>${sayBroken(report)}</p>`
 }
 
 function subtitle({ run, faults }: Report): string {
@@ -185,27 +184,20 @@ function tile(name: string, value: string, note: string, mood = ''): string {
 }
 
 function checkRow({ ok, promise, expected, actual }: Check): string {
-  return `<tr class="${ok ? 'good' : 'bad'}"><td class="mark">${ok ? '<span aria-label="kept">✓</span>' : '<span aria-label="broken">✗</span>'}</td><td>${escapeText(promise)}</td><td class="number">${escapeText(expected)}</td><td class="number">${escapeText(actual)}</td></tr>`
+  return `<tr class="${ok ? 'good' : 'bad'}"><td class="mark">${ok ? '<span aria-label="kept">✓</span>' : '<span aria-label="broken">✗</span>'}</td><td>${escapeText(promise)}</td><td class="number">${escapeText(grouped(expected))}</td><td class="number">${escapeText(grouped(actual))}</td></tr>`
 }
 
 function faultTable(faults: readonly FaultRecord[]): string {
   if (faults.length === 0) return ''
   const rows = faults.map(
     (fault) =>
-      `<tr><td>${escapeText(nameFault(fault))}</td><td class="number">${timeLabel(fault.fromMs / 1000)}</td><td class="number">${milliseconds(fault.untilMs - fault.fromMs)}</td></tr>`,
+      `<tr><td>${escapeText(nameFault(fault))}</td><td class="number">${inSeconds(fault.fromMs)}</td><td class="number">${inSeconds(fault.untilMs - fault.fromMs)}</td></tr>`,
   )
   return `<section><h2>The faults</h2><table><thead><tr><th scope="col">what</th><th scope="col" class="number">at</th><th scope="col" class="number">back after</th></tr></thead><tbody>${rows.join('')}</tbody></table></section>`
 }
 
-function misdeedTable({ misdeeds }: Report): string {
-  const rows = Object.values(misdeeds).map(({ device, mustEnd, ended, expected }) =>
-    checkRow({
-      ok: ended === expected,
-      promise: `${device}: ${mustEnd}`,
-      expected: String(expected),
-      actual: String(ended),
-    }),
-  )
+function misdeedTable(report: Report): string {
+  const rows = misdeedChecks(report).map(checkRow)
   if (rows.length === 0) return ''
   return `<section><h2>Sensors that misbehave on purpose</h2><table><thead><tr><th scope="col"></th><th scope="col">must end as</th><th scope="col" class="number">acknowledged</th><th scope="col" class="number">found</th></tr></thead><tbody>${rows.join('')}</tbody></table></section>`
 }
@@ -226,6 +218,16 @@ function conditions({ run, audit, latencyMs }: Report): string {
 
 function count(value: number): string {
   return value.toLocaleString('en-US')
+}
+
+/** The numbers in a text, as `count` writes them. */
+function grouped(text: string): string {
+  return text.replaceAll(/\d+/g, (digits) => count(Number(digits)))
+}
+
+/** In a table one unit for all. */
+function inSeconds(ms: number): string {
+  return `${(ms / 1000).toFixed(1)} s`
 }
 
 /** For an axis of powers of ten. */

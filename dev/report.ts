@@ -159,8 +159,22 @@ export function balance(evidence: Evidence): Report {
     missingEvents: findings.missing.first,
   }
   const checks = checksOf(evidence, report, { rejected, implausible: sum('implausible'), edgeKilled })
-  const misdeedsEnd = Object.values(report.misdeeds).every(({ ended, expected }) => ended === expected)
-  return { balanced: misdeedsEnd && checks.every((check) => check.ok), ...report, checks }
+  const balanced = [...checks, ...misdeedChecks(report)].every((check) => check.ok)
+  return { balanced, ...report, checks }
+}
+
+/** A misdeed that must end somewhere is a promise like the others. */
+export function misdeedChecks({ misdeeds }: Pick<Report, 'misdeeds'>): Check[] {
+  return Object.values(misdeeds).map(({ device, mustEnd, ended, expected }) =>
+    equal(`${device}: ${mustEnd}`, expected, ended),
+  )
+}
+
+/** `2 of 15 promises were not kept` */
+export function sayBroken(report: Report): string {
+  const all = [...report.checks, ...misdeedChecks(report)]
+  const broken = all.filter((check) => !check.ok).length
+  return `${broken} of ${all.length} promises ${broken === 1 ? 'was' : 'were'} not kept`
 }
 
 function checksOf(
@@ -265,22 +279,13 @@ function between(promise: string, min: number, max: number, actual: number): Che
 
 /** The books as a table for a terminal. */
 export function renderBooks(report: Report): string {
-  const rows = [
-    ['', 'promise', 'expected', 'found'],
-    ...report.checks.map(({ ok, promise, expected, actual }) => [
-      ok ? 'ok' : 'NO',
-      promise,
-      expected,
-      actual,
-    ]),
-  ]
-  const misdeeds = Object.values(report.misdeeds).map(({ device, mustEnd, ended, expected }) => [
-    ended === expected ? 'ok' : 'NO',
-    `${device}: ${mustEnd}`,
-    String(expected),
-    String(ended),
+  const rows = [...report.checks, ...misdeedChecks(report)].map(({ ok, promise, expected, actual }) => [
+    ok ? 'ok' : 'NO',
+    promise,
+    expected,
+    actual,
   ])
-  const all = [...rows, ...misdeeds]
+  const all = [['', 'promise', 'expected', 'found'], ...rows]
   const widths = [0, 1, 2, 3].map((column) => Math.max(...all.map((row) => row[column]?.length ?? 0)))
   const line = (row: string[]): string =>
     row

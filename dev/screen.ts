@@ -1,7 +1,16 @@
 import { systemClock } from '../src/clock.ts'
+import type { RunPlan } from './fault-plan.ts'
 import type { Snapshot } from './snapshot.ts'
 import { openTerminal, type Terminal } from './terminal.ts'
-import { duration, renderLine, renderView, type Note, type ViewState } from './view.ts'
+import { duration, renderLine, renderPlan, renderView, type Note, type ViewState } from './view.ts'
+
+/** What a view says of the run as a whole. */
+export interface Scene {
+  title: string
+  plan: RunPlan
+  /** What can be pressed, and what it does. */
+  keys: readonly string[]
+}
 
 /** Where a run shows itself: a live view on a terminal, lines in a log. */
 export interface Screen {
@@ -10,7 +19,9 @@ export interface Screen {
   /** Something notable; on a terminal it passes by in the view. */
   note(from: string, text: string, level?: Note['level']): void
   /** From now on the view is live; before, lines are printed. */
-  begin(title: string, keys: readonly string[]): void
+  begin(scene: Scene): void
+  /** The view goes on under another title. */
+  goOn(scene: Scene): void
   show(snapshot: Snapshot): void
   /** Back to lines. */
   end(): void
@@ -34,8 +45,7 @@ export function openScreen(options: {
   const depths: number[] = []
   const recent: Snapshot[] = []
   let terminal: Terminal | undefined
-  let title = ''
-  let keys: readonly string[] = []
+  let scene: Scene = { title: '', plan: { forMs: undefined, faults: [] }, keys: [] }
   let shownAtMs = -Infinity
   let depthSecond = -1
 
@@ -65,13 +75,12 @@ export function openScreen(options: {
 
   function stateOf(snapshot: Snapshot): ViewState {
     return {
-      title,
+      ...scene,
       snapshot,
       depths,
       acknowledgedPerSecond: perSecond((one) => one.acknowledged),
       storedPerSecond: perSecond((one) => one.stored),
       notes,
-      keys,
     }
   }
 
@@ -89,11 +98,15 @@ export function openScreen(options: {
         say(`${duration(recent.at(-1)?.elapsedMs ?? 0)}  ${from}: ${text}${often}`)
       }
     },
-    begin(newTitle, newKeys) {
-      title = newTitle
-      keys = newKeys
+    begin(first) {
+      scene = first
+      const planned = renderPlan(scene.plan)
+      if (planned !== '') say(`${planned}\n`)
       if (!live) return
       terminal = openTerminal({ output, input, onKey })
+    },
+    goOn(next) {
+      scene = next
     },
     show(snapshot) {
       seeDepth(snapshot)
@@ -103,7 +116,7 @@ export function openScreen(options: {
         terminal.draw(renderView(stateOf(snapshot), { columns: output.columns, colour }))
       } else if (systemClock.monotonicMs() - shownAtMs >= lineEveryMs) {
         shownAtMs = systemClock.monotonicMs()
-        say(renderLine(snapshot))
+        say(renderLine(snapshot, scene.plan))
       }
     },
     end() {

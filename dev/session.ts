@@ -33,10 +33,12 @@ export interface Session {
   readonly fleet: Fleet
   readonly saboteur: Saboteur
   readonly recording: Recording
+  /** The last look. */
+  readonly last: Snapshot | undefined
   /** Ms since the fleet began. */
   elapsedMs(): number
   /**
-   * Stops the sensors, waits for every PUBACK, until the outbox is empty and the cloud has stored everything, and
+   * Stops the sensors, gives back what a fault still holds down, waits for every PUBACK, until the outbox is empty and the cloud has stored everything, and
    * balances the books. Gives up waiting when nothing has moved for a minute; the books then say what is amiss.
    */
   finish(signal: AbortSignal): Promise<{ report: Report; course: Course }>
@@ -56,7 +58,7 @@ export async function startSession(options: SessionOptions): Promise<Session> {
   const sensors = options.sensors(run)
   const files = new Map(stack.pki.devices.map((device) => [device.commonName, device]))
   const history = scope.own(readHistory(stack.databaseUrl))
-  const lettersBefore = await countDeadLetters(stack.amqpUrl, ['history', 'rollups'])
+  const lettersBefore = await countDeadLetters(stack.amqpUrl, ['history', 'rollups'], clock)
   const filter: RunFilter = {
     deviceIds: sensors.map((sensor) => sensor.deviceId),
     startedAtMs: clock.now(),
@@ -140,11 +142,13 @@ export async function startSession(options: SessionOptions): Promise<Session> {
     )
     const { acknowledged, byFate } = book.totals()
     let stored = 0
+    let written = 0
     await untilStill(
       async () => {
         stored = await history.stored(filter).catch(() => stored)
         if (last?.buffered !== 0 || stored < acknowledged) return false
-        return (await letters()) >= byFate.rejected.acknowledged
+        written = await letters().catch(() => written)
+        return written >= byFate.rejected.acknowledged
       },
       () => stored - (last?.buffered ?? 0),
       signal,
@@ -152,7 +156,7 @@ export async function startSession(options: SessionOptions): Promise<Session> {
   }
 
   async function letters(): Promise<number> {
-    return (await countDeadLetters(stack.amqpUrl, ['history', 'rollups'])) - lettersBefore
+    return (await countDeadLetters(stack.amqpUrl, ['history', 'rollups'], clock)) - lettersBefore
   }
 
   async function find(signal: AbortSignal): Promise<Findings> {
@@ -183,10 +187,14 @@ export async function startSession(options: SessionOptions): Promise<Session> {
     fleet,
     saboteur,
     recording: recorder,
+    get last() {
+      return last
+    },
     elapsedMs,
     async finish(signal) {
       const durationMs = elapsedMs()
       fleet.stop()
+      await saboteur.restore(signal)
       await drain(signal)
       const drainMs = elapsedMs() - durationMs
       options.onNote(`everything that will be stored is stored after ${milliseconds(drainMs)}; auditing`)

@@ -9,7 +9,7 @@ import { TidegateError } from '../src/errors.ts'
 import { createScope } from '../src/lifecycle.ts'
 import { wire } from '../src/wire.ts'
 import { startLink, type Link } from './link.ts'
-import { givenBroker, privateBroker } from './broker-way.ts'
+import { givenBroker, overLink, privateBroker } from './broker-way.ts'
 import { createProgram, type Program } from './processes.ts'
 import { obtainPostgres, obtainRabbit } from './servers/obtain.ts'
 import type { PrivateServer } from './servers/private-server.ts'
@@ -44,8 +44,8 @@ export interface StackOptions {
 export interface Stack {
   readonly gateway: string
   readonly pki: DevelopmentPki
-  /** Between the edge and the broker. */
-  readonly link: Link
+  /** Between the edge and the broker; undefined where the broker was given as amqps://. */
+  readonly link: Link | undefined
   readonly edge: Program
   readonly clouds: readonly Program[]
   /** Undefined where a server was given. */
@@ -141,7 +141,9 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 
     const broker =
       rabbit.how === 'given' ? givenBroker(rabbit.url) : privateBroker(rabbit.server, pki, gateway)
-    const link = scope.own(await startLink({ target: broker.target, port: await keepPort(dir, 'link') }))
+    const link =
+      broker.linkTo &&
+      scope.own(await startLink({ target: broker.linkTo, port: await keepPort(dir, 'link') }))
     const databaseUrl = postgres.how === 'given' ? postgres.url : postgres.server.url
 
     const mqttPort =
@@ -155,7 +157,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
         dataDir: join(dir, 'edge'),
         mqttPort,
         mqttTls: { ca: pki.caFile, cert: pki.edge.certFile, key: pki.edge.keyFile },
-        uplinkUrl: broker.uplinkUrl(link),
+        uplinkUrl: link ? overLink(broker.uplinkUrl, link) : broker.uplinkUrl,
         uplinkTls: broker.uplinkTls,
         partitions,
         opsPort: edgeOpsPort,

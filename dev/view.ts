@@ -1,8 +1,10 @@
+import { faultsAhead, nameFault, type RunPlan } from './fault-plan.ts'
 import type { LinkMode } from './link.ts'
 import type { Percentiles, Snapshot } from './snapshot.ts'
 
 export interface ViewState {
   title: string
+  plan: RunPlan
   snapshot: Snapshot
   /** Buffer depths, oldest first. */
   depths: readonly number[]
@@ -51,8 +53,9 @@ export function renderView(state: ViewState, { columns, colour }: ViewOptions): 
     return lines.map((line, index) => paint('dim', (index === 0 ? label : '').padEnd(labelWidth)) + line)
   }
 
-  const clock = duration(snapshot.elapsedMs)
-  const title = `${paint('bold', 'Tidegate')}  ${state.title}`
+  const clock = clockText(snapshot, state.plan)
+  // Of a title that is too long the end is cut, not the clock after it.
+  const title = clip(`${paint('bold', 'Tidegate')}  ${state.title}`, Math.max(8, width - clock.length - 2))
   const gap = Math.max(2, width - visibleLength(title) - clock.length)
   const graph = sparkline(state.depths, Math.max(8, Math.min(44, width - labelWidth - 20)))
   const deepest = Math.max(0, ...state.depths)
@@ -83,6 +86,7 @@ export function renderView(state: ViewState, { columns, colour }: ViewOptions): 
     ),
     ...row('', pair('duplicates', snapshot.duplicates), pair('dead letters', snapshot.deadLettered)),
     ...row('latency', latencyText('live', snapshot.live), latencyText('backlog', snapshot.backlog)),
+    ...(state.plan.faults.length > 0 ? row('to come', aheadText(snapshot, state.plan)) : []),
     '',
     ...notesOf(state.notes, paint),
     '',
@@ -92,16 +96,36 @@ export function renderView(state: ViewState, { columns, colour }: ViewOptions): 
 }
 
 /** One line for a log: what a terminal shows, once in a while. */
-export function renderLine(snapshot: Snapshot): string {
+export function renderLine(snapshot: Snapshot, plan: RunPlan): string {
   const latency = snapshot.live
     ? `  p50 ${milliseconds(snapshot.live.p50)} p99 ${milliseconds(snapshot.live.p99)}`
     : ''
   const away = snapshot.away.length > 0 ? `  away: ${snapshot.away.join(', ')}` : ''
   return (
-    `${duration(snapshot.elapsedMs)}  published ${snapshot.published} acknowledged ${snapshot.acknowledged}` +
+    `${clockText(snapshot, plan)}  published ${snapshot.published} acknowledged ${snapshot.acknowledged}` +
     ` buffered ${snapshot.buffered} stored ${snapshot.stored} duplicates ${snapshot.duplicates}` +
     ` dead ${snapshot.deadLettered}  uplink ${uplinkWord(snapshot)}${latency}${away}`
   )
+}
+
+/** What will be done, before it is done; empty where nothing is planned. */
+export function renderPlan(plan: RunPlan): string {
+  const faults = faultsAhead(plan, -1).map((fault) => `${nameFault(fault)} at ${duration(fault.atMs)}`)
+  if (plan.forMs === undefined && faults.length === 0) return ''
+  const lasts = plan.forMs === undefined ? 'The run' : `The run (${duration(plan.forMs)})`
+  return `${lasts}: ${faults.length === 0 ? 'no faults' : faults.join(', ')}.`
+}
+
+function clockText({ elapsedMs }: Snapshot, { forMs }: RunPlan): string {
+  return forMs === undefined ? duration(elapsedMs) : `${duration(elapsedMs)} of ${duration(forMs)}`
+}
+
+function aheadText({ elapsedMs }: Snapshot, plan: RunPlan): string {
+  const faults = faultsAhead(plan, elapsedMs)
+  if (faults.length === 0) return 'no more faults'
+  return faults
+    .map((fault) => `${nameFault(fault)} in ${Math.ceil((fault.atMs - elapsedMs) / 1000)} s`)
+    .join(', ')
 }
 
 /** Depth over time in eighths of a line; scaled to its own highest value. */
@@ -123,7 +147,7 @@ function twoDigits(value: number): string {
 
 export function milliseconds(ms: number): string {
   if (ms < 1000) return `${Math.round(ms)} ms`
-  return ms < 60_000 ? `${(ms / 1000).toFixed(1)} s` : `${(ms / 60_000).toFixed(1)} min`
+  return ms < 120_000 ? `${(ms / 1000).toFixed(1)} s` : `${(ms / 60_000).toFixed(1)} min`
 }
 
 /** Select Graphic Rendition, on and off (ECMA-48, 8.3.117). */

@@ -1,5 +1,16 @@
-import { chmodSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import {
+  chmodSync,
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs'
+import { dirname, join } from 'node:path'
+import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
 import { freePort, isFree } from './ports.ts'
 
 /** Makes a server's folder and returns its true path. Folders made on the way to it keep the usual mode. */
@@ -9,18 +20,41 @@ export function makeFolder(dir: string, mode: number): string {
   return realpathSync(dir)
 }
 
-/** What a data folder must keep from one run to the next (its node's name, its passwords). */
+/**
+ * What a data folder must keep from one run to the next (its node's name, its passwords). Written when there is
+ * something new to keep, and whole or not at all: data whose password is lost is lost as well.
+ * @throws TidegateError `SERVER_STATE_LOST`
+ */
 export function keepState<T extends object>(dir: string, make: () => T): T {
   const file = join(dir, 'server.json')
-  let kept: Partial<T> = {}
-  try {
-    kept = JSON.parse(readFileSync(file, 'utf8')) as Partial<T>
-  } catch {
-    // A new folder.
-  }
+  const kept = readState<T>(file)
   const state = { ...make(), ...kept }
-  writeFileSync(file, JSON.stringify(state), { mode: 0o600 })
+  if (Object.keys(state).some((key) => !(key in kept))) writeWhole(file, JSON.stringify(state))
   return state
+}
+
+function readState<T extends object>(file: string): Partial<T> {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as Partial<T>
+  } catch (cause) {
+    if (codeOf(cause) === 'ENOENT') return {}
+    throw new TidegateError('SERVER_STATE_LOST', {
+      message: `${file}, with the passwords of the data beside it, cannot be read (${messageOf(cause)})`,
+      retryable: false,
+      hint: `restore it; or remove ${dirname(file)}, and start with empty data`,
+      cause,
+    })
+  }
+}
+
+/** Survives a full disk and a power cut as it was, or as it is to be. */
+function writeWhole(file: string, text: string): void {
+  const draft = `${file}.tmp`
+  writeFileSync(draft, text, { mode: 0o600, flush: true })
+  renameSync(draft, file)
+  const folder = openSync(dirname(file), 'r')
+  fsyncSync(folder)
+  closeSync(folder)
 }
 
 /** The port of the last run where it is still free, so that a bookmark survives a restart; else another. */
@@ -33,6 +67,6 @@ export async function keepPort(dir: string, name: string): Promise<number> {
     // A new folder.
   }
   const port = kept > 0 && (await isFree(kept)) ? kept : await freePort()
-  writeFileSync(file, String(port))
+  if (port !== kept) writeFileSync(file, String(port))
   return port
 }

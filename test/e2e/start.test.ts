@@ -154,6 +154,31 @@ test('everything stops on SIGTERM', async () => {
   expect(left()).toEqual([])
 }, 120_000)
 
+test('a run that is stopped in the middle of an outage lets the backlog through and balances its books', async () => {
+  const run = start('--for', '100s', '--outage', '98s', '--rate', '50', '--report', join(dir, 'stopped.json'))
+  await run.printed('uplink down')
+  run.child.kill('SIGTERM')
+  expect(await run.ended).toBe(0)
+  expect(run.output()).toContain('the uplink is up again')
+  expect(run.output()).toContain('The books balance.')
+}, 120_000)
+
+test('a run that is told twice to stop gives up at once, and says what was not awaited', async () => {
+  const run = start('--report', join(dir, 'given-up.json'))
+  await run.printed('published')
+  const cloud = pidOf('cloud-1.yaml')
+  process.kill(cloud, 'SIGSTOP')
+  run.child.kill('SIGTERM')
+  await run.printed('the sensors stop')
+  const insisting = setInterval(() => run.child.kill('SIGTERM'), 50)
+  await run.printed('Not awaited:')
+  clearInterval(insisting)
+  process.kill(cloud, 'SIGCONT')
+  expect(await run.ended).toBe(1)
+  expect(run.output()).not.toContain('BOOKS')
+  expect(left()).toEqual([])
+}, 120_000)
+
 test('everything stops when it is killed and can say nothing', async () => {
   const run = start()
   await run.printed(up)

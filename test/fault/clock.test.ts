@@ -50,7 +50,7 @@ describe('a gateway whose wall clock is moved', () => {
     async ({ offset, days }) => {
       const run = await rig.run({ eventsPerSecond: 200 })
       const moves = movesSeen()
-      rig.stack.link.set({ kind: 'down' })
+      rig.link.set({ kind: 'down' })
       await run.until('events wait in the outbox', ({ buffered }) => buffered > 400)
       moveClock(offset)
       await run.until('the edge has seen it', () => movesSeen() > moves)
@@ -58,7 +58,7 @@ describe('a gateway whose wall clock is moved', () => {
       await run.until('devices go on', (snapshot) => snapshot.acknowledged > acknowledged + 200)
       moveClock('+0')
       await run.until('the edge has seen it go back', () => movesSeen() > moves + 1)
-      rig.stack.link.set({ kind: 'up' })
+      rig.link.set({ kind: 'up' })
       await run.balanced()
       expect((await correctionsDays()).slice(-2)).toEqual([days, -days])
     },

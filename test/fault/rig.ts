@@ -2,6 +2,7 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect } from 'vitest'
+import type { Link } from '../../dev/link.ts'
 import { type Report, renderBooks } from '../../dev/report.ts'
 import { ordinaryIds, ordinarySensors } from '../../dev/sensors.ts'
 import { type Session, startSession } from '../../dev/session.ts'
@@ -12,6 +13,8 @@ import { systemClock } from '../../src/clock.ts'
 /** The whole of Tidegate as real processes on servers of its own, for one file of fault tests. */
 export interface Rig {
   readonly stack: Stack
+  /** Its servers are its own: there is always one in the way of the uplink. */
+  readonly link: Link
   /** Puts a fleet to work; the next one may begin when this one's books are balanced. */
   run(options: RunOptions): Promise<Run>
 }
@@ -50,7 +53,7 @@ export function useRig(options: Partial<StackOptions> = {}): Rig {
   // A test that failed half-way leaves no fleet at work for the next one, and nothing away.
   const open = new Set<Session>()
   afterEach(async () => {
-    stack.link.set({ kind: 'up' })
+    stack.link?.set({ kind: 'up' })
     await Promise.all([stack.rabbit?.start(), stack.postgres?.start()])
     await Promise.all([stack.edge, ...stack.clouds].map((program) => program.start()))
     for (const session of open) await session.close()
@@ -64,6 +67,10 @@ export function useRig(options: Partial<StackOptions> = {}): Rig {
   return {
     get stack() {
       return stack
+    },
+    get link() {
+      if (!stack.link) throw new Error('the rig has no link')
+      return stack.link
     },
     async run({ eventsPerSecond, devices = deviceCount }) {
       const watchers = new Set<(snapshot: Snapshot) => void>()

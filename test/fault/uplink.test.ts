@@ -23,9 +23,9 @@ describe('every acknowledged event reaches the history exactly once', () => {
     const run = await rig.run({ eventsPerSecond })
     for (let cut = 0; cut < 5; cut++) {
       await run.until('the uplink is up', ({ uplinkUp }) => uplinkUp)
-      rig.stack.link.set({ kind: 'down' })
+      rig.link.set({ kind: 'down' })
       await run.until('the uplink is down', ({ uplinkUp }) => !uplinkUp)
-      rig.stack.link.set({ kind: 'up' })
+      rig.link.set({ kind: 'up' })
     }
     await run.balanced()
   }, 120_000)
@@ -33,19 +33,19 @@ describe('every acknowledged event reaches the history exactly once', () => {
   it('although the link goes half-open: nothing passes and nobody is told', async () => {
     const run = await rig.run({ eventsPerSecond })
     await run.until('events flow', ({ stored }) => stored > 500)
-    rig.stack.link.set({ kind: 'stalled' })
+    rig.link.set({ kind: 'stalled' })
     await run.until('the edge notices by itself', ({ uplinkUp, buffered }) => !uplinkUp && buffered > 500)
-    rig.stack.link.set({ kind: 'up' })
+    rig.link.set({ kind: 'up' })
     await run.balanced()
   }, 120_000)
 
   it('although the link is slow: 200 ms and 50 kB/s', async () => {
     const run = await rig.run({ eventsPerSecond })
-    rig.stack.link.set({ kind: 'slow', latencyMs: 200, bytesPerSecond: 50_000 })
+    rig.link.set({ kind: 'slow', latencyMs: 200, bytesPerSecond: 50_000 })
     await run.until('events wait in the outbox', ({ buffered }) => buffered > 1000)
     const { forwarded } = await run.until('it is seen', () => true)
     await run.until('some get through', (snapshot) => snapshot.forwarded > forwarded + 50)
-    rig.stack.link.set({ kind: 'up' })
+    rig.link.set({ kind: 'up' })
     await run.balanced()
   }, 120_000)
 

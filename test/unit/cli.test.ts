@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { mkdtempSync, writeFileSync } from 'node:fs'
+import { accessSync, chmodSync, constants, mkdtempSync, readdirSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -68,4 +68,32 @@ test('a stack trace is there for who asks', async () => {
   const { err } = await tidegate(['edge', '--config', '/nowhere.yaml'], { TIDEGATE_DEBUG: '1' })
   expect(err).toContain('CONFIG_UNREADABLE')
   expect(err).toMatch(/^\s+at /m)
+})
+
+test('a simulation that is shorter than its outage is refused before anything is started', async () => {
+  const { code, out, err } = await tidegate(['simulate', '--for', '10s'])
+  expect(code).toBe(1)
+  expect(out).toBe('')
+  expect(err).toContain('must be shorter than the run')
+  expect(err).toContain('code:  OPTIONS_INVALID')
+})
+
+test('a report that cannot be written is told before the run, not after it', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'tidegate-cli-'))
+  // Below a file nobody may make a folder, not even root.
+  writeFileSync(join(dir, 'file'), '')
+  const report = join(dir, 'file', 'report.json')
+  const { code, err } = await tidegate(['simulate', '--dir', join(dir, 'data'), '--report', report])
+  expect(code).toBe(1)
+  expect(err).toContain(report)
+  expect(err).toContain('code:  REPORT_UNWRITABLE')
+  expect(readdirSync(dir)).toEqual(['file'])
+})
+
+test('what the build leaves can be run as a command: npx finds it by a link, and sets no mode', async () => {
+  chmodSync(cli, 0o644)
+  const root = fileURLToPath(new URL('../..', import.meta.url))
+  const built = spawn('npm', ['run', 'build'], { cwd: root, stdio: 'ignore' })
+  expect(await new Promise((resolve) => built.once('close', resolve))).toBe(0)
+  expect(() => accessSync(cli, constants.X_OK)).not.toThrow()
 })

@@ -1,12 +1,10 @@
 import { expect, test } from 'vitest'
 import { openBook } from '../../dev/book.ts'
-import { planKills, outageInTheMiddle } from '../../dev/faults.ts'
 import { createLatencies } from '../../dev/latencies.ts'
 import { renderPlot, ticks } from '../../dev/plot.ts'
-import { seededRandom } from '../../dev/random.ts'
 import { createRecorder, rates } from '../../dev/recorder.ts'
 import { renderHtml } from '../../dev/report-html.ts'
-import { balance, renderBooks, type Evidence } from '../../dev/report.ts'
+import { balance, renderBooks, type Evidence, type Report } from '../../dev/report.ts'
 import type { Fate } from '../../dev/sensors.ts'
 import type { Snapshot } from '../../dev/snapshot.ts'
 
@@ -141,25 +139,6 @@ test('percentiles are within two per cent, whatever the number of values', () =>
   expect(createLatencies().summary()).toEqual({ count: 0, p50: 0, p99: 0, max: 0 })
 })
 
-function plan(seed: number) {
-  return planKills(['edge', 'broker', 'cloud', 'database'], 120_000, seededRandom(seed, 'faults'))
-}
-
-test('the seed decides every kill, kills do not overlap, and the outage lies in the middle', () => {
-  expect(plan(7)).toEqual(plan(7))
-  expect(plan(7)).not.toEqual(plan(8))
-  for (let seed = 0; seed < 200; seed += 1) {
-    const kills = plan(seed)
-    expect(new Set(kills.map((kill) => kill.kind === 'kill' && kill.target)).size).toBe(4)
-    kills.forEach((kill, index) => {
-      const next = kills[index + 1]
-      expect(kill.atMs + kill.forMs).toBeLessThan(next?.atMs ?? 120_000)
-    })
-  }
-  expect(outageInTheMiddle(30_000, 10_000)).toMatchObject([{ atMs: 10_000, forMs: 10_000 }])
-  expect(outageInTheMiddle(30_000, 0)).toEqual([])
-})
-
 function sample(elapsedMs: number, stored: number): Snapshot {
   return {
     elapsedMs,
@@ -189,6 +168,11 @@ test('rates are means over their window, and a long run is kept in bounded memor
   for (const [, perSecond] of points) expect(perSecond).toBeCloseTo(100)
 })
 
+test('a rate stands at the middle of its window: what was forwarded then is not shown as stored before', () => {
+  const samples = [0, 250, 500, 750, 1000].map((elapsedMs) => sample(elapsedMs, elapsedMs / 10))
+  expect(rates(samples, ({ stored }) => stored, 1000).at(-1)).toEqual([0.5, 100])
+})
+
 test('ticks are round numbers that reach the highest value', () => {
   expect(ticks(0, 97, 4)).toEqual([0, 50, 100])
   expect(ticks(0, 0.3, 4)).toEqual([0, 0.1, 0.2, 0.3])
@@ -213,6 +197,31 @@ test('the page is one well-formed file that asks no network for anything and esc
     expect(html.split(`<${tag}`).filter((part) => /^[\s>]/.test(part)).length).toBe(
       html.split(`</${tag}>`).length - 1,
     )
+})
+
+function pageOf(report: Report): string {
+  return renderHtml({ report, recording: createRecorder(), course: { latency: [], stored: [] } })
+}
+
+test('the page has one unit for the times of faults, groups large numbers and rounds no run up', () => {
+  const long = evidence()
+  long.run.durationMs = 120_519
+  long.totals.unacknowledged = 121_022
+  long.faults = [
+    { kind: 'down', target: 'uplink', fromMs: 30_519, untilMs: 90_520 },
+    { kind: 'kill', target: 'edge', fromMs: 101_979, untilMs: 108_335 },
+  ]
+  const page = pageOf(balance(long))
+  for (const text of ['for 2:00,', '30.5 s', '60.0 s', '102.0 s', '6.4 s', '>121,022<'])
+    expect(page).toContain(text)
+})
+
+test('the page counts what was not kept, a misdeed that ended elsewhere as well', () => {
+  const broken = evidence()
+  device(broken.findings, 'trouble-schema').reasons = { MALFORMED_JSON: 3 }
+  expect(pageOf(balance(broken))).toContain('1 of 13 promises was not kept')
+  broken.findings.missing.count = 1
+  expect(pageOf(balance(broken))).toContain('2 of 13 promises were not kept')
 })
 
 test('a run without a single value still has a plot', () => {

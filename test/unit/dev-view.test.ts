@@ -1,6 +1,15 @@
 import { expect, test } from 'vitest'
 import type { Snapshot } from '../../dev/snapshot.ts'
-import { clip, renderLine, renderView, sparkline, visibleLength, type ViewState } from '../../dev/view.ts'
+import {
+  clip,
+  renderLine,
+  renderPlan,
+  renderView,
+  sparkline,
+  visibleLength,
+  type ViewState,
+} from '../../dev/view.ts'
+import type { RunPlan } from '../../dev/fault-plan.ts'
 
 const snapshot: Snapshot = {
   elapsedMs: 133_000,
@@ -19,7 +28,16 @@ const snapshot: Snapshot = {
   backlog: { p50: 5100, p99: 9_800_000 },
   away: ['edge', 'cloud', 'RabbitMQ', 'PostgreSQL'],
 }
+const plan: RunPlan = {
+  forMs: 300_000,
+  faults: [
+    { kind: 'kill', target: 'broker', atMs: 200_100, forMs: 1000 },
+    { kind: 'link', mode: { kind: 'down' }, atMs: 150_000, forMs: 60_000 },
+    { kind: 'kill', target: 'edge', atMs: 100_000, forMs: 1000 },
+  ],
+}
 const state: ViewState = {
+  plan,
   title: 'a gateway with a rather long name → RabbitMQ → PostgreSQL, and more words than fit',
   snapshot,
   depths: Array.from({ length: 500 }, (_, index) => index),
@@ -65,7 +83,34 @@ test('the sparkline shows its newest values, an empty buffer flat and the deepes
 })
 
 test('a log line tells uplink and buffer, and who is away', () => {
-  expect(renderLine(snapshot)).toContain('uplink stalled')
-  expect(renderLine({ ...snapshot, link: { kind: 'up' } })).toContain('uplink reconnecting')
-  expect(renderLine(snapshot)).toContain('away: edge, cloud')
+  expect(renderLine(snapshot, plan)).toContain('uplink stalled')
+  expect(renderLine({ ...snapshot, link: { kind: 'up' } }, plan)).toContain('uplink reconnecting')
+  expect(renderLine(snapshot, plan)).toContain('away: edge, cloud')
+})
+
+test('the view tells how far the run is, and which faults are to come and when, the next one first', () => {
+  const text = renderView(state, { columns: 100, colour: false }).join('\n')
+  expect(text).toContain('0:02:13 of 0:05:00')
+  expect(text).toContain('to come   uplink down in 17 s, kill -9 of the broker in 68 s')
+  expect(text).not.toContain('of the edge')
+  const late = { ...snapshot, elapsedMs: 250_000 }
+  expect(renderView({ ...state, snapshot: late }, { columns: 100, colour: false }).join('\n')).toContain(
+    'to come   no more faults',
+  )
+})
+
+test('a run without an end and without faults shows neither', () => {
+  const open = { ...state, plan: { forMs: undefined, faults: [] } }
+  const text = renderView(open, { columns: 100, colour: false }).join('\n')
+  expect(text).toContain('0:02:13')
+  expect(text).not.toMatch(/0:02:13 of|to come/)
+  expect(renderPlan(open.plan)).toBe('')
+})
+
+test('a log is told the plan at the start, and in each line how far the run is', () => {
+  expect(renderPlan(plan)).toBe(
+    'The run (0:05:00): kill -9 of the edge at 0:01:40, uplink down at 0:02:30, kill -9 of the broker at 0:03:20.',
+  )
+  expect(renderPlan({ forMs: 60_000, faults: [] })).toBe('The run (0:01:00): no faults.')
+  expect(renderLine(snapshot, plan)).toMatch(/^0:02:13 of 0:05:00 {2}published/)
 })

@@ -1,10 +1,10 @@
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { freePort } from '../../dev/servers/ports.ts'
-import { keepPort, keepState } from '../../dev/servers/state.ts'
+import { keepPort } from '../../dev/servers/state.ts'
 
 test('a port handed out is free, not handed out twice, and no client can be given it as its own', async () => {
   const ports = await Promise.all(Array.from({ length: 50 }, freePort))
@@ -22,13 +22,5 @@ test('a data folder keeps its port until somebody else has taken it', async () =
   expect((taker.address() as AddressInfo).port).toBe(port)
   expect(await keepPort(dir, 'amqp')).not.toBe(port)
   taker.close()
-  rmSync(dir, { recursive: true })
-})
-
-test('a data folder keeps its secrets, and only its owner can read them', () => {
-  const dir = mkdtempSync(join(tmpdir(), 'tidegate-state-'))
-  expect(keepState(dir, () => ({ password: 'one' }))).toEqual({ password: 'one' })
-  expect(keepState(dir, () => ({ password: 'two', added: 1 }))).toEqual({ password: 'one', added: 1 })
-  expect(statSync(join(dir, 'server.json')).mode & 0o077).toBe(0)
   rmSync(dir, { recursive: true })
 })

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect } from 'vitest'
 import type { Link } from '../../dev/link.ts'
+import { scrape } from '../../dev/metrics.ts'
 import { type Report, renderBooks } from '../../dev/report.ts'
 import { ordinaryIds, ordinarySensors } from '../../dev/sensors.ts'
 import { type Session, startSession } from '../../dev/session.ts'
@@ -15,6 +16,8 @@ export interface Rig {
   readonly stack: Stack
   /** Its servers are its own: there is always one in the way of the uplink. */
   readonly link: Link
+  /** Sum of an edge's metric as it is now; NaN while the edge does not answer. */
+  edgeMetric(name: string): Promise<number>
   /** Puts a fleet to work; the next one may begin when this one's books are balanced. */
   run(options: RunOptions): Promise<Run>
 }
@@ -71,6 +74,10 @@ export function useRig(options: Partial<StackOptions> = {}): Rig {
     get link() {
       if (!stack.link) throw new Error('the rig has no link')
       return stack.link
+    },
+    async edgeMetric(name) {
+      const metrics = await scrape(`${stack.edgeOps}/metrics`, AbortSignal.timeout(5000))
+      return metrics?.value(name) ?? NaN
     },
     async run({ eventsPerSecond, devices = deviceCount }) {
       const watchers = new Set<(snapshot: Snapshot) => void>()

@@ -1,4 +1,4 @@
-import { describe, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { useRig } from './rig.ts'
 
 const eventsPerSecond = 500
@@ -53,6 +53,10 @@ describe('every acknowledged event reaches the history exactly once', () => {
     const run = await rig.run({ eventsPerSecond })
     await run.until('events flow', ({ stored }) => stored > 500)
     await rig.stack.rabbit?.ctl(['set_disk_free_limit', '100000GB'])
+    await vi.waitFor(
+      async () => expect(await rig.stack.rabbit?.ctl(['list_connections', 'state'])).toMatch(/^blocked$/m),
+      20_000,
+    )
     await run.until('events wait in the outbox', ({ buffered }) => buffered > 2000)
     await rig.stack.rabbit?.ctl(['set_disk_free_limit', '50MB'])
     await run.balanced()
@@ -61,7 +65,14 @@ describe('every acknowledged event reaches the history exactly once', () => {
   it('although RabbitMQ is killed with -9 while confirms are outstanding', async () => {
     const run = await rig.run({ eventsPerSecond: 2000 })
     await run.until('events flow', ({ stored }) => stored > 1000)
+    // Half a second away, a thousand events are under way or confirmed without the gateway knowing.
+    rig.link.set({ kind: 'slow', latencyMs: 500, bytesPerSecond: 100_000_000 })
+    await vi.waitFor(
+      async () => expect(await rig.edgeMetric('tidegate_edge_outbox_in_flight_events')).toBeGreaterThan(500),
+      20_000,
+    )
     await rig.stack.rabbit?.kill()
+    rig.link.set({ kind: 'up' })
     await rig.stack.rabbit?.start()
     await run.balanced()
   }, 120_000)

@@ -156,7 +156,7 @@ test('everything stops on SIGTERM', async () => {
 
 test('a run that is stopped in the middle of an outage lets the backlog through and balances its books', async () => {
   const run = start('--for', '100s', '--outage', '98s', '--rate', '50', '--report', join(dir, 'stopped.json'))
-  await run.printed('uplink down')
+  await run.printed('the uplink is taken down')
   run.child.kill('SIGTERM')
   expect(await run.ended).toBe(0)
   expect(run.output()).toContain('the uplink is up again')

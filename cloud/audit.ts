@@ -1,4 +1,5 @@
 import { claimedChain, genesis, verifyChain } from '../src/codec.ts'
+import { openAccount, type Stretch } from './audit-account.ts'
 import { addRange, emptyRanges, type RangeList } from './ranges.ts'
 
 /**
@@ -91,7 +92,8 @@ export async function auditLedger(ledger: LedgerToAudit): Promise<LedgerReport> 
   for await (const event of ledger.events) {
     if (event.sequence > next) {
       const settled = event.storedMs <= (ledger.settledBeforeMs ?? Infinity)
-      chain = await account.explain(next, event.sequence - 1, report, settled)
+      for await (const stretch of account.explain(next, event.sequence - 1))
+        chain = enter(stretch, report, settled)
     }
     addRange(report.present, event.sequence, event.sequence)
     if (chain === undefined) report.unverifiedLinks++
@@ -103,13 +105,25 @@ export async function auditLedger(ledger: LedgerToAudit): Promise<LedgerReport> 
     chain = claimedChain(event.body)
     next = event.sequence + 1
   }
-  const last = Math.max(next - 1, await account.lastNoted(), ledger.closedAt ?? 0)
-  if (last >= next) await account.explain(next, last, report, true)
+  for await (const stretch of account.explainRest(next, ledger.closedAt ?? 0)) {
+    enter(stretch, report, true)
+    next = stretch.to + 1
+  }
 
-  report.lastSequence = last
+  report.lastSequence = next - 1
   if (report.faultCount > 0) report.chain = 'broken'
   report.ok = report.faultCount === 0 && report.gaps.count === 0
   return report
+}
+
+/**
+ * Enters a stretch without events under its reason, or as missing.
+ * @returns the chain value of its last place, if it is known.
+ */
+function enter({ from, to, note }: Stretch, report: LedgerReport, settled: boolean): string | undefined {
+  if (note) addRange((report.undelivered[note.reason] ??= emptyRanges()), from, to)
+  else addRange(settled ? report.gaps : report.pending, from, to)
+  return note?.to === to ? note.chain : undefined
 }
 
 /** What is wrong with one event, if anything; `chain` is that of its predecessor, if it is known. */
@@ -151,65 +165,4 @@ function parse(body: string): Record<string, unknown> | undefined {
   } catch {
     return undefined
   }
-}
-
-interface Account {
-  /**
-   * Enters the sequences from `from` to `to`, none of which is present, under their reasons, or as missing.
-   * @returns the chain value of `to`, if a note knows it.
-   */
-  explain(from: number, to: number, report: LedgerReport, settled: boolean): Promise<string | undefined>
-  /** The highest sequence that any note speaks of. Reads all notes that are left. */
-  lastNoted(): Promise<number>
-}
-
-/** Reads notes as the holes come by; holds only those that reach into the current hole or beyond. */
-function openAccount(notes: AsyncIterable<AuditedNote>): Account {
-  const iterator = notes[Symbol.asyncIterator]()
-  let ahead: AuditedNote | undefined
-  let exhausted = false
-  let open: AuditedNote[] = []
-
-  async function readUpTo(sequence: number): Promise<void> {
-    while (!exhausted && (ahead === undefined || ahead.from <= sequence)) {
-      if (ahead) open.push(ahead)
-      const read = await iterator.next()
-      ahead = read.done ? undefined : read.value
-      exhausted = read.done ?? false
-    }
-  }
-
-  return {
-    async explain(from, to, report, settled) {
-      await readUpTo(to)
-      open = open.filter((note) => note.to >= from)
-      let chain: string | undefined
-      for (let at = from; at <= to;) {
-        const note = furthest(open.filter((note) => note.from <= at && note.to >= at))
-        if (note) {
-          const end = Math.min(note.to, to)
-          addRange((report.undelivered[note.reason] ??= emptyRanges()), at, end)
-          chain = note.to === end ? note.chain : undefined
-          at = end + 1
-        } else {
-          const end = Math.min(to, ...open.filter((note) => note.from > at).map((note) => note.from - 1))
-          addRange(settled ? report.gaps : report.pending, at, end)
-          chain = undefined
-          at = end + 1
-        }
-      }
-      return chain
-    },
-    async lastNoted() {
-      await readUpTo(Infinity)
-      return open.reduce((last, note) => Math.max(last, note.to), 0)
-    },
-  }
-}
-
-/** Of notes about the same place the one that reaches furthest, and of those one that knows the chain. */
-function furthest(notes: readonly AuditedNote[]): AuditedNote | undefined {
-  return notes.toSorted(
-    (a, b) => b.to - a.to || Number(b.chain !== undefined) - Number(a.chain !== undefined),
-  )[0]
 }

@@ -151,6 +151,22 @@ describe('the audit', () => {
     expect(report.pending.ranges).toEqual([[8, 8]])
   })
 
+  test('notes by the hundred thousand, around as many gaps, are swept once', async () => {
+    const events = ledgerOf(2)
+    const many = 300_000
+    const end = 2 * many + 2
+    const notes = Array.from({ length: many }, (_, index) => ({
+      from: 2 * index + 3,
+      to: 2 * index + 3,
+      reason: 'expired',
+      chain: undefined,
+    }))
+    const report = await audit(events, notes, { closedAt: end })
+    expect(report.undelivered['expired']?.count).toBe(many)
+    expect(report.gaps.count).toBe(many)
+    expect(report.lastSequence).toBe(end)
+  })
+
   test('every sequence is present, accounted for or missing, whatever was noted (model)', async () => {
     const events = ledgerOf(30)
     const noteArbitrary = fc

@@ -5,6 +5,8 @@ export interface Stretch {
   from: number
   to: number
   note: AuditedNote | undefined
+  /** The next note, if it begins right behind. */
+  next: AuditedNote | undefined
 }
 
 /** The notes on what was not delivered, read once, in order, as the holes come by. */
@@ -41,7 +43,7 @@ export function openAccount(notes: AsyncIterable<AuditedNote>): Account {
       if (at > end) return
       const note = furthest && furthest.to >= at ? furthest : undefined
       const to = Math.min(end, note?.to ?? (ahead ? ahead.from - 1 : end))
-      yield { from: at, to, note }
+      yield { from: at, to, note, next: ahead?.from === to + 1 ? ahead : undefined }
       at = to + 1
     }
   }

@@ -22,7 +22,11 @@ export function registerAuditCommand(program: Command): void {
     .option('-c, --config <file>', 'YAML configuration of the cloud, for its database')
     .option('-d, --database <url>', 'postgres:// URL, instead of a configuration')
     .option('-g, --gateway <name>', 'only this gateway')
-    .option('--settle <duration>', 'take gaps younger than this as still on the way', settle)
+    .option(
+      '--settle <duration>',
+      'take gaps younger than this as still on the way: reported, and no alarm',
+      settle,
+    )
     .option('--json', 'one JSON object, for programs')
     .action(async (options: Options) => {
       const url = options.database ?? loadCloudConfig(options.config, process.env).database.url

@@ -1,5 +1,11 @@
 import type { Database } from './database-postgres.ts'
-import { type AuditedEvent, type AuditedNote, auditLedger, type LedgerReport } from './audit.ts'
+import {
+  type AuditedClosure,
+  type AuditedEvent,
+  type AuditedNote,
+  auditLedger,
+  type LedgerReport,
+} from './audit.ts'
 
 export interface AuditOptions {
   /** Only this gateway's ledgers. */
@@ -38,12 +44,15 @@ where e.gateway = $1 and e.epoch = $2 and e.sequence > $3 order by e.sequence li
 
 // By epoch alone: a gateway that was renamed speaks of its old ledger under its new name.
 const notesSql = `
-select n.from_sequence::float8 as "from", n.to_sequence::float8 as "to", n.reason, n.chain, n.gateway
+select n.from_sequence::float8 as "from", n.to_sequence::float8 as "to", n.reason, n.chain, n.gateway,
+       extract(epoch from n.noted_at)::float8 * 1000 as "notedMs"
 from tidegate.ledger_notes as n
 where n.epoch = $1 and (n.from_sequence, n.to_sequence, n.reason, n.gateway) > ($2, $3, $4, $5)
 order by n.from_sequence, n.to_sequence, n.reason, n.gateway limit ${pageRows}`
 
-const closureSql = `select last_sequence::float8 as last from tidegate.epoch_closures where epoch = $1`
+const closureSql = `
+select last_sequence::float8 as last, extract(epoch from noted_at)::float8 * 1000 as "notedMs"
+from tidegate.epoch_closures where epoch = $1 order by last_sequence desc limit 1`
 
 /** Audits every ledger in the database, one after another, within one snapshot and in flat memory. */
 export async function* auditDatabase(
@@ -57,13 +66,13 @@ export async function* auditDatabase(
       (await client.query(text, [...values])).rows as Row[]
     for (const { gateway, epoch } of await listLedgers(query)) {
       if (options.gateway !== undefined && gateway !== options.gateway) continue
-      const [closure] = await query<{ last: number }>(closureSql, [epoch])
+      const [closure] = await query<AuditedClosure>(closureSql, [epoch])
       yield await auditLedger({
         gateway,
         epoch,
         events: readEvents(query, gateway, epoch),
         notes: readNotes(query, epoch),
-        closedAt: closure?.last,
+        closure,
         settledBeforeMs: options.settleMs === undefined ? undefined : options.nowMs - options.settleMs,
       })
     }
@@ -98,7 +107,7 @@ async function* readEvents(query: Query, gateway: string, epoch: string): AsyncG
 async function* readNotes(query: Query, epoch: string): AsyncGenerator<AuditedNote> {
   for (let after: unknown[] = [0, 0, '', '']; ;) {
     const rows = await query<NoteRow>(notesSql, [epoch, ...after])
-    for (const { from, to, reason, chain } of rows) yield { from, to, reason, chain: chain ?? undefined }
+    for (const { gateway: _, chain, ...note } of rows) yield { ...note, chain: chain ?? undefined }
     const last = rows.at(-1)
     if (last === undefined || rows.length < pageRows) return
     after = [last.from, last.to, last.reason, last.gateway]
@@ -111,4 +120,5 @@ interface NoteRow {
   reason: string
   chain: string | null
   gateway: string
+  notedMs: number
 }

@@ -14,10 +14,18 @@ export interface LedgerToAudit {
   events: AsyncIterable<AuditedEvent>
   /** Ordered by `from`. */
   notes: AsyncIterable<AuditedNote>
-  /** The epoch was closed and reached at least this sequence. */
-  closedAt?: number | undefined
-  /** A gap before an event stored after this moment (ms) is pending, not yet an alarm. Default: every gap alarms. */
+  closure?: AuditedClosure | undefined
+  /**
+   * A gap is pending, not yet an alarm, if what lies behind it became known after this moment (ms). Default: every gap
+   * alarms.
+   */
   settledBeforeMs?: number | undefined
+}
+
+/** The epoch was closed and reached at least this sequence. */
+export interface AuditedClosure {
+  last: number
+  notedMs: number
 }
 
 export interface AuditedEvent {
@@ -36,6 +44,7 @@ export interface AuditedNote {
   reason: string
   /** The chain value of `to`, if known. */
   chain: string | undefined
+  notedMs: number
 }
 
 export interface LedgerReport {
@@ -86,14 +95,14 @@ export async function auditLedger(ledger: LedgerToAudit): Promise<LedgerReport> 
     ok: true,
   }
   const account = openAccount(ledger.notes)
+  const settled = (knownMs: number): boolean => knownMs <= (ledger.settledBeforeMs ?? Infinity)
   let next = 1
   let chain: string | undefined = genesis(gateway, epoch)
 
   for await (const event of ledger.events) {
     if (event.sequence > next) {
-      const settled = event.storedMs <= (ledger.settledBeforeMs ?? Infinity)
       for await (const stretch of account.explain(next, event.sequence - 1))
-        chain = enter(stretch, report, settled)
+        chain = enter(stretch, report, settled(event.storedMs))
     }
     addRange(report.present, event.sequence, event.sequence)
     if (chain === undefined) report.unverifiedLinks++
@@ -105,8 +114,9 @@ export async function auditLedger(ledger: LedgerToAudit): Promise<LedgerReport> 
     chain = claimedChain(event.body)
     next = event.sequence + 1
   }
-  for await (const stretch of account.explainRest(next, ledger.closedAt ?? 0)) {
-    enter(stretch, report, true)
+  // What says that there is more may overtake it: a closed epoch's last events may come after the word of its end.
+  for await (const stretch of account.explainRest(next, ledger.closure?.last ?? 0)) {
+    enter(stretch, report, settled((stretch.next ?? ledger.closure)?.notedMs ?? 0))
     next = stretch.to + 1
   }
 

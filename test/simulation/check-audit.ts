@@ -44,6 +44,6 @@ export async function checkAudit({ database, truth, journal }: World): Promise<v
 
   async function* notes(epoch: string): AsyncGenerator<AuditedNote> {
     const known = [...database.notes.values()].filter((note) => note.epoch === epoch)
-    yield* known.toSorted((a, b) => a.from - b.from)
+    for (const note of known.toSorted((a, b) => a.from - b.from)) yield { ...note, notedMs: 0 }
   }
 }

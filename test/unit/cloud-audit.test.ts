@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { auditLedger, type AuditedEvent, type AuditedNote, type LedgerReport } from '../../cloud/audit.ts'
-import { formatLedger } from '../../cloud/audit-report.ts'
+import { addToSummary, emptySummary, formatLedger, formatSummary } from '../../cloud/audit-report.ts'
 import { addRange, emptyRanges, formatRanges } from '../../cloud/ranges.ts'
 import { claimedChain, encodeEvent, verifyChain } from '../../src/codec.ts'
 import type { Event } from '../../src/event.ts'
@@ -13,11 +13,20 @@ async function* stream<T>(items: readonly T[]): AsyncGenerator<T> {
 
 function audit(
   events: readonly AuditedEvent[],
-  notes: readonly AuditedNote[] = [],
-  more: { closedAt?: number; settledBeforeMs?: number } = {},
+  notes: readonly Noted[] = [],
+  { closedAt, ...more }: { closedAt?: number; closedMs?: number; settledBeforeMs?: number } = {},
 ): Promise<LedgerReport> {
-  return auditLedger({ gateway: 'gateway-1', epoch, events: stream(events), notes: stream(notes), ...more })
+  return auditLedger({
+    gateway: 'gateway-1',
+    epoch,
+    events: stream(events),
+    notes: stream(notes.map((note) => ({ notedMs: 0, ...note }))),
+    closure: closedAt === undefined ? undefined : { last: closedAt, notedMs: more.closedMs ?? 0 },
+    settledBeforeMs: more.settledBeforeMs,
+  })
 }
+
+type Noted = Omit<AuditedNote, 'notedMs'> & { notedMs?: number }
 
 function ledgerOf(count: number): AuditedEvent[] {
   const ledger = new Ledger()
@@ -149,6 +158,32 @@ describe('the audit', () => {
     const report = await audit(events, [], { settledBeforeMs: 6 })
     expect(report.gaps.ranges).toEqual([[3, 3]])
     expect(report.pending.ranges).toEqual([[8, 8]])
+  })
+
+  test('the end of a closed epoch is pending while the word of its end is young', async () => {
+    const events = ledgerOf(7)
+    const closed = { closedAt: 10, closedMs: 50 }
+    const young = await audit(events, [], { ...closed, settledBeforeMs: 49 })
+    expect(young).toMatchObject({ ok: true, lastSequence: 10, pending: { ranges: [[8, 10]] } })
+    const old = await audit(events, [], { ...closed, settledBeforeMs: 50 })
+    expect(old).toMatchObject({ ok: false, gaps: { ranges: [[8, 10]] }, pending: { count: 0 } })
+  })
+
+  test('a gap at the end before a note is pending while the note is young', async () => {
+    const notes = [{ from: 9, to: 9, reason: 'evicted', chain: undefined, notedMs: 70 }]
+    const report = await audit(ledgerOf(7), notes, { closedAt: 10, closedMs: 50, settledBeforeMs: 60 })
+    expect(report.pending.ranges).toEqual([[8, 8]])
+    expect(report.gaps.ranges).toEqual([[10, 10]])
+  })
+
+  test('what is pending is told, and is not called complete', async () => {
+    const summary = emptySummary()
+    const report = await audit(without(ledgerOf(10), 8), [], { settledBeforeMs: 6 })
+    addToSummary(summary, report)
+    expect(summary).toMatchObject({ ok: true, pending: 1, missing: 0 })
+    expect(formatLedger(report)).toMatch(/^wait  gateway-1/)
+    expect(formatSummary(summary)).toContain('1 perhaps still on the way: no alarm, but not complete yet')
+    expect(formatSummary(summary)).not.toContain('complete and untouched')
   })
 
   test('notes by the hundred thousand, around as many gaps, are swept once', async () => {

@@ -1,4 +1,4 @@
-import type { AuditedNote } from './audit.ts'
+import type { AuditedNote } from './audit-notes.ts'
 
 /** What is known of a stretch of the ledger where no event is present: why, or nothing. */
 export interface Stretch {
@@ -13,7 +13,7 @@ export interface Stretch {
 export interface Account {
   /** Parts the hole from `from` to `to` by what is known of it. Holes are asked for in order. */
   explain(from: number, to: number): AsyncGenerator<Stretch>
-  /** The same for all that lies from `from` on: up to `end`, or as far as any note reaches. */
+  /** The same for all that lies from `from` on: up to `end`, or as far as the notes reach. */
   explainRest(from: number, end: number): AsyncGenerator<Stretch>
 }
 

@@ -1,11 +1,8 @@
 import type { Database } from './database-postgres.ts'
-import {
-  type AuditedClosure,
-  type AuditedEvent,
-  type AuditedNote,
-  auditLedger,
-  type LedgerReport,
-} from './audit.ts'
+import type { AuditedEvent } from './audit-event.ts'
+import { type Query, readNotes } from './audit-notes-postgres.ts'
+import type { LedgerName } from './audit-notes.ts'
+import { type AuditedClosure, auditLedger, type LedgerReport } from './audit.ts'
 
 export interface AuditOptions {
   /** Only this gateway's ledgers. */
@@ -14,8 +11,6 @@ export interface AuditOptions {
   settleMs?: number | undefined
   nowMs: number
 }
-
-type Query = <Row>(text: string, values?: readonly unknown[]) => Promise<Row[]>
 
 const pageRows = 2_000
 
@@ -41,14 +36,6 @@ select e.sequence::float8 as sequence, source, id, type, extract(epoch from stor
        body::text as body
 from tidegate.events as e
 where e.gateway = $1 and e.epoch = $2 and e.sequence > $3 order by e.sequence limit ${pageRows}`
-
-// By epoch alone: a gateway that was renamed speaks of its old ledger under its new name.
-const notesSql = `
-select n.from_sequence::float8 as "from", n.to_sequence::float8 as "to", n.reason, n.chain, n.gateway,
-       extract(epoch from n.noted_at)::float8 * 1000 as "notedMs"
-from tidegate.ledger_notes as n
-where n.epoch = $1 and (n.from_sequence, n.to_sequence, n.reason, n.gateway) > ($2, $3, $4, $5)
-order by n.from_sequence, n.to_sequence, n.reason, n.gateway limit ${pageRows}`
 
 const closureSql = `
 select last_sequence::float8 as last, extract(epoch from noted_at)::float8 * 1000 as "notedMs"
@@ -82,11 +69,6 @@ export async function* auditDatabase(
   }
 }
 
-interface LedgerName {
-  gateway: string
-  epoch: string
-}
-
 async function listLedgers(query: Query): Promise<LedgerName[]> {
   const stored = await query<LedgerName>(ledgersSql)
   const known = new Set(stored.map(({ epoch }) => epoch))
@@ -102,23 +84,4 @@ async function* readEvents(query: Query, gateway: string, epoch: string): AsyncG
     if (last === undefined || rows.length < pageRows) return
     after = last.sequence
   }
-}
-
-async function* readNotes(query: Query, epoch: string): AsyncGenerator<AuditedNote> {
-  for (let after: unknown[] = [0, 0, '', '']; ;) {
-    const rows = await query<NoteRow>(notesSql, [epoch, ...after])
-    for (const { gateway: _, chain, ...note } of rows) yield { ...note, chain: chain ?? undefined }
-    const last = rows.at(-1)
-    if (last === undefined || rows.length < pageRows) return
-    after = [last.from, last.to, last.reason, last.gateway]
-  }
-}
-
-interface NoteRow {
-  from: number
-  to: number
-  reason: string
-  chain: string | null
-  gateway: string
-  notedMs: number
 }

@@ -13,7 +13,7 @@ export function formatLedger(report: LedgerReport): string {
     `      chain ${report.chain}${report.unverifiedLinks > 0 ? `; ${count(report.unverifiedLinks)} links cannot be followed, because what lies before them is gone` : ''}`,
     ...faults.map(
       (fault) =>
-        `      ${fault.kind.toUpperCase()} ${fault.sequence}  ${fault.source} ${fault.id}: ${fault.detail}`,
+        `      ${fault.kind.toUpperCase()} ${fault.sequence}  ${fault.id === undefined ? '' : `${fault.source} ${fault.id}: `}${fault.detail}`,
     ),
     faultCount > faults.length ? `      … and ${count(faultCount - faults.length)} more` : '',
   ]

@@ -1,5 +1,7 @@
 import { claimedChain, genesis, verifyChain } from '../src/codec.ts'
 import { openAccount, type Stretch } from './audit-account.ts'
+import { type AuditedEvent, type AuditFault, examineEvent } from './audit-event.ts'
+import { type AuditedNote, doubtOf, type LedgerName } from './audit-notes.ts'
 import { addRange, emptyRanges, type RangeList } from './ranges.ts'
 
 /**
@@ -7,9 +9,7 @@ import { addRange, emptyRanges, type RangeList } from './ranges.ts'
  * for as not delivered, which are missing, and whether the hash chain holds. Pure over two ordered streams, in flat
  * memory, so that PostgreSQL, a file or a simulation can stand behind it.
  */
-export interface LedgerToAudit {
-  gateway: string
-  epoch: string
+export interface LedgerToAudit extends LedgerName {
   /** Ordered by sequence, each at most once. */
   events: AsyncIterable<AuditedEvent>
   /** Ordered by `from`. */
@@ -25,25 +25,6 @@ export interface LedgerToAudit {
 /** The epoch was closed and reached at least this sequence. */
 export interface AuditedClosure {
   last: number
-  notedMs: number
-}
-
-export interface AuditedEvent {
-  sequence: number
-  source: string
-  id: string
-  type: string
-  storedMs: number
-  /** The wire text, verbatim. */
-  body: string
-}
-
-export interface AuditedNote {
-  from: number
-  to: number
-  reason: string
-  /** The chain value of `to`, if known. */
-  chain: string | undefined
   notedMs: number
 }
 
@@ -68,14 +49,6 @@ export interface LedgerReport {
   ok: boolean
 }
 
-export interface AuditFault {
-  sequence: number
-  source: string
-  id: string
-  kind: 'altered' | 'moved' | 'relabelled' | 'unlinked'
-  detail: string
-}
-
 const faultsMax = 20
 
 export async function auditLedger(ledger: LedgerToAudit): Promise<LedgerReport> {
@@ -94,85 +67,72 @@ export async function auditLedger(ledger: LedgerToAudit): Promise<LedgerReport> 
     faultCount: 0,
     ok: true,
   }
-  const account = openAccount(ledger.notes)
+  const addFault = (fault: AuditFault | undefined): void => {
+    if (fault === undefined) return
+    if (report.faults.length < faultsMax) report.faults.push(fault)
+    report.faultCount++
+    if (fault.kind !== 'relabelled' && fault.kind !== 'unfounded') report.chain = 'broken'
+  }
+  const account = openAccount(believed(ledger, addFault))
   const settled = (knownMs: number): boolean => knownMs <= (ledger.settledBeforeMs ?? Infinity)
   let next = 1
   let chain: string | undefined = genesis(gateway, epoch)
 
+  const passOver = (stretch: Stretch, knownMs: number): void => {
+    addFault(unlinkedDuplicate(stretch, chain))
+    enter(stretch, report, settled(knownMs))
+    chain = stretch.note?.to === stretch.to ? stretch.note.chain : undefined
+    next = stretch.to + 1
+  }
+
   for await (const event of ledger.events) {
     if (event.sequence > next) {
-      for await (const stretch of account.explain(next, event.sequence - 1))
-        chain = enter(stretch, report, settled(event.storedMs))
+      for await (const stretch of account.explain(next, event.sequence - 1)) passOver(stretch, event.storedMs)
     }
     addRange(report.present, event.sequence, event.sequence)
     if (chain === undefined) report.unverifiedLinks++
-    const fault = examine(event, ledger, chain)
-    if (fault) {
-      if (report.faults.length < faultsMax) report.faults.push(fault)
-      report.faultCount++
-    }
+    addFault(examineEvent(event, ledger, chain))
     chain = claimedChain(event.body)
     next = event.sequence + 1
   }
   // What says that there is more may overtake it: a closed epoch's last events may come after the word of its end.
-  for await (const stretch of account.explainRest(next, ledger.closure?.last ?? 0)) {
-    enter(stretch, report, settled((stretch.next ?? ledger.closure)?.notedMs ?? 0))
-    next = stretch.to + 1
-  }
+  for await (const stretch of account.explainRest(next, ledger.closure?.last ?? 0))
+    passOver(stretch, (stretch.next ?? ledger.closure)?.notedMs ?? 0)
 
   report.lastSequence = next - 1
-  if (report.faultCount > 0) report.chain = 'broken'
   report.ok = report.faultCount === 0 && report.gaps.count === 0
   return report
 }
 
-/**
- * Enters a stretch without events under its reason, or as missing.
- * @returns the chain value of its last place, if it is known.
- */
-function enter({ from, to, note }: Stretch, report: LedgerReport, settled: boolean): string | undefined {
-  if (note) addRange((report.undelivered[note.reason] ??= emptyRanges()), from, to)
-  else addRange(settled ? report.gaps : report.pending, from, to)
-  return note?.to === to ? note.chain : undefined
-}
-
-/** What is wrong with one event, if anything; `chain` is that of its predecessor, if it is known. */
-function examine(
-  event: AuditedEvent,
-  { gateway, epoch }: LedgerToAudit,
-  chain: string | undefined,
-): AuditFault | undefined {
-  const { sequence, source, id, body } = event
-  const fault = (kind: AuditFault['kind'], detail: string): AuditFault => ({
-    sequence,
-    source,
-    id,
-    kind,
-    detail,
-  })
-  const text = parse(body)
-  if (text === undefined) return fault('altered', 'its text is not a JSON object')
-  if (text['gateway'] !== gateway || text['epoch'] !== epoch || text['sequence'] !== sequence) {
-    const place = `${String(text['gateway'])}/${String(text['epoch'])}/${String(text['sequence'])}`
-    return fault('moved', `its text belongs at ${place}`)
-  }
-  for (const name of ['source', 'id', 'type'] as const) {
-    if (text[name] !== event[name]) {
-      return fault('relabelled', `its text says ${name} ${JSON.stringify(text[name])}`)
+/** The notes that rest on what is stored. Of the others each is a fault, and explains nothing. */
+async function* believed(
+  ledger: LedgerToAudit,
+  addFault: (fault: AuditFault) => void,
+): AsyncGenerator<AuditedNote> {
+  for await (const note of ledger.notes) {
+    const doubt = doubtOf(note, ledger)
+    if (doubt === undefined) yield note
+    else {
+      const { from, to, reason } = note
+      const detail = `the note that ${from === to ? from : `${from}–${to}`} is ${reason} is not believed: ${doubt}`
+      addFault({ sequence: from, kind: 'unfounded', detail })
     }
   }
-  if (claimedChain(body) === undefined) return fault('altered', 'its text does not end with its chain value')
-  if (chain !== undefined && !verifyChain(body, chain)) {
-    return fault('unlinked', `its text was altered, or what stood before it at ${sequence - 1} was`)
-  }
-  return undefined
 }
 
-function parse(body: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(body)
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined
-  } catch {
-    return undefined
+/** A duplicate's text is kept, so the chain goes through it as through an event. */
+function unlinkedDuplicate({ from, note }: Stretch, chain: string | undefined): AuditFault | undefined {
+  if (note?.reason !== 'duplicate' || note.proof === undefined || chain === undefined) return undefined
+  if (verifyChain(note.proof.body, chain)) return undefined
+  return {
+    sequence: from,
+    kind: 'unlinked',
+    detail: `the text of this duplicate was altered, or what stood before it at ${from - 1} was`,
   }
+}
+
+/** Enters a stretch without events under its reason, or as missing. */
+function enter({ from, to, note }: Stretch, report: LedgerReport, settled: boolean): void {
+  if (note) addRange((report.undelivered[note.reason] ??= emptyRanges()), from, to)
+  else addRange(settled ? report.gaps : report.pending, from, to)
 }

@@ -160,7 +160,7 @@ describe.each([
 
   test('notes, clock corrections and closures may be repeated', async () => {
     const storage = open()
-    const about = { gateway: fresh(), epoch, eventSequence: 7 }
+    const about = { gateway: fresh(), epoch, eventEpoch: epoch, eventSequence: 7 }
     const keep = (): Promise<void> =>
       inTransaction(storage, async (tx) => {
         await tx.history.note([{ ...about, from: 1, to: 3, reason: 'expired', chain: undefined }])

@@ -1,4 +1,8 @@
-import { type AuditedEvent, type AuditedNote, auditLedger } from '../../cloud/audit.ts'
+import type { AuditedEvent } from '../../cloud/audit-event.ts'
+import type { AuditedNote, NoteProof } from '../../cloud/audit-notes.ts'
+import { auditLedger } from '../../cloud/audit.ts'
+import type { LedgerNote } from '../../cloud/storage.ts'
+import { decodeEvent } from '../../src/codec.ts'
 import { placeOf } from './transaction.ts'
 import { gatewayName } from './gateway.ts'
 import type { World } from './world.ts'
@@ -44,6 +48,18 @@ export async function checkAudit({ database, truth, journal }: World): Promise<v
 
   async function* notes(epoch: string): AsyncGenerator<AuditedNote> {
     const known = [...database.notes.values()].filter((note) => note.epoch === epoch)
-    for (const note of known.toSorted((a, b) => a.from - b.from)) yield { ...note, notedMs: 0 }
+    for (const note of known.toSorted((a, b) => a.from - b.from)) {
+      const { gateway, eventEpoch, eventSequence } = note
+      const cites = { gateway, epoch: eventEpoch, sequence: eventSequence }
+      yield { ...note, notedMs: 0, cites, proof: proofOf(note) }
+    }
+  }
+
+  function proofOf(note: LedgerNote): NoteProof | undefined {
+    const { gateway, eventEpoch, eventSequence, body } = note
+    if (body === undefined)
+      return database.events.get(placeOf({ gateway, epoch: eventEpoch, sequence: eventSequence }))
+    const { source, id } = decodeEvent(body)
+    return { body, originalStored: database.identities.has(`${source}\n${id}`) }
   }
 }

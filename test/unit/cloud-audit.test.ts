@@ -1,11 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { auditLedger, type AuditedEvent, type AuditedNote, type LedgerReport } from '../../cloud/audit.ts'
+import type { AuditedEvent } from '../../cloud/audit-event.ts'
+import type { AuditedNote, NoteProof } from '../../cloud/audit-notes.ts'
+import { auditLedger, type LedgerReport } from '../../cloud/audit.ts'
 import { addToSummary, emptySummary, formatLedger, formatSummary } from '../../cloud/audit-report.ts'
 import { addRange, emptyRanges, formatRanges } from '../../cloud/ranges.ts'
 import { claimedChain, encodeEvent, verifyChain } from '../../src/codec.ts'
 import type { Event } from '../../src/event.ts'
-import { epoch, Ledger } from '../support/cloud-events.ts'
+import { type Encoded, epoch, Ledger } from '../support/cloud-events.ts'
 
 async function* stream<T>(items: readonly T[]): AsyncGenerator<T> {
   yield* items
@@ -20,13 +22,48 @@ function audit(
     gateway: 'gateway-1',
     epoch,
     events: stream(events),
-    notes: stream(notes.map((note) => ({ notedMs: 0, ...note }))),
+    notes: stream(founded(notes)),
     closure: closedAt === undefined ? undefined : { last: closedAt, notedMs: more.closedMs ?? 0 },
     settledBeforeMs: more.settledBeforeMs,
   })
 }
 
-type Noted = Omit<AuditedNote, 'notedMs'> & { notedMs?: number }
+type Noted = Pick<AuditedNote, 'from' | 'to' | 'reason' | 'chain'> & Partial<AuditedNote>
+
+/** As the gateway would have said it after a rename: in reports of 500 ranges, in an epoch of their own. */
+function founded(notes: readonly Noted[]): AuditedNote[] {
+  const ledger = new Ledger('gateway-renamed', '01JGFJJZ09TESTTESTTESTTEST')
+  return Array.from({ length: Math.ceil(notes.length / 500) }, (_, index) =>
+    notes.slice(500 * index, 500 * (index + 1)),
+  ).flatMap((batch) => {
+    const reported = batch.filter(({ reason }) => reason !== 'duplicate')
+    const ranges = reported.map(({ from, to, reason, chain }) => ({ from, to, reason, chain }))
+    const { event: cites, text } = report(ledger, ranges)
+    const proof = { body: text }
+    return batch.map((note) => ({ notedMs: 0, cites, proof, ...note }))
+  })
+}
+
+function report(ledger: Ledger, ranges: object[], of = epoch): Encoded {
+  return ledger.next(ledger.gateway, {
+    type: 'dev.tidegate.ledger',
+    data: { kind: 'undelivered', epoch: of, ranges },
+  })
+}
+
+/** The note that the cloud writes of an event it has under another place already. */
+function duplicateOf(event: AuditedEvent, originalStored = true): AuditedNote {
+  const { sequence, body } = event
+  return {
+    from: sequence,
+    to: sequence,
+    reason: 'duplicate',
+    chain: chainOf(event),
+    notedMs: 0,
+    cites: { gateway: 'gateway-1', epoch, sequence },
+    proof: { body, originalStored },
+  }
+}
 
 function ledgerOf(count: number): AuditedEvent[] {
   const ledger = new Ledger()
@@ -118,7 +155,7 @@ describe('the audit', () => {
     const events = ledgerOf(10)
     const notes = [
       { from: 3, to: 4, reason: 'expired', chain: chainOf(at(events, 4)) },
-      { from: 7, to: 7, reason: 'duplicate', chain: chainOf(at(events, 7)) },
+      duplicateOf(at(events, 7)),
       { from: 10, to: 10, reason: 'evicted', chain: undefined },
     ]
     const report = await audit(without(events, 3, 4, 7, 10), notes)
@@ -130,6 +167,67 @@ describe('the audit', () => {
     })
     at(events, 5).body = at(events, 5).body.replace('20.5', '21.5')
     expect((await audit(without(events, 3, 4, 7, 10), notes)).faults).toMatchObject([{ sequence: 5 }])
+  })
+
+  test.each<[string, string, (event: AuditedEvent) => Partial<AuditedNote>]>([
+    [
+      'that cites an event which is not stored',
+      'no ledger event is stored there',
+      () => ({ proof: undefined }),
+    ],
+    [
+      'that cites a report of other ranges',
+      'says something else',
+      () => founded([{ from: 5, to: 6, reason: 'evicted', chain: undefined }])[0] ?? {},
+    ],
+    [
+      'that cites a report of another epoch',
+      'says something else',
+      (event) => {
+        const ranges = [{ from: 5, to: 5, reason: 'evicted', chain: chainOf(event) }]
+        const { event: cites, text } = report(new Ledger(), ranges, '01JGFJJZ01TESTTESTTESTTEST')
+        return { cites, proof: { body: text } }
+      },
+    ],
+    [
+      'that cites what a device said',
+      'says something else',
+      (event) => {
+        const ranges = [{ from: 5, to: 5, reason: 'evicted', chain: chainOf(event) }]
+        const data = { kind: 'undelivered', epoch, ranges }
+        const { event: cites, text } = new Ledger().next('device-1', { data })
+        return { cites, proof: { body: text } }
+      },
+    ],
+    ['of a duplicate whose text was not kept', 'not kept', () => ({ reason: 'duplicate', proof: undefined })],
+    ['of a duplicate of nothing', 'is not stored', (event) => duplicateOf(event, false)],
+    [
+      'of a duplicate that stands somewhere else',
+      'somewhere else',
+      (event) => ({
+        ...duplicateOf(event),
+        proof: { ...duplicateOf(at(ledgerOf(4), 4)).proof } as NoteProof,
+      }),
+    ],
+  ])('a removed event is not explained by a note %s', async (_, why, forged) => {
+    const events = ledgerOf(10)
+    const removed = at(events, 5)
+    const note = { from: 5, to: 5, reason: 'evicted', chain: chainOf(removed), ...forged(removed) }
+    const result = await audit(without(events, 5), [{ ...note, from: 5, to: 5 }])
+    expect(result.ok).toBe(false)
+    expect(result.gaps.ranges).toEqual([[5, 5]])
+    expect(result.faults).toMatchObject([{ sequence: 5, kind: 'unfounded' }])
+    expect(formatLedger(result)).toContain('UNFOUNDED 5')
+    expect(formatLedger(result)).toContain(why)
+  })
+
+  test('the chain goes through the text of a duplicate', async () => {
+    const events = ledgerOf(10)
+    const forged = forge(at(events, 4), chainOf(at(events, 3)), (event) => (event.data = { temperature: 0 }))
+    const stored = without(events, 5).map((event) => (event.sequence === 4 ? forged : event))
+    expect((await audit(stored, [duplicateOf(at(events, 5))])).faults).toMatchObject([
+      { sequence: 5, kind: 'unlinked' },
+    ])
   })
 
   test('after a loss that knows no chain the next link is unverified, not broken', async () => {

@@ -14,6 +14,7 @@ import { postgresStorage } from '../../cloud/storage-postgres.ts'
 import { silentLog } from '../../src/log.ts'
 import { ledgerType } from '../../src/event.ts'
 import { type Encoded, Ledger } from '../support/cloud-events.ts'
+import { startup } from '../support/cloud.ts'
 import { createDatabase } from '../support/servers.ts'
 
 const epochs = [
@@ -30,7 +31,7 @@ const count = 4500
 async function filledDatabase(): Promise<string> {
   const url = await createDatabase()
   const database = poolOf({ url, poolMax: 2, applicationName: 'test' })
-  await migrateDatabase(database, migrations, silentLog)
+  await migrateDatabase(database, migrations, startup)
   const storage = postgresStorage(database)
   const first = new Ledger('gateway-1', epochs[0])
   const second = new Ledger('gateway-2', epochs[1])

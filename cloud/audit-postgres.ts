@@ -32,8 +32,9 @@ union select gateway, epoch from tidegate.epoch_closures`
 
 // Qualified: a bare `sequence` in the order would mean the converted output column, and no index has that.
 const eventsSql = `
-select e.sequence::float8 as sequence, source, id, type, extract(epoch from stored_time)::float8 * 1000 as "storedMs",
-       body::text as body
+select e.sequence::float8 as sequence, source, id, type, subject, dataschema,
+       extract(epoch from time)::float8 * 1000 as "timeMs", extract(epoch from recorded_time)::float8 * 1000 as "recordedMs",
+       disposition, reason, extract(epoch from stored_time)::float8 * 1000 as "storedMs", body::text as body
 from tidegate.events as e
 where e.gateway = $1 and e.epoch = $2 and e.sequence > $3 order by e.sequence limit ${pageRows}`
 
@@ -78,10 +79,28 @@ async function listLedgers(query: Query): Promise<LedgerName[]> {
 
 async function* readEvents(query: Query, gateway: string, epoch: string): AsyncGenerator<AuditedEvent> {
   for (let after = 0; ;) {
-    const rows = await query<AuditedEvent>(eventsSql, [gateway, epoch, after])
-    yield* rows
+    const rows = await query<EventRow>(eventsSql, [gateway, epoch, after])
+    for (const row of rows) yield audited(row)
     const last = rows.at(-1)
     if (last === undefined || rows.length < pageRows) return
     after = last.sequence
+  }
+}
+
+interface EventRow extends Omit<AuditedEvent, 'subject' | 'dataschema' | 'reason'> {
+  subject: string | null
+  dataschema: string | null
+  reason: string | null
+}
+
+function audited(row: EventRow): AuditedEvent {
+  return {
+    ...row,
+    subject: row.subject ?? undefined,
+    dataschema: row.dataschema ?? undefined,
+    reason: row.reason ?? undefined,
+    // Written as seconds in floating point: thousands of years away they are off by microseconds.
+    timeMs: Math.round(row.timeMs),
+    recordedMs: Math.round(row.recordedMs),
   }
 }

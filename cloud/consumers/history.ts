@@ -3,6 +3,7 @@ import { TidegateError } from '../../src/errors.ts'
 import { claimedChain } from '../../src/codec.ts'
 import { type Event, ledgerType, rejectedType } from '../../src/event.ts'
 import { type BatchEntry, type Consumer, defineConsumer } from '../consumer.ts'
+import { dispositionOf, textColumns } from '../history-record.ts'
 import { readLedgerEntry } from '../ledger-entry.ts'
 import type { HistoryRecord, LedgerNote, Transaction } from '../storage.ts'
 
@@ -61,15 +62,8 @@ function record({ event, text, fault }: BatchEntry): HistoryRecord {
     gateway: event.gateway,
     epoch: event.epoch,
     sequence: event.sequence,
-    source: event.source,
-    id: event.id,
-    type: event.type,
-    // PostgreSQL's text cannot hold U+0000; the body keeps it.
-    subject: event.subject?.replaceAll('\0', ''),
-    dataschema: event.dataschema?.replaceAll('\0', ''),
-    timeMs: Date.parse(event.time),
-    recordedMs: Date.parse(event.recordedtime),
-    disposition: fault === undefined ? 'accepted' : event.type === rejectedType ? 'rejected' : 'dead',
+    ...textColumns(event),
+    disposition: dispositionOf(event.type, fault !== undefined),
     reason: fault && `${fault.code}: ${fault.message}`.slice(0, 500).replaceAll('\0', ''),
     body: text,
   }

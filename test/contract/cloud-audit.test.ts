@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { Client } from 'pg'
 import { beforeAll, describe, expect, test } from 'vitest'
+import type { AuditFault } from '../../cloud/audit-event.ts'
 import { auditDatabase } from '../../cloud/audit-postgres.ts'
 import type { LedgerReport } from '../../cloud/audit.ts'
 import { history } from '../../cloud/consumers/history.ts'
@@ -45,7 +46,11 @@ async function filledDatabase(): Promise<string> {
     say({ kind: 'epoch-closed', epoch: epochs[1], lastSequence: count, reason: 'renamed' }),
     say({ kind: 'undelivered', epoch: epochs[1], ranges: [{ from: 3000, to: 3009, reason: 'lost' }] }),
     renamed.next('device-1', { id: 'id-1' }),
-    renamed.next('device-2', { subject: 'a\0b', dataschema: 'com.acme.climate/1' }),
+    renamed.next('device-2', {
+      subject: 'a\0b',
+      dataschema: 'com.acme.climate/1',
+      time: '9999-12-31T23:59:59.999+01:00',
+    }),
   ]
   const { handler } = history
   if (handler.kind !== 'batch') throw new Error('history takes batches')
@@ -57,6 +62,11 @@ async function filledDatabase(): Promise<string> {
   )
   await database.close()
   return url
+}
+
+interface Found {
+  faults: Partial<AuditFault>[]
+  gaps: [number, number][]
 }
 
 let copies = 0
@@ -120,7 +130,7 @@ test('an untouched history is complete, over several pages and a renamed gateway
 describe('what somebody did to history behind its back', () => {
   const where = `where gateway = 'gateway-1' and sequence`
 
-  test.each([
+  test.each<[string, string, Found]>([
     ['a removed event', `delete from tidegate.events ${where} = 2500`, { faults: [], gaps: [[2500, 2500]] }],
     [
       'an altered event',
@@ -134,11 +144,13 @@ describe('what somebody did to history behind its back', () => {
        update tidegate.events set sequence = 8 ${where} = 999999`,
       { faults: [{ sequence: 7, id: 'id-8', kind: 'moved' }], gaps: [] },
     ],
-    [
-      'an event under another name',
-      `update tidegate.events set id = 'other' ${where} = 9`,
-      { faults: [{ sequence: 9, id: 'other', kind: 'relabelled' }], gaps: [] },
-    ],
+    ...["id = 'other'", "time = time + '1 ms'", "subject = 'a'", "disposition = 'dead'"].map(
+      (change): [string, string, Found] => [
+        `a column that was changed (${change})`,
+        `update tidegate.events set ${change} ${where} = 9`,
+        { faults: [{ sequence: 9, kind: 'relabelled' }], gaps: [] },
+      ],
+    ),
     [
       'a note that explains a removal away, with the chain of what was removed',
       `insert into tidegate.ledger_notes

@@ -4,6 +4,7 @@ import type { AuditedEvent } from '../../cloud/audit-event.ts'
 import type { AuditedNote, NoteProof } from '../../cloud/audit-notes.ts'
 import { auditLedger, type LedgerReport } from '../../cloud/audit.ts'
 import { addToSummary, emptySummary, formatLedger, formatSummary } from '../../cloud/audit-report.ts'
+import { textColumns } from '../../cloud/history-record.ts'
 import { addRange, emptyRanges, formatRanges } from '../../cloud/ranges.ts'
 import { claimedChain, encodeEvent, verifyChain } from '../../src/codec.ts'
 import type { Event } from '../../src/event.ts'
@@ -71,8 +72,15 @@ function ledgerOf(count: number): AuditedEvent[] {
 }
 
 function row({ event, text }: { event: Event; text: string }): AuditedEvent {
-  const { sequence, source, id, type } = event
-  return { sequence, source, id, type, storedMs: sequence, body: text }
+  const { sequence } = event
+  return {
+    sequence,
+    ...textColumns(event),
+    disposition: 'accepted',
+    reason: undefined,
+    storedMs: sequence,
+    body: text,
+  }
 }
 
 const at = (events: readonly AuditedEvent[], sequence: number): AuditedEvent =>
@@ -145,10 +153,19 @@ describe('the audit', () => {
     ['id', { id: 'other' }],
     ['type', { type: 'com.acme.other' }],
     ['source', { source: '/devices/other' }],
+    ['subject', { subject: 'cellar' }],
+    ['schema', { dataschema: 'com.acme.climate/2' }],
+    ['time', { timeMs: Date.parse('2026-01-01T00:00:00.001Z') }],
+    ['time of recording', { recordedMs: Date.parse('2026-01-02') }],
+    ['disposition', { disposition: 'rejected', reason: 'MALFORMED_JSON: no' }],
+    ['disposition, without a reason,', { disposition: 'dead' }],
+    ['reason', { reason: 'SCHEMA_VIOLATION: no' }],
   ])('a column that says another %s than the text is found', async (_, change) => {
     const events = ledgerOf(3)
     Object.assign(at(events, 2), change)
-    expect((await audit(events)).faults).toMatchObject([{ sequence: 2, kind: 'relabelled' }])
+    const report = await audit(events)
+    expect(report).toMatchObject({ ok: false, chain: 'intact' })
+    expect(report.faults).toMatchObject([{ sequence: 2, kind: 'relabelled' }])
   })
 
   test('what is accounted for is no gap, and the chain is followed across it', async () => {

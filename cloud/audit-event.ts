@@ -15,7 +15,7 @@ export interface AuditFault {
   /** Of the event, if there is one. */
   source?: string
   id?: string
-  kind: 'altered' | 'moved' | 'relabelled' | 'unlinked' | 'unfounded'
+  kind: 'altered' | 'moved' | 'relabelled' | 'unlinked' | 'unfounded' | 'unrecorded'
   detail: string
 }
 

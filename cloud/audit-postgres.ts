@@ -38,9 +38,9 @@ select e.sequence::float8 as sequence, source, id, type, subject, dataschema,
 from tidegate.events as e
 where e.gateway = $1 and e.epoch = $2 and e.sequence > $3 order by e.sequence limit ${pageRows}`
 
-const closureSql = `
-select last_sequence::float8 as last, extract(epoch from noted_at)::float8 * 1000 as "notedMs"
-from tidegate.epoch_closures where epoch = $1 order by last_sequence desc limit 1`
+const closuresSql = `
+select epoch, max(last_sequence)::float8 as last, extract(epoch from max(noted_at))::float8 * 1000 as "notedMs"
+from tidegate.epoch_closures group by epoch`
 
 /** Audits every ledger in the database, one after another, within one snapshot and in flat memory. */
 export async function* auditDatabase(
@@ -52,15 +52,15 @@ export async function* auditDatabase(
     await client.query('begin transaction isolation level repeatable read, read only')
     const query: Query = async <Row>(text: string, values: readonly unknown[] = []) =>
       (await client.query(text, [...values])).rows as Row[]
+    const closures = await readClosures(query)
     for (const { gateway, epoch } of await listLedgers(query)) {
       if (options.gateway !== undefined && gateway !== options.gateway) continue
-      const [closure] = await query<AuditedClosure>(closureSql, [epoch])
       yield await auditLedger({
         gateway,
         epoch,
         events: readEvents(query, gateway, epoch),
         notes: readNotes(query, epoch),
-        closure,
+        closures,
         settledBeforeMs: options.settleMs === undefined ? undefined : options.nowMs - options.settleMs,
       })
     }
@@ -68,6 +68,12 @@ export async function* auditDatabase(
   } finally {
     client.release(true)
   }
+}
+
+/** As many as outboxes were replaced. */
+async function readClosures(query: Query): Promise<Map<string, AuditedClosure>> {
+  const rows = await query<AuditedClosure & { epoch: string }>(closuresSql)
+  return new Map(rows.map(({ epoch, ...closure }) => [epoch, closure]))
 }
 
 async function listLedgers(query: Query): Promise<LedgerName[]> {

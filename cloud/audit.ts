@@ -2,6 +2,9 @@ import { claimedChain, genesis, verifyChain } from '../src/codec.ts'
 import { openAccount, type Stretch } from './audit-account.ts'
 import { type AuditedEvent, type AuditFault, examineEvent } from './audit-event.ts'
 import { type AuditedNote, doubtOf, type LedgerName } from './audit-notes.ts'
+import { ledgerType } from '../src/event.ts'
+import { parseText } from './audit-text.ts'
+import { readLedgerEntry } from './ledger-entry.ts'
 import { addRange, emptyRanges, type RangeList } from './ranges.ts'
 
 /**
@@ -14,7 +17,8 @@ export interface LedgerToAudit extends LedgerName {
   events: AsyncIterable<AuditedEvent>
   /** Ordered by `from`. */
   notes: AsyncIterable<AuditedNote>
-  closure?: AuditedClosure | undefined
+  /** Which epochs were closed: of this gateway and others, by epoch. */
+  closures: ReadonlyMap<string, AuditedClosure>
   /**
    * A gap is pending, not yet an alarm, if what lies behind it became known after this moment (ms). Default: every gap
    * alarms.
@@ -50,6 +54,7 @@ export interface LedgerReport {
 }
 
 const faultsMax = 20
+const chainFaults: ReadonlySet<AuditFault['kind']> = new Set(['altered', 'moved', 'unlinked'])
 
 export async function auditLedger(ledger: LedgerToAudit): Promise<LedgerReport> {
   const { gateway, epoch } = ledger
@@ -71,7 +76,7 @@ export async function auditLedger(ledger: LedgerToAudit): Promise<LedgerReport> 
     if (fault === undefined) return
     if (report.faults.length < faultsMax) report.faults.push(fault)
     report.faultCount++
-    if (fault.kind !== 'relabelled' && fault.kind !== 'unfounded') report.chain = 'broken'
+    if (chainFaults.has(fault.kind)) report.chain = 'broken'
   }
   const account = openAccount(believed(ledger, addFault))
   const settled = (knownMs: number): boolean => knownMs <= (ledger.settledBeforeMs ?? Infinity)
@@ -91,13 +96,14 @@ export async function auditLedger(ledger: LedgerToAudit): Promise<LedgerReport> 
     }
     addRange(report.present, event.sequence, event.sequence)
     if (chain === undefined) report.unverifiedLinks++
-    addFault(examineEvent(event, ledger, chain))
+    addFault(examineEvent(event, ledger, chain) ?? unrecordedClosure(event, ledger))
     chain = claimedChain(event.body)
     next = event.sequence + 1
   }
   // What says that there is more may overtake it: a closed epoch's last events may come after the word of its end.
-  for await (const stretch of account.explainRest(next, ledger.closure?.last ?? 0))
-    passOver(stretch, (stretch.next ?? ledger.closure)?.notedMs ?? 0)
+  const closure = ledger.closures.get(epoch)
+  for await (const stretch of account.explainRest(next, closure?.last ?? 0))
+    passOver(stretch, (stretch.next ?? closure)?.notedMs ?? 0)
 
   report.lastSequence = next - 1
   report.ok = report.faultCount === 0 && report.gaps.count === 0
@@ -118,6 +124,20 @@ async function* believed(
       addFault({ sequence: from, kind: 'unfounded', detail })
     }
   }
+}
+
+/** Who removes the end of a closed epoch, or all of it, must make its closure disappear: the event that closed it is left. */
+function unrecordedClosure(
+  { sequence, source, id, type, body }: AuditedEvent,
+  { closures }: LedgerToAudit,
+): AuditFault | undefined {
+  const entry = type === ledgerType ? readLedgerEntry(parseText(body)?.['data']) : undefined
+  if (entry?.kind !== 'epoch-closed') return undefined
+  const recorded = closures.get(entry.epoch)?.last
+  if (recorded !== undefined && recorded >= entry.lastSequence) return undefined
+  const instead = recorded === undefined ? 'nothing of that is' : `only ${recorded} is`
+  const detail = `it says that epoch ${entry.epoch} reached ${entry.lastSequence}, and ${instead} recorded`
+  return { sequence, source, id, kind: 'unrecorded', detail }
 }
 
 /** A duplicate's text is kept, so the chain goes through it as through an event. */

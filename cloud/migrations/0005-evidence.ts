@@ -1,6 +1,6 @@
 import type { Migration } from './migration.ts'
 
-/** A note says what it rests on, so that the audit need not believe it as it stands. */
+/** A note says what it rests on, and every closure is recorded, so that the audit need not believe them as they stand. */
 export const evidence: Migration = {
   version: 5,
   name: 'evidence',
@@ -12,5 +12,9 @@ comment on column tidegate.ledger_notes.event_epoch is
   'With gateway and event_sequence: the ledger event that said so. It may be of a later epoch than the one it speaks of.';
 comment on column tidegate.ledger_notes.body is
   'Of a duplicate: its wire text, which is stored nowhere else and which the hash chain goes through.';
+
+alter table tidegate.epoch_closures
+  drop constraint epoch_closures_pkey,
+  add primary key (gateway, epoch, last_sequence);
 `,
 }

@@ -178,6 +178,20 @@ describe('what somebody did to history behind its back', () => {
       { faults: [{ sequence: 3000, kind: 'unfounded' }], gaps: [[3000, 4500]] },
     ],
     [
+      'a removed end of a closed epoch, and its closure changed',
+      `delete from tidegate.events where epoch = '${epochs[1]}' and sequence > 4490;
+       update tidegate.epoch_closures set last_sequence = 4490 where epoch = '${epochs[1]}'`,
+      { faults: [{ sequence: 1, kind: 'unrecorded' }], gaps: [] },
+    ],
+    [
+      'an epoch that was removed whole',
+      `delete from tidegate.events where epoch = '${epochs[1]}';
+       delete from tidegate.ledger_notes where epoch = '${epochs[1]}';
+       delete from tidegate.epoch_closures where epoch = '${epochs[1]}'`,
+      // What the renamed gateway sent again was a duplicate of its first event.
+      { faults: [{ sequence: 1, kind: 'unrecorded' }], gaps: [[3, 3]] },
+    ],
+    [
       'a removed end of a closed epoch',
       `delete from tidegate.events where epoch = '${epochs[1]}' and sequence > 4490`,
       {

@@ -1,6 +1,6 @@
 import type { AuditedEvent } from '../../cloud/audit-event.ts'
 import type { AuditedNote, NoteProof } from '../../cloud/audit-notes.ts'
-import { auditLedger } from '../../cloud/audit.ts'
+import { type AuditedClosure, auditLedger } from '../../cloud/audit.ts'
 import type { LedgerNote } from '../../cloud/storage.ts'
 import { decodeEvent } from '../../src/codec.ts'
 import { placeOf } from './transaction.ts'
@@ -19,6 +19,7 @@ export async function checkAudit({ database, truth, journal }: World): Promise<v
       epoch,
       events: events(epoch),
       notes: notes(epoch),
+      closures: closures(),
     })
     const { lastSequence, gaps, faults, unverifiedLinks } = report
     if (!report.ok) {
@@ -37,6 +38,11 @@ export async function checkAudit({ database, truth, journal }: World): Promise<v
       (event) =>
         event.epoch === epoch && known.some(({ from, to }) => from <= event.sequence && event.sequence <= to),
     ).length
+  }
+
+  function closures(): Map<string, AuditedClosure> {
+    const known = [...database.closures.values()].toSorted((a, b) => a.lastSequence - b.lastSequence)
+    return new Map(known.map(({ epoch, lastSequence: last }) => [epoch, { last, notedMs: 0 }]))
   }
 
   async function* events(epoch: string): AsyncGenerator<AuditedEvent> {

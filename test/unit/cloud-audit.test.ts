@@ -17,14 +17,16 @@ async function* stream<T>(items: readonly T[]): AsyncGenerator<T> {
 function audit(
   events: readonly AuditedEvent[],
   notes: readonly Noted[] = [],
-  { closedAt, ...more }: { closedAt?: number; closedMs?: number; settledBeforeMs?: number } = {},
+  { closedAt, ...more }: { closedAt?: number | undefined; closedMs?: number; settledBeforeMs?: number } = {},
 ): Promise<LedgerReport> {
   return auditLedger({
     gateway: 'gateway-1',
     epoch,
     events: stream(events),
     notes: stream(founded(notes)),
-    closure: closedAt === undefined ? undefined : { last: closedAt, notedMs: more.closedMs ?? 0 },
+    closures: new Map(
+      closedAt === undefined ? [] : [[epoch, { last: closedAt, notedMs: more.closedMs ?? 0 }]],
+    ),
     settledBeforeMs: more.settledBeforeMs,
   })
 }
@@ -266,6 +268,17 @@ describe('the audit', () => {
   test('a closed epoch that ends before its last sequence has a gap at its end', async () => {
     expect((await audit(ledgerOf(5), [], { closedAt: 8 })).gaps.ranges).toEqual([[6, 8]])
     expect((await audit(ledgerOf(5), [], { closedAt: 5 })).ok).toBe(true)
+  })
+
+  test('a closure that a ledger event told of and that is not recorded, or lower, is found', async () => {
+    const ledger = new Ledger()
+    const data = { kind: 'epoch-closed', epoch, lastSequence: 8, reason: 'corruption' }
+    const said = [row(ledger.next('gateway-1', { type: 'dev.tidegate.ledger', data }))]
+    const closed = (last?: number): Promise<LedgerReport> =>
+      audit(said, [{ from: 2, to: 8, reason: 'lost', chain: undefined }], { closedAt: last })
+    expect(await closed(8)).toMatchObject({ ok: true, faults: [] })
+    for (const last of [undefined, 7])
+      expect(await closed(last)).toMatchObject({ ok: false, faults: [{ sequence: 1, kind: 'unrecorded' }] })
   })
 
   test('a young gap is pending when asked to let things settle', async () => {

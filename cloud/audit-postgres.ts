@@ -1,4 +1,7 @@
 import type { Database } from './database-postgres.ts'
+import { TidegateError } from '../src/errors.ts'
+import { requireSchema } from './migrate-postgres.ts'
+import { migrations } from './migrations/all.ts'
 import type { AuditedEvent } from './audit-event.ts'
 import { type Query, readNotes } from './audit-notes-postgres.ts'
 import type { LedgerName } from './audit-notes.ts'
@@ -12,7 +15,8 @@ export interface AuditOptions {
   nowMs: number
 }
 
-const pageRows = 2_000
+/** Events may be a third of a megabyte each. */
+const pageRows = 500
 
 // A loose index scan: one step per ledger, however many events it has.
 const ledgersSql = `
@@ -42,7 +46,10 @@ const closuresSql = `
 select epoch, max(last_sequence)::float8 as last, extract(epoch from max(noted_at))::float8 * 1000 as "notedMs"
 from tidegate.epoch_closures group by epoch`
 
-/** Audits every ledger in the database, one after another, within one snapshot and in flat memory. */
+/**
+ * Audits every ledger in the database, one after another, within one snapshot and in flat memory.
+ * @throws TidegateError `AUDIT_NOTHING`, and what `requireSchema` throws.
+ */
 export async function* auditDatabase(
   database: Database,
   options: AuditOptions,
@@ -52,9 +59,12 @@ export async function* auditDatabase(
     await client.query('begin transaction isolation level repeatable read, read only')
     const query: Query = async <Row>(text: string, values: readonly unknown[] = []) =>
       (await client.query(text, [...values])).rows as Row[]
+    await requireSchema(client, migrations, database.where)
     const closures = await readClosures(query)
-    for (const { gateway, epoch } of await listLedgers(query)) {
-      if (options.gateway !== undefined && gateway !== options.gateway) continue
+    const all = await listLedgers(query)
+    const wanted = all.filter(({ gateway }) => options.gateway === undefined || gateway === options.gateway)
+    if (wanted.length === 0) throw nothingToAudit(options.gateway, all)
+    for (const { gateway, epoch } of wanted) {
       yield await auditLedger({
         gateway,
         epoch,
@@ -68,6 +78,22 @@ export async function* auditDatabase(
   } finally {
     client.release(true)
   }
+}
+
+const namesMax = 10
+
+/** Nothing at all is not "complete": a name may be misspelt, or every row may be gone. */
+function nothingToAudit(gateway: string | undefined, all: readonly LedgerName[]): TidegateError {
+  const names = [...new Set(all.map((ledger) => ledger.gateway))]
+  const listed = names.slice(0, namesMax).join(', ') + (names.length > namesMax ? ', …' : '')
+  return new TidegateError('AUDIT_NOTHING', {
+    message: `the history holds no ledger${gateway === undefined ? '' : ` of ${gateway}`}`,
+    retryable: false,
+    hint:
+      names.length === 0
+        ? 'see whether it is the right database; if gateways did report, their rows are gone'
+        : `it holds those of ${listed}; check --gateway, and if that gateway did report, its rows are gone`,
+  })
 }
 
 /** As many as outboxes were replaced. */

@@ -45,6 +45,8 @@ export interface LedgerReport {
   /** Missing, but perhaps still on the way. */
   pending: RangeList
   chain: 'intact' | 'broken'
+  /** The chain value of the last sequence, if it is known: kept elsewhere, it shows later whether this was altered. */
+  lastChain: string | null
   /** Links that could not be followed, because what lies before them is gone. */
   unverifiedLinks: number
   /** The first ones; `faultCount` counts all. */
@@ -67,6 +69,7 @@ export async function auditLedger(ledger: LedgerToAudit): Promise<LedgerReport> 
     gaps: emptyRanges(),
     pending: emptyRanges(),
     chain: 'intact',
+    lastChain: null,
     unverifiedLinks: 0,
     faults: [],
     faultCount: 0,
@@ -106,6 +109,7 @@ export async function auditLedger(ledger: LedgerToAudit): Promise<LedgerReport> 
     passOver(stretch, (stretch.next ?? closure)?.notedMs ?? 0)
 
   report.lastSequence = next - 1
+  report.lastChain = chain ?? null
   report.ok = report.faultCount === 0 && report.gaps.count === 0
   return report
 }

@@ -55,11 +55,7 @@ async function migrate(client: ClientBase, migrations: readonly Migration[]): Pr
   await client.query(`create table if not exists tidegate.migrations (
     version integer primary key, name text not null, checksum text not null,
     applied_at timestamptz not null default clock_timestamp())`)
-  const { rows } = await client.query<{ version: number; name: string; checksum: string }>(
-    'select version, name, checksum from tidegate.migrations order by version',
-  )
-  rows.forEach((row, index) => compare(row, migrations[index]))
-  const missing = migrations.slice(rows.length)
+  const missing = migrations.slice(await countApplied(client, migrations))
   for (const migration of missing) await apply(client, migration)
   await client.query('select pg_advisory_unlock($1)', [lockKey])
   return missing.map(({ name }) => name)
@@ -80,6 +76,43 @@ async function beingMigrated(client: ClientBase): Promise<TidegateError> {
     retryable: true,
     hint: `wait for it; if that instance is frozen, end it${how}`,
   })
+}
+
+/**
+ * For those who only read.
+ * @throws TidegateError `DATABASE_OLDER`, `DATABASE_NEWER`, `MIGRATION_EDITED`
+ */
+export async function requireSchema(
+  client: ClientBase,
+  migrations: readonly Migration[],
+  where: string,
+): Promise<void> {
+  const there = await client.query(
+    `select from pg_tables where schemaname = 'tidegate' and tablename = 'migrations'`,
+  )
+  const applied = there.rowCount === 0 ? 0 : await countApplied(client, migrations)
+  if (applied === migrations.length) return
+  const has =
+    applied === 0
+      ? 'holds no history of Tidegate'
+      : `has schema step ${applied}, and ${migrations.length} is needed`
+  throw new TidegateError('DATABASE_OLDER', {
+    message: `the database at ${where} ${has}`,
+    retryable: false,
+    hint:
+      applied === 0
+        ? 'name the database that `tidegate cloud` writes to'
+        : 'start `tidegate cloud` of this version on it once: it brings the schema up to date',
+  })
+}
+
+/** Those that were applied are ours, from the first on. */
+async function countApplied(client: ClientBase, migrations: readonly Migration[]): Promise<number> {
+  const { rows } = await client.query<{ version: number; name: string; checksum: string }>(
+    'select version, name, checksum from tidegate.migrations order by version',
+  )
+  rows.forEach((row, index) => compare(row, migrations[index]))
+  return rows.length
 }
 
 async function apply(client: ClientBase, migration: Migration): Promise<void> {

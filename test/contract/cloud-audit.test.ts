@@ -224,8 +224,36 @@ test('the command prints a report, and its exit code tells an alarm', async () =
   const nobody = await command('--database', url, '--gateway', 'gateway-3')
   expect(nobody).toMatchObject({ code: 1, stdout: '' })
   expect(nobody.stderr).toContain('AUDIT_NOTHING')
+  expect(nobody.stderr).toContain('it holds those of gateway-1, gateway-2, renamed')
   const nowhere = await command('--database', 'postgres://u:secret@127.0.0.1:1/none')
   expect(nowhere.code).not.toBe(0)
   expect(nowhere.stderr).toContain('DATABASE_UNREACHABLE')
   expect(nowhere.stderr).not.toMatch(/secret|at .*\.js/)
+})
+
+test('the command names gateway, epoch and sequence of an alarm, and says what to do', async () => {
+  const copy = await copyOf(url)
+  await tamper(copy, `update tidegate.events set subject = 'a' where sequence = 17 and gateway = 'gateway-1'`)
+  const { code, stdout } = await command('--database', copy, '--gateway', 'gateway-1')
+  expect(code).toBe(1)
+  expect(stdout).toContain(`ALARM gateway-1  epoch ${epochs[0]}`)
+  expect(stdout).toContain('RELABELLED 17  /devices/device-0 id-17: its text says no subject')
+  expect(stdout).toMatch(/^ {2}relabelled: .*correct the column$/m)
+  const programs = JSON.parse((await command('--database', copy, '--json')).stdout) as object
+  expect(programs).toMatchObject({
+    ok: false,
+    named: ['relabelled'],
+    reports: [{ lastChain: expect.stringMatching(/^.{43}$/) as string }, {}, {}],
+  })
+})
+
+test('a database without history, or with an older one, is a clear error', async () => {
+  const empty = await command('--database', await createDatabase())
+  expect(empty).toMatchObject({ code: 1, stdout: '' })
+  expect(empty.stderr).toContain('holds no history of Tidegate')
+  const copy = await copyOf(url)
+  await tamper(copy, `delete from tidegate.migrations where version = ${migrations.length}`)
+  const older = await command('--database', copy)
+  expect(older).toMatchObject({ code: 1, stdout: '' })
+  expect(older.stderr).toMatch(/has schema step \d, and \d is needed[^]*DATABASE_OLDER/)
 })

@@ -1,5 +1,11 @@
 import type { Database } from './database-postgres.ts'
-import { type AuditedEvent, type AuditedNote, auditLedger, type LedgerReport } from './audit.ts'
+import { TidegateError } from '../src/errors.ts'
+import { requireSchema } from './migrate-postgres.ts'
+import { migrations } from './migrations/all.ts'
+import type { AuditedEvent } from './audit-event.ts'
+import { type Query, readNotes } from './audit-notes-postgres.ts'
+import type { LedgerName } from './audit-notes.ts'
+import { type AuditedClosure, auditLedger, type LedgerReport } from './audit.ts'
 
 export interface AuditOptions {
   /** Only this gateway's ledgers. */
@@ -9,9 +15,8 @@ export interface AuditOptions {
   nowMs: number
 }
 
-type Query = <Row>(text: string, values?: readonly unknown[]) => Promise<Row[]>
-
-const pageRows = 2_000
+/** Events may be a third of a megabyte each. */
+const pageRows = 500
 
 // A loose index scan: one step per ledger, however many events it has.
 const ledgersSql = `
@@ -31,21 +36,20 @@ union select gateway, epoch from tidegate.epoch_closures`
 
 // Qualified: a bare `sequence` in the order would mean the converted output column, and no index has that.
 const eventsSql = `
-select e.sequence::float8 as sequence, source, id, type, extract(epoch from stored_time)::float8 * 1000 as "storedMs",
-       body::text as body
+select e.sequence::float8 as sequence, source, id, type, subject, dataschema,
+       extract(epoch from time)::float8 * 1000 as "timeMs", extract(epoch from recorded_time)::float8 * 1000 as "recordedMs",
+       disposition, reason, extract(epoch from stored_time)::float8 * 1000 as "storedMs", body::text as body
 from tidegate.events as e
 where e.gateway = $1 and e.epoch = $2 and e.sequence > $3 order by e.sequence limit ${pageRows}`
 
-// By epoch alone: a gateway that was renamed speaks of its old ledger under its new name.
-const notesSql = `
-select n.from_sequence::float8 as "from", n.to_sequence::float8 as "to", n.reason, n.chain, n.gateway
-from tidegate.ledger_notes as n
-where n.epoch = $1 and (n.from_sequence, n.to_sequence, n.reason, n.gateway) > ($2, $3, $4, $5)
-order by n.from_sequence, n.to_sequence, n.reason, n.gateway limit ${pageRows}`
+const closuresSql = `
+select epoch, max(last_sequence)::float8 as last, extract(epoch from max(noted_at))::float8 * 1000 as "notedMs"
+from tidegate.epoch_closures group by epoch`
 
-const closureSql = `select last_sequence::float8 as last from tidegate.epoch_closures where epoch = $1`
-
-/** Audits every ledger in the database, one after another, within one snapshot and in flat memory. */
+/**
+ * Audits every ledger in the database, one after another, within one snapshot and in flat memory.
+ * @throws TidegateError `AUDIT_NOTHING`, and what `requireSchema` throws.
+ */
 export async function* auditDatabase(
   database: Database,
   options: AuditOptions,
@@ -55,15 +59,18 @@ export async function* auditDatabase(
     await client.query('begin transaction isolation level repeatable read, read only')
     const query: Query = async <Row>(text: string, values: readonly unknown[] = []) =>
       (await client.query(text, [...values])).rows as Row[]
-    for (const { gateway, epoch } of await listLedgers(query)) {
-      if (options.gateway !== undefined && gateway !== options.gateway) continue
-      const [closure] = await query<{ last: number }>(closureSql, [epoch])
+    await requireSchema(client, migrations, database.where)
+    const closures = await readClosures(query)
+    const all = await listLedgers(query)
+    const wanted = all.filter(({ gateway }) => options.gateway === undefined || gateway === options.gateway)
+    if (wanted.length === 0) throw nothingToAudit(options.gateway, all)
+    for (const { gateway, epoch } of wanted) {
       yield await auditLedger({
         gateway,
         epoch,
         events: readEvents(query, gateway, epoch),
         notes: readNotes(query, epoch),
-        closedAt: closure?.last,
+        closures,
         settledBeforeMs: options.settleMs === undefined ? undefined : options.nowMs - options.settleMs,
       })
     }
@@ -73,9 +80,26 @@ export async function* auditDatabase(
   }
 }
 
-interface LedgerName {
-  gateway: string
-  epoch: string
+const namesMax = 10
+
+/** Nothing at all is not "complete": a name may be misspelt, or every row may be gone. */
+function nothingToAudit(gateway: string | undefined, all: readonly LedgerName[]): TidegateError {
+  const names = [...new Set(all.map((ledger) => ledger.gateway))]
+  const listed = names.slice(0, namesMax).join(', ') + (names.length > namesMax ? ', …' : '')
+  return new TidegateError('AUDIT_NOTHING', {
+    message: `the history holds no ledger${gateway === undefined ? '' : ` of ${gateway}`}`,
+    retryable: false,
+    hint:
+      names.length === 0
+        ? 'see whether it is the right database; if gateways did report, their rows are gone'
+        : `it holds those of ${listed}; check --gateway, and if that gateway did report, its rows are gone`,
+  })
+}
+
+/** As many as outboxes were replaced. */
+async function readClosures(query: Query): Promise<Map<string, AuditedClosure>> {
+  const rows = await query<AuditedClosure & { epoch: string }>(closuresSql)
+  return new Map(rows.map(({ epoch, ...closure }) => [epoch, closure]))
 }
 
 async function listLedgers(query: Query): Promise<LedgerName[]> {
@@ -87,28 +111,28 @@ async function listLedgers(query: Query): Promise<LedgerName[]> {
 
 async function* readEvents(query: Query, gateway: string, epoch: string): AsyncGenerator<AuditedEvent> {
   for (let after = 0; ;) {
-    const rows = await query<AuditedEvent>(eventsSql, [gateway, epoch, after])
-    yield* rows
+    const rows = await query<EventRow>(eventsSql, [gateway, epoch, after])
+    for (const row of rows) yield audited(row)
     const last = rows.at(-1)
     if (last === undefined || rows.length < pageRows) return
     after = last.sequence
   }
 }
 
-async function* readNotes(query: Query, epoch: string): AsyncGenerator<AuditedNote> {
-  for (let after: unknown[] = [0, 0, '', '']; ;) {
-    const rows = await query<NoteRow>(notesSql, [epoch, ...after])
-    for (const { from, to, reason, chain } of rows) yield { from, to, reason, chain: chain ?? undefined }
-    const last = rows.at(-1)
-    if (last === undefined || rows.length < pageRows) return
-    after = [last.from, last.to, last.reason, last.gateway]
-  }
+interface EventRow extends Omit<AuditedEvent, 'subject' | 'dataschema' | 'reason'> {
+  subject: string | null
+  dataschema: string | null
+  reason: string | null
 }
 
-interface NoteRow {
-  from: number
-  to: number
-  reason: string
-  chain: string | null
-  gateway: string
+function audited(row: EventRow): AuditedEvent {
+  return {
+    ...row,
+    subject: row.subject ?? undefined,
+    dataschema: row.dataschema ?? undefined,
+    reason: row.reason ?? undefined,
+    // Written as seconds in floating point: thousands of years away they are off by microseconds.
+    timeMs: Math.round(row.timeMs),
+    recordedMs: Math.round(row.recordedMs),
+  }
 }

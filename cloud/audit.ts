@@ -1,4 +1,10 @@
 import { claimedChain, genesis, verifyChain } from '../src/codec.ts'
+import { openAccount, type Stretch } from './audit-account.ts'
+import { type AuditedEvent, type AuditFault, examineEvent } from './audit-event.ts'
+import { type AuditedNote, doubtOf, type LedgerName } from './audit-notes.ts'
+import { ledgerType } from '../src/event.ts'
+import { parseText } from './audit-text.ts'
+import { readLedgerEntry } from './ledger-entry.ts'
 import { addRange, emptyRanges, type RangeList } from './ranges.ts'
 
 /**
@@ -6,35 +12,24 @@ import { addRange, emptyRanges, type RangeList } from './ranges.ts'
  * for as not delivered, which are missing, and whether the hash chain holds. Pure over two ordered streams, in flat
  * memory, so that PostgreSQL, a file or a simulation can stand behind it.
  */
-export interface LedgerToAudit {
-  gateway: string
-  epoch: string
+export interface LedgerToAudit extends LedgerName {
   /** Ordered by sequence, each at most once. */
   events: AsyncIterable<AuditedEvent>
   /** Ordered by `from`. */
   notes: AsyncIterable<AuditedNote>
-  /** The epoch was closed and reached at least this sequence. */
-  closedAt?: number | undefined
-  /** A gap before an event stored after this moment (ms) is pending, not yet an alarm. Default: every gap alarms. */
+  /** Which epochs were closed: of this gateway and others, by epoch. */
+  closures: ReadonlyMap<string, AuditedClosure>
+  /**
+   * A gap is pending, not yet an alarm, if what lies behind it became known after this moment (ms). Default: every gap
+   * alarms.
+   */
   settledBeforeMs?: number | undefined
 }
 
-export interface AuditedEvent {
-  sequence: number
-  source: string
-  id: string
-  type: string
-  storedMs: number
-  /** The wire text, verbatim. */
-  body: string
-}
-
-export interface AuditedNote {
-  from: number
-  to: number
-  reason: string
-  /** The chain value of `to`, if known. */
-  chain: string | undefined
+/** The epoch was closed and reached at least this sequence. */
+export interface AuditedClosure {
+  last: number
+  notedMs: number
 }
 
 export interface LedgerReport {
@@ -50,6 +45,8 @@ export interface LedgerReport {
   /** Missing, but perhaps still on the way. */
   pending: RangeList
   chain: 'intact' | 'broken'
+  /** The chain value of the last sequence, if it is known: kept elsewhere, it shows later whether this was altered. */
+  lastChain: string | null
   /** Links that could not be followed, because what lies before them is gone. */
   unverifiedLinks: number
   /** The first ones; `faultCount` counts all. */
@@ -58,15 +55,8 @@ export interface LedgerReport {
   ok: boolean
 }
 
-export interface AuditFault {
-  sequence: number
-  source: string
-  id: string
-  kind: 'altered' | 'moved' | 'relabelled' | 'unlinked'
-  detail: string
-}
-
 const faultsMax = 20
+const chainFaults: ReadonlySet<AuditFault['kind']> = new Set(['altered', 'moved', 'unlinked'])
 
 export async function auditLedger(ledger: LedgerToAudit): Promise<LedgerReport> {
   const { gateway, epoch } = ledger
@@ -79,137 +69,94 @@ export async function auditLedger(ledger: LedgerToAudit): Promise<LedgerReport> 
     gaps: emptyRanges(),
     pending: emptyRanges(),
     chain: 'intact',
+    lastChain: null,
     unverifiedLinks: 0,
     faults: [],
     faultCount: 0,
     ok: true,
   }
-  const account = openAccount(ledger.notes)
+  const addFault = (fault: AuditFault | undefined): void => {
+    if (fault === undefined) return
+    if (report.faults.length < faultsMax) report.faults.push(fault)
+    report.faultCount++
+    if (chainFaults.has(fault.kind)) report.chain = 'broken'
+  }
+  const account = openAccount(believed(ledger, addFault))
+  const settled = (knownMs: number): boolean => knownMs <= (ledger.settledBeforeMs ?? Infinity)
   let next = 1
   let chain: string | undefined = genesis(gateway, epoch)
 
+  const passOver = (stretch: Stretch, knownMs: number): void => {
+    addFault(unlinkedDuplicate(stretch, chain))
+    enter(stretch, report, settled(knownMs))
+    chain = stretch.note?.to === stretch.to ? stretch.note.chain : undefined
+    next = stretch.to + 1
+  }
+
   for await (const event of ledger.events) {
     if (event.sequence > next) {
-      const settled = event.storedMs <= (ledger.settledBeforeMs ?? Infinity)
-      chain = await account.explain(next, event.sequence - 1, report, settled)
+      for await (const stretch of account.explain(next, event.sequence - 1)) passOver(stretch, event.storedMs)
     }
     addRange(report.present, event.sequence, event.sequence)
     if (chain === undefined) report.unverifiedLinks++
-    const fault = examine(event, ledger, chain)
-    if (fault) {
-      if (report.faults.length < faultsMax) report.faults.push(fault)
-      report.faultCount++
-    }
+    addFault(examineEvent(event, ledger, chain) ?? unrecordedClosure(event, ledger))
     chain = claimedChain(event.body)
     next = event.sequence + 1
   }
-  const last = Math.max(next - 1, await account.lastNoted(), ledger.closedAt ?? 0)
-  if (last >= next) await account.explain(next, last, report, true)
+  // What says that there is more may overtake it: a closed epoch's last events may come after the word of its end.
+  const closure = ledger.closures.get(epoch)
+  for await (const stretch of account.explainRest(next, closure?.last ?? 0))
+    passOver(stretch, (stretch.next ?? closure)?.notedMs ?? 0)
 
-  report.lastSequence = last
-  if (report.faultCount > 0) report.chain = 'broken'
+  report.lastSequence = next - 1
+  report.lastChain = chain ?? null
   report.ok = report.faultCount === 0 && report.gaps.count === 0
   return report
 }
 
-/** What is wrong with one event, if anything; `chain` is that of its predecessor, if it is known. */
-function examine(
-  event: AuditedEvent,
-  { gateway, epoch }: LedgerToAudit,
-  chain: string | undefined,
+/** The notes that rest on what is stored. Of the others each is a fault, and explains nothing. */
+async function* believed(
+  ledger: LedgerToAudit,
+  addFault: (fault: AuditFault) => void,
+): AsyncGenerator<AuditedNote> {
+  for await (const note of ledger.notes) {
+    const doubt = doubtOf(note, ledger)
+    if (doubt === undefined) yield note
+    else {
+      const { from, to, reason } = note
+      const detail = `the note that ${from === to ? from : `${from}–${to}`} is ${reason} is not believed: ${doubt}`
+      addFault({ sequence: from, kind: 'unfounded', detail })
+    }
+  }
+}
+
+/** Who removes the end of a closed epoch, or all of it, must make its closure disappear: the event that closed it is left. */
+function unrecordedClosure(
+  { sequence, source, id, type, body }: AuditedEvent,
+  { closures }: LedgerToAudit,
 ): AuditFault | undefined {
-  const { sequence, source, id, body } = event
-  const fault = (kind: AuditFault['kind'], detail: string): AuditFault => ({
-    sequence,
-    source,
-    id,
-    kind,
-    detail,
-  })
-  const text = parse(body)
-  if (text === undefined) return fault('altered', 'its text is not a JSON object')
-  if (text['gateway'] !== gateway || text['epoch'] !== epoch || text['sequence'] !== sequence) {
-    const place = `${String(text['gateway'])}/${String(text['epoch'])}/${String(text['sequence'])}`
-    return fault('moved', `its text belongs at ${place}`)
-  }
-  for (const name of ['source', 'id', 'type'] as const) {
-    if (text[name] !== event[name]) {
-      return fault('relabelled', `its text says ${name} ${JSON.stringify(text[name])}`)
-    }
-  }
-  if (claimedChain(body) === undefined) return fault('altered', 'its text does not end with its chain value')
-  if (chain !== undefined && !verifyChain(body, chain)) {
-    return fault('unlinked', `its text was altered, or what stood before it at ${sequence - 1} was`)
-  }
-  return undefined
+  const entry = type === ledgerType ? readLedgerEntry(parseText(body)?.['data']) : undefined
+  if (entry?.kind !== 'epoch-closed') return undefined
+  const recorded = closures.get(entry.epoch)?.last
+  if (recorded !== undefined && recorded >= entry.lastSequence) return undefined
+  const instead = recorded === undefined ? 'nothing of that is' : `only ${recorded} is`
+  const detail = `it says that epoch ${entry.epoch} reached ${entry.lastSequence}, and ${instead} recorded`
+  return { sequence, source, id, kind: 'unrecorded', detail }
 }
 
-function parse(body: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(body)
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined
-  } catch {
-    return undefined
-  }
-}
-
-interface Account {
-  /**
-   * Enters the sequences from `from` to `to`, none of which is present, under their reasons, or as missing.
-   * @returns the chain value of `to`, if a note knows it.
-   */
-  explain(from: number, to: number, report: LedgerReport, settled: boolean): Promise<string | undefined>
-  /** The highest sequence that any note speaks of. Reads all notes that are left. */
-  lastNoted(): Promise<number>
-}
-
-/** Reads notes as the holes come by; holds only those that reach into the current hole or beyond. */
-function openAccount(notes: AsyncIterable<AuditedNote>): Account {
-  const iterator = notes[Symbol.asyncIterator]()
-  let ahead: AuditedNote | undefined
-  let exhausted = false
-  let open: AuditedNote[] = []
-
-  async function readUpTo(sequence: number): Promise<void> {
-    while (!exhausted && (ahead === undefined || ahead.from <= sequence)) {
-      if (ahead) open.push(ahead)
-      const read = await iterator.next()
-      ahead = read.done ? undefined : read.value
-      exhausted = read.done ?? false
-    }
-  }
-
+/** A duplicate's text is kept, so the chain goes through it as through an event. */
+function unlinkedDuplicate({ from, note }: Stretch, chain: string | undefined): AuditFault | undefined {
+  if (note?.reason !== 'duplicate' || note.proof === undefined || chain === undefined) return undefined
+  if (verifyChain(note.proof.body, chain)) return undefined
   return {
-    async explain(from, to, report, settled) {
-      await readUpTo(to)
-      open = open.filter((note) => note.to >= from)
-      let chain: string | undefined
-      for (let at = from; at <= to;) {
-        const note = furthest(open.filter((note) => note.from <= at && note.to >= at))
-        if (note) {
-          const end = Math.min(note.to, to)
-          addRange((report.undelivered[note.reason] ??= emptyRanges()), at, end)
-          chain = note.to === end ? note.chain : undefined
-          at = end + 1
-        } else {
-          const end = Math.min(to, ...open.filter((note) => note.from > at).map((note) => note.from - 1))
-          addRange(settled ? report.gaps : report.pending, at, end)
-          chain = undefined
-          at = end + 1
-        }
-      }
-      return chain
-    },
-    async lastNoted() {
-      await readUpTo(Infinity)
-      return open.reduce((last, note) => Math.max(last, note.to), 0)
-    },
+    sequence: from,
+    kind: 'unlinked',
+    detail: `the text of this duplicate was altered, or what stood before it at ${from - 1} was`,
   }
 }
 
-/** Of notes about the same place the one that reaches furthest, and of those one that knows the chain. */
-function furthest(notes: readonly AuditedNote[]): AuditedNote | undefined {
-  return notes.toSorted(
-    (a, b) => b.to - a.to || Number(b.chain !== undefined) - Number(a.chain !== undefined),
-  )[0]
+/** Enters a stretch without events under its reason, or as missing. */
+function enter({ from, to, note }: Stretch, report: LedgerReport, settled: boolean): void {
+  if (note) addRange((report.undelivered[note.reason] ??= emptyRanges()), from, to)
+  else addRange(settled ? report.gaps : report.pending, from, to)
 }

@@ -1,5 +1,6 @@
 import { Connection, type ConnectionOptions } from 'rabbitmq-client'
 import { codeOf, messageOf, TidegateError } from '../src/errors.ts'
+import { orAborted } from '../src/lifecycle.ts'
 import type { Logger } from '../src/log.ts'
 
 export interface BrokerOptions {
@@ -9,6 +10,8 @@ export interface BrokerOptions {
   /** Shown in RabbitMQ's list of connections. */
   connectionName: string
   log: Logger
+  /** Gives the attempt up; without effect once connected. */
+  signal?: AbortSignal
 }
 
 export interface BrokerTls {
@@ -52,16 +55,18 @@ export async function connectBroker(options: BrokerOptions): Promise<Broker> {
   let blocked: string | undefined
   let closing: Promise<void> | undefined
   try {
-    await new Promise<void>((resolve, reject) => {
+    const connected = new Promise<void>((resolve, reject) => {
       connection.once('error', reject)
       connection.once('connection', () => {
         connection.off('error', reject)
         resolve()
       })
     })
+    await (options.signal ? orAborted(connected, options.signal) : connected)
   } catch (error) {
     connection.on('error', () => {})
     connection.unsafeDestroy()
+    options.signal?.throwIfAborted()
     throw translate(where, error)
   }
   up = true

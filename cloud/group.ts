@@ -1,4 +1,5 @@
 import type { Clock, Random } from '../src/clock.ts'
+import { orAborted } from '../src/lifecycle.ts'
 import type { Logger } from '../src/log.ts'
 import { createProgress, type Progress, type ProgressState } from '../src/progress.ts'
 import type { Broker } from './broker-rabbit.ts'
@@ -39,18 +40,20 @@ export interface GroupParts {
   log: Logger
   observer: PipelineObserver
   onFatal: (error: unknown) => void
+  /** Gives the start up. */
+  signal: AbortSignal
 }
 
 /** Declares a group's queues and lets its deliveries flow into its pipeline. @throws TidegateError `TOPOLOGY_*` */
 export async function startGroup(consumer: Consumer, parts: GroupParts): Promise<Group> {
   const { group: name, types, ordered } = consumer
-  const { config, publishing, clock, random } = parts
+  const { config, publishing, clock, random, signal } = parts
   const { partitions } = config
   const log = parts.log.child({ group: name })
   const ladderMs = consumer.ladderMs ?? config.retry.ladder
   const topology = groupTopology({ group: name, types, ordered, ladderMs, partitions })
-  await refuseOrphanedPartitions(publishing, name, partitions)
-  await declareTopology(publishing, topology)
+  await orAborted(refuseOrphanedPartitions(publishing, name, partitions), signal)
+  await orAborted(declareTopology(publishing, topology), signal)
 
   const progress = createProgress(clock, config.ops.stallAfter)
   const pipeline = createPipeline({

@@ -20,8 +20,12 @@ select gateway, epoch, sequence, source, id from tidegate.events
 where (source, id) in (select * from unnest($1::text[], $2::text[]))`
 
 const noteSql = `
-insert into tidegate.ledger_notes (gateway, epoch, from_sequence, to_sequence, reason, chain, event_sequence)
-select * from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::bigint[])
+insert into tidegate.ledger_notes
+  (gateway, epoch, from_sequence, to_sequence, reason, chain, event_epoch, event_sequence, body)
+select gateway, epoch, from_sequence, to_sequence, reason, chain, event_epoch, event_sequence, body::json
+from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::bigint[],
+            $9::text[])
+  as s (gateway, epoch, from_sequence, to_sequence, reason, chain, event_epoch, event_sequence, body)
 on conflict do nothing`
 
 const correctSql = `
@@ -61,7 +65,9 @@ export function postgresHistory(statements: Statements): History {
         notes.map((note) => note.to),
         notes.map((note) => note.reason),
         notes.map((note) => note.chain),
+        notes.map((note) => note.eventEpoch),
         notes.map((note) => note.eventSequence),
+        notes.map((note) => note.body),
       ])
     },
     async correctClock(corrections) {

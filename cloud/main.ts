@@ -1,6 +1,6 @@
 import type { Clock, Random } from '../src/clock.ts'
 import { isAbort } from '../src/errors.ts'
-import { aborted, createScope } from '../src/lifecycle.ts'
+import { aborted, createScope, orAborted } from '../src/lifecycle.ts'
 import type { Logger } from '../src/log.ts'
 import { startOpsServer } from '../src/ops-server.ts'
 import { loadSchemas } from '../src/schema-registry.ts'
@@ -23,7 +23,7 @@ import { untilReachable } from './startup.ts'
 import { postgresStorage } from './storage-postgres.ts'
 import { declareTopology } from './topology-rabbit.ts'
 import { exchangeTopology } from './topology.ts'
-import { replayUnroutable } from './unroutable-rabbit.ts'
+import { startReplaying } from './unroutable-rabbit.ts'
 
 export interface CloudParts {
   clock: Clock
@@ -43,7 +43,7 @@ export interface CloudParts {
  *                              └──── rungs ◀────┴────▶ dead letters
  *
  * @throws TidegateError `DATABASE_UNREACHABLE`, `DATABASE_REFUSED`, `BROKER_UNREACHABLE`, `BROKER_REFUSED`,
- *   `BROKER_TLS`, `TLS_*`, `TOPOLOGY_*`, `SCHEMA_FOLDER`, `CONSUMER_*`, `MIGRATION_EDITED`, `DATABASE_NEWER`,
+ *   `BROKER_TLS`, `TLS_*`, `TOPOLOGY_*`, `SCHEMA_FOLDER`, `CONSUMER_*`, `MIGRATION_EDITED`, `DATABASE_NEWER`, `DATABASE_LOCKED`,
  *   `PORT_TAKEN`
  */
 export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<void> {
@@ -71,27 +71,26 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
       }),
     )
     await untilReachable(() => database.probe(), startup)
-    await migrateDatabase(database, migrations, log)
+    await migrateDatabase(database, migrations, startup)
     const storage = postgresStorage(database)
 
     const connect = async (purpose: string): Promise<Broker> => {
       const connectionName = `tidegate-cloud ${instance} ${purpose}`
-      const options = { url: config.broker.url, tls, connectionName, log }
+      const options = { url: config.broker.url, tls, connectionName, log, signal }
       return scope.own(await untilReachable(() => connectBroker(options), startup))
     }
     const consuming = await connect('consume')
     const publishing = await connect('publish')
     const sidings = scope.own(rabbitSidings(publishing, clock))
 
-    await declareTopology(publishing, exchangeTopology())
+    await orAborted(declareTopology(publishing, exchangeTopology()), signal)
     const onFatal = (error: unknown): void => fatal.abort(error)
-    const shared = { config, consuming, publishing, sidings, storage, checkSchema, observer, onFatal }
+    const shared = { config, consuming, publishing, sidings, storage, checkSchema, observer, onFatal, signal }
     const groups: Group[] = []
     for (const consumer of consumers) {
       groups.push(scope.own(await startGroup(consumer, { ...shared, clock, random, log })))
     }
-    const replayed = await replayUnroutable(publishing)
-    if (replayed > 0) log.info({ replayed }, 'published again what no queue had wanted')
+    scope.own(startReplaying({ broker: publishing, clock, log }))
 
     const members = postgresMembers(database, instance, config.sharing.goneAfter)
     const sharing = scope.own(

@@ -1,6 +1,6 @@
 import { backoffMs } from '../src/backoff.ts'
 import type { Clock, Random } from '../src/clock.ts'
-import { codeOf, TidegateError } from '../src/errors.ts'
+import { codeOf, messageOf, TidegateError } from '../src/errors.ts'
 import type { Logger } from '../src/log.ts'
 
 export interface StartupOptions {
@@ -25,13 +25,10 @@ export async function untilReachable<T>(open: () => Promise<T>, options: Startup
       return await open()
     } catch (error) {
       const delayMs = backoffMs(attempt, backoff, options.random)
-      const temporary = !(error instanceof TidegateError) || error.retryable
+      const temporary = error instanceof TidegateError && error.retryable
       if (!temporary || clock.monotonicMs() + delayMs > deadlineMs) throw error
       if (attempt === 1) {
-        log.info(
-          { code: codeOf(error), timeoutMs: options.timeoutMs },
-          `not reachable yet: ${error instanceof Error ? error.message : String(error)}`,
-        )
+        log.info({ code: codeOf(error), timeoutMs: options.timeoutMs }, `not yet: ${messageOf(error)}`)
       }
       await clock.sleep(delayMs, signal)
     }

@@ -1,4 +1,5 @@
 import type { PoolClient } from 'pg'
+import { orAborted } from '../src/lifecycle.ts'
 import type { Database } from './database-postgres.ts'
 import type { Storage } from './storage.ts'
 import { PostgresTransaction } from './transaction-postgres.ts'
@@ -43,18 +44,5 @@ export function postgresStorage(database: Database): Storage {
     if ('processID' in client && typeof client.processID === 'number') {
       database.query('select pg_terminate_backend($1)', [client.processID]).catch(() => {})
     }
-  }
-}
-
-async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const settled = new AbortController()
-  try {
-    return await new Promise<T>((resolve, reject) => {
-      const cut = (): void => reject(signal.reason as Error)
-      signal.addEventListener('abort', cut, { once: true, signal: settled.signal })
-      work.then(resolve, reject)
-    })
-  } finally {
-    settled.abort()
   }
 }

@@ -85,8 +85,11 @@ export interface LedgerNote {
   reason: 'expired' | 'evicted' | 'lost' | 'duplicate'
   /** The chain value of `to`, if it is known. */
   chain: string | undefined
-  /** The sequence of the event that said so. */
+  /** The event that said so, which may be of a later epoch; of a duplicate, the duplicate itself. */
+  eventEpoch: string
   eventSequence: number
+  /** Of a duplicate: its wire text, verbatim. It is stored nowhere else. */
+  body?: string
 }
 
 export interface ClockCorrection {

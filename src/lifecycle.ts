@@ -52,3 +52,18 @@ export function aborted(signal: AbortSignal): Promise<void> {
     else signal.addEventListener('abort', () => resolve(), { once: true })
   })
 }
+
+/** Waits for `work` until `signal` is aborted, then rejects with its reason. What `work` does later is not heard. */
+export async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const settled = new AbortController()
+  try {
+    return await new Promise<T>((resolve, reject) => {
+      work.then(resolve, reject)
+      const cut = (): void => reject(signal.reason as Error)
+      if (signal.aborted) cut()
+      else signal.addEventListener('abort', cut, { once: true, signal: settled.signal })
+    })
+  } finally {
+    settled.abort()
+  }
+}

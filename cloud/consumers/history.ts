@@ -1,38 +1,11 @@
 import { z } from 'zod'
 import { TidegateError } from '../../src/errors.ts'
 import { claimedChain } from '../../src/codec.ts'
-import { type Event, type LedgerEntry, ledgerType, rejectedType } from '../../src/event.ts'
+import { type Event, ledgerType, rejectedType } from '../../src/event.ts'
 import { type BatchEntry, type Consumer, defineConsumer } from '../consumer.ts'
+import { dispositionOf, textColumns } from '../history-record.ts'
+import { readLedgerEntry } from '../ledger-entry.ts'
 import type { HistoryRecord, LedgerNote, Transaction } from '../storage.ts'
-
-const sequence = z.int().min(1)
-const entrySchema: z.ZodType<LedgerEntry> = z.discriminatedUnion('kind', [
-  z.object({
-    kind: z.literal('undelivered'),
-    epoch: z.string(),
-    ranges: z.array(
-      z.object({
-        from: sequence,
-        to: sequence,
-        reason: z.enum(['expired', 'evicted', 'lost']),
-        chain: z.string().exactOptional(),
-      }),
-    ),
-  }),
-  z.object({
-    kind: z.literal('clock-corrected'),
-    epoch: z.string(),
-    from: sequence,
-    to: sequence,
-    offsetMs: z.number(),
-  }),
-  z.object({
-    kind: z.literal('epoch-closed'),
-    epoch: z.string(),
-    lastSequence: z.int().min(0),
-    reason: z.enum(['corruption', 'renamed']),
-  }),
-])
 
 /**
  * The event store: every event once, for ever, under its ledger place, with the wire text verbatim (G2, G8). Its own
@@ -74,7 +47,7 @@ function inspect(event: Event): TidegateError | undefined {
       hint: 'correct the device; the payload is in the event, base64',
     })
   }
-  if (event.type === ledgerType && !entrySchema.safeParse(event.data).success) {
+  if (event.type === ledgerType && readLedgerEntry(event.data) === undefined) {
     return new TidegateError('LEDGER_UNREADABLE', {
       message: 'the ledger entry has a form this version does not know',
       retryable: false,
@@ -89,15 +62,8 @@ function record({ event, text, fault }: BatchEntry): HistoryRecord {
     gateway: event.gateway,
     epoch: event.epoch,
     sequence: event.sequence,
-    source: event.source,
-    id: event.id,
-    type: event.type,
-    // PostgreSQL's text cannot hold U+0000; the body keeps it.
-    subject: event.subject?.replaceAll('\0', ''),
-    dataschema: event.dataschema?.replaceAll('\0', ''),
-    timeMs: Date.parse(event.time),
-    recordedMs: Date.parse(event.recordedtime),
-    disposition: fault === undefined ? 'accepted' : event.type === rejectedType ? 'rejected' : 'dead',
+    ...textColumns(event),
+    disposition: dispositionOf(event.type, fault !== undefined),
     reason: fault && `${fault.code}: ${fault.message}`.slice(0, 500).replaceAll('\0', ''),
     body: text,
   }
@@ -111,22 +77,31 @@ function duplicateNote(event: Event, text: string): LedgerNote {
     to: event.sequence,
     reason: 'duplicate',
     chain: claimedChain(text),
+    eventEpoch: event.epoch,
     eventSequence: event.sequence,
+    body: text,
   }
 }
 
 /** Idempotent: the same entry twice is one. */
 async function keepAccount(tx: Transaction, events: readonly Event[]): Promise<void> {
-  for (const { gateway, type, sequence: eventSequence, data } of events) {
+  for (const { gateway, epoch: eventEpoch, type, sequence: eventSequence, data } of events) {
     if (type !== ledgerType) continue
-    const entry = entrySchema.safeParse(data).data
+    const entry = readLedgerEntry(data)
     if (entry === undefined) continue
     const { epoch } = entry
     const about = { gateway, epoch, eventSequence }
     switch (entry.kind) {
       case 'undelivered':
         await tx.history.note(
-          entry.ranges.map(({ from, to, reason, chain }) => ({ ...about, from, to, reason, chain })),
+          entry.ranges.map(({ from, to, reason, chain }) => ({
+            ...about,
+            eventEpoch,
+            from,
+            to,
+            reason,
+            chain,
+          })),
         )
         break
       case 'clock-corrected':

@@ -2,6 +2,7 @@ import { history } from './0001-history.ts'
 import { inbox } from './0002-inbox.ts'
 import { rollups } from './0003-rollups.ts'
 import { audit } from './0004-audit.ts'
+import { evidence } from './0005-evidence.ts'
 import type { Migration } from './migration.ts'
 
-export const migrations: readonly Migration[] = [history, inbox, rollups, audit]
+export const migrations: readonly Migration[] = [history, inbox, rollups, audit, evidence]

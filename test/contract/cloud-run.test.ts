@@ -232,7 +232,7 @@ describe('the cloud on RabbitMQ and PostgreSQL', () => {
     expect(await bench.depth('tidegate.unroutable')).toBe(20)
     await bench.start()
     await until(async () => expect(await stored()).toBe(20))
-    expect(await bench.depth('tidegate.unroutable')).toBe(0)
+    await until(async () => expect(await bench.depth('tidegate.unroutable')).toBe(0))
   })
 
   test('what is not there at the start is one clear error', async () => {

@@ -6,9 +6,9 @@ import { migrations } from '../../cloud/migrations/all.ts'
 import type { Rollup } from '../../cloud/rollup.ts'
 import type { HistoryRecord, Storage, Transaction } from '../../cloud/storage.ts'
 import { postgresStorage } from '../../cloud/storage-postgres.ts'
-import { silentLog } from '../../src/log.ts'
 import { epoch } from '../support/cloud-events.ts'
 import { createFakeStorage } from '../support/fake-storage.ts'
+import { startup } from '../support/cloud.ts'
 import { createDatabase } from '../support/servers.ts'
 
 const never = new AbortController().signal
@@ -62,7 +62,7 @@ let postgres: Database
 const onPostgres = (): Storage => postgresStorage(postgres)
 beforeAll(async () => {
   postgres = poolOf({ url: await createDatabase(), poolMax: 4, applicationName: 'test' })
-  await migrateDatabase(postgres, migrations, silentLog)
+  await migrateDatabase(postgres, migrations, startup)
 })
 afterAll(() => postgres.close())
 
@@ -160,7 +160,7 @@ describe.each([
 
   test('notes, clock corrections and closures may be repeated', async () => {
     const storage = open()
-    const about = { gateway: fresh(), epoch, eventSequence: 7 }
+    const about = { gateway: fresh(), epoch, eventEpoch: epoch, eventSequence: 7 }
     const keep = (): Promise<void> =>
       inTransaction(storage, async (tx) => {
         await tx.history.note([{ ...about, from: 1, to: 3, reason: 'expired', chain: undefined }])
@@ -215,12 +215,12 @@ describe('PostgreSQL', () => {
 
   test('applies each migration once, and refuses one that was edited or is not known', async () => {
     const database = poolOf({ url: await createDatabase(), poolMax: 4, applicationName: 'test' })
-    await Promise.all([1, 2, 3].map(() => migrateDatabase(database, migrations, silentLog)))
+    await Promise.all([1, 2, 3].map(() => migrateDatabase(database, migrations, startup)))
     const edited = migrations.map((migration) => ({ ...migration, sql: `${migration.sql} ` }))
-    await expect(migrateDatabase(database, edited, silentLog)).rejects.toMatchObject({
+    await expect(migrateDatabase(database, edited, startup)).rejects.toMatchObject({
       code: 'MIGRATION_EDITED',
     })
-    await expect(migrateDatabase(database, migrations.slice(1, 1), silentLog)).rejects.toMatchObject({
+    await expect(migrateDatabase(database, migrations.slice(1, 1), startup)).rejects.toMatchObject({
       code: 'DATABASE_NEWER',
     })
     await database.close()
@@ -230,7 +230,7 @@ describe('PostgreSQL', () => {
   test('an instance that is frozen in a transaction loses its locks to those who wait', async () => {
     const url = await createDatabase()
     const frozen = poolOf({ url, poolMax: 1, applicationName: 'frozen', idleInTransactionMsMax: 200 })
-    await migrateDatabase(frozen, migrations, silentLog)
+    await migrateDatabase(frozen, migrations, startup)
     const waiting = poolOf({ url, poolMax: 1, applicationName: 'waiting' })
     const holding = latch()
     const thawed = latch()

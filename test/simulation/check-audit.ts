@@ -1,4 +1,8 @@
-import { type AuditedEvent, type AuditedNote, auditLedger } from '../../cloud/audit.ts'
+import type { AuditedEvent } from '../../cloud/audit-event.ts'
+import type { AuditedNote, NoteProof } from '../../cloud/audit-notes.ts'
+import { type AuditedClosure, auditLedger } from '../../cloud/audit.ts'
+import type { LedgerNote } from '../../cloud/storage.ts'
+import { decodeEvent } from '../../src/codec.ts'
 import { placeOf } from './transaction.ts'
 import { gatewayName } from './gateway.ts'
 import type { World } from './world.ts'
@@ -15,6 +19,7 @@ export async function checkAudit({ database, truth, journal }: World): Promise<v
       epoch,
       events: events(epoch),
       notes: notes(epoch),
+      closures: closures(),
     })
     const { lastSequence, gaps, faults, unverifiedLinks } = report
     if (!report.ok) {
@@ -35,6 +40,11 @@ export async function checkAudit({ database, truth, journal }: World): Promise<v
     ).length
   }
 
+  function closures(): Map<string, AuditedClosure> {
+    const known = [...database.closures.values()].toSorted((a, b) => a.lastSequence - b.lastSequence)
+    return new Map(known.map(({ epoch, lastSequence: last }) => [epoch, { last, notedMs: 0 }]))
+  }
+
   async function* events(epoch: string): AsyncGenerator<AuditedEvent> {
     const records = [...database.events.values()].filter((record) => record.epoch === epoch)
     for (const record of records.toSorted((a, b) => (placeOf(a) < placeOf(b) ? -1 : 1))) {
@@ -44,6 +54,18 @@ export async function checkAudit({ database, truth, journal }: World): Promise<v
 
   async function* notes(epoch: string): AsyncGenerator<AuditedNote> {
     const known = [...database.notes.values()].filter((note) => note.epoch === epoch)
-    yield* known.toSorted((a, b) => a.from - b.from)
+    for (const note of known.toSorted((a, b) => a.from - b.from)) {
+      const { gateway, eventEpoch, eventSequence } = note
+      const cites = { gateway, epoch: eventEpoch, sequence: eventSequence }
+      yield { ...note, notedMs: 0, cites, proof: proofOf(note) }
+    }
+  }
+
+  function proofOf(note: LedgerNote): NoteProof | undefined {
+    const { gateway, eventEpoch, eventSequence, body } = note
+    if (body === undefined)
+      return database.events.get(placeOf({ gateway, epoch: eventEpoch, sequence: eventSequence }))
+    const { source, id } = decodeEvent(body)
+    return { body, originalStored: database.identities.has(`${source}\n${id}`) }
   }
 }

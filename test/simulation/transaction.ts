@@ -42,7 +42,8 @@ export class SimulatedTransaction implements Transaction {
         this.keep(database.notes, notes, (n) => `${n.gateway}\n${n.epoch}\n${n.from}\n${n.to}\n${n.reason}`),
       correctClock: (corrections) =>
         this.keep(database.corrections, corrections, (c) => `${c.gateway}\n${c.epoch}\n${c.eventSequence}`),
-      closeEpochs: (closures) => this.keep(database.closures, closures, (c) => `${c.gateway}\n${c.epoch}`),
+      closeEpochs: (closures) =>
+        this.keep(database.closures, closures, (c) => `${c.gateway}\n${c.epoch}\n${c.lastSequence}`),
     }
     this.rollups = {
       merge: async (rollups) => {

@@ -7,6 +7,7 @@ import { Connection, type SyncMessage } from 'rabbitmq-client'
 import { connectBroker } from '../../cloud/broker-rabbit.ts'
 import { type CloudConfig, cloudConfigSchema } from '../../cloud/config.ts'
 import { runCloud } from '../../cloud/main.ts'
+import type { StartupOptions } from '../../cloud/startup.ts'
 import { declareTopology } from '../../cloud/topology-rabbit.ts'
 import { exchangeTopology } from '../../cloud/topology.ts'
 import { systemClock } from '../../src/clock.ts'
@@ -14,6 +15,15 @@ import { silentLog } from '../../src/log.ts'
 import { partitionOf, routingKey, wire } from '../../src/wire.ts'
 import type { Encoded } from './cloud-events.ts'
 import { createDatabase, createVhost } from './servers.ts'
+
+/** For what is there already. */
+export const startup: StartupOptions = {
+  timeoutMs: 10_000,
+  clock: systemClock,
+  random: Math.random,
+  log: silentLog,
+  signal: new AbortController().signal,
+}
 
 export interface RunningCloud {
   opsUrl: string

@@ -170,7 +170,9 @@ class FakeTransaction implements Transaction {
         [it.gateway, it.epoch, it.from, it.to, it.eventSequence].join('\n'),
       ),
     closeEpochs: (closures) =>
-      this.#add(this.#draft.closures, closures, (closure) => [closure.gateway, closure.epoch].join('\n')),
+      this.#add(this.#draft.closures, closures, (closure) =>
+        [closure.gateway, closure.epoch, closure.lastSequence].join('\n'),
+      ),
   }
 
   readonly rollups: Rollups = {

@@ -152,7 +152,7 @@ export class GatewayDisk {
         journal.count('write-on-full-disk')
         journal.tell('disk', 'no space left: write fails')
         if (this.cramped && this.disk.reserveHeld) {
-          journal.violate('G7', 'a write fails for want of space again, and the reserve is still held back')
+          journal.violate('live', 'a write fails for want of space again, and the reserve is still held back')
         }
         this.cramped = true
         return { fail: true, landed: false }

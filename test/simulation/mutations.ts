@@ -44,8 +44,8 @@ export const mutations: readonly Mutation[] = [
     file: 'edge/outbox/engine.js',
     find: 'await this.reopen(attempt, error);\n                this.failing = false;',
     replace: 'this.failing = false;',
-    breaks: ['G1', 'G2', 'G7', 'G8', 'live'],
-    seed: 20,
+    breaks: ['G1', 'G2', 'G7', 'G8'],
+    seed: 161,
   },
   {
     name: 'head-apart',
@@ -176,7 +176,7 @@ export const mutations: readonly Mutation[] = [
     find: 'if (this.failing)\n                return;',
     replace: '',
     breaks: ['G1', 'G2', 'G7', 'G8'],
-    seed: 484,
+    seed: 1699,
   },
   {
     name: 'hasty-close',
@@ -250,7 +250,7 @@ export const mutations: readonly Mutation[] = [
     file: 'edge/outbox/loader.js',
     find: 'await this.#options.folder.spendReserve();',
     replace: '',
-    breaks: ['G7'],
+    breaks: ['live'],
     seed: 1,
   },
   {

@@ -54,7 +54,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
   const startup = { timeoutMs: config.startup.timeout, clock, random, log, signal }
   const scope = createScope()
   try {
-    const consumers = await loadConsumers(config.consumers)
+    const consumers = await orAborted(loadConsumers(config.consumers), signal)
     const tls = loadBrokerTls(config.broker.tls)
     const { folder, unchecked } = config.schemas
     const checkSchema = folder === undefined ? noSchemaCheck : schemaCheck(loadSchemas(folder), unchecked)

@@ -74,6 +74,17 @@ describe('the start of the cloud', () => {
     await ended
   }, 8_000)
 
+  test('told to stop while a consumer’s module never finishes loading, a start ends at once', async () => {
+    const consumers = [
+      { module: bench.module('globalThis.tidegateLoading = true; await new Promise(() => {})') },
+    ]
+    const told = new AbortController()
+    const ended = runCloud(bench.config({ consumers }), { ...startup, signal: told.signal })
+    await until(() => expect(globalThis).toHaveProperty('tidegateLoading'))
+    told.abort()
+    await ended
+  }, 8_000)
+
   test('a lock on the schema that is not given back is one clear error, which names its holder', async () => {
     const holder = new Client({ connectionString: bench.databaseUrl, application_name: 'frozen instance' })
     await holder.connect()

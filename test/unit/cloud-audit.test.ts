@@ -1,104 +1,19 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { AuditedEvent } from '../../cloud/audit-event.ts'
-import type { AuditedNote, NoteProof } from '../../cloud/audit-notes.ts'
-import { auditLedger, type LedgerReport } from '../../cloud/audit.ts'
+import type { LedgerReport } from '../../cloud/audit.ts'
 import { addToSummary, emptySummary, formatLedger, formatSummary } from '../../cloud/audit-report.ts'
-import { textColumns } from '../../cloud/history-record.ts'
 import { addRange, emptyRanges, formatRanges } from '../../cloud/ranges.ts'
-import { claimedChain, encodeEvent, verifyChain } from '../../src/codec.ts'
-import type { Event } from '../../src/event.ts'
-import { type Encoded, epoch, Ledger } from '../support/cloud-events.ts'
-
-async function* stream<T>(items: readonly T[]): AsyncGenerator<T> {
-  yield* items
-}
-
-function audit(
-  events: readonly AuditedEvent[],
-  notes: readonly Noted[] = [],
-  { closedAt, ...more }: { closedAt?: number | undefined; closedMs?: number; settledBeforeMs?: number } = {},
-): Promise<LedgerReport> {
-  return auditLedger({
-    gateway: 'gateway-1',
-    epoch,
-    events: stream(events),
-    notes: stream(founded(notes)),
-    closures: new Map(
-      closedAt === undefined ? [] : [[epoch, { last: closedAt, notedMs: more.closedMs ?? 0 }]],
-    ),
-    settledBeforeMs: more.settledBeforeMs,
-  })
-}
-
-type Noted = Pick<AuditedNote, 'from' | 'to' | 'reason' | 'chain'> & Partial<AuditedNote>
-
-/** As the gateway would have said it after a rename: in reports of 500 ranges, in an epoch of their own. */
-function founded(notes: readonly Noted[]): AuditedNote[] {
-  const ledger = new Ledger('gateway-renamed', '01JGFJJZ09TESTTESTTESTTEST')
-  return Array.from({ length: Math.ceil(notes.length / 500) }, (_, index) =>
-    notes.slice(500 * index, 500 * (index + 1)),
-  ).flatMap((batch) => {
-    const reported = batch.filter(({ reason }) => reason !== 'duplicate')
-    const ranges = reported.map(({ from, to, reason, chain }) => ({ from, to, reason, chain }))
-    const { event: cites, text } = report(ledger, ranges)
-    const proof = { body: text }
-    return batch.map((note) => ({ notedMs: 0, cites, proof, ...note }))
-  })
-}
-
-function report(ledger: Ledger, ranges: object[], of = epoch): Encoded {
-  return ledger.next(ledger.gateway, {
-    type: 'dev.tidegate.ledger',
-    data: { kind: 'undelivered', epoch: of, ranges },
-  })
-}
-
-/** The note that the cloud writes of an event it has under another place already. */
-function duplicateOf(event: AuditedEvent, originalStored = true): AuditedNote {
-  const { sequence, body } = event
-  return {
-    from: sequence,
-    to: sequence,
-    reason: 'duplicate',
-    chain: chainOf(event),
-    notedMs: 0,
-    cites: { gateway: 'gateway-1', epoch, sequence },
-    proof: { body, originalStored },
-  }
-}
-
-function ledgerOf(count: number): AuditedEvent[] {
-  const ledger = new Ledger()
-  return Array.from({ length: count }, () => row(ledger.next('device-1')))
-}
-
-function row({ event, text }: { event: Event; text: string }): AuditedEvent {
-  const { sequence } = event
-  return {
-    sequence,
-    ...textColumns(event),
-    disposition: 'accepted',
-    reason: undefined,
-    storedMs: sequence,
-    body: text,
-  }
-}
-
-const at = (events: readonly AuditedEvent[], sequence: number): AuditedEvent =>
-  events.find((event) => event.sequence === sequence) as AuditedEvent
-const without = (events: readonly AuditedEvent[], ...sequences: number[]): AuditedEvent[] =>
-  events.filter((event) => !sequences.includes(event.sequence))
-const chainOf = (event: AuditedEvent): string => String(claimedChain(event.body))
-
-/** The same event with other contents, chained anew to what stood before it. */
-function forge(event: AuditedEvent, previousChain: string, change: (text: Event) => void): AuditedEvent {
-  const { chain: _, ...open } = JSON.parse(event.body) as Event
-  change(open as Event)
-  const { text } = encodeEvent(open, previousChain)
-  expect(verifyChain(text, previousChain)).toBe(true)
-  return { ...event, body: text }
-}
+import {
+  at,
+  audit,
+  chainOf,
+  duplicateOf,
+  forge,
+  ledgerOf,
+  type Noted,
+  row,
+  without,
+} from '../support/audited-ledger.ts'
+import { epoch, Ledger } from '../support/cloud-events.ts'
 
 describe('the audit', () => {
   test('finds a complete ledger complete', async () => {
@@ -188,66 +103,30 @@ describe('the audit', () => {
     expect((await audit(without(events, 3, 4, 7, 10), notes)).faults).toMatchObject([{ sequence: 5 }])
   })
 
-  test.each<[string, string, (event: AuditedEvent) => Partial<AuditedNote>]>([
+  test.each<[string, number, Noted[]]>([
+    ['the last event of an epoch', 10, []],
     [
-      'that cites an event which is not stored',
-      'no ledger event is stored there',
-      () => ({ proof: undefined }),
+      'the last event before a range that was reported',
+      4,
+      [{ from: 5, to: 6, reason: 'evicted', chain: chainOf(at(ledgerOf(6), 6)) }],
     ],
-    [
-      'that cites a report of other ranges',
-      'says something else',
-      () => founded([{ from: 5, to: 6, reason: 'evicted', chain: undefined }])[0] ?? {},
-    ],
-    [
-      'that cites a report of another epoch',
-      'says something else',
-      (event) => {
-        const ranges = [{ from: 5, to: 5, reason: 'evicted', chain: chainOf(event) }]
-        const { event: cites, text } = report(new Ledger(), ranges, '01JGFJJZ01TESTTESTTESTTEST')
-        return { cites, proof: { body: text } }
-      },
-    ],
-    [
-      'that cites what a device said',
-      'says something else',
-      (event) => {
-        const ranges = [{ from: 5, to: 5, reason: 'evicted', chain: chainOf(event) }]
-        const data = { kind: 'undelivered', epoch, ranges }
-        const { event: cites, text } = new Ledger().next('device-1', { data })
-        return { cites, proof: { body: text } }
-      },
-    ],
-    ['of a duplicate whose text was not kept', 'not kept', () => ({ reason: 'duplicate', proof: undefined })],
-    ['of a duplicate of nothing', 'is not stored', (event) => duplicateOf(event, false)],
-    [
-      'of a duplicate that stands somewhere else',
-      'somewhere else',
-      (event) => ({
-        ...duplicateOf(event),
-        proof: { ...duplicateOf(at(ledgerOf(4), 4)).proof } as NoteProof,
-      }),
-    ],
-  ])('a removed event is not explained by a note %s', async (_, why, forged) => {
-    const events = ledgerOf(10)
-    const removed = at(events, 5)
-    const note = { from: 5, to: 5, reason: 'evicted', chain: chainOf(removed), ...forged(removed) }
-    const result = await audit(without(events, 5), [{ ...note, from: 5, to: 5 }])
-    expect(result.ok).toBe(false)
-    expect(result.gaps.ranges).toEqual([[5, 5]])
-    expect(result.faults).toMatchObject([{ sequence: 5, kind: 'unfounded' }])
-    expect(formatLedger(result)).toContain('UNFOUNDED 5')
-    expect(formatLedger(result)).toContain(why)
-  })
-
-  test('the chain goes through the text of a duplicate', async () => {
-    const events = ledgerOf(10)
-    const forged = forge(at(events, 4), chainOf(at(events, 3)), (event) => (event.data = { temperature: 0 }))
-    const stored = without(events, 5).map((event) => (event.sequence === 4 ? forged : event))
-    expect((await audit(stored, [duplicateOf(at(events, 5))])).faults).toMatchObject([
-      { sequence: 5, kind: 'unlinked' },
-    ])
-  })
+    ['the last event before a loss', 4, [{ from: 5, to: 6, reason: 'lost', chain: undefined }]],
+  ])(
+    'what docs/GUARANTEES.md says is not found is not found: %s altered, chained anew',
+    async (_, altered, notes) => {
+      const events = notes.length === 0 ? ledgerOf(10) : without(ledgerOf(10), 5, 6)
+      const before = chainOf(at(events, altered - 1))
+      const forged = forge(at(events, altered), before, (event) => (event.data = { temperature: 0 }))
+      const stored = events.map((event) => (event.sequence === altered ? forged : event))
+      expect(await audit(stored, notes)).toMatchObject({ ok: true, faults: [] })
+      const early = forge(at(events, 3), chainOf(at(events, 2)), (event) => (event.data = { temperature: 0 }))
+      const found = events.map((event) => (event.sequence === 3 ? early : event))
+      expect(await audit(found, notes)).toMatchObject({
+        ok: false,
+        faults: [{ sequence: 4, kind: 'unlinked' }],
+      })
+    },
+  )
 
   test('after a loss that knows no chain the next link is unverified, not broken', async () => {
     const report = await audit(without(ledgerOf(10), 5), [
@@ -313,72 +192,7 @@ describe('the audit', () => {
     expect(formatSummary(summary)).toContain('1 perhaps still on the way: no alarm, but not complete yet')
     expect(formatSummary(summary)).not.toContain('complete and untouched')
   })
-
-  test('notes by the hundred thousand, around as many gaps, are swept once', async () => {
-    const events = ledgerOf(2)
-    const many = 300_000
-    const end = 2 * many + 2
-    const notes = Array.from({ length: many }, (_, index) => ({
-      from: 2 * index + 3,
-      to: 2 * index + 3,
-      reason: 'expired',
-      chain: undefined,
-    }))
-    const report = await audit(events, notes, { closedAt: end })
-    expect(report.undelivered['expired']?.count).toBe(many)
-    expect(report.gaps.count).toBe(many)
-    expect(report.lastSequence).toBe(end)
-  })
-
-  test('every sequence is present, accounted for or missing, whatever was noted (model)', async () => {
-    const events = ledgerOf(30)
-    const noteArbitrary = fc
-      .tuple(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 0, max: 12 }), fc.boolean())
-      .map(([from, length, knows]) => ({ from, to: from + length, knows }))
-    await fc.assert(
-      fc.asyncProperty(
-        fc.uniqueArray(fc.integer({ min: 1, max: 30 })),
-        fc.array(noteArbitrary, { maxLength: 8 }),
-        async (removed, drawn) => {
-          const notes = drawn
-            .map(({ from, to, knows }) => ({
-              from,
-              to,
-              reason: 'expired',
-              chain: knows && to <= 30 ? chainOf(at(events, to)) : undefined,
-            }))
-            .toSorted((a, b) => a.from - b.from)
-          const present = without(events, ...removed)
-          const report = await audit(present, notes)
-          const last = Math.max(0, ...present.map((event) => event.sequence), ...notes.map((note) => note.to))
-          const noted = (sequence: number): boolean =>
-            notes.some((note) => note.from <= sequence && note.to >= sequence)
-          const all = Array.from({ length: last }, (_, index) => index + 1)
-          const has = (sequence: number): boolean => sequence <= 30 && !removed.includes(sequence)
-          const list = (wanted: (sequence: number) => boolean): [number, number][] => {
-            const ranges = emptyRanges()
-            all.filter(wanted).forEach((sequence) => addRange(ranges, sequence, sequence))
-            return ranges.ranges
-          }
-          expect(report.lastSequence).toBe(last)
-          expect(report.present.ranges).toEqual(list(has))
-          expect(merged(report.undelivered['expired']?.ranges)).toEqual(
-            list((sequence) => !has(sequence) && noted(sequence)),
-          )
-          expect(report.gaps.ranges).toEqual(list((sequence) => !has(sequence) && !noted(sequence)))
-          expect(report.faultCount).toBe(0)
-        },
-      ),
-      { numRuns: 300 },
-    )
-  })
 })
-
-function merged(ranges: [number, number][] = []): [number, number][] {
-  const list = emptyRanges()
-  for (const [from, to] of ranges) addRange(list, from, to)
-  return list.ranges
-}
 
 test('ranges are compact and bounded', () => {
   const list = emptyRanges()

@@ -1,5 +1,6 @@
 import type { Database } from './database-postgres.ts'
 import { TidegateError } from '../src/errors.ts'
+import { isDatabaseOutage, unreachable } from './faults-postgres.ts'
 import { requireSchema } from './migrate-postgres.ts'
 import { migrations } from './migrations/all.ts'
 import type { AuditedEvent } from './audit-event.ts'
@@ -48,7 +49,7 @@ from tidegate.epoch_closures group by epoch`
 
 /**
  * Audits every ledger in the database, one after another, within one snapshot and in flat memory.
- * @throws TidegateError `AUDIT_NOTHING`, and what `requireSchema` throws.
+ * @throws TidegateError `AUDIT_NOTHING`, `DATABASE_UNREACHABLE`, and what `requireSchema` throws.
  */
 export async function* auditDatabase(
   database: Database,
@@ -75,6 +76,8 @@ export async function* auditDatabase(
       })
     }
     await client.query('commit')
+  } catch (error) {
+    throw isDatabaseOutage(error) ? unreachable(database.where, error) : error
   } finally {
     client.release(true)
   }

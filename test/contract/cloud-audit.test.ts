@@ -257,3 +257,17 @@ test('a database without history, or with an older one, is a clear error', async
   expect(older).toMatchObject({ code: 1, stdout: '' })
   expect(older.stderr).toMatch(/has schema step \d, and \d is needed[^]*DATABASE_OLDER/)
 })
+
+test('a database that goes away in the middle of an audit is a clear error', async () => {
+  const database = poolOf({ url, poolMax: 1, applicationName: 'test-cut-off' })
+  const reports = auditDatabase(database, { nowMs: Date.now() })
+  expect((await reports.next()).value).toMatchObject({ ok: true })
+  const client = new Client(url)
+  await client.connect()
+  await client.query(
+    `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'test-cut-off'`,
+  )
+  await client.end()
+  await expect(reports.next()).rejects.toMatchObject({ code: 'DATABASE_UNREACHABLE' })
+  await database.close()
+})

@@ -105,6 +105,8 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     persistence: sessions,
     maxClientsIdLength: sessionIdLengthMax,
     queueLimit: 10_000,
+    // A message that waits for one of its subscribers waits in nobody else's place.
+    concurrency: 0,
     // Asked when the message is an event already; ours is asked before.
     maxInflightInbound: 0,
     preConnect(client, packet, done) {
@@ -159,7 +161,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     ...options,
     onConnection(socket: TLSSocket, deviceId) {
       connections.open(socket, deviceId, () =>
-        holdsUpNobody(aedes.handle(socket), (qos) => {
+        holdsUpNobody(aedes.handle(socket), clock, (qos) => {
           if (qos === 0) observer.notKept('unsent')
           else socket.destroy(subscriberSlow(deviceId))
         }),

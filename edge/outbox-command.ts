@@ -8,6 +8,7 @@ import { loadEdgeConfig } from './config.ts'
 import type { Lane } from './outbox.ts'
 import { renderReport } from './outbox-report.ts'
 import { openQueue, type Queue, repairQueue } from './outbox-tool.ts'
+import { createScratch, type Scratch } from './scratch.ts'
 
 interface Place {
   config?: string
@@ -24,7 +25,7 @@ export function registerOutboxCommand(program: Command): void {
     .option('--devices <count>', 'devices to list, those with most bytes first', wholeNumber, 10)
     .option('--json', 'as JSON')
     .action(async (options: Place & { devices: number; json?: boolean }) => {
-      await onQueue(options, async (queue) => {
+      await onQueue(options, false, async (queue) => {
         const before = await queue.inspect(options.devices)
         // Two looks tell how fast a running gateway drains.
         const later = queue.running ? await lookAgain(queue, options.devices) : undefined
@@ -41,7 +42,7 @@ export function registerOutboxCommand(program: Command): void {
   place(outbox.command('verify').description('read every record and check it; running or stopped'))
     .option('--json', 'as JSON')
     .action(async (options: Place & { json?: boolean }) => {
-      await onQueue(options, async (queue) => {
+      await onQueue(options, true, async (queue) => {
         const { events, faults } = await queue.verify()
         if (options.json) say(JSON.stringify({ events, faults }))
         else if (faults.length === 0)
@@ -80,7 +81,7 @@ export function registerOutboxCommand(program: Command): void {
           to?: number
         },
       ) => {
-        await onQueue(options, async (queue) => {
+        await onQueue(options, true, async (queue) => {
           const filter = {
             deviceId: options.device,
             type: options.type,
@@ -112,6 +113,7 @@ export function registerOutboxCommand(program: Command): void {
         backup: options.backup,
         clock: systemClock,
         random: Math.random,
+        scratch: untilExit(process),
       })
       if (backup !== undefined) say(`a copy of the folder as it was lies in ${backup}`)
       for (const { kind, detail } of findings) say(`${kind}: ${detail}`)
@@ -133,13 +135,31 @@ function dataDirOf(options: Place): string {
   throw usage('which gateway?', 'name its configuration (--config) or its data folder (--data-dir)')
 }
 
-async function onQueue(options: Place, work: (queue: Queue) => Promise<void>): Promise<void> {
-  const queue = await openQueue({ dataDir: dataDirOf(options), clock: systemClock })
+async function onQueue(
+  options: Place,
+  thorough: boolean,
+  work: (queue: Queue) => Promise<void>,
+): Promise<void> {
+  const queue = await openQueue({
+    dataDir: dataDirOf(options),
+    clock: systemClock,
+    scratch: untilExit(process),
+    thorough,
+  })
   try {
     await work(queue)
   } finally {
     await queue.close()
   }
+}
+
+/** What is in it goes with the process, also on Ctrl-C and when nobody reads any more. */
+function untilExit(process: NodeJS.Process): Scratch {
+  const scratch = createScratch()
+  process.once('exit', () => scratch.removeAll())
+  for (const [signal, number] of Object.entries({ SIGHUP: 1, SIGINT: 2, SIGTERM: 15 }))
+    process.once(signal, () => process.exit(128 + number))
+  return scratch
 }
 
 const betweenLooksMs = 1000

@@ -1,5 +1,5 @@
-import { cp, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { cp, rename, rm, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { pino } from 'pino'
 import type { Clock, Random } from '../src/clock.ts'
 import { codeOf, messageOf, TidegateError } from '../src/errors.ts'
@@ -13,10 +13,14 @@ import {
   type Verification,
   verify,
 } from './outbox/inspection.ts'
+import { type Look, lookInto } from './outbox/look.ts'
 import { type Door, readDoor } from './outbox-door.ts'
 import { writeFilter } from './outbox-filter.ts'
-import type { Store } from './store.ts'
+import type { Scratch } from './scratch.ts'
 import { levelFolder } from './store-level.ts'
+import { copyBeside, removeLeftCopies } from './store-level-copy.ts'
+import { corrupt } from './store-level-errors.ts'
+import { whileNobodyHas } from './store-lock-level.ts'
 
 /** What `inspect` tells; the last three only of a gateway that is running. */
 export interface QueueReport extends Inspection {
@@ -29,6 +33,8 @@ export interface QueueReport extends Inspection {
 /** A gateway's queue, at rest or at work. */
 export interface Queue {
   readonly running: boolean
+  /** What is wrong with it as a whole; what is told of it then is told of a repaired copy. */
+  readonly findings: readonly string[]
   inspect(devicesMax: number): Promise<QueueReport>
   verify(): Promise<Verification>
   export(filter: ExportFilter): AsyncIterable<string>
@@ -38,32 +44,85 @@ export interface Queue {
 export interface QueueOptions {
   dataDir: string
   clock: Clock
+  scratch: Scratch
 }
 
 /**
- * Opens the queue in a data folder, itself where no gateway runs, through the gateway where one does.
- * @throws TidegateError `OUTBOX_ABSENT`, `OUTBOX_LOCKED`, `GATEWAY_UNREACHABLE`, `STORE_CORRUPT`
+ * Opens the queue in a data folder: through the gateway where one runs, else in a private copy, because LevelDB
+ * changes what it opens, and with it the evidence of what happened to it. With `thorough` every block of it is
+ * checked first.
+ * @throws TidegateError `OUTBOX_ABSENT`, `OUTBOX_LOCKED`, `OUTBOX_COPY_FAILED`, `GATEWAY_UNREACHABLE`, `STORE_CORRUPT`
  */
-export async function openQueue({ dataDir, clock }: QueueOptions): Promise<Queue> {
-  const folder = levelFolder({ folder: await existing(dataDir), reserveBytes: 0, clock })
-  let store: Store
+export async function openQueue(options: QueueOptions & { thorough: boolean }): Promise<Queue> {
+  const { dataDir, clock, scratch } = options
+  const location = await existing(dataDir)
+  let look: Look & { folder: string }
   try {
-    store = await folder.open()
+    look = await whileNobodyHas(location, scratch, () => copyAndOpen(location, options))
   } catch (error) {
-    const door = codeOf(error) === 'OUTBOX_LOCKED' ? await readDoor(dataDir) : undefined
+    if (codeOf(error) !== 'OUTBOX_LOCKED') throw told(error, location)
+    const door = await readDoor(dataDir)
     if (!door) throw error
     return behindDoor(door)
   }
+  const { store, findings, folder } = look
+  const original = levelFolder({ folder: dirname(location), reserveBytes: 0, clock })
   return {
     running: false,
+    findings,
     inspect: async (devicesMax) => ({
       ...(await inspect(store, devicesMax)),
-      diskBytes: await folder.usedBytes(),
+      diskBytes: await original.usedBytes(),
     }),
-    verify: () => verify(store),
+    async verify() {
+      const { events, faults } = await verify(store)
+      return { events, faults: [...findings, ...faults] }
+    },
     export: (filter) => exportTexts(store, filter),
-    close: () => store.close(),
+    async close() {
+      await store.close()
+      await scratch.remove(folder)
+    },
   }
+}
+
+async function copyAndOpen(
+  location: string,
+  { clock, scratch, thorough }: QueueOptions & { thorough: boolean },
+): Promise<Look & { folder: string }> {
+  await removeLeftCopies(dirname(location))
+  const folder = await copyBeside(location, scratch)
+  const copy = levelFolder({ folder, reserveBytes: 0, clock, checkTables: thorough })
+  try {
+    const { store, findings } = await lookInto(copy)
+    return { store, findings: findings.map((finding) => ofOriginal(finding, folder, location)), folder }
+  } catch (error) {
+    await scratch.remove(folder)
+    if (codeOf(error) !== 'STORE_CORRUPT') throw error
+    throw corrupt(
+      location,
+      `even a copy that was repaired: ${ofOriginal(messageOf(error), folder, location)}`,
+    )
+  }
+}
+
+/** To whoever reads it the copy is the original. */
+function ofOriginal(text: string, folder: string, location: string): string {
+  return text.replaceAll(join(folder, 'db'), location)
+}
+
+/** What keeps a copy of the store from being made, or being opened. */
+function told(error: unknown, location: string): TidegateError {
+  if (error instanceof TidegateError && error.code !== 'STORE_UNAVAILABLE') return error
+  const cause = error instanceof TidegateError ? error.cause : error
+  return new TidegateError('OUTBOX_COPY_FAILED', {
+    message: `the outbox ${location} cannot be locked and copied: ${messageOf(cause)}`,
+    retryable: false,
+    hint: /permi/.test(messageOf(cause))
+      ? 'ask as the user the gateway runs as, or as root'
+      : 'see that its disk can be written and has room (32 MiB, to repair as much as it holds), or copy the data folder to one that has and name that with --data-dir',
+    cause,
+  })
 }
 
 export interface Repair {
@@ -88,14 +147,20 @@ export interface RepairOptions extends QueueOptions {
  * @throws TidegateError `OUTBOX_ABSENT`, `OUTBOX_LOCKED`, `STORE_UNAVAILABLE`
  */
 export async function repairQueue(options: RepairOptions): Promise<Repair> {
-  const { dataDir, clock, gateway, random } = options
-  const place = await existing(dataDir)
-  const folder = levelFolder({ folder: place, reserveBytes: 0, clock })
-  await refuseWhileRunning(folder)
+  const { dataDir, clock, gateway, random, scratch } = options
+  const location = await existing(dataDir)
+  const place = dirname(location)
   const backup = options.backup
     ? `${place}.backup-${new Date(clock.now()).toISOString().replaceAll(':', '')}`
     : undefined
-  if (backup !== undefined) await cp(place, backup, { recursive: true })
+  try {
+    await whileNobodyHas(location, scratch, async () => {
+      if (backup !== undefined) await copyWhole(place, backup)
+    })
+  } catch (error) {
+    throw told(error, location)
+  }
+  const folder = levelFolder({ folder: place, reserveBytes: 0, clock })
   await folder.repair('an operator asked for it').catch((error: unknown) => {
     // Beyond repair: opening sets it aside whole and says so.
     if (codeOf(error) !== 'STORE_CORRUPT') throw error
@@ -110,11 +175,15 @@ export async function repairQueue(options: RepairOptions): Promise<Repair> {
   return { backup, findings, lost, queued: depth.high + depth.normal }
 }
 
-async function refuseWhileRunning(folder: ReturnType<typeof levelFolder>): Promise<void> {
+/** What bears its name is whole. */
+async function copyWhole(place: string, backup: string): Promise<void> {
+  const part = `${backup}.part`
   try {
-    await (await folder.open()).close()
+    await cp(place, part, { recursive: true })
+    await rename(part, backup)
   } catch (error) {
-    if (codeOf(error) !== 'STORE_CORRUPT') throw error
+    await rm(part, { recursive: true, force: true })
+    throw error
   }
 }
 
@@ -123,12 +192,13 @@ function findingOf(line: string): Repair['findings'] {
   return typeof kind === 'string' ? [{ kind, detail: String(detail), lost: Number(lost) }] : []
 }
 
+/** The LevelDB in a data folder. */
 async function existing(dataDir: string): Promise<string> {
-  const place = join(dataDir, 'outbox')
+  const location = join(dataDir, 'outbox', 'db')
   try {
-    if ((await stat(join(place, 'db'))).isDirectory()) return place
-  } catch {
-    // said below
+    if ((await stat(location)).isDirectory()) return location
+  } catch (cause) {
+    if (!['ENOENT', 'ENOTDIR'].includes(codeOf(cause))) throw told(cause, location)
   }
   throw new TidegateError('OUTBOX_ABSENT', {
     message: `there is no outbox in ${dataDir}`,
@@ -155,6 +225,7 @@ function behindDoor(door: Door): Queue {
   }
   return {
     running: true,
+    findings: [],
     inspect: async (devicesMax) =>
       (await (await ask(`/outbox/inspect?devices=${devicesMax}`)).json()) as QueueReport,
     verify: async () => (await (await ask('/outbox/verify')).json()) as Verification,

@@ -1,5 +1,5 @@
-import { copyFile, mkdir, readdir, readFile, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { copyFile, link, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { blankDamagedRecords, scanLog } from './store-level-log.ts'
 import { checkTable, varint } from './store-level-tables.ts'
 
@@ -55,27 +55,45 @@ export async function countDamagedBlocks(location: string): Promise<number> {
 }
 
 /**
- * Makes the damaged parts of tables and logs such that LevelDB's repair passes over them and keeps the rest. Each
- * file that is changed is copied to `lost/` first, where LevelDB puts what it cannot use.
+ * Makes the damaged parts of tables and logs such that LevelDB's repair passes over them and keeps the rest. What is
+ * changed is a copy that takes the file's place: the file itself goes to `lost/`, where LevelDB puts what it cannot
+ * use, and is never written to, because it may be part of somebody's copy.
  */
 export async function fenceDamage(location: string): Promise<void> {
-  const files = await readdir(location)
-  const keep = async (name: string): Promise<void> => {
-    await mkdir(join(location, 'lost'), { recursive: true })
-    await copyFile(join(location, name), join(location, 'lost', `${name}.damaged`))
+  const replace = async (name: string, fence: (path: string) => Promise<unknown>): Promise<void> => {
+    const [path, fenced] = [join(location, name), join(location, `${name}.fenced`)]
+    await copyFile(path, fenced)
+    await fence(fenced)
+    await sync(fenced)
+    const kept = join(location, 'lost', `${name}.damaged`)
+    await mkdir(dirname(kept), { recursive: true })
+    await rm(kept, { force: true })
+    await linkOrCopy(path, kept)
+    await rename(fenced, path)
   }
-  for (const name of files) {
+  for (const name of await readdir(location)) {
     const path = join(location, name)
     if (!(await stat(path)).isFile()) continue
     if (isTable(name) && (await checkTable(path, { blank: false })) > 0) {
-      await keep(name)
-      await checkTable(path, { blank: true })
+      await replace(name, (fenced) => checkTable(fenced, { blank: true }))
     } else if (name.endsWith('.log')) {
       const { torn, damagedAt } = await scanLog(path)
-      if (damagedAt === undefined && !torn) continue
-      await keep(name)
-      await blankDamagedRecords(path)
+      if (damagedAt !== undefined || torn) await replace(name, blankDamagedRecords)
     }
+  }
+}
+
+/** A second name for a file, or a second file where the file system has no links. */
+export async function linkOrCopy(from: string, to: string): Promise<void> {
+  await link(from, to).catch(() => copyFile(from, to))
+}
+
+async function sync(path: string): Promise<void> {
+  const file = await open(path, 'r+')
+  try {
+    await file.sync()
+  } finally {
+    await file.close()
   }
 }
 
@@ -160,7 +178,7 @@ function fileName(number: number, extension: string): string {
   return `${String(number).padStart(6, '0')}.${extension}`
 }
 
-function isTable(name: string): boolean {
+export function isTable(name: string): boolean {
   return /^\d+\.(ldb|sst)$/.test(name)
 }
 

@@ -5,8 +5,10 @@ import type { Clock } from '../src/clock.ts'
 import { codeOf, messageOf, TidegateError } from '../src/errors.ts'
 import { laneGuard } from './outbox/keys.ts'
 import type { Range, Store, StoreFolder, StoreOperation } from './store.ts'
+import { removeLeftCopies } from './store-level-copy.ts'
 import { corrupt, damaged, failure, isDiskFull, isInTheWay, unavailable } from './store-level-errors.ts'
 import { countDamagedBlocks, examine, fenceDamage } from './store-level-folder.ts'
+import { refuseIfLocked } from './store-lock-level.ts'
 
 const chunkKeys = 4000
 /** Read by one trip to LevelDB's thread; with its default of 16 KiB, reading 500 events takes twenty. */
@@ -19,10 +21,13 @@ export interface LevelFolderOptions {
   folder: string
   reserveBytes: number
   clock: Clock
+  /** Check every block of every table before anything is read; else only after unclean ends. */
+  checkTables?: boolean
 }
 
 /** A folder that holds one LevelDB. */
-export function levelFolder({ folder, reserveBytes, clock }: LevelFolderOptions): StoreFolder {
+export function levelFolder(options: LevelFolderOptions): StoreFolder {
+  const { folder, reserveBytes, clock, checkTables = false } = options
   const location = join(folder, 'db')
   const reserve = join(folder, 'reserve')
   const markFile = join(folder, 'mark')
@@ -36,7 +41,9 @@ export function levelFolder({ folder, reserveBytes, clock }: LevelFolderOptions)
       const { fault, torn } = await examine(location)
       if (fault !== undefined) throw corrupt(location, fault)
       const uncleanEnds = Number(await readFile(uncleanFile, 'utf8').catch(() => 0))
-      if (uncleanEnds >= uncleanEndsMax) {
+      const repaired = await readFile(repairedFile, 'utf8').catch(() => undefined)
+      // A repair has looked at every block, and leaves some that LevelDB passes over.
+      if ((checkTables && repaired === undefined) || uncleanEnds >= uncleanEndsMax) {
         const blocks = await countDamagedBlocks(location)
         if (blocks > 0) throw corrupt(location, `${blocks} blocks of its tables do not match their checksums`)
       }
@@ -51,7 +58,7 @@ export function levelFolder({ folder, reserveBytes, clock }: LevelFolderOptions)
         await level.close().catch(() => {})
         throw failure(location, error)
       }
-      const repaired = await readFile(repairedFile, 'utf8').catch(() => undefined)
+      await removeLeftCopies(folder)
       return levelStore(level, location, {
         torn,
         repaired,
@@ -137,22 +144,6 @@ async function prepare(folder: string, location: string): Promise<void> {
       cause,
     })
   }
-}
-
-/**
- * LevelDB takes its lock before it looks at anything, so asking for a database that is there and must not be, or
- * must be and is not, always fails, and says by how whether another process has it. Its repair does not look at
- * the lock at all. @throws TidegateError `OUTBOX_LOCKED`
- */
-async function refuseIfLocked(location: string): Promise<void> {
-  const level = new ClassicLevel(location, { createIfMissing: false, errorIfExists: true })
-  try {
-    await level.open()
-  } catch (error) {
-    const refusal = failure(location, error)
-    if (refusal.code === 'OUTBOX_LOCKED') throw refusal
-  }
-  await level.close().catch(() => {})
 }
 
 /** Repairing writes logs, and tables that have damage, anew; on a full disk it would only lose more. */

@@ -95,7 +95,7 @@ export async function loadOutbox(
   }
 }
 
-const torn = 'the last write is not whole; on a disk that keeps its word nobody was told of it'
+export const torn = 'the last write is not whole; on a disk that keeps its word nobody was told of it'
 
 async function read(
   store: Store,
@@ -117,13 +117,8 @@ async function read(
   if (!head && !begunAnew && (remembered || !(await isEmpty(store)))) {
     damage.push({ kind: 'head-lost', detail: 'the head record is gone; the events were counted', lost: 0 })
   }
-  if (head && remembered && remembered.position > head.position) {
-    damage.push({
-      kind: 'tail-lost',
-      detail: `the outbox should hold position ${remembered.position} and ends at ${head.position}`,
-      lost: 0,
-    })
-  }
+  const short = head && tailLost(head, remembered)
+  if (short !== undefined) damage.push({ kind: 'tail-lost', detail: short, lost: 0 })
   if (damage.length > 0) {
     const known = [head, remembered]
       .filter((one) => one !== undefined)
@@ -197,6 +192,12 @@ async function recovered(store: Store, identity: Identity, found: Found): Promis
   }
 }
 
+/** How a store falls short of what is remembered of it; undefined: it does not. */
+export function tailLost(head: Head, remembered: Head | undefined): string | undefined {
+  if (!remembered || remembered.position <= head.position) return undefined
+  return `the outbox should hold position ${remembered.position} and ends at ${head.position}`
+}
+
 async function isEmpty(store: Store): Promise<boolean> {
   return (await store.entries({ gte: '', lt: '~' }, 2)).every(([key]) => key === laneGuard)
 }
@@ -265,7 +266,7 @@ function closed(epoch: string, lastSequence: number, reason: 'corruption' | 'ren
 /** The mark is a copy of the head, some seconds old: what the store should at least hold. */
 export { encodeHead as markOf } from './head.ts'
 
-async function headOfMark(folder: StoreFolder): Promise<Head | undefined> {
+export async function headOfMark(folder: StoreFolder): Promise<Head | undefined> {
   try {
     return decodeHead(await folder.readMark())
   } catch (error) {

@@ -1,20 +1,22 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { silentOutboxObserver } from '../../edge/observers.ts'
-import { doorRoutes, newToken, opsUrl, writeDoor } from '../../edge/outbox-door.ts'
 import { renderReport } from '../../edge/outbox-report.ts'
 import { openQueue, repairQueue } from '../../edge/outbox-tool.ts'
-import { type Inspectable, openOutbox } from '../../edge/outbox/open.ts'
+import { openOutbox } from '../../edge/outbox/open.ts'
 import type { Outbox } from '../../edge/outbox.ts'
+import { createScratch } from '../../edge/scratch.ts'
 import { levelFolder } from '../../edge/store-level.ts'
 import { systemClock } from '../../src/clock.ts'
 import { silentLog } from '../../src/log.ts'
-import { startOpsServer } from '../../src/ops-server.ts'
 import { submission } from '../support/outbox-events.ts'
 
 const clock = systemClock
+const scratch = createScratch()
 let dataDir: string
 const closers: (() => Promise<unknown>)[] = []
 
@@ -28,7 +30,7 @@ afterEach(async () => {
 
 const folder = () => levelFolder({ folder: join(dataDir, 'outbox'), reserveBytes: 0, clock })
 
-async function filled(): Promise<Outbox & Inspectable> {
+async function filled(): Promise<Outbox> {
   const outbox = await openOutbox({
     folder: folder(),
     gateway: 'gw-1',
@@ -46,23 +48,44 @@ async function filled(): Promise<Outbox & Inspectable> {
   return outbox
 }
 
-/** The gateway's side of the door, as edge/main.ts opens it. */
-async function atWork(): Promise<{ outbox: Outbox & Inspectable; url: string }> {
-  const outbox = await filled()
-  const token = newToken()
-  const routes = doorRoutes({
-    outbox: () => outbox,
-    stats: () => outbox.stats(),
-    usedBytes: async () => 7,
-    token,
+/** A gateway's outbox and its side of the door, as edge/main.ts opens it, in a process of its own. */
+async function atWork(): Promise<{ url: string }> {
+  await (await filled()).close()
+  const child = spawn(process.execPath, ['--input-type=module', '-e', gateway, dataDir], {
+    stdio: ['pipe', 'pipe', 'inherit'],
   })
-  const host = '127.0.0.1'
-  const server = await startOpsServer({ host, port: 0, metrics: async () => '', ready: () => ({}), routes })
-  closers.push(() => server.close())
-  const door = await writeDoor(dataDir, { url: opsUrl(host, server.port), token })
-  closers.push(() => door.close())
-  return { outbox, url: opsUrl(host, server.port) }
+  const ended = once(child, 'close')
+  closers.push(() => {
+    child.stdin.end()
+    return ended
+  })
+  const [url] = (await once(child.stdout.setEncoding('utf8'), 'data')) as [string]
+  return { url: url.trim() }
 }
+
+const gateway = `
+  import { join } from 'node:path'
+  import { silentOutboxObserver as observer } from './dist/edge/observers.js'
+  import { doorRoutes, newToken, opsUrl, writeDoor } from './dist/edge/outbox-door.js'
+  import { openOutbox } from './dist/edge/outbox/open.js'
+  import { levelFolder } from './dist/edge/store-level.js'
+  import { systemClock as clock } from './dist/src/clock.js'
+  import { silentLog as log } from './dist/src/log.js'
+  import { startOpsServer } from './dist/src/ops-server.js'
+  const [, dataDir] = process.argv
+  const folder = levelFolder({ folder: join(dataDir, 'outbox'), reserveBytes: 0, clock })
+  const outbox = await openOutbox({ folder, gateway: 'gw-1', clock, random: Math.random, log, observer })
+  const token = newToken()
+  const routes = doorRoutes({ outbox: () => outbox, stats: () => outbox.stats(), usedBytes: async () => 7, token })
+  const server = await startOpsServer({ host: '127.0.0.1', port: 0, metrics: async () => '', ready: () => ({}), routes })
+  const url = opsUrl('127.0.0.1', server.port)
+  const door = await writeDoor(dataDir, { url, token })
+  process.stdin.resume().once('end', async () => {
+    await server.close()
+    await door.close()
+    await outbox.close()
+  })
+  console.log(url)`
 
 async function textsOf(texts: AsyncIterable<string>): Promise<Record<string, unknown>[]> {
   const events: Record<string, unknown>[] = []
@@ -76,7 +99,7 @@ describe.each([
 ])('the queue of a gateway that is %s', (state, prepare) => {
   it('can be inspected, verified and exported', async () => {
     await prepare()
-    const queue = await openQueue({ dataDir, clock })
+    const queue = await openQueue({ dataDir, clock, scratch, thorough: true })
     closers.push(() => queue.close())
     expect(queue.running).toBe(state === 'running')
     const report = await queue.inspect(2)
@@ -116,7 +139,7 @@ it('what is wrong with a queue is named', async () => {
     { sync: true },
   )
   await store.close()
-  const queue = await openQueue({ dataDir, clock })
+  const queue = await openQueue({ dataDir, clock, scratch, thorough: true })
   const { faults } = await queue.verify()
   await queue.close()
   expect(faults.join('\n')).toMatch(
@@ -136,10 +159,11 @@ it('repair keeps a copy, counts what is lost, and leaves a queue that verifies',
     backup: true,
     clock,
     random: Math.random,
+    scratch,
   })
   expect(lost).toBe(1)
   expect(await readdir(String(backup))).toContain('db')
-  const queue = await openQueue({ dataDir, clock })
+  const queue = await openQueue({ dataDir, clock, scratch, thorough: true })
   // Beside the 29 that are left: what the cloud must be told of the one.
   expect(queued).toBeGreaterThan(29)
   expect(await queue.verify()).toEqual({ events: queued, faults: [] })
@@ -148,7 +172,7 @@ it('repair keeps a copy, counts what is lost, and leaves a queue that verifies',
 
 it('repair refuses a queue that is at work, and a folder without one', async () => {
   await atWork()
-  const options = { gateway: 'gw-1', backup: false, clock, random: Math.random }
+  const options = { gateway: 'gw-1', backup: false, clock, random: Math.random, scratch }
   await expect(repairQueue({ ...options, dataDir })).rejects.toMatchObject({ code: 'OUTBOX_LOCKED' })
   await expect(repairQueue({ ...options, dataDir: tmpdir() })).rejects.toMatchObject({
     code: 'OUTBOX_ABSENT',

@@ -1,0 +1,54 @@
+import { copyFile, mkdir, readdir, rm } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import type { Scratch } from './scratch.ts'
+import { isTable, linkOrCopy } from './store-level-folder.ts'
+import { refuseIfLocked } from './store-lock-level.ts'
+
+/** Begins the name of a private copy. It lies beside the store, on the same disk, so that tables can be linked. */
+const copyPrefix = 'look-'
+/** What lies beside the store and says in what state it is. */
+const marks = ['mark', 'unclean', 'repaired']
+
+/**
+ * Copies the LevelDB in `location`, and returns the folder that holds the copy as its `db`. Tables are never written
+ * to again once they are there, so a link to each is a copy; the rest is some megabytes. Nobody may have it open.
+ */
+export async function copyBeside(location: string, scratch: Scratch): Promise<string> {
+  const home = dirname(location)
+  const folder = await scratch.make(join(home, copyPrefix))
+  try {
+    await copyFiles(location, join(folder, 'db'), (name) => !/^LO(CK|G|G\.old)$/.test(name))
+    // What lies beside a store that was set aside belongs to its successor.
+    if (basename(location) === 'db') await copyFiles(home, folder, (name) => marks.includes(name))
+    return folder
+  } catch (error) {
+    await scratch.remove(folder)
+    throw error
+  }
+}
+
+/**
+ * Removes the copies in `home` that their makers were killed over. Only for who has the store's lock: whoever makes
+ * a copy has it too until the copy is open, and then the copy is locked itself.
+ */
+export async function removeLeftCopies(home: string): Promise<void> {
+  for (const name of await readdir(home)) {
+    if (!name.startsWith(copyPrefix)) continue
+    const folder = join(home, name)
+    try {
+      await refuseIfLocked(join(folder, 'db'))
+      await rm(folder, { recursive: true })
+    } catch {
+      // It is in use, or another user's.
+    }
+  }
+}
+
+async function copyFiles(from: string, to: string, wanted: (name: string) => boolean): Promise<void> {
+  await mkdir(to, { recursive: true })
+  for (const entry of await readdir(from, { withFileTypes: true })) {
+    if (!entry.isFile() || !wanted(entry.name)) continue
+    const [original, copy] = [join(from, entry.name), join(to, entry.name)]
+    await (isTable(entry.name) ? linkOrCopy(original, copy) : copyFile(original, copy))
+  }
+}

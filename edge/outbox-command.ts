@@ -6,8 +6,10 @@ import { systemClock } from '../src/clock.ts'
 import { TidegateError } from '../src/errors.ts'
 import { loadEdgeConfig } from './config.ts'
 import type { Lane } from './outbox.ts'
+import type { Exported } from './outbox/inspection.ts'
 import { renderReport } from './outbox-report.ts'
-import { openQueue, type Queue, repairQueue } from './outbox-tool.ts'
+import { repairQueue } from './outbox-repair.ts'
+import { openQueue, type Queue } from './outbox-tool.ts'
 import { createScratch, type Scratch } from './scratch.ts'
 
 interface Place {
@@ -89,9 +91,19 @@ export function registerOutboxCommand(program: Command): void {
             fromSequence: options.from,
             toSequence: options.to,
           }
-          const lines = Readable.from(withNewlines(queue.export(filter)))
+          for (const finding of queue.findings) warn(finding)
+          let leftOut = 0
+          const lines = Readable.from(
+            linesOf(queue.export(filter), (damaged) => {
+              leftOut += 1
+              warn(`left out: ${damaged}`)
+            }),
+          )
           if (options.output === undefined) await pipeline(lines, process.stdout, { end: false })
           else await pipeline(lines, createWriteStream(options.output, { mode: 0o600 }))
+          if (leftOut > 0)
+            warn(`${leftOut} damaged ${leftOut === 1 ? 'record was' : 'records were'} left out`)
+          if (leftOut > 0 || queue.findings.length > 0) process.exitCode = 1
         })
       },
     )
@@ -126,7 +138,7 @@ export function registerOutboxCommand(program: Command): void {
 function place(command: Command): Command {
   return command
     .option('-c, --config <file>', 'the gateway’s YAML configuration')
-    .option('-d, --data-dir <folder>', 'the gateway’s data folder')
+    .option('-d, --data-dir <folder>', 'the gateway’s data folder, or a store in it that was set aside')
 }
 
 function dataDirOf(options: Place): string {
@@ -186,8 +198,14 @@ interface Depth {
   lanes: Record<Lane, { events: number }>
 }
 
-async function* withNewlines(texts: AsyncIterable<string>): AsyncIterable<string> {
-  for await (const text of texts) yield `${text}\n`
+async function* linesOf(
+  exported: AsyncIterable<Exported>,
+  onDamaged: (what: string) => void,
+): AsyncIterable<string> {
+  for await (const one of exported) {
+    if ('text' in one) yield `${one.text}\n`
+    else onDamaged(one.damaged)
+  }
 }
 
 function wholeNumber(value: string): number {
@@ -201,4 +219,8 @@ function usage(message: string, hint: string): TidegateError {
 
 function say(text: string): void {
   process.stdout.write(`${text}\n`)
+}
+
+function warn(text: string): void {
+  process.stderr.write(`tidegate: ${text}\n`)
 }

@@ -3,7 +3,7 @@ import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { OpsAnswer, OpsRoute } from '../src/ops-server.ts'
 import type { OutboxStats } from './outbox.ts'
-import { exportTexts, inspect, verify } from './outbox/inspection.ts'
+import { type Exported, exportTexts, inspect, verify } from './outbox/inspection.ts'
 import type { Inspectable } from './outbox/open.ts'
 import { readFilter } from './outbox-filter.ts'
 
@@ -90,10 +90,19 @@ async function* lines(
   query: URLSearchParams,
 ): AsyncIterable<string> {
   try {
-    for await (const text of exportTexts(store, readFilter(query))) yield `${text}\n`
+    for await (const exported of exportTexts(store, readFilter(query))) yield `${writeExported(exported)}\n`
   } finally {
     await store.close()
   }
+}
+
+/** Events are JSON objects, so no event begins with an exclamation mark. */
+function writeExported(exported: Exported): string {
+  return 'text' in exported ? exported.text : `!${exported.damaged}`
+}
+
+export function readExported(line: string): Exported {
+  return line.startsWith('!') ? { damaged: line.slice(1) } : { text: line }
 }
 
 function json(value: unknown): OpsAnswer {

@@ -4,8 +4,8 @@ import type { Scratch } from './scratch.ts'
 import { isTable, linkOrCopy } from './store-level-folder.ts'
 import { refuseIfLocked } from './store-lock-level.ts'
 
-/** Begins the name of a private copy. It lies beside the store, on the same disk, so that tables can be linked. */
-const copyPrefix = 'look-'
+/** Begins the names of its private copies. They lie beside the store, on the same disk, so that tables can be linked. */
+const prefixOf = (location: string): string => `look-${basename(location)}-`
 /** What lies beside the store and says in what state it is. */
 const marks = ['mark', 'unclean', 'repaired']
 
@@ -15,7 +15,7 @@ const marks = ['mark', 'unclean', 'repaired']
  */
 export async function copyBeside(location: string, scratch: Scratch): Promise<string> {
   const home = dirname(location)
-  const folder = await scratch.make(join(home, copyPrefix))
+  const folder = await scratch.make(join(home, prefixOf(location)))
   try {
     await copyFiles(location, join(folder, 'db'), (name) => !/^LO(CK|G|G\.old)$/.test(name))
     // What lies beside a store that was set aside belongs to its successor.
@@ -28,12 +28,13 @@ export async function copyBeside(location: string, scratch: Scratch): Promise<st
 }
 
 /**
- * Removes the copies in `home` that their makers were killed over. Only for who has the store's lock: whoever makes
+ * Removes the copies of a store that their makers were killed over. Only for who has the store's lock: whoever makes
  * a copy has it too until the copy is open, and then the copy is locked itself.
  */
-export async function removeLeftCopies(home: string): Promise<void> {
+export async function removeLeftCopies(location: string): Promise<void> {
+  const home = dirname(location)
   for (const name of await readdir(home)) {
-    if (!name.startsWith(copyPrefix)) continue
+    if (name.slice(0, -6) !== prefixOf(location)) continue
     const folder = join(home, name)
     try {
       await refuseIfLocked(join(folder, 'db'))

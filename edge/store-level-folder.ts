@@ -182,6 +182,11 @@ export function isTable(name: string): boolean {
   return /^\d+\.(ldb|sst)$/.test(name)
 }
 
+/** Whether a file is named as nobody but LevelDB names files. */
+export function isLevelFile(name: string): boolean {
+  return name === 'CURRENT' || /^MANIFEST-\d+$/.test(name) || isTable(name)
+}
+
 function isData(name: string): boolean {
   return isTable(name) || /^\d+\.log$/.test(name)
 }

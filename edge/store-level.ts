@@ -58,7 +58,7 @@ export function levelFolder(options: LevelFolderOptions): StoreFolder {
         await level.close().catch(() => {})
         throw failure(location, error)
       }
-      await removeLeftCopies(folder)
+      await removeLeftCopies(location)
       return levelStore(level, location, {
         torn,
         repaired,

@@ -1,5 +1,5 @@
 import { claimedChain, genesis, verifyChain } from '../../src/codec.ts'
-import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
+import { codeOf, TidegateError } from '../../src/errors.ts'
 import type { Lane } from '../outbox.ts'
 import type { StoreReader } from '../store.ts'
 import { bothLanes } from './core.ts'
@@ -16,7 +16,7 @@ import {
 } from './keys.ts'
 import type { Usage } from './quota.ts'
 import { decodeRecord, type StoredEvent } from './record.ts'
-import { inOrder } from './recount.ts'
+import { type Entry, inOrder } from './recount.ts'
 import type { UndeliveredRange } from './undelivered.ts'
 
 /** What a queue looks like from outside. */
@@ -90,13 +90,11 @@ export async function verify(store: StoreReader): Promise<Verification> {
   const devices = new Map<string, Usage>()
   let before: StoredEvent | undefined
   let deadlines = 0
-  for await (const { lane, position, value } of inOrder(store)) {
-    let event: StoredEvent
-    try {
-      event = decodeRecord(lane, position, value)
-    } catch (error) {
-      if (codeOf(error) !== 'STORE_CORRUPT') throw error
-      fault(messageOf(error))
+  for await (const entry of inOrder(store)) {
+    const { lane, position } = entry
+    const event = readable(entry)
+    if (event instanceof Error) {
+      fault(event.message)
       before = undefined
       continue
     }
@@ -137,16 +135,36 @@ export interface ExportFilter {
   toSequence?: number | undefined
 }
 
-/** The texts of queued events, one JSON object each, in the order of admission; flat memory at any backlog. */
-export async function* exportTexts(store: StoreReader, filter: ExportFilter): AsyncIterable<string> {
+/** The text of an event, a JSON object; or of which record there is nothing to export, and why. */
+export type Exported = { text: string } | { damaged: string }
+
+/**
+ * Queued events in the order of admission; flat memory at any backlog. A damaged record does not say whose event it
+ * was, so it is told of whatever the filter.
+ */
+export async function* exportTexts(store: StoreReader, filter: ExportFilter): AsyncIterable<Exported> {
   const { deviceId, type, lane, fromSequence = 0, toSequence = Infinity } = filter
   for await (const entry of inOrder(store)) {
     if (lane !== undefined && entry.lane !== lane) continue
-    const event = decodeRecord(entry.lane, entry.position, entry.value)
+    const event = readable(entry)
+    if (event instanceof Error) {
+      yield { damaged: event.message }
+      continue
+    }
     if (deviceId !== undefined && event.deviceId !== deviceId) continue
     if (type !== undefined && event.type !== type) continue
     if (event.sequence < fromSequence || event.sequence > toSequence) continue
-    yield event.text
+    yield { text: event.text }
+  }
+}
+
+/** The event in an entry, or what is wrong with it. */
+function readable({ lane, position, value }: Entry): StoredEvent | Error {
+  try {
+    return decodeRecord(lane, position, value)
+  } catch (error) {
+    if (error instanceof Error && codeOf(error) === 'STORE_CORRUPT') return error
+    throw error
   }
 }
 

@@ -99,7 +99,8 @@ export async function recount(store: Store, options: RecountOptions): Promise<Re
   }
 }
 
-interface Entry {
+/** What stands in the place of an event. */
+export interface Entry {
   lane: Lane
   position: number
   value: string

@@ -6,11 +6,14 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { silentOutboxObserver } from '../../edge/observers.ts'
 import { renderReport } from '../../edge/outbox-report.ts'
-import { openQueue, repairQueue } from '../../edge/outbox-tool.ts'
+import { repairQueue } from '../../edge/outbox-repair.ts'
+import { openQueue, type Queue } from '../../edge/outbox-tool.ts'
+import type { Exported } from '../../edge/outbox/inspection.ts'
 import { openOutbox } from '../../edge/outbox/open.ts'
 import type { Outbox } from '../../edge/outbox.ts'
 import { createScratch } from '../../edge/scratch.ts'
 import { levelFolder } from '../../edge/store-level.ts'
+import type { Store, StoreOperation } from '../../edge/store.ts'
 import { systemClock } from '../../src/clock.ts'
 import { silentLog } from '../../src/log.ts'
 import { submission } from '../support/outbox-events.ts'
@@ -49,8 +52,7 @@ async function filled(): Promise<Outbox> {
 }
 
 /** A gateway's outbox and its side of the door, as edge/main.ts opens it, in a process of its own. */
-async function atWork(): Promise<{ url: string }> {
-  await (await filled()).close()
+async function atWork(): Promise<string> {
   const child = spawn(process.execPath, ['--input-type=module', '-e', gateway, dataDir], {
     stdio: ['pipe', 'pipe', 'inherit'],
   })
@@ -60,7 +62,7 @@ async function atWork(): Promise<{ url: string }> {
     return ended
   })
   const [url] = (await once(child.stdout.setEncoding('utf8'), 'data')) as [string]
-  return { url: url.trim() }
+  return url.trim()
 }
 
 const gateway = `
@@ -87,20 +89,43 @@ const gateway = `
   })
   console.log(url)`
 
-async function textsOf(texts: AsyncIterable<string>): Promise<Record<string, unknown>[]> {
+async function textsOf(exported: AsyncIterable<Exported>): Promise<Record<string, unknown>[]> {
   const events: Record<string, unknown>[] = []
-  for await (const text of texts) events.push(JSON.parse(text) as Record<string, unknown>)
+  for await (const one of exported)
+    events.push('text' in one ? (JSON.parse(one.text) as Record<string, unknown>) : one)
   return events
 }
 
-describe.each([
-  ['stopped', async () => (await filled()).close()],
-  ['running', async () => void (await atWork())],
-])('the queue of a gateway that is %s', (state, prepare) => {
+/** Changes one record behind everybody's back. */
+async function alter(change: (db: Store) => Promise<StoreOperation[]>): Promise<void> {
+  const store = await folder().open()
+  await store.write(await change(store), { sync: true })
+  await store.close()
+}
+
+/** Not the oldest, which a gateway looks at when it starts. */
+async function alterEvent(store: Store): Promise<StoreOperation[]> {
+  const [, entry] = await store.entries({ gte: 'e!n!', lt: 'e!n!~' }, 2)
+  const [key = '', value = ''] = entry ?? []
+  return [{ type: 'put', key, value: value.replace('"value":1', '"value":2') }]
+}
+
+async function open(place = dataDir): Promise<Queue> {
+  const queue = await openQueue({ dataDir: place, clock, scratch, thorough: true })
+  closers.push(() => queue.close())
+  return queue
+}
+
+const states = [
+  ['stopped', async (): Promise<unknown> => undefined],
+  ['running', atWork],
+] as const
+
+describe.each(states)('the queue of a gateway that is %s', (state, start) => {
   it('can be inspected, verified and exported', async () => {
-    await prepare()
-    const queue = await openQueue({ dataDir, clock, scratch, thorough: true })
-    closers.push(() => queue.close())
+    await (await filled()).close()
+    await start()
+    const queue = await open()
     expect(queue.running).toBe(state === 'running')
     const report = await queue.inspect(2)
     expect(report).toMatchObject({ gateway: 'gw-1', lastSequence: 30, deviceCount: 3, rememberedIds: 30 })
@@ -116,10 +141,77 @@ describe.each([
     )
     expect(some.map(({ id }) => id)).toEqual(['e4', 'e7', 'e13'])
   })
+
+  it('is exported past a damaged record, which is named', async () => {
+    await (await filled()).close()
+    await alter(alterEvent)
+    await start()
+    const all = await textsOf((await open()).export({}))
+    expect(all.filter(({ type }) => type === 'com.acme.climate')).toHaveLength(29)
+    expect(all.filter(({ sequence }) => sequence === undefined)).toEqual([
+      { damaged: expect.stringContaining('position 3 (normal) is not what was written') as string },
+    ])
+  })
+})
+
+it('export ends with 1 and says how much it left out', async () => {
+  await (await filled()).close()
+  await alter(alterEvent)
+  const child = spawn(process.execPath, ['dist/cli/tidegate.js', 'outbox', 'export', '-d', dataDir])
+  let [out, err] = ['', '']
+  child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()))
+  child.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()))
+  const [code] = (await once(child, 'close')) as [number]
+  expect(code).toBe(1)
+  expect(out.split('\n')).toHaveLength(30)
+  expect(err).toMatch(/left out: .*position 3 .*\n.*: 1 damaged records? /)
+})
+
+async function setAside(): Promise<string> {
+  const name = (await readdir(join(dataDir, 'outbox'))).find((one) => one.startsWith('quarantined-'))
+  return join(dataDir, 'outbox', String(name))
+}
+
+describe('a store that was set aside', () => {
+  it('can be inspected, verified and exported while the gateway goes on without it', async () => {
+    await (await filled()).close()
+    await folder().setAside()
+    await atWork()
+    const queue = await open(await setAside())
+    expect(await queue.inspect(1)).toMatchObject({ lastSequence: 30 })
+    expect(await queue.verify()).toEqual({ events: 30, faults: [] })
+    expect(await textsOf(queue.export({}))).toHaveLength(30)
+    // The gateway's own: what it has to tell the cloud of the other.
+    const own = await textsOf((await open()).export({}))
+    expect(own.map(({ type }) => type)).not.toContain('com.acme.climate')
+  })
+
+  it('because it is of a newer version is exported as far as it can be understood', async () => {
+    await (await filled()).close()
+    await alter(async (store) => {
+      const head = (await store.get('m')) ?? ''
+      return [{ type: 'put', key: 'm', value: head.replace(/^\d+ /, '99 ') }]
+    })
+    await atWork()
+    const queue = await open(await setAside())
+    expect(queue.findings.join()).toMatch(/newer version/)
+    expect(await textsOf(queue.export({}))).toHaveLength(30)
+    await expect(queue.inspect(1)).rejects.toMatchObject({ code: 'STORE_NEWER' })
+  })
+
+  it('is not repaired', async () => {
+    await (await filled()).close()
+    const aside = await folder().setAside()
+    const options = { gateway: 'gw-1', backup: false, clock, random: Math.random, scratch }
+    await expect(repairQueue({ ...options, dataDir: aside })).rejects.toMatchObject({
+      code: 'OPTIONS_INVALID',
+    })
+  })
 })
 
 it('the queue of a running gateway is told to nobody without the token of its data folder', async () => {
-  const { url } = await atWork()
+  await (await filled()).close()
+  const url = await atWork()
   expect((await fetch(`${url}/outbox/export`)).status).toBe(401)
   expect((await fetch(`${url}/outbox/export`, { headers: { authorization: 'Bearer guess' } })).status).toBe(
     401,
@@ -129,30 +221,19 @@ it('the queue of a running gateway is told to nobody without the token of its da
 
 it('what is wrong with a queue is named', async () => {
   await (await filled()).close()
-  const store = await folder().open()
-  const [entry] = await store.entries({ gte: 'e!n!', lt: 'e!n!~' }, 1)
-  await store.write(
-    [
-      { type: 'put', key: String(entry?.[0]), value: String(entry?.[1]).replace('"value":1', '"value":2') },
-      { type: 'put', key: 'q!d2', value: '99 1' },
-    ],
-    { sync: true },
-  )
-  await store.close()
-  const queue = await openQueue({ dataDir, clock, scratch, thorough: true })
-  const { faults } = await queue.verify()
-  await queue.close()
+  await alter(async (store) => [...(await alterEvent(store)), { type: 'put', key: 'q!d2', value: '99 1' }])
+  const { faults } = await (await open()).verify()
   expect(faults.join('\n')).toMatch(
-    /position 2 .*not what was written[^]*26 events, the head says 27[^]*d2 has \d+ events queued, its count says 99/,
+    /position 3 .*not what was written[^]*26 events, the head says 27[^]*d2 has \d+ events queued, its count says 99/,
   )
 })
 
 it('repair keeps a copy, counts what is lost, and leaves a queue that verifies', async () => {
   await (await filled()).close()
-  const store = await folder().open()
-  const [entry] = await store.entries({ gte: 'e!n!', lt: 'e!n!~' }, 1)
-  await store.write([{ type: 'del', key: String(entry?.[0]) }], { sync: true })
-  await store.close()
+  await alter(async (store) => {
+    const [entry] = await store.entries({ gte: 'e!n!', lt: 'e!n!~' }, 1)
+    return [{ type: 'del', key: String(entry?.[0]) }]
+  })
   const { backup, lost, queued } = await repairQueue({
     dataDir,
     gateway: 'gw-1',
@@ -163,18 +244,17 @@ it('repair keeps a copy, counts what is lost, and leaves a queue that verifies',
   })
   expect(lost).toBe(1)
   expect(await readdir(String(backup))).toContain('db')
-  const queue = await openQueue({ dataDir, clock, scratch, thorough: true })
   // Beside the 29 that are left: what the cloud must be told of the one.
   expect(queued).toBeGreaterThan(29)
-  expect(await queue.verify()).toEqual({ events: queued, faults: [] })
-  await queue.close()
+  expect(await (await open()).verify()).toEqual({ events: queued, faults: [] })
 })
 
 it('repair refuses a queue that is at work, and a folder without one', async () => {
+  await (await filled()).close()
   await atWork()
   const options = { gateway: 'gw-1', backup: false, clock, random: Math.random, scratch }
   await expect(repairQueue({ ...options, dataDir })).rejects.toMatchObject({ code: 'OUTBOX_LOCKED' })
-  await expect(repairQueue({ ...options, dataDir: tmpdir() })).rejects.toMatchObject({
+  await expect(repairQueue({ ...options, dataDir: join(dataDir, 'none') })).rejects.toMatchObject({
     code: 'OUTBOX_ABSENT',
   })
 })

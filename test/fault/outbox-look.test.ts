@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { silentOutboxObserver } from '../../edge/observers.ts'
-import { openQueue, repairQueue } from '../../edge/outbox-tool.ts'
+import { repairQueue } from '../../edge/outbox-repair.ts'
+import { openQueue } from '../../edge/outbox-tool.ts'
 import type { Outbox } from '../../edge/outbox.ts'
 import { openOutbox } from '../../edge/outbox/open.ts'
 import { createScratch } from '../../edge/scratch.ts'
@@ -75,7 +76,7 @@ async function fingerprints(folder: string): Promise<Record<string, string>> {
 async function lookAtEverything(): Promise<string> {
   const queue = await openQueue({ dataDir, clock, scratch, thorough: true })
   try {
-    for await (const text of queue.export({})) JSON.parse(text)
+    for await (const one of queue.export({})) if ('text' in one) JSON.parse(one.text)
     await queue.inspect(10)
     return (await queue.verify()).faults.join('\n')
   } finally {
@@ -114,7 +115,7 @@ describe('looking at the queue of a gateway that was killed', () => {
     const queue = await openQueue({ dataDir, clock, scratch, thorough: true })
     expect(queue.findings.join()).toMatch(/outbox\/db is damaged: 1 blocks of its tables/)
     let exported = 0
-    for await (const text of queue.export({})) exported += text === '' ? 0 : 1
+    for await (const one of queue.export({})) exported += 'text' in one ? 1 : 0
     await queue.close()
     expect(exported).toBeGreaterThan(600)
     expect(exported).toBeLessThan(650)
@@ -123,15 +124,15 @@ describe('looking at the queue of a gateway that was killed', () => {
 
 describe('the private copy', () => {
   it('of a look that was killed is removed by the next one and by the gateway, one in use is not', async () => {
-    await mkdir(join(place, 'look-killed', 'db'), { recursive: true })
+    await mkdir(join(place, 'look-db-killed', 'db'), { recursive: true })
     const looking = await openQueue({ dataDir, clock, scratch, thorough: false })
     const copies = async (): Promise<string[]> =>
       (await readdir(place)).filter((name) => name.startsWith('look-'))
     const inUse = await copies()
     expect(inUse).toHaveLength(1)
-    expect(inUse).not.toContain('look-killed')
+    expect(inUse).not.toContain('look-db-killed')
 
-    await mkdir(join(place, 'look-killed'))
+    await mkdir(join(place, 'look-db-killed'))
     const outbox = await open(place)
     expect(await copies()).toEqual(inUse)
     // The gateway goes on; who looks still sees what was there.

@@ -6,7 +6,7 @@ import { systemClock } from '../src/clock.ts'
 import { TidegateError } from '../src/errors.ts'
 import { loadEdgeConfig } from './config.ts'
 import type { Lane } from './outbox.ts'
-import type { Exported } from './outbox/inspection.ts'
+import type { Exported } from './outbox/export.ts'
 import { renderReport } from './outbox-report.ts'
 import { repairQueue } from './outbox-repair.ts'
 import { openQueue, type Queue } from './outbox-tool.ts'
@@ -28,15 +28,14 @@ export function registerOutboxCommand(program: Command): void {
     .option('--json', 'as JSON')
     .action(async (options: Place & { devices: number; json?: boolean }) => {
       await onQueue(options, false, async (queue) => {
-        const before = await queue.inspect(options.devices)
         // Two looks tell how fast a running gateway drains.
-        const later = queue.running ? await lookAgain(queue, options.devices) : undefined
-        const report = later?.report ?? before
-        const drain = later && drainEstimate(before, report, later.tookMs)
+        const before = queue.running ? await lookBefore(queue) : undefined
+        const report = await queue.inspect(options.devices)
+        const drain = before && drainEstimate(before, report, systemClock.monotonicMs() - before.atMs)
         say(
           options.json
-            ? JSON.stringify({ running: queue.running, ...report, ...drain })
-            : renderReport(report, queue.running, drain),
+            ? JSON.stringify({ running: queue.running, findings: queue.findings, ...report, ...drain })
+            : renderReport(queue, report, drain),
         )
       })
     })
@@ -176,10 +175,11 @@ function untilExit(process: NodeJS.Process): Scratch {
 
 const betweenLooksMs = 1000
 
-async function lookAgain(queue: Queue, devices: number) {
-  const startedMs = systemClock.monotonicMs()
+async function lookBefore(queue: Queue): Promise<Depth & { atMs: number }> {
+  const { lanes } = await queue.inspect(0)
+  const atMs = systemClock.monotonicMs()
   await systemClock.sleep(betweenLooksMs)
-  return { report: await queue.inspect(devices), tookMs: systemClock.monotonicMs() - startedMs }
+  return { lanes, atMs }
 }
 
 function drainEstimate(

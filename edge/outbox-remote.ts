@@ -1,5 +1,5 @@
 import { messageOf, TidegateError } from '../src/errors.ts'
-import type { Verification } from './outbox/inspection.ts'
+import type { Verification } from './outbox/verification.ts'
 import { type Door, readExported } from './outbox-door.ts'
 import { writeFilter } from './outbox-filter.ts'
 import type { Queue, QueueReport } from './outbox-tool.ts'

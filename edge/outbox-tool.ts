@@ -1,16 +1,10 @@
 import { dirname, join } from 'node:path'
 import type { Clock } from '../src/clock.ts'
 import { codeOf, messageOf } from '../src/errors.ts'
-import {
-  type Exported,
-  type ExportFilter,
-  exportTexts,
-  type Inspection,
-  inspect,
-  type Verification,
-  verify,
-} from './outbox/inspection.ts'
+import { type Exported, type ExportFilter, exportTexts } from './outbox/export.ts'
+import { type Inspection, inspect } from './outbox/inspection.ts'
 import { type Look, lookInto } from './outbox/look.ts'
+import { type Verification, verify } from './outbox/verification.ts'
 import { readDoor } from './outbox-door.ts'
 import { storeIn, untouchable } from './outbox-place.ts'
 import { queueBehind } from './outbox-remote.ts'
@@ -53,7 +47,7 @@ export interface QueueOptions {
  * @throws TidegateError `OUTBOX_ABSENT`, `OUTBOX_LOCKED`, `OUTBOX_COPY_FAILED`, `GATEWAY_UNREACHABLE`, `STORE_CORRUPT`
  */
 export async function openQueue(options: QueueOptions & { thorough: boolean }): Promise<Queue> {
-  const { dataDir, scratch } = options
+  const { dataDir, clock, scratch } = options
   const location = await storeIn(dataDir)
   let look: LookAtCopy
   try {
@@ -68,7 +62,10 @@ export async function openQueue(options: QueueOptions & { thorough: boolean }): 
   return {
     running: false,
     findings,
-    inspect: async (devicesMax) => ({ ...(await inspect(store, devicesMax)), diskBytes }),
+    inspect: async (devicesMax) => ({
+      ...(await inspect(store, { devicesMax, nowMs: clock.now() })),
+      diskBytes,
+    }),
     async verify() {
       const { events, faults } = await verify(store)
       return { events, faults: [...findings, ...faults] }

@@ -3,7 +3,7 @@ import type { Store, StoreOperation, StoreReader } from '../store.ts'
 import type { Head } from './head.ts'
 import { allDevices, damagedKey, deviceKey, eventRange, positionOfEventKey } from './keys.ts'
 import type { Usage } from './quota.ts'
-import { decodeRecord } from './record.ts'
+import { decodeRecord, type Entry } from './record.ts'
 import type { UndeliveredRange } from './undelivered.ts'
 
 export interface Recount {
@@ -99,13 +99,6 @@ export async function recount(store: Store, options: RecountOptions): Promise<Re
   }
 }
 
-/** What stands in the place of an event. */
-export interface Entry {
-  lane: Lane
-  position: number
-  value: string
-}
-
 /** The entries of both lanes by position. */
 export async function* inOrder(store: StoreReader): AsyncIterable<Entry> {
   const high = entriesOf(store, 'high')
@@ -122,8 +115,9 @@ export async function* inOrder(store: StoreReader): AsyncIterable<Entry> {
   }
 }
 
-async function* entriesOf(store: StoreReader, lane: Lane): AsyncGenerator<Entry, void> {
-  for (let from = 0; ;) {
+/** The entries of a lane by position, from one on. */
+export async function* entriesOf(store: StoreReader, lane: Lane, first = 0): AsyncGenerator<Entry, void> {
+  for (let from = first; ;) {
     const entries = await store.entries(eventRange(lane, from), chunk)
     for (const [key, value] of entries) yield { lane, position: positionOfEventKey(key), value }
     const tail = entries.at(-1)

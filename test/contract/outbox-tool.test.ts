@@ -8,7 +8,7 @@ import { silentOutboxObserver } from '../../edge/observers.ts'
 import { renderReport } from '../../edge/outbox-report.ts'
 import { repairQueue } from '../../edge/outbox-repair.ts'
 import { openQueue, type Queue } from '../../edge/outbox-tool.ts'
-import type { Exported } from '../../edge/outbox/inspection.ts'
+import type { Exported } from '../../edge/outbox/export.ts'
 import { openOutbox } from '../../edge/outbox/open.ts'
 import type { Outbox } from '../../edge/outbox.ts'
 import { createScratch } from '../../edge/scratch.ts'
@@ -78,7 +78,7 @@ const gateway = `
   const folder = levelFolder({ folder: join(dataDir, 'outbox'), reserveBytes: 0, clock })
   const outbox = await openOutbox({ folder, gateway: 'gw-1', clock, random: Math.random, log, observer })
   const token = newToken()
-  const routes = doorRoutes({ outbox: () => outbox, stats: () => outbox.stats(), usedBytes: async () => 7, token })
+  const routes = doorRoutes({ outbox: () => outbox, stats: () => outbox.stats(), usedBytes: async () => 7, token, clock })
   const server = await startOpsServer({ host: '127.0.0.1', port: 0, metrics: async () => '', ready: () => ({}), routes })
   const url = opsUrl('127.0.0.1', server.port)
   const door = await writeDoor(dataDir, { url, token })
@@ -132,7 +132,7 @@ describe.each(states)('the queue of a gateway that is %s', (state, start) => {
     expect(report.lanes.high).toMatchObject({ events: 3, oldest: { sequence: 1, deviceId: 'd0' } })
     expect(report.lanes.normal).toMatchObject({ events: 27, oldest: { sequence: 2, deviceId: 'd1' } })
     expect(report.devices).toHaveLength(2)
-    expect(renderReport(report, queue.running, undefined)).toMatch(/gw-1[^]*27 events[^]*sequence 2, d1/)
+    expect(renderReport(queue, report, undefined)).toMatch(/gw-1[^]*27 events[^]*sequence 2, d1/)
     expect(await queue.verify()).toEqual({ events: 30, faults: [] })
     const all = await textsOf(queue.export({}))
     expect(all.map(({ sequence }) => sequence)).toEqual(Array.from({ length: 30 }, (_, index) => index + 1))

@@ -9,6 +9,8 @@ export interface Examination {
   fault: string | undefined
   /** The newest write is not whole. */
   torn: boolean
+  /** The tables that are in use: what a write or a compaction left unfinished lies beside them. */
+  tables: string[]
 }
 
 /**
@@ -19,38 +21,35 @@ export interface Examination {
  */
 export async function examine(location: string): Promise<Examination> {
   const files = await readdir(location)
-  const torn = false
-  if (!files.some(isData)) return { fault: undefined, torn }
+  const found: Examination = { fault: undefined, torn: false, tables: [] }
+  if (!files.some(isData)) return found
   const current = await readFile(join(location, 'CURRENT'), 'latin1').catch(() => undefined)
-  if (current === undefined) return { fault: 'CURRENT is missing', torn }
+  if (current === undefined) return { ...found, fault: 'CURRENT is missing' }
   const manifest = /^(MANIFEST-\d+)\n$/.exec(current)?.[1]
-  if (manifest === undefined) return { fault: 'CURRENT is unreadable', torn }
-  if (!files.includes(manifest)) return { fault: `${manifest} is missing`, torn }
+  if (manifest === undefined) return { ...found, fault: 'CURRENT is unreadable' }
+  if (!files.includes(manifest)) return { ...found, fault: `${manifest} is missing` }
   const { tables, logNumber, damagedAt } = await readManifest(join(location, manifest))
-  if (damagedAt !== undefined) return { fault: `${manifest} is damaged at byte ${damagedAt}`, torn }
+  if (damagedAt !== undefined) return { ...found, fault: `${manifest} is damaged at byte ${damagedAt}` }
   for (const [number, size] of tables) {
     const name = [fileName(number, 'ldb'), fileName(number, 'sst')].find((name) => files.includes(name))
-    if (name === undefined) return { fault: `${fileName(number, 'ldb')} is missing`, torn }
-    const found = await stat(join(location, name))
-    if (!found.isFile() || found.size !== size) {
-      return { fault: `${name} should have ${size} bytes and has ${found.size}`, torn }
+    if (name === undefined) return { ...found, fault: `${fileName(number, 'ldb')} is missing` }
+    const about = await stat(join(location, name))
+    if (!about.isFile() || about.size !== size) {
+      return { ...found, fault: `${name} should have ${size} bytes and has ${about.size}` }
     }
+    found.tables.push(name)
   }
   if (logNumber !== 0 && !files.includes(fileName(logNumber, 'log'))) {
-    return { fault: `${fileName(logNumber, 'log')} is missing`, torn }
+    return { ...found, fault: `${fileName(logNumber, 'log')} is missing` }
   }
-  return examineLogs(
-    location,
-    files.filter((name) => name.endsWith('.log') && Number.parseInt(name, 10) >= logNumber).toSorted(),
-  )
+  const logs = files.filter((name) => name.endsWith('.log') && Number.parseInt(name, 10) >= logNumber)
+  return { ...found, ...(await examineLogs(location, logs.toSorted())) }
 }
 
-/** How many blocks of how many tables are damaged. Reads everything. */
-export async function countDamagedBlocks(location: string): Promise<number> {
+/** How many blocks of these tables are damaged. Reads everything. */
+export async function countDamagedBlocks(location: string, tables: readonly string[]): Promise<number> {
   let damaged = 0
-  for (const name of (await readdir(location)).filter(isTable)) {
-    damaged += await checkTable(join(location, name), { blank: false })
-  }
+  for (const name of tables) damaged += await checkTable(join(location, name), { blank: false })
   return damaged
 }
 
@@ -97,7 +96,7 @@ async function sync(path: string): Promise<void> {
   }
 }
 
-async function examineLogs(location: string, logs: string[]): Promise<Examination> {
+async function examineLogs(location: string, logs: string[]): Promise<Pick<Examination, 'fault' | 'torn'>> {
   let torn = false
   for (const name of logs) {
     const state = await scanLog(join(location, name))

@@ -38,13 +38,11 @@ export function levelFolder(options: LevelFolderOptions): StoreFolder {
     async open() {
       await prepare(folder, location)
       await refuseIfLocked(location)
-      const { fault, torn } = await examine(location)
+      const { fault, torn, tables } = await examine(location)
       if (fault !== undefined) throw corrupt(location, fault)
       const uncleanEnds = Number(await readFile(uncleanFile, 'utf8').catch(() => 0))
-      const repaired = await readFile(repairedFile, 'utf8').catch(() => undefined)
-      // A repair has looked at every block, and leaves some that LevelDB passes over.
-      if ((checkTables && repaired === undefined) || uncleanEnds >= uncleanEndsMax) {
-        const blocks = await countDamagedBlocks(location)
+      if (checkTables || uncleanEnds >= uncleanEndsMax) {
+        const blocks = await countDamagedBlocks(location, tables)
         if (blocks > 0) throw corrupt(location, `${blocks} blocks of its tables do not match their checksums`)
       }
       // 8 MiB memtable: fewer level-0 files under a steady stream, still replayed in well under a second.
@@ -59,6 +57,7 @@ export function levelFolder(options: LevelFolderOptions): StoreFolder {
         throw failure(location, error)
       }
       await removeLeftCopies(location)
+      const repaired = await readFile(repairedFile, 'utf8').catch(() => undefined)
       return levelStore(level, location, {
         torn,
         repaired,

@@ -1,12 +1,10 @@
-import { createWriteStream } from 'node:fs'
-import { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { systemClock } from '../src/clock.ts'
 import { TidegateError } from '../src/errors.ts'
 import { loadEdgeConfig } from './config.ts'
 import type { Lane } from './outbox.ts'
-import type { Exported } from './outbox/export.ts'
+import { inPieces } from './outbox-lines.ts'
+import { outputTo, outputToFile } from './outbox-output.ts'
 import { renderReport } from './outbox-report.ts'
 import { repairQueue } from './outbox-repair.ts'
 import { openQueue, type Queue } from './outbox-tool.ts'
@@ -82,6 +80,8 @@ export function registerOutboxCommand(program: Command): void {
           to?: number
         },
       ) => {
+        const output =
+          options.output === undefined ? outputTo(process.stdout) : await outputToFile(options.output)
         await onQueue(options, true, async (queue) => {
           const filter = {
             deviceId: options.device,
@@ -92,14 +92,14 @@ export function registerOutboxCommand(program: Command): void {
           }
           for (const finding of queue.findings) warn(finding)
           let leftOut = 0
-          const lines = Readable.from(
-            linesOf(queue.export(filter), (damaged) => {
+          await output(
+            inPieces(queue.export(filter), (one) => {
+              if ('text' in one) return one.text
               leftOut += 1
-              warn(`left out: ${damaged}`)
+              warn(`left out: ${one.damaged}`)
+              return undefined
             }),
           )
-          if (options.output === undefined) await pipeline(lines, process.stdout, { end: false })
-          else await pipeline(lines, createWriteStream(options.output, { mode: 0o600 }))
           if (leftOut > 0)
             warn(`${leftOut} damaged ${leftOut === 1 ? 'record was' : 'records were'} left out`)
           if (leftOut > 0 || queue.findings.length > 0) process.exitCode = 1
@@ -109,6 +109,7 @@ export function registerOutboxCommand(program: Command): void {
 
   place(
     outbox.command('repair').description('repair a stopped gateway’s queue, and count exactly what is lost'),
+    'the gateway’s data folder',
   )
     .option('--gateway <name>', 'whose queue it is, if --config does not say')
     .option('--no-backup', 'without a copy of the folder beforehand')
@@ -118,14 +119,16 @@ export function registerOutboxCommand(program: Command): void {
         (options.config === undefined ? undefined : loadEdgeConfig(options.config, process.env).gateway)
       if (gateway === undefined)
         throw usage('repair must know whose queue it is', 'add --config edge.yaml or --gateway NAME')
-      const { backup, findings, lost, queued } = await repairQueue({
+      const { needed, backup, findings, lost, queued } = await repairQueue({
         dataDir: dataDirOf(options),
         gateway,
+        userId: process.getuid?.(),
         backup: options.backup,
         clock: systemClock,
         random: Math.random,
         scratch: untilExit(process),
       })
+      if (!needed) return say(`${queued} events are queued, and nothing is wrong: nothing was done`)
       if (backup !== undefined) say(`a copy of the folder as it was lies in ${backup}`)
       for (const { kind, detail } of findings) say(`${kind}: ${detail}`)
       say(
@@ -134,10 +137,13 @@ export function registerOutboxCommand(program: Command): void {
     })
 }
 
-function place(command: Command): Command {
+function place(
+  command: Command,
+  folders = 'the gateway’s data folder, or a store in it that was set aside',
+): Command {
   return command
     .option('-c, --config <file>', 'the gateway’s YAML configuration')
-    .option('-d, --data-dir <folder>', 'the gateway’s data folder, or a store in it that was set aside')
+    .option('-d, --data-dir <folder>', folders)
 }
 
 function dataDirOf(options: Place): string {
@@ -196,16 +202,6 @@ function drainEstimate(
 
 interface Depth {
   lanes: Record<Lane, { events: number }>
-}
-
-async function* linesOf(
-  exported: AsyncIterable<Exported>,
-  onDamaged: (what: string) => void,
-): AsyncIterable<string> {
-  for await (const one of exported) {
-    if ('text' in one) yield `${one.text}\n`
-    else onDamaged(one.damaged)
-  }
 }
 
 function wholeNumber(value: string): number {

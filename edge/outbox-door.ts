@@ -9,6 +9,7 @@ import { inspect } from './outbox/inspection.ts'
 import type { Inspectable } from './outbox/open.ts'
 import { verify } from './outbox/verification.ts'
 import { readFilter } from './outbox-filter.ts'
+import { inPieces } from './outbox-lines.ts'
 
 /**
  * How `tidegate outbox` gets at the queue of a gateway that is running: LevelDB lets only one process in, so the
@@ -101,7 +102,7 @@ async function* lines(
   query: URLSearchParams,
 ): AsyncIterable<string> {
   try {
-    for await (const exported of exportTexts(store, readFilter(query))) yield `${writeExported(exported)}\n`
+    yield* inPieces(exportTexts(store, readFilter(query)), writeExported)
   } finally {
     await store.close()
   }

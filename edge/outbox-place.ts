@@ -25,6 +25,7 @@ export async function storeIn(place: string): Promise<string> {
 
 /** What keeps a store from being locked and copied; nothing is done to it before that. */
 export function untouchable(location: string, error: unknown): TidegateError {
+  if (codeOf(error) === 'OUTBOX_LOCKED') return inUse(location)
   if (error instanceof TidegateError && error.code !== 'STORE_UNAVAILABLE') return error
   const cause = error instanceof TidegateError ? error.cause : error
   return new TidegateError('OUTBOX_COPY_FAILED', {
@@ -34,6 +35,14 @@ export function untouchable(location: string, error: unknown): TidegateError {
       ? 'ask as the user the gateway runs as, or as root'
       : 'see that its disk can be written and has room (32 MiB; to repair, as much as it holds), or copy the data folder to one that has and name that with --data-dir',
     cause,
+  })
+}
+
+export function inUse(location: string): TidegateError {
+  return new TidegateError('OUTBOX_LOCKED', {
+    message: `another process has the outbox ${location} open`,
+    retryable: false,
+    hint: 'repair needs the gateway stopped; a gateway that has only just started answers the rest in a moment',
   })
 }
 

@@ -53,9 +53,9 @@ export async function openQueue(options: QueueOptions & { thorough: boolean }): 
   try {
     look = await whileNobodyHas(location, scratch, () => copyAndOpen(location, options))
   } catch (error) {
-    if (codeOf(error) !== 'OUTBOX_LOCKED') throw untouchable(location, error)
-    const door = await readDoor(dirname(dirname(location)))
-    if (!door) throw error
+    const locked = codeOf(error) === 'OUTBOX_LOCKED'
+    const door = locked ? await readDoor(dirname(dirname(location))) : undefined
+    if (!door) throw untouchable(location, error)
     return queueBehind(door)
   }
   const { store, findings, folder, diskBytes } = look

@@ -1,14 +1,15 @@
 import { TidegateError } from '../../src/errors.ts'
 import type { Lane } from '../outbox.ts'
 import type { StoreReader } from '../store.ts'
+import { parseClosed } from './dedup.ts'
 import { decodeHead, type Head, sequenceOf } from './head.ts'
-import { allDamaged, allDevices, allGenerations, allUndelivered, headKey } from './keys.ts'
+import { allDamaged, allDevices, allGenerations, headKey } from './keys.ts'
 import { type Oldest, oldestOf } from './oldest.ts'
 import type { Usage } from './quota.ts'
 import { readable } from './record.ts'
 import { entriesOf } from './recount.ts'
+import { readUndelivered } from './recovery.ts'
 import { type DeviceInspection, survey } from './survey.ts'
-import type { UndeliveredRange } from './undelivered.ts'
 
 /** What a queue looks like from outside. */
 export interface Inspection {
@@ -45,10 +46,7 @@ export async function inspect(store: StoreReader, options: InspectOptions): Prom
   const devices = await devicesOf(store)
   const listed = [...devices].toSorted(([, a], [, b]) => b.bytes - a.bytes).slice(0, devicesMax)
   const closed = await store.entries(allGenerations, 10_000)
-  const remembered = closed.reduce(
-    (sum, [, value]) => sum + (JSON.parse(value) as { count: number }).count,
-    0,
-  )
+  const remembered = closed.reduce((sum, [, value]) => sum + parseClosed(value).count, 0)
   return {
     gateway: head.gateway,
     epoch: head.epoch,
@@ -60,9 +58,11 @@ export async function inspect(store: StoreReader, options: InspectOptions): Prom
     deviceCount: devices.size,
     devices: await survey(store, head, new Map(listed), { nowMs, looksMax }),
     rememberedIds: remembered + head.generation.count,
-    unreported: (await store.entries(allUndelivered, 1000))
-      .map(([, value]) => JSON.parse(value) as UndeliveredRange)
-      .map(({ from, to, epochBase, reason }) => ({ from: from - epochBase, to: to - epochBase, reason })),
+    unreported: (await readUndelivered(store, 1000)).readable.map(({ from, to, epochBase, reason }) => ({
+      from: from - epochBase,
+      to: to - epochBase,
+      reason,
+    })),
     damagedRecords: (await store.entries(allDamaged, 100_000)).length,
   }
 }

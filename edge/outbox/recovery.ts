@@ -1,7 +1,7 @@
 import { claimedChain, genesis } from '../../src/codec.ts'
 import { codeOf, messageOf } from '../../src/errors.ts'
 import type { LedgerEntry } from '../../src/event.ts'
-import type { Store, StoreFolder, StoreOperation } from '../store.ts'
+import type { Store, StoreFolder, StoreOperation, StoreReader } from '../store.ts'
 import { decodeHead, type Head, storeVersion, understood } from './head.ts'
 import { allDevices, allUndelivered, headKey, laneGuard } from './keys.ts'
 import type { Usage } from './quota.ts'
@@ -202,9 +202,12 @@ async function isEmpty(store: Store): Promise<boolean> {
   return (await store.entries({ gte: '', lt: '~' }, 2)).every(([key]) => key === laneGuard)
 }
 
-async function readUndelivered(store: Store): Promise<{ readable: UndeliveredRange[]; altered: number }> {
+export async function readUndelivered(
+  store: StoreReader,
+  max = 1_000_000,
+): Promise<{ readable: UndeliveredRange[]; altered: number }> {
   const readable: UndeliveredRange[] = []
-  const entries = await store.entries(allUndelivered, 1_000_000)
+  const entries = await store.entries(allUndelivered, max)
   for (const [, value] of entries) {
     try {
       readable.push(JSON.parse(value) as UndeliveredRange)

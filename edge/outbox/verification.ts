@@ -8,6 +8,7 @@ import { allExpiries, eventRange, parseExpiryKey } from './keys.ts'
 import type { Usage } from './quota.ts'
 import { readable, type StoredEvent } from './record.ts'
 import { inOrder } from './recount.ts'
+import { readUndelivered } from './recovery.ts'
 
 /** A fault of the store, in words. */
 export interface Verification {
@@ -61,6 +62,8 @@ export async function verify(store: StoreReader): Promise<Verification> {
     const [is, said] = [devices.get(deviceId)?.events ?? 0, counted.get(deviceId)?.events ?? 0]
     if (is !== said) fault(`${deviceId} has ${is} events queued, its count says ${said}`)
   }
+  const { altered } = await readUndelivered(store)
+  if (altered > 0) fault(`${altered} ranges that the cloud is to be told of cannot be read`)
   const indexed = await countDeadlines(store)
   if (indexed < deadlines)
     fault(`${deadlines} queued events have a time to live, ${indexed} are in its index`)

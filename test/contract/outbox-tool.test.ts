@@ -154,19 +154,6 @@ describe.each(states)('the queue of a gateway that is %s', (state, start) => {
   })
 })
 
-it('export ends with 1 and says how much it left out', async () => {
-  await (await filled()).close()
-  await alter(alterEvent)
-  const child = spawn(process.execPath, ['dist/cli/tidegate.js', 'outbox', 'export', '-d', dataDir])
-  let [out, err] = ['', '']
-  child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()))
-  child.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()))
-  const [code] = (await once(child, 'close')) as [number]
-  expect(code).toBe(1)
-  expect(out.split('\n')).toHaveLength(30)
-  expect(err).toMatch(/left out: .*position 3 .*\n.*: 1 damaged records? /)
-})
-
 async function setAside(): Promise<string> {
   const name = (await readdir(join(dataDir, 'outbox'))).find((one) => one.startsWith('quarantined-'))
   return join(dataDir, 'outbox', String(name))
@@ -202,7 +189,7 @@ describe('a store that was set aside', () => {
   it('is not repaired', async () => {
     await (await filled()).close()
     const aside = await folder().setAside()
-    const options = { gateway: 'gw-1', backup: false, clock, random: Math.random, scratch }
+    const options = { gateway: 'gw-1', backup: false, clock, random: Math.random, scratch, userId: undefined }
     await expect(repairQueue({ ...options, dataDir: aside })).rejects.toMatchObject({
       code: 'OPTIONS_INVALID',
     })
@@ -221,11 +208,17 @@ it('the queue of a running gateway is told to nobody without the token of its da
 
 it('what is wrong with a queue is named', async () => {
   await (await filled()).close()
-  await alter(async (store) => [...(await alterEvent(store)), { type: 'put', key: 'q!d2', value: '99 1' }])
+  await alter(async (store) => [
+    ...(await alterEvent(store)),
+    { type: 'put', key: 'q!d2', value: '99 1' },
+    { type: 'put', key: 'u!0000000000000001', value: 'garbage' },
+    { type: 'put', key: 'g!00000001', value: 'garbage' },
+  ])
   const { faults } = await (await open()).verify()
   expect(faults.join('\n')).toMatch(
-    /position 3 .*not what was written[^]*26 events, the head says 27[^]*d2 has \d+ events queued, its count says 99/,
+    /position 3 .*not what was written[^]*26 events, the head says 27[^]*d2 has \d+ events queued, its count says 99[^]*1 ranges .* cannot be read/,
   )
+  expect(await (await open()).inspect(10)).toMatchObject({ unreported: [], rememberedIds: 30 })
 })
 
 it('repair keeps a copy, counts what is lost, and leaves a queue that verifies', async () => {
@@ -241,6 +234,7 @@ it('repair keeps a copy, counts what is lost, and leaves a queue that verifies',
     clock,
     random: Math.random,
     scratch,
+    userId: undefined,
   })
   expect(lost).toBe(1)
   expect(await readdir(String(backup))).toContain('db')
@@ -249,10 +243,30 @@ it('repair keeps a copy, counts what is lost, and leaves a queue that verifies',
   expect(await (await open()).verify()).toEqual({ events: queued, faults: [] })
 })
 
+it('repair does nothing to a queue that is sound: no epoch ends for nothing', async () => {
+  await (await filled()).close()
+  const options = { dataDir, gateway: 'gw-1', backup: true, clock, random: Math.random, scratch }
+  const { epoch } = await (await open()).inspect(0)
+  const repair = await repairQueue({ ...options, userId: undefined })
+  expect(repair).toEqual({ needed: false, backup: undefined, findings: [], lost: 0, queued: 30 })
+  expect(await readdir(dataDir)).toEqual(['outbox'])
+  expect((await (await open()).inspect(0)).epoch).toBe(epoch)
+})
+
+it('repair refuses to write what the gateway’s user could not write to after that', async () => {
+  await (await filled()).close()
+  const { uid } = await stat(dataDir)
+  const options = { dataDir, gateway: 'gw-1', backup: true, clock, random: Math.random, scratch }
+  await expect(repairQueue({ ...options, userId: uid + 1 })).rejects.toMatchObject({
+    code: 'OPTIONS_INVALID',
+    hint: expect.stringContaining(`sudo -u '#${uid}'`) as string,
+  })
+})
+
 it('repair refuses a queue that is at work, and a folder without one', async () => {
   await (await filled()).close()
   await atWork()
-  const options = { gateway: 'gw-1', backup: false, clock, random: Math.random, scratch }
+  const options = { gateway: 'gw-1', backup: false, clock, random: Math.random, scratch, userId: undefined }
   await expect(repairQueue({ ...options, dataDir })).rejects.toMatchObject({ code: 'OUTBOX_LOCKED' })
   await expect(repairQueue({ ...options, dataDir: join(dataDir, 'none') })).rejects.toMatchObject({
     code: 'OUTBOX_ABSENT',

@@ -161,7 +161,7 @@ it('on a full disk the tool says what it needs, and leaves nothing behind', asyn
     const options = { dataDir: disk.path, clock, scratch }
     const refused = { code: 'OUTBOX_COPY_FAILED', message: expect.stringMatching(/no space/i) as string }
     await expect(openQueue({ ...options, thorough: false })).rejects.toMatchObject(refused)
-    const more = { gateway: 'gw-1', backup: true, random: Math.random }
+    const more = { gateway: 'gw-1', backup: true, random: Math.random, userId: undefined }
     await expect(repairQueue({ ...options, ...more })).rejects.toMatchObject(refused)
     expect(await fingerprints(disk.path)).toEqual(before)
   } finally {
@@ -172,7 +172,15 @@ it('on a full disk the tool says what it needs, and leaves nothing behind', asyn
 it('repair copies the folder before it touches anything', async () => {
   await cutLastRecord()
   const before = await fingerprints(place)
-  const options = { dataDir, gateway: 'gw-1', backup: true, clock, random: Math.random, scratch }
+  const options = {
+    dataDir,
+    gateway: 'gw-1',
+    backup: true,
+    clock,
+    random: Math.random,
+    scratch,
+    userId: undefined,
+  }
   const { backup, findings } = await repairQueue(options)
   expect(await fingerprints(String(backup))).toEqual(before)
   expect(findings.map(({ kind }) => kind)).toContain('repaired')

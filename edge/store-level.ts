@@ -4,13 +4,14 @@ import { ClassicLevel } from 'classic-level'
 import type { Clock } from '../src/clock.ts'
 import { codeOf, messageOf, TidegateError } from '../src/errors.ts'
 import { laneGuard } from './outbox/keys.ts'
-import type { Range, Store, StoreFolder, StoreOperation } from './store.ts'
+import type { Store, StoreFolder, StoreOperation } from './store.ts'
 import { removeLeftCopies } from './store-level-copy.ts'
 import { corrupt, damaged, failure, isDiskFull, isInTheWay, unavailable } from './store-level-errors.ts'
 import { countDamagedBlocks, examine, fenceDamage } from './store-level-folder.ts'
 import { refuseIfLocked } from './store-lock-level.ts'
 
 const chunkKeys = 4000
+const chunkEntries = 1000
 /** Read by one trip to LevelDB's thread; with its default of 16 KiB, reading 500 events takes twenty. */
 const highWaterMarkBytes = 1 << 20
 /** LevelDB can abort the process on a damaged table; after this many unclean ends in a row all are checked. */
@@ -175,6 +176,9 @@ interface Opened {
   closedInOrder(): Promise<void>
 }
 
+/** Tells an error of LevelDB's as one of ours. */
+type Guard = <T>(work: Promise<T>) => Promise<T>
+
 /** What abstract-level asks of every implementation; its types leave it out. */
 interface Implementation {
   _batch(operations: StoreOperation[], options: { sync: boolean }): Promise<void>
@@ -195,7 +199,7 @@ class DirectLevel extends ClassicLevel {
 function levelStore(level: DirectLevel, location: string, opened: Opened): Store {
   let failed = false
   let unaccounted = opened.repaired !== undefined
-  const guard = async <T>(work: Promise<T>): Promise<T> => {
+  const guard: Guard = async (work) => {
     try {
       return await work
     } catch (cause) {
@@ -215,11 +219,16 @@ function levelStore(level: DirectLevel, location: string, opened: Opened): Store
         get: (key) => guard(level.get(key, { snapshot })),
         entries: ({ gte, lt }, limit) =>
           guard(level.iterator({ gte, lt, limit, snapshot, highWaterMarkBytes }).all()),
-        keys: (range) => keyChunks(level, { ...range, snapshot }, guard),
+        keys: ({ gte, lt }) =>
+          inChunks(() => level.keys({ gte, lt, snapshot, highWaterMarkBytes }), chunkKeys, guard),
+        chunks: ({ gte, lt }) =>
+          inChunks(() => level.iterator({ gte, lt, snapshot, highWaterMarkBytes }), chunkEntries, guard),
         close: () => snapshot.close(),
       }
     },
-    keys: (range) => keyChunks(level, range, guard),
+    chunks: ({ gte, lt }) =>
+      inChunks(() => level.iterator({ gte, lt, highWaterMarkBytes }), chunkEntries, guard),
+    keys: ({ gte, lt }) => inChunks(() => level.keys({ gte, lt, highWaterMarkBytes }), chunkKeys, guard),
     async write(operations, { sync }) {
       await guard(level.write(operations, { sync }))
       if (!unaccounted) return
@@ -234,17 +243,21 @@ function levelStore(level: DirectLevel, location: string, opened: Opened): Store
   }
 }
 
-async function* keyChunks(
-  level: ClassicLevel,
-  range: Range & { snapshot?: ReturnType<ClassicLevel['snapshot']> },
-  guard: <T>(work: Promise<T>) => Promise<T>,
-): AsyncIterable<string[]> {
-  const iterator = level.keys({ ...range, highWaterMarkBytes })
+/**
+ * One iterator for all of it: each keeps what it read last until its JavaScript side is collected, which says nothing
+ * of how much that is. Reading a backlog with an iterator for every thousand entries kept all of it in memory.
+ */
+async function* inChunks<T>(
+  begin: () => { nextv(size: number): Promise<T[]>; close(): Promise<void> },
+  size: number,
+  guard: Guard,
+): AsyncIterable<T[]> {
+  const iterator = begin()
   try {
     for (;;) {
-      const keys = await guard(iterator.nextv(chunkKeys))
-      if (keys.length === 0) return
-      yield keys
+      const chunk = await guard(iterator.nextv(size))
+      if (chunk.length === 0) return
+      yield chunk
     }
   } finally {
     await iterator.close()

@@ -4,7 +4,7 @@ import type { StoreReader } from '../store.ts'
 import { bothLanes } from './core.ts'
 import type { Head } from './head.ts'
 import { devicesOf, headOf } from './inspection.ts'
-import { allExpiries, eventRange, parseExpiryKey } from './keys.ts'
+import { allExpiries, eventKey, parseExpiryKey } from './keys.ts'
 import type { Usage } from './quota.ts'
 import { readable, type StoredEvent } from './record.ts'
 import { inOrder } from './recount.ts'
@@ -82,17 +82,13 @@ function chained(head: Head, before: StoredEvent | undefined, event: StoredEvent
 /** Deadlines of queued events. One whose event was lost does no harm: it goes when it is due. */
 async function countDeadlines(store: StoreReader): Promise<number> {
   let indexed = 0
-  for (let { gte, lt } = allExpiries; ;) {
-    const entries = await store.entries({ gte, lt }, 1000)
-    for (const [key] of entries) {
+  for await (const chunk of store.chunks(allExpiries)) {
+    for (const [key] of chunk) {
       const { position, lane } = parseExpiryKey(key)
-      const [event] = await store.entries(eventRange(lane, position, position), 1)
-      if (event) indexed += 1
+      if ((await store.get(eventKey(lane, position))) !== undefined) indexed += 1
     }
-    const last = entries.at(-1)
-    if (!last || entries.length < 1000) return indexed
-    gte = `${last[0]}\u0000`
   }
+  return indexed
 }
 
 function count(usage: Usage, bytes: number): Usage {

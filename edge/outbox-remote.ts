@@ -8,7 +8,7 @@ import type { Queue, QueueReport } from './outbox-tool.ts'
 export function queueBehind(door: Door): Queue {
   const unreachable = (cause: unknown): TidegateError =>
     new TidegateError('GATEWAY_UNREACHABLE', {
-      message: `the gateway that has this outbox open does not answer at ${door.url}: ${messageOf(cause)}`,
+      message: `the gateway that has this outbox open does not answer at ${door.url}: ${reasonOf(cause)}`,
       retryable: true,
       hint: 'try again, or stop the gateway and ask the folder itself',
       cause,
@@ -46,4 +46,9 @@ export function queueBehind(door: Door): Queue {
     },
     close: async () => {},
   }
+}
+
+/** fetch says that it failed; its cause says why. */
+function reasonOf(error: unknown): string {
+  return messageOf(error instanceof Error && error.cause !== undefined ? error.cause : error)
 }

@@ -51,7 +51,11 @@ export async function openQueue(options: QueueOptions & { thorough: boolean }): 
   const location = await storeIn(dataDir)
   let look: LookAtCopy
   try {
-    look = await whileNobodyHas(location, scratch, () => copyAndOpen(location, options))
+    const folder = await whileNobodyHas(location, scratch, async () => {
+      await removeLeftCopies(location)
+      return copyBeside(location, scratch)
+    })
+    look = await openCopy(folder, location, options)
   } catch (error) {
     const locked = codeOf(error) === 'OUTBOX_LOCKED'
     const door = locked ? await readDoor(dirname(dirname(location))) : undefined
@@ -83,12 +87,11 @@ interface LookAtCopy extends Look {
   diskBytes: number
 }
 
-async function copyAndOpen(
+async function openCopy(
+  folder: string,
   location: string,
   { clock, scratch, thorough }: QueueOptions & { thorough: boolean },
 ): Promise<LookAtCopy> {
-  await removeLeftCopies(location)
-  const folder = await copyBeside(location, scratch)
   const ofOriginal = (text: string): string => text.replaceAll(join(folder, 'db'), location)
   try {
     const copy = levelFolder({ folder, reserveBytes: 0, clock, checkTables: thorough })

@@ -1,5 +1,6 @@
 import { copyFile, mkdir, readdir, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
+import { codeOf } from '../src/errors.ts'
 import type { Scratch } from './scratch.ts'
 import { isTable, linkOrCopy } from './store-level-folder.ts'
 import { refuseIfLocked } from './store-lock-level.ts'
@@ -15,7 +16,7 @@ const marks = ['mark', 'unclean', 'repaired']
  */
 export async function copyBeside(location: string, scratch: Scratch): Promise<string> {
   const home = dirname(location)
-  const folder = await scratch.make(join(home, prefixOf(location)))
+  const folder = await scratch.make(join(home, `${prefixOf(location)}${process.pid}-`))
   try {
     await copyFiles(location, join(folder, 'db'), (name) => !/^LO(CK|G|G\.old)$/.test(name))
     // What lies beside a store that was set aside belongs to its successor.
@@ -28,13 +29,16 @@ export async function copyBeside(location: string, scratch: Scratch): Promise<st
 }
 
 /**
- * Removes the copies of a store that their makers were killed over. Only for who has the store's lock: whoever makes
- * a copy has it too until the copy is open, and then the copy is locked itself.
+ * Removes the copies of a store that their makers were killed over. A copy that is open is locked, also by a process
+ * of another container, of which there is no other way to tell; one that is still being made or checked is known by
+ * the process that does so.
  */
 export async function removeLeftCopies(location: string): Promise<void> {
   const home = dirname(location)
   for (const name of await readdir(home)) {
-    if (name.slice(0, -6) !== prefixOf(location)) continue
+    if (!name.startsWith(prefixOf(location))) continue
+    const [, pid] = /^(\d+)-.{6}$/.exec(name.slice(prefixOf(location).length)) ?? []
+    if (pid === undefined || isAlive(Number(pid))) continue
     const folder = join(home, name)
     try {
       await refuseIfLocked(join(folder, 'db'))
@@ -42,6 +46,14 @@ export async function removeLeftCopies(location: string): Promise<void> {
     } catch {
       // It is in use, or another user's.
     }
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch (error) {
+    return codeOf(error) !== 'ESRCH'
   }
 }
 

@@ -1,4 +1,6 @@
+import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, truncate } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -122,24 +124,45 @@ describe('looking at the queue of a gateway that was killed', () => {
   })
 })
 
-describe('the private copy', () => {
-  it('of a look that was killed is removed by the next one and by the gateway, one in use is not', async () => {
-    await mkdir(join(place, 'look-db-killed', 'db'), { recursive: true })
-    const looking = await openQueue({ dataDir, clock, scratch, thorough: false })
-    const copies = async (): Promise<string[]> =>
-      (await readdir(place)).filter((name) => name.startsWith('look-'))
-    const inUse = await copies()
-    expect(inUse).toHaveLength(1)
-    expect(inUse).not.toContain('look-db-killed')
+const copies = async (): Promise<string[]> =>
+  (await readdir(place)).filter((name) => name.startsWith('look-'))
 
-    await mkdir(join(place, 'look-db-killed'))
+/** As a tool leaves it that was killed. */
+async function leave(): Promise<string> {
+  const child = spawn(process.execPath, ['--version'])
+  await once(child, 'close')
+  const name = `look-db-${child.pid}-abcdef`
+  await mkdir(join(place, name, 'db'), { recursive: true })
+  return name
+}
+
+describe('the private copy', () => {
+  it('of a look that was killed is removed by the next one and by the gateway', async () => {
+    const left = await leave()
+    const looking = await openQueue({ dataDir, clock, scratch, thorough: false })
+    expect(await copies()).not.toContain(left)
+    await looking.close()
+    expect(await copies()).toEqual([])
+
+    await leave()
     const outbox = await open(place)
-    expect(await copies()).toEqual(inUse)
-    // The gateway goes on; who looks still sees what was there.
+    expect(await copies()).toEqual([])
+    await outbox.close()
+  })
+
+  it('is not taken from who uses it or still makes it, and the gateway goes on meanwhile', async () => {
+    const made = `look-db-${process.pid}-abcdef`
+    await mkdir(join(place, made))
+    const looking = await openQueue({ dataDir, clock, scratch, thorough: false })
+    const inUse = (await copies()).filter((name) => name !== made)
+    expect(inUse).toHaveLength(1)
+
+    const outbox = await open(place)
+    expect(await copies()).toEqual(expect.arrayContaining([made, ...inUse]))
     await outbox.release(await outbox.take(500))
     expect((await looking.verify()).events).toBe(650)
     await looking.close()
-    expect(await copies()).toEqual([])
+    expect(await copies()).toEqual([made])
     await outbox.close()
   })
 

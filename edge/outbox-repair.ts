@@ -1,5 +1,5 @@
-import { cp, rename, rm, stat } from 'node:fs/promises'
-import { basename, dirname } from 'node:path'
+import { cp, rename, stat } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { pino } from 'pino'
 import type { Random } from '../src/clock.ts'
 import { codeOf, TidegateError } from '../src/errors.ts'
@@ -7,6 +7,7 @@ import { silentOutboxObserver } from './observers.ts'
 import { openOutbox } from './outbox/open.ts'
 import { inUse, storeIn, untouchable } from './outbox-place.ts'
 import { openQueue, type QueueOptions } from './outbox-tool.ts'
+import { besides, type Scratch } from './scratch.ts'
 import { levelFolder } from './store-level.ts'
 import { whileNobodyHas } from './store-lock-level.ts'
 
@@ -48,7 +49,7 @@ export async function repairQueue(options: RepairOptions): Promise<Repair> {
     : undefined
   try {
     await whileNobodyHas(location, scratch, async () => {
-      if (backup !== undefined) await copyWhole(place, backup)
+      if (backup !== undefined) await copyWhole(place, backup, scratch)
     })
   } catch (error) {
     throw untouchable(location, error)
@@ -97,14 +98,13 @@ async function soundEvents(location: string, options: QueueOptions): Promise<num
 }
 
 /** What bears its name is whole. */
-async function copyWhole(place: string, backup: string): Promise<void> {
-  const part = `${backup}.part`
+async function copyWhole(place: string, backup: string, scratch: Scratch): Promise<void> {
+  const part = await scratch.make(`${backup}.part-`)
   try {
-    await cp(place, part, { recursive: true })
+    await cp(place, part, { recursive: true, filter: (path) => !path.startsWith(besides(join(place, 'db'))) })
     await rename(part, backup)
-  } catch (error) {
-    await rm(part, { recursive: true, force: true })
-    throw error
+  } finally {
+    await scratch.remove(part)
   }
 }
 

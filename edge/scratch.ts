@@ -1,5 +1,6 @@
 import { rmSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 
 /** Folders that must not outlive what they were made for. */
 export interface Scratch {
@@ -8,6 +9,11 @@ export interface Scratch {
   remove(folder: string): Promise<void>
   /** Removes all that are left at once: for a process that ends, whatever it ends of. */
   removeAll(): void
+}
+
+/** Begins the names of what is made beside a store in order to look at it, by whatever process. */
+export function besides(location: string): string {
+  return join(dirname(location), `look-${basename(location)}-`)
 }
 
 export function createScratch(): Scratch {

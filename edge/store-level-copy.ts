@@ -1,22 +1,21 @@
 import { copyFile, mkdir, readdir, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { codeOf } from '../src/errors.ts'
-import type { Scratch } from './scratch.ts'
+import { besides, type Scratch } from './scratch.ts'
 import { isTable, linkOrCopy } from './store-level-folder.ts'
 import { refuseIfLocked } from './store-lock-level.ts'
 
-/** Begins the names of its private copies. They lie beside the store, on the same disk, so that tables can be linked. */
-const prefixOf = (location: string): string => `look-${basename(location)}-`
 /** What lies beside the store and says in what state it is. */
 const marks = ['mark', 'unclean', 'repaired']
 
 /**
- * Copies the LevelDB in `location`, and returns the folder that holds the copy as its `db`. Tables are never written
- * to again once they are there, so a link to each is a copy; the rest is some megabytes. Nobody may have it open.
+ * Copies the LevelDB in `location`, and returns the folder that holds the copy as its `db`. It lies on the same disk:
+ * tables are never written to again once they are there, so a link to each is a copy; the rest is some megabytes.
+ * Nobody may have it open.
  */
 export async function copyBeside(location: string, scratch: Scratch): Promise<string> {
   const home = dirname(location)
-  const folder = await scratch.make(join(home, `${prefixOf(location)}${process.pid}-`))
+  const folder = await scratch.make(`${besides(location)}${process.pid}-`)
   try {
     await copyFiles(location, join(folder, 'db'), (name) => !/^LO(CK|G|G\.old)$/.test(name))
     // What lies beside a store that was set aside belongs to its successor.
@@ -36,10 +35,10 @@ export async function copyBeside(location: string, scratch: Scratch): Promise<st
 export async function removeLeftCopies(location: string): Promise<void> {
   const home = dirname(location)
   for (const name of await readdir(home)) {
-    if (!name.startsWith(prefixOf(location))) continue
-    const [, pid] = /^(\d+)-.{6}$/.exec(name.slice(prefixOf(location).length)) ?? []
-    if (pid === undefined || isAlive(Number(pid))) continue
     const folder = join(home, name)
+    if (!folder.startsWith(besides(location))) continue
+    const [, pid] = /^(\d+)-.{6}$/.exec(folder.slice(besides(location).length)) ?? []
+    if (pid === undefined || isAlive(Number(pid))) continue
     try {
       await refuseIfLocked(join(folder, 'db'))
       await rm(folder, { recursive: true })

@@ -1,9 +1,8 @@
 import { open, symlink } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import { codeOf } from '../src/errors.ts'
-import type { Scratch } from './scratch.ts'
+import { besides, type Scratch } from './scratch.ts'
 import { failure } from './store-level-errors.ts'
 
 /**
@@ -24,7 +23,7 @@ export async function refuseIfLocked(location: string): Promise<void> {
 
 /**
  * Does `work` while no other process can open the LevelDB in `location`, which is not touched: even to try to open
- * it would begin its info log anew. The lock is on the file whatever path leads to it, so an empty database elsewhere
+ * it would begin its info log anew. The lock is on the file whatever path leads to it, so an empty database beside it
  * holds it by a symbolic link.
  *
  * Not for a process that has this database open: against itself a lock does not hold, and letting go of one lets go
@@ -39,7 +38,7 @@ export async function whileNobodyHas<T>(
   const lock = join(location, 'LOCK')
   // LevelDB leaves it behind: where there is none, nobody has it open.
   if (!(await mayBeLocked(lock))) return work()
-  const holder = await scratch.make(join(tmpdir(), 'tidegate-lock-'))
+  const holder = await scratch.make(`${besides(location)}${process.pid}-`)
   try {
     await symlink(resolve(lock), join(holder, 'LOCK'))
     const level = new ClassicLevel(holder)

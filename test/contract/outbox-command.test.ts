@@ -84,6 +84,16 @@ describe('tidegate outbox', () => {
     )
   })
 
+  it('inspect needs no folder but the data folder: in its container all else is read-only', async () => {
+    const child = spawn(process.execPath, ['dist/cli/tidegate.js', 'outbox', 'inspect', '-d', dataDir], {
+      env: { ...process.env, TMPDIR: join(root, 'none') },
+    })
+    let out = ''
+    child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()))
+    expect(await once(child, 'close')).toEqual([0, null])
+    expect(out).toMatch(/^gateway +gw-1, stopped\n/)
+  })
+
   it('export writes a line an event', async () => {
     const file = join(root, 'queue.ndjson')
     expect(await outbox('export', '-d', dataDir, '-o', file)).toEqual({ code: 0, out: '', err: '' })

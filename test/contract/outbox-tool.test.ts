@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
+import { cp, mkdtemp, readdir, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -17,6 +17,7 @@ import type { Store, StoreOperation } from '../../edge/store.ts'
 import { systemClock } from '../../src/clock.ts'
 import { silentLog } from '../../src/log.ts'
 import { submission } from '../support/outbox-events.ts'
+import { mountSmallDisk } from '../support/small-disk.ts'
 
 const clock = systemClock
 const scratch = createScratch()
@@ -52,8 +53,8 @@ async function filled(): Promise<Outbox> {
 }
 
 /** A gateway's outbox and its side of the door, as edge/main.ts opens it, in a process of its own. */
-async function atWork(): Promise<string> {
-  const child = spawn(process.execPath, ['--input-type=module', '-e', gateway, dataDir], {
+async function atWork(place = dataDir): Promise<string> {
+  const child = spawn(process.execPath, ['--input-type=module', '-e', gateway, place], {
     stdio: ['pipe', 'pipe', 'inherit'],
   })
   const ended = once(child, 'close')
@@ -118,7 +119,7 @@ async function open(place = dataDir): Promise<Queue> {
 
 const states = [
   ['stopped', async (): Promise<unknown> => undefined],
-  ['running', atWork],
+  ['running', () => atWork()],
 ] as const
 
 describe.each(states)('the queue of a gateway that is %s', (state, start) => {
@@ -158,6 +159,18 @@ async function setAside(): Promise<string> {
   const name = (await readdir(join(dataDir, 'outbox'))).find((one) => one.startsWith('quarantined-'))
   return join(dataDir, 'outbox', String(name))
 }
+
+it('a gateway that runs on a full disk still tells of its queue', async () => {
+  await (await filled()).close()
+  const disk = await mountSmallDisk(8)
+  closers.push(() => disk.unmount())
+  await cp(dataDir, disk.path, { recursive: true })
+  await atWork(disk.path)
+  disk.fill()
+  const queue = await open(disk.path)
+  expect(queue.running).toBe(true)
+  expect((await queue.verify()).events).toBeGreaterThanOrEqual(30)
+})
 
 describe('a store that was set aside', () => {
   it('can be inspected, verified and exported while the gateway goes on without it', async () => {

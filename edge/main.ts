@@ -69,6 +69,7 @@ export async function runEdge(config: EdgeConfig, parts: EdgeParts): Promise<voi
         stats: () => outbox.stats(),
         usedBytes: () => outboxFolder.usedBytes(),
         token,
+        clock,
       }),
       clock,
     })

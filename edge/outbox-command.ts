@@ -1,13 +1,14 @@
-import { createWriteStream } from 'node:fs'
-import { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { systemClock } from '../src/clock.ts'
 import { TidegateError } from '../src/errors.ts'
 import { loadEdgeConfig } from './config.ts'
 import type { Lane } from './outbox.ts'
+import { inPieces } from './outbox-lines.ts'
+import { outputTo, outputToFile } from './outbox-output.ts'
 import { renderReport } from './outbox-report.ts'
-import { openQueue, type Queue, repairQueue } from './outbox-tool.ts'
+import { repairQueue } from './outbox-repair.ts'
+import { openQueue, type Queue } from './outbox-tool.ts'
+import { createScratch, type Scratch } from './scratch.ts'
 
 interface Place {
   config?: string
@@ -24,16 +25,15 @@ export function registerOutboxCommand(program: Command): void {
     .option('--devices <count>', 'devices to list, those with most bytes first', wholeNumber, 10)
     .option('--json', 'as JSON')
     .action(async (options: Place & { devices: number; json?: boolean }) => {
-      await onQueue(options, async (queue) => {
-        const before = await queue.inspect(options.devices)
+      await onQueue(options, false, async (queue) => {
         // Two looks tell how fast a running gateway drains.
-        const later = queue.running ? await lookAgain(queue, options.devices) : undefined
-        const report = later?.report ?? before
-        const drain = later && drainEstimate(before, report, later.tookMs)
+        const before = queue.running ? await lookBefore(queue) : undefined
+        const report = await queue.inspect(options.devices)
+        const drain = before && drainEstimate(before, report, systemClock.monotonicMs() - before.atMs)
         say(
           options.json
-            ? JSON.stringify({ running: queue.running, ...report, ...drain })
-            : renderReport(report, queue.running, drain),
+            ? JSON.stringify({ running: queue.running, findings: queue.findings, ...report, ...drain })
+            : renderReport(queue, report, drain),
         )
       })
     })
@@ -41,7 +41,7 @@ export function registerOutboxCommand(program: Command): void {
   place(outbox.command('verify').description('read every record and check it; running or stopped'))
     .option('--json', 'as JSON')
     .action(async (options: Place & { json?: boolean }) => {
-      await onQueue(options, async (queue) => {
+      await onQueue(options, true, async (queue) => {
         const { events, faults } = await queue.verify()
         if (options.json) say(JSON.stringify({ events, faults }))
         else if (faults.length === 0)
@@ -80,7 +80,9 @@ export function registerOutboxCommand(program: Command): void {
           to?: number
         },
       ) => {
-        await onQueue(options, async (queue) => {
+        const output =
+          options.output === undefined ? outputTo(process.stdout) : await outputToFile(options.output)
+        await onQueue(options, true, async (queue) => {
           const filter = {
             deviceId: options.device,
             type: options.type,
@@ -88,15 +90,26 @@ export function registerOutboxCommand(program: Command): void {
             fromSequence: options.from,
             toSequence: options.to,
           }
-          const lines = Readable.from(withNewlines(queue.export(filter)))
-          if (options.output === undefined) await pipeline(lines, process.stdout, { end: false })
-          else await pipeline(lines, createWriteStream(options.output, { mode: 0o600 }))
+          for (const finding of queue.findings) warn(finding)
+          let leftOut = 0
+          await output(
+            inPieces(queue.export(filter), (one) => {
+              if ('text' in one) return one.text
+              leftOut += 1
+              warn(`left out: ${one.damaged}`)
+              return undefined
+            }),
+          )
+          if (leftOut > 0)
+            warn(`${leftOut} damaged ${leftOut === 1 ? 'record was' : 'records were'} left out`)
+          if (leftOut > 0 || queue.findings.length > 0) process.exitCode = 1
         })
       },
     )
 
   place(
     outbox.command('repair').description('repair a stopped gateway’s queue, and count exactly what is lost'),
+    'the gateway’s data folder',
   )
     .option('--gateway <name>', 'whose queue it is, if --config does not say')
     .option('--no-backup', 'without a copy of the folder beforehand')
@@ -106,13 +119,16 @@ export function registerOutboxCommand(program: Command): void {
         (options.config === undefined ? undefined : loadEdgeConfig(options.config, process.env).gateway)
       if (gateway === undefined)
         throw usage('repair must know whose queue it is', 'add --config edge.yaml or --gateway NAME')
-      const { backup, findings, lost, queued } = await repairQueue({
+      const { needed, backup, findings, lost, queued } = await repairQueue({
         dataDir: dataDirOf(options),
         gateway,
+        userId: process.getuid?.(),
         backup: options.backup,
         clock: systemClock,
         random: Math.random,
+        scratch: untilExit(process),
       })
+      if (!needed) return say(`${queued} events are queued, and nothing is wrong: nothing was done`)
       if (backup !== undefined) say(`a copy of the folder as it was lies in ${backup}`)
       for (const { kind, detail } of findings) say(`${kind}: ${detail}`)
       say(
@@ -121,10 +137,13 @@ export function registerOutboxCommand(program: Command): void {
     })
 }
 
-function place(command: Command): Command {
+function place(
+  command: Command,
+  folders = 'the gateway’s data folder, or a store in it that was set aside',
+): Command {
   return command
     .option('-c, --config <file>', 'the gateway’s YAML configuration')
-    .option('-d, --data-dir <folder>', 'the gateway’s data folder')
+    .option('-d, --data-dir <folder>', folders)
 }
 
 function dataDirOf(options: Place): string {
@@ -133,8 +152,17 @@ function dataDirOf(options: Place): string {
   throw usage('which gateway?', 'name its configuration (--config) or its data folder (--data-dir)')
 }
 
-async function onQueue(options: Place, work: (queue: Queue) => Promise<void>): Promise<void> {
-  const queue = await openQueue({ dataDir: dataDirOf(options), clock: systemClock })
+async function onQueue(
+  options: Place,
+  thorough: boolean,
+  work: (queue: Queue) => Promise<void>,
+): Promise<void> {
+  const queue = await openQueue({
+    dataDir: dataDirOf(options),
+    clock: systemClock,
+    scratch: untilExit(process),
+    thorough,
+  })
   try {
     await work(queue)
   } finally {
@@ -142,12 +170,22 @@ async function onQueue(options: Place, work: (queue: Queue) => Promise<void>): P
   }
 }
 
+/** What is in it goes with the process, also on Ctrl-C and when nobody reads any more. */
+function untilExit(process: NodeJS.Process): Scratch {
+  const scratch = createScratch()
+  process.once('exit', () => scratch.removeAll())
+  for (const [signal, number] of Object.entries({ SIGHUP: 1, SIGINT: 2, SIGTERM: 15 }))
+    process.once(signal, () => process.exit(128 + number))
+  return scratch
+}
+
 const betweenLooksMs = 1000
 
-async function lookAgain(queue: Queue, devices: number) {
-  const startedMs = systemClock.monotonicMs()
+async function lookBefore(queue: Queue): Promise<Depth & { atMs: number }> {
+  const { lanes } = await queue.inspect(0)
+  const atMs = systemClock.monotonicMs()
   await systemClock.sleep(betweenLooksMs)
-  return { report: await queue.inspect(devices), tookMs: systemClock.monotonicMs() - startedMs }
+  return { lanes, atMs }
 }
 
 function drainEstimate(
@@ -166,10 +204,6 @@ interface Depth {
   lanes: Record<Lane, { events: number }>
 }
 
-async function* withNewlines(texts: AsyncIterable<string>): AsyncIterable<string> {
-  for await (const text of texts) yield `${text}\n`
-}
-
 function wholeNumber(value: string): number {
   if (!/^\d{1,15}$/.test(value)) throw new InvalidArgumentError('must be a whole number')
   return Number(value)
@@ -181,4 +215,8 @@ function usage(message: string, hint: string): TidegateError {
 
 function say(text: string): void {
   process.stdout.write(`${text}\n`)
+}
+
+function warn(text: string): void {
+  process.stderr.write(`tidegate: ${text}\n`)
 }

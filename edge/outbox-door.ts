@@ -1,11 +1,15 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto'
 import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { Clock } from '../src/clock.ts'
 import type { OpsAnswer, OpsRoute } from '../src/ops-server.ts'
 import type { OutboxStats } from './outbox.ts'
-import { exportTexts, inspect, verify } from './outbox/inspection.ts'
+import { type Exported, exportTexts } from './outbox/export.ts'
+import { inspect } from './outbox/inspection.ts'
 import type { Inspectable } from './outbox/open.ts'
+import { verify } from './outbox/verification.ts'
 import { readFilter } from './outbox-filter.ts'
+import { inPieces } from './outbox-lines.ts'
 
 /**
  * How `tidegate outbox` gets at the queue of a gateway that is running: LevelDB lets only one process in, so the
@@ -50,10 +54,17 @@ export interface DoorOptions {
   /** Bytes of the store on disk. */
   usedBytes: () => Promise<number>
   token: string
+  clock: Clock
 }
 
 /** The routes behind the door: `/outbox/inspect`, `/outbox/verify` and `/outbox/export`. */
-export function doorRoutes({ outbox, stats, usedBytes, token }: DoorOptions): Record<string, OpsRoute> {
+export function doorRoutes({
+  outbox,
+  stats,
+  usedBytes,
+  token,
+  clock,
+}: DoorOptions): Record<string, OpsRoute> {
   const guarded =
     (work: (query: URLSearchParams) => Promise<OpsAnswer>): OpsRoute =>
     (query, authorization) =>
@@ -73,7 +84,8 @@ export function doorRoutes({ outbox, stats, usedBytes, token }: DoorOptions): Re
   return {
     '/outbox/inspect': guarded(async (query) => {
       const { inFlight, waiting, refusing } = stats()
-      const inspection = await onSnapshot((store) => inspect(store, Number(query.get('devices') ?? 10)))
+      const devicesMax = Number(query.get('devices') ?? 10)
+      const inspection = await onSnapshot((store) => inspect(store, { devicesMax, nowMs: clock.now() }))
       return json({ ...inspection, diskBytes: await usedBytes(), inFlight, waiting, refusing })
     }),
     '/outbox/verify': guarded(async () => json(await onSnapshot(verify))),
@@ -90,10 +102,19 @@ async function* lines(
   query: URLSearchParams,
 ): AsyncIterable<string> {
   try {
-    for await (const text of exportTexts(store, readFilter(query))) yield `${text}\n`
+    yield* inPieces(exportTexts(store, readFilter(query)), writeExported)
   } finally {
     await store.close()
   }
+}
+
+/** Events are JSON objects, so no event begins with an exclamation mark. */
+function writeExported(exported: Exported): string {
+  return 'text' in exported ? exported.text : `!${exported.damaged}`
+}
+
+export function readExported(line: string): Exported {
+  return line.startsWith('!') ? { damaged: line.slice(1) } : { text: line }
 }
 
 function json(value: unknown): OpsAnswer {

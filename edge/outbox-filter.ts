@@ -1,4 +1,4 @@
-import type { ExportFilter } from './outbox/inspection.ts'
+import type { ExportFilter } from './outbox/export.ts'
 
 /** An export's filter as the query of a URL, and back. */
 export function writeFilter(filter: ExportFilter): URLSearchParams {

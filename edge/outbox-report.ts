@@ -1,13 +1,16 @@
-import type { QueueReport } from './outbox-tool.ts'
+import type { Oldest } from './outbox/oldest.ts'
+import type { DeviceInspection } from './outbox/survey.ts'
+import type { Queue, QueueReport } from './outbox-tool.ts'
 
 /** A queue as a person reads it. */
 export function renderReport(
+  { running, findings }: Pick<Queue, 'running' | 'findings'>,
   report: QueueReport,
-  running: boolean,
   drain: { eventsPerSecond: number; drainedInS?: number } | undefined,
 ): string {
   const { lanes, devices, deviceCount, unreported, damagedRecords } = report
   const lines = [
+    ...findings.map((finding) => `DAMAGED     ${finding}`),
     `gateway     ${report.gateway}, ${running ? 'running' : 'stopped'}`,
     `epoch       ${report.epoch}, last sequence ${report.lastSequence}`,
     `on disk     ${bytes(report.diskBytes)}, ${report.rememberedIds} event IDs remembered`,
@@ -17,7 +20,7 @@ export function renderReport(
     lines.push(`${lane.padEnd(11)} ${events} events, ${bytes(size)}`)
     if (oldest) {
       lines.push(
-        `            oldest: sequence ${oldest.sequence}, ${oldest.deviceId}, ${oldest.type}, ${age(oldest.ageMs)} old`,
+        `            oldest: sequence ${oldest.sequence}, ${oldest.deviceId}, ${oldest.type}, ${ageOf(oldest)} old`,
       )
     }
   }
@@ -30,11 +33,31 @@ export function renderReport(
     lines.push(`unreported  ${count} events that will not be delivered, in ${unreported.length} ranges`)
   }
   if (damagedRecords > 0) lines.push(`damaged     ${damagedRecords} records, set aside inside the store`)
-  if (devices.length > 0) lines.push('', `devices     ${deviceCount} have something queued`)
-  for (const { deviceId, events, bytes: size } of devices) {
-    lines.push(`  ${deviceId.padEnd(28)} ${String(events).padStart(10)} events ${bytes(size).padStart(12)}`)
-  }
+  if (devices.length > 0) lines.push('', ...table(devices, deviceCount))
   return lines.join('\n')
+}
+
+function table(devices: readonly DeviceInspection[], deviceCount: number): string[] {
+  const widest = Math.max(...devices.map(({ deviceId }) => deviceId.length), 'device'.length)
+  const row = (device: string, high: string, normal: string, size: string, oldest: string): string =>
+    `  ${device.padEnd(widest)} ${high.padStart(10)} ${normal.padStart(10)} ${size.padStart(12)}  ${oldest}`
+  return [
+    `devices     ${deviceCount} have something queued`,
+    row('device', 'high', 'normal', 'bytes', 'oldest'),
+    ...devices.map(({ deviceId, events, bytes: size, lanes, oldest }) =>
+      row(
+        deviceId,
+        lanes ? String(lanes.high.events) : '',
+        lanes ? String(lanes.normal.events) : `${events} in all`,
+        bytes(size),
+        oldest ? ageOf(oldest) : 'not among the oldest',
+      ),
+    ),
+  ]
+}
+
+function ageOf({ ageMs, ageAtLeast }: Oldest): string {
+  return ageAtLeast ? `at least ${age(ageMs)}` : age(ageMs)
 }
 
 function rate({ eventsPerSecond, drainedInS }: { eventsPerSecond: number; drainedInS?: number }): string {

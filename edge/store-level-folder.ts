@@ -1,5 +1,5 @@
-import { copyFile, mkdir, readdir, readFile, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { copyFile, link, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { blankDamagedRecords, scanLog } from './store-level-log.ts'
 import { checkTable, varint } from './store-level-tables.ts'
 
@@ -9,6 +9,8 @@ export interface Examination {
   fault: string | undefined
   /** The newest write is not whole. */
   torn: boolean
+  /** The tables that are in use: what a write or a compaction left unfinished lies beside them. */
+  tables: string[]
 }
 
 /**
@@ -19,67 +21,82 @@ export interface Examination {
  */
 export async function examine(location: string): Promise<Examination> {
   const files = await readdir(location)
-  const torn = false
-  if (!files.some(isData)) return { fault: undefined, torn }
+  const found: Examination = { fault: undefined, torn: false, tables: [] }
+  if (!files.some(isData)) return found
   const current = await readFile(join(location, 'CURRENT'), 'latin1').catch(() => undefined)
-  if (current === undefined) return { fault: 'CURRENT is missing', torn }
+  if (current === undefined) return { ...found, fault: 'CURRENT is missing' }
   const manifest = /^(MANIFEST-\d+)\n$/.exec(current)?.[1]
-  if (manifest === undefined) return { fault: 'CURRENT is unreadable', torn }
-  if (!files.includes(manifest)) return { fault: `${manifest} is missing`, torn }
+  if (manifest === undefined) return { ...found, fault: 'CURRENT is unreadable' }
+  if (!files.includes(manifest)) return { ...found, fault: `${manifest} is missing` }
   const { tables, logNumber, damagedAt } = await readManifest(join(location, manifest))
-  if (damagedAt !== undefined) return { fault: `${manifest} is damaged at byte ${damagedAt}`, torn }
+  if (damagedAt !== undefined) return { ...found, fault: `${manifest} is damaged at byte ${damagedAt}` }
   for (const [number, size] of tables) {
     const name = [fileName(number, 'ldb'), fileName(number, 'sst')].find((name) => files.includes(name))
-    if (name === undefined) return { fault: `${fileName(number, 'ldb')} is missing`, torn }
-    const found = await stat(join(location, name))
-    if (!found.isFile() || found.size !== size) {
-      return { fault: `${name} should have ${size} bytes and has ${found.size}`, torn }
+    if (name === undefined) return { ...found, fault: `${fileName(number, 'ldb')} is missing` }
+    const about = await stat(join(location, name))
+    if (!about.isFile() || about.size !== size) {
+      return { ...found, fault: `${name} should have ${size} bytes and has ${about.size}` }
     }
+    found.tables.push(name)
   }
   if (logNumber !== 0 && !files.includes(fileName(logNumber, 'log'))) {
-    return { fault: `${fileName(logNumber, 'log')} is missing`, torn }
+    return { ...found, fault: `${fileName(logNumber, 'log')} is missing` }
   }
-  return examineLogs(
-    location,
-    files.filter((name) => name.endsWith('.log') && Number.parseInt(name, 10) >= logNumber).toSorted(),
-  )
+  const logs = files.filter((name) => name.endsWith('.log') && Number.parseInt(name, 10) >= logNumber)
+  return { ...found, ...(await examineLogs(location, logs.toSorted())) }
 }
 
-/** How many blocks of how many tables are damaged. Reads everything. */
-export async function countDamagedBlocks(location: string): Promise<number> {
+/** How many blocks of these tables are damaged. Reads everything. */
+export async function countDamagedBlocks(location: string, tables: readonly string[]): Promise<number> {
   let damaged = 0
-  for (const name of (await readdir(location)).filter(isTable)) {
-    damaged += await checkTable(join(location, name), { blank: false })
-  }
+  for (const name of tables) damaged += await checkTable(join(location, name), { blank: false })
   return damaged
 }
 
 /**
- * Makes the damaged parts of tables and logs such that LevelDB's repair passes over them and keeps the rest. Each
- * file that is changed is copied to `lost/` first, where LevelDB puts what it cannot use.
+ * Makes the damaged parts of tables and logs such that LevelDB's repair passes over them and keeps the rest. What is
+ * changed is a copy that takes the file's place: the file itself goes to `lost/`, where LevelDB puts what it cannot
+ * use, and is never written to, because it may be part of somebody's copy.
  */
 export async function fenceDamage(location: string): Promise<void> {
-  const files = await readdir(location)
-  const keep = async (name: string): Promise<void> => {
-    await mkdir(join(location, 'lost'), { recursive: true })
-    await copyFile(join(location, name), join(location, 'lost', `${name}.damaged`))
+  const replace = async (name: string, fence: (path: string) => Promise<unknown>): Promise<void> => {
+    const [path, fenced] = [join(location, name), join(location, `${name}.fenced`)]
+    await copyFile(path, fenced)
+    await fence(fenced)
+    await sync(fenced)
+    const kept = join(location, 'lost', `${name}.damaged`)
+    await mkdir(dirname(kept), { recursive: true })
+    await rm(kept, { force: true })
+    await linkOrCopy(path, kept)
+    await rename(fenced, path)
   }
-  for (const name of files) {
+  for (const name of await readdir(location)) {
     const path = join(location, name)
     if (!(await stat(path)).isFile()) continue
     if (isTable(name) && (await checkTable(path, { blank: false })) > 0) {
-      await keep(name)
-      await checkTable(path, { blank: true })
+      await replace(name, (fenced) => checkTable(fenced, { blank: true }))
     } else if (name.endsWith('.log')) {
       const { torn, damagedAt } = await scanLog(path)
-      if (damagedAt === undefined && !torn) continue
-      await keep(name)
-      await blankDamagedRecords(path)
+      if (damagedAt !== undefined || torn) await replace(name, blankDamagedRecords)
     }
   }
 }
 
-async function examineLogs(location: string, logs: string[]): Promise<Examination> {
+/** A second name for a file, or a second file where the file system has no links. */
+export async function linkOrCopy(from: string, to: string): Promise<void> {
+  await link(from, to).catch(() => copyFile(from, to))
+}
+
+async function sync(path: string): Promise<void> {
+  const file = await open(path, 'r+')
+  try {
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}
+
+async function examineLogs(location: string, logs: string[]): Promise<Pick<Examination, 'fault' | 'torn'>> {
   let torn = false
   for (const name of logs) {
     const state = await scanLog(join(location, name))
@@ -160,8 +177,13 @@ function fileName(number: number, extension: string): string {
   return `${String(number).padStart(6, '0')}.${extension}`
 }
 
-function isTable(name: string): boolean {
+export function isTable(name: string): boolean {
   return /^\d+\.(ldb|sst)$/.test(name)
+}
+
+/** Whether a file is named as nobody but LevelDB names files. */
+export function isLevelFile(name: string): boolean {
+  return name === 'CURRENT' || /^MANIFEST-\d+$/.test(name) || isTable(name)
 }
 
 function isData(name: string): boolean {

@@ -4,11 +4,14 @@ import { ClassicLevel } from 'classic-level'
 import type { Clock } from '../src/clock.ts'
 import { codeOf, messageOf, TidegateError } from '../src/errors.ts'
 import { laneGuard } from './outbox/keys.ts'
-import type { Range, Store, StoreFolder, StoreOperation } from './store.ts'
+import type { Store, StoreFolder, StoreOperation } from './store.ts'
+import { removeLeftCopies } from './store-level-copy.ts'
 import { corrupt, damaged, failure, isDiskFull, isInTheWay, unavailable } from './store-level-errors.ts'
 import { countDamagedBlocks, examine, fenceDamage } from './store-level-folder.ts'
+import { refuseIfLocked } from './store-lock-level.ts'
 
 const chunkKeys = 4000
+const chunkEntries = 1000
 /** Read by one trip to LevelDB's thread; with its default of 16 KiB, reading 500 events takes twenty. */
 const highWaterMarkBytes = 1 << 20
 /** LevelDB can abort the process on a damaged table; after this many unclean ends in a row all are checked. */
@@ -19,10 +22,13 @@ export interface LevelFolderOptions {
   folder: string
   reserveBytes: number
   clock: Clock
+  /** Check every block of every table before anything is read; else only after unclean ends. */
+  checkTables?: boolean
 }
 
 /** A folder that holds one LevelDB. */
-export function levelFolder({ folder, reserveBytes, clock }: LevelFolderOptions): StoreFolder {
+export function levelFolder(options: LevelFolderOptions): StoreFolder {
+  const { folder, reserveBytes, clock, checkTables = false } = options
   const location = join(folder, 'db')
   const reserve = join(folder, 'reserve')
   const markFile = join(folder, 'mark')
@@ -33,11 +39,11 @@ export function levelFolder({ folder, reserveBytes, clock }: LevelFolderOptions)
     async open() {
       await prepare(folder, location)
       await refuseIfLocked(location)
-      const { fault, torn } = await examine(location)
+      const { fault, torn, tables } = await examine(location)
       if (fault !== undefined) throw corrupt(location, fault)
       const uncleanEnds = Number(await readFile(uncleanFile, 'utf8').catch(() => 0))
-      if (uncleanEnds >= uncleanEndsMax) {
-        const blocks = await countDamagedBlocks(location)
+      if (checkTables || uncleanEnds >= uncleanEndsMax) {
+        const blocks = await countDamagedBlocks(location, tables)
         if (blocks > 0) throw corrupt(location, `${blocks} blocks of its tables do not match their checksums`)
       }
       // 8 MiB memtable: fewer level-0 files under a steady stream, still replayed in well under a second.
@@ -51,6 +57,7 @@ export function levelFolder({ folder, reserveBytes, clock }: LevelFolderOptions)
         await level.close().catch(() => {})
         throw failure(location, error)
       }
+      await removeLeftCopies(location)
       const repaired = await readFile(repairedFile, 'utf8').catch(() => undefined)
       return levelStore(level, location, {
         torn,
@@ -139,22 +146,6 @@ async function prepare(folder: string, location: string): Promise<void> {
   }
 }
 
-/**
- * LevelDB takes its lock before it looks at anything, so asking for a database that is there and must not be, or
- * must be and is not, always fails, and says by how whether another process has it. Its repair does not look at
- * the lock at all. @throws TidegateError `OUTBOX_LOCKED`
- */
-async function refuseIfLocked(location: string): Promise<void> {
-  const level = new ClassicLevel(location, { createIfMissing: false, errorIfExists: true })
-  try {
-    await level.open()
-  } catch (error) {
-    const refusal = failure(location, error)
-    if (refusal.code === 'OUTBOX_LOCKED') throw refusal
-  }
-  await level.close().catch(() => {})
-}
-
 /** Repairing writes logs, and tables that have damage, anew; on a full disk it would only lose more. */
 async function refuseWithoutRoom(location: string): Promise<void> {
   const { bavail, bsize } = await statfs(location)
@@ -185,6 +176,9 @@ interface Opened {
   closedInOrder(): Promise<void>
 }
 
+/** Tells an error of LevelDB's as one of ours. */
+type Guard = <T>(work: Promise<T>) => Promise<T>
+
 /** What abstract-level asks of every implementation; its types leave it out. */
 interface Implementation {
   _batch(operations: StoreOperation[], options: { sync: boolean }): Promise<void>
@@ -205,7 +199,7 @@ class DirectLevel extends ClassicLevel {
 function levelStore(level: DirectLevel, location: string, opened: Opened): Store {
   let failed = false
   let unaccounted = opened.repaired !== undefined
-  const guard = async <T>(work: Promise<T>): Promise<T> => {
+  const guard: Guard = async (work) => {
     try {
       return await work
     } catch (cause) {
@@ -225,11 +219,16 @@ function levelStore(level: DirectLevel, location: string, opened: Opened): Store
         get: (key) => guard(level.get(key, { snapshot })),
         entries: ({ gte, lt }, limit) =>
           guard(level.iterator({ gte, lt, limit, snapshot, highWaterMarkBytes }).all()),
-        keys: (range) => keyChunks(level, { ...range, snapshot }, guard),
+        keys: ({ gte, lt }) =>
+          inChunks(() => level.keys({ gte, lt, snapshot, highWaterMarkBytes }), chunkKeys, guard),
+        chunks: ({ gte, lt }) =>
+          inChunks(() => level.iterator({ gte, lt, snapshot, highWaterMarkBytes }), chunkEntries, guard),
         close: () => snapshot.close(),
       }
     },
-    keys: (range) => keyChunks(level, range, guard),
+    chunks: ({ gte, lt }) =>
+      inChunks(() => level.iterator({ gte, lt, highWaterMarkBytes }), chunkEntries, guard),
+    keys: ({ gte, lt }) => inChunks(() => level.keys({ gte, lt, highWaterMarkBytes }), chunkKeys, guard),
     async write(operations, { sync }) {
       await guard(level.write(operations, { sync }))
       if (!unaccounted) return
@@ -244,17 +243,21 @@ function levelStore(level: DirectLevel, location: string, opened: Opened): Store
   }
 }
 
-async function* keyChunks(
-  level: ClassicLevel,
-  range: Range & { snapshot?: ReturnType<ClassicLevel['snapshot']> },
-  guard: <T>(work: Promise<T>) => Promise<T>,
-): AsyncIterable<string[]> {
-  const iterator = level.keys({ ...range, highWaterMarkBytes })
+/**
+ * One iterator for all of it: each keeps what it read last until its JavaScript side is collected, which says nothing
+ * of how much that is. Reading a backlog with an iterator for every thousand entries kept all of it in memory.
+ */
+async function* inChunks<T>(
+  begin: () => { nextv(size: number): Promise<T[]>; close(): Promise<void> },
+  size: number,
+  guard: Guard,
+): AsyncIterable<T[]> {
+  const iterator = begin()
   try {
     for (;;) {
-      const keys = await guard(iterator.nextv(chunkKeys))
-      if (keys.length === 0) return
-      yield keys
+      const chunk = await guard(iterator.nextv(size))
+      if (chunk.length === 0) return
+      yield chunk
     }
   } finally {
     await iterator.close()

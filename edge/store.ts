@@ -32,6 +32,8 @@ export interface StoreReader {
   entries(range: Range, limit: number): Promise<[key: string, value: string][]>
   /** Keys of `[gte, lt)` in chunks, as they were when the first was asked for. */
   keys(range: Range): AsyncIterable<string[]>
+  /** All entries of `[gte, lt)` in key order, in chunks, as they were when this was begun; in flat memory. */
+  chunks(range: Range): AsyncIterable<[key: string, value: string][]>
 }
 
 export interface Range {

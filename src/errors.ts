@@ -51,7 +51,8 @@ export function codeOf(error: unknown): string {
 export function explain(error: unknown): string {
   const lines = [`tidegate: ${messageOf(error)}`]
   if (error instanceof TidegateError) {
-    if (error.cause !== undefined && !error.message.includes(messageOf(error.cause)))
+    // A cause need not be something that was thrown.
+    if (error.cause instanceof Error && !error.message.includes(messageOf(error.cause)))
       lines.push(`  cause: ${messageOf(error.cause)}`)
     lines.push(`  hint:  ${error.hint}`, `  code:  ${error.code}`)
   } else {

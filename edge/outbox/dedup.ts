@@ -136,7 +136,7 @@ export async function openDedup(store: Store, head: Head, options: DedupOptions)
 }
 
 /** An altered entry costs the truth about one generation's age, never the start. */
-function parseClosed(value: string): { count: number; closedSteadyMs: number } {
+export function parseClosed(value: string): { count: number; closedSteadyMs: number } {
   try {
     return JSON.parse(value) as { count: number; closedSteadyMs: number }
   } catch {

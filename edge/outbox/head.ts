@@ -65,7 +65,7 @@ export function decodeHead(value: string | undefined): Head | undefined {
   throw new TidegateError('STORE_NEWER', {
     message: `the outbox was written by a newer version (${version} > ${storeVersion})`,
     retryable: false,
-    hint: 'run that version, or later: what it had queued lies whole in the folder that was set aside',
+    hint: 'use that version, or later, on it: it is set aside whole by a gateway that is older, and never altered',
     cause: head,
   })
 }

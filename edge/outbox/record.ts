@@ -1,5 +1,5 @@
 import { crc32 } from 'node:zlib'
-import { TidegateError } from '../../src/errors.ts'
+import { codeOf, TidegateError } from '../../src/errors.ts'
 import type { Lane, Queued } from '../outbox.ts'
 
 /**
@@ -45,6 +45,23 @@ export function decodeRecord(lane: Lane, position: number, value: string): Store
     deadlineSteadyMs: fields[6] ? Number(fields[6]) : undefined,
     text,
     bytes: Buffer.byteLength(text),
+  }
+}
+
+/** What stands in the place of an event. */
+export interface Entry {
+  lane: Lane
+  position: number
+  value: string
+}
+
+/** The event in an entry, or what is wrong with it. */
+export function readable({ lane, position, value }: Entry): StoredEvent | Error {
+  try {
+    return decodeRecord(lane, position, value)
+  } catch (error) {
+    if (error instanceof Error && codeOf(error) === 'STORE_CORRUPT') return error
+    throw error
   }
 }
 

@@ -3,7 +3,7 @@ import type { Store, StoreOperation, StoreReader } from '../store.ts'
 import type { Head } from './head.ts'
 import { allDevices, damagedKey, deviceKey, eventRange, positionOfEventKey } from './keys.ts'
 import type { Usage } from './quota.ts'
-import { decodeRecord } from './record.ts'
+import { decodeRecord, type Entry } from './record.ts'
 import type { UndeliveredRange } from './undelivered.ts'
 
 export interface Recount {
@@ -28,8 +28,6 @@ export interface RecountOptions {
   /** Name what is missing even if no count is short. */
   suspicious?: boolean
 }
-
-const chunk = 1000
 
 /**
  * Counts what is really there. Reads every queued event once, in flat memory: only after damage, or when a count
@@ -99,35 +97,35 @@ export async function recount(store: Store, options: RecountOptions): Promise<Re
   }
 }
 
-interface Entry {
-  lane: Lane
-  position: number
-  value: string
-}
-
 /** The entries of both lanes by position. */
 export async function* inOrder(store: StoreReader): AsyncIterable<Entry> {
   const high = entriesOf(store, 'high')
   const normal = entriesOf(store, 'normal')
-  let [a, b] = [await high.next(), await normal.next()]
-  while (!a.done || !b.done) {
-    if (b.done || (!a.done && a.value.position < b.value.position)) {
-      yield a.value as Entry
-      a = await high.next()
-    } else {
-      yield b.value
-      b = await normal.next()
+  try {
+    let [a, b] = [await high.next(), await normal.next()]
+    while (!a.done || !b.done) {
+      if (b.done || (!a.done && a.value.position < b.value.position)) {
+        yield a.value as Entry
+        a = await high.next()
+      } else {
+        yield b.value
+        b = await normal.next()
+      }
     }
+  } finally {
+    await high.return()
+    await normal.return()
   }
 }
 
-async function* entriesOf(store: StoreReader, lane: Lane): AsyncGenerator<Entry, void> {
-  for (let from = 0; ;) {
-    const entries = await store.entries(eventRange(lane, from), chunk)
-    for (const [key, value] of entries) yield { lane, position: positionOfEventKey(key), value }
-    const tail = entries.at(-1)
-    if (!tail || entries.length < chunk) return
-    from = positionOfEventKey(tail[0]) + 1
+/** The entries of a lane by position, from one on. */
+export async function* entriesOf(
+  store: StoreReader,
+  lane: Lane,
+  first = 0,
+): AsyncGenerator<Entry, void, void> {
+  for await (const chunk of store.chunks(eventRange(lane, first))) {
+    for (const [key, value] of chunk) yield { lane, position: positionOfEventKey(key), value }
   }
 }
 

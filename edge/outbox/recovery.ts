@@ -1,7 +1,7 @@
 import { claimedChain, genesis } from '../../src/codec.ts'
 import { codeOf, messageOf } from '../../src/errors.ts'
 import type { LedgerEntry } from '../../src/event.ts'
-import type { Store, StoreFolder, StoreOperation } from '../store.ts'
+import type { Store, StoreFolder, StoreOperation, StoreReader } from '../store.ts'
 import { decodeHead, type Head, storeVersion, understood } from './head.ts'
 import { allDevices, allUndelivered, headKey, laneGuard } from './keys.ts'
 import type { Usage } from './quota.ts'
@@ -95,7 +95,7 @@ export async function loadOutbox(
   }
 }
 
-const torn = 'the last write is not whole; on a disk that keeps its word nobody was told of it'
+export const torn = 'the last write is not whole; on a disk that keeps its word nobody was told of it'
 
 async function read(
   store: Store,
@@ -117,13 +117,8 @@ async function read(
   if (!head && !begunAnew && (remembered || !(await isEmpty(store)))) {
     damage.push({ kind: 'head-lost', detail: 'the head record is gone; the events were counted', lost: 0 })
   }
-  if (head && remembered && remembered.position > head.position) {
-    damage.push({
-      kind: 'tail-lost',
-      detail: `the outbox should hold position ${remembered.position} and ends at ${head.position}`,
-      lost: 0,
-    })
-  }
+  const short = head && tailLost(head, remembered)
+  if (short !== undefined) damage.push({ kind: 'tail-lost', detail: short, lost: 0 })
   if (damage.length > 0) {
     const known = [head, remembered]
       .filter((one) => one !== undefined)
@@ -197,13 +192,22 @@ async function recovered(store: Store, identity: Identity, found: Found): Promis
   }
 }
 
+/** How a store falls short of what is remembered of it; undefined: it does not. */
+export function tailLost(head: Head, remembered: Head | undefined): string | undefined {
+  if (!remembered || remembered.position <= head.position) return undefined
+  return `the outbox should hold position ${remembered.position} and ends at ${head.position}`
+}
+
 async function isEmpty(store: Store): Promise<boolean> {
   return (await store.entries({ gte: '', lt: '~' }, 2)).every(([key]) => key === laneGuard)
 }
 
-async function readUndelivered(store: Store): Promise<{ readable: UndeliveredRange[]; altered: number }> {
+export async function readUndelivered(
+  store: StoreReader,
+  max = 1_000_000,
+): Promise<{ readable: UndeliveredRange[]; altered: number }> {
   const readable: UndeliveredRange[] = []
-  const entries = await store.entries(allUndelivered, 1_000_000)
+  const entries = await store.entries(allUndelivered, max)
   for (const [, value] of entries) {
     try {
       readable.push(JSON.parse(value) as UndeliveredRange)
@@ -265,7 +269,7 @@ function closed(epoch: string, lastSequence: number, reason: 'corruption' | 'ren
 /** The mark is a copy of the head, some seconds old: what the store should at least hold. */
 export { encodeHead as markOf } from './head.ts'
 
-async function headOfMark(folder: StoreFolder): Promise<Head | undefined> {
+export async function headOfMark(folder: StoreFolder): Promise<Head | undefined> {
   try {
     return decodeHead(await folder.readMark())
   } catch (error) {

@@ -39,9 +39,11 @@ export interface SteadyClockOptions {
 }
 
 const day = 86_400_000
+/** A wall clock that says it was longer than this is wrong. */
+export const believableOffMs = 400 * day
 
 export function createSteadyClock(options: SteadyClockOptions): SteadyClock {
-  const { clock, resume, settleMs = 60_000, offMsMax = 400 * day, jumpMsMin = 2000 } = options
+  const { clock, resume, settleMs = 60_000, offMsMax = believableOffMs, jumpMsMin = 2000 } = options
   const baseMs = resume?.steadyMs ?? 0
   const startedMs = clock.monotonicMs()
   let creditMs = 0

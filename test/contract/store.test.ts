@@ -91,6 +91,32 @@ describe.each(Object.entries(folders))('a store %s', (_, makeFolder) => {
     await snapshot.close()
   })
 
+  it('tells entries in chunks as they were when they were asked for, and when a snapshot was taken', async () => {
+    const names = Array.from({ length: 2500 }, (_, index) => `k${String(index).padStart(5, '0')}`)
+    await put(...names.map((name): [string, string] => [name, `value of ${name}`]))
+    const snapshot = store.snapshot()
+    for (const reader of [store, snapshot]) {
+      const told: string[] = []
+      let chunks = 0
+      for await (const chunk of reader.chunks({ gte: 'k', lt: 'k~' })) {
+        if (chunks === 0) await put([`k9999${told.length}`, 'later'])
+        chunks += 1
+        for (const [key, value] of chunk) {
+          expect(value).toBe(`value of ${key}`)
+          told.push(key)
+        }
+      }
+      expect(told).toEqual(names)
+      await store.clear({ gte: 'k9', lt: 'k~' })
+    }
+    // Who has seen enough leaves nothing open that would keep it from being closed.
+    for await (const chunk of store.chunks({ gte: 'k', lt: 'k~' })) {
+      expect(chunk.length).toBeGreaterThan(0)
+      break
+    }
+    await snapshot.close()
+  })
+
   it('clears a range and nothing beside it', async () => {
     await put(['a', '1'], ['b!1', '2'], ['b!2', '3'], ['c', '4'])
     await store.clear({ gte: 'b!', lt: 'b!~' })

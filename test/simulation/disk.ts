@@ -135,6 +135,11 @@ export class SimulatedDisk implements StoreFolder {
         yield keys.slice(at, at + 100)
       }
     }
+    async function* chunksOf(entries: SortedMap, range: Range): AsyncGenerator<[string, string][], void> {
+      const frozen = entries.copy()
+      for await (const keys of keysOf(frozen, range))
+        yield keys.map((key): [string, string] => [key, frozen.get(key) as string])
+    }
     // oxlint-disable-next-line typescript/no-this-alias -- the handle's methods have a `this` of their own
     const disk = this
     return {
@@ -160,10 +165,15 @@ export class SimulatedDisk implements StoreFolder {
           entries: async ({ gte, lt }, limit) =>
             frozen.keysIn(gte, lt, limit).map((key): [string, string] => [key, frozen.get(key) as string]),
           keys: (range) => keysOf(frozen, range),
+          chunks: (range) => chunksOf(frozen, range),
           close: async () => {},
         }
       },
       keys: (range) => keysOf(disk.entries, range),
+      chunks: (range) => {
+        disk.faults.beforeRead?.('entries')
+        return chunksOf(disk.entries, range)
+      },
       async write(operations, { sync }) {
         await use('write')
         const verdict = disk.faults.beforeWrite?.(operations) ?? { fail: false, landed: true }

@@ -1,5 +1,5 @@
 import { TidegateError } from '../../src/errors.ts'
-import type { Range, Store, StoreFolder, StoreOperation, StoreReader } from '../../edge/store.ts'
+import type { Store, StoreFolder, StoreOperation } from '../../edge/store.ts'
 import type { Chance } from './chance.ts'
 import { SimulatedDisk } from './disk.ts'
 import type { Journal } from './journal.ts'
@@ -80,10 +80,10 @@ export class GatewayDisk {
         await process.step(`after ${what}`, 0)
       }
     }
-    const keysOf = async function* (inner: StoreReader, range: Range): AsyncGenerator<string[], void> {
-      for await (const keys of inner.keys(range)) {
-        await process.step('disk keys', 0)
-        yield keys
+    const stepwise = async function* <T>(chunks: AsyncIterable<T>, what: string): AsyncGenerator<T, void> {
+      for await (const chunk of chunks) {
+        await process.step(what, 0)
+        yield chunk
       }
     }
     const store = (inner: Store): Store => ({
@@ -93,9 +93,14 @@ export class GatewayDisk {
       entries: (range, limit) => through('disk entries', () => inner.entries(range, limit)),
       snapshot() {
         const snapshot = inner.snapshot()
-        return { ...snapshot, keys: (range) => keysOf(snapshot, range) }
+        return {
+          ...snapshot,
+          keys: (range) => stepwise(snapshot.keys(range), 'disk keys'),
+          chunks: (range) => stepwise(snapshot.chunks(range), 'disk entries'),
+        }
       },
-      keys: (range) => keysOf(inner, range),
+      keys: (range) => stepwise(inner.keys(range), 'disk keys'),
+      chunks: (range) => stepwise(inner.chunks(range), 'disk entries'),
       write: (operations, options) => {
         const askedMs = this.parts.scheduler.nowMs
         return through('disk write', () => {

@@ -204,4 +204,14 @@ describe('an error', () => {
     })
     expect(explain(error)).toBe('tidegate: it broke\n  cause: why\n  hint:  mend it\n  code:  CODE')
   })
+
+  it('does not tell a cause that is no error', () => {
+    const error = new TidegateError('CODE', {
+      message: 'it',
+      retryable: false,
+      hint: 'mend',
+      cause: { a: 1 },
+    })
+    expect(explain(error)).toBe('tidegate: it\n  hint:  mend\n  code:  CODE')
+  })
 })

@@ -67,9 +67,18 @@ describe('the files of a LevelDB', () => {
   }
 
   it('are whole as LevelDB leaves them', async () => {
-    expect(await examine(db)).toEqual({ fault: undefined, torn: false })
-    expect(await countDamagedBlocks(db)).toBe(0)
+    const { fault, torn, tables } = await examine(db)
+    expect({ fault, torn }).toEqual({ fault: undefined, torn: false })
+    expect(tables.length).toBeGreaterThan(0)
+    expect(await countDamagedBlocks(db, tables)).toBe(0)
     expect(await scanLog(log)).toEqual({ torn: false, damagedAt: undefined })
+  })
+
+  it('are no less whole for a table that LevelDB had no time to finish', async () => {
+    const { tables } = await examine(db)
+    const half = (await readFile(join(db, String(tables[0])))).subarray(0, 1000)
+    await writeFile(join(db, '999999.ldb'), half)
+    expect(await examine(db)).toEqual({ fault: undefined, torn: false, tables })
   })
 
   it('tell a log that was cut short from one that is damaged inside', async () => {

@@ -171,7 +171,11 @@ function watch(state: EdgeGauges, registers: Registry[]): void {
   gauge('outbox_oldest_age_seconds', 'Age of the oldest event', () => stats().oldestAgeMs / 1000)
   gauge('outbox_backlog_events', 'Events of the last outage that still drain', () => stats().backlog)
   gauge('outbox_in_flight_events', 'Events published and not yet proven', () => stats().inFlight)
-  gauge('outbox_waiting', 'Publishes that wait for room', () => stats().waiting)
+  gauge(
+    'outbox_waiting',
+    'Publishes not acknowledged yet: at a bound, or in line for the disk',
+    () => stats().waiting,
+  )
   gauge('outbox_refusing', '1 while a bound holds publishes back', () =>
     Number(stats().refusing !== undefined),
   )

@@ -85,8 +85,10 @@ export interface OutboxStats {
   inFlight: number
   /** Age of the oldest queued event by the gateway's steady clock, ms; 0 when empty. */
   oldestAgeMs: number
-  /** Submissions waiting for room. */
+  /** Submissions not answered yet: held at a bound, or in line for the disk. */
   waiting: number
+  /** For how long a submission has waited, or the store has failed; ms, the longer of the two. */
+  stuckMs: number
   /** Bound that holds submissions back now. */
   refusing: QuotaReason | undefined
   devices: number

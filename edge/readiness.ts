@@ -15,7 +15,7 @@ export interface ReadinessOptions {
 }
 
 export interface Readiness {
-  /** The outbox has written. */
+  /** The outbox has made events durable. */
   wrote(): void
   /** The uplink has come, gone, or proven something. */
   proved(): void
@@ -30,22 +30,22 @@ const lookEveryMs = 5000
 /**
  * Ready means moving, not merely connected. An edge that is offline but keeps events is doing its work: a missing
  * uplink is a fault only after `offlineMaxMs`, an uplink that is there and moves nothing is one after
- * `stallAfterMs`. An outbox is at fault when publishes wait for it and nothing is written for as long: it is full,
- * or its disk is.
+ * `stallAfterMs`. An outbox is at fault when a publish waits for it, or its store fails, and no event is written for as
+ * long: it is full, or its disk is.
  */
 export function createReadiness(options: ReadinessOptions): Readiness {
   const { uplink, clock, stallAfterMs, offlineMaxMs } = options
-  const admitting = createProgress(clock, stallAfterMs)
   const proving = createProgress(clock, stallAfterMs)
+  let wroteAtMs = clock.monotonicMs()
   let port: number | undefined
 
-  function outboxCheck({ waiting, refusing, depth }: OutboxStats): Check {
-    const state = admitting.check(waiting)
+  function outboxCheck({ waiting, stuckMs, refusing, depth }: OutboxStats): Check {
+    const stalledMs = Math.round(Math.min(stuckMs, clock.monotonicMs() - wroteAtMs))
     const held = refusing === undefined ? '' : `, held back by ${refusing}`
     const detail = `${depth.high + depth.normal} events kept, ${waiting} publishes wait${held}`
-    return state.ok
+    return stalledMs < stallAfterMs
       ? { ok: true, detail }
-      : { ok: false, detail: `${detail}, nothing written for ${state.stalledMs} ms` }
+      : { ok: false, detail: `${detail}, nothing written for ${stalledMs} ms` }
   }
 
   function uplinkCheck({ depth }: OutboxStats): Check {
@@ -80,7 +80,9 @@ export function createReadiness(options: ReadinessOptions): Readiness {
   }
 
   return {
-    wrote: () => admitting.moved(),
+    wrote() {
+      wroteAtMs = clock.monotonicMs()
+    },
     proved: () => proving.moved(),
     listening(at) {
       port = at

@@ -1,4 +1,4 @@
-import type { Lane, OutboxStats } from '../outbox.ts'
+import type { Lane } from '../outbox.ts'
 import { bothLanes, type Core, lowestQueued } from './core.ts'
 import type { Draft } from './draft.ts'
 import { creditOf } from './head.ts'
@@ -70,24 +70,5 @@ export async function isComplete({ store, head }: State, signal: AbortSignal): P
     return found === head.depth.high + head.depth.normal
   } finally {
     await snapshot.close()
-  }
-}
-
-export function statsOf(core: Core, oldest: Record<Lane, number>, failing: boolean): OutboxStats {
-  const { head, devices, dedup, lanes: source } = core.state
-  const nowMs = core.steady.now()
-  const ages = bothLanes.map((lane) => (head.depth[lane] > 0 ? nowMs - oldest[lane] : 0))
-  return {
-    epoch: head.epoch,
-    lastSequence: head.position - head.epochBase,
-    depth: { ...head.depth },
-    bytes: { ...head.bytes },
-    backlog: source.backlogLeft(),
-    inFlight: core.handed.inFlight.size,
-    oldestAgeMs: Math.max(0, ...ages),
-    waiting: core.holding.size,
-    refusing: failing ? 'store-failed' : core.holding.reason,
-    devices: devices.size,
-    rememberedIds: dedup.count(),
   }
 }

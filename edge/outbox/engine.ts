@@ -2,10 +2,12 @@ import { backoffMs } from '../../src/backoff.ts'
 import { codeOf, isAbort, messageOf } from '../../src/errors.ts'
 import { eventKey } from '../../src/event.ts'
 import { type GroupCommit, groupCommit } from '../../src/group-commit.ts'
-import type { Admission, Lane, Outbox, OutboxStats, Queued, Submission } from '../outbox.ts'
-import { allHanded, isComplete, oldestSteadyMs, recountInto, runDry, statsOf } from './accounting.ts'
+import type { Admission, Lane, Outbox, OutboxStats, Queued, QuotaReason, Submission } from '../outbox.ts'
+import { allHanded, isComplete, oldestSteadyMs, recountInto, runDry } from './accounting.ts'
 import { admitInto } from './admit.ts'
 import { ClockRecord } from './clock-record.ts'
+import { closeStore } from './closing.ts'
+import { contentsOf } from './contents.ts'
 import { bothLanes, type Command, type Core, type EngineOptions, lowestQueued } from './core.ts'
 import { hashOf } from './dedup.ts'
 import { Departures } from './departures.ts'
@@ -20,6 +22,7 @@ import type { StoredEvent } from './record.ts'
 import { type Known, type Loaded, markOf } from './recovery.ts'
 import { createHanded, type State, steadyClockOf } from './state.ts'
 import { rangesPerReport } from './undelivered.ts'
+import { WriterState } from './writer-state.ts'
 
 const tickMs = 1000
 const markEveryMs = 10_000
@@ -42,8 +45,7 @@ export class Engine implements Outbox {
   private core!: Core
   private departures!: Departures
   private clockRecord!: ClockRecord
-  /** The store failed and has to be opened again. */
-  private failing = false
+  private readonly writer: WriterState
   private oldestSteadyMs: Record<Lane, number> = { high: 0, normal: 0 }
   /** More has expired than one write takes. */
   private more = false
@@ -58,6 +60,7 @@ export class Engine implements Outbox {
     this.options = options
     this.pace = createPace(options.clock, options.lanes)
     this.loader = new Loader(options, this.pace)
+    this.writer = new WriterState(options.clock)
     this.commands = groupCommit((commands) => this.commit(commands).finally(() => endRemoval(this.core)), {
       itemsMax: options.batchEventsMax,
     })
@@ -103,9 +106,9 @@ export class Engine implements Outbox {
   append(submission: Submission, signal?: AbortSignal): Promise<Admission> {
     const { waitingMax, observer } = this.options
     if (this.closing.signal.aborted) return Promise.reject(closedError())
-    const full = this.core.holding.size + this.commands.pending >= waitingMax
-    if (submission.qos === 0 && (this.failing || full)) {
-      const reason = this.failing ? 'store-failed' : (this.core.holding.reason ?? 'store-failed')
+    const full = this.writer.unanswered >= waitingMax
+    if (submission.qos === 0 && (this.writer.failing || full)) {
+      const reason = this.refusing ?? 'store-failed'
       observer.refused(reason)
       observer.admitted('shed')
       return Promise.resolve({ kind: 'shed', reason })
@@ -114,11 +117,13 @@ export class Engine implements Outbox {
       observer.refused('waiting')
       return Promise.reject(busyError(waitingMax))
     }
-    return new Promise((resolve, reject) => {
-      const hash = hashOf(eventKey(submission.candidate))
-      const pending: Pending = { submission, hash, signal, resolve, reject }
-      this.commands.submit({ kind: 'append', pending }).catch(reject)
-    })
+    return this.writer.until(
+      new Promise((resolve, reject) => {
+        const hash = hashOf(eventKey(submission.candidate))
+        const pending: Pending = { submission, hash, signal, resolve, reject }
+        this.commands.submit({ kind: 'append', pending }).catch(reject)
+      }),
+    )
   }
 
   take(eventsMax: number): Promise<Queued[]> {
@@ -142,7 +147,16 @@ export class Engine implements Outbox {
   }
 
   stats(): OutboxStats {
-    return statsOf(this.core, this.oldestSteadyMs, this.failing)
+    const nowMs = this.core.steady.now()
+    const { depth } = this.core.state.head
+    const ages = bothLanes.map((lane) => (depth[lane] > 0 ? nowMs - this.oldestSteadyMs[lane] : 0))
+    return {
+      ...contentsOf(this.core),
+      oldestAgeMs: Math.max(0, ...ages),
+      waiting: this.writer.unanswered,
+      stuckMs: this.writer.stuckMs(),
+      refusing: this.refusing,
+    }
   }
 
   snapshot() {
@@ -157,20 +171,27 @@ export class Engine implements Outbox {
     return (this.closed ??= this.shutDown())
   }
 
+  private get refusing(): QuotaReason | undefined {
+    return this.writer.failing ? 'store-failed' : this.core.holding.reason
+  }
+
   private async commit(commands: Command[]): Promise<void[]> {
     // Closed before it could be opened again: what we know may be older than what has landed.
-    if (this.failing) throw closedError()
+    if (this.writer.failing) throw closedError()
     for (let attempt = 1; ; attempt++) {
       try {
         await this.attempt(commands)
+        this.writer.failing = false
         return commands.map(() => undefined)
       } catch (error) {
-        if (!storeFailures.includes(codeOf(error))) throw error
+        if (!storeFailures.includes(codeOf(error))) {
+          this.writer.failing = false
+          throw error
+        }
         this.options.log.error({ code: codeOf(error), detail: messageOf(error) }, 'the outbox cannot write')
         this.options.observer.refused('store-failed')
-        this.failing = true
+        this.writer.failing = true
         await this.reopen(attempt, error)
-        this.failing = false
       }
     }
   }
@@ -370,22 +391,6 @@ export class Engine implements Outbox {
     this.core.holding.rejectAll(closedError())
     await this.background
     this.departures.wake()
-    const { store, head, devices } = this.core.state
-    try {
-      // After a failed write only the disk knows how it stands: the head in memory could undo what has landed.
-      if (this.failing) return
-      const draft = new Draft(head, devices)
-      draft.head.clean = true
-      draft.touch()
-      await store.write(draft.finish(this.core.steady.now(), this.core.steady.wallMs()), { sync: true })
-      await this.options.folder.writeMark(markOf(draft.head))
-    } catch (error) {
-      this.options.log.warn(
-        { code: codeOf(error), detail: messageOf(error) },
-        'the outbox was not closed in order',
-      )
-    } finally {
-      await store.close()
-    }
+    await closeStore(this.core, { inOrder: !this.writer.failing })
   }
 }

@@ -9,13 +9,13 @@ interface Watched {
   clock: FakeClock
   uplink: UplinkFollower
   readiness: Readiness
-  stats: { depth: { high: number; normal: number }; waiting: number; refusing: string | undefined }
+  stats: { depth: { high: number; normal: number }; waiting: number; stuckMs: number }
 }
 
 function watched(offlineMaxMs?: number): Watched {
   const clock = new FakeClock()
   const uplink = createUplink(clock)
-  const stats = { depth: { high: 0, normal: 0 }, waiting: 0, refusing: undefined }
+  const stats = { depth: { high: 0, normal: 0 }, waiting: 0, stuckMs: 0 }
   const readiness = createReadiness({
     stats: () => stats as unknown as OutboxStats,
     uplink,
@@ -33,7 +33,7 @@ const faults = (readiness: Readiness): string[] =>
 test('an edge that does not listen yet is not ready', () => {
   const clock = new FakeClock()
   const readiness = createReadiness({
-    stats: () => ({ depth: { high: 0, normal: 0 }, waiting: 0 }) as unknown as OutboxStats,
+    stats: () => ({ depth: { high: 0, normal: 0 }, waiting: 0, stuckMs: 0 }) as unknown as OutboxStats,
     uplink: createUplink(clock),
     stallAfterMs: 1000,
     offlineMaxMs: undefined,
@@ -74,6 +74,7 @@ test('a quiet hour is no stall when work comes after it', async () => {
   await clock.advance(3_600_000)
   stats.depth.normal = 1
   stats.waiting = 1
+  stats.stuckMs = 1
   expect(faults(readiness)).toEqual([])
   watching.stop()
 })
@@ -82,6 +83,7 @@ test('publishes that wait while nothing is written are a fault of the outbox', a
   const { clock, readiness, stats } = watched()
   stats.waiting = 3
   await clock.advance(60_000)
+  stats.stuckMs = 60_000
   expect(faults(readiness)).toEqual(['outbox'])
   readiness.wrote()
   expect(faults(readiness)).toEqual([])

@@ -21,6 +21,7 @@ const emptyOutbox: OutboxStats = {
   inFlight: 0,
   oldestAgeMs: 0,
   waiting: 0,
+  stuckMs: 0,
   refusing: undefined,
   devices: 0,
   rememberedIds: 0,

@@ -1,0 +1,76 @@
+import { createOps, type Ops, type OpsOptions } from '../../edge/ops.ts'
+import type { Outbox } from '../../edge/outbox.ts'
+import { openOutbox, type OutboxOptions } from '../../edge/outbox/open.ts'
+import { silentLog } from '../../src/log.ts'
+import { SimulatedDisk } from '../simulation/disk.ts'
+import { FakeClock } from './fake-clock.ts'
+
+/** A real outbox on a disk in memory, and all that can be seen of it from outside, as in edge/main.ts. */
+export interface WatchedEdge {
+  clock: FakeClock
+  disk: SimulatedDisk
+  outbox: Outbox
+  ops: Ops
+  /** Seconds pass, one by one. */
+  readonly pass: (seconds: number) => Promise<void>
+  /** What Prometheus would read; undefined where there is no such series. */
+  readonly metric: (name: string, labels?: Record<string, string>) => Promise<number | undefined>
+  /** Names of the checks that fail. */
+  faults(): Promise<string[]>
+  close(): Promise<void>
+}
+
+export async function watchedEdge(
+  options: Partial<OutboxOptions> & Partial<OpsOptions> = {},
+): Promise<WatchedEdge> {
+  const clock = new FakeClock()
+  const disk = new SimulatedDisk()
+  const ops = createOps({
+    host: '127.0.0.1',
+    port: 0,
+    stallAfterMs: 60_000,
+    offlineMaxMs: undefined,
+    stats: () => outbox.stats(),
+    certificates: () => ({}),
+    routes: {},
+    clock,
+    ...options,
+  })
+  const outbox = await openOutbox({
+    folder: disk,
+    gateway: 'gw-1',
+    clock,
+    random: () => 0.5,
+    log: silentLog,
+    observer: ops.outbox,
+    ...options,
+  })
+  const server = await ops.start()
+  ops.listening(8883)
+  const ask = (path: string): Promise<Response> => fetch(`http://127.0.0.1:${server.port}${path}`)
+  return {
+    clock,
+    disk,
+    outbox,
+    ops,
+    async pass(seconds) {
+      for (let second = 0; second < seconds; second++) await clock.advance(1000)
+    },
+    async metric(name, labels = {}) {
+      const text = await (await ask('/metrics')).text()
+      const wanted = Object.entries(labels).map(([label, value]) => `${label}="${value}"`)
+      const line = text
+        .split('\n')
+        .find((one) => /^[a-z_]+/.exec(one)?.[0] === name && wanted.every((label) => one.includes(label)))
+      return line === undefined ? undefined : Number(line.slice(line.lastIndexOf(' ')))
+    },
+    async faults() {
+      const { checks } = (await (await ask('/readyz')).json()) as { checks: Record<string, { ok: boolean }> }
+      return Object.entries(checks).flatMap(([name, { ok }]) => (ok ? [] : [name]))
+    },
+    async close() {
+      await server.close()
+      await outbox.close()
+    },
+  }
+}

@@ -61,6 +61,7 @@ export async function runEdge(config: EdgeConfig, parts: EdgeParts): Promise<voi
       host: config.ops.host,
       port: config.ops.port,
       stallAfterMs: config.ops.stallAfter,
+      reconnectMsMax: config.uplink.reconnect.max,
       offlineMaxMs: config.uplink.offlineMax,
       stats: () => outbox.stats(),
       certificates: tls.daysLeft,

@@ -11,6 +11,7 @@ export interface OpsOptions {
   /** 0: any free port. */
   port: number
   stallAfterMs: number
+  reconnectMsMax: number
   offlineMaxMs: number | undefined
   stats: () => OutboxStats
   certificates: () => Record<string, number>
@@ -49,7 +50,7 @@ export function createOps(options: OpsOptions): Ops {
       uplink(up) {
         metrics.forwarder.uplink(up)
         uplink.changed(up)
-        readiness.proved()
+        readiness.session(up)
       },
       forwarded(events, lagMs) {
         metrics.forwarder.forwarded(events, lagMs)

@@ -1,7 +1,7 @@
 import type { Clock } from '../src/clock.ts'
 import type { Check } from '../src/ops-server.ts'
-import { createProgress } from '../src/progress.ts'
 import type { OutboxStats } from './outbox.ts'
+import { createSessionProgress } from './session-progress.ts'
 import type { Uplink } from './uplink.ts'
 
 export interface ReadinessOptions {
@@ -9,6 +9,8 @@ export interface ReadinessOptions {
   uplink: Uplink
   /** Work without movement for longer than this is a fault. */
   stallAfterMs: number
+  /** Longest wait of an uplink that was lost before it is tried again. */
+  reconnectMsMax: number
   /** Down for longer than this is a fault; absent: being offline never is. */
   offlineMaxMs: number | undefined
   clock: Clock
@@ -17,7 +19,9 @@ export interface ReadinessOptions {
 export interface Readiness {
   /** The outbox has made events durable. */
   wrote(): void
-  /** The uplink has come, gone, or proven something. */
+  /** The uplink has come or gone. */
+  session(up: boolean): void
+  /** The uplink has proven something. */
   proved(): void
   listening(port: number): void
   checks(): Record<string, Check>
@@ -29,13 +33,13 @@ const lookEveryMs = 5000
 
 /**
  * Ready means moving, not merely connected. An edge that is offline but keeps events is doing its work: a missing
- * uplink is a fault only after `offlineMaxMs`, an uplink that is there and moves nothing is one after
- * `stallAfterMs`. An outbox is at fault when a publish waits for it, or its store fails, and no event is written for as
- * long: it is full, or its disk is.
+ * uplink is a fault only after `offlineMaxMs`; one that is there, or comes and goes, and proves nothing is one after
+ * `stallAfterMs`. An outbox is at fault when a publish waits for it, or its store fails, and no event is written for
+ * as long: it is full, or its disk is.
  */
 export function createReadiness(options: ReadinessOptions): Readiness {
-  const { uplink, clock, stallAfterMs, offlineMaxMs } = options
-  const proving = createProgress(clock, stallAfterMs)
+  const { uplink, clock, stallAfterMs, reconnectMsMax, offlineMaxMs = Infinity } = options
+  const sessions = createSessionProgress({ clock, downAfterMs: stallAfterMs + reconnectMsMax })
   let wroteAtMs = clock.monotonicMs()
   let port: number | undefined
 
@@ -49,15 +53,13 @@ export function createReadiness(options: ReadinessOptions): Readiness {
   }
 
   function uplinkCheck({ depth }: OutboxStats): Check {
+    const events = depth.high + depth.normal
     const offlineMs = Math.round(uplink.offlineMs())
-    if (!uplink.up) {
-      const detail = `down for ${offlineMs} ms`
-      return { ok: offlineMaxMs === undefined || offlineMs < offlineMaxMs, detail }
-    }
-    const waiting = depth.high + depth.normal
-    const state = proving.check(waiting)
-    if (state.ok) return { ok: true, detail: `up, ${waiting} events to send` }
-    return { ok: false, detail: `up, ${waiting} events to send, nothing proven for ${state.stalledMs} ms` }
+    const stalledMs = Math.round(sessions.stalledMs(events))
+    const state = `${uplink.up ? 'up' : `down for ${offlineMs} ms`}, ${events} events to send`
+    return stalledMs < stallAfterMs
+      ? { ok: offlineMs < offlineMaxMs, detail: state }
+      : { ok: false, detail: `${state}, nothing proven in ${stalledMs} ms of sessions` }
   }
 
   const checks = (): Record<string, Check> => {
@@ -83,7 +85,8 @@ export function createReadiness(options: ReadinessOptions): Readiness {
     wrote() {
       wroteAtMs = clock.monotonicMs()
     },
-    proved: () => proving.moved(),
+    session: (up) => sessions.changed(up),
+    proved: () => sessions.proved(),
     listening(at) {
       port = at
     },

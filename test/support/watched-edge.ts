@@ -1,15 +1,21 @@
+import { forward } from '../../edge/forwarder.ts'
 import { createOps, type Ops, type OpsOptions } from '../../edge/ops.ts'
 import type { Outbox } from '../../edge/outbox.ts'
 import { openOutbox, type OutboxOptions } from '../../edge/outbox/open.ts'
 import { silentLog } from '../../src/log.ts'
 import { SimulatedDisk } from '../simulation/disk.ts'
 import { FakeClock } from './fake-clock.ts'
+import { FakeExchange } from './fake-exchange.ts'
 
-/** A real outbox on a disk in memory, and all that can be seen of it from outside, as in edge/main.ts. */
+/**
+ * A real outbox on a disk in memory, and an uplink that cannot be reached at first, and all that can be seen of it
+ * from outside, wired as in edge/main.ts.
+ */
 export interface WatchedEdge {
   clock: FakeClock
   disk: SimulatedDisk
   outbox: Outbox
+  exchange: FakeExchange
   ops: Ops
   /** Seconds pass, one by one. */
   readonly pass: (seconds: number) => Promise<void>
@@ -29,6 +35,7 @@ export async function watchedEdge(
     host: '127.0.0.1',
     port: 0,
     stallAfterMs: 60_000,
+    reconnectMsMax: 30_000,
     offlineMaxMs: undefined,
     stats: () => outbox.stats(),
     certificates: () => ({}),
@@ -45,6 +52,23 @@ export async function watchedEdge(
     observer: ops.outbox,
     ...options,
   })
+  const exchange = new FakeExchange()
+  exchange.reachable = false
+  const stop = new AbortController()
+  const forwarding = forward(
+    {
+      outbox,
+      exchange,
+      clock,
+      random: () => 0.5,
+      log: silentLog,
+      observer: ops.forwarder,
+      windowEvents: 10,
+      confirmTimeoutMs: 30_000,
+      retry: { delayMsMin: 500, delayMsMax: 30_000 },
+    },
+    stop.signal,
+  )
   const server = await ops.start()
   ops.listening(8883)
   const ask = (path: string): Promise<Response> => fetch(`http://127.0.0.1:${server.port}${path}`)
@@ -52,6 +76,7 @@ export async function watchedEdge(
     clock,
     disk,
     outbox,
+    exchange,
     ops,
     async pass(seconds) {
       for (let second = 0; second < seconds; second++) await clock.advance(1000)
@@ -70,6 +95,9 @@ export async function watchedEdge(
     },
     async close() {
       await server.close()
+      stop.abort()
+      await clock.advance(5000)
+      await forwarding
       await outbox.close()
     },
   }

@@ -8,6 +8,7 @@ import { FakeClock } from '../support/fake-clock.ts'
 interface Watched {
   clock: FakeClock
   uplink: UplinkFollower
+  session: (up: boolean) => void
   readiness: Readiness
   stats: { depth: { high: number; normal: number }; waiting: number; stuckMs: number }
 }
@@ -20,11 +21,16 @@ function watched(offlineMaxMs?: number): Watched {
     stats: () => stats as unknown as OutboxStats,
     uplink,
     stallAfterMs: 60_000,
+    reconnectMsMax: 30_000,
     offlineMaxMs,
     clock,
   })
   readiness.listening(8883)
-  return { clock, uplink, readiness, stats }
+  const session = (up: boolean): void => {
+    uplink.changed(up)
+    readiness.session(up)
+  }
+  return { clock, uplink, session, readiness, stats }
 }
 
 const faults = (readiness: Readiness): string[] =>
@@ -36,6 +42,7 @@ test('an edge that does not listen yet is not ready', () => {
     stats: () => ({ depth: { high: 0, normal: 0 }, waiting: 0, stuckMs: 0 }) as unknown as OutboxStats,
     uplink: createUplink(clock),
     stallAfterMs: 1000,
+    reconnectMsMax: 1000,
     offlineMaxMs: undefined,
     clock,
   })
@@ -55,9 +62,8 @@ test('being offline with events to send is no fault, unless a bound says so', as
 })
 
 test('connected, with work, and nothing proven for too long is a fault, until something moves', async () => {
-  const { clock, uplink, readiness, stats } = watched()
-  uplink.changed(true)
-  readiness.proved()
+  const { clock, session, readiness, stats } = watched()
+  session(true)
   stats.depth.normal = 5
   await clock.advance(59_000)
   expect(faults(readiness)).toEqual([])
@@ -67,9 +73,61 @@ test('connected, with work, and nothing proven for too long is a fault, until so
   expect(faults(readiness)).toEqual([])
 })
 
+test('an uplink that comes and goes and proves nothing is a fault, whether it is up just now or not', async () => {
+  const { clock, session, readiness, stats } = watched()
+  stats.depth.normal = 5
+  for (let round = 0; round < 3; round++) {
+    expect(faults(readiness)).toEqual([])
+    session(true)
+    await clock.advance(10_000)
+    session(false)
+    await clock.advance(15_000)
+  }
+  expect(faults(readiness)).toEqual(['uplink'])
+  session(true)
+  expect(faults(readiness)).toEqual(['uplink'])
+  readiness.proved()
+  expect(faults(readiness)).toEqual([])
+})
+
+test('an uplink that goes down for days is no fault, whatever its last session did', async () => {
+  const fruitful = watched()
+  fruitful.session(true)
+  fruitful.stats.depth.normal = 5
+  await fruitful.clock.advance(50_000)
+  fruitful.readiness.proved()
+  fruitful.session(false)
+  const fruitless = watched()
+  fruitless.stats.depth.normal = 5
+  fruitless.session(true)
+  await fruitless.clock.advance(5000)
+  fruitless.session(false)
+  for (const { clock, readiness, session } of [fruitful, fruitless]) {
+    for (let hour = 0; hour < 72 * 3600; hour += 600) {
+      expect(faults(readiness)).toEqual([])
+      await clock.advance(600_000)
+    }
+    session(true)
+    await clock.advance(59_000)
+    expect(faults(readiness)).toEqual([])
+  }
+})
+
+test('a flapping uplink that is down for good at last is no fault any more', async () => {
+  const { clock, session, readiness, stats } = watched()
+  stats.depth.normal = 5
+  session(true)
+  await clock.advance(60_000)
+  session(false)
+  await clock.advance(89_000)
+  expect(faults(readiness)).toEqual(['uplink'])
+  await clock.advance(1000)
+  expect(faults(readiness)).toEqual([])
+})
+
 test('a quiet hour is no stall when work comes after it', async () => {
-  const { clock, uplink, readiness, stats } = watched()
-  uplink.changed(true)
+  const { clock, session, readiness, stats } = watched()
+  session(true)
   const watching = readiness.watch()
   await clock.advance(3_600_000)
   stats.depth.normal = 1

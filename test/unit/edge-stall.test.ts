@@ -34,6 +34,24 @@ test('an edge whose disk fails is not ready though no device publishes', async (
   expect(await edge.faults()).toEqual(['outbox'])
 })
 
+test('an edge that connects again and again and can prove nothing is not ready, until something is proven', async () => {
+  const { outbox, exchange, pass } = edge
+  await outbox.append(submission('a', 'unroutable'))
+  await pass(3600)
+  expect(await edge.faults()).toEqual([])
+  exchange.bound = false
+  exchange.setReachable(true)
+  await pass(30)
+  expect(await edge.faults()).toEqual([])
+  await pass(60)
+  expect(exchange.sessions).toBeGreaterThan(3)
+  expect(await edge.faults()).toEqual(['uplink'])
+  exchange.bound = true
+  await pass(30)
+  expect(outbox.stats().depth.normal).toBe(0)
+  expect(await edge.faults()).toEqual([])
+})
+
 test('repeats that are answered at once are no stall, however many come and nothing is written', async () => {
   const { outbox, pass } = edge
   await outbox.append(submission('a', 'known'))

@@ -168,7 +168,10 @@ function watch(state: EdgeGauges, registers: Registry[]): void {
   }
   labelled('outbox_events', 'Events in the outbox', 'lane', () => stats().depth)
   labelled('outbox_bytes', 'Bytes of event text in the outbox', 'lane', () => stats().bytes)
-  gauge('outbox_oldest_age_seconds', 'Age of the oldest event', () => stats().oldestAgeMs / 1000)
+  labelled('outbox_oldest_age_seconds', 'Age of the oldest event, 0 for an empty lane', 'lane', () => {
+    const { high, normal } = stats().oldestAgeMs
+    return { high: high / 1000, normal: normal / 1000 }
+  })
   gauge('outbox_backlog_events', 'Events of the last outage that still drain', () => stats().backlog)
   gauge('outbox_in_flight_events', 'Events published and not yet proven', () => stats().inFlight)
   gauge(

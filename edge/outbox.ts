@@ -83,8 +83,8 @@ export interface OutboxStats {
   /** Of the normal lane: events behind the last resumption that still drain. */
   backlog: number
   inFlight: number
-  /** Age of the oldest queued event by the gateway's steady clock, ms; 0 when empty. */
-  oldestAgeMs: number
+  /** Age of the oldest queued event by the gateway's steady clock, ms; 0 for an empty lane. */
+  oldestAgeMs: Record<Lane, number>
   /** Submissions not answered yet: held at a bound, or in line for the disk. */
   waiting: number
   /** For how long a submission has waited, or the store has failed; ms, the longer of the two. */

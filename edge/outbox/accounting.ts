@@ -1,9 +1,6 @@
-import type { Lane } from '../outbox.ts'
-import { bothLanes, type Core, lowestQueued } from './core.ts'
+import { bothLanes, type Core } from './core.ts'
 import type { Draft } from './draft.ts'
-import { creditOf } from './head.ts'
 import { eventRange } from './keys.ts'
-import { decodeRecord } from './record.ts'
 import { recount } from './recount.ts'
 import type { State } from './state.ts'
 
@@ -37,22 +34,6 @@ export function runDry(core: Core): boolean {
 export function allHanded(core: Core): Set<number> {
   const { inFlight, releasing } = core.handed
   return new Set([...inFlight.keys(), ...releasing.keys()])
-}
-
-/** When the oldest event of each lane was admitted, by the steady clock; as it was where a lane is empty. */
-export async function oldestSteadyMs(
-  core: Core,
-  before: Record<Lane, number>,
-): Promise<Record<Lane, number>> {
-  const { store, head } = core.state
-  const oldest = { ...before }
-  for (const lane of bothLanes) {
-    const [entry] = await store.entries(eventRange(lane, lowestQueued(core, lane)), 1)
-    if (!entry) continue
-    const { position, admittedSteadyMs } = decodeRecord(lane, Number(entry[0].slice(4)), entry[1])
-    oldest[lane] = admittedSteadyMs + creditOf(head, position)
-  }
-  return oldest
 }
 
 /** Whether the store holds as many events as the head counts; true, too, when `signal` cuts the count short. */

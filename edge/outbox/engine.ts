@@ -2,8 +2,8 @@ import { backoffMs } from '../../src/backoff.ts'
 import { codeOf, isAbort, messageOf } from '../../src/errors.ts'
 import { eventKey } from '../../src/event.ts'
 import { type GroupCommit, groupCommit } from '../../src/group-commit.ts'
-import type { Admission, Lane, Outbox, OutboxStats, Queued, QuotaReason, Submission } from '../outbox.ts'
-import { allHanded, isComplete, oldestSteadyMs, recountInto, runDry } from './accounting.ts'
+import type { Admission, Outbox, OutboxStats, Queued, QuotaReason, Submission } from '../outbox.ts'
+import { allHanded, isComplete, recountInto, runDry } from './accounting.ts'
 import { admitInto } from './admit.ts'
 import { ClockRecord } from './clock-record.ts'
 import { closeStore } from './closing.ts'
@@ -17,6 +17,7 @@ import { busyError, closedError } from './refusals.ts'
 import { endRemoval, expireInto, releaseInto } from './leave.ts'
 import { appendLedgerEntry, reportInto } from './ledger-entries.ts'
 import { Loader } from './loader.ts'
+import { Oldest } from './oldest.ts'
 import { createPace, type Pace } from './pace.ts'
 import type { StoredEvent } from './record.ts'
 import { type Known, type Loaded, markOf } from './recovery.ts'
@@ -46,7 +47,7 @@ export class Engine implements Outbox {
   private departures!: Departures
   private clockRecord!: ClockRecord
   private readonly writer: WriterState
-  private oldestSteadyMs: Record<Lane, number> = { high: 0, normal: 0 }
+  private oldest!: Oldest
   /** More has expired than one write takes. */
   private more = false
   private lastMarkMs = 0
@@ -82,6 +83,7 @@ export class Engine implements Outbox {
       diskFreeBytes: Infinity,
       lastReportMs: 0,
     }
+    this.oldest = new Oldest(this.core)
     this.clockRecord = new ClockRecord(this.core, loaded.head.position + 1)
     this.departures = new Departures(this.core, this.pace, {
       release: (events) => this.commands.submit({ kind: 'release', events }),
@@ -147,12 +149,9 @@ export class Engine implements Outbox {
   }
 
   stats(): OutboxStats {
-    const nowMs = this.core.steady.now()
-    const { depth } = this.core.state.head
-    const ages = bothLanes.map((lane) => (depth[lane] > 0 ? nowMs - this.oldestSteadyMs[lane] : 0))
     return {
       ...contentsOf(this.core),
-      oldestAgeMs: Math.max(0, ...ages),
+      oldestAgeMs: this.oldest.agesMs(),
       waiting: this.writer.unanswered,
       stuckMs: this.writer.stuckMs(),
       refusing: this.refusing,
@@ -249,6 +248,7 @@ export class Engine implements Outbox {
     this.lastHeadMs = clock.monotonicMs()
     state.head = draft.head
     draft.applyUsage(state.devices)
+    this.oldest.landed(draft)
     if (draft.appended.length > 0) {
       const tookMs = this.lastHeadMs - startedMs
       observer.batch(draft.appended.length, draft.payloadBytes, draft.writtenBytes, tookMs)
@@ -286,7 +286,7 @@ export class Engine implements Outbox {
       this.lastMarkMs = nowMs
       await folder.writeMark(markOf(this.core.state.head))
     }
-    this.oldestSteadyMs = await oldestSteadyMs(this.core, this.oldestSteadyMs)
+    await this.oldest.look()
   }
 
   private async housekeepInto(draft: Draft): Promise<void> {
@@ -319,7 +319,7 @@ export class Engine implements Outbox {
       log.error({ code: 'OUTBOX_DAMAGED', kind, detail, lost }, 'the outbox was damaged')
       if (lost > 0) observer.lost(lost)
     }
-    this.oldestSteadyMs = await oldestSteadyMs(this.core, this.oldestSteadyMs)
+    await this.oldest.look()
   }
 
   private async reopen(attempt: number, reason: unknown): Promise<void> {

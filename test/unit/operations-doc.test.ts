@@ -19,7 +19,7 @@ const emptyOutbox: OutboxStats = {
   bytes: { high: 0, normal: 0 },
   backlog: 0,
   inFlight: 0,
-  oldestAgeMs: 0,
+  oldestAgeMs: { high: 0, normal: 0 },
   waiting: 0,
   stuckMs: 0,
   refusing: undefined,

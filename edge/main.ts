@@ -7,6 +7,7 @@ import { createAdmission } from './admission.ts'
 import { startBroker } from './broker-aedes.ts'
 import type { EdgeConfig } from './config.ts'
 import { prepareDataFolder } from './data-folder.ts'
+import { diskWriteBytes } from './disk-writes.ts'
 import { rabbitExchange } from './exchange-rabbit.ts'
 import { forward } from './forwarder.ts'
 import { createOps } from './ops.ts'
@@ -65,6 +66,7 @@ export async function runEdge(config: EdgeConfig, parts: EdgeParts): Promise<voi
       offlineMaxMs: config.uplink.offlineMax,
       stats: () => outbox.stats(),
       certificates: tls.daysLeft,
+      diskWriteBytes,
       routes: doorRoutes({
         outbox: () => outbox,
         stats: () => outbox.stats(),

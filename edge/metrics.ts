@@ -17,6 +17,8 @@ export interface EdgeGauges {
   uplink: Uplink
   /** Days left of each certificate in use, by its place in the configuration. */
   certificates(): Readonly<Record<string, number>>
+  /** What the system says that this process has written; undefined where it does not say. */
+  readonly diskWriteBytes: () => number | undefined
 }
 
 const waitBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
@@ -90,7 +92,10 @@ function outboxMetrics(registers: Registry[]): OutboxObserver {
   )
   const lost = counter('lost_total', 'Events that damage of the store took')
   const payload = counter('payload_bytes_total', 'Bytes of event text made durable')
-  const written = counter('written_bytes_total', 'Bytes written to the disk for them')
+  const written = counter(
+    'written_bytes_total',
+    'Bytes given to the disk: keys and values of every write of the outbox',
+  )
   const fsync = new Histogram({
     name: 'tidegate_edge_fsync_seconds',
     help: 'Synced writes of the outbox',
@@ -104,11 +109,13 @@ function outboxMetrics(registers: Registry[]): OutboxObserver {
     registers,
   })
   return {
-    batch(events, payloadBytes, writtenBytes, fsyncMs) {
+    wrote(bytes, syncMs) {
+      written.inc(bytes)
+      if (syncMs !== undefined) fsync.observe(syncMs / 1000)
+    },
+    batch(events, payloadBytes) {
       batches.observe(events)
-      fsync.observe(fsyncMs / 1000)
       payload.inc(payloadBytes)
-      written.inc(writtenBytes)
     },
     admitted: (result) => admitted.inc({ result }),
     refused: (reason) => refused.inc({ reason }),
@@ -195,6 +202,20 @@ function watch(state: EdgeGauges, registers: Registry[]): void {
   labelled('certificate_days_left', 'Days until a certificate ends', 'certificate', () =>
     state.certificates(),
   )
+  watchDisk(state.diskWriteBytes, registers)
+}
+
+function watchDisk(read: EdgeGauges['diskWriteBytes'], registers: Registry[]): void {
+  if (read() === undefined) return
+  const made: Counter = new Counter({
+    name: 'tidegate_edge_disk_write_bytes_total',
+    help: 'Bytes this process has caused to be written to the disk, as the system counts them',
+    registers,
+    collect() {
+      made.reset()
+      made.inc(read() ?? 0)
+    },
+  })
 }
 
 function drainEstimate(stats: OutboxStats, eventsPerSecond: number): number {

@@ -5,8 +5,10 @@ import type { RejectionReason } from './quarantine.ts'
 
 /** What the outbox tells whoever watches it: metrics in production, a trace in simulation. Must not throw. */
 export interface OutboxObserver {
-  /** One group commit reached the disk. `writtenBytes` against `payloadBytes` is the flash wear. */
-  batch(events: number, payloadBytes: number, writtenBytes: number, fsyncMs: number): void
+  /** A write of any kind reached the disk: bytes of keys and values, and how long it took if it was synced. */
+  wrote(bytes: number, syncMs: number | undefined): void
+  /** One group commit made events durable. What was written against `payloadBytes` is the flash wear. */
+  batch(events: number, payloadBytes: number): void
   admitted(result: 'accepted' | 'duplicate' | 'shed'): void
   /** A submission met a bound: it waits (QoS 1, 2) or is shed (QoS 0). */
   refused(reason: QuotaReason | 'waiting'): void
@@ -28,6 +30,7 @@ export interface ForwarderObserver {
 }
 
 export const silentOutboxObserver: OutboxObserver = {
+  wrote() {},
   batch() {},
   admitted() {},
   refused() {},

@@ -15,6 +15,7 @@ export interface OpsOptions {
   offlineMaxMs: number | undefined
   stats: () => OutboxStats
   certificates: () => Record<string, number>
+  diskWriteBytes: () => number | undefined
   routes: Readonly<Record<string, OpsRoute>>
   clock: Clock
 }
@@ -30,18 +31,18 @@ export interface Ops {
 }
 
 export function createOps(options: OpsOptions): Ops {
-  const { host, port, stats, certificates } = options
+  const { host, port, stats, certificates, diskWriteBytes } = options
   const metrics = createMetrics()
   const uplink = createUplink(options.clock)
   const readiness = createReadiness({ ...options, uplink })
-  metrics.watch({ stats, uplink, certificates })
+  metrics.watch({ stats, uplink, certificates, diskWriteBytes })
 
   return {
     broker: metrics.broker,
     outbox: {
       ...metrics.outbox,
-      batch(events, payloadBytes, writtenBytes, fsyncMs) {
-        metrics.outbox.batch(events, payloadBytes, writtenBytes, fsyncMs)
+      batch(events, payloadBytes) {
+        metrics.outbox.batch(events, payloadBytes)
         readiness.wrote()
       },
     },

@@ -242,17 +242,13 @@ export class Engine implements Outbox {
     const { clock, observer } = this.options
     const { state } = this.core
     const operations = draft.finish(this.core.steady.now(), this.core.steady.wallMs())
-    const startedMs = clock.monotonicMs()
     // Appends are synced before anybody is told (G1). A release that is lost is only sent again.
     await state.store.write(operations, { sync: sync || draft.urgent })
     this.lastHeadMs = clock.monotonicMs()
     state.head = draft.head
     draft.applyUsage(state.devices)
     this.oldest.landed(draft)
-    if (draft.appended.length > 0) {
-      const tookMs = this.lastHeadMs - startedMs
-      observer.batch(draft.appended.length, draft.payloadBytes, draft.writtenBytes, tookMs)
-    }
+    if (draft.appended.length > 0) observer.batch(draft.appended.length, draft.payloadBytes)
     for (const [reason, count] of draft.undelivered) observer.undelivered(reason, count)
     this.departures.wake()
   }

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { submission } from '../support/outbox-events.ts'
+import { candidate, submission } from '../support/outbox-events.ts'
 import { watchedEdge, type WatchedEdge } from '../support/watched-edge.ts'
 
 let edge: WatchedEdge
@@ -46,4 +46,44 @@ test('behind the oldest event that left, the age is that of the next, though new
     await clock.advance(100)
   }
   expect(outbox.stats().oldestAgeMs).toEqual({ high: 0, normal: 11_000 })
+})
+
+test('every write to the disk is counted in bytes: events, releases, expiry, the ledger', async () => {
+  const { outbox, disk, metric, pass } = edge
+  const counted = async (): Promise<number[]> =>
+    Promise.all(
+      ['written_bytes_total', 'fsync_seconds_count', 'disk_write_bytes_total'].map(
+        async (name) => (await metric(`tidegate_edge_${name}`)) ?? NaN,
+      ),
+    )
+  const [bytesBefore = NaN, syncsBefore = NaN] = await counted()
+  const kinds = new Set<string>()
+  let bytes = 0
+  let syncs = 0
+  disk.faults = {
+    landed(operations, synced) {
+      for (const operation of operations) {
+        kinds.add(`${operation.type} ${operation.key[0]}`)
+        bytes += Buffer.byteLength(operation.key)
+        if (operation.type === 'put') bytes += Buffer.byteLength(operation.value)
+      }
+      if (synced) syncs += 1
+    },
+  }
+  await outbox.append({
+    candidate: candidate('a', 'wide', { text: '≈20 °C' }),
+    lane: 'normal',
+    qos: 1,
+    ttlMs: 2000,
+  })
+  await outbox.append(submission('b', 'released'))
+  const [, second] = await outbox.take(2)
+  await outbox.release(second ? [second] : [])
+  outbox.rewind()
+  await pass(8)
+  expect([...kinds].toSorted()).toEqual(
+    ['put m', 'put e', 'put d', 'put q', 'put x', 'put u', 'del e', 'del q', 'del x', 'del u'].toSorted(),
+  )
+  expect(await counted()).toEqual([bytesBefore + bytes, syncsBefore + syncs, disk.bytesWritten])
+  expect(await metric('tidegate_edge_payload_bytes_total')).toBeGreaterThan(500)
 })

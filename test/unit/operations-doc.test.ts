@@ -30,7 +30,12 @@ const emptyOutbox: OutboxStats = {
 /** Every metric that either side has, by its name in the text that Prometheus reads. */
 async function metricNames(): Promise<Set<string>> {
   const edge = createEdgeMetrics()
-  edge.watch({ stats: () => emptyOutbox, uplink: createUplink(systemClock), certificates: () => ({}) })
+  edge.watch({
+    stats: () => emptyOutbox,
+    uplink: createUplink(systemClock),
+    certificates: () => ({}),
+    diskWriteBytes: () => 0,
+  })
   const cloud = createCloudMetrics()
   cloud.watch({ groups: [], databaseUp: () => true, brokersUp: () => ({}) })
   const text = (await edge.text()) + (await cloud.text())

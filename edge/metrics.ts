@@ -6,7 +6,8 @@ import type { Uplink } from './uplink.ts'
 export interface EdgeMetrics {
   readonly broker: BrokerObserver
   readonly outbox: OutboxObserver
-  readonly forwarder: ForwarderObserver
+  /** What is on its way is a gauge, read from the uplink. */
+  readonly forwarder: Omit<ForwarderObserver, 'unconfirmed'>
   /** Gauges are read when somebody looks. */
   watch(state: EdgeGauges): void
   text(): Promise<string>
@@ -124,7 +125,7 @@ function outboxMetrics(registers: Registry[]): OutboxObserver {
   }
 }
 
-function forwarderMetrics(registers: Registry[]): ForwarderObserver {
+function forwarderMetrics(registers: Registry[]): EdgeMetrics['forwarder'] {
   const counter = counters(registers)
   const forwarded = counter('forwarded_total', 'Events confirmed, routed and released (G3)')
   const refused = counter('publish_refusals_total', 'Events the exchange did not route or refused', 'code')
@@ -180,7 +181,12 @@ function watch(state: EdgeGauges, registers: Registry[]): void {
     return { high: high / 1000, normal: normal / 1000 }
   })
   gauge('outbox_backlog_events', 'Events of the last outage that still drain', () => stats().backlog)
-  gauge('outbox_in_flight_events', 'Events published and not yet proven', () => stats().inFlight)
+  gauge('outbox_in_flight_events', 'Events published and not confirmed yet', () => uplink.unconfirmed)
+  gauge(
+    'oldest_unconfirmed_seconds',
+    'How long the oldest of them has waited for its publisher confirm',
+    () => uplink.oldestUnconfirmedMs() / 1000,
+  )
   gauge(
     'outbox_waiting',
     'Publishes not acknowledged yet: at a bound, or in line for the disk',

@@ -53,6 +53,7 @@ export function createOps(options: OpsOptions): Ops {
         uplink.changed(up)
         readiness.session(up)
       },
+      unconfirmed: (events, oldestSentAtMs) => uplink.awaits(events, oldestSentAtMs),
       forwarded(events, lagMs) {
         metrics.forwarder.forwarded(events, lagMs)
         uplink.forwarded(events)

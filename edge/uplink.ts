@@ -5,6 +5,10 @@ export interface Uplink {
   readonly up: boolean
   /** How long it has been down, ms; 0 while it is up. */
   offlineMs(): number
+  /** Events published and not confirmed yet. */
+  readonly unconfirmed: number
+  /** How long the one that has waited longest for its confirm has waited, ms. */
+  oldestUnconfirmedMs(): number
   /** Events proven per second, smoothed over about half a minute. */
   eventsPerSecond(): number
 }
@@ -13,6 +17,7 @@ const smoothingMs = 30_000
 
 export interface UplinkFollower extends Uplink {
   changed(up: boolean): void
+  awaits(unconfirmed: number, oldestSentAtMs: number | undefined): void
   forwarded(events: number): void
 }
 
@@ -20,6 +25,8 @@ export interface UplinkFollower extends Uplink {
 export function createUplink(clock: Clock): UplinkFollower {
   let up = false
   let changedAtMs = clock.monotonicMs()
+  let unconfirmed = 0
+  let oldestSentAtMs: number | undefined
   let pace = 0
   let paceAtMs = changedAtMs
 
@@ -33,6 +40,10 @@ export function createUplink(clock: Clock): UplinkFollower {
       return up
     },
     offlineMs: () => (up ? 0 : clock.monotonicMs() - changedAtMs),
+    get unconfirmed() {
+      return unconfirmed
+    },
+    oldestUnconfirmedMs: () => (oldestSentAtMs === undefined ? 0 : clock.monotonicMs() - oldestSentAtMs),
     eventsPerSecond() {
       decay()
       return pace
@@ -40,6 +51,10 @@ export function createUplink(clock: Clock): UplinkFollower {
     changed(now) {
       if (up !== now) changedAtMs = clock.monotonicMs()
       up = now
+    },
+    awaits(events, oldestMs) {
+      unconfirmed = events
+      oldestSentAtMs = oldestMs
     },
     forwarded(events) {
       decay()

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { settled } from '../support/fake-clock.ts'
 import { candidate, submission } from '../support/outbox-events.ts'
 import { watchedEdge, type WatchedEdge } from '../support/watched-edge.ts'
 
@@ -86,4 +87,31 @@ test('every write to the disk is counted in bytes: events, releases, expiry, the
   )
   expect(await counted()).toEqual([bytesBefore + bytes, syncsBefore + syncs, disk.bytesWritten])
   expect(await metric('tidegate_edge_payload_bytes_total')).toBeGreaterThan(500)
+})
+
+test('in flight is what was published and not confirmed, not what was read ahead, and how long that takes shows', async () => {
+  const { outbox, exchange, clock, metric, pass } = edge
+  const unconfirmed = async (): Promise<unknown[]> => [
+    await metric('tidegate_edge_outbox_in_flight_events'),
+    await metric('tidegate_edge_oldest_unconfirmed_seconds'),
+  ]
+  await Promise.all(Array.from({ length: 200 }, (_, index) => outbox.append(submission('a', `e${index}`))))
+  expect(await unconfirmed()).toEqual([0, 0])
+  exchange.answering = false
+  exchange.setReachable(true)
+  await settled()
+  await pass(7)
+  expect(exchange.routed).toHaveLength(10)
+  expect(await unconfirmed()).toEqual([10, 7])
+  exchange.answer()
+  while (outbox.stats().depth.normal > 0) await settled()
+  expect(await unconfirmed()).toEqual([0, 0])
+  exchange.answering = false
+  await outbox.append(submission('a', 'next'))
+  await settled()
+  await clock.advance(1500)
+  expect(await unconfirmed()).toEqual([1, 1.5])
+  exchange.setReachable(false)
+  await settled()
+  expect(await unconfirmed()).toEqual([0, 0])
 })

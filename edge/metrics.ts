@@ -85,7 +85,7 @@ function brokerMetrics(registers: Registry[]): BrokerObserver {
 function outboxMetrics(registers: Registry[]): OutboxObserver {
   const counter = counters(registers)
   const admitted = counter('admitted_total', 'Events offered to the outbox, by result', 'result')
-  const refused = counter('quota_refusals_total', 'Events that met a bound, by which', 'reason')
+  const refused = counter('quota_refusals_total', 'Publishes that met a bound, by which', 'reason')
   const undelivered = counter(
     'undelivered_total',
     'Numbered events that will not be delivered, by reason',
@@ -119,7 +119,7 @@ function outboxMetrics(registers: Registry[]): OutboxObserver {
       payload.inc(payloadBytes)
     },
     admitted: (result) => admitted.inc({ result }),
-    refused: (reason) => refused.inc({ reason }),
+    refused: (reason, submissions) => refused.inc({ reason }, submissions),
     undelivered: (reason, count) => undelivered.inc({ reason }, count),
     lost: (count) => lost.inc(count),
   }

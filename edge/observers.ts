@@ -10,8 +10,8 @@ export interface OutboxObserver {
   /** One group commit made events durable. What was written against `payloadBytes` is the flash wear. */
   batch(events: number, payloadBytes: number): void
   admitted(result: 'accepted' | 'duplicate' | 'shed'): void
-  /** A submission met a bound: it waits (QoS 1, 2) or is shed (QoS 0). */
-  refused(reason: QuotaReason | 'waiting'): void
+  /** Submissions met a bound: they wait (QoS 1, 2) or are shed (QoS 0). Told once, however often they are tried. */
+  refused(reason: QuotaReason | 'waiting', submissions: number): void
   /** Numbered events that will not be delivered, by reason (G2). */
   undelivered(reason: Undelivered, count: number): void
   /** Events that damage of the store took; also reported as undelivered `lost`. */

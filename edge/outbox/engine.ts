@@ -111,14 +111,15 @@ export class Engine implements Outbox {
     const full = this.writer.unanswered >= waitingMax
     if (submission.qos === 0 && (this.writer.failing || full)) {
       const reason = this.refusing ?? 'store-failed'
-      observer.refused(reason)
+      observer.refused(reason, 1)
       observer.admitted('shed')
       return Promise.resolve({ kind: 'shed', reason })
     }
     if (full) {
-      observer.refused('waiting')
+      observer.refused('waiting', 1)
       return Promise.reject(busyError(waitingMax))
     }
+    if (this.writer.failing) observer.refused('store-failed', 1)
     return this.writer.until(
       new Promise((resolve, reject) => {
         const hash = hashOf(eventKey(submission.candidate))
@@ -188,7 +189,8 @@ export class Engine implements Outbox {
           throw error
         }
         this.options.log.error({ code: codeOf(error), detail: messageOf(error) }, 'the outbox cannot write')
-        this.options.observer.refused('store-failed')
+        const inLine = this.writer.unanswered - this.core.holding.size
+        if (!this.writer.failing) this.options.observer.refused('store-failed', inLine)
         this.writer.failing = true
         await this.reopen(attempt, error)
       }

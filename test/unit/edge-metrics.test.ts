@@ -115,3 +115,34 @@ test('in flight is what was published and not confirmed, not what was read ahead
   await settled()
   expect(await unconfirmed()).toEqual([0, 0])
 })
+
+test('a refused publish counts once under the bound it met, however often it is tried again', async () => {
+  const small = await watchedEdge({ quota: { eventsMax: 2, deviceShare: 1 }, waitingMax: 5 })
+  const { outbox, disk, pass, metric } = small
+  const refusals = (reason: string): Promise<number | undefined> =>
+    metric('tidegate_edge_quota_refusals_total', { reason })
+  await outbox.append(submission('a', 'first'))
+  await outbox.append(submission('b', 'second'))
+  const held = ['c', 'd', 'e'].map((device) => outbox.append(submission(device, 'held')))
+  await settled()
+  await expect(outbox.append(submission('f', 'shed', { qos: 0 }))).resolves.toMatchObject({ kind: 'shed' })
+  await pass(30)
+  expect(await refusals('events')).toBe(4)
+
+  disk.faults = { beforeWrite: () => ({ fail: true, landed: false }) }
+  void outbox.release(await outbox.take(2))
+  const inLine = ['g', 'h'].map((device) => outbox.append(submission(device, 'in line')))
+  await expect(outbox.append(submission('i', 'too many'))).rejects.toMatchObject({ code: 'OUTBOX_BUSY' })
+  await pass(30)
+  expect(await refusals('store-failed')).toBe(2)
+  expect(await refusals('waiting')).toBe(1)
+
+  disk.faults = {}
+  await pass(10)
+  await outbox.release(await outbox.take(2))
+  await outbox.release(await outbox.take(2))
+  expect((await Promise.all([...held, ...inLine])).map(({ kind }) => kind)).toEqual(
+    Array.from({ length: 5 }, () => 'accepted'),
+  )
+  await small.close()
+})

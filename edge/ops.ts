@@ -43,6 +43,7 @@ export function createOps(options: OpsOptions): Ops {
       ...metrics.outbox,
       batch(events, payloadBytes) {
         metrics.outbox.batch(events, payloadBytes)
+        uplink.admitted(events)
         readiness.wrote()
       },
     },

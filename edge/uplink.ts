@@ -1,4 +1,5 @@
 import type { Clock } from '../src/clock.ts'
+import { createRate } from './rate.ts'
 
 /** State of the uplink and the pace at which it moves, kept for metrics and readiness alike. */
 export interface Uplink {
@@ -9,17 +10,19 @@ export interface Uplink {
   readonly unconfirmed: number
   /** How long the one that has waited longest for its confirm has waited, ms. */
   oldestUnconfirmedMs(): number
-  /** Events proven per second, smoothed over about half a minute. */
-  eventsPerSecond(): number
+  /** How long until none of `events` is left at the present pace, with what comes in meanwhile; undefined: never. */
+  drainMs(events: number): number | undefined
 }
-
-const smoothingMs = 30_000
 
 export interface UplinkFollower extends Uplink {
   changed(up: boolean): void
   awaits(unconfirmed: number, oldestSentAtMs: number | undefined): void
+  /** Events that have come into the outbox. */
+  admitted(events: number): void
   forwarded(events: number): void
 }
+
+const perSecondMin = 0.01
 
 /** Follows the uplink by what the forwarder reports. */
 export function createUplink(clock: Clock): UplinkFollower {
@@ -27,14 +30,9 @@ export function createUplink(clock: Clock): UplinkFollower {
   let changedAtMs = clock.monotonicMs()
   let unconfirmed = 0
   let oldestSentAtMs: number | undefined
-  let pace = 0
-  let paceAtMs = changedAtMs
+  const leaving = createRate(clock)
+  const coming = createRate(clock)
 
-  function decay(): void {
-    const nowMs = clock.monotonicMs()
-    pace *= Math.exp((paceAtMs - nowMs) / smoothingMs)
-    paceAtMs = nowMs
-  }
   return {
     get up() {
       return up
@@ -44,21 +42,24 @@ export function createUplink(clock: Clock): UplinkFollower {
       return unconfirmed
     },
     oldestUnconfirmedMs: () => (oldestSentAtMs === undefined ? 0 : clock.monotonicMs() - oldestSentAtMs),
-    eventsPerSecond() {
-      decay()
-      return pace
+    drainMs(events) {
+      if (events === 0) return 0
+      const perSecond = leaving.perSecond()
+      // What leaves within a second is on its way; it is no backlog, whatever follows it.
+      const netPerSecond = events <= perSecond ? perSecond : perSecond - coming.perSecond()
+      return up && netPerSecond > perSecondMin ? (events / netPerSecond) * 1000 : undefined
     },
     changed(now) {
       if (up !== now) changedAtMs = clock.monotonicMs()
       up = now
+      leaving.reset()
+      coming.reset()
     },
     awaits(events, oldestMs) {
       unconfirmed = events
       oldestSentAtMs = oldestMs
     },
-    forwarded(events) {
-      decay()
-      pace += events / (smoothingMs / 1000)
-    },
+    admitted: (events) => coming.add(events),
+    forwarded: (events) => leaving.add(events),
   }
 }

@@ -146,3 +146,28 @@ test('a refused publish counts once under the bound it met, however often it is 
   )
   await small.close()
 })
+
+test('the drain estimate is the backlog over what it shrinks by, and -1 once the uplink is lost', async () => {
+  const paced = await watchedEdge({ lanes: { eventsPerSecond: 20, inOrderBelow: 0, backlogShareMin: 0 } })
+  const { outbox, exchange, clock, metric, pass } = paced
+  const estimate = (): Promise<number | undefined> => metric('tidegate_edge_drain_estimate_seconds')
+  expect(await estimate()).toBe(0)
+  await Promise.all(Array.from({ length: 1000 }, (_, index) => outbox.append(submission('a', `old${index}`))))
+  await pass(1800)
+  expect(await estimate()).toBe(-1)
+  exchange.setReachable(true)
+  await settled()
+  for (let second = 0; second < 20; second++) {
+    await Promise.all([1, 2, 3, 4, 5].map((part) => outbox.append(submission('b', `${second}-${part}`))))
+    await settled()
+    await clock.advance(1000)
+  }
+  const { depth } = outbox.stats()
+  expect(depth.normal).toBeGreaterThan(500)
+  expect((await estimate()) ?? NaN).toBeGreaterThan((depth.normal / 20) * 0.9)
+  expect((await estimate()) ?? NaN).toBeLessThan((depth.normal / 20) * 1.1)
+  exchange.setReachable(false)
+  await settled()
+  expect(await estimate()).toBe(-1)
+  await paced.close()
+})

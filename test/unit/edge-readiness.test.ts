@@ -147,18 +147,51 @@ test('publishes that wait while nothing is written are a fault of the outbox', a
   expect(faults(readiness)).toEqual([])
 })
 
-test('the uplink knows how long it has been away and how fast it moves', async () => {
+test('the uplink knows how long it has been away', async () => {
   const { clock, uplink } = watched()
   await clock.advance(5000)
   expect(uplink.offlineMs()).toBe(5000)
   uplink.changed(true)
   expect(uplink.offlineMs()).toBe(0)
-  for (let second = 0; second < 300; second += 1) {
-    uplink.forwarded(200)
-    await clock.advance(1000)
+})
+
+test('the time to drain counts what comes in, is there from the start, and is unknown once the uplink is lost', async () => {
+  const { clock, uplink } = watched()
+  uplink.admitted(50_000)
+  expect([uplink.drainMs(0), uplink.drainMs(50_000)]).toEqual([0, undefined])
+  uplink.changed(true)
+  expect(uplink.drainMs(50_000)).toBeUndefined()
+  const drainS: (number | undefined)[] = []
+  for (const [seconds, coming] of [
+    [3, 150],
+    [300, 150],
+    [300, 250],
+    [300, 0],
+  ] as const) {
+    for (let second = 0; second < seconds; second += 1) {
+      await clock.advance(1000)
+      uplink.forwarded(200)
+      uplink.admitted(coming)
+    }
+    const drainMs = uplink.drainMs(50_000)
+    // To the nearest 50 s.
+    drainS.push(drainMs === undefined ? undefined : Math.round(drainMs / 50_000) * 50)
   }
-  expect(uplink.eventsPerSecond()).toBeGreaterThan(190)
-  expect(uplink.eventsPerSecond()).toBeLessThan(210)
+  expect(drainS).toEqual([1000, 1000, undefined, 250])
+  uplink.changed(false)
+  expect(uplink.drainMs(50_000)).toBeUndefined()
+})
+
+test('what only passes through is gone in no time, though as much comes in as leaves', async () => {
+  const { clock, uplink } = watched()
+  uplink.changed(true)
+  for (let second = 0; second < 60; second += 1) {
+    await clock.advance(1000)
+    uplink.admitted(200)
+    uplink.forwarded(200)
+  }
+  expect(uplink.drainMs(100)).toBeGreaterThan(400)
+  expect(uplink.drainMs(100)).toBeLessThan(600)
 })
 
 test('of many alike one is let through per interval, and says how many were held back', async () => {

@@ -6,7 +6,7 @@ import type { State } from './state.ts'
 
 /** Counts what is there, adopts it, and enters what is not in the ledger. */
 export async function recountInto(core: Core, draft: Draft): Promise<void> {
-  const { observer, log } = core.options
+  const { log } = core.options
   const { store, head, undelivered } = core.state
   const counted = await recount(store, { known: head, undelivered: undelivered.all() })
   const expected = head.depth.high + head.depth.normal
@@ -16,10 +16,7 @@ export async function recountInto(core: Core, draft: Draft): Promise<void> {
   draft.adopt(counted.totals, counted.devices)
   for (const range of counted.missing) undelivered.note(range, draft.operations)
   core.doubtful = allHanded(core)
-  if (counted.lost > 0) {
-    draft.undelivered.set('lost', counted.lost)
-    observer.lost(counted.lost)
-  }
+  if (counted.lost > 0) draft.undelivered.set('lost', counted.lost)
 }
 
 /** Everything was read, nothing is in flight, and still something is queued: then it is not there. */

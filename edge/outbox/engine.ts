@@ -252,6 +252,8 @@ export class Engine implements Outbox {
     this.oldest.landed(draft)
     if (draft.appended.length > 0) observer.batch(draft.appended.length, draft.payloadBytes)
     for (const [reason, count] of draft.undelivered) observer.undelivered(reason, count)
+    const lost = draft.undelivered.get('lost')
+    if (lost !== undefined) observer.lost(lost)
     this.departures.wake()
   }
 
@@ -302,7 +304,7 @@ export class Engine implements Outbox {
 
   /** Says what loading found, and tells the cloud about damage before anything else is admitted. */
   private async takeOver(loaded: Loaded): Promise<void> {
-    const { log, observer, folder } = this.options
+    const { log, folder } = this.options
     const { core } = this
     const damaged = loaded.damage.length > 0
     core.diskFreeBytes = await folder.freeBytes()
@@ -311,12 +313,12 @@ export class Engine implements Outbox {
     draft.operations.push(...loaded.operations)
     for (const entry of loaded.announcements) appendLedgerEntry(core, draft, entry)
     if (damaged) while (core.state.undelivered.size > 0) reportInto(core, draft)
+    const lost = loaded.damage.reduce((sum, damage) => sum + damage.lost, 0)
+    if (lost > 0) draft.undelivered.set('lost', lost)
     draft.touch()
     await this.write(draft, { sync: damaged })
-    for (const { kind, detail, lost } of loaded.damage) {
-      log.error({ code: 'OUTBOX_DAMAGED', kind, detail, lost }, 'the outbox was damaged')
-      if (lost > 0) observer.lost(lost)
-    }
+    for (const damage of loaded.damage)
+      log.error({ code: 'OUTBOX_DAMAGED', ...damage }, 'the outbox was damaged')
     await this.oldest.look()
   }
 

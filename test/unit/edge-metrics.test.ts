@@ -9,6 +9,12 @@ beforeEach(async () => {
 })
 afterEach(() => edge.close())
 
+const lossesOf = ({ metric }: WatchedEdge): Promise<unknown[]> =>
+  Promise.all([
+    metric('tidegate_edge_lost_total'),
+    metric('tidegate_edge_undelivered_total', { reason: 'lost' }),
+  ])
+
 const oldestAge = async (): Promise<unknown[]> =>
   Promise.all(
     ['high', 'normal'].map((lane) => edge.metric('tidegate_edge_outbox_oldest_age_seconds', { lane })),
@@ -170,4 +176,20 @@ test('the drain estimate is the backlog over what it shrinks by, and -1 once the
   await settled()
   expect(await estimate()).toBe(-1)
   await paced.close()
+})
+
+test('what damage took is counted as lost and as undelivered, also when it is found at the start', async () => {
+  const { outbox, disk, pass } = edge
+  await Promise.all(Array.from({ length: 10 }, (_, index) => outbox.append(submission('a', `e${index}`))))
+  // The head as it is now is on the mark.
+  await pass(11)
+  disk.crash()
+  disk.damage((key) => key === 'm' || /^e!n!0*[3-5]$/.test(key))
+  const again = await watchedEdge({ folder: disk })
+  expect(await lossesOf(again)).toEqual([3, 3])
+  disk.damage((key) => /^e!n!0*8$/.test(key))
+  again.exchange.setReachable(true)
+  await again.pass(5)
+  expect(await lossesOf(again)).toEqual([4, 4])
+  await again.close()
 })

@@ -1,5 +1,15 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
-import type { BrokerObserver, ForwarderObserver, OutboxObserver } from './observers.ts'
+import { undeliveredReasons } from '../src/event.ts'
+import { publishRefusals } from './exchange.ts'
+import { connectionRefusals } from './identity.ts'
+import {
+  type BrokerObserver,
+  type ForwarderObserver,
+  type OutboxObserver,
+  publishResults,
+} from './observers.ts'
+import { quotaReasons } from './outbox.ts'
+import { rejectionReasons } from './quarantine.ts'
 import { type EdgeGauges, watch } from './metrics-gauges.ts'
 
 export interface EdgeMetrics {
@@ -37,23 +47,23 @@ function brokerMetrics(registers: Registry[]): BrokerObserver {
     help: 'Open MQTT connections',
     registers,
   })
-  const refused = counter('connections_refused_total', 'Connections refused, by reason', 'reason')
-  const publishes = counter('publishes_total', 'Publishes received, by what became of them', 'result')
-  const quarantined = counter(
-    'quarantined_total',
-    'Readings quarantined as rejected events, by reason',
-    'reason',
-  )
+  const refused = counter('connections_refused_total', 'Connections refused, by reason', {
+    reason: connectionRefusals,
+  })
+  const publishes = counter('publishes_total', 'Publishes received, by what became of them', {
+    result: publishResults,
+  })
+  const quarantined = counter('quarantined_total', 'Readings quarantined as rejected events, by reason', {
+    reason: rejectionReasons,
+  })
   const subscriptions = counter(
     'subscriptions_refused_total',
     'Subscriptions that are not the device’s to make, or over its bound',
   )
   const clocks = counter('implausible_clocks_total', 'Events whose device clock was not believed')
-  const notKept = counter(
-    'messages_not_kept_total',
-    'Messages for sessions or topics not kept at a bound',
-    'what',
-  )
+  const notKept = counter('messages_not_kept_total', 'Messages for sessions or topics not kept at a bound', {
+    what: ['queued', 'retained'],
+  })
   const waits = new Histogram({
     name: 'tidegate_edge_ack_wait_seconds',
     help: 'From the arrival of a publish (QoS 1, 2) to its acknowledgement',
@@ -74,13 +84,15 @@ function brokerMetrics(registers: Registry[]): BrokerObserver {
 
 function outboxMetrics(registers: Registry[]): OutboxObserver {
   const counter = counters(registers)
-  const admitted = counter('admitted_total', 'Events offered to the outbox, by result', 'result')
-  const refused = counter('quota_refusals_total', 'Publishes that met a bound, by which', 'reason')
-  const undelivered = counter(
-    'undelivered_total',
-    'Numbered events that will not be delivered, by reason',
-    'reason',
-  )
+  const admitted = counter('admitted_total', 'Events offered to the outbox, by result', {
+    result: ['accepted', 'duplicate', 'shed'],
+  })
+  const refused = counter('quota_refusals_total', 'Publishes that met a bound, by which', {
+    reason: [...quotaReasons, 'waiting'],
+  })
+  const undelivered = counter('undelivered_total', 'Numbered events that will not be delivered, by reason', {
+    reason: undeliveredReasons,
+  })
   const lost = counter('lost_total', 'Events that damage of the store took')
   const payload = counter('payload_bytes_total', 'Bytes of event text made durable')
   const written = counter(
@@ -118,8 +130,12 @@ function outboxMetrics(registers: Registry[]): OutboxObserver {
 function forwarderMetrics(registers: Registry[]): EdgeMetrics['forwarder'] {
   const counter = counters(registers)
   const forwarded = counter('forwarded_total', 'Events confirmed, routed and released (G3)')
-  const refused = counter('publish_refusals_total', 'Events the exchange did not route or refused', 'code')
-  const sessions = counter('uplink_changes_total', 'Times the uplink came up or was lost', 'to')
+  const refused = counter('publish_refusals_total', 'Events the exchange did not route or refused', {
+    code: publishRefusals,
+  })
+  const sessions = counter('uplink_changes_total', 'Times the uplink came up or was lost', {
+    to: ['up', 'down'],
+  })
   const confirms = new Histogram({
     name: 'tidegate_edge_confirm_seconds',
     help: 'From publishing an event to its publisher confirm',
@@ -143,9 +159,19 @@ function forwarderMetrics(registers: Registry[]): EdgeMetrics['forwarder'] {
   }
 }
 
-type CounterMaker = (name: string, help: string, ...labelNames: string[]) => Counter
+type CounterMaker = (name: string, help: string, labels?: Record<string, readonly string[]>) => Counter
 
+/**
+ * Counters whose every series is there from the start, at 0: to Prometheus, one that appears with its first
+ * increment has not increased.
+ */
 function counters(registers: Registry[]): CounterMaker {
-  return (name, help, ...labelNames) =>
-    new Counter({ name: `tidegate_edge_${name}`, help, labelNames, registers })
+  return (name, help, labels = {}) => {
+    const labelNames = Object.keys(labels)
+    const counter = new Counter({ name: `tidegate_edge_${name}`, help, labelNames, registers })
+    for (const [label, values] of Object.entries(labels)) {
+      for (const value of values) counter.inc({ [label]: value }, 0)
+    }
+    return counter
+  }
 }

@@ -49,8 +49,18 @@ export const silentForwarderObserver: ForwarderObserver = {
 }
 
 /** What became of a publish. `local`: no route takes it, so it is for the broker's subscribers only. */
-export type PublishResult =
-  'accepted' | 'duplicate' | 'rejected' | 'shed' | 'local' | 'refused-topic' | 'failed' | 'withdrawn'
+export const publishResults = [
+  'accepted',
+  'duplicate',
+  'rejected',
+  'shed',
+  'local',
+  'refused-topic',
+  'failed',
+  'withdrawn',
+] as const
+
+export type PublishResult = (typeof publishResults)[number]
 
 /** What the MQTT side tells whoever watches it. Must not throw. */
 export interface BrokerObserver {

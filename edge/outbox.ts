@@ -56,7 +56,9 @@ export type Admission =
   { kind: 'accepted'; sequence: number } | { kind: 'duplicate' } | { kind: 'shed'; reason: QuotaReason }
 
 /** Which bound was met. */
-export type QuotaReason = 'events' | 'bytes' | 'device-share' | 'disk-free' | 'store-failed'
+export const quotaReasons = ['events', 'bytes', 'device-share', 'disk-free', 'store-failed'] as const
+
+export type QuotaReason = (typeof quotaReasons)[number]
 
 /** An event on its way out. */
 export interface Queued {

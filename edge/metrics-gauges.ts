@@ -1,5 +1,5 @@
 import { Counter, Gauge, type Registry } from 'prom-client'
-import type { OutboxStats } from './outbox.ts'
+import { type OutboxStats, quotaReasons } from './outbox.ts'
 import type { Uplink } from './uplink.ts'
 
 export interface EdgeGauges {
@@ -51,9 +51,10 @@ export function watch(state: EdgeGauges, registers: Registry[]): void {
     'Publishes not acknowledged yet: at a bound, or in line for the disk',
     () => stats().waiting,
   )
-  gauge('outbox_refusing', '1 while a bound holds publishes back', () =>
-    Number(stats().refusing !== undefined),
-  )
+  labelled('outbox_refusing', '1 while this bound holds publishes back', 'reason', () => {
+    const { refusing } = stats()
+    return Object.fromEntries(quotaReasons.map((reason) => [reason, Number(reason === refusing)]))
+  })
   gauge('outbox_remembered_ids', 'Event IDs in the dedup window', () => stats().rememberedIds)
   gauge('outbox_devices', 'Devices with events in the outbox', () => stats().devices)
   gauge('ledger_sequence', 'Last sequence given out in this epoch', () => stats().lastSequence)

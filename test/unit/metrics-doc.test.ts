@@ -12,6 +12,7 @@ import type { Event } from '../../src/event.ts'
 
 const root = join(import.meta.dirname, '../..')
 const table = readFileSync(join(root, 'docs/METRICS.md'), 'utf8')
+const operations = readFileSync(join(root, 'docs/OPERATIONS.md'), 'utf8')
 /** What prom-client adds of every Node process: told in one sentence. */
 const ofNode = /^tidegate_edge_(process|nodejs)_/
 
@@ -60,12 +61,14 @@ function started() {
 interface Series {
   name: string
   labels: string
+  value: number
 }
 
 function seriesIn(text: string): Series[] {
-  return [...text.matchAll(/^([a-z_]+)(?:\{(.*)\})? \S+$/gm)].map(([, name = '', labels = '']) => ({
+  return [...text.matchAll(/^([a-z_]+)(?:\{(.*)\})? (\S+)$/gm)].map(([, name = '', labels = '', value]) => ({
     name,
     labels,
+    value: Number(value),
   }))
 }
 
@@ -98,6 +101,16 @@ test('METRICS.md has a line for every metric there is, with its type and labels,
     })
   expect(there.length).toBeGreaterThan(45)
   expect(told.toSorted(byName)).toEqual(there.toSorted(byName))
+})
+
+test('every counter that an alarm watches for an increase is there before it first increases', async () => {
+  const series = seriesIn(await started().text())
+  const watched = [...operations.matchAll(/increase\((tidegate_[a-z_]+)(?:\{([^}]*)\})?\[/g)]
+  expect(watched.length).toBeGreaterThan(4)
+  for (const [, name = '', label = ''] of watched) {
+    const values = series.filter((one) => one.name === name && one.labels.includes(label))
+    expect([name, ...new Set(values.map(({ value }) => value))]).toEqual([name, 0])
+  }
 })
 
 test('no document names a metric that is not there', async () => {

@@ -19,8 +19,8 @@ export interface WatchedEdge {
   ops: Ops
   /** Seconds pass, one by one. */
   readonly pass: (seconds: number) => Promise<void>
-  /** What Prometheus would read; undefined where there is no such series. */
-  readonly metric: (name: string, labels?: Record<string, string>) => Promise<number | undefined>
+  /** What Prometheus would read, by `name{labels}` without the prefix of the edge. */
+  readonly metrics: () => Promise<Record<string, number>>
   /** Names of the checks that fail. */
   faults(): Promise<string[]>
   close(): Promise<void>
@@ -82,13 +82,10 @@ export async function watchedEdge(
     async pass(seconds) {
       for (let second = 0; second < seconds; second++) await clock.advance(1000)
     },
-    async metric(name, labels = {}) {
+    async metrics() {
       const text = await (await ask('/metrics')).text()
-      const wanted = Object.entries(labels).map(([label, value]) => `${label}="${value}"`)
-      const line = text
-        .split('\n')
-        .find((one) => /^[a-z_]+/.exec(one)?.[0] === name && wanted.every((label) => one.includes(label)))
-      return line === undefined ? undefined : Number(line.slice(line.lastIndexOf(' ')))
+      const series = text.matchAll(/^tidegate_edge_(\S+) (\S+)$/gm)
+      return Object.fromEntries([...series].map(([, name, value]) => [name, Number(value)]))
     },
     async faults() {
       const { checks } = (await (await ask('/readyz')).json()) as { checks: Record<string, { ok: boolean }> }

@@ -9,16 +9,10 @@ beforeEach(async () => {
 })
 afterEach(() => edge.close())
 
-const lossesOf = ({ metric }: WatchedEdge): Promise<unknown[]> =>
-  Promise.all([
-    metric('tidegate_edge_lost_total'),
-    metric('tidegate_edge_undelivered_total', { reason: 'lost' }),
-  ])
-
-const oldestAge = async (): Promise<unknown[]> =>
-  Promise.all(
-    ['high', 'normal'].map((lane) => edge.metric('tidegate_edge_outbox_oldest_age_seconds', { lane })),
-  )
+async function oldestAges(): Promise<unknown[]> {
+  const metrics = await edge.metrics()
+  return ['high', 'normal'].map((lane) => metrics[`outbox_oldest_age_seconds{lane="${lane}"}`])
+}
 
 test('the age of a lane is that of its oldest event, and never that of one that has left', async () => {
   const { outbox, exchange, pass } = edge
@@ -27,16 +21,16 @@ test('the age of a lane is that of its oldest event, and never that of one that 
   await outbox.append(submission('a', 'alarm', { lane: 'high' }))
   await pass(60)
   await outbox.append(submission('a', 'newer'))
-  expect(await oldestAge()).toEqual([60, 3660])
+  expect(await oldestAges()).toEqual([60, 3660])
   exchange.setReachable(true)
   await pass(2)
-  expect(await oldestAge()).toEqual([0, 0])
+  expect(await oldestAges()).toEqual([0, 0])
   exchange.setReachable(false)
   await pass(7200)
   await outbox.append(submission('a', 'after two idle hours'))
-  expect(await oldestAge()).toEqual([0, 0])
+  expect(await oldestAges()).toEqual([0, 0])
   await pass(5)
-  expect(await oldestAge()).toEqual([0, 5])
+  expect(await oldestAges()).toEqual([0, 5])
 })
 
 test('behind the oldest event that left, the age is that of the next, though new ones come in all the time', async () => {
@@ -56,14 +50,8 @@ test('behind the oldest event that left, the age is that of the next, though new
 })
 
 test('every write to the disk is counted in bytes: events, releases, expiry, the ledger', async () => {
-  const { outbox, disk, metric, pass } = edge
-  const counted = async (): Promise<number[]> =>
-    Promise.all(
-      ['written_bytes_total', 'fsync_seconds_count', 'disk_write_bytes_total'].map(
-        async (name) => (await metric(`tidegate_edge_${name}`)) ?? NaN,
-      ),
-    )
-  const [bytesBefore = NaN, syncsBefore = NaN] = await counted()
+  const { outbox, disk, metrics, pass } = edge
+  const before = await metrics()
   const kinds = new Set<string>()
   let bytes = 0
   let syncs = 0
@@ -91,16 +79,19 @@ test('every write to the disk is counted in bytes: events, releases, expiry, the
   expect([...kinds].toSorted()).toEqual(
     ['put m', 'put e', 'put d', 'put q', 'put x', 'put u', 'del e', 'del q', 'del x', 'del u'].toSorted(),
   )
-  expect(await counted()).toEqual([bytesBefore + bytes, syncsBefore + syncs, disk.bytesWritten])
-  expect(await metric('tidegate_edge_payload_bytes_total')).toBeGreaterThan(500)
+  expect(await metrics()).toMatchObject({
+    written_bytes_total: (before['written_bytes_total'] ?? NaN) + bytes,
+    fsync_seconds_count: (before['fsync_seconds_count'] ?? NaN) + syncs,
+    disk_write_bytes_total: disk.bytesWritten,
+  })
 })
 
 test('in flight is what was published and not confirmed, not what was read ahead, and how long that takes shows', async () => {
-  const { outbox, exchange, clock, metric, pass } = edge
-  const unconfirmed = async (): Promise<unknown[]> => [
-    await metric('tidegate_edge_outbox_in_flight_events'),
-    await metric('tidegate_edge_oldest_unconfirmed_seconds'),
-  ]
+  const { outbox, exchange, clock, metrics, pass } = edge
+  const unconfirmed = async (): Promise<unknown[]> => {
+    const { outbox_in_flight_events: events, oldest_unconfirmed_seconds: seconds } = await metrics()
+    return [events, seconds]
+  }
   await Promise.all(Array.from({ length: 200 }, (_, index) => outbox.append(submission('a', `e${index}`))))
   expect(await unconfirmed()).toEqual([0, 0])
   exchange.answering = false
@@ -124,9 +115,9 @@ test('in flight is what was published and not confirmed, not what was read ahead
 
 test('a refused publish counts once under the bound it met, however often it is tried again', async () => {
   const small = await watchedEdge({ quota: { eventsMax: 2, deviceShare: 1 }, waitingMax: 5 })
-  const { outbox, disk, pass, metric } = small
-  const refusals = (reason: string): Promise<number | undefined> =>
-    metric('tidegate_edge_quota_refusals_total', { reason })
+  const { outbox, disk, pass, metrics } = small
+  const refusals = async (reason: string): Promise<number | undefined> =>
+    (await metrics())[`quota_refusals_total{reason="${reason}"}`]
   await outbox.append(submission('a', 'first'))
   await outbox.append(submission('b', 'second'))
   const held = ['c', 'd', 'e'].map((device) => outbox.append(submission(device, 'held')))
@@ -155,8 +146,8 @@ test('a refused publish counts once under the bound it met, however often it is 
 
 test('the drain estimate is the backlog over what it shrinks by, and -1 once the uplink is lost', async () => {
   const paced = await watchedEdge({ lanes: { eventsPerSecond: 20, inOrderBelow: 0, backlogShareMin: 0 } })
-  const { outbox, exchange, clock, metric, pass } = paced
-  const estimate = (): Promise<number | undefined> => metric('tidegate_edge_drain_estimate_seconds')
+  const { outbox, exchange, clock, metrics, pass } = paced
+  const estimate = async (): Promise<number> => (await metrics())['drain_estimate_seconds'] ?? NaN
   expect(await estimate()).toBe(0)
   await Promise.all(Array.from({ length: 1000 }, (_, index) => outbox.append(submission('a', `old${index}`))))
   await pass(1800)
@@ -170,8 +161,8 @@ test('the drain estimate is the backlog over what it shrinks by, and -1 once the
   }
   const { depth } = outbox.stats()
   expect(depth.normal).toBeGreaterThan(500)
-  expect((await estimate()) ?? NaN).toBeGreaterThan((depth.normal / 20) * 0.9)
-  expect((await estimate()) ?? NaN).toBeLessThan((depth.normal / 20) * 1.1)
+  expect(await estimate()).toBeGreaterThan((depth.normal / 20) * 0.9)
+  expect(await estimate()).toBeLessThan((depth.normal / 20) * 1.1)
   exchange.setReachable(false)
   await settled()
   expect(await estimate()).toBe(-1)
@@ -186,10 +177,75 @@ test('what damage took is counted as lost and as undelivered, also when it is fo
   disk.crash()
   disk.damage((key) => key === 'm' || /^e!n!0*[3-5]$/.test(key))
   const again = await watchedEdge({ folder: disk })
-  expect(await lossesOf(again)).toEqual([3, 3])
+  expect(await again.metrics()).toMatchObject({ lost_total: 3, 'undelivered_total{reason="lost"}': 3 })
   disk.damage((key) => /^e!n!0*8$/.test(key))
   again.exchange.setReachable(true)
   await again.pass(5)
-  expect(await lossesOf(again)).toEqual([4, 4])
+  expect(await again.metrics()).toMatchObject({ lost_total: 4, 'undelivered_total{reason="lost"}': 4 })
   await again.close()
+})
+
+test('what the metrics say is what happened: contents by lane, admissions, the dedup window, bounds, the uplink', async () => {
+  const full = await watchedEdge({ quota: { eventsMax: 4, deviceShare: 1 } })
+  const { outbox, exchange, clock, metrics, pass } = full
+  await outbox.append(submission('a', 'alarm', { lane: 'high' }))
+  for (const id of ['1', '2', '2', '1']) await outbox.append(submission('a', id))
+  await outbox.append(submission('b', '3'))
+  await outbox.append(submission('b', 'shed', { qos: 0 }))
+  const held = outbox.append(submission('b', '4'))
+  await pass(30)
+  const queued = await outbox.take(10)
+  outbox.rewind()
+  const bytesOf = (lane: string): number =>
+    queued.reduce((sum, event) => sum + (event.lane === lane ? Buffer.byteLength(event.text) : 0), 0)
+  expect(await metrics()).toMatchObject({
+    'outbox_events{lane="high"}': 1,
+    'outbox_events{lane="normal"}': 3,
+    'outbox_bytes{lane="high"}': bytesOf('high'),
+    'outbox_bytes{lane="normal"}': bytesOf('normal'),
+    payload_bytes_total: bytesOf('high') + bytesOf('normal'),
+    'admitted_total{result="accepted"}': 4,
+    'admitted_total{result="duplicate"}': 2,
+    'admitted_total{result="shed"}': 1,
+    'quota_refusals_total{reason="events"}': 2,
+    'quota_refusals_total{reason="bytes"}': 0,
+    'outbox_refusing{reason="events"}': 1,
+    'outbox_refusing{reason="bytes"}': 0,
+    outbox_waiting: 1,
+    outbox_remembered_ids: 4,
+    outbox_devices: 2,
+    ledger_sequence: 4,
+    batch_events_count: 4,
+    batch_events_sum: 4,
+    uplink_up: 0,
+    uplink_offline_seconds: 30,
+    'uplink_changes_total{to="up"}': 0,
+    forwarded_total: 0,
+    'certificate_days_left{certificate="mqtt"}': 90.5,
+  })
+
+  exchange.setReachable(true)
+  await pass(2)
+  expect(await held).toMatchObject({ kind: 'accepted' })
+  expect(await metrics()).toMatchObject({ uplink_up: 1, uplink_offline_seconds: 0 })
+  exchange.setReachable(false)
+  await settled()
+  await clock.advance(250)
+  expect(await metrics()).toMatchObject({
+    'outbox_events{lane="high"}': 0,
+    'outbox_events{lane="normal"}': 0,
+    'outbox_bytes{lane="normal"}': 0,
+    'outbox_refusing{reason="events"}': 0,
+    outbox_waiting: 0,
+    outbox_remembered_ids: 5,
+    outbox_devices: 0,
+    ledger_sequence: 5,
+    uplink_up: 0,
+    uplink_offline_seconds: 0.25,
+    'uplink_changes_total{to="up"}': 1,
+    'uplink_changes_total{to="down"}': 1,
+    forwarded_total: 5,
+    confirm_seconds_count: 5,
+  })
+  await full.close()
 })

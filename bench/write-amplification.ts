@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { diskWriteBytes } from '../edge/disk-writes.ts'
 import { silentOutboxObserver } from '../edge/observers.ts'
 import { fill, inFolder, open, reading } from './outbox-load.ts'
 import { printTable } from './table.ts'
@@ -47,17 +47,19 @@ function measure(perSecond: number, deliver: boolean): Promise<Wear> {
     const outbox = await open(folder, {
       observer: {
         ...silentOutboxObserver,
-        batch(events, payloadBytes, writtenBytes) {
+        wrote(bytes, syncMs) {
+          wear.writtenBytes += bytes
+          if (syncMs !== undefined) wear.fsyncs += 1
+        },
+        batch(events, payloadBytes) {
           wear.events += events
           wear.payloadBytes += payloadBytes
-          wear.writtenBytes += writtenBytes
-          wear.fsyncs += 1
         },
       },
     })
     const stop = new AbortController()
     const delivering = deliver ? deliverAll() : Promise.resolve()
-    const before = diskBytes()
+    const before = diskWriteBytes() ?? NaN
     const endMs = performance.now() + seconds * 1000
     for (let number = 0; performance.now() < endMs;) {
       if (perSecond === Infinity) await fill(outbox, 5000)
@@ -67,7 +69,7 @@ function measure(perSecond: number, deliver: boolean): Promise<Wear> {
         await new Promise((resolve) => setTimeout(resolve, Math.max(50, 1000 / perSecond)))
       }
     }
-    wear.diskBytes = diskBytes() - before
+    wear.diskBytes = (diskWriteBytes() ?? NaN) - before
     stop.abort()
     await delivering
     await outbox.close()
@@ -81,9 +83,4 @@ function measure(perSecond: number, deliver: boolean): Promise<Wear> {
       }
     }
   })
-}
-
-/** What this process caused to be sent to the storage layer. Source: proc(5), /proc/pid/io, write_bytes. */
-function diskBytes(): number {
-  return Number(/^write_bytes: (\d+)$/m.exec(readFileSync('/proc/self/io', 'utf8'))?.[1])
 }

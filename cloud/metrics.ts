@@ -1,6 +1,6 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Group } from './group.ts'
-import type { PipelineObserver } from './observer.ts'
+import { outcomes, type PipelineObserver } from './observer.ts'
 import type { CloudState } from './readiness.ts'
 
 export interface Metrics {
@@ -80,7 +80,17 @@ export function createMetrics(): Metrics {
     failed: (group, consequence, code) => failures.inc({ group, consequence, code }),
     held: (group, code) => holds.inc({ group, code }),
   }
-  return { observer, watch: (state) => watch(state, registers), text: () => registry.metrics() }
+  return {
+    observer,
+    watch(state) {
+      // To Prometheus, a series that appears with its first increment has not increased.
+      for (const { name: group } of state.groups) {
+        for (const outcome of outcomes) deliveries.inc({ group, outcome }, 0)
+      }
+      watch(state, registers)
+    },
+    text: () => registry.metrics(),
+  }
 }
 
 function watch(state: CloudState, registers: Registry[]): void {

@@ -2,7 +2,9 @@ import type { Event } from '../src/event.ts'
 import type { Delivery } from './delivery.ts'
 
 /** How a delivery ended. */
-export type Outcome = 'processed' | 'repeat' | 'ignored' | 'retried' | 'dead'
+export const outcomes = ['processed', 'repeat', 'ignored', 'retried', 'dead'] as const
+
+export type Outcome = (typeof outcomes)[number]
 
 /** What a watcher of the pipeline is told; metrics.ts is one. Must not throw. */
 export interface PipelineObserver {

@@ -28,11 +28,14 @@ export interface ExchangeSession {
   close(): Promise<void>
 }
 
+/** Why an event that was published is not proven. */
+export const publishRefusals = ['UNROUTABLE', 'NACKED'] as const
+
 export type Outcome =
   /** Confirmed and routed to at least one queue (G3). */
   | { kind: 'routed'; event: Queued }
   /** The broker took it but no queue did, or refused it. */
-  | { kind: 'refused'; event: Queued; code: 'UNROUTABLE' | 'NACKED' }
+  | { kind: 'refused'; event: Queued; code: (typeof publishRefusals)[number] }
 
 export interface SessionEnd {
   code: string

@@ -80,6 +80,11 @@ async function runSession(
   let room: (() => void) | undefined
   const releases = new Set<Promise<void>>()
 
+  const tellUnconfirmed = (): void => {
+    const [oldestSentAtMs] = sentAtMs.values()
+    observer.unconfirmed(sentAtMs.size, oldestSentAtMs)
+  }
+
   // Taken ahead, so that a proof makes room for the next event at once and nobody waits for the disk.
   let ahead: Queued[] = []
   const send = (): void => {
@@ -90,6 +95,7 @@ async function runSession(
       sentAtMs.set(event, clock.monotonicMs())
       session.publish(event)
     }
+    if (events.length > 0) tellUnconfirmed()
   }
 
   let doNotWait!: () => void
@@ -140,6 +146,7 @@ async function runSession(
       void release.then(() => releases.delete(release))
     }
     if (signal.aborted && sentAtMs.size === 0) finish(end)
+    tellUnconfirmed()
     send()
     room?.()
   })
@@ -178,6 +185,7 @@ async function runSession(
   const carried = carry()
   await Promise.race([aborted(over.signal), carried])
   observer.uplink(false)
+  observer.unconfirmed(0, undefined)
   // What is being read or released is settled before the next session reads. A stop needs neither, nor a disk that works.
   await Promise.race([stopped, Promise.all([carried, ...releases])])
   signal.removeEventListener('abort', stop)

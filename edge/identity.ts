@@ -2,23 +2,26 @@ import type { PeerCertificate } from 'node:tls'
 import { deviceIdPattern } from '../src/event.ts'
 
 /** Why a connection was refused; the values of the metric's `reason`. */
-export type ConnectionRefusal =
-  | 'no-certificate'
-  | 'unknown-ca'
-  | 'expired-certificate'
-  | 'not-yet-valid-certificate'
-  | 'revoked-certificate'
-  | 'wrong-purpose'
-  | 'bad-identity'
-  | 'tls-version'
-  | 'not-tls'
-  | 'handshake-timeout'
-  | 'handshake-failed'
-  | 'connections-max'
-  | 'connections-per-device-max'
-  | 'client-id'
-  | 'will-topic'
-  | 'protocol-version'
+export const connectionRefusals = [
+  'no-certificate',
+  'unknown-ca',
+  'expired-certificate',
+  'not-yet-valid-certificate',
+  'revoked-certificate',
+  'wrong-purpose',
+  'bad-identity',
+  'tls-version',
+  'not-tls',
+  'handshake-timeout',
+  'handshake-failed',
+  'connections-max',
+  'connections-per-device-max',
+  'client-id',
+  'will-topic',
+  'protocol-version',
+] as const
+
+export type ConnectionRefusal = (typeof connectionRefusals)[number]
 
 export type Identity =
   { ok: true; deviceId: string } | { ok: false; reason: ConnectionRefusal; detail: string }

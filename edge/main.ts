@@ -7,6 +7,7 @@ import { createAdmission } from './admission.ts'
 import { startBroker } from './broker-aedes.ts'
 import type { EdgeConfig } from './config.ts'
 import { prepareDataFolder } from './data-folder.ts'
+import { diskWriteBytes } from './disk-writes.ts'
 import { rabbitExchange } from './exchange-rabbit.ts'
 import { forward } from './forwarder.ts'
 import { createOps } from './ops.ts'
@@ -61,9 +62,11 @@ export async function runEdge(config: EdgeConfig, parts: EdgeParts): Promise<voi
       host: config.ops.host,
       port: config.ops.port,
       stallAfterMs: config.ops.stallAfter,
+      reconnectMsMax: config.uplink.reconnect.max,
       offlineMaxMs: config.uplink.offlineMax,
       stats: () => outbox.stats(),
       certificates: tls.daysLeft,
+      diskWriteBytes,
       routes: doorRoutes({
         outbox: () => outbox,
         stats: () => outbox.stats(),

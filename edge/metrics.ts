@@ -1,22 +1,25 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
-import type { BrokerObserver, ForwarderObserver, OutboxObserver } from './observers.ts'
-import type { OutboxStats } from './outbox.ts'
-import type { Uplink } from './uplink.ts'
+import { undeliveredReasons } from '../src/event.ts'
+import { publishRefusals } from './exchange.ts'
+import { connectionRefusals } from './identity.ts'
+import {
+  type BrokerObserver,
+  type ForwarderObserver,
+  type OutboxObserver,
+  publishResults,
+} from './observers.ts'
+import { quotaReasons } from './outbox.ts'
+import { rejectionReasons } from './quarantine.ts'
+import { type EdgeGauges, watch } from './metrics-gauges.ts'
 
 export interface EdgeMetrics {
   readonly broker: BrokerObserver
   readonly outbox: OutboxObserver
-  readonly forwarder: ForwarderObserver
+  /** What is on its way is a gauge, read from the uplink. */
+  readonly forwarder: Omit<ForwarderObserver, 'unconfirmed'>
   /** Gauges are read when somebody looks. */
   watch(state: EdgeGauges): void
   text(): Promise<string>
-}
-
-export interface EdgeGauges {
-  stats: () => OutboxStats
-  uplink: Uplink
-  /** Days left of each certificate in use, by its place in the configuration. */
-  certificates(): Readonly<Record<string, number>>
 }
 
 const waitBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
@@ -44,23 +47,23 @@ function brokerMetrics(registers: Registry[]): BrokerObserver {
     help: 'Open MQTT connections',
     registers,
   })
-  const refused = counter('connections_refused_total', 'Connections refused, by reason', 'reason')
-  const publishes = counter('publishes_total', 'Publishes received, by what became of them', 'result')
-  const quarantined = counter(
-    'quarantined_total',
-    'Readings quarantined as rejected events, by reason',
-    'reason',
-  )
+  const refused = counter('connections_refused_total', 'Connections refused, by reason', {
+    reason: connectionRefusals,
+  })
+  const publishes = counter('publishes_total', 'Publishes received, by what became of them', {
+    result: publishResults,
+  })
+  const quarantined = counter('quarantined_total', 'Readings quarantined as rejected events, by reason', {
+    reason: rejectionReasons,
+  })
   const subscriptions = counter(
     'subscriptions_refused_total',
     'Subscriptions that are not the device’s to make, or over its bound',
   )
   const clocks = counter('implausible_clocks_total', 'Events whose device clock was not believed')
-  const notKept = counter(
-    'messages_not_kept_total',
-    'Messages for sessions or topics not kept at a bound',
-    'what',
-  )
+  const notKept = counter('messages_not_kept_total', 'Messages for sessions or topics not kept at a bound', {
+    what: ['queued', 'retained'],
+  })
   const waits = new Histogram({
     name: 'tidegate_edge_ack_wait_seconds',
     help: 'From the arrival of a publish (QoS 1, 2) to its acknowledgement',
@@ -81,16 +84,21 @@ function brokerMetrics(registers: Registry[]): BrokerObserver {
 
 function outboxMetrics(registers: Registry[]): OutboxObserver {
   const counter = counters(registers)
-  const admitted = counter('admitted_total', 'Events offered to the outbox, by result', 'result')
-  const refused = counter('quota_refusals_total', 'Events that met a bound, by which', 'reason')
-  const undelivered = counter(
-    'undelivered_total',
-    'Numbered events that will not be delivered, by reason',
-    'reason',
-  )
+  const admitted = counter('admitted_total', 'Events offered to the outbox, by result', {
+    result: ['accepted', 'duplicate', 'shed'],
+  })
+  const refused = counter('quota_refusals_total', 'Publishes that met a bound, by which', {
+    reason: [...quotaReasons, 'waiting'],
+  })
+  const undelivered = counter('undelivered_total', 'Numbered events that will not be delivered, by reason', {
+    reason: undeliveredReasons,
+  })
   const lost = counter('lost_total', 'Events that damage of the store took')
   const payload = counter('payload_bytes_total', 'Bytes of event text made durable')
-  const written = counter('written_bytes_total', 'Bytes written to the disk for them')
+  const written = counter(
+    'written_bytes_total',
+    'Bytes given to the disk: keys and values of every write of the outbox',
+  )
   const fsync = new Histogram({
     name: 'tidegate_edge_fsync_seconds',
     help: 'Synced writes of the outbox',
@@ -104,24 +112,30 @@ function outboxMetrics(registers: Registry[]): OutboxObserver {
     registers,
   })
   return {
-    batch(events, payloadBytes, writtenBytes, fsyncMs) {
+    wrote(bytes, syncMs) {
+      written.inc(bytes)
+      if (syncMs !== undefined) fsync.observe(syncMs / 1000)
+    },
+    batch(events, payloadBytes) {
       batches.observe(events)
-      fsync.observe(fsyncMs / 1000)
       payload.inc(payloadBytes)
-      written.inc(writtenBytes)
     },
     admitted: (result) => admitted.inc({ result }),
-    refused: (reason) => refused.inc({ reason }),
+    refused: (reason, submissions) => refused.inc({ reason }, submissions),
     undelivered: (reason, count) => undelivered.inc({ reason }, count),
     lost: (count) => lost.inc(count),
   }
 }
 
-function forwarderMetrics(registers: Registry[]): ForwarderObserver {
+function forwarderMetrics(registers: Registry[]): EdgeMetrics['forwarder'] {
   const counter = counters(registers)
   const forwarded = counter('forwarded_total', 'Events confirmed, routed and released (G3)')
-  const refused = counter('publish_refusals_total', 'Events the exchange did not route or refused', 'code')
-  const sessions = counter('uplink_changes_total', 'Times the uplink came up or was lost', 'to')
+  const refused = counter('publish_refusals_total', 'Events the exchange did not route or refused', {
+    code: publishRefusals,
+  })
+  const sessions = counter('uplink_changes_total', 'Times the uplink came up or was lost', {
+    to: ['up', 'down'],
+  })
   const confirms = new Histogram({
     name: 'tidegate_edge_confirm_seconds',
     help: 'From publishing an event to its publisher confirm',
@@ -145,60 +159,19 @@ function forwarderMetrics(registers: Registry[]): ForwarderObserver {
   }
 }
 
-function watch(state: EdgeGauges, registers: Registry[]): void {
-  const { stats, uplink } = state
-  const gauge = (name: string, help: string, read: () => number): void => {
-    const made: Gauge = new Gauge({
-      name: `tidegate_edge_${name}`,
-      help,
-      registers,
-      collect: () => made.set(read()),
-    })
-  }
-  const labelled = (name: string, help: string, label: string, read: () => Record<string, number>): void => {
-    const made: Gauge = new Gauge({
-      name: `tidegate_edge_${name}`,
-      help,
-      labelNames: [label],
-      registers,
-      collect() {
-        for (const [key, value] of Object.entries(read())) made.set({ [label]: key }, value)
-      },
-    })
-  }
-  labelled('outbox_events', 'Events in the outbox', 'lane', () => stats().depth)
-  labelled('outbox_bytes', 'Bytes of event text in the outbox', 'lane', () => stats().bytes)
-  gauge('outbox_oldest_age_seconds', 'Age of the oldest event', () => stats().oldestAgeMs / 1000)
-  gauge('outbox_backlog_events', 'Events of the last outage that still drain', () => stats().backlog)
-  gauge('outbox_in_flight_events', 'Events published and not yet proven', () => stats().inFlight)
-  gauge('outbox_waiting', 'Publishes that wait for room', () => stats().waiting)
-  gauge('outbox_refusing', '1 while a bound holds publishes back', () =>
-    Number(stats().refusing !== undefined),
-  )
-  gauge('outbox_remembered_ids', 'Event IDs in the dedup window', () => stats().rememberedIds)
-  gauge('outbox_devices', 'Devices with events in the outbox', () => stats().devices)
-  gauge('ledger_sequence', 'Last sequence given out in this epoch', () => stats().lastSequence)
-  gauge('uplink_up', '1 while the uplink is up', () => Number(uplink.up))
-  gauge('uplink_offline_seconds', 'How long the uplink has been down', () => uplink.offlineMs() / 1000)
-  gauge(
-    'drain_estimate_seconds',
-    'Time to empty the outbox at the present pace; -1 while nothing moves',
-    () => drainEstimate(stats(), uplink.eventsPerSecond()),
-  )
-  labelled('certificate_days_left', 'Days until a certificate ends', 'certificate', () =>
-    state.certificates(),
-  )
-}
+type CounterMaker = (name: string, help: string, labels?: Record<string, readonly string[]>) => Counter
 
-function drainEstimate(stats: OutboxStats, eventsPerSecond: number): number {
-  const depth = stats.depth.high + stats.depth.normal
-  if (depth === 0) return 0
-  return eventsPerSecond > 0.01 ? depth / eventsPerSecond : -1
-}
-
-type CounterMaker = (name: string, help: string, ...labelNames: string[]) => Counter
-
+/**
+ * Counters whose every series is there from the start, at 0: to Prometheus, one that appears with its first
+ * increment has not increased.
+ */
 function counters(registers: Registry[]): CounterMaker {
-  return (name, help, ...labelNames) =>
-    new Counter({ name: `tidegate_edge_${name}`, help, labelNames, registers })
+  return (name, help, labels = {}) => {
+    const labelNames = Object.keys(labels)
+    const counter = new Counter({ name: `tidegate_edge_${name}`, help, labelNames, registers })
+    for (const [label, values] of Object.entries(labels)) {
+      for (const value of values) counter.inc({ [label]: value }, 0)
+    }
+    return counter
+  }
 }

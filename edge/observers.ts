@@ -5,11 +5,13 @@ import type { RejectionReason } from './quarantine.ts'
 
 /** What the outbox tells whoever watches it: metrics in production, a trace in simulation. Must not throw. */
 export interface OutboxObserver {
-  /** One group commit reached the disk. `writtenBytes` against `payloadBytes` is the flash wear. */
-  batch(events: number, payloadBytes: number, writtenBytes: number, fsyncMs: number): void
+  /** A write of any kind reached the disk: bytes of keys and values, and how long it took if it was synced. */
+  wrote(bytes: number, syncMs: number | undefined): void
+  /** One group commit made events durable. What was written against `payloadBytes` is the flash wear. */
+  batch(events: number, payloadBytes: number): void
   admitted(result: 'accepted' | 'duplicate' | 'shed'): void
-  /** A submission met a bound: it waits (QoS 1, 2) or is shed (QoS 0). */
-  refused(reason: QuotaReason | 'waiting'): void
+  /** Submissions met a bound: they wait (QoS 1, 2) or are shed (QoS 0). Told once, however often they are tried. */
+  refused(reason: QuotaReason | 'waiting', submissions: number): void
   /** Numbered events that will not be delivered, by reason (G2). */
   undelivered(reason: Undelivered, count: number): void
   /** Events that damage of the store took; also reported as undelivered `lost`. */
@@ -21,6 +23,8 @@ export interface ForwarderObserver {
   uplink(up: boolean): void
   /** Events confirmed, routed and released (G3); `lagMs` is the oldest one's time from admission to proof. */
   forwarded(events: number, lagMs: number): void
+  /** Published and not confirmed yet: how many, and when the oldest was sent, by the monotonic clock. */
+  unconfirmed(events: number, oldestSentAtMs: number | undefined): void
   /** From publish to the publisher confirm of one event. */
   confirmed(latencyMs: number): void
   /** The exchange took an event but did not route it, or refused it. */
@@ -28,6 +32,7 @@ export interface ForwarderObserver {
 }
 
 export const silentOutboxObserver: OutboxObserver = {
+  wrote() {},
   batch() {},
   admitted() {},
   refused() {},
@@ -38,13 +43,24 @@ export const silentOutboxObserver: OutboxObserver = {
 export const silentForwarderObserver: ForwarderObserver = {
   uplink() {},
   forwarded() {},
+  unconfirmed() {},
   confirmed() {},
   refused() {},
 }
 
 /** What became of a publish. `local`: no route takes it, so it is for the broker's subscribers only. */
-export type PublishResult =
-  'accepted' | 'duplicate' | 'rejected' | 'shed' | 'local' | 'refused-topic' | 'failed' | 'withdrawn'
+export const publishResults = [
+  'accepted',
+  'duplicate',
+  'rejected',
+  'shed',
+  'local',
+  'refused-topic',
+  'failed',
+  'withdrawn',
+] as const
+
+export type PublishResult = (typeof publishResults)[number]
 
 /** What the MQTT side tells whoever watches it. Must not throw. */
 export interface BrokerObserver {

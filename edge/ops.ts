@@ -11,9 +11,11 @@ export interface OpsOptions {
   /** 0: any free port. */
   port: number
   stallAfterMs: number
+  reconnectMsMax: number
   offlineMaxMs: number | undefined
   stats: () => OutboxStats
   certificates: () => Record<string, number>
+  diskWriteBytes: () => number | undefined
   routes: Readonly<Record<string, OpsRoute>>
   clock: Clock
 }
@@ -29,18 +31,19 @@ export interface Ops {
 }
 
 export function createOps(options: OpsOptions): Ops {
-  const { host, port, stats, certificates } = options
+  const { host, port, stats, certificates, diskWriteBytes } = options
   const metrics = createMetrics()
   const uplink = createUplink(options.clock)
   const readiness = createReadiness({ ...options, uplink })
-  metrics.watch({ stats, uplink, certificates })
+  metrics.watch({ stats, uplink, certificates, diskWriteBytes })
 
   return {
     broker: metrics.broker,
     outbox: {
       ...metrics.outbox,
-      batch(events, payloadBytes, writtenBytes, fsyncMs) {
-        metrics.outbox.batch(events, payloadBytes, writtenBytes, fsyncMs)
+      batch(events, payloadBytes) {
+        metrics.outbox.batch(events, payloadBytes)
+        uplink.admitted(events)
         readiness.wrote()
       },
     },
@@ -49,8 +52,9 @@ export function createOps(options: OpsOptions): Ops {
       uplink(up) {
         metrics.forwarder.uplink(up)
         uplink.changed(up)
-        readiness.proved()
+        readiness.session(up)
       },
+      unconfirmed: (events, oldestSentAtMs) => uplink.awaits(events, oldestSentAtMs),
       forwarded(events, lagMs) {
         metrics.forwarder.forwarded(events, lagMs)
         uplink.forwarded(events)

@@ -1,4 +1,4 @@
-import type { Oldest } from './outbox/oldest.ts'
+import type { OldestEvent } from './outbox/oldest-event.ts'
 import type { DeviceInspection } from './outbox/survey.ts'
 import type { Queue, QueueReport } from './outbox-tool.ts'
 
@@ -56,7 +56,7 @@ function table(devices: readonly DeviceInspection[], deviceCount: number): strin
   ]
 }
 
-function ageOf({ ageMs, ageAtLeast }: Oldest): string {
+function ageOf({ ageMs, ageAtLeast }: OldestEvent): string {
   return ageAtLeast ? `at least ${age(ageMs)}` : age(ageMs)
 }
 

@@ -56,7 +56,9 @@ export type Admission =
   { kind: 'accepted'; sequence: number } | { kind: 'duplicate' } | { kind: 'shed'; reason: QuotaReason }
 
 /** Which bound was met. */
-export type QuotaReason = 'events' | 'bytes' | 'device-share' | 'disk-free' | 'store-failed'
+export const quotaReasons = ['events', 'bytes', 'device-share', 'disk-free', 'store-failed'] as const
+
+export type QuotaReason = (typeof quotaReasons)[number]
 
 /** An event on its way out. */
 export interface Queued {
@@ -83,10 +85,12 @@ export interface OutboxStats {
   /** Of the normal lane: events behind the last resumption that still drain. */
   backlog: number
   inFlight: number
-  /** Age of the oldest queued event by the gateway's steady clock, ms; 0 when empty. */
-  oldestAgeMs: number
-  /** Submissions waiting for room. */
+  /** Age of the oldest queued event by the gateway's steady clock, ms; 0 for an empty lane. */
+  oldestAgeMs: Record<Lane, number>
+  /** Submissions not answered yet: held at a bound, or in line for the disk. */
   waiting: number
+  /** For how long a submission has waited, or the store has failed; ms, the longer of the two. */
+  stuckMs: number
   /** Bound that holds submissions back now. */
   refusing: QuotaReason | undefined
   devices: number

@@ -2,18 +2,21 @@ import { createHash } from 'node:crypto'
 import { type Candidate, deviceSource, rejectedType, type Rejection } from '../src/event.ts'
 
 /** Why a reading was quarantined. Stable: they are in rejected events, metrics and docs/ERRORS.md. */
-export type RejectionReason =
-  | 'PAYLOAD_TOO_LARGE'
-  | 'NOT_UTF8'
-  | 'MALFORMED_JSON'
-  | 'TOO_DEEP'
-  | 'NUMBER_OUT_OF_RANGE'
-  | 'UNSTORABLE_TEXT'
-  | 'ENVELOPE_INVALID'
-  | 'ID_INVALID'
-  | 'TYPE_INVALID'
-  | 'SCHEMA_UNKNOWN'
-  | 'SCHEMA_VIOLATION'
+export const rejectionReasons = [
+  'PAYLOAD_TOO_LARGE',
+  'NOT_UTF8',
+  'MALFORMED_JSON',
+  'TOO_DEEP',
+  'NUMBER_OUT_OF_RANGE',
+  'UNSTORABLE_TEXT',
+  'ENVELOPE_INVALID',
+  'ID_INVALID',
+  'TYPE_INVALID',
+  'SCHEMA_UNKNOWN',
+  'SCHEMA_VIOLATION',
+] as const
+
+export type RejectionReason = (typeof rejectionReasons)[number]
 
 /** What is wrong with a reading: a reason that machines count and one line that a person can act on. */
 export interface Fault {

@@ -1,7 +1,7 @@
 import type { Clock } from '../src/clock.ts'
 import type { Check } from '../src/ops-server.ts'
-import { createProgress } from '../src/progress.ts'
 import type { OutboxStats } from './outbox.ts'
+import { createSessionProgress } from './session-progress.ts'
 import type { Uplink } from './uplink.ts'
 
 export interface ReadinessOptions {
@@ -9,15 +9,19 @@ export interface ReadinessOptions {
   uplink: Uplink
   /** Work without movement for longer than this is a fault. */
   stallAfterMs: number
+  /** Longest wait of an uplink that was lost before it is tried again. */
+  reconnectMsMax: number
   /** Down for longer than this is a fault; absent: being offline never is. */
   offlineMaxMs: number | undefined
   clock: Clock
 }
 
 export interface Readiness {
-  /** The outbox has written. */
+  /** The outbox has made events durable. */
   wrote(): void
-  /** The uplink has come, gone, or proven something. */
+  /** The uplink has come or gone. */
+  session(up: boolean): void
+  /** The uplink has proven something. */
   proved(): void
   listening(port: number): void
   checks(): Record<string, Check>
@@ -29,35 +33,33 @@ const lookEveryMs = 5000
 
 /**
  * Ready means moving, not merely connected. An edge that is offline but keeps events is doing its work: a missing
- * uplink is a fault only after `offlineMaxMs`, an uplink that is there and moves nothing is one after
- * `stallAfterMs`. An outbox is at fault when publishes wait for it and nothing is written for as long: it is full,
- * or its disk is.
+ * uplink is a fault only after `offlineMaxMs`; one that is there, or comes and goes, and proves nothing is one after
+ * `stallAfterMs`. An outbox is at fault when a publish waits for it, or its store fails, and no event is written for
+ * as long: it is full, or its disk is.
  */
 export function createReadiness(options: ReadinessOptions): Readiness {
-  const { uplink, clock, stallAfterMs, offlineMaxMs } = options
-  const admitting = createProgress(clock, stallAfterMs)
-  const proving = createProgress(clock, stallAfterMs)
+  const { uplink, clock, stallAfterMs, reconnectMsMax, offlineMaxMs = Infinity } = options
+  const sessions = createSessionProgress({ clock, downAfterMs: stallAfterMs + reconnectMsMax })
+  let wroteAtMs = clock.monotonicMs()
   let port: number | undefined
 
-  function outboxCheck({ waiting, refusing, depth }: OutboxStats): Check {
-    const state = admitting.check(waiting)
+  function outboxCheck({ waiting, stuckMs, refusing, depth }: OutboxStats): Check {
+    const stalledMs = Math.round(Math.min(stuckMs, clock.monotonicMs() - wroteAtMs))
     const held = refusing === undefined ? '' : `, held back by ${refusing}`
     const detail = `${depth.high + depth.normal} events kept, ${waiting} publishes wait${held}`
-    return state.ok
+    return stalledMs < stallAfterMs
       ? { ok: true, detail }
-      : { ok: false, detail: `${detail}, nothing written for ${state.stalledMs} ms` }
+      : { ok: false, detail: `${detail}, nothing written for ${stalledMs} ms` }
   }
 
   function uplinkCheck({ depth }: OutboxStats): Check {
+    const events = depth.high + depth.normal
     const offlineMs = Math.round(uplink.offlineMs())
-    if (!uplink.up) {
-      const detail = `down for ${offlineMs} ms`
-      return { ok: offlineMaxMs === undefined || offlineMs < offlineMaxMs, detail }
-    }
-    const waiting = depth.high + depth.normal
-    const state = proving.check(waiting)
-    if (state.ok) return { ok: true, detail: `up, ${waiting} events to send` }
-    return { ok: false, detail: `up, ${waiting} events to send, nothing proven for ${state.stalledMs} ms` }
+    const stalledMs = Math.round(sessions.stalledMs(events))
+    const state = `${uplink.up ? 'up' : `down for ${offlineMs} ms`}, ${events} events to send`
+    return stalledMs < stallAfterMs
+      ? { ok: offlineMs < offlineMaxMs, detail: state }
+      : { ok: false, detail: `${state}, nothing proven in ${stalledMs} ms of sessions` }
   }
 
   const checks = (): Record<string, Check> => {
@@ -80,8 +82,11 @@ export function createReadiness(options: ReadinessOptions): Readiness {
   }
 
   return {
-    wrote: () => admitting.moved(),
-    proved: () => proving.moved(),
+    wrote() {
+      wroteAtMs = clock.monotonicMs()
+    },
+    session: (up) => sessions.changed(up),
+    proved: () => sessions.proved(),
     listening(at) {
       port = at
     },

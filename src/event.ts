@@ -74,7 +74,9 @@ export interface Rejection {
 }
 
 /** Why a numbered event was not delivered (G2). */
-export type Undelivered = 'expired' | 'evicted' | 'lost'
+export const undeliveredReasons = ['expired', 'evicted', 'lost'] as const
+
+export type Undelivered = (typeof undeliveredReasons)[number]
 
 /** Data of a `dev.tidegate.ledger` event: what the cloud must know so that its account closes (G8). */
 export type LedgerEntry =

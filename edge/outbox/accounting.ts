@@ -1,15 +1,12 @@
-import type { Lane, OutboxStats } from '../outbox.ts'
-import { bothLanes, type Core, lowestQueued } from './core.ts'
+import { bothLanes, type Core } from './core.ts'
 import type { Draft } from './draft.ts'
-import { creditOf } from './head.ts'
 import { eventRange } from './keys.ts'
-import { decodeRecord } from './record.ts'
 import { recount } from './recount.ts'
 import type { State } from './state.ts'
 
 /** Counts what is there, adopts it, and enters what is not in the ledger. */
 export async function recountInto(core: Core, draft: Draft): Promise<void> {
-  const { observer, log } = core.options
+  const { log } = core.options
   const { store, head, undelivered } = core.state
   const counted = await recount(store, { known: head, undelivered: undelivered.all() })
   const expected = head.depth.high + head.depth.normal
@@ -19,10 +16,7 @@ export async function recountInto(core: Core, draft: Draft): Promise<void> {
   draft.adopt(counted.totals, counted.devices)
   for (const range of counted.missing) undelivered.note(range, draft.operations)
   core.doubtful = allHanded(core)
-  if (counted.lost > 0) {
-    draft.undelivered.set('lost', counted.lost)
-    observer.lost(counted.lost)
-  }
+  if (counted.lost > 0) draft.undelivered.set('lost', counted.lost)
 }
 
 /** Everything was read, nothing is in flight, and still something is queued: then it is not there. */
@@ -37,22 +31,6 @@ export function runDry(core: Core): boolean {
 export function allHanded(core: Core): Set<number> {
   const { inFlight, releasing } = core.handed
   return new Set([...inFlight.keys(), ...releasing.keys()])
-}
-
-/** When the oldest event of each lane was admitted, by the steady clock; as it was where a lane is empty. */
-export async function oldestSteadyMs(
-  core: Core,
-  before: Record<Lane, number>,
-): Promise<Record<Lane, number>> {
-  const { store, head } = core.state
-  const oldest = { ...before }
-  for (const lane of bothLanes) {
-    const [entry] = await store.entries(eventRange(lane, lowestQueued(core, lane)), 1)
-    if (!entry) continue
-    const { position, admittedSteadyMs } = decodeRecord(lane, Number(entry[0].slice(4)), entry[1])
-    oldest[lane] = admittedSteadyMs + creditOf(head, position)
-  }
-  return oldest
 }
 
 /** Whether the store holds as many events as the head counts; true, too, when `signal` cuts the count short. */
@@ -70,24 +48,5 @@ export async function isComplete({ store, head }: State, signal: AbortSignal): P
     return found === head.depth.high + head.depth.normal
   } finally {
     await snapshot.close()
-  }
-}
-
-export function statsOf(core: Core, oldest: Record<Lane, number>, failing: boolean): OutboxStats {
-  const { head, devices, dedup, lanes: source } = core.state
-  const nowMs = core.steady.now()
-  const ages = bothLanes.map((lane) => (head.depth[lane] > 0 ? nowMs - oldest[lane] : 0))
-  return {
-    epoch: head.epoch,
-    lastSequence: head.position - head.epochBase,
-    depth: { ...head.depth },
-    bytes: { ...head.bytes },
-    backlog: source.backlogLeft(),
-    inFlight: core.handed.inFlight.size,
-    oldestAgeMs: Math.max(0, ...ages),
-    waiting: core.holding.size,
-    refusing: failing ? 'store-failed' : core.holding.reason,
-    devices: devices.size,
-    rememberedIds: dedup.count(),
   }
 }

@@ -39,9 +39,10 @@ export async function admitInto(
       })
     }
     const refuse = (reason: QuotaReason): void => {
-      observer.refused(reason)
       if (qos === 0) answer({ kind: 'shed', reason })
-      else settle.push(() => holding.hold(pending, reason))
+      settle.push(() => {
+        if (qos === 0 || holding.hold(pending, reason)) observer.refused(reason, 1)
+      })
     }
     const device = candidate.partitionkey
     if (remembered[index] || hashes.has(pending.hash)) {
@@ -49,8 +50,8 @@ export async function admitInto(
       continue
     }
     // A device's events keep their order: behind one that waits, all wait.
-    const standing =
-      blocked ?? (blockedDevices.has(device) || overtakes(pending, index) ? 'device-share' : undefined)
+    const behind = overtakes(pending, index) ? holding.reason : undefined
+    const standing = blocked ?? (blockedDevices.has(device) ? 'device-share' : behind)
     if (standing !== undefined) {
       refuse(standing)
       continue

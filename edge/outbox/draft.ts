@@ -156,15 +156,6 @@ export class Draft {
     return this.operations
   }
 
-  /** What the write puts on the disk, keys and values. */
-  get writtenBytes(): number {
-    return this.operations.reduce(
-      (sum, operation) =>
-        sum + operation.key.length + (operation.type === 'put' ? operation.value.length : 0),
-      0,
-    )
-  }
-
   /** Carries the counts over once the write has landed. */
   applyUsage(devices: Map<string, Usage>): void {
     for (const [deviceId, usage] of this.changed) {

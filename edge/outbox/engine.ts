@@ -2,10 +2,12 @@ import { backoffMs } from '../../src/backoff.ts'
 import { codeOf, isAbort, messageOf } from '../../src/errors.ts'
 import { eventKey } from '../../src/event.ts'
 import { type GroupCommit, groupCommit } from '../../src/group-commit.ts'
-import type { Admission, Lane, Outbox, OutboxStats, Queued, Submission } from '../outbox.ts'
-import { allHanded, isComplete, oldestSteadyMs, recountInto, runDry, statsOf } from './accounting.ts'
+import type { Admission, Outbox, OutboxStats, Queued, QuotaReason, Submission } from '../outbox.ts'
+import { allHanded, isComplete, recountInto, runDry } from './accounting.ts'
 import { admitInto } from './admit.ts'
 import { ClockRecord } from './clock-record.ts'
+import { closeStore } from './closing.ts'
+import { contentsOf } from './contents.ts'
 import { bothLanes, type Command, type Core, type EngineOptions, lowestQueued } from './core.ts'
 import { hashOf } from './dedup.ts'
 import { Departures } from './departures.ts'
@@ -15,11 +17,13 @@ import { busyError, closedError } from './refusals.ts'
 import { endRemoval, expireInto, releaseInto } from './leave.ts'
 import { appendLedgerEntry, reportInto } from './ledger-entries.ts'
 import { Loader } from './loader.ts'
+import { Oldest } from './oldest.ts'
 import { createPace, type Pace } from './pace.ts'
 import type { StoredEvent } from './record.ts'
 import { type Known, type Loaded, markOf } from './recovery.ts'
 import { createHanded, type State, steadyClockOf } from './state.ts'
 import { rangesPerReport } from './undelivered.ts'
+import { WriterState } from './writer-state.ts'
 
 const tickMs = 1000
 const markEveryMs = 10_000
@@ -42,9 +46,8 @@ export class Engine implements Outbox {
   private core!: Core
   private departures!: Departures
   private clockRecord!: ClockRecord
-  /** The store failed and has to be opened again. */
-  private failing = false
-  private oldestSteadyMs: Record<Lane, number> = { high: 0, normal: 0 }
+  private readonly writer: WriterState
+  private oldest!: Oldest
   /** More has expired than one write takes. */
   private more = false
   private lastMarkMs = 0
@@ -58,6 +61,7 @@ export class Engine implements Outbox {
     this.options = options
     this.pace = createPace(options.clock, options.lanes)
     this.loader = new Loader(options, this.pace)
+    this.writer = new WriterState(options.clock)
     this.commands = groupCommit((commands) => this.commit(commands).finally(() => endRemoval(this.core)), {
       itemsMax: options.batchEventsMax,
     })
@@ -79,6 +83,7 @@ export class Engine implements Outbox {
       diskFreeBytes: Infinity,
       lastReportMs: 0,
     }
+    this.oldest = new Oldest(this.core)
     this.clockRecord = new ClockRecord(this.core, loaded.head.position + 1)
     this.departures = new Departures(this.core, this.pace, {
       release: (events) => this.commands.submit({ kind: 'release', events }),
@@ -103,22 +108,25 @@ export class Engine implements Outbox {
   append(submission: Submission, signal?: AbortSignal): Promise<Admission> {
     const { waitingMax, observer } = this.options
     if (this.closing.signal.aborted) return Promise.reject(closedError())
-    const full = this.core.holding.size + this.commands.pending >= waitingMax
-    if (submission.qos === 0 && (this.failing || full)) {
-      const reason = this.failing ? 'store-failed' : (this.core.holding.reason ?? 'store-failed')
-      observer.refused(reason)
+    const full = this.writer.unanswered >= waitingMax
+    if (submission.qos === 0 && (this.writer.failing || full)) {
+      const reason = this.refusing ?? 'store-failed'
+      observer.refused(reason, 1)
       observer.admitted('shed')
       return Promise.resolve({ kind: 'shed', reason })
     }
     if (full) {
-      observer.refused('waiting')
+      observer.refused('waiting', 1)
       return Promise.reject(busyError(waitingMax))
     }
-    return new Promise((resolve, reject) => {
-      const hash = hashOf(eventKey(submission.candidate))
-      const pending: Pending = { submission, hash, signal, resolve, reject }
-      this.commands.submit({ kind: 'append', pending }).catch(reject)
-    })
+    if (this.writer.failing) observer.refused('store-failed', 1)
+    return this.writer.until(
+      new Promise((resolve, reject) => {
+        const hash = hashOf(eventKey(submission.candidate))
+        const pending: Pending = { submission, hash, signal, resolve, reject }
+        this.commands.submit({ kind: 'append', pending }).catch(reject)
+      }),
+    )
   }
 
   take(eventsMax: number): Promise<Queued[]> {
@@ -142,7 +150,13 @@ export class Engine implements Outbox {
   }
 
   stats(): OutboxStats {
-    return statsOf(this.core, this.oldestSteadyMs, this.failing)
+    return {
+      ...contentsOf(this.core),
+      oldestAgeMs: this.oldest.agesMs(),
+      waiting: this.writer.unanswered,
+      stuckMs: this.writer.stuckMs(),
+      refusing: this.refusing,
+    }
   }
 
   snapshot() {
@@ -157,20 +171,28 @@ export class Engine implements Outbox {
     return (this.closed ??= this.shutDown())
   }
 
+  private get refusing(): QuotaReason | undefined {
+    return this.writer.failing ? 'store-failed' : this.core.holding.reason
+  }
+
   private async commit(commands: Command[]): Promise<void[]> {
     // Closed before it could be opened again: what we know may be older than what has landed.
-    if (this.failing) throw closedError()
+    if (this.writer.failing) throw closedError()
     for (let attempt = 1; ; attempt++) {
       try {
         await this.attempt(commands)
+        this.writer.failing = false
         return commands.map(() => undefined)
       } catch (error) {
-        if (!storeFailures.includes(codeOf(error))) throw error
+        if (!storeFailures.includes(codeOf(error))) {
+          this.writer.failing = false
+          throw error
+        }
         this.options.log.error({ code: codeOf(error), detail: messageOf(error) }, 'the outbox cannot write')
-        this.options.observer.refused('store-failed')
-        this.failing = true
+        const inLine = this.writer.unanswered - this.core.holding.size
+        if (!this.writer.failing) this.options.observer.refused('store-failed', inLine)
+        this.writer.failing = true
         await this.reopen(attempt, error)
-        this.failing = false
       }
     }
   }
@@ -222,17 +244,16 @@ export class Engine implements Outbox {
     const { clock, observer } = this.options
     const { state } = this.core
     const operations = draft.finish(this.core.steady.now(), this.core.steady.wallMs())
-    const startedMs = clock.monotonicMs()
     // Appends are synced before anybody is told (G1). A release that is lost is only sent again.
     await state.store.write(operations, { sync: sync || draft.urgent })
     this.lastHeadMs = clock.monotonicMs()
     state.head = draft.head
     draft.applyUsage(state.devices)
-    if (draft.appended.length > 0) {
-      const tookMs = this.lastHeadMs - startedMs
-      observer.batch(draft.appended.length, draft.payloadBytes, draft.writtenBytes, tookMs)
-    }
+    this.oldest.landed(draft)
+    if (draft.appended.length > 0) observer.batch(draft.appended.length, draft.payloadBytes)
     for (const [reason, count] of draft.undelivered) observer.undelivered(reason, count)
+    const lost = draft.undelivered.get('lost')
+    if (lost !== undefined) observer.lost(lost)
     this.departures.wake()
   }
 
@@ -265,7 +286,7 @@ export class Engine implements Outbox {
       this.lastMarkMs = nowMs
       await folder.writeMark(markOf(this.core.state.head))
     }
-    this.oldestSteadyMs = await oldestSteadyMs(this.core, this.oldestSteadyMs)
+    await this.oldest.look()
   }
 
   private async housekeepInto(draft: Draft): Promise<void> {
@@ -283,7 +304,7 @@ export class Engine implements Outbox {
 
   /** Says what loading found, and tells the cloud about damage before anything else is admitted. */
   private async takeOver(loaded: Loaded): Promise<void> {
-    const { log, observer, folder } = this.options
+    const { log, folder } = this.options
     const { core } = this
     const damaged = loaded.damage.length > 0
     core.diskFreeBytes = await folder.freeBytes()
@@ -292,13 +313,13 @@ export class Engine implements Outbox {
     draft.operations.push(...loaded.operations)
     for (const entry of loaded.announcements) appendLedgerEntry(core, draft, entry)
     if (damaged) while (core.state.undelivered.size > 0) reportInto(core, draft)
+    const lost = loaded.damage.reduce((sum, damage) => sum + damage.lost, 0)
+    if (lost > 0) draft.undelivered.set('lost', lost)
     draft.touch()
     await this.write(draft, { sync: damaged })
-    for (const { kind, detail, lost } of loaded.damage) {
-      log.error({ code: 'OUTBOX_DAMAGED', kind, detail, lost }, 'the outbox was damaged')
-      if (lost > 0) observer.lost(lost)
-    }
-    this.oldestSteadyMs = await oldestSteadyMs(this.core, this.oldestSteadyMs)
+    for (const damage of loaded.damage)
+      log.error({ code: 'OUTBOX_DAMAGED', ...damage }, 'the outbox was damaged')
+    await this.oldest.look()
   }
 
   private async reopen(attempt: number, reason: unknown): Promise<void> {
@@ -370,22 +391,6 @@ export class Engine implements Outbox {
     this.core.holding.rejectAll(closedError())
     await this.background
     this.departures.wake()
-    const { store, head, devices } = this.core.state
-    try {
-      // After a failed write only the disk knows how it stands: the head in memory could undo what has landed.
-      if (this.failing) return
-      const draft = new Draft(head, devices)
-      draft.head.clean = true
-      draft.touch()
-      await store.write(draft.finish(this.core.steady.now(), this.core.steady.wallMs()), { sync: true })
-      await this.options.folder.writeMark(markOf(draft.head))
-    } catch (error) {
-      this.options.log.warn(
-        { code: codeOf(error), detail: messageOf(error) },
-        'the outbox was not closed in order',
-      )
-    } finally {
-      await store.close()
-    }
+    await closeStore(this.core, { inOrder: !this.writer.failing })
   }
 }

@@ -21,8 +21,8 @@ export interface Holding {
   has(deviceId: string): boolean
   /** Up to `limit` submissions to try again, each device's oldest first. They stay held. */
   next(limit: number): Pending[]
-  /** Does nothing for what is held already. */
-  hold(pending: Pending, reason: QuotaReason): void
+  /** False if it was held already, or is not wanted any more. */
+  hold(pending: Pending, reason: QuotaReason): boolean
   /** Admitted, or known by now. */
   drop(pending: Pending): void
   rejectAll(error: unknown): void
@@ -72,11 +72,12 @@ export function createHolding(): Holding {
     hold(pending, why) {
       const deviceId = pending.submission.candidate.partitionkey
       const { signal } = pending
-      if (devices.get(deviceId)?.has(pending)) return
       if (signal?.aborted) {
         pending.reject(signal.reason)
-        return
+        return false
       }
+      reason = why
+      if (devices.get(deviceId)?.has(pending)) return false
       const leave = (): void => {
         drop(pending)
         pending.reject(signal?.reason)
@@ -86,7 +87,7 @@ export function createHolding(): Holding {
       queue.set(pending, () => signal?.removeEventListener('abort', leave))
       devices.set(deviceId, queue)
       size += 1
-      reason = why
+      return true
     },
     drop,
     rejectAll(error) {

@@ -4,7 +4,7 @@ import type { StoreReader } from '../store.ts'
 import { parseClosed } from './dedup.ts'
 import { decodeHead, type Head, sequenceOf } from './head.ts'
 import { allDamaged, allDevices, allGenerations, headKey } from './keys.ts'
-import { type Oldest, oldestOf } from './oldest.ts'
+import { type OldestEvent, oldestOf } from './oldest-event.ts'
 import type { Usage } from './quota.ts'
 import { readable } from './record.ts'
 import { entriesOf } from './recount.ts'
@@ -28,7 +28,7 @@ export interface Inspection {
 }
 
 export interface LaneInspection extends Usage {
-  oldest?: Oldest
+  oldest?: OldestEvent
 }
 
 export interface InspectOptions {

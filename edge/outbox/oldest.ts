@@ -1,45 +1,54 @@
 import type { Lane } from '../outbox.ts'
-import { creditOf, type Head } from './head.ts'
-import type { StoredEvent } from './record.ts'
-import { believableOffMs } from './steady-clock.ts'
-
-/** The event that has waited longest. */
-export interface Oldest {
-  sequence: number
-  deviceId: string
-  lane: Lane
-  type: string
-  recordedAt: string
-  ageMs: number
-  /** It is that old at the least. */
-  ageAtLeast: boolean
-}
-
-export function oldestOf(head: Head, event: StoredEvent, nowMs: number): Oldest {
-  const { sequence, deviceId, lane, type, recordedAtMs } = event
-  return {
-    sequence,
-    deviceId,
-    lane,
-    type,
-    recordedAt: new Date(recordedAtMs).toISOString(),
-    ...ageOf(head, event, nowMs),
-  }
-}
+import { bothLanes, type Core, lowestQueued } from './core.ts'
+import type { Draft } from './draft.ts'
+import { creditOf } from './head.ts'
+import { eventRange } from './keys.ts'
+import { decodeRecord } from './record.ts'
 
 /**
- * Its age when the head was written, and the time since then, which only the wall clock knows. That one is not
- * believed where the steady clock would not believe it; and an event that came in while time spent off was still to be
- * believed came in after that time, of which the head's wall clock knows nothing yet.
+ * When the oldest event of each lane was admitted, by the steady clock. Known at once where a lane was empty before a
+ * write; behind what was released or evicted, the next oldest is read from the store by `look()`.
  */
-function ageOf(
-  head: Head,
-  { position, admittedSteadyMs }: StoredEvent,
-  nowMs: number,
-): Pick<Oldest, 'ageMs' | 'ageAtLeast'> {
-  const thenMs = head.steadyMs - admittedSteadyMs - creditOf(head, position)
-  const sinceMs = nowMs - head.wallMs
-  const undated = head.undatedFrom !== null && position >= head.undatedFrom
-  const ageAtLeast = undated || head.wallMs === 0 || sinceMs < 0 || sinceMs > believableOffMs
-  return { ageMs: Math.max(0, ageAtLeast ? thenMs : thenMs + sinceMs), ageAtLeast }
+export class Oldest {
+  readonly #core: Core
+  readonly #admittedMs: Record<Lane, number> = { high: 0, normal: 0 }
+  /** How often a lane has begun anew. */
+  readonly #begun: Record<Lane, number> = { high: 0, normal: 0 }
+
+  constructor(core: Core) {
+    this.#core = core
+  }
+
+  /** 0 for an empty lane. */
+  agesMs(): Record<Lane, number> {
+    const { high, normal } = this.#core.state.head.depth
+    const nowMs = this.#core.steady.now()
+    const ageMs = (lane: Lane): number => Math.max(0, nowMs - this.#admittedMs[lane])
+    return { high: high === 0 ? 0 : ageMs('high'), normal: normal === 0 ? 0 : ageMs('normal') }
+  }
+
+  /** A write has landed. Where a lane holds nothing but what it brought, that is where the lane begins. */
+  landed({ appended, head }: Draft): void {
+    for (const lane of bothLanes) {
+      if (head.depth[lane] > appended.length) continue
+      const brought = appended.filter((event) => event.lane === lane)
+      const [first] = brought
+      if (!first || brought.length < head.depth[lane]) continue
+      this.#admittedMs[lane] = first.admittedSteadyMs
+      this.#begun[lane] += 1
+    }
+  }
+
+  /** Reads what stands first. */
+  async look(): Promise<void> {
+    for (const lane of bothLanes) {
+      const { state } = this.#core
+      const begun = this.#begun[lane]
+      const [entry] = await state.store.entries(eventRange(lane, lowestQueued(this.#core, lane)), 1)
+      // Begun anew while we read: what we found has left.
+      if (!entry || begun !== this.#begun[lane]) continue
+      const { position, admittedSteadyMs } = decodeRecord(lane, Number(entry[0].slice(4)), entry[1])
+      this.#admittedMs[lane] = admittedSteadyMs + creditOf(state.head, position)
+    }
+  }
 }

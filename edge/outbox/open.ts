@@ -4,6 +4,7 @@ import { monotonicFactory } from 'ulid'
 import type { OutboxObserver } from '../observers.ts'
 import type { Outbox } from '../outbox.ts'
 import type { Store, StoreFolder } from '../store.ts'
+import { countedFolder } from './counted-folder.ts'
 import type { DedupOptions } from './dedup.ts'
 import { Engine } from './engine.ts'
 import { defaultLanes, type LanesOptions } from './lanes.ts'
@@ -43,6 +44,7 @@ export async function openOutbox(options: OutboxOptions): Promise<Outbox & Inspe
   const ulid = monotonicFactory(options.random)
   const engine = new Engine({
     ...options,
+    folder: countedFolder(options.folder, options),
     quota: { ...defaultQuota, ...options.quota },
     lanes: { ...defaultLanes, ...options.lanes },
     dedup: options.dedup ?? { ageMs: 86_400_000, count: 1_000_000 },

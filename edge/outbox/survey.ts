@@ -1,7 +1,7 @@
 import type { Lane } from '../outbox.ts'
 import type { StoreReader } from '../store.ts'
 import type { Head } from './head.ts'
-import { type Oldest, oldestOf } from './oldest.ts'
+import { type OldestEvent, oldestOf } from './oldest-event.ts'
 import type { Usage } from './quota.ts'
 import { readable, type StoredEvent } from './record.ts'
 import { entriesOf } from './recount.ts'
@@ -11,7 +11,7 @@ export interface DeviceInspection extends Usage {
   /** Absent: the high lane holds more than is looked at. */
   lanes?: Record<Lane, Usage>
   /** Absent: none of it is among the oldest of its lane, which are all that is looked at. */
-  oldest?: Oldest
+  oldest?: OldestEvent
 }
 
 export interface SurveyOptions {

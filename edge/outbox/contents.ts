@@ -1,0 +1,22 @@
+import type { OutboxStats } from '../outbox.ts'
+import type { Core } from './core.ts'
+
+type Contents = Pick<
+  OutboxStats,
+  'epoch' | 'lastSequence' | 'depth' | 'bytes' | 'backlog' | 'inFlight' | 'devices' | 'rememberedIds'
+>
+
+/** What the outbox holds, by its counts: asking costs nothing, however much that is. */
+export function contentsOf({ state, handed }: Core): Contents {
+  const { head, devices, dedup, lanes } = state
+  return {
+    epoch: head.epoch,
+    lastSequence: head.position - head.epochBase,
+    depth: { ...head.depth },
+    bytes: { ...head.bytes },
+    backlog: lanes.backlogLeft(),
+    inFlight: handed.inFlight.size,
+    devices: devices.size,
+    rememberedIds: dedup.count(),
+  }
+}

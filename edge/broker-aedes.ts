@@ -161,9 +161,13 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     ...options,
     onConnection(socket: TLSSocket, deviceId) {
       connections.open(socket, deviceId, () =>
-        holdsUpNobody(aedes.handle(socket), clock, (qos) => {
-          if (qos === 0) observer.notKept('unsent')
-          else socket.destroy(subscriberSlow(deviceId))
+        holdsUpNobody(aedes.handle(socket), {
+          clock,
+          connectionOf: (publisher) => connections.of(publisher),
+          unsent(qos) {
+            if (qos === 0) observer.notKept('unsent')
+            else socket.destroy(subscriberSlow(deviceId))
+          },
         }),
       )
     },

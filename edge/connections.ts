@@ -15,6 +15,9 @@ export interface Connection {
   /** A publish of so many payload bytes is being admitted. */
   began(payloadBytes: number): void
   ended(payloadBytes: number): void
+  /** Nothing more is read until it was resumed as often as it was paused. */
+  pause(): void
+  resume(): void
   /** Reads on, if there is something to read and it may be read. */
   pull(): void
 }
@@ -53,6 +56,7 @@ export function createConnections(limits: ConnectionLimits): Connections {
     setMaxListeners(0, controller.signal)
     let pending = 0
     let pulling = false
+    let pauses = 0
 
     const connection: Connection = {
       deviceId,
@@ -68,10 +72,17 @@ export function createConnections(limits: ConnectionLimits): Connections {
         bytes -= payloadBytes
         if (held.size > 0) wake()
       },
+      pause() {
+        pauses += 1
+      },
+      resume() {
+        pauses -= 1
+        if (pauses === 0) pull()
+      },
       pull,
     }
     const mayRead = (): boolean => {
-      if (holding || connection.connecting) return false
+      if (holding || connection.connecting || pauses > 0) return false
       if (pending < limits.inFlightMax && bytes < limits.inFlightBytesMax) return true
       held.add(pull)
       return false

@@ -1,11 +1,14 @@
 import type { AedesPublishPacket, Client } from 'aedes'
 import type { Clock } from '../src/clock.ts'
 import { TidegateError } from '../src/errors.ts'
+import type { Connection } from './connections.ts'
 
-type Deliver = (packet: AedesPublishPacket, delivered: () => void) => void
+type Published = AedesPublishPacket & { clientId?: string }
+type Deliver = (packet: Published, delivered: () => void) => void
 
 /** What aedes calls to send a message to a subscriber; missing in its types. */
 interface Subscriber {
+  broker: { clients: Record<string, Client> }
   deliver0: Deliver
   deliverQoS: Deliver
   /** The last message sent, by broker; aedes drops what is not after it. */
@@ -17,8 +20,19 @@ interface Subscriber {
 interface Delivery {
   as: Deliver
   qos: 0 | 1
-  packet: AedesPublishPacket
+  packet: Published
   delivered: () => void
+  /** Of the publisher, which is not read while this waits. */
+  connection?: Pause | undefined
+}
+
+type Pause = Pick<Connection, 'pause' | 'resume'>
+
+export interface FanOutOptions {
+  clock: Pick<Clock, 'after'>
+  connectionOf: (publisher: Client) => Pause | undefined
+  /** A message of this QoS is not sent. */
+  unsent: (qos: 0 | 1) => void
 }
 
 /** What may wait to be sent to one subscriber, and one message of the greatest size more. */
@@ -34,13 +48,9 @@ const patienceMs = 5000
  * wait for a moment, so that one that reads slowly misses nothing; then what it is not sent is told to `unsent`, with its
  * QoS. Retained and queued messages are sent one after the other, as the socket drains, and are not touched.
  */
-export function holdsUpNobody(
-  client: Client,
-  clock: Pick<Clock, 'after'>,
-  unsent: (qos: 0 | 1) => void,
-): void {
+export function holdsUpNobody(client: Client, { clock, connectionOf, unsent }: FanOutOptions): void {
   const subscriber = client as Client & Subscriber
-  const { deliver0, deliverQoS } = subscriber
+  const { deliver0, deliverQoS, broker } = subscriber
   const waitForDrain = subscriber.waitForDrain.bind(client)
   const sending = new Set<Delivery>()
   const waiting: Delivery[] = []
@@ -57,14 +67,19 @@ export function holdsUpNobody(
   const isFull = (): boolean =>
     client.conn.writableNeedDrain && (messages >= unsentMessagesMax || bytes >= unsentBytesMax)
 
-  function deliver(delivery: Delivery): void {
+  function deliver(as: Deliver, qos: 0 | 1, packet: Published, delivered: () => void): void {
+    const delivery: Delivery = { as, qos, packet, delivered }
     if (!isFull()) slow = false
-    if (slow) {
-      giveUp(delivery)
-      return
+    if (slow) giveUp(delivery)
+    else if (waiting.length === 0 && hasRoom()) send(delivery)
+    else {
+      const publisher = packet.clientId === undefined ? undefined : broker.clients[packet.clientId]
+      delivery.connection = publisher && connectionOf(publisher)
+      // aedes reads on, whatever still waits.
+      delivery.connection?.pause()
+      waiting.push(delivery)
+      proceed()
     }
-    waiting.push(delivery)
-    proceed()
   }
 
   function proceed(): void {
@@ -72,6 +87,7 @@ export function holdsUpNobody(
       const delivery = waiting.shift()
       if (!delivery) break
       send(delivery)
+      delivery.connection?.resume()
     }
     if (waiting.length > 0 && isFull()) patience ??= clock.after(patienceMs, loseIt)
     else {
@@ -101,7 +117,10 @@ export function holdsUpNobody(
   function loseIt(): void {
     patience = undefined
     slow = true
-    for (const delivery of waiting.splice(0)) giveUp(delivery)
+    for (const delivery of waiting.splice(0)) {
+      giveUp(delivery)
+      delivery.connection?.resume()
+    }
   }
 
   function giveUp({ qos, delivered }: Delivery): void {
@@ -118,17 +137,17 @@ export function holdsUpNobody(
   }
   subscriber.deliver0 = (packet, delivered) => {
     if (isRetained(packet)) deliver0(packet, delivered)
-    else deliver({ as: deliver0, qos: 0, packet, delivered })
+    else deliver(deliver0, 0, packet, delivered)
   }
   subscriber.deliverQoS = (packet, delivered) => {
     if (isRetained(packet)) deliverQoS(packet, delivered)
-    else if (packet.qos === 0) deliver({ as: deliver0, qos: 0, packet, delivered })
-    else deliver({ as: deliverQoS, qos: 1, packet, delivered })
+    else if (packet.qos === 0) deliver(deliver0, 0, packet, delivered)
+    else deliver(deliverQoS, 1, packet, delivered)
   }
 }
 
 /** Sent because of a new subscription: aedes makes it nobody's. */
-function isRetained({ brokerId }: AedesPublishPacket): boolean {
+function isRetained({ brokerId }: Published): boolean {
   return !brokerId
 }
 

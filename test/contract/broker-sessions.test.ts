@@ -86,11 +86,18 @@ test('a subscriber that does not read holds up nobody else, and what it is not s
     sent.push(publish(text, index))
     await Promise.race([sent.at(-1), waiting])
   }
-  sent.push(...Array.from({ length: 300 }, (_, index) => publish('small', index)))
+  // Read all at once, they wait together.
+  const many = await rawConnection({ port, tls, clientId: 'many' })
+  const small = Array.from({ length: 300 }, (_, index) =>
+    publishPacket('devices/a1/cmd/x', 'small', index + 1, 1),
+  )
+  many.write(Buffer.concat(small))
+  await many.until(0x40)
   // aedes acknowledges QoS 2 when the message has been distributed.
   const other = await connect(await pki.device('a2'))
-  await other.publishAsync('devices/a2/state', 'here', { qos: 2 })
+  for (let index = 0; index < 20; index += 1) await other.publishAsync('devices/a2/state', 'here', { qos: 2 })
   expect(seen.notKept).toEqual([])
+  expect(seen.published.length).toBeLessThan(300 + 20 + flood.length)
   patience.emit('lost')
   await Promise.all(sent)
   await when(({ notKept }) => notKept.includes('unsent'))

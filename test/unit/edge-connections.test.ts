@@ -80,3 +80,15 @@ test('what waits for room is withdrawn when its connection ends', async () => {
   await settled()
   expect(connection.signal.aborted).toBe(true)
 })
+
+test('a connection that was paused is not read until it was resumed as often', async () => {
+  const { socket, connection, chunks } = reader(createConnections(limits), 'a1')
+  connection.pause()
+  connection.pause()
+  socket.write(ping)
+  await settled()
+  connection.resume()
+  expect(chunks).toEqual([])
+  connection.resume()
+  expect(chunks).toEqual(['c000'])
+})

@@ -147,7 +147,6 @@ async function drain(outbox: Outbox, url: string, latencies: Latencies): Promise
     rewind: () => outbox.rewind(),
     resumed: () => outbox.resumed(),
     stats: () => outbox.stats(),
-    stopping: () => outbox.stopping(),
     close: () => outbox.close(),
     async release(proven) {
       const nowMs = performance.now()

@@ -183,11 +183,15 @@ async function runSession(
   }
   observer.uplink(true)
   const carried = carry()
-  await Promise.race([aborted(over.signal), carried])
-  observer.uplink(false)
-  observer.unconfirmed(0, undefined)
+  try {
+    await Promise.race([aborted(over.signal), carried])
+  } finally {
+    finish(end)
+    signal.removeEventListener('abort', stop)
+    observer.uplink(false)
+    observer.unconfirmed(0, undefined)
+  }
   // What is being read or released is settled before the next session reads. A stop needs neither, nor a disk that works.
   await Promise.race([stopped, Promise.all([carried, ...releases])])
-  signal.removeEventListener('abort', stop)
   return { end, proven }
 }

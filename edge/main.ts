@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import type { Clock, Random } from '../src/clock.ts'
+import { codeOf } from '../src/errors.ts'
 import { aborted, createScope } from '../src/lifecycle.ts'
 import type { Logger } from '../src/log.ts'
 import { loadSchemas, noSchemas } from '../src/schema-registry.ts'
@@ -45,6 +46,7 @@ export async function runEdge(config: EdgeConfig, parts: EdgeParts): Promise<voi
   const { clock, random, log } = parts
   const surroundings = { clock, random, log }
   const failed = new AbortController()
+  const stopping = AbortSignal.any([parts.signal, failed.signal])
   const scope = createScope()
   try {
     const tls = loadEdgeTls(config, clock, log)
@@ -89,6 +91,7 @@ export async function runEdge(config: EdgeConfig, parts: EdgeParts): Promise<voi
         folder: outboxFolder,
         gateway,
         observer: ops.outbox,
+        signal: stopping,
       }),
     )
     const opsServer = scope.own(await ops.start())
@@ -132,9 +135,11 @@ export async function runEdge(config: EdgeConfig, parts: EdgeParts): Promise<voi
     log.info({ mqttPort: broker.port, opsPort: opsServer.port, dataDir }, 'the edge is running')
     parts.onStarted?.({ mqttPort: broker.port, opsPort: opsServer.port })
 
-    await aborted(AbortSignal.any([parts.signal, failed.signal]))
-    outbox.stopping()
+    await aborted(stopping)
     failed.signal.throwIfAborted()
+  } catch (error) {
+    // Stopped while it waited for a disk that fails: it is not open yet, and nothing was taken.
+    if (!parts.signal.aborted || codeOf(error) !== 'OUTBOX_CLOSED') throw error
   } finally {
     await scope.close()
   }

@@ -5,6 +5,7 @@ import { connectionRefusals } from './identity.ts'
 import {
   type BrokerObserver,
   type ForwarderObserver,
+  notKeptKinds,
   type OutboxObserver,
   publishResults,
 } from './observers.ts'
@@ -62,7 +63,7 @@ function brokerMetrics(registers: Registry[]): BrokerObserver {
   )
   const clocks = counter('implausible_clocks_total', 'Events whose device clock was not believed')
   const notKept = counter('messages_not_kept_total', 'Messages for sessions or topics not kept at a bound', {
-    what: ['queued', 'retained'],
+    what: notKeptKinds,
   })
   const waits = new Histogram({
     name: 'tidegate_edge_ack_wait_seconds',

@@ -62,6 +62,10 @@ export const publishResults = [
 
 export type PublishResult = (typeof publishResults)[number]
 
+export const notKeptKinds = ['queued', 'retained', 'unsent', 'unreleased'] as const
+
+export type NotKept = (typeof notKeptKinds)[number]
+
 /** What the MQTT side tells whoever watches it. Must not throw. */
 export interface BrokerObserver {
   connections(open: number): void
@@ -77,7 +81,7 @@ export interface BrokerObserver {
    * A message for a session or a topic was not kept, because a bound was met. `unsent`: one of QoS 0, for a
    * subscriber that does not read. `unreleased`: one of QoS 2 that was not taken.
    */
-  notKept(what: 'queued' | 'retained' | 'unsent' | 'unreleased'): void
+  notKept(what: NotKept): void
 }
 
 export const silentBrokerObserver: BrokerObserver = {

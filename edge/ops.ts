@@ -44,7 +44,11 @@ export function createOps(options: OpsOptions): Ops {
       batch(events, payloadBytes) {
         metrics.outbox.batch(events, payloadBytes)
         uplink.admitted(events)
-        readiness.wrote()
+      },
+      // Not by batches: the gateway's own reports are no word for a device that waits.
+      admitted(result) {
+        metrics.outbox.admitted(result)
+        if (result === 'accepted') readiness.accepted()
       },
     },
     forwarder: {

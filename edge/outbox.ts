@@ -33,11 +33,6 @@ export interface Outbox {
   resumed(): void
 
   stats(): OutboxStats
-  /**
-   * The gateway is about to stop. All goes on as before, but for a store that fails: it is not waited for any more,
-   * and whoever waits for it gets `OUTBOX_CLOSED`.
-   */
-  stopping(): void
   /** Idempotent; waits for what was submitted. */
   close(): Promise<void>
 }
@@ -85,6 +80,8 @@ export interface OutboxStats {
   /** Of the normal lane: events behind the last resumption that still drain. */
   backlog: number
   inFlight: number
+  /** All that is queued is backlog, and none of it may go before its pace lets it. */
+  pausing: boolean
   /** Age of the oldest queued event by the gateway's steady clock, ms; 0 for an empty lane. */
   oldestAgeMs: Record<Lane, number>
   /** Submissions not answered yet: held at a bound, or in line for the disk. */

@@ -17,8 +17,8 @@ export interface ReadinessOptions {
 }
 
 export interface Readiness {
-  /** The outbox has made events durable. */
-  wrote(): void
+  /** The outbox has made a device's event durable. */
+  accepted(): void
   /** The uplink has come or gone. */
   session(up: boolean): void
   /** The uplink has proven something. */
@@ -34,28 +34,30 @@ const lookEveryMs = 5000
 /**
  * Ready means moving, not merely connected. An edge that is offline but keeps events is doing its work: a missing
  * uplink is a fault only after `offlineMaxMs`; one that is there, or comes and goes, and proves nothing is one after
- * `stallAfterMs`. An outbox is at fault when a publish waits for it, or its store fails, and no event is written for
- * as long: it is full, or its disk is.
+ * `stallAfterMs`. An outbox is at fault when a publish waits for it, or its store fails, and no event is accepted for
+ * as long: it is full, or its disk is. What a device waits for because it has filled
+ * its own share is its own affair, and so is a backlog that keeps its pace.
  */
 export function createReadiness(options: ReadinessOptions): Readiness {
   const { uplink, clock, stallAfterMs, reconnectMsMax, offlineMaxMs = Infinity } = options
   const sessions = createSessionProgress({ clock, downAfterMs: stallAfterMs + reconnectMsMax })
-  let wroteAtMs = clock.monotonicMs()
+  let acceptedAtMs = clock.monotonicMs()
   let port: number | undefined
 
   function outboxCheck({ waiting, stuckMs, refusing, depth }: OutboxStats): Check {
-    const stalledMs = Math.round(Math.min(stuckMs, clock.monotonicMs() - wroteAtMs))
+    const stuck = refusing === 'device-share' ? 0 : stuckMs
+    const stalledMs = Math.round(Math.min(stuck, clock.monotonicMs() - acceptedAtMs))
     const held = refusing === undefined ? '' : `, held back by ${refusing}`
     const detail = `${depth.high + depth.normal} events kept, ${waiting} publishes wait${held}`
     return stalledMs < stallAfterMs
       ? { ok: true, detail }
-      : { ok: false, detail: `${detail}, nothing written for ${stalledMs} ms` }
+      : { ok: false, detail: `${detail}, nothing accepted for ${stalledMs} ms` }
   }
 
-  function uplinkCheck({ depth }: OutboxStats): Check {
+  function uplinkCheck({ depth, pausing }: OutboxStats): Check {
     const events = depth.high + depth.normal
     const offlineMs = Math.round(uplink.offlineMs())
-    const stalledMs = Math.round(sessions.stalledMs(events))
+    const stalledMs = Math.round(sessions.stalledMs(pausing ? 0 : events))
     const state = `${uplink.up ? 'up' : `down for ${offlineMs} ms`}, ${events} events to send`
     return stalledMs < stallAfterMs
       ? { ok: offlineMs < offlineMaxMs, detail: state }
@@ -82,8 +84,8 @@ export function createReadiness(options: ReadinessOptions): Readiness {
   }
 
   return {
-    wrote() {
-      wroteAtMs = clock.monotonicMs()
+    accepted() {
+      acceptedAtMs = clock.monotonicMs()
     },
     session: (up) => sessions.changed(up),
     proved: () => sessions.proved(),

@@ -42,7 +42,11 @@ export function createSessionProgress({ clock, downAfterMs }: SessionProgressOpt
     },
     stalledMs(eventsToSend) {
       forgetIfDown()
-      if (eventsToSend === 0) sinceMs = up ? clock.monotonicMs() : undefined
+      // With nothing to send there is nothing to prove.
+      if (eventsToSend === 0) {
+        sinceMs = up ? clock.monotonicMs() : undefined
+        fruitful = up
+      }
       return sinceMs === undefined ? 0 : (up ? clock.monotonicMs() : changedAtMs) - sinceMs
     },
   }

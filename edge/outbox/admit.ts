@@ -70,10 +70,10 @@ export async function admitInto(
         },
       )
     let reason = bound()
-    // Nothing that was acknowledged makes room for what was not even promised, or is past its time.
-    const deserving = qos > 0 && ttlMs !== 0
+    // Nothing that was acknowledged makes room for what was not even promised. What is past its time needs none, but
+    // whoever waits for it must not wait for room that nobody else may make.
     const mayEvict = (): boolean =>
-      deserving && quota.full === 'evict' && (reason === 'events' || reason === 'bytes')
+      qos > 0 && quota.full === 'evict' && (reason === 'events' || reason === 'bytes')
     while (mayEvict()) {
       if (!(await evictInto(core, draft, bytes))) break
       reason = bound()

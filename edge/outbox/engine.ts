@@ -42,7 +42,7 @@ export class Engine implements Outbox {
   private readonly loader: Loader
   private readonly closing = new AbortController()
   /** Aborted: a store that fails is not opened again. */
-  private readonly impatient = new AbortController()
+  private readonly hopeful: AbortSignal
   private core!: Core
   private departures!: Departures
   private clockRecord!: ClockRecord
@@ -62,6 +62,8 @@ export class Engine implements Outbox {
     this.pace = createPace(options.clock, options.lanes)
     this.loader = new Loader(options, this.pace)
     this.writer = new WriterState(options.clock)
+    const { signal } = options
+    this.hopeful = signal ? AbortSignal.any([signal, this.closing.signal]) : this.closing.signal
     this.commands = groupCommit((commands) => this.commit(commands).finally(() => endRemoval(this.core)), {
       itemsMax: options.batchEventsMax,
     })
@@ -163,10 +165,6 @@ export class Engine implements Outbox {
     return this.core.state.store.snapshot()
   }
 
-  stopping(): void {
-    this.impatient.abort()
-  }
-
   close(): Promise<void> {
     return (this.closed ??= this.shutDown())
   }
@@ -203,6 +201,8 @@ export class Engine implements Outbox {
     const released: StoredEvent[] = []
     const arrived: Pending[] = []
     const settle: (() => void)[] = []
+    const asked = (kind: Command['kind']): boolean => commands.some((command) => command.kind === kind)
+    if (asked('recount') || (asked('housekeep') && runDry(this.core))) await recountInto(this.core, draft)
     for (const command of commands) {
       switch (command.kind) {
         case 'append':
@@ -215,7 +215,7 @@ export class Engine implements Outbox {
           await this.housekeepInto(draft)
           break
         case 'recount':
-          await recountInto(this.core, draft)
+          // Before all others: it adopts what is on the disk, and nothing of this draft is there yet.
           break
         case 'reload':
           if (command.state === state) throw command.error
@@ -293,7 +293,6 @@ export class Engine implements Outbox {
     const { clock, reportIntervalMs } = this.options
     const { undelivered } = this.core.state
     this.clockRecord.keepInto(draft)
-    if (runDry(this.core)) await recountInto(this.core, draft)
     this.more = await expireInto(this.core, draft)
     const nowMs = clock.monotonicMs()
     if (undelivered.size > 0 && nowMs - this.core.lastReportMs >= reportIntervalMs)
@@ -328,11 +327,11 @@ export class Engine implements Outbox {
     const known: Known = { head: core.state.head }
     if (codeOf(reason) === 'STORE_CORRUPT') known.fault = messageOf(reason)
     for (let tries = attempt; ; tries++) {
-      if (this.impatient.signal.aborted) throw closedError()
+      if (this.hopeful.aborted) throw closedError()
       try {
         await core.state.store.close()
         await this.loader.spendReserve()
-        await clock.sleep(backoffMs(tries, reopenBackoff, random), this.impatient.signal)
+        await clock.sleep(backoffMs(tries, reopenBackoff, random), this.hopeful)
         const loaded = await this.loader.load(known)
         // What is found is not on record before the write below has landed.
         if (loaded.damage[0]) known.fault ??= loaded.damage[0].detail
@@ -382,7 +381,6 @@ export class Engine implements Outbox {
 
   private async shutDown(): Promise<void> {
     this.closing.abort()
-    this.stopping()
     this.timer?.cancel()
     this.core.holding.rejectAll(closedError())
     // It may be about to write: nothing may come between what we know and the last word on it (I2).

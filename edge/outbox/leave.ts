@@ -96,6 +96,8 @@ function beginRemoval(): Removal {
 export function endRemoval(core: Core): void {
   core.removal?.end()
   core.removal = undefined
+  // Only a read that is under way can have met any of these.
+  if (!core.reading) core.removing.clear()
 }
 
 /** G2: leaves the store and enters the ledger in the same write. */

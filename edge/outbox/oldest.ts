@@ -28,10 +28,10 @@ export class Oldest {
   }
 
   /** A write has landed. Where a lane holds nothing but what it brought, that is where the lane begins. */
-  landed({ appended, head }: Draft): void {
+  landed({ appended, removed, head }: Draft): void {
     for (const lane of bothLanes) {
       if (head.depth[lane] > appended.length) continue
-      const brought = appended.filter((event) => event.lane === lane)
+      const brought = appended.filter((event) => event.lane === lane && !removed.has(event.position))
       const [first] = brought
       if (!first || brought.length < head.depth[lane]) continue
       this.#admittedMs[lane] = first.admittedSteadyMs

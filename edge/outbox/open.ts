@@ -20,6 +20,11 @@ export interface OutboxOptions {
   quota?: Partial<QuotaOptions>
   lanes?: Partial<LanesOptions>
   dedup?: DedupOptions
+  /**
+   * Aborted when the gateway is about to stop. All goes on as before, but for a store that fails: it is not waited for
+   * any more, and whoever waits for it, or for the outbox to open, gets `OUTBOX_CLOSED`.
+   */
+  signal?: AbortSignal
   /** Events in one synced write. */
   batchEventsMax?: number
   /** Submissions held back at a bound; beyond it they are turned away. */
@@ -38,7 +43,8 @@ export interface Inspectable {
 
 /**
  * Opens the outbox in a folder, whatever state it is in; see DESIGN.md for what happens to a damaged one.
- * @throws TidegateError `OUTBOX_LOCKED` | `DATA_FOLDER_UNWRITABLE` | `STORE_UNAVAILABLE`
+ * @throws TidegateError `OUTBOX_LOCKED` | `DATA_FOLDER_UNWRITABLE` | `STORE_UNAVAILABLE`, and `OUTBOX_CLOSED` when
+ *   `signal` ends the wait for a disk that fails
  */
 export async function openOutbox(options: OutboxOptions): Promise<Outbox & Inspectable> {
   const ulid = monotonicFactory(options.random)

@@ -237,6 +237,19 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     expect(outbox.stats().depth).toEqual({ high: 0, normal: 0 })
   })
 
+  it.for(['a', 'b'])(
+    'is not held up by an event of %s that is past its time where the oldest of a make room',
+    async (device) => {
+      const outbox = await open({ quota: { eventsMax: 300, deviceShare: 1, full: 'evict' } })
+      await appendMany(outbox, 300, 'e')
+      const past = outbox.append(submission(device, 'past', { ttlMs: 0 }))
+      const next = outbox.append(submission('a', 'next'))
+      expect(await past).toMatchObject({ kind: 'accepted' })
+      expect(await next).toMatchObject({ kind: 'accepted' })
+      expect(outbox.stats().waiting).toBe(0)
+    },
+  )
+
   it('sheds QoS 0 at a bound rather than evict what was acknowledged', async () => {
     const outbox = await open({ quota: { eventsMax: 50, deviceShare: 1, full: 'evict' } })
     for (let index = 0; index < 50; index++) await outbox.append(submission('a', `e${index}`))

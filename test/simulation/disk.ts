@@ -57,6 +57,11 @@ export class SimulatedDisk implements StoreFolder {
     return hit.length
   }
 
+  /** Damage: what is read is not what was written. */
+  alter(key: string): void {
+    this.entries.set(key, 'altered')
+  }
+
   get size(): number {
     return this.entries.size
   }

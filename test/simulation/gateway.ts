@@ -49,7 +49,7 @@ export class Gateway {
   private readonly parts: GatewayParts
   private readonly onDown = new Set<() => void>()
   private readonly onUp = new Set<() => void>()
-  private stopForwarding: AbortController | undefined
+  private stopping: AbortController | undefined
   private forwarding: Promise<void> | undefined
   private starting = 0
 
@@ -115,9 +115,8 @@ export class Gateway {
     const { process, outbox, ingest } = this
     if (!process?.alive || !outbox || !ingest) return
     this.parts.journal.tell('edge', 'stops')
-    outbox.stopping()
+    this.stopping?.abort()
     this.down()
-    this.stopForwarding?.abort()
     await this.forwarding
     await outbox.close()
     if (!process.alive) return
@@ -146,6 +145,8 @@ export class Gateway {
     const { settings, random, log, uplink, journal, truth } = this.parts
     const { clock } = process
     truth.hands = new Hands(this.parts)
+    const stopping = new AbortController()
+    this.stopping = stopping
     const outbox = await openOutbox({
       folder: this.disk.folderFor(process),
       gateway: gatewayName,
@@ -175,11 +176,10 @@ export class Gateway {
       waitingMax: settings.waitingMax,
       reportIntervalMs: settings.reportIntervalMs,
       clockSettleMs: settings.clockSettleMs,
+      signal: stopping.signal,
     })
     if (!process.alive) return
     this.outbox = outbox
-    const stopping = new AbortController()
-    this.stopForwarding = stopping
     this.forwarding = forward(
       {
         outbox: truth.hands.watch(outbox),

@@ -73,7 +73,6 @@ export class Hands {
         outbox.resumed()
       },
       stats: () => outbox.stats(),
-      stopping: () => outbox.stopping(),
       close: () => outbox.close(),
     }
   }

@@ -10,13 +10,19 @@ interface Watched {
   uplink: UplinkFollower
   session: (up: boolean) => void
   readiness: Readiness
-  stats: { depth: { high: number; normal: number }; waiting: number; stuckMs: number }
+  stats: Pick<OutboxStats, 'depth' | 'waiting' | 'stuckMs' | 'refusing' | 'pausing'>
 }
 
 function watched(offlineMaxMs?: number): Watched {
   const clock = new FakeClock()
   const uplink = createUplink(clock)
-  const stats = { depth: { high: 0, normal: 0 }, waiting: 0, stuckMs: 0 }
+  const stats: Watched['stats'] = {
+    depth: { high: 0, normal: 0 },
+    waiting: 0,
+    stuckMs: 0,
+    refusing: undefined,
+    pausing: false,
+  }
   const readiness = createReadiness({
     stats: () => stats as unknown as OutboxStats,
     uplink,
@@ -137,13 +143,51 @@ test('a quiet hour is no stall when work comes after it', async () => {
   watching.stop()
 })
 
-test('publishes that wait while nothing is written are a fault of the outbox', async () => {
+test('publishes that wait while nothing is accepted are a fault of the outbox', async () => {
   const { clock, readiness, stats } = watched()
   stats.waiting = 3
   await clock.advance(60_000)
   stats.stuckMs = 60_000
   expect(faults(readiness)).toEqual(['outbox'])
-  readiness.wrote()
+  readiness.accepted()
+  expect(faults(readiness)).toEqual([])
+})
+
+test('a device that waits because it has filled its own share is no fault of the outbox', async () => {
+  const { clock, readiness, stats } = watched()
+  stats.waiting = 1
+  stats.refusing = 'device-share'
+  await clock.advance(3_600_000)
+  stats.stuckMs = 3_600_000
+  expect(faults(readiness)).toEqual([])
+  stats.refusing = 'events'
+  expect(faults(readiness)).toEqual(['outbox'])
+})
+
+test('a backlog that keeps its pace is no stall of the uplink', async () => {
+  const { clock, session, readiness, stats } = watched()
+  session(true)
+  stats.depth.normal = 5
+  stats.pausing = true
+  const watching = readiness.watch()
+  await clock.advance(120_000)
+  expect(faults(readiness)).toEqual([])
+  stats.pausing = false
+  await clock.advance(61_000)
+  expect(faults(readiness)).toEqual(['uplink'])
+  watching.stop()
+})
+
+test('the time away between two sessions is no stall when the first had nothing to send', async () => {
+  const { clock, session, readiness, stats } = watched()
+  session(true)
+  await clock.advance(60_000)
+  expect(faults(readiness)).toEqual([])
+  session(false)
+  await clock.advance(80_000)
+  stats.depth.normal = 3
+  session(true)
+  await clock.advance(1000)
   expect(faults(readiness)).toEqual([])
 })
 

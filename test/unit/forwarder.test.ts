@@ -6,6 +6,7 @@ import {
   silentOutboxObserver,
 } from '../../edge/observers.ts'
 import type { Outbox } from '../../edge/outbox.ts'
+import { closedError } from '../../edge/outbox/refusals.ts'
 import { openOutbox } from '../../edge/outbox/open.ts'
 import { TidegateError } from '../../src/errors.ts'
 import { silentLog } from '../../src/log.ts'
@@ -177,7 +178,8 @@ describe('the forwarder', () => {
   })
 
   it('stops although the disk fails and nothing can be read', async () => {
-    start()
+    const seen: boolean[] = []
+    start({ uplink: (up) => seen.push(up) })
     await append(3)
     disk.faults.beforeRead = () => {
       throw new TidegateError('STORE_UNAVAILABLE', { message: 'I/O error', retryable: true, hint: '' })
@@ -185,5 +187,17 @@ describe('the forwarder', () => {
     await clock.advance(5000)
     expect(routedIds()).toEqual([])
     await stopped()
+    expect(seen).toEqual([true, false])
+  })
+
+  it('tells that the uplink is gone also when the outbox is closed under it', async () => {
+    const seen: boolean[] = []
+    start({ uplink: (up) => seen.push(up) })
+    await settled()
+    await append(1)
+    outbox.take = () => Promise.reject(closedError())
+    await clock.advance(5000)
+    await running
+    expect(seen).toEqual([true, false])
   })
 })

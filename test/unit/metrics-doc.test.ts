@@ -23,6 +23,7 @@ const emptyOutbox: OutboxStats = {
   bytes: { high: 0, normal: 0 },
   backlog: 0,
   inFlight: 0,
+  pausing: false,
   oldestAgeMs: { high: 0, normal: 0 },
   waiting: 0,
   stuckMs: 0,

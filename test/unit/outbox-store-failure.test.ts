@@ -11,10 +11,12 @@ describe('an outbox whose store fails', () => {
   let disk: SimulatedDisk
   let clock: FakeClock
   let outbox: Outbox
+  let stopping: AbortController
 
   beforeEach(() => {
     disk = new SimulatedDisk()
     clock = new FakeClock()
+    stopping = new AbortController()
   })
   afterEach(() => outbox.close())
 
@@ -26,6 +28,7 @@ describe('an outbox whose store fails', () => {
       random: () => 0.5,
       log: silentLog,
       observer: silentOutboxObserver,
+      signal: stopping.signal,
       ...options,
     })
   }
@@ -80,7 +83,7 @@ describe('an outbox whose store fails', () => {
     const waiting = Promise.allSettled([outbox.append(submission('a', 'more')), outbox.release(taken)])
     await settled()
     await clock.advance(60_000)
-    outbox.stopping()
+    stopping.abort()
     const closed = {
       status: 'rejected',
       reason: expect.objectContaining({ code: 'OUTBOX_CLOSED' }) as unknown,
@@ -89,9 +92,30 @@ describe('an outbox whose store fails', () => {
     await expect(outbox.append(submission('a', 'later'))).rejects.toMatchObject({ code: 'OUTBOX_CLOSED' })
   })
 
+  it('is not waited for any longer, once the gateway stops, while it is being opened', async () => {
+    await open()
+    await append(5, 'e')
+    await outbox.close()
+    disk.alter(disk.keysStartingWith('e!n')[0] ?? '')
+    // Opening itself works; what it finds is damaged, and then there is no room to say so.
+    let writes = 0
+    disk.faults.beforeWrite = () => {
+      writes += 1
+      return { fail: writes > 2, landed: writes <= 2 }
+    }
+    const opening = open().catch((error: unknown) => error)
+    for (let second = 0; second < 600; second++) {
+      await clock.advance(1000)
+      await settled()
+    }
+    expect(writes).toBeGreaterThan(10)
+    stopping.abort()
+    expect(await opening).toMatchObject({ code: 'OUTBOX_CLOSED' })
+  })
+
   it('takes and lets go while the gateway stops, as long as it does not fail', async () => {
     await open()
-    outbox.stopping()
+    stopping.abort()
     await append(3, 'e')
     await outbox.release(await outbox.take(3))
     expect(outbox.stats().depth.normal).toBe(0)

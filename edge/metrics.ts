@@ -5,8 +5,8 @@ import { connectionRefusals } from './identity.ts'
 import {
   type BrokerObserver,
   type ForwarderObserver,
-  notKeptKinds,
   type OutboxObserver,
+  notKeptKinds,
   publishResults,
 } from './observers.ts'
 import { quotaReasons } from './outbox.ts'
@@ -62,7 +62,7 @@ function brokerMetrics(registers: Registry[]): BrokerObserver {
     'Subscriptions that are not the device’s to make, or over its bound',
   )
   const clocks = counter('implausible_clocks_total', 'Events whose device clock was not believed')
-  const notKept = counter('messages_not_kept_total', 'Messages for sessions or topics not kept at a bound', {
+  const notKept = counter('messages_not_kept_total', 'Messages not kept or sent at a bound', {
     what: notKeptKinds,
   })
   const waits = new Histogram({

@@ -62,9 +62,13 @@ export const publishResults = [
 
 export type PublishResult = (typeof publishResults)[number]
 
+/**
+ * What was not kept or sent because a bound was met: for a session, on a topic, a message of QoS 0 for a subscriber that
+ * does not read, one of QoS 2 that its device would have to release.
+ */
 export const notKeptKinds = ['queued', 'retained', 'unsent', 'unreleased'] as const
 
-export type NotKept = (typeof notKeptKinds)[number]
+type NotKept = (typeof notKeptKinds)[number]
 
 /** What the MQTT side tells whoever watches it. Must not throw. */
 export interface BrokerObserver {
@@ -77,10 +81,6 @@ export interface BrokerObserver {
   acknowledged(waitMs: number): void
   implausibleClock(): void
   subscriptionRefused(): void
-  /**
-   * A message for a session or a topic was not kept, because a bound was met. `unsent`: one of QoS 0, for a
-   * subscriber that does not read. `unreleased`: one of QoS 2 that was not taken.
-   */
   notKept(what: NotKept): void
 }
 

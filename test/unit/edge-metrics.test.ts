@@ -249,3 +249,11 @@ test('what the metrics say is what happened: contents by lane, admissions, the d
   })
   await full.close()
 })
+
+test('what is not kept or sent at a bound is counted from 0 for each kind of it', async () => {
+  const metrics = await edge.metrics()
+  const counts = ['queued', 'retained', 'unsent', 'unreleased'].map(
+    (what) => metrics[`messages_not_kept_total{what="${what}"}`],
+  )
+  expect(counts).toEqual([0, 0, 0, 0])
+})

@@ -41,14 +41,26 @@ function parseLabels(text: string): Record<string, string> {
   )
 }
 
+const patienceMs = 2000
+
 /** Undefined while the program does not answer. */
 export async function scrape(url: string, signal: AbortSignal): Promise<Metrics | undefined> {
+  // Not AbortSignal.any with a timeout: Node 20 lets the timeout be collected, and a stopped program is waited for
+  // for ever.
+  const over = new AbortController()
+  const giveUp = (): void => over.abort()
+  const timer = setTimeout(giveUp, patienceMs)
+  signal.addEventListener('abort', giveUp, { once: true })
   try {
-    const response = await fetch(url, { signal: AbortSignal.any([signal, AbortSignal.timeout(2000)]) })
+    signal.throwIfAborted()
+    const response = await fetch(url, { signal: over.signal })
     if (!response.ok) return undefined
     return parseMetrics(await response.text())
   } catch {
     return undefined
+  } finally {
+    clearTimeout(timer)
+    signal.removeEventListener('abort', giveUp)
   }
 }
 

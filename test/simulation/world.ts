@@ -107,10 +107,13 @@ async function act(world: World): Promise<void> {
 }
 
 function isQuiet({ gateway, broker, clouds, devices }: World): boolean {
+  const outbox = gateway.outbox?.stats()
   return (
     gateway.up &&
     gateway.wall.offsetMs > -1e12 &&
-    gateway.outbox?.stats().refusing !== 'store-failed' &&
+    outbox?.refusing !== 'store-failed' &&
+    // No device waits for the answer to a publish of QoS 0.
+    outbox?.waiting === 0 &&
     devices.every((device) => device.quiet) &&
     gateway.disk.disk.keysStartingWith('e!').length === 0 &&
     gateway.disk.disk.keysStartingWith('u!').length === 0 &&

@@ -10,6 +10,9 @@ import type { Truth } from './truth.ts'
 const reserveBytes = 40_000
 const plentyBytes = 1e9
 
+/** A slow disk takes a second for each request, and a commit may make two. */
+const underWayMsMax = 3000
+
 /** The gateway's disk: each request takes its time, may fail, and may be the one at which the edge dies. */
 export class GatewayDisk {
   /** Faults. */
@@ -17,8 +20,8 @@ export class GatewayDisk {
   writesToLand = 0
   readsToFail = 0
   slow = false
-  /** The last write failed for want of space. */
-  private cramped = false
+  /** Since when writes fail for want of space; undefined: the last one did not. */
+  private crampedSinceMs: number | undefined
   readonly disk: SimulatedDisk
   private freeBytes = plentyBytes
   private powerCut = false
@@ -49,7 +52,7 @@ export class GatewayDisk {
 
   fill(): void {
     this.freeBytes = this.disk.reserveHeld ? 0 : reserveBytes / 2
-    this.cramped = false
+    this.crampedSinceMs = undefined
   }
 
   empty(): void {
@@ -66,7 +69,7 @@ export class GatewayDisk {
 
   crash(powerCut: boolean): void {
     this.powerCut = powerCut
-    this.cramped = false
+    this.crampedSinceMs = undefined
     this.disk.crash()
   }
 
@@ -146,7 +149,7 @@ export class GatewayDisk {
   }
 
   private verdict(operations: readonly StoreOperation[]): { fail: boolean; landed: boolean } {
-    const { journal } = this.parts
+    const { journal, scheduler } = this.parts
     if (this.freeBytes < plentyBytes) {
       const bytes = operations.reduce(
         (sum, operation) =>
@@ -156,15 +159,16 @@ export class GatewayDisk {
       if (bytes > this.free) {
         journal.count('write-on-full-disk')
         journal.tell('disk', 'no space left: write fails')
-        if (this.cramped && this.disk.reserveHeld) {
+        // Others may have been under way when the first one failed.
+        this.crampedSinceMs ??= scheduler.nowMs
+        if (scheduler.nowMs - this.crampedSinceMs > underWayMsMax && this.disk.reserveHeld) {
           journal.violate('live', 'a write fails for want of space again, and the reserve is still held back')
         }
-        this.cramped = true
         return { fail: true, landed: false }
       }
       this.freeBytes -= bytes
     }
-    this.cramped = false
+    this.crampedSinceMs = undefined
     if (this.writesToLose > 0) {
       this.writesToLose -= 1
       journal.count('write-lost')

@@ -38,7 +38,9 @@ declare module 'aedes-persistence-level/asyncPersistence.js' {
     incomingDelPacket(client: ClientLike, packet: PacketLike): Promise<void>
     cleanIncoming(client: ClientLike): Promise<void>
     incomingGetPacket(client: ClientLike, packet: PacketLike): Promise<PacketLike>
+    putWill(client: ClientLike, will: PacketLike): Promise<void>
     delWill(client: ClientLike): Promise<PacketLike | undefined>
+    streamWill(brokers: object): Readable
     destroy(): Promise<void>
   }
 }

@@ -1,9 +1,5 @@
 import { Readable } from 'node:stream'
-import AsyncLevelPersistence, {
-  type ClientLike,
-  type PacketLike,
-  type SubscriptionLike,
-} from 'aedes-persistence-level/asyncPersistence.js'
+import type { ClientLike, PacketLike, SubscriptionLike } from 'aedes-persistence-level/asyncPersistence.js'
 import { decode } from 'msgpack-lite'
 import type { Clock } from '../src/clock.ts'
 import { codeOf, messageOf, TidegateError } from '../src/errors.ts'
@@ -16,6 +12,7 @@ import { clientIdOf, sentKey } from './session-records-level.ts'
 import { SubscriptionIndex } from './subscriptions.ts'
 import { Turns } from './turns.ts'
 import { Unreleased } from './unreleased.ts'
+import { PersistenceWithWills } from './wills-level.ts'
 
 export interface SessionsOptions {
   folder: string
@@ -42,7 +39,7 @@ const retainedPrefix = 'retained:'
  * subscription when its owner adds a narrower one with another QoS, keeps what was refused, and keeps messages for
  * QoS 0, which nobody then fetches.
  */
-export class Sessions extends AsyncLevelPersistence {
+export class Sessions extends PersistenceWithWills {
   readonly #database: SessionDatabase
   readonly #options: SessionsOptions
   readonly #index = new SubscriptionIndex()
@@ -59,7 +56,7 @@ export class Sessions extends AsyncLevelPersistence {
   readonly unreleased: Unreleased
 
   constructor(database: SessionDatabase, options: SessionsOptions) {
-    super(database)
+    super(database, options)
     this.#database = database
     this.#options = options
     const { limits, deviceOf } = options
@@ -233,18 +230,6 @@ export class Sessions extends AsyncLevelPersistence {
   override async cleanIncoming(client: ClientLike): Promise<void> {
     await super.cleanIncoming(client)
     this.unreleased.releaseAll(client.id)
-  }
-
-  /** Never throws: where aedes asks for it as a device connects, it has nobody who catches. */
-  override async delWill(client: ClientLike): Promise<PacketLike | undefined> {
-    try {
-      return await super.delWill(client)
-    } catch (error) {
-      if (this.#database.closed) return undefined
-      const about = { code: 'SESSIONS_UNAVAILABLE', client: client.id, detail: messageOf(error) }
-      this.#options.log.error(about, 'a will could not be removed')
-      return undefined
-    }
   }
 
   close(): Promise<void> {

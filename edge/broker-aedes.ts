@@ -17,6 +17,7 @@ import type { Routes } from './routes.ts'
 import type { SessionLimits } from './session-quota.ts'
 import { tooManySubscriptions } from './sessions-level.ts'
 import { openSessions } from './sessions-open-level.ts'
+import { keepOnePerClientId } from './takeover-aedes.ts'
 import { createThrottle } from './throttle.ts'
 import type { TopicRules } from './topics.ts'
 import { tooManyUnreleased } from './unreleased.ts'
@@ -130,6 +131,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     },
     authorizeForward: (client, packet) => (rules.mayRead(deviceOf(client.id), packet.topic) ? packet : null),
   })
+  keepOnePerClientId(aedes)
   const wills = createWills({
     records: sessions.wills,
     ingest,

@@ -3,7 +3,7 @@ import { connect as connectTls, type TLSSocket } from 'node:tls'
 
 export interface RawConnection {
   write(bytes: Buffer): void
-  /** Resolves once a packet of this type byte has come, and forgets it. */
+  /** Resolves once a packet of this type byte has come, and forgets it; rejects when the connection is over. */
   until(type: number): Promise<void>
   /** How many of this type have come and were not waited for. */
   got(type: number): number
@@ -32,6 +32,8 @@ export async function rawConnection({
   const socket: TLSSocket = connectTls({ port, host: '127.0.0.1', ...tls })
   let bytes: Buffer = Buffer.alloc(0)
   const types: number[] = []
+  const over = new AbortController()
+  socket.once('close', () => over.abort())
   socket.on('data', (chunk) => {
     bytes = Buffer.concat([bytes, chunk])
     while (bytes.length >= 2 && bytes.length >= 2 + (bytes[1] as number)) {
@@ -47,7 +49,7 @@ export async function rawConnection({
   const raw: RawConnection = {
     write: (packet) => void socket.write(packet),
     async until(type) {
-      while (!types.includes(type)) await once(socket, 'packets')
+      while (!types.includes(type)) await once(socket, 'packets', { signal: over.signal })
       types.splice(types.indexOf(type), 1)
     },
     got: (type) => types.filter((one) => one === type).length,

@@ -2,7 +2,7 @@ import { EventEmitter, once } from 'node:events'
 import { join } from 'node:path'
 import { Level } from 'level'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
-import { systemClock } from '../../src/clock.ts'
+import { type Clock, systemClock } from '../../src/clock.ts'
 import { publishPacket, pubrelPacket, rawConnection, subscribePacket } from '../support/raw-connection.ts'
 import {
   createTestPki,
@@ -110,9 +110,10 @@ test('a subscriber that does not read holds up nobody else, and what it is not s
 })
 
 test('a subscriber that does not read is ended at QoS 1; its kept session gets everything when it is back', async () => {
-  const after = (delayMs: number, task: () => void) =>
-    systemClock.after(delayMs === patienceMs ? 0 : delayMs, task)
-  const clock = { ...systemClock, after }
+  const clock: Clock = {
+    ...systemClock,
+    after: (delayMs, task) => systemClock.after(delayMs === patienceMs ? 0 : delayMs, task),
+  }
   const { port, connect, messages, when } = await start({ options: { ...roomy, clock } })
   const tls = await pki.device('a1')
   const stuck = await rawConnection({ port, tls, clean: false })

@@ -8,7 +8,7 @@ import type { Logger } from '../src/log.ts'
 import type { Admit } from './admission.ts'
 import { refusalOf, sessionIdLengthMax } from './connect-rules.ts'
 import { createConnections } from './connections.ts'
-import { holdsUpNobody, subscriberSlow } from './fan-out-aedes.ts'
+import { holdsUpNobody, noteSent, subscriberSlow } from './fan-out-aedes.ts'
 import { createIngest, type Publisher, type Verdict } from './ingest.ts'
 import { startListener } from './listener.ts'
 import type { BrokerObserver } from './observers.ts'
@@ -129,7 +129,11 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
       warn(client.id, 'subscription refused', about)
       done(null, null)
     },
-    authorizeForward: (client, packet) => (rules.mayRead(deviceOf(client.id), packet.topic) ? packet : null),
+    authorizeForward(client, packet) {
+      if (!rules.mayRead(deviceOf(client.id), packet.topic)) return null
+      noteSent(client, packet)
+      return packet
+    },
   })
   keepOnePerClientId(aedes)
   const wills = createWills({

@@ -1,3 +1,4 @@
+import type { IClientOptions } from 'mqtt'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { publishPacket, type RawOptions, rawConnection, subscribePacket } from '../support/raw-connection.ts'
 import {
@@ -42,4 +43,33 @@ test('of connections that begin at a time under one client ID one stays, and the
     await last.until(0x32)
   }
   expect(seen.connections).toBe(8)
+})
+
+test('a kept session that comes back amid a flow of messages gets each once, in order [MQTT-4.6.0-6]', async () => {
+  const sessionLimits = {
+    queuedMax: 2000,
+    subscriptionsPerDeviceMax: 3,
+    retainedMax: 100,
+    retainedPerDeviceMax: 3,
+    bytesPerDeviceMax: 1 << 26,
+    unreleasedPerDeviceMax: 300,
+  }
+  const { connect, messages } = await start({ options: { sessionLimits } })
+  const tls = await pki.device('a1')
+  const kept: IClientOptions = { clientId: 'kept', clean: false }
+  const before = await connect(tls, kept)
+  await before.subscribeAsync('devices/a1/cmd', { qos: 1 })
+  await before.endAsync()
+  const writer = await connect(tls)
+  const expected: string[] = []
+  const publish = (): Promise<unknown> => {
+    expected.push(`devices/a1/cmd ${expected.length}`)
+    return writer.publishAsync('devices/a1/cmd', String(expected.length - 1), { qos: 1 })
+  }
+  await Promise.all(Array.from({ length: 300 }, publish))
+  const back = connect(tls, kept)
+  const connected = back.then(() => 'connected')
+  while ((await Promise.race([connected, Promise.all([publish(), publish()])])) !== 'connected');
+  for (let index = 0; index < 100; index += 1) await publish()
+  expect(await messages(await back, expected.length)).toEqual(expected)
 })

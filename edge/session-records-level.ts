@@ -19,11 +19,17 @@ function isReadable(key: string, value: Buffer): boolean {
   try {
     const record: unknown = decode(value)
     if (typeof record !== 'object' || record === null) return false
-    const byTopic = /^(?:retained|subscriptions|will):/.test(key)
-    return !byTopic || ('topic' in record && typeof record.topic === 'string')
+    const { topic, payload } = record as { topic?: unknown; payload?: unknown }
+    if (!isAbsent(payload) && typeof payload !== 'string' && !Buffer.isBuffer(payload)) return false
+    if (typeof topic === 'string') return key.startsWith('retained:') || clientIdOf(key) !== ''
+    return isAbsent(topic) && /^(?:outgoing|outgoing-id|incoming):/.test(key) && clientIdOf(key) !== ''
   } catch {
     return false
   }
+}
+
+function isAbsent(value: unknown): boolean {
+  return value === undefined || value === null
 }
 
 /** Of the package's keys: `<kind>:<client ID>:…`, each part escaped. */

@@ -98,6 +98,32 @@ test('a retained message for which there is no room takes the one before it away
   expect(await sessions.createRetainedStreamCombi(['#']).toArray()).toHaveLength(1)
 })
 
+/** In MessagePack: what has 7 for this field. */
+function odd(field: string): Buffer {
+  return Buffer.from([0x81, 0xa0 | field.length, ...Buffer.from(field), 0x07])
+}
+
+test('a record that is not what it should be is taken out, and keeps nobody from starting', async () => {
+  await enqueue('a1/x')
+  await sessions.close()
+  const path = join(folder, 'sessions')
+  let records = new Level<string, Buffer>(path, { valueEncoding: 'buffer' })
+  const before = await records.keys().all()
+  await records.batch([
+    { type: 'put', key: 'outgoing:a1%2Fx:broker:0000000000000998', value: odd('topic') },
+    { type: 'put', key: 'outgoing:a1%2Fx:broker:0000000000000999', value: odd('payload') },
+    { type: 'put', key: 'retained:devices/a1/%', value: odd('payload') },
+    { type: 'put', key: 'incoming:%:0000000000000001', value: odd('messageId') },
+  ])
+  await records.close()
+  sessions = await open()
+  await sessions.close()
+  records = new Level<string, Buffer>(path, { valueEncoding: 'buffer' })
+  expect(await records.keys().all()).toEqual(before)
+  await records.close()
+  sessions = await open()
+})
+
 test('of a QoS 2 message that was taken only that is kept, and across a restart it counts until it is released', async () => {
   const { unreleased } = sessions
   const message = { topic, payload, messageId: 7 }

@@ -39,5 +39,14 @@ export function clientIdOf(key: string): string {
 
 /** Where the package keeps what was sent to a session under a packet ID and is not yet acknowledged. */
 export function sentKey(clientId: string, messageId: number | undefined): string {
-  return `outgoing-id:${encodeURIComponent(clientId)}:${String(messageId).padStart(16, '0')}`
+  return keyByPacketId('outgoing-id', clientId, messageId)
+}
+
+/** Where it is kept that a QoS 2 message was taken from a session and is not yet released. */
+export function takenKey(clientId: string, messageId: number): string {
+  return keyByPacketId('incoming', clientId, messageId)
+}
+
+function keyByPacketId(kind: string, clientId: string, messageId: number | undefined): string {
+  return `${kind}:${encodeURIComponent(clientId)}:${String(messageId).padStart(16, '0')}`
 }

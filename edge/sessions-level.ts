@@ -16,6 +16,7 @@ import { clientIdOf, sentKey } from './session-records-level.ts'
 import { SubscriptionIndex } from './subscriptions.ts'
 import { Turns } from './turns.ts'
 import { Unreleased } from './unreleased.ts'
+import { UnreleasedLevel } from './unreleased-level.ts'
 
 export interface SessionsOptions {
   folder: string
@@ -64,7 +65,12 @@ export class Sessions extends AsyncLevelPersistence {
     this.#options = options
     const { limits, deviceOf } = options
     this.#quota = new SessionQuota(limits, deviceOf)
-    this.unreleased = new Unreleased(limits.unreleasedPerDeviceMax, deviceOf)
+    this.unreleased = new Unreleased({
+      records: new UnreleasedLevel(database),
+      perDeviceMax: limits.unreleasedPerDeviceMax,
+      deviceOf,
+      observer: options.observer,
+    })
   }
 
   // aedes insists on an async function here.
@@ -76,8 +82,7 @@ export class Sessions extends AsyncLevelPersistence {
     }
     for await (const [key, value] of this.#database.entries({ gte: 'outgoing:', lt: 'outgoing;' }))
       this.#quota.queued(clientIdOf(key), decode(value) as PacketLike)
-    for await (const key of this.#database.keys({ gte: 'incoming:', lt: 'incoming;' }))
-      this.unreleased.stored(clientIdOf(key), Number(key.split(':')[2]))
+    await this.unreleased.load()
     const clientIds = new Set<string>()
     for await (const key of this.#database.keys({ gte: 'subscriptions:', lt: 'subscriptions;' }))
       clientIds.add(clientIdOf(key))
@@ -210,29 +215,33 @@ export class Sessions extends AsyncLevelPersistence {
     })
   }
 
-  /** Only that it was taken: nobody reads the message itself again. */
-  override async incomingStorePacket(client: ClientLike, { messageId = 0 }: PacketLike): Promise<void> {
-    // aedes removes those of a clean session when its connection ends, and could not remove this one.
-    const isOver = (): boolean => client.clean === true && client.closed === true
-    if (isOver()) throw new Error('the connection is over')
-    this.unreleased.stored(client.id, messageId)
+  /** Asked before a QoS 2 message is distributed, and before it is released. */
+  override async incomingGetPacket(client: ClientLike, packet: PacketLike): Promise<PacketLike> {
+    const { cmd, messageId = 0 } = packet
+    const { unreleased } = this
+    const known =
+      cmd === 'pubrel' ? unreleased.has(client.id, messageId) : !unreleased.distribute(client.id, messageId)
+    if (!known) throw new Error('no such packet')
+    return { messageId }
+  }
+
+  /** Its record was written when it was taken. */
+  override async incomingStorePacket(client: ClientLike): Promise<void> {
+    if (client.clean && client.closed) throw new Error('the connection is over')
+  }
+
+  /** aedes sends PUBCOMP although it fails, and the packet ID would be used again: the device has to ask again. */
+  override async incomingDelPacket(client: ClientLike, { messageId = 0 }: PacketLike): Promise<void> {
     try {
-      await super.incomingStorePacket(client, { messageId })
+      await this.unreleased.release(client.id, messageId)
     } catch (error) {
-      this.unreleased.release(client.id, messageId)
+      client.conn?.destroy(error)
       throw error
     }
-    if (isOver()) await this.incomingDelPacket(client, { messageId })
   }
 
-  override async incomingDelPacket(client: ClientLike, packet: PacketLike): Promise<void> {
-    await super.incomingDelPacket(client, packet)
-    this.unreleased.release(client.id, packet.messageId ?? 0)
-  }
-
-  override async cleanIncoming(client: ClientLike): Promise<void> {
-    await super.cleanIncoming(client)
-    this.unreleased.releaseAll(client.id)
+  override cleanIncoming(client: ClientLike): Promise<void> {
+    return this.unreleased.end(client)
   }
 
   /** Never throws: where aedes asks for it as a device connects, it has nobody who catches. */
@@ -247,8 +256,9 @@ export class Sessions extends AsyncLevelPersistence {
     }
   }
 
-  close(): Promise<void> {
-    return this.destroy()
+  async close(): Promise<void> {
+    await this.unreleased.settled()
+    await this.destroy()
   }
 
   #keep(clientId: string, packet: PacketLike): boolean {

@@ -8,6 +8,7 @@ import { silentBrokerObserver } from '../../edge/observers.ts'
 import type { Sessions } from '../../edge/sessions-level.ts'
 import { openSessions } from '../../edge/sessions-open-level.ts'
 import { systemClock } from '../../src/clock.ts'
+import { codeOf } from '../../src/errors.ts'
 
 let folder: string
 let sessions: Sessions
@@ -125,24 +126,28 @@ test('a record that is not what it should be is taken out, and keeps nobody from
 })
 
 test('of a QoS 2 message that was taken only that is kept, and across a restart it counts until it is released', async () => {
-  const { unreleased } = sessions
-  const message = { topic, payload, messageId: 7 }
-  expect(unreleased.take('a1/x', 7)).toBe(true)
-  await sessions.incomingStorePacket({ id: 'a1/x' }, message)
+  const take = (clientId: string, messageId: number, dup = false): Promise<string> =>
+    sessions.unreleased
+      .take({ id: clientId }, { topic, payload, retain: false, dup, messageId }, async () => {
+        taken.push(`${clientId} ${messageId}`)
+        return 'acknowledge'
+      })
+      .catch(codeOf)
+  const taken: string[] = []
+  await take('a1/x', 7)
   await sessions.close()
   const records = new Level<string, Buffer>(join(folder, 'sessions'), { valueEncoding: 'buffer' })
   for await (const [key, value] of records.iterator()) expect(key.length + value.length).toBeLessThan(512)
   await records.close()
   sessions = await open()
-  const take = (clientId: string, messageId: number): boolean => sessions.unreleased.take(clientId, messageId)
-  expect([take('a1/x', 7), take('a1/y', 7), take('a1/z', 7), take('a1/z', 8)]).toEqual([
-    true,
-    true,
-    true,
-    false,
-  ])
-  await sessions.incomingDelPacket({ id: 'a1/x' }, message)
-  expect(take('a1/z', 8)).toBe(true)
+  await take('a1/x', 7, true)
+  await take('a1/y', 7)
+  await take('a1/z', 7)
+  expect(await take('a1/z', 8)).toBe('UNRELEASED_MAX')
+  expect(taken).toEqual(['a1/x 7', 'a1/y 7', 'a1/z 7'])
+  await sessions.incomingDelPacket({ id: 'a1/x' }, { messageId: 7 })
+  await take('a1/z', 8)
   await sessions.cleanIncoming({ id: 'a1/z' })
-  expect([take('a1/y', 1), take('a1/y', 2), take('a1/y', 3)]).toEqual([true, true, false])
+  for (const messageId of [1, 2, 3]) await take('a1/y', messageId)
+  expect(taken.slice(3)).toEqual(['a1/z 8', 'a1/y 1', 'a1/y 2'])
 })

@@ -52,10 +52,12 @@ export class Sessions extends AsyncLevelPersistence {
   readonly #adding = new WeakMap<SubscriptionLike[], Promise<void>>()
   /** One after the other: of two for one topic the last must win, and whoever subscribes then must find it. */
   #retainedWrites: Promise<void> = Promise.resolve()
-  // aedes distributes a message when it is enqueued and sends it when it is updated: in turn [MQTT-4.6.0-6].
+  /** aedes distributes a message when it is enqueued: in turn [MQTT-4.6.0-6]. */
   readonly #enqueued = new InOrder()
-  readonly #updated = new InOrder()
-  /** What is done to one message that was sent. */
+  /**
+   * What is done to what is kept for one session: aedes sends a message when it is updated, in turn [MQTT-4.6.0-6]; and
+   * when a session is taken over, both connections give the same message a packet ID, of which one is to remain.
+   */
   readonly #turns = new Turns()
   readonly unreleased: Unreleased
 
@@ -80,8 +82,7 @@ export class Sessions extends AsyncLevelPersistence {
       const topic = key.slice(retainedPrefix.length)
       this.#quota.retained(topic, retainedBytes(topic, decode(value) as PacketLike))
     }
-    for await (const [key, value] of this.#database.entries({ gte: 'outgoing:', lt: 'outgoing;' }))
-      this.#quota.queued(clientIdOf(key), decode(value) as PacketLike)
+    await this.#loadQueued()
     await this.unreleased.load()
     const clientIds = new Set<string>()
     for await (const key of this.#database.keys({ gte: 'subscriptions:', lt: 'subscriptions;' }))
@@ -89,6 +90,21 @@ export class Sessions extends AsyncLevelPersistence {
     for (const id of clientIds) {
       for (const subscription of await this.subscriptionsByClient({ id })) this.#remember(id, subscription)
     }
+  }
+
+  async #loadQueued(): Promise<void> {
+    const sent = new Set<string>()
+    for await (const [key, value] of this.#database.entries({ gte: 'outgoing:', lt: 'outgoing;' })) {
+      const clientId = clientIdOf(key)
+      const packet = decode(value) as PacketLike
+      this.#quota.queued(clientId, packet)
+      if (packet.messageId) sent.add(sentKey(clientId, packet.messageId))
+    }
+    // A kill between two writes leaves a packet ID of no message.
+    const ofNone: string[] = []
+    for await (const key of this.#database.keys({ gte: 'outgoing-id:', lt: 'outgoing-id;' }))
+      if (!sent.has(key)) ofNone.push(key)
+    await this.#database.batch(ofNone.map((key) => ({ type: 'del', key })))
   }
 
   override async storeRetained(packet: PacketLike): Promise<void> {
@@ -186,12 +202,13 @@ export class Sessions extends AsyncLevelPersistence {
   }
 
   override outgoingUpdate(client: ClientLike, packet: PacketLike): Promise<void> {
-    const updated = this.#turns.take(sentKey(client.id, packet.messageId), () => this.#update(client, packet))
-    return this.#updated.run(updated)
+    return this.#turns.take(client.id, () => this.#update(client, packet))
   }
 
   /** What is sent to a connected session beyond the bound has no record; that must not end the connection. */
   async #update(client: ClientLike, packet: PacketLike): Promise<void> {
+    // It is not sent any more, and may have been sent under another packet ID already.
+    if (client.closed && packet.cmd !== 'pubrel') return
     // Of a QoS 2 message only that it is to be released stays.
     const before = packet.cmd === 'pubrel' ? await this.#sent(client.id, packet.messageId) : undefined
     try {
@@ -208,7 +225,7 @@ export class Sessions extends AsyncLevelPersistence {
   }
 
   override outgoingClearMessageId(client: ClientLike, packet: PacketLike): Promise<PacketLike | undefined> {
-    return this.#turns.take(sentKey(client.id, packet.messageId), async () => {
+    return this.#turns.take(client.id, async () => {
       const cleared = await super.outgoingClearMessageId(client, packet)
       if (cleared !== undefined) this.#quota.unqueued(client.id, cleared)
       return cleared

@@ -1,9 +1,10 @@
+import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Level } from 'level'
 import { pino } from 'pino'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { silentBrokerObserver } from '../../edge/observers.ts'
 import type { Sessions } from '../../edge/sessions-level.ts'
 import { openSessions } from '../../edge/sessions-open-level.ts'
@@ -84,6 +85,63 @@ test('what a session has acknowledged makes room again, once, at QoS 1 and 2', a
   expect(notKept).toEqual([])
   for (let index = 0; index < 2; index += 1) await enqueue(client.id)
   expect(notKept).toEqual(['queued'])
+})
+
+async function keys(): Promise<string[]> {
+  await sessions.close()
+  const records = new Level<string, Buffer>(join(folder, 'sessions'), { valueEncoding: 'buffer' })
+  const all = await records.keys().all()
+  await records.close()
+  sessions = await open()
+  return all
+}
+
+test('a message that two connections of a session send at once is kept under one packet ID', async () => {
+  const packet = await enqueue('a1/x')
+  const send = (messageId: number): Promise<void> =>
+    sessions.outgoingUpdate({ id: 'a1/x' }, { ...packet, messageId })
+  await Promise.all([send(7), send(8), send(9)])
+  const after = (await keys()).filter((key) => key.startsWith('outgoing-id:'))
+  expect(after).toEqual(['outgoing-id:a1%2Fx:0000000000000009'])
+})
+
+test('a message keeps the packet ID under which a session was sent it, although an older connection comes to it later', async () => {
+  const packet = await enqueue('a1/x')
+  await sessions.outgoingUpdate({ id: 'a1/x', closed: false }, { ...packet, messageId: 7 })
+  await sessions.outgoingUpdate({ id: 'a1/x', closed: true }, { ...packet, messageId: 8 })
+  await sessions.outgoingClearMessageId({ id: 'a1/x' }, { messageId: 7 })
+  expect(await keys()).toEqual([])
+})
+
+test('a packet ID of no message, which a kill can leave, is removed at the next start', async () => {
+  const packet = await enqueue('a1/x')
+  await sessions.outgoingUpdate({ id: 'a1/x' }, { ...packet, messageId: 7 })
+  const before = await keys()
+  await sessions.close()
+  const records = new Level<string, Buffer>(join(folder, 'sessions'), { valueEncoding: 'buffer' })
+  await records.put('outgoing-id:a1%2Fx:0000000000000008', odd('messageId'))
+  await records.close()
+  sessions = await open()
+  expect(await keys()).toEqual(before)
+})
+
+test('a session whose records are slow to be read holds up no other', async () => {
+  const slow = await enqueue('a1/slow')
+  const other = await enqueue('a2/other')
+  const gate = new EventTarget()
+  const opened = once(gate, 'open')
+  const read: { get: (...given: unknown[]) => Promise<unknown> } = Level.prototype
+  const { get } = read
+  const held = vi.spyOn(read, 'get').mockImplementation(async function (this: unknown, ...given: unknown[]) {
+    if (String(given[0]).includes('slow')) await opened
+    return await Reflect.apply(get, this, given)
+  })
+  const first = sessions.outgoingUpdate({ id: 'a1/slow' }, { ...slow, messageId: 1 })
+  await sessions.outgoingUpdate({ id: 'a2/other' }, { ...other, messageId: 1 })
+  gate.dispatchEvent(new Event('open'))
+  await first
+  held.mockRestore()
+  expect((await keys()).filter((key) => key.startsWith('outgoing-id:'))).toHaveLength(2)
 })
 
 test('a retained message for which there is no room takes the one before it away (G7)', async () => {

@@ -11,6 +11,7 @@ import type { Logger } from '../src/log.ts'
 import { InOrder } from './in-order.ts'
 import type { BrokerObserver } from './observers.ts'
 import type { SessionDatabase } from './session-database-level.ts'
+import { allRetained, retainedFor } from './retained-level.ts'
 import { add, retainedBytes, type SessionLimits, SessionQuota } from './session-quota.ts'
 import { clientIdOf, sentKey } from './session-records-level.ts'
 import { SubscriptionIndex } from './subscriptions.ts'
@@ -35,8 +36,6 @@ export function tooManySubscriptions(deviceId: string, max: number): TidegateErr
     hint: 'unsubscribe what is not needed, or raise mqtt.sessions.subscriptionsPerDeviceMax',
   })
 }
-
-const retainedPrefix = 'retained:'
 
 /**
  * aedes-persistence-level with bounds (G7) and with its own index of subscriptions: the package's drops a wide
@@ -78,10 +77,8 @@ export class Sessions extends AsyncLevelPersistence {
   // aedes insists on an async function here.
   override async setup(broker: object): Promise<void> {
     await super.setup(broker)
-    for await (const [key, value] of this.#database.entries({ gte: retainedPrefix, lt: 'retained;' })) {
-      const topic = key.slice(retainedPrefix.length)
-      this.#quota.retained(topic, retainedBytes(topic, decode(value) as PacketLike))
-    }
+    for await (const [topic, packet] of allRetained(this.#database))
+      this.#quota.retained(topic, retainedBytes(topic, packet))
     await this.#loadQueued()
     await this.unreleased.load()
     const clientIds = new Set<string>()
@@ -137,7 +134,7 @@ export class Sessions extends AsyncLevelPersistence {
   async *#readRetained(filters: string[]): AsyncGenerator {
     await this.#retainedWrites
     try {
-      yield* super.createRetainedStreamCombi(filters)
+      for (const filter of filters) yield* retainedFor(this.#database, filter)
     } catch (error) {
       if (this.#database.closed || codeOf(error) === 'LEVEL_ITERATOR_NOT_OPEN') return
       this.#options.log.error(

@@ -9,6 +9,7 @@ import { silentBrokerObserver } from '../../edge/observers.ts'
 import type { Sessions } from '../../edge/sessions-level.ts'
 import { openSessions } from '../../edge/sessions-open-level.ts'
 import { systemClock } from '../../src/clock.ts'
+import { covers } from '../../edge/topics.ts'
 import { codeOf } from '../../src/errors.ts'
 
 let folder: string
@@ -85,6 +86,42 @@ test('what a session has acknowledged makes room again, once, at QoS 1 and 2', a
   expect(notKept).toEqual([])
   for (let index = 0; index < 2; index += 1) await enqueue(client.id)
   expect(notKept).toEqual(['queued'])
+})
+
+test('a subscription is sent what is retained on the topics it matches, and nothing beside its branch is read', async () => {
+  const topics = [
+    'devices/a1',
+    'devices/a1/r',
+    'devices/a1/r/1',
+    'devices/a10',
+    'devices/a2/r',
+    'devices',
+    '/a1',
+    '$own/x',
+  ]
+  for (const one of topics) await sessions.storeRetained({ topic: one, payload: Buffer.from('x') })
+  const read = vi.spyOn(Level.prototype, 'iterator')
+  const ranges: [string, string?][] = [
+    ['#', 'retained:'],
+    ['+/+', 'retained:'],
+    ['/+', 'retained:/'],
+    ['devices/#', 'retained:devices/'],
+    ['devices/+', 'retained:devices/'],
+    ['devices/+/r', 'retained:devices/'],
+    ['devices/+/#', 'retained:devices/'],
+    ['devices/a1/#', 'retained:devices/a1/'],
+    ['devices/a1/r'],
+    ['devices/none'],
+    ['$own/#', 'retained:$own/'],
+  ]
+  for (const [filter, from] of ranges) {
+    read.mockClear()
+    const sent: { topic: string }[] = await sessions.createRetainedStreamCombi([filter]).toArray()
+    const matched = topics.filter((one) => covers(filter, one))
+    expect(sent.map((packet) => packet.topic).toSorted(), filter).toEqual(matched.toSorted())
+    expect(read.mock.calls.map(([range]) => range?.gte)).toEqual(from === undefined ? [] : [from])
+  }
+  read.mockRestore()
 })
 
 async function keys(): Promise<string[]> {

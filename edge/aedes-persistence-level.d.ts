@@ -6,6 +6,7 @@ declare module 'aedes-persistence-level/asyncPersistence.js' {
     id: string
     clean?: boolean
     closed?: boolean
+    conn?: { destroy(error?: unknown): void }
   }
   interface SubscriptionLike {
     topic: string

@@ -7,9 +7,9 @@ import { codeOf, messageOf, TidegateError } from '../src/errors.ts'
 import type { Logger } from '../src/log.ts'
 import type { Admit } from './admission.ts'
 import { refusalOf, sessionIdLengthMax } from './connect-rules.ts'
-import { createConnections } from './connections.ts'
+import { type Connection, createConnections } from './connections.ts'
 import { holdsUpNobody, noteSent, subscriberSlow } from './fan-out-aedes.ts'
-import { createIngest, type Publisher, type Verdict } from './ingest.ts'
+import { createIngest, type Verdict } from './ingest.ts'
 import { startListener } from './listener.ts'
 import type { BrokerObserver } from './observers.ts'
 import type { Outbox } from './outbox.ts'
@@ -20,7 +20,6 @@ import { openSessions } from './sessions-open-level.ts'
 import { keepOnePerClientId } from './takeover-aedes.ts'
 import { createThrottle } from './throttle.ts'
 import type { TopicRules } from './topics.ts'
-import { tooManyUnreleased } from './unreleased.ts'
 import { createWills } from './wills.ts'
 
 export interface BrokerOptions {
@@ -80,14 +79,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     deviceOf,
     maySubscribe: rules.maySubscribe,
   })
-  const ingest = createIngest({
-    ...options,
-    isRedelivered: (clientId, messageId) =>
-      sessions.incomingGetPacket({ id: clientId }, { messageId }).then(
-        () => true,
-        () => false,
-      ),
-  })
+  const ingest = createIngest(options)
 
   const aedes = await Aedes.createBroker({
     // Messages kept for sessions are sorted by it: a later run must not sort before an earlier one.
@@ -207,25 +199,29 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     if ((client as WithWill).will === packet) return wills.publish(client.id, packet)
     const connection = connections.of(client)
     if (!connection) return Promise.resolve('withdrawn')
+    if (packet.qos === 2) return publishOnce(client, connection, packet)
+    packet.dup = false
     const { deviceId, signal } = connection
-    const publisher = { deviceId, clientId: client.id, signal, connection }
-    return packet.qos === 2 ? publishOnce(publisher, packet) : ingest.publish(publisher, packet)
+    return ingest.publish({ deviceId, clientId: client.id, signal, connection }, packet)
   }
 
-  /** What has no room for a record of it must not become an event: it would be another when it is sent again. */
-  async function publishOnce(publisher: Publisher, packet: PublishPacket): Promise<Verdict> {
-    const { clientId, deviceId } = publisher
-    const { messageId = 0 } = packet
-    if (!sessions.unreleased.take(clientId, messageId)) {
-      observer.notKept('unreleased')
-      throw tooManyUnreleased(deviceId, options.sessionLimits.unreleasedPerDeviceMax)
-    }
-    let verdict: Verdict = 'withdrawn'
+  /** It counts as unacknowledged also while it waits for its turn, and for its record. */
+  async function publishOnce(
+    client: Client,
+    connection: Connection,
+    packet: PublishPacket,
+  ): Promise<Verdict> {
+    const { deviceId, signal } = connection
+    const payloadBytes = packet.payload.length
+    connection.began(payloadBytes)
     try {
-      verdict = await ingest.publish(publisher, packet)
-      return verdict
+      return await sessions.unreleased.take(client, packet, () =>
+        ingest.publish({ deviceId, clientId: client.id, signal }, packet),
+      )
     } finally {
-      if (verdict === 'withdrawn') sessions.unreleased.giveBack(clientId, messageId)
+      // Whether it is sent to a subscriber again is another matter [MQTT-3.3.1-3].
+      packet.dup = false
+      connection.ended(payloadBytes)
     }
   }
 

@@ -14,7 +14,7 @@ export interface Publisher {
   clientId: string
   /** Withdraws what waits for room. */
   signal: AbortSignal
-  /** Absent for a will: its connection is over. */
+  /** Absent for a will, whose connection is over, and where it counts elsewhere. */
   connection?: Pick<Connection, 'began' | 'ended'>
 }
 
@@ -26,8 +26,6 @@ export interface Publish {
   payload: string | Buffer
   qos: 0 | 1 | 2
   retain: boolean
-  dup: boolean
-  messageId?: number | undefined
 }
 
 export interface IngestOptions {
@@ -35,8 +33,6 @@ export interface IngestOptions {
   routes: Routes
   admit: Admit
   outbox: Pick<Outbox, 'append'>
-  /** Whether a QoS 2 message was taken under this packet ID and not yet released. */
-  isRedelivered: (clientId: string, messageId: number) => Promise<boolean>
   observer: BrokerObserver
   clock: Clock
   log: Logger
@@ -94,8 +90,6 @@ export function createIngest(options: IngestOptions): Ingest {
     payload: Buffer,
     match: RouteMatch,
   ): Promise<void> {
-    if (packet.qos === 2 && packet.dup && (await alreadyTaken(publisher, packet)))
-      return observer.published('duplicate')
     const { deviceId, signal } = publisher
     const admitted = admit({ deviceId, topic: packet.topic, payload, qos: packet.qos, match })
     const { kind } = await outbox.append(admitted.submission, signal)
@@ -104,14 +98,6 @@ export function createIngest(options: IngestOptions): Ingest {
     observer.quarantined(admitted.rejected)
     observer.published(kind === 'accepted' ? 'rejected' : kind)
     logQuarantine(deviceId, packet.topic, admitted.rejected, admitted.submission.candidate.id)
-  }
-
-  /**
-   * A QoS 2 message is sent again with DUP and its packet ID until it is released: it is the same message, and
-   * must not become a second event [MQTT-4.3.3-2].
-   */
-  async function alreadyTaken({ clientId }: Publisher, packet: Publish): Promise<boolean> {
-    return packet.messageId !== undefined && (await options.isRedelivered(clientId, packet.messageId))
   }
 
   function begin({ connection }: Publisher, payloadBytes: number): void {

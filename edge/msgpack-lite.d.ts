@@ -2,4 +2,5 @@
 declare module 'msgpack-lite' {
   export function encode(value: object): Buffer
   export function decode(input: Uint8Array): unknown
+  export function encode(input: object): Buffer
 }

@@ -80,8 +80,10 @@ export class SessionDatabase {
     return this.#write(() => this.#records.del(key))
   }
 
-  clear(range: Range): Promise<void> {
-    return this.#write(() => this.#records.clear(range))
+  /** Resolves when it is on the disk that they are gone: also after a power cut. */
+  removeForGood(keys: string[]): Promise<void> {
+    const operations = keys.map((key): Operation => ({ type: 'del', key }))
+    return this.#write(() => this.#records.batch(operations, { sync: true }))
   }
 
   /** Written at once, or without arguments collected first. */

@@ -13,9 +13,10 @@ export interface SessionLimits {
   unreleasedPerDeviceMax: number
 }
 
+/** As it is in a record, where what is absent is null: of a message that is to be released only that is kept. */
 export interface Message {
-  topic?: string | undefined
-  payload?: string | Buffer | undefined
+  topic?: string | null | undefined
+  payload?: string | Buffer | null | undefined
 }
 
 /** What a record holds besides topic and payload, without the session's name in its key: a little more than it is. */
@@ -90,14 +91,14 @@ export class SessionQuota {
   }
 }
 
-export function retainedBytes(topic: string, { payload = '' }: Message): number {
-  return recordBytes + 2 * Buffer.byteLength(topic) + Buffer.byteLength(payload)
+export function retainedBytes(topic: string, { payload }: Message): number {
+  return recordBytes + 2 * Buffer.byteLength(topic) + Buffer.byteLength(payload ?? '')
 }
 
 /** Once it was sent it is there twice, under its place in the queue and under its packet ID. */
-function queuedBytes(clientId: string, { topic = '', payload = '' }: Message): number {
+function queuedBytes(clientId: string, { topic, payload }: Message): number {
   const nameBytes = encodeURIComponent(clientId).length
-  return 2 * (recordBytes + nameBytes + Buffer.byteLength(topic) + Buffer.byteLength(payload))
+  return 2 * (recordBytes + nameBytes + Buffer.byteLength(topic ?? '') + Buffer.byteLength(payload ?? ''))
 }
 
 /** The device whose topic it is. */

@@ -19,11 +19,17 @@ function isReadable(key: string, value: Buffer): boolean {
   try {
     const record: unknown = decode(value)
     if (typeof record !== 'object' || record === null) return false
-    const byTopic = /^(?:retained|subscriptions|will):/.test(key)
-    return !byTopic || ('topic' in record && typeof record.topic === 'string')
+    const { topic, payload } = record as { topic?: unknown; payload?: unknown }
+    if (!isAbsent(payload) && typeof payload !== 'string' && !Buffer.isBuffer(payload)) return false
+    if (typeof topic === 'string') return key.startsWith('retained:') || clientIdOf(key) !== ''
+    return isAbsent(topic) && /^(?:outgoing|outgoing-id|incoming):/.test(key) && clientIdOf(key) !== ''
   } catch {
     return false
   }
+}
+
+function isAbsent(value: unknown): boolean {
+  return value === undefined || value === null
 }
 
 /** Of the package's keys: `<kind>:<client ID>:…`, each part escaped. */
@@ -33,5 +39,14 @@ export function clientIdOf(key: string): string {
 
 /** Where the package keeps what was sent to a session under a packet ID and is not yet acknowledged. */
 export function sentKey(clientId: string, messageId: number | undefined): string {
-  return `outgoing-id:${encodeURIComponent(clientId)}:${String(messageId).padStart(16, '0')}`
+  return keyByPacketId('outgoing-id', clientId, messageId)
+}
+
+/** Where it is kept that a QoS 2 message was taken from a session and is not yet released. */
+export function takenKey(clientId: string, messageId: number): string {
+  return keyByPacketId('incoming', clientId, messageId)
+}
+
+function keyByPacketId(kind: string, clientId: string, messageId: number | undefined): string {
+  return `${kind}:${encodeURIComponent(clientId)}:${String(messageId).padStart(16, '0')}`
 }

@@ -7,12 +7,14 @@ import type { Logger } from '../src/log.ts'
 import { InOrder } from './in-order.ts'
 import type { BrokerObserver } from './observers.ts'
 import type { SessionDatabase } from './session-database-level.ts'
+import { allRetained, retainedFor } from './retained-level.ts'
 import { add, retainedBytes, type SessionLimits, SessionQuota } from './session-quota.ts'
 import { clientIdOf, sentKey } from './session-records-level.ts'
 import { SubscriptionIndex } from './subscriptions.ts'
 import { Turns } from './turns.ts'
 import { Unreleased } from './unreleased.ts'
 import { PersistenceWithWills } from './wills-level.ts'
+import { UnreleasedLevel } from './unreleased-level.ts'
 
 export interface SessionsOptions {
   folder: string
@@ -32,8 +34,6 @@ export function tooManySubscriptions(deviceId: string, max: number): TidegateErr
   })
 }
 
-const retainedPrefix = 'retained:'
-
 /**
  * aedes-persistence-level with bounds (G7) and with its own index of subscriptions: the package's drops a wide
  * subscription when its owner adds a narrower one with another QoS, keeps what was refused, and keeps messages for
@@ -48,10 +48,12 @@ export class Sessions extends PersistenceWithWills {
   readonly #adding = new WeakMap<SubscriptionLike[], Promise<void>>()
   /** One after the other: of two for one topic the last must win, and whoever subscribes then must find it. */
   #retainedWrites: Promise<void> = Promise.resolve()
-  // aedes distributes a message when it is enqueued and sends it when it is updated: in turn [MQTT-4.6.0-6].
+  /** aedes distributes a message when it is enqueued: in turn [MQTT-4.6.0-6]. */
   readonly #enqueued = new InOrder()
-  readonly #updated = new InOrder()
-  /** What is done to one message that was sent. */
+  /**
+   * What is done to what is kept for one session: aedes sends a message when it is updated, in turn [MQTT-4.6.0-6]; and
+   * when a session is taken over, both connections give the same message a packet ID, of which one is to remain.
+   */
   readonly #turns = new Turns()
   readonly unreleased: Unreleased
 
@@ -61,26 +63,42 @@ export class Sessions extends PersistenceWithWills {
     this.#options = options
     const { limits, deviceOf } = options
     this.#quota = new SessionQuota(limits, deviceOf)
-    this.unreleased = new Unreleased(limits.unreleasedPerDeviceMax, deviceOf)
+    this.unreleased = new Unreleased({
+      records: new UnreleasedLevel(database),
+      perDeviceMax: limits.unreleasedPerDeviceMax,
+      deviceOf,
+      observer: options.observer,
+    })
   }
 
   // aedes insists on an async function here.
   override async setup(broker: object): Promise<void> {
     await super.setup(broker)
-    for await (const [key, value] of this.#database.entries({ gte: retainedPrefix, lt: 'retained;' })) {
-      const topic = key.slice(retainedPrefix.length)
-      this.#quota.retained(topic, retainedBytes(topic, decode(value) as PacketLike))
-    }
-    for await (const [key, value] of this.#database.entries({ gte: 'outgoing:', lt: 'outgoing;' }))
-      this.#quota.queued(clientIdOf(key), decode(value) as PacketLike)
-    for await (const key of this.#database.keys({ gte: 'incoming:', lt: 'incoming;' }))
-      this.unreleased.stored(clientIdOf(key), Number(key.split(':')[2]))
+    for await (const [topic, packet] of allRetained(this.#database))
+      this.#quota.retained(topic, retainedBytes(topic, packet))
+    await this.#loadQueued()
+    await this.unreleased.load()
     const clientIds = new Set<string>()
     for await (const key of this.#database.keys({ gte: 'subscriptions:', lt: 'subscriptions;' }))
       clientIds.add(clientIdOf(key))
     for (const id of clientIds) {
       for (const subscription of await this.subscriptionsByClient({ id })) this.#remember(id, subscription)
     }
+  }
+
+  async #loadQueued(): Promise<void> {
+    const sent = new Set<string>()
+    for await (const [key, value] of this.#database.entries({ gte: 'outgoing:', lt: 'outgoing;' })) {
+      const clientId = clientIdOf(key)
+      const packet = decode(value) as PacketLike
+      this.#quota.queued(clientId, packet)
+      if (packet.messageId) sent.add(sentKey(clientId, packet.messageId))
+    }
+    // A kill between two writes leaves a packet ID of no message.
+    const ofNone: string[] = []
+    for await (const key of this.#database.keys({ gte: 'outgoing-id:', lt: 'outgoing-id;' }))
+      if (!sent.has(key)) ofNone.push(key)
+    await this.#database.batch(ofNone.map((key) => ({ type: 'del', key })))
   }
 
   override async storeRetained(packet: PacketLike): Promise<void> {
@@ -113,7 +131,7 @@ export class Sessions extends PersistenceWithWills {
   async *#readRetained(filters: string[]): AsyncGenerator {
     await this.#retainedWrites
     try {
-      yield* super.createRetainedStreamCombi(filters)
+      for (const filter of filters) yield* retainedFor(this.#database, filter)
     } catch (error) {
       if (this.#database.closed || codeOf(error) === 'LEVEL_ITERATOR_NOT_OPEN') return
       this.#options.log.error(
@@ -178,12 +196,13 @@ export class Sessions extends PersistenceWithWills {
   }
 
   override outgoingUpdate(client: ClientLike, packet: PacketLike): Promise<void> {
-    const updated = this.#turns.take(sentKey(client.id, packet.messageId), () => this.#update(client, packet))
-    return this.#updated.run(updated)
+    return this.#turns.take(client.id, () => this.#update(client, packet))
   }
 
   /** What is sent to a connected session beyond the bound has no record; that must not end the connection. */
   async #update(client: ClientLike, packet: PacketLike): Promise<void> {
+    // It is not sent any more, and may have been sent under another packet ID already.
+    if (client.closed && packet.cmd !== 'pubrel') return
     // Of a QoS 2 message only that it is to be released stays.
     const before = packet.cmd === 'pubrel' ? await this.#sent(client.id, packet.messageId) : undefined
     try {
@@ -200,40 +219,45 @@ export class Sessions extends PersistenceWithWills {
   }
 
   override outgoingClearMessageId(client: ClientLike, packet: PacketLike): Promise<PacketLike | undefined> {
-    return this.#turns.take(sentKey(client.id, packet.messageId), async () => {
+    return this.#turns.take(client.id, async () => {
       const cleared = await super.outgoingClearMessageId(client, packet)
       if (cleared !== undefined) this.#quota.unqueued(client.id, cleared)
       return cleared
     })
   }
 
-  /** Only that it was taken: nobody reads the message itself again. */
-  override async incomingStorePacket(client: ClientLike, { messageId = 0 }: PacketLike): Promise<void> {
-    // aedes removes those of a clean session when its connection ends, and could not remove this one.
-    const isOver = (): boolean => client.clean === true && client.closed === true
-    if (isOver()) throw new Error('the connection is over')
-    this.unreleased.stored(client.id, messageId)
+  /** Asked before a QoS 2 message is distributed, and before it is released. */
+  override async incomingGetPacket(client: ClientLike, packet: PacketLike): Promise<PacketLike> {
+    const { cmd, messageId = 0 } = packet
+    const { unreleased } = this
+    const known =
+      cmd === 'pubrel' ? unreleased.has(client.id, messageId) : !unreleased.distribute(client.id, messageId)
+    if (!known) throw new Error('no such packet')
+    return { messageId }
+  }
+
+  /** Its record was written when it was taken. */
+  override async incomingStorePacket(client: ClientLike): Promise<void> {
+    if (client.clean && client.closed) throw new Error('the connection is over')
+  }
+
+  /** aedes sends PUBCOMP although it fails, and the packet ID would be used again: the device has to ask again. */
+  override async incomingDelPacket(client: ClientLike, { messageId = 0 }: PacketLike): Promise<void> {
     try {
-      await super.incomingStorePacket(client, { messageId })
+      await this.unreleased.release(client.id, messageId)
     } catch (error) {
-      this.unreleased.release(client.id, messageId)
+      client.conn?.destroy(error)
       throw error
     }
-    if (isOver()) await this.incomingDelPacket(client, { messageId })
   }
 
-  override async incomingDelPacket(client: ClientLike, packet: PacketLike): Promise<void> {
-    await super.incomingDelPacket(client, packet)
-    this.unreleased.release(client.id, packet.messageId ?? 0)
+  override cleanIncoming(client: ClientLike): Promise<void> {
+    return this.unreleased.end(client)
   }
 
-  override async cleanIncoming(client: ClientLike): Promise<void> {
-    await super.cleanIncoming(client)
-    this.unreleased.releaseAll(client.id)
-  }
-
-  close(): Promise<void> {
-    return this.destroy()
+  async close(): Promise<void> {
+    await this.unreleased.settled()
+    await this.destroy()
   }
 
   #keep(clientId: string, packet: PacketLike): boolean {

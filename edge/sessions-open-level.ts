@@ -8,7 +8,7 @@ import { isInTheWay } from './store-level-errors.ts'
 /**
  * Retained messages, wills, subscriptions and what waits for sessions that are away, in a LevelDB of their own.
  * Not synced: it survives a crash of the process; after a power cut the newest may be missing. No event depends on
- * it (G1 is the outbox's). A record that cannot be read is taken out; a database that is damaged is set aside whole, and
+ * that (G1 is the outbox's); only that a QoS 2 message was released must not be undone, and is synced. A record that cannot be read is taken out; a database that is damaged is set aside whole, and
  * a new one is begun; one that cannot be opened for another reason is left as it is.
  * @throws TidegateError `SESSIONS_UNAVAILABLE`
  */

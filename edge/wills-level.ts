@@ -138,7 +138,7 @@ export class WillsLevel implements WillRecords {
   }
 
   #put(key: string, { topic, payload, qos, retain }: Will, isOver: boolean): Promise<void> {
-    const stored: Stored = { topic, payload, qos, retain, dup: false, isOver }
+    const stored: Stored = { topic, payload, qos, retain, isOver }
     return this.#write(key, 'a will could not be kept', () => this.#database.put(key, encode(stored)))
   }
 

@@ -106,7 +106,7 @@ export class Device {
     const publisher = { deviceId: this.name, clientId: this.name, signal }
     let answer: string
     try {
-      answer = await ingest.publish(publisher, { topic, payload, qos: send.qos, retain: false, dup: false })
+      answer = await ingest.publish(publisher, { topic, payload, qos: send.qos, retain: false })
     } catch (error) {
       answer = String(error)
     }

@@ -228,7 +228,6 @@ export class Gateway {
           return admission
         },
       },
-      isRedelivered: async () => false,
       observer: silentBrokerObserver,
       clock: process.clock,
       log,

@@ -3,8 +3,11 @@ import { connect as connectTls, type TLSSocket } from 'node:tls'
 
 export interface RawConnection {
   write(bytes: Buffer): void
-  /** Resolves once a packet of this type byte has come, and forgets it; rejects when the connection is over. */
-  until(type: number): Promise<void>
+  /**
+   * Resolves with the first packet of this type byte, once it has come, and forgets it; rejects when the connection is
+   * over.
+   */
+  until(type: number): Promise<Buffer>
   /** How many of this type have come and were not waited for. */
   got(type: number): number
   /** Reads nothing more. */
@@ -31,14 +34,15 @@ export async function rawConnection({
 }: RawOptions): Promise<RawConnection> {
   const socket: TLSSocket = connectTls({ port, host: '127.0.0.1', ...tls })
   let bytes: Buffer = Buffer.alloc(0)
-  const types: number[] = []
+  const packets: Buffer[] = []
   const over = new AbortController()
   socket.once('close', () => over.abort())
   socket.on('data', (chunk) => {
     bytes = Buffer.concat([bytes, chunk])
     while (bytes.length >= 2 && bytes.length >= 2 + (bytes[1] as number)) {
-      types.push(bytes[0] as number)
-      bytes = bytes.subarray(2 + (bytes[1] as number))
+      const end = 2 + (bytes[1] as number)
+      packets.push(bytes.subarray(0, end))
+      bytes = bytes.subarray(end)
     }
     socket.emit('packets')
   })
@@ -49,10 +53,13 @@ export async function rawConnection({
   const raw: RawConnection = {
     write: (packet) => void socket.write(packet),
     async until(type) {
-      while (!types.includes(type)) await once(socket, 'packets', { signal: over.signal })
-      types.splice(types.indexOf(type), 1)
+      for (;;) {
+        const index = packets.findIndex((packet) => packet[0] === type)
+        if (index >= 0) return packets.splice(index, 1)[0] as Buffer
+        await once(socket, 'packets', { signal: over.signal })
+      }
     },
-    got: (type) => types.filter((one) => one === type).length,
+    got: (type) => packets.filter((packet) => packet[0] === type).length,
     pause: () => void socket.pause(),
     end: () => void socket.destroy(),
   }
@@ -76,6 +83,19 @@ export function subscribePacket(filter: string, qos: 0 | 1 | 2): Buffer {
   return Buffer.concat([Buffer.from([0x82, body.length]), body])
 }
 
+export function pubrecPacket(id: number): Buffer {
+  return Buffer.from([0x50, 2, id >> 8, id & 0xff])
+}
+
 export function pubrelPacket(id: number): Buffer {
   return Buffer.from([0x62, 2, id >> 8, id & 0xff])
+}
+
+export function pubcompPacket(id: number): Buffer {
+  return Buffer.from([0x70, 2, id >> 8, id & 0xff])
+}
+
+/** The packet ID of a message of QoS 1 or 2 that has come. */
+export function packetIdOf(publish: Buffer): number {
+  return publish.readUInt16BE(4 + publish.readUInt16BE(2))
 }

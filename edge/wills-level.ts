@@ -26,7 +26,7 @@ interface Live {
   client: ClientLike
 }
 
-type Stored = Will & { isOver: boolean }
+type Stored = Pick<Will, 'topic' | 'payload' | 'qos' | 'retain'> & { isOver: boolean }
 
 /**
  * Each will has a record of its own: a connection that takes another's place has its will stored before the other's is
@@ -119,7 +119,7 @@ export class WillsLevel implements WillRecords {
 
   async read(key: string): Promise<KeptWill | undefined> {
     const record = await this.#database.get(key)
-    return record && { clientId: clientIdOf(key), will: decode(record) as Stored }
+    return record && { clientId: clientIdOf(key), will: decode(record) as Will }
   }
 
   #setLive(clientId: string, live: Live[]): void {

@@ -24,12 +24,14 @@ const pki = await issueDevelopmentPki(join(dir, 'pki'), { devices: ['bench-0'], 
 const runs = 3
 let emptyMs = 0
 let emptyRss = 0
+let emptyOwn = 0
 
 for (const queued of [0, ...values.queued.split(',').map(Number)]) {
   const place = join(dir, `queued-${queued}`)
   await fill(join(place, 'data', 'outbox'), queued)
   const times: number[] = []
   const memory: number[] = []
+  const own: number[] = []
   for (let run = 0; run < runs; run++) {
     const edge = await startEdge(place, pki)
     await firstConnack(edge.mqttPort)
@@ -37,17 +39,21 @@ for (const queued of [0, ...values.queued.split(',').map(Number)]) {
     // What it does in the background (checking, filters) is part of its memory.
     await delay(3000)
     memory.push(edge.rssBytes())
+    own.push(edge.ownBytes())
     await edge.stop()
   }
   const ms = median(times)
   const rss = median(memory)
+  const ownBytes = median(own)
   if (queued === 0) {
     emptyMs = ms
     emptyRss = rss
+    emptyOwn = ownBytes
   }
   console.log(
     `${queued.toLocaleString('en').padStart(12)} queued: first CONNACK after ${Math.round(ms)} ms (${(ms / emptyMs).toFixed(2)}×), ` +
-      `RSS ${Math.round(rss / 2 ** 20)} MiB (${(rss / emptyRss).toFixed(2)}×)`,
+      `RSS ${Math.round(rss / 2 ** 20)} MiB (${(rss / emptyRss).toFixed(2)}×), ` +
+      `without mapped files ${Math.round(ownBytes / 2 ** 20)} MiB (${(ownBytes / emptyOwn).toFixed(2)}×)`,
   )
 }
 rmSync(dir, { recursive: true, force: true })

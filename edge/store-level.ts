@@ -46,11 +46,15 @@ export function levelFolder(options: LevelFolderOptions): StoreFolder {
         const blocks = await countDamagedBlocks(location, tables)
         if (blocks > 0) throw corrupt(location, `${blocks} blocks of its tables do not match their checksums`)
       }
+      try {
+        // Before, not after: opening alone can be what the process dies of, and it begins by itself once there is a level.
+        await replaceFile(uncleanFile, String(uncleanEnds >= uncleanEndsMax ? 1 : uncleanEnds + 1))
+      } catch (error) {
+        throw failure(location, error)
+      }
       // 8 MiB memtable: fewer level-0 files under a steady stream, still replayed in well under a second.
       const level = new DirectLevel(location, { writeBufferSize: 8 << 20, cacheSize: 16 << 20 })
       try {
-        // Before, not after: opening alone can be what the process dies of.
-        await replaceFile(uncleanFile, String(uncleanEnds >= uncleanEndsMax ? 1 : uncleanEnds + 1))
         await level.open()
         if (!(await level.has(laneGuard))) await level.put(laneGuard, '')
       } catch (error) {

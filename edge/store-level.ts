@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import type { Clock } from '../src/clock.ts'
 import { codeOf, messageOf, TidegateError } from '../src/errors.ts'
-import { laneGuard } from './outbox/keys.ts'
+import { laneGuard, present } from './outbox/keys.ts'
 import type { Store, StoreFolder, StoreOperation } from './store.ts'
 import { removeLeftCopies } from './store-level-copy.ts'
 import { corrupt, damaged, failure, isDiskFull, isInTheWay, unavailable } from './store-level-errors.ts'
@@ -56,7 +56,7 @@ export function levelFolder(options: LevelFolderOptions): StoreFolder {
       const level = new DirectLevel(location, { writeBufferSize: 8 << 20, cacheSize: 16 << 20 })
       try {
         await level.open()
-        if (!(await level.has(laneGuard))) await level.put(laneGuard, '')
+        if (!(await level.has(laneGuard))) await level.put(laneGuard, present)
       } catch (error) {
         await level.close().catch(() => {})
         throw failure(location, error)

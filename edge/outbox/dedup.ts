@@ -1,7 +1,14 @@
 import { hash } from 'node:crypto'
 import type { Store, StoreOperation } from '../store.ts'
 import { type Bloom, createBloom } from './bloom.ts'
-import { allGenerations, generationKey, hashOfRememberedKey, rememberedKey, rememberedRange } from './keys.ts'
+import {
+  allGenerations,
+  generationKey,
+  hashOfRememberedKey,
+  rememberedKey,
+  rememberedRange,
+  present,
+} from './keys.ts'
 import type { Head } from './head.ts'
 
 /** Window of remembered `(source, id)`: at least 7/8 of both bounds, at most the bounds. */
@@ -91,7 +98,7 @@ export async function openDedup(store: Store, head: Head, options: DedupOptions)
     },
     remember(hashes, operations) {
       for (const hash of hashes)
-        operations.push({ type: 'put', key: rememberedKey(current.number, hash), value: '' })
+        operations.push({ type: 'put', key: rememberedKey(current.number, hash), value: present })
     },
     committed(hashes) {
       for (const hash of hashes) current.filter.add(hash)

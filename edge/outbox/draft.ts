@@ -3,7 +3,7 @@ import type { Candidate, Undelivered } from '../../src/event.ts'
 import type { Lane } from '../outbox.ts'
 import type { StoreOperation } from '../store.ts'
 import type { Lanes } from './lanes.ts'
-import { deviceKey, eventKey, expiryKey, headKey } from './keys.ts'
+import { deviceKey, eventKey, expiryKey, headKey, present } from './keys.ts'
 import { encodeHead, type Head, sequenceOf } from './head.ts'
 import type { Usage } from './quota.ts'
 import { encodeRecord, type StoredEvent } from './record.ts'
@@ -111,7 +111,7 @@ export class Draft {
       this.operations.push({
         type: 'put',
         key: expiryKey(event.deadlineSteadyMs, position, event.lane),
-        value: '',
+        value: present,
       })
     }
     this.head.position = position

@@ -17,6 +17,9 @@ import type { Range } from '../store.ts'
  */
 export const headKey = 'm'
 
+/** Value of a record whose key says it all. Not empty: LevelDB's binding never frees the copy it makes of an empty value. */
+export const present = '1'
+
 const laneLetter: Record<Lane, string> = { high: 'h', normal: 'n' }
 
 function number16(value: number): string {

@@ -2,7 +2,7 @@ import { ledgerType, type Undelivered } from '../../src/event.ts'
 import { bothLanes, type Core, lowestUnread, type Removal } from './core.ts'
 import type { Draft } from './draft.ts'
 import { creditOf } from './head.ts'
-import { eventKey, eventRange, allExpiries, expiryKey, parseExpiryKey } from './keys.ts'
+import { eventKey, eventRange, allExpiries, expiryKey, parseExpiryKey, present } from './keys.ts'
 import { decodeRecord, type StoredEvent } from './record.ts'
 import { epochOfEvent } from './recovery.ts'
 import type { State } from './state.ts'
@@ -69,7 +69,7 @@ export async function expireInto(core: Core, draft: Draft): Promise<boolean> {
       const deadlineMs = (event.deadlineSteadyMs ?? 0) + creditOf(draft.head, position)
       if (deadlineMs < nowMs) removeUndelivered(core, draft, event, 'expired')
       else {
-        draft.operations.push({ type: 'put', key: expiryKey(deadlineMs, position, lane), value: '' })
+        draft.operations.push({ type: 'put', key: expiryKey(deadlineMs, position, lane), value: present })
         stillDue(state, deadlineMs)
       }
     }

@@ -225,6 +225,9 @@ export class SimulatedDisk implements StoreFolder {
   }
 
   private apply(operation: StoreOperation): void {
+    // LevelDB's binding never frees the copy it makes of an empty value.
+    if (operation.type === 'put' && operation.value === '')
+      throw new Error(`${operation.key} has an empty value`)
     if (operation.type === 'put') this.entries.set(operation.key, operation.value)
     else this.entries.delete(operation.key)
   }

@@ -93,7 +93,7 @@ function beginRemoval(): Removal {
 }
 
 /** The write has landed, or has been given up. */
-export function endRemoval(core: Core): void {
+export function endRemoval(core: Pick<Core, 'removing' | 'removal' | 'reading'>): void {
   core.removal?.end()
   core.removal = undefined
   // Only a read that is under way can have met any of these.

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { cp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Level } from 'level'
-import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
+import { afterEach, beforeAll, expect, test, vi } from 'vitest'
 import { createFakeOutbox } from '../support/fake-outbox.ts'
 import {
   packetIdOf,
@@ -14,32 +14,15 @@ import {
   rawConnection,
   subscribePacket,
 } from '../support/raw-connection.ts'
-import {
-  createTestPki,
-  startTestBroker,
-  type TestBroker,
-  type TestBrokerOptions,
-  type TestPki,
-} from '../support/test-broker.ts'
+import { type TestBroker, useTestBrokers } from '../support/test-broker.ts'
 
-let pki: TestPki
+const { pki, start } = useTestBrokers()
 let tls: { ca: Buffer; cert: Buffer; key: Buffer }
-const brokers: TestBroker[] = []
 beforeAll(async () => {
-  pki = await createTestPki()
   tls = await pki.device('a1')
 })
-afterAll(() => pki.close())
-afterEach(async () => {
-  vi.restoreAllMocks()
-  for (const broker of brokers.splice(0)) await broker.close()
-})
-
-async function start(given: TestBrokerOptions = {}): Promise<TestBroker> {
-  const broker = await startTestBroker(pki, given)
-  brokers.push(broker)
-  return broker
-}
+// Before the brokers end.
+afterEach(() => vi.restoreAllMocks())
 
 const kept = ({ port }: TestBroker): Promise<RawConnection> => rawConnection({ port, tls, clean: false })
 

@@ -1,32 +1,12 @@
 import { EventEmitter, once } from 'node:events'
 import { join } from 'node:path'
 import { Level } from 'level'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { type Clock, systemClock } from '../../src/clock.ts'
 import { publishPacket, pubrelPacket, rawConnection, subscribePacket } from '../support/raw-connection.ts'
-import {
-  createTestPki,
-  startTestBroker,
-  type TestBroker,
-  type TestBrokerOptions,
-  type TestPki,
-} from '../support/test-broker.ts'
+import { useTestBrokers } from '../support/test-broker.ts'
 
-let pki: TestPki
-const brokers: TestBroker[] = []
-beforeAll(async () => {
-  pki = await createTestPki()
-})
-afterAll(() => pki.close())
-afterEach(async () => {
-  for (const broker of brokers.splice(0)) await broker.close()
-})
-
-async function start(given: TestBrokerOptions = {}): Promise<TestBroker> {
-  const broker = await startTestBroker(pki, given)
-  brokers.push(broker)
-  return broker
-}
+const { pki, start } = useTestBrokers()
 
 test('a kept session that is connected keeps its connection at the bound of what is kept for it', async () => {
   const { port, connect, seen, when } = await start()

@@ -1,29 +1,9 @@
 import type { IClientOptions } from 'mqtt'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { publishPacket, type RawOptions, rawConnection, subscribePacket } from '../support/raw-connection.ts'
-import {
-  createTestPki,
-  startTestBroker,
-  type TestBroker,
-  type TestBrokerOptions,
-  type TestPki,
-} from '../support/test-broker.ts'
+import { useTestBrokers } from '../support/test-broker.ts'
 
-let pki: TestPki
-const brokers: TestBroker[] = []
-beforeAll(async () => {
-  pki = await createTestPki()
-})
-afterAll(() => pki.close())
-afterEach(async () => {
-  for (const broker of brokers.splice(0)) await broker.close()
-})
-
-async function start(given: TestBrokerOptions = {}): Promise<TestBroker> {
-  const broker = await startTestBroker(pki, given)
-  brokers.push(broker)
-  return broker
-}
+const { pki, start } = useTestBrokers()
 
 test('of connections that begin at a time under one client ID one stays, and the next takes its place', async () => {
   const { port, seen, when } = await start()

@@ -1,33 +1,13 @@
 import { cp } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Level } from 'level'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { systemClock } from '../../src/clock.ts'
 import { TidegateError } from '../../src/errors.ts'
 import { FakeClock } from '../support/fake-clock.ts'
-import {
-  createTestPki,
-  startTestBroker,
-  type TestBroker,
-  type TestBrokerOptions,
-  type TestPki,
-} from '../support/test-broker.ts'
+import { type TestBroker, useTestBrokers } from '../support/test-broker.ts'
 
-let pki: TestPki
-const brokers: TestBroker[] = []
-beforeAll(async () => {
-  pki = await createTestPki()
-})
-afterAll(() => pki.close())
-afterEach(async () => {
-  for (const broker of brokers.splice(0)) await broker.close()
-})
-
-async function start(given: TestBrokerOptions = {}): Promise<TestBroker> {
-  const broker = await startTestBroker(pki, given)
-  brokers.push(broker)
-  return broker
-}
+const { pki, start } = useTestBrokers()
 
 const willOf = (id: string) => ({
   topic: 'devices/a1/events/com.acme.climate',

@@ -2,38 +2,13 @@ import { readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Level } from 'level'
 import type { MqttClient, Packet } from 'mqtt'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { createTopicRules } from '../../edge/topics.ts'
 import type { Rejection } from '../../src/event.ts'
 import { publishPacket, rawConnection } from '../support/raw-connection.ts'
-import {
-  createTestPki,
-  startTestBroker,
-  type TestBroker,
-  type TestBrokerOptions,
-  type TestPki,
-} from '../support/test-broker.ts'
+import { createTestPki, useTestBrokers } from '../support/test-broker.ts'
 
-let pki: TestPki
-const brokers: TestBroker[] = []
-beforeAll(async () => {
-  pki = await createTestPki()
-})
-afterAll(() => pki.close())
-afterEach(async () => {
-  for (const broker of brokers.splice(0)) await broker.close()
-})
-
-async function start(given: TestBrokerOptions = {}): Promise<TestBroker> {
-  const broker = await startTestBroker(pki, given)
-  brokers.push(broker)
-  return broker
-}
-
-async function stop(broker: TestBroker): Promise<void> {
-  brokers.splice(brokers.indexOf(broker), 1)
-  await broker.close()
-}
+const { pki, start } = useTestBrokers()
 
 /** Each way a client can learn that it was not let in. */
 const turnedAway = /refused|closed|certificate|ECONNRESET|disconnected|unknown ca/i
@@ -312,7 +287,7 @@ test('retained messages and what waits for a kept session survive a restart', as
   const writer = await first.connect(tls)
   await writer.publishAsync('devices/a1/config', 'kept', { qos: 1, retain: true })
   await writer.publishAsync('devices/a1/cmd/1', 'one', { qos: 1 })
-  await stop(first)
+  await first.close()
 
   const second = await start({ folder })
   const again = await second.connect(tls)
@@ -420,7 +395,7 @@ test('what waits for a kept session is not sent once its device may no longer re
   const writer = await first.connect(tls)
   await writer.publishAsync('fleet/news', '1', { qos: 1 })
   await writer.publishAsync('devices/a1/cmd', 'mine', { qos: 1 })
-  await stop(first)
+  await first.close()
 
   const second = await start({ folder })
   const back = await second.connect(tls, { clientId: 'reader', clean: false })
@@ -459,7 +434,7 @@ test('a subscriber finds the last retained message that was acknowledged, and on
 
 test('a session database that cannot be read is set aside whole, and the gateway starts', async () => {
   const folder = join(pki.folder, 'damaged')
-  await stop(await start({ folder }))
+  await (await start({ folder })).close()
   for (const file of await readdir(folder)) {
     if (file.startsWith('MANIFEST') || file === 'CURRENT') await writeFile(join(folder, file), 'garbage')
   }
@@ -480,7 +455,7 @@ test.for([
   const before = await first.connect(await pki.device('a1'), { clientId: 'sensor', clean: false })
   await before.publishAsync('devices/a1/r/1', 'x', { qos: 1, retain: true })
   await roundTrip(before)
-  await stop(first)
+  await first.close()
   const database = new Level<string, Buffer>(folder, { valueEncoding: 'buffer' })
   await database.put(key, Buffer.from([0xc1, 0xff]))
   await database.close()

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect as connectMqtt, type IClientOptions, type MqttClient } from 'mqtt'
+import { afterAll, afterEach, beforeAll } from 'vitest'
 import { pino } from 'pino'
 import { createAuthority } from '../../certs/authority.ts'
 import { issueCertificate, type IssuedCertificate } from '../../certs/issue.ts'
@@ -52,6 +53,30 @@ export async function createTestPki(): Promise<TestPki> {
     expired: async (id) => read(await issue(id, { now: new Date(Date.now() - 10 * 86_400_000), days: 5 })),
     gateway: async (id) => read(await issue(id, { role: 'gateway' })),
     close: () => rm(folder, { recursive: true, force: true }),
+  }
+}
+
+/** For one file of tests: certificates that all of them share, and brokers that end with the test that started them. */
+export function useTestBrokers(): {
+  pki: TestPki
+  start: (options?: TestBrokerOptions) => Promise<TestBroker>
+} {
+  const pki = {} as TestPki
+  const brokers: TestBroker[] = []
+  beforeAll(async () => {
+    Object.assign(pki, await createTestPki())
+  })
+  afterAll(() => pki.close())
+  afterEach(async () => {
+    for (const broker of brokers.splice(0)) await broker.close()
+  })
+  return {
+    pki,
+    async start(options = {}) {
+      const broker = await startTestBroker(pki, options)
+      brokers.push(broker)
+      return broker
+    },
   }
 }
 

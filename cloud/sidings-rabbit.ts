@@ -1,10 +1,10 @@
-import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { Channel, Envelope } from 'rabbitmq-client'
+import type { ConfirmEnvelope } from '../src/amqp/confirm-channel-rabbit.ts'
 import type { Clock } from '../src/clock.ts'
 import { codeOf, messageOf, TidegateError } from '../src/errors.ts'
 import { deadQueue, rungName } from '../src/wire.ts'
 import type { Broker } from './broker-rabbit.ts'
 import type { Letter, Siding, Sidings } from './delivery.ts'
+import { createPublisher, type Publisher, Refused, Unrouted } from './publisher-rabbit.ts'
 import { atMost } from './timeout.ts'
 import { declareTopology } from './topology-rabbit.ts'
 import { sidingTopology } from './topology.ts'
@@ -18,51 +18,36 @@ const closeTimeoutMs = 3_000
  * for the letter's next try.
  */
 export function rabbitSidings(broker: Broker, clock: Clock): Sidings {
-  /** Numbers of letters. Nothing else tells two letters apart: devices choose the IDs of their events. */
-  const returned = new Set<string>()
   const declaring = new Map<string, Promise<void>>()
-  let letters = 0
-  let opening: Promise<Channel> | undefined
+  let opening: Promise<Publisher> | undefined
   let closing: Promise<void> | undefined
 
-  async function open(): Promise<Channel> {
+  /** The one of the moment; the first letter after its end opens another. */
+  async function publisher(): Promise<Publisher> {
+    for (;;) {
+      opening ??= open()
+      const own = opening
+      const opened = await own.catch((error: unknown) => {
+        if (opening === own) opening = undefined
+        throw error
+      })
+      if (!opened.over) return opened
+      if (opening === own) opening = undefined
+    }
+  }
+
+  async function open(): Promise<Publisher> {
     const channel = await broker.connection.acquire({ emitErrorsFromChannel: true })
     channel.on('error', () => {})
-    channel.on('basic.return', (message) => returned.add(String(message.correlationId)))
-    channel.once('close', () => {
-      opening = undefined
-      returned.clear()
-    })
-    await channel.confirmSelect()
-    return channel
+    return createPublisher(channel)
   }
 
-  async function publish(envelope: Envelope, body: Buffer): Promise<void> {
-    opening ??= open()
-    let channel: Channel
-    try {
-      channel = await opening
-    } catch (error) {
-      opening = undefined
-      throw error
-    }
-    const correlationId = String(++letters)
-    try {
-      await channel.basicPublish({ ...envelope, correlationId }, body)
-      // A message that no queue took is confirmed all the same. Its return comes first on the wire, but the client
-      // tells of it a turn later than of the confirm.
-      await nextTurn()
-      if (returned.has(correlationId))
-        throw new Unrouted(`no queue took it: ${describe(envelope)} is missing`)
-    } finally {
-      returned.delete(correlationId)
-    }
-  }
-
-  async function confirmed(envelope: Envelope, body: Buffer): Promise<void> {
+  async function confirmed(envelope: ConfirmEnvelope, body: Buffer): Promise<void> {
     let done = false
     await atMost(
-      publish(envelope, body).then(() => (done = true)),
+      publisher()
+        .then((open) => open.publish(envelope, body))
+        .then(() => (done = true)),
       confirmTimeoutMs,
       clock,
     )
@@ -70,7 +55,7 @@ export function rabbitSidings(broker: Broker, clock: Clock): Sidings {
   }
 
   /** Once for all letters that miss it. Never throws: why it fails is not the letter's story, and it is tried again. */
-  function declareAgain(siding: Siding, envelope: Envelope): Promise<void> {
+  function declareAgain(siding: Siding, envelope: ConfirmEnvelope): Promise<void> {
     const name = describe(envelope)
     const underWay = declaring.get(name)
     if (underWay) return underWay
@@ -82,8 +67,8 @@ export function rabbitSidings(broker: Broker, clock: Clock): Sidings {
   }
 
   async function close(): Promise<void> {
-    const channel = await opening?.catch(() => undefined)
-    await channel?.close()
+    const publisher = await opening?.catch(() => undefined)
+    await publisher?.close()
   }
 
   return {
@@ -100,25 +85,23 @@ export function rabbitSidings(broker: Broker, clock: Clock): Sidings {
   }
 }
 
-function address(siding: Siding, letter: Letter): Envelope {
+function address(siding: Siding, letter: Letter): ConfirmEnvelope {
   const target =
     siding.kind === 'retry'
       ? { exchange: rungName(siding.group, siding.delayMs), routingKey: siding.queue }
       : { exchange: '', routingKey: deadQueue(siding.group) }
-  return { ...letter.properties, ...target, headers: { ...letter.headers }, durable: true, mandatory: true }
+  return { ...letter.properties, ...target, headers: { ...letter.headers } }
 }
 
-/** Confirmed, and returned. */
-class Unrouted extends Error {}
-
-function describe(envelope: Envelope): string {
+function describe(envelope: ConfirmEnvelope): string {
   return envelope.exchange || envelope.routingKey || 'the siding'
 }
 
-function unavailable(envelope: Envelope, cause: unknown): TidegateError {
-  const full = codeOf(cause) === 'NACK'
+function unavailable(envelope: ConfirmEnvelope, cause: unknown): TidegateError {
+  const full = cause instanceof Refused
+  const missing = cause instanceof Unrouted
   return new TidegateError('SIDING_UNAVAILABLE', {
-    message: `${describe(envelope)} ${full ? 'is full' : 'cannot be reached'}: ${messageOf(cause)}`,
+    message: `${describe(envelope)} ${full ? 'is full' : missing ? 'is missing' : 'cannot be reached'}: ${messageOf(cause)}`,
     retryable: true,
     hint: full
       ? 'replay or remove its letters; until then the partitions behind it wait'

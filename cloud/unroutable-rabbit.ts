@@ -5,6 +5,7 @@ import { orAborted } from '../src/lifecycle.ts'
 import type { Logger } from '../src/log.ts'
 import { wire } from '../src/wire.ts'
 import type { Broker } from './broker-rabbit.ts'
+import { createPublisher } from './publisher-rabbit.ts'
 import { atMost } from './timeout.ts'
 
 /** More than a start leaves behind; what an operator left there for longer is not moved in one go. */
@@ -80,7 +81,7 @@ async function attempt(broker: Broker, clock: Clock, stopping: AbortSignal): Pro
 }
 
 async function replay(channel: Channel, answered: () => void, signal: AbortSignal): Promise<number> {
-  await channel.confirmSelect()
+  const publisher = await createPublisher(channel)
   const { messageCount } = await channel.queueDeclare({ queue: wire.unroutable, passive: true })
   const wanted = Math.min(messageCount, messagesMax)
   for (let replayed = 0; replayed < wanted; replayed++) {
@@ -89,11 +90,10 @@ async function replay(channel: Channel, answered: () => void, signal: AbortSigna
     const message = await channel.basicGet({ queue: wire.unroutable })
     if (message === undefined) return replayed
     const { body, routingKey, headers, messageId, appId, contentType, type, timestamp, deliveryTag } = message
-    await channel.basicPublish(
+    await publisher.publish(
       {
         exchange: wire.exchange,
         routingKey,
-        durable: true,
         ...(headers && { headers }),
         ...(messageId !== undefined && { messageId }),
         ...(appId !== undefined && { appId }),

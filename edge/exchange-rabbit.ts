@@ -1,7 +1,9 @@
 import { Connection, type Channel } from 'rabbitmq-client'
+import { type ConfirmChannel, confirmChannel } from '../src/amqp/confirm-channel-rabbit.ts'
+import type { Fate } from '../src/amqp/confirms.ts'
 import { type BackoffOptions, backoffMs } from '../src/backoff.ts'
 import type { Clock, Random } from '../src/clock.ts'
-import { codeOf, messageOf } from '../src/errors.ts'
+import { codeOf, messageOf, TidegateError } from '../src/errors.ts'
 import type { Logger } from '../src/log.ts'
 import type { TlsFiles } from '../src/tls-files.ts'
 import { partitionOf, routingKey, wire } from '../src/wire.ts'
@@ -27,8 +29,8 @@ export interface RabbitExchangeOptions {
 
 /**
  * RabbitMQ's exchange. One connection a session, made anew after every loss, because the library's own
- * reconnect hides what was in flight. Proof of routing (G3): messages are `mandatory`, and RabbitMQ sends
- * basic.return *before* the basic.ack of a message that no queue took.
+ * reconnect hides what was in flight. Proof of routing (G3): messages are persistent and `mandatory`, and their confirms are
+ * counted by a channel of ours (../src/amqp/confirm-channel-rabbit.ts).
  */
 export function rabbitExchange(options: RabbitExchangeOptions): Exchange {
   const { clock, random, log, reconnect } = options
@@ -44,7 +46,7 @@ export function rabbitExchange(options: RabbitExchangeOptions): Exchange {
           signal.throwIfAborted()
           const retryInMs = backoffMs(attempt, reconnect, random)
           const code = codeOf(error)
-          const hint = hints[code]
+          const hint = error instanceof TidegateError ? error.hint : hints[code]
           log.warn(
             { code, detail: messageOf(error), retryInMs, ...(hint ? { hint } : {}) },
             'the uplink is down',
@@ -88,7 +90,7 @@ async function openSession(options: RabbitExchangeOptions, signal: AbortSignal):
   failed.catch(() => {})
   try {
     const channel = await Promise.race([openChannel(connection, options.exchange), failed])
-    return rabbitSession(options, connection, channel, end)
+    return await Promise.race([rabbitSession(options, connection, channel, end), failed])
   } catch (error) {
     connection.unsafeDestroy()
     throw error
@@ -102,56 +104,26 @@ async function openChannel(connection: Connection, exchange: string): Promise<Ch
   channel.on('error', () => {})
   // A passive declare needs no right to configure; without the exchange a publish would close the channel.
   await channel.exchangeDeclare({ exchange, passive: true, type: 'topic' })
-  await channel.confirmSelect()
   return channel
 }
 
-function rabbitSession(
+async function rabbitSession(
   options: RabbitExchangeOptions,
   connection: Connection,
   channel: Channel,
   end: Deferred<SessionEnd>,
-): ExchangeSession {
+): Promise<ExchangeSession> {
   const { exchange, partitions, gateway } = options
-  const returned = new Set<string>()
-  let settled: Outcome[] = []
   let listener: ((outcomes: Outcome[]) => void) | undefined
   let blocked = false
   let closed: Promise<void> | undefined
 
   connection.on('connection.blocked', () => (blocked = true))
   connection.on('connection.unblocked', () => (blocked = false))
-  channel.on('error', (error: unknown) => end.resolve({ code: codeOf(error), detail: messageOf(error) }))
-  channel.on('close', () => end.resolve({ code: 'CHANNEL_CLOSED', detail: 'the channel was closed' }))
-  channel.on('basic.return', (message) => {
-    if (message.correlationId !== undefined) returned.add(message.correlationId)
+  const confirms = await confirmChannel<Queued>(channel, {
+    onFates: (fates) => listener?.(fates.map(outcomeOf)),
+    onEnd: (error) => end.resolve({ code: codeOf(error), detail: messageOf(error) }),
   })
-
-  // RabbitMQ sends basic.return before the basic.ack of the same message, and the library emits it in a
-  // setImmediate of its own. So once an outcome is here, one more turn makes sure that its return is known.
-  function settle(outcome: Outcome): void {
-    settled.push(outcome)
-    if (settled.length === 1) setImmediate(hold)
-  }
-
-  function hold(): void {
-    const outcomes = settled
-    settled = []
-    setImmediate(tell, outcomes)
-  }
-
-  function tell(outcomes: Outcome[]): void {
-    listener?.(returned.size === 0 ? outcomes : outcomes.map(unlessReturned))
-  }
-
-  function unlessReturned(outcome: Outcome): Outcome {
-    const { event } = outcome
-    return returned.delete(String(event.position)) ? { kind: 'refused', event, code: 'UNROUTABLE' } : outcome
-  }
-
-  function keyOf(event: Queued): string {
-    return routingKey(partitionOf(event.deviceId, partitions), event.type)
-  }
 
   return {
     lost: end.promise,
@@ -159,47 +131,41 @@ function rabbitSession(
       return blocked
     },
     publish(event) {
-      channel
-        .basicPublish(
-          {
-            exchange,
-            routingKey: keyOf(event),
-            mandatory: true,
-            durable: true,
-            messageId: event.id,
-            // What a return is recognised by: the ID is one device's, and may be longer than AMQP sends back.
-            correlationId: String(event.position),
-            appId: gateway,
-            type: event.type,
-            contentType: wire.contentType,
-            timestamp: Math.floor(event.recordedAtMs / 1000),
-          },
-          Buffer.from(event.text),
-        )
-        .then(
-          () => settle({ kind: 'routed', event }),
-          (error: unknown) => {
-            // A negative confirm is an answer; anything else means that the session is over.
-            if (codeOf(error) === 'NACK') settle({ kind: 'refused', event, code: 'NACKED' })
-            else end.resolve({ code: codeOf(error), detail: messageOf(error) })
-          },
-        )
+      const envelope = {
+        exchange,
+        routingKey: routingKey(partitionOf(event.deviceId, partitions), event.type),
+        messageId: event.id,
+        appId: gateway,
+        type: event.type,
+        contentType: wire.contentType,
+        timestamp: Math.floor(event.recordedAtMs / 1000),
+      }
+      confirms.publish(event, envelope, Buffer.from(event.text))
     },
     onOutcomes(next) {
       listener = next
     },
     close() {
-      closed ??= closeConnection(connection, channel, options.clock)
+      closed ??= closeConnection(connection, confirms, options.clock)
       end.resolve({ code: 'CLOSED', detail: 'closed by the gateway' })
       return closed
     },
   }
 }
 
+function outcomeOf({ kind, item: event }: Fate<Queued>): Outcome {
+  if (kind === 'routed') return { kind, event }
+  return { kind: 'refused', event, code: kind === 'nacked' ? 'NACKED' : 'UNROUTABLE' }
+}
+
 /** In order where the peer answers, else by force: a half-open connection never says goodbye. */
-async function closeConnection(connection: Connection, channel: Channel, clock: Clock): Promise<void> {
+async function closeConnection(
+  connection: Connection,
+  confirms: ConfirmChannel<Queued>,
+  clock: Clock,
+): Promise<void> {
   const patience = new AbortController()
-  const orderly = channel.close().then(() => connection.close())
+  const orderly = confirms.close().then(() => connection.close())
   const impatient = clock.sleep(1000, patience.signal).catch(() => {})
   await Promise.race([orderly.catch(() => {}), impatient])
   patience.abort()

@@ -1,0 +1,103 @@
+import type { Channel, Envelope } from 'rabbitmq-client'
+import { codeOf, TidegateError } from '../errors.ts'
+import { type Answer, contentFrames, internalsOf, methods } from './client-internals-rabbit.ts'
+import { Confirms, type Fate } from './confirms.ts'
+
+export interface ConfirmListener<T> {
+  /** Many at a time, in a turn of the event loop of their own. */
+  onFates(fates: Fate<T>[]): void
+  /** Once: no further fate is told. What has none may or may not have reached the broker. */
+  onEnd(error: unknown): void
+}
+
+/** A channel in confirm mode, of which every message is persistent and mandatory: only so a confirm is proof (G3, G5). */
+export interface ConfirmChannel<T> {
+  /**
+   * Publishes after everything published before. Exactly one fate follows for each call, unless the channel ends first.
+   * What the socket does not take yet waits here, so the caller bounds how much has no fate (G7).
+   */
+  publish(item: T, envelope: ConfirmEnvelope, body: Buffer): void
+  /** Waits for the broker's answer to the goodbye; ends with the connection at the latest. */
+  close(): Promise<void>
+}
+
+/** The correlation ID is this channel's own: it is how a return is recognised. */
+export type ConfirmEnvelope = Omit<Envelope, 'correlationId' | 'durable' | 'deliveryMode' | 'mandatory'>
+
+/**
+ * Puts a channel into confirm mode and takes its publishing over: nobody else may publish on it.
+ *
+ * The client (rabbitmq-client 5.0.8) numbers a publish once its write has completed. Node does not promise to complete
+ * writes in the order in which they were made, and over TLS it does not: the write at which a buffer fills completes
+ * before those in front of it, and a confirm is then counted for another message. Here a publish gets its number in the
+ * moment in which its first frame is taken from it to be written to the socket. A socket takes its bytes one write
+ * after the other, in the order of the calls (https://nodejs.org/api/stream.html, `writable.write`), so that no other
+ * order of the numbers is possible. The client itself is not put into its confirm mode: an answer that passed us by would
+ * be a frame it does not expect, and end the connection.
+ *
+ * @throws TidegateError `AMQP_CLIENT_UNKNOWN` if the client is not built as the one we know; whatever the broker says.
+ */
+export async function confirmChannel<T>(
+  channel: Channel,
+  listener: ConfirmListener<T>,
+): Promise<ConfirmChannel<T>> {
+  const client = internalsOf(channel)
+  await client.invoke(methods.confirmSelect, methods.confirmSelectOk, { nowait: false })
+
+  const confirms = new Confirms<T>()
+  let fates: Fate<T>[] = []
+  let ended = false
+
+  function end(error: unknown): void {
+    if (ended) return
+    ended = true
+    listener.onEnd(error)
+  }
+
+  function tell(): void {
+    const told = fates
+    fates = []
+    if (!ended) listener.onFates(told)
+  }
+
+  function answered(kind: 'ack' | 'nack', { deliveryTag, multiple }: Answer): void {
+    const settled = confirms.answered(kind, deliveryTag, multiple)
+    if (fates.length === 0) setImmediate(tell)
+    for (const fate of settled) fates.push(fate)
+  }
+
+  client.intercept({
+    onAck: (answer) => answered('ack', answer),
+    onNack: (answer) => answered('nack', answer),
+    onReturn: ({ correlationId }) => confirms.returned(Number(correlationId)),
+    onFault: end,
+  })
+
+  /** Runs as far as the socket takes: each frame is asked for when the one before it has been handed over. */
+  function* frames(item: T, envelope: ConfirmEnvelope, body: Buffer): Generator<Buffer> {
+    const correlationId = String(confirms.number(item))
+    const params = { ...envelope, correlationId, deliveryMode: 2, mandatory: true, rsvp1: 0 }
+    yield* contentFrames(channel.id, params, body, client.frameBytesMax)
+  }
+
+  function written(error?: Error | null): void {
+    // That the channel was closed is the client's word for every end; what ended it comes as an event of its own.
+    if (error && codeOf(error) !== 'CH_CLOSE') end(error)
+  }
+
+  channel.on('error', end)
+  channel.on('close', () => setImmediate(end, closed()))
+  client.stream.on('error', written)
+  return {
+    publish: (item, envelope, body) => void client.stream.write(frames(item, envelope, body), written),
+    close: () => channel.close(),
+  }
+}
+
+function closed(): TidegateError {
+  return new TidegateError('CHANNEL_CLOSED', {
+    message: 'the channel was closed',
+    retryable: true,
+    hint: 'see the log of RabbitMQ for the reason',
+  })
+}

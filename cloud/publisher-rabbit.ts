@@ -8,7 +8,8 @@ export interface Publisher {
   readonly over: { error: unknown } | undefined
   /**
    * Resolves when the broker has confirmed the message *and* routed it to a queue (G5).
-   * @throws Unrouted, Refused, or what ended the channel before the answer: then the message may have arrived or not.
+   * @throws Unrouted, Refused, why AMQP has no bytes for it (an error `CODEC` of the client, and nothing was sent), or what ended
+   *   the channel before the answer: then the message may have arrived or not.
    */
   publish(envelope: ConfirmEnvelope, body: Buffer): Promise<void>
   close(): Promise<void>
@@ -37,6 +38,10 @@ export async function createPublisher(channel: Channel): Promise<Publisher> {
         waiting.delete(fate.item)
         settle(fate)
       }
+    },
+    onUnsendable(message, error) {
+      waiting.delete(message)
+      message.reject(error)
     },
     onEnd(error) {
       over = { error }

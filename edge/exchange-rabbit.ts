@@ -120,9 +120,11 @@ async function rabbitSession(
 
   connection.on('connection.blocked', () => (blocked = true))
   connection.on('connection.unblocked', () => (blocked = false))
+  const over = (error: unknown): void => end.resolve({ code: codeOf(error), detail: messageOf(error) })
   const confirms = await confirmChannel<Queued>(channel, {
     onFates: (fates) => listener?.(fates.map(outcomeOf)),
-    onEnd: (error) => end.resolve({ code: codeOf(error), detail: messageOf(error) }),
+    onUnsendable: (_, error) => over(error),
+    onEnd: over,
   })
 
   return {
@@ -134,7 +136,7 @@ async function rabbitSession(
       const envelope = {
         exchange,
         routingKey: routingKey(partitionOf(event.deviceId, partitions), event.type),
-        messageId: event.id,
+        messageId: shortString(event.id),
         appId: gateway,
         type: event.type,
         contentType: wire.contentType,
@@ -156,6 +158,12 @@ async function rabbitSession(
 function outcomeOf({ kind, item: event }: Fate<Queued>): Outcome {
   if (kind === 'routed') return { kind, event }
   return { kind: 'refused', event, code: kind === 'nacked' ? 'NACKED' : 'UNROUTABLE' }
+}
+
+/** AMQP's short strings end at 255 bytes; the client would end them within a character, and fill up with what is in memory. */
+function shortString(text: string): string {
+  if (text.length <= 63 || Buffer.byteLength(text) <= 255) return text
+  return new TextDecoder().decode(Buffer.from(text).subarray(0, 255), { stream: true })
 }
 
 /** In order where the peer answers, else by force: a half-open connection never says goodbye. */

@@ -6,6 +6,8 @@ import { Confirms, type Fate } from './confirms.ts'
 export interface ConfirmListener<T> {
   /** Many at a time, in a turn of the event loop of their own. */
   onFates(fates: Fate<T>[]): void
+  /** In place of a fate: AMQP has no bytes for this message, as its properties are too long for a frame. Nothing was sent. */
+  onUnsendable(item: T, error: unknown): void
   /** Once: no further fate is told. What has none may or may not have reached the broker. */
   onEnd(error: unknown): void
 }
@@ -75,9 +77,18 @@ export async function confirmChannel<T>(
 
   /** Runs as far as the socket takes: each frame is asked for when the one before it has been handed over. */
   function* frames(item: T, envelope: ConfirmEnvelope, body: Buffer): Generator<Buffer> {
-    const correlationId = String(confirms.number(item))
+    const correlationId = String(confirms.next)
     const params = { ...envelope, correlationId, deliveryMode: 2, mandatory: true, rsvp1: 0 }
-    yield* contentFrames(channel.id, params, body, client.frameBytesMax)
+    const content = contentFrames(channel.id, params, body, client.frameBytesMax)
+    let first: Buffer
+    try {
+      first = content.next().value as Buffer
+    } catch (error) {
+      return listener.onUnsendable(item, error)
+    }
+    confirms.number(item)
+    yield first
+    yield* content
   }
 
   function written(error?: Error | null): void {

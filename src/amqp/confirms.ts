@@ -31,7 +31,12 @@ export class Confirms<T> {
     return this.#outstanding.size
   }
 
-  /** Whoever calls this hands the item's bytes over next. @returns its delivery tag. */
+  /** The delivery tag of whatever is handed over next. */
+  get next(): number {
+    return this.#numbered + 1
+  }
+
+  /** Whoever calls this hands the item's bytes over next, and nothing in between. @returns its delivery tag. */
   number(item: T): number {
     this.#numbered += 1
     this.#outstanding.set(this.#numbered, item)

@@ -1,5 +1,3 @@
-import { EventEmitter } from 'node:events'
-import type { Envelope } from 'rabbitmq-client'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { type Broker, connectBroker } from '../../cloud/broker-rabbit.ts'
 import { rabbitDeliveries } from '../../cloud/consumer-rabbit.ts'
@@ -128,26 +126,6 @@ function letter(text: string, more: Partial<Letter> = {}): Letter {
   }
 }
 
-/**
- * Returns each of `count` messages and then confirms all of them with one frame, as RabbitMQ may when it is busy; it
- * cannot be made to at will.
- */
-function coalescingBroker(count: number): Broker {
-  const published: { envelope: Envelope; confirm: () => void }[] = []
-  const channel = Object.assign(new EventEmitter(), {
-    confirmSelect: async () => {},
-    close: async () => {},
-    basicPublish: (envelope: Envelope) =>
-      new Promise<void>((confirm) => {
-        if (published.push({ envelope, confirm }) < count) return
-        // The client tells of a return a turn later than it is read.
-        for (const { envelope } of published) setImmediate(() => channel.emit('basic.return', envelope))
-        for (const { confirm } of published) confirm()
-      }),
-  })
-  return { ...broker, connection: { acquire: async () => channel } as unknown as Broker['connection'] }
-}
-
 const numbered = (count: number): string[] => Array.from({ length: count }, (_, index) => `message ${index}`)
 const retry: Siding = { kind: 'retry', group: 'fake', queue: 'fake.01', delayMs: rungMs }
 
@@ -274,19 +252,6 @@ describe('RabbitMQ', () => {
       sidings.send({ kind: 'retry', group: 'nobody', queue: 'nobody.00', delayMs: 5 }, letter('lost')),
     ).rejects.toMatchObject({ code: 'SIDING_UNAVAILABLE' })
     await sidings.close()
-    await sidings.close()
-  })
-
-  test('of two letters with one event ID both are refused when no queue takes them', async () => {
-    const sidings = rabbitSidings(coalescingBroker(2), systemClock)
-    const twins = ['of one device', 'of another'].map((text) =>
-      sidings.send(
-        { kind: 'dead', group: 'twins' },
-        letter(text, { properties: { messageId: 'the same ID' } }),
-      ),
-    )
-    const fates = await Promise.allSettled(twins)
-    expect(fates.map(({ status }) => status)).toEqual(['rejected', 'rejected'])
     await sidings.close()
   })
 

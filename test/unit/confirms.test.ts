@@ -100,7 +100,9 @@ describe('a confirm is counted for the message it is about (G3, G5)', () => {
 
 test('a client that is built differently is refused before anything is published (G3)', async () => {
   const channel = new EventEmitter() as unknown as Channel
-  await expect(confirmChannel(channel, { onFates() {}, onEnd() {} })).rejects.toMatchObject({
+  await expect(
+    confirmChannel(channel, { onFates() {}, onUnsendable() {}, onEnd() {} }),
+  ).rejects.toMatchObject({
     code: 'AMQP_CLIENT_UNKNOWN',
     retryable: false,
   })

@@ -1,0 +1,157 @@
+import { setImmediate as nextTurn, setTimeout as wait } from 'node:timers/promises'
+import { Connection } from 'rabbitmq-client'
+import type { Outcome } from '../../edge/exchange.ts'
+import { rabbitExchange } from '../../edge/exchange-rabbit.ts'
+import type { Queued } from '../../edge/outbox.ts'
+import { systemClock } from '../../src/clock.ts'
+import { silentLog } from '../../src/log.ts'
+import { type Chance, chance } from '../simulation/chance.ts'
+import { anyPlan, harmless, openMiddle } from './middle.ts'
+import type { CutsOptions, CutsResult } from './result.ts'
+import { watchQueue } from './witness.ts'
+
+const exchange = 'tidegate.events'
+const types = { taken: 'com.acme.taken', unwanted: 'com.acme.unwanted', refused: 'com.acme.refused' }
+/** Nothing is told any more when this long has passed without a cut: the far side has answered all. */
+const patienceMs = 10_000
+
+/**
+ * The promise of the edge (G3), against a link that cuts anywhere: what the exchange tells of as routed is in RabbitMQ; what
+ * no queue wants and what a queue refuses is never told of as routed; and each event has one outcome at the most.
+ */
+export async function edgeCuts(options: CutsOptions): Promise<CutsResult> {
+  const { brokerUrl, tls, seed, cuts } = options
+  const admin = new Connection(brokerUrl)
+  const quorum = { 'x-queue-type': 'quorum' } as const
+  const full = { ...quorum, 'x-overflow': 'reject-publish', 'x-max-length': 1 } as const
+  await admin.exchangeDeclare({ exchange, type: 'topic', durable: true })
+  await admin.queueDeclare({ queue: 'taken', durable: true, arguments: quorum })
+  await admin.queueBind({ queue: 'taken', exchange, routingKey: `*.${types.taken}` })
+  await admin.queueDeclare({ queue: 'full', durable: true, arguments: full })
+  await admin.queueBind({ queue: 'full', exchange, routingKey: `*.${types.refused}` })
+  const filler = admin.createPublisher({ confirm: true, maxAttempts: 1 })
+  // The bound takes hold a moment after it was reached.
+  for (let filled = false; !filled;) {
+    filled = await filler.send({ routingKey: 'full', durable: true }, 'filled').then(
+      () => false,
+      () => true,
+    )
+  }
+  await filler.close()
+  const witness = await watchQueue(brokerUrl, 'taken')
+  const middle = await openMiddle(brokerUrl, tls)
+  const result: CutsResult = { rounds: 0, cuts: 0, published: 0, told: 0, faults: [] }
+
+  const uplink = rabbitExchange({
+    url: middle.url,
+    tls,
+    exchange,
+    partitions: 4,
+    gateway: 'gw-1',
+    connectTimeoutMs: 1000,
+    heartbeatS: 10,
+    reconnect: { delayMsMin: 5, delayMsMax: 20 },
+    clock: systemClock,
+    random: Math.random,
+    log: silentLog,
+  })
+
+  async function round(chance: Chance): Promise<void> {
+    const events = burst(chance, `r${result.rounds}`)
+    const bytes = events.reduce((sum, { text }) => sum + text.length + 200, 0)
+    const plan = anyPlan(chance, { toBroker: Math.ceil(bytes * 1.2), toClient: events.length * 21 })
+    // Now and then the greetings are cut too.
+    const early = chance.one(0.1)
+    middle.arm(early ? { ...plan, toBroker: { ...plan.toBroker, bytes: chance.whole(1, 3000) } } : harmless)
+    if (early) setTimeout(() => middle.arm(harmless), 100)
+    const session = await uplink.connect(new AbortController().signal)
+    const outcomes: Outcome[] = []
+    const answered = new Promise<void>((resolve) => {
+      session.onOutcomes((more) => {
+        outcomes.push(...more)
+        if (outcomes.length >= events.length) resolve()
+      })
+    })
+    if (!early) middle.arm(plan)
+    const trickle = chance.one(0.2)
+    for (const event of events) {
+      session.publish(event)
+      if (trickle && chance.one(0.1)) await nextTurn()
+    }
+    const waiting = new AbortController()
+    const lost = session.lost.then(({ code }) => {
+      if (code === 'CONFIRM_MISMATCH') result.faults.push(`round ${result.rounds}: the counts differ`)
+    })
+    await Promise.race([
+      lost,
+      answered,
+      wait(patienceMs, undefined, { signal: waiting.signal }).catch(() => {}),
+    ])
+    waiting.abort()
+    middle.arm(harmless)
+    await session.close()
+    await judge(events, outcomes)
+  }
+
+  async function judge(events: readonly Queued[], outcomes: readonly Outcome[]): Promise<void> {
+    const held = await witness.held()
+    const told = new Set<string>()
+    const fault = (what: string): void => void result.faults.push(`round ${result.rounds}: ${what}`)
+    for (const outcome of outcomes) {
+      const { id, type } = outcome.event
+      if (told.has(id)) fault(`${id} was told of twice`)
+      told.add(id)
+      const said = outcome.kind === 'routed' ? 'routed' : outcome.code
+      const right = { [types.taken]: 'routed', [types.unwanted]: 'UNROUTABLE', [types.refused]: 'NACKED' }[
+        type
+      ]
+      if (said !== right) fault(`${id} of ${type} was told of as ${said}`)
+      if (said === 'routed' && !held.has(id)) fault(`${id} was told of as routed, and RabbitMQ never had it`)
+    }
+    result.published += events.length
+    result.told += outcomes.length
+    result.rounds += 1
+  }
+
+  try {
+    while (middle.cuts < cuts && result.faults.length === 0) {
+      await round(chance(seed, 'edge', result.rounds))
+      options.onRound?.({ ...result, cuts: middle.cuts })
+    }
+    return { ...result, cuts: middle.cuts }
+  } finally {
+    await uplink.close()
+    await middle.close()
+    await witness.close()
+    await admin.close()
+  }
+}
+
+/** Bodies of 20 bytes to 128 KiB, with many about as long as Node's and TLS's buffers. */
+export function bodyBytes(chance: Chance, scale: 'small' | 'buffer' | 'large'): number {
+  if (scale === 'small') return chance.whole(20, 1500)
+  if (scale === 'large') return chance.whole(60_000, 131_072)
+  return Math.max(20, chance.pick([4096, 16_384, 32_768, 65_536]) + chance.whole(-700, 300))
+}
+
+function burst(chance: Chance, round: string): Queued[] {
+  const scale = chance.pick(['small', 'small', 'small', 'buffer', 'large'] as const)
+  const count = { small: chance.whole(5, 400), buffer: chance.whole(2, 40), large: chance.whole(2, 10) }[
+    scale
+  ]
+  const others = chance.one(0.4)
+  return Array.from({ length: count }, (_, index) => {
+    const id = `${round}-${index}`
+    const type = others ? chance.pick([types.taken, types.taken, types.unwanted, types.refused]) : types.taken
+    return {
+      position: index + 1,
+      sequence: index + 1,
+      lane: 'normal',
+      deviceId: `device-${chance.whole(1, 20)}`,
+      type,
+      id,
+      text: id.padEnd(bodyBytes(chance, chance.one(0.1) ? 'small' : scale), 'x'),
+      recordedAtMs: 1_700_000_000_000,
+    }
+  })
+}

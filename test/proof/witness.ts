@@ -1,0 +1,41 @@
+import type { Channel } from 'rabbitmq-client'
+import { Connection } from 'rabbitmq-client'
+
+/** Empties a queue all the time, and knows what was in it. */
+export interface Witness {
+  /** IDs of all messages that the queue has held since the last call, up to now. */
+  held(): Promise<Set<string>>
+  close(): Promise<void>
+}
+
+const fence = 'fence'
+
+/** Over a plain connection of its own, which nobody cuts. The queue keeps its order, so what was in it comes before a fence. */
+export async function watchQueue(brokerUrl: string, queue: string): Promise<Witness> {
+  const connection = new Connection({ url: brokerUrl, frameMax: 131_072 })
+  connection.on('error', () => {})
+  const channel: Channel = await connection.acquire()
+  let seen = new Set<string>()
+  let fences = 0
+  let passed: (() => void) | undefined
+  await channel.basicConsume({ queue, noAck: true }, ({ messageId, correlationId }) => {
+    if (messageId !== fence) seen.add(String(messageId))
+    else if (correlationId === String(fences)) passed?.()
+  })
+
+  return {
+    async held() {
+      const upToNow = new Promise<void>((resolve) => (passed = resolve))
+      const envelope = { routingKey: queue, messageId: fence, correlationId: String(++fences), durable: true }
+      await channel.basicPublish(envelope, Buffer.alloc(1))
+      await upToNow
+      const held = seen
+      seen = new Set()
+      return held
+    },
+    async close() {
+      await channel.close()
+      await connection.close()
+    },
+  }
+}

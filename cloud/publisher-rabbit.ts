@@ -22,8 +22,8 @@ export class Unrouted extends Error {}
 export class Refused extends Error {}
 
 interface Waiting {
-  resolve(): void
-  reject(error: unknown): void
+  resolve: () => void
+  reject: (error: unknown) => void
 }
 
 /** Takes the publishing of a channel over. @throws whatever the broker says. */
@@ -56,7 +56,7 @@ export async function createPublisher(channel: Channel): Promise<Publisher> {
     },
     publish(envelope, body) {
       return new Promise<void>((resolve, reject) => {
-        if (over) return reject(over.error as Error)
+        if (over) return reject(over.error)
         const message = { resolve, reject }
         waiting.add(message)
         confirms.publish(message, envelope, body)

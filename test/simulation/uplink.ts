@@ -1,4 +1,6 @@
+import { Confirms, type Fate } from '../../src/amqp/confirms.ts'
 import { backoffMs } from '../../src/backoff.ts'
+import { codeOf, messageOf } from '../../src/errors.ts'
 import { partitionOf, routingKey, wire } from '../../src/wire.ts'
 import type { Exchange, ExchangeSession, Outcome, SessionEnd } from '../../edge/exchange.ts'
 import type { Queued } from '../../edge/outbox.ts'
@@ -97,6 +99,11 @@ export class SimulatedSession implements ExchangeSession {
   private arrivesUntilMs = Infinity
   private lastArrivalMs = 0
   private readonly wire: { event: Queued; atMs: number }[] = []
+  /** The edge counts what it hands over, as the adapter does, and the broker what it reads. */
+  private readonly confirms = new Confirms<Queued>()
+  private readCount = 0
+  /** What the broker has read and not answered; undefined: it never will. */
+  private readonly unanswered = new Map<number, Fate<Queued>['kind'] | undefined>()
   private unproven = 0
   private readonly uplink: Uplink
   private readonly process: SimulatedProcess
@@ -126,8 +133,14 @@ export class SimulatedSession implements ExchangeSession {
     const atMs = Math.max(this.lastArrivalMs, scheduler.nowMs + random.between(0.1, settings.latencyMsMax))
     this.lastArrivalMs = atMs
     journal.tell('edge', `publish ${event.sequence} ${event.id}`)
-    this.wire.push({ event, atMs })
+    this.handOver(event, atMs)
     scheduler.after(atMs - scheduler.nowMs, () => this.read())
+  }
+
+  /** The number is given as the bytes are: nothing comes in between (confirm-channel-rabbit.ts). */
+  private handOver(event: Queued, atMs: number): void {
+    this.confirms.number(event)
+    this.wire.push({ event, atMs })
   }
 
   onOutcomes(listener: (outcomes: Outcome[]) => void): void {
@@ -178,17 +191,17 @@ export class SimulatedSession implements ExchangeSession {
 
   private arrive(event: Queued): void {
     const { scheduler, random, settings, journal, truth } = this.uplink.parts
-    const outcome = this.take(event)
-    journal.tell(
-      'broker',
-      `${outcome.kind === 'routed' ? 'stored' : outcome.code} ${event.sequence} ${event.id}`,
-    )
-    if (outcome.kind === 'refused') truth.refused.add(event.text)
+    const tag = ++this.readCount
+    const fate = this.take(event)
+    journal.tell('broker', `${fate === 'routed' ? 'stored' : fate} ${event.sequence} ${event.id}`)
+    if (fate !== 'routed') truth.refused.add(event.text)
     if (this.uplink.confirmsToLose > 0) {
       this.uplink.confirmsToLose -= 1
+      this.unanswered.set(tag, undefined)
       journal.count('confirm-lost')
       return
     }
+    this.unanswered.set(tag, fate)
     // Confirms need not come in order.
     let delayMs = random.between(0.1, settings.latencyMsMax * (random.one(0.2) ? 3 : 1))
     if (this.uplink.confirmsToDelay.count > 0) {
@@ -196,25 +209,47 @@ export class SimulatedSession implements ExchangeSession {
       journal.count('confirm-late')
       delayMs += this.uplink.confirmsToDelay.byMs
     }
-    scheduler.after(delayMs, () => this.confirm(outcome))
+    scheduler.after(delayMs, () => this.answer(tag))
   }
 
-  private take(event: Queued): Outcome {
+  /** One answer for all up to this one, where it is the same for all that have none yet; else for this one alone. */
+  private answer(tag: number): void {
+    const fate = this.unanswered.get(tag)
+    if (fate === undefined || !this.open || !this.process.alive || this.uplink.silent) return
+    const upTo = [...this.unanswered].filter(([number]) => number <= tag)
+    const same = upTo.every(
+      ([, other]) => other !== undefined && (other === 'nacked') === (fate === 'nacked'),
+    )
+    const together = same && this.uplink.parts.random.one(0.5)
+    try {
+      // A return comes before its confirm.
+      for (const [number, other] of together ? upTo : [[tag, fate] as const]) {
+        this.unanswered.delete(number)
+        if (other === 'unroutable') this.confirms.returned(number)
+      }
+      const kind = fate === 'nacked' ? 'nack' : 'ack'
+      this.tell(this.confirms.answered(kind, tag, together).map(outcomeOf))
+    } catch (error) {
+      this.cut(codeOf(error), messageOf(error))
+    }
+  }
+
+  private take(event: Queued): Fate<Queued>['kind'] {
     const { journal, truth, random } = this.uplink.parts
     if (this.uplink.nacks > 0) {
       this.uplink.nacks -= 1
       journal.count('nack')
       // A nack says nothing about whether the message is there.
-      if (random.one(0.7)) return { kind: 'refused', event, code: 'NACKED' }
+      if (random.one(0.7)) return 'nacked'
       this.store(event)
-      return { kind: 'refused', event, code: 'NACKED' }
+      return 'nacked'
     }
     if (!this.store(event)) {
       journal.count('unroutable')
-      return { kind: 'refused', event, code: 'UNROUTABLE' }
+      return 'unroutable'
     }
     truth.reachedQueue(event)
-    return { kind: 'routed', event }
+    return 'routed'
   }
 
   private store(event: Queued): boolean {
@@ -233,11 +268,10 @@ export class SimulatedSession implements ExchangeSession {
     })
   }
 
-  private confirm(outcome: Outcome): void {
-    if (!this.open || !this.process.alive) return
-    if (this.uplink.silent) return
-    this.told.push(outcome)
-    if (this.told.length > 1) return
+  private tell(outcomes: readonly Outcome[]): void {
+    const first = this.told.length === 0
+    this.told.push(...outcomes)
+    if (!first) return
     // Those that come in the same moment are told together.
     this.process.later(this.uplink.parts.random.pick([0, 0, 0.5, 2]), () => {
       const outcomes = this.told
@@ -249,4 +283,9 @@ export class SimulatedSession implements ExchangeSession {
       this.process.mayCrash('confirmed')
     })
   }
+}
+
+function outcomeOf({ kind, item: event }: Fate<Queued>): Outcome {
+  if (kind === 'routed') return { kind, event }
+  return { kind: 'refused', event, code: kind === 'nacked' ? 'NACKED' : 'UNROUTABLE' }
 }

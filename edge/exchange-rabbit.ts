@@ -142,7 +142,7 @@ async function rabbitSession(
         contentType: wire.contentType,
         timestamp: Math.floor(event.recordedAtMs / 1000),
       }
-      confirms.publish(event, envelope, Buffer.from(event.text))
+      confirms.publish(event, envelope, event.text)
     },
     onOutcomes(next) {
       listener = next

@@ -16,12 +16,16 @@ export interface ConfirmListener<T> {
 export interface ConfirmChannel<T> {
   /**
    * Publishes after everything published before. Exactly one fate follows for each call, unless the channel ends first.
-   * What the socket does not take yet waits here, so the caller bounds how much has no fate (G7).
+   * What the socket does not take yet waits here as it was given, and only what goes to the socket next is encoded: the caller
+   * bounds how much has no fate (G7).
    */
-  publish(item: T, envelope: ConfirmEnvelope, body: Buffer): void
+  publish(item: T, envelope: ConfirmEnvelope, body: Body): void
   /** Waits for the broker's answer to the goodbye; ends with the connection at the latest. */
   close(): Promise<void>
 }
+
+/** Text goes out as UTF-8. */
+export type Body = Buffer | string
 
 /** The correlation ID is this channel's own: it is how a return is recognised. */
 export type ConfirmEnvelope = Omit<Envelope, 'correlationId' | 'durable' | 'deliveryMode' | 'mandatory'>
@@ -76,10 +80,11 @@ export async function confirmChannel<T>(
   })
 
   /** Runs as far as the socket takes: each frame is asked for when the one before it has been handed over. */
-  function* frames(item: T, envelope: ConfirmEnvelope, body: Buffer): Generator<Buffer> {
+  function* frames(item: T, envelope: ConfirmEnvelope, body: Body): Generator<Buffer> {
     const correlationId = String(confirms.next)
     const params = { ...envelope, correlationId, deliveryMode: 2, mandatory: true, rsvp1: 0 }
-    const content = contentFrames(channel.id, params, body, client.frameBytesMax)
+    const bytes = typeof body === 'string' ? Buffer.from(body) : body
+    const content = contentFrames(channel.id, params, bytes, client.frameBytesMax)
     let first: Buffer
     try {
       first = content.next().value as Buffer

@@ -107,6 +107,12 @@ function together(count: number): Plan {
   }
 }
 
+const twin = (text: string): Letter => ({
+  body: Buffer.from(text),
+  properties: { messageId: 'the same ID' },
+  headers: {},
+})
+
 describe('confirms, over TLS, as RabbitMQ may send them', () => {
   test('one frame that speaks for many is proof of those that a queue took and of no others (G3)', async () => {
     const { middle, session } = await openPlace()
@@ -129,14 +135,9 @@ describe('confirms, over TLS, as RabbitMQ may send them', () => {
     const sidings = rabbitSidings(broker, systemClock)
     opened.push(middle, broker, sidings)
     middle.arm(together(2))
-    const letter = (text: string): Letter => ({
-      body: Buffer.from(text),
-      properties: { messageId: 'the same ID' },
-      headers: {},
-    })
     const fates = await Promise.allSettled(
       ['of one device', 'of another'].map((text) =>
-        sidings.send({ kind: 'dead', group: 'twins' }, letter(text)),
+        sidings.send({ kind: 'dead', group: 'twins' }, twin(text)),
       ),
     )
     expect(fates.map((fate) => (fate.status === 'rejected' ? String(fate.reason) : fate.status))).toEqual([
@@ -161,6 +162,22 @@ describe('confirms, over TLS, as RabbitMQ may send them', () => {
     publish(session, 1, 50, () => bound)
     expect(await session.lost).toMatchObject({ code: 'CONFIRM_MISMATCH' })
     expect(outcomes).toEqual([])
+  })
+
+  test('what the socket does not take is not encoded: memory is bounded by what was given (G7)', async () => {
+    const { middle, session } = await openPlace()
+    let told = 0
+    const all = new Promise<void>((resolve) =>
+      session.onOutcomes((more) => (told += more.length) === 600 && resolve()),
+    )
+    // A byte, and then none for longer than the publishing takes.
+    middle.arm({ ...harmless, toBroker: { ...harmless.toBroker, pieceBytes: 1, pauseMs: 200 } })
+    const text = 'x'.repeat(100_000)
+    const before = process.memoryUsage().arrayBuffers
+    for (let n = 1; n <= 600; n++) session.publish({ ...queued(n, bound), text })
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(10_000_000)
+    middle.arm(harmless)
+    await all
   })
 
   test('a letter that AMQP has no bytes for is refused alone, and those around it are proven (G5)', async () => {

@@ -229,7 +229,7 @@ export async function cloudCuts(options: CutsOptions): Promise<CutsResult> {
 
   /** What is neither waiting in the queue nor committed nor aside is lost. */
   async function account(): Promise<void> {
-    for (const { held } of [asides.rung, asides.dead]) for (const id of await held()) aside.add(id)
+    for (const witness of [asides.rung, asides.dead]) for (const id of await witness.held()) aside.add(id)
     const waiting = await lookInto(admin)
     for (const id of open) {
       if (committed.has(id) || aside.has(id)) open.delete(id)

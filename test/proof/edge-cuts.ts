@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn, setTimeout as wait } from 'node:timers/promises'
 import { Connection } from 'rabbitmq-client'
-import type { Outcome } from '../../edge/exchange.ts'
+import type { Outcome, SessionEnd } from '../../edge/exchange.ts'
 import { rabbitExchange } from '../../edge/exchange-rabbit.ts'
 import type { Queued } from '../../edge/outbox.ts'
 import { systemClock } from '../../src/clock.ts'
@@ -56,6 +56,10 @@ export async function edgeCuts(options: CutsOptions): Promise<CutsResult> {
     log: silentLog,
   })
 
+  function suspect({ code }: SessionEnd): void {
+    if (code === 'CONFIRM_MISMATCH') result.faults.push(`round ${result.rounds}: the counts differ`)
+  }
+
   async function round(chance: Chance): Promise<void> {
     const events = burst(chance, `r${result.rounds}`)
     const bytes = events.reduce((sum, { text }) => sum + text.length + 200, 0)
@@ -63,8 +67,9 @@ export async function edgeCuts(options: CutsOptions): Promise<CutsResult> {
     // Now and then the greetings are cut too.
     const early = chance.one(0.1)
     middle.arm(early ? { ...plan, toBroker: { ...plan.toBroker, bytes: chance.whole(1, 3000) } } : harmless)
-    if (early) setTimeout(() => middle.arm(harmless), 100)
+    const healed = early && setTimeout(() => middle.arm(harmless), 100)
     const session = await uplink.connect(new AbortController().signal)
+    if (healed) clearTimeout(healed)
     const outcomes: Outcome[] = []
     const answered = new Promise<void>((resolve) => {
       session.onOutcomes((more) => {
@@ -72,18 +77,15 @@ export async function edgeCuts(options: CutsOptions): Promise<CutsResult> {
         if (outcomes.length >= events.length) resolve()
       })
     })
-    if (!early) middle.arm(plan)
+    middle.arm(plan)
     const trickle = chance.one(0.2)
     for (const event of events) {
       session.publish(event)
       if (trickle && chance.one(0.1)) await nextTurn()
     }
     const waiting = new AbortController()
-    const lost = session.lost.then(({ code }) => {
-      if (code === 'CONFIRM_MISMATCH') result.faults.push(`round ${result.rounds}: the counts differ`)
-    })
     await Promise.race([
-      lost,
+      session.lost.then(suspect),
       answered,
       wait(patienceMs, undefined, { signal: waiting.signal }).catch(() => {}),
     ])

@@ -81,7 +81,7 @@ async function runAll(
   if (obtained.how === 'given') throw new Error('a server that was given is not used here')
   let faulty = 0
   const waiting = jobs.map((job, index) => async () => {
-    const brokerUrl = obtained.server.urlFor(user.name, vhosts[index] as string)
+    const brokerUrl = obtained.server.urlFor(user.name, vhosts[index])
     const startedMs = performance.now()
     const result = await runOne(job, { brokerUrl, tls, seed, kind: job.kind, cuts: job.cuts })
     const seconds = Math.round((performance.now() - startedMs) / 1000)

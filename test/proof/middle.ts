@@ -16,7 +16,7 @@ export interface Flow {
    * When they have passed, both directions are reset, or ended in order, at once; or nothing more passes in this one and
    * its writer is not told, while the other goes on for `lingerMs`.
    */
-  then: 'reset' | 'end' | 'swallow'
+  ending: 'reset' | 'end' | 'swallow'
   lingerMs: number
 }
 
@@ -38,7 +38,7 @@ export interface Middle {
   close(): Promise<void>
 }
 
-const open: Flow = { bytes: Infinity, pieceBytes: Infinity, pauseMs: 0, then: 'reset', lingerMs: 0 }
+const open: Flow = { bytes: Infinity, pieceBytes: Infinity, pauseMs: 0, ending: 'reset', lingerMs: 0 }
 export const harmless: Plan = { toBroker: open, toClient: open }
 
 export async function openMiddle(brokerUrl: string, tls: TlsOptions): Promise<Middle> {
@@ -50,7 +50,7 @@ export async function openMiddle(brokerUrl: string, tls: TlsOptions): Promise<Mi
   const server = createServer(tls, (near) => {
     const far = connect(Number(port), hostname)
     let over = false
-    const finish = (how: Flow['then']): void => {
+    const finish = (how: Flow['ending']): void => {
       if (over) return
       over = true
       cuts += 1
@@ -116,9 +116,9 @@ class Passage {
   /** The beginning of a frame whose end has not come. */
   #begun: Buffer = Buffer.alloc(0)
   #lingering = false
-  readonly #finish: (how: Flow['then']) => void
+  readonly #finish: (how: Flow['ending']) => void
 
-  constructor(finish: (how: Flow['then']) => void) {
+  constructor(finish: (how: Flow['ending']) => void) {
     this.#finish = finish
   }
 
@@ -165,8 +165,8 @@ class Passage {
       if (this.#flow.pauseMs > 0) await wait(this.#flow.pauseMs)
     }
     if (this.#left > 0 || this.#lingering) return
-    const { then, lingerMs } = this.#flow
-    if (then !== 'swallow') return this.#finish(then)
+    const { ending, lingerMs } = this.#flow
+    if (ending !== 'swallow') return this.#finish(ending)
     this.#lingering = true
     setTimeout(this.#finish, lingerMs, 'reset')
   }
@@ -194,7 +194,7 @@ export function anyPlan(chance: Chance, bytes: { toBroker: number; toClient: num
       bytes,
       pieceBytes: chance.one(0.5) ? Infinity : small,
       pauseMs: 0,
-      then: chance.pick(['reset', 'end', 'swallow', 'swallow']),
+      ending: chance.pick(['reset', 'end', 'swallow', 'swallow']),
       lingerMs: chance.whole(1, 60),
     }
   }

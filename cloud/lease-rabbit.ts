@@ -36,7 +36,7 @@ export class Lease {
     this.active = true
     const isLost = (): boolean => this.lost
     return {
-      text: bytes(message.body),
+      text: bytesOf(message.body),
       queue: this.queue,
       partition: this.partition,
       exchange: message.exchange,
@@ -78,7 +78,7 @@ export class Lease {
 }
 
 /** The client parses `application/json` and `text/plain`; events come as cloudevents+json, untouched. */
-function bytes(body: unknown): Buffer {
+export function bytesOf(body: unknown): Buffer {
   if (Buffer.isBuffer(body)) return body
   return Buffer.from(typeof body === 'string' ? body : JSON.stringify(body))
 }

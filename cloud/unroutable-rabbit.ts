@@ -5,6 +5,7 @@ import { orAborted } from '../src/lifecycle.ts'
 import type { Logger } from '../src/log.ts'
 import { wire } from '../src/wire.ts'
 import type { Broker } from './broker-rabbit.ts'
+import { bytesOf } from './lease-rabbit.ts'
 import { createPublisher } from './publisher-rabbit.ts'
 import { atMost } from './timeout.ts'
 
@@ -101,7 +102,7 @@ async function replay(channel: Channel, answered: () => void, signal: AbortSigna
         ...(type !== undefined && { type }),
         ...(timestamp !== undefined && { timestamp }),
       },
-      body as Buffer,
+      bytesOf(body),
     )
     channel.basicAck({ deliveryTag })
   }

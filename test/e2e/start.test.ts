@@ -1,23 +1,15 @@
 import { spawn, type ChildProcess } from 'node:child_process'
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { afterEach, expect, test } from 'vitest'
 import type { Report } from '../../dev/report.ts'
+import { useFolder } from '../support/kept-folder.ts'
 
 const cli = fileURLToPath(new URL('../../dist/cli/tidegate.js', import.meta.url))
-let dir: string
-let data: string
-let running: Run[]
-
-beforeAll(() => {
-  dir = mkdtempSync(join(tmpdir(), 'tidegate-start-'))
-  // PostgreSQL's own user must get through to its folder below.
-  chmodSync(dir, 0o711)
-  data = join(dir, 'data')
-  running = []
-})
+const dir = useFolder('tidegate-start-')
+const data = join(dir, 'data')
+const running: Run[] = []
 
 afterEach(async () => {
   for (const run of running.splice(0)) {
@@ -25,8 +17,6 @@ afterEach(async () => {
     await run.ended
   }
 })
-
-afterAll(() => rmSync(dir, { recursive: true, force: true }))
 
 interface Run {
   child: ChildProcess
@@ -194,6 +184,7 @@ test('the crash of a child ends the run, says which it was, and stops the rest',
   process.kill(pidOf('cloud-1.yaml'), 'SIGKILL')
   expect(await run.ended).toBe(1)
   expect(run.output()).toContain('cloud-1 ended by itself (SIGKILL)')
+  expect(run.output()).toContain(`Nothing was deleted: outbox, servers' data and logs lie in ${data}`)
   expect(left()).toEqual([])
 }, 120_000)
 

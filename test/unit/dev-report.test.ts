@@ -7,6 +7,7 @@ import { renderHtml } from '../../dev/report-html.ts'
 import { balance, renderBooks, type Accounts, type Report } from '../../dev/report.ts'
 import type { Fate } from '../../dev/sensors.ts'
 import type { Snapshot } from '../../dev/snapshot.ts'
+import { locate } from '../../dev/whereabouts.ts'
 
 /** A run in which all went as promised: 10 stored, 3 rejected, 2 repeats, 1 of 1970. */
 function accounts(): Accounts {
@@ -200,6 +201,38 @@ test('the page is one well-formed file that asks no network for anything and esc
     expect(html.split(`<${tag}`).filter((part) => /^[\s>]/.test(part)).length).toBe(
       html.split(`</${tag}>`).length - 1,
     )
+})
+
+test('the page of a run that lost events says which, where the others are and what to do, and escapes it', () => {
+  const lossy = accounts()
+  lossy.findings.missing = { count: 30, first: [] }
+  for (let n = 0; n < 30; n += 1)
+    lossy.findings.missing.first.push({ source: '/devices/sensor-001', id: `<b>${n}` })
+  const report = balance(lossy)
+  expect(report.missingEvents).toHaveLength(20)
+  report.missingEvents = report.missingEvents.map((event) => locate(event, [], false))
+  report.evidence = {
+    folder: '/kept',
+    file: '/kept/evidence.json',
+    missing: 30,
+    searched: 30,
+    places: [{ where: 'nowhere', place: 'nowhere: it is lost', events: 30 }],
+    looked: [],
+    blind: ['q holds <many>'],
+    accounted: 0,
+    toLook: ['npx tidegate outbox inspect --data-dir /kept/edge'],
+  }
+  const page = pageOf(report)
+  for (const text of [
+    'nowhere: it is lost',
+    '/kept/evidence.json',
+    'outbox inspect',
+    'q holds &lt;many&gt;',
+    '&lt;b&gt;7',
+  ])
+    expect(page).toContain(text)
+  expect(page).not.toContain('<b>')
+  expect(pageOf(balance(accounts()))).not.toContain('What is missing')
 })
 
 function pageOf(report: Report): string {

@@ -42,6 +42,7 @@ export async function gatherEvidence(parts: EvidenceParts, signal: AbortSignal):
   const { stack, report, missing, absent, env, clock } = parts
   const outbox = { cli: stack.cli, dataDir: stack.edgeDataDir, env }
   await Promise.all([stack.edge, ...stack.clouds].map((program) => program.stop()))
+  let queues: string[] | undefined
   const { located, looked, blind } = await search(
     missing,
     {
@@ -51,7 +52,7 @@ export async function gatherEvidence(parts: EvidenceParts, signal: AbortSignal):
           name: 'RabbitMQ',
           look: async (see, signal) =>
             lookIntoQueues(
-              { url: stack.amqpUrl, queues: await queuesOf(stack, signal), groups, clock },
+              { url: stack.amqpUrl, queues: (queues ??= await queuesOf(stack, signal)), groups, clock },
               see,
               signal,
             ),

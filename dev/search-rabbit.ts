@@ -18,7 +18,7 @@ export interface QueuesToSearch {
 
 const messagesMaxDefault = 20_000
 /** Nothing was handed out for so long: nothing will be. */
-const silenceMs = 2000
+const silenceMs = 5000
 const givenBackWithinMs = 5000
 const lookWithinMs = 120_000
 
@@ -97,12 +97,8 @@ async function lookIntoQueue(
         if (event) see(event)
         if (looked === wanted) all.abort()
       })
-      for (let before = -1; looked < wanted && looked !== before;) {
-        before = looked
-        await clock
-          .sleep(silenceMs, AbortSignal.any([all.signal, signal]))
-          .catch(() => signal.throwIfAborted())
-      }
+      await untilSilent(() => looked, AbortSignal.any([all.signal, signal]), clock)
+      signal.throwIfAborted()
     }
     const blind = whyBlind({ queue, holds, looked, consumers: consumerCount })
     return { place: queue, holds, looked, ...(blind !== undefined && { blind }) }
@@ -119,6 +115,15 @@ async function lookIntoQueue(
   } finally {
     await channel.close()
   }
+}
+
+/** Until `enough` is aborted, or nothing more is counted. */
+async function untilSilent(count: () => number, enough: AbortSignal, clock: Clock): Promise<void> {
+  let before: number
+  do {
+    before = count()
+    await clock.sleep(silenceMs, enough).catch(() => undefined)
+  } while (!enough.aborted && count() !== before)
 }
 
 function whyBlind(found: {

@@ -104,6 +104,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
         : await keepPort(dir, 'mqtt')
     const edgeOpsPort = await keepPort(dir, 'edge-ops')
     const edgeDataDir = join(dir, 'edge')
+    const ownDataDir = options.edgeConfig?.['dataDir']
     const edge = program('edge', edgeOpsPort, {
       ...edgeConfig({
         gateway,
@@ -155,7 +156,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       mqtt: { host: '127.0.0.1', port: mqttPort, caFile: pki.caFile },
       amqpUrl: rabbit.how === 'private' ? rabbit.server.urlFor('cloud') : rabbit.url,
       databaseUrl,
-      edgeDataDir: String(options.edgeConfig?.['dataDir'] ?? edgeDataDir),
+      edgeDataDir: typeof ownDataDir === 'string' ? ownDataDir : edgeDataDir,
       edgeOps: `http://127.0.0.1:${edgeOpsPort}`,
       cloudOps,
       cli,

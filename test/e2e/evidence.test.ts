@@ -121,13 +121,13 @@ test('a run whose books do not balance says which events are missing and where t
   expect(next.output()).toContain('see data/evidence.json first')
 
   const servers = start('dev', '--servers-only', '--dir', data)
-  await vi.waitFor(() => expect(servers.output()).toContain('Ctrl-C stops them'), 60_000)
+  await vi.waitFor(() => expect(servers.output()).toContain('Ctrl-C stops them'), 120_000)
   expect(servers.output()).toMatch(/ 1 {2}tidegate\.unroutable/)
   expect(await rowsIn(urlIn(servers, psql))).toBe(report.stored)
   servers.child.kill('SIGTERM')
   expect(await servers.ended).toBe(0)
   for (const left of ['edge', 'rabbit', 'postgres', 'logs']) expect(existsSync(join(data, left))).toBe(true)
-}, 240_000)
+}, 400_000)
 
 test('the servers of a folder that no run has left are not started', async () => {
   const run = start('dev', '--servers-only', '--dir', join(dir, 'nothing'))

@@ -38,7 +38,7 @@ test('a broker that does not show its queues is not waited for when events are l
   await expect(looking).rejects.toMatchObject({ code: 'BROKER_UNREACHABLE' })
   expect(clock.waiting).toBe(0)
   await broker.close()
-})
+}, 5000)
 
 test('a connection that never says that it is closed is cut', async () => {
   const clock = new FakeClock()

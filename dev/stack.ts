@@ -98,6 +98,31 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       scope.own(await startLink({ target: broker.linkTo, port: await keepPort(dir, 'link') }))
     const databaseUrl = postgres.how === 'given' ? postgres.url : postgres.server.url
 
+    const clouds: Program[] = []
+    const cloudOps: string[] = []
+    for (let number = 1; number <= (options.clouds ?? 1); number += 1) {
+      const opsPort = await keepPort(dir, `cloud-${number}-ops`)
+      cloudOps.push(`http://127.0.0.1:${opsPort}`)
+      clouds.push(
+        program(`cloud-${number}`, opsPort, {
+          ...cloudConfig({
+            instance: `cloud-${number}`,
+            brokerUrl: broker.cloudUrl,
+            brokerTls: broker.cloudTls,
+            databaseUrl,
+            partitions,
+            opsPort,
+            schemasFolder,
+          }),
+        }),
+      )
+    }
+    const programs = [...clouds]
+    scope.own({ close: async () => void (await Promise.all(programs.map((one) => one.stop()))) })
+    await Promise.all(clouds.map((cloud) => cloud.start(signal)))
+    timed(`cloud ready: ${clouds.length === 1 ? 'one process' : `${clouds.length} processes`}`)
+
+    // Chosen at the last moment: another stack that starts now may want the same.
     const mqttPort =
       options.mqttPort !== undefined && (await isFree(options.mqttPort))
         ? options.mqttPort
@@ -118,28 +143,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
         schemasFolder,
       }),
     })
-    const clouds: Program[] = []
-    const cloudOps: string[] = []
-    for (let number = 1; number <= (options.clouds ?? 1); number += 1) {
-      const opsPort = await keepPort(dir, `cloud-${number}-ops`)
-      cloudOps.push(`http://127.0.0.1:${opsPort}`)
-      clouds.push(
-        program(`cloud-${number}`, opsPort, {
-          ...cloudConfig({
-            instance: `cloud-${number}`,
-            brokerUrl: broker.cloudUrl,
-            brokerTls: broker.cloudTls,
-            databaseUrl,
-            partitions,
-            opsPort,
-            schemasFolder,
-          }),
-        }),
-      )
-    }
-    scope.own({ close: async () => void (await Promise.all([edge, ...clouds].map((one) => one.stop()))) })
-    await Promise.all(clouds.map((cloud) => cloud.start(signal)))
-    timed(`cloud ready: ${clouds.length === 1 ? 'one process' : `${clouds.length} processes`}`)
+    programs.push(edge)
     await edge.start(signal)
     timed(`edge ready on 127.0.0.1:${mqttPort} (MQTT over mutual TLS)`)
 

@@ -95,7 +95,7 @@ it('events that were thrown away in a queue are called lost, by name, and the fo
   expect(existsSync(next)).toBe(false)
   for (const left of ['edge', 'rabbit', 'postgres', 'logs', 'evidence.json'])
     expect(existsSync(join(dir, left))).toBe(true)
-}, 180_000)
+}, 300_000)
 
 it('events that wait in a queue or in the outbox are told to be there, with their place in the ledger, and stay there (G8)', async () => {
   await keeper.begin()
@@ -123,7 +123,7 @@ it('events that wait in a queue or in the outbox are told to be there, with thei
   }
   expect(message).toContain('in the gateway’s outbox')
   expect(message).not.toContain('lost')
-}, 180_000)
+}, 300_000)
 
 it('a test that fails before it balances its books leaves its folder, and nothing runs on it', async () => {
   await keeper.begin()

@@ -4,6 +4,7 @@ import { conduct } from './conduct.ts'
 import { killTargets, planFaults, type KillTarget } from './fault-plan.ts'
 import { seededRandom } from './random.ts'
 import { readReplay, replaySensors, type Replay } from './replay.ts'
+import { runServersOnly } from './servers-only.ts'
 import { ordinaryIds, ordinarySensors, troubleId, troubles, troubleSensors, type Sensor } from './sensors.ts'
 
 /** How often each troublemaker does its misdeed. */
@@ -16,6 +17,7 @@ interface CommonOptions {
   seed: number
   clouds: number
   trouble: boolean
+  patience: number
 }
 
 interface DevOptions extends CommonOptions {
@@ -26,6 +28,7 @@ interface DevOptions extends CommonOptions {
   report?: string
   replay?: string
   speed: number
+  serversOnly?: boolean
 }
 
 interface SimulateOptions extends CommonOptions {
@@ -53,10 +56,13 @@ export function registerDevCommand(program: Command): void {
       )
       .option('--report <file>', 'write the report as JSON, and a page beside it as HTML')
       .option('--replay <folder>', 'publish CSV series (timestamp,value), one device per file')
-      .option('--speed <factor>', 'how much faster a replay is than its series', positive, 3600),
+      .option('--speed <factor>', 'how much faster a replay is than its series', positive, 3600)
+      .option('--servers-only', 'only the servers of --dir on what they hold, to look at what a run left'),
     '.tidegate/dev',
   ).action(async (options: DevOptions) => {
-    process.exitCode = await runDev(options)
+    process.exitCode = options.serversOnly
+      ? await runServersOnly(options.dir, process)
+      : await runDev(options)
   })
 }
 
@@ -86,6 +92,11 @@ function common(command: Command, dir: string): Command {
   return command
     .option('--seed <number>', 'decides readings and the moments of faults', wholeNumber, 1)
     .option('--clouds <count>', 'cloud processes side by side', wholeNumber, 1)
+    .addOption(
+      new Option('--patience <duration>', 'wait no longer for the end than this while nothing moves')
+        .argParser(duration)
+        .default(60_000, '1m'),
+    )
     .option('--no-trouble', 'without the sensors that misbehave on purpose')
     .option('--dir <folder>', 'where servers, certificates, outbox and logs are kept', dir)
 }
@@ -119,6 +130,7 @@ function runDev(options: DevOptions): Promise<number> {
       forMs: options.for,
       faults,
       reportFile: options.report,
+      patienceMs: options.patience,
       clouds: options.clouds,
     },
     process,
@@ -142,6 +154,7 @@ function runSimulation(options: SimulateOptions): Promise<number> {
       forMs,
       faults: planFaults({ forMs, outageMs: outage, kills, random, env }),
       reportFile: options.report,
+      patienceMs: options.patience,
       clouds: options.clouds,
     },
     process,

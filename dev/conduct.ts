@@ -1,11 +1,14 @@
-import { relative, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { systemClock } from '../src/clock.ts'
 import { isAbort, TidegateError } from '../src/errors.ts'
 import { createScope, untilSignal } from '../src/lifecycle.ts'
+import { renderEvidence } from './evidence-text.ts'
+import { evidenceIn } from './evidence.ts'
 import type { PlannedFault } from './fault-plan.ts'
 import { followLogs } from './follow-logs.ts'
 import { isQuitKey, keyNames, keysFor, lastKeyNames } from './keys.ts'
 import { untilNpmIsGone } from './parents.ts'
+import { pathOf, shortest } from './paths.ts'
 import { createQuit, unless } from './quit.ts'
 import { openReportFiles, type ReportFiles } from './report-files.ts'
 import { renderHtml } from './report-html.ts'
@@ -33,6 +36,8 @@ export interface ConductOptions {
   faults: readonly PlannedFault[]
   /** JSON; an HTML page is written beside it. */
   reportFile: string | undefined
+  /** How long the end is waited for while nothing moves. */
+  patienceMs: number
   clouds: number
   edgeConfig?: Tree
 }
@@ -57,6 +62,7 @@ export async function conduct(options: ConductOptions, process: NodeJS.Process):
   const stop = AbortSignal.any([quit.asked, failing.signal])
   const fail = (error: TidegateError): void => failing.abort(error)
   const scope = createScope()
+  let started: Stack | undefined
   const pressed: { key: (key: string) => void } = { key: () => undefined }
   const screen = openScreen({
     output: process.stdout,
@@ -66,8 +72,9 @@ export async function conduct(options: ConductOptions, process: NodeJS.Process):
   })
   try {
     const files = options.reportFile === undefined ? undefined : openReportFiles(options.reportFile)
-    const locked = lock(options.dir)
+    const locked = lockRun(options.dir)
     scope.own({ close: () => locked.release() })
+    refuseToAlterEvidence(options.dir)
     const stack = scope.own(
       await startStack({
         dir: options.dir,
@@ -81,12 +88,15 @@ export async function conduct(options: ConductOptions, process: NodeJS.Process):
         ...(options.edgeConfig && { edgeConfig: options.edgeConfig }),
       }),
     )
+    started = stack
     sayHowToLook(stack, screen)
     const session = scope.own(
       await startSession({
         stack,
         sensors: (run) => options.sensors(run),
         facts: { ...options.facts, versions: versions(process) },
+        patienceMs: options.patienceMs,
+        env: process.env,
         clock: systemClock,
         onSnapshot: (snapshot) => screen.show(snapshot),
         onNote: (text) => screen.note('run', text),
@@ -123,6 +133,7 @@ export async function conduct(options: ConductOptions, process: NodeJS.Process):
     return report.balanced ? 0 : 1
   } catch (error) {
     screen.end()
+    if (started && !isAbort(error)) screen.say(keptLine(started))
     if (failing.signal.aborted) throw failing.signal.reason
     if (!isAbort(error)) throw error
     screen.say('Stopped before the end; no books were balanced.')
@@ -177,9 +188,26 @@ function writeReport(
     screen.say(`page:   ${shortest(files.page)}`)
   }
   screen.say(report.balanced ? 'The books balance.' : `THE BOOKS DO NOT BALANCE: ${sayBroken(report)}.`)
+  if (report.evidence) screen.say(renderEvidence(report.evidence))
 }
 
-function lock(dir: string): Lock {
+function keptLine({ dir }: Stack): string {
+  return `Nothing was deleted: outbox, servers' data and logs lie in ${pathOf(dir)}, and the next run there goes on with them.`
+}
+
+/** A run delivers what an earlier one left in the folder's outbox and queues. @throws TidegateError `EVIDENCE_KEPT` */
+function refuseToAlterEvidence(dir: string): void {
+  const file = evidenceIn(dir)
+  if (file === undefined) return
+  throw new TidegateError('EVIDENCE_KEPT', {
+    message: `the books of an earlier run in ${pathOf(dir)} did not balance, and another run would change what is left of it`,
+    retryable: false,
+    hint: `see ${pathOf(file)} first; then remove the folder, or that file alone to go on with what the folder holds, or give another --dir`,
+  })
+}
+
+/** @throws TidegateError `ALREADY_RUNNING` */
+export function lockRun(dir: string): Lock {
   try {
     return lockFolder(resolve(dir))
   } catch (error) {
@@ -194,15 +222,4 @@ function lock(dir: string): Lock {
 
 function versions(process: NodeJS.Process): Record<string, string> {
   return { Node: process.version, platform: `${process.platform} ${process.arch}` }
-}
-
-/** From here, unless that leads up and away. */
-function shortest(file: string): string {
-  const fromHere = relative('.', file)
-  return fromHere.startsWith('..') ? file : fromHere
-}
-
-function pathOf(file: string): string {
-  const path = shortest(file)
-  return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", String.raw`'\''`)}'`
 }

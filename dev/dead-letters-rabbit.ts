@@ -7,31 +7,31 @@ const answerWithinMs = 15_000
 const closeWithinMs = 1000
 
 /**
- * Letters that lie in the dead-letter queues of these groups now; a group that has none yet counts as 0.
+ * Messages that lie in these queues now and are with nobody, as their leaders know it: what rabbitmqctl lists is some seconds old. One that
+ * does not exist counts as 0.
  * @throws TidegateError `BROKER_UNREACHABLE`
  */
-export async function countDeadLetters(
+export async function countMessages(
   url: string,
-  groups: readonly string[],
+  queues: readonly string[],
   clock: Clock,
-): Promise<number> {
+): Promise<{ queue: string; messages: number }[]> {
   const connection = new Connection({ url, connectionName: 'tidegate-dev', acquireTimeout: 10_000 })
   // Every call below fails by itself when the connection does.
   connection.on('error', () => undefined)
   const tooLate = clock.after(answerWithinMs, () => connection.unsafeDestroy())
   try {
-    let letters = 0
-    for (const group of groups) {
-      const queue = deadQueue(group)
+    const counts: { queue: string; messages: number }[] = []
+    for (const queue of queues) {
       const declared = await connection
         .queueDeclare({ queue, passive: true })
         .catch((error: unknown) => (isNotFound(error) ? { messageCount: 0 } : Promise.reject(error as Error)))
-      letters += declared.messageCount
+      counts.push({ queue, messages: declared.messageCount })
     }
-    return letters
+    return counts
   } catch (cause) {
     throw new TidegateError('BROKER_UNREACHABLE', {
-      message: `the broker does not say how many dead letters it holds: ${messageOf(cause)}`,
+      message: `the broker does not say how many messages its queues hold: ${messageOf(cause)}`,
       retryable: true,
       hint: 'see whether RabbitMQ runs',
       cause,
@@ -40,6 +40,16 @@ export async function countDeadLetters(
     tooLate.cancel()
     await closeConnection(connection, clock)
   }
+}
+
+/** Letters that lie in the dead-letter queues of these groups now. @throws TidegateError `BROKER_UNREACHABLE` */
+export async function countDeadLetters(
+  url: string,
+  groups: readonly string[],
+  clock: Clock,
+): Promise<number> {
+  const counts = await countMessages(url, groups.map(deadQueue), clock)
+  return counts.reduce((sum, { messages }) => sum + messages, 0)
 }
 
 /** In order where the broker answers, else by force: the client's close() may wait for ever for a lost socket. */

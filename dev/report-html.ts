@@ -64,6 +64,7 @@ ${faultTable(report.faults)}
   <table><thead><tr><th scope="col"></th><th scope="col">promise</th><th scope="col" class="number">expected</th><th scope="col" class="number">found</th></tr></thead>
   <tbody>${report.checks.map(checkRow).join('')}</tbody></table>
 </section>
+${evidenceSection(report)}
 ${misdeedTable(report)}
 <section>
   <h2>Conditions</h2>
@@ -194,6 +195,26 @@ function faultTable(faults: readonly FaultRecord[]): string {
       `<tr><td>${escapeText(nameFault(fault))}</td><td class="number">${inSeconds(fault.fromMs)}</td><td class="number">${inSeconds(fault.untilMs - fault.fromMs)}</td></tr>`,
   )
   return `<section><h2>The faults</h2><table><thead><tr><th scope="col">what</th><th scope="col" class="number">at</th><th scope="col" class="number">back after</th></tr></thead><tbody>${rows.join('')}</tbody></table></section>`
+}
+
+/** What the terminal says as well. */
+function evidenceSection({ evidence, missingEvents }: Report): string {
+  if (!evidence) return ''
+  const { missing, searched, places, blind, folder, file, toLook } = evidence
+  const rows = places.map(
+    ({ events, place }) => `<tr><td>${escapeText(place)}</td><td class="number">${count(events)}</td></tr>`,
+  )
+  const table =
+    rows.length === 0
+      ? ''
+      : `<table><thead><tr><th scope="col">where</th><th scope="col" class="number">events</th></tr></thead><tbody>${rows.join('')}</tbody></table>`
+  const first = missingEvents.map(
+    ({ source, id, words = '' }) => `<dt>${escapeText(`${source} ${id}`)}</dt><dd>${escapeText(words)}</dd>`,
+  )
+  const list = first.length === 0 ? '' : `<p class="hint">The first of them:</p><dl>${first.join('')}</dl>`
+  const notSeen = blind.map((why) => `<p class="hint">Not seen: ${escapeText(why)}</p>`)
+  const look = toLook.map((line) => `<p class="hint"><code>${escapeText(line)}</code></p>`)
+  return `<section><h2>What is missing, and where it is</h2><p>${count(missing)} acknowledged events are missing from the history; ${count(searched)} were looked for.</p>${table}${list}${notSeen.join('')}<p>Nothing was deleted: outbox, servers’ data and logs lie in ${escapeText(folder)}, and ${escapeText(file)} names each event.</p>${look.join('')}</section>`
 }
 
 function misdeedTable(report: Report): string {

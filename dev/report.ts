@@ -1,6 +1,8 @@
 import type { Totals } from './book.ts'
+import type { Evidence } from './evidence-text.ts'
 import type { Fate } from './sensors.ts'
 import { troubleId, troubles, type Trouble } from './sensors.ts'
+import type { Identity, Located } from './whereabouts.ts'
 
 /** Something done to the system on purpose. Times are ms from the start of the run. */
 export interface FaultRecord {
@@ -32,7 +34,8 @@ export interface Findings {
   devices: Record<string, DeviceRows>
   byType: Record<string, number>
   storedTwice: number
-  missing: { count: number; first: { source: string; id: string }[] }
+  /** The first ones are those that can be looked for. */
+  missing: { count: number; first: Identity[] }
   latency: { all: LatencyRow; live: LatencyRow; backlog: LatencyRow }
   /** Letters that came into the dead-letter queues during the run. */
   deadLetters: number
@@ -47,6 +50,20 @@ export interface Findings {
 export interface Audit {
   kind: 'passed' | 'failed'
   detail: string
+  ledgers: Ledger[]
+}
+
+/** Places of an epoch that hold no event in the history: without an account, and with one, by reason. */
+interface Ledger {
+  epoch: string
+  gaps: Sequences
+  undelivered: Record<string, Sequences>
+}
+
+interface Sequences {
+  count: number
+  /** The first ones. */
+  ranges: [from: number, to: number][]
 }
 
 export interface RunFacts {
@@ -105,10 +122,14 @@ export interface Report {
   faults: FaultRecord[]
   audit: Audit
   run: RunFacts
-  missingEvents: { source: string; id: string }[]
+  /** Where each is, if it was looked for. */
+  missingEvents: (Identity & Partial<Located>)[]
+  /** Only if the books do not balance. */
+  evidence?: Evidence
 }
 
-export interface Evidence {
+/** What the books are balanced from. */
+export interface Accounts {
   run: RunFacts
   totals: Totals
   /** Per troublemaker. */
@@ -119,9 +140,11 @@ export interface Evidence {
   findings: Findings
 }
 
+const missingListedMax = 20
+
 /** Balances the fleet's own book against what the cloud holds. Pure. */
-export function balance(evidence: Evidence): Report {
-  const { run, totals, findings, faults, resent, maxBuffered } = evidence
+export function balance(accounts: Accounts): Report {
+  const { run, totals, findings, faults, resent, maxBuffered } = accounts
   const rows = Object.values(findings.devices)
   const sum = (field: 'accepted' | 'rejected' | 'dead' | 'implausible'): number =>
     rows.reduce((total, row) => total + row[field], 0)
@@ -151,14 +174,14 @@ export function balance(evidence: Evidence): Report {
       backlog: findings.latency.backlog,
       puback: totals.pubackMs,
     },
-    misdeeds: misdeedsOf(evidence),
+    misdeeds: misdeedsOf(accounts),
     byType: findings.byType,
     faults,
     audit: findings.audit,
     run,
-    missingEvents: findings.missing.first,
+    missingEvents: findings.missing.first.slice(0, missingListedMax),
   }
-  const checks = checksOf(evidence, report, { rejected, implausible: sum('implausible'), edgeKilled })
+  const checks = checksOf(accounts, report, { rejected, implausible: sum('implausible'), edgeKilled })
   const balanced = [...checks, ...misdeedChecks(report)].every((check) => check.ok)
   return { balanced, ...report, checks }
 }
@@ -178,7 +201,7 @@ export function sayBroken(report: Report): string {
 }
 
 function checksOf(
-  { totals, findings, resent, run }: Evidence,
+  { totals, findings, resent, run }: Accounts,
   report: Omit<Report, 'checks' | 'balanced'>,
   found: { rejected: number; implausible: number; edgeKilled: boolean },
 ): Check[] {
@@ -246,7 +269,7 @@ const endings: Record<Trouble, { fate: Fate; mustEnd: string; ended: (row: Devic
   },
 }
 
-function misdeedsOf({ misdeeds, findings }: Evidence): Report['misdeeds'] {
+function misdeedsOf({ misdeeds, findings }: Accounts): Report['misdeeds'] {
   const reports: Report['misdeeds'] = {}
   for (const trouble of troubles) {
     const totals = misdeeds[trouble]

@@ -5,6 +5,7 @@ import { createScope } from '../src/lifecycle.ts'
 import { audit } from './audit.ts'
 import { countDeadLetters } from './dead-letters-rabbit.ts'
 import { createDisturbances } from './disturbances.ts'
+import { gatherEvidence } from './evidence.ts'
 import { createSaboteur, type Saboteur } from './faults.ts'
 import { connectDevice } from './fleet-mqtt.ts'
 import { startFleet, type Fleet } from './fleet.ts'
@@ -15,6 +16,7 @@ import { createRecorder, type Recording } from './recorder.ts'
 import { balance, type Findings, type Report, type RunFacts } from './report.ts'
 import { troubles, type Sensor } from './sensors.ts'
 import type { Snapshot } from './snapshot.ts'
+import { groups } from './stack-config.ts'
 import type { Stack } from './stack.ts'
 import { milliseconds } from './view.ts'
 
@@ -23,6 +25,9 @@ export interface SessionOptions {
   /** Makes the sensors, given the run's own ID. */
   sensors(run: string): readonly Sensor[]
   facts: Pick<RunFacts, 'seed' | 'eventsPerSecond' | 'mode' | 'skippedRows' | 'versions'>
+  /** The end is not waited for any more when nothing has moved for so long; default: a minute. */
+  patienceMs?: number
+  env: NodeJS.ProcessEnv
   clock: Clock
   onSnapshot: (snapshot: Snapshot) => void
   onNote: (text: string) => void
@@ -39,7 +44,8 @@ export interface Session {
   elapsedMs(): number
   /**
    * Stops the sensors, gives back what a fault still holds down, waits for every PUBACK, until the outbox is empty and the cloud has stored everything, and
-   * balances the books. Gives up waiting when nothing has moved for a minute; the books then say what is amiss.
+   * balances the books. Gives up waiting when nothing has moved for `patienceMs`; the books then say what is amiss. If they do not
+   * balance, edge and cloud are stopped, and the report says where the missing events are.
    */
   finish(signal: AbortSignal): Promise<{ report: Report; course: Course }>
   close(): Promise<void>
@@ -47,18 +53,19 @@ export interface Session {
 
 const lookEveryMs = 250
 const askEveryMs = 1000
-const standstillMsMax = 60_000
+const patienceMsDefault = 60_000
 const identitiesAtOnce = 20_000
-const missingListedMax = 20
+/** Of those that are missing, how many are looked for. */
+const searchedMax = 10_000
 
 export async function startSession(options: SessionOptions): Promise<Session> {
-  const { stack, clock, facts } = options
+  const { stack, clock, facts, env, patienceMs = patienceMsDefault } = options
   const scope = createScope()
   const run = randomUUID()
   const sensors = options.sensors(run)
   const files = new Map(stack.pki.devices.map((device) => [device.commonName, device]))
   const history = scope.own(readHistory(stack.databaseUrl))
-  const lettersBefore = await countDeadLetters(stack.amqpUrl, ['history', 'rollups'], clock)
+  const lettersBefore = await countDeadLetters(stack.amqpUrl, groups, clock)
   const filter: RunFilter = {
     deviceIds: sensors.map((sensor) => sensor.deviceId),
     startedAtMs: clock.now(),
@@ -116,7 +123,7 @@ export async function startSession(options: SessionOptions): Promise<Session> {
     }
   }
 
-  /** Resolves when `done`, or when what it counts has not moved for a minute. */
+  /** Resolves when `done`, or when what it counts has not moved for `patienceMs`. */
   async function untilStill(
     done: () => Promise<boolean> | boolean,
     count: () => number,
@@ -128,7 +135,7 @@ export async function startSession(options: SessionOptions): Promise<Session> {
       await clock.sleep(100, signal)
       const now = count()
       if (now !== before) movedAtMs = clock.monotonicMs()
-      if (clock.monotonicMs() - movedAtMs > standstillMsMax) return
+      if (clock.monotonicMs() - movedAtMs > patienceMs) return
       before = now
     }
   }
@@ -156,7 +163,7 @@ export async function startSession(options: SessionOptions): Promise<Session> {
   }
 
   async function letters(): Promise<number> {
-    return (await countDeadLetters(stack.amqpUrl, ['history', 'rollups'], clock)) - lettersBefore
+    return (await countDeadLetters(stack.amqpUrl, groups, clock)) - lettersBefore
   }
 
   async function find(signal: AbortSignal): Promise<Findings> {
@@ -176,7 +183,7 @@ export async function startSession(options: SessionOptions): Promise<Session> {
           configFile: stack.configFiles.clouds[0] ?? '',
           gateway: stack.gateway,
           epochs: await history.epochs(filter),
-          env: process.env,
+          env,
         },
         signal,
       ),
@@ -223,7 +230,16 @@ export async function startSession(options: SessionOptions): Promise<Session> {
         faults: saboteur.records(),
         findings,
       })
-      return { report, course: await history.overTime(filter) }
+      const course = await history.overTime(filter)
+      if (report.balanced) return { report, course }
+      options.onNote(
+        'the books do not balance; edge and cloud are stopped, and what is missing is looked for',
+      )
+      watching.abort()
+      await watchers
+      const absent: HistoryReader['absent'] = (identities) => history.absent(identities)
+      const missing = findings.missing.first
+      return { report: await gatherEvidence({ stack, report, missing, absent, env, clock }, signal), course }
     },
     close: () => scope.close(),
   }
@@ -236,7 +252,7 @@ async function findMissing(fleet: Fleet, history: HistoryReader, run: string): P
     const absent = await history.absent(some)
     some = []
     missing.count += absent.length
-    missing.first.push(...absent.slice(0, missingListedMax - missing.first.length))
+    missing.first.push(...absent.slice(0, searchedMax - missing.first.length))
   }
   for (const { deviceId, n } of fleet.book.acknowledgedEvents()) {
     some.push({ source: `/devices/${deviceId}`, id: eventId(run, deviceId, n) })

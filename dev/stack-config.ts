@@ -1,5 +1,11 @@
 import { demoTypes } from './sensors.ts'
 
+export const gatewayDefault = 'gateway-1'
+/** The consumer groups of a cloud that has no consumers of somebody else's. */
+export const groups = ['history', 'rollups'] as const
+/** The waits between attempts. */
+export const ladderMs = [5000, 30_000, 300_000, 1_800_000] as const
+
 export type Tree = { [key: string]: unknown }
 
 export interface TlsPaths {
@@ -60,6 +66,7 @@ export function cloudConfig(input: CloudConfigInput): Tree {
     },
     database: { url: input.databaseUrl },
     partitions: input.partitions,
+    retry: { ladder: [...ladderMs] },
     schemas: { folder: input.schemasFolder },
     ops: { host: '127.0.0.1', port: input.opsPort },
   }

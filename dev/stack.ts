@@ -1,22 +1,20 @@
-import { randomBytes } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { stringify } from 'yaml'
-import { issueDevelopmentPki, type DevelopmentPki } from '../certs/development.ts'
+import type { DevelopmentPki } from '../certs/development.ts'
 import { systemClock } from '../src/clock.ts'
-import { TidegateError } from '../src/errors.ts'
+import type { TidegateError } from '../src/errors.ts'
 import { createScope } from '../src/lifecycle.ts'
-import { wire } from '../src/wire.ts'
 import { startLink, type Link } from './link.ts'
 import { givenBroker, overLink, privateBroker } from './broker-way.ts'
 import { createProgram, type Program } from './processes.ts'
-import { obtainPostgres, obtainRabbit } from './servers/obtain.ts'
 import type { PrivateServer } from './servers/private-server.ts'
 import type { RabbitServer } from './servers/rabbit.ts'
 import { isFree } from './servers/ports.ts'
-import { keepPort, keepState } from './servers/state.ts'
-import { cloudConfig, edgeConfig, merge, type Tree } from './stack-config.ts'
+import { keepPort } from './servers/state.ts'
+import { cloudConfig, edgeConfig, gatewayDefault, merge, type Tree } from './stack-config.ts'
+import { startServers } from './stack-servers.ts'
 
 export interface StackOptions {
   /** Everything the stack keeps lies in here; reused if it holds a stack. */
@@ -42,7 +40,10 @@ export interface StackOptions {
 
 /** The whole of Tidegate on this machine, as real processes, with a handle on each part. */
 export interface Stack {
+  /** Everything it keeps lies in here. */
+  readonly dir: string
   readonly gateway: string
+  readonly partitions: number
   readonly pki: DevelopmentPki
   /** Between the edge and the broker; undefined where the broker was given as amqps://. */
   readonly link: Link | undefined
@@ -55,6 +56,7 @@ export interface Stack {
   /** Direct, not over the link; as a user who may do everything. */
   readonly amqpUrl: string
   readonly databaseUrl: string
+  readonly edgeDataDir: string
   readonly edgeOps: string
   readonly cloudOps: readonly string[]
   /** The compiled `tidegate`, for commands to be run against this stack. */
@@ -81,63 +83,13 @@ function inSource(): boolean {
  * @throws TidegateError as the servers and certificates do, and `PROGRAM_START_FAILED`
  */
 export async function startStack(options: StackOptions): Promise<Stack> {
-  const { env, say, signal, gateway = 'gateway-1', partitions = 4 } = options
+  const { env, say, signal, gateway = gatewayDefault, partitions = 4 } = options
   const dir = resolve(options.dir)
   mkdirSync(dir, { recursive: true })
   const scope = createScope()
-  const passed = signal && { signal }
   const timed = stopwatch(say)
   try {
-    const pki = await issueDevelopmentPki(join(dir, 'pki'), { devices: options.devices, gateway })
-    timed(`${options.devices.length} device certificates ready`)
-    const secrets = keepState(dir, () => ({ cloud: password(), gateway: password() }))
-    const onCrash = (name: string) => (cause: string) => options.onCrash?.(serverCrashed(name, cause, dir))
-
-    const startingRabbit = obtainRabbit({
-      dir: join(dir, 'rabbit'),
-      users: [
-        { name: 'cloud', password: secrets.cloud, permissions: { configure: '.*', write: '.*', read: '.*' } },
-        {
-          name: gateway,
-          password: secrets.gateway,
-          permissions: {
-            configure: '^$',
-            write: `^${wire.exchange.replaceAll('.', String.raw`\.`)}$`,
-            read: '^$',
-          },
-        },
-      ],
-      tls: { caFile: pki.caFile, certFile: pki.broker.certFile, keyFile: pki.broker.keyFile },
-      env,
-      say,
-      onCrash: onCrash('RabbitMQ'),
-      ...passed,
-    }).then((obtained) => {
-      if (obtained.how === 'private') scope.own(obtained.server)
-      timed(
-        obtained.how === 'private'
-          ? `RabbitMQ ready on 127.0.0.1:${obtained.server.port}`
-          : 'RabbitMQ is given',
-      )
-      return obtained
-    })
-    const startingPostgres = obtainPostgres({
-      dir: join(dir, 'postgres'),
-      env,
-      say,
-      onCrash: onCrash('PostgreSQL'),
-      ...passed,
-    }).then((obtained) => {
-      if (obtained.how === 'private') scope.own(obtained.server)
-      timed(
-        obtained.how === 'private'
-          ? `PostgreSQL ready on 127.0.0.1:${obtained.server.port}`
-          : 'PostgreSQL is given',
-      )
-      return obtained
-    })
-    // Both have ended, one way or the other, before anything is closed.
-    const [rabbit, postgres] = await bothOf(startingRabbit, startingPostgres)
+    const { pki, rabbit, postgres } = await startServers({ ...options, dir, gateway, timed }, scope)
 
     const broker =
       rabbit.how === 'given' ? givenBroker(rabbit.url) : privateBroker(rabbit.server, pki, gateway)
@@ -146,24 +98,6 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       scope.own(await startLink({ target: broker.linkTo, port: await keepPort(dir, 'link') }))
     const databaseUrl = postgres.how === 'given' ? postgres.url : postgres.server.url
 
-    const mqttPort =
-      options.mqttPort !== undefined && (await isFree(options.mqttPort))
-        ? options.mqttPort
-        : await keepPort(dir, 'mqtt')
-    const edgeOpsPort = await keepPort(dir, 'edge-ops')
-    const edge = program('edge', edgeOpsPort, {
-      ...edgeConfig({
-        gateway,
-        dataDir: join(dir, 'edge'),
-        mqttPort,
-        mqttTls: { ca: pki.caFile, cert: pki.edge.certFile, key: pki.edge.keyFile },
-        uplinkUrl: link ? overLink(broker.uplinkUrl, link) : broker.uplinkUrl,
-        uplinkTls: broker.uplinkTls,
-        partitions,
-        opsPort: edgeOpsPort,
-        schemasFolder,
-      }),
-    })
     const clouds: Program[] = []
     const cloudOps: string[] = []
     for (let number = 1; number <= (options.clouds ?? 1); number += 1) {
@@ -183,14 +117,40 @@ export async function startStack(options: StackOptions): Promise<Stack> {
         }),
       )
     }
-    scope.own({ close: async () => void (await Promise.all([edge, ...clouds].map((one) => one.stop()))) })
+    const programs = [...clouds]
+    scope.own({ close: async () => void (await Promise.all(programs.map((one) => one.stop()))) })
     await Promise.all(clouds.map((cloud) => cloud.start(signal)))
     timed(`cloud ready: ${clouds.length === 1 ? 'one process' : `${clouds.length} processes`}`)
+
+    // Chosen at the last moment: another stack that starts now may want the same.
+    const mqttPort =
+      options.mqttPort !== undefined && (await isFree(options.mqttPort))
+        ? options.mqttPort
+        : await keepPort(dir, 'mqtt')
+    const edgeOpsPort = await keepPort(dir, 'edge-ops')
+    const edgeDataDir = join(dir, 'edge')
+    const ownDataDir = options.edgeConfig?.['dataDir']
+    const edge = program('edge', edgeOpsPort, {
+      ...edgeConfig({
+        gateway,
+        dataDir: edgeDataDir,
+        mqttPort,
+        mqttTls: { ca: pki.caFile, cert: pki.edge.certFile, key: pki.edge.keyFile },
+        uplinkUrl: link ? overLink(broker.uplinkUrl, link) : broker.uplinkUrl,
+        uplinkTls: broker.uplinkTls,
+        partitions,
+        opsPort: edgeOpsPort,
+        schemasFolder,
+      }),
+    })
+    programs.push(edge)
     await edge.start(signal)
     timed(`edge ready on 127.0.0.1:${mqttPort} (MQTT over mutual TLS)`)
 
     return {
+      dir,
       gateway,
+      partitions,
       pki,
       link,
       edge,
@@ -200,6 +160,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       mqtt: { host: '127.0.0.1', port: mqttPort, caFile: pki.caFile },
       amqpUrl: rabbit.how === 'private' ? rabbit.server.urlFor('cloud') : rabbit.url,
       databaseUrl,
+      edgeDataDir: typeof ownDataDir === 'string' ? ownDataDir : edgeDataDir,
       edgeOps: `http://127.0.0.1:${edgeOpsPort}`,
       cloudOps,
       cli,
@@ -235,24 +196,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   }
 }
 
-async function bothOf<A, B>(first: Promise<A>, second: Promise<B>): Promise<[A, B]> {
-  await Promise.allSettled([first, second])
-  return [await first, await second]
-}
-
 function stopwatch(say: (line: string) => void): (line: string) => void {
   const startedAtMs = systemClock.monotonicMs()
   return (line) => say(`${line} (${((systemClock.monotonicMs() - startedAtMs) / 1000).toFixed(1)} s)`)
-}
-
-function password(): string {
-  return randomBytes(18).toString('base64url')
-}
-
-function serverCrashed(name: string, cause: string, dir: string): TidegateError {
-  return new TidegateError('SERVER_CRASHED', {
-    message: `${name} ended by itself (${cause})`,
-    retryable: false,
-    hint: `its log is below ${dir}`,
-  })
 }

@@ -1,23 +1,18 @@
 import { spawn, type ChildProcess } from 'node:child_process'
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { Client } from 'pg'
+import { Connection } from 'rabbitmq-client'
+import { afterEach, expect, test, vi } from 'vitest'
 import type { Report } from '../../dev/report.ts'
+import { wire } from '../../src/wire.ts'
+import { useFolder } from '../support/kept-folder.ts'
 
 const cli = fileURLToPath(new URL('../../dist/cli/tidegate.js', import.meta.url))
-let dir: string
-let data: string
-let running: Run[]
-
-beforeAll(() => {
-  dir = mkdtempSync(join(tmpdir(), 'tidegate-start-'))
-  // PostgreSQL's own user must get through to its folder below.
-  chmodSync(dir, 0o711)
-  data = join(dir, 'data')
-  running = []
-})
+const dir = useFolder('tidegate-start-')
+const data = join(dir, 'data')
+const running: Run[] = []
 
 afterEach(async () => {
   for (const run of running.splice(0)) {
@@ -25,8 +20,6 @@ afterEach(async () => {
     await run.ended
   }
 })
-
-afterAll(() => rmSync(dir, { recursive: true, force: true }))
 
 interface Run {
   child: ChildProcess
@@ -38,9 +31,11 @@ interface Run {
 }
 
 function start(...args: string[]): Run {
-  const child = spawn(process.execPath, [cli, 'dev', '--dir', data, ...args], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
+  return launch(['dev', '--dir', data, ...args], process.env)
+}
+
+function launch(args: readonly string[], env: NodeJS.ProcessEnv): Run {
+  const child = spawn(process.execPath, [cli, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] })
   let output = ''
   const watchers = new Set<() => void>()
   const take = (chunk: Buffer): void => {
@@ -69,6 +64,12 @@ function start(...args: string[]): Run {
   }
   running.push(run)
   return run
+}
+
+/** On servers of its own, whatever is given: what is done to them is nobody else's. */
+function launchOwn(...args: string[]): Run {
+  const { TIDEGATE_AMQP_URL: _amqp, TIDEGATE_PG_URL: _pg, ...env } = process.env
+  return launch(args, env)
 }
 
 /** A minute apart each. */
@@ -194,6 +195,7 @@ test('the crash of a child ends the run, says which it was, and stops the rest',
   process.kill(pidOf('cloud-1.yaml'), 'SIGKILL')
   expect(await run.ended).toBe(1)
   expect(run.output()).toContain('cloud-1 ended by itself (SIGKILL)')
+  expect(run.output()).toContain(`Nothing was deleted: outbox, servers' data and logs lie in ${data}`)
   expect(left()).toEqual([])
 }, 120_000)
 
@@ -223,3 +225,98 @@ test.each([
   expect(run.output()).toContain(reason)
   expect(run.output()).not.toContain('    at ')
 })
+
+function urlIn(run: Run, pattern: RegExp): string {
+  const url = pattern.exec(run.output())?.[1]
+  if (url === undefined) throw new Error(`no ${pattern} in\n${run.output()}`)
+  return url
+}
+
+const psql = /psql '([^']+)'/
+
+/** What a backup that was put back too early does to a record. */
+async function takeFromHistory(url: string, count: number): Promise<string[]> {
+  const client = new Client({ connectionString: url })
+  await client.connect()
+  try {
+    await client.query('set session_replication_role = replica')
+    const taken = `select position from tidegate.events where source like '/devices/sensor-%' limit ${count}`
+    const { rows } = await client.query<{ id: string }>(
+      `delete from tidegate.events where position in (${taken}) returning id`,
+    )
+    expect(rows).toHaveLength(count)
+    return rows.map(({ id }) => id)
+  } finally {
+    await client.end()
+  }
+}
+
+async function rowsIn(url: string): Promise<number> {
+  const client = new Client({ connectionString: url })
+  await client.connect()
+  const { rows } = await client.query<{ count: string }>('select count(*) as count from tidegate.events')
+  await client.end()
+  return Number(rows[0]?.count)
+}
+
+/** Whatever no group wants. */
+async function leaveUnroutable(data: string): Promise<void> {
+  const { cloud } = JSON.parse(readFileSync(join(data, 'server.json'), 'utf8')) as { cloud: string }
+  const port = readFileSync(join(data, 'rabbit', 'amqp.port'), 'utf8')
+  const connection = new Connection(`amqp://cloud:${encodeURIComponent(cloud)}@127.0.0.1:${port}`)
+  const publisher = connection.createPublisher({ confirm: true })
+  await publisher.send({ routingKey: wire.unroutable, durable: true }, Buffer.from('no event'))
+  await publisher.close()
+  await connection.close()
+}
+
+test('a run whose books do not balance says which events are missing and where they are, deletes nothing, and lets no other run change what is left (G8)', async () => {
+  // No other run begins in it afterwards.
+  const data = join(dir, 'unbalanced')
+  const json = join(dir, 'unbalanced.json')
+  const options = ['--devices', '5', '--rate', '20', '--outage', '0s', '--no-trouble', '--dir', data]
+  const run = launchOwn('simulate', ...options, '--for', '8s', '--patience', '1s', '--report', json)
+  await run.printed(up)
+  await vi.waitFor(() => expect(run.output()).toMatch(/[1-9]\d* stored/), 60_000)
+  await leaveUnroutable(data)
+  const taken = await takeFromHistory(urlIn(run, psql), 7)
+
+  expect(await run.ended).toBe(1)
+  const evidence = join(data, 'evidence.json')
+  for (const said of [
+    'THE BOOKS DO NOT BALANCE',
+    '7 acknowledged events are missing from the history, and were looked for:',
+    '7  nowhere: it is lost',
+    'Still held: tidegate.unroutable 1.',
+    `lie in ${data}, and ${evidence} names each event`,
+    `npx tidegate outbox inspect --data-dir ${join(data, 'edge')}`,
+    `npx tidegate dev --servers-only --dir ${data}`,
+  ])
+    expect(run.output()).toContain(said)
+  const report = JSON.parse(readFileSync(json, 'utf8')) as Report
+  expect(report).toMatchObject({ balanced: false, missing: 7 })
+  expect(report.missingEvents.map(({ id }) => id).toSorted()).toEqual(taken.toSorted())
+  expect(report.missingEvents.every(({ where }) => where === 'nowhere')).toBe(true)
+  expect(report.audit.ledgers.reduce((sum, { gaps }) => sum + gaps.count, 0)).toBe(7)
+  expect(readFileSync(join(dir, 'unbalanced.html'), 'utf8')).toContain('What is missing, and where it is')
+
+  const next = launchOwn('simulate', ...options)
+  expect(await next.ended).toBe(1)
+  expect(next.output()).toMatch(/EVIDENCE_KEPT/)
+  expect(next.output()).toContain(`see ${evidence} first`)
+
+  const servers = launchOwn('dev', '--servers-only', '--dir', data)
+  await servers.printed('Ctrl-C stops them')
+  expect(servers.output()).toMatch(/ 1 {2}tidegate\.unroutable/)
+  expect(await rowsIn(urlIn(servers, psql))).toBe(report.stored)
+  servers.child.kill('SIGTERM')
+  expect(await servers.ended).toBe(0)
+  for (const left of ['edge', 'rabbit', 'postgres', 'logs']) expect(existsSync(join(data, left))).toBe(true)
+}, 400_000)
+
+test('the servers of a folder that no run has left are not started', async () => {
+  const run = launchOwn('dev', '--servers-only', '--dir', join(dir, 'nothing'))
+  expect(await run.ended).toBe(1)
+  expect(run.output()).toContain('STACK_ABSENT')
+  expect(existsSync(join(dir, 'nothing'))).toBe(false)
+}, 60_000)

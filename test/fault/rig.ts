@@ -1,7 +1,8 @@
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, expect } from 'vitest'
+import { afterAll, afterEach, beforeEach, expect } from 'vitest'
+import { renderEvidence } from '../../dev/evidence-text.ts'
 import type { Link } from '../../dev/link.ts'
 import { scrape } from '../../dev/metrics.ts'
 import { type Report, renderBooks } from '../../dev/report.ts'
@@ -22,9 +23,25 @@ export interface Rig {
   run(options: RunOptions): Promise<Run>
 }
 
+/** What happens to a rig around the tests of a file. */
+export interface RigKeeper {
+  readonly rig: Rig
+  /** A stack is there: the one of the test before, unless that failed. */
+  begin(): Promise<void>
+  /**
+   * Everything is up again for the next test. After one that failed, or whose books did not balance, everything is stopped instead, its folder
+   * stays as it is, and the next test begins in another.
+   */
+  afterTest(failed: boolean): Promise<void>
+  /** Stops everything, and removes the folder if nothing failed in it. */
+  end(): Promise<void>
+}
+
 export interface RunOptions {
   eventsPerSecond: number
   devices?: number
+  /** The end is not waited for any more when nothing has moved for so long; default: a minute. */
+  patienceMs?: number
 }
 
 export interface Run {
@@ -36,94 +53,167 @@ export interface Run {
 }
 
 const deviceCount = 20
-const patienceMs = 60_000
+const happensWithinMs = 60_000
 
 export function useRig(options: Partial<StackOptions> = {}): Rig {
-  let stack: Stack
-  const dir = mkdtempSync(join(tmpdir(), 'tidegate-fault-'))
-  // PostgreSQL does not run as root: its user must be able to reach its data.
-  chmodSync(dir, 0o711)
+  const keeper = createRig(options)
+  beforeEach(() => keeper.begin(), 120_000)
+  afterEach(({ task }) => keeper.afterTest(task.result?.state === 'fail'), 240_000)
+  afterAll(() => keeper.end(), 60_000)
+  return keeper.rig
+}
 
-  beforeAll(async () => {
-    stack = await startStack({
-      dir,
-      devices: ordinaryIds(deviceCount),
-      env: withoutGivenServers(),
-      say: () => {},
-      ...options,
-    })
-  }, 120_000)
+export function createRig(options: Partial<StackOptions> = {}, say = sayAloud): RigKeeper {
+  let stack: Stack | undefined
   // A test that failed half-way leaves no fleet at work for the next one, and nothing away.
   const open = new Set<Session>()
-  afterEach(async () => {
-    stack.link?.set({ kind: 'up' })
-    await Promise.all([stack.rabbit?.start(), stack.postgres?.start()])
-    await Promise.all([stack.edge, ...stack.clouds].map((program) => program.start()))
+  /** Books that are being balanced: a test that is out of time does not wait for them. */
+  const balancing = new Set<Promise<Report>>()
+  let unbalanced: Report | undefined
+
+  function theStack(): Stack {
+    if (!stack) throw new Error('the rig has no stack: no test has begun')
+    return stack
+  }
+
+  async function closeSessions(): Promise<void> {
     for (const session of open) await session.close()
     open.clear()
-  })
-  afterAll(async () => {
-    await stack?.close()
-    rmSync(dir, { recursive: true, force: true })
-  }, 60_000)
+  }
+
+  async function leave(left: Stack): Promise<void> {
+    stack = undefined
+    await closeSessions()
+    await left.close()
+    say(unbalanced ? booksOf(unbalanced) : keptLine(left.dir))
+    unbalanced = undefined
+  }
 
   return {
-    get stack() {
-      return stack
-    },
-    get link() {
-      if (!stack.link) throw new Error('the rig has no link')
-      return stack.link
-    },
-    async edgeMetric(name) {
-      const metrics = await scrape(`${stack.edgeOps}/metrics`, AbortSignal.timeout(5000))
-      return metrics?.value(name) ?? NaN
-    },
-    async run({ eventsPerSecond, devices = deviceCount }) {
-      const watchers = new Set<(snapshot: Snapshot) => void>()
-      const session = await startSession({
-        stack,
-        sensors: (run) => ordinarySensors({ run, seed: 1, count: devices, eventsPerSecond }),
-        facts: { seed: 1, eventsPerSecond, mode: 'simulate', skippedRows: 0, versions: {} },
-        clock: systemClock,
-        onSnapshot: (snapshot) => watchers.forEach((watch) => watch(snapshot)),
-        onNote: () => {},
+    rig: rigOn(),
+    async begin() {
+      if (stack) return
+      const dir = mkdtempSync(join(tmpdir(), 'tidegate-fault-'))
+      // PostgreSQL does not run as root: its user must be able to reach its data.
+      chmodSync(dir, 0o711)
+      stack = await startStack({
+        dir,
+        devices: ordinaryIds(deviceCount),
+        env: withoutGivenServers(),
+        say: () => {},
+        ...options,
       })
-      open.add(session)
-      return {
-        session,
-        until(what, holds) {
-          return new Promise((resolve, reject) => {
-            const timer = setTimeout(() => {
-              watchers.delete(watch)
-              reject(new Error(`never happened: ${what}`))
-            }, patienceMs)
-            const watch = (snapshot: Snapshot): void => {
-              if (!holds(snapshot)) return
-              clearTimeout(timer)
-              watchers.delete(watch)
-              resolve(snapshot)
-            }
-            watchers.add(watch)
-          })
-        },
-        async balanced() {
-          const { report } = await session.finish(AbortSignal.timeout(180_000))
-          await session.close()
-          open.delete(session)
-          expect(report, renderBooks(report)).toMatchObject({
-            balanced: true,
-            missing: 0,
-            storedTwice: 0,
-            stored: report.acknowledged,
-          })
-          expect(report.acknowledged).toBe(report.published)
-          expect(report.audit, report.audit.detail).toMatchObject({ kind: 'passed' })
-          return report
-        },
+    },
+    async afterTest(failed) {
+      if (!stack) return
+      if (failed) await Promise.allSettled(balancing)
+      if (failed || unbalanced) return leave(stack)
+      try {
+        stack.link?.set({ kind: 'up' })
+        await Promise.all([stack.rabbit?.start(), stack.postgres?.start()])
+        await Promise.all([stack.edge, ...stack.clouds].map((program) => program.start()))
+        await closeSessions()
+      } catch (error) {
+        await leave(stack)
+        throw error
       }
     },
+    async end() {
+      if (!stack) return
+      await stack.close()
+      rmSync(stack.dir, { recursive: true, force: true })
+      stack = undefined
+    },
   }
+
+  function rigOn(): Rig {
+    return {
+      get stack() {
+        return theStack()
+      },
+      get link() {
+        const { link } = theStack()
+        if (!link) throw new Error('the rig has no link')
+        return link
+      },
+      async edgeMetric(name) {
+        const metrics = await scrape(`${theStack().edgeOps}/metrics`, AbortSignal.timeout(5000))
+        return metrics?.value(name) ?? NaN
+      },
+      async run({ eventsPerSecond, devices = deviceCount, patienceMs }) {
+        const watchers = new Set<(snapshot: Snapshot) => void>()
+        const session = await startSession({
+          stack: theStack(),
+          sensors: (run) => ordinarySensors({ run, seed: 1, count: devices, eventsPerSecond }),
+          facts: { seed: 1, eventsPerSecond, mode: 'simulate', skippedRows: 0, versions: {} },
+          ...(patienceMs !== undefined && { patienceMs }),
+          env: withoutGivenServers(),
+          clock: systemClock,
+          onSnapshot: (snapshot) => watchers.forEach((watch) => watch(snapshot)),
+          onNote: () => {},
+        })
+        open.add(session)
+        return {
+          session,
+          until(what, holds) {
+            return new Promise((resolve, reject) => {
+              const timer = setTimeout(() => {
+                watchers.delete(watch)
+                reject(new Error(`never happened: ${what}`))
+              }, happensWithinMs)
+              const watch = (snapshot: Snapshot): void => {
+                if (!holds(snapshot)) return
+                clearTimeout(timer)
+                watchers.delete(watch)
+                resolve(snapshot)
+              }
+              watchers.add(watch)
+            })
+          },
+          async balanced() {
+            const report = await finish(session)
+            await session.close()
+            open.delete(session)
+            expect(report, booksOf(report)).toMatchObject({
+              balanced: true,
+              missing: 0,
+              storedTwice: 0,
+              stored: report.acknowledged,
+            })
+            expect(report.acknowledged).toBe(report.published)
+            expect(report.audit, report.audit.detail).toMatchObject({ kind: 'passed' })
+            return report
+          },
+        }
+      },
+    }
+  }
+
+  /** Remembers what did not balance, also for who does not wait for it. */
+  async function finish(session: Session): Promise<Report> {
+    const finishing = session.finish(AbortSignal.timeout(180_000)).then(({ report }) => {
+      if (!report.balanced) unbalanced = report
+      return report
+    })
+    balancing.add(finishing)
+    try {
+      return await finishing
+    } finally {
+      balancing.delete(finishing)
+    }
+  }
+}
+
+function booksOf(report: Report): string {
+  return [renderBooks(report), ...(report.evidence ? [renderEvidence(report.evidence)] : [])].join('\n')
+}
+
+function sayAloud(text: string): void {
+  process.stderr.write(`${text}\n`)
+}
+
+function keptLine(dir: string): string {
+  return `A test failed. Nothing was deleted: outbox, servers' data and logs lie in ${dir}`
 }
 
 /** A fault test stops and kills its servers: never ones that somebody else lent. */

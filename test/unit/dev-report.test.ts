@@ -4,12 +4,13 @@ import { createLatencies } from '../../dev/latencies.ts'
 import { renderPlot, ticks } from '../../dev/plot.ts'
 import { createRecorder, rates } from '../../dev/recorder.ts'
 import { renderHtml } from '../../dev/report-html.ts'
-import { balance, renderBooks, type Evidence, type Report } from '../../dev/report.ts'
+import { balance, renderBooks, type Accounts, type Report } from '../../dev/report.ts'
 import type { Fate } from '../../dev/sensors.ts'
 import type { Snapshot } from '../../dev/snapshot.ts'
+import { locate } from '../../dev/whereabouts.ts'
 
 /** A run in which all went as promised: 10 stored, 3 rejected, 2 repeats, 1 of 1970. */
-function evidence(): Evidence {
+function accounts(): Accounts {
   const book = openBook()
   const say = (deviceId: string, fate: Fate, n: number): void => {
     const message = { topic: '', payload: '', fate, n }
@@ -62,13 +63,13 @@ function evidence(): Evidence {
       deadLetters: 3,
       duplicates: 2,
       leftInOutbox: 0,
-      audit: { kind: 'passed', detail: 'passed' },
+      audit: { kind: 'passed', detail: 'passed', ledgers: [] },
     },
   }
 }
 
 test('books that balance count every event once', () => {
-  const report = balance(evidence())
+  const report = balance(accounts())
   expect(report).toMatchObject({
     balanced: true,
     published: 14,
@@ -85,7 +86,7 @@ test('books that balance count every event once', () => {
   expect(renderBooks(report)).not.toContain('NO')
 })
 
-const breaches: [string, (broken: Evidence) => void][] = [
+const breaches: [string, (broken: Accounts) => void][] = [
   ['an acknowledged event that is missing', ({ findings }) => (findings.missing.count = 1)],
   ['an event stored twice', ({ findings }) => (findings.storedTwice = 1)],
   ['an event nobody published', ({ findings }) => (device(findings, 'sensor-001').accepted += 1)],
@@ -99,17 +100,20 @@ const breaches: [string, (broken: Evidence) => void][] = [
     ({ findings }) => (device(findings, 'trouble-past').implausible = 0),
   ],
   ['a wrong reason', ({ findings }) => (device(findings, 'trouble-schema').reasons = { MALFORMED_JSON: 3 })],
-  ['an audit that found a gap', ({ findings }) => (findings.audit = { kind: 'failed', detail: '1 gap' })],
+  [
+    'an audit that found a gap',
+    ({ findings }) => (findings.audit = { kind: 'failed', detail: '1 gap', ledgers: [] }),
+  ],
 ]
 
-function device({ devices }: Evidence['findings'], id: string) {
+function device({ devices }: Accounts['findings'], id: string) {
   const row = devices[id]
   if (!row) throw new Error(`no ${id}`)
   return row
 }
 
 test.each(breaches)('%s is a breach, and the table names it', (_, breach) => {
-  const broken = evidence()
+  const broken = accounts()
   breach(broken)
   const report = balance(broken)
   expect(report.balanced).toBe(false)
@@ -117,11 +121,11 @@ test.each(breaches)('%s is a breach, and the table names it', (_, breach) => {
 })
 
 test('a letter written twice is a copy, and a kill of the edge may forget a count', () => {
-  const twice = evidence()
+  const twice = accounts()
   twice.findings.deadLetters = 4
   expect(balance(twice)).toMatchObject({ balanced: true, deadLettered: 3, deadLetterCopies: 1 })
 
-  const forgot = evidence()
+  const forgot = accounts()
   forgot.faults = [{ kind: 'kill', target: 'edge', fromMs: 0, untilMs: 1 }]
   forgot.findings.duplicates = 0
   expect(balance(forgot).balanced).toBe(true)
@@ -179,7 +183,7 @@ test('ticks are round numbers that reach the highest value', () => {
 })
 
 test('the page is one well-formed file that asks no network for anything and escapes what it shows', () => {
-  const named = evidence()
+  const named = accounts()
   named.run.gateway = '<img src=x onerror=alert(1)>'
   named.faults = [{ kind: 'kill', target: 'edge', fromMs: 1000, untilMs: 2000 }]
   const recorder = createRecorder()
@@ -199,12 +203,44 @@ test('the page is one well-formed file that asks no network for anything and esc
     )
 })
 
+test('the page of a run that lost events says which, where the others are and what to do, and escapes it', () => {
+  const lossy = accounts()
+  lossy.findings.missing = { count: 30, first: [] }
+  for (let n = 0; n < 30; n += 1)
+    lossy.findings.missing.first.push({ source: '/devices/sensor-001', id: `<b>${n}` })
+  const report = balance(lossy)
+  expect(report.missingEvents).toHaveLength(20)
+  report.missingEvents = report.missingEvents.map((event) => locate(event, [], false))
+  report.evidence = {
+    folder: '/kept',
+    file: '/kept/evidence.json',
+    missing: 30,
+    searched: 30,
+    places: [{ where: 'nowhere', place: 'nowhere: it is lost', events: 30 }],
+    looked: [],
+    blind: ['q holds <many>'],
+    accounted: 0,
+    toLook: ['npx tidegate outbox inspect --data-dir /kept/edge'],
+  }
+  const page = pageOf(report)
+  for (const text of [
+    'nowhere: it is lost',
+    '/kept/evidence.json',
+    'outbox inspect',
+    'q holds &lt;many&gt;',
+    '&lt;b&gt;7',
+  ])
+    expect(page).toContain(text)
+  expect(page).not.toContain('<b>')
+  expect(pageOf(balance(accounts()))).not.toContain('What is missing')
+})
+
 function pageOf(report: Report): string {
   return renderHtml({ report, recording: createRecorder(), course: { latency: [], stored: [] } })
 }
 
 test('the page has one unit for the times of faults, groups large numbers and rounds no run up', () => {
-  const long = evidence()
+  const long = accounts()
   long.run.durationMs = 120_519
   long.totals.unacknowledged = 121_022
   long.faults = [
@@ -217,7 +253,7 @@ test('the page has one unit for the times of faults, groups large numbers and ro
 })
 
 test('the page counts what was not kept, a misdeed that ended elsewhere as well', () => {
-  const broken = evidence()
+  const broken = accounts()
   device(broken.findings, 'trouble-schema').reasons = { MALFORMED_JSON: 3 }
   expect(pageOf(balance(broken))).toContain('1 of 13 promises was not kept')
   broken.findings.missing.count = 1

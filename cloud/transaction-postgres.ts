@@ -62,8 +62,9 @@ export class PostgresTransaction implements Transaction {
     return this.#underWay > 0
   }
 
+  /** A claim must see what a rival has committed meanwhile, whatever isolation is the database's default (G4). */
   begin(): Promise<unknown> {
-    return this.#run({ text: 'begin' }, statementTimeoutMs)
+    return this.#run({ text: 'begin isolation level read committed' }, statementTimeoutMs)
   }
 
   /**

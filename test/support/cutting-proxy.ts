@@ -27,16 +27,16 @@ export async function startCuttingProxy(target: { host: string; port: number }):
   const passed = { up: 0, down: 0 }
   let cuts = 0
 
-  const server = createServer({ noDelay: true }, (near) => {
+  const server = createServer({ noDelay: true, allowHalfOpen: true }, (near) => {
     const { cut, pieceBytes } = proxy
-    const far = connect({ ...target, noDelay: true })
+    const far = connect({ ...target, noDelay: true, allowHalfOpen: true })
     const both = [near, far]
     for (const socket of both) {
       sockets.add(socket)
       socket.on('error', () => {})
-      socket.once('close', () => {
+      socket.once('close', (failed) => {
         sockets.delete(socket)
-        for (const other of both) other.destroySoon()
+        if (failed) for (const other of both) other.destroy()
       })
     }
     const end = (how: Cut['how']): void => {
@@ -47,24 +47,35 @@ export async function startCuttingProxy(target: { host: string; port: number }):
       }
     }
     const pass = (from: Socket, to: Socket, direction: Cut['direction']): void => {
-      let left = cut?.direction === direction ? cut.bytes : Infinity
-      if (left === 0 && direction === 'down') far.once('connect', () => end(cut?.how ?? 'end'))
+      const ours = cut?.direction === direction ? cut : undefined
+      let left = ours?.bytes ?? Infinity
+      let [ended, passing] = [false, false]
+      const finish = (): void => {
+        if (ended && !passing && left > 0) to.end()
+      }
+      if (left === 0 && from === far) far.once('connect', () => end(cut?.how ?? 'end'))
+      from.once('end', () => {
+        ended = true
+        finish()
+      })
       from.on('data', (chunk: Buffer) => {
         from.pause()
+        passing = true
         let at = 0
         const next = (): void => {
-          if (to.destroyed || left === 0) return
+          if (to.destroyed) return
           const piece = chunk.subarray(at, at + Math.min(pieceBytes, left))
           at += piece.length
           left -= piece.length
           passed[direction] += piece.length
-          to.write(piece)
-          if (left === 0 && cut) end(cut.how)
-          else if (at < chunk.length) setImmediate(next)
-          else from.resume()
+          if (piece.length > 0) to.write(piece)
+          if (left === 0 && ours) return end(ours.how)
+          if (at < chunk.length) return void setImmediate(next)
+          passing = false
+          from.resume()
+          finish()
         }
-        if (left === 0 && cut) end(cut.how)
-        else next()
+        next()
       })
     }
     pass(near, far, 'up')

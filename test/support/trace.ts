@@ -25,21 +25,19 @@ export async function traced(
   try {
     const file = join(folder, 'trace')
     const asRoot = process.getuid?.() === 0 ? [] : ['sudo', '-n']
+    const wanted = ['-e', `trace=${calls.join(',')}`, '-e', 'signal=none']
+    const injected = inject === undefined ? [] : ['-e', `inject=${inject}`]
+    const where = ['-o', file, '-p', String(process.pid)]
     const [command = '', ...args] = [
-      ...[
-        ...asRoot,
-        'strace',
-        '-f',
-        '-y',
-        '-s',
-        '200',
-        '-e',
-        `trace=${calls.join(',')}`,
-        '-e',
-        'signal=none',
-      ],
-      ...(inject === undefined ? [] : ['-e', `inject=${inject}`]),
-      ...['-o', file, '-p', String(process.pid)],
+      ...asRoot,
+      'strace',
+      '-f',
+      '-y',
+      '-s',
+      '200',
+      ...wanted,
+      ...injected,
+      ...where,
     ]
     const strace = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'] })
     const over = once(strace, 'exit')

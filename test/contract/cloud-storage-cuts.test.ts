@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createDatabase as poolOf, type Database } from '../../cloud/database-postgres.ts'
 import { migrateDatabase } from '../../cloud/migrate-postgres.ts'
 import { migrations } from '../../cloud/migrations/all.ts'
+import type { Transaction } from '../../cloud/storage.ts'
 import { postgresStorage } from '../../cloud/storage-postgres.ts'
 import { startup } from '../support/cloud.ts'
 import { type Cut, type CuttingProxy, startCuttingProxy } from '../support/cutting-proxy.ts'
@@ -251,3 +252,27 @@ describe.each(Object.keys(ways))(
     })
   },
 )
+
+test('a failure that was swallowed is known at once, although the server’s word on the transaction is still under way (G4)', async () => {
+  const { proxy, url } = await ways.TCP()
+  proxy.pieceBytes = 1
+  const { database } = poolThrough(url)
+  const within = (work: (tx: Transaction) => Promise<void>): Promise<void> =>
+    postgresStorage(database).transaction(work, never)
+  const fail = (tx: Transaction): Promise<unknown> => tx.query('select no_such_column').catch(() => {})
+  const swallowed = within(async (tx) => {
+    await fail(tx)
+    tx.assertUsable()
+    throw new Error('it was taken for usable')
+  })
+  await expect(swallowed).rejects.toMatchObject({ code: 'TRANSACTION_SPOILT' })
+  // What a savepoint has mended is usable.
+  const mended = within(async (tx) => {
+    await tx.query('savepoint before')
+    await fail(tx)
+    await tx.query('rollback to before')
+    tx.assertUsable()
+  })
+  await expect(mended).resolves.toBeUndefined()
+  await database.close()
+})

@@ -148,7 +148,7 @@ const work = fc.record<Drawn>({
   how: fc.constantFrom('end', 'reset'),
   share: anyShare,
   // Half of them among the last bytes: there are COMMIT and its answer.
-  fromEnd: fc.option(fc.integer({ min: 0, max: 48 }), { freq: 1 }),
+  fromEnd: fc.option(fc.integer({ min: 0, max: 48 }), { freq: 2 }),
   pieceBytes: fc.constantFrom(1, 7, 1000, Infinity),
 })
 

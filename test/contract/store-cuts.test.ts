@@ -90,7 +90,7 @@ async function reopened(
 }
 
 describe(`a log of LevelDB that ends anywhere (seed ${seed})`, () => {
-  const some = draws(5, 3000)
+  const some = draws(5, 15_000)
   const drawn = fc.record({
     valueBytes: fc.array(sizes, { minLength: 1, maxLength: 12 }),
     sync: fc.boolean(),
@@ -130,7 +130,7 @@ describe(`a log of LevelDB that ends anywhere (seed ${seed})`, () => {
     some.timeoutMs,
   )
 
-  const few = draws(1, 15_000)
+  const few = draws(1, 60_000)
   it(
     'loses no batch that has filled the write buffer, and of one that is cut in it nothing remains (G1, G2)',
     async () => {

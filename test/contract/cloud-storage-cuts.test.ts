@@ -253,13 +253,14 @@ describe.each(Object.keys(ways))(
   },
 )
 
+const fail = (tx: Transaction): Promise<unknown> => tx.query('select no_such_column').catch(() => {})
+
 test('a failure that was swallowed is known at once, although the server’s word on the transaction is still under way (G4)', async () => {
   const { proxy, url } = await ways.TCP()
   proxy.pieceBytes = 1
   const { database } = poolThrough(url)
   const within = (work: (tx: Transaction) => Promise<void>): Promise<void> =>
     postgresStorage(database).transaction(work, never)
-  const fail = (tx: Transaction): Promise<unknown> => tx.query('select no_such_column').catch(() => {})
   const swallowed = within(async (tx) => {
     await fail(tx)
     tx.assertUsable()

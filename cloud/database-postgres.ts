@@ -50,7 +50,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     connectionTimeoutMillis: connectTimeoutMs,
     idleTimeoutMillis: 60_000,
     // oxlint-disable-next-line typescript/no-misused-promises -- the pool awaits it; its types do not say so
-    onConnect: (client) => giveLocksBack(client, options.idleInTransactionMsMax),
+    onConnect: (client) => prepare(client, options.idleInTransactionMsMax),
   })
   // A connection that breaks is noticed by whoever uses it next; without listeners it would end the process.
   pool.on('error', () => {})
@@ -91,6 +91,21 @@ export function createDatabase(options: DatabaseOptions): Database {
     },
     close: () => (closing ??= pool.end()),
   }
+}
+
+async function prepare(client: ClientBase, idleInTransactionMsMax: number | undefined): Promise<void> {
+  await insistOnDurability(client)
+  await giveLocksBack(client, idleInTransactionMsMax)
+}
+
+/**
+ * An event is acknowledged because its commit was answered (G4): with `synchronous_commit` off, which is a default that
+ * a database or a role may have, a crash of the server would take both back. What is stricter than `on` stays.
+ */
+async function insistOnDurability(client: ClientBase): Promise<void> {
+  await client.query(
+    `select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'`,
+  )
 }
 
 /**

@@ -1,4 +1,4 @@
-import type { PoolClient, QueryConfig, QueryResult as PgResult } from 'pg'
+import { DatabaseError, type PoolClient, type QueryConfig, type QueryResult as PgResult } from 'pg'
 import { TidegateError } from '../src/errors.ts'
 import { isDatabaseOutage, unreachable } from './faults-postgres.ts'
 import { postgresHistory } from './history-postgres.ts'
@@ -27,6 +27,8 @@ export class PostgresTransaction implements Transaction {
   readonly #where: string
   #over = false
   #underWay = 0
+  /** The newest answer was an error. pg tells of it before the server's word on the transaction has come. */
+  #failed = false
 
   constructor(client: PoolClient, where: string) {
     this.#client = client
@@ -54,7 +56,7 @@ export class PostgresTransaction implements Transaction {
 
   assertUsable(): void {
     if (this.outage) throw this.outage
-    if (this.#client.getTransactionStatus() === 'E') throw spoilt()
+    if (this.#failed || this.#client.getTransactionStatus() === 'E') throw spoilt()
   }
 
   /** A query is under way: the connection cannot be told to roll back. */
@@ -62,8 +64,9 @@ export class PostgresTransaction implements Transaction {
     return this.#underWay > 0
   }
 
+  /** A claim must see what a rival has committed meanwhile, whatever isolation is the database's default (G4). */
   begin(): Promise<unknown> {
-    return this.#run({ text: 'begin' }, statementTimeoutMs)
+    return this.#run({ text: 'begin isolation level read committed' }, statementTimeoutMs)
   }
 
   /**
@@ -97,11 +100,14 @@ export class PostgresTransaction implements Transaction {
   async #send(config: Asked, queryTimeoutMs?: number): Promise<PgResult> {
     this.#underWay++
     try {
-      return await this.#client.query({
+      const result = await this.#client.query({
         ...config,
         ...(queryTimeoutMs !== undefined && { query_timeout: queryTimeoutMs }),
       })
+      this.#failed = false
+      return result
     } catch (error) {
+      this.#failed ||= error instanceof DatabaseError
       if (!isDatabaseOutage(error)) throw error
       throw (this.outage ??= unreachable(this.#where, error))
     } finally {

@@ -1,4 +1,4 @@
-import { bothLanes, type Core } from './core.ts'
+import { bothLanes, type Core, lowestUnread } from './core.ts'
 import type { Draft } from './draft.ts'
 import { eventRange } from './keys.ts'
 import { recount } from './recount.ts'
@@ -7,13 +7,17 @@ import type { State } from './state.ts'
 /** Counts what is there, adopts it, and enters what is not in the ledger. */
 export async function recountInto(core: Core, draft: Draft): Promise<void> {
   const { log } = core.options
-  const { store, head, undelivered } = core.state
+  const { store, head, undelivered, lanes } = core.state
   const counted = await recount(store, { known: head, undelivered: undelivered.all() })
   const expected = head.depth.high + head.depth.normal
   const found = counted.totals.depth.high + counted.totals.depth.normal
   log.error({ code: 'OUTBOX_DAMAGED', expected, found }, 'the outbox does not hold what it should')
   draft.operations.push(...counted.operations)
   draft.adopt(counted.totals, counted.devices)
+  const { first } = counted.totals
+  // A release that was not synced may be undone by a power cut although what was written behind it is there (LevelDB
+  // syncs one log at a time): such events are back behind what was read, are counted, and have to be read.
+  if (bothLanes.some((lane) => first[lane] < lowestUnread(core, lane))) core.state.lanes = lanes.again(first)
   for (const range of counted.missing) undelivered.note(range, draft.operations)
   core.doubtful = allHanded(core)
   if (counted.lost > 0) draft.undelivered.set('lost', counted.lost)

@@ -39,6 +39,8 @@ export interface Lanes {
   backlogLeft(): number
   /** Last position of the backlog; -1 while there is none. */
   readonly boundary: number
+  /** Lanes that start at other positions, with the same boundary. These are not read any more. */
+  again(first: Record<Lane, number>): Lanes
   /** Nothing of the lane is queued below `position`: evicted. */
   advance(lane: Lane, position: number): void
   /** No position of the lane below this one is still to be read. */
@@ -114,6 +116,7 @@ export function createLanes(
       }
       return [...events, ...fromLive, ...fromBacklog]
     },
+    again: (first) => createLanes(store, pace, options, first, backlog.until),
     advance(lane, position) {
       for (const cursor of lane === 'high' ? [high] : [live, backlog]) {
         cursor.next = Math.max(cursor.next, position)

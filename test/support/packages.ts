@@ -2,11 +2,12 @@ import { accessSync, constants } from 'node:fs'
 import { join } from 'node:path'
 import { installPackages } from '../../dev/servers/install.ts'
 
-/** Stock clients by the name of their binary, and Debian's package that has it. */
+/** Stock programs by the name of their binary, and Debian's package that has it. */
 const packages = {
   mosquitto_pub: 'mosquitto-clients',
   'amqp-get': 'amqp-tools',
   psql: 'postgresql-client',
+  strace: 'strace',
 } as const
 
 export type StockClient = keyof typeof packages

@@ -10,9 +10,14 @@ export interface RawConnection {
   until(type: number): Promise<Buffer>
   /** How many of this type have come and were not waited for. */
   got(type: number): number
-  /** Reads nothing more. */
+  /** All of this type that have come and were not waited for. */
+  all(type: number): Buffer[]
+  /** Reads nothing more, until `resume`. */
   pause(): void
+  resume(): void
   end(): void
+  /** Resolves when the connection is over, whoever ended it. */
+  readonly over: Promise<void>
 }
 
 export interface RawOptions {
@@ -24,7 +29,18 @@ export interface RawOptions {
   follow?: Buffer[]
 }
 
-/** A connection on which packets are written by hand; each answer is short enough for one length byte. */
+/** Where the first packet ends; Infinity while its length is not there. Source: MQTT 3.1.1, 2.2.3. */
+function endOfPacket(bytes: Buffer): number {
+  let length = 0
+  for (let at = 1; at < bytes.length; at++) {
+    const byte = bytes[at] as number
+    length += (byte & 0x7f) * 128 ** (at - 1)
+    if (byte < 0x80) return at + 1 + length
+  }
+  return Infinity
+}
+
+/** A connection on which packets are written by hand. */
 export async function rawConnection({
   port,
   tls,
@@ -36,17 +52,23 @@ export async function rawConnection({
   let bytes: Buffer = Buffer.alloc(0)
   const packets: Buffer[] = []
   const over = new AbortController()
-  socket.once('close', () => over.abort())
+  const closed = new Promise<void>((resolve) => {
+    socket.once('close', () => {
+      over.abort()
+      resolve()
+    })
+  })
   socket.on('data', (chunk) => {
     bytes = Buffer.concat([bytes, chunk])
-    while (bytes.length >= 2 && bytes.length >= 2 + (bytes[1] as number)) {
-      const end = 2 + (bytes[1] as number)
+    for (let end = endOfPacket(bytes); end <= bytes.length; end = endOfPacket(bytes)) {
       packets.push(bytes.subarray(0, end))
       bytes = bytes.subarray(end)
     }
     socket.emit('packets')
   })
-  await once(socket, 'secureConnect')
+  await once(socket, 'secureConnect', { signal: over.signal })
+  // A reset is for whoever waits for `over`.
+  socket.on('error', () => {})
   const id = `\u0000${String.fromCharCode(clientId.length)}${clientId}`
   const name = Buffer.from(`\u0000\u0004MQTT\u0004${clean ? '\u0002' : '\u0000'}\u0000\u003c${id}`)
   socket.write(Buffer.concat([Buffer.from([0x10, name.length]), name, ...follow]))
@@ -60,8 +82,11 @@ export async function rawConnection({
       }
     },
     got: (type) => packets.filter((packet) => packet[0] === type).length,
+    all: (type) => packets.filter((packet) => packet[0] === type),
     pause: () => void socket.pause(),
+    resume: () => void socket.resume(),
     end: () => void socket.destroy(),
+    over: closed,
   }
   await raw.until(0x20)
   return raw
@@ -74,7 +99,9 @@ export function publishPacket(topic: string, payload: string, id: number, qos: 1
     Buffer.from([id >> 8, id & 0xff]),
     Buffer.from(payload),
   ])
-  const length = body.length < 128 ? [body.length] : [(body.length & 0x7f) | 0x80, body.length >> 7]
+  const length: number[] = []
+  for (let rest = body.length; length.length === 0 || rest > 0; rest >>= 7)
+    length.push((rest & 0x7f) | (rest > 0x7f ? 0x80 : 0))
   return Buffer.concat([Buffer.from([0x30 | (qos << 1), ...length]), body])
 }
 

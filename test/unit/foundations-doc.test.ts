@@ -1,0 +1,54 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+
+const root = join(import.meta.dirname, '../..')
+const doc = readFileSync(join(root, 'docs/FOUNDATIONS.md'), 'utf8')
+const beliefs = doc.split(/^### /m).slice(1)
+
+/** A test file and the names of its tests that a line quotes. */
+const citations = [...doc.matchAll(/^- `(test\/[^`]+\.test\.ts)`: (.+)$/gm)].map(
+  ([, file = '', names = '']) => ({
+    file,
+    names: [...names.matchAll(/"((?:[^"\\]|\\.)+)"/g)].map(([, name = '']) => name.replaceAll('\\"', '"')),
+  }),
+)
+
+describe('docs/FOUNDATIONS.md', () => {
+  test('says of each belief what relies on it, why it is believed, what proves it and what if it is wrong', () => {
+    expect(beliefs.length).toBeGreaterThan(20)
+    for (const belief of beliefs) {
+      const parts = belief.split(/^\*\*(.+?)\*\*/m)
+      expect(parts.filter((_, index) => index % 2 === 1)).toEqual([
+        'Relied on.',
+        'Believed because.',
+        'Proof.',
+        'If it is wrong.',
+      ])
+      const proof = parts[6] ?? ''
+      expect(/^- `test\/|^ None here: |RABBIT-ROW/m.test(proof), belief).toBe(true)
+    }
+  })
+
+  test('numbers each belief once', () => {
+    const numbers = beliefs.map((belief) => /^[LANPR]\d+(?= )/.exec(belief)?.[0])
+    expect(numbers).not.toContain(undefined)
+    expect(new Set(numbers).size).toBe(numbers.length)
+  })
+
+  test('names tests that are there', () => {
+    expect(citations.length).toBeGreaterThan(30)
+    const missing = citations.flatMap(({ file, names }) => {
+      const text = existsSync(join(root, file)) ? readFileSync(join(root, file), 'utf8') : ''
+      if (text === '') return [file]
+      return names.filter((name) => !text.includes(name)).map((name) => `${file}: ${name}`)
+    })
+    expect(missing).toEqual([])
+  })
+
+  test('names files that are there', () => {
+    const files = [...doc.matchAll(/\]\(([^)]+)\)/g)].map(([, file]) => file as string)
+    expect(files.length).toBeGreaterThan(25)
+    expect(files.filter((file) => !existsSync(join(root, 'docs', file)))).toEqual([])
+  })
+})

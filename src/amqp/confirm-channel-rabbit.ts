@@ -33,11 +33,11 @@ export type ConfirmEnvelope = Omit<Envelope, 'correlationId' | 'durable' | 'deli
 /**
  * Puts a channel into confirm mode and takes its publishing over: nobody else may publish on it.
  *
- * The client (rabbitmq-client 5.0.8) numbers a publish once its write has completed. Node does not promise to complete
- * writes in the order in which they were made, and over TLS it does not: the write at which a buffer fills completes
- * before those in front of it, and a confirm is then counted for another message. Here a publish gets its number in the
- * moment in which its first frame is taken from it to be written to the socket. A socket takes its bytes one write
- * after the other, in the order of the calls (https://nodejs.org/api/stream.html, `writable.write`), so that no other
+ * The client (rabbitmq-client 5.0.8) numbers a publish in the callback of its write. Node promises no order of callbacks: it defers
+ * that of a write that is done at once and not that of one that had to wait for room, which so overtakes those in front of it,
+ * over TLS at each buffer; a confirm is then counted for another message. Here a publish gets its number in the moment in
+ * which its first frame is taken from it to be written to the socket. A stream takes its chunks one after the other, in the order
+ * of the calls (https://nodejs.org/api/stream.html, `writable.write`; docs/FOUNDATIONS.md, N1), so that no other
  * order of the numbers is possible. The client itself is not put into its confirm mode: an answer that passed us by would
  * be a frame it does not expect, and end the connection.
  *

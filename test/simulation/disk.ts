@@ -9,20 +9,35 @@ export interface DiskFaults {
   /** Called before each read; throw to make it fail. */
   beforeRead?(what: string): void
   freeBytes?(): number
-  /** How many of the unsynced writes survive a crash. */
+  /** How many of the unsynced writes of a log survive a crash. */
   survivors?(unsynced: number): number
+  /** After each write: whether the log is full, so that another begins; and whether what full ones held is in tables now. */
+  logFull?(): boolean
+  tablesWritten?(): boolean
   /** Called with every write that took effect, and with the operations that undo it if a crash takes it back. */
   landed?(operations: StoreOperation[], synced: boolean): void
   undone?(operations: StoreOperation[]): void
 }
 
+/** A write that a crash may take back, or that stands behind one. */
+interface Write {
+  operations: readonly StoreOperation[]
+  /** What its keys held before it. */
+  before: ReadonlyMap<string, string | undefined>
+  log: number
+  synced: boolean
+}
+
 /**
- * A disk that behaves as the Store port allows at worst: unsynced writes may vanish in a crash, newest first; a
- * failed write may or may not have landed; a store handle is dead after a crash or a close.
+ * A disk that behaves as the Store port allows at worst: unsynced writes may vanish in a crash, of each log the newest
+ * first; a failed write may or may not have landed; a store handle is dead after a crash or a close. A sync is one of the log
+ * of the moment: what the one before it held at its end may vanish although a later write is synced
+ * (docs/FOUNDATIONS.md, L1), until it is in a table.
  */
 export class SimulatedDisk implements StoreFolder {
   private entries = new SortedMap()
-  private unsynced: { undo: StoreOperation[] }[] = []
+  private pending: Write[] = []
+  private log = 0
   private generation = 0
   private isOpen = false
   private mark: string | undefined
@@ -37,17 +52,35 @@ export class SimulatedDisk implements StoreFolder {
     this.faults = faults
   }
 
-  /** Power cut: open handles die; synced writes stay; a prefix of the unsynced ones may stay. */
+  /** Power cut: open handles die; synced writes stay; of each log a prefix of the unsynced ones may stay. */
   crash(): void {
     this.generation += 1
     this.isOpen = false
-    const survivors = this.faults.survivors?.(this.unsynced.length) ?? 0
-    while (this.unsynced.length > survivors) {
-      const undo = this.unsynced.pop()?.undo.toReversed() ?? []
-      for (const operation of undo) this.apply(operation)
-      this.faults.undone?.(undo)
+    const lost = new Set<Write>()
+    for (const log of new Set(this.pending.map((write) => write.log))) {
+      const unsynced = this.pending.filter((write) => write.log === log && !write.synced)
+      for (const write of unsynced.slice(this.faults.survivors?.(unsynced.length) ?? 0)) lost.add(write)
     }
-    this.unsynced = []
+    const undo = this.undoOf(lost)
+    for (const operation of undo) this.apply(operation)
+    if (undo.length > 0) this.faults.undone?.(undo)
+    this.pending = []
+  }
+
+  /** What makes the keys of lost writes hold what those that stay have left in them. */
+  private undoOf(lost: ReadonlySet<Write>): StoreOperation[] {
+    const values = new Map<string, string | undefined>()
+    for (const write of this.pending) {
+      for (const [key, value] of write.before) if (!values.has(key)) values.set(key, value)
+      const kept = lost.has(write) ? [] : write.operations
+      for (const operation of kept)
+        values.set(operation.key, operation.type === 'put' ? operation.value : undefined)
+    }
+    const keys = new Set([...lost].flatMap(({ operations }) => operations.map(({ key }) => key)))
+    return [...keys].map((key) => {
+      const value = values.get(key)
+      return value === undefined ? { type: 'del', key } : { type: 'put', key, value }
+    })
   }
 
   /** Damage: removes what a bit flip would. */
@@ -210,18 +243,24 @@ export class SimulatedDisk implements StoreFolder {
 
   private commit(operations: StoreOperation[], sync: boolean): void {
     this.writes += 1
-    const undo: StoreOperation[] = []
+    const before = new Map<string, string | undefined>()
     for (const operation of operations) {
       const { key } = operation
-      const before = this.entries.get(key)
-      undo.push(before === undefined ? { type: 'del', key } : { type: 'put', key, value: before })
+      if (!before.has(key)) before.set(key, this.entries.get(key))
       this.apply(operation)
       this.bytesWritten += key.length + (operation.type === 'put' ? operation.value.length : 0)
     }
-    // A sync makes everything before it durable too: there is one log.
-    if (sync) this.unsynced = []
-    else this.unsynced.push({ undo })
+    this.pending.push({ operations, before, log: this.log, synced: false })
+    if (sync) this.makeDurable((write) => write.log === this.log)
+    if (this.faults.logFull?.()) this.log += 1
+    if (this.faults.tablesWritten?.()) this.makeDurable((write) => write.log < this.log)
     this.faults.landed?.(operations, sync)
+  }
+
+  private makeDurable(which: (write: Write) => boolean): void {
+    for (const write of this.pending) if (which(write)) write.synced = true
+    const first = this.pending.findIndex((write) => !write.synced)
+    this.pending = first === -1 ? [] : this.pending.slice(first)
   }
 
   private apply(operation: StoreOperation): void {

@@ -45,6 +45,8 @@ export class GatewayDisk {
         if (kept < unsynced) journal.count('unsynced-lost', unsynced - kept)
         return kept
       },
+      logFull: () => random.one(0.03),
+      tablesWritten: () => random.one(0.2),
       landed: (operations, synced) => truth.landed(operations, synced),
       undone: (operations) => truth.undone(operations),
     })

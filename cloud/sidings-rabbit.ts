@@ -4,7 +4,7 @@ import { codeOf, messageOf, TidegateError } from '../src/errors.ts'
 import { deadQueue, rungName } from '../src/wire.ts'
 import type { Broker } from './broker-rabbit.ts'
 import type { Letter, Siding, Sidings } from './delivery.ts'
-import { createPublisher, type Publisher, Refused, Unrouted } from './publisher-rabbit.ts'
+import { createPublisher, type Publisher, type Publishing, Refused, Unrouted } from './publisher-rabbit.ts'
 import { atMost } from './timeout.ts'
 import { declareTopology } from './topology-rabbit.ts'
 import { sidingTopology } from './topology.ts'
@@ -24,7 +24,7 @@ export function rabbitSidings(broker: Broker, clock: Clock): Sidings {
 
   /** The one of the moment; the first letter after its end opens another. */
   async function publisher(): Promise<Publisher> {
-    for (;;) {
+    while (!closing) {
       opening ??= open()
       const own = opening
       const opened = await own.catch((error: unknown) => {
@@ -34,6 +34,7 @@ export function rabbitSidings(broker: Broker, clock: Clock): Sidings {
       if (!opened.over) return opened
       if (opening === own) opening = undefined
     }
+    throw new Error('the sidings are closed')
   }
 
   async function open(): Promise<Publisher> {
@@ -42,16 +43,23 @@ export function rabbitSidings(broker: Broker, clock: Clock): Sidings {
     return createPublisher(channel)
   }
 
+  /**
+   * Waits as long as the broker has told us to publish nothing: it reads nothing then, and each copy that is sent meanwhile arrives
+   * when it goes on.
+   */
   async function confirmed(envelope: ConfirmEnvelope, body: Buffer): Promise<void> {
+    let publishing: Publishing | undefined
     let done = false
-    await atMost(
-      publisher()
-        .then((open) => open.publish(envelope, body))
-        .then(() => (done = true)),
-      confirmTimeoutMs,
-      clock,
-    )
-    if (!done) throw new Error(`no confirm within ${confirmTimeoutMs} ms`)
+    const proof = publisher().then((open) => {
+      publishing = open.publish(envelope, body)
+      return publishing.proven.then(() => (done = true))
+    })
+    do await atMost(proof, confirmTimeoutMs, clock)
+    while (!done && broker.blocked !== undefined)
+    if (done) return
+    proof.catch(() => {})
+    publishing?.withdraw()
+    throw new Error(`no confirm within ${confirmTimeoutMs} ms`)
   }
 
   /** Once for all letters that miss it. Never throws: why it fails is not the letter's story, and it is tried again. */
@@ -98,14 +106,20 @@ function describe(envelope: ConfirmEnvelope): string {
 }
 
 function unavailable(envelope: ConfirmEnvelope, cause: unknown): TidegateError {
-  const full = cause instanceof Refused
-  const missing = cause instanceof Unrouted
+  const [how, hint] = diagnosis(cause)
   return new TidegateError('SIDING_UNAVAILABLE', {
-    message: `${describe(envelope)} ${full ? 'is full' : missing ? 'is missing' : 'cannot be reached'}: ${messageOf(cause)}`,
+    message: `${describe(envelope)} ${how}: ${messageOf(cause)}`,
     retryable: true,
-    hint: full
-      ? 'replay or remove its letters; until then the partitions behind it wait'
-      : 'see whether RabbitMQ runs and the queue exists',
+    hint,
     cause,
   })
+}
+
+function diagnosis(cause: unknown): [how: string, hint: string] {
+  if (cause instanceof Refused)
+    return ['is full', 'replay or remove its letters; until then the partitions behind it wait']
+  if (cause instanceof Unrouted)
+    return ['is missing', 'it is declared again by itself; see who deletes queues']
+  if (cause instanceof TidegateError) return ['cannot be reached', cause.hint]
+  return ['cannot be reached', 'see whether RabbitMQ runs and the queue exists']
 }

@@ -91,7 +91,7 @@ async function replay(channel: Channel, answered: () => void, signal: AbortSigna
     const message = await channel.basicGet({ queue: wire.unroutable })
     if (message === undefined) return replayed
     const { body, routingKey, headers, messageId, appId, contentType, type, timestamp, deliveryTag } = message
-    await publisher.publish(
+    const { proven } = publisher.publish(
       {
         exchange: wire.exchange,
         routingKey,
@@ -104,6 +104,7 @@ async function replay(channel: Channel, answered: () => void, signal: AbortSigna
       },
       bytesOf(body),
     )
+    await proven
     channel.basicAck({ deliveryTag })
   }
   return wanted

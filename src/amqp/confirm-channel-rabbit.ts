@@ -4,9 +4,9 @@ import { type Answer, contentFrames, internalsOf, methods } from './client-inter
 import { Confirms, type Fate } from './confirms.ts'
 
 export interface ConfirmListener<T> {
-  /** Many at a time, in a turn of the event loop of their own. */
+  /** Many at a time, in a turn of the event loop of their own or, of what was read before the end, just before it. */
   onFates(fates: Fate<T>[]): void
-  /** In place of a fate: AMQP has no bytes for this message, as its properties are too long for a frame. Nothing was sent. */
+  /** In place of a fate: AMQP has no bytes for this message, for instance as its headers are longer than a frame. Nothing was sent. */
   onUnsendable(item: T, error: unknown): void
   /** Once: no further fate is told. What has none may or may not have reached the broker. */
   onEnd(error: unknown): void
@@ -15,12 +15,17 @@ export interface ConfirmListener<T> {
 /** A channel in confirm mode, of which every message is persistent and mandatory: only so a confirm is proof (G3, G5). */
 export interface ConfirmChannel<T> {
   /**
-   * Publishes after everything published before. Exactly one fate follows for each call, unless the channel ends first.
-   * What the socket does not take yet waits here as it was given, and only what goes to the socket next is encoded: the caller
-   * bounds how much has no fate (G7).
+   * Publishes after everything published before. Exactly one fate follows for each call, unless the channel ends first or is
+   * over already. What the socket does not take yet waits here as it was given, and only what goes to the socket next is
+   * encoded: the caller bounds how much has no fate (G7).
    */
   publish(item: T, envelope: ConfirmEnvelope, body: Body): void
-  /** Waits for the broker's answer to the goodbye; ends with the connection at the latest. */
+  /** Takes an item back whose bytes have not begun to go out: true, and it has no fate. Else false. */
+  withdraw(item: T): boolean
+  /**
+   * Takes nothing more, sends what waits, and waits for the broker's answer to the goodbye; ends with the connection at the
+   * latest. Idempotent.
+   */
   close(): Promise<void>
 }
 
@@ -48,22 +53,24 @@ export async function confirmChannel<T>(
   listener: ConfirmListener<T>,
 ): Promise<ConfirmChannel<T>> {
   const client = internalsOf(channel)
-  await client.invoke(methods.confirmSelect, methods.confirmSelectOk, { nowait: false })
-
   const confirms = new Confirms<T>()
+  /** Published, and not handed over yet. */
+  const waiting = new Set<T>()
   let fates: Fate<T>[] = []
   let ended = false
+  let closing: Promise<void> | undefined
 
   function end(error: unknown): void {
     if (ended) return
     ended = true
+    tell()
     listener.onEnd(error)
   }
 
   function tell(): void {
     const told = fates
     fates = []
-    if (!ended) listener.onFates(told)
+    if (told.length > 0) listener.onFates(told)
   }
 
   function answered(kind: 'ack' | 'nack', { deliveryTag, multiple }: Answer): void {
@@ -72,15 +79,15 @@ export async function confirmChannel<T>(
     for (const fate of settled) fates.push(fate)
   }
 
-  client.intercept({
-    onAck: (answer) => answered('ack', answer),
-    onNack: (answer) => answered('nack', answer),
-    onReturn: ({ correlationId }) => confirms.returned(Number(correlationId)),
-    onFault: end,
-  })
+  /** The two counts differ: what was read in this turn is not believed either. */
+  function distrust(error: unknown): void {
+    fates = []
+    end(error)
+  }
 
   /** Runs as far as the socket takes: each frame is asked for when the one before it has been handed over. */
   function* frames(item: T, envelope: ConfirmEnvelope, body: Body): Generator<Buffer> {
+    if (!waiting.delete(item)) return
     const correlationId = String(confirms.next)
     const params = { ...envelope, correlationId, deliveryMode: 2, mandatory: true, rsvp1: 0 }
     const bytes = typeof body === 'string' ? Buffer.from(body) : body
@@ -104,9 +111,22 @@ export async function confirmChannel<T>(
   channel.on('error', end)
   channel.on('close', () => setImmediate(end, closed()))
   client.stream.on('error', written)
+  client.intercept({
+    onAck: (answer) => answered('ack', answer),
+    onNack: (answer) => answered('nack', answer),
+    onReturn: ({ correlationId }) => confirms.returned(Number(correlationId)),
+    onFault: distrust,
+  })
+  await client.invoke(methods.confirmSelect, methods.confirmSelectOk, { nowait: false })
+
   return {
-    publish: (item, envelope, body) => void client.stream.write(frames(item, envelope, body), written),
-    close: () => channel.close(),
+    publish(item, envelope, body) {
+      if (ended || closing) return
+      waiting.add(item)
+      client.stream.write(frames(item, envelope, body), written)
+    },
+    withdraw: (item) => waiting.delete(item),
+    close: () => (closing ??= channel.close()),
   }
 }
 

@@ -26,11 +26,6 @@ export class Confirms<T> {
   readonly #outstanding = new Map<number, T>()
   readonly #returned = new Set<number>()
 
-  /** Handed over and not answered. */
-  get outstanding(): number {
-    return this.#outstanding.size
-  }
-
   /** The delivery tag of whatever is handed over next. */
   get next(): number {
     return this.#numbered + 1

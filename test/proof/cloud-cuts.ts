@@ -10,7 +10,7 @@ import { rabbitSidings } from '../../cloud/sidings-rabbit.ts'
 import { declareTopology } from '../../cloud/topology-rabbit.ts'
 import { groupTopology } from '../../cloud/topology.ts'
 import { systemClock } from '../../src/clock.ts'
-import { TidegateError } from '../../src/errors.ts'
+import { codeOf, TidegateError } from '../../src/errors.ts'
 import { silentLog } from '../../src/log.ts'
 import { deadQueue, partitionQueue, rungName } from '../../src/wire.ts'
 import { type Chance, chance } from '../simulation/chance.ts'
@@ -110,7 +110,10 @@ export async function sidingCuts(options: CutsOptions): Promise<CutsResult> {
     const sending = letters.map((letter) =>
       sidings.send(letter.siding, letterOf(letter.id, letter.bytes)).then(
         () => proven.push(letter),
-        () => {},
+        (error: Error) => {
+          if (codeOf(error.cause) === 'CONFIRM_MISMATCH')
+            result.faults.push(`round ${result.rounds}: the counts differ`)
+        },
       ),
     )
     await Promise.race([
@@ -230,7 +233,13 @@ export async function cloudCuts(options: CutsOptions): Promise<CutsResult> {
   /** What is neither waiting in the queue nor committed nor aside is lost. */
   async function account(): Promise<void> {
     for (const witness of [asides.rung, asides.dead]) for (const id of await witness.held()) aside.add(id)
-    const waiting = await lookInto(admin)
+    let waiting = await lookInto(admin)
+    // What a connection had that is gone comes back to the queue a moment later.
+    const found = (id: string): boolean => committed.has(id) || aside.has(id) || waiting.has(id)
+    if (![...open].every(found)) {
+      await wait(500)
+      waiting = await lookInto(admin)
+    }
     for (const id of open) {
       if (committed.has(id) || aside.has(id)) open.delete(id)
       else if (!waiting.has(id))

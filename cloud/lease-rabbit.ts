@@ -4,6 +4,7 @@ import { readAttempt } from './letters.ts'
 
 /** One subscription to one partition queue, on a channel of its own, as long as the channel lives. */
 export class Lease {
+  /** Where its events come back to from a rung. */
   readonly queue: string
   readonly partition: number
   /** Whether it has delivered anything: with a single active consumer, that it is the one. */
@@ -19,6 +20,11 @@ export class Lease {
     this.#channel = channel
     this.queue = queue
     this.partition = partition
+  }
+
+  /** Every delivery before this tag is settled, that one too. */
+  hasSettled(deliveryTag: number): boolean {
+    return deliveryTag < this.#lowestOpen
   }
 
   get lost(): boolean {

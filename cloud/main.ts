@@ -22,7 +22,7 @@ import { rabbitSidings } from './sidings-rabbit.ts'
 import { untilReachable } from './startup.ts'
 import { postgresStorage } from './storage-postgres.ts'
 import { declareTopology } from './topology-rabbit.ts'
-import { exchangeTopology } from './topology.ts'
+import { exchangeTopology, tellTaken } from './topology.ts'
 import { startReplaying } from './unroutable-rabbit.ts'
 
 export interface CloudParts {
@@ -83,9 +83,10 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const publishing = await connect('publish')
     const sidings = scope.own(rabbitSidings(publishing, clock))
 
-    await orAborted(declareTopology(publishing, exchangeTopology()), signal)
+    tellTaken(log, await orAborted(declareTopology(publishing, exchangeTopology()), signal))
     const onFatal = (error: unknown): void => fatal.abort(error)
-    const shared = { config, consuming, publishing, sidings, storage, checkSchema, observer, onFatal, signal }
+    const brokers = { consuming, publishing, sidings }
+    const shared = { config, ...brokers, database, storage, checkSchema, observer, onFatal, signal }
     const groups: Group[] = []
     for (const consumer of consumers) {
       groups.push(scope.own(await startGroup(consumer, { ...shared, clock, random, log })))

@@ -29,5 +29,7 @@ function groupCheck(group: Group): Check {
     ...(group.heldBy === undefined ? [] : [`held by ${group.heldBy}`]),
     ...(group.deliveries.subscribed ? [] : ['not subscribed to every partition']),
   ]
-  return { ok: faults.length === 0, detail: [`${waiting} in flight`, ...faults].join(', ') }
+  const { draining } = group.former
+  const notes = draining > 0 ? [`draining ${draining} queues of a former version`] : []
+  return { ok: faults.length === 0, detail: [`${waiting} in flight`, ...notes, ...faults].join(', ') }
 }

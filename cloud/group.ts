@@ -17,7 +17,7 @@ import { createPipeline } from './pipeline.ts'
 import type { SchemaCheck } from './schema-check.ts'
 import type { Storage } from './storage.ts'
 import { bind, countsOf, declareTopology, refuseOrphanedPartitions, unbind } from './topology-rabbit.ts'
-import { groupTopology, partitionBindings, tellTaken, type Topology } from './topology.ts'
+import { groupTopology, partitionBindings, type QueueSpec, tellTaken, type Topology } from './topology.ts'
 
 /** A consumer group at work: its deliveries flow into its pipeline. */
 export interface Group {
@@ -30,8 +30,8 @@ export interface Group {
   readonly heldBy: string | undefined
   /** Partition queues of former versions: those that are being drained, and those that only wait to be deleted. */
   readonly former: FormerQueues['counts']
-  /** Everything that it has declared. */
-  topology(): Topology
+  /** Every queue of it that there should be, or still is. */
+  queues(): QueueSpec[]
   progress(): ProgressState
   /** Settles what is under way, then gives the rest back to the broker. Idempotent. */
   close(): Promise<void>
@@ -137,7 +137,10 @@ export async function startGroup(consumer: Consumer, parts: GroupParts): Promise
     get former() {
       return former.counts
     },
-    topology: () => topology(former.unbound()),
+    queues: () => [
+      ...topology(former.unbound()).queues,
+      ...queues.map(({ queue }) => ({ name: queue, arguments: {} })),
+    ],
     progress: () => progress.check(pipeline.inFlight),
     close: () => (closing ??= close()),
   }

@@ -130,6 +130,17 @@ function watch(state: CloudState, registers: Registry[]): void {
           former.set({ group: group.name, state }, count)
     },
   })
+  const findings: Gauge<'severity'> = new Gauge({
+    name: 'tidegate_cloud_queue_findings',
+    help: 'Settings of queues that are not as they should be; none without a look at them',
+    labelNames: ['severity'],
+    registers,
+    collect() {
+      findings.reset()
+      for (const [severity, count] of Object.entries(state.findings() ?? {}))
+        findings.set({ severity }, count)
+    },
+  })
   const database: Gauge = new Gauge({
     name: 'tidegate_cloud_database_up',
     help: '1 while the database answers',

@@ -7,6 +7,8 @@ export interface CloudState {
   databaseUp(): boolean
   /** By purpose: `consume`, `publish`. */
   brokersUp(): Readonly<Record<string, boolean>>
+  /** Settings of queues that are not as they should be, by severity; undefined where that cannot be seen. */
+  findings(): Readonly<Record<string, number>> | undefined
 }
 
 /** Ready means moving: nothing that is needed is down, and whoever has work makes progress. */

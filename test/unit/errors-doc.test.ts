@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { findingCodes } from '../../cloud/queue-findings.ts'
 import { connectionRefusals } from '../../edge/identity.ts'
 import { quotaReasons } from '../../edge/outbox.ts'
 import { rejectionReasons } from '../../edge/quarantine.ts'
@@ -28,7 +29,13 @@ function all(pattern: RegExp): string[] {
 const thrown = all(/new TidegateError\(\s*([^,]*?),/g)
 /** `code: 'X'` and `code: 'X' | 'Y'`: in logs, at the end of a session, and where a fault becomes an error later. */
 const named = all(/\bcode: ('[A-Z][A-Z0-9_]+'(?:\s*\|\s*'[A-Z0-9_]+')*)/g)
-const reasons = [...rejectionReasons, ...connectionRefusals, ...quotaReasons, ...undeliveredReasons]
+const reasons = [
+  ...rejectionReasons,
+  ...connectionRefusals,
+  ...quotaReasons,
+  ...undeliveredReasons,
+  ...findingCodes,
+]
 const inCode = new Set<string>([...thrown, ...named, ...reasons])
 
 interface Row {

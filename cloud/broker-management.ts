@@ -1,6 +1,8 @@
 import { request as requestHttp, type IncomingMessage } from 'node:http'
 import { request as requestHttps } from 'node:https'
+import type { Clock } from '../src/clock.ts'
 import { messageOf, TidegateError } from '../src/errors.ts'
+import { orAborted } from '../src/lifecycle.ts'
 import type { BrokerTls } from './broker-rabbit.ts'
 import type { QueueInEffect } from './queue-findings.ts'
 import type { QueueArguments } from './topology.ts'
@@ -12,6 +14,7 @@ export interface ManagementOptions {
   tls?: BrokerTls | undefined
   /** `amqp://…/vhost` */
   brokerUrl: string
+  clock: Clock
 }
 
 /** RabbitMQ's HTTP API, as far as it says what is in effect for a queue. */
@@ -35,7 +38,21 @@ export function brokerManagement(options: ManagementOptions): Management {
 
   async function ask(path: string, signal: AbortSignal): Promise<{ status: number; text: string }> {
     const url = new URL(`${base.origin}${folder}${path}`)
-    const given = { auth, signal: AbortSignal.any([signal, AbortSignal.timeout(answerTimeoutMs)]) }
+    const over = new AbortController()
+    const timer = options.clock.after(answerTimeoutMs, () =>
+      over.abort(new Error(`no answer within ${answerTimeoutMs} ms`)),
+    )
+    try {
+      return await orAborted(answered(url, AbortSignal.any([signal, over.signal])), signal)
+    } finally {
+      timer.cancel()
+      // Whatever is still being read.
+      over.abort()
+    }
+  }
+
+  async function answered(url: URL, signal: AbortSignal): Promise<{ status: number; text: string }> {
+    const given = { auth, signal }
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
       const sent =
         url.protocol === 'https:'

@@ -1,5 +1,6 @@
 import type { AsyncMessage } from 'rabbitmq-client'
 import type { Clock, Random } from '../src/clock.ts'
+import { TidegateError } from '../src/errors.ts'
 import { orAborted } from '../src/lifecycle.ts'
 import type { Logger } from '../src/log.ts'
 import { headers, partitionQueue } from '../src/wire.ts'
@@ -22,7 +23,7 @@ export interface RabbitFormerLineOptions {
 }
 
 const lookEveryMs = 20
-/** A probe that has not come for so long, out of a queue that is empty, was taken by another. */
+/** A probe that has not come, out of an empty queue that has given us nothing for so long, was taken by another. */
 const probeLostAfterMs = 10_000
 const probeText =
   'A probe, by which Tidegate learns whether a queue is drained. It was taken by an instance of a former version; delete it.'
@@ -68,7 +69,8 @@ export function rabbitFormerLine(options: RabbitFormerLineOptions): FormerLine {
   }
 
   async function answered(queue: string, probe: string, lease: Lease, signal: AbortSignal): Promise<boolean> {
-    for (let lostAtMs = clock.monotonicMs() + probeLostAfterMs; !lease.lost;) {
+    let quietSinceMs = clock.monotonicMs()
+    while (!lease.lost) {
       const came = seen.get(probe)
       if (came && came.lease !== lease) return false
       if (came && lease.hasSettled(came.deliveryTag)) {
@@ -76,16 +78,12 @@ export function rabbitFormerLine(options: RabbitFormerLineOptions): FormerLine {
         // One that left without closing its channel would still be counted, with what it has in its hands.
         return counts === undefined || counts.consumers === 1
       }
-      if (!came && clock.monotonicMs() > lostAtMs) {
+      if (came || !lease.idle) quietSinceMs = clock.monotonicMs()
+      if (clock.monotonicMs() - quietSinceMs > probeLostAfterMs) {
         const counts = await orAborted(countsOf(publishing, queue), signal)
-        if (counts?.messages === 0 && !seen.has(probe)) {
-          log.warn(
-            { queue },
-            'another consumer reads a queue that is to be drained: an instance of a former version?',
-          )
-          return false
-        }
-        lostAtMs = clock.monotonicMs() + probeLostAfterMs
+        // Zeros are no answer; and what is in the queue may have the probe behind it.
+        if (counts && counts.consumers > 0 && counts.messages === 0) throw notAlone(queue)
+        quietSinceMs = clock.monotonicMs()
       }
       await clock.sleep(lookEveryMs, signal)
     }
@@ -139,4 +137,12 @@ export function rabbitFormerLine(options: RabbitFormerLineOptions): FormerLine {
       await Promise.all([...subscriptions.values()].map((subscription) => subscription.close()))
     },
   }
+}
+
+function notAlone(queue: string): TidegateError {
+  return new TidegateError('QUEUE_NOT_ALONE', {
+    message: `another consumer reads the queue ${queue}, which is to be drained`,
+    retryable: true,
+    hint: 'stop the instances of the former version; rabbitmqctl list_consumers shows who reads it',
+  })
 }

@@ -21,6 +21,7 @@ export interface FormerLine {
   /**
    * Resolves when everything that was in the queue at the time of the call is settled, and nobody else has any of it in
    * hand; also when the queue is gone. For queues with a single active consumer.
+   * @throws TidegateError `QUEUE_NOT_ALONE` when another consumer has it.
    */
   emptied(former: FormerQueue, signal: AbortSignal): Promise<void>
   stop(): void
@@ -132,16 +133,22 @@ export function upgradeQueues(options: UpgradeOptions): FormerQueues {
   }
 
   async function attempt(): Promise<void> {
-    for (const queue of await register.drained(left().map(({ queue }) => queue))) finish(queue)
+    await learn()
     const lock = left().length > 0 ? await register.lock() : undefined
     if (!lock) return
     try {
-      await upgrade(AbortSignal.any([stopping.signal, lock.lost]))
+      // Whoever had the lock may have finished since, and reads what is drained: nobody is alone there any more.
+      await learn()
+      if (left().length > 0) await upgrade(AbortSignal.any([stopping.signal, lock.lost]))
     } finally {
       // Whoever has the lock next must be able to be the only one in line.
       if (ordered) await Promise.all(left().map((former) => line.leave(former)))
       await lock.release()
     }
+  }
+
+  async function learn(): Promise<void> {
+    for (const queue of await register.drained(left().map(({ queue }) => queue))) finish(queue)
   }
 
   async function upgrade(signal: AbortSignal): Promise<void> {

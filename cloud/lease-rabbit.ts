@@ -12,6 +12,7 @@ export class Lease {
   readonly #channel: Channel
   /** Delivery tags are 1, 2, 3, … on a channel; everything below is acknowledged. */
   #lowestOpen = 1
+  #lastTag = 0
   readonly #settled = new Set<number>()
   #flushing = false
   #lost = false
@@ -27,6 +28,11 @@ export class Lease {
     return deliveryTag < this.#lowestOpen
   }
 
+  /** Nothing that was delivered is unsettled. */
+  get idle(): boolean {
+    return this.hasSettled(this.#lastTag)
+  }
+
   get lost(): boolean {
     return this.#lost || !this.#channel.active
   }
@@ -40,6 +46,7 @@ export class Lease {
 
   delivery(message: AsyncMessage, nowMs: number): Delivery {
     this.active = true
+    this.#lastTag = message.deliveryTag
     const isLost = (): boolean => this.lost
     return {
       text: bytes(message.body),

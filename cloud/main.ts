@@ -106,7 +106,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const check = scope.own(
       startQueueCheck({
         management:
-          management === undefined ? undefined : brokerManagement({ url: management, tls, brokerUrl }),
+          management === undefined ? undefined : brokerManagement({ url: management, tls, brokerUrl, clock }),
         queues: () => [...exchangeTopology().queues, ...groups.flatMap((group) => group.queues())],
         clock,
         log,

@@ -54,7 +54,7 @@ function check(management: string | undefined): { lines: Record<string, unknown>
   const asked =
     management === undefined
       ? undefined
-      : brokerManagement({ url: management, brokerUrl: rabbit.urlFor('cloud') })
+      : brokerManagement({ url: management, brokerUrl: rabbit.urlFor('cloud'), clock: systemClock })
   const check = startQueueCheck({ management: asked, queues: () => topology.queues, clock: systemClock, log })
   checks.push(check)
   return { lines, check }

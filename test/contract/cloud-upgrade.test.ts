@@ -196,7 +196,8 @@ describe('an upgrade of queues', () => {
     await first.started
     const { event, text } = ledger.next('device-1', { data: { failUntil: 2 } })
     const partition = partitionOf('device-1', bench.partitions)
-    await connection.createPublisher({ confirm: true }).send(
+    const channel = await connection.acquire()
+    await channel.basicPublish(
       {
         exchange: rungName('effects', 4000),
         routingKey: `effects.0${partition}`,
@@ -206,6 +207,7 @@ describe('an upgrade of queues', () => {
       },
       Buffer.from(text),
     )
+    await channel.close()
     await until(async () => expect(await formerQueues(first)).toEqual({ draining: 0, drained: 4 }))
     await until(async () => expect(await bench.depth(rungName('effects', 3000))).toBe(1))
     for (let number = 0; number < 4; number++) await connection.queueDelete(`effects.0${number}`)

@@ -85,7 +85,7 @@ interface Answer {
   arguments?: QueueArguments
   policy?: string | null
   operator_policy?: string | null
-  effective_policy_definition?: Record<string, unknown> | null
+  effective_policy_definition?: QueueInEffect['definition'] | null
 }
 
 function read(answer: Answer): QueueInEffect | 'not known yet' {

@@ -34,7 +34,7 @@ const probeText =
  * are the active consumer, and all that was in front of it has been delivered to us or was settled before.
  */
 export function rabbitFormerLine(options: RabbitFormerLineOptions): FormerLine {
-  const { group, publishing, clock, log } = options
+  const { group, publishing, clock } = options
   const subscriptions = new Map<string, Subscription>()
   /** Of probes that came: on which lease, and where. */
   const seen = new Map<string, { lease: Lease; deliveryTag: number }>()

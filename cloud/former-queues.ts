@@ -240,7 +240,7 @@ export function upgradeQueues(options: UpgradeOptions): FormerQueues {
 }
 
 function deferred(): { promise: Promise<void>; resolve: () => void } {
-  let resolve = (): void => {}
+  let resolve!: () => void
   const promise = new Promise<void>((done) => (resolve = done))
   return { promise, resolve }
 }

@@ -26,7 +26,8 @@ const afterFailureMs = 60_000
 const notKnownYetMs = 2_000
 
 /** Never a reason not to run: what is found is logged once, and counted. */
-export function startQueueCheck({ management, queues, clock, log }: QueueCheckOptions): QueueCheck {
+export function startQueueCheck(options: QueueCheckOptions): QueueCheck {
+  const { management, clock, log } = options
   const stopping = new AbortController()
   let findings: QueueCheck['findings']
   const told = new Set<string>()
@@ -36,7 +37,7 @@ export function startQueueCheck({ management, queues, clock, log }: QueueCheckOp
   async function look(asked: Management): Promise<number> {
     const found: Finding[] = []
     let known = true
-    for (const spec of queues()) {
+    for (const spec of options.queues()) {
       const actual = await asked.queue(spec.name, stopping.signal)
       if (actual === 'not known yet') known = false
       else if (actual !== undefined) found.push(...findingsOf(spec, actual))

@@ -6,7 +6,7 @@ export interface QueueInEffect {
   arguments: QueueArguments
   policies: readonly string[]
   /** What the policies set, merged by the broker. */
-  definition: Readonly<Record<string, unknown>>
+  definition: Readonly<Record<string, string | number | boolean>>
 }
 
 export const findingCodes = [

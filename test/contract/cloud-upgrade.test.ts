@@ -63,9 +63,9 @@ function start(given: object, dieAt?: string): CloudProgram {
 
 /** Publishes some hundred events a second over twenty devices, until it is told to stop. */
 function publishing(): { stop(): Promise<void> } {
-  let going = true
+  const told = new AbortController()
   const run = async (): Promise<void> => {
-    while (going) {
+    while (!told.signal.aborted) {
       await bench.publish([ledger.next(`device-${ledger.sequence % 20}`)])
       await systemClock.sleep(2)
     }
@@ -73,7 +73,7 @@ function publishing(): { stop(): Promise<void> } {
   const running = run()
   return {
     stop() {
-      going = false
+      told.abort()
       return running
     },
   }
@@ -88,14 +88,20 @@ async function formerQueues(program: { opsUrl(): string }): Promise<Record<strin
   return Object.fromEntries([...found].map(([, state, count]) => [String(state), Number(count)]))
 }
 
+async function active(program: CloudProgram): Promise<number> {
+  const text = await (await fetch(`${program.opsUrl()}/metrics`)).text()
+  return Number(/tidegate_cloud_partitions_active\{group="effects"\} (\d+)/.exec(text)?.[1])
+}
+
 const boundAnew = ['00', '01', '02', '03'].map(
   (partition) => `effects.${partition}.v2 ${partition}.${types[0]}`,
 )
 
+const rows = (): Promise<{ device: string; sequence: string }[]> =>
+  bench.rows('select device, sequence from effects order by n')
+
 /** Every event had its effect once, and each device's in order. */
 async function expectBooksBalanced(): Promise<void> {
-  const rows = (): Promise<{ device: string; sequence: string }[]> =>
-    bench.rows('select device, sequence from effects order by n')
   await until(async () => expect((await rows()).length).toBeGreaterThanOrEqual(ledger.sequence))
   const all = await rows()
   expect(new Set(all.map(({ sequence }) => sequence)).size).toBe(ledger.sequence)
@@ -137,10 +143,6 @@ describe('an upgrade of queues', () => {
     for (const program of programs) await program.started
     for (const program of programs)
       await until(async () => expect(await formerQueues(program)).toEqual({ draining: 0, drained: 4 }))
-    const active = async (program: CloudProgram): Promise<number> => {
-      const text = await (await fetch(`${program.opsUrl()}/metrics`)).text()
-      return Number(/tidegate_cloud_partitions_active\{group="effects"\} (\d+)/.exec(text)?.[1])
-    }
     await until(async () => expect(await Promise.all(programs.map(active))).toEqual([2, 2]))
     await load.stop()
     await expectBooksBalanced()

@@ -39,8 +39,14 @@ export async function bindingsOf(
 ): Promise<string[]> {
   const vhost = decodeURIComponent(new URL(url).pathname.slice(1)) || '/'
   const listed = await rabbitmqctl(
-    ...['-q', 'list_bindings', '-p', vhost],
-    ...['source_name', 'destination_name', 'routing_key', '--no-table-headers'],
+    '-q',
+    'list_bindings',
+    '-p',
+    vhost,
+    'source_name',
+    'destination_name',
+    'routing_key',
+    '--no-table-headers',
   )
   return listed
     .split('\n')

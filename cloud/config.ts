@@ -30,6 +30,7 @@ export const cloudConfigSchema = z
             error: 'cert and key come together',
           })
           .optional(),
+        management: z.url({ protocol: /^https?$/, error: 'must be an http:// or https:// URL' }).optional(),
       })
       .prefault({}),
     database: z

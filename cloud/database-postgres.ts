@@ -29,7 +29,18 @@ export interface Database {
    * @throws TidegateError `DATABASE_UNREACHABLE` | `DATABASE_REFUSED` within a few seconds.
    */
   probe(): Promise<void>
+  /** A connection of its own, apart from the pool, for what is held for long. @throws TidegateError `DATABASE_UNREACHABLE` */
+  session(): Promise<Session>
   close(): Promise<void>
+}
+
+/** What is bound to it, such as a lock, ends with it. */
+export interface Session {
+  /** Aborted when the connection is over. */
+  readonly lost: AbortSignal
+  query<Row extends QueryResultRow>(text: string, values?: readonly unknown[]): Promise<Row[]>
+  /** Never throws, and does not wait for an answer. */
+  end(): Promise<void>
 }
 
 const probeTimeoutMs = 3_000
@@ -87,6 +98,27 @@ export function createDatabase(options: DatabaseOptions): Database {
         throw isDatabaseRefusal(error) ? refused(where, error) : unreachable(where, error)
       } finally {
         client.end().catch(() => {})
+      }
+    },
+    async session() {
+      const client = new Client({
+        ...connection,
+        connectionTimeoutMillis: connectTimeoutMs,
+        query_timeout: queryTimeoutMs,
+      })
+      const lost = new AbortController()
+      client.on('error', () => lost.abort())
+      client.on('end', () => lost.abort())
+      await translated(client.connect())
+      return {
+        lost: lost.signal,
+        async query<Row extends QueryResultRow>(text: string, values: readonly unknown[] = []) {
+          return (await translated(client.query<Row>(text, [...values]))).rows
+        },
+        async end() {
+          lost.abort()
+          client.end().catch(() => {})
+        },
       }
     },
     close: () => (closing ??= pool.end()),

@@ -5,7 +5,7 @@
 export interface Delivery {
   /** The event's JSON text as published, untouched. */
   readonly text: Buffer
-  /** The partition queue it came from. */
+  /** The partition queue it came from, or the one that has taken its place: where it comes back to from a rung. */
   readonly queue: string
   readonly partition: number
   readonly exchange: string
@@ -50,7 +50,7 @@ export interface Deliveries {
   active(): number[]
   /** Gives a partition up to whoever stands in line for it, and stands in line again. */
   stepBack(partition: number): void
-  /** Every partition is subscribed: active, or in line. */
+  /** Every partition that may be read already is subscribed: active, or in line. */
   readonly subscribed: boolean
   /** No `onDelivery` after this call. What is unacknowledged goes back to the broker on `close()`. */
   stop(): void

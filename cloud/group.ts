@@ -2,17 +2,22 @@ import type { Clock, Random } from '../src/clock.ts'
 import { orAborted } from '../src/lifecycle.ts'
 import type { Logger } from '../src/log.ts'
 import { createProgress, type Progress, type ProgressState } from '../src/progress.ts'
+import { formerPartitionQueues, partitionQueue } from '../src/wire.ts'
 import type { Broker } from './broker-rabbit.ts'
 import type { CloudConfig } from './config.ts'
 import { rabbitDeliveries } from './consumer-rabbit.ts'
 import type { Consumer } from './consumer.ts'
+import type { Database } from './database-postgres.ts'
 import type { Deliveries, Sidings } from './delivery.ts'
 import type { PipelineObserver } from './observer.ts'
+import { postgresUpgradeRegister } from './former-queues-postgres.ts'
+import { rabbitFormerLine } from './former-queues-rabbit.ts'
+import { type FormerQueue, type FormerQueues, upgradeQueues } from './former-queues.ts'
 import { createPipeline } from './pipeline.ts'
 import type { SchemaCheck } from './schema-check.ts'
 import type { Storage } from './storage.ts'
-import { declareTopology, refuseOrphanedPartitions } from './topology-rabbit.ts'
-import { groupTopology } from './topology.ts'
+import { bind, countsOf, declareTopology, refuseOrphanedPartitions, unbind } from './topology-rabbit.ts'
+import { groupTopology, partitionBindings, type QueueSpec, tellTaken, type Topology } from './topology.ts'
 
 /** A consumer group at work: its deliveries flow into its pipeline. */
 export interface Group {
@@ -23,6 +28,10 @@ export interface Group {
   /** Partitions that deliver to this instance. */
   readonly active: number
   readonly heldBy: string | undefined
+  /** Partition queues of former versions: those that are being drained, and those that only wait to be deleted. */
+  readonly former: FormerQueues['counts']
+  /** Every queue of it that there should be, or still is. */
+  queues(): QueueSpec[]
   progress(): ProgressState
   /** Settles what is under way, then gives the rest back to the broker. Idempotent. */
   close(): Promise<void>
@@ -32,6 +41,7 @@ export interface GroupParts {
   config: CloudConfig
   consuming: Broker
   publishing: Broker
+  database: Database
   sidings: Sidings
   storage: Storage
   checkSchema: SchemaCheck
@@ -51,9 +61,15 @@ export async function startGroup(consumer: Consumer, parts: GroupParts): Promise
   const { partitions } = config
   const log = parts.log.child({ group: name })
   const ladderMs = consumer.ladderMs ?? config.retry.ladder
-  const topology = groupTopology({ group: name, types, ordered, ladderMs, partitions })
   await orAborted(refuseOrphanedPartitions(publishing, name, partitions), signal)
-  await orAborted(declareTopology(publishing, topology), signal)
+  const queues = await orAborted(formerQueuesOf(publishing, name, partitions), signal)
+  const register = postgresUpgradeRegister(parts.database, name, config.sharing.goneAfter)
+  const drained =
+    queues.length > 0 ? await register.drained(queues.map(({ queue }) => queue)) : new Set<string>()
+  const undrained = queues.filter(({ queue }) => !drained.has(queue)).map(({ partition }) => partition)
+  const topology = (unbound: ReadonlySet<number>): Topology =>
+    groupTopology({ group: name, types, ordered, ladderMs, partitions, unbound })
+  tellTaken(log, await orAborted(declareTopology(publishing, topology(new Set(undrained))), signal))
 
   const progress = createProgress(clock, config.ops.stallAfter)
   const pipeline = createPipeline({
@@ -68,12 +84,29 @@ export async function startGroup(consumer: Consumer, parts: GroupParts): Promise
     log,
     observer: noting(parts.observer, progress),
   })
+  const { consuming } = parts
+  const { prefetch } = config
+  const former = upgradeQueues({
+    queues,
+    drained,
+    ordered,
+    register,
+    line: rabbitFormerLine({ group: name, consuming, publishing, prefetch, clock, random, log }),
+    bind: (partition) =>
+      bind(publishing, partitionBindings({ types }, partition, partitionQueue(name, partition))),
+    unbind: ({ queue, partition }) => unbind(publishing, partitionBindings({ types }, partition, queue)),
+    onDelivery: (delivery) => pipeline.take(delivery),
+    goneAfterMs: config.sharing.goneAfter,
+    clock,
+    log,
+  })
   const deliveries = rabbitDeliveries({
-    broker: parts.consuming,
+    broker: consuming,
     group: name,
     partitions,
-    prefetch: config.prefetch,
-    declare: () => declareTopology(publishing, topology),
+    prefetch,
+    declare: () => declareTopology(publishing, topology(former.unbound())),
+    whenReady: (partition) => former.whenReady(partition),
     clock,
     random,
     log,
@@ -83,8 +116,9 @@ export async function startGroup(consumer: Consumer, parts: GroupParts): Promise
 
   async function close(): Promise<void> {
     deliveries.stop()
+    former.stop()
     await pipeline.close(config.stop.grace)
-    await deliveries.close()
+    await Promise.all([deliveries.close(), former.close()])
   }
 
   return {
@@ -100,9 +134,25 @@ export async function startGroup(consumer: Consumer, parts: GroupParts): Promise
     get heldBy() {
       return pipeline.heldBy
     },
+    get former() {
+      return former.counts
+    },
+    queues: () => [
+      ...topology(former.unbound()).queues,
+      ...queues.map(({ queue }) => ({ name: queue, arguments: {} })),
+    ],
     progress: () => progress.check(pipeline.inFlight),
     close: () => (closing ??= close()),
   }
+}
+
+/** Those that exist, oldest first. */
+async function formerQueuesOf(broker: Broker, group: string, partitions: number): Promise<FormerQueue[]> {
+  const former = Array.from({ length: partitions }, (_, partition) =>
+    formerPartitionQueues(group, partition).map((queue) => ({ queue, partition })),
+  ).flat()
+  const counts = await Promise.all(former.map(({ queue }) => countsOf(broker, queue)))
+  return former.filter((_, index) => counts[index] !== undefined)
 }
 
 /** An observer that also notes that something moved. */

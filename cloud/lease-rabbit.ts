@@ -4,6 +4,7 @@ import { readAttempt } from './letters.ts'
 
 /** One subscription to one partition queue, on a channel of its own, as long as the channel lives. */
 export class Lease {
+  /** Where its events come back to from a rung. */
   readonly queue: string
   readonly partition: number
   /** Whether it has delivered anything: with a single active consumer, that it is the one. */
@@ -11,6 +12,7 @@ export class Lease {
   readonly #channel: Channel
   /** Delivery tags are 1, 2, 3, … on a channel; everything below is acknowledged. */
   #lowestOpen = 1
+  #lastTag = 0
   readonly #settled = new Set<number>()
   #flushing = false
   #lost = false
@@ -19,6 +21,16 @@ export class Lease {
     this.#channel = channel
     this.queue = queue
     this.partition = partition
+  }
+
+  /** Every delivery before this tag is settled, that one too. */
+  hasSettled(deliveryTag: number): boolean {
+    return deliveryTag < this.#lowestOpen
+  }
+
+  /** Nothing that was delivered is unsettled. */
+  get idle(): boolean {
+    return this.hasSettled(this.#lastTag)
   }
 
   get lost(): boolean {
@@ -34,6 +46,7 @@ export class Lease {
 
   delivery(message: AsyncMessage, nowMs: number): Delivery {
     this.active = true
+    this.#lastTag = message.deliveryTag
     const isLost = (): boolean => this.lost
     return {
       text: bytesOf(message.body),

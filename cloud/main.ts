@@ -4,6 +4,7 @@ import { aborted, createScope, orAborted } from '../src/lifecycle.ts'
 import type { Logger } from '../src/log.ts'
 import { startOpsServer } from '../src/ops-server.ts'
 import { loadSchemas } from '../src/schema-registry.ts'
+import { brokerManagement } from './broker-management.ts'
 import { type Broker, connectBroker } from './broker-rabbit.ts'
 import { loadBrokerTls } from './broker-tls.ts'
 import type { CloudConfig } from './config.ts'
@@ -15,6 +16,7 @@ import { postgresMembers } from './members-postgres.ts'
 import { createMetrics } from './metrics.ts'
 import { migrateDatabase } from './migrate-postgres.ts'
 import { migrations } from './migrations/all.ts'
+import { startQueueCheck } from './queue-check.ts'
 import { type CloudState, readiness } from './readiness.ts'
 import { noSchemaCheck, schemaCheck } from './schema-check.ts'
 import { startSharing } from './sharing.ts'
@@ -22,7 +24,7 @@ import { rabbitSidings } from './sidings-rabbit.ts'
 import { untilReachable } from './startup.ts'
 import { postgresStorage } from './storage-postgres.ts'
 import { declareTopology } from './topology-rabbit.ts'
-import { exchangeTopology } from './topology.ts'
+import { exchangeTopology, tellTaken } from './topology.ts'
 import { startReplaying } from './unroutable-rabbit.ts'
 
 export interface CloudParts {
@@ -83,9 +85,10 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const publishing = await connect('publish')
     const sidings = scope.own(rabbitSidings(publishing, clock))
 
-    await orAborted(declareTopology(publishing, exchangeTopology()), signal)
+    tellTaken(log, await orAborted(declareTopology(publishing, exchangeTopology()), signal))
     const onFatal = (error: unknown): void => fatal.abort(error)
-    const shared = { config, consuming, publishing, sidings, storage, checkSchema, observer, onFatal, signal }
+    const brokers = { consuming, publishing, sidings }
+    const shared = { config, ...brokers, database, storage, checkSchema, observer, onFatal, signal }
     const groups: Group[] = []
     for (const consumer of consumers) {
       groups.push(scope.own(await startGroup(consumer, { ...shared, clock, random, log })))
@@ -99,7 +102,19 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const { retention: retentionMs, pruneEvery: everyMs } = config.inbox
     scope.own(startPruning({ database, retentionMs, everyMs, clock, log }))
 
+    const { url: brokerUrl, management } = config.broker
+    const check = scope.own(
+      startQueueCheck({
+        management:
+          management === undefined ? undefined : brokerManagement({ url: management, tls, brokerUrl, clock }),
+        queues: () => [...exchangeTopology().queues, ...groups.flatMap((group) => group.queues())],
+        clock,
+        log,
+      }),
+    )
+
     const state: CloudState = {
+      findings: () => check.findings,
       groups,
       databaseUp: () => sharing.up,
       brokersUp: () => ({ consume: consuming.up, publish: publishing.up }),

@@ -1,17 +1,22 @@
+import { queueGeneration } from '../src/wire.ts'
 import type { Database } from './database-postgres.ts'
 import type { Members } from './members.ts'
 
 const beatSql = `
 with beat as (
-  insert into tidegate.members (consumer_group, instance, seen_at)
-  select consumer_group, $2, clock_timestamp() from unnest($1::text[]) as g (consumer_group) order by 1
-  on conflict (consumer_group, instance) do update set seen_at = excluded.seen_at
+  insert into tidegate.members (consumer_group, instance, seen_at, queue_generation)
+  select consumer_group, $2, clock_timestamp(), $4 from unnest($1::text[]) as g (consumer_group) order by 1
+  on conflict (consumer_group, instance) do update
+    set seen_at = excluded.seen_at, queue_generation = excluded.queue_generation
 )
 select consumer_group, instance from tidegate.members
-where consumer_group = any($1) and instance <> $2
+where consumer_group = any($1) and instance <> $2 and queue_generation = $4
   and seen_at > clock_timestamp() - make_interval(secs => $3::float8 / 1000)`
 
-/** Members by heartbeats in a table, judged by the database's clock. `goneAfterMs` without a beat is gone. */
+/**
+ * Members by heartbeats in a table, judged by the database's clock. `goneAfterMs` without a beat is gone. Instances of a
+ * former version that read other queues are none of ours to share with.
+ */
 export function postgresMembers(database: Database, instance: string, goneAfterMs: number): Members {
   return {
     async beat(groups) {
@@ -19,6 +24,7 @@ export function postgresMembers(database: Database, instance: string, goneAfterM
         groups,
         instance,
         goneAfterMs,
+        queueGeneration,
       ])
       return new Map(
         groups.map((group) => [

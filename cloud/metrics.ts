@@ -119,6 +119,28 @@ function watch(state: CloudState, registers: Registry[]): void {
     'How long there has been work without progress',
     (group) => group.progress().stalledMs / 1000,
   )
+  const former: Gauge<'group' | 'state'> = new Gauge({
+    name: 'tidegate_cloud_former_queues',
+    help: 'Partition queues of former versions that are there: being drained, or drained and to be deleted',
+    labelNames: ['group', 'state'],
+    registers,
+    collect() {
+      for (const group of state.groups)
+        for (const [state, count] of Object.entries(group.former))
+          former.set({ group: group.name, state }, count)
+    },
+  })
+  const findings: Gauge<'severity'> = new Gauge({
+    name: 'tidegate_cloud_queue_findings',
+    help: 'Settings of queues that are not as they should be; none without a look at them',
+    labelNames: ['severity'],
+    registers,
+    collect() {
+      findings.reset()
+      for (const [severity, count] of Object.entries(state.findings() ?? {}))
+        findings.set({ severity }, count)
+    },
+  })
   const database: Gauge = new Gauge({
     name: 'tidegate_cloud_database_up',
     help: '1 while the database answers',

@@ -7,6 +7,8 @@ export interface CloudState {
   databaseUp(): boolean
   /** By purpose: `consume`, `publish`. */
   brokersUp(): Readonly<Record<string, boolean>>
+  /** Settings of queues that are not as they should be, by severity; undefined where that cannot be seen. */
+  findings(): Readonly<Record<string, number>> | undefined
 }
 
 /** Ready means moving: nothing that is needed is down, and whoever has work makes progress. */
@@ -29,5 +31,7 @@ function groupCheck(group: Group): Check {
     ...(group.heldBy === undefined ? [] : [`held by ${group.heldBy}`]),
     ...(group.deliveries.subscribed ? [] : ['not subscribed to every partition']),
   ]
-  return { ok: faults.length === 0, detail: [`${waiting} in flight`, ...faults].join(', ') }
+  const { draining } = group.former
+  const notes = draining > 0 ? [`draining ${draining} queues of a former version`] : []
+  return { ok: faults.length === 0, detail: [`${waiting} in flight`, ...notes, ...faults].join(', ') }
 }

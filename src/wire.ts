@@ -17,6 +17,7 @@ export const headers = {
   lastFailedAt: 'tidegate-last-failed-at',
   failures: 'tidegate-failures',
   instance: 'tidegate-instance',
+  probe: 'tidegate-probe',
 } as const
 
 /**
@@ -42,8 +43,27 @@ export function routingKey(partition: number, type: string): string {
   return `${partitionName(partition)}.${type}`
 }
 
+/**
+ * Which settings the partition queues have. The settings of a queue cannot be changed, so that other ones are queues
+ * of another name, beside the former ones, which are drained (cloud/former-queues.ts). Counted up with every change
+ * of the arguments that `groupTopology` gives partition queues; 2 refuses beyond a limit instead of dropping (G3).
+ */
+export const queueGeneration = 2
+
+/** `<group>.<partition>.v<generation>` */
 export function partitionQueue(group: string, partition: number): string {
-  return `${group}.${partitionName(partition)}`
+  return queueOf(group, partition, queueGeneration)
+}
+
+/** The names that the queue of a partition has had before, oldest first. */
+export function formerPartitionQueues(group: string, partition: number): string[] {
+  return Array.from({ length: queueGeneration - 1 }, (_, index) => queueOf(group, partition, index + 1))
+}
+
+/** The first generation had no number in its name. */
+function queueOf(group: string, partition: number, generation: number): string {
+  const name = `${group}.${partitionName(partition)}`
+  return generation === 1 ? name : `${name}.v${generation}`
 }
 
 /** `<group>.retry.<delay>`: both the rung's fanout exchange and its queue. */

@@ -3,6 +3,7 @@ import { inbox } from './0002-inbox.ts'
 import { rollups } from './0003-rollups.ts'
 import { audit } from './0004-audit.ts'
 import { evidence } from './0005-evidence.ts'
+import { queues } from './0006-queues.ts'
 import type { Migration } from './migration.ts'
 
-export const migrations: readonly Migration[] = [history, inbox, rollups, audit, evidence]
+export const migrations: readonly Migration[] = [history, inbox, rollups, audit, evidence, queues]

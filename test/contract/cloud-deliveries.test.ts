@@ -127,7 +127,7 @@ function letter(text: string, more: Partial<Letter> = {}): Letter {
 }
 
 const numbered = (count: number): string[] => Array.from({ length: count }, (_, index) => `message ${index}`)
-const retry: Siding = { kind: 'retry', group: 'fake', queue: 'fake.01', delayMs: rungMs }
+const retry: Siding = { kind: 'retry', group: 'fake', queue: 'fake.01.v2', delayMs: rungMs }
 
 const until = (check: () => void | Promise<void>): Promise<void> =>
   vi.waitFor(check, { interval: 10, timeout: 10_000 })
@@ -249,7 +249,7 @@ describe('RabbitMQ', () => {
       message: expect.stringContaining('no queue took it') as string,
     })
     await expect(
-      sidings.send({ kind: 'retry', group: 'nobody', queue: 'nobody.00', delayMs: 5 }, letter('lost')),
+      sidings.send({ kind: 'retry', group: 'nobody', queue: 'nobody.00.v2', delayMs: 5 }, letter('lost')),
     ).rejects.toMatchObject({ code: 'SIDING_UNAVAILABLE' })
     await sidings.close()
     await sidings.close()
@@ -356,8 +356,8 @@ describe('RabbitMQ', () => {
     const count = async (queue: string): Promise<number> =>
       (await channel.queueDeclare({ queue, passive: true })).messageCount
     await vi.waitFor(async () => {
-      expect(await count('one.01')).toBe(1)
-      expect(await count('two.01')).toBe(2)
+      expect(await count('one.01.v2')).toBe(1)
+      expect(await count('two.01.v2')).toBe(2)
       expect(await count(wire.unroutable)).toBe(1)
     })
     await channel.close()
@@ -374,7 +374,7 @@ describe('RabbitMQ', () => {
     ).rejects.toMatchObject({
       code: 'TOPOLOGY_MISMATCH',
       message: expect.stringContaining(
-        'queue mismatch.00 exists with other settings: x-single-active-consumer',
+        'queue mismatch.00.v2 exists with other settings: x-single-active-consumer',
       ) as string,
     })
   })

@@ -1,12 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { type PostgresServer, startPostgres } from '../../dev/servers/postgres.ts'
 import { headers } from '../../src/wire.ts'
+import { type CloudProgram, startCloudProgram } from '../support/cloud-program.ts'
 import { type CloudBench, openCloudBench } from '../support/cloud.ts'
 import { type Encoded, Ledger } from '../support/cloud-events.ts'
 
@@ -165,9 +163,11 @@ describe('the cloud on RabbitMQ and PostgreSQL', () => {
 
   test('two clouds share the partitions, keep each device in order, and one takes over when the other is killed', async () => {
     const config = await openEffects()
-    const first = startProgram({ ...bench.config(config), instance: 'a' })
+    const first = startCloudProgram({ ...bench.config(config), instance: 'a' })
+    cleanups.push(() => first.kill())
     await first.started
-    const second = startProgram({ ...bench.config(config), instance: 'b' })
+    const second = startCloudProgram({ ...bench.config(config), instance: 'b' })
+    cleanups.push(() => second.kill())
     await second.started
     const ledger = new Ledger()
     const round = (): Encoded[] =>
@@ -262,40 +262,7 @@ describe('the cloud on RabbitMQ and PostgreSQL', () => {
 })
 
 /** Partitions that deliver to it. */
-async function held(program: Program): Promise<number> {
+async function held(program: CloudProgram): Promise<number> {
   const metrics = await (await fetch(`${program.opsUrl()}/metrics`)).text()
   return Number(/tidegate_cloud_partitions_active\{group="effects"\} (\d+)/.exec(metrics)?.[1])
-}
-
-interface Program {
-  child: ChildProcess
-  started: Promise<void>
-  opsUrl(): string
-}
-
-/** The cloud in a process of its own, so that it can be killed. */
-function startProgram(config: object): Program {
-  const source = `
-    import { runCloud } from './dist/cloud/main.js'
-    import { systemClock } from './dist/src/clock.js'
-    import { silentLog } from './dist/src/log.js'
-    await runCloud(JSON.parse(process.argv[1]), {
-      clock: systemClock, random: Math.random, log: silentLog, signal: new AbortController().signal,
-      onStarted: ({ opsPort }) => console.log(opsPort),
-    })`
-  const child = spawn(process.execPath, ['--input-type=module', '--eval', source, JSON.stringify(config)], {
-    cwd: join(import.meta.dirname, '../..'),
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  cleanups.push(async () => {
-    if (child.exitCode !== null || child.signalCode !== null) return
-    child.kill('SIGKILL')
-    await once(child, 'exit')
-  })
-  let port = 0
-  async function firstLine(): Promise<void> {
-    const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string]
-    port = Number(line)
-  }
-  return { child, started: firstLine(), opsUrl: () => `http://127.0.0.1:${port}` }
 }

@@ -259,7 +259,7 @@ class Broker implements FakeBroker {
       this.onRungs--
       this.post({
         text: letter.body.toString(),
-        partition: Number(queue.slice(queue.lastIndexOf('.') + 1)),
+        partition: Number(/^[^.]+\.(\d+)/.exec(queue)?.[1]),
         exchange: '',
         routingKey: queue,
         headers: letter.headers,

@@ -32,7 +32,7 @@ const wanting = (...types: string[]) => defineConsumer({ group: 'g', types, hand
 
 const delivery = (more: Partial<Delivery> = {}): Delivery => ({
   text: Buffer.from('x'),
-  queue: 'g.00',
+  queue: 'g.00.v2',
   partition: 0,
   exchange: 'tidegate.events',
   routingKey: '00.com.acme.climate',
@@ -102,8 +102,14 @@ describe('the topology', () => {
 
   test('each partition has a queue per group, each type pattern a binding, and each delay one rung', () => {
     const { queues, bindings } = topologyOf(true)
-    expect(queues.map(({ name }) => name)).toEqual(['g.00', 'g.01', 'g.retry.5s', 'g.retry.1m', 'g.dead'])
-    expect(bindings.filter(({ queue }) => queue === 'g.01').map(({ routingKey }) => routingKey)).toEqual([
+    expect(queues.map(({ name }) => name)).toEqual([
+      'g.00.v2',
+      'g.01.v2',
+      'g.retry.5s',
+      'g.retry.1m',
+      'g.dead',
+    ])
+    expect(bindings.filter(({ queue }) => queue === 'g.01.v2').map(({ routingKey }) => routingKey)).toEqual([
       '01.com.acme.*',
       '01.#',
     ])
@@ -177,7 +183,7 @@ describe('letters', () => {
     const first = retryLetter(failing({}))
     expect(first.headers[headers.attempt]).toBe(2)
     const second = retryLetter({
-      ...failing({ headers: first.headers, attempt: 2, exchange: '', routingKey: 'g.00' }),
+      ...failing({ headers: first.headers, attempt: 2, exchange: '', routingKey: 'g.00.v2' }),
       nowMs: 9000,
     })
     expect(second.headers).toMatchObject({

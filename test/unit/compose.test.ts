@@ -7,7 +7,7 @@ import { loadCloudConfig } from '../../cloud/config.ts'
 import { run } from '../../dev/servers/command.ts'
 import { loadEdgeConfig } from '../../edge/config.ts'
 import { loadTlsFiles } from '../../src/tls-files.ts'
-import { deadQueue, partitionQueue, rungName, wire } from '../../src/wire.ts'
+import { deadQueue, formerPartitionQueues, partitionQueue, rungName, wire } from '../../src/wire.ts'
 
 const root = join(import.meta.dirname, '../..')
 const volumes = mkdtempSync(join(tmpdir(), 'tidegate-compose-'))
@@ -59,6 +59,7 @@ describe('what the containers are given before they start', () => {
       wire.exchange,
       wire.unroutable,
       partitionQueue('history', 7),
+      ...formerPartitionQueues('history', 7),
       rungName('my-alerts', 1_800_000),
       rungName('my-alerts', 400),
       deadQueue('rollups'),

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { publishRefusals } from '../../edge/exchange.ts'
+import { findingCodes } from '../../cloud/queue-findings.ts'
 import { connectionRefusals } from '../../edge/identity.ts'
 import { quotaReasons } from '../../edge/outbox.ts'
 import { rejectionReasons } from '../../edge/quarantine.ts'
@@ -35,6 +36,7 @@ const reasons = [
   ...connectionRefusals,
   ...quotaReasons,
   ...undeliveredReasons,
+  ...findingCodes,
 ]
 const inCode = new Set<string>([...thrown, ...named, ...reasons])
 

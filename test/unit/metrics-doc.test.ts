@@ -37,6 +37,7 @@ const idleGroup = {
   inFlight: 0,
   active: 0,
   heldBy: undefined,
+  former: { draining: 0, drained: 0 },
   progress: () => ({ ok: true, waiting: 0, stalledMs: 0 }),
 } as unknown as Group
 
@@ -54,6 +55,7 @@ function started() {
     groups: [idleGroup],
     databaseUp: () => true,
     brokersUp: () => ({ consume: true, publish: true }),
+    findings: () => ({ loss: 0, harmless: 0 }),
   })
   const text = async (): Promise<string> => (await edge.text()) + (await cloud.text())
   return { cloud, text }

@@ -1,6 +1,13 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { deadQueue, partitionOf, partitionQueue, routingKey, rungName } from '../../src/wire.ts'
+import {
+  deadQueue,
+  formerPartitionQueues,
+  partitionOf,
+  partitionQueue,
+  routingKey,
+  rungName,
+} from '../../src/wire.ts'
 
 describe('wire names', () => {
   it('puts a device in the same partition for ever', () => {
@@ -31,7 +38,8 @@ describe('wire names', () => {
 
   it('names queues as the wire contract says', () => {
     expect(routingKey(3, 'com.acme.climate')).toBe('03.com.acme.climate')
-    expect(partitionQueue('history', 12)).toBe('history.12')
+    expect(partitionQueue('history', 12)).toBe('history.12.v2')
+    expect(formerPartitionQueues('history', 12)).toEqual(['history.12'])
     expect([5000, 300_000, 250].map((delayMs) => rungName('history', delayMs))).toEqual([
       'history.retry.5s',
       'history.retry.5m',

@@ -25,6 +25,8 @@ interface Queue {
   readonly name: string
   readonly single: boolean
   readonly ttlMs: number | undefined
+  /** At a limit the newest is refused; else the oldest is dropped, which is RabbitMQ's default. */
+  readonly refuses: boolean
   ready: { message: Message; redelivered: boolean }[]
   line: Subscription[]
 }
@@ -38,6 +40,8 @@ export class SimulatedBroker {
   /** Faults: without its queues the exchange routes nothing; blocked, it reads from no publisher. */
   unroutable = false
   blocked = false
+  /** What a policy of an administrator allows every queue to hold. */
+  lengthLimit: number | undefined
   acksToLose = 0
   lettersToRefuse = 0
   letterConfirmsToLose = 0
@@ -59,6 +63,7 @@ export class SimulatedBroker {
         name,
         single: given['x-single-active-consumer'] === true,
         ttlMs: typeof ttl === 'number' ? ttl : undefined,
+        refuses: given['x-overflow'] === 'reject-publish',
         ready: [],
         line: [],
       })
@@ -66,11 +71,17 @@ export class SimulatedBroker {
     this.bindings = [...this.bindings, ...topology.bindings]
   }
 
-  /** False: no queue took it, and it is returned. */
-  publish(message: Message): boolean {
+  /** Unroutable: no queue took it, and it is returned. Refused: at least one did not take it, though others may have. */
+  publish(message: Message): 'routed' | 'unroutable' | 'refused' {
     const queues = this.route(message.exchange, message.routingKey)
-    for (const queue of queues) this.enqueue(queue, message)
-    return queues.length > 0
+    const refusing = queues.filter((queue) => queue.refuses && this.isFull(queue))
+    for (const queue of queues) if (!refusing.includes(queue)) this.enqueue(queue, message)
+    if (queues.length === 0) return 'unroutable'
+    return refusing.length > 0 ? 'refused' : 'routed'
+  }
+
+  private isFull(queue: Queue): boolean {
+    return this.lengthLimit !== undefined && queue.ready.length >= this.lengthLimit
   }
 
   /** Called when the broker goes down; the connection is over. */
@@ -96,6 +107,7 @@ export class SimulatedBroker {
     this.up = true
     this.unroutable = false
     this.blocked = false
+    this.lengthLimit = undefined
     this.acksToLose = 0
     this.lettersToRefuse = 0
     this.letterConfirmsToLose = 0
@@ -167,6 +179,7 @@ export class SimulatedBroker {
   }
 
   private enqueue(queue: Queue, message: Message): void {
+    if (this.isFull(queue)) queue.ready.shift()
     queue.ready.push({ message, redelivered: false })
     if (queue.ttlMs !== undefined) this.parts.scheduler.after(queue.ttlMs, () => this.expire(queue, message))
     else this.pump(queue)
@@ -178,9 +191,13 @@ export class SimulatedBroker {
       this.parts.scheduler.after(1000, () => this.expire(queue, message))
       return
     }
-    queue.ready = queue.ready.filter((waiting) => waiting.message !== message)
     const headers = { ...message.headers, 'x-death': [{ queue: queue.name, reason: 'expired' }] }
-    this.publish({ ...message, exchange: '', headers })
+    // What is refused stays on the rung and is tried again.
+    if (this.publish({ ...message, exchange: '', headers }) === 'refused') {
+      this.parts.scheduler.after(1000, () => this.expire(queue, message))
+      return
+    }
+    queue.ready = queue.ready.filter((waiting) => waiting.message !== message)
   }
 
   private pump(queue: Queue): void {

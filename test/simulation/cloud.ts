@@ -217,7 +217,8 @@ export class Cloud {
         }
         const { headers } = letter
         const properties = { ...letter.properties }
-        if (!broker.publish({ ...target, body, headers, properties })) throw unavailable('no such queue')
+        const answer = broker.publish({ ...target, body, headers, properties })
+        if (answer !== 'routed') throw unavailable(answer)
         if (broker.letterConfirmsToLose > 0) {
           broker.letterConfirmsToLose -= 1
           journal.count('siding-unknown')

@@ -37,6 +37,11 @@ const specs = {
   'confirm-late': { what: 'publisher confirms that come late', times: [1, 5], forMs: [1000, 40_000] },
   nack: { what: 'a publish refused by the broker (nack)', times: [1, 3] },
   unroutable: { what: 'the exchange without its queues', forMs: [500, 20_000] },
+  'length-policy': {
+    what: 'a policy lets every queue hold no more than a few',
+    forMs: [500, 20_000],
+    times: [0, 4],
+  },
   blocked: { what: 'the broker blocks publishers (alarm)', forMs: [1000, 30_000] },
   'broker-restart': { what: 'the broker restarted', forMs: [500, 30_000] },
   'ack-lost': { what: 'acknowledgements lost: deliveries repeated', times: [1, 4] },

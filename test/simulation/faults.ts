@@ -96,6 +96,10 @@ export function inflict(fault: Fault, stage: Stage): void {
       broker.unroutable = true
       later(() => (broker.unroutable = false))
       break
+    case 'length-policy':
+      broker.lengthLimit = times
+      later(() => (broker.lengthLimit = undefined))
+      break
     case 'blocked':
       broker.blocked = true
       later(() => (broker.blocked = false))

@@ -142,6 +142,15 @@ export const mutations: readonly Mutation[] = [
     seed: 22,
   },
   {
+    name: 'drop-head',
+    removed: 'the overflow of partition queues: a length limit by policy drops the oldest',
+    file: 'cloud/topology.js',
+    find: "'x-overflow': 'reject-publish' }",
+    replace: "'x-overflow': 'drop-head' }",
+    breaks: ['G1', 'G2', 'G5'],
+    seed: 1,
+  },
+  {
     name: 'no-rewind',
     removed: 'taking unproven events again when a session is lost',
     file: 'edge/forwarder.js',

@@ -244,7 +244,12 @@ export class SimulatedSession implements ExchangeSession {
       this.store(event)
       return 'nacked'
     }
-    if (!this.store(event)) {
+    const answer = this.store(event)
+    if (answer === 'refused') {
+      journal.count('nack: a queue is full')
+      return 'nacked'
+    }
+    if (answer === 'unroutable') {
       journal.count('unroutable')
       return 'unroutable'
     }
@@ -252,7 +257,7 @@ export class SimulatedSession implements ExchangeSession {
     return 'routed'
   }
 
-  private store(event: Queued): boolean {
+  private store(event: Queued): ReturnType<SimulatedBroker['publish']> {
     const { broker, settings } = this.uplink.parts
     return broker.publish({
       body: Buffer.from(event.text),

@@ -1,7 +1,7 @@
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { type PostgresServer, startPostgres } from '../../dev/servers/postgres.ts'
 import { headers } from '../../src/wire.ts'
 import { type CloudProgram, startCloudProgram } from '../support/cloud-program.ts'
@@ -9,6 +9,8 @@ import { type CloudBench, openCloudBench } from '../support/cloud.ts'
 import { type Encoded, Ledger } from '../support/cloud-events.ts'
 
 let bench: CloudBench
+// The servers start with the first who asks: no test's time.
+beforeAll(async () => (await openCloudBench()).close())
 const cleanups: (() => Promise<unknown> | void)[] = []
 afterEach(async () => {
   await bench.close()

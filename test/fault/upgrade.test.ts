@@ -1,7 +1,9 @@
 import { Connection } from 'rabbitmq-client'
 import { expect, it } from 'vitest'
 import { scrape } from '../../dev/metrics.ts'
+import { systemClock } from '../../src/clock.ts'
 import { partitionQueue } from '../../src/wire.ts'
+import type { Program } from '../../dev/processes.ts'
 import { declareFormerQueues } from '../support/former-queues.ts'
 import { useRig } from './rig.ts'
 
@@ -29,9 +31,17 @@ async function asBefore(): Promise<void> {
   await connection.close()
 }
 
-async function stepIn(log: () => string[], step: string): Promise<void> {
-  while (!log().some((line) => line.includes(`"step":"${step}"`)))
-    await new Promise((resolve) => setTimeout(resolve, 10))
+/** Starts a cloud and kills it with -9 when its log tells of this step. */
+async function killAt(cloud: Program, step: string): Promise<void> {
+  cloud.newLines()
+  let over = false
+  const started = cloud.start().catch(() => (over = true))
+  while (!cloud.newLines().some((line) => line.includes(`"step":"${step}"`))) {
+    if (over) throw new Error(`the cloud ended before the step ${step}`)
+    await systemClock.sleep(10)
+  }
+  await cloud.kill('SIGKILL')
+  await started
 }
 
 it('an upgrade of queues under 2,000 events/s, killed with -9 on its way, loses nothing (G3, G5)', async () => {
@@ -41,13 +51,8 @@ it('an upgrade of queues under 2,000 events/s, killed with -9 on its way, loses 
   await asBefore()
   const run = await rig.run({ eventsPerSecond })
   await run.until('former queues fill', ({ forwarded }) => forwarded > 6000)
-  for (const step of ['bound', 'drained']) {
-    first.newLines()
-    const started = first.start().catch(() => {})
-    await stepIn(() => first.newLines(), step)
-    await first.kill('SIGKILL')
-    await started
-  }
+  // Killed at a later step it would drain twice what the fleet publishes meanwhile; test/contract does that.
+  for (const step of ['bound', 'unbound']) await killAt(first, step)
   await Promise.all([first.start(), second.start()])
   for (const ops of rig.stack.cloudOps) {
     await expect
@@ -61,6 +66,6 @@ it('an upgrade of queues under 2,000 events/s, killed with -9 on its way, loses 
       .toBe(0)
   }
   const { stored } = await run.until('new queues are looked at', () => true)
-  await run.until('new queues flow', (snapshot) => snapshot.stored > stored + 4000)
+  await run.until('new queues flow', (snapshot) => snapshot.stored > stored + 2000)
   await run.balanced()
-}, 300_000)
+}, 420_000)

@@ -7,6 +7,16 @@ import { handlerLimits, rungLimits } from './consumer.ts'
 
 const instancePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
 
+function hasReadableCredentials(url: string): boolean {
+  try {
+    const { username, password } = new URL(url)
+    decodeURIComponent(username + password)
+    return true
+  } catch {
+    return false
+  }
+}
+
 /** Everything `tidegate cloud` can be told. docs/CONFIGURATION.md explains each key. */
 export const cloudConfigSchema = z
   .strictObject({
@@ -30,7 +40,12 @@ export const cloudConfigSchema = z
             error: 'cert and key come together',
           })
           .optional(),
-        management: z.url({ protocol: /^https?$/, error: 'must be an http:// or https:// URL' }).optional(),
+        management: z
+          .url({ protocol: /^https?$/, error: 'must be an http:// or https:// URL' })
+          .refine(hasReadableCredentials, {
+            message: 'user and password must be percent-encoded: a % in them is written %25',
+          })
+          .optional(),
       })
       .prefault({}),
     database: z

@@ -1,16 +1,36 @@
+import type { Clock } from '../src/clock.ts'
 import { queueGeneration } from '../src/wire.ts'
-import type { Database } from './database-postgres.ts'
+import type { Database, Session } from './database-postgres.ts'
 import type { UpgradeRegister } from './former-queues.ts'
 
 /** Any number; with the group, the name of a lock that ends with its session. */
 const lockClass = 744_100_288
+
+/**
+ * A holder that is frozen or cut off says nothing: the server ends its session, and with it the lock. Servers before
+ * PostgreSQL 14 cannot, and notice it by TCP alone.
+ */
+const giveUpIdle = `select set_config(name, $1, false) from pg_settings where name = 'idle_session_timeout'`
 
 /** Notes and the lock in PostgreSQL. An instance without a heartbeat for `goneAfterMs` is gone. */
 export function postgresUpgradeRegister(
   database: Database,
   group: string,
   goneAfterMs: number,
+  clock: Clock,
 ): UpgradeRegister {
+  /** Says that the holder is there. An answer that does not come ends the session on this side as well. */
+  async function beat(session: Session): Promise<void> {
+    try {
+      for (;;) {
+        await clock.sleep(goneAfterMs / 2, session.lost)
+        await session.query('select 1')
+      }
+    } catch {
+      await session.end()
+    }
+  }
+
   return {
     async drained(queues) {
       const rows = await database.query<{ queue: string }>(
@@ -46,7 +66,11 @@ export function postgresUpgradeRegister(
           await session.end()
           throw error
         })
-      if (row?.locked === true) return { lost: session.lost, release: () => session.end() }
+      if (row?.locked === true) {
+        await session.query(giveUpIdle, [String(2 * goneAfterMs)])
+        void beat(session)
+        return { lost: session.lost, release: () => session.end() }
+      }
       await session.end()
       return undefined
     },

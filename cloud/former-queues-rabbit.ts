@@ -13,6 +13,8 @@ import { countsOf } from './topology-rabbit.ts'
 
 export interface RabbitFormerLineOptions {
   group: string
+  /** Whether its queues have a single active consumer. */
+  ordered: boolean
   consuming: Broker
   publishing: Broker
   /** Most unacknowledged deliveries per queue (G7). */
@@ -23,6 +25,7 @@ export interface RabbitFormerLineOptions {
 }
 
 const lookEveryMs = 20
+const lookMsMax = 1_000
 /** A probe that has not come, out of an empty queue that has given us nothing for so long, was taken by another. */
 const probeLostAfterMs = 10_000
 const probeText =
@@ -50,15 +53,25 @@ export function rabbitFormerLine(options: RabbitFormerLineOptions): FormerLine {
   }
 
   async function emptied(former: FormerQueue, signal: AbortSignal): Promise<void> {
-    while (!(await probed(former, signal))) await clock.sleep(lookEveryMs, signal)
+    for (let waitMs = lookEveryMs; !(await isEmpty(former, signal)); waitMs = Math.min(2 * waitMs, lookMsMax))
+      await clock.sleep(waitMs, signal)
+  }
+
+  /** False: not yet, or nothing can be told, because there is no subscription, or another one than a moment ago. */
+  async function isEmpty({ queue }: FormerQueue, signal: AbortSignal): Promise<boolean> {
+    const subscription = subscriptions.get(queue)
+    if (subscription?.over) return true
+    const lease = subscription?.lease
+    if (lease === undefined) return false
+    // At a limit that a policy lays over it, a probe would push out what is in front of it.
+    const counts = await orAborted(countsOf(publishing, queue), signal)
+    if (counts === undefined) return true
+    if (counts.messages > 0 || counts.consumers === 0) return false
+    return options.ordered ? probed(queue, lease, signal) : lease.idle
   }
 
   /** False: this probe will tell nothing, because the subscription has changed or another took it. */
-  async function probed({ queue }: FormerQueue, signal: AbortSignal): Promise<boolean> {
-    const subscription = subscriptions.get(queue)
-    if (subscription === undefined || subscription.over) return true
-    const { lease } = subscription
-    if (lease === undefined) return false
+  async function probed(queue: string, lease: Lease, signal: AbortSignal): Promise<boolean> {
     const probe = `${++probes} ${options.random()}`
     await orAborted(publish(queue, probe), signal)
     try {

@@ -1,4 +1,6 @@
-import type { Clock } from '../src/clock.ts'
+import { setMaxListeners } from 'node:events'
+import { backoffMs } from '../src/backoff.ts'
+import type { Clock, Random } from '../src/clock.ts'
 import { codeOf, messageOf } from '../src/errors.ts'
 import type { Logger } from '../src/log.ts'
 import type { Delivery } from './delivery.ts'
@@ -20,7 +22,8 @@ export interface FormerLine {
   isOver(former: FormerQueue): boolean
   /**
    * Resolves when everything that was in the queue at the time of the call is settled, and nobody else has any of it in
-   * hand; also when the queue is gone. For queues with a single active consumer.
+   * hand; also when the queue is gone. Where a queue has several consumers, as those of groups without order: when it is
+   * empty, and none of it is unsettled here.
    * @throws TidegateError `QUEUE_NOT_ALONE` when another consumer has it.
    */
   emptied(former: FormerQueue, signal: AbortSignal): Promise<void>
@@ -62,6 +65,7 @@ export interface UpgradeOptions {
   /** Without a sign of life for so long, an instance is gone. */
   goneAfterMs: number
   clock: Clock
+  random: Random
   log: Logger
 }
 
@@ -80,6 +84,7 @@ const lookEveryMs = 500
 /** What a publisher's channel routed before the queue was unbound may be on its way to it for so long. */
 const onTheWayMs = 500
 const closeTimeoutMs = 3_000
+const afterFailure = { delayMsMin: 500, delayMsMax: 10_000 }
 
 /**
  * Brings partitions from the queues of a former generation to those of today. Nothing is lost and no order broken (G5,
@@ -99,6 +104,8 @@ export function upgradeQueues(options: UpgradeOptions): FormerQueues {
   const { queues, ordered, line, register, onDelivery, clock, log } = options
   const stopping = new AbortController()
   const drained = new Set(options.drained)
+  /** By this instance, since its start. */
+  const unbound = new Set<string>()
   const ready = new Map<number, { promise: Promise<void>; resolve: () => void }>()
   let closing: Promise<void> | undefined
 
@@ -120,6 +127,7 @@ export function upgradeQueues(options: UpgradeOptions): FormerQueues {
     }
     for (let failed = false; left().length > 0 && !stopping.signal.aborted;) {
       try {
+        await unbindDrained()
         await attempt()
         failed = false
       } catch (error) {
@@ -127,9 +135,21 @@ export function upgradeQueues(options: UpgradeOptions): FormerQueues {
         if (!failed) log.warn({ code: codeOf(error) }, `draining former queues later: ${messageOf(error)}`)
         failed = true
       }
-      if (left().length > 0) await clock.sleep(lookEveryMs, stopping.signal).catch(() => {})
+      // Whoever has the lock is asked by nobody more often than it is missed.
+      const againMs = Math.max(lookEveryMs, options.goneAfterMs / 3)
+      if (left().length > 0) await clock.sleep(againMs, stopping.signal).catch(() => {})
     }
-    if (!stopping.signal.aborted) tell()
+    if (stopping.signal.aborted) return
+    await unbindDrained().catch((error: unknown) => log.warn({ code: codeOf(error) }, messageOf(error)))
+    tell()
+  }
+
+  /** A broker that was restored, or a version that was gone back to, has bound them again. */
+  async function unbindDrained(): Promise<void> {
+    for (const former of queues) {
+      if (drained.has(former.queue) && !unbound.has(former.queue)) await options.unbind(former)
+      if (drained.has(former.queue)) unbound.add(former.queue)
+    }
   }
 
   async function attempt(): Promise<void> {
@@ -139,11 +159,18 @@ export function upgradeQueues(options: UpgradeOptions): FormerQueues {
     try {
       // Whoever had the lock may have finished since, and reads what is drained: nobody is alone there any more.
       await learn()
-      if (left().length > 0) await upgrade(AbortSignal.any([stopping.signal, lock.lost]))
+      const signal = AbortSignal.any([stopping.signal, lock.lost])
+      // Every partition may wait on it at once.
+      setMaxListeners(0, signal)
+      if (left().length > 0) await upgrade(signal)
     } finally {
-      // Whoever has the lock next must be able to be the only one in line.
-      if (ordered) await Promise.all(left().map((former) => line.leave(former)))
-      await lock.release()
+      try {
+        // Whoever has the lock next must be able to be the only one in line. Who stops settles what is under way first.
+        if (ordered && !stopping.signal.aborted)
+          await atMost(Promise.all(left().map((former) => line.leave(former))), closeTimeoutMs, clock)
+      } finally {
+        await lock.release()
+      }
     }
   }
 
@@ -156,9 +183,24 @@ export function upgradeQueues(options: UpgradeOptions): FormerQueues {
     step('subscribed')
     await alone(signal)
     step('alone')
-    await Promise.all(
-      [...new Set(left().map(({ partition }) => partition))].map((partition) => move(partition, signal)),
-    )
+    const partitions = [...new Set(left().map(({ partition }) => partition))]
+    // None is left working when this is over: what it had found out would not hold without its place in line.
+    const moved = await Promise.allSettled(partitions.map((partition) => keepMoving(partition, signal)))
+    for (const one of moved) if (one.status === 'rejected') throw one.reason
+  }
+
+  /** A partition that fails is tried again by itself, and holds up no other. */
+  async function keepMoving(partition: number, signal: AbortSignal): Promise<void> {
+    for (let failures = 1; ; failures++) {
+      try {
+        return await move(partition, signal)
+      } catch (error) {
+        signal.throwIfAborted()
+        if (failures === 1)
+          log.warn({ partition, code: codeOf(error) }, `draining a former queue later: ${messageOf(error)}`)
+        await clock.sleep(backoffMs(failures, afterFailure, options.random), signal)
+      }
+    }
   }
 
   /** Not proof, and none is needed: until then an instance of the former version would take our probes for events. */
@@ -181,12 +223,15 @@ export function upgradeQueues(options: UpgradeOptions): FormerQueues {
     // In this order: what comes in between is in both queues, and in one at the least.
     await options.bind(partition)
     step('bound', partition)
-    for (const one of former) await options.unbind(one)
+    for (const one of former) {
+      await options.unbind(one)
+      unbound.add(one.queue)
+    }
     step('unbound', partition)
     signal.throwIfAborted()
     if (ordered) await clock.sleep(onTheWayMs, signal)
     for (const one of former) {
-      if (ordered) await line.emptied(one, signal)
+      await line.emptied(one, signal)
       step('drained', partition)
       signal.throwIfAborted()
       await register.note(one.queue)
@@ -212,7 +257,7 @@ export function upgradeQueues(options: UpgradeOptions): FormerQueues {
     if (there.length === 0) return
     log.info(
       { queues: there },
-      'former queues are drained; delete them when no letter waits on a rung of the group any more: rabbitmqctl delete_queue',
+      'former queues are drained; delete each with rabbitmqctl delete_queue when no letter waits on a rung of the group any more and it is empty (rabbitmqctl list_queues name messages)',
     )
   }
 

@@ -63,7 +63,7 @@ export async function startGroup(consumer: Consumer, parts: GroupParts): Promise
   const ladderMs = consumer.ladderMs ?? config.retry.ladder
   await orAborted(refuseOrphanedPartitions(publishing, name, partitions), signal)
   const queues = await orAborted(formerQueuesOf(publishing, name, partitions), signal)
-  const register = postgresUpgradeRegister(parts.database, name, config.sharing.goneAfter)
+  const register = postgresUpgradeRegister(parts.database, name, config.sharing.goneAfter, clock)
   const drained =
     queues.length > 0 ? await register.drained(queues.map(({ queue }) => queue)) : new Set<string>()
   const undrained = queues.filter(({ queue }) => !drained.has(queue)).map(({ partition }) => partition)
@@ -91,13 +91,17 @@ export async function startGroup(consumer: Consumer, parts: GroupParts): Promise
     drained,
     ordered,
     register,
-    line: rabbitFormerLine({ group: name, consuming, publishing, prefetch, clock, random, log }),
-    bind: (partition) =>
-      bind(publishing, partitionBindings({ types }, partition, partitionQueue(name, partition))),
+    line: rabbitFormerLine({ group: name, ordered, consuming, publishing, prefetch, clock, random, log }),
+    async bind(partition) {
+      // The new one may have been deleted while it waited.
+      await declareTopology(publishing, topology(former.unbound()))
+      await bind(publishing, partitionBindings({ types }, partition, partitionQueue(name, partition)))
+    },
     unbind: ({ queue, partition }) => unbind(publishing, partitionBindings({ types }, partition, queue)),
     onDelivery: (delivery) => pipeline.take(delivery),
     goneAfterMs: config.sharing.goneAfter,
     clock,
+    random,
     log,
   })
   const deliveries = rabbitDeliveries({

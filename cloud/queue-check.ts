@@ -24,6 +24,7 @@ const againMs = 600_000
 const afterFailureMs = 60_000
 /** The broker tells its HTTP API of a queue's policies every five seconds. */
 const notKnownYetMs = 2_000
+const patienceMs = 60_000
 
 /** Never a reason not to run: what is found is logged once, and counted. */
 export function startQueueCheck(options: QueueCheckOptions): QueueCheck {
@@ -32,6 +33,8 @@ export function startQueueCheck(options: QueueCheckOptions): QueueCheck {
   let findings: QueueCheck['findings']
   const told = new Set<string>()
   let failed = false
+  const startedMs = clock.monotonicMs()
+  let toldUnknown = false
 
   /** @returns when to look again. */
   async function look(asked: Management): Promise<number> {
@@ -42,8 +45,12 @@ export function startQueueCheck(options: QueueCheckOptions): QueueCheck {
       if (actual === 'not known yet') known = false
       else if (actual !== undefined) found.push(...findingsOf(spec, actual))
     }
-    // The whole picture, so that each finding is told once, with all its queues.
-    if (!known) return notKnownYetMs
+    // The whole picture, so that each finding is told once, with all its queues; but a server that keeps no statistics never has it.
+    if (!known && clock.monotonicMs() - startedMs < patienceMs) return notKnownYetMs
+    if (!known && !toldUnknown) {
+      toldUnknown = true
+      log.warn('RabbitMQ does not say of every queue which policies it has: these cannot be looked at')
+    }
     tell(found)
     findings = { loss: count(found, 'loss'), harmless: count(found, 'harmless') }
     failed = false

@@ -6,6 +6,7 @@ import type { Logger } from '../src/log.ts'
 import type { Broker } from './broker-rabbit.ts'
 import type { Delivery } from './delivery.ts'
 import { Lease } from './lease-rabbit.ts'
+import { isMissing } from './topology-rabbit.ts'
 
 /** One queue that is kept subscribed, on one channel after another. */
 export interface Subscription {
@@ -82,7 +83,7 @@ export function subscribe(options: SubscriptionOptions): Subscription {
 
   async function report(error: unknown, failures: number): Promise<void> {
     if (stopping.signal.aborted) return
-    if (codeOf(error) === 'NOT_FOUND') over = !(await options.onMissing())
+    if (isMissing(error)) over = !(await options.onMissing())
     if (failures === 0 && !over) log.warn({ queue, code: codeOf(error) }, 'cannot subscribe; trying again')
   }
 

@@ -112,10 +112,15 @@ export async function countsOf(broker: Broker, queue: string): Promise<QueueCoun
       const { messageCount, consumerCount } = await channel.queueDeclare({ queue, passive: true })
       return { messages: messageCount, consumers: consumerCount }
     } catch (error) {
-      if (codeOf(error) === 'NOT_FOUND') return undefined
+      if (isMissing(error)) return undefined
       throw error
     }
   })
+}
+
+/** RabbitMQ says NOT_FOUND also of a queue whose node is down, or that does not answer: that one is there. */
+export function isMissing(error: unknown): boolean {
+  return codeOf(error) === 'NOT_FOUND' && /\bno (queue|exchange) '/.test(messageOf(error))
 }
 
 async function onChannel<T>(broker: Broker, work: (channel: Channel) => Promise<T>): Promise<T> {

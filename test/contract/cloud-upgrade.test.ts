@@ -3,7 +3,10 @@ import { Connection } from 'rabbitmq-client'
 import { migrateDatabase } from '../../cloud/migrate-postgres.ts'
 import { migrations } from '../../cloud/migrations/all.ts'
 import { createDatabase } from '../../cloud/database-postgres.ts'
+import { postgresUpgradeRegister } from '../../cloud/former-queues-postgres.ts'
+import type { UpgradeLock } from '../../cloud/former-queues.ts'
 import { runCloud } from '../../cloud/main.ts'
+import { startLink } from '../../dev/link.ts'
 import { systemClock } from '../../src/clock.ts'
 import { deadQueue, headers, partitionOf, rungName } from '../../src/wire.ts'
 import { pino } from 'pino'
@@ -11,6 +14,7 @@ import { type CloudBench, openCloudBench, startup } from '../support/cloud.ts'
 import { type CloudProgram, startCloudProgram } from '../support/cloud-program.ts'
 import { Ledger } from '../support/cloud-events.ts'
 import { bindingsOf, declareFormerQueues } from '../support/former-queues.ts'
+import { FakeClock } from '../support/fake-clock.ts'
 import { rabbitmqctl } from '../support/servers.ts'
 
 /** What happened first of an event is what counts; the row's number tells when. */
@@ -229,6 +233,64 @@ describe('an upgrade of queues', () => {
     await until(async () => expect(await bench.rows('select 1 from effects')).toHaveLength(200))
     expect(await bindingsOf(rabbitmqctl, bench.url)).toEqual(boundAnew)
   }, 60_000)
+
+  test('says that the queues of a group without order are drained when they are empty, and not before (G5)', async () => {
+    await declareFormerQueues(bench.url, { group: 'effects', types, partitions: 4, ordered: false })
+    await some(1500)
+    const program = start(config({ ordered: false }))
+    await program.started
+    await until(async () => expect(await formerQueues(program)).toEqual({ draining: 0, drained: 4 }))
+    for (const partition of ['00', '01', '02', '03'])
+      expect(await bench.depth(`effects.${partition}`)).toBe(0)
+    expect(new Set((await rows()).map(({ sequence }) => sequence)).size).toBe(1500)
+  }, 60_000)
+
+  test('a queue that somebody else reads holds up no other, and none is read anew before it is drained (G6)', async () => {
+    await declareFormerQueues(bench.url, { group: 'effects', types, partitions: 4 })
+    const device = 'device-1'
+    const partition = partitionOf(device, 4)
+    const former = `effects.0${partition}`
+    const foreign = `effects.0${(partition + 1) % 4}`
+    await bench.publish(Array.from({ length: 2000 }, () => ledger.next(device)))
+    const reader = await connection.acquire()
+    await reader.basicConsume({ queue: foreign }, () => {})
+    // A broker some way off: what a channel gives back on closing takes a while.
+    const { hostname, port } = new URL(bench.url)
+    const link = await startLink({ target: { host: hostname, port: Number(port) } })
+    cleanups.push(() => link.close())
+    link.set({ kind: 'slow', latencyMs: 30, bytesPerSecond: 1e9 })
+    const url = Object.assign(new URL(bench.url), { hostname: link.host, port: String(link.port) }).href
+    const program = start({ ...config(), broker: { url } })
+    await program.started
+    const load = publishing()
+    const noted = async (): Promise<string[]> =>
+      (await bench.rows<{ queue: string }>('select queue from tidegate.drained_queues')).map(
+        ({ queue }) => queue,
+      )
+    await until(async () => expect(await noted()).toHaveLength(3), 40_000)
+    expect(await noted()).not.toContain(foreign)
+    expect(await bench.depth(former)).toBe(0)
+    await reader.close()
+    await until(async () => expect(await noted()).toHaveLength(4), 40_000)
+    await load.stop()
+    await expectBooksBalanced()
+  }, 120_000)
+
+  test('a lock whose holder says nothing any more is given to the next (G6)', async () => {
+    const database = createDatabase({ url: bench.databaseUrl, poolMax: 1, applicationName: 'test' })
+    cleanups.push(() => database.close())
+    const frozen = await postgresUpgradeRegister(database, 'effects', 300, new FakeClock()).lock()
+    const next = postgresUpgradeRegister(database, 'effects', 300, systemClock)
+    expect(await next.lock()).toBeUndefined()
+    let lock: UpgradeLock | undefined
+    await until(async () => expect((lock ??= await next.lock())).toBeDefined())
+    expect(frozen?.lost.aborted).toBe(true)
+    // Who says that it is there keeps it for longer than that.
+    await systemClock.sleep(1500)
+    expect(lock?.lost.aborted).toBe(false)
+    expect(await next.lock()).toBeUndefined()
+    await lock?.release()
+  })
 
   test('a user without rights to the new names is one clear error, and nothing is moved', async () => {
     const url = new URL(bench.url)

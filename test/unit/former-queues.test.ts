@@ -107,9 +107,9 @@ describe('the upgrade of queues', () => {
       },
       line: {
         emptied: (former, signal) =>
-          new Promise((resolve, reject) => {
+          new Promise((resolve) => {
             done.push(`waits for ${former.queue}`)
-            signal.addEventListener('abort', () => reject(signal.reason as Error))
+            signal.addEventListener('abort', () => resolve())
           }),
       },
     })

@@ -27,10 +27,14 @@ export interface Publishing {
 }
 
 /** Confirmed, but no queue took it. */
-export class Unrouted extends Error {}
+export class Unrouted extends Error {
+  readonly code = 'UNROUTABLE'
+}
 
 /** Answered by a negative confirm: a full queue does that. */
-export class Refused extends Error {}
+export class Refused extends Error {
+  readonly code = 'NACKED'
+}
 
 interface Waiting {
   resolve: () => void

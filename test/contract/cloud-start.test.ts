@@ -39,7 +39,7 @@ describe('the start of the cloud', () => {
     await broker.connection.queueBind({ queue: 'full', exchange: 'tidegate.events', routingKey: '#' })
     const { log, lines } = listen()
     const replaying = startReplaying({ broker, clock: systemClock, log, retryDelayMs: 50 })
-    await until(() => expect(lines.slice(0, 2)).toMatchObject([{ code: 'NACK' }, { code: 'NACK' }]))
+    await until(() => expect(lines.slice(0, 2)).toMatchObject([{ code: 'NACKED' }, { code: 'NACKED' }]))
     const cloud = await bench.start()
     await broker.connection.queueDelete({ queue: 'full' })
     await until(async () => expect(await bench.rows('select id from tidegate.events')).toHaveLength(1))

@@ -234,7 +234,8 @@ describe.each(Object.keys(ways))(
     test('whose answer to COMMIT was lost finds its work done, once (G4)', async () => {
       const way = await ways[kind as keyof typeof ways]()
       let unknown = 0
-      for (const fromEnd of [1, 7, 17]) {
+      // The answer is 18 bytes, in a TLS record 40; the length of a handshake differs by a few, as signatures do.
+      for (const fromEnd of kind === 'TCP' ? [1, 7, 17] : [10, 20, 30]) {
         for (const how of ['end', 'reset'] as const) {
           const drawn: Drawn = {
             direction: 'down',

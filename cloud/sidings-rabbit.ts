@@ -24,7 +24,8 @@ export function rabbitSidings(broker: Broker, clock: Clock): Sidings {
 
   /** The one of the moment; the first letter after its end opens another. */
   async function publisher(): Promise<Publisher> {
-    while (!closing) {
+    for (;;) {
+      if (closing) throw new Error('the sidings are closed')
       opening ??= open()
       const own = opening
       const opened = await own.catch((error: unknown) => {
@@ -34,7 +35,6 @@ export function rabbitSidings(broker: Broker, clock: Clock): Sidings {
       if (!opened.over) return opened
       if (opening === own) opening = undefined
     }
-    throw new Error('the sidings are closed')
   }
 
   async function open(): Promise<Publisher> {
@@ -54,9 +54,11 @@ export function rabbitSidings(broker: Broker, clock: Clock): Sidings {
       publishing = open.publish(envelope, body)
       return publishing.proven.then(() => (done = true))
     })
-    do await atMost(proof, confirmTimeoutMs, clock)
-    while (!done && broker.blocked !== undefined)
-    if (done) return
+    for (;;) {
+      await atMost(proof, confirmTimeoutMs, clock)
+      if (done) return
+      if (broker.blocked === undefined) break
+    }
     proof.catch(() => {})
     publishing?.withdraw()
     throw new Error(`no confirm within ${confirmTimeoutMs} ms`)

@@ -123,6 +123,7 @@ export function createRig(options: Partial<StackOptions> = {}, say = sayAloud): 
       await stack.close()
       rmSync(stack.dir, { recursive: true, force: true })
       stack = undefined
+      unbalanced = undefined
     },
   }
 

@@ -17,7 +17,7 @@ describe('every acknowledged event reaches the history exactly once', () => {
     await run.until('events wait in the outbox', ({ buffered, uplinkUp }) => buffered > 1000 && !uplinkUp)
     await rig.stack.rabbit?.start()
     await run.balanced()
-  }, 120_000)
+  }, 300_000)
 
   it('although the link is cut again and again', async () => {
     const run = await rig.run({ eventsPerSecond })
@@ -28,7 +28,7 @@ describe('every acknowledged event reaches the history exactly once', () => {
       rig.link.set({ kind: 'up' })
     }
     await run.balanced()
-  }, 120_000)
+  }, 300_000)
 
   it('although the link goes half-open: nothing passes and nobody is told', async () => {
     const run = await rig.run({ eventsPerSecond })
@@ -37,7 +37,7 @@ describe('every acknowledged event reaches the history exactly once', () => {
     await run.until('the edge notices by itself', ({ uplinkUp, buffered }) => !uplinkUp && buffered > 500)
     rig.link.set({ kind: 'up' })
     await run.balanced()
-  }, 120_000)
+  }, 300_000)
 
   it('although the link is slow: 200 ms and 50 kB/s', async () => {
     const run = await rig.run({ eventsPerSecond })
@@ -47,7 +47,7 @@ describe('every acknowledged event reaches the history exactly once', () => {
     await run.until('some get through', (snapshot) => snapshot.forwarded > forwarded + 50)
     rig.link.set({ kind: 'up' })
     await run.balanced()
-  }, 120_000)
+  }, 300_000)
 
   it('although the broker is out of disk and blocks its publishers', async () => {
     const run = await rig.run({ eventsPerSecond })
@@ -60,7 +60,7 @@ describe('every acknowledged event reaches the history exactly once', () => {
     await run.until('events wait in the outbox', ({ buffered }) => buffered > 2000)
     await rig.stack.rabbit?.ctl(['set_disk_free_limit', '50MB'])
     await run.balanced()
-  }, 120_000)
+  }, 300_000)
 
   it('although RabbitMQ is killed with -9 while confirms are outstanding', async () => {
     const run = await rig.run({ eventsPerSecond: 2000 })
@@ -75,7 +75,7 @@ describe('every acknowledged event reaches the history exactly once', () => {
     rig.link.set({ kind: 'up' })
     await rig.stack.rabbit?.start()
     await run.balanced()
-  }, 120_000)
+  }, 300_000)
 
   it('although the edge is stopped for a while and goes on', async () => {
     const run = await rig.run({ eventsPerSecond })
@@ -84,7 +84,7 @@ describe('every acknowledged event reaches the history exactly once', () => {
     await run.until('the edge does not answer', ({ uplinkUp }) => !uplinkUp)
     await rig.stack.edge.kill('SIGCONT')
     await run.balanced()
-  }, 120_000)
+  }, 300_000)
 
   it('although the cloud is stopped for a while and goes on', async () => {
     const run = await rig.run({ eventsPerSecond })
@@ -94,5 +94,5 @@ describe('every acknowledged event reaches the history exactly once', () => {
     await run.until('the fleet does not notice', (snapshot) => snapshot.acknowledged > acknowledged + 1000)
     await rig.stack.clouds[0]?.kill('SIGCONT')
     await run.balanced()
-  }, 120_000)
+  }, 300_000)
 })

@@ -117,20 +117,24 @@ describe('a length limit that a policy lays over all queues', () => {
       const locker = new Client({ connectionString: bench.databaseUrl })
       await locker.connect()
       await locker.query('begin; lock table tidegate.events in access exclusive mode')
-      let left = events(300)
+      let left: Queued[] = []
+      let sent = 0
       const send = async (): Promise<void> => {
         const outcomes = await Promise.all(left.map(publish))
         left = outcomes.filter(({ kind }) => kind === 'refused').map(({ event }) => event)
       }
-      await send()
-      const refused = left.length
+      // The broker lays the policy over its queues when it comes to it, so the limit shows in a refusal alone.
+      while (left.length === 0) {
+        left = events(300)
+        sent += left.length
+        await send()
+      }
       await locker.end()
       while (left.length > 0) await send()
       await vi.waitFor(
-        async () => expect(await bench.rows('select id from tidegate.events')).toHaveLength(300),
+        async () => expect(await bench.rows('select id from tidegate.events')).toHaveLength(sent),
         { timeout: 20_000 },
       )
-      expect(refused).toBeGreaterThan(0)
     },
     60_000,
   )

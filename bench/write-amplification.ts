@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util'
-import { diskWriteBytes } from '../edge/disk-writes.ts'
-import { silentOutboxObserver } from '../edge/observers.ts'
+import { diskWriteBytes } from '../edge/ops/disk-writes.ts'
+import { silentOutboxObserver } from '../edge/mqtt/observer.ts'
 import { fill, inFolder, open, reading } from './outbox-load.ts'
 import { printTable } from './table.ts'
 

@@ -4,7 +4,7 @@ import { isIP } from 'node:net'
 import { join, resolve } from 'node:path'
 import * as x509 from '@peculiar/x509'
 import { TidegateError } from '../src/errors.ts'
-import { deviceIdPattern } from '../src/event.ts'
+import { deviceIdPattern } from '../src/contract/event.ts'
 import { kindOids, loadTlsFiles, readCertificates, type CertificateKind } from '../src/tls-files.ts'
 import {
   backdatedMs,

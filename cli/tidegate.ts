@@ -9,8 +9,8 @@ type Register = (program: Command) => void
 const commands: Readonly<Record<string, () => Promise<Register>>> = {
   edge: async () => (await import('../edge/command.ts')).registerEdgeCommand,
   cloud: async () => (await import('../cloud/command.ts')).registerCloudCommand,
-  audit: async () => (await import('../cloud/audit-command.ts')).registerAuditCommand,
-  outbox: async () => (await import('../edge/outbox-command.ts')).registerOutboxCommand,
+  audit: async () => (await import('../cloud/audit/command.ts')).registerAuditCommand,
+  outbox: async () => (await import('../edge/outbox-tool/command.ts')).registerOutboxCommand,
   dev: async () => (await import('../dev/command.ts')).registerDevCommand,
   simulate: async () => (await import('../dev/command.ts')).registerSimulateCommand,
   certs: async () => (await import('../certs/command.ts')).registerCertsCommands,

@@ -1,9 +1,9 @@
 import { pathToFileURL } from 'node:url'
 import { messageOf, TidegateError } from '../src/errors.ts'
 import type { CloudConfig } from './config.ts'
-import { type Consumer, defineConsumer, type SingleConsumerOptions } from './consumer.ts'
-import { history } from './consumers/history.ts'
-import { rollups } from './consumers/rollups.ts'
+import { type Consumer, defineConsumer, type SingleConsumerOptions } from './pipeline/consumer.ts'
+import { history } from './history/consumer.ts'
+import { rollups } from './projections/rollups.ts'
 
 const builtIn = { history, rollups } as const
 

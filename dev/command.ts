@@ -1,11 +1,18 @@
 import { InvalidArgumentError, Option, type Command } from 'commander'
 import { parseDuration } from '../src/units.ts'
 import { conduct } from './conduct.ts'
-import { killTargets, planFaults, type KillTarget } from './fault-plan.ts'
-import { seededRandom } from './random.ts'
-import { readReplay, replaySensors, type Replay } from './replay.ts'
+import { killTargets, planFaults, type KillTarget } from './faults/plan.ts'
+import { seededRandom } from './fleet/random.ts'
+import { readReplay, replaySensors, type Replay } from './fleet/replay.ts'
 import { runServersOnly } from './servers-only.ts'
-import { ordinaryIds, ordinarySensors, troubleId, troubles, troubleSensors, type Sensor } from './sensors.ts'
+import {
+  ordinaryIds,
+  ordinarySensors,
+  troubleId,
+  troubles,
+  troubleSensors,
+  type Sensor,
+} from './fleet/sensors.ts'
 
 /** How often each troublemaker does its misdeed. */
 const misdeedEveryMs = 2500

@@ -1,9 +1,9 @@
 import { TidegateError } from '../src/errors.ts'
-import { slowMode } from './faults.ts'
+import { slowMode } from './faults/saboteur.ts'
 import type { Quit } from './quit.ts'
-import type { Screen } from './screen.ts'
-import type { Session } from './session.ts'
-import type { Stack } from './stack.ts'
+import type { Screen } from './screen/screen.ts'
+import type { Session } from './run.ts'
+import type { Stack } from './stack/stack.ts'
 
 /** While the sensors are at work. */
 export function keyNames({ link }: Stack): string[] {

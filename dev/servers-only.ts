@@ -4,12 +4,12 @@ import { systemClock } from '../src/clock.ts'
 import { TidegateError } from '../src/errors.ts'
 import { aborted, createScope, untilSignal } from '../src/lifecycle.ts'
 import { lockRun } from './conduct.ts'
-import { countMessages } from './dead-letters-rabbit.ts'
-import { listQueues } from './evidence.ts'
+import { countMessages } from './watch/dead-letters-rabbit.ts'
+import { listQueues } from './evidence/evidence.ts'
 import { untilNpmIsGone } from './parents.ts'
 import { createQuit } from './quit.ts'
-import { gatewayDefault } from './stack-config.ts'
-import { startServers } from './stack-servers.ts'
+import { gatewayDefault } from './stack/config.ts'
+import { startServers } from './stack/servers.ts'
 
 /**
  * Starts the RabbitMQ and the PostgreSQL of a folder on what it holds, and nothing that would read from them, until somebody

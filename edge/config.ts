@@ -1,11 +1,11 @@
 import { resolve } from 'node:path'
 import { z } from 'zod'
 import { configFolder, type Environment, loadConfig } from '../src/config.ts'
-import { deviceIdPattern, eventTypePattern } from '../src/event.ts'
+import { deviceIdPattern, eventTypePattern } from '../src/contract/event.ts'
 import { byteSize, duration } from '../src/units.ts'
-import { wire } from '../src/wire.ts'
-import { routeFaults } from './routes.ts'
-import { filterFault } from './topics.ts'
+import { wire } from '../src/contract/wire.ts'
+import { routeFaults } from './admission/routes.ts'
+import { filterFault } from './admission/topics.ts'
 
 const count = (fallback: number, max = 1_000_000_000): z.ZodDefault<z.ZodInt> =>
   z.int().min(1).max(max).default(fallback)

@@ -18,7 +18,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { issueDevelopmentPki } from '../../dist/certs/development.js'
 import { issueCertificate } from '../../dist/certs/issue.js'
-import { renderDefinitions, renderPlugins } from '../../dist/dev/servers/rabbit-files.js'
+import { renderDefinitions, renderPlugins } from '../../dist/dev/servers/rabbit/files.js'
 
 const [root] = process.argv.slice(2)
 if (root === undefined) throw new Error('usage: prepare.mjs <folder of the volumes>')

@@ -1,14 +1,14 @@
 import type { Clock, Random } from '../../src/clock.ts'
 import type { Logger } from '../../src/log.ts'
 import { monotonicFactory } from 'ulid'
-import type { OutboxObserver } from '../observers.ts'
-import type { Outbox } from '../outbox.ts'
-import type { Store, StoreFolder } from '../store.ts'
-import { countedFolder } from './counted-folder.ts'
-import type { DedupOptions } from './dedup.ts'
-import { Engine } from './engine.ts'
-import { defaultLanes, type LanesOptions } from './lanes.ts'
-import { defaultQuota, type QuotaOptions } from './quota.ts'
+import type { OutboxObserver } from '../mqtt/observer.ts'
+import type { Outbox } from './outbox.ts'
+import type { Store, StoreFolder } from '../store/store.ts'
+import { countedFolder } from '../store/counted-folder.ts'
+import type { DedupOptions } from './rules/dedup.ts'
+import { Engine } from './writer/engine.ts'
+import { defaultLanes, type LanesOptions } from './rules/lanes.ts'
+import { defaultQuota, type QuotaOptions } from './rules/quota.ts'
 
 export interface OutboxOptions {
   folder: StoreFolder

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { cloudCuts, sidingCuts } from '../proof/cloud-cuts.ts'
 import { edgeCuts } from '../proof/edge-cuts.ts'
 import { createVhost } from '../support/servers.ts'
-import { createTestPki, type TestPki } from '../support/test-broker.ts'
+import { createTestPki, type TestPki } from '../support/edge/test-broker.ts'
 
 /** As many as take some seconds; `npm run prove` does thousands, of other seeds, on every Node that we support. */
 const cuts = 24

@@ -2,11 +2,11 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { stringify } from 'yaml'
-import { createProgram, type Program } from '../../dev/processes.ts'
+import { createProgram, type Program } from '../../dev/stack/processes.ts'
 import { freePort } from '../../dev/servers/ports.ts'
-import { partitionName, partitionOf } from '../../src/wire.ts'
-import { type CloudBench, openCloudBench } from '../support/cloud.ts'
-import { Ledger } from '../support/cloud-events.ts'
+import { partitionName, partitionOf } from '../../src/contract/wire.ts'
+import { type CloudBench, openCloudBench } from '../support/cloud/cloud.ts'
+import { Ledger } from '../support/cloud/cloud-events.ts'
 
 /** As docs/CONSUMERS.md has it: one file, nothing imported. It does what the event's data says. */
 const consumer = `

@@ -5,8 +5,8 @@ import { fileURLToPath } from 'node:url'
 import { Client } from 'pg'
 import { Connection } from 'rabbitmq-client'
 import { afterEach, expect, test, vi } from 'vitest'
-import type { Report } from '../../dev/report.ts'
-import { wire } from '../../src/wire.ts'
+import type { Report } from '../../dev/report/report.ts'
+import { wire } from '../../src/contract/wire.ts'
 import { useFolder } from '../support/kept-folder.ts'
 
 const cli = fileURLToPath(new URL('../../dist/cli/tidegate.js', import.meta.url))

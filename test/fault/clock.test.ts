@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Client } from 'pg'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { demoTypes } from '../../dev/sensors.ts'
+import { demoTypes } from '../../dev/fleet/sensors.ts'
 import { installPackages } from '../../dev/servers/install.ts'
 import { useRig } from './rig.ts'
 

@@ -1,5 +1,5 @@
 import { describe, it } from 'vitest'
-import { seededRandom } from '../../dev/random.ts'
+import { seededRandom } from '../../dev/fleet/random.ts'
 import { systemClock } from '../../src/clock.ts'
 import { useRig } from './rig.ts'
 

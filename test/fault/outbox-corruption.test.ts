@@ -5,14 +5,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { silentOutboxObserver } from '../../edge/observers.ts'
-import type { Outbox } from '../../edge/outbox.ts'
+import { silentOutboxObserver } from '../../edge/mqtt/observer.ts'
+import type { Outbox } from '../../edge/outbox/outbox.ts'
 import { openOutbox } from '../../edge/outbox/open.ts'
-import { levelFolder } from '../../edge/store-level.ts'
+import { levelFolder } from '../../edge/store/store-level.ts'
 import { silentLog } from '../../src/log.ts'
-import { FakeClock, settled } from '../support/fake-clock.ts'
-import { OutboxAccount } from '../support/outbox-account.ts'
-import { altered, damages, lethal } from '../support/outbox-damage.ts'
+import { FakeClock, settled } from '../support/fakes/clock.ts'
+import { OutboxAccount } from '../support/edge/outbox-account.ts'
+import { altered, damages, lethal } from '../support/edge/outbox-damage.ts'
 
 /** As an orderly close leaves the folder, and as kill -9 leaves it, with a mark that is one run old. */
 const states = ['closed', 'killed'] as const
@@ -203,9 +203,9 @@ async function inOwnProcess(script: string): Promise<string> {
 }
 
 const preamble = `
-  import { levelFolder } from './dist/edge/store-level.js'
+  import { levelFolder } from './dist/edge/store/store-level.js'
   import { openOutbox } from './dist/edge/outbox/open.js'
-  import { silentOutboxObserver as observer } from './dist/edge/observers.js'
+  import { silentOutboxObserver as observer } from './dist/edge/mqtt/observer.js'
   import { systemClock as clock } from './dist/src/clock.js'
   import { silentLog as log } from './dist/src/log.js'
   const folder = levelFolder({ folder: process.argv[1], reserveBytes: 0, clock })`

@@ -1,13 +1,13 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
-import { silentOutboxObserver } from '../../edge/observers.ts'
-import type { Outbox } from '../../edge/outbox.ts'
+import { silentOutboxObserver } from '../../edge/mqtt/observer.ts'
+import type { Outbox } from '../../edge/outbox/outbox.ts'
 import { openOutbox } from '../../edge/outbox/open.ts'
-import { levelFolder } from '../../edge/store-level.ts'
+import { levelFolder } from '../../edge/store/store-level.ts'
 import { systemClock } from '../../src/clock.ts'
 import { silentLog } from '../../src/log.ts'
-import { OutboxAccount } from '../support/outbox-account.ts'
-import { submission } from '../support/outbox-events.ts'
-import { mountSmallDisk, type SmallDisk } from '../support/small-disk.ts'
+import { OutboxAccount } from '../support/edge/outbox-account.ts'
+import { submission } from '../support/edge/outbox-events.ts'
+import { mountSmallDisk, type SmallDisk } from '../support/edge/small-disk.ts'
 
 const writers = 20
 let disk: SmallDisk

@@ -14,9 +14,9 @@ afterEach(() => rm(folder, { recursive: true }))
 /** Writes records of a KiB, and tells how much memory of its own the process has on the way through them. */
 const script = `
   import { readFileSync } from 'node:fs'
-  import { exportTexts } from './dist/edge/outbox/export.js'
-  import { eventKey } from './dist/edge/outbox/keys.js'
-  import { levelFolder } from './dist/edge/store-level.js'
+  import { exportTexts } from './dist/edge/outbox/look/export.js'
+  import { eventKey } from './dist/edge/outbox/layout/keys.js'
+  import { levelFolder } from './dist/edge/store/store-level.js'
   import { systemClock as clock } from './dist/src/clock.js'
   const batch = 2000
   const batches = 100

@@ -9,8 +9,8 @@ import { Connection, type ConnectionOptions } from 'rabbitmq-client'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { type DevelopmentPki, issueDevelopmentPki } from '../../certs/development.ts'
 import { isFree } from '../../dev/servers/ports.ts'
-import { type PostgresServer, startPostgres } from '../../dev/servers/postgres.ts'
-import { type RabbitServer, startRabbit } from '../../dev/servers/rabbit.ts'
+import { type PostgresServer, startPostgres } from '../../dev/servers/postgres/postgres.ts'
+import { type RabbitServer, startRabbit } from '../../dev/servers/rabbit/rabbit.ts'
 import { processesIn } from '../../dev/servers/strays.ts'
 
 const say = (): void => undefined
@@ -27,8 +27,8 @@ afterAll(() => rmSync(dir, { recursive: true }))
 describe('servers whose parent is killed', () => {
   // What a person's `npm start` is to its servers: another process, running the compiled code.
   const program = `
-    import { startRabbit } from '../../dist/dev/servers/rabbit.js'
-    import { startPostgres } from '../../dist/dev/servers/postgres.js'
+    import { startRabbit } from '../../dist/dev/servers/rabbit/rabbit.js'
+    import { startPostgres } from '../../dist/dev/servers/postgres/postgres.js'
     const [rabbit, postgres, users] = process.argv.slice(1)
     const say = () => undefined
     const servers = await Promise.all([

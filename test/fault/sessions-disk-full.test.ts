@@ -4,8 +4,8 @@ import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { MqttClient } from 'mqtt'
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
-import { mountSmallDisk, type SmallDisk } from '../support/small-disk.ts'
-import { createTestPki, startTestBroker, type TestBroker, type TestPki } from '../support/test-broker.ts'
+import { mountSmallDisk, type SmallDisk } from '../support/edge/small-disk.ts'
+import { createTestPki, startTestBroker, type TestBroker, type TestPki } from '../support/edge/test-broker.ts'
 
 let disk: SmallDisk
 let pki: TestPki

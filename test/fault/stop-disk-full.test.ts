@@ -6,8 +6,8 @@ import { afterEach, beforeEach, expect, it } from 'vitest'
 import { edgeConfigSchema } from '../../edge/config.ts'
 import { runEdge } from '../../edge/main.ts'
 import { systemClock } from '../../src/clock.ts'
-import { createTestPki, type TestPki } from '../support/test-broker.ts'
-import { mountSmallDisk, type SmallDisk } from '../support/small-disk.ts'
+import { createTestPki, type TestPki } from '../support/edge/test-broker.ts'
+import { mountSmallDisk, type SmallDisk } from '../support/edge/small-disk.ts'
 
 interface Edge {
   mqttPort: number

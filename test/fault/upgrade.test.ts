@@ -1,10 +1,10 @@
 import { Connection } from 'rabbitmq-client'
 import { expect, it } from 'vitest'
-import { scrape } from '../../dev/metrics.ts'
+import { scrape } from '../../dev/watch/scrape.ts'
 import { systemClock } from '../../src/clock.ts'
-import { partitionQueue } from '../../src/wire.ts'
-import type { Program } from '../../dev/processes.ts'
-import { declareFormerQueues } from '../support/former-queues.ts'
+import { partitionQueue } from '../../src/contract/wire.ts'
+import type { Program } from '../../dev/stack/processes.ts'
+import { declareFormerQueues } from '../support/cloud/former-queues.ts'
 import { useRig } from './rig.ts'
 
 /** The suite has ten minutes for everything; more by itself: `TIDEGATE_UPGRADE_RATE=2000 npx vitest run test/fault/upgrade.test.ts`. */

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
 import { createServer, type TlsOptions } from 'node:tls'
-import type { Chance } from '../simulation/chance.ts'
+import type { Chance } from '../simulation/plan/chance.ts'
 
 /** What passes in one direction from now on, and what happens then. */
 export interface Flow {

@@ -1,5 +1,5 @@
-import { faultSpecs } from './fault-kinds.ts'
-import { makePlan, type Plan } from './plan.ts'
+import { faultSpecs } from './plan/fault-kinds.ts'
+import { makePlan, type Plan } from './plan/plan.ts'
 import { type RunReport, shrink } from './runs.ts'
 import { play } from './world.ts'
 

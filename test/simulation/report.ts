@@ -1,4 +1,4 @@
-import { faultSpecs } from './fault-kinds.ts'
+import { faultSpecs } from './plan/fault-kinds.ts'
 import type { RunReport } from './runs.ts'
 
 /** Adds up what many runs came to. */

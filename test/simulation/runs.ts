@@ -1,5 +1,5 @@
-import { makePlan, type Plan } from './plan.ts'
-import type { Guarantee, Violation } from './journal.ts'
+import { makePlan, type Plan } from './plan/plan.ts'
+import type { Guarantee, Violation } from './parts/journal.ts'
 import { play } from './world.ts'
 
 /** What one run came to, as it travels between processes. */

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
-import { hunt } from './mutate.ts'
-import { mutations } from './mutations.ts'
-import { makePlan } from './plan.ts'
+import { hunt } from './mutation/mutate.ts'
+import { mutations } from './mutation/mutations.ts'
+import { makePlan } from './plan/plan.ts'
 import { reduced, shrink } from './runs.ts'
 import { play } from './world.ts'
 
@@ -34,7 +34,7 @@ describe('the simulation', () => {
   it('injects every kind of fault it knows, sooner or later', async () => {
     const kinds = new Set<string>()
     for (let seed = 1; seed <= 30; seed++) for (const { kind } of makePlan(seed).faults) kinds.add(kind)
-    expect(kinds.size).toBe(new Set(Object.keys((await import('./fault-kinds.ts')).faultSpecs)).size)
+    expect(kinds.size).toBe(new Set(Object.keys((await import('./plan/fault-kinds.ts')).faultSpecs)).size)
   })
 
   it('plays a part of a plan as it plays the whole', async () => {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll } from 'vitest'
-import { type Stack, type StackOptions, startStack } from '../../dev/stack.ts'
+import { type Stack, type StackOptions, startStack } from '../../dev/stack/stack.ts'
 import { useFolder } from './kept-folder.ts'
 
 /** The whole of Tidegate as real processes on servers of its own, for one file of tests. */

@@ -1,0 +1,127 @@
+import type { ConfirmEnvelope } from '../../src/amqp/confirm-channel-rabbit.ts'
+import type { Clock } from '../../src/clock.ts'
+import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
+import { deadQueue, rungName } from '../../src/contract/wire.ts'
+import type { Broker } from './connection-rabbit.ts'
+import type { Letter, Siding, Sidings } from './delivery.ts'
+import { createPublisher, type Publisher, type Publishing, Refused, Unrouted } from './publisher-rabbit.ts'
+import { atMost } from '../pipeline/timeout.ts'
+import { declareTopology } from './topology-rabbit.ts'
+import { sidingTopology } from './topology.ts'
+
+/** The client waits for a confirm for ever. */
+const confirmTimeoutMs = 15_000
+const closeTimeoutMs = 3_000
+
+/**
+ * Rungs and dead letters, with publisher confirms and proof of routing. A siding that is missing is declared again,
+ * for the letter's next try.
+ */
+export function rabbitSidings(broker: Broker, clock: Clock): Sidings {
+  const declaring = new Map<string, Promise<void>>()
+  let opening: Promise<Publisher> | undefined
+  let closing: Promise<void> | undefined
+
+  /** The one of the moment; the first letter after its end opens another. */
+  async function publisher(): Promise<Publisher> {
+    for (;;) {
+      if (closing) throw new Error('the sidings are closed')
+      opening ??= open()
+      const own = opening
+      const opened = await own.catch((error: unknown) => {
+        if (opening === own) opening = undefined
+        throw error
+      })
+      if (!opened.over) return opened
+      if (opening === own) opening = undefined
+    }
+  }
+
+  async function open(): Promise<Publisher> {
+    const channel = await broker.connection.acquire({ emitErrorsFromChannel: true })
+    channel.on('error', () => {})
+    return createPublisher(channel)
+  }
+
+  /**
+   * Waits as long as the broker has told us to publish nothing: it reads nothing then, and each copy that is sent meanwhile arrives
+   * when it goes on.
+   */
+  async function confirmed(envelope: ConfirmEnvelope, body: Buffer): Promise<void> {
+    let publishing: Publishing | undefined
+    let done = false
+    const proof = publisher().then((open) => {
+      publishing = open.publish(envelope, body)
+      return publishing.proven.then(() => (done = true))
+    })
+    for (;;) {
+      await atMost(proof, confirmTimeoutMs, clock)
+      if (done) return
+      if (broker.blocked === undefined) break
+    }
+    proof.catch(() => {})
+    publishing?.withdraw()
+    throw new Error(`no confirm within ${confirmTimeoutMs} ms`)
+  }
+
+  /** Once for all letters that miss it. Never throws: why it fails is not the letter's story, and it is tried again. */
+  function declareAgain(siding: Siding, envelope: ConfirmEnvelope): Promise<void> {
+    const name = describe(envelope)
+    const underWay = declaring.get(name)
+    if (underWay) return underWay
+    const declared = atMost(declareTopology(broker, sidingTopology(siding)), confirmTimeoutMs, clock)
+      .catch(() => {})
+      .finally(() => declaring.delete(name))
+    declaring.set(name, declared)
+    return declared
+  }
+
+  async function close(): Promise<void> {
+    const publisher = await opening?.catch(() => undefined)
+    await publisher?.close()
+  }
+
+  return {
+    async send(siding, letter) {
+      const envelope = address(siding, letter)
+      try {
+        await confirmed(envelope, letter.body)
+      } catch (error) {
+        if (error instanceof Unrouted || codeOf(error) === 'NOT_FOUND') await declareAgain(siding, envelope)
+        throw unavailable(envelope, error)
+      }
+    },
+    close: () => (closing ??= atMost(close(), closeTimeoutMs, clock)),
+  }
+}
+
+function address(siding: Siding, letter: Letter): ConfirmEnvelope {
+  const target =
+    siding.kind === 'retry'
+      ? { exchange: rungName(siding.group, siding.delayMs), routingKey: siding.queue }
+      : { exchange: '', routingKey: deadQueue(siding.group) }
+  return { ...letter.properties, ...target, headers: { ...letter.headers } }
+}
+
+function describe(envelope: ConfirmEnvelope): string {
+  return envelope.exchange || envelope.routingKey || 'the siding'
+}
+
+function unavailable(envelope: ConfirmEnvelope, cause: unknown): TidegateError {
+  const [how, hint] = diagnosis(cause)
+  return new TidegateError('SIDING_UNAVAILABLE', {
+    message: `${describe(envelope)} ${how}: ${messageOf(cause)}`,
+    retryable: true,
+    hint,
+    cause,
+  })
+}
+
+function diagnosis(cause: unknown): [how: string, hint: string] {
+  if (cause instanceof Refused)
+    return ['is full', 'replay or remove its letters; until then the partitions behind it wait']
+  if (cause instanceof Unrouted)
+    return ['is missing', 'it is declared again by itself; see who deletes queues']
+  if (cause instanceof TidegateError) return ['cannot be reached', cause.hint]
+  return ['cannot be reached', 'see whether RabbitMQ runs and the queue exists']
+}

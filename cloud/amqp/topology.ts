@@ -1,0 +1,176 @@
+import type { Logger } from '../../src/log.ts'
+import { deadQueue, partitionName, partitionQueue, rungName, wire } from '../../src/contract/wire.ts'
+import type { Siding } from './delivery.ts'
+
+/**
+ * Everything that must exist in the broker, as data. Declaring it is idempotent; topology-rabbit.ts does it.
+ */
+export interface Topology {
+  exchanges: ExchangeSpec[]
+  queues: QueueSpec[]
+  bindings: BindingSpec[]
+}
+
+export interface ExchangeSpec {
+  name: string
+  type: 'topic' | 'fanout'
+  arguments: Readonly<Record<string, string>>
+}
+
+export type QueueArguments = Readonly<Record<string, string | number | boolean>>
+
+export interface QueueSpec {
+  name: string
+  arguments: QueueArguments
+  /** What a former version gave it. A queue that has these is taken as it is: nothing is lost by them by themselves. */
+  formerArguments?: QueueArguments
+}
+
+export interface BindingSpec {
+  exchange: string
+  queue: string
+  routingKey: string
+}
+
+export interface GroupTopologyOptions {
+  group: string
+  /** Type patterns: `*` stands for one label, `#` for any number. */
+  types: readonly string[]
+  /** One consumer at a time per partition, so that each device's events are seen in order (G6). */
+  ordered: boolean
+  ladderMs: readonly number[]
+  partitions: number
+  /** Partitions whose queue is not bound yet: one of a former generation still gets their events. */
+  unbound?: ReadonlySet<number>
+}
+
+/** Bounds of the sidings (G7). A full siding refuses, and the partition queue behind it waits. */
+const sidingMessagesMax = 1_000_000
+/**
+ * RabbitMQ 4 drops a message after 20 deliveries by default. A delivery is not an attempt (a restart, a rebalance),
+ * so nothing may be dropped for being delivered often (G5); older brokers refuse -1 for "no limit". Nobody consumes
+ * from a rung: it has none.
+ */
+const unlimitedDeliveries = 1_000_000_000
+
+const quorum = { 'x-queue-type': 'quorum' } as const
+/**
+ * A policy may lay a limit over any queue, and by itself a queue at its limit drops its oldest. What was confirmed and
+ * routed is released by the gateways: it must not be dropped (G3), so the newest is refused, and stays where it is.
+ */
+const refusing = { 'x-overflow': 'reject-publish' } as const
+
+/** What the gateways publish to. What no group wants is kept, not dropped. */
+export function exchangeTopology(): Topology {
+  return {
+    exchanges: [
+      { name: wire.unroutable, type: 'fanout', arguments: {} },
+      { name: wire.exchange, type: 'topic', arguments: { 'alternate-exchange': wire.unroutable } },
+    ],
+    queues: [keeping(wire.unroutable)],
+    bindings: [{ exchange: wire.unroutable, queue: wire.unroutable, routingKey: '' }],
+  }
+}
+
+/** The partition queues, rungs and dead-letter queue of one consumer group. */
+export function groupTopology(options: GroupTopologyOptions): Topology {
+  const { group, ordered, ladderMs, partitions, unbound } = options
+  const numbers = Array.from({ length: partitions }, (_, partition) => partition)
+  const bound = numbers.filter((partition) => !unbound?.has(partition))
+  const rungs = [...new Set(ladderMs)].map((delayMs) => ({ name: rungName(group, delayMs), delayMs }))
+  return {
+    exchanges: rungs.map(({ name }) => ({ name, type: 'fanout', arguments: {} })),
+    queues: [
+      ...numbers.map((partition) => ({
+        name: partitionQueue(group, partition),
+        arguments: {
+          ...quorum,
+          ...refusing,
+          ...(ordered && { 'x-single-active-consumer': true }),
+          'x-delivery-limit': unlimitedDeliveries,
+        },
+      })),
+      ...rungs.map(({ name, delayMs }) => ({ name, arguments: rungArguments(delayMs) })),
+      keeping(deadQueue(group)),
+    ],
+    bindings: [
+      ...bound.flatMap((partition) =>
+        partitionBindings(options, partition, partitionQueue(group, partition)),
+      ),
+      ...rungs.map(({ name }) => ({ exchange: name, queue: name, routingKey: '' })),
+    ],
+  }
+}
+
+/** What brings a partition's events to a queue of it. */
+export function partitionBindings(
+  { types }: Pick<GroupTopologyOptions, 'types'>,
+  partition: number,
+  queue: string,
+): BindingSpec[] {
+  return types.map((type) => ({
+    exchange: wire.exchange,
+    queue,
+    routingKey: `${partitionName(partition)}.${type}`,
+  }))
+}
+
+/** The one siding a letter is meant for. */
+export function sidingTopology(siding: Siding): Topology {
+  const ladderMs = siding.kind === 'retry' ? [siding.delayMs] : []
+  return groupTopology({ group: siding.group, types: [], ordered: true, ladderMs, partitions: 0 })
+}
+
+/**
+ * A rung is a fanout exchange and a queue of one name. A letter keeps its routing key, which is the name of the
+ * queue it failed in; the fanout ignores it, and when its time is up the default exchange takes it by that key
+ * straight back to that queue, so that no other group sees it again.
+ */
+function rungArguments(delayMs: number): QueueArguments {
+  return {
+    ...quorum,
+    'x-message-ttl': delayMs,
+    'x-dead-letter-exchange': '',
+    'x-dead-letter-strategy': 'at-least-once',
+    ...refuseBeyond(sidingMessagesMax),
+  }
+}
+
+/**
+ * Where messages lie until a person comes. Each look at one that puts it back is a delivery; queues of former versions
+ * have no delivery limit of their own, and RabbitMQ 4 gives them one of 20.
+ */
+function keeping(name: string): QueueSpec {
+  const formerArguments = { ...quorum, ...refuseBeyond(sidingMessagesMax) }
+  return {
+    name,
+    arguments: { ...formerArguments, 'x-delivery-limit': unlimitedDeliveries },
+    formerArguments,
+  }
+}
+
+function refuseBeyond(messagesMax: number): QueueArguments {
+  return { ...refusing, 'x-max-length': messagesMax }
+}
+
+/** What it means that queues were taken as a former version made them. */
+export function tellTaken(log: Logger, queues: readonly string[]): void {
+  if (queues.length === 0) return
+  log.warn(
+    { queues },
+    'these queues have no delivery limit of their own: RabbitMQ 4 drops a message after 20 looks that put it back. Give them one by policy, or empty and delete them: docs/OPERATIONS.md, Upgrade',
+  )
+}
+
+/** Whether a dotted name matches a pattern, as a topic exchange would say. */
+export function matchesTopic(pattern: string, name: string): boolean {
+  return matchesLabels(pattern.split('.'), name.split('.'))
+}
+
+function matchesLabels([first, ...rest]: readonly string[], labels: readonly string[]): boolean {
+  if (first === undefined) return labels.length === 0
+  if (first === '#') {
+    return labels.some((_, index) => matchesLabels(rest, labels.slice(index))) || matchesLabels(rest, [])
+  }
+  return labels.length > 0 && (first === '*' || first === labels[0]) && matchesLabels(rest, labels.slice(1))
+}

@@ -1,0 +1,162 @@
+import { claimedChain, genesis, verifyChain } from '../../src/contract/codec.ts'
+import { openAccount, type Stretch } from './account.ts'
+import { type AuditedEvent, type AuditFault, examineEvent } from './event.ts'
+import { type AuditedNote, doubtOf, type LedgerName } from './notes.ts'
+import { ledgerType } from '../../src/contract/event.ts'
+import { parseText } from './text.ts'
+import { readLedgerEntry } from '../history/ledger-entry.ts'
+import { addRange, emptyRanges, type RangeList } from './ranges.ts'
+
+/**
+ * The proof that a gateway's ledger is complete and untouched (G8): which sequences are present, which are accounted
+ * for as not delivered, which are missing, and whether the hash chain holds. Pure over two ordered streams, in flat
+ * memory, so that PostgreSQL, a file or a simulation can stand behind it.
+ */
+export interface LedgerToAudit extends LedgerName {
+  /** Ordered by sequence, each at most once. */
+  events: AsyncIterable<AuditedEvent>
+  /** Ordered by `from`. */
+  notes: AsyncIterable<AuditedNote>
+  /** Which epochs were closed: of this gateway and others, by epoch. */
+  closures: ReadonlyMap<string, AuditedClosure>
+  /**
+   * A gap is pending, not yet an alarm, if what lies behind it became known after this moment (ms). Default: every gap
+   * alarms.
+   */
+  settledBeforeMs?: number | undefined
+}
+
+/** The epoch was closed and reached at least this sequence. */
+export interface AuditedClosure {
+  last: number
+  notedMs: number
+}
+
+export interface LedgerReport {
+  gateway: string
+  epoch: string
+  /** The highest sequence anybody told us of. */
+  lastSequence: number
+  present: RangeList
+  /** Not delivered and accounted for, by reason. */
+  undelivered: Record<string, RangeList>
+  /** Missing without an account: an alarm. */
+  gaps: RangeList
+  /** Missing, but perhaps still on the way. */
+  pending: RangeList
+  chain: 'intact' | 'broken'
+  /** The chain value of the last sequence, if it is known: kept elsewhere, it shows later whether this was altered. */
+  lastChain: string | null
+  /** Links that could not be followed, because what lies before them is gone. */
+  unverifiedLinks: number
+  /** The first ones; `faultCount` counts all. */
+  faults: AuditFault[]
+  faultCount: number
+  ok: boolean
+}
+
+const faultsMax = 20
+const chainFaults: ReadonlySet<AuditFault['kind']> = new Set(['altered', 'moved', 'unlinked'])
+
+export async function auditLedger(ledger: LedgerToAudit): Promise<LedgerReport> {
+  const { gateway, epoch } = ledger
+  const report: LedgerReport = {
+    gateway,
+    epoch,
+    lastSequence: 0,
+    present: emptyRanges(),
+    undelivered: {},
+    gaps: emptyRanges(),
+    pending: emptyRanges(),
+    chain: 'intact',
+    lastChain: null,
+    unverifiedLinks: 0,
+    faults: [],
+    faultCount: 0,
+    ok: true,
+  }
+  const addFault = (fault: AuditFault | undefined): void => {
+    if (fault === undefined) return
+    if (report.faults.length < faultsMax) report.faults.push(fault)
+    report.faultCount++
+    if (chainFaults.has(fault.kind)) report.chain = 'broken'
+  }
+  const account = openAccount(believed(ledger, addFault))
+  const settled = (knownMs: number): boolean => knownMs <= (ledger.settledBeforeMs ?? Infinity)
+  let next = 1
+  let chain: string | undefined = genesis(gateway, epoch)
+
+  const passOver = (stretch: Stretch, knownMs: number): void => {
+    addFault(unlinkedDuplicate(stretch, chain))
+    enter(stretch, report, settled(knownMs))
+    chain = stretch.note?.to === stretch.to ? stretch.note.chain : undefined
+    next = stretch.to + 1
+  }
+
+  for await (const event of ledger.events) {
+    if (event.sequence > next) {
+      for await (const stretch of account.explain(next, event.sequence - 1)) passOver(stretch, event.storedMs)
+    }
+    addRange(report.present, event.sequence, event.sequence)
+    if (chain === undefined) report.unverifiedLinks++
+    addFault(examineEvent(event, ledger, chain) ?? unrecordedClosure(event, ledger))
+    chain = claimedChain(event.body)
+    next = event.sequence + 1
+  }
+  // What says that there is more may overtake it: a closed epoch's last events may come after the word of its end.
+  const closure = ledger.closures.get(epoch)
+  for await (const stretch of account.explainRest(next, closure?.last ?? 0))
+    passOver(stretch, (stretch.next ?? closure)?.notedMs ?? 0)
+
+  report.lastSequence = next - 1
+  report.lastChain = chain ?? null
+  report.ok = report.faultCount === 0 && report.gaps.count === 0
+  return report
+}
+
+/** The notes that rest on what is stored. Of the others each is a fault, and explains nothing. */
+async function* believed(
+  ledger: LedgerToAudit,
+  addFault: (fault: AuditFault) => void,
+): AsyncGenerator<AuditedNote> {
+  for await (const note of ledger.notes) {
+    const doubt = doubtOf(note, ledger)
+    if (doubt === undefined) yield note
+    else {
+      const { from, to, reason } = note
+      const detail = `the note that ${from === to ? from : `${from}–${to}`} is ${reason} is not believed: ${doubt}`
+      addFault({ sequence: from, kind: 'unfounded', detail })
+    }
+  }
+}
+
+/** Who removes the end of a closed epoch, or all of it, must make its closure disappear: the event that closed it is left. */
+function unrecordedClosure(
+  { sequence, source, id, type, body }: AuditedEvent,
+  { closures }: LedgerToAudit,
+): AuditFault | undefined {
+  const entry = type === ledgerType ? readLedgerEntry(parseText(body)?.['data']) : undefined
+  if (entry?.kind !== 'epoch-closed') return undefined
+  const recorded = closures.get(entry.epoch)?.last
+  if (recorded !== undefined && recorded >= entry.lastSequence) return undefined
+  const instead = recorded === undefined ? 'nothing of that is' : `only ${recorded} is`
+  const detail = `it says that epoch ${entry.epoch} reached ${entry.lastSequence}, and ${instead} recorded`
+  return { sequence, source, id, kind: 'unrecorded', detail }
+}
+
+/** A duplicate's text is kept, so the chain goes through it as through an event. */
+function unlinkedDuplicate({ from, note }: Stretch, chain: string | undefined): AuditFault | undefined {
+  if (note?.reason !== 'duplicate' || note.proof === undefined || chain === undefined) return undefined
+  if (verifyChain(note.proof.body, chain)) return undefined
+  return {
+    sequence: from,
+    kind: 'unlinked',
+    detail: `the text of this duplicate was altered, or what stood before it at ${from - 1} was`,
+  }
+}
+
+/** Enters a stretch without events under its reason, or as missing. */
+function enter({ from, to, note }: Stretch, report: LedgerReport, settled: boolean): void {
+  if (note) addRange((report.undelivered[note.reason] ??= emptyRanges()), from, to)
+  else addRange(settled ? report.gaps : report.pending, from, to)
+}

@@ -1,0 +1,62 @@
+import { type Command, InvalidArgumentError } from 'commander'
+import { systemClock } from '../../src/clock.ts'
+import { parseDuration } from '../../src/units.ts'
+import { addToSummary, emptySummary, formatLedger, formatSummary } from './report.ts'
+import type { LedgerReport } from './audit.ts'
+import { loadCloudConfig } from '../config.ts'
+
+interface Options {
+  config?: string
+  database?: string
+  gateway?: string
+  settle?: number
+  json?: boolean
+}
+
+/** `tidegate audit` */
+export function registerAuditCommand(program: Command): void {
+  program
+    .command('audit')
+    .description('prove per gateway that history is complete and untouched; exit code 1 if it is not')
+    .option('-c, --config <file>', 'YAML configuration of the cloud, for its database')
+    .option('-d, --database <url>', 'postgres:// URL, instead of a configuration')
+    .option('-g, --gateway <name>', 'only this gateway')
+    .option(
+      '--settle <duration>',
+      'take gaps younger than this as still on the way: reported, and no alarm',
+      settle,
+    )
+    .option('--json', 'one JSON object, for programs')
+    .action(async (options: Options) => {
+      const url = options.database ?? loadCloudConfig(options.config, process.env).database.url
+      const { createDatabase } = await import('../database/database-postgres.ts')
+      const { auditDatabase } = await import('./audit-postgres.ts')
+      const database = createDatabase({ url, poolMax: 1, applicationName: 'tidegate-audit' })
+      const { gateway, settle: settleMs } = options
+      const summary = emptySummary()
+      const ledgers: LedgerReport[] = []
+      try {
+        await database.probe()
+        for await (const report of auditDatabase(database, { gateway, settleMs, nowMs: systemClock.now() })) {
+          addToSummary(summary, report)
+          if (options.json) ledgers.push(report)
+          else print(formatLedger(report))
+        }
+      } finally {
+        await database.close()
+      }
+      if (options.json) print(JSON.stringify({ ...summary, reports: ledgers }))
+      if (!options.json) print(formatSummary(summary))
+      if (!summary.ok) process.exitCode = 1
+    })
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`)
+}
+
+function settle(value: string): number {
+  const ms = parseDuration(value)
+  if (ms === undefined) throw new InvalidArgumentError('a duration such as 30s, 10m or 1h.')
+  return ms
+}

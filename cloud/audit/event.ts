@@ -1,0 +1,64 @@
+import { claimedChain, verifyChain } from '../../src/contract/codec.ts'
+import { rejectedType } from '../../src/contract/event.ts'
+import type { LedgerName } from './notes.ts'
+import { attributes, dispositionOf, type TextColumns, textColumns } from '../history/record.ts'
+import type { HistoryRecord } from '../database/storage.ts'
+import { isAt, parseText, placeText } from './text.ts'
+
+/** An event as it is stored, column by column. */
+export interface AuditedEvent extends Omit<HistoryRecord, 'gateway' | 'epoch'> {
+  storedMs: number
+}
+
+export interface AuditFault {
+  sequence: number
+  /** Of the event, if there is one. */
+  source?: string
+  id?: string
+  kind: 'altered' | 'moved' | 'relabelled' | 'unlinked' | 'unfounded' | 'unrecorded'
+  detail: string
+}
+
+/** What is wrong with one event, if anything; `chain` is that of its predecessor, if it is known. */
+export function examineEvent(
+  event: AuditedEvent,
+  ledger: LedgerName,
+  chain: string | undefined,
+): AuditFault | undefined {
+  const { sequence, source, id, body } = event
+  const fault = (kind: AuditFault['kind'], detail: string): AuditFault => ({
+    sequence,
+    source,
+    id,
+    kind,
+    detail,
+  })
+  const text = parseText(body)
+  if (text === undefined) return fault('altered', 'its text is not a JSON object')
+  if (!isAt(text, { ...ledger, sequence })) return fault('moved', `its text belongs at ${placeText(text)}`)
+  if (claimedChain(body) === undefined) return fault('altered', 'its text does not end with its chain value')
+  if (chain !== undefined && !verifyChain(body, chain)) {
+    return fault('unlinked', `its text was altered, or what stood before it at ${sequence - 1} was`)
+  }
+  const other = relabelled(event, text)
+  return other === undefined ? undefined : fault('relabelled', other)
+}
+
+const columnNames = Object.keys(attributes) as (keyof TextColumns)[]
+
+/** Which column says something else than the text, if one does. */
+function relabelled(event: AuditedEvent, text: Record<string, unknown>): string | undefined {
+  const expected = textColumns(text)
+  const name = columnNames.find((column) => expected[column] !== event[column])
+  if (name !== undefined) {
+    const attribute = attributes[name]
+    const said = text[attribute]
+    return `its text says ${said === undefined ? `no ${attribute}` : `${attribute} ${JSON.stringify(said)}`}, its column does not`
+  }
+  const { type, disposition, reason } = event
+  if ((type === rejectedType) !== (disposition === 'rejected'))
+    return `it is stored as ${disposition}, and its type is ${type}`
+  if (disposition !== dispositionOf(type, reason !== undefined))
+    return `it is stored as ${disposition}, ${reason === undefined ? 'without a reason' : 'with a reason why not'}`
+  return undefined
+}

@@ -1,0 +1,74 @@
+import { claimedChain } from '../../src/contract/codec.ts'
+import { ledgerType } from '../../src/contract/event.ts'
+import { isAt, parseText, placeText } from './text.ts'
+import { readLedgerEntry } from '../history/ledger-entry.ts'
+import type { LedgerPlace } from '../database/storage.ts'
+
+/** What somebody noted about places that hold no event. */
+export interface AuditedNote {
+  from: number
+  to: number
+  reason: string
+  /** The chain value of `to`, if known. */
+  chain: string | undefined
+  notedMs: number
+  /** The event that it says it rests on; of a duplicate, the duplicate itself. */
+  cites: LedgerPlace
+  /** What is kept of that event. Notes that cite the same one share it. */
+  proof: NoteProof | undefined
+}
+
+export interface NoteProof {
+  /** The wire text, verbatim. */
+  body: string
+  /** Of a duplicate: whether the event that it repeats is stored. */
+  originalStored?: boolean
+}
+
+export type LedgerName = Omit<LedgerPlace, 'sequence'>
+
+/** Why a note cannot be believed, if it cannot. */
+export function doubtOf(note: AuditedNote, ledger: LedgerName): string | undefined {
+  return note.reason === 'duplicate' ? doubtOfDuplicate(note, ledger) : doubtOfReport(note, ledger)
+}
+
+/** Believed as what the gateway said, in an event that has a place in a chain of its own. */
+function doubtOfReport(note: AuditedNote, { epoch }: LedgerName): string | undefined {
+  const { cites, proof } = note
+  if (proof === undefined) return `${placeText(cites)} is to say so, and no ledger event is stored there`
+  const says = reportsIn(proof, cites).has(`${epoch} ${rangeKey(note)}`)
+  return says ? undefined : `${placeText(cites)} is to say so, and says something else`
+}
+
+/** Believed as an event whose text is kept, follows the chain, and repeats one that is stored. */
+function doubtOfDuplicate({ from, to, chain, proof }: AuditedNote, ledger: LedgerName): string | undefined {
+  const text = parseText(proof?.body)
+  if (proof === undefined || text === undefined) return 'its text was not kept'
+  if (from !== to || !isAt(text, { ...ledger, sequence: from })) return 'its text belongs somewhere else'
+  if (claimedChain(proof.body) !== chain) return 'its text has another chain value'
+  return proof.originalStored ? undefined : 'the event that it is to repeat is not stored'
+}
+
+/** One report explains up to 500 ranges, each noted by itself: it is read once. */
+const known = new WeakMap<NoteProof, ReadonlySet<string>>()
+
+function reportsIn(proof: NoteProof, cites: LedgerPlace): ReadonlySet<string> {
+  let ranges = known.get(proof)
+  if (ranges === undefined) {
+    ranges = readReports(proof.body, cites)
+    known.set(proof, ranges)
+  }
+  return ranges
+}
+
+function readReports(body: string, cites: LedgerPlace): ReadonlySet<string> {
+  const text = parseText(body)
+  if (text === undefined || text['type'] !== ledgerType || !isAt(text, cites)) return new Set()
+  const entry = readLedgerEntry(text['data'])
+  if (entry?.kind !== 'undelivered') return new Set()
+  return new Set(entry.ranges.map((range) => `${entry.epoch} ${rangeKey(range)}`))
+}
+
+function rangeKey(range: { from: number; to: number; reason: string; chain?: string | undefined }): string {
+  return `${range.from} ${range.to} ${range.reason} ${range.chain ?? ''}`
+}

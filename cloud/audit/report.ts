@@ -1,0 +1,111 @@
+import type { AuditFault } from './event.ts'
+import type { LedgerReport } from './audit.ts'
+import { formatRanges } from './ranges.ts'
+
+/** A ledger's report as a person reads it. */
+export function formatLedger(report: LedgerReport): string {
+  const { gateway, epoch, lastSequence, present, undelivered, gaps, pending, faults, faultCount } = report
+  const lines = [
+    `${mark(report)} ${gateway}  epoch ${epoch}  ${count(present.count)} of ${count(lastSequence)} present`,
+    row('present', present.count, formatRanges(present)),
+    ...Object.entries(undelivered).map(([reason, list]) => row(reason, list.count, formatRanges(list))),
+    row('on the way', pending.count, formatRanges(pending)),
+    row('MISSING', gaps.count, formatRanges(gaps)),
+    `      ${chainLine(report)}`,
+    ...faults.map((fault) => `      ${formatFault(fault)}`),
+    faultCount > faults.length ? `      … and ${count(faultCount - faults.length)} more` : '',
+  ]
+  return lines.filter((line) => line !== '').join('\n')
+}
+
+function chainLine({ chain, unverifiedLinks, lastSequence, lastChain }: LedgerReport): string {
+  const ends = lastChain === null ? '' : `; at ${lastSequence} its value is ${lastChain}`
+  const gone =
+    unverifiedLinks === 0
+      ? ''
+      : `; ${counted(unverifiedLinks, 'link')} cannot be followed: what lies before is gone`
+  return `chain ${chain}${gone}${ends}`
+}
+
+function formatFault({ kind, sequence, source, id, detail }: AuditFault): string {
+  const who = id === undefined ? '' : `${source} ${id}: `
+  return `${kind.toUpperCase()} ${sequence}  ${who}${detail}`
+}
+
+/** `wait`: what is missing is too young to be an alarm. */
+function mark({ ok, pending }: LedgerReport): string {
+  if (!ok) return 'ALARM'
+  return pending.count > 0 ? 'wait ' : 'ok   '
+}
+
+export interface AuditSummary {
+  ledgers: number
+  events: number
+  undelivered: number
+  /** Missing, and too young to be an alarm. */
+  pending: number
+  missing: number
+  faults: number
+  /** Each kind of thing that is wrong, once. */
+  named: Named[]
+  /** No alarm; complete only if nothing is pending either. */
+  ok: boolean
+}
+
+export function addToSummary(summary: AuditSummary, report: LedgerReport): void {
+  summary.ledgers++
+  summary.events += report.present.count
+  summary.undelivered += Object.values(report.undelivered).reduce((sum, list) => sum + list.count, 0)
+  summary.pending += report.pending.count
+  summary.missing += report.gaps.count
+  summary.faults += report.faultCount
+  const named: Named[] = report.faults.map(({ kind }) => kind)
+  if (report.gaps.count > 0) named.unshift('missing')
+  summary.named = [...new Set([...summary.named, ...named])]
+  summary.ok &&= report.ok
+}
+
+export function emptySummary(): AuditSummary {
+  return { ledgers: 0, events: 0, undelivered: 0, pending: 0, missing: 0, faults: 0, named: [], ok: true }
+}
+
+export function formatSummary(summary: AuditSummary): string {
+  const { ledgers, events, undelivered, pending, missing, faults } = summary
+  const figures = [
+    `${counted(ledgers, 'ledger')}, ${counted(events, 'event')} present, ${count(undelivered)} accounted for as not delivered`,
+    pending > 0 ? `${count(pending)} perhaps still on the way` : '',
+    missing > 0 ? `${count(missing)} MISSING` : '',
+    faults > 0 ? `${count(faults)} NOT AS WRITTEN` : '',
+  ]
+  const said = figures.filter((figure) => figure !== '').join(', ')
+  if (!summary.ok) return [said, ...summary.named.map((name) => `  ${name}: ${advice[name]}`)].join('\n')
+  return pending > 0
+    ? `${said}: no alarm, but not complete yet; audit again later`
+    : `${said}: complete and untouched`
+}
+
+type Named = AuditFault['kind'] | 'missing'
+
+/** What to do about it; docs/OPERATIONS.md says more. */
+const advice: Readonly<Record<Named, string>> = {
+  missing: 'if they may be on their way, --settle 10m; else they were removed: restore them from a backup',
+  altered: 'restore the event from a backup',
+  unlinked: 'compare the event and the one before it with a backup: one of the two was altered',
+  moved: 'restore what belongs in both places from a backup',
+  relabelled: 'the text is right, and the chain proves it: correct the column',
+  unfounded:
+    'restore the event the note cites from a backup; if it is there, the note was changed or made up',
+  unrecorded: 'replay the entry if it is a dead letter; else restore the epoch and its closure from a backup',
+}
+
+function row(name: string, howMany: number, ranges: string): string {
+  return howMany === 0 ? '' : `      ${name.padEnd(10)} ${count(howMany)}: ${ranges}`
+}
+
+function counted(value: number, what: string): string {
+  return `${count(value)} ${what}${value === 1 ? '' : 's'}`
+}
+
+function count(value: number): string {
+  return value.toLocaleString('en')
+}

@@ -1,0 +1,166 @@
+import { Client, Pool, type ClientBase, type ClientConfig, type PoolClient, type QueryResultRow } from 'pg'
+import { TidegateError } from '../../src/errors.ts'
+import { isDatabaseOutage, isDatabaseRefusal, refused, unreachable } from './faults-postgres.ts'
+
+export interface DatabaseOptions {
+  /** `postgres://user:password@host:port/database` */
+  url: string
+  poolMax: number
+  /** Shown in `pg_stat_activity`. */
+  applicationName: string
+  /**
+   * A session that sits in a transaction for this long without asking for anything is ended by the server, ms. Longer
+   * than any handler may take: it is for an instance that was frozen with locks in its hands. Absent: never.
+   */
+  idleInTransactionMsMax?: number
+}
+
+/** A pool of connections, and what its errors mean. */
+export interface Database {
+  /** host:port/database, fit for logs. */
+  readonly where: string
+  readonly pool: Pool
+  /** A connection of the pool. @throws TidegateError `DATABASE_UNREACHABLE` */
+  connect(): Promise<PoolClient>
+  /** @throws TidegateError `DATABASE_UNREACHABLE` */
+  query<Row extends QueryResultRow>(text: string, values?: readonly unknown[]): Promise<Row[]>
+  /**
+   * A connection of its own, apart from the pool, that asks for nothing.
+   * @throws TidegateError `DATABASE_UNREACHABLE` | `DATABASE_REFUSED` within a few seconds.
+   */
+  probe(): Promise<void>
+  /** A connection of its own, apart from the pool, for what is held for long. @throws TidegateError `DATABASE_UNREACHABLE` */
+  session(): Promise<Session>
+  close(): Promise<void>
+}
+
+/** What is bound to it, such as a lock, ends with it. */
+export interface Session {
+  /** Aborted when the connection is over. */
+  readonly lost: AbortSignal
+  query<Row extends QueryResultRow>(text: string, values?: readonly unknown[]): Promise<Row[]>
+  /** Never throws, and does not wait for an answer. */
+  end(): Promise<void>
+}
+
+const probeTimeoutMs = 3_000
+const connectTimeoutMs = 10_000
+const queryTimeoutMs = 30_000
+
+/** Opens nothing yet. @throws TidegateError `CONFIG_INVALID` when the URL is none. */
+export function createDatabase(options: DatabaseOptions): Database {
+  const where = describe(options.url)
+  const connection: ClientConfig = {
+    connectionString: options.url,
+    application_name: options.applicationName,
+    keepAlive: true,
+  }
+  const pool = new Pool({
+    ...connection,
+    max: options.poolMax,
+    connectionTimeoutMillis: connectTimeoutMs,
+    idleTimeoutMillis: 60_000,
+    // oxlint-disable-next-line typescript/no-misused-promises -- the pool awaits it; its types do not say so
+    onConnect: (client) => prepare(client, options.idleInTransactionMsMax),
+  })
+  // A connection that breaks is noticed by whoever uses it next; without listeners it would end the process.
+  pool.on('error', () => {})
+  pool.on('connect', (client) => client.on('error', () => {}))
+  let closing: Promise<void> | undefined
+
+  async function translated<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work
+    } catch (error) {
+      throw isDatabaseOutage(error) ? unreachable(where, error) : error
+    }
+  }
+
+  return {
+    where,
+    pool,
+    connect: () => translated(pool.connect()),
+    async query<Row extends QueryResultRow>(text: string, values: readonly unknown[] = []) {
+      const config = { text, values: [...values], query_timeout: queryTimeoutMs }
+      return (await translated(pool.query<Row>(config))).rows
+    },
+    async probe() {
+      const client = new Client({
+        ...connection,
+        connectionTimeoutMillis: probeTimeoutMs,
+        query_timeout: probeTimeoutMs,
+      })
+      client.on('error', () => {})
+      try {
+        await client.connect()
+        await client.query('select 1')
+      } catch (error) {
+        throw isDatabaseRefusal(error) ? refused(where, error) : unreachable(where, error)
+      } finally {
+        client.end().catch(() => {})
+      }
+    },
+    async session() {
+      const client = new Client({
+        ...connection,
+        connectionTimeoutMillis: connectTimeoutMs,
+        query_timeout: queryTimeoutMs,
+      })
+      const lost = new AbortController()
+      client.on('error', () => lost.abort())
+      client.on('end', () => lost.abort())
+      await translated(client.connect())
+      return {
+        lost: lost.signal,
+        async query<Row extends QueryResultRow>(text: string, values: readonly unknown[] = []) {
+          return (await translated(client.query<Row>(text, [...values]))).rows
+        },
+        async end() {
+          lost.abort()
+          client.end().catch(() => {})
+        },
+      }
+    },
+    close: () => (closing ??= pool.end()),
+  }
+}
+
+async function prepare(client: ClientBase, idleInTransactionMsMax: number | undefined): Promise<void> {
+  await insistOnDurability(client)
+  await giveLocksBack(client, idleInTransactionMsMax)
+}
+
+/**
+ * An event is acknowledged because its commit was answered (G4): with `synchronous_commit` off, which is a default that
+ * a database or a role may have, a crash of the server would take both back. What is stricter than `on` stays.
+ */
+async function insistOnDurability(client: ClientBase): Promise<void> {
+  await client.query(
+    `select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'`,
+  )
+}
+
+/**
+ * A backend whose client is gone gives its locks back within seconds, even in the middle of a query. Not every
+ * server can (before PostgreSQL 14, or not on Linux), and it is a convenience: a hung query is also cut off by us.
+ */
+async function giveLocksBack(client: ClientBase, idleInTransactionMsMax: number | undefined): Promise<void> {
+  await client.query(`set client_connection_check_interval = '5s'`).catch(() => {})
+  // Those who wait for a frozen instance's locks time out, and would blame the event they wait for.
+  if (idleInTransactionMsMax !== undefined)
+    await client.query(`set idle_in_transaction_session_timeout = ${Math.ceil(idleInTransactionMsMax)}`)
+}
+
+function describe(text: string): string {
+  try {
+    const url = new URL(text)
+    return `${url.hostname}:${url.port || '5432'}${url.pathname}`
+  } catch (cause) {
+    throw new TidegateError('CONFIG_INVALID', {
+      message: 'database.url is not a URL',
+      retryable: false,
+      hint: 'postgres://user:password@host:5432/database',
+      cause,
+    })
+  }
+}

@@ -1,0 +1,133 @@
+import { DatabaseError, type PoolClient, type QueryConfig, type QueryResult as PgResult } from 'pg'
+import { TidegateError } from '../../src/errors.ts'
+import { isDatabaseOutage, unreachable } from './faults-postgres.ts'
+import { postgresHistory } from '../history/history-postgres.ts'
+import { postgresInbox } from './inbox-postgres.ts'
+import { postgresRollups } from '../projections/rollups-postgres.ts'
+import type { QueryResult, Transaction } from './storage.ts'
+
+/** How the adapters of the repositories run their own statements: prepared by name, rows as arrays. */
+export interface Statements {
+  run<Row extends unknown[]>(name: string, text: string, values: readonly unknown[]): Promise<Row[]>
+}
+
+/** Our own statements are short: one that takes this long waits for a server that hangs. */
+const statementTimeoutMs = 30_000
+
+type Asked = QueryConfig & { rowMode?: 'array' }
+
+/** One transaction on one connection of the pool. */
+export class PostgresTransaction implements Transaction {
+  readonly inbox
+  readonly history
+  readonly rollups
+  /** The outage that ended it, if one did; kept even if the work swallowed the error. */
+  outage: TidegateError | undefined
+  readonly #client: PoolClient
+  readonly #where: string
+  #over = false
+  #underWay = 0
+  /** The newest answer was an error. pg tells of it before the server's word on the transaction has come. */
+  #failed = false
+
+  constructor(client: PoolClient, where: string) {
+    this.#client = client
+    this.#where = where
+    const statements: Statements = {
+      run: async <Row extends unknown[]>(name: string, text: string, values: readonly unknown[]) =>
+        (await this.#run<Row>({ name, text, values: [...values], rowMode: 'array' }, statementTimeoutMs))
+          .rows,
+    }
+    this.inbox = postgresInbox(statements)
+    this.history = postgresHistory(statements)
+    this.rollups = postgresRollups(statements)
+  }
+
+  query<Row = Record<string, unknown>>(
+    text: string,
+    params: readonly unknown[] = [],
+  ): Promise<QueryResult<Row>> {
+    const running = this.#run<Row>({ text, values: [...params] })
+    // A handler that forgot to await it learns of a failure from the transaction, which is spoilt. Left to itself, the
+    // rejection would end the process.
+    running.catch(() => {})
+    return running
+  }
+
+  assertUsable(): void {
+    if (this.outage) throw this.outage
+    if (this.#failed || this.#client.getTransactionStatus() === 'E') throw spoilt()
+  }
+
+  /** A query is under way: the connection cannot be told to roll back. */
+  get busy(): boolean {
+    return this.#underWay > 0
+  }
+
+  /** A claim must see what a rival has committed meanwhile, whatever isolation is the database's default (G4). */
+  begin(): Promise<unknown> {
+    return this.#run({ text: 'begin isolation level read committed' }, statementTimeoutMs)
+  }
+
+  /**
+   * Nothing more may be asked of it, from before the end is on its way: a query behind COMMIT or ROLLBACK would run in
+   * no transaction, or in the next one (G4). Queries that are under way are ahead of it on the wire, so within.
+   */
+  end(): void {
+    this.#over = true
+  }
+
+  /** Ends it. @throws TidegateError `TRANSACTION_SPOILT` when PostgreSQL rolled back instead. */
+  async commit(): Promise<void> {
+    this.end()
+    const { command } = await this.#send({ text: 'commit' }, statementTimeoutMs)
+    // What a query nobody awaited made of the transaction shows only here.
+    if (command !== 'COMMIT') throw spoilt()
+  }
+
+  /** Ends it. */
+  async rollback(): Promise<void> {
+    this.end()
+    await this.#send({ text: 'rollback' }, statementTimeoutMs)
+  }
+
+  async #run<Row>(config: Asked, queryTimeoutMs?: number): Promise<QueryResult<Row>> {
+    if (this.#over) throw over()
+    const { rows, rowCount } = await this.#send(config, queryTimeoutMs)
+    return { rows: rows as Row[], rowCount: rowCount ?? 0 }
+  }
+
+  async #send(config: Asked, queryTimeoutMs?: number): Promise<PgResult> {
+    this.#underWay++
+    try {
+      const result = await this.#client.query({
+        ...config,
+        ...(queryTimeoutMs !== undefined && { query_timeout: queryTimeoutMs }),
+      })
+      this.#failed = false
+      return result
+    } catch (error) {
+      this.#failed ||= error instanceof DatabaseError
+      if (!isDatabaseOutage(error)) throw error
+      throw (this.outage ??= unreachable(this.#where, error))
+    } finally {
+      this.#underWay--
+    }
+  }
+}
+
+function spoilt(): TidegateError {
+  return new TidegateError('TRANSACTION_SPOILT', {
+    message: 'the handler swallowed a failed query, and PostgreSQL commits nothing after one',
+    retryable: true,
+    hint: 'await every query and let its error pass, or use a savepoint around one that may fail',
+  })
+}
+
+function over(): TidegateError {
+  return new TidegateError('TRANSACTION_OVER', {
+    message: 'the transaction is over: it was committed, rolled back or cut off',
+    retryable: false,
+    hint: 'await everything the handler starts, and do not keep tx',
+  })
+}

@@ -1,0 +1,125 @@
+import { z } from 'zod'
+import { TidegateError } from '../../src/errors.ts'
+import { claimedChain } from '../../src/contract/codec.ts'
+import { type Event, ledgerType, rejectedType } from '../../src/contract/event.ts'
+import { type BatchEntry, type Consumer, defineConsumer } from '../pipeline/consumer.ts'
+import { dispositionOf, textColumns } from './record.ts'
+import { readLedgerEntry } from './ledger-entry.ts'
+import type { HistoryRecord, LedgerNote, Transaction } from '../database/storage.ts'
+
+/**
+ * The event store: every event once, for ever, under its ledger place, with the wire text verbatim (G2, G8). Its own
+ * unique keys are its inbox. Faulty events are recorded too, so that their sequence is accounted for, and then go to
+ * the dead letters, where an operator finds everything that went wrong at the edge or here.
+ */
+export const history: Consumer = defineConsumer({
+  group: 'history',
+  types: ['#', 'dev.tidegate.#'],
+  dedup: 'own',
+  recordsFaults: true,
+  inspect,
+  async handleBatch(entries, { tx }) {
+    const appended = await tx.history.append(entries.map(record))
+    const accounts: Event[] = []
+    const repeats: LedgerNote[] = []
+    appended.forEach((what, index) => {
+      const { event, text } = entries[index] as BatchEntry
+      // One delivered again may be a dead letter replayed, which an earlier version stored and could not read.
+      if (what === 'stored' || what === 'again') accounts.push(event)
+      else if (what === 'repeat') repeats.push(duplicateNote(event, text))
+      else if (what === 'place-taken') throw placeTaken(event)
+    })
+    await tx.history.note(repeats)
+    await keepAccount(tx, accounts)
+  },
+})
+
+/** What was quarantined at the edge, and ledger entries we cannot read. */
+function inspect(event: Event): TidegateError | undefined {
+  if (event.type === rejectedType) {
+    const { reason, detail } = z
+      .object({ reason: z.string().catch('unknown'), detail: z.string().catch('') })
+      .catch({ reason: 'unknown', detail: '' })
+      .parse(event.data)
+    return new TidegateError('REJECTED_AT_EDGE', {
+      message: `${reason}: ${detail}`,
+      retryable: false,
+      hint: 'correct the device; the payload is in the event, base64',
+    })
+  }
+  if (event.type === ledgerType && readLedgerEntry(event.data) === undefined) {
+    return new TidegateError('LEDGER_UNREADABLE', {
+      message: 'the ledger entry has a form this version does not know',
+      retryable: false,
+      hint: 'update the cloud before the edge, then replay the dead letter',
+    })
+  }
+  return undefined
+}
+
+function record({ event, text, fault }: BatchEntry): HistoryRecord {
+  return {
+    gateway: event.gateway,
+    epoch: event.epoch,
+    sequence: event.sequence,
+    ...textColumns(event),
+    disposition: dispositionOf(event.type, fault !== undefined),
+    reason: fault && `${fault.code}: ${fault.message}`.slice(0, 500).replaceAll('\0', ''),
+    body: text,
+  }
+}
+
+function duplicateNote(event: Event, text: string): LedgerNote {
+  return {
+    gateway: event.gateway,
+    epoch: event.epoch,
+    from: event.sequence,
+    to: event.sequence,
+    reason: 'duplicate',
+    chain: claimedChain(text),
+    eventEpoch: event.epoch,
+    eventSequence: event.sequence,
+    body: text,
+  }
+}
+
+/** Idempotent: the same entry twice is one. */
+async function keepAccount(tx: Transaction, events: readonly Event[]): Promise<void> {
+  for (const { gateway, epoch: eventEpoch, type, sequence: eventSequence, data } of events) {
+    if (type !== ledgerType) continue
+    const entry = readLedgerEntry(data)
+    if (entry === undefined) continue
+    const { epoch } = entry
+    const about = { gateway, epoch, eventSequence }
+    switch (entry.kind) {
+      case 'undelivered':
+        await tx.history.note(
+          entry.ranges.map(({ from, to, reason, chain }) => ({
+            ...about,
+            eventEpoch,
+            from,
+            to,
+            reason,
+            chain,
+          })),
+        )
+        break
+      case 'clock-corrected':
+        await tx.history.correctClock([
+          { ...about, from: entry.from, to: entry.to, offsetMs: entry.offsetMs },
+        ])
+        break
+      case 'epoch-closed':
+        await tx.history.closeEpochs([{ ...about, lastSequence: entry.lastSequence, reason: entry.reason }])
+        break
+    }
+  }
+}
+
+function placeTaken(event: Event): TidegateError {
+  return new TidegateError('LEDGER_PLACE_TAKEN', {
+    message: `another event is stored under ${event.gateway}/${event.epoch}/${event.sequence}`,
+    retryable: false,
+    hint: 'two gateways run from a copy of one outbox: give one of them a new data folder',
+  })
+}

@@ -1,0 +1,134 @@
+import type { Appended, History, HistoryRecord, LedgerPlace } from '../database/storage.ts'
+import type { Statements } from '../database/transaction-postgres.ts'
+
+// Sorted by place, so that rival transactions lock in one order; a conflict on either key is a row not returned.
+const appendSql = `
+insert into tidegate.events
+  (gateway, epoch, sequence, source, id, type, subject, dataschema, time, recorded_time, disposition, reason, body)
+select gateway, epoch, sequence, source, id, type, subject, dataschema, to_timestamp(time_ms / 1000),
+       to_timestamp(recorded_ms / 1000), disposition, reason, body::json
+from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+            $9::float8[], $10::float8[], $11::text[], $12::text[], $13::text[])
+  as s (gateway, epoch, sequence, source, id, type, subject, dataschema, time_ms, recorded_ms, disposition, reason,
+        body)
+order by gateway collate "C", epoch collate "C", sequence
+on conflict do nothing
+returning gateway, epoch, sequence, source, id`
+
+const findSql = `
+select gateway, epoch, sequence, source, id from tidegate.events
+where (source, id) in (select * from unnest($1::text[], $2::text[]))`
+
+const noteSql = `
+insert into tidegate.ledger_notes
+  (gateway, epoch, from_sequence, to_sequence, reason, chain, event_epoch, event_sequence, body)
+select gateway, epoch, from_sequence, to_sequence, reason, chain, event_epoch, event_sequence, body::json
+from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::bigint[],
+            $9::text[])
+  as s (gateway, epoch, from_sequence, to_sequence, reason, chain, event_epoch, event_sequence, body)
+on conflict do nothing`
+
+const correctSql = `
+insert into tidegate.clock_corrections (gateway, epoch, from_sequence, to_sequence, offset_ms, event_sequence)
+select * from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::float8[], $6::bigint[])
+on conflict do nothing`
+
+const closeSql = `
+insert into tidegate.epoch_closures (gateway, epoch, last_sequence, reason, event_sequence)
+select * from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::bigint[])
+on conflict do nothing`
+
+type PlaceRow = [gateway: string, epoch: string, sequence: string, source: string, id: string]
+
+export function postgresHistory(statements: Statements): History {
+  return {
+    async append(records) {
+      if (records.length === 0) return []
+      const rows = await statements.run<PlaceRow>('history-append', appendSql, columns(records))
+      const stored = new Set(rows.map((row) => row.join('\n')))
+      if (stored.size === records.length) return records.map(() => 'stored')
+      const fresh = records.map((record) => stored.delete(placeAndIdentity(record)))
+      const places = await findPlaces(records.filter((_, index) => !fresh[index]))
+      return records.map((record, index): Appended => {
+        if (fresh[index]) return 'stored'
+        const place = places.get(`${record.source}\n${record.id}`)
+        if (place === undefined) return 'place-taken'
+        return place === placeKey(record) ? 'again' : 'repeat'
+      })
+    },
+    async note(notes) {
+      if (notes.length === 0) return
+      await statements.run('history-note', noteSql, [
+        notes.map((note) => note.gateway),
+        notes.map((note) => note.epoch),
+        notes.map((note) => note.from),
+        notes.map((note) => note.to),
+        notes.map((note) => note.reason),
+        notes.map((note) => note.chain),
+        notes.map((note) => note.eventEpoch),
+        notes.map((note) => note.eventSequence),
+        notes.map((note) => note.body),
+      ])
+    },
+    async correctClock(corrections) {
+      if (corrections.length === 0) return
+      await statements.run('history-correct-clock', correctSql, [
+        corrections.map((correction) => correction.gateway),
+        corrections.map((correction) => correction.epoch),
+        corrections.map((correction) => correction.from),
+        corrections.map((correction) => correction.to),
+        corrections.map((correction) => correction.offsetMs),
+        corrections.map((correction) => correction.eventSequence),
+      ])
+    },
+    async closeEpochs(closures) {
+      if (closures.length === 0) return
+      await statements.run('history-close-epochs', closeSql, [
+        closures.map((closure) => closure.gateway),
+        closures.map((closure) => closure.epoch),
+        closures.map((closure) => closure.lastSequence),
+        closures.map((closure) => closure.reason),
+        closures.map((closure) => closure.eventSequence),
+      ])
+    },
+  }
+
+  async function findPlaces(records: readonly HistoryRecord[]): Promise<Map<string, string>> {
+    const rows = await statements.run<PlaceRow>('history-find', findSql, [
+      records.map((record) => record.source),
+      records.map((record) => record.id),
+    ])
+    return new Map(
+      rows.map(([gateway, epoch, sequence, source, id]) => [
+        `${source}\n${id}`,
+        placeKey({ gateway, epoch, sequence: Number(sequence) }),
+      ]),
+    )
+  }
+}
+
+function columns(records: readonly HistoryRecord[]): unknown[] {
+  return [
+    records.map((record) => record.gateway),
+    records.map((record) => record.epoch),
+    records.map((record) => record.sequence),
+    records.map((record) => record.source),
+    records.map((record) => record.id),
+    records.map((record) => record.type),
+    records.map((record) => record.subject),
+    records.map((record) => record.dataschema),
+    records.map((record) => record.timeMs),
+    records.map((record) => record.recordedMs),
+    records.map((record) => record.disposition),
+    records.map((record) => record.reason),
+    records.map((record) => record.body),
+  ]
+}
+
+function placeKey(place: LedgerPlace): string {
+  return `${place.gateway}\n${place.epoch}\n${place.sequence}`
+}
+
+function placeAndIdentity(record: HistoryRecord): string {
+  return `${placeKey(record)}\n${record.source}\n${record.id}`
+}

@@ -1,0 +1,101 @@
+import type { Clock } from '../../src/clock.ts'
+import { isOutage, thrown } from './retry.ts'
+import type { Consumer } from './consumer.ts'
+import type { Logger } from '../../src/log.ts'
+import { codeOf } from '../../src/errors.ts'
+import { bounded } from './timeout.ts'
+import type { Parcel } from './judge.ts'
+import type { Storage, Transaction } from '../database/storage.ts'
+
+export interface TogetherOptions {
+  consumer: Consumer
+  storage: Storage
+  clock: Clock
+  log: Logger
+  timeoutMs: number
+}
+
+export type Together =
+  /** Committed; `repeats` were processed before and had no effect now. */
+  | { kind: 'committed'; repeats: ReadonlySet<Parcel> }
+  /** Rolled back. `culprit` is known when the consumer handles one event at a time. */
+  | { kind: 'failed'; error: unknown; culprit: number | undefined }
+
+/** Applies parcels in order within one transaction: all of them or none (G4). Never throws. */
+export async function applyTogether(
+  parcels: readonly Parcel[],
+  options: TogetherOptions,
+  signal: AbortSignal,
+): Promise<Together> {
+  const { consumer, storage } = options
+  let culprit: number | undefined
+  try {
+    const repeats = await storage.transaction(async (tx) => {
+      const repeats =
+        consumer.dedup === 'inbox' ? await claim(tx, consumer.group, parcels) : new Set<Parcel>()
+      const fresh = repeats.size === 0 ? parcels : parcels.filter((parcel) => !repeats.has(parcel))
+      if (consumer.handler.kind === 'batch') {
+        await handleBatch(fresh, tx, options, signal)
+      } else {
+        for (const parcel of fresh) {
+          culprit = parcels.indexOf(parcel)
+          await handleSingle(parcel, tx, options, signal)
+        }
+        culprit = undefined
+      }
+      return repeats
+    }, signal)
+    return { kind: 'committed', repeats }
+  } catch (error) {
+    return { kind: 'failed', error: await blame(thrown(error), storage), culprit }
+  }
+}
+
+/** Within one batch, too, the first of equal identities is new and the others repeat it. */
+async function claim(tx: Transaction, group: string, parcels: readonly Parcel[]): Promise<Set<Parcel>> {
+  const fresh = await tx.inbox.claim(
+    group,
+    parcels.map((parcel) => parcel.event),
+  )
+  return new Set(parcels.filter((_, index) => !fresh[index]))
+}
+
+async function handleBatch(
+  parcels: readonly Parcel[],
+  tx: Transaction,
+  { consumer, clock, log, timeoutMs }: TogetherOptions,
+  parent: AbortSignal,
+): Promise<void> {
+  const { handler } = consumer
+  if (handler.kind !== 'batch' || parcels.length === 0) return
+  await bounded((signal) => handler.handleBatch(parcels, { tx, log, signal }), { timeoutMs, parent, clock })
+  tx.assertUsable()
+}
+
+async function handleSingle(
+  { event, delivery }: Parcel,
+  tx: Transaction,
+  { consumer, clock, log, timeoutMs }: TogetherOptions,
+  parent: AbortSignal,
+): Promise<void> {
+  const { handler } = consumer
+  if (handler.kind !== 'single') return
+  const { attempt } = delivery
+  await bounded((signal) => handler.handle(event, { tx, log, signal, attempt, delivery }), {
+    timeoutMs,
+    parent,
+    clock,
+  })
+  tx.assertUsable()
+}
+
+/** A handler that hung because the database hangs is not to blame: that is an outage, and costs no attempt. */
+async function blame(error: unknown, storage: Storage): Promise<unknown> {
+  if (isOutage(error) || codeOf(error) !== 'HANDLER_TIMEOUT') return error
+  try {
+    await storage.probe()
+    return error
+  } catch (outage) {
+    return outage
+  }
+}

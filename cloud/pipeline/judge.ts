@@ -1,0 +1,51 @@
+import { isUtf8 } from 'node:buffer'
+import { decodeEvent } from '../../src/contract/codec.ts'
+import { TidegateError } from '../../src/errors.ts'
+import type { Event } from '../../src/contract/event.ts'
+import type { Consumer } from './consumer.ts'
+import type { Delivery } from '../amqp/delivery.ts'
+import { thrown } from './retry.ts'
+import type { SchemaCheck } from './schema-check.ts'
+
+/** A delivery whose event could be read and that is to be handled. */
+export interface Parcel {
+  delivery: Delivery
+  event: Event
+  /** The wire text, verbatim. */
+  text: string
+  /** It goes to the dead letters; a consumer that records faults sees it first. */
+  fault: TidegateError | undefined
+}
+
+export type Judgement =
+  | { kind: 'handle'; parcel: Parcel }
+  /** Nothing this group wants: a pattern that was bound once, or a system event. */
+  | { kind: 'ignore'; delivery: Delivery }
+  | { kind: 'fault'; delivery: Delivery; error: unknown }
+
+/**
+ * Reads a delivery and says what is to be done with it. Never throws: what the consumer's own `inspect` throws is a
+ * fault of this delivery, and no other has to wait for it.
+ */
+export function judge(delivery: Delivery, consumer: Consumer, checkSchema: SchemaCheck): Judgement {
+  try {
+    const text = delivery.text.toString('utf8')
+    if (!isUtf8(delivery.text)) throw notUtf8()
+    const event = decodeEvent(text)
+    if (!consumer.wants(event.type)) return { kind: 'ignore', delivery }
+    // A module without types may say null.
+    const fault = checkSchema(event) ?? consumer.inspect(event) ?? undefined
+    if (fault !== undefined && !consumer.recordsFaults) return { kind: 'fault', delivery, error: fault }
+    return { kind: 'handle', parcel: { delivery, event, text, fault } }
+  } catch (error) {
+    return { kind: 'fault', delivery, error: thrown(error) }
+  }
+}
+
+function notUtf8(): TidegateError {
+  return new TidegateError('EVENT_UNREADABLE', {
+    message: 'the message is not UTF-8',
+    retryable: false,
+    hint: 'publish CloudEvents 1.0 in structured JSON; see docs/WIRE.md',
+  })
+}

@@ -1,0 +1,28 @@
+import type { Event } from '../../src/contract/event.ts'
+import type { Delivery } from '../amqp/delivery.ts'
+
+/** How a delivery ended. */
+export const outcomes = ['processed', 'repeat', 'ignored', 'retried', 'dead'] as const
+
+export type Outcome = (typeof outcomes)[number]
+
+/** What a watcher of the pipeline is told; metrics.ts is one. Must not throw. */
+export interface PipelineObserver {
+  settled(group: string, outcome: Outcome): void
+  /** A transaction with `size` deliveries ended. */
+  transaction(group: string, size: number, tookMs: number, kind: 'committed' | 'failed'): void
+  /** An event's effects are durable. */
+  applied(group: string, event: Event, delivery: Delivery, nowMs: number): void
+  /** An attempt failed and was put aside. */
+  failed(group: string, kind: 'retry' | 'dead', code: string, attempt: number): void
+  /** Work is held because of an outage. */
+  held(group: string, code: string): void
+}
+
+export const noObserver: PipelineObserver = {
+  settled() {},
+  transaction() {},
+  applied() {},
+  failed() {},
+  held() {},
+}

@@ -1,0 +1,321 @@
+import type { Totals } from '../fleet/book.ts'
+import type { Evidence } from '../evidence/text.ts'
+import type { Fate } from '../fleet/sensors.ts'
+import { troubleId, troubles, type Trouble } from '../fleet/sensors.ts'
+import type { Identity, Located } from '../evidence/whereabouts.ts'
+
+/** Something done to the system on purpose. Times are ms from the start of the run. */
+export interface FaultRecord {
+  kind: 'down' | 'stalled' | 'slow' | 'kill'
+  target: 'uplink' | 'edge' | 'cloud' | 'broker' | 'database'
+  fromMs: number
+  /** When what was taken away was there again. */
+  untilMs: number
+}
+
+export interface LatencyRow {
+  count: number
+  p50: number
+  p99: number
+}
+
+/** What the history holds of a device of this run. */
+export interface DeviceRows {
+  accepted: number
+  rejected: number
+  dead: number
+  implausible: number
+  /** Reasons of rejected and dead rows, with how often. */
+  reasons: Record<string, number>
+}
+
+/** What PostgreSQL, the broker and the gateway say after the run. */
+export interface Findings {
+  devices: Record<string, DeviceRows>
+  byType: Record<string, number>
+  storedTwice: number
+  /** The first ones are those that can be looked for. */
+  missing: { count: number; first: Identity[] }
+  latency: { all: LatencyRow; live: LatencyRow; backlog: LatencyRow }
+  /** Letters that came into the dead-letter queues during the run. */
+  deadLetters: number
+  /** Repeats the gateway dropped, as its metrics count them; a kill -9 takes the count of its last moments. */
+  duplicates: number
+  /** Events left in the outbox. */
+  leftInOutbox: number
+  audit: Audit
+}
+
+/** What `tidegate audit` said of the ledgers this run was written to. */
+export interface Audit {
+  kind: 'passed' | 'failed'
+  detail: string
+  ledgers: Ledger[]
+}
+
+/** Places of an epoch that hold no event in the history: without an account, and with one, by reason. */
+interface Ledger {
+  epoch: string
+  gaps: Sequences
+  undelivered: Record<string, Sequences>
+}
+
+interface Sequences {
+  count: number
+  /** The first ones. */
+  ranges: [from: number, to: number][]
+}
+
+export interface RunFacts {
+  id: string
+  seed: number
+  gateway: string
+  startedAt: string
+  /** Of the fleet's publishing, without start, drain and audit. */
+  durationMs: number
+  drainMs: number
+  devices: number
+  eventsPerSecond: number
+  versions: Record<string, string>
+  mode: 'demo' | 'replay' | 'simulate'
+  skippedRows: number
+}
+
+export interface Check {
+  /** What is promised, in words. */
+  promise: string
+  expected: string
+  actual: string
+  ok: boolean
+}
+
+interface MisdeedReport {
+  device: string
+  published: number
+  acknowledged: number
+  /** Where the documentation says they end. */
+  mustEnd: string
+  ended: number
+  expected: number
+}
+
+/** docs/REPORT.md documents each field. */
+export interface Report {
+  balanced: boolean
+  published: number
+  acknowledged: number
+  stored: number
+  duplicates: number
+  missing: number
+  storedTwice: number
+  /** Distinct events of the run among the dead letters. */
+  deadLettered: number
+  /** Letters beyond one for each event, and those of whoever else published. */
+  deadLetterCopies: number
+  expectedDeadLetters: number
+  maxBuffered: number
+  resent: number
+  latencyMs: { p50: number; p99: number; live: LatencyRow; backlog: LatencyRow; puback: LatencyRow }
+  checks: Check[]
+  misdeeds: Partial<Record<Trouble, MisdeedReport>>
+  byType: Record<string, number>
+  faults: FaultRecord[]
+  audit: Audit
+  run: RunFacts
+  /** Where each is, if it was looked for. */
+  missingEvents: (Identity & Partial<Located>)[]
+  /** Only if the books do not balance. */
+  evidence?: Evidence
+}
+
+/** What the books are balanced from. */
+export interface Accounts {
+  run: RunFacts
+  totals: Totals
+  /** Per troublemaker. */
+  misdeeds: Partial<Record<Trouble, Totals>>
+  resent: number
+  maxBuffered: number
+  faults: FaultRecord[]
+  findings: Findings
+}
+
+const missingListedMax = 20
+
+/** Balances the fleet's own book against what the cloud holds. Pure. */
+export function balance(accounts: Accounts): Report {
+  const { run, totals, findings, faults, resent, maxBuffered } = accounts
+  const rows = Object.values(findings.devices)
+  const sum = (field: 'accepted' | 'rejected' | 'dead' | 'implausible'): number =>
+    rows.reduce((total, row) => total + row[field], 0)
+  const rejected = sum('rejected')
+  const stored = sum('accepted') + rejected + sum('dead')
+  // Letters are written at least once: an event that is delivered twice (a confirm lost with the uplink) may be
+  // written twice as well. What counts is that each event that belongs there is there.
+  const deadLettered = Math.min(findings.deadLetters, rejected + sum('dead'))
+  const expectedDeadLetters = totals.byFate.rejected.acknowledged
+  const edgeKilled = faults.some((fault) => fault.kind === 'kill' && fault.target === 'edge')
+  const report: Omit<Report, 'checks' | 'balanced'> = {
+    published: totals.published,
+    acknowledged: totals.acknowledged,
+    stored,
+    duplicates: findings.duplicates,
+    missing: findings.missing.count,
+    storedTwice: findings.storedTwice,
+    deadLettered,
+    deadLetterCopies: findings.deadLetters - deadLettered,
+    expectedDeadLetters,
+    maxBuffered,
+    resent,
+    latencyMs: {
+      p50: findings.latency.all.p50,
+      p99: findings.latency.all.p99,
+      live: findings.latency.live,
+      backlog: findings.latency.backlog,
+      puback: totals.pubackMs,
+    },
+    misdeeds: misdeedsOf(accounts),
+    byType: findings.byType,
+    faults,
+    audit: findings.audit,
+    run,
+    missingEvents: findings.missing.first.slice(0, missingListedMax),
+  }
+  const checks = checksOf(accounts, report, { rejected, implausible: sum('implausible'), edgeKilled })
+  const balanced = [...checks, ...misdeedChecks(report)].every((check) => check.ok)
+  return { balanced, ...report, checks }
+}
+
+/** A misdeed that must end somewhere is a promise like the others. */
+export function misdeedChecks({ misdeeds }: Pick<Report, 'misdeeds'>): Check[] {
+  return Object.values(misdeeds).map(({ device, mustEnd, ended, expected }) =>
+    equal(`${device}: ${mustEnd}`, expected, ended),
+  )
+}
+
+/** `2 of 15 promises were not kept` */
+export function sayBroken(report: Report): string {
+  const all = [...report.checks, ...misdeedChecks(report)]
+  const broken = all.filter((check) => !check.ok).length
+  return `${broken} of ${all.length} promises ${broken === 1 ? 'was' : 'were'} not kept`
+}
+
+function checksOf(
+  { totals, findings, resent, run }: Accounts,
+  report: Omit<Report, 'checks' | 'balanced'>,
+  found: { rejected: number; implausible: number; edgeKilled: boolean },
+): Check[] {
+  const repeats = totals.byFate.repeat.acknowledged
+  const checks = [
+    equal('every published message was acknowledged', 0, totals.unacknowledged),
+    equal('every acknowledged event is in the history (G1, G3)', 0, report.missing),
+    equal('no event is in the history twice (G4)', 0, report.storedTwice),
+    equal('the history holds what was acknowledged, and nothing else', report.acknowledged, report.stored),
+    equal(
+      'every broken reading is recorded as rejected',
+      totals.byFate.rejected.acknowledged,
+      found.rejected,
+    ),
+    equal('every rejected event became a dead letter (G5)', report.expectedDeadLetters, report.deadLettered),
+    found.edgeKilled
+      ? atMost(
+          'repeats dropped at the edge: at most those that were sent',
+          repeats + resent,
+          report.duplicates,
+        )
+      : between('repeats were dropped at the edge', repeats, repeats + resent, report.duplicates),
+    equal('the outbox is empty at the end', 0, findings.leftInOutbox),
+    {
+      promise: 'the audit finds no gap and an intact chain (G8)',
+      expected: 'passed',
+      actual: findings.audit.kind,
+      ok: findings.audit.kind === 'passed',
+    },
+  ]
+  if (run.mode !== 'replay') {
+    const { acknowledged } = totals.byFate.implausible
+    checks.push(
+      equal('every reading of 1970 is kept and marked implausible', acknowledged, found.implausible),
+    )
+  }
+  return checks
+}
+
+const endings: Record<Trouble, { fate: Fate; mustEnd: string; ended: (row: DeviceRows) => number }> = {
+  malformed: {
+    fate: 'rejected',
+    mustEnd: 'rejected event (MALFORMED_JSON) and a dead letter',
+    ended: (row) => row.reasons['MALFORMED_JSON'] ?? 0,
+  },
+  schema: {
+    fate: 'rejected',
+    mustEnd: 'rejected event (SCHEMA_VIOLATION) and a dead letter',
+    ended: (row) => row.reasons['SCHEMA_VIOLATION'] ?? 0,
+  },
+  oversize: {
+    fate: 'rejected',
+    mustEnd: 'rejected event (PAYLOAD_TOO_LARGE) and a dead letter',
+    ended: (row) => row.reasons['PAYLOAD_TOO_LARGE'] ?? 0,
+  },
+  repeat: {
+    fate: 'stored',
+    mustEnd: 'stored once; the second copy dropped at the edge by its ID',
+    ended: (row) => row.accepted,
+  },
+  past: {
+    fate: 'implausible',
+    mustEnd: 'stored, marked timestatus=implausible',
+    ended: (row) => row.implausible,
+  },
+}
+
+function misdeedsOf({ misdeeds, findings }: Accounts): Report['misdeeds'] {
+  const reports: Report['misdeeds'] = {}
+  for (const trouble of troubles) {
+    const totals = misdeeds[trouble]
+    if (!totals) continue
+    const device = troubleId(trouble)
+    const { fate, mustEnd, ended } = endings[trouble]
+    const row = findings.devices[device]
+    reports[trouble] = {
+      device,
+      published: totals.published + totals.byFate.repeat.published,
+      acknowledged: totals.acknowledged + totals.byFate.repeat.acknowledged,
+      mustEnd,
+      ended: row ? ended(row) : 0,
+      expected: totals.byFate[fate].acknowledged,
+    }
+  }
+  return reports
+}
+
+function equal(promise: string, expected: number, actual: number): Check {
+  return { promise, expected: String(expected), actual: String(actual), ok: actual === expected }
+}
+function atMost(promise: string, max: number, actual: number): Check {
+  return { promise, expected: `at most ${max}`, actual: String(actual), ok: actual <= max }
+}
+function between(promise: string, min: number, max: number, actual: number): Check {
+  if (min === max) return equal(promise, min, actual)
+  return { promise, expected: `${min} to ${max}`, actual: String(actual), ok: actual >= min && actual <= max }
+}
+
+/** The books as a table for a terminal. */
+export function renderBooks(report: Report): string {
+  const rows = [...report.checks, ...misdeedChecks(report)].map(({ ok, promise, expected, actual }) => [
+    ok ? 'ok' : 'NO',
+    promise,
+    expected,
+    actual,
+  ])
+  const all = [['', 'promise', 'expected', 'found'], ...rows]
+  const widths = [0, 1, 2, 3].map((column) => Math.max(...all.map((row) => row[column]?.length ?? 0)))
+  const line = (row: string[]): string =>
+    row
+      .map((cell, column) =>
+        column >= 2 ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0),
+      )
+      .join('  ')
+      .trimEnd()
+  return all.map(line).join('\n')
+}

@@ -1,0 +1,87 @@
+import { demoTypes } from '../fleet/sensors.ts'
+
+export const gatewayDefault = 'gateway-1'
+/** The consumer groups of a cloud that has no consumers of somebody else's. */
+export const groups = ['history', 'rollups'] as const
+/** The waits between attempts. */
+export const ladderMs = [5000, 30_000, 300_000, 1_800_000] as const
+
+export type Tree = { [key: string]: unknown }
+
+export interface TlsPaths {
+  ca: string
+  cert: string
+  key: string
+}
+
+export interface EdgeConfigInput {
+  gateway: string
+  dataDir: string
+  mqttPort: number
+  mqttTls: TlsPaths
+  uplinkUrl: string
+  uplinkTls: TlsPaths | undefined
+  partitions: number
+  opsPort: number
+  schemasFolder: string
+}
+
+/** An edge for the demonstration fleet. config/edge.example.yaml says what each key means. */
+export function edgeConfig(input: EdgeConfigInput): Tree {
+  return {
+    gateway: input.gateway,
+    dataDir: input.dataDir,
+    mqtt: { host: '127.0.0.1', port: input.mqttPort, tls: input.mqttTls },
+    events: { types: { [demoTypes.alarm]: { lane: 'high' } } },
+    schemas: { folder: input.schemasFolder },
+    routes: [{ topic: 'tele/{device}/SENSOR', type: demoTypes.power, idFrom: 'Id', timeFrom: 'Time' }],
+    uplink: {
+      url: input.uplinkUrl,
+      ...(input.uplinkTls && { tls: input.uplinkTls }),
+      partitions: input.partitions,
+      // A person who takes the uplink up again wants to see it drain, not wait for the backoff of a long outage.
+      reconnect: { min: '200ms', max: '2s' },
+    },
+    ops: { host: '127.0.0.1', port: input.opsPort },
+  }
+}
+
+export interface CloudConfigInput {
+  instance: string
+  brokerUrl: string
+  brokerTls: TlsPaths | undefined
+  databaseUrl: string
+  partitions: number
+  opsPort: number
+  schemasFolder: string
+}
+
+export function cloudConfig(input: CloudConfigInput): Tree {
+  const { brokerTls: tls } = input
+  return {
+    instance: input.instance,
+    broker: {
+      url: input.brokerUrl,
+      ...(tls && { tls }),
+    },
+    database: { url: input.databaseUrl },
+    partitions: input.partitions,
+    retry: { ladder: [...ladderMs] },
+    schemas: { folder: input.schemasFolder },
+    ops: { host: '127.0.0.1', port: input.opsPort },
+  }
+}
+
+/** `over` wins, mapping by mapping; lists and values are replaced whole. */
+export function merge(base: Tree, over: Tree): Tree {
+  const merged: Tree = { ...base }
+  for (const [key, value] of Object.entries(over)) {
+    const before = merged[key]
+    merged[key] = isTree(before) && isTree(value) ? merge(before, value) : value
+  }
+  return merged
+}
+
+function isTree(value: unknown): value is Tree {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

@@ -1,0 +1,33 @@
+import type { LinkMode } from '../stack/link.ts'
+
+/** Percentiles of events' way from the gateway's clock at admission to the history's at commit, ms. */
+export interface Percentiles {
+  p50: number
+  p99: number
+}
+
+/** One look at everything that runs, as the view shows it and the recorder keeps it. */
+export interface Snapshot {
+  /** Since the fleet began. */
+  elapsedMs: number
+  devices: number
+  connected: number
+  published: number
+  acknowledged: number
+  /** Events in the gateway's outbox. */
+  buffered: number
+  forwarded: number
+  stored: number
+  /** Repeats dropped at the edge, by event ID. */
+  duplicates: number
+  deadLettered: number
+  /** Whether the gateway has a session with the broker. */
+  uplinkUp: boolean
+  link: LinkMode
+  /** Of the last seconds; undefined while there is none to tell. */
+  live: Percentiles | undefined
+  /** Of what waited for the uplink. */
+  backlog: Percentiles | undefined
+  /** Programs and servers that do not answer now. */
+  away: readonly string[]
+}

@@ -1,0 +1,55 @@
+import { limits } from '../../src/contract/event.ts'
+import type { ConnectionRefusal } from './identity.ts'
+import type { TopicRules } from '../admission/topics.ts'
+
+/** The MQTT 3.1.1 CONNACK return codes that we give (3.2.2.3). */
+type ReturnCode = 1 | 2 | 5
+
+/** A CONNECT that is answered with a refusal. */
+export class RefusedConnect extends Error {
+  override readonly name = 'RefusedConnect'
+  readonly reason: ConnectionRefusal
+  readonly returnCode: ReturnCode
+
+  constructor(reason: ConnectionRefusal, returnCode: ReturnCode, message: string) {
+    super(message)
+    this.reason = reason
+    this.returnCode = returnCode
+  }
+}
+
+export interface Connect {
+  protocolVersion?: number | undefined
+  clientId?: string | undefined
+  clean?: boolean | undefined
+  will?: { topic: string } | undefined
+}
+
+export const clientIdLengthMax = 128
+/** The longest name a session can have: `<device ID>/<client ID>`. */
+export const sessionIdLengthMax = limits.deviceIdLengthMax + 1 + clientIdLengthMax
+
+/** Why a device may not connect like this, or undefined if it may. */
+export function refusalOf(
+  connect: Connect,
+  deviceId: string,
+  rules: Pick<TopicRules, 'mayPublish'>,
+): RefusedConnect | undefined {
+  const { protocolVersion = 4, clientId = '', clean = true, will } = connect
+  if (protocolVersion !== 3 && protocolVersion !== 4)
+    return new RefusedConnect('protocol-version', 1, 'only MQTT 3.1.1 and 3.1 are spoken here')
+  if (clientId.length > clientIdLengthMax)
+    return new RefusedConnect('client-id', 2, `the client ID is longer than ${clientIdLengthMax} characters`)
+  // A session that is kept needs a name by which it is found again [MQTT-3.1.3-8].
+  if (clientId === '' && !clean)
+    return new RefusedConnect('client-id', 2, 'a session that is kept needs a client ID')
+  if (will && !isPublishable(will.topic))
+    return new RefusedConnect('will-topic', 5, 'the topic of the will is not one to publish to')
+  if (will && !rules.mayPublish(deviceId, will.topic))
+    return new RefusedConnect('will-topic', 5, `the will's topic ${will.topic} is not the device's to use`)
+  return undefined
+}
+
+function isPublishable(topic: string): boolean {
+  return topic !== '' && !['#', '+', '\u0000'].some((character) => topic.includes(character))
+}

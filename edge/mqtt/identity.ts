@@ -1,0 +1,85 @@
+import type { PeerCertificate } from 'node:tls'
+import { deviceIdPattern } from '../../src/contract/event.ts'
+
+/** Why a connection was refused; the values of the metric's `reason`. */
+export const connectionRefusals = [
+  'no-certificate',
+  'unknown-ca',
+  'expired-certificate',
+  'not-yet-valid-certificate',
+  'revoked-certificate',
+  'wrong-purpose',
+  'bad-identity',
+  'tls-version',
+  'not-tls',
+  'handshake-timeout',
+  'handshake-failed',
+  'connections-max',
+  'connections-per-device-max',
+  'client-id',
+  'will-topic',
+  'protocol-version',
+] as const
+
+export type ConnectionRefusal = (typeof connectionRefusals)[number]
+
+export type Identity =
+  { ok: true; deviceId: string } | { ok: false; reason: ConnectionRefusal; detail: string }
+
+/**
+ * A device is who its certificate says: the common name is the device ID. The chain was verified by TLS before
+ * this is asked. A certificate that names another role (`urn:tidegate:gateway:…`, see certs/) is no device's.
+ */
+export function identify(
+  certificate: Pick<PeerCertificate, 'subject' | 'subjectaltname'> | undefined,
+): Identity {
+  // Node gives an empty object when there is no certificate, and a list when a name has several CNs.
+  const name: unknown = certificate?.subject?.CN
+  if (certificate?.subject === undefined)
+    return { ok: false, reason: 'no-certificate', detail: 'the client showed no certificate' }
+  if (typeof name !== 'string' || !deviceIdPattern.test(name)) {
+    const shown = JSON.stringify(name ?? null).slice(0, 100)
+    return { ok: false, reason: 'bad-identity', detail: `the common name ${shown} is not a device ID` }
+  }
+  const role = /URI:urn:tidegate:([a-z]+):/.exec(certificate.subjectaltname ?? '')?.[1]
+  if (role !== undefined && role !== 'device')
+    return {
+      ok: false,
+      reason: 'bad-identity',
+      detail: `the certificate of ${name} is a ${role}'s, not a device's`,
+    }
+  return { ok: true, deviceId: name }
+}
+
+const byVerification: Readonly<Record<string, ConnectionRefusal>> = {
+  UNABLE_TO_GET_ISSUER_CERT: 'unknown-ca',
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'unknown-ca',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'unknown-ca',
+  SELF_SIGNED_CERT_IN_CHAIN: 'unknown-ca',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'unknown-ca',
+  CERT_SIGNATURE_FAILURE: 'unknown-ca',
+  CERT_UNTRUSTED: 'unknown-ca',
+  INVALID_CA: 'unknown-ca',
+  CERT_HAS_EXPIRED: 'expired-certificate',
+  CERT_NOT_YET_VALID: 'not-yet-valid-certificate',
+  CERT_REVOKED: 'revoked-certificate',
+  INVALID_PURPOSE: 'wrong-purpose',
+}
+
+const byHandshake: Readonly<Record<string, ConnectionRefusal>> = {
+  ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE: 'no-certificate',
+  ERR_SSL_UNSUPPORTED_PROTOCOL: 'tls-version',
+  ERR_SSL_VERSION_TOO_LOW: 'tls-version',
+  ERR_SSL_WRONG_VERSION_NUMBER: 'not-tls',
+  ERR_SSL_HTTP_REQUEST: 'not-tls',
+  ERR_TLS_HANDSHAKE_TIMEOUT: 'handshake-timeout',
+}
+
+/**
+ * Why a handshake failed. When the client's certificate was not accepted, Node only says that the connection was
+ * reset; the reason is in `verification` (the socket's `authorizationError`).
+ */
+export function handshakeRefusal(code: string, verification: string | null): ConnectionRefusal {
+  if (verification) return byVerification[verification] ?? 'handshake-failed'
+  return byHandshake[code] ?? 'handshake-failed'
+}

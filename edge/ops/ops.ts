@@ -1,0 +1,87 @@
+import type { Clock } from '../../src/clock.ts'
+import { type OpsRoute, type OpsServer, startOpsServer } from '../../src/ops-server.ts'
+import { createMetrics } from './metrics.ts'
+import type { BrokerObserver, ForwarderObserver, OutboxObserver } from '../mqtt/observer.ts'
+import type { OutboxStats } from '../outbox/outbox.ts'
+import { createReadiness } from './readiness.ts'
+import { createUplink } from './uplink-state.ts'
+
+export interface OpsOptions {
+  host: string
+  /** 0: any free port. */
+  port: number
+  stallAfterMs: number
+  reconnectMsMax: number
+  offlineMaxMs: number | undefined
+  stats: () => OutboxStats
+  certificates: () => Record<string, number>
+  diskWriteBytes: () => number | undefined
+  routes: Readonly<Record<string, OpsRoute>>
+  clock: Clock
+}
+
+/** What one can see of a running edge: metrics and readiness, fed by what the parts report. */
+export interface Ops {
+  readonly broker: BrokerObserver
+  readonly outbox: OutboxObserver
+  readonly forwarder: ForwarderObserver
+  listening(port: number): void
+  /** @throws TidegateError `PORT_TAKEN` | `LISTEN_FAILED` */
+  start(): Promise<OpsServer>
+}
+
+export function createOps(options: OpsOptions): Ops {
+  const { host, port, stats, certificates, diskWriteBytes } = options
+  const metrics = createMetrics()
+  const uplink = createUplink(options.clock)
+  const readiness = createReadiness({ ...options, uplink })
+  metrics.watch({ stats, uplink, certificates, diskWriteBytes })
+
+  return {
+    broker: metrics.broker,
+    outbox: {
+      ...metrics.outbox,
+      batch(events, payloadBytes) {
+        metrics.outbox.batch(events, payloadBytes)
+        uplink.admitted(events)
+      },
+      // Not by batches: the gateway's own reports are no word for a device that waits.
+      admitted(result) {
+        metrics.outbox.admitted(result)
+        if (result === 'accepted') readiness.accepted()
+      },
+    },
+    forwarder: {
+      ...metrics.forwarder,
+      uplink(up) {
+        metrics.forwarder.uplink(up)
+        uplink.changed(up)
+        readiness.session(up)
+      },
+      unconfirmed: (events, oldestSentAtMs) => uplink.awaits(events, oldestSentAtMs),
+      forwarded(events, lagMs) {
+        metrics.forwarder.forwarded(events, lagMs)
+        uplink.forwarded(events)
+        readiness.proved()
+      },
+    },
+    listening: (at) => readiness.listening(at),
+    async start() {
+      const server = await startOpsServer({
+        host,
+        port,
+        metrics: () => metrics.text(),
+        ready: () => readiness.checks(),
+        routes: options.routes,
+      })
+      const watching = readiness.watch()
+      return {
+        port: server.port,
+        async close() {
+          watching.stop()
+          await server.close()
+        },
+      }
+    },
+  }
+}

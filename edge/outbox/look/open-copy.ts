@@ -1,0 +1,49 @@
+import { codeOf, messageOf } from '../../../src/errors.ts'
+import type { Store, StoreFolder } from '../../store/store.ts'
+import { decodeHead } from '../layout/head.ts'
+import { headKey } from '../layout/keys.ts'
+import { headOfMark, tailLost, torn } from '../opening/recovery.ts'
+
+/** A store that is opened to be looked at, and what is wrong with it as a whole. */
+export interface Look {
+  store: Store
+  /** What a gateway that starts on it will find; empty: nothing. */
+  findings: string[]
+}
+
+/**
+ * Opens a copy of an outbox and repairs it if need be, in order to read it. Accounts for nothing: that is for who
+ * goes on with the original.
+ * @throws TidegateError `STORE_CORRUPT` (beyond repair), `STORE_UNAVAILABLE`
+ */
+export async function lookInto(copy: StoreFolder): Promise<Look> {
+  const findings: string[] = []
+  const store = await copy.open().catch(async (error: unknown) => {
+    if (codeOf(error) !== 'STORE_CORRUPT') throw error
+    findings.push(messageOf(error))
+    await copy.repair('in order to look at it')
+    return copy.open()
+  })
+  try {
+    if (findings.length === 0 && store.repaired !== undefined)
+      findings.push(`it was repaired, and not accounted for yet: ${store.repaired}`)
+    if (store.torn) findings.push(torn)
+    const fault = await faultOfHead(store, copy)
+    if (fault !== undefined) findings.push(fault)
+    return { store, findings }
+  } catch (error) {
+    await store.close()
+    throw error
+  }
+}
+
+async function faultOfHead(store: Store, copy: StoreFolder): Promise<string | undefined> {
+  try {
+    const head = decodeHead(await store.get(headKey))
+    return head && tailLost(head, await headOfMark(copy))
+  } catch (error) {
+    // Its events may be readable all the same.
+    if (codeOf(error) === 'STORE_NEWER') return messageOf(error)
+    throw error
+  }
+}

@@ -1,0 +1,174 @@
+import type { Lane } from '../outbox.ts'
+import type { Store, StoreOperation, StoreReader } from '../../store/store.ts'
+import type { Head } from '../layout/head.ts'
+import { allDevices, damagedKey, deviceKey, eventRange, positionOfEventKey } from '../layout/keys.ts'
+import type { Usage } from '../rules/quota.ts'
+import { decodeRecord, type Entry } from '../layout/record.ts'
+import type { UndeliveredRange } from '../rules/undelivered.ts'
+
+export interface Recount {
+  totals: Pick<Head, 'depth' | 'bytes' | 'first'>
+  devices: Map<string, Usage>
+  /** Highest position found; 0 if none. */
+  last: number
+  /** Events that `known` counted and the store does not hold; what it cannot read is not held. */
+  lost: number
+  /** Every position that may have been queued, is not, and is not accounted for. */
+  missing: UndeliveredRange[]
+  /** Every epoch that is known or that a queued event names, oldest first. */
+  epochs: { epoch: string; epochBase: number }[]
+  /** Sets records aside that cannot be read, and puts the devices' counts right. */
+  operations: StoreOperation[]
+}
+
+export interface RecountOptions {
+  /** The newest head there is word of. */
+  known: Head | undefined
+  undelivered: readonly UndeliveredRange[]
+  /** Name what is missing even if no count is short. */
+  suspicious?: boolean
+}
+
+/**
+ * Counts what is really there. Reads every queued event once, in flat memory: only after damage, or when a count
+ * does not add up.
+ *
+ * What is missing is named too generously, never too narrowly: an event that was delivered out of order just
+ * before is named too, and in the cloud what is present counts as present.
+ */
+export async function recount(store: Store, options: RecountOptions): Promise<Recount> {
+  const { known, undelivered, suspicious = false } = options
+  const totals: Recount['totals'] = {
+    depth: { high: 0, normal: 0 },
+    bytes: { high: 0, normal: 0 },
+    first: { high: 0, normal: 0 },
+  }
+  const devices = new Map<string, Usage>()
+  const operations: StoreOperation[] = []
+  const epochs = new Map((known?.earlier ?? []).map(({ epoch, epochBase }) => [epochBase, epoch]))
+  if (known) epochs.set(known.epochBase, known.epoch)
+  const holes: { from: number; to: number }[] = []
+  let next = known ? Math.min(known.first.high, known.first.normal) : 0
+  let last = 0
+  let found = 0
+  let ghosts = 0
+
+  for await (const { lane, position, value } of inOrder(store)) {
+    let event
+    try {
+      event = decodeRecord(lane, position, value)
+    } catch {
+      operations.push(
+        { type: 'put', key: damagedKey(lane, position), value },
+        { type: 'del', key: eventRange(lane, position).gte },
+      )
+      continue
+    }
+    if (totals.first[lane] === 0) totals.first[lane] = position
+    totals.depth[lane] += 1
+    totals.bytes[lane] += event.bytes
+    const usage = devices.get(event.deviceId) ?? { events: 0, bytes: 0 }
+    devices.set(event.deviceId, { events: usage.events + 1, bytes: usage.bytes + event.bytes })
+    const epochBase = position - event.sequence
+    if (!epochs.has(epochBase)) epochs.set(epochBase, (JSON.parse(event.text) as { epoch: string }).epoch)
+    // Below the first queued position lies only what was released, and came back with an old table.
+    if (known && position < known.first[lane]) ghosts += 1
+    else if (!known || position <= known.position) found += 1
+    if (next > 0 && position > next) holes.push({ from: next, to: position - 1 })
+    next = Math.max(next, position + 1)
+    last = Math.max(last, position)
+  }
+
+  const base = Math.max(last, known?.position ?? 0)
+  if (next > 0 && next <= base) holes.push({ from: next, to: base })
+  for (const lane of ['high', 'normal'] as const) totals.first[lane] ||= base + 1
+  const lost = known ? Math.max(0, known.depth.high + known.depth.normal - found) : 0
+  const named = lost > 0 || ghosts > 0 || suspicious ? holes : []
+  const ordered = [...epochs].map(([epochBase, epoch]) => ({ epoch, epochBase })).toSorted(byBase)
+  operations.push(...(await correctDevices(store, devices)))
+  return {
+    totals,
+    devices,
+    last,
+    lost,
+    missing: named.flatMap((hole) => except(hole, undelivered)).flatMap((hole) => byEpoch(hole, ordered)),
+    epochs: ordered,
+    operations,
+  }
+}
+
+/** The entries of both lanes by position. */
+export async function* inOrder(store: StoreReader): AsyncIterable<Entry> {
+  const high = entriesOf(store, 'high')
+  const normal = entriesOf(store, 'normal')
+  try {
+    let [a, b] = [await high.next(), await normal.next()]
+    while (!a.done || !b.done) {
+      if (b.done || (!a.done && a.value.position < b.value.position)) {
+        yield a.value as Entry
+        a = await high.next()
+      } else {
+        yield b.value
+        b = await normal.next()
+      }
+    }
+  } finally {
+    await high.return()
+    await normal.return()
+  }
+}
+
+/** The entries of a lane by position, from one on. */
+export async function* entriesOf(
+  store: StoreReader,
+  lane: Lane,
+  first = 0,
+): AsyncGenerator<Entry, void, void> {
+  for await (const chunk of store.chunks(eventRange(lane, first))) {
+    for (const [key, value] of chunk) yield { lane, position: positionOfEventKey(key), value }
+  }
+}
+
+async function correctDevices(store: Store, devices: ReadonlyMap<string, Usage>): Promise<StoreOperation[]> {
+  const stale = (await store.entries(allDevices, 10_000_000))
+    .filter(([key]) => !devices.has(key.slice(2)))
+    .map(([key]): StoreOperation => ({ type: 'del', key }))
+  const counted = [...devices].map(([deviceId, { events, bytes }]): StoreOperation => ({
+    type: 'put',
+    key: deviceKey(deviceId),
+    value: `${events} ${bytes}`,
+  }))
+  return [...stale, ...counted]
+}
+
+interface Hole {
+  from: number
+  to: number
+}
+
+function except(hole: Hole, accounted: readonly Hole[]): Hole[] {
+  let rest = [hole]
+  for (const { from, to } of accounted) {
+    if (to < hole.from || from > hole.to) continue
+    rest = rest.flatMap((part) =>
+      [
+        { from: part.from, to: Math.min(part.to, from - 1) },
+        { from: Math.max(part.from, to + 1), to: part.to },
+      ].filter((part) => part.from <= part.to),
+    )
+  }
+  return rest
+}
+
+/** A hole in the terms of the ledger; positions of an epoch that nobody remembers cannot be named. */
+function byEpoch({ from, to }: Hole, epochs: Recount['epochs']): UndeliveredRange[] {
+  return epochs.flatMap(({ epoch, epochBase }, index): UndeliveredRange[] => {
+    const end = epochs[index + 1]?.epochBase ?? Infinity
+    const part = { from: Math.max(from, epochBase + 1), to: Math.min(to, end) }
+    return part.from <= part.to ? [{ ...part, reason: 'lost', epoch, epochBase }] : []
+  })
+}
+
+function byBase(a: { epochBase: number }, b: { epochBase: number }): number {
+  return a.epochBase - b.epochBase
+}

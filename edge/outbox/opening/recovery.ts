@@ -1,0 +1,299 @@
+import { claimedChain, genesis } from '../../../src/contract/codec.ts'
+import { codeOf, messageOf } from '../../../src/errors.ts'
+import type { LedgerEntry } from '../../../src/contract/event.ts'
+import type { Store, StoreFolder, StoreOperation, StoreReader } from '../../store/store.ts'
+import { decodeHead, type Head, storeVersion, understood } from '../layout/head.ts'
+import { allDevices, allUndelivered, headKey, laneGuard } from '../layout/keys.ts'
+import type { Usage } from '../rules/quota.ts'
+import { recount } from './recount.ts'
+import type { UndeliveredRange } from '../rules/undelivered.ts'
+
+/** What opening found out about the folder. */
+export interface Damage {
+  kind:
+    | 'repaired'
+    | 'set-aside'
+    | 'tail-torn'
+    | 'tail-lost'
+    | 'head-lost'
+    | 'ranges-altered'
+    | 'counts-altered'
+    | 'count-mismatch'
+  detail: string
+  /** Events that were acknowledged and are gone; exact where the newest head is known, else at the most. */
+  lost: number
+}
+
+export interface Loaded {
+  store: Store
+  head: Head
+  devices: Map<string, Usage>
+  undelivered: UndeliveredRange[]
+  damage: Damage[]
+  /** What the cloud must be told first. */
+  announcements: LedgerEntry[]
+  /** What the first write must put right. */
+  operations: StoreOperation[]
+  /** Opened as the last run left it in order: nothing to verify. */
+  clean: boolean
+}
+
+export interface Identity {
+  gateway: string
+  /** A new ULID for each call. */
+  newEpoch(): string
+}
+
+/** What is known beforehand, when the folder was open until now. */
+export interface Known {
+  /** As of the last write that landed. */
+  head?: Head
+  /** The damage that was met: repair before anything else. */
+  fault?: string
+}
+
+/**
+ * Opens a folder whatever state it is in: as it is, repaired, or set aside and begun anew. Never deletes, and
+ * never gives a place in the ledger out twice: after any damage a new epoch begins.
+ * @throws TidegateError `OUTBOX_LOCKED` | `DATA_FOLDER_UNWRITABLE` | `STORE_UNAVAILABLE`
+ */
+export async function loadOutbox(
+  folder: StoreFolder,
+  identity: Identity,
+  known: Known = {},
+): Promise<Loaded> {
+  let last = known.head ?? (await headOfMark(folder))
+  // A head in memory says what was given out: then a write that was cut short is only one that failed.
+  const tornMatters = known.head === undefined
+  let fault = known.fault
+  let remedy: 'none' | 'repair' | 'set-aside' = fault === undefined ? 'none' : 'repair'
+  for (;;) {
+    const damage: Damage[] = []
+    let store: Store | undefined
+    try {
+      if (remedy === 'repair') {
+        await folder.repair(fault ?? '')
+        damage.push({ kind: 'repaired', detail: fault ?? '', lost: 0 })
+      } else if (remedy === 'set-aside') {
+        const aside = await folder.setAside()
+        damage.push({ kind: 'set-aside', detail: `${fault}; it lies whole in ${aside}`, lost: 0 })
+      }
+      store = await folder.open()
+      // The last run repaired it and came no further.
+      if (remedy === 'none' && store.repaired !== undefined)
+        damage.push({ kind: 'repaired', detail: store.repaired, lost: 0 })
+      if (store.torn && tornMatters) damage.push({ kind: 'tail-torn', detail: torn, lost: 0 })
+      return await read(store, identity, last, damage)
+    } catch (error) {
+      await store?.close().catch(() => {})
+      const code = codeOf(error)
+      if (remedy === 'set-aside' || !['STORE_CORRUPT', 'STORE_NEWER'].includes(code)) throw error
+      if (code === 'STORE_NEWER') last = understood((error as Error).cause) ?? last
+      fault = remedy === 'repair' ? `${fault}; repaired, and still: ${messageOf(error)}` : messageOf(error)
+      remedy = remedy === 'repair' || code === 'STORE_NEWER' ? 'set-aside' : 'repair'
+    }
+  }
+}
+
+export const torn = 'the last write is not whole; on a disk that keeps its word nobody was told of it'
+
+async function read(
+  store: Store,
+  identity: Identity,
+  remembered: Head | undefined,
+  damage: Damage[],
+): Promise<Loaded> {
+  const value = await store.get(headKey)
+  const head = decodeHead(value)
+  const ranges = await readUndelivered(store)
+  const devices = await readDevices(store)
+  if (ranges.altered > 0) {
+    damage.push({ kind: 'ranges-altered', detail: `${ranges.altered} ranges cannot be read`, lost: 0 })
+  }
+  if (devices.altered > 0) {
+    damage.push({ kind: 'counts-altered', detail: `${devices.altered} counts cannot be read`, lost: 0 })
+  }
+  const begunAnew = damage.some(({ kind }) => kind === 'set-aside')
+  if (!head && !begunAnew && (remembered || !(await isEmpty(store)))) {
+    damage.push({ kind: 'head-lost', detail: 'the head record is gone; the events were counted', lost: 0 })
+  }
+  const short = head && tailLost(head, remembered)
+  if (short !== undefined) damage.push({ kind: 'tail-lost', detail: short, lost: 0 })
+  if (damage.length > 0) {
+    const known = [head, remembered]
+      .filter((one) => one !== undefined)
+      .toSorted(byPosition)
+      .at(-1)
+    const remembers = begunAnew ? undefined : (head ?? remembered)?.generation
+    return recovered(store, identity, { known, remembers, undelivered: ranges.readable, damage })
+  }
+  // A failed write may have landed in the operating system's memory only. Whatever we find is on the disk before
+  // anybody hears of it (G1), or it could be handed out, lost in a power cut, and its place given out again (I7).
+  if (value !== undefined) await store.write([{ type: 'put', key: headKey, value }], { sync: true })
+  const opened = { store, undelivered: ranges.readable, damage, devices: devices.readable, operations: [] }
+  if (!head) return { ...opened, head: newHead(identity, 0), announcements: [], clean: true }
+  if (head.gateway === identity.gateway) return { ...opened, head, announcements: [], clean: head.clean }
+  const renamed = { ...head, ...epochOf(newHead(identity, head.position)), earlier: epochsQueued(head) }
+  return {
+    ...opened,
+    head: renamed,
+    announcements: [closed(head.epoch, head.position - head.epochBase, 'renamed')],
+    clean: head.clean,
+  }
+}
+
+interface Found {
+  /** The newest head there is word of. */
+  known: Head | undefined
+  /** The generation of remembered IDs that was current in this store. */
+  remembers: Head['generation'] | undefined
+  undelivered: UndeliveredRange[]
+  damage: Damage[]
+}
+
+/** Accounts for what is there and what is not, and goes on in a new epoch (I7). */
+async function recovered(store: Store, identity: Identity, found: Found): Promise<Loaded> {
+  const { known, remembers, undelivered, damage } = found
+  const suspicious = damage.some(({ kind }) => kind === 'ranges-altered')
+  const counted = await recount(store, { known, undelivered, suspicious })
+  if (counted.lost > 0) {
+    const detail = `${counted.lost} events are missing`
+    damage.push({ kind: 'count-mismatch', detail, lost: counted.lost })
+  }
+  const base = Math.max(counted.last, known?.position ?? 0)
+  const fresh = newHead(identity, base)
+  const { first } = counted.totals
+  const lowest = Math.min(first.high, first.normal)
+  return {
+    store,
+    head: {
+      ...fresh,
+      ...counted.totals,
+      earlier: counted.epochs.filter((_, at) => (counted.epochs[at + 1]?.epochBase ?? base) >= lowest),
+      steadyMs: known?.steadyMs ?? 0,
+      wallMs: known?.wallMs ?? 0,
+      credits: known?.credits ?? [],
+      undatedFrom: known?.undatedFrom ?? null,
+      generation: remembers ?? fresh.generation,
+    },
+    devices: counted.devices,
+    undelivered: [...undelivered, ...counted.missing],
+    damage,
+    announcements: counted.epochs
+      .map(({ epoch, epochBase }, at) => ({
+        epoch,
+        epochBase,
+        end: counted.epochs[at + 1]?.epochBase ?? base,
+      }))
+      .filter(({ epochBase }) => epochBase >= (known?.epochBase ?? 0))
+      .map(({ epoch, epochBase, end }) => closed(epoch, end - epochBase, 'corruption')),
+    operations: counted.operations,
+    clean: true,
+  }
+}
+
+/** How a store falls short of what is remembered of it; undefined: it does not. */
+export function tailLost(head: Head, remembered: Head | undefined): string | undefined {
+  if (!remembered || remembered.position <= head.position) return undefined
+  return `the outbox should hold position ${remembered.position} and ends at ${head.position}`
+}
+
+async function isEmpty(store: Store): Promise<boolean> {
+  return (await store.entries({ gte: '', lt: '~' }, 2)).every(([key]) => key === laneGuard)
+}
+
+export async function readUndelivered(
+  store: StoreReader,
+  max = 1_000_000,
+): Promise<{ readable: UndeliveredRange[]; altered: number }> {
+  const readable: UndeliveredRange[] = []
+  const entries = await store.entries(allUndelivered, max)
+  for (const [, value] of entries) {
+    try {
+      readable.push(JSON.parse(value) as UndeliveredRange)
+    } catch {
+      // Counted below; the recount names its positions again.
+    }
+  }
+  return { readable, altered: entries.length - readable.length }
+}
+
+async function readDevices(store: Store): Promise<{ readable: Map<string, Usage>; altered: number }> {
+  const readable = new Map<string, Usage>()
+  const entries = await store.entries(allDevices, 10_000_000)
+  for (const [key, value] of entries) {
+    const [, events, bytes] = /^(\d+) (\d+)$/.exec(value) ?? []
+    if (events !== undefined) readable.set(key.slice(2), { events: Number(events), bytes: Number(bytes) })
+  }
+  return { readable, altered: entries.length - readable.size }
+}
+
+export function newHead(identity: Identity, base: number): Head {
+  const epoch = identity.newEpoch()
+  return {
+    version: storeVersion,
+    gateway: identity.gateway,
+    epoch,
+    epochBase: base,
+    earlier: [],
+    position: base,
+    chain: genesis(identity.gateway, epoch),
+    depth: { high: 0, normal: 0 },
+    bytes: { high: 0, normal: 0 },
+    newest: { high: base, normal: base },
+    first: { high: base + 1, normal: base + 1 },
+    generation: { number: 1, count: 0, openedSteadyMs: 0 },
+    steadyMs: 0,
+    wallMs: 0,
+    credits: [],
+    undatedFrom: null,
+    clean: false,
+  }
+}
+
+function epochOf({ gateway, epoch, epochBase, position, chain }: Head): Partial<Head> {
+  return { gateway, epoch, epochBase, position, chain }
+}
+
+/** A head's own epoch and those before it of which something may still be queued. */
+function epochsQueued(head: Head): Head['earlier'] {
+  const lowest = Math.min(head.first.high, head.first.normal)
+  const epochs = [...head.earlier, { epoch: head.epoch, epochBase: head.epochBase }]
+  return epochs.filter((_, index) => (epochs[index + 1]?.epochBase ?? Infinity) >= lowest)
+}
+
+function closed(epoch: string, lastSequence: number, reason: 'corruption' | 'renamed'): LedgerEntry {
+  return { kind: 'epoch-closed', epoch, lastSequence, reason }
+}
+
+/** The mark is a copy of the head, some seconds old: what the store should at least hold. */
+export { encodeHead as markOf } from '../layout/head.ts'
+
+export async function headOfMark(folder: StoreFolder): Promise<Head | undefined> {
+  try {
+    return decodeHead(await folder.readMark())
+  } catch (error) {
+    if (codeOf(error) !== 'STORE_NEWER') throw error
+    return understood((error as Error).cause)
+  }
+}
+
+function byPosition(a: Head, b: Head): number {
+  return a.position - b.position
+}
+
+/** The epoch of a stored event, which may be older than the head's. */
+export function epochOfEvent(
+  head: Head,
+  event: { position: number; sequence: number; text: string },
+): {
+  epoch: string
+  epochBase: number
+  chain?: string
+} {
+  const chain = claimedChain(event.text)
+  const epochBase = event.position - event.sequence
+  const epoch =
+    event.position > head.epochBase ? head.epoch : (JSON.parse(event.text) as { epoch: string }).epoch
+  return { epoch, epochBase, ...(chain === undefined ? {} : { chain }) }
+}

@@ -1,0 +1,152 @@
+import { hash } from 'node:crypto'
+import type { Store, StoreOperation } from '../../store/store.ts'
+import { type Bloom, createBloom } from './bloom.ts'
+import {
+  allGenerations,
+  generationKey,
+  hashOfRememberedKey,
+  rememberedKey,
+  rememberedRange,
+  present,
+} from '../layout/keys.ts'
+import type { Head } from '../layout/head.ts'
+
+/** Window of remembered `(source, id)`: at least 7/8 of both bounds, at most the bounds. */
+export interface DedupOptions {
+  ageMs: number
+  count: number
+}
+
+/**
+ * The dedup window. IDs are remembered as 128-bit hashes in generations, each a contiguous range of keys that
+ * covers an eighth of the window. Random IDs then only ever write into the newest, small range, so inserting
+ * costs the same at ten million remembered IDs as at ten thousand; expiry drops the oldest generation by range,
+ * without looking at the others; a Bloom filter per generation answers almost every lookup from memory. Filters
+ * are rebuilt in the background after a restart; until then lookups go to the store: slower, equally right.
+ */
+export interface Dedup {
+  /** Which of these hashes are remembered. */
+  remembered(hashes: string[]): Promise<boolean[]>
+  /** Adds the operations that remember `hashes`; call `committed` when the write has landed. */
+  remember(hashes: string[], operations: StoreOperation[]): void
+  committed(hashes: string[]): void
+  /** Opens a new generation when the current one is full or old; adds the operations. */
+  rotate(head: Head, steadyMs: number, operations: StoreOperation[]): void
+  /** Drops generations that left the window; returns when they are gone from the disk. */
+  expire(steadyMs: number): Promise<void>
+  /** Fills the filters from the store; stops at `signal`. */
+  warmUp(signal: AbortSignal): Promise<void>
+  count(): number
+}
+
+interface Generation {
+  number: number
+  count: number
+  /** Steady clock when it was closed, ms; undefined: current. */
+  closedSteadyMs: number | undefined
+  filter: Bloom
+  warm: boolean
+}
+
+const generationsInWindow = 8
+
+export function hashOf(key: string): string {
+  // 22 characters: 128 of SHA-256's bits. Two of 10^12 IDs collide with a chance of 10^-15.
+  return hash('sha256', key, 'base64url').slice(0, 22)
+}
+
+export async function openDedup(store: Store, head: Head, options: DedupOptions): Promise<Dedup> {
+  const perGeneration = Math.max(1, Math.ceil(options.count / generationsInWindow))
+  const ageMsPerGeneration = options.ageMs / generationsInWindow
+  const fresh = (number: number, count: number, warm: boolean): Generation => ({
+    number,
+    count,
+    closedSteadyMs: undefined,
+    filter: createBloom(Math.max(perGeneration, count)),
+    warm,
+  })
+  const closed = (await store.entries(allGenerations, 10_000)).map(([key, value]): Generation => {
+    const { count, closedSteadyMs } = parseClosed(value)
+    return { ...fresh(Number(key.slice(2)), count, false), closedSteadyMs }
+  })
+  // The current generation always follows the last closed one, even where the head had to be made anew.
+  const number = Math.max(head.generation.number, (closed.at(-1)?.number ?? 0) + 1)
+  let current = fresh(number, head.generation.count, false)
+  let generations = [...closed, current]
+
+  const count = (): number => generations.reduce((sum, generation) => sum + generation.count, 0)
+
+  return {
+    count,
+    async remembered(hashes) {
+      const found = Array.from<boolean>({ length: hashes.length }).fill(false)
+      const keys: string[] = []
+      const indexes: number[] = []
+      for (const generation of generations) {
+        hashes.forEach((hash, index) => {
+          if (generation.warm && !generation.filter.mayHave(hash)) return
+          keys.push(rememberedKey(generation.number, hash))
+          indexes.push(index)
+        })
+      }
+      if (keys.length === 0) return found
+      const hits = await store.hasMany(keys)
+      hits.forEach((hit, at) => {
+        if (hit) found[indexes[at] as number] = true
+      })
+      return found
+    },
+    remember(hashes, operations) {
+      for (const hash of hashes)
+        operations.push({ type: 'put', key: rememberedKey(current.number, hash), value: present })
+    },
+    committed(hashes) {
+      for (const hash of hashes) current.filter.add(hash)
+      current.count += hashes.length
+    },
+    rotate(head, steadyMs, operations) {
+      const full = current.count >= perGeneration
+      const old = current.count > 0 && steadyMs - head.generation.openedSteadyMs >= ageMsPerGeneration
+      if (!full && !old) return
+      current.closedSteadyMs = steadyMs
+      const value = JSON.stringify({ count: current.count, closedSteadyMs: steadyMs })
+      operations.push({ type: 'put', key: generationKey(current.number), value })
+      current = fresh(current.number + 1, 0, true)
+      generations.push(current)
+      head.generation = { number: current.number, count: 0, openedSteadyMs: steadyMs }
+    },
+    async expire(steadyMs) {
+      for (;;) {
+        const [oldest] = generations
+        if (!oldest || oldest.closedSteadyMs === undefined) return
+        const tooOld = steadyMs - oldest.closedSteadyMs >= options.ageMs
+        const tooMany = count() - oldest.count >= options.count - perGeneration
+        if (!tooOld && !tooMany) return
+        generations = generations.slice(1)
+        // Range first, its entry last: a crash in between leaves an entry that is expired again.
+        await store.clear(rememberedRange(oldest.number))
+        await store.write([{ type: 'del', key: generationKey(oldest.number) }], { sync: false })
+      }
+    },
+    async warmUp(signal) {
+      // Newest first: repeats are most likely of what came last.
+      for (const generation of generations.toReversed()) {
+        if (generation.warm) continue
+        for await (const keys of store.keys(rememberedRange(generation.number))) {
+          if (signal.aborted) return
+          for (const key of keys) generation.filter.add(hashOfRememberedKey(key))
+        }
+        generation.warm = true
+      }
+    },
+  }
+}
+
+/** An altered entry costs the truth about one generation's age, never the start. */
+export function parseClosed(value: string): { count: number; closedSteadyMs: number } {
+  try {
+    return JSON.parse(value) as { count: number; closedSteadyMs: number }
+  } catch {
+    return { count: 0, closedSteadyMs: 0 }
+  }
+}

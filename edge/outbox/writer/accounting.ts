@@ -1,0 +1,56 @@
+import { bothLanes, type Core, lowestUnread } from './core.ts'
+import type { Draft } from './draft.ts'
+import { eventRange } from '../layout/keys.ts'
+import { recount } from '../opening/recount.ts'
+import type { State } from '../opening/state.ts'
+
+/** Counts what is there, adopts it, and enters what is not in the ledger. */
+export async function recountInto(core: Core, draft: Draft): Promise<void> {
+  const { log } = core.options
+  const { store, head, undelivered, lanes } = core.state
+  const counted = await recount(store, { known: head, undelivered: undelivered.all() })
+  const expected = head.depth.high + head.depth.normal
+  const found = counted.totals.depth.high + counted.totals.depth.normal
+  log.error({ code: 'OUTBOX_DAMAGED', expected, found }, 'the outbox does not hold what it should')
+  draft.operations.push(...counted.operations)
+  draft.adopt(counted.totals, counted.devices)
+  const { first } = counted.totals
+  // A release that was not synced may be undone by a power cut although what was written behind it is there (LevelDB
+  // syncs one log at a time): such events are back behind what was read, are counted, and have to be read.
+  if (bothLanes.some((lane) => first[lane] < lowestUnread(core, lane))) core.state.lanes = lanes.again(first)
+  for (const range of counted.missing) undelivered.note(range, draft.operations)
+  core.doubtful = allHanded(core)
+  if (counted.lost > 0) draft.undelivered.set('lost', counted.lost)
+}
+
+/** Everything was read, nothing is in flight, and still something is queued: then it is not there. */
+export function runDry(core: Core): boolean {
+  const { state, handed, reading } = core
+  const { head, lanes } = state
+  if (head.depth.high + head.depth.normal === 0 || reading) return false
+  return handed.inFlight.size + handed.releasing.size === 0 && lanes.waitMs(head) === Infinity
+}
+
+/** Every position in somebody's hands. */
+export function allHanded(core: Core): Set<number> {
+  const { inFlight, releasing } = core.handed
+  return new Set([...inFlight.keys(), ...releasing.keys()])
+}
+
+/** Whether the store holds as many events as the head counts; true, too, when `signal` cuts the count short. */
+export async function isComplete({ store, head }: State, signal: AbortSignal): Promise<boolean> {
+  // Of the same moment as the head, whatever comes and goes during the count.
+  const snapshot = store.snapshot()
+  try {
+    let found = 0
+    for (const lane of bothLanes) {
+      for await (const keys of snapshot.keys(eventRange(lane, 0))) {
+        if (signal.aborted) return true
+        found += keys.length
+      }
+    }
+    return found === head.depth.high + head.depth.normal
+  } finally {
+    await snapshot.close()
+  }
+}

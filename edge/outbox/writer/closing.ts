@@ -1,0 +1,25 @@
+import { codeOf, messageOf } from '../../../src/errors.ts'
+import type { Core } from './core.ts'
+import { Draft } from './draft.ts'
+import { markOf } from '../opening/recovery.ts'
+
+/** The last word on how the outbox stands, and the end of its store. */
+export async function closeStore(
+  { state, steady, options }: Core,
+  { inOrder }: { inOrder: boolean },
+): Promise<void> {
+  const { store, head, devices } = state
+  try {
+    // After a failed write only the disk knows how it stands: the head in memory could undo what has landed.
+    if (!inOrder) return
+    const draft = new Draft(head, devices)
+    draft.head.clean = true
+    draft.touch()
+    await store.write(draft.finish(steady.now(), steady.wallMs()), { sync: true })
+    await options.folder.writeMark(markOf(draft.head))
+  } catch (error) {
+    options.log.warn({ code: codeOf(error), detail: messageOf(error) }, 'the outbox was not closed in order')
+  } finally {
+    await store.close()
+  }
+}

@@ -1,0 +1,75 @@
+import type { Lane } from '../outbox.ts'
+import type { DedupOptions } from '../rules/dedup.ts'
+import type { Draft } from './draft.ts'
+import type { Holding, Pending } from '../rules/holding.ts'
+import type { LanesOptions } from '../rules/lanes.ts'
+import type { OutboxOptions } from '../open.ts'
+import type { QuotaOptions } from '../rules/quota.ts'
+import type { StoredEvent } from '../layout/record.ts'
+import type { Handed, State } from '../opening/state.ts'
+import type { SteadyClock } from '../rules/steady-clock.ts'
+
+/** The outbox's options with every default filled in. */
+export interface EngineOptions extends Omit<OutboxOptions, 'quota' | 'lanes'> {
+  quota: QuotaOptions
+  lanes: LanesOptions
+  dedup: DedupOptions
+  batchEventsMax: number
+  waitingMax: number
+  reportIntervalMs: number
+  clockSettleMs: number
+  newEpoch(): string
+}
+
+/** A write under way, of which is not known yet whether it takes events out that were not delivered. */
+export interface Removal {
+  readonly over: Promise<void>
+  end(): void
+}
+
+/** What the parts of the engine share. Only the engine's writer changes it, one write at a time (I3). */
+export interface Core {
+  readonly options: EngineOptions
+  readonly holding: Holding
+  readonly handed: Handed
+  readonly steady: SteadyClock
+  /** Replaced whole when the store had to be opened again. */
+  state: State
+  /** Events that leave without delivery, so that a read under way does not hand them out (I8). */
+  readonly removing: Set<number>
+  removal: Removal | undefined
+  /** Lower bounds of a read under way: read from the cursor, not yet handed out (I6). */
+  reading: Record<Lane, number> | undefined
+  /** Positions whose release may or may not have landed before a reload. */
+  doubtful: Set<number>
+  diskFreeBytes: number
+  lastReportMs: number
+}
+
+/** A change asked of the engine's writer. */
+export type Command =
+  | { kind: 'append'; pending: Pending }
+  | { kind: 'release'; events: StoredEvent[] }
+  | { kind: 'housekeep' }
+  | { kind: 'recount' }
+  | { kind: 'reload'; state: State; error: unknown }
+
+export const bothLanes = ['high', 'normal'] as const satisfies Lane[]
+
+/** Lowest position of a lane that may still be queued (I6), those that `draft` removes left out. */
+export function lowestQueued(core: Core, lane: Lane, draft?: Draft): number {
+  // Only the normal lane is evicted without a gap: in the high lane ledger events stay.
+  const evictedTo = lane === 'normal' ? (draft?.evictedTo(lane, core.state.lanes) ?? 0) : 0
+  let lowest = Math.max(lowestUnread(core, lane), evictedTo + 1)
+  for (const events of [core.handed.inFlight, core.handed.releasing]) {
+    for (const event of events.values()) {
+      if (event.lane === lane && event.position < lowest && !draft?.removed.has(event.position))
+        lowest = event.position
+    }
+  }
+  return lowest
+}
+
+export function lowestUnread(core: Core, lane: Lane): number {
+  return Math.min(core.reading?.[lane] ?? Infinity, core.state.lanes.next[lane])
+}

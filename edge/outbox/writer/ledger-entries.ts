@@ -1,0 +1,38 @@
+import { type LedgerEntry, ledgerType } from '../../../src/contract/event.ts'
+import type { Core } from './core.ts'
+import type { Draft } from './draft.ts'
+
+/** Gives the cloud news of the ledger a place in the ledger itself; no bound stands in its way (I5). */
+export function appendLedgerEntry(core: Core, draft: Draft, entry: LedgerEntry): void {
+  const { clock } = core.options
+  const { gateway, epoch, position, epochBase } = draft.head
+  const nowMs = clock.now()
+  const time = new Date(nowMs).toISOString()
+  const candidate = {
+    specversion: '1.0',
+    id: `${epoch}-${position + 1 - epochBase}`,
+    source: `/gateways/${gateway}`,
+    type: ledgerType,
+    time,
+    datacontenttype: 'application/json',
+    partitionkey: gateway,
+    data: entry,
+  } as const
+  const encoded = draft.encode(candidate, time)
+  const bytes = Buffer.byteLength(encoded.text)
+  draft.append(candidate, encoded, {
+    lane: 'high',
+    bytes,
+    recordedAtMs: nowMs,
+    steadyMs: core.steady.now(),
+    ttlMs: undefined,
+  })
+}
+
+/** Reports undelivered ranges of one epoch, if there are any. */
+export function reportInto(core: Core, draft: Draft): void {
+  const report = core.state.undelivered.take(draft.operations)
+  if (!report) return
+  appendLedgerEntry(core, draft, { kind: 'undelivered', ...report })
+  core.lastReportMs = core.options.clock.monotonicMs()
+}

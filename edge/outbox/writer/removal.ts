@@ -1,0 +1,127 @@
+import { ledgerType, type Undelivered } from '../../../src/contract/event.ts'
+import { bothLanes, type Core, lowestUnread, type Removal } from './core.ts'
+import type { Draft } from './draft.ts'
+import { creditOf } from '../layout/head.ts'
+import { eventKey, eventRange, allExpiries, expiryKey, parseExpiryKey, present } from '../layout/keys.ts'
+import { decodeRecord, type StoredEvent } from '../layout/record.ts'
+import { epochOfEvent } from '../opening/recovery.ts'
+import type { State } from '../opening/state.ts'
+import type { UndeliveredRange } from '../rules/undelivered.ts'
+
+const evictEventsMin = 100
+const expireEventsMax = 1000
+
+/** Evicts some of the oldest events of the lowest lane that has any; false if there is nothing to evict. */
+export async function evictInto(core: Core, draft: Draft, bytesNeeded: number): Promise<boolean> {
+  const { store, lanes: cursors, head } = core.state
+  for (const lane of bothLanes.toReversed()) {
+    if (draft.head.depth[lane] === 0) continue
+    const from = Math.max(lowestUnread(core, lane), draft.evictedTo(lane, cursors) + 1)
+    const entries = await store.entries(eventRange(lane, from, head.position), evictEventsMin)
+    // The uplink was lost while we read: older events than these are to be read again.
+    if (cursors !== core.state.lanes) return evictInto(core, draft, bytesNeeded)
+    let freedBytes = 0
+    let count = 0
+    for (const [key, value] of entries) {
+      const event = decodeRecord(lane, Number(key.slice(4)), value)
+      draft.lookedAt(lane, cursors, event.position)
+      if (core.handed.busy(event.position) || draft.removed.has(event.position) || event.type === ledgerType)
+        continue
+      removeUndelivered(core, draft, event, 'evicted')
+      freedBytes += event.bytes
+      count += 1
+      if (count >= evictEventsMin && freedBytes >= bytesNeeded) break
+    }
+    if (count > 0) return true
+    if (entries.length > 0) return evictInto(core, draft, bytesNeeded)
+  }
+  return false
+}
+
+/** Takes out what is past its time, as much as one write takes; whether there is more. */
+export async function expireInto(core: Core, draft: Draft): Promise<boolean> {
+  const { state } = core
+  const { store } = state
+  const nowMs = core.steady.now()
+  // Each look walks over the deadlines of everything that was released before the first that still holds.
+  if (nowMs <= state.nextDeadlineMs) return false
+  state.nextDeadlineMs = Infinity
+  let takenOut = 0
+  // What is in somebody's hands keeps its place at the front: behind it we read on.
+  for (let { gte } = allExpiries; ;) {
+    const deadlines = await store.entries({ ...allExpiries, gte }, expireEventsMax)
+    for (const [key] of deadlines) {
+      const { keptMs, position, lane } = parseExpiryKey(key)
+      if (keptMs >= nowMs || takenOut === expireEventsMax) {
+        stillDue(state, keptMs)
+        return keptMs < nowMs
+      }
+      const value = await store.get(eventKey(lane, position))
+      // Asked only now: while we read, it may have been handed out (I8).
+      if (core.handed.busy(position)) {
+        stillDue(state, keptMs)
+        continue
+      }
+      takenOut += 1
+      draft.operations.push({ type: 'del', key })
+      if (value === undefined) continue
+      const event = decodeRecord(lane, position, value)
+      const deadlineMs = (event.deadlineSteadyMs ?? 0) + creditOf(draft.head, position)
+      if (deadlineMs < nowMs) removeUndelivered(core, draft, event, 'expired')
+      else {
+        draft.operations.push({ type: 'put', key: expiryKey(deadlineMs, position, lane), value: present })
+        stillDue(state, deadlineMs)
+      }
+    }
+    const last = deadlines.at(-1)
+    if (!last || deadlines.length < expireEventsMax) return false
+    gte = `${last[0]}~`
+  }
+}
+
+/** Something is to be looked at once this moment has passed. */
+export function stillDue(state: State, deadlineMs: number): void {
+  state.nextDeadlineMs = Math.min(state.nextDeadlineMs, deadlineMs)
+}
+
+function beginRemoval(): Removal {
+  const door = new AbortController()
+  const over = new Promise<void>((resolve) => {
+    door.signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+  return { over, end: () => door.abort() }
+}
+
+/** The write has landed, or has been given up. */
+export function endRemoval(core: Pick<Core, 'removing' | 'removal' | 'reading'>): void {
+  core.removal?.end()
+  core.removal = undefined
+  // Only a read that is under way can have met any of these.
+  if (!core.reading) core.removing.clear()
+}
+
+/** G2: leaves the store and enters the ledger in the same write. */
+export function removeUndelivered(core: Core, draft: Draft, event: StoredEvent, reason: Undelivered): void {
+  core.removal ??= beginRemoval()
+  core.removing.add(event.position)
+  draft.remove(event)
+  draft.undelivered.set(reason, (draft.undelivered.get(reason) ?? 0) + 1)
+  const range: UndeliveredRange = {
+    from: event.position,
+    to: event.position,
+    reason,
+    ...epochOfEvent(core.state.head, event),
+  }
+  core.state.undelivered.note(range, draft.operations)
+}
+
+/** Takes out what was proven to have arrived (G3). */
+export async function releaseInto(core: Core, draft: Draft, events: StoredEvent[]): Promise<void> {
+  const doubted = events.filter(({ position }) => core.doubtful.has(position))
+  const there = await core.state.store.hasMany(doubted.map(({ lane, position }) => eventKey(lane, position)))
+  const gone = new Set(doubted.filter((_, index) => !there[index]))
+  for (const event of events) {
+    core.doubtful.delete(event.position)
+    if (!gone.has(event)) draft.remove(event)
+  }
+}

@@ -1,0 +1,52 @@
+import { decode } from 'msgpack-lite'
+import type { SessionRecords } from './database-level.ts'
+
+/**
+ * Takes out the records of the session database that aedes could not read, and says how many: it reads them while a
+ * device connects or subscribes, and one that it cannot decode would turn that device away each time.
+ * @throws whatever LevelDB throws for a table that it cannot read
+ */
+export async function removeUnreadable(database: SessionRecords): Promise<number> {
+  const unreadable: string[] = []
+  for await (const [key, value] of database.iterator()) {
+    if (!isReadable(key, value)) unreadable.push(key)
+  }
+  await database.batch(unreadable.map((key) => ({ type: 'del', key })))
+  return unreadable.length
+}
+
+function isReadable(key: string, value: Buffer): boolean {
+  try {
+    const record: unknown = decode(value)
+    if (typeof record !== 'object' || record === null) return false
+    const { topic, payload } = record as { topic?: unknown; payload?: unknown }
+    if (!isAbsent(payload) && typeof payload !== 'string' && !Buffer.isBuffer(payload)) return false
+    if (typeof topic === 'string') return key.startsWith('retained:') || clientIdOf(key) !== ''
+    return isAbsent(topic) && /^(?:outgoing|outgoing-id|incoming):/.test(key) && clientIdOf(key) !== ''
+  } catch {
+    return false
+  }
+}
+
+function isAbsent(value: unknown): boolean {
+  return value === undefined || value === null
+}
+
+/** Of the package's keys: `<kind>:<client ID>:…`, each part escaped. */
+export function clientIdOf(key: string): string {
+  return decodeURIComponent(key.split(':')[1] as string)
+}
+
+/** Where the package keeps what was sent to a session under a packet ID and is not yet acknowledged. */
+export function sentKey(clientId: string, messageId: number | undefined): string {
+  return keyByPacketId('outgoing-id', clientId, messageId)
+}
+
+/** Where it is kept that a QoS 2 message was taken from a session and is not yet released. */
+export function takenKey(clientId: string, messageId: number): string {
+  return keyByPacketId('incoming', clientId, messageId)
+}
+
+function keyByPacketId(kind: string, clientId: string, messageId: number | undefined): string {
+  return `${kind}:${encodeURIComponent(clientId)}:${String(messageId).padStart(16, '0')}`
+}

@@ -1,0 +1,55 @@
+import type { Clock } from '../../src/clock.ts'
+import type { OutboxObserver } from '../mqtt/observer.ts'
+import type { Store, StoreFolder, StoreOperation } from './store.ts'
+
+/** A folder that tells `observer` of every write of records and marks. The reserve, written once, is not counted. */
+export function countedFolder(
+  folder: StoreFolder,
+  { clock, observer }: { clock: Clock; observer: Pick<OutboxObserver, 'wrote'> },
+): StoreFolder {
+  return {
+    async open() {
+      return countedStore(await folder.open(), clock, observer)
+    },
+    repair: (why) => folder.repair(why),
+    setAside: () => folder.setAside(),
+    freeBytes: () => folder.freeBytes(),
+    spendReserve: () => folder.spendReserve(),
+    restoreReserve: () => folder.restoreReserve(),
+    async writeMark(mark) {
+      await folder.writeMark(mark)
+      observer.wrote(Buffer.byteLength(mark), undefined)
+    },
+    readMark: () => folder.readMark(),
+    usedBytes: () => folder.usedBytes(),
+  }
+}
+
+function countedStore(store: Store, clock: Clock, observer: Pick<OutboxObserver, 'wrote'>): Store {
+  return {
+    get: (key) => store.get(key),
+    entries: (range, limit) => store.entries(range, limit),
+    chunks: (range) => store.chunks(range),
+    hasMany: (keys) => store.hasMany(keys),
+    snapshot: () => store.snapshot(),
+    keys: (range) => store.keys(range),
+    async write(operations, options) {
+      const startedMs = clock.monotonicMs()
+      await store.write(operations, options)
+      observer.wrote(bytesOf(operations), options.sync ? clock.monotonicMs() - startedMs : undefined)
+    },
+    clear: (range) => store.clear(range),
+    close: () => store.close(),
+    torn: store.torn ?? false,
+    repaired: store.repaired,
+  }
+}
+
+function bytesOf(operations: readonly StoreOperation[]): number {
+  let bytes = 0
+  for (const operation of operations) {
+    bytes += Buffer.byteLength(operation.key)
+    if (operation.type === 'put') bytes += Buffer.byteLength(operation.value)
+  }
+  return bytes
+}

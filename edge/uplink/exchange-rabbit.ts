@@ -1,0 +1,194 @@
+import { Connection, type Channel } from 'rabbitmq-client'
+import { type ConfirmChannel, confirmChannel } from '../../src/amqp/confirm-channel-rabbit.ts'
+import type { Fate } from '../../src/amqp/confirms.ts'
+import { type BackoffOptions, backoffMs } from '../../src/backoff.ts'
+import type { Clock, Random } from '../../src/clock.ts'
+import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
+import type { Logger } from '../../src/log.ts'
+import type { TlsFiles } from '../../src/tls-files.ts'
+import { partitionOf, routingKey, wire } from '../../src/contract/wire.ts'
+import type { Exchange, ExchangeSession, Outcome, SessionEnd } from './exchange.ts'
+import type { Queued } from '../outbox/outbox.ts'
+
+export interface RabbitExchangeOptions {
+  /** `amqps://user:password@host:port/vhost` */
+  url: string
+  tls: Pick<TlsFiles, 'ca' | 'cert' | 'key'> | undefined
+  exchange: string
+  /** Must equal the cloud's. */
+  partitions: number
+  gateway: string
+  connectTimeoutMs: number
+  /** RabbitMQ gives a silent peer up after two of these, s. */
+  heartbeatS: number
+  reconnect: BackoffOptions
+  clock: Clock
+  random: Random
+  log: Logger
+}
+
+/**
+ * RabbitMQ's exchange. One connection a session, made anew after every loss, because the library's own
+ * reconnect hides what was in flight. Proof of routing (G3): messages are persistent and `mandatory`, and their confirms are
+ * counted by a channel of ours (../src/amqp/confirm-channel-rabbit.ts).
+ */
+export function rabbitExchange(options: RabbitExchangeOptions): Exchange {
+  const { clock, random, log, reconnect } = options
+  let session: ExchangeSession | undefined
+  return {
+    async connect(signal) {
+      for (let attempt = 1; ; attempt++) {
+        signal.throwIfAborted()
+        try {
+          session = await openSession(options, signal)
+          return session
+        } catch (error) {
+          signal.throwIfAborted()
+          const retryInMs = backoffMs(attempt, reconnect, random)
+          const code = codeOf(error)
+          const hint = error instanceof TidegateError ? error.hint : hints[code]
+          log.warn(
+            { code, detail: messageOf(error), retryInMs, ...(hint ? { hint } : {}) },
+            'the uplink is down',
+          )
+          await clock.sleep(retryInMs, signal)
+        }
+      }
+    },
+    close: async () => session?.close(),
+  }
+}
+
+const hints: Record<string, string | undefined> = {
+  NOT_FOUND: 'the exchange is not there yet: the cloud side declares it when it starts',
+  ACCESS_REFUSED: 'the broker knows no such user, or refuses it: see uplink.url',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'the broker shows a certificate of another CA: see uplink.tls.ca',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'the broker shows a certificate of another CA: see uplink.tls.ca',
+  SELF_SIGNED_CERT_IN_CHAIN: 'the broker shows a certificate of another CA: see uplink.tls.ca',
+}
+
+async function openSession(options: RabbitExchangeOptions, signal: AbortSignal): Promise<ExchangeSession> {
+  const { url, tls, connectTimeoutMs, heartbeatS, gateway } = options
+  const connection = new Connection({
+    url,
+    ...(tls ? { tls: { ca: tls.ca, cert: tls.cert, key: tls.key, minVersion: 'TLSv1.2' } } : {}),
+    connectionName: `tidegate edge ${gateway}`,
+    connectionTimeout: connectTimeoutMs,
+    acquireTimeout: connectTimeoutMs,
+    heartbeat: heartbeatS,
+    frameMax: 131_072,
+  })
+  const end = deferred<SessionEnd>()
+  const opened = new AbortController()
+  const failed = new Promise<never>((_, reject) => {
+    connection.on('error', (error: unknown) => {
+      end.resolve({ code: codeOf(error), detail: messageOf(error) })
+      reject(error)
+    })
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true, signal: opened.signal })
+  })
+  failed.catch(() => {})
+  try {
+    const channel = await Promise.race([openChannel(connection, options.exchange), failed])
+    return await Promise.race([rabbitSession(options, connection, channel, end), failed])
+  } catch (error) {
+    connection.unsafeDestroy()
+    throw error
+  } finally {
+    opened.abort()
+  }
+}
+
+async function openChannel(connection: Connection, exchange: string): Promise<Channel> {
+  const channel = await connection.acquire({ emitErrorsFromChannel: true })
+  channel.on('error', () => {})
+  // A passive declare needs no right to configure; without the exchange a publish would close the channel.
+  await channel.exchangeDeclare({ exchange, passive: true, type: 'topic' })
+  return channel
+}
+
+async function rabbitSession(
+  options: RabbitExchangeOptions,
+  connection: Connection,
+  channel: Channel,
+  end: Deferred<SessionEnd>,
+): Promise<ExchangeSession> {
+  const { exchange, partitions, gateway } = options
+  let listener: ((outcomes: Outcome[]) => void) | undefined
+  let blocked = false
+  let closed: Promise<void> | undefined
+
+  connection.on('connection.blocked', () => (blocked = true))
+  connection.on('connection.unblocked', () => (blocked = false))
+  const over = (error: unknown): void => end.resolve({ code: codeOf(error), detail: messageOf(error) })
+  const confirms = await confirmChannel<Queued>(channel, {
+    onFates: (fates) => listener?.(fates.map(outcomeOf)),
+    onUnsendable: (_, error) => over(error),
+    onEnd: over,
+  })
+
+  return {
+    lost: end.promise,
+    get blocked() {
+      return blocked
+    },
+    publish(event) {
+      const envelope = {
+        exchange,
+        routingKey: routingKey(partitionOf(event.deviceId, partitions), event.type),
+        messageId: shortString(event.id),
+        appId: gateway,
+        type: event.type,
+        contentType: wire.contentType,
+        timestamp: Math.floor(event.recordedAtMs / 1000),
+      }
+      confirms.publish(event, envelope, event.text)
+    },
+    onOutcomes(next) {
+      listener = next
+    },
+    close() {
+      closed ??= closeConnection(connection, confirms, options.clock)
+      end.resolve({ code: 'CLOSED', detail: 'closed by the gateway' })
+      return closed
+    },
+  }
+}
+
+function outcomeOf({ kind, item: event }: Fate<Queued>): Outcome {
+  if (kind === 'routed') return { kind, event }
+  return { kind: 'refused', event, code: kind === 'nacked' ? 'NACKED' : 'UNROUTABLE' }
+}
+
+/** AMQP's short strings end at 255 bytes; the client would end them within a character, and fill up with what is in memory. */
+function shortString(text: string): string {
+  if (text.length <= 63 || Buffer.byteLength(text) <= 255) return text
+  return new TextDecoder().decode(Buffer.from(text).subarray(0, 255), { stream: true })
+}
+
+/** In order where the peer answers, else by force: a half-open connection never says goodbye. */
+async function closeConnection(
+  connection: Connection,
+  confirms: ConfirmChannel<Queued>,
+  clock: Clock,
+): Promise<void> {
+  const patience = new AbortController()
+  const orderly = confirms.close().then(() => connection.close())
+  const impatient = clock.sleep(1000, patience.signal).catch(() => {})
+  await Promise.race([orderly.catch(() => {}), impatient])
+  patience.abort()
+  connection.unsafeDestroy()
+}
+
+interface Deferred<T> {
+  promise: Promise<T>
+  resolve(value: T): void
+}
+
+function deferred<T>(): Deferred<T> {
+  let resolve!: (value: T) => void
+  const promise = new Promise<T>((settle) => {
+    resolve = settle
+  })
+  return { promise, resolve }
+}

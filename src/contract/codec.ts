@@ -1,0 +1,99 @@
+import { hash } from 'node:crypto'
+import { TidegateError } from '../errors.ts'
+import { type Candidate, type Event, eventSchema } from './event.ts'
+
+/**
+ * The wire form of an event and its hash chain (G2, G8).
+ *
+ * An event is one JSON object whose last member is `chain`:
+ *
+ *     {"specversion":"1.0", … ,"data":{…},"chain":"<43 characters>"}
+ *
+ * and chain = base64url(SHA-256(previous chain ‖ the text up to and not including `,"chain":`). Both parts are
+ * hashed as UTF-8 text. The first event of an epoch follows `genesis(gateway, epoch)`. So whoever holds the
+ * texts can verify them with nothing but a SHA-256 tool, and no canonical JSON is needed: the text *is* the
+ * record, and every store keeps it verbatim.
+ */
+const chainMember = ',"chain":"'
+const suffixLength = chainMember.length + 43 + 2
+
+function digest(previousChain: string, body: string): string {
+  return hash('sha256', previousChain + body, 'base64url')
+}
+
+/** The chain value before sequence 1 of an epoch. */
+export function genesis(gateway: string, epoch: string): string {
+  return hash('sha256', `tidegate:${gateway}:${epoch}`, 'base64url')
+}
+
+export interface Encoded {
+  /** The event's JSON text, chain included. */
+  text: string
+  chain: string
+}
+
+/** Gives an event its place in the chain. `event` is serialised in member order and must not hold `chain`. */
+export function encodeEvent(event: Omit<Event, 'chain'>, previousChain: string): Encoded {
+  return chained(JSON.stringify(event), previousChain)
+}
+
+/** An event's place in the ledger, and when it got it. */
+export type Place = Pick<Event, 'gateway' | 'epoch' | 'sequence' | 'recordedtime'>
+
+/**
+ * Gives a candidate its place in the ledger and the chain, the place first: serialised once, as it is. None of
+ * the place's texts can hold a character that JSON escapes.
+ */
+export function encodeCandidate(candidate: Candidate, place: Place, previousChain: string): Encoded {
+  const { gateway, epoch, sequence, recordedtime } = place
+  const start = `{"gateway":"${gateway}","epoch":"${epoch}","sequence":${sequence},"recordedtime":"${recordedtime}",`
+  return chained(start + JSON.stringify(candidate).slice(1), previousChain)
+}
+
+function chained(open: string, previousChain: string): Encoded {
+  const body = open.slice(0, -1)
+  const chain = digest(previousChain, body)
+  return { text: `${body}${chainMember}${chain}"}`, chain }
+}
+
+/** The chain value that an event's text claims, or undefined if it does not end in one. */
+export function claimedChain(text: string): string | undefined {
+  const suffix = text.slice(-suffixLength)
+  if (!suffix.startsWith(chainMember) || !suffix.endsWith('"}')) return undefined
+  return suffix.slice(chainMember.length, -2)
+}
+
+/** Whether `text` follows `previousChain`: false when it was altered, or does not come next. */
+export function verifyChain(text: string, previousChain: string): boolean {
+  return claimedChain(text) === digest(previousChain, text.slice(0, -suffixLength))
+}
+
+/**
+ * Reads an event from the wire.
+ * @throws TidegateError `EVENT_UNREADABLE` (not retryable) naming each fault by path.
+ */
+export function decodeEvent(text: string): Event {
+  let parsed: unknown
+  try {
+    parsed = JSON.parse(text)
+  } catch (cause) {
+    throw new TidegateError('EVENT_UNREADABLE', {
+      message: 'the message is not JSON',
+      retryable: false,
+      hint: 'publish CloudEvents 1.0 in structured JSON; see docs/WIRE.md',
+      cause,
+    })
+  }
+  const result = eventSchema.safeParse(parsed)
+  if (!result.success) {
+    const faults = result.error.issues.map(
+      (issue) => `${issue.path.join('.') || '(event)'}: ${issue.message}`,
+    )
+    throw new TidegateError('EVENT_UNREADABLE', {
+      message: `the event's envelope is invalid: ${faults.slice(0, 8).join('; ')}`,
+      retryable: false,
+      hint: 'see docs/WIRE.md for the envelope',
+    })
+  }
+  return parsed as Event
+}

@@ -1,0 +1,119 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js'
+import { messageOf, TidegateError } from '../errors.ts'
+import { eventTypePattern } from './event.ts'
+
+export interface SchemaRegistry {
+  /** The newest version of a type, or undefined if the registry does not know the type. */
+  latest(type: string): number | undefined
+  /** Whether this very version is known. */
+  has(type: string, version: number): boolean
+  /** Faults of `data` under a version, by path; empty means valid. Unknown versions throw. */
+  faults(type: string, version: number, data: unknown): string[]
+  readonly types: readonly string[]
+}
+
+/** Knows no type: nothing is checked. */
+export const noSchemas: SchemaRegistry = {
+  types: [],
+  latest: () => undefined,
+  has: () => false,
+  faults: () => [],
+}
+
+/** `<type>/<version>` as carried in `dataschema`. */
+export function schemaName(type: string, version: number): string {
+  return `${type}/${version}`
+}
+
+/** Reads `<type>/<version>`; undefined if it has another form. */
+export function parseSchemaName(name: string): { type: string; version: number } | undefined {
+  const match = /^(.+)\/([1-9][0-9]{0,5})$/.exec(name)
+  return match ? { type: match[1] as string, version: Number(match[2]) } : undefined
+}
+
+/**
+ * JSON Schema (2020-12) versions on disk, one folder per event type: `<folder>/<type>/<version>.json`.
+ * Versions are whole numbers from 1 and never change once published.
+ * @throws TidegateError `SCHEMA_FOLDER` naming every file that cannot be used.
+ */
+export function loadSchemas(folder: string): SchemaRegistry {
+  const validators = new Map<string, Map<number, ValidateFunction>>()
+  const faults: string[] = []
+  for (const type of listFolder(folder)) {
+    if (!eventTypePattern.test(type)) {
+      faults.push(`${type}: the folder's name is not an event type`)
+      continue
+    }
+    const versions = new Map<number, ValidateFunction>()
+    // One compiler per type, so that two types may use the same $id inside.
+    const ajv = new Ajv2020({
+      allErrors: true,
+      strict: true,
+      strictRequired: false,
+      allowUnionTypes: true,
+      validateFormats: false,
+    })
+    for (const file of listFolder(join(folder, type))) {
+      const match = /^([1-9][0-9]{0,5})\.json$/.exec(file)
+      if (!match) {
+        faults.push(`${type}/${file}: a schema file is named <version>.json`)
+        continue
+      }
+      try {
+        versions.set(
+          Number(match[1]),
+          ajv.compile(JSON.parse(readFileSync(join(folder, type, file), 'utf8')) as object),
+        )
+      } catch (error) {
+        faults.push(`${type}/${file}: ${messageOf(error)}`)
+      }
+    }
+    if (versions.size > 0) validators.set(type, versions)
+  }
+  if (faults.length > 0) {
+    throw new TidegateError('SCHEMA_FOLDER', {
+      message: `${folder} holds schemas that cannot be used:\n${faults.map((fault) => `  ${fault}`).join('\n')}`,
+      retryable: false,
+      hint: 'schemas are JSON Schema 2020-12 in <folder>/<type>/<version>.json; see docs/SCHEMAS.md',
+    })
+  }
+  return {
+    types: [...validators.keys()].toSorted(),
+    latest(type) {
+      const versions = validators.get(type)
+      return versions && Math.max(...versions.keys())
+    },
+    has: (type, version) => validators.get(type)?.has(version) ?? false,
+    faults(type, version, data) {
+      const validate = validators.get(type)?.get(version)
+      if (!validate) {
+        throw new TidegateError('SCHEMA_UNKNOWN', {
+          message: `no schema ${schemaName(type, version)}`,
+          retryable: false,
+          hint: `add ${type}/${version}.json to the schema folder`,
+        })
+      }
+      if (validate(data)) return []
+      return (validate.errors ?? [])
+        .slice(0, 8)
+        .map((error) => `data${error.instancePath.replaceAll('/', '.')}: ${error.message ?? error.keyword}`)
+    },
+  }
+}
+
+function listFolder(folder: string): string[] {
+  try {
+    return readdirSync(folder)
+      .filter((name) => !name.startsWith('.') && !name.endsWith('.md'))
+      .toSorted()
+  } catch (cause) {
+    throw new TidegateError('SCHEMA_FOLDER', {
+      message: `cannot read the schema folder ${folder}`,
+      retryable: false,
+      hint: 'set schemas.folder to a readable folder',
+      cause,
+    })
+  }
+}

@@ -1,0 +1,82 @@
+/** Names on the AMQP side of the wire contract (DESIGN: the wire contract). Both sides derive them here only. */
+export const wire = {
+  exchange: 'tidegate.events',
+  unroutable: 'tidegate.unroutable',
+  contentType: 'application/cloudevents+json',
+} as const
+
+/** Our own headers: attempts and the failure story travel with a delivery, never in RabbitMQ's `x-death`. */
+export const headers = {
+  attempt: 'tidegate-attempt',
+  group: 'tidegate-group',
+  originalExchange: 'tidegate-original-exchange',
+  originalRoutingKey: 'tidegate-original-routing-key',
+  errorCode: 'tidegate-error-code',
+  errorMessage: 'tidegate-error-message',
+  firstFailedAt: 'tidegate-first-failed-at',
+  lastFailedAt: 'tidegate-last-failed-at',
+  failures: 'tidegate-failures',
+  instance: 'tidegate-instance',
+  probe: 'tidegate-probe',
+} as const
+
+/**
+ * The partition of a device: FNV-1a (32 bit) of its ID modulo `partitions`. Computed by the publisher, because
+ * consistent-hash exchanges do not promise the same queue after a restart.
+ */
+export function partitionOf(deviceId: string, partitions: number): number {
+  let hash = 0x811c9dc5
+  for (const byte of Buffer.from(deviceId, 'utf8')) {
+    hash ^= byte
+    hash = Math.imul(hash, 0x01000193) >>> 0
+  }
+  return hash % partitions
+}
+
+/** Two digits, so that names sort. */
+export function partitionName(partition: number): string {
+  return String(partition).padStart(2, '0')
+}
+
+/** `<partition>.<type>` */
+export function routingKey(partition: number, type: string): string {
+  return `${partitionName(partition)}.${type}`
+}
+
+/**
+ * Which settings the partition queues have. The settings of a queue cannot be changed, so that other ones are queues
+ * of another name, beside the former ones, which are drained (cloud/queues/former.ts). Counted up with every change
+ * of the arguments that `groupTopology` gives partition queues; 2 refuses beyond a limit instead of dropping (G3).
+ */
+export const queueGeneration = 2
+
+/** `<group>.<partition>.v<generation>` */
+export function partitionQueue(group: string, partition: number): string {
+  return queueOf(group, partition, queueGeneration)
+}
+
+/** The names that the queue of a partition has had before, oldest first. */
+export function formerPartitionQueues(group: string, partition: number): string[] {
+  return Array.from({ length: queueGeneration - 1 }, (_, index) => queueOf(group, partition, index + 1))
+}
+
+/** The first generation had no number in its name. */
+function queueOf(group: string, partition: number, generation: number): string {
+  const name = `${group}.${partitionName(partition)}`
+  return generation === 1 ? name : `${name}.v${generation}`
+}
+
+/** `<group>.retry.<delay>`: both the rung's fanout exchange and its queue. */
+export function rungName(group: string, delayMs: number): string {
+  return `${group}.retry.${delayName(delayMs)}`
+}
+
+export function deadQueue(group: string): string {
+  return `${group}.dead`
+}
+
+function delayName(delayMs: number): string {
+  if (delayMs % 60_000 === 0) return `${delayMs / 60_000}m`
+  if (delayMs % 1000 === 0) return `${delayMs / 1000}s`
+  return `${delayMs}ms`
+}

@@ -1,0 +1,100 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { loadCloudConfig } from '../../../cloud/config.ts'
+import { loadConsumers } from '../../../cloud/load-consumers.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'tidegate-config-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+function file(name: string, text: string): string {
+  const path = join(folder, name)
+  writeFileSync(path, text)
+  return path
+}
+
+describe('the cloud’s configuration', () => {
+  test('the example holds the defaults, but for what it says it does not', () => {
+    const example = loadCloudConfig(join(import.meta.dirname, '../../../config/cloud.example.yaml'), {})
+    const defaults = loadCloudConfig(undefined, {})
+    expect(example).toEqual({
+      ...defaults,
+      broker: { url: 'amqp://tidegate:change-me@127.0.0.1:5672' },
+      database: { url: 'postgres://tidegate:change-me@127.0.0.1:5432/tidegate' },
+    })
+  })
+
+  test('paths are relative to the file, and the environment beats it', () => {
+    const path = file(
+      'paths.yaml',
+      'schemas: { folder: s }\nconsumers: [{ module: ./alerts.js }]\nbroker: { url: "amqps://h", tls: { ca: ca.crt } }\nbatch: { max: 7 }\nprefetch: 9\n',
+    )
+    const config = loadCloudConfig(path, {
+      TIDEGATE_CLOUD__BATCH__MAX: '8',
+      TIDEGATE_CLOUD__RETRY__LADDER: '[1s]',
+    })
+    expect(config.schemas.folder).toBe(join(folder, 's'))
+    expect(config.consumers).toEqual([{ module: join(folder, 'alerts.js') }])
+    expect(config.broker.tls?.ca).toBe(join(folder, 'ca.crt'))
+    expect(config.batch.max).toBe(8)
+    expect(config.retry.ladder).toEqual([1000])
+  })
+
+  test('every fault is named at once, by path', () => {
+    const path = file(
+      'faults.yaml',
+      'broker: { url: "http://x" }\npartitions: 0\nconsumers: [nonsense]\nretry: { ladder: [soon] }\nunknown: 1\n',
+    )
+    expect(() => loadCloudConfig(path, {})).toThrow(
+      expect.objectContaining({
+        code: 'CONFIG_INVALID',
+        message: expect.stringMatching(
+          /broker\.url[^]*partitions[^]*consumers\.0[^]*retry\.ladder\.0[^]*unknown/,
+        ) as string,
+      }),
+    )
+  })
+
+  test.each([
+    ['prefetch: 10', 'prefetch'],
+    ['sharing: { beat: 5s, goneAfter: 6s }', 'sharing.goneAfter'],
+    ['retry: { ladder: [0] }', 'retry.ladder.0: must be at least 1ms'],
+    ['retry: { ladder: [5s, 60d] }', 'retry.ladder.1: must be at most 30d'],
+    ['handlerTimeout: 0', 'handlerTimeout: must be at least 1ms'],
+    ['handlerTimeout: 30d', 'handlerTimeout: must be at most 24h'],
+    ['sharing: { beat: 0 }', 'sharing.beat: must be at least 100ms'],
+    ['inbox: { retention: 0s }', 'inbox.retention: must be at least 1h'],
+    ['inbox: { pruneEvery: 0 }', 'inbox.pruneEvery: must be at least 1s'],
+    ['batch: { timeTarget: 0 }', 'batch.timeTarget: must be at least 1ms'],
+    ['stop: { grace: 30d }', 'stop.grace: must be at most 1h'],
+    ['ops: { stallAfter: 0 }', 'ops.stallAfter: must be at least 1s'],
+    ['broker: { tls: { ca: a, cert: b } }', 'broker.tls.key'],
+  ])('%s is refused at %s', (text, where) => {
+    expect(() => loadCloudConfig(file('one.yaml', text), {})).toThrow(where)
+  })
+})
+
+describe('consumer modules', () => {
+  test('may default-export plain options, without importing anything', async () => {
+    const module = file('plain.mjs', `export default { group: 'plain', types: ['#'], handle() {} }`)
+    expect(await loadConsumers([{ module }, 'history'])).toMatchObject([
+      { group: 'plain' },
+      { group: 'history' },
+    ])
+  })
+
+  test.each([
+    ['missing', undefined, 'CONSUMER_MODULE'],
+    ['syntax', 'export default {', 'CONSUMER_MODULE'],
+    ['nothing', 'export const a = 1', 'CONSUMER_MODULE'],
+    [
+      'faulty',
+      `export default { group: 'No', types: ['a..b'], timeout: 'long', handle() {} }`,
+      'CONSUMER_INVALID',
+    ],
+  ])('that cannot be used are one clear error (%s)', async (name, text, code) => {
+    const module = text === undefined ? join(folder, 'missing.mjs') : file(`${name}.mjs`, text)
+    await expect(loadConsumers([{ module }])).rejects.toMatchObject({ code })
+  })
+})

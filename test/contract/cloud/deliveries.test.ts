@@ -1,0 +1,401 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { type Broker, connectBroker } from '../../../cloud/amqp/connection-rabbit.ts'
+import { rabbitDeliveries } from '../../../cloud/amqp/deliveries-rabbit.ts'
+import type { Deliveries, Delivery, Letter, Siding, Sidings } from '../../../cloud/amqp/delivery.ts'
+import { rabbitSidings } from '../../../cloud/amqp/sidings-rabbit.ts'
+import { exchangeTopology, groupTopology } from '../../../cloud/amqp/topology.ts'
+import { declareTopology, refuseOrphanedPartitions } from '../../../cloud/amqp/topology-rabbit.ts'
+import { systemClock } from '../../../src/clock.ts'
+import { silentLog } from '../../../src/log.ts'
+import { deadQueue, headers, partitionName, partitionQueue, wire } from '../../../src/contract/wire.ts'
+import { createFakeBroker } from '../../support/fakes/deliveries.ts'
+import { createVhost, rabbitmqctl } from '../../support/servers.ts'
+
+const partitions = 2
+const prefetch = 50
+const rungMs = 300
+
+/** What the suite needs of a broker, whichever it is. */
+interface Desk {
+  publish(partition: number, texts: string[]): Promise<void>
+  connect(): Promise<Deliveries>
+  sidings: Sidings
+  dead(): Promise<string[]>
+  close(): Promise<void>
+}
+
+const connectTo = (url: string): Promise<Broker> =>
+  connectBroker({ url, connectionName: 'test', log: silentLog })
+
+let url: string
+let broker: Broker
+let groups = 0
+beforeAll(async () => {
+  url = await createVhost()
+  broker = await connectBroker({ url, connectionName: 'test', log: silentLog })
+  await declareTopology(broker, exchangeTopology())
+})
+afterAll(() => broker.close())
+
+function fakeDesk(): Promise<Desk> {
+  const fake = createFakeBroker({ group: 'fake', partitions, prefetch, clock: systemClock })
+  return Promise.resolve({
+    async publish(partition, texts) {
+      for (const text of texts) fake.post({ text, partition, routingKey: `${partitionName(partition)}.t.t` })
+    },
+    connect: async () => fake.connect(),
+    sidings: fake.sidings,
+    dead: async () => fake.dead.map((letter) => letter.body.toString()),
+    close: async () => {},
+  })
+}
+
+async function rabbitDesk(): Promise<Desk> {
+  const group = `g${groups++}`
+  const topology = groupTopology({ group, types: ['#'], ordered: true, ladderMs: [rungMs], partitions })
+  await declareTopology(broker, topology)
+  const publisher = broker.connection.createPublisher({ confirm: true })
+  const brokers: Broker[] = []
+  return {
+    async publish(partition, texts) {
+      for (const text of texts) {
+        const queue = partitionQueue(group, partition)
+        await publisher.send(
+          { routingKey: queue, durable: true, contentType: wire.contentType },
+          Buffer.from(text),
+        )
+      }
+    },
+    async connect() {
+      const mine = await connectBroker({ url, connectionName: `test ${group}`, log: silentLog })
+      brokers.push(mine)
+      return rabbitDeliveries({
+        broker: mine,
+        group,
+        partitions,
+        prefetch,
+        declare: () => declareTopology(broker, topology),
+        clock: systemClock,
+        random: Math.random,
+        log: silentLog,
+      })
+    },
+    sidings: renamed(rabbitSidings(broker, systemClock), group),
+    async dead() {
+      const texts: string[] = []
+      for (;;) {
+        const message = await channelGet(deadQueue(group))
+        if (message === undefined) return texts
+        texts.push(message)
+      }
+    },
+    async close() {
+      await publisher.close()
+      for (const mine of brokers) await mine.close()
+    },
+  }
+}
+
+async function channelGet(queue: string): Promise<string | undefined> {
+  const channel = await broker.connection.acquire()
+  const message = await channel.basicGet({ queue, noAck: true })
+  await channel.close()
+  return message && String(message.body)
+}
+
+/** The suite speaks of the group `fake`. */
+function renamed(sidings: Sidings, group: string): Sidings {
+  return {
+    send(siding, letter) {
+      const queue = siding.kind === 'retry' ? siding.queue.replace(/^fake/, group) : ''
+      return sidings.send(
+        siding.kind === 'retry' ? { ...siding, group, queue } : { ...siding, group },
+        letter,
+      )
+    },
+    close: () => sidings.close(),
+  }
+}
+
+function letter(text: string, more: Partial<Letter> = {}): Letter {
+  return {
+    body: Buffer.from(text),
+    properties: { messageId: text },
+    headers: { [headers.attempt]: 2 },
+    ...more,
+  }
+}
+
+const numbered = (count: number): string[] => Array.from({ length: count }, (_, index) => `message ${index}`)
+const retry: Siding = { kind: 'retry', group: 'fake', queue: 'fake.01.v2', delayMs: rungMs }
+
+const until = (check: () => void | Promise<void>): Promise<void> =>
+  vi.waitFor(check, { interval: 10, timeout: 10_000 })
+
+/** One suite, whatever stands behind the ports. */
+describe.each([
+  ['fake', fakeDesk],
+  ['rabbit', rabbitDesk],
+] as const)('deliveries and sidings (%s)', (_, open) => {
+  let desk: Desk
+  const opened: Deliveries[] = []
+  afterEach(async () => {
+    for (const deliveries of opened.splice(0)) await deliveries.close()
+    await desk.close()
+  })
+
+  async function consume(onDelivery?: (delivery: Delivery) => void): Promise<{
+    deliveries: Deliveries
+    seen: Delivery[]
+    texts(): string[]
+  }> {
+    const deliveries = await desk.connect()
+    opened.push(deliveries)
+    const seen: Delivery[] = []
+    deliveries.start((delivery) => {
+      seen.push(delivery)
+      onDelivery?.(delivery)
+    })
+    await vi.waitFor(() => expect(deliveries.subscribed).toBe(true), { interval: 10, timeout: 5000 })
+    return { deliveries, seen, texts: () => seen.map((delivery) => delivery.text.toString()) }
+  }
+
+  test('a partition is delivered in order, up to the prefetch, and what is acknowledged is gone', async () => {
+    desk = await open()
+    await desk.publish(1, numbered(60))
+    const first = await consume()
+    await until(() => expect(first.seen).toHaveLength(50))
+    expect(first.texts()).toEqual(numbered(50))
+    expect(first.deliveries.active()).toEqual([1])
+    expect(first.seen[0]).toMatchObject({ partition: 1, attempt: 1, redelivered: false, lost: false })
+    for (const delivery of first.seen.slice(0, 40)) delivery.ack()
+    await until(() => expect(first.seen).toHaveLength(60))
+    await first.deliveries.close()
+    const second = await consume()
+    await until(() => expect(second.seen).toHaveLength(20))
+    expect(second.texts()).toEqual(numbered(60).slice(40))
+    expect(second.seen[0]?.redelivered).toBe(true)
+  })
+
+  test('acknowledging out of order loses nothing and repeats nothing', async () => {
+    desk = await open()
+    await desk.publish(0, numbered(10))
+    const first = await consume()
+    await until(() => expect(first.seen).toHaveLength(10))
+    for (const index of [9, 1, 0, 5, 2]) first.seen[index]?.ack()
+    await first.deliveries.close()
+    const second = await consume()
+    await until(() => expect(second.seen.length).toBeGreaterThanOrEqual(5))
+    expect(second.texts()).toEqual(expect.arrayContaining(['message 3', 'message 4', 'message 6']))
+    expect(second.texts()).not.toContain('message 0')
+  })
+
+  test('one consumer at a time has a partition, and when it steps back the next in line goes on from there', async () => {
+    desk = await open()
+    const first = await consume((delivery) => {
+      if (delivery.text.toString() !== 'message 1') delivery.ack()
+    })
+    const second = await consume()
+    await desk.publish(1, numbered(3))
+    await until(() => expect(first.seen).toHaveLength(3))
+    expect(second.seen).toHaveLength(0)
+    first.deliveries.stepBack(1)
+    await until(() => expect(second.texts()).toContain('message 1'))
+    expect(first.seen[1]?.lost).toBe(true)
+    first.seen[1]?.ack()
+    await desk.publish(1, ['message 3'])
+    await until(() => expect(second.texts()).toContain('message 3'))
+    expect(first.seen).toHaveLength(3)
+  })
+
+  test('a letter on a rung comes back to its own queue after the delay, with what was written on it', async () => {
+    desk = await open()
+    const { seen } = await consume((delivery) => delivery.ack())
+    const startedMs = performance.now()
+    await desk.sidings.send(retry, letter('again', { headers: { [headers.attempt]: 4, other: 'kept' } }))
+    await until(() => expect(seen).toHaveLength(1))
+    const tookMs = performance.now() - startedMs
+    expect(tookMs).toBeGreaterThan(rungMs - 20)
+    expect(tookMs).toBeLessThan(rungMs + 1500)
+    expect(seen[0]).toMatchObject({ partition: 1, attempt: 4, properties: { messageId: 'again' } })
+    expect(seen[0]?.headers).toMatchObject({ other: 'kept' })
+    expect(seen[0]?.text.toString()).toBe('again')
+  })
+
+  test('a dead letter stays', async () => {
+    desk = await open()
+    await desk.sidings.send({ kind: 'dead', group: 'fake' }, letter('dead'))
+    await until(async () => expect(await desk.dead()).toEqual(['dead']))
+  })
+
+  test('nothing is delivered after stop, and close is idempotent', async () => {
+    desk = await open()
+    const { deliveries, seen } = await consume()
+    deliveries.stop()
+    await desk.publish(0, ['late'])
+    await deliveries.close()
+    await deliveries.close()
+    expect(seen).toHaveLength(0)
+    const next = await consume()
+    await until(() => expect(next.texts()).toEqual(['late']))
+  })
+})
+
+describe('RabbitMQ', () => {
+  test('a letter that no queue takes is refused, although the broker confirms it', async () => {
+    const sidings = rabbitSidings(broker, systemClock)
+    await expect(sidings.send({ kind: 'dead', group: 'nobody' }, letter('lost'))).rejects.toMatchObject({
+      code: 'SIDING_UNAVAILABLE',
+      message: expect.stringContaining('no queue took it') as string,
+    })
+    await expect(
+      sidings.send({ kind: 'retry', group: 'nobody', queue: 'nobody.00.v2', delayMs: 5 }, letter('lost')),
+    ).rejects.toMatchObject({ code: 'SIDING_UNAVAILABLE' })
+    await sidings.close()
+    await sidings.close()
+  })
+
+  test.each([
+    ['dead letters', { kind: 'dead', group: 'again' }, ['again.dead'], []],
+    ['a rung', { kind: 'retry', group: 'again', queue: 'q', delayMs: 60_000 }, ['again.retry.1m'], []],
+    [
+      'a rung and its exchange',
+      { kind: 'retry', group: 'again', queue: 'q', delayMs: 60_000 },
+      ['again.retry.1m'],
+      ['again.retry.1m'],
+    ],
+  ] as const)('a siding that was deleted is declared again (%s)', async (_, siding, queues, exchanges) => {
+    const options = { group: 'again', types: ['#'], ordered: true, ladderMs: [60_000], partitions: 1 }
+    await declareTopology(broker, groupTopology(options))
+    const channel = await broker.connection.acquire()
+    for (const queue of queues) await channel.queueDelete(queue)
+    for (const exchange of exchanges) await channel.exchangeDelete({ exchange })
+    const sidings = rabbitSidings(broker, systemClock)
+    await expect(sidings.send(siding, letter('first'))).rejects.toMatchObject({ code: 'SIDING_UNAVAILABLE' })
+    await sidings.send(siding, letter('second'))
+    for (const queue of queues)
+      expect(await channel.basicGet({ queue, noAck: true })).toMatchObject({ messageId: 'second' })
+    await channel.close()
+    await sidings.close()
+    await declareTopology(broker, groupTopology(options))
+  })
+
+  test('a full siding refuses', async () => {
+    const channel = await broker.connection.acquire()
+    await channel.queueDeclare({
+      queue: deadQueue('full'),
+      durable: true,
+      arguments: { 'x-queue-type': 'quorum', 'x-overflow': 'reject-publish', 'x-max-length': 1 },
+    })
+    await channel.close()
+    const sidings = rabbitSidings(broker, systemClock)
+    const send = (text: string): Promise<void> => sidings.send({ kind: 'dead', group: 'full' }, letter(text))
+    // The limit is applied a moment after it was reached.
+    const refused = vi.waitFor(() =>
+      expect(send('one more')).rejects.toMatchObject({ code: 'SIDING_UNAVAILABLE' }),
+    )
+    await refused
+    await expect(send('and another')).rejects.toThrow('is full')
+    await sidings.close()
+  })
+
+  test('a consumer comes back after the broker has dropped its connections, and nothing is lost', async () => {
+    const desk = await rabbitDesk()
+    const deliveries = await desk.connect()
+    const seen: Delivery[] = []
+    deliveries.start((delivery) => seen.push(delivery))
+    await desk.publish(0, numbered(5))
+    await vi.waitFor(() => expect(seen).toHaveLength(5), { timeout: 5000 })
+    const mine = `test g${groups - 1}`
+    const listed = await rabbitmqctl('-q', 'list_connections', 'pid', 'client_properties')
+    const pids = listed
+      .split('\n')
+      .filter((line) => line.includes(`"${mine}"`))
+      .map((line) => line.split('\t')[0])
+    expect(pids).toHaveLength(1)
+    await rabbitmqctl('close_connection', String(pids[0]), 'test')
+    await vi.waitFor(() => expect(seen).toHaveLength(10), { timeout: 15_000 })
+    expect(seen[0]?.lost).toBe(true)
+    expect(seen[5]).toMatchObject({ redelivered: true, lost: false })
+    await deliveries.close()
+    await desk.close()
+  })
+
+  test('a queue that was deleted is declared again', async () => {
+    const desk = await rabbitDesk()
+    const deliveries = await desk.connect()
+    const seen: Delivery[] = []
+    deliveries.start((delivery) => seen.push(delivery))
+    await vi.waitFor(() => expect(deliveries.subscribed).toBe(true))
+    const channel = await broker.connection.acquire()
+    await channel.queueDelete(partitionQueue(`g${groups - 1}`, 0))
+    await channel.close()
+    await vi.waitFor(() => expect(deliveries.subscribed).toBe(false))
+    await vi.waitFor(() => expect(deliveries.subscribed).toBe(true), { timeout: 10_000 })
+    await desk.publish(0, ['after'])
+    await vi.waitFor(() => expect(seen).toHaveLength(1))
+    await deliveries.close()
+    await desk.close()
+  })
+
+  test('an event goes to every group that wants its type, and what nobody wants is kept', async () => {
+    const fresh = await createVhost()
+    const mine = await connectBroker({ url: fresh, connectionName: 'test', log: silentLog })
+    await declareTopology(mine, exchangeTopology())
+    const common = { ordered: true, ladderMs: [rungMs], partitions }
+    await declareTopology(mine, groupTopology({ ...common, group: 'one', types: ['com.acme.*'] }))
+    await declareTopology(
+      mine,
+      groupTopology({ ...common, group: 'two', types: ['com.acme.climate', 'com.#'] }),
+    )
+    const publisher = mine.connection.createPublisher({ confirm: true })
+    for (const key of ['01.com.acme.climate', '01.com.acme.climate.inside', '01.org.other']) {
+      await publisher.send({ exchange: wire.exchange, routingKey: key, durable: true }, Buffer.from(key))
+    }
+    const channel = await mine.connection.acquire()
+    const count = async (queue: string): Promise<number> =>
+      (await channel.queueDeclare({ queue, passive: true })).messageCount
+    await vi.waitFor(async () => {
+      expect(await count('one.01.v2')).toBe(1)
+      expect(await count('two.01.v2')).toBe(2)
+      expect(await count(wire.unroutable)).toBe(1)
+    })
+    await channel.close()
+    await publisher.close()
+    await mine.close()
+  })
+
+  test('what exists with other settings is named, with the difference', async () => {
+    const options = { group: 'mismatch', types: ['#'], ladderMs: [rungMs], partitions: 1 }
+    await declareTopology(broker, groupTopology({ ...options, ordered: true }))
+    await declareTopology(broker, groupTopology({ ...options, ordered: true }))
+    await expect(
+      declareTopology(broker, groupTopology({ ...options, ordered: false })),
+    ).rejects.toMatchObject({
+      code: 'TOPOLOGY_MISMATCH',
+      message: expect.stringContaining(
+        'queue mismatch.00.v2 exists with other settings: x-single-active-consumer',
+      ) as string,
+    })
+  })
+
+  test('fewer partitions than were deployed are refused', async () => {
+    const options = { group: 'shrunk', types: ['#'], ordered: true, ladderMs: [], partitions: 3 }
+    await declareTopology(broker, groupTopology(options))
+    await refuseOrphanedPartitions(broker, 'shrunk', 3)
+    await expect(refuseOrphanedPartitions(broker, 'shrunk', 2)).rejects.toMatchObject({
+      code: 'TOPOLOGY_PARTITIONS',
+    })
+  })
+
+  test('a refused password and an unreachable broker are told apart, and no password is shown', async () => {
+    const wrong = new URL(url)
+    wrong.password = 'wrong-secret'
+    await expect(connectTo(wrong.href)).rejects.toMatchObject({ code: 'BROKER_REFUSED', retryable: false })
+    await expect(connectTo(wrong.href)).rejects.not.toThrow('wrong-secret')
+    await expect(connectTo('amqp://127.0.0.1:1')).rejects.toMatchObject({
+      code: 'BROKER_UNREACHABLE',
+      retryable: true,
+    })
+  })
+})

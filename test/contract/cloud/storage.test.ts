@@ -1,0 +1,325 @@
+import type { QueryConfig } from 'pg'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createDatabase as poolOf, type Database } from '../../../cloud/database/database-postgres.ts'
+import { migrateDatabase } from '../../../cloud/database/migrate-postgres.ts'
+import { migrations } from '../../../cloud/database/migrations/all.ts'
+import type { Rollup } from '../../../cloud/projections/rollup.ts'
+import type { HistoryRecord, Storage, Transaction } from '../../../cloud/database/storage.ts'
+import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
+import { epoch } from '../../support/cloud/cloud-events.ts'
+import { createFakeStorage } from '../../support/fakes/storage.ts'
+import { startup } from '../../support/cloud/cloud.ts'
+import { createDatabase } from '../../support/servers.ts'
+
+const never = new AbortController().signal
+
+function record(sequence: number, more: Partial<HistoryRecord> = {}): HistoryRecord {
+  return {
+    gateway: 'gateway-1',
+    epoch,
+    sequence,
+    source: '/devices/device-1',
+    id: `id-${sequence}`,
+    type: 'com.acme.climate',
+    subject: undefined,
+    dataschema: undefined,
+    timeMs: 1_700_000_000_123,
+    recordedMs: 1_700_000_000_456,
+    disposition: 'accepted',
+    reason: undefined,
+    body: `{"b": 1,  "a":"\\u00e9 \\\\ \\" {,}"}`,
+    ...more,
+  }
+}
+
+function rollup(more: Partial<Rollup> = {}): Rollup {
+  const point = { count: 1, min: 5, max: 5, sum: 5, last: 5, lastMs: 60_000 }
+  return {
+    device: 'device-1',
+    type: 'com.acme.climate',
+    field: 'a.b',
+    width: 'minute',
+    bucketMs: 60_000,
+    ...point,
+    ...more,
+  }
+}
+
+const identity = (id: string): { source: string; id: string } => ({ source: '/devices/device-1', id })
+
+const inTransaction = <T>(storage: Storage, work: (tx: Transaction) => Promise<T>): Promise<T> =>
+  storage.transaction(work, never)
+
+function latch(): { opened: Promise<void>; open: () => void } {
+  const door = new EventTarget()
+  const opened = new Promise<void>((resolve) => {
+    door.addEventListener('open', () => resolve(), { once: true })
+  })
+  return { opened, open: () => door.dispatchEvent(new Event('open')) }
+}
+
+let postgres: Database
+const onPostgres = (): Storage => postgresStorage(postgres)
+beforeAll(async () => {
+  postgres = poolOf({ url: await createDatabase(), poolMax: 4, applicationName: 'test' })
+  await migrateDatabase(postgres, migrations, startup)
+})
+afterAll(() => postgres.close())
+
+/** One suite, whatever stands behind the port. */
+describe.each([
+  ['fake', () => createFakeStorage()],
+  ['postgres', () => postgresStorage(postgres)],
+] as const)('the storage (%s)', (kind, open) => {
+  let group = 0
+  /** A name of its own for each test. */
+  const fresh = (): string => `${kind}-${group++}`
+
+  test('an identity is new to a group once, also within one claim', async () => {
+    const storage = open()
+    const name = fresh()
+    const claim = (ids: string[], group = name): Promise<boolean[]> =>
+      inTransaction(storage, (tx) => tx.inbox.claim(group, ids.map(identity)))
+    expect(await claim(['b', 'a', 'b'])).toEqual([true, true, false])
+    expect(await claim(['a', 'c'])).toEqual([false, true])
+    expect(await claim(['a'], `${name}-other`)).toEqual([true])
+  })
+
+  test('nothing of a transaction that fails remains', async () => {
+    const storage = open()
+    const name = fresh()
+    const broken = inTransaction(storage, async (tx) => {
+      await tx.inbox.claim(name, [identity('a')])
+      await tx.history.append([record(1, { gateway: name, source: `/devices/${name}` })])
+      throw new Error('the handler failed')
+    })
+    await expect(broken).rejects.toThrow('the handler failed')
+    expect(await inTransaction(storage, (tx) => tx.inbox.claim(name, [identity('a')]))).toEqual([true])
+    expect(
+      await inTransaction(storage, (tx) =>
+        tx.history.append([record(1, { gateway: name, source: `/devices/${name}` })]),
+      ),
+    ).toEqual(['stored'])
+  })
+
+  test('a transaction that hangs ends with its signal and keeps no lock', async () => {
+    const storage = open()
+    const name = fresh()
+    const controller = new AbortController()
+    const hanging = storage.transaction(async (tx) => {
+      await tx.inbox.claim(name, [identity('a')])
+      const hung = kind === 'postgres' ? tx.query('select pg_sleep(60)') : new Promise(() => {})
+      controller.abort(new Error('too long'))
+      await hung
+    }, controller.signal)
+    await expect(hanging).rejects.toThrow('too long')
+    const startedMs = performance.now()
+    expect(await inTransaction(storage, (tx) => tx.inbox.claim(name, [identity('a')]))).toEqual([true])
+    expect(performance.now() - startedMs).toBeLessThan(3000)
+  })
+
+  test('a transaction that is over takes no more', async () => {
+    const storage = open()
+    const kept = await inTransaction(storage, async (tx) => [tx])
+    await expect(kept[0]?.inbox.claim(fresh(), [identity('a')])).rejects.toMatchObject({
+      code: 'TRANSACTION_OVER',
+    })
+  })
+
+  test('an aborted signal begins nothing', async () => {
+    await expect(open().transaction(async () => 1, AbortSignal.abort())).rejects.toThrow('aborted')
+  })
+
+  test('rivals for one identity do not both have it', async () => {
+    const storage = open()
+    const name = fresh()
+    const claims = await Promise.all(
+      [1, 2, 3].map(() =>
+        inTransaction(storage, async (tx) => (await tx.inbox.claim(name, [identity('a')]))[0]),
+      ),
+    )
+    expect(claims.filter(Boolean)).toHaveLength(1)
+  })
+
+  test('history tells stored, delivered again, numbered twice and place taken apart', async () => {
+    const storage = open()
+    const name = fresh()
+    const mine = (sequence: number, id: string): HistoryRecord =>
+      record(sequence, { gateway: name, source: `/devices/${name}`, id })
+    const append = (records: HistoryRecord[]): Promise<string[]> =>
+      inTransaction(storage, (tx) => tx.history.append(records))
+    expect(await append([mine(2, 'b'), mine(1, 'a'), mine(3, 'a')])).toEqual(['stored', 'stored', 'repeat'])
+    expect(await append([mine(1, 'a'), mine(9, 'b'), mine(1, 'c'), mine(4, 'd'), mine(4, 'd')])).toEqual([
+      'again',
+      'repeat',
+      'place-taken',
+      'stored',
+      'again',
+    ])
+  })
+
+  test('notes, clock corrections and closures may be repeated', async () => {
+    const storage = open()
+    const about = { gateway: fresh(), epoch, eventEpoch: epoch, eventSequence: 7 }
+    const keep = (): Promise<void> =>
+      inTransaction(storage, async (tx) => {
+        await tx.history.note([{ ...about, from: 1, to: 3, reason: 'expired', chain: undefined }])
+        await tx.history.correctClock([{ ...about, from: 1, to: 3, offsetMs: -1.5 }])
+        await tx.history.closeEpochs([{ ...about, lastSequence: 12, reason: 'corruption' }])
+      })
+    await keep()
+    await expect(keep()).resolves.toBeUndefined()
+  })
+
+  test('rollups merge with what is there', async () => {
+    const storage = open()
+    const device = fresh()
+    const merge = (rollups: Rollup[]): Promise<void> =>
+      inTransaction(storage, (tx) => tx.rollups.merge(rollups))
+    await merge([rollup({ device }), rollup({ device, field: 'other' })])
+    await merge([rollup({ device, count: 2, min: 1, max: 9, sum: 10, last: 9, lastMs: 59_000 })])
+    await merge([])
+    if (kind === 'fake') return
+    const rows = await postgres.query(
+      `select count::int, min, max, sum, mean, last, extract(epoch from last_time)::int as at
+       from tidegate.rollups where device = $1 and field = 'a.b'`,
+      [device],
+    )
+    expect(rows).toEqual([{ count: 3, min: 1, max: 9, sum: 15, mean: 5, last: 5, at: 60 }])
+  })
+})
+
+describe('PostgreSQL', () => {
+  test('keeps an event’s text character by character', async () => {
+    const text = '{"z":1.10,  "a":"\\u00e9\\ud83d\\ude00 \\\\ \\" {},", "a":2}'
+    await onPostgres().transaction(
+      (tx) =>
+        tx.history.append([record(1, { gateway: 'verbatim', source: '/devices/verbatim', body: text })]),
+      never,
+    )
+    const rows = await postgres.query<{ body: string; time: Date }>(
+      `select body::text, time from tidegate.events where gateway = 'verbatim'`,
+    )
+    expect(rows).toEqual([{ body: text, time: new Date(1_700_000_000_123) }])
+  })
+
+  test.each(['events', 'ledger_notes', 'clock_corrections', 'epoch_closures'])(
+    'refuses to change, delete or truncate %s',
+    async (table) => {
+      for (const sql of [`update tidegate.${table} set gateway = ''`, `delete from tidegate.${table}`]) {
+        await expect(postgres.query(sql)).rejects.toThrow('append-only')
+      }
+      await expect(postgres.query(`truncate tidegate.${table}`)).rejects.toThrow('append-only')
+    },
+  )
+
+  test('applies each migration once, and refuses one that was edited or is not known', async () => {
+    const database = poolOf({ url: await createDatabase(), poolMax: 4, applicationName: 'test' })
+    await Promise.all([1, 2, 3].map(() => migrateDatabase(database, migrations, startup)))
+    const edited = migrations.map((migration) => ({ ...migration, sql: `${migration.sql} ` }))
+    await expect(migrateDatabase(database, edited, startup)).rejects.toMatchObject({
+      code: 'MIGRATION_EDITED',
+    })
+    await expect(migrateDatabase(database, migrations.slice(1, 1), startup)).rejects.toMatchObject({
+      code: 'DATABASE_NEWER',
+    })
+    await database.close()
+    await database.close()
+  })
+
+  test('an instance that is frozen in a transaction loses its locks to those who wait', async () => {
+    const url = await createDatabase()
+    const frozen = poolOf({ url, poolMax: 1, applicationName: 'frozen', idleInTransactionMsMax: 200 })
+    await migrateDatabase(frozen, migrations, startup)
+    const waiting = poolOf({ url, poolMax: 1, applicationName: 'waiting' })
+    const holding = latch()
+    const thawed = latch()
+    const first = postgresStorage(frozen).transaction(async (tx) => {
+      await tx.inbox.claim('group', [identity('contended')])
+      holding.open()
+      await thawed.opened
+    }, never)
+    await holding.opened
+    const claimed = await postgresStorage(waiting).transaction(
+      (tx) => tx.inbox.claim('group', [identity('contended')]),
+      never,
+    )
+    expect(claimed).toEqual([true])
+    thawed.open()
+    await expect(first).rejects.toMatchObject({ code: 'DATABASE_UNREACHABLE' })
+    await frozen.close()
+    await waiting.close()
+  })
+
+  test.each(['commit', 'rollback'])(
+    'a query that a handler sends while its transaction ends has no effect (%s)',
+    async (end) => {
+      const database = poolOf({ url: await createDatabase(), poolMax: 1, applicationName: 'test' })
+      await database.query('create table late (n int)')
+      const late: Promise<unknown>[] = []
+      const kept: Transaction[] = []
+      const client = await database.connect()
+      const send = client.query.bind(client) as (config: QueryConfig, ...rest: unknown[]) => unknown
+      Object.assign(client, {
+        query(config: QueryConfig, ...rest: unknown[]) {
+          const answer = send(config, ...rest)
+          if (config.text === end)
+            late.push(...kept.map((tx) => tx.query('insert into late values (1)').catch((e: unknown) => e)))
+          return answer
+        },
+      })
+      client.release()
+      const ended = postgresStorage(database).transaction(async (tx) => {
+        kept.push(tx)
+        if (end === 'rollback') throw new Error('the handler failed')
+      }, never)
+      await ended.catch(() => {})
+      expect(await Promise.all(late)).toMatchObject([{ code: 'TRANSACTION_OVER' }])
+      expect(await database.query('select * from late')).toEqual([])
+      await database.close()
+    },
+  )
+
+  test('a query nobody awaited is part of the transaction, and nothing is committed when it fails', async () => {
+    const database = poolOf({ url: await createDatabase(), poolMax: 1, applicationName: 'test' })
+    await database.query('create table effects (n int)')
+    const careless = (sql: string): Promise<void> =>
+      postgresStorage(database).transaction(async (tx) => {
+        void tx.query('insert into effects values (1)')
+        void tx.query(sql)
+      }, never)
+    await expect(careless('select no_such_column')).rejects.toMatchObject({ code: 'TRANSACTION_SPOILT' })
+    expect(await database.query('select * from effects')).toEqual([])
+    await careless('insert into effects values (2)')
+    expect(await database.query('select n from effects')).toEqual([{ n: 1 }, { n: 2 }])
+    await database.close()
+  })
+
+  test('a swallowed failure is blamed on the handler that swallowed it', async () => {
+    const spoilt = onPostgres().transaction(async (tx) => {
+      await tx.query('select no_such_column').catch(() => {})
+      tx.assertUsable()
+    }, never)
+    await expect(spoilt).rejects.toMatchObject({ code: 'TRANSACTION_SPOILT' })
+  })
+
+  test('a statement that fails keeps its own code, and a server that is gone is an outage', async () => {
+    await expect(onPostgres().transaction((tx) => tx.query('select 1 / 0'), never)).rejects.toMatchObject({
+      code: '22012',
+    })
+    const swallowed = onPostgres().transaction(async (tx) => {
+      await tx.query('select pg_terminate_backend(pg_backend_pid())').catch(() => {})
+    }, never)
+    await expect(swallowed).rejects.toMatchObject({ code: 'DATABASE_UNREACHABLE' })
+    const closed = poolOf({
+      url: 'postgres://nobody:secret@127.0.0.1:1/none',
+      poolMax: 1,
+      applicationName: 't',
+    })
+    await expect(closed.probe()).rejects.toMatchObject({
+      code: 'DATABASE_UNREACHABLE',
+      message: expect.not.stringContaining('secret') as string,
+    })
+    await closed.close()
+  })
+})

@@ -1,0 +1,126 @@
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parse } from 'yaml'
+import { expect, test } from 'vitest'
+import { edgeConfigSchema, loadEdgeConfig } from '../../../edge/config.ts'
+import { TidegateError } from '../../../src/errors.ts'
+
+const example = new URL('../../../config/edge.example.yaml', import.meta.url).pathname
+const least = {
+  gateway: 'g1',
+  mqtt: { tls: { ca: 'ca.crt', cert: 'edge.crt', key: 'edge.key' } },
+  uplink: { url: 'amqps://cloud.example' },
+}
+
+function faultsOf(config: unknown, env: Record<string, string> = {}): string[] {
+  const file = join(mkdtempSync(join(tmpdir(), 'tidegate-config-')), 'edge.yaml')
+  writeFileSync(file, JSON.stringify(config))
+  try {
+    loadEdgeConfig(file, env)
+    return []
+  } catch (error) {
+    if (!(error instanceof TidegateError)) throw error
+    return error.message
+      .split('\n')
+      .slice(1)
+      .map((line) => line.trim())
+  }
+}
+
+test('the example loads, and its paths start at its folder', () => {
+  const config = loadEdgeConfig(example, {})
+  expect(config.gateway).toBe('gateway-1')
+  expect(config.mqtt.tls.ca).toBe(new URL('../../../.tidegate/pki/ca.crt', import.meta.url).pathname)
+  expect(config.dataDir).toBe(new URL('../../../config/data', import.meta.url).pathname)
+})
+
+test('the example shows every key with its default', () => {
+  const shown = parse(readFileSync(example, 'utf8')) as Record<string, unknown>
+  const defaults = edgeConfigSchema.parse(least)
+  const loaded = loadEdgeConfig(example, {})
+  for (const key of ['outbox', 'ops', 'log'] as const) expect(loaded[key]).toEqual(defaults[key])
+  const { tls: _tls, url: _url, ...uplink } = loaded.uplink
+  const { tls: _noTls, url: _noUrl, ...uplinkDefaults } = defaults.uplink
+  expect(uplink).toEqual(uplinkDefaults)
+  const { tls: _certs, ...mqtt } = loaded.mqtt
+  const { tls: _files, ...mqttDefaults } = defaults.mqtt
+  expect(mqtt).toEqual(mqttDefaults)
+  const { types: _types, ...events } = loaded.events
+  const { types: _none, ...eventsDefaults } = defaults.events
+  expect(events).toEqual(eventsDefaults)
+  expect(Object.keys(shown).toSorted()).toEqual(Object.keys(defaults).toSorted())
+})
+
+test('what has no default is asked for by name', () => {
+  expect(faultsOf({})).toEqual(['gateway: is required', 'mqtt: is required', 'uplink: is required'])
+})
+
+test('every fault is named at once, by its path', () => {
+  const faults = faultsOf({
+    ...least,
+    gateway: 'no good',
+    mqtt: { ...least.mqtt, port: 99_999, subscribe: ['a/#/b'], prot: 1 },
+    events: { types: { nodots: {} }, clockSkewMax: 'a while' },
+    routes: [{ topic: 'tele/{device}/SENSOR' }, { topic: 'x/{name}', type: 'a.b' }],
+    uplink: { url: 'http://x', reconnect: { min: '2s', max: '1s' } },
+    outbox: { deviceShare: 2, full: 'panic' },
+  })
+  expect(faults.map((fault) => fault.split(':')[0])).toEqual([
+    'gateway',
+    'mqtt.port',
+    'mqtt.subscribe.0',
+    'mqtt',
+    'events.clockSkewMax',
+    'events.types.nodots',
+    'routes.0.type',
+    'routes.1.topic',
+    'outbox.deviceShare',
+    'outbox.full',
+    'uplink.url',
+    'uplink.reconnect.min',
+  ])
+})
+
+test('a payload limit that could never be met by a packet is a fault', () => {
+  expect(faultsOf({ ...least, events: { payloadBytesMax: '2MiB' } })).toEqual([
+    'events.payloadBytesMax: must be below mqtt.packetBytesMax, or nothing over it could be quarantined',
+  ])
+})
+
+test('the environment wins over the file, key by key', () => {
+  const config = loadEdgeConfig(example, {
+    TIDEGATE_EDGE__UPLINK__URL: 'amqps://elsewhere',
+    TIDEGATE_EDGE__OUTBOX__DEDUP__AGE: '2h',
+    TIDEGATE_EDGE__DATA_DIR: '/var/lib/tidegate',
+    TIDEGATE_EDGE__MQTT__SUBSCRIBE: '[a/#]',
+  })
+  expect(config.uplink.url).toBe('amqps://elsewhere')
+  expect(config.outbox.dedup).toEqual({ age: 7_200_000, count: 1_000_000 })
+  expect(config.dataDir).toBe('/var/lib/tidegate')
+  expect(config.mqtt.subscribe).toEqual(['a/#'])
+})
+
+test.each([
+  ['uplink', { connectTimeout: 0 }, 'uplink.connectTimeout: must be at least 100ms'],
+  ['uplink', { connectTimeout: '1d' }, 'uplink.connectTimeout: must be at most 10m'],
+  ['uplink', { confirmTimeout: 0 }, 'uplink.confirmTimeout: must be at least 1s'],
+  ['uplink', { confirmTimeout: '30d' }, 'uplink.confirmTimeout: must be at most 24h'],
+  ['uplink', { heartbeat: 0 }, 'uplink.heartbeat: must be at least 1s'],
+  ['uplink', { heartbeat: '24h' }, 'uplink.heartbeat: must be at most 65535s'],
+  ['uplink', { reconnect: { min: 0 } }, 'uplink.reconnect.min: must be at least 1ms'],
+  ['uplink', { reconnect: { max: '30d' } }, 'uplink.reconnect.max: must be at most 24h'],
+  ['mqtt', { handshakeTimeout: 0 }, 'mqtt.handshakeTimeout: must be at least 100ms'],
+  ['mqtt', { handshakeTimeout: '30d' }, 'mqtt.handshakeTimeout: must be at most 10m'],
+  ['mqtt', { inFlightBytesMax: 0 }, 'mqtt.inFlightBytesMax: must be at least 1KiB'],
+  ['mqtt', { packetBytesMax: '1GiB' }, 'mqtt.packetBytesMax: must be at most 256MiB'],
+  ['outbox', { bytesMax: 0 }, 'outbox.bytesMax: must be at least 1MiB'],
+  ['outbox', { dedup: { count: 1e12 } }, 'outbox.dedup.count: '],
+  ['ops', { stallAfter: 0 }, 'ops.stallAfter: must be at least 1s'],
+] as const)('a value that nothing could work with is a fault (%s: %j)', (part, values, fault) => {
+  const { mqtt, uplink } = least
+  const before = { mqtt, uplink, outbox: {}, ops: {} }[part]
+  expect(faultsOf({ ...least, [part]: { ...before, ...values } })).toEqual([
+    expect.stringContaining(fault) as string,
+  ])
+})

@@ -1,0 +1,248 @@
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Level } from 'level'
+import { pino } from 'pino'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { silentBrokerObserver } from '../../../edge/mqtt/observer.ts'
+import type { Sessions } from '../../../edge/sessions/sessions-level.ts'
+import { openSessions } from '../../../edge/sessions/open-level.ts'
+import { systemClock } from '../../../src/clock.ts'
+import { covers } from '../../../edge/admission/topics.ts'
+import { codeOf } from '../../../src/errors.ts'
+
+let folder: string
+let sessions: Sessions
+let notKept: string[]
+let counter = 0
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'tidegate-sessions-'))
+  notKept = []
+  sessions = await open()
+})
+afterEach(async () => {
+  await sessions.close()
+  await rm(folder, { recursive: true })
+})
+
+/** Room for two messages of 3000 bytes. */
+async function open(): Promise<Sessions> {
+  const opened = await openSessions({
+    folder: join(folder, 'sessions'),
+    limits: {
+      queuedMax: 100,
+      subscriptionsPerDeviceMax: 100,
+      retainedMax: 100,
+      retainedPerDeviceMax: 100,
+      bytesPerDeviceMax: 16_000,
+      unreleasedPerDeviceMax: 3,
+    },
+    observer: { ...silentBrokerObserver, notKept: (what) => notKept.push(what) },
+    clock: systemClock,
+    log: pino({ level: 'silent' }),
+    deviceOf: (clientId) => clientId.split('/')[0] ?? '',
+    maySubscribe: () => true,
+  })
+  await opened.setup({ id: 'broker' })
+  return opened
+}
+
+const topic = 'devices/a1/cmd'
+const payload = Buffer.alloc(3000, 'x')
+
+async function enqueue(...clientIds: string[]) {
+  const packet = { cmd: 'publish', brokerId: 'broker', brokerCounter: ++counter, topic, payload, qos: 2 }
+  const subscriptions = clientIds.map((clientId) => ({ clientId, topic, qos: 2 }))
+  await sessions.outgoingEnqueueCombi(subscriptions, packet)
+  return packet
+}
+
+test('what is kept for the sessions of a device is bounded in bytes, for all of them together (G7)', async () => {
+  await enqueue('a1/x', 'a1/y')
+  expect(notKept).toEqual([])
+  await enqueue('a1/x', 'a2/x')
+  expect(notKept).toEqual(['queued'])
+  await sessions.close()
+  sessions = await open()
+  await enqueue('a1/y', 'a2/x')
+  expect(notKept).toEqual(['queued', 'queued'])
+})
+
+test('what a session has acknowledged makes room again, once, at QoS 1 and 2', async () => {
+  const client = { id: 'a1/x' }
+  await enqueue('a1/y')
+  for (let messageId = 1; messageId <= 20; messageId += 1) {
+    const packet = await enqueue(client.id)
+    await sessions.outgoingUpdate(client, { ...packet, messageId })
+    if (messageId % 2 === 0) {
+      const released = (): Promise<void> => sessions.outgoingUpdate(client, { cmd: 'pubrel', messageId })
+      await Promise.all([released(), released()])
+    }
+    const acknowledged = (): Promise<unknown> => sessions.outgoingClearMessageId(client, { messageId })
+    await Promise.all([acknowledged(), acknowledged()])
+  }
+  expect(notKept).toEqual([])
+  for (let index = 0; index < 2; index += 1) await enqueue(client.id)
+  expect(notKept).toEqual(['queued'])
+})
+
+test('a subscription is sent what is retained on the topics it matches, and nothing beside its branch is read', async () => {
+  const topics = [
+    'devices/a1',
+    'devices/a1/r',
+    'devices/a1/r/1',
+    'devices/a10',
+    'devices/a2/r',
+    'devices',
+    '/a1',
+    '$own/x',
+  ]
+  for (const one of topics) await sessions.storeRetained({ topic: one, payload: Buffer.from('x') })
+  const read = vi.spyOn(Level.prototype, 'iterator')
+  const ranges: [string, string?][] = [
+    ['#', 'retained:'],
+    ['+/+', 'retained:'],
+    ['/+', 'retained:/'],
+    ['devices/#', 'retained:devices/'],
+    ['devices/+', 'retained:devices/'],
+    ['devices/+/r', 'retained:devices/'],
+    ['devices/+/#', 'retained:devices/'],
+    ['devices/a1/#', 'retained:devices/a1/'],
+    ['devices/a1/r'],
+    ['devices/none'],
+    ['$own/#', 'retained:$own/'],
+  ]
+  for (const [filter, from] of ranges) {
+    read.mockClear()
+    const sent: { topic: string }[] = await sessions.createRetainedStreamCombi([filter]).toArray()
+    const matched = topics.filter((one) => covers(filter, one))
+    expect(sent.map((packet) => packet.topic).toSorted(), filter).toEqual(matched.toSorted())
+    expect(read.mock.calls.map(([range]) => range?.gte)).toEqual(from === undefined ? [] : [from])
+  }
+  read.mockRestore()
+})
+
+async function keys(): Promise<string[]> {
+  await sessions.close()
+  const records = new Level<string, Buffer>(join(folder, 'sessions'), { valueEncoding: 'buffer' })
+  const all = await records.keys().all()
+  await records.close()
+  sessions = await open()
+  return all
+}
+
+test('a message that two connections of a session send at once is kept under one packet ID', async () => {
+  const packet = await enqueue('a1/x')
+  const send = (messageId: number): Promise<void> =>
+    sessions.outgoingUpdate({ id: 'a1/x' }, { ...packet, messageId })
+  await Promise.all([send(7), send(8), send(9)])
+  const after = (await keys()).filter((key) => key.startsWith('outgoing-id:'))
+  expect(after).toEqual(['outgoing-id:a1%2Fx:0000000000000009'])
+})
+
+test('a message keeps the packet ID under which a session was sent it, although an older connection comes to it later', async () => {
+  const packet = await enqueue('a1/x')
+  await sessions.outgoingUpdate({ id: 'a1/x', closed: false }, { ...packet, messageId: 7 })
+  await sessions.outgoingUpdate({ id: 'a1/x', closed: true }, { ...packet, messageId: 8 })
+  await sessions.outgoingClearMessageId({ id: 'a1/x' }, { messageId: 7 })
+  expect(await keys()).toEqual([])
+})
+
+test('a packet ID of no message, which a kill can leave, is removed at the next start', async () => {
+  const packet = await enqueue('a1/x')
+  await sessions.outgoingUpdate({ id: 'a1/x' }, { ...packet, messageId: 7 })
+  const before = await keys()
+  await sessions.close()
+  const records = new Level<string, Buffer>(join(folder, 'sessions'), { valueEncoding: 'buffer' })
+  await records.put('outgoing-id:a1%2Fx:0000000000000008', odd('messageId'))
+  await records.close()
+  sessions = await open()
+  expect(await keys()).toEqual(before)
+})
+
+test('a session whose records are slow to be read holds up no other', async () => {
+  const slow = await enqueue('a1/slow')
+  const other = await enqueue('a2/other')
+  const gate = new EventTarget()
+  const opened = once(gate, 'open')
+  const read: { get: (...given: unknown[]) => Promise<unknown> } = Level.prototype
+  const { get } = read
+  const held = vi.spyOn(read, 'get').mockImplementation(async function (this: unknown, ...given: unknown[]) {
+    if (String(given[0]).includes('slow')) await opened
+    return await Reflect.apply(get, this, given)
+  })
+  const first = sessions.outgoingUpdate({ id: 'a1/slow' }, { ...slow, messageId: 1 })
+  await sessions.outgoingUpdate({ id: 'a2/other' }, { ...other, messageId: 1 })
+  gate.dispatchEvent(new Event('open'))
+  await first
+  held.mockRestore()
+  expect((await keys()).filter((key) => key.startsWith('outgoing-id:'))).toHaveLength(2)
+})
+
+test('a retained message for which there is no room takes the one before it away (G7)', async () => {
+  const retain = (size: number): Promise<void> =>
+    sessions.storeRetained({ topic, payload: Buffer.alloc(size, 'x') })
+  await retain(10_000)
+  await retain(15_000)
+  expect(notKept).toEqual([])
+  await retain(16_000)
+  expect(notKept).toEqual(['retained'])
+  expect(await sessions.createRetainedStreamCombi(['#']).toArray()).toEqual([])
+  await retain(15_000)
+  expect(await sessions.createRetainedStreamCombi(['#']).toArray()).toHaveLength(1)
+})
+
+/** In MessagePack: what has 7 for this field. */
+function odd(field: string): Buffer {
+  return Buffer.from([0x81, 0xa0 | field.length, ...Buffer.from(field), 0x07])
+}
+
+test('a record that is not what it should be is taken out, and keeps nobody from starting', async () => {
+  await enqueue('a1/x')
+  await sessions.close()
+  const path = join(folder, 'sessions')
+  let records = new Level<string, Buffer>(path, { valueEncoding: 'buffer' })
+  const before = await records.keys().all()
+  await records.batch([
+    { type: 'put', key: 'outgoing:a1%2Fx:broker:0000000000000998', value: odd('topic') },
+    { type: 'put', key: 'outgoing:a1%2Fx:broker:0000000000000999', value: odd('payload') },
+    { type: 'put', key: 'retained:devices/a1/%', value: odd('payload') },
+    { type: 'put', key: 'incoming:%:0000000000000001', value: odd('messageId') },
+  ])
+  await records.close()
+  sessions = await open()
+  await sessions.close()
+  records = new Level<string, Buffer>(path, { valueEncoding: 'buffer' })
+  expect(await records.keys().all()).toEqual(before)
+  await records.close()
+  sessions = await open()
+})
+
+test('of a QoS 2 message that was taken only that is kept, and across a restart it counts until it is released', async () => {
+  const take = (clientId: string, messageId: number, dup = false): Promise<string> =>
+    sessions.unreleased
+      .take({ id: clientId }, { topic, payload, retain: false, dup, messageId }, async () => {
+        taken.push(`${clientId} ${messageId}`)
+        return 'acknowledge'
+      })
+      .catch(codeOf)
+  const taken: string[] = []
+  await take('a1/x', 7)
+  await sessions.close()
+  const records = new Level<string, Buffer>(join(folder, 'sessions'), { valueEncoding: 'buffer' })
+  for await (const [key, value] of records.iterator()) expect(key.length + value.length).toBeLessThan(512)
+  await records.close()
+  sessions = await open()
+  await take('a1/x', 7, true)
+  await take('a1/y', 7)
+  await take('a1/z', 7)
+  expect(await take('a1/z', 8)).toBe('UNRELEASED_MAX')
+  expect(taken).toEqual(['a1/x 7', 'a1/y 7', 'a1/z 7'])
+  await sessions.incomingDelPacket({ id: 'a1/x' }, { messageId: 7 })
+  await take('a1/z', 8)
+  await sessions.cleanIncoming({ id: 'a1/z' })
+  for (const messageId of [1, 2, 3]) await take('a1/y', messageId)
+  expect(taken.slice(3)).toEqual(['a1/z 8', 'a1/y 1', 'a1/y 2'])
+})

@@ -1,0 +1,160 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { Store, StoreFolder } from '../../../edge/store/store.ts'
+import { levelFolder } from '../../../edge/store/store-level.ts'
+import { systemClock } from '../../../src/clock.ts'
+import { SimulatedDisk } from '../../support/fakes/simulated-disk.ts'
+
+const closers: (() => Promise<unknown>)[] = []
+
+const folders: Record<string, () => Promise<StoreFolder>> = {
+  'on LevelDB': async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'tidegate-store-'))
+    closers.push(() => rm(folder, { recursive: true, force: true }))
+    return levelFolder({ folder, reserveBytes: 1 << 16, clock: systemClock })
+  },
+  'on a simulated disk': async () => new SimulatedDisk(),
+}
+
+describe.each(Object.entries(folders))('a store %s', (_, makeFolder) => {
+  let folder: StoreFolder
+  let store: Store
+
+  beforeEach(async () => {
+    folder = await makeFolder()
+    store = await folder.open()
+  })
+  afterEach(async () => {
+    await store.close()
+    for (const close of closers.splice(0).toReversed()) await close()
+  })
+
+  function put(...entries: [key: string, value: string][]): Promise<void> {
+    const operations = entries.map(([key, value]) => ({ type: 'put' as const, key, value }))
+    return store.write(operations, { sync: true })
+  }
+
+  it('reads what was written, also in a later life', async () => {
+    await put(['a', 'eins'], ['b', 'zwei · 二'])
+    expect(await store.get('b')).toBe('zwei · 二')
+    await store.close()
+    store = await folder.open()
+    expect(await store.get('a')).toBe('eins')
+    expect(await store.get('c')).toBeUndefined()
+    expect(await store.hasMany(['a', 'c', 'b'])).toEqual([true, false, true])
+  })
+
+  it('takes the later of two operations on a key in one write', async () => {
+    await store.write(
+      [
+        { type: 'put', key: 'k', value: 'first' },
+        { type: 'del', key: 'k' },
+        { type: 'put', key: 'k', value: 'last' },
+      ],
+      { sync: false },
+    )
+    expect(await store.get('k')).toBe('last')
+  })
+
+  it('keeps keys in the order of their bytes and ranges without their end', async () => {
+    await put(['k~', '4'], ['k!2', '2'], ['k!1', '1'], ['kA', '3'])
+    expect(await store.entries({ gte: 'k!', lt: 'k~' }, 10)).toEqual([
+      ['k!1', '1'],
+      ['k!2', '2'],
+      ['kA', '3'],
+    ])
+    expect(await store.entries({ gte: 'k!', lt: 'k~' }, 2)).toHaveLength(2)
+  })
+
+  it('tells keys in chunks as they were when it was asked', async () => {
+    const names = Array.from({ length: 5000 }, (_, index) => `k${String(index).padStart(5, '0')}`)
+    await put(...names.map((name): [string, string] => [name, 'x']))
+    const told: string[] = []
+    const keys = store.keys({ gte: 'k', lt: 'k~' })
+    for await (const chunk of keys) {
+      if (told.length === 0) await put(['k99999', 'later'])
+      told.push(...chunk)
+    }
+    expect(told).toEqual(names)
+  })
+
+  it('tells the keys of a snapshot as they were when it was made', async () => {
+    await put(['k1', 'x'], ['k2', 'x'])
+    const snapshot = store.snapshot()
+    await put(['k3', 'later'])
+    await store.write([{ type: 'del', key: 'k1' }], { sync: true })
+    const told: string[] = []
+    for await (const chunk of snapshot.keys({ gte: 'k', lt: 'k~' })) told.push(...chunk)
+    expect(told).toEqual(['k1', 'k2'])
+    await snapshot.close()
+  })
+
+  it('tells entries in chunks as they were when they were asked for, and when a snapshot was taken', async () => {
+    const names = Array.from({ length: 2500 }, (_, index) => `k${String(index).padStart(5, '0')}`)
+    await put(...names.map((name): [string, string] => [name, `value of ${name}`]))
+    const snapshot = store.snapshot()
+    for (const reader of [store, snapshot]) {
+      const told: string[] = []
+      let chunks = 0
+      for await (const chunk of reader.chunks({ gte: 'k', lt: 'k~' })) {
+        if (chunks === 0) await put([`k9999${told.length}`, 'later'])
+        chunks += 1
+        for (const [key, value] of chunk) {
+          expect(value).toBe(`value of ${key}`)
+          told.push(key)
+        }
+      }
+      expect(told).toEqual(names)
+      await store.clear({ gte: 'k9', lt: 'k~' })
+    }
+    // Who has seen enough leaves nothing open that would keep it from being closed.
+    for await (const chunk of store.chunks({ gte: 'k', lt: 'k~' })) {
+      expect(chunk.length).toBeGreaterThan(0)
+      break
+    }
+    await snapshot.close()
+  })
+
+  it('clears a range and nothing beside it', async () => {
+    await put(['a', '1'], ['b!1', '2'], ['b!2', '3'], ['c', '4'])
+    await store.clear({ gte: 'b!', lt: 'b!~' })
+    expect(await store.hasMany(['a', 'b!1', 'b!2', 'c'])).toEqual([true, false, false, true])
+  })
+
+  it('lets one in at a time', async () => {
+    await expect(folder.open()).rejects.toMatchObject({ code: 'OUTBOX_LOCKED', retryable: false })
+  })
+
+  it('fails as unavailable once it is closed', async () => {
+    await store.close()
+    await expect(put(['a', '1'])).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE', retryable: true })
+  })
+
+  it('keeps a mark beside it that outlives the store', async () => {
+    expect(await folder.readMark()).toBeUndefined()
+    await folder.writeMark('one')
+    await folder.writeMark('two')
+    await store.close()
+    await folder.setAside()
+    store = await folder.open()
+    expect(await folder.readMark()).toBe('two')
+  })
+
+  it('set aside leaves an empty store in its place', async () => {
+    await put(['a', '1'])
+    await store.close()
+    await folder.setAside()
+    store = await folder.open()
+    expect(await store.get('a')).toBeUndefined()
+  })
+
+  it('repaired keeps what it holds', async () => {
+    await put(['a', '1'], ['b', '2'])
+    await store.close()
+    await folder.repair('a test asked for it')
+    store = await folder.open()
+    expect(await store.hasMany(['a', 'b'])).toEqual([true, true])
+  })
+})

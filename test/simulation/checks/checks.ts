@@ -1,0 +1,273 @@
+import { verifyChain, genesis, claimedChain } from '../../../src/contract/codec.ts'
+import { ledgerType } from '../../../src/contract/event.ts'
+import { deadQueue, headers as names, partitionOf, routingKey, wire } from '../../../src/contract/wire.ts'
+import { readFailures } from '../../../cloud/pipeline/letters.ts'
+import { gatewayName } from '../parts/gateway.ts'
+import { groupNames } from '../parts/cloud.ts'
+import { placeOf } from '../parts/transaction.ts'
+import type { Place } from './truth.ts'
+import type { World } from '../world.ts'
+
+/** A system event's own bound is that there are few of them. */
+const ledgerEventsMax = 200
+
+/** G7, while it runs. */
+export function checkBounds(world: World): void {
+  const { gateway, journal, plan } = world
+  const { settings } = plan
+  if (!gateway.up || !gateway.outbox) return
+  checkShares(world)
+  const stats = gateway.outbox.stats()
+  const { disk } = gateway.disk
+  const ledger = disk.keysStartingWith('e!h').filter((key) => disk.get(key)?.includes(`\t${ledgerType}\t`))
+  const depth = stats.depth.high + stats.depth.normal - ledger.length
+  if (depth > settings.eventsMax) {
+    journal.violate('G7', `${depth} events in the outbox, ${settings.eventsMax} are allowed`)
+  }
+  const ledgerBytes = ledger.reduce((sum, key) => sum + Buffer.byteLength(disk.get(key) ?? ''), 0)
+  const bytes = stats.bytes.high + stats.bytes.normal - ledgerBytes
+  if (depth > 1 && bytes > settings.bytesMax) {
+    journal.violate('G7', `${bytes} bytes in the outbox, ${settings.bytesMax} are allowed`)
+  }
+  if (ledger.length > ledgerEventsMax) journal.violate('G7', `${ledger.length} ledger events in the outbox`)
+  if (stats.waiting > settings.waitingMax) {
+    journal.violate('G7', `${stats.waiting} submissions wait, ${settings.waitingMax} are allowed`)
+  }
+}
+
+/** G7, of each device; its first event always finds room. */
+function checkShares({ truth, journal, plan }: World): void {
+  const { eventsMax, bytesMax, deviceShare } = plan.settings
+  const queued = [...truth.places.values()].filter(
+    ({ removed, type }) => removed === undefined && type !== ledgerType,
+  )
+  for (const [device, places] of groupBy(queued, (place) => place.device)) {
+    if (places.length === 1) continue
+    const bytes = places.reduce((sum, { text }) => sum + Buffer.byteLength(text), 0)
+    if (places.length > eventsMax * deviceShare || bytes > bytesMax * deviceShare) {
+      const share = `its share is ${deviceShare} of ${eventsMax} and ${bytesMax}`
+      journal.violate('G7', `${device} has ${places.length} events of ${bytes} bytes queued, ${share}`)
+    }
+  }
+}
+
+/** Every guarantee, once everything is quiet. */
+export function checkAll(world: World): void {
+  checkAcknowledged(world)
+  checkLedger(world)
+  checkNumberedOnce(world)
+  checkEffects(world)
+  checkDeadLetters(world)
+  checkOrder(world)
+  checkExpiry(world)
+  checkCounts(world)
+}
+
+/** G1: what a device was told is safe is in the history, or the ledger says why not. */
+function checkAcknowledged({ truth, database, journal, plan }: World): void {
+  const placesOf = groupBy(truth.places.values(), (place) => place.key)
+  for (const [key, atMs] of truth.acknowledged) {
+    if (database.identities.has(key)) continue
+    const places = placesOf.get(key) ?? []
+    const noted = places.some((place) => reasonFor(place, database)?.reason !== undefined)
+    if (noted) continue
+    journal.violate('G1', `${nameOf(key)} was acknowledged at ${(atMs / 1000).toFixed(3)} s and is nowhere`)
+  }
+  for (const place of truth.places.values()) {
+    const reason = reasonFor(place, database)?.reason
+    if (reason === 'expired' && place.ttlMs === undefined) {
+      journal.violate('G1', `${nameOf(place.key)} expired, and was to live for ever`)
+    }
+    if (reason === 'evicted' && plan.settings.full !== 'evict') {
+      journal.violate('G1', `${nameOf(place.key)} was evicted, and the policy is to refuse`)
+    }
+    if (reason === 'lost')
+      journal.violate('G1', `${nameOf(place.key)} is called lost, and nothing was damaged`)
+  }
+}
+
+function reasonFor(place: Place, database: World['database']): { reason: string } | undefined {
+  for (const note of database.notes.values()) {
+    if (note.epoch === place.epoch && note.from <= place.sequence && place.sequence <= note.to) return note
+  }
+  return undefined
+}
+
+/** G2, G8: every sequence is present or accounted for, and the chain holds from the first to the last. */
+function checkLedger({ truth, database, journal, gateway }: World): void {
+  const epochs = groupBy(truth.places.values(), (place) => place.epoch)
+  if (epochs.size > 1) journal.violate('G2', `${epochs.size} epochs, and nothing was damaged`)
+  const stats = gateway.outbox?.stats()
+  for (const [epoch, places] of epochs) {
+    const last = Math.max(...places.map((place) => place.sequence))
+    if (stats && epoch === stats.epoch && stats.lastSequence !== last) {
+      journal.violate('G2', `the outbox stands at ${stats.lastSequence}, the disk at ${last}`)
+    }
+    const notes = [...database.notes.values()].filter((note) => note.epoch === epoch)
+    let chain: string | undefined = genesis(gatewayName, epoch)
+    for (let sequence = 1; sequence <= last; sequence++) {
+      const record = database.events.get(placeOf({ gateway: gatewayName, epoch, sequence }))
+      if (record) {
+        if (chain !== undefined && !verifyChain(record.body, chain)) {
+          journal.violate('G8', `the chain breaks at sequence ${sequence}`)
+        }
+        chain = claimedChain(record.body)
+        continue
+      }
+      const note = notes.find(({ from, to }) => from <= sequence && sequence <= to)
+      if (!note) {
+        journal.violate('G2', `sequence ${sequence} of ${last} is neither present nor accounted for`)
+        chain = undefined
+      } else if (note.to === sequence) chain = note.chain
+      else chain = undefined
+    }
+  }
+}
+
+/** G4 begins at the edge: within the window an ID is numbered once. */
+function checkNumberedOnce({ truth, journal, plan }: World): void {
+  if (plan.settings.dedupCount < plan.sends.length * 2 || truth.clockWasLost) return
+  for (const [key, places] of groupBy(truth.places.values(), (place) => place.key)) {
+    if (places.length > 1) {
+      const sequences = places.map(({ sequence }) => sequence).join(', ')
+      journal.violate('G4', `${nameOf(key)} was numbered ${places.length} times: ${sequences}`)
+    }
+  }
+}
+
+/** G4: each event's effects happened once for each group, and G5: or it is a dead letter. */
+function checkEffects({ database, broker, journal, truth, plan }: World): void {
+  const times = new Map<string, number>()
+  for (const { key } of database.effects) times.set(key, (times.get(key) ?? 0) + 1)
+  for (const [key, count] of times) {
+    if (count > 1) journal.violate('G4', `${nameOf(key)} had its effect ${count} times`)
+  }
+  const dead = new Map(
+    broker.messages(deadQueue('effects')).map(({ body, headers }) => [keyOfText(body.toString()), headers]),
+  )
+  for (const record of database.events.values()) {
+    const key = `${record.source}\n${record.id}`
+    if (record.type.startsWith('dev.tidegate.')) continue
+    const doomed = ['hopeless', 'disputed'].includes(record.id.split('-')[0] ?? '')
+    const story = dead.get(key)
+    // An instance that was frozen may have taken the time of the handlers it ran.
+    const timedOut = story !== undefined && readFailures(story).some(({ code }) => code === 'HANDLER_TIMEOUT')
+    if (doomed && times.has(key)) journal.violate('G4', `${nameOf(key)} failed and had an effect`)
+    if (doomed && !story) journal.violate('G5', `${nameOf(key)} is no dead letter of effects`)
+    if (!doomed && story && !timedOut) journal.violate('G5', `${nameOf(key)} is a dead letter of effects`)
+    if (!doomed && !story && !times.has(key)) journal.violate('G4', `${nameOf(key)} never had its effect`)
+  }
+  checkRollups({ database, journal, truth, plan })
+}
+
+/** G4 for a group that takes batches: the counts it keeps are those of the events. */
+function checkRollups({ database, journal }: Pick<World, 'database' | 'journal' | 'truth' | 'plan'>): void {
+  const expected = new Map<string, number>()
+  for (const record of database.events.values()) {
+    if (record.disposition !== 'accepted' || record.type.startsWith('dev.tidegate.')) continue
+    const name = `${record.source.split('/').at(-1) ?? ''} ${record.type}`
+    expected.set(name, (expected.get(name) ?? 0) + 1)
+  }
+  const counted = new Map<string, number>()
+  for (const rollup of database.rollups.values()) {
+    const name = `${rollup.device} ${rollup.type}`
+    if (rollup.width === 'minute') counted.set(name, (counted.get(name) ?? 0) + rollup.count)
+  }
+  for (const name of new Set([...expected.keys(), ...counted.keys()])) {
+    const [is = 0, should = 0] = [counted.get(name), expected.get(name)]
+    if (is !== should) journal.violate('G4', `rollups counted ${is} events of ${name}, there are ${should}`)
+  }
+}
+
+/** G5: a dead letter tells its whole story. */
+function checkDeadLetters({ broker, journal, plan }: World): void {
+  const { ladderMs, partitions } = plan.settings
+  for (const group of groupNames) {
+    for (const { body, headers } of broker.messages(deadQueue(group))) {
+      const event = JSON.parse(body.toString()) as { id: string; type: string; partitionkey: string }
+      const what = event.id.split('-')[0] ?? ''
+      const told = readFailures(headers)
+      if (told.some(({ code }) => code === 'HANDLER_TIMEOUT')) continue
+      const attempts = what === 'hopeless' ? ladderMs.length + 1 : 1
+      if (!(group === 'effects' ? ['hopeless', 'disputed'] : ['rejected', 'disputed']).includes(what)) {
+        journal.violate(
+          'G5',
+          `${event.id} is a dead letter of ${group}: ${String(headers[names.errorMessage])}`,
+        )
+      }
+      const faults = [
+        headers[names.group] !== group && 'group',
+        headers[names.attempt] !== attempts && `attempt ${String(headers[names.attempt])} of ${attempts}`,
+        told.length !== attempts && `${told.length} failures told of ${attempts}`,
+        told.some(({ attempt }, index) => attempt !== index + 1) && 'failures out of order',
+        headers[names.originalExchange] !== wire.exchange && 'original exchange',
+        headers[names.originalRoutingKey] !==
+          routingKey(partitionOf(event.partitionkey, partitions), event.type) && 'original routing key',
+        String(headers[names.firstFailedAt]) > String(headers[names.lastFailedAt]) && 'times',
+        typeof headers[names.errorCode] !== 'string' && 'error code',
+      ].filter((fault) => fault !== false)
+      if (faults.length > 0)
+        journal.violate('G5', `the story of ${group} ${event.id} is wrong: ${faults.join(', ')}`)
+    }
+  }
+}
+
+/** G6: the first time that a group sees them, each device's events are in sequence within their lane. */
+function checkOrder({ database, truth, journal, plan }: World): void {
+  const { catchUp, inOrderBelow } = plan.settings
+  if (catchUp !== 'in-order' && inOrderBelow < 1000) return
+  const lanes = new Map([...truth.places.values()].map((place) => [place.text, place.lane]))
+  const last = new Map<string, number>()
+  for (const { key, group, device, epoch, sequence, text } of database.effects) {
+    if (truth.refused.has(text) || truth.retried.has(`${group} ${text}`)) continue
+    const line = `${epoch} ${device} ${lanes.get(text) ?? ''}`
+    const before = last.get(line) ?? 0
+    if (sequence < before) {
+      journal.violate(
+        'G6',
+        `${nameOf(key)} (${sequence}) was seen after sequence ${before} of the same device`,
+      )
+    }
+    last.set(line, Math.max(before, sequence))
+  }
+}
+
+/** Nothing expires before its true age has reached its time to live, whatever the wall clock said. */
+function checkExpiry({ truth, journal }: World): void {
+  if (truth.clockWasLost) return
+  for (const { key, removed, admittedMs, ttlMs } of truth.places.values()) {
+    if (removed?.as !== 'expired' || ttlMs === undefined) continue
+    const ageMs = removed.atMs - admittedMs
+    if (ageMs < ttlMs - 100) {
+      journal.violate('time', `${nameOf(key)} expired after ${Math.round(ageMs)} ms of its ${ttlMs}`)
+    }
+  }
+}
+
+/** The outbox's own count of what it holds. */
+function checkCounts({ gateway, journal }: World): void {
+  const stats = gateway.outbox?.stats()
+  if (!stats) return
+  const { depth, bytes, inFlight, waiting, devices } = stats
+  const rest = depth.high + depth.normal + bytes.high + bytes.normal + inFlight + waiting + devices
+  if (rest !== 0) journal.violate('G7', `the empty outbox counts ${JSON.stringify(stats)}`)
+}
+
+function groupBy<T>(items: Iterable<T>, keyOf: (item: T) => string): Map<string, T[]> {
+  const groups = new Map<string, T[]>()
+  for (const item of items) {
+    const group = groups.get(keyOf(item))
+    if (group) group.push(item)
+    else groups.set(keyOf(item), [item])
+  }
+  return groups
+}
+
+function keyOfText(text: string): string {
+  const { source, id } = JSON.parse(text) as { source: string; id: string }
+  return `${source}\n${id}`
+}
+
+function nameOf(key: string): string {
+  return key.replace('/devices/', '').replace('\n', ' ')
+}

@@ -1,0 +1,236 @@
+import { codeOf, TidegateError } from '../../../src/errors.ts'
+import type { Logger } from '../../../src/log.ts'
+import { deadQueue, rungName } from '../../../src/contract/wire.ts'
+import { rabbitDeliveries } from '../../../cloud/amqp/deliveries-rabbit.ts'
+import { type Consumer, defineConsumer } from '../../../cloud/pipeline/consumer.ts'
+import { history } from '../../../cloud/history/consumer.ts'
+import { rollups } from '../../../cloud/projections/rollups.ts'
+import type { Deliveries, Sidings } from '../../../cloud/amqp/delivery.ts'
+import { noObserver } from '../../../cloud/pipeline/observer.ts'
+import { createPipeline, type Pipeline } from '../../../cloud/pipeline/pipeline.ts'
+import { schemaCheck } from '../../../cloud/pipeline/schema-check.ts'
+import { exchangeTopology, groupTopology } from '../../../cloud/amqp/topology.ts'
+import { eventKey } from '../../../src/contract/event.ts'
+import type { SimulatedBroker } from './broker.ts'
+import type { Chance } from '../plan/chance.ts'
+import { connectionFor, type SimulatedChannel } from './channel.ts'
+import type { Effect, SimulatedDatabase } from './database.ts'
+import type { Journal } from './journal.ts'
+import type { Settings } from '../plan/plan.ts'
+import { SimulatedProcess } from './process.ts'
+import type { Scheduler } from './scheduler.ts'
+import { schemasOf } from '../plan/schemas.ts'
+import type { Truth } from '../checks/truth.ts'
+
+export interface CloudParts {
+  scheduler: Scheduler
+  journal: Journal
+  random: Chance
+  broker: SimulatedBroker
+  database: SimulatedDatabase
+  truth: Truth
+  settings: Settings
+  log: Logger
+}
+
+export const groupNames = ['history', 'rollups', 'effects'] as const
+const heartbeatMs = 10_000
+/** Of the groups that must never give up: long enough for any number of frozen instances in a run. */
+const longLadderMs = [1000, 2000, ...Array.from({ length: 18 }, () => 3000)]
+
+/** What the cloud declares when it starts. */
+export function declareAll(broker: SimulatedBroker, settings: Settings): void {
+  broker.declare(exchangeTopology())
+  const { partitions } = settings
+  for (const group of groupNames) {
+    const ladderMs = group === 'effects' ? settings.ladderMs : longLadderMs
+    const types = group === 'history' ? [...history.types] : ['#']
+    broker.declare(groupTopology({ group, types, ordered: true, ladderMs, partitions }))
+  }
+}
+
+/** One instance of the cloud: every group's real pipeline on real deliveries over simulated channels. */
+export class Cloud {
+  readonly name: string
+  process: SimulatedProcess | undefined
+  private pipelines: Pipeline[] = []
+  private deliveries: Deliveries[] = []
+  private readonly channels = new Set<SimulatedChannel>()
+  private readonly parts: CloudParts
+
+  constructor(name: string, parts: CloudParts) {
+    this.name = name
+    this.parts = parts
+    this.start()
+  }
+
+  get quiet(): boolean {
+    return this.process?.alive === true && this.pipelines.every((pipeline) => pipeline.inFlight === 0)
+  }
+
+  crash(offMs: number, where: string): void {
+    const { process, parts } = this
+    if (!process?.alive) return
+    parts.journal.tell(this.name, `killed at ${where}`)
+    process.alive = false
+    parts.database.abandon(process)
+    this.cutAll(parts.random.one(0.8) ? 500 : heartbeatMs)
+    parts.scheduler.after(offMs, () => this.start())
+  }
+
+  async stop(offMs: number): Promise<void> {
+    const { process, deliveries, pipelines, parts } = this
+    if (!process?.alive) return
+    parts.journal.tell(this.name, 'stops')
+    for (const part of deliveries) part.stop()
+    await Promise.all(pipelines.map((pipeline) => pipeline.close(5000)))
+    await Promise.all(deliveries.map((part) => part.close()))
+    if (!process.alive) return
+    process.alive = false
+    parts.database.abandon(process)
+    this.cutAll(0)
+    parts.scheduler.after(offMs, () => this.start())
+  }
+
+  /** SIGSTOP: its heartbeats stop as well. */
+  freeze(forMs: number): void {
+    const { process, parts } = this
+    process?.freeze(forMs)
+    if (forMs > heartbeatMs) {
+      parts.scheduler.after(heartbeatMs, () => {
+        if (this.process === process) this.cutAll(0)
+      })
+    }
+  }
+
+  cutChannel(which: number): void {
+    const channels = [...this.channels]
+    channels[which % Math.max(1, channels.length)]?.cut()
+  }
+
+  stepBack(which: number): void {
+    const { partitions } = this.parts.settings
+    this.deliveries[which % Math.max(1, this.deliveries.length)]?.stepBack(which % partitions)
+  }
+
+  private cutAll(withinMs: number): void {
+    for (const channel of this.channels) {
+      this.parts.scheduler.after(this.parts.random.between(0, withinMs), () => channel.cut())
+    }
+    if (!this.process?.alive) this.channels.clear()
+  }
+
+  private start(): void {
+    if (this.process?.alive) return
+    const { scheduler, journal, random, broker, database, settings, log } = this.parts
+    const process = new SimulatedProcess(this.name, scheduler, { offsetMs: 0 })
+    this.process = process
+    journal.tell(this.name, 'starts')
+    const { clock } = process
+    const latencyMsMax = settings.latencyMsMax
+    const connection = connectionFor(process, { scheduler, random, broker, latencyMsMax }, this.channels)
+    const shared = {
+      storage: database.storageFor(process),
+      sidings: this.sidingsFor(process),
+      checkSchema: schemaCheck(schemasOf('cloud'), 'accept'),
+      ladderMs: longLadderMs,
+      timeoutMs: settings.handlerTimeoutMs,
+      batchMax: settings.cloudBatchMax,
+      lanes: settings.cloudLanes,
+      batchTimeTargetMs: 200,
+      instance: this.name,
+      clock,
+      random: random.random,
+      log,
+      observer: noObserver,
+      onFatal: (error: unknown) => {
+        if (process.alive)
+          journal.violate('error', `${this.name} ended with ${codeOf(error)}: ${String(error)}`)
+      },
+    }
+    this.pipelines = []
+    this.deliveries = []
+    for (const consumer of [history, rollups, this.effectsFor(process)]) {
+      const pipeline = createPipeline({ ...shared, consumer })
+      const deliveries = rabbitDeliveries({
+        broker: connection,
+        group: consumer.group,
+        partitions: settings.partitions,
+        prefetch: settings.prefetch,
+        declare: async () => {},
+        clock,
+        random: random.random,
+        log,
+      })
+      deliveries.start((delivery) => pipeline.take(delivery))
+      this.pipelines.push(pipeline)
+      this.deliveries.push(deliveries)
+    }
+  }
+
+  /** A handler that does, fails and hangs as the event's ID says. */
+  private effectsFor(process: SimulatedProcess): Consumer {
+    const { settings, random } = this.parts
+    const group = 'effects'
+    return defineConsumer({
+      group,
+      types: ['#'],
+      retry: settings.ladderMs,
+      async handle(event, { tx, attempt, delivery }) {
+        await process.step('handler', random.between(0, settings.latencyMsMax))
+        const { epoch, sequence, partitionkey: device } = event
+        const effect: Effect = {
+          group,
+          key: eventKey(event),
+          device,
+          epoch,
+          sequence,
+          text: delivery.text.toString(),
+        }
+        await tx.query('insert', [effect])
+        const [what] = event.id.split('-')
+        if (what === 'hopeless') throw new Error('cannot be done')
+        if (what === 'stumbles' && attempt <= Math.min(2, settings.ladderMs.length))
+          throw new Error('not yet')
+        if (what === 'hangs' && attempt === 1) await process.step('hanging', 1e9)
+        await process.step('handled', 0)
+      },
+    })
+  }
+
+  private sidingsFor(process: SimulatedProcess): Sidings {
+    const { broker, random, settings, truth, journal } = this.parts
+    return {
+      async send(siding, letter) {
+        await process.step('letter', random.between(0.1, settings.latencyMsMax))
+        const target =
+          siding.kind === 'retry'
+            ? { exchange: rungName(siding.group, siding.delayMs), routingKey: siding.queue }
+            : { exchange: '', routingKey: deadQueue(siding.group) }
+        const body = letter.body
+        if (siding.kind === 'retry') truth.retried.add(`${siding.group} ${body.toString()}`)
+        if (!broker.up) throw unavailable('connection refused')
+        if (broker.lettersToRefuse > 0) {
+          broker.lettersToRefuse -= 1
+          journal.count('siding-lost')
+          throw unavailable('it is full')
+        }
+        const { headers } = letter
+        const properties = { ...letter.properties }
+        const answer = broker.publish({ ...target, body, headers, properties })
+        if (answer !== 'routed') throw unavailable(answer)
+        if (broker.letterConfirmsToLose > 0) {
+          broker.letterConfirmsToLose -= 1
+          journal.count('siding-unknown')
+          throw unavailable('no confirm')
+        }
+        await process.step('letter confirmed', random.between(0.1, settings.latencyMsMax))
+      },
+      close: async () => {},
+    }
+  }
+}
+
+function unavailable(message: string): TidegateError {
+  return new TidegateError('SIDING_UNAVAILABLE', { message, retryable: true, hint: '' })
+}

@@ -1,0 +1,154 @@
+import type { Chance } from '../plan/chance.ts'
+import type { Gateway } from './gateway.ts'
+import type { Journal } from './journal.ts'
+import type { Send, Settings } from '../plan/plan.ts'
+import type { Scheduler, Timer } from './scheduler.ts'
+import { types } from '../plan/schemas.ts'
+
+export interface DeviceParts {
+  scheduler: Scheduler
+  journal: Journal
+  random: Chance
+  gateway: Gateway
+  settings: Settings
+}
+
+interface Message {
+  send: Send
+  topic: string
+  payload: Buffer
+}
+
+/** A device that gets no answer for this long connects again. */
+const patienceMs = 30_000
+const inFlightMax = 8
+
+/** A sensor with a book: at QoS 1 it keeps each message until it is acknowledged, and sends it again. */
+export class Device {
+  readonly name: string
+  /** Not yet acknowledged, in order. */
+  private readonly kept: Message[] = []
+  private readonly sent: Message[] = []
+  private readonly underWay = new Set<Message>()
+  private connection: AbortController | undefined
+  private patience: Timer | undefined
+  private readonly parts: DeviceParts
+
+  constructor(name: string, parts: DeviceParts) {
+    this.name = name
+    this.parts = parts
+    this.connectSoon(0)
+  }
+
+  get quiet(): boolean {
+    return this.kept.length === 0
+  }
+
+  send(send: Send): void {
+    const message = this.messageOf(send)
+    this.sent.push(message)
+    if (send.qos === 1) {
+      this.kept.push(message)
+      this.flush()
+    } else this.publish(message)
+  }
+
+  drop(forMs: number): void {
+    const { connection } = this
+    if (!connection) return
+    this.parts.journal.tell(this.name, 'is disconnected')
+    this.connection = undefined
+    this.underWay.clear()
+    this.patience?.cancel()
+    connection.abort()
+    this.connectSoon(forMs)
+  }
+
+  private connectSoon(delayMs: number): void {
+    const { scheduler, gateway, random } = this.parts
+    scheduler.after(delayMs + random.between(1, 50), () => {
+      if (this.connection) return
+      if (!gateway.up) {
+        gateway.whenUp(() => this.connectSoon(random.between(0, 2000)))
+        return
+      }
+      const connection = new AbortController()
+      this.connection = connection
+      gateway.whenDown(() => {
+        if (this.connection === connection) this.drop(random.between(100, 2000))
+      })
+      this.flush()
+    })
+  }
+
+  private flush(): void {
+    for (const message of this.kept) {
+      if (this.underWay.size >= inFlightMax) return
+      if (!this.underWay.has(message)) this.publish(message)
+    }
+  }
+
+  private publish(message: Message): void {
+    const { connection } = this
+    if (!connection) return
+    const { qos } = message.send
+    if (qos === 1) this.underWay.add(message)
+    this.beginPatience(connection)
+    void this.carry(message, connection)
+  }
+
+  private async carry({ send, topic, payload }: Message, connection: AbortController): Promise<void> {
+    const { gateway, journal, scheduler, random } = this.parts
+    const { ingest, process } = gateway
+    if (!ingest || !process) return
+    journal.tell(this.name, `sends ${send.n} ${send.what} (QoS ${send.qos})`)
+    const { signal } = connection
+    const publisher = { deviceId: this.name, clientId: this.name, signal }
+    let answer: string
+    try {
+      answer = await ingest.publish(publisher, { topic, payload, qos: send.qos, retain: false })
+    } catch (error) {
+      answer = String(error)
+    }
+    if (!process.alive || signal.aborted || send.qos === 0) return
+    if (answer !== 'acknowledge') {
+      journal.tell(this.name, `is cut off: ${answer}`)
+      if (this.connection === connection) this.drop(random.between(500, 3000))
+      return
+    }
+    scheduler.after(random.between(0.1, 5), () => {
+      if (this.connection !== connection) return
+      const at = this.kept.findIndex((message) => message.send === send)
+      const message = this.kept[at]
+      if (!message) return
+      this.kept.splice(at, 1)
+      this.underWay.delete(message)
+      journal.tell(this.name, `has ${send.n} acknowledged`)
+      this.beginPatience(connection)
+      this.flush()
+    })
+  }
+
+  private beginPatience(connection: AbortController): void {
+    this.patience?.cancel()
+    if (this.underWay.size === 0) return
+    this.patience = this.parts.scheduler.after(patienceMs, () => {
+      if (this.connection === connection) this.drop(100)
+    })
+  }
+
+  private messageOf(send: Send): Message {
+    const repeated = send.what === 'repeat' ? this.sent.at(-send.back) : undefined
+    if (repeated) return { ...repeated, send }
+    const id = `${send.what}-${send.n}`
+    const type = send.what === 'alarm' ? types.alarm : send.what === 'brief' ? types.brief : types.reading
+    const topic = `devices/${this.name}/events/${type}`
+    return { send, topic, payload: payloadOf(send, id) }
+  }
+}
+
+function payloadOf({ what, n }: Send, id: string): Buffer {
+  if (what === 'malformed') return Buffer.from(`{"value": ${n}`)
+  const value = what === 'violation' ? 'high' : what === 'disputed' ? 1000 + n : n
+  return Buffer.from(JSON.stringify({ specversion: '1.0', id, data: { value } }))
+}

@@ -1,0 +1,165 @@
+import { TidegateError } from '../../../src/errors.ts'
+import { mergeRollup, rollupKey } from '../../../cloud/projections/rollup.ts'
+import type {
+  Appended,
+  EventIdentity,
+  History,
+  HistoryRecord,
+  Inbox,
+  LedgerPlace,
+  QueryResult,
+  Rollups,
+  Transaction,
+} from '../../../cloud/database/storage.ts'
+import type { Effect, Lock, SimulatedDatabase } from './database.ts'
+import type { SimulatedProcess } from './process.ts'
+
+/** As PostgreSQL's adapter gives a statement up. */
+const lockWaitMsMax = 30_000
+
+/** Reads what was committed and what it did itself; what it does takes effect when it is committed. */
+export class SimulatedTransaction implements Transaction {
+  readonly inbox: Inbox
+  readonly history: History
+  readonly rollups: Rollups
+  readonly process: SimulatedProcess
+  readonly staged: (() => void)[] = []
+  readonly what: string[] = []
+  over = false
+  askedAtMs: number
+  outage: TidegateError | undefined
+  private readonly database: SimulatedDatabase
+  private readonly own = new Map<string, string>()
+
+  constructor(database: SimulatedDatabase, process: SimulatedProcess) {
+    this.database = database
+    this.process = process
+    this.askedAtMs = database.parts.scheduler.nowMs
+    this.inbox = { claim: (group, identities) => this.claim(group, identities) }
+    this.history = {
+      append: (records) => this.append(records),
+      note: (notes) =>
+        this.keep(database.notes, notes, (n) => `${n.gateway}\n${n.epoch}\n${n.from}\n${n.to}\n${n.reason}`),
+      correctClock: (corrections) =>
+        this.keep(database.corrections, corrections, (c) => `${c.gateway}\n${c.epoch}\n${c.eventSequence}`),
+      closeEpochs: (closures) =>
+        this.keep(database.closures, closures, (c) => `${c.gateway}\n${c.epoch}\n${c.lastSequence}`),
+    }
+    this.rollups = {
+      merge: async (rollups) => {
+        await this.request('merge')
+        this.staged.push(() => {
+          for (const rollup of rollups) {
+            const known = database.rollups.get(rollupKey(rollup))
+            if (known) mergeRollup(known, rollup)
+            else database.rollups.set(rollupKey(rollup), { ...rollup })
+          }
+        })
+      },
+    }
+  }
+
+  /** The one statement that the simulated handler makes. */
+  async query<Row>(_sql: string, params: readonly unknown[] = []): Promise<QueryResult<Row>> {
+    await this.request('query')
+    const [effect] = params as [Effect]
+    this.what.push(`${effect.group} ${effect.sequence}`)
+    this.staged.push(() => this.database.effects.push(effect))
+    return { rows: [], rowCount: 1 }
+  }
+
+  assertUsable(): void {
+    if (this.outage) throw this.outage
+  }
+
+  async request(what: string): Promise<void> {
+    if (this.outage) throw this.outage
+    try {
+      await this.database.request(this.process, what)
+    } catch (error) {
+      throw (this.outage = error as TidegateError)
+    }
+    if (this.over) throw (this.outage = unreachable('terminating connection'))
+    this.askedAtMs = this.database.parts.scheduler.nowMs
+  }
+
+  private async claim(group: string, identities: readonly EventIdentity[]): Promise<boolean[]> {
+    await this.request('claim')
+    const { inbox } = this.database
+    const keys = identities.map(({ source, id }) => `${group}\n${source}\n${id}`)
+    for (const key of keys.toSorted()) await this.lock(`inbox ${key}`)
+    return keys.map((key) => {
+      if (inbox.has(key) || this.own.has(key)) return false
+      this.own.set(key, '')
+      this.staged.push(() => inbox.add(key))
+      return true
+    })
+  }
+
+  private async append(records: readonly HistoryRecord[]): Promise<Appended[]> {
+    await this.request('append')
+    const { events, identities } = this.database
+    const byPlace = records.toSorted((a, b) => (placeOf(a) < placeOf(b) ? -1 : 1))
+    for (const record of byPlace) {
+      await this.lock(`place ${placeOf(record)}`)
+      await this.lock(`identity ${identityOf(record)}`)
+    }
+    return records.map((record) => {
+      const place = placeOf(record)
+      const identity = identityOf(record)
+      const known = identities.get(identity) ?? this.own.get(identity)
+      if (known !== undefined) return known === place ? 'again' : 'repeat'
+      if (events.has(place) || this.own.has(place)) return 'place-taken'
+      this.own.set(identity, place)
+      this.own.set(place, identity)
+      this.what.push(`history ${record.sequence}`)
+      this.staged.push(() => {
+        events.set(place, record)
+        identities.set(identity, place)
+      })
+      return 'stored'
+    })
+  }
+
+  private async keep<T>(table: Map<string, T>, rows: readonly T[], keyOf: (row: T) => string): Promise<void> {
+    if (rows.length === 0) return
+    await this.request('note')
+    this.staged.push(() => {
+      for (const row of rows) if (!table.has(keyOf(row))) table.set(keyOf(row), row)
+    })
+  }
+
+  /** Waits for whoever holds the key to commit or roll back. */
+  private async lock(key: string): Promise<void> {
+    const { locks, parts } = this.database
+    const untilMs = parts.scheduler.nowMs + lockWaitMsMax
+    for (let held = locks.get(key); held && held.holder !== this; held = locks.get(key)) {
+      const leftMs = untilMs - parts.scheduler.nowMs
+      if (leftMs <= 0) throw (this.outage = unreachable('query read timeout'))
+      await Promise.race([held.freed, this.process.step('lock', leftMs)])
+      await this.process.step('locked', 0)
+      this.askedAtMs = parts.scheduler.nowMs
+      if (this.over) throw (this.outage = unreachable('connection terminated'))
+    }
+    if (locks.has(key)) return
+    const lock: Lock = { holder: this, freed: Promise.resolve(), free: nothing }
+    lock.freed = new Promise((resolve) => {
+      lock.free = resolve
+    })
+    locks.set(key, lock)
+  }
+}
+
+function nothing(): void {}
+
+export function placeOf({ gateway, epoch, sequence }: LedgerPlace): string {
+  return `${gateway}\n${epoch}\n${String(sequence).padStart(12, '0')}`
+}
+
+function identityOf({ source, id }: EventIdentity): string {
+  return `${source}\n${id}`
+}
+
+export function unreachable(detail: string): TidegateError {
+  return new TidegateError('DATABASE_UNREACHABLE', { message: detail, retryable: true, hint: '' })
+}

@@ -1,0 +1,159 @@
+import { randomUUID } from 'node:crypto'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Client } from 'pg'
+import { Connection, type SyncMessage } from 'rabbitmq-client'
+import { connectBroker } from '../../../cloud/amqp/connection-rabbit.ts'
+import { type CloudConfig, cloudConfigSchema } from '../../../cloud/config.ts'
+import { runCloud } from '../../../cloud/main.ts'
+import type { StartupOptions } from '../../../cloud/startup.ts'
+import { declareTopology } from '../../../cloud/amqp/topology-rabbit.ts'
+import { exchangeTopology } from '../../../cloud/amqp/topology.ts'
+import { systemClock } from '../../../src/clock.ts'
+import { silentLog } from '../../../src/log.ts'
+import { partitionOf, routingKey, wire } from '../../../src/contract/wire.ts'
+import type { Encoded } from './cloud-events.ts'
+import { createDatabase, createVhost } from '../servers.ts'
+
+/** For what is there already. */
+export const startup: StartupOptions = {
+  timeoutMs: 10_000,
+  clock: systemClock,
+  random: Math.random,
+  log: silentLog,
+  signal: new AbortController().signal,
+}
+
+export interface RunningCloud {
+  opsUrl: string
+  /** Rejects with the cloud's own error. */
+  stop(): Promise<void>
+}
+
+/** A vhost, a database, and whatever a test does with them. */
+export interface CloudBench {
+  url: string
+  databaseUrl: string
+  partitions: number
+  config(more?: object): CloudConfig
+  start(more?: object): Promise<RunningCloud>
+  /** The exchange alone, as it is for a moment while a cloud starts for the first time. */
+  declareExchange(): Promise<void>
+  publish(events: readonly Encoded[]): Promise<void>
+  rows<Row extends object>(sql: string, values?: unknown[]): Promise<Row[]>
+  get(queue: string): Promise<SyncMessage | undefined>
+  depth(queue: string): Promise<number>
+  /** Path of a consumer module with this source. */
+  module(source: string): string
+  close(): Promise<void>
+}
+
+export async function openCloudBench(given: { databaseUrl?: string } = {}): Promise<CloudBench> {
+  const url = await createVhost()
+  const databaseUrl = given.databaseUrl ?? (await createDatabase())
+  const folder = mkdtempSync(join(tmpdir(), 'tidegate-cloud-'))
+  const partitions = 4
+  const connection = new Connection({ url, frameMax: 131_072 })
+  connection.on('error', () => {})
+  const publisher = connection.createPublisher({ confirm: true, maxAttempts: 5 })
+  const running = new Set<RunningCloud>()
+
+  function config(more: object = {}): CloudConfig {
+    return cloudConfigSchema.parse({
+      broker: { url },
+      database: { url: databaseUrl },
+      partitions,
+      instance: `test-${randomUUID().slice(0, 8)}`,
+      retry: { ladder: ['300ms', '600ms'] },
+      sharing: { beat: '200ms', goneAfter: '2s' },
+      ops: { port: 0 },
+      stop: { grace: '1s' },
+      ...more,
+    })
+  }
+
+  return {
+    url,
+    databaseUrl,
+    partitions,
+    config,
+    async start(more) {
+      const controller = new AbortController()
+      let ended: Promise<void> = Promise.resolve()
+      const opsPort = await new Promise<number>((resolve, reject) => {
+        ended = runCloud(config(more), {
+          clock: systemClock,
+          random: Math.random,
+          log: silentLog,
+          signal: controller.signal,
+          onStarted: (started) => resolve(started.opsPort),
+        })
+        ended.catch(reject)
+      })
+      const cloud: RunningCloud = {
+        opsUrl: `http://127.0.0.1:${opsPort}`,
+        async stop() {
+          running.delete(cloud)
+          controller.abort()
+          await ended
+        },
+      }
+      running.add(cloud)
+      return cloud
+    },
+    async declareExchange() {
+      const broker = await connectBroker({ url, connectionName: 'test', log: silentLog })
+      await declareTopology(broker, exchangeTopology())
+      await broker.close()
+    },
+    async publish(events) {
+      for (const { event, text } of events) {
+        await publisher.send(
+          {
+            exchange: wire.exchange,
+            routingKey: routingKey(partitionOf(event.partitionkey, partitions), event.type),
+            durable: true,
+            messageId: event.id,
+            appId: event.gateway,
+            contentType: wire.contentType,
+          },
+          Buffer.from(text),
+        )
+      }
+    },
+    async rows<Row extends object>(sql: string, values: unknown[] = []) {
+      const client = new Client(databaseUrl)
+      client.on('error', () => {})
+      await client.connect()
+      try {
+        return (await client.query<Row>(sql, values)).rows
+      } finally {
+        await client.end()
+      }
+    },
+    async get(queue) {
+      const channel = await connection.acquire()
+      const message = await channel.basicGet({ queue, noAck: true })
+      await channel.close()
+      return message
+    },
+    async depth(queue) {
+      const channel = await connection.acquire()
+      const { messageCount } = await channel.queueDeclare({ queue, passive: true })
+      await channel.close()
+      return messageCount
+    },
+    module(source) {
+      const file = join(folder, `${randomUUID()}.mjs`)
+      writeFileSync(file, source)
+      return file
+    },
+    async close() {
+      for (const cloud of running) await cloud.stop()
+      await publisher.close()
+      await connection.close()
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}

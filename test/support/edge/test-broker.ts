@@ -1,0 +1,248 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { connect as connectMqtt, type IClientOptions, type MqttClient } from 'mqtt'
+import { afterAll, afterEach, beforeAll } from 'vitest'
+import { pino } from 'pino'
+import { createAuthority } from '../../../certs/authority.ts'
+import { issueCertificate, type IssuedCertificate } from '../../../certs/issue.ts'
+import { createAdmission } from '../../../edge/admission/admission.ts'
+import { type Broker, type BrokerOptions, startBroker } from '../../../edge/mqtt/broker-aedes.ts'
+import { type BrokerObserver, silentBrokerObserver } from '../../../edge/mqtt/observer.ts'
+import { createRoutes, type Route } from '../../../edge/admission/routes.ts'
+import { createTopicRules } from '../../../edge/admission/topics.ts'
+import { systemClock } from '../../../src/clock.ts'
+import { loadSchemas } from '../../../src/contract/schema-registry.ts'
+import { loadTlsFiles } from '../../../src/tls-files.ts'
+import { createFakeOutbox, type FakeOutbox } from '../fakes/outbox.ts'
+
+/** A CA and certificates in a folder that goes away with `close()`. */
+export interface TestPki {
+  folder: string
+  caFile: string
+  edge: IssuedCertificate
+  device(id: string): Promise<{ ca: Buffer; cert: Buffer; key: Buffer }>
+  expired(id: string): Promise<{ ca: Buffer; cert: Buffer; key: Buffer }>
+  gateway(id: string): Promise<{ ca: Buffer; cert: Buffer; key: Buffer }>
+  close(): Promise<void>
+}
+
+export async function createTestPki(): Promise<TestPki> {
+  const folder = await mkdtemp(join(tmpdir(), 'tidegate-broker-'))
+  const authority = await createAuthority(join(folder, 'pki'))
+  const issue = (commonName: string, more: object = {}) =>
+    issueCertificate(authority, { commonName, kind: 'client', outDir: join(folder, 'issued'), ...more })
+  const read = ({ certFile, keyFile }: IssuedCertificate) => ({
+    ca: readFileSync(authority.certFile),
+    cert: readFileSync(certFile),
+    key: readFileSync(keyFile),
+  })
+  const edge = await issueCertificate(authority, {
+    commonName: 'edge',
+    kind: 'server',
+    dnsNames: ['localhost'],
+    ipAddresses: ['127.0.0.1'],
+    outDir: join(folder, 'issued'),
+  })
+  return {
+    folder,
+    caFile: authority.certFile,
+    edge,
+    device: async (id) => read(await issue(id)),
+    expired: async (id) => read(await issue(id, { now: new Date(Date.now() - 10 * 86_400_000), days: 5 })),
+    gateway: async (id) => read(await issue(id, { role: 'gateway' })),
+    close: () => rm(folder, { recursive: true, force: true }),
+  }
+}
+
+/** For one file of tests: certificates that all of them share, and brokers that end with the test that started them. */
+export function useTestBrokers(): {
+  pki: TestPki
+  start: (options?: TestBrokerOptions) => Promise<TestBroker>
+} {
+  const pki = {} as TestPki
+  const brokers: TestBroker[] = []
+  beforeAll(async () => {
+    Object.assign(pki, await createTestPki())
+  })
+  afterAll(() => pki.close())
+  afterEach(async () => {
+    for (const broker of brokers.splice(0)) await broker.close()
+  })
+  return {
+    pki,
+    async start(options = {}) {
+      const broker = await startTestBroker(pki, options)
+      brokers.push(broker)
+      return broker
+    },
+  }
+}
+
+export interface Seen {
+  published: string[]
+  refused: string[]
+  quarantined: string[]
+  notKept: string[]
+  connections: number
+  logs: Record<string, unknown>[]
+}
+
+export interface TestBroker {
+  port: number
+  outbox: FakeOutbox
+  seen: Seen
+  /** Resolves once `condition` holds; looked at whenever the broker reports something. */
+  when: (condition: (seen: Seen) => boolean) => Promise<void>
+  connect: (tls: object, options?: IClientOptions) => Promise<MqttClient>
+  /** `<topic> <payload>` of each message a client was sent, from its first packet on. */
+  messages: (client: MqttClient, count: number) => Promise<string[]>
+  /** Those of them that were sent because they had been retained. */
+  retained: (client: MqttClient, count: number) => Promise<string[]>
+  broker: Broker
+  close(): Promise<void>
+}
+
+export interface TestBrokerOptions {
+  folder?: string
+  outbox?: FakeOutbox
+  routes?: Route[]
+  subscribe?: string[]
+  options?: Partial<BrokerOptions>
+}
+
+let folders = 0
+
+/** The real broker on a free port of loopback, with a fake outbox behind it. */
+export async function startTestBroker(pki: TestPki, given: TestBrokerOptions = {}): Promise<TestBroker> {
+  const seen: Seen = { published: [], refused: [], quarantined: [], notKept: [], connections: 0, logs: [] }
+  let watchers: { condition: (seen: Seen) => boolean; resolve: () => void }[] = []
+  const look = (): void => {
+    watchers = watchers.filter(({ condition, resolve }) => {
+      if (!condition(seen)) return true
+      resolve()
+      return false
+    })
+  }
+  const noting =
+    <T>(list: T[]) =>
+    (what: T): void => {
+      list.push(what)
+      setImmediate(look)
+    }
+  const observer: BrokerObserver = {
+    ...silentBrokerObserver,
+    published: noting(seen.published),
+    connectionRefused: noting(seen.refused),
+    quarantined: noting(seen.quarantined),
+    notKept: noting(seen.notKept),
+    connections(open) {
+      seen.connections = open
+      setImmediate(look)
+    },
+  }
+  const log = pino(
+    { level: 'debug', base: {} },
+    {
+      write(line: string) {
+        noting(seen.logs)(JSON.parse(line) as Record<string, unknown>)
+      },
+    },
+  )
+  const outbox = given.outbox ?? createFakeOutbox()
+  const routes = createRoutes(given.routes ?? [])
+  const clients: MqttClient[] = []
+  const inboxes = new Map<MqttClient, { all: string[]; retained: string[] }>()
+  const broker = await startBroker({
+    host: '127.0.0.1',
+    port: 0,
+    tls: loadTlsFiles({
+      caFile: pki.caFile,
+      certFile: pki.edge.certFile,
+      keyFile: pki.edge.keyFile,
+      where: 'the test',
+    }),
+    connectionsMax: 50,
+    connectionsPerDeviceMax: 4,
+    handshakeTimeoutMs: 5000,
+    packetBytesMax: 4096,
+    inFlightMax: 64,
+    inFlightBytesMax: 1 << 20,
+    sessionsFolder: given.folder ?? join(pki.folder, `sessions-${++folders}`),
+    sessionLimits: {
+      queuedMax: 5,
+      subscriptionsPerDeviceMax: 3,
+      retainedMax: 100,
+      retainedPerDeviceMax: 3,
+      bytesPerDeviceMax: 1 << 26,
+      unreleasedPerDeviceMax: 300,
+    },
+    rules: createTopicRules({
+      subscribe: given.subscribe ?? [],
+      routed: (deviceId, topic) => routes.match(deviceId, topic) !== undefined,
+    }),
+    routes,
+    admit: createAdmission({
+      schemas: loadSchemas(new URL('../../../schemas', import.meta.url).pathname),
+      unknownTypes: 'accept',
+      types: {},
+      payloadBytesMax: 1024,
+      quarantineBytesMax: 100,
+      clockSkewMaxMs: 86_400_000,
+      timeAgeMaxMs: 366 * 86_400_000,
+      clock: systemClock,
+      random: Math.random,
+    }),
+    outbox,
+    observer,
+    clock: systemClock,
+    random: Math.random,
+    log,
+    ...given.options,
+  })
+  const test: TestBroker = {
+    port: broker.port,
+    outbox,
+    seen,
+    broker,
+    when: (condition) =>
+      new Promise((resolve) => {
+        watchers.push({ condition, resolve })
+        look()
+      }),
+    async connect(tls, options = {}) {
+      const url = `mqtts://127.0.0.1:${broker.port}`
+      const client = connectMqtt(url, { reconnectPeriod: 0, ...options, ...tls })
+      const inbox: { all: string[]; retained: string[] } = { all: [], retained: [] }
+      client.on('message', (topic, payload, { retain }) => {
+        noting(inbox.all)(`${topic} ${payload.toString()}`)
+        if (retain) noting(inbox.retained)(`${topic} ${payload.toString()}`)
+      })
+      inboxes.set(client, inbox)
+      clients.push(client)
+      await new Promise<void>((resolve, reject) => {
+        client.once('connect', () => resolve())
+        client.once('close', () => reject(new Error('the connection was closed')))
+        client.on('error', reject)
+      })
+      return client
+    },
+    async messages(client, count) {
+      const messages = inboxes.get(client)?.all ?? []
+      await test.when(() => messages.length >= count)
+      return messages
+    },
+    async retained(client, count) {
+      const messages = inboxes.get(client)?.retained ?? []
+      await test.when(() => messages.length >= count)
+      return messages
+    },
+    async close() {
+      outbox.open()
+      await Promise.all(clients.map((client) => client.endAsync(true)))
+      await broker.close()
+    },
+  }
+  return test
+}

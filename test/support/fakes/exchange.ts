@@ -1,0 +1,102 @@
+import type { Exchange, ExchangeSession, Outcome, SessionEnd } from '../../../edge/uplink/exchange.ts'
+import type { Queued } from '../../../edge/outbox/outbox.ts'
+
+/** An exchange in memory, with the switches that a test needs. Outcomes come in a later turn, as over a wire. */
+export class FakeExchange implements Exchange {
+  /** What queues hold, in order of arrival. */
+  readonly routed: Queued[] = []
+  /** False: no queue is bound. */
+  bound = true
+  /** False: what is published is not answered (until `answer()`). */
+  answering = true
+  reachable = true
+  /** The broker has told publishers to wait. */
+  blocked = false
+  private session: FakeSession | undefined
+  private reached: (() => void) | undefined
+  sessions = 0
+
+  async connect(signal: AbortSignal): Promise<ExchangeSession> {
+    while (!this.reachable) {
+      await new Promise<void>((resolve, reject) => {
+        this.reached = resolve
+        signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+      })
+    }
+    signal.throwIfAborted()
+    this.sessions += 1
+    this.session = new FakeSession(this)
+    return this.session
+  }
+
+  setReachable(reachable: boolean): void {
+    this.reachable = reachable
+    if (reachable) this.reached?.()
+    else this.cut()
+  }
+
+  /** The connection breaks; what was not answered never is. */
+  cut(): void {
+    this.session?.end({ code: 'CUT', detail: 'the link was cut' })
+  }
+
+  answer(): void {
+    this.answering = true
+    this.session?.flush()
+  }
+
+  async close(): Promise<void> {
+    await this.session?.close()
+  }
+}
+
+class FakeSession implements ExchangeSession {
+  readonly lost: Promise<SessionEnd>
+  private readonly exchange: FakeExchange
+  private resolveLost!: (end: SessionEnd) => void
+  private listener: ((outcomes: Outcome[]) => void) | undefined
+  private unanswered: Queued[] = []
+  private over = false
+
+  constructor(exchange: FakeExchange) {
+    this.exchange = exchange
+    this.lost = new Promise((resolve) => {
+      this.resolveLost = resolve
+    })
+  }
+
+  get blocked(): boolean {
+    return this.exchange.blocked
+  }
+
+  publish(event: Queued): void {
+    if (this.over) return
+    if (this.exchange.bound) this.exchange.routed.push(event)
+    this.unanswered.push(event)
+    if (this.unanswered.length === 1) setImmediate(() => this.flush())
+  }
+
+  onOutcomes(listener: (outcomes: Outcome[]) => void): void {
+    this.listener = listener
+  }
+
+  flush(): void {
+    if (this.over || !this.exchange.answering || this.unanswered.length === 0) return
+    const events = this.unanswered
+    this.unanswered = []
+    this.listener?.(
+      events.map((event) =>
+        this.exchange.bound ? { kind: 'routed', event } : { kind: 'refused', event, code: 'UNROUTABLE' },
+      ),
+    )
+  }
+
+  end(reason: SessionEnd): void {
+    this.over = true
+    this.resolveLost(reason)
+  }
+
+  async close(): Promise<void> {
+    this.end({ code: 'CLOSED', detail: 'closed' })
+  }
+}

@@ -1,0 +1,203 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { forward } from '../../../edge/uplink/forwarder.ts'
+import {
+  type ForwarderObserver,
+  silentForwarderObserver,
+  silentOutboxObserver,
+} from '../../../edge/mqtt/observer.ts'
+import type { Outbox } from '../../../edge/outbox/outbox.ts'
+import { closedError } from '../../../edge/outbox/writer/refusals.ts'
+import { openOutbox } from '../../../edge/outbox/open.ts'
+import { TidegateError } from '../../../src/errors.ts'
+import { silentLog } from '../../../src/log.ts'
+import { SimulatedDisk } from '../../support/fakes/simulated-disk.ts'
+import { FakeClock, settled } from '../../support/fakes/clock.ts'
+import { FakeExchange } from '../../support/fakes/exchange.ts'
+import { submission } from '../../support/edge/outbox-events.ts'
+
+describe('the forwarder', () => {
+  let clock: FakeClock
+  let disk: SimulatedDisk
+  let outbox: Outbox
+  let exchange: FakeExchange
+  let stop: AbortController
+  let running: Promise<void> | undefined
+
+  beforeEach(async () => {
+    clock = new FakeClock()
+    disk = new SimulatedDisk()
+    exchange = new FakeExchange()
+    stop = new AbortController()
+    outbox = await openOutbox({
+      folder: disk,
+      gateway: 'gw-1',
+      clock,
+      random: () => 0.5,
+      log: silentLog,
+      observer: silentOutboxObserver,
+    })
+  })
+  afterEach(async () => {
+    await stopped()
+    await outbox.close()
+  })
+
+  function start(observer: Partial<ForwarderObserver> = {}, windowEvents = 100): void {
+    running = forward(
+      {
+        outbox,
+        exchange,
+        clock,
+        random: () => 0.5,
+        log: silentLog,
+        observer: { ...silentForwarderObserver, ...observer },
+        windowEvents,
+        confirmTimeoutMs: 10_000,
+        retry: { delayMsMin: 100, delayMsMax: 1000 },
+      },
+      stop.signal,
+    )
+  }
+
+  async function append(count: number, prefix = 'e'): Promise<void> {
+    await Promise.all(
+      Array.from({ length: count }, (_, index) => outbox.append(submission('a', `${prefix}${index}`))),
+    )
+  }
+
+  const depth = (): number => outbox.stats().depth.normal
+  const routedIds = (): string[] => exchange.routed.map(({ id }) => id)
+
+  async function stopped(): Promise<void> {
+    stop.abort()
+    await clock.advance(5000)
+    await running
+  }
+
+  it('delivers in order and releases what was proven', async () => {
+    start()
+    await append(250)
+    await settled()
+    await clock.advance(1000)
+    expect(routedIds()).toEqual(Array.from({ length: 250 }, (_, index) => `e${index}`))
+    expect(depth()).toBe(0)
+  })
+
+  it('releases nothing that was published but not confirmed', async () => {
+    exchange.answering = false
+    start()
+    await append(10)
+    await clock.advance(2000)
+    expect(routedIds()).toHaveLength(10)
+    expect(depth()).toBe(10)
+    exchange.answer()
+    await settled()
+    expect(depth()).toBe(0)
+  })
+
+  it('releases nothing that was confirmed but not routed, and does not spin', async () => {
+    const codes: string[] = []
+    exchange.bound = false
+    start({ refused: (code) => codes.push(code) })
+    await append(5)
+    await clock.advance(10_000)
+    expect(depth()).toBe(5)
+    expect(new Set(codes)).toEqual(new Set(['UNROUTABLE']))
+    expect(exchange.sessions).toBeLessThan(25)
+    exchange.bound = true
+    await clock.advance(5000)
+    expect(depth()).toBe(0)
+  })
+
+  it('keeps no more in flight than its window', async () => {
+    exchange.answering = false
+    start({}, 40)
+    await append(200)
+    await clock.advance(1000)
+    expect(exchange.routed).toHaveLength(40)
+  })
+
+  it('sends again, oldest first, what a lost session had not proven', async () => {
+    exchange.answering = false
+    start()
+    await append(20)
+    await settled()
+    exchange.cut()
+    exchange.answering = true
+    await clock.advance(2000)
+    expect(routedIds().slice(20)).toEqual(Array.from({ length: 20 }, (_, index) => `e${index}`))
+    expect(depth()).toBe(0)
+  })
+
+  it('gives a session up whose confirms do not come, and goes on with the next', async () => {
+    exchange.answering = false
+    start()
+    await append(3)
+    await clock.advance(9000)
+    expect(exchange.sessions).toBe(1)
+    exchange.answering = true
+    await clock.advance(5000)
+    expect(exchange.sessions).toBe(2)
+    expect(depth()).toBe(0)
+  })
+
+  it('counts the time to confirm only from when the broker no longer blocks', async () => {
+    exchange.answering = false
+    start()
+    await append(3)
+    await clock.advance(2000)
+    exchange.blocked = true
+    await clock.advance(60_000)
+    exchange.blocked = false
+    await clock.advance(9000)
+    expect(exchange.sessions).toBe(1)
+    await clock.advance(3000)
+    expect(exchange.sessions).toBe(2)
+  })
+
+  it('tells when the uplink goes and comes', async () => {
+    const seen: boolean[] = []
+    start({ uplink: (up) => seen.push(up) })
+    await settled()
+    exchange.setReachable(false)
+    await clock.advance(2000)
+    exchange.setReachable(true)
+    await clock.advance(2000)
+    expect(seen).toEqual([true, false, true])
+  })
+
+  it('stops although the disk fails and nothing that was proven can be released', async () => {
+    start()
+    await settled()
+    await append(3)
+    disk.faults.beforeWrite = () => ({ fail: true, landed: false })
+    await clock.advance(5000)
+    expect(routedIds()).toHaveLength(3)
+    expect(depth()).toBe(3)
+    await stopped()
+  })
+
+  it('stops although the disk fails and nothing can be read', async () => {
+    const seen: boolean[] = []
+    start({ uplink: (up) => seen.push(up) })
+    await append(3)
+    disk.faults.beforeRead = () => {
+      throw new TidegateError('STORE_UNAVAILABLE', { message: 'I/O error', retryable: true, hint: '' })
+    }
+    await clock.advance(5000)
+    expect(routedIds()).toEqual([])
+    await stopped()
+    expect(seen).toEqual([true, false])
+  })
+
+  it('tells that the uplink is gone also when the outbox is closed under it', async () => {
+    const seen: boolean[] = []
+    start({ uplink: (up) => seen.push(up) })
+    await settled()
+    await append(1)
+    outbox.take = () => Promise.reject(closedError())
+    await clock.advance(5000)
+    await running
+    expect(seen).toEqual([true, false])
+  })
+})

@@ -3,16 +3,17 @@ import { SimulatedBroker } from './parts/broker.ts'
 import { chance } from './plan/chance.ts'
 import { checkAudit } from './checks/check-audit.ts'
 import { checkAll, checkBounds } from './checks/checks.ts'
+import type { World } from './checks/world-view.ts'
 import { Cloud, declareAll } from './parts/cloud.ts'
 import { SimulatedDatabase } from './parts/database.ts'
 import { Device } from './parts/devices.ts'
-import { heal, inflict, type Stage } from './parts/faults.ts'
+import { heal, inflict } from './parts/faults.ts'
 import { Gateway } from './parts/gateway.ts'
 import { Journal, type Violation } from './parts/journal.ts'
 import { tracingLog } from './parts/tracing-log.ts'
 import { activeMs, type Plan } from './plan/plan.ts'
 import { Scheduler } from './parts/scheduler.ts'
-import { Truth } from './checks/truth.ts'
+import { Truth } from './parts/truth.ts'
 import { Uplink } from './parts/uplink.ts'
 
 /** Longest that may pass after everything has healed until nothing is left to do. */
@@ -25,11 +26,6 @@ export interface RunResult {
   /** Virtual time, ms. */
   simulatedMs: number
   events: number
-}
-
-export interface World extends Stage {
-  truth: Truth
-  plan: Plan
 }
 
 /** Plays a plan from beginning to end, and checks every guarantee. */

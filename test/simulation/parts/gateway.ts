@@ -18,11 +18,11 @@ import type { Chance } from '../plan/chance.ts'
 import { GatewayDisk } from './gateway-disk.ts'
 import { Hands } from './hands.ts'
 import type { Journal } from './journal.ts'
-import type { Settings } from '../plan/plan.ts'
+import type { Settings } from '../plan/settings.ts'
 import { SimulatedProcess, type Wall } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
 import { schemasOf, types } from '../plan/schemas.ts'
-import type { Truth } from '../checks/truth.ts'
+import type { Truth } from './truth.ts'
 import type { Uplink } from './uplink.ts'
 
 export interface GatewayParts {

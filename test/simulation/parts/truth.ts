@@ -4,9 +4,9 @@ import { headKey, positionOfEventKey } from '../../../edge/outbox/layout/keys.ts
 import { decodeRecord } from '../../../edge/outbox/layout/record.ts'
 import type { Queued } from '../../../edge/outbox/outbox.ts'
 import type { StoreOperation } from '../../../edge/store/store.ts'
-import { Hands, type HandsParts } from '../parts/hands.ts'
-import type { Journal } from '../parts/journal.ts'
-import type { Scheduler } from '../parts/scheduler.ts'
+import { Hands, type HandsParts } from './hands.ts'
+import type { Journal } from './journal.ts'
+import type { Scheduler } from './scheduler.ts'
 
 /** A numbered event as the disk held it. */
 export interface Place {

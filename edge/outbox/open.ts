@@ -1,7 +1,7 @@
 import type { Clock, Random } from '../../src/clock.ts'
 import type { Logger } from '../../src/log.ts'
 import { monotonicFactory } from 'ulid'
-import type { OutboxObserver } from '../mqtt/observer.ts'
+import type { OutboxObserver } from './observer.ts'
 import type { Outbox } from './outbox.ts'
 import type { Store, StoreFolder } from '../store/store.ts'
 import { countedFolder } from '../store/counted-folder.ts'

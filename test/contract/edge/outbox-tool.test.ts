@@ -4,7 +4,7 @@ import { cp, mkdtemp, readdir, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { silentOutboxObserver } from '../../../edge/mqtt/observer.ts'
+import { silentOutboxObserver } from '../../../edge/outbox/observer.ts'
 import { renderReport } from '../../../edge/outbox-tool/report.ts'
 import { repairQueue } from '../../../edge/outbox-tool/repair.ts'
 import { openQueue, type Queue } from '../../../edge/outbox-tool/open-queue.ts'
@@ -68,7 +68,7 @@ async function atWork(place = dataDir): Promise<string> {
 
 const gateway = `
   import { join } from 'node:path'
-  import { silentOutboxObserver as observer } from './dist/edge/mqtt/observer.js'
+  import { silentOutboxObserver as observer } from './dist/edge/outbox/observer.js'
   import { doorRoutes, newToken, opsUrl, writeDoor } from './dist/edge/outbox-tool/door.js'
   import { openOutbox } from './dist/edge/outbox/open.js'
   import { levelFolder } from './dist/edge/store/store-level.js'

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { silentOutboxObserver } from '../../../edge/mqtt/observer.ts'
+import { silentOutboxObserver } from '../../../edge/outbox/observer.ts'
 import type { Outbox } from '../../../edge/outbox/outbox.ts'
 import { openOutbox, type OutboxOptions } from '../../../edge/outbox/open.ts'
 import { silentLog } from '../../../src/log.ts'

@@ -2,12 +2,13 @@ import { type Command, InvalidArgumentError, Option } from 'commander'
 import { systemClock } from '../../src/clock.ts'
 import { TidegateError } from '../../src/errors.ts'
 import { loadEdgeConfig } from '../config.ts'
-import type { Lane } from '../outbox/outbox.ts'
-import { inPieces } from './lines.ts'
+import { bothLanes, type Lane } from '../outbox/outbox.ts'
+import { inPieces } from './export-filter.ts'
 import { outputTo, outputToFile } from './output.ts'
 import { renderReport } from './report.ts'
 import { repairQueue } from './repair.ts'
-import { openQueue, type Queue } from './open-queue.ts'
+import { openQueue } from './open-queue.ts'
+import type { Queue } from './queue.ts'
 import { createScratch, type Scratch } from '../store/leveldb/scratch.ts'
 
 interface Place {
@@ -66,7 +67,7 @@ export function registerOutboxCommand(program: Command): void {
     .option('-o, --output <file>', 'a file instead of the standard output')
     .option('--device <id>', 'of this device only')
     .option('--type <type>', 'of this event type only')
-    .addOption(new Option('--lane <lane>', 'of this lane only').choices(['high', 'normal']))
+    .addOption(new Option('--lane <lane>', 'of this lane only').choices(bothLanes))
     .option('--from <sequence>', 'from this sequence on', wholeNumber)
     .option('--to <sequence>', 'up to this sequence', wholeNumber)
     .action(

@@ -8,7 +8,7 @@ import { type OldestEvent, oldestOf } from './oldest-event.ts'
 import type { Usage } from '../rules/quota.ts'
 import { readable } from '../layout/record.ts'
 import { entriesOf } from '../opening/recount.ts'
-import { readUndelivered } from '../opening/recovery.ts'
+import { readUndelivered } from '../rules/undelivered.ts'
 import { type DeviceInspection, survey } from './survey.ts'
 
 /** What a queue looks like from outside. */

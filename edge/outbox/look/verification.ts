@@ -1,14 +1,13 @@
 import { claimedChain, genesis, verifyChain } from '../../../src/contract/codec.ts'
-import type { Lane } from '../outbox.ts'
+import { bothLanes, type Lane } from '../outbox.ts'
 import type { StoreReader } from '../../store/store.ts'
-import { bothLanes } from '../writer/core.ts'
 import type { Head } from '../layout/head.ts'
 import { devicesOf, headOf } from './inspection.ts'
 import { allExpiries, eventKey, parseExpiryKey } from '../layout/keys.ts'
 import type { Usage } from '../rules/quota.ts'
 import { readable, type StoredEvent } from '../layout/record.ts'
 import { inOrder } from '../opening/recount.ts'
-import { readUndelivered } from '../opening/recovery.ts'
+import { readUndelivered } from '../rules/undelivered.ts'
 
 /** A fault of the store, in words. */
 export interface Verification {

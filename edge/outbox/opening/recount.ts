@@ -1,4 +1,4 @@
-import type { Lane } from '../outbox.ts'
+import { bothLanes, type Lane } from '../outbox.ts'
 import type { Store, StoreOperation, StoreReader } from '../../store/store.ts'
 import type { Head } from '../layout/head.ts'
 import { allDevices, damagedKey, deviceKey, eventRange, positionOfEventKey } from '../layout/keys.ts'
@@ -81,7 +81,7 @@ export async function recount(store: Store, options: RecountOptions): Promise<Re
 
   const base = Math.max(last, known?.position ?? 0)
   if (next > 0 && next <= base) holes.push({ from: next, to: base })
-  for (const lane of ['high', 'normal'] as const) totals.first[lane] ||= base + 1
+  for (const lane of bothLanes) totals.first[lane] ||= base + 1
   const lost = known ? Math.max(0, known.depth.high + known.depth.normal - found) : 0
   const named = lost > 0 || ghosts > 0 || suspicious ? holes : []
   const ordered = [...epochs].map(([epochBase, epoch]) => ({ epoch, epochBase })).toSorted(byBase)

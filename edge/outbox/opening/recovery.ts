@@ -1,12 +1,12 @@
-import { claimedChain, genesis } from '../../../src/contract/codec.ts'
+import { genesis } from '../../../src/contract/codec.ts'
 import { codeOf, messageOf } from '../../../src/errors.ts'
 import type { LedgerEntry } from '../../../src/contract/event.ts'
-import type { Store, StoreFolder, StoreOperation, StoreReader } from '../../store/store.ts'
+import type { Store, StoreFolder, StoreOperation } from '../../store/store.ts'
 import { decodeHead, type Head, storeVersion, understood } from '../layout/head.ts'
-import { allDevices, allUndelivered, headKey, laneGuard } from '../layout/keys.ts'
+import { allDevices, headKey, laneGuard } from '../layout/keys.ts'
 import type { Usage } from '../rules/quota.ts'
 import { recount } from './recount.ts'
-import type { UndeliveredRange } from '../rules/undelivered.ts'
+import { readUndelivered, type UndeliveredRange } from '../rules/undelivered.ts'
 
 /** What opening found out about the folder. */
 export interface Damage {
@@ -202,22 +202,6 @@ async function isEmpty(store: Store): Promise<boolean> {
   return (await store.entries({ gte: '', lt: '~' }, 2)).every(([key]) => key === laneGuard)
 }
 
-export async function readUndelivered(
-  store: StoreReader,
-  max = 1_000_000,
-): Promise<{ readable: UndeliveredRange[]; altered: number }> {
-  const readable: UndeliveredRange[] = []
-  const entries = await store.entries(allUndelivered, max)
-  for (const [, value] of entries) {
-    try {
-      readable.push(JSON.parse(value) as UndeliveredRange)
-    } catch {
-      // Counted below; the recount names its positions again.
-    }
-  }
-  return { readable, altered: entries.length - readable.length }
-}
-
 async function readDevices(store: Store): Promise<{ readable: Map<string, Usage>; altered: number }> {
   const readable = new Map<string, Usage>()
   const entries = await store.entries(allDevices, 10_000_000)
@@ -267,8 +251,6 @@ function closed(epoch: string, lastSequence: number, reason: 'corruption' | 'ren
 }
 
 /** The mark is a copy of the head, some seconds old: what the store should at least hold. */
-export { encodeHead as markOf } from '../layout/head.ts'
-
 export async function headOfMark(folder: StoreFolder): Promise<Head | undefined> {
   try {
     return decodeHead(await folder.readMark())
@@ -280,20 +262,4 @@ export async function headOfMark(folder: StoreFolder): Promise<Head | undefined>
 
 function byPosition(a: Head, b: Head): number {
   return a.position - b.position
-}
-
-/** The epoch of a stored event, which may be older than the head's. */
-export function epochOfEvent(
-  head: Head,
-  event: { position: number; sequence: number; text: string },
-): {
-  epoch: string
-  epochBase: number
-  chain?: string
-} {
-  const chain = claimedChain(event.text)
-  const epochBase = event.position - event.sequence
-  const epoch =
-    event.position > head.epochBase ? head.epoch : (JSON.parse(event.text) as { epoch: string }).epoch
-  return { epoch, epochBase, ...(chain === undefined ? {} : { chain }) }
 }

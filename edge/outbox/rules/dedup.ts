@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto'
+import type { DedupOptions } from '../options.ts'
 import type { Store, StoreOperation } from '../../store/store.ts'
 import { type Bloom, createBloom } from './bloom.ts'
 import {
@@ -10,12 +11,6 @@ import {
   present,
 } from '../layout/keys.ts'
 import type { Head } from '../layout/head.ts'
-
-/** Window of remembered `(source, id)`: at least 7/8 of both bounds, at most the bounds. */
-export interface DedupOptions {
-  ageMs: number
-  count: number
-}
 
 /**
  * The dedup window. IDs are remembered as 128-bit hashes in generations, each a contiguous range of keys that

@@ -2,23 +2,13 @@ import type { Lane } from '../outbox.ts'
 import type { Store } from '../../store/store.ts'
 import { eventRange, positionOfEventKey } from '../layout/keys.ts'
 import type { Head } from '../layout/head.ts'
-import type { Allowance, Pace, PaceOptions } from './pace.ts'
+import type { LanesOptions } from '../options.ts'
+import type { Allowance, Pace } from './pace.ts'
 import { decodeRecord, type StoredEvent } from '../layout/record.ts'
-
-export interface LanesOptions extends PaceOptions {
-  /** `in-order`: no live lane; everything waits behind the backlog, and devices' order is never broken. */
-  catchUp: 'live-first' | 'in-order'
-  /** A backlog up to this many events is sent in order; live-first only pays above it. */
-  inOrderBelow: number
-  /** Part of each take that is the backlog's, however much is live: it never starves. */
-  backlogShareMin: number
-}
 
 /** No event's text is shorter: no more of them need to be read than could go. */
 const eventBytesMin = 256
 const nothing: Allowance = { events: 0, bytes: 0 }
-
-export const defaultLanes: LanesOptions = { catchUp: 'live-first', inOrderBelow: 1000, backlogShareMin: 0.2 }
 
 /**
  * The order in which events leave. Three streams over two key ranges, each read by a cursor that only moves

@@ -2,28 +2,38 @@ import { backoffMs } from '../../../src/backoff.ts'
 import { codeOf, isAbort, messageOf } from '../../../src/errors.ts'
 import { eventKey } from '../../../src/contract/event.ts'
 import { type GroupCommit, groupCommit } from '../../../src/group-commit.ts'
-import type { Admission, Outbox, OutboxStats, Queued, QuotaReason, Submission } from '../outbox.ts'
+import type { EngineOptions } from '../options.ts'
+import {
+  type Admission,
+  bothLanes,
+  type Outbox,
+  type OutboxStats,
+  type Queued,
+  type QuotaReason,
+  type Submission,
+} from '../outbox.ts'
 import { allHanded, isComplete, recountInto, runDry } from './accounting.ts'
 import { admitInto } from './admit.ts'
 import { ClockRecord } from './clock-record.ts'
 import { closeStore } from './closing.ts'
 import { contentsOf } from './contents.ts'
-import { bothLanes, type Command, type Core, type EngineOptions, lowestQueued } from './core.ts'
+import { type Command, type Core, lowestQueued } from './core.ts'
 import { hashOf } from '../rules/dedup.ts'
 import { Departures } from './departures.ts'
 import { Draft } from './draft.ts'
 import { createHolding, type Pending } from '../rules/holding.ts'
-import { busyError, closedError } from './refusals.ts'
 import { endRemoval, expireInto, releaseInto } from './removal.ts'
 import { appendLedgerEntry, reportInto } from './ledger-entries.ts'
 import { Loader } from '../opening/loader.ts'
 import { Oldest } from './oldest.ts'
 import { createPace, type Pace } from '../rules/pace.ts'
 import type { StoredEvent } from '../layout/record.ts'
-import { type Known, type Loaded, markOf } from '../opening/recovery.ts'
-import { createHanded, type State, steadyClockOf } from '../opening/state.ts'
+import type { Known, Loaded } from '../opening/recovery.ts'
+import { encodeHead } from '../layout/head.ts'
+import { createHanded } from '../rules/handed.ts'
+import { type State, steadyClockOf } from '../opening/state.ts'
 import { rangesPerReport } from '../rules/undelivered.ts'
-import { WriterState } from './writer-state.ts'
+import { busyError, closedError, WriterState } from './writer-state.ts'
 
 const tickMs = 1000
 const markEveryMs = 10_000
@@ -284,7 +294,7 @@ export class Engine implements Outbox {
     const nowMs = clock.monotonicMs()
     if (nowMs - this.lastMarkMs >= markEveryMs) {
       this.lastMarkMs = nowMs
-      await folder.writeMark(markOf(this.core.state.head))
+      await folder.writeMark(encodeHead(this.core.state.head))
     }
     await this.oldest.look()
   }

@@ -3,10 +3,9 @@ import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import type { Clock } from '../../src/clock.ts'
 import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
-import { laneGuard, present } from '../outbox/layout/keys.ts'
 import type { Store, StoreFolder, StoreOperation } from './store.ts'
 import { removeLeftCopies } from './leveldb/copy.ts'
-import { corrupt, damaged, failure, isDiskFull, isInTheWay, unavailable } from './leveldb/errors.ts'
+import { corrupt, failure, isDiskFull, isInTheWay, unavailable } from './leveldb/errors.ts'
 import { countDamagedBlocks, examine, fenceDamage } from './leveldb/folder.ts'
 import { refuseIfLocked } from './leveldb/lock-level.ts'
 
@@ -56,7 +55,6 @@ export function levelFolder(options: LevelFolderOptions): StoreFolder {
       const level = new DirectLevel(location, { writeBufferSize: 8 << 20, cacheSize: 16 << 20 })
       try {
         await level.open()
-        if (!(await level.has(laneGuard))) await level.put(laneGuard, present)
       } catch (error) {
         await level.close().catch(() => {})
         throw failure(location, error)
@@ -208,7 +206,7 @@ function levelStore(level: DirectLevel, location: string, opened: Opened): Store
       return await work
     } catch (cause) {
       failed = true
-      throw failure(location, cause, damaged)
+      throw failure(location, cause)
     }
   }
   return {

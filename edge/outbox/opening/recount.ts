@@ -1,8 +1,8 @@
 import { bothLanes, type Lane } from '../outbox.ts'
 import type { Store, StoreOperation, StoreReader } from '../../store/store.ts'
 import type { Head } from '../layout/head.ts'
-import { allDevices, damagedKey, deviceKey, eventRange, positionOfEventKey } from '../layout/keys.ts'
-import type { Usage } from '../rules/quota.ts'
+import { damagedKey, deviceKey, eventRange, positionOfEventKey } from '../layout/keys.ts'
+import { countedDevices, encodeUsage, type Usage } from '../layout/usage.ts'
 import { decodeRecord, type Entry } from '../layout/record.ts'
 import type { UndeliveredRange } from '../rules/undelivered.ts'
 
@@ -130,13 +130,13 @@ export async function* entriesOf(
 }
 
 async function correctDevices(store: Store, devices: ReadonlyMap<string, Usage>): Promise<StoreOperation[]> {
-  const stale = (await store.entries(allDevices, 10_000_000))
-    .filter(([key]) => !devices.has(key.slice(2)))
-    .map(([key]): StoreOperation => ({ type: 'del', key }))
-  const counted = [...devices].map(([deviceId, { events, bytes }]): StoreOperation => ({
+  const stale = (await countedDevices(store))
+    .filter((deviceId) => !devices.has(deviceId))
+    .map((deviceId): StoreOperation => ({ type: 'del', key: deviceKey(deviceId) }))
+  const counted = [...devices].map(([deviceId, usage]): StoreOperation => ({
     type: 'put',
     key: deviceKey(deviceId),
-    value: `${events} ${bytes}`,
+    value: encodeUsage(usage),
   }))
   return [...stale, ...counted]
 }

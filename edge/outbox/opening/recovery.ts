@@ -3,10 +3,13 @@ import { codeOf, messageOf } from '../../../src/errors.ts'
 import type { LedgerEntry } from '../../../src/contract/event.ts'
 import type { Store, StoreFolder, StoreOperation } from '../../store/store.ts'
 import { decodeHead, type Head, storeVersion, understood } from '../layout/head.ts'
-import { allDevices, headKey, laneGuard } from '../layout/keys.ts'
-import type { Usage } from '../rules/quota.ts'
+import { headKey, laneGuard, present } from '../layout/keys.ts'
+import { readUsage, type Usage } from '../layout/usage.ts'
 import { recount } from './recount.ts'
 import { readUndelivered, type UndeliveredRange } from '../rules/undelivered.ts'
+
+/** Written together with the first head, and with the first after damage, which may have taken it. */
+const guard: StoreOperation = { type: 'put', key: laneGuard, value: present }
 
 /** What opening found out about the folder. */
 export interface Damage {
@@ -106,7 +109,7 @@ async function read(
   const value = await store.get(headKey)
   const head = decodeHead(value)
   const ranges = await readUndelivered(store)
-  const devices = await readDevices(store)
+  const devices = await readUsage(store)
   if (ranges.altered > 0) {
     damage.push({ kind: 'ranges-altered', detail: `${ranges.altered} ranges cannot be read`, lost: 0 })
   }
@@ -131,7 +134,8 @@ async function read(
   // anybody hears of it (G1), or it could be handed out, lost in a power cut, and its place given out again (I7).
   if (value !== undefined) await store.write([{ type: 'put', key: headKey, value }], { sync: true })
   const opened = { store, undelivered: ranges.readable, damage, devices: devices.readable, operations: [] }
-  if (!head) return { ...opened, head: newHead(identity, 0), announcements: [], clean: true }
+  if (!head)
+    return { ...opened, head: newHead(identity, 0), announcements: [], operations: [guard], clean: true }
   if (head.gateway === identity.gateway) return { ...opened, head, announcements: [], clean: head.clean }
   const renamed = { ...head, ...epochOf(newHead(identity, head.position)), earlier: epochsQueued(head) }
   return {
@@ -187,7 +191,7 @@ async function recovered(store: Store, identity: Identity, found: Found): Promis
       }))
       .filter(({ epochBase }) => epochBase >= (known?.epochBase ?? 0))
       .map(({ epoch, epochBase, end }) => closed(epoch, end - epochBase, 'corruption')),
-    operations: counted.operations,
+    operations: [guard, ...counted.operations],
     clean: true,
   }
 }
@@ -198,18 +202,9 @@ export function tailLost(head: Head, remembered: Head | undefined): string | und
   return `the outbox should hold position ${remembered.position} and ends at ${head.position}`
 }
 
+/** Earlier versions wrote the guard before the first head. */
 async function isEmpty(store: Store): Promise<boolean> {
   return (await store.entries({ gte: '', lt: '~' }, 2)).every(([key]) => key === laneGuard)
-}
-
-async function readDevices(store: Store): Promise<{ readable: Map<string, Usage>; altered: number }> {
-  const readable = new Map<string, Usage>()
-  const entries = await store.entries(allDevices, 10_000_000)
-  for (const [key, value] of entries) {
-    const [, events, bytes] = /^(\d+) (\d+)$/.exec(value) ?? []
-    if (events !== undefined) readable.set(key.slice(2), { events: Number(events), bytes: Number(bytes) })
-  }
-  return { readable, altered: entries.length - readable.size }
 }
 
 export function newHead(identity: Identity, base: number): Head {

@@ -1,10 +1,6 @@
+import type { Usage } from '../layout/usage.ts'
 import type { QuotaOptions } from '../options.ts'
 import type { Lane, QuotaReason } from '../outbox.ts'
-
-export interface Usage {
-  events: number
-  bytes: number
-}
 
 /** QoS 0 is shed here, before QoS 1 has to wait. */
 const qos0Part = 0.95

@@ -18,7 +18,7 @@ export interface Inspectable {
  */
 export async function openOutbox(options: OutboxOptions): Promise<Outbox & Inspectable> {
   const ulid = monotonicFactory(options.random)
-  const engine = new Engine({
+  return Engine.open({
     ...options,
     folder: countedFolder(options.folder, options),
     quota: { ...defaultQuota, ...options.quota },
@@ -30,6 +30,4 @@ export async function openOutbox(options: OutboxOptions): Promise<Outbox & Inspe
     clockSettleMs: options.clockSettleMs ?? 60_000,
     newEpoch: () => ulid(Math.max(0, options.clock.now())),
   })
-  await engine.open()
-  return engine
 }

@@ -19,6 +19,8 @@ export interface Core {
   readonly holding: Holding
   readonly handed: Handed
   readonly steady: SteadyClock
+  /** Aborted when the outbox is closed. */
+  readonly closing: AbortSignal
   /** Replaced whole when the store had to be opened again. */
   state: State
   /** Events that leave without delivery, so that a read under way does not hand them out (I8). */
@@ -30,6 +32,7 @@ export interface Core {
   doubtful: Set<number>
   diskFreeBytes: number
   lastReportMs: number
+  lastHeadMs: number
 }
 
 /** A change asked of the engine's writer. */

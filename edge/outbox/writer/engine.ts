@@ -13,7 +13,6 @@ import {
 } from '../outbox.ts'
 import type { StoredEvent } from '../layout/record.ts'
 import { Loader } from '../opening/loader.ts'
-import type { Loaded } from '../opening/recovery.ts'
 import { steadyClockOf } from '../opening/state.ts'
 import { hashOf } from '../rules/dedup.ts'
 import { createHanded } from '../rules/handed.ts'

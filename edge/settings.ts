@@ -2,7 +2,7 @@ import type { AdmissionOptions } from './admission/admission.ts'
 import type { BrokerOptions } from './mqtt/broker-aedes.ts'
 import type { EdgeConfig } from './config.ts'
 import type { RabbitExchangeOptions } from './uplink/exchange-rabbit.ts'
-import type { OutboxOptions } from './outbox/open.ts'
+import type { OutboxOptions } from './outbox/options.ts'
 
 /** The configuration in the words of each part. Nothing is decided here. */
 

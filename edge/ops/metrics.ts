@@ -5,10 +5,10 @@ import { connectionRefusals } from '../mqtt/identity.ts'
 import {
   type BrokerObserver,
   type ForwarderObserver,
-  type OutboxObserver,
   notKeptKinds,
   publishResults,
 } from '../mqtt/observer.ts'
+import type { OutboxObserver } from '../outbox/observer.ts'
 import { quotaReasons } from '../outbox/outbox.ts'
 import { rejectionReasons } from '../admission/quarantine.ts'
 import { type EdgeGauges, watch } from './gauges.ts'

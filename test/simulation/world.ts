@@ -111,11 +111,15 @@ function isQuiet({ gateway, broker, clouds, devices }: World): boolean {
     // No device waits for the answer to a publish of QoS 0.
     outbox?.waiting === 0 &&
     devices.every((device) => device.quiet) &&
-    gateway.disk.disk.keysStartingWith('e!').length === 0 &&
-    gateway.disk.disk.keysStartingWith('u!').length === 0 &&
+    stored(gateway).length === 0 &&
     clouds.every((cloud) => cloud.quiet) &&
     broker.working().length === 0
   )
+}
+
+/** Events of both lanes, and what is to be told of others. */
+function stored({ disk: { disk } }: World['gateway']): string[] {
+  return ['e!h!', 'e!n!', 'u!'].flatMap((prefix) => disk.keysStartingWith(prefix))
 }
 
 function leftOver({ gateway, broker, clouds, devices }: World): string {
@@ -124,7 +128,7 @@ function leftOver({ gateway, broker, clouds, devices }: World): string {
   const busy = clouds.filter((cloud) => !cloud.quiet).map((cloud) => cloud.name)
   return [
     `outbox ${outbox}`,
-    `on the disk ${[...gateway.disk.disk.keysStartingWith('e!'), ...gateway.disk.disk.keysStartingWith('u!')].join(' ') || '-'}`,
+    `on the disk ${stored(gateway).join(' ') || '-'}`,
     `devices ${waiting.join(' ') || '-'}`,
     `clouds ${busy.join(' ') || '-'}`,
     `queues ${broker.working().join(' ') || '-'}`,

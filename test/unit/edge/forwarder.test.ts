@@ -1,12 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { forward } from '../../../edge/uplink/forwarder.ts'
-import {
-  type ForwarderObserver,
-  silentForwarderObserver,
-  silentOutboxObserver,
-} from '../../../edge/mqtt/observer.ts'
+import { type ForwarderObserver, silentForwarderObserver } from '../../../edge/mqtt/observer.ts'
+import { silentOutboxObserver } from '../../../edge/outbox/observer.ts'
 import type { Outbox } from '../../../edge/outbox/outbox.ts'
-import { closedError } from '../../../edge/outbox/writer/refusals.ts'
+import { closedError } from '../../../edge/outbox/writer/writer-state.ts'
 import { openOutbox } from '../../../edge/outbox/open.ts'
 import { TidegateError } from '../../../src/errors.ts'
 import { silentLog } from '../../../src/log.ts'

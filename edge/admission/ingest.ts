@@ -3,7 +3,7 @@ import { isAbort, TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Admit } from './admission.ts'
 import type { Connection } from '../mqtt/connections.ts'
-import type { BrokerObserver } from '../mqtt/observer.ts'
+import type { IngestObserver } from './observer.ts'
 import type { Outbox } from '../outbox/outbox.ts'
 import type { RouteMatch, Routes } from './routes.ts'
 import { createThrottle } from '../../src/throttle.ts'
@@ -33,7 +33,7 @@ export interface IngestOptions {
   routes: Routes
   admit: Admit
   outbox: Pick<Outbox, 'append'>
-  observer: BrokerObserver
+  observer: IngestObserver
   clock: Clock
   log: Logger
 }

@@ -1,16 +1,13 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import { undeliveredReasons } from '../../src/contract/event.ts'
 import { publishRefusals } from '../uplink/exchange.ts'
-import { connectionRefusals } from '../mqtt/identity.ts'
-import {
-  type BrokerObserver,
-  type ForwarderObserver,
-  type OutboxObserver,
-  notKeptKinds,
-  publishResults,
-} from '../mqtt/observer.ts'
-import { quotaReasons } from '../outbox/outbox.ts'
+import { publishResults } from '../admission/observer.ts'
 import { rejectionReasons } from '../admission/quarantine.ts'
+import { connectionRefusals } from '../mqtt/identity.ts'
+import type { BrokerObserver, OutboxObserver } from '../mqtt/observer.ts'
+import { quotaReasons } from '../outbox/outbox.ts'
+import { notKeptKinds } from '../sessions/observer.ts'
+import type { ForwarderObserver } from '../uplink/observer.ts'
 import { type EdgeGauges, watch } from './gauges.ts'
 
 export interface EdgeMetrics {

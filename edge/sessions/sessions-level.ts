@@ -4,14 +4,13 @@ import { decode } from 'msgpack-lite'
 import type { Clock } from '../../src/clock.ts'
 import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
-import { InOrder } from './in-order.ts'
-import type { BrokerObserver } from '../mqtt/observer.ts'
+import type { SessionsObserver } from './observer.ts'
 import type { SessionDatabase } from './database-level.ts'
 import { allRetained, retainedFor } from './retained-level.ts'
 import { add, retainedBytes, type SessionLimits, SessionQuota } from './quota.ts'
 import { clientIdOf, sentKey } from './records-level.ts'
 import { SubscriptionIndex } from './subscriptions.ts'
-import { Turns } from './turns.ts'
+import { InOrder, Turns } from './turns.ts'
 import { Unreleased } from './unreleased.ts'
 import { PersistenceWithWills } from './wills-level.ts'
 import { UnreleasedLevel } from './unreleased-level.ts'
@@ -19,7 +18,7 @@ import { UnreleasedLevel } from './unreleased-level.ts'
 export interface SessionsOptions {
   folder: string
   limits: SessionLimits
-  observer: BrokerObserver
+  observer: SessionsObserver
   clock: Clock
   log: Logger
   deviceOf: (clientId: string) => string

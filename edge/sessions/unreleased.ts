@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { TidegateError } from '../../src/errors.ts'
 import type { Publish, Verdict } from '../admission/ingest.ts'
-import type { BrokerObserver } from '../mqtt/observer.ts'
+import type { SessionsObserver } from './observer.ts'
 import { add } from './quota.ts'
 
 /** A clean one is over with its connection, and so is what it did not release: there are no records of it. */
@@ -23,7 +23,7 @@ export interface UnreleasedOptions {
   records: UnreleasedRecords
   perDeviceMax: number
   deviceOf: (clientId: string) => string
-  observer: Pick<BrokerObserver, 'notKept' | 'published'>
+  observer: Pick<SessionsObserver, 'notKept' | 'published'>
 }
 
 type Message = Pick<Publish, 'topic' | 'payload' | 'retain'> & {

@@ -4,7 +4,7 @@ import { codeOf, isAbort, messageOf } from '../../src/errors.ts'
 import { aborted } from '../../src/lifecycle.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Exchange, ExchangeSession, Outcome, SessionEnd } from './exchange.ts'
-import type { ForwarderObserver } from '../mqtt/observer.ts'
+import type { ForwarderObserver } from './observer.ts'
 import type { Outbox, Queued } from '../outbox/outbox.ts'
 
 export interface ForwarderOptions {

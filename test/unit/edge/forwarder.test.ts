@@ -1,10 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { forward } from '../../../edge/uplink/forwarder.ts'
-import {
-  type ForwarderObserver,
-  silentForwarderObserver,
-  silentOutboxObserver,
-} from '../../../edge/mqtt/observer.ts'
+import { type ForwarderObserver, silentForwarderObserver } from '../../../edge/uplink/observer.ts'
+import { silentOutboxObserver } from '../../../edge/mqtt/observer.ts'
 import type { Outbox } from '../../../edge/outbox/outbox.ts'
 import { closedError } from '../../../edge/outbox/writer/refusals.ts'
 import { openOutbox } from '../../../edge/outbox/open.ts'

@@ -1,7 +1,7 @@
 import type { AddressInfo, Socket } from 'node:net'
 import { createServer, type TLSSocket } from 'node:tls'
 import { codeOf, messageOf } from '../../src/errors.ts'
-import { listen } from '../../src/ops-server.ts'
+import { listen } from '../../src/listen.ts'
 import { type ConnectionRefusal, handshakeRefusal, identify } from './identity.ts'
 
 export interface ListenerOptions {

@@ -1,10 +1,10 @@
 import { Counter, Gauge, type Registry } from 'prom-client'
 import { type OutboxStats, quotaReasons } from '../outbox/outbox.ts'
-import type { Uplink } from './uplink-state.ts'
+import type { UplinkState } from './uplink-state.ts'
 
 export interface EdgeGauges {
   stats: () => OutboxStats
-  uplink: Uplink
+  uplink: UplinkState
   /** Days left of each certificate in use, by its place in the configuration. */
   certificates(): Readonly<Record<string, number>>
   /** What the system says that this process has written; undefined where it does not say. */

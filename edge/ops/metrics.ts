@@ -131,7 +131,7 @@ function forwarderMetrics(registers: Registry[]): EdgeMetrics['forwarder'] {
   const refused = counter('publish_refusals_total', 'Events the exchange did not route or refused', {
     code: publishRefusals,
   })
-  const sessions = counter('uplink_changes_total', 'Times the uplink came up or was lost', {
+  const changes = counter('uplink_changes_total', 'Times the uplink came up or was lost', {
     to: ['up', 'down'],
   })
   const confirms = new Histogram({
@@ -147,7 +147,7 @@ function forwarderMetrics(registers: Registry[]): EdgeMetrics['forwarder'] {
     registers,
   })
   return {
-    uplink: (up) => sessions.inc({ to: up ? 'up' : 'down' }),
+    uplink: (up) => changes.inc({ to: up ? 'up' : 'down' }),
     forwarded(events, lagMs) {
       forwarded.inc(events)
       lag.observe(Math.max(0, lagMs) / 1000)

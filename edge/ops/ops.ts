@@ -5,7 +5,7 @@ import type { BrokerObserver, OutboxObserver } from '../mqtt/observer.ts'
 import type { ForwarderObserver } from '../uplink/observer.ts'
 import type { OutboxStats } from '../outbox/outbox.ts'
 import { createReadiness } from './readiness.ts'
-import { createUplink } from './uplink-state.ts'
+import { createUplinkState } from './uplink-state.ts'
 
 export interface OpsOptions {
   host: string
@@ -34,7 +34,7 @@ export interface Ops {
 export function createOps(options: OpsOptions): Ops {
   const { host, port, stats, certificates, diskWriteBytes } = options
   const metrics = createMetrics()
-  const uplink = createUplink(options.clock)
+  const uplink = createUplinkState(options.clock)
   const readiness = createReadiness({ ...options, uplink })
   metrics.watch({ stats, uplink, certificates, diskWriteBytes })
 
@@ -57,7 +57,7 @@ export function createOps(options: OpsOptions): Ops {
       uplink(up) {
         metrics.forwarder.uplink(up)
         uplink.changed(up)
-        readiness.session(up)
+        readiness.uplinkChanged(up)
       },
       unconfirmed: (events, oldestSentAtMs) => uplink.awaits(events, oldestSentAtMs),
       forwarded(events, lagMs) {

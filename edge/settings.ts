@@ -1,8 +1,12 @@
+import { join } from 'node:path'
 import type { AdmissionOptions } from './admission/admission.ts'
-import type { BrokerOptions } from './mqtt/broker-aedes.ts'
 import type { EdgeConfig } from './config.ts'
-import type { RabbitExchangeOptions } from './uplink/exchange-rabbit.ts'
+import type { BrokerOptions } from './mqtt/broker-aedes.ts'
+import type { OpsOptions } from './ops/ops.ts'
 import type { OutboxOptions } from './outbox/options.ts'
+import type { LevelFolderOptions } from './store/store-level.ts'
+import type { RabbitExchangeOptions } from './uplink/exchange-rabbit.ts'
+import type { ForwarderOptions } from './uplink/forwarder.ts'
 
 /** The configuration in the words of each part. Nothing is decided here. */
 
@@ -45,6 +49,13 @@ export function outboxSettings({
   }
 }
 
+export function outboxFolderSettings({
+  dataDir,
+  outbox,
+}: EdgeConfig): Pick<LevelFolderOptions, 'folder' | 'reserveBytes'> {
+  return { folder: join(dataDir, 'outbox'), reserveBytes: outbox.reserve }
+}
+
 type ExchangeSettings = Pick<
   RabbitExchangeOptions,
   'url' | 'exchange' | 'partitions' | 'connectTimeoutMs' | 'heartbeatS' | 'reconnect'
@@ -61,13 +72,36 @@ export function exchangeSettings({ uplink }: EdgeConfig): ExchangeSettings {
   }
 }
 
+export function forwarderSettings({
+  uplink,
+}: EdgeConfig): Pick<ForwarderOptions, 'windowEvents' | 'confirmTimeoutMs' | 'retry'> {
+  return {
+    windowEvents: uplink.windowEvents,
+    confirmTimeoutMs: uplink.confirmTimeout,
+    retry: { delayMsMin: uplink.reconnect.min, delayMsMax: uplink.reconnect.max },
+  }
+}
+
+type OpsSettings = Pick<OpsOptions, 'host' | 'port' | 'stallAfterMs' | 'reconnectMsMax' | 'offlineMaxMs'>
+
+export function opsSettings({ ops, uplink }: EdgeConfig): OpsSettings {
+  return {
+    host: ops.host,
+    port: ops.port,
+    stallAfterMs: ops.stallAfter,
+    reconnectMsMax: uplink.reconnect.max,
+    offlineMaxMs: uplink.offlineMax,
+  }
+}
+
 type BrokerSettings = Omit<
   BrokerOptions,
-  'tls' | 'sessionsFolder' | 'rules' | 'routes' | 'admit' | 'outbox' | 'observer' | 'clock' | 'random' | 'log'
+  'tls' | 'rules' | 'ingest' | 'observer' | 'clock' | 'random' | 'log'
 >
 
-export function brokerSettings({ mqtt }: EdgeConfig): BrokerSettings {
+export function brokerSettings({ dataDir, mqtt }: EdgeConfig): BrokerSettings {
   return {
+    sessionsFolder: join(dataDir, 'sessions'),
     host: mqtt.host,
     port: mqtt.port,
     connectionsMax: mqtt.connectionsMax,

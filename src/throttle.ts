@@ -1,4 +1,5 @@
 import type { Clock } from './clock.ts'
+import type { Logger } from './log.ts'
 
 /** Keys remembered at once; when they are used up, all start anew. */
 const keysMax = 10_000
@@ -19,5 +20,17 @@ export function createThrottle(clock: Clock, intervalMs: number): (key: string) 
     if (entries.size >= keysMax) entries.clear()
     entries.set(key, { sinceMs: nowMs, heldBack: 0 })
     return entry?.heldBack ?? 0
+  }
+}
+
+export type ThrottledWarn = (key: string, message: string, about: object) => void
+
+/** Warns of one of many alike per interval, by message and key; the next says how many it speaks for besides. */
+export function createThrottledWarn(log: Logger, clock: Clock, intervalMs: number): ThrottledWarn {
+  const throttle = createThrottle(clock, intervalMs)
+  return (key, message, about) => {
+    const heldBack = throttle(`${message} ${key}`)
+    if (heldBack === undefined) return
+    log.warn(heldBack === 0 ? about : { ...about, alikeBefore: heldBack }, message)
   }
 }

@@ -1,7 +1,7 @@
 import { connect, createServer, type Socket } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { systemClock } from '../../src/clock.ts'
-import { listen } from '../../src/ops-server.ts'
+import { listen } from '../../src/listen.ts'
 
 /** What the wire between two machines does to those who use it. */
 export type LinkMode =

@@ -1,13 +1,13 @@
 import { monotonicFactory } from 'ulid'
 import type { Clock, Random } from '../../src/clock.ts'
 import { type Candidate, deviceSource, eventTypePattern, limits } from '../../src/contract/event.ts'
-import { parseSchemaName, schemaName, type SchemaRegistry } from '../../src/contract/schema-registry.ts'
 import type { Lane, Submission } from '../outbox/outbox.ts'
+import { isImplausible, parseTime } from './event-time.ts'
 import { isStorable, parsePayload, unstorable } from './payload.ts'
 import { type Fault, quarantine, type RejectionReason } from './quarantine.ts'
-import { type Reading, readMessage } from './reading.ts'
+import { type Reading, readMessage, type ReadingResult } from './reading.ts'
 import { isSystemType, type RouteMatch } from './routes.ts'
-import { isImplausible, parseTime } from './event-time.ts'
+import { createSchemaCheck, type SchemaCheckOptions } from './schema-check.ts'
 
 export interface Message {
   /** The authenticated publisher. */
@@ -29,10 +29,7 @@ export interface Admitted {
 
 export type Admit = (message: Message) => Admitted
 
-export interface AdmissionOptions {
-  schemas: SchemaRegistry
-  /** What to do with types that have no schema. */
-  unknownTypes: 'accept' | 'reject'
+export interface AdmissionOptions extends SchemaCheckOptions {
   types: Readonly<Record<string, TypeRule>>
   payloadBytesMax: number
   quarantineBytesMax: number
@@ -49,106 +46,81 @@ export interface TypeRule {
 
 /** The way from an MQTT message to an event, or to the rejected event that says why it is none. */
 export function createAdmission(options: AdmissionOptions): Admit {
-  const { clock, schemas } = options
+  const checkSchema = createSchemaCheck(options)
   const makeId = monotonicFactory(options.random)
-  const latest = new Map(schemas.types.map((type) => [type, schemas.latest(type)]))
   const rules = new Map(Object.entries(options.types))
-
+  const accepting = { ...options, makeId, ruleOf: (type: string) => rules.get(type) }
   return (message) => {
-    const nowMs = clock.now()
-    const outcome = read(message)
-    if (!outcome.ok) return reject(message, outcome, nowMs)
+    const nowMs = options.clock.now()
+    const outcome = read(message, options.payloadBytesMax)
+    if (!outcome.ok) return reject(message, outcome, nowMs, options.quarantineBytesMax)
     const { reading } = outcome
     const schema = checkSchema(message.match.type, reading)
-    if (!schema.ok) return reject(message, { fault: schema.fault, id: reading.id }, nowMs)
-    return accept(message, reading, schema.dataschema, nowMs)
+    if (schema.ok) return accept(message, reading, schema.dataschema, nowMs, accepting)
+    return reject(message, { fault: schema.fault, id: reading.id }, nowMs, options.quarantineBytesMax)
   }
+}
 
-  function read({ payload, match }: Message): ReturnType<typeof readMessage> {
-    if (payload.length > options.payloadBytesMax)
-      return refused(
-        'PAYLOAD_TOO_LARGE',
-        `${payload.length} bytes, and ${options.payloadBytesMax} are allowed`,
-      )
-    if (!eventTypePattern.test(match.type) || isSystemType(match.type))
-      return refused('TYPE_INVALID', `the topic's type is not one that a device may use`)
-    if (match.subject !== undefined && match.subject.length > limits.subjectLengthMax)
-      return refused('ENVELOPE_INVALID', `subject: the topic's is over ${limits.subjectLengthMax} characters`)
-    if (match.subject !== undefined && !isStorable(match.subject)) return { ok: false, fault: unstorable }
-    const parsed = parsePayload(payload)
-    return parsed.ok ? readMessage(parsed.value, match) : parsed
-  }
+function read({ payload, match }: Message, payloadBytesMax: number): ReadingResult {
+  if (payload.length > payloadBytesMax)
+    return refused('PAYLOAD_TOO_LARGE', `${payload.length} bytes, and ${payloadBytesMax} are allowed`)
+  if (!eventTypePattern.test(match.type) || isSystemType(match.type))
+    return refused('TYPE_INVALID', `the topic's type is not one that a device may use`)
+  if (match.subject !== undefined && match.subject.length > limits.subjectLengthMax)
+    return refused('ENVELOPE_INVALID', `subject: the topic's is over ${limits.subjectLengthMax} characters`)
+  if (match.subject !== undefined && !isStorable(match.subject)) return { ok: false, fault: unstorable }
+  const parsed = parsePayload(payload)
+  return parsed.ok ? readMessage(parsed.value, match) : parsed
+}
 
-  /** `dataschema` of the version it was checked against; undefined when the type has none. */
-  function checkSchema(
-    type: string,
-    reading: Reading,
-  ): { ok: true; dataschema: string | undefined } | { ok: false; fault: Fault } {
-    const newest = latest.get(type)
-    if (newest === undefined) {
-      if (options.unknownTypes === 'accept') return { ok: true, dataschema: undefined }
-      return refused('SCHEMA_UNKNOWN', `there is no schema for ${type}`)
-    }
-    // Only names of our form choose a version; any other URI is the device's own affair.
-    const named = reading.dataschema === undefined ? undefined : parseSchemaName(reading.dataschema)
-    const version = named?.type === type ? named.version : newest
-    if (!schemas.has(type, version))
-      return refused('SCHEMA_UNKNOWN', `there is no ${schemaName(type, version)}`)
-    const faults = schemas.faults(type, version, reading.data)
-    if (faults.length > 0) return refused('SCHEMA_VIOLATION', faults.join('; '))
-    return { ok: true, dataschema: schemaName(type, version) }
-  }
+interface Accepting extends Pick<AdmissionOptions, 'clockSkewMaxMs' | 'timeAgeMaxMs'> {
+  makeId: (nowMs: number) => string
+  ruleOf: (type: string) => TypeRule | undefined
+}
 
-  function accept(
-    message: Message,
-    reading: Reading,
-    dataschema: string | undefined,
-    nowMs: number,
-  ): Admitted {
-    const { deviceId, match } = message
-    const timeMs = reading.time === undefined ? undefined : parseTime(reading.time)
-    const implausible =
-      timeMs !== undefined && isImplausible(timeMs, nowMs, options.clockSkewMaxMs, options.timeAgeMaxMs)
-    const candidate: Candidate = {
-      specversion: '1.0',
-      id: reading.id ?? makeId(nowMs),
-      source: deviceSource(deviceId),
-      type: match.type,
-      ...(reading.subject === undefined ? {} : { subject: reading.subject }),
-      time: reading.time ?? new Date(nowMs).toISOString(),
-      ...(implausible ? { timestatus: 'implausible' } : {}),
-      datacontenttype: 'application/json',
-      ...(dataschema === undefined ? {} : { dataschema }),
-      partitionkey: deviceId,
-      ...(reading.traceparent === undefined ? {} : { traceparent: reading.traceparent }),
-      ...(reading.expirytime === undefined ? {} : { expirytime: reading.expirytime }),
-      ...reading.extensions,
-      data: reading.data,
-    }
-    const rule = rules.get(match.type)
-    const submission: Submission = {
-      candidate,
-      lane: match.route.lane ?? rule?.lane ?? 'normal',
-      qos: message.qos,
-    }
-    const ttlMs = timeToLive(match.route.ttl ?? rule?.ttl, reading.expirytime, timeMs ?? nowMs)
-    if (ttlMs !== undefined) submission.ttlMs = ttlMs
-    return implausible ? { submission, implausible } : { submission }
+function accept(
+  message: Message,
+  reading: Reading,
+  dataschema: string | undefined,
+  nowMs: number,
+  { makeId, ruleOf, clockSkewMaxMs, timeAgeMaxMs }: Accepting,
+): Admitted {
+  const { deviceId, match, qos } = message
+  const timeMs = reading.time === undefined ? undefined : parseTime(reading.time)
+  const implausible = timeMs !== undefined && isImplausible(timeMs, nowMs, clockSkewMaxMs, timeAgeMaxMs)
+  const candidate: Candidate = {
+    specversion: '1.0',
+    id: reading.id ?? makeId(nowMs),
+    source: deviceSource(deviceId),
+    type: match.type,
+    ...(reading.subject === undefined ? {} : { subject: reading.subject }),
+    time: reading.time ?? new Date(nowMs).toISOString(),
+    ...(implausible ? { timestatus: 'implausible' } : {}),
+    datacontenttype: 'application/json',
+    ...(dataschema === undefined ? {} : { dataschema }),
+    partitionkey: deviceId,
+    ...(reading.traceparent === undefined ? {} : { traceparent: reading.traceparent }),
+    ...(reading.expirytime === undefined ? {} : { expirytime: reading.expirytime }),
+    ...reading.extensions,
+    data: reading.data,
   }
+  const rule = ruleOf(match.type)
+  const submission: Submission = { candidate, lane: match.route.lane ?? rule?.lane ?? 'normal', qos }
+  const ttlMs = timeToLive(match.route.ttl ?? rule?.ttl, reading.expirytime, timeMs ?? nowMs)
+  if (ttlMs !== undefined) submission.ttlMs = ttlMs
+  return implausible ? { submission, implausible } : { submission }
+}
 
-  function reject(
-    message: Message,
-    what: { fault: Fault; id?: string | undefined },
-    nowMs: number,
-  ): Admitted {
-    const { deviceId, topic, payload, match, qos } = message
-    const candidate = quarantine(
-      { deviceId, topic, payload, type: match.type, id: what.id, time: new Date(nowMs).toISOString() },
-      what.fault,
-      options.quarantineBytesMax,
-    )
-    return { submission: { candidate, lane: 'normal', qos }, rejected: what.fault.reason }
-  }
+function reject(
+  { deviceId, topic, payload, match, qos }: Message,
+  { fault, id }: { fault: Fault; id?: string | undefined },
+  nowMs: number,
+  quarantineBytesMax: number,
+): Admitted {
+  const time = new Date(nowMs).toISOString()
+  const rejected = { deviceId, topic, payload, type: match.type, id, time }
+  const candidate = quarantine(rejected, fault, quarantineBytesMax)
+  return { submission: { candidate, lane: 'normal', qos }, rejected: fault.reason }
 }
 
 function refused(reason: RejectionReason, detail: string): { ok: false; fault: Fault } {

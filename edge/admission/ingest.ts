@@ -1,12 +1,12 @@
 import type { Clock } from '../../src/clock.ts'
 import { isAbort, TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
+import { createThrottledWarn, type ThrottledWarn } from '../../src/throttle.ts'
+import { UnderWay } from '../../src/under-way.ts'
 import type { Admit } from './admission.ts'
-import type { Connection } from '../mqtt/connections.ts'
-import type { BrokerObserver } from '../mqtt/observer.ts'
+import type { IngestObserver } from './observer.ts'
 import type { Outbox } from '../outbox/outbox.ts'
 import type { RouteMatch, Routes } from './routes.ts'
-import { createThrottle } from '../../src/throttle.ts'
 import type { TopicRules } from './topics.ts'
 
 export interface Publisher {
@@ -14,8 +14,15 @@ export interface Publisher {
   clientId: string
   /** Withdraws what waits for room. */
   signal: AbortSignal
-  /** Absent for a will, whose connection is over, and where it counts elsewhere. */
-  connection?: Pick<Connection, 'began' | 'ended'>
+  /** Absent for a will, whose connection is over, and for a publish that its connection counts already. */
+  pressure?: Pressure
+}
+
+/** Where it is felt how much is not answered yet: who publishes faster than that is read no further (G7). */
+export interface Pressure {
+  /** A publish of so many payload bytes is being admitted. */
+  began(payloadBytes: number): void
+  ended(payloadBytes: number): void
 }
 
 /** Whether it may be acknowledged; `withdrawn`: nobody is there any more who could be told. */
@@ -33,7 +40,7 @@ export interface IngestOptions {
   routes: Routes
   admit: Admit
   outbox: Pick<Outbox, 'append'>
-  observer: BrokerObserver
+  observer: IngestObserver
   clock: Clock
   log: Logger
 }
@@ -51,12 +58,21 @@ export interface Ingest {
 
 /** The way of a publish: may it, is it an event, admit it, make it durable, then acknowledge. */
 export function createIngest(options: IngestOptions): Ingest {
-  const { rules, routes, admit, outbox, observer, clock, log } = options
-  const throttle = createThrottle(clock, 10_000)
-  let inFlight = 0
-  let wakeSettled: (() => void)[] = []
+  return new OutboxIngest(options)
+}
 
-  async function publish(publisher: Publisher, packet: Publish): Promise<Verdict> {
+class OutboxIngest implements Ingest {
+  readonly #options: IngestOptions
+  readonly #underWay = new UnderWay()
+  readonly #warn: ThrottledWarn
+
+  constructor(options: IngestOptions) {
+    this.#options = options
+    this.#warn = createThrottledWarn(options.log, options.clock, 10_000)
+  }
+
+  async publish(publisher: Publisher, packet: Publish): Promise<Verdict> {
+    const { rules, routes, observer } = this.#options
     const { deviceId } = publisher
     if (!rules.mayPublish(deviceId, packet.topic)) {
       observer.published('refused-topic')
@@ -69,10 +85,20 @@ export function createIngest(options: IngestOptions): Ingest {
       observer.published('local')
       return 'acknowledge'
     }
+    return await this.#take(publisher, packet, payload, match)
+  }
+
+  settled(): Promise<void> {
+    return this.#underWay.settled()
+  }
+
+  async #take(publisher: Publisher, packet: Publish, payload: Buffer, match: RouteMatch): Promise<Verdict> {
+    const { observer, clock } = this.#options
     const startedMs = clock.monotonicMs()
-    begin(publisher, payload.length)
+    this.#underWay.begin()
+    publisher.pressure?.began(payload.length)
     try {
-      await append(publisher, packet, payload, match)
+      await this.#append(publisher, packet, payload, match)
       if (packet.qos > 0) observer.acknowledged(clock.monotonicMs() - startedMs)
       return 'acknowledge'
     } catch (error) {
@@ -80,50 +106,24 @@ export function createIngest(options: IngestOptions): Ingest {
       if (isAbort(error)) return 'withdrawn'
       throw error
     } finally {
-      end(publisher, payload.length)
+      this.#underWay.end()
+      publisher.pressure?.ended(payload.length)
     }
   }
 
-  async function append(
-    publisher: Publisher,
-    packet: Publish,
-    payload: Buffer,
-    match: RouteMatch,
-  ): Promise<void> {
+  async #append(publisher: Publisher, packet: Publish, payload: Buffer, match: RouteMatch): Promise<void> {
+    const { admit, outbox, observer } = this.#options
     const { deviceId, signal } = publisher
-    const admitted = admit({ deviceId, topic: packet.topic, payload, qos: packet.qos, match })
+    const { topic, qos } = packet
+    const admitted = admit({ deviceId, topic, payload, qos, match })
     const { kind } = await outbox.append(admitted.submission, signal)
     if (admitted.implausible) observer.implausibleClock()
     if (admitted.rejected === undefined || kind === 'shed') return observer.published(kind)
     observer.quarantined(admitted.rejected)
     observer.published(kind === 'accepted' ? 'rejected' : kind)
-    logQuarantine(deviceId, packet.topic, admitted.rejected, admitted.submission.candidate.id)
-  }
-
-  function begin({ connection }: Publisher, payloadBytes: number): void {
-    inFlight += 1
-    connection?.began(payloadBytes)
-  }
-
-  function end({ connection }: Publisher, payloadBytes: number): void {
-    inFlight -= 1
-    connection?.ended(payloadBytes)
-    if (inFlight > 0 || wakeSettled.length === 0) return
-    const waiting = wakeSettled
-    wakeSettled = []
-    for (const wake of waiting) wake()
-  }
-
-  function logQuarantine(device: string, topic: string, reason: string, id: string): void {
-    const heldBack = throttle(`${device} ${reason}`)
-    if (heldBack === undefined) return
-    const alike = heldBack === 0 ? {} : { alikeBefore: heldBack }
-    log.warn({ device, topic, reason, id, ...alike }, 'reading quarantined')
-  }
-
-  return {
-    publish,
-    settled: () => (inFlight === 0 ? Promise.resolve() : new Promise((resolve) => wakeSettled.push(resolve))),
+    const { rejected: reason, submission } = admitted
+    const about = { device: deviceId, topic, reason, id: submission.candidate.id }
+    this.#warn(`${deviceId} ${reason}`, 'reading quarantined', about)
   }
 }
 

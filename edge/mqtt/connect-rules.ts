@@ -29,6 +29,16 @@ export const clientIdLengthMax = 128
 /** The longest name a session can have: `<device ID>/<client ID>`. */
 export const sessionIdLengthMax = limits.deviceIdLengthMax + 1 + clientIdLengthMax
 
+/** The identity is part of a session's name, so that no device can end another's session by its client ID. */
+export function sessionName(deviceId: string, clientId: string): string {
+  return `${deviceId}/${clientId}`
+}
+
+/** The identity in a session's name. */
+export function deviceOf(sessionName: string): string {
+  return sessionName.slice(0, Math.max(0, sessionName.indexOf('/')))
+}
+
 /** Why a device may not connect like this, or undefined if it may. */
 export function refusalOf(
   connect: Connect,

@@ -1,10 +1,11 @@
 import { setMaxListeners } from 'node:events'
 import type { Duplex } from 'node:stream'
-import { guardReads } from './packet-limit.ts'
+import type { Pressure } from '../admission/ingest.ts'
 import type { RefusedConnect } from './connect-rules.ts'
+import { guardReads } from './packet-limit.ts'
 
 /** One device's connection, and how far it may be read ahead of what was acknowledged. */
-export interface Connection {
+export interface Connection extends Pressure {
   readonly deviceId: string
   /** Aborted when the connection is over: what still waits for room is withdrawn, the device keeps it. */
   readonly signal: AbortSignal
@@ -12,9 +13,6 @@ export interface Connection {
   connecting: boolean
   /** Why the CONNECT is to be refused. */
   refusal: RefusedConnect | undefined
-  /** A publish of so many payload bytes is being admitted. */
-  began(payloadBytes: number): void
-  ended(payloadBytes: number): void
   /** Nothing more is read until it was resumed as often as it was paused. */
   pause(): void
   resume(): void
@@ -44,88 +42,136 @@ export interface Connections {
  * it everything is read at once, so that a device whose acknowledgements are withheld still has its pings answered.
  */
 export function createConnections(limits: ConnectionLimits): Connections {
-  const bySocket = new WeakMap<Duplex, Connection>()
-  const controllers = new Set<AbortController>()
-  const held = new Set<() => void>()
-  let bytes = 0
-  let holding = false
+  return new GuardedConnections(limits)
+}
 
-  function open(socket: Duplex, deviceId: string, attach: () => void): void {
+/** What all connections have unanswered together, and who is not read for that or for its own. */
+class Unanswered {
+  readonly limits: ConnectionLimits
+  /** Payload bytes of all connections. */
+  bytes = 0
+  /** Nobody is read any more. */
+  holding = false
+  readonly #held = new Set<() => void>()
+
+  constructor(limits: ConnectionLimits) {
+    this.limits = limits
+  }
+
+  /** Whether a connection with so many unanswered publishes may be read; if not, it is pulled when there are fewer. */
+  mayRead(publishes: number, pull: () => void): boolean {
+    if (publishes < this.limits.inFlightMax && this.bytes < this.limits.inFlightBytesMax) return true
+    this.#held.add(pull)
+    return false
+  }
+
+  /** A connection is over, and is pulled no more. */
+  forget(pull: () => void): void {
+    this.#held.delete(pull)
+  }
+
+  wake(): void {
+    if (this.#held.size === 0) return
+    const waiting = [...this.#held]
+    this.#held.clear()
+    for (const pull of waiting) pull()
+  }
+}
+
+class GuardedConnection implements Connection {
+  readonly deviceId: string
+  readonly signal: AbortSignal
+  connecting = false
+  refusal: RefusedConnect | undefined
+  readonly #socket: Duplex
+  readonly #unanswered: Unanswered
+  #publishes = 0
+  #pulling = false
+  #pauses = 0
+
+  constructor(socket: Duplex, deviceId: string, signal: AbortSignal, unanswered: Unanswered) {
+    this.#socket = socket
+    this.deviceId = deviceId
+    this.signal = signal
+    this.#unanswered = unanswered
+  }
+
+  began(payloadBytes: number): void {
+    this.#publishes += 1
+    this.#unanswered.bytes += payloadBytes
+  }
+
+  ended(payloadBytes: number): void {
+    this.#publishes -= 1
+    this.#unanswered.bytes -= payloadBytes
+    this.#unanswered.wake()
+  }
+
+  pause(): void {
+    this.#pauses += 1
+  }
+
+  resume(): void {
+    this.#pauses -= 1
+    if (this.#pauses === 0) this.pull()
+  }
+
+  readonly mayRead = (): boolean => {
+    if (this.#unanswered.holding || this.connecting || this.#pauses > 0) return false
+    return this.#unanswered.mayRead(this.#publishes, this.pull)
+  }
+
+  /**
+   * aedes answers each 'readable' by counting one unanswered packet less and reads when it counts none: asked once per
+   * publish that is unanswered, it reads what is there.
+   */
+  readonly pull = (): void => {
+    if (this.#pulling) return
+    this.#pulling = true
+    for (let asked = 0; asked <= this.#publishes + 1; asked += 1) {
+      if (this.#socket.destroyed || this.#socket.readableLength === 0 || !this.mayRead()) break
+      this.#socket.emit('readable')
+    }
+    this.#pulling = false
+  }
+}
+
+class GuardedConnections implements Connections {
+  readonly #unanswered: Unanswered
+  readonly #bySocket = new WeakMap<Duplex, Connection>()
+  readonly #open = new Set<AbortController>()
+
+  constructor(limits: ConnectionLimits) {
+    this.#unanswered = new Unanswered(limits)
+  }
+
+  open(socket: Duplex, deviceId: string, attach: () => void): void {
     const controller = new AbortController()
     // One listener per publish that waits; Node would warn at eleven.
     setMaxListeners(0, controller.signal)
-    let pending = 0
-    let pulling = false
-    let pauses = 0
-
-    const connection: Connection = {
-      deviceId,
-      signal: controller.signal,
-      connecting: false,
-      refusal: undefined,
-      began(payloadBytes) {
-        pending += 1
-        bytes += payloadBytes
-      },
-      ended(payloadBytes) {
-        pending -= 1
-        bytes -= payloadBytes
-        if (held.size > 0) wake()
-      },
-      pause() {
-        pauses += 1
-      },
-      resume() {
-        pauses -= 1
-        if (pauses === 0) pull()
-      },
-      pull,
-    }
-    const mayRead = (): boolean => {
-      if (holding || connection.connecting || pauses > 0) return false
-      if (pending < limits.inFlightMax && bytes < limits.inFlightBytesMax) return true
-      held.add(pull)
-      return false
-    }
-    guardReads(socket, { packetBytesMax: limits.packetBytesMax, mayRead })
-
-    // aedes answers each 'readable' by counting one unanswered packet less and reads when it counts none: asked
-    // once per packet that is pending, it reads what is there.
-    function pull(): void {
-      if (pulling) return
-      pulling = true
-      for (let asked = 0; asked <= pending + 1; asked += 1) {
-        if (socket.destroyed || socket.readableLength === 0 || !mayRead()) break
-        socket.emit('readable')
-      }
-      pulling = false
-    }
-
-    bySocket.set(socket, connection)
-    controllers.add(controller)
+    const connection = new GuardedConnection(socket, deviceId, controller.signal, this.#unanswered)
+    const { packetBytesMax } = this.#unanswered.limits
+    guardReads(socket, { packetBytesMax, mayRead: connection.mayRead })
+    this.#bySocket.set(socket, connection)
+    this.#open.add(controller)
     socket.once('close', () => {
-      controllers.delete(controller)
-      held.delete(pull)
+      this.#open.delete(controller)
+      this.#unanswered.forget(connection.pull)
       controller.abort()
     })
     attach()
-    socket.on('readable', pull)
+    socket.on('readable', connection.pull)
   }
 
-  function wake(): void {
-    const waiting = [...held]
-    held.clear()
-    for (const pull of waiting) pull()
+  of(client: { conn: Duplex }): Connection | undefined {
+    return this.#bySocket.get(client.conn)
   }
 
-  return {
-    open,
-    of: (client) => bySocket.get(client.conn),
-    hold() {
-      holding = true
-    },
-    withdraw() {
-      for (const controller of controllers) controller.abort()
-    },
+  hold(): void {
+    this.#unanswered.holding = true
+  }
+
+  withdraw(): void {
+    for (const controller of this.#open) controller.abort()
   }
 }

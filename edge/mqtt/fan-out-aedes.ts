@@ -1,7 +1,6 @@
 import type { AedesPublishPacket, Client } from 'aedes'
 import type { Clock } from '../../src/clock.ts'
-import { TidegateError } from '../../src/errors.ts'
-import type { Connection } from './connections.ts'
+import { type Delivery, type Pause, Unsent } from './unsent.ts'
 
 type Published = AedesPublishPacket & { clientId?: string }
 type Deliver = (packet: Published, delivered: () => void) => void
@@ -17,170 +16,66 @@ interface Subscriber {
   waitForDrain(callback: () => void): void
 }
 
-interface Delivery {
+interface AedesDelivery extends Delivery {
   as: Deliver
-  qos: 0 | 1
   packet: Published
-  delivered: () => void
-  bytes: number
-  /** Of the publisher, which is not read while this waits. */
-  connection?: Pause | undefined
 }
-
-type Pause = Pick<Connection, 'pause' | 'resume'>
 
 export interface FanOutOptions {
   clock: Pick<Clock, 'after'>
   connectionOf: (publisher: Client) => Pause | undefined
   /** A message of this QoS is not sent. */
-  unsent: (qos: 0 | 1) => void
+  onUnsent: (qos: 0 | 1) => void
 }
 
-/** Of sessions that have not been sent all that was queued for them: the counters of what was sent. */
-const sentFromQueue = new WeakMap<Client, Set<number>>()
+/** Of sessions that have not been sent all that was queued for them. */
+const notBegun = new WeakMap<Client, Unsent<AedesDelivery>>()
 
 /** Something of a session's queue is sent, or of what is published, once the session has begun. */
 export function noteSent(client: Client, { brokerId, brokerCounter }: AedesPublishPacket): void {
   // Of an earlier run: it is not published now.
-  if (brokerId === (client as Client & Subscriber).broker.id) sentFromQueue.get(client)?.add(brokerCounter)
+  if (brokerId === (client as Client & Subscriber).broker.id)
+    notBegun.get(client)?.noteSentFromQueue(brokerCounter)
 }
-
-/** What may wait to be sent to one subscriber, and one message of the greatest size more. */
-const unsentBytesMax = 1 << 20
-const unsentMessagesMax = 1000
-/** Given to aedes at a time: for a session that is kept, each is written to the disk first. */
-const atOnceMax = 100
-const patienceMs = 5000
 
 /**
  * A subscriber that does not read holds up nobody. aedes holds a publisher back until each subscriber's socket has
- * drained, however long that takes. Here only so much waits to be sent to one subscriber (G7), and beyond it publishers
- * wait for a moment, so that one that reads slowly misses nothing; then what it is not sent is told to `unsent`, with its
- * QoS. Retained and queued messages are sent one after the other, as the socket drains, and are not touched; until a
- * session has been sent what was queued for it, what is published waits, and no publisher does below those bounds.
+ * drained, however long that takes; here `Unsent` stands between. Retained and queued messages are sent one after the
+ * other, as the socket drains, and are not touched.
  */
-export function holdsUpNobody(client: Client, { clock, connectionOf, unsent }: FanOutOptions): void {
+export function holdsUpNobody(client: Client, { clock, connectionOf, onUnsent }: FanOutOptions): void {
   const subscriber = client as Client & Subscriber
   const { deliver0, deliverQoS, broker } = subscriber
   const waitForDrain = subscriber.waitForDrain.bind(client)
-  const sending = new Set<Delivery>()
-  const waiting: Delivery[] = []
-  let waitingBytes = 0
-  /** A kept session's subscriptions are there before its CONNACK, and before what was queued for it is sent. */
-  let begun = false
-  /** What was queued just before the queue was read is published to its session too. */
-  const sent = new Set<number>()
-  let patience: { cancel(): void } | undefined
-  /** It was waited for in vain, and has not drained since. */
-  let slow = false
-  let messages = 0
-  let bytes = 0
-  let last: number | undefined
-
-  const hasRoom = (): boolean => begun && sending.size < atOnceMax && !isOver(messages, bytes)
-  /** While the socket takes everything, what is unsent waits for our own disk or a turn, which pass. */
-  const isFull = (): boolean =>
-    begun ? client.conn.writableNeedDrain && isOver(messages, bytes) : isOver(waiting.length, waitingBytes)
-
-  function deliver(as: Deliver, qos: 0 | 1, packet: Published, delivered: () => void): void {
-    const delivery: Delivery = { as, qos, packet, delivered, bytes: packet.payload.length }
-    if (!isFull()) slow = false
-    if (slow) giveUp(delivery)
-    else if (waiting.length === 0 && hasRoom()) send(delivery)
-    else {
-      if (begun || isFull()) holdPublisher(delivery)
-      else release(delivery)
-      waiting.push(delivery)
-      waitingBytes += delivery.bytes
-      proceed()
-    }
-  }
-
-  /** aedes reads on, whatever still waits. */
-  function holdPublisher(delivery: Delivery): void {
-    const { clientId } = delivery.packet
-    const publisher = clientId === undefined ? undefined : broker.clients[clientId]
-    delivery.connection = publisher && connectionOf(publisher)
-    delivery.connection?.pause()
-  }
-
-  /** It comes after what was kept for its subscriber, which may take long: publishers do not wait for that. */
-  function release(delivery: Delivery): void {
-    setImmediate(delivery.delivered)
-    delivery.delivered = () => {}
-  }
-
-  function proceed(): void {
-    while (hasRoom()) {
-      const delivery = waiting.shift()
-      if (!delivery) break
-      waitingBytes -= delivery.bytes
-      if (sent.has(delivery.packet.brokerCounter)) release(delivery)
-      else send(delivery)
-      delivery.connection?.resume()
-    }
-    if (begun && waiting.length === 0) sent.clear()
-    if (waiting.length > 0 && isFull()) patience ??= clock.after(patienceMs, loseIt)
-    else {
-      patience?.cancel()
-      patience = undefined
-    }
-  }
-
-  function send(delivery: Delivery): void {
-    const { as, packet } = delivery
-    // One for several subscriptions comes for one right after the other; any other that comes after a later one was
-    // overtaken, and is no duplicate.
-    if (packet.brokerCounter !== last) subscriber.duplicates[packet.brokerId] = packet.brokerCounter - 1
-    last = packet.brokerCounter
-    sending.add(delivery)
-    messages += 1
-    bytes += delivery.bytes
-    as(packet, () => {
-      messages -= 1
-      bytes -= delivery.bytes
-      if (sending.delete(delivery)) delivery.delivered()
-      proceed()
+  const unsent = new Unsent<AedesDelivery>({
+    clock,
+    send: sendInOrder(subscriber),
+    isSocketFull: () => client.conn.writableNeedDrain,
+    pauseOf({ packet: { clientId } }) {
+      const publisher = clientId === undefined ? undefined : broker.clients[clientId]
+      return publisher && connectionOf(publisher)
+    },
+    onUnsent,
+  })
+  const deliver = (as: Deliver, qos: 0 | 1, packet: Published, delivered: () => void): void =>
+    unsent.deliver({
+      as,
+      qos,
+      packet,
+      delivered,
+      bytes: packet.payload.length,
+      counter: packet.brokerCounter,
     })
-  }
 
-  function loseIt(): void {
-    patience = undefined
-    slow = true
-    empty(giveUp)
-  }
-
-  function empty(settle: (delivery: Delivery) => void): void {
-    waitingBytes = 0
-    for (const delivery of waiting.splice(0)) {
-      settle(delivery)
-      delivery.connection?.resume()
-    }
-  }
-
-  function giveUp({ qos, delivered }: Delivery): void {
-    unsent(qos)
-    setImmediate(delivered)
-  }
-
-  sentFromQueue.set(client, sent)
+  notBegun.set(client, unsent)
   client.once('connected', () => {
-    sentFromQueue.delete(client)
-    begun = true
-    proceed()
+    notBegun.delete(client)
+    unsent.begin()
   })
-  client.conn.once('close', () => {
-    // What was queued for it stays queued.
-    if (!begun) empty(release)
-    begun = true
-    proceed()
-  })
+  client.conn.once('close', () => unsent.end())
   subscriber.waitForDrain = (callback) => {
     waitForDrain(callback)
-    // It is on its way: publishers do not wait for a socket.
-    for (const { delivered } of sending) setImmediate(delivered)
-    sending.clear()
-    proceed()
+    unsent.onItsWay()
   }
   subscriber.deliver0 = (packet, delivered) => {
     if (isRetained(packet)) deliver0(packet, delivered)
@@ -193,19 +88,20 @@ export function holdsUpNobody(client: Client, { clock, connectionOf, unsent }: F
   }
 }
 
-function isOver(messages: number, bytes: number): boolean {
-  return messages >= unsentMessagesMax || bytes >= unsentBytesMax
+/**
+ * One message for several subscriptions comes for one right after the other; any other that comes after a later one was
+ * overtaken, and is no duplicate.
+ */
+function sendInOrder(subscriber: Subscriber): (delivery: AedesDelivery, sent: () => void) => void {
+  let last: number | undefined
+  return ({ as, packet }, sent) => {
+    if (packet.brokerCounter !== last) subscriber.duplicates[packet.brokerId] = packet.brokerCounter - 1
+    last = packet.brokerCounter
+    as(packet, sent)
+  }
 }
 
 /** Sent because of a new subscription: aedes makes it nobody's. */
 function isRetained({ brokerId }: Published): boolean {
   return !brokerId
-}
-
-export function subscriberSlow(deviceId: string): TidegateError {
-  return new TidegateError('SUBSCRIBER_SLOW', {
-    message: `${deviceId} does not read what it subscribed to: ${unsentMessagesMax} messages or ${unsentBytesMax} bytes have waited to be sent for ${patienceMs} ms`,
-    retryable: true,
-    hint: 'let it read faster or subscribe to less; a kept session gets what it missed when it connects again',
-  })
 }

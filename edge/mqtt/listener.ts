@@ -1,7 +1,7 @@
 import type { AddressInfo, Socket } from 'node:net'
-import { createServer, type TLSSocket } from 'node:tls'
+import { createServer, type Server, type TLSSocket } from 'node:tls'
 import { codeOf, messageOf } from '../../src/errors.ts'
-import { listen } from '../../src/ops-server.ts'
+import { listen } from '../../src/listen.ts'
 import { type ConnectionRefusal, handshakeRefusal, identify } from './identity.ts'
 
 export interface ListenerOptions {
@@ -27,89 +27,111 @@ export interface Listener {
 }
 
 /**
- * The door: TLS 1.2 or later with a client certificate from our CA, one identity per connection, and no more
+ * The entrance: TLS 1.2 or later with a client certificate from our CA, one identity per connection, and no more
  * connections than are allowed (G7).
  * @throws TidegateError `PORT_TAKEN` | `LISTEN_FAILED`
  */
 export async function startListener(options: ListenerOptions): Promise<Listener> {
-  const perDevice = new Map<string, number>()
-  const sockets = new Set<Socket>()
-  let established = 0
+  const entrance = new Entrance(options)
+  await listen(entrance.server, options.port, options.host, 'the MQTT listener')
+  return entrance
+}
 
-  const server = createServer({
-    ...options.tls,
-    requestCert: true,
-    rejectUnauthorized: true,
-    minVersion: 'TLSv1.2',
-    handshakeTimeout: options.handshakeTimeoutMs,
-    // A device that lost its power never says goodbye, and what it leaves open counts against its connections.
-    keepAlive: true,
-    keepAliveInitialDelay: 60_000,
-  })
+class Entrance implements Listener {
+  readonly server: Server
+  readonly #options: ListenerOptions
+  /** Those whose identity is known, by device. */
+  readonly #ofDevice = new Map<string, number>()
+  #established = 0
+  /** Half made ones too. */
+  readonly #sockets = new Set<Socket>()
 
-  // Node drops what is over before the handshake: a flood of handshakes must not cost more than it may.
-  server.maxConnections = options.connectionsMax
-  server.on('drop', (about) => {
-    const address = about?.remoteAddress ?? 'unknown'
-    options.onRefused('connections-max', {
-      detail: `${options.connectionsMax} connections are open`,
-      address,
+  constructor(options: ListenerOptions) {
+    this.#options = options
+    this.server = createServer({
+      ...options.tls,
+      requestCert: true,
+      rejectUnauthorized: true,
+      minVersion: 'TLSv1.2',
+      handshakeTimeout: options.handshakeTimeoutMs,
+      // A device that lost its power never says goodbye, and what it leaves open counts against its connections.
+      keepAlive: true,
+      keepAliveInitialDelay: 60_000,
     })
-  })
-  server.on('connection', (socket: Socket) => {
+    // Node drops what is over before the handshake: a flood of handshakes must not cost more than it may.
+    this.server.maxConnections = options.connectionsMax
+    this.server.on('drop', (about) => this.#dropped(about?.remoteAddress ?? 'unknown'))
+    this.server.on('connection', (socket: Socket) => this.#arrived(socket))
+    this.server.on('tlsClientError', (error, socket) => this.#failed(error, socket))
+    this.server.on('secureConnection', (socket) => this.#identified(socket))
+  }
+
+  get port(): number {
+    return (this.server.address() as AddressInfo).port
+  }
+
+  close(): void {
+    this.server.close()
+  }
+
+  end(): void {
+    this.server.close()
+    for (const socket of this.#sockets) socket.destroy()
+  }
+
+  #dropped(address: string): void {
+    const detail = `${this.#options.connectionsMax} connections are open`
+    this.#options.onRefused('connections-max', { detail, address })
+  }
+
+  #arrived(socket: Socket): void {
     // Asked for now, it is remembered: a socket that was reset no longer knows.
     void socket.remoteAddress
-    sockets.add(socket)
-    socket.once('close', () => sockets.delete(socket))
-  })
+    this.#sockets.add(socket)
+    socket.once('close', () => this.#sockets.delete(socket))
+  }
 
-  server.on('tlsClientError', (error, socket) => {
+  #failed(error: Error, socket: TLSSocket): void {
     // Typed as an Error, in fact a code such as CERT_HAS_EXPIRED, or null.
     const verification = socket.authorizationError as unknown as string | null
     const reason = handshakeRefusal(codeOf(error), verification)
     const detail = verification ? `certificate not accepted: ${verification}` : messageOf(error)
-    options.onRefused(reason, { detail: oneLine(detail), address: addressOf(socket) })
+    this.#options.onRefused(reason, { detail: oneLine(detail), address: addressOf(socket) })
     socket.destroy()
-  })
+  }
 
-  server.on('secureConnection', (socket) => {
+  #identified(socket: TLSSocket): void {
     // Until the broker listens, a reset must not be an unhandled error.
     socket.on('error', () => {})
     const address = socket.remoteAddress ?? 'unknown'
     const identity = identify(socket.getPeerCertificate())
     if (!identity.ok) {
-      options.onRefused(identity.reason, { detail: identity.detail, address })
+      this.#options.onRefused(identity.reason, { detail: identity.detail, address })
       socket.destroy()
       return
     }
     const { deviceId } = identity
-    const open = perDevice.get(deviceId) ?? 0
-    if (open >= options.connectionsPerDeviceMax) {
+    const open = this.#ofDevice.get(deviceId) ?? 0
+    if (open >= this.#options.connectionsPerDeviceMax) {
       const detail = `the device has ${open} connections open`
-      options.onRefused('connections-per-device-max', { detail, address, deviceId })
+      this.#options.onRefused('connections-per-device-max', { detail, address, deviceId })
       socket.destroy()
       return
     }
-    perDevice.set(deviceId, open + 1)
-    options.onCount(++established)
-    socket.once('close', () => {
-      options.onCount(--established)
-      const left = (perDevice.get(deviceId) ?? 1) - 1
-      if (left > 0) perDevice.set(deviceId, left)
-      else perDevice.delete(deviceId)
-    })
+    this.#count(socket, deviceId)
     socket.setNoDelay(true)
-    options.onConnection(socket, deviceId)
-  })
+    this.#options.onConnection(socket, deviceId)
+  }
 
-  await listen(server, options.port, options.host, 'the MQTT listener')
-  return {
-    port: (server.address() as AddressInfo).port,
-    close: () => void server.close(),
-    end() {
-      server.close()
-      for (const socket of sockets) socket.destroy()
-    },
+  #count(socket: Socket, deviceId: string): void {
+    this.#ofDevice.set(deviceId, (this.#ofDevice.get(deviceId) ?? 0) + 1)
+    this.#options.onCount(++this.#established)
+    socket.once('close', () => {
+      this.#options.onCount(--this.#established)
+      const left = (this.#ofDevice.get(deviceId) ?? 1) - 1
+      if (left > 0) this.#ofDevice.set(deviceId, left)
+      else this.#ofDevice.delete(deviceId)
+    })
   }
 }
 

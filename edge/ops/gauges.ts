@@ -1,10 +1,10 @@
 import { Counter, Gauge, type Registry } from 'prom-client'
 import { type OutboxStats, quotaReasons } from '../outbox/outbox.ts'
-import type { Uplink } from './uplink-state.ts'
+import type { UplinkState } from './uplink-state.ts'
 
 export interface EdgeGauges {
   stats: () => OutboxStats
-  uplink: Uplink
+  uplink: UplinkState
   /** Days left of each certificate in use, by its place in the configuration. */
   certificates(): Readonly<Record<string, number>>
   /** What the system says that this process has written; undefined where it does not say. */
@@ -13,26 +13,16 @@ export interface EdgeGauges {
 
 /** What is read when somebody looks. */
 export function watch(state: EdgeGauges, registers: Registry[]): void {
-  const { stats, uplink } = state
-  const gauge = (name: string, help: string, read: () => number): void => {
-    const made: Gauge = new Gauge({
-      name: `tidegate_edge_${name}`,
-      help,
-      registers,
-      collect: () => made.set(read()),
-    })
-  }
-  const labelled = (name: string, help: string, label: string, read: () => Record<string, number>): void => {
-    const made: Gauge = new Gauge({
-      name: `tidegate_edge_${name}`,
-      help,
-      labelNames: [label],
-      registers,
-      collect() {
-        for (const [key, value] of Object.entries(read())) made.set({ [label]: key }, value)
-      },
-    })
-  }
+  const make = gauges(registers)
+  watchOutbox(state, make)
+  watchUplink(state, make)
+  make.labelled('certificate_days_left', 'Days until a certificate ends', 'certificate', () =>
+    state.certificates(),
+  )
+  watchDisk(state.diskWriteBytes, registers)
+}
+
+function watchOutbox({ stats }: EdgeGauges, { gauge, labelled }: GaugeMaker): void {
   labelled('outbox_events', 'Events in the outbox', 'lane', () => stats().depth)
   labelled('outbox_bytes', 'Bytes of event text in the outbox', 'lane', () => stats().bytes)
   labelled('outbox_oldest_age_seconds', 'Age of the oldest event, 0 for an empty lane', 'lane', () => {
@@ -40,12 +30,6 @@ export function watch(state: EdgeGauges, registers: Registry[]): void {
     return { high: high / 1000, normal: normal / 1000 }
   })
   gauge('outbox_backlog_events', 'Events of the last outage that still drain', () => stats().backlog)
-  gauge('outbox_in_flight_events', 'Events published and not confirmed yet', () => uplink.unconfirmed)
-  gauge(
-    'oldest_unconfirmed_seconds',
-    'How long the oldest of them has waited for its publisher confirm',
-    () => uplink.oldestUnconfirmedMs() / 1000,
-  )
   gauge(
     'outbox_waiting',
     'Publishes not acknowledged yet: at a bound, or in line for the disk',
@@ -58,6 +42,15 @@ export function watch(state: EdgeGauges, registers: Registry[]): void {
   gauge('outbox_remembered_ids', 'Event IDs in the dedup window', () => stats().rememberedIds)
   gauge('outbox_devices', 'Devices with events in the outbox', () => stats().devices)
   gauge('ledger_sequence', 'Last sequence given out in this epoch', () => stats().lastSequence)
+}
+
+function watchUplink({ stats, uplink }: EdgeGauges, { gauge }: GaugeMaker): void {
+  gauge('outbox_in_flight_events', 'Events published and not confirmed yet', () => uplink.unconfirmed)
+  gauge(
+    'oldest_unconfirmed_seconds',
+    'How long the oldest of them has waited for its publisher confirm',
+    () => uplink.oldestUnconfirmedMs() / 1000,
+  )
   gauge('uplink_up', '1 while the uplink is up', () => Number(uplink.up))
   gauge('uplink_offline_seconds', 'How long the uplink has been down', () => uplink.offlineMs() / 1000)
   gauge(
@@ -69,10 +62,35 @@ export function watch(state: EdgeGauges, registers: Registry[]): void {
       return drainMs === undefined ? -1 : drainMs / 1000
     },
   )
-  labelled('certificate_days_left', 'Days until a certificate ends', 'certificate', () =>
-    state.certificates(),
-  )
-  watchDisk(state.diskWriteBytes, registers)
+}
+
+interface GaugeMaker {
+  gauge: (name: string, help: string, read: () => number) => void
+  labelled: (name: string, help: string, label: string, read: () => Record<string, number>) => void
+}
+
+function gauges(registers: Registry[]): GaugeMaker {
+  return {
+    gauge(name, help, read) {
+      const made: Gauge = new Gauge({
+        name: `tidegate_edge_${name}`,
+        help,
+        registers,
+        collect: () => made.set(read()),
+      })
+    },
+    labelled(name, help, label, read) {
+      const made: Gauge = new Gauge({
+        name: `tidegate_edge_${name}`,
+        help,
+        labelNames: [label],
+        registers,
+        collect() {
+          for (const [key, value] of Object.entries(read())) made.set({ [label]: key }, value)
+        },
+      })
+    },
+  }
 }
 
 function watchDisk(read: EdgeGauges['diskWriteBytes'], registers: Registry[]): void {

@@ -1,16 +1,14 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import { undeliveredReasons } from '../../src/contract/event.ts'
 import { publishRefusals } from '../uplink/exchange.ts'
+import { publishResults } from '../admission/observer.ts'
+import { rejectionReasons } from '../admission/quarantine.ts'
 import { connectionRefusals } from '../mqtt/identity.ts'
-import {
-  type BrokerObserver,
-  type ForwarderObserver,
-  notKeptKinds,
-  publishResults,
-} from '../mqtt/observer.ts'
+import type { BrokerObserver } from '../mqtt/observer.ts'
 import type { OutboxObserver } from '../outbox/observer.ts'
 import { quotaReasons } from '../outbox/outbox.ts'
-import { rejectionReasons } from '../admission/quarantine.ts'
+import { notKeptKinds } from '../sessions/observer.ts'
+import type { ForwarderObserver } from '../uplink/observer.ts'
 import { type EdgeGauges, watch } from './gauges.ts'
 
 export interface EdgeMetrics {
@@ -134,7 +132,7 @@ function forwarderMetrics(registers: Registry[]): EdgeMetrics['forwarder'] {
   const refused = counter('publish_refusals_total', 'Events the exchange did not route or refused', {
     code: publishRefusals,
   })
-  const sessions = counter('uplink_changes_total', 'Times the uplink came up or was lost', {
+  const changes = counter('uplink_changes_total', 'Times the uplink came up or was lost', {
     to: ['up', 'down'],
   })
   const confirms = new Histogram({
@@ -150,7 +148,7 @@ function forwarderMetrics(registers: Registry[]): EdgeMetrics['forwarder'] {
     registers,
   })
   return {
-    uplink: (up) => sessions.inc({ to: up ? 'up' : 'down' }),
+    uplink: (up) => changes.inc({ to: up ? 'up' : 'down' }),
     forwarded(events, lagMs) {
       forwarded.inc(events)
       lag.observe(Math.max(0, lagMs) / 1000)

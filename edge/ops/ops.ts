@@ -1,11 +1,12 @@
 import type { Clock } from '../../src/clock.ts'
 import { type OpsRoute, type OpsServer, startOpsServer } from '../../src/ops-server.ts'
 import { createMetrics } from './metrics.ts'
-import type { BrokerObserver, ForwarderObserver } from '../mqtt/observer.ts'
+import type { BrokerObserver } from '../mqtt/observer.ts'
 import type { OutboxObserver } from '../outbox/observer.ts'
+import type { ForwarderObserver } from '../uplink/observer.ts'
 import type { OutboxStats } from '../outbox/outbox.ts'
 import { createReadiness } from './readiness.ts'
-import { createUplink } from './uplink-state.ts'
+import { createUplinkState } from './uplink-state.ts'
 
 export interface OpsOptions {
   host: string
@@ -34,7 +35,7 @@ export interface Ops {
 export function createOps(options: OpsOptions): Ops {
   const { host, port, stats, certificates, diskWriteBytes } = options
   const metrics = createMetrics()
-  const uplink = createUplink(options.clock)
+  const uplink = createUplinkState(options.clock)
   const readiness = createReadiness({ ...options, uplink })
   metrics.watch({ stats, uplink, certificates, diskWriteBytes })
 
@@ -57,7 +58,7 @@ export function createOps(options: OpsOptions): Ops {
       uplink(up) {
         metrics.forwarder.uplink(up)
         uplink.changed(up)
-        readiness.session(up)
+        readiness.uplinkChanged(up)
       },
       unconfirmed: (events, oldestSentAtMs) => uplink.awaits(events, oldestSentAtMs),
       forwarded(events, lagMs) {

@@ -1,12 +1,12 @@
 import type { Clock } from '../../src/clock.ts'
 import type { Check } from '../../src/ops-server.ts'
 import type { OutboxStats } from '../outbox/outbox.ts'
-import { createSessionProgress } from './uplink-progress.ts'
-import type { Uplink } from './uplink-state.ts'
+import { createUplinkProgress } from './uplink-progress.ts'
+import type { UplinkState } from './uplink-state.ts'
 
 export interface ReadinessOptions {
   stats: () => OutboxStats
-  uplink: Uplink
+  uplink: UplinkState
   /** Work without movement for longer than this is a fault. */
   stallAfterMs: number
   /** Longest wait of an uplink that was lost before it is tried again. */
@@ -20,7 +20,7 @@ export interface Readiness {
   /** The outbox has made a device's event durable. */
   accepted(): void
   /** The uplink has come or gone. */
-  session(up: boolean): void
+  uplinkChanged(up: boolean): void
   /** The uplink has proven something. */
   proved(): void
   listening(port: number): void
@@ -40,7 +40,7 @@ const lookEveryMs = 5000
  */
 export function createReadiness(options: ReadinessOptions): Readiness {
   const { uplink, clock, stallAfterMs, reconnectMsMax, offlineMaxMs = Infinity } = options
-  const sessions = createSessionProgress({ clock, downAfterMs: stallAfterMs + reconnectMsMax })
+  const progress = createUplinkProgress({ clock, downAfterMs: stallAfterMs + reconnectMsMax })
   let acceptedAtMs = clock.monotonicMs()
   let port: number | undefined
 
@@ -57,7 +57,7 @@ export function createReadiness(options: ReadinessOptions): Readiness {
   function uplinkCheck({ depth, pausing }: OutboxStats): Check {
     const events = depth.high + depth.normal
     const offlineMs = Math.round(uplink.offlineMs())
-    const stalledMs = Math.round(sessions.stalledMs(pausing ? 0 : events))
+    const stalledMs = Math.round(progress.stalledMs(pausing ? 0 : events))
     const state = `${uplink.up ? 'up' : `down for ${offlineMs} ms`}, ${events} events to send`
     return stalledMs < stallAfterMs
       ? { ok: offlineMs < offlineMaxMs, detail: state }
@@ -87,8 +87,8 @@ export function createReadiness(options: ReadinessOptions): Readiness {
     accepted() {
       acceptedAtMs = clock.monotonicMs()
     },
-    session: (up) => sessions.changed(up),
-    proved: () => sessions.proved(),
+    uplinkChanged: (up) => progress.changed(up),
+    proved: () => progress.proved(),
     listening(at) {
       port = at
     },

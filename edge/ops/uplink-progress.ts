@@ -1,25 +1,25 @@
 import type { Clock } from '../../src/clock.ts'
 
-export interface SessionProgressOptions {
+export interface UplinkProgressOptions {
   clock: Clock
-  /** Down for as long, the uplink is down; for less, it may be on its way from one session to the next. */
+  /** Down for as long, the uplink is down; for less, it may be on its way from one exchange session to the next. */
   downAfterMs: number
 }
 
 /**
  * For how long the uplink has been there without getting anywhere. Being down is no fault: it counts only between
- * sessions that proved nothing, for those are what an uplink that flaps looks like.
+ * exchange sessions that proved nothing, for those are what an uplink that flaps looks like.
  */
-export interface SessionProgress {
+export interface UplinkProgress {
   changed(up: boolean): void
   proved(): void
   stalledMs(eventsToSend: number): number
 }
 
-export function createSessionProgress({ clock, downAfterMs }: SessionProgressOptions): SessionProgress {
+export function createUplinkProgress({ clock, downAfterMs }: UplinkProgressOptions): UplinkProgress {
   let up = false
   let changedAtMs = clock.monotonicMs()
-  /** From when on a session was there and proved nothing; undefined: it is down, and did what it could before. */
+  /** From when on the uplink was up and proved nothing; undefined: it is down, and did what it could before. */
   let sinceMs: number | undefined
   let fruitful = false
 

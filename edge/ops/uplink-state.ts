@@ -2,7 +2,7 @@ import type { Clock } from '../../src/clock.ts'
 import { createRate } from './rate.ts'
 
 /** State of the uplink and the pace at which it moves, kept for metrics and readiness alike. */
-export interface Uplink {
+export interface UplinkState {
   readonly up: boolean
   /** How long it has been down, ms; 0 while it is up. */
   offlineMs(): number
@@ -14,7 +14,7 @@ export interface Uplink {
   drainMs(events: number): number | undefined
 }
 
-export interface UplinkFollower extends Uplink {
+export interface UplinkFollower extends UplinkState {
   changed(up: boolean): void
   awaits(unconfirmed: number, oldestSentAtMs: number | undefined): void
   /** Events that have come into the outbox. */
@@ -25,7 +25,7 @@ export interface UplinkFollower extends Uplink {
 const perSecondMin = 0.01
 
 /** Follows the uplink by what the forwarder reports. */
-export function createUplink(clock: Clock): UplinkFollower {
+export function createUplinkState(clock: Clock): UplinkFollower {
   let up = false
   let changedAtMs = clock.monotonicMs()
   let unconfirmed = 0

@@ -2,16 +2,15 @@ import { Readable } from 'node:stream'
 import type { ClientLike, PacketLike, SubscriptionLike } from 'aedes-persistence-level/asyncPersistence.js'
 import { decode } from 'msgpack-lite'
 import type { Clock } from '../../src/clock.ts'
-import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
+import { codeOf, messageOf } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
-import { InOrder } from './in-order.ts'
-import type { BrokerObserver } from '../mqtt/observer.ts'
+import type { SessionsObserver } from './observer.ts'
 import type { SessionDatabase } from './database-level.ts'
 import { allRetained, retainedFor } from './retained-level.ts'
 import { add, retainedBytes, type SessionLimits, SessionQuota } from './quota.ts'
 import { clientIdOf, sentKey } from './records-level.ts'
-import { SubscriptionIndex } from './subscriptions.ts'
-import { Turns } from './turns.ts'
+import { SubscriptionIndex, tooManySubscriptions } from './subscriptions.ts'
+import { InOrder, Turns } from './turns.ts'
 import { Unreleased } from './unreleased.ts'
 import { PersistenceWithWills } from './wills-level.ts'
 import { UnreleasedLevel } from './unreleased-level.ts'
@@ -19,19 +18,11 @@ import { UnreleasedLevel } from './unreleased-level.ts'
 export interface SessionsOptions {
   folder: string
   limits: SessionLimits
-  observer: BrokerObserver
+  observer: SessionsObserver
   clock: Clock
   log: Logger
   deviceOf: (clientId: string) => string
   maySubscribe: (deviceId: string, filter: string) => boolean
-}
-
-export function tooManySubscriptions(deviceId: string, max: number): TidegateError {
-  return new TidegateError('SUBSCRIPTIONS_MAX', {
-    message: `${deviceId} has more than ${max} subscriptions in a clean session, or in its kept ones`,
-    retryable: false,
-    hint: 'unsubscribe what is not needed, or raise mqtt.sessions.subscriptionsPerDeviceMax',
-  })
 }
 
 /**

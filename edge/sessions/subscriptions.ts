@@ -1,3 +1,5 @@
+import { TidegateError } from '../../src/errors.ts'
+
 export interface Subscription {
   clientId: string
   topic: string
@@ -40,6 +42,40 @@ export class SubscriptionIndex {
     collect(this.#root, topic.split('/'), 0, found)
     return [...found.values()]
   }
+}
+
+/**
+ * How many subscriptions each clean session has: they end with its connection, and `SubscriptionIndex` knows none of
+ * them. A session is known by the object that aedes has for its connection.
+ */
+export class CleanSubscriptions {
+  readonly #perSessionMax: number
+  readonly #filtersOf = new WeakMap<object, Set<string>>()
+
+  constructor(perSessionMax: number) {
+    this.#perSessionMax = perSessionMax
+  }
+
+  /** False: the session has as many as it may, and this one is not counted. */
+  add(session: object, filter: string): boolean {
+    const filters = this.#filtersOf.get(session) ?? new Set()
+    this.#filtersOf.set(session, filters)
+    if (filters.size >= this.#perSessionMax && !filters.has(filter)) return false
+    filters.add(filter)
+    return true
+  }
+
+  remove(session: object, filters: readonly string[]): void {
+    for (const filter of filters) this.#filtersOf.get(session)?.delete(filter)
+  }
+}
+
+export function tooManySubscriptions(deviceId: string, max: number): TidegateError {
+  return new TidegateError('SUBSCRIPTIONS_MAX', {
+    message: `${deviceId} has more than ${max} subscriptions in a clean session, or in its kept ones`,
+    retryable: false,
+    hint: 'unsubscribe what is not needed, or raise mqtt.sessions.subscriptionsPerDeviceMax',
+  })
 }
 
 function emptyNode(): Node {

@@ -16,3 +16,14 @@ export class Turns {
     if (this.#last.get(key) === over) this.#last.delete(key)
   }
 }
+
+/** Work that overlaps, answered in the order in which it was begun. */
+export class InOrder {
+  #before: Promise<unknown> = Promise.resolve()
+
+  run<T>(work: Promise<T>): Promise<T> {
+    const inTurn = Promise.allSettled([this.#before, work]).then(() => work)
+    this.#before = inTurn.catch(() => {})
+    return inTurn
+  }
+}

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
 import { TidegateError } from '../../src/errors.ts'
+import { UnderWay } from '../../src/under-way.ts'
 import type { Publish, Verdict } from '../admission/ingest.ts'
-import type { BrokerObserver } from '../mqtt/observer.ts'
+import type { SessionsObserver } from './observer.ts'
 import { add } from './quota.ts'
 
 /** A clean one is over with its connection, and so is what it did not release: there are no records of it. */
@@ -23,7 +24,7 @@ export interface UnreleasedOptions {
   records: UnreleasedRecords
   perDeviceMax: number
   deviceOf: (clientId: string) => string
-  observer: Pick<BrokerObserver, 'notKept' | 'published'>
+  observer: Pick<SessionsObserver, 'notKept' | 'published'>
 }
 
 type Message = Pick<Publish, 'topic' | 'payload' | 'retain'> & {
@@ -54,7 +55,7 @@ export class Unreleased {
   readonly #options: UnreleasedOptions
   readonly #bySession = new Map<string, Map<number, Entry>>()
   readonly #ofDevice = new Map<string, number>()
-  readonly #underWay = new Set<Promise<void>>()
+  readonly #underWay = new UnderWay()
 
   constructor(options: UnreleasedOptions) {
     this.#options = options
@@ -117,8 +118,8 @@ export class Unreleased {
   }
 
   /** Resolves when nothing is being done to any. */
-  async settled(): Promise<void> {
-    while (this.#underWay.size > 0) await Promise.all(this.#underWay)
+  settled(): Promise<void> {
+    return this.#underWay.settled()
   }
 
   async #admit(entry: Entry, admit: () => Promise<Verdict>): Promise<Verdict> {
@@ -161,9 +162,7 @@ export class Unreleased {
     const done = work().finally(() => {
       entry.busy = undefined
     })
-    const busy: Promise<void> = done.then(ignore, ignore).then(() => void this.#underWay.delete(busy))
-    entry.busy = busy
-    this.#underWay.add(busy)
+    entry.busy = this.#underWay.track(done).then(ignore, ignore)
     return await done
   }
 

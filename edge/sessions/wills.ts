@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events'
 import type { Clock } from '../../src/clock.ts'
 import { codeOf, TidegateError } from '../../src/errors.ts'
+import { UnderWay } from '../../src/under-way.ts'
 import type { Ingest, Publish, Verdict } from '../admission/ingest.ts'
 
 export type Will = Publish
@@ -62,34 +63,68 @@ const roundMs = 240_000
 /** How long one of a round waits for room, before it is the next one's turn. */
 const patienceMs = 5000
 
-export function createWills(options: WillsOptions): Wills {
-  const { records, ingest, clock, deviceOf } = options
-  const stopping = new AbortController()
-  setMaxListeners(0, stopping.signal)
-  const inHand = new Set<string>()
-  const all = new Set<Promise<unknown>>()
-  let nextRound = clock.after(roundMs, beginRound)
+export function startWills(options: WillsOptions): Wills {
+  const wills = new LastWords(options)
+  wills.waitForRound()
+  return wills
+}
 
-  async function publish(clientId: string, will: Will): Promise<Verdict> {
+class LastWords implements Wills {
+  readonly #options: WillsOptions
+  readonly #stopping = new AbortController()
+  /** Keys of those that are being published. */
+  readonly #inHand = new Set<string>()
+  readonly #underWay = new UnderWay()
+  #nextRound: { cancel(): void } | undefined
+
+  constructor(options: WillsOptions) {
+    this.#options = options
+    setMaxListeners(0, this.#stopping.signal)
+  }
+
+  publish(clientId: string, will: Will): Promise<Verdict> {
+    return this.#underWay.track(this.#publish(clientId, will))
+  }
+
+  withdraw(): void {
+    this.#nextRound?.cancel()
+    this.#stopping.abort()
+  }
+
+  settled(): Promise<void> {
+    return this.#underWay.settled()
+  }
+
+  waitForRound(): void {
+    this.#nextRound = this.#options.clock.after(roundMs, () => {
+      void this.#underWay.track(this.#round()).finally(() => {
+        if (!this.#stopping.signal.aborted) this.waitForRound()
+      })
+    })
+  }
+
+  async #publish(clientId: string, will: Will): Promise<Verdict> {
+    const { records, deviceOf, waitingPerDeviceMax, onGivenUp } = this.#options
     const key = records.take(clientId, will)
     const deviceId = deviceOf(clientId)
     const waiting = records.overOf(deviceId)
-    if (waiting >= options.waitingPerDeviceMax) {
+    if (waiting >= waitingPerDeviceMax) {
       const error = tooManyWait(deviceId, waiting)
-      options.onGivenUp(deviceId, error)
+      onGivenUp(deviceId, error)
       await records.forget(key)
       throw error
     }
-    inHand.add(key)
+    this.#inHand.add(key)
     try {
       await records.keepOver(key, { clientId, will })
-      return await admit(key, { clientId, will }, stopping.signal)
+      return await this.#admit(key, { clientId, will }, this.#stopping.signal)
     } finally {
-      inHand.delete(key)
+      this.#inHand.delete(key)
     }
   }
 
-  async function admit(key: string, { clientId, will }: KeptWill, signal: AbortSignal): Promise<Verdict> {
+  async #admit(key: string, { clientId, will }: KeptWill, signal: AbortSignal): Promise<Verdict> {
+    const { records, ingest, deviceOf } = this.#options
     try {
       const verdict = await ingest.publish({ deviceId: deviceOf(clientId), clientId, signal }, will)
       // Before it is distributed, which is not waited for when the gateway stops: the next run would repeat the event.
@@ -101,52 +136,30 @@ export function createWills(options: WillsOptions): Wills {
     }
   }
 
-  function beginRound(): void {
-    void track(round()).finally(() => {
-      if (!stopping.signal.aborted) nextRound = clock.after(roundMs, beginRound)
-    })
-  }
-
   /** One after the other: they must not take the places of devices that wait for room. */
-  async function round(): Promise<void> {
-    for (const key of records.left()) {
-      if (stopping.signal.aborted) return
-      if (inHand.has(key)) continue
-      inHand.add(key)
-      await again(key).catch(options.onPutOff)
-      inHand.delete(key)
+  async #round(): Promise<void> {
+    for (const key of this.#options.records.left()) {
+      if (this.#stopping.signal.aborted) return
+      if (this.#inHand.has(key)) continue
+      this.#inHand.add(key)
+      await this.#again(key).catch(this.#options.onPutOff)
+      this.#inHand.delete(key)
     }
   }
 
-  async function again(key: string): Promise<void> {
+  async #again(key: string): Promise<void> {
+    const { records, clock, distribute } = this.#options
     const kept = await records.read(key)
     if (!kept) return await records.forget(key)
     const patience = new AbortController()
     const timer = clock.after(patienceMs, () => patience.abort())
     try {
-      const verdict = await admit(key, kept, AbortSignal.any([stopping.signal, patience.signal]))
-      if (verdict === 'acknowledge') options.distribute(kept.will)
+      const signal = AbortSignal.any([this.#stopping.signal, patience.signal])
+      const verdict = await this.#admit(key, kept, signal)
+      if (verdict === 'acknowledge') distribute(kept.will)
     } finally {
       timer.cancel()
     }
-  }
-
-  function track<T>(work: Promise<T>): Promise<T> {
-    all.add(work)
-    const over = (): void => void all.delete(work)
-    work.then(over, over)
-    return work
-  }
-
-  return {
-    publish: (clientId, will) => track(publish(clientId, will)),
-    withdraw() {
-      nextRound.cancel()
-      stopping.abort()
-    },
-    async settled() {
-      await Promise.allSettled(all)
-    },
   }
 }
 

@@ -1,6 +1,12 @@
 import type { Channel, Envelope } from 'rabbitmq-client'
 import { codeOf, TidegateError } from '../errors.ts'
-import { type Answer, contentFrames, internalsOf, methods } from './client-internals-rabbit.ts'
+import {
+  type Answer,
+  type ClientInternals,
+  contentFrames,
+  internalsOf,
+  methods,
+} from './client-internals-rabbit.ts'
 import { Confirms, type Fate } from './confirms.ts'
 
 export interface ConfirmListener<T> {
@@ -53,80 +59,97 @@ export async function confirmChannel<T>(
   listener: ConfirmListener<T>,
 ): Promise<ConfirmChannel<T>> {
   const client = internalsOf(channel)
-  const confirms = new Confirms<T>()
+  const confirmed = new ConfirmedPublishing<T>(channel, client, listener)
+  await client.invoke(methods.confirmSelect, methods.confirmSelectOk, { nowait: false })
+  return confirmed
+}
+
+class ConfirmedPublishing<T> implements ConfirmChannel<T> {
+  readonly #channel: Channel
+  readonly #client: ClientInternals
+  readonly #listener: ConfirmListener<T>
+  readonly #confirms = new Confirms<T>()
   /** Published, and not handed over yet. */
-  const waiting = new Set<T>()
-  let fates: Fate<T>[] = []
-  let ended = false
-  let closing: Promise<void> | undefined
+  readonly #waiting = new Set<T>()
+  #fates: Fate<T>[] = []
+  #ended = false
+  #closing: Promise<void> | undefined
 
-  function end(error: unknown): void {
-    if (ended) return
-    ended = true
-    tell()
-    listener.onEnd(error)
+  constructor(channel: Channel, client: ClientInternals, listener: ConfirmListener<T>) {
+    this.#channel = channel
+    this.#client = client
+    this.#listener = listener
+    channel.on('error', (error: unknown) => this.#end(error))
+    channel.on('close', () => setImmediate(() => this.#end(closed())))
+    client.stream.on('error', this.#written)
+    client.intercept({
+      onAck: (answer) => this.#answered('ack', answer),
+      onNack: (answer) => this.#answered('nack', answer),
+      onReturn: ({ correlationId }) => this.#confirms.returned(Number(correlationId)),
+      onFault: (error) => this.#distrust(error),
+    })
   }
 
-  function tell(): void {
-    const told = fates
-    fates = []
-    if (told.length > 0) listener.onFates(told)
+  publish(item: T, envelope: ConfirmEnvelope, body: Body): void {
+    if (this.#ended || this.#closing) return
+    this.#waiting.add(item)
+    this.#client.stream.write(this.#frames(item, envelope, body), this.#written)
   }
 
-  function answered(kind: 'ack' | 'nack', { deliveryTag, multiple }: Answer): void {
-    const settled = confirms.answered(kind, deliveryTag, multiple)
-    if (fates.length === 0) setImmediate(tell)
-    for (const fate of settled) fates.push(fate)
+  withdraw(item: T): boolean {
+    return this.#waiting.delete(item)
   }
 
-  /** The two counts differ: what was read in this turn is not believed either. */
-  function distrust(error: unknown): void {
-    fates = []
-    end(error)
+  close(): Promise<void> {
+    return (this.#closing ??= this.#channel.close())
   }
 
   /** Runs as far as the socket takes: each frame is asked for when the one before it has been handed over. */
-  function* frames(item: T, envelope: ConfirmEnvelope, body: Body): Generator<Buffer> {
-    if (!waiting.delete(item)) return
-    const correlationId = String(confirms.next)
+  *#frames(item: T, envelope: ConfirmEnvelope, body: Body): Generator<Buffer> {
+    if (!this.#waiting.delete(item)) return
+    const correlationId = String(this.#confirms.next)
     const params = { ...envelope, correlationId, deliveryMode: 2, mandatory: true, rsvp1: 0 }
     const bytes = typeof body === 'string' ? Buffer.from(body) : body
-    const content = contentFrames(channel.id, params, bytes, client.frameBytesMax)
+    const content = contentFrames(this.#channel.id, params, bytes, this.#client.frameBytesMax)
     let first: Buffer
     try {
       first = content.next().value as Buffer
     } catch (error) {
-      return listener.onUnsendable(item, error)
+      return this.#listener.onUnsendable(item, error)
     }
-    confirms.number(item)
+    this.#confirms.number(item)
     yield first
     yield* content
   }
 
-  function written(error?: Error | null): void {
+  readonly #written = (error?: Error | null): void => {
     // That the channel was closed is the client's word for every end; what ended it comes as an event of its own.
-    if (error && codeOf(error) !== 'CH_CLOSE') end(error)
+    if (error && codeOf(error) !== 'CH_CLOSE') this.#end(error)
   }
 
-  channel.on('error', end)
-  channel.on('close', () => setImmediate(end, closed()))
-  client.stream.on('error', written)
-  client.intercept({
-    onAck: (answer) => answered('ack', answer),
-    onNack: (answer) => answered('nack', answer),
-    onReturn: ({ correlationId }) => confirms.returned(Number(correlationId)),
-    onFault: distrust,
-  })
-  await client.invoke(methods.confirmSelect, methods.confirmSelectOk, { nowait: false })
+  #answered(kind: 'ack' | 'nack', { deliveryTag, multiple }: Answer): void {
+    const settled = this.#confirms.answered(kind, deliveryTag, multiple)
+    if (this.#fates.length === 0) setImmediate(() => this.#tell())
+    for (const fate of settled) this.#fates.push(fate)
+  }
 
-  return {
-    publish(item, envelope, body) {
-      if (ended || closing) return
-      waiting.add(item)
-      client.stream.write(frames(item, envelope, body), written)
-    },
-    withdraw: (item) => waiting.delete(item),
-    close: () => (closing ??= channel.close()),
+  #tell(): void {
+    const told = this.#fates
+    this.#fates = []
+    if (told.length > 0) this.#listener.onFates(told)
+  }
+
+  /** The two counts differ: what was read in this turn is not believed either. */
+  #distrust(error: unknown): void {
+    this.#fates = []
+    this.#end(error)
+  }
+
+  #end(error: unknown): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#tell()
+    this.#listener.onEnd(error)
   }
 }
 

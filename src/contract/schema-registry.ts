@@ -39,37 +39,15 @@ export function parseSchemaName(name: string): { type: string; version: number }
  * @throws TidegateError `SCHEMA_FOLDER` naming every file that cannot be used.
  */
 export function loadSchemas(folder: string): SchemaRegistry {
-  const validators = new Map<string, Map<number, ValidateFunction>>()
+  const validators = new Map<string, Versions>()
   const faults: string[] = []
   for (const type of listFolder(folder)) {
     if (!eventTypePattern.test(type)) {
       faults.push(`${type}: the folder's name is not an event type`)
       continue
     }
-    const versions = new Map<number, ValidateFunction>()
-    // One compiler per type, so that two types may use the same $id inside.
-    const ajv = new Ajv2020({
-      allErrors: true,
-      strict: true,
-      strictRequired: false,
-      allowUnionTypes: true,
-      validateFormats: false,
-    })
-    for (const file of listFolder(join(folder, type))) {
-      const match = /^([1-9][0-9]{0,5})\.json$/.exec(file)
-      if (!match) {
-        faults.push(`${type}/${file}: a schema file is named <version>.json`)
-        continue
-      }
-      try {
-        versions.set(
-          Number(match[1]),
-          ajv.compile(JSON.parse(readFileSync(join(folder, type, file), 'utf8')) as object),
-        )
-      } catch (error) {
-        faults.push(`${type}/${file}: ${messageOf(error)}`)
-      }
-    }
+    const { versions, faults: found } = compileVersions(folder, type)
+    faults.push(...found)
     if (versions.size > 0) validators.set(type, versions)
   }
   if (faults.length > 0) {
@@ -79,6 +57,39 @@ export function loadSchemas(folder: string): SchemaRegistry {
       hint: 'schemas are JSON Schema 2020-12 in <folder>/<type>/<version>.json; see docs/SCHEMAS.md',
     })
   }
+  return registryOf(validators)
+}
+
+type Versions = Map<number, ValidateFunction>
+
+function compileVersions(folder: string, type: string): { versions: Versions; faults: string[] } {
+  const versions: Versions = new Map()
+  const faults: string[] = []
+  // One compiler per type, so that two types may use the same $id inside.
+  const ajv = new Ajv2020({
+    allErrors: true,
+    strict: true,
+    strictRequired: false,
+    allowUnionTypes: true,
+    validateFormats: false,
+  })
+  for (const file of listFolder(join(folder, type))) {
+    const match = /^([1-9][0-9]{0,5})\.json$/.exec(file)
+    if (!match) {
+      faults.push(`${type}/${file}: a schema file is named <version>.json`)
+      continue
+    }
+    try {
+      const schema = JSON.parse(readFileSync(join(folder, type, file), 'utf8')) as object
+      versions.set(Number(match[1]), ajv.compile(schema))
+    } catch (error) {
+      faults.push(`${type}/${file}: ${messageOf(error)}`)
+    }
+  }
+  return { versions, faults }
+}
+
+function registryOf(validators: ReadonlyMap<string, Versions>): SchemaRegistry {
   return {
     types: [...validators.keys()].toSorted(),
     latest(type) {

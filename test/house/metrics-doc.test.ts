@@ -6,7 +6,7 @@ import type { Group } from '../../cloud/groups/group.ts'
 import { createMetrics as createCloudMetrics } from '../../cloud/ops/metrics.ts'
 import { createMetrics as createEdgeMetrics } from '../../edge/ops/metrics.ts'
 import type { OutboxStats } from '../../edge/outbox/outbox.ts'
-import { createUplink } from '../../edge/ops/uplink-state.ts'
+import { createUplinkState } from '../../edge/ops/uplink-state.ts'
 import { systemClock } from '../../src/clock.ts'
 import type { Event } from '../../src/contract/event.ts'
 
@@ -46,7 +46,7 @@ function started() {
   const edge = createEdgeMetrics()
   edge.watch({
     stats: () => emptyOutbox,
-    uplink: createUplink(systemClock),
+    uplink: createUplinkState(systemClock),
     certificates: () => ({ mqtt: 90 }),
     diskWriteBytes: () => 0,
   })

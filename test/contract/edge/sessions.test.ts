@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { Level } from 'level'
 import { pino } from 'pino'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { silentBrokerObserver } from '../../../edge/mqtt/observer.ts'
+import { silentSessionsObserver } from '../../../edge/sessions/observer.ts'
 import type { Sessions } from '../../../edge/sessions/sessions-level.ts'
 import { openSessions } from '../../../edge/sessions/open-level.ts'
 import { systemClock } from '../../../src/clock.ts'
@@ -39,7 +39,7 @@ async function open(): Promise<Sessions> {
       bytesPerDeviceMax: 16_000,
       unreleasedPerDeviceMax: 3,
     },
-    observer: { ...silentBrokerObserver, notKept: (what) => notKept.push(what) },
+    observer: { ...silentSessionsObserver, notKept: (what) => notKept.push(what) },
     clock: systemClock,
     log: pino({ level: 'silent' }),
     deviceOf: (clientId) => clientId.split('/')[0] ?? '',

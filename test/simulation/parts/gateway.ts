@@ -3,8 +3,9 @@ import type { Logger } from '../../../src/log.ts'
 import { createAdmission } from '../../../edge/admission/admission.ts'
 import { forward } from '../../../edge/uplink/forwarder.ts'
 import { createIngest, type Ingest } from '../../../edge/admission/ingest.ts'
-import { silentBrokerObserver, silentForwarderObserver } from '../../../edge/mqtt/observer.ts'
+import { silentIngestObserver } from '../../../edge/admission/observer.ts'
 import { silentOutboxObserver } from '../../../edge/outbox/observer.ts'
+import { silentForwarderObserver } from '../../../edge/uplink/observer.ts'
 import type { Outbox } from '../../../edge/outbox/outbox.ts'
 import { decodeHead } from '../../../edge/outbox/layout/head.ts'
 import { headKey } from '../../../edge/outbox/layout/keys.ts'
@@ -229,7 +230,7 @@ export class Gateway {
           return admission
         },
       },
-      observer: silentBrokerObserver,
+      observer: silentIngestObserver,
       clock: process.clock,
       log,
     })

@@ -10,6 +10,7 @@ import { issueCertificate, type IssuedCertificate } from '../../../certs/issue.t
 import { createAdmission } from '../../../edge/admission/admission.ts'
 import { type Broker, type BrokerOptions, startBroker } from '../../../edge/mqtt/broker-aedes.ts'
 import { type BrokerObserver, silentBrokerObserver } from '../../../edge/mqtt/observer.ts'
+import { createIngest, type IngestOptions } from '../../../edge/admission/ingest.ts'
 import { createRoutes, type Route } from '../../../edge/admission/routes.ts'
 import { createTopicRules } from '../../../edge/admission/topics.ts'
 import { systemClock } from '../../../src/clock.ts'
@@ -109,7 +110,7 @@ export interface TestBrokerOptions {
   outbox?: FakeOutbox
   routes?: Route[]
   subscribe?: string[]
-  options?: Partial<BrokerOptions>
+  options?: Partial<BrokerOptions & IngestOptions>
 }
 
 let folders = 0
@@ -154,7 +155,7 @@ export async function startTestBroker(pki: TestPki, given: TestBrokerOptions = {
   const routes = createRoutes(given.routes ?? [])
   const clients: MqttClient[] = []
   const inboxes = new Map<MqttClient, { all: string[]; retained: string[] }>()
-  const broker = await startBroker({
+  const options = {
     host: '127.0.0.1',
     port: 0,
     tls: loadTlsFiles({
@@ -200,7 +201,8 @@ export async function startTestBroker(pki: TestPki, given: TestBrokerOptions = {
     random: Math.random,
     log,
     ...given.options,
-  })
+  }
+  const broker = await startBroker({ ...options, ingest: createIngest(options) })
   const test: TestBroker = {
     port: broker.port,
     outbox,

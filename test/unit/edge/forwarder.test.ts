@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { forward } from '../../../edge/uplink/forwarder.ts'
-import { type ForwarderObserver, silentForwarderObserver } from '../../../edge/mqtt/observer.ts'
+import { type ForwarderObserver, silentForwarderObserver } from '../../../edge/uplink/observer.ts'
 import { silentOutboxObserver } from '../../../edge/outbox/observer.ts'
 import type { Outbox } from '../../../edge/outbox/outbox.ts'
 import { closedError } from '../../../edge/outbox/writer/writer-state.ts'

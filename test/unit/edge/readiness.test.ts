@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import type { OutboxStats } from '../../../edge/outbox/outbox.ts'
 import { createReadiness, type Readiness } from '../../../edge/ops/readiness.ts'
 import { createThrottle } from '../../../src/throttle.ts'
-import { createUplink, type UplinkFollower } from '../../../edge/ops/uplink-state.ts'
+import { createUplinkState, type UplinkFollower } from '../../../edge/ops/uplink-state.ts'
 import { FakeClock } from '../../support/fakes/clock.ts'
 
 interface Watched {
@@ -15,7 +15,7 @@ interface Watched {
 
 function watched(offlineMaxMs?: number): Watched {
   const clock = new FakeClock()
-  const uplink = createUplink(clock)
+  const uplink = createUplinkState(clock)
   const stats: Watched['stats'] = {
     depth: { high: 0, normal: 0 },
     waiting: 0,
@@ -34,7 +34,7 @@ function watched(offlineMaxMs?: number): Watched {
   readiness.listening(8883)
   const session = (up: boolean): void => {
     uplink.changed(up)
-    readiness.session(up)
+    readiness.uplinkChanged(up)
   }
   return { clock, uplink, session, readiness, stats }
 }
@@ -46,7 +46,7 @@ test('an edge that does not listen yet is not ready', () => {
   const clock = new FakeClock()
   const readiness = createReadiness({
     stats: () => ({ depth: { high: 0, normal: 0 }, waiting: 0, stuckMs: 0 }) as unknown as OutboxStats,
-    uplink: createUplink(clock),
+    uplink: createUplinkState(clock),
     stallAfterMs: 1000,
     reconnectMsMax: 1000,
     offlineMaxMs: undefined,

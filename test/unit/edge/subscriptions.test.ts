@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { SubscriptionIndex } from '../../../edge/sessions/subscriptions.ts'
+import { CleanSubscriptions, SubscriptionIndex } from '../../../edge/sessions/subscriptions.ts'
 import { covers } from '../../../edge/admission/topics.ts'
 
 const level = fc.constantFrom('a', 'b', 'c', '')
@@ -47,4 +47,15 @@ test('wildcards do not reach topics of the server', () => {
   index.add({ clientId: 'x', topic: '#', qos: 1 })
   index.add({ clientId: 'y', topic: '+/z', qos: 1 })
   expect(index.match('$SYS/z')).toEqual([])
+})
+
+test('a clean session has as many subscriptions as it may, each counted once, and another for one it gave up (G7)', () => {
+  const clean = new CleanSubscriptions(2)
+  const [session, other] = [{}, {}]
+  expect(['a', 'b', 'a'].map((filter) => clean.add(session, filter))).toEqual([true, true, true])
+  expect(clean.add(session, 'c')).toBe(false)
+  expect(clean.add(other, 'c')).toBe(true)
+  clean.remove(session, ['a', 'z'])
+  expect(clean.add(session, 'c')).toBe(true)
+  expect(clean.add(session, 'a')).toBe(false)
 })

@@ -5,7 +5,7 @@ import type { Logger } from '../src/log.ts'
 import { startOpsServer } from '../src/ops-server.ts'
 import { loadSchemas } from '../src/contract/schema-registry.ts'
 import { brokerManagement } from './queues/management.ts'
-import { type Broker, connectBroker } from './amqp/connection-rabbit.ts'
+import { type AmqpConnection, connectAmqp } from './amqp/connection-rabbit.ts'
 import { loadBrokerTls } from './tls.ts'
 import type { CloudConfig } from './config.ts'
 import { createDatabase } from './database/database-postgres.ts'
@@ -76,10 +76,10 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     await migrateDatabase(database, migrations, startup)
     const storage = postgresStorage(database)
 
-    const connect = async (purpose: string): Promise<Broker> => {
+    const connect = async (purpose: string): Promise<AmqpConnection> => {
       const connectionName = `tidegate-cloud ${instance} ${purpose}`
       const options = { url: config.broker.url, tls, connectionName, log, signal }
-      return scope.own(await untilReachable(() => connectBroker(options), startup))
+      return scope.own(await untilReachable(() => connectAmqp(options), startup))
     }
     const consuming = await connect('consume')
     const publishing = await connect('publish')
@@ -93,7 +93,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     for (const consumer of consumers) {
       groups.push(scope.own(await startGroup(consumer, { ...shared, clock, random, log })))
     }
-    scope.own(startReplaying({ broker: publishing, clock, log }))
+    scope.own(startReplaying({ connection: publishing, clock, log }))
 
     const members = postgresMembers(database, instance, config.sharing.goneAfter)
     const sharing = scope.own(

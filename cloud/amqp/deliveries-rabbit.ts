@@ -1,14 +1,14 @@
 import type { Clock, Random } from '../../src/clock.ts'
 import { codeOf, messageOf } from '../../src/errors.ts'
+import { atMost } from '../../src/lifecycle.ts'
 import type { Logger } from '../../src/log.ts'
 import { partitionQueue } from '../../src/contract/wire.ts'
-import type { Broker } from './connection-rabbit.ts'
+import type { AmqpConnection } from './connection-rabbit.ts'
 import type { Deliveries } from './delivery.ts'
 import { type Subscription, subscribe } from './subscription-rabbit.ts'
-import { atMost } from '../pipeline/timeout.ts'
 
 export interface RabbitDeliveriesOptions {
-  broker: Broker
+  connection: AmqpConnection
   group: string
   partitions: number
   /** Most unacknowledged deliveries per partition (G7). */

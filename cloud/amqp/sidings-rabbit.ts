@@ -1,11 +1,11 @@
 import type { ConfirmEnvelope } from '../../src/amqp/confirm-channel-rabbit.ts'
 import type { Clock } from '../../src/clock.ts'
 import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
+import { atMost } from '../../src/lifecycle.ts'
 import { deadQueue, rungName } from '../../src/contract/wire.ts'
-import type { Broker } from './connection-rabbit.ts'
+import type { AmqpConnection } from './connection-rabbit.ts'
 import type { Letter, Siding, Sidings } from './delivery.ts'
 import { createPublisher, type Publisher, type Publishing, Refused, Unrouted } from './publisher-rabbit.ts'
-import { atMost } from '../pipeline/timeout.ts'
 import { declareTopology } from './topology-rabbit.ts'
 import { sidingTopology } from './topology.ts'
 
@@ -17,7 +17,7 @@ const closeTimeoutMs = 3_000
  * Rungs and dead letters, with publisher confirms and proof of routing. A siding that is missing is declared again,
  * for the letter's next try.
  */
-export function rabbitSidings(broker: Broker, clock: Clock): Sidings {
+export function rabbitSidings(connection: AmqpConnection, clock: Clock): Sidings {
   const declaring = new Map<string, Promise<void>>()
   let opening: Promise<Publisher> | undefined
   let closing: Promise<void> | undefined
@@ -38,7 +38,7 @@ export function rabbitSidings(broker: Broker, clock: Clock): Sidings {
   }
 
   async function open(): Promise<Publisher> {
-    const channel = await broker.connection.acquire({ emitErrorsFromChannel: true })
+    const channel = await connection.client.acquire({ emitErrorsFromChannel: true })
     channel.on('error', () => {})
     return createPublisher(channel)
   }
@@ -57,7 +57,7 @@ export function rabbitSidings(broker: Broker, clock: Clock): Sidings {
     for (;;) {
       await atMost(proof, confirmTimeoutMs, clock)
       if (done) return
-      if (broker.blocked === undefined) break
+      if (connection.blocked === undefined) break
     }
     proof.catch(() => {})
     publishing?.withdraw()
@@ -69,7 +69,7 @@ export function rabbitSidings(broker: Broker, clock: Clock): Sidings {
     const name = describe(envelope)
     const underWay = declaring.get(name)
     if (underWay) return underWay
-    const declared = atMost(declareTopology(broker, sidingTopology(siding)), confirmTimeoutMs, clock)
+    const declared = atMost(declareTopology(connection, sidingTopology(siding)), confirmTimeoutMs, clock)
       .catch(() => {})
       .finally(() => declaring.delete(name))
     declaring.set(name, declared)

@@ -3,7 +3,7 @@ import { backoffMs } from '../../src/backoff.ts'
 import type { Clock, Random } from '../../src/clock.ts'
 import { codeOf, isAbort, messageOf } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
-import type { Broker } from './connection-rabbit.ts'
+import type { AmqpConnection } from './connection-rabbit.ts'
 import type { Delivery } from './delivery.ts'
 import { Lease } from './lease-rabbit.ts'
 import { isMissing } from './topology-rabbit.ts'
@@ -21,7 +21,7 @@ export interface Subscription {
 }
 
 export interface SubscriptionOptions {
-  broker: Broker
+  connection: AmqpConnection
   queue: string
   partition: number
   /** The queue that its events come back to from a rung. */
@@ -43,7 +43,7 @@ const resubscribe = { delayMsMin: 100, delayMsMax: 5_000 }
 /** Raw channels rather than the client's own consumer: that one acknowledges one by one, and does not come back while
  * a handler hangs. */
 export function subscribe(options: SubscriptionOptions): Subscription {
-  const { broker, queue, partition, clock, log } = options
+  const { connection, queue, partition, clock, log } = options
   const stopping = new AbortController()
   let current: Lease | undefined
   let over = false
@@ -65,7 +65,7 @@ export function subscribe(options: SubscriptionOptions): Subscription {
 
   /** Resolves when the channel is gone. */
   async function lease(): Promise<void> {
-    const channel = await broker.connection.acquire({ emitErrorsFromChannel: true })
+    const channel = await connection.client.acquire({ emitErrorsFromChannel: true })
     const ended = closed(channel)
     const lease = new Lease(channel, options.home, partition)
     channel.on('error', (error: unknown) => log.warn({ queue, code: codeOf(error) }, messageOf(error)))

@@ -3,7 +3,7 @@ import { orAborted } from '../../src/lifecycle.ts'
 import type { Logger } from '../../src/log.ts'
 import { createProgress, type Progress, type ProgressState } from './progress.ts'
 import { formerPartitionQueues, partitionQueue } from '../../src/contract/wire.ts'
-import type { Broker } from '../amqp/connection-rabbit.ts'
+import type { AmqpConnection } from '../amqp/connection-rabbit.ts'
 import type { CloudConfig } from '../config.ts'
 import { rabbitDeliveries } from '../amqp/deliveries-rabbit.ts'
 import type { Consumer } from '../pipeline/consumer.ts'
@@ -45,8 +45,8 @@ export interface Group {
 
 export interface GroupParts {
   config: CloudConfig
-  consuming: Broker
-  publishing: Broker
+  consuming: AmqpConnection
+  publishing: AmqpConnection
   database: Database
   sidings: Sidings
   storage: Storage
@@ -111,7 +111,7 @@ export async function startGroup(consumer: Consumer, parts: GroupParts): Promise
     log,
   })
   const deliveries = rabbitDeliveries({
-    broker: consuming,
+    connection: consuming,
     group: name,
     partitions,
     prefetch,
@@ -157,11 +157,15 @@ export async function startGroup(consumer: Consumer, parts: GroupParts): Promise
 }
 
 /** Those that exist, oldest first. */
-async function formerQueuesOf(broker: Broker, group: string, partitions: number): Promise<FormerQueue[]> {
+async function formerQueuesOf(
+  connection: AmqpConnection,
+  group: string,
+  partitions: number,
+): Promise<FormerQueue[]> {
   const former = Array.from({ length: partitions }, (_, partition) =>
     formerPartitionQueues(group, partition).map((queue) => ({ queue, partition })),
   ).flat()
-  const counts = await Promise.all(former.map(({ queue }) => countsOf(broker, queue)))
+  const counts = await Promise.all(former.map(({ queue }) => countsOf(connection, queue)))
   return former.filter((_, index) => counts[index] !== undefined)
 }
 

@@ -4,7 +4,7 @@ import type { Logger } from '../../src/log.ts'
 import { type Limits, parseDuration, withinLimits } from '../../src/units.ts'
 import type { Delivery } from '../amqp/delivery.ts'
 import type { Transaction } from '../database/storage.ts'
-import { matchesTopic } from '../amqp/topology.ts'
+import { matchesTopic } from '../../src/contract/wire.ts'
 
 /**
  * A consumer group: which events it wants and what it does with them. One small file default-exports one; see

@@ -4,7 +4,7 @@ import { TidegateError } from '../../src/errors.ts'
 import { orAborted } from '../../src/lifecycle.ts'
 import type { Logger } from '../../src/log.ts'
 import { headers, partitionQueue } from '../../src/contract/wire.ts'
-import type { Broker } from '../amqp/connection-rabbit.ts'
+import type { AmqpConnection } from '../amqp/connection-rabbit.ts'
 import type { Delivery } from '../amqp/delivery.ts'
 import type { FormerLine, FormerQueue } from './former.ts'
 import type { Lease } from '../amqp/lease-rabbit.ts'
@@ -15,8 +15,8 @@ export interface RabbitFormerLineOptions {
   group: string
   /** Whether its queues have a single active consumer. */
   ordered: boolean
-  consuming: Broker
-  publishing: Broker
+  consuming: AmqpConnection
+  publishing: AmqpConnection
   /** Most unacknowledged deliveries per queue (G7). */
   prefetch: number
   clock: Clock
@@ -104,7 +104,7 @@ export function rabbitFormerLine(options: RabbitFormerLineOptions): FormerLine {
   }
 
   async function publish(queue: string, probe: string): Promise<void> {
-    const channel = await publishing.connection.acquire({ emitErrorsFromChannel: true })
+    const channel = await publishing.client.acquire({ emitErrorsFromChannel: true })
     channel.on('error', () => {})
     try {
       await channel.basicPublish(
@@ -126,7 +126,7 @@ export function rabbitFormerLine(options: RabbitFormerLineOptions): FormerLine {
       if (stopped || subscriptions.has(queue)) return
       const subscription = subscribe({
         ...options,
-        broker: options.consuming,
+        connection: options.consuming,
         queue,
         partition,
         home: partitionQueue(group, partition),

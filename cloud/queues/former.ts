@@ -2,9 +2,9 @@ import { setMaxListeners } from 'node:events'
 import { backoffMs } from '../../src/backoff.ts'
 import type { Clock, Random } from '../../src/clock.ts'
 import { codeOf, messageOf } from '../../src/errors.ts'
+import { atMost } from '../../src/lifecycle.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Delivery } from '../amqp/delivery.ts'
-import { atMost } from '../pipeline/timeout.ts'
 
 /** A partition queue with the settings of a former generation. */
 export interface FormerQueue {

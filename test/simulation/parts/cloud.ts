@@ -153,7 +153,7 @@ export class Cloud {
     for (const consumer of [history, rollups, this.effectsFor(process)]) {
       const pipeline = createPipeline({ ...shared, consumer })
       const deliveries = rabbitDeliveries({
-        broker: connection,
+        connection,
         group: consumer.group,
         partitions: settings.partitions,
         prefetch: settings.prefetch,

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Client } from 'pg'
 import { Connection, type SyncMessage } from 'rabbitmq-client'
-import { connectBroker } from '../../../cloud/amqp/connection-rabbit.ts'
+import { connectAmqp } from '../../../cloud/amqp/connection-rabbit.ts'
 import { type CloudConfig, cloudConfigSchema } from '../../../cloud/config.ts'
 import { runCloud } from '../../../cloud/main.ts'
 import type { StartupOptions } from '../../../cloud/startup.ts'
@@ -103,7 +103,7 @@ export async function openCloudBench(given: { databaseUrl?: string } = {}): Prom
       return cloud
     },
     async declareExchange() {
-      const broker = await connectBroker({ url, connectionName: 'test', log: silentLog })
+      const broker = await connectAmqp({ url, connectionName: 'test', log: silentLog })
       await declareTopology(broker, exchangeTopology())
       await broker.close()
     },

@@ -1,5 +1,5 @@
-import type { Appended, History, HistoryRecord, LedgerPlace } from '../database/storage.ts'
-import type { Statements } from '../database/transaction-postgres.ts'
+import type { Appended, History, HistoryRecord, LedgerPlace } from './history.ts'
+import type { Statements } from '../database/statements.ts'
 
 // Sorted by place, so that rival transactions lock in one order; a conflict on either key is a row not returned.
 const appendSql = `

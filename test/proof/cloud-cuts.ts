@@ -2,6 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { type AmqpConnection, connectAmqp } from '../../cloud/amqp/connection-rabbit.ts'
 import { rabbitDeliveries } from '../../cloud/amqp/deliveries-rabbit.ts'
 import { defineConsumer } from '../../cloud/pipeline/consumer.ts'
+import { configured } from '../../cloud/pipeline/definition.ts'
 import type { Siding } from '../../cloud/amqp/delivery.ts'
 import { noObserver } from '../../cloud/pipeline/observer.ts'
 import { createPipeline } from '../../cloud/pipeline/pipeline.ts'
@@ -176,12 +177,10 @@ export async function cloudCuts(options: CutsOptions): Promise<CutsResult> {
       publishing.client.on('error', () => resolve())
     })
     const pipeline = createPipeline({
-      consumer,
+      consumer: configured(consumer, { ladderMs, timeoutMs: 30_000 }),
       storage,
       sidings,
       checkSchema: noSchemaCheck,
-      ladderMs,
-      timeoutMs: 30_000,
       batchMax: 20,
       batchTimeTargetMs: 1000,
       lanes: 2,

@@ -6,7 +6,7 @@ import { loadSchemas } from '../src/contract/schema-registry.ts'
 import { type AmqpConnection, connectAmqp } from './amqp/connection-rabbit.ts'
 import { rabbitSidings } from './amqp/sidings-rabbit.ts'
 import { declareTopology } from './amqp/topology-rabbit.ts'
-import { exchangeTopology, tellTaken } from './amqp/topology.ts'
+import { exchangeTopology, type QueueSpec, tellTaken } from './amqp/topology.ts'
 import { startReplaying } from './amqp/unroutable-rabbit.ts'
 import type { CloudConfig } from './config.ts'
 import { createDatabase, type Database } from './database/database-postgres.ts'
@@ -16,12 +16,12 @@ import { migrations } from './database/migrations/all.ts'
 import { postgresStorage } from './database/storage-postgres.ts'
 import { type Group, startGroup } from './groups/group.ts'
 import { postgresMembers } from './groups/members-postgres.ts'
-import { startSharing } from './groups/sharing.ts'
+import { type Sharing, startSharing } from './groups/sharing.ts'
 import { loadConsumers } from './load-consumers.ts'
 import { createOps } from './ops/ops.ts'
 import type { ConfiguredConsumer } from './pipeline/definition.ts'
-import { noSchemaCheck, schemaCheck } from './pipeline/schema-check.ts'
-import { startQueueCheck } from './queues/check.ts'
+import { noSchemaCheck, schemaCheck, type SchemaCheck } from './pipeline/schema-check.ts'
+import { type QueueCheck, startQueueCheck } from './queues/check.ts'
 import { brokerManagement } from './queues/management.ts'
 import {
   connectionSettings,
@@ -67,8 +67,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
   try {
     const consumers = await orAborted(loadConsumers(consumerSettings(config)), stopping)
     const tls = loadCloudTls(config)
-    const { folder, unchecked } = config.schemas
-    const checkSchema = folder === undefined ? noSchemaCheck : schemaCheck(loadSchemas(folder), unchecked)
+    const checkSchema = loadSchemaCheck(config)
 
     const database = await openDatabase(start, consumers)
     const consuming = await connect(start, tls, 'consume')
@@ -102,19 +101,9 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     for (const consumer of consumers) groups.push(scope.own(await startGroup({ ...shared, consumer })))
     scope.own(startReplaying({ connection: publishing, clock, log }))
 
-    const { instance, goneAfterMs, beatMs } = sharingSettings(config)
-    const members = postgresMembers(database, instance, goneAfterMs)
-    const sharing = scope.own(startSharing({ instance, members, groups, beatMs, clock, log }))
+    const sharing = share(start, database, groups)
     scope.own(startPruning({ ...pruningSettings(config), database, clock, log }))
-    const management = managementSettings(config)
-    const check = scope.own(
-      startQueueCheck({
-        management: management && brokerManagement({ ...management, tls: tls.broker, clock }),
-        queues: () => [...exchangeTopology().queues, ...groups.flatMap((group) => group.queues())],
-        clock,
-        log,
-      }),
-    )
+    const check = checkQueues(start, tls, groups)
 
     const opsServer = scope.own(await ops.start())
     log.info({ groups: groups.map(({ name }) => name), opsPort: opsServer.port }, 'the cloud is running')
@@ -136,6 +125,11 @@ interface Start extends StartupOptions {
   scope: Scope
 }
 
+function loadSchemaCheck({ schemas }: CloudConfig): SchemaCheck {
+  const { folder, unchecked } = schemas
+  return folder === undefined ? noSchemaCheck : schemaCheck(loadSchemas(folder), unchecked)
+}
+
 /** A database that answers, with today's schema. */
 async function openDatabase(start: Start, consumers: readonly ConfiguredConsumer[]): Promise<Database> {
   const database = start.scope.own(createDatabase(databaseSettings(start.config, consumers)))
@@ -148,4 +142,26 @@ async function connect(start: Start, tls: CloudTls, purpose: string): Promise<Am
   const { config, scope, log, signal } = start
   const options = { ...connectionSettings(config, purpose), tls: tls.broker, log, signal }
   return scope.own(await untilReachable(() => connectAmqp(options), start))
+}
+
+/** Gives other instances their part, as far as they show in the database. */
+function share({ config, scope, clock, log }: Start, database: Database, groups: readonly Group[]): Sharing {
+  const { instance, goneAfterMs, beatMs } = sharingSettings(config)
+  const members = postgresMembers(database, instance, goneAfterMs)
+  return scope.own(startSharing({ instance, members, groups, beatMs, clock, log }))
+}
+
+/** Looks at what is in effect for every queue there should be, where the broker lets it. */
+function checkQueues(
+  { config, scope, clock, log }: Start,
+  tls: CloudTls,
+  groups: readonly Group[],
+): QueueCheck {
+  const settings = managementSettings(config)
+  const management = settings && brokerManagement({ ...settings, tls: tls.broker, clock })
+  const queues = (): QueueSpec[] => [
+    ...exchangeTopology().queues,
+    ...groups.flatMap((group) => group.queues()),
+  ]
+  return scope.own(startQueueCheck({ management, queues, clock, log }))
 }

@@ -7,7 +7,7 @@ import { Connection, type Consumer } from 'rabbitmq-client'
 import { cloudConfigSchema } from '../cloud/config.ts'
 import { runCloud } from '../cloud/main.ts'
 import { exchangeTopology, groupTopology } from '../cloud/amqp/topology.ts'
-import { connectBroker } from '../cloud/amqp/connection-rabbit.ts'
+import { connectAmqp } from '../cloud/amqp/connection-rabbit.ts'
 import { declareTopology } from '../cloud/amqp/topology-rabbit.ts'
 import { obtainPostgres, obtainRabbit } from '../dev/servers/obtain.ts'
 import { systemClock } from '../src/clock.ts'
@@ -47,7 +47,7 @@ const gateway = 'bench'
 const epoch = '01JGFJJZ00TESTTESTTESTTEST'
 let eventBytes = 0
 
-const broker = await connectBroker({ url, connectionName: 'bench', log: silentLog })
+const broker = await connectAmqp({ url, connectionName: 'bench', log: silentLog })
 await declareTopology(broker, exchangeTopology())
 const group = { types: ['#'], ordered: true, partitions }
 await declareTopology(
@@ -78,7 +78,7 @@ async function timed(work: () => Promise<void>): Promise<number> {
 }
 
 async function publish(): Promise<void> {
-  const channel = await broker.connection.acquire()
+  const channel = await broker.client.acquire()
   await channel.confirmSelect()
   let chain = genesis(gateway, epoch)
   let confirms: Promise<void>[] = []

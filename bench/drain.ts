@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { connectBroker } from '../cloud/amqp/connection-rabbit.ts'
+import { connectAmqp } from '../cloud/amqp/connection-rabbit.ts'
 import { exchangeTopology, groupTopology } from '../cloud/amqp/topology.ts'
 import { declareTopology } from '../cloud/amqp/topology-rabbit.ts'
 import { createLatencies, type Latencies } from '../dev/fleet/latencies.ts'
@@ -50,7 +50,7 @@ async function main(folder: string): Promise<void> {
     say: (line) => console.log(line),
   })
   const url = obtained.how === 'given' ? obtained.url : obtained.server.urlFor(user.name)
-  const broker = await connectBroker({ url, connectionName: 'bench', log: silentLog })
+  const broker = await connectAmqp({ url, connectionName: 'bench', log: silentLog })
   await declareTopology(broker, exchangeTopology())
   await declareTopology(
     broker,
@@ -58,7 +58,7 @@ async function main(folder: string): Promise<void> {
   )
   const purge = async (): Promise<void> => {
     for (let partition = 0; partition < partitions; partition++)
-      await broker.connection.queuePurge({ queue: partitionQueue('bench', partition) })
+      await broker.client.queuePurge({ queue: partitionQueue('bench', partition) })
   }
   const outbox = await open(join(folder, 'outbox'), { lanes: { inOrderBelow: 0 } })
   console.log(`filling the outbox with ${events} events`)
@@ -67,7 +67,7 @@ async function main(folder: string): Promise<void> {
   const sample = (await outbox.take(1))[0]?.text ?? ''
   outbox.rewind()
 
-  const channel = await broker.connection.acquire()
+  const channel = await broker.client.acquire()
   await channel.confirmSelect()
   const bare = async (): Promise<number> => {
     const body = Buffer.from(sample)

@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import { z } from 'zod'
 import { configFolder, type Environment, loadConfig } from '../src/config.ts'
 import { duration } from '../src/units.ts'
-import { handlerLimits, rungLimits } from './pipeline/consumer.ts'
+import { handlerLimits, rungLimits } from './pipeline/definition.ts'
 
 const instancePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
 

@@ -1,20 +1,32 @@
 import { pathToFileURL } from 'node:url'
 import { messageOf, TidegateError } from '../src/errors.ts'
-import type { CloudConfig } from './config.ts'
 import { type Consumer, defineConsumer, type SingleConsumerOptions } from './pipeline/consumer.ts'
-import { history } from './history/consumer.ts'
-import { rollups } from './projections/rollups.ts'
+import { configured, type ConfiguredConsumer, type ConsumerDefaults } from './pipeline/definition.ts'
+import { historyConsumer } from './history/consumer.ts'
+import { postgresHistory } from './history/history-postgres.ts'
+import { rollupsConsumer } from './projections/rollups.ts'
+import { postgresRollups } from './projections/rollups-postgres.ts'
 
-const builtIn = { history, rollups } as const
+export interface ConsumersOptions {
+  /** Which, in this order: one that is built in, or a module of the user's. */
+  consumers: readonly (keyof typeof builtIn | { module: string })[]
+  defaults: ConsumerDefaults
+}
+
+const builtIn = {
+  history: () => historyConsumer(postgresHistory),
+  rollups: () => rollupsConsumer(postgresRollups),
+} as const
 
 /**
  * The configured consumers. A module's default export is what `defineConsumer` returned, or its options.
  * @throws TidegateError `CONSUMER_MODULE` | `CONSUMER_INVALID`
  */
-export async function loadConsumers(configured: CloudConfig['consumers']): Promise<Consumer[]> {
-  const consumers: Consumer[] = []
-  for (const entry of configured) {
-    consumers.push(typeof entry === 'string' ? builtIn[entry] : await loadModule(entry.module))
+export async function loadConsumers(options: ConsumersOptions): Promise<ConfiguredConsumer[]> {
+  const consumers: ConfiguredConsumer[] = []
+  for (const entry of options.consumers) {
+    const consumer = typeof entry === 'string' ? builtIn[entry]() : await loadModule(entry.module)
+    consumers.push(configured(consumer, options.defaults))
   }
   const groups = consumers.map((consumer) => consumer.group)
   const twice = groups.find((group, index) => groups.indexOf(group) !== index)

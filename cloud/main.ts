@@ -1,31 +1,40 @@
 import type { Clock, Random } from '../src/clock.ts'
 import { isAbort } from '../src/errors.ts'
-import { aborted, createScope, orAborted } from '../src/lifecycle.ts'
+import { aborted, createScope, orAborted, type Scope } from '../src/lifecycle.ts'
 import type { Logger } from '../src/log.ts'
-import { startOpsServer } from '../src/ops-server.ts'
 import { loadSchemas } from '../src/contract/schema-registry.ts'
-import { brokerManagement } from './queues/management.ts'
-import { type Broker, connectBroker } from './amqp/connection-rabbit.ts'
-import { loadBrokerTls } from './tls.ts'
+import { type AmqpConnection, connectAmqp } from './amqp/connection-rabbit.ts'
+import { rabbitSidings } from './amqp/sidings-rabbit.ts'
+import { declareTopology } from './amqp/topology-rabbit.ts'
+import { exchangeTopology, type QueueSpec, tellTaken } from './amqp/topology.ts'
+import { startReplaying } from './amqp/unroutable-rabbit.ts'
 import type { CloudConfig } from './config.ts'
-import { createDatabase } from './database/database-postgres.ts'
-import { type Group, startGroup } from './groups/group.ts'
+import { createDatabase, type Database } from './database/database-postgres.ts'
 import { startPruning } from './database/inbox-pruning-postgres.ts'
-import { loadConsumers } from './load-consumers.ts'
-import { postgresMembers } from './groups/members-postgres.ts'
-import { createMetrics } from './ops/metrics.ts'
 import { migrateDatabase } from './database/migrate-postgres.ts'
 import { migrations } from './database/migrations/all.ts'
-import { startQueueCheck } from './queues/check.ts'
-import { type CloudState, readiness } from './ops/readiness.ts'
-import { noSchemaCheck, schemaCheck } from './pipeline/schema-check.ts'
-import { startSharing } from './groups/sharing.ts'
-import { rabbitSidings } from './amqp/sidings-rabbit.ts'
-import { untilReachable } from './startup.ts'
 import { postgresStorage } from './database/storage-postgres.ts'
-import { declareTopology } from './amqp/topology-rabbit.ts'
-import { exchangeTopology, tellTaken } from './amqp/topology.ts'
-import { startReplaying } from './amqp/unroutable-rabbit.ts'
+import { type Group, startGroup } from './groups/group.ts'
+import { postgresMembers } from './groups/members-postgres.ts'
+import { type Sharing, startSharing } from './groups/sharing.ts'
+import { loadConsumers } from './load-consumers.ts'
+import { createOps } from './ops/ops.ts'
+import type { ConfiguredConsumer } from './pipeline/definition.ts'
+import { noSchemaCheck, schemaCheck, type SchemaCheck } from './pipeline/schema-check.ts'
+import { type QueueCheck, startQueueCheck } from './queues/check.ts'
+import { brokerManagement } from './queues/management.ts'
+import {
+  connectionSettings,
+  consumerSettings,
+  databaseSettings,
+  groupSettings,
+  managementSettings,
+  opsSettings,
+  pruningSettings,
+  sharingSettings,
+} from './settings.ts'
+import { type StartupOptions, untilReachable } from './startup.ts'
+import { type CloudTls, loadCloudTls } from './tls.ts'
 
 export interface CloudParts {
   clock: Clock
@@ -50,89 +59,109 @@ export interface CloudParts {
  */
 export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<void> {
   const { clock, random, log } = parts
-  const { instance } = config
-  const fatal = new AbortController()
-  const signal = AbortSignal.any([parts.signal, fatal.signal])
-  const startup = { timeoutMs: config.startup.timeout, clock, random, log, signal }
+  const surroundings = { clock, random, log }
+  const failed = new AbortController()
+  const stopping = AbortSignal.any([parts.signal, failed.signal])
   const scope = createScope()
+  const start: Start = { config, scope, ...surroundings, signal: stopping, timeoutMs: config.startup.timeout }
   try {
-    const consumers = await orAborted(loadConsumers(config.consumers), signal)
-    const tls = loadBrokerTls(config.broker.tls)
-    const { folder, unchecked } = config.schemas
-    const checkSchema = folder === undefined ? noSchemaCheck : schemaCheck(loadSchemas(folder), unchecked)
-    const longestHandlerMs = Math.max(...consumers.map((one) => one.timeoutMs ?? config.handlerTimeout))
-    const metrics = createMetrics()
-    const { observer } = metrics
+    const consumers = await orAborted(loadConsumers(consumerSettings(config)), stopping)
+    const tls = loadCloudTls(config)
+    const checkSchema = loadSchemaCheck(config)
 
-    const database = scope.own(
-      createDatabase({
-        url: config.database.url,
-        poolMax: config.database.poolMax ?? consumers.length * config.batch.lanes + 2,
-        applicationName: `tidegate-cloud ${instance}`,
-        idleInTransactionMsMax: longestHandlerMs + 30_000,
-      }),
-    )
-    await untilReachable(() => database.probe(), startup)
-    await migrateDatabase(database, migrations, startup)
-    const storage = postgresStorage(database)
-
-    const connect = async (purpose: string): Promise<Broker> => {
-      const connectionName = `tidegate-cloud ${instance} ${purpose}`
-      const options = { url: config.broker.url, tls, connectionName, log, signal }
-      return scope.own(await untilReachable(() => connectBroker(options), startup))
-    }
-    const consuming = await connect('consume')
-    const publishing = await connect('publish')
+    const database = await openDatabase(start, consumers)
+    const consuming = await connect(start, tls, 'consume')
+    const publishing = await connect(start, tls, 'publish')
     const sidings = scope.own(rabbitSidings(publishing, clock))
+    tellTaken(log, await orAborted(declareTopology(publishing, exchangeTopology()), stopping))
 
-    tellTaken(log, await orAborted(declareTopology(publishing, exchangeTopology()), signal))
-    const onFatal = (error: unknown): void => fatal.abort(error)
-    const brokers = { consuming, publishing, sidings }
-    const shared = { config, ...brokers, database, storage, checkSchema, observer, onFatal, signal }
     const groups: Group[] = []
-    for (const consumer of consumers) {
-      groups.push(scope.own(await startGroup(consumer, { ...shared, clock, random, log })))
+    const ops = createOps({
+      ...opsSettings(config),
+      state: {
+        groups,
+        databaseUp: () => sharing.up,
+        brokersUp: () => ({ consume: consuming.up, publish: publishing.up }),
+        findings: () => check.findings,
+      },
+    })
+    const shared = {
+      ...groupSettings(config),
+      ...surroundings,
+      consuming,
+      publishing,
+      sidings,
+      database,
+      storage: postgresStorage(database),
+      checkSchema,
+      observer: ops.pipeline,
+      onFatal: (error: unknown) => failed.abort(error),
+      signal: stopping,
     }
-    scope.own(startReplaying({ broker: publishing, clock, log }))
+    for (const consumer of consumers) groups.push(scope.own(await startGroup({ ...shared, consumer })))
+    scope.own(startReplaying({ connection: publishing, clock, log }))
 
-    const members = postgresMembers(database, instance, config.sharing.goneAfter)
-    const sharing = scope.own(
-      startSharing({ instance, members, groups, beatMs: config.sharing.beat, clock, log }),
-    )
-    const { retention: retentionMs, pruneEvery: everyMs } = config.inbox
-    scope.own(startPruning({ database, retentionMs, everyMs, clock, log }))
+    const sharing = share(start, database, groups)
+    scope.own(startPruning({ ...pruningSettings(config), database, clock, log }))
+    const check = checkQueues(start, tls, groups)
 
-    const { url: brokerUrl, management } = config.broker
-    const check = scope.own(
-      startQueueCheck({
-        management:
-          management === undefined ? undefined : brokerManagement({ url: management, tls, brokerUrl, clock }),
-        queues: () => [...exchangeTopology().queues, ...groups.flatMap((group) => group.queues())],
-        clock,
-        log,
-      }),
-    )
+    const opsServer = scope.own(await ops.start())
+    log.info({ groups: groups.map(({ name }) => name), opsPort: opsServer.port }, 'the cloud is running')
+    parts.onStarted?.({ opsPort: opsServer.port })
 
-    const state: CloudState = {
-      findings: () => check.findings,
-      groups,
-      databaseUp: () => sharing.up,
-      brokersUp: () => ({ consume: consuming.up, publish: publishing.up }),
-    }
-    metrics.watch(state)
-    const { host, port } = config.ops
-    const ops = scope.own(
-      await startOpsServer({ host, port, metrics: () => metrics.text(), ready: () => readiness(state) }),
-    )
-    log.info({ groups: groups.map(({ name }) => name), opsPort: ops.port }, 'the cloud is running')
-    parts.onStarted?.({ opsPort: ops.port })
-
-    await aborted(signal)
-    if (fatal.signal.aborted) throw fatal.signal.reason
+    await aborted(stopping)
+    failed.signal.throwIfAborted()
   } catch (error) {
     if (!isAbort(error) || !parts.signal.aborted) throw error
   } finally {
     await scope.close()
     log.info('the cloud has stopped')
   }
+}
+
+interface Start extends StartupOptions {
+  config: CloudConfig
+  /** Owns what is opened. */
+  scope: Scope
+}
+
+function loadSchemaCheck({ schemas }: CloudConfig): SchemaCheck {
+  const { folder, unchecked } = schemas
+  return folder === undefined ? noSchemaCheck : schemaCheck(loadSchemas(folder), unchecked)
+}
+
+/** A database that answers, with today's schema. */
+async function openDatabase(start: Start, consumers: readonly ConfiguredConsumer[]): Promise<Database> {
+  const database = start.scope.own(createDatabase(databaseSettings(start.config, consumers)))
+  await untilReachable(() => database.probe(), start)
+  await untilReachable(() => migrateDatabase(database, migrations, start), start)
+  return database
+}
+
+async function connect(start: Start, tls: CloudTls, purpose: string): Promise<AmqpConnection> {
+  const { config, scope, log, signal } = start
+  const options = { ...connectionSettings(config, purpose), tls: tls.broker, log, signal }
+  return scope.own(await untilReachable(() => connectAmqp(options), start))
+}
+
+/** Gives other instances their part, as far as they show in the database. */
+function share({ config, scope, clock, log }: Start, database: Database, groups: readonly Group[]): Sharing {
+  const { instance, goneAfterMs, beatMs } = sharingSettings(config)
+  const members = postgresMembers(database, instance, goneAfterMs)
+  return scope.own(startSharing({ instance, members, groups, beatMs, clock, log }))
+}
+
+/** Looks at what is in effect for every queue there should be, where the broker lets it. */
+function checkQueues(
+  { config, scope, clock, log }: Start,
+  tls: CloudTls,
+  groups: readonly Group[],
+): QueueCheck {
+  const settings = managementSettings(config)
+  const management = settings && brokerManagement({ ...settings, tls: tls.broker, clock })
+  const queues = (): QueueSpec[] => [
+    ...exchangeTopology().queues,
+    ...groups.flatMap((group) => group.queues()),
+  ]
+  return scope.own(startQueueCheck({ management, queues, clock, log }))
 }

@@ -1,12 +1,18 @@
 import { loadTlsFiles, readCertificates } from '../src/tls-files.ts'
+import type { AmqpTls } from './amqp/connection-rabbit.ts'
 import type { CloudConfig } from './config.ts'
-import type { BrokerTls } from './amqp/connection-rabbit.ts'
 
-/** Reads and proves the files of `broker.tls`. @throws TidegateError `TLS_*` */
-export function loadBrokerTls(tls: CloudConfig['broker']['tls']): BrokerTls | undefined {
-  if (tls === undefined) return undefined
+export interface CloudTls {
+  broker: AmqpTls | undefined
+}
+
+/** The certificates of the broker connection, proven before anything is opened. @throws TidegateError `TLS_*` */
+export function loadCloudTls({ broker }: CloudConfig): CloudTls {
+  const { tls } = broker
+  if (tls === undefined) return { broker: undefined }
   const where = 'the broker connection (broker.tls)'
-  if (tls.cert === undefined || tls.key === undefined) return { ca: readCertificates(tls.ca, where).pem }
+  if (tls.cert === undefined || tls.key === undefined)
+    return { broker: { ca: readCertificates(tls.ca, where).pem } }
   const { ca, cert, key } = loadTlsFiles({
     caFile: tls.ca,
     certFile: tls.cert,
@@ -14,5 +20,5 @@ export function loadBrokerTls(tls: CloudConfig['broker']['tls']): BrokerTls | un
     where,
     kind: 'client',
   })
-  return { ca, cert, key }
+  return { broker: { ca, cert, key } }
 }

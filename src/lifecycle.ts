@@ -1,3 +1,5 @@
+import type { Clock } from './clock.ts'
+
 /** What a composition root opened, closed in reverse order, once, whatever happens. */
 export interface Scope {
   /** Registers how to close a part; returns the part. */
@@ -65,5 +67,16 @@ export async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promi
     })
   } finally {
     settled.abort()
+  }
+}
+
+/** Waits for `work`, but no longer than `timeoutMs`: for closing what may never answer. Passes its error on. */
+export async function atMost(work: Promise<unknown>, timeoutMs: number, clock: Clock): Promise<void> {
+  let timer = { cancel(): void {} }
+  const late = new Promise<void>((resolve) => (timer = clock.after(timeoutMs, resolve)))
+  try {
+    await Promise.race([work, late])
+  } finally {
+    timer.cancel()
   }
 }

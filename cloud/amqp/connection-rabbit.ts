@@ -3,10 +3,10 @@ import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
 import { orAborted } from '../../src/lifecycle.ts'
 import type { Logger } from '../../src/log.ts'
 
-export interface BrokerOptions {
+export interface AmqpOptions {
   /** `amqp://` or `amqps://user:password@host:port/vhost` */
   url: string
-  tls?: BrokerTls | undefined
+  tls?: AmqpTls | undefined
   /** Shown in RabbitMQ's list of connections. */
   connectionName: string
   log: Logger
@@ -14,18 +14,20 @@ export interface BrokerOptions {
   signal?: AbortSignal
 }
 
-export interface BrokerTls {
+export interface AmqpTls {
   ca: Buffer
   cert?: Buffer
   key?: Buffer
 }
 
-/** One connection that comes back by itself. Consuming and publishing each have their own: an alarm blocks both
- * directions of a socket, and acknowledgements must not wait behind blocked publishes. */
-export interface Broker {
+/**
+ * A connection to RabbitMQ that comes back by itself. Consuming and publishing each have their own: an alarm blocks both
+ * directions of a socket, and acknowledgements must not wait behind blocked publishes.
+ */
+export interface AmqpConnection {
   /** host:port, fit for logs. */
   readonly where: string
-  readonly connection: Connection
+  readonly client: Connection
   readonly up: boolean
   /** Why the broker has told us to publish nothing (a memory or disk alarm), if it has. */
   readonly blocked: string | undefined
@@ -47,71 +49,82 @@ const tlsFaults =
  * Connects once.
  * @throws TidegateError `BROKER_UNREACHABLE` (retryable), `BROKER_REFUSED` or `BROKER_TLS` (not).
  */
-export async function connectBroker(options: BrokerOptions): Promise<Broker> {
-  const { log } = options
+export async function connectAmqp(options: AmqpOptions): Promise<AmqpConnection> {
   const where = describe(options.url)
-  const connection = new Connection(connectionOptions(options))
-  let up = false
-  let blocked: string | undefined
-  let closing: Promise<void> | undefined
+  const client = new Connection(connectionOptions(options))
   try {
-    const connected = new Promise<void>((resolve, reject) => {
-      connection.once('error', reject)
-      connection.once('connection', () => {
-        connection.off('error', reject)
-        resolve()
-      })
-    })
-    await (options.signal ? orAborted(connected, options.signal) : connected)
+    await firstConnected(client, options.signal)
   } catch (error) {
-    connection.on('error', () => {})
-    connection.unsafeDestroy()
+    client.on('error', () => {})
+    client.unsafeDestroy()
     options.signal?.throwIfAborted()
     throw translate(where, error)
   }
-  up = true
-  connection.on('connection', () => {
-    up = true
-    log.info({ connection: options.connectionName }, 'connected to the broker again')
-  })
-  connection.on('error', (error: unknown) => {
-    up = false
-    blocked = undefined
-    if (!closing) log.warn({ connection: options.connectionName, code: codeOf(error) }, 'lost the broker')
-  })
-  connection.on('connection.blocked', (reason: string) => {
-    blocked = reason
-    log.warn(
-      { connection: options.connectionName, reason },
-      'the broker accepts nothing: it is short of something',
-    )
-  })
-  connection.on('connection.unblocked', () => (blocked = undefined))
+  return new RabbitConnection(client, where, options)
+}
 
-  async function close(): Promise<void> {
+async function firstConnected(client: Connection, signal: AbortSignal | undefined): Promise<void> {
+  const connected = new Promise<void>((resolve, reject) => {
+    client.once('error', reject)
+    client.once('connection', () => {
+      client.off('error', reject)
+      resolve()
+    })
+  })
+  await (signal ? orAborted(connected, signal) : connected)
+}
+
+/** From the first moment in which it is connected on: follows what the client says of it. */
+class RabbitConnection implements AmqpConnection {
+  readonly where: string
+  readonly client: Connection
+  #up = true
+  #blocked: string | undefined
+  #closing: Promise<void> | undefined
+
+  constructor(client: Connection, where: string, { log, connectionName }: AmqpOptions) {
+    this.client = client
+    this.where = where
+    client.on('connection', () => {
+      this.#up = true
+      log.info({ connection: connectionName }, 'connected to the broker again')
+    })
+    client.on('error', (error: unknown) => {
+      this.#up = false
+      this.#blocked = undefined
+      if (!this.#closing) log.warn({ connection: connectionName, code: codeOf(error) }, 'lost the broker')
+    })
+    client.on('connection.blocked', (reason: string) => {
+      this.#blocked = reason
+      log.warn({ connection: connectionName, reason }, 'the broker accepts nothing: it is short of something')
+    })
+    client.on('connection.unblocked', () => (this.#blocked = undefined))
+  }
+
+  get up(): boolean {
+    return this.#up
+  }
+
+  get blocked(): string | undefined {
+    return this.#blocked
+  }
+
+  close(): Promise<void> {
+    return (this.#closing ??= this.#close())
+  }
+
+  async #close(): Promise<void> {
     let timer: NodeJS.Timeout | undefined
     // The client's close() waits for ever when the socket breaks before its channels are closed.
     const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, closeTimeoutMs)))
-    await Promise.race([connection.close(), late])
+    await Promise.race([this.client.close(), late])
     clearTimeout(timer)
-    connection.unsafeDestroy()
-    up = false
-  }
-
-  return {
-    where,
-    connection,
-    get up() {
-      return up
-    },
-    get blocked() {
-      return blocked
-    },
-    close: () => (closing ??= close()),
+    this.client.unsafeDestroy()
+    this.#up = false
   }
 }
 
-function connectionOptions({ url, tls, connectionName }: BrokerOptions): ConnectionOptions {
+function connectionOptions({ url, tls, connectionName }: AmqpOptions): ConnectionOptions {
   return {
     url,
     connectionName,

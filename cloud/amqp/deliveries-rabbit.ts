@@ -1,14 +1,15 @@
 import type { Clock, Random } from '../../src/clock.ts'
 import { codeOf, messageOf } from '../../src/errors.ts'
+import { atMost } from '../../src/lifecycle.ts'
 import type { Logger } from '../../src/log.ts'
 import { partitionQueue } from '../../src/contract/wire.ts'
-import type { Broker } from './connection-rabbit.ts'
-import type { Deliveries } from './delivery.ts'
-import { type Subscription, subscribe } from './subscription-rabbit.ts'
-import { atMost } from '../pipeline/timeout.ts'
+import type { AmqpConnection } from './connection-rabbit.ts'
+import type { Deliveries, Delivery } from './delivery.ts'
+import type { Lease } from './lease-rabbit.ts'
+import { startSubscription, type Subscription } from './subscription-rabbit.ts'
 
 export interface RabbitDeliveriesOptions {
-  broker: Broker
+  connection: AmqpConnection
   group: string
   partitions: number
   /** Most unacknowledged deliveries per partition (G7). */
@@ -27,63 +28,86 @@ const closeTimeoutMs = 3_000
 
 /** The partition queues of a group. */
 export function rabbitDeliveries(options: RabbitDeliveriesOptions): Deliveries {
-  const { group, clock, log } = options
-  const subscriptions = new Map<number, Subscription>()
-  const waiting = new Set<number>()
-  let stopped = false
-  let closing: Promise<void> | undefined
+  return new RabbitDeliveries(options)
+}
 
-  async function declareAgain(): Promise<boolean> {
+class RabbitDeliveries implements Deliveries {
+  readonly #options: RabbitDeliveriesOptions
+  readonly #subscriptions = new Map<number, Subscription>()
+  /** Partitions that may not be read yet. */
+  readonly #waiting = new Set<number>()
+  #stopped = false
+  #closing: Promise<void> | undefined
+
+  constructor(options: RabbitDeliveriesOptions) {
+    this.#options = options
+  }
+
+  start(onDelivery: (delivery: Delivery) => void): void {
+    for (let partition = 0; partition < this.#options.partitions; partition++) {
+      const ready = this.#options.whenReady?.(partition)
+      if (ready) {
+        this.#waiting.add(partition)
+        void ready.then(() => this.#begin(partition, onDelivery))
+      } else this.#begin(partition, onDelivery)
+    }
+  }
+
+  active(): number[] {
+    return this.#leases()
+      .filter((lease) => lease.active)
+      .map((lease) => lease.partition)
+  }
+
+  stepBack(partition: number): void {
+    void this.#subscriptions.get(partition)?.lease?.giveUp()
+  }
+
+  get subscribed(): boolean {
+    return this.#leases().length === this.#options.partitions - this.#waiting.size
+  }
+
+  stop(): void {
+    this.#stopped = true
+    for (const subscription of this.#subscriptions.values()) subscription.stop()
+  }
+
+  close(): Promise<void> {
+    return (this.#closing ??= this.#close())
+  }
+
+  async #close(): Promise<void> {
+    this.stop()
+    const closed = [...this.#subscriptions.values()].map((subscription) => subscription.close())
+    await atMost(Promise.all(closed), closeTimeoutMs, this.#options.clock)
+  }
+
+  #begin(partition: number, onDelivery: (delivery: Delivery) => void): void {
+    this.#waiting.delete(partition)
+    if (this.#stopped) return
+    const queue = partitionQueue(this.#options.group, partition)
+    const subscription = startSubscription({
+      ...this.#options,
+      queue,
+      home: queue,
+      partition,
+      onDelivery,
+      onMissing: () => this.#declareAgain(),
+    })
+    this.#subscriptions.set(partition, subscription)
+  }
+
+  async #declareAgain(): Promise<boolean> {
+    const { declare, group, log } = this.#options
     try {
-      await options.declare()
+      await declare()
     } catch (error) {
       log.error({ group, code: codeOf(error) }, messageOf(error))
     }
     return true
   }
 
-  const leases = (): NonNullable<Subscription['lease']>[] =>
-    [...subscriptions.values()].flatMap(({ lease }) => lease ?? [])
-
-  async function close(): Promise<void> {
-    stop()
-    const closed = [...subscriptions.values()].map((subscription) => subscription.close())
-    await atMost(Promise.all(closed), closeTimeoutMs, clock)
-  }
-
-  function stop(): void {
-    stopped = true
-    for (const subscription of subscriptions.values()) subscription.stop()
-  }
-
-  return {
-    start(onDelivery) {
-      for (let partition = 0; partition < options.partitions; partition++) {
-        const queue = partitionQueue(group, partition)
-        const begin = (): void => {
-          waiting.delete(partition)
-          if (stopped) return
-          const what = { ...options, queue, home: queue, partition, onDelivery, onMissing: declareAgain }
-          subscriptions.set(partition, subscribe(what))
-        }
-        const ready = options.whenReady?.(partition)
-        if (ready) {
-          waiting.add(partition)
-          void ready.then(begin)
-        } else begin()
-      }
-    },
-    active: () =>
-      leases()
-        .filter((lease) => lease.active)
-        .map((lease) => lease.partition),
-    stepBack(partition) {
-      void subscriptions.get(partition)?.lease?.giveUp()
-    },
-    get subscribed() {
-      return leases().length === options.partitions - waiting.size
-    },
-    stop,
-    close: () => (closing ??= close()),
+  #leases(): Lease[] {
+    return [...this.#subscriptions.values()].flatMap(({ lease }) => lease ?? [])
   }
 }

@@ -1,6 +1,8 @@
+import { headers as names } from '../../src/contract/wire.ts'
+
 /**
  * What comes out of a queue, and where it may go when it cannot be processed. Port; RabbitMQ's adapters are
- * consumer-rabbit.ts and sidings-rabbit.ts.
+ * deliveries-rabbit.ts and sidings-rabbit.ts.
  */
 export interface Delivery {
   /** The event's JSON text as published, untouched. */
@@ -77,4 +79,10 @@ export interface Sidings {
    */
   send(siding: Siding, letter: Letter): Promise<void>
   close(): Promise<void>
+}
+
+/** The attempt a message is on: ours to count, 1 if nobody counted yet. */
+export function readAttempt(headers: Headers): number {
+  const attempt = headers[names.attempt]
+  return typeof attempt === 'number' && Number.isSafeInteger(attempt) && attempt >= 1 ? attempt : 1
 }

@@ -1,6 +1,5 @@
 import type { AsyncMessage, Channel } from 'rabbitmq-client'
-import type { Delivery } from './delivery.ts'
-import { readAttempt } from '../pipeline/letters.ts'
+import { type Delivery, readAttempt } from './delivery.ts'
 
 /** One subscription to one partition queue, on a channel of its own, as long as the channel lives. */
 export class Lease {

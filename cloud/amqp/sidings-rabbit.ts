@@ -1,11 +1,11 @@
 import type { ConfirmEnvelope } from '../../src/amqp/confirm-channel-rabbit.ts'
 import type { Clock } from '../../src/clock.ts'
 import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
+import { atMost } from '../../src/lifecycle.ts'
 import { deadQueue, rungName } from '../../src/contract/wire.ts'
-import type { Broker } from './connection-rabbit.ts'
+import type { AmqpConnection } from './connection-rabbit.ts'
 import type { Letter, Siding, Sidings } from './delivery.ts'
 import { createPublisher, type Publisher, type Publishing, Refused, Unrouted } from './publisher-rabbit.ts'
-import { atMost } from '../pipeline/timeout.ts'
 import { declareTopology } from './topology-rabbit.ts'
 import { sidingTopology } from './topology.ts'
 
@@ -17,47 +17,78 @@ const closeTimeoutMs = 3_000
  * Rungs and dead letters, with publisher confirms and proof of routing. A siding that is missing is declared again,
  * for the letter's next try.
  */
-export function rabbitSidings(broker: Broker, clock: Clock): Sidings {
-  const declaring = new Map<string, Promise<void>>()
-  let opening: Promise<Publisher> | undefined
-  let closing: Promise<void> | undefined
+export function rabbitSidings(connection: AmqpConnection, clock: Clock): Sidings {
+  return new RabbitSidings(connection, clock)
+}
 
-  /** The one of the moment; the first letter after its end opens another. */
-  async function publisher(): Promise<Publisher> {
-    for (;;) {
-      if (closing) throw new Error('the sidings are closed')
-      opening ??= open()
-      const own = opening
-      const opened = await own.catch((error: unknown) => {
-        if (opening === own) opening = undefined
-        throw error
-      })
-      if (!opened.over) return opened
-      if (opening === own) opening = undefined
+class RabbitSidings implements Sidings {
+  readonly #connection: AmqpConnection
+  readonly #clock: Clock
+  readonly #declaring = new Map<string, Promise<void>>()
+  #opening: Promise<Publisher> | undefined
+  #closing: Promise<void> | undefined
+
+  constructor(connection: AmqpConnection, clock: Clock) {
+    this.#connection = connection
+    this.#clock = clock
+  }
+
+  async send(siding: Siding, letter: Letter): Promise<void> {
+    const envelope = address(siding, letter)
+    try {
+      await this.#confirmed(envelope, letter.body)
+    } catch (error) {
+      if (error instanceof Unrouted || codeOf(error) === 'NOT_FOUND')
+        await this.#declareAgain(siding, envelope)
+      throw unavailable(envelope, error)
     }
   }
 
-  async function open(): Promise<Publisher> {
-    const channel = await broker.connection.acquire({ emitErrorsFromChannel: true })
+  close(): Promise<void> {
+    return (this.#closing ??= atMost(this.#close(), closeTimeoutMs, this.#clock))
+  }
+
+  async #close(): Promise<void> {
+    const publisher = await this.#opening?.catch(() => undefined)
+    await publisher?.close()
+  }
+
+  /** The one of the moment; the first letter after its end opens another. */
+  async #publisher(): Promise<Publisher> {
+    for (;;) {
+      if (this.#closing) throw new Error('the sidings are closed')
+      this.#opening ??= this.#open()
+      const own = this.#opening
+      const opened = await own.catch((error: unknown) => {
+        if (this.#opening === own) this.#opening = undefined
+        throw error
+      })
+      if (!opened.over) return opened
+      if (this.#opening === own) this.#opening = undefined
+    }
+  }
+
+  async #open(): Promise<Publisher> {
+    const channel = await this.#connection.client.acquire({ emitErrorsFromChannel: true })
     channel.on('error', () => {})
     return createPublisher(channel)
   }
 
   /**
-   * Waits as long as the broker has told us to publish nothing: it reads nothing then, and each copy that is sent meanwhile arrives
-   * when it goes on.
+   * Waits as long as the broker has told us to publish nothing: it reads nothing then, and each copy that is sent
+   * meanwhile arrives when it goes on.
    */
-  async function confirmed(envelope: ConfirmEnvelope, body: Buffer): Promise<void> {
+  async #confirmed(envelope: ConfirmEnvelope, body: Buffer): Promise<void> {
     let publishing: Publishing | undefined
     let done = false
-    const proof = publisher().then((open) => {
+    const proof = this.#publisher().then((open) => {
       publishing = open.publish(envelope, body)
       return publishing.proven.then(() => (done = true))
     })
     for (;;) {
-      await atMost(proof, confirmTimeoutMs, clock)
+      await atMost(proof, confirmTimeoutMs, this.#clock)
       if (done) return
-      if (broker.blocked === undefined) break
+      if (this.#connection.blocked === undefined) break
     }
     proof.catch(() => {})
     publishing?.withdraw()
@@ -65,33 +96,16 @@ export function rabbitSidings(broker: Broker, clock: Clock): Sidings {
   }
 
   /** Once for all letters that miss it. Never throws: why it fails is not the letter's story, and it is tried again. */
-  function declareAgain(siding: Siding, envelope: ConfirmEnvelope): Promise<void> {
+  #declareAgain(siding: Siding, envelope: ConfirmEnvelope): Promise<void> {
     const name = describe(envelope)
-    const underWay = declaring.get(name)
+    const underWay = this.#declaring.get(name)
     if (underWay) return underWay
-    const declared = atMost(declareTopology(broker, sidingTopology(siding)), confirmTimeoutMs, clock)
+    const topology = declareTopology(this.#connection, sidingTopology(siding))
+    const declared = atMost(topology, confirmTimeoutMs, this.#clock)
       .catch(() => {})
-      .finally(() => declaring.delete(name))
-    declaring.set(name, declared)
+      .finally(() => this.#declaring.delete(name))
+    this.#declaring.set(name, declared)
     return declared
-  }
-
-  async function close(): Promise<void> {
-    const publisher = await opening?.catch(() => undefined)
-    await publisher?.close()
-  }
-
-  return {
-    async send(siding, letter) {
-      const envelope = address(siding, letter)
-      try {
-        await confirmed(envelope, letter.body)
-      } catch (error) {
-        if (error instanceof Unrouted || codeOf(error) === 'NOT_FOUND') await declareAgain(siding, envelope)
-        throw unavailable(envelope, error)
-      }
-    },
-    close: () => (closing ??= atMost(close(), closeTimeoutMs, clock)),
   }
 }
 

@@ -3,7 +3,7 @@ import { backoffMs } from '../../src/backoff.ts'
 import type { Clock, Random } from '../../src/clock.ts'
 import { codeOf, isAbort, messageOf } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
-import type { Broker } from './connection-rabbit.ts'
+import type { AmqpConnection } from './connection-rabbit.ts'
 import type { Delivery } from './delivery.ts'
 import { Lease } from './lease-rabbit.ts'
 import { isMissing } from './topology-rabbit.ts'
@@ -21,7 +21,7 @@ export interface Subscription {
 }
 
 export interface SubscriptionOptions {
-  broker: Broker
+  connection: AmqpConnection
   queue: string
   partition: number
   /** The queue that its events come back to from a rung. */
@@ -40,75 +40,92 @@ export interface SubscriptionOptions {
 
 const resubscribe = { delayMsMin: 100, delayMsMax: 5_000 }
 
+/** Keeps a queue subscribed until it is closed. */
+export function startSubscription(options: SubscriptionOptions): Subscription {
+  return new KeptSubscription(options)
+}
+
 /** Raw channels rather than the client's own consumer: that one acknowledges one by one, and does not come back while
  * a handler hangs. */
-export function subscribe(options: SubscriptionOptions): Subscription {
-  const { broker, queue, partition, clock, log } = options
-  const stopping = new AbortController()
-  let current: Lease | undefined
-  let over = false
+class KeptSubscription implements Subscription {
+  readonly #options: SubscriptionOptions
+  readonly #stopping = new AbortController()
+  #lease: Lease | undefined
+  #over = false
 
-  /** Keeps the queue subscribed until told to stop. */
-  async function keep(): Promise<void> {
-    for (let failures = 0; !stopping.signal.aborted && !over; failures++) {
+  constructor(options: SubscriptionOptions) {
+    this.#options = options
+    void this.#keep()
+  }
+
+  get lease(): Lease | undefined {
+    return this.#lease
+  }
+
+  get over(): boolean {
+    return this.#over
+  }
+
+  stop(): void {
+    this.#stopping.abort()
+  }
+
+  async close(): Promise<void> {
+    this.stop()
+    // A loop that waits for the broker ends with the connection.
+    await this.#lease?.giveUp()
+  }
+
+  async #keep(): Promise<void> {
+    const { clock } = this.#options
+    for (let failures = 0; !this.#stopping.signal.aborted && !this.#over; failures++) {
       const startedMs = clock.monotonicMs()
       try {
-        await lease()
+        await this.#subscribe()
       } catch (error) {
-        await report(error, failures)
+        await this.#report(error, failures)
       }
-      current = undefined
+      this.#lease = undefined
       if (clock.monotonicMs() - startedMs > resubscribe.delayMsMax) failures = 0
-      if (failures > 0) await pause(failures)
+      if (failures > 0) await this.#pause(failures)
     }
   }
 
   /** Resolves when the channel is gone. */
-  async function lease(): Promise<void> {
-    const channel = await broker.connection.acquire({ emitErrorsFromChannel: true })
+  async #subscribe(): Promise<void> {
+    const { connection, queue, home, partition, prefetch, onDelivery, clock, log } = this.#options
+    const { signal } = this.#stopping
+    const channel = await connection.client.acquire({ emitErrorsFromChannel: true })
     const ended = closed(channel)
-    const lease = new Lease(channel, options.home, partition)
+    const lease = new Lease(channel, home, partition)
     channel.on('error', (error: unknown) => log.warn({ queue, code: codeOf(error) }, messageOf(error)))
     // The queue was deleted, or its leader moved away.
     channel.once('basic.cancel', () => void lease.giveUp())
-    await channel.basicQos({ prefetchCount: options.prefetch })
+    await channel.basicQos({ prefetchCount: prefetch })
     await channel.basicConsume({ queue }, (message) => {
-      if (stopping.signal.aborted || lease.lost || options.intercept?.(message, lease)) return
-      options.onDelivery(lease.delivery(message, clock.now()))
+      if (signal.aborted || lease.lost || this.#options.intercept?.(message, lease)) return
+      onDelivery(lease.delivery(message, clock.now()))
     })
-    if (stopping.signal.aborted) return lease.giveUp()
-    current = lease
+    if (signal.aborted) return lease.giveUp()
+    this.#lease = lease
     await ended
   }
 
-  async function report(error: unknown, failures: number): Promise<void> {
-    if (stopping.signal.aborted) return
-    if (isMissing(error)) over = !(await options.onMissing())
-    if (failures === 0 && !over) log.warn({ queue, code: codeOf(error) }, 'cannot subscribe; trying again')
+  async #report(error: unknown, failures: number): Promise<void> {
+    const { queue, onMissing, log } = this.#options
+    if (this.#stopping.signal.aborted) return
+    if (isMissing(error)) this.#over = !(await onMissing())
+    if (failures === 0 && !this.#over)
+      log.warn({ queue, code: codeOf(error) }, 'cannot subscribe; trying again')
   }
 
-  async function pause(failures: number): Promise<void> {
+  async #pause(failures: number): Promise<void> {
+    const { clock, random } = this.#options
     try {
-      await clock.sleep(backoffMs(failures, resubscribe, options.random), stopping.signal)
+      await clock.sleep(backoffMs(failures, resubscribe, random), this.#stopping.signal)
     } catch (error) {
       if (!isAbort(error)) throw error
     }
-  }
-
-  void keep()
-  return {
-    get lease() {
-      return current
-    },
-    get over() {
-      return over
-    },
-    stop: () => stopping.abort(),
-    async close() {
-      stopping.abort()
-      // A loop that waits for the broker ends with the connection.
-      await current?.giveUp()
-    },
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Channel } from 'rabbitmq-client'
 import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
 import { formerPartitionQueues, partitionQueue } from '../../src/contract/wire.ts'
-import type { Broker } from './connection-rabbit.ts'
+import type { AmqpConnection } from './connection-rabbit.ts'
 import type { BindingSpec, QueueArguments, QueueSpec, Topology } from './topology.ts'
 
 /**
@@ -10,8 +10,8 @@ import type { BindingSpec, QueueArguments, QueueSpec, Topology } from './topolog
  * @throws TidegateError `TOPOLOGY_MISMATCH` naming what exists with other settings, and which; `TOPOLOGY_REFUSED`
  *   naming what our user has no right to.
  */
-export async function declareTopology(broker: Broker, topology: Topology): Promise<string[]> {
-  const taken = await onChannel(broker, async (channel) => {
+export async function declareTopology(connection: AmqpConnection, topology: Topology): Promise<string[]> {
+  const taken = await onChannel(connection, async (channel) => {
     for (const exchange of topology.exchanges) {
       await declared(`exchange ${exchange.name}`, () =>
         channel.exchangeDeclare({
@@ -22,14 +22,14 @@ export async function declareTopology(broker: Broker, topology: Topology): Promi
         }),
       )
     }
-    return declareQueues(broker, channel, topology.queues)
+    return declareQueues(connection, channel, topology.queues)
   })
-  await bind(broker, topology.bindings)
+  await bind(connection, topology.bindings)
   return taken
 }
 
 async function declareQueues(
-  broker: Broker,
+  connection: AmqpConnection,
   channel: Channel,
   queues: readonly QueueSpec[],
 ): Promise<string[]> {
@@ -41,12 +41,12 @@ async function declareQueues(
       if (codeOf(error) !== 'TOPOLOGY_MISMATCH' || formerArguments === undefined) throw error
       // The refusal has closed the channel.
       const rest = queues.slice(index + 1)
-      return onChannel(broker, async (next) => {
+      return onChannel(connection, async (next) => {
         // What differs from both is told as it differs from what is asked for now.
         await declareQueue(next, queue.name, formerArguments).catch((again: unknown) => {
           throw codeOf(again) === 'TOPOLOGY_MISMATCH' ? error : again
         })
-        return [queue.name, ...(await declareQueues(broker, next, rest))]
+        return [queue.name, ...(await declareQueues(connection, next, rest))]
       })
     }
   }
@@ -60,8 +60,8 @@ async function declareQueue(channel: Channel, queue: string, given: QueueArgumen
 }
 
 /** Idempotent. */
-export async function bind(broker: Broker, bindings: readonly BindingSpec[]): Promise<void> {
-  await onChannel(broker, async (channel) => {
+export async function bind(connection: AmqpConnection, bindings: readonly BindingSpec[]): Promise<void> {
+  await onChannel(connection, async (channel) => {
     for (const binding of bindings) {
       await declared(`binding of ${binding.queue}`, () => channel.queueBind(binding))
     }
@@ -69,8 +69,8 @@ export async function bind(broker: Broker, bindings: readonly BindingSpec[]): Pr
 }
 
 /** Idempotent; a queue that is gone is bound to nothing. */
-export async function unbind(broker: Broker, bindings: readonly BindingSpec[]): Promise<void> {
-  await onChannel(broker, async (channel) => {
+export async function unbind(connection: AmqpConnection, bindings: readonly BindingSpec[]): Promise<void> {
+  await onChannel(connection, async (channel) => {
     for (const binding of bindings) await channel.queueUnbind(binding)
   })
 }
@@ -80,13 +80,13 @@ export async function unbind(broker: Broker, bindings: readonly BindingSpec[]): 
  * @throws TidegateError `TOPOLOGY_PARTITIONS`
  */
 export async function refuseOrphanedPartitions(
-  broker: Broker,
+  connection: AmqpConnection,
   group: string,
   partitions: number,
 ): Promise<void> {
   const names = [partitionQueue(group, partitions), ...formerPartitionQueues(group, partitions)]
   for (const queue of names) {
-    if ((await countsOf(broker, queue)) === undefined) continue
+    if ((await countsOf(connection, queue)) === undefined) continue
     throw new TidegateError('TOPOLOGY_PARTITIONS', {
       message: `group ${group} was deployed with more than ${partitions} partitions: there is a queue ${queue}`,
       retryable: false,
@@ -106,8 +106,8 @@ export interface QueueCounts {
  * What the broker says of a queue; undefined if there is none. A quorum queue that does not answer in time has zeros,
  * so that no messages mean nothing without a consumer.
  */
-export async function countsOf(broker: Broker, queue: string): Promise<QueueCounts | undefined> {
-  return onChannel(broker, async (channel) => {
+export async function countsOf(connection: AmqpConnection, queue: string): Promise<QueueCounts | undefined> {
+  return onChannel(connection, async (channel) => {
     try {
       const { messageCount, consumerCount } = await channel.queueDeclare({ queue, passive: true })
       return { messages: messageCount, consumers: consumerCount }
@@ -123,8 +123,8 @@ export function isMissing(error: unknown): boolean {
   return codeOf(error) === 'NOT_FOUND' && /\bno (queue|exchange) '/.test(messageOf(error))
 }
 
-async function onChannel<T>(broker: Broker, work: (channel: Channel) => Promise<T>): Promise<T> {
-  const channel = await broker.connection.acquire({ emitErrorsFromChannel: true })
+async function onChannel<T>(connection: AmqpConnection, work: (channel: Channel) => Promise<T>): Promise<T> {
+  const channel = await connection.client.acquire({ emitErrorsFromChannel: true })
   channel.on('error', () => {})
   try {
     return await work(channel)

@@ -161,16 +161,3 @@ export function tellTaken(log: Logger, queues: readonly string[]): void {
     'these queues have no delivery limit of their own: RabbitMQ 4 drops a message after 20 looks that put it back. Give them one by policy, or empty and delete them: docs/OPERATIONS.md, Upgrade',
   )
 }
-
-/** Whether a dotted name matches a pattern, as a topic exchange would say. */
-export function matchesTopic(pattern: string, name: string): boolean {
-  return matchesLabels(pattern.split('.'), name.split('.'))
-}
-
-function matchesLabels([first, ...rest]: readonly string[], labels: readonly string[]): boolean {
-  if (first === undefined) return labels.length === 0
-  if (first === '#') {
-    return labels.some((_, index) => matchesLabels(rest, labels.slice(index))) || matchesLabels(rest, [])
-  }
-  return labels.length > 0 && (first === '*' || first === labels[0]) && matchesLabels(rest, labels.slice(1))
-}

@@ -1,13 +1,12 @@
 import type { Channel } from 'rabbitmq-client'
 import type { Clock } from '../../src/clock.ts'
 import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
-import { orAborted } from '../../src/lifecycle.ts'
+import { atMost, orAborted } from '../../src/lifecycle.ts'
 import type { Logger } from '../../src/log.ts'
 import { wire } from '../../src/contract/wire.ts'
-import type { Broker } from './connection-rabbit.ts'
+import type { AmqpConnection } from './connection-rabbit.ts'
 import { bytesOf } from './lease-rabbit.ts'
 import { createPublisher } from './publisher-rabbit.ts'
-import { atMost } from '../pipeline/timeout.ts'
 
 /** More than a start leaves behind; what an operator left there for longer is not moved in one go. */
 const messagesMax = 10_000
@@ -16,7 +15,7 @@ const answerTimeoutMs = 15_000
 const closeTimeoutMs = 3_000
 
 export interface ReplayingOptions {
-  broker: Broker
+  connection: AmqpConnection
   clock: Clock
   log: Logger
   /** After an attempt that failed. */
@@ -29,13 +28,13 @@ export interface ReplayingOptions {
  * now. What still nobody wants goes back there. Nothing waits for it: what fails is tried again later.
  */
 export function startReplaying(options: ReplayingOptions): { close(): Promise<void> } {
-  const { broker, clock, log, retryDelayMs = 30_000 } = options
+  const { connection, clock, log, retryDelayMs = 30_000 } = options
   const stopping = new AbortController()
 
   async function run(): Promise<void> {
     while (!stopping.signal.aborted) {
       try {
-        const replayed = await attempt(broker, clock, stopping.signal)
+        const replayed = await attempt(connection, clock, stopping.signal)
         if (replayed > 0) log.info({ replayed }, 'published again what no queue had wanted')
         return
       } catch (error) {
@@ -59,19 +58,19 @@ export function startReplaying(options: ReplayingOptions): { close(): Promise<vo
 }
 
 /** @returns how many messages were published again. @throws whatever RabbitMQ says, or that it says nothing. */
-async function attempt(broker: Broker, clock: Clock, stopping: AbortSignal): Promise<number> {
+async function attempt(connection: AmqpConnection, clock: Clock, stopping: AbortSignal): Promise<number> {
   const late = new AbortController()
   const signal = AbortSignal.any([stopping, late.signal])
   let timer = { cancel(): void {} }
   const answered = (): void => {
     timer.cancel()
-    timer = clock.after(answerTimeoutMs, () => late.abort(unanswered(broker)))
+    timer = clock.after(answerTimeoutMs, () => late.abort(unanswered(connection)))
   }
   answered()
   let channel: Channel | undefined
   try {
     // One that comes too late is closed with its connection.
-    channel = await orAborted(broker.connection.acquire({ emitErrorsFromChannel: true }), signal)
+    channel = await orAborted(connection.client.acquire({ emitErrorsFromChannel: true }), signal)
     channel.on('error', () => {})
     return await orAborted(replay(channel, answered, signal), signal)
   } finally {
@@ -110,10 +109,10 @@ async function replay(channel: Channel, answered: () => void, signal: AbortSigna
   return wanted
 }
 
-function unanswered(broker: Broker): TidegateError {
-  const why = broker.blocked === undefined ? '' : `: ${broker.blocked}`
+function unanswered(connection: AmqpConnection): TidegateError {
+  const why = connection.blocked === undefined ? '' : `: ${connection.blocked}`
   return new TidegateError('BROKER_UNREACHABLE', {
-    message: `the broker at ${broker.where} has not answered for ${answerTimeoutMs / 1000} s${why}`,
+    message: `the broker at ${connection.where} has not answered for ${answerTimeoutMs / 1000} s${why}`,
     retryable: true,
     hint: 'see whether RabbitMQ has an alarm: rabbitmq-diagnostics check_local_alarms',
   })

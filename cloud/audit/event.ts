@@ -2,7 +2,7 @@ import { claimedChain, verifyChain } from '../../src/contract/codec.ts'
 import { rejectedType } from '../../src/contract/event.ts'
 import type { LedgerName } from './notes.ts'
 import { attributes, dispositionOf, type TextColumns, textColumns } from '../history/record.ts'
-import type { HistoryRecord } from '../database/storage.ts'
+import type { HistoryRecord } from '../history/history.ts'
 import { isAt, parseText, placeText } from './text.ts'
 
 /** An event as it is stored, column by column. */

@@ -2,7 +2,7 @@ import { claimedChain } from '../../src/contract/codec.ts'
 import { ledgerType } from '../../src/contract/event.ts'
 import { isAt, parseText, placeText } from './text.ts'
 import { readLedgerEntry } from '../history/ledger-entry.ts'
-import type { LedgerPlace } from '../database/storage.ts'
+import type { LedgerPlace } from '../history/history.ts'
 
 /** What somebody noted about places that hold no event. */
 export interface AuditedNote {

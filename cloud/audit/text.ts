@@ -1,4 +1,4 @@
-import type { LedgerPlace } from '../database/storage.ts'
+import type { LedgerPlace } from '../history/history.ts'
 
 /** The members of a wire text, or undefined if it is no JSON object. Nothing is known of their types. */
 export function parseText(body: string | undefined): Record<string, unknown> | undefined {

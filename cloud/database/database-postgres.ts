@@ -49,79 +49,94 @@ const queryTimeoutMs = 30_000
 
 /** Opens nothing yet. @throws TidegateError `CONFIG_INVALID` when the URL is none. */
 export function createDatabase(options: DatabaseOptions): Database {
-  const where = describe(options.url)
-  const connection: ClientConfig = {
-    connectionString: options.url,
-    application_name: options.applicationName,
-    keepAlive: true,
-  }
-  const pool = new Pool({
-    ...connection,
-    max: options.poolMax,
-    connectionTimeoutMillis: connectTimeoutMs,
-    idleTimeoutMillis: 60_000,
-    // oxlint-disable-next-line typescript/no-misused-promises -- the pool awaits it; its types do not say so
-    onConnect: (client) => prepare(client, options.idleInTransactionMsMax),
-  })
-  // A connection that breaks is noticed by whoever uses it next; without listeners it would end the process.
-  pool.on('error', () => {})
-  pool.on('connect', (client) => client.on('error', () => {}))
-  let closing: Promise<void> | undefined
+  return new PostgresDatabase(options)
+}
 
-  async function translated<T>(work: Promise<T>): Promise<T> {
+class PostgresDatabase implements Database {
+  readonly where: string
+  readonly pool: Pool
+  /** How each connection is made, of the pool or not. */
+  readonly #connection: ClientConfig
+  #closing: Promise<void> | undefined
+
+  constructor({ url, applicationName, poolMax, idleInTransactionMsMax }: DatabaseOptions) {
+    this.where = describe(url)
+    this.#connection = { connectionString: url, application_name: applicationName, keepAlive: true }
+    this.pool = new Pool({
+      ...this.#connection,
+      max: poolMax,
+      connectionTimeoutMillis: connectTimeoutMs,
+      idleTimeoutMillis: 60_000,
+      // oxlint-disable-next-line typescript/no-misused-promises -- the pool awaits it; its types do not say so
+      onConnect: (client) => prepare(client, idleInTransactionMsMax),
+    })
+    // A connection that breaks is noticed by whoever uses it next; without listeners it would end the process.
+    this.pool.on('error', () => {})
+    this.pool.on('connect', (client) => client.on('error', () => {}))
+  }
+
+  connect(): Promise<PoolClient> {
+    return translated(this.where, this.pool.connect())
+  }
+
+  async query<Row extends QueryResultRow>(text: string, values: readonly unknown[] = []): Promise<Row[]> {
+    const config = { text, values: [...values], query_timeout: queryTimeoutMs }
+    return (await translated(this.where, this.pool.query<Row>(config))).rows
+  }
+
+  async probe(): Promise<void> {
+    const client = new Client({
+      ...this.#connection,
+      connectionTimeoutMillis: probeTimeoutMs,
+      query_timeout: probeTimeoutMs,
+    })
+    client.on('error', () => {})
     try {
-      return await work
+      await client.connect()
+      await client.query('select 1')
     } catch (error) {
-      throw isDatabaseOutage(error) ? unreachable(where, error) : error
+      throw isDatabaseRefusal(error) ? refused(this.where, error) : unreachable(this.where, error)
+    } finally {
+      client.end().catch(() => {})
     }
   }
 
+  session(): Promise<Session> {
+    return openSession(this.where, {
+      ...this.#connection,
+      connectionTimeoutMillis: connectTimeoutMs,
+      query_timeout: queryTimeoutMs,
+    })
+  }
+
+  close(): Promise<void> {
+    return (this.#closing ??= this.pool.end())
+  }
+}
+
+async function openSession(where: string, config: ClientConfig): Promise<Session> {
+  const client = new Client(config)
+  const lost = new AbortController()
+  client.on('error', () => lost.abort())
+  client.on('end', () => lost.abort())
+  await translated(where, client.connect())
   return {
-    where,
-    pool,
-    connect: () => translated(pool.connect()),
+    lost: lost.signal,
     async query<Row extends QueryResultRow>(text: string, values: readonly unknown[] = []) {
-      const config = { text, values: [...values], query_timeout: queryTimeoutMs }
-      return (await translated(pool.query<Row>(config))).rows
+      return (await translated(where, client.query<Row>(text, [...values]))).rows
     },
-    async probe() {
-      const client = new Client({
-        ...connection,
-        connectionTimeoutMillis: probeTimeoutMs,
-        query_timeout: probeTimeoutMs,
-      })
-      client.on('error', () => {})
-      try {
-        await client.connect()
-        await client.query('select 1')
-      } catch (error) {
-        throw isDatabaseRefusal(error) ? refused(where, error) : unreachable(where, error)
-      } finally {
-        client.end().catch(() => {})
-      }
+    async end() {
+      lost.abort()
+      client.end().catch(() => {})
     },
-    async session() {
-      const client = new Client({
-        ...connection,
-        connectionTimeoutMillis: connectTimeoutMs,
-        query_timeout: queryTimeoutMs,
-      })
-      const lost = new AbortController()
-      client.on('error', () => lost.abort())
-      client.on('end', () => lost.abort())
-      await translated(client.connect())
-      return {
-        lost: lost.signal,
-        async query<Row extends QueryResultRow>(text: string, values: readonly unknown[] = []) {
-          return (await translated(client.query<Row>(text, [...values]))).rows
-        },
-        async end() {
-          lost.abort()
-          client.end().catch(() => {})
-        },
-      }
-    },
-    close: () => (closing ??= pool.end()),
+  }
+}
+
+async function translated<T>(where: string, work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    throw isDatabaseOutage(error) ? unreachable(where, error) : error
   }
 }
 

@@ -1,5 +1,5 @@
 import type { EventIdentity, Inbox } from './storage.ts'
-import type { Statements } from './transaction-postgres.ts'
+import type { Statements } from './statements.ts'
 
 // Sorted, so that rival transactions lock in one order and cannot deadlock.
 const claimSql = `

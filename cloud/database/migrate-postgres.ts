@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto'
 import type { ClientBase } from 'pg'
 import { codeOf, TidegateError } from '../../src/errors.ts'
 import { orAborted } from '../../src/lifecycle.ts'
+import type { Logger } from '../../src/log.ts'
 import type { Database } from './database-postgres.ts'
 import { isDatabaseOutage, unreachable } from './faults-postgres.ts'
 import type { Migration } from './migrations/migration.ts'
-import { type StartupOptions, untilReachable } from '../startup.ts'
 
 /** Any number; the same in every version of Tidegate, so that instances take turns. */
 const lockKey = 7_441_002_871
@@ -16,27 +16,19 @@ const lockNotAvailable = '55P03'
 
 /**
  * Brings the database schema up to date, once, however many instances start together: under an advisory lock, each
- * step in its own transaction with its checksum. Waits for locks no longer than a start may take.
+ * step in its own transaction with its checksum. Waits for nobody: what is retryable may be tried again.
  * @throws TidegateError `MIGRATION_EDITED` when an applied step differs from ours, `DATABASE_NEWER` when the
  *   database is ahead of this version, `DATABASE_LOCKED`, `DATABASE_UNREACHABLE`.
  */
 export async function migrateDatabase(
   database: Database,
   migrations: readonly Migration[],
-  startup: StartupOptions,
+  { signal, log }: { signal: AbortSignal; log: Logger },
 ): Promise<void> {
-  const applied = await untilReachable(() => migrateOnce(database, migrations, startup.signal), startup)
-  if (applied.length > 0) startup.log.info({ applied }, 'brought the database schema up to date')
-}
-
-async function migrateOnce(
-  database: Database,
-  migrations: readonly Migration[],
-  signal: AbortSignal,
-): Promise<string[]> {
   const client = await database.connect()
   try {
-    return await orAborted(migrate(client, migrations), signal)
+    const applied = await orAborted(migrate(client, migrations), signal)
+    if (applied.length > 0) log.info({ applied }, 'brought the database schema up to date')
   } catch (error) {
     throw isDatabaseOutage(error) ? unreachable(database.where, error) : error
   } finally {
@@ -152,7 +144,7 @@ function compare(applied: { version: number; name: string; checksum: string }, o
     throw new TidegateError('MIGRATION_EDITED', {
       message: `schema step ${applied.version} (${applied.name}) was applied with other contents than this version has`,
       retryable: false,
-      hint: 'steps are never edited once applied; restore cloud/migrations as it was released',
+      hint: 'steps are never edited once applied; restore cloud/database/migrations as it was released',
     })
   }
 }

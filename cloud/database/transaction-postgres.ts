@@ -1,15 +1,8 @@
 import { DatabaseError, type PoolClient, type QueryConfig, type QueryResult as PgResult } from 'pg'
 import { TidegateError } from '../../src/errors.ts'
 import { isDatabaseOutage, unreachable } from './faults-postgres.ts'
-import { postgresHistory } from '../history/history-postgres.ts'
 import { postgresInbox } from './inbox-postgres.ts'
-import { postgresRollups } from '../projections/rollups-postgres.ts'
 import type { QueryResult, Transaction } from './storage.ts'
-
-/** How the adapters of the repositories run their own statements: prepared by name, rows as arrays. */
-export interface Statements {
-  run<Row extends unknown[]>(name: string, text: string, values: readonly unknown[]): Promise<Row[]>
-}
 
 /** Our own statements are short: one that takes this long waits for a server that hangs. */
 const statementTimeoutMs = 30_000
@@ -18,9 +11,7 @@ type Asked = QueryConfig & { rowMode?: 'array' }
 
 /** One transaction on one connection of the pool. */
 export class PostgresTransaction implements Transaction {
-  readonly inbox
-  readonly history
-  readonly rollups
+  readonly inbox = postgresInbox(this)
   /** The outage that ended it, if one did; kept even if the work swallowed the error. */
   outage: TidegateError | undefined
   readonly #client: PoolClient
@@ -33,21 +24,18 @@ export class PostgresTransaction implements Transaction {
   constructor(client: PoolClient, where: string) {
     this.#client = client
     this.#where = where
-    const statements: Statements = {
-      run: async <Row extends unknown[]>(name: string, text: string, values: readonly unknown[]) =>
-        (await this.#run<Row>({ name, text, values: [...values], rowMode: 'array' }, statementTimeoutMs))
-          .rows,
-    }
-    this.inbox = postgresInbox(statements)
-    this.history = postgresHistory(statements)
-    this.rollups = postgresRollups(statements)
+  }
+
+  async run<Row extends unknown[]>(name: string, text: string, values: readonly unknown[]): Promise<Row[]> {
+    const config: Asked = { name, text, values: [...values], rowMode: 'array' }
+    return (await this.#ask<Row>(config, statementTimeoutMs)).rows
   }
 
   query<Row = Record<string, unknown>>(
     text: string,
     params: readonly unknown[] = [],
   ): Promise<QueryResult<Row>> {
-    const running = this.#run<Row>({ text, values: [...params] })
+    const running = this.#ask<Row>({ text, values: [...params] })
     // A handler that forgot to await it learns of a failure from the transaction, which is spoilt. Left to itself, the
     // rejection would end the process.
     running.catch(() => {})
@@ -66,7 +54,7 @@ export class PostgresTransaction implements Transaction {
 
   /** A claim must see what a rival has committed meanwhile, whatever isolation is the database's default (G4). */
   begin(): Promise<unknown> {
-    return this.#run({ text: 'begin isolation level read committed' }, statementTimeoutMs)
+    return this.#ask({ text: 'begin isolation level read committed' }, statementTimeoutMs)
   }
 
   /**
@@ -91,7 +79,7 @@ export class PostgresTransaction implements Transaction {
     await this.#send({ text: 'rollback' }, statementTimeoutMs)
   }
 
-  async #run<Row>(config: Asked, queryTimeoutMs?: number): Promise<QueryResult<Row>> {
+  async #ask<Row>(config: Asked, queryTimeoutMs?: number): Promise<QueryResult<Row>> {
     if (this.#over) throw over()
     const { rows, rowCount } = await this.#send(config, queryTimeoutMs)
     return { rows: rows as Row[], rowCount: rowCount ?? 0 }

@@ -1,29 +1,16 @@
-import type { Clock, Random } from '../../src/clock.ts'
-import { orAborted } from '../../src/lifecycle.ts'
-import type { Logger } from '../../src/log.ts'
-import { createProgress, type Progress, type ProgressState } from './progress.ts'
-import { formerPartitionQueues, partitionQueue } from '../../src/contract/wire.ts'
-import type { Broker } from '../amqp/connection-rabbit.ts'
-import type { CloudConfig } from '../config.ts'
+import type { QueueSpec } from '../amqp/topology.ts'
+import type { AmqpConnection } from '../amqp/connection-rabbit.ts'
 import { rabbitDeliveries } from '../amqp/deliveries-rabbit.ts'
-import type { Consumer } from '../pipeline/consumer.ts'
+import type { Deliveries, Delivery } from '../amqp/delivery.ts'
 import type { Database } from '../database/database-postgres.ts'
-import type { Deliveries, Sidings } from '../amqp/delivery.ts'
 import type { PipelineObserver } from '../pipeline/observer.ts'
+import { createPipeline, type Pipeline, type PipelineOptions } from '../pipeline/pipeline.ts'
 import { postgresUpgradeRegister } from '../queues/former-postgres.ts'
 import { rabbitFormerLine } from '../queues/former-rabbit.ts'
-import { type FormerQueue, type FormerQueues, upgradeQueues } from '../queues/former.ts'
-import { createPipeline } from '../pipeline/pipeline.ts'
-import type { SchemaCheck } from '../pipeline/schema-check.ts'
-import type { Storage } from '../database/storage.ts'
-import { bind, countsOf, declareTopology, refuseOrphanedPartitions, unbind } from '../amqp/topology-rabbit.ts'
-import {
-  groupTopology,
-  partitionBindings,
-  type QueueSpec,
-  tellTaken,
-  type Topology,
-} from '../amqp/topology.ts'
+import type { FormerQueues } from '../queues/former.ts'
+import { startUpgrade } from '../queues/upgrade.ts'
+import { createProgress, type Progress, type ProgressState } from './progress.ts'
+import { declareGroupQueues, type GroupQueues } from './queues.ts'
 
 /** A consumer group at work: its deliveries flow into its pipeline. */
 export interface Group {
@@ -43,126 +30,123 @@ export interface Group {
   close(): Promise<void>
 }
 
-export interface GroupParts {
-  config: CloudConfig
-  consuming: Broker
-  publishing: Broker
+export interface GroupOptions extends PipelineOptions {
+  partitions: number
+  /** Most unacknowledged deliveries per partition (G7). */
+  prefetch: number
+  /** An instance without a sign of life for so long is gone. */
+  goneAfterMs: number
+  /** Work without movement for so long is stuck. */
+  stallAfterMs: number
+  /** What is under way at the end gets so long to be settled. */
+  stopGraceMs: number
+  consuming: AmqpConnection
+  publishing: AmqpConnection
   database: Database
-  sidings: Sidings
-  storage: Storage
-  checkSchema: SchemaCheck
-  clock: Clock
-  random: Random
-  log: Logger
-  observer: PipelineObserver
-  onFatal: (error: unknown) => void
   /** Gives the start up. */
   signal: AbortSignal
 }
 
 /** Declares a group's queues and lets its deliveries flow into its pipeline. @throws TidegateError `TOPOLOGY_*` */
-export async function startGroup(consumer: Consumer, parts: GroupParts): Promise<Group> {
-  const { group: name, types, ordered } = consumer
-  const { config, publishing, clock, random, signal } = parts
-  const { partitions } = config
-  const log = parts.log.child({ group: name })
-  const ladderMs = consumer.ladderMs ?? config.retry.ladder
-  await orAborted(refuseOrphanedPartitions(publishing, name, partitions), signal)
-  const queues = await orAborted(formerQueuesOf(publishing, name, partitions), signal)
-  const register = postgresUpgradeRegister(parts.database, name, config.sharing.goneAfter, clock)
-  const drained =
-    queues.length > 0 ? await register.drained(queues.map(({ queue }) => queue)) : new Set<string>()
-  const undrained = queues.filter(({ queue }) => !drained.has(queue)).map(({ partition }) => partition)
-  const topology = (unbound: ReadonlySet<number>): Topology =>
-    groupTopology({ group: name, types, ordered, ladderMs, partitions, unbound })
-  tellTaken(log, await orAborted(declareTopology(publishing, topology(new Set(undrained))), signal))
+export async function startGroup(given: GroupOptions): Promise<Group> {
+  const { group, ordered } = given.consumer
+  const options = { ...given, group, ordered, log: given.log.child({ group }) }
+  const register = postgresUpgradeRegister(given.database, group, given.goneAfterMs, given.clock)
+  const queues = await declareGroupQueues({ ...options, register })
 
-  const progress = createProgress(clock, config.ops.stallAfter)
-  const pipeline = createPipeline({
-    ...parts,
-    consumer,
-    ladderMs,
-    timeoutMs: consumer.timeoutMs ?? config.handlerTimeout,
-    batchMax: config.batch.max,
-    batchTimeTargetMs: config.batch.timeTarget,
-    lanes: config.batch.lanes,
-    instance: config.instance,
-    log,
-    observer: noting(parts.observer, progress),
-  })
-  const { consuming } = parts
-  const { prefetch } = config
-  const former = upgradeQueues({
-    queues,
-    drained,
-    ordered,
+  const progress = createProgress(given.clock, given.stallAfterMs)
+  const pipeline = createPipeline({ ...options, observer: noting(given.observer, progress) })
+  const onDelivery = (delivery: Delivery): void => pipeline.take(delivery)
+  const former = startUpgrade({
+    ...options,
+    queues: queues.former,
+    drained: queues.drained,
     register,
-    line: rabbitFormerLine({ group: name, ordered, consuming, publishing, prefetch, clock, random, log }),
+    line: rabbitFormerLine(options),
     async bind(partition) {
       // The new one may have been deleted while it waited.
-      await declareTopology(publishing, topology(former.unbound()))
-      await bind(publishing, partitionBindings({ types }, partition, partitionQueue(name, partition)))
+      await queues.declare(former.unbound())
+      await queues.bind(partition)
     },
-    unbind: ({ queue, partition }) => unbind(publishing, partitionBindings({ types }, partition, queue)),
-    onDelivery: (delivery) => pipeline.take(delivery),
-    goneAfterMs: config.sharing.goneAfter,
-    clock,
-    random,
-    log,
+    unbind: (queue) => queues.unbind(queue),
+    onDelivery,
   })
   const deliveries = rabbitDeliveries({
-    broker: consuming,
-    group: name,
-    partitions,
-    prefetch,
-    declare: () => declareTopology(publishing, topology(former.unbound())),
+    ...options,
+    connection: given.consuming,
+    declare: () => queues.declare(former.unbound()),
     whenReady: (partition) => former.whenReady(partition),
-    clock,
-    random,
-    log,
   })
-  deliveries.start((delivery) => pipeline.take(delivery))
-  let closing: Promise<void> | undefined
-
-  async function close(): Promise<void> {
-    deliveries.stop()
-    former.stop()
-    await pipeline.close(config.stop.grace)
-    await Promise.all([deliveries.close(), former.close()])
-  }
-
-  return {
-    name,
-    ordered,
-    deliveries,
-    get inFlight() {
-      return pipeline.inFlight
-    },
-    get active() {
-      return deliveries.active().length
-    },
-    get heldBy() {
-      return pipeline.heldBy
-    },
-    get former() {
-      return former.counts
-    },
-    queues: () => [
-      ...topology(former.unbound()).queues,
-      ...queues.map(({ queue }) => ({ name: queue, arguments: {} })),
-    ],
-    progress: () => progress.check(pipeline.inFlight),
-    close: () => (closing ??= close()),
-  }
+  deliveries.start(onDelivery)
+  return new RunningGroup(options, { queues, pipeline, former, deliveries, progress })
 }
 
-/** Those that exist, oldest first. */
-async function formerQueuesOf(broker: Broker, group: string, partitions: number): Promise<FormerQueue[]> {
-  const former = Array.from({ length: partitions }, (_, partition) =>
-    formerPartitionQueues(group, partition).map((queue) => ({ queue, partition })),
-  ).flat()
-  const counts = await Promise.all(former.map(({ queue }) => countsOf(broker, queue)))
-  return former.filter((_, index) => counts[index] !== undefined)
+interface GroupParts {
+  queues: GroupQueues
+  pipeline: Pipeline
+  former: FormerQueues
+  deliveries: Deliveries
+  progress: Progress
+}
+
+class RunningGroup implements Group {
+  readonly name: string
+  readonly ordered: boolean
+  readonly deliveries: Deliveries
+  readonly #parts: GroupParts
+  readonly #stopGraceMs: number
+  #closing: Promise<void> | undefined
+
+  constructor(
+    { group, ordered, stopGraceMs }: { group: string; ordered: boolean; stopGraceMs: number },
+    parts: GroupParts,
+  ) {
+    this.name = group
+    this.ordered = ordered
+    this.deliveries = parts.deliveries
+    this.#parts = parts
+    this.#stopGraceMs = stopGraceMs
+  }
+
+  get inFlight(): number {
+    return this.#parts.pipeline.inFlight
+  }
+
+  get active(): number {
+    return this.deliveries.active().length
+  }
+
+  get heldBy(): string | undefined {
+    return this.#parts.pipeline.heldBy
+  }
+
+  get former(): FormerQueues['counts'] {
+    return this.#parts.former.counts
+  }
+
+  queues(): QueueSpec[] {
+    const { queues, former } = this.#parts
+    return [
+      ...queues.topology(former.unbound()).queues,
+      ...queues.former.map(({ queue }) => ({ name: queue, arguments: {} })),
+    ]
+  }
+
+  progress(): ProgressState {
+    return this.#parts.progress.check(this.inFlight)
+  }
+
+  close(): Promise<void> {
+    return (this.#closing ??= this.#close())
+  }
+
+  async #close(): Promise<void> {
+    const { deliveries, former, pipeline } = this.#parts
+    deliveries.stop()
+    former.stop()
+    await pipeline.close(this.#stopGraceMs)
+    await Promise.all([deliveries.close(), former.close()])
+  }
 }
 
 /** An observer that also notes that something moved. */

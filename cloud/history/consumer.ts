@@ -2,37 +2,38 @@ import { z } from 'zod'
 import { TidegateError } from '../../src/errors.ts'
 import { claimedChain } from '../../src/contract/codec.ts'
 import { type Event, ledgerType, rejectedType } from '../../src/contract/event.ts'
-import { type BatchEntry, type Consumer, defineConsumer } from '../pipeline/consumer.ts'
+import type { Statements } from '../database/statements.ts'
+import { type BatchEntry, type Consumer, makeConsumer } from '../pipeline/definition.ts'
 import { dispositionOf, textColumns } from './record.ts'
 import { readLedgerEntry } from './ledger-entry.ts'
-import type { HistoryRecord, LedgerNote, Transaction } from '../database/storage.ts'
+import type { History, HistoryRecord, LedgerNote } from './history.ts'
 
 /**
  * The event store: every event once, for ever, under its ledger place, with the wire text verbatim (G2, G8). Its own
  * unique keys are its inbox. Faulty events are recorded too, so that their sequence is accounted for, and then go to
  * the dead letters, where an operator finds everything that went wrong at the edge or here.
  */
-export const history: Consumer = defineConsumer({
-  group: 'history',
-  types: ['#', 'dev.tidegate.#'],
-  dedup: 'own',
-  recordsFaults: true,
-  inspect,
-  async handleBatch(entries, { tx }) {
-    const appended = await tx.history.append(entries.map(record))
-    const accounts: Event[] = []
-    const repeats: LedgerNote[] = []
-    appended.forEach((what, index) => {
-      const { event, text } = entries[index] as BatchEntry
-      // One delivered again may be a dead letter replayed, which an earlier version stored and could not read.
-      if (what === 'stored' || what === 'again') accounts.push(event)
-      else if (what === 'repeat') repeats.push(duplicateNote(event, text))
-      else if (what === 'place-taken') throw placeTaken(event)
-    })
-    await tx.history.note(repeats)
-    await keepAccount(tx, accounts)
-  },
-})
+export function historyConsumer(historyIn: (transaction: Statements) => History): Consumer {
+  return makeConsumer(
+    { group: 'history', types: ['#', 'dev.tidegate.#'], dedup: 'own', recordsFaults: true, inspect },
+    { kind: 'batch', handleBatch: (entries, { tx }) => keep(entries, historyIn(tx)) },
+  )
+}
+
+async function keep(entries: readonly BatchEntry[], history: History): Promise<void> {
+  const appended = await history.append(entries.map(record))
+  const accounts: Event[] = []
+  const repeats: LedgerNote[] = []
+  appended.forEach((what, index) => {
+    const { event, text } = entries[index] as BatchEntry
+    // One delivered again may be a dead letter replayed, which an earlier version stored and could not read.
+    if (what === 'stored' || what === 'again') accounts.push(event)
+    else if (what === 'repeat') repeats.push(duplicateNote(event, text))
+    else if (what === 'place-taken') throw placeTaken(event)
+  })
+  await history.note(repeats)
+  await keepAccount(history, accounts)
+}
 
 /** What was quarantined at the edge, and ledger entries we cannot read. */
 function inspect(event: Event): TidegateError | undefined {
@@ -84,7 +85,7 @@ function duplicateNote(event: Event, text: string): LedgerNote {
 }
 
 /** Idempotent: the same entry twice is one. */
-async function keepAccount(tx: Transaction, events: readonly Event[]): Promise<void> {
+async function keepAccount(history: History, events: readonly Event[]): Promise<void> {
   for (const { gateway, epoch: eventEpoch, type, sequence: eventSequence, data } of events) {
     if (type !== ledgerType) continue
     const entry = readLedgerEntry(data)
@@ -93,7 +94,7 @@ async function keepAccount(tx: Transaction, events: readonly Event[]): Promise<v
     const about = { gateway, epoch, eventSequence }
     switch (entry.kind) {
       case 'undelivered':
-        await tx.history.note(
+        await history.note(
           entry.ranges.map(({ from, to, reason, chain }) => ({
             ...about,
             eventEpoch,
@@ -105,12 +106,10 @@ async function keepAccount(tx: Transaction, events: readonly Event[]): Promise<v
         )
         break
       case 'clock-corrected':
-        await tx.history.correctClock([
-          { ...about, from: entry.from, to: entry.to, offsetMs: entry.offsetMs },
-        ])
+        await history.correctClock([{ ...about, from: entry.from, to: entry.to, offsetMs: entry.offsetMs }])
         break
       case 'epoch-closed':
-        await tx.history.closeEpochs([{ ...about, lastSequence: entry.lastSequence, reason: entry.reason }])
+        await history.closeEpochs([{ ...about, lastSequence: entry.lastSequence, reason: entry.reason }])
         break
     }
   }

@@ -1,5 +1,5 @@
-import type { Appended, History, HistoryRecord, LedgerPlace } from '../database/storage.ts'
-import type { Statements } from '../database/transaction-postgres.ts'
+import type { Appended, History, HistoryRecord, LedgerNote, LedgerPlace } from './history.ts'
+import type { Statements } from '../database/statements.ts'
 
 // Sorted by place, so that rival transactions lock in one order; a conflict on either key is a row not returned.
 const appendSql = `
@@ -42,33 +42,9 @@ type PlaceRow = [gateway: string, epoch: string, sequence: string, source: strin
 
 export function postgresHistory(statements: Statements): History {
   return {
-    async append(records) {
-      if (records.length === 0) return []
-      const rows = await statements.run<PlaceRow>('history-append', appendSql, columns(records))
-      const stored = new Set(rows.map((row) => row.join('\n')))
-      if (stored.size === records.length) return records.map(() => 'stored')
-      const fresh = records.map((record) => stored.delete(placeAndIdentity(record)))
-      const places = await findPlaces(records.filter((_, index) => !fresh[index]))
-      return records.map((record, index): Appended => {
-        if (fresh[index]) return 'stored'
-        const place = places.get(`${record.source}\n${record.id}`)
-        if (place === undefined) return 'place-taken'
-        return place === placeKey(record) ? 'again' : 'repeat'
-      })
-    },
+    append: (records) => append(statements, records),
     async note(notes) {
-      if (notes.length === 0) return
-      await statements.run('history-note', noteSql, [
-        notes.map((note) => note.gateway),
-        notes.map((note) => note.epoch),
-        notes.map((note) => note.from),
-        notes.map((note) => note.to),
-        notes.map((note) => note.reason),
-        notes.map((note) => note.chain),
-        notes.map((note) => note.eventEpoch),
-        notes.map((note) => note.eventSequence),
-        notes.map((note) => note.body),
-      ])
+      if (notes.length > 0) await statements.run('history-note', noteSql, noteColumns(notes))
     },
     async correctClock(corrections) {
       if (corrections.length === 0) return
@@ -92,19 +68,40 @@ export function postgresHistory(statements: Statements): History {
       ])
     },
   }
+}
 
-  async function findPlaces(records: readonly HistoryRecord[]): Promise<Map<string, string>> {
-    const rows = await statements.run<PlaceRow>('history-find', findSql, [
-      records.map((record) => record.source),
-      records.map((record) => record.id),
-    ])
-    return new Map(
-      rows.map(([gateway, epoch, sequence, source, id]) => [
-        `${source}\n${id}`,
-        placeKey({ gateway, epoch, sequence: Number(sequence) }),
-      ]),
-    )
-  }
+async function append(statements: Statements, records: readonly HistoryRecord[]): Promise<Appended[]> {
+  if (records.length === 0) return []
+  const rows = await statements.run<PlaceRow>('history-append', appendSql, columns(records))
+  const stored = new Set(rows.map((row) => row.join('\n')))
+  if (stored.size === records.length) return records.map(() => 'stored')
+  const fresh = records.map((record) => stored.delete(placeAndIdentity(record)))
+  const places = await findPlaces(
+    statements,
+    records.filter((_, index) => !fresh[index]),
+  )
+  return records.map((record, index): Appended => {
+    if (fresh[index]) return 'stored'
+    const place = places.get(`${record.source}\n${record.id}`)
+    if (place === undefined) return 'place-taken'
+    return place === placeKey(record) ? 'again' : 'repeat'
+  })
+}
+
+async function findPlaces(
+  statements: Statements,
+  records: readonly HistoryRecord[],
+): Promise<Map<string, string>> {
+  const rows = await statements.run<PlaceRow>('history-find', findSql, [
+    records.map((record) => record.source),
+    records.map((record) => record.id),
+  ])
+  return new Map(
+    rows.map(([gateway, epoch, sequence, source, id]) => [
+      `${source}\n${id}`,
+      placeKey({ gateway, epoch, sequence: Number(sequence) }),
+    ]),
+  )
 }
 
 function columns(records: readonly HistoryRecord[]): unknown[] {
@@ -122,6 +119,20 @@ function columns(records: readonly HistoryRecord[]): unknown[] {
     records.map((record) => record.disposition),
     records.map((record) => record.reason),
     records.map((record) => record.body),
+  ]
+}
+
+function noteColumns(notes: readonly LedgerNote[]): unknown[] {
+  return [
+    notes.map((note) => note.gateway),
+    notes.map((note) => note.epoch),
+    notes.map((note) => note.from),
+    notes.map((note) => note.to),
+    notes.map((note) => note.reason),
+    notes.map((note) => note.chain),
+    notes.map((note) => note.eventEpoch),
+    notes.map((note) => note.eventSequence),
+    notes.map((note) => note.body),
   ]
 }
 

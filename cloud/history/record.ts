@@ -1,5 +1,5 @@
 import { type Event, rejectedType } from '../../src/contract/event.ts'
-import type { HistoryRecord } from '../database/storage.ts'
+import type { HistoryRecord } from './history.ts'
 
 /** The columns of history that say again what the wire text says. */
 export type TextColumns = Pick<

@@ -1,6 +1,6 @@
-import { Counter, Gauge, Histogram, Registry } from 'prom-client'
-import type { Group } from '../groups/group.ts'
+import { Counter, Histogram, Registry } from 'prom-client'
 import { outcomes, type PipelineObserver } from '../pipeline/observer.ts'
+import { watch } from './gauges.ts'
 import type { CloudState } from './readiness.ts'
 
 export interface Metrics {
@@ -19,6 +19,43 @@ const latencyBuckets = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60
 export function createMetrics(): Metrics {
   const registry = new Registry()
   const registers = [registry]
+  const counters = createCounters(registers)
+  const observer = observing(counters, createHistograms(registers))
+  return {
+    observer,
+    watch(state) {
+      // To Prometheus, a series that appears with its first increment has not increased.
+      for (const { name: group } of state.groups) {
+        for (const outcome of outcomes) counters.deliveries.inc({ group, outcome }, 0)
+      }
+      watch(state, registers)
+    },
+    text: () => registry.metrics(),
+  }
+}
+
+type Counters = ReturnType<typeof createCounters>
+type Histograms = ReturnType<typeof createHistograms>
+
+function observing(counters: Counters, histograms: Histograms): PipelineObserver {
+  return {
+    settled: (group, outcome) => counters.deliveries.inc({ group, outcome }),
+    transaction(group, size, tookMs, result) {
+      histograms.batches.observe({ group }, size)
+      histograms.transactions.observe({ group, result }, tookMs / 1000)
+    },
+    applied(group, event, delivery, nowMs) {
+      const recordedMs = Date.parse(event.recordedtime)
+      const kind = delivery.arrivedAtMs - recordedMs > backlogAfterMs ? 'backlog' : 'live'
+      histograms.latency.observe({ group, kind }, Math.max(0, nowMs - recordedMs) / 1000)
+      histograms.attempts.observe({ group }, delivery.attempt)
+    },
+    failed: (group, consequence, code) => counters.failures.inc({ group, consequence, code }),
+    held: (group, code) => counters.holds.inc({ group, code }),
+  }
+}
+
+function createCounters(registers: Registry[]) {
   const deliveries = new Counter({
     name: 'tidegate_cloud_deliveries_total',
     help: 'Deliveries settled, by outcome',
@@ -37,6 +74,10 @@ export function createMetrics(): Metrics {
     labelNames: ['group', 'code'],
     registers,
   })
+  return { deliveries, failures, holds }
+}
+
+function createHistograms(registers: Registry[]) {
   const attempts = new Histogram({
     name: 'tidegate_cloud_attempts',
     help: 'Attempts until an event was processed',
@@ -65,97 +106,5 @@ export function createMetrics(): Metrics {
     buckets: latencyBuckets,
     registers,
   })
-  const observer: PipelineObserver = {
-    settled: (group, outcome) => deliveries.inc({ group, outcome }),
-    transaction(group, size, tookMs, result) {
-      batches.observe({ group }, size)
-      transactions.observe({ group, result }, tookMs / 1000)
-    },
-    applied(group, event, delivery, nowMs) {
-      const recordedMs = Date.parse(event.recordedtime)
-      const kind = delivery.arrivedAtMs - recordedMs > backlogAfterMs ? 'backlog' : 'live'
-      latency.observe({ group, kind }, Math.max(0, nowMs - recordedMs) / 1000)
-      attempts.observe({ group }, delivery.attempt)
-    },
-    failed: (group, consequence, code) => failures.inc({ group, consequence, code }),
-    held: (group, code) => holds.inc({ group, code }),
-  }
-  return {
-    observer,
-    watch(state) {
-      // To Prometheus, a series that appears with its first increment has not increased.
-      for (const { name: group } of state.groups) {
-        for (const outcome of outcomes) deliveries.inc({ group, outcome }, 0)
-      }
-      watch(state, registers)
-    },
-    text: () => registry.metrics(),
-  }
-}
-
-function watch(state: CloudState, registers: Registry[]): void {
-  const perGroup = (name: string, help: string, read: (group: Group) => number): void => {
-    const gauge: Gauge<'group'> = new Gauge({
-      name,
-      help,
-      labelNames: ['group'],
-      registers,
-      collect() {
-        for (const group of state.groups) gauge.set({ group: group.name }, read(group))
-      },
-    })
-  }
-  perGroup('tidegate_cloud_in_flight', 'Deliveries taken and not settled', (group) => group.inFlight)
-  perGroup(
-    'tidegate_cloud_partitions_active',
-    'Partitions that deliver to this instance',
-    (group) => group.active,
-  )
-  perGroup('tidegate_cloud_held', '1 while deliveries are held because of an outage', (group) =>
-    Number(group.heldBy !== undefined),
-  )
-  perGroup(
-    'tidegate_cloud_stalled_seconds',
-    'How long there has been work without progress',
-    (group) => group.progress().stalledMs / 1000,
-  )
-  const former: Gauge<'group' | 'state'> = new Gauge({
-    name: 'tidegate_cloud_former_queues',
-    help: 'Partition queues of former versions that are there: being drained, or drained and to be deleted',
-    labelNames: ['group', 'state'],
-    registers,
-    collect() {
-      for (const group of state.groups)
-        for (const [state, count] of Object.entries(group.former))
-          former.set({ group: group.name, state }, count)
-    },
-  })
-  const findings: Gauge<'severity'> = new Gauge({
-    name: 'tidegate_cloud_queue_findings',
-    help: 'Settings of queues that are not as they should be; none without a look at them',
-    labelNames: ['severity'],
-    registers,
-    collect() {
-      findings.reset()
-      for (const [severity, count] of Object.entries(state.findings() ?? {}))
-        findings.set({ severity }, count)
-    },
-  })
-  const database: Gauge = new Gauge({
-    name: 'tidegate_cloud_database_up',
-    help: '1 while the database answers',
-    registers,
-    collect() {
-      database.set(Number(state.databaseUp()))
-    },
-  })
-  const broker: Gauge<'connection'> = new Gauge({
-    name: 'tidegate_cloud_broker_up',
-    help: '1 while connected to the broker, by connection',
-    labelNames: ['connection'],
-    registers,
-    collect() {
-      for (const [connection, up] of Object.entries(state.brokersUp())) broker.set({ connection }, Number(up))
-    },
-  })
+  return { attempts, transactions, batches, latency }
 }

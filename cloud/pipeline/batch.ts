@@ -1,6 +1,6 @@
 import type { Clock } from '../../src/clock.ts'
 import { isOutage, thrown } from './retry.ts'
-import type { Consumer } from './consumer.ts'
+import type { ConfiguredConsumer } from './definition.ts'
 import type { Logger } from '../../src/log.ts'
 import { codeOf } from '../../src/errors.ts'
 import { bounded } from './timeout.ts'
@@ -8,11 +8,10 @@ import type { Parcel } from './judge.ts'
 import type { Storage, Transaction } from '../database/storage.ts'
 
 export interface TogetherOptions {
-  consumer: Consumer
+  consumer: ConfiguredConsumer
   storage: Storage
   clock: Clock
   log: Logger
-  timeoutMs: number
 }
 
 export type Together =
@@ -63,10 +62,10 @@ async function claim(tx: Transaction, group: string, parcels: readonly Parcel[])
 async function handleBatch(
   parcels: readonly Parcel[],
   tx: Transaction,
-  { consumer, clock, log, timeoutMs }: TogetherOptions,
+  { consumer, clock, log }: TogetherOptions,
   parent: AbortSignal,
 ): Promise<void> {
-  const { handler } = consumer
+  const { handler, timeoutMs } = consumer
   if (handler.kind !== 'batch' || parcels.length === 0) return
   await bounded((signal) => handler.handleBatch(parcels, { tx, log, signal }), { timeoutMs, parent, clock })
   tx.assertUsable()
@@ -75,10 +74,10 @@ async function handleBatch(
 async function handleSingle(
   { event, delivery }: Parcel,
   tx: Transaction,
-  { consumer, clock, log, timeoutMs }: TogetherOptions,
+  { consumer, clock, log }: TogetherOptions,
   parent: AbortSignal,
 ): Promise<void> {
-  const { handler } = consumer
+  const { handler, timeoutMs } = consumer
   if (handler.kind !== 'single') return
   const { attempt } = delivery
   await bounded((signal) => handler.handle(event, { tx, log, signal, attempt, delivery }), {

@@ -1,30 +1,21 @@
-import { TidegateError } from '../../src/errors.ts'
 import type { Event } from '../../src/contract/event.ts'
-import type { Logger } from '../../src/log.ts'
-import { type Limits, parseDuration, withinLimits } from '../../src/units.ts'
-import type { Delivery } from '../amqp/delivery.ts'
-import type { Transaction } from '../database/storage.ts'
-import { matchesTopic } from '../amqp/topology.ts'
+import type { Queryable } from '../database/storage.ts'
+import {
+  type BatchContextOf,
+  type BatchEntry,
+  type BatchTraits,
+  type Consumer,
+  type ConsumerOptions,
+  type Handler,
+  type HandlerContextOf,
+  makeConsumer,
+} from './definition.ts'
 
-/**
- * A consumer group: which events it wants and what it does with them. One small file default-exports one; see
- * docs/CONSUMERS.md.
- */
-export interface ConsumerOptions {
-  /** Names its queues, inbox entries and metrics; never change it once deployed. `[a-z][a-z0-9-]{0,31}` */
-  group: string
-  /**
-   * Event type patterns: `com.acme.climate`, `com.acme.*` (one label), `com.acme.#` (any number), `#` (everything
-   * the devices send). The gateway's own `dev.tidegate.*` events come only if a pattern names them.
-   */
-  types: readonly string[]
-  /** Each device's events in order, one instance per partition at a time (G6). Default true. */
-  ordered?: boolean
-  /** Waits between attempts: `['5s', '1m']` makes three attempts. Default: the configured ladder. */
-  retry?: readonly (string | number)[]
-  /** Longest one call of the handler may take, ms or `'30s'`. Default: the configured timeout. */
-  timeout?: string | number
-}
+export type { BatchEntry, Consumer, ConsumerOptions }
+
+/** Of its transaction a handler sees `tx.query`, and nothing else. */
+export type HandlerContext = HandlerContextOf<Queryable>
+export type BatchContext = BatchContextOf<Queryable>
 
 export interface SingleConsumerOptions extends ConsumerOptions {
   /**
@@ -35,127 +26,26 @@ export interface SingleConsumerOptions extends ConsumerOptions {
   handle(event: Event, context: HandlerContext): Promise<void> | void
 }
 
-export interface BatchConsumerOptions extends ConsumerOptions {
+export interface BatchConsumerOptions extends ConsumerOptions, BatchTraits {
   /**
    * Applies events in order, all or nothing. If it throws, the batch is divided until the culprit stands alone.
    */
   handleBatch(entries: readonly BatchEntry[], context: BatchContext): Promise<void> | void
-  /**
-   * `inbox` (default): an event is handed over only if its `(source, id)` is new to this group. `own`: repeats are
-   * handed over too, and the handler's own unique keys keep effects single.
-   */
-  dedup?: 'inbox' | 'own'
-  /** What makes an event one for the dead letters, beside its schema. */
-  inspect?(event: Event): TidegateError | undefined
-  /** Faulty events are handed over as well, with their fault, before they go to the dead letters. */
-  recordsFaults?: boolean
 }
-
-export interface HandlerContext {
-  /** The transaction of this event; `tx.query(sql, params)`. */
-  tx: Transaction
-  log: Logger
-  /** Aborted at the timeout and at shutdown: pass it on to whatever can hang. */
-  signal: AbortSignal
-  /** 1 on the first attempt. */
-  attempt: number
-  delivery: Delivery
-}
-
-export type BatchContext = Pick<HandlerContext, 'tx' | 'log' | 'signal'>
-
-export interface BatchEntry {
-  event: Event
-  /** The wire text, verbatim. */
-  text: string
-  fault: TidegateError | undefined
-}
-
-type Handler =
-  | { kind: 'single'; handle: SingleConsumerOptions['handle'] }
-  | { kind: 'batch'; handleBatch: BatchConsumerOptions['handleBatch'] }
-
-/** A checked consumer, as the pipeline takes it. Made by `defineConsumer` only. */
-export interface Consumer {
-  readonly group: string
-  readonly types: readonly string[]
-  readonly ordered: boolean
-  readonly ladderMs: readonly number[] | undefined
-  readonly timeoutMs: number | undefined
-  readonly dedup: 'inbox' | 'own'
-  readonly recordsFaults: boolean
-  readonly handler: Handler
-  wants(type: string): boolean
-  inspect(event: Event): TidegateError | undefined
-}
-
-/** PostgreSQL takes 24.8 days for a session that waits in a transaction. */
-export const handlerLimits = { min: '1ms', max: '24h' } satisfies Limits
-/** RabbitMQ takes 49.7 days for the time to live of a message. */
-export const rungLimits = { min: '1ms', max: '30d' } satisfies Limits
-
-const groupPattern = /^[a-z][a-z0-9-]{0,31}$/
-const typePatternPattern = /^(?=.{1,128}$)([a-z0-9_-]+|\*|#)(\.([a-z0-9_-]+|\*|#))*$/i
-const systemPrefix = 'dev.tidegate.'
 
 /**
- * Makes a consumer.
+ * Makes a consumer: what a user writes (published as `tidegate/consumer`).
  * @throws TidegateError `CONSUMER_INVALID` naming every fault.
  */
 export function defineConsumer(options: SingleConsumerOptions | BatchConsumerOptions): Consumer {
-  const ladderMs = options.retry?.map(parseDuration)
-  const timeoutMs = options.timeout === undefined ? undefined : parseDuration(options.timeout)
-  const faults = [
-    !groupPattern.test(options.group) && 'group must match [a-z][a-z0-9-]{0,31}',
-    options.types.length === 0 && 'types must name at least one event type pattern',
-    ...options.types.map(
-      (type) => !typePatternPattern.test(type) && `types: ${type} is not an event type pattern`,
-    ),
-    ladderMs?.some((delayMs) => !withinLimits(delayMs, rungLimits)) &&
-      `retry must list durations such as 5s or 1m, ${rungLimits.max} at most`,
-    options.timeout !== undefined &&
-      !withinLimits(timeoutMs, handlerLimits) &&
-      `timeout must be a duration such as 30s, ${handlerLimits.max} at most`,
-  ].filter((fault) => typeof fault === 'string')
-  if (faults.length > 0) {
-    throw new TidegateError('CONSUMER_INVALID', {
-      message: `consumer ${options.group}: ${faults.join('; ')}`,
-      retryable: false,
-      hint: 'see docs/CONSUMERS.md',
-    })
-  }
-  const batch = 'handleBatch' in options ? options : undefined
-  return {
-    group: options.group,
-    types: options.types,
-    ordered: options.ordered ?? true,
-    ladderMs: ladderMs as number[] | undefined,
-    timeoutMs,
-    dedup: batch?.dedup ?? 'inbox',
-    recordsFaults: batch?.recordsFaults ?? false,
-    handler:
-      'handleBatch' in options
-        ? { kind: 'batch', handleBatch: (entries, context) => options.handleBatch(entries, context) }
-        : { kind: 'single', handle: (event, context) => options.handle(event, context) },
-    wants: memoized((type) =>
-      options.types.some(
-        (pattern) =>
-          (pattern.startsWith(systemPrefix) || !type.startsWith(systemPrefix)) && matchesTopic(pattern, type),
-      ),
-    ),
-    inspect: (event) => batch?.inspect?.(event),
-  }
+  const handler: Handler =
+    'handleBatch' in options
+      ? { kind: 'batch', handleBatch: (entries, context) => options.handleBatch(entries, seen(context)) }
+      : { kind: 'single', handle: (event, context) => options.handle(event, seen(context)) }
+  return makeConsumer(options, handler)
 }
 
-/** Types are few, but a hostile device may invent many: the memory is bounded (G7). */
-function memoized(answer: (type: string) => boolean): (type: string) => boolean {
-  const known = new Map<string, boolean>()
-  return (type) => {
-    let wanted = known.get(type)
-    if (wanted === undefined) {
-      if (known.size >= 1000) known.clear()
-      known.set(type, (wanted = answer(type)))
-    }
-    return wanted
-  }
+function seen<Context extends { tx: Queryable }>(context: Context): Omit<Context, 'tx'> & { tx: Queryable } {
+  const { tx } = context
+  return { ...context, tx: { query: (sql, params) => tx.query(sql, params) } }
 }

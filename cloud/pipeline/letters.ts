@@ -82,12 +82,6 @@ export function readFailures(headers: Headers): Failure[] {
   }
 }
 
-/** The attempt a message is on: ours to count, 1 if nobody counted yet. */
-export function readAttempt(headers: Headers): number {
-  const attempt = headers[names.attempt]
-  return typeof attempt === 'number' && Number.isSafeInteger(attempt) && attempt >= 1 ? attempt : 1
-}
-
 function brief(failure: Failure): Failure {
   return { ...failure, message: failure.message.slice(0, listedMessageLengthMax) }
 }

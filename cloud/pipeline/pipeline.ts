@@ -1,21 +1,18 @@
 import { setMaxListeners } from 'node:events'
-import { backoffMs } from '../../src/backoff.ts'
 import type { Clock, Random } from '../../src/clock.ts'
-import { codeOf, isAbort } from '../../src/errors.ts'
-import { groupCommit } from '../../src/group-commit.ts'
 import type { Logger } from '../../src/log.ts'
-import type { Consumer } from './consumer.ts'
-import type { Delivery, Letter, Siding, Sidings } from '../amqp/delivery.ts'
-import { judge, type Parcel } from './judge.ts'
-import { deadLetter, retryLetter } from './letters.ts'
-import type { Outcome, PipelineObserver } from './observer.ts'
-import { decide, isOutage } from './retry.ts'
-import type { SchemaCheck } from './schema-check.ts'
+import type { Delivery, Sidings } from '../amqp/delivery.ts'
 import type { Storage } from '../database/storage.ts'
-import { applyTogether } from './batch.ts'
+import { createAside } from './aside.ts'
+import type { ConfiguredConsumer } from './definition.ts'
+import { createHolding } from './holding.ts'
+import { createLane } from './lane.ts'
+import type { PipelineObserver } from './observer.ts'
+import type { SchemaCheck } from './schema-check.ts'
+import { createSettlement } from './settlement.ts'
 
 /**
- * The one place that decides what becomes of a delivery:
+ * What becomes of a delivery:
  *
  *     delivery ─▶ judge ─▶ [ inbox + handler ] in one transaction ─▶ ack
  *                   │            │ fails: divide until the culprit stands alone
@@ -25,8 +22,8 @@ import { applyTogether } from './batch.ts'
  * Stages throw; `decide` turns the error into an outcome. A delivery is acknowledged after its outcome is durable,
  * never before, so a crash anywhere means a redelivery, and the inbox makes that harmless (G4, G5).
  *
- * Partitions share a few lanes. A lane works on one batch at a time, in order of arrival (G6), and what arrives
- * meanwhile is the next batch.
+ * Partitions share a few lanes (lane.ts). What fails is put aside (aside.ts); who meets an outage waits until it is
+ * over (holding.ts).
  */
 export interface Pipeline {
   readonly group: string
@@ -43,12 +40,10 @@ export interface Pipeline {
 }
 
 export interface PipelineOptions {
-  consumer: Consumer
+  consumer: ConfiguredConsumer
   storage: Storage
   sidings: Sidings
   checkSchema: SchemaCheck
-  ladderMs: readonly number[]
-  timeoutMs: number
   /** Most deliveries in one transaction. */
   batchMax: number
   lanes: number
@@ -63,30 +58,20 @@ export interface PipelineOptions {
   onFatal: (error: unknown) => void
 }
 
-const outageBackoff = { delayMsMin: 100, delayMsMax: 5_000 }
-
-interface Lane {
-  /** Most deliveries in its next transaction. */
-  limit: number
-}
-
 export function createPipeline(options: PipelineOptions): Pipeline {
-  const { consumer, sidings, clock, random, log, observer } = options
-  const { group } = consumer
-  const ladderMs = consumer.ladderMs ?? options.ladderMs
-  const timeoutMs = consumer.timeoutMs ?? options.timeoutMs
-  const stopping = new AbortController()
-  const cutOff = new AbortController()
+  const { group } = options.consumer
+  const stop = new AbortController()
+  const cut = new AbortController()
+  const stopping = stop.signal
+  const cutOff = cut.signal
   // Every lane and every letter may wait on them at once.
-  setMaxListeners(0, stopping.signal, cutOff.signal)
-  /** Who waits for the end of which outage. */
-  const waits = new Map<symbol, string>()
-  const lanes = Array.from({ length: options.lanes }, () => {
-    const lane: Lane = { limit: options.batchMax }
-    return groupCommit<Delivery, undefined>((batch) => workOn(batch, lane).then(() => []), {
-      itemsMax: options.batchMax,
-    })
-  })
+  setMaxListeners(0, stopping, cutOff)
+  const settlement = createSettlement({ ...options, group, stopping })
+  const holding = createHolding({ ...options, group, stopping })
+  const aside = createAside({ ...options, settlement, holding })
+  const lanes = Array.from({ length: options.lanes }, () =>
+    createLane(options, { settlement, aside, holding, cutOff }),
+  )
   let inFlight = 0
   let closing: Promise<void> | undefined
 
@@ -101,146 +86,25 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     }
   }
 
-  async function workOn(batch: readonly Delivery[], lane: Lane): Promise<void> {
-    const asides: Promise<void>[] = []
-    const aside = (delivery: Delivery, error: unknown): void => {
-      asides.push(putAside(delivery, error).catch(options.onFatal))
-    }
-    const parcels: Parcel[] = []
-    for (const delivery of batch.filter(isLive)) {
-      const judgement = judge(delivery, consumer, options.checkSchema)
-      if (judgement.kind === 'handle') parcels.push(judgement.parcel)
-      else if (judgement.kind === 'ignore') settle(delivery, 'ignored')
-      else aside(delivery, judgement.error)
-    }
-    await applyAll(parcels, lane, aside)
-    await Promise.all(asides)
-  }
-
-  /** Applies parcels in order; culprits are put aside, and everything else is committed. */
-  async function applyAll(parcels: Parcel[], lane: Lane, aside: Aside): Promise<void> {
-    const wait = Symbol(group)
-    const runs = [parcels]
-    let outages = 0
-    for (let run = runs.shift(); run; run = runs.shift()) {
-      run = run.filter((parcel) => isLive(parcel.delivery))
-      if (run.length === 0) continue
-      if (run.length > lane.limit) {
-        runs.unshift(run.slice(0, lane.limit), run.slice(lane.limit))
-        continue
-      }
-      const startedMs = clock.monotonicMs()
-      const result = await applyTogether(run, { ...options, timeoutMs }, cutOff.signal)
-      const tookMs = clock.monotonicMs() - startedMs
-      observer.transaction(group, run.length, tookMs, result.kind)
-      if (result.kind === 'committed') {
-        resume(wait)
-        outages = 0
-        lane.limit = paced(lane.limit, tookMs)
-        for (const parcel of run) finish(parcel, result.repeats.has(parcel), aside)
-      } else if (cutOff.signal.aborted) {
-        break
-      } else if (isOutage(result.error)) {
-        await hold(wait, result.error, ++outages)
-        runs.unshift(run)
-      } else {
-        resume(wait)
-        const { error } = result
-        runs.unshift(...divide(run, result.culprit, (parcel) => aside(parcel.delivery, error)))
-      }
-    }
-    resume(wait)
-  }
-
-  function finish(parcel: Parcel, repeat: boolean, aside: Aside): void {
-    if (!repeat) observer.applied(group, parcel.event, parcel.delivery, clock.now())
-    if (parcel.fault) aside(parcel.delivery, parcel.fault)
-    else settle(parcel.delivery, repeat ? 'repeat' : 'processed')
-  }
-
-  /** Out of the partition's way, with proof; then, and only then, acknowledged. */
-  async function putAside(delivery: Delivery, error: unknown): Promise<void> {
-    const decision = decide(error, delivery.attempt, ladderMs)
-    if (decision.kind !== 'retry' && decision.kind !== 'dead') throw error
-    const failing = { delivery, error, group, instance: options.instance, nowMs: clock.now() }
-    const [siding, letter]: [Siding, Letter] =
-      decision.kind === 'retry'
-        ? [{ kind: 'retry', group, queue: delivery.queue, delayMs: decision.delayMs }, retryLetter(failing)]
-        : [{ kind: 'dead', group }, deadLetter(failing)]
-    const wait = Symbol(group)
-    for (let outages = 1; isLive(delivery); outages++) {
-      try {
-        await sidings.send(siding, letter)
-        observer.failed(group, decision.kind, codeOf(error), delivery.attempt)
-        settle(delivery, decision.kind === 'retry' ? 'retried' : 'dead')
-        break
-      } catch (outage) {
-        if (!isOutage(outage)) throw outage
-        await hold(wait, outage, outages)
-      }
-    }
-    resume(wait)
-  }
-
-  function settle(delivery: Delivery, outcome: Outcome): void {
-    delivery.ack()
-    observer.settled(group, outcome)
-  }
-
-  async function hold(wait: symbol, outage: unknown, outages: number): Promise<void> {
-    const code = codeOf(outage)
-    if (waits.size === 0) log.warn({ group, code, err: outage }, 'holding deliveries until an outage is over')
-    waits.set(wait, code)
-    observer.held(group, code)
-    try {
-      await clock.sleep(backoffMs(outages, outageBackoff, random), stopping.signal)
-    } catch (error) {
-      if (!isAbort(error)) throw error
-    }
-  }
-
-  function resume(wait: symbol): void {
-    if (waits.delete(wait) && waits.size === 0) log.info({ group }, 'no longer holding deliveries')
-  }
-
-  function isLive(delivery: Delivery): boolean {
-    return !delivery.lost && !stopping.signal.aborted
-  }
-
-  function paced(limit: number, tookMs: number): number {
-    if (tookMs > options.batchTimeTargetMs) return Math.max(1, limit >> 1)
-    return tookMs < options.batchTimeTargetMs / 2 ? Math.min(options.batchMax, limit * 2) : limit
-  }
-
-  async function closeAll(graceMs: number): Promise<void> {
-    stopping.abort()
-    const cut = clock.after(graceMs, () => cutOff.abort())
+  async function close(graceMs: number): Promise<void> {
+    stop.abort()
+    const timer = options.clock.after(graceMs, () => cut.abort())
     await Promise.all(lanes.map((lane) => lane.close()))
-    cut.cancel()
-    cutOff.abort()
+    timer.cancel()
+    cut.abort()
   }
 
   return {
     group,
     take(delivery) {
-      if (!stopping.signal.aborted) void carry(delivery)
+      if (!stopping.aborted) void carry(delivery)
     },
     get inFlight() {
       return inFlight
     },
     get heldBy() {
-      return waits.values().next().value
+      return holding.heldBy
     },
-    close: (graceMs = 10_000) => (closing ??= closeAll(graceMs)),
+    close: (graceMs = 10_000) => (closing ??= close(graceMs)),
   }
-}
-
-type Aside = (delivery: Delivery, error: unknown) => void
-
-/** The runs that remain when a run failed: without the culprit, or in halves until there is one. */
-function divide(run: Parcel[], culprit: number | undefined, blame: (parcel: Parcel) => void): Parcel[][] {
-  const at = run.length === 1 ? 0 : culprit
-  if (at === undefined) return [run.slice(0, run.length >> 1), run.slice(run.length >> 1)]
-  blame(run[at] as Parcel)
-  return [run.slice(0, at), run.slice(at + 1)]
 }

@@ -35,14 +35,3 @@ function timedOut(timeoutMs: number): TidegateError {
     hint: 'pass context.signal to whatever can hang, or raise the timeout of this consumer',
   })
 }
-
-/** Waits for `work`, but no longer than `timeoutMs`: for closing what may never answer. Passes its error on. */
-export async function atMost(work: Promise<unknown>, timeoutMs: number, clock: Clock): Promise<void> {
-  let timer = { cancel(): void {} }
-  const late = new Promise<void>((resolve) => (timer = clock.after(timeoutMs, resolve)))
-  try {
-    await Promise.race([work, late])
-  } finally {
-    timer.cancel()
-  }
-}

@@ -34,3 +34,9 @@ export function mergeRollup(into: Rollup, more: Rollup): void {
     into.lastMs = more.lastMs
   }
 }
+
+/** The rollups that are kept, within one transaction. Port; the adapter is rollups-postgres.ts. */
+export interface Rollups {
+  /** Merges into what is there. Keys must be distinct within a call. */
+  merge(rollups: readonly Rollup[]): Promise<void>
+}

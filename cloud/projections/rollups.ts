@@ -1,17 +1,22 @@
 import type { Event } from '../../src/contract/event.ts'
-import { type Consumer, defineConsumer } from '../pipeline/consumer.ts'
-import { type BucketWidth, mergeRollup, type Rollup, rollupKey } from './rollup.ts'
+import type { Statements } from '../database/statements.ts'
+import { type Consumer, makeConsumer } from '../pipeline/definition.ts'
+import { type BucketWidth, mergeRollup, type Rollup, rollupKey, type Rollups } from './rollup.ts'
 import { numericFields } from './numeric-fields.ts'
 
 const widthMs: Readonly<Record<BucketWidth, number>> = { minute: 60_000, hour: 3_600_000 }
 const widths: readonly BucketWidth[] = ['minute', 'hour']
 
 /** Count, min, max, sum and last of every numeric field, per device, type and minute or hour of event time. */
-export const rollups: Consumer = defineConsumer({
-  group: 'rollups',
-  types: ['#'],
-  handleBatch: (entries, { tx }) => tx.rollups.merge(aggregate(entries.map((entry) => entry.event))),
-})
+export function rollupsConsumer(rollupsIn: (transaction: Statements) => Rollups): Consumer {
+  return makeConsumer(
+    { group: 'rollups', types: ['#'] },
+    {
+      kind: 'batch',
+      handleBatch: (entries, { tx }) => rollupsIn(tx).merge(aggregate(entries.map(({ event }) => event))),
+    },
+  )
+}
 
 /** One rollup per key, however many events went into it: one upsert per batch. */
 export function aggregate(events: readonly Event[]): Rollup[] {

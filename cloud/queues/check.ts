@@ -28,76 +28,91 @@ const patienceMs = 60_000
 
 /** Never a reason not to run: what is found is logged once, and counted. */
 export function startQueueCheck(options: QueueCheckOptions): QueueCheck {
-  const { management, clock, log } = options
-  const stopping = new AbortController()
-  let findings: QueueCheck['findings']
-  const told = new Set<string>()
-  let failed = false
-  const startedMs = clock.monotonicMs()
-  let toldUnknown = false
+  const { management, log } = options
+  if (management) return new RunningCheck(management, options)
+  log.info('policies on the queues cannot be seen: see broker.management in docs/CONFIGURATION.md')
+  return { findings: undefined, close: async () => {} }
+}
+
+class RunningCheck implements QueueCheck {
+  readonly #management: Management
+  readonly #options: Omit<QueueCheckOptions, 'management'>
+  readonly #stopping = new AbortController()
+  readonly #startedMs: number
+  readonly #running: Promise<void>
+  /** The kinds of findings that the last look told of. */
+  readonly #told = new Set<string>()
+  #toldUnknown = false
+  #failed = false
+  #findings: QueueCheck['findings']
+
+  constructor(management: Management, options: Omit<QueueCheckOptions, 'management'>) {
+    this.#management = management
+    this.#options = options
+    this.#startedMs = options.clock.monotonicMs()
+    this.#running = this.#run()
+  }
+
+  get findings(): QueueCheck['findings'] {
+    return this.#findings
+  }
+
+  close(): Promise<void> {
+    this.#stopping.abort()
+    return this.#running
+  }
+
+  async #run(): Promise<void> {
+    const { clock, log } = this.#options
+    const { signal } = this.#stopping
+    while (!signal.aborted) {
+      let waitMs = afterFailureMs
+      try {
+        waitMs = await this.#look()
+      } catch (error) {
+        if (signal.aborted) return
+        this.#findings = undefined
+        if (!this.#failed) log.warn({ code: codeOf(error) }, messageOf(error))
+        this.#failed = true
+      }
+      await clock.sleep(waitMs, signal).catch(() => {})
+    }
+  }
 
   /** @returns when to look again. */
-  async function look(asked: Management): Promise<number> {
+  async #look(): Promise<number> {
+    const { clock, log } = this.#options
     const found: Finding[] = []
     let known = true
-    for (const spec of options.queues()) {
-      const actual = await asked.queue(spec.name, stopping.signal)
+    for (const spec of this.#options.queues()) {
+      const actual = await this.#management.queue(spec.name, this.#stopping.signal)
       if (actual === 'not known yet') known = false
       else if (actual !== undefined) found.push(...findingsOf(spec, actual))
     }
     // The whole picture, so that each finding is told once, with all its queues; but a server that keeps no statistics never has it.
-    if (!known && clock.monotonicMs() - startedMs < patienceMs) return notKnownYetMs
-    if (!known && !toldUnknown) {
-      toldUnknown = true
+    if (!known && clock.monotonicMs() - this.#startedMs < patienceMs) return notKnownYetMs
+    if (!known && !this.#toldUnknown) {
+      this.#toldUnknown = true
       log.warn('RabbitMQ does not say of every queue which policies it has: these cannot be looked at')
     }
-    tell(found)
-    findings = { loss: count(found, 'loss'), harmless: count(found, 'harmless') }
-    failed = false
+    this.#tell(found)
+    this.#findings = { loss: count(found, 'loss'), harmless: count(found, 'harmless') }
+    this.#failed = false
     return againMs
   }
 
-  function tell(found: readonly Finding[]): void {
+  #tell(found: readonly Finding[]): void {
     const kinds = new Map<string, Finding[]>()
     for (const one of found) kinds.set(kindOf(one), [...(kinds.get(kindOf(one)) ?? []), one])
     for (const [kind, alike] of kinds) {
       const [first] = alike
-      if (first === undefined || told.has(kind)) continue
+      if (first === undefined || this.#told.has(kind)) continue
       const { code, severity, policies, message, hint } = first
-      const names = alike.map(({ queue }) => queue)
-      log.warn({ code, severity, policies, queues: names, hint }, message)
+      const queues = alike.map(({ queue }) => queue)
+      this.#options.log.warn({ code, severity, policies, queues, hint }, message)
     }
-    told.clear()
-    for (const kind of kinds.keys()) told.add(kind)
-  }
-
-  async function run(asked: Management): Promise<void> {
-    while (!stopping.signal.aborted) {
-      let waitMs = afterFailureMs
-      try {
-        waitMs = await look(asked)
-      } catch (error) {
-        if (stopping.signal.aborted) return
-        findings = undefined
-        if (!failed) log.warn({ code: codeOf(error) }, messageOf(error))
-        failed = true
-      }
-      await clock.sleep(waitMs, stopping.signal).catch(() => {})
-    }
-  }
-
-  if (!management) {
-    log.info('policies on the queues cannot be seen: see broker.management in docs/CONFIGURATION.md')
-  }
-  const running = management ? run(management) : Promise.resolve()
-  return {
-    get findings() {
-      return findings
-    },
-    close() {
-      stopping.abort()
-      return running
-    },
+    this.#told.clear()
+    for (const kind of kinds.keys()) this.#told.add(kind)
   }
 }
 

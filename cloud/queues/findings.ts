@@ -37,6 +37,7 @@ export interface Finding {
 /** So many deliveries are as good as no limit. */
 const deliveriesEnough = 1_000_000_000
 const keepOut = 'change the policy so that it does not match this queue, or take that key out of it'
+const anew = 'let it run empty and delete it, so that it is declared anew'
 
 /**
  * Everything that is wrong with a queue. What RabbitMQ makes of an argument and a policy that both speak was tried out
@@ -44,86 +45,113 @@ const keepOut = 'change the policy so that it does not match this queue, or take
  * `overflow` and `expires`; the argument's dead-letter keys.
  */
 export function findingsOf(spec: QueueSpec, actual: QueueInEffect): Finding[] {
-  const { definition, policies } = actual
-  const given = { ...actual.arguments }
-  const findings: Finding[] = []
-  const find = (code: FindingCode, severity: Severity, message: string, hint = keepOut): void => {
-    findings.push({ code, severity, queue: spec.name, policies, message, hint })
-  }
-  const number = (key: string): number | undefined => {
-    const value = definition[key]
-    return typeof value === 'number' ? value : undefined
-  }
-  const isRung = spec.arguments['x-message-ttl'] !== undefined
+  const looked: Looked = { spec, actual, isRung: spec.arguments['x-message-ttl'] !== undefined }
+  return rules
+    .map((rule) => rule(looked))
+    .filter((found) => found !== undefined)
+    .map(([code, severity, message, hint = keepOut]) => {
+      return { code, severity, queue: spec.name, policies: actual.policies, message, hint }
+    })
+}
 
-  if (actual.type !== 'quorum') {
-    find(
-      'QUEUE_TYPE',
-      'loss',
-      `it is a ${actual.type} queue, and no quorum queue: a confirm is not worth as much`,
-      anew,
-    )
-  }
+interface Looked {
+  spec: QueueSpec
+  actual: QueueInEffect
+  /** Letters wait in it and come back by themselves. */
+  isRung: boolean
+}
+
+type Found = [code: FindingCode, severity: Severity, message: string, hint?: string]
+
+/** Each finds one kind of fault, or nothing; told in this order. */
+const rules: readonly ((looked: Looked) => Found | undefined)[] = [
+  otherType,
+  otherArguments,
+  messageTtl,
+  expires,
+  deliveryLimit,
+  overflowOrLimit,
+  deadLetters,
+]
+
+function otherType({ actual: { type } }: Looked): Found | undefined {
+  if (type === 'quorum') return undefined
+  const message = `it is a ${type} queue, and no quorum queue: a confirm is not worth as much`
+  return ['QUEUE_TYPE', 'loss', message, anew]
+}
+
+function otherArguments({ spec, actual }: Looked): Found | undefined {
+  const given = actual.arguments
   const differing = Object.entries(spec.formerArguments ?? spec.arguments).filter(
     ([key, value]) => key !== 'x-queue-type' && given[key] !== value,
   )
-  if (differing.length > 0) {
-    const which = differing.map(([key, value]) => `${key} is ${given[key] ?? 'not set'} instead of ${value}`)
-    find('QUEUE_ARGUMENTS', 'loss', which.join(', '), anew)
-  }
-
-  const ttlMs = number('message-ttl')
-  const delayMs = spec.arguments['x-message-ttl']
-  if (ttlMs !== undefined && !isRung) {
-    find('POLICY_MESSAGE_TTL', 'loss', `what lies in it for ${ttlMs} ms is removed, processed or not`)
-  } else if (ttlMs !== undefined && typeof delayMs === 'number' && ttlMs < delayMs) {
-    find('POLICY_MESSAGE_TTL', 'harmless', `letters come back after ${ttlMs} ms, not after ${delayMs}`)
-  }
-
-  const expiresMs = number('expires')
-  if (expiresMs !== undefined) {
-    find(
-      'POLICY_EXPIRES',
-      'loss',
-      `when nobody has read from it for ${expiresMs} ms it is deleted, with all it holds`,
-    )
-  }
-
-  const deliveries = number('delivery-limit')
-  if (deliveries !== undefined && deliveries >= 0 && deliveries < deliveriesEnough && !isRung) {
-    find(
-      'POLICY_DELIVERY_LIMIT',
-      'loss',
-      `a message is removed when it comes back more than ${deliveries} times`,
-    )
-  }
-
-  const limits = ['max-length', 'max-length-bytes'].filter((key) => number(key) !== undefined)
-  const overflow = definition['overflow'] ?? given['x-overflow'] ?? 'drop-head'
-  if (overflow !== 'reject-publish' && (limits.length > 0 || definition['overflow'] !== undefined)) {
-    const told = definition['overflow'] === undefined ? limits.join(', ') : `overflow: ${String(overflow)}`
-    find(
-      'POLICY_OVERFLOW',
-      'loss',
-      `at its limit the oldest messages are dropped (${told}), although they were confirmed`,
-    )
-  } else if (limits.length > 0) {
-    const told = limits.map((key) => `${key}: ${number(key)}`).join(', ')
-    find(
-      'POLICY_LIMIT',
-      'harmless',
-      `beyond ${told} it refuses, and what should come into it waits where it is`,
-    )
-  }
-
-  if (isRung && definition['dead-letter-routing-key'] !== undefined) {
-    const key = String(definition['dead-letter-routing-key'])
-    find('POLICY_DEAD_LETTERS', 'loss', `letters go to ${key} and do not come back to where they failed`)
-  } else if (!isRung && definition['dead-letter-exchange'] !== undefined) {
-    const exchange = String(definition['dead-letter-exchange'])
-    find('POLICY_DEAD_LETTERS', 'harmless', `what is removed from it goes to the exchange ${exchange}`)
-  }
-  return findings
+  if (differing.length === 0) return undefined
+  const which = differing.map(([key, value]) => `${key} is ${given[key] ?? 'not set'} instead of ${value}`)
+  return ['QUEUE_ARGUMENTS', 'loss', which.join(', '), anew]
 }
 
-const anew = 'let it run empty and delete it, so that it is declared anew'
+function messageTtl({ spec, actual, isRung }: Looked): Found | undefined {
+  const ttlMs = numberIn(actual, 'message-ttl')
+  const delayMs = spec.arguments['x-message-ttl']
+  if (ttlMs === undefined) return undefined
+  if (!isRung) {
+    return ['POLICY_MESSAGE_TTL', 'loss', `what lies in it for ${ttlMs} ms is removed, processed or not`]
+  }
+  if (typeof delayMs !== 'number' || ttlMs >= delayMs) return undefined
+  return ['POLICY_MESSAGE_TTL', 'harmless', `letters come back after ${ttlMs} ms, not after ${delayMs}`]
+}
+
+function expires({ actual }: Looked): Found | undefined {
+  const expiresMs = numberIn(actual, 'expires')
+  if (expiresMs === undefined) return undefined
+  const message = `when nobody has read from it for ${expiresMs} ms it is deleted, with all it holds`
+  return ['POLICY_EXPIRES', 'loss', message]
+}
+
+function deliveryLimit({ actual, isRung }: Looked): Found | undefined {
+  const deliveries = numberIn(actual, 'delivery-limit')
+  if (deliveries === undefined || deliveries < 0 || deliveries >= deliveriesEnough || isRung) return undefined
+  return [
+    'POLICY_DELIVERY_LIMIT',
+    'loss',
+    `a message is removed when it comes back more than ${deliveries} times`,
+  ]
+}
+
+function overflowOrLimit({ actual }: Looked): Found | undefined {
+  const ofPolicy = actual.definition['overflow']
+  const limits = ['max-length', 'max-length-bytes'].filter((key) => numberIn(actual, key) !== undefined)
+  const overflow = ofPolicy ?? actual.arguments['x-overflow'] ?? 'drop-head'
+  if (overflow !== 'reject-publish' && (limits.length > 0 || ofPolicy !== undefined)) {
+    const told = ofPolicy === undefined ? limits.join(', ') : `overflow: ${String(overflow)}`
+    const message = `at its limit the oldest messages are dropped (${told}), although they were confirmed`
+    return ['POLICY_OVERFLOW', 'loss', message]
+  }
+  if (limits.length === 0) return undefined
+  const told = limits.map((key) => `${key}: ${numberIn(actual, key)}`).join(', ')
+  return [
+    'POLICY_LIMIT',
+    'harmless',
+    `beyond ${told} it refuses, and what should come into it waits where it is`,
+  ]
+}
+
+function deadLetters({ actual: { definition }, isRung }: Looked): Found | undefined {
+  const key = definition['dead-letter-routing-key']
+  const exchange = definition['dead-letter-exchange']
+  if (isRung && key !== undefined) {
+    const message = `letters go to ${String(key)} and do not come back to where they failed`
+    return ['POLICY_DEAD_LETTERS', 'loss', message]
+  }
+  if (isRung || exchange === undefined) return undefined
+  return [
+    'POLICY_DEAD_LETTERS',
+    'harmless',
+    `what is removed from it goes to the exchange ${String(exchange)}`,
+  ]
+}
+
+function numberIn({ definition }: QueueInEffect, key: string): number | undefined {
+  const value = definition[key]
+  return typeof value === 'number' ? value : undefined
+}

@@ -1,7 +1,7 @@
 import type { Clock } from '../../src/clock.ts'
 import { queueGeneration } from '../../src/contract/wire.ts'
 import type { Database, Session } from '../database/database-postgres.ts'
-import type { UpgradeRegister } from './former.ts'
+import type { UpgradeLock, UpgradeRegister } from './former.ts'
 
 /** Any number; with the group, the name of a lock that ends with its session. */
 const lockClass = 744_100_288
@@ -19,18 +19,6 @@ export function postgresUpgradeRegister(
   goneAfterMs: number,
   clock: Clock,
 ): UpgradeRegister {
-  /** Says that the holder is there. An answer that does not come ends the session on this side as well. */
-  async function beat(session: Session): Promise<void> {
-    try {
-      for (;;) {
-        await clock.sleep(goneAfterMs / 2, session.lost)
-        await session.query('select 1')
-      }
-    } catch {
-      await session.end()
-    }
-  }
-
   return {
     async drained(queues) {
       const rows = await database.query<{ queue: string }>(
@@ -55,24 +43,40 @@ export function postgresUpgradeRegister(
       )
       return rows.map(({ instance }) => instance)
     },
-    async lock() {
-      const session = await database.session()
-      const [row] = await session
-        .query<{ locked: boolean }>('select pg_try_advisory_lock($1, hashtext($2)) as locked', [
-          lockClass,
-          group,
-        ])
-        .catch(async (error: unknown) => {
-          await session.end()
-          throw error
-        })
-      if (row?.locked === true) {
-        await session.query(giveUpIdle, [String(2 * goneAfterMs)])
-        void beat(session)
-        return { lost: session.lost, release: () => session.end() }
-      }
+    lock: () => lock(database, group, goneAfterMs, clock),
+  }
+}
+
+async function lock(
+  database: Database,
+  group: string,
+  goneAfterMs: number,
+  clock: Clock,
+): Promise<UpgradeLock | undefined> {
+  const session = await database.session()
+  const [row] = await session
+    .query<{ locked: boolean }>('select pg_try_advisory_lock($1, hashtext($2)) as locked', [lockClass, group])
+    .catch(async (error: unknown) => {
       await session.end()
-      return undefined
-    },
+      throw error
+    })
+  if (row?.locked === true) {
+    await session.query(giveUpIdle, [String(2 * goneAfterMs)])
+    void beat(session, goneAfterMs / 2, clock)
+    return { lost: session.lost, release: () => session.end() }
+  }
+  await session.end()
+  return undefined
+}
+
+/** Says that the holder is there. An answer that does not come ends the session on this side as well. */
+async function beat(session: Session, everyMs: number, clock: Clock): Promise<void> {
+  try {
+    for (;;) {
+      await clock.sleep(everyMs, session.lost)
+      await session.query('select 1')
+    }
+  } catch {
+    await session.end()
   }
 }

@@ -3,7 +3,7 @@ import { request as requestHttps } from 'node:https'
 import type { Clock } from '../../src/clock.ts'
 import { messageOf, TidegateError } from '../../src/errors.ts'
 import { orAborted } from '../../src/lifecycle.ts'
-import type { BrokerTls } from '../amqp/connection-rabbit.ts'
+import type { AmqpTls } from '../amqp/connection-rabbit.ts'
 import type { QueueInEffect } from './findings.ts'
 import type { QueueArguments } from '../amqp/topology.ts'
 
@@ -11,7 +11,7 @@ export interface ManagementOptions {
   /** `http://user:password@host:15672`; the user has the tag `management`, or `monitoring`. */
   url: string
   /** Of the broker; its CA vouches for https as well. */
-  tls?: BrokerTls | undefined
+  tls?: AmqpTls | undefined
   /** `amqp://…/vhost` */
   brokerUrl: string
   clock: Clock

@@ -1,4 +1,4 @@
-/** Names on the AMQP side of the wire contract (DESIGN: the wire contract). Both sides derive them here only. */
+/** Names on the AMQP side of the wire contract (docs/WIRE.md). Both sides derive them here only. */
 export const wire = {
   exchange: 'tidegate.events',
   unroutable: 'tidegate.unroutable',
@@ -79,4 +79,17 @@ function delayName(delayMs: number): string {
   if (delayMs % 60_000 === 0) return `${delayMs / 60_000}m`
   if (delayMs % 1000 === 0) return `${delayMs / 1000}s`
   return `${delayMs}ms`
+}
+
+/** Whether a dotted name matches a pattern, as a topic exchange would say. */
+export function matchesTopic(pattern: string, name: string): boolean {
+  return matchesLabels(pattern.split('.'), name.split('.'))
+}
+
+function matchesLabels([first, ...rest]: readonly string[], labels: readonly string[]): boolean {
+  if (first === undefined) return labels.length === 0
+  if (first === '#') {
+    return labels.some((_, index) => matchesLabels(rest, labels.slice(index))) || matchesLabels(rest, [])
+  }
+  return labels.length > 0 && (first === '*' || first === labels[0]) && matchesLabels(rest, labels.slice(1))
 }

@@ -1,7 +1,8 @@
 import { setTimeout as wait } from 'node:timers/promises'
-import { type Broker, connectBroker } from '../../cloud/amqp/connection-rabbit.ts'
+import { type AmqpConnection, connectAmqp } from '../../cloud/amqp/connection-rabbit.ts'
 import { rabbitDeliveries } from '../../cloud/amqp/deliveries-rabbit.ts'
 import { defineConsumer } from '../../cloud/pipeline/consumer.ts'
+import { configured } from '../../cloud/pipeline/definition.ts'
 import type { Siding } from '../../cloud/amqp/delivery.ts'
 import { noObserver } from '../../cloud/pipeline/observer.ts'
 import { createPipeline } from '../../cloud/pipeline/pipeline.ts'
@@ -29,19 +30,19 @@ const rung = rungName(group, ladderMs[0] as number)
 const patienceMs = 10_000
 
 interface Place {
-  admin: Broker
+  admin: AmqpConnection
   /** Of what consumes and of what publishes: both are cut, each for itself. */
   middles: { consume: Middle; publish: Middle }
   asides: { rung: Witness; dead: Witness }
   cuts(): number
-  connect(middle: Middle): Promise<Broker>
+  connect(middle: Middle): Promise<AmqpConnection>
   close(): Promise<void>
 }
 
 async function openPlace({ brokerUrl, tls }: CutsOptions): Promise<Place> {
-  const brokers = new Set<Broker>()
-  const open = async (url: string): Promise<Broker> => {
-    const broker = await connectBroker({
+  const brokers = new Set<AmqpConnection>()
+  const open = async (url: string): Promise<AmqpConnection> => {
+    const broker = await connectAmqp({
       url,
       connectionName: 'cuts',
       log: silentLog,
@@ -161,7 +162,7 @@ export async function cloudCuts(options: CutsOptions): Promise<CutsResult> {
   const aside = new Set<string>()
   /** Published, and not yet known to be committed or aside. */
   const open = new Set<string>()
-  const channel = await admin.connection.acquire()
+  const channel = await admin.client.acquire()
   await channel.confirmSelect()
 
   /** One life of a cloud: connects, takes what there is, is cut off in the middle of it. */
@@ -172,16 +173,14 @@ export async function cloudCuts(options: CutsOptions): Promise<CutsResult> {
     const sidings = rabbitSidings(publishing, systemClock)
     let settled = 0
     const lived = new Promise<void>((resolve) => {
-      consuming.connection.on('error', () => resolve())
-      publishing.connection.on('error', () => resolve())
+      consuming.client.on('error', () => resolve())
+      publishing.client.on('error', () => resolve())
     })
     const pipeline = createPipeline({
-      consumer,
+      consumer: configured(consumer, { ladderMs, timeoutMs: 30_000 }),
       storage,
       sidings,
       checkSchema: noSchemaCheck,
-      ladderMs,
-      timeoutMs: 30_000,
       batchMax: 20,
       batchTimeTargetMs: 1000,
       lanes: 2,
@@ -195,7 +194,7 @@ export async function cloudCuts(options: CutsOptions): Promise<CutsResult> {
       },
     })
     const deliveries = rabbitDeliveries({
-      broker: consuming,
+      connection: consuming,
       group,
       partitions: 1,
       prefetch: 100,
@@ -275,8 +274,8 @@ export async function cloudCuts(options: CutsOptions): Promise<CutsResult> {
 }
 
 /** IDs of what the queue holds. Delivered without an acknowledgement, it goes back with the channel. */
-async function lookInto(broker: Broker): Promise<Set<string>> {
-  const channel = await broker.connection.acquire()
+async function lookInto(broker: AmqpConnection): Promise<Set<string>> {
+  const channel = await broker.client.acquire()
   const { messageCount } = await channel.queueDeclare({ queue, passive: true })
   const ids: string[] = []
   await new Promise<void>((resolve, reject) => {

@@ -7,15 +7,15 @@ import { beforeAll, describe, expect, test } from 'vitest'
 import type { AuditFault } from '../../../cloud/audit/event.ts'
 import { auditDatabase } from '../../../cloud/audit/audit-postgres.ts'
 import type { LedgerReport } from '../../../cloud/audit/audit.ts'
-import { history } from '../../../cloud/history/consumer.ts'
+import { historyConsumer } from '../../../cloud/history/consumer.ts'
+import { postgresHistory } from '../../../cloud/history/history-postgres.ts'
 import { createDatabase as poolOf } from '../../../cloud/database/database-postgres.ts'
-import { migrateDatabase } from '../../../cloud/database/migrate-postgres.ts'
 import { migrations } from '../../../cloud/database/migrations/all.ts'
 import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
 import { silentLog } from '../../../src/log.ts'
 import { ledgerType } from '../../../src/contract/event.ts'
 import { type Encoded, Ledger } from '../../support/cloud/cloud-events.ts'
-import { startup } from '../../support/cloud/cloud.ts'
+import { migrated } from '../../support/cloud/cloud.ts'
 import { createDatabase } from '../../support/servers.ts'
 
 const epochs = [
@@ -32,7 +32,7 @@ const count = 4500
 async function filledDatabase(): Promise<string> {
   const url = await createDatabase()
   const database = poolOf({ url, poolMax: 2, applicationName: 'test' })
-  await migrateDatabase(database, migrations, startup)
+  await migrated(database)
   const storage = postgresStorage(database)
   const first = new Ledger('gateway-1', epochs[0])
   const second = new Ledger('gateway-2', epochs[1])
@@ -52,7 +52,7 @@ async function filledDatabase(): Promise<string> {
       time: '9999-12-31T23:59:59.999+01:00',
     }),
   ]
-  const { handler } = history
+  const { handler } = historyConsumer(postgresHistory)
   if (handler.kind !== 'batch') throw new Error('history takes batches')
   const { signal } = new AbortController()
   const entries = events.map(({ event, text }) => ({ event, text, fault: undefined }))

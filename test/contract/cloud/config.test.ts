@@ -76,9 +76,22 @@ describe('the cloud’s configuration', () => {
 })
 
 describe('consumer modules', () => {
+  const defaults = { ladderMs: [5_000], timeoutMs: 30_000 }
+
+  test('say how often and how long, or what is configured holds', async () => {
+    const module = file(
+      'own.mjs',
+      `export default { group: 'own', types: ['#'], retry: ['1s', '2s'], timeout: '7s', handle() {} }`,
+    )
+    expect(await loadConsumers({ consumers: [{ module }, 'rollups'], defaults })).toMatchObject([
+      { group: 'own', ladderMs: [1_000, 2_000], timeoutMs: 7_000 },
+      { group: 'rollups', ladderMs: [5_000], timeoutMs: 30_000 },
+    ])
+  })
+
   test('may default-export plain options, without importing anything', async () => {
     const module = file('plain.mjs', `export default { group: 'plain', types: ['#'], handle() {} }`)
-    expect(await loadConsumers([{ module }, 'history'])).toMatchObject([
+    expect(await loadConsumers({ consumers: [{ module }, 'history'], defaults })).toMatchObject([
       { group: 'plain' },
       { group: 'history' },
     ])
@@ -95,6 +108,6 @@ describe('consumer modules', () => {
     ],
   ])('that cannot be used are one clear error (%s)', async (name, text, code) => {
     const module = text === undefined ? join(folder, 'missing.mjs') : file(`${name}.mjs`, text)
-    await expect(loadConsumers([{ module }])).rejects.toMatchObject({ code })
+    await expect(loadConsumers({ consumers: [{ module }], defaults })).rejects.toMatchObject({ code })
   })
 })

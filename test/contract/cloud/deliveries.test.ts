@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
-import { type Broker, connectBroker } from '../../../cloud/amqp/connection-rabbit.ts'
+import { type AmqpConnection, connectAmqp } from '../../../cloud/amqp/connection-rabbit.ts'
 import { rabbitDeliveries } from '../../../cloud/amqp/deliveries-rabbit.ts'
 import type { Deliveries, Delivery, Letter, Siding, Sidings } from '../../../cloud/amqp/delivery.ts'
 import { rabbitSidings } from '../../../cloud/amqp/sidings-rabbit.ts'
@@ -24,15 +24,15 @@ interface Desk {
   close(): Promise<void>
 }
 
-const connectTo = (url: string): Promise<Broker> =>
-  connectBroker({ url, connectionName: 'test', log: silentLog })
+const connectTo = (url: string): Promise<AmqpConnection> =>
+  connectAmqp({ url, connectionName: 'test', log: silentLog })
 
 let url: string
-let broker: Broker
+let broker: AmqpConnection
 let groups = 0
 beforeAll(async () => {
   url = await createVhost()
-  broker = await connectBroker({ url, connectionName: 'test', log: silentLog })
+  broker = await connectAmqp({ url, connectionName: 'test', log: silentLog })
   await declareTopology(broker, exchangeTopology())
 })
 afterAll(() => broker.close())
@@ -54,8 +54,8 @@ async function rabbitDesk(): Promise<Desk> {
   const group = `g${groups++}`
   const topology = groupTopology({ group, types: ['#'], ordered: true, ladderMs: [rungMs], partitions })
   await declareTopology(broker, topology)
-  const publisher = broker.connection.createPublisher({ confirm: true })
-  const brokers: Broker[] = []
+  const publisher = broker.client.createPublisher({ confirm: true })
+  const brokers: AmqpConnection[] = []
   return {
     async publish(partition, texts) {
       for (const text of texts) {
@@ -67,10 +67,10 @@ async function rabbitDesk(): Promise<Desk> {
       }
     },
     async connect() {
-      const mine = await connectBroker({ url, connectionName: `test ${group}`, log: silentLog })
+      const mine = await connectAmqp({ url, connectionName: `test ${group}`, log: silentLog })
       brokers.push(mine)
       return rabbitDeliveries({
-        broker: mine,
+        connection: mine,
         group,
         partitions,
         prefetch,
@@ -97,7 +97,7 @@ async function rabbitDesk(): Promise<Desk> {
 }
 
 async function channelGet(queue: string): Promise<string | undefined> {
-  const channel = await broker.connection.acquire()
+  const channel = await broker.client.acquire()
   const message = await channel.basicGet({ queue, noAck: true })
   await channel.close()
   return message && String(message.body)
@@ -267,7 +267,7 @@ describe('RabbitMQ', () => {
   ] as const)('a siding that was deleted is declared again (%s)', async (_, siding, queues, exchanges) => {
     const options = { group: 'again', types: ['#'], ordered: true, ladderMs: [60_000], partitions: 1 }
     await declareTopology(broker, groupTopology(options))
-    const channel = await broker.connection.acquire()
+    const channel = await broker.client.acquire()
     for (const queue of queues) await channel.queueDelete(queue)
     for (const exchange of exchanges) await channel.exchangeDelete({ exchange })
     const sidings = rabbitSidings(broker, systemClock)
@@ -281,7 +281,7 @@ describe('RabbitMQ', () => {
   })
 
   test('a full siding refuses', async () => {
-    const channel = await broker.connection.acquire()
+    const channel = await broker.client.acquire()
     await channel.queueDeclare({
       queue: deadQueue('full'),
       durable: true,
@@ -327,7 +327,7 @@ describe('RabbitMQ', () => {
     const seen: Delivery[] = []
     deliveries.start((delivery) => seen.push(delivery))
     await vi.waitFor(() => expect(deliveries.subscribed).toBe(true))
-    const channel = await broker.connection.acquire()
+    const channel = await broker.client.acquire()
     await channel.queueDelete(partitionQueue(`g${groups - 1}`, 0))
     await channel.close()
     await vi.waitFor(() => expect(deliveries.subscribed).toBe(false))
@@ -340,7 +340,7 @@ describe('RabbitMQ', () => {
 
   test('an event goes to every group that wants its type, and what nobody wants is kept', async () => {
     const fresh = await createVhost()
-    const mine = await connectBroker({ url: fresh, connectionName: 'test', log: silentLog })
+    const mine = await connectAmqp({ url: fresh, connectionName: 'test', log: silentLog })
     await declareTopology(mine, exchangeTopology())
     const common = { ordered: true, ladderMs: [rungMs], partitions }
     await declareTopology(mine, groupTopology({ ...common, group: 'one', types: ['com.acme.*'] }))
@@ -348,11 +348,11 @@ describe('RabbitMQ', () => {
       mine,
       groupTopology({ ...common, group: 'two', types: ['com.acme.climate', 'com.#'] }),
     )
-    const publisher = mine.connection.createPublisher({ confirm: true })
+    const publisher = mine.client.createPublisher({ confirm: true })
     for (const key of ['01.com.acme.climate', '01.com.acme.climate.inside', '01.org.other']) {
       await publisher.send({ exchange: wire.exchange, routingKey: key, durable: true }, Buffer.from(key))
     }
-    const channel = await mine.connection.acquire()
+    const channel = await mine.client.acquire()
     const count = async (queue: string): Promise<number> =>
       (await channel.queueDeclare({ queue, passive: true })).messageCount
     await vi.waitFor(async () => {

@@ -1,6 +1,6 @@
 import { Client } from 'pg'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { connectBroker } from '../../../cloud/amqp/connection-rabbit.ts'
+import { connectAmqp } from '../../../cloud/amqp/connection-rabbit.ts'
 import { groupTopology } from '../../../cloud/amqp/topology.ts'
 import { declareTopology } from '../../../cloud/amqp/topology-rabbit.ts'
 import type { Exchange, ExchangeSession, Outcome } from '../../../edge/uplink/exchange.ts'
@@ -71,7 +71,7 @@ const queue = partitionQueue('history', partitionOf('device-1', 4))
 
 /** Without order, so that a test may take messages out. */
 async function declareQueues(): Promise<void> {
-  const broker = await connectBroker({ url: bench.url, connectionName: 'test', log: silentLog })
+  const broker = await connectAmqp({ url: bench.url, connectionName: 'test', log: silentLog })
   const { partitions } = bench
   const group = { group: 'history', types: ['#'], ordered: false, ladderMs: [], partitions }
   await declareTopology(broker, groupTopology(group))

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { pino } from 'pino'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { brokerManagement } from '../../../cloud/queues/management.ts'
-import { connectBroker } from '../../../cloud/amqp/connection-rabbit.ts'
+import { connectAmqp } from '../../../cloud/amqp/connection-rabbit.ts'
 import { type QueueCheck, startQueueCheck } from '../../../cloud/queues/check.ts'
 import { exchangeTopology, groupTopology } from '../../../cloud/amqp/topology.ts'
 import { declareTopology } from '../../../cloud/amqp/topology-rabbit.ts'
@@ -35,7 +35,7 @@ beforeAll(async () => {
     say: () => {},
   })
   const url = rabbit.urlFor('cloud')
-  const broker = await connectBroker({ url, connectionName: 'test', log: silentLog })
+  const broker = await connectAmqp({ url, connectionName: 'test', log: silentLog })
   await declareTopology(broker, exchangeTopology())
   await declareTopology(broker, topology)
   await broker.close()

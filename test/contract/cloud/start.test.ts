@@ -1,7 +1,7 @@
 import { Client } from 'pg'
 import { pino } from 'pino'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { connectBroker } from '../../../cloud/amqp/connection-rabbit.ts'
+import { connectAmqp } from '../../../cloud/amqp/connection-rabbit.ts'
 import { runCloud } from '../../../cloud/main.ts'
 import { startReplaying } from '../../../cloud/amqp/unroutable-rabbit.ts'
 import { startLink } from '../../../dev/stack/link.ts'
@@ -33,15 +33,15 @@ describe('the start of the cloud', () => {
   test('a queue that takes none of what no queue had wanted does not end the start, and it is tried again', async () => {
     await bench.declareExchange()
     await bench.publish([new Ledger().next('device-1')])
-    const broker = await connectBroker({ url: bench.url, connectionName: 'test', log: silentLog })
+    const broker = await connectAmqp({ url: bench.url, connectionName: 'test', log: silentLog })
     const full = { 'x-max-length': 0, 'x-overflow': 'reject-publish' } as const
-    await broker.connection.queueDeclare({ queue: 'full', arguments: full })
-    await broker.connection.queueBind({ queue: 'full', exchange: 'tidegate.events', routingKey: '#' })
+    await broker.client.queueDeclare({ queue: 'full', arguments: full })
+    await broker.client.queueBind({ queue: 'full', exchange: 'tidegate.events', routingKey: '#' })
     const { log, lines } = listen()
-    const replaying = startReplaying({ broker, clock: systemClock, log, retryDelayMs: 50 })
+    const replaying = startReplaying({ connection: broker, clock: systemClock, log, retryDelayMs: 50 })
     await until(() => expect(lines.slice(0, 2)).toMatchObject([{ code: 'NACKED' }, { code: 'NACKED' }]))
     const cloud = await bench.start()
-    await broker.connection.queueDelete({ queue: 'full' })
+    await broker.client.queueDelete({ queue: 'full' })
     await until(async () => expect(await bench.rows('select id from tidegate.events')).toHaveLength(1))
     await replaying.close()
     await broker.close()

@@ -4,11 +4,9 @@ import { TLSSocket } from 'node:tls'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createDatabase as poolOf, type Database } from '../../../cloud/database/database-postgres.ts'
-import { migrateDatabase } from '../../../cloud/database/migrate-postgres.ts'
-import { migrations } from '../../../cloud/database/migrations/all.ts'
 import type { Transaction } from '../../../cloud/database/storage.ts'
 import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
-import { startup } from '../../support/cloud/cloud.ts'
+import { migrated } from '../../support/cloud/cloud.ts'
 import { type Cut, type CuttingProxy, startCuttingProxy } from '../../support/cutting-proxy.ts'
 import { anyShare, cutsSeed as seed, draws } from '../../support/cuts.ts'
 import { createDatabase } from '../../support/servers.ts'
@@ -24,7 +22,7 @@ let pki: TestPki
 beforeAll(async () => {
   url = await createDatabase()
   direct = poolOf({ url, poolMax: 2, applicationName: 'beside' })
-  await migrateDatabase(direct, migrations, startup)
+  await migrated(direct)
   await direct.query('create table effects (event text not null, part int not null, filler text not null)')
   pki = await createTestPki()
 })

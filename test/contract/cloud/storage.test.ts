@@ -1,14 +1,16 @@
 import type { QueryConfig } from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createDatabase as poolOf, type Database } from '../../../cloud/database/database-postgres.ts'
-import { migrateDatabase } from '../../../cloud/database/migrate-postgres.ts'
 import { migrations } from '../../../cloud/database/migrations/all.ts'
 import type { Rollup } from '../../../cloud/projections/rollup.ts'
-import type { HistoryRecord, Storage, Transaction } from '../../../cloud/database/storage.ts'
+import type { Storage, Transaction } from '../../../cloud/database/storage.ts'
+import type { HistoryRecord } from '../../../cloud/history/history.ts'
+import { postgresHistory } from '../../../cloud/history/history-postgres.ts'
+import { postgresRollups } from '../../../cloud/projections/rollups-postgres.ts'
 import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
 import { epoch } from '../../support/cloud/cloud-events.ts'
-import { createFakeStorage } from '../../support/fakes/storage.ts'
-import { startup } from '../../support/cloud/cloud.ts'
+import { createFakeStorage, fakeHistory, fakeRollups } from '../../support/fakes/storage.ts'
+import { migrated } from '../../support/cloud/cloud.ts'
 import { createDatabase } from '../../support/servers.ts'
 
 const never = new AbortController().signal
@@ -62,15 +64,15 @@ let postgres: Database
 const onPostgres = (): Storage => postgresStorage(postgres)
 beforeAll(async () => {
   postgres = poolOf({ url: await createDatabase(), poolMax: 4, applicationName: 'test' })
-  await migrateDatabase(postgres, migrations, startup)
+  await migrated(postgres)
 })
 afterAll(() => postgres.close())
 
 /** One suite, whatever stands behind the port. */
 describe.each([
-  ['fake', () => createFakeStorage()],
-  ['postgres', () => postgresStorage(postgres)],
-] as const)('the storage (%s)', (kind, open) => {
+  ['fake', () => createFakeStorage(), fakeHistory, fakeRollups],
+  ['postgres', () => postgresStorage(postgres), postgresHistory, postgresRollups],
+] as const)('the storage (%s)', (kind, open, historyIn, rollupsIn) => {
   let group = 0
   /** A name of its own for each test. */
   const fresh = (): string => `${kind}-${group++}`
@@ -90,14 +92,14 @@ describe.each([
     const name = fresh()
     const broken = inTransaction(storage, async (tx) => {
       await tx.inbox.claim(name, [identity('a')])
-      await tx.history.append([record(1, { gateway: name, source: `/devices/${name}` })])
+      await historyIn(tx).append([record(1, { gateway: name, source: `/devices/${name}` })])
       throw new Error('the handler failed')
     })
     await expect(broken).rejects.toThrow('the handler failed')
     expect(await inTransaction(storage, (tx) => tx.inbox.claim(name, [identity('a')]))).toEqual([true])
     expect(
       await inTransaction(storage, (tx) =>
-        tx.history.append([record(1, { gateway: name, source: `/devices/${name}` })]),
+        historyIn(tx).append([record(1, { gateway: name, source: `/devices/${name}` })]),
       ),
     ).toEqual(['stored'])
   })
@@ -147,7 +149,7 @@ describe.each([
     const mine = (sequence: number, id: string): HistoryRecord =>
       record(sequence, { gateway: name, source: `/devices/${name}`, id })
     const append = (records: HistoryRecord[]): Promise<string[]> =>
-      inTransaction(storage, (tx) => tx.history.append(records))
+      inTransaction(storage, (tx) => historyIn(tx).append(records))
     expect(await append([mine(2, 'b'), mine(1, 'a'), mine(3, 'a')])).toEqual(['stored', 'stored', 'repeat'])
     expect(await append([mine(1, 'a'), mine(9, 'b'), mine(1, 'c'), mine(4, 'd'), mine(4, 'd')])).toEqual([
       'again',
@@ -163,9 +165,9 @@ describe.each([
     const about = { gateway: fresh(), epoch, eventEpoch: epoch, eventSequence: 7 }
     const keep = (): Promise<void> =>
       inTransaction(storage, async (tx) => {
-        await tx.history.note([{ ...about, from: 1, to: 3, reason: 'expired', chain: undefined }])
-        await tx.history.correctClock([{ ...about, from: 1, to: 3, offsetMs: -1.5 }])
-        await tx.history.closeEpochs([{ ...about, lastSequence: 12, reason: 'corruption' }])
+        await historyIn(tx).note([{ ...about, from: 1, to: 3, reason: 'expired', chain: undefined }])
+        await historyIn(tx).correctClock([{ ...about, from: 1, to: 3, offsetMs: -1.5 }])
+        await historyIn(tx).closeEpochs([{ ...about, lastSequence: 12, reason: 'corruption' }])
       })
     await keep()
     await expect(keep()).resolves.toBeUndefined()
@@ -175,7 +177,7 @@ describe.each([
     const storage = open()
     const device = fresh()
     const merge = (rollups: Rollup[]): Promise<void> =>
-      inTransaction(storage, (tx) => tx.rollups.merge(rollups))
+      inTransaction(storage, (tx) => rollupsIn(tx).merge(rollups))
     await merge([rollup({ device }), rollup({ device, field: 'other' })])
     await merge([rollup({ device, count: 2, min: 1, max: 9, sum: 10, last: 9, lastMs: 59_000 })])
     await merge([])
@@ -194,7 +196,9 @@ describe('PostgreSQL', () => {
     const text = '{"z":1.10,  "a":"\\u00e9\\ud83d\\ude00 \\\\ \\" {},", "a":2}'
     await onPostgres().transaction(
       (tx) =>
-        tx.history.append([record(1, { gateway: 'verbatim', source: '/devices/verbatim', body: text })]),
+        postgresHistory(tx).append([
+          record(1, { gateway: 'verbatim', source: '/devices/verbatim', body: text }),
+        ]),
       never,
     )
     const rows = await postgres.query<{ body: string; time: Date }>(
@@ -215,12 +219,12 @@ describe('PostgreSQL', () => {
 
   test('applies each migration once, and refuses one that was edited or is not known', async () => {
     const database = poolOf({ url: await createDatabase(), poolMax: 4, applicationName: 'test' })
-    await Promise.all([1, 2, 3].map(() => migrateDatabase(database, migrations, startup)))
+    await Promise.all([1, 2, 3].map(() => migrated(database)))
     const edited = migrations.map((migration) => ({ ...migration, sql: `${migration.sql} ` }))
-    await expect(migrateDatabase(database, edited, startup)).rejects.toMatchObject({
+    await expect(migrated(database, edited)).rejects.toMatchObject({
       code: 'MIGRATION_EDITED',
     })
-    await expect(migrateDatabase(database, migrations.slice(1, 1), startup)).rejects.toMatchObject({
+    await expect(migrated(database, migrations.slice(1, 1))).rejects.toMatchObject({
       code: 'DATABASE_NEWER',
     })
     await database.close()
@@ -230,7 +234,7 @@ describe('PostgreSQL', () => {
   test('an instance that is frozen in a transaction loses its locks to those who wait', async () => {
     const url = await createDatabase()
     const frozen = poolOf({ url, poolMax: 1, applicationName: 'frozen', idleInTransactionMsMax: 200 })
-    await migrateDatabase(frozen, migrations, startup)
+    await migrated(frozen)
     const waiting = poolOf({ url, poolMax: 1, applicationName: 'waiting' })
     const holding = latch()
     const thawed = latch()

@@ -1,6 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { Connection } from 'rabbitmq-client'
-import { migrateDatabase } from '../../../cloud/database/migrate-postgres.ts'
 import { migrations } from '../../../cloud/database/migrations/all.ts'
 import { createDatabase } from '../../../cloud/database/database-postgres.ts'
 import { postgresUpgradeRegister } from '../../../cloud/queues/former-postgres.ts'
@@ -10,7 +9,7 @@ import { startLink } from '../../../dev/stack/link.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { deadQueue, headers, partitionOf, rungName } from '../../../src/contract/wire.ts'
 import { pino } from 'pino'
-import { type CloudBench, openCloudBench, startup } from '../../support/cloud/cloud.ts'
+import { type CloudBench, openCloudBench, migrated } from '../../support/cloud/cloud.ts'
 import { type CloudProgram, startCloudProgram } from '../../support/cloud/cloud-program.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
 import { bindingsOf, declareFormerQueues } from '../../support/cloud/former-queues.ts'
@@ -154,7 +153,7 @@ describe('an upgrade of queues', () => {
 
   test('waits until the instances of the former version are gone, and they go on working meanwhile', async () => {
     const database = createDatabase({ url: bench.databaseUrl, poolMax: 2, applicationName: 'test' })
-    await migrateDatabase(database, migrations.slice(0, 5), startup)
+    await migrated(database, migrations.slice(0, 5))
     await database.close()
     await declareFormerQueues(bench.url, { group: 'effects', types, partitions: 4 })
     const beat = (): Promise<unknown> =>

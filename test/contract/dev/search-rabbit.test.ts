@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
-import { type Broker, connectBroker } from '../../../cloud/amqp/connection-rabbit.ts'
+import { type AmqpConnection, connectAmqp } from '../../../cloud/amqp/connection-rabbit.ts'
 import { exchangeTopology, groupTopology } from '../../../cloud/amqp/topology.ts'
 import { declareTopology } from '../../../cloud/amqp/topology-rabbit.ts'
 import { lookIntoQueues } from '../../../dev/evidence/search-rabbit.ts'
@@ -22,10 +22,10 @@ const places = {
 const queues = [partitionQueue(group, 0), ...Object.values(places), 'history.was-never-declared']
 
 let url: string
-let broker: Broker
+let broker: AmqpConnection
 beforeAll(async () => {
   url = await createVhost()
-  broker = await connectBroker({ url, connectionName: 'test', log: silentLog })
+  broker = await connectAmqp({ url, connectionName: 'test', log: silentLog })
   await declareTopology(broker, exchangeTopology())
   await declareTopology(
     broker,
@@ -38,7 +38,7 @@ const ledger = new Ledger()
 
 /** Puts events into a queue, and what is no event in between. */
 async function put(queue: string, count: number): Promise<Identity[]> {
-  const publisher = broker.connection.createPublisher({ confirm: true })
+  const publisher = broker.client.createPublisher({ confirm: true })
   const events = Array.from({ length: count }, () => ledger.next('sensor-001'))
   for (const [index, { text }] of events.entries()) {
     const message = { routingKey: queue, durable: true, contentType: wire.contentType }
@@ -51,7 +51,7 @@ async function put(queue: string, count: number): Promise<Identity[]> {
 
 /** Takes so many messages out of a queue, oldest first, as a consumer does. */
 async function take(queue: string, count: number): Promise<string[]> {
-  const channel = await broker.connection.acquire()
+  const channel = await broker.client.acquire()
   const texts: string[] = []
   await channel.basicConsume({ queue, noAck: true }, ({ body }) => {
     texts.push(Buffer.isBuffer(body) ? body.toString() : String(body))
@@ -62,7 +62,7 @@ async function take(queue: string, count: number): Promise<string[]> {
 }
 
 async function countIn(queue: string): Promise<number> {
-  return (await broker.connection.queueDeclare({ queue, passive: true })).messageCount
+  return (await broker.client.queueDeclare({ queue, passive: true })).messageCount
 }
 
 const idOf = (text: string): string => (text === 'no event' ? text : (JSON.parse(text) as Identity).id)
@@ -118,7 +118,7 @@ test('of a queue that holds more than is looked at, the first are seen, all stay
 
 test('what somebody else has been handed is not seen, and is not called lost', async () => {
   const events = await put(places.queue, 3)
-  const channel = await broker.connection.acquire()
+  const channel = await broker.client.acquire()
   let handed = 0
   await channel.basicConsume({ queue: places.queue }, () => (handed += 1))
   await vi.waitFor(() => expect(handed).toBe(4), 5000)

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { Connection } from 'rabbitmq-client'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { connectBroker } from '../../../cloud/amqp/connection-rabbit.ts'
+import { connectAmqp } from '../../../cloud/amqp/connection-rabbit.ts'
 import type { Letter } from '../../../cloud/amqp/delivery.ts'
 import { rabbitSidings } from '../../../cloud/amqp/sidings-rabbit.ts'
 import { declareTopology } from '../../../cloud/amqp/topology-rabbit.ts'
@@ -131,7 +131,7 @@ describe('confirms, over TLS, as RabbitMQ may send them', () => {
 
   test('of two letters with one event ID both are refused when no queue takes them (G5)', async () => {
     const middle = await openMiddle(brokerUrl, tls)
-    const broker = await connectBroker({ url: middle.url, tls, connectionName: 'test', log: silentLog })
+    const broker = await connectAmqp({ url: middle.url, tls, connectionName: 'test', log: silentLog })
     const sidings = rabbitSidings(broker, systemClock)
     opened.push(middle, broker, sidings)
     middle.arm(together(2))
@@ -182,7 +182,7 @@ describe('confirms, over TLS, as RabbitMQ may send them', () => {
 
   test('a letter that AMQP has no bytes for is refused alone, and those around it are proven (G5)', async () => {
     const middle = await openMiddle(brokerUrl, tls)
-    const broker = await connectBroker({ url: middle.url, tls, connectionName: 'test', log: silentLog })
+    const broker = await connectAmqp({ url: middle.url, tls, connectionName: 'test', log: silentLog })
     const sidings = rabbitSidings(broker, systemClock)
     opened.push(middle, broker, sidings)
     await declareTopology(broker, sidingTopology({ kind: 'dead', group: 'odd' }))

@@ -1,7 +1,7 @@
 import type { AuditedEvent } from '../../../cloud/audit/event.ts'
 import type { AuditedNote, NoteProof } from '../../../cloud/audit/notes.ts'
 import { type AuditedClosure, auditLedger } from '../../../cloud/audit/audit.ts'
-import type { LedgerNote } from '../../../cloud/database/storage.ts'
+import type { LedgerNote } from '../../../cloud/history/history.ts'
 import { decodeEvent } from '../../../src/contract/codec.ts'
 import { placeOf } from '../parts/transaction.ts'
 import { gatewayName } from '../parts/gateway.ts'

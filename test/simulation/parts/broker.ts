@@ -1,4 +1,5 @@
-import { matchesTopic, type Topology } from '../../../cloud/amqp/topology.ts'
+import { matchesTopic } from '../../../src/contract/wire.ts'
+import type { Topology } from '../../../cloud/amqp/topology.ts'
 import { wire } from '../../../src/contract/wire.ts'
 import type { Journal } from './journal.ts'
 import type { Scheduler } from './scheduler.ts'

@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events'
 import type { Channel } from 'rabbitmq-client'
-import type { Broker } from '../../../cloud/amqp/connection-rabbit.ts'
+import type { AmqpConnection } from '../../../cloud/amqp/connection-rabbit.ts'
 import type { Message, SimulatedBroker, Subscription } from './broker.ts'
 import type { Chance } from '../plan/chance.ts'
 import type { SimulatedProcess } from './process.ts'
@@ -106,7 +106,7 @@ export function connectionFor(
   process: SimulatedProcess,
   parts: ChannelParts,
   channels: Set<SimulatedChannel>,
-): Broker {
+): AmqpConnection {
   const acquire = async (): Promise<Channel> => {
     await process.step('channel open', parts.random.between(1, 5 * parts.latencyMsMax))
     if (!parts.broker.up) {
@@ -118,5 +118,5 @@ export function connectionFor(
     channel.once('close', () => channels.delete(channel))
     return channel as unknown as Channel
   }
-  return { connection: { acquire } } as unknown as Broker
+  return { client: { acquire } } as unknown as AmqpConnection
 }

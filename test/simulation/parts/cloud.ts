@@ -3,8 +3,9 @@ import type { Logger } from '../../../src/log.ts'
 import { deadQueue, rungName } from '../../../src/contract/wire.ts'
 import { rabbitDeliveries } from '../../../cloud/amqp/deliveries-rabbit.ts'
 import { type Consumer, defineConsumer } from '../../../cloud/pipeline/consumer.ts'
-import { history } from '../../../cloud/history/consumer.ts'
-import { rollups } from '../../../cloud/projections/rollups.ts'
+import { configured } from '../../../cloud/pipeline/definition.ts'
+import { historyConsumer } from '../../../cloud/history/consumer.ts'
+import { rollupsConsumer } from '../../../cloud/projections/rollups.ts'
 import type { Deliveries, Sidings } from '../../../cloud/amqp/delivery.ts'
 import { noObserver } from '../../../cloud/pipeline/observer.ts'
 import { createPipeline, type Pipeline } from '../../../cloud/pipeline/pipeline.ts'
@@ -19,6 +20,7 @@ import type { Journal } from './journal.ts'
 import type { Settings } from '../plan/settings.ts'
 import { SimulatedProcess } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
+import { simulatedHistory, simulatedRollups } from './transaction.ts'
 import { schemasOf } from '../plan/schemas.ts'
 import type { Truth } from './truth.ts'
 
@@ -34,6 +36,8 @@ export interface CloudParts {
 }
 
 export const groupNames = ['history', 'rollups', 'effects'] as const
+const history = historyConsumer(simulatedHistory)
+const rollups = rollupsConsumer(simulatedRollups)
 const heartbeatMs = 10_000
 /** Of the groups that must never give up: long enough for any number of frozen instances in a run. */
 const longLadderMs = [1000, 2000, ...Array.from({ length: 18 }, () => 3000)]
@@ -133,8 +137,6 @@ export class Cloud {
       storage: database.storageFor(process),
       sidings: this.sidingsFor(process),
       checkSchema: schemaCheck(schemasOf('cloud'), 'accept'),
-      ladderMs: longLadderMs,
-      timeoutMs: settings.handlerTimeoutMs,
       batchMax: settings.cloudBatchMax,
       lanes: settings.cloudLanes,
       batchTimeTargetMs: 200,
@@ -150,10 +152,12 @@ export class Cloud {
     }
     this.pipelines = []
     this.deliveries = []
-    for (const consumer of [history, rollups, this.effectsFor(process)]) {
+    const defaults = { ladderMs: longLadderMs, timeoutMs: settings.handlerTimeoutMs }
+    for (const defined of [history, rollups, this.effectsFor(process)]) {
+      const consumer = configured(defined, defaults)
       const pipeline = createPipeline({ ...shared, consumer })
       const deliveries = rabbitDeliveries({
-        broker: connection,
+        connection,
         group: consumer.group,
         partitions: settings.partitions,
         prefetch: settings.prefetch,

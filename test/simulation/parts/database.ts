@@ -1,11 +1,11 @@
 import type { Rollup } from '../../../cloud/projections/rollup.ts'
+import type { Storage } from '../../../cloud/database/storage.ts'
 import type {
   ClockCorrection,
   EpochClosure,
   HistoryRecord,
   LedgerNote,
-  Storage,
-} from '../../../cloud/database/storage.ts'
+} from '../../../cloud/history/history.ts'
 import type { Chance } from '../plan/chance.ts'
 import type { Journal } from './journal.ts'
 import type { SimulatedProcess } from './process.ts'

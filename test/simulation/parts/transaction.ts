@@ -1,16 +1,8 @@
 import { TidegateError } from '../../../src/errors.ts'
-import { mergeRollup, rollupKey } from '../../../cloud/projections/rollup.ts'
-import type {
-  Appended,
-  EventIdentity,
-  History,
-  HistoryRecord,
-  Inbox,
-  LedgerPlace,
-  QueryResult,
-  Rollups,
-  Transaction,
-} from '../../../cloud/database/storage.ts'
+import { mergeRollup, rollupKey, type Rollups } from '../../../cloud/projections/rollup.ts'
+import type { Statements } from '../../../cloud/database/statements.ts'
+import type { EventIdentity, Inbox, QueryResult, Transaction } from '../../../cloud/database/storage.ts'
+import type { Appended, History, HistoryRecord, LedgerPlace } from '../../../cloud/history/history.ts'
 import type { Effect, Lock, SimulatedDatabase } from './database.ts'
 import type { SimulatedProcess } from './process.ts'
 
@@ -66,6 +58,10 @@ export class SimulatedTransaction implements Transaction {
     this.what.push(`${effect.group} ${effect.sequence}`)
     this.staged.push(() => this.database.effects.push(effect))
     return { rows: [], rowCount: 1 }
+  }
+
+  async run(name: string): Promise<never> {
+    throw new Error(`${name}: nothing here reads SQL; see simulatedHistory and simulatedRollups`)
   }
 
   assertUsable(): void {
@@ -151,6 +147,21 @@ export class SimulatedTransaction implements Transaction {
 }
 
 function nothing(): void {}
+
+/** In place of `postgresHistory`. */
+export function simulatedHistory(transaction: Statements): History {
+  return simulatedOf(transaction).history
+}
+
+/** In place of `postgresRollups`. */
+export function simulatedRollups(transaction: Statements): Rollups {
+  return simulatedOf(transaction).rollups
+}
+
+function simulatedOf(transaction: Statements): SimulatedTransaction {
+  if (transaction instanceof SimulatedTransaction) return transaction
+  throw new Error('not a transaction of the simulated database')
+}
 
 export function placeOf({ gateway, epoch, sequence }: LedgerPlace): string {
   return `${gateway}\n${epoch}\n${String(sequence).padStart(12, '0')}`

@@ -4,10 +4,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Client } from 'pg'
 import { Connection, type SyncMessage } from 'rabbitmq-client'
-import { connectBroker } from '../../../cloud/amqp/connection-rabbit.ts'
+import { connectAmqp } from '../../../cloud/amqp/connection-rabbit.ts'
 import { type CloudConfig, cloudConfigSchema } from '../../../cloud/config.ts'
 import { runCloud } from '../../../cloud/main.ts'
-import type { StartupOptions } from '../../../cloud/startup.ts'
+import type { Database } from '../../../cloud/database/database-postgres.ts'
+import { migrateDatabase } from '../../../cloud/database/migrate-postgres.ts'
+import { migrations } from '../../../cloud/database/migrations/all.ts'
+import type { Migration } from '../../../cloud/database/migrations/migration.ts'
+import { type StartupOptions, untilReachable } from '../../../cloud/startup.ts'
 import { declareTopology } from '../../../cloud/amqp/topology-rabbit.ts'
 import { exchangeTopology } from '../../../cloud/amqp/topology.ts'
 import { systemClock } from '../../../src/clock.ts'
@@ -23,6 +27,11 @@ export const startup: StartupOptions = {
   random: Math.random,
   log: silentLog,
   signal: new AbortController().signal,
+}
+
+/** As a cloud that starts does it: waits for others who are at it. */
+export function migrated(database: Database, steps: readonly Migration[] = migrations): Promise<void> {
+  return untilReachable(() => migrateDatabase(database, steps, startup), startup)
 }
 
 export interface RunningCloud {
@@ -103,7 +112,7 @@ export async function openCloudBench(given: { databaseUrl?: string } = {}): Prom
       return cloud
     },
     async declareExchange() {
-      const broker = await connectBroker({ url, connectionName: 'test', log: silentLog })
+      const broker = await connectAmqp({ url, connectionName: 'test', log: silentLog })
       await declareTopology(broker, exchangeTopology())
       await broker.close()
     },

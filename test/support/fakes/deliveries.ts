@@ -1,16 +1,16 @@
 import type { Clock } from '../../../src/clock.ts'
 import { TidegateError } from '../../../src/errors.ts'
 import { partitionQueue, wire } from '../../../src/contract/wire.ts'
-import type {
-  Deliveries,
-  Delivery,
-  Headers,
-  Letter,
-  MessageProperties,
-  Siding,
-  Sidings,
+import {
+  type Deliveries,
+  type Delivery,
+  type Headers,
+  type Letter,
+  type MessageProperties,
+  readAttempt,
+  type Siding,
+  type Sidings,
 } from '../../../cloud/amqp/delivery.ts'
-import { readAttempt } from '../../../cloud/pipeline/letters.ts'
 
 interface Message {
   text: Buffer

@@ -1,18 +1,15 @@
 import { TidegateError } from '../../../src/errors.ts'
-import { mergeRollup, type Rollup, rollupKey } from '../../../cloud/projections/rollup.ts'
+import { mergeRollup, type Rollup, rollupKey, type Rollups } from '../../../cloud/projections/rollup.ts'
+import type { Statements } from '../../../cloud/database/statements.ts'
+import type { Inbox, QueryResult, Storage, Transaction } from '../../../cloud/database/storage.ts'
 import type {
   Appended,
   ClockCorrection,
   EpochClosure,
   History,
   HistoryRecord,
-  Inbox,
   LedgerNote,
-  QueryResult,
-  Rollups,
-  Storage,
-  Transaction,
-} from '../../../cloud/database/storage.ts'
+} from '../../../cloud/history/history.ts'
 
 /** Where a fault can be put. `after-commit`: committed, and nobody learns of it. */
 export type StoragePoint =
@@ -134,6 +131,10 @@ class FakeTransaction implements Transaction {
     return { rows: [], rowCount: 0 }
   }
 
+  async run(name: string): Promise<never> {
+    throw new Error(`${name}: in memory there are no statements; see fakeHistory and fakeRollups`)
+  }
+
   assertUsable(): void {
     if (this.outage) throw this.outage
     if (!this.#spoilt) return
@@ -220,6 +221,21 @@ class FakeTransaction implements Transaction {
       throw error
     }
   }
+}
+
+/** In place of `postgresHistory`. */
+export function fakeHistory(transaction: Statements): History {
+  return fakeOf(transaction).history
+}
+
+/** In place of `postgresRollups`. */
+export function fakeRollups(transaction: Statements): Rollups {
+  return fakeOf(transaction).rollups
+}
+
+function fakeOf(transaction: Statements): FakeTransaction {
+  if (transaction instanceof FakeTransaction) return transaction
+  throw new Error('not a transaction of the fake storage')
 }
 
 export function unreachable(): TidegateError {

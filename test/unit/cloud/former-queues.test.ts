@@ -1,11 +1,6 @@
 import { describe, expect, test, vi } from 'vitest'
-import {
-  type FormerLine,
-  type FormerQueue,
-  type UpgradeOptions,
-  type UpgradeRegister,
-  upgradeQueues,
-} from '../../../cloud/queues/former.ts'
+import { type FormerLine, type FormerQueue, type UpgradeRegister } from '../../../cloud/queues/former.ts'
+import { startUpgrade, type UpgradeOptions } from '../../../cloud/queues/upgrade.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { silentLog } from '../../../src/log.ts'
 
@@ -59,7 +54,7 @@ function parts(more: { register?: Partial<UpgradeRegister>; line?: Partial<Forme
 describe('the upgrade of queues', () => {
   test('binds the new queue before it unbinds the former, and reads it after that is drained and noted (G5, G6)', async () => {
     const { done, options } = parts()
-    const former = upgradeQueues(options)
+    const former = startUpgrade(options)
     await former.whenReady(0)?.then(() => done.push('ready'))
     await vi.waitFor(() => expect(done).toContain('release'), 10_000)
     expect(done.filter((what) => what !== 'release')).toEqual([
@@ -79,7 +74,7 @@ describe('the upgrade of queues', () => {
     const drained = vi.fn<UpgradeRegister['drained']>(async () => new Set(['g.00']))
     drained.mockResolvedValueOnce(new Set())
     const { done, options } = parts({ register: { drained } })
-    const former = upgradeQueues(options)
+    const former = startUpgrade(options)
     await former.whenReady(0)
     await vi.waitFor(() => expect(done).toContain('release'), 10_000)
     expect(done.filter((what) => what !== 'unbind g.00')).toEqual(['subscribe g.00', 'release'])
@@ -90,7 +85,7 @@ describe('the upgrade of queues', () => {
     const emptied = vi.fn<FormerLine['emptied']>(async () => {})
     emptied.mockRejectedValueOnce(new Error('the broker is gone'))
     const { done, options } = parts({ line: { emptied } })
-    const former = upgradeQueues({ ...options, queues })
+    const former = startUpgrade({ ...options, queues })
     await former.whenReady(1)
     expect(done).toContain('note g.01')
     expect(done).not.toContain('note g.00')
@@ -113,7 +108,7 @@ describe('the upgrade of queues', () => {
           }),
       },
     })
-    const former = upgradeQueues({ ...options, queues })
+    const former = startUpgrade({ ...options, queues })
     await vi.waitFor(() => expect(done).toContain('waits for g.01'), 10_000)
     lost.abort()
     await vi.waitFor(() => expect(done).toContain('release'), 10_000)
@@ -128,7 +123,7 @@ describe('the upgrade of queues', () => {
       register: { lock: async () => ({ lost: lost.signal, release: async () => void done.push('release') }) },
       line: { emptied: () => Promise.reject(new Error('over')), leave: () => new Promise(() => {}) },
     })
-    const former = upgradeQueues(options)
+    const former = startUpgrade(options)
     await vi.waitFor(() => expect(done).toContain('unbind g.00'), 10_000)
     lost.abort()
     await vi.waitFor(() => expect(done).toContain('release'), 10_000)
@@ -137,14 +132,14 @@ describe('the upgrade of queues', () => {
 
   test('what was drained before is unbound again: a broker that was restored has bound it', async () => {
     const { done, options } = parts()
-    const former = upgradeQueues({ ...options, drained: new Set(['g.00']) })
+    const former = startUpgrade({ ...options, drained: new Set(['g.00']) })
     await vi.waitFor(() => expect(done).toEqual(['subscribe g.00', 'unbind g.00']))
     await former.close()
   })
 
   test('lets a partition whose queue was noted as drained be read at once', async () => {
     const { done, options } = parts({ register: { lock: async () => undefined } })
-    const former = upgradeQueues({ ...options, queues, drained: new Set(['g.00']) })
+    const former = startUpgrade({ ...options, queues, drained: new Set(['g.00']) })
     expect(former.whenReady(0)).toBeUndefined()
     expect(former.whenReady(1)).toBeInstanceOf(Promise)
     expect([...former.unbound()]).toEqual([1])

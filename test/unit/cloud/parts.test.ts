@@ -3,15 +3,15 @@ import { describe, expect, test } from 'vitest'
 import { defineConsumer } from '../../../cloud/pipeline/consumer.ts'
 import { numericFields } from '../../../cloud/projections/numeric-fields.ts'
 import { aggregate } from '../../../cloud/projections/rollups.ts'
-import type { Delivery } from '../../../cloud/amqp/delivery.ts'
-import { deadLetter, readAttempt, readFailures, retryLetter } from '../../../cloud/pipeline/letters.ts'
+import { type Delivery, readAttempt } from '../../../cloud/amqp/delivery.ts'
+import { deadLetter, readFailures, retryLetter } from '../../../cloud/pipeline/letters.ts'
 import { ownerOf } from '../../../cloud/groups/members.ts'
-import { decide } from '../../../cloud/pipeline/retry.ts'
+import { decide, isOutage } from '../../../cloud/pipeline/retry.ts'
 import { schemaCheck } from '../../../cloud/pipeline/schema-check.ts'
 import { bounded } from '../../../cloud/pipeline/timeout.ts'
-import { exchangeTopology, groupTopology, matchesTopic } from '../../../cloud/amqp/topology.ts'
+import { exchangeTopology, groupTopology } from '../../../cloud/amqp/topology.ts'
 import { TidegateError } from '../../../src/errors.ts'
-import { headers } from '../../../src/contract/wire.ts'
+import { headers, matchesTopic } from '../../../src/contract/wire.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
 import { FakeClock } from '../../support/fakes/clock.ts'
 
@@ -59,20 +59,18 @@ const shares = (members: string[]): string[] =>
 
 describe('decide', () => {
   test.each([
-    ['nothing', undefined, 1, { kind: 'ack' }],
     ['a retryable error', error('X', true), 1, { kind: 'retry', delayMs: 5_000 }],
     ['a retryable error', error('X', true), 2, { kind: 'retry', delayMs: 30_000 }],
-    ['a retryable error', error('X', true), 3, { kind: 'dead', code: 'X' }],
-    ['a hopeless error', error('X', false), 1, { kind: 'dead', code: 'X' }],
+    ['a retryable error', error('X', true), 3, { kind: 'dead' }],
+    ['a hopeless error', error('X', false), 1, { kind: 'dead' }],
     ['an unknown error', new TypeError('x'), 1, { kind: 'retry', delayMs: 5_000 }],
-    ['something thrown', 'a string', 3, { kind: 'dead', code: 'UNEXPECTED' }],
+    ['something thrown', 'a string', 3, { kind: 'dead' }],
     [
       'an error that says so itself',
       Object.assign(new Error('x'), { retryable: false, code: 'MINE' }),
       1,
-      { kind: 'dead', code: 'MINE' },
+      { kind: 'dead' },
     ],
-    ['the database’s outage', error('DATABASE_UNREACHABLE', true), 99, { kind: 'wait' }],
     [
       'a handler’s own connection',
       Object.assign(new Error('x'), { code: 'ECONNREFUSED' }),
@@ -81,6 +79,13 @@ describe('decide', () => {
     ],
   ])('%s: %o on attempt %i', (_, thrown, attempt, decision) => {
     expect(decide(thrown, attempt, ladder)).toEqual(decision)
+  })
+
+  test('is not asked about an outage, which burns no attempt', () => {
+    expect(isOutage(error('DATABASE_UNREACHABLE', true))).toBe(true)
+    expect(isOutage(error('SIDING_UNAVAILABLE', true))).toBe(true)
+    expect(isOutage(Object.assign(new Error('x'), { code: 'DATABASE_UNREACHABLE' }))).toBe(false)
+    expect(isOutage(error('X', true))).toBe(false)
   })
 })
 

@@ -4,7 +4,8 @@ import {
   defineConsumer,
   type SingleConsumerOptions,
 } from '../../../cloud/pipeline/consumer.ts'
-import { history } from '../../../cloud/history/consumer.ts'
+import { configured } from '../../../cloud/pipeline/definition.ts'
+import { historyConsumer } from '../../../cloud/history/consumer.ts'
 import { noObserver } from '../../../cloud/pipeline/observer.ts'
 import { createPipeline, type Pipeline, type PipelineOptions } from '../../../cloud/pipeline/pipeline.ts'
 import { noSchemaCheck } from '../../../cloud/pipeline/schema-check.ts'
@@ -14,10 +15,16 @@ import { headers } from '../../../src/contract/wire.ts'
 import { Ledger, posted } from '../../support/cloud/cloud-events.ts'
 import { FakeClock, settled } from '../../support/fakes/clock.ts'
 import { createFakeBroker, type FakeBrokerOptions } from '../../support/fakes/deliveries.ts'
-import { createFakeStorage, type FakeStorageOptions, unreachable } from '../../support/fakes/storage.ts'
+import {
+  createFakeStorage,
+  fakeHistory,
+  type FakeStorageOptions,
+  unreachable,
+} from '../../support/fakes/storage.ts'
 
 const partitions = 4
-const ladderMs = [5_000, 30_000]
+const defaults = { ladderMs: [5_000, 30_000], timeoutMs: 30_000 }
+const history = historyConsumer(fakeHistory)
 
 interface Setup {
   pipeline?: Partial<PipelineOptions>
@@ -31,12 +38,10 @@ function setUp(consumer: Consumer, { pipeline, storage: storageOptions, broker: 
   const broker = createFakeBroker({ group: consumer.group, partitions, clock, ...brokerOptions })
   const start = (instance: string): { pipeline: Pipeline; deliveries: ReturnType<typeof broker.connect> } => {
     const started = createPipeline({
-      consumer,
+      consumer: configured(consumer, defaults),
       storage,
       sidings: broker.sidings,
       checkSchema: noSchemaCheck,
-      ladderMs,
-      timeoutMs: 30_000,
       batchMax: 20,
       batchTimeTargetMs: 1000,
       lanes: 2,
@@ -488,7 +493,7 @@ describe('the history', () => {
     const { gateway, epoch, sequence, source, id, type } = entry.event
     await storage.transaction(
       (tx) =>
-        tx.history.append([
+        fakeHistory(tx).append([
           {
             gateway,
             epoch,

@@ -1,0 +1,79 @@
+import { Gauge, type Registry } from 'prom-client'
+import type { Group } from '../groups/group.ts'
+import type { CloudState } from './readiness.ts'
+
+/** What is read when somebody looks. */
+export function watch(state: CloudState, registers: Registry[]): void {
+  watchGroups(state, registers)
+  watchQueues(state, registers)
+  watchServers(state, registers)
+}
+
+function watchGroups({ groups }: CloudState, registers: Registry[]): void {
+  const perGroup = (name: string, help: string, read: (group: Group) => number): void => {
+    const gauge: Gauge<'group'> = new Gauge({
+      name: `tidegate_cloud_${name}`,
+      help,
+      labelNames: ['group'],
+      registers,
+      collect() {
+        for (const group of groups) gauge.set({ group: group.name }, read(group))
+      },
+    })
+  }
+  perGroup('in_flight', 'Deliveries taken and not settled', (group) => group.inFlight)
+  perGroup('partitions_active', 'Partitions that deliver to this instance', (group) => group.active)
+  perGroup('held', '1 while deliveries are held because of an outage', (group) =>
+    Number(group.heldBy !== undefined),
+  )
+  perGroup(
+    'stalled_seconds',
+    'How long there has been work without progress',
+    (group) => group.progress().stalledMs / 1000,
+  )
+}
+
+function watchQueues(state: CloudState, registers: Registry[]): void {
+  const former: Gauge<'group' | 'state'> = new Gauge({
+    name: 'tidegate_cloud_former_queues',
+    help: 'Partition queues of former versions that are there: being drained, or drained and to be deleted',
+    labelNames: ['group', 'state'],
+    registers,
+    collect() {
+      for (const group of state.groups)
+        for (const [state, count] of Object.entries(group.former))
+          former.set({ group: group.name, state }, count)
+    },
+  })
+  const findings: Gauge<'severity'> = new Gauge({
+    name: 'tidegate_cloud_queue_findings',
+    help: 'Settings of queues that are not as they should be; none without a look at them',
+    labelNames: ['severity'],
+    registers,
+    collect() {
+      findings.reset()
+      for (const [severity, count] of Object.entries(state.findings() ?? {}))
+        findings.set({ severity }, count)
+    },
+  })
+}
+
+function watchServers(state: CloudState, registers: Registry[]): void {
+  const database: Gauge = new Gauge({
+    name: 'tidegate_cloud_database_up',
+    help: '1 while the database answers',
+    registers,
+    collect() {
+      database.set(Number(state.databaseUp()))
+    },
+  })
+  const broker: Gauge<'connection'> = new Gauge({
+    name: 'tidegate_cloud_broker_up',
+    help: '1 while connected to the broker, by connection',
+    labelNames: ['connection'],
+    registers,
+    collect() {
+      for (const [connection, up] of Object.entries(state.brokersUp())) broker.set({ connection }, Number(up))
+    },
+  })
+}

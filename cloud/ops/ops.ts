@@ -1,0 +1,30 @@
+import { type OpsServer, startOpsServer } from '../../src/ops-server.ts'
+import type { PipelineObserver } from '../pipeline/observer.ts'
+import { createMetrics } from './metrics.ts'
+import { type CloudState, readiness } from './readiness.ts'
+
+export interface OpsOptions {
+  host: string
+  /** 0: any free port. */
+  port: number
+  /** Asked from `start()` on. */
+  state: CloudState
+}
+
+/** What one can see of a running cloud: metrics and readiness, fed by what the parts report. */
+export interface Ops {
+  readonly pipeline: PipelineObserver
+  /** @throws TidegateError `PORT_TAKEN` | `LISTEN_FAILED` */
+  start(): Promise<OpsServer>
+}
+
+export function createOps({ host, port, state }: OpsOptions): Ops {
+  const metrics = createMetrics()
+  return {
+    pipeline: metrics.observer,
+    start() {
+      metrics.watch(state)
+      return startOpsServer({ host, port, metrics: () => metrics.text(), ready: () => readiness(state) })
+    },
+  }
+}

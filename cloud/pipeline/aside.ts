@@ -1,0 +1,57 @@
+import type { Clock } from '../../src/clock.ts'
+import { codeOf } from '../../src/errors.ts'
+import type { Delivery, Letter, Siding, Sidings } from '../amqp/delivery.ts'
+import type { ConfiguredConsumer } from './definition.ts'
+import type { Holding } from './holding.ts'
+import { deadLetter, retryLetter } from './letters.ts'
+import type { PipelineObserver } from './observer.ts'
+import { decide, isOutage } from './retry.ts'
+import type { Settlement } from './settlement.ts'
+
+/** Where a delivery goes that could not be processed. */
+export interface Aside {
+  /**
+   * Out of the partition's way, onto a rung or to the dead letters, with proof; then, and only then, acknowledged (G5).
+   * Resolves when that is done, or when the delivery is no longer live.
+   */
+  put(delivery: Delivery, error: unknown): Promise<void>
+}
+
+export interface AsideOptions {
+  consumer: ConfiguredConsumer
+  instance: string
+  sidings: Sidings
+  settlement: Settlement
+  holding: Holding
+  clock: Clock
+  observer: PipelineObserver
+}
+
+export function createAside(options: AsideOptions): Aside {
+  const { consumer, instance, sidings, settlement, holding, clock, observer } = options
+  const { group, ladderMs } = consumer
+
+  return {
+    async put(delivery, error) {
+      const decision = decide(error, delivery.attempt, ladderMs)
+      const failing = { delivery, error, group, instance, nowMs: clock.now() }
+      const [siding, letter]: [Siding, Letter] =
+        decision.kind === 'retry'
+          ? [{ kind: 'retry', group, queue: delivery.queue, delayMs: decision.delayMs }, retryLetter(failing)]
+          : [{ kind: 'dead', group }, deadLetter(failing)]
+      const wait = holding.createWait()
+      for (let outages = 1; settlement.isLive(delivery); outages++) {
+        try {
+          await sidings.send(siding, letter)
+          observer.failed(group, decision.kind, codeOf(error), delivery.attempt)
+          settlement.settle(delivery, decision.kind === 'retry' ? 'retried' : 'dead')
+          break
+        } catch (outage) {
+          if (!isOutage(outage)) throw outage
+          await wait.out(outage, outages)
+        }
+      }
+      wait.end()
+    },
+  }
+}

@@ -1,0 +1,179 @@
+import { TidegateError } from '../../src/errors.ts'
+import type { Event } from '../../src/contract/event.ts'
+import { matchesTopic } from '../../src/contract/wire.ts'
+import type { Logger } from '../../src/log.ts'
+import { type Limits, parseDuration, withinLimits } from '../../src/units.ts'
+import type { Delivery } from '../amqp/delivery.ts'
+import type { Transaction } from '../database/storage.ts'
+
+/**
+ * A consumer group: which events it wants and what it does with them. One small file default-exports one; see
+ * docs/CONSUMERS.md.
+ */
+export interface ConsumerOptions {
+  /** Names its queues, inbox entries and metrics; never change it once deployed. `[a-z][a-z0-9-]{0,31}` */
+  group: string
+  /**
+   * Event type patterns: `com.acme.climate`, `com.acme.*` (one label), `com.acme.#` (any number), `#` (everything
+   * the devices send). The gateway's own `dev.tidegate.*` events come only if a pattern names them.
+   */
+  types: readonly string[]
+  /** Each device's events in order, one instance per partition at a time (G6). Default true. */
+  ordered?: boolean
+  /** Waits between attempts: `['5s', '1m']` makes three attempts. Default: the configured ladder. */
+  retry?: readonly (string | number)[]
+  /** Longest one call of the handler may take, ms or `'30s'`. Default: the configured timeout. */
+  timeout?: string | number
+}
+
+/** What only consumers of batches can ask for. */
+export interface BatchTraits {
+  /**
+   * `inbox` (default): an event is handed over only if its `(source, id)` is new to this group. `own`: repeats are
+   * handed over too, and the handler's own unique keys keep effects single.
+   */
+  dedup?: 'inbox' | 'own'
+  /** What makes an event one for the dead letters, beside its schema. */
+  inspect?(event: Event): TidegateError | undefined
+  /** Faulty events are handed over as well, with their fault, before they go to the dead letters. */
+  recordsFaults?: boolean
+}
+
+/** What a handler of batches is called with; `Tx` is what it sees of the transaction. */
+export interface BatchContextOf<Tx> {
+  /** The transaction of this event: `tx.query(sql, params)`. */
+  tx: Tx
+  log: Logger
+  /** Aborted at the timeout and at shutdown: pass it on to whatever can hang. */
+  signal: AbortSignal
+}
+
+export interface HandlerContextOf<Tx> extends BatchContextOf<Tx> {
+  /** 1 on the first attempt. */
+  attempt: number
+  delivery: Delivery
+}
+
+export interface BatchEntry {
+  event: Event
+  /** The wire text, verbatim. */
+  text: string
+  fault: TidegateError | undefined
+}
+
+/** As the pipeline calls it: with all of the transaction. */
+export type Handler =
+  | { kind: 'single'; handle(event: Event, context: HandlerContextOf<Transaction>): Promise<void> | void }
+  | {
+      kind: 'batch'
+      handleBatch(entries: readonly BatchEntry[], context: BatchContextOf<Transaction>): Promise<void> | void
+    }
+
+/** A checked consumer. Made by `defineConsumer`, and by `makeConsumer` for those that are built in. */
+export interface Consumer {
+  readonly group: string
+  readonly types: readonly string[]
+  readonly ordered: boolean
+  /** Undefined: as configured. */
+  readonly ladderMs: readonly number[] | undefined
+  /** Undefined: as configured. */
+  readonly timeoutMs: number | undefined
+  readonly dedup: 'inbox' | 'own'
+  readonly recordsFaults: boolean
+  readonly handler: Handler
+  wants(type: string): boolean
+  inspect(event: Event): TidegateError | undefined
+}
+
+/** What holds for consumers that do not say it themselves. */
+export interface ConsumerDefaults {
+  ladderMs: readonly number[]
+  timeoutMs: number
+}
+
+/** A consumer that knows everything there is to know before its first event, as the pipeline takes it. */
+export type ConfiguredConsumer = Consumer & ConsumerDefaults
+
+/** The one place where a consumer's own ladder and timeout win over the configured ones. */
+export function configured(consumer: Consumer, defaults: ConsumerDefaults): ConfiguredConsumer {
+  return {
+    ...consumer,
+    ladderMs: consumer.ladderMs ?? defaults.ladderMs,
+    timeoutMs: consumer.timeoutMs ?? defaults.timeoutMs,
+  }
+}
+
+/** PostgreSQL takes 24.8 days for a session that waits in a transaction. */
+export const handlerLimits = { min: '1ms', max: '24h' } satisfies Limits
+/** RabbitMQ takes 49.7 days for the time to live of a message. */
+export const rungLimits = { min: '1ms', max: '30d' } satisfies Limits
+
+const groupPattern = /^[a-z][a-z0-9-]{0,31}$/
+const typePatternPattern = /^(?=.{1,128}$)([a-z0-9_-]+|\*|#)(\.([a-z0-9_-]+|\*|#))*$/i
+const systemPrefix = 'dev.tidegate.'
+
+/**
+ * Makes a consumer of options and a handler.
+ * @throws TidegateError `CONSUMER_INVALID` naming every fault.
+ */
+export function makeConsumer(options: ConsumerOptions & BatchTraits, handler: Handler): Consumer {
+  const ladderMs = options.retry?.map(parseDuration)
+  const timeoutMs = options.timeout === undefined ? undefined : parseDuration(options.timeout)
+  refuseFaulty(options, ladderMs, timeoutMs)
+  const batch = handler.kind === 'batch' ? options : undefined
+  return {
+    group: options.group,
+    types: options.types,
+    ordered: options.ordered ?? true,
+    ladderMs: ladderMs as number[] | undefined,
+    timeoutMs,
+    dedup: batch?.dedup ?? 'inbox',
+    recordsFaults: batch?.recordsFaults ?? false,
+    handler,
+    wants: memoized((type) => options.types.some((pattern) => takes(pattern, type))),
+    inspect: (event) => batch?.inspect?.(event),
+  }
+}
+
+function refuseFaulty(
+  options: ConsumerOptions,
+  ladderMs: (number | undefined)[] | undefined,
+  timeoutMs: number | undefined,
+): void {
+  const faults = [
+    !groupPattern.test(options.group) && 'group must match [a-z][a-z0-9-]{0,31}',
+    options.types.length === 0 && 'types must name at least one event type pattern',
+    ...options.types.map(
+      (type) => !typePatternPattern.test(type) && `types: ${type} is not an event type pattern`,
+    ),
+    ladderMs?.some((delayMs) => !withinLimits(delayMs, rungLimits)) &&
+      `retry must list durations such as 5s or 1m, ${rungLimits.max} at most`,
+    options.timeout !== undefined &&
+      !withinLimits(timeoutMs, handlerLimits) &&
+      `timeout must be a duration such as 30s, ${handlerLimits.max} at most`,
+  ].filter((fault) => typeof fault === 'string')
+  if (faults.length > 0) {
+    throw new TidegateError('CONSUMER_INVALID', {
+      message: `consumer ${options.group}: ${faults.join('; ')}`,
+      retryable: false,
+      hint: 'see docs/CONSUMERS.md',
+    })
+  }
+}
+
+function takes(pattern: string, type: string): boolean {
+  return (pattern.startsWith(systemPrefix) || !type.startsWith(systemPrefix)) && matchesTopic(pattern, type)
+}
+
+/** Types are few, but a hostile device may invent many: the memory is bounded (G7). */
+function memoized(answer: (type: string) => boolean): (type: string) => boolean {
+  const known = new Map<string, boolean>()
+  return (type) => {
+    let wanted = known.get(type)
+    if (wanted === undefined) {
+      if (known.size >= 1000) known.clear()
+      known.set(type, (wanted = answer(type)))
+    }
+    return wanted
+  }
+}

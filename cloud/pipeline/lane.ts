@@ -1,0 +1,160 @@
+import type { Clock } from '../../src/clock.ts'
+import { groupCommit } from '../../src/group-commit.ts'
+import type { Logger } from '../../src/log.ts'
+import type { Delivery } from '../amqp/delivery.ts'
+import type { Storage } from '../database/storage.ts'
+import type { Aside } from './aside.ts'
+import { applyTogether } from './batch.ts'
+import type { ConfiguredConsumer } from './definition.ts'
+import type { Holding } from './holding.ts'
+import { judge, type Parcel } from './judge.ts'
+import type { PipelineObserver } from './observer.ts'
+import { isOutage } from './retry.ts'
+import type { SchemaCheck } from './schema-check.ts'
+import type { Settlement } from './settlement.ts'
+
+/** Works on one batch at a time, in order of arrival (G6); what arrives meanwhile is the next batch. */
+export interface Lane {
+  /** Resolves when the delivery is settled, or left to the broker. */
+  submit(delivery: Delivery): Promise<unknown>
+  /** Resolves when nothing is under way. */
+  close(): Promise<void>
+}
+
+export interface LaneOptions {
+  consumer: ConfiguredConsumer
+  storage: Storage
+  checkSchema: SchemaCheck
+  /** Most deliveries in one transaction. */
+  batchMax: number
+  /** A transaction that takes longer makes the next ones smaller, so that slow handlers commit often. */
+  batchTimeTargetMs: number
+  clock: Clock
+  log: Logger
+  observer: PipelineObserver
+  /** A fault in Tidegate itself. */
+  onFatal: (error: unknown) => void
+}
+
+export interface LaneParts {
+  settlement: Settlement
+  aside: Aside
+  holding: Holding
+  /** Aborted: the transaction under way is cut off, and nothing is begun after it. */
+  cutOff: AbortSignal
+}
+
+export function createLane(options: LaneOptions, parts: LaneParts): Lane {
+  const work = new LaneWork(options, parts)
+  return groupCommit<Delivery, undefined>((batch) => work.on(batch).then(() => []), {
+    itemsMax: options.batchMax,
+  })
+}
+
+type PutAside = (delivery: Delivery, error: unknown) => void
+
+class LaneWork {
+  readonly #options: LaneOptions
+  readonly #parts: LaneParts
+  /** Most deliveries in the next transaction. */
+  #limit: number
+
+  constructor(options: LaneOptions, parts: LaneParts) {
+    this.#options = options
+    this.#parts = parts
+    this.#limit = options.batchMax
+  }
+
+  async on(batch: readonly Delivery[]): Promise<void> {
+    const { aside } = this.#parts
+    const asides: Promise<void>[] = []
+    const putAside: PutAside = (delivery, error) => {
+      asides.push(aside.put(delivery, error).catch(this.#options.onFatal))
+    }
+    await this.#applyAll(this.#judged(batch, putAside), putAside)
+    await Promise.all(asides)
+  }
+
+  /** Those that are to be handled. What is not is settled, or put aside. */
+  #judged(batch: readonly Delivery[], putAside: PutAside): Parcel[] {
+    const { consumer, checkSchema } = this.#options
+    const { settlement } = this.#parts
+    const parcels: Parcel[] = []
+    for (const delivery of batch.filter((one) => settlement.isLive(one))) {
+      const judgement = judge(delivery, consumer, checkSchema)
+      if (judgement.kind === 'handle') parcels.push(judgement.parcel)
+      else if (judgement.kind === 'ignore') settlement.settle(delivery, 'ignored')
+      else putAside(delivery, judgement.error)
+    }
+    return parcels
+  }
+
+  /** Applies parcels in order; culprits are put aside, and everything else is committed. */
+  async #applyAll(parcels: Parcel[], putAside: PutAside): Promise<void> {
+    const { settlement, holding, cutOff } = this.#parts
+    const wait = holding.createWait()
+    const runs = [parcels]
+    let outages = 0
+    for (let run = runs.shift(); run; run = runs.shift()) {
+      run = run.filter((parcel) => settlement.isLive(parcel.delivery))
+      if (run.length === 0) continue
+      if (run.length > this.#limit) {
+        runs.unshift(run.slice(0, this.#limit), run.slice(this.#limit))
+        continue
+      }
+      const { tookMs, ...result } = await this.#applied(run)
+      if (result.kind === 'committed') {
+        wait.end()
+        outages = 0
+        this.#pace(tookMs)
+        for (const parcel of run) this.#finish(parcel, result.repeats.has(parcel), putAside)
+      } else if (cutOff.aborted) {
+        break
+      } else if (isOutage(result.error)) {
+        await wait.out(result.error, ++outages)
+        runs.unshift(run)
+      } else {
+        wait.end()
+        const { error } = result
+        runs.unshift(...divide(run, result.culprit, (parcel) => putAside(parcel.delivery, error)))
+      }
+    }
+    wait.end()
+  }
+
+  async #applied(
+    run: readonly Parcel[],
+  ): Promise<Awaited<ReturnType<typeof applyTogether>> & { tookMs: number }> {
+    const { consumer, clock, observer } = this.#options
+    const startedMs = clock.monotonicMs()
+    const result = await applyTogether(run, this.#options, this.#parts.cutOff)
+    const tookMs = clock.monotonicMs() - startedMs
+    observer.transaction(consumer.group, run.length, tookMs, result.kind)
+    return { ...result, tookMs }
+  }
+
+  #finish(parcel: Parcel, repeat: boolean, putAside: PutAside): void {
+    const { consumer, clock, observer } = this.#options
+    if (!repeat) observer.applied(consumer.group, parcel.event, parcel.delivery, clock.now())
+    if (parcel.fault) putAside(parcel.delivery, parcel.fault)
+    else this.#parts.settlement.settle(parcel.delivery, repeat ? 'repeat' : 'processed')
+  }
+
+  #pace(tookMs: number): void {
+    const { batchMax, batchTimeTargetMs } = this.#options
+    if (tookMs > batchTimeTargetMs) this.#limit = Math.max(1, this.#limit >> 1)
+    else if (tookMs < batchTimeTargetMs / 2) this.#limit = Math.min(batchMax, this.#limit * 2)
+  }
+}
+
+/** The runs that remain when a run failed: without the culprit, or in halves until there is one. */
+export function divide(
+  run: readonly Parcel[],
+  culprit: number | undefined,
+  blame: (parcel: Parcel) => void,
+): Parcel[][] {
+  const at = run.length === 1 ? 0 : culprit
+  if (at === undefined) return [run.slice(0, run.length >> 1), run.slice(run.length >> 1)]
+  blame(run[at] as Parcel)
+  return [run.slice(0, at), run.slice(at + 1)]
+}

@@ -1,0 +1,90 @@
+import type { AmqpOptions } from './amqp/connection-rabbit.ts'
+import type { CloudConfig } from './config.ts'
+import type { DatabaseOptions } from './database/database-postgres.ts'
+import type { PruningOptions } from './database/inbox-pruning-postgres.ts'
+import type { GroupOptions } from './groups/group.ts'
+import type { SharingOptions } from './groups/sharing.ts'
+import type { ConsumersOptions } from './load-consumers.ts'
+import type { OpsOptions } from './ops/ops.ts'
+import type { ConfiguredConsumer } from './pipeline/definition.ts'
+import type { ManagementOptions } from './queues/management.ts'
+
+/** The configuration in the words of each part. Nothing is decided here. */
+
+/** Above what a handler may take: for an instance that was frozen, not for one that is slow. */
+const idleMarginMs = 30_000
+/** Besides the lanes': the heartbeat of sharing, and what else asks now and then. */
+const poolSpare = 2
+
+export function consumerSettings({ consumers, retry, handlerTimeout }: CloudConfig): ConsumersOptions {
+  return { consumers, defaults: { ladderMs: retry.ladder, timeoutMs: handlerTimeout } }
+}
+
+export function databaseSettings(
+  { database, batch, instance }: CloudConfig,
+  consumers: readonly ConfiguredConsumer[],
+): DatabaseOptions {
+  return {
+    url: database.url,
+    poolMax: database.poolMax ?? consumers.length * batch.lanes + poolSpare,
+    applicationName: `tidegate-cloud ${instance}`,
+    idleInTransactionMsMax: Math.max(...consumers.map(({ timeoutMs }) => timeoutMs)) + idleMarginMs,
+  }
+}
+
+export function connectionSettings(
+  { broker, instance }: CloudConfig,
+  purpose: string,
+): Pick<AmqpOptions, 'url' | 'connectionName'> {
+  return { url: broker.url, connectionName: `tidegate-cloud ${instance} ${purpose}` }
+}
+
+type GroupSettings = Pick<
+  GroupOptions,
+  | 'instance'
+  | 'partitions'
+  | 'prefetch'
+  | 'batchMax'
+  | 'batchTimeTargetMs'
+  | 'lanes'
+  | 'goneAfterMs'
+  | 'stallAfterMs'
+  | 'stopGraceMs'
+>
+
+export function groupSettings(config: CloudConfig): GroupSettings {
+  const { instance, partitions, prefetch, batch, sharing, ops, stop } = config
+  return {
+    instance,
+    partitions,
+    prefetch,
+    batchMax: batch.max,
+    batchTimeTargetMs: batch.timeTarget,
+    lanes: batch.lanes,
+    goneAfterMs: sharing.goneAfter,
+    stallAfterMs: ops.stallAfter,
+    stopGraceMs: stop.grace,
+  }
+}
+
+export function pruningSettings({ inbox }: CloudConfig): Pick<PruningOptions, 'retentionMs' | 'everyMs'> {
+  return { retentionMs: inbox.retention, everyMs: inbox.pruneEvery }
+}
+
+export function sharingSettings({
+  instance,
+  sharing,
+}: CloudConfig): Pick<SharingOptions, 'instance' | 'beatMs'> & Pick<GroupOptions, 'goneAfterMs'> {
+  return { instance, beatMs: sharing.beat, goneAfterMs: sharing.goneAfter }
+}
+
+/** Undefined: what is in effect for the queues cannot be seen. */
+export function managementSettings({
+  broker,
+}: CloudConfig): Pick<ManagementOptions, 'url' | 'brokerUrl'> | undefined {
+  return broker.management === undefined ? undefined : { url: broker.management, brokerUrl: broker.url }
+}
+
+export function opsSettings({ ops }: CloudConfig): Pick<OpsOptions, 'host' | 'port'> {
+  return { host: ops.host, port: ops.port }
+}

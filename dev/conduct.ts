@@ -10,6 +10,7 @@ import { isQuitKey, keyNames, keysFor, lastKeyNames } from './keys.ts'
 import { untilNpmIsGone } from './parents.ts'
 import { pathOf, shortest } from './stack/paths.ts'
 import { createQuit, unless } from './quit.ts'
+import { milliseconds } from './format.ts'
 import { openReportFiles, type ReportFiles } from './report/files.ts'
 import { renderHtml } from './report/html.ts'
 import { renderBooks, sayBroken, type Report, type RunFacts } from './report/report.ts'
@@ -17,11 +18,10 @@ import { untilOver } from './faults/schedule.ts'
 import { openScreen, type Screen } from './screen/screen.ts'
 import { demoTypes, type Sensor } from './fleet/sensors.ts'
 import { lockFolder, type Lock } from './servers/lock.ts'
-import { startSession, type Session } from './run.ts'
+import { startRun, type Run } from './run.ts'
 import type { Tree } from './stack/config.ts'
 import { startStack, type Stack } from './stack/stack.ts'
 import { unfinished } from './report/unfinished.ts'
-import { milliseconds } from './screen/view.ts'
 
 export interface ConductOptions {
   dir: string
@@ -90,8 +90,8 @@ export async function conduct(options: ConductOptions, process: NodeJS.Process):
     )
     started = stack
     sayHowToLook(stack, screen)
-    const session = scope.own(
-      await startSession({
+    const run = scope.own(
+      await startRun({
         stack,
         sensors: (run) => options.sensors(run),
         facts: { ...options.facts, versions: versions(process) },
@@ -102,34 +102,34 @@ export async function conduct(options: ConductOptions, process: NodeJS.Process):
         onNote: (text) => screen.note('run', text),
       }),
     )
-    pressed.key = keysFor({ session, stack, quit, fail, screen })
+    pressed.key = keysFor({ run, stack, quit, fail, screen })
     const { title, forMs, faults } = options
     screen.begin({ title, plan: { forMs, faults }, keys: keyNames(stack) })
     scope.own({ close: () => screen.end() })
     scope.own(followLogs([stack.edge, ...stack.clouds], screen))
 
-    const { saboteur, fleet } = session
+    const { saboteur, fleet } = run
     await untilOver({ forMs, faults, saboteur, finished: fleet.finished, clock: systemClock }, stop)
     failing.signal.throwIfAborted()
     const ended = !quit.asked.aborted
     if (!ended && !files) {
       screen.end()
-      sayLast(session, screen)
+      sayLast(run, screen)
       return options.forMs === undefined && !options.endsByItself ? 0 : 1
     }
     screen.note('run', 'the sensors stop; waiting until everything is stored (q or Ctrl-C gives up)')
     screen.goOn({ title: 'waiting until everything is stored', plan: nothingPlanned, keys: lastKeyNames })
     pressed.key = (key) => isQuitKey(key) && quit.ask()
     const giveUp = AbortSignal.any([ended ? quit.asked : quit.insisted, failing.signal])
-    const finished = await unless(giveUp, session.finish(giveUp))
+    const finished = await unless(giveUp, run.finish(giveUp))
     failing.signal.throwIfAborted()
     screen.end()
     if (!finished) {
-      screen.say(unfinished(session.fleet.book.totals(), session.last))
+      screen.say(unfinished(run.fleet.book.totals(), run.last))
       return 1
     }
     const { report, course } = finished
-    writeReport(files, report, () => renderHtml({ report, recording: session.recording, course }), screen)
+    writeReport(files, report, () => renderHtml({ report, recording: run.recording, course }), screen)
     return report.balanced ? 0 : 1
   } catch (error) {
     screen.end()
@@ -161,10 +161,10 @@ Look inside with your own clients:
 `)
 }
 
-function sayLast(session: Session, screen: Screen): void {
-  const { published, acknowledged } = session.fleet.book.totals()
+function sayLast(run: Run, screen: Screen): void {
+  const { published, acknowledged } = run.fleet.book.totals()
   screen.say(
-    `Stopped after ${milliseconds(session.elapsedMs())}: ${published} events published, ${acknowledged} acknowledged. ` +
+    `Stopped after ${milliseconds(run.elapsedMs())}: ${published} events published, ${acknowledged} acknowledged. ` +
       'What was acknowledged and not yet forwarded is kept for the next start.',
   )
 }

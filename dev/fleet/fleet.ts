@@ -1,5 +1,5 @@
 import type { Clock } from '../../src/clock.ts'
-import { openBook, type Book } from './book.ts'
+import { createBook, type Book } from './book.ts'
 import type { Message, Sensor } from './sensors.ts'
 
 /** A device's connection to its gateway. Port; the adapter is fleet-mqtt.ts. */
@@ -49,7 +49,7 @@ const tickMs = 20
 /** Simulated sensors at work: each with its own certificate and connection, and one book for all of them. */
 export function startFleet(options: FleetOptions): Fleet {
   const { clock, unacknowledgedMax = 200 } = options
-  const book = openBook()
+  const book = createBook()
   const devices: Device[] = options.sensors.map((sensor) => ({
     sensor,
     connection: options.connect(sensor.deviceId),

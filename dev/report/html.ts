@@ -1,9 +1,10 @@
-import type { Course } from '../watch/history-postgres.ts'
+import type { FaultRecord } from '../faults/saboteur.ts'
+import { grouped, milliseconds } from '../format.ts'
+import type { Course } from '../watch/history.ts'
 import { escapeText, frame, renderPlot, timeLabel, type Band, type Panel } from './plot.ts'
 import { rates, type Recording } from '../watch/recorder.ts'
 import { script, style } from './page.ts'
-import { misdeedChecks, sayBroken, type Check, type FaultRecord, type Report } from './report.ts'
-import { milliseconds } from '../screen/view.ts'
+import { misdeedChecks, sayBroken, type Check, type Report } from './report.ts'
 
 export interface HtmlInput {
   report: Report
@@ -44,12 +45,12 @@ export function renderHtml(input: HtmlInput): string {
   ${verdict(report)}
 </header>
 <section class="tiles" aria-label="Summary">
-  ${tile('acknowledged', count(report.acknowledged), `of ${count(report.published)} published`)}
-  ${tile('stored', count(report.stored), report.storedTwice === 0 ? 'each one once' : `${count(report.storedTwice)} twice`)}
-  ${tile('missing', count(report.missing), 'acknowledged and not stored', report.missing === 0 ? 'good' : 'bad')}
-  ${tile('repeats dropped', count(report.duplicates), `${count(report.resent)} sent again by devices`)}
-  ${tile('dead letters', count(report.deadLettered), `${count(report.expectedDeadLetters)} expected`)}
-  ${tile('deepest buffer', count(report.maxBuffered), 'events held at the edge')}
+  ${tile('acknowledged', grouped(report.acknowledged), `of ${grouped(report.published)} published`)}
+  ${tile('stored', grouped(report.stored), report.storedTwice === 0 ? 'each one once' : `${grouped(report.storedTwice)} twice`)}
+  ${tile('missing', grouped(report.missing), 'acknowledged and not stored', report.missing === 0 ? 'good' : 'bad')}
+  ${tile('repeats dropped', grouped(report.duplicates), `${grouped(report.resent)} sent again by devices`)}
+  ${tile('dead letters', grouped(report.deadLettered), `${grouped(report.expectedDeadLetters)} expected`)}
+  ${tile('deepest buffer', grouped(report.maxBuffered), 'events held at the edge')}
   ${tile('latency, live', milliseconds(report.latencyMs.live.p50), `p99 ${milliseconds(report.latencyMs.live.p99)}`)}
   ${tile('latency, backlog', report.latencyMs.backlog.count === 0 ? '–' : milliseconds(report.latencyMs.backlog.p50), report.latencyMs.backlog.count === 0 ? 'nothing waited' : `p99 ${milliseconds(report.latencyMs.backlog.p99)}`)}
 </section>
@@ -175,7 +176,7 @@ function verdict(report: Report): string {
 }
 
 function subtitle({ run, faults }: Report): string {
-  const perSecond = `${count(run.eventsPerSecond)} events/s`
+  const perSecond = `${grouped(run.eventsPerSecond)} events/s`
   const faultText = faults.length === 0 ? 'no faults' : faults.map(nameFault).join(', ')
   return `${run.devices} devices at ${perSecond} for ${timeLabel(run.durationMs / 1000)}, with ${faultText}; seed ${run.seed}.`
 }
@@ -185,7 +186,7 @@ function tile(name: string, value: string, note: string, mood = ''): string {
 }
 
 function checkRow({ ok, promise, expected, actual }: Check): string {
-  return `<tr class="${ok ? 'good' : 'bad'}"><td class="mark">${ok ? '<span aria-label="kept">✓</span>' : '<span aria-label="broken">✗</span>'}</td><td>${escapeText(promise)}</td><td class="number">${escapeText(grouped(expected))}</td><td class="number">${escapeText(grouped(actual))}</td></tr>`
+  return `<tr class="${ok ? 'good' : 'bad'}"><td class="mark">${ok ? '<span aria-label="kept">✓</span>' : '<span aria-label="broken">✗</span>'}</td><td>${escapeText(promise)}</td><td class="number">${escapeText(numbersGrouped(expected))}</td><td class="number">${escapeText(numbersGrouped(actual))}</td></tr>`
 }
 
 function faultTable(faults: readonly FaultRecord[]): string {
@@ -202,7 +203,7 @@ function evidenceSection({ evidence, missingEvents }: Report): string {
   if (!evidence) return ''
   const { missing, searched, places, blind, folder, file, toLook } = evidence
   const rows = places.map(
-    ({ events, place }) => `<tr><td>${escapeText(place)}</td><td class="number">${count(events)}</td></tr>`,
+    ({ events, place }) => `<tr><td>${escapeText(place)}</td><td class="number">${grouped(events)}</td></tr>`,
   )
   const table =
     rows.length === 0
@@ -214,7 +215,7 @@ function evidenceSection({ evidence, missingEvents }: Report): string {
   const list = first.length === 0 ? '' : `<p class="hint">The first of them:</p><dl>${first.join('')}</dl>`
   const notSeen = blind.map((why) => `<p class="hint">Not seen: ${escapeText(why)}</p>`)
   const look = toLook.map((line) => `<p class="hint"><code>${escapeText(line)}</code></p>`)
-  return `<section><h2>What is missing, and where it is</h2><p>${count(missing)} acknowledged events are missing from the history; ${count(searched)} were looked for.</p>${table}${list}${notSeen.join('')}<p>Nothing was deleted: outbox, servers’ data and logs lie in ${escapeText(folder)}, and ${escapeText(file)} names each event.</p>${look.join('')}</section>`
+  return `<section><h2>What is missing, and where it is</h2><p>${grouped(missing)} acknowledged events are missing from the history; ${grouped(searched)} were looked for.</p>${table}${list}${notSeen.join('')}<p>Nothing was deleted: outbox, servers’ data and logs lie in ${escapeText(folder)}, and ${escapeText(file)} names each event.</p>${look.join('')}</section>`
 }
 
 function misdeedTable(report: Report): string {
@@ -237,13 +238,9 @@ function conditions({ run, audit, latencyMs }: Report): string {
   return entries.map(([name, value]) => `<dt>${escapeText(name)}</dt><dd>${escapeText(value)}</dd>`).join('')
 }
 
-function count(value: number): string {
-  return value.toLocaleString('en-US')
-}
-
-/** The numbers in a text, as `count` writes them. */
-function grouped(text: string): string {
-  return text.replaceAll(/\d+/g, (digits) => count(Number(digits)))
+/** A text with its numbers as `grouped` writes them. */
+function numbersGrouped(text: string): string {
+  return text.replaceAll(/\d+/g, (digits) => grouped(Number(digits)))
 }
 
 /** In a table one unit for all. */
@@ -253,11 +250,11 @@ function inSeconds(ms: number): string {
 
 /** For an axis of powers of ten. */
 function shortTime(ms: number): string {
-  return ms < 1000 ? `${ms} ms` : `${count(ms / 1000)} s`
+  return ms < 1000 ? `${ms} ms` : `${grouped(ms / 1000)} s`
 }
 
 function rounded(value: number): string {
-  return count(Math.round(value))
+  return grouped(Math.round(value))
 }
 
 function round(value: number): number {

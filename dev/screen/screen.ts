@@ -2,7 +2,8 @@ import { systemClock } from '../../src/clock.ts'
 import type { RunPlan } from '../faults/plan.ts'
 import type { Snapshot } from '../watch/snapshot.ts'
 import { openTerminal, type Terminal } from './terminal.ts'
-import { duration, renderLine, renderPlan, renderView, type Note, type ViewState } from './view.ts'
+import { duration } from '../format.ts'
+import { renderLine, renderPlan, renderView, type Note, type ViewState } from './view.ts'
 
 /** What a view says of the run as a whole. */
 export interface Scene {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { openBook } from '../../../dev/fleet/book.ts'
+import { createBook } from '../../../dev/fleet/book.ts'
 import { createLatencies } from '../../../dev/fleet/latencies.ts'
 import { renderPlot, ticks } from '../../../dev/report/plot.ts'
 import { createRecorder, rates } from '../../../dev/watch/recorder.ts'
@@ -11,7 +11,7 @@ import { locate } from '../../../dev/evidence/whereabouts.ts'
 
 /** A run in which all went as promised: 10 stored, 3 rejected, 2 repeats, 1 of 1970. */
 function accounts(): Accounts {
-  const book = openBook()
+  const book = createBook()
   const say = (deviceId: string, fate: Fate, n: number): void => {
     const message = { topic: '', payload: '', fate, n }
     book.published(deviceId, message)

@@ -23,7 +23,7 @@ export function keysFor(parts: {
   run: Run
   stack: Stack
   quit: Quit
-  fail(error: TidegateError): void
+  fail: (error: TidegateError) => void
   screen: Screen
 }): (key: string) => void {
   const { run, stack, quit, screen } = parts

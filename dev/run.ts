@@ -113,7 +113,7 @@ interface RunParts {
   fleet: Fleet
   saboteur: Saboteur
   watching: Watching
-  elapsedMs(): number
+  elapsedMs: () => number
   /** Owns what must be closed. */
   scope: Scope
 }

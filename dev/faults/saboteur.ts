@@ -14,6 +14,18 @@ export interface FaultRecord {
   untilMs: number
 }
 
+const faultNames: Record<FaultRecord['kind'], string> = {
+  down: 'down',
+  stalled: 'half-open',
+  slow: 'slow',
+  kill: 'kill -9',
+}
+
+/** `edge kill -9`: what was done, for a reader of the report. */
+export function nameRecord({ kind, target }: FaultRecord): string {
+  return `${target} ${faultNames[kind]}`
+}
+
 export interface Saboteur {
   /**
    * Does it now; resolves when what was taken away is there again. Kills wait for one another. Rejects, leaving

@@ -40,7 +40,7 @@ const askEveryMs = 100
 /** Resolves when `done`, or when what `count` counts has not moved for `patienceMs`. */
 async function untilStill(
   { clock, patienceMs }: Pick<Draining, 'clock' | 'patienceMs'>,
-  { done, count }: { done(): Promise<boolean> | boolean; count(): number },
+  { done, count }: { done: () => Promise<boolean> | boolean; count: () => number },
   signal: AbortSignal,
 ): Promise<void> {
   let movedAtMs = clock.monotonicMs()

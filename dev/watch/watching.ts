@@ -13,7 +13,7 @@ export interface WatchingOptions {
   /** Wall clock at the start of the run, ms. */
   startedAtMs: number
   /** Ms since the fleet began. */
-  elapsedMs(): number
+  elapsedMs: () => number
   clock: Clock
   onSnapshot: (snapshot: Snapshot) => void
 }

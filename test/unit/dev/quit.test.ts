@@ -15,7 +15,7 @@ beforeEach(() => {
   signals = new EventEmitter()
   gone = new AbortController()
   const on = signals.on.bind(signals) as NodeJS.Process['on']
-  quit = createQuit({ on }, gone.signal, clock)
+  quit = createQuit({ process: { on }, gone: gone.signal, clock })
 })
 
 test.each(['SIGINT', 'SIGTERM'])('%s asks for the end, and a second one insists on it', async (name) => {

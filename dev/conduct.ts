@@ -103,16 +103,16 @@ function openStage(process: NodeJS.Process): Stage {
   const failing = new AbortController()
   const gone = AbortSignal.any([untilSignal(process), untilNpmIsGone(process)])
   const quit = createQuit({ process, gone, clock: systemClock })
-  let pressed: (key: string) => void = () => undefined
+  const pressed: { key: (key: string) => void } = { key: () => undefined }
   return {
     process,
     screen: openScreen({
       output: process.stdout,
       input: process.stdin,
       env: process.env,
-      onKey: (key) => pressed(key),
+      onKey: (key) => pressed.key(key),
     }),
-    onKey: (does) => (pressed = does),
+    onKey: (does) => (pressed.key = does),
     quit,
     failing: failing.signal,
     fail: (error) => failing.abort(error),

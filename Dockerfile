@@ -18,6 +18,7 @@ WORKDIR /app
 COPY --from=build /app/package.json ./
 COPY --from=build /app/node_modules node_modules
 COPY --from=build /app/dist dist
+COPY dev/report/page/style.css dev/report/page/style.css
 COPY schemas schemas
 COPY config config
 RUN ln -s /app/dist/cli/tidegate.js /usr/local/bin/tidegate

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path'
 import { systemClock } from '../src/clock.ts'
 import { isAbort, TidegateError } from '../src/errors.ts'
-import { createScope, untilSignal } from '../src/lifecycle.ts'
+import { createScope, untilSignal, type Scope } from '../src/lifecycle.ts'
 import { renderEvidence } from './evidence/text.ts'
 import { evidenceIn } from './evidence/evidence.ts'
 import type { PlannedFault } from './faults/plan.ts'
@@ -9,19 +9,20 @@ import { followLogs } from './screen/follow-logs.ts'
 import { isQuitKey, keyNames, keysFor, lastKeyNames } from './keys.ts'
 import { untilNpmIsGone } from './parents.ts'
 import { pathOf, shortest } from './stack/paths.ts'
-import { createQuit, unless } from './quit.ts'
+import { createQuit, unless, type Quit } from './quit.ts'
+import { milliseconds } from './format.ts'
 import { openReportFiles, type ReportFiles } from './report/files.ts'
 import { renderHtml } from './report/html.ts'
+import { loadPage, type Page } from './report/page.ts'
 import { renderBooks, sayBroken, type Report, type RunFacts } from './report/report.ts'
 import { untilOver } from './faults/schedule.ts'
 import { openScreen, type Screen } from './screen/screen.ts'
 import { demoTypes, type Sensor } from './fleet/sensors.ts'
 import { lockFolder, type Lock } from './servers/lock.ts'
-import { startSession, type Session } from './run.ts'
+import { startRun, type Run } from './run.ts'
 import type { Tree } from './stack/config.ts'
 import { startStack, type Stack } from './stack/stack.ts'
 import { unfinished } from './report/unfinished.ts'
-import { milliseconds } from './screen/view.ts'
 
 export interface ConductOptions {
   dir: string
@@ -53,94 +54,156 @@ const usualMqttPort = 8883
  * with the exit code: 0 unless the books do not balance or the run was broken off.
  */
 export async function conduct(options: ConductOptions, process: NodeJS.Process): Promise<number> {
-  const failing = new AbortController()
-  const quit = createQuit(
-    process,
-    AbortSignal.any([untilSignal(process), untilNpmIsGone(process)]),
-    systemClock,
-  )
-  const stop = AbortSignal.any([quit.asked, failing.signal])
-  const fail = (error: TidegateError): void => failing.abort(error)
-  const scope = createScope()
-  let started: Stack | undefined
-  const pressed: { key: (key: string) => void } = { key: () => undefined }
-  const screen = openScreen({
-    output: process.stdout,
-    input: process.stdin,
-    env: process.env,
-    onKey: (key) => pressed.key(key),
-  })
+  const stage = openStage(process)
+  const { screen, quit, failing } = stage
+  const started: { stack?: Stack } = {}
   try {
-    const files = options.reportFile === undefined ? undefined : openReportFiles(options.reportFile)
-    const locked = lockRun(options.dir)
-    scope.own({ close: () => locked.release() })
-    refuseToAlterEvidence(options.dir)
-    const stack = scope.own(
-      await startStack({
-        dir: options.dir,
-        devices: [...options.deviceIds, visitor],
-        clouds: options.clouds,
-        mqttPort: usualMqttPort,
-        env: process.env,
-        say: (line) => screen.say(line),
-        signal: stop,
-        onCrash: fail,
-        ...(options.edgeConfig && { edgeConfig: options.edgeConfig }),
-      }),
-    )
-    started = stack
+    const output = options.reportFile === undefined ? undefined : openOutput(options.reportFile)
+    claim(options.dir, stage)
+    const stack = (started.stack = await startStackOn(stage, options))
     sayHowToLook(stack, screen)
-    const session = scope.own(
-      await startSession({
-        stack,
-        sensors: (run) => options.sensors(run),
-        facts: { ...options.facts, versions: versions(process) },
-        patienceMs: options.patienceMs,
-        env: process.env,
-        clock: systemClock,
-        onSnapshot: (snapshot) => screen.show(snapshot),
-        onNote: (text) => screen.note('run', text),
-      }),
-    )
-    pressed.key = keysFor({ session, stack, quit, fail, screen })
-    const { title, forMs, faults } = options
-    screen.begin({ title, plan: { forMs, faults }, keys: keyNames(stack) })
-    scope.own({ close: () => screen.end() })
-    scope.own(followLogs([stack.edge, ...stack.clouds], screen))
-
-    const { saboteur, fleet } = session
-    await untilOver({ forMs, faults, saboteur, finished: fleet.finished, clock: systemClock }, stop)
-    failing.signal.throwIfAborted()
-    const ended = !quit.asked.aborted
-    if (!ended && !files) {
-      screen.end()
-      sayLast(session, screen)
-      return options.forMs === undefined && !options.endsByItself ? 0 : 1
-    }
-    screen.note('run', 'the sensors stop; waiting until everything is stored (q or Ctrl-C gives up)')
-    screen.goOn({ title: 'waiting until everything is stored', plan: nothingPlanned, keys: lastKeyNames })
-    pressed.key = (key) => isQuitKey(key) && quit.ask()
-    const giveUp = AbortSignal.any([ended ? quit.asked : quit.insisted, failing.signal])
-    const finished = await unless(giveUp, session.finish(giveUp))
-    failing.signal.throwIfAborted()
+    const run = await startRunOn(stage, stack, options)
+    const { saboteur, fleet } = run
+    const { forMs, faults } = options
+    await untilOver({ forMs, faults, saboteur, finished: fleet.finished, clock: systemClock }, stage.stop)
+    failing.throwIfAborted()
+    if (!quit.asked.aborted || output) return await balanceBooks(stage, run, output)
     screen.end()
-    if (!finished) {
-      screen.say(unfinished(session.fleet.book.totals(), session.last))
-      return 1
-    }
-    const { report, course } = finished
-    writeReport(files, report, () => renderHtml({ report, recording: session.recording, course }), screen)
-    return report.balanced ? 0 : 1
+    sayLast(run, screen)
+    return forMs === undefined && !options.endsByItself ? 0 : 1
   } catch (error) {
     screen.end()
-    if (started && !isAbort(error)) screen.say(keptLine(started))
-    if (failing.signal.aborted) throw failing.signal.reason
+    if (started.stack && !isAbort(error)) screen.say(keptLine(started.stack))
+    if (failing.aborted) throw failing.reason
     if (!isAbort(error)) throw error
     screen.say('Stopped before the end; no books were balanced.')
     return 1
   } finally {
-    await scope.close()
+    await stage.scope.close()
   }
+}
+
+/** What a run is shown on and stopped by. */
+interface Stage {
+  process: NodeJS.Process
+  screen: Screen
+  /** What a key does, from now on. */
+  onKey: (does: (key: string) => void) => void
+  quit: Quit
+  /** Aborted with the reason when something of ours has ended by itself. */
+  failing: AbortSignal
+  fail: (error: TidegateError) => void
+  /** Somebody quits, or something has failed. */
+  stop: AbortSignal
+  /** Owns what must be closed. */
+  scope: Scope
+}
+
+function openStage(process: NodeJS.Process): Stage {
+  const failing = new AbortController()
+  const gone = AbortSignal.any([untilSignal(process), untilNpmIsGone(process)])
+  const quit = createQuit({ process, gone, clock: systemClock })
+  const pressed: { key: (key: string) => void } = { key: () => undefined }
+  return {
+    process,
+    screen: openScreen({
+      output: process.stdout,
+      input: process.stdin,
+      env: process.env,
+      onKey: (key) => pressed.key(key),
+    }),
+    onKey: (does) => (pressed.key = does),
+    quit,
+    failing: failing.signal,
+    fail: (error) => failing.abort(error),
+    stop: AbortSignal.any([quit.asked, failing.signal]),
+    scope: createScope(),
+  }
+}
+
+/** Where the report goes and what it needs, for who learns before the run that either is missing. */
+interface Output {
+  files: ReportFiles
+  page: Page
+}
+
+function openOutput(reportFile: string): Output {
+  return { files: openReportFiles(reportFile), page: loadPage() }
+}
+
+/** From now on the folder is this run's. @throws TidegateError `ALREADY_RUNNING`, `EVIDENCE_KEPT` */
+function claim(dir: string, { scope }: Stage): void {
+  const locked = lockRun(dir)
+  scope.own({ close: () => locked.release() })
+  refuseToAlterEvidence(dir)
+}
+
+async function startStackOn(stage: Stage, options: ConductOptions): Promise<Stack> {
+  const { scope, screen, process, stop, fail } = stage
+  return scope.own(
+    await startStack({
+      dir: options.dir,
+      devices: [...options.deviceIds, visitor],
+      clouds: options.clouds,
+      mqttPort: usualMqttPort,
+      env: process.env,
+      say: (line) => screen.say(line),
+      signal: stop,
+      onCrash: fail,
+      ...(options.edgeConfig && { edgeConfig: options.edgeConfig }),
+    }),
+  )
+}
+
+/** From here on the view is live and keys do what they say. */
+async function startRunOn(stage: Stage, stack: Stack, options: ConductOptions): Promise<Run> {
+  const { scope, screen, process, quit, fail } = stage
+  const run = scope.own(
+    await startRun({
+      stack,
+      sensors: (run) => options.sensors(run),
+      facts: { ...options.facts, versions: versions(process) },
+      patienceMs: options.patienceMs,
+      env: process.env,
+      clock: systemClock,
+      onSnapshot: (snapshot) => screen.show(snapshot),
+      onNote: (text) => screen.note('run', text),
+    }),
+  )
+  stage.onKey(keysFor({ run, stack, quit, fail, screen }))
+  const { title, forMs, faults } = options
+  screen.begin({ title, plan: { forMs, faults }, keys: keyNames(stack) })
+  scope.own({ close: () => screen.end() })
+  scope.own(followLogs([stack.edge, ...stack.clouds], screen))
+  return run
+}
+
+/** The end of a run that has ended by itself, or that somebody has stopped who wants a report. Resolves with the exit code. */
+async function balanceBooks(stage: Stage, run: Run, output: Output | undefined): Promise<number> {
+  const { screen, quit, failing } = stage
+  screen.note('run', 'the sensors stop; waiting until everything is stored (q or Ctrl-C gives up)')
+  screen.goOn({ title: 'waiting until everything is stored', plan: nothingPlanned, keys: lastKeyNames })
+  stage.onKey((key) => isQuitKey(key) && quit.ask())
+  const giveUp = AbortSignal.any([quit.asked.aborted ? quit.insisted : quit.asked, failing])
+  const finished = await unless(giveUp, run.finish(giveUp))
+  failing.throwIfAborted()
+  screen.end()
+  if (!finished) {
+    screen.say(unfinished(run.fleet.book.totals(), run.last))
+    return 1
+  }
+  const { report, course } = finished
+  sayBooks(report, screen)
+  if (output) {
+    const { files, page } = output
+    const json = `${JSON.stringify(report, undefined, 2)}\n`
+    files.write(json, renderHtml({ report, recording: run.recording, course }, page))
+    screen.say(`report: ${shortest(files.json)}`)
+    screen.say(`page:   ${shortest(files.page)}`)
+  }
+  screen.say(report.balanced ? 'The books balance.' : `THE BOOKS DO NOT BALANCE: ${sayBroken(report)}.`)
+  if (report.evidence) screen.say(renderEvidence(report.evidence))
+  return report.balanced ? 0 : 1
 }
 
 function sayHowToLook(stack: Stack, screen: Screen): void {
@@ -161,20 +224,15 @@ Look inside with your own clients:
 `)
 }
 
-function sayLast(session: Session, screen: Screen): void {
-  const { published, acknowledged } = session.fleet.book.totals()
+function sayLast(run: Run, screen: Screen): void {
+  const { published, acknowledged } = run.fleet.book.totals()
   screen.say(
-    `Stopped after ${milliseconds(session.elapsedMs())}: ${published} events published, ${acknowledged} acknowledged. ` +
+    `Stopped after ${milliseconds(run.elapsedMs())}: ${published} events published, ${acknowledged} acknowledged. ` +
       'What was acknowledged and not yet forwarded is kept for the next start.',
   )
 }
 
-function writeReport(
-  files: ReportFiles | undefined,
-  report: Report,
-  html: () => string,
-  screen: Screen,
-): void {
+function sayBooks(report: Report, screen: Screen): void {
   screen.say(`\n${renderBooks(report)}\n`)
   const { p50, p99, live, backlog } = report.latencyMs
   screen.say(
@@ -182,13 +240,6 @@ function writeReport(
       (backlog.count > 0 ? `, backlog p99 ${milliseconds(backlog.p99)}` : '') +
       `; buffered up to ${report.maxBuffered}; drained in ${milliseconds(report.run.drainMs)}`,
   )
-  if (files) {
-    files.write(`${JSON.stringify(report, undefined, 2)}\n`, html())
-    screen.say(`report: ${shortest(files.json)}`)
-    screen.say(`page:   ${shortest(files.page)}`)
-  }
-  screen.say(report.balanced ? 'The books balance.' : `THE BOOKS DO NOT BALANCE: ${sayBroken(report)}.`)
-  if (report.evidence) screen.say(renderEvidence(report.evidence))
 }
 
 function keptLine({ dir }: Stack): string {

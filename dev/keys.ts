@@ -2,7 +2,7 @@ import { TidegateError } from '../src/errors.ts'
 import { slowMode } from './faults/saboteur.ts'
 import type { Quit } from './quit.ts'
 import type { Screen } from './screen/screen.ts'
-import type { Session } from './run.ts'
+import type { Run } from './run.ts'
 import type { Stack } from './stack/stack.ts'
 
 /** While the sensors are at work. */
@@ -20,14 +20,14 @@ export function isQuitKey(key: string): boolean {
 
 /** What a person can do to a run while it is shown. */
 export function keysFor(parts: {
-  session: Session
+  run: Run
   stack: Stack
   quit: Quit
-  fail(error: TidegateError): void
+  fail: (error: TidegateError) => void
   screen: Screen
 }): (key: string) => void {
-  const { session, stack, quit, screen } = parts
-  const { saboteur } = session
+  const { run, stack, quit, screen } = parts
+  const { saboteur } = run
   let killing = false
   const toggle = (mode: Parameters<typeof saboteur.setLink>[0]): void =>
     saboteur.setLink(stack.link?.mode.kind === mode.kind ? { kind: 'up' } : mode)

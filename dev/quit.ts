@@ -11,11 +11,18 @@ export interface Quit {
   ask(): void
 }
 
+export interface QuitOptions {
+  process: Pick<NodeJS.Process, 'on'>
+  /** Aborted when whoever started us is no longer there. */
+  gone: AbortSignal
+  clock: Clock
+}
+
 /** One Ctrl-C may come twice, from the terminal and passed on by npm; and a key that is held repeats itself. */
 const sameWithinMs = 500
 
-/** Asks on SIGINT, on SIGTERM, and when `gone` is aborted: whoever started us is no longer there. */
-export function createQuit(process: Pick<NodeJS.Process, 'on'>, gone: AbortSignal, clock: Clock): Quit {
+/** Asks on SIGINT, on SIGTERM, and when `gone` is aborted. */
+export function createQuit({ process, gone, clock }: QuitOptions): Quit {
   const asking = new AbortController()
   const insisting = new AbortController()
   let askedAtMs = 0

@@ -21,7 +21,7 @@ export async function runServersOnly(dir: string, process: NodeJS.Process): Prom
   if (!existsSync(join(folder, 'rabbit')) && !existsSync(join(folder, 'postgres'))) throw absent(folder)
   const gone = AbortSignal.any([untilSignal(process), untilNpmIsGone(process)])
   const failing = new AbortController()
-  const stop = AbortSignal.any([createQuit(process, gone, systemClock).asked, failing.signal])
+  const stop = AbortSignal.any([createQuit({ process, gone, clock: systemClock }).asked, failing.signal])
   const say = (line: string): void => void process.stdout.write(`${line}\n`)
   const scope = createScope()
   try {

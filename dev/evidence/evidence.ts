@@ -6,14 +6,16 @@ import { messageOf } from '../../src/errors.ts'
 import { deadQueue, partitionQueue, rungName, wire } from '../../src/contract/wire.ts'
 import type { Evidence } from './text.ts'
 import { quoted } from '../stack/paths.ts'
-import type { Report } from '../report/report.ts'
 import { lookIntoOutbox, unreported } from './search-outbox.ts'
 import { lookIntoQueues } from './search-rabbit.ts'
-import { search } from './search.ts'
-import type { RabbitServer } from '../servers/rabbit/rabbit.ts'
+import { search, type Lookout } from './search.ts'
+import type { RabbitServer } from '../servers/obtain.ts'
 import { groups, ladderMs } from '../stack/config.ts'
 import type { Stack } from '../stack/stack.ts'
-import { tally, type Identity } from './whereabouts.ts'
+import type { Audit } from '../watch/audit.ts'
+import type { Missing } from '../watch/findings.ts'
+import type { Identity } from '../watch/history.ts'
+import { tally, type Located } from './whereabouts.ts'
 
 /** In the folder of a run; as long as it is there, no other run begins in that folder. */
 const fileName = 'evidence.json'
@@ -25,9 +27,9 @@ export function evidenceIn(dir: string): string | undefined {
 
 export interface EvidenceParts {
   stack: Stack
-  report: Report
-  /** Those of the missing events that are to be looked for. */
-  missing: readonly Identity[]
+  /** Those that are named are looked for. */
+  missing: Missing
+  audit: Audit
   absent: (identities: readonly Identity[]) => Promise<Identity[]>
   env: NodeJS.ProcessEnv
   clock: Clock
@@ -36,56 +38,54 @@ export interface EvidenceParts {
 /**
  * Tells where the events are that the history misses, and leaves what there is for a person to look at. Edge and cloud are stopped
  * first, in good order, as they would be a moment later: nothing moves then while it is looked for, and what was handed to the cloud
- * is back in its queue. Answers the report with the evidence in it.
+ * is back in its queue.
  */
-export async function gatherEvidence(parts: EvidenceParts, signal: AbortSignal): Promise<Report> {
-  const { stack, report, missing, absent, env, clock } = parts
+export async function gatherEvidence(
+  parts: EvidenceParts,
+  signal: AbortSignal,
+): Promise<{ evidence: Evidence; located: Located[] }> {
+  const { stack, missing, audit, absent, env, clock } = parts
   const outbox = { cli: stack.cli, dataDir: stack.edgeDataDir, env }
   await Promise.all([stack.edge, ...stack.clouds].map((program) => program.stop()))
-  let queues: string[] | undefined
-  const { located, looked, blind } = await search(
-    missing,
-    {
-      lookouts: [
-        { name: 'the outbox', look: (see, signal) => lookIntoOutbox(outbox, see, signal) },
-        {
-          name: 'RabbitMQ',
-          look: async (see, signal) =>
-            lookIntoQueues(
-              { url: stack.amqpUrl, queues: (queues ??= await queuesOf(stack, signal)), groups, clock },
-              see,
-              signal,
-            ),
-        },
-      ],
-      absent,
-      clock,
-    },
-    signal,
-  )
-  const file = join(stack.dir, fileName)
+  const lookouts: Lookout[] = [
+    { name: 'the outbox', look: (see, signal) => lookIntoOutbox(outbox, see, signal) },
+    lookoutOnBroker(stack, clock),
+  ]
+  const { located, looked, blind } = await search(missing.first, { lookouts, absent, clock }, signal)
   const evidence: Evidence = {
     folder: stack.dir,
-    file,
-    missing: report.missing,
-    searched: missing.length,
+    file: join(stack.dir, fileName),
+    missing: missing.count,
+    searched: missing.first.length,
     places: tally(located),
     looked,
     blind,
-    accounted: accountedIn(report) + (await unreported(outbox, signal)),
+    accounted: accountedIn(audit) + (await unreported(outbox, signal)),
     toLook: howToLook(stack),
   }
-  const told: Report = {
-    ...report,
-    missingEvents: located.slice(0, report.missingEvents.length),
-    evidence,
-  }
+  return { evidence, located }
+}
+
+/** Writes what is known into the file that the evidence names. Evidence that cannot be kept says so. */
+export function keepEvidence(evidence: Evidence, known: object): void {
   try {
-    writeFileSync(file, `${JSON.stringify({ report: told, located }, undefined, 2)}\n`)
+    writeFileSync(evidence.file, `${JSON.stringify(known, undefined, 2)}\n`)
   } catch (error) {
-    blind.push(`${file} could not be written: ${messageOf(error)}`)
+    evidence.blind.push(`${evidence.file} could not be written: ${messageOf(error)}`)
   }
-  return told
+}
+
+function lookoutOnBroker(stack: Stack, clock: Clock): Lookout {
+  let queues: string[] | undefined
+  return {
+    name: 'RabbitMQ',
+    look: async (see, signal) =>
+      lookIntoQueues(
+        { url: stack.amqpUrl, queues: (queues ??= await queuesOf(stack, signal)), groups, clock },
+        see,
+        signal,
+      ),
+  }
 }
 
 /** Of our own broker every queue there is, of one that was given those that we know by name. */
@@ -109,8 +109,8 @@ export async function listQueues(rabbit: Pick<RabbitServer, 'ctl'>, signal?: Abo
   return listedSchema.parse(JSON.parse(text)).map(({ name }) => name)
 }
 
-function accountedIn({ audit }: Report): number {
-  return audit.ledgers
+function accountedIn({ ledgers }: Audit): number {
+  return ledgers
     .flatMap(({ undelivered }) => Object.values(undelivered))
     .reduce((sum, { count }) => sum + count, 0)
 }

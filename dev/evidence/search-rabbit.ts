@@ -3,7 +3,8 @@ import type { Clock } from '../../src/clock.ts'
 import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
 import { closeConnection } from '../watch/dead-letters-rabbit.ts'
 import { readEvent, type Looked, type See } from './search.ts'
-import { kindOf, type Identity, type QueueKind } from './whereabouts.ts'
+import type { Identity } from '../watch/history.ts'
+import { kindOf, type QueueKind } from './whereabouts.ts'
 
 export interface QueuesToSearch {
   url: string

@@ -1,7 +1,8 @@
 import type { Clock } from '../../src/clock.ts'
 import { isAbort, messageOf } from '../../src/errors.ts'
 import { eventKey } from '../../src/contract/event.ts'
-import { locate, type Identity, type Located, type Sighting } from './whereabouts.ts'
+import type { Identity } from '../watch/history.ts'
+import { locate, type Located, type Sighting } from './whereabouts.ts'
 
 /** Told of each event that is come across. */
 export type See = (event: Identity, sighting: Sighting) => void

@@ -1,3 +1,4 @@
+import { grouped } from '../format.ts'
 import type { Looked } from './search.ts'
 import type { Where } from './whereabouts.ts'
 
@@ -36,16 +37,16 @@ export function renderEvidence(evidence: Evidence): string {
 function missingLines({ missing, searched, places, accounted }: Evidence): string[] {
   if (missing === 0) return ['Every acknowledged event that has an ID of its own is in the history.']
   const looked =
-    searched < missing ? `; the first ${count(searched)} of them were looked for` : ', and was looked for:'
-  const subject = missing === 1 ? '1 acknowledged event is' : `${count(missing)} acknowledged events are`
+    searched < missing ? `; the first ${grouped(searched)} of them were looked for` : ', and was looked for:'
+  const subject = missing === 1 ? '1 acknowledged event is' : `${grouped(missing)} acknowledged events are`
   const shown = places.slice(0, placesShown)
   return [
     `${subject} missing from the history${missing === 1 || searched < missing ? looked : ', and were looked for:'}`,
-    ...shown.map(({ events, place }) => `  ${count(events).padStart(6)}  ${place}`),
+    ...shown.map(({ events, place }) => `  ${grouped(events).padStart(6)}  ${place}`),
     ...(places.length > shown.length ? [`          and ${places.length - shown.length} places more`] : []),
     ...(accounted > 0 && places.some(({ where }) => where === 'nowhere')
       ? [
-          `  ${count(accounted)} places of the ledger are accounted for as not delivered (expired, evicted, lost): what is nowhere may be among them`,
+          `  ${grouped(accounted)} places of the ledger are accounted for as not delivered (expired, evicted, lost): what is nowhere may be among them`,
         ]
       : []),
   ]
@@ -54,11 +55,7 @@ function missingLines({ missing, searched, places, accounted }: Evidence): strin
 function heldLines({ looked }: Evidence): string[] {
   const held = looked.filter(({ holds }) => holds > 0)
   if (held.length === 0) return []
-  const all = held.slice(0, placesShown).map(({ place, holds }) => `${place} ${count(holds)}`)
+  const all = held.slice(0, placesShown).map(({ place, holds }) => `${place} ${grouped(holds)}`)
   const more = held.length > all.length ? `, and ${held.length - all.length} places more` : ''
   return [`Still held: ${all.join(', ')}${more}.`]
-}
-
-function count(value: number): string {
-  return value.toLocaleString('en-US')
 }

@@ -1,11 +1,6 @@
 import { parseDuration } from '../../src/units.ts'
 import { deadQueue, rungName, wire } from '../../src/contract/wire.ts'
-
-/** What identifies an event, for ever. */
-export interface Identity {
-  source: string
-  id: string
-}
+import type { Identity } from '../watch/history.ts'
 
 /** A place in which an event was seen. */
 export type Sighting =

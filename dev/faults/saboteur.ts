@@ -1,10 +1,30 @@
 import type { Clock } from '../../src/clock.ts'
 import type { KillTarget, PlannedFault } from './plan.ts'
 import type { Link, LinkMode } from '../stack/link.ts'
-import type { FaultRecord } from '../report/report.ts'
 
 /** A link that is slow enough to see: a bad mobile connection. */
 export const slowMode = { kind: 'slow', latencyMs: 300, bytesPerSecond: 50_000 } as const
+
+/** Something done to the system on purpose. Times are ms from the start of the run. */
+export interface FaultRecord {
+  kind: 'down' | 'stalled' | 'slow' | 'kill'
+  target: 'uplink' | 'edge' | 'cloud' | 'broker' | 'database'
+  fromMs: number
+  /** When what was taken away was there again. */
+  untilMs: number
+}
+
+const faultNames: Record<FaultRecord['kind'], string> = {
+  down: 'down',
+  stalled: 'half-open',
+  slow: 'slow',
+  kill: 'kill -9',
+}
+
+/** `edge kill -9`: what was done, for a reader of the report. */
+export function nameRecord({ kind, target }: FaultRecord): string {
+  return `${target} ${faultNames[kind]}`
+}
 
 export interface Saboteur {
   /**
@@ -38,82 +58,112 @@ interface Victim {
   start(signal?: AbortSignal): Promise<void>
 }
 
+export interface SaboteurOptions {
+  stack: Breakable
+  clock: Clock
+  /** The clock's monotonic reading at the start of the run. */
+  startedAtMs: number
+}
+
 /** Does faults to a stack and keeps account of them. */
-export function createSaboteur(stack: Breakable, clock: Clock, startedAtMs: number): Saboteur {
-  const done: FaultRecord[] = []
-  const lasting = new Set<FaultRecord>()
-  const killed = new Map<Victim, FaultRecord>()
-  const listeners: ((text: string) => void)[] = []
-  let killing: Promise<void> = Promise.resolve()
-  let linkFault: FaultRecord | undefined
+export function createSaboteur(options: SaboteurOptions): Saboteur {
+  return new KeptSaboteur(options)
+}
 
-  const elapsedMs = (): number => Math.round(clock.monotonicMs() - startedAtMs)
-  const say = (text: string): void => listeners.forEach((listener) => listener(text))
+class KeptSaboteur implements Saboteur {
+  readonly #options: SaboteurOptions
+  readonly #done: FaultRecord[] = []
+  readonly #lasting = new Set<FaultRecord>()
+  readonly #killed = new Map<Victim, FaultRecord>()
+  readonly #listeners: ((text: string) => void)[] = []
+  #killing: Promise<void> = Promise.resolve()
+  #linkFault: FaultRecord | undefined
 
-  function begin(kind: FaultRecord['kind'], target: FaultRecord['target']): FaultRecord {
-    const record: FaultRecord = { kind, target, fromMs: elapsedMs(), untilMs: 0 }
-    done.push(record)
-    lasting.add(record)
-    return record
-  }
-  function end(record: FaultRecord): void {
-    record.untilMs = elapsedMs()
-    lasting.delete(record)
+  constructor(options: SaboteurOptions) {
+    this.#options = options
   }
 
-  function setLink(mode: LinkMode): void {
-    if (!stack.link) {
-      say('the broker was given as amqps://: its uplink passes no link of ours')
+  async inject(fault: PlannedFault, signal: AbortSignal): Promise<void> {
+    if (fault.kind === 'kill') {
+      const turn = this.#killing.then(() => this.#kill(fault.target, fault.forMs, signal))
+      this.#killing = turn.catch(() => undefined)
+      return turn
+    }
+    this.setLink(fault.mode)
+    await this.#options.clock.sleep(fault.forMs, signal)
+    this.setLink({ kind: 'up' })
+  }
+
+  setLink(mode: LinkMode): void {
+    const { link } = this.#options.stack
+    if (!link) {
+      this.#say('the broker was given as amqps://: its uplink passes no link of ours')
       return
     }
-    if (linkFault) end(linkFault)
-    linkFault = mode.kind === 'up' ? undefined : begin(mode.kind, 'uplink')
-    stack.link.set(mode)
-    say(linkWords[mode.kind])
+    if (this.#linkFault) this.#end(this.#linkFault)
+    this.#linkFault = mode.kind === 'up' ? undefined : this.#begin(mode.kind, 'uplink')
+    link.set(mode)
+    this.#say(linkWords[mode.kind])
   }
 
-  async function kill(target: KillTarget, forMs: number, signal: AbortSignal): Promise<void> {
+  async restore(signal: AbortSignal): Promise<void> {
+    if (this.#linkFault) this.setLink({ kind: 'up' })
+    await this.#killing
+    for (const [victim, record] of this.#killed) await this.#bringBack(victim, record, signal)
+  }
+
+  records(): FaultRecord[] {
+    return this.#done.map((record) =>
+      this.#lasting.has(record) ? { ...record, untilMs: this.#elapsedMs() } : { ...record },
+    )
+  }
+
+  onChange(listener: (text: string) => void): void {
+    this.#listeners.push(listener)
+  }
+
+  async #kill(target: KillTarget, forMs: number, signal: AbortSignal): Promise<void> {
+    const { stack, clock } = this.#options
     const victim = victimOf(stack, target)
     if (!victim) {
-      say(`the ${target} was given, and is not ours to kill`)
+      this.#say(`the ${target} was given, and is not ours to kill`)
       return
     }
     signal.throwIfAborted()
-    const record = begin('kill', target)
-    say(`kill -9 of the ${target}`)
-    killed.set(victim, record)
+    const record = this.#begin('kill', target)
+    this.#say(`kill -9 of the ${target}`)
+    this.#killed.set(victim, record)
     await victim.kill('SIGKILL')
     await clock.sleep(forMs, signal)
-    await bringBack(victim, record, signal)
+    await this.#bringBack(victim, record, signal)
   }
 
-  async function bringBack(victim: Victim, record: FaultRecord, signal: AbortSignal): Promise<void> {
+  async #bringBack(victim: Victim, record: FaultRecord, signal: AbortSignal): Promise<void> {
     await victim.start(signal)
-    killed.delete(victim)
-    end(record)
-    say(`the ${record.target} is back after ${((record.untilMs - record.fromMs) / 1000).toFixed(1)} s`)
+    this.#killed.delete(victim)
+    this.#end(record)
+    this.#say(`the ${record.target} is back after ${((record.untilMs - record.fromMs) / 1000).toFixed(1)} s`)
   }
 
-  return {
-    async inject(fault, signal) {
-      if (fault.kind === 'kill') {
-        const turn = killing.then(() => kill(fault.target, fault.forMs, signal))
-        killing = turn.catch(() => undefined)
-        return turn
-      }
-      setLink(fault.mode)
-      await clock.sleep(fault.forMs, signal)
-      setLink({ kind: 'up' })
-    },
-    setLink,
-    async restore(signal) {
-      if (linkFault) setLink({ kind: 'up' })
-      await killing
-      for (const [victim, record] of killed) await bringBack(victim, record, signal)
-    },
-    records: () =>
-      done.map((record) => (lasting.has(record) ? { ...record, untilMs: elapsedMs() } : { ...record })),
-    onChange: (listener) => listeners.push(listener),
+  #begin(kind: FaultRecord['kind'], target: FaultRecord['target']): FaultRecord {
+    const record: FaultRecord = { kind, target, fromMs: this.#elapsedMs(), untilMs: 0 }
+    this.#done.push(record)
+    this.#lasting.add(record)
+    return record
+  }
+
+  #end(record: FaultRecord): void {
+    record.untilMs = this.#elapsedMs()
+    this.#lasting.delete(record)
+  }
+
+  #elapsedMs(): number {
+    const { clock, startedAtMs } = this.#options
+    return Math.round(clock.monotonicMs() - startedAtMs)
+  }
+
+  #say(text: string): void {
+    for (const listener of this.#listeners) listener(text)
   }
 }
 

@@ -51,7 +51,7 @@ export interface Book {
 }
 
 /** The fleet's own book: memory grows with the number of devices, not of events. */
-export function openBook(): Book {
+export function createBook(): Book {
   const devices = new Map<string, Page>()
   const latencies = createLatencies()
 

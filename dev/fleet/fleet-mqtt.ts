@@ -33,7 +33,7 @@ const inFlightMax = 50
  * `close`.
  */
 export function connectDevice(target: MqttTarget, files: DeviceFiles): DeviceConnection {
-  const client: MqttClient = connect({
+  const client = connect({
     protocol: 'mqtts',
     host: target.host,
     port: target.port,
@@ -50,69 +50,81 @@ export function connectDevice(target: MqttTarget, files: DeviceFiles): DeviceCon
     resubscribe: false,
     reconnectOnConnackError: true,
   })
-  const waiting: Kept[] = []
-  const inFlight = new Set<Kept>()
-  let ready = false
-  let closed = false
-  let sent = 0
-  let order = 0
+  return new MqttDevice(client, files.deviceId)
+}
 
-  // A gateway that is away is a fleet's everyday life; the view shows it as sensors not connected.
-  client.on('error', () => undefined)
-  client.on('packetsend', (packet) => {
-    if (packet.cmd === 'publish') sent += 1
-  })
-  client.on('connect', () => {
-    ready = true
-    send()
-  })
-  client.on('close', () => (ready = false))
+class MqttDevice implements DeviceConnection {
+  readonly #client: MqttClient
+  readonly #deviceId: string
+  readonly #waiting: Kept[] = []
+  readonly #inFlight = new Set<Kept>()
+  #ready = false
+  #closed = false
+  #sent = 0
+  #order = 0
 
-  function send(): void {
-    if (!ready) return
-    while (inFlight.size < inFlightMax) {
-      const kept = waiting.shift()
+  constructor(client: MqttClient, deviceId: string) {
+    this.#client = client
+    this.#deviceId = deviceId
+    // A gateway that is away is a fleet's everyday life; the view shows it as sensors not connected.
+    client.on('error', () => undefined)
+    client.on('packetsend', (packet) => {
+      if (packet.cmd === 'publish') this.#sent += 1
+    })
+    client.on('connect', () => {
+      this.#ready = true
+      this.#send()
+    })
+    client.on('close', () => (this.#ready = false))
+  }
+
+  get connected(): boolean {
+    return this.#ready
+  }
+
+  get sent(): number {
+    return this.#sent
+  }
+
+  publish(topic: string, payload: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#closed) {
+        reject(closedError(this.#deviceId))
+        return
+      }
+      this.#waiting.push({ order: (this.#order += 1), topic, payload, resolve, reject })
+      this.#send()
+    })
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    this.#ready = false
+    await new Promise<void>((resolve) => this.#client.end(true, {}, () => resolve()))
+    for (const kept of [...this.#waiting, ...this.#inFlight]) kept.reject(closedError(this.#deviceId))
+  }
+
+  #send(): void {
+    if (!this.#ready) return
+    while (this.#inFlight.size < inFlightMax) {
+      const kept = this.#waiting.shift()
       if (!kept) return
-      inFlight.add(kept)
-      client.publish(kept.topic, kept.payload, { qos: 1 }, (error) => {
-        inFlight.delete(kept)
+      this.#inFlight.add(kept)
+      this.#client.publish(kept.topic, kept.payload, { qos: 1 }, (error) => {
+        this.#inFlight.delete(kept)
         if (!error) kept.resolve()
-        else if (closed) kept.reject(closedError(files.deviceId))
-        else putBack(kept)
-        send()
+        else if (this.#closed) kept.reject(closedError(this.#deviceId))
+        else this.#putBack(kept)
+        this.#send()
       })
     }
   }
 
   /** In its old place: a device's events keep their order. */
-  function putBack(kept: Kept): void {
-    const behind = waiting.findIndex((other) => other.order > kept.order)
-    waiting.splice(behind === -1 ? waiting.length : behind, 0, kept)
-  }
-
-  return {
-    get connected() {
-      return ready
-    },
-    get sent() {
-      return sent
-    },
-    publish: (topic, payload) =>
-      new Promise((resolve, reject) => {
-        if (closed) {
-          reject(closedError(files.deviceId))
-          return
-        }
-        waiting.push({ order: (order += 1), topic, payload, resolve, reject })
-        send()
-      }),
-    async close() {
-      if (closed) return
-      closed = true
-      ready = false
-      await new Promise<void>((resolve) => client.end(true, {}, () => resolve()))
-      for (const kept of [...waiting, ...inFlight]) kept.reject(closedError(files.deviceId))
-    },
+  #putBack(kept: Kept): void {
+    const behind = this.#waiting.findIndex((other) => other.order > kept.order)
+    this.#waiting.splice(behind === -1 ? this.#waiting.length : behind, 0, kept)
   }
 }
 

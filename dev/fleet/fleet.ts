@@ -1,5 +1,5 @@
 import type { Clock } from '../../src/clock.ts'
-import { openBook, type Book } from './book.ts'
+import { createBook, type Book } from './book.ts'
 import type { Message, Sensor } from './sensors.ts'
 
 /** A device's connection to its gateway. Port; the adapter is fleet-mqtt.ts. */
@@ -17,7 +17,7 @@ export interface DeviceConnection {
 
 export interface FleetOptions {
   sensors: readonly Sensor[]
-  connect(deviceId: string): DeviceConnection
+  connect: (deviceId: string) => DeviceConnection
   clock: Clock
   /** A sensor that waits for so many acknowledgements reads nothing new; default 200. */
   unacknowledgedMax?: number
@@ -45,88 +45,108 @@ interface Device {
 }
 
 const tickMs = 20
+const unacknowledgedMaxDefault = 200
 
 /** Simulated sensors at work: each with its own certificate and connection, and one book for all of them. */
 export function startFleet(options: FleetOptions): Fleet {
-  const { clock, unacknowledgedMax = 200 } = options
-  const book = openBook()
-  const devices: Device[] = options.sensors.map((sensor) => ({
-    sensor,
-    connection: options.connect(sensor.deviceId),
-    unacknowledged: 0,
-  }))
-  const startedAtMs = clock.monotonicMs()
-  const stopping = new AbortController()
-  let messages = 0
-  let waiting = 0
-  let onSettled: (() => void) | undefined
+  return new WorkingFleet(options)
+}
 
-  const finished = work()
+class WorkingFleet implements Fleet {
+  readonly book = createBook()
+  readonly finished: Promise<void>
+  readonly #clock: Clock
+  readonly #unacknowledgedMax: number
+  readonly #devices: readonly Device[]
+  readonly #startedAtMs: number
+  readonly #stopping = new AbortController()
+  #messages = 0
+  #waiting = 0
+  #onSettled: (() => void) | undefined
 
-  async function work(): Promise<void> {
-    while (!stopping.signal.aborted && devices.some((device) => device.sensor.dueMs !== undefined)) {
-      const elapsedMs = clock.monotonicMs() - startedAtMs
-      for (const device of devices) readDue(device, elapsedMs)
-      await clock.sleep(tickMs, stopping.signal).catch(() => undefined)
+  constructor({ sensors, connect, clock, unacknowledgedMax = unacknowledgedMaxDefault }: FleetOptions) {
+    this.#clock = clock
+    this.#unacknowledgedMax = unacknowledgedMax
+    this.#devices = sensors.map((sensor) => ({
+      sensor,
+      connection: connect(sensor.deviceId),
+      unacknowledged: 0,
+    }))
+    this.#startedAtMs = clock.monotonicMs()
+    this.finished = this.#work()
+  }
+
+  get devices(): number {
+    return this.#devices.length
+  }
+
+  get connected(): number {
+    return this.#devices.filter((device) => device.connection.connected).length
+  }
+
+  get resent(): number {
+    const sent = this.#devices.reduce((sum, device) => sum + device.connection.sent, 0)
+    return Math.max(0, sent - this.#messages)
+  }
+
+  stop(): void {
+    this.#stopping.abort()
+  }
+
+  settled(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const give = (): void => reject(signal.reason as Error)
+      if (signal.aborted) return give()
+      signal.addEventListener('abort', give, { once: true })
+      this.#onSettled = () => {
+        signal.removeEventListener('abort', give)
+        resolve()
+      }
+      if (this.#waiting === 0) this.#onSettled()
+    })
+  }
+
+  async close(): Promise<void> {
+    this.#stopping.abort()
+    await this.finished
+    await Promise.all(this.#devices.map((device) => device.connection.close()))
+  }
+
+  async #work(): Promise<void> {
+    const { signal } = this.#stopping
+    while (!signal.aborted && this.#devices.some((device) => device.sensor.dueMs !== undefined)) {
+      const elapsedMs = this.#clock.monotonicMs() - this.#startedAtMs
+      for (const device of this.#devices) this.#readDue(device, elapsedMs)
+      await this.#clock.sleep(tickMs, signal).catch(() => undefined)
     }
   }
 
-  function readDue(device: Device, elapsedMs: number): void {
+  #readDue(device: Device, elapsedMs: number): void {
     const { sensor } = device
     while (
       sensor.dueMs !== undefined &&
       sensor.dueMs <= elapsedMs &&
-      device.unacknowledged < unacknowledgedMax
+      device.unacknowledged < this.#unacknowledgedMax
     ) {
-      for (const message of sensor.read(clock.now(), elapsedMs)) void publish(device, message)
+      for (const message of sensor.read(this.#clock.now(), elapsedMs)) void this.#publish(device, message)
     }
   }
 
-  async function publish(device: Device, message: Message): Promise<void> {
+  async #publish(device: Device, message: Message): Promise<void> {
     const { connection, sensor } = device
-    const publishedAtMs = clock.monotonicMs()
+    const publishedAtMs = this.#clock.monotonicMs()
     device.unacknowledged += 1
-    waiting += 1
-    messages += 1
-    book.published(sensor.deviceId, message)
+    this.#waiting += 1
+    this.#messages += 1
+    this.book.published(sensor.deviceId, message)
     try {
       await connection.publish(message.topic, message.payload)
-      book.acknowledged(sensor.deviceId, message, clock.monotonicMs() - publishedAtMs)
+      this.book.acknowledged(sensor.deviceId, message, this.#clock.monotonicMs() - publishedAtMs)
     } catch {
       // The connection was closed with the message unacknowledged, and so it stands in the book.
     }
     device.unacknowledged -= 1
-    waiting -= 1
-    if (waiting === 0) onSettled?.()
-  }
-
-  return {
-    book,
-    devices: devices.length,
-    finished,
-    get connected() {
-      return devices.filter((device) => device.connection.connected).length
-    },
-    get resent() {
-      const sent = devices.reduce((sum, device) => sum + device.connection.sent, 0)
-      return Math.max(0, sent - messages)
-    },
-    stop: () => stopping.abort(),
-    settled: (signal) =>
-      new Promise((resolve, reject) => {
-        const give = (): void => reject(signal.reason as Error)
-        if (signal.aborted) return give()
-        signal.addEventListener('abort', give, { once: true })
-        onSettled = () => {
-          signal.removeEventListener('abort', give)
-          resolve()
-        }
-        if (waiting === 0) onSettled()
-      }),
-    async close() {
-      stopping.abort()
-      await finished
-      await Promise.all(devices.map((device) => device.connection.close()))
-    },
+    this.#waiting -= 1
+    if (this.#waiting === 0) this.#onSettled?.()
   }
 }

@@ -1,38 +1,23 @@
-import type { Course } from '../watch/history-postgres.ts'
-import { escapeText, frame, renderPlot, timeLabel, type Band, type Panel } from './plot.ts'
-import { rates, type Recording } from '../watch/recorder.ts'
-import { script, style } from './page.ts'
-import { misdeedChecks, sayBroken, type Check, type FaultRecord, type Report } from './report.ts'
-import { milliseconds } from '../screen/view.ts'
-
-export interface HtmlInput {
-  report: Report
-  recording: Recording
-  course: Course
-}
+import { nameRecord, type FaultRecord } from '../faults/saboteur.ts'
+import { grouped, milliseconds } from '../format.ts'
+import type { PageFrame, PageLine } from './page/client.ts'
+import type { Page } from './page.ts'
+import { escapeText, frame, renderPlot, timeLabel } from './plot.ts'
+import { misdeedChecks, sayBroken, type Check, type Report } from './report.ts'
+import { linesOf, plotOf, type RunOnPage } from './run-plot.ts'
 
 /** The report as one file a person wants to look at: no network, no dependency, light and dark. */
-export function renderHtml(input: HtmlInput): string {
+export function renderHtml(input: RunOnPage, { style, script }: Page): string {
   const { report } = input
-  const { run } = report
-  const xMax = (run.durationMs + run.drainMs) / 1000
-  const panels = panelsOf(input, xMax)
-  const bands = report.faults.map(bandOf)
-  const data = panels.flatMap((panel) =>
-    panel.lines.map(({ id, name, points }) => ({
-      id,
-      name,
-      unit: panel.unit,
-      points: points.map(([x, y]) => [round(x), round(y)]),
-    })),
-  )
+  const plot = plotOf(input)
   return `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Tidegate resilience report · seed ${run.seed}</title>
-<style>${style}</style>
+<title>Tidegate resilience report · seed ${report.run.seed}</title>
+<style>
+${style}</style>
 </head>
 <body>
 <main>
@@ -43,27 +28,14 @@ export function renderHtml(input: HtmlInput): string {
   </div>
   ${verdict(report)}
 </header>
-<section class="tiles" aria-label="Summary">
-  ${tile('acknowledged', count(report.acknowledged), `of ${count(report.published)} published`)}
-  ${tile('stored', count(report.stored), report.storedTwice === 0 ? 'each one once' : `${count(report.storedTwice)} twice`)}
-  ${tile('missing', count(report.missing), 'acknowledged and not stored', report.missing === 0 ? 'good' : 'bad')}
-  ${tile('repeats dropped', count(report.duplicates), `${count(report.resent)} sent again by devices`)}
-  ${tile('dead letters', count(report.deadLettered), `${count(report.expectedDeadLetters)} expected`)}
-  ${tile('deepest buffer', count(report.maxBuffered), 'events held at the edge')}
-  ${tile('latency, live', milliseconds(report.latencyMs.live.p50), `p99 ${milliseconds(report.latencyMs.live.p99)}`)}
-  ${tile('latency, backlog', report.latencyMs.backlog.count === 0 ? '–' : milliseconds(report.latencyMs.backlog.p50), report.latencyMs.backlog.count === 0 ? 'nothing waited' : `p99 ${milliseconds(report.latencyMs.backlog.p99)}`)}
-</section>
+${tiles(report)}
 <section>
   <h2>The run</h2>
-  <figure class="plot">${renderPlot({ panels, bands, xMax })}<div class="tip" role="status" hidden></div></figure>
+  <figure class="plot">${renderPlot(plot)}<div class="tip" role="status" hidden></div></figure>
   <p class="hint">Point at the plot, or focus it and use the arrow keys, to read values. Latency is from the gateway’s clock at admission to the history’s at commit, by the second of admission.</p>
 </section>
 ${faultTable(report.faults)}
-<section>
-  <h2>The books</h2>
-  <table><thead><tr><th scope="col"></th><th scope="col">promise</th><th scope="col" class="number">expected</th><th scope="col" class="number">found</th></tr></thead>
-  <tbody>${report.checks.map(checkRow).join('')}</tbody></table>
-</section>
+${booksTable(report)}
 ${evidenceSection(report)}
 ${misdeedTable(report)}
 <section>
@@ -71,101 +43,41 @@ ${misdeedTable(report)}
   <dl>${conditions(report)}</dl>
 </section>
 </main>
-<script type="application/json" id="data">${JSON.stringify(data).replaceAll('<', '\\u003c')}</script>
-<script type="application/json" id="frame">${JSON.stringify(frame)}</script>
-<script>${script}</script>
+${dataFor(linesOf(plot), frame)}
+<script type="module">
+${script}</script>
 </body>
 </html>
 `
 }
 
-/** Rates are means over this; shorter ones show the scraping, not the system. */
-const rateWindowMs = 1000
-
-function panelsOf({ recording, course }: HtmlInput, xMax: number): Panel[] {
-  const samples = recording.samples.filter(({ elapsedMs }) => elapsedMs <= xMax * 1000 + 500)
-  return [
-    {
-      title: 'Buffer depth',
-      unit: 'events in the outbox',
-      scale: 'linear',
-      height: 150,
-      format: rounded,
-      lines: [
-        {
-          name: 'buffered',
-          id: 'depth',
-          area: true,
-          points: samples.map(({ elapsedMs, buffered }) => [elapsedMs / 1000, buffered] as const),
-        },
-      ],
-    },
-    {
-      title: 'Rates',
-      unit: 'events per second',
-      scale: 'linear',
-      height: 190,
-      format: rounded,
-      lines: [
-        {
-          name: 'published',
-          id: 'published',
-          points: rates(samples, (sample) => sample.published, rateWindowMs),
-        },
-        {
-          name: 'acknowledged',
-          id: 'acknowledged',
-          points: rates(samples, (sample) => sample.acknowledged, rateWindowMs),
-        },
-        {
-          name: 'forwarded',
-          id: 'forwarded',
-          points: rates(samples, (sample) => sample.forwarded, rateWindowMs),
-        },
-        { name: 'stored', id: 'stored', points: everySecond(course.stored) },
-      ],
-    },
-    {
-      title: 'Latency',
-      unit: 'from admission to history',
-      scale: 'log',
-      height: 150,
-      format: shortTime,
-      lines: [
-        { name: 'p50', id: 'p50', points: course.latency.map(({ seconds, p50 }) => [seconds, p50] as const) },
-        { name: 'p99', id: 'p99', points: course.latency.map(({ seconds, p99 }) => [seconds, p99] as const) },
-      ],
-    },
-  ]
+/** What the page's script reads. */
+function dataFor(lines: readonly PageLine[], frame: PageFrame): string {
+  return `<script type="application/json" id="data">${JSON.stringify(lines).replaceAll('<', '\\u003c')}</script>
+<script type="application/json" id="frame">${JSON.stringify(frame)}</script>`
 }
 
-/** A second in which nothing was stored is a point as well. */
-function everySecond(counts: Course['stored']): [seconds: number, count: number][] {
-  const bySecond = new Map(counts.map(({ seconds, count }) => [seconds, count]))
-  const last = counts.at(-1)?.seconds ?? 0
-  const points: [number, number][] = []
-  for (let seconds = 0.5; seconds <= last; seconds += 1) points.push([seconds, bySecond.get(seconds) ?? 0])
-  return points
+function tiles(report: Report): string {
+  const { live, backlog } = report.latencyMs
+  const waited = backlog.count > 0
+  return `<section class="tiles" aria-label="Summary">
+  ${tile('acknowledged', grouped(report.acknowledged), `of ${grouped(report.published)} published`)}
+  ${tile('stored', grouped(report.stored), report.storedTwice === 0 ? 'each one once' : `${grouped(report.storedTwice)} twice`)}
+  ${tile('missing', grouped(report.missing), 'acknowledged and not stored', report.missing === 0 ? 'good' : 'bad')}
+  ${tile('repeats dropped', grouped(report.duplicates), `${grouped(report.resent)} sent again by devices`)}
+  ${tile('dead letters', grouped(report.deadLettered), `${grouped(report.expectedDeadLetters)} expected`)}
+  ${tile('deepest buffer', grouped(report.maxBuffered), 'events held at the edge')}
+  ${tile('latency, live', milliseconds(live.p50), `p99 ${milliseconds(live.p99)}`)}
+  ${tile('latency, backlog', waited ? milliseconds(backlog.p50) : '–', waited ? `p99 ${milliseconds(backlog.p99)}` : 'nothing waited')}
+</section>`
 }
 
-const faultNames: Record<FaultRecord['kind'], string> = {
-  down: 'down',
-  stalled: 'half-open',
-  slow: 'slow',
-  kill: 'kill -9',
-}
-
-function nameFault({ kind, target }: FaultRecord): string {
-  return `${target} ${faultNames[kind]}`
-}
-
-function bandOf(fault: FaultRecord): Band {
-  return {
-    from: fault.fromMs / 1000,
-    to: fault.untilMs / 1000,
-    id: fault.kind === 'kill' ? 'kill' : 'link',
-    label: nameFault(fault),
-  }
+function booksTable({ checks }: Report): string {
+  return `<section>
+  <h2>The books</h2>
+  <table><thead><tr><th scope="col"></th><th scope="col">promise</th><th scope="col" class="number">expected</th><th scope="col" class="number">found</th></tr></thead>
+  <tbody>${checks.map(checkRow).join('')}</tbody></table>
+</section>`
 }
 
 function verdict(report: Report): string {
@@ -175,8 +87,8 @@ function verdict(report: Report): string {
 }
 
 function subtitle({ run, faults }: Report): string {
-  const perSecond = `${count(run.eventsPerSecond)} events/s`
-  const faultText = faults.length === 0 ? 'no faults' : faults.map(nameFault).join(', ')
+  const perSecond = `${grouped(run.eventsPerSecond)} events/s`
+  const faultText = faults.length === 0 ? 'no faults' : faults.map(nameRecord).join(', ')
   return `${run.devices} devices at ${perSecond} for ${timeLabel(run.durationMs / 1000)}, with ${faultText}; seed ${run.seed}.`
 }
 
@@ -185,14 +97,14 @@ function tile(name: string, value: string, note: string, mood = ''): string {
 }
 
 function checkRow({ ok, promise, expected, actual }: Check): string {
-  return `<tr class="${ok ? 'good' : 'bad'}"><td class="mark">${ok ? '<span aria-label="kept">✓</span>' : '<span aria-label="broken">✗</span>'}</td><td>${escapeText(promise)}</td><td class="number">${escapeText(grouped(expected))}</td><td class="number">${escapeText(grouped(actual))}</td></tr>`
+  return `<tr class="${ok ? 'good' : 'bad'}"><td class="mark">${ok ? '<span aria-label="kept">✓</span>' : '<span aria-label="broken">✗</span>'}</td><td>${escapeText(promise)}</td><td class="number">${escapeText(numbersGrouped(expected))}</td><td class="number">${escapeText(numbersGrouped(actual))}</td></tr>`
 }
 
 function faultTable(faults: readonly FaultRecord[]): string {
   if (faults.length === 0) return ''
   const rows = faults.map(
     (fault) =>
-      `<tr><td>${escapeText(nameFault(fault))}</td><td class="number">${inSeconds(fault.fromMs)}</td><td class="number">${inSeconds(fault.untilMs - fault.fromMs)}</td></tr>`,
+      `<tr><td>${escapeText(nameRecord(fault))}</td><td class="number">${inSeconds(fault.fromMs)}</td><td class="number">${inSeconds(fault.untilMs - fault.fromMs)}</td></tr>`,
   )
   return `<section><h2>The faults</h2><table><thead><tr><th scope="col">what</th><th scope="col" class="number">at</th><th scope="col" class="number">back after</th></tr></thead><tbody>${rows.join('')}</tbody></table></section>`
 }
@@ -202,7 +114,7 @@ function evidenceSection({ evidence, missingEvents }: Report): string {
   if (!evidence) return ''
   const { missing, searched, places, blind, folder, file, toLook } = evidence
   const rows = places.map(
-    ({ events, place }) => `<tr><td>${escapeText(place)}</td><td class="number">${count(events)}</td></tr>`,
+    ({ events, place }) => `<tr><td>${escapeText(place)}</td><td class="number">${grouped(events)}</td></tr>`,
   )
   const table =
     rows.length === 0
@@ -214,7 +126,7 @@ function evidenceSection({ evidence, missingEvents }: Report): string {
   const list = first.length === 0 ? '' : `<p class="hint">The first of them:</p><dl>${first.join('')}</dl>`
   const notSeen = blind.map((why) => `<p class="hint">Not seen: ${escapeText(why)}</p>`)
   const look = toLook.map((line) => `<p class="hint"><code>${escapeText(line)}</code></p>`)
-  return `<section><h2>What is missing, and where it is</h2><p>${count(missing)} acknowledged events are missing from the history; ${count(searched)} were looked for.</p>${table}${list}${notSeen.join('')}<p>Nothing was deleted: outbox, servers’ data and logs lie in ${escapeText(folder)}, and ${escapeText(file)} names each event.</p>${look.join('')}</section>`
+  return `<section><h2>What is missing, and where it is</h2><p>${grouped(missing)} acknowledged events are missing from the history; ${grouped(searched)} were looked for.</p>${table}${list}${notSeen.join('')}<p>Nothing was deleted: outbox, servers’ data and logs lie in ${escapeText(folder)}, and ${escapeText(file)} names each event.</p>${look.join('')}</section>`
 }
 
 function misdeedTable(report: Report): string {
@@ -237,29 +149,12 @@ function conditions({ run, audit, latencyMs }: Report): string {
   return entries.map(([name, value]) => `<dt>${escapeText(name)}</dt><dd>${escapeText(value)}</dd>`).join('')
 }
 
-function count(value: number): string {
-  return value.toLocaleString('en-US')
-}
-
-/** The numbers in a text, as `count` writes them. */
-function grouped(text: string): string {
-  return text.replaceAll(/\d+/g, (digits) => count(Number(digits)))
+/** A text with its numbers as `grouped` writes them. */
+function numbersGrouped(text: string): string {
+  return text.replaceAll(/\d+/g, (digits) => grouped(Number(digits)))
 }
 
 /** In a table one unit for all. */
 function inSeconds(ms: number): string {
   return `${(ms / 1000).toFixed(1)} s`
-}
-
-/** For an axis of powers of ten. */
-function shortTime(ms: number): string {
-  return ms < 1000 ? `${ms} ms` : `${count(ms / 1000)} s`
-}
-
-function rounded(value: number): string {
-  return count(Math.round(value))
-}
-
-function round(value: number): number {
-  return Math.round(value * 100) / 100
 }

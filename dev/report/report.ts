@@ -1,70 +1,11 @@
-import type { Totals } from '../fleet/book.ts'
 import type { Evidence } from '../evidence/text.ts'
-import type { Fate } from '../fleet/sensors.ts'
-import { troubleId, troubles, type Trouble } from '../fleet/sensors.ts'
-import type { Identity, Located } from '../evidence/whereabouts.ts'
-
-/** Something done to the system on purpose. Times are ms from the start of the run. */
-export interface FaultRecord {
-  kind: 'down' | 'stalled' | 'slow' | 'kill'
-  target: 'uplink' | 'edge' | 'cloud' | 'broker' | 'database'
-  fromMs: number
-  /** When what was taken away was there again. */
-  untilMs: number
-}
-
-export interface LatencyRow {
-  count: number
-  p50: number
-  p99: number
-}
-
-/** What the history holds of a device of this run. */
-export interface DeviceRows {
-  accepted: number
-  rejected: number
-  dead: number
-  implausible: number
-  /** Reasons of rejected and dead rows, with how often. */
-  reasons: Record<string, number>
-}
-
-/** What PostgreSQL, the broker and the gateway say after the run. */
-export interface Findings {
-  devices: Record<string, DeviceRows>
-  byType: Record<string, number>
-  storedTwice: number
-  /** The first ones are those that can be looked for. */
-  missing: { count: number; first: Identity[] }
-  latency: { all: LatencyRow; live: LatencyRow; backlog: LatencyRow }
-  /** Letters that came into the dead-letter queues during the run. */
-  deadLetters: number
-  /** Repeats the gateway dropped, as its metrics count them; a kill -9 takes the count of its last moments. */
-  duplicates: number
-  /** Events left in the outbox. */
-  leftInOutbox: number
-  audit: Audit
-}
-
-/** What `tidegate audit` said of the ledgers this run was written to. */
-export interface Audit {
-  kind: 'passed' | 'failed'
-  detail: string
-  ledgers: Ledger[]
-}
-
-/** Places of an epoch that hold no event in the history: without an account, and with one, by reason. */
-interface Ledger {
-  epoch: string
-  gaps: Sequences
-  undelivered: Record<string, Sequences>
-}
-
-interface Sequences {
-  count: number
-  /** The first ones. */
-  ranges: [from: number, to: number][]
-}
+import type { Located } from '../evidence/whereabouts.ts'
+import type { FaultRecord } from '../faults/saboteur.ts'
+import type { Totals } from '../fleet/book.ts'
+import { troubleId, troubles, type Fate, type Trouble } from '../fleet/sensors.ts'
+import type { Audit } from '../watch/audit.ts'
+import type { Findings } from '../watch/findings.ts'
+import type { DeviceRows, Identity, LatencyRow } from '../watch/history.ts'
 
 export interface RunFacts {
   id: string

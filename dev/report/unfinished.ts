@@ -1,4 +1,5 @@
 import type { Totals } from '../fleet/book.ts'
+import { grouped } from '../format.ts'
 import type { Snapshot } from '../watch/snapshot.ts'
 
 /** What nobody waited for when a run was given up, in a sentence. */
@@ -17,5 +18,5 @@ export function unfinished(totals: Totals, last: Snapshot | undefined): string {
 }
 
 function counted(count: number, one: string, many = `${one}s`): string {
-  return count === 0 ? '' : `${count.toLocaleString('en-US')} ${count === 1 ? one : many}`
+  return count === 0 ? '' : `${grouped(count)} ${count === 1 ? one : many}`
 }

@@ -1,4 +1,5 @@
-import { readableLine, type Program } from '../stack/processes.ts'
+import type { Program } from '../stack/processes.ts'
+import { readableLine } from '../stack/program-log.ts'
 import type { Screen } from './screen.ts'
 
 const logEveryMs = 1000

@@ -1,8 +1,10 @@
 import { systemClock } from '../../src/clock.ts'
 import type { RunPlan } from '../faults/plan.ts'
 import type { Snapshot } from '../watch/snapshot.ts'
+import { createPace } from './pace.ts'
 import { openTerminal, type Terminal } from './terminal.ts'
-import { duration, renderLine, renderPlan, renderView, type Note, type ViewState } from './view.ts'
+import { duration } from '../format.ts'
+import { renderLine, renderPlan, renderView, type Note, type ViewState } from './view.ts'
 
 /** What a view says of the run as a whole. */
 export interface Scene {
@@ -28,100 +30,89 @@ export interface Screen {
 }
 
 const lineEveryMs = 5000
-const depthsMax = 200
 const notesMax = 50
-const rateWindowMs = 2000
 
-export function openScreen(options: {
+export interface ScreenOptions {
   output: NodeJS.WriteStream
   input: NodeJS.ReadStream
   env: NodeJS.ProcessEnv
   onKey: (key: string) => void
-}): Screen {
-  const { output, input, env, onKey } = options
-  const live = output.isTTY && env['TERM'] !== 'dumb'
-  const colour = live && !env['NO_COLOR']
-  const notes: Note[] = []
-  const depths: number[] = []
-  const recent: Snapshot[] = []
-  let terminal: Terminal | undefined
-  let scene: Scene = { title: '', plan: { forMs: undefined, faults: [] }, keys: [] }
-  let shownAtMs = -Infinity
-  let depthSecond = -1
+}
 
-  function say(text: string): void {
-    if (terminal) terminal.print(text)
-    else output.write(`${text}\n`)
+export function openScreen(options: ScreenOptions): Screen {
+  return new RunScreen(options)
+}
+
+class RunScreen implements Screen {
+  readonly #options: ScreenOptions
+  readonly #live: boolean
+  readonly #colour: boolean
+  readonly #notes: Note[] = []
+  readonly #pace = createPace()
+  #terminal: Terminal | undefined
+  #scene: Scene = { title: '', plan: { forMs: undefined, faults: [] }, keys: [] }
+  #shownAtMs = -Infinity
+
+  constructor(options: ScreenOptions) {
+    const { output, env } = options
+    this.#options = options
+    this.#live = output.isTTY && env['TERM'] !== 'dumb'
+    this.#colour = this.#live && !env['NO_COLOR']
   }
 
-  function perSecond(count: (snapshot: Snapshot) => number): number {
-    const [first] = recent
-    const last = recent.at(-1)
-    if (!first || !last || last.elapsedMs <= first.elapsedMs) return 0
-    return Math.max(0, ((count(last) - count(first)) / (last.elapsedMs - first.elapsedMs)) * 1000)
+  say(text: string): void {
+    if (this.#terminal) this.#terminal.print(text)
+    else this.#options.output.write(`${text}\n`)
   }
 
-  /** The deepest of each second. */
-  function seeDepth({ elapsedMs, buffered }: Snapshot): void {
-    const second = Math.floor(elapsedMs / 1000)
-    if (second === depthSecond && depths.length > 0) {
-      depths.push(Math.max(depths.pop() ?? 0, buffered))
-      return
+  note(from: string, text: string, level: Note['level'] = 'info'): void {
+    const before = this.#notes.findIndex((note) => note.from === from && note.text === text)
+    const [same] = before === -1 ? [] : this.#notes.splice(before, 1)
+    const times = (same?.times ?? 0) + 1
+    this.#notes.push({ at: new Date().toTimeString().slice(0, 8), from, text, level, times })
+    if (this.#notes.length > notesMax) this.#notes.shift()
+    // A log is told the first time, the tenth and the hundredth, not every second of an outage.
+    if (!this.#terminal && (level === 'info' || /^10*$/.test(String(times)))) {
+      const often = level !== 'info' && times > 1 ? ` (${times} times)` : ''
+      this.say(`${duration(this.#pace.elapsedMs)}  ${from}: ${text}${often}`)
     }
-    depthSecond = second
-    depths.push(buffered)
-    if (depths.length > depthsMax) depths.shift()
   }
 
-  function stateOf(snapshot: Snapshot): ViewState {
+  begin(scene: Scene): void {
+    this.#scene = scene
+    const planned = renderPlan(scene.plan)
+    if (planned !== '') this.say(`${planned}\n`)
+    if (this.#live) this.#terminal = openTerminal(this.#options)
+  }
+
+  goOn(scene: Scene): void {
+    this.#scene = scene
+  }
+
+  show(snapshot: Snapshot): void {
+    this.#pace.see(snapshot)
+    if (this.#terminal) {
+      const { columns } = this.#options.output
+      this.#terminal.draw(renderView(this.#stateOf(snapshot), { columns, colour: this.#colour }))
+    } else if (systemClock.monotonicMs() - this.#shownAtMs >= lineEveryMs) {
+      this.#shownAtMs = systemClock.monotonicMs()
+      this.say(renderLine(snapshot, this.#scene.plan))
+    }
+  }
+
+  end(): void {
+    this.#terminal?.close()
+    this.#terminal = undefined
+  }
+
+  #stateOf(snapshot: Snapshot): ViewState {
     return {
-      ...scene,
+      ...this.#scene,
       snapshot,
-      depths,
-      acknowledgedPerSecond: perSecond((one) => one.acknowledged),
-      storedPerSecond: perSecond((one) => one.stored),
-      notes,
+      depths: this.#pace.depths,
+      acknowledgedPerSecond: this.#pace.perSecond((one) => one.acknowledged),
+      storedPerSecond: this.#pace.perSecond((one) => one.stored),
+      notes: this.#notes,
     }
-  }
-
-  return {
-    say,
-    note(from, text, level = 'info') {
-      const before = notes.findIndex((note) => note.from === from && note.text === text)
-      const [same] = before === -1 ? [] : notes.splice(before, 1)
-      const times = (same?.times ?? 0) + 1
-      notes.push({ at: new Date().toTimeString().slice(0, 8), from, text, level, times })
-      if (notes.length > notesMax) notes.shift()
-      // A log is told the first time, the tenth and the hundredth, not every second of an outage.
-      if (!terminal && (level === 'info' || /^10*$/.test(String(times)))) {
-        const often = level !== 'info' && times > 1 ? ` (${times} times)` : ''
-        say(`${duration(recent.at(-1)?.elapsedMs ?? 0)}  ${from}: ${text}${often}`)
-      }
-    },
-    begin(first) {
-      scene = first
-      const planned = renderPlan(scene.plan)
-      if (planned !== '') say(`${planned}\n`)
-      if (!live) return
-      terminal = openTerminal({ output, input, onKey })
-    },
-    goOn(next) {
-      scene = next
-    },
-    show(snapshot) {
-      seeDepth(snapshot)
-      recent.push(snapshot)
-      while (snapshot.elapsedMs - (recent[0]?.elapsedMs ?? 0) > rateWindowMs) recent.shift()
-      if (terminal) {
-        terminal.draw(renderView(stateOf(snapshot), { columns: output.columns, colour }))
-      } else if (systemClock.monotonicMs() - shownAtMs >= lineEveryMs) {
-        shownAtMs = systemClock.monotonicMs()
-        say(renderLine(snapshot, scene.plan))
-      }
-    },
-    end() {
-      terminal?.close()
-      terminal = undefined
-    },
   }
 }

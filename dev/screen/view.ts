@@ -1,5 +1,6 @@
 import { faultsAhead, nameFault, type RunPlan } from '../faults/plan.ts'
 import type { LinkMode } from '../stack/link.ts'
+import { duration, grouped, milliseconds } from '../format.ts'
 import type { Percentiles, Snapshot } from '../watch/snapshot.ts'
 
 export interface ViewState {
@@ -136,20 +137,6 @@ export function sparkline(values: readonly number[], width: number): string {
   return bars.join('').padEnd(width)
 }
 
-export function duration(ms: number): string {
-  const seconds = Math.floor(ms / 1000)
-  return `${Math.floor(seconds / 3600)}:${twoDigits(Math.floor(seconds / 60) % 60)}:${twoDigits(seconds % 60)}`
-}
-
-function twoDigits(value: number): string {
-  return String(value).padStart(2, '0')
-}
-
-export function milliseconds(ms: number): string {
-  if (ms < 1000) return `${Math.round(ms)} ms`
-  return ms < 120_000 ? `${(ms / 1000).toFixed(1)} s` : `${(ms / 60_000).toFixed(1)} min`
-}
-
 /** Select Graphic Rendition, on and off (ECMA-48, 8.3.117). */
 const tints = {
   bold: [1, 22],
@@ -212,10 +199,6 @@ function notesOf(notes: readonly Note[], paint: Paint): string[] {
 
 function decimal(value: number): string {
   return value.toFixed(value < 100 ? 1 : 0)
-}
-
-function grouped(value: number): string {
-  return value.toLocaleString('en-US')
 }
 
 // oxlint-disable-next-line no-control-regex -- escape sequences are what it looks for

@@ -41,84 +41,105 @@ export async function startPrivateServer(
   options: PrivateServerOptions,
   signal?: AbortSignal,
 ): Promise<PrivateServer> {
-  const { title, dir, lock, plan, pidFile } = options
-  let running: Leashed | undefined
-  let asked = false
-  let queue: Promise<void> = Promise.resolve()
+  const server = new LeashedServer(options)
+  try {
+    await server.start(signal)
+  } catch (error) {
+    options.lock.release()
+    throw error
+  }
+  return server
+}
+
+class LeashedServer implements PrivateServer {
+  readonly #options: PrivateServerOptions
+  #running: Leashed | undefined
+  /** Its end is what somebody wanted. */
+  #asked = false
+  #queue: Promise<void> = Promise.resolve()
+
+  constructor(options: PrivateServerOptions) {
+    this.#options = options
+  }
+
+  get pid(): number | undefined {
+    const { pidFile } = this.#options
+    if (!this.#running || pidFile === undefined) return this.#running?.pid
+    return Number(textOf(pidFile)) || undefined
+  }
+
+  start(signal?: AbortSignal): Promise<void> {
+    return this.#inTurn(() => this.#start(signal))
+  }
+
+  stop(): Promise<void> {
+    return this.#inTurn(() => this.#end('stop'))
+  }
+
+  kill(): Promise<void> {
+    return this.#inTurn(() => this.#end('kill'))
+  }
+
+  close(): Promise<void> {
+    return this.#inTurn(async () => {
+      await this.#end('stop')
+      this.#options.lock.release()
+    })
+  }
 
   /** Starts and stops follow one another, whoever asks for them. */
-  function inTurn(task: () => Promise<void>): Promise<void> {
-    const turn = queue.then(task)
-    queue = turn.catch(() => undefined)
+  #inTurn(task: () => Promise<void>): Promise<void> {
+    const turn = this.#queue.then(task)
+    this.#queue = turn.catch(() => undefined)
     return turn
   }
 
-  async function start(signal?: AbortSignal): Promise<void> {
-    if (running) return
+  async #start(signal?: AbortSignal): Promise<void> {
+    if (this.#running) return
+    const { title, dir, plan, pidFile } = this.#options
     await clearStrays(dir, 2_000, signal)
     if (pidFile !== undefined) rmSync(pidFile, { force: true })
-    asked = false
+    this.#asked = false
     const started = await startOnLeash(plan).catch((error: unknown) => {
       throw startFailed(title, plan, error)
     })
-    running = started
-    void watch(started)
+    this.#running = started
+    void this.#watch(started)
     try {
-      await untilReady(started, signal)
+      await this.#untilReady(started, signal)
     } catch (error) {
-      await end('stop')
+      await this.#end('stop')
       throw error
     }
   }
 
-  async function watch(started: Leashed): Promise<void> {
+  async #watch(started: Leashed): Promise<void> {
     const cause = await started.ended
-    if (running === started) running = undefined
-    if (!asked) options.onCrash?.(cause)
+    if (this.#running === started) this.#running = undefined
+    if (!this.#asked) this.#options.onCrash?.(cause)
   }
 
-  async function untilReady(started: Leashed, signal?: AbortSignal): Promise<void> {
+  async #untilReady(started: Leashed, signal?: AbortSignal): Promise<void> {
+    const { title, plan } = this.#options
     let ended: string | undefined
     void started.ended.then((cause) => (ended = cause))
     const giveUpMs = systemClock.monotonicMs() + readyWithinMs
-    while (!(await options.isReady(textOf(plan.consoleFile)))) {
+    while (!(await this.#options.isReady(textOf(plan.consoleFile)))) {
       if (ended !== undefined) throw startFailed(title, plan, ended)
       if (systemClock.monotonicMs() > giveUpMs) throw startFailed(title, plan, 'it took too long')
       await systemClock.sleep(50, signal)
     }
   }
 
-  async function end(how: 'stop' | 'kill'): Promise<void> {
-    asked = true
-    const ending = running
+  async #end(how: 'stop' | 'kill'): Promise<void> {
+    this.#asked = true
+    const ending = this.#running
     if (!ending) return
     ending[how]()
     await ending.ended
-    running = undefined
-    await clearStrays(dir, 2_000)
+    this.#running = undefined
+    await clearStrays(this.#options.dir, 2_000)
   }
-
-  const server: PrivateServer = {
-    get pid() {
-      if (!running || pidFile === undefined) return running?.pid
-      return Number(textOf(pidFile)) || undefined
-    },
-    start: (signal) => inTurn(() => start(signal)),
-    stop: () => inTurn(() => end('stop')),
-    kill: () => inTurn(() => end('kill')),
-    close: () =>
-      inTurn(async () => {
-        await end('stop')
-        lock.release()
-      }),
-  }
-  try {
-    await server.start(signal)
-  } catch (error) {
-    lock.release()
-    throw error
-  }
-  return server
 }
 
 function textOf(file: string): string {

@@ -1,6 +1,6 @@
 import type { DevelopmentPki } from '../../certs/development.ts'
 import type { Link } from './link.ts'
-import type { RabbitServer } from '../servers/rabbit/rabbit.ts'
+import type { RabbitServer } from '../servers/obtain.ts'
 import type { TlsPaths } from './config.ts'
 
 /** How each side reaches the broker. */

@@ -1,8 +1,9 @@
 import { spawn, type ChildProcess } from 'node:child_process'
-import { closeSync, mkdirSync, openSync, readSync, statSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { systemClock } from '../../src/clock.ts'
 import { TidegateError } from '../../src/errors.ts'
+import { readFrom, sizeOf, withLog } from './program-log.ts'
 
 export interface ProgramOptions {
   /** As a person calls it: `edge`, `cloud-1`. */
@@ -37,86 +38,115 @@ export interface Program {
 }
 
 const stopWithinMs = 15_000
-const readBytesMax = 256 * 1024
+const readyWithinMsDefault = 30_000
 
 /** Describes a program; start() starts it. Its output goes straight into its file, so that it outlives nobody's pipe. */
 export function createProgram(options: ProgramOptions): Program {
-  const { name, logFile, onCrash } = options
-  mkdirSync(dirname(logFile), { recursive: true })
-  let child: ChildProcess | undefined
-  let gone: Promise<void> = Promise.resolve()
-  let asked = false
-  let starts = 0
-  let readUpTo = sizeOf(logFile)
+  mkdirSync(dirname(options.logFile), { recursive: true })
+  return new NodeProgram(options)
+}
 
-  async function start(signal?: AbortSignal): Promise<void> {
-    if (child) return
-    const printedFrom = sizeOf(logFile)
-    const log = openSync(logFile, 'a')
-    // The IPC channel is a leash: the program stops when it breaks, whatever became of us. A process group of its
-    // own, because a terminal's Ctrl-C is for us alone: we stop things in order.
-    const started = spawn(process.execPath, options.args, {
-      detached: true,
-      stdio: ['ignore', log, log, 'ipc'],
-      env: options.env ?? process.env,
-    })
-    closeSync(log)
-    child = started
-    asked = false
-    starts += 1
-    let ended: string | undefined
-    let ready = false
-    gone = new Promise((resolve) => {
-      started.once('exit', (code, killedBy) => {
-        ended = killedBy ?? `exit code ${code}`
-        if (child === started) child = undefined
-        if (ready && !asked) onCrash?.(crashed(name, ended, logFile, printedFrom))
-        resolve()
-      })
-    })
-    const giveUpMs = systemClock.monotonicMs() + (options.readyWithinMs ?? 30_000)
+/** One life of a program. */
+interface Life {
+  readonly child: ChildProcess
+  /** Where the log stood at its beginning. */
+  readonly printedFrom: number
+  /** It was ready for work once. */
+  ready: boolean
+  /** How it ended, if it has. */
+  ended: string | undefined
+  readonly gone: Promise<void>
+}
+
+class NodeProgram implements Program {
+  readonly name: string
+  readonly #options: ProgramOptions
+  #life: Life | undefined
+  /** Its end is what somebody wanted. */
+  #asked = false
+  #starts = 0
+  #readUpTo: number
+
+  constructor(options: ProgramOptions) {
+    this.name = options.name
+    this.#options = options
+    this.#readUpTo = sizeOf(options.logFile)
+  }
+
+  get pid(): number | undefined {
+    return this.#life?.child.pid
+  }
+
+  get starts(): number {
+    return this.#starts
+  }
+
+  async start(signal?: AbortSignal): Promise<void> {
+    if (this.#life) return
+    const life = this.#launch()
+    this.#life = life
+    this.#asked = false
+    this.#starts += 1
     try {
-      while (!(await answersReady(options.readyUrl))) {
-        if (ended !== undefined) throw startFailed(name, `it ended with ${ended}`, logFile, printedFrom)
-        if (systemClock.monotonicMs() > giveUpMs)
-          throw startFailed(name, 'it was not ready in time', logFile, printedFrom)
-        await systemClock.sleep(50, signal)
-      }
-      ready = true
+      await this.#untilReady(life, signal)
+      life.ready = true
     } catch (error) {
-      await kill('SIGKILL')
+      await this.kill('SIGKILL')
       throw error
     }
   }
 
-  async function kill(signal: NodeJS.Signals): Promise<void> {
-    if (!child) return
+  async kill(signal: NodeJS.Signals): Promise<void> {
+    const life = this.#life
+    if (!life) return
     const ends = signal === 'SIGKILL' || signal === 'SIGTERM' || signal === 'SIGINT'
-    if (ends) asked = true
-    child.kill(signal)
-    if (ends) await gone
+    if (ends) this.#asked = true
+    life.child.kill(signal)
+    if (ends) await life.gone
   }
 
-  return {
-    name,
-    get pid() {
-      return child?.pid
-    },
-    get starts() {
-      return starts
-    },
-    start,
-    kill,
-    async stop() {
-      const force = systemClock.after(stopWithinMs, () => void kill('SIGKILL'))
-      await kill('SIGTERM')
-      force.cancel()
-    },
-    newLines() {
-      const { text, upTo } = readFrom(logFile, readUpTo)
-      readUpTo = upTo
-      return text.split('\n').filter((line) => line !== '')
-    },
+  async stop(): Promise<void> {
+    const force = systemClock.after(stopWithinMs, () => void this.kill('SIGKILL'))
+    await this.kill('SIGTERM')
+    force.cancel()
+  }
+
+  newLines(): string[] {
+    const { text, upTo } = readFrom(this.#options.logFile, this.#readUpTo)
+    this.#readUpTo = upTo
+    return text.split('\n').filter((line) => line !== '')
+  }
+
+  /** The end of a program that was ready, and that nobody asked to end, is a crash. */
+  #launch(): Life {
+    const { args, env = process.env, logFile, onCrash } = this.#options
+    const printedFrom = sizeOf(logFile)
+    const log = openSync(logFile, 'a')
+    // The IPC channel is a leash: the program stops when it breaks, whatever became of us. A process group of its
+    // own, because a terminal's Ctrl-C is for us alone: we stop things in order.
+    const child = spawn(process.execPath, args, { detached: true, stdio: ['ignore', log, log, 'ipc'], env })
+    closeSync(log)
+    const gone = new Promise<void>((resolve) => {
+      child.once('exit', (code, killedBy) => {
+        life.ended = killedBy ?? `exit code ${code}`
+        if (this.#life === life) this.#life = undefined
+        if (life.ready && !this.#asked) onCrash?.(crashed(this.name, life.ended, logFile, printedFrom))
+        resolve()
+      })
+    })
+    const life: Life = { child, printedFrom, ready: false, ended: undefined, gone }
+    return life
+  }
+
+  async #untilReady(life: Life, signal?: AbortSignal): Promise<void> {
+    const { readyUrl, logFile, readyWithinMs = readyWithinMsDefault } = this.#options
+    const failed = (why: string): TidegateError => startFailed(this.name, why, logFile, life.printedFrom)
+    const giveUpMs = systemClock.monotonicMs() + readyWithinMs
+    while (!(await answersReady(readyUrl))) {
+      if (life.ended !== undefined) throw failed(`it ended with ${life.ended}`)
+      if (systemClock.monotonicMs() > giveUpMs) throw failed('it was not ready in time')
+      await systemClock.sleep(50, signal)
+    }
   }
 }
 
@@ -128,61 +158,6 @@ async function answersReady(url: string): Promise<boolean> {
   } catch {
     return false
   }
-}
-
-export interface LogLine {
-  level: string
-  text: string
-}
-
-/** A pino line as a person reads it; whatever else was printed, as it is. */
-export function readableLine(line: string): LogLine {
-  try {
-    const entry = JSON.parse(line) as Record<string, unknown>
-    const { level, msg, err } = entry
-    const reason =
-      typeof err === 'object' && err !== null && 'message' in err && err.message !== msg
-        ? String(err.message)
-        : undefined
-    const details = ['reason', 'code', 'device']
-      .map((field) => entry[field])
-      .filter((value): value is string => typeof value === 'string')
-    const words = [String(msg), reason, details.length > 0 ? `(${details.join(', ')})` : undefined]
-    return { level: String(level), text: words.filter((word) => word !== undefined).join(' ') }
-  } catch {
-    return { level: 'info', text: line }
-  }
-}
-
-/** Whole lines from a place on; at most a quarter of a megabyte at once, and the rest is passed over. */
-function readFrom(file: string, from: number): { text: string; upTo: number } {
-  const size = sizeOf(file)
-  if (size <= from) return { text: '', upTo: Math.min(from, size) }
-  const start = Math.max(from, size - readBytesMax)
-  const buffer = Buffer.alloc(size - start)
-  const handle = openSync(file, 'r')
-  const bytes = readSync(handle, buffer, 0, buffer.length, start)
-  closeSync(handle)
-  const end = buffer.lastIndexOf(10, bytes - 1) + 1
-  return { text: buffer.toString('utf8', 0, end), upTo: start + end }
-}
-
-function sizeOf(file: string): number {
-  return statSync(file, { throwIfNoEntry: false })?.size ?? 0
-}
-
-const linesShown = 12
-
-/** The message, and the last lines the program printed since `printedFrom`. */
-function withLog(message: string, logFile: string, printedFrom: number): string {
-  const { text } = readFrom(logFile, printedFrom)
-  const printed = text
-    .trimEnd()
-    .split('\n')
-    .slice(-linesShown)
-    .map((line) => `    ${readableLine(line).text}`)
-    .join('\n')
-  return printed.trim() === '' ? message : `${message}; it printed last:\n${printed}`
 }
 
 function startFailed(name: string, why: string, logFile: string, printedFrom: number): TidegateError {

@@ -4,9 +4,13 @@ import { type DevelopmentPki, issueDevelopmentPki } from '../../certs/developmen
 import { TidegateError } from '../../src/errors.ts'
 import type { Scope } from '../../src/lifecycle.ts'
 import { wire } from '../../src/contract/wire.ts'
-import { obtainPostgres, obtainRabbit, type Obtained } from '../servers/obtain.ts'
-import type { PostgresServer } from '../servers/postgres/postgres.ts'
-import type { RabbitServer } from '../servers/rabbit/rabbit.ts'
+import {
+  obtainPostgres,
+  obtainRabbit,
+  type Obtained,
+  type PostgresServer,
+  type RabbitServer,
+} from '../servers/obtain.ts'
 import { keepState } from '../servers/state.ts'
 
 export interface ServersOptions {

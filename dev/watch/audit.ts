@@ -1,6 +1,25 @@
 import { z } from 'zod'
-import type { Audit } from '../report/report.ts'
 import { run } from '../servers/command.ts'
+
+/** What `tidegate audit` said of the ledgers this run was written to. */
+export interface Audit {
+  kind: 'passed' | 'failed'
+  detail: string
+  ledgers: Ledger[]
+}
+
+/** Places of an epoch that hold no event in the history: without an account, and with one, by reason. */
+interface Ledger {
+  epoch: string
+  gaps: Sequences
+  undelivered: Record<string, Sequences>
+}
+
+interface Sequences {
+  count: number
+  /** The first ones. */
+  ranges: [from: number, to: number][]
+}
 
 const auditWithinMs = 300_000
 

@@ -1,5 +1,5 @@
-import type { Disturbance } from './history-postgres.ts'
-import type { FaultRecord } from '../report/report.ts'
+import type { FaultRecord } from '../faults/saboteur.ts'
+import type { Disturbance } from './history.ts'
 import type { Snapshot } from './snapshot.ts'
 
 /**

@@ -1,58 +1,16 @@
 import { Client } from 'pg'
-import type { DeviceRows, LatencyRow } from '../report/report.ts'
-
-/** Wall-clock spans, ms since the Unix epoch, in which something was taken away. */
-export interface Disturbance {
-  fromMs: number
-  untilMs: number
-}
-
-/** What identifies the events of a run in a database that may hold other runs as well. */
-export interface RunFilter {
-  /** Devices of the fleet. */
-  deviceIds: readonly string[]
-  /**
-   * Wall clock at the start, ms; what the outbox still held from an earlier run was recorded before. Not so what was
-   * recorded by a clock that had fallen back to 1970.
-   */
-  startedAtMs: number
-  /** The history's position at the start. */
-  position: number
-}
-
-interface Recent {
-  /** Events of the run so far. */
-  stored: number
-  /** Of the last seconds. */
-  live: LatencyRow
-  backlog: LatencyRow
-}
-
-export interface Course {
-  latency: { seconds: number; p50: number; p99: number }[]
-  stored: { seconds: number; count: number }[]
-}
-
-/** The history as an observer reads it: over its own connection, with the questions of a run. */
-export interface HistoryReader {
-  position(): Promise<number>
-  /** How much is there, and how long the latest was on its way. Reads what is new only. */
-  recent(filter: RunFilter, disturbances: readonly Disturbance[]): Promise<Recent>
-  stored(filter: RunFilter): Promise<number>
-  rows(filter: RunFilter): Promise<{ devices: Record<string, DeviceRows>; byType: Record<string, number> }>
-  storedTwice(filter: RunFilter): Promise<number>
-  /** The ledgers this run was written to. */
-  epochs(filter: RunFilter): Promise<string[]>
-  latency(
-    filter: RunFilter,
-    disturbances: readonly Disturbance[],
-  ): Promise<{ all: LatencyRow; live: LatencyRow; backlog: LatencyRow }>
-  /** For plots: latency by the second of admission, events stored by the second of their commit. */
-  overTime(filter: RunFilter): Promise<Course>
-  /** Of these identities, those that are not there. */
-  absent(identities: readonly { source: string; id: string }[]): Promise<{ source: string; id: string }[]>
-  close(): Promise<void>
-}
+import type {
+  Course,
+  DeviceRows,
+  Disturbance,
+  HistoryReader,
+  Identity,
+  Latency,
+  LatencyRow,
+  Recent,
+  RowCounts,
+  RunFilter,
+} from './history.ts'
 
 const ofTheRun = `
   from tidegate.events
@@ -72,18 +30,140 @@ const secondOf = (time: string): string =>
 
 const absentAtOnce = 5000
 
-/** Reconnects by itself: a database that is killed on purpose is part of the day. */
-export function readHistory(url: string): HistoryReader {
-  let client: Promise<Client> | undefined
-  // Transactions commit out of order for a moment: what is older than that is counted once and for all.
-  let settled = { upTo: 0, count: 0 }
+/** Connects when it is first asked, and again by itself: a database that is killed on purpose is part of the day. */
+export function connectHistory(url: string): HistoryReader {
+  return new PostgresHistory(url)
+}
 
-  async function connected(): Promise<Client> {
+class PostgresHistory implements HistoryReader {
+  readonly #url: string
+  #client: Promise<Client> | undefined
+  /** Transactions commit out of order for a moment: what is older than that is counted once and for all. */
+  #settled = { upTo: 0, count: 0 }
+
+  constructor(url: string) {
+    this.#url = url
+  }
+
+  async position(): Promise<number> {
+    const [row] = await this.#query<{ position: string | null }>(
+      'select max(position) as position from tidegate.events',
+    )
+    return Number(row?.position ?? 0)
+  }
+
+  async recent(filter: RunFilter, disturbances: readonly Disturbance[]): Promise<Recent> {
+    const [row] = await this.#query<PercentileRow>(
+      `with fresh as (
+         select position, ${latencyMs} as latency_ms, ${disturbed('$4', '$5')} as late,
+                stored_time < clock_timestamp() - interval '5 s' as settled ${ofTheRun})
+       select max(position) filter (where settled) as settled_upto, count(*) filter (where settled) as settled,
+              ${percentiles('live', 'not late')}, ${percentiles('backlog', 'late')} from fresh`,
+      [Math.max(this.#settled.upTo, filter.position), ...params(filter).slice(1), ...spans(disturbances)],
+    )
+    if (!row) return { stored: this.#settled.count, live: nothing, backlog: nothing }
+    const live = rowOf(row, 'live')
+    const backlog = rowOf(row, 'backlog')
+    const stored = this.#settled.count + live.count + backlog.count
+    this.#settled = {
+      upTo: Math.max(this.#settled.upTo, Number(row['settled_upto'] ?? 0)),
+      count: this.#settled.count + Number(row['settled'] ?? 0),
+    }
+    return { stored, live, backlog }
+  }
+
+  async stored(filter: RunFilter): Promise<number> {
+    const [row] = await this.#query<{ count: string }>(`select count(*) as count ${ofTheRun}`, params(filter))
+    return Number(row?.count ?? 0)
+  }
+
+  async rows(filter: RunFilter): Promise<RowCounts> {
+    const rows = await this.#query<GroupRow>(
+      `select substr(source, 10) as device, type, disposition,
+              case disposition when 'rejected' then body->'data'->>'reason'
+                               when 'dead' then split_part(reason, ':', 1) end as why,
+              body->>'timestatus' = 'implausible' as implausible, count(*) as count
+       ${ofTheRun} group by 1, 2, 3, 4, 5`,
+      params(filter),
+    )
+    return groupRows(rows)
+  }
+
+  async storedTwice(filter: RunFilter): Promise<number> {
+    const [row] = await this.#query<{ twice: string }>(
+      `select count(*) - count(distinct (source, id)) as twice ${ofTheRun}`,
+      params(filter),
+    )
+    return Number(row?.twice ?? 0)
+  }
+
+  async epochs(filter: RunFilter): Promise<string[]> {
+    const rows = await this.#query<{ epoch: string }>(`select distinct epoch ${ofTheRun}`, params(filter))
+    return rows.map(({ epoch }) => epoch)
+  }
+
+  async latency(filter: RunFilter, disturbances: readonly Disturbance[]): Promise<Latency> {
+    const [row] = await this.#query<PercentileRow>(
+      `with run as (select ${latencyMs} as latency_ms, ${disturbed('$4', '$5')} as late ${ofTheRun})
+       select ${percentiles('all', 'true')}, ${percentiles('live', 'not late')}, ${percentiles('backlog', 'late')} from run`,
+      [...params(filter), ...spans(disturbances)],
+    )
+    if (!row) return { all: nothing, live: nothing, backlog: nothing }
+    return { all: rowOf(row, 'all'), live: rowOf(row, 'live'), backlog: rowOf(row, 'backlog') }
+  }
+
+  async overTime(filter: RunFilter): Promise<Course> {
+    const latency = await this.#query<{ second: number; p50: number; p99: number }>(
+      `with run as (select ${secondOf('recorded_time')}, ${latencyMs} as latency_ms ${ofTheRun})
+       select second, percentile_cont(0.5) within group (order by latency_ms) as p50,
+              percentile_cont(0.99) within group (order by latency_ms) as p99
+       from run group by 1 order by 1`,
+      params(filter),
+    )
+    const stored = await this.#query<{ second: number; count: string }>(
+      `select ${secondOf('stored_time')}, count(*) as count ${ofTheRun} group by 1 order by 1`,
+      params(filter),
+    )
+    return {
+      latency: latency.map(({ second, p50, p99 }) => ({ seconds: second + 0.5, p50, p99 })),
+      stored: stored.map(({ second, count }) => ({ seconds: second + 0.5, count: Number(count) })),
+    }
+  }
+
+  async absent(identities: readonly Identity[]): Promise<Identity[]> {
+    const absent: Identity[] = []
+    for (let from = 0; from < identities.length; from += absentAtOnce) {
+      const some = identities.slice(from, from + absentAtOnce)
+      absent.push(
+        ...(await this.#query<Identity>(
+          `select s.source, s.id from unnest($1::text[], $2::text[]) as s (source, id)
+           where not exists (select 1 from tidegate.events e where e.source = s.source and e.id = s.id)`,
+          [some.map(({ source }) => source), some.map(({ id }) => id)],
+        )),
+      )
+    }
+    return absent
+  }
+
+  async close(): Promise<void> {
+    const open = await this.#client?.catch(() => undefined)
+    this.#client = undefined
+    await open?.end()
+  }
+
+  async #query<Row extends object>(sql: string, params: readonly unknown[] = []): Promise<Row[]> {
+    this.#client ??= this.#connect()
+    const { rows } = await (await this.#client).query<Row>(sql, [...params])
+    return rows
+  }
+
+  async #connect(): Promise<Client> {
     const fresh = new Client({
-      connectionString: url,
+      connectionString: this.#url,
       application_name: 'tidegate-dev',
       query_timeout: 60_000,
     })
+    const forget = (): void => (this.#client = undefined)
     fresh.on('error', forget)
     fresh.on('end', forget)
     try {
@@ -93,115 +173,6 @@ export function readHistory(url: string): HistoryReader {
       throw error
     }
     return fresh
-  }
-
-  function forget(): void {
-    client = undefined
-  }
-
-  async function query<Row extends object>(sql: string, params: readonly unknown[] = []): Promise<Row[]> {
-    client ??= connected()
-    const { rows } = await (await client).query<Row>(sql, [...params])
-    return rows
-  }
-
-  return {
-    async position() {
-      const [row] = await query<{ position: string | null }>(
-        'select max(position) as position from tidegate.events',
-      )
-      return Number(row?.position ?? 0)
-    },
-    async recent(filter, disturbances) {
-      const [row] = await query<PercentileRow>(
-        `with fresh as (
-           select position, ${latencyMs} as latency_ms, ${disturbed('$4', '$5')} as late,
-                  stored_time < clock_timestamp() - interval '5 s' as settled ${ofTheRun})
-         select max(position) filter (where settled) as settled_upto, count(*) filter (where settled) as settled,
-                ${percentiles('live', 'not late')}, ${percentiles('backlog', 'late')} from fresh`,
-        [Math.max(settled.upTo, filter.position), ...params(filter).slice(1), ...spans(disturbances)],
-      )
-      if (!row) return { stored: settled.count, live: nothing, backlog: nothing }
-      const live = rowOf(row, 'live')
-      const backlog = rowOf(row, 'backlog')
-      const stored = settled.count + live.count + backlog.count
-      settled = {
-        upTo: Math.max(settled.upTo, Number(row['settled_upto'] ?? 0)),
-        count: settled.count + Number(row['settled'] ?? 0),
-      }
-      return { stored, live, backlog }
-    },
-    async stored(filter) {
-      const [row] = await query<{ count: string }>(`select count(*) as count ${ofTheRun}`, params(filter))
-      return Number(row?.count ?? 0)
-    },
-    async rows(filter) {
-      const rows = await query<GroupRow>(
-        `select substr(source, 10) as device, type, disposition,
-                case disposition when 'rejected' then body->'data'->>'reason'
-                                 when 'dead' then split_part(reason, ':', 1) end as why,
-                body->>'timestatus' = 'implausible' as implausible, count(*) as count
-         ${ofTheRun} group by 1, 2, 3, 4, 5`,
-        params(filter),
-      )
-      return groupRows(rows)
-    },
-    async storedTwice(filter) {
-      const [row] = await query<{ twice: string }>(
-        `select count(*) - count(distinct (source, id)) as twice ${ofTheRun}`,
-        params(filter),
-      )
-      return Number(row?.twice ?? 0)
-    },
-    async epochs(filter) {
-      const rows = await query<{ epoch: string }>(`select distinct epoch ${ofTheRun}`, params(filter))
-      return rows.map(({ epoch }) => epoch)
-    },
-    async latency(filter, disturbances) {
-      const [row] = await query<PercentileRow>(
-        `with run as (select ${latencyMs} as latency_ms, ${disturbed('$4', '$5')} as late ${ofTheRun})
-         select ${percentiles('all', 'true')}, ${percentiles('live', 'not late')}, ${percentiles('backlog', 'late')} from run`,
-        [...params(filter), ...spans(disturbances)],
-      )
-      if (!row) return { all: nothing, live: nothing, backlog: nothing }
-      return { all: rowOf(row, 'all'), live: rowOf(row, 'live'), backlog: rowOf(row, 'backlog') }
-    },
-    async overTime(filter) {
-      const latency = await query<{ second: number; p50: number; p99: number }>(
-        `with run as (select ${secondOf('recorded_time')}, ${latencyMs} as latency_ms ${ofTheRun})
-         select second, percentile_cont(0.5) within group (order by latency_ms) as p50,
-                percentile_cont(0.99) within group (order by latency_ms) as p99
-         from run group by 1 order by 1`,
-        params(filter),
-      )
-      const stored = await query<{ second: number; count: string }>(
-        `select ${secondOf('stored_time')}, count(*) as count ${ofTheRun} group by 1 order by 1`,
-        params(filter),
-      )
-      return {
-        latency: latency.map(({ second, p50, p99 }) => ({ seconds: second + 0.5, p50, p99 })),
-        stored: stored.map(({ second, count }) => ({ seconds: second + 0.5, count: Number(count) })),
-      }
-    },
-    async absent(identities) {
-      const absent: { source: string; id: string }[] = []
-      for (let from = 0; from < identities.length; from += absentAtOnce) {
-        const some = identities.slice(from, from + absentAtOnce)
-        absent.push(
-          ...(await query<{ source: string; id: string }>(
-            `select s.source, s.id from unnest($1::text[], $2::text[]) as s (source, id)
-             where not exists (select 1 from tidegate.events e where e.source = s.source and e.id = s.id)`,
-            [some.map(({ source }) => source), some.map(({ id }) => id)],
-          )),
-        )
-      }
-      return absent
-    },
-    async close() {
-      const open = await client?.catch(() => undefined)
-      client = undefined
-      await open?.end()
-    },
   }
 }
 
@@ -231,10 +202,7 @@ interface GroupRow {
   count: string
 }
 
-function groupRows(rows: readonly GroupRow[]): {
-  devices: Record<string, DeviceRows>
-  byType: Record<string, number>
-} {
+function groupRows(rows: readonly GroupRow[]): RowCounts {
   const devices: Record<string, DeviceRows> = {}
   const byType: Record<string, number> = {}
   for (const { device, type, disposition, why, implausible, count } of rows) {

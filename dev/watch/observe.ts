@@ -1,7 +1,6 @@
 import { createSteadyCounter, scrape, type Metrics } from './scrape.ts'
 import type { Fleet } from '../fleet/fleet.ts'
-import type { Disturbance, HistoryReader, RunFilter } from './history-postgres.ts'
-import type { LatencyRow } from '../report/report.ts'
+import type { Disturbance, HistoryReader, LatencyRow, RunFilter } from './history.ts'
 import type { Percentiles, Snapshot } from './snapshot.ts'
 import type { Stack } from '../stack/stack.ts'
 

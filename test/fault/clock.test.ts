@@ -54,7 +54,7 @@ describe('a gateway whose wall clock is moved', () => {
       await run.until('events wait in the outbox', ({ buffered }) => buffered > 400)
       moveClock(offset)
       await run.until('the edge has seen it', () => movesSeen() > moves)
-      const { acknowledged } = run.session.fleet.book.totals()
+      const { acknowledged } = run.fleet.book.totals()
       await run.until('devices go on', (snapshot) => snapshot.acknowledged > acknowledged + 200)
       moveClock('+0')
       await run.until('the edge has seen it go back', () => movesSeen() > moves + 1)

@@ -57,7 +57,7 @@ async function untilAllWaitsForTheCloud(run: Run): Promise<void> {
   await rig.stack.clouds[0]?.stop()
   const { forwarded } = await run.until('it is seen', () => true)
   await run.until('events wait in the queues', (snapshot) => snapshot.forwarded > forwarded + 200)
-  run.session.fleet.stop()
+  run.fleet.stop()
   await run.until(
     'everything is forwarded',
     ({ buffered, acknowledged, published }) => buffered === 0 && acknowledged === published,

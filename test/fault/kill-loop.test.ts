@@ -16,7 +16,7 @@ describe(`an edge killed with -9 ${cycles} times at random moments under load (s
       const random = seededRandom(seed)
       const run = await rig.run({ eventsPerSecond: 2000 })
       for (let cycle = 1; cycle <= cycles; cycle++) {
-        const { acknowledged } = run.session.fleet.book.totals()
+        const { acknowledged } = run.fleet.book.totals()
         await run.until('devices are acknowledged', (snapshot) => snapshot.acknowledged > acknowledged + 100)
         // The moment of the kill is the experiment: anywhere in the next third of a second.
         await systemClock.sleep(random() * 300)

@@ -12,7 +12,7 @@ describe('every acknowledged event reaches the history exactly once', () => {
     await run.until('events flow', ({ stored }) => stored > 2000)
     await rig.stack.edge.kill('SIGKILL')
     await rig.stack.edge.start()
-    const { acknowledged } = run.session.fleet.book.totals()
+    const { acknowledged } = run.fleet.book.totals()
     await run.until('the fleet goes on', (snapshot) => snapshot.acknowledged > acknowledged + 2000)
     await run.balanced()
   }, 180_000)
@@ -21,7 +21,7 @@ describe('every acknowledged event reaches the history exactly once', () => {
     const run = await rig.run({ eventsPerSecond })
     await run.until('events flow', ({ stored }) => stored > 2000)
     await rig.stack.clouds[0]?.kill('SIGKILL')
-    const { acknowledged } = run.session.fleet.book.totals()
+    const { acknowledged } = run.fleet.book.totals()
     await run.until(
       'the edge does not wait for the cloud',
       (snapshot) => snapshot.acknowledged > acknowledged + 1000,
@@ -43,7 +43,7 @@ describe('every acknowledged event reaches the history exactly once', () => {
     const run = await rig.run({ eventsPerSecond })
     await run.until('events flow', ({ stored }) => stored > 2000)
     await rig.stack.postgres?.stop()
-    const { acknowledged } = run.session.fleet.book.totals()
+    const { acknowledged } = run.fleet.book.totals()
     await run.until('the fleet does not notice', (snapshot) => snapshot.acknowledged > acknowledged + 2000)
     await rig.stack.postgres?.start()
     await run.balanced()

@@ -6,8 +6,9 @@ import { renderEvidence } from '../../dev/evidence/text.ts'
 import type { Link } from '../../dev/stack/link.ts'
 import { scrape } from '../../dev/watch/scrape.ts'
 import { type Report, renderBooks } from '../../dev/report/report.ts'
+import type { Fleet } from '../../dev/fleet/fleet.ts'
 import { ordinaryIds, ordinarySensors } from '../../dev/fleet/sensors.ts'
-import { type Session, startSession } from '../../dev/run.ts'
+import { type Run as FleetRun, startRun } from '../../dev/run.ts'
 import type { Snapshot } from '../../dev/watch/snapshot.ts'
 import { type Stack, type StackOptions, startStack } from '../../dev/stack/stack.ts'
 import { systemClock } from '../../src/clock.ts'
@@ -45,7 +46,7 @@ export interface RunOptions {
 }
 
 export interface Run {
-  readonly session: Session
+  readonly fleet: Fleet
   /** Resolves when a snapshot says so. */
   until(what: string, holds: (snapshot: Snapshot) => boolean): Promise<Snapshot>
   /** Stops the fleet, drains, balances; expects every event to be stored once and the chain to hold. */
@@ -66,7 +67,7 @@ export function useRig(options: Partial<StackOptions> = {}): Rig {
 export function createRig(options: Partial<StackOptions> = {}, say = sayAloud): RigKeeper {
   let stack: Stack | undefined
   // A test that failed half-way leaves no fleet at work for the next one, and nothing away.
-  const open = new Set<Session>()
+  const open = new Set<FleetRun>()
   /** Books that are being balanced: a test that is out of time does not wait for them. */
   const balancing = new Set<Promise<Report>>()
   let unbalanced: Report | undefined
@@ -76,14 +77,14 @@ export function createRig(options: Partial<StackOptions> = {}, say = sayAloud): 
     return stack
   }
 
-  async function closeSessions(): Promise<void> {
-    for (const session of open) await session.close()
+  async function closeRuns(): Promise<void> {
+    for (const one of open) await one.close()
     open.clear()
   }
 
   async function leave(left: Stack): Promise<void> {
     stack = undefined
-    await closeSessions()
+    await closeRuns()
     await left.close()
     say(unbalanced ? booksOf(unbalanced) : keptLine(left.dir))
     unbalanced = undefined
@@ -112,7 +113,7 @@ export function createRig(options: Partial<StackOptions> = {}, say = sayAloud): 
         stack.link?.set({ kind: 'up' })
         await Promise.all([stack.rabbit?.start(), stack.postgres?.start()])
         await Promise.all([stack.edge, ...stack.clouds].map((program) => program.start()))
-        await closeSessions()
+        await closeRuns()
       } catch (error) {
         await leave(stack)
         throw error
@@ -143,7 +144,7 @@ export function createRig(options: Partial<StackOptions> = {}, say = sayAloud): 
       },
       async run({ eventsPerSecond, devices = deviceCount, patienceMs }) {
         const watchers = new Set<(snapshot: Snapshot) => void>()
-        const session = await startSession({
+        const fleetRun = await startRun({
           stack: theStack(),
           sensors: (run) => ordinarySensors({ run, seed: 1, count: devices, eventsPerSecond }),
           facts: { seed: 1, eventsPerSecond, mode: 'simulate', skippedRows: 0, versions: {} },
@@ -153,9 +154,9 @@ export function createRig(options: Partial<StackOptions> = {}, say = sayAloud): 
           onSnapshot: (snapshot) => watchers.forEach((watch) => watch(snapshot)),
           onNote: () => {},
         })
-        open.add(session)
+        open.add(fleetRun)
         return {
-          session,
+          fleet: fleetRun.fleet,
           until(what, holds) {
             return new Promise((resolve, reject) => {
               const timer = setTimeout(() => {
@@ -172,9 +173,9 @@ export function createRig(options: Partial<StackOptions> = {}, say = sayAloud): 
             })
           },
           async balanced() {
-            const report = await finish(session)
-            await session.close()
-            open.delete(session)
+            const report = await finish(fleetRun)
+            await fleetRun.close()
+            open.delete(fleetRun)
             expect(report, booksOf(report)).toMatchObject({
               balanced: true,
               missing: 0,
@@ -191,8 +192,8 @@ export function createRig(options: Partial<StackOptions> = {}, say = sayAloud): 
   }
 
   /** Remembers what did not balance, also for who does not wait for it. */
-  async function finish(session: Session): Promise<Report> {
-    const finishing = session.finish(AbortSignal.timeout(180_000)).then(({ report }) => {
+  async function finish(fleetRun: FleetRun): Promise<Report> {
+    const finishing = fleetRun.finish(AbortSignal.timeout(180_000)).then(({ report }) => {
       if (!report.balanced) unbalanced = report
       return report
     })

@@ -90,7 +90,7 @@ describe('every acknowledged event reaches the history exactly once', () => {
     const run = await rig.run({ eventsPerSecond })
     await run.until('events flow', ({ stored }) => stored > 500)
     await rig.stack.clouds[0]?.kill('SIGSTOP')
-    const { acknowledged } = run.session.fleet.book.totals()
+    const { acknowledged } = run.fleet.book.totals()
     await run.until('the fleet does not notice', (snapshot) => snapshot.acknowledged > acknowledged + 1000)
     await rig.stack.clouds[0]?.kill('SIGCONT')
     await run.balanced()

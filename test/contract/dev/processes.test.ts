@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { createSteadyCounter, parseMetrics } from '../../../dev/watch/scrape.ts'
-import { createProgram, readableLine, type Program } from '../../../dev/stack/processes.ts'
+import { createProgram, type Program } from '../../../dev/stack/processes.ts'
+import { readableLine } from '../../../dev/stack/program-log.ts'
 import type { TidegateError } from '../../../src/errors.ts'
 
 let dir: string

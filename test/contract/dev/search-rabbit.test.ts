@@ -4,7 +4,7 @@ import { exchangeTopology, groupTopology } from '../../../cloud/amqp/topology.ts
 import { declareTopology } from '../../../cloud/amqp/topology-rabbit.ts'
 import { lookIntoQueues } from '../../../dev/evidence/search-rabbit.ts'
 import { search } from '../../../dev/evidence/search.ts'
-import type { Identity } from '../../../dev/evidence/whereabouts.ts'
+import type { Identity } from '../../../dev/watch/history.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { silentLog } from '../../../src/log.ts'
 import { deadQueue, partitionQueue, rungName, wire } from '../../../src/contract/wire.ts'

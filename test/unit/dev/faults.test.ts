@@ -23,7 +23,7 @@ beforeEach(() => {
     rabbit: victim('broker'),
     postgres: undefined,
   }
-  saboteur = createSaboteur(stack, clock, 0)
+  saboteur = createSaboteur({ stack, clock, startedAtMs: 0 })
 })
 
 const never = new AbortController().signal
@@ -71,7 +71,7 @@ test('where nothing is taken away there is nothing to give back', async () => {
 })
 
 test('where the uplink passes no link, no fault of a link goes on record', () => {
-  const unlinked = createSaboteur({ ...stack, link: undefined }, clock, 0)
+  const unlinked = createSaboteur({ stack: { ...stack, link: undefined }, clock, startedAtMs: 0 })
   const said: string[] = []
   unlinked.onChange((text) => said.push(text))
   unlinked.setLink({ kind: 'down' })

@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events'
 import { beforeEach, expect, test } from 'vitest'
 import { createQuit, unless, type Quit } from '../../../dev/quit.ts'
 import { unfinished } from '../../../dev/report/unfinished.ts'
-import { openBook } from '../../../dev/fleet/book.ts'
+import { createBook } from '../../../dev/fleet/book.ts'
 import { FakeClock, settled } from '../../support/fakes/clock.ts'
 
 let clock: FakeClock
@@ -15,7 +15,7 @@ beforeEach(() => {
   signals = new EventEmitter()
   gone = new AbortController()
   const on = signals.on.bind(signals) as NodeJS.Process['on']
-  quit = createQuit({ on }, gone.signal, clock)
+  quit = createQuit({ process: { on }, gone: gone.signal, clock })
 })
 
 test.each(['SIGINT', 'SIGTERM'])('%s asks for the end, and a second one insists on it', async (name) => {
@@ -52,7 +52,7 @@ test('work that takes no notice of the signal is not waited for, and its own fai
 })
 
 test('who gives up is told what was not awaited', () => {
-  const book = openBook()
+  const book = createBook()
   for (let n = 1; n <= 3; n += 1) {
     const message = { topic: '', payload: '', fate: 'stored' as const, n }
     book.published('sensor-001', message)

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { openBook } from '../../../dev/fleet/book.ts'
+import { createBook } from '../../../dev/fleet/book.ts'
 import { createLatencies } from '../../../dev/fleet/latencies.ts'
 import { renderPlot, ticks } from '../../../dev/report/plot.ts'
 import { createRecorder, rates } from '../../../dev/watch/recorder.ts'
@@ -9,9 +9,12 @@ import type { Fate } from '../../../dev/fleet/sensors.ts'
 import type { Snapshot } from '../../../dev/watch/snapshot.ts'
 import { locate } from '../../../dev/evidence/whereabouts.ts'
 
+/** Without what is read from files. */
+const bare = { style: '', script: '' }
+
 /** A run in which all went as promised: 10 stored, 3 rejected, 2 repeats, 1 of 1970. */
 function accounts(): Accounts {
-  const book = openBook()
+  const book = createBook()
   const say = (deviceId: string, fate: Fate, n: number): void => {
     const message = { topic: '', payload: '', fate, n }
     book.published(deviceId, message)
@@ -188,11 +191,8 @@ test('the page is one well-formed file that asks no network for anything and esc
   named.faults = [{ kind: 'kill', target: 'edge', fromMs: 1000, untilMs: 2000 }]
   const recorder = createRecorder()
   for (let tick = 0; tick < 100; tick += 1) recorder.add(sample(tick * 250, tick * 25))
-  const html = renderHtml({
-    report: balance(named),
-    recording: recorder,
-    course: { latency: [{ seconds: 0.5, p50: 3, p99: 900 }], stored: [{ seconds: 2.5, count: 100 }] },
-  })
+  const course = { latency: [{ seconds: 0.5, p50: 3, p99: 900 }], stored: [{ seconds: 2.5, count: 100 }] }
+  const html = renderHtml({ report: balance(named), recording: recorder, course }, bare)
   expect(html).not.toMatch(/https?:\/\//)
   expect(html).not.toContain('<img')
   expect(html.split('<script')[0]).not.toMatch(/NaN|undefined|Infinity/)
@@ -236,7 +236,7 @@ test('the page of a run that lost events says which, where the others are and wh
 })
 
 function pageOf(report: Report): string {
-  return renderHtml({ report, recording: createRecorder(), course: { latency: [], stored: [] } })
+  return renderHtml({ report, recording: createRecorder(), course: { latency: [], stored: [] } }, bare)
 }
 
 test('the page has one unit for the times of faults, groups large numbers and rounds no run up', () => {

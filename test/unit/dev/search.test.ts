@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest'
 import { renderEvidence, type Evidence } from '../../../dev/evidence/text.ts'
 import { search, type Looked, type Lookout, type See } from '../../../dev/evidence/search.ts'
-import { kindOf, locate, tally, type Identity, type Sighting } from '../../../dev/evidence/whereabouts.ts'
+import { kindOf, locate, tally, type Sighting } from '../../../dev/evidence/whereabouts.ts'
+import type { Identity } from '../../../dev/watch/history.ts'
 import { deadQueue, partitionQueue, rungName, wire } from '../../../src/contract/wire.ts'
 import { FakeClock, settled } from '../../support/fakes/clock.ts'
 

@@ -12,7 +12,7 @@ export interface Inspectable {
 }
 
 /**
- * Opens the outbox in a folder, whatever state it is in; see DESIGN.md for what happens to a damaged one.
+ * Opens the outbox in a folder, whatever state that is in; see DESIGN.md for what happens to a damaged one. Close it.
  * @throws TidegateError `OUTBOX_LOCKED` | `DATA_FOLDER_UNWRITABLE` | `STORE_UNAVAILABLE`, and `OUTBOX_CLOSED` when
  *   `signal` ends the wait for a disk that fails
  */

@@ -2,7 +2,7 @@ import type { Candidate } from '../../src/contract/event.ts'
 
 /**
  * The outbox: where every event is made durable before its device is told so (G1), numbered and chained (G2),
- * and kept until the uplink has proof that it arrived (G3). Port; the implementation is in outbox/.
+ * and kept until the uplink has proof that it arrived (G3). Port; `openOutbox` has the implementation, DESIGN.md says how it works.
  *
  * Reading never deletes: `take()` only marks events as in flight, `release()` deletes them after proof, and
  * `rewind()` makes everything that is in flight takeable again, oldest first.

@@ -1,6 +1,6 @@
 /**
  * What the outbox needs of a disk: an ordered key-value store with atomic, optionally synced writes. Port;
- * LevelDB's adapter is store-level.ts, the simulation has one that crashes.
+ * LevelDB's adapter is store-level.ts (the folder) and opened-level.ts (the store in it), the simulation has one that crashes.
  *
  * Keys and values are UTF-8 text; keys sort by bytes.
  */

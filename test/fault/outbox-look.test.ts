@@ -54,7 +54,8 @@ beforeEach(async () => {
   const outbox = await open(live)
   for (let index = 0; index < events; index++) await outbox.append(submission('d1', `e${index}`))
   killedEpoch = outbox.stats().epoch
-  await cp(live, place, { recursive: true })
+  // The gateway goes on meanwhile: a mark that is being replaced may be gone before it is copied.
+  await cp(live, place, { recursive: true, filter: (path) => !path.endsWith('.new') })
   await outbox.close()
   await rm(live, { recursive: true })
 })

@@ -5,6 +5,7 @@ import type { Range } from '../../store/store.ts'
  * Key layout on the store; DESIGN.md explains it.
  *
  *     m                       head: version, epochs, position, chain, depth …   one, in every write
+ *     e!h~                    between the lanes; see `laneGuard`                one, written with the first head
  *     e!<lane>!<position>     an event                                          one each
  *     x!<deadline>!<position> when it expires                                   only with a time to live
  *     d!<generation>!<hash>   an ID that is remembered                          one each

@@ -33,7 +33,7 @@ export async function readState(
     devices,
     undelivered: createUndeliveredLedger(loaded.undelivered),
     dedup: await openDedup(store, head, options.dedup),
-    lanes: createLanes(store, options.pace, options.lanes, head.first),
+    lanes: createLanes({ store, pace: options.pace, options: options.lanes, first: head.first }),
     nextDeadlineMs: -1,
   }
 }

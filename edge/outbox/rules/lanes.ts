@@ -49,34 +49,28 @@ interface Cursor {
 }
 
 /** Lanes that start at the first queued position of each lane. To start again, make new ones. */
-export function createLanes(
-  store: Store,
-  pace: Pace,
-  options: LanesOptions,
-  first: Record<Lane, number>,
-  boundary = -1,
-): Lanes {
-  return new LanesOfStore(store, pace, options, first, boundary)
+export function createLanes(parts: LanesParts): Lanes {
+  return new LanesOfStore(parts)
+}
+
+interface LanesParts {
+  store: Store
+  pace: Pace
+  options: LanesOptions
+  first: Record<Lane, number>
+  /** Last position of the backlog; absent while there is none. */
+  boundary?: number
 }
 
 class LanesOfStore implements Lanes {
-  readonly #store: Store
-  readonly #pace: Pace
-  readonly #options: LanesOptions
+  readonly #parts: LanesParts
   readonly #high: Cursor
   readonly #live: Cursor
   readonly #backlog: Cursor
 
-  constructor(
-    store: Store,
-    pace: Pace,
-    options: LanesOptions,
-    first: Record<Lane, number>,
-    boundary: number,
-  ) {
-    this.#store = store
-    this.#pace = pace
-    this.#options = options
+  constructor(parts: LanesParts) {
+    const { first, boundary = -1 } = parts
+    this.#parts = parts
     this.#high = { lane: 'high', next: first.high, until: Infinity }
     this.#live = { lane: 'normal', next: Math.max(first.normal, boundary + 1), until: Infinity }
     this.#backlog = { lane: 'normal', next: first.normal, until: boundary }
@@ -93,14 +87,14 @@ class LanesOfStore implements Lanes {
   async read(eventsMax: number, last: Last, skip: (position: number) => boolean): Promise<StoredEvent[]> {
     const events = await this.#readFrom(this.#high, { events: eventsMax, bytes: Infinity }, last, skip)
     let room = eventsMax - events.length
-    const allowed = this.#hasBacklog ? this.#pace.allowance() : nothing
-    const kept = Math.min(allowed.events, Math.ceil(room * this.#options.backlogShareMin))
+    const allowed = this.#hasBacklog ? this.#parts.pace.allowance() : nothing
+    const kept = Math.min(allowed.events, Math.ceil(room * this.#parts.options.backlogShareMin))
     const fromLive = await this.#readFrom(this.#live, { events: room - kept, bytes: Infinity }, last, skip)
     room -= fromLive.length
     const paced = { events: Math.min(room, allowed.events), bytes: allowed.bytes }
     const fromBacklog = await this.#readFrom(this.#backlog, paced, last, skip)
     if (fromBacklog.length > 0) {
-      this.#pace.spend(
+      this.#parts.pace.spend(
         fromBacklog.length,
         fromBacklog.reduce((sum, event) => sum + event.bytes, 0),
       )
@@ -109,7 +103,7 @@ class LanesOfStore implements Lanes {
   }
 
   again(first: Record<Lane, number>): Lanes {
-    return createLanes(this.#store, this.#pace, this.#options, first, this.boundary)
+    return createLanes({ ...this.#parts, first, boundary: this.boundary })
   }
 
   advance(lane: Lane, position: number): void {
@@ -119,7 +113,7 @@ class LanesOfStore implements Lanes {
   }
 
   split(last: number, normalDepth: number): void {
-    if (this.#options.catchUp === 'in-order' || normalDepth <= this.#options.inOrderBelow) return
+    if (this.#parts.options.catchUp === 'in-order' || normalDepth <= this.#parts.options.inOrderBelow) return
     this.#backlog.next = this.#live.next
     this.#backlog.until = last
     this.#live.next = last + 1
@@ -132,7 +126,7 @@ class LanesOfStore implements Lanes {
   waitMs(last: Last): number {
     if (this.#high.next <= last.newest.high || this.#live.next <= last.newest.normal) return 0
     if (!this.#hasBacklog) return Infinity
-    return this.#pace.allowance().events >= 1 ? 0 : Math.max(1, this.#pace.waitMs())
+    return this.#parts.pace.allowance().events >= 1 ? 0 : Math.max(1, this.#parts.pace.waitMs())
   }
 
   get #hasBacklog(): boolean {
@@ -152,7 +146,7 @@ class LanesOfStore implements Lanes {
     if (cursor.next > last.newest[cursor.lane]) cursor.next = Math.max(cursor.next, to + 1)
     while (events.length < eventsMax && cursor.next <= to) {
       const limit = Math.min(eventsMax - events.length, Math.ceil((bytesMax - bytes) / eventBytesMin))
-      const entries = await this.#store.entries(eventRange(cursor.lane, cursor.next, to), limit)
+      const entries = await this.#parts.store.entries(eventRange(cursor.lane, cursor.next, to), limit)
       for (const [key, value] of entries) {
         const position = positionOfEventKey(key)
         const event = skip(position) ? undefined : decodeRecord(cursor.lane, position, value)

@@ -23,7 +23,7 @@ export interface Core {
   readonly closing: AbortSignal
   /** Replaced whole when the store had to be opened again. */
   state: State
-  /** Events that leave without delivery, so that a read under way does not hand them out (I8). */
+  /** Events that are removed undelivered, so that a read under way does not hand them out (I8). */
   readonly removing: Set<number>
   removal: Removal | undefined
   /** Lower bounds of a read under way: read from the cursor, not yet handed out (I6). */
@@ -31,6 +31,7 @@ export interface Core {
   /** Positions whose release may or may not have landed before a reload. */
   doubtful: Set<number>
   diskFreeBytes: number
+  /** When undelivered events were reported last, and when the head was written last, by the monotonic clock. */
   lastReportMs: number
   lastHeadMs: number
 }

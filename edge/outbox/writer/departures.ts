@@ -12,7 +12,7 @@ export interface DepartureWriter {
   reload(state: State, error: unknown): Promise<void>
 }
 
-/** How events leave the outbox: read, handed out, released or given back. Reading never deletes (I4). */
+/** What is handed out: read, in flight, then released or given back. Reading never deletes (I4). */
 export class Departures {
   readonly #core: Core
   readonly #pace: Pace
@@ -28,18 +28,18 @@ export class Departures {
   async take(eventsMax: number): Promise<Queued[]> {
     const { state, handed } = this.#core
     const { lanes: source, head } = state
-    const isLeaving = ({ position }: StoredEvent): boolean => this.#core.removing.has(position)
+    const isBeingRemoved = ({ position }: StoredEvent): boolean => this.#core.removing.has(position)
     this.#core.reading = source.next
     if (!this.#core.removal) this.#core.removing.clear()
     try {
       const events = await source.read(eventsMax, head, (position) => handed.busy(position))
-      // Whether these leave is not known before that write has landed; what stands behind them must not overtake (G6).
-      while (this.#core.removal && source === this.#core.state.lanes && events.some(isLeaving)) {
+      // Whether these are removed is not known before that write has landed; what stands behind them must not overtake (G6).
+      while (this.#core.removal && source === this.#core.state.lanes && events.some(isBeingRemoved)) {
         await this.#core.removal.over
       }
       // The uplink was lost, or the store was opened again, while we read: these will be read again.
       if (source !== this.#core.state.lanes) return []
-      const taken = events.filter((event) => !isLeaving(event))
+      const taken = events.filter((event) => !isBeingRemoved(event))
       for (const event of taken) handed.inFlight.set(event.position, event)
       return taken
     } catch (error) {
@@ -82,8 +82,9 @@ export class Departures {
 
   rewind(): void {
     const first = { high: lowestQueued(this.#core, 'high'), normal: lowestQueued(this.#core, 'normal') }
-    this.#core.handed.inFlight.clear()
-    this.#core.state.lanes = createLanes(this.#core.state.store, this.#pace, this.#core.options.lanes, first)
+    const { handed, state, options } = this.#core
+    handed.inFlight.clear()
+    state.lanes = createLanes({ store: state.store, pace: this.#pace, options: options.lanes, first })
     this.wake()
   }
 
@@ -91,7 +92,13 @@ export class Departures {
   goOnWith(state: State): void {
     const { options, state: before } = this.#core
     const { boundary } = before.lanes
-    state.lanes = createLanes(state.store, this.#pace, options.lanes, state.head.first, boundary)
+    state.lanes = createLanes({
+      store: state.store,
+      pace: this.#pace,
+      options: options.lanes,
+      first: state.head.first,
+      boundary,
+    })
     this.#core.state = state
   }
 

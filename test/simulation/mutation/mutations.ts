@@ -238,7 +238,7 @@ export const mutations: readonly Mutation[] = [
     removed: 'waiting for a removal to land before what stands behind it is sent',
     rare: true,
     file: 'edge/outbox/writer/departures.js',
-    find: 'events.some(isLeaving)',
+    find: 'events.some(isBeingRemoved)',
     replace: 'false',
     breaks: ['G6'],
     seed: 2084,

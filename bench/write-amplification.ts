@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util'
 import { diskWriteBytes } from '../edge/ops/disk-writes.ts'
-import { silentOutboxObserver } from '../edge/mqtt/observer.ts'
+import { silentOutboxObserver } from '../edge/outbox/observer.ts'
 import { fill, inFolder, open, reading } from './outbox-load.ts'
 import { printTable } from './table.ts'
 

@@ -2,12 +2,13 @@ import { type Command, InvalidArgumentError, Option } from 'commander'
 import { systemClock } from '../../src/clock.ts'
 import { TidegateError } from '../../src/errors.ts'
 import { loadEdgeConfig } from '../config.ts'
-import type { Lane } from '../outbox/outbox.ts'
-import { inPieces } from './lines.ts'
-import { outputTo, outputToFile } from './output.ts'
+import { bothLanes, type Lane } from '../outbox/outbox.ts'
+import { inPieces } from './export-filter.ts'
+import { type Output, outputTo, outputToFile } from './output.ts'
 import { renderReport } from './report.ts'
 import { repairQueue } from './repair.ts'
-import { openQueue, type Queue } from './open-queue.ts'
+import { openQueue } from './open-queue.ts'
+import type { Queue } from './queue.ts'
 import { createScratch, type Scratch } from '../store/leveldb/scratch.ts'
 
 interface Place {
@@ -18,7 +19,13 @@ interface Place {
 /** `tidegate outbox inspect|verify|export|repair` */
 export function registerOutboxCommand(program: Command): void {
   const outbox = program.command('outbox').description('look at, check, export or repair a gateway’s queue')
+  registerInspect(outbox)
+  registerVerify(outbox)
+  registerExport(outbox)
+  registerRepair(outbox)
+}
 
+function registerInspect(outbox: Command): void {
   place(
     outbox.command('inspect').description('depth, bytes, oldest age, lanes and devices; running or stopped'),
   )
@@ -37,7 +44,9 @@ export function registerOutboxCommand(program: Command): void {
         )
       })
     })
+}
 
+function registerVerify(outbox: Command): void {
   place(outbox.command('verify').description('read every record and check it; running or stopped'))
     .option('--json', 'as JSON')
     .action(async (options: Place & { json?: boolean }) => {
@@ -57,7 +66,18 @@ export function registerOutboxCommand(program: Command): void {
         if (faults.length > 0) process.exitCode = 1
       })
     })
+}
 
+interface ExportOptions extends Place {
+  output?: string
+  device?: string
+  type?: string
+  lane?: Lane
+  from?: number
+  to?: number
+}
+
+function registerExport(outbox: Command): void {
   place(
     outbox
       .command('export')
@@ -66,47 +86,37 @@ export function registerOutboxCommand(program: Command): void {
     .option('-o, --output <file>', 'a file instead of the standard output')
     .option('--device <id>', 'of this device only')
     .option('--type <type>', 'of this event type only')
-    .addOption(new Option('--lane <lane>', 'of this lane only').choices(['high', 'normal']))
+    .addOption(new Option('--lane <lane>', 'of this lane only').choices(bothLanes))
     .option('--from <sequence>', 'from this sequence on', wholeNumber)
     .option('--to <sequence>', 'up to this sequence', wholeNumber)
-    .action(
-      async (
-        options: Place & {
-          output?: string
-          device?: string
-          type?: string
-          lane?: Lane
-          from?: number
-          to?: number
-        },
-      ) => {
-        const output =
-          options.output === undefined ? outputTo(process.stdout) : await outputToFile(options.output)
-        await onQueue(options, true, async (queue) => {
-          const filter = {
-            deviceId: options.device,
-            type: options.type,
-            lane: options.lane,
-            fromSequence: options.from,
-            toSequence: options.to,
-          }
-          for (const finding of queue.findings) warn(finding)
-          let leftOut = 0
-          await output(
-            inPieces(queue.export(filter), (one) => {
-              if ('text' in one) return one.text
-              leftOut += 1
-              warn(`left out: ${one.damaged}`)
-              return undefined
-            }),
-          )
-          if (leftOut > 0)
-            warn(`${leftOut} damaged ${leftOut === 1 ? 'record was' : 'records were'} left out`)
-          if (leftOut > 0 || queue.findings.length > 0) process.exitCode = 1
-        })
-      },
-    )
+    .action(async (options: ExportOptions) => {
+      const output =
+        options.output === undefined ? outputTo(process.stdout) : await outputToFile(options.output)
+      await onQueue(options, true, (queue) => exportTo(output, queue, options))
+    })
+}
 
+async function exportTo(
+  output: Output,
+  queue: Queue,
+  { device, type, lane, from, to }: ExportOptions,
+): Promise<void> {
+  const filter = { deviceId: device, type, lane, fromSequence: from, toSequence: to }
+  for (const finding of queue.findings) warn(finding)
+  let leftOut = 0
+  await output(
+    inPieces(queue.export(filter), (one) => {
+      if ('text' in one) return one.text
+      leftOut += 1
+      warn(`left out: ${one.damaged}`)
+      return undefined
+    }),
+  )
+  if (leftOut > 0) warn(`${leftOut} damaged ${leftOut === 1 ? 'record was' : 'records were'} left out`)
+  if (leftOut > 0 || queue.findings.length > 0) process.exitCode = 1
+}
+
+function registerRepair(outbox: Command): void {
   place(
     outbox.command('repair').description('repair a stopped gateway’s queue, and count exactly what is lost'),
     'the gateway’s data folder',

@@ -8,8 +8,7 @@ import { type Exported, exportTexts } from '../outbox/look/export.ts'
 import { inspect } from '../outbox/look/inspection.ts'
 import type { Inspectable } from '../outbox/open.ts'
 import { verify } from '../outbox/look/verification.ts'
-import { readFilter } from './export-filter.ts'
-import { inPieces } from './lines.ts'
+import { inPieces, readFilter } from './export-filter.ts'
 
 /**
  * How `tidegate outbox` gets at the queue of a gateway that is running: LevelDB lets only one process in, so the

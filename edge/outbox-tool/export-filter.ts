@@ -1,4 +1,4 @@
-import type { ExportFilter } from '../outbox/look/export.ts'
+import type { Exported, ExportFilter } from '../outbox/look/export.ts'
 
 /** An export's filter as the query of a URL, and back. */
 export function writeFilter(filter: ExportFilter): URLSearchParams {
@@ -22,4 +22,24 @@ export function readFilter(query: URLSearchParams): ExportFilter {
     fromSequence: number('fromSequence'),
     toSequence: number('toSequence'),
   }
+}
+
+/** Written and sent at a time: one event by one, a hundred thousand took more than a minute. */
+const batchLengthMin = 1 << 16
+
+/** One event a line, in pieces that are worth a write each; whatever is damaged makes its own line, or none. */
+export async function* inPieces(
+  exported: AsyncIterable<Exported>,
+  lineOf: (one: Exported) => string | undefined,
+): AsyncIterable<string> {
+  let piece = ''
+  for await (const one of exported) {
+    const line = lineOf(one)
+    if (line === undefined) continue
+    piece += `${line}\n`
+    if (piece.length < batchLengthMin) continue
+    yield piece
+    piece = ''
+  }
+  if (piece !== '') yield piece
 }

@@ -1,44 +1,17 @@
 import { dirname, join } from 'node:path'
-import type { Clock } from '../../src/clock.ts'
 import { codeOf, messageOf } from '../../src/errors.ts'
-import { type Exported, type ExportFilter, exportTexts } from '../outbox/look/export.ts'
-import { type Inspection, inspect } from '../outbox/look/inspection.ts'
-import { type Look, lookInto } from '../outbox/look/open-copy.ts'
-import { type Verification, verify } from '../outbox/look/verification.ts'
+import { exportTexts } from '../outbox/look/export.ts'
+import { inspect } from '../outbox/look/inspection.ts'
+import { type Look, openCopy } from '../outbox/look/open-copy.ts'
+import { verify } from '../outbox/look/verification.ts'
 import { readDoor } from './door.ts'
 import { storeIn, untouchable } from './place.ts'
+import type { Queue, QueueOptions } from './queue.ts'
 import { queueBehind } from './remote.ts'
-import type { Scratch } from '../store/leveldb/scratch.ts'
 import { levelFolder } from '../store/store-level.ts'
 import { copyBeside, removeLeftCopies } from '../store/leveldb/copy.ts'
 import { corrupt } from '../store/leveldb/errors.ts'
 import { whileNobodyHas } from '../store/leveldb/lock-level.ts'
-
-/** What `inspect` tells; the last three only of a gateway that is running. */
-export interface QueueReport extends Inspection {
-  diskBytes: number
-  inFlight?: number
-  waiting?: number
-  refusing?: string
-}
-
-/** A gateway's queue, at rest or at work. */
-export interface Queue {
-  readonly running: boolean
-  /** What is wrong with it as a whole; what is told of it then is told of a repaired copy. */
-  readonly findings: readonly string[]
-  inspect(devicesMax: number): Promise<QueueReport>
-  verify(): Promise<Verification>
-  export(filter: ExportFilter): AsyncIterable<Exported>
-  close(): Promise<void>
-}
-
-export interface QueueOptions {
-  /** A data folder, or a store that was set aside. */
-  dataDir: string
-  clock: Clock
-  scratch: Scratch
-}
 
 /**
  * Opens a queue: through the gateway where one runs, else in a private copy, because LevelDB
@@ -55,7 +28,7 @@ export async function openQueue(options: QueueOptions & { thorough: boolean }): 
       await removeLeftCopies(location)
       return copyBeside(location, scratch)
     })
-    look = await openCopy(folder, location, options)
+    look = await openCopyOf(folder, location, options)
   } catch (error) {
     const locked = codeOf(error) === 'OUTBOX_LOCKED'
     const door = locked ? await readDoor(dirname(dirname(location))) : undefined
@@ -87,7 +60,7 @@ interface LookAtCopy extends Look {
   diskBytes: number
 }
 
-async function openCopy(
+async function openCopyOf(
   folder: string,
   location: string,
   { clock, scratch, thorough }: QueueOptions & { thorough: boolean },
@@ -96,7 +69,7 @@ async function openCopy(
   try {
     const copy = levelFolder({ folder, reserveBytes: 0, clock, checkTables: thorough })
     const diskBytes = await copy.usedBytes()
-    const { store, findings } = await lookInto(copy)
+    const { store, findings } = await openCopy(copy)
     return { store, findings: findings.map(ofOriginal), folder, diskBytes }
   } catch (error) {
     await scratch.remove(folder)

@@ -2,7 +2,7 @@ import { messageOf, TidegateError } from '../../src/errors.ts'
 import type { Verification } from '../outbox/look/verification.ts'
 import { type Door, readExported } from './door.ts'
 import { writeFilter } from './export-filter.ts'
-import type { Queue, QueueReport } from './open-queue.ts'
+import type { Queue, QueueReport } from './queue.ts'
 
 /** The queue of a gateway that runs, which answers for itself. */
 export function queueBehind(door: Door): Queue {

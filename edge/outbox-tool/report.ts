@@ -1,6 +1,7 @@
+import { bothLanes } from '../outbox/outbox.ts'
 import type { OldestEvent } from '../outbox/look/oldest-event.ts'
 import type { DeviceInspection } from '../outbox/look/survey.ts'
-import type { Queue, QueueReport } from './open-queue.ts'
+import type { Queue, QueueReport } from './queue.ts'
 
 /** A queue as a person reads it. */
 export function renderReport(
@@ -15,7 +16,7 @@ export function renderReport(
     `epoch       ${report.epoch}, last sequence ${report.lastSequence}`,
     `on disk     ${bytes(report.diskBytes)}, ${report.rememberedIds} event IDs remembered`,
   ]
-  for (const lane of ['high', 'normal'] as const) {
+  for (const lane of bothLanes) {
     const { events, bytes: size, oldest } = lanes[lane]
     lines.push(`${lane.padEnd(11)} ${events} events, ${bytes(size)}`)
     if (oldest) {

@@ -1,39 +1,9 @@
-import type { Clock, Random } from '../../src/clock.ts'
-import type { Logger } from '../../src/log.ts'
 import { monotonicFactory } from 'ulid'
-import type { OutboxObserver } from '../mqtt/observer.ts'
-import type { Outbox } from './outbox.ts'
-import type { Store, StoreFolder } from '../store/store.ts'
 import { countedFolder } from '../store/counted-folder.ts'
-import type { DedupOptions } from './rules/dedup.ts'
+import type { Store } from '../store/store.ts'
+import { defaultDedup, defaultLanes, defaultQuota, type OutboxOptions } from './options.ts'
+import type { Outbox } from './outbox.ts'
 import { Engine } from './writer/engine.ts'
-import { defaultLanes, type LanesOptions } from './rules/lanes.ts'
-import { defaultQuota, type QuotaOptions } from './rules/quota.ts'
-
-export interface OutboxOptions {
-  folder: StoreFolder
-  gateway: string
-  clock: Clock
-  random: Random
-  log: Logger
-  observer: OutboxObserver
-  quota?: Partial<QuotaOptions>
-  lanes?: Partial<LanesOptions>
-  dedup?: DedupOptions
-  /**
-   * Aborted when the gateway is about to stop. All goes on as before, but for a store that fails: it is not waited for
-   * any more, and whoever waits for it, or for the outbox to open, gets `OUTBOX_CLOSED`.
-   */
-  signal?: AbortSignal
-  /** Events in one synced write. */
-  batchEventsMax?: number
-  /** Submissions held back at a bound; beyond it they are turned away. */
-  waitingMax?: number
-  /** How often undelivered events are reported to the cloud, ms. */
-  reportIntervalMs?: number
-  /** How long the wall clock must stand still before time spent powered off is believed, ms. */
-  clockSettleMs?: number
-}
 
 /** What the queue tool needs of an outbox that is at work. */
 export interface Inspectable {
@@ -48,18 +18,16 @@ export interface Inspectable {
  */
 export async function openOutbox(options: OutboxOptions): Promise<Outbox & Inspectable> {
   const ulid = monotonicFactory(options.random)
-  const engine = new Engine({
+  return Engine.open({
     ...options,
     folder: countedFolder(options.folder, options),
     quota: { ...defaultQuota, ...options.quota },
     lanes: { ...defaultLanes, ...options.lanes },
-    dedup: options.dedup ?? { ageMs: 86_400_000, count: 1_000_000 },
+    dedup: options.dedup ?? defaultDedup,
     batchEventsMax: options.batchEventsMax ?? 500,
     waitingMax: options.waitingMax ?? 10_000,
     reportIntervalMs: options.reportIntervalMs ?? 5000,
     clockSettleMs: options.clockSettleMs ?? 60_000,
     newEpoch: () => ulid(Math.max(0, options.clock.now())),
   })
-  await engine.open()
-  return engine
 }

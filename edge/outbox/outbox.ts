@@ -37,7 +37,10 @@ export interface Outbox {
   close(): Promise<void>
 }
 
-export type Lane = 'high' | 'normal'
+/** What goes first stands first. */
+export const bothLanes = ['high', 'normal'] as const
+
+export type Lane = (typeof bothLanes)[number]
 
 export interface Submission {
   candidate: Candidate

@@ -3,7 +3,7 @@ import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
 import { openRecords, SessionDatabase } from './database-level.ts'
 import { removeUnreadable } from './records-level.ts'
 import { Sessions, type SessionsOptions } from './sessions-level.ts'
-import { isInTheWay } from '../store/leveldb/errors.ts'
+import { isDamage, isInTheWay } from '../store/leveldb/errors.ts'
 
 /**
  * Retained messages, wills, subscriptions and what waits for sessions that are away, in a LevelDB of their own.
@@ -23,7 +23,7 @@ export async function openSessions(options: SessionsOptions): Promise<Sessions> 
     if (removed > 0) log.error({ code: 'SESSIONS_DAMAGED', removed }, 'sessions: unreadable records removed')
     return new Sessions(new SessionDatabase(records, options), options)
   } catch (error) {
-    if (!isDamage(error)) throw unavailable(folder, error)
+    if (!isToSetAside(error)) throw unavailable(folder, error)
     const aside = `${folder}.damaged-${new Date(clock.now()).toISOString().replaceAll(':', '')}`
     try {
       await rename(folder, aside)
@@ -37,15 +37,12 @@ export async function openSessions(options: SessionsOptions): Promise<Sessions> 
 }
 
 /** A full disk, a missing right or too many open files say nothing about what is in the files. */
-function isDamage(error: unknown): boolean {
+function isToSetAside(error: unknown): boolean {
   const code = codeOf(error)
   if (code === 'LEVEL_LOCKED' || isInTheWay(error)) return false
   // EEXIST: it is a file.
-  return code === 'LEVEL_CORRUPTION' || code === 'EEXIST' || unreadable.test(messageOf(error))
+  return code === 'EEXIST' || isDamage(error)
 }
-
-const unreadable =
-  /(?:ldb|sst|log|CURRENT|MANIFEST-\d+): (?:No such file|Invalid argument|No such device|Is a directory|Input\/output)/i
 
 function unavailable(folder: string, cause: unknown): TidegateError {
   return new TidegateError('SESSIONS_UNAVAILABLE', {

@@ -1,11 +1,15 @@
 import type { Clock } from '../../src/clock.ts'
-import type { OutboxObserver } from '../mqtt/observer.ts'
 import type { Store, StoreFolder, StoreOperation } from './store.ts'
+
+/** Who is told of writes: bytes of keys and values, and how long it took if the write was synced. */
+interface WriteObserver {
+  wrote(bytes: number, syncMs: number | undefined): void
+}
 
 /** A folder that tells `observer` of every write of records and marks. The reserve, written once, is not counted. */
 export function countedFolder(
   folder: StoreFolder,
-  { clock, observer }: { clock: Clock; observer: Pick<OutboxObserver, 'wrote'> },
+  { clock, observer }: { clock: Clock; observer: WriteObserver },
 ): StoreFolder {
   return {
     async open() {
@@ -25,7 +29,7 @@ export function countedFolder(
   }
 }
 
-function countedStore(store: Store, clock: Clock, observer: Pick<OutboxObserver, 'wrote'>): Store {
+function countedStore(store: Store, clock: Clock, observer: WriteObserver): Store {
   return {
     get: (key) => store.get(key),
     entries: (range, limit) => store.entries(range, limit),

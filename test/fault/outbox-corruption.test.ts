@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { silentOutboxObserver } from '../../edge/mqtt/observer.ts'
+import { silentOutboxObserver } from '../../edge/outbox/observer.ts'
 import type { Outbox } from '../../edge/outbox/outbox.ts'
 import { openOutbox } from '../../edge/outbox/open.ts'
 import { levelFolder } from '../../edge/store/store-level.ts'
@@ -205,7 +205,7 @@ async function inOwnProcess(script: string): Promise<string> {
 const preamble = `
   import { levelFolder } from './dist/edge/store/store-level.js'
   import { openOutbox } from './dist/edge/outbox/open.js'
-  import { silentOutboxObserver as observer } from './dist/edge/mqtt/observer.js'
+  import { silentOutboxObserver as observer } from './dist/edge/outbox/observer.js'
   import { systemClock as clock } from './dist/src/clock.js'
   import { silentLog as log } from './dist/src/log.js'
   const folder = levelFolder({ folder: process.argv[1], reserveBytes: 0, clock })`

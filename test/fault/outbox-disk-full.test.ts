@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
-import { silentOutboxObserver } from '../../edge/mqtt/observer.ts'
+import { silentOutboxObserver } from '../../edge/outbox/observer.ts'
 import type { Outbox } from '../../edge/outbox/outbox.ts'
 import { openOutbox } from '../../edge/outbox/open.ts'
 import { levelFolder } from '../../edge/store/store-level.ts'

@@ -5,7 +5,7 @@ import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, truncate } from 'node:
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { silentOutboxObserver } from '../../edge/mqtt/observer.ts'
+import { silentOutboxObserver } from '../../edge/outbox/observer.ts'
 import { repairQueue } from '../../edge/outbox-tool/repair.ts'
 import { openQueue } from '../../edge/outbox-tool/open-queue.ts'
 import type { Outbox } from '../../edge/outbox/outbox.ts'

@@ -1,19 +1,10 @@
 import { readdirSync, readFileSync } from 'node:fs'
-import { basename, dirname, join, relative, sep } from 'node:path'
+import { basename, join, posix, sep } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { alone, filesMax, type Room, rooms, sides } from './rooms.ts'
 
 /** The compiler and the linter say most of this too; here it is in one place, and for every file at once. */
 const root = join(import.meta.dirname, '../..')
-
-/** What each folder may import of ours, besides itself. */
-const mayImport: Readonly<Record<string, readonly string[]>> = {
-  src: [],
-  edge: ['src'],
-  cloud: ['src'],
-  certs: ['src'],
-  dev: ['src', 'certs'],
-  cli: ['src', 'edge', 'cloud', 'certs', 'dev'],
-}
 
 /** The ending of a file's name that lets it import a driver. */
 const adapterOf: Readonly<Record<string, string>> = {
@@ -39,7 +30,7 @@ interface Source {
   specifiers: string[]
 }
 
-const product = Object.keys(mayImport).flatMap(sourcesIn)
+const product = Object.keys(sides).flatMap(sourcesIn)
 const tests = ['test', 'bench'].flatMap(sourcesIn)
 
 function sourcesIn(folder: string): Source[] {
@@ -59,10 +50,50 @@ function specifiersOf(text: string): string[] {
   return [...matches].map(([, ...specifiers]) => specifiers.find((one) => one !== undefined) as string)
 }
 
-/** The folder at the root that a relative import leads to; undefined for packages. */
-function folderOf({ path }: Source, specifier: string): string | undefined {
-  if (!specifier.startsWith('.')) return undefined
-  return relative(root, join(root, dirname(path), specifier)).split(sep)[0]
+/** The files of ours that a file imports, from the root. */
+function oursOf({ path, specifiers }: Source): string[] {
+  return specifiers
+    .filter((specifier) => specifier.startsWith('.'))
+    .map((specifier) => posix.join(posix.dirname(path), specifier))
+}
+
+const sideOf = (path: string): string => path.split('/')[0] as string
+
+/** Whether a room may import a file of another room on its own side. */
+function allows({ mayImport }: Room, target: string): boolean {
+  if (mayImport === 'its whole side') return true
+  return mayImport.includes(posix.dirname(target)) || mayImport.includes(target)
+}
+
+/** Files that import each other in a circle, types included: each circle once, by Tarjan’s components (1972). */
+function circlesOf(sources: readonly Source[]): string[][] {
+  const imports = new Map(sources.map((source) => [source.path, oursOf(source)]))
+  const order = new Map<string, number>()
+  const lowest = new Map<string, number>()
+  const open: string[] = []
+  const circles: string[][] = []
+  const visit = (path: string): number => {
+    const index = order.size
+    order.set(path, index)
+    lowest.set(path, index)
+    open.push(path)
+    for (const next of imports.get(path) ?? []) {
+      if (!imports.has(next)) continue
+      const reached = order.has(next)
+        ? open.includes(next)
+          ? (order.get(next) as number)
+          : index
+        : visit(next)
+      lowest.set(path, Math.min(lowest.get(path) as number, reached))
+    }
+    if (lowest.get(path) === index) {
+      const circle = open.splice(open.indexOf(path))
+      if (circle.length > 1 || imports.get(path)?.includes(path)) circles.push(circle)
+    }
+    return lowest.get(path) as number
+  }
+  for (const path of imports.keys()) if (!order.has(path)) visit(path)
+  return circles
 }
 
 /** `@scope/name/file` → `@scope/name` */
@@ -71,6 +102,32 @@ function packageOf(specifier: string): string {
     .split('/')
     .slice(0, specifier.startsWith('@') ? 2 : 1)
     .join('/')
+}
+
+/** What stands between `<!-- name -->` and the next comment that ends it. */
+function between(text: string, name: string): string | undefined {
+  return text.split(`<!-- ${name} -->\n\n`)[1]?.split('\n\n<!-- end -->')[0]
+}
+
+/** The rooms with their sentences, as `docs/ARCHITECTURE.md` shows them. */
+function listing(): string {
+  return Object.entries(rooms)
+    .map(([path, { sentence }]) => `- \`${path}/\`: ${sentence}`)
+    .join('\n')
+}
+
+/** The imports among the rooms of a side, drawn by Mermaid; those of whoever wires are left out. */
+function picture(side: string): string {
+  const arrows = product
+    .filter(
+      ({ path }) => path.startsWith(`${side}/`) && rooms[posix.dirname(path)]?.mayImport !== 'its whole side',
+    )
+    .flatMap((source) =>
+      oursOf(source).map((target) => [posix.dirname(source.path), posix.dirname(target)] as const),
+    )
+    .filter(([from, to]) => from !== to && to.startsWith(`${side}/`))
+    .map(([from, to]) => `  ${from.slice(side.length + 1)} --> ${to.slice(side.length + 1)}`)
+  return ['```mermaid', 'flowchart TD', ...[...new Set(arrows)].sort(), '```'].join('\n')
 }
 
 function findings(sources: readonly Source[], find: (source: Source) => readonly string[]): string[] {
@@ -95,13 +152,75 @@ describe('a stranger finds things where the architecture says', () => {
 
   test('edge and cloud never import each other, src imports nothing of ours, and nothing imports tests', () => {
     const strays = findings(product, (source) => {
-      const home = source.path.split('/')[0] as string
-      return source.specifiers.filter((specifier) => {
-        const folder = folderOf(source, specifier)
-        return folder !== undefined && folder !== home && !mayImport[home]?.includes(folder)
+      const home = sideOf(source.path)
+      return oursOf(source).filter((target) => {
+        const side = sideOf(target)
+        return side !== home && !sides[home]?.includes(side) && target !== 'package.json'
       })
     })
     expect(strays).toEqual([])
+  })
+
+  test('a room imports what lies below it and nothing else', () => {
+    const strays = findings(product, (source) => {
+      const home = posix.dirname(source.path)
+      const room = rooms[home] as Room
+      return oursOf(source).filter(
+        (target) =>
+          sideOf(target) === sideOf(home) && posix.dirname(target) !== home && !allows(room, target),
+      )
+    })
+    expect(strays).toEqual([])
+    const back = findings(product, (source) =>
+      oursOf(source).filter((target) =>
+        alone.some(
+          ({ file, room }) =>
+            posix.dirname(target) === room &&
+            posix.dirname(source.path) === posix.dirname(file) &&
+            source.path !== file,
+        ),
+      ),
+    )
+    expect(back).toEqual([])
+  })
+
+  test('no files import each other in a circle, types included', () => {
+    expect(circlesOf([...product, ...tests])).toEqual([])
+    const source = (path: string, ...specifiers: string[]): Source => ({ path, text: '', specifiers })
+    const circle = [
+      source('a.ts', './b.ts'),
+      source('b.ts', './c.ts'),
+      source('c.ts', './b.ts'),
+      source('d.ts'),
+    ]
+    expect(circlesOf(circle)).toEqual([['b.ts', 'c.ts']])
+  })
+
+  test('every folder is a room with its sentence, and no room is empty or a hall', () => {
+    const files = new Map<string, number>()
+    for (const { path } of product) {
+      const room = posix.dirname(path)
+      files.set(room, (files.get(room) ?? 0) + 1)
+    }
+    expect([...files.keys()].sort()).toEqual(Object.keys(rooms).sort())
+    const halls = [...files].filter(([, count]) => count > filesMax)
+    expect(halls).toEqual([])
+  })
+
+  test('what a room may import, it does import', () => {
+    const unused = Object.entries(rooms).flatMap(([path, { mayImport }]) => {
+      if (mayImport === 'its whole side') return []
+      const targets = product.filter((source) => posix.dirname(source.path) === path).flatMap(oursOf)
+      const used = new Set(targets.flatMap((target) => [target, posix.dirname(target)]))
+      return mayImport.filter((other) => !used.has(other)).map((other) => `${path} need not import ${other}`)
+    })
+    expect(unused).toEqual([])
+  })
+
+  test('the architecture lists the rooms and draws their imports as they are', () => {
+    const architecture = readFileSync(join(root, 'docs/ARCHITECTURE.md'), 'utf8')
+    expect(between(architecture, 'rooms')).toBe(listing())
+    for (const side of ['edge', 'cloud', 'dev']) expect(between(architecture, side)).toBe(picture(side))
   })
 
   test('drivers are imported by the adapters that are named after them, and the kernel has none', () => {

@@ -3,16 +3,17 @@ import { SimulatedBroker } from './parts/broker.ts'
 import { chance } from './plan/chance.ts'
 import { checkAudit } from './checks/check-audit.ts'
 import { checkAll, checkBounds } from './checks/checks.ts'
+import type { World } from './checks/world-view.ts'
 import { Cloud, declareAll } from './parts/cloud.ts'
 import { SimulatedDatabase } from './parts/database.ts'
 import { Device } from './parts/devices.ts'
-import { heal, inflict, type Stage } from './parts/faults.ts'
+import { heal, inflict } from './parts/faults.ts'
 import { Gateway } from './parts/gateway.ts'
 import { Journal, type Violation } from './parts/journal.ts'
 import { tracingLog } from './parts/tracing-log.ts'
 import { activeMs, type Plan } from './plan/plan.ts'
 import { Scheduler } from './parts/scheduler.ts'
-import { Truth } from './checks/truth.ts'
+import { Truth } from './parts/truth.ts'
 import { Uplink } from './parts/uplink.ts'
 
 /** Longest that may pass after everything has healed until nothing is left to do. */
@@ -25,11 +26,6 @@ export interface RunResult {
   /** Virtual time, ms. */
   simulatedMs: number
   events: number
-}
-
-export interface World extends Stage {
-  truth: Truth
-  plan: Plan
 }
 
 /** Plays a plan from beginning to end, and checks every guarantee. */
@@ -115,11 +111,15 @@ function isQuiet({ gateway, broker, clouds, devices }: World): boolean {
     // No device waits for the answer to a publish of QoS 0.
     outbox?.waiting === 0 &&
     devices.every((device) => device.quiet) &&
-    gateway.disk.disk.keysStartingWith('e!').length === 0 &&
-    gateway.disk.disk.keysStartingWith('u!').length === 0 &&
+    stored(gateway).length === 0 &&
     clouds.every((cloud) => cloud.quiet) &&
     broker.working().length === 0
   )
+}
+
+/** Events of both lanes, and what is to be told of others. */
+function stored({ disk: { disk } }: World['gateway']): string[] {
+  return ['e!h!', 'e!n!', 'u!'].flatMap((prefix) => disk.keysStartingWith(prefix))
 }
 
 function leftOver({ gateway, broker, clouds, devices }: World): string {
@@ -128,7 +128,7 @@ function leftOver({ gateway, broker, clouds, devices }: World): string {
   const busy = clouds.filter((cloud) => !cloud.quiet).map((cloud) => cloud.name)
   return [
     `outbox ${outbox}`,
-    `on the disk ${[...gateway.disk.disk.keysStartingWith('e!'), ...gateway.disk.disk.keysStartingWith('u!')].join(' ') || '-'}`,
+    `on the disk ${stored(gateway).join(' ') || '-'}`,
     `devices ${waiting.join(' ') || '-'}`,
     `clouds ${busy.join(' ') || '-'}`,
     `queues ${broker.working().join(' ') || '-'}`,

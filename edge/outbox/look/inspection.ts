@@ -3,12 +3,12 @@ import type { Lane } from '../outbox.ts'
 import type { StoreReader } from '../../store/store.ts'
 import { parseClosed } from '../rules/dedup.ts'
 import { decodeHead, type Head, sequenceOf } from '../layout/head.ts'
-import { allDamaged, allDevices, allGenerations, headKey } from '../layout/keys.ts'
+import { allDamaged, allGenerations, headKey } from '../layout/keys.ts'
 import { type OldestEvent, oldestOf } from './oldest-event.ts'
-import type { Usage } from '../rules/quota.ts'
+import { readUsage, type Usage } from '../layout/usage.ts'
 import { readable } from '../layout/record.ts'
 import { entriesOf } from '../opening/recount.ts'
-import { readUndelivered } from '../opening/recovery.ts'
+import { readUndelivered } from '../rules/undelivered.ts'
 import { type DeviceInspection, survey } from './survey.ts'
 
 /** What a queue looks like from outside. */
@@ -43,7 +43,7 @@ export interface InspectOptions {
 export async function inspect(store: StoreReader, options: InspectOptions): Promise<Inspection> {
   const { devicesMax, nowMs, looksMax = 100_000 } = options
   const head = await headOf(store)
-  const devices = await devicesOf(store)
+  const { readable: devices } = await readUsage(store)
   const listed = [...devices].toSorted(([, a], [, b]) => b.bytes - a.bytes).slice(0, devicesMax)
   const closed = await store.entries(allGenerations, 10_000)
   const remembered = closed.reduce((sum, [, value]) => sum + parseClosed(value).count, 0)
@@ -90,13 +90,4 @@ export async function headOf(store: StoreReader): Promise<Head> {
     retryable: false,
     hint: 'tidegate outbox repair counts what is there and begins a new epoch; so does the gateway when it starts',
   })
-}
-
-export async function devicesOf(store: StoreReader): Promise<Map<string, Usage>> {
-  return new Map(
-    (await store.entries(allDevices, 10_000_000)).map(([key, value]) => {
-      const [events = 0, bytes = 0] = value.split(' ').map(Number)
-      return [key.slice(2), { events, bytes }]
-    }),
-  )
 }

@@ -16,7 +16,7 @@ export interface Look {
  * goes on with the original.
  * @throws TidegateError `STORE_CORRUPT` (beyond repair), `STORE_UNAVAILABLE`
  */
-export async function lookInto(copy: StoreFolder): Promise<Look> {
+export async function openCopy(copy: StoreFolder): Promise<Look> {
   const findings: string[] = []
   const store = await copy.open().catch(async (error: unknown) => {
     if (codeOf(error) !== 'STORE_CORRUPT') throw error

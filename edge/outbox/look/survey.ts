@@ -2,7 +2,7 @@ import type { Lane } from '../outbox.ts'
 import type { StoreReader } from '../../store/store.ts'
 import type { Head } from '../layout/head.ts'
 import { type OldestEvent, oldestOf } from './oldest-event.ts'
-import type { Usage } from '../rules/quota.ts'
+import type { Usage } from '../layout/usage.ts'
 import { readable, type StoredEvent } from '../layout/record.ts'
 import { entriesOf } from '../opening/recount.ts'
 

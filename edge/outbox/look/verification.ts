@@ -1,14 +1,13 @@
 import { claimedChain, genesis, verifyChain } from '../../../src/contract/codec.ts'
-import type { Lane } from '../outbox.ts'
+import { bothLanes, type Lane } from '../outbox.ts'
 import type { StoreReader } from '../../store/store.ts'
-import { bothLanes } from '../writer/core.ts'
 import type { Head } from '../layout/head.ts'
-import { devicesOf, headOf } from './inspection.ts'
+import { headOf } from './inspection.ts'
 import { allExpiries, eventKey, parseExpiryKey } from '../layout/keys.ts'
-import type { Usage } from '../rules/quota.ts'
+import { readUsage, type Usage } from '../layout/usage.ts'
 import { readable, type StoredEvent } from '../layout/record.ts'
 import { inOrder } from '../opening/recount.ts'
-import { readUndelivered } from '../opening/recovery.ts'
+import { readUndelivered } from '../rules/undelivered.ts'
 
 /** A fault of the store, in words. */
 export interface Verification {
@@ -57,7 +56,8 @@ export async function verify(store: StoreReader): Promise<Verification> {
     if (bytes !== head.bytes[lane])
       fault(`lane ${lane} holds ${bytes} bytes, the head says ${head.bytes[lane]}`)
   }
-  const counted = await devicesOf(store)
+  const { readable: counted, altered: unreadable } = await readUsage(store)
+  if (unreadable > 0) fault(`the counts of ${unreadable} devices cannot be read`)
   for (const deviceId of new Set([...devices.keys(), ...counted.keys()])) {
     const [is, said] = [devices.get(deviceId)?.events ?? 0, counted.get(deviceId)?.events ?? 0]
     if (is !== said) fault(`${deviceId} has ${is} events queued, its count says ${said}`)

@@ -1,5 +1,5 @@
 import { codeOf } from '../../../src/errors.ts'
-import type { EngineOptions } from '../writer/core.ts'
+import type { EngineOptions } from '../options.ts'
 import type { Pace } from '../rules/pace.ts'
 import { type Known, type Loaded, loadOutbox } from './recovery.ts'
 import { readState, type State } from './state.ts'

@@ -1,9 +1,9 @@
-import type { Lane } from '../outbox.ts'
+import { bothLanes, type Lane } from '../outbox.ts'
 import type { Store, StoreOperation, StoreReader } from '../../store/store.ts'
 import type { Head } from '../layout/head.ts'
-import { allDevices, damagedKey, deviceKey, eventRange, positionOfEventKey } from '../layout/keys.ts'
-import type { Usage } from '../rules/quota.ts'
-import { decodeRecord, type Entry } from '../layout/record.ts'
+import { damagedKey, deviceKey, eventRange, positionOfEventKey } from '../layout/keys.ts'
+import { countedDevices, encodeUsage, type Usage } from '../layout/usage.ts'
+import { decodeRecord, type Entry, type StoredEvent } from '../layout/record.ts'
 import type { UndeliveredRange } from '../rules/undelivered.ts'
 
 export interface Recount {
@@ -38,62 +38,88 @@ export interface RecountOptions {
  */
 export async function recount(store: Store, options: RecountOptions): Promise<Recount> {
   const { known, undelivered, suspicious = false } = options
-  const totals: Recount['totals'] = {
-    depth: { high: 0, normal: 0 },
-    bytes: { high: 0, normal: 0 },
-    first: { high: 0, normal: 0 },
-  }
-  const devices = new Map<string, Usage>()
-  const operations: StoreOperation[] = []
-  const epochs = new Map((known?.earlier ?? []).map(({ epoch, epochBase }) => [epochBase, epoch]))
-  if (known) epochs.set(known.epochBase, known.epoch)
-  const holes: { from: number; to: number }[] = []
-  let next = known ? Math.min(known.first.high, known.first.normal) : 0
-  let last = 0
-  let found = 0
-  let ghosts = 0
-
+  const count = new Count(known)
+  const unreadable: StoreOperation[] = []
   for await (const { lane, position, value } of inOrder(store)) {
     let event
     try {
       event = decodeRecord(lane, position, value)
     } catch {
-      operations.push(
+      unreadable.push(
         { type: 'put', key: damagedKey(lane, position), value },
         { type: 'del', key: eventRange(lane, position).gte },
       )
       continue
     }
-    if (totals.first[lane] === 0) totals.first[lane] = position
-    totals.depth[lane] += 1
-    totals.bytes[lane] += event.bytes
-    const usage = devices.get(event.deviceId) ?? { events: 0, bytes: 0 }
-    devices.set(event.deviceId, { events: usage.events + 1, bytes: usage.bytes + event.bytes })
-    const epochBase = position - event.sequence
-    if (!epochs.has(epochBase)) epochs.set(epochBase, (JSON.parse(event.text) as { epoch: string }).epoch)
-    // Below the first queued position lies only what was released, and came back with an old table.
-    if (known && position < known.first[lane]) ghosts += 1
-    else if (!known || position <= known.position) found += 1
-    if (next > 0 && position > next) holes.push({ from: next, to: position - 1 })
-    next = Math.max(next, position + 1)
-    last = Math.max(last, position)
+    count.add(event)
   }
-
-  const base = Math.max(last, known?.position ?? 0)
-  if (next > 0 && next <= base) holes.push({ from: next, to: base })
-  for (const lane of ['high', 'normal'] as const) totals.first[lane] ||= base + 1
-  const lost = known ? Math.max(0, known.depth.high + known.depth.normal - found) : 0
-  const named = lost > 0 || ghosts > 0 || suspicious ? holes : []
-  const ordered = [...epochs].map(([epochBase, epoch]) => ({ epoch, epochBase })).toSorted(byBase)
-  operations.push(...(await correctDevices(store, devices)))
+  count.end()
+  const { totals, devices, last, lost, holes } = count
+  const named = lost > 0 || count.ghosts > 0 || suspicious ? holes : []
+  const epochs = [...count.epochs].map(([epochBase, epoch]) => ({ epoch, epochBase })).toSorted(byBase)
   return {
     totals,
     devices,
     last,
     lost,
-    missing: named.flatMap((hole) => except(hole, undelivered)).flatMap((hole) => byEpoch(hole, ordered)),
-    epochs: ordered,
-    operations,
+    missing: named.flatMap((hole) => except(hole, undelivered)).flatMap((hole) => byEpoch(hole, epochs)),
+    epochs,
+    operations: [...unreadable, ...(await correctDevices(store, devices))],
+  }
+}
+
+/** The events that can be read, counted one by one in the order of their positions. */
+class Count {
+  readonly totals: Recount['totals'] = {
+    depth: { high: 0, normal: 0 },
+    bytes: { high: 0, normal: 0 },
+    first: { high: 0, normal: 0 },
+  }
+  readonly devices = new Map<string, Usage>()
+  /** Name of each epoch, by its base. */
+  readonly epochs: Map<number, string>
+  readonly holes: Hole[] = []
+  last = 0
+  /** Below the first position that can be queued lies only what was released, and came back with an old table. */
+  ghosts = 0
+  readonly #known: Head | undefined
+  #next: number
+  #found = 0
+
+  constructor(known: Head | undefined) {
+    this.#known = known
+    this.#next = known ? Math.min(known.first.high, known.first.normal) : 0
+    this.epochs = new Map((known?.earlier ?? []).map(({ epoch, epochBase }) => [epochBase, epoch]))
+    if (known) this.epochs.set(known.epochBase, known.epoch)
+  }
+
+  get lost(): number {
+    const { depth } = this.#known ?? {}
+    return depth ? Math.max(0, depth.high + depth.normal - this.#found) : 0
+  }
+
+  add({ lane, position, deviceId, bytes, sequence, text }: StoredEvent): void {
+    const { depth, bytes: bytesOf, first } = this.totals
+    if (first[lane] === 0) first[lane] = position
+    depth[lane] += 1
+    bytesOf[lane] += bytes
+    const usage = this.devices.get(deviceId) ?? { events: 0, bytes: 0 }
+    this.devices.set(deviceId, { events: usage.events + 1, bytes: usage.bytes + bytes })
+    const epochBase = position - sequence
+    if (!this.epochs.has(epochBase)) this.epochs.set(epochBase, (JSON.parse(text) as { epoch: string }).epoch)
+    const known = this.#known
+    if (known && position < known.first[lane]) this.ghosts += 1
+    else if (!known || position <= known.position) this.#found += 1
+    if (this.#next > 0 && position > this.#next) this.holes.push({ from: this.#next, to: position - 1 })
+    this.#next = Math.max(this.#next, position + 1)
+    this.last = Math.max(this.last, position)
+  }
+
+  /** All were added: what is missing behind the last one, and where a lane begins that is empty. */
+  end(): void {
+    const base = Math.max(this.last, this.#known?.position ?? 0)
+    if (this.#next > 0 && this.#next <= base) this.holes.push({ from: this.#next, to: base })
+    for (const lane of bothLanes) this.totals.first[lane] ||= base + 1
   }
 }
 
@@ -130,13 +156,13 @@ export async function* entriesOf(
 }
 
 async function correctDevices(store: Store, devices: ReadonlyMap<string, Usage>): Promise<StoreOperation[]> {
-  const stale = (await store.entries(allDevices, 10_000_000))
-    .filter(([key]) => !devices.has(key.slice(2)))
-    .map(([key]): StoreOperation => ({ type: 'del', key }))
-  const counted = [...devices].map(([deviceId, { events, bytes }]): StoreOperation => ({
+  const stale = (await countedDevices(store))
+    .filter((deviceId) => !devices.has(deviceId))
+    .map((deviceId): StoreOperation => ({ type: 'del', key: deviceKey(deviceId) }))
+  const counted = [...devices].map(([deviceId, usage]): StoreOperation => ({
     type: 'put',
     key: deviceKey(deviceId),
-    value: `${events} ${bytes}`,
+    value: encodeUsage(usage),
   }))
   return [...stale, ...counted]
 }

@@ -1,12 +1,15 @@
-import { claimedChain, genesis } from '../../../src/contract/codec.ts'
+import { genesis } from '../../../src/contract/codec.ts'
 import { codeOf, messageOf } from '../../../src/errors.ts'
 import type { LedgerEntry } from '../../../src/contract/event.ts'
-import type { Store, StoreFolder, StoreOperation, StoreReader } from '../../store/store.ts'
+import type { Store, StoreFolder, StoreOperation } from '../../store/store.ts'
 import { decodeHead, type Head, storeVersion, understood } from '../layout/head.ts'
-import { allDevices, allUndelivered, headKey, laneGuard } from '../layout/keys.ts'
-import type { Usage } from '../rules/quota.ts'
+import { headKey, laneGuard, present } from '../layout/keys.ts'
+import { readUsage, type Usage } from '../layout/usage.ts'
 import { recount } from './recount.ts'
-import type { UndeliveredRange } from '../rules/undelivered.ts'
+import { readUndelivered, type UndeliveredRange } from '../rules/undelivered.ts'
+
+/** Written together with the first head, and with the first after damage, which may have taken it. */
+const guard: StoreOperation = { type: 'put', key: laneGuard, value: present }
 
 /** What opening found out about the folder. */
 export interface Damage {
@@ -106,7 +109,7 @@ async function read(
   const value = await store.get(headKey)
   const head = decodeHead(value)
   const ranges = await readUndelivered(store)
-  const devices = await readDevices(store)
+  const devices = await readUsage(store)
   if (ranges.altered > 0) {
     damage.push({ kind: 'ranges-altered', detail: `${ranges.altered} ranges cannot be read`, lost: 0 })
   }
@@ -131,7 +134,8 @@ async function read(
   // anybody hears of it (G1), or it could be handed out, lost in a power cut, and its place given out again (I7).
   if (value !== undefined) await store.write([{ type: 'put', key: headKey, value }], { sync: true })
   const opened = { store, undelivered: ranges.readable, damage, devices: devices.readable, operations: [] }
-  if (!head) return { ...opened, head: newHead(identity, 0), announcements: [], clean: true }
+  if (!head)
+    return { ...opened, head: newHead(identity, 0), announcements: [], operations: [guard], clean: true }
   if (head.gateway === identity.gateway) return { ...opened, head, announcements: [], clean: head.clean }
   const renamed = { ...head, ...epochOf(newHead(identity, head.position)), earlier: epochsQueued(head) }
   return {
@@ -187,7 +191,7 @@ async function recovered(store: Store, identity: Identity, found: Found): Promis
       }))
       .filter(({ epochBase }) => epochBase >= (known?.epochBase ?? 0))
       .map(({ epoch, epochBase, end }) => closed(epoch, end - epochBase, 'corruption')),
-    operations: counted.operations,
+    operations: [guard, ...counted.operations],
     clean: true,
   }
 }
@@ -198,34 +202,9 @@ export function tailLost(head: Head, remembered: Head | undefined): string | und
   return `the outbox should hold position ${remembered.position} and ends at ${head.position}`
 }
 
+/** Earlier versions wrote the guard before the first head. */
 async function isEmpty(store: Store): Promise<boolean> {
   return (await store.entries({ gte: '', lt: '~' }, 2)).every(([key]) => key === laneGuard)
-}
-
-export async function readUndelivered(
-  store: StoreReader,
-  max = 1_000_000,
-): Promise<{ readable: UndeliveredRange[]; altered: number }> {
-  const readable: UndeliveredRange[] = []
-  const entries = await store.entries(allUndelivered, max)
-  for (const [, value] of entries) {
-    try {
-      readable.push(JSON.parse(value) as UndeliveredRange)
-    } catch {
-      // Counted below; the recount names its positions again.
-    }
-  }
-  return { readable, altered: entries.length - readable.length }
-}
-
-async function readDevices(store: Store): Promise<{ readable: Map<string, Usage>; altered: number }> {
-  const readable = new Map<string, Usage>()
-  const entries = await store.entries(allDevices, 10_000_000)
-  for (const [key, value] of entries) {
-    const [, events, bytes] = /^(\d+) (\d+)$/.exec(value) ?? []
-    if (events !== undefined) readable.set(key.slice(2), { events: Number(events), bytes: Number(bytes) })
-  }
-  return { readable, altered: entries.length - readable.size }
 }
 
 export function newHead(identity: Identity, base: number): Head {
@@ -267,8 +246,6 @@ function closed(epoch: string, lastSequence: number, reason: 'corruption' | 'ren
 }
 
 /** The mark is a copy of the head, some seconds old: what the store should at least hold. */
-export { encodeHead as markOf } from '../layout/head.ts'
-
 export async function headOfMark(folder: StoreFolder): Promise<Head | undefined> {
   try {
     return decodeHead(await folder.readMark())
@@ -280,20 +257,4 @@ export async function headOfMark(folder: StoreFolder): Promise<Head | undefined>
 
 function byPosition(a: Head, b: Head): number {
   return a.position - b.position
-}
-
-/** The epoch of a stored event, which may be older than the head's. */
-export function epochOfEvent(
-  head: Head,
-  event: { position: number; sequence: number; text: string },
-): {
-  epoch: string
-  epochBase: number
-  chain?: string
-} {
-  const chain = claimedChain(event.text)
-  const epochBase = event.position - event.sequence
-  const epoch =
-    event.position > head.epochBase ? head.epoch : (JSON.parse(event.text) as { epoch: string }).epoch
-  return { epoch, epochBase, ...(chain === undefined ? {} : { chain }) }
 }

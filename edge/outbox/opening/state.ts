@@ -1,11 +1,11 @@
 import type { Clock } from '../../../src/clock.ts'
 import type { Store } from '../../store/store.ts'
-import { type Dedup, type DedupOptions, openDedup } from '../rules/dedup.ts'
+import type { DedupOptions, LanesOptions } from '../options.ts'
+import { type Dedup, openDedup } from '../rules/dedup.ts'
 import type { Head } from '../layout/head.ts'
-import { createLanes, type Lanes, type LanesOptions } from '../rules/lanes.ts'
+import { createLanes, type Lanes } from '../rules/lanes.ts'
 import type { Pace } from '../rules/pace.ts'
-import type { Usage } from '../rules/quota.ts'
-import type { StoredEvent } from '../layout/record.ts'
+import type { Usage } from '../layout/usage.ts'
 import type { Loaded } from './recovery.ts'
 import { createSteadyClock, type SteadyClock } from '../rules/steady-clock.ts'
 import { createUndeliveredLedger, type UndeliveredLedger } from '../rules/undelivered.ts'
@@ -41,25 +41,4 @@ export async function readState(
 export function steadyClockOf(clock: Clock, head: Head, settleMs: number): SteadyClock {
   const resume = head.wallMs === 0 ? undefined : { steadyMs: head.steadyMs, wallMs: head.wallMs }
   return createSteadyClock({ clock, resume, settleMs })
-}
-
-/**
- * Events outside the store's own keeping: handed to the forwarder, or proven and about to be deleted. Survives
- * a reload of the state, because the forwarder goes on.
- */
-export interface Handed {
-  readonly inFlight: Map<number, StoredEvent>
-  readonly releasing: Map<number, StoredEvent>
-  /** Whether an event is out of reach of expiry and eviction. */
-  busy(position: number): boolean
-}
-
-export function createHanded(): Handed {
-  const inFlight = new Map<number, StoredEvent>()
-  const releasing = new Map<number, StoredEvent>()
-  return {
-    inFlight,
-    releasing,
-    busy: (position) => inFlight.has(position) || releasing.has(position),
-  }
 }

@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto'
+import type { DedupOptions } from '../options.ts'
 import type { Store, StoreOperation } from '../../store/store.ts'
 import { type Bloom, createBloom } from './bloom.ts'
 import {
@@ -10,12 +11,6 @@ import {
   present,
 } from '../layout/keys.ts'
 import type { Head } from '../layout/head.ts'
-
-/** Window of remembered `(source, id)`: at least 7/8 of both bounds, at most the bounds. */
-export interface DedupOptions {
-  ageMs: number
-  count: number
-}
 
 /**
  * The dedup window. IDs are remembered as 128-bit hashes in generations, each a contiguous range of keys that
@@ -56,89 +51,117 @@ export function hashOf(key: string): string {
 }
 
 export async function openDedup(store: Store, head: Head, options: DedupOptions): Promise<Dedup> {
-  const perGeneration = Math.max(1, Math.ceil(options.count / generationsInWindow))
-  const ageMsPerGeneration = options.ageMs / generationsInWindow
-  const fresh = (number: number, count: number, warm: boolean): Generation => ({
-    number,
-    count,
-    closedSteadyMs: undefined,
-    filter: createBloom(Math.max(perGeneration, count)),
-    warm,
-  })
-  const closed = (await store.entries(allGenerations, 10_000)).map(([key, value]): Generation => {
+  const closed = (await store.entries(allGenerations, 10_000)).map(([key, value]) => {
     const { count, closedSteadyMs } = parseClosed(value)
-    return { ...fresh(Number(key.slice(2)), count, false), closedSteadyMs }
+    return { number: Number(key.slice(2)), count, closedSteadyMs }
   })
-  // The current generation always follows the last closed one, even where the head had to be made anew.
-  const number = Math.max(head.generation.number, (closed.at(-1)?.number ?? 0) + 1)
-  let current = fresh(number, head.generation.count, false)
-  let generations = [...closed, current]
+  return new Generations(store, options, closed, head.generation)
+}
 
-  const count = (): number => generations.reduce((sum, generation) => sum + generation.count, 0)
+class Generations implements Dedup {
+  readonly #store: Store
+  readonly #options: DedupOptions
+  readonly #countPerGeneration: number
+  readonly #ageMsPerGeneration: number
+  #current: Generation
+  /** Oldest first; the current one is the last. */
+  #all: Generation[]
 
-  return {
-    count,
-    async remembered(hashes) {
-      const found = Array.from<boolean>({ length: hashes.length }).fill(false)
-      const keys: string[] = []
-      const indexes: number[] = []
-      for (const generation of generations) {
-        hashes.forEach((hash, index) => {
-          if (generation.warm && !generation.filter.mayHave(hash)) return
-          keys.push(rememberedKey(generation.number, hash))
-          indexes.push(index)
-        })
-      }
-      if (keys.length === 0) return found
-      const hits = await store.hasMany(keys)
-      hits.forEach((hit, at) => {
-        if (hit) found[indexes[at] as number] = true
+  constructor(
+    store: Store,
+    options: DedupOptions,
+    closed: { number: number; count: number; closedSteadyMs: number }[],
+    current: { number: number; count: number },
+  ) {
+    this.#store = store
+    this.#options = options
+    this.#countPerGeneration = Math.max(1, Math.ceil(options.count / generationsInWindow))
+    this.#ageMsPerGeneration = options.ageMs / generationsInWindow
+    const before = closed.map(({ number, count, closedSteadyMs }) => ({
+      ...this.#begin(number, count, false),
+      closedSteadyMs,
+    }))
+    // The current generation always follows the last closed one, even where the head had to be made anew.
+    const number = Math.max(current.number, (before.at(-1)?.number ?? 0) + 1)
+    this.#current = this.#begin(number, current.count, false)
+    this.#all = [...before, this.#current]
+  }
+
+  count(): number {
+    return this.#all.reduce((sum, generation) => sum + generation.count, 0)
+  }
+
+  async remembered(hashes: string[]): Promise<boolean[]> {
+    const found = Array.from<boolean>({ length: hashes.length }).fill(false)
+    const keys: string[] = []
+    const indexes: number[] = []
+    for (const generation of this.#all) {
+      hashes.forEach((hash, index) => {
+        if (generation.warm && !generation.filter.mayHave(hash)) return
+        keys.push(rememberedKey(generation.number, hash))
+        indexes.push(index)
       })
-      return found
-    },
-    remember(hashes, operations) {
-      for (const hash of hashes)
-        operations.push({ type: 'put', key: rememberedKey(current.number, hash), value: present })
-    },
-    committed(hashes) {
-      for (const hash of hashes) current.filter.add(hash)
-      current.count += hashes.length
-    },
-    rotate(head, steadyMs, operations) {
-      const full = current.count >= perGeneration
-      const old = current.count > 0 && steadyMs - head.generation.openedSteadyMs >= ageMsPerGeneration
-      if (!full && !old) return
-      current.closedSteadyMs = steadyMs
-      const value = JSON.stringify({ count: current.count, closedSteadyMs: steadyMs })
-      operations.push({ type: 'put', key: generationKey(current.number), value })
-      current = fresh(current.number + 1, 0, true)
-      generations.push(current)
-      head.generation = { number: current.number, count: 0, openedSteadyMs: steadyMs }
-    },
-    async expire(steadyMs) {
-      for (;;) {
-        const [oldest] = generations
-        if (!oldest || oldest.closedSteadyMs === undefined) return
-        const tooOld = steadyMs - oldest.closedSteadyMs >= options.ageMs
-        const tooMany = count() - oldest.count >= options.count - perGeneration
-        if (!tooOld && !tooMany) return
-        generations = generations.slice(1)
-        // Range first, its entry last: a crash in between leaves an entry that is expired again.
-        await store.clear(rememberedRange(oldest.number))
-        await store.write([{ type: 'del', key: generationKey(oldest.number) }], { sync: false })
+    }
+    if (keys.length === 0) return found
+    const hits = await this.#store.hasMany(keys)
+    hits.forEach((hit, at) => {
+      if (hit) found[indexes[at] as number] = true
+    })
+    return found
+  }
+
+  remember(hashes: string[], operations: StoreOperation[]): void {
+    for (const hash of hashes)
+      operations.push({ type: 'put', key: rememberedKey(this.#current.number, hash), value: present })
+  }
+
+  committed(hashes: string[]): void {
+    for (const hash of hashes) this.#current.filter.add(hash)
+    this.#current.count += hashes.length
+  }
+
+  rotate(head: Head, steadyMs: number, operations: StoreOperation[]): void {
+    const { number, count } = this.#current
+    const full = count >= this.#countPerGeneration
+    const old = count > 0 && steadyMs - head.generation.openedSteadyMs >= this.#ageMsPerGeneration
+    if (!full && !old) return
+    this.#current.closedSteadyMs = steadyMs
+    const value = JSON.stringify({ count, closedSteadyMs: steadyMs })
+    operations.push({ type: 'put', key: generationKey(number), value })
+    this.#current = this.#begin(number + 1, 0, true)
+    this.#all.push(this.#current)
+    head.generation = { number: number + 1, count: 0, openedSteadyMs: steadyMs }
+  }
+
+  async expire(steadyMs: number): Promise<void> {
+    for (;;) {
+      const [oldest] = this.#all
+      if (!oldest || oldest.closedSteadyMs === undefined) return
+      const tooOld = steadyMs - oldest.closedSteadyMs >= this.#options.ageMs
+      const tooMany = this.count() - oldest.count >= this.#options.count - this.#countPerGeneration
+      if (!tooOld && !tooMany) return
+      this.#all = this.#all.slice(1)
+      // Range first, its entry last: a crash in between leaves an entry that is expired again.
+      await this.#store.clear(rememberedRange(oldest.number))
+      await this.#store.write([{ type: 'del', key: generationKey(oldest.number) }], { sync: false })
+    }
+  }
+
+  async warmUp(signal: AbortSignal): Promise<void> {
+    // Newest first: repeats are most likely of what came last.
+    for (const generation of this.#all.toReversed()) {
+      if (generation.warm) continue
+      for await (const keys of this.#store.keys(rememberedRange(generation.number))) {
+        if (signal.aborted) return
+        for (const key of keys) generation.filter.add(hashOfRememberedKey(key))
       }
-    },
-    async warmUp(signal) {
-      // Newest first: repeats are most likely of what came last.
-      for (const generation of generations.toReversed()) {
-        if (generation.warm) continue
-        for await (const keys of store.keys(rememberedRange(generation.number))) {
-          if (signal.aborted) return
-          for (const key of keys) generation.filter.add(hashOfRememberedKey(key))
-        }
-        generation.warm = true
-      }
-    },
+      generation.warm = true
+    }
+  }
+
+  #begin(number: number, count: number, warm: boolean): Generation {
+    const filter = createBloom(Math.max(this.#countPerGeneration, count))
+    return { number, count, closedSteadyMs: undefined, filter, warm }
   }
 }
 

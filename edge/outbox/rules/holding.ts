@@ -29,73 +29,82 @@ export interface Holding {
 }
 
 export function createHolding(): Holding {
-  const devices = new Map<string, Map<Pending, () => void>>()
-  let size = 0
-  let reason: QuotaReason | undefined
+  return new QueuePerDevice()
+}
 
-  function drop(pending: Pending): void {
+class QueuePerDevice implements Holding {
+  /** Each submission with what stops listening to its signal; the device served longest ago first. */
+  readonly #devices = new Map<string, Map<Pending, () => void>>()
+  #size = 0
+  #reason: QuotaReason | undefined
+
+  get size(): number {
+    return this.#size
+  }
+
+  get reason(): QuotaReason | undefined {
+    return this.#reason
+  }
+
+  has(deviceId: string): boolean {
+    return this.#devices.has(deviceId)
+  }
+
+  next(limit: number): Pending[] {
+    const each = Math.max(1, Math.floor(limit / Math.max(1, this.#devices.size)))
+    const pendings: Pending[] = []
+    for (const queue of this.#devices.values()) {
+      let taken = 0
+      for (const pending of queue.keys()) {
+        if (taken === each || pendings.length === limit) break
+        pendings.push(pending)
+        taken += 1
+      }
+      if (pendings.length === limit) break
+    }
+    return pendings
+  }
+
+  hold(pending: Pending, reason: QuotaReason): boolean {
     const deviceId = pending.submission.candidate.partitionkey
-    const queue = devices.get(deviceId)
+    const { signal } = pending
+    if (signal?.aborted) {
+      pending.reject(signal.reason)
+      return false
+    }
+    this.#reason = reason
+    if (this.#devices.get(deviceId)?.has(pending)) return false
+    const leave = (): void => {
+      this.drop(pending)
+      pending.reject(signal?.reason)
+    }
+    signal?.addEventListener('abort', leave, { once: true })
+    const queue = this.#devices.get(deviceId) ?? new Map<Pending, () => void>()
+    queue.set(pending, () => signal?.removeEventListener('abort', leave))
+    this.#devices.set(deviceId, queue)
+    this.#size += 1
+    return true
+  }
+
+  drop(pending: Pending): void {
+    const deviceId = pending.submission.candidate.partitionkey
+    const queue = this.#devices.get(deviceId)
     const stopListening = queue?.get(pending)
     if (!queue || !stopListening) return
     stopListening()
     queue.delete(pending)
-    size -= 1
-    devices.delete(deviceId)
+    this.#size -= 1
+    this.#devices.delete(deviceId)
     // Served: to the end of the round.
-    if (queue.size > 0) devices.set(deviceId, queue)
-    if (size === 0) reason = undefined
+    if (queue.size > 0) this.#devices.set(deviceId, queue)
+    if (this.#size === 0) this.#reason = undefined
   }
 
-  return {
-    get size() {
-      return size
-    },
-    get reason() {
-      return reason
-    },
-    has: (deviceId) => devices.has(deviceId),
-    next(limit) {
-      const each = Math.max(1, Math.floor(limit / Math.max(1, devices.size)))
-      const pendings: Pending[] = []
-      for (const queue of devices.values()) {
-        let taken = 0
-        for (const pending of queue.keys()) {
-          if (taken === each || pendings.length === limit) break
-          pendings.push(pending)
-          taken += 1
-        }
-        if (pendings.length === limit) break
-      }
-      return pendings
-    },
-    hold(pending, why) {
-      const deviceId = pending.submission.candidate.partitionkey
-      const { signal } = pending
-      if (signal?.aborted) {
-        pending.reject(signal.reason)
-        return false
-      }
-      reason = why
-      if (devices.get(deviceId)?.has(pending)) return false
-      const leave = (): void => {
-        drop(pending)
-        pending.reject(signal?.reason)
-      }
-      signal?.addEventListener('abort', leave, { once: true })
-      const queue = devices.get(deviceId) ?? new Map<Pending, () => void>()
-      queue.set(pending, () => signal?.removeEventListener('abort', leave))
-      devices.set(deviceId, queue)
-      size += 1
-      return true
-    },
-    drop,
-    rejectAll(error) {
-      const all = [...devices.values()].flatMap((queue) => [...queue.keys()])
-      for (const pending of all) {
-        drop(pending)
-        pending.reject(error)
-      }
-    },
+  rejectAll(error: unknown): void {
+    const all = [...this.#devices.values()].flatMap((queue) => [...queue.keys()])
+    for (const pending of all) {
+      this.drop(pending)
+      pending.reject(error)
+    }
   }
 }

@@ -2,23 +2,13 @@ import type { Lane } from '../outbox.ts'
 import type { Store } from '../../store/store.ts'
 import { eventRange, positionOfEventKey } from '../layout/keys.ts'
 import type { Head } from '../layout/head.ts'
-import type { Allowance, Pace, PaceOptions } from './pace.ts'
+import type { LanesOptions } from '../options.ts'
+import type { Allowance, Pace } from './pace.ts'
 import { decodeRecord, type StoredEvent } from '../layout/record.ts'
-
-export interface LanesOptions extends PaceOptions {
-  /** `in-order`: no live lane; everything waits behind the backlog, and devices' order is never broken. */
-  catchUp: 'live-first' | 'in-order'
-  /** A backlog up to this many events is sent in order; live-first only pays above it. */
-  inOrderBelow: number
-  /** Part of each take that is the backlog's, however much is live: it never starves. */
-  backlogShareMin: number
-}
 
 /** No event's text is shorter: no more of them need to be read than could go. */
 const eventBytesMin = 256
 const nothing: Allowance = { events: 0, bytes: 0 }
-
-export const defaultLanes: LanesOptions = { catchUp: 'live-first', inOrderBelow: 1000, backlogShareMin: 0.2 }
 
 /**
  * The order in which events leave. Three streams over two key ranges, each read by a cursor that only moves
@@ -66,11 +56,90 @@ export function createLanes(
   first: Record<Lane, number>,
   boundary = -1,
 ): Lanes {
-  const high: Cursor = { lane: 'high', next: first.high, until: Infinity }
-  const live: Cursor = { lane: 'normal', next: Math.max(first.normal, boundary + 1), until: Infinity }
-  const backlog: Cursor = { lane: 'normal', next: first.normal, until: boundary }
+  return new LanesOfStore(store, pace, options, first, boundary)
+}
 
-  async function readFrom(
+class LanesOfStore implements Lanes {
+  readonly #store: Store
+  readonly #pace: Pace
+  readonly #options: LanesOptions
+  readonly #high: Cursor
+  readonly #live: Cursor
+  readonly #backlog: Cursor
+
+  constructor(
+    store: Store,
+    pace: Pace,
+    options: LanesOptions,
+    first: Record<Lane, number>,
+    boundary: number,
+  ) {
+    this.#store = store
+    this.#pace = pace
+    this.#options = options
+    this.#high = { lane: 'high', next: first.high, until: Infinity }
+    this.#live = { lane: 'normal', next: Math.max(first.normal, boundary + 1), until: Infinity }
+    this.#backlog = { lane: 'normal', next: first.normal, until: boundary }
+  }
+
+  get boundary(): number {
+    return this.#backlog.until
+  }
+
+  get next(): Record<Lane, number> {
+    return { high: this.#high.next, normal: this.#hasBacklog ? this.#backlog.next : this.#live.next }
+  }
+
+  async read(eventsMax: number, last: Last, skip: (position: number) => boolean): Promise<StoredEvent[]> {
+    const events = await this.#readFrom(this.#high, { events: eventsMax, bytes: Infinity }, last, skip)
+    let room = eventsMax - events.length
+    const allowed = this.#hasBacklog ? this.#pace.allowance() : nothing
+    const kept = Math.min(allowed.events, Math.ceil(room * this.#options.backlogShareMin))
+    const fromLive = await this.#readFrom(this.#live, { events: room - kept, bytes: Infinity }, last, skip)
+    room -= fromLive.length
+    const paced = { events: Math.min(room, allowed.events), bytes: allowed.bytes }
+    const fromBacklog = await this.#readFrom(this.#backlog, paced, last, skip)
+    if (fromBacklog.length > 0) {
+      this.#pace.spend(
+        fromBacklog.length,
+        fromBacklog.reduce((sum, event) => sum + event.bytes, 0),
+      )
+    }
+    return [...events, ...fromLive, ...fromBacklog]
+  }
+
+  again(first: Record<Lane, number>): Lanes {
+    return createLanes(this.#store, this.#pace, this.#options, first, this.boundary)
+  }
+
+  advance(lane: Lane, position: number): void {
+    for (const cursor of lane === 'high' ? [this.#high] : [this.#live, this.#backlog]) {
+      cursor.next = Math.max(cursor.next, position)
+    }
+  }
+
+  split(last: number, normalDepth: number): void {
+    if (this.#options.catchUp === 'in-order' || normalDepth <= this.#options.inOrderBelow) return
+    this.#backlog.next = this.#live.next
+    this.#backlog.until = last
+    this.#live.next = last + 1
+  }
+
+  backlogLeft(): number {
+    return Math.max(0, this.#backlog.until - this.#backlog.next + 1)
+  }
+
+  waitMs(last: Last): number {
+    if (this.#high.next <= last.newest.high || this.#live.next <= last.newest.normal) return 0
+    if (!this.#hasBacklog) return Infinity
+    return this.#pace.allowance().events >= 1 ? 0 : Math.max(1, this.#pace.waitMs())
+  }
+
+  get #hasBacklog(): boolean {
+    return this.#backlog.next <= this.#backlog.until
+  }
+
+  async #readFrom(
     cursor: Cursor,
     { events: eventsMax, bytes: bytesMax }: Allowance,
     last: Last,
@@ -83,7 +152,7 @@ export function createLanes(
     if (cursor.next > last.newest[cursor.lane]) cursor.next = Math.max(cursor.next, to + 1)
     while (events.length < eventsMax && cursor.next <= to) {
       const limit = Math.min(eventsMax - events.length, Math.ceil((bytesMax - bytes) / eventBytesMin))
-      const entries = await store.entries(eventRange(cursor.lane, cursor.next, to), limit)
+      const entries = await this.#store.entries(eventRange(cursor.lane, cursor.next, to), limit)
       for (const [key, value] of entries) {
         const position = positionOfEventKey(key)
         const event = skip(position) ? undefined : decodeRecord(cursor.lane, position, value)
@@ -96,49 +165,5 @@ export function createLanes(
       if (entries.length < limit) cursor.next = to + 1
     }
     return events
-  }
-
-  return {
-    async read(eventsMax, last, skip) {
-      const events = await readFrom(high, { events: eventsMax, bytes: Infinity }, last, skip)
-      let room = eventsMax - events.length
-      const allowed = backlog.next <= backlog.until ? pace.allowance() : nothing
-      const kept = Math.min(allowed.events, Math.ceil(room * options.backlogShareMin))
-      const fromLive = await readFrom(live, { events: room - kept, bytes: Infinity }, last, skip)
-      room -= fromLive.length
-      const paced = { events: Math.min(room, allowed.events), bytes: allowed.bytes }
-      const fromBacklog = await readFrom(backlog, paced, last, skip)
-      if (fromBacklog.length > 0) {
-        pace.spend(
-          fromBacklog.length,
-          fromBacklog.reduce((sum, event) => sum + event.bytes, 0),
-        )
-      }
-      return [...events, ...fromLive, ...fromBacklog]
-    },
-    again: (first) => createLanes(store, pace, options, first, backlog.until),
-    advance(lane, position) {
-      for (const cursor of lane === 'high' ? [high] : [live, backlog]) {
-        cursor.next = Math.max(cursor.next, position)
-      }
-    },
-    split(last, normalDepth) {
-      if (options.catchUp === 'in-order' || normalDepth <= options.inOrderBelow) return
-      backlog.next = live.next
-      backlog.until = last
-      live.next = last + 1
-    },
-    backlogLeft: () => Math.max(0, backlog.until - backlog.next + 1),
-    get boundary() {
-      return backlog.until
-    },
-    get next() {
-      return { high: high.next, normal: backlog.next <= backlog.until ? backlog.next : live.next }
-    },
-    waitMs(last) {
-      if (high.next <= last.newest.high || live.next <= last.newest.normal) return 0
-      if (backlog.next > backlog.until) return Infinity
-      return pace.allowance().events >= 1 ? 0 : Math.max(1, pace.waitMs())
-    },
   }
 }

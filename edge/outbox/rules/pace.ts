@@ -1,10 +1,5 @@
 import type { Clock } from '../../../src/clock.ts'
-
-/** How fast the backlog may drain; absent bounds do not bind. */
-export interface PaceOptions {
-  eventsPerSecond?: number | undefined
-  bytesPerSecond?: number | undefined
-}
+import type { PaceOptions } from '../options.ts'
 
 export interface Allowance {
   events: number

@@ -1,29 +1,6 @@
+import type { Usage } from '../layout/usage.ts'
+import type { QuotaOptions } from '../options.ts'
 import type { Lane, QuotaReason } from '../outbox.ts'
-
-/** One model for every bound (G7). */
-export interface QuotaOptions {
-  eventsMax: number
-  bytesMax: number
-  /** Part of both bounds that one device may fill. */
-  deviceShare: number
-  /** Below this much free disk nothing is admitted, so that releases can always be written. */
-  diskFreeBytesMin: number
-  /** What happens at `eventsMax` and `bytesMax`. `evict` takes the oldest of the lowest lane. */
-  full: 'refuse' | 'evict'
-}
-
-export const defaultQuota: QuotaOptions = {
-  eventsMax: 10_000_000,
-  bytesMax: 4 * 2 ** 30,
-  deviceShare: 0.5,
-  diskFreeBytesMin: 64 * 2 ** 20,
-  full: 'refuse',
-}
-
-export interface Usage {
-  events: number
-  bytes: number
-}
 
 /** QoS 0 is shed here, before QoS 1 has to wait. */
 const qos0Part = 0.95

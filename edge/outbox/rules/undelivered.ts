@@ -1,6 +1,6 @@
 import type { LedgerRange, Undelivered } from '../../../src/contract/event.ts'
-import type { StoreOperation } from '../../store/store.ts'
-import { undeliveredKey } from '../layout/keys.ts'
+import type { StoreOperation, StoreReader } from '../../store/store.ts'
+import { allUndelivered, undeliveredKey } from '../layout/keys.ts'
 
 /** Ranges in one ledger event: about 40 KB of JSON at the most. */
 export const rangesPerReport = 500
@@ -70,4 +70,21 @@ export function createUndeliveredLedger(stored: UndeliveredRange[]): Undelivered
     },
     all: () => [...ranges.values()],
   }
+}
+
+/** The ranges in a store, and how many of them cannot be read. */
+export async function readUndelivered(
+  store: StoreReader,
+  max = 1_000_000,
+): Promise<{ readable: UndeliveredRange[]; altered: number }> {
+  const readable: UndeliveredRange[] = []
+  const entries = await store.entries(allUndelivered, max)
+  for (const [, value] of entries) {
+    try {
+      readable.push(JSON.parse(value) as UndeliveredRange)
+    } catch {
+      // Counted below; the recount names its positions again.
+    }
+  }
+  return { readable, altered: entries.length - readable.length }
 }

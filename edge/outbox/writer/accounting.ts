@@ -1,4 +1,5 @@
-import { bothLanes, type Core, lowestUnread } from './core.ts'
+import { bothLanes } from '../outbox.ts'
+import { type Core, lowestUnread } from './core.ts'
 import type { Draft } from './draft.ts'
 import { eventRange } from '../layout/keys.ts'
 import { recount } from '../opening/recount.ts'

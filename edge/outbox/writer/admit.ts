@@ -1,3 +1,5 @@
+import type { Encoded } from '../../../src/contract/codec.ts'
+import type { Candidate } from '../../../src/contract/event.ts'
 import type { Admission, QuotaReason } from '../outbox.ts'
 import type { Core } from './core.ts'
 import type { Draft } from './draft.ts'
@@ -13,83 +15,123 @@ export async function admitInto(
   settle: (() => void)[],
 ): Promise<string[]> {
   const { holding } = core
+  const { dedup } = core.state
   const waited = holding.next(core.options.batchEventsMax)
   const pendings = [...waited, ...arrived]
   if (pendings.length === 0) return []
-  const overtakes = (pending: Pending, index: number): boolean =>
-    index >= waited.length && holding.has(pending.submission.candidate.partitionkey)
-  const { clock, observer, quota } = core.options
-  const { dedup } = core.state
-  const steadyMs = core.steady.now()
-  const recordedAtMs = clock.now()
-  const recordedTime = new Date(recordedAtMs).toISOString()
+  const admissions = new Admissions(core, draft, settle)
   const remembered = await dedup.remembered(pendings.map(({ hash }) => hash))
-  dedup.rotate(draft.head, steadyMs, draft.operations)
-  const hashes = new Set<string>()
-  const blockedDevices = new Set<string>()
-  let blocked: QuotaReason | undefined
-
+  dedup.rotate(draft.head, admissions.steadyMs, draft.operations)
   for (const [index, pending] of pendings.entries()) {
-    const { candidate, lane, qos, ttlMs } = pending.submission
-    const answer = (admission: Admission): void => {
-      settle.push(() => {
-        holding.drop(pending)
-        observer.admitted(admission.kind)
-        pending.resolve(admission)
-      })
-    }
-    const refuse = (reason: QuotaReason): void => {
-      if (qos === 0) answer({ kind: 'shed', reason })
-      settle.push(() => {
-        if (qos === 0 || holding.hold(pending, reason)) observer.refused(reason, 1)
-      })
-    }
-    const device = candidate.partitionkey
-    if (remembered[index] || hashes.has(pending.hash)) {
-      answer({ kind: 'duplicate' })
+    if (remembered[index] || admissions.hashes.has(pending.hash)) {
+      admissions.answer(pending, { kind: 'duplicate' })
       continue
     }
     // A device's events keep their order: behind one that waits, all wait.
-    const behind = overtakes(pending, index) ? holding.reason : undefined
-    const standing = blocked ?? (blockedDevices.has(device) ? 'device-share' : behind)
+    const overtakes = index >= waited.length && holding.has(pending.submission.candidate.partitionkey)
+    const standing = admissions.boundOf(pending) ?? (overtakes ? holding.reason : undefined)
     if (standing !== undefined) {
-      refuse(standing)
+      admissions.refuse(pending, standing)
       continue
     }
-    const encoded = draft.encode(candidate, recordedTime)
+    const encoded = admissions.encode(pending.submission.candidate)
     const bytes = Buffer.byteLength(encoded.text)
-    const bound = (): QuotaReason | undefined =>
-      boundMet(
-        quota,
-        totalUsage(draft.head.depth, draft.head.bytes),
-        draft.usageOf(device),
-        core.diskFreeBytes,
-        {
-          bytes,
-          qos,
-        },
-      )
-    let reason = bound()
-    // Nothing that was acknowledged makes room for what was not even promised. What is past its time needs none, but
-    // whoever waits for it must not wait for room that nobody else may make.
-    const mayEvict = (): boolean =>
-      qos > 0 && quota.full === 'evict' && (reason === 'events' || reason === 'bytes')
-    while (mayEvict()) {
-      if (!(await evictInto(core, draft, bytes))) break
-      reason = bound()
-    }
-    if (reason === undefined) {
-      const event = draft.append(candidate, encoded, { lane, bytes, recordedAtMs, steadyMs, ttlMs })
-      if (ttlMs === 0) removeUndelivered(core, draft, event, 'expired')
-      else if (event.deadlineSteadyMs !== undefined) stillDue(core.state, event.deadlineSteadyMs)
-      hashes.add(pending.hash)
-      answer({ kind: 'accepted', sequence: event.sequence })
-      continue
-    }
-    refuse(reason)
-    if (qos === 0) continue
-    if (reason === 'device-share') blockedDevices.add(device)
-    else blocked = reason
+    let reason = admissions.boundMet(pending, bytes)
+    while (admissions.mayEvict(pending, reason) && (await evictInto(core, draft, bytes)))
+      reason = admissions.boundMet(pending, bytes)
+    if (reason === undefined) admissions.append(pending, encoded, bytes)
+    else admissions.block(pending, reason)
   }
-  return [...hashes]
+  return [...admissions.hashes]
+}
+
+/** What becomes of the submissions of one draft, all at the same moment. */
+class Admissions {
+  readonly steadyMs: number
+  /** Of what was appended. */
+  readonly hashes = new Set<string>()
+  readonly #core: Core
+  readonly #draft: Draft
+  readonly #settle: (() => void)[]
+  readonly #recordedAtMs: number
+  readonly #recordedTime: string
+  /** A bound that the rest will meet too, whoever's they are. */
+  #blocked: QuotaReason | undefined
+  readonly #blockedDevices = new Set<string>()
+
+  constructor(core: Core, draft: Draft, settle: (() => void)[]) {
+    this.#core = core
+    this.#draft = draft
+    this.#settle = settle
+    this.steadyMs = core.steady.now()
+    this.#recordedAtMs = core.options.clock.now()
+    this.#recordedTime = new Date(this.#recordedAtMs).toISOString()
+  }
+
+  /** A bound that was met already by one before it. */
+  boundOf({ submission }: Pending): QuotaReason | undefined {
+    if (this.#blocked !== undefined) return this.#blocked
+    return this.#blockedDevices.has(submission.candidate.partitionkey) ? 'device-share' : undefined
+  }
+
+  encode(candidate: Candidate): Encoded {
+    return this.#draft.encode(candidate, this.#recordedTime)
+  }
+
+  boundMet({ submission }: Pending, bytes: number): QuotaReason | undefined {
+    const { depth, bytes: bytesOf } = this.#draft.head
+    return boundMet(
+      this.#core.options.quota,
+      totalUsage(depth, bytesOf),
+      this.#draft.usageOf(submission.candidate.partitionkey),
+      this.#core.diskFreeBytes,
+      { bytes, qos: submission.qos },
+    )
+  }
+
+  /**
+   * Nothing that was acknowledged makes room for what was not even promised. What is past its time needs none, but
+   * whoever waits for it must not wait for room that nobody else may make.
+   */
+  mayEvict({ submission }: Pending, reason: QuotaReason | undefined): boolean {
+    const mayMakeRoom = submission.qos > 0 && this.#core.options.quota.full === 'evict'
+    return mayMakeRoom && (reason === 'events' || reason === 'bytes')
+  }
+
+  append(pending: Pending, encoded: Encoded, bytes: number): void {
+    const { candidate, lane, ttlMs } = pending.submission
+    const place = { lane, bytes, recordedAtMs: this.#recordedAtMs, steadyMs: this.steadyMs, ttlMs }
+    const event = this.#draft.append(candidate, encoded, place)
+    if (ttlMs === 0) removeUndelivered(this.#core, this.#draft, event, 'expired')
+    else if (event.deadlineSteadyMs !== undefined) stillDue(this.#core.state, event.deadlineSteadyMs)
+    this.hashes.add(pending.hash)
+    this.answer(pending, { kind: 'accepted', sequence: event.sequence })
+  }
+
+  /** It met this bound, and what stands behind it must not take the room it waits for. */
+  block(pending: Pending, reason: QuotaReason): void {
+    const { qos, candidate } = pending.submission
+    this.refuse(pending, reason)
+    if (qos === 0) return
+    if (reason === 'device-share') this.#blockedDevices.add(candidate.partitionkey)
+    else this.#blocked = reason
+  }
+
+  refuse(pending: Pending, reason: QuotaReason): void {
+    const { holding, options } = this.#core
+    const isShed = pending.submission.qos === 0
+    if (isShed) this.answer(pending, { kind: 'shed', reason })
+    this.#settle.push(() => {
+      if (isShed || holding.hold(pending, reason)) options.observer.refused(reason, 1)
+    })
+  }
+
+  answer(pending: Pending, admission: Admission): void {
+    const { holding, options } = this.#core
+    this.#settle.push(() => {
+      holding.drop(pending)
+      options.observer.admitted(admission.kind)
+      pending.resolve(admission)
+    })
+  }
 }

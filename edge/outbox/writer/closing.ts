@@ -1,7 +1,7 @@
 import { codeOf, messageOf } from '../../../src/errors.ts'
 import type { Core } from './core.ts'
 import { Draft } from './draft.ts'
-import { markOf } from '../opening/recovery.ts'
+import { encodeHead } from '../layout/head.ts'
 
 /** The last word on how the outbox stands, and the end of its store. */
 export async function closeStore(
@@ -16,7 +16,7 @@ export async function closeStore(
     draft.head.clean = true
     draft.touch()
     await store.write(draft.finish(steady.now(), steady.wallMs()), { sync: true })
-    await options.folder.writeMark(markOf(draft.head))
+    await options.folder.writeMark(encodeHead(draft.head))
   } catch (error) {
     options.log.warn({ code: codeOf(error), detail: messageOf(error) }, 'the outbox was not closed in order')
   } finally {

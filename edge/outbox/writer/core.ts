@@ -1,25 +1,11 @@
 import type { Lane } from '../outbox.ts'
-import type { DedupOptions } from '../rules/dedup.ts'
 import type { Draft } from './draft.ts'
 import type { Holding, Pending } from '../rules/holding.ts'
-import type { LanesOptions } from '../rules/lanes.ts'
-import type { OutboxOptions } from '../open.ts'
-import type { QuotaOptions } from '../rules/quota.ts'
+import type { EngineOptions } from '../options.ts'
 import type { StoredEvent } from '../layout/record.ts'
-import type { Handed, State } from '../opening/state.ts'
+import type { Handed } from '../rules/handed.ts'
+import type { State } from '../opening/state.ts'
 import type { SteadyClock } from '../rules/steady-clock.ts'
-
-/** The outbox's options with every default filled in. */
-export interface EngineOptions extends Omit<OutboxOptions, 'quota' | 'lanes'> {
-  quota: QuotaOptions
-  lanes: LanesOptions
-  dedup: DedupOptions
-  batchEventsMax: number
-  waitingMax: number
-  reportIntervalMs: number
-  clockSettleMs: number
-  newEpoch(): string
-}
 
 /** A write under way, of which is not known yet whether it takes events out that were not delivered. */
 export interface Removal {
@@ -33,6 +19,8 @@ export interface Core {
   readonly holding: Holding
   readonly handed: Handed
   readonly steady: SteadyClock
+  /** Aborted when the outbox is closed. */
+  readonly closing: AbortSignal
   /** Replaced whole when the store had to be opened again. */
   state: State
   /** Events that leave without delivery, so that a read under way does not hand them out (I8). */
@@ -44,6 +32,7 @@ export interface Core {
   doubtful: Set<number>
   diskFreeBytes: number
   lastReportMs: number
+  lastHeadMs: number
 }
 
 /** A change asked of the engine's writer. */
@@ -53,8 +42,6 @@ export type Command =
   | { kind: 'housekeep' }
   | { kind: 'recount' }
   | { kind: 'reload'; state: State; error: unknown }
-
-export const bothLanes = ['high', 'normal'] as const satisfies Lane[]
 
 /** Lowest position of a lane that may still be queued (I6), those that `draft` removes left out. */
 export function lowestQueued(core: Core, lane: Lane, draft?: Draft): number {

@@ -5,7 +5,7 @@ import type { StoreOperation } from '../../store/store.ts'
 import type { Lanes } from '../rules/lanes.ts'
 import { deviceKey, eventKey, expiryKey, headKey, present } from '../layout/keys.ts'
 import { encodeHead, type Head, sequenceOf } from '../layout/head.ts'
-import type { Usage } from '../rules/quota.ts'
+import { encodeUsage, type Usage } from '../layout/usage.ts'
 import { encodeRecord, type StoredEvent } from '../layout/record.ts'
 
 /**
@@ -148,7 +148,7 @@ export class Draft {
     for (const [deviceId, usage] of this.changed) {
       const key = deviceKey(deviceId)
       if (usage.events <= 0) this.operations.push({ type: 'del', key })
-      else this.operations.push({ type: 'put', key, value: `${usage.events} ${usage.bytes}` })
+      else this.operations.push({ type: 'put', key, value: encodeUsage(usage) })
     }
     this.head.steadyMs = steadyMs
     this.head.wallMs = wallMs

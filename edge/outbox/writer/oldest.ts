@@ -1,5 +1,5 @@
-import type { Lane } from '../outbox.ts'
-import { bothLanes, type Core, lowestQueued } from './core.ts'
+import { bothLanes, type Lane } from '../outbox.ts'
+import { type Core, lowestQueued } from './core.ts'
 import type { Draft } from './draft.ts'
 import { creditOf } from '../layout/head.ts'
 import { eventRange } from '../layout/keys.ts'

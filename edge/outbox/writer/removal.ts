@@ -1,10 +1,11 @@
+import { claimedChain } from '../../../src/contract/codec.ts'
 import { ledgerType, type Undelivered } from '../../../src/contract/event.ts'
-import { bothLanes, type Core, lowestUnread, type Removal } from './core.ts'
+import { bothLanes } from '../outbox.ts'
+import { type Core, lowestUnread, type Removal } from './core.ts'
 import type { Draft } from './draft.ts'
-import { creditOf } from '../layout/head.ts'
+import { creditOf, type Head } from '../layout/head.ts'
 import { eventKey, eventRange, allExpiries, expiryKey, parseExpiryKey, present } from '../layout/keys.ts'
 import { decodeRecord, type StoredEvent } from '../layout/record.ts'
-import { epochOfEvent } from '../opening/recovery.ts'
 import type { State } from '../opening/state.ts'
 import type { UndeliveredRange } from '../rules/undelivered.ts'
 
@@ -113,6 +114,22 @@ export function removeUndelivered(core: Core, draft: Draft, event: StoredEvent, 
     ...epochOfEvent(core.state.head, event),
   }
   core.state.undelivered.note(range, draft.operations)
+}
+
+/** The epoch of a stored event, which may be older than that of the head. */
+function epochOfEvent(
+  head: Head,
+  event: { position: number; sequence: number; text: string },
+): {
+  epoch: string
+  epochBase: number
+  chain?: string
+} {
+  const chain = claimedChain(event.text)
+  const epochBase = event.position - event.sequence
+  const epoch =
+    event.position > head.epochBase ? head.epoch : (JSON.parse(event.text) as { epoch: string }).epoch
+  return { epoch, epochBase, ...(chain === undefined ? {} : { chain }) }
 }
 
 /** Takes out what was proven to have arrived (G3). */

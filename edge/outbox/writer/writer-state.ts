@@ -1,4 +1,5 @@
 import type { Clock } from '../../../src/clock.ts'
+import { TidegateError } from '../../../src/errors.ts'
 
 /**
  * How the engine's writer stands: what was submitted and is not answered yet, wherever it waits (at a bound, or for a
@@ -45,4 +46,20 @@ export class WriterState {
     answer.then(answered, answered)
     return answer
   }
+}
+
+export function closedError(): TidegateError {
+  return new TidegateError('OUTBOX_CLOSED', {
+    message: 'the outbox is closed',
+    retryable: true,
+    hint: 'the gateway is stopping; the device keeps the event and sends it again',
+  })
+}
+
+export function busyError(waitingMax: number): TidegateError {
+  return new TidegateError('OUTBOX_BUSY', {
+    message: `${waitingMax} submissions wait for room already`,
+    retryable: true,
+    hint: 'the device keeps the event and sends it again; raise outbox.waitingMax if memory allows',
+  })
 }

@@ -1,17 +1,20 @@
-import { messageOf, TidegateError } from '../../../src/errors.ts'
+import { codeOf, messageOf, TidegateError } from '../../../src/errors.ts'
 
-/** What a reader gets of a table that is missing, cut short or on a bad sector (libc's words for errno). */
-export const damaged =
-  /\.(ldb|sst|log): (No such file|Invalid argument|No such device|Is a directory|Input\/output)/i
+/** What a reader gets of a file that is missing, cut short or on a bad sector (libc's words for errno). */
+const unreadable =
+  /(?:\.ldb|\.sst|\.log|CURRENT|MANIFEST-\d+): (?:No such file|Invalid argument|No such device|Is a directory|Input\/output)/i
 
-/** Says of an error of classic-level which of ours it is: a full disk or a missing right is not damage. */
-export function failure(location: string, error: unknown, damage: RegExp = damaged): TidegateError {
+/** Whether an error of classic-level's says that the files are damaged. */
+export function isDamage(error: unknown): boolean {
+  return codeOf(error) === 'LEVEL_CORRUPTION' || unreadable.test(messageOf(error))
+}
+
+/** Says of an error of classic-level which of ours it is. */
+export function failure(location: string, error: unknown): TidegateError {
   const cause = error instanceof Error && error.cause !== undefined ? error.cause : error
-  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : ''
-  const text = messageOf(cause)
-  if (code === 'LEVEL_LOCKED') return locked(location, cause)
+  if (codeOf(cause) === 'LEVEL_LOCKED') return locked(location, cause)
   if (isDiskFull(cause)) return unavailable(location, cause)
-  if (code === 'LEVEL_CORRUPTION' || damage.test(text)) return corrupt(location, text, cause)
+  if (isDamage(cause)) return corrupt(location, messageOf(cause), cause)
   return unavailable(location, cause)
 }
 

@@ -46,6 +46,12 @@ describe.each(Object.entries(folders))('a store %s', (_, makeFolder) => {
     expect(await store.hasMany(['a', 'c', 'b'])).toEqual([true, false, true])
   })
 
+  it('holds nothing that was not written to it, however often it is opened', async () => {
+    await store.close()
+    store = await folder.open()
+    expect(await store.entries({ gte: '', lt: '~' }, 10)).toEqual([])
+  })
+
   it('takes the later of two operations on a key in one write', async () => {
     await store.write(
       [

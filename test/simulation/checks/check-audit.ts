@@ -5,7 +5,7 @@ import type { LedgerNote } from '../../../cloud/database/storage.ts'
 import { decodeEvent } from '../../../src/contract/codec.ts'
 import { placeOf } from '../parts/transaction.ts'
 import { gatewayName } from '../parts/gateway.ts'
-import type { World } from '../world.ts'
+import type { World } from './world-view.ts'
 
 /** G8: the audit that an operator would run finds nothing, and has seen everything. */
 export async function checkAudit({ database, truth, journal }: World): Promise<void> {

@@ -5,8 +5,8 @@ import { readFailures } from '../../../cloud/pipeline/letters.ts'
 import { gatewayName } from '../parts/gateway.ts'
 import { groupNames } from '../parts/cloud.ts'
 import { placeOf } from '../parts/transaction.ts'
-import type { Place } from './truth.ts'
-import type { World } from '../world.ts'
+import type { Place } from '../parts/truth.ts'
+import type { World } from './world-view.ts'
 
 /** A system event's own bound is that there are few of them. */
 const ledgerEventsMax = 200

@@ -16,11 +16,11 @@ import type { Chance } from '../plan/chance.ts'
 import { connectionFor, type SimulatedChannel } from './channel.ts'
 import type { Effect, SimulatedDatabase } from './database.ts'
 import type { Journal } from './journal.ts'
-import type { Settings } from '../plan/plan.ts'
+import type { Settings } from '../plan/settings.ts'
 import { SimulatedProcess } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
 import { schemasOf } from '../plan/schemas.ts'
-import type { Truth } from '../checks/truth.ts'
+import type { Truth } from './truth.ts'
 
 export interface CloudParts {
   scheduler: Scheduler

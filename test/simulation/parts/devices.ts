@@ -1,7 +1,8 @@
 import type { Chance } from '../plan/chance.ts'
 import type { Gateway } from './gateway.ts'
 import type { Journal } from './journal.ts'
-import type { Send, Settings } from '../plan/plan.ts'
+import type { Send } from '../plan/plan.ts'
+import type { Settings } from '../plan/settings.ts'
 import type { Scheduler, Timer } from './scheduler.ts'
 import { types } from '../plan/schemas.ts'
 

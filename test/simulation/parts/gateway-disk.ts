@@ -5,7 +5,7 @@ import { SimulatedDisk } from '../../support/fakes/simulated-disk.ts'
 import type { Journal } from './journal.ts'
 import type { SimulatedProcess } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
-import type { Truth } from '../checks/truth.ts'
+import type { Truth } from './truth.ts'
 
 const reserveBytes = 40_000
 const plentyBytes = 1e9

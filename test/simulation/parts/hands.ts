@@ -1,6 +1,6 @@
 import type { Outbox, Queued } from '../../../edge/outbox/outbox.ts'
 import type { Journal } from './journal.ts'
-import type { Settings } from '../plan/plan.ts'
+import type { Settings } from '../plan/settings.ts'
 import type { Scheduler } from './scheduler.ts'
 
 export interface HandsParts {

@@ -7,10 +7,10 @@ import type { Queued } from '../../../edge/outbox/outbox.ts'
 import type { SimulatedBroker } from './broker.ts'
 import type { Chance } from '../plan/chance.ts'
 import type { Journal } from './journal.ts'
-import type { Settings } from '../plan/plan.ts'
+import type { Settings } from '../plan/settings.ts'
 import type { SimulatedProcess } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
-import type { Truth } from '../checks/truth.ts'
+import type { Truth } from './truth.ts'
 
 export interface UplinkParts {
   scheduler: Scheduler

@@ -1,6 +1,6 @@
 import type { Chance } from './chance.ts'
 import type { FaultKind } from './fault-kinds.ts'
-import type { SendKind, Settings } from './plan.ts'
+import type { SendKind, Settings } from './settings.ts'
 
 /** A narrow place of the system: what a run is made of that stays there. */
 export interface Focus {

@@ -1,5 +1,6 @@
 import { type Chance, chance } from './chance.ts'
 import { pickFocus } from './focus.ts'
+import type { SendKind, Settings } from './settings.ts'
 import { type Fault, type FaultKind, faultKinds, faultSpecs } from './fault-kinds.ts'
 
 /** Everything a run is made of. The same plan always makes the same run. */
@@ -8,34 +9,6 @@ export interface Plan {
   settings: Settings
   sends: Send[]
   faults: Fault[]
-}
-
-export interface Settings {
-  devices: string[]
-  partitions: number
-  windowEvents: number
-  confirmTimeoutMs: number
-  batchEventsMax: number
-  waitingMax: number
-  eventsMax: number
-  bytesMax: number
-  deviceShare: number
-  full: 'refuse' | 'evict'
-  catchUp: 'live-first' | 'in-order'
-  inOrderBelow: number
-  eventsPerSecond: number | undefined
-  dedupCount: number
-  briefTtlMs: number
-  reportIntervalMs: number
-  clockSettleMs: number
-  cloudInstances: number
-  cloudBatchMax: number
-  cloudLanes: number
-  prefetch: number
-  ladderMs: number[]
-  handlerTimeoutMs: number
-  /** Longest wait of a message on a link or of a request to a disk or database, ms. */
-  latencyMsMax: number
 }
 
 /** What a device does at a moment. */
@@ -49,22 +22,6 @@ export interface Send {
   /** Of `repeat`: which of the device's earlier sends, counted back. */
   back: number
 }
-
-export type SendKind =
-  | 'reading'
-  | 'alarm'
-  | 'brief'
-  | 'repeat'
-  | 'malformed'
-  | 'violation'
-  /** Its handler fails twice, then succeeds. */
-  | 'stumbles'
-  /** Its handler fails always. */
-  | 'hopeless'
-  /** Its handler hangs the first time. */
-  | 'hangs'
-  /** The edge lets it pass, the cloud's newer schema does not. */
-  | 'disputed'
 
 const kindOfSend: [SendKind, number][] = [
   ['reading', 52],

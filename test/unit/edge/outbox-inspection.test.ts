@@ -1,5 +1,5 @@
 import { beforeEach, expect, it } from 'vitest'
-import { silentOutboxObserver } from '../../../edge/mqtt/observer.ts'
+import { silentOutboxObserver } from '../../../edge/outbox/observer.ts'
 import type { Outbox } from '../../../edge/outbox/outbox.ts'
 import { type Inspection, inspect } from '../../../edge/outbox/look/inspection.ts'
 import { openOutbox } from '../../../edge/outbox/open.ts'

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { silentOutboxObserver } from '../../../edge/mqtt/observer.ts'
+import { silentOutboxObserver } from '../../../edge/outbox/observer.ts'
 import type { Outbox, Queued } from '../../../edge/outbox/outbox.ts'
 import { openOutbox } from '../../../edge/outbox/open.ts'
 import { silentLog } from '../../../src/log.ts'

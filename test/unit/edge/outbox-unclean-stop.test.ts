@@ -1,6 +1,6 @@
 import { pino } from 'pino'
 import { expect, it } from 'vitest'
-import { silentOutboxObserver } from '../../../edge/mqtt/observer.ts'
+import { silentOutboxObserver } from '../../../edge/outbox/observer.ts'
 import type { Outbox } from '../../../edge/outbox/outbox.ts'
 import { openOutbox } from '../../../edge/outbox/open.ts'
 import { SimulatedDisk } from '../../support/fakes/simulated-disk.ts'

@@ -1,12 +1,12 @@
 import { eventKey, ledgerType, type Undelivered } from '../../../src/contract/event.ts'
 import { decodeHead } from '../../../edge/outbox/layout/head.ts'
-import { headKey, positionOfEventKey } from '../../../edge/outbox/layout/keys.ts'
+import { headKey, laneGuard, positionOfEventKey } from '../../../edge/outbox/layout/keys.ts'
 import { decodeRecord } from '../../../edge/outbox/layout/record.ts'
 import type { Queued } from '../../../edge/outbox/outbox.ts'
 import type { StoreOperation } from '../../../edge/store/store.ts'
-import { Hands, type HandsParts } from '../parts/hands.ts'
-import type { Journal } from '../parts/journal.ts'
-import type { Scheduler } from '../parts/scheduler.ts'
+import { Hands, type HandsParts } from './hands.ts'
+import type { Journal } from './journal.ts'
+import type { Scheduler } from './scheduler.ts'
 
 /** A numbered event as the disk held it. */
 export interface Place {
@@ -69,7 +69,7 @@ export class Truth {
     const steadyMs = head?.type === 'put' ? decodeHead(head.value)?.steadyMs : undefined
     const before = [...this.places.values()].filter(({ removed }) => removed === undefined)
     for (const operation of operations) {
-      if (!operation.key.startsWith('e!')) continue
+      if (!isEvent(operation.key)) continue
       const position = positionOfEventKey(operation.key)
       if (operation.type === 'put')
         this.places.set(position, this.read(operation.key, operation.value, steadyMs))
@@ -82,7 +82,7 @@ export class Truth {
   /** A crash took a write back. */
   undone(operations: readonly StoreOperation[]): void {
     for (const { type, key } of operations) {
-      if (!key.startsWith('e!')) continue
+      if (!isEvent(key)) continue
       const position = positionOfEventKey(key)
       const place = this.places.get(position)
       if (type === 'del') this.places.delete(position)
@@ -152,4 +152,8 @@ interface Note {
   from: number
   to: number
   reason: Undelivered
+}
+
+function isEvent(key: string): boolean {
+  return key.startsWith('e!') && key !== laneGuard
 }

@@ -1,0 +1,86 @@
+import type { Clock, Random } from '../../src/clock.ts'
+import type { Logger } from '../../src/log.ts'
+import type { StoreFolder } from '../store/store.ts'
+import type { OutboxObserver } from './observer.ts'
+
+export interface OutboxOptions {
+  folder: StoreFolder
+  gateway: string
+  clock: Clock
+  random: Random
+  log: Logger
+  observer: OutboxObserver
+  quota?: Partial<QuotaOptions>
+  lanes?: Partial<LanesOptions>
+  dedup?: DedupOptions
+  /**
+   * Aborted when the gateway is about to stop. All goes on as before, but for a store that fails: it is not waited for
+   * any more, and whoever waits for it, or for the outbox to open, gets `OUTBOX_CLOSED`.
+   */
+  signal?: AbortSignal
+  /** Events in one synced write. */
+  batchEventsMax?: number
+  /** Submissions held back at a bound; beyond it they are turned away. */
+  waitingMax?: number
+  /** How often undelivered events are reported to the cloud, ms. */
+  reportIntervalMs?: number
+  /** How long the wall clock must stand still before time spent powered off is believed, ms. */
+  clockSettleMs?: number
+}
+
+/** The outbox's options with every default filled in. */
+export interface EngineOptions extends Omit<OutboxOptions, 'quota' | 'lanes'> {
+  quota: QuotaOptions
+  lanes: LanesOptions
+  dedup: DedupOptions
+  batchEventsMax: number
+  waitingMax: number
+  reportIntervalMs: number
+  clockSettleMs: number
+  newEpoch(): string
+}
+
+/** One model for every bound (G7). */
+export interface QuotaOptions {
+  eventsMax: number
+  bytesMax: number
+  /** Part of both bounds that one device may fill. */
+  deviceShare: number
+  /** Below this much free disk nothing is admitted, so that releases can always be written. */
+  diskFreeBytesMin: number
+  /** What happens at `eventsMax` and `bytesMax`. `evict` takes the oldest of the lowest lane. */
+  full: 'refuse' | 'evict'
+}
+
+export const defaultQuota: QuotaOptions = {
+  eventsMax: 10_000_000,
+  bytesMax: 4 * 2 ** 30,
+  deviceShare: 0.5,
+  diskFreeBytesMin: 64 * 2 ** 20,
+  full: 'refuse',
+}
+
+/** How fast the backlog may drain; absent bounds do not bind. */
+export interface PaceOptions {
+  eventsPerSecond?: number | undefined
+  bytesPerSecond?: number | undefined
+}
+
+export interface LanesOptions extends PaceOptions {
+  /** `in-order`: no live lane; everything waits behind the backlog, and devices' order is never broken. */
+  catchUp: 'live-first' | 'in-order'
+  /** A backlog up to this many events is sent in order; live-first only pays above it. */
+  inOrderBelow: number
+  /** Part of each take that is the backlog's, however much is live: it never starves. */
+  backlogShareMin: number
+}
+
+export const defaultLanes: LanesOptions = { catchUp: 'live-first', inOrderBelow: 1000, backlogShareMin: 0.2 }
+
+/** Window of remembered `(source, id)`: at least 7/8 of both bounds, at most the bounds. */
+export interface DedupOptions {
+  ageMs: number
+  count: number
+}
+
+export const defaultDedup: DedupOptions = { ageMs: 86_400_000, count: 1_000_000 }

@@ -1,0 +1,173 @@
+/**
+ * A room is a folder: the files that lie in it, without those of the rooms within it. Who may import whom stands here and
+ * nowhere else; `imports.test.ts` holds the code to it, and `docs/ARCHITECTURE.md` to both.
+ */
+export interface Room {
+  /** What one finds in it; the same words as in `docs/ARCHITECTURE.md`. */
+  sentence: string
+  /** Rooms of the same top folder, or single files of them, that it may import besides itself. */
+  mayImport: readonly string[] | 'its whole side'
+}
+
+const wiring = 'its whole side'
+
+export const rooms: Readonly<Record<string, Room>> = {
+  src: { sentence: 'tools of both sides, no driver', mayImport: [] },
+  'src/contract': {
+    sentence: 'what both sides and third parties agree on: event, codec, wire, schemas',
+    mayImport: ['src'],
+  },
+  'src/amqp': { sentence: 'publisher confirms that cannot be another’s (G3, G5)', mayImport: ['src'] },
+
+  edge: { sentence: 'the gateway: command, composition, configuration', mayImport: wiring },
+  'edge/ops': {
+    sentence: 'what one can see of a running gateway: metrics, readiness',
+    mayImport: ['edge/mqtt', 'edge/sessions', 'edge/admission', 'edge/uplink', 'edge/outbox'],
+  },
+  'edge/mqtt': {
+    sentence: 'the entrance and the broker: who comes in, what they may do, how far they are read',
+    mayImport: ['edge/sessions', 'edge/admission'],
+  },
+  'edge/sessions': {
+    sentence:
+      'what is kept for sessions that are away: subscriptions, queued and retained messages, wills, QoS 2',
+    mayImport: ['edge/admission', 'edge/store/leveldb'],
+  },
+  'edge/admission': {
+    sentence: 'from a publish to an event: may it, is it one, read it, judge it, or quarantine it',
+    mayImport: ['edge/outbox'],
+  },
+  'edge/uplink': { sentence: 'from the outbox to the exchange, with proof', mayImport: ['edge/outbox'] },
+  'edge/outbox': {
+    sentence: 'durable, numbered, kept until proven: port, observer, options, opening',
+    mayImport: ['edge/outbox/writer', 'edge/store'],
+  },
+  'edge/outbox/writer': {
+    sentence: 'the single writer: commands, one draft, one write',
+    mayImport: [
+      'edge/outbox',
+      'edge/outbox/opening',
+      'edge/outbox/rules',
+      'edge/outbox/layout',
+      'edge/store',
+    ],
+  },
+  'edge/outbox/look': {
+    sentence: 'the queue from outside, without changing it',
+    mayImport: [
+      'edge/outbox',
+      'edge/outbox/opening',
+      'edge/outbox/rules',
+      'edge/outbox/layout',
+      'edge/store',
+    ],
+  },
+  'edge/outbox/opening': {
+    sentence: 'a folder in whatever state, opened',
+    mayImport: ['edge/outbox', 'edge/outbox/rules', 'edge/outbox/layout', 'edge/store'],
+  },
+  'edge/outbox/rules': {
+    sentence:
+      'one rule each, none knowing the others: who is remembered, who waits, what fits, who goes next, what time it is',
+    mayImport: ['edge/outbox', 'edge/outbox/layout', 'edge/store'],
+  },
+  'edge/outbox/layout': {
+    sentence: 'what lies in the store: keys, head, records',
+    mayImport: ['edge/outbox', 'edge/store'],
+  },
+  'edge/outbox-tool': {
+    sentence: '`tidegate outbox`: inspect, verify, export, repair',
+    mayImport: ['edge/outbox', 'edge/outbox/look', 'edge/store', 'edge/store/leveldb', 'edge/config.ts'],
+  },
+  'edge/store': { sentence: 'the disk: port, and LevelDB as its adapter', mayImport: ['edge/store/leveldb'] },
+  'edge/store/leveldb': { sentence: 'what LevelDB does not notice or do itself', mayImport: [] },
+
+  cloud: { sentence: 'the consumers: command, composition, configuration', mayImport: wiring },
+  'cloud/ops': {
+    sentence: 'what one can see of a running cloud: metrics, readiness',
+    mayImport: ['cloud/groups', 'cloud/pipeline'],
+  },
+  'cloud/audit': {
+    sentence: '`tidegate audit`: the proof',
+    mayImport: ['cloud/history', 'cloud/database', 'cloud/config.ts'],
+  },
+  'cloud/groups': {
+    sentence: 'groups at work, and shared among instances',
+    mayImport: ['cloud/pipeline', 'cloud/queues', 'cloud/amqp', 'cloud/database'],
+  },
+  'cloud/history': {
+    sentence: 'the record: every event once, and the ledger’s account',
+    mayImport: ['cloud/pipeline', 'cloud/database'],
+  },
+  'cloud/projections': {
+    sentence: 'what is derived from the record',
+    mayImport: ['cloud/pipeline', 'cloud/database'],
+  },
+  'cloud/pipeline': {
+    sentence: 'what becomes of a delivery; the consumer’s interface',
+    mayImport: ['cloud/amqp', 'cloud/database'],
+  },
+  'cloud/queues': {
+    sentence: 'what the broker has of our queues: settings in effect, and queues of former versions',
+    mayImport: ['cloud/amqp', 'cloud/database'],
+  },
+  'cloud/amqp': { sentence: 'RabbitMQ: connection, topology, deliveries, sidings', mayImport: [] },
+  'cloud/database': {
+    sentence: 'PostgreSQL: pool, transaction, inbox',
+    mayImport: ['cloud/database/migrations'],
+  },
+  'cloud/database/migrations': { sentence: 'steps of the schema', mayImport: [] },
+
+  certs: { sentence: 'the development PKI and certificate tooling', mayImport: [] },
+
+  dev: { sentence: 'a run, from the command to its end', mayImport: wiring },
+  'dev/report': {
+    sentence: 'the books, balanced and shown',
+    mayImport: ['dev/evidence', 'dev/watch', 'dev/faults', 'dev/stack', 'dev/fleet', 'dev/format.ts'],
+  },
+  'dev/screen': {
+    sentence: 'the live view',
+    mayImport: ['dev/watch', 'dev/faults', 'dev/stack', 'dev/fleet', 'dev/format.ts'],
+  },
+  'dev/evidence': {
+    sentence: 'where a missing event lies, and how one knows',
+    mayImport: ['dev/watch', 'dev/stack', 'dev/servers', 'dev/servers/rabbit', 'dev/fleet', 'dev/format.ts'],
+  },
+  'dev/watch': {
+    sentence: 'what is read from the system during and after a run',
+    mayImport: ['dev/faults', 'dev/stack', 'dev/servers', 'dev/fleet'],
+  },
+  'dev/faults': { sentence: 'what is done to the system on purpose', mayImport: ['dev/stack'] },
+  'dev/stack': {
+    sentence: 'all of Tidegate as real processes',
+    mayImport: ['dev/servers', 'dev/servers/rabbit', 'dev/servers/postgres', 'dev/fleet'],
+  },
+  'dev/servers': {
+    sentence: 'private RabbitMQ and PostgreSQL: found, started, kept on a leash',
+    mayImport: ['dev/servers/rabbit', 'dev/servers/postgres'],
+  },
+  'dev/servers/rabbit': { sentence: 'a RabbitMQ node of our own', mayImport: ['dev/servers'] },
+  'dev/servers/postgres': { sentence: 'a PostgreSQL server of our own', mayImport: ['dev/servers'] },
+  'dev/fleet': { sentence: 'simulated devices', mayImport: [] },
+
+  cli: { sentence: 'the `tidegate` command; loads each side when it is asked for', mayImport: [] },
+}
+
+/** What each top folder may import of the others; the compiler says so too, by its projects. */
+export const sides: Readonly<Record<string, readonly string[]>> = {
+  src: [],
+  edge: ['src'],
+  cloud: ['src'],
+  certs: ['src'],
+  dev: ['src', 'certs'],
+  cli: ['src', 'edge', 'cloud', 'certs', 'dev'],
+}
+
+/** Of the room it lies in, `file` alone imports `room`. */
+export const alone: readonly { file: string; room: string }[] = [
+  { file: 'edge/outbox/open.ts', room: 'edge/outbox/writer' },
+  { file: 'dev/servers/obtain.ts', room: 'dev/servers/rabbit' },
+  { file: 'dev/servers/obtain.ts', room: 'dev/servers/postgres' },
+]
+
+export const filesMax = 15

@@ -1,0 +1,45 @@
+/** How large a run's parts are, and how patient. */
+export interface Settings {
+  devices: string[]
+  partitions: number
+  windowEvents: number
+  confirmTimeoutMs: number
+  batchEventsMax: number
+  waitingMax: number
+  eventsMax: number
+  bytesMax: number
+  deviceShare: number
+  full: 'refuse' | 'evict'
+  catchUp: 'live-first' | 'in-order'
+  inOrderBelow: number
+  eventsPerSecond: number | undefined
+  dedupCount: number
+  briefTtlMs: number
+  reportIntervalMs: number
+  clockSettleMs: number
+  cloudInstances: number
+  cloudBatchMax: number
+  cloudLanes: number
+  prefetch: number
+  ladderMs: number[]
+  handlerTimeoutMs: number
+  /** Longest wait of a message on a link or of a request to a disk or database, ms. */
+  latencyMsMax: number
+}
+
+/** What a device sends. */
+export type SendKind =
+  | 'reading'
+  | 'alarm'
+  | 'brief'
+  | 'repeat'
+  | 'malformed'
+  | 'violation'
+  /** Its handler fails twice, then succeeds. */
+  | 'stumbles'
+  /** Its handler fails always. */
+  | 'hopeless'
+  /** Its handler hangs the first time. */
+  | 'hangs'
+  /** The edge lets it pass, the cloud's newer schema does not. */
+  | 'disputed'

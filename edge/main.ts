@@ -45,7 +45,7 @@ export interface EdgeParts {
  *     devices ──MQTT──▶ broker ──▶ admission ──▶ outbox ──▶ forwarder ──AMQP──▶ exchange
  *                  ◀──PUBACK──────────── fsync ────┘ ◀──released───── proof ──────┘
  *
- * It stops from left to right: nothing more is taken, what is in flight gets a moment to be proven, and the outbox
+ * The edge stops from left to right: nothing more is taken, what is in flight gets a moment to be proven, and the outbox
  * writes what it was given. Nobody waits for an outbox whose disk fails: what it could not write is not acknowledged.
  * @throws TidegateError `TLS_*`, `SCHEMA_FOLDER`, `DATA_FOLDER_UNWRITABLE`, `OUTBOX_LOCKED`, `STORE_UNAVAILABLE`,
  *   `SESSIONS_UNAVAILABLE`, `PORT_TAKEN`, `LISTEN_FAILED`

@@ -37,9 +37,9 @@ export interface Connections {
 }
 
 /**
- * Backpressure (G7). aedes reads on whenever a chunk arrives, whether or not it was answered, so it is the socket
- * that has to know how much is unanswered: at a bound `read()` gives nothing, and TCP holds the sender back. Below
- * it everything is read at once, so that a device whose acknowledgements are withheld still has its pings answered.
+ * Backpressure (G7). aedes reads on whenever a chunk arrives, whether or not the last was answered, so the socket
+ * has to know how much is unanswered: at a bound `read()` gives nothing, and TCP holds the sender back. Below
+ * the bound everything is read at once, so that a device whose acknowledgements are withheld still has its pings answered.
  */
 export function createConnections(limits: ConnectionLimits): Connections {
   return new GuardedConnections(limits)
@@ -58,7 +58,7 @@ class Unanswered {
     this.limits = limits
   }
 
-  /** Whether a connection with so many unanswered publishes may be read; if not, it is pulled when there are fewer. */
+  /** Whether a connection with so many unanswered publishes may be read; if not, the connection is pulled when there are fewer. */
   mayRead(publishes: number, pull: () => void): boolean {
     if (publishes < this.limits.inFlightMax && this.bytes < this.limits.inFlightBytesMax) return true
     this.#held.add(pull)

@@ -33,7 +33,7 @@ const notBegun = new WeakMap<Client, Unsent<AedesDelivery>>()
 
 /** Something of a session's queue is sent, or of what is published, once the session has begun. */
 export function noteSent(client: Client, { brokerId, brokerCounter }: AedesPublishPacket): void {
-  // Of an earlier run: it is not published now.
+  // A message of an earlier run is not published now.
   if (brokerId === (client as Client & Subscriber).broker.id)
     notBegun.get(client)?.noteSentFromQueue(brokerCounter)
 }

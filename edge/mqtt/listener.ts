@@ -85,7 +85,7 @@ class Entrance implements Listener {
   }
 
   #arrived(socket: Socket): void {
-    // Asked for now, it is remembered: a socket that was reset no longer knows.
+    // Once asked for, Node remembers the address: a socket that was reset no longer knows it.
     void socket.remoteAddress
     this.#sockets.add(socket)
     socket.once('close', () => this.#sockets.delete(socket))

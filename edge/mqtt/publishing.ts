@@ -34,7 +34,7 @@ export class Publishing {
     if (session.will === packet) return await wills.publish(session.id, packet)
     if (!connection) return 'withdrawn'
     if (packet.qos === 2) return await this.#publishOnce(session, connection, packet)
-    // Whether it is sent to a subscriber again is another matter [MQTT-3.3.1-3].
+    // Whether the message is sent to a subscriber again is another matter [MQTT-3.3.1-3].
     packet.dup = false
     const { deviceId, signal } = connection
     return await ingest.publish({ deviceId, clientId: session.id, signal, pressure: connection }, packet)

@@ -16,7 +16,7 @@ export function keepOnePerClientId(aedes: Aedes): void {
   }
 
   aedes.on('client', (client) => {
-    // It ended while it waited for another to close.
+    // This connection ended while it waited for another to close.
     if (client.closed) return restore(client.id)
     const before = present.get(client.id)
     present.set(client.id, client)

@@ -8,7 +8,7 @@ export type Pause = Pick<Connection, 'pause' | 'resume'>
 export interface Delivery {
   qos: 0 | 1
   bytes: number
-  /** The broker's number for it: by this it is known whether it was sent from the queue already. */
+  /** The broker's number of the message: what a session's queue held and what is published are compared by it. */
   counter: number
   delivered: () => void
   /** Of the publisher's connection, which is not read while this waits. */
@@ -165,7 +165,7 @@ export class Unsent<D extends Delivery> {
   }
 }
 
-/** Its subscriber is sent it after what was kept for that one, which may take long: publishers do not wait for that. */
+/** The message comes after what was kept for its subscriber, which may take long: publishers do not wait for that. */
 function release(delivery: Delivery): void {
   setImmediate(delivery.delivered)
   delivery.delivered = () => {}

@@ -35,8 +35,8 @@ const lookEveryMs = 5000
  * Ready means moving, not merely connected. An edge that is offline but keeps events is doing its work: a missing
  * uplink is a fault only after `offlineMaxMs`; one that is there, or comes and goes, and proves nothing is one after
  * `stallAfterMs`. An outbox is at fault when a publish waits for it, or its store fails, and no event is accepted for
- * as long: it is full, or its disk is. What a device waits for because it has filled
- * its own share is its own affair, and so is a backlog that keeps its pace.
+ * as long: it is full, or its disk is. What a device waits for because it has filled its own share is its own affair, and
+ * so is a backlog that keeps its pace.
  */
 export function createReadiness(options: ReadinessOptions): Readiness {
   const { uplink, clock, stallAfterMs, reconnectMsMax, offlineMaxMs = Infinity } = options

@@ -4,7 +4,7 @@ import { createRate } from './rate.ts'
 /** State of the uplink and the pace at which it moves, kept for metrics and readiness alike. */
 export interface UplinkState {
   readonly up: boolean
-  /** How long it has been down, ms; 0 while it is up. */
+  /** How long the uplink has been down, ms; 0 while it is up. */
   offlineMs(): number
   /** Events published and not confirmed yet. */
   readonly unconfirmed: number
@@ -45,7 +45,7 @@ export function createUplinkState(clock: Clock): UplinkFollower {
     drainMs(events) {
       if (events === 0) return 0
       const perSecond = leaving.perSecond()
-      // What leaves within a second is on its way; it is no backlog, whatever follows it.
+      // What leaves within a second is on its way, and no backlog, whatever follows it.
       const netPerSecond = events <= perSecond ? perSecond : perSecond - coming.perSecond()
       return up && netPerSecond > perSecondMin ? (events / netPerSecond) * 1000 : undefined
     },

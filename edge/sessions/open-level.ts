@@ -7,9 +7,10 @@ import { isDamage, isInTheWay } from '../store/leveldb/errors.ts'
 
 /**
  * Retained messages, wills, subscriptions and what waits for sessions that are away, in a LevelDB of their own.
- * Not synced: it survives a crash of the process; after a power cut the newest may be missing. No event depends on
- * that (G1 is the outbox's); only that a QoS 2 message was released must not be undone, and is synced. A record that cannot be read is taken out; a database that is damaged is set aside whole, and
- * a new one is begun; one that cannot be opened for another reason is left as it is.
+ * Writes are not synced: they survive a crash of the process; after a power cut the newest may be missing. No event depends on
+ * that (G1 is the outbox's); only that a QoS 2 message was released must not be undone, and is synced.
+ * A record that cannot be read is taken out; a database that is damaged is set aside whole, and a new one is begun; one
+ * that cannot be opened for another reason is left as it is.
  * @throws TidegateError `SESSIONS_UNAVAILABLE`
  */
 export async function openSessions(options: SessionsOptions): Promise<Sessions> {
@@ -40,7 +41,7 @@ export async function openSessions(options: SessionsOptions): Promise<Sessions> 
 function isToSetAside(error: unknown): boolean {
   const code = codeOf(error)
   if (code === 'LEVEL_LOCKED' || isInTheWay(error)) return false
-  // EEXIST: it is a file.
+  // EEXIST: there is a file in the place of the folder.
   return code === 'EEXIST' || isDamage(error)
 }
 

@@ -13,7 +13,7 @@ export interface SessionLimits {
   unreleasedPerDeviceMax: number
 }
 
-/** As it is in a record, where what is absent is null: of a message that is to be released only that is kept. */
+/** A message as its record has it, where what is absent is null: of one that is to be released only that is kept. */
 export interface Message {
   topic?: string | null | undefined
   payload?: string | Buffer | null | undefined
@@ -95,13 +95,13 @@ export function retainedBytes(topic: string, { payload }: Message): number {
   return recordBytes + 2 * Buffer.byteLength(topic) + Buffer.byteLength(payload ?? '')
 }
 
-/** Once it was sent it is there twice, under its place in the queue and under its packet ID. */
+/** A message that was sent has two records, under its place in the queue and under its packet ID. */
 function queuedBytes(clientId: string, { topic, payload }: Message): number {
   const nameBytes = encodeURIComponent(clientId).length
   return 2 * (recordBytes + nameBytes + Buffer.byteLength(topic ?? '') + Buffer.byteLength(payload ?? ''))
 }
 
-/** The device whose topic it is. */
+/** The device that the topic belongs to. */
 function ownerOf(topic: string): string {
   const deviceId = topic.split('/')[1] ?? ''
   return isOwnTopic(deviceId, topic) ? deviceId : nobody

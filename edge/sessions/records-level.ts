@@ -42,7 +42,7 @@ export function sentKey(clientId: string, messageId: number | undefined): string
   return keyByPacketId('outgoing-id', clientId, messageId)
 }
 
-/** Where it is kept that a QoS 2 message was taken from a session and is not yet released. */
+/** The key of what says that a QoS 2 message was taken from a session and is not yet released. */
 export function takenKey(clientId: string, messageId: number): string {
   return keyByPacketId('incoming', clientId, messageId)
 }

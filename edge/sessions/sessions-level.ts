@@ -192,7 +192,7 @@ export class Sessions extends PersistenceWithWills {
 
   /** What is sent to a connected session beyond the bound has no record; that must not end the connection. */
   async #update(client: ClientLike, packet: PacketLike): Promise<void> {
-    // It is not sent any more, and may have been sent under another packet ID already.
+    // The message is not sent any more here, and may have been sent under another packet ID already.
     if (client.closed && packet.cmd !== 'pubrel') return
     // Of a QoS 2 message only that it is to be released stays.
     const before = packet.cmd === 'pubrel' ? await this.#sent(client.id, packet.messageId) : undefined
@@ -227,7 +227,7 @@ export class Sessions extends PersistenceWithWills {
     return { messageId }
   }
 
-  /** Its record was written when it was taken. */
+  /** The record of the message was written when it was taken. */
   override async incomingStorePacket(client: ClientLike): Promise<void> {
     if (client.clean && client.closed) throw new Error('the connection is over')
   }

@@ -12,10 +12,10 @@ export interface PublisherSession {
   closed?: boolean
 }
 
-/** Where it is kept across a restart which messages were taken. */
+/** Keeps across a restart which messages were taken. */
 export interface UnreleasedRecords {
   write(clientId: string, messageId: number, digest: string): Promise<void>
-  /** Resolves when it is gone for good: after a power cut too it does not come back. */
+  /** Resolves when the record is gone for good: after a power cut too it does not come back. */
   remove(clientId: string, messageId: number): Promise<void>
   all(): AsyncIterable<{ clientId: string; messageId: number; digest: string }>
 }
@@ -89,7 +89,7 @@ export class Unreleased {
     })
   }
 
-  /** True once for each: it is asked when a message is to go to its subscribers. */
+  /** Asked when a message is to go to its subscribers: true once for each message. */
   distribute(clientId: string, messageId: number): boolean {
     const entry = this.#find(clientId, messageId)
     if (!entry) return true

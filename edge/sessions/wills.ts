@@ -127,7 +127,7 @@ class LastWords implements Wills {
     const { records, ingest, deviceOf } = this.#options
     try {
       const verdict = await ingest.publish({ deviceId: deviceOf(clientId), clientId, signal }, will)
-      // Before it is distributed, which is not waited for when the gateway stops: the next run would repeat the event.
+      // Before the will is distributed, which a stop does not wait for: the next run would repeat the event.
       if (verdict === 'acknowledge') await records.forget(key)
       return verdict
     } catch (error) {

@@ -156,7 +156,7 @@ export class Carrier {
     } else clock.after(watchEveryMs, () => this.#watch())
   }
 
-  /** Until there is room, the session is over, or a broker that blocked may have stopped to. */
+  /** Until there is room, the session is over, or a RabbitMQ that blocked may have ceased to. */
   #untilWoken(): Promise<void> {
     return new Promise((resolve) => {
       this.#wake = resolve

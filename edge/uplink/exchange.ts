@@ -23,7 +23,7 @@ export interface ExchangeSession {
   onOutcomes(listener: (outcomes: Outcome[]) => void): void
   /** Resolves, once, when the session is over; nothing more will be confirmed. */
   readonly lost: Promise<SessionEnd>
-  /** Whether the broker has told us to wait (a memory or disk alarm). */
+  /** Whether RabbitMQ has told us to wait (a memory or disk alarm). */
   readonly blocked: boolean
   close(): Promise<void>
 }
@@ -34,7 +34,7 @@ export const publishRefusals = ['UNROUTABLE', 'NACKED'] as const
 export type Outcome =
   /** Confirmed and routed to at least one queue (G3). */
   | { kind: 'routed'; event: Queued }
-  /** The broker took it but no queue did, or refused it. */
+  /** RabbitMQ took the event but no queue did, or refused it. */
   | { kind: 'refused'; event: Queued; code: (typeof publishRefusals)[number] }
 
 export interface SessionEnd {

@@ -41,8 +41,8 @@ export class Unproven {
   }
 
   /**
-   * How long the oldest has waited for its outcome, ms. A blocked broker confirms nothing: no event's wait begins before
-   * the last look that found the broker blocked.
+   * How long the oldest has waited for its outcome, ms. A RabbitMQ that blocks confirms nothing: no event's wait begins
+   * before the last look that found it blocking.
    */
   look(blocked: boolean): number {
     const nowMs = this.#options.clock.monotonicMs()

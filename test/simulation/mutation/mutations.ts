@@ -73,7 +73,7 @@ export const mutations: readonly Mutation[] = [
     find: "if (outcome.kind === 'routed')",
     replace: 'if (outcome.kind.length > 0)',
     breaks: ['G3'],
-    seed: 4,
+    seed: 5,
   },
   {
     name: 'misnumbered-confirms',
@@ -167,7 +167,7 @@ export const mutations: readonly Mutation[] = [
     find: 'if (waitedMs > confirmTimeoutMs)',
     replace: 'if (waitedMs < 0)',
     breaks: ['live'],
-    seed: 12,
+    seed: 18,
   },
   {
     name: 'open-window',

@@ -43,7 +43,14 @@ export async function hunt(mutation: Mutation, jobs: number): Promise<Caught> {
 
 async function makeMutant(folder: URL, { name, file, find, replace }: Mutation): Promise<void> {
   await mkdir(folder, { recursive: true })
-  for (const part of ['src', 'edge', 'cloud', 'dev/fleet/random.js', 'test/support/fakes', 'test/simulation']) {
+  for (const part of [
+    'src',
+    'edge',
+    'cloud',
+    'dev/fleet/random.js',
+    'test/support/fakes',
+    'test/simulation',
+  ]) {
     await cp(new URL(part, dist), new URL(part, folder), {
       recursive: true,
       filter: (path) => !/\.(d\.ts|map|tsbuildinfo)$/.test(path),

@@ -45,7 +45,7 @@ export function routingKey(partition: number, type: string): string {
 
 /**
  * Which settings the partition queues have. The settings of a queue cannot be changed, so that other ones are queues
- * of another name, beside the former ones, which are drained (cloud/queues/former.ts). Counted up with every change
+ * of another name, beside the former ones, which are drained (cloud/queues/upgrade.ts). Counted up with every change
  * of the arguments that `groupTopology` gives partition queues; 2 refuses beyond a limit instead of dropping (G3).
  */
 export const queueGeneration = 2

@@ -48,8 +48,8 @@ async function makeMutant(folder: URL, { name, file, find, replace }: Mutation):
     'edge',
     'cloud',
     'dev/fleet/random.js',
+    'test/support/fakes',
     'test/simulation',
-    'test/support/fakes/simulated-disk.js',
   ]) {
     await cp(new URL(part, dist), new URL(part, folder), {
       recursive: true,

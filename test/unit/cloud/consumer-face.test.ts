@@ -1,0 +1,55 @@
+import { describe, expect, expectTypeOf, test } from 'vitest'
+import type { BatchContext, HandlerContext } from 'tidegate/consumer'
+import { defineConsumer } from '../../../cloud/pipeline/consumer.ts'
+import { type BatchContextOf, configured, type Handler } from '../../../cloud/pipeline/definition.ts'
+import type { Queryable, Transaction } from '../../../cloud/database/storage.ts'
+import { silentLog } from '../../../src/log.ts'
+import { Ledger } from '../../support/cloud/cloud-events.ts'
+import { createFakeStorage } from '../../support/fakes/storage.ts'
+
+const { signal } = new AbortController()
+const { event, text } = new Ledger().next('device-1')
+
+/** Calls the handler as the pipeline does, with all of a transaction. */
+async function call(handler: Handler): Promise<ReturnType<typeof createFakeStorage>> {
+  const storage = createFakeStorage()
+  await storage.transaction(async (tx) => {
+    const context: BatchContextOf<Transaction> = { tx, log: silentLog, signal }
+    if (handler.kind === 'batch') await handler.handleBatch([{ event, text, fault: undefined }], context)
+    else await handler.handle(event, { ...context, attempt: 1, delivery: undefined as never })
+  }, signal)
+  return storage
+}
+
+describe('of its transaction a user’s handler sees', () => {
+  test('tx.query and nothing else, by its type', () => {
+    expectTypeOf<keyof HandlerContext['tx']>().toEqualTypeOf<'query'>()
+    expectTypeOf<keyof BatchContext['tx']>().toEqualTypeOf<'query'>()
+  })
+
+  test.each(['single', 'batch'] as const)('tx.query and nothing else, when it runs (%s)', async (kind) => {
+    const seen: Queryable[] = []
+    const keep = async (tx: Queryable): Promise<void> => {
+      seen.push(tx)
+      await tx.query('insert', [kind])
+    }
+    const about = { group: 'g', types: ['#'] }
+    const { handler } =
+      kind === 'single'
+        ? defineConsumer({ ...about, handle: (_, { tx }) => keep(tx) })
+        : defineConsumer({ ...about, handleBatch: (_, { tx }) => keep(tx) })
+    const storage = await call(handler)
+    expect(seen.map((tx) => Object.keys(tx))).toEqual([['query']])
+    expect(['run', 'inbox', 'history', 'rollups'].filter((name) => name in (seen[0] as object))).toEqual([])
+    expect(storage.effects()).toEqual([{ sql: 'insert', params: [kind] }])
+  })
+})
+
+test('what a consumer says of its retries and its timeout wins over what is configured', () => {
+  const defaults = { ladderMs: [5_000], timeoutMs: 30_000 }
+  const about = { group: 'g', types: ['#'], handle() {} }
+  expect(configured(defineConsumer(about), defaults)).toMatchObject(defaults)
+  const own = defineConsumer({ ...about, retry: ['1s', '2s'], timeout: '7s' })
+  expect(configured(own, defaults)).toMatchObject({ ladderMs: [1_000, 2_000], timeoutMs: 7_000 })
+  expect(configured(defineConsumer({ ...about, retry: [] }), defaults).ladderMs).toEqual([])
+})

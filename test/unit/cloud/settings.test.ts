@@ -1,0 +1,64 @@
+import { describe, expect, test } from 'vitest'
+import { cloudConfigSchema } from '../../../cloud/config.ts'
+import { defineConsumer } from '../../../cloud/pipeline/consumer.ts'
+import { configured } from '../../../cloud/pipeline/definition.ts'
+import {
+  connectionSettings,
+  consumerSettings,
+  databaseSettings,
+  groupSettings,
+  managementSettings,
+} from '../../../cloud/settings.ts'
+
+const config = (more: object = {}) => cloudConfigSchema.parse({ instance: 'i', ...more })
+const consumers = (...timeouts: string[]) =>
+  timeouts.map((timeout, index) =>
+    configured(defineConsumer({ group: `g${index}`, types: ['#'], timeout, handle() {} }), {
+      ladderMs: [],
+      timeoutMs: 1,
+    }),
+  )
+
+describe('the configuration in the words of each part', () => {
+  test('the database ends a session that sits in a transaction for longer than any handler may take', () => {
+    const { idleInTransactionMsMax } = databaseSettings(config(), consumers('2s', '90s', '10s'))
+    expect(idleInTransactionMsMax).toBe(120_000)
+  })
+
+  test('every lane of every group has a connection to the database, unless it is told how many there are', () => {
+    const lanes = { batch: { lanes: 3 } }
+    expect(databaseSettings(config(lanes), consumers('1s', '1s')).poolMax).toBe(8)
+    expect(databaseSettings(config({ ...lanes, database: { poolMax: 5 } }), consumers('1s')).poolMax).toBe(5)
+  })
+
+  test('the configured ladder and timeout are what consumers have that do not say otherwise', () => {
+    const { defaults } = consumerSettings(config({ retry: { ladder: ['2s', '1m'] }, handlerTimeout: '9s' }))
+    expect(defaults).toEqual({ ladderMs: [2_000, 60_000], timeoutMs: 9_000 })
+  })
+
+  test('a group gets its own settings, and no other', () => {
+    expect(
+      groupSettings(config({ prefetch: 500, stop: { grace: '3s' }, sharing: { goneAfter: '20s' } })),
+    ).toEqual({
+      instance: 'i',
+      partitions: 16,
+      prefetch: 500,
+      batchMax: 200,
+      batchTimeTargetMs: 1_000,
+      lanes: 4,
+      goneAfterMs: 20_000,
+      stallAfterMs: 60_000,
+      stopGraceMs: 3_000,
+    })
+  })
+
+  test('RabbitMQ shows each connection with its instance and purpose', () => {
+    expect(connectionSettings(config(), 'publish').connectionName).toBe('tidegate-cloud i publish')
+  })
+
+  test('nobody looks at what is in effect for queues without broker.management', () => {
+    expect(managementSettings(config())).toBeUndefined()
+    const broker = { url: 'amqp://h/v', management: 'http://u:p@h:15672' }
+    expect(managementSettings(config({ broker }))).toEqual({ url: broker.management, brokerUrl: broker.url })
+  })
+})

@@ -1,5 +1,5 @@
 import { TidegateError } from '../../src/errors.ts'
-import type { Event } from '../../src/contract/event.ts'
+import { isSystemType, type Event } from '../../src/contract/event.ts'
 import type { Logger } from '../../src/log.ts'
 import { type Limits, parseDuration, withinLimits } from '../../src/units.ts'
 import type { Delivery } from '../amqp/delivery.ts'
@@ -96,7 +96,6 @@ export const rungLimits = { min: '1ms', max: '30d' } satisfies Limits
 
 const groupPattern = /^[a-z][a-z0-9-]{0,31}$/
 const typePatternPattern = /^(?=.{1,128}$)([a-z0-9_-]+|\*|#)(\.([a-z0-9_-]+|\*|#))*$/i
-const systemPrefix = 'dev.tidegate.'
 
 /**
  * Makes a consumer.
@@ -139,8 +138,7 @@ export function defineConsumer(options: SingleConsumerOptions | BatchConsumerOpt
         : { kind: 'single', handle: (event, context) => options.handle(event, context) },
     wants: memoized((type) =>
       options.types.some(
-        (pattern) =>
-          (pattern.startsWith(systemPrefix) || !type.startsWith(systemPrefix)) && matchesTopic(pattern, type),
+        (pattern) => (isSystemType(pattern) || !isSystemType(type)) && matchesTopic(pattern, type),
       ),
     ),
     inspect: (event) => batch?.inspect?.(event),

@@ -1,6 +1,7 @@
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { InvalidArgumentError, type Command } from 'commander'
+import { quoted } from '../src/shell.ts'
 import type { IssuedCertificate } from './issue.ts'
 
 export interface CommandSurroundings {
@@ -23,15 +24,32 @@ export function registerCertsCommands(program: Command, surroundings: CommandSur
   const certs = program
     .command('certs')
     .description('issue and inspect the certificates of devices, gateways and servers')
+  const parts: Parts = { certs, say, now }
+  addInit(parts)
+  addServer(parts)
+  addDevice(parts)
+  addGateway(parts)
+  addInspect(parts)
+  addDevelopment(parts)
+}
 
-  const issuing = (nameAndArguments: string, description: string) =>
-    certs
-      .command(nameAndArguments)
-      .description(description)
-      .option('--dir <dir>', 'the folder of the CA and its certificates', defaultDir)
-      .option('--days <days>', 'days of validity', wholeNumber)
-      .option('--force', 'issue anew even if a good certificate is there')
+interface Parts {
+  /** `tidegate certs`, which takes the commands. */
+  certs: Command
+  say: (line: string) => void
+  now: () => Date
+}
 
+function issuing(certs: Command, nameAndArguments: string, description: string): Command {
+  return certs
+    .command(nameAndArguments)
+    .description(description)
+    .option('--dir <dir>', 'the folder of the CA and its certificates', defaultDir)
+    .option('--days <days>', 'days of validity', wholeNumber)
+    .option('--force', 'issue anew even if a good certificate is there')
+}
+
+function addInit({ certs, say, now }: Parts): void {
   certs
     .command('init')
     .description('make a certificate authority (ca.crt, ca.key), unless there is one')
@@ -49,8 +67,10 @@ export function registerCertsCommands(program: Command, surroundings: CommandSur
       say(`  ${authority.certFile}   give it to everyone`)
       say(`  ${authority.keyFile}   give it to no one`)
     })
+}
 
-  issuing('server <name>', 'issue a server certificate: an MQTT listener, a RabbitMQ')
+function addServer({ certs, say, now }: Parts): void {
+  issuing(certs, 'server <name>', 'issue a server certificate: an MQTT listener, a RabbitMQ')
     .option('--dns <names...>', 'DNS names clients connect to (default: localhost and this machine)')
     .option('--ip <addresses...>', 'addresses clients connect to (default: 127.0.0.1 and ::1)')
     .action(async (name: string, options: IssueOptions & { dns?: string[]; ip?: string[] }) => {
@@ -61,6 +81,7 @@ export function registerCertsCommands(program: Command, surroundings: CommandSur
         ? { dnsNames: dns ?? [], ipAddresses: ip ?? [] }
         : { dnsNames: [...new Set(['localhost', hostname()])], ipAddresses: ['127.0.0.1', '::1'] }
       sayIssued(
+        say,
         await issueCertificate(authority, {
           ...rest,
           ...names,
@@ -71,22 +92,29 @@ export function registerCertsCommands(program: Command, surroundings: CommandSur
         }),
       )
     })
+}
 
-  issuing('device <ids...>', "issue client certificates; a device's ID is its certificate's CN").action(
-    async (ids: string[], options: IssueOptions) => {
-      const { authority } = await openedAuthority(options.dir, now())
-      const { issueDevices } = await import('./development.ts')
-      const devices = await issueDevices(authority, ids, { ...options, now: now() })
-      devices.forEach(sayIssued)
-      sayExample(authority.certFile, devices)
-    },
-  )
+function addDevice({ certs, say, now }: Parts): void {
+  issuing(
+    certs,
+    'device <ids...>',
+    "issue client certificates; a device's ID is its certificate's CN",
+  ).action(async (ids: string[], options: IssueOptions) => {
+    const { authority } = await openedAuthority(options.dir, now())
+    const { issueDevices } = await import('./development.ts')
+    const devices = await issueDevices(authority, ids, { ...options, now: now() })
+    devices.forEach((one) => sayIssued(say, one))
+    sayExample(say, authority.certFile, devices)
+  })
+}
 
-  issuing('gateway <name>', 'issue the client certificate a gateway shows to RabbitMQ').action(
+function addGateway({ certs, say, now }: Parts): void {
+  issuing(certs, 'gateway <name>', 'issue the client certificate a gateway shows to RabbitMQ').action(
     async (name: string, options: IssueOptions) => {
       const { authority, issueCertificate } = await openedAuthority(options.dir, now())
       const outDir = join(options.dir, 'gateways')
       sayIssued(
+        say,
         await issueCertificate(authority, {
           ...options,
           commonName: name,
@@ -98,7 +126,9 @@ export function registerCertsCommands(program: Command, surroundings: CommandSur
       )
     },
   )
+}
 
+function addInspect({ certs, say, now }: Parts): void {
   certs
     .command('inspect <files...>')
     .description('show what certificate files say')
@@ -116,8 +146,10 @@ export function registerCertsCommands(program: Command, surroundings: CommandSur
         say(`  sha-256      ${report.fingerprint256}`)
       }
     })
+}
 
-  issuing('development', 'issue everything a Tidegate on one machine needs')
+function addDevelopment({ certs, say, now }: Parts): void {
+  issuing(certs, 'development', 'issue everything a Tidegate on one machine needs')
     .option('--devices <count>', 'number of devices: sensor-001, sensor-002, …', wholeNumber, 10)
     .option('--gateway <name>', 'the name of the gateway', 'gateway-1')
     .option('--host <hosts...>', 'further DNS names and addresses of the edge listener', [])
@@ -130,28 +162,26 @@ export function registerCertsCommands(program: Command, surroundings: CommandSur
       )
       const pki = await issueDevelopmentPki(dir, { ...rest, devices, hostnames, now: now() })
       say(`${pki.authority.created ? 'made' : 'kept'}    ${pki.caFile}`)
-      for (const one of [pki.edge, pki.broker, pki.gateway, pki.cloud]) sayIssued(one)
+      for (const one of [pki.edge, pki.broker, pki.gateway, pki.cloud]) sayIssued(say, one)
       const fresh = pki.devices.filter((device) => device.issued).length
       say(`${count} devices in ${join(dir, 'devices')}: ${fresh} issued, ${count - fresh} kept`)
-      sayExample(pki.caFile, pki.devices)
+      sayExample(say, pki.caFile, pki.devices)
     })
+}
 
-  function sayIssued({ certFile, keyFile, issued }: IssuedCertificate): void {
-    say(`${issued ? 'issued' : 'kept  '}  ${certFile}  ${keyFile}`)
-  }
+function sayIssued(say: Parts['say'], { certFile, keyFile, issued }: IssuedCertificate): void {
+  say(`${issued ? 'issued' : 'kept  '}  ${certFile}  ${keyFile}`)
+}
 
-  function sayExample(caFile: string, [device]: IssuedCertificate[]): void {
-    if (device === undefined) return
-    const { commonName, certFile, keyFile } = device
-    say('')
-    say(`Publish as ${commonName}:`)
-    say(
-      `  mosquitto_pub -h localhost -p 8883 --cafile ${quoted(caFile)} --cert ${quoted(certFile)} --key ${quoted(keyFile)} \\`,
-    )
-    say(
-      `    -i ${commonName} -q 1 -t devices/${commonName}/events/com.acme.climate -m '{"temperature":21.5}'`,
-    )
-  }
+function sayExample(say: Parts['say'], caFile: string, [device]: IssuedCertificate[]): void {
+  if (device === undefined) return
+  const { commonName, certFile, keyFile } = device
+  say('')
+  say(`Publish as ${commonName}:`)
+  say(
+    `  mosquitto_pub -h localhost -p 8883 --cafile ${quoted(caFile)} --cert ${quoted(certFile)} --key ${quoted(keyFile)} \\`,
+  )
+  say(`    -i ${commonName} -q 1 -t devices/${commonName}/events/com.acme.climate -m '{"temperature":21.5}'`)
 }
 
 /** The signing parts are loaded when something is signed; every other command starts without them. */
@@ -171,8 +201,4 @@ function wholeNumber(text: string): number {
 
 function daysLeftInWords(daysLeft: number): string {
   return daysLeft < 0 ? `expired ${-daysLeft} days ago` : `${daysLeft} days left`
-}
-
-function quoted(path: string): string {
-  return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", String.raw`'\''`)}'`
 }

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { statOf } from './servers/stat.ts'
 
 const lookEveryMs = 1000
 
@@ -9,7 +9,7 @@ const lookEveryMs = 1000
 export function untilNpmIsGone(process: NodeJS.Process): AbortSignal {
   const controller = new AbortController()
   if (process.env['npm_lifecycle_event'] === undefined) return controller.signal
-  const forebears = (): string => `${process.ppid} ${parentOf(process.ppid)}`
+  const forebears = (): string => `${process.ppid} ${statOf(process.ppid)?.parentPid ?? ''}`
   const before = forebears()
   const timer = setInterval(() => {
     if (forebears() === before) return
@@ -18,14 +18,4 @@ export function untilNpmIsGone(process: NodeJS.Process): AbortSignal {
   }, lookEveryMs)
   timer.unref()
   return controller.signal
-}
-
-/** Field 4 of proc_pid_stat(5); empty where there is no /proc. */
-function parentOf(pid: number): string {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1] ?? ''
-  } catch {
-    return ''
-  }
 }

@@ -1,5 +1,5 @@
 import { TidegateError } from '../../src/errors.ts'
-import type { Event } from '../../src/contract/event.ts'
+import { type Event, isSystemType } from '../../src/contract/event.ts'
 import { matchesTopic } from '../../src/contract/wire.ts'
 import type { Logger } from '../../src/log.ts'
 import { type Limits, parseDuration, withinLimits } from '../../src/units.ts'
@@ -110,7 +110,6 @@ export const rungLimits = { min: '1ms', max: '30d' } satisfies Limits
 
 const groupPattern = /^[a-z][a-z0-9-]{0,31}$/
 const typePatternPattern = /^(?=.{1,128}$)([a-z0-9_-]+|\*|#)(\.([a-z0-9_-]+|\*|#))*$/i
-const systemPrefix = 'dev.tidegate.'
 
 /**
  * Makes a consumer of options and a handler.
@@ -162,7 +161,7 @@ function refuseFaulty(
 }
 
 function takes(pattern: string, type: string): boolean {
-  return (pattern.startsWith(systemPrefix) || !type.startsWith(systemPrefix)) && matchesTopic(pattern, type)
+  return (isSystemType(pattern) || !isSystemType(type)) && matchesTopic(pattern, type)
 }
 
 /** Types are few, but a hostile device may invent many: the memory is bounded (G7). */

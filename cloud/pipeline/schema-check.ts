@@ -1,11 +1,9 @@
 import { TidegateError } from '../../src/errors.ts'
-import type { Event } from '../../src/contract/event.ts'
+import { isSystemType, type Event } from '../../src/contract/event.ts'
 import { parseSchemaName, type SchemaRegistry } from '../../src/contract/schema-registry.ts'
 
 /** What is wrong with an event's data, or undefined. */
 export type SchemaCheck = (event: Event) => TidegateError | undefined
-
-const systemPrefix = 'dev.tidegate.'
 
 /**
  * Checks data against the very schema version the event says it follows. `unchecked` says what becomes of an event
@@ -13,7 +11,7 @@ const systemPrefix = 'dev.tidegate.'
  */
 export function schemaCheck(registry: SchemaRegistry, unchecked: 'accept' | 'reject'): SchemaCheck {
   return (event) => {
-    if (event.type.startsWith(systemPrefix)) return undefined
+    if (isSystemType(event.type)) return undefined
     if (event.dataschema === undefined) return unchecked === 'accept' ? undefined : missing(event)
     const name = parseSchemaName(event.dataschema)
     if (name === undefined || !registry.has(name.type, name.version)) return unknown(event.dataschema)

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { z } from 'zod'
 import { readEvent, type Looked, type See } from './search.ts'
-import { run } from '../servers/command.ts'
+import { jsonOf, run } from '../servers/command.ts'
 import type { Sighting } from './whereabouts.ts'
 
 export interface OutboxToSearch {
@@ -81,14 +81,6 @@ export async function unreported(
   const { stdout } = await run({ file: process.execPath, args, env }, { signal })
   const answer = inspectionSchema.safeParse(jsonOf(stdout))
   return answer.success ? answer.data.unreported.reduce((sum, { from, to }) => sum + to - from + 1, 0) : 0
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }
 
 /** docs/OPERATIONS.md: what cannot be repaired is set aside whole, in `outbox/quarantined-<time>`. */

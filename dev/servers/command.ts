@@ -43,3 +43,12 @@ export function run(
 export function tail(text: string, lines = 12): string {
   return text.trimEnd().split('\n').slice(-lines).join('\n')
 }
+
+/** What a program has printed, if it is JSON; undefined if not. */
+export function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { TidegateError } from '../../src/errors.ts'
+import { statOf } from './stat.ts'
 
 export interface Lock {
   /** Idempotent. */
@@ -74,10 +75,8 @@ function isAlive(holder: Holder): boolean {
   return startTicksOf(holder.pid) === holder.startTicks
 }
 
-/** Field 22 of proc_pid_stat(5); the second field may itself hold spaces and brackets. */
 function startTicksOf(pid: number): string | undefined {
-  const stat = read(`/proc/${pid}/stat`)
-  return stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[19]
+  return statOf(pid)?.startTicks
 }
 
 function parse(text: string): Holder | undefined {

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { run } from '../servers/command.ts'
+import { jsonOf, run } from '../servers/command.ts'
 
 /** What `tidegate audit` said of the ledgers this run was written to. */
 export interface Audit {
@@ -56,7 +56,7 @@ export async function audit(
     { file: process.execPath, args, env },
     { signal, timeoutMs: auditWithinMs },
   )
-  const answer = answerSchema.safeParse(parsed(stdout))
+  const answer = answerSchema.safeParse(jsonOf(stdout))
   if (!answer.success) {
     const said = stderr.trim().split('\n')[0] || `exit code ${code}`
     return { kind: 'failed', detail: `no answer: ${said}`, ledgers: [] }
@@ -73,12 +73,4 @@ export async function audit(
         detail: `${sum((ledger) => ledger.gaps.count)} missing, ${sum((ledger) => ledger.faultCount)} not as they were written`,
         ledgers: told,
       }
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }

@@ -1,6 +1,6 @@
 import { Connection } from 'rabbitmq-client'
 import type { Clock } from '../../src/clock.ts'
-import { messageOf, TidegateError } from '../../src/errors.ts'
+import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
 import { deadQueue } from '../../src/contract/wire.ts'
 
 const answerWithinMs = 15_000
@@ -25,7 +25,9 @@ export async function countMessages(
     for (const queue of queues) {
       const declared = await connection
         .queueDeclare({ queue, passive: true })
-        .catch((error: unknown) => (isNotFound(error) ? { messageCount: 0 } : Promise.reject(error as Error)))
+        .catch((error: unknown) =>
+          codeOf(error) === 'NOT_FOUND' ? { messageCount: 0 } : Promise.reject(error as Error),
+        )
       counts.push({ queue, messages: declared.messageCount })
     }
     return counts
@@ -61,8 +63,4 @@ export async function closeConnection(
   await Promise.race([connection.close(), clock.sleep(closeWithinMs, closed.signal)])
   closed.abort()
   connection.unsafeDestroy()
-}
-
-function isNotFound(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'NOT_FOUND'
 }

@@ -1,12 +1,18 @@
 import { monotonicFactory } from 'ulid'
 import type { Clock, Random } from '../../src/clock.ts'
-import { type Candidate, deviceSource, eventTypePattern, limits } from '../../src/contract/event.ts'
+import {
+  type Candidate,
+  deviceSource,
+  eventTypePattern,
+  isSystemType,
+  limits,
+} from '../../src/contract/event.ts'
 import type { Lane, Submission } from '../outbox/outbox.ts'
 import { isImplausible, parseTime } from './event-time.ts'
 import { isStorable, parsePayload, unstorable } from './payload.ts'
 import { type Fault, quarantine, type RejectionReason } from './quarantine.ts'
 import { type Reading, readMessage, type ReadingResult } from './reading.ts'
-import { isSystemType, type RouteMatch } from './routes.ts'
+import type { RouteMatch } from './routes.ts'
 import { createSchemaCheck, type SchemaCheckOptions } from './schema-check.ts'
 
 export interface Message {

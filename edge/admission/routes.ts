@@ -1,4 +1,4 @@
-import { deviceIdPattern, eventTypePattern } from '../../src/contract/event.ts'
+import { deviceIdPattern, eventTypePattern, isSystemType } from '../../src/contract/event.ts'
 import type { Lane } from '../outbox/outbox.ts'
 import { filterFault, isOwnTopic } from './topics.ts'
 
@@ -129,11 +129,6 @@ export function routeFaults(route: Route): { key: keyof Route; message: string }
       faults.push({ key: 'devices', message: `${device} is not a device ID` })
   }
   return faults
-}
-
-/** Types that only the gateway itself may write (src/contract/event.ts). */
-export function isSystemType(type: string): boolean {
-  return type.startsWith('dev.tidegate.')
 }
 
 /** `a.b` or the JSON pointer `/a/b` (RFC 6901) as steps. */

@@ -56,6 +56,11 @@ export type Candidate = Omit<Event, 'gateway' | 'epoch' | 'sequence' | 'chain' |
 export const rejectedType = 'dev.tidegate.rejected'
 export const ledgerType = 'dev.tidegate.ledger'
 
+/** Whether a type, or a pattern of types, is of those that only the gateway itself may write. */
+export function isSystemType(type: string): boolean {
+  return type.startsWith('dev.tidegate.')
+}
+
 /** Data of a `dev.tidegate.rejected` event: a reading that broke a rule, kept whole with the reason. */
 export interface Rejection {
   /** Stable code: `MALFORMED_JSON`, `SCHEMA_VIOLATION`, `PAYLOAD_TOO_LARGE`, … */

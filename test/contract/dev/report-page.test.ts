@@ -121,8 +121,12 @@ test('style and script are found from the source as from what is compiled, and a
 })
 
 test('what is published and the image carry the style, which the compiler leaves where it is', () => {
-  const textOf = (file: string): string => readFileSync(join(import.meta.dirname, '../../..', file), 'utf8')
   const style = 'dev/report/page/style.css'
   expect((JSON.parse(textOf('package.json')) as { files: string[] }).files).toContain(style)
   expect(textOf('Dockerfile').split('FROM').at(-1)).toContain(`COPY ${style} ${style}`)
 })
+
+/** Of a file at the root. */
+function textOf(file: string): string {
+  return readFileSync(join(import.meta.dirname, '../../..', file), 'utf8')
+}

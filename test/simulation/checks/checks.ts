@@ -1,5 +1,5 @@
 import { verifyChain, genesis, claimedChain } from '../../../src/contract/codec.ts'
-import { ledgerType } from '../../../src/contract/event.ts'
+import { isSystemType, ledgerType } from '../../../src/contract/event.ts'
 import { deadQueue, headers as names, partitionOf, routingKey, wire } from '../../../src/contract/wire.ts'
 import { readFailures } from '../../../cloud/pipeline/letters.ts'
 import { gatewayName } from '../parts/gateway.ts'
@@ -147,7 +147,7 @@ function checkEffects({ database, broker, journal, truth, plan }: World): void {
   )
   for (const record of database.events.values()) {
     const key = `${record.source}\n${record.id}`
-    if (record.type.startsWith('dev.tidegate.')) continue
+    if (isSystemType(record.type)) continue
     const doomed = ['hopeless', 'disputed'].includes(record.id.split('-')[0] ?? '')
     const story = dead.get(key)
     // An instance that was frozen may have taken the time of the handlers it ran.
@@ -164,7 +164,7 @@ function checkEffects({ database, broker, journal, truth, plan }: World): void {
 function checkRollups({ database, journal }: Pick<World, 'database' | 'journal' | 'truth' | 'plan'>): void {
   const expected = new Map<string, number>()
   for (const record of database.events.values()) {
-    if (record.disposition !== 'accepted' || record.type.startsWith('dev.tidegate.')) continue
+    if (record.disposition !== 'accepted' || isSystemType(record.type)) continue
     const name = `${record.source.split('/').at(-1) ?? ''} ${record.type}`
     expected.set(name, (expected.get(name) ?? 0) + 1)
   }

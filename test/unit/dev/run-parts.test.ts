@@ -1,0 +1,176 @@
+import { beforeEach, expect, test } from 'vitest'
+import { createBook, type Book } from '../../../dev/fleet/book.ts'
+import { eventId } from '../../../dev/fleet/random.ts'
+import { createPace } from '../../../dev/screen/pace.ts'
+import { untilDrained } from '../../../dev/watch/drain.ts'
+import { findMissing } from '../../../dev/watch/findings.ts'
+import type { Identity } from '../../../dev/watch/history.ts'
+import type { Snapshot } from '../../../dev/watch/snapshot.ts'
+import { startWatching } from '../../../dev/watch/watching.ts'
+import { FakeClock, settled } from '../../support/fakes/clock.ts'
+
+let clock: FakeClock
+beforeEach(() => {
+  clock = new FakeClock()
+})
+
+const never = new AbortController().signal
+
+function bookOf(events: number): Book {
+  const book = createBook()
+  for (let n = 1; n <= events; n += 1) publish(book, n).acknowledged()
+  return book
+}
+
+function publish(book: Book, n: number): { acknowledged(): void } {
+  const message = { topic: '', payload: '', fate: 'stored' as const, n }
+  book.published('sensor-001', message)
+  return { acknowledged: () => book.acknowledged('sensor-001', message, 5) }
+}
+
+/** What has become of it so far. */
+function follow(running: Promise<void>): { over: boolean } {
+  const seen = { over: false }
+  void running.then(() => (seen.over = true))
+  return seen
+}
+
+test('a run is drained when every PUBACK has come, nothing is buffered, and the history holds what was acknowledged', async () => {
+  const book = bookOf(2)
+  const late = publish(book, 3)
+  const system = { stored: 0, buffered: 3 }
+  const seen = follow(
+    untilDrained(
+      {
+        book,
+        stored: () => Promise.resolve(system.stored),
+        letters: () => Promise.resolve(0),
+        buffered: () => system.buffered,
+        patienceMs: 1000,
+        clock,
+      },
+      never,
+    ),
+  )
+  await settled()
+  await clock.advance(500)
+  late.acknowledged()
+  await clock.advance(500)
+  system.stored = 3
+  await clock.advance(500)
+  Object.assign(system, { stored: 2, buffered: 0 })
+  await clock.advance(500)
+  expect(seen.over).toBe(false)
+  system.stored = 3
+  await clock.advance(100)
+  expect(seen.over).toBe(true)
+})
+
+test('what does not move is waited for as long as patience lasts, and what moves for as long as it moves', async () => {
+  let stored = 0
+  const asked = { answers: true }
+  const seen = follow(
+    untilDrained(
+      {
+        book: bookOf(100),
+        stored: () => (asked.answers ? Promise.resolve(stored) : Promise.reject(new Error('away'))),
+        letters: () => Promise.resolve(0),
+        buffered: () => 0,
+        patienceMs: 1000,
+        clock,
+      },
+      never,
+    ),
+  )
+  await settled()
+  for (stored = 1; stored < 10; stored += 1) await clock.advance(900)
+  expect(seen.over).toBe(false)
+  asked.answers = false
+  await clock.advance(100)
+  expect(seen.over).toBe(false)
+  await clock.advance(300)
+  expect(seen.over).toBe(true)
+})
+
+test('every acknowledged event is looked up in the history, and those that are missing are named', async () => {
+  const lost = [3, 20_001].map((n) => eventId('run', 'sensor-001', n))
+  const asked: number[] = []
+  const absent = (identities: readonly Identity[]): Promise<Identity[]> => {
+    asked.push(identities.length)
+    return Promise.resolve(identities.filter(({ id }) => lost.includes(id)))
+  }
+  const missing = await findMissing({ run: 'run', book: bookOf(20_001), history: { absent } })
+  expect(asked).toEqual([20_000, 1])
+  expect(missing).toEqual({ count: 2, first: lost.map((id) => ({ source: '/devices/sensor-001', id })) })
+})
+
+function snapshot(elapsedMs: number, parts: Partial<Snapshot> = {}): Snapshot {
+  return {
+    elapsedMs,
+    devices: 1,
+    connected: 1,
+    published: 0,
+    acknowledged: 0,
+    buffered: 0,
+    forwarded: 0,
+    stored: 0,
+    duplicates: 0,
+    deadLettered: 0,
+    uplinkUp: true,
+    link: { kind: 'up' },
+    live: undefined,
+    backlog: undefined,
+    away: [],
+    ...parts,
+  }
+}
+
+test('who watches looks four times a second, asks the history on while the database is away, and stops when told', async () => {
+  const shown: number[] = []
+  let asked = 0
+  const watching = startWatching({
+    observer: {
+      look: (elapsedMs) => Promise.resolve(snapshot(elapsedMs, { buffered: elapsedMs })),
+      ask: () => {
+        asked += 1
+        return Promise.reject(new Error('the database is away'))
+      },
+    },
+    saboteur: { records: () => [{ kind: 'down', target: 'uplink', fromMs: 0, untilMs: 100 }] },
+    startedAtMs: clock.now(),
+    elapsedMs: () => clock.monotonicMs(),
+    clock,
+    onSnapshot: ({ elapsedMs }) => shown.push(elapsedMs),
+  })
+  await settled()
+  await clock.advance(1000)
+  expect(shown).toEqual([0, 250, 500, 750, 1000])
+  expect(asked).toBe(2)
+  expect(watching.disturbances()).toEqual([{ fromMs: clock.now() - 2000, untilMs: clock.now() - 500 }])
+
+  await clock.advance(100)
+  await watching.lookAgain(never)
+  expect(watching.last?.elapsedMs).toBe(1100)
+  expect(watching.recording.samples.map(({ elapsedMs }) => elapsedMs)).toEqual(shown)
+  expect(watching.recording.maxBuffered).toBe(1000)
+
+  await watching.close()
+  await clock.advance(1000)
+  expect(shown).toHaveLength(5)
+  expect(asked).toBe(2)
+})
+
+test('the view tells rates of the last two seconds, and of each second how deep the buffer was', () => {
+  const pace = createPace()
+  expect(pace.perSecond(({ stored }) => stored)).toBe(0)
+  for (let elapsedMs = 0; elapsedMs <= 3000; elapsedMs += 250)
+    pace.see(
+      snapshot(elapsedMs, {
+        stored: elapsedMs < 1000 ? 0 : elapsedMs - 1000,
+        buffered: 1000 - (elapsedMs % 1000),
+      }),
+    )
+  expect(pace.perSecond(({ stored }) => stored)).toBe(1000)
+  expect(pace.depths).toEqual([1000, 1000, 1000, 1000])
+  expect(pace.elapsedMs).toBe(3000)
+})

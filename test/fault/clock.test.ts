@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Client } from 'pg'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { demoTypes } from '../../dev/fleet/sensors.ts'
 import { installPackages } from '../../dev/servers/install.ts'
 import { useRig } from './rig.ts'
@@ -41,7 +41,7 @@ describe('a gateway whose wall clock is moved', () => {
     },
   })
 
-  it.for([
+  test.for([
     { to: 'ten days ahead', offset: '+10d', days: 10 },
     { to: '1970', offset: `-${daysSince1970}d`, days: -daysSince1970 },
   ])(

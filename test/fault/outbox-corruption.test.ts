@@ -4,7 +4,7 @@ import { chmod, cp, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { silentOutboxObserver } from '../../edge/mqtt/observer.ts'
 import type { Outbox } from '../../edge/outbox/outbox.ts'
 import { openOutbox } from '../../edge/outbox/open.ts'
@@ -100,30 +100,33 @@ describe.each(states)('a damaged outbox, found %s,', (state) => {
     lost = 0
   })
 
-  it.each(Object.entries(damages))('with %s, goes on and accounts for every event', async (name, damage) => {
-    await damage(join(folder, 'db'))
-    // What LevelDB makes of a damaged table it does at a moment of its own, and may be to abort: the last test's part.
-    if (name.includes('table')) await writeFile(join(folder, 'unclean'), '3')
+  test.each(Object.entries(damages))(
+    'with %s, goes on and accounts for every event',
+    async (name, damage) => {
+      await damage(join(folder, 'db'))
+      // What LevelDB makes of a damaged table it does at a moment of its own, and may be to abort: the last test's part.
+      if (name.includes('table')) await writeFile(join(folder, 'unclean'), '3')
 
-    const outbox = await meanwhile(open())
-    await meanwhile(books.append(outbox, ids('new', 100)))
-    await deliverEverything(outbox)
-    expect(outbox.stats().depth).toEqual({ high: 0, normal: 0 })
-    // What was accepted after the last mark and is gone with the newest log cannot be known.
-    expect(books.unaccounted().filter((id) => state === 'closed' || !afterMark.test(id))).toEqual([])
-    const missing = books.undelivered().length
-    expect(lost).toBe(state === 'closed' ? missing : Math.min(lost, missing))
+      const outbox = await meanwhile(open())
+      await meanwhile(books.append(outbox, ids('new', 100)))
+      await deliverEverything(outbox)
+      expect(outbox.stats().depth).toEqual({ high: 0, normal: 0 })
+      // What was accepted after the last mark and is gone with the newest log cannot be known.
+      expect(books.unaccounted().filter((id) => state === 'closed' || !afterMark.test(id))).toEqual([])
+      const missing = books.undelivered().length
+      expect(lost).toBe(state === 'closed' ? missing : Math.min(lost, missing))
 
-    await outbox.close()
-    const lostBefore = lost
-    const again = await open()
-    await books.append(again, ids('again', 10))
-    await deliverEverything(again)
-    expect(lost).toBe(lostBefore)
-    expect(again.stats()).toMatchObject({ depth: { high: 0, normal: 0 }, devices: 0 })
-  })
+      await outbox.close()
+      const lostBefore = lost
+      const again = await open()
+      await books.append(again, ids('again', 10))
+      await deliverEverything(again)
+      expect(lost).toBe(lostBefore)
+      expect(again.stats()).toMatchObject({ depth: { high: 0, normal: 0 }, devices: 0 })
+    },
+  )
 
-  it('by a newer version, is set aside whole and named lost, event by event', async () => {
+  test('by a newer version, is set aside whole and named lost, event by event', async () => {
     await altered(join(folder, 'db'), 'm', (head) => head.replace(/^\d+ /, '99 '))
 
     const outbox = await open()
@@ -139,14 +142,14 @@ describe.each(states)('a damaged outbox, found %s,', (state) => {
     await kept.close()
   })
 
-  it('loses no table, log or MANIFEST that it cannot use: they lie in lost/', async () => {
+  test('loses no table, log or MANIFEST that it cannot use: they lie in lost/', async () => {
     await damages['nothing but garbage'](join(folder, 'db'))
     const names = (await readdir(join(folder, 'db'))).filter((name) => /\.(ldb|log)$|^MANIFEST/.test(name))
     await open()
     expect(await readdir(join(folder, 'db', 'lost'))).toEqual(expect.arrayContaining(names))
   })
 
-  it('that makes LevelDB abort the process, starts at the fourth attempt at the latest', async () => {
+  test('that makes LevelDB abort the process, starts at the fourth attempt at the latest', async () => {
     await lethal(join(folder, 'db'))
     const ends: string[] = []
     while (ends.length < 5 && ends.at(-1) !== 'drained') ends.push(await inOwnProcess(drain))
@@ -165,7 +168,7 @@ describe('what is no damage', () => {
     lost = 0
   })
 
-  it('an outbox that another process has open is refused and not touched, not even to repair it', async () => {
+  test('an outbox that another process has open is refused and not touched, not even to repair it', async () => {
     const outbox = await open()
     // To an examiner this looks like damage.
     await rm(join(folder, 'db', 'CURRENT'))
@@ -174,7 +177,7 @@ describe('what is no damage', () => {
     expect(books.undelivered()).toEqual([])
   })
 
-  it('a folder that this user may not write is refused as such, and not touched', async () => {
+  test('a folder that this user may not write is refused as such, and not touched', async () => {
     const names = await readdir(join(folder, 'db'))
     for (const path of [folder, join(folder, 'db')]) await chmod(path, 0o555)
     const asNobody = `if (process.getuid() === 0) process.setuid(65534)\n${openAndRepair}`

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, it, vi } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { silentOutboxObserver } from '../../edge/mqtt/observer.ts'
 import type { Outbox } from '../../edge/outbox/outbox.ts'
 import { openOutbox } from '../../edge/outbox/open.ts'
@@ -73,7 +73,7 @@ async function expectNothingLost(account: OutboxAccount): Promise<void> {
   expect(lost).toBe(0)
 }
 
-it('a full disk loses nothing, lets releases through, and once there is room all goes on by itself', async () => {
+test('a full disk loses nothing, lets releases through, and once there is room all goes on by itself', async () => {
   const account = new OutboxAccount()
   const fleet = startFleet(account)
   await vi.waitFor(() => expect(fleet.accepted()).toBeGreaterThan(2000), 10_000)
@@ -97,7 +97,7 @@ it('a full disk loses nothing, lets releases through, and once there is room all
   await expectNothingLost(account)
 })
 
-it('a disk on which something else eats the reserve too loses nothing and recovers by itself', async () => {
+test('a disk on which something else eats the reserve too loses nothing and recovers by itself', async () => {
   const account = new OutboxAccount()
   const fleet = startFleet(account)
   await vi.waitFor(() => expect(fleet.accepted()).toBeGreaterThan(1000), 10_000)

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, truncate } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { silentOutboxObserver } from '../../edge/mqtt/observer.ts'
 import { repairQueue } from '../../edge/outbox-tool/repair.ts'
 import { openQueue } from '../../edge/outbox-tool/open-queue.ts'
@@ -93,7 +93,7 @@ async function cutLastRecord(): Promise<void> {
 }
 
 describe('looking at the queue of a gateway that was killed', () => {
-  it('leaves the evidence of a write that was cut short to the gateway, which gives no place out twice', async () => {
+  test('leaves the evidence of a write that was cut short to the gateway, which gives no place out twice', async () => {
     await cutLastRecord()
     expect(await lookAtEverything()).toMatch(/the last write is not whole/)
 
@@ -102,7 +102,7 @@ describe('looking at the queue of a gateway that was killed', () => {
     await outbox.close()
   })
 
-  it.each(Object.entries(damages).filter(([name]) => !/^(no folder|a file in its place)$/.test(name)))(
+  test.each(Object.entries(damages).filter(([name]) => !/^(no folder|a file in its place)$/.test(name)))(
     'with %s says so, changes no byte, and leaves nothing behind',
     async (_, damage) => {
       await damage(join(place, 'db'))
@@ -112,7 +112,7 @@ describe('looking at the queue of a gateway that was killed', () => {
     },
   )
 
-  it('with a damaged table reads what a repair would keep, and says what it is', async () => {
+  test('with a damaged table reads what a repair would keep, and says what it is', async () => {
     await damages['a flipped byte in a table'](join(place, 'db'))
     const queue = await openQueue({ dataDir, clock, scratch, thorough: true })
     expect(queue.findings.join()).toMatch(/outbox\/db is damaged: 1 blocks of its tables/)
@@ -137,7 +137,7 @@ async function leave(): Promise<string> {
 }
 
 describe('the private copy', () => {
-  it('of a look that was killed is removed by the next one and by the gateway', async () => {
+  test('of a look that was killed is removed by the next one and by the gateway', async () => {
     const left = await leave()
     const looking = await openQueue({ dataDir, clock, scratch, thorough: false })
     expect(await copies()).not.toContain(left)
@@ -150,7 +150,7 @@ describe('the private copy', () => {
     await outbox.close()
   })
 
-  it('is not taken from who uses it or still makes it, and the gateway goes on meanwhile', async () => {
+  test('is not taken from who uses it or still makes it, and the gateway goes on meanwhile', async () => {
     const made = `look-db-${process.pid}-abcdef`
     await mkdir(join(place, made))
     const looking = await openQueue({ dataDir, clock, scratch, thorough: false })
@@ -166,7 +166,7 @@ describe('the private copy', () => {
     await outbox.close()
   })
 
-  it('does not outlive a process that ends at once', async () => {
+  test('does not outlive a process that ends at once', async () => {
     const short = createScratch()
     const queue = await openQueue({ dataDir, clock, scratch: short, thorough: false })
     short.removeAll()
@@ -175,7 +175,7 @@ describe('the private copy', () => {
   })
 })
 
-it('on a full disk the tool says what it needs, and leaves nothing behind', async () => {
+test('on a full disk the tool says what it needs, and leaves nothing behind', async () => {
   const disk = await mountSmallDisk(8)
   try {
     await cp(place, join(disk.path, 'outbox'), { recursive: true })
@@ -192,7 +192,7 @@ it('on a full disk the tool says what it needs, and leaves nothing behind', asyn
   }
 })
 
-it('repair copies the folder before it touches anything', async () => {
+test('repair copies the folder before it touches anything', async () => {
   await cutLastRecord()
   const before = await fingerprints(place)
   const options = {

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, it } from 'vitest'
+import { afterEach, beforeEach, expect, test } from 'vitest'
 
 let folder: string
 beforeEach(async () => {
@@ -33,7 +33,7 @@ const script = `
   console.log(JSON.stringify({ read, grownMiB: (ownKiB() - earlyKiB) / 1024 }))
   await store.close()`
 
-it('a backlog of 200 MB is read in flat memory, whatever the driver keeps for each iterator', async () => {
+test('a backlog of 200 MB is read in flat memory, whatever the driver keeps for each iterator', async () => {
   const child = spawn(process.execPath, ['--input-type=module', '-e', script, folder], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })

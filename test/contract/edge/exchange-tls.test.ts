@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { Connection } from 'rabbitmq-client'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Outcome } from '../../../edge/uplink/exchange.ts'
 import { rabbitExchange } from '../../../edge/uplink/exchange-rabbit.ts'
 import { systemClock } from '../../../src/clock.ts'
@@ -22,7 +22,7 @@ beforeAll(async () => {
 afterAll(() => pki.close())
 
 /** The case by which it was found that the client numbers publishes in another order than it writes them. */
-it('tells of no event as routed that RabbitMQ has not got (G3)', async () => {
+test('tells of no event as routed that RabbitMQ has not got (G3)', async () => {
   const brokerUrl = await createVhost()
   const admin = new Connection(brokerUrl)
   await admin.exchangeDeclare({ exchange, type: 'topic', durable: true })

@@ -1,7 +1,7 @@
 import { cp, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, expect, it } from 'vitest'
+import { afterEach, expect, test } from 'vitest'
 import { silentOutboxObserver } from '../../../edge/mqtt/observer.ts'
 import type { Outbox, Queued } from '../../../edge/outbox/outbox.ts'
 import { openOutbox } from '../../../edge/outbox/open.ts'
@@ -53,7 +53,7 @@ async function delivered(outbox: Outbox, ids: readonly string[]): Promise<Queued
   return all
 }
 
-it('a release that a power cut took back, although it left the appends behind it, costs a repeat and nothing else (G2, G3)', async () => {
+test('a release that a power cut took back, although it left the appends behind it, costs a repeat and nothing else (G2, G3)', async () => {
   const home = await newFolder()
   const outbox = await open(home)
   for (let index = 1; index <= 10; index++) await outbox.append(submission(`d${index % 3}`, `e${index}`))

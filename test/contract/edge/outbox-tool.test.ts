@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { cp, mkdtemp, readdir, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { silentOutboxObserver } from '../../../edge/mqtt/observer.ts'
 import { renderReport } from '../../../edge/outbox-tool/report.ts'
 import { repairQueue } from '../../../edge/outbox-tool/repair.ts'
@@ -123,7 +123,7 @@ const states = [
 ] as const
 
 describe.each(states)('the queue of a gateway that is %s', (state, start) => {
-  it('can be inspected, verified and exported', async () => {
+  test('can be inspected, verified and exported', async () => {
     await (await filled()).close()
     await start()
     const queue = await open()
@@ -143,7 +143,7 @@ describe.each(states)('the queue of a gateway that is %s', (state, start) => {
     expect(some.map(({ id }) => id)).toEqual(['e4', 'e7', 'e13'])
   })
 
-  it('is exported past a damaged record, which is named', async () => {
+  test('is exported past a damaged record, which is named', async () => {
     await (await filled()).close()
     await alter(alterEvent)
     await start()
@@ -160,7 +160,7 @@ async function setAside(): Promise<string> {
   return join(dataDir, 'outbox', String(name))
 }
 
-it('a gateway that runs on a full disk still tells of its queue', async () => {
+test('a gateway that runs on a full disk still tells of its queue', async () => {
   await (await filled()).close()
   const disk = await mountSmallDisk(8)
   closers.push(() => disk.unmount())
@@ -173,7 +173,7 @@ it('a gateway that runs on a full disk still tells of its queue', async () => {
 })
 
 describe('a store that was set aside', () => {
-  it('can be inspected, verified and exported while the gateway goes on without it', async () => {
+  test('can be inspected, verified and exported while the gateway goes on without it', async () => {
     await (await filled()).close()
     await folder().setAside()
     await atWork()
@@ -186,7 +186,7 @@ describe('a store that was set aside', () => {
     expect(own.map(({ type }) => type)).not.toContain('com.acme.climate')
   })
 
-  it('because it is of a newer version is exported as far as it can be understood', async () => {
+  test('because it is of a newer version is exported as far as it can be understood', async () => {
     await (await filled()).close()
     await alter(async (store) => {
       const head = (await store.get('m')) ?? ''
@@ -199,7 +199,7 @@ describe('a store that was set aside', () => {
     await expect(queue.inspect(1)).rejects.toMatchObject({ code: 'STORE_NEWER' })
   })
 
-  it('is not repaired', async () => {
+  test('is not repaired', async () => {
     await (await filled()).close()
     const aside = await folder().setAside()
     const options = { gateway: 'gw-1', backup: false, clock, random: Math.random, scratch, userId: undefined }
@@ -209,7 +209,7 @@ describe('a store that was set aside', () => {
   })
 })
 
-it('the queue of a running gateway is told to nobody without the token of its data folder', async () => {
+test('the queue of a running gateway is told to nobody without the token of its data folder', async () => {
   await (await filled()).close()
   const url = await atWork()
   expect((await fetch(`${url}/outbox/export`)).status).toBe(401)
@@ -219,7 +219,7 @@ it('the queue of a running gateway is told to nobody without the token of its da
   expect((await stat(join(dataDir, 'ops-door.json'))).mode & 0o077).toBe(0)
 })
 
-it('what is wrong with a queue is named', async () => {
+test('what is wrong with a queue is named', async () => {
   await (await filled()).close()
   await alter(async (store) => [
     ...(await alterEvent(store)),
@@ -234,7 +234,7 @@ it('what is wrong with a queue is named', async () => {
   expect(await (await open()).inspect(10)).toMatchObject({ unreported: [], rememberedIds: 30 })
 })
 
-it('repair keeps a copy, counts what is lost, and leaves a queue that verifies', async () => {
+test('repair keeps a copy, counts what is lost, and leaves a queue that verifies', async () => {
   await (await filled()).close()
   await alter(async (store) => {
     const [entry] = await store.entries({ gte: 'e!n!', lt: 'e!n!~' }, 1)
@@ -256,7 +256,7 @@ it('repair keeps a copy, counts what is lost, and leaves a queue that verifies',
   expect(await (await open()).verify()).toEqual({ events: queued, faults: [] })
 })
 
-it('repair does nothing to a queue that is sound: no epoch ends for nothing', async () => {
+test('repair does nothing to a queue that is sound: no epoch ends for nothing', async () => {
   await (await filled()).close()
   const options = { dataDir, gateway: 'gw-1', backup: true, clock, random: Math.random, scratch }
   const { epoch } = await (await open()).inspect(0)
@@ -266,7 +266,7 @@ it('repair does nothing to a queue that is sound: no epoch ends for nothing', as
   expect((await (await open()).inspect(0)).epoch).toBe(epoch)
 })
 
-it('repair refuses to write what the gateway’s user could not write to after that', async () => {
+test('repair refuses to write what the gateway’s user could not write to after that', async () => {
   await (await filled()).close()
   const { uid } = await stat(dataDir)
   const options = { dataDir, gateway: 'gw-1', backup: true, clock, random: Math.random, scratch }
@@ -276,7 +276,7 @@ it('repair refuses to write what the gateway’s user could not write to after t
   })
 })
 
-it('repair refuses a queue that is at work, and a folder without one', async () => {
+test('repair refuses a queue that is at work, and a folder without one', async () => {
   await (await filled()).close()
   await atWork()
   const options = { gateway: 'gw-1', backup: false, clock, random: Math.random, scratch, userId: undefined }

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { forward } from '../../../edge/uplink/forwarder.ts'
 import {
   type ForwarderObserver,
@@ -74,7 +74,7 @@ describe('the forwarder', () => {
     await running
   }
 
-  it('delivers in order and releases what was proven', async () => {
+  test('delivers in order and releases what was proven', async () => {
     start()
     await append(250)
     await settled()
@@ -83,7 +83,7 @@ describe('the forwarder', () => {
     expect(depth()).toBe(0)
   })
 
-  it('releases nothing that was published but not confirmed', async () => {
+  test('releases nothing that was published but not confirmed', async () => {
     exchange.answering = false
     start()
     await append(10)
@@ -95,7 +95,7 @@ describe('the forwarder', () => {
     expect(depth()).toBe(0)
   })
 
-  it('releases nothing that was confirmed but not routed, and does not spin', async () => {
+  test('releases nothing that was confirmed but not routed, and does not spin', async () => {
     const codes: string[] = []
     exchange.bound = false
     start({ refused: (code) => codes.push(code) })
@@ -109,7 +109,7 @@ describe('the forwarder', () => {
     expect(depth()).toBe(0)
   })
 
-  it('keeps no more in flight than its window', async () => {
+  test('keeps no more in flight than its window', async () => {
     exchange.answering = false
     start({}, 40)
     await append(200)
@@ -117,7 +117,7 @@ describe('the forwarder', () => {
     expect(exchange.routed).toHaveLength(40)
   })
 
-  it('sends again, oldest first, what a lost session had not proven', async () => {
+  test('sends again, oldest first, what a lost session had not proven', async () => {
     exchange.answering = false
     start()
     await append(20)
@@ -129,7 +129,7 @@ describe('the forwarder', () => {
     expect(depth()).toBe(0)
   })
 
-  it('gives a session up whose confirms do not come, and goes on with the next', async () => {
+  test('gives a session up whose confirms do not come, and goes on with the next', async () => {
     exchange.answering = false
     start()
     await append(3)
@@ -141,7 +141,7 @@ describe('the forwarder', () => {
     expect(depth()).toBe(0)
   })
 
-  it('counts the time to confirm only from when the broker no longer blocks', async () => {
+  test('counts the time to confirm only from when the broker no longer blocks', async () => {
     exchange.answering = false
     start()
     await append(3)
@@ -155,7 +155,7 @@ describe('the forwarder', () => {
     expect(exchange.sessions).toBe(2)
   })
 
-  it('tells when the uplink goes and comes', async () => {
+  test('tells when the uplink goes and comes', async () => {
     const seen: boolean[] = []
     start({ uplink: (up) => seen.push(up) })
     await settled()
@@ -166,7 +166,7 @@ describe('the forwarder', () => {
     expect(seen).toEqual([true, false, true])
   })
 
-  it('stops although the disk fails and nothing that was proven can be released', async () => {
+  test('stops although the disk fails and nothing that was proven can be released', async () => {
     start()
     await settled()
     await append(3)
@@ -177,7 +177,7 @@ describe('the forwarder', () => {
     await stopped()
   })
 
-  it('stops although the disk fails and nothing can be read', async () => {
+  test('stops although the disk fails and nothing can be read', async () => {
     const seen: boolean[] = []
     start({ uplink: (up) => seen.push(up) })
     await append(3)
@@ -190,7 +190,7 @@ describe('the forwarder', () => {
     expect(seen).toEqual([true, false])
   })
 
-  it('tells that the uplink is gone also when the outbox is closed under it', async () => {
+  test('tells that the uplink is gone also when the outbox is closed under it', async () => {
     const seen: boolean[] = []
     start({ uplink: (up) => seen.push(up) })
     await settled()

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { silentOutboxObserver } from '../../../edge/mqtt/observer.ts'
 import type { Outbox } from '../../../edge/outbox/outbox.ts'
 import { openOutbox, type OutboxOptions } from '../../../edge/outbox/open.ts'
@@ -55,7 +55,7 @@ describe('an outbox whose store fails', () => {
     await appended
   }
 
-  it('still sends live events before the backlog once it is open again, and that at its pace', async () => {
+  test('still sends live events before the backlog once it is open again, and that at its pace', async () => {
     await open({ lanes: { inOrderBelow: 0, eventsPerSecond: 5 } })
     await append(20, 'old')
     outbox.resumed()
@@ -75,7 +75,7 @@ describe('an outbox whose store fails', () => {
     ])
   })
 
-  it('answers whoever waits for it as soon as the gateway stops', async () => {
+  test('answers whoever waits for it as soon as the gateway stops', async () => {
     await open()
     await append(3, 'e')
     const taken = await outbox.take(3)
@@ -92,7 +92,7 @@ describe('an outbox whose store fails', () => {
     await expect(outbox.append(submission('a', 'later'))).rejects.toMatchObject({ code: 'OUTBOX_CLOSED' })
   })
 
-  it('is not waited for any longer, once the gateway stops, while it is being opened', async () => {
+  test('is not waited for any longer, once the gateway stops, while it is being opened', async () => {
     await open()
     await append(5, 'e')
     await outbox.close()
@@ -113,7 +113,7 @@ describe('an outbox whose store fails', () => {
     expect(await opening).toMatchObject({ code: 'OUTBOX_CLOSED' })
   })
 
-  it('takes and lets go while the gateway stops, as long as it does not fail', async () => {
+  test('takes and lets go while the gateway stops, as long as it does not fail', async () => {
     await open()
     stopping.abort()
     await append(3, 'e')

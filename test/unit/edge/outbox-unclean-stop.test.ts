@@ -1,5 +1,5 @@
 import { pino } from 'pino'
-import { expect, it } from 'vitest'
+import { expect, test } from 'vitest'
 import { silentOutboxObserver } from '../../../edge/mqtt/observer.ts'
 import type { Outbox } from '../../../edge/outbox/outbox.ts'
 import { openOutbox } from '../../../edge/outbox/open.ts'
@@ -21,7 +21,7 @@ function open(disk: SimulatedDisk): Promise<Outbox> {
   })
 }
 
-it('what comes and goes while the events are counted after an unclean stop is not taken for damage', async () => {
+test('what comes and goes while the events are counted after an unclean stop is not taken for damage', async () => {
   const disk = new SimulatedDisk()
   const killed = await open(disk)
   for (let index = 0; index < 5; index++) await killed.append(submission('a', `e${index}`))

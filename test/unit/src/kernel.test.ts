@@ -4,7 +4,7 @@ import { type IncomingMessage, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
-import { afterAll, describe, expect, it } from 'vitest'
+import { afterAll, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { backoffMs } from '../../../src/backoff.ts'
 import { loadConfig } from '../../../src/config.ts'
@@ -34,7 +34,7 @@ function schemas(files: Record<string, unknown>): string {
 }
 
 describe('backoff', () => {
-  it('doubles up to its bound, and always waits between half and all of it', () => {
+  test('doubles up to its bound, and always waits between half and all of it', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 200 }),
@@ -57,7 +57,7 @@ describe('configuration', () => {
       .strictObject({ port: z.int().max(65535).default(8883), hosts: z.array(z.string()).default([]) })
       .prefault({}),
   })
-  it('is defaults, then the file, then the environment', () => {
+  test('is defaults, then the file, then the environment', () => {
     const env = { TIDEGATE_EDGE__MQTT__PORT: '1884', TIDEGATE_EDGE__MQTT__HOSTS: '[a, b]', OTHER: 'x' }
     const config = loadConfig({
       schema,
@@ -68,13 +68,13 @@ describe('configuration', () => {
     expect(config).toEqual({ name: 'gw', mqtt: { port: 1884, hosts: ['a', 'b'] } })
   })
 
-  it('reports every fault at once, by path', () => {
+  test('reports every fault at once, by path', () => {
     expect(() =>
       loadConfig({ schema, file: file('mqtt:\n  port: 99999\n  prot: 1\n'), prefix: 'X', env: {} }),
     ).toThrow(/3 faults:[^]*name: [^]*mqtt\.port: [^]*mqtt: .*prot/)
   })
 
-  it('says which line of a file is not YAML', () => {
+  test('says which line of a file is not YAML', () => {
     expect(() => loadConfig({ schema, file: file('name: "open\n'), prefix: 'X', env: {} })).toThrow(
       /not valid YAML/,
     )
@@ -90,7 +90,7 @@ describe('configuration', () => {
 describe('schemas', () => {
   const climate = { type: 'object', required: ['t'], properties: { t: { type: 'number', maximum: 100 } } }
 
-  it('checks data against the version asked for and names each fault by path', () => {
+  test('checks data against the version asked for and names each fault by path', () => {
     const registry = loadSchemas(
       schemas({
         'com.acme.climate/1.json': climate,
@@ -108,7 +108,7 @@ describe('schemas', () => {
     )
   })
 
-  it('names every file that cannot be used', () => {
+  test('names every file that cannot be used', () => {
     const root = schemas({
       'com.acme.climate/1.json': '{',
       'com.acme.climate/v2.json': {},
@@ -119,7 +119,7 @@ describe('schemas', () => {
 })
 
 describe('progress', () => {
-  it('is stuck only while there is work and nothing moves', async () => {
+  test('is stuck only while there is work and nothing moves', async () => {
     const clock = new FakeClock()
     const progress = createProgress(clock, 1000)
     await clock.advance(5000)
@@ -134,7 +134,7 @@ describe('progress', () => {
 })
 
 describe('a scope', () => {
-  it('closes what it owns once, newest first, and goes on when one fails', async () => {
+  test('closes what it owns once, newest first, and goes on when one fails', async () => {
     const closed: string[] = []
     const scope = createScope()
     scope.own({ close: () => void closed.push('first') })
@@ -147,7 +147,7 @@ describe('a scope', () => {
 })
 
 describe('the ops endpoint', () => {
-  it('is ready when every check holds, and says which does not', async () => {
+  test('is ready when every check holds, and says which does not', async () => {
     let ok = true
     const server = await startOpsServer({
       host: '127.0.0.1',
@@ -174,7 +174,7 @@ describe('the ops endpoint', () => {
     await server.close()
   })
 
-  it.for(['//', '//[', 'http://'])(
+  test.for(['//', '//[', 'http://'])(
     'answers a request for %s, which is no address, with 400',
     async (path) => {
       const server = await startOpsServer({
@@ -195,7 +195,7 @@ describe('the ops endpoint', () => {
 })
 
 describe('an error', () => {
-  it('is told on one screen: what, why, what to do, and never a stack', () => {
+  test('is told on one screen: what, why, what to do, and never a stack', () => {
     const error = new TidegateError('CODE', {
       message: 'it broke',
       retryable: false,
@@ -205,7 +205,7 @@ describe('an error', () => {
     expect(explain(error)).toBe('tidegate: it broke\n  cause: why\n  hint:  mend it\n  code:  CODE')
   })
 
-  it('does not tell a cause that is no error', () => {
+  test('does not tell a cause that is no error', () => {
     const error = new TidegateError('CODE', {
       message: 'it',
       retryable: false,

@@ -1,5 +1,3 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { chmod, cp, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,12 +5,12 @@ import { ClassicLevel } from 'classic-level'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { silentOutboxObserver } from '../../edge/mqtt/observer.ts'
 import type { Outbox } from '../../edge/outbox/outbox.ts'
-import { openOutbox } from '../../edge/outbox/open.ts'
 import { levelFolder } from '../../edge/store/store-level.ts'
-import { silentLog } from '../../src/log.ts'
 import { FakeClock, settled } from '../support/fakes/clock.ts'
 import { OutboxAccount } from '../support/edge/outbox-account.ts'
 import { altered, damages, lethal } from '../support/edge/outbox-damage.ts'
+import { runProgram } from '../support/program.ts'
+import { openTestOutbox } from '../support/edge/test-outbox.ts'
 
 /** As an orderly close leaves the folder, and as kill -9 leaves it, with a mark that is one run old. */
 const states = ['closed', 'killed'] as const
@@ -27,12 +25,9 @@ let books: OutboxAccount
 let lost = 0
 
 async function open(): Promise<Outbox> {
-  const outbox = await openOutbox({
+  const outbox = await openTestOutbox({
     folder: levelFolder({ folder, reserveBytes: 0, clock }),
-    gateway: 'gw-1',
     clock,
-    random: Math.random,
-    log: silentLog,
     observer: { ...silentOutboxObserver, lost: (count) => (lost += count) },
   })
   closers.push(() => outbox.close())
@@ -152,7 +147,7 @@ describe.each(states)('a damaged outbox, found %s,', (state) => {
   test('that makes LevelDB abort the process, starts at the fourth attempt at the latest', async () => {
     await lethal(join(folder, 'db'))
     const ends: string[] = []
-    while (ends.length < 5 && ends.at(-1) !== 'drained') ends.push(await inOwnProcess(drain))
+    while (ends.length < 5 && ends.at(-1) !== 'drained') ends.push(await runProgram('drain-outbox', folder))
     expect(ends.slice(0, -1).every((end) => end === 'SIGABRT')).toBe(true)
     expect(ends).toContain('SIGABRT')
     expect(ends.at(-1)).toBe('drained')
@@ -172,7 +167,7 @@ describe('what is no damage', () => {
     const outbox = await open()
     // To an examiner this looks like damage.
     await rm(join(folder, 'db', 'CURRENT'))
-    expect(await inOwnProcess(openAndRepair)).toBe('OUTBOX_LOCKED OUTBOX_LOCKED')
+    expect(await runProgram('open-and-repair', folder)).toBe('OUTBOX_LOCKED OUTBOX_LOCKED')
     await deliverEverything(outbox)
     expect(books.undelivered()).toEqual([])
   })
@@ -180,8 +175,7 @@ describe('what is no damage', () => {
   test('a folder that this user may not write is refused as such, and not touched', async () => {
     const names = await readdir(join(folder, 'db'))
     for (const path of [folder, join(folder, 'db')]) await chmod(path, 0o555)
-    const asNobody = `if (process.getuid() === 0) process.setuid(65534)\n${openAndRepair}`
-    expect(await inOwnProcess(asNobody)).toMatch(
+    expect(await runProgram('open-and-repair', folder, 'as-nobody')).toMatch(
       /^DATA_FOLDER_UNWRITABLE (STORE_UNAVAILABLE|DATA_FOLDER_UNWRITABLE)$/,
     )
     for (const path of [folder, join(folder, 'db')]) await chmod(path, 0o755)
@@ -193,38 +187,3 @@ afterEach(async () => {
   for (const close of closers.splice(0)) await close()
 })
 afterAll(() => rm(root, { recursive: true, force: true }))
-
-/** Runs a script of an outbox in `folder` in a process that may die of it; what it said, or what killed it. */
-async function inOwnProcess(script: string): Promise<string> {
-  const child = spawn(process.execPath, ['--input-type=module', '-e', script, folder], {
-    stdio: ['ignore', 'pipe', 'ignore'],
-  })
-  let said = ''
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (said += text))
-  const [, signal] = (await once(child, 'close')) as [number | null, string | null]
-  return signal ?? said.trim()
-}
-
-const preamble = `
-  import { levelFolder } from './dist/edge/store/store-level.js'
-  import { openOutbox } from './dist/edge/outbox/open.js'
-  import { silentOutboxObserver as observer } from './dist/edge/mqtt/observer.js'
-  import { systemClock as clock } from './dist/src/clock.js'
-  import { silentLog as log } from './dist/src/log.js'
-  const folder = levelFolder({ folder: process.argv[1], reserveBytes: 0, clock })`
-
-const openAndRepair = `${preamble}
-  const refusals = []
-  for (const attempt of [() => folder.open(), () => folder.repair('why')])
-    await attempt().catch(({ code }) => refusals.push(code))
-  console.log(refusals.join(' '))`
-
-const drain = `${preamble}
-  const outbox = await openOutbox({ folder, gateway: 'gw-1', clock, random: Math.random, log, observer })
-  for (;;) {
-    const events = await outbox.take(500)
-    if (events.length === 0) break
-    await outbox.release(events)
-  }
-  await outbox.close()
-  console.log('drained')`

@@ -1,13 +1,12 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { silentOutboxObserver } from '../../edge/mqtt/observer.ts'
 import type { Outbox } from '../../edge/outbox/outbox.ts'
-import { openOutbox } from '../../edge/outbox/open.ts'
 import { levelFolder } from '../../edge/store/store-level.ts'
 import { systemClock } from '../../src/clock.ts'
-import { silentLog } from '../../src/log.ts'
 import { OutboxAccount } from '../support/edge/outbox-account.ts'
 import { submission } from '../support/edge/outbox-events.ts'
 import { mountSmallDisk, type SmallDisk } from '../support/edge/small-disk.ts'
+import { openTestOutbox } from '../support/edge/test-outbox.ts'
 
 const writers = 20
 let disk: SmallDisk
@@ -15,12 +14,8 @@ let outbox: Outbox
 let lost = 0
 
 async function open(): Promise<Outbox> {
-  return openOutbox({
+  return openTestOutbox({
     folder: levelFolder({ folder: disk.path, reserveBytes: 16 << 20, clock: systemClock }),
-    gateway: 'gw-1',
-    clock: systemClock,
-    random: Math.random,
-    log: silentLog,
     observer: { ...silentOutboxObserver, lost: (count) => (lost += count) },
     quota: { diskFreeBytesMin: 4 << 20 },
   })

@@ -5,20 +5,18 @@ import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, truncate } from 'node:
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { silentOutboxObserver } from '../../edge/mqtt/observer.ts'
 import { repairQueue } from '../../edge/outbox-tool/repair.ts'
 import { openQueue } from '../../edge/outbox-tool/open-queue.ts'
 import type { Outbox } from '../../edge/outbox/outbox.ts'
-import { openOutbox } from '../../edge/outbox/open.ts'
 import { createScratch } from '../../edge/store/leveldb/scratch.ts'
 import { levelFolder } from '../../edge/store/store-level.ts'
 import { systemClock as clock } from '../../src/clock.ts'
 import { messageOf } from '../../src/errors.ts'
-import { silentLog } from '../../src/log.ts'
 import { OutboxAccount } from '../support/edge/outbox-account.ts'
 import { damages } from '../support/edge/outbox-damage.ts'
 import { submission } from '../support/edge/outbox-events.ts'
 import { mountSmallDisk } from '../support/edge/small-disk.ts'
+import { openTestOutbox } from '../support/edge/test-outbox.ts'
 
 const scratch = createScratch()
 const events = 50
@@ -27,13 +25,9 @@ let place: string
 let killedEpoch: string
 
 async function open(folder: string): Promise<Outbox> {
-  return openOutbox({
+  return openTestOutbox({
     folder: levelFolder({ folder, reserveBytes: 0, clock }),
-    gateway: 'gw-1',
     clock,
-    random: Math.random,
-    log: silentLog,
-    observer: silentOutboxObserver,
   })
 }
 

@@ -1,12 +1,10 @@
 import { Connection } from 'rabbitmq-client'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Exchange, Outcome } from '../../../edge/uplink/exchange.ts'
-import { rabbitExchange } from '../../../edge/uplink/exchange-rabbit.ts'
 import type { Queued } from '../../../edge/outbox/outbox.ts'
-import { systemClock } from '../../../src/clock.ts'
-import { silentLog } from '../../../src/log.ts'
 import { FakeExchange } from '../../support/fakes/exchange.ts'
 import { createVhost } from '../../support/servers.ts'
+import { testUplink } from '../../support/edge/test-uplink.ts'
 
 const exchangeName = 'tidegate.events'
 
@@ -51,18 +49,9 @@ async function realSide(): Promise<FarSide> {
 }
 
 function exchangeAt(url: string): Exchange {
-  return rabbitExchange({
+  return testUplink({
     url,
-    tls: undefined,
     exchange: exchangeName,
-    partitions: 4,
-    gateway: 'gw-1',
-    connectTimeoutMs: 5000,
-    heartbeatS: 10,
-    reconnect: { delayMsMin: 50, delayMsMax: 200 },
-    clock: systemClock,
-    random: Math.random,
-    log: silentLog,
   })
 }
 

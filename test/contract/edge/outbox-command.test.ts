@@ -4,14 +4,12 @@ import { cp, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { silentOutboxObserver } from '../../../edge/mqtt/observer.ts'
 import type { Exported } from '../../../edge/outbox/look/export.ts'
-import { openOutbox } from '../../../edge/outbox/open.ts'
 import { inPieces } from '../../../edge/outbox-tool/lines.ts'
 import { levelFolder } from '../../../edge/store/store-level.ts'
 import { systemClock as clock } from '../../../src/clock.ts'
-import { silentLog } from '../../../src/log.ts'
 import { candidate } from '../../support/edge/outbox-events.ts'
+import { openTestOutbox } from '../../support/edge/test-outbox.ts'
 
 const events = 3000
 let root: string
@@ -21,13 +19,9 @@ let dataDir: string
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), 'tidegate-outbox-command-'))
   dataDir = join(root, 'data')
-  const outbox = await openOutbox({
+  const outbox = await openTestOutbox({
     folder: levelFolder({ folder: join(dataDir, 'outbox'), reserveBytes: 0, clock }),
-    gateway: 'gw-1',
     clock,
-    random: Math.random,
-    log: silentLog,
-    observer: silentOutboxObserver,
   })
   const noise = 'x'.repeat(300)
   await Promise.all(

@@ -4,20 +4,19 @@ import { cp, mkdtemp, readdir, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { silentOutboxObserver } from '../../../edge/mqtt/observer.ts'
 import { renderReport } from '../../../edge/outbox-tool/report.ts'
 import { repairQueue } from '../../../edge/outbox-tool/repair.ts'
 import { openQueue, type Queue } from '../../../edge/outbox-tool/open-queue.ts'
 import type { Exported } from '../../../edge/outbox/look/export.ts'
-import { openOutbox } from '../../../edge/outbox/open.ts'
 import type { Outbox } from '../../../edge/outbox/outbox.ts'
 import { createScratch } from '../../../edge/store/leveldb/scratch.ts'
 import { levelFolder } from '../../../edge/store/store-level.ts'
 import type { Store, StoreOperation } from '../../../edge/store/store.ts'
 import { systemClock } from '../../../src/clock.ts'
-import { silentLog } from '../../../src/log.ts'
 import { submission } from '../../support/edge/outbox-events.ts'
 import { mountSmallDisk } from '../../support/edge/small-disk.ts'
+import { programFile } from '../../support/program.ts'
+import { openTestOutbox } from '../../support/edge/test-outbox.ts'
 
 const clock = systemClock
 const scratch = createScratch()
@@ -35,13 +34,9 @@ afterEach(async () => {
 const folder = () => levelFolder({ folder: join(dataDir, 'outbox'), reserveBytes: 0, clock })
 
 async function filled(): Promise<Outbox> {
-  const outbox = await openOutbox({
+  const outbox = await openTestOutbox({
     folder: folder(),
-    gateway: 'gw-1',
     clock,
-    random: Math.random,
-    log: silentLog,
-    observer: silentOutboxObserver,
   })
   closers.push(() => outbox.close())
   for (let index = 0; index < 30; index++) {
@@ -54,7 +49,7 @@ async function filled(): Promise<Outbox> {
 
 /** A gateway's outbox and its side of the door, as edge/main.ts opens it, in a process of its own. */
 async function atWork(place = dataDir): Promise<string> {
-  const child = spawn(process.execPath, ['--input-type=module', '-e', gateway, place], {
+  const child = spawn(process.execPath, [programFile('gateway-outbox'), place], {
     stdio: ['pipe', 'pipe', 'inherit'],
   })
   const ended = once(child, 'close')
@@ -65,30 +60,6 @@ async function atWork(place = dataDir): Promise<string> {
   const [url] = (await once(child.stdout.setEncoding('utf8'), 'data')) as [string]
   return url.trim()
 }
-
-const gateway = `
-  import { join } from 'node:path'
-  import { silentOutboxObserver as observer } from './dist/edge/mqtt/observer.js'
-  import { doorRoutes, newToken, opsUrl, writeDoor } from './dist/edge/outbox-tool/door.js'
-  import { openOutbox } from './dist/edge/outbox/open.js'
-  import { levelFolder } from './dist/edge/store/store-level.js'
-  import { systemClock as clock } from './dist/src/clock.js'
-  import { silentLog as log } from './dist/src/log.js'
-  import { startOpsServer } from './dist/src/ops-server.js'
-  const [, dataDir] = process.argv
-  const folder = levelFolder({ folder: join(dataDir, 'outbox'), reserveBytes: 0, clock })
-  const outbox = await openOutbox({ folder, gateway: 'gw-1', clock, random: Math.random, log, observer })
-  const token = newToken()
-  const routes = doorRoutes({ outbox: () => outbox, stats: () => outbox.stats(), usedBytes: async () => 7, token, clock })
-  const server = await startOpsServer({ host: '127.0.0.1', port: 0, metrics: async () => '', ready: () => ({}), routes })
-  const url = opsUrl('127.0.0.1', server.port)
-  const door = await writeDoor(dataDir, { url, token })
-  process.stdin.resume().once('end', async () => {
-    await server.close()
-    await door.close()
-    await outbox.close()
-  })
-  console.log(url)`
 
 async function textsOf(exported: AsyncIterable<Exported>): Promise<Record<string, unknown>[]> {
   const events: Record<string, unknown>[] = []

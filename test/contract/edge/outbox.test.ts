@@ -3,16 +3,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Outbox, Queued, Submission } from '../../../edge/outbox/outbox.ts'
-import { silentOutboxObserver } from '../../../edge/mqtt/observer.ts'
-import { openOutbox, type OutboxOptions } from '../../../edge/outbox/open.ts'
+import { type OutboxOptions } from '../../../edge/outbox/open.ts'
 import type { StoreFolder } from '../../../edge/store/store.ts'
 import { levelFolder } from '../../../edge/store/store-level.ts'
 import { genesis, verifyChain } from '../../../src/contract/codec.ts'
 import { systemClock } from '../../../src/clock.ts'
-import { silentLog } from '../../../src/log.ts'
 import { SimulatedDisk } from '../../support/fakes/simulated-disk.ts'
 import { FakeClock, settled } from '../../support/fakes/clock.ts'
 import { candidate, submission } from '../../support/edge/outbox-events.ts'
+import { openTestOutbox } from '../../support/edge/test-outbox.ts'
 
 const closers: (() => Promise<unknown>)[] = []
 afterEach(async () => {
@@ -45,13 +44,9 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
 
   async function open(options: Partial<OutboxOptions> = {}): Promise<Outbox> {
     folder = options.folder ?? (await makeFolder())
-    const outbox = await openOutbox({
+    const outbox = await openTestOutbox({
       folder,
-      gateway: 'gw-1',
       clock,
-      random: Math.random,
-      log: silentLog,
-      observer: silentOutboxObserver,
       ...options,
     })
     closers.push(() => outbox.close())

@@ -1,19 +1,15 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { forward } from '../../../edge/uplink/forwarder.ts'
-import {
-  type ForwarderObserver,
-  silentForwarderObserver,
-  silentOutboxObserver,
-} from '../../../edge/mqtt/observer.ts'
+import { type ForwarderObserver, silentForwarderObserver } from '../../../edge/mqtt/observer.ts'
 import type { Outbox } from '../../../edge/outbox/outbox.ts'
 import { closedError } from '../../../edge/outbox/writer/refusals.ts'
-import { openOutbox } from '../../../edge/outbox/open.ts'
 import { TidegateError } from '../../../src/errors.ts'
 import { silentLog } from '../../../src/log.ts'
 import { SimulatedDisk } from '../../support/fakes/simulated-disk.ts'
 import { FakeClock, settled } from '../../support/fakes/clock.ts'
 import { FakeExchange } from '../../support/fakes/exchange.ts'
 import { submission } from '../../support/edge/outbox-events.ts'
+import { openTestOutbox } from '../../support/edge/test-outbox.ts'
 
 describe('the forwarder', () => {
   let clock: FakeClock
@@ -28,13 +24,10 @@ describe('the forwarder', () => {
     disk = new SimulatedDisk()
     exchange = new FakeExchange()
     stop = new AbortController()
-    outbox = await openOutbox({
+    outbox = await openTestOutbox({
       folder: disk,
-      gateway: 'gw-1',
       clock,
       random: () => 0.5,
-      log: silentLog,
-      observer: silentOutboxObserver,
     })
   })
   afterEach(async () => {

@@ -1,12 +1,10 @@
 import { beforeEach, expect, test } from 'vitest'
-import { silentOutboxObserver } from '../../../edge/mqtt/observer.ts'
 import type { Outbox } from '../../../edge/outbox/outbox.ts'
 import { type Inspection, inspect } from '../../../edge/outbox/look/inspection.ts'
-import { openOutbox } from '../../../edge/outbox/open.ts'
-import { silentLog } from '../../../src/log.ts'
 import { SimulatedDisk } from '../../support/fakes/simulated-disk.ts'
 import { FakeClock, settled } from '../../support/fakes/clock.ts'
 import { submission } from '../../support/edge/outbox-events.ts'
+import { openTestOutbox } from '../../support/edge/test-outbox.ts'
 
 const secondMs = 1000
 const hourMs = 3600 * secondMs
@@ -19,13 +17,10 @@ beforeEach(() => {
 })
 
 function open(): Promise<Outbox> {
-  return openOutbox({
+  return openTestOutbox({
     folder: disk,
-    gateway: 'gw-1',
     clock,
     random: () => 0.5,
-    log: silentLog,
-    observer: silentOutboxObserver,
     clockSettleMs: 60 * secondMs,
   })
 }

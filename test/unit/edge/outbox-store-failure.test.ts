@@ -1,11 +1,10 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { silentOutboxObserver } from '../../../edge/mqtt/observer.ts'
 import type { Outbox } from '../../../edge/outbox/outbox.ts'
-import { openOutbox, type OutboxOptions } from '../../../edge/outbox/open.ts'
-import { silentLog } from '../../../src/log.ts'
+import { type OutboxOptions } from '../../../edge/outbox/open.ts'
 import { SimulatedDisk } from '../../support/fakes/simulated-disk.ts'
 import { FakeClock, settled } from '../../support/fakes/clock.ts'
 import { submission } from '../../support/edge/outbox-events.ts'
+import { openTestOutbox } from '../../support/edge/test-outbox.ts'
 
 describe('an outbox whose store fails', () => {
   let disk: SimulatedDisk
@@ -21,13 +20,10 @@ describe('an outbox whose store fails', () => {
   afterEach(() => outbox.close())
 
   async function open(options: Partial<OutboxOptions> = {}): Promise<void> {
-    outbox = await openOutbox({
+    outbox = await openTestOutbox({
       folder: disk,
-      gateway: 'gw-1',
       clock,
       random: () => 0.5,
-      log: silentLog,
-      observer: silentOutboxObserver,
       signal: stopping.signal,
       ...options,
     })

@@ -1,23 +1,20 @@
 import { pino } from 'pino'
 import { expect, test } from 'vitest'
-import { silentOutboxObserver } from '../../../edge/mqtt/observer.ts'
 import type { Outbox } from '../../../edge/outbox/outbox.ts'
-import { openOutbox } from '../../../edge/outbox/open.ts'
 import { SimulatedDisk } from '../../support/fakes/simulated-disk.ts'
 import { FakeClock, settled } from '../../support/fakes/clock.ts'
 import { submission } from '../../support/edge/outbox-events.ts'
+import { openTestOutbox } from '../../support/edge/test-outbox.ts'
 
 const codes: unknown[] = []
 const log = pino({}, { write: (line) => codes.push((JSON.parse(line) as { code?: unknown }).code) })
 
 function open(disk: SimulatedDisk): Promise<Outbox> {
-  return openOutbox({
+  return openTestOutbox({
     folder: disk,
-    gateway: 'gw-1',
     clock: new FakeClock(),
     random: () => 0.5,
     log,
-    observer: silentOutboxObserver,
   })
 }
 

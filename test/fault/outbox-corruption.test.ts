@@ -38,18 +38,6 @@ function ids(prefix: string, count: number): string[] {
   return Array.from({ length: count }, (_, index) => `${prefix}${String(index).padStart(4, '0')}`)
 }
 
-/** Lets time pass until something is done: an outbox that has to open its store again waits a moment first. */
-async function meanwhile<T>(work: Promise<T>): Promise<T> {
-  let done = false
-  const settle = (): void => {
-    done = true
-  }
-  work.then(settle, settle)
-  // oxlint-disable-next-line no-unmodified-loop-condition -- settle() changes it
-  while (!done) await clock.advance(100)
-  return work
-}
-
 /** Lets the outbox keep house for some seconds: what is amiss is noticed then at the latest. */
 async function pass(seconds: number): Promise<void> {
   for (let second = 0; second < seconds; second++) {
@@ -59,9 +47,9 @@ async function pass(seconds: number): Promise<void> {
 }
 
 async function deliverEverything(outbox: Outbox): Promise<void> {
-  await meanwhile(books.drain(outbox))
+  await clock.during(books.drain(outbox))
   await pass(2)
-  await meanwhile(books.drain(outbox))
+  await clock.during(books.drain(outbox))
 }
 
 /** Several runs, so that there are several tables; some of it delivered, not in order. */
@@ -102,8 +90,8 @@ describe.each(states)('a damaged outbox, found %s,', (state) => {
       // What LevelDB makes of a damaged table it does at a moment of its own, and may be to abort: the last test's part.
       if (name.includes('table')) await writeFile(join(folder, 'unclean'), '3')
 
-      const outbox = await meanwhile(open())
-      await meanwhile(books.append(outbox, ids('new', 100)))
+      const outbox = await clock.during(open())
+      await clock.during(books.append(outbox, ids('new', 100)))
       await deliverEverything(outbox)
       expect(outbox.stats().depth).toEqual({ high: 0, normal: 0 })
       // What was accepted after the last mark and is gone with the newest log cannot be known.

@@ -5,10 +5,9 @@ import { depthMax } from '../../../edge/admission/payload.ts'
 import { createRoutes, type Route } from '../../../edge/admission/routes.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { eventSchema, type Rejection } from '../../../src/contract/event.ts'
-import { loadSchemas } from '../../../src/contract/schema-registry.ts'
+import { climateSchemas } from '../../support/fakes/schemas.ts'
 
 const now = Date.UTC(2026, 5, 1, 12)
-const schemas = loadSchemas(new URL('../../../schemas', import.meta.url).pathname)
 
 interface Given extends Partial<AdmissionOptions> {
   routes?: Route[]
@@ -17,7 +16,7 @@ interface Given extends Partial<AdmissionOptions> {
 
 function admitting(given: Given = {}) {
   const admit = createAdmission({
-    schemas,
+    schemas: climateSchemas,
     unknownTypes: 'accept',
     types: {},
     payloadBytesMax: 1000,

@@ -45,7 +45,7 @@ describe('a gateway whose wall clock is moved', () => {
     { to: 'ten days ahead', offset: '+10d', days: 10 },
     { to: '1970', offset: `-${daysSince1970}d`, days: -daysSince1970 },
   ])(
-    'to $to and back expires nothing because of it, restamps nothing, and puts the correction on record',
+    'to $to and back expires nothing because of it, restamps nothing, and puts the correction on record (G2)',
     { timeout: 120_000 },
     async ({ offset, days }) => {
       const run = await rig.run({ eventsPerSecond: 200 })

@@ -11,7 +11,7 @@ describe(`an edge killed with -9 ${cycles} times at random moments under load (s
   const rig = useRig()
 
   test(
-    'loses nothing, repeats nothing, and its hash chain holds',
+    'loses nothing, repeats nothing, and its hash chain holds (G1)',
     async () => {
       const random = seededRandom(seed)
       const run = await rig.run({ eventsPerSecond: 2000 })

@@ -84,7 +84,7 @@ describe.each(states)('a damaged outbox, found %s,', (state) => {
   })
 
   test.each(Object.entries(damages))(
-    'with %s, goes on and accounts for every event',
+    'with %s, goes on and accounts for every event (G2, I7)',
     async (name, damage) => {
       await damage(join(folder, 'db'))
       // What LevelDB makes of a damaged table it does at a moment of its own, and may be to abort: the last test's part.
@@ -109,7 +109,7 @@ describe.each(states)('a damaged outbox, found %s,', (state) => {
     },
   )
 
-  test('by a newer version, is set aside whole and named lost, event by event', async () => {
+  test('by a newer version, is set aside whole and named lost, event by event (G2)', async () => {
     await altered(join(folder, 'db'), 'm', (head) => head.replace(/^\d+ /, '99 '))
 
     const outbox = await open()

@@ -68,7 +68,7 @@ async function expectNothingLost(account: OutboxAccount): Promise<void> {
   expect(lost).toBe(0)
 }
 
-test('a full disk loses nothing, lets releases through, and once there is room all goes on by itself', async () => {
+test('a full disk loses nothing, lets releases through, and once there is room all goes on by itself (G1)', async () => {
   const account = new OutboxAccount()
   const fleet = startFleet(account)
   await vi.waitFor(() => expect(fleet.accepted()).toBeGreaterThan(2000), 10_000)
@@ -92,7 +92,7 @@ test('a full disk loses nothing, lets releases through, and once there is room a
   await expectNothingLost(account)
 })
 
-test('a disk on which something else eats the reserve too loses nothing and recovers by itself', async () => {
+test('a disk on which something else eats the reserve too loses nothing and recovers by itself (G7)', async () => {
   const account = new OutboxAccount()
   const fleet = startFleet(account)
   await vi.waitFor(() => expect(fleet.accepted()).toBeGreaterThan(1000), 10_000)

@@ -87,7 +87,7 @@ async function cutLastRecord(): Promise<void> {
 }
 
 describe('looking at the queue of a gateway that was killed', () => {
-  test('leaves the evidence of a write that was cut short to the gateway, which gives no place out twice', async () => {
+  test('leaves the evidence of a write that was cut short to the gateway, which gives no place out twice (G2, I7)', async () => {
     await cutLastRecord()
     expect(await lookAtEverything()).toMatch(/the last write is not whole/)
 

@@ -32,7 +32,7 @@ describe('two cloud processes side by side', () => {
   // Live events may overtake a backlog on purpose; here nothing may overtake anything.
   const rig = useRig({ clouds: 2, edgeConfig: { uplink: { catchUp: 'in-order' } } })
 
-  test('share the partitions, keep each device in order, and lose nothing when one is killed', async () => {
+  test('share the partitions, keep each device in order, and lose nothing when one is killed (G6)', async () => {
     const run = await rig.run({ eventsPerSecond: 1000 })
     // Who comes second is given its partitions by the next beat, however much has been stored by then.
     let shares: number[] = [0]

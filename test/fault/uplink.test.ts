@@ -19,7 +19,7 @@ describe('every acknowledged event reaches the history exactly once', () => {
     await run.balanced()
   }, 300_000)
 
-  test('although the link is cut again and again', async () => {
+  test('although the link is cut again and again (G3)', async () => {
     const run = await rig.run({ eventsPerSecond })
     for (let cut = 0; cut < 5; cut++) {
       await run.until('the uplink is up', ({ uplinkUp }) => uplinkUp)
@@ -30,7 +30,7 @@ describe('every acknowledged event reaches the history exactly once', () => {
     await run.balanced()
   }, 300_000)
 
-  test('although the link goes half-open: nothing passes and nobody is told', async () => {
+  test('although the link goes half-open: nothing passes and nobody is told (G3)', async () => {
     const run = await rig.run({ eventsPerSecond })
     await run.until('events flow', ({ stored }) => stored > 500)
     rig.link.set({ kind: 'stalled' })
@@ -62,7 +62,7 @@ describe('every acknowledged event reaches the history exactly once', () => {
     await run.balanced()
   }, 300_000)
 
-  test('although RabbitMQ is killed with -9 while confirms are outstanding', async () => {
+  test('although RabbitMQ is killed with -9 while confirms are outstanding (G3)', async () => {
     const run = await rig.run({ eventsPerSecond: 2000 })
     await run.until('events flow', ({ stored }) => stored > 1000)
     // Half a second away, a thousand events are under way or confirmed without the gateway knowing.

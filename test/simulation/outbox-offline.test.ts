@@ -17,7 +17,7 @@ async function pass(clock: FakeClock, ms: number): Promise<void> {
   }
 }
 
-test('keeps 72 hours offline, over power cuts, in order, and lets only what was too old expire', async () => {
+test('keeps 72 hours offline, over power cuts, in order, and lets only what was too old expire (G1)', async () => {
   const clock = new FakeClock()
   const disk = new SimulatedDisk()
   const open = (): Promise<Outbox> =>

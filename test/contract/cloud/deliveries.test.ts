@@ -187,7 +187,7 @@ describe.each([
     expect(second.texts()).not.toContain('message 0')
   })
 
-  test('one consumer at a time has a partition, and when it steps back the next in line goes on from there', async () => {
+  test('one consumer at a time has a partition, and when it steps back the next in line goes on from there (G6)', async () => {
     desk = await open()
     const first = await consume((delivery) => {
       if (delivery.text.toString() !== 'message 1') delivery.ack()

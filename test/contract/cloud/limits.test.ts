@@ -100,7 +100,7 @@ describe('a length limit that a policy lays over all queues', () => {
   )
 
   test.each(limits)(
-    '%o: with the cloud at work every event arrives, however often it was refused (G3, G1)',
+    '%o: with the cloud at work every event arrives, however often it was refused (G1, G3)',
     async (definition) => {
       await bench.start({ consumers: ['history'], prefetch: 20, batch: { max: 20 } })
       await policy(definition)

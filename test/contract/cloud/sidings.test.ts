@@ -29,7 +29,7 @@ function letter(text: string, more: Partial<Letter> = {}): Letter {
 }
 
 describe('sidings in RabbitMQ', () => {
-  test('a letter that no queue takes is refused, although the broker confirms it', async () => {
+  test('a letter that no queue takes is refused, although the broker confirms it (G5)', async () => {
     const sidings = rabbitSidings(broker, systemClock)
     await expect(sidings.send({ kind: 'dead', group: 'nobody' }, letter('lost'))).rejects.toMatchObject({
       code: 'SIDING_UNAVAILABLE',
@@ -67,7 +67,7 @@ describe('sidings in RabbitMQ', () => {
     await declareTopology(broker, groupTopology(options))
   })
 
-  test('a full siding refuses', async () => {
+  test('a full siding refuses (G5)', async () => {
     const channel = await broker.connection.acquire()
     await channel.queueDeclare({
       queue: deadQueue('full'),

@@ -22,7 +22,7 @@ beforeAll(async () => {
 afterAll(() => broker.close())
 
 describe('queues in RabbitMQ', () => {
-  test('an event goes to every group that wants its type, and what nobody wants is kept', async () => {
+  test('an event goes to every group that wants its type, and what nobody wants is kept (G5)', async () => {
     const fresh = await createVhost()
     const mine = await connectBroker({ url: fresh, connectionName: 'test', log: silentLog })
     await declareTopology(mine, exchangeTopology())

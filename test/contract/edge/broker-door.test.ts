@@ -17,7 +17,7 @@ async function closed(client: MqttClient): Promise<void> {
   if (client.connected) await new Promise<void>((resolve) => client.once('close', () => resolve()))
 }
 
-test('a packet over the limit ends its connection before it is buffered', async () => {
+test('a packet over the limit ends its connection before it is buffered (G7)', async () => {
   const { connect, outbox, when } = await start()
   const client = await connect(await pki.device('a1'))
   client.publish(climate, 'x'.repeat(5000), { qos: 1 })
@@ -44,7 +44,7 @@ test('who has no certificate, one of another CA, an expired one or one of anothe
   for (const { address } of seen.logs) expect(address).toBe('127.0.0.1')
 })
 
-test('connections are bounded, for a device and for all', async () => {
+test('connections are bounded, for a device and for all (G7)', async () => {
   const { connect, seen, when } = await start({ options: { connectionsMax: 3, connectionsPerDeviceMax: 2 } })
   const tls = await pki.device('a1')
   await connect(tls)

@@ -32,7 +32,7 @@ test('retained messages and what waits for a kept session survive a restart', as
   expect(await second.messages(again, 1)).toEqual(['devices/a1/config kept'])
 })
 
-test('what is kept for a session that is away is bounded', async () => {
+test('what is kept for a session that is away is bounded (G7)', async () => {
   const { connect, messages, seen, when } = await start()
   const tls = await pki.device('a1')
   const reader = await connect(tls, { clientId: 'reader', clean: false })

@@ -90,7 +90,7 @@ test('a device that does not wait for acknowledgements is read no further than t
   )
 })
 
-test('a publish that could not be made durable is not acknowledged, and its connection ends', async () => {
+test('a publish that could not be made durable is not acknowledged, and its connection ends (G1)', async () => {
   const { connect, outbox, when } = await start()
   const client = await connect(await pki.device('a1'))
   const packets = received(client)
@@ -160,7 +160,7 @@ test('a configured route turns a foreign topic into an event', async () => {
   ])
 })
 
-test('a poison reading is acknowledged and takes its place as a rejected event', async () => {
+test('a poison reading is acknowledged and takes its place as a rejected event (G2)', async () => {
   const { connect, outbox, seen } = await start()
   const client = await connect(await pki.device('a1'))
   await client.publishAsync(climate, '{bad', { qos: 1 })

@@ -120,7 +120,7 @@ describe.each([
     expect(await side.held()).toHaveLength(300)
   })
 
-  test('says refused of what no queue took, although the broker confirms it', async () => {
+  test('says refused of what no queue took, although the broker confirms it (G3)', async () => {
     const session = await side.exchange.connect(signal)
     const { listener, all } = collect(50)
     session.onOutcomes(listener)

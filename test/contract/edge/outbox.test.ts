@@ -53,7 +53,7 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     return outbox
   }
 
-  test('numbers what it accepts from 1, without a gap, in order', async () => {
+  test('numbers what it accepts from 1, without a gap, in order (G2)', async () => {
     const outbox = await open()
     const admissions = await Promise.all(
       Array.from({ length: 50 }, (_, index) => outbox.append(submission('a', `e${index}`))),
@@ -64,7 +64,7 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     expect(outbox.stats().depth).toEqual({ high: 0, normal: 0 })
   })
 
-  test('chains every event to the one before it', async () => {
+  test('chains every event to the one before it (G2)', async () => {
     const outbox = await open()
     for (const id of ['x', 'y', 'z']) await outbox.append(submission('a', id))
     let chain = genesis('gw-1', outbox.stats().epoch)
@@ -74,7 +74,7 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     }
   })
 
-  test('accepts an ID once, within a batch and across a restart', async () => {
+  test('accepts an ID once, within a batch and across a restart (G4)', async () => {
     const outbox = await open()
     const both = await Promise.all([
       outbox.append(submission('a', 'same')),
@@ -88,7 +88,7 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     expect(await again.append(submission('b', 'same'))).toMatchObject({ kind: 'accepted', sequence: 2 })
   })
 
-  test('keeps what was not released across a restart, under the same epoch', async () => {
+  test('keeps what was not released across a restart, under the same epoch (G1, I1)', async () => {
     const outbox = await open()
     for (let index = 0; index < 10; index++) await outbox.append(submission('a', `e${index}`))
     const taken = await outbox.take(4)
@@ -100,7 +100,7 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     expect((await drain(again)).map(({ sequence }) => sequence)).toEqual([3, 4, 5, 6, 7, 8, 9, 10])
   })
 
-  test('gives back after a rewind exactly what was taken and not released', async () => {
+  test('gives back after a rewind exactly what was taken and not released (G3, I4)', async () => {
     const outbox = await open()
     for (let index = 0; index < 10; index++) await outbox.append(submission('a', `e${index}`))
     const taken = await outbox.take(6)
@@ -131,7 +131,7 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     expect(await outbox.take(50)).toHaveLength(10)
   })
 
-  test('drains the backlog no faster than its pace in bytes, by one event at most', async () => {
+  test('drains the backlog no faster than its pace in bytes, by one event at most (G7)', async () => {
     const outbox = await open({ lanes: { inOrderBelow: 0, bytesPerSecond: 5000 } })
     await appendMany(outbox, 60, 'old')
     outbox.resumed()
@@ -147,7 +147,7 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     }
   })
 
-  test('withholds its answer at a bound and gives it when there is room', async () => {
+  test('withholds its answer at a bound and gives it when there is room (G7)', async () => {
     const outbox = await open({ quota: { eventsMax: 4, deviceShare: 1 } })
     for (let index = 0; index < 4; index++) await outbox.append(submission('a', `e${index}`))
     let answered = false
@@ -162,7 +162,7 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     expect(await waiting).toMatchObject({ kind: 'accepted', sequence: 5 })
   })
 
-  test('lets no device wait for room that another has filled', async () => {
+  test('lets no device wait for room that another has filled (G7)', async () => {
     const outbox = await open({ quota: { eventsMax: 10, deviceShare: 0.5 } })
     for (let index = 0; index < 5; index++) await outbox.append(submission('noisy', `e${index}`))
     const noisy = outbox.append(submission('noisy', 'more'))
@@ -172,7 +172,7 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     expect(await noisy).toMatchObject({ kind: 'accepted' })
   })
 
-  test('holds a device to its share of the bytes, however few its events', async () => {
+  test('holds a device to its share of the bytes, however few its events (G7)', async () => {
     const outbox = await open({ quota: { eventsMax: 1000, bytesMax: 10_000, deviceShare: 0.5 } })
     const data = { noise: 'x'.repeat(2000) }
     const large = (id: string): Submission =>
@@ -186,7 +186,7 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     expect(await noisy).toMatchObject({ kind: 'accepted' })
   })
 
-  test('sheds QoS 0 at its part of the bound, where QoS 1 does not wait yet', async () => {
+  test('sheds QoS 0 at its part of the bound, where QoS 1 does not wait yet (G7)', async () => {
     const outbox = await open({ quota: { eventsMax: 100, deviceShare: 1 } })
     await appendMany(outbox, 94, 'e')
     expect(await outbox.append(submission('b', 'last', { qos: 0 }))).toMatchObject({ kind: 'accepted' })
@@ -211,7 +211,7 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     expect(outbox.stats()).toMatchObject({ lastSequence: 1, waiting: 0 })
   })
 
-  test('evicts the oldest of the lowest lane and reports each to the cloud with its chain', async () => {
+  test('evicts the oldest of the lowest lane and reports each to the cloud with its chain (G2, I5)', async () => {
     const outbox = await open({
       quota: { eventsMax: 300, deviceShare: 1, full: 'evict' },
       reportIntervalMs: 0,
@@ -264,7 +264,7 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     expect(taken).toBe(4)
   })
 
-  test('expires by its own clock, and not because the wall clock jumped', async () => {
+  test('expires by its own clock, and not because the wall clock jumped (G2)', async () => {
     const outbox = await open({ reportIntervalMs: 0 })
     await outbox.append(submission('a', 'short', { ttlMs: 60_000 }))
     await outbox.append(submission('a', 'long'))
@@ -300,7 +300,7 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     expect(outbox.stats().depth.normal).toBe(0)
   })
 
-  test('expires in the write that accepts it what has no time left', async () => {
+  test('expires in the write that accepts it what has no time left (G2, I5)', async () => {
     const outbox = await open({ reportIntervalMs: 0 })
     await outbox.append(submission('a', 'first'))
     expect(await outbox.append(submission('a', 'past', { ttlMs: 0 }))).toEqual({

@@ -77,7 +77,7 @@ describe('the upgrade of queues', () => {
     await clock.during(former.close())
   })
 
-  test('does nothing that another instance has done while this one came to the lock', async () => {
+  test('does nothing that another instance has done while this one came to the lock (G6)', async () => {
     const drained = vi.fn<UpgradeRegister['drained']>(async () => new Set(['g.00']))
     drained.mockResolvedValueOnce(new Set())
     const { clock, done, options } = parts({ register: { drained } })

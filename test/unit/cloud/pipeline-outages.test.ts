@@ -7,7 +7,7 @@ import { unreachable } from '../../support/fakes/storage.ts'
 import { TidegateError } from '../../../src/errors.ts'
 
 describe('the pipeline', () => {
-  test('a database that is down burns no attempt and loses nothing', async () => {
+  test('a database that is down burns no attempt and loses nothing (G5)', async () => {
     const { broker, clock, storage, start } = setUp(writing())
     const { pipeline } = start('a')
     storage.down = true
@@ -26,7 +26,7 @@ describe('the pipeline', () => {
     expect(pipeline.heldBy).toBeUndefined()
   })
 
-  test('a commit nobody learned of is not repeated', async () => {
+  test('a commit nobody learned of is not repeated (G4)', async () => {
     let commits = 0
     const { broker, clock, storage, start } = setUp(writing(), {
       storage: {
@@ -43,7 +43,7 @@ describe('the pipeline', () => {
     expect(broker.depth).toBe(0)
   })
 
-  test('while no siding takes a failed event, it is held and not lost', async () => {
+  test('while no siding takes a failed event, it is held and not lost (G5)', async () => {
     const { broker, clock, start } = setUp(
       writing({
         handle() {
@@ -63,7 +63,7 @@ describe('the pipeline', () => {
     expect(broker.depth).toBe(0)
   })
 
-  test('when an instance dies its partitions go on elsewhere, in order and without a second effect', async () => {
+  test('when an instance dies its partitions go on elsewhere, in order and without a second effect (G6)', async () => {
     const begunAfterLoss: number[] = []
     const consumer = writing({
       async handle(event, { tx, delivery }) {

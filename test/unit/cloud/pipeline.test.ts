@@ -5,7 +5,7 @@ import { settled } from '../../support/fakes/clock.ts'
 import { partitions, setUp, writing } from '../../support/cloud/test-pipeline.ts'
 
 describe('the pipeline', () => {
-  test('an event that is delivered twice has one effect', async () => {
+  test('an event that is delivered twice has one effect (G4)', async () => {
     const { broker, storage, start } = setUp(writing())
     start('a')
     const event = posted(new Ledger().next('device-1'), partitions)
@@ -16,7 +16,7 @@ describe('the pipeline', () => {
     expect(broker.depth).toBe(0)
   })
 
-  test('a message that is no event becomes a dead letter and holds nobody up', async () => {
+  test('a message that is no event becomes a dead letter and holds nobody up (G5)', async () => {
     const { broker, storage, start } = setUp(writing())
     start('a')
     broker.post({ text: 'not JSON', partition: 1 })

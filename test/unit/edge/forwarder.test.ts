@@ -67,7 +67,7 @@ describe('the forwarder', () => {
     await running
   }
 
-  test('delivers in order and releases what was proven', async () => {
+  test('delivers in order and releases what was proven (G6)', async () => {
     start()
     await append(250)
     await settled()
@@ -76,7 +76,7 @@ describe('the forwarder', () => {
     expect(depth()).toBe(0)
   })
 
-  test('releases nothing that was published but not confirmed', async () => {
+  test('releases nothing that was published but not confirmed (G3, I4)', async () => {
     exchange.answering = false
     start()
     await append(10)
@@ -88,7 +88,7 @@ describe('the forwarder', () => {
     expect(depth()).toBe(0)
   })
 
-  test('releases nothing that was confirmed but not routed, and does not spin', async () => {
+  test('releases nothing that was confirmed but not routed, and does not spin (G3)', async () => {
     const codes: string[] = []
     exchange.bound = false
     start({ refused: (code) => codes.push(code) })
@@ -102,7 +102,7 @@ describe('the forwarder', () => {
     expect(depth()).toBe(0)
   })
 
-  test('keeps no more in flight than its window', async () => {
+  test('keeps no more in flight than its window (G7)', async () => {
     exchange.answering = false
     start({}, 40)
     await append(200)
@@ -110,7 +110,7 @@ describe('the forwarder', () => {
     expect(exchange.routed).toHaveLength(40)
   })
 
-  test('sends again, oldest first, what a lost session had not proven', async () => {
+  test('sends again, oldest first, what a lost session had not proven (G3)', async () => {
     exchange.answering = false
     start()
     await append(20)

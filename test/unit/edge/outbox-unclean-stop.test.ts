@@ -18,7 +18,7 @@ function open(disk: SimulatedDisk): Promise<Outbox> {
   })
 }
 
-test('what comes and goes while the events are counted after an unclean stop is not taken for damage', async () => {
+test('what comes and goes while the events are counted after an unclean stop is not taken for damage (I2)', async () => {
   const disk = new SimulatedDisk()
   const killed = await open(disk)
   for (let index = 0; index < 5; index++) await killed.append(submission('a', `e${index}`))

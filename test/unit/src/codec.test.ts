@@ -33,7 +33,7 @@ describe('the codec', () => {
     )
   })
 
-  test('can be verified with nothing but a SHA-256 tool', () => {
+  test('can be verified with nothing but a SHA-256 tool (G8)', () => {
     const first = genesis('gw-1', 'e')
     const { text, chain } = encodeEvent(event(1, { t: 1 }), first)
     const body = text.slice(0, text.lastIndexOf(',"chain":'))
@@ -44,7 +44,7 @@ describe('the codec', () => {
     ).toBe(chain)
   })
 
-  test('finds any single altered character, and any event that is missing or moved', () => {
+  test('finds any single altered character, and any event that is missing or moved (G8)', () => {
     const start = genesis('gw-1', 'e')
     const one = encodeEvent(event(1, { t: 1 }), start)
     const two = encodeEvent(event(2, { t: 2 }), one.chain)

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { groupCommit } from '../../../src/group-commit.ts'
 
 describe('group commit', () => {
-  test('shares one commit among all that arrived during the one before', async () => {
+  test('shares one commit among all that arrived during the one before (I3)', async () => {
     const batches: number[][] = []
     const commits = groupCommit(
       async (items: number[]) => {

@@ -1,6 +1,6 @@
 /**
  * What comes out of a queue, and where it may go when it cannot be processed. Port; RabbitMQ's adapters are
- * consumer-rabbit.ts and sidings-rabbit.ts.
+ * deliveries-rabbit.ts and sidings-rabbit.ts.
  */
 export interface Delivery {
   /** The event's JSON text as published, untouched. */

@@ -12,7 +12,7 @@ export interface FormerQueue {
   readonly partition: number
 }
 
-/** Subscriptions to queues of former generations. Port; the adapter is former-queues-rabbit.ts. */
+/** Subscriptions to queues of former generations. Port; the adapter is former-rabbit.ts. */
 export interface FormerLine {
   /** From now on its deliveries come, or it is in line for them. Idempotent. */
   subscribe(former: FormerQueue, onDelivery: (delivery: Delivery) => void): void
@@ -31,7 +31,7 @@ export interface FormerLine {
   close(): Promise<void>
 }
 
-/** What instances tell each other about it. Port; the adapter is former-queues-postgres.ts. */
+/** What instances tell each other about it. Port; the adapter is former-postgres.ts. */
 export interface UpgradeRegister {
   /** Which of these were noted as drained. */
   drained(queues: readonly string[]): Promise<ReadonlySet<string>>

@@ -17,8 +17,8 @@ export const eventTypePattern = /^(?=.{3,128}$)[a-z0-9][a-z0-9_-]*(\.[a-z0-9][a-
 export const eventIdPattern = /^(?! )[^\u0000-\u001f\u007f\ud800-\udfff]{1,128}(?<! )$/
 
 /**
- * An event on the wire: CloudEvents 1.0, structured JSON, with Tidegate's ledger place (DESIGN: the wire
- * contract). `(source, id)` identifies it, everywhere, for ever.
+ * An event on the wire: CloudEvents 1.0, structured JSON, with Tidegate's ledger place (docs/WIRE.md).
+ * `(source, id)` identifies it, everywhere, for ever.
  */
 export interface Event {
   specversion: '1.0'

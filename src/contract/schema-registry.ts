@@ -76,7 +76,7 @@ export function loadSchemas(folder: string): SchemaRegistry {
     throw new TidegateError('SCHEMA_FOLDER', {
       message: `${folder} holds schemas that cannot be used:\n${faults.map((fault) => `  ${fault}`).join('\n')}`,
       retryable: false,
-      hint: 'schemas are JSON Schema 2020-12 in <folder>/<type>/<version>.json; see docs/SCHEMAS.md',
+      hint: 'schemas are JSON Schema 2020-12 in <folder>/<type>/<version>.json; see schemas/README.md',
     })
   }
   return {

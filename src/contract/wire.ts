@@ -1,4 +1,4 @@
-/** Names on the AMQP side of the wire contract (DESIGN: the wire contract). Both sides derive them here only. */
+/** Names on the AMQP side of the wire contract (docs/WIRE.md). Both sides derive them here only. */
 export const wire = {
   exchange: 'tidegate.events',
   unroutable: 'tidegate.unroutable',

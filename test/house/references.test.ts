@@ -96,6 +96,16 @@ function all(find: (text: Text) => string[], of = texts): string[] {
   return of.flatMap((text) => find(text).map((what) => `${text.path}: ${what}`))
 }
 
+/** References to a part of a document that has no address. */
+function vague({ lines }: Text): string[] {
+  return lines.filter((line) => /\bDESIGN: /.test(line))
+}
+
+/** What a page could say. */
+function told(...lines: string[]): Text {
+  return { path: 'docs/ERRORS.md', lines }
+}
+
 describe('a reference leads somewhere', () => {
   test('in the links of the documents, with their anchors', () => {
     const pages = texts.filter(({ path }) => path.endsWith('.md'))
@@ -116,12 +126,10 @@ describe('a reference leads somewhere', () => {
   })
 
   test('and none to a part of a document that has no address', () => {
-    const vague = ({ lines }: Text): string[] => lines.filter((line) => /\bDESIGN: /.test(line))
     expect(all(vague)).toEqual([])
   })
 
   test('and what leads nowhere is found', () => {
-    const told = (...lines: string[]): Text => ({ path: 'docs/ERRORS.md', lines })
     expect(deadLinks(told('[a](WIRE.md) [b](NONE.md) [c](WIRE.md#none) [d](https://none)'))).toEqual([
       'NONE.md',
       'WIRE.md#none',

@@ -134,6 +134,7 @@ describe('the upgrade of queues', () => {
     await clock.until(() => done.includes('unbind g.00'))
     lost.abort()
     await clock.until(() => done.includes('release'))
+    expect(done.at(-1)).toBe('release')
     await clock.during(former.close())
   })
 

@@ -80,7 +80,7 @@ const effects = (id: string): Promise<object[]> =>
   bench.rows('select attempt from alerts where id = $1', [id])
 
 describe('a consumer in one file, in a cloud process of its own', () => {
-  test('that fails twice and then succeeds makes three attempts at the ladder’s delays, and one effect', async () => {
+  test('that fails twice and then succeeds makes three attempts at the ladder’s delays, and one effect (G4)', async () => {
     const event = ledger.next('device-1', { data: { failUntil: 2 } })
     await bench.publish([event])
     await until(async () => expect(await effects(event.event.id)).toEqual([{ attempt: 3 }]))
@@ -92,7 +92,7 @@ describe('a consumer in one file, in a cloud process of its own', () => {
     expect(third - first).toBeLessThan(5000)
   })
 
-  test('that always fails leaves a dead letter that tells the whole story', async () => {
+  test('that always fails leaves a dead letter that tells the whole story (G5)', async () => {
     const event = ledger.next('device-2', { data: { failUntil: 99 } })
     await bench.publish([event])
     await until(async () => expect(await bench.depth('alerts.dead')).toBe(1))
@@ -122,7 +122,7 @@ describe('a consumer in one file, in a cloud process of its own', () => {
     expect(await effects(event.event.id)).toEqual([])
   })
 
-  test('that hangs is timed out and retried, and the same process goes on', async () => {
+  test('that hangs is timed out and retried, and the same process goes on (G5)', async () => {
     const hung = ledger.next('device-3', { data: { hangUntil: 1 } })
     const next = ledger.next('device-3')
     const { pid } = cloud

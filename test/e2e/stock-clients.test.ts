@@ -124,7 +124,7 @@ describe('mosquitto_pub with a device certificate', () => {
     )
   })
 
-  test('sends what is no JSON, is acknowledged, and amqp-get finds it among the dead letters', async () => {
+  test('sends what is no JSON, is acknowledged, and amqp-get finds it among the dead letters (G5)', async () => {
     const payload = '{"temperature": wärm'
     const message = { as: device(1), topic: `devices/device-2/events/${type}`, payload }
     expect(await mosquittoPub(message)).toMatchObject({ code: 0 })

@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Client } from 'pg'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { demoTypes } from '../../dev/fleet/sensors.ts'
 import { installPackages } from '../../dev/servers/install.ts'
 import { useRig } from './rig.ts'
@@ -41,11 +41,11 @@ describe('a gateway whose wall clock is moved', () => {
     },
   })
 
-  it.for([
+  test.for([
     { to: 'ten days ahead', offset: '+10d', days: 10 },
     { to: '1970', offset: `-${daysSince1970}d`, days: -daysSince1970 },
   ])(
-    'to $to and back expires nothing because of it, restamps nothing, and puts the correction on record',
+    'to $to and back expires nothing because of it, restamps nothing, and puts the correction on record (G2)',
     { timeout: 120_000 },
     async ({ offset, days }) => {
       const run = await rig.run({ eventsPerSecond: 200 })

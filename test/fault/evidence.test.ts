@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { afterAll, afterEach, expect, it } from 'vitest'
+import { afterAll, afterEach, expect, test } from 'vitest'
 import { countMessages } from '../../dev/watch/dead-letters-rabbit.ts'
 import { listQueues } from '../../dev/evidence/evidence.ts'
 import type { Report } from '../../dev/report/report.ts'
@@ -67,7 +67,7 @@ async function untilAllWaitsForTheCloud(run: Run): Promise<void> {
 const sum = (queues: readonly { messages: number }[]): number =>
   queues.reduce((total, { messages }) => total + messages, 0)
 
-it('events that were thrown away in a queue are called lost, by name, and the folder of the test is kept (G8)', async () => {
+test('events that were thrown away in a queue are called lost, by name, and the folder of the test is kept (G8)', async () => {
   await keeper.begin()
   const run = await rig.run({ eventsPerSecond: 200, patienceMs })
   await untilAllWaitsForTheCloud(run)
@@ -97,7 +97,7 @@ it('events that were thrown away in a queue are called lost, by name, and the fo
     expect(existsSync(join(dir, left))).toBe(true)
 }, 300_000)
 
-it('events that wait in a queue or in the outbox are told to be there, with their place in the ledger, and stay there (G8)', async () => {
+test('events that wait in a queue or in the outbox are told to be there, with their place in the ledger, and stay there (G8)', async () => {
   await keeper.begin()
   const run = await rig.run({ eventsPerSecond: 200, patienceMs })
   await run.until('events are stored', ({ stored }) => stored > 200)
@@ -125,7 +125,7 @@ it('events that wait in a queue or in the outbox are told to be there, with thei
   expect(message).not.toContain('lost')
 }, 300_000)
 
-it('a test that fails before it balances its books leaves its folder, and nothing runs on it', async () => {
+test('a test that fails before it balances its books leaves its folder, and nothing runs on it', async () => {
   await keeper.begin()
   const { dir } = rig.stack
   kept.push(dir)

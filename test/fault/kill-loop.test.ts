@@ -1,4 +1,4 @@
-import { describe, it } from 'vitest'
+import { describe, test } from 'vitest'
 import { seededRandom } from '../../dev/fleet/random.ts'
 import { systemClock } from '../../src/clock.ts'
 import { useRig } from './rig.ts'
@@ -10,8 +10,8 @@ const seed = Number(process.env['TIDEGATE_KILL_SEED'] ?? Date.now() % 1_000_000)
 describe(`an edge killed with -9 ${cycles} times at random moments under load (seed ${seed})`, () => {
   const rig = useRig()
 
-  it(
-    'loses nothing, repeats nothing, and its hash chain holds',
+  test(
+    'loses nothing, repeats nothing, and its hash chain holds (G1)',
     async () => {
       const random = seededRandom(seed)
       const run = await rig.run({ eventsPerSecond: 2000 })

@@ -1,4 +1,4 @@
-import { describe, it } from 'vitest'
+import { describe, test } from 'vitest'
 import { useRig } from './rig.ts'
 
 const eventsPerSecond = 2000
@@ -7,7 +7,7 @@ const eventsPerSecond = 2000
 describe('every acknowledged event reaches the history exactly once', () => {
   const rig = useRig()
 
-  it('although the edge is killed with -9 under load', async () => {
+  test('although the edge is killed with -9 under load (G1)', async () => {
     const run = await rig.run({ eventsPerSecond })
     await run.until('events flow', ({ stored }) => stored > 2000)
     await rig.stack.edge.kill('SIGKILL')
@@ -17,7 +17,7 @@ describe('every acknowledged event reaches the history exactly once', () => {
     await run.balanced()
   }, 180_000)
 
-  it('although the cloud is killed with -9 under load', async () => {
+  test('although the cloud is killed with -9 under load (G4)', async () => {
     const run = await rig.run({ eventsPerSecond })
     await run.until('events flow', ({ stored }) => stored > 2000)
     await rig.stack.clouds[0]?.kill('SIGKILL')
@@ -30,7 +30,7 @@ describe('every acknowledged event reaches the history exactly once', () => {
     await run.balanced()
   }, 180_000)
 
-  it('although RabbitMQ stops and starts', async () => {
+  test('although RabbitMQ stops and starts', async () => {
     const run = await rig.run({ eventsPerSecond })
     await run.until('events flow', ({ stored }) => stored > 2000)
     await rig.stack.rabbit?.stop()
@@ -39,7 +39,7 @@ describe('every acknowledged event reaches the history exactly once', () => {
     await run.balanced()
   }, 180_000)
 
-  it('although PostgreSQL stops and starts', async () => {
+  test('although PostgreSQL stops and starts (G4)', async () => {
     const run = await rig.run({ eventsPerSecond })
     await run.until('events flow', ({ stored }) => stored > 2000)
     await rig.stack.postgres?.stop()

@@ -1,18 +1,16 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { chmod, cp, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { silentOutboxObserver } from '../../edge/outbox/observer.ts'
 import type { Outbox } from '../../edge/outbox/outbox.ts'
-import { openOutbox } from '../../edge/outbox/open.ts'
 import { levelFolder } from '../../edge/store/store-level.ts'
-import { silentLog } from '../../src/log.ts'
 import { FakeClock, settled } from '../support/fakes/clock.ts'
 import { OutboxAccount } from '../support/edge/outbox-account.ts'
 import { altered, damages, lethal } from '../support/edge/outbox-damage.ts'
+import { runProgram } from '../support/program.ts'
+import { openTestOutbox } from '../support/edge/test-outbox.ts'
 
 /** As an orderly close leaves the folder, and as kill -9 leaves it, with a mark that is one run old. */
 const states = ['closed', 'killed'] as const
@@ -27,12 +25,9 @@ let books: OutboxAccount
 let lost = 0
 
 async function open(): Promise<Outbox> {
-  const outbox = await openOutbox({
+  const outbox = await openTestOutbox({
     folder: levelFolder({ folder, reserveBytes: 0, clock }),
-    gateway: 'gw-1',
     clock,
-    random: Math.random,
-    log: silentLog,
     observer: { ...silentOutboxObserver, lost: (count) => (lost += count) },
   })
   closers.push(() => outbox.close())
@@ -41,18 +36,6 @@ async function open(): Promise<Outbox> {
 
 function ids(prefix: string, count: number): string[] {
   return Array.from({ length: count }, (_, index) => `${prefix}${String(index).padStart(4, '0')}`)
-}
-
-/** Lets time pass until something is done: an outbox that has to open its store again waits a moment first. */
-async function meanwhile<T>(work: Promise<T>): Promise<T> {
-  let done = false
-  const settle = (): void => {
-    done = true
-  }
-  work.then(settle, settle)
-  // oxlint-disable-next-line no-unmodified-loop-condition -- settle() changes it
-  while (!done) await clock.advance(100)
-  return work
 }
 
 /** Lets the outbox keep house for some seconds: what is amiss is noticed then at the latest. */
@@ -64,9 +47,9 @@ async function pass(seconds: number): Promise<void> {
 }
 
 async function deliverEverything(outbox: Outbox): Promise<void> {
-  await meanwhile(books.drain(outbox))
+  await clock.during(books.drain(outbox))
   await pass(2)
-  await meanwhile(books.drain(outbox))
+  await clock.during(books.drain(outbox))
 }
 
 /** Several runs, so that there are several tables; some of it delivered, not in order. */
@@ -100,30 +83,33 @@ describe.each(states)('a damaged outbox, found %s,', (state) => {
     lost = 0
   })
 
-  it.each(Object.entries(damages))('with %s, goes on and accounts for every event', async (name, damage) => {
-    await damage(join(folder, 'db'))
-    // What LevelDB makes of a damaged table it does at a moment of its own, and may be to abort: the last test's part.
-    if (name.includes('table')) await writeFile(join(folder, 'unclean'), '3')
+  test.each(Object.entries(damages))(
+    'with %s, goes on and accounts for every event (G2, I7)',
+    async (name, damage) => {
+      await damage(join(folder, 'db'))
+      // What LevelDB makes of a damaged table it does at a moment of its own, and may be to abort: the last test's part.
+      if (name.includes('table')) await writeFile(join(folder, 'unclean'), '3')
 
-    const outbox = await meanwhile(open())
-    await meanwhile(books.append(outbox, ids('new', 100)))
-    await deliverEverything(outbox)
-    expect(outbox.stats().depth).toEqual({ high: 0, normal: 0 })
-    // What was accepted after the last mark and is gone with the newest log cannot be known.
-    expect(books.unaccounted().filter((id) => state === 'closed' || !afterMark.test(id))).toEqual([])
-    const missing = books.undelivered().length
-    expect(lost).toBe(state === 'closed' ? missing : Math.min(lost, missing))
+      const outbox = await clock.during(open())
+      await clock.during(books.append(outbox, ids('new', 100)))
+      await deliverEverything(outbox)
+      expect(outbox.stats().depth).toEqual({ high: 0, normal: 0 })
+      // What was accepted after the last mark and is gone with the newest log cannot be known.
+      expect(books.unaccounted().filter((id) => state === 'closed' || !afterMark.test(id))).toEqual([])
+      const missing = books.undelivered().length
+      expect(lost).toBe(state === 'closed' ? missing : Math.min(lost, missing))
 
-    await outbox.close()
-    const lostBefore = lost
-    const again = await open()
-    await books.append(again, ids('again', 10))
-    await deliverEverything(again)
-    expect(lost).toBe(lostBefore)
-    expect(again.stats()).toMatchObject({ depth: { high: 0, normal: 0 }, devices: 0 })
-  })
+      await outbox.close()
+      const lostBefore = lost
+      const again = await open()
+      await books.append(again, ids('again', 10))
+      await deliverEverything(again)
+      expect(lost).toBe(lostBefore)
+      expect(again.stats()).toMatchObject({ depth: { high: 0, normal: 0 }, devices: 0 })
+    },
+  )
 
-  it('by a newer version, is set aside whole and named lost, event by event', async () => {
+  test('by a newer version, is set aside whole and named lost, event by event (G2)', async () => {
     await altered(join(folder, 'db'), 'm', (head) => head.replace(/^\d+ /, '99 '))
 
     const outbox = await open()
@@ -139,17 +125,17 @@ describe.each(states)('a damaged outbox, found %s,', (state) => {
     await kept.close()
   })
 
-  it('loses no table, log or MANIFEST that it cannot use: they lie in lost/', async () => {
+  test('loses no table, log or MANIFEST that it cannot use: they lie in lost/', async () => {
     await damages['nothing but garbage'](join(folder, 'db'))
     const names = (await readdir(join(folder, 'db'))).filter((name) => /\.(ldb|log)$|^MANIFEST/.test(name))
     await open()
     expect(await readdir(join(folder, 'db', 'lost'))).toEqual(expect.arrayContaining(names))
   })
 
-  it('that makes LevelDB abort the process, starts at the fourth attempt at the latest', async () => {
+  test('that makes LevelDB abort the process, starts at the fourth attempt at the latest', async () => {
     await lethal(join(folder, 'db'))
     const ends: string[] = []
-    while (ends.length < 5 && ends.at(-1) !== 'drained') ends.push(await inOwnProcess(drain))
+    while (ends.length < 5 && ends.at(-1) !== 'drained') ends.push(await runProgram('drain-outbox', folder))
     expect(ends.slice(0, -1).every((end) => end === 'SIGABRT')).toBe(true)
     expect(ends).toContain('SIGABRT')
     expect(ends.at(-1)).toBe('drained')
@@ -165,20 +151,19 @@ describe('what is no damage', () => {
     lost = 0
   })
 
-  it('an outbox that another process has open is refused and not touched, not even to repair it', async () => {
+  test('an outbox that another process has open is refused and not touched, not even to repair it', async () => {
     const outbox = await open()
     // To an examiner this looks like damage.
     await rm(join(folder, 'db', 'CURRENT'))
-    expect(await inOwnProcess(openAndRepair)).toBe('OUTBOX_LOCKED OUTBOX_LOCKED')
+    expect(await runProgram('open-and-repair', folder)).toBe('OUTBOX_LOCKED OUTBOX_LOCKED')
     await deliverEverything(outbox)
     expect(books.undelivered()).toEqual([])
   })
 
-  it('a folder that this user may not write is refused as such, and not touched', async () => {
+  test('a folder that this user may not write is refused as such, and not touched', async () => {
     const names = await readdir(join(folder, 'db'))
     for (const path of [folder, join(folder, 'db')]) await chmod(path, 0o555)
-    const asNobody = `if (process.getuid() === 0) process.setuid(65534)\n${openAndRepair}`
-    expect(await inOwnProcess(asNobody)).toMatch(
+    expect(await runProgram('open-and-repair', folder, 'as-nobody')).toMatch(
       /^DATA_FOLDER_UNWRITABLE (STORE_UNAVAILABLE|DATA_FOLDER_UNWRITABLE)$/,
     )
     for (const path of [folder, join(folder, 'db')]) await chmod(path, 0o755)
@@ -190,38 +175,3 @@ afterEach(async () => {
   for (const close of closers.splice(0)) await close()
 })
 afterAll(() => rm(root, { recursive: true, force: true }))
-
-/** Runs a script of an outbox in `folder` in a process that may die of it; what it said, or what killed it. */
-async function inOwnProcess(script: string): Promise<string> {
-  const child = spawn(process.execPath, ['--input-type=module', '-e', script, folder], {
-    stdio: ['ignore', 'pipe', 'ignore'],
-  })
-  let said = ''
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (said += text))
-  const [, signal] = (await once(child, 'close')) as [number | null, string | null]
-  return signal ?? said.trim()
-}
-
-const preamble = `
-  import { levelFolder } from './dist/edge/store/store-level.js'
-  import { openOutbox } from './dist/edge/outbox/open.js'
-  import { silentOutboxObserver as observer } from './dist/edge/outbox/observer.js'
-  import { systemClock as clock } from './dist/src/clock.js'
-  import { silentLog as log } from './dist/src/log.js'
-  const folder = levelFolder({ folder: process.argv[1], reserveBytes: 0, clock })`
-
-const openAndRepair = `${preamble}
-  const refusals = []
-  for (const attempt of [() => folder.open(), () => folder.repair('why')])
-    await attempt().catch(({ code }) => refusals.push(code))
-  console.log(refusals.join(' '))`
-
-const drain = `${preamble}
-  const outbox = await openOutbox({ folder, gateway: 'gw-1', clock, random: Math.random, log, observer })
-  for (;;) {
-    const events = await outbox.take(500)
-    if (events.length === 0) break
-    await outbox.release(events)
-  }
-  await outbox.close()
-  console.log('drained')`

@@ -1,13 +1,12 @@
-import { afterEach, beforeEach, expect, it, vi } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { silentOutboxObserver } from '../../edge/outbox/observer.ts'
 import type { Outbox } from '../../edge/outbox/outbox.ts'
-import { openOutbox } from '../../edge/outbox/open.ts'
 import { levelFolder } from '../../edge/store/store-level.ts'
 import { systemClock } from '../../src/clock.ts'
-import { silentLog } from '../../src/log.ts'
 import { OutboxAccount } from '../support/edge/outbox-account.ts'
 import { submission } from '../support/edge/outbox-events.ts'
 import { mountSmallDisk, type SmallDisk } from '../support/edge/small-disk.ts'
+import { openTestOutbox } from '../support/edge/test-outbox.ts'
 
 const writers = 20
 let disk: SmallDisk
@@ -15,12 +14,8 @@ let outbox: Outbox
 let lost = 0
 
 async function open(): Promise<Outbox> {
-  return openOutbox({
+  return openTestOutbox({
     folder: levelFolder({ folder: disk.path, reserveBytes: 16 << 20, clock: systemClock }),
-    gateway: 'gw-1',
-    clock: systemClock,
-    random: Math.random,
-    log: silentLog,
     observer: { ...silentOutboxObserver, lost: (count) => (lost += count) },
     quota: { diskFreeBytesMin: 4 << 20 },
   })
@@ -73,7 +68,7 @@ async function expectNothingLost(account: OutboxAccount): Promise<void> {
   expect(lost).toBe(0)
 }
 
-it('a full disk loses nothing, lets releases through, and once there is room all goes on by itself', async () => {
+test('a full disk loses nothing, lets releases through, and once there is room all goes on by itself (G1)', async () => {
   const account = new OutboxAccount()
   const fleet = startFleet(account)
   await vi.waitFor(() => expect(fleet.accepted()).toBeGreaterThan(2000), 10_000)
@@ -97,7 +92,7 @@ it('a full disk loses nothing, lets releases through, and once there is room all
   await expectNothingLost(account)
 })
 
-it('a disk on which something else eats the reserve too loses nothing and recovers by itself', async () => {
+test('a disk on which something else eats the reserve too loses nothing and recovers by itself (G7)', async () => {
   const account = new OutboxAccount()
   const fleet = startFleet(account)
   await vi.waitFor(() => expect(fleet.accepted()).toBeGreaterThan(1000), 10_000)

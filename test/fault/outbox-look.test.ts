@@ -4,21 +4,19 @@ import { once } from 'node:events'
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, truncate } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { silentOutboxObserver } from '../../edge/outbox/observer.ts'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { repairQueue } from '../../edge/outbox-tool/repair.ts'
 import { openQueue } from '../../edge/outbox-tool/open-queue.ts'
 import type { Outbox } from '../../edge/outbox/outbox.ts'
-import { openOutbox } from '../../edge/outbox/open.ts'
 import { createScratch } from '../../edge/store/leveldb/scratch.ts'
 import { levelFolder } from '../../edge/store/store-level.ts'
 import { systemClock as clock } from '../../src/clock.ts'
 import { messageOf } from '../../src/errors.ts'
-import { silentLog } from '../../src/log.ts'
 import { OutboxAccount } from '../support/edge/outbox-account.ts'
 import { damages } from '../support/edge/outbox-damage.ts'
 import { submission } from '../support/edge/outbox-events.ts'
 import { mountSmallDisk } from '../support/edge/small-disk.ts'
+import { openTestOutbox } from '../support/edge/test-outbox.ts'
 
 const scratch = createScratch()
 const events = 50
@@ -27,13 +25,9 @@ let place: string
 let killedEpoch: string
 
 async function open(folder: string): Promise<Outbox> {
-  return openOutbox({
+  return openTestOutbox({
     folder: levelFolder({ folder, reserveBytes: 0, clock }),
-    gateway: 'gw-1',
     clock,
-    random: Math.random,
-    log: silentLog,
-    observer: silentOutboxObserver,
   })
 }
 
@@ -94,7 +88,7 @@ async function cutLastRecord(): Promise<void> {
 }
 
 describe('looking at the queue of a gateway that was killed', () => {
-  it('leaves the evidence of a write that was cut short to the gateway, which gives no place out twice', async () => {
+  test('leaves the evidence of a write that was cut short to the gateway, which gives no place out twice (G2, I7)', async () => {
     await cutLastRecord()
     expect(await lookAtEverything()).toMatch(/the last write is not whole/)
 
@@ -103,7 +97,7 @@ describe('looking at the queue of a gateway that was killed', () => {
     await outbox.close()
   })
 
-  it.each(Object.entries(damages).filter(([name]) => !/^(no folder|a file in its place)$/.test(name)))(
+  test.each(Object.entries(damages).filter(([name]) => !/^(no folder|a file in its place)$/.test(name)))(
     'with %s says so, changes no byte, and leaves nothing behind',
     async (_, damage) => {
       await damage(join(place, 'db'))
@@ -113,7 +107,7 @@ describe('looking at the queue of a gateway that was killed', () => {
     },
   )
 
-  it('with a damaged table reads what a repair would keep, and says what it is', async () => {
+  test('with a damaged table reads what a repair would keep, and says what it is', async () => {
     await damages['a flipped byte in a table'](join(place, 'db'))
     const queue = await openQueue({ dataDir, clock, scratch, thorough: true })
     expect(queue.findings.join()).toMatch(/outbox\/db is damaged: 1 blocks of its tables/)
@@ -138,7 +132,7 @@ async function leave(): Promise<string> {
 }
 
 describe('the private copy', () => {
-  it('of a look that was killed is removed by the next one and by the gateway', async () => {
+  test('of a look that was killed is removed by the next one and by the gateway', async () => {
     const left = await leave()
     const looking = await openQueue({ dataDir, clock, scratch, thorough: false })
     expect(await copies()).not.toContain(left)
@@ -151,7 +145,7 @@ describe('the private copy', () => {
     await outbox.close()
   })
 
-  it('is not taken from who uses it or still makes it, and the gateway goes on meanwhile', async () => {
+  test('is not taken from who uses it or still makes it, and the gateway goes on meanwhile', async () => {
     const made = `look-db-${process.pid}-abcdef`
     await mkdir(join(place, made))
     const looking = await openQueue({ dataDir, clock, scratch, thorough: false })
@@ -167,7 +161,7 @@ describe('the private copy', () => {
     await outbox.close()
   })
 
-  it('does not outlive a process that ends at once', async () => {
+  test('does not outlive a process that ends at once', async () => {
     const short = createScratch()
     const queue = await openQueue({ dataDir, clock, scratch: short, thorough: false })
     short.removeAll()
@@ -176,7 +170,7 @@ describe('the private copy', () => {
   })
 })
 
-it('on a full disk the tool says what it needs, and leaves nothing behind', async () => {
+test('on a full disk the tool says what it needs, and leaves nothing behind', async () => {
   const disk = await mountSmallDisk(8)
   try {
     await cp(place, join(disk.path, 'outbox'), { recursive: true })
@@ -193,7 +187,7 @@ it('on a full disk the tool says what it needs, and leaves nothing behind', asyn
   }
 })
 
-it('repair copies the folder before it touches anything', async () => {
+test('repair copies the folder before it touches anything', async () => {
   await cutLastRecord()
   const before = await fingerprints(place)
   const options = {

@@ -12,6 +12,7 @@ import { isFree } from '../../dev/servers/ports.ts'
 import { type PostgresServer, startPostgres } from '../../dev/servers/postgres/postgres.ts'
 import { type RabbitServer, startRabbit } from '../../dev/servers/rabbit/rabbit.ts'
 import { processesIn } from '../../dev/servers/strays.ts'
+import { programFile } from '../support/program.ts'
 
 const say = (): void => undefined
 const all = { configure: '.*', write: '.*', read: '.*' }
@@ -24,24 +25,12 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(dir, { recursive: true }))
 
+function startParent(rabbitDir: string, postgresDir: string): ChildProcess {
+  const args = [programFile('private-servers'), rabbitDir, postgresDir, JSON.stringify(users)]
+  return spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+}
+
 describe('servers whose parent is killed', () => {
-  // What a person's `npm start` is to its servers: another process, running the compiled code.
-  const program = `
-    import { startRabbit } from '../../dist/dev/servers/rabbit/rabbit.js'
-    import { startPostgres } from '../../dist/dev/servers/postgres/postgres.js'
-    const [rabbit, postgres, users] = process.argv.slice(1)
-    const say = () => undefined
-    const servers = await Promise.all([
-      startRabbit({ dir: rabbit, users: JSON.parse(users), say }),
-      startPostgres({ dir: postgres, say }),
-    ])
-    console.log(servers.map((server) => server.pid).join())`
-
-  function startParent(rabbitDir: string, postgresDir: string): ChildProcess {
-    const args = ['--input-type=module', '--eval', program, rabbitDir, postgresDir, JSON.stringify(users)]
-    return spawn(process.execPath, args, { cwd: import.meta.dirname, stdio: ['ignore', 'pipe', 'inherit'] })
-  }
-
   test('leave no process and no open port, and their folders serve the next run', async () => {
     const rabbitDir = join(dir, 'orphan-rabbit')
     const postgresDir = join(dir, 'orphan-postgres')

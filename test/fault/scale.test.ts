@@ -1,5 +1,5 @@
 import { Client } from 'pg'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { useRig } from './rig.ts'
 
 async function rowsOf<Row extends object>(url: string, sql: string): Promise<Row[]> {
@@ -32,7 +32,7 @@ describe('two cloud processes side by side', () => {
   // Live events may overtake a backlog on purpose; here nothing may overtake anything.
   const rig = useRig({ clouds: 2, edgeConfig: { uplink: { catchUp: 'in-order' } } })
 
-  it('share the partitions, keep each device in order, and lose nothing when one is killed', async () => {
+  test('share the partitions, keep each device in order, and lose nothing when one is killed (G6)', async () => {
     const run = await rig.run({ eventsPerSecond: 1000 })
     // Who comes second is given its partitions by the next beat, however much has been stored by then.
     let shares: number[] = [0]

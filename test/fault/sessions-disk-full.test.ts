@@ -3,7 +3,7 @@ import { truncateSync } from 'node:fs'
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { MqttClient } from 'mqtt'
-import { afterEach, beforeEach, expect, it, vi } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { mountSmallDisk, type SmallDisk } from '../support/edge/small-disk.ts'
 import { createTestPki, startTestBroker, type TestBroker, type TestPki } from '../support/edge/test-broker.ts'
 
@@ -39,7 +39,7 @@ async function failTheSessions(writer: MqttClient): Promise<void> {
   await broker.when(failed)
 }
 
-it('a full disk under the sessions ends neither the gateway nor, once there is room, anything of theirs', async () => {
+test('a full disk under the sessions ends neither the gateway nor, once there is room, anything of theirs', async () => {
   const tls = await pki.device('a1')
   const will = { topic: 'devices/a1/gone', payload: Buffer.from('x'), qos: 0 as const, retain: false }
   const willed = await broker.connect(tls, { clientId: 'willed', will })
@@ -69,7 +69,7 @@ it('a full disk under the sessions ends neither the gateway nor, once there is r
   expect(await broker.messages(back, 1)).toContain('devices/a1/cmd back')
 })
 
-it('a disk that is full when the gateway starts costs no session', async () => {
+test('a disk that is full when the gateway starts costs no session', async () => {
   const tls = await pki.device('a1')
   const writer = await broker.connect(tls)
   await writer.publishAsync('devices/a1/config', 'kept', { qos: 1, retain: true })

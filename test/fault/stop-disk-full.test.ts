@@ -2,7 +2,7 @@ import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { connectAsync, type MqttClient } from 'mqtt'
 import { pino } from 'pino'
-import { afterEach, beforeEach, expect, it } from 'vitest'
+import { afterEach, beforeEach, expect, test } from 'vitest'
 import { edgeConfigSchema } from '../../edge/config.ts'
 import { runEdge } from '../../edge/main.ts'
 import { systemClock } from '../../src/clock.ts'
@@ -87,7 +87,7 @@ function publish(client: MqttClient, id: string): Promise<unknown> {
   return client.publishAsync('devices/a1/events/com.acme.climate', event, { qos: 1 })
 }
 
-it('a gateway stops although its disk is full, and what it had not acknowledged it takes afterwards', async () => {
+test('a gateway stops although its disk is full, and what it had not acknowledged it takes afterwards', async () => {
   const edge = await start()
   const device = await connect(edge)
   await publish(device, 'before')

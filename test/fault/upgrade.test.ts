@@ -1,5 +1,5 @@
 import { Connection } from 'rabbitmq-client'
-import { expect, it } from 'vitest'
+import { expect, test } from 'vitest'
 import { scrape } from '../../dev/watch/scrape.ts'
 import { systemClock } from '../../src/clock.ts'
 import { partitionQueue } from '../../src/contract/wire.ts'
@@ -45,7 +45,7 @@ async function killAt(cloud: Program, step: string): Promise<void> {
   await started
 }
 
-it('an upgrade of queues under load, killed with -9 on its way, loses nothing (G3, G5)', async () => {
+test('an upgrade of queues under load, killed with -9 on its way, loses nothing (G3, G5)', async () => {
   const [first, second] = rig.stack.clouds
   if (!first || !second) throw new Error('two clouds are needed')
   await Promise.all([first.stop(), second.stop()])

@@ -1,4 +1,4 @@
-import { describe, expect, it, vi } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { useRig } from './rig.ts'
 
 const eventsPerSecond = 500
@@ -9,7 +9,7 @@ describe('every acknowledged event reaches the history exactly once', () => {
     edgeConfig: { uplink: { confirmTimeout: '3s' } },
   })
 
-  it('although the edge starts where no RabbitMQ is, and RabbitMQ appears later', async () => {
+  test('although the edge starts where no RabbitMQ is, and RabbitMQ appears later', async () => {
     const run = await rig.run({ eventsPerSecond })
     await rig.stack.edge.stop()
     await rig.stack.rabbit?.stop()
@@ -19,7 +19,7 @@ describe('every acknowledged event reaches the history exactly once', () => {
     await run.balanced()
   }, 300_000)
 
-  it('although the link is cut again and again', async () => {
+  test('although the link is cut again and again (G3)', async () => {
     const run = await rig.run({ eventsPerSecond })
     for (let cut = 0; cut < 5; cut++) {
       await run.until('the uplink is up', ({ uplinkUp }) => uplinkUp)
@@ -30,7 +30,7 @@ describe('every acknowledged event reaches the history exactly once', () => {
     await run.balanced()
   }, 300_000)
 
-  it('although the link goes half-open: nothing passes and nobody is told', async () => {
+  test('although the link goes half-open: nothing passes and nobody is told (G3)', async () => {
     const run = await rig.run({ eventsPerSecond })
     await run.until('events flow', ({ stored }) => stored > 500)
     rig.link.set({ kind: 'stalled' })
@@ -39,7 +39,7 @@ describe('every acknowledged event reaches the history exactly once', () => {
     await run.balanced()
   }, 300_000)
 
-  it('although the link is slow: 200 ms and 50 kB/s', async () => {
+  test('although the link is slow: 200 ms and 50 kB/s', async () => {
     const run = await rig.run({ eventsPerSecond })
     rig.link.set({ kind: 'slow', latencyMs: 200, bytesPerSecond: 50_000 })
     await run.until('events wait in the outbox', ({ buffered }) => buffered > 1000)
@@ -49,7 +49,7 @@ describe('every acknowledged event reaches the history exactly once', () => {
     await run.balanced()
   }, 300_000)
 
-  it('although the broker is out of disk and blocks its publishers', async () => {
+  test('although the broker is out of disk and blocks its publishers', async () => {
     const run = await rig.run({ eventsPerSecond })
     await run.until('events flow', ({ stored }) => stored > 500)
     await rig.stack.rabbit?.ctl(['set_disk_free_limit', '100000GB'])
@@ -62,7 +62,7 @@ describe('every acknowledged event reaches the history exactly once', () => {
     await run.balanced()
   }, 300_000)
 
-  it('although RabbitMQ is killed with -9 while confirms are outstanding', async () => {
+  test('although RabbitMQ is killed with -9 while confirms are outstanding (G3)', async () => {
     const run = await rig.run({ eventsPerSecond: 2000 })
     await run.until('events flow', ({ stored }) => stored > 1000)
     // Half a second away, a thousand events are under way or confirmed without the gateway knowing.
@@ -77,7 +77,7 @@ describe('every acknowledged event reaches the history exactly once', () => {
     await run.balanced()
   }, 300_000)
 
-  it('although the edge is stopped for a while and goes on', async () => {
+  test('although the edge is stopped for a while and goes on', async () => {
     const run = await rig.run({ eventsPerSecond })
     await run.until('events flow', ({ stored }) => stored > 500)
     await rig.stack.edge.kill('SIGSTOP')
@@ -86,7 +86,7 @@ describe('every acknowledged event reaches the history exactly once', () => {
     await run.balanced()
   }, 300_000)
 
-  it('although the cloud is stopped for a while and goes on', async () => {
+  test('although the cloud is stopped for a while and goes on', async () => {
     const run = await rig.run({ eventsPerSecond })
     await run.until('events flow', ({ stored }) => stored > 500)
     await rig.stack.clouds[0]?.kill('SIGSTOP')

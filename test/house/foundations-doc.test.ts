@@ -1,18 +1,13 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { citationsIn, missing } from './citations.ts'
+import { root } from './sources.ts'
 
-const root = join(import.meta.dirname, '../..')
 const doc = readFileSync(join(root, 'docs/FOUNDATIONS.md'), 'utf8')
 const beliefs = doc.split(/^### /m).slice(1)
 
-/** A test file and the names of its tests that a line quotes. */
-const citations = [...doc.matchAll(/^- `(test\/[^`]+\.test\.ts)`: (.+)$/gm)].map(
-  ([, file = '', names = '']) => ({
-    file,
-    names: [...names.matchAll(/"((?:[^"\\]|\\.)+)"/g)].map(([, name = '']) => name.replaceAll('\\"', '"')),
-  }),
-)
+const citations = citationsIn('docs/FOUNDATIONS.md')
 
 describe('docs/FOUNDATIONS.md', () => {
   test('says of each belief what relies on it, why it is believed, what proves it and what if it is wrong', () => {
@@ -38,12 +33,7 @@ describe('docs/FOUNDATIONS.md', () => {
 
   test('names tests that are there', () => {
     expect(citations.length).toBeGreaterThan(30)
-    const missing = citations.flatMap(({ file, names }) => {
-      const text = existsSync(join(root, file)) ? readFileSync(join(root, file), 'utf8') : ''
-      if (text === '') return [file]
-      return names.filter((name) => !text.includes(name)).map((name) => `${file}: ${name}`)
-    })
-    expect(missing).toEqual([])
+    expect(missing(citations)).toEqual([])
   })
 
   test('names files that are there', () => {

@@ -127,7 +127,7 @@ function picture(side: string): string {
     )
     .filter(([from, to]) => from !== to && to.startsWith(`${side}/`))
     .map(([from, to]) => `  ${from.slice(side.length + 1)} --> ${to.slice(side.length + 1)}`)
-  return ['```mermaid', 'flowchart TD', ...[...new Set(arrows)].sort(), '```'].join('\n')
+  return ['```mermaid', 'flowchart TD', ...[...new Set(arrows)].toSorted(), '```'].join('\n')
 }
 
 function findings(sources: readonly Source[], find: (source: Source) => readonly string[]): string[] {
@@ -137,6 +137,8 @@ function findings(sources: readonly Source[], find: (source: Source) => readonly
 function linesWith(pattern: RegExp): (source: Source) => string[] {
   return ({ text }) => text.split('\n').filter((line) => pattern.test(line))
 }
+
+const source = (path: string, ...specifiers: string[]): Source => ({ path, text: '', specifiers })
 
 describe('a stranger finds things where the architecture says', () => {
   test('the rules below look at every file, and see imports of every kind', () => {
@@ -186,7 +188,6 @@ describe('a stranger finds things where the architecture says', () => {
 
   test('no files import each other in a circle, types included', () => {
     expect(circlesOf([...product, ...tests])).toEqual([])
-    const source = (path: string, ...specifiers: string[]): Source => ({ path, text: '', specifiers })
     const circle = [
       source('a.ts', './b.ts'),
       source('b.ts', './c.ts'),
@@ -202,7 +203,7 @@ describe('a stranger finds things where the architecture says', () => {
       const room = posix.dirname(path)
       files.set(room, (files.get(room) ?? 0) + 1)
     }
-    expect([...files.keys()].sort()).toEqual(Object.keys(rooms).sort())
+    expect([...files.keys()].toSorted()).toEqual(Object.keys(rooms).toSorted())
     const halls = [...files].filter(([, count]) => count > filesMax)
     expect(halls).toEqual([])
   })

@@ -89,7 +89,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'cloud/audit': {
     sentence: '`tidegate audit`: the proof',
-    mayImport: ['cloud/history', 'cloud/database', 'cloud/config.ts'],
+    mayImport: ['cloud/history', 'cloud/database', 'cloud/database/migrations', 'cloud/config.ts'],
   },
   'cloud/groups': {
     sentence: 'groups at work, and shared among instances',
@@ -123,15 +123,16 @@ export const rooms: Readonly<Record<string, Room>> = {
   dev: { sentence: 'a run, from the command to its end', mayImport: wiring },
   'dev/report': {
     sentence: 'the books, balanced and shown',
-    mayImport: ['dev/evidence', 'dev/watch', 'dev/faults', 'dev/stack', 'dev/fleet', 'dev/format.ts'],
+    mayImport: ['dev/report/page', 'dev/evidence', 'dev/watch', 'dev/faults', 'dev/fleet', 'dev/format.ts'],
   },
+  'dev/report/page': { sentence: 'what the report’s page does in a browser', mayImport: [] },
   'dev/screen': {
     sentence: 'the live view',
-    mayImport: ['dev/watch', 'dev/faults', 'dev/stack', 'dev/fleet', 'dev/format.ts'],
+    mayImport: ['dev/watch', 'dev/faults', 'dev/stack', 'dev/format.ts'],
   },
   'dev/evidence': {
     sentence: 'where a missing event lies, and how one knows',
-    mayImport: ['dev/watch', 'dev/stack', 'dev/servers', 'dev/servers/rabbit', 'dev/fleet', 'dev/format.ts'],
+    mayImport: ['dev/watch', 'dev/stack', 'dev/servers', 'dev/format.ts'],
   },
   'dev/watch': {
     sentence: 'what is read from the system during and after a run',
@@ -140,7 +141,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   'dev/faults': { sentence: 'what is done to the system on purpose', mayImport: ['dev/stack'] },
   'dev/stack': {
     sentence: 'all of Tidegate as real processes',
-    mayImport: ['dev/servers', 'dev/servers/rabbit', 'dev/servers/postgres', 'dev/fleet'],
+    mayImport: ['dev/servers', 'dev/fleet'],
   },
   'dev/servers': {
     sentence: 'private RabbitMQ and PostgreSQL: found, started, kept on a leash',

@@ -1,14 +1,12 @@
 import { setImmediate as nextTurn, setTimeout as wait } from 'node:timers/promises'
 import { Connection } from 'rabbitmq-client'
 import type { Outcome, SessionEnd } from '../../edge/uplink/exchange.ts'
-import { rabbitExchange } from '../../edge/uplink/exchange-rabbit.ts'
 import type { Queued } from '../../edge/outbox/outbox.ts'
-import { systemClock } from '../../src/clock.ts'
-import { silentLog } from '../../src/log.ts'
 import { type Chance, chance } from '../simulation/plan/chance.ts'
 import { anyPlan, harmless, openMiddle } from './middle.ts'
 import type { CutsOptions, CutsResult } from './result.ts'
 import { watchQueue } from './witness.ts'
+import { testUplink } from '../support/edge/test-uplink.ts'
 
 const exchange = 'tidegate.events'
 const types = { taken: 'com.acme.taken', unwanted: 'com.acme.unwanted', refused: 'com.acme.refused' }
@@ -42,18 +40,12 @@ export async function edgeCuts(options: CutsOptions): Promise<CutsResult> {
   const middle = await openMiddle(brokerUrl, tls)
   const result: CutsResult = { rounds: 0, cuts: 0, published: 0, told: 0, faults: [] }
 
-  const uplink = rabbitExchange({
+  const uplink = testUplink({
     url: middle.url,
     tls,
     exchange,
-    partitions: 4,
-    gateway: 'gw-1',
     connectTimeoutMs: 1000,
-    heartbeatS: 10,
     reconnect: { delayMsMin: 5, delayMsMax: 20 },
-    clock: systemClock,
-    random: Math.random,
-    log: silentLog,
   })
 
   function suspect({ code }: SessionEnd): void {

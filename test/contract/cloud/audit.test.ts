@@ -117,7 +117,7 @@ beforeAll(async () => {
   url = await filledDatabase()
 })
 
-test('an untouched history is complete, over several pages and a renamed gateway', async () => {
+test('an untouched history is complete, over several pages and a renamed gateway (G8)', async () => {
   const [first, second, renamed] = await audit(url)
   expect(first).toMatchObject({ gateway: 'gateway-1', ok: true, lastSequence: count, unverifiedLinks: 0 })
   expect(first?.present.ranges).toEqual([[1, count]])
@@ -199,7 +199,7 @@ describe('what somebody did to history behind its back', () => {
         gaps: [[4491, 4500]],
       },
     ],
-  ])('%s is found and named', async (_, sql, found) => {
+  ])('%s is found and named (G8)', async (_, sql, found) => {
     const copy = await copyOf(url)
     await tamper(copy, sql)
     const reports = await audit(copy)
@@ -211,7 +211,7 @@ describe('what somebody did to history behind its back', () => {
   })
 })
 
-test('the command prints a report, and its exit code tells an alarm', async () => {
+test('the command prints a report, and its exit code tells an alarm (G8)', async () => {
   const clean = await command('--database', url)
   expect(clean).toMatchObject({ code: 0, stderr: '' })
   expect(clean.stdout).toContain('complete and untouched')

@@ -115,7 +115,7 @@ describe('the cloud on RabbitMQ and PostgreSQL', () => {
     expect(await bench.depth('effects.dead')).toBe(0)
   })
 
-  test('history and rollups hold each event once, however often it is published', async () => {
+  test('history and rollups hold each event once, however often it is published (G4)', async () => {
     bench = await openCloudBench()
     const cloud = await bench.start()
     const ledger = new Ledger()
@@ -163,7 +163,7 @@ describe('the cloud on RabbitMQ and PostgreSQL', () => {
     ])
   })
 
-  test('two clouds share the partitions, keep each device in order, and one takes over when the other is killed', async () => {
+  test('two clouds share the partitions, keep each device in order, and one takes over when the other is killed (G6)', async () => {
     const config = await openEffects()
     const first = startCloudProgram({ ...bench.config(config), instance: 'a' })
     cleanups.push(() => first.kill())
@@ -194,7 +194,7 @@ describe('the cloud on RabbitMQ and PostgreSQL', () => {
     }
   }, 60_000)
 
-  test('while PostgreSQL is down events are held, and none is lost, repeated or charged with an attempt', async () => {
+  test('while PostgreSQL is down events are held, and none is lost, repeated or charged with an attempt (G5)', async () => {
     const dir = mkdtempSync(join(tmpdir(), 'tidegate-pg-'))
     chmodSync(dir, 0o711)
     const postgres: PostgresServer = await startPostgres({ dir: join(dir, 'pg'), say: () => undefined })

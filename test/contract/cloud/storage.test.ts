@@ -87,7 +87,7 @@ describe.each([
     expect(await claim(['a'], `${name}-other`)).toEqual([true])
   })
 
-  test('nothing of a transaction that fails remains', async () => {
+  test('nothing of a transaction that fails remains (G4)', async () => {
     const storage = open()
     const name = fresh()
     const broken = inTransaction(storage, async (tx) => {
@@ -132,7 +132,7 @@ describe.each([
     await expect(open().transaction(async () => 1, AbortSignal.abort())).rejects.toThrow('aborted')
   })
 
-  test('rivals for one identity do not both have it', async () => {
+  test('rivals for one identity do not both have it (G4)', async () => {
     const storage = open()
     const name = fresh()
     const claims = await Promise.all(
@@ -192,7 +192,7 @@ describe.each([
 })
 
 describe('PostgreSQL', () => {
-  test('keeps an event’s text character by character', async () => {
+  test('keeps an event’s text character by character (G8)', async () => {
     const text = '{"z":1.10,  "a":"\\u00e9\\ud83d\\ude00 \\\\ \\" {},", "a":2}'
     await onPostgres().transaction(
       (tx) =>

@@ -1,4 +1,4 @@
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -8,6 +8,7 @@ import { createSteadyCounter, parseMetrics } from '../../../dev/watch/scrape.ts'
 import { createProgram, type Program } from '../../../dev/stack/processes.ts'
 import { readableLine } from '../../../dev/stack/program-log.ts'
 import type { TidegateError } from '../../../src/errors.ts'
+import { programFile } from '../../support/program.ts'
 
 let dir: string
 let ops: Server
@@ -27,13 +28,11 @@ afterEach(async () => {
   rmSync(dir, { recursive: true })
 })
 
-function create(script: string, readyPath = ''): Program {
-  const file = join(dir, 'program.mjs')
-  writeFileSync(file, script)
+function create(args: string[], readyPath = ''): Program {
   const { port } = ops.address() as AddressInfo
   const created = createProgram({
     name: 'edge',
-    args: [file],
+    args,
     logFile: join(dir, 'edge.log'),
     readyUrl: readyPath === '' ? `http://127.0.0.1:${port}/` : readyPath,
     readyWithinMs: 5000,
@@ -43,20 +42,14 @@ function create(script: string, readyPath = ''): Program {
   return created
 }
 
-const lifecycle = new URL('../../../dist/src/lifecycle.js', import.meta.url).href
-const forEver = `import { untilSignal } from '${lifecycle}'
-  const timer = setInterval(() => {}, 1000)
-  const signal = untilSignal(process)
-  console.log('here')
-  if (signal.aborted) process.exit()
-  signal.addEventListener('abort', () => process.exit())`
+const untilStopped = [programFile('until-stopped')]
 
 async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5))
 }
 
 test('a program killed on purpose is no crash, and starts again', async () => {
-  const program = create(forEver)
+  const program = create(untilStopped)
   await program.start()
   const first = program.pid
   await program.kill('SIGKILL')
@@ -69,9 +62,7 @@ test('a program killed on purpose is no crash, and starts again', async () => {
 })
 
 test('a program that ends by itself is a crash, told with its last lines', async () => {
-  const program = create(
-    `${forEver}\n setTimeout(() => { console.log("out of cheese"); process.exit(3) }, 300)`,
-  )
+  const program = create([...untilStopped, 'crash'])
   await program.start()
   await until(() => crashes.length > 0)
   expect(crashes[0]).toMatchObject({ code: 'PROGRAM_CRASHED' })
@@ -80,10 +71,7 @@ test('a program that ends by itself is a crash, told with its last lines', async
 })
 
 test('a program that cannot start says why at once', async () => {
-  const program = create(
-    'console.error("tidegate: the port is taken"); process.exit(1)',
-    'http://127.0.0.1:1/',
-  )
+  const program = create([programFile('port-taken')], 'http://127.0.0.1:1/')
   await expect(program.start()).rejects.toThrow(/exit code 1[\s\S]*the port is taken/)
   expect(crashes).toEqual([])
 })
@@ -92,19 +80,11 @@ test.each([
   ['while it runs', /^\d+\n[\s\S]*here/],
   ['before it came to listen', /^\d+$/m],
 ])('a program stops when its starter is killed %s', async (_, moment) => {
-  create(forEver)
-  const starter = join(dir, 'starter.mjs')
-  writeFileSync(
-    starter,
-    `import { spawn } from 'node:child_process'
-     const child = spawn(process.execPath, [${JSON.stringify(join(dir, 'program.mjs'))}], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
-     console.log(child.pid)`,
-  )
   const log = join(dir, 'starter.log')
   const { port } = ops.address() as AddressInfo
   const outer = createProgram({
     name: 'starter',
-    args: [starter],
+    args: [programFile('starter'), ...untilStopped],
     logFile: log,
     readyUrl: `http://127.0.0.1:${port}/`,
   })
@@ -126,7 +106,7 @@ function isAlive(pid: number): boolean {
 }
 
 test('new lines are read once, and only whole ones', async () => {
-  const program = create(forEver)
+  const program = create(untilStopped)
   const log = join(dir, 'edge.log')
   appendFileSync(log, 'one\ntwo\nthr')
   expect(program.newLines()).toEqual(['one', 'two'])

@@ -80,7 +80,7 @@ function searchFor(missing: readonly Identity[], messagesMax?: number) {
   )
 }
 
-test('events are found in the partition queue, on the rung, among the dead letters and in the unroutable ones, and lie there afterwards as before', async () => {
+test('events are found in the partition queue, on the rung, among the dead letters and in the unroutable ones, and lie there afterwards as before (G8)', async () => {
   const lying: [where: string, queue: string, events: Identity[]][] = []
   for (const [where, queue] of Object.entries(places)) lying.push([where, queue, await put(queue, 40)])
   const gone = { source: '/devices/sensor-001', id: 'gone' }

@@ -215,7 +215,7 @@ test('a clean connection ends what its client ID kept, also what a takeover find
   second.end()
 })
 
-test('a message that is sent again while it is being made durable is one event, and is distributed once', async () => {
+test('a message that is sent again while it is being made durable is one event, and is distributed once (G4)', async () => {
   const outbox = createFakeOutbox()
   // It is in the write already: it cannot be withdrawn.
   const append: typeof outbox.append = (submission) => outbox.append(submission)
@@ -243,7 +243,7 @@ test('a message that is sent again while it is being made durable is one event, 
   second.end()
 })
 
-test('a message is one event, however often it is sent while its record cannot be written', async () => {
+test('a message is one event, however often it is sent while its record cannot be written (G4)', async () => {
   const broker = await start()
   const reader = await rawConnection({ port: broker.port, tls, clientId: 'reader' })
   reader.write(subscribePacket(climate, 1))

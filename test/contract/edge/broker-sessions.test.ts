@@ -48,7 +48,7 @@ const roomy = {
 /** How long publishers wait for a subscriber. */
 const patienceMs = 5000
 
-test('a subscriber that does not read holds up nobody else, and what it is not sent at QoS 0 is dropped and counted', async () => {
+test('a subscriber that does not read holds up nobody else, and what it is not sent at QoS 0 is dropped and counted (G7)', async () => {
   const patience = new EventEmitter()
   const waiting = once(patience, 'waits')
   const lost = once(patience, 'lost')
@@ -94,7 +94,7 @@ test('a subscriber that does not read holds up nobody else, and what it is not s
   stuck.end()
 })
 
-test('a subscriber that does not read is ended at QoS 1; its kept session gets everything when it is back', async () => {
+test('a subscriber that does not read is ended at QoS 1; its kept session gets everything when it is back (G7)', async () => {
   let isHurried = true
   const clock: Clock = {
     ...systemClock,

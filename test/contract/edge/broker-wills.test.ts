@@ -37,7 +37,7 @@ async function keptWills(folder: string): Promise<string[]> {
   }
 }
 
-test('a stop does not wait until there is room for a will, and leaves it to the next run', async () => {
+test('a stop does not wait until there is room for a will, and leaves it to the next run (G7)', async () => {
   const folder = join(pki.folder, 'stop-full')
   // It has waited long enough at once.
   const clock = { ...systemClock, sleep: () => Promise.resolve() }
@@ -163,7 +163,7 @@ test('wills that find the outbox busy after a crash end nothing, and are publish
   expect(await keptWills(`${folder}-left`)).toEqual([])
 })
 
-test('wills of an earlier run wait for room one at a time, each in its turn', async () => {
+test('wills of an earlier run wait for room one at a time, each in its turn (G7)', async () => {
   const folder = join(pki.folder, 'turns')
   const first = await start({ folder })
   const tls = await pki.device('a1')

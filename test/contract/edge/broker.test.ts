@@ -1,17 +1,10 @@
-import { readdir, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
-import { Level } from 'level'
 import type { MqttClient, Packet } from 'mqtt'
 import { expect, test } from 'vitest'
-import { createTopicRules } from '../../../edge/admission/topics.ts'
 import type { Rejection } from '../../../src/contract/event.ts'
 import { publishPacket, rawConnection } from '../../support/edge/raw-connection.ts'
-import { createTestPki, useTestBrokers } from '../../support/edge/test-broker.ts'
+import { useTestBrokers } from '../../support/edge/test-broker.ts'
 
 const { pki, start } = useTestBrokers()
-
-/** Each way a client can learn that it was not let in. */
-const turnedAway = /refused|closed|certificate|ECONNRESET|disconnected|unknown ca/i
 const climate = 'devices/a1/events/com.acme.climate'
 const event = (id: string, temperature = 20): string =>
   JSON.stringify({ specversion: '1.0', id, source: 'x', type: 'com.acme.climate', data: { temperature } })
@@ -97,7 +90,7 @@ test('a device that does not wait for acknowledgements is read no further than t
   )
 })
 
-test('a publish that could not be made durable is not acknowledged, and its connection ends', async () => {
+test('a publish that could not be made durable is not acknowledged, and its connection ends (G1)', async () => {
   const { connect, outbox, when } = await start()
   const client = await connect(await pki.device('a1'))
   const packets = received(client)
@@ -167,7 +160,7 @@ test('a configured route turns a foreign topic into an event', async () => {
   ])
 })
 
-test('a poison reading is acknowledged and takes its place as a rejected event', async () => {
+test('a poison reading is acknowledged and takes its place as a rejected event (G2)', async () => {
   const { connect, outbox, seen } = await start()
   const client = await connect(await pki.device('a1'))
   await client.publishAsync(climate, '{bad', { qos: 1 })
@@ -179,79 +172,6 @@ test('a poison reading is acknowledged and takes its place as a rejected event',
   ])
   expect(seen.published).toEqual(['rejected', 'duplicate', 'rejected'])
   expect(JSON.stringify(seen.logs)).not.toContain('{bad')
-})
-
-test('a packet over the limit ends its connection before it is buffered', async () => {
-  const { connect, outbox, when } = await start()
-  const client = await connect(await pki.device('a1'))
-  client.publish(climate, 'x'.repeat(5000), { qos: 1 })
-  await closed(client)
-  await when(({ logs }) => logs.some(({ code }) => code === 'PACKET_TOO_LARGE'))
-  expect(outbox.stored).toEqual([])
-})
-
-test('who has no certificate, one of another CA, an expired one or one of another role is refused with the reason', async () => {
-  const { connect, seen, when } = await start()
-  const stranger = await createTestPki()
-  try {
-    const { ca } = await pki.device('a1')
-    await expect(connect({ ca })).rejects.toThrow(turnedAway)
-    await expect(connect({ ...(await stranger.device('a1')), ca })).rejects.toThrow(turnedAway)
-    await expect(connect(await pki.expired('old'))).rejects.toThrow(turnedAway)
-    await expect(connect(await pki.gateway('gw'))).rejects.toThrow(turnedAway)
-  } finally {
-    await stranger.close()
-  }
-  await when(({ refused }) => refused.length === 4)
-  expect(seen.refused).toEqual(['no-certificate', 'unknown-ca', 'expired-certificate', 'bad-identity'])
-  expect(seen.logs.map(({ reason }) => reason)).toEqual(seen.refused)
-  for (const { address } of seen.logs) expect(address).toBe('127.0.0.1')
-})
-
-test('connections are bounded, for a device and for all', async () => {
-  const { connect, seen, when } = await start({ options: { connectionsMax: 3, connectionsPerDeviceMax: 2 } })
-  const tls = await pki.device('a1')
-  await connect(tls)
-  await connect(tls)
-  await expect(connect(tls)).rejects.toThrow(turnedAway)
-  await when(({ refused }) => refused.length === 1)
-  await connect(await pki.device('a2'))
-  await expect(connect(await pki.device('a3'))).rejects.toThrow(turnedAway)
-  await when(({ refused }) => refused.length === 2)
-  expect(seen.refused).toEqual(['connections-per-device-max', 'connections-max'])
-  expect(seen.connections).toBe(3)
-})
-
-test('two devices with the same client ID do not end each other’s sessions', async () => {
-  const { connect } = await start()
-  const first = await connect(await pki.device('a1'), { clientId: 'sensor' })
-  const second = await connect(await pki.device('a2'), { clientId: 'sensor' })
-  await roundTrip(first, 'a1')
-  await roundTrip(second, 'a2')
-  const third = await connect(await pki.device('a1'), { clientId: 'sensor' })
-  await closed(first)
-  await roundTrip(third, 'a1')
-  expect(second.connected).toBe(true)
-})
-
-test.for<[string, object, string]>([
-  ['MQTT 5', { protocolVersion: 5 }, 'protocol-version'],
-  ['a client ID without end', { clientId: 'x'.repeat(129) }, 'client-id'],
-  [
-    'a will on a foreign topic',
-    { will: { topic: 'devices/a2/x', payload: Buffer.from('x'), qos: 0, retain: false } },
-    'will-topic',
-  ],
-  [
-    'a will on a wildcard',
-    { will: { topic: 'devices/a1/#', payload: Buffer.from('x'), qos: 0, retain: false } },
-    'will-topic',
-  ],
-])('CONNECT with %s is refused by its return code', async ([, options, reason]) => {
-  const { connect, seen, when } = await start()
-  await expect(connect(await pki.device('a1'), options)).rejects.toThrow(turnedAway)
-  await when(({ refused }) => refused.length > 0)
-  expect(seen.refused).toEqual([reason])
 })
 
 test('the will of a device that vanished becomes an event', async () => {
@@ -266,219 +186,6 @@ test('the will of a device that vanished becomes an event', async () => {
   outbox.open()
   const [submission] = await outbox.until(1)
   expect(submission?.candidate.id).toBe('last-words')
-})
-
-test('a device reads its own topics and what is configured; other subscriptions are answered with 0x80', async () => {
-  const { connect } = await start({ subscribe: ['fleet/#'] })
-  const client = await connect(await pki.device('a1'))
-  const packets = received(client)
-  await client.subscribeAsync(['devices/a1/#', 'fleet/news', 'devices/a2/#', '#']).catch(() => {})
-  const suback = packets.find(({ cmd }) => cmd === 'suback')
-  expect(suback).toMatchObject({ granted: [0, 0, 128, 128] })
-})
-
-test('retained messages and what waits for a kept session survive a restart', async () => {
-  const folder = join(pki.folder, 'restart')
-  const first = await start({ folder })
-  const tls = await pki.device('a1')
-  const reader = await first.connect(tls, { clientId: 'reader', clean: false })
-  await reader.subscribeAsync('devices/a1/cmd/#', { qos: 1 })
-  await reader.endAsync()
-  const writer = await first.connect(tls)
-  await writer.publishAsync('devices/a1/config', 'kept', { qos: 1, retain: true })
-  await writer.publishAsync('devices/a1/cmd/1', 'one', { qos: 1 })
-  await first.close()
-
-  const second = await start({ folder })
-  const again = await second.connect(tls)
-  await again.publishAsync('devices/a1/cmd/2', 'two', { qos: 1 })
-  const back = await second.connect(tls, { clientId: 'reader', clean: false })
-  expect(await second.messages(back, 2)).toEqual(['devices/a1/cmd/1 one', 'devices/a1/cmd/2 two'])
-  await again.subscribeAsync('devices/a1/config')
-  expect(await second.messages(again, 1)).toEqual(['devices/a1/config kept'])
-})
-
-test('what is kept for a session that is away is bounded', async () => {
-  const { connect, messages, seen, when } = await start()
-  const tls = await pki.device('a1')
-  const reader = await connect(tls, { clientId: 'reader', clean: false })
-  await reader.subscribeAsync('devices/a1/cmd/#', { qos: 1 })
-  await reader.endAsync()
-  const writer = await connect(tls)
-  for (let index = 0; index < 8; index += 1)
-    await writer.publishAsync(`devices/a1/cmd/${index}`, 'x', { qos: 1 })
-  // aedes acknowledges before it keeps.
-  await when(({ notKept }) => notKept.length === 3)
-  const back = await connect(tls, { clientId: 'reader', clean: false })
-  await writer.publishAsync('devices/a1/cmd/live', 'x', { qos: 0 })
-  const got = await messages(back, 6)
-  expect(got.toSorted()).toEqual(
-    [0, 1, 2, 3, 4].map((index) => `devices/a1/cmd/${index} x`).concat('devices/a1/cmd/live x'),
-  )
-  expect(seen.notKept).toEqual(['queued', 'queued', 'queued'])
-})
-
-test('a kept session is sent nothing that its device may not read, even if it was asked for', async () => {
-  const { connect, messages } = await start()
-  const tls = await pki.device('a1')
-  const reader = await connect(tls, { clientId: 'reader', clean: false })
-  await reader.subscribeAsync(['devices/a1/#', 'devices/a2/#'], { qos: 1 }).catch(() => {})
-  await reader.endAsync()
-  const other = await connect(await pki.device('a2'))
-  await other.publishAsync('devices/a2/secret', 'x', { qos: 1 })
-  const own = await connect(tls)
-  await own.publishAsync('devices/a1/cmd', 'mine', { qos: 1 })
-  const back = await connect(tls, { clientId: 'reader', clean: false })
-  expect(await messages(back, 1)).toEqual(['devices/a1/cmd mine'])
-})
-
-test('subscriptions of kept sessions are bounded for each device, and what was refused does not count', async () => {
-  const { connect, when } = await start()
-  const tls = await pki.device('a1')
-  const keeper = await connect(tls, { clientId: 'keeper', clean: false })
-  const foreign = [1, 2, 3, 4].map((index) => `devices/a2/${index}`)
-  await keeper.subscribeAsync(['devices/a1/1', ...foreign]).catch(() => {})
-  await keeper.subscribeAsync(['devices/a1/1', 'devices/a1/2'])
-  const other = await connect(tls, { clientId: 'other', clean: false })
-  await other.subscribeAsync('devices/a1/3')
-  await expect(other.subscribeAsync('devices/a1/4')).rejects.toThrow(turnedAway)
-  await when(({ logs }) => logs.some(({ code }) => code === 'SUBSCRIPTIONS_MAX'))
-  await keeper.unsubscribeAsync('devices/a1/2')
-  const again = await connect(tls, { clientId: 'again', clean: false })
-  await again.subscribeAsync('devices/a1/4')
-})
-
-test.for([
-  ['kept', false],
-  ['clean', true],
-] as const)(
-  'a SUBSCRIBE of thousands of filters in a %s session is refused, each looked at a fixed number of times (G7)',
-  async ([, clean]) => {
-    const rules = createTopicRules({ subscribe: [], routed: () => false })
-    let looks = 0
-    const maySubscribe = (deviceId: string, filter: string): boolean => {
-      looks += 1
-      return rules.maySubscribe(deviceId, filter)
-    }
-    const { connect, when } = await start({
-      options: { packetBytesMax: 1 << 20, rules: { ...rules, maySubscribe } },
-    })
-    const client = await connect(await pki.device('a1'), { clientId: 'greedy', clean })
-    const filters = Array.from({ length: 5000 }, (_, index) => `devices/a1/f/${index}`)
-    await expect(client.subscribeAsync(filters)).rejects.toThrow(turnedAway)
-    await when(({ logs }) => logs.some(({ code }) => code === 'SUBSCRIPTIONS_MAX'))
-    expect(looks).toBeLessThanOrEqual(2 * filters.length)
-  },
-)
-
-test('subscriptions of a clean session are bounded, and one that is given up makes room for another (G7)', async () => {
-  const { connect, messages } = await start()
-  const client = await connect(await pki.device('a1'))
-  for (let index = 0; index < 10; index += 1) {
-    await client.subscribeAsync([`devices/a1/${index}`, `devices/a1/${index}/#`, 'devices/a1/always'])
-    await client.unsubscribeAsync([`devices/a1/${index}`, `devices/a1/${index}/#`])
-  }
-  await client.publishAsync('devices/a1/always', 'x')
-  expect(await messages(client, 1)).toEqual(['devices/a1/always x'])
-  await client.subscribeAsync(['devices/a1/1', 'devices/a1/2'])
-  await expect(client.subscribeAsync('devices/a1/3')).rejects.toThrow(turnedAway)
-})
-
-test('what waits for a kept session is not sent once its device may no longer read it', async () => {
-  const folder = join(pki.folder, 'withdrawn')
-  const routes = [{ topic: 'fleet/{subject}', type: 'com.acme.news' }]
-  const first = await start({ folder, routes, subscribe: ['fleet/#'] })
-  const tls = await pki.device('a1')
-  const reader = await first.connect(tls, { clientId: 'reader', clean: false })
-  await reader.subscribeAsync(['fleet/#', 'devices/a1/#'], { qos: 1 })
-  await reader.endAsync()
-  const writer = await first.connect(tls)
-  await writer.publishAsync('fleet/news', '1', { qos: 1 })
-  await writer.publishAsync('devices/a1/cmd', 'mine', { qos: 1 })
-  await first.close()
-
-  const second = await start({ folder })
-  const back = await second.connect(tls, { clientId: 'reader', clean: false })
-  expect(await second.messages(back, 1)).toEqual(['devices/a1/cmd mine'])
-})
-
-test('retained messages are bounded for each device', async () => {
-  const { connect, retained, seen } = await start()
-  const client = await connect(await pki.device('a1'))
-  for (let index = 0; index < 5; index += 1)
-    await client.publishAsync(`devices/a1/r/${index}`, 'x', { qos: 1, retain: true })
-  await client.publishAsync('devices/a1/r/0', '', { qos: 1, retain: true })
-  await client.publishAsync('devices/a1/r/5', 'x', { qos: 1, retain: true })
-  await roundTrip(client)
-  await client.subscribeAsync('devices/a1/r/#')
-  expect((await retained(client, 3)).toSorted()).toEqual([1, 2, 5].map((index) => `devices/a1/r/${index} x`))
-  expect(seen.notKept).toEqual(['retained', 'retained'])
-})
-
-test('a subscriber finds the last retained message that was acknowledged, and only that one', async () => {
-  const { connect, retained } = await start()
-  const client = await connect(await pki.device('a1'))
-  for (let round = 0; round < 30; round += 1) {
-    const text = `round ${round}`
-    const topic = `devices/a1/r/${round % 3}`
-    await client.publishAsync(topic, 'earlier', { qos: 1, retain: true })
-    await client.publishAsync(topic, '', { qos: 1, retain: true })
-    await client.publishAsync(topic, text, { qos: 1, retain: true })
-    await client.subscribeAsync(topic)
-    expect(await retained(client, round + 1)).toEqual(
-      Array.from({ length: round + 1 }, (_, index) => `devices/a1/r/${index % 3} round ${index}`),
-    )
-    await client.unsubscribeAsync(topic)
-  }
-})
-
-test('a session database that cannot be read is set aside whole, and the gateway starts', async () => {
-  const folder = join(pki.folder, 'damaged')
-  await (await start({ folder })).close()
-  for (const file of await readdir(folder)) {
-    if (file.startsWith('MANIFEST') || file === 'CURRENT') await writeFile(join(folder, file), 'garbage')
-  }
-  const { connect, seen } = await start({ folder })
-  await roundTrip(await connect(await pki.device('a1')))
-  expect(seen.logs[0]).toMatchObject({ code: 'SESSIONS_DAMAGED' })
-  expect(await readdir(String(seen.logs[0]?.['aside']))).toContain('CURRENT')
-})
-
-test.for([
-  'retained:devices/a1/x',
-  'subscriptions:a1%2Fsensor:%23',
-  'outgoing:a1%2Fsensor:a:1',
-  'will:a1%2Fgone',
-])('a damaged record of the sessions, %s, costs that record and nothing else', async (key) => {
-  const folder = join(pki.folder, `record-${key.length}`)
-  const first = await start({ folder })
-  const before = await first.connect(await pki.device('a1'), { clientId: 'sensor', clean: false })
-  await before.publishAsync('devices/a1/r/1', 'x', { qos: 1, retain: true })
-  await roundTrip(before)
-  await first.close()
-  const database = new Level<string, Buffer>(folder, { valueEncoding: 'buffer' })
-  await database.put(key, Buffer.from([0xc1, 0xff]))
-  await database.close()
-  const { connect, retained, seen } = await start({ folder })
-  const client = await connect(await pki.device('a1'), { clientId: 'sensor', clean: false })
-  await client.subscribeAsync('devices/a1/r/#')
-  expect(await retained(client, 1)).toEqual(['devices/a1/r/1 x'])
-  await roundTrip(client)
-  expect(seen.logs[0]).toMatchObject({ code: 'SESSIONS_DAMAGED', removed: 1 })
-})
-
-test('a session database that is in use is never set aside', async () => {
-  const folder = join(pki.folder, 'shared')
-  await start({ folder })
-  await expect(start({ folder })).rejects.toMatchObject({ code: 'SESSIONS_UNAVAILABLE' })
-  expect((await readdir(pki.folder)).filter((name) => name.startsWith('shared'))).toEqual(['shared'])
-})
-
-test('a taken port is said plainly, and leaves nothing open', async () => {
-  const { port } = await start()
-  const folder = join(pki.folder, 'port-taken')
-  await expect(start({ folder, options: { port } })).rejects.toMatchObject({ code: 'PORT_TAKEN' })
-  await start({ folder })
 })
 
 test('a QoS 2 message that is sent again before it was released is one event [MQTT-4.3.3-2]', async () => {

@@ -1,14 +1,12 @@
 import { readFileSync } from 'node:fs'
 import { Connection } from 'rabbitmq-client'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { Outcome } from '../../../edge/uplink/exchange.ts'
-import { rabbitExchange } from '../../../edge/uplink/exchange-rabbit.ts'
-import { systemClock } from '../../../src/clock.ts'
-import { silentLog } from '../../../src/log.ts'
 import { harmless, openMiddle } from '../../proof/middle.ts'
 import { watchQueue } from '../../proof/witness.ts'
 import { createVhost } from '../../support/servers.ts'
 import { createTestPki, type TestPki } from '../../support/edge/test-broker.ts'
+import { testUplink } from '../../support/edge/test-uplink.ts'
 
 const exchange = 'tidegate.events'
 /** Some 180 events: more than one buffer of a TLS socket, 16 KiB in Node 20 and 64 KiB from Node 22, and less than the burst. */
@@ -22,7 +20,7 @@ beforeAll(async () => {
 afterAll(() => pki.close())
 
 /** The case by which it was found that the client numbers publishes in another order than it writes them. */
-it('tells of no event as routed that RabbitMQ has not got (G3)', async () => {
+test('tells of no event as routed that RabbitMQ has not got (G3)', async () => {
   const brokerUrl = await createVhost()
   const admin = new Connection(brokerUrl)
   await admin.exchangeDeclare({ exchange, type: 'topic', durable: true })
@@ -37,18 +35,10 @@ it('tells of no event as routed that RabbitMQ has not got (G3)', async () => {
   }
   const witness = await watchQueue(brokerUrl, 'all')
   const middle = await openMiddle(brokerUrl, tls)
-  const uplink = rabbitExchange({
+  const uplink = testUplink({
     url: middle.url,
     tls,
     exchange,
-    partitions: 4,
-    gateway: 'gw-1',
-    connectTimeoutMs: 5000,
-    heartbeatS: 10,
-    reconnect: { delayMsMin: 50, delayMsMax: 200 },
-    clock: systemClock,
-    random: Math.random,
-    log: silentLog,
   })
   const session = await uplink.connect(new AbortController().signal)
   const outcomes: Outcome[] = []

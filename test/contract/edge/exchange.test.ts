@@ -1,12 +1,10 @@
 import { Connection } from 'rabbitmq-client'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Exchange, Outcome } from '../../../edge/uplink/exchange.ts'
-import { rabbitExchange } from '../../../edge/uplink/exchange-rabbit.ts'
 import type { Queued } from '../../../edge/outbox/outbox.ts'
-import { systemClock } from '../../../src/clock.ts'
-import { silentLog } from '../../../src/log.ts'
 import { FakeExchange } from '../../support/fakes/exchange.ts'
 import { createVhost } from '../../support/servers.ts'
+import { testUplink } from '../../support/edge/test-uplink.ts'
 
 const exchangeName = 'tidegate.events'
 
@@ -51,18 +49,9 @@ async function realSide(): Promise<FarSide> {
 }
 
 function exchangeAt(url: string): Exchange {
-  return rabbitExchange({
+  return testUplink({
     url,
-    tls: undefined,
     exchange: exchangeName,
-    partitions: 4,
-    gateway: 'gw-1',
-    connectTimeoutMs: 5000,
-    heartbeatS: 10,
-    reconnect: { delayMsMin: 50, delayMsMax: 200 },
-    clock: systemClock,
-    random: Math.random,
-    log: silentLog,
   })
 }
 
@@ -121,7 +110,7 @@ describe.each([
   })
   afterEach(() => side.close())
 
-  it('says routed only of what a queue holds, persistently', async () => {
+  test('says routed only of what a queue holds, persistently', async () => {
     await side.bind()
     const session = await side.exchange.connect(signal)
     const { listener, all } = collect(300)
@@ -131,7 +120,7 @@ describe.each([
     expect(await side.held()).toHaveLength(300)
   })
 
-  it('says refused of what no queue took, although the broker confirms it', async () => {
+  test('says refused of what no queue took, although the broker confirms it (G3)', async () => {
     const session = await side.exchange.connect(signal)
     const { listener, all } = collect(50)
     session.onOutcomes(listener)
@@ -141,7 +130,7 @@ describe.each([
     )
   })
 
-  it('tells returns apart by event, though devices use the same ID or one too long for AMQP', async () => {
+  test('tells returns apart by event, though devices use the same ID or one too long for AMQP', async () => {
     const session = await side.exchange.connect(signal)
     const { listener, all } = collect(20)
     session.onOutcomes(listener)
@@ -150,7 +139,7 @@ describe.each([
     expect((await all).map(({ kind }) => kind)).toEqual(Array.from({ length: 20 }, () => 'refused'))
   })
 
-  it('ends the session when the far side goes, and tells why', async () => {
+  test('ends the session when the far side goes, and tells why', async () => {
     await side.bind()
     const session = await side.exchange.connect(signal)
     await side.cut()
@@ -159,7 +148,7 @@ describe.each([
     expect((await session.lost).code).toMatch(/./)
   })
 
-  it('closes twice, and what is lost by closing is told once', async () => {
+  test('closes twice, and what is lost by closing is told once', async () => {
     const session = await side.exchange.connect(signal)
     await Promise.all([session.close(), session.close()])
     expect((await session.lost).code).toBe('CLOSED')
@@ -167,7 +156,7 @@ describe.each([
 })
 
 describe('an exchange on RabbitMQ', () => {
-  it('waits for the exchange to be declared instead of failing', async () => {
+  test('waits for the exchange to be declared instead of failing', async () => {
     const url = await createVhost()
     const exchange = exchangeAt(url)
     const connecting = exchange.connect(new AbortController().signal)
@@ -179,7 +168,7 @@ describe('an exchange on RabbitMQ', () => {
     await admin.close()
   })
 
-  it('stops trying when it is told to stop', async () => {
+  test('stops trying when it is told to stop', async () => {
     const exchange = exchangeAt('amqp://nobody:wrong@127.0.0.1:1')
     const stop = new AbortController()
     const connecting = exchange.connect(stop.signal)

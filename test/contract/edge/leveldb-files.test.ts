@@ -2,7 +2,7 @@ import { appendFile, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { crc32c } from '../../../edge/store/leveldb/crc32c.ts'
 import { unsnappy } from '../../../edge/store/leveldb/snappy.ts'
 import { countDamagedBlocks, examine } from '../../../edge/store/leveldb/folder.ts'
@@ -10,7 +10,7 @@ import { blankDamagedRecords, scanLog } from '../../../edge/store/leveldb/log.ts
 import { checkTable } from '../../../edge/store/leveldb/tables.ts'
 
 describe('CRC-32C', () => {
-  it.each([
+  test.each([
     ['123456789', 0xe3069283],
     ['', 0],
     ['\0'.repeat(32), 0x8a9136aa],
@@ -19,19 +19,19 @@ describe('CRC-32C', () => {
     expect(crc32c(Buffer.from(text, 'latin1'))).toBe(expected)
   })
 
-  it('covers just the part that is asked for, at any alignment', () => {
+  test('covers just the part that is asked for, at any alignment', () => {
     const bytes = Buffer.from('xx123456789y')
     expect(crc32c(bytes, 2, 11)).toBe(0xe3069283)
   })
 })
 
 describe('Snappy', () => {
-  it('repeats what overlaps itself', () => {
+  test('repeats what overlaps itself', () => {
     // Length 10, literal "ab", copy of 8 bytes from 2 back: google/snappy, format_description.txt, 2.2.
     expect(unsnappy(Buffer.from([10, 0x04, 0x61, 0x62, 0x11, 0x02]))?.toString()).toBe('ababababab')
   })
 
-  it.each([
+  test.each([
     ['no length', []],
     ['a literal longer than the input', [4, 0x0c, 0x61]],
     ['a copy from before the start', [4, 0x01, 0x09]],
@@ -66,7 +66,7 @@ describe('the files of a LevelDB', () => {
     return (await readdir(db)).toSorted().find((name) => pattern.test(name)) ?? ''
   }
 
-  it('are whole as LevelDB leaves them', async () => {
+  test('are whole as LevelDB leaves them', async () => {
     const { fault, torn, tables } = await examine(db)
     expect({ fault, torn }).toEqual({ fault: undefined, torn: false })
     expect(tables.length).toBeGreaterThan(0)
@@ -74,14 +74,14 @@ describe('the files of a LevelDB', () => {
     expect(await scanLog(log)).toEqual({ torn: false, damagedAt: undefined })
   })
 
-  it('are no less whole for a table that LevelDB had no time to finish', async () => {
+  test('are no less whole for a table that LevelDB had no time to finish', async () => {
     const { tables } = await examine(db)
     const half = (await readFile(join(db, String(tables[0])))).subarray(0, 1000)
     await writeFile(join(db, '999999.ldb'), half)
     expect(await examine(db)).toEqual({ fault: undefined, torn: false, tables })
   })
 
-  it('tell a log that was cut short from one that is damaged inside', async () => {
+  test('tell a log that was cut short from one that is damaged inside', async () => {
     const { length } = await readFile(log)
     await truncate(log, length - 10)
     expect(await scanLog(log)).toEqual({ torn: true, damagedAt: undefined })
@@ -89,14 +89,14 @@ describe('the files of a LevelDB', () => {
     expect(await scanLog(log)).toMatchObject({ damagedAt: 0 })
   })
 
-  it('tell a log that ends in garbage or in half a header as torn', async () => {
+  test('tell a log that ends in garbage or in half a header as torn', async () => {
     await appendFile(log, Buffer.from([1, 2, 3]))
     expect(await scanLog(log)).toEqual({ torn: true, damagedAt: undefined })
     await appendFile(log, Buffer.alloc(500, 7))
     expect(await scanLog(log)).toEqual({ torn: true, damagedAt: undefined })
   })
 
-  it('lose only the damaged record of a log, once it is fenced off', async () => {
+  test('lose only the damaged record of a log, once it is fenced off', async () => {
     const records = async (): Promise<number> => {
       let count = 0
       await scanLog(log, () => (count += 1))
@@ -108,7 +108,7 @@ describe('the files of a LevelDB', () => {
     expect(await records()).toBe(before - 1)
   })
 
-  it('name every block of a table that was touched, and LevelDB then reports it', async () => {
+  test('name every block of a table that was touched, and LevelDB then reports it', async () => {
     const table = join(db, await name(/\.ldb$/))
     await flip(table, 50)
     expect(await checkTable(table, { blank: false })).toBe(1)
@@ -118,7 +118,7 @@ describe('the files of a LevelDB', () => {
     await level.close()
   })
 
-  it('that are missing are named, before LevelDB would delete the rest', async () => {
+  test('that are missing are named, before LevelDB would delete the rest', async () => {
     const table = await name(/\.ldb$/)
     await rm(join(db, table))
     expect((await examine(db)).fault).toBe(`${table} is missing`)

@@ -3,15 +3,13 @@ import { once } from 'node:events'
 import { cp, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { silentOutboxObserver } from '../../../edge/outbox/observer.ts'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Exported } from '../../../edge/outbox/look/export.ts'
-import { openOutbox } from '../../../edge/outbox/open.ts'
 import { inPieces } from '../../../edge/outbox-tool/export-filter.ts'
 import { levelFolder } from '../../../edge/store/store-level.ts'
 import { systemClock as clock } from '../../../src/clock.ts'
-import { silentLog } from '../../../src/log.ts'
 import { candidate } from '../../support/edge/outbox-events.ts'
+import { openTestOutbox } from '../../support/edge/test-outbox.ts'
 
 const events = 3000
 let root: string
@@ -21,13 +19,9 @@ let dataDir: string
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), 'tidegate-outbox-command-'))
   dataDir = join(root, 'data')
-  const outbox = await openOutbox({
+  const outbox = await openTestOutbox({
     folder: levelFolder({ folder: join(dataDir, 'outbox'), reserveBytes: 0, clock }),
-    gateway: 'gw-1',
     clock,
-    random: Math.random,
-    log: silentLog,
-    observer: silentOutboxObserver,
   })
   const noise = 'x'.repeat(300)
   await Promise.all(
@@ -56,7 +50,7 @@ const left = async (): Promise<string[]> =>
   (await readdir(join(dataDir, 'outbox'))).filter((name) => name.startsWith('look-'))
 
 describe('tidegate outbox', () => {
-  it('export ends quietly when its reader has had enough, and leaves nothing behind', async () => {
+  test('export ends quietly when its reader has had enough, and leaves nothing behind', async () => {
     const child = start('export', '-d', dataDir)
     child.stdout.once('data', () => child.stdout.destroy())
     let err = ''
@@ -66,7 +60,7 @@ describe('tidegate outbox', () => {
     expect(await left()).toEqual([])
   })
 
-  it('export leaves nothing behind when it is interrupted', async () => {
+  test('export leaves nothing behind when it is interrupted', async () => {
     const child = start('export', '-d', dataDir)
     await once(child.stdout, 'readable')
     expect(await left()).toHaveLength(1)
@@ -76,7 +70,7 @@ describe('tidegate outbox', () => {
     expect(await left()).toEqual([])
   })
 
-  it('export says of a file that cannot be written which it is, before it reads anything', async () => {
+  test('export says of a file that cannot be written which it is, before it reads anything', async () => {
     const { code, err } = await outbox('export', '-d', dataDir, '-o', join(root, 'none', 'queue.ndjson'))
     expect(code).toBe(1)
     expect(err).toMatch(
@@ -84,7 +78,7 @@ describe('tidegate outbox', () => {
     )
   })
 
-  it('inspect needs no folder but the data folder: in its container all else is read-only', async () => {
+  test('inspect needs no folder but the data folder: in its container all else is read-only', async () => {
     const child = spawn(process.execPath, ['dist/cli/tidegate.js', 'outbox', 'inspect', '-d', dataDir], {
       env: { ...process.env, TMPDIR: join(root, 'none') },
     })
@@ -94,7 +88,7 @@ describe('tidegate outbox', () => {
     expect(out).toMatch(/^gateway +gw-1, stopped\n/)
   })
 
-  it('export writes a line an event', async () => {
+  test('export writes a line an event', async () => {
     const file = join(root, 'queue.ndjson')
     expect(await outbox('export', '-d', dataDir, '-o', file)).toEqual({ code: 0, out: '', err: '' })
     const ids = (await readFile(file, 'utf8'))
@@ -104,7 +98,7 @@ describe('tidegate outbox', () => {
     expect(ids).toMatchObject(Array.from({ length: events }, (_, index) => ({ id: `e${index}` })))
   })
 
-  it('export goes on past what is damaged, says how much that was, and ends with 1', async () => {
+  test('export goes on past what is damaged, says how much that was, and ends with 1', async () => {
     const damaged = join(root, 'damaged')
     await cp(dataDir, damaged, { recursive: true })
     const store = await levelFolder({ folder: join(damaged, 'outbox'), reserveBytes: 0, clock }).open()
@@ -122,7 +116,7 @@ async function* tenThousand(): AsyncIterable<Exported> {
   for (let index = 0; index < 10_000; index++) yield { text: 'x'.repeat(99) }
 }
 
-it('an export is sent in pieces, not an event at a time', async () => {
+test('an export is sent in pieces, not an event at a time', async () => {
   const pieces: string[] = []
   for await (const piece of inPieces(tenThousand(), (one) => ('text' in one ? one.text : undefined)))
     pieces.push(piece)

@@ -1,18 +1,16 @@
 import { cp, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, expect, it } from 'vitest'
-import { silentOutboxObserver } from '../../../edge/outbox/observer.ts'
+import { afterEach, expect, test } from 'vitest'
 import type { Outbox, Queued } from '../../../edge/outbox/outbox.ts'
-import { openOutbox } from '../../../edge/outbox/open.ts'
 import { verify } from '../../../edge/outbox/look/verification.ts'
 import { levelFolder } from '../../../edge/store/store-level.ts'
 import { scanLog } from '../../../edge/store/leveldb/log.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { claimedChain } from '../../../src/contract/codec.ts'
-import { silentLog } from '../../../src/log.ts'
 import { levelLog } from '../../support/edge/level-log.ts'
 import { submission } from '../../support/edge/outbox-events.ts'
+import { openTestOutbox } from '../../support/edge/test-outbox.ts'
 
 const closers: (() => Promise<unknown>)[] = []
 afterEach(async () => {
@@ -28,13 +26,8 @@ async function newFolder(): Promise<string> {
 const storeIn = (folder: string) => levelFolder({ folder, reserveBytes: 0, clock: systemClock })
 
 async function open(folder: string): Promise<Outbox> {
-  const outbox = await openOutbox({
+  const outbox = await openTestOutbox({
     folder: storeIn(folder),
-    gateway: 'gw-1',
-    clock: systemClock,
-    random: Math.random,
-    log: silentLog,
-    observer: silentOutboxObserver,
   })
   closers.push(() => outbox.close())
   return outbox
@@ -53,7 +46,7 @@ async function delivered(outbox: Outbox, ids: readonly string[]): Promise<Queued
   return all
 }
 
-it('a release that a power cut took back, although it left the appends behind it, costs a repeat and nothing else (G2, G3)', async () => {
+test('a release that a power cut took back, although it left the appends behind it, costs a repeat and nothing else (G2, G3)', async () => {
   const home = await newFolder()
   const outbox = await open(home)
   for (let index = 1; index <= 10; index++) await outbox.append(submission(`d${index % 3}`, `e${index}`))

@@ -3,22 +3,21 @@ import { once } from 'node:events'
 import { cp, mkdtemp, readdir, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { silentOutboxObserver } from '../../../edge/outbox/observer.ts'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { renderReport } from '../../../edge/outbox-tool/report.ts'
 import { repairQueue } from '../../../edge/outbox-tool/repair.ts'
 import { openQueue } from '../../../edge/outbox-tool/open-queue.ts'
 import type { Queue } from '../../../edge/outbox-tool/queue.ts'
 import type { Exported } from '../../../edge/outbox/look/export.ts'
-import { openOutbox } from '../../../edge/outbox/open.ts'
 import type { Outbox } from '../../../edge/outbox/outbox.ts'
 import { createScratch } from '../../../edge/store/leveldb/scratch.ts'
 import { levelFolder } from '../../../edge/store/store-level.ts'
 import type { Store, StoreOperation } from '../../../edge/store/store.ts'
 import { systemClock } from '../../../src/clock.ts'
-import { silentLog } from '../../../src/log.ts'
 import { submission } from '../../support/edge/outbox-events.ts'
 import { mountSmallDisk } from '../../support/edge/small-disk.ts'
+import { programFile } from '../../support/program.ts'
+import { openTestOutbox } from '../../support/edge/test-outbox.ts'
 
 const clock = systemClock
 const scratch = createScratch()
@@ -36,13 +35,9 @@ afterEach(async () => {
 const folder = () => levelFolder({ folder: join(dataDir, 'outbox'), reserveBytes: 0, clock })
 
 async function filled(): Promise<Outbox> {
-  const outbox = await openOutbox({
+  const outbox = await openTestOutbox({
     folder: folder(),
-    gateway: 'gw-1',
     clock,
-    random: Math.random,
-    log: silentLog,
-    observer: silentOutboxObserver,
   })
   closers.push(() => outbox.close())
   for (let index = 0; index < 30; index++) {
@@ -55,7 +50,7 @@ async function filled(): Promise<Outbox> {
 
 /** A gateway's outbox and its side of the door, as edge/main.ts opens it, in a process of its own. */
 async function atWork(place = dataDir): Promise<string> {
-  const child = spawn(process.execPath, ['--input-type=module', '-e', gateway, place], {
+  const child = spawn(process.execPath, [programFile('gateway-outbox'), place], {
     stdio: ['pipe', 'pipe', 'inherit'],
   })
   const ended = once(child, 'close')
@@ -66,30 +61,6 @@ async function atWork(place = dataDir): Promise<string> {
   const [url] = (await once(child.stdout.setEncoding('utf8'), 'data')) as [string]
   return url.trim()
 }
-
-const gateway = `
-  import { join } from 'node:path'
-  import { silentOutboxObserver as observer } from './dist/edge/outbox/observer.js'
-  import { doorRoutes, newToken, opsUrl, writeDoor } from './dist/edge/outbox-tool/door.js'
-  import { openOutbox } from './dist/edge/outbox/open.js'
-  import { levelFolder } from './dist/edge/store/store-level.js'
-  import { systemClock as clock } from './dist/src/clock.js'
-  import { silentLog as log } from './dist/src/log.js'
-  import { startOpsServer } from './dist/src/ops-server.js'
-  const [, dataDir] = process.argv
-  const folder = levelFolder({ folder: join(dataDir, 'outbox'), reserveBytes: 0, clock })
-  const outbox = await openOutbox({ folder, gateway: 'gw-1', clock, random: Math.random, log, observer })
-  const token = newToken()
-  const routes = doorRoutes({ outbox: () => outbox, stats: () => outbox.stats(), usedBytes: async () => 7, token, clock })
-  const server = await startOpsServer({ host: '127.0.0.1', port: 0, metrics: async () => '', ready: () => ({}), routes })
-  const url = opsUrl('127.0.0.1', server.port)
-  const door = await writeDoor(dataDir, { url, token })
-  process.stdin.resume().once('end', async () => {
-    await server.close()
-    await door.close()
-    await outbox.close()
-  })
-  console.log(url)`
 
 async function textsOf(exported: AsyncIterable<Exported>): Promise<Record<string, unknown>[]> {
   const events: Record<string, unknown>[] = []
@@ -124,7 +95,7 @@ const states = [
 ] as const
 
 describe.each(states)('the queue of a gateway that is %s', (state, start) => {
-  it('can be inspected, verified and exported', async () => {
+  test('can be inspected, verified and exported', async () => {
     await (await filled()).close()
     await start()
     const queue = await open()
@@ -144,7 +115,7 @@ describe.each(states)('the queue of a gateway that is %s', (state, start) => {
     expect(some.map(({ id }) => id)).toEqual(['e4', 'e7', 'e13'])
   })
 
-  it('is exported past a damaged record, which is named', async () => {
+  test('is exported past a damaged record, which is named', async () => {
     await (await filled()).close()
     await alter(alterEvent)
     await start()
@@ -161,7 +132,7 @@ async function setAside(): Promise<string> {
   return join(dataDir, 'outbox', String(name))
 }
 
-it('a gateway that runs on a full disk still tells of its queue', async () => {
+test('a gateway that runs on a full disk still tells of its queue', async () => {
   await (await filled()).close()
   const disk = await mountSmallDisk(8)
   closers.push(() => disk.unmount())
@@ -174,7 +145,7 @@ it('a gateway that runs on a full disk still tells of its queue', async () => {
 })
 
 describe('a store that was set aside', () => {
-  it('can be inspected, verified and exported while the gateway goes on without it', async () => {
+  test('can be inspected, verified and exported while the gateway goes on without it', async () => {
     await (await filled()).close()
     await folder().setAside()
     await atWork()
@@ -187,7 +158,7 @@ describe('a store that was set aside', () => {
     expect(own.map(({ type }) => type)).not.toContain('com.acme.climate')
   })
 
-  it('because it is of a newer version is exported as far as it can be understood', async () => {
+  test('because it is of a newer version is exported as far as it can be understood', async () => {
     await (await filled()).close()
     await alter(async (store) => {
       const head = (await store.get('m')) ?? ''
@@ -200,7 +171,7 @@ describe('a store that was set aside', () => {
     await expect(queue.inspect(1)).rejects.toMatchObject({ code: 'STORE_NEWER' })
   })
 
-  it('is not repaired', async () => {
+  test('is not repaired', async () => {
     await (await filled()).close()
     const aside = await folder().setAside()
     const options = { gateway: 'gw-1', backup: false, clock, random: Math.random, scratch, userId: undefined }
@@ -210,7 +181,7 @@ describe('a store that was set aside', () => {
   })
 })
 
-it('the queue of a running gateway is told to nobody without the token of its data folder', async () => {
+test('the queue of a running gateway is told to nobody without the token of its data folder', async () => {
   await (await filled()).close()
   const url = await atWork()
   expect((await fetch(`${url}/outbox/export`)).status).toBe(401)
@@ -220,7 +191,7 @@ it('the queue of a running gateway is told to nobody without the token of its da
   expect((await stat(join(dataDir, 'ops-door.json'))).mode & 0o077).toBe(0)
 })
 
-it('what is wrong with a queue is named', async () => {
+test('what is wrong with a queue is named', async () => {
   await (await filled()).close()
   await alter(async (store) => [
     ...(await alterEvent(store)),
@@ -235,7 +206,7 @@ it('what is wrong with a queue is named', async () => {
   expect(await (await open()).inspect(10)).toMatchObject({ unreported: [], rememberedIds: 30 })
 })
 
-it('repair keeps a copy, counts what is lost, and leaves a queue that verifies', async () => {
+test('repair keeps a copy, counts what is lost, and leaves a queue that verifies', async () => {
   await (await filled()).close()
   await alter(async (store) => {
     const [entry] = await store.entries({ gte: 'e!n!', lt: 'e!n!~' }, 1)
@@ -257,7 +228,7 @@ it('repair keeps a copy, counts what is lost, and leaves a queue that verifies',
   expect(await (await open()).verify()).toEqual({ events: queued, faults: [] })
 })
 
-it('repair does nothing to a queue that is sound: no epoch ends for nothing', async () => {
+test('repair does nothing to a queue that is sound: no epoch ends for nothing', async () => {
   await (await filled()).close()
   const options = { dataDir, gateway: 'gw-1', backup: true, clock, random: Math.random, scratch }
   const { epoch } = await (await open()).inspect(0)
@@ -267,7 +238,7 @@ it('repair does nothing to a queue that is sound: no epoch ends for nothing', as
   expect((await (await open()).inspect(0)).epoch).toBe(epoch)
 })
 
-it('repair refuses to write what the gateway’s user could not write to after that', async () => {
+test('repair refuses to write what the gateway’s user could not write to after that', async () => {
   await (await filled()).close()
   const { uid } = await stat(dataDir)
   const options = { dataDir, gateway: 'gw-1', backup: true, clock, random: Math.random, scratch }
@@ -277,7 +248,7 @@ it('repair refuses to write what the gateway’s user could not write to after t
   })
 })
 
-it('repair refuses a queue that is at work, and a folder without one', async () => {
+test('repair refuses a queue that is at work, and a folder without one', async () => {
   await (await filled()).close()
   await atWork()
   const options = { gateway: 'gw-1', backup: false, clock, random: Math.random, scratch, userId: undefined }

@@ -1,19 +1,17 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Outbox, Queued, Submission } from '../../../edge/outbox/outbox.ts'
-import { silentOutboxObserver } from '../../../edge/outbox/observer.ts'
-import { openOutbox } from '../../../edge/outbox/open.ts'
 import type { OutboxOptions } from '../../../edge/outbox/options.ts'
 import type { StoreFolder } from '../../../edge/store/store.ts'
 import { levelFolder } from '../../../edge/store/store-level.ts'
 import { genesis, verifyChain } from '../../../src/contract/codec.ts'
 import { systemClock } from '../../../src/clock.ts'
-import { silentLog } from '../../../src/log.ts'
 import { SimulatedDisk } from '../../support/fakes/simulated-disk.ts'
 import { FakeClock, settled } from '../../support/fakes/clock.ts'
 import { candidate, submission } from '../../support/edge/outbox-events.ts'
+import { openTestOutbox } from '../../support/edge/test-outbox.ts'
 
 const closers: (() => Promise<unknown>)[] = []
 afterEach(async () => {
@@ -46,20 +44,16 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
 
   async function open(options: Partial<OutboxOptions> = {}): Promise<Outbox> {
     folder = options.folder ?? (await makeFolder())
-    const outbox = await openOutbox({
+    const outbox = await openTestOutbox({
       folder,
-      gateway: 'gw-1',
       clock,
-      random: Math.random,
-      log: silentLog,
-      observer: silentOutboxObserver,
       ...options,
     })
     closers.push(() => outbox.close())
     return outbox
   }
 
-  it('numbers what it accepts from 1, without a gap, in order', async () => {
+  test('numbers what it accepts from 1, without a gap, in order (G2)', async () => {
     const outbox = await open()
     const admissions = await Promise.all(
       Array.from({ length: 50 }, (_, index) => outbox.append(submission('a', `e${index}`))),
@@ -70,7 +64,7 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     expect(outbox.stats().depth).toEqual({ high: 0, normal: 0 })
   })
 
-  it('chains every event to the one before it', async () => {
+  test('chains every event to the one before it (G2)', async () => {
     const outbox = await open()
     for (const id of ['x', 'y', 'z']) await outbox.append(submission('a', id))
     let chain = genesis('gw-1', outbox.stats().epoch)
@@ -80,7 +74,7 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     }
   })
 
-  it('accepts an ID once, within a batch and across a restart', async () => {
+  test('accepts an ID once, within a batch and across a restart (G4)', async () => {
     const outbox = await open()
     const both = await Promise.all([
       outbox.append(submission('a', 'same')),
@@ -94,7 +88,7 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     expect(await again.append(submission('b', 'same'))).toMatchObject({ kind: 'accepted', sequence: 2 })
   })
 
-  it('keeps what was not released across a restart, under the same epoch', async () => {
+  test('keeps what was not released across a restart, under the same epoch (G1, I1)', async () => {
     const outbox = await open()
     for (let index = 0; index < 10; index++) await outbox.append(submission('a', `e${index}`))
     const taken = await outbox.take(4)
@@ -106,7 +100,7 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     expect((await drain(again)).map(({ sequence }) => sequence)).toEqual([3, 4, 5, 6, 7, 8, 9, 10])
   })
 
-  it('gives back after a rewind exactly what was taken and not released', async () => {
+  test('gives back after a rewind exactly what was taken and not released (G3, I4)', async () => {
     const outbox = await open()
     for (let index = 0; index < 10; index++) await outbox.append(submission('a', `e${index}`))
     const taken = await outbox.take(6)
@@ -115,7 +109,7 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     expect((await drain(outbox)).map(({ sequence }) => sequence)).toEqual([1, 3, 5, 7, 8, 9, 10])
   })
 
-  it('sends the high lane first and new events before the backlog, which never starves', async () => {
+  test('sends the high lane first and new events before the backlog, which never starves', async () => {
     const outbox = await open({ lanes: { inOrderBelow: 10, backlogShareMin: 0.25 } })
     for (let index = 0; index < 100; index++) await outbox.append(submission('a', `old${index}`))
     outbox.resumed()
@@ -127,7 +121,7 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     expect(ids.filter((id) => id.startsWith('old'))).toHaveLength(10)
   })
 
-  it('drains the backlog no faster than its pace', async () => {
+  test('drains the backlog no faster than its pace', async () => {
     const outbox = await open({ lanes: { inOrderBelow: 0, eventsPerSecond: 10 } })
     for (let index = 0; index < 50; index++) await outbox.append(submission('a', `old${index}`))
     outbox.resumed()
@@ -137,7 +131,7 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     expect(await outbox.take(50)).toHaveLength(10)
   })
 
-  it('drains the backlog no faster than its pace in bytes, by one event at most', async () => {
+  test('drains the backlog no faster than its pace in bytes, by one event at most (G7)', async () => {
     const outbox = await open({ lanes: { inOrderBelow: 0, bytesPerSecond: 5000 } })
     await appendMany(outbox, 60, 'old')
     outbox.resumed()
@@ -153,7 +147,7 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     }
   })
 
-  it('withholds its answer at a bound and gives it when there is room', async () => {
+  test('withholds its answer at a bound and gives it when there is room (G7)', async () => {
     const outbox = await open({ quota: { eventsMax: 4, deviceShare: 1 } })
     for (let index = 0; index < 4; index++) await outbox.append(submission('a', `e${index}`))
     let answered = false
@@ -168,7 +162,7 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     expect(await waiting).toMatchObject({ kind: 'accepted', sequence: 5 })
   })
 
-  it('lets no device wait for room that another has filled', async () => {
+  test('lets no device wait for room that another has filled (G7)', async () => {
     const outbox = await open({ quota: { eventsMax: 10, deviceShare: 0.5 } })
     for (let index = 0; index < 5; index++) await outbox.append(submission('noisy', `e${index}`))
     const noisy = outbox.append(submission('noisy', 'more'))
@@ -178,7 +172,7 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     expect(await noisy).toMatchObject({ kind: 'accepted' })
   })
 
-  it('holds a device to its share of the bytes, however few its events', async () => {
+  test('holds a device to its share of the bytes, however few its events (G7)', async () => {
     const outbox = await open({ quota: { eventsMax: 1000, bytesMax: 10_000, deviceShare: 0.5 } })
     const data = { noise: 'x'.repeat(2000) }
     const large = (id: string): Submission =>
@@ -192,7 +186,7 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     expect(await noisy).toMatchObject({ kind: 'accepted' })
   })
 
-  it('sheds QoS 0 at its part of the bound, where QoS 1 does not wait yet', async () => {
+  test('sheds QoS 0 at its part of the bound, where QoS 1 does not wait yet (G7)', async () => {
     const outbox = await open({ quota: { eventsMax: 100, deviceShare: 1 } })
     await appendMany(outbox, 94, 'e')
     expect(await outbox.append(submission('b', 'last', { qos: 0 }))).toMatchObject({ kind: 'accepted' })
@@ -205,7 +199,7 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     expect(outbox.stats()).toMatchObject({ depth: { normal: 100 }, waiting: 0 })
   })
 
-  it('forgets a submission whose device went away while it waited', async () => {
+  test('forgets a submission whose device went away while it waited', async () => {
     const outbox = await open({ quota: { eventsMax: 1 } })
     await outbox.append(submission('a', 'first'))
     const gone = new AbortController()
@@ -217,7 +211,7 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     expect(outbox.stats()).toMatchObject({ lastSequence: 1, waiting: 0 })
   })
 
-  it('evicts the oldest of the lowest lane and reports each to the cloud with its chain', async () => {
+  test('evicts the oldest of the lowest lane and reports each to the cloud with its chain (G2, I5)', async () => {
     const outbox = await open({
       quota: { eventsMax: 300, deviceShare: 1, full: 'evict' },
       reportIntervalMs: 0,
@@ -238,7 +232,7 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     expect(outbox.stats().depth).toEqual({ high: 0, normal: 0 })
   })
 
-  it.for(['a', 'b'])(
+  test.for(['a', 'b'])(
     'is not held up by an event of %s that is past its time where the oldest of a make room',
     async (device) => {
       const outbox = await open({ quota: { eventsMax: 300, deviceShare: 1, full: 'evict' } })
@@ -251,14 +245,14 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     },
   )
 
-  it('sheds QoS 0 at a bound rather than evict what was acknowledged', async () => {
+  test('sheds QoS 0 at a bound rather than evict what was acknowledged', async () => {
     const outbox = await open({ quota: { eventsMax: 50, deviceShare: 1, full: 'evict' } })
     for (let index = 0; index < 50; index++) await outbox.append(submission('a', `e${index}`))
     expect(await outbox.append(submission('b', 'unpromised', { qos: 0 }))).toMatchObject({ kind: 'shed' })
     expect(outbox.stats().depth.normal).toBe(50)
   })
 
-  it('drains at a pace below one event a second, too', async () => {
+  test('drains at a pace below one event a second, too', async () => {
     const outbox = await open({ lanes: { inOrderBelow: 0, eventsPerSecond: 0.5 } })
     for (let index = 0; index < 5; index++) await outbox.append(submission('a', `old${index}`))
     outbox.resumed()
@@ -270,7 +264,7 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     expect(taken).toBe(4)
   })
 
-  it('expires by its own clock, and not because the wall clock jumped', async () => {
+  test('expires by its own clock, and not because the wall clock jumped (G2)', async () => {
     const outbox = await open({ reportIntervalMs: 0 })
     await outbox.append(submission('a', 'short', { ttlMs: 60_000 }))
     await outbox.append(submission('a', 'long'))
@@ -294,7 +288,7 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     )
   })
 
-  it('expires what stands behind more events in flight than one write takes out', async () => {
+  test('expires what stands behind more events in flight than one write takes out', async () => {
     const outbox = await open({ reportIntervalMs: 1e9 })
     await appendMany(outbox, 1100, 'sent', { ttlMs: 5000 })
     expect(await outbox.take(1100)).toHaveLength(1100)
@@ -306,7 +300,7 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     expect(outbox.stats().depth.normal).toBe(0)
   })
 
-  it('expires in the write that accepts it what has no time left', async () => {
+  test('expires in the write that accepts it what has no time left (G2, I5)', async () => {
     const outbox = await open({ reportIntervalMs: 0 })
     await outbox.append(submission('a', 'first'))
     expect(await outbox.append(submission('a', 'past', { ttlMs: 0 }))).toEqual({
@@ -325,7 +319,7 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     })
   })
 
-  it('counts time spent powered off once the clock has settled, and only then', async () => {
+  test('counts time spent powered off once the clock has settled, and only then', async () => {
     const outbox = await open()
     await outbox.append(submission('a', 'short', { ttlMs: 3_600_000 }))
     await outbox.close()
@@ -338,7 +332,7 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     clock.jump(-7_200_000)
   })
 
-  it('forgets IDs by generation and keeps at least seven eighths of the window', async () => {
+  test('forgets IDs by generation and keeps at least seven eighths of the window', async () => {
     const outbox = await open({ dedup: { ageMs: 1e9, count: 80 } })
     for (let index = 0; index < 400; index++) await outbox.append(submission('a', `e${index}`))
     await pass(1)
@@ -349,7 +343,7 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     expect(await outbox.append(submission('a', 'e0'))).toMatchObject({ kind: 'accepted' })
   })
 
-  it('begins a new epoch under a new gateway name and still delivers the old', async () => {
+  test('begins a new epoch under a new gateway name and still delivers the old', async () => {
     const outbox = await open()
     await outbox.append(submission('a', 'old'))
     await outbox.close()
@@ -364,7 +358,7 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     })
   })
 
-  it('answers nothing after close, and closes as often as asked', async () => {
+  test('answers nothing after close, and closes as often as asked', async () => {
     const outbox = await open()
     const append = outbox.append(submission('a', 'e'))
     await Promise.all([outbox.close(), outbox.close()])

@@ -2,7 +2,7 @@ import { copyFile, cp, link, mkdtemp, readdir, rm, stat, truncate } from 'node:f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { seededRandom } from '../../../dev/fleet/random.ts'
 import type { Store, StoreOperation } from '../../../edge/store/store.ts'
 import { levelFolder } from '../../../edge/store/store-level.ts'
@@ -98,7 +98,7 @@ describe(`a log of LevelDB that ends anywhere (seed ${seed})`, () => {
     beside: fc.integer({ min: 0, max: 20 }),
   })
 
-  it(
+  test(
     'holds each batch wholly or not at all, those that were whole, and none behind one that is missing (G1, G2)',
     async () => {
       let cuts = 0
@@ -131,7 +131,7 @@ describe(`a log of LevelDB that ends anywhere (seed ${seed})`, () => {
   )
 
   const few = draws(1, 60_000)
-  it(
+  test(
     'loses no batch that has filled the write buffer, and of one that is cut in it nothing remains (G1, G2)',
     async () => {
       const random = seededRandom(seed, 'write buffer')
@@ -153,7 +153,7 @@ describe(`a log of LevelDB that ends anywhere (seed ${seed})`, () => {
     few.timeoutMs,
   )
 
-  it('a synced write makes those before it durable only in its own log: what was not synced at the end of the log before may be missing', async () => {
+  test('a synced write makes those before it durable only in its own log: what was not synced at the end of the log before may be missing', async () => {
     const folder = join(home, 'switch')
     const store = await openAt(folder)
     const db = join(folder, 'db')

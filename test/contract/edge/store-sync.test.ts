@@ -2,7 +2,7 @@ import { closeSync, openSync, writeSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeAll, beforeEach, expect, it } from 'vitest'
+import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import type { Store, StoreFolder } from '../../../edge/store/store.ts'
 import { levelFolder } from '../../../edge/store/store-level.ts'
 import { systemClock } from '../../../src/clock.ts'
@@ -51,7 +51,7 @@ function isSyncOfLog({ name, path, result }: SystemCall): boolean {
   return /^f(data)?sync$/.test(name) && path.endsWith('.log') && result === 0
 }
 
-it.each([
+test.each([
   ['as small as a head record', 200],
   ['over a block of the log', 40_000],
   ['over the write buffer', 9 << 20],
@@ -72,7 +72,7 @@ it.each([
   },
 )
 
-it('a synced write that LevelDB puts into one record with unsynced ones is synced (G1)', async () => {
+test('a synced write that LevelDB puts into one record with unsynced ones is synced (G1)', async () => {
   const keys = Array.from({ length: 200 }, (_, index) => ({
     key: `${index % 3 === 0 ? 'synced' : 'unsynced'}-${String(index).padStart(3, '0')}`,
     sync: index % 3 === 0,
@@ -91,7 +91,7 @@ it('a synced write that LevelDB puts into one record with unsynced ones is synce
   }
 })
 
-it('a sync that fails is told, and nothing is taken behind it until the store is opened anew (G1)', async () => {
+test('a sync that fails is told, and nothing is taken behind it until the store is opened anew (G1)', async () => {
   await write('before', 'x', true)
   await traced({ calls: ['fdatasync'], inject: 'fdatasync:error=EIO' }, async () => {
     await expect(write('failed', 'x', true)).rejects.toMatchObject({ code: 'STORE_CORRUPT' })

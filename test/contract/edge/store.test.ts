@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Store, StoreFolder } from '../../../edge/store/store.ts'
 import { levelFolder } from '../../../edge/store/store-level.ts'
 import { systemClock } from '../../../src/clock.ts'
@@ -36,7 +36,7 @@ describe.each(Object.entries(folders))('a store %s', (_, makeFolder) => {
     return store.write(operations, { sync: true })
   }
 
-  it('reads what was written, also in a later life', async () => {
+  test('reads what was written, also in a later life', async () => {
     await put(['a', 'eins'], ['b', 'zwei · 二'])
     expect(await store.get('b')).toBe('zwei · 二')
     await store.close()
@@ -46,13 +46,13 @@ describe.each(Object.entries(folders))('a store %s', (_, makeFolder) => {
     expect(await store.hasMany(['a', 'c', 'b'])).toEqual([true, false, true])
   })
 
-  it('holds nothing that was not written to it, however often it is opened', async () => {
+  test('holds nothing that was not written to it, however often it is opened', async () => {
     await store.close()
     store = await folder.open()
     expect(await store.entries({ gte: '', lt: '~' }, 10)).toEqual([])
   })
 
-  it('takes the later of two operations on a key in one write', async () => {
+  test('takes the later of two operations on a key in one write', async () => {
     await store.write(
       [
         { type: 'put', key: 'k', value: 'first' },
@@ -64,7 +64,7 @@ describe.each(Object.entries(folders))('a store %s', (_, makeFolder) => {
     expect(await store.get('k')).toBe('last')
   })
 
-  it('keeps keys in the order of their bytes and ranges without their end', async () => {
+  test('keeps keys in the order of their bytes and ranges without their end', async () => {
     await put(['k~', '4'], ['k!2', '2'], ['k!1', '1'], ['kA', '3'])
     expect(await store.entries({ gte: 'k!', lt: 'k~' }, 10)).toEqual([
       ['k!1', '1'],
@@ -74,7 +74,7 @@ describe.each(Object.entries(folders))('a store %s', (_, makeFolder) => {
     expect(await store.entries({ gte: 'k!', lt: 'k~' }, 2)).toHaveLength(2)
   })
 
-  it('tells keys in chunks as they were when it was asked', async () => {
+  test('tells keys in chunks as they were when it was asked', async () => {
     const names = Array.from({ length: 5000 }, (_, index) => `k${String(index).padStart(5, '0')}`)
     await put(...names.map((name): [string, string] => [name, 'x']))
     const told: string[] = []
@@ -86,7 +86,7 @@ describe.each(Object.entries(folders))('a store %s', (_, makeFolder) => {
     expect(told).toEqual(names)
   })
 
-  it('tells the keys of a snapshot as they were when it was made', async () => {
+  test('tells the keys of a snapshot as they were when it was made', async () => {
     await put(['k1', 'x'], ['k2', 'x'])
     const snapshot = store.snapshot()
     await put(['k3', 'later'])
@@ -97,7 +97,7 @@ describe.each(Object.entries(folders))('a store %s', (_, makeFolder) => {
     await snapshot.close()
   })
 
-  it('tells entries in chunks as they were when they were asked for, and when a snapshot was taken', async () => {
+  test('tells entries in chunks as they were when they were asked for, and when a snapshot was taken', async () => {
     const names = Array.from({ length: 2500 }, (_, index) => `k${String(index).padStart(5, '0')}`)
     await put(...names.map((name): [string, string] => [name, `value of ${name}`]))
     const snapshot = store.snapshot()
@@ -123,22 +123,22 @@ describe.each(Object.entries(folders))('a store %s', (_, makeFolder) => {
     await snapshot.close()
   })
 
-  it('clears a range and nothing beside it', async () => {
+  test('clears a range and nothing beside it', async () => {
     await put(['a', '1'], ['b!1', '2'], ['b!2', '3'], ['c', '4'])
     await store.clear({ gte: 'b!', lt: 'b!~' })
     expect(await store.hasMany(['a', 'b!1', 'b!2', 'c'])).toEqual([true, false, false, true])
   })
 
-  it('lets one in at a time', async () => {
+  test('lets one in at a time', async () => {
     await expect(folder.open()).rejects.toMatchObject({ code: 'OUTBOX_LOCKED', retryable: false })
   })
 
-  it('fails as unavailable once it is closed', async () => {
+  test('fails as unavailable once it is closed', async () => {
     await store.close()
     await expect(put(['a', '1'])).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE', retryable: true })
   })
 
-  it('keeps a mark beside it that outlives the store', async () => {
+  test('keeps a mark beside it that outlives the store', async () => {
     expect(await folder.readMark()).toBeUndefined()
     await folder.writeMark('one')
     await folder.writeMark('two')
@@ -148,7 +148,7 @@ describe.each(Object.entries(folders))('a store %s', (_, makeFolder) => {
     expect(await folder.readMark()).toBe('two')
   })
 
-  it('set aside leaves an empty store in its place', async () => {
+  test('set aside leaves an empty store in its place', async () => {
     await put(['a', '1'])
     await store.close()
     await folder.setAside()
@@ -156,7 +156,7 @@ describe.each(Object.entries(folders))('a store %s', (_, makeFolder) => {
     expect(await store.get('a')).toBeUndefined()
   })
 
-  it('repaired keeps what it holds', async () => {
+  test('repaired keeps what it holds', async () => {
     await put(['a', '1'], ['b', '2'])
     await store.close()
     await folder.repair('a test asked for it')

@@ -7,13 +7,13 @@ import { rabbitSidings } from '../../../cloud/amqp/sidings-rabbit.ts'
 import { declareTopology } from '../../../cloud/amqp/topology-rabbit.ts'
 import { sidingTopology } from '../../../cloud/amqp/topology.ts'
 import type { ExchangeSession, Outcome } from '../../../edge/uplink/exchange.ts'
-import { rabbitExchange } from '../../../edge/uplink/exchange-rabbit.ts'
 import type { Queued } from '../../../edge/outbox/outbox.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { silentLog } from '../../../src/log.ts'
 import { harmless, type Middle, openMiddle, type Plan } from '../../proof/middle.ts'
 import { createVhost } from '../../support/servers.ts'
 import { createTestPki, type TestPki } from '../../support/edge/test-broker.ts'
+import { testUplink } from '../../support/edge/test-uplink.ts'
 
 const exchange = 'tidegate.events'
 const bound = 'com.acme.climate'
@@ -42,18 +42,10 @@ afterEach(async () => {
 
 async function openPlace(): Promise<{ middle: Middle; session: ExchangeSession }> {
   const middle = await openMiddle(brokerUrl, tls)
-  const uplink = rabbitExchange({
+  const uplink = testUplink({
     url: middle.url,
     tls,
     exchange,
-    partitions: 4,
-    gateway: 'gw-1',
-    connectTimeoutMs: 5000,
-    heartbeatS: 10,
-    reconnect: { delayMsMin: 50, delayMsMax: 200 },
-    clock: systemClock,
-    random: Math.random,
-    log: silentLog,
   })
   opened.push(middle, uplink)
   const session = await uplink.connect(new AbortController().signal)

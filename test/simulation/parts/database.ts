@@ -10,23 +10,8 @@ import type { Chance } from '../plan/chance.ts'
 import type { Journal } from './journal.ts'
 import type { SimulatedProcess } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
+import type { Effect, Lock, Tables } from './tables.ts'
 import { SimulatedTransaction, unreachable } from './transaction.ts'
-
-/** What a handler did, as it was committed. */
-export interface Effect {
-  group: string
-  key: string
-  device: string
-  epoch: string
-  sequence: number
-  text: string
-}
-
-export interface Lock {
-  holder: SimulatedTransaction
-  freed: Promise<void>
-  free: () => void
-}
 
 interface DatabaseParts {
   scheduler: Scheduler
@@ -38,7 +23,7 @@ interface DatabaseParts {
 }
 
 /** PostgreSQL as far as the pipeline can tell: transactions, unique keys, waits for rivals; it may fail at any time. */
-export class SimulatedDatabase {
+export class SimulatedDatabase implements Tables {
   up = true
   /** Faults: commits that fail, and commits that land although their answer is lost. */
   commitsToLose = 0

@@ -3,7 +3,7 @@ import { mergeRollup, rollupKey, type Rollups } from '../../../cloud/projections
 import type { Statements } from '../../../cloud/database/statements.ts'
 import type { EventIdentity, Inbox, QueryResult, Transaction } from '../../../cloud/database/storage.ts'
 import type { Appended, History, HistoryRecord, LedgerPlace } from '../../../cloud/history/history.ts'
-import type { Effect, Lock, SimulatedDatabase } from './database.ts'
+import type { Effect, Lock, Tables } from './tables.ts'
 import type { SimulatedProcess } from './process.ts'
 
 /** As PostgreSQL's adapter gives a statement up. */
@@ -20,10 +20,10 @@ export class SimulatedTransaction implements Transaction {
   over = false
   askedAtMs: number
   outage: TidegateError | undefined
-  private readonly database: SimulatedDatabase
+  private readonly database: Tables
   private readonly own = new Map<string, string>()
 
-  constructor(database: SimulatedDatabase, process: SimulatedProcess) {
+  constructor(database: Tables, process: SimulatedProcess) {
     this.database = database
     this.process = process
     this.askedAtMs = database.parts.scheduler.nowMs

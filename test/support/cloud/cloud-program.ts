@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { programFile } from '../program.ts'
 
 /** The cloud in a process of its own, so that it can be killed. */
 export interface CloudProgram {
@@ -17,24 +17,8 @@ export interface CloudProgram {
 
 /** `dieAt`: kills itself with SIGKILL in the moment in which its log tells of this step. */
 export function startCloudProgram(config: object, dieAt = ''): CloudProgram {
-  const source = `
-    import { pino } from 'pino'
-    import { runCloud } from './dist/cloud/main.js'
-    import { systemClock } from './dist/src/clock.js'
-    const [config, dieAt] = process.argv.slice(1)
-    const write = (line) => {
-      if (dieAt !== '' && JSON.parse(line).step === dieAt) process.kill(process.pid, 'SIGKILL')
-    }
-    await runCloud(JSON.parse(config), {
-      clock: systemClock, random: Math.random, log: pino({ level: 'debug' }, { write }),
-      signal: new AbortController().signal,
-      onStarted: ({ opsPort }) => console.log(opsPort),
-    })`
-  const args = ['--input-type=module', '--eval', source, JSON.stringify(config), dieAt]
-  const child = spawn(process.execPath, args, {
-    cwd: join(import.meta.dirname, '../../..'),
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
+  const args = [programFile('cloud'), JSON.stringify(config), dieAt]
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
   const ended = once(child, 'exit')
   let port = 0
   async function firstLine(): Promise<void> {

@@ -1,12 +1,12 @@
 import { forward } from '../../../edge/uplink/forwarder.ts'
 import { createOps, type Ops, type OpsOptions } from '../../../edge/ops/ops.ts'
 import type { Outbox } from '../../../edge/outbox/outbox.ts'
-import { openOutbox } from '../../../edge/outbox/open.ts'
 import type { OutboxOptions } from '../../../edge/outbox/options.ts'
 import { silentLog } from '../../../src/log.ts'
 import { SimulatedDisk } from '../fakes/simulated-disk.ts'
 import { FakeClock } from '../fakes/clock.ts'
 import { FakeExchange } from '../fakes/exchange.ts'
+import { openTestOutbox } from './test-outbox.ts'
 
 /**
  * A real outbox on a disk in memory, and an uplink that cannot be reached at first, and all that can be seen of it
@@ -45,12 +45,10 @@ export async function watchedEdge(
     clock,
     ...options,
   })
-  const outbox = await openOutbox({
+  const outbox = await openTestOutbox({
     folder: disk,
-    gateway: 'gw-1',
     clock,
     random: () => 0.5,
-    log: silentLog,
     observer: ops.outbox,
     ...options,
   })

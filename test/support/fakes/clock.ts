@@ -73,6 +73,23 @@ export class FakeClock implements Clock {
     await settled()
   }
 
+  /** Lets time pass, a tenth of a second at a time, until something holds. */
+  async until(holds: () => boolean): Promise<void> {
+    await settled()
+    while (!holds()) await this.advance(100)
+  }
+
+  /** Lets time pass until a piece of work is done. */
+  async during<T extends Promise<unknown> | undefined>(work: T): Promise<Awaited<T>> {
+    let done = false
+    const settle = (): void => {
+      done = true
+    }
+    Promise.resolve(work).then(settle, settle)
+    await this.until(() => done)
+    return await work
+  }
+
   private moveTo(monotonicMs: number): void {
     this.wall += monotonicMs - this.monotonic
     this.monotonic = monotonicMs

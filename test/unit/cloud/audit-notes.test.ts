@@ -58,7 +58,7 @@ describe('the audit of what was not delivered', () => {
         proof: { ...duplicateOf(at(ledgerOf(4), 4)).proof } as NoteProof,
       }),
     ],
-  ])('a removed event is not explained by a note %s', async (_, why, forged) => {
+  ])('a removed event is not explained by a note %s (G8)', async (_, why, forged) => {
     const events = ledgerOf(10)
     const removed = at(events, 5)
     const note = { from: 5, to: 5, reason: 'evicted', chain: chainOf(removed), ...forged(removed) }
@@ -70,7 +70,7 @@ describe('the audit of what was not delivered', () => {
     expect(formatLedger(result)).toContain(why)
   })
 
-  test('the chain goes through the text of a duplicate', async () => {
+  test('the chain goes through the text of a duplicate (G8)', async () => {
     const events = ledgerOf(10)
     const forged = forge(at(events, 4), chainOf(at(events, 3)), (event) => (event.data = { temperature: 0 }))
     const stored = without(events, 5).map((event) => (event.sequence === 4 ? forged : event))

@@ -24,20 +24,20 @@ describe('the audit', () => {
     expect(formatLedger(report)).toContain('100 of 100 present')
   })
 
-  test('an event that was removed is a gap', async () => {
+  test('an event that was removed is a gap (G8)', async () => {
     const report = await audit(without(ledgerOf(10), 4))
     expect(report.ok).toBe(false)
     expect(report.gaps.ranges).toEqual([[4, 4]])
     expect(formatLedger(report)).toContain('MISSING')
   })
 
-  test('a removed event whose successors were renumbered is found', async () => {
+  test('a removed event whose successors were renumbered is found (G8)', async () => {
     const events = without(ledgerOf(6), 3).map((event, index) => ({ ...event, sequence: index + 1 }))
     const report = await audit(events)
     expect(report.faults[0]).toMatchObject({ sequence: 3, id: 'id-4', kind: 'moved' })
   })
 
-  test('one character that was altered is found, and named', async () => {
+  test('one character that was altered is found, and named (G8)', async () => {
     const events = ledgerOf(10)
     const altered = at(events, 6)
     altered.body = altered.body.replace('20.6', '20.7')
@@ -53,7 +53,7 @@ describe('the audit', () => {
     expect(report.faults).toMatchObject([{ sequence: 7, kind: 'unlinked' }])
   })
 
-  test('two events that changed places are both named', async () => {
+  test('two events that changed places are both named (G8)', async () => {
     const events = ledgerOf(5)
     const [second, third] = [at(events, 2), at(events, 3)]
     const swapped = events.map((event) =>
@@ -77,7 +77,7 @@ describe('the audit', () => {
     ['disposition', { disposition: 'rejected', reason: 'MALFORMED_JSON: no' }],
     ['disposition, without a reason,', { disposition: 'dead' }],
     ['reason', { reason: 'SCHEMA_VIOLATION: no' }],
-  ])('a column that says another %s than the text is found', async (_, change) => {
+  ])('a column that says another %s than the text is found (G8)', async (_, change) => {
     const events = ledgerOf(3)
     Object.assign(at(events, 2), change)
     const report = await audit(events)
@@ -112,7 +112,7 @@ describe('the audit', () => {
     ],
     ['the last event before a loss', 4, [{ from: 5, to: 6, reason: 'lost', chain: undefined }]],
   ])(
-    'what docs/GUARANTEES.md says is not found is not found: %s altered, chained anew',
+    'what docs/GUARANTEES.md says is not found is not found: %s altered, chained anew (G8)',
     async (_, altered, notes) => {
       const events = notes.length === 0 ? ledgerOf(10) : without(ledgerOf(10), 5, 6)
       const before = chainOf(at(events, altered - 1))
@@ -149,7 +149,7 @@ describe('the audit', () => {
     expect((await audit(ledgerOf(5), [], { closedAt: 5 })).ok).toBe(true)
   })
 
-  test('a closure that a ledger event told of and that is not recorded, or lower, is found', async () => {
+  test('a closure that a ledger event told of and that is not recorded, or lower, is found (G8)', async () => {
     const ledger = new Ledger()
     const data = { kind: 'epoch-closed', epoch, lastSequence: 8, reason: 'corruption' }
     const said = [row(ledger.next('gateway-1', { type: 'dev.tidegate.ledger', data }))]
@@ -183,7 +183,7 @@ describe('the audit', () => {
     expect(report.gaps.ranges).toEqual([[10, 10]])
   })
 
-  test('what is pending is told, and is not called complete', async () => {
+  test('what is pending is told, and is not called complete (G8)', async () => {
     const summary = emptySummary()
     const report = await audit(without(ledgerOf(10), 8), [], { settledBeforeMs: 6 })
     addToSummary(summary, report)

@@ -5,10 +5,9 @@ import { depthMax } from '../../../edge/admission/payload.ts'
 import { createRoutes, type Route } from '../../../edge/admission/routes.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { eventSchema, type Rejection } from '../../../src/contract/event.ts'
-import { loadSchemas } from '../../../src/contract/schema-registry.ts'
+import { climateSchemas } from '../../support/fakes/schemas.ts'
 
 const now = Date.UTC(2026, 5, 1, 12)
-const schemas = loadSchemas(new URL('../../../schemas', import.meta.url).pathname)
 
 interface Given extends Partial<AdmissionOptions> {
   routes?: Route[]
@@ -17,7 +16,7 @@ interface Given extends Partial<AdmissionOptions> {
 
 function admitting(given: Given = {}) {
   const admit = createAdmission({
-    schemas,
+    schemas: climateSchemas,
     unknownTypes: 'accept',
     types: {},
     payloadBytesMax: 1000,
@@ -232,7 +231,7 @@ test.for<[string, number]>([
   ['jumped ten days ahead', now + 10 * 86_400_000],
   ['was never set', 0],
 ])(
-  'an event that its device dated lives as long as the device said, when the gateway’s clock %s',
+  'an event that its device dated lives as long as the device said, when the gateway’s clock %s (G2)',
   ([, nowMs]) => {
     const lifeOf = (expirytime: string) =>
       admitting({ nowMs })(cloudEvent({ time: '2026-06-01T11:59:00Z', expirytime })).submission.ttlMs
@@ -270,7 +269,7 @@ test('a route says where a plain payload keeps its ID and its time', () => {
   )
 })
 
-test('whatever bytes a device sends, admission gives an event that readers accept', () => {
+test('whatever bytes a device sends, admission gives an event that readers accept (G2)', () => {
   const place = {
     gateway: 'g',
     epoch: '01HNZX8JGFACFA36RBXDHEQN6E',

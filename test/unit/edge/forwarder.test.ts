@@ -1,16 +1,15 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { forward } from '../../../edge/uplink/forwarder.ts'
 import { type ForwarderObserver, silentForwarderObserver } from '../../../edge/uplink/observer.ts'
-import { silentOutboxObserver } from '../../../edge/outbox/observer.ts'
 import type { Outbox } from '../../../edge/outbox/outbox.ts'
 import { closedError } from '../../../edge/outbox/writer/writer-state.ts'
-import { openOutbox } from '../../../edge/outbox/open.ts'
 import { TidegateError } from '../../../src/errors.ts'
 import { silentLog } from '../../../src/log.ts'
 import { SimulatedDisk } from '../../support/fakes/simulated-disk.ts'
 import { FakeClock, settled } from '../../support/fakes/clock.ts'
 import { FakeExchange } from '../../support/fakes/exchange.ts'
 import { submission } from '../../support/edge/outbox-events.ts'
+import { openTestOutbox } from '../../support/edge/test-outbox.ts'
 
 describe('the forwarder', () => {
   let clock: FakeClock
@@ -25,13 +24,10 @@ describe('the forwarder', () => {
     disk = new SimulatedDisk()
     exchange = new FakeExchange()
     stop = new AbortController()
-    outbox = await openOutbox({
+    outbox = await openTestOutbox({
       folder: disk,
-      gateway: 'gw-1',
       clock,
       random: () => 0.5,
-      log: silentLog,
-      observer: silentOutboxObserver,
     })
   })
   afterEach(async () => {
@@ -71,7 +67,7 @@ describe('the forwarder', () => {
     await running
   }
 
-  it('delivers in order and releases what was proven', async () => {
+  test('delivers in order and releases what was proven (G6)', async () => {
     start()
     await append(250)
     await settled()
@@ -80,7 +76,7 @@ describe('the forwarder', () => {
     expect(depth()).toBe(0)
   })
 
-  it('releases nothing that was published but not confirmed', async () => {
+  test('releases nothing that was published but not confirmed (G3, I4)', async () => {
     exchange.answering = false
     start()
     await append(10)
@@ -92,7 +88,7 @@ describe('the forwarder', () => {
     expect(depth()).toBe(0)
   })
 
-  it('releases nothing that was confirmed but not routed, and does not spin', async () => {
+  test('releases nothing that was confirmed but not routed, and does not spin (G3)', async () => {
     const codes: string[] = []
     exchange.bound = false
     start({ refused: (code) => codes.push(code) })
@@ -106,7 +102,7 @@ describe('the forwarder', () => {
     expect(depth()).toBe(0)
   })
 
-  it('keeps no more in flight than its window', async () => {
+  test('keeps no more in flight than its window (G7)', async () => {
     exchange.answering = false
     start({}, 40)
     await append(200)
@@ -114,7 +110,7 @@ describe('the forwarder', () => {
     expect(exchange.routed).toHaveLength(40)
   })
 
-  it('sends again, oldest first, what a lost session had not proven', async () => {
+  test('sends again, oldest first, what a lost session had not proven (G3)', async () => {
     exchange.answering = false
     start()
     await append(20)
@@ -126,7 +122,7 @@ describe('the forwarder', () => {
     expect(depth()).toBe(0)
   })
 
-  it('gives a session up whose confirms do not come, and goes on with the next', async () => {
+  test('gives a session up whose confirms do not come, and goes on with the next', async () => {
     exchange.answering = false
     start()
     await append(3)
@@ -138,7 +134,7 @@ describe('the forwarder', () => {
     expect(depth()).toBe(0)
   })
 
-  it('counts the time to confirm only from when the broker no longer blocks', async () => {
+  test('counts the time to confirm only from when the broker no longer blocks', async () => {
     exchange.answering = false
     start()
     await append(3)
@@ -152,7 +148,7 @@ describe('the forwarder', () => {
     expect(exchange.sessions).toBe(2)
   })
 
-  it('tells when the uplink goes and comes', async () => {
+  test('tells when the uplink goes and comes', async () => {
     const seen: boolean[] = []
     start({ uplink: (up) => seen.push(up) })
     await settled()
@@ -163,7 +159,7 @@ describe('the forwarder', () => {
     expect(seen).toEqual([true, false, true])
   })
 
-  it('stops although the disk fails and nothing that was proven can be released', async () => {
+  test('stops although the disk fails and nothing that was proven can be released', async () => {
     start()
     await settled()
     await append(3)
@@ -174,7 +170,7 @@ describe('the forwarder', () => {
     await stopped()
   })
 
-  it('stops although the disk fails and nothing can be read', async () => {
+  test('stops although the disk fails and nothing can be read', async () => {
     const seen: boolean[] = []
     start({ uplink: (up) => seen.push(up) })
     await append(3)
@@ -187,7 +183,7 @@ describe('the forwarder', () => {
     expect(seen).toEqual([true, false])
   })
 
-  it('tells that the uplink is gone also when the outbox is closed under it', async () => {
+  test('tells that the uplink is gone also when the outbox is closed under it', async () => {
     const seen: boolean[] = []
     start({ uplink: (up) => seen.push(up) })
     await settled()

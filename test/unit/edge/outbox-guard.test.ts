@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, test } from 'vitest'
 import { headKey, laneGuard, present } from '../../../edge/outbox/layout/keys.ts'
 import { silentOutboxObserver } from '../../../edge/outbox/observer.ts'
 import { openOutbox } from '../../../edge/outbox/open.ts'
@@ -28,7 +28,7 @@ describe('the key that always lives between the lanes', () => {
     await outbox.close()
   }
 
-  it('is written together with the first head', async () => {
+  test('is written together with the first head', async () => {
     const together: boolean[] = []
     disk.faults.landed = (operations) => {
       const keys = operations.map(({ key }) => key)
@@ -41,7 +41,7 @@ describe('the key that always lives between the lanes', () => {
     expect(together).toEqual([true])
   })
 
-  it('is written again after damage, which may have taken it', async () => {
+  test('is written again after damage, which may have taken it', async () => {
     await run('e1')
     disk.damage((key) => key === headKey || key === laneGuard)
     await run('e2')

@@ -1,12 +1,10 @@
-import { beforeEach, expect, it } from 'vitest'
-import { silentOutboxObserver } from '../../../edge/outbox/observer.ts'
+import { beforeEach, expect, test } from 'vitest'
 import type { Outbox } from '../../../edge/outbox/outbox.ts'
 import { type Inspection, inspect } from '../../../edge/outbox/look/inspection.ts'
-import { openOutbox } from '../../../edge/outbox/open.ts'
-import { silentLog } from '../../../src/log.ts'
 import { SimulatedDisk } from '../../support/fakes/simulated-disk.ts'
 import { FakeClock, settled } from '../../support/fakes/clock.ts'
 import { submission } from '../../support/edge/outbox-events.ts'
+import { openTestOutbox } from '../../support/edge/test-outbox.ts'
 
 const secondMs = 1000
 const hourMs = 3600 * secondMs
@@ -19,13 +17,10 @@ beforeEach(() => {
 })
 
 function open(): Promise<Outbox> {
-  return openOutbox({
+  return openTestOutbox({
     folder: disk,
-    gateway: 'gw-1',
     clock,
     random: () => 0.5,
-    log: silentLog,
-    observer: silentOutboxObserver,
     clockSettleMs: 60 * secondMs,
   })
 }
@@ -48,7 +43,7 @@ async function look(looksMax?: number): Promise<Inspection> {
   }
 }
 
-it('the age of what a stopped gateway has queued counts the time it has been stopped', async () => {
+test('the age of what a stopped gateway has queued counts the time it has been stopped', async () => {
   const outbox = await open()
   await outbox.append(submission('d1', 'e1'))
   await pass(10 * secondMs)
@@ -61,7 +56,7 @@ it('the age of what a stopped gateway has queued counts the time it has been sto
   expect(devices[0]?.oldest).toMatchObject(age)
 })
 
-it.each([
+test.each([
   ['set back', -hourMs],
   ['years ahead', 500 * 24 * hourMs],
 ])('with a wall clock that is %s an age is what is certain, and marked as such', async (_, jumpMs) => {
@@ -75,7 +70,7 @@ it.each([
   expect((await look()).lanes.normal.oldest).toMatchObject(age)
 })
 
-it('what came in while the time off was still to be believed is not made older by it', async () => {
+test('what came in while the time off was still to be believed is not made older by it', async () => {
   let outbox = await open()
   await outbox.append(submission('before', 'e1'))
   await outbox.close()
@@ -91,7 +86,7 @@ it('what came in while the time off was still to be believed is not made older b
   expect(ageOf('after')).toMatchObject({ ageMs: 5 * secondMs, ageAtLeast: true })
 })
 
-it('each device has its lanes and its oldest event told', async () => {
+test('each device has its lanes and its oldest event told', async () => {
   const outbox = await open()
   await outbox.append(submission('pump', 'p1'))
   await pass(10 * secondMs)
@@ -120,7 +115,7 @@ it('each device has its lanes and its oldest event told', async () => {
     expect((lanes?.high.bytes ?? 0) + (lanes?.normal.bytes ?? 0)).toBe(bytes)
 })
 
-it('a device whose oldest event is not among the oldest of its lane is said to be so, whatever the backlog', async () => {
+test('a device whose oldest event is not among the oldest of its lane is said to be so, whatever the backlog', async () => {
   const outbox = await open()
   for (const id of ['a1', 'a2', 'a3']) await outbox.append(submission('early', id))
   await outbox.append(submission('late', 'b1'))

@@ -1,13 +1,13 @@
-import { expect, it } from 'vitest'
+import { expect, test } from 'vitest'
 import { endRemoval } from '../../../edge/outbox/writer/removal.ts'
 
-it('what left undelivered is forgotten once its write has ended, however long the uplink is away (G7)', () => {
+test('what left undelivered is forgotten once its write has ended, however long the uplink is away (G7)', () => {
   const core = { removing: new Set([1, 2, 3]), removal: undefined, reading: undefined }
   endRemoval(core)
   expect(core.removing.size).toBe(0)
 })
 
-it('what left undelivered is remembered for a read that may have met it (I8)', () => {
+test('what left undelivered is remembered for a read that may have met it (I8)', () => {
   const core = { removing: new Set([1]), removal: undefined, reading: { high: 0, normal: 0 } }
   endRemoval(core)
   expect(core.removing.size).toBe(1)

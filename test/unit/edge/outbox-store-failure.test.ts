@@ -1,12 +1,10 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { silentOutboxObserver } from '../../../edge/outbox/observer.ts'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Outbox } from '../../../edge/outbox/outbox.ts'
-import { openOutbox } from '../../../edge/outbox/open.ts'
 import type { OutboxOptions } from '../../../edge/outbox/options.ts'
-import { silentLog } from '../../../src/log.ts'
 import { SimulatedDisk } from '../../support/fakes/simulated-disk.ts'
 import { FakeClock, settled } from '../../support/fakes/clock.ts'
 import { submission } from '../../support/edge/outbox-events.ts'
+import { openTestOutbox } from '../../support/edge/test-outbox.ts'
 
 describe('an outbox whose store fails', () => {
   let disk: SimulatedDisk
@@ -22,13 +20,10 @@ describe('an outbox whose store fails', () => {
   afterEach(() => outbox.close())
 
   async function open(options: Partial<OutboxOptions> = {}): Promise<void> {
-    outbox = await openOutbox({
+    outbox = await openTestOutbox({
       folder: disk,
-      gateway: 'gw-1',
       clock,
       random: () => 0.5,
-      log: silentLog,
-      observer: silentOutboxObserver,
       signal: stopping.signal,
       ...options,
     })
@@ -56,7 +51,7 @@ describe('an outbox whose store fails', () => {
     await appended
   }
 
-  it('still sends live events before the backlog once it is open again, and that at its pace', async () => {
+  test('still sends live events before the backlog once it is open again, and that at its pace', async () => {
     await open({ lanes: { inOrderBelow: 0, eventsPerSecond: 5 } })
     await append(20, 'old')
     outbox.resumed()
@@ -76,7 +71,7 @@ describe('an outbox whose store fails', () => {
     ])
   })
 
-  it('answers whoever waits for it as soon as the gateway stops', async () => {
+  test('answers whoever waits for it as soon as the gateway stops', async () => {
     await open()
     await append(3, 'e')
     const taken = await outbox.take(3)
@@ -93,7 +88,7 @@ describe('an outbox whose store fails', () => {
     await expect(outbox.append(submission('a', 'later'))).rejects.toMatchObject({ code: 'OUTBOX_CLOSED' })
   })
 
-  it('is not waited for any longer, once the gateway stops, while it is being opened', async () => {
+  test('is not waited for any longer, once the gateway stops, while it is being opened', async () => {
     await open()
     await append(5, 'e')
     await outbox.close()
@@ -114,7 +109,7 @@ describe('an outbox whose store fails', () => {
     expect(await opening).toMatchObject({ code: 'OUTBOX_CLOSED' })
   })
 
-  it('takes and lets go while the gateway stops, as long as it does not fail', async () => {
+  test('takes and lets go while the gateway stops, as long as it does not fail', async () => {
     await open()
     stopping.abort()
     await append(3, 'e')

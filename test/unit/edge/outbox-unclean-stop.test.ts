@@ -1,27 +1,24 @@
 import { pino } from 'pino'
-import { expect, it } from 'vitest'
-import { silentOutboxObserver } from '../../../edge/outbox/observer.ts'
+import { expect, test } from 'vitest'
 import type { Outbox } from '../../../edge/outbox/outbox.ts'
-import { openOutbox } from '../../../edge/outbox/open.ts'
 import { SimulatedDisk } from '../../support/fakes/simulated-disk.ts'
 import { FakeClock, settled } from '../../support/fakes/clock.ts'
 import { submission } from '../../support/edge/outbox-events.ts'
+import { openTestOutbox } from '../../support/edge/test-outbox.ts'
 
 const codes: unknown[] = []
 const log = pino({}, { write: (line) => codes.push((JSON.parse(line) as { code?: unknown }).code) })
 
 function open(disk: SimulatedDisk): Promise<Outbox> {
-  return openOutbox({
+  return openTestOutbox({
     folder: disk,
-    gateway: 'gw-1',
     clock: new FakeClock(),
     random: () => 0.5,
     log,
-    observer: silentOutboxObserver,
   })
 }
 
-it('what comes and goes while the events are counted after an unclean stop is not taken for damage', async () => {
+test('what comes and goes while the events are counted after an unclean stop is not taken for damage (I2)', async () => {
   const disk = new SimulatedDisk()
   const killed = await open(disk)
   for (let index = 0; index < 5; index++) await killed.append(submission('a', `e${index}`))

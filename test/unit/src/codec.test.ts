@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { claimedChain, decodeEvent, encodeEvent, genesis, verifyChain } from '../../../src/contract/codec.ts'
 import type { Event } from '../../../src/contract/event.ts'
 
@@ -22,7 +22,7 @@ function event(sequence: number, data: unknown): Omit<Event, 'chain'> {
 }
 
 describe('the codec', () => {
-  it('reads back any event that it wrote', () => {
+  test('reads back any event that it wrote', () => {
     fc.assert(
       fc.property(fc.jsonValue(), (data) => {
         const { text } = encodeEvent(event(1, data), genesis('gw-1', 'e'))
@@ -33,7 +33,7 @@ describe('the codec', () => {
     )
   })
 
-  it('can be verified with nothing but a SHA-256 tool', () => {
+  test('can be verified with nothing but a SHA-256 tool (G8)', () => {
     const first = genesis('gw-1', 'e')
     const { text, chain } = encodeEvent(event(1, { t: 1 }), first)
     const body = text.slice(0, text.lastIndexOf(',"chain":'))
@@ -44,7 +44,7 @@ describe('the codec', () => {
     ).toBe(chain)
   })
 
-  it('finds any single altered character, and any event that is missing or moved', () => {
+  test('finds any single altered character, and any event that is missing or moved (G8)', () => {
     const start = genesis('gw-1', 'e')
     const one = encodeEvent(event(1, { t: 1 }), start)
     const two = encodeEvent(event(2, { t: 2 }), one.chain)
@@ -61,7 +61,7 @@ describe('the codec', () => {
     )
   })
 
-  it('refuses what is not an event, naming every fault by path', () => {
+  test('refuses what is not an event, naming every fault by path', () => {
     expect(() => decodeEvent('{')).toThrow(
       expect.objectContaining({ code: 'EVENT_UNREADABLE', retryable: false }),
     )

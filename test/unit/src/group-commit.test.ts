@@ -1,9 +1,9 @@
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { groupCommit } from '../../../src/group-commit.ts'
 
 describe('group commit', () => {
-  it('shares one commit among all that arrived during the one before', async () => {
+  test('shares one commit among all that arrived during the one before (I3)', async () => {
     const batches: number[][] = []
     const commits = groupCommit(
       async (items: number[]) => {
@@ -22,7 +22,7 @@ describe('group commit', () => {
     expect(batches).toEqual([[1], [2, 3, 4]])
   })
 
-  it('answers every item in order, in batches within the bound, whatever fails', async () => {
+  test('answers every item in order, in batches within the bound, whatever fails', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.nat(9), { maxLength: 60 }),
@@ -54,7 +54,7 @@ describe('group commit', () => {
     )
   })
 
-  it('closes only after everything submitted is settled', async () => {
+  test('closes only after everything submitted is settled', async () => {
     let landed = 0
     const commits = groupCommit(
       async (items: number[]) => {

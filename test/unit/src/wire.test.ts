@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import {
   deadQueue,
   formerPartitionQueues,
@@ -10,14 +10,14 @@ import {
 } from '../../../src/contract/wire.ts'
 
 describe('wire names', () => {
-  it('puts a device in the same partition for ever', () => {
+  test('puts a device in the same partition for ever', () => {
     // Changing these breaks order per device for every deployed fleet.
     expect(['sensor-1', 'sensor-2', 'boiler', 'Ünïcode'].map((id) => partitionOf(id, 16))).toEqual([
       9, 0, 8, 11,
     ])
   })
 
-  it('spreads devices evenly over partitions', () => {
+  test('spreads devices evenly over partitions', () => {
     const counts = Array.from({ length: 16 }, () => 0)
     for (let device = 0; device < 16_000; device++) {
       const partition = partitionOf(`device-${device}`, 16)
@@ -26,7 +26,7 @@ describe('wire names', () => {
     for (const count of counts) expect(Math.abs(count - 1000)).toBeLessThan(200)
   })
 
-  it('never leaves the range', () => {
+  test('never leaves the range', () => {
     fc.assert(
       fc.property(fc.string(), fc.integer({ min: 1, max: 99 }), (id, partitions) => {
         const partition = partitionOf(id, partitions)
@@ -36,7 +36,7 @@ describe('wire names', () => {
     )
   })
 
-  it('names queues as the wire contract says', () => {
+  test('names queues as the wire contract says', () => {
     expect(routingKey(3, 'com.acme.climate')).toBe('03.com.acme.climate')
     expect(partitionQueue('history', 12)).toBe('history.12.v2')
     expect(formerPartitionQueues('history', 12)).toEqual(['history.12'])

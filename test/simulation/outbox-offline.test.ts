@@ -1,11 +1,9 @@
-import { expect, it } from 'vitest'
-import { silentOutboxObserver } from '../../../edge/outbox/observer.ts'
-import type { Outbox, Queued } from '../../../edge/outbox/outbox.ts'
-import { openOutbox } from '../../../edge/outbox/open.ts'
-import { silentLog } from '../../../src/log.ts'
-import { SimulatedDisk } from '../../support/fakes/simulated-disk.ts'
-import { FakeClock, settled } from '../../support/fakes/clock.ts'
-import { submission } from '../../support/edge/outbox-events.ts'
+import { expect, test } from 'vitest'
+import type { Outbox, Queued } from '../../edge/outbox/outbox.ts'
+import { SimulatedDisk } from '../support/fakes/simulated-disk.ts'
+import { FakeClock, settled } from '../support/fakes/clock.ts'
+import { submission } from '../support/edge/outbox-events.ts'
+import { openTestOutbox } from '../support/edge/test-outbox.ts'
 
 const hourMs = 3_600_000
 const hours = 72
@@ -19,17 +17,14 @@ async function pass(clock: FakeClock, ms: number): Promise<void> {
   }
 }
 
-it('keeps 72 hours offline, over power cuts, in order, and lets only what was too old expire', async () => {
+test('keeps 72 hours offline, over power cuts, in order, and lets only what was too old expire (G1)', async () => {
   const clock = new FakeClock()
   const disk = new SimulatedDisk()
   const open = (): Promise<Outbox> =>
-    openOutbox({
+    openTestOutbox({
       folder: disk,
-      gateway: 'gw-1',
       clock,
       random: () => 0.5,
-      log: silentLog,
-      observer: silentOutboxObserver,
       clockSettleMs: 60_000,
     })
   let outbox = await open()

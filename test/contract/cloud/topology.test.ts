@@ -1,0 +1,85 @@
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { type AmqpConnection, connectAmqp } from '../../../cloud/amqp/connection-rabbit.ts'
+import { exchangeTopology, groupTopology } from '../../../cloud/amqp/topology.ts'
+import { declareTopology, refuseOrphanedPartitions } from '../../../cloud/amqp/topology-rabbit.ts'
+import { silentLog } from '../../../src/log.ts'
+import { wire } from '../../../src/contract/wire.ts'
+import { createVhost } from '../../support/servers.ts'
+
+const partitions = 2
+const rungMs = 300
+const connectTo = (url: string): Promise<AmqpConnection> =>
+  connectAmqp({ url, connectionName: 'test', log: silentLog })
+
+let url: string
+let broker: AmqpConnection
+beforeAll(async () => {
+  url = await createVhost()
+  broker = await connectAmqp({ url, connectionName: 'test', log: silentLog })
+  await declareTopology(broker, exchangeTopology())
+})
+
+afterAll(() => broker.close())
+
+describe('queues in RabbitMQ', () => {
+  test('an event goes to every group that wants its type, and what nobody wants is kept (G5)', async () => {
+    const fresh = await createVhost()
+    const mine = await connectAmqp({ url: fresh, connectionName: 'test', log: silentLog })
+    await declareTopology(mine, exchangeTopology())
+    const common = { ordered: true, ladderMs: [rungMs], partitions }
+    await declareTopology(mine, groupTopology({ ...common, group: 'one', types: ['com.acme.*'] }))
+    await declareTopology(
+      mine,
+      groupTopology({ ...common, group: 'two', types: ['com.acme.climate', 'com.#'] }),
+    )
+    const publisher = mine.client.createPublisher({ confirm: true })
+    for (const key of ['01.com.acme.climate', '01.com.acme.climate.inside', '01.org.other']) {
+      await publisher.send({ exchange: wire.exchange, routingKey: key, durable: true }, Buffer.from(key))
+    }
+    const channel = await mine.client.acquire()
+    const count = async (queue: string): Promise<number> =>
+      (await channel.queueDeclare({ queue, passive: true })).messageCount
+    await vi.waitFor(async () => {
+      expect(await count('one.01.v2')).toBe(1)
+      expect(await count('two.01.v2')).toBe(2)
+      expect(await count(wire.unroutable)).toBe(1)
+    })
+    await channel.close()
+    await publisher.close()
+    await mine.close()
+  })
+
+  test('what exists with other settings is named, with the difference', async () => {
+    const options = { group: 'mismatch', types: ['#'], ladderMs: [rungMs], partitions: 1 }
+    await declareTopology(broker, groupTopology({ ...options, ordered: true }))
+    await declareTopology(broker, groupTopology({ ...options, ordered: true }))
+    await expect(
+      declareTopology(broker, groupTopology({ ...options, ordered: false })),
+    ).rejects.toMatchObject({
+      code: 'TOPOLOGY_MISMATCH',
+      message: expect.stringContaining(
+        'queue mismatch.00.v2 exists with other settings: x-single-active-consumer',
+      ) as string,
+    })
+  })
+
+  test('fewer partitions than were deployed are refused', async () => {
+    const options = { group: 'shrunk', types: ['#'], ordered: true, ladderMs: [], partitions: 3 }
+    await declareTopology(broker, groupTopology(options))
+    await refuseOrphanedPartitions(broker, 'shrunk', 3)
+    await expect(refuseOrphanedPartitions(broker, 'shrunk', 2)).rejects.toMatchObject({
+      code: 'TOPOLOGY_PARTITIONS',
+    })
+  })
+
+  test('a refused password and an unreachable broker are told apart, and no password is shown', async () => {
+    const wrong = new URL(url)
+    wrong.password = 'wrong-secret'
+    await expect(connectTo(wrong.href)).rejects.toMatchObject({ code: 'BROKER_REFUSED', retryable: false })
+    await expect(connectTo(wrong.href)).rejects.not.toThrow('wrong-secret')
+    await expect(connectTo('amqp://127.0.0.1:1')).rejects.toMatchObject({
+      code: 'BROKER_UNREACHABLE',
+      retryable: true,
+    })
+  })
+})

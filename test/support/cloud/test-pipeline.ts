@@ -1,0 +1,80 @@
+import {
+  type Consumer,
+  defineConsumer,
+  type SingleConsumerOptions,
+} from '../../../cloud/pipeline/consumer.ts'
+import { configured } from '../../../cloud/pipeline/definition.ts'
+import { noObserver } from '../../../cloud/pipeline/observer.ts'
+import { createPipeline, type Pipeline, type PipelineOptions } from '../../../cloud/pipeline/pipeline.ts'
+import { noSchemaCheck } from '../../../cloud/pipeline/schema-check.ts'
+import { TidegateError } from '../../../src/errors.ts'
+import { silentLog } from '../../../src/log.ts'
+import { FakeClock } from '../fakes/clock.ts'
+import { createFakeBroker, type FakeBrokerOptions } from '../fakes/deliveries.ts'
+import { createFakeStorage, type FakeStorageOptions } from '../fakes/storage.ts'
+
+export const partitions = 4
+
+export const ladderMs = [5_000, 30_000]
+const defaults = { ladderMs, timeoutMs: 30_000 }
+
+export interface Setup {
+  pipeline?: Partial<PipelineOptions>
+  storage?: FakeStorageOptions
+  broker?: Partial<FakeBrokerOptions>
+}
+
+export function setUp(
+  consumer: Consumer,
+  { pipeline, storage: storageOptions, broker: brokerOptions }: Setup = {},
+) {
+  const clock = new FakeClock()
+  const storage = createFakeStorage(storageOptions)
+  const broker = createFakeBroker({ group: consumer.group, partitions, clock, ...brokerOptions })
+  const start = (instance: string): { pipeline: Pipeline; deliveries: ReturnType<typeof broker.connect> } => {
+    const started = createPipeline({
+      consumer: configured(consumer, defaults),
+      storage,
+      sidings: broker.sidings,
+      checkSchema: noSchemaCheck,
+      batchMax: 20,
+      batchTimeTargetMs: 1000,
+      lanes: 2,
+      instance,
+      clock,
+      random: () => 0.5,
+      log: silentLog,
+      observer: noObserver,
+      onFatal: (error) => {
+        throw error
+      },
+      ...pipeline,
+    })
+    const deliveries = broker.connect()
+    deliveries.start((delivery) => started.take(delivery))
+    return { pipeline: started, deliveries }
+  }
+  return { clock, storage, broker, start }
+}
+
+/** Writes each event into the transaction. */
+export function writing(more: Partial<SingleConsumerOptions> = {}): Consumer {
+  return defineConsumer({
+    group: 'writer',
+    types: ['#'],
+    async handle(event, { tx }) {
+      await tx.query('insert', [event.partitionkey, event.sequence])
+    },
+    ...more,
+  })
+}
+
+/** A promise and who resolves it. */
+export function gate(): { promise: Promise<void>; release: () => void } {
+  const resolvers: (() => void)[] = []
+  const promise = new Promise<void>((resolve) => resolvers.push(resolve))
+  return { promise, release: () => resolvers.forEach((resolve) => resolve()) }
+}
+
+export const failure = (retryable: boolean): TidegateError =>
+  new TidegateError('SENSOR_ODD', { message: 'the sensor is odd', retryable, hint: 'look at it' })

@@ -1,0 +1,72 @@
+import { describe, expect, test } from 'vitest'
+import { type Delivery, readAttempt } from '../../../cloud/amqp/delivery.ts'
+import { deadLetter, readFailures, retryLetter } from '../../../cloud/pipeline/letters.ts'
+import { headers } from '../../../src/contract/wire.ts'
+
+const delivery = (more: Partial<Delivery> = {}): Delivery => ({
+  text: Buffer.from('x'),
+  queue: 'g.00.v2',
+  partition: 0,
+  exchange: 'tidegate.events',
+  routingKey: '00.com.acme.climate',
+  headers: {},
+  properties: { messageId: 'm' },
+  attempt: 1,
+  redelivered: false,
+  arrivedAtMs: 0,
+  lost: false,
+  ack() {},
+  ...more,
+})
+
+const failing = (more: Partial<Delivery>, thrown: unknown = new Error('bad')) => ({
+  delivery: delivery(more),
+  error: thrown,
+  group: 'g',
+  instance: 'i',
+  nowMs: 1000,
+})
+
+describe('letters', () => {
+  test('on the second rung the story still begins with the first failure', () => {
+    const first = retryLetter(failing({}))
+    expect(first.headers[headers.attempt]).toBe(2)
+    const second = retryLetter({
+      ...failing({ headers: first.headers, attempt: 2, exchange: '', routingKey: 'g.00.v2' }),
+      nowMs: 9000,
+    })
+    expect(second.headers).toMatchObject({
+      [headers.attempt]: 3,
+      [headers.originalExchange]: 'tidegate.events',
+      [headers.originalRoutingKey]: '00.com.acme.climate',
+      [headers.firstFailedAt]: '1970-01-01T00:00:01.000Z',
+      [headers.lastFailedAt]: '1970-01-01T00:00:09.000Z',
+    })
+    expect(readFailures(second.headers).map(({ attempt }) => attempt)).toEqual([1, 2])
+  })
+
+  test('headers stay small, whatever the error says and the publisher wrote', () => {
+    const story = JSON.stringify(
+      Array.from({ length: 50 }, (_, attempt) => ({ attempt, at: 't', code: 'c', message: 'm'.repeat(160) })),
+    )
+    const noise = { 'x-death': [{ count: 1 }], huge: 'h'.repeat(100_000), [headers.failures]: story }
+    const letter = deadLetter(
+      failing(
+        { headers: noise },
+        Object.assign(new Error('ä'.repeat(100_000)), { code: 'C'.repeat(100_000) }),
+      ),
+    )
+    expect(JSON.stringify(letter.headers).length).toBeLessThan(8_192)
+    expect(Buffer.byteLength(String(letter.headers[headers.errorMessage]))).toBeLessThanOrEqual(1024)
+    expect(String(letter.headers[headers.errorMessage])).toMatch(/^ä+…$/)
+    expect(letter.headers).not.toHaveProperty('x-death')
+  })
+
+  test('what the publisher wrote is kept, and what is no story is none', () => {
+    expect(deadLetter(failing({ headers: { mine: 1 } })).headers).toMatchObject({ mine: 1 })
+    expect(readFailures({ [headers.failures]: '{' })).toEqual([])
+    expect(
+      [undefined, 0, -1, 1.5, '2', 3].map((attempt) => readAttempt({ [headers.attempt]: attempt })),
+    ).toEqual([1, 1, 1, 1, 1, 3])
+  })
+})

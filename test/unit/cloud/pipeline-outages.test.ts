@@ -1,0 +1,139 @@
+import { describe, expect, test } from 'vitest'
+import { headers } from '../../../src/contract/wire.ts'
+import { Ledger, posted } from '../../support/cloud/cloud-events.ts'
+import { settled } from '../../support/fakes/clock.ts'
+import { partitions, setUp, writing, failure, gate } from '../../support/cloud/test-pipeline.ts'
+import { unreachable } from '../../support/fakes/storage.ts'
+import { TidegateError } from '../../../src/errors.ts'
+
+describe('the pipeline', () => {
+  test('a database that is down burns no attempt and loses nothing (G5)', async () => {
+    const { broker, clock, storage, start } = setUp(writing())
+    const { pipeline } = start('a')
+    storage.down = true
+    const ledger = new Ledger()
+    for (let index = 0; index < 30; index++) broker.post(posted(ledger.next(`device-${index}`), partitions))
+    await settled()
+    await clock.advance(600_000)
+    expect(pipeline.heldBy).toBe('DATABASE_UNREACHABLE')
+    expect(broker.depth).toBe(30)
+    storage.down = false
+    await clock.advance(10_000)
+    expect(storage.effects()).toHaveLength(30)
+    expect(broker.retries).toHaveLength(0)
+    expect(broker.dead).toHaveLength(0)
+    expect(broker.depth).toBe(0)
+    expect(pipeline.heldBy).toBeUndefined()
+  })
+
+  test('a commit nobody learned of is not repeated (G4)', async () => {
+    let commits = 0
+    const { broker, clock, storage, start } = setUp(writing(), {
+      storage: {
+        at(point) {
+          if (point === 'after-commit' && ++commits === 1) throw unreachable()
+        },
+      },
+    })
+    start('a')
+    broker.post(posted(new Ledger().next('device-1'), partitions))
+    await settled()
+    await clock.advance(10_000)
+    expect(storage.effects()).toHaveLength(1)
+    expect(broker.depth).toBe(0)
+  })
+
+  test('while no siding takes a failed event, it is held and not lost (G5)', async () => {
+    const { broker, clock, start } = setUp(
+      writing({
+        handle() {
+          throw failure(false)
+        },
+      }),
+    )
+    start('a')
+    broker.sidingsDown = true
+    broker.post(posted(new Ledger().next('device-1'), partitions))
+    await clock.advance(60_000)
+    expect(broker.depth).toBe(1)
+    broker.sidingsDown = false
+    await clock.advance(10_000)
+    expect(broker.dead).toHaveLength(1)
+    expect(broker.dead[0]?.headers[headers.attempt]).toBe(1)
+    expect(broker.depth).toBe(0)
+  })
+
+  test('when an instance dies its partitions go on elsewhere, in order and without a second effect (G6)', async () => {
+    const begunAfterLoss: number[] = []
+    const consumer = writing({
+      async handle(event, { tx, delivery }) {
+        if (delivery.lost) begunAfterLoss.push(event.sequence)
+        await tx.query('insert', [event.partitionkey, event.sequence])
+      },
+    })
+    const { promise: slow, release } = gate()
+    let begun = 0
+    const { broker, storage, start } = setUp(consumer, {
+      pipeline: { batchMax: 2 },
+      storage: {
+        async at(point) {
+          if (point === 'begin' && ++begun === 2) await slow
+        },
+      },
+    })
+    const ledger = new Ledger()
+    for (let index = 0; index < 10; index++) broker.post(posted(ledger.next('device-1'), partitions))
+    const first = start('a')
+    start('b')
+    await settled()
+    first.deliveries.drop()
+    release()
+    await settled()
+    expect(storage.effects().map(({ params }) => params[1])).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
+    // The batch under way may end; another begun by the one that lost the partition could overtake its successor.
+    expect(begunAfterLoss).toEqual([3, 4])
+    expect(broker.depth).toBe(0)
+  })
+
+  test('closing cuts off a handler that hangs, and its delivery stays with the broker', async () => {
+    const { broker, clock, start } = setUp(writing({ handle: () => new Promise<void>(() => {}) }))
+    const { pipeline } = start('a')
+    broker.post(posted(new Ledger().next('device-1'), partitions))
+    await settled()
+    const closed = pipeline.close(1000)
+    await clock.advance(1000)
+    await closed
+    expect(broker.depth).toBe(1)
+    expect(broker.retries).toHaveLength(0)
+  })
+
+  test.each([
+    ['hangs', unreachable()],
+    [
+      'takes no new sessions',
+      new TidegateError('DATABASE_REFUSED', { message: 'no', retryable: false, hint: 'mend it' }),
+    ],
+  ])('a handler that hangs because the database %s burns no attempt', async (_, found) => {
+    const { promise, release: recover } = gate()
+    let outage: Promise<void> | undefined = promise
+    const { broker, clock, storage, start } = setUp(writing(), {
+      storage: {
+        async at(point) {
+          if (point === 'probe' && outage) throw found
+          if (point === 'query') await outage
+        },
+      },
+    })
+    start('a')
+    broker.post(posted(new Ledger().next('device-1'), partitions))
+    await settled()
+    await clock.advance(70_000)
+    outage = undefined
+    recover()
+    await settled()
+    await clock.advance(40_000)
+    expect(storage.effects()).toHaveLength(1)
+    expect(broker.retries).toHaveLength(0)
+    expect(broker.dead).toHaveLength(0)
+  })
+})

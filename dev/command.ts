@@ -91,7 +91,7 @@ export function registerSimulateCommand(program: Command): void {
       .option('--report <file>', 'the report as JSON; a page with plots is written beside it', 'report.json'),
     '.tidegate/simulate',
   ).action(async (options: SimulateOptions) => {
-    process.exitCode = await runSimulation(options)
+    process.exitCode = await runResilience(options)
   })
 }
 
@@ -144,7 +144,7 @@ function runDev(options: DevOptions): Promise<number> {
   )
 }
 
-function runSimulation(options: SimulateOptions): Promise<number> {
+function runResilience(options: SimulateOptions): Promise<number> {
   const { seed, outage, kill: kills = [], devices } = options
   const eventsPerSecond = devices * options.rate
   // Room for the outage with something before and after it, and for each kill to be got over.

@@ -10,7 +10,7 @@ COPY edge edge
 COPY cloud cloud
 COPY dev dev
 COPY cli cli
-RUN npx tsc -b && chmod +x dist/cli/tidegate.js && npm prune --omit=dev --no-audit --no-fund
+RUN npx tsc -b cli && chmod +x dist/cli/tidegate.js && npm prune --omit=dev --no-audit --no-fund
 
 FROM node:20-bookworm-slim
 ENV NODE_ENV=production

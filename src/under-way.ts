@@ -25,8 +25,18 @@ export class UnderWay {
     }
   }
 
-  /** Resolves when nothing is under way. */
+  /**
+   * Resolves when nothing is under way, and whoever waited for the last of it has gone on: what they begin then is
+   * waited for too.
+   */
   async settled(): Promise<void> {
-    while (this.#count > 0) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    await turn()
+    while (this.#count > 0) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve))
+      await turn()
+    }
   }
 }
+
+/** Lets everything go on that waits for nothing but promises that are settled. */
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))

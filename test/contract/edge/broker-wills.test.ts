@@ -63,6 +63,25 @@ test('a will that became an event when the gateway stopped is not published agai
   expect(await keptWills(folder)).toEqual([])
 })
 
+test('a retained will that became an event when the gateway stopped is what subscribers of the next run find', async () => {
+  const folder = join(pki.folder, 'stop-retained')
+  const tls = await pki.device('a1')
+  for (const qos of [0, 1] as const) {
+    const { broker, connect } = await start({ folder })
+    const before = await connect(tls, { clientId: 'before' })
+    await before.publishAsync('devices/a1/state', 'online', { qos: 1, retain: true })
+    await before.endAsync()
+    const will = { topic: 'devices/a1/state', payload: Buffer.from(`offline ${qos}`), qos, retain: true }
+    await connect(tls, { clientId: 'last', will })
+    await broker.close()
+    const next = await start({ folder })
+    const reader = await next.connect(tls)
+    await reader.subscribeAsync('devices/a1/state', { qos: 1 })
+    expect(await next.retained(reader, 1)).toEqual([`devices/a1/state offline ${qos}`])
+    await next.broker.close()
+  }
+})
+
 test('the wills of one device that wait for room are bounded (G7)', async () => {
   const { connect, outbox, seen, when } = await start()
   const tls = await pki.device('a1')

@@ -31,3 +31,21 @@ test('work is counted until it is settled, also when it fails, and its outcome i
   await waiting
   await expect(underWay.track(Promise.resolve(1))).resolves.toBe(1)
 })
+
+test('whoever waited for work that ended has gone on before a stop does, and what they began is waited for', async () => {
+  const underWay = new UnderWay()
+  const order: string[] = []
+  let finish!: () => void
+  const work = underWay.track(new Promise<void>((resolve) => (finish = resolve)))
+  const behind = (async () => {
+    await work.then(() => undefined)
+    await Promise.resolve()
+    order.push('the next begins')
+    await underWay.track(turn())
+    order.push('the next ends')
+  })()
+  const stopped = underWay.settled().then(() => order.push('the stop'))
+  finish()
+  await Promise.all([behind, stopped])
+  expect(order).toEqual(['the next begins', 'the next ends', 'the stop'])
+})

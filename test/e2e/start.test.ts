@@ -136,22 +136,17 @@ test('an unattended run with an outage balances its books, writes its report and
   expect(readFileSync(join(dir, 'report.html'), 'utf8')).toContain('The books balance')
 }, 120_000)
 
-test('a second run in the same folder is refused with the first one’s PID', async () => {
+test('a second run in the same folder is refused with the first one’s PID, and on SIGTERM everything of the first stops', async () => {
   const first = start()
-  await first.printed(up)
+  await first.printed('published')
   const second = start()
   expect(await second.ended).toBe(1)
   expect(second.output()).toContain(`${first.child.pid}`)
   expect(second.output()).toContain('--dir')
   expect(second.output()).not.toContain('    at ')
-}, 120_000)
-
-test('everything stops on SIGTERM', async () => {
-  const run = start()
-  await run.printed('published')
   expect(left().length).toBeGreaterThan(3)
-  run.child.kill('SIGTERM')
-  expect(await run.ended).toBe(0)
+  first.child.kill('SIGTERM')
+  expect(await first.ended).toBe(0)
   expect(left()).toEqual([])
 }, 120_000)
 

@@ -4,7 +4,7 @@ import { systemClock } from '../../src/clock.ts'
 import { useRig } from './rig.ts'
 
 /** `TIDEGATE_KILL_CYCLES=200 npx vitest run test/fault/kill-loop.test.ts` for a long run. */
-const cycles = Number(process.env['TIDEGATE_KILL_CYCLES'] ?? 20)
+const cycles = Number(process.env['TIDEGATE_KILL_CYCLES'] ?? 10)
 const seed = Number(process.env['TIDEGATE_KILL_SEED'] ?? Date.now() % 1_000_000)
 
 describe(`an edge killed with -9 ${cycles} times at random moments under load (seed ${seed})`, () => {

@@ -8,7 +8,7 @@ import { play } from './world.ts'
 
 /** Another base tries other runs: `SIMULATION_SEED=5000 npx vitest run test/simulation`. */
 const firstSeed = Number(process.env['SIMULATION_SEED'] ?? 1)
-const seeds = 200
+const seeds = 150
 
 /** With the guarantees that are broken without it, so that `-t G3` tries all that is said to hold G3. */
 function titleOf({ removed, breaks }: Mutation): string {

@@ -308,7 +308,7 @@ export const mutations: readonly Mutation[] = [
     find: 'bothLanes.toReversed()',
     replace: 'bothLanes',
     breaks: ['G7'],
-    seed: 1,
+    seed: 18,
   },
   {
     name: 'no-pace',

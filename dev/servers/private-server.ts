@@ -34,7 +34,8 @@ export interface PrivateServerOptions {
   onCrash?: ((cause: string) => void) | undefined
 }
 
-const readyWithinMs = 60_000
+/** RabbitMQ needs ten seconds on a quiet machine, and was seen to need more than sixty on one with twenty processes a core. */
+const readyWithinMs = 180_000
 
 /** Starts a private server. @throws TidegateError `SERVER_START_FAILED` with what the server printed. */
 export async function startPrivateServer(

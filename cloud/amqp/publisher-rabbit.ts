@@ -1,7 +1,7 @@
 import type { Channel } from 'rabbitmq-client'
 import {
   type ConfirmChannel,
-  confirmChannel,
+  openConfirmChannel,
   type ConfirmEnvelope,
 } from '../../src/amqp/confirm-channel-rabbit.ts'
 import type { Fate } from '../../src/amqp/confirms.ts'
@@ -60,7 +60,7 @@ export async function createPublisher(channel: Channel): Promise<Publisher> {
   }
   let confirms: ConfirmChannel<Waiting>
   try {
-    confirms = await confirmChannel<Waiting>(channel, {
+    confirms = await openConfirmChannel<Waiting>(channel, {
       onFates: (fates) => fates.forEach(settle),
       onUnsendable(message, error) {
         waiting.delete(message)

@@ -1,5 +1,5 @@
 import { Connection, type Channel } from 'rabbitmq-client'
-import { type ConfirmChannel, confirmChannel } from '../../src/amqp/confirm-channel-rabbit.ts'
+import { type ConfirmChannel, openConfirmChannel } from '../../src/amqp/confirm-channel-rabbit.ts'
 import type { Fate } from '../../src/amqp/confirms.ts'
 import { type BackoffOptions, backoffMs } from '../../src/backoff.ts'
 import type { Clock, Random } from '../../src/clock.ts'
@@ -121,7 +121,7 @@ async function rabbitSession(
   connection.on('connection.blocked', () => (blocked = true))
   connection.on('connection.unblocked', () => (blocked = false))
   const over = (error: unknown): void => end.resolve({ code: codeOf(error), detail: messageOf(error) })
-  const confirms = await confirmChannel<Queued>(channel, {
+  const confirms = await openConfirmChannel<Queued>(channel, {
     onFates: (fates) => listener?.(fates.map(outcomeOf)),
     onUnsendable: (_, error) => over(error),
     onEnd: over,

@@ -54,7 +54,7 @@ export type ConfirmEnvelope = Omit<Envelope, 'correlationId' | 'durable' | 'deli
  *
  * @throws TidegateError `AMQP_CLIENT_UNKNOWN` if the client is not built as the one we know; whatever the broker says.
  */
-export async function confirmChannel<T>(
+export async function openConfirmChannel<T>(
   channel: Channel,
   listener: ConfirmListener<T>,
 ): Promise<ConfirmChannel<T>> {

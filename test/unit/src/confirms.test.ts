@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { EventEmitter } from 'node:events'
 import type { Channel } from 'rabbitmq-client'
 import { describe, expect, test } from 'vitest'
-import { confirmChannel } from '../../../src/amqp/confirm-channel-rabbit.ts'
+import { openConfirmChannel } from '../../../src/amqp/confirm-channel-rabbit.ts'
 import { Confirms, type Fate } from '../../../src/amqp/confirms.ts'
 
 function handedOver(count: number): Confirms<string> {
@@ -100,7 +100,7 @@ describe('a confirm is counted for the message it is about (G3, G5)', () => {
 test('a client that is built differently is refused before anything is published (G3)', async () => {
   const channel = new EventEmitter() as unknown as Channel
   await expect(
-    confirmChannel(channel, { onFates() {}, onUnsendable() {}, onEnd() {} }),
+    openConfirmChannel(channel, { onFates() {}, onUnsendable() {}, onEnd() {} }),
   ).rejects.toMatchObject({
     code: 'AMQP_CLIENT_UNKNOWN',
     retryable: false,

@@ -62,11 +62,12 @@ test('an upgrade of queues under load, killed with -9 on its way, loses nothing 
           const metrics = await scrape(`${ops}/metrics`, AbortSignal.timeout(5000))
           return metrics?.value('tidegate_cloud_former_queues', { state: 'draining' })
         },
-        { timeout: 60_000 },
+        // At 2,000 events/s on a busy machine the former queues drain for minutes.
+        { timeout: 240_000 },
       )
       .toBe(0)
   }
   const { stored } = await run.until('new queues are looked at', () => true)
   await run.until('new queues flow', (snapshot) => snapshot.stored > stored + eventsPerSecond)
   await run.balanced()
-}, 420_000)
+}, 600_000)

@@ -193,7 +193,7 @@ export function createRig(options: Partial<StackOptions> = {}, say = sayAloud): 
 
   /** Remembers what did not balance, also for who does not wait for it. */
   async function finish(fleetRun: FleetRun): Promise<Report> {
-    const finishing = fleetRun.finish(AbortSignal.timeout(180_000)).then(({ report }) => {
+    const finishing = fleetRun.finish(AbortSignal.timeout(300_000)).then(({ report }) => {
       if (!report.balanced) unbalanced = report
       return report
     })

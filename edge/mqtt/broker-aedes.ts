@@ -13,21 +13,14 @@ import { deviceOf, sessionIdLengthMax } from './connect-rules.ts'
 import { type Connections, createConnections } from './connections.ts'
 import { holdsUpNobody } from './fan-out-aedes.ts'
 import { createHooks, follow } from './hooks-aedes.ts'
-import { type Listener, startListener } from './listener.ts'
+import { type EntranceOptions, type Listener, startListener } from './listener.ts'
 import type { BrokerObserver } from './observer.ts'
 import { Publishing } from './publishing.ts'
 import { Reports } from './reports.ts'
 import { keepOnePerClientId } from './takeover-aedes.ts'
 import { subscriberSlow } from './unsent.ts'
 
-export interface BrokerOptions {
-  host: string
-  /** 0: any free port. */
-  port: number
-  tls: { ca: Buffer; cert: Buffer; key: Buffer }
-  connectionsMax: number
-  connectionsPerDeviceMax: number
-  handshakeTimeoutMs: number
+export interface BrokerOptions extends EntranceOptions {
   packetBytesMax: number
   /** Publishes of one connection that are not yet acknowledged. */
   inFlightMax: number

@@ -4,7 +4,8 @@ import { codeOf, messageOf } from '../../src/errors.ts'
 import { listen } from '../../src/listen.ts'
 import { type ConnectionRefusal, handshakeRefusal, identify } from './identity.ts'
 
-export interface ListenerOptions {
+/** What is configured of the entrance. */
+export interface EntranceOptions {
   host: string
   /** 0: any free port. */
   port: number
@@ -12,6 +13,9 @@ export interface ListenerOptions {
   connectionsMax: number
   connectionsPerDeviceMax: number
   handshakeTimeoutMs: number
+}
+
+export interface ListenerOptions extends EntranceOptions {
   /** A device whose certificate was verified and whose identity is known. */
   onConnection(socket: TLSSocket, deviceId: string): void
   onRefused(reason: ConnectionRefusal, about: { detail: string; address: string; deviceId?: string }): void

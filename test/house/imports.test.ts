@@ -1,10 +1,10 @@
-import { readdirSync, readFileSync } from 'node:fs'
-import { basename, join, posix, sep } from 'node:path'
+import { readFileSync } from 'node:fs'
+import { basename, join, posix } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { alone, filesMax, type Room, rooms, sides } from './rooms.ts'
+import { root, sourcesIn, type Source as Text } from './sources.ts'
 
 /** The compiler and the linter say most of this too; here it is in one place, and for every file at once. */
-const root = join(import.meta.dirname, '../..')
 
 /** The ending of a file's name that lets it import a driver. */
 const adapterOf: Readonly<Record<string, string>> = {
@@ -22,25 +22,16 @@ const isKernel = (path: string): boolean => path.startsWith('src/') && !path.sta
 
 const linesMax = 400
 
-interface Source {
-  /** From the root: `edge/outbox/writer/engine.ts`. */
-  path: string
-  text: string
+interface Source extends Text {
   /** What it imports, in whatever way. */
   specifiers: string[]
 }
 
-const product = Object.keys(sides).flatMap(sourcesIn)
-const tests = ['test', 'bench'].flatMap(sourcesIn)
+const product = Object.keys(sides).flatMap(importersIn)
+const tests = ['test', 'bench'].flatMap(importersIn)
 
-function sourcesIn(folder: string): Source[] {
-  return readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.ts'))
-    .map((name) => {
-      const path = `${folder}/${name.split(sep).join('/')}`
-      const text = readFileSync(join(root, path), 'utf8')
-      return { path, text, specifiers: specifiersOf(text) }
-    })
+function importersIn(folder: string): Source[] {
+  return sourcesIn(folder).map((source) => ({ ...source, specifiers: specifiersOf(source.text) }))
 }
 
 function specifiersOf(text: string): string[] {

@@ -1,15 +1,16 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import { type AmqpConnection, connectAmqp } from '../../../cloud/amqp/connection-rabbit.ts'
 import { rabbitDeliveries } from '../../../cloud/amqp/deliveries-rabbit.ts'
-import type { Deliveries, Delivery, Letter, Siding, Sidings } from '../../../cloud/amqp/delivery.ts'
+import type { Deliveries, Delivery, Siding, Sidings } from '../../../cloud/amqp/delivery.ts'
 import { rabbitSidings } from '../../../cloud/amqp/sidings-rabbit.ts'
-import { exchangeTopology, groupTopology } from '../../../cloud/amqp/topology.ts'
+import { groupTopology } from '../../../cloud/amqp/topology.ts'
 import { declareTopology } from '../../../cloud/amqp/topology-rabbit.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { silentLog } from '../../../src/log.ts'
 import { deadQueue, headers, partitionName, partitionQueue, wire } from '../../../src/contract/wire.ts'
 import { createFakeBroker } from '../../support/fakes/deliveries.ts'
-import { createVhost, rabbitmqctl } from '../../support/servers.ts'
+import { letter, useAmqp } from '../../support/cloud/test-amqp.ts'
+import { rabbitmqctl } from '../../support/servers.ts'
 
 const partitions = 2
 const prefetch = 50
@@ -24,16 +25,8 @@ interface Desk {
   close(): Promise<void>
 }
 
-let url: string
-let broker: AmqpConnection
+const amqp = useAmqp()
 let groups = 0
-beforeAll(async () => {
-  url = await createVhost()
-  broker = await connectAmqp({ url, connectionName: 'test', log: silentLog })
-  await declareTopology(broker, exchangeTopology())
-})
-
-afterAll(() => broker.close())
 
 function fakeDesk(): Promise<Desk> {
   const fake = createFakeBroker({ group: 'fake', partitions, prefetch, clock: systemClock })
@@ -51,8 +44,8 @@ function fakeDesk(): Promise<Desk> {
 async function rabbitDesk(): Promise<Desk> {
   const group = `g${groups++}`
   const topology = groupTopology({ group, types: ['#'], ordered: true, ladderMs: [rungMs], partitions })
-  await declareTopology(broker, topology)
-  const publisher = broker.client.createPublisher({ confirm: true })
+  await declareTopology(amqp.broker, topology)
+  const publisher = amqp.broker.client.createPublisher({ confirm: true })
   const brokers: AmqpConnection[] = []
   return {
     async publish(partition, texts) {
@@ -65,20 +58,20 @@ async function rabbitDesk(): Promise<Desk> {
       }
     },
     async connect() {
-      const mine = await connectAmqp({ url, connectionName: `test ${group}`, log: silentLog })
+      const mine = await connectAmqp({ url: amqp.url, connectionName: `test ${group}`, log: silentLog })
       brokers.push(mine)
       return rabbitDeliveries({
         connection: mine,
         group,
         partitions,
         prefetch,
-        declare: () => declareTopology(broker, topology),
+        declare: () => declareTopology(amqp.broker, topology),
         clock: systemClock,
         random: Math.random,
         log: silentLog,
       })
     },
-    sidings: renamed(rabbitSidings(broker, systemClock), group),
+    sidings: renamed(rabbitSidings(amqp.broker, systemClock), group),
     async dead() {
       const texts: string[] = []
       for (;;) {
@@ -95,7 +88,7 @@ async function rabbitDesk(): Promise<Desk> {
 }
 
 async function channelGet(queue: string): Promise<string | undefined> {
-  const channel = await broker.client.acquire()
+  const channel = await amqp.broker.client.acquire()
   const message = await channel.basicGet({ queue, noAck: true })
   await channel.close()
   return message && String(message.body)
@@ -112,15 +105,6 @@ function renamed(sidings: Sidings, group: string): Sidings {
       )
     },
     close: () => sidings.close(),
-  }
-}
-
-function letter(text: string, more: Partial<Letter> = {}): Letter {
-  return {
-    body: Buffer.from(text),
-    properties: { messageId: text },
-    headers: { [headers.attempt]: 2 },
-    ...more,
   }
 }
 
@@ -267,7 +251,7 @@ describe('RabbitMQ', () => {
     const seen: Delivery[] = []
     deliveries.start((delivery) => seen.push(delivery))
     await vi.waitFor(() => expect(deliveries.subscribed).toBe(true))
-    const channel = await broker.client.acquire()
+    const channel = await amqp.broker.client.acquire()
     await channel.queueDelete(partitionQueue(`g${groups - 1}`, 0))
     await channel.close()
     await vi.waitFor(() => expect(deliveries.subscribed).toBe(false))

@@ -1,36 +1,16 @@
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
-import { type AmqpConnection, connectAmqp } from '../../../cloud/amqp/connection-rabbit.ts'
-import type { Letter } from '../../../cloud/amqp/delivery.ts'
+import { describe, expect, test, vi } from 'vitest'
 import { rabbitSidings } from '../../../cloud/amqp/sidings-rabbit.ts'
-import { exchangeTopology, groupTopology } from '../../../cloud/amqp/topology.ts'
+import { groupTopology } from '../../../cloud/amqp/topology.ts'
 import { declareTopology } from '../../../cloud/amqp/topology-rabbit.ts'
 import { systemClock } from '../../../src/clock.ts'
-import { silentLog } from '../../../src/log.ts'
-import { deadQueue, headers } from '../../../src/contract/wire.ts'
-import { createVhost } from '../../support/servers.ts'
+import { deadQueue } from '../../../src/contract/wire.ts'
+import { letter, useAmqp } from '../../support/cloud/test-amqp.ts'
 
-let url: string
-let broker: AmqpConnection
-beforeAll(async () => {
-  url = await createVhost()
-  broker = await connectAmqp({ url, connectionName: 'test', log: silentLog })
-  await declareTopology(broker, exchangeTopology())
-})
-
-afterAll(() => broker.close())
-
-function letter(text: string, more: Partial<Letter> = {}): Letter {
-  return {
-    body: Buffer.from(text),
-    properties: { messageId: text },
-    headers: { [headers.attempt]: 2 },
-    ...more,
-  }
-}
+const amqp = useAmqp()
 
 describe('sidings in RabbitMQ', () => {
   test('a letter that no queue takes is refused, although the broker confirms it (G5)', async () => {
-    const sidings = rabbitSidings(broker, systemClock)
+    const sidings = rabbitSidings(amqp.broker, systemClock)
     await expect(sidings.send({ kind: 'dead', group: 'nobody' }, letter('lost'))).rejects.toMatchObject({
       code: 'SIDING_UNAVAILABLE',
       message: expect.stringContaining('no queue took it') as string,
@@ -53,29 +33,29 @@ describe('sidings in RabbitMQ', () => {
     ],
   ] as const)('a siding that was deleted is declared again (%s)', async (_, siding, queues, exchanges) => {
     const options = { group: 'again', types: ['#'], ordered: true, ladderMs: [60_000], partitions: 1 }
-    await declareTopology(broker, groupTopology(options))
-    const channel = await broker.client.acquire()
+    await declareTopology(amqp.broker, groupTopology(options))
+    const channel = await amqp.broker.client.acquire()
     for (const queue of queues) await channel.queueDelete(queue)
     for (const exchange of exchanges) await channel.exchangeDelete({ exchange })
-    const sidings = rabbitSidings(broker, systemClock)
+    const sidings = rabbitSidings(amqp.broker, systemClock)
     await expect(sidings.send(siding, letter('first'))).rejects.toMatchObject({ code: 'SIDING_UNAVAILABLE' })
     await sidings.send(siding, letter('second'))
     for (const queue of queues)
       expect(await channel.basicGet({ queue, noAck: true })).toMatchObject({ messageId: 'second' })
     await channel.close()
     await sidings.close()
-    await declareTopology(broker, groupTopology(options))
+    await declareTopology(amqp.broker, groupTopology(options))
   })
 
   test('a full siding refuses (G5)', async () => {
-    const channel = await broker.client.acquire()
+    const channel = await amqp.broker.client.acquire()
     await channel.queueDeclare({
       queue: deadQueue('full'),
       durable: true,
       arguments: { 'x-queue-type': 'quorum', 'x-overflow': 'reject-publish', 'x-max-length': 1 },
     })
     await channel.close()
-    const sidings = rabbitSidings(broker, systemClock)
+    const sidings = rabbitSidings(amqp.broker, systemClock)
     const send = (text: string): Promise<void> => sidings.send({ kind: 'dead', group: 'full' }, letter(text))
     // The limit is applied a moment after it was reached.
     const refused = vi.waitFor(() =>

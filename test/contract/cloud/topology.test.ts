@@ -1,30 +1,19 @@
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
-import { type AmqpConnection, connectAmqp } from '../../../cloud/amqp/connection-rabbit.ts'
+import { describe, expect, test, vi } from 'vitest'
 import { exchangeTopology, groupTopology } from '../../../cloud/amqp/topology.ts'
 import { declareTopology, refuseOrphanedPartitions } from '../../../cloud/amqp/topology-rabbit.ts'
-import { silentLog } from '../../../src/log.ts'
 import { wire } from '../../../src/contract/wire.ts'
+import { connectTo, useAmqp } from '../../support/cloud/test-amqp.ts'
 import { createVhost } from '../../support/servers.ts'
 
 const partitions = 2
 const rungMs = 300
-const connectTo = (url: string): Promise<AmqpConnection> =>
-  connectAmqp({ url, connectionName: 'test', log: silentLog })
 
-let url: string
-let broker: AmqpConnection
-beforeAll(async () => {
-  url = await createVhost()
-  broker = await connectAmqp({ url, connectionName: 'test', log: silentLog })
-  await declareTopology(broker, exchangeTopology())
-})
-
-afterAll(() => broker.close())
+const amqp = useAmqp()
 
 describe('queues in RabbitMQ', () => {
   test('an event goes to every group that wants its type, and what nobody wants is kept (G5)', async () => {
     const fresh = await createVhost()
-    const mine = await connectAmqp({ url: fresh, connectionName: 'test', log: silentLog })
+    const mine = await connectTo(fresh)
     await declareTopology(mine, exchangeTopology())
     const common = { ordered: true, ladderMs: [rungMs], partitions }
     await declareTopology(mine, groupTopology({ ...common, group: 'one', types: ['com.acme.*'] }))
@@ -51,10 +40,10 @@ describe('queues in RabbitMQ', () => {
 
   test('what exists with other settings is named, with the difference', async () => {
     const options = { group: 'mismatch', types: ['#'], ladderMs: [rungMs], partitions: 1 }
-    await declareTopology(broker, groupTopology({ ...options, ordered: true }))
-    await declareTopology(broker, groupTopology({ ...options, ordered: true }))
+    await declareTopology(amqp.broker, groupTopology({ ...options, ordered: true }))
+    await declareTopology(amqp.broker, groupTopology({ ...options, ordered: true }))
     await expect(
-      declareTopology(broker, groupTopology({ ...options, ordered: false })),
+      declareTopology(amqp.broker, groupTopology({ ...options, ordered: false })),
     ).rejects.toMatchObject({
       code: 'TOPOLOGY_MISMATCH',
       message: expect.stringContaining(
@@ -65,15 +54,15 @@ describe('queues in RabbitMQ', () => {
 
   test('fewer partitions than were deployed are refused', async () => {
     const options = { group: 'shrunk', types: ['#'], ordered: true, ladderMs: [], partitions: 3 }
-    await declareTopology(broker, groupTopology(options))
-    await refuseOrphanedPartitions(broker, 'shrunk', 3)
-    await expect(refuseOrphanedPartitions(broker, 'shrunk', 2)).rejects.toMatchObject({
+    await declareTopology(amqp.broker, groupTopology(options))
+    await refuseOrphanedPartitions(amqp.broker, 'shrunk', 3)
+    await expect(refuseOrphanedPartitions(amqp.broker, 'shrunk', 2)).rejects.toMatchObject({
       code: 'TOPOLOGY_PARTITIONS',
     })
   })
 
   test('a refused password and an unreachable broker are told apart, and no password is shown', async () => {
-    const wrong = new URL(url)
+    const wrong = new URL(amqp.url)
     wrong.password = 'wrong-secret'
     await expect(connectTo(wrong.href)).rejects.toMatchObject({ code: 'BROKER_REFUSED', retryable: false })
     await expect(connectTo(wrong.href)).rejects.not.toThrow('wrong-secret')

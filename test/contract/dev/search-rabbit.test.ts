@@ -1,15 +1,13 @@
-import { afterAll, beforeAll, expect, test, vi } from 'vitest'
-import { type AmqpConnection, connectAmqp } from '../../../cloud/amqp/connection-rabbit.ts'
-import { exchangeTopology, groupTopology } from '../../../cloud/amqp/topology.ts'
+import { beforeAll, expect, test, vi } from 'vitest'
+import { groupTopology } from '../../../cloud/amqp/topology.ts'
 import { declareTopology } from '../../../cloud/amqp/topology-rabbit.ts'
 import { lookIntoQueues } from '../../../dev/evidence/search-rabbit.ts'
 import { search } from '../../../dev/evidence/search.ts'
 import type { Identity } from '../../../dev/watch/history.ts'
 import { systemClock } from '../../../src/clock.ts'
-import { silentLog } from '../../../src/log.ts'
 import { deadQueue, partitionQueue, rungName, wire } from '../../../src/contract/wire.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
-import { createVhost } from '../../support/servers.ts'
+import { useAmqp } from '../../support/cloud/test-amqp.ts'
 
 const group = 'history'
 const rungMs = 600_000
@@ -21,24 +19,19 @@ const places = {
 }
 const queues = [partitionQueue(group, 0), ...Object.values(places), 'history.was-never-declared']
 
-let url: string
-let broker: AmqpConnection
+const amqp = useAmqp()
 beforeAll(async () => {
-  url = await createVhost()
-  broker = await connectAmqp({ url, connectionName: 'test', log: silentLog })
-  await declareTopology(broker, exchangeTopology())
   await declareTopology(
-    broker,
+    amqp.broker,
     groupTopology({ group, types: ['#'], ordered: true, ladderMs: [rungMs], partitions: 2 }),
   )
 })
-afterAll(() => broker.close())
 
 const ledger = new Ledger()
 
 /** Puts events into a queue, and what is no event in between. */
 async function put(queue: string, count: number): Promise<Identity[]> {
-  const publisher = broker.client.createPublisher({ confirm: true })
+  const publisher = amqp.broker.client.createPublisher({ confirm: true })
   const events = Array.from({ length: count }, () => ledger.next('sensor-001'))
   for (const [index, { text }] of events.entries()) {
     const message = { routingKey: queue, durable: true, contentType: wire.contentType }
@@ -51,7 +44,7 @@ async function put(queue: string, count: number): Promise<Identity[]> {
 
 /** Takes so many messages out of a queue, oldest first, as a consumer does. */
 async function take(queue: string, count: number): Promise<string[]> {
-  const channel = await broker.client.acquire()
+  const channel = await amqp.broker.client.acquire()
   const texts: string[] = []
   await channel.basicConsume({ queue, noAck: true }, ({ body }) => {
     texts.push(Buffer.isBuffer(body) ? body.toString() : String(body))
@@ -62,13 +55,19 @@ async function take(queue: string, count: number): Promise<string[]> {
 }
 
 async function countIn(queue: string): Promise<number> {
-  return (await broker.client.queueDeclare({ queue, passive: true })).messageCount
+  return (await amqp.broker.client.queueDeclare({ queue, passive: true })).messageCount
 }
 
 const idOf = (text: string): string => (text === 'no event' ? text : (JSON.parse(text) as Identity).id)
 
 function searchFor(missing: readonly Identity[], messagesMax?: number) {
-  const options = { url, queues, groups: [group], clock: systemClock, ...(messagesMax && { messagesMax }) }
+  const options = {
+    url: amqp.url,
+    queues,
+    groups: [group],
+    clock: systemClock,
+    ...(messagesMax && { messagesMax }),
+  }
   return search(
     missing,
     {
@@ -118,7 +117,7 @@ test('of a queue that holds more than is looked at, the first are seen, all stay
 
 test('what somebody else has been handed is not seen, and is not called lost', async () => {
   const events = await put(places.queue, 3)
-  const channel = await broker.client.acquire()
+  const channel = await amqp.broker.client.acquire()
   let handed = 0
   await channel.basicConsume({ queue: places.queue }, () => (handed += 1))
   await vi.waitFor(() => expect(handed).toBe(4), 5000)

@@ -7,6 +7,7 @@ import { renderHtml } from '../../../dev/report/html.ts'
 import { balance, renderBooks, type Accounts, type Report } from '../../../dev/report/report.ts'
 import type { Fate } from '../../../dev/fleet/sensors.ts'
 import type { Snapshot } from '../../../dev/watch/snapshot.ts'
+import { snapshot } from '../../support/dev/snapshot.ts'
 import { locate } from '../../../dev/evidence/whereabouts.ts'
 
 /** Without what is read from files. */
@@ -147,23 +148,8 @@ test('percentiles are within two per cent, whatever the number of values', () =>
 })
 
 function sample(elapsedMs: number, stored: number): Snapshot {
-  return {
-    elapsedMs,
-    devices: 1,
-    connected: 1,
-    published: stored,
-    acknowledged: stored,
-    buffered: elapsedMs === 500 ? 42 : 0,
-    forwarded: stored,
-    stored,
-    duplicates: 0,
-    deadLettered: 0,
-    uplinkUp: true,
-    link: { kind: 'up' },
-    live: undefined,
-    backlog: undefined,
-    away: [],
-  }
+  const buffered = elapsedMs === 500 ? 42 : 0
+  return snapshot(elapsedMs, { published: stored, acknowledged: stored, forwarded: stored, stored, buffered })
 }
 
 test('rates are means over their window, and a long run is kept in bounded memory', () => {

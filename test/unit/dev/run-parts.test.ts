@@ -5,7 +5,7 @@ import { createPace } from '../../../dev/screen/pace.ts'
 import { untilDrained } from '../../../dev/watch/drain.ts'
 import { findMissing } from '../../../dev/watch/findings.ts'
 import type { Identity } from '../../../dev/watch/history.ts'
-import type { Snapshot } from '../../../dev/watch/snapshot.ts'
+import { snapshot } from '../../support/dev/snapshot.ts'
 import { startWatching } from '../../../dev/watch/watching.ts'
 import { FakeClock, settled } from '../../support/fakes/clock.ts'
 
@@ -103,27 +103,6 @@ test('every acknowledged event is looked up in the history, and those that are m
   expect(asked).toEqual([20_000, 1])
   expect(missing).toEqual({ count: 2, first: lost.map((id) => ({ source: '/devices/sensor-001', id })) })
 })
-
-function snapshot(elapsedMs: number, parts: Partial<Snapshot> = {}): Snapshot {
-  return {
-    elapsedMs,
-    devices: 1,
-    connected: 1,
-    published: 0,
-    acknowledged: 0,
-    buffered: 0,
-    forwarded: 0,
-    stored: 0,
-    duplicates: 0,
-    deadLettered: 0,
-    uplinkUp: true,
-    link: { kind: 'up' },
-    live: undefined,
-    backlog: undefined,
-    away: [],
-    ...parts,
-  }
-}
 
 test('who watches looks four times a second, asks the history on while the database is away, and stops when told', async () => {
   const shown: number[] = []

@@ -32,7 +32,7 @@ test('work is counted until it is settled, also when it fails, and its outcome i
   await expect(underWay.track(Promise.resolve(1))).resolves.toBe(1)
 })
 
-test('whoever waited for work that ended has gone on before a stop does, and what they began is waited for', async () => {
+test('whoever waited for work that ended has gone on before a stop does, and what they began is waited for (G4)', async () => {
   const underWay = new UnderWay()
   const order: string[] = []
   let finish!: () => void

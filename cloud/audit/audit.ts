@@ -37,6 +37,8 @@ export interface LedgerReport {
   epoch: string
   /** The highest sequence anybody told us of. */
   lastSequence: number
+  /** When the gateway recorded the newest event that is stored, RFC 3339; null: none is. What came after it nobody here can know. */
+  lastRecordedTime: string | null
   present: RangeList
   /** Not delivered and accounted for, by reason. */
   undelivered: Record<string, RangeList>
@@ -64,6 +66,7 @@ export async function auditLedger(ledger: LedgerToAudit): Promise<LedgerReport> 
     gateway,
     epoch,
     lastSequence: 0,
+    lastRecordedTime: null,
     present: emptyRanges(),
     undelivered: {},
     gaps: emptyRanges(),
@@ -102,6 +105,7 @@ export async function auditLedger(ledger: LedgerToAudit): Promise<LedgerReport> 
     addFault(examineEvent(event, ledger, chain) ?? unrecordedClosure(event, ledger))
     chain = claimedChain(event.body)
     next = event.sequence + 1
+    report.lastRecordedTime = timeOf(event.recordedMs)
   }
   // What says that there is more may overtake it: a closed epoch's last events may come after the word of its end.
   const closure = ledger.closures.get(epoch)
@@ -112,6 +116,12 @@ export async function auditLedger(ledger: LedgerToAudit): Promise<LedgerReport> 
   report.lastChain = chain ?? null
   report.ok = report.faultCount === 0 && report.gaps.count === 0
   return report
+}
+
+/** null: it is no time at all, which is a fault of its own. */
+function timeOf(ms: number): string | null {
+  const date = new Date(ms)
+  return Number.isNaN(date.getTime()) ? null : date.toISOString()
 }
 
 /** The notes that rest on what is stored. Of the others each is a fault, and explains nothing. */

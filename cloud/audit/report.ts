@@ -18,8 +18,10 @@ export function formatLedger(report: LedgerReport): string {
   return lines.filter((line) => line !== '').join('\n')
 }
 
-function chainLine({ chain, unverifiedLinks, lastSequence, lastChain }: LedgerReport): string {
-  const ends = lastChain === null ? '' : `; at ${lastSequence} its value is ${lastChain}`
+function chainLine(report: LedgerReport): string {
+  const { chain, unverifiedLinks, lastSequence, lastRecordedTime, lastChain } = report
+  const recorded = lastRecordedTime === null ? '' : `, recorded ${lastRecordedTime},`
+  const ends = lastChain === null ? '' : `; it ends at ${lastSequence}${recorded} with ${lastChain}`
   const gone =
     unverifiedLinks === 0
       ? ''
@@ -81,14 +83,20 @@ export function formatSummary(summary: AuditSummary): string {
   if (!summary.ok) return [said, ...summary.named.map((name) => `  ${name}: ${advice[name]}`)].join('\n')
   return pending > 0
     ? `${said}: no alarm, but not complete yet; audit again later`
-    : `${said}: complete and untouched`
+    : `${said}: complete and untouched as far as it reaches\n  ${reach}`
 }
+
+/** A ledger that was cut off behind an event looks like one that ends there (G8, "Where it ends"). */
+const reach =
+  'each ledger reaches to the end named above. What its gateway recorded after that, and a restore or a cut took, shows with its ' +
+  'next event; before that, compare with the gateway’s own last sequence: tidegate outbox inspect, or tidegate_edge_ledger_sequence'
 
 type Named = AuditFault['kind'] | 'missing'
 
 /** What to do about it; docs/OPERATIONS.md says more. */
 const advice: Readonly<Record<Named, string>> = {
-  missing: 'if they may be on their way, --settle 10m; else they were removed: restore them from a backup',
+  missing:
+    'if they may be on their way, --settle 10m; else they were removed: restore them from a backup. A loss that is accepted stays an alarm: watch for a change of these ranges',
   altered: 'restore the event from a backup',
   unlinked: 'compare the event and the one before it with a backup: one of the two was altered',
   moved: 'restore what belongs in both places from a backup',

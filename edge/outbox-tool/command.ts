@@ -5,7 +5,7 @@ import { loadEdgeConfig } from '../config.ts'
 import { bothLanes, type Lane } from '../outbox/outbox.ts'
 import { inPieces } from './export-filter.ts'
 import { type Output, outputTo, outputToFile } from './output.ts'
-import { renderReport } from './report.ts'
+import { renderLoss, renderReport } from './report.ts'
 import { repairQueue } from './repair.ts'
 import { openQueue } from './open-queue.ts'
 import type { Queue } from './queue.ts'
@@ -129,7 +129,7 @@ function registerRepair(outbox: Command): void {
         (options.config === undefined ? undefined : loadEdgeConfig(options.config, process.env).gateway)
       if (gateway === undefined)
         throw usage('repair must know whose queue it is', 'add --config edge.yaml or --gateway NAME')
-      const { needed, backup, findings, lost, queued } = await repairQueue({
+      const { needed, backup, findings, queued, ...loss } = await repairQueue({
         dataDir: dataDirOf(options),
         gateway,
         userId: process.getuid?.(),
@@ -141,9 +141,7 @@ function registerRepair(outbox: Command): void {
       if (!needed) return say(`${queued} events are queued, and nothing is wrong: nothing was done`)
       if (backup !== undefined) say(`a copy of the folder as it was lies in ${backup}`)
       for (const { kind, detail } of findings) say(`${kind}: ${detail}`)
-      say(
-        `${queued} events are queued; ${lost} that had been acknowledged are lost${lost > 0 ? ', and the cloud will be told which' : ''}`,
-      )
+      say(`${queued} ${queued === 1 ? 'event is' : 'events are'} queued; ${renderLoss(loss)}`)
     })
 }
 

@@ -18,8 +18,11 @@ export interface Repair {
   /** Where the copy lies that was made before anything was touched; undefined: none was asked for. */
   backup: string | undefined
   /** What was found, as the gateway's log would say it. */
-  findings: { kind: string; detail: string; lost: number }[]
+  findings: { kind: string; detail: string; lost: number; unsureMax: number | null }[]
+  /** Acknowledged events that are gone. */
   lost: number
+  /** So many more may be, at the most: 0 is knowledge, null that nothing bounds it. */
+  unsureMax: number | null
   queued: number
 }
 
@@ -44,7 +47,8 @@ export async function repairQueue(options: RepairOptions): Promise<Repair> {
   const place = dirname(location)
   await refuseForeignUser(place, options.userId)
   const sound = await soundEvents(location, options)
-  if (sound !== undefined) return { needed: false, backup: undefined, findings: [], lost: 0, queued: sound }
+  if (sound !== undefined)
+    return { needed: false, backup: undefined, findings: [], lost: 0, unsureMax: 0, queued: sound }
   const backup = options.backup
     ? `${place}.backup-${new Date(clock.now()).toISOString().replaceAll(':', '')}`
     : undefined
@@ -67,7 +71,11 @@ export async function repairQueue(options: RepairOptions): Promise<Repair> {
   const outbox = await openOutbox({ folder, gateway, clock, random, log, observer })
   const { depth } = outbox.stats()
   await outbox.close()
-  return { needed: true, backup, findings, lost, queued: depth.high + depth.normal }
+  const unsureMax = findings.reduce<number | null>(
+    (sum, finding) => (sum === null || finding.unsureMax === null ? null : sum + finding.unsureMax),
+    0,
+  )
+  return { needed: true, backup, findings, lost, unsureMax, queued: depth.high + depth.normal }
 }
 
 /** What a repair writes must be the gateway's to write to. */
@@ -110,8 +118,16 @@ async function copyWhole(place: string, backup: string, scratch: Scratch): Promi
 }
 
 function findingOf(line: string): Repair['findings'] {
-  const { kind, detail, lost } = JSON.parse(line) as Record<string, unknown>
-  return typeof kind === 'string' ? [{ kind, detail: String(detail), lost: Number(lost) }] : []
+  const { kind, detail, lost, unsureMax } = JSON.parse(line) as Record<string, unknown>
+  if (typeof kind !== 'string') return []
+  return [
+    {
+      kind,
+      detail: String(detail),
+      lost: Number(lost),
+      unsureMax: unsureMax === null ? null : Number(unsureMax),
+    },
+  ]
 }
 
 function setAside(location: string): TidegateError {

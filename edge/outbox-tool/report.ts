@@ -79,3 +79,15 @@ function age(ms: number): string {
   if (seconds < 7200) return `${Math.round(seconds / 60)} min`
   return seconds < 172_800 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86_400)} d`
 }
+
+/** What a repair says of acknowledged events: never more than is known. */
+export function renderLoss({ lost, unsureMax }: { lost: number; unsureMax: number | null }): string {
+  const known =
+    lost === 0
+      ? 'none that had been acknowledged is known to be lost'
+      : `${lost} that had been acknowledged ${lost === 1 ? 'is' : 'are'} lost, and the cloud will be told which`
+  if (unsureMax === 0) return lost === 0 ? 'none that had been acknowledged is lost' : known
+  if (unsureMax === null)
+    return `${known}; whether the newest writes before the power failed held others is not known: compare with what the devices sent`
+  return `${known}; up to ${unsureMax} more may be, if the disk did not keep its word when the power failed`
+}

@@ -25,6 +25,7 @@ export function countedFolder(
       observer.wrote(Buffer.byteLength(mark), undefined)
     },
     readMark: () => folder.readMark(),
+    readAnswered: () => folder.readAnswered(),
     usedBytes: () => folder.usedBytes(),
   }
 }
@@ -43,8 +44,9 @@ function countedStore(store: Store, clock: Clock, observer: WriteObserver): Stor
       observer.wrote(bytesOf(operations), options.sync ? clock.monotonicMs() - startedMs : undefined)
     },
     clear: (range) => store.clear(range),
+    noteAnswered: (word, options) => store.noteAnswered(word, options),
     close: () => store.close(),
-    torn: store.torn ?? false,
+    torn: store.torn,
     repaired: store.repaired,
   }
 }

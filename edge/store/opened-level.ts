@@ -1,5 +1,6 @@
 import { ClassicLevel } from 'classic-level'
-import type { Store, StoreOperation } from './store.ts'
+import type { AnsweredFile } from './answered-file.ts'
+import type { Repaired, Store, StoreOperation } from './store.ts'
 import { failure } from './leveldb/errors.ts'
 
 const chunkKeys = 4000
@@ -9,8 +10,9 @@ const highWaterMarkBytes = 1 << 20
 
 /** What the folder knows of the LevelDB that it opened, and wants to know. */
 export interface Opened {
-  torn: boolean
-  repaired: string | undefined
+  torn: { operationsMax: number } | undefined
+  answered: AnsweredFile
+  repaired: Repaired | undefined
   /** The first write after a repair has landed. */
   accountedFor(): Promise<void>
   closedInOrder(): Promise<void>
@@ -77,8 +79,17 @@ export function levelStore(level: DirectLevel, location: string, opened: Opened)
       await opened.accountedFor()
     },
     clear: ({ gte, lt }) => guard(level.clear({ gte, lt })),
+    noteAnswered(word, options) {
+      try {
+        opened.answered.write(word, options)
+      } catch (cause) {
+        failed = true
+        throw failure(location, cause)
+      }
+    },
     async close() {
       await level.close()
+      opened.answered.close()
       if (!failed) await opened.closedInOrder()
     },
   }

@@ -3,18 +3,19 @@ import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
 import type { Clock } from '../../src/clock.ts'
 import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
+import { AnsweredFile, readAnswered } from './answered-file.ts'
 import { DirectLevel, levelStore } from './opened-level.ts'
-import type { Store, StoreFolder } from './store.ts'
+import type { Repaired, Store, StoreFolder } from './store.ts'
 import { removeLeftCopies } from './leveldb/copy.ts'
 import { corrupt, failure, isDiskFull, isInTheWay, unavailable } from './leveldb/errors.ts'
-import { countDamagedBlocks, examine, fenceDamage } from './leveldb/folder.ts'
+import { countDamagedBlocks, examine, type Examination, fenceDamage } from './leveldb/folder.ts'
 import { refuseIfLocked } from './leveldb/lock-level.ts'
 
 /** LevelDB can abort the process on a damaged table; after this many unclean ends in a row all are checked. */
 const uncleanEndsMax = 3
 
 export interface LevelFolderOptions {
-  /** Made if absent. Holds `db/` (LevelDB), `reserve` (space held back), `mark`, `unclean`. */
+  /** Made if absent. Holds `db/` (LevelDB), `reserve` (space held back), `mark`, `answered`, `unclean`. */
   folder: string
   reserveBytes: number
   clock: Clock
@@ -35,8 +36,11 @@ class LevelFolder implements StoreFolder {
   readonly #location: string
   readonly #reserve: string
   readonly #markFile: string
+  readonly #answeredFile: string
   readonly #uncleanFile: string
   readonly #repairedFile: string
+  /** What the files said before this process repaired them. */
+  #before: Pick<Examination, 'fault' | 'torn'> | undefined
 
   constructor({ folder, reserveBytes, clock, checkTables = false }: LevelFolderOptions) {
     this.#folder = folder
@@ -46,6 +50,7 @@ class LevelFolder implements StoreFolder {
     this.#location = join(folder, 'db')
     this.#reserve = join(folder, 'reserve')
     this.#markFile = join(folder, 'mark')
+    this.#answeredFile = join(folder, 'answered')
     this.#uncleanFile = join(folder, 'unclean')
     this.#repairedFile = join(folder, 'repaired')
   }
@@ -66,11 +71,14 @@ class LevelFolder implements StoreFolder {
       throw failure(location, error)
     }
     await removeLeftCopies(location)
-    const repaired = await readFile(this.#repairedFile, 'utf8').catch(() => undefined)
     return levelStore(level, location, {
-      torn,
-      repaired,
-      accountedFor: () => rm(this.#repairedFile, { force: true }),
+      torn: torn ?? this.#before?.torn,
+      answered: await this.#openAnswered(level),
+      repaired: await this.#repaired(),
+      accountedFor: () => {
+        this.#before = undefined
+        return rm(this.#repairedFile, { force: true })
+      },
       closedInOrder: () => rm(this.#uncleanFile, { force: true }),
     })
   }
@@ -80,6 +88,7 @@ class LevelFolder implements StoreFolder {
     await refuseIfLocked(location)
     try {
       await refuseWithoutRoom(location)
+      this.#before = await examine(location)
       await replaceFile(this.#repairedFile, why)
       await fenceDamage(location)
       await ClassicLevel.repair(location)
@@ -128,8 +137,27 @@ class LevelFolder implements StoreFolder {
     return readFile(this.#markFile, 'utf8').catch(() => undefined)
   }
 
+  readAnswered(): Promise<{ word: string; newest: boolean } | undefined> {
+    return readAnswered(this.#answeredFile)
+  }
+
   usedBytes(): Promise<number> {
     return bytesOf(this.#location, () => true)
+  }
+
+  async #repaired(): Promise<Repaired | undefined> {
+    const why = await readFile(this.#repairedFile, 'utf8').catch(() => undefined)
+    // Of what another process repaired nobody knows what the files had said.
+    return why === undefined ? undefined : { why, blind: this.#before?.fault !== undefined || !this.#before }
+  }
+
+  async #openAnswered(level: DirectLevel): Promise<AnsweredFile> {
+    try {
+      return new AnsweredFile(this.#answeredFile)
+    } catch (error) {
+      await level.close().catch(() => {})
+      throw failure(this.#location, error)
+    }
   }
 
   /** What begins now counts as an unclean end until it is closed in order; after too many all tables are checked. */

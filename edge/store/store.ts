@@ -15,14 +15,27 @@ export interface Store extends StoreReader {
   write(operations: StoreOperation[], options: { sync: boolean }): Promise<void>
   /** Deletes `[gte, lt)`; not atomic. */
   clear(range: Range): Promise<void>
+  /**
+   * Keeps a word beside the store, in place of the one before: what somebody is about to be told. The word is in the operating
+   * system's hands when this returns, so that it outlives the process; without `sync` a power cut may bring an older one back.
+   * Words must all be of one length.
+   * @throws TidegateError `STORE_UNAVAILABLE`
+   */
+  noteAnswered(word: string, options: { sync: boolean }): void
   close(): Promise<void>
   /**
-   * The newest write was found cut short. After a power cut that is normal, and nobody was told of that write;
-   * on a disk that lies about having synced, somebody may have been.
+   * The newest write was found cut short: how many operations it may have held. After a power cut that is normal, and nobody
+   * was told of that write; on a disk that lies about having synced, or was damaged since, somebody may have been.
    */
-  readonly torn?: boolean
+  readonly torn?: { operationsMax: number } | undefined
   /** It was repaired, for this reason, and nothing was written since: what it holds is not accounted for yet. */
-  readonly repaired?: string | undefined
+  readonly repaired?: Repaired | undefined
+}
+
+export interface Repaired {
+  why: string
+  /** What was written last could not be read even before: it is not known how much that was. */
+  blind: boolean
 }
 
 /** Reading, and nothing else. */
@@ -70,6 +83,8 @@ export interface StoreFolder {
    */
   writeMark(mark: string): Promise<void>
   readMark(): Promise<string | undefined>
+  /** The word that a store noted last. `newest`: the machine has been on since, so no later one was lost. */
+  readAnswered(): Promise<{ word: string; newest: boolean } | undefined>
   /** Bytes the store occupies on disk. */
   usedBytes(): Promise<number>
 }

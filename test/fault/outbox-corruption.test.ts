@@ -1,4 +1,4 @@
-import { chmod, cp, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { chmod, cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
@@ -12,10 +12,13 @@ import { altered, damages, lethal } from '../support/edge/outbox-damage.ts'
 import { runProgram } from '../support/program.ts'
 import { openTestOutbox } from '../support/edge/test-outbox.ts'
 
-/** As an orderly close leaves the folder, and as kill -9 leaves it, with a mark that is one run old. */
-const states = ['closed', 'killed'] as const
+/**
+ * As an orderly close leaves the folder; as kill -9 leaves it, with a mark that is one run old; and as a power cut may leave
+ * it, which took the newest word of who was told of what as well.
+ */
+const states = ['closed', 'killed', 'cut off'] as const
 const account = new OutboxAccount()
-/** What was accepted after the mark that the killed state has. */
+/** What was accepted after the mark that the killed state has, and after the word that the state cut off has. */
 const afterMark = /^last/
 const clock = new FakeClock()
 const closers: (() => Promise<unknown>)[] = []
@@ -69,8 +72,11 @@ beforeAll(async () => {
     await outbox.close()
   }
   const outbox = await open()
+  const [, word] = /^.{36} (.*)$/.exec(await readFile(join(folder, 'answered'), 'utf8')) ?? []
   for (let batch = 0; batch < 5; batch++) await account.append(outbox, ids(`last${batch}e`, 100))
   await cp(folder, join(root, 'killed'), { recursive: true })
+  await cp(folder, join(root, 'cut off'), { recursive: true })
+  await writeFile(join(root, 'cut off', 'answered'), `${'0'.repeat(36)} ${word}`)
   await outbox.close()
   await cp(folder, join(root, 'closed'), { recursive: true })
 })
@@ -94,10 +100,10 @@ describe.each(states)('a damaged outbox, found %s,', (state) => {
       await clock.during(books.append(outbox, ids('new', 100)))
       await deliverEverything(outbox)
       expect(outbox.stats().depth).toEqual({ high: 0, normal: 0 })
-      // What was accepted after the last mark and is gone with the newest log cannot be known.
-      expect(books.unaccounted().filter((id) => state === 'closed' || !afterMark.test(id))).toEqual([])
+      // What was accepted after the last word and is gone with the newest log cannot be known.
+      expect(books.unaccounted().filter((id) => state !== 'cut off' || !afterMark.test(id))).toEqual([])
       const missing = books.undelivered().length
-      expect(lost).toBe(state === 'closed' ? missing : Math.min(lost, missing))
+      expect(lost).toBe(state === 'cut off' ? Math.min(lost, missing) : missing)
 
       await outbox.close()
       const lostBefore = lost

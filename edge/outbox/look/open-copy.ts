@@ -1,8 +1,9 @@
 import { codeOf, messageOf } from '../../../src/errors.ts'
 import type { Store, StoreFolder } from '../../store/store.ts'
-import { decodeHead } from '../layout/head.ts'
+import { decodeHead, type Head } from '../layout/head.ts'
 import { headKey } from '../layout/keys.ts'
-import { headOfMark, tailLost, torn } from '../opening/recovery.ts'
+import { eventsInTorn, memoryOf, remembered, tailLost, tornDetail } from '../opening/memory.ts'
+import { newHead } from '../opening/new-head.ts'
 
 /** A store that is opened to be looked at, and what is wrong with it as a whole. */
 export interface Look {
@@ -26,8 +27,8 @@ export async function openCopy(copy: StoreFolder): Promise<Look> {
   })
   try {
     if (findings.length === 0 && store.repaired !== undefined)
-      findings.push(`it was repaired, and not accounted for yet: ${store.repaired}`)
-    if (store.torn) findings.push(torn)
+      findings.push(`it was repaired, and not accounted for yet: ${store.repaired.why}`)
+    if (store.torn) findings.push(tornDetail(await memoryOf(copy), eventsInTorn(store.torn.operationsMax)))
     const fault = await faultOfHead(store, copy)
     if (fault !== undefined) findings.push(fault)
     return { store, findings }
@@ -40,7 +41,8 @@ export async function openCopy(copy: StoreFolder): Promise<Look> {
 async function faultOfHead(store: Store, copy: StoreFolder): Promise<string | undefined> {
   try {
     const head = decodeHead(await store.get(headKey))
-    return head && tailLost(head, await headOfMark(copy))
+    const looking = (base: number): Head => newHead({ gateway: '', newEpoch: () => '' }, base)
+    return head && tailLost(head, remembered(await memoryOf(copy), head, looking))
   } catch (error) {
     // Its events may be readable all the same.
     if (codeOf(error) === 'STORE_NEWER') return messageOf(error)

@@ -1,10 +1,19 @@
-import { genesis } from '../../../src/contract/codec.ts'
 import { codeOf, messageOf } from '../../../src/errors.ts'
 import type { LedgerEntry } from '../../../src/contract/event.ts'
 import type { Store, StoreFolder, StoreOperation } from '../../store/store.ts'
-import { decodeHead, type Head, storeVersion, understood } from '../layout/head.ts'
+import { decodeHead, type Head, understood } from '../layout/head.ts'
 import { headKey, laneGuard, present } from '../layout/keys.ts'
 import { readUsage, type Usage } from '../layout/usage.ts'
+import {
+  byPosition,
+  eventsInTorn,
+  type Memory,
+  memoryOf,
+  remembered,
+  tailLost,
+  tornDetail,
+} from './memory.ts'
+import { type Identity, newHead } from './new-head.ts'
 import { recount } from './recount.ts'
 import { readUndelivered, type UndeliveredRange } from '../rules/undelivered.ts'
 
@@ -23,8 +32,10 @@ export interface Damage {
     | 'counts-altered'
     | 'count-mismatch'
   detail: string
-  /** Events that were acknowledged and are gone; exact where the newest head is known, else at the most. */
+  /** Events that were acknowledged and are gone: so many at the most, and exactly so many where the newest head is known. */
   lost: number
+  /** So many more may have been, at the most: 0 is knowledge, null that nothing bounds it. */
+  unsureMax: number | null
 }
 
 export interface Loaded {
@@ -39,12 +50,6 @@ export interface Loaded {
   operations: StoreOperation[]
   /** Opened as the last run left it in order: nothing to verify. */
   clean: boolean
-}
-
-export interface Identity {
-  gateway: string
-  /** A new ULID for each call. */
-  newEpoch(): string
 }
 
 /** What is known beforehand, when the folder was open until now. */
@@ -65,69 +70,86 @@ export async function loadOutbox(
   identity: Identity,
   known: Known = {},
 ): Promise<Loaded> {
-  let last = known.head ?? (await headOfMark(folder))
-  // A head in memory says what was given out: then a write that was cut short is only one that failed.
-  const tornMatters = known.head === undefined
+  const { head } = known
+  const memory: Memory = head ? { head, answered: undefined, certain: true } : await memoryOf(folder)
   let fault = known.fault
   let remedy: 'none' | 'repair' | 'set-aside' = fault === undefined ? 'none' : 'repair'
   for (;;) {
     const damage: Damage[] = []
     let store: Store | undefined
     try {
-      if (remedy === 'repair') {
-        await folder.repair(fault ?? '')
-        damage.push({ kind: 'repaired', detail: fault ?? '', lost: 0 })
-      } else if (remedy === 'set-aside') {
-        const aside = await folder.setAside()
-        damage.push({ kind: 'set-aside', detail: `${fault}; it lies whole in ${aside}`, lost: 0 })
+      if (remedy === 'repair') await folder.repair(fault ?? '')
+      else if (remedy === 'set-aside') {
+        const detail = `${fault}; it lies whole in ${await folder.setAside()}`
+        damage.push({ kind: 'set-aside', detail, lost: 0, unsureMax: memory.certain ? 0 : null })
       }
       store = await folder.open()
-      // The last run repaired it and came no further.
-      if (remedy === 'none' && store.repaired !== undefined)
-        damage.push({ kind: 'repaired', detail: store.repaired, lost: 0 })
-      if (store.torn && tornMatters) damage.push({ kind: 'tail-torn', detail: torn, lost: 0 })
-      return await read(store, identity, last, damage)
+      // Also if the last run repaired it and came no further.
+      const { repaired } = store
+      if (repaired && remedy !== 'set-aside') {
+        const unsureMax = memory.certain || !repaired.blind ? 0 : null
+        damage.push({ kind: 'repaired', detail: repaired.why, lost: 0, unsureMax })
+      }
+      // A head in memory says what was given out: then a write that was cut short is only one that failed.
+      if (store.torn && !head) damage.push(tornDamage(memory, store.torn))
+      return await read(store, identity, memory, damage)
     } catch (error) {
       await store?.close().catch(() => {})
       const code = codeOf(error)
       if (remedy === 'set-aside' || !['STORE_CORRUPT', 'STORE_NEWER'].includes(code)) throw error
-      if (code === 'STORE_NEWER') last = understood((error as Error).cause) ?? last
+      if (code === 'STORE_NEWER') memory.head = understood((error as Error).cause) ?? memory.head
       fault = remedy === 'repair' ? `${fault}; repaired, and still: ${messageOf(error)}` : messageOf(error)
       remedy = remedy === 'repair' || code === 'STORE_NEWER' ? 'set-aside' : 'repair'
     }
   }
 }
 
-export const torn = 'the last write is not whole; on a disk that keeps its word nobody was told of it'
+function tornDamage(memory: Memory, { operationsMax }: { operationsMax: number }): Damage {
+  const eventsMax = eventsInTorn(operationsMax)
+  const detail = tornDetail(memory, eventsMax)
+  return { kind: 'tail-torn', detail, lost: 0, unsureMax: memory.certain ? 0 : eventsMax }
+}
 
-async function read(
-  store: Store,
-  identity: Identity,
-  remembered: Head | undefined,
-  damage: Damage[],
-): Promise<Loaded> {
+async function read(store: Store, identity: Identity, memory: Memory, damage: Damage[]): Promise<Loaded> {
   const value = await store.get(headKey)
   const head = decodeHead(value)
+  const last = remembered(memory, head, (base) => newHead(identity, base))
+  const unsureMax = memory.certain ? 0 : null
   const ranges = await readUndelivered(store)
   const devices = await readUsage(store)
   if (ranges.altered > 0) {
-    damage.push({ kind: 'ranges-altered', detail: `${ranges.altered} ranges cannot be read`, lost: 0 })
+    damage.push({
+      kind: 'ranges-altered',
+      detail: `${ranges.altered} ranges cannot be read`,
+      lost: 0,
+      unsureMax: 0,
+    })
   }
   if (devices.altered > 0) {
-    damage.push({ kind: 'counts-altered', detail: `${devices.altered} counts cannot be read`, lost: 0 })
+    damage.push({
+      kind: 'counts-altered',
+      detail: `${devices.altered} counts cannot be read`,
+      lost: 0,
+      unsureMax: 0,
+    })
   }
   const begunAnew = damage.some(({ kind }) => kind === 'set-aside')
-  if (!head && !begunAnew && (remembered || !(await isEmpty(store)))) {
-    damage.push({ kind: 'head-lost', detail: 'the head record is gone; the events were counted', lost: 0 })
+  if (!head && !begunAnew && (last || !(await isEmpty(store)))) {
+    damage.push({
+      kind: 'head-lost',
+      detail: 'the head record is gone; the events were counted',
+      lost: 0,
+      unsureMax,
+    })
   }
-  const short = head && tailLost(head, remembered)
-  if (short !== undefined) damage.push({ kind: 'tail-lost', detail: short, lost: 0 })
+  const short = head && tailLost(head, last)
+  if (short !== undefined) damage.push({ kind: 'tail-lost', detail: short, lost: 0, unsureMax })
   if (damage.length > 0) {
-    const known = [head, remembered]
+    const known = [head, last]
       .filter((one) => one !== undefined)
       .toSorted(byPosition)
       .at(-1)
-    const remembers = begunAnew ? undefined : (head ?? remembered)?.generation
+    const remembers = begunAnew ? undefined : (head ?? last)?.generation
     return recovered(store, identity, { known, remembers, undelivered: ranges.readable, damage })
   }
   // A failed write may have landed in the operating system's memory only. Whatever we find is on the disk before
@@ -162,7 +184,7 @@ async function recovered(store: Store, identity: Identity, found: Found): Promis
   const counted = await recount(store, { known, undelivered, suspicious })
   if (counted.lost > 0) {
     const detail = `${counted.lost} events are missing`
-    damage.push({ kind: 'count-mismatch', detail, lost: counted.lost })
+    damage.push({ kind: 'count-mismatch', detail, lost: counted.lost, unsureMax: 0 })
   }
   const base = Math.max(counted.last, known?.position ?? 0)
   const fresh = newHead(identity, base)
@@ -196,38 +218,9 @@ async function recovered(store: Store, identity: Identity, found: Found): Promis
   }
 }
 
-/** How a store falls short of what is remembered of it; undefined: it does not. */
-export function tailLost(head: Head, remembered: Head | undefined): string | undefined {
-  if (!remembered || remembered.position <= head.position) return undefined
-  return `the outbox should hold position ${remembered.position} and ends at ${head.position}`
-}
-
 /** Earlier versions wrote the guard before the first head. */
 async function isEmpty(store: Store): Promise<boolean> {
   return (await store.entries({ gte: '', lt: '~' }, 2)).every(([key]) => key === laneGuard)
-}
-
-export function newHead(identity: Identity, base: number): Head {
-  const epoch = identity.newEpoch()
-  return {
-    version: storeVersion,
-    gateway: identity.gateway,
-    epoch,
-    epochBase: base,
-    earlier: [],
-    position: base,
-    chain: genesis(identity.gateway, epoch),
-    depth: { high: 0, normal: 0 },
-    bytes: { high: 0, normal: 0 },
-    newest: { high: base, normal: base },
-    first: { high: base + 1, normal: base + 1 },
-    generation: { number: 1, count: 0, openedSteadyMs: 0 },
-    steadyMs: 0,
-    wallMs: 0,
-    credits: [],
-    undatedFrom: null,
-    clean: false,
-  }
 }
 
 function epochOf({ gateway, epoch, epochBase, position, chain }: Head): Partial<Head> {
@@ -243,18 +236,4 @@ function epochsQueued(head: Head): Head['earlier'] {
 
 function closed(epoch: string, lastSequence: number, reason: 'corruption' | 'renamed'): LedgerEntry {
   return { kind: 'epoch-closed', epoch, lastSequence, reason }
-}
-
-/** The mark is a copy of the head, some seconds old: what the store should at least hold. */
-export async function headOfMark(folder: StoreFolder): Promise<Head | undefined> {
-  try {
-    return decodeHead(await folder.readMark())
-  } catch (error) {
-    if (codeOf(error) !== 'STORE_NEWER') throw error
-    return understood((error as Error).cause)
-  }
-}
-
-function byPosition(a: Head, b: Head): number {
-  return a.position - b.position
 }

@@ -1,6 +1,7 @@
 import { codeOf, messageOf } from '../../../src/errors.ts'
 import type { Core } from './core.ts'
 import { Draft } from './draft.ts'
+import { encodeAnswered } from '../layout/answered.ts'
 import { encodeHead } from '../layout/head.ts'
 
 /** The last word on how the outbox stands, and the end of its store. */
@@ -17,6 +18,7 @@ export async function closeStore(
     draft.touch()
     await store.write(draft.finish(steady.now(), steady.wallMs()), { sync: true })
     await options.folder.writeMark(encodeHead(draft.head))
+    store.noteAnswered(encodeAnswered(draft.head, { closed: true }), { sync: true })
   } catch (error) {
     options.log.warn({ code: codeOf(error), detail: messageOf(error) }, 'the outbox was not closed in order')
   } finally {

@@ -11,6 +11,7 @@ import {
   type QuotaReason,
   type Submission,
 } from '../outbox.ts'
+import { encodeAnswered } from '../layout/answered.ts'
 import type { StoredEvent } from '../layout/record.ts'
 import { Loader } from '../opening/loader.ts'
 import { steadyClockOf } from '../opening/state.ts'
@@ -272,11 +273,15 @@ export class Engine implements Outbox {
     const operations = draft.finish(core.steady.now(), core.steady.wallMs())
     // Appends are synced before anybody is told (G1). A release that is lost is only sent again.
     await state.store.write(operations, { sync: sync || draft.urgent })
+    if (draft.appended.length > 0) {
+      // Who is told next must be known to have been told, should what was written last become unreadable (G1).
+      state.store.noteAnswered(encodeAnswered(draft.head, { closed: false }), { sync: false })
+      observer.batch(draft.appended.length, draft.payloadBytes)
+    }
     core.lastHeadMs = clock.monotonicMs()
     state.head = draft.head
     draft.applyUsage(state.devices)
     this.#oldest.landed(draft)
-    if (draft.appended.length > 0) observer.batch(draft.appended.length, draft.payloadBytes)
     for (const [reason, count] of draft.undelivered) observer.undelivered(reason, count)
     const lost = draft.undelivered.get('lost')
     if (lost !== undefined) observer.lost(lost)

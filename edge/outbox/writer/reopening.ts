@@ -1,5 +1,6 @@
 import { backoffMs } from '../../../src/backoff.ts'
 import { codeOf, isAbort, messageOf } from '../../../src/errors.ts'
+import { encodeAnswered } from '../layout/answered.ts'
 import type { Loader } from '../opening/loader.ts'
 import type { Known, Loaded } from '../opening/recovery.ts'
 import type { State } from '../opening/state.ts'
@@ -77,6 +78,8 @@ export class Reopening {
     if (lost > 0) draft.undelivered.set('lost', lost)
     draft.touch()
     await this.#writer.write(draft, { sync: damaged })
+    // Synced: after a power cut an older run's word that it closed in order would be taken for this one's.
+    core.state.store.noteAnswered(encodeAnswered(core.state.head, { closed: false }), { sync: true })
     for (const damage of loaded.damage)
       log.error({ code: 'OUTBOX_DAMAGED', ...damage }, 'the outbox was damaged')
     await this.#parts.oldest.look()

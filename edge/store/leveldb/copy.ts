@@ -6,7 +6,7 @@ import { isTable, linkOrCopy } from './folder.ts'
 import { refuseIfLocked } from './lock-level.ts'
 
 /** What lies beside the store and says in what state it is. */
-const marks = ['mark', 'unclean', 'repaired']
+const marks = ['mark', 'answered', 'unclean', 'repaired']
 
 /**
  * Copies the LevelDB in `location`, and returns the folder that holds the copy as its `db`. It lies on the same disk:

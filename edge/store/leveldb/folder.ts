@@ -1,14 +1,14 @@
 import { copyFile, link, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { blankDamagedRecords, scanLog } from './log.ts'
+import { blankDamagedRecords, scanLog, tornOperationsMax } from './log.ts'
 import { checkTable, varint } from './tables.ts'
 
 /** What a LevelDB folder says of itself, read without opening it. */
 export interface Examination {
   /** Why LevelDB must not be let at it before it is repaired. */
   fault: string | undefined
-  /** The newest write is not whole. */
-  torn: boolean
+  /** The newest write is not whole, and held so many operations at the most. */
+  torn: { operationsMax: number } | undefined
   /** The tables that are in use: what a write or a compaction left unfinished lies beside them. */
   tables: string[]
 }
@@ -21,7 +21,7 @@ export interface Examination {
  */
 export async function examine(location: string): Promise<Examination> {
   const files = await readdir(location)
-  const found: Examination = { fault: undefined, torn: false, tables: [] }
+  const found: Examination = { fault: undefined, torn: undefined, tables: [] }
   if (!files.some(isData)) return found
   const current = await readFile(join(location, 'CURRENT'), 'latin1').catch(() => undefined)
   if (current === undefined) return { ...found, fault: 'CURRENT is missing' }
@@ -76,8 +76,8 @@ export async function fenceDamage(location: string): Promise<void> {
     if (isTable(name) && (await checkTable(path, { blank: false })) > 0) {
       await replace(name, (fenced) => checkTable(fenced, { blank: true }))
     } else if (name.endsWith('.log')) {
-      const { torn, damagedAt } = await scanLog(path)
-      if (damagedAt !== undefined || torn) await replace(name, blankDamagedRecords)
+      const { tornAt, damagedAt } = await scanLog(path)
+      if (damagedAt !== undefined || tornAt !== undefined) await replace(name, blankDamagedRecords)
     }
   }
 }
@@ -97,12 +97,13 @@ async function sync(path: string): Promise<void> {
 }
 
 async function examineLogs(location: string, logs: string[]): Promise<Pick<Examination, 'fault' | 'torn'>> {
-  let torn = false
+  let torn: Examination['torn']
   for (const name of logs) {
-    const state = await scanLog(join(location, name))
-    if (state.damagedAt !== undefined)
-      return { fault: `${name} is damaged at byte ${state.damagedAt}`, torn: true }
-    torn ||= state.torn
+    const file = join(location, name)
+    const { damagedAt, tornAt } = await scanLog(file)
+    if (damagedAt !== undefined) return { fault: `${name} is damaged at byte ${damagedAt}`, torn }
+    if (tornAt === undefined) continue
+    torn = { operationsMax: (torn?.operationsMax ?? 0) + (await tornOperationsMax(file, tornAt)) }
   }
   return { fault: undefined, torn }
 }

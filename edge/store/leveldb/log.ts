@@ -13,8 +13,8 @@ const fragment = { full: 1, first: 2, middle: 3, last: 4 } as const
 const blank = 0x7f
 
 export interface LogState {
-  /** The file ends in a record that is not whole: normal after a power cut, and never acknowledged. */
-  torn: boolean
+  /** Offset of a record at the end of the file that is not whole: normal after a power cut. undefined: there is none. */
+  tornAt: number | undefined
   /** Offset of the first damaged record that has intact ones behind it. */
   damagedAt: number | undefined
 }
@@ -25,6 +25,7 @@ export async function scanLog(file: string, onRecord?: (record: Buffer) => void)
   let badAt: number | undefined
   let damagedAt: number | undefined
   let lastType: number = fragment.full
+  let lastBegunAt = 0
   await eachBlock(file, 'r', (block, start) => {
     for (const record of recordsOf(block)) {
       if (!record.intact) {
@@ -34,6 +35,7 @@ export async function scanLog(file: string, onRecord?: (record: Buffer) => void)
       }
       if (badAt !== undefined) damagedAt ??= badAt
       lastType = record.type
+      if (record.type === fragment.full || record.type === fragment.first) lastBegunAt = start + record.at
       if (record.type === fragment.full || record.type === fragment.first) whole = []
       if (!onRecord || !whole) continue
       whole.push(Buffer.from(record.data))
@@ -44,7 +46,35 @@ export async function scanLog(file: string, onRecord?: (record: Buffer) => void)
     return false
   })
   const endsInFragment = lastType === fragment.first || lastType === fragment.middle
-  return { torn: endsInFragment || (badAt !== undefined && damagedAt === undefined), damagedAt }
+  if (endsInFragment) return { tornAt: lastBegunAt, damagedAt }
+  return { tornAt: damagedAt === undefined ? badAt : undefined, damagedAt }
+}
+
+/** A batch begins with its sequence (8 bytes) and the count of its operations (4): LevelDB, db/write_batch.cc. */
+const batchHeaderBytes = 12
+/** Of an operation: its kind, the lengths of its key and value, a key that is not empty. */
+const operationBytesMin = 4
+
+/**
+ * At the most so many operations were in what follows `tornAt`: as the torn batch says where that is all there can be, else as
+ * fit into the bytes that are there.
+ */
+export async function tornOperationsMax(file: string, tornAt: number): Promise<number> {
+  const handle = await open(file, 'r')
+  try {
+    const { size } = await handle.stat()
+    const begin = Buffer.alloc(headerBytes + batchHeaderBytes)
+    const { bytesRead } = await handle.read(begin, 0, begin.length, tornAt)
+    const fitting = Math.ceil((size - tornAt) / operationBytesMin)
+    if (bytesRead < begin.length) return fitting
+    const type = begin[6] as number
+    const claimedEnd = tornAt + headerBytes + begin.readUInt16LE(4)
+    // Behind a damaged length whole records may lie that nobody can find.
+    const alone = type === fragment.first || (type === fragment.full && claimedEnd >= size)
+    return alone ? begin.readUInt32LE(headerBytes + 8) : fitting
+  } finally {
+    await handle.close()
+  }
 }
 
 /**

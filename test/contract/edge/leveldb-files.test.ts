@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { crc32c } from '../../../edge/store/leveldb/crc32c.ts'
 import { unsnappy } from '../../../edge/store/leveldb/snappy.ts'
 import { countDamagedBlocks, examine } from '../../../edge/store/leveldb/folder.ts'
-import { blankDamagedRecords, scanLog } from '../../../edge/store/leveldb/log.ts'
+import { blankDamagedRecords, scanLog, tornOperationsMax } from '../../../edge/store/leveldb/log.ts'
 import { checkTable } from '../../../edge/store/leveldb/tables.ts'
 
 describe('CRC-32C', () => {
@@ -68,32 +68,42 @@ describe('the files of a LevelDB', () => {
 
   test('are whole as LevelDB leaves them', async () => {
     const { fault, torn, tables } = await examine(db)
-    expect({ fault, torn }).toEqual({ fault: undefined, torn: false })
+    expect({ fault, torn }).toEqual({ fault: undefined, torn: undefined })
     expect(tables.length).toBeGreaterThan(0)
     expect(await countDamagedBlocks(db, tables)).toBe(0)
-    expect(await scanLog(log)).toEqual({ torn: false, damagedAt: undefined })
+    expect(await scanLog(log)).toEqual({ tornAt: undefined, damagedAt: undefined })
   })
 
   test('are no less whole for a table that LevelDB had no time to finish', async () => {
     const { tables } = await examine(db)
     const half = (await readFile(join(db, String(tables[0])))).subarray(0, 1000)
     await writeFile(join(db, '999999.ldb'), half)
-    expect(await examine(db)).toEqual({ fault: undefined, torn: false, tables })
+    expect(await examine(db)).toEqual({ fault: undefined, torn: undefined, tables })
   })
 
   test('tell a log that was cut short from one that is damaged inside', async () => {
     const { length } = await readFile(log)
     await truncate(log, length - 10)
-    expect(await scanLog(log)).toEqual({ torn: true, damagedAt: undefined })
+    expect(await scanLog(log)).toEqual({ tornAt: expect.any(Number) as number, damagedAt: undefined })
     await flip(log, 100)
     expect(await scanLog(log)).toMatchObject({ damagedAt: 0 })
   })
 
+  test('say how many operations the record may have held that is not whole', async () => {
+    const { length } = await readFile(log)
+    await truncate(log, length - 10)
+    const { tornAt = 0 } = await scanLog(log)
+    // Each batch above has a hundred puts.
+    expect(await tornOperationsMax(log, tornAt)).toBe(100)
+    await truncate(log, tornAt + 10)
+    expect(await tornOperationsMax(log, tornAt)).toBe(3)
+  })
+
   test('tell a log that ends in garbage or in half a header as torn', async () => {
     await appendFile(log, Buffer.from([1, 2, 3]))
-    expect(await scanLog(log)).toEqual({ torn: true, damagedAt: undefined })
+    expect(await scanLog(log)).toEqual({ tornAt: expect.any(Number) as number, damagedAt: undefined })
     await appendFile(log, Buffer.alloc(500, 7))
-    expect(await scanLog(log)).toEqual({ torn: true, damagedAt: undefined })
+    expect(await scanLog(log)).toEqual({ tornAt: expect.any(Number) as number, damagedAt: undefined })
   })
 
   test('lose only the damaged record of a log, once it is fenced off', async () => {

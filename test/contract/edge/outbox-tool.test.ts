@@ -1,12 +1,14 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { cp, mkdtemp, readdir, rm, stat } from 'node:fs/promises'
+import { cp, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { renderReport } from '../../../edge/outbox-tool/report.ts'
+import { renderLoss, renderReport } from '../../../edge/outbox-tool/report.ts'
 import { repairQueue } from '../../../edge/outbox-tool/repair.ts'
 import { openQueue } from '../../../edge/outbox-tool/open-queue.ts'
+import { encodeAnswered } from '../../../edge/outbox/layout/answered.ts'
+import type { Head } from '../../../edge/outbox/layout/head.ts'
 import type { Queue } from '../../../edge/outbox-tool/queue.ts'
 import type { Exported } from '../../../edge/outbox/look/export.ts'
 import type { Outbox } from '../../../edge/outbox/outbox.ts'
@@ -228,12 +230,61 @@ test('repair keeps a copy, counts what is lost, and leaves a queue that verifies
   expect(await (await open()).verify()).toEqual({ events: queued, faults: [] })
 })
 
+/** kill -9 right after the last PUBACK, and then some bytes of what was written last are not what they were. */
+async function killedAndDamaged(): Promise<void> {
+  const outbox = await filled()
+  const copy = join(dataDir, 'killed')
+  await cp(join(dataDir, 'outbox'), copy, { recursive: true })
+  await outbox.close()
+  await rm(join(dataDir, 'outbox'), { recursive: true })
+  await rename(copy, join(dataDir, 'outbox'))
+  const db = join(dataDir, 'outbox', 'db')
+  const log = join(db, (await readdir(db)).find((name) => name.endsWith('.log')) ?? '')
+  const bytes = await readFile(log)
+  await writeFile(log, bytes.fill(0xff, bytes.length - 120, bytes.length - 100))
+}
+
+/** As if the power had failed: the word beside the store is of an earlier boot of the machine, and some seconds old. */
+async function powerFailed(): Promise<void> {
+  const answered = join(dataDir, 'outbox', 'answered')
+  const head = { epoch: 'e', epochBase: 0, position: 12 } as Head
+  await writeFile(answered, `${'0'.repeat(36)} ${encodeAnswered(head, { closed: false })}`)
+}
+
+test('an acknowledged event whose record was damaged right after it is lost by name after kill -9, and perhaps after a power cut (G1, G2)', async () => {
+  const options = { gateway: 'gw-1', backup: false, clock, random: Math.random, scratch, userId: undefined }
+  await killedAndDamaged()
+  const { epoch } = await (await open()).inspect(0)
+  await cp(join(dataDir, 'outbox'), join(dataDir, 'later', 'outbox'), { recursive: true })
+
+  const known = await repairQueue({ ...options, dataDir })
+  expect(known).toMatchObject({ lost: 1, unsureMax: 0 })
+  expect(renderLoss(known)).toBe('1 that had been acknowledged is lost, and the cloud will be told which')
+  const told = (await textsOf((await open()).export({}))).map(({ data }) => data)
+  expect(told).toContainEqual({ kind: 'undelivered', epoch, ranges: [{ from: 30, to: 30, reason: 'lost' }] })
+  expect(told).toContainEqual({ kind: 'epoch-closed', epoch, lastSequence: 30, reason: 'corruption' })
+
+  await rm(join(dataDir, 'outbox'), { recursive: true })
+  await rename(join(dataDir, 'later', 'outbox'), join(dataDir, 'outbox'))
+  await powerFailed()
+  const unknown = await repairQueue({ ...options, dataDir })
+  expect(unknown).toMatchObject({ lost: 0, unsureMax: 1, queued: 30 })
+  expect(renderLoss(unknown)).toMatch(/none .* is known to be lost; up to 1 more may be/)
+})
+
 test('repair does nothing to a queue that is sound: no epoch ends for nothing', async () => {
   await (await filled()).close()
   const options = { dataDir, gateway: 'gw-1', backup: true, clock, random: Math.random, scratch }
   const { epoch } = await (await open()).inspect(0)
   const repair = await repairQueue({ ...options, userId: undefined })
-  expect(repair).toEqual({ needed: false, backup: undefined, findings: [], lost: 0, queued: 30 })
+  expect(repair).toEqual({
+    needed: false,
+    backup: undefined,
+    findings: [],
+    lost: 0,
+    unsureMax: 0,
+    queued: 30,
+  })
   expect(await readdir(dataDir)).toEqual(['outbox'])
   expect((await (await open()).inspect(0)).epoch).toBe(epoch)
 })

@@ -148,6 +148,16 @@ describe.each(Object.entries(folders))('a store %s', (_, makeFolder) => {
     expect(await folder.readMark()).toBe('two')
   })
 
+  test('keeps the word noted last beside it, for as long as the machine is on (G1)', async () => {
+    expect(await folder.readAnswered()).toBeUndefined()
+    store.noteAnswered('one', { sync: true })
+    store.noteAnswered('two', { sync: false })
+    expect(await folder.readAnswered()).toEqual({ word: 'two', newest: true })
+    await store.close()
+    store = await folder.open()
+    expect(await folder.readAnswered()).toEqual({ word: 'two', newest: true })
+  })
+
   test('set aside leaves an empty store in its place', async () => {
     await put(['a', '1'])
     await store.close()

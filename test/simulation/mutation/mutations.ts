@@ -28,6 +28,16 @@ export const mutations: readonly Mutation[] = [
     seed: 1,
   },
   {
+    name: 'word-not-kept',
+    removed:
+      'the word of what anybody was told: damage to the newest write takes acknowledged events unnoticed',
+    file: 'edge/outbox/writer/engine.js',
+    find: 'state.store.noteAnswered(encodeAnswered(draft.head, { closed: false }), { sync: false });',
+    replace: '',
+    breaks: ['G1'],
+    seed: 1,
+  },
+  {
     name: 'unsynced-open',
     removed: 'the fsync of what is found on opening, before it is handed out',
     rare: true,

@@ -24,7 +24,7 @@ export interface Stage {
 /** Counted where they strike, not where they are ordered. */
 const countedElsewhere = new Set(
   `write-lost write-landed read-failed confirm-lost confirm-late nack unroutable ack-lost siding-lost siding-unknown
-  commit-lost commit-unknown edge-kill power-cut cloud-kill`.split(/\s+/),
+  commit-lost commit-unknown edge-kill power-cut log-torn cloud-kill`.split(/\s+/),
 )
 
 /** Makes a fault happen, and, after its time, end. */
@@ -43,6 +43,13 @@ export function inflict(fault: Fault, stage: Stage): void {
       gateway.process?.crashAfter(times, (where) => {
         journal.count(kind)
         gateway.crash(kind === 'power-cut', forMs, where)
+      })
+      break
+    case 'log-torn':
+      gateway.process?.crashAfter(times, (where) => {
+        journal.count(kind)
+        gateway.crash(false, forMs, where)
+        gateway.disk.tearNewest()
       })
       break
     case 'boot-1970': {

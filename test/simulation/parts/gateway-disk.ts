@@ -72,7 +72,12 @@ export class GatewayDisk {
   crash(powerCut: boolean): void {
     this.powerCut = powerCut
     this.crampedSinceMs = undefined
-    this.disk.crash()
+    this.disk.crash({ machineStaysOn: !powerCut })
+  }
+
+  /** What was written last can no longer be read. */
+  tearNewest(): void {
+    this.parts.truth.torn(this.disk.tearNewest())
   }
 
   folderFor(process: SimulatedProcess): StoreFolder {
@@ -118,7 +123,7 @@ export class GatewayDisk {
     })
     return {
       open: () => through('disk open', async () => store(await disk.open())),
-      repair: () => through('disk repair', () => disk.repair()),
+      repair: (why) => through('disk repair', () => disk.repair(why)),
       setAside: () => through('disk setAside', () => disk.setAside()),
       freeBytes: () => through('disk freeBytes', () => disk.freeBytes()),
       spendReserve: () => through('disk spendReserve', () => disk.spendReserve()),
@@ -128,6 +133,7 @@ export class GatewayDisk {
         }),
       writeMark: (mark) => through('disk writeMark', () => disk.writeMark(mark)),
       readMark: () => through('disk readMark', () => disk.readMark()),
+      readAnswered: () => through('disk readAnswered', () => disk.readAnswered()),
       usedBytes: () => through('disk usedBytes', () => disk.usedBytes()),
     }
   }

@@ -159,7 +159,14 @@ export class Gateway {
         ...silentOutboxObserver,
         refused: (reason) => journal.count(`refused: ${reason}`),
         admitted: (result) => journal.count(`admitted: ${result}`),
-        lost: (count) => journal.violate('error', `the outbox says it lost ${count} events`),
+        lost: (count) => {
+          journal.count('lost', count)
+          if (count > truth.damaged.length)
+            journal.violate(
+              'error',
+              `the outbox says it lost ${count} events of ${truth.damaged.length} that damage took`,
+            )
+        },
       },
       quota: {
         eventsMax: settings.eventsMax,

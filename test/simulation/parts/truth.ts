@@ -33,6 +33,8 @@ export class Truth {
   readonly acknowledged = new Map<string, number>()
   /** By position; a position that a crash took back may be written again. */
   readonly places = new Map<number, Place>()
+  /** Events that damage took: what of them was acknowledged the ledger must call lost. */
+  readonly damaged: Place[] = []
   /** Texts that reached a queue of the broker. */
   readonly routed = new Set<string>()
   /** Events that the broker did not take at least once: what was sent behind them may have overtaken them. */
@@ -46,6 +48,8 @@ export class Truth {
    * next look at the clocks was on the disk, or had just started and waited to be told how late it is. A stated limit: what expires or is forgotten in such a run is not judged.
    */
   clockWasLost = false
+  /** The newest write was damaged once: the ledger may go on in a new epoch. */
+  wasTorn = false
   /** True time at which the edge asked for the write under way; it may land much later. */
   writeAskedMs = 0
   /** Of the edge's program that runs now. */
@@ -88,6 +92,16 @@ export class Truth {
       if (type === 'del') this.places.delete(position)
       else if (place) place.removed = undefined
     }
+  }
+
+  /** Damage took a write back that may have been synced. */
+  torn(operations: readonly StoreOperation[]): void {
+    for (const { type, key } of operations) {
+      const place = isEvent(key) ? this.places.get(positionOfEventKey(key)) : undefined
+      if (place && type === 'del') this.damaged.push(place)
+    }
+    this.wasTorn ||= operations.length > 0
+    this.undone(operations)
   }
 
   /** G3: an event leaves the disk only when it reached a queue, or together with the note that says why not. */
@@ -141,6 +155,13 @@ export class Truth {
       ttlMs: deadlineSteadyMs === undefined ? undefined : deadlineSteadyMs - admittedSteadyMs,
       removed: undefined,
     }
+  }
+
+  /** The edge let go of it undelivered, and said so: it may have reached some queues while others refused it. */
+  gaveUp(key: string): boolean {
+    return [...this.places.values()].some(
+      ({ key: other, removed }) => other === key && removed !== undefined && removed.as !== 'routed',
+    )
   }
 
   reachedQueue(event: Pick<Queued, 'text'>): void {

@@ -36,6 +36,9 @@ const kindOfSend: [SendKind, number][] = [
   ['disputed', 3],
 ]
 
+/** Behind all other faults of a plan. */
+const damageN = 1000
+
 /** How long devices send and faults happen; then everything heals. */
 export const activeMs = 60_000
 
@@ -47,7 +50,7 @@ export function makePlan(seed: number): Plan {
     seed,
     settings,
     sends: makeSends(random, settings.devices, focus?.sends ?? kindOfSend),
-    faults: makeFaults(random, focus?.faults),
+    faults: [...makeFaults(random, focus?.faults), ...makeDamage(chance(seed, 'damage'))],
   }
 }
 
@@ -111,6 +114,11 @@ function makeFaults(random: Chance, focused?: readonly FaultKind[]): Fault[] {
   const kinds = focused ?? wide
   const faults = Array.from({ length: random.whole(3, 24) }, () => makeFault(random, random.pick(kinds)))
   return faults.toSorted((a, b) => a.atMs - b.atMs).map((fault, n) => ({ ...fault, n }))
+}
+
+/** One run in sixteen has a store whose newest write is damaged, so that each of its guarantees is met by damage too. */
+function makeDamage(random: Chance): Fault[] {
+  return random.one(1 / 16) ? [{ ...makeFault(random, 'log-torn'), n: damageN }] : []
 }
 
 function makeFault(random: Chance, kind: FaultKind): Fault {

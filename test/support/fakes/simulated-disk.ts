@@ -41,6 +41,11 @@ export class SimulatedDisk implements StoreFolder {
   private generation = 0
   private isOpen = false
   private mark: string | undefined
+  /** Words noted; after those that are synced come others that a power cut may take. */
+  private answered: { words: string[]; newest: boolean } = { words: [], newest: false }
+  private newestWrite: Write | undefined
+  private torn: Store['torn']
+  private repaired: Store['repaired']
   writes = 0
   bytesWritten = 0
   reserveSpent = 0
@@ -52,10 +57,18 @@ export class SimulatedDisk implements StoreFolder {
     this.faults = faults
   }
 
-  /** Power cut: open handles die; synced writes stay; of each log a prefix of the unsynced ones may stay. */
-  crash(): void {
+  /**
+   * Power cut: open handles die; synced writes stay; of each log a prefix of the unsynced ones may stay, and of the words noted.
+   * `machineStaysOn`: what was noted stays too.
+   */
+  crash({ machineStaysOn = false } = {}): void {
     this.generation += 1
     this.isOpen = false
+    if (!machineStaysOn) {
+      const { words } = this.answered
+      const kept = this.faults.survivors?.(words.length - 1) ?? 0
+      this.answered = { words: words.slice(0, Math.max(1, kept + 1)), newest: false }
+    }
     const lost = new Set<Write>()
     for (const log of new Set(this.pending.map((write) => write.log))) {
       const unsynced = this.pending.filter((write) => write.log === log && !write.synced)
@@ -81,6 +94,19 @@ export class SimulatedDisk implements StoreFolder {
       const value = values.get(key)
       return value === undefined ? { type: 'del', key } : { type: 'put', key, value }
     })
+  }
+
+  /** Damage to the end of the log: the newest write can no longer be read, synced or not. Call it after a crash. */
+  tearNewest(): StoreOperation[] {
+    const write = this.newestWrite
+    if (!write) return []
+    const undo = [...write.before].map(([key, value]): StoreOperation =>
+      value === undefined ? { type: 'del', key } : { type: 'put', key, value },
+    )
+    for (const operation of undo) this.apply(operation)
+    this.newestWrite = undefined
+    this.torn = { operationsMax: write.operations.length }
+    return undo
   }
 
   /** Damage: removes what a bit flip would. */
@@ -116,10 +142,14 @@ export class SimulatedDisk implements StoreFolder {
     return this.handle(++this.generation)
   }
 
-  async repair(): Promise<void> {}
+  async repair(why: string): Promise<void> {
+    this.repaired = { why, blind: true }
+  }
 
   async setAside(): Promise<string> {
     this.entries = new SortedMap()
+    this.torn = undefined
+    this.repaired = undefined
     this.setAsideCount += 1
     return 'aside'
   }
@@ -143,6 +173,11 @@ export class SimulatedDisk implements StoreFolder {
 
   async readMark(): Promise<string | undefined> {
     return this.mark
+  }
+
+  async readAnswered(): Promise<{ word: string; newest: boolean } | undefined> {
+    const word = this.answered.words.at(-1)
+    return word === undefined ? undefined : { word, newest: this.answered.newest }
   }
 
   async usedBytes(): Promise<number> {
@@ -181,6 +216,8 @@ export class SimulatedDisk implements StoreFolder {
     // oxlint-disable-next-line typescript/no-this-alias -- the handle's methods have a `this` of their own
     const disk = this
     return {
+      torn: this.torn,
+      repaired: this.repaired,
       async get(key) {
         await use('get')
         disk.faults.beforeRead?.('get')
@@ -233,6 +270,10 @@ export class SimulatedDisk implements StoreFolder {
           disk.commit([{ type: 'del', key }], false)
         }
       },
+      noteAnswered(word, { sync }) {
+        const words = sync ? [] : disk.answered.words
+        disk.answered = { words: [...words.slice(-8), word], newest: true }
+      },
       async close() {
         if (generation !== disk.generation) return
         disk.isOpen = false
@@ -250,7 +291,10 @@ export class SimulatedDisk implements StoreFolder {
       this.apply(operation)
       this.bytesWritten += key.length + (operation.type === 'put' ? operation.value.length : 0)
     }
-    this.pending.push({ operations, before, log: this.log, synced: false })
+    this.newestWrite = { operations, before, log: this.log, synced: false }
+    this.torn = undefined
+    this.repaired = undefined
+    this.pending.push(this.newestWrite)
     if (sync) this.makeDurable((write) => write.log === this.log)
     if (this.faults.logFull?.()) this.log += 1
     if (this.faults.tablesWritten?.()) this.makeDurable((write) => write.log < this.log)

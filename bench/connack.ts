@@ -2,7 +2,6 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { parseArgs } from 'node:util'
 import { issueDevelopmentPki } from '../certs/development.ts'
 import { silentOutboxObserver } from '../edge/outbox/observer.ts'
 import { openOutbox } from '../edge/outbox/open.ts'
@@ -11,6 +10,7 @@ import { systemClock } from '../src/clock.ts'
 import { silentLog } from '../src/log.ts'
 import { startEdge } from './edge-process.ts'
 import { connectDevice } from './mqtt-load.ts'
+import { listOf, programOf, wholeNumber } from '../src/settings/command-line.ts'
 
 /**
  * How long a device waits for its first CONNACK after `tidegate edge` was started on a folder with so many events
@@ -18,7 +18,13 @@ import { connectDevice } from './mqtt-load.ts'
  *
  *     npm run bench:connack -- [--queued 10000,1000000]
  */
-const { values } = parseArgs({ options: { queued: { type: 'string', default: '10000,1000000' } } })
+const { queued: depths } = programOf(
+  'npm run bench:connack --',
+  'how long a device waits for its first CONNACK',
+)
+  .option('--queued <counts>', 'events queued, one run each', listOf(wholeNumber()), [10_000, 1_000_000])
+  .parse()
+  .opts<{ queued: number[] }>()
 const dir = mkdtempSync(join(tmpdir(), 'tidegate-bench-'))
 const pki = await issueDevelopmentPki(join(dir, 'pki'), { devices: ['bench-0'], gateway: 'bench' })
 const runs = 3
@@ -26,7 +32,7 @@ let emptyMs = 0
 let emptyRss = 0
 let emptyOwn = 0
 
-for (const queued of [0, ...values.queued.split(',').map(Number)]) {
+for (const queued of [0, ...depths]) {
   const place = join(dir, `queued-${queued}`)
   await fill(join(place, 'data', 'outbox'), queued)
   const times: number[] = []

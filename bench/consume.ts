@@ -1,7 +1,6 @@
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { Client } from 'pg'
 import { Connection, type Consumer } from 'rabbitmq-client'
 import { cloudConfigSchema } from '../cloud/config.ts'
@@ -14,6 +13,7 @@ import { systemClock } from '../src/clock.ts'
 import { encodeEvent, genesis } from '../src/contract/codec.ts'
 import { silentLog } from '../src/log.ts'
 import { partitionOf, partitionQueue, routingKey, wire } from '../src/contract/wire.ts'
+import { listOf, programOf, wholeNumber } from '../src/settings/command-line.ts'
 
 /**
  * How fast the cloud's history group consumes, against the bare client on the same queue type in the same run:
@@ -23,13 +23,16 @@ import { partitionOf, partitionQueue, routingKey, wire } from '../src/contract/w
  * On private servers, or on those of TIDEGATE_AMQP_URL and TIDEGATE_PG_URL if both are empty. Each event is published once and consumed twice: first by the bare
  * client, which acknowledges and forgets, then by `tidegate cloud`.
  */
-const { values } = parseArgs({
-  options: {
-    events: { type: 'string', default: '100000' },
-    devices: { type: 'string', default: '200' },
-    consumers: { type: 'string', default: 'history' },
-  },
-})
+const {
+  events: total,
+  devices,
+  consumers,
+} = programOf('npm run bench:consume --', 'how fast the cloud’s history group consumes')
+  .option('--events <count>', 'events, each consumed twice', wholeNumber(), 100_000)
+  .option('--devices <count>', 'devices they are of', wholeNumber(), 200)
+  .option('--consumers <names>', 'what tidegate cloud runs', listOf(String), ['history'])
+  .parse()
+  .opts<{ events: number; devices: number; consumers: string[] }>()
 const dir = mkdtempSync(join(tmpdir(), 'tidegate-bench-'))
 chmodSync(dir, 0o711)
 const say = (line: string): void => console.log(line)
@@ -40,8 +43,6 @@ const [rabbit, postgres] = await Promise.all([
 ])
 const url = rabbit.how === 'given' ? rabbit.url : rabbit.server.urlFor(user.name)
 const databaseUrl = postgres.how === 'given' ? postgres.url : postgres.server.url
-const total = Number(values.events)
-const devices = Number(values.devices)
 const partitions = 16
 const gateway = 'bench'
 const epoch = '01JGFJJZ00TESTTESTTESTTEST'
@@ -135,7 +136,7 @@ async function consumeHistory(): Promise<number> {
     cloudConfigSchema.parse({
       broker: { url },
       database: { url: databaseUrl },
-      consumers: values.consumers.split(','),
+      consumers,
       ops: { port: 0 },
     }),
     { clock: systemClock, random: Math.random, log: silentLog, signal: stop.signal },

@@ -1,5 +1,4 @@
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { connectAmqp } from '../cloud/amqp/connection-rabbit.ts'
 import { exchangeTopology, groupTopology } from '../cloud/amqp/topology.ts'
 import { declareTopology } from '../cloud/amqp/topology-rabbit.ts'
@@ -14,24 +13,25 @@ import { silentLog } from '../src/log.ts'
 import { partitionOf, partitionQueue, routingKey, wire } from '../src/contract/wire.ts'
 import { fill, inFolder, open, reading, rssMb } from './outbox-load.ts'
 import { printTable } from './table.ts'
+import { programOf, wholeNumber } from '../src/settings/command-line.ts'
 
 /**
  * Draining a backlog through the real forwarder into RabbitMQ while new events come in, against bare confirmed
  * publishing of the same messages, which are in memory already, to the same quorum queues: in turns, so that whatever
  * else the machine does hits both alike.
  */
-const { values } = parseArgs({
-  options: {
-    events: { type: 'string', default: '1000000' },
-    rate: { type: 'string', default: '200' },
-    window: { type: 'string', default: '1000' },
-    rounds: { type: 'string', default: '10' },
-  },
-})
-const events = Number(values.events)
-const newPerSecond = Number(values.rate)
-const windowEvents = Number(values.window)
-const rounds = Number(values.rounds)
+const {
+  events,
+  rate: newPerSecond,
+  window: windowEvents,
+  rounds,
+} = programOf('npm run bench:drain --', 'draining a backlog while new events come in')
+  .option('--events <count>', 'events of the backlog', wholeNumber(), 1_000_000)
+  .option('--rate <count>', 'new events per second', wholeNumber(), 200)
+  .option('--window <count>', 'events on their way at once', wholeNumber(), 1000)
+  .option('--rounds <count>', 'turns the backlog is drained in', wholeNumber(), 10)
+  .parse()
+  .opts<{ events: number; rate: number; window: number; rounds: number }>()
 const roundEvents = Math.floor(events / rounds)
 const partitions = 16
 const type = 'com.acme.climate'

@@ -5,10 +5,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 import { issueDevelopmentPki } from '../certs/development.ts'
 import { freePort, startEdge, stopped } from './edge-process.ts'
 import { connectDevice, load } from './mqtt-load.ts'
+import { programOf, wholeNumber } from '../src/settings/command-line.ts'
 
 /**
  * How fast a gateway takes events in over mutual TLS (QoS 1, 200-byte payloads, random UUIDs, 20 connections with
@@ -17,10 +17,11 @@ import { connectDevice, load } from './mqtt-load.ts'
  *
  *     npm run bench:ingest -- [--messages 200000] [--rounds 2]
  */
-const { values } = parseArgs({
-  options: { messages: { type: 'string', default: '200000' }, rounds: { type: 'string', default: '2' } },
-})
-const messages = Number(values.messages)
+const { messages, rounds } = programOf('npm run bench:ingest --', 'how fast a gateway takes events in')
+  .option('--messages <count>', 'messages of each turn', wholeNumber(), 200_000)
+  .option('--rounds <count>', 'turns of each', wholeNumber(), 2)
+  .parse()
+  .opts<{ messages: number; rounds: number }>()
 const dir = mkdtempSync(join(tmpdir(), 'tidegate-bench-'))
 const names = Array.from({ length: 20 }, (_, index) => `bench-${index}`)
 const pki = await issueDevelopmentPki(join(dir, 'pki'), { devices: names, gateway: 'bench' })
@@ -28,7 +29,7 @@ const fleet = { caFile: pki.caFile, devices: pki.devices, inFlight: 50, messages
 
 const bareRates: number[] = []
 const edgeRates: number[] = []
-for (let round = 1; round <= Number(values.rounds); round++) {
+for (let round = 1; round <= rounds; round++) {
   const port = await freePort()
   const bare = fork(fileURLToPath(new URL('./bare-aedes.js', import.meta.url)), [
     String(port),

@@ -3,14 +3,18 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { ClassicLevel } from 'classic-level'
 import { cpuUs, fill, inFolder, open, reading, rssMb } from './outbox-load.ts'
 import { printTable } from './table.ts'
+import { programOf, wholeNumber } from '../src/settings/command-line.ts'
 
 /**
  * Ingest: what durability, dedup, chain and ledger cost against bare LevelDB, and whether they cost more the more
  * IDs are remembered. `--full` goes to ten million, `--events N` sets how many are measured each time.
  */
-const flag = (name: string): string | undefined => process.argv[process.argv.indexOf(name) + 1]
-const events = process.argv.includes('--events') ? Number(flag('--events')) : 200_000
-const remembered = [10_000, 1_000_000, ...(process.argv.includes('--full') ? [10_000_000] : [])]
+const { events, full } = programOf('npm run bench:outbox --', 'what durability, dedup, chain and ledger cost')
+  .option('--events <count>', 'how many are measured each time', wholeNumber(), 200_000)
+  .option('--full', 'go to ten million remembered IDs', false)
+  .parse()
+  .opts<{ events: number; full: boolean }>()
+const remembered = [10_000, 1_000_000, ...(full ? [10_000_000] : [])]
 
 interface Ingest {
   perSecond: number

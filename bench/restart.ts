@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { fill, inFolder, open, rssMb } from './outbox-load.ts'
 import { printTable } from './table.ts'
+import { programOf, wholeNumber } from '../src/settings/command-line.ts'
 
 /**
  * Restart: from opening to ready, and what it weighs, against an empty outbox; after an orderly stop and after
@@ -13,11 +14,15 @@ interface Start {
   rssMb: number
 }
 
-const [, , task, folderArgument, countArgument] = process.argv
-if (task === 'start') await start(folderArgument ?? '')
-else if (task === 'fill') await fillAndDie(folderArgument ?? '', Number(countArgument))
-else
-  await compare(process.argv.includes('--full') ? [0, 10_000, 1_000_000, 10_000_000] : [0, 10_000, 1_000_000])
+const program = programOf('npm run bench:restart --', 'from opening to ready, and what it weighs')
+  .option('--full', 'go to ten million events', false)
+  .action(({ full }: { full: boolean }) => compare([0, 10_000, 1_000_000, ...(full ? [10_000_000] : [])]))
+program.command('start <folder>', { hidden: true }).action(start)
+program
+  .command('fill <folder>', { hidden: true })
+  .requiredOption('--events <count>', 'events to queue', wholeNumber({ min: 0 }))
+  .action((folder: string, { events }: { events: number }) => fillAndDie(folder, events))
+await program.parseAsync()
 
 /** The child's part: what a gateway does before it listens. */
 async function start(folder: string): Promise<void> {
@@ -42,7 +47,7 @@ async function compare(counts: number[]): Promise<void> {
   let empty: Start | undefined
   for (const count of counts) {
     await inFolder(async (folder) => {
-      await run('fill', folder, String(count))
+      await run('fill', folder, '--events', String(count))
       const afterKill = await run('start', folder)
       const afterStop = await run('start', folder)
       empty ??= afterStop

@@ -1,15 +1,20 @@
-import { parseArgs } from 'node:util'
 import { diskWriteBytes } from '../edge/ops/disk-writes.ts'
 import { silentOutboxObserver } from '../edge/outbox/observer.ts'
 import { fill, inFolder, open, reading } from './outbox-load.ts'
 import { printTable } from './table.ts'
+import { programOf, wholeNumber } from '../src/settings/command-line.ts'
 
 /**
  * Flash wear: bytes that reach the disk for each byte of event text, and fsyncs, at several rates, with every
  * event delivered soon after, as on a gateway whose uplink is up. Linux only; the folder must be on a real disk.
  */
-const { values } = parseArgs({ options: { seconds: { type: 'string', default: '20' } } })
-const seconds = Number(values.seconds)
+const { seconds } = programOf(
+  'npm run bench:write-amplification --',
+  'bytes that reach the disk for each byte of event text',
+)
+  .option('--seconds <count>', 'of each measurement', wholeNumber(), 20)
+  .parse()
+  .opts<{ seconds: number }>()
 
 interface Wear {
   events: number

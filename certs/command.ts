@@ -1,6 +1,7 @@
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { InvalidArgumentError, type Command } from 'commander'
+import type { Command } from 'commander'
+import { wholeNumber } from '../src/settings/command-line.ts'
 import { quoted } from '../src/shell.ts'
 import type { IssuedCertificate } from './issue.ts'
 
@@ -17,6 +18,7 @@ interface IssueOptions {
 }
 
 const defaultDir = '.tidegate/pki'
+const countOf = wholeNumber({ max: 999_999 })
 
 /** Adds `tidegate certs …`. Failures are thrown as TidegateErrors out of `parseAsync`, for the CLI to show. */
 export function registerCertsCommands(program: Command, surroundings: CommandSurroundings = {}): void {
@@ -45,7 +47,7 @@ function issuing(certs: Command, nameAndArguments: string, description: string):
     .command(nameAndArguments)
     .description(description)
     .option('--dir <dir>', 'the folder of the CA and its certificates', defaultDir)
-    .option('--days <days>', 'days of validity', wholeNumber)
+    .option('--days <days>', 'days of validity', countOf)
     .option('--force', 'issue anew even if a good certificate is there')
 }
 
@@ -55,7 +57,7 @@ function addInit({ certs, say, now }: Parts): void {
     .description('make a certificate authority (ca.crt, ca.key), unless there is one')
     .option('--dir <dir>', 'the folder of the CA and its certificates', defaultDir)
     .option('--name <name>', "the CA's common name", 'Tidegate development CA')
-    .option('--days <days>', 'days of validity (default: ten years)', wholeNumber)
+    .option('--days <days>', 'days of validity (default: ten years)', countOf)
     .action(async (options: { dir: string; name: string; days?: number }) => {
       const { createAuthority } = await import('./authority.ts')
       const authority = await createAuthority(options.dir, { ...options, now: now() })
@@ -150,7 +152,7 @@ function addInspect({ certs, say, now }: Parts): void {
 
 function addDevelopment({ certs, say, now }: Parts): void {
   issuing(certs, 'development', 'issue everything a Tidegate on one machine needs')
-    .option('--devices <count>', 'number of devices: sensor-001, sensor-002, …', wholeNumber, 10)
+    .option('--devices <count>', 'number of devices: sensor-001, sensor-002, …', countOf, 10)
     .option('--gateway <name>', 'the name of the gateway', 'gateway-1')
     .option('--host <hosts...>', 'further DNS names and addresses of the edge listener', [])
     .action(async (options: IssueOptions & { devices: number; gateway: string; host: string[] }) => {
@@ -191,12 +193,6 @@ async function openedAuthority(dir: string, now: Date) {
     import('./issue.ts'),
   ])
   return { authority: await openAuthority(dir, { now }), issueCertificate }
-}
-
-function wholeNumber(text: string): number {
-  if (!/^[1-9]\d{0,5}$/.test(text))
-    throw new InvalidArgumentError('It must be a whole number from 1 to 999999.')
-  return Number(text)
 }
 
 function daysLeftInWords(daysLeft: number): string {

@@ -1,7 +1,7 @@
 import { hostname } from 'node:os'
 import { resolve } from 'node:path'
 import { z } from 'zod'
-import { configFolder, type Environment, loadConfig } from '../src/config.ts'
+import { configFolder, type Environment, loadConfig } from '../src/settings/config.ts'
 import { duration } from '../src/units.ts'
 import { handlerLimits, rungLimits } from './pipeline/definition.ts'
 

@@ -1,5 +1,5 @@
 import { InvalidArgumentError, Option, type Command } from 'commander'
-import { parseDuration } from '../src/units.ts'
+import { durationOf, positiveNumber, wholeNumber } from '../src/settings/command-line.ts'
 import { conduct } from './conduct.ts'
 import { killTargets, planFaults, type KillTarget } from './faults/plan.ts'
 import { seededRandom } from './fleet/random.ts'
@@ -14,6 +14,8 @@ import {
   type Sensor,
 } from './fleet/sensors.ts'
 
+/** Of a resilience run that is not told otherwise. */
+const usualOutageMs = 20_000
 /** How often each troublemaker does its misdeed. */
 const misdeedEveryMs = 2500
 /** Replayed readings keep their own times, and those may be old. */
@@ -42,7 +44,7 @@ interface SimulateOptions extends CommonOptions {
   devices: number
   rate: number
   for?: number
-  outage: number
+  outage?: number
   kill?: KillTarget[]
   report: string
 }
@@ -53,17 +55,17 @@ export function registerDevCommand(program: Command): void {
     program
       .command('dev')
       .description('run the whole of Tidegate on this machine: servers, edge, cloud and a fleet of sensors')
-      .option('--sensors <count>', 'simulated sensors beside the five that misbehave', wholeNumber, 12)
-      .option('--rate <number>', 'events per second of the whole fleet', positive, 50)
-      .option('--for <duration>', 'stop after this long and balance the books (30s, 5m)', duration)
+      .option('--sensors <count>', 'simulated sensors beside the five that misbehave', wholeNumber(), 12)
+      .option('--rate <number>', 'events per second of the whole fleet', positiveNumber(), 50)
+      .option('--for <duration>', 'stop after this long and balance the books (30s, 5m)', durationOf())
       .addOption(
         new Option('--outage <duration>', 'take the uplink down in the middle for this long')
-          .argParser(durationOrNone)
+          .argParser(durationOf({ min: '0s' }))
           .default(0, 'none'),
       )
       .option('--report <file>', 'write the report as JSON, and a page beside it as HTML')
       .option('--replay <folder>', 'publish CSV series (timestamp,value), one device per file')
-      .option('--speed <factor>', 'how much faster a replay is than its series', positive, 3600)
+      .option('--speed <factor>', 'how much faster a replay is than its series', positiveNumber(), 3600)
       .option('--servers-only', 'only the servers of --dir on what they hold, to look at what a run left'),
     '.tidegate/dev',
   ).action(async (options: DevOptions) => {
@@ -79,13 +81,14 @@ export function registerSimulateCommand(program: Command): void {
     program
       .command('simulate')
       .description('a resilience run on real processes: outage, kill -9 and load, balanced at the end')
-      .option('--devices <count>', 'simulated devices', wholeNumber, 50)
-      .option('--rate <number>', 'events per second of each device', positive, 5)
-      .option('--for <duration>', 'how long they publish (default: outage and kills decide)', duration)
+      .option('--devices <count>', 'simulated devices', wholeNumber(), 50)
+      .option('--rate <number>', 'events per second of each device', positiveNumber(), 5)
+      .option('--for <duration>', 'how long they publish (default: outage and kills decide)', durationOf())
       .addOption(
-        new Option('--outage <duration>', 'take the uplink down in the middle for this long; 0s: not at all')
-          .argParser(durationOrNone)
-          .default(20_000, '20s'),
+        new Option(
+          '--outage <duration>',
+          'take the uplink down in the middle for this long; 0s: not at all (default: 20s, or a third of a shorter run)',
+        ).argParser(durationOf({ min: '0s' })),
       )
       .option('--kill <targets>', `kill -9 each of these once: ${killTargets.join(',')}`, targets)
       .option('--report <file>', 'the report as JSON; a page with plots is written beside it', 'report.json'),
@@ -97,11 +100,11 @@ export function registerSimulateCommand(program: Command): void {
 
 function common(command: Command, dir: string): Command {
   return command
-    .option('--seed <number>', 'decides readings and the moments of faults', wholeNumber, 1)
-    .option('--clouds <count>', 'cloud processes side by side', wholeNumber, 1)
+    .option('--seed <number>', 'decides readings and the moments of faults', wholeNumber(), 1)
+    .option('--clouds <count>', 'cloud processes side by side', wholeNumber(), 1)
     .addOption(
       new Option('--patience <duration>', 'wait no longer for the end than this while nothing moves')
-        .argParser(duration)
+        .argParser(durationOf())
         .default(60_000, '1m'),
     )
     .option('--no-trouble', 'without the sensors that misbehave on purpose')
@@ -145,7 +148,8 @@ function runDev(options: DevOptions): Promise<number> {
 }
 
 function runResilience(options: SimulateOptions): Promise<number> {
-  const { seed, outage, kill: kills = [], devices } = options
+  const { seed, kill: kills = [], devices } = options
+  const outage = options.outage ?? Math.min(usualOutageMs, Math.round((options.for ?? Infinity) / 3))
   const eventsPerSecond = devices * options.rate
   // Room for the outage with something before and after it, and for each kill to be got over.
   const forMs = options.for ?? Math.max(30_000, 2 * outage, 20_000 * kills.length + outage)
@@ -195,28 +199,6 @@ function replayFleet(replay: Replay, speed: number): FleetPlan {
 
 function warn(line: string): void {
   process.stderr.write(`${line}\n`)
-}
-
-function wholeNumber(text: string): number {
-  if (!/^\d{1,9}$/.test(text) || Number(text) < 1)
-    throw new InvalidArgumentError('It must be a whole number from 1 up.')
-  return Number(text)
-}
-
-function positive(text: string): number {
-  const value = Number(text)
-  if (!Number.isFinite(value) || value <= 0) throw new InvalidArgumentError('It must be a number above 0.')
-  return value
-}
-
-function duration(text: string): number {
-  const ms = parseDuration(text)
-  if (ms === undefined || ms <= 0) throw new InvalidArgumentError('It must be a duration such as 30s or 5m.')
-  return ms
-}
-
-function durationOrNone(text: string): number {
-  return /^0[a-z]*$/.test(text) ? 0 : duration(text)
 }
 
 function targets(text: string): KillTarget[] {

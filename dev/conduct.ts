@@ -10,10 +10,11 @@ import { isQuitKey, keyNames, keysFor, lastKeyNames } from './keys.ts'
 import { untilNpmIsGone } from './parents.ts'
 import { pathOf, shortest } from './stack/paths.ts'
 import { createQuit, unless, type Quit } from './quit.ts'
-import { milliseconds } from './format.ts'
+import { grouped, milliseconds } from './format.ts'
 import { openReportFiles, type ReportFiles } from './report/files.ts'
 import { renderHtml } from './report/html.ts'
 import { loadPage, type Page } from './report/page.ts'
+import { isProven, renderVerdict } from './report/verdict.ts'
 import { renderBooks, sayBroken, type Report, type RunFacts } from './report/report.ts'
 import { untilOver } from './faults/schedule.ts'
 import { openScreen, type Screen } from './screen/screen.ts'
@@ -23,6 +24,7 @@ import { startRun, type Run } from './run.ts'
 import type { Tree } from './stack/config.ts'
 import { startStack, type Stack } from './stack/stack.ts'
 import { unfinished } from './report/unfinished.ts'
+import { waitingOf } from './watch/flow.ts'
 
 export interface ConductOptions {
   dir: string
@@ -56,27 +58,29 @@ const usualMqttPort = 8883
 export async function conduct(options: ConductOptions, process: NodeJS.Process): Promise<number> {
   const stage = openStage(process)
   const { screen, quit, failing } = stage
-  const started: { stack?: Stack } = {}
+  const started: { stack?: Stack; run?: Run } = {}
   try {
     const output = options.reportFile === undefined ? undefined : openOutput(options.reportFile)
     claim(options.dir, stage)
     const stack = (started.stack = await startStackOn(stage, options))
     sayHowToLook(stack, screen)
-    const run = await startRunOn(stage, stack, options)
+    const run = (started.run = await startRunOn(stage, stack, options))
     const { saboteur, fleet } = run
     const { forMs, faults } = options
     await untilOver({ forMs, faults, saboteur, finished: fleet.finished, clock: systemClock }, stage.stop)
     failing.throwIfAborted()
     if (!quit.asked.aborted || output) return await balanceBooks(stage, run, output)
-    screen.end()
-    sayLast(run, screen)
-    return forMs === undefined && !options.endsByItself ? 0 : 1
+    return await sayLast(stage, run, stack, forMs === undefined && !options.endsByItself)
   } catch (error) {
     screen.end()
     if (started.stack && !isAbort(error)) screen.say(keptLine(started.stack))
     if (failing.aborted) throw failing.reason
     if (!isAbort(error)) throw error
-    screen.say('Stopped before the end; no books were balanced.')
+    screen.say(
+      started.run
+        ? 'Stopped before the end; no books were balanced.'
+        : 'Stopped while it was starting; nothing was published.',
+    )
     return 1
   } finally {
     await stage.scope.close()
@@ -168,9 +172,11 @@ async function startRunOn(stage: Stage, stack: Stack, options: ConductOptions): 
       clock: systemClock,
       onSnapshot: (snapshot) => screen.show(snapshot),
       onNote: (text) => screen.note('run', text),
+      proves: screen.live,
+      visitor,
     }),
   )
-  stage.onKey(keysFor({ run, stack, quit, fail, screen }))
+  stage.onKey(keysFor({ run, stack, quit, fail, screen, lookInside: () => sayHowToLook(stack, screen) }))
   const { title, forMs, faults } = options
   screen.begin({ title, plan: { forMs, faults }, keys: keyNames(stack) })
   scope.own({ close: () => screen.end() })
@@ -202,7 +208,7 @@ async function balanceBooks(stage: Stage, run: Run, output: Output | undefined):
     screen.say(`page:   ${shortest(files.page)}`)
   }
   screen.say(report.balanced ? 'The books balance.' : `THE BOOKS DO NOT BALANCE: ${sayBroken(report)}.`)
-  if (report.evidence) screen.say(renderEvidence(report.evidence))
+  if (report.evidence) screen.say(renderEvidence(report.evidence, report.missingEvents))
   return report.balanced ? 0 : 1
 }
 
@@ -220,16 +226,26 @@ Look inside with your own clients:
     -c 'select type, count(*) from tidegate.events group by 1'
   curl ${stack.edgeOps}/metrics    # the edge; also /readyz
   curl ${stack.cloudOps[0] ?? ''}/metrics    # the cloud
+  npx tidegate audit --config ${pathOf(stack.configFiles.clouds[0] ?? '')}    # is anything missing?
+  npx tidegate outbox inspect --config ${pathOf(stack.configFiles.edge)}    # what waits in the gateway
   logs: ${[stack.logs.edge, ...stack.logs.clouds].map(pathOf).join(' ')}
 `)
 }
 
-function sayLast(run: Run, screen: Screen): void {
+/** What somebody who quits is told, after what could be proven. Resolves with the exit code. */
+async function sayLast(stage: Stage, run: Run, stack: Stack, mayQuit: boolean): Promise<number> {
+  const { screen, quit, failing } = stage
+  screen.note('run', 'auditing what was published so far (q or Ctrl-C leaves at once)')
+  const verdict = await unless(AbortSignal.any([quit.insisted, failing]), run.prove(quit.insisted))
+  failing.throwIfAborted()
+  screen.end()
   const { published, acknowledged } = run.fleet.book.totals()
+  const waiting = run.last === undefined ? 0 : waitingOf(run.last)
   screen.say(
-    `Stopped after ${milliseconds(run.elapsedMs())}: ${published} events published, ${acknowledged} acknowledged. ` +
-      'What was acknowledged and not yet forwarded is kept for the next start.',
+    `Stopped after ${milliseconds(run.elapsedMs())}: ${grouped(published)} events published, ${grouped(acknowledged)} acknowledged.`,
   )
+  screen.say(renderVerdict(verdict, { waiting, configFile: pathOf(stack.configFiles.clouds[0] ?? '') }))
+  return mayQuit && (verdict === undefined || isProven(verdict, waiting)) ? 0 : 1
 }
 
 function sayBooks(report: Report, screen: Screen): void {
@@ -238,8 +254,15 @@ function sayBooks(report: Report, screen: Screen): void {
   screen.say(
     `latency p50 ${milliseconds(p50)}, p99 ${milliseconds(p99)}; live p99 ${milliseconds(live.p99)}` +
       (backlog.count > 0 ? `, backlog p99 ${milliseconds(backlog.p99)}` : '') +
-      `; buffered up to ${report.maxBuffered}; drained in ${milliseconds(report.run.drainMs)}`,
+      `; buffered up to ${grouped(report.maxBuffered)}; ${report.missing === 0 ? 'drained in' : 'waited'} ${milliseconds(report.run.drainMs)}` +
+      (report.deadLetterCopies > 0
+        ? `; ${counted(report.deadLetterCopies, 'dead letter')} written twice`
+        : ''),
   )
+}
+
+function counted(count: number, one: string): string {
+  return `${grouped(count)} ${count === 1 ? one : `${one}s`}`
 }
 
 function keptLine({ dir }: Stack): string {
@@ -253,7 +276,7 @@ function refuseToAlterEvidence(dir: string): void {
   throw new TidegateError('EVIDENCE_KEPT', {
     message: `the books of an earlier run in ${pathOf(dir)} did not balance, and another run would change what is left of it`,
     retryable: false,
-    hint: `see ${pathOf(file)} first; then remove the folder, or that file alone to go on with what the folder holds, or give another --dir`,
+    hint: `see ${pathOf(file)} first; then start afresh with \`rm -r ${pathOf(dir)}\`, or go on with what the folder holds by removing that file alone, or give another --dir`,
   })
 }
 
@@ -266,7 +289,7 @@ export function lockRun(dir: string): Lock {
     throw new TidegateError('ALREADY_RUNNING', {
       message: error.message.replace('running a server in', 'running Tidegate in'),
       retryable: true,
-      hint: 'stop it first, or run a second one beside it with another folder: --dir .tidegate/second',
+      hint: 'stop it first, or run a second one beside it in another folder: npm start -- --dir .tidegate/second',
     })
   }
 }

@@ -20,3 +20,8 @@ export function milliseconds(ms: number): string {
 export function grouped(value: number): string {
   return value.toLocaleString('en-US')
 }
+
+/** A text with its numbers as `grouped` writes them. */
+export function numbersGrouped(text: string): string {
+  return text.replaceAll(/\d+/g, (digits) => grouped(Number(digits)))
+}

@@ -8,7 +8,7 @@ import type { Stack } from './stack/stack.ts'
 /** While the sensors are at work. */
 export function keyNames({ link }: Stack): string[] {
   const ofLink = link ? ['u uplink down/up', 's slow link', 'h half-open'] : []
-  return [...ofLink, 'k kill -9 the edge', 'q quit']
+  return [...ofLink, 'k kill -9 the edge', 'i look inside', 'q quit']
 }
 /** Once they have stopped. */
 export const lastKeyNames = ['q give up waiting']
@@ -24,6 +24,8 @@ export function keysFor(parts: {
   stack: Stack
   quit: Quit
   fail: (error: TidegateError) => void
+  /** Shows how to look in with clients of one's own. */
+  lookInside: () => void
   screen: Screen
 }): (key: string) => void {
   const { run, stack, quit, screen } = parts
@@ -45,7 +47,8 @@ export function keysFor(parts: {
     if (isQuitKey(key)) {
       screen.note('run', 'stopping')
       quit.ask()
-    } else if (key === 'u') toggle({ kind: 'down' })
+    } else if (key === 'i') parts.lookInside()
+    else if (key === 'u') toggle({ kind: 'down' })
     else if (key === 's') toggle(slowMode)
     else if (key === 'h') toggle({ kind: 'stalled' })
     else if (key === 'k') void kill()

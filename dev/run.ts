@@ -11,12 +11,14 @@ import { balance, type Accounts, type Report, type RunFacts } from './report/rep
 import { groups } from './stack/config.ts'
 import type { Stack } from './stack/stack.ts'
 import { audit, type Audit } from './watch/audit.ts'
+import { createCatchUp } from './watch/catch-up.ts'
 import { countDeadLetters } from './watch/dead-letters-rabbit.ts'
 import { untilDrained } from './watch/drain.ts'
 import { gatherFindings, type Findings } from './watch/findings.ts'
 import type { Course, HistoryReader, RunFilter } from './watch/history.ts'
 import { connectHistory } from './watch/history-postgres.ts'
-import { createObserver, scrapeBefore } from './watch/observe.ts'
+import { createObserver, scrapeBefore, type Observer } from './watch/observe.ts'
+import { proveSoFar, type Verdict } from './watch/proof.ts'
 import type { Recording } from './watch/recorder.ts'
 import type { Snapshot } from './watch/snapshot.ts'
 import { startWatching, type Watching } from './watch/watching.ts'
@@ -32,6 +34,10 @@ export interface RunOptions {
   clock: Clock
   onSnapshot: (snapshot: Snapshot) => void
   onNote: (text: string) => void
+  /** Somebody looks on: it is proven now and then that nothing is missing. */
+  proves?: boolean
+  /** The device whose certificate is for whoever looks in. */
+  visitor?: string
 }
 
 /** A fleet at work on a stack, watched and recorded, whose books are balanced at the end. */
@@ -49,6 +55,8 @@ export interface Run {
    * amiss. If they do not balance, edge and cloud are stopped, and the report says where the missing events are.
    */
   finish(signal: AbortSignal): Promise<{ report: Report; course: Course }>
+  /** Stops the sensors and has it proven that nothing is missing so far. Undefined: it could not be told. */
+  prove(signal: AbortSignal): Promise<Verdict | undefined>
   close(): Promise<void>
 }
 
@@ -58,6 +66,7 @@ const patienceMsDefault = 60_000
 export async function startRun(options: RunOptions): Promise<Run> {
   const { stack, clock } = options
   const scope = createScope()
+  const over = new AbortController()
   try {
     const id = randomUUID()
     const sensors = options.sensors(id)
@@ -75,22 +84,75 @@ export async function startRun(options: RunOptions): Promise<Run> {
     const fleet = scope.own(startFleet({ sensors, clock, connect: connectorTo(stack) }))
     const saboteur = createSaboteur({ stack, clock, startedAtMs })
     saboteur.onChange(options.onNote)
+    const observer = createObserver({
+      stack,
+      fleet,
+      history,
+      filter,
+      before,
+      proveSoFar: async (signal) =>
+        proveSoFar(
+          {
+            run: id,
+            book: fleet.book,
+            history,
+            clock,
+            audit: () => auditRun(options, history, filter, signal),
+          },
+          signal,
+        ),
+      visitor: options.visitor,
+      onNote: options.onNote,
+    })
+    const { proves = false, onNote } = options
+    const catchUp = createCatchUp({ prove: () => (proves ? observer.prove(over.signal) : nobody), onNote })
     const watching = scope.own(
       startWatching({
-        observer: createObserver({ stack, fleet, history, filter, before }),
+        observer,
         saboteur,
         startedAtMs: filter.startedAtMs,
         elapsedMs,
         clock,
-        onSnapshot: options.onSnapshot,
+        proves,
+        onSnapshot: (snapshot) => {
+          catchUp.see(snapshot)
+          options.onSnapshot(snapshot)
+        },
       }),
     )
-    const parts = { id, sensors, history, lettersBefore, filter, fleet, saboteur, watching, elapsedMs, scope }
+    scope.own({ close: () => over.abort() })
+    const parts = {
+      id,
+      sensors,
+      history,
+      lettersBefore,
+      filter,
+      fleet,
+      saboteur,
+      observer,
+      watching,
+      elapsedMs,
+      scope,
+    }
     return new FleetRun(options, parts)
   } catch (error) {
     await scope.close()
     throw error
   }
+}
+
+const nobody = Promise.resolve(undefined)
+
+/** What `tidegate audit` says of the ledgers of a run. */
+async function auditRun(
+  { stack, env }: Pick<RunOptions, 'stack' | 'env'>,
+  history: HistoryReader,
+  filter: RunFilter,
+  signal: AbortSignal,
+): Promise<Audit> {
+  const { cli, gateway, configFiles } = stack
+  const epochs = await history.epochs(filter)
+  return audit({ cli, configFile: configFiles.clouds[0] ?? '', gateway, epochs, env }, signal)
 }
 
 /** Each device with the certificate that was issued for it. */
@@ -112,6 +174,7 @@ interface RunParts {
   filter: RunFilter
   fleet: Fleet
   saboteur: Saboteur
+  observer: Observer
   watching: Watching
   elapsedMs: () => number
   /** Owns what must be closed. */
@@ -145,9 +208,13 @@ class FleetRun implements Run {
     const durationMs = this.elapsedMs()
     this.fleet.stop()
     await this.saboteur.restore(signal)
-    await this.#drained(signal)
+    const drained = await this.#drained(signal)
     const drainMs = this.elapsedMs() - durationMs
-    onNote(`everything that will be stored is stored after ${milliseconds(drainMs)}; auditing`)
+    onNote(
+      drained
+        ? `everything is stored after ${milliseconds(drainMs)}; auditing`
+        : `nothing has moved for ${milliseconds(this.#patienceMs)}, and what is missing is not waited for any more; auditing`,
+    )
     await watching.lookAgain(signal)
     const findings = await this.#findings(signal)
     const report = balance(this.#accounts(findings, { durationMs, drainMs }))
@@ -158,12 +225,20 @@ class FleetRun implements Run {
     return { report: await this.#withEvidence(report, findings, signal), course }
   }
 
+  async prove(signal: AbortSignal): Promise<Verdict | undefined> {
+    this.fleet.stop()
+    return this.#parts.observer.prove(signal)
+  }
+
   close(): Promise<void> {
     return this.#parts.scope.close()
   }
 
-  #drained(signal: AbortSignal): Promise<void> {
-    const { clock, patienceMs = patienceMsDefault } = this.#options
+  get #patienceMs(): number {
+    return this.#options.patienceMs ?? patienceMsDefault
+  }
+
+  #drained(signal: AbortSignal): Promise<boolean> {
     const { history, filter } = this.#parts
     return untilDrained(
       {
@@ -171,8 +246,12 @@ class FleetRun implements Run {
         stored: () => history.stored(filter),
         letters: () => this.#letters(),
         buffered: () => this.last?.buffered,
-        patienceMs,
-        clock,
+        patienceMs: this.#patienceMs,
+        onWaiting: (what) =>
+          this.#options.onNote(
+            `waiting for ${what}; given up when nothing moves for ${milliseconds(this.#patienceMs)}`,
+          ),
+        clock: this.#options.clock,
       },
       signal,
     )
@@ -193,14 +272,8 @@ class FleetRun implements Run {
       disturbances: watching.disturbances(),
       last: this.last,
       letters: () => this.#letters(),
-      audit: (epochs) => this.#audit(epochs, signal),
+      audit: () => auditRun(this.#options, history, filter, signal),
     })
-  }
-
-  #audit(epochs: readonly string[], signal: AbortSignal): Promise<Audit> {
-    const { stack, env } = this.#options
-    const { cli, gateway } = stack
-    return audit({ cli, configFile: stack.configFiles.clouds[0] ?? '', gateway, epochs, env }, signal)
   }
 
   #accounts(findings: Findings, times: Pick<RunFacts, 'durationMs' | 'drainMs'>): Accounts {

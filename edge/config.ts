@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
 import { z } from 'zod'
-import { configFolder, type Environment, loadConfig } from '../src/config.ts'
+import { configFolder, type Environment, loadConfig } from '../src/settings/config.ts'
 import { deviceIdPattern, eventTypePattern } from '../src/contract/event.ts'
 import { byteSize, duration } from '../src/units.ts'
 import { wire } from '../src/contract/wire.ts'

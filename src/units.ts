@@ -12,14 +12,26 @@ const bytesPerUnit = {
   TiB: 1024 ** 4,
 } as const
 
-/** `500ms`, `30s`, `1.5h`, `7d` or a plain number of ms, as ms; undefined if it is something else. */
+/** `500ms`, `30s`, `1.5h`, `1h30m`, `7d` or a plain number of ms, as ms; undefined if it is something else. */
 export function parseDuration(value: unknown): number | undefined {
-  return parseQuantity(value, msPerUnit)
+  return parseQuantity(value, msPerUnit) ?? parseParts(value)
 }
 
 /** `256KiB`, `1GiB`, `500MB` or a plain number of bytes, as bytes; undefined if it is something else. */
 export function parseBytes(value: unknown): number | undefined {
   return parseQuantity(value, bytesPerUnit)
+}
+
+/** A length of time as people say it: `850 ms`, `26.9 s`, `12 min`, `3.5 h`, `2.1 d`. */
+export function durationText(ms: number): string {
+  if (ms < 1000) return `${Math.round(ms)} ms`
+  if (ms < 120_000) return `${rounded(ms / 1000)} s`
+  if (ms < 7_200_000) return `${rounded(ms / 60_000)} min`
+  return ms < 172_800_000 ? `${rounded(ms / 3_600_000)} h` : `${rounded(ms / 86_400_000)} d`
+}
+
+function rounded(value: number): string {
+  return value.toFixed(1).replace('.0', '')
 }
 
 type Quantity = z.ZodPipe<z.ZodUnknown, z.ZodTransform<number>>
@@ -38,7 +50,7 @@ export function duration(defaultText: string, limits?: Limits): z.ZodPrefault<Qu
 export function duration(first?: string | Limits, limits: Limits = {}): Quantity | z.ZodPrefault<Quantity> {
   const kind = {
     parse: parseDuration,
-    expected: 'a duration such as 500ms, 30s, 10m, 24h or 7d',
+    expected: 'a duration such as 500ms, 30s, 10m, 1h30m or 7d',
     max: '36500d',
   }
   return quantity(kind, first, limits)
@@ -84,6 +96,20 @@ function bounded({ parse, expected, ...kind }: Kind, limits: Limits): Quantity {
     context.addIssue({ code: 'custom', message: `must be ${message}` })
     return z.NEVER
   })
+}
+
+/** `1h30m`: whole numbers, each with a smaller unit than the one before. */
+function parseParts(value: unknown): number | undefined {
+  if (typeof value !== 'string' || !/^(\d+(d|h|ms?|s))+$/.test(value)) return undefined
+  let before = Infinity
+  let sumMs = 0
+  for (const [, count, unit] of value.matchAll(/(\d+)(d|h|ms?|s)/g)) {
+    const unitMs = msPerUnit[unit as keyof typeof msPerUnit]
+    if (unitMs >= before) return undefined
+    before = unitMs
+    sumMs += Number(count) * unitMs
+  }
+  return Number.isSafeInteger(sumMs) ? sumMs : undefined
 }
 
 function parseQuantity(value: unknown, units: Readonly<Record<string, number>>): number | undefined {

@@ -1,6 +1,6 @@
-import { type Command, InvalidArgumentError } from 'commander'
+import type { Command } from 'commander'
 import { systemClock } from '../../src/clock.ts'
-import { parseDuration } from '../../src/units.ts'
+import { durationOf } from '../../src/settings/command-line.ts'
 import { addToSummary, emptySummary, formatLedger, formatSummary } from './report.ts'
 import type { LedgerReport } from './audit.ts'
 import { loadCloudConfig } from '../config.ts'
@@ -24,7 +24,7 @@ export function registerAuditCommand(program: Command): void {
     .option(
       '--settle <duration>',
       'take gaps younger than this as still on the way: reported, and no alarm',
-      settle,
+      durationOf({ min: '0s' }),
     )
     .option('--json', 'one JSON object, for programs')
     .action(async (options: Options) => {
@@ -53,10 +53,4 @@ export function registerAuditCommand(program: Command): void {
 
 function print(text: string): void {
   process.stdout.write(`${text}\n`)
-}
-
-function settle(value: string): number {
-  const ms = parseDuration(value)
-  if (ms === undefined) throw new InvalidArgumentError('a duration such as 30s, 10m or 1h.')
-  return ms
 }

@@ -1,5 +1,6 @@
 import type { Check } from '../../src/ops-server.ts'
 import type { Group } from '../groups/group.ts'
+import { durationText } from '../../src/units.ts'
 
 /** What a watcher may ask of a running cloud. */
 export interface CloudState {
@@ -27,7 +28,7 @@ export function readiness(state: CloudState): Record<string, Check> {
 function groupCheck(group: Group): Check {
   const { ok, waiting, stalledMs } = group.progress()
   const faults = [
-    ...(ok ? [] : [`nothing moved for ${stalledMs} ms`]),
+    ...(ok ? [] : [`nothing moved for ${durationText(stalledMs)}`]),
     ...(group.heldBy === undefined ? [] : [`held by ${group.heldBy}`]),
     ...(group.deliveries.subscribed ? [] : ['not subscribed to every partition']),
   ]

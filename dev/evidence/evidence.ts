@@ -115,12 +115,13 @@ function accountedIn({ ledgers }: Audit): number {
     .reduce((sum, { count }) => sum + count, 0)
 }
 
-function howToLook({ dir, edgeDataDir, rabbit, postgres, logs }: Stack): string[] {
+function howToLook({ dir, edgeDataDir, rabbit, postgres, logs, configFiles }: Stack): string[] {
   return [
     `npx tidegate outbox inspect --data-dir ${quoted(edgeDataDir)}    # also: verify, export`,
     ...(rabbit || postgres
       ? [
           `npx tidegate dev --servers-only --dir ${quoted(dir)}    # its servers on their data, and nothing that reads from them`,
+          `npx tidegate audit --config ${quoted(configFiles.clouds[0] ?? '')}    # while they run: which places of the ledger are missing`,
         ]
       : []),
     `logs: ${[logs.edge, ...logs.clouds].map(quoted).join(' ')}`,

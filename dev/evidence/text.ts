@@ -1,6 +1,8 @@
+import { quoted } from '../../src/shell.ts'
 import { grouped } from '../format.ts'
 import type { Looked } from './search.ts'
-import type { Where } from './whereabouts.ts'
+import type { Identity } from '../watch/history.ts'
+import type { Located, Where } from './whereabouts.ts'
 
 /** What is known of a run whose books do not balance, and where it lies. docs/REPORT.md documents each field. */
 export interface Evidence {
@@ -21,16 +23,28 @@ export interface Evidence {
 }
 
 const placesShown = 12
+/** Of the missing events, how many are named on a screen. */
+const namedMax = 5
 
 /** What happened, where it lies and what to do, in plain lines. */
-export function renderEvidence(evidence: Evidence): string {
+export function renderEvidence(
+  evidence: Evidence,
+  missingEvents: readonly (Identity & Partial<Located>)[],
+): string {
   return [
     ...missingLines(evidence),
+    ...missingEvents
+      .slice(0, namedMax)
+      .map(({ source, id, words }) => `  ${source} ${id}${words === undefined ? '' : `: ${words}`}`),
+    ...(evidence.missing > namedMax
+      ? [`  and ${grouped(evidence.missing - namedMax)} more: all of them are in ${evidence.file}`]
+      : []),
     ...heldLines(evidence),
     ...evidence.blind.slice(0, placesShown).map((why) => `  not seen: ${why}`),
     `Nothing was deleted: outbox, servers' data and logs lie in ${evidence.folder}, and ${evidence.file} names each event.`,
-    'Look before anything is started in that folder again:',
+    'What to do: look before anything is started in that folder again:',
     ...evidence.toLook.map((line) => `  ${line}`),
+    `and to start afresh: rm -r ${quoted(evidence.folder)}`,
   ].join('\n')
 }
 

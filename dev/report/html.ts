@@ -1,5 +1,5 @@
 import { nameRecord, type FaultRecord } from '../faults/saboteur.ts'
-import { grouped, milliseconds } from '../format.ts'
+import { grouped, milliseconds, numbersGrouped } from '../format.ts'
 import type { PageFrame, PageLine } from './page/client.ts'
 import type { Page } from './page.ts'
 import { escapeText, frame, renderPlot, timeLabel } from './plot.ts'
@@ -32,7 +32,8 @@ ${tiles(report)}
 <section>
   <h2>The run</h2>
   <figure class="plot">${renderPlot(plot)}<div class="tip" role="status" hidden></div></figure>
-  <p class="hint">Point at the plot, or focus it and use the arrow keys, to read values. Latency is from the gateway’s clock at admission to the history’s at commit, by the second of admission.</p>
+  <p class="hint">Point at the plot, or focus it and use the arrow keys, to read values. Latency is from the gateway’s clock at admission to the history’s at commit, by the second of admission. After an outage live events go first and the backlog drains beside them (<code>uplink.catchUp</code>), so that a full gateway may hold its depth for a while.</p>
+  <p class="hint narrow">On a narrow screen the plot scrolls sideways.</p>
 </section>
 ${faultTable(report.faults)}
 ${booksTable(report)}
@@ -135,23 +136,22 @@ function misdeedTable(report: Report): string {
   return `<section><h2>Sensors that misbehave on purpose</h2><table><thead><tr><th scope="col"></th><th scope="col">must end as</th><th scope="col" class="number">acknowledged</th><th scope="col" class="number">found</th></tr></thead><tbody>${rows.join('')}</tbody></table></section>`
 }
 
-function conditions({ run, audit, latencyMs }: Report): string {
+function conditions(report: Report): string {
+  const { run, audit, latencyMs } = report
   const entries: [string, string][] = [
     ['started', run.startedAt],
     ['run', run.id],
     ['gateway', run.gateway],
     ['publishing', timeLabel(run.durationMs / 1000)],
-    ['until everything was stored', milliseconds(run.drainMs)],
+    [
+      report.missing === 0 ? 'until everything was stored' : 'waited for what is missing',
+      milliseconds(run.drainMs),
+    ],
     ['PUBACK', `p50 ${milliseconds(latencyMs.puback.p50)}, p99 ${milliseconds(latencyMs.puback.p99)}`],
     ['audit', audit.detail],
     ...Object.entries(run.versions),
   ]
   return entries.map(([name, value]) => `<dt>${escapeText(name)}</dt><dd>${escapeText(value)}</dd>`).join('')
-}
-
-/** A text with its numbers as `grouped` writes them. */
-function numbersGrouped(text: string): string {
-  return text.replaceAll(/\d+/g, (digits) => grouped(Number(digits)))
 }
 
 /** In a table one unit for all. */

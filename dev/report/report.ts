@@ -1,6 +1,7 @@
 import type { Evidence } from '../evidence/text.ts'
 import type { Located } from '../evidence/whereabouts.ts'
 import type { FaultRecord } from '../faults/saboteur.ts'
+import { numbersGrouped } from '../format.ts'
 import type { Totals } from '../fleet/book.ts'
 import { troubleId, troubles, type Fate, type Trouble } from '../fleet/sensors.ts'
 import type { Audit } from '../watch/audit.ts'
@@ -148,9 +149,14 @@ function checksOf(
 ): Check[] {
   const repeats = totals.byFate.repeat.acknowledged
   const checks = [
-    equal('every published message was acknowledged', 0, totals.unacknowledged),
-    equal('every acknowledged event is in the history (G1, G3)', 0, report.missing),
-    equal('no event is in the history twice (G4)', 0, report.storedTwice),
+    none('every published message was acknowledged', 'open', totals.unacknowledged, messagesIn(totals)),
+    none(
+      'every acknowledged event is in the history (G1, G3)',
+      'missing',
+      report.missing,
+      totals.acknowledged,
+    ),
+    none('no event is in the history twice (G4)', 'twice', report.storedTwice, report.stored),
     equal('the history holds what was acknowledged, and nothing else', report.acknowledged, report.stored),
     equal(
       'every broken reading is recorded as rejected',
@@ -165,7 +171,12 @@ function checksOf(
           report.duplicates,
         )
       : between('repeats were dropped at the edge', repeats, repeats + resent, report.duplicates),
-    equal('the outbox is empty at the end', 0, findings.leftInOutbox),
+    {
+      promise: 'the outbox is empty at the end',
+      expected: 'empty',
+      actual: findings.leftInOutbox === 0 ? 'empty' : `${findings.leftInOutbox} in it`,
+      ok: findings.leftInOutbox === 0,
+    },
     {
       promise: 'the audit finds no gap and an intact chain (G8)',
       expected: 'passed',
@@ -230,6 +241,20 @@ function misdeedsOf({ misdeeds, findings }: Accounts): Report['misdeeds'] {
   return reports
 }
 
+/** What is wrong is counted, and out of how many. */
+function none(promise: string, what: string, found: number, of: number): Check {
+  return {
+    promise,
+    expected: `${what}: 0 of ${of}`,
+    actual: `${what}: ${found} of ${of}`,
+    ok: found === 0,
+  }
+}
+
+function messagesIn({ byFate }: Totals): number {
+  return Object.values(byFate).reduce((sum, { published }) => sum + published, 0)
+}
+
 function equal(promise: string, expected: number, actual: number): Check {
   return { promise, expected: String(expected), actual: String(actual), ok: actual === expected }
 }
@@ -246,8 +271,8 @@ export function renderBooks(report: Report): string {
   const rows = [...report.checks, ...misdeedChecks(report)].map(({ ok, promise, expected, actual }) => [
     ok ? 'ok' : 'NO',
     promise,
-    expected,
-    actual,
+    numbersGrouped(expected),
+    numbersGrouped(actual),
   ])
   const all = [['', 'promise', 'expected', 'found'], ...rows]
   const widths = [0, 1, 2, 3].map((column) => Math.max(...all.map((row) => row[column]?.length ?? 0)))

@@ -13,8 +13,8 @@ export function followLogs(programs: readonly Program[], screen: Screen): { clos
         .newLines()
         .map(readableLine)
         .filter(({ level }) => ['warn', 'error', 'fatal'].includes(level))
-      for (const { level, text } of notable.slice(-logLinesMax))
-        screen.note(program.name, text, level === 'warn' ? 'warn' : 'error')
+      for (const { level, text, atMs } of notable.slice(-logLinesMax))
+        screen.note(program.name, text, level === 'warn' ? 'warn' : 'error', atMs)
     }
   }, logEveryMs)
   return { close: () => clearInterval(timer) }

@@ -18,15 +18,17 @@ export interface Scene {
 export interface Screen {
   /** A line that stays. */
   say(text: string): void
-  /** Something notable; on a terminal it passes by in the view. */
-  note(from: string, text: string, level?: Note['level']): void
+  /** Something notable, now or at the wall clock's `atMs`; on a terminal it passes by in the view. `run`: what was done on purpose. */
+  note(from: string, text: string, level?: Note['level'], atMs?: number): void
   /** From now on the view is live; before, lines are printed. */
   begin(scene: Scene): void
   /** The view goes on under another title. */
   goOn(scene: Scene): void
   show(snapshot: Snapshot): void
-  /** Back to lines. */
+  /** Back to lines, and no more snapshots. */
   end(): void
+  /** Whether somebody can see a live view. */
+  readonly live: boolean
 }
 
 const lineEveryMs = 5000
@@ -45,19 +47,20 @@ export function openScreen(options: ScreenOptions): Screen {
 
 class RunScreen implements Screen {
   readonly #options: ScreenOptions
-  readonly #live: boolean
+  readonly live: boolean
   readonly #colour: boolean
-  readonly #notes: Note[] = []
+  readonly #notes: (Note & { atMs: number })[] = []
   readonly #pace = createPace()
   #terminal: Terminal | undefined
   #scene: Scene = { title: '', plan: { forMs: undefined, faults: [] }, keys: [] }
   #shownAtMs = -Infinity
+  #over = false
 
   constructor(options: ScreenOptions) {
     const { output, env } = options
     this.#options = options
-    this.#live = output.isTTY && env['TERM'] !== 'dumb'
-    this.#colour = this.#live && !env['NO_COLOR']
+    this.live = output.isTTY && env['TERM'] !== 'dumb'
+    this.#colour = this.live && !env['NO_COLOR']
   }
 
   say(text: string): void {
@@ -65,12 +68,19 @@ class RunScreen implements Screen {
     else this.#options.output.write(`${text}\n`)
   }
 
-  note(from: string, text: string, level: Note['level'] = 'info'): void {
-    const before = this.#notes.findIndex((note) => note.from === from && note.text === text)
+  note(from: string, text: string, level: Note['level'] = 'info', atMs = systemClock.now()): void {
+    // What was done twice was done twice; what a program repeats is told once, and how often.
+    const before =
+      from === 'run' ? -1 : this.#notes.findIndex((note) => note.from === from && note.text === text)
     const [same] = before === -1 ? [] : this.#notes.splice(before, 1)
     const times = (same?.times ?? 0) + 1
-    this.#notes.push({ at: new Date().toTimeString().slice(0, 8), from, text, level, times })
-    if (this.#notes.length > notesMax) this.#notes.shift()
+    const at = new Date(atMs).toTimeString().slice(0, 8)
+    this.#notes.push({ at, atMs, from, text, level, times })
+    // A log is read once a second: what stands in it may be older than what was done meanwhile.
+    this.#notes.sort((a, b) => a.atMs - b.atMs)
+    const alike = this.#notes.filter((note) => (note.from === 'run') === (from === 'run'))
+    const [oldest] = alike
+    if (alike.length > notesMax && oldest) this.#notes.splice(this.#notes.indexOf(oldest), 1)
     // A log is told the first time, the tenth and the hundredth, not every second of an outage.
     if (!this.#terminal && (level === 'info' || /^10*$/.test(String(times)))) {
       const often = level !== 'info' && times > 1 ? ` (${times} times)` : ''
@@ -82,7 +92,7 @@ class RunScreen implements Screen {
     this.#scene = scene
     const planned = renderPlan(scene.plan)
     if (planned !== '') this.say(`${planned}\n`)
-    if (this.#live) this.#terminal = openTerminal(this.#options)
+    if (this.live) this.#terminal = openTerminal(this.#options)
   }
 
   goOn(scene: Scene): void {
@@ -90,10 +100,12 @@ class RunScreen implements Screen {
   }
 
   show(snapshot: Snapshot): void {
+    if (this.#over) return
     this.#pace.see(snapshot)
     if (this.#terminal) {
-      const { columns } = this.#options.output
-      this.#terminal.draw(renderView(this.#stateOf(snapshot), { columns, colour: this.#colour }))
+      const { columns, rows } = this.#options.output
+      const room = { columns, rows: Math.max(1, rows - 1) }
+      this.#terminal.draw(renderView(this.#stateOf(snapshot), { ...room, colour: this.#colour }))
     } else if (systemClock.monotonicMs() - this.#shownAtMs >= lineEveryMs) {
       this.#shownAtMs = systemClock.monotonicMs()
       this.say(renderLine(snapshot, this.#scene.plan))
@@ -101,6 +113,7 @@ class RunScreen implements Screen {
   }
 
   end(): void {
+    this.#over = true
     this.#terminal?.close()
     this.#terminal = undefined
   }

@@ -1,7 +1,9 @@
 import { faultsAhead, nameFault, type RunPlan } from '../faults/plan.ts'
 import type { LinkMode } from '../stack/link.ts'
 import { duration, grouped, milliseconds } from '../format.ts'
+import { waitingOf } from '../watch/flow.ts'
 import type { Percentiles, Snapshot } from '../watch/snapshot.ts'
+import { fitting, wrapped, type Ranked } from './fit.ts'
 
 export interface ViewState {
   title: string
@@ -28,6 +30,8 @@ export interface Note {
 
 export interface ViewOptions {
   columns: number
+  /** Lines there are; undefined: as many as it takes. */
+  rows?: number
   colour: boolean
 }
 
@@ -38,62 +42,102 @@ const notesMax = 6
 const columnsMax = 100
 const sideBySideColumns = 70
 
-/** The view as lines, none wider than the terminal. */
-export function renderView(state: ViewState, { columns, colour }: ViewOptions): string[] {
+/** The view as lines, none wider than the terminal and no more than it has; the keys are always among them. */
+export function renderView(state: ViewState, { columns, rows = Infinity, colour }: ViewOptions): string[] {
   const width = Math.max(20, Math.min(columns, columnsMax))
   const paint = painter(colour)
+  const keys = wrapped(state.keys, width).map((text) => ({ text: paint('dim', text), rank: 0 }))
+  const lines: Ranked[] = [
+    { text: titleOf(state, width, paint), rank: 0 },
+    blank,
+    ...numbersOf(state, width, paint),
+    blank,
+    ...notesOf(state.notes, paint),
+    blank,
+    ...keys,
+  ]
+  return fitting(lines, rows).map((line) => clip(line, width))
+}
+
+const blank: Ranked = { text: '', rank: 9 }
+
+function titleOf({ title, snapshot, plan }: ViewState, width: number, paint: Paint): string {
+  const clock = clockText(snapshot, plan)
+  // Of a title that is too long the end is cut, not the clock after it.
+  const shown = clip(`${paint('bold', 'Tidegate')}  ${title}`, Math.max(8, width - clock.length - 2))
+  const gap = Math.max(2, width - visibleLength(shown) - clock.length)
+  return `${shown}${' '.repeat(gap)}${paint('dim', clock)}`
+}
+
+/** Where the events are, from the sensors to the history. What is worth most has the lowest rank. */
+function numbersOf(state: ViewState, width: number, paint: Paint): Ranked[] {
   const { snapshot } = state
+  const { leftBefore, undelivered } = snapshot
   const pair = (name: string, value: number | string, tint?: Tint): string => {
     const shown = (typeof value === 'number' ? grouped(value) : value).padStart(numberWidth)
     return `${name.padEnd(nameWidth)}${tint ? paint(tint, shown) : shown}`
   }
   /** Side by side where there is room, else below one another. */
-  const row = (label: string, ...parts: string[]): string[] => {
+  const row = (label: string, rank: number, ...parts: string[]): Ranked[] => {
     const shown = parts.filter((part) => part !== '')
     const lines = width < sideBySideColumns ? shown : [shown.join('    ')]
-    return lines.map((line, index) => paint('dim', (index === 0 ? label : '').padEnd(labelWidth)) + line)
+    return lines.map((line, index) => ({
+      text: paint('dim', (index === 0 ? label : '').padEnd(labelWidth)) + line,
+      rank: index === 0 ? rank : rank + 1,
+    }))
   }
-
-  const clock = clockText(snapshot, state.plan)
-  // Of a title that is too long the end is cut, not the clock after it.
-  const title = clip(`${paint('bold', 'Tidegate')}  ${state.title}`, Math.max(8, width - clock.length - 2))
-  const gap = Math.max(2, width - visibleLength(title) - clock.length)
-  const graph = sparkline(state.depths, Math.max(8, Math.min(44, width - labelWidth - 20)))
-  const deepest = Math.max(0, ...state.depths)
+  const waiting = waitingOf(snapshot)
   const connected = `${snapshot.connected} of ${snapshot.devices}`
-
-  const lines = [
-    `${title}${' '.repeat(gap)}${paint('dim', clock)}`,
-    '',
-    ...row('sensors', pair('published', snapshot.published), pair('acknowledged', snapshot.acknowledged)),
+  const depths = state.depths.slice(-Math.max(8, Math.min(44, width - labelWidth - 20)))
+  const deepest = Math.max(0, ...depths)
+  const { faults } = state.plan
+  return [
+    ...row('sensors', 1, pair('acknowledged', snapshot.acknowledged), pair('published', snapshot.published)),
     ...row(
       '',
-      pair('connected', connected, snapshot.connected < snapshot.devices ? 'yellow' : undefined),
+      4,
       pair('per second', decimal(state.acknowledgedPerSecond)),
+      pair('connected', connected, snapshot.connected < snapshot.devices ? 'yellow' : undefined),
     ),
-    '',
+    blank,
     ...row(
       'gateway',
-      pair('buffered', snapshot.buffered, snapshot.buffered > 0 ? 'yellow' : undefined),
+      1,
+      pair('buffered', waiting, waiting > 0 ? 'yellow' : undefined),
       pair('forwarded', snapshot.forwarded),
     ),
-    ...row('', `${paint('cyan', graph)}  ${paint('dim', deepest > 0 ? `up to ${grouped(deepest)}` : '')}`),
-    ...row('uplink', uplinkText(snapshot, paint)),
-    '',
+    ...(leftBefore > 0 || undelivered > 0
+      ? row('', 3, pair('left before', leftBefore), pair('given up', undelivered))
+      : []),
+    ...row(
+      '',
+      5,
+      `${paint('cyan', sparkline(depths))}  ${paint('dim', deepest > 0 ? `up to ${grouped(deepest)}` : '')}`,
+    ),
+    ...row('', 5, pair('repeats', snapshot.duplicates)),
+    ...row('uplink', 2, uplinkText(snapshot, paint)),
+    blank,
     ...row(
       'cloud',
+      1,
       pair('stored', snapshot.stored, 'green'),
       pair('per second', decimal(state.storedPerSecond)),
     ),
-    ...row('', pair('duplicates', snapshot.duplicates), pair('dead letters', snapshot.deadLettered)),
-    ...row('latency', latencyText('live', snapshot.live), latencyText('backlog', snapshot.backlog)),
-    ...(state.plan.faults.length > 0 ? row('to come', aheadText(snapshot, state.plan)) : []),
-    '',
-    ...notesOf(state.notes, paint),
-    '',
-    ...(width < sideBySideColumns ? state.keys : [state.keys.join('   ')]).map((keys) => paint('dim', keys)),
+    ...row('', 5, pair('dead letters', snapshot.deadLettered)),
+    ...row('latency', 5, latencyText('live', snapshot.live), latencyText('backlog', snapshot.backlog)),
+    ...row('proof', 3, proofText(snapshot, paint)),
+    ...(faults.length > 0 ? row('to come', 4, aheadText(snapshot, state.plan)) : []),
   ]
-  return lines.map((line) => clip(line, width))
+}
+
+/** What was proven last, and how old that is. */
+function proofText({ proof, elapsedMs }: Snapshot, paint: Paint): string {
+  if (!proof) return paint('dim', 'not yet')
+  const { missing, intact, events, atMs } = proof
+  const good = missing === 0 && intact
+  const found = `missing ${grouped(missing)} · chain ${intact ? 'intact' : 'BROKEN'}`
+  const ageS = Math.round((elapsedMs - atMs) / 1000)
+  return `${paint(good ? 'green' : 'red', found)}  ${paint('dim', `${grouped(events)} events, ${ageS} s ago`)}`
 }
 
 /** One line for a log: what a terminal shows, once in a while. */
@@ -104,7 +148,7 @@ export function renderLine(snapshot: Snapshot, plan: RunPlan): string {
   const away = snapshot.away.length > 0 ? `  away: ${snapshot.away.join(', ')}` : ''
   return (
     `${clockText(snapshot, plan)}  published ${snapshot.published} acknowledged ${snapshot.acknowledged}` +
-    ` buffered ${snapshot.buffered} stored ${snapshot.stored} duplicates ${snapshot.duplicates}` +
+    ` buffered ${waitingOf(snapshot)} stored ${snapshot.stored} duplicates ${snapshot.duplicates}` +
     ` dead ${snapshot.deadLettered}  uplink ${uplinkWord(snapshot)}${latency}${away}`
   )
 }
@@ -130,11 +174,11 @@ function aheadText({ elapsedMs }: Snapshot, plan: RunPlan): string {
 }
 
 /** Depth over time in eighths of a line; scaled to its own highest value. */
-export function sparkline(values: readonly number[], width: number): string {
-  const shown = values.slice(-width)
-  const top = Math.max(1, ...shown)
-  const bars = shown.map((value) => (value === 0 ? '▁' : ('▁▂▃▄▅▆▇█'[Math.ceil((value / top) * 7)] ?? '█')))
-  return bars.join('').padEnd(width)
+export function sparkline(values: readonly number[]): string {
+  const top = Math.max(1, ...values)
+  return values
+    .map((value) => (value === 0 ? '▁' : ('▁▂▃▄▅▆▇█'[Math.ceil((value / top) * 7)] ?? '█')))
+    .join('')
 }
 
 /** Select Graphic Rendition, on and off (ECMA-48, 8.3.117). */
@@ -188,13 +232,22 @@ function latencyText(name: string, percentiles: Percentiles | undefined): string
   return `${name}  ${text}`.padEnd(nameWidth + numberWidth)
 }
 
-function notesOf(notes: readonly Note[], paint: Paint): string[] {
-  const shown = notes.slice(-notesMax).map(({ at, from, text, level, times }) => {
+/** Of what the programs repeat for ever no more than leaves room for what was done to them. */
+const programNotesMax = 3
+
+function notesOf(notes: readonly Note[], paint: Paint): Ranked[] {
+  const done = notes.filter(({ from }) => from === 'run').slice(-notesMax)
+  const room = Math.max(programNotesMax, notesMax - done.length)
+  const said = notes.filter(({ from }) => from !== 'run').slice(-room)
+  const chosen = new Set([...said, ...done.slice(said.length - notesMax)])
+  const shown = notes.filter((note) => chosen.has(note))
+  const lines = shown.map(({ at, from, text, level, times }, index) => {
     const tint: Tint | undefined = level === 'error' ? 'red' : level === 'warn' ? 'yellow' : undefined
     const often = times > 1 ? paint('dim', ` ×${times}`) : ''
-    return `${paint('dim', `${at} ${from.padEnd(8)}`)} ${tint ? paint(tint, text) : text}${often}`
+    const line = `${paint('dim', `${at} ${from.padEnd(8)}`)} ${tint ? paint(tint, text) : text}${often}`
+    return { text: line, rank: index === shown.length - 1 ? 3 : 6 }
   })
-  return [...shown, ...Array.from({ length: notesMax - shown.length }, () => '')]
+  return [...lines, ...Array.from({ length: notesMax - lines.length }, () => ({ text: '', rank: 8 }))]
 }
 
 function decimal(value: number): string {

@@ -3,6 +3,8 @@ import { closeSync, openSync, readSync, statSync } from 'node:fs'
 export interface LogLine {
   level: string
   text: string
+  /** By the program's wall clock; undefined where it does not say. */
+  atMs?: number
 }
 
 /** A pino line as a person reads it; whatever else was printed, as it is. */
@@ -18,7 +20,12 @@ export function readableLine(line: string): LogLine {
       .map((field) => entry[field])
       .filter((value): value is string => typeof value === 'string')
     const words = [String(msg), reason, details.length > 0 ? `(${details.join(', ')})` : undefined]
-    return { level: String(level), text: words.filter((word) => word !== undefined).join(' ') }
+    const atMs = Date.parse(String(entry['time']))
+    return {
+      level: String(level),
+      text: words.filter((word) => word !== undefined).join(' '),
+      ...(!Number.isNaN(atMs) && { atMs }),
+    }
   } catch {
     return { level: 'info', text: line }
   }

@@ -42,6 +42,7 @@ export async function startServers(options: ServersOptions, scope: Scope): Promi
   const pki = await issueDevelopmentPki(join(dir, 'pki'), { devices, gateway })
   timed(`${devices.length} device certificates ready`)
   const secrets = keepState(dir, () => ({ cloud: password(), gateway: password() }))
+  say('starting RabbitMQ and PostgreSQL, or looking whether they are given …')
   const onCrash = (name: string) => (cause: string) => options.onCrash?.(serverCrashed(name, cause, dir))
 
   const startingRabbit = obtainRabbit({

@@ -107,6 +107,7 @@ async function startAll(options: StackOptions, scope: Scope): Promise<Stack> {
     clouds.push(await describeCloud(known, number))
   const programs = clouds.map(({ program }) => program)
   scope.own({ close: async () => void (await Promise.all(programs.map((one) => one.stop()))) })
+  say('starting the cloud, then the edge …')
   await Promise.all(clouds.map(({ program }) => program.start(signal)))
   timed(`cloud ready: ${clouds.length === 1 ? 'one process' : `${clouds.length} processes`}`)
 

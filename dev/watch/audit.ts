@@ -5,7 +5,16 @@ import { jsonOf, run } from '../servers/command.ts'
 export interface Audit {
   kind: 'passed' | 'failed'
   detail: string
+  /** Events that are not as they were written, or not where they were. */
+  faults: number
   ledgers: Ledger[]
+}
+
+/** A ledger that a run was written to. */
+export interface RunEpoch {
+  epoch: string
+  /** The first place in it that is of the run. */
+  from: number
 }
 
 /** Places of an epoch that hold no event in the history: without an account, and with one, by reason. */
@@ -45,7 +54,7 @@ export async function audit(
     cli: string
     configFile: string
     gateway: string
-    epochs: readonly string[]
+    epochs: readonly RunEpoch[]
     env: NodeJS.ProcessEnv
   },
   signal: AbortSignal,
@@ -59,18 +68,34 @@ export async function audit(
   const answer = answerSchema.safeParse(jsonOf(stdout))
   if (!answer.success) {
     const said = stderr.trim().split('\n')[0] || `exit code ${code}`
-    return { kind: 'failed', detail: `no answer: ${said}`, ledgers: [] }
+    return { kind: 'failed', detail: `no answer: ${said}`, faults: 0, ledgers: [] }
   }
-  const ledgers = answer.data.reports.filter(({ epoch }) => epochs.includes(epoch))
+  const ledgers = answer.data.reports.filter((report) => epochs.some(({ epoch }) => epoch === report.epoch))
   const sum = (read: (ledger: (typeof ledgers)[number]) => number): number =>
     ledgers.reduce((total, ledger) => total + read(ledger), 0)
   const present = sum((ledger) => ledger.present.count)
   const told = ledgers.map(({ epoch, gaps, undelivered }) => ({ epoch, gaps, undelivered }))
-  return ledgers.length === epochs.length && ledgers.every(({ ok }) => ok)
-    ? { kind: 'passed', detail: `${present} events in the ledger, none missing, chain intact`, ledgers: told }
-    : {
-        kind: 'failed',
-        detail: `${sum((ledger) => ledger.gaps.count)} missing, ${sum((ledger) => ledger.faultCount)} not as they were written`,
-        ledgers: told,
-      }
+  const faults = sum((ledger) => ledger.faultCount)
+  if (ledgers.length === epochs.length && ledgers.every(({ ok }) => ok))
+    return {
+      kind: 'passed',
+      detail: `${present} events in the ledger, none missing, chain intact`,
+      faults,
+      ledgers: told,
+    }
+  const found = `${sum((ledger) => ledger.gaps.count)} missing, ${faults} not as they were written`
+  const earlier = faults === 0 && told.length > 0 && told.every((ledger) => isEarlier(ledger, epochs))
+  return {
+    kind: 'failed',
+    detail: earlier ? `${found}; all of it from before this run` : found,
+    faults,
+    ledgers: told,
+  }
+}
+
+/** Whether what is missing in a ledger was written before the run. */
+function isEarlier({ epoch, gaps }: Ledger, epochs: readonly RunEpoch[]): boolean {
+  const from = epochs.find((one) => one.epoch === epoch)?.from ?? 0
+  const named = gaps.ranges.reduce((sum, [first, last]) => sum + last - first + 1, 0)
+  return named === gaps.count && gaps.ranges.every(([, last]) => last < from)
 }

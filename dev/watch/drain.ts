@@ -1,5 +1,6 @@
 import type { Clock } from '../../src/clock.ts'
 import type { Book } from '../fleet/book.ts'
+import { grouped } from '../format.ts'
 
 /** A run whose sensors have stopped, as seen by who waits for its end. */
 export interface Draining {
@@ -12,17 +13,30 @@ export interface Draining {
   buffered(): number | undefined
   /** What has not moved for so long is not waited for any more. */
   patienceMs: number
+  /** Told once, in words, when the end lets itself be waited for. */
+  onWaiting: (what: string) => void
   clock: Clock
 }
 
+/** When somebody asks what it waits for. */
+const tellAfterMs = 5000
+
 /**
- * Resolves when every message has its PUBACK, the outbox is empty, and the history and the dead letters hold what they must; or when
- * nothing has moved for `patienceMs`. A server that does not answer has moved nothing.
+ * Resolves with true when every message has its PUBACK, the outbox is empty, and the history and the dead letters hold what they must;
+ * with false when nothing has moved for `patienceMs`. A server that does not answer has moved nothing.
  */
-export async function untilDrained(run: Draining, signal: AbortSignal): Promise<void> {
+export async function untilDrained(run: Draining, signal: AbortSignal): Promise<boolean> {
   const { book } = run
   const unacknowledged = (): number => book.totals().unacknowledged
-  await untilStill(run, { done: () => unacknowledged() === 0, count: unacknowledged }, signal)
+  const acked = await untilStill(
+    run,
+    {
+      done: () => unacknowledged() === 0,
+      count: unacknowledged,
+      awaited: () => counted(unacknowledged(), 'PUBACK', 'PUBACKs'),
+    },
+    signal,
+  )
   const { acknowledged, byFate } = book.totals()
   let stored = 0
   let written = 0
@@ -32,24 +46,51 @@ export async function untilDrained(run: Draining, signal: AbortSignal): Promise<
     written = await run.letters().catch(() => written)
     return written >= byFate.rejected.acknowledged
   }
-  await untilStill(run, { done, count: () => stored - (run.buffered() ?? 0) }, signal)
+  const awaited = (): string => {
+    const buffered = run.buffered() ?? 0
+    if (buffered > 0) return counted(buffered, 'event in the outbox', 'events in the outbox')
+    if (stored < acknowledged)
+      return counted(
+        acknowledged - stored,
+        'acknowledged event that is not in the history yet',
+        'acknowledged events that are not in the history yet',
+      )
+    return counted(byFate.rejected.acknowledged - written, 'dead letter', 'dead letters')
+  }
+  const stillCount = (): number => stored - (run.buffered() ?? 0)
+  return (await untilStill(run, { done, count: stillCount, awaited }, signal)) && acked
+}
+
+function counted(count: number, one: string, many: string): string {
+  return `${grouped(count)} ${count === 1 ? one : many}`
 }
 
 const askEveryMs = 100
 
-/** Resolves when `done`, or when what `count` counts has not moved for `patienceMs`. */
+/** Resolves with true when `done`, with false when what `count` counts has not moved for `patienceMs`. */
 async function untilStill(
-  { clock, patienceMs }: Pick<Draining, 'clock' | 'patienceMs'>,
-  { done, count }: { done: () => Promise<boolean> | boolean; count: () => number },
+  { clock, patienceMs, onWaiting }: Pick<Draining, 'clock' | 'patienceMs' | 'onWaiting'>,
+  {
+    done,
+    count,
+    awaited,
+  }: { done: () => Promise<boolean> | boolean; count: () => number; awaited: () => string },
   signal: AbortSignal,
-): Promise<void> {
-  let movedAtMs = clock.monotonicMs()
+): Promise<boolean> {
+  const startedAtMs = clock.monotonicMs()
+  let movedAtMs = startedAtMs
   let before = count()
+  let told = false
   while (!(await done())) {
+    if (!told && clock.monotonicMs() - startedAtMs > Math.min(tellAfterMs, patienceMs / 2)) {
+      told = true
+      onWaiting(awaited())
+    }
     await clock.sleep(askEveryMs, signal)
     const now = count()
     if (now !== before) movedAtMs = clock.monotonicMs()
-    if (clock.monotonicMs() - movedAtMs > patienceMs) return
+    if (clock.monotonicMs() - movedAtMs > patienceMs) return false
     before = now
   }
+  return true
 }

@@ -34,7 +34,7 @@ export interface FindingsOptions {
   disturbances: readonly Disturbance[]
   last: Snapshot | undefined
   letters(): Promise<number>
-  audit(epochs: readonly string[]): Promise<Audit>
+  audit(): Promise<Audit>
 }
 
 /** Asks everybody who knows. @throws TidegateError `BROKER_UNREACHABLE`, and as the driver does where the database is away */
@@ -50,7 +50,7 @@ export async function gatherFindings(options: FindingsOptions): Promise<Findings
     deadLetters: await options.letters(),
     duplicates: last?.duplicates ?? 0,
     leftInOutbox: last?.buffered ?? 0,
-    audit: await options.audit(await history.epochs(filter)),
+    audit: await options.audit(),
   }
 }
 

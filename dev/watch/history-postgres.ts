@@ -1,4 +1,5 @@
 import { Client } from 'pg'
+import type { RunEpoch } from './audit.ts'
 import type {
   Course,
   DeviceRows,
@@ -7,6 +8,7 @@ import type {
   Identity,
   Latency,
   LatencyRow,
+  OtherEvent,
   Recent,
   RowCounts,
   RunFilter,
@@ -29,6 +31,7 @@ const secondOf = (time: string): string =>
   `floor(extract(epoch from ${time}) - $3::float8 / 1000)::int as second`
 
 const absentAtOnce = 5000
+const othersAtOnce = 20
 
 /** Connects when it is first asked, and again by itself: a database that is killed on purpose is part of the day. */
 export function connectHistory(url: string): HistoryReader {
@@ -97,9 +100,24 @@ class PostgresHistory implements HistoryReader {
     return Number(row?.twice ?? 0)
   }
 
-  async epochs(filter: RunFilter): Promise<string[]> {
-    const rows = await this.#query<{ epoch: string }>(`select distinct epoch ${ofTheRun}`, params(filter))
-    return rows.map(({ epoch }) => epoch)
+  async epochs(filter: RunFilter): Promise<RunEpoch[]> {
+    const rows = await this.#query<{ epoch: string; from: string }>(
+      `select epoch, min(sequence) as "from" ${ofTheRun} group by 1`,
+      params(filter),
+    )
+    return rows.map(({ epoch, from }) => ({ epoch, from: Number(from) }))
+  }
+
+  async others(position: number, deviceIds: readonly string[]): Promise<OtherEvent[]> {
+    const rows = await this.#query<OtherEvent>(
+      `select position::float8, substr(source, 10) as "deviceId", gateway, sequence::float8, disposition,
+              coalesce(reason, body->'data'->>'reason') as reason, ${latencyMs} as "latencyMs"
+       from tidegate.events
+       where position > $1 and source like '/devices/%' and source <> all($2::text[])
+       order by position limit ${othersAtOnce}`,
+      [position, deviceIds.map((id) => `/devices/${id}`)],
+    )
+    return rows
   }
 
   async latency(filter: RunFilter, disturbances: readonly Disturbance[]): Promise<Latency> {

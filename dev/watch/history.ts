@@ -1,3 +1,5 @@
+import type { RunEpoch } from './audit.ts'
+
 /** What identifies an event, for ever. */
 export interface Identity {
   source: string
@@ -48,6 +50,18 @@ export interface Recent {
   backlog: LatencyRow
 }
 
+/** An event that is none of the fleet's, as somebody sees it who has just published it. */
+export interface OtherEvent {
+  position: number
+  deviceId: string
+  gateway: string
+  sequence: number
+  disposition: 'accepted' | 'rejected' | 'dead'
+  /** Why it is not accepted. */
+  reason: string | null
+  latencyMs: number
+}
+
 /** What the history holds of a run, by device and by event type. */
 export interface RowCounts {
   devices: Record<string, DeviceRows>
@@ -76,10 +90,12 @@ export interface HistoryReader {
   rows(filter: RunFilter): Promise<RowCounts>
   storedTwice(filter: RunFilter): Promise<number>
   /** The ledgers this run was written to. */
-  epochs(filter: RunFilter): Promise<string[]>
+  epochs(filter: RunFilter): Promise<RunEpoch[]>
   latency(filter: RunFilter, disturbances: readonly Disturbance[]): Promise<Latency>
   /** For plots: latency by the second of admission, events stored by the second of their commit. */
   overTime(filter: RunFilter): Promise<Course>
+  /** Events that others than the fleet have published since `position`, the oldest first; a few at a time. */
+  others(position: number, deviceIds: readonly string[]): Promise<OtherEvent[]>
   /** Of these identities, those that are not there. */
   absent(identities: readonly Identity[]): Promise<Identity[]>
   close(): Promise<void>

@@ -1,13 +1,17 @@
 import { createSteadyCounter, scrape, type Metrics } from './scrape.ts'
+import { createFlow, type LedgerReading } from './flow.ts'
+import type { Verdict } from './proof.ts'
 import type { Fleet } from '../fleet/fleet.ts'
-import type { Disturbance, HistoryReader, LatencyRow, RunFilter } from './history.ts'
+import type { Disturbance, HistoryReader, LatencyRow, OtherEvent, RunFilter } from './history.ts'
 import type { Percentiles, Snapshot } from './snapshot.ts'
+import { milliseconds } from '../format.ts'
 import type { Stack } from '../stack/stack.ts'
 
 /** What the programs call what the view shows. */
 const names = {
   depth: 'tidegate_edge_outbox_events',
-  forwarded: 'tidegate_edge_forwarded_total',
+  sequence: 'tidegate_edge_ledger_sequence',
+  undelivered: 'tidegate_edge_undelivered_total',
   admitted: 'tidegate_edge_admitted_total',
   uplinkUp: 'tidegate_edge_uplink_up',
   deliveries: 'tidegate_cloud_deliveries_total',
@@ -18,6 +22,8 @@ export interface Observer {
   look(elapsedMs: number, signal: AbortSignal): Promise<Snapshot>
   /** Asks the history; slower, and in the way of nobody. Fails while the database is away. */
   ask(disturbances: readonly Disturbance[]): Promise<void>
+  /** Has it proven that nothing is missing so far, and shows that from now on. Undefined: it could not be told. */
+  prove(signal: AbortSignal): Promise<Verdict | undefined>
 }
 
 export interface ObserverParts {
@@ -27,6 +33,11 @@ export interface ObserverParts {
   filter: RunFilter
   /** From `scrapeBefore`. */
   before: readonly (Metrics | undefined)[]
+  proveSoFar: (signal: AbortSignal) => Promise<Verdict>
+  /** The device whose certificate is for whoever looks in. */
+  visitor: string | undefined
+  /** Told of each event that is none of the fleet's. */
+  onNote: (text: string) => void
 }
 
 /** What the programs had counted before the fleet began: a stack may serve more than one run. */
@@ -34,16 +45,18 @@ export async function scrapeBefore(stack: Stack, signal: AbortSignal): Promise<(
   return Promise.all([stack.edgeOps, ...stack.cloudOps].map((url) => scrape(`${url}/metrics`, signal)))
 }
 
-export function createObserver({ stack, fleet, history, filter, before }: ObserverParts): Observer {
+export function createObserver(parts: ObserverParts): Observer {
+  const { stack, fleet, history, filter, before } = parts
   const [edgeBefore, ...cloudsBefore] = before
-  const forwarded = createSteadyCounter(edgeBefore?.value(names.forwarded))
+  const flow = createFlow(ledgerOf(edgeBefore))
   const duplicates = createSteadyCounter(edgeBefore?.value(names.admitted, { result: 'duplicate' }))
   const deadLetters = { group: 'history', outcome: 'dead' }
   const dead = stack.cloudOps.map((_, index) =>
     createSteadyCounter(cloudsBefore[index]?.value(names.deliveries, deadLetters)),
   )
-  let edge: Metrics | undefined
-  let buffered = 0
+  let elapsedNowMs = 0
+  let proof: Snapshot['proof']
+  const others = { count: 0, upTo: filter.position }
   let recent = {
     stored: 0,
     live: undefined as Percentiles | undefined,
@@ -52,20 +65,18 @@ export function createObserver({ stack, fleet, history, filter, before }: Observ
 
   return {
     async look(elapsedMs, signal) {
-      const [ofEdge, ...ofClouds] = await Promise.all(
+      elapsedNowMs = elapsedMs
+      const { published, acknowledged } = fleet.book.totals()
+      const [edge, ...ofClouds] = await Promise.all(
         [stack.edgeOps, ...stack.cloudOps].map((url) => scrape(`${url}/metrics`, signal)),
       )
-      edge = ofEdge
-      buffered = edge?.value(names.depth) ?? buffered
-      const { published, acknowledged } = fleet.book.totals()
       return {
         elapsedMs,
         devices: fleet.devices,
         connected: fleet.connected,
         published,
         acknowledged,
-        buffered,
-        forwarded: forwarded.read(edge?.value(names.forwarded)),
+        ...flow.see(ledgerOf(edge), { acknowledged, others: others.count }),
         stored: recent.stored,
         duplicates: duplicates.read(edge?.value(names.admitted, { result: 'duplicate' })),
         deadLettered: dead.reduce(
@@ -77,12 +88,47 @@ export function createObserver({ stack, fleet, history, filter, before }: Observ
         live: recent.live,
         backlog: recent.backlog,
         away: whoIsAway(stack),
+        proof,
       }
     },
     async ask(disturbances) {
       const { stored, live, backlog } = await history.recent(filter, disturbances)
       recent = { stored, live: percentilesOf(live), backlog: percentilesOf(backlog) ?? recent.backlog }
+      for (const other of await history.others(others.upTo, filter.deviceIds)) {
+        others.upTo = other.position
+        others.count += 1
+        parts.onNote(tellOther(other, parts.visitor))
+      }
     },
+    async prove(signal) {
+      try {
+        const verdict = await parts.proveSoFar(signal)
+        const { missing, intact, events } = verdict
+        proof = { missing, intact, events, atMs: elapsedNowMs }
+        return verdict
+      } catch {
+        // A server that is away proves nothing and refutes nothing; the last proof stands with its age.
+        return undefined
+      }
+    },
+  }
+}
+
+/** To whoever has published it, and looks for it on the screen. */
+function tellOther(event: OtherEvent, visitor: string | undefined): string {
+  const { deviceId, gateway, sequence, disposition, reason, latencyMs } = event
+  const whose = deviceId === visitor ? 'your event' : `an event of ${deviceId}`
+  const place = `${gateway}/${sequence}`
+  return disposition === 'accepted'
+    ? `${whose}: stored as ${place} after ${milliseconds(latencyMs)}`
+    : `${whose}: set aside as ${place} after ${milliseconds(latencyMs)}: ${reason ?? disposition}`
+}
+
+function ledgerOf(edge: Metrics | undefined): LedgerReading {
+  return {
+    sequence: edge?.value(names.sequence),
+    buffered: edge?.value(names.depth),
+    undelivered: edge?.value(names.undelivered),
   }
 }
 

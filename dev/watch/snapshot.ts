@@ -14,9 +14,14 @@ export interface Snapshot {
   connected: number
   published: number
   acknowledged: number
-  /** Events in the gateway's outbox. */
+  /** Events in the gateway's outbox; while it is away, all that are not known to have left. */
   buffered: number
+  /** Out of the outbox with proof (G3), by the gateway's ledger. */
   forwarded: number
+  /** Events of an earlier run that were in the outbox at the start. */
+  leftBefore: number
+  /** Events the gateway has given up, on record: expired, evicted, lost. */
+  undelivered: number
   stored: number
   /** Repeats dropped at the edge, by event ID. */
   duplicates: number
@@ -30,4 +35,6 @@ export interface Snapshot {
   backlog: Percentiles | undefined
   /** Programs and servers that do not answer now. */
   away: readonly string[]
+  /** The last proof, and when it was made; undefined before the first. */
+  proof: { missing: number; intact: boolean; events: number; atMs: number } | undefined
 }

@@ -1,6 +1,7 @@
 import type { Clock } from '../../src/clock.ts'
 import { isAbort } from '../../src/errors.ts'
 import type { Saboteur } from '../faults/saboteur.ts'
+import { isInStep } from './catch-up.ts'
 import { createDisturbances, type Disturbances } from './disturbances.ts'
 import type { Disturbance } from './history.ts'
 import type { Observer } from './observe.ts'
@@ -16,6 +17,8 @@ export interface WatchingOptions {
   elapsedMs: () => number
   clock: Clock
   onSnapshot: (snapshot: Snapshot) => void
+  /** Whether it is proven now and then that nothing is missing: for whoever looks on, not while latencies are measured. */
+  proves: boolean
 }
 
 /** Somebody who looks at a run again and again, and keeps what there was to be seen. */
@@ -33,6 +36,10 @@ export interface Watching {
 
 const lookEveryMs = 250
 const askEveryMs = 1000
+/** The first time somebody may have seen enough to ask. */
+const proveEveryMs = 10_000
+/** A proof reads the whole run: it takes at most so much of the time. */
+const proofShare = 1 / 20
 
 export function startWatching(options: WatchingOptions): Watching {
   return new Watcher(options)
@@ -49,7 +56,9 @@ class Watcher implements Watching {
   constructor(options: WatchingOptions) {
     this.#options = options
     this.#disturbances = createDisturbances(options.startedAtMs)
+    const { proves } = options
     this.#watching = Promise.all([
+      ...(proves ? [this.#proveNowAndThen()] : []),
       this.#every(lookEveryMs, () => this.#look()),
       // The database may be away, and then there is no answer; the next one tells everything.
       this.#every(askEveryMs, () => options.observer.ask(this.#disturbances.spans()).catch(() => undefined)),
@@ -82,6 +91,19 @@ class Watcher implements Watching {
     this.#disturbances.see(saboteur.records(), snapshot)
     this.recording.add(snapshot)
     onSnapshot(snapshot)
+  }
+
+  async #proveNowAndThen(): Promise<void> {
+    const { observer, clock } = this.#options
+    let waitMs = proveEveryMs
+    const prove = async (): Promise<void> => {
+      await clock.sleep(waitMs, this.#over.signal)
+      if (!this.#last || !isInStep(this.#last)) return
+      const startedAtMs = clock.monotonicMs()
+      await observer.prove(this.#over.signal)
+      waitMs = Math.max(proveEveryMs, (clock.monotonicMs() - startedAtMs) / proofShare)
+    }
+    await this.#every(0, prove)
   }
 
   async #every(periodMs: number, task: () => Promise<void>): Promise<void> {

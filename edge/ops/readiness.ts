@@ -3,6 +3,7 @@ import type { Check } from '../../src/ops-server.ts'
 import type { OutboxStats } from '../outbox/outbox.ts'
 import { createUplinkProgress } from './uplink-progress.ts'
 import type { UplinkState } from './uplink-state.ts'
+import { durationText } from '../../src/units.ts'
 
 export interface ReadinessOptions {
   stats: () => OutboxStats
@@ -51,17 +52,17 @@ export function createReadiness(options: ReadinessOptions): Readiness {
     const detail = `${depth.high + depth.normal} events kept, ${waiting} publishes wait${held}`
     return stalledMs < stallAfterMs
       ? { ok: true, detail }
-      : { ok: false, detail: `${detail}, nothing accepted for ${stalledMs} ms` }
+      : { ok: false, detail: `${detail}, nothing accepted for ${durationText(stalledMs)}` }
   }
 
   function uplinkCheck({ depth, pausing }: OutboxStats): Check {
     const events = depth.high + depth.normal
     const offlineMs = Math.round(uplink.offlineMs())
     const stalledMs = Math.round(progress.stalledMs(pausing ? 0 : events))
-    const state = `${uplink.up ? 'up' : `down for ${offlineMs} ms`}, ${events} events to send`
+    const state = `${uplink.up ? 'up' : `down for ${durationText(offlineMs)}`}, ${events} events to send`
     return stalledMs < stallAfterMs
       ? { ok: offlineMs < offlineMaxMs, detail: state }
-      : { ok: false, detail: `${state}, nothing proven in ${stalledMs} ms of sessions` }
+      : { ok: false, detail: `${state}, nothing proven in ${durationText(stalledMs)} of sessions` }
   }
 
   const checks = (): Record<string, Check> => {

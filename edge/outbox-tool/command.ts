@@ -1,6 +1,7 @@
-import { type Command, InvalidArgumentError, Option } from 'commander'
+import { type Command, Option } from 'commander'
 import { systemClock } from '../../src/clock.ts'
 import { TidegateError } from '../../src/errors.ts'
+import { wholeNumber } from '../../src/settings/command-line.ts'
 import { loadEdgeConfig } from '../config.ts'
 import { bothLanes, type Lane } from '../outbox/outbox.ts'
 import { inPieces } from './export-filter.ts'
@@ -29,7 +30,7 @@ function registerInspect(outbox: Command): void {
   place(
     outbox.command('inspect').description('depth, bytes, oldest age, lanes and devices; running or stopped'),
   )
-    .option('--devices <count>', 'devices to list, those with most bytes first', wholeNumber, 10)
+    .option('--devices <count>', 'devices to list, those with most bytes first', wholeNumber({ min: 0 }), 10)
     .option('--json', 'as JSON')
     .action(async (options: Place & { devices: number; json?: boolean }) => {
       await onQueue(options, false, async (queue) => {
@@ -87,9 +88,11 @@ function registerExport(outbox: Command): void {
     .option('--device <id>', 'of this device only')
     .option('--type <type>', 'of this event type only')
     .addOption(new Option('--lane <lane>', 'of this lane only').choices(bothLanes))
-    .option('--from <sequence>', 'from this sequence on', wholeNumber)
-    .option('--to <sequence>', 'up to this sequence', wholeNumber)
+    .option('--from <sequence>', 'from this sequence on', wholeNumber({ max: Number.MAX_SAFE_INTEGER }))
+    .option('--to <sequence>', 'up to this sequence', wholeNumber({ max: Number.MAX_SAFE_INTEGER }))
     .action(async (options: ExportOptions) => {
+      const { from = 1, to = Infinity } = options
+      if (from > to) throw usage(`there is nothing from ${from} to ${to}`, '--from is the smaller of the two')
       const output =
         options.output === undefined ? outputTo(process.stdout) : await outputToFile(options.output)
       await onQueue(options, true, (queue) => exportTo(output, queue, options))
@@ -210,11 +213,6 @@ function drainEstimate(
 
 interface Depth {
   lanes: Record<Lane, { events: number }>
-}
-
-function wholeNumber(value: string): number {
-  if (!/^\d{1,15}$/.test(value)) throw new InvalidArgumentError('must be a whole number')
-  return Number(value)
 }
 
 function usage(message: string, hint: string): TidegateError {

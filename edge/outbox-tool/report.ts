@@ -28,7 +28,8 @@ export function renderReport(
   if (report.inFlight !== undefined) lines.push(`in flight   ${report.inFlight}`)
   if (report.waiting)
     lines.push(`waiting     ${report.waiting} submissions, held back by: ${report.refusing ?? 'nothing now'}`)
-  if (drain) lines.push(`drain       ${rate(drain)}`)
+  const queued = lanes.high.events + lanes.normal.events
+  if (drain) lines.push(`drain       ${queued === 0 ? 'nothing is queued' : rate(drain)}`)
   if (unreported.length > 0) {
     const count = unreported.reduce((sum, { from, to }) => sum + to - from + 1, 0)
     lines.push(`unreported  ${count} events that will not be delivered, in ${unreported.length} ranges`)

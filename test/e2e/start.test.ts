@@ -212,8 +212,8 @@ test('series are replayed to their end, bad rows are named, and every reading ar
 test.each([
   [['--outage', '10s'], 'must be shorter'],
   [['--replay', '/nowhere'], 'cannot read /nowhere'],
-  [['--rate', 'fast'], 'a number above 0'],
-  [['--for', 'soon'], 'a duration'],
+  [['--rate', 'fast'], 'a number in digits, above 0'],
+  [['--for', 'soon'], 'a duration with its unit'],
 ])('%j is refused in one screen', async (args, reason) => {
   const run = start(...args)
   expect(await run.ended).not.toBe(0)
@@ -282,12 +282,15 @@ test('a run whose books do not balance says which events are missing and where t
     'THE BOOKS DO NOT BALANCE',
     '7 acknowledged events are missing from the history, and were looked for:',
     '7  nowhere: it is lost',
+    'and 2 more: all of them are in',
+    `and to start afresh: rm -r ${data}`,
     'Still held: tidegate.unroutable 1.',
     `lie in ${data}, and ${evidence} names each event`,
     `npx tidegate outbox inspect --data-dir ${join(data, 'edge')}`,
     `npx tidegate dev --servers-only --dir ${data}`,
   ])
     expect(run.output()).toContain(said)
+  expect(taken.filter((id) => run.output().includes(`${id}: nowhere`))).toHaveLength(5)
   const report = JSON.parse(readFileSync(json, 'utf8')) as Report
   expect(report).toMatchObject({ balanced: false, missing: 7 })
   expect(report.missingEvents.map(({ id }) => id).toSorted()).toEqual(taken.toSorted())

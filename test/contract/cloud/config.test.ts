@@ -50,7 +50,7 @@ describe('the cloud’s configuration', () => {
       expect.objectContaining({
         code: 'CONFIG_INVALID',
         message: expect.stringMatching(
-          /broker\.url[^]*partitions[^]*consumers\.0[^]*retry\.ladder\.0[^]*unknown/,
+          /broker\.url[^]*partitions[^]*consumers\[0\][^]*retry\.ladder\[0\][^]*unknown/,
         ) as string,
       }),
     )
@@ -59,8 +59,8 @@ describe('the cloud’s configuration', () => {
   test.each([
     ['prefetch: 10', 'prefetch'],
     ['sharing: { beat: 5s, goneAfter: 6s }', 'sharing.goneAfter'],
-    ['retry: { ladder: [0] }', 'retry.ladder.0: must be at least 1ms'],
-    ['retry: { ladder: [5s, 60d] }', 'retry.ladder.1: must be at most 30d'],
+    ['retry: { ladder: [0] }', 'retry.ladder[0]: must be at least 1ms'],
+    ['retry: { ladder: [5s, 60d] }', 'retry.ladder[1]: must be at most 30d'],
     ['handlerTimeout: 0', 'handlerTimeout: must be at least 1ms'],
     ['handlerTimeout: 30d', 'handlerTimeout: must be at most 24h'],
     ['sharing: { beat: 0 }', 'sharing.beat: must be at least 100ms'],

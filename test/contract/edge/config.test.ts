@@ -69,12 +69,12 @@ test('every fault is named at once, by its path', () => {
   expect(faults.map((fault) => fault.split(':')[0])).toEqual([
     'gateway',
     'mqtt.port',
-    'mqtt.subscribe.0',
-    'mqtt',
+    'mqtt.subscribe[0]',
+    'mqtt.prot',
     'events.clockSkewMax',
     'events.types.nodots',
-    'routes.0.type',
-    'routes.1.topic',
+    'routes[0].type',
+    'routes[1].topic',
     'outbox.deviceShare',
     'outbox.full',
     'uplink.url',
@@ -84,7 +84,7 @@ test('every fault is named at once, by its path', () => {
 
 test('a payload limit that could never be met by a packet is a fault', () => {
   expect(faultsOf({ ...least, events: { payloadBytesMax: '2MiB' } })).toEqual([
-    'events.payloadBytesMax: must be below mqtt.packetBytesMax, or nothing over it could be quarantined',
+    'events.payloadBytesMax: must be below mqtt.packetBytesMax, or nothing over it could be quarantined (line 1)',
   ])
 })
 

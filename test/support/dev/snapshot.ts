@@ -10,6 +10,8 @@ export function snapshot(elapsedMs: number, parts: Partial<Snapshot> = {}): Snap
     acknowledged: 0,
     buffered: 0,
     forwarded: 0,
+    leftBefore: 0,
+    undelivered: 0,
     stored: 0,
     duplicates: 0,
     deadLettered: 0,
@@ -18,6 +20,7 @@ export function snapshot(elapsedMs: number, parts: Partial<Snapshot> = {}): Snap
     live: undefined,
     backlog: undefined,
     away: [],
+    proof: undefined,
     ...parts,
   }
 }

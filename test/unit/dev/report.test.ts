@@ -67,7 +67,7 @@ function accounts(): Accounts {
       deadLetters: 3,
       duplicates: 2,
       leftInOutbox: 0,
-      audit: { kind: 'passed', detail: 'passed', ledgers: [] },
+      audit: { kind: 'passed', detail: 'passed', faults: 0, ledgers: [] },
     },
   }
 }
@@ -90,6 +90,18 @@ test('books that balance count every event once', () => {
   expect(renderBooks(report)).not.toContain('NO')
 })
 
+test('the books say what they count: how much is wrong, and out of how much', () => {
+  const lossy = accounts()
+  lossy.findings.missing.count = 1
+  lossy.totals.byFate.stored.acknowledged = lossy.totals.acknowledged = 6387
+  const books = renderBooks(balance(lossy))
+  expect(books).toMatch(
+    /NO +every acknowledged event is in the history .* missing: 0 of 6,387 +missing: 1 of 6,387/,
+  )
+  expect(books).toMatch(/ok +no event is in the history twice .* twice: 0 of 14/)
+  expect(books).toMatch(/ok +the outbox is empty at the end +empty +empty/)
+})
+
 const breaches: [string, (broken: Accounts) => void][] = [
   ['an acknowledged event that is missing', ({ findings }) => (findings.missing.count = 1)],
   ['an event stored twice', ({ findings }) => (findings.storedTwice = 1)],
@@ -106,7 +118,7 @@ const breaches: [string, (broken: Accounts) => void][] = [
   ['a wrong reason', ({ findings }) => (device(findings, 'trouble-schema').reasons = { MALFORMED_JSON: 3 })],
   [
     'an audit that found a gap',
-    ({ findings }) => (findings.audit = { kind: 'failed', detail: '1 gap', ledgers: [] }),
+    ({ findings }) => (findings.audit = { kind: 'failed', detail: '1 gap', faults: 0, ledgers: [] }),
   ],
 ]
 
@@ -234,7 +246,7 @@ test('the page has one unit for the times of faults, groups large numbers and ro
     { kind: 'kill', target: 'edge', fromMs: 101_979, untilMs: 108_335 },
   ]
   const page = pageOf(balance(long))
-  for (const text of ['for 2:00,', '30.5 s', '60.0 s', '102.0 s', '6.4 s', '>121,022<'])
+  for (const text of ['for 2:00,', '30.5 s', '60.0 s', '102.0 s', '6.4 s', 'open: 121,022 of 16'])
     expect(page).toContain(text)
 })
 

@@ -29,9 +29,9 @@ function publish(book: Book, n: number): { acknowledged(): void } {
 }
 
 /** What has become of it so far. */
-function follow(running: Promise<void>): { over: boolean } {
-  const seen = { over: false }
-  void running.then(() => (seen.over = true))
+function follow(running: Promise<boolean>): { over: boolean; drained?: boolean } {
+  const seen: { over: boolean; drained?: boolean } = { over: false }
+  void running.then((drained) => Object.assign(seen, { over: true, drained }))
   return seen
 }
 
@@ -39,6 +39,7 @@ test('a run is drained when every PUBACK has come, nothing is buffered, and the 
   const book = bookOf(2)
   const late = publish(book, 3)
   const system = { stored: 0, buffered: 3 }
+  const told: string[] = []
   const seen = follow(
     untilDrained(
       {
@@ -47,6 +48,7 @@ test('a run is drained when every PUBACK has come, nothing is buffered, and the 
         letters: () => Promise.resolve(0),
         buffered: () => system.buffered,
         patienceMs: 1000,
+        onWaiting: (what) => told.push(what),
         clock,
       },
       never,
@@ -63,12 +65,14 @@ test('a run is drained when every PUBACK has come, nothing is buffered, and the 
   expect(seen.over).toBe(false)
   system.stored = 3
   await clock.advance(100)
-  expect(seen.over).toBe(true)
+  expect(seen).toEqual({ over: true, drained: true })
+  expect(told).toEqual(['3 events in the outbox'])
 })
 
 test('what does not move is waited for as long as patience lasts, and what moves for as long as it moves', async () => {
   let stored = 0
   const asked = { answers: true }
+  const told: string[] = []
   const seen = follow(
     untilDrained(
       {
@@ -77,6 +81,7 @@ test('what does not move is waited for as long as patience lasts, and what moves
         letters: () => Promise.resolve(0),
         buffered: () => 0,
         patienceMs: 1000,
+        onWaiting: (what) => told.push(what),
         clock,
       },
       never,
@@ -89,7 +94,8 @@ test('what does not move is waited for as long as patience lasts, and what moves
   await clock.advance(100)
   expect(seen.over).toBe(false)
   await clock.advance(300)
-  expect(seen.over).toBe(true)
+  expect(seen).toEqual({ over: true, drained: false })
+  expect(told).toEqual(['99 acknowledged events that are not in the history yet'])
 })
 
 test('every acknowledged event is looked up in the history, and those that are missing are named', async () => {
@@ -114,11 +120,13 @@ test('who watches looks four times a second, asks the history on while the datab
         asked += 1
         return Promise.reject(new Error('the database is away'))
       },
+      prove: () => Promise.resolve(undefined),
     },
     saboteur: { records: () => [{ kind: 'down', target: 'uplink', fromMs: 0, untilMs: 100 }] },
     startedAtMs: clock.now(),
     elapsedMs: () => clock.monotonicMs(),
     clock,
+    proves: false,
     onSnapshot: ({ elapsedMs }) => shown.push(elapsedMs),
   })
   await settled()

@@ -159,7 +159,12 @@ const evidence: Evidence = {
 }
 
 test('the evidence says how many are missing, where, what bounded the search, where it lies and how to look', () => {
-  const text = renderEvidence(evidence)
+  const missingEvents = [1, 2, 3, 4, 5, 6].map((n) => ({
+    source: '/devices/sensor-001',
+    id: `event-${n}`,
+    words: 'nowhere: it is lost',
+  }))
+  const text = renderEvidence(evidence, missingEvents)
   for (const part of [
     '12,345 acknowledged events are missing',
     'the first 10,000 of them were looked for',
@@ -170,12 +175,15 @@ test('the evidence says how many are missing, where, what bounded the search, wh
     'Nothing was deleted',
     '/kept/evidence.json',
     'tidegate outbox inspect',
+    '/devices/sensor-001 event-5: nowhere: it is lost',
+    'and 12,340 more: all of them are in /kept/evidence.json',
+    'and to start afresh: rm -r /kept',
   ])
     expect(text).toContain(part)
 })
 
 test('books that are broken otherwise do not speak of missing events', () => {
-  const text = renderEvidence({ ...evidence, missing: 0, searched: 0, places: [], blind: [] })
+  const text = renderEvidence({ ...evidence, missing: 0, searched: 0, places: [], blind: [] }, [])
   expect(text).not.toContain('missing')
   expect(text).toContain('/kept')
 })

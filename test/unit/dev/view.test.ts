@@ -19,6 +19,8 @@ const snapshot: Snapshot = {
   acknowledged: 1_234_567_889,
   buffered: 12_345_678,
   forwarded: 1_222_222_222,
+  leftBefore: 0,
+  undelivered: 0,
   stored: 1_222_222_221,
   duplicates: 12,
   deadLettered: 18,
@@ -27,6 +29,7 @@ const snapshot: Snapshot = {
   live: { p50: 8.2, p99: 25_000 },
   backlog: { p50: 5100, p99: 9_800_000 },
   away: ['edge', 'cloud', 'RabbitMQ', 'PostgreSQL'],
+  proof: { missing: 0, intact: true, events: 1_234_000_000, atMs: 121_000 },
 }
 const plan: RunPlan = {
   forMs: 300_000,
@@ -63,9 +66,63 @@ test.each([20, 40, 69, 70, 80, 200])('no line is wider than a terminal of %i col
 
 test('a terminal of 80 columns and 24 lines shows everything', () => {
   const lines = renderView(state, { columns: 80, colour: false })
-  expect(lines.length).toBeLessThan(24)
-  for (const word of ['published', 'acknowledged', 'buffered', 'forwarded', 'stored', 'duplicates', 'dead'])
+  expect(lines.length).toBeLessThanOrEqual(24)
+  for (const word of ['published', 'acknowledged', 'buffered', 'forwarded', 'stored', 'repeats', 'dead'])
     expect(lines.join('\n')).toContain(word)
+})
+
+test.each([
+  [80, 23],
+  [60, 19],
+  [40, 11],
+  [20, 8],
+])('a terminal of %i columns and %i lines shows the keys, whatever else has no room', (columns, rows) => {
+  const lines = renderView(state, { columns, rows, colour: false })
+  expect(lines.length).toBeLessThanOrEqual(rows)
+  for (const key of state.keys) expect(lines.join(' ')).toContain(key.slice(0, 12))
+  for (const word of ['Tidegat', 'ackno', 'stored']) expect(lines.join('\n')).toContain(word)
+})
+
+test('what was done stays among the notes, however much the programs repeat', () => {
+  const note = (from: string, text: string) => ({
+    at: '09:41:07',
+    from,
+    text,
+    level: 'info' as const,
+    times: 1,
+  })
+  const notes = [
+    note('run', 'the uplink is taken down'),
+    note('run', 'kill -9 of the edge'),
+    ...Array.from({ length: 20 }, (_, index) => note('edge', `reading quarantined ${index}`)),
+    note('run', 'the uplink is up again'),
+  ]
+  const text = renderView({ ...state, notes }, { columns: 100, colour: false }).join('\n')
+  for (const done of ['taken down', 'kill -9 of the edge', 'up again']) expect(text).toContain(done)
+  expect(text.match(/quarantined/g)).toHaveLength(3)
+})
+
+test('the proof says what was found and how long ago, and where there is none, that', () => {
+  expect(renderView(state, { columns: 100, colour: false }).join('\n')).toContain(
+    'missing 0 · chain intact  1,234,000,000 events, 12 s ago',
+  )
+  const broken = { missing: 2, intact: false, events: 10, atMs: 133_000 }
+  expect(
+    renderView({ ...state, snapshot: { ...snapshot, proof: broken } }, { columns: 100, colour: false }).join(
+      '\n',
+    ),
+  ).toContain('missing 2 · chain BROKEN')
+  expect(
+    renderView(
+      { ...state, snapshot: { ...snapshot, proof: undefined } },
+      { columns: 100, colour: false },
+    ).join('\n'),
+  ).toContain('proof     not yet')
+})
+
+test('the label of the graph is of what the graph shows', () => {
+  const depths = [1332, ...Array.from({ length: 100 }, () => 1056)]
+  expect(renderView({ ...state, depths }, { columns: 80, colour: false }).join('\n')).toContain('up to 1,056')
 })
 
 test('without colour there is not one escape sequence', () => {
@@ -77,9 +134,9 @@ test('a cut line ends its colour', () => {
   expect(clip('\u001b[31mabcdef\u001b[39m', 4)).toBe('\u001b[31mabc…\u001b[0m')
 })
 
-test('the sparkline shows its newest values, an empty buffer flat and the deepest full', () => {
-  expect(sparkline([9, 9, 0, 1, 100], 3)).toBe('▁▂█')
-  expect(sparkline([0, 0], 4)).toBe('▁▁  ')
+test('the sparkline shows an empty buffer flat and the deepest full', () => {
+  expect(sparkline([0, 1, 100])).toBe('▁▂█')
+  expect(sparkline([0, 0])).toBe('▁▁')
 })
 
 test('a log line tells uplink and buffer, and who is away', () => {

@@ -6,6 +6,9 @@ test('durations are read with their unit, plain numbers as ms', () => {
   expect(['500ms', '30s', '10m', '24h', '7d', '1.5h', 250].map(parseDuration)).toEqual([
     500, 30_000, 600_000, 86_400_000, 604_800_000, 5_400_000, 250,
   ])
+  expect(['1h30m', '1d12h', '2m500ms', '1m30s'].map(parseDuration)).toEqual([
+    5_400_000, 129_600_000, 120_500, 90_000,
+  ])
 })
 
 test('sizes are read with their unit, plain numbers as bytes', () => {
@@ -32,6 +35,10 @@ test('what is not a quantity is refused', () => {
     null,
     undefined,
     '1constructor',
+    '30m1h',
+    '1h1h',
+    '1.5h30m',
+    '1h 30m',
   ]) {
     expect(parseDuration(value)).toBeUndefined()
     expect(parseBytes(value)).toBeUndefined()
@@ -50,8 +57,8 @@ test('a config schema outputs ms and bytes, fills defaults and says what it expe
     .safeParse({ age: 'long' })
     .error?.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`)
   expect(faults).toEqual([
-    'age: must be a duration such as 500ms, 30s, 10m, 24h or 7d',
-    'wait: must be a duration such as 500ms, 30s, 10m, 24h or 7d',
+    'age: must be a duration such as 500ms, 30s, 10m, 1h30m or 7d',
+    'wait: must be a duration such as 500ms, 30s, 10m, 1h30m or 7d',
   ])
 })
 

@@ -1,6 +1,7 @@
 import { hostname } from 'node:os'
 import { resolve } from 'node:path'
 import { z } from 'zod'
+import { faultOfAmqpUrl } from '../src/amqp/address.ts'
 import { configFolder, type Environment, loadConfig } from '../src/settings/config.ts'
 import { duration } from '../src/units.ts'
 import { handlerLimits, rungLimits } from './pipeline/definition.ts'
@@ -17,6 +18,13 @@ function hasReadableCredentials(url: string): boolean {
   }
 }
 
+function refuseUrl(faultOf: (url: string) => string | undefined) {
+  return (url: string, context: z.RefinementCtx): void => {
+    const message = faultOf(url)
+    if (message !== undefined) context.addIssue({ code: 'custom', message })
+  }
+}
+
 /** Everything `tidegate cloud` can be told. docs/CONFIGURATION.md explains each key. */
 export const cloudConfigSchema = z
   .strictObject({
@@ -28,6 +36,7 @@ export const cloudConfigSchema = z
       .strictObject({
         url: z
           .url({ protocol: /^amqps?$/, error: 'must be an amqp:// or amqps:// URL' })
+          .superRefine(refuseUrl(faultOfAmqpUrl))
           .default('amqp://127.0.0.1:5672'),
         tls: z
           .strictObject({

@@ -80,7 +80,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
       ...opsSettings(config),
       state: {
         groups,
-        databaseUp: () => sharing.up,
+        databaseFault: () => sharing.fault,
         brokersUp: () => ({ consume: consuming.up, publish: publishing.up }),
         findings: () => check.findings,
       },

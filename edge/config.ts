@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
 import { z } from 'zod'
+import { faultOfAmqpUrl } from '../src/amqp/address.ts'
 import { configFolder, type Environment, loadConfig } from '../src/settings/config.ts'
 import { deviceIdPattern, eventTypePattern } from '../src/contract/event.ts'
 import { byteSize, duration } from '../src/units.ts'
@@ -98,6 +99,10 @@ const uplinkUrl = z
   .string()
   .refine((text) => URL.canParse(text) && /^amqps?:$/.test(new URL(text).protocol), {
     message: 'must be an AMQP address such as amqps://gateway-1:secret@cloud.example:5671',
+  })
+  .superRefine((url, context) => {
+    const message = faultOfAmqpUrl(url)
+    if (message !== undefined) context.addIssue({ code: 'custom', message })
   })
 
 const uplink = z.strictObject({

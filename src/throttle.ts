@@ -5,20 +5,28 @@ import type { Logger } from './log.ts'
 const keysMax = 10_000
 
 /**
- * Lets one of many alike through per interval and counts the others, so that a device in a loop cannot fill the
- * log. Returns how many were held back since the last one, or undefined if this one is to be held back too.
+ * Lets the first `many` alike per interval through and counts the others, so that a device in a loop cannot fill the
+ * log. Returns how many were held back before this one, or undefined if this one is to be held back too.
  */
-export function createThrottle(clock: Clock, intervalMs: number): (key: string) => number | undefined {
-  const entries = new Map<string, { sinceMs: number; heldBack: number }>()
+export function createThrottle(
+  clock: Clock,
+  intervalMs: number,
+  many = 1,
+): (key: string) => number | undefined {
+  const entries = new Map<string, { sinceMs: number; through: number; heldBack: number }>()
   return (key) => {
     const nowMs = clock.monotonicMs()
     const entry = entries.get(key)
     if (entry && nowMs - entry.sinceMs < intervalMs) {
+      if (entry.through < many) {
+        entry.through += 1
+        return 0
+      }
       entry.heldBack += 1
       return undefined
     }
     if (entries.size >= keysMax) entries.clear()
-    entries.set(key, { sinceMs: nowMs, heldBack: 0 })
+    entries.set(key, { sinceMs: nowMs, through: 1, heldBack: 0 })
     return entry?.heldBack ?? 0
   }
 }

@@ -1,5 +1,8 @@
 import { Connection, type ConnectionOptions } from 'rabbitmq-client'
-import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
+import { diallingOf, whereOf } from '../../src/amqp/address.ts'
+import { receiveAsSent } from '../../src/amqp/as-sent-rabbit.ts'
+import { amqpMessageOf } from '../../src/amqp/faults-rabbit.ts'
+import { codeOf, TidegateError } from '../../src/errors.ts'
 import { orAborted } from '../../src/lifecycle.ts'
 import type { Logger } from '../../src/log.ts'
 
@@ -37,6 +40,8 @@ export interface AmqpConnection {
 /** 8192 would cap the header frame, and with it the failure story. */
 const frameMaxBytes = 131_072
 const heartbeatSeconds = 20
+/** From the name to the end of the handshake. */
+const connectTimeoutMs = 10_000
 const reconnect = { retryLow: 200, retryHigh: 5_000 }
 const closeTimeoutMs = 3_000
 
@@ -53,6 +58,7 @@ export async function connectAmqp(options: AmqpOptions): Promise<AmqpConnection>
   const where = describe(options.url)
   const client = new Connection(connectionOptions(options))
   try {
+    receiveAsSent(client)
     await firstConnected(client, options.signal)
   } catch (error) {
     client.on('error', () => {})
@@ -127,6 +133,8 @@ class RabbitConnection implements AmqpConnection {
 function connectionOptions({ url, tls, connectionName }: AmqpOptions): ConnectionOptions {
   return {
     url,
+    socket: diallingOf(url, connectTimeoutMs) as ConnectionOptions['socket'] & object,
+    connectionTimeout: connectTimeoutMs,
     connectionName,
     frameMax: frameMaxBytes,
     heartbeat: heartbeatSeconds,
@@ -140,7 +148,7 @@ function translate(where: string, error: unknown): TidegateError {
   const code = codeOf(error)
   if (refusals.test(code)) {
     return new TidegateError('BROKER_REFUSED', {
-      message: `the broker at ${where} refused us: ${messageOf(error).replace(/^undefined: /, '')}`,
+      message: `the broker at ${where} refused us: ${amqpMessageOf(error)}`,
       retryable: false,
       hint: 'check the user, the password and the vhost in broker.url',
       cause: error,
@@ -148,24 +156,23 @@ function translate(where: string, error: unknown): TidegateError {
   }
   if (tlsFaults.test(code)) {
     return new TidegateError('BROKER_TLS', {
-      message: `the TLS handshake with the broker at ${where} failed: ${messageOf(error)}`,
+      message: `the TLS handshake with the broker at ${where} failed: ${amqpMessageOf(error)}`,
       retryable: false,
       hint: 'broker.tls.ca must hold the CA that issued the broker’s certificate',
       cause: error,
     })
   }
   return new TidegateError('BROKER_UNREACHABLE', {
-    message: `the broker at ${where} cannot be reached: ${messageOf(error)}`,
+    message: `the broker at ${where} cannot be reached: ${amqpMessageOf(error)}`,
     retryable: true,
     hint: 'see whether RabbitMQ runs there and broker.url is right',
     cause: error,
   })
 }
 
-function describe(text: string): string {
+function describe(url: string): string {
   try {
-    const url = new URL(text)
-    return `${url.hostname}:${url.port || (url.protocol === 'amqps:' ? '5671' : '5672')}`
+    return whereOf(url)
   } catch (cause) {
     throw new TidegateError('CONFIG_INVALID', {
       message: 'broker.url is not a URL',

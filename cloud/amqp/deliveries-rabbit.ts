@@ -1,5 +1,6 @@
 import type { Clock, Random } from '../../src/clock.ts'
-import { codeOf, messageOf } from '../../src/errors.ts'
+import { amqpMessageOf } from '../../src/amqp/faults-rabbit.ts'
+import { codeOf } from '../../src/errors.ts'
 import { atMost } from '../../src/lifecycle.ts'
 import type { Logger } from '../../src/log.ts'
 import { partitionQueue } from '../../src/contract/wire.ts'
@@ -98,11 +99,11 @@ class RabbitDeliveries implements Deliveries {
   }
 
   async #declareAgain(): Promise<boolean> {
-    const { declare, group, log } = this.#options
+    const { declare, log } = this.#options
     try {
       await declare()
     } catch (error) {
-      log.error({ group, code: codeOf(error) }, messageOf(error))
+      log.error({ code: codeOf(error) }, amqpMessageOf(error))
     }
     return true
   }

@@ -14,6 +14,10 @@ export interface Delivery {
   readonly routingKey: string
   readonly headers: Headers
   readonly properties: MessageProperties
+  /** Its properties and headers as the broker sent them, which say more than can be read of them; empty if that is not known. */
+  readonly propertyBlock: Buffer
+  /** Why they cannot be read: it has none of them then. */
+  readonly propertyFault?: string | undefined
   /** 1 on the first delivery; counted in our own header, never in the broker's. */
   readonly attempt: number
   /** The broker has delivered it before, to us or to another instance. */
@@ -60,8 +64,17 @@ export interface Deliveries {
 }
 
 /** A message on its way to a siding: out of the way of those behind it, and never out of sight. */
-export interface Letter {
+export interface Letter extends Enclosure {
   readonly body: Buffer
+  /**
+   * What goes along instead where the broker's frames are too small for it, or AMQP has no bytes for it: each barer than the one
+   * before, and the last fits into any frame that AMQP allows.
+   */
+  readonly barer: readonly Enclosure[]
+}
+
+/** What goes with the body. */
+export interface Enclosure {
   readonly properties: MessageProperties
   readonly headers: Headers
 }
@@ -81,8 +94,12 @@ export interface Sidings {
   close(): Promise<void>
 }
 
-/** The attempt a message is on: ours to count, 1 if nobody counted yet. */
+/** More than the longest ladder has rungs. */
+export const attemptMax = 1000
+
+/** The attempt a message is on: ours to count, 1 if nobody counted yet, or somebody else did. */
 export function readAttempt(headers: Headers): number {
   const attempt = headers[names.attempt]
-  return typeof attempt === 'number' && Number.isSafeInteger(attempt) && attempt >= 1 ? attempt : 1
+  const counted = typeof attempt === 'number' && Number.isInteger(attempt)
+  return counted && attempt >= 1 && attempt <= attemptMax ? attempt : 1
 }

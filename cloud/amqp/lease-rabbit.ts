@@ -1,5 +1,6 @@
-import type { AsyncMessage, Channel } from 'rabbitmq-client'
-import { type Delivery, readAttempt } from './delivery.ts'
+import type { AsyncMessage, Channel, SyncMessage } from 'rabbitmq-client'
+import { asSentOf } from '../../src/amqp/as-sent-rabbit.ts'
+import { type Delivery, type MessageProperties, readAttempt } from './delivery.ts'
 
 /** One subscription to one partition queue, on a channel of its own, as long as the channel lives. */
 export class Lease {
@@ -47,20 +48,17 @@ export class Lease {
     this.active = true
     this.#lastTag = message.deliveryTag
     const isLost = (): boolean => this.lost
+    const sent = asSentOf(message)
     return {
-      text: bytesOf(message.body),
+      text: message.body as Buffer,
       queue: this.queue,
       partition: this.partition,
       exchange: message.exchange,
       routingKey: message.routingKey,
       headers: message.headers ?? {},
-      properties: {
-        ...(message.messageId !== undefined && { messageId: message.messageId }),
-        ...(message.appId !== undefined && { appId: message.appId }),
-        ...(message.contentType !== undefined && { contentType: message.contentType }),
-        ...(message.type !== undefined && { type: message.type }),
-        ...(message.timestamp !== undefined && { timestamp: message.timestamp }),
-      },
+      properties: propertiesOf(message),
+      propertyBlock: sent.properties,
+      propertyFault: sent.fault,
       attempt: readAttempt(message.headers ?? {}),
       redelivered: message.redelivered,
       arrivedAtMs: nowMs,
@@ -89,8 +87,15 @@ export class Lease {
   }
 }
 
-/** The client parses `application/json` and `text/plain`; events come as cloudevents+json, untouched. */
-export function bytesOf(body: unknown): Buffer {
-  if (Buffer.isBuffer(body)) return body
-  return Buffer.from(typeof body === 'string' ? body : JSON.stringify(body))
+/** Of a message on a connection that receives as sent. */
+export function propertiesOf(message: AsyncMessage | SyncMessage): MessageProperties {
+  const { messageId, appId, type, timestamp } = message
+  const { contentType } = asSentOf(message)
+  return {
+    ...(messageId !== undefined && { messageId }),
+    ...(appId !== undefined && { appId }),
+    ...(contentType !== undefined && { contentType }),
+    ...(type !== undefined && { type }),
+    ...(timestamp !== undefined && { timestamp }),
+  }
 }

@@ -5,6 +5,7 @@ import {
   type ConfirmEnvelope,
 } from '../../src/amqp/confirm-channel-rabbit.ts'
 import type { Fate } from '../../src/amqp/confirms.ts'
+import { messageOf } from '../../src/errors.ts'
 
 /** Publishing with proof, one promise a message. */
 export interface Publisher {
@@ -18,8 +19,7 @@ export interface Publisher {
 export interface Publishing {
   /**
    * Resolves when the broker has confirmed the message *and* routed it to a queue (G5).
-   * @throws Unrouted, Refused, why AMQP has no bytes for it (an error `CODEC` of the client, and nothing was sent), or what ended
-   *   the channel before the answer: then the message may have arrived or not.
+   * @throws Unrouted, Refused, Unsendable, or what ended the channel before the answer: then the message may have arrived or not.
    */
   proven: Promise<void>
   /** True: nothing of it has been sent, nothing will be, and `proven` stays open. False: it is on its way, or answered. */
@@ -34,6 +34,11 @@ export class Unrouted extends Error {
 /** Answered by a negative confirm: a full queue does that. */
 export class Refused extends Error {
   readonly code = 'NACKED'
+}
+
+/** AMQP has no bytes for it, or not in one frame; nothing was sent. */
+export class Unsendable extends Error {
+  readonly code = 'UNSENDABLE'
 }
 
 interface Waiting {
@@ -64,7 +69,7 @@ export async function createPublisher(channel: Channel): Promise<Publisher> {
       onFates: (fates) => fates.forEach(settle),
       onUnsendable(message, error) {
         waiting.delete(message)
-        message.reject(error)
+        message.reject(new Unsendable(messageOf(error), { cause: error }))
       },
       onEnd: end,
     })

@@ -1,31 +1,54 @@
 import type { ConfirmEnvelope } from '../../src/amqp/confirm-channel-rabbit.ts'
 import type { Clock } from '../../src/clock.ts'
-import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
+import { codeOf, TidegateError } from '../../src/errors.ts'
 import { atMost } from '../../src/lifecycle.ts'
 import { deadQueue, rungName } from '../../src/contract/wire.ts'
+import { amqpMessageOf } from '../../src/amqp/faults-rabbit.ts'
 import type { AmqpConnection } from './connection-rabbit.ts'
-import type { Letter, Siding, Sidings } from './delivery.ts'
-import { createPublisher, type Publisher, type Publishing, Refused, Unrouted } from './publisher-rabbit.ts'
+import type { Enclosure, Letter, Siding, Sidings } from './delivery.ts'
+import { createPublisher, type Publisher, Refused, Unrouted, Unsendable } from './publisher-rabbit.ts'
 import { declareTopology } from './topology-rabbit.ts'
 import { sidingTopology } from './topology.ts'
 
-/** The client waits for a confirm for ever. */
+/** The client waits for a confirm for ever. After this its sender is told that there is none, and the wait goes on. */
 const confirmTimeoutMs = 15_000
+/** After this the broker is believed to have forgotten a letter, and it is sent again on another channel. */
+const forgottenAfterMs = 300_000
+const lookEveryMs = 1_000
 const closeTimeoutMs = 3_000
 
 /**
  * Rungs and dead letters, with publisher confirms and proof of routing. A siding that is missing is declared again,
  * for the letter's next try.
+ *
+ * An answer that is late is no refusal: what has been handed to the socket arrives, however late, so a letter that is sent
+ * again while it has no answer would be there twice. It is sent again when its channel is over, and not before.
+ *
+ * A broker that closes the channel because of one letter closes it for all of them, and does not say for which. Each is then
+ * sent on a channel of its own, so that one that is refused harms no other.
  */
 export function rabbitSidings(connection: AmqpConnection, clock: Clock): Sidings {
   return new RabbitSidings(connection, clock)
+}
+
+/** A letter that was published, until its sender has heard what became of it. */
+interface Sent {
+  proof: Promise<void>
+  settled: boolean
+  publisher: Publisher
+  /** Since when the broker could have answered. */
+  sinceMs: number
 }
 
 class RabbitSidings implements Sidings {
   readonly #connection: AmqpConnection
   readonly #clock: Clock
   readonly #declaring = new Map<string, Promise<void>>()
+  /** Of letters nobody sends any more nothing is kept. */
+  readonly #sent = new WeakMap<Letter, Sent>()
   #opening: Promise<Publisher> | undefined
+  /** Letters that are sent alone, one after the other. */
+  #alone: Promise<unknown> = Promise.resolve()
   #closing: Promise<void> | undefined
 
   constructor(connection: AmqpConnection, clock: Clock) {
@@ -34,14 +57,18 @@ class RabbitSidings implements Sidings {
   }
 
   async send(siding: Siding, letter: Letter): Promise<void> {
-    const envelope = address(siding, letter)
-    try {
-      await this.#confirmed(envelope, letter.body)
-    } catch (error) {
-      if (error instanceof Unrouted || codeOf(error) === 'NOT_FOUND')
-        await this.#declareAgain(siding, envelope)
-      throw unavailable(envelope, error)
+    let fault: unknown
+    for (const enclosure of [letter, ...letter.barer]) {
+      const envelope = address(siding, enclosure)
+      try {
+        return await this.#confirmed(letter, envelope)
+      } catch (error) {
+        fault = error
+      }
+      if (!isOfTheLetter(fault)) break
     }
+    if (fault instanceof Unrouted || codeOf(fault) === 'NOT_FOUND') await this.#declareAgain(siding)
+    throw unavailable(siding, fault)
   }
 
   close(): Promise<void> {
@@ -74,30 +101,65 @@ class RabbitSidings implements Sidings {
     return createPublisher(channel)
   }
 
-  /**
-   * Waits as long as the broker has told us to publish nothing: it reads nothing then, and each copy that is sent
-   * meanwhile arrives when it goes on.
-   */
-  async #confirmed(envelope: ConfirmEnvelope, body: Buffer): Promise<void> {
-    let publishing: Publishing | undefined
-    let done = false
-    const proof = this.#publisher().then((open) => {
-      publishing = open.publish(envelope, body)
-      return publishing.proven.then(() => (done = true))
-    })
-    for (;;) {
-      await atMost(proof, confirmTimeoutMs, this.#clock)
-      if (done) return
-      if (this.#connection.blocked === undefined) break
+  async #confirmed(letter: Letter, envelope: ConfirmEnvelope): Promise<void> {
+    try {
+      const sent = this.#sent.get(letter) ?? (await this.#publish(letter, envelope, () => this.#publisher()))
+      await this.#answered(letter, sent)
+    } catch (error) {
+      if (!isOfTheLetter(error) || error instanceof Unsendable) throw error
+      await this.#sendAlone(letter, envelope)
     }
-    proof.catch(() => {})
-    publishing?.withdraw()
-    throw new Error(`no confirm within ${confirmTimeoutMs} ms`)
+  }
+
+  #sendAlone(letter: Letter, envelope: ConfirmEnvelope): Promise<void> {
+    const send = async (): Promise<void> => {
+      const sent = await this.#publish(letter, envelope, () => this.#open())
+      const leave = (): void => void sent.publisher.close().catch(() => {})
+      sent.proof.then(leave, leave)
+      await this.#answered(letter, sent)
+    }
+    const mine = this.#alone.then(send)
+    this.#alone = mine.catch(() => {})
+    return mine
+  }
+
+  async #publish(letter: Letter, envelope: ConfirmEnvelope, open: () => Promise<Publisher>): Promise<Sent> {
+    const publisher = await open()
+    const { proven: proof } = publisher.publish(envelope, letter.body)
+    const sent = { proof, settled: false, publisher, sinceMs: this.#clock.monotonicMs() }
+    const settle = (): boolean => (sent.settled = true)
+    proof.then(settle, settle)
+    this.#sent.set(letter, sent)
+    return sent
+  }
+
+  /** Not as long as the broker has told us to publish nothing: it reads nothing then. */
+  async #answered(letter: Letter, sent: Sent): Promise<void> {
+    let quietMs = 0
+    while (!sent.settled && quietMs < confirmTimeoutMs) {
+      await atMost(
+        sent.proof.catch(() => {}),
+        lookEveryMs,
+        this.#clock,
+      )
+      if (this.#connection.blocked === undefined) quietMs += lookEveryMs
+      else {
+        quietMs = 0
+        sent.sinceMs = this.#clock.monotonicMs()
+      }
+    }
+    if (sent.settled) {
+      this.#sent.delete(letter)
+      return sent.proof
+    }
+    const waitedMs = this.#clock.monotonicMs() - sent.sinceMs
+    if (waitedMs >= forgottenAfterMs) void sent.publisher.close().catch(() => {})
+    throw new Error(`the broker has not answered for ${Math.round(waitedMs / 1000)} s`)
   }
 
   /** Once for all letters that miss it. Never throws: why it fails is not the letter's story, and it is tried again. */
-  #declareAgain(siding: Siding, envelope: ConfirmEnvelope): Promise<void> {
-    const name = describe(envelope)
+  #declareAgain(siding: Siding): Promise<void> {
+    const name = nameOf(siding)
     const underWay = this.#declaring.get(name)
     if (underWay) return underWay
     const topology = declareTopology(this.#connection, sidingTopology(siding))
@@ -109,22 +171,27 @@ class RabbitSidings implements Sidings {
   }
 }
 
-function address(siding: Siding, letter: Letter): ConfirmEnvelope {
+/** Whether less of it may do: AMQP has no bytes for it, or RabbitMQ says of something in it that it cannot be. */
+function isOfTheLetter(error: unknown): boolean {
+  return error instanceof Unsendable || /^(PRECONDITION_FAILED|CONTENT_TOO_LARGE)$/.test(codeOf(error))
+}
+
+function address(siding: Siding, { properties, headers }: Enclosure): ConfirmEnvelope {
   const target =
     siding.kind === 'retry'
-      ? { exchange: rungName(siding.group, siding.delayMs), routingKey: siding.queue }
-      : { exchange: '', routingKey: deadQueue(siding.group) }
-  return { ...letter.properties, ...target, headers: { ...letter.headers } }
+      ? { exchange: nameOf(siding), routingKey: siding.queue }
+      : { exchange: '', routingKey: nameOf(siding) }
+  return { ...properties, ...target, headers: { ...headers } }
 }
 
-function describe(envelope: ConfirmEnvelope): string {
-  return envelope.exchange || envelope.routingKey || 'the siding'
+function nameOf(siding: Siding): string {
+  return siding.kind === 'retry' ? rungName(siding.group, siding.delayMs) : deadQueue(siding.group)
 }
 
-function unavailable(envelope: ConfirmEnvelope, cause: unknown): TidegateError {
+function unavailable(siding: Siding, cause: unknown): TidegateError {
   const [how, hint] = diagnosis(cause)
   return new TidegateError('SIDING_UNAVAILABLE', {
-    message: `${describe(envelope)} ${how}: ${messageOf(cause)}`,
+    message: `${nameOf(siding)} ${how}: ${amqpMessageOf(cause)}`,
     retryable: true,
     hint,
     cause,
@@ -136,6 +203,11 @@ function diagnosis(cause: unknown): [how: string, hint: string] {
     return ['is full', 'replay or remove its letters; until then the partitions behind it wait']
   if (cause instanceof Unrouted)
     return ['is missing', 'it is declared again by itself; see who deletes queues']
+  if (isOfTheLetter(cause))
+    return [
+      'does not take a letter',
+      'see what RabbitMQ says of it; its max_message_size may be less than it was',
+    ]
   if (cause instanceof TidegateError) return ['cannot be reached', cause.hint]
   return ['cannot be reached', 'see whether RabbitMQ runs and the queue exists']
 }

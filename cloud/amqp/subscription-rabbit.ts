@@ -1,7 +1,8 @@
 import type { AsyncMessage, Channel } from 'rabbitmq-client'
 import { backoffMs } from '../../src/backoff.ts'
 import type { Clock, Random } from '../../src/clock.ts'
-import { codeOf, isAbort, messageOf } from '../../src/errors.ts'
+import { amqpMessageOf } from '../../src/amqp/faults-rabbit.ts'
+import { codeOf, isAbort } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import type { AmqpConnection } from './connection-rabbit.ts'
 import type { Delivery } from './delivery.ts'
@@ -98,7 +99,7 @@ class KeptSubscription implements Subscription {
     const channel = await connection.client.acquire({ emitErrorsFromChannel: true })
     const ended = closed(channel)
     const lease = new Lease(channel, home, partition)
-    channel.on('error', (error: unknown) => log.warn({ queue, code: codeOf(error) }, messageOf(error)))
+    channel.on('error', (error: unknown) => log.warn({ queue, code: codeOf(error) }, amqpMessageOf(error)))
     // The queue was deleted, or its leader moved away.
     channel.once('basic.cancel', () => void lease.giveUp())
     await channel.basicQos({ prefetchCount: prefetch })

@@ -1,5 +1,6 @@
 import type { Channel } from 'rabbitmq-client'
-import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
+import { amqpMessageOf } from '../../src/amqp/faults-rabbit.ts'
+import { codeOf, TidegateError } from '../../src/errors.ts'
 import { formerPartitionQueues, partitionQueue } from '../../src/contract/wire.ts'
 import type { AmqpConnection } from './connection-rabbit.ts'
 import type { BindingSpec, QueueArguments, QueueSpec, Topology } from './topology.ts'
@@ -120,7 +121,7 @@ export async function countsOf(connection: AmqpConnection, queue: string): Promi
 
 /** RabbitMQ says NOT_FOUND also of a queue whose node is down, or that does not answer: that one is there. */
 export function isMissing(error: unknown): boolean {
-  return codeOf(error) === 'NOT_FOUND' && /\bno (queue|exchange) '/.test(messageOf(error))
+  return codeOf(error) === 'NOT_FOUND' && /\bno (queue|exchange) '/.test(amqpMessageOf(error))
 }
 
 async function onChannel<T>(connection: AmqpConnection, work: (channel: Channel) => Promise<T>): Promise<T> {
@@ -140,7 +141,7 @@ async function declared(what: string, declare: () => Promise<unknown>): Promise<
     const code = codeOf(error)
     if (code === 'ACCESS_REFUSED') {
       throw new TidegateError('TOPOLOGY_REFUSED', {
-        message: `the broker's user has no right to the ${what}: ${messageOf(error)}`,
+        message: `the broker's user has no right to the ${what}: ${amqpMessageOf(error)}`,
         retryable: false,
         hint: 'give it the rights that docs/OPERATIONS.md lists; queue names of this version may not be among the old ones',
         cause: error,
@@ -148,7 +149,7 @@ async function declared(what: string, declare: () => Promise<unknown>): Promise<
     }
     if (code !== 'PRECONDITION_FAILED') throw error
     throw new TidegateError('TOPOLOGY_MISMATCH', {
-      message: `the ${what} exists with other settings: ${difference(messageOf(error))}`,
+      message: `the ${what} exists with other settings: ${difference(amqpMessageOf(error))}`,
       retryable: false,
       hint: 'put the setting back, or let it run empty and delete it so that it is declared anew',
       cause: error,

@@ -1,16 +1,17 @@
-import type { Channel } from 'rabbitmq-client'
+import type { Channel, SyncMessage } from 'rabbitmq-client'
+import { asSentOf } from '../../src/amqp/as-sent-rabbit.ts'
+import { amqpMessageOf } from '../../src/amqp/faults-rabbit.ts'
 import type { Clock } from '../../src/clock.ts'
-import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
+import { codeOf, TidegateError } from '../../src/errors.ts'
 import { atMost, orAborted } from '../../src/lifecycle.ts'
 import type { Logger } from '../../src/log.ts'
 import { wire } from '../../src/contract/wire.ts'
 import type { AmqpConnection } from './connection-rabbit.ts'
-import { bytesOf } from './lease-rabbit.ts'
-import { createPublisher } from './publisher-rabbit.ts'
+import { propertiesOf } from './lease-rabbit.ts'
+import { createPublisher, type Publisher, Unsendable } from './publisher-rabbit.ts'
 
 /** More than a start leaves behind; what an operator left there for longer is not moved in one go. */
 const messagesMax = 10_000
-/** A broker that is short of memory or disk answers no publish, for as long as it is. */
 const answerTimeoutMs = 15_000
 const closeTimeoutMs = 3_000
 
@@ -41,7 +42,7 @@ export function startReplaying(options: ReplayingOptions): { close(): Promise<vo
         if (stopping.signal.aborted) return
         log.warn(
           { code: codeOf(error), retryDelayMs },
-          `could not publish again what no queue had wanted: ${messageOf(error)}`,
+          `could not publish again what no queue had wanted: ${amqpMessageOf(error)}`,
         )
       }
       await clock.sleep(retryDelayMs, stopping.signal).catch(() => {})
@@ -64,7 +65,11 @@ async function attempt(connection: AmqpConnection, clock: Clock, stopping: Abort
   let timer = { cancel(): void {} }
   const answered = (): void => {
     timer.cancel()
-    timer = clock.after(answerTimeoutMs, () => late.abort(unanswered(connection)))
+    timer = clock.after(answerTimeoutMs, () => {
+      // It reads nothing then; what has been sent to it arrives when it goes on, and sent again would be there twice.
+      if (connection.blocked !== undefined) answered()
+      else late.abort(unanswered(connection))
+    })
   }
   answered()
   let channel: Channel | undefined
@@ -80,39 +85,44 @@ async function attempt(connection: AmqpConnection, clock: Clock, stopping: Abort
   }
 }
 
+/** What cannot be sent as it is stays where it is: it comes back to its queue with the end of the channel. */
 async function replay(channel: Channel, answered: () => void, signal: AbortSignal): Promise<number> {
   const publisher = await createPublisher(channel)
   const { messageCount } = await channel.queueDeclare({ queue: wire.unroutable, passive: true })
   const wanted = Math.min(messageCount, messagesMax)
-  for (let replayed = 0; replayed < wanted; replayed++) {
+  let replayed = 0
+  for (let taken = 0; taken < wanted; taken++) {
     signal.throwIfAborted()
     answered()
     const message = await channel.basicGet({ queue: wire.unroutable })
-    if (message === undefined) return replayed
-    const { body, routingKey, headers, messageId, appId, contentType, type, timestamp, deliveryTag } = message
-    const { proven } = publisher.publish(
-      {
-        exchange: wire.exchange,
-        routingKey,
-        ...(headers && { headers }),
-        ...(messageId !== undefined && { messageId }),
-        ...(appId !== undefined && { appId }),
-        ...(contentType !== undefined && { contentType }),
-        ...(type !== undefined && { type }),
-        ...(timestamp !== undefined && { timestamp }),
-      },
-      bytesOf(body),
-    )
-    await proven
-    channel.basicAck({ deliveryTag })
+    if (message === undefined) break
+    if (!(await publishAgain(publisher, message))) continue
+    channel.basicAck({ deliveryTag: message.deliveryTag })
+    replayed += 1
   }
-  return wanted
+  return replayed
+}
+
+/** Whether it could be sent. @throws whatever RabbitMQ says. */
+async function publishAgain(publisher: Publisher, message: SyncMessage): Promise<boolean> {
+  if (asSentOf(message).fault !== undefined) return false
+  const { body, routingKey, headers } = message
+  const { proven } = publisher.publish(
+    { exchange: wire.exchange, routingKey, ...(headers && { headers }), ...propertiesOf(message) },
+    body as Buffer,
+  )
+  try {
+    await proven
+    return true
+  } catch (error) {
+    if (error instanceof Unsendable) return false
+    throw error
+  }
 }
 
 function unanswered(connection: AmqpConnection): TidegateError {
-  const why = connection.blocked === undefined ? '' : `: ${connection.blocked}`
   return new TidegateError('BROKER_UNREACHABLE', {
-    message: `the broker at ${connection.where} has not answered for ${answerTimeoutMs / 1000} s${why}`,
+    message: `the broker at ${connection.where} has not answered for ${answerTimeoutMs / 1000} s`,
     retryable: true,
     hint: 'see whether RabbitMQ has an alarm: rabbitmq-diagnostics check_local_alarms',
   })

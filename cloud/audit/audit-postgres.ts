@@ -1,6 +1,6 @@
 import type { Database } from '../database/database-postgres.ts'
 import { TidegateError } from '../../src/errors.ts'
-import { isDatabaseOutage, unreachable } from '../database/faults-postgres.ts'
+import { outageOfOurs } from '../database/faults-postgres.ts'
 import { requireSchema } from '../database/migrate-postgres.ts'
 import { migrations } from '../database/migrations/all.ts'
 import type { AuditedEvent } from './event.ts'
@@ -77,7 +77,7 @@ export async function* auditDatabase(
     }
     await client.query('commit')
   } catch (error) {
-    throw isDatabaseOutage(error) ? unreachable(database.where, error) : error
+    throw outageOfOurs(database.where, error) ?? error
   } finally {
     client.release(true)
   }

@@ -1,6 +1,6 @@
 import { Client, Pool, type ClientBase, type ClientConfig, type PoolClient, type QueryResultRow } from 'pg'
-import { TidegateError } from '../../src/errors.ts'
-import { isDatabaseOutage, isDatabaseRefusal, refused, unreachable } from './faults-postgres.ts'
+import { outage, outageOfOurs } from './faults-postgres.ts'
+import { describe, refuseFaultyUrl } from './url-postgres.ts'
 
 export interface DatabaseOptions {
   /** `postgres://user:password@host:port/database` */
@@ -20,16 +20,16 @@ export interface Database {
   /** host:port/database, fit for logs. */
   readonly where: string
   readonly pool: Pool
-  /** A connection of the pool. @throws TidegateError `DATABASE_UNREACHABLE` */
+  /** A connection of the pool. @throws TidegateError `DATABASE_*` */
   connect(): Promise<PoolClient>
-  /** @throws TidegateError `DATABASE_UNREACHABLE` */
+  /** A statement of our own. @throws TidegateError `DATABASE_*`, or what PostgreSQL says of a value in it. */
   query<Row extends QueryResultRow>(text: string, values?: readonly unknown[]): Promise<Row[]>
   /**
    * A connection of its own, apart from the pool, that asks for nothing.
-   * @throws TidegateError `DATABASE_UNREACHABLE` | `DATABASE_REFUSED` within a few seconds.
+   * @throws TidegateError `DATABASE_*` within a few seconds.
    */
   probe(): Promise<void>
-  /** A connection of its own, apart from the pool, for what is held for long. @throws TidegateError `DATABASE_UNREACHABLE` */
+  /** A connection of its own, apart from the pool, for what is held for long. @throws TidegateError `DATABASE_*` */
   session(): Promise<Session>
   close(): Promise<void>
 }
@@ -61,6 +61,7 @@ class PostgresDatabase implements Database {
 
   constructor({ url, applicationName, poolMax, idleInTransactionMsMax }: DatabaseOptions) {
     this.where = describe(url)
+    refuseFaultyUrl(url)
     this.#connection = { connectionString: url, application_name: applicationName, keepAlive: true }
     this.pool = new Pool({
       ...this.#connection,
@@ -75,8 +76,12 @@ class PostgresDatabase implements Database {
     this.pool.on('connect', (client) => client.on('error', () => {}))
   }
 
-  connect(): Promise<PoolClient> {
-    return translated(this.where, this.pool.connect())
+  async connect(): Promise<PoolClient> {
+    try {
+      return await this.pool.connect()
+    } catch (error) {
+      throw outage(this.where, error)
+    }
   }
 
   async query<Row extends QueryResultRow>(text: string, values: readonly unknown[] = []): Promise<Row[]> {
@@ -95,7 +100,7 @@ class PostgresDatabase implements Database {
       await client.connect()
       await client.query('select 1')
     } catch (error) {
-      throw isDatabaseRefusal(error) ? refused(this.where, error) : unreachable(this.where, error)
+      throw outage(this.where, error)
     } finally {
       client.end().catch(() => {})
     }
@@ -136,7 +141,7 @@ async function translated<T>(where: string, work: Promise<T>): Promise<T> {
   try {
     return await work
   } catch (error) {
-    throw isDatabaseOutage(error) ? unreachable(where, error) : error
+    throw outageOfOurs(where, error) ?? error
   }
 }
 
@@ -164,18 +169,4 @@ async function giveLocksBack(client: ClientBase, idleInTransactionMsMax: number 
   // Those who wait for a frozen instance's locks time out, and would blame the event they wait for.
   if (idleInTransactionMsMax !== undefined)
     await client.query(`set idle_in_transaction_session_timeout = ${Math.ceil(idleInTransactionMsMax)}`)
-}
-
-function describe(text: string): string {
-  try {
-    const url = new URL(text)
-    return `${url.hostname}:${url.port || '5432'}${url.pathname}`
-  } catch (cause) {
-    throw new TidegateError('CONFIG_INVALID', {
-      message: 'database.url is not a URL',
-      retryable: false,
-      hint: 'postgres://user:password@host:5432/database',
-      cause,
-    })
-  }
 }

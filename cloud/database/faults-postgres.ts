@@ -2,53 +2,129 @@ import { DatabaseError } from 'pg'
 import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
 
 /**
- * SQLSTATEs that say "the server cannot", not "your statement is wrong": connection exceptions, insufficient
- * resources (disk full, too many connections), operator intervention, system errors, a standby that is read-only.
- * Source: PostgreSQL 15, Appendix A.
+ * Whose fault it is that a statement failed, by SQLSTATE (PostgreSQL 15, Appendix A). An outage is nobody's who sent an event: it
+ * is waited out, and costs no attempt (G5).
  */
-const outageState = /^(08...|53...|57P0[1-5]|58...|25006|28...|3D000)$/
-const refusedState = /^(28...|3D000)$/
-const socketCodes: ReadonlySet<string> = new Set([
-  'ECONNREFUSED',
-  'ECONNRESET',
-  'EPIPE',
-  'ETIMEDOUT',
-  'ENOTFOUND',
-  'EAI_AGAIN',
-  'EHOSTUNREACH',
-  'ENETUNREACH',
-  'ENOENT',
-])
+
+/**
+ * What a value can be at fault for: it is no such value (22), it breaks a constraint (23), it is over a limit of PostgreSQL (54,
+ * as JSON that is nested too deep). And 25P02 says no more than that a statement before this one failed.
+ */
+const valueState = /^((22|23|54)...|25P02)$/
+/**
+ * What a consumer's statement cannot be at fault for: the connection (08), what the server is short of (53), that it is stopped
+ * or starts (57P), its files (58), damage (XX), that it is read-only (25006) or lets nobody in (28, 3D).
+ */
+const serverState = /^(08...|53...|57P0[1-5]|58...|XX...|25006|28...|3D000)$/
+
 /** What pg throws without a code when the connection is gone. */
 const connectionMessage =
-  /connection (terminated|timeout|ended)|connection error|query read timeout|timeout exceeded/i
+  /connection (terminated|timeout|ended)|connection error|query read timeout|timeout exceeded|not queryable/i
+const tlsCode =
+  /^(SELF_SIGNED_CERT_IN_CHAIN|DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_\w+|CERT_\w+|ERR_TLS_\w+|ERR_SSL_\w+|ERR_OSSL_\w+|EPROTO)$/
+const tlsMessage = /server does not support SSL|error establishing an SSL connection/
 
-/** Whether the database, and not what was asked of it, is at fault. */
-export function isDatabaseOutage(error: unknown): boolean {
-  if (error instanceof DatabaseError) return outageState.test(error.code ?? '')
-  return socketCodes.has(codeOf(error)) || (error instanceof Error && connectionMessage.test(error.message))
+interface Kind {
+  code: string
+  is(state: string, error: unknown): boolean
+  what: string
+  retryable: boolean
+  hint: string
 }
 
-/** Whether the server answered, and will not have us. */
-export function isDatabaseRefusal(error: unknown): boolean {
-  return error instanceof DatabaseError && refusedState.test(error.code ?? '')
-}
-
-/** `where` is host:port/database, never a URL with a password in it. */
-export function unreachable(where: string, cause: unknown): TidegateError {
-  return new TidegateError('DATABASE_UNREACHABLE', {
-    message: `the database at ${where} cannot be reached: ${messageOf(cause)}`,
-    retryable: true,
-    hint: 'see whether PostgreSQL runs there and database.url is right',
-    cause,
-  })
-}
-
-export function refused(where: string, cause: unknown): TidegateError {
-  return new TidegateError('DATABASE_REFUSED', {
-    message: `the database at ${where} refused us: ${messageOf(cause)}`,
+/** The first that fits; the last fits all. */
+const kinds: readonly Kind[] = [
+  {
+    code: 'DATABASE_TLS',
+    is: (_, error) => isTlsFault(error),
+    what: 'and we found no way to speak TLS',
+    retryable: false,
+    hint: 'sslrootcert in database.url must be the CA of the server’s certificate, which must name the host; the server needs ssl = on',
+  },
+  {
+    code: 'DATABASE_REFUSED',
+    is: (state) => /^(28...|3D000)$/.test(state),
+    what: 'refused us',
     retryable: false,
     hint: 'check the user, the password and the database name in database.url',
+  },
+  {
+    code: 'DATABASE_DENIED',
+    is: (state) => state === '42501',
+    what: 'does not let our user do what it must',
+    retryable: false,
+    hint: 'give the user of database.url its rights back: it owns the schema tidegate and everything in it',
+  },
+  {
+    code: 'DATABASE_ALTERED',
+    is: (state) => /^(42...|3F000)$/.test(state),
+    what: 'has not the tables we made',
+    retryable: false,
+    hint: 'see who changes the schema tidegate; what is missing is in a backup',
+  },
+  {
+    code: 'DATABASE_UNREACHABLE',
+    is: (state, error) => !(error instanceof DatabaseError) || /^(08|53|57)...$/.test(state),
+    what: 'cannot be reached',
+    retryable: true,
+    hint: 'see whether PostgreSQL runs there and database.url is right',
+  },
+  {
+    code: 'DATABASE_FAULT',
+    is: () => true,
+    what: 'cannot do what it could before',
+    retryable: true,
+    hint: 'see the log of PostgreSQL; the five characters are its SQLSTATE',
+  },
+]
+
+/**
+ * Why a statement of Tidegate's own failed: the value's fault (undefined), or an outage. Whatever is no fault of a value is one: our
+ * statements were right when they were released.
+ */
+export function outageOfOurs(where: string, error: unknown): TidegateError | undefined {
+  if (error instanceof TidegateError) return error
+  if (error instanceof DatabaseError)
+    return valueState.test(stateOf(error)) ? undefined : outage(where, error)
+  return isConnectionFault(error) ? outage(where, error) : undefined
+}
+
+/** Why a consumer's statement failed: its fault (undefined), or an outage. What we do not know may be its own. */
+export function outageOfConsumers(where: string, error: unknown): TidegateError | undefined {
+  if (error instanceof DatabaseError)
+    return serverState.test(stateOf(error)) ? outage(where, error) : undefined
+  return isConnectionFault(error) ? outage(where, error) : undefined
+}
+
+/** Why there is no connection, or none that can be used. `where` is host:port/database, never a URL with a password in it. */
+export function outage(where: string, cause: unknown): TidegateError {
+  const state = stateOf(cause)
+  const { code, what, retryable, hint } = kinds.find((kind) => kind.is(state, cause)) as Kind
+  const said = state === '' ? messageOf(cause) : `${messageOf(cause)} (${state})`
+  return new TidegateError(code, {
+    message: `the database at ${where} ${what}: ${said}`,
+    retryable,
+    hint,
     cause,
   })
+}
+
+function isConnectionFault(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  // Whatever the operating system says about a socket or a name: ECONNREFUSED, EMFILE, EAI_AGAIN, …
+  return isTlsFault(error) || isSystemError(error) || connectionMessage.test(error.message)
+}
+
+function isSystemError(error: Error): boolean {
+  if (error instanceof AggregateError)
+    return error.errors.some((each) => each instanceof Error && isSystemError(each))
+  return 'syscall' in error || /^(ECONN\w+|EPIPE|ETIMEDOUT)$/.test(codeOf(error))
+}
+
+function isTlsFault(error: unknown): boolean {
+  return tlsCode.test(codeOf(error)) || tlsMessage.test(messageOf(error))
+}
+
+function stateOf(error: unknown): string {
+  return error instanceof DatabaseError ? (error.code ?? '') : ''
 }

@@ -9,6 +9,10 @@ order by source collate "C", id collate "C"
 on conflict do nothing
 returning source, id`
 
+const releaseSql = `
+delete from tidegate.inbox
+where consumer_group = $1 and (source, id) in (select * from unnest($2::text[], $3::text[]))`
+
 export function postgresInbox(statements: Statements): Inbox {
   return {
     async claim(group, identities) {
@@ -20,6 +24,13 @@ export function postgresInbox(statements: Statements): Inbox {
       const fresh = new Set(rows.map(([source, id]) => key({ source, id })))
       // Deleting makes the second of equal identities in one call a repeat of the first.
       return identities.map((identity) => fresh.delete(key(identity)))
+    },
+    async release(group, identities) {
+      await statements.run('inbox-release', releaseSql, [
+        group,
+        identities.map((identity) => identity.source),
+        identities.map((identity) => identity.id),
+      ])
     },
   }
 }

@@ -4,7 +4,7 @@ import { codeOf, TidegateError } from '../../src/errors.ts'
 import { orAborted } from '../../src/lifecycle.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Database } from './database-postgres.ts'
-import { isDatabaseOutage, unreachable } from './faults-postgres.ts'
+import { outageOfOurs } from './faults-postgres.ts'
 import type { Migration } from './migrations/migration.ts'
 
 /** Any number; the same in every version of Tidegate, so that instances take turns. */
@@ -30,7 +30,7 @@ export async function migrateDatabase(
     const applied = await orAborted(migrate(client, migrations), signal)
     if (applied.length > 0) log.info({ applied }, 'brought the database schema up to date')
   } catch (error) {
-    throw isDatabaseOutage(error) ? unreachable(database.where, error) : error
+    throw outageOfOurs(database.where, error) ?? error
   } finally {
     // With it goes the lock, and whatever hangs.
     client.release(true)

@@ -1,6 +1,6 @@
 import { DatabaseError, type PoolClient, type QueryConfig, type QueryResult as PgResult } from 'pg'
 import { TidegateError } from '../../src/errors.ts'
-import { isDatabaseOutage, unreachable } from './faults-postgres.ts'
+import { outageOfConsumers, outageOfOurs } from './faults-postgres.ts'
 import { postgresInbox } from './inbox-postgres.ts'
 import type { QueryResult, Transaction } from './storage.ts'
 
@@ -8,6 +8,7 @@ import type { QueryResult, Transaction } from './storage.ts'
 const statementTimeoutMs = 30_000
 
 type Asked = QueryConfig & { rowMode?: 'array' }
+type OutageOf = typeof outageOfOurs
 
 /** One transaction on one connection of the pool. */
 export class PostgresTransaction implements Transaction {
@@ -28,14 +29,14 @@ export class PostgresTransaction implements Transaction {
 
   async run<Row extends unknown[]>(name: string, text: string, values: readonly unknown[]): Promise<Row[]> {
     const config: Asked = { name, text, values: [...values], rowMode: 'array' }
-    return (await this.#ask<Row>(config, statementTimeoutMs)).rows
+    return (await this.#ask<Row>(config, outageOfOurs, statementTimeoutMs)).rows
   }
 
   query<Row = Record<string, unknown>>(
     text: string,
     params: readonly unknown[] = [],
   ): Promise<QueryResult<Row>> {
-    const running = this.#ask<Row>({ text, values: [...params] })
+    const running = this.#ask<Row>({ text, values: [...params] }, outageOfConsumers)
     // A handler that forgot to await it learns of a failure from the transaction, which is spoilt. Left to itself, the
     // rejection would end the process.
     running.catch(() => {})
@@ -54,7 +55,7 @@ export class PostgresTransaction implements Transaction {
 
   /** A claim must see what a rival has committed meanwhile, whatever isolation is the database's default (G4). */
   begin(): Promise<unknown> {
-    return this.#ask({ text: 'begin isolation level read committed' }, statementTimeoutMs)
+    return this.#ask({ text: 'begin isolation level read committed' }, outageOfOurs, statementTimeoutMs)
   }
 
   /**
@@ -68,7 +69,7 @@ export class PostgresTransaction implements Transaction {
   /** Ends it. @throws TidegateError `TRANSACTION_SPOILT` when PostgreSQL rolled back instead. */
   async commit(): Promise<void> {
     this.end()
-    const { command } = await this.#send({ text: 'commit' }, statementTimeoutMs)
+    const { command } = await this.#send({ text: 'commit' }, outageOfConsumers, statementTimeoutMs)
     // What a query nobody awaited made of the transaction shows only here.
     if (command !== 'COMMIT') throw spoilt()
   }
@@ -76,16 +77,16 @@ export class PostgresTransaction implements Transaction {
   /** Ends it. */
   async rollback(): Promise<void> {
     this.end()
-    await this.#send({ text: 'rollback' }, statementTimeoutMs)
+    await this.#send({ text: 'rollback' }, outageOfOurs, statementTimeoutMs)
   }
 
-  async #ask<Row>(config: Asked, queryTimeoutMs?: number): Promise<QueryResult<Row>> {
+  async #ask<Row>(config: Asked, outageOf: OutageOf, queryTimeoutMs?: number): Promise<QueryResult<Row>> {
     if (this.#over) throw over()
-    const { rows, rowCount } = await this.#send(config, queryTimeoutMs)
+    const { rows, rowCount } = await this.#send(config, outageOf, queryTimeoutMs)
     return { rows: rows as Row[], rowCount: rowCount ?? 0 }
   }
 
-  async #send(config: Asked, queryTimeoutMs?: number): Promise<PgResult> {
+  async #send(config: Asked, outageOf: OutageOf, queryTimeoutMs?: number): Promise<PgResult> {
     this.#underWay++
     try {
       const result = await this.#client.query({
@@ -96,8 +97,9 @@ export class PostgresTransaction implements Transaction {
       return result
     } catch (error) {
       this.#failed ||= error instanceof DatabaseError
-      if (!isDatabaseOutage(error)) throw error
-      throw (this.outage ??= unreachable(this.#where, error))
+      const outage = outageOf(this.#where, error)
+      if (outage === undefined) throw error
+      throw (this.outage ??= outage)
     } finally {
       this.#underWay--
     }

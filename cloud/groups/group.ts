@@ -1,3 +1,4 @@
+import type { TidegateError } from '../../src/errors.ts'
 import type { QueueSpec } from '../amqp/topology.ts'
 import type { AmqpConnection } from '../amqp/connection-rabbit.ts'
 import { rabbitDeliveries } from '../amqp/deliveries-rabbit.ts'
@@ -20,7 +21,7 @@ export interface Group {
   readonly inFlight: number
   /** Partitions that deliver to this instance. */
   readonly active: number
-  readonly heldBy: string | undefined
+  readonly heldBy: TidegateError | undefined
   /** Partition queues of former versions: those that are being drained, and those that only wait to be deleted. */
   readonly former: FormerQueues['counts']
   /** Every queue of it that there should be, or still is. */
@@ -116,7 +117,7 @@ class RunningGroup implements Group {
     return this.deliveries.active().length
   }
 
-  get heldBy(): string | undefined {
+  get heldBy(): TidegateError | undefined {
     return this.#parts.pipeline.heldBy
   }
 

@@ -1,5 +1,5 @@
 import type { Clock } from '../../src/clock.ts'
-import { codeOf, isAbort } from '../../src/errors.ts'
+import { codeOf, isAbort, messageOf } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Group } from './group.ts'
 import { type Members, ownerOf } from './members.ts'
@@ -14,8 +14,8 @@ export interface SharingOptions {
 }
 
 export interface Sharing {
-  /** Whether the last beat reached the database. */
-  readonly up: boolean
+  /** Why the last beat did not reach the database, if it did not. */
+  readonly fault: string | undefined
   close(): Promise<void>
 }
 
@@ -29,7 +29,7 @@ export function startSharing(options: SharingOptions): Sharing {
   const stopping = new AbortController()
   const groups = options.groups.filter((group) => group.ordered)
   const names = options.groups.map((group) => group.name)
-  let up = true
+  let fault: string | undefined
   let closing: Promise<void> | undefined
 
   async function beat(): Promise<void> {
@@ -48,11 +48,11 @@ export function startSharing(options: SharingOptions): Sharing {
     while (!stopping.signal.aborted) {
       try {
         await beat()
-        if (!up) log.info('the database answers again')
-        up = true
+        if (fault !== undefined) log.info('the database answers again')
+        fault = undefined
       } catch (error) {
-        if (up) log.warn({ code: codeOf(error) }, 'the database does not answer')
-        up = false
+        if (fault === undefined) log.warn({ code: codeOf(error) }, messageOf(error))
+        fault = `${codeOf(error)}: ${messageOf(error)}`
       }
       try {
         await clock.sleep(options.beatMs, stopping.signal)
@@ -73,8 +73,8 @@ export function startSharing(options: SharingOptions): Sharing {
 
   const running = run()
   return {
-    get up() {
-      return up
+    get fault() {
+      return fault
     },
     close: () => (closing ??= close()),
   }

@@ -64,7 +64,7 @@ function watchServers(state: CloudState, registers: Registry[]): void {
     help: '1 while the database answers',
     registers,
     collect() {
-      database.set(Number(state.databaseUp()))
+      database.set(Number(state.databaseFault() === undefined))
     },
   })
   const broker: Gauge<'connection'> = new Gauge({

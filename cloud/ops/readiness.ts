@@ -1,3 +1,4 @@
+import type { TidegateError } from '../../src/errors.ts'
 import type { Check } from '../../src/ops-server.ts'
 import type { Group } from '../groups/group.ts'
 import { durationText } from '../../src/units.ts'
@@ -5,7 +6,8 @@ import { durationText } from '../../src/units.ts'
 /** What a watcher may ask of a running cloud. */
 export interface CloudState {
   groups: readonly Group[]
-  databaseUp(): boolean
+  /** Why the database is of no use to us, if it is of none. */
+  databaseFault(): string | undefined
   /** By purpose: `consume`, `publish`. */
   brokersUp(): Readonly<Record<string, boolean>>
   /** Settings of queues that are not as they should be, by severity; undefined where that cannot be seen. */
@@ -14,9 +16,9 @@ export interface CloudState {
 
 /** Ready means moving: nothing that is needed is down, and whoever has work makes progress. */
 export function readiness(state: CloudState): Record<string, Check> {
-  const database = state.databaseUp()
+  const fault = state.databaseFault()
   const checks: Record<string, Check> = {
-    database: { ok: database, detail: database ? 'answers' : 'does not answer' },
+    database: { ok: fault === undefined, detail: fault ?? 'answers' },
   }
   for (const [connection, up] of Object.entries(state.brokersUp())) {
     checks[`broker.${connection}`] = { ok: up, detail: up ? 'connected' : 'not connected' }
@@ -29,10 +31,14 @@ function groupCheck(group: Group): Check {
   const { ok, waiting, stalledMs } = group.progress()
   const faults = [
     ...(ok ? [] : [`nothing moved for ${durationText(stalledMs)}`]),
-    ...(group.heldBy === undefined ? [] : [`held by ${group.heldBy}`]),
+    ...(group.heldBy === undefined ? [] : [`held by ${howHeld(group.heldBy)}`]),
     ...(group.deliveries.subscribed ? [] : ['not subscribed to every partition']),
   ]
   const { draining } = group.former
   const notes = draining > 0 ? [`draining ${draining} queues of a former version`] : []
   return { ok: faults.length === 0, detail: [`${waiting} in flight`, ...notes, ...faults].join(', ') }
+}
+
+function howHeld({ code, message, hint }: TidegateError): string {
+  return `${code}: ${message}; ${hint}`
 }

@@ -1,9 +1,12 @@
 import type { Clock } from '../../src/clock.ts'
+import type { Event } from '../../src/contract/event.ts'
 import { codeOf } from '../../src/errors.ts'
+import type { Logger } from '../../src/log.ts'
 import type { Delivery, Letter, Siding, Sidings } from '../amqp/delivery.ts'
 import type { ConfiguredConsumer } from './definition.ts'
 import type { Holding } from './holding.ts'
-import { deadLetter, retryLetter } from './letters.ts'
+import { createFailureLog } from '../letters/failure-log.ts'
+import { deadLetter, retryLetter } from '../letters/letters.ts'
 import type { PipelineObserver } from './observer.ts'
 import { decide, isOutage } from './retry.ts'
 import type { Settlement } from './settlement.ts'
@@ -12,9 +15,9 @@ import type { Settlement } from './settlement.ts'
 export interface Aside {
   /**
    * Out of the partition's way, onto a rung or to the dead letters, with proof; then, and only then, acknowledged (G5).
-   * Resolves when that is done, or when the delivery is no longer live.
+   * Resolves when that is done, or when the delivery is no longer live. `event` is what was in it, as far as it could be read.
    */
-  put(delivery: Delivery, error: unknown): Promise<void>
+  put(delivery: Delivery, error: unknown, event: Event | undefined): Promise<void>
 }
 
 export interface AsideOptions {
@@ -24,15 +27,17 @@ export interface AsideOptions {
   settlement: Settlement
   holding: Holding
   clock: Clock
+  log: Logger
   observer: PipelineObserver
 }
 
 export function createAside(options: AsideOptions): Aside {
   const { consumer, instance, sidings, settlement, holding, clock, observer } = options
   const { group, ladderMs } = consumer
+  const tellFailed = createFailureLog(options.log, clock)
 
   return {
-    async put(delivery, error) {
+    async put(delivery, error, event) {
       const decision = decide(error, delivery.attempt, ladderMs)
       const failing = { delivery, error, group, instance, nowMs: clock.now() }
       const [siding, letter]: [Siding, Letter] =
@@ -44,6 +49,12 @@ export function createAside(options: AsideOptions): Aside {
         try {
           await sidings.send(siding, letter)
           observer.failed(group, decision.kind, codeOf(error), delivery.attempt)
+          tellFailed({
+            delivery,
+            event,
+            error,
+            retryInMs: decision.kind === 'retry' ? decision.delayMs : undefined,
+          })
           settlement.settle(delivery, decision.kind === 'retry' ? 'retried' : 'dead')
           break
         } catch (outage) {

@@ -1,6 +1,6 @@
 import type { Clock } from '../../src/clock.ts'
 import { isOutage, thrown } from './retry.ts'
-import type { ConfiguredConsumer } from './definition.ts'
+import type { ConfiguredConsumer, Consumer } from './definition.ts'
 import type { Logger } from '../../src/log.ts'
 import { codeOf } from '../../src/errors.ts'
 import { bounded } from './timeout.ts'
@@ -10,41 +10,53 @@ import type { Storage, Transaction } from '../database/storage.ts'
 export interface TogetherOptions {
   consumer: ConfiguredConsumer
   storage: Storage
+  /** A transaction ends with the event that brings it over this, and what is behind that event is left for the next. */
+  batchTimeTargetMs: number
   clock: Clock
   log: Logger
 }
 
 export type Together =
-  /** Committed; `repeats` were processed before and had no effect now. */
-  | { kind: 'committed'; repeats: ReadonlySet<Parcel> }
+  /** The first `done` of them are committed; `repeats` were processed before and had no effect now. */
+  | ({ kind: 'committed' } & Done)
   /** Rolled back. `culprit` is known when the consumer handles one event at a time. */
   | { kind: 'failed'; error: unknown; culprit: number | undefined }
 
-/** Applies parcels in order within one transaction: all of them or none (G4). Never throws. */
+interface Done {
+  done: number
+  repeats: ReadonlySet<Parcel>
+}
+
+/**
+ * Applies parcels in order within one transaction: as many as there is time for, all of these or none (G4). Never throws.
+ */
 export async function applyTogether(
   parcels: readonly Parcel[],
   options: TogetherOptions,
   signal: AbortSignal,
 ): Promise<Together> {
-  const { consumer, storage } = options
+  const { consumer, storage, clock, batchTimeTargetMs } = options
   let culprit: number | undefined
   try {
-    const repeats = await storage.transaction(async (tx) => {
+    const applied = await storage.transaction(async (tx) => {
+      const startedMs = clock.monotonicMs()
       const repeats =
         consumer.dedup === 'inbox' ? await claim(tx, consumer.group, parcels) : new Set<Parcel>()
-      const fresh = repeats.size === 0 ? parcels : parcels.filter((parcel) => !repeats.has(parcel))
       if (consumer.handler.kind === 'batch') {
-        await handleBatch(fresh, tx, options, signal)
-      } else {
-        for (const parcel of fresh) {
-          culprit = parcels.indexOf(parcel)
-          await handleSingle(parcel, tx, options, signal)
-        }
-        culprit = undefined
+        await handleBatch(without(repeats, parcels), tx, options, signal)
+        return { done: parcels.length, repeats }
       }
-      return repeats
+      let done = 0
+      while (done < parcels.length && (done === 0 || clock.monotonicMs() - startedMs < batchTimeTargetMs)) {
+        culprit = done++
+        const parcel = parcels[culprit] as Parcel
+        if (!repeats.has(parcel)) await handleSingle(parcel, tx, options, signal)
+      }
+      culprit = undefined
+      await giveBack(tx, consumer, without(repeats, parcels.slice(done)))
+      return { done, repeats }
     }, signal)
-    return { kind: 'committed', repeats }
+    return { kind: 'committed', ...applied }
   } catch (error) {
     return { kind: 'failed', error: await blame(thrown(error), storage), culprit }
   }
@@ -57,6 +69,19 @@ async function claim(tx: Transaction, group: string, parcels: readonly Parcel[])
     parcels.map((parcel) => parcel.event),
   )
   return new Set(parcels.filter((_, index) => !fresh[index]))
+}
+
+/** What there was no time for is claimed by the transaction that handles it. */
+async function giveBack(tx: Transaction, consumer: Consumer, parcels: readonly Parcel[]): Promise<void> {
+  if (consumer.dedup !== 'inbox' || parcels.length === 0) return
+  await tx.inbox.release(
+    consumer.group,
+    parcels.map((parcel) => parcel.event),
+  )
+}
+
+function without(repeats: ReadonlySet<Parcel>, parcels: readonly Parcel[]): readonly Parcel[] {
+  return repeats.size === 0 ? parcels : parcels.filter((parcel) => !repeats.has(parcel))
 }
 
 async function handleBatch(

@@ -21,24 +21,27 @@ export type Judgement =
   | { kind: 'handle'; parcel: Parcel }
   /** Nothing this group wants: a pattern that was bound once, or a system event. */
   | { kind: 'ignore'; delivery: Delivery }
-  | { kind: 'fault'; delivery: Delivery; error: unknown }
+  | { kind: 'fault'; delivery: Delivery; error: unknown; event: Event | undefined }
 
 /**
  * Reads a delivery and says what is to be done with it. Never throws: what the consumer's own `inspect` throws is a
  * fault of this delivery, and no other has to wait for it.
  */
 export function judge(delivery: Delivery, consumer: Consumer, checkSchema: SchemaCheck): Judgement {
+  let event: Event | undefined
   try {
+    if (delivery.propertyFault !== undefined) throw unreadableProperties(delivery.propertyFault)
     const text = delivery.text.toString('utf8')
     if (!isUtf8(delivery.text)) throw notUtf8()
-    const event = decodeEvent(text)
+    event = decodeEvent(text)
     if (!consumer.wants(event.type)) return { kind: 'ignore', delivery }
     // A module without types may say null.
     const fault = checkSchema(event) ?? consumer.inspect(event) ?? undefined
-    if (fault !== undefined && !consumer.recordsFaults) return { kind: 'fault', delivery, error: fault }
+    if (fault !== undefined && !consumer.recordsFaults)
+      return { kind: 'fault', delivery, error: fault, event }
     return { kind: 'handle', parcel: { delivery, event, text, fault } }
   } catch (error) {
-    return { kind: 'fault', delivery, error: thrown(error) }
+    return { kind: 'fault', delivery, error: thrown(error), event }
   }
 }
 
@@ -47,5 +50,13 @@ function notUtf8(): TidegateError {
     message: 'the message is not UTF-8',
     retryable: false,
     hint: 'publish CloudEvents 1.0 in structured JSON; see docs/WIRE.md',
+  })
+}
+
+function unreadableProperties(fault: string): TidegateError {
+  return new TidegateError('PROPERTIES_UNREADABLE', {
+    message: `the message's AMQP properties cannot be read: ${fault}`,
+    retryable: false,
+    hint: 'see who publishes it: no gateway does; tidegate-original-properties has them as they came, base64',
   })
 }

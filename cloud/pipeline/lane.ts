@@ -1,4 +1,5 @@
 import type { Clock } from '../../src/clock.ts'
+import type { Event } from '../../src/contract/event.ts'
 import { groupCommit } from '../../src/group-commit.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Delivery } from '../amqp/delivery.ts'
@@ -27,7 +28,7 @@ export interface LaneOptions {
   checkSchema: SchemaCheck
   /** Most deliveries in one transaction. */
   batchMax: number
-  /** A transaction that takes longer makes the next ones smaller, so that slow handlers commit often. */
+  /** A transaction that takes longer ends with the event that it is at, and the next ones are smaller: slow handlers commit often. */
   batchTimeTargetMs: number
   clock: Clock
   log: Logger
@@ -51,7 +52,10 @@ export function createLane(options: LaneOptions, parts: LaneParts): Lane {
   })
 }
 
-type PutAside = (delivery: Delivery, error: unknown) => void
+type PutAside = (delivery: Delivery, error: unknown, event: Event | undefined) => void
+
+/** How fast a consumer is shows with its first events; until then few are tried together. */
+const limitAtFirst = 16
 
 class LaneWork {
   readonly #options: LaneOptions
@@ -62,14 +66,14 @@ class LaneWork {
   constructor(options: LaneOptions, parts: LaneParts) {
     this.#options = options
     this.#parts = parts
-    this.#limit = options.batchMax
+    this.#limit = Math.min(options.batchMax, limitAtFirst)
   }
 
   async on(batch: readonly Delivery[]): Promise<void> {
     const { aside } = this.#parts
     const asides: Promise<void>[] = []
-    const putAside: PutAside = (delivery, error) => {
-      asides.push(aside.put(delivery, error).catch(this.#options.onFatal))
+    const putAside: PutAside = (delivery, error, event) => {
+      asides.push(aside.put(delivery, error, event).catch(this.#options.onFatal))
     }
     await this.#applyAll(this.#judged(batch, putAside), putAside)
     await Promise.all(asides)
@@ -84,7 +88,7 @@ class LaneWork {
       const judgement = judge(delivery, consumer, checkSchema)
       if (judgement.kind === 'handle') parcels.push(judgement.parcel)
       else if (judgement.kind === 'ignore') settlement.settle(delivery, 'ignored')
-      else putAside(delivery, judgement.error)
+      else putAside(delivery, judgement.error, judgement.event)
     }
     return parcels
   }
@@ -106,8 +110,10 @@ class LaneWork {
       if (result.kind === 'committed') {
         wait.end()
         outages = 0
-        this.#pace(tookMs)
-        for (const parcel of run) this.#finish(parcel, result.repeats.has(parcel), putAside)
+        const { done, repeats } = result
+        this.#pace(tookMs, done)
+        for (const parcel of run.slice(0, done)) this.#finish(parcel, repeats.has(parcel), putAside)
+        runs.unshift(run.slice(done))
       } else if (cutOff.aborted) {
         break
       } else if (isOutage(result.error)) {
@@ -116,7 +122,9 @@ class LaneWork {
       } else {
         wait.end()
         const { error } = result
-        runs.unshift(...divide(run, result.culprit, (parcel) => putAside(parcel.delivery, error)))
+        runs.unshift(
+          ...divide(run, result.culprit, ({ delivery, event }) => putAside(delivery, error, event)),
+        )
       }
     }
     wait.end()
@@ -129,21 +137,23 @@ class LaneWork {
     const startedMs = clock.monotonicMs()
     const result = await applyTogether(run, this.#options, this.#parts.cutOff)
     const tookMs = clock.monotonicMs() - startedMs
-    observer.transaction(consumer.group, run.length, tookMs, result.kind)
+    const size = result.kind === 'committed' ? result.done : run.length
+    observer.transaction(consumer.group, size, tookMs, result.kind)
     return { ...result, tookMs }
   }
 
   #finish(parcel: Parcel, repeat: boolean, putAside: PutAside): void {
     const { consumer, clock, observer } = this.#options
     if (!repeat) observer.applied(consumer.group, parcel.event, parcel.delivery, clock.now())
-    if (parcel.fault) putAside(parcel.delivery, parcel.fault)
+    if (parcel.fault) putAside(parcel.delivery, parcel.fault, parcel.event)
     else this.#parts.settlement.settle(parcel.delivery, repeat ? 'repeat' : 'processed')
   }
 
-  #pace(tookMs: number): void {
+  /** By what a transaction held, and not by what it could have held: a few that are fast say nothing of many. */
+  #pace(tookMs: number, held: number): void {
     const { batchMax, batchTimeTargetMs } = this.#options
-    if (tookMs > batchTimeTargetMs) this.#limit = Math.max(1, this.#limit >> 1)
-    else if (tookMs < batchTimeTargetMs / 2) this.#limit = Math.min(batchMax, this.#limit * 2)
+    if (tookMs > batchTimeTargetMs) this.#limit = Math.max(1, held >> 1)
+    else if (tookMs < batchTimeTargetMs / 2) this.#limit = Math.min(batchMax, Math.max(this.#limit, held * 2))
   }
 }
 

@@ -1,5 +1,6 @@
 import { setMaxListeners } from 'node:events'
 import type { Clock, Random } from '../../src/clock.ts'
+import type { TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Delivery, Sidings } from '../amqp/delivery.ts'
 import type { Storage } from '../database/storage.ts'
@@ -30,8 +31,8 @@ export interface Pipeline {
   take(delivery: Delivery): void
   /** Deliveries taken and not settled. */
   readonly inFlight: number
-  /** The code of the outage that is being waited out, if any. */
-  readonly heldBy: string | undefined
+  /** The outage that is being waited out, if any. */
+  readonly heldBy: TidegateError | undefined
   /**
    * Begins nothing new, waits up to `graceMs` for what is under way, then cuts it off. Idempotent. What is not
    * settled stays unacknowledged.
@@ -52,6 +53,7 @@ export interface PipelineOptions {
   instance: string
   clock: Clock
   random: Random
+  /** Of this group: its lines say which it is. */
   log: Logger
   observer: PipelineObserver
   /** A fault in Tidegate itself; the process should end. */

@@ -13,8 +13,12 @@ export type Decision =
  */
 const outages: ReadonlySet<string> = new Set([
   'DATABASE_UNREACHABLE',
-  // At the start it ends the process. Later somebody is changing a password, or restores the database.
+  // At the start these end the process. Later somebody is changing a password or rights, or restores the database.
   'DATABASE_REFUSED',
+  'DATABASE_DENIED',
+  'DATABASE_ALTERED',
+  'DATABASE_TLS',
+  'DATABASE_FAULT',
   'SIDING_UNAVAILABLE',
 ])
 

@@ -1,5 +1,6 @@
 import { request as requestHttp, type IncomingMessage } from 'node:http'
 import { request as requestHttps } from 'node:https'
+import { vhostOf } from '../../src/amqp/address.ts'
 import type { Clock } from '../../src/clock.ts'
 import { messageOf, TidegateError } from '../../src/errors.ts'
 import { orAborted } from '../../src/lifecycle.ts'
@@ -112,10 +113,6 @@ async function textOf(response: IncomingMessage): Promise<string> {
 }
 
 /** As the AMQP client reads it. */
-function vhostOf(brokerUrl: string): string {
-  return decodeURIComponent(new URL(brokerUrl).pathname.slice(1)) || '/'
-}
-
 function refused(host: string, status: number): TidegateError {
   return new TidegateError('MANAGEMENT_REFUSED', {
     message: `RabbitMQ's HTTP API at ${host} refused us with ${status}: policies cannot be seen`,

@@ -1,9 +1,12 @@
-import { Connection, type Channel } from 'rabbitmq-client'
+import { Connection, type Channel, type ConnectionOptions } from 'rabbitmq-client'
+import { diallingOf } from '../../src/amqp/address.ts'
 import { type ConfirmChannel, openConfirmChannel } from '../../src/amqp/confirm-channel-rabbit.ts'
 import type { Fate } from '../../src/amqp/confirms.ts'
+import { amqpMessageOf } from '../../src/amqp/faults-rabbit.ts'
+import { shortText } from '../../src/amqp/property-block.ts'
 import { type BackoffOptions, backoffMs } from '../../src/backoff.ts'
 import type { Clock, Random } from '../../src/clock.ts'
-import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
+import { codeOf, TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import type { TlsFiles } from '../../src/tls-files.ts'
 import { partitionOf, routingKey, wire } from '../../src/contract/wire.ts'
@@ -48,7 +51,7 @@ export function rabbitExchange(options: RabbitExchangeOptions): Exchange {
           const code = codeOf(error)
           const hint = error instanceof TidegateError ? error.hint : hints[code]
           log.warn(
-            { code, detail: messageOf(error), retryInMs, ...(hint ? { hint } : {}) },
+            { code, detail: amqpMessageOf(error), retryInMs, ...(hint ? { hint } : {}) },
             'the uplink is down',
           )
           await clock.sleep(retryInMs, signal)
@@ -71,6 +74,7 @@ async function openSession(options: RabbitExchangeOptions, signal: AbortSignal):
   const { url, tls, connectTimeoutMs, heartbeatS, gateway } = options
   const connection = new Connection({
     url,
+    socket: diallingOf(url, connectTimeoutMs) as ConnectionOptions['socket'] & object,
     ...(tls ? { tls: { ca: tls.ca, cert: tls.cert, key: tls.key, minVersion: 'TLSv1.2' } } : {}),
     connectionName: `tidegate edge ${gateway}`,
     connectionTimeout: connectTimeoutMs,
@@ -82,7 +86,7 @@ async function openSession(options: RabbitExchangeOptions, signal: AbortSignal):
   const opened = new AbortController()
   const failed = new Promise<never>((_, reject) => {
     connection.on('error', (error: unknown) => {
-      end.resolve({ code: codeOf(error), detail: messageOf(error) })
+      end.resolve({ code: codeOf(error), detail: amqpMessageOf(error) })
       reject(error)
     })
     signal.addEventListener('abort', () => reject(signal.reason), { once: true, signal: opened.signal })
@@ -120,7 +124,7 @@ async function rabbitSession(
 
   connection.on('connection.blocked', () => (blocked = true))
   connection.on('connection.unblocked', () => (blocked = false))
-  const over = (error: unknown): void => end.resolve({ code: codeOf(error), detail: messageOf(error) })
+  const over = (error: unknown): void => end.resolve({ code: codeOf(error), detail: amqpMessageOf(error) })
   const confirms = await openConfirmChannel<Queued>(channel, {
     onFates: (fates) => listener?.(fates.map(outcomeOf)),
     onUnsendable: (_, error) => over(error),
@@ -136,7 +140,7 @@ async function rabbitSession(
       const envelope = {
         exchange,
         routingKey: routingKey(partitionOf(event.deviceId, partitions), event.type),
-        messageId: shortString(event.id),
+        messageId: shortText(event.id),
         appId: gateway,
         type: event.type,
         contentType: wire.contentType,
@@ -158,12 +162,6 @@ async function rabbitSession(
 function outcomeOf({ kind, item: event }: Fate<Queued>): Outcome {
   if (kind === 'routed') return { kind, event }
   return { kind: 'refused', event, code: kind === 'nacked' ? 'NACKED' : 'UNROUTABLE' }
-}
-
-/** AMQP's short strings end at 255 bytes; the client would end them within a character, and fill up with what is in memory. */
-function shortString(text: string): string {
-  if (text.length <= 63 || Buffer.byteLength(text) <= 255) return text
-  return new TextDecoder().decode(Buffer.from(text).subarray(0, 255), { stream: true })
 }
 
 /** In order where the peer answers, else by force: a half-open connection never says goodbye. */

@@ -110,17 +110,21 @@ const knownVersions = ['5.0.8']
 
 /** By its version, and by the parts that we use. */
 function refuseUnknown(raw: Partial<RawChannel>): void {
-  const known =
-    knownVersions.includes(version) &&
+  refuseUnknownClient(
     typeof contentFrames === 'function' &&
-    typeof raw._invoke === 'function' &&
-    typeof raw._onMethod === 'function' &&
-    typeof raw._onHeader === 'function' &&
-    raw._state?.stream instanceof Writable &&
-    typeof raw._conn?._state?.frameMax === 'number'
-  if (known) return
+      typeof raw._invoke === 'function' &&
+      typeof raw._onMethod === 'function' &&
+      typeof raw._onHeader === 'function' &&
+      raw._state?.stream instanceof Writable &&
+      typeof raw._conn?._state?.frameMax === 'number',
+  )
+}
+
+/** `hasParts`: what is used of it is there, in the form in which it is used. @throws TidegateError `AMQP_CLIENT_UNKNOWN` */
+export function refuseUnknownClient(hasParts: boolean): void {
+  if (hasParts && knownVersions.includes(version)) return
   throw new TidegateError('AMQP_CLIENT_UNKNOWN', {
-    message: `rabbitmq-client ${version} is not the version whose confirms Tidegate knows how to count`,
+    message: `rabbitmq-client ${version} is not the version that Tidegate knows from within`,
     retryable: false,
     hint: 'install exactly what package-lock.json names: npm ci',
   })

@@ -22,7 +22,11 @@ export const rooms: Readonly<Record<string, Room>> = {
       'what a person sets: configuration files, environment, command lines, and what is said of faults in them',
     mayImport: ['src'],
   },
-  'src/amqp': { sentence: 'publisher confirms that cannot be another’s (G3, G5)', mayImport: ['src'] },
+  'src/amqp': {
+    sentence:
+      'what both sides need of AMQP: confirms that cannot be another’s (G3), messages that bring nothing down (G5), addresses',
+    mayImport: ['src'],
+  },
 
   edge: { sentence: 'the gateway: command, composition, configuration', mayImport: wiring },
   'edge/ops': {
@@ -110,7 +114,11 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'cloud/pipeline': {
     sentence: 'what becomes of a delivery; the consumer’s interface',
-    mayImport: ['cloud/amqp', 'cloud/database'],
+    mayImport: ['cloud/letters', 'cloud/amqp', 'cloud/database'],
+  },
+  'cloud/letters': {
+    sentence: 'what is told of an event that is set aside: headers, story, stack, log',
+    mayImport: ['cloud/amqp'],
   },
   'cloud/queues': {
     sentence: 'what the broker has of our queues: settings in effect, and queues of former versions',

@@ -146,7 +146,12 @@ export async function sidingCuts(options: CutsOptions): Promise<CutsResult> {
 }
 
 function letterOf(id: string, bytes: number) {
-  return { body: Buffer.alloc(bytes, 'x'), properties: { messageId: id }, headers: { 'tidegate-attempt': 2 } }
+  return {
+    body: Buffer.alloc(bytes, 'x'),
+    properties: { messageId: id },
+    headers: { 'tidegate-attempt': 2 },
+    barer: [],
+  }
 }
 
 /**

@@ -103,6 +103,7 @@ const twin = (text: string): Letter => ({
   body: Buffer.from(text),
   properties: { messageId: 'the same ID' },
   headers: {},
+  barer: [],
 })
 
 describe('confirms, over TLS, as RabbitMQ may send them', () => {
@@ -182,7 +183,7 @@ describe('confirms, over TLS, as RabbitMQ may send them', () => {
       [10, 140_000, 10].map((storyBytes) =>
         sidings.send(
           { kind: 'dead', group: 'odd' },
-          { body: Buffer.alloc(700), properties: {}, headers: { story: 'x'.repeat(storyBytes) } },
+          { body: Buffer.alloc(700), properties: {}, headers: { story: 'x'.repeat(storyBytes) }, barer: [] },
         ),
       ),
     )

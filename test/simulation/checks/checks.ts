@@ -1,7 +1,7 @@
 import { verifyChain, genesis, claimedChain } from '../../../src/contract/codec.ts'
 import { isSystemType, ledgerType } from '../../../src/contract/event.ts'
 import { deadQueue, headers as names, partitionOf, routingKey, wire } from '../../../src/contract/wire.ts'
-import { readFailures } from '../../../cloud/pipeline/letters.ts'
+import { readFailures } from '../../../cloud/letters/story.ts'
 import { gatewayName } from '../parts/gateway.ts'
 import { groupNames } from '../parts/cloud.ts'
 import { placeOf } from '../parts/transaction.ts'

@@ -27,7 +27,10 @@ export class SimulatedTransaction implements Transaction {
     this.database = database
     this.process = process
     this.askedAtMs = database.parts.scheduler.nowMs
-    this.inbox = { claim: (group, identities) => this.claim(group, identities) }
+    this.inbox = {
+      claim: (group, identities) => this.claim(group, identities),
+      release: (group, identities) => this.release(group, identities),
+    }
     this.history = {
       append: (records) => this.append(records),
       note: (notes) =>
@@ -87,9 +90,17 @@ export class SimulatedTransaction implements Transaction {
     return keys.map((key) => {
       if (inbox.has(key) || this.own.has(key)) return false
       this.own.set(key, '')
-      this.staged.push(() => inbox.add(key))
+      this.staged.push(() => {
+        if (this.own.has(key)) inbox.add(key)
+      })
       return true
     })
+  }
+
+  /** Its rivals wait until the end of the transaction all the same. */
+  private async release(group: string, identities: readonly EventIdentity[]): Promise<void> {
+    await this.request('release')
+    for (const { source, id } of identities) this.own.delete(`${group}\n${source}\n${id}`)
   }
 
   private async append(records: readonly HistoryRecord[]): Promise<Appended[]> {

@@ -34,6 +34,7 @@ export function letter(text: string, more: Partial<Letter> = {}): Letter {
     body: Buffer.from(text),
     properties: { messageId: text },
     headers: { [headers.attempt]: 2 },
+    barer: [],
     ...more,
   }
 }

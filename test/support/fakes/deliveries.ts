@@ -145,6 +145,7 @@ class Consumer implements FakeDeliveries {
       routingKey,
       headers,
       properties,
+      propertyBlock: Buffer.alloc(0),
       attempt: readAttempt(headers),
       redelivered: message.delivered,
       arrivedAtMs: this.#broker.clock.now(),

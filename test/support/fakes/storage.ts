@@ -13,7 +13,7 @@ import type {
 
 /** Where a fault can be put. `after-commit`: committed, and nobody learns of it. */
 export type StoragePoint =
-  'begin' | 'claim' | 'append' | 'merge' | 'query' | 'commit' | 'after-commit' | 'probe'
+  'begin' | 'claim' | 'release' | 'append' | 'merge' | 'query' | 'commit' | 'after-commit' | 'probe'
 
 export interface FakeStorageOptions {
   /** Called at each point; may wait (a slow disk) or throw (a fault). Default: nothing. */
@@ -154,6 +154,10 @@ class FakeTransaction implements Transaction {
         this.#draft.inbox.set(key, true)
         return true
       })
+    },
+    release: async (group, identities) => {
+      await this.#step('release')
+      for (const { source, id } of identities) this.#draft.inbox.delete(`${group}\n${source}\n${id}`)
     },
   }
 

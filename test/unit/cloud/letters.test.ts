@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { type Delivery, readAttempt } from '../../../cloud/amqp/delivery.ts'
-import { deadLetter, readFailures, retryLetter } from '../../../cloud/pipeline/letters.ts'
+import { deadLetter, retryLetter } from '../../../cloud/letters/letters.ts'
+import { readFailures } from '../../../cloud/letters/story.ts'
 import { headers } from '../../../src/contract/wire.ts'
 
 const delivery = (more: Partial<Delivery> = {}): Delivery => ({
@@ -11,6 +12,7 @@ const delivery = (more: Partial<Delivery> = {}): Delivery => ({
   routingKey: '00.com.acme.climate',
   headers: {},
   properties: { messageId: 'm' },
+  propertyBlock: Buffer.alloc(2),
   attempt: 1,
   redelivered: false,
   arrivedAtMs: 0,

@@ -15,7 +15,7 @@ describe('the pipeline', () => {
     for (let index = 0; index < 30; index++) broker.post(posted(ledger.next(`device-${index}`), partitions))
     await settled()
     await clock.advance(600_000)
-    expect(pipeline.heldBy).toBe('DATABASE_UNREACHABLE')
+    expect(pipeline.heldBy?.code).toBe('DATABASE_UNREACHABLE')
     expect(broker.depth).toBe(30)
     storage.down = false
     await clock.advance(10_000)

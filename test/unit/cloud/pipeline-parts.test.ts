@@ -24,6 +24,7 @@ function delivery(more: Partial<Delivery> = {}): Delivery & { acks: number } {
     routingKey: '00.com.acme.climate',
     headers: {},
     properties: {},
+    propertyBlock: Buffer.alloc(0),
     attempt: 1,
     redelivered: false,
     arrivedAtMs: 0,
@@ -75,6 +76,7 @@ function parts() {
     settlement,
     holding,
     clock,
+    log,
     observer,
   })
   return { clock, stop, lines, outcomes, sent, answer, settlement, holding, aside }
@@ -88,7 +90,7 @@ describe('a delivery that is put aside', () => {
     const prove: (() => void)[] = []
     answer.send = () => new Promise((resolve) => prove.push(resolve))
     const one = delivery()
-    const putting = aside.put(one, failure)
+    const putting = aside.put(one, failure, undefined)
     await settled()
     expect(one.acks).toBe(0)
     prove[0]?.()
@@ -99,8 +101,8 @@ describe('a delivery that is put aside', () => {
 
   test('goes back to the queue it came from, and from the last rung to the dead letters (G5)', async () => {
     const { aside, sent, outcomes } = parts()
-    await aside.put(delivery(), failure)
-    await aside.put(delivery({ attempt: 2 }), failure)
+    await aside.put(delivery(), failure, undefined)
+    await aside.put(delivery({ attempt: 2 }), failure, undefined)
     expect(sent).toEqual([
       { kind: 'retry', group, queue: 'g.00.v2', delayMs: 5_000 },
       { kind: 'dead', group },
@@ -114,9 +116,9 @@ describe('a delivery that is put aside', () => {
     const mutable: { lost: boolean } = { lost: false }
     const one = delivery()
     Object.defineProperty(one, 'lost', { get: () => mutable.lost })
-    const putting = aside.put(one, failure)
+    const putting = aside.put(one, failure, undefined)
     await clock.advance(50)
-    expect(holding.heldBy).toBe('DATABASE_UNREACHABLE')
+    expect(holding.heldBy?.code).toBe('DATABASE_UNREACHABLE')
     mutable.lost = true
     await clock.advance(10_000)
     await putting
@@ -128,7 +130,7 @@ describe('a delivery that is put aside', () => {
   test('that fails for another reason than an outage is a fault in Tidegate', async () => {
     const { aside, answer } = parts()
     answer.send = () => Promise.reject(new Error('a bug'))
-    await expect(aside.put(delivery(), failure)).rejects.toThrow('a bug')
+    await expect(aside.put(delivery(), failure, undefined)).rejects.toThrow('a bug')
   })
 })
 
@@ -139,14 +141,14 @@ describe('who meets an outage', () => {
     const waiting = [one.out(unreachable(), 1), other.out(unreachable(), 1)]
     await clock.advance(10_000)
     await Promise.all(waiting)
-    expect(lines).toEqual(['holding deliveries until an outage is over'])
+    expect(lines).toEqual(['holding deliveries until an outage is over: the database is down'])
     one.end()
-    expect(holding.heldBy).toBe('DATABASE_UNREACHABLE')
+    expect(holding.heldBy?.code).toBe('DATABASE_UNREACHABLE')
     expect(lines).toHaveLength(1)
     other.end()
     other.end()
     expect(holding.heldBy).toBeUndefined()
-    expect(lines).toEqual(['holding deliveries until an outage is over', 'no longer holding deliveries'])
+    expect(lines.slice(1)).toEqual(['no longer holding deliveries'])
   })
 
   test('waits no longer than until the pipeline stops', async () => {

@@ -1,0 +1,43 @@
+import { Client } from 'pg'
+import { messageOf, TidegateError } from '../../src/errors.ts'
+
+/** Those that the driver knows; any other it takes for none, and speaks in clear. */
+const sslModes = ['disable', 'prefer', 'require', 'verify-ca', 'verify-full', 'no-verify']
+const form = 'postgres://user:password@host:5432/database?sslmode=verify-full&sslrootcert=/path/ca.crt'
+
+/** host:port/database, fit for logs. @throws TidegateError `CONFIG_INVALID` */
+export function describe(text: string): string {
+  try {
+    const url = new URL(text)
+    return `${url.hostname}:${url.port || '5432'}${url.pathname}`
+  } catch (cause) {
+    throw invalid('is not a URL', cause)
+  }
+}
+
+/**
+ * Looks at what the driver would find out when it connects, or never: how it is to speak TLS, and the files for that.
+ * @throws TidegateError `CONFIG_INVALID`
+ */
+export function refuseFaultyUrl(text: string): void {
+  const { searchParams } = new URL(text)
+  const mode = searchParams.get('sslmode')
+  if (mode !== null && !sslModes.includes(mode))
+    throw invalid(`says sslmode=${mode}, and there are ${sslModes.join(', ')}`)
+  const file = ['sslrootcert', 'sslcert', 'sslkey'].find((name) => searchParams.has(name))
+  if (file !== undefined && mode === 'disable') throw invalid(`says ${file}, and sslmode=disable`)
+  try {
+    void new Client({ connectionString: text })
+  } catch (cause) {
+    throw invalid(`cannot be used: ${messageOf(cause)}`, cause)
+  }
+}
+
+function invalid(how: string, cause?: unknown): TidegateError {
+  return new TidegateError('CONFIG_INVALID', {
+    message: `database.url ${how}`,
+    retryable: false,
+    hint: form,
+    cause,
+  })
+}

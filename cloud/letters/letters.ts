@@ -1,0 +1,159 @@
+import { shortText } from '../../src/amqp/property-block.ts'
+import { headers as names } from '../../src/contract/wire.ts'
+import { codeOf, messageOf } from '../../src/errors.ts'
+import type { Delivery, Enclosure, Headers, Letter, MessageProperties } from '../amqp/delivery.ts'
+import { addFailure, type Failure, listed } from './story.ts'
+import { topFrames } from './stack.ts'
+
+export interface Failing {
+  delivery: Delivery
+  error: unknown
+  group: string
+  instance: string
+  nowMs: number
+}
+
+/**
+ * A header frame must fit into one AMQP frame, and a broker keeps headers in memory (G7). Together these are half of the 128 KiB
+ * that RabbitMQ allows a frame by itself.
+ */
+const messageBytesMax = 1024
+const codeLengthMax = 100
+const foreignBytesMax = 16_384
+const blockBytesMax = 12_288
+/** AMQP lets a frame have 4 KiB at the least. */
+const barestMessageBytesMax = 256
+
+/** Written by the broker on its way; republishing them would only mislead. */
+const brokerHeader = /^x-(death|first-death|last-death|delivery-count|acquired-count|opt-)/
+/** Ours are set anew; with these RabbitMQ would send copies to queues that the publisher names. */
+const notTakenOver = /^(tidegate-|CC$|BCC$)/
+/** From here on the client takes a number for a whole one of 64 bits, which it need not be. */
+const numberMax = 2 ** 50
+
+/** The letter to a rung: attempt counted up, the failure added to the story. */
+export function retryLetter(failing: Failing): Letter {
+  return letter(failing, failing.delivery.attempt + 1)
+}
+
+/** The letter to the dead: the attempt header tells how many attempts were made. */
+export function deadLetter(failing: Failing): Letter {
+  return letter(failing, failing.delivery.attempt)
+}
+
+/**
+ * Nothing that a publisher wrote may keep its message from being set aside (G5): what is taken over of it is bounded, and what
+ * is not taken over goes along as the bytes it came in.
+ */
+function letter(failing: Failing, attempt: number): Letter {
+  const { delivery, error, nowMs } = failing
+  const at = new Date(nowMs).toISOString()
+  const message = messageOf(error)
+  const failure: Failure = { attempt: delivery.attempt, at, code: shortCode(error), message }
+  const essential = essentials(failing, attempt, at)
+  const stack = topFrames(error)
+  const ours = {
+    ...essential,
+    [names.errorMessage]: cutUtf8(message, messageBytesMax),
+    [names.failures]: listed(addFailure(delivery.headers, failure)),
+    ...(stack !== undefined && { [names.errorStack]: stack }),
+  }
+  const taken = takenOver(delivery)
+  const earlier = originalProperties(delivery.headers)
+  const original = { [names.originalProperties]: earlier ?? blockOf(delivery) }
+  const whole = taken.whole && earlier === undefined
+  return {
+    body: delivery.text,
+    properties: taken.properties,
+    headers: { ...taken.headers, ...ours, ...(!whole && original) },
+    barer: [
+      { properties: taken.properties, headers: { ...ours, ...original } },
+      {
+        properties: taken.properties,
+        headers: { ...essential, [names.errorMessage]: cutUtf8(message, barestMessageBytesMax) },
+      },
+    ],
+  }
+}
+
+/** What an operator and the next attempt cannot do without. */
+function essentials({ delivery, error, group, instance }: Failing, attempt: number, at: string): Headers {
+  const { headers: before, exchange, routingKey } = delivery
+  return {
+    [names.attempt]: attempt,
+    [names.group]: group,
+    [names.instance]: instance,
+    [names.originalExchange]: shortText(textIn(before, names.originalExchange) ?? exchange),
+    [names.originalRoutingKey]: shortText(textIn(before, names.originalRoutingKey) ?? routingKey),
+    [names.errorCode]: shortCode(error),
+    [names.firstFailedAt]: timeIn(before, names.firstFailedAt) ?? at,
+    [names.lastFailedAt]: at,
+  }
+}
+
+interface TakenOver extends Enclosure {
+  /** Nothing that the publisher wrote is missing. */
+  whole: boolean
+}
+
+/** What the publisher wrote, as far as the client has bytes for it and there is not too much of it. */
+function takenOver({ headers, properties, propertyFault }: Delivery): TakenOver {
+  const foreign = Object.entries(headers).filter(
+    ([name]) => !brokerHeader.test(name) && !notTakenOver.test(name),
+  )
+  const kept = foreign.filter(([name, value]) => Buffer.byteLength(name) <= 255 && isPlain(value))
+  const bytes = kept.reduce((sum, [name, value]) => sum + Buffer.byteLength(name + String(value)), 0)
+  const bounded = boundedProperties(properties)
+  const fits = bytes <= foreignBytesMax
+  return {
+    headers: fits ? Object.fromEntries(kept) : {},
+    properties: bounded.properties,
+    whole: propertyFault === undefined && bounded.whole && fits && kept.length === foreign.length,
+  }
+}
+
+function isPlain(value: unknown): boolean {
+  if (typeof value === 'number') return Math.abs(value) < numberMax
+  return typeof value === 'string' || typeof value === 'boolean'
+}
+
+function boundedProperties(properties: MessageProperties): { properties: MessageProperties; whole: boolean } {
+  const { timestamp, ...texts } = properties
+  const bounded = Object.fromEntries(Object.entries(texts).map(([name, text]) => [name, shortText(text)]))
+  const timely = timestamp === undefined || (Number.isSafeInteger(timestamp) && timestamp >= 0)
+  return {
+    properties: { ...bounded, ...(timestamp !== undefined && timely && { timestamp }) },
+    whole: timely && Object.entries(texts).every(([name, text]) => bounded[name] === text),
+  }
+}
+
+/** As the letter before this one has kept them. */
+function originalProperties(headers: Headers): string | undefined {
+  const kept = headers[names.originalProperties]
+  return typeof kept === 'string' && kept.length <= (blockBytesMax / 3) * 4 ? kept : undefined
+}
+
+function blockOf({ propertyBlock }: Delivery): string {
+  return propertyBlock.subarray(0, blockBytesMax).toString('base64')
+}
+
+function textIn(headers: Headers, name: string): string | undefined {
+  const text = headers[name]
+  return typeof text === 'string' ? text : undefined
+}
+
+function timeIn(headers: Headers, name: string): string | undefined {
+  const text = textIn(headers, name)
+  return text !== undefined && /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(text) ? text : undefined
+}
+
+function shortCode(error: unknown): string {
+  return codeOf(error).slice(0, codeLengthMax)
+}
+
+/** Cuts at a character, not inside one. */
+function cutUtf8(text: string, bytesMax: number): string {
+  const bytes = Buffer.from(text, 'utf8')
+  if (bytes.length <= bytesMax) return text
+  return new TextDecoder().decode(bytes.subarray(0, bytesMax - 3), { stream: true }) + '…'
+}

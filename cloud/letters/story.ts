@@ -1,0 +1,54 @@
+import { headers as names } from '../../src/contract/wire.ts'
+import type { Headers } from '../amqp/delivery.ts'
+
+/** One failed attempt, as listed in the `tidegate-failures` header. */
+export interface Failure {
+  attempt: number
+  at: string
+  code: string
+  message: string
+}
+
+const listedFailuresMax = 10
+const listedMessageLengthMax = 160
+const listedTextLengthMax = 100
+const storyBytesMax = 16_384
+
+/** The story so far, the last failures of it; empty if there is none, or if it is not ours. Never throws. */
+export function readFailures(headers: Headers): Failure[] {
+  const text = headers[names.failures]
+  // What we wrote is never longer.
+  if (typeof text !== 'string' || Buffer.byteLength(text) > storyBytesMax) return []
+  try {
+    const failures: unknown = JSON.parse(text)
+    return Array.isArray(failures) ? failures.filter(isFailure).map(brief).slice(-listedFailuresMax) : []
+  } catch {
+    return []
+  }
+}
+
+/** The story with one more failure. */
+export function addFailure(headers: Headers, failure: Failure): Failure[] {
+  return [...readFailures(headers), brief(failure)].slice(-listedFailuresMax)
+}
+
+/** As a header; the oldest are left out if control characters make the text longer than it may be. */
+export function listed(failures: readonly Failure[]): string {
+  const text = JSON.stringify(failures)
+  return Buffer.byteLength(text) <= storyBytesMax ? text : listed(failures.slice(1))
+}
+
+function isFailure(value: unknown): value is Failure {
+  if (typeof value !== 'object' || value === null) return false
+  const { attempt, at, code, message } = value as Partial<Record<keyof Failure, unknown>>
+  return Number.isSafeInteger(attempt) && [at, code, message].every((text) => typeof text === 'string')
+}
+
+function brief({ attempt, at, code, message }: Failure): Failure {
+  return {
+    attempt,
+    at: at.slice(0, listedTextLengthMax),
+    code: code.slice(0, listedTextLengthMax),
+    message: message.slice(0, listedMessageLengthMax),
+  }
+}

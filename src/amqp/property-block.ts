@@ -1,0 +1,136 @@
+/**
+ * The properties of a message as they stand in a content header frame: two bytes that say which of them there are, then their
+ * values (AMQP 0-9-1, 2.3.5.2; types of field values by RabbitMQ's errata, https://www.rabbitmq.com/amqp-0-9-1-errata#section_3).
+ * Whoever may publish writes them, and a broker passes on what it takes.
+ */
+
+/** Tables and arrays within one another; RabbitMQ's own headers (`x-death`) nest three deep. */
+export const nestingMax = 16
+
+/** Which property has which form, in their order, from the highest bit on. */
+const forms = [
+  'text',
+  'text',
+  'table',
+  'byte',
+  'byte',
+  'text',
+  'text',
+  'text',
+  'text',
+  'timestamp',
+  'text',
+  'text',
+  'text',
+  'text',
+] as const
+/** The two lowest bits: one that no property has, and one that says that more bits follow, which AMQP has no use for. */
+const unknownBits = 0b11
+
+/** Bytes of a field value by its type; those of which the length stands in front of them are not here. */
+const fixedBytes: ReadonlyMap<string, number> = new Map(
+  Object.entries({ V: 0, t: 1, b: 1, B: 1, s: 2, u: 2, I: 4, i: 4, f: 4, D: 5, l: 8, T: 8, d: 8 }),
+)
+
+/**
+ * What keeps a reader that trusts these bytes from reading them: a length that leads out of what it lies in, a type that nobody
+ * knows, or nesting on which one that calls itself would run out of stack. Undefined if nothing does. Never throws.
+ */
+export function faultOfProperties(block: Buffer): string | undefined {
+  try {
+    new Walk(block).properties()
+    return undefined
+  } catch (error) {
+    if (error instanceof Fault) return error.message
+    throw error
+  }
+}
+
+class Fault extends Error {}
+
+class Walk {
+  readonly #bytes: Buffer
+  #at = 0
+  /** Where each table and array that is being read ends, the innermost last; the block itself is the first. */
+  readonly #ends: { end: number; named: boolean }[]
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes
+    this.#ends = [{ end: bytes.length, named: false }]
+  }
+
+  properties(): void {
+    if (this.#bytes.length < 2) throw new Fault('there are none')
+    const there = this.#bytes.readUInt16BE(this.#take(2))
+    if (there & unknownBits) throw new Fault('there are properties that AMQP does not know')
+    forms.forEach((form, index) => {
+      if (!(there & (0x8000 >> index))) return
+      if (form === 'text') this.#text()
+      else if (form === 'table') this.#table()
+      else this.#take(form === 'byte' ? 1 : 8)
+    })
+    if (this.#at < this.#bytes.length) throw new Fault('there are bytes behind the properties')
+  }
+
+  /** Goes on until everything in it has been read, however deep. */
+  #table(): void {
+    const depth = this.#ends.length
+    this.#enter(true)
+    while (this.#ends.length > depth) {
+      const { end, named } = this.#innermost
+      if (this.#at === end) this.#ends.pop()
+      else {
+        if (named) this.#text()
+        this.#value()
+      }
+    }
+  }
+
+  #value(): void {
+    const type = String.fromCharCode(this.#bytes.readUInt8(this.#take(1)))
+    if (type === 'F' || type === 'A') return this.#enter(type === 'F')
+    if (type === 'S' || type === 'x') return void this.#take(this.#length())
+    const bytes = fixedBytes.get(type)
+    if (bytes === undefined) throw new Fault(`a header has a type that nobody knows: ${type.charCodeAt(0)}`)
+    this.#take(bytes)
+  }
+
+  #enter(named: boolean): void {
+    const length = this.#length()
+    if (this.#ends.length > nestingMax) throw new Fault(`headers are nested more than ${nestingMax} deep`)
+    this.#fits(length)
+    this.#ends.push({ end: this.#at + length, named })
+  }
+
+  #text(): void {
+    this.#take(this.#bytes.readUInt8(this.#take(1)))
+  }
+
+  #length(): number {
+    return this.#bytes.readUInt32BE(this.#take(4))
+  }
+
+  /** @returns where they begin. */
+  #take(bytes: number): number {
+    this.#fits(bytes)
+    this.#at += bytes
+    return this.#at - bytes
+  }
+
+  #fits(bytes: number): void {
+    if (this.#at + bytes > this.#innermost.end) throw new Fault('a length leads out of what it lies in')
+  }
+
+  get #innermost(): { end: number; named: boolean } {
+    return this.#ends.at(-1) as { end: number; named: boolean }
+  }
+}
+
+/**
+ * A text as AMQP's short strings hold it, which end at 255 bytes; the client would end them within a character, and fill up
+ * with what is in memory.
+ */
+export function shortText(text: string): string {
+  if (text.length <= 63 || Buffer.byteLength(text) <= 255) return text
+  return new TextDecoder().decode(Buffer.from(text).subarray(0, 255), { stream: true })
+}

@@ -145,7 +145,8 @@ async function read(store: Store, identity: Identity, memory: Memory, damage: Da
   const short = head && tailLost(head, last)
   if (short !== undefined) damage.push({ kind: 'tail-lost', detail: short, lost: 0, unsureMax })
   if (damage.length > 0) {
-    const known = [head, last]
+    // Where both stand at the same place the store knows what has left since the mark was made.
+    const known = [last, head]
       .filter((one) => one !== undefined)
       .toSorted(byPosition)
       .at(-1)

@@ -1,5 +1,7 @@
 import { pino } from 'pino'
 import { expect, test } from 'vitest'
+import { decodeHead } from '../../../edge/outbox/layout/head.ts'
+import { silentOutboxObserver } from '../../../edge/outbox/observer.ts'
 import type { Outbox } from '../../../edge/outbox/outbox.ts'
 import { SimulatedDisk } from '../../support/fakes/simulated-disk.ts'
 import { FakeClock, settled } from '../../support/fakes/clock.ts'
@@ -41,5 +43,27 @@ test('what comes and goes while the events are counted after an unclean stop is 
   await settled()
   expect(codes).not.toContain('OUTBOX_DAMAGED')
   expect(outbox.stats().depth).toEqual({ high: 0, normal: 4 })
+  await outbox.close()
+})
+
+test('what was delivered since the mark was made is not called lost when the newest write is damaged (G2)', async () => {
+  const disk = new SimulatedDisk()
+  const clock = new FakeClock()
+  let lost = 0
+  const observer = { ...silentOutboxObserver, lost: (count: number) => (lost += count) }
+  const killed = await openTestOutbox({ folder: disk, clock, observer })
+  for (let index = 0; index < 5; index++) await killed.append(submission('a', `e${index}`))
+  for (let second = 0; second < 12; second++) {
+    await clock.advance(1000)
+    await settled()
+  }
+  expect(decodeHead(await disk.readMark())?.depth).toEqual({ high: 0, normal: 5 })
+  await killed.release(await killed.take(3))
+  await killed.release(await killed.take(2))
+  disk.crash({ machineStaysOn: true })
+  expect(disk.tearNewest()).not.toEqual([])
+
+  const outbox = await openTestOutbox({ folder: disk, clock, observer })
+  expect(lost).toBe(0)
   await outbox.close()
 })

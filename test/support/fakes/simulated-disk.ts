@@ -59,7 +59,7 @@ export class SimulatedDisk implements StoreFolder {
 
   /**
    * Power cut: open handles die; synced writes stay; of each log a prefix of the unsynced ones may stay, and of the words noted.
-   * `machineStaysOn`: what was noted stays too.
+   * `machineStaysOn`: all of that stays.
    */
   crash({ machineStaysOn = false } = {}): void {
     this.generation += 1
@@ -72,7 +72,8 @@ export class SimulatedDisk implements StoreFolder {
     const lost = new Set<Write>()
     for (const log of new Set(this.pending.map((write) => write.log))) {
       const unsynced = this.pending.filter((write) => write.log === log && !write.synced)
-      for (const write of unsynced.slice(this.faults.survivors?.(unsynced.length) ?? 0)) lost.add(write)
+      const kept = machineStaysOn ? unsynced.length : (this.faults.survivors?.(unsynced.length) ?? 0)
+      for (const write of unsynced.slice(kept)) lost.add(write)
     }
     const undo = this.undoOf(lost)
     for (const operation of undo) this.apply(operation)

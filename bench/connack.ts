@@ -7,6 +7,7 @@ import { silentOutboxObserver } from '../edge/outbox/observer.ts'
 import { openOutbox } from '../edge/outbox/open.ts'
 import { levelFolder } from '../edge/store/store-level.ts'
 import { systemClock } from '../src/clock.ts'
+import { writeCandidate } from '../src/contract/codec.ts'
 import { silentLog } from '../src/log.ts'
 import { startEdge } from './edge-process.ts'
 import { connectDevice } from './mqtt-load.ts'
@@ -83,7 +84,7 @@ async function fill(folder: string, count: number): Promise<void> {
         outbox.append({
           lane: 'normal',
           qos: 1,
-          candidate: {
+          candidate: writeCandidate({
             specversion: '1.0',
             id: crypto.randomUUID(),
             source: `/devices/bench-${id % 100}`,
@@ -92,7 +93,7 @@ async function fill(folder: string, count: number): Promise<void> {
             datacontenttype: 'application/json',
             partitionkey: `bench-${id % 100}`,
             data: { temperature: 21.5, humidity: 40.25, note: 'x'.repeat(41) },
-          },
+          }),
         }),
       ),
     )

@@ -9,6 +9,7 @@ import { openOutbox } from '../edge/outbox/open.ts'
 import type { OutboxOptions } from '../edge/outbox/options.ts'
 import { levelFolder } from '../edge/store/store-level.ts'
 import { systemClock } from '../src/clock.ts'
+import { writeCandidate } from '../src/contract/codec.ts'
 import { silentLog } from '../src/log.ts'
 
 const devices = 100
@@ -41,7 +42,7 @@ export function open(folder: string, options: Partial<OutboxOptions> = {}): Prom
 /** A reading of about 200 bytes of payload, under a random UUID: the hard case for remembering. */
 export function reading(number: number): Submission {
   return {
-    candidate: {
+    candidate: writeCandidate({
       specversion: '1.0',
       id: randomUUID(),
       source: `/devices/bench-${number % devices}`,
@@ -51,7 +52,7 @@ export function reading(number: number): Submission {
       dataschema: 'com.acme.climate/1',
       partitionkey: `bench-${number % devices}`,
       data: { temperatureC: 20 + (number % 100) / 10, humidityPercent: 45.5, note: noise(number) },
-    },
+    }),
     lane: 'normal',
     qos: 1,
   }

@@ -32,7 +32,7 @@ async function bareLevel(): Promise<Ingest> {
       const batch = Array.from({ length: 400 }, (_, index) => ({
         type: 'put' as const,
         key: `e!n!${String(first + index).padStart(16, '0')}`,
-        value: JSON.stringify(reading(first + index).candidate),
+        value: reading(first + index).candidate.text,
       }))
       await level.batch(batch, { sync: true })
     }

@@ -5,7 +5,8 @@ import { configFolder, type Environment, loadConfig } from '../src/settings/conf
 import { deviceIdPattern, eventTypePattern } from '../src/contract/event.ts'
 import { byteSize, duration } from '../src/units.ts'
 import { wire } from '../src/contract/wire.ts'
-import { routeFaults } from './admission/routes.ts'
+import { routeFaults } from './admission/route-faults.ts'
+import { routeActions } from './admission/routes.ts'
 import { filterFault } from './admission/topics.ts'
 
 const count = (fallback: number, max = 1_000_000_000): z.ZodDefault<z.ZodInt> =>
@@ -18,6 +19,7 @@ const tls = z.strictObject({ ca: file, cert: file, key: file })
 const route = z
   .strictObject({
     topic: z.string(),
+    action: z.enum(routeActions).optional(),
     type: z.string().optional(),
     idFrom: z.string().optional(),
     timeFrom: z.string().optional(),
@@ -46,6 +48,7 @@ const mqtt = z.strictObject({
   packetBytesMax: byteSize('1MiB', { min: '1KiB', max: '256MiB' }),
   inFlightMax: count(512, 65_535),
   inFlightBytesMax: byteSize('64MiB', { min: '1KiB' }),
+  inFlightBytesPerDeviceMax: byteSize('8MiB', { min: '1KiB' }),
   subscribe: z.array(subscribeFilter).default([]),
   sessions: z
     .strictObject({

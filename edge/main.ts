@@ -118,7 +118,7 @@ function wayToAnEvent(
     routes,
     rules: createTopicRules({
       subscribe: config.mqtt.subscribe,
-      routed: (deviceId, topic) => routes.match(deviceId, topic) !== undefined,
+      routed: (deviceId, topic) => routes.match(deviceId, topic)?.action,
     }),
     admit: createAdmission({ ...admissionSettings(config), schemas, clock, random }),
   }

@@ -110,6 +110,7 @@ export function brokerSettings({ dataDir, mqtt }: EdgeConfig): BrokerSettings {
     packetBytesMax: mqtt.packetBytesMax,
     inFlightMax: mqtt.inFlightMax,
     inFlightBytesMax: mqtt.inFlightBytesMax,
+    inFlightBytesPerDeviceMax: mqtt.inFlightBytesPerDeviceMax,
     sessionLimits: mqtt.sessions,
   }
 }

@@ -1,18 +1,21 @@
+import { hash } from 'node:crypto'
 import { monotonicFactory } from 'ulid'
+import { writeCandidate } from '../../src/contract/codec.ts'
 import type { Clock, Random } from '../../src/clock.ts'
 import {
   type Candidate,
   deviceSource,
+  eventIdPattern,
   eventTypePattern,
   isSystemType,
   limits,
 } from '../../src/contract/event.ts'
 import type { Lane, Submission } from '../outbox/outbox.ts'
-import { isImplausible, parseTime } from './event-time.ts'
+import { isImplausible, msOf } from './event-time.ts'
 import { isStorable, parsePayload, unstorable } from './payload.ts'
 import { type Fault, quarantine, type RejectionReason } from './quarantine.ts'
 import { type Reading, readMessage, type ReadingResult } from './reading.ts'
-import type { RouteMatch } from './routes.ts'
+import type { EventMatch } from './routes.ts'
 import { createSchemaCheck, type SchemaCheckOptions } from './schema-check.ts'
 
 export interface Message {
@@ -21,16 +24,18 @@ export interface Message {
   topic: string
   payload: Buffer
   qos: 0 | 1 | 2
-  match: RouteMatch
+  match: EventMatch
 }
 
 /** What becomes of a message: always something that takes a place in the ledger (G2). */
 export interface Admitted {
   submission: Submission
   /** Set when the submission is a rejected event that stands for the message. */
-  rejected?: RejectionReason
+  rejected?: Fault
   /** The device's clock is not to be believed; the event is kept and marked. */
   implausible?: true
+  /** Why the time it gave cannot be read; the event is kept, dated by the gateway, and marked. */
+  timeFault?: string
 }
 
 export type Admit = (message: Message) => Admitted
@@ -59,11 +64,11 @@ export function createAdmission(options: AdmissionOptions): Admit {
   return (message) => {
     const nowMs = options.clock.now()
     const outcome = read(message, options.payloadBytesMax)
-    if (!outcome.ok) return reject(message, outcome, nowMs, options.quarantineBytesMax)
+    if (!outcome.ok) return reject(message, outcome, nowMs, accepting)
     const { reading } = outcome
     const schema = checkSchema(message.match.type, reading)
     if (schema.ok) return accept(message, reading, schema.dataschema, nowMs, accepting)
-    return reject(message, { fault: schema.fault, id: reading.id }, nowMs, options.quarantineBytesMax)
+    return reject(message, { fault: schema.fault, id: reading.id }, nowMs, accepting)
   }
 }
 
@@ -72,6 +77,7 @@ function read({ payload, match }: Message, payloadBytesMax: number): ReadingResu
     return refused('PAYLOAD_TOO_LARGE', `${payload.length} bytes, and ${payloadBytesMax} are allowed`)
   if (!eventTypePattern.test(match.type) || isSystemType(match.type))
     return refused('TYPE_INVALID', `the topic's type is not one that a device may use`)
+  if (match.subject === '') return refused('ENVELOPE_INVALID', `subject: the topic's is empty`)
   if (match.subject !== undefined && match.subject.length > limits.subjectLengthMax)
     return refused('ENVELOPE_INVALID', `subject: the topic's is over ${limits.subjectLengthMax} characters`)
   if (match.subject !== undefined && !isStorable(match.subject)) return { ok: false, fault: unstorable }
@@ -79,7 +85,7 @@ function read({ payload, match }: Message, payloadBytesMax: number): ReadingResu
   return parsed.ok ? readMessage(parsed.value, match) : parsed
 }
 
-interface Accepting extends Pick<AdmissionOptions, 'clockSkewMaxMs' | 'timeAgeMaxMs'> {
+interface Accepting extends Pick<AdmissionOptions, 'clockSkewMaxMs' | 'timeAgeMaxMs' | 'quarantineBytesMax'> {
   makeId: (nowMs: number) => string
   ruleOf: (type: string) => TypeRule | undefined
 }
@@ -92,16 +98,17 @@ function accept(
   { makeId, ruleOf, clockSkewMaxMs, timeAgeMaxMs }: Accepting,
 ): Admitted {
   const { deviceId, match, qos } = message
-  const timeMs = reading.time === undefined ? undefined : parseTime(reading.time)
+  const timeMs = reading.time === undefined ? undefined : msOf(reading.time)
   const implausible = timeMs !== undefined && isImplausible(timeMs, nowMs, clockSkewMaxMs, timeAgeMaxMs)
   const candidate: Candidate = {
     specversion: '1.0',
-    id: reading.id ?? makeId(nowMs),
+    id: reading.id === undefined ? makeId(nowMs) : ownId(reading.id, message),
     source: deviceSource(deviceId),
     type: match.type,
     ...(reading.subject === undefined ? {} : { subject: reading.subject }),
     time: reading.time ?? new Date(nowMs).toISOString(),
     ...(implausible ? { timestatus: 'implausible' } : {}),
+    ...(reading.timeFault === undefined ? {} : { timestatus: 'unreadable' }),
     datacontenttype: 'application/json',
     ...(dataschema === undefined ? {} : { dataschema }),
     partitionkey: deviceId,
@@ -111,22 +118,37 @@ function accept(
     data: reading.data,
   }
   const rule = ruleOf(match.type)
-  const submission: Submission = { candidate, lane: match.route.lane ?? rule?.lane ?? 'normal', qos }
+  const lane = match.route.lane ?? rule?.lane ?? 'normal'
+  const submission: Submission = { candidate: writeCandidate(candidate), lane, qos }
   const ttlMs = timeToLive(match.route.ttl ?? rule?.ttl, reading.expirytime, timeMs ?? nowMs)
   if (ttlMs !== undefined) submission.ttlMs = ttlMs
-  return implausible ? { submission, implausible } : { submission }
+  const admitted: Admitted = implausible ? { submission, implausible } : { submission }
+  if (reading.timeFault !== undefined) admitted.timeFault = reading.timeFault
+  return admitted
+}
+
+/**
+ * The ID of an event that brought one of its own. On a route that takes more than one topic of a device, as of a bridge
+ * with many sensors, it is `<topic>#<id>`, so that two of them may count for themselves. No topic holds a `#`
+ * [MQTT-3.3.2-2], so that no two pairs are one ID. What is too long for an event's ID, or not fit for one, is `#` and a
+ * SHA-256 of it.
+ */
+function ownId(id: string, { topic, match }: Message): string {
+  if (!match.route.manyTopics) return id
+  const text = `${topic}#${id}`
+  return eventIdPattern.test(text) ? text : `#${hash('sha256', text, 'base64url')}`
 }
 
 function reject(
   { deviceId, topic, payload, match, qos }: Message,
   { fault, id }: { fault: Fault; id?: string | undefined },
   nowMs: number,
-  quarantineBytesMax: number,
+  { makeId, quarantineBytesMax }: Accepting,
 ): Admitted {
   const time = new Date(nowMs).toISOString()
-  const rejected = { deviceId, topic, payload, type: match.type, id, time }
-  const candidate = quarantine(rejected, fault, quarantineBytesMax)
-  return { submission: { candidate, lane: 'normal', qos }, rejected: fault.reason }
+  const rejected = { deviceId, topic, payload, type: match.type, id, ownId: makeId(nowMs), time }
+  const candidate = writeCandidate(quarantine(rejected, fault, quarantineBytesMax))
+  return { submission: { candidate, lane: 'normal', qos }, rejected: fault }
 }
 
 function refused(reason: RejectionReason, detail: string): { ok: false; fault: Fault } {
@@ -142,7 +164,6 @@ function timeToLive(
   expiry: string | undefined,
   datedMs: number,
 ): number | undefined {
-  const expiryMs = expiry === undefined ? undefined : parseTime(expiry)
-  if (expiryMs === undefined) return ttlMs
-  return Math.min(ttlMs ?? Number.POSITIVE_INFINITY, Math.max(0, expiryMs - datedMs))
+  if (expiry === undefined) return ttlMs
+  return Math.min(ttlMs ?? Number.POSITIVE_INFINITY, Math.max(0, msOf(expiry) - datedMs))
 }

@@ -1,13 +1,16 @@
 import type { Clock } from '../../src/clock.ts'
 import { isAbort, TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
-import { createThrottledWarn, type ThrottledWarn } from '../../src/throttle.ts'
+import { createThrottle, createThrottledWarn, type ThrottledWarn } from '../../src/throttle.ts'
 import { UnderWay } from '../../src/under-way.ts'
-import type { Admit } from './admission.ts'
+import type { Admit, Admitted } from './admission.ts'
 import type { IngestObserver } from './observer.ts'
 import type { Outbox } from '../outbox/outbox.ts'
-import type { RouteMatch, Routes } from './routes.ts'
+import { nearestTopic } from './nearest-topic.ts'
+import type { EventMatch, Routes } from './routes.ts'
+import { visible } from './text.ts'
 import type { TopicRules } from './topics.ts'
+import { Unrouted } from './unrouted.ts'
 
 export interface Publisher {
   deviceId: string
@@ -65,10 +68,14 @@ class OutboxIngest implements Ingest {
   readonly #options: IngestOptions
   readonly #underWay = new UnderWay()
   readonly #warn: ThrottledWarn
+  readonly #mayTellOfRepeat: (key: string) => number | undefined
+  readonly #unrouted: Unrouted
 
   constructor(options: IngestOptions) {
     this.#options = options
     this.#warn = createThrottledWarn(options.log, options.clock, 10_000)
+    this.#mayTellOfRepeat = createThrottle(options.clock, 600_000)
+    this.#unrouted = new Unrouted({ routes: options.routes.all, log: options.log })
   }
 
   async publish(publisher: Publisher, packet: Publish): Promise<Verdict> {
@@ -76,23 +83,28 @@ class OutboxIngest implements Ingest {
     const { deviceId } = publisher
     if (!rules.mayPublish(deviceId, packet.topic)) {
       observer.published('refused-topic')
-      throw forbidden(deviceId, packet.topic)
+      throw forbidden(deviceId, packet.topic, nearestTopic(routes.all, deviceId, packet.topic))
     }
     const payload = typeof packet.payload === 'string' ? Buffer.from(packet.payload) : packet.payload
     const match = routes.match(deviceId, packet.topic)
-    // An empty retained message takes a retained one back [MQTT-3.3.1-10]; it says nothing itself.
-    if (!match || (packet.retain && payload.length === 0)) {
+    if (match?.action === 'event') {
+      // An empty retained message takes a retained one back [MQTT-3.3.1-10]; it says nothing itself.
+      if (!packet.retain || payload.length > 0) return await this.#take(publisher, packet, payload, match)
       observer.published('local')
-      return 'acknowledge'
+    } else if (match) {
+      observer.published(match.action === 'local' ? 'local' : 'ignored')
+    } else {
+      observer.published('unrouted')
+      this.#unrouted.tell(deviceId, packet.topic)
     }
-    return await this.#take(publisher, packet, payload, match)
+    return 'acknowledge'
   }
 
   settled(): Promise<void> {
     return this.#underWay.settled()
   }
 
-  async #take(publisher: Publisher, packet: Publish, payload: Buffer, match: RouteMatch): Promise<Verdict> {
+  async #take(publisher: Publisher, packet: Publish, payload: Buffer, match: EventMatch): Promise<Verdict> {
     const { observer, clock } = this.#options
     const startedMs = clock.monotonicMs()
     this.#underWay.begin()
@@ -111,25 +123,52 @@ class OutboxIngest implements Ingest {
     }
   }
 
-  async #append(publisher: Publisher, packet: Publish, payload: Buffer, match: RouteMatch): Promise<void> {
+  async #append(publisher: Publisher, packet: Publish, payload: Buffer, match: EventMatch): Promise<void> {
     const { admit, outbox, observer } = this.#options
     const { deviceId, signal } = publisher
     const { topic, qos } = packet
     const admitted = admit({ deviceId, topic, payload, qos, match })
     const { kind } = await outbox.append(admitted.submission, signal)
+    if (kind === 'shed') return observer.published(kind)
     if (admitted.implausible) observer.implausibleClock()
-    if (admitted.rejected === undefined || kind === 'shed') return observer.published(kind)
-    observer.quarantined(admitted.rejected)
-    observer.published(kind === 'accepted' ? 'rejected' : kind)
-    const { rejected: reason, submission } = admitted
-    const about = { device: deviceId, topic, reason, id: submission.candidate.id }
-    this.#warn(`${deviceId} ${reason}`, 'reading quarantined', about)
+    if (admitted.timeFault !== undefined) this.#tellOfTime(deviceId, topic, admitted.timeFault)
+    if (admitted.rejected) {
+      this.#tellOfQuarantine(deviceId, topic, admitted)
+      return observer.published(kind === 'accepted' ? 'rejected' : kind)
+    }
+    if (kind === 'duplicate') this.#tellOfRepeat(deviceId, topic, admitted)
+    observer.published(kind)
+  }
+
+  /** Never with the payload: `detail` says what is wrong in words of ours and of the schema. */
+  #tellOfQuarantine(device: string, topic: string, { rejected, submission }: Admitted): void {
+    if (!rejected) return
+    const { reason, detail } = rejected
+    this.#options.observer.quarantined(reason)
+    const { id } = submission.candidate
+    const about = { device, topic: visible(topic, 256), reason, detail: visible(detail, 500), id }
+    this.#warn(`${device} ${reason}`, 'reading quarantined', about)
+  }
+
+  #tellOfTime(device: string, topic: string, detail: string): void {
+    this.#options.observer.unreadableTime()
+    const about = { device, topic: visible(topic, 256), detail: visible(detail, 500) }
+    this.#warn(device, 'the time of a reading cannot be read: the gateway’s is taken', about)
+  }
+
+  /** Nothing is wrong with one that is sent again; with ever more of them a counter has begun anew. */
+  #tellOfRepeat(device: string, topic: string, { submission }: Admitted): void {
+    const heldBack = this.#mayTellOfRepeat(device)
+    if (heldBack === undefined) return
+    const about = { device, topic: visible(topic, 256), id: submission.candidate.id, alikeBefore: heldBack }
+    this.#options.log.info(about, 'dropped: an event with its ID is there already')
   }
 }
 
-function forbidden(deviceId: string, topic: string): TidegateError {
+function forbidden(deviceId: string, topic: string, meant: string | undefined): TidegateError {
+  const question = meant === undefined ? '' : `; did you mean ${visible(meant, 256)}?`
   return new TidegateError('TOPIC_FORBIDDEN', {
-    message: `${deviceId} may not publish to ${topic.slice(0, 256)}`,
+    message: `${deviceId} may not publish to ${visible(topic, 256)}${question}`,
     retryable: false,
     hint: `a device publishes under devices/<its ID>/, or where a route lets it (routes in the configuration)`,
   })

@@ -1,12 +1,17 @@
 import type { RejectionReason } from './quarantine.ts'
 
-/** What became of a publish. `local`: no route takes it, so it is for the broker's subscribers only. */
+/**
+ * What became of a publish. `local`: its route makes it no event, or it takes a retained message back; it is for the
+ * broker's subscribers only. `ignored`: its route lets it go no further. `unrouted`: no route takes it.
+ */
 export const publishResults = [
   'accepted',
   'duplicate',
   'rejected',
   'shed',
   'local',
+  'ignored',
+  'unrouted',
   'refused-topic',
   'failed',
   'withdrawn',
@@ -22,6 +27,8 @@ export interface IngestObserver {
   /** A PUBACK or PUBREC was given after this long. */
   acknowledged(waitMs: number): void
   implausibleClock(): void
+  /** The time that a device gave could not be read. */
+  unreadableTime(): void
 }
 
 export const silentIngestObserver: IngestObserver = {
@@ -29,4 +36,5 @@ export const silentIngestObserver: IngestObserver = {
   quarantined() {},
   acknowledged() {},
   implausibleClock() {},
+  unreadableTime() {},
 }

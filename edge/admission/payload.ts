@@ -4,59 +4,95 @@ import type { Fault } from './quarantine.ts'
 
 /** Deeper values are refused: serialisers recurse, and no reading needs it. */
 export const depthMax = 32
+/** More objects and arrays are refused: `{}` is two bytes on the wire, and thirty times as much to whoever reads it (G7). */
+export const containersMax = 10_000
 
 export type Parsed = { ok: true; value: unknown } | { ok: false; fault: Fault }
 
 /**
  * Reads a payload as JSON that every store behind us can keep as it is (RFC 8259; PostgreSQL's json takes
- * neither \u0000 nor half surrogate pairs, and a number like 1e999 has no value at all).
+ * neither \u0000 nor half surrogate pairs, and a number like 1e999 has no value at all). What programs put around good
+ * JSON is passed over: a byte order mark in front (RFC 8259, 8.1) and the NULs that end a C string.
  */
 export function parsePayload(payload: Buffer): Parsed {
-  if (payload.length === 0) return refuse('MALFORMED_JSON', 'the payload is empty')
-  if (!isUtf8(payload)) return refuse('NOT_UTF8', 'the payload is not UTF-8 text')
-  const text = isAscii(payload) ? payload.toString('latin1') : payload.toString('utf8')
+  const bytes = unframed(payload)
+  if (bytes.length === 0)
+    return refuse('MALFORMED_JSON', payload.length === 0 ? 'the payload is empty' : 'the payload has no text')
+  if (!isUtf8(bytes)) return refuse('NOT_UTF8', 'the payload is not UTF-8 text')
+  const text = isAscii(bytes) ? bytes.toString('latin1') : bytes.toString('utf8')
   let value: unknown
   try {
     value = JSON.parse(text)
   } catch (error) {
-    return refuse('MALFORMED_JSON', messageOf(error))
+    return refuse('MALFORMED_JSON', unquoted(messageOf(error)))
   }
   // Both kinds of unstorable character can only come from an escape.
-  const fault = findFault(value, text.includes('\\u'), 1)
+  const fault = new Inspection(text.includes('\\u')).faultOf(value, 1)
   return fault ? { ok: false, fault } : { ok: true, value }
+}
+
+const byteOrderMark = Buffer.from([0xef, 0xbb, 0xbf])
+
+function unframed(payload: Buffer): Buffer {
+  const start = payload.subarray(0, 3).equals(byteOrderMark) ? 3 : 0
+  let end = payload.length
+  while (end > start && payload[end - 1] === 0) end -= 1
+  return payload.subarray(start, end)
+}
+
+/** V8 quotes a part of the payload, which is not for logs; what it found there it says before. */
+function unquoted(message: string): string {
+  return message.replace(/^(Unexpected token '[^]{1,2}'), [^]*$/, '$1')
 }
 
 function refuse(reason: Fault['reason'], detail: string): Parsed {
   return { ok: false, fault: { reason, detail } }
 }
 
-function findFault(value: unknown, escaped: boolean, depth: number): Fault | undefined {
-  if (typeof value === 'number') {
-    if (Number.isFinite(value)) return undefined
-    return { reason: 'NUMBER_OUT_OF_RANGE', detail: 'a number is too large for a double' }
+/** Looks through one payload's value. */
+class Inspection {
+  readonly #escaped: boolean
+  #containers = 0
+
+  constructor(escaped: boolean) {
+    this.#escaped = escaped
   }
-  if (typeof value === 'string') return escaped && !isStorable(value) ? unstorable : undefined
-  if (typeof value !== 'object' || value === null) return undefined
-  if (depth > depthMax)
-    return { reason: 'TOO_DEEP', detail: `values are nested more than ${depthMax} levels deep` }
-  if (Array.isArray(value)) {
-    for (const member of value) {
-      const fault = findFault(member, escaped, depth + 1)
+
+  faultOf(value: unknown, depth: number): Fault | undefined {
+    if (typeof value === 'number') {
+      if (Number.isFinite(value)) return undefined
+      return { reason: 'NUMBER_OUT_OF_RANGE', detail: 'a number is too large for a double' }
+    }
+    if (typeof value === 'string') return this.#escaped && !isStorable(value) ? unstorable : undefined
+    if (typeof value !== 'object' || value === null) return undefined
+    if (depth > depthMax)
+      return { reason: 'TOO_DEEP', detail: `values are nested more than ${depthMax} levels deep` }
+    this.#containers += 1
+    if (this.#containers > containersMax)
+      return { reason: 'TOO_MANY_VALUES', detail: `there are more than ${containersMax} objects and arrays` }
+    return this.#faultWithin(value, depth + 1)
+  }
+
+  #faultWithin(value: object, depth: number): Fault | undefined {
+    if (Array.isArray(value)) {
+      for (const member of value) {
+        const fault = this.faultOf(member, depth)
+        if (fault) return fault
+      }
+      return undefined
+    }
+    for (const key in value) {
+      if (this.#escaped && !isStorable(key)) return unstorable
+      const fault = this.faultOf((value as Record<string, unknown>)[key], depth)
       if (fault) return fault
     }
     return undefined
   }
-  for (const key in value) {
-    if (escaped && !isStorable(key)) return unstorable
-    const fault = findFault((value as Record<string, unknown>)[key], escaped, depth + 1)
-    if (fault) return fault
-  }
-  return undefined
 }
 
 export const unstorable: Fault = {
   reason: 'UNSTORABLE_TEXT',
-  detail: 'a text or the topic holds \\u0000 or half of a surrogate pair',
+  detail: 'a text or the topic holds U+0000 or half of a surrogate pair',
 }
 
 /** Whether every store behind us can keep this text. */

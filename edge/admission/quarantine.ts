@@ -1,5 +1,12 @@
 import { createHash } from 'node:crypto'
-import { type Candidate, deviceSource, rejectedType, type Rejection } from '../../src/contract/event.ts'
+import {
+  type Candidate,
+  deviceSource,
+  eventIdPattern,
+  rejectedType,
+  type Rejection,
+} from '../../src/contract/event.ts'
+import { visible } from './text.ts'
 
 /** Why a reading was quarantined. Stable: they are in rejected events, metrics and docs/ERRORS.md. */
 export const rejectionReasons = [
@@ -7,6 +14,7 @@ export const rejectionReasons = [
   'NOT_UTF8',
   'MALFORMED_JSON',
   'TOO_DEEP',
+  'TOO_MANY_VALUES',
   'NUMBER_OUT_OF_RANGE',
   'UNSTORABLE_TEXT',
   'ENVELOPE_INVALID',
@@ -32,6 +40,8 @@ export interface RejectedMessage {
   type?: string | undefined
   /** The ID it claimed, if it could be read. */
   id?: string | undefined
+  /** Names it if it claimed none that is one. */
+  ownId: string
   /** RFC 3339; the gateway's clock. */
   time: string
 }
@@ -40,14 +50,14 @@ const detailLengthMax = 500
 
 /**
  * The event that stands for a reading which broke a rule: it takes the reading's place in the ledger (G2), so
- * that the device can be acknowledged and a poison reading does not block a sensor. Its ID is made of what was
- * received (device, topic, claimed ID, payload): sent again, it is a duplicate like any other.
+ * that the device can be acknowledged and a poison reading does not block a sensor. One that brings an ID is known by that
+ * and its payload: sent again, it is a duplicate like any other. One without is one event each time, like other readings.
  */
 export function quarantine(message: RejectedMessage, fault: Fault, quarantineBytesMax: number): Candidate {
-  const { deviceId, topic, payload, type, id, time } = message
+  const { deviceId, topic, payload, type, id, ownId, time } = message
   const rejection: Rejection = {
     reason: fault.reason,
-    detail: printable(fault.detail).slice(0, detailLengthMax),
+    detail: visible(fault.detail, detailLengthMax),
     topic: printable(topic),
     ...(type === undefined ? {} : { type: printable(type) }),
     ...(id === undefined ? {} : { id: printable(id) }),
@@ -55,9 +65,10 @@ export function quarantine(message: RejectedMessage, fault: Fault, quarantineByt
     payload: payload.subarray(0, quarantineBytesMax).toString('base64'),
     truncated: payload.length > quarantineBytesMax,
   }
+  const hasId = id !== undefined && fault.reason !== 'ID_INVALID' && eventIdPattern.test(id)
   return {
     specversion: '1.0',
-    id: `rejected-${fingerprint(message)}`,
+    id: `rejected-${hasId ? fingerprint(message, id) : ownId}`,
     source: deviceSource(deviceId),
     type: rejectedType,
     time,
@@ -67,9 +78,9 @@ export function quarantine(message: RejectedMessage, fault: Fault, quarantineByt
   }
 }
 
-function fingerprint({ deviceId, topic, id, payload }: RejectedMessage): string {
+function fingerprint({ deviceId, topic, payload }: RejectedMessage, id: string): string {
   return createHash('sha256')
-    .update(JSON.stringify([deviceId, topic, id ?? null]))
+    .update(JSON.stringify([deviceId, topic, id]))
     .update(payload)
     .digest('base64url')
 }

@@ -1,12 +1,14 @@
 import { eventIdPattern, limits } from '../../src/contract/event.ts'
 import type { Fault } from './quarantine.ts'
-import { type RouteMatch, valueAt } from './routes.ts'
-import { parseTime, timeFromPlain } from './event-time.ts'
+import { type EventMatch, valueAt } from './routes.ts'
+import { readTime, type TimeRead } from './event-time.ts'
 
 /** What a device said, before the gateway adds what only it may say (source, ledger place). */
 export interface Reading {
   id?: string
   time?: string
+  /** It gave a time that cannot be read: why, without quoting it. */
+  timeFault?: string
   subject?: string
   dataschema?: string
   traceparent?: string
@@ -21,19 +23,16 @@ export type ReadingResult =
   | { ok: false; fault: Fault; id?: string }
 
 /** A payload is a CloudEvent if it says so; everything else is plain data. */
-export function readMessage(value: unknown, match: RouteMatch): ReadingResult {
+export function readMessage(value: unknown, match: EventMatch): ReadingResult {
   if (isObject(value) && Object.hasOwn(value, 'specversion')) return readCloudEvent(value, match)
   return readPlain(value, match)
 }
 
-function readPlain(value: unknown, match: RouteMatch): ReadingResult {
+function readPlain(value: unknown, match: EventMatch): ReadingResult {
   const { route } = match
   const reading: Reading = { data: value }
   if (match.subject !== undefined) reading.subject = match.subject
-  if (route.timePath) {
-    const time = timeFromPlain(valueAt(value, route.timePath), route.timeOffset)
-    if (time !== undefined) reading.time = time
-  }
+  if (route.timePath) takeTime(reading, route.timeFrom ?? '', valueAt(value, route.timePath), match)
   if (route.idPath) {
     const id = valueAt(value, route.idPath)
     if (id === undefined || id === null) return { ok: true, reading }
@@ -44,11 +43,20 @@ function readPlain(value: unknown, match: RouteMatch): ReadingResult {
   return { ok: true, reading }
 }
 
+/** The time of a reading is the one it gave, however it came; what cannot be read does not take the reading with it. */
+function takeTime(reading: Reading, name: string, value: unknown, { route }: EventMatch): void {
+  // Many products say so when their clock is not set yet, or leave it out.
+  if (value === undefined || value === null) return
+  const read: TimeRead = readTime(value, route.timeZone)
+  if (read.ok) reading.time = read.time
+  else reading.timeFault = `${name}: ${read.fault}`
+}
+
 /**
  * CloudEvents 1.0 as devices send it. `source` is not read: the authenticated identity is the source. `id`,
  * `type` and `time` may be left out, as the gateway knows or makes them.
  */
-function readCloudEvent(envelope: Record<string, unknown>, match: RouteMatch): ReadingResult {
+function readCloudEvent(envelope: Record<string, unknown>, match: EventMatch): ReadingResult {
   const { id, subject, traceparent } = envelope
   const fault = envelopeFault(envelope, match.type)
   if (fault !== undefined) return refused('ENVELOPE_INVALID', fault, id)
@@ -56,10 +64,10 @@ function readCloudEvent(envelope: Record<string, unknown>, match: RouteMatch): R
 
   const reading: Reading = { data: envelope['data'] }
   if (id !== undefined) reading.id = id
-  for (const key of ['time', 'expirytime', 'dataschema'] as const) {
-    const value = envelope[key]
-    if (typeof value === 'string') reading[key] = value
-  }
+  takeTime(reading, 'time', envelope['time'], match)
+  if (typeof envelope['dataschema'] === 'string') reading.dataschema = envelope['dataschema']
+  const expiry = readExpiry(envelope['expirytime'])
+  if (expiry.ok) reading.expirytime = expiry.time
   // W3C Trace Context, 3.2: an unreadable traceparent is ignored, never a reason to refuse.
   if (typeof traceparent === 'string' && /^[0-9a-f]{2}(-[0-9a-f]+){3}$/.test(traceparent)) {
     if (traceparent.length === 55) reading.traceparent = traceparent
@@ -72,7 +80,7 @@ function readCloudEvent(envelope: Record<string, unknown>, match: RouteMatch): R
 }
 
 function envelopeFault(envelope: Record<string, unknown>, type: string): string | undefined {
-  const { specversion, datacontenttype, subject, time, expirytime, dataschema } = envelope
+  const { specversion, datacontenttype, subject, expirytime, dataschema } = envelope
   if (specversion !== '1.0') return 'specversion: must be "1.0"'
   if (envelope['type'] !== undefined && envelope['type'] !== type)
     return `type: must be ${type}, which the topic says`
@@ -80,9 +88,8 @@ function envelopeFault(envelope: Record<string, unknown>, type: string): string 
   if (!Object.hasOwn(envelope, 'data')) return 'data: is required'
   if (datacontenttype !== undefined && !isJsonType(datacontenttype))
     return 'datacontenttype: must be application/json'
-  if (time !== undefined && parseTime(time) === undefined)
-    return 'time: must be RFC 3339 with seconds and an offset'
-  if (expirytime !== undefined && parseTime(expirytime) === undefined)
+  // Nobody can say how long an event lives whose end is not known.
+  if (expirytime !== undefined && !readExpiry(expirytime).ok)
     return 'expirytime: must be RFC 3339 with seconds and an offset'
   if (dataschema !== undefined && (typeof dataschema !== 'string' || dataschema.length > 160))
     return 'dataschema: must be a text of at most 160 characters'
@@ -92,6 +99,10 @@ function envelopeFault(envelope: Record<string, unknown>, type: string): string 
   )
     return `subject: must be a text of 1 to ${limits.subjectLengthMax} characters`
   return undefined
+}
+
+function readExpiry(value: unknown): TimeRead {
+  return readTime(typeof value === 'string' ? value : undefined, undefined)
 }
 
 const extensionsMax = 16

@@ -1,21 +1,32 @@
-import { deviceIdPattern, eventTypePattern, isSystemType } from '../../src/contract/event.ts'
 import type { Lane } from '../outbox/outbox.ts'
-import { filterFault, isOwnTopic } from './topics.ts'
+import { type TimeZone, timeZoneOf } from './time-zone.ts'
+import { isOwnTopic } from './topics.ts'
+
+/** What becomes of a publish that a route takes. */
+export const routeActions = ['event', 'local', 'ignore'] as const
 
 /**
- * A route says which topics carry events and how to read them. Levels may be literal, `+`, a last `#`, or a
- * capture: `{device}` must be the publisher's identity, `{type}` is the event type, `{subject}` becomes the
- * event's subject (for bridges that speak for many sensors).
+ * `event`: it is one. `local`: it goes to subscribers and may be retained, and is no event. `ignore`: it is
+ * acknowledged, and that is all.
+ */
+export type RouteAction = (typeof routeActions)[number]
+
+/**
+ * A route says which topics a device may use and which of them carry events, and how to read those. Levels may be literal,
+ * `+`, a last `#`, or a capture: `{device}` must be the publisher's identity, `{type}` is the event type, `{subject}`
+ * becomes the event's subject (for bridges that speak for many sensors); of several they are joined by a slash.
  */
 export interface Route {
   topic: string
-  /** The event type; only absent when the topic captures `{type}`. */
+  /** Absent: `event`. */
+  action?: RouteAction | undefined
+  /** The event type; only absent when the topic captures `{type}`, or the action makes no events. */
   type?: string | undefined
   /** Where a plain payload holds its event ID: `a.b` or a JSON pointer. */
   idFrom?: string | undefined
-  /** Where a plain payload holds its time: RFC 3339, or seconds or ms since the Unix epoch. */
+  /** Where a plain payload holds its time, in a form that `readTime` knows. */
   timeFrom?: string | undefined
-  /** The offset of times that come without one: `Z` or `+01:00`. */
+  /** The zone of times that come without an offset: as `timeZoneOf` knows it. */
   timeOffset?: string | undefined
   lane?: Lane | undefined
   ttl?: number | undefined
@@ -23,31 +34,43 @@ export interface Route {
   devices?: readonly string[] | undefined
 }
 
-export interface RouteMatch {
+export interface EventMatch {
+  action: 'event'
   route: CompiledRoute
   type: string
   subject?: string
 }
 
+export type RouteMatch = EventMatch | { action: 'local' | 'ignore' }
+
 export interface CompiledRoute extends Route {
   readonly idPath: readonly string[] | undefined
   readonly timePath: readonly string[] | undefined
+  readonly timeZone: TimeZone | undefined
+  /** It takes more than one topic of a device: an event's own ID is unique within its topic. */
+  readonly manyTopics: boolean
 }
 
 export interface Routes {
-  /** The first configured route that lets this device publish an event to this topic. */
+  /** All of them, in the order in which they are asked. */
+  readonly all: readonly Route[]
+  /** Of the first route that takes what this device publishes to this topic. */
   match(deviceId: string, topic: string): RouteMatch | undefined
 }
 
 /** Where stock clients publish; always there, after the configured ones. */
 export const ownEvents: Route = { topic: 'devices/{device}/events/{type}' }
 
-const captures = ['{device}', '{type}', '{subject}']
+/** Where a Mosquitto bridge says that it is there, and by its will that it is gone (mosquitto.conf, `notifications`). */
+const bridgeNotices = '$SYS/broker/connection/'
 
 export function createRoutes(configured: readonly Route[]): Routes {
-  const matchers = [...configured, ownEvents].map(compile)
+  const all = [...configured, ownEvents]
+  const matchers = all.map(compile)
   return {
+    all,
     match(deviceId, topic) {
+      if (topic.startsWith(bridgeNotices)) return { action: 'ignore' }
       // Whatever is configured, no route reaches into another device's topics or the broker's own.
       if (topic.startsWith('$') || (topic.startsWith('devices/') && !isOwnTopic(deviceId, topic)))
         return undefined
@@ -68,7 +91,16 @@ function compile(route: Route): Matcher {
   const open = pattern.at(-1) === '#'
   const fixed = open ? pattern.length - 1 : pattern.length
   const devices = route.devices && new Set(route.devices)
-  const compiled: CompiledRoute = { ...route, idPath: pathOf(route.idFrom), timePath: pathOf(route.timeFrom) }
+  const { action = 'event' } = route
+  const compiled: CompiledRoute = {
+    ...route,
+    idPath: pathOf(route.idFrom),
+    timePath: pathOf(route.timeFrom),
+    timeZone: route.timeOffset === undefined ? undefined : timeZoneOf(route.timeOffset),
+    // Of a CloudEvent its type is a part of what it says, and its ID its own.
+    manyTopics:
+      route !== ownEvents && pattern.some((level) => ['+', '#', '{type}', '{subject}'].includes(level)),
+  }
 
   return (deviceId, levels) => {
     if (open ? levels.length < fixed : levels.length !== fixed) return undefined
@@ -81,58 +113,17 @@ function compile(route: Route): Matcher {
       if (wanted === '{device}') {
         if (level !== deviceId) return undefined
       } else if (wanted === '{type}') type = level
-      else if (wanted === '{subject}') subject = level
+      else if (wanted === '{subject}') subject = subject === undefined ? level : `${subject}/${level}`
       else if (wanted !== level) return undefined
     }
     if (devices && !devices.has(deviceId)) return undefined
-    return { route: compiled, type: type as string, ...(subject === undefined ? {} : { subject }) }
+    if (action !== 'event') return { action }
+    return { action, route: compiled, type: type as string, ...(subject === undefined ? {} : { subject }) }
   }
-}
-
-/** Everything wrong with a route, each fault with the key it belongs to. */
-export function routeFaults(route: Route): { key: keyof Route; message: string }[] {
-  const faults: { key: keyof Route; message: string }[] = []
-  const levels = route.topic.split('/')
-  const fault = filterFault(route.topic)
-  if (fault) faults.push({ key: 'topic', message: fault })
-  for (const level of levels) {
-    if (/[{}]/.test(level) && !captures.includes(level))
-      faults.push({
-        key: 'topic',
-        message: `${level} is none of ${captures.join(', ')}, which are whole levels`,
-      })
-  }
-  for (const capture of captures) {
-    if (levels.filter((level) => level === capture).length > 1)
-      faults.push({ key: 'topic', message: `${capture} may occur once` })
-  }
-  if (levels[0]?.startsWith('$')) faults.push({ key: 'topic', message: '$ topics belong to the broker' })
-  if (levels[0] === 'devices' && levels[1] !== '{device}')
-    faults.push({ key: 'topic', message: 'devices/<id>/… belongs to that device: write devices/{device}/…' })
-  const captured = levels.includes('{type}')
-  if (captured && route.type !== undefined)
-    faults.push({ key: 'type', message: 'the topic captures {type} already' })
-  if (!captured && route.type === undefined)
-    faults.push({ key: 'type', message: 'is required unless the topic captures {type}' })
-  if (route.type !== undefined && !eventTypePattern.test(route.type))
-    faults.push({ key: 'type', message: 'must be a reverse-DNS event type such as com.acme.climate' })
-  if (route.type !== undefined && isSystemType(route.type))
-    faults.push({ key: 'type', message: 'types under dev.tidegate are the gateway’s own' })
-  for (const key of ['idFrom', 'timeFrom'] as const) {
-    if (route[key] !== undefined && (pathOf(route[key]) ?? ['']).includes(''))
-      faults.push({ key, message: 'must be a path such as sensor.id or /sensor/id' })
-  }
-  if (route.timeOffset !== undefined && !/^(Z|[+-](0\d|1[0-4]):[0-5]\d)$/.test(route.timeOffset))
-    faults.push({ key: 'timeOffset', message: 'must be Z or an offset such as +01:00' })
-  for (const device of route.devices ?? []) {
-    if (!deviceIdPattern.test(device))
-      faults.push({ key: 'devices', message: `${device} is not a device ID` })
-  }
-  return faults
 }
 
 /** `a.b` or the JSON pointer `/a/b` (RFC 6901) as steps. */
-function pathOf(text: string | undefined): readonly string[] | undefined {
+export function pathOf(text: string | undefined): readonly string[] | undefined {
   if (text === undefined) return undefined
   if (!text.startsWith('/')) return text.split('.')
   return text

@@ -8,13 +8,15 @@ export interface TopicRules {
   maySubscribe: (deviceId: string, filter: string) => boolean
   /** Checked again on every delivery: a session may hold messages from before a change of the rules. */
   mayRead: (deviceId: string, topic: string) => boolean
+  /** Whether what a device publishes here goes on to subscribers and may be retained. */
+  isDistributed: (deviceId: string, topic: string) => boolean
 }
 
 export interface TopicRulesOptions {
   /** Filters that every device may subscribe to besides its own, such as `fleet/announcements/#`. */
   subscribe: readonly string[]
-  /** Whether a route lets this device publish to this topic. */
-  routed(deviceId: string, topic: string): boolean
+  /** What the route that lets this device publish to this topic makes of it; undefined: there is none. */
+  routed(deviceId: string, topic: string): 'event' | 'local' | 'ignore' | undefined
 }
 
 export function createTopicRules(options: TopicRulesOptions): TopicRules {
@@ -22,9 +24,11 @@ export function createTopicRules(options: TopicRulesOptions): TopicRules {
     isOwnTopic(deviceId, filter) ||
     options.subscribe.some((allowed) => covers(allowed.replaceAll('{device}', deviceId), filter))
   return {
-    mayPublish: (deviceId, topic) => isOwnTopic(deviceId, topic) || options.routed(deviceId, topic),
+    mayPublish: (deviceId, topic) =>
+      isOwnTopic(deviceId, topic) || options.routed(deviceId, topic) !== undefined,
     maySubscribe,
     mayRead: maySubscribe,
+    isDistributed: (deviceId, topic) => options.routed(deviceId, topic) !== 'ignore',
   }
 }
 

@@ -12,7 +12,7 @@ import { startWills, type Wills } from '../sessions/wills.ts'
 import { deviceOf, sessionIdLengthMax } from './connect-rules.ts'
 import { type Connections, createConnections } from './connections.ts'
 import { holdsUpNobody } from './fan-out-aedes.ts'
-import { createHooks, follow } from './hooks-aedes.ts'
+import { createHooks, distributeOnlyAllowed, follow } from './hooks-aedes.ts'
 import { type EntranceOptions, type Listener, startListener } from './listener.ts'
 import type { BrokerObserver } from './observer.ts'
 import { Publishing } from './publishing.ts'
@@ -24,8 +24,9 @@ export interface BrokerOptions extends EntranceOptions {
   packetBytesMax: number
   /** Publishes of one connection that are not yet acknowledged. */
   inFlightMax: number
-  /** Payload bytes of all connections that are not yet acknowledged. */
+  /** What publishes of all connections that are not yet acknowledged may take in memory; and those of one device. */
   inFlightBytesMax: number
+  inFlightBytesPerDeviceMax: number
   sessionsFolder: string
   sessionLimits: SessionLimits
   rules: TopicRules
@@ -69,6 +70,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const publishing = new Publishing({ ...options, wills, unreleased: sessions.unreleased })
   const hooks = { rules, connections, publishing, cleanSubscriptions, subscriptionsPerDeviceMax }
   Object.assign(aedes, createHooks({ ...hooks, observer, reports, makeId }))
+  distributeOnlyAllowed(aedes, rules)
   keepOnePerClientId(aedes)
   follow(aedes, { connections, cleanSubscriptions, reports })
   try {
@@ -98,7 +100,7 @@ function createAedes(id: string, sessions: Sessions): Promise<Aedes> {
 }
 
 function startBrokerWills(
-  { ingest, clock, connectionsPerDeviceMax }: BrokerOptions,
+  { ingest, rules, clock, connectionsPerDeviceMax }: BrokerOptions,
   { sessions, aedes, reports }: { sessions: Sessions; aedes: Aedes; reports: Reports },
 ): Wills {
   return startWills({
@@ -107,10 +109,12 @@ function startBrokerWills(
     clock,
     waitingPerDeviceMax: connectionsPerDeviceMax,
     deviceOf,
-    distribute: ({ topic, payload, qos, retain }) =>
+    distribute(clientId, { topic, payload, qos, retain }) {
+      if (!rules.isDistributed(deviceOf(clientId), topic)) return
       aedes.publish({ cmd: 'publish', topic, payload, qos, retain, dup: false }, (error) =>
         reports.brokerFailed(error),
-      ),
+      )
+    },
     onGivenUp: (deviceId, error) => reports.willGivenUp(deviceId, error),
     onPutOff: (error) => reports.willPutOff(error),
   })

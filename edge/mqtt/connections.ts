@@ -24,6 +24,7 @@ export interface ConnectionLimits {
   packetBytesMax: number
   inFlightMax: number
   inFlightBytesMax: number
+  inFlightBytesPerDeviceMax: number
 }
 
 export interface Connections {
@@ -45,11 +46,21 @@ export function createConnections(limits: ConnectionLimits): Connections {
   return new GuardedConnections(limits)
 }
 
+/**
+ * What a publish takes in memory until it is answered: its payload as it came, its event as text, two bytes a character
+ * where one is not Latin-1, and what stands around both.
+ */
+function costOf(payloadBytes: number): number {
+  return 3 * payloadBytes + 2048
+}
+
 /** What all connections have unanswered together, and who is not read for that or for its own. */
 class Unanswered {
   readonly limits: ConnectionLimits
-  /** Payload bytes of all connections. */
+  /** What publishes of all connections cost. */
   bytes = 0
+  /** Of each device that has any. */
+  readonly #bytesOf = new Map<string, number>()
   /** Nobody is read any more. */
   holding = false
   readonly #held = new Set<() => void>()
@@ -58,9 +69,19 @@ class Unanswered {
     this.limits = limits
   }
 
+  count(deviceId: string, bytes: number): void {
+    this.bytes += bytes
+    const ofDevice = (this.#bytesOf.get(deviceId) ?? 0) + bytes
+    if (ofDevice > 0) this.#bytesOf.set(deviceId, ofDevice)
+    else this.#bytesOf.delete(deviceId)
+  }
+
   /** Whether a connection with so many unanswered publishes may be read; if not, the connection is pulled when there are fewer. */
-  mayRead(publishes: number, pull: () => void): boolean {
-    if (publishes < this.limits.inFlightMax && this.bytes < this.limits.inFlightBytesMax) return true
+  mayRead(deviceId: string, publishes: number, pull: () => void): boolean {
+    const { inFlightMax, inFlightBytesMax, inFlightBytesPerDeviceMax } = this.limits
+    const ofDevice = this.#bytesOf.get(deviceId) ?? 0
+    if (publishes < inFlightMax && this.bytes < inFlightBytesMax && ofDevice < inFlightBytesPerDeviceMax)
+      return true
     this.#held.add(pull)
     return false
   }
@@ -98,12 +119,12 @@ class GuardedConnection implements Connection {
 
   began(payloadBytes: number): void {
     this.#publishes += 1
-    this.#unanswered.bytes += payloadBytes
+    this.#unanswered.count(this.deviceId, costOf(payloadBytes))
   }
 
   ended(payloadBytes: number): void {
     this.#publishes -= 1
-    this.#unanswered.bytes -= payloadBytes
+    this.#unanswered.count(this.deviceId, -costOf(payloadBytes))
     this.#unanswered.wake()
   }
 
@@ -118,7 +139,7 @@ class GuardedConnection implements Connection {
 
   readonly mayRead = (): boolean => {
     if (this.#unanswered.holding || this.connecting || this.#pauses > 0) return false
-    return this.#unanswered.mayRead(this.#publishes, this.pull)
+    return this.#unanswered.mayRead(this.deviceId, this.#publishes, this.pull)
   }
 
   /**

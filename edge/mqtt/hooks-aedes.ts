@@ -1,4 +1,4 @@
-import type { Aedes, Client } from 'aedes'
+import type { Aedes, Client, PublishPacket } from 'aedes'
 import { messageOf } from '../../src/errors.ts'
 import type { Verdict } from '../admission/ingest.ts'
 import type { TopicRules } from '../admission/topics.ts'
@@ -89,6 +89,24 @@ function authorizeForward({ rules }: HooksParts): Hooks['authorizeForward'] {
     return packet
   }
 }
+
+/** What a route ignores is acknowledged, and neither sent to anybody nor retained: aedes has no hook for that. */
+export function distributeOnlyAllowed(
+  aedes: Aedes,
+  { isDistributed }: Pick<TopicRules, 'isDistributed'>,
+): void {
+  const publisher = aedes as unknown as { publish: PublishFor }
+  const publish = publisher.publish.bind(aedes)
+  publisher.publish = (packet, client, done) => {
+    if (typeof client !== 'object' || client === null || isDistributed(deviceOf(client.id), packet.topic))
+      publish(packet, client, done)
+    else done?.()
+  }
+}
+
+/** Of a client; or of nobody, when the callback may stand in its place. */
+type PublishFor = (packet: PublishPacket, client?: Client | null | Done, done?: Done) => void
+type Done = (error?: Error) => void
 
 /** aedes' callback after our promise. Not called for a connection that is over. */
 async function answer(verdict: Promise<Verdict>, done: (error?: Error | null) => void): Promise<void> {

@@ -60,6 +60,7 @@ function brokerMetrics(registers: Registry[]): BrokerObserver {
     'Subscriptions that are not the device’s to make, or over its bound',
   )
   const clocks = counter('implausible_clocks_total', 'Events whose device clock was not believed')
+  const times = counter('unreadable_times_total', 'Events whose device gave a time that cannot be read')
   const notKept = counter('messages_not_kept_total', 'Messages not kept or sent at a bound', {
     what: notKeptKinds,
   })
@@ -76,6 +77,7 @@ function brokerMetrics(registers: Registry[]): BrokerObserver {
     quarantined: (reason) => quarantined.inc({ reason }),
     acknowledged: (waitMs) => waits.observe(waitMs / 1000),
     implausibleClock: () => clocks.inc(),
+    unreadableTime: () => times.inc(),
     subscriptionRefused: () => subscriptions.inc(),
     notKept: (what) => notKept.inc({ what }),
   }

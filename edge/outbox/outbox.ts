@@ -1,4 +1,4 @@
-import type { Candidate } from '../../src/contract/event.ts'
+import type { WrittenCandidate } from '../../src/contract/codec.ts'
 
 /**
  * The outbox: where every event is made durable before its device is told so (G1), numbered and chained (G2),
@@ -43,7 +43,7 @@ export const bothLanes = ['high', 'normal'] as const
 export type Lane = (typeof bothLanes)[number]
 
 export interface Submission {
-  candidate: Candidate
+  candidate: WrittenCandidate
   lane: Lane
   qos: 0 | 1 | 2
   /** Time to live from now, ms; absent: for ever. 0: takes its place in the ledger, and expires in the same write. */

@@ -34,7 +34,7 @@ export interface WillsOptions {
   waitingPerDeviceMax: number
   deviceOf: (clientId: string) => string
   /** To who subscribed. */
-  distribute: (will: Will) => void
+  distribute: (clientId: string, will: Will) => void
   /** One was given up because too many of its device wait. */
   onGivenUp: (deviceId: string, error: TidegateError) => void
   /** One that was tried again could still not be published: it stays for the next round. */
@@ -156,7 +156,7 @@ class LastWords implements Wills {
     try {
       const signal = AbortSignal.any([this.#stopping.signal, patience.signal])
       const verdict = await this.#admit(key, kept, signal)
-      if (verdict === 'acknowledge') distribute(kept.will)
+      if (verdict === 'acknowledge') distribute(kept.clientId, kept.will)
     } finally {
       timer.cancel()
     }

@@ -30,8 +30,7 @@ export interface Event {
   time: string
   /** RFC 3339; the gateway's clock at admission. */
   recordedtime: string
-  /** `implausible` when the device's clock was far from the gateway's; readers then prefer `recordedtime`. */
-  timestatus?: 'implausible'
+  timestatus?: TimeStatus
   datacontenttype: 'application/json'
   /** `<type>/<version>`: the schema version it was checked against at the edge; absent when unchecked. */
   dataschema?: string
@@ -49,6 +48,12 @@ export interface Event {
   chain: string
 }
 
+/**
+ * Why `time` is not to be relied on; readers then prefer `recordedtime`. `implausible`: it is the device's, whose clock
+ * was far from the gateway's. `unreadable`: the device gave one that cannot be read, and `time` is the gateway's at receipt.
+ */
+export type TimeStatus = 'implausible' | 'unreadable'
+
 /** An event before it has a ledger place: what admission hands to the outbox. */
 export type Candidate = Omit<Event, 'gateway' | 'epoch' | 'sequence' | 'chain' | 'recordedtime'>
 
@@ -56,9 +61,9 @@ export type Candidate = Omit<Event, 'gateway' | 'epoch' | 'sequence' | 'chain' |
 export const rejectedType = 'dev.tidegate.rejected'
 export const ledgerType = 'dev.tidegate.ledger'
 
-/** Whether a type, or a pattern of types, is of those that only the gateway itself may write. */
+/** Whether a type, or a pattern of types, is of those that only the gateway itself may write, in whatever case. */
 export function isSystemType(type: string): boolean {
-  return type.startsWith('dev.tidegate.')
+  return /^dev\.tidegate(\.|$)/i.test(type)
 }
 
 /** Data of a `dev.tidegate.rejected` event: a reading that broke a rule, kept whole with the reason. */
@@ -111,7 +116,7 @@ export const eventSchema = z.looseObject({
   subject: z.string().min(1).max(limits.subjectLengthMax).optional(),
   time: timestamp,
   recordedtime: timestamp,
-  timestatus: z.literal('implausible').optional(),
+  timestatus: z.enum(['implausible', 'unreadable']).optional(),
   datacontenttype: z.literal('application/json'),
   dataschema: z.string().max(160).optional(),
   partitionkey: z.string().regex(deviceIdPattern),

@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js'
 import { messageOf, TidegateError } from '../errors.ts'
 import { eventTypePattern } from './event.ts'
+import { compileSchema, type Validate } from './schema-compiler.ts'
 
 export interface SchemaRegistry {
   /** The newest version of a type, or undefined if the registry does not know the type. */
@@ -34,7 +34,7 @@ export function parseSchemaName(name: string): { type: string; version: number }
 }
 
 /**
- * JSON Schema (2020-12) versions on disk, one folder per event type: `<folder>/<type>/<version>.json`.
+ * JSON Schema versions on disk (2020-12, or what `$schema` says), one folder per event type: `<folder>/<type>/<version>.json`.
  * Versions are whole numbers from 1 and never change once published.
  * @throws TidegateError `SCHEMA_FOLDER` naming every file that cannot be used.
  */
@@ -60,30 +60,32 @@ export function loadSchemas(folder: string): SchemaRegistry {
   return registryOf(validators)
 }
 
-type Versions = Map<number, ValidateFunction>
+type Versions = Map<number, Validate>
 
 function compileVersions(folder: string, type: string): { versions: Versions; faults: string[] } {
+  const schemas = new Map<number, unknown>()
   const versions: Versions = new Map()
   const faults: string[] = []
-  // One compiler per type, so that two types may use the same $id inside.
-  const ajv = new Ajv2020({
-    allErrors: true,
-    strict: true,
-    strictRequired: false,
-    allowUnionTypes: true,
-    validateFormats: false,
-  })
+  const told = (version: number | string, error: unknown): void => {
+    faults.push(`${type}/${version}.json: ${messageOf(error)}`)
+  }
   for (const file of listFolder(join(folder, type))) {
-    const match = /^([1-9][0-9]{0,5})\.json$/.exec(file)
-    if (!match) {
+    const version = /^([1-9][0-9]{0,5})\.json$/.exec(file)?.[1]
+    if (version === undefined) {
       faults.push(`${type}/${file}: a schema file is named <version>.json`)
       continue
     }
     try {
-      const schema = JSON.parse(readFileSync(join(folder, type, file), 'utf8')) as object
-      versions.set(Number(match[1]), ajv.compile(schema))
+      schemas.set(Number(version), JSON.parse(readFileSync(join(folder, type, file), 'utf8')))
     } catch (error) {
-      faults.push(`${type}/${file}: ${messageOf(error)}`)
+      told(version, error)
+    }
+  }
+  for (const [version, schema] of schemas) {
+    try {
+      versions.set(version, compileSchema(schema, [...schemas.values()]))
+    } catch (error) {
+      told(version, error)
     }
   }
   return { versions, faults }
@@ -107,11 +109,19 @@ function registryOf(validators: ReadonlyMap<string, Versions>): SchemaRegistry {
         })
       }
       if (validate(data)) return []
-      return (validate.errors ?? [])
-        .slice(0, 8)
-        .map((error) => `data${error.instancePath.replaceAll('/', '.')}: ${error.message ?? error.keyword}`)
+      return (validate.errors ?? []).slice(0, 8).map(faultOf)
     },
   }
+}
+
+type ErrorObject = NonNullable<Validate['errors']>[number]
+
+/** `data.hPa: must be >= 300`, and which one where the rule alone does not say it. */
+function faultOf({ instancePath, message, keyword, params }: ErrorObject): string {
+  const which: unknown =
+    params['additionalProperty'] ?? params['unevaluatedProperty'] ?? params['allowedValues']
+  const named = which === undefined ? '' : ` (${[which].flat().map(String).join(', ').slice(0, 100)})`
+  return `data${instancePath.replaceAll('/', '.')}: ${message ?? keyword}${named}`
 }
 
 function listFolder(folder: string): string[] {

@@ -1,5 +1,4 @@
-import type { Encoded } from '../../../src/contract/codec.ts'
-import type { Candidate } from '../../../src/contract/event.ts'
+import type { Encoded, WrittenCandidate } from '../../../src/contract/codec.ts'
 import type { Admission, QuotaReason } from '../outbox.ts'
 import type { Core } from './core.ts'
 import type { Draft } from './draft.ts'
@@ -74,7 +73,7 @@ class Admissions {
     return this.#blockedDevices.has(submission.candidate.partitionkey) ? 'device-share' : undefined
   }
 
-  encode(candidate: Candidate): Encoded {
+  encode(candidate: WrittenCandidate): Encoded {
     return this.#draft.encode(candidate, this.#recordedTime)
   }
 

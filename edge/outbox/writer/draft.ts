@@ -1,5 +1,5 @@
-import { encodeCandidate, type Encoded } from '../../../src/contract/codec.ts'
-import type { Candidate, Undelivered } from '../../../src/contract/event.ts'
+import { encodeCandidate, type Encoded, type WrittenCandidate } from '../../../src/contract/codec.ts'
+import type { Undelivered } from '../../../src/contract/event.ts'
 import type { Lane } from '../outbox.ts'
 import type { StoreOperation } from '../../store/store.ts'
 import type { Lanes } from '../rules/lanes.ts'
@@ -81,14 +81,14 @@ export class Draft {
   }
 
   /** The event in the next place of the ledger; the place is taken only by `append`. */
-  encode(candidate: Candidate, recordedTime: string): Encoded {
+  encode(candidate: WrittenCandidate, recordedTime: string): Encoded {
     const { gateway, epoch, position, chain } = this.head
     const sequence = sequenceOf(this.head, position + 1)
-    return encodeCandidate(candidate, { gateway, epoch, sequence, recordedtime: recordedTime }, chain)
+    return encodeCandidate(candidate.text, { gateway, epoch, sequence, recordedtime: recordedTime }, chain)
   }
 
   append(
-    candidate: Candidate,
+    candidate: WrittenCandidate,
     encoded: Encoded,
     place: { lane: Lane; bytes: number; recordedAtMs: number; steadyMs: number; ttlMs: number | undefined },
   ): StoredEvent {

@@ -1,3 +1,4 @@
+import { writeCandidate } from '../../../src/contract/codec.ts'
 import { type LedgerEntry, ledgerType } from '../../../src/contract/event.ts'
 import type { Core } from './core.ts'
 import type { Draft } from './draft.ts'
@@ -8,7 +9,7 @@ export function appendLedgerEntry(core: Core, draft: Draft, entry: LedgerEntry):
   const { gateway, epoch, position, epochBase } = draft.head
   const nowMs = clock.now()
   const time = new Date(nowMs).toISOString()
-  const candidate = {
+  const candidate = writeCandidate({
     specversion: '1.0',
     id: `${epoch}-${position + 1 - epochBase}`,
     source: `/gateways/${gateway}`,
@@ -17,7 +18,7 @@ export function appendLedgerEntry(core: Core, draft: Draft, entry: LedgerEntry):
     datacontenttype: 'application/json',
     partitionkey: gateway,
     data: entry,
-  } as const
+  })
   const encoded = draft.encode(candidate, time)
   const bytes = Buffer.byteLength(encoded.text)
   draft.append(candidate, encoded, {

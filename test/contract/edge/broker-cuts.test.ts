@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { afterAll, describe, expect, test } from 'vitest'
 import { createAdmission } from '../../../edge/admission/admission.ts'
 import type { Admission, Submission } from '../../../edge/outbox/outbox.ts'
+import type { Stored } from '../../support/fakes/outbox.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { loadSchemas } from '../../../src/contract/schema-registry.ts'
 import { type CuttingProxy, startCuttingProxy } from '../../support/cutting-proxy.ts'
@@ -239,8 +240,8 @@ async function ping(raw: RawConnection): Promise<void> {
   await raw.until(0xd0)
 }
 
-function fillerOf({ candidate }: Submission): number {
-  return (candidate.data as { note: string }).note.length
+function fillerOf({ event }: Stored): number {
+  return (event.data as { note: string }).note.length
 }
 
 function byNumber(a: number, b: number): number {

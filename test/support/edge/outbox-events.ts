@@ -1,8 +1,8 @@
-import type { Candidate } from '../../../src/contract/event.ts'
+import { writeCandidate, type WrittenCandidate } from '../../../src/contract/codec.ts'
 import type { Submission } from '../../../edge/outbox/outbox.ts'
 
-export function candidate(deviceId: string, id: string, data: unknown = { value: 1 }): Candidate {
-  return {
+export function candidate(deviceId: string, id: string, data: unknown = { value: 1 }): WrittenCandidate {
+  return writeCandidate({
     specversion: '1.0',
     id,
     source: `/devices/${deviceId}`,
@@ -11,7 +11,7 @@ export function candidate(deviceId: string, id: string, data: unknown = { value:
     datacontenttype: 'application/json',
     partitionkey: deviceId,
     data,
-  }
+  })
 }
 
 export function submission(deviceId: string, id: string, more: Partial<Submission> = {}): Submission {

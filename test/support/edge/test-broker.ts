@@ -169,7 +169,8 @@ export async function startTestBroker(pki: TestPki, given: TestBrokerOptions = {
     handshakeTimeoutMs: 5000,
     packetBytesMax: 4096,
     inFlightMax: 64,
-    inFlightBytesMax: 1 << 20,
+    inFlightBytesMax: 1 << 24,
+    inFlightBytesPerDeviceMax: 1 << 22,
     sessionsFolder: given.folder ?? join(pki.folder, `sessions-${++folders}`),
     sessionLimits: {
       queuedMax: 5,
@@ -181,7 +182,7 @@ export async function startTestBroker(pki: TestPki, given: TestBrokerOptions = {
     },
     rules: createTopicRules({
       subscribe: given.subscribe ?? [],
-      routed: (deviceId, topic) => routes.match(deviceId, topic) !== undefined,
+      routed: (deviceId, topic) => routes.match(deviceId, topic)?.action,
     }),
     routes,
     admit: createAdmission({

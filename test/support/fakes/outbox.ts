@@ -1,10 +1,15 @@
 import { EventEmitter, once } from 'node:events'
 import type { Admission, Outbox, Submission } from '../../../edge/outbox/outbox.ts'
-import { eventKey } from '../../../src/contract/event.ts'
+import { type Candidate, eventKey } from '../../../src/contract/event.ts'
+
+/** A submission, with what its text says. */
+export interface Stored extends Submission {
+  event: Candidate
+}
 
 export interface FakeOutbox extends Pick<Outbox, 'append'> {
   /** What was made "durable", in order. */
-  readonly stored: Submission[]
+  readonly stored: Stored[]
   /** Submissions that wait while the gate is shut. */
   readonly waiting: number
   /** While shut, nothing becomes durable: acknowledgements are withheld. */
@@ -13,14 +18,14 @@ export interface FakeOutbox extends Pick<Outbox, 'append'> {
   /** Rejects every append until told otherwise. */
   fail(error: Error | undefined): void
   /** Resolves once this many were stored. */
-  until(count: number): Promise<Submission[]>
+  until(count: number): Promise<Stored[]>
   /** Resolves once this many wait. */
   untilWaiting(count: number): Promise<void>
 }
 
 /** The admission side of an outbox, in memory, with a gate where the disk would be. */
 export function createFakeOutbox(): FakeOutbox {
-  const stored: Submission[] = []
+  const stored: Stored[] = []
   const seen = new Set<string>()
   let failure: Error | undefined
   let gate: { opened: Promise<unknown>; open: () => void } | undefined
@@ -71,7 +76,7 @@ export function createFakeOutbox(): FakeOutbox {
       const key = eventKey(submission.candidate)
       if (seen.has(key)) return { kind: 'duplicate' }
       seen.add(key)
-      stored.push(submission)
+      stored.push({ ...submission, event: JSON.parse(submission.candidate.text) as Candidate })
       look()
       return { kind: 'accepted', sequence: stored.length }
     },

@@ -1,10 +1,10 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { type Admitted, type AdmissionOptions, createAdmission } from '../../../edge/admission/admission.ts'
-import { depthMax } from '../../../edge/admission/payload.ts'
+import { containersMax, depthMax } from '../../../edge/admission/payload.ts'
 import { createRoutes, type Route } from '../../../edge/admission/routes.ts'
 import { systemClock } from '../../../src/clock.ts'
-import { eventSchema, type Rejection } from '../../../src/contract/event.ts'
+import { type Candidate, eventSchema, type Rejection } from '../../../src/contract/event.ts'
 import { climateSchemas } from '../../support/fakes/schemas.ts'
 
 const now = Date.UTC(2026, 5, 1, 12)
@@ -13,6 +13,9 @@ interface Given extends Partial<AdmissionOptions> {
   routes?: Route[]
   nowMs?: number
 }
+
+/** What was admitted, with what its text says. */
+type Read = Admitted & { event: Candidate }
 
 function admitting(given: Given = {}) {
   const admit = createAdmission({
@@ -28,13 +31,14 @@ function admitting(given: Given = {}) {
     ...given,
   })
   const routes = createRoutes(given.routes ?? [])
-  return (payload: unknown, topic = 'devices/a1/events/com.acme.climate', qos: 0 | 1 | 2 = 1): Admitted => {
+  return (payload: unknown, topic = 'devices/a1/events/com.acme.climate', qos: 0 | 1 | 2 = 1): Read => {
     const match = routes.match('a1', topic)
-    if (!match) throw new Error(`no route for ${topic}`)
+    if (match?.action !== 'event') throw new Error(`no route for ${topic}`)
     const bytes = Buffer.isBuffer(payload)
       ? payload
       : Buffer.from(typeof payload === 'string' ? payload : JSON.stringify(payload))
-    return admit({ deviceId: 'a1', topic, payload: bytes, qos, match })
+    const admitted = admit({ deviceId: 'a1', topic, payload: bytes, qos, match })
+    return { ...admitted, event: JSON.parse(admitted.submission.candidate.text) as Candidate }
   }
 }
 
@@ -48,13 +52,13 @@ const cloudEvent = (more: object = {}) => ({
   data: { temperature: 21 },
   ...more,
 })
-const rejectionOf = (admitted: Admitted): Rejection => admitted.submission.candidate.data as Rejection
+const rejectionOf = ({ event }: Read): Rejection => event.data as Rejection
 
 test('bare data becomes an event with the identity as source, an ID and the gateway’s time', () => {
-  const { submission, rejected } = admit({ temperature: 20.5 })
+  const { submission, rejected, event } = admit({ temperature: 20.5 })
   expect(rejected).toBeUndefined()
   expect(submission).toMatchObject({ lane: 'normal', qos: 1 })
-  expect(submission.candidate).toEqual({
+  expect(event).toEqual({
     specversion: '1.0',
     id: expect.stringMatching(/^[0-9A-Z]{26}$/) as string,
     source: '/devices/a1',
@@ -68,13 +72,11 @@ test('bare data becomes an event with the identity as source, an ID and the gate
 })
 
 test('two plain payloads that are alike are two events', () => {
-  expect(admit({ temperature: 1 }).submission.candidate.id).not.toBe(
-    admit({ temperature: 1 }).submission.candidate.id,
-  )
+  expect(admit({ temperature: 1 }).event.id).not.toBe(admit({ temperature: 1 }).event.id)
 })
 
 test('a CloudEvent keeps what is its own and loses what only the gateway may say', () => {
-  const { candidate } = admit(
+  const { event } = admit(
     cloudEvent({
       subject: 'room-7',
       traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
@@ -89,8 +91,8 @@ test('a CloudEvent keeps what is its own and loses what only the gateway may say
       timestatus: 'forged',
       recordedtime: 'forged',
     }),
-  ).submission
-  expect(candidate).toEqual({
+  )
+  expect(event).toEqual({
     specversion: '1.0',
     id: 'r-1',
     source: '/devices/a1',
@@ -108,18 +110,15 @@ test('a CloudEvent keeps what is its own and loses what only the gateway may say
 })
 
 test('what a device may leave out of a CloudEvent the gateway fills in', () => {
-  const { candidate } = admit({ specversion: '1.0', data: { temperature: 1 } }).submission
-  expect(candidate).toMatchObject({ type: 'com.acme.climate', time: '2026-06-01T12:00:00.000Z' })
-  expect(candidate.id).toHaveLength(26)
+  const { event } = admit({ specversion: '1.0', data: { temperature: 1 } })
+  expect(event).toMatchObject({ type: 'com.acme.climate', time: '2026-06-01T12:00:00.000Z' })
+  expect(event.id).toHaveLength(26)
 })
 
 test.for<[string, object]>([
   ['ENVELOPE_INVALID', { specversion: '0.3' }],
   ['ENVELOPE_INVALID', { type: 'com.acme.other' }],
-  ['ENVELOPE_INVALID', { time: 'yesterday' }],
-  ['ENVELOPE_INVALID', { time: '2026-06-01T12:00:00' }],
-  ['ENVELOPE_INVALID', { time: '2026-02-30T12:00:00Z' }],
-  ['ENVELOPE_INVALID', { time: '0000-06-01T12:00:00Z' }],
+  ['ENVELOPE_INVALID', { expirytime: '2026-02-30T12:00:00Z' }],
   ['ENVELOPE_INVALID', { expirytime: 5 }],
   ['ENVELOPE_INVALID', { data: undefined }],
   ['ENVELOPE_INVALID', { data: undefined, data_base64: 'AA==' }],
@@ -134,7 +133,7 @@ test.for<[string, object]>([
   ['SCHEMA_UNKNOWN', { dataschema: 'com.acme.climate/99' }],
 ])('a CloudEvent with a fault is quarantined: %s %j', ([reason, more]) => {
   const admitted = admit(cloudEvent(more))
-  expect(admitted.rejected).toBe(reason)
+  expect(admitted.rejected?.reason).toBe(reason)
   expect(rejectionOf(admitted)).toMatchObject({ reason, type: 'com.acme.climate' })
 })
 
@@ -149,12 +148,14 @@ test.for<[string, string | Buffer]>([
   ['UNSTORABLE_TEXT', '{"\\u0000":1}'],
   ['TOO_DEEP', '['.repeat(depthMax + 1) + ']'.repeat(depthMax + 1)],
 ])('a payload no store could keep as it is, is quarantined: %s', ([reason, payload]) => {
-  expect(admit(payload, 'devices/a1/events/com.acme.free').rejected).toBe(reason)
+  expect(admit(payload, 'devices/a1/events/com.acme.free').rejected?.reason).toBe(reason)
 })
 
 test('a type that is none, or is the gateway’s own, is quarantined and not lost', () => {
-  expect(admit({}, 'devices/a1/events/nodots').rejected).toBe('TYPE_INVALID')
-  expect(admit({}, 'devices/a1/events/dev.tidegate.ledger').rejected).toBe('TYPE_INVALID')
+  expect(admit({}, 'devices/a1/events/nodots').rejected?.reason).toBe('TYPE_INVALID')
+  for (const type of ['dev.tidegate.ledger', 'DEV.Tidegate.Ledger', 'dev.tidegate', 'DEV.TIDEGATE'])
+    expect(admit({}, `devices/a1/events/${type}`).rejected?.reason).toBe('TYPE_INVALID')
+  expect(admit({}, 'devices/a1/events/dev.tidegates.x').rejected).toBeUndefined()
 })
 
 test('a schema violation says where', () => {
@@ -174,21 +175,31 @@ test('a rejected event keeps the payload up to the limit and says when it was cu
   expect(Buffer.from(rejection.payload, 'base64')).toEqual(payload.subarray(0, 100))
 })
 
-const idOf = (payload: string, topic?: string): string => admit(payload, topic).submission.candidate.id
+const idOf = (payload: string, topic?: string): string => admit(payload, topic).event.id
 
-test('the same bad reading sent again has the same ID, another one has not', () => {
-  expect(idOf('{bad')).toBe(idOf('{bad'))
-  expect(idOf('{bad')).not.toBe(idOf('{worse'))
-  expect(idOf('{bad')).not.toBe(idOf('{bad', 'devices/a1/events/com.acme.power'))
+const bad = (id: string, more: object = {}): string => JSON.stringify(cloudEvent({ id, data: {}, ...more }))
+
+test('two bad readings are two events, however alike, unless they bring an ID', () => {
+  for (const payload of [
+    '{bad',
+    'ON',
+    '',
+    '{"temperature":"warm"}',
+    '{"specversion":"1.0","id":"","data":1}',
+  ])
+    expect(idOf(payload)).not.toBe(idOf(payload))
+  expect(idOf(bad('r-1'))).toBe(idOf(bad('r-1')))
+  expect(idOf(bad('r-1'))).not.toBe(idOf(bad('r-2')))
+  expect(idOf(bad('r-1'))).not.toBe(idOf(bad('r-1', { data: { temperature: 'warm' } })))
 })
 
 test('a device’s clock that cannot be right marks the event and changes nothing else', () => {
   for (const time of ['1970-01-01T00:00:10Z', '2026-06-02T12:00:01Z', '2025-05-30T00:00:00Z']) {
     const admitted = admit(cloudEvent({ time }))
     expect(admitted.implausible).toBe(true)
-    expect(admitted.submission.candidate).toMatchObject({ time, timestatus: 'implausible' })
+    expect(admitted.event).toMatchObject({ time, timestatus: 'implausible' })
   }
-  expect(admit(cloudEvent({ time: '2026-06-02T11:59:59Z' })).submission.candidate.timestatus).toBeUndefined()
+  expect(admit(cloudEvent({ time: '2026-06-02T11:59:59Z' })).event.timestatus).toBeUndefined()
 })
 
 test('a gateway whose own clock was never set does not call a device’s clock wrong', () => {
@@ -197,20 +208,20 @@ test('a gateway whose own clock was never set does not call a device’s clock w
 
 test('a named version of the schema is the one that is checked', () => {
   const admitted = admit(cloudEvent({ dataschema: 'com.acme.climate/1' }))
-  expect(admitted.submission.candidate.dataschema).toBe('com.acme.climate/1')
+  expect(admitted.event.dataschema).toBe('com.acme.climate/1')
   expect(
     admit(cloudEvent({ dataschema: 'com.acme.climate/1', data: { temperature: 1, battery: 5 } })).rejected,
-  ).toBe('SCHEMA_VIOLATION')
-  expect(admit(cloudEvent({ dataschema: 'https://acme.example/s' })).submission.candidate.dataschema).toBe(
+  ).toMatchObject({ reason: 'SCHEMA_VIOLATION' })
+  expect(admit(cloudEvent({ dataschema: 'https://acme.example/s' })).event.dataschema).toBe(
     'com.acme.climate/2',
   )
 })
 
 test('a type without a schema is accepted unchecked, or refused if so configured', () => {
   const topic = 'devices/a1/events/com.acme.novel'
-  expect(admit('42', topic).submission.candidate).toMatchObject({ data: 42 })
-  expect(admit('42', topic).submission.candidate.dataschema).toBeUndefined()
-  expect(admitting({ unknownTypes: 'reject' })('42', topic).rejected).toBe('SCHEMA_UNKNOWN')
+  expect(admit('42', topic).event).toMatchObject({ data: 42 })
+  expect(admit('42', topic).event.dataschema).toBeUndefined()
+  expect(admitting({ unknownTypes: 'reject' })('42', topic).rejected?.reason).toBe('SCHEMA_UNKNOWN')
 })
 
 test('lane and life come from the route, else from the type, and an event may live shorter', () => {
@@ -255,18 +266,108 @@ test('a route says where a plain payload keeps its ID and its time', () => {
     ],
   })
   const tele = (payload: object) => admit(payload, 'tele/a1/SENSOR')
-  expect(tele({ Time: '2026-06-01T12:00:00', meta: { id: 77 } }).submission.candidate).toMatchObject({
+  expect(tele({ Time: '2026-06-01T12:00:00', meta: { id: 77 } }).event).toMatchObject({
     id: '77',
     time: '2026-06-01T12:00:00+01:00',
   })
-  expect(tele({ Time: 1780315200 }).submission.candidate.time).toBe('2026-06-01T12:00:00.000Z')
-  expect(tele({ Time: 1780315200000 }).submission.candidate.time).toBe('2026-06-01T12:00:00.000Z')
-  expect(tele({ meta: { id: { no: 1 } } }).rejected).toBe('ID_INVALID')
-  expect(tele({ meta: {} }).submission.candidate.id).toHaveLength(26)
+  expect(tele({ Time: 1780315200 }).event.time).toBe('2026-06-01T12:00:00.000Z')
+  expect(tele({ Time: 1780315200000 }).event.time).toBe('2026-06-01T12:00:00.000Z')
+  expect(tele({ meta: { id: { no: 1 } } }).rejected?.reason).toBe('ID_INVALID')
+  expect(tele({ meta: {} }).event.id).toHaveLength(26)
   // Without a configured offset a local time says nothing: the gateway's time is used.
-  expect(admit({ Time: '2026-06-01T09:00:00' }, 'raw/a1').submission.candidate.time).toBe(
-    '2026-06-01T12:00:00.000Z',
-  )
+  expect(admit({ Time: '2026-06-01T09:00:00' }, 'raw/a1').event.time).toBe('2026-06-01T12:00:00.000Z')
+})
+
+const nodes = admitting({
+  routes: [
+    { topic: 'bridge/{subject}', type: 'com.acme.free', idFrom: 'seq' },
+    { topic: 'any/+/x', type: 'com.acme.free', idFrom: 'seq' },
+    { topic: 'one/{device}', type: 'com.acme.free', idFrom: 'seq' },
+  ],
+})
+
+const idOn = (topic: string, payload: object = { seq: 1 }): string => nodes(payload, topic).event.id
+
+test('sensors that count for themselves behind one device do not take each other’s IDs', () => {
+  expect(idOn('bridge/20')).toBe('bridge/20#1')
+  expect(idOn('bridge/20')).toBe(idOn('bridge/20'))
+  const cloudEventOfNode = { specversion: '1.0', id: '1', data: 1 }
+  expect(new Set(['bridge/20', 'bridge/10', 'any/20/x', 'any/10/x'].map((topic) => idOn(topic))).size).toBe(4)
+  expect(idOn('bridge/10', cloudEventOfNode)).toBe('bridge/10#1')
+  // A route with one topic for each device changes nothing.
+  expect(idOn('one/a1')).toBe('1')
+})
+
+test('an ID that would be too long, or is not fit for one, is a hash, and as unique', () => {
+  const long = (id: string): string => nodes({ seq: id }, `bridge/${'n'.repeat(100)}`).event.id
+  expect(long('x'.repeat(60))).toMatch(/^#[\w-]{43}$/)
+  expect(long('x'.repeat(60))).toBe(long('x'.repeat(60)))
+  expect(long('x'.repeat(60))).not.toBe(long('x'.repeat(61)))
+  expect(nodes({ seq: 1 }, 'bridge/\u0001').event.id).toMatch(/^#[\w-]{43}$/)
+})
+
+test('an empty subject is none that a reader would accept', () => {
+  expect(rejectionOf(nodes({ seq: 1 }, 'bridge/'))).toMatchObject({ reason: 'ENVELOPE_INVALID' })
+})
+
+test('a byte order mark in front and the NULs that end a C string are no part of the reading', () => {
+  for (const payload of ['\ufeff{"temperature":1}', '{"temperature":1}\0', '\ufeff{"temperature":1}\r\n\0\0'])
+    expect(admit(payload).event.data).toEqual({ temperature: 1 })
+})
+
+test.for<[string, string]>([
+  ['\ufeff\ufeff{}', '<U+FEFF>'],
+  ['{"a":1}\u200b', 'after JSON'],
+  ['{\u00a0"a":1}', '{'],
+  ['{"a":1}\0{}', 'after JSON'],
+  ['\0\0', 'the payload has no text'],
+])('a reason names what cannot be seen, and holds none of it: %j', ([payload]) => {
+  const { detail } = rejectionOf(admit(payload, 'devices/a1/events/com.acme.free'))
+  expect(detail).not.toMatch(/[^\P{C}]|(?! )\p{Z}/u)
+})
+
+const many = (count: number): Read =>
+  admitting({ payloadBytesMax: 1e6 })(`[${'{},'.repeat(count - 2)}[]]`, 'devices/a1/events/com.acme.free')
+
+test('objects and arrays are bounded: they take more of a reader’s memory than of a payload (G7)', () => {
+  expect(many(containersMax - 1).rejected).toBeUndefined()
+  expect(rejectionOf(many(containersMax + 1))).toMatchObject({ reason: 'TOO_MANY_VALUES' })
+})
+
+test('what waits for the disk is the text of an event, not what it was read from (G7)', () => {
+  const { submission, event } = admit({ temperature: 1 })
+  expect(Object.keys(submission.candidate).toSorted()).toEqual([
+    'id',
+    'partitionkey',
+    'source',
+    'text',
+    'type',
+  ])
+  expect(Object.values(submission.candidate).every((value) => typeof value === 'string')).toBe(true)
+  expect(event.data).toEqual({ temperature: 1 })
+})
+
+test('a time that cannot be read does not take the reading with it, whichever way it came', () => {
+  const plain = admitting({ routes: [{ topic: 'raw/{device}', type: 'com.acme.free', timeFrom: 'at' }] })
+  for (const at of [
+    'yesterday',
+    '2026-06-01T12:00:00',
+    '2026-02-30T12:00:00Z',
+    '0000-06-01T12:00:00Z',
+    false,
+  ]) {
+    for (const admitted of [plain({ at }, 'raw/a1'), admit(cloudEvent({ time: at }))]) {
+      expect(admitted.rejected).toBeUndefined()
+      expect(admitted.timeFault).toMatch(/^(at|time): /)
+      expect(admitted.event).toMatchObject({ time: '2026-06-01T12:00:00.000Z', timestatus: 'unreadable' })
+    }
+  }
+  for (const at of ['2026-06-01t11:59:00z', 1780315140, '1780315140000']) {
+    for (const { event } of [plain({ at }, 'raw/a1'), admit(cloudEvent({ time: at }))]) {
+      expect(Date.parse(event.time)).toBe(Date.parse('2026-06-01T11:59:00Z'))
+      expect(event.timestatus).toBeUndefined()
+    }
+  }
 })
 
 test('whatever bytes a device sends, admission gives an event that readers accept (G2)', () => {
@@ -307,12 +408,12 @@ test('whatever bytes a device sends, admission gives an event that readers accep
   )
   fc.assert(
     fc.property(anything, fc.constantFrom('com.acme.climate', 'com.acme.free', 'x'), (payload, type) => {
-      const { submission } = admit(payload, `devices/a1/events/${type}`)
-      const text = JSON.stringify({ ...submission.candidate, ...place })
+      const { event } = admit(payload, `devices/a1/events/${type}`)
+      const text = JSON.stringify({ ...event, ...place })
       const result = eventSchema.safeParse(JSON.parse(text))
       expect(result.error?.issues).toBeUndefined()
       expect(text).not.toContain('\\u0000')
-      expect(submission.candidate.source).toBe('/devices/a1')
+      expect(event.source).toBe('/devices/a1')
     }),
     { numRuns: 300 },
   )

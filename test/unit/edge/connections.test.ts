@@ -25,7 +25,12 @@ function reader(connections: Connections, deviceId: string): Reader {
 }
 
 const ping = Buffer.from([0xc0, 0])
-const limits = { packetBytesMax: 1000, inFlightMax: 2, inFlightBytesMax: 500 }
+const limits = {
+  packetBytesMax: 1000,
+  inFlightMax: 2,
+  inFlightBytesMax: 20_000,
+  inFlightBytesPerDeviceMax: 15_000,
+}
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 test('at its own bound a connection is not read, and is read on when it falls below', async () => {
@@ -43,12 +48,36 @@ test('the bound of all connections holds back those that have nothing in flight,
   const connections = createConnections(limits)
   const busy = reader(connections, 'a1')
   const idle = reader(connections, 'a2')
-  busy.connection.began(500)
+  busy.connection.began(6000)
   idle.socket.write(ping)
   await settled()
   expect(idle.chunks).toEqual([])
-  busy.connection.ended(500)
+  busy.connection.ended(6000)
   expect(idle.chunks).toEqual(['c000'])
+})
+
+test('a device at its bound is not read on any of its connections, and no other is held up by it (G7)', async () => {
+  const connections = createConnections(limits)
+  const busy = reader(connections, 'a1')
+  const sister = reader(connections, 'a1')
+  const other = reader(connections, 'a2')
+  // What a publish costs: three times its payload, and what stands around it.
+  busy.connection.began(4400)
+  sister.socket.write(ping)
+  other.socket.write(ping)
+  await settled()
+  expect([sister.chunks, other.chunks]).toEqual([[], ['c000']])
+  busy.connection.ended(4400)
+  expect(sister.chunks).toEqual(['c000'])
+})
+
+test('publishes of little payload count for what they take, too (G7)', async () => {
+  const connections = createConnections({ ...limits, inFlightMax: 1000 })
+  const busy = reader(connections, 'a1')
+  for (let publish = 0; publish < 8; publish += 1) busy.connection.began(0)
+  busy.socket.write(ping)
+  await settled()
+  expect(busy.chunks).toEqual([])
 })
 
 test('between CONNECT and CONNACK nothing more is read', async () => {

@@ -3,11 +3,14 @@ import { covers, createTopicRules, filterFault } from '../../../edge/admission/t
 
 const rules = createTopicRules({
   subscribe: ['fleet/announcements/#', 'groups/{device}/+'],
-  routed: (deviceId, topic) => topic === `tele/${deviceId}/SENSOR`,
+  routed(deviceId, topic) {
+    if (topic === `tele/${deviceId}/SENSOR`) return 'event'
+    return topic === `tele/${deviceId}/NOISE` ? 'ignore' : undefined
+  },
 })
 
 test('a device publishes under its own topics and where a route lets it, nowhere else', () => {
-  const own = ['devices/a1/events/com.acme.climate', 'tele/a1/SENSOR']
+  const own = ['devices/a1/events/com.acme.climate', 'tele/a1/SENSOR', 'tele/a1/NOISE']
   const foreign = [
     'devices/a2/events/com.acme.climate',
     'devices/a10/x',
@@ -39,6 +42,11 @@ test('a device subscribes under its own topics and to what is configured, howeve
     '$share/g/devices/a1/#',
   ]
   expect([...own, ...foreign].filter((filter) => rules.maySubscribe('a1', filter))).toEqual(own)
+})
+
+test('what a route ignores goes no further; everything else goes to subscribers', () => {
+  const topics = ['tele/a1/SENSOR', 'tele/a1/NOISE', 'devices/a1/state']
+  expect(topics.filter((topic) => !rules.isDistributed('a1', topic))).toEqual(['tele/a1/NOISE'])
 })
 
 test('a filter covers what it matches, its parent, and no topic of the server', () => {

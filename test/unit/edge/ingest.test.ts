@@ -1,0 +1,175 @@
+import { pino } from 'pino'
+import { expect, test } from 'vitest'
+import { createAdmission } from '../../../edge/admission/admission.ts'
+import { createIngest, type Publish } from '../../../edge/admission/ingest.ts'
+import { silentIngestObserver } from '../../../edge/admission/observer.ts'
+import { createRoutes, type Route } from '../../../edge/admission/routes.ts'
+import { createTopicRules } from '../../../edge/admission/topics.ts'
+import { systemClock } from '../../../src/clock.ts'
+import { createFakeOutbox, type FakeOutbox } from '../../support/fakes/outbox.ts'
+import { climateSchemas } from '../../support/fakes/schemas.ts'
+
+interface Line {
+  level: number
+  msg: string
+  topic?: string
+  [key: string]: unknown
+}
+
+interface Watched {
+  publish: (topic: string, payload?: string | Buffer, device?: string) => Promise<unknown>
+  outbox: FakeOutbox
+  lines: Line[]
+  counted: string[]
+}
+
+function ingesting(configured: Route[] = []): Watched {
+  const outbox = createFakeOutbox()
+  const lines: Line[] = []
+  const counted: string[] = []
+  const routes = createRoutes(configured)
+  const ingest = createIngest({
+    rules: createTopicRules({
+      subscribe: [],
+      routed: (device, topic) => routes.match(device, topic)?.action,
+    }),
+    routes,
+    admit: createAdmission({
+      schemas: climateSchemas,
+      unknownTypes: 'accept',
+      types: {},
+      payloadBytesMax: 1000,
+      quarantineBytesMax: 100,
+      clockSkewMaxMs: 86_400_000,
+      timeAgeMaxMs: 366 * 86_400_000,
+      clock: systemClock,
+      random: () => 0.5,
+    }),
+    outbox,
+    observer: {
+      ...silentIngestObserver,
+      published: (result) => void counted.push(result),
+      unreadableTime: () => void counted.push('unreadable time'),
+    },
+    clock: systemClock,
+    log: pino({ level: 'info' }, { write: (line: string) => void lines.push(JSON.parse(line) as Line) }),
+  })
+  return {
+    publish(topic, payload = '{"temperature":1}', device = 'a1') {
+      const packet: Publish = { topic, payload, qos: 1, retain: false }
+      const { signal } = new AbortController()
+      return ingest.publish({ deviceId: device, clientId: `${device}/x`, signal }, packet)
+    },
+    outbox,
+    lines,
+    counted,
+  }
+}
+
+test('what is acknowledged and is no event is told once for each device and topic, with a route for it (G1)', async () => {
+  const { publish, outbox, lines, counted } = ingesting()
+  for (let again = 0; again < 3; again += 1) await publish('devices/a1/state')
+  await publish('devices/a1/other')
+  await publish('devices/a2/state', undefined, 'a2')
+  expect(outbox.stored).toEqual([])
+  expect(counted).toEqual(Array.from({ length: 5 }, () => 'unrouted'))
+  expect(lines.map(({ device, topic }) => [device, topic])).toEqual([
+    ['a1', 'devices/a1/state'],
+    ['a1', 'devices/a1/other'],
+    ['a2', 'devices/a2/state'],
+  ])
+  expect(lines[0]?.['hint']).toContain("[{ topic: 'devices/{device}/state', type: com.example.reading }]")
+  expect(lines[0]?.['hint']).toContain("[{ topic: 'devices/{device}/state', action: local }]")
+})
+
+test('a topic that is nearly one of a route is warned of, with the one that was meant', async () => {
+  const { publish, lines } = ingesting()
+  expect(await publish('devices/a1/event/com.acme.climate')).toBe('acknowledge')
+  expect(lines).toEqual([
+    expect.objectContaining({
+      level: 40,
+      topic: 'devices/a1/event/com.acme.climate',
+      didYouMean: 'devices/a1/events/com.acme.climate',
+      hint: expect.stringContaining("[{ topic: 'devices/{device}/event/{type}' }]") as string,
+    }),
+  ])
+})
+
+test('a device that makes up topics is told of a few times, and takes no other’s place', async () => {
+  const { publish, lines, counted } = ingesting()
+  for (let index = 0; index < 100; index += 1) await publish(`devices/a1/${index}/${'x'.repeat(1000)}`)
+  expect(lines).toHaveLength(8)
+  expect(lines.at(-1)).toHaveProperty('more')
+  expect(Math.max(...lines.map(({ topic }) => topic?.length ?? 0))).toBe(256)
+  expect(counted).toHaveLength(100)
+  await publish('devices/a2/state', undefined, 'a2')
+  expect(lines).toHaveLength(9)
+})
+
+test('what a route makes no event of is acknowledged, counted, and told by nobody', async () => {
+  const { publish, outbox, lines, counted } = ingesting([
+    { topic: 'tele/{device}/SENSOR', type: 'com.tasmota.sensor' },
+    { topic: 'tele/{device}/+', action: 'local' },
+    { topic: 'tasmota/discovery/#', action: 'ignore' },
+  ])
+  for (const topic of ['tele/a1/SENSOR', 'tele/a1/LWT', 'tasmota/discovery/5CCF7F/config'])
+    expect(await publish(topic, '{}')).toBe('acknowledge')
+  // A Mosquitto bridge says so of itself.
+  await publish('$SYS/broker/connection/a1.bridge/state', '1')
+  expect(counted).toEqual(['accepted', 'local', 'ignored', 'ignored'])
+  expect(outbox.stored).toHaveLength(1)
+  expect(lines).toEqual([])
+  await expect(publish('$SYS/broker/uptime')).rejects.toMatchObject({ code: 'TOPIC_FORBIDDEN' })
+})
+
+test('a topic that is refused is told with the one that was meant', async () => {
+  const { publish } = ingesting([{ topic: 'tele/{device}/SENSOR', type: 'com.tasmota.sensor' }])
+  await expect(publish('tele/a1/SENSR')).rejects.toMatchObject({
+    code: 'TOPIC_FORBIDDEN',
+    message: 'a1 may not publish to tele/a1/SENSR; did you mean tele/a1/SENSOR?',
+  })
+})
+
+test('a quarantined reading is logged with what is wrong, in characters that can be seen, and without the payload', async () => {
+  const { publish, lines } = ingesting()
+  await publish('devices/a1/events/com.acme.climate', '{"temperature":"secret"}')
+  await publish('devices/a2/events/com.acme.\u202Eclimate', '\u200B{"temperature":1,"v":"secret"}', 'a2')
+  await publish('devices/a3/events/com.acme.x', `{"v":"secret"`, 'a3')
+  expect(lines.map(({ level, msg }) => [level, msg])).toEqual(
+    Array.from({ length: 3 }, () => [40, 'reading quarantined']),
+  )
+  expect(lines[0]).toMatchObject({
+    device: 'a1',
+    topic: 'devices/a1/events/com.acme.climate',
+    reason: 'SCHEMA_VIOLATION',
+    detail: 'data.temperature: must be number',
+  })
+  expect(lines[1]?.topic).toBe('devices/a2/events/com.acme.<U+202E>climate')
+  expect(JSON.stringify(lines)).not.toContain('secret')
+})
+
+test('a time that cannot be read is counted and told, and not quoted', async () => {
+  const { publish, outbox, lines, counted } = ingesting([
+    { topic: 'raw/{device}', type: 'com.acme.raw', timeFrom: 'at' },
+  ])
+  await publish('raw/a1', '{"at":"the day before yesterday"}')
+  await publish('raw/a1', '{"at":null}')
+  expect(counted).toEqual(['unreadable time', 'accepted', 'accepted'])
+  expect(outbox.stored.map(({ event }) => event.timestatus)).toEqual(['unreadable', undefined])
+  expect(lines).toEqual([
+    expect.objectContaining({
+      level: 40,
+      device: 'a1',
+      detail: 'at: it is no time of RFC 3339, such as 2026-07-01T12:00:00Z',
+    }),
+  ])
+})
+
+test('a repeat is told of now and then: a counter may have begun anew', async () => {
+  const { publish, lines, counted } = ingesting([
+    { topic: 'raw/{device}', type: 'com.acme.raw', idFrom: 'seq' },
+  ])
+  for (let again = 0; again < 4; again += 1) await publish('raw/a1', `{"seq":1,"v":${again}}`)
+  expect(counted).toEqual(['accepted', 'duplicate', 'duplicate', 'duplicate'])
+  expect(lines).toEqual([expect.objectContaining({ level: 30, device: 'a1', topic: 'raw/a1', id: '1' })])
+})

@@ -1,0 +1,42 @@
+import { expect, test } from 'vitest'
+import { nearestTopic } from '../../../edge/admission/nearest-topic.ts'
+import { createRoutes } from '../../../edge/admission/routes.ts'
+
+const { all } = createRoutes([
+  { topic: 'tele/{device}/SENSOR', type: 'com.tasmota.sensor' },
+  { topic: 'zigbee2mqtt/{subject}', type: 'io.zigbee2mqtt.state', devices: ['bridge-1'] },
+  { topic: 'tele/{device}/STATE', action: 'local' },
+])
+
+test.for<[string, string]>([
+  ['devices/a1/event/com.acme.climate', 'devices/a1/events/com.acme.climate'],
+  ['devices/a1/evnets/com.acme.climate', 'devices/a1/events/com.acme.climate'],
+  ['devices/a1/Events/com.acme.climate', 'devices/a1/events/com.acme.climate'],
+  ['Devices/a1/events/com.acme.climate', 'devices/a1/events/com.acme.climate'],
+  ['/devices/a1/events/com.acme.climate', 'devices/a1/events/com.acme.climate'],
+  ['devices/a1/events/com.acme.climate/', 'devices/a1/events/com.acme.climate'],
+  ['devices/a1/com.acme.climate', 'devices/a1/events/com.acme.climate'],
+  ['devices/a1/events/com.acme.climate/1', 'devices/a1/events/com.acme.climate'],
+  ['tele/a1/SENSR', 'tele/a1/SENSOR'],
+  ['tele/a1/sensor', 'tele/a1/SENSOR'],
+])('%s is nearly a topic that carries events', ([topic, meant]) => {
+  expect(nearestTopic(all, 'a1', topic)).toBe(meant)
+})
+
+test.for([
+  'devices/a1/state',
+  'devices/a1/telemetry/com.acme.climate',
+  'devices/a1/events',
+  'devices/a1/events/climate',
+  'tele/a1/STATE',
+  'zigbee2mqtt/bridge/info',
+  'x'.repeat(300),
+  '/'.repeat(200),
+])('%s is not nearly one', (topic) => {
+  expect(nearestTopic(all, 'a1', topic)).toBeUndefined()
+})
+
+test('a route of other devices is not what a device meant', () => {
+  expect(nearestTopic(all, 'a1', 'zigbe2mqtt/kitchen')).toBeUndefined()
+  expect(nearestTopic(all, 'bridge-1', 'zigbe2mqtt/kitchen')).toBe('zigbee2mqtt/kitchen')
+})

@@ -35,7 +35,7 @@ export const mutations: readonly Mutation[] = [
     find: 'state.store.noteAnswered(encodeAnswered(draft.head, { closed: false }), { sync: false });',
     replace: '',
     breaks: ['G1'],
-    seed: 1,
+    seed: 264,
   },
   {
     name: 'unsynced-open',

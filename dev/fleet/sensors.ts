@@ -134,7 +134,7 @@ export function troubleId(trouble: Trouble): string {
 const oversizeBytes = 300_000
 
 const misdeeds: Record<Trouble, (reading: Reading) => Message[]> = {
-  // Each one another text: the gateway takes the same broken text from the same device for a repeat.
+  // Each one another text: sent again, it is a second event, and known by its text to be the same reading.
   malformed: ({ deviceId, next }) => [
     {
       topic: `devices/${deviceId}/events/${demoTypes.climate}`,

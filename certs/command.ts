@@ -1,6 +1,7 @@
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { Command } from 'commander'
+import { renewDays } from '../src/tls-files.ts'
 import { wholeNumber } from '../src/settings/command-line.ts'
 import { quoted } from '../src/shell.ts'
 import type { IssuedCertificate } from './issue.ts'
@@ -9,6 +10,8 @@ export interface CommandSurroundings {
   /** Takes one line of output, without its line end; default: standard output. */
   say?: (line: string) => void
   now?: () => Date
+  /** Told when the command ends with 1 although it did what it was asked; default: the process's exit code. */
+  onAlarm?: () => void
 }
 
 interface IssueOptions {
@@ -22,15 +25,20 @@ const countOf = wholeNumber({ max: 999_999 })
 
 /** Adds `tidegate certs …`. Failures are thrown as TidegateErrors out of `parseAsync`, for the CLI to show. */
 export function registerCertsCommands(program: Command, surroundings: CommandSurroundings = {}): void {
-  const { say = (line) => void process.stdout.write(`${line}\n`), now = () => new Date() } = surroundings
+  const {
+    say = (line) => void process.stdout.write(`${line}\n`),
+    now = () => new Date(),
+    onAlarm = () => void (process.exitCode = 1),
+  } = surroundings
   const certs = program
     .command('certs')
     .description('issue and inspect the certificates of devices, gateways and servers')
-  const parts: Parts = { certs, say, now }
+  const parts: Parts = { certs, say, now, onAlarm }
   addInit(parts)
   addServer(parts)
   addDevice(parts)
   addGateway(parts)
+  addCloud(parts)
   addInspect(parts)
   addDevelopment(parts)
 }
@@ -40,6 +48,7 @@ interface Parts {
   certs: Command
   say: (line: string) => void
   now: () => Date
+  onAlarm: () => void
 }
 
 function issuing(certs: Command, nameAndArguments: string, description: string): Command {
@@ -130,11 +139,31 @@ function addGateway({ certs, say, now }: Parts): void {
   )
 }
 
-function addInspect({ certs, say, now }: Parts): void {
+function addCloud({ certs, say, now }: Parts): void {
+  issuing(certs, 'cloud [name]', 'issue the client certificate a cloud shows to RabbitMQ (cloud.crt)').action(
+    async (name: string | undefined, options: IssueOptions) => {
+      const { authority, issueCertificate } = await openedAuthority(options.dir, now())
+      sayIssued(
+        say,
+        await issueCertificate(authority, {
+          ...options,
+          commonName: name ?? 'cloud',
+          kind: 'client',
+          role: 'cloud',
+          outDir: options.dir,
+          now: now(),
+        }),
+      )
+    },
+  )
+}
+
+function addInspect({ certs, say, now, onAlarm }: Parts): void {
   certs
     .command('inspect <files...>')
-    .description('show what certificate files say')
-    .action(async (files: string[]) => {
+    .description('show what certificate files say; ends with 1 if one of them has ended, or will soon')
+    .option('--within <days>', 'what is soon', countOf, renewDays)
+    .action(async (files: string[], { within }: { within: number }) => {
       const { inspectCertificate } = await import('./inspect.ts')
       for (const file of files) {
         const report = inspectCertificate(file, now())
@@ -146,6 +175,9 @@ function addInspect({ certs, say, now }: Parts): void {
         say(`  valid from   ${report.notBefore.toISOString()}`)
         say(`  valid until  ${report.notAfter.toISOString()} (${daysLeftInWords(report.daysLeft)})`)
         say(`  sha-256      ${report.fingerprint256}`)
+        if (report.daysLeft >= within) continue
+        onAlarm()
+        say(`  RENEW IT     ${daysLeftInWords(report.daysLeft)}, and less than ${within} is too few`)
       }
     })
 }

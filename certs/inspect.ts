@@ -29,7 +29,6 @@ export function inspectCertificate(file: string, now = new Date()): CertificateR
   const [certificate] = readCertificates(file, 'certificate').certificates
   return {
     subject: oneLine(certificate.subject),
-    issuer: oneLine(certificate.issuer),
     notBefore: new Date(certificate.validFrom),
     ...describe(certificate, now),
     fingerprint256: certificate.fingerprint256,

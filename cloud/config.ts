@@ -2,6 +2,7 @@ import { hostname } from 'node:os'
 import { resolve } from 'node:path'
 import { z } from 'zod'
 import { faultOfAmqpUrl } from '../src/amqp/address.ts'
+import { clientTls, clientTlsPaths } from '../src/settings/client-tls.ts'
 import { configFolder, type Environment, loadConfig } from '../src/settings/config.ts'
 import { duration } from '../src/units.ts'
 import { handlerLimits, rungLimits } from './pipeline/definition.ts'
@@ -38,17 +39,7 @@ export const cloudConfigSchema = z
           .url({ protocol: /^amqps?$/, error: 'must be an amqp:// or amqps:// URL' })
           .superRefine(refuseUrl(faultOfAmqpUrl))
           .default('amqp://127.0.0.1:5672'),
-        tls: z
-          .strictObject({
-            ca: z.string(),
-            cert: z.string().optional(),
-            key: z.string().optional(),
-          })
-          .refine((tls) => (tls.cert === undefined) === (tls.key === undefined), {
-            path: ['key'],
-            error: 'cert and key come together',
-          })
-          .optional(),
+        tls: clientTls.optional(),
         management: z
           .url({ protocol: /^https?$/, error: 'must be an http:// or https:// URL' })
           .refine(hasReadableCredentials, {
@@ -136,13 +127,7 @@ export function loadCloudConfig(file: string | undefined, env: Environment): Clo
     ...config,
     broker: {
       ...config.broker,
-      ...(tls && {
-        tls: {
-          ca: resolve(folder, tls.ca),
-          ...(tls.cert !== undefined && { cert: resolve(folder, tls.cert) }),
-          ...(tls.key !== undefined && { key: resolve(folder, tls.key) }),
-        },
-      }),
+      ...(tls && { tls: clientTlsPaths(tls, (path) => resolve(folder, path)) }),
     },
     schemas: {
       ...config.schemas,

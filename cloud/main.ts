@@ -2,6 +2,7 @@ import type { Clock, Random } from '../src/clock.ts'
 import { isAbort } from '../src/errors.ts'
 import { aborted, createScope, orAborted, type Scope } from '../src/lifecycle.ts'
 import type { Logger } from '../src/log.ts'
+import { allOf } from '../src/settings/all-of.ts'
 import { loadSchemas } from '../src/contract/schema-registry.ts'
 import { type AmqpConnection, connectAmqp } from './amqp/connection-rabbit.ts'
 import { rabbitSidings } from './amqp/sidings-rabbit.ts'
@@ -54,7 +55,7 @@ export interface CloudParts {
  *                              └──── rungs ◀────┴────▶ dead letters
  *
  * @throws TidegateError `DATABASE_UNREACHABLE`, `DATABASE_REFUSED`, `BROKER_UNREACHABLE`, `BROKER_REFUSED`,
- *   `BROKER_TLS`, `TLS_*`, `TOPOLOGY_*`, `SCHEMA_FOLDER`, `CONSUMER_*`, `MIGRATION_EDITED`, `DATABASE_NEWER`, `DATABASE_LOCKED`,
+ *   `BROKER_TLS`, `TLS_*`, `TOPOLOGY_*`, `SCHEMA_FOLDER`, `START_FAULTS`, `CONSUMER_*`, `MIGRATION_EDITED`, `DATABASE_NEWER`, `DATABASE_LOCKED`,
  *   `PORT_TAKEN`
  */
 export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<void> {
@@ -65,9 +66,12 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
   const scope = createScope()
   const start: Start = { config, scope, ...surroundings, signal: stopping, timeoutMs: config.startup.timeout }
   try {
-    const consumers = await orAborted(loadConsumers(consumerSettings(config)), stopping)
-    const tls = loadCloudTls(config)
-    const checkSchema = loadSchemaCheck(config)
+    const loading = allOf({
+      consumers: () => loadConsumers(consumerSettings(config)),
+      tls: () => loadCloudTls(config),
+      checkSchema: () => loadSchemaCheck(config),
+    })
+    const { consumers, tls, checkSchema } = await orAborted(loading, stopping)
 
     const database = await openDatabase(start, consumers)
     const consuming = await connect(start, tls, 'consume')

@@ -1,4 +1,4 @@
-import { loadTlsFiles, readCertificates } from '../src/tls-files.ts'
+import { type ClientTls, loadClientTls } from '../src/tls-files.ts'
 import type { AmqpTls } from './amqp/connection-rabbit.ts'
 import type { CloudConfig } from './config.ts'
 
@@ -6,19 +6,13 @@ export interface CloudTls {
   broker: AmqpTls | undefined
 }
 
+/** What the broker sees, and whom its connection trusts. @throws TidegateError `TLS_*` */
+export function loadBrokerTls({ broker: { tls } }: CloudConfig): ClientTls | undefined {
+  return tls && loadClientTls(tls, { where: 'the broker connection (broker.tls)' })
+}
+
 /** The certificates of the broker connection, proven before anything is opened. @throws TidegateError `TLS_*` */
-export function loadCloudTls({ broker }: CloudConfig): CloudTls {
-  const { tls } = broker
-  if (tls === undefined) return { broker: undefined }
-  const where = 'the broker connection (broker.tls)'
-  if (tls.cert === undefined || tls.key === undefined)
-    return { broker: { ca: readCertificates(tls.ca, where).pem } }
-  const { ca, cert, key } = loadTlsFiles({
-    caFile: tls.ca,
-    certFile: tls.cert,
-    keyFile: tls.key,
-    where,
-    kind: 'client',
-  })
-  return { broker: { ca, cert, key } }
+export function loadCloudTls(config: CloudConfig): CloudTls {
+  const tls = loadBrokerTls(config)
+  return { broker: tls && { ca: tls.ca, ...(tls.pair && { cert: tls.pair.cert, key: tls.pair.key }) } }
 }

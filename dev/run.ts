@@ -3,14 +3,14 @@ import type { Clock } from '../src/clock.ts'
 import { createScope, type Scope } from '../src/lifecycle.ts'
 import { gatherEvidence, keepEvidence } from './evidence/evidence.ts'
 import { createSaboteur, type Saboteur } from './faults/saboteur.ts'
-import { connectDevice } from './fleet/fleet-mqtt.ts'
-import { startFleet, type DeviceConnection, type Fleet } from './fleet/fleet.ts'
+import { connectorTo } from './fleet/fleet-mqtt.ts'
+import { startFleet, type Fleet } from './fleet/fleet.ts'
 import { troubles, type Sensor } from './fleet/sensors.ts'
 import { milliseconds } from './format.ts'
 import { balance, type Accounts, type Report, type RunFacts } from './report/report.ts'
 import { groups } from './stack/config.ts'
 import type { Stack } from './stack/stack.ts'
-import { audit, type Audit } from './watch/audit.ts'
+import { auditRun } from './watch/audit.ts'
 import { createCatchUp } from './watch/catch-up.ts'
 import { countDeadLetters } from './watch/dead-letters-rabbit.ts'
 import { untilDrained } from './watch/drain.ts'
@@ -61,6 +61,7 @@ export interface Run {
 }
 
 const patienceMsDefault = 60_000
+const settleMsMax = 3000
 
 /** Begins a run: from the counts before it to a fleet that publishes and somebody who watches. */
 export async function startRun(options: RunOptions): Promise<Run> {
@@ -81,7 +82,7 @@ export async function startRun(options: RunOptions): Promise<Run> {
     const startedAtMs = clock.monotonicMs()
     const elapsedMs = (): number => Math.round(clock.monotonicMs() - startedAtMs)
 
-    const fleet = scope.own(startFleet({ sensors, clock, connect: connectorTo(stack) }))
+    const fleet = scope.own(startFleet({ sensors, clock, connect: connectorTo(stack.mqtt, stack.pki.devices) }))
     const saboteur = createSaboteur({ stack, clock, startedAtMs })
     saboteur.onChange(options.onNote)
     const observer = createObserver({
@@ -97,7 +98,7 @@ export async function startRun(options: RunOptions): Promise<Run> {
             book: fleet.book,
             history,
             clock,
-            audit: () => auditRun(options, history, filter, signal),
+            audit: () => auditRun({ stack, env: options.env, history, filter }, signal),
           },
           signal,
         ),
@@ -142,28 +143,6 @@ export async function startRun(options: RunOptions): Promise<Run> {
 }
 
 const nobody = Promise.resolve(undefined)
-
-/** What `tidegate audit` says of the ledgers of a run. */
-async function auditRun(
-  { stack, env }: Pick<RunOptions, 'stack' | 'env'>,
-  history: HistoryReader,
-  filter: RunFilter,
-  signal: AbortSignal,
-): Promise<Audit> {
-  const { cli, gateway, configFiles } = stack
-  const epochs = await history.epochs(filter)
-  return audit({ cli, configFile: configFiles.clouds[0] ?? '', gateway, epochs, env }, signal)
-}
-
-/** Each device with the certificate that was issued for it. */
-function connectorTo({ pki, mqtt }: Stack): (deviceId: string) => DeviceConnection {
-  const files = new Map(pki.devices.map((device) => [device.commonName, device]))
-  return (deviceId) => {
-    const pair = files.get(deviceId)
-    if (!pair) throw new Error(`no certificate was issued for ${deviceId}`)
-    return connectDevice(mqtt, { deviceId, certFile: pair.certFile, keyFile: pair.keyFile })
-  }
-}
 
 interface RunParts {
   id: string
@@ -227,6 +206,9 @@ class FleetRun implements Run {
 
   async prove(signal: AbortSignal): Promise<Verdict | undefined> {
     this.fleet.stop()
+    const soon = AbortSignal.any([signal, AbortSignal.timeout(settleMsMax)])
+    // A gateway that is away acknowledges nothing: what is not acknowledged by then is not asked for.
+    await this.fleet.settled(soon).catch(() => undefined)
     return this.#parts.observer.prove(signal)
   }
 
@@ -264,6 +246,7 @@ class FleetRun implements Run {
 
   #findings(signal: AbortSignal): Promise<Findings> {
     const { id, history, filter, watching } = this.#parts
+    const { stack, env } = this.#options
     return gatherFindings({
       run: id,
       book: this.fleet.book,
@@ -272,7 +255,7 @@ class FleetRun implements Run {
       disturbances: watching.disturbances(),
       last: this.last,
       letters: () => this.#letters(),
-      audit: () => auditRun(this.#options, history, filter, signal),
+      audit: () => auditRun({ stack, env, history, filter }, signal),
     })
   }
 

@@ -19,8 +19,19 @@ export function registerEdgeCommand(program: Command): void {
 Every key can also be set in the environment, which wins over the file:
   TIDEGATE_EDGE__UPLINK__URL=amqps://… tidegate edge --config edge.yaml`,
     )
-    .action(async (options: { config?: string }) => {
+    .option(
+      '--check',
+      'look at everything that can be looked at without starting, and end with 0 if it would start',
+    )
+    .action(async (options: { config?: string; check?: boolean }) => {
       const config = loadEdgeConfig(options.config, process.env)
+      if (options.check) {
+        const { checkEdge } = await import('./check.ts')
+        const { text, ok } = await checkEdge(config, new Date(systemClock.now()))
+        process.stdout.write(`${text}\n`)
+        process.exitCode = ok ? 0 : 1
+        return
+      }
       const log = createLog({ level: config.log.level, side: 'edge', name: config.gateway })
       const signal = untilSignal(process)
       signal.addEventListener(

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path'
 import { z } from 'zod'
 import { faultOfAmqpUrl } from '../src/amqp/address.ts'
+import { clientTls, clientTlsPaths } from '../src/settings/client-tls.ts'
 import { configFolder, type Environment, loadConfig } from '../src/settings/config.ts'
 import { deviceIdPattern, eventTypePattern } from '../src/contract/event.ts'
 import { byteSize, duration } from '../src/units.ts'
@@ -111,7 +112,7 @@ const uplinkUrl = z
 const uplink = z.strictObject({
   url: uplinkUrl,
   exchange: z.string().min(1).default(wire.exchange),
-  tls: tls.optional(),
+  tls: clientTls.optional(),
   partitions: z.int().min(1).max(100).default(16),
   windowEvents: count(1000, 1_000_000),
   confirmTimeout: duration('30s', { min: '1s', max: '24h' }),
@@ -183,6 +184,6 @@ export function loadEdgeConfig(configFile: string | undefined, env: Environment)
     dataDir: absolute(config.dataDir),
     mqtt: { ...mqtt, tls: tlsPaths(mqtt.tls) },
     schemas: schemas.folder === undefined ? schemas : { ...schemas, folder: absolute(schemas.folder) },
-    uplink: uplink.tls === undefined ? uplink : { ...uplink, tls: tlsPaths(uplink.tls) },
+    uplink: uplink.tls === undefined ? uplink : { ...uplink, tls: clientTlsPaths(uplink.tls, absolute) },
   }
 }

@@ -3,6 +3,7 @@ import { loadSchemas, noSchemas } from '../src/contract/schema-registry.ts'
 import { codeOf } from '../src/errors.ts'
 import { aborted, createScope } from '../src/lifecycle.ts'
 import type { Logger } from '../src/log.ts'
+import { allOf } from '../src/settings/all-of.ts'
 import { type Admit, createAdmission } from './admission/admission.ts'
 import { createIngest } from './admission/ingest.ts'
 import { createRoutes, type Routes } from './admission/routes.ts'
@@ -47,7 +48,7 @@ export interface EdgeParts {
  *
  * The edge stops from left to right: nothing more is taken, what is in flight gets a moment to be proven, and the outbox
  * writes what it was given. Nobody waits for an outbox whose disk fails: what it could not write is not acknowledged.
- * @throws TidegateError `TLS_*`, `SCHEMA_FOLDER`, `DATA_FOLDER_UNWRITABLE`, `OUTBOX_LOCKED`, `STORE_UNAVAILABLE`,
+ * @throws TidegateError `TLS_*`, `SCHEMA_FOLDER`, `START_FAULTS`, `DATA_FOLDER_UNWRITABLE`, `OUTBOX_LOCKED`, `STORE_UNAVAILABLE`,
  *   `SESSIONS_UNAVAILABLE`, `PORT_TAKEN`, `LISTEN_FAILED`
  */
 export async function runEdge(
@@ -60,8 +61,11 @@ export async function runEdge(
   const stopping = AbortSignal.any([signal, failed.signal])
   const scope = createScope()
   try {
-    const tls = loadEdgeTls(config, clock, log)
-    const way = wayToAnEvent(config, surroundings)
+    const { tls, way } = await allOf({
+      tls: () => loadEdgeTls(config, clock, log),
+      way: () => wayToAnEvent(config, surroundings),
+      dataFolder: () => prepareDataFolder(dataDir),
+    })
     const folder = levelFolder({ ...outboxFolderSettings(config), clock })
     const token = newToken()
     const stats = (): OutboxStats => outbox.stats()
@@ -69,7 +73,6 @@ export async function runEdge(
     const seen = { stats, certificates: tls.daysLeft, diskWriteBytes, routes: doorRoutes(door), clock }
     const ops = createOps({ ...opsSettings(config), ...seen })
 
-    await prepareDataFolder(dataDir)
     const kept = { folder, gateway, observer: ops.outbox, signal: stopping }
     const outbox = scope.own(await openOutbox({ ...outboxSettings(config), ...surroundings, ...kept }))
     const opsServer = scope.own(await ops.start())

@@ -1,39 +1,50 @@
 import type { Clock } from '../src/clock.ts'
 import type { Logger } from '../src/log.ts'
-import { loadTlsFiles, type TlsFiles } from '../src/tls-files.ts'
+import { allOf } from '../src/settings/all-of.ts'
+import { type ClientTls, type KeyPair, loadClientTls, loadTlsFiles, type TlsFiles } from '../src/tls-files.ts'
 import type { EdgeConfig } from './config.ts'
 
 export interface EdgeTls {
   mqtt: TlsFiles
-  uplink: TlsFiles | undefined
+  uplink: ClientTls | undefined
   /** Days left of each certificate, now. */
   daysLeft: () => Record<string, number>
 }
 
 const dayMs = 86_400_000
 
-/** Both ends' certificates, proven before anything is opened. @throws TidegateError `TLS_*` */
-export function loadEdgeTls({ mqtt, uplink }: EdgeConfig, clock: Clock, log: Logger): EdgeTls {
+/** The certificate that devices see. @throws TidegateError `TLS_*` */
+export function loadMqttTls({ mqtt: { tls } }: EdgeConfig, now: Date): TlsFiles {
+  const { ca: caFile, cert: certFile, key: keyFile } = tls
+  return loadTlsFiles({
+    caFile,
+    certFile,
+    keyFile,
+    where: 'the MQTT listener (mqtt.tls)',
+    kind: 'server',
+    now,
+  })
+}
+
+/** What the broker sees, and whom the uplink trusts. @throws TidegateError `TLS_*` */
+export function loadUplinkTls({ uplink: { tls } }: EdgeConfig, now: Date): ClientTls | undefined {
+  return tls && loadClientTls(tls, { where: 'the uplink (uplink.tls)', now })
+}
+
+/** Both ends' certificates, proven before anything is opened. @throws TidegateError `TLS_*`, `START_FAULTS` */
+export async function loadEdgeTls(config: EdgeConfig, clock: Clock, log: Logger): Promise<EdgeTls> {
   const now = new Date(clock.now())
-  const load = (
-    { ca, cert, key }: { ca: string; cert: string; key: string },
-    kind: 'server' | 'client',
-    where: string,
-  ): TlsFiles => {
-    const files = loadTlsFiles({ caFile: ca, certFile: cert, keyFile: key, where, kind, now })
-    for (const warning of files.warnings) log.warn({ where }, warning)
-    return files
-  }
-  const files = {
-    mqtt: load(mqtt.tls, 'server', 'the MQTT listener (mqtt.tls)'),
-    uplink: uplink.tls && load(uplink.tls, 'client', 'the uplink (uplink.tls)'),
-  }
-  const daysLeft = ({ notAfter }: TlsFiles): number => (notAfter.getTime() - clock.now()) / dayMs
+  const { mqtt, uplink } = await allOf({
+    mqtt: () => loadMqttTls(config, now),
+    uplink: () => loadUplinkTls(config, now),
+  })
+  const pairs: Record<string, KeyPair> = { mqtt, ...(uplink?.pair && { uplink: uplink.pair }) }
+  for (const [where, { warnings }] of Object.entries(pairs))
+    for (const warning of warnings) log.warn({ where }, warning)
+  const daysLeft = ({ notAfter }: KeyPair): number => (notAfter.getTime() - clock.now()) / dayMs
   return {
-    ...files,
-    daysLeft: () => ({
-      mqtt: daysLeft(files.mqtt),
-      ...(files.uplink && { uplink: daysLeft(files.uplink) }),
-    }),
+    mqtt,
+    uplink,
+    daysLeft: () => Object.fromEntries(Object.entries(pairs).map(([name, pair]) => [name, daysLeft(pair)])),
   }
 }

@@ -7,6 +7,8 @@ const certificateBlock = /-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICAT
 /** Written by group, anything by others. Read by group is a sound set-up (root:tidegate 0640). */
 const tooOpen = 0o027
 const chainLengthMax = 8
+/** A certificate with fewer days left is to be renewed. */
+export const renewDays = 30
 
 /** What a certificate may be used for (RFC 5280, 4.2.1.12). */
 export type CertificateKind = 'server' | 'client'
@@ -32,6 +34,8 @@ export interface KeyPair {
   cert: Buffer
   key: Buffer
   commonName: string
+  /** Who signed it: `CN=…` on one line. */
+  issuer: string
   notAfter: Date
   /** Whole days until `notAfter`, rounded down. */
   daysLeft: number
@@ -64,6 +68,33 @@ export function loadTlsFiles(paths: KeyPairPaths & { caFile: string }): TlsFiles
 export function loadKeyPair(paths: KeyPairPaths): KeyPair {
   const { certificates: _, ...pair } = readKeyPair(paths)
   return pair
+}
+
+/** What a client shows and trusts: a CA alone, or with a certificate of its own. */
+export interface ClientTls {
+  ca: Buffer
+  pair?: KeyPair
+}
+
+/** Throws as `loadTlsFiles` does. */
+export function loadClientTls(
+  { ca, cert, key }: { ca: string; cert?: string | undefined; key?: string | undefined },
+  { where, now = new Date() }: Pick<KeyPairPaths, 'where' | 'now'>,
+): ClientTls {
+  if (cert === undefined || key === undefined) {
+    const { pem, certificates } = readCertificates(ca, where)
+    for (const authority of certificates) refuseOutsideValidity(authority, ca, where, now)
+    return { ca: pem }
+  }
+  const { ca: pem, ...pair } = loadTlsFiles({
+    caFile: ca,
+    certFile: cert,
+    keyFile: key,
+    where,
+    kind: 'client',
+    now,
+  })
+  return { ca: pem, pair }
 }
 
 function readKeyPair(paths: KeyPairPaths): KeyPair & { certificates: Certificates } {
@@ -106,10 +137,11 @@ export function readCertificates(file: string, where: string): { pem: Buffer; ce
 export function describe(
   certificate: X509Certificate,
   now: Date,
-): Pick<KeyPair, 'commonName' | 'notAfter' | 'daysLeft'> {
+): Pick<KeyPair, 'commonName' | 'issuer' | 'notAfter' | 'daysLeft'> {
   const notAfter = new Date(certificate.validTo)
   const commonName = /^CN=(.*)$/m.exec(certificate.subject)?.[1] ?? ''
-  return { commonName, notAfter, daysLeft: Math.floor((notAfter.getTime() - now.getTime()) / dayMs) }
+  const issuer = certificate.issuer.replaceAll('\n', ', ')
+  return { commonName, issuer, notAfter, daysLeft: Math.floor((notAfter.getTime() - now.getTime()) / dayMs) }
 }
 
 function readPem(file: string, where: string): Buffer {
@@ -128,7 +160,7 @@ function readPem(file: string, where: string): Buffer {
       message: `${where}: ${file} cannot be read (${codeOf(error)})`,
       retryable: false,
       cause: error,
-      hint: 'the user Tidegate runs as must be able to read it: a file, mode 0600, owned by that user',
+      hint: 'the user Tidegate runs as must be able to read it: a file of mode 0600 that this user owns, or root:tidegate and 0640',
     })
   }
 }

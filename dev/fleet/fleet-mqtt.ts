@@ -26,6 +26,19 @@ interface Kept {
 /** Publications a device has on the wire without their acknowledgement; the rest waits its turn. */
 const inFlightMax = 50
 
+/** Each device with the certificate that was issued for it. */
+export function connectorTo(
+  target: MqttTarget,
+  issued: readonly { commonName: string; certFile: string; keyFile: string }[],
+): (deviceId: string) => DeviceConnection {
+  const files = new Map(issued.map((device) => [device.commonName, device]))
+  return (deviceId) => {
+    const pair = files.get(deviceId)
+    if (!pair) throw new Error(`no certificate was issued for ${deviceId}`)
+    return connectDevice(target, { deviceId, certFile: pair.certFile, keyFile: pair.keyFile })
+  }
+}
+
 /**
  * A device on MQTT.js over mutual TLS: QoS 1, a session that the gateway keeps (clean: false), reconnecting for
  * ever. What has no PUBACK is kept here as well as in MQTT.js, because MQTT.js gives up on messages handed to it

@@ -25,7 +25,7 @@ export interface Screen {
   /** The view goes on under another title. */
   goOn(scene: Scene): void
   show(snapshot: Snapshot): void
-  /** Back to lines, and no more snapshots. */
+  /** Back to lines, without snapshots and notes. */
   end(): void
   /** Whether somebody can see a live view. */
   readonly live: boolean
@@ -69,6 +69,7 @@ class RunScreen implements Screen {
   }
 
   note(from: string, text: string, level: Note['level'] = 'info', atMs = systemClock.now()): void {
+    if (this.#over) return
     // What was done twice was done twice; what a program repeats is told once, and how often.
     const before =
       from === 'run' ? -1 : this.#notes.findIndex((note) => note.from === from && note.text === text)

@@ -1,5 +1,7 @@
 import { z } from 'zod'
 import { jsonOf, run } from '../servers/command.ts'
+import type { Stack } from '../stack/stack.ts'
+import type { HistoryReader, RunEpoch, RunFilter } from './history.ts'
 
 /** What `tidegate audit` said of the ledgers this run was written to. */
 export interface Audit {
@@ -8,13 +10,6 @@ export interface Audit {
   /** Events that are not as they were written, or not where they were. */
   faults: number
   ledgers: Ledger[]
-}
-
-/** A ledger that a run was written to. */
-export interface RunEpoch {
-  epoch: string
-  /** The first place in it that is of the run. */
-  from: number
 }
 
 /** Places of an epoch that hold no event in the history: without an account, and with one, by reason. */
@@ -48,8 +43,25 @@ const answerSchema = z.object({
   ),
 })
 
+export interface AuditParts {
+  stack: Pick<Stack, 'cli' | 'gateway' | 'configFiles'>
+  history: Pick<HistoryReader, 'epochs'>
+  filter: RunFilter
+  env: NodeJS.ProcessEnv
+}
+
+/** What `tidegate audit` says of the ledgers of a run. */
+export async function auditRun(
+  { stack, history, filter, env }: AuditParts,
+  signal: AbortSignal,
+): Promise<Audit> {
+  const { cli, gateway, configFiles } = stack
+  const epochs = await history.epochs(filter)
+  return audit({ cli, configFile: configFiles.clouds[0] ?? '', gateway, epochs, env }, signal)
+}
+
 /** Runs `tidegate audit` as a user would, and judges the ledgers (epochs) that this run has written to. */
-export async function audit(
+async function audit(
   options: {
     cli: string
     configFile: string

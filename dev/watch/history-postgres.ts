@@ -1,5 +1,4 @@
 import { Client } from 'pg'
-import type { RunEpoch } from './audit.ts'
 import type {
   Course,
   DeviceRows,
@@ -11,6 +10,7 @@ import type {
   OtherEvent,
   Recent,
   RowCounts,
+  RunEpoch,
   RunFilter,
 } from './history.ts'
 

@@ -1,5 +1,3 @@
-import type { RunEpoch } from './audit.ts'
-
 /** What identifies an event, for ever. */
 export interface Identity {
   source: string
@@ -48,6 +46,13 @@ export interface Recent {
   /** Of the last seconds. */
   live: LatencyRow
   backlog: LatencyRow
+}
+
+/** A ledger that a run was written to. */
+export interface RunEpoch {
+  epoch: string
+  /** The first place in it that is of the run. */
+  from: number
 }
 
 /** An event that is none of the fleet's, as somebody sees it who has just published it. */

@@ -8,7 +8,7 @@ import { type BackoffOptions, backoffMs } from '../../src/backoff.ts'
 import type { Clock, Random } from '../../src/clock.ts'
 import { codeOf, TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
-import type { TlsFiles } from '../../src/tls-files.ts'
+import type { ClientTls } from '../../src/tls-files.ts'
 import { partitionOf, routingKey, wire } from '../../src/contract/wire.ts'
 import type { Exchange, ExchangeSession, Outcome, SessionEnd } from './exchange.ts'
 import type { Queued } from '../outbox/outbox.ts'
@@ -16,7 +16,7 @@ import type { Queued } from '../outbox/outbox.ts'
 export interface RabbitExchangeOptions {
   /** `amqps://user:password@host:port/vhost` */
   url: string
-  tls: Pick<TlsFiles, 'ca' | 'cert' | 'key'> | undefined
+  tls: ClientTls | undefined
   exchange: string
   /** Must equal the cloud's. */
   partitions: number
@@ -75,7 +75,7 @@ async function openSession(options: RabbitExchangeOptions, signal: AbortSignal):
   const connection = new Connection({
     url,
     socket: diallingOf(url, connectTimeoutMs) as ConnectionOptions['socket'] & object,
-    ...(tls ? { tls: { ca: tls.ca, cert: tls.cert, key: tls.key, minVersion: 'TLSv1.2' } } : {}),
+    ...(tls && { tls: { ca: tls.ca, cert: tls.pair?.cert, key: tls.pair?.key, minVersion: 'TLSv1.2' } }),
     connectionName: `tidegate edge ${gateway}`,
     connectionTimeout: connectTimeoutMs,
     acquireTimeout: connectTimeoutMs,

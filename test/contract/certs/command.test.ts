@@ -13,10 +13,17 @@ beforeEach(async () => {
 })
 afterEach(() => rm(dir, { recursive: true, force: true }))
 
+let alarms = 0
+
 async function tidegate(...words: string[]): Promise<string> {
+  alarms = 0
   const lines: string[] = []
   const program = new Command('tidegate').exitOverride().configureOutput({ writeErr: () => undefined })
-  registerCertsCommands(program, { say: (line) => lines.push(line), now: () => now })
+  registerCertsCommands(program, {
+    say: (line) => lines.push(line),
+    now: () => now,
+    onAlarm: () => (alarms += 1),
+  })
   await program.parseAsync(['certs', ...words], { from: 'user' })
   return lines.join('\n')
 }
@@ -25,6 +32,8 @@ test('from an empty folder to a device that can publish, every file written is n
   expect(await tidegate('init', '--dir', dir)).toContain(join(dir, 'ca.key'))
   expect(await tidegate('server', 'edge', '--dir', dir)).toContain(join(dir, 'edge.crt'))
   expect(await tidegate('gateway', 'gw-1', '--dir', dir)).toContain(join(dir, 'gateways', 'gw-1.crt'))
+  expect(await tidegate('cloud', '--dir', dir)).toContain(join(dir, 'cloud.crt'))
+  expect(await tidegate('inspect', join(dir, 'cloud.crt'))).toContain('URI:urn:tidegate:cloud:cloud')
   const output = await tidegate('device', 'boiler-7', 'boiler-8', '--dir', dir)
   expect(output).toContain(`issued  ${join(dir, 'devices', 'boiler-8.crt')}`)
   expect(output).toContain(
@@ -49,6 +58,20 @@ test('inspect shows who a certificate is for and how long it lasts', async () =>
   const output = await tidegate('inspect', join(dir, 'mq.crt'))
   expect(output).toContain('DNS:mq.example, IP Address:192.0.2.1')
   expect(output).toContain('2026-05-30T12:00:00.000Z (90 days left)')
+})
+
+test('inspect ends with an alarm for what has ended or ends soon, and how soon is told', async () => {
+  await tidegate('init', '--dir', dir)
+  await tidegate('server', 'soon', '--days', '29', '--dir', dir)
+  await tidegate('server', 'later', '--days', '40', '--dir', dir)
+  const files = [join(dir, 'soon.crt'), join(dir, 'later.crt')]
+  const output = await tidegate('inspect', ...files)
+  expect(output.match(/RENEW IT.*29 days left, and less than 30 is too few/g)).toHaveLength(1)
+  expect(alarms).toBe(1)
+  await tidegate('inspect', ...files, '--within', '60')
+  expect(alarms).toBe(2)
+  expect(await tidegate('inspect', ...files, '--within', '7')).not.toContain('RENEW')
+  expect(alarms).toBe(0)
 })
 
 test('a folder with a blank in its name is quoted in the line to copy', async () => {

@@ -1,0 +1,107 @@
+import { constants } from 'node:fs'
+import { access, stat } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { loadSchemas } from '../src/contract/schema-registry.ts'
+import { codeOf, messageOf, TidegateError } from '../src/errors.ts'
+import {
+  checkAll,
+  isLoopback,
+  type Checked,
+  type Look,
+  seenAddress,
+  seenClientTls,
+  seenCertificate,
+  seenPort,
+  type Seen,
+} from '../src/settings/check.ts'
+import type { EdgeConfig } from './config.ts'
+import { loadMqttTls, loadUplinkTls } from './tls.ts'
+
+/** Everything that can be looked at without starting a gateway; nothing is made, written or connected to. */
+export async function checkEdge(config: EdgeConfig, now: Date): Promise<Checked> {
+  const { gateway, dataDir, mqtt, uplink, schemas, ops } = config
+  const { folder } = schemas
+  const running = await answers(ops)
+  const looks: Look[] = [
+    { what: 'gateway', look: () => ({ text: gateway }) },
+    { what: 'mqtt.tls', look: () => seenMqttTls(config, now) },
+    { what: 'uplink.tls', look: () => seenClientTls(uplink.url, loadUplinkTls(config, now)) },
+    ...(folder === undefined ? [] : [{ what: 'schemas.folder', look: () => seenSchemas(folder) }]),
+    { what: 'dataDir', look: () => seenDataFolder(dataDir) },
+    { what: 'mqtt.port', look: () => seenPortOf(running, mqtt, 'the MQTT listener') },
+    { what: 'ops.port', look: () => seenPortOf(running, ops, 'the ops endpoint') },
+    { what: 'uplink.url', look: () => seenAddress(uplink.url, { needed: false }) },
+  ]
+  return checkAll(looks)
+}
+
+/** The key of a development CA lies beside its certificates, and signs whatever device anybody wants. */
+function seenMqttTls(config: EdgeConfig, now: Date): Seen {
+  const tls = loadMqttTls(config, now)
+  const seen = seenCertificate(tls)
+  const open = !isLoopback(config.mqtt.host) && tls.issuer.includes('Tidegate development CA')
+  return open
+    ? { text: `${seen.text}; of a development CA, for trying out: see docs/CERTIFICATES.md`, warning: true }
+    : seen
+}
+
+function seenSchemas(folder: string): Seen {
+  const { types } = loadSchemas(folder)
+  return { text: `${types.length} event types` }
+}
+
+/** @throws TidegateError `DATA_FOLDER_UNWRITABLE` */
+async function seenDataFolder(folder: string): Promise<Seen> {
+  const existing = await nearestExisting(folder)
+  try {
+    if (!(await stat(existing)).isDirectory()) throw new Error(`${existing} is a file`)
+    await access(existing, constants.R_OK | constants.W_OK | constants.X_OK)
+  } catch (cause) {
+    throw new TidegateError('DATA_FOLDER_UNWRITABLE', {
+      message: `the data folder ${folder} cannot be written: ${messageOf(cause)}`,
+      retryable: false,
+      hint: 'make it writable for this user (chown, chmod), or set dataDir to another folder',
+      cause,
+    })
+  }
+  return { text: existing === folder ? `${folder} can be written` : `${folder} will be made` }
+}
+
+async function nearestExisting(folder: string): Promise<string> {
+  try {
+    await stat(folder)
+    return folder
+  } catch (error) {
+    if (codeOf(error) !== 'ENOENT' || dirname(folder) === folder) return folder
+    return nearestExisting(dirname(folder))
+  }
+}
+
+async function seenPortOf(
+  running: boolean,
+  { host, port }: { host: string; port: number },
+  what: string,
+): Promise<Seen> {
+  try {
+    return await seenPort(host, port, what)
+  } catch (error) {
+    if (running && codeOf(error) === 'PORT_TAKEN')
+      return { text: `${host}:${port} is in use by the gateway that runs` }
+    throw error
+  }
+}
+
+const answerWithinMs = 1000
+
+/** Whether a gateway runs with this configuration. */
+async function answers({ host, port }: EdgeConfig['ops']): Promise<boolean> {
+  if (port === 0) return false
+  const at = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host
+  try {
+    const url = `http://${at.includes(':') ? `[${at}]` : at}:${port}/metrics`
+    const response = await fetch(url, { signal: AbortSignal.timeout(answerWithinMs) })
+    return (await response.text()).includes('tidegate_edge_ledger_sequence')
+  } catch {
+    return false
+  }
+}

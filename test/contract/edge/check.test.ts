@@ -1,0 +1,94 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer, type AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { issueDevelopmentPki } from '../../../certs/development.ts'
+import { checkEdge } from '../../../edge/check.ts'
+import { type EdgeConfig, edgeConfigSchema } from '../../../edge/config.ts'
+import { runEdge } from '../../../edge/main.ts'
+import { systemClock } from '../../../src/clock.ts'
+import { silentLog } from '../../../src/log.ts'
+
+const dir = mkdtempSync(join(tmpdir(), 'tidegate-check-'))
+const pki = join(dir, 'pki')
+afterAll(() => rmSync(dir, { recursive: true, force: true }))
+beforeAll(() => issueDevelopmentPki(pki, { devices: [], gateway: 'gateway-1' }))
+
+const now = new Date()
+
+interface Parts {
+  cert?: string
+  folder?: string
+  dataDir?: string
+  port?: number
+  uplink?: object
+}
+
+function config({ cert = 'edge', folder, dataDir = 'data', port = 0, uplink = {} }: Parts = {}): EdgeConfig {
+  return edgeConfigSchema.parse({
+    gateway: 'gateway-1',
+    dataDir: join(dir, dataDir),
+    mqtt: {
+      host: '127.0.0.1',
+      port,
+      tls: { ca: join(pki, 'ca.crt'), cert: join(pki, `${cert}.crt`), key: join(pki, `${cert}.key`) },
+    },
+    schemas: { folder },
+    uplink: { url: 'amqp://127.0.0.1:1', ...uplink },
+    ops: { port: 0 },
+  })
+}
+
+test('a gateway that would start is told so, and nothing is made', async () => {
+  const { text, ok } = await checkEdge(config(), now)
+  expect(ok).toBe(true)
+  expect(text.split('\n').at(-1)).toBe('It would start.')
+  expect(text).toMatch(/ok +mqtt\.tls +CN=edge, until \d{4}-\d\d-\d\d \(8\d\d days left\)/)
+  expect(text).toMatch(/ok +dataDir +\S+ will be made/)
+})
+
+test('everything that is in the way is told at once, each with what to do', async () => {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  const uplink = { url: 'amqps://127.0.0.1', tls: { ca: join(pki, 'none.crt') } }
+  const { text, ok } = await checkEdge(
+    config({ cert: 'cloud', folder: join(dir, 'none'), dataDir: 'pki/ca.crt', port, uplink }),
+    now,
+  )
+  server.close()
+  expect(ok).toBe(false)
+  for (const [what, code] of [
+    ['mqtt.tls', 'TLS_WRONG_KIND'],
+    ['uplink.tls', 'TLS_FILE_MISSING'],
+    ['schemas.folder', 'SCHEMA_FOLDER'],
+    ['dataDir', 'DATA_FOLDER_UNWRITABLE'],
+    ['mqtt.port', 'PORT_TAKEN'],
+  ] as const)
+    expect(text).toMatch(new RegExp(`^FAULT ${what} +.*\\(${code}\\)\\n +\\S`, 'm'))
+  expect(text.split('\n').at(-1)).toBe('It would not start: 5 faults.')
+})
+
+test('what works today and should be put right is a warning', async () => {
+  const soon = new Date(now.getTime() + 800 * 86_400_000)
+  const { text, ok } = await checkEdge(config({ uplink: { url: 'amqp://user:secret@192.0.2.1' } }), soon)
+  expect(ok).toBe(true)
+  expect(text).toMatch(/^warn +mqtt\.tls .*renew it/m)
+  expect(text).toMatch(/^warn +uplink\.tls .*go to 192\.0\.2\.1 in clear/m)
+  expect(text).not.toContain('secret')
+  expect(text.split('\n').at(-1)).toBe('It would start, 2 warnings.')
+})
+
+test('a start names everything that is in its way at once', async () => {
+  const uplink = { url: 'amqps://127.0.0.1', tls: { ca: join(pki, 'none.crt') } }
+  const parts = { clock: systemClock, random: Math.random, log: silentLog, signal: AbortSignal.abort() }
+  await expect(
+    runEdge(config({ cert: 'cloud', folder: join(dir, 'none'), uplink }), parts),
+  ).rejects.toMatchObject({
+    code: 'START_FAULTS',
+    message: expect.stringMatching(
+      /^3 things[^]*TLS_WRONG_KIND[^]*hint[^]*TLS_FILE_MISSING[^]*SCHEMA_FOLDER/,
+    ) as string,
+  })
+})

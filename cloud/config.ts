@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { faultOfAmqpUrl } from '../src/amqp/address.ts'
 import { configFolder, type Environment, loadConfig } from '../src/config.ts'
 import { duration } from '../src/units.ts'
-import { handlerLimits, rungLimits } from './pipeline/definition.ts'
+import { handlerLimits, rungLimits } from './pipeline/definition-check.ts'
 
 const instancePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
 

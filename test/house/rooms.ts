@@ -17,6 +17,11 @@ export const rooms: Readonly<Record<string, Room>> = {
     sentence: 'what both sides and third parties agree on: event, codec, wire, schemas',
     mayImport: ['src'],
   },
+  'src/settings': {
+    sentence:
+      'what a person sets: configuration files, environment, command lines, and what is said of faults in them',
+    mayImport: ['src'],
+  },
   'src/amqp': {
     sentence:
       'what both sides need of AMQP: confirms that cannot be another’s (G3), messages that bring nothing down (G5), addresses',

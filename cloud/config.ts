@@ -5,7 +5,7 @@ import { faultOfAmqpUrl } from '../src/amqp/address.ts'
 import { clientTls, clientTlsPaths } from '../src/settings/client-tls.ts'
 import { configFolder, type Environment, loadConfig } from '../src/settings/config.ts'
 import { duration } from '../src/units.ts'
-import { handlerLimits, rungLimits } from './pipeline/definition.ts'
+import { handlerLimits, rungLimits } from './pipeline/definition-check.ts'
 
 const instancePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
 

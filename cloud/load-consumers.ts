@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { pathToFileURL } from 'node:url'
 import { messageOf, TidegateError } from '../src/errors.ts'
 import { type Consumer, defineConsumer, type SingleConsumerOptions } from './pipeline/consumer.ts'
@@ -46,7 +47,7 @@ async function loadModule(file: string): Promise<Consumer> {
     loaded = (await import(pathToFileURL(file).href)) as { default?: unknown }
   } catch (cause) {
     throw new TidegateError('CONSUMER_MODULE', {
-      message: `cannot load the consumer ${file}: ${messageOf(cause)}`,
+      message: `cannot load the consumer ${file}: ${placeIn(file, cause)}${messageOf(cause)}`,
       retryable: false,
       hint: 'consumers[].module is the path of a JavaScript module, relative to the configuration file',
       cause,
@@ -54,26 +55,47 @@ async function loadModule(file: string): Promise<Consumer> {
   }
   const consumer = loaded.default
   if (isConsumer(consumer)) return consumer
-  if (isOptions(consumer)) return defineConsumer(consumer)
-  throw new TidegateError('CONSUMER_MODULE', {
-    message: `${file} default-exports no consumer`,
+  if (consumer === undefined) throw withoutDefault(file, Object.keys(loaded))
+  try {
+    return defineConsumer(consumer as SingleConsumerOptions)
+  } catch (error) {
+    throw error instanceof TidegateError ? inFile(file, error) : error
+  }
+}
+
+function withoutDefault(file: string, names: readonly string[]): TidegateError {
+  const instead = names.length === 0 ? '' : `; it exports ${names.join(', ')}`
+  return new TidegateError('CONSUMER_MODULE', {
+    message: `${file} default-exports no consumer${instead}`,
     retryable: false,
     hint: 'export default { group, types, handle }; see docs/CONSUMERS.md',
   })
 }
 
-function isConsumer(value: unknown): value is Consumer {
-  return typeof value === 'object' && value !== null && 'handler' in value && 'wants' in value
+function inFile(file: string, { code, message, retryable, hint }: TidegateError): TidegateError {
+  return new TidegateError(code, { message: `${file}: ${message}`, retryable, hint })
 }
 
-function isOptions(value: unknown): value is SingleConsumerOptions {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    'group' in value &&
-    typeof value.group === 'string' &&
-    'types' in value &&
-    Array.isArray(value.types) &&
-    ('handle' in value || 'handleBatch' in value)
-  )
+/** Where in it something is wrong, as far as that can be known: the line of what it throws, or of what Node cannot read. */
+function placeIn(file: string, error: unknown): string {
+  const said = error instanceof SyntaxError ? checkedByNode(file) : stackOf(error)
+  const places = [file, pathToFileURL(file).href]
+  const line = said
+    .split('\n')
+    .map((text) => /^(?:.*[( ])?(\S+?):(\d+)(?::\d+)?\)?$/.exec(text.trim()))
+    .find((match) => match !== null && places.includes(match[1] as string))?.[2]
+  return line === undefined ? '' : `line ${line}: `
+}
+
+function stackOf(error: unknown): string {
+  return error instanceof Error ? String(error.stack) : ''
+}
+
+/** Of a module that it cannot read Node tells the line only to whoever runs it. */
+function checkedByNode(file: string): string {
+  return spawnSync(process.execPath, ['--check', file], { encoding: 'utf8', timeout: 5_000 }).stderr ?? ''
+}
+
+function isConsumer(value: unknown): value is Consumer {
+  return typeof value === 'object' && value !== null && 'handler' in value && 'wants' in value
 }

@@ -34,6 +34,8 @@ export function rabbitSidings(connection: AmqpConnection, clock: Clock): Sidings
 /** A letter that was published, until its sender has heard what became of it. */
 interface Sent {
   proof: Promise<void>
+  /** As long as nothing of it has gone out. */
+  withdraw: () => boolean
   settled: boolean
   publisher: Publisher
   /** Since when the broker could have answered. */
@@ -125,8 +127,8 @@ class RabbitSidings implements Sidings {
 
   async #publish(letter: Letter, envelope: ConfirmEnvelope, open: () => Promise<Publisher>): Promise<Sent> {
     const publisher = await open()
-    const { proven: proof } = publisher.publish(envelope, letter.body)
-    const sent = { proof, settled: false, publisher, sinceMs: this.#clock.monotonicMs() }
+    const { proven: proof, withdraw } = publisher.publish(envelope, letter.body)
+    const sent = { proof, withdraw, settled: false, publisher, sinceMs: this.#clock.monotonicMs() }
     const settle = (): boolean => (sent.settled = true)
     proof.then(settle, settle)
     this.#sent.set(letter, sent)
@@ -153,7 +155,8 @@ class RabbitSidings implements Sidings {
       return sent.proof
     }
     const waitedMs = this.#clock.monotonicMs() - sent.sinceMs
-    if (waitedMs >= forgottenAfterMs) void sent.publisher.close().catch(() => {})
+    if (sent.withdraw()) this.#sent.delete(letter)
+    else if (waitedMs >= forgottenAfterMs) void sent.publisher.close().catch(() => {})
     throw new Error(`the broker has not answered for ${Math.round(waitedMs / 1000)} s`)
   }
 

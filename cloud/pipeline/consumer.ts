@@ -9,6 +9,7 @@ import {
   type Handler,
   type HandlerContextOf,
   makeConsumer,
+  refuseFaulty,
 } from './definition.ts'
 
 export type { BatchEntry, Consumer, ConsumerOptions }
@@ -38,6 +39,7 @@ export interface BatchConsumerOptions extends ConsumerOptions, BatchTraits {
  * @throws TidegateError `CONSUMER_INVALID` naming every fault.
  */
 export function defineConsumer(options: SingleConsumerOptions | BatchConsumerOptions): Consumer {
+  refuseFaulty(options)
   const handler: Handler =
     'handleBatch' in options
       ? { kind: 'batch', handleBatch: (entries, context) => options.handleBatch(entries, seen(context)) }

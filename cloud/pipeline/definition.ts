@@ -2,9 +2,10 @@ import { TidegateError } from '../../src/errors.ts'
 import { type Event, isSystemType } from '../../src/contract/event.ts'
 import { matchesTopic } from '../../src/contract/wire.ts'
 import type { Logger } from '../../src/log.ts'
-import { type Limits, parseDuration, withinLimits } from '../../src/units.ts'
+import { parseDuration } from '../../src/units.ts'
 import type { Delivery } from '../amqp/delivery.ts'
 import type { Transaction } from '../database/storage.ts'
+import { faultsOfDefinition } from './definition-check.ts'
 
 /**
  * A consumer group: which events it wants and what it does with them. One small file default-exports one; see
@@ -103,22 +104,10 @@ export function configured(consumer: Consumer, defaults: ConsumerDefaults): Conf
   }
 }
 
-/** PostgreSQL takes 24.8 days for a session that waits in a transaction. */
-export const handlerLimits = { min: '1ms', max: '24h' } satisfies Limits
-/** RabbitMQ takes 49.7 days for the time to live of a message. */
-export const rungLimits = { min: '1ms', max: '30d' } satisfies Limits
-
-const groupPattern = /^[a-z][a-z0-9-]{0,31}$/
-const typePatternPattern = /^(?=.{1,128}$)([a-z0-9_-]+|\*|#)(\.([a-z0-9_-]+|\*|#))*$/i
-
-/**
- * Makes a consumer of options and a handler.
- * @throws TidegateError `CONSUMER_INVALID` naming every fault.
- */
+/** Makes a consumer of options that have no fault, and a handler. */
 export function makeConsumer(options: ConsumerOptions & BatchTraits, handler: Handler): Consumer {
   const ladderMs = options.retry?.map(parseDuration)
   const timeoutMs = options.timeout === undefined ? undefined : parseDuration(options.timeout)
-  refuseFaulty(options, ladderMs, timeoutMs)
   const batch = handler.kind === 'batch' ? options : undefined
   return {
     group: options.group,
@@ -134,30 +123,16 @@ export function makeConsumer(options: ConsumerOptions & BatchTraits, handler: Ha
   }
 }
 
-function refuseFaulty(
-  options: ConsumerOptions,
-  ladderMs: (number | undefined)[] | undefined,
-  timeoutMs: number | undefined,
-): void {
-  const faults = [
-    !groupPattern.test(options.group) && 'group must match [a-z][a-z0-9-]{0,31}',
-    options.types.length === 0 && 'types must name at least one event type pattern',
-    ...options.types.map(
-      (type) => !typePatternPattern.test(type) && `types: ${type} is not an event type pattern`,
-    ),
-    ladderMs?.some((delayMs) => !withinLimits(delayMs, rungLimits)) &&
-      `retry must list durations such as 5s or 1m, ${rungLimits.max} at most`,
-    options.timeout !== undefined &&
-      !withinLimits(timeoutMs, handlerLimits) &&
-      `timeout must be a duration such as 30s, ${handlerLimits.max} at most`,
-  ].filter((fault) => typeof fault === 'string')
-  if (faults.length > 0) {
-    throw new TidegateError('CONSUMER_INVALID', {
-      message: `consumer ${options.group}: ${faults.join('; ')}`,
-      retryable: false,
-      hint: 'see docs/CONSUMERS.md',
-    })
-  }
+/** @throws TidegateError `CONSUMER_INVALID` naming every fault. */
+export function refuseFaulty(given: unknown): void {
+  const faults = faultsOfDefinition(given)
+  if (faults.length === 0) return
+  const { group } = { ...(given as { group?: unknown } | null) }
+  throw new TidegateError('CONSUMER_INVALID', {
+    message: `consumer ${typeof group === 'string' ? group.slice(0, 60) : '(without a group)'}: ${faults.join('; ')}`,
+    retryable: false,
+    hint: 'see docs/CONSUMERS.md',
+  })
 }
 
 function takes(pattern: string, type: string): boolean {

@@ -252,6 +252,26 @@ describe('a cloud that cannot start says why on one screen and exits', () => {
       names: [join(dir, 'no-consumer.mjs'), 'consumers'],
     }))
 
+  test('a consumer with a syntax error', async () => {
+    const module = join(dir, 'broken.mjs')
+    writeFileSync(module, `export default {\n  group: 'x',\n  types: ['#']\n  handle() {}\n}\n`)
+    await expectFailure('cloud', {
+      config: { ...cloud, consumers: [{ module }] },
+      code: 'CONSUMER_MODULE',
+      names: [module, 'line 4'],
+    })
+  })
+
+  test('a consumer with a misspelt key and a handler that is none', async () => {
+    const module = join(dir, 'misspelt.mjs')
+    writeFileSync(module, `export default { group: 'x', types: ['climate'], timout: 3, handel() {} }`)
+    await expectFailure('cloud', {
+      config: { ...cloud, consumers: [{ module }] },
+      code: 'CONSUMER_INVALID',
+      names: [module, 'did you mean timeout?', 'did you mean handle?', 'com.acme.climate'],
+    })
+  })
+
   test('a taken ops port', () =>
     withTakenPort(async (port) =>
       expectFailure('cloud', {

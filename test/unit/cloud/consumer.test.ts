@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { defineConsumer } from '../../../cloud/pipeline/consumer.ts'
+import { defineConsumer, type SingleConsumerOptions } from '../../../cloud/pipeline/consumer.ts'
 
 const wanting = (...types: string[]) => defineConsumer({ group: 'g', types, handle() {} })
 
@@ -26,6 +26,34 @@ describe('a consumer', () => {
         code: 'CONSUMER_INVALID',
         message: expect.stringMatching(/group must.*types must.*retry must.*timeout must/) as string,
       }),
+    )
+  })
+
+  test.each<[string, object, RegExp]>([
+    ['a key that is misspelt', { timout: 3 }, /timout is nothing a consumer has; did you mean timeout\?/],
+    [
+      'a handler that is misspelt',
+      { handle: undefined, handel() {} },
+      /did you mean handle\?.*handle is required/,
+    ],
+    [
+      'a text where a list belongs',
+      { types: 'com.acme.climate' },
+      /types must be a list.*"com\.acme\.climate"/,
+    ],
+    ['a type that has one label', { types: ['climate'] }, /types holds "climate".*com\.acme\.climate/],
+    ['a number among the types', { types: [3] }, /types must hold texts, and holds number 3/],
+    ['a retry that is no list', { retry: '5s' }, /retry must be a list/],
+    ['an order that is a text', { ordered: 'no' }, /ordered must be true or false/],
+    ['a handler that is none', { handle: 'later' }, /handle must be a function/],
+    ['two handlers', { handleBatch() {} }, /one of the two/],
+    ['what is for batches alone', { dedup: 'own' }, /dedup is for consumers with handleBatch/],
+    ['no group', { group: undefined }, /group is required/],
+    ['no consumer at all', [], /types is required/],
+  ])('with %s is refused, and it is said how', (_, more, says) => {
+    const given: object = Array.isArray(more) ? more : { group: 'g', types: ['#'], handle() {}, ...more }
+    expect(() => defineConsumer(given as SingleConsumerOptions)).toThrow(
+      expect.objectContaining({ code: 'CONSUMER_INVALID', message: expect.stringMatching(says) as string }),
     )
   })
 })

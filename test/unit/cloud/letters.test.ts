@@ -3,6 +3,7 @@ import { type Delivery, readAttempt } from '../../../cloud/amqp/delivery.ts'
 import { deadLetter, retryLetter } from '../../../cloud/letters/letters.ts'
 import { readFailures } from '../../../cloud/letters/story.ts'
 import { headers } from '../../../src/contract/wire.ts'
+import { TidegateError } from '../../../src/errors.ts'
 
 const delivery = (more: Partial<Delivery> = {}): Delivery => ({
   text: Buffer.from('x'),
@@ -62,6 +63,52 @@ describe('letters', () => {
     expect(Buffer.byteLength(String(letter.headers[headers.errorMessage]))).toBeLessThanOrEqual(1024)
     expect(String(letter.headers[headers.errorMessage])).toMatch(/^ä+…$/)
     expect(letter.headers).not.toHaveProperty('x-death')
+  })
+
+  test('where a handler threw goes along, innermost place first, and what Tidegate says itself has none', () => {
+    const stack = deadLetter(failing({}, new TypeError('odd'))).headers[headers.errorStack]
+    expect(String(stack).split('\n')[0]).toContain('letters.test.ts')
+    expect(String(stack).length).toBeLessThanOrEqual(2048)
+    const ours = new TidegateError('SCHEMA_VIOLATION', { message: 'm', retryable: false, hint: 'h' })
+    expect(deadLetter(failing({}, ours)).headers).not.toHaveProperty(headers.errorStack)
+    const hostile = Object.defineProperty(new Error('x'), 'stack', {
+      get() {
+        throw new Error('no')
+      },
+    })
+    expect(deadLetter(failing({}, hostile)).headers).not.toHaveProperty(headers.errorStack)
+  })
+
+  test('what a publisher forged of ours is bounded, and none of it keeps the letter from being sent (G5)', () => {
+    const forged = {
+      [headers.attempt]: 2 ** 53,
+      [headers.failures]: JSON.stringify([
+        { attempt: 1 },
+        null,
+        { attempt: 1, at: 'a', code: 'c', message: 'm' },
+      ]),
+      [headers.originalRoutingKey]: 'k'.repeat(130_000),
+      [headers.originalExchange]: { a: 1 },
+      [headers.firstFailedAt]: 'long ago',
+      [headers.probe]: 'x',
+      CC: ['history.00'],
+      odd: -1e300,
+      mine: 'kept',
+    }
+    const { headers: made, barer } = deadLetter(
+      failing({ headers: forged, propertyBlock: Buffer.from('as it came'), attempt: readAttempt(forged) }),
+    )
+    expect(made).toMatchObject({
+      mine: 'kept',
+      [headers.attempt]: 1,
+      [headers.originalRoutingKey]: 'k'.repeat(255),
+      [headers.originalExchange]: 'tidegate.events',
+      [headers.firstFailedAt]: '1970-01-01T00:00:01.000Z',
+      [headers.originalProperties]: Buffer.from('as it came').toString('base64'),
+    })
+    expect(readFailures(made)).toHaveLength(2)
+    expect(Object.keys(made).filter((name) => ['CC', 'odd', headers.probe].includes(name))).toEqual([])
+    expect(JSON.stringify(barer.at(-1)).length).toBeLessThan(2048)
   })
 
   test('what the publisher wrote is kept, and what is no story is none', () => {

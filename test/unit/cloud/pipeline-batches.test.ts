@@ -3,6 +3,8 @@ import { Ledger, posted } from '../../support/cloud/cloud-events.ts'
 import { settled } from '../../support/fakes/clock.ts'
 import { partitions, setUp, writing, failure, gate } from '../../support/cloud/test-pipeline.ts'
 import { defineConsumer } from '../../../cloud/pipeline/consumer.ts'
+import { noObserver, type PipelineObserver } from '../../../cloud/pipeline/observer.ts'
+import type { Clock } from '../../../src/clock.ts'
 
 describe('the pipeline', () => {
   test('closing settles the batch under way and begins no other', async () => {
@@ -61,4 +63,69 @@ describe('the pipeline', () => {
       expect(broker.depth).toBe(0)
     },
   )
+
+  test.each([
+    [700, 2_000],
+    [9_000, 10_000],
+  ])(
+    'a handler that takes %i ms an event commits in time from its first events on, however many wait (G4)',
+    async (handlerMs, transactionMsMax) => {
+      const tookMs: number[] = []
+      const sizes: number[] = []
+      const observer: PipelineObserver = {
+        ...noObserver,
+        transaction(_group, size, ms) {
+          tookMs.push(ms)
+          sizes.push(size)
+        },
+      }
+      const clocks: Clock[] = []
+      const consumer = writing({
+        async handle(event, { tx }) {
+          await clocks[0]?.sleep(handlerMs)
+          await tx.query('insert', [event.sequence])
+        },
+      })
+      const { broker, clock, storage, start } = setUp(consumer, { pipeline: { observer, batchMax: 200 } })
+      clocks.push(clock)
+      const ledger = new Ledger()
+      for (let index = 0; index < 50; index++) broker.post(posted(ledger.next('device-1'), partitions))
+      start('a')
+      await settled()
+      await clock.advance(3 * handlerMs)
+      expect(storage.effects().length).toBeGreaterThanOrEqual(1)
+      await clock.advance(60 * handlerMs)
+      expect(storage.effects().map(({ params }) => params[0])).toEqual(
+        Array.from({ length: 50 }, (_each, at) => at + 1),
+      )
+      expect(Math.max(...tookMs)).toBeLessThan(transactionMsMax)
+      expect(sizes.reduce((sum, size) => sum + size, 0)).toBe(50)
+      expect(broker.depth).toBe(0)
+    },
+  )
+
+  test('a consumer whose first events are fast and whose next are slow commits in time', async () => {
+    const clocks: Clock[] = []
+    const consumer = writing({
+      async handle(event, { tx }) {
+        if (event.sequence > 40) await clocks[0]?.sleep(700)
+        await tx.query('insert', [event.sequence])
+      },
+    })
+    const { broker, clock, storage, start } = setUp(consumer, { pipeline: { batchMax: 200 } })
+    clocks.push(clock)
+    const ledger = new Ledger()
+    const { pipeline } = start('a')
+    for (let index = 0; index < 40; index++) {
+      broker.post(posted(ledger.next('device-1'), partitions))
+      await settled()
+    }
+    for (let index = 0; index < 160; index++) broker.post(posted(ledger.next('device-1'), partitions))
+    await settled()
+    await clock.advance(2_000)
+    expect(storage.effects().length).toBeGreaterThan(40)
+    await clock.advance(120_000)
+    expect(storage.effects()).toHaveLength(200)
+    expect(pipeline.inFlight).toBe(0)
+  })
 })

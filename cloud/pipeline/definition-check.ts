@@ -1,0 +1,105 @@
+import { didYouMean } from '../../src/settings/nearest.ts'
+import { type Limits, parseDuration, withinLimits } from '../../src/units.ts'
+
+/** PostgreSQL takes 24.8 days for a session that waits in a transaction. */
+export const handlerLimits = { min: '1ms', max: '24h' } satisfies Limits
+/** RabbitMQ takes 49.7 days for the time to live of a message. */
+export const rungLimits = { min: '1ms', max: '30d' } satisfies Limits
+
+const groupPattern = /^[a-z][a-z0-9-]{0,31}$/
+const typePatternPattern = /^(?=.{1,128}$)([a-z0-9_-]+|\*|#)(\.([a-z0-9_-]+|\*|#))*$/i
+/** Attempts are counted up to 1,000 in a header that anybody may write. */
+const rungsMax = 100
+
+type Fault = string | false | undefined
+type Check = (value: unknown) => Fault | readonly Fault[]
+
+const batchOnly = ['dedup', 'inspect', 'recordsFaults']
+
+/** What each key must be, where it is there. */
+const checks: Readonly<Record<string, Check>> = {
+  group: (value) =>
+    !(typeof value === 'string' && groupPattern.test(value)) &&
+    `must match ${groupPattern.source.slice(1, -1)}`,
+  types: faultsOfTypes,
+  ordered: isTrueOrFalse,
+  retry: (value) => {
+    if (!Array.isArray(value)) return `must be a list such as ['5s', '1m'], and is ${inWords(value)}`
+    const good =
+      value.every((delay) => withinLimits(parseDuration(delay), rungLimits)) && value.length <= rungsMax
+    return (
+      !good && `must list durations such as 5s or 1m, ${rungLimits.max} at most, and no more than ${rungsMax}`
+    )
+  },
+  timeout: (value) =>
+    !withinLimits(parseDuration(value), handlerLimits) &&
+    `must be a duration such as 30s, ${handlerLimits.max} at most`,
+  handle: isFunction,
+  handleBatch: isFunction,
+  dedup: (value) => value !== 'inbox' && value !== 'own' && 'must be inbox or own',
+  inspect: isFunction,
+  recordsFaults: isTrueOrFalse,
+}
+
+/** Everything that is wrong with what is to be a consumer; none if nothing is. */
+export function faultsOfDefinition(given: unknown): string[] {
+  if (typeof given !== 'object' || given === null)
+    return [`a consumer is an object, and this is ${inWords(given)}`]
+  const options = given as Readonly<Record<string, unknown>>
+  const there = Object.keys(options).filter((key) => options[key] !== undefined)
+  const known = Object.keys(checks)
+  const handlers = ['handle', 'handleBatch'].filter((key) => there.includes(key))
+  return [
+    ...there
+      .filter((key) => !known.includes(key))
+      .map(
+        (key) =>
+          `${key} is nothing a consumer has${didYouMean(
+            key,
+            known.filter((each) => !there.includes(each)),
+          )}`,
+      ),
+    ...['group', 'types'].filter((key) => !there.includes(key)).map((key) => `${key} is required`),
+    handlers.length === 0 && 'handle is required: what to do with one event',
+    handlers.length === 2 && 'handle and handleBatch: a consumer has one of the two',
+    !there.includes('handleBatch') &&
+      batchOnly.filter((key) => there.includes(key)).map((key) => `${key} is for consumers with handleBatch`),
+    ...there.flatMap((key) =>
+      [checks[key]?.(options[key])].flat().map((fault) => fault && `${key} ${fault}`),
+    ),
+  ]
+    .flat()
+    .filter((fault) => typeof fault === 'string')
+}
+
+function faultsOfTypes(value: unknown): Fault | readonly Fault[] {
+  if (!Array.isArray(value)) return `must be a list such as ['com.acme.climate'], and is ${inWords(value)}`
+  if (value.length === 0) return 'must name at least one event type pattern'
+  return value.map((type: unknown) => {
+    if (typeof type !== 'string') return `must hold texts, and holds ${inWords(type)}`
+    if (!typePatternPattern.test(type))
+      return `holds ${JSON.stringify(type)}, which is not an event type pattern`
+    // Types of events are reverse-DNS names: one label alone is none, and would never come.
+    return (
+      /^[a-z0-9_-]+$/i.test(type) &&
+      `holds ${JSON.stringify(type)}, and a type has two labels at least: com.acme.${type}`
+    )
+  })
+}
+
+function isTrueOrFalse(value: unknown): Fault {
+  return typeof value !== 'boolean' && 'must be true or false'
+}
+
+function isFunction(value: unknown): Fault {
+  return typeof value !== 'function' && `must be a function, and is ${inWords(value)}`
+}
+
+function inWords(value: unknown): string {
+  if (value === null) return 'null'
+  if (Array.isArray(value)) return 'a list'
+  if (typeof value === 'object') return 'an object'
+  return typeof value === 'string'
+    ? `the text ${JSON.stringify(value).slice(0, 60)}`
+    : `${typeof value} ${String(value)}`.slice(0, 60)
+}

@@ -1,0 +1,108 @@
+import { describe, expect, test } from 'vitest'
+import type { AmqpConnection } from '../../../cloud/amqp/connection-rabbit.ts'
+import { rabbitSidings } from '../../../cloud/amqp/sidings-rabbit.ts'
+import { asChannel, FakeChannel } from '../../support/cloud/fake-channel.ts'
+import { letter } from '../../support/cloud/test-amqp.ts'
+import { FakeClock, settled } from '../../support/fakes/clock.ts'
+
+const dead = { kind: 'dead', group: 'g' } as const
+
+/** Sidings on channels that answer what a test lets them answer, and what each channel was sent. */
+function open() {
+  const clock = new FakeClock()
+  const channels: FakeChannel[] = []
+  const sent: string[] = []
+  const state: { blocked: string | undefined } = { blocked: undefined }
+  const client = {
+    async acquire() {
+      const channel = new FakeChannel()
+      const which = channels.push(channel) - 1
+      sent.push('')
+      channel.socket.on('data', (data: Buffer) => (sent[which] += data.toString('latin1')))
+      return asChannel(channel)
+    },
+  }
+  const connection = {
+    client,
+    get blocked() {
+      return state.blocked
+    },
+  } as unknown as AmqpConnection
+  /** How often a letter's text was handed to the broker. */
+  const copies = (text: string): number => sent.join('').split(text).length - 1
+  return { clock, channels, state, copies, sidings: rabbitSidings(connection, clock) }
+}
+
+const fateOf = (sending: Promise<void>): Promise<string> =>
+  sending.then(
+    () => 'proven',
+    (error: Error) => error.message,
+  )
+
+describe('an answer that is late', () => {
+  test('is no refusal: a letter that is sent again meanwhile is there once (G5)', async () => {
+    const { clock, channels, copies, sidings } = open()
+    const one = letter('the-letter-itself', { properties: {} })
+    for (let again = 0; again < 4; again++) {
+      const late = fateOf(sidings.send(dead, one))
+      await settled()
+      await clock.advance(20_000)
+      expect(await late).toMatch(/has not answered for/)
+    }
+    const last = fateOf(sidings.send(dead, one))
+    await settled()
+    channels[0]?.ack(1)
+    await settled()
+    expect(await last).toBe('proven')
+    expect(copies('the-letter-itself')).toBe(1)
+  })
+
+  test('that came while nobody waited is not asked for again (G5)', async () => {
+    const { clock, channels, copies, sidings } = open()
+    const one = letter('the-letter-itself', { properties: {} })
+    const late = fateOf(sidings.send(dead, one))
+    await settled()
+    await clock.advance(20_000)
+    await late
+    channels[0]?.ack(1)
+    await settled()
+    expect(await fateOf(sidings.send(dead, one))).toBe('proven')
+    expect(copies('the-letter-itself')).toBe(1)
+  })
+
+  test('is waited for as long as the broker has an alarm, and for a while after it (G5)', async () => {
+    const { clock, channels, state, copies, sidings } = open()
+    const one = letter('the-letter-itself', { properties: {} })
+    const sending = fateOf(sidings.send(dead, one))
+    await settled()
+    state.blocked = 'low on memory'
+    await clock.advance(3_600_000)
+    state.blocked = undefined
+    await clock.advance(14_000)
+    channels[0]?.ack(1)
+    await settled()
+    expect(await sending).toBe('proven')
+    expect(copies('the-letter-itself')).toBe(1)
+  })
+
+  test('that never comes ends the channel, and the letter is sent on another (G5)', async () => {
+    const { clock, channels, copies, sidings } = open()
+    const one = letter('the-letter-itself', { properties: {} })
+    for (let again = 0; channels[0]?.closed !== 1; again++) {
+      expect(again).toBeLessThan(30)
+      const late = fateOf(sidings.send(dead, one))
+      await settled()
+      await clock.advance(16_000)
+      await late
+    }
+    channels[0]?.emit('close')
+    await settled()
+    expect(await fateOf(sidings.send(dead, one))).toMatch(/closed|closing/)
+    const last = fateOf(sidings.send(dead, one))
+    await settled()
+    channels[1]?.ack(1)
+    await settled()
+    expect(await last).toBe('proven')
+    expect(copies('the-letter-itself')).toBe(2)
+  })
+})

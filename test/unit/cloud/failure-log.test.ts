@@ -1,0 +1,71 @@
+import { pino } from 'pino'
+import { describe, expect, test } from 'vitest'
+import type { Delivery } from '../../../cloud/amqp/delivery.ts'
+import { createFailureLog } from '../../../cloud/letters/failure-log.ts'
+import { Ledger } from '../../support/cloud/cloud-events.ts'
+import { FakeClock } from '../../support/fakes/clock.ts'
+
+const delivery = { attempt: 2, properties: { messageId: 'm-1', appId: 'gateway-1' } } as unknown as Delivery
+const { event } = new Ledger().next('device-1')
+
+function listen() {
+  const clock = new FakeClock()
+  const texts: string[] = []
+  const tell = createFailureLog(
+    pino({}, { write: (line) => void texts.push(line) }).child({ group: 'g' }),
+    clock,
+  )
+  const lines = (): Record<string, unknown>[] =>
+    texts.map((text) => JSON.parse(text) as Record<string, unknown>)
+  return { clock, tell, lines, texts }
+}
+
+describe('the log of attempts that failed', () => {
+  test('says which event of which device failed why and where, and what follows', () => {
+    const { tell, lines, texts } = listen()
+    tell({ delivery, event, error: new TypeError('no bar'), retryInMs: 5_000 })
+    tell({ delivery, event, error: new TypeError('no bar'), retryInMs: undefined })
+    expect(lines()[0]).toMatchObject({
+      level: 40,
+      group: 'g',
+      code: 'UNEXPECTED',
+      device: 'device-1',
+      id: event.id,
+      type: event.type,
+      gateway: event.gateway,
+      attempt: 2,
+      retryInMs: 5_000,
+      stack: expect.stringMatching(/^at .*failure-log\.test\.ts/) as string,
+      msg: 'an attempt failed, and it is tried again: no bar',
+    })
+    expect(lines()[1]).toMatchObject({ msg: 'an attempt failed, and the event is a dead letter now: no bar' })
+    expect(texts[0]?.match(/"group"/g)).toHaveLength(1)
+  })
+
+  test('has a stack once a minute for each place, and a line each', async () => {
+    const { clock, tell, lines } = listen()
+    const thrown = Array.from({ length: 3 }, () => new Error('again'))
+    for (const error of thrown) tell({ delivery, event, error, retryInMs: undefined })
+    expect(lines().map((line) => 'stack' in line)).toEqual([true, false, false])
+    await clock.advance(60_000)
+    tell({ delivery, event, error: thrown[0], retryInMs: undefined })
+    expect(lines().at(-1)).toHaveProperty('stack')
+  })
+
+  test('is not filled by a device in a loop, and says how many it leaves out', async () => {
+    const { clock, tell, lines } = listen()
+    for (let index = 0; index < 1_000; index++)
+      tell({ delivery, event, error: new Error(`${index}`), retryInMs: 1 })
+    tell({ delivery, event: new Ledger().next('device-2').event, error: new Error('x'), retryInMs: 1 })
+    expect(lines()).toHaveLength(21)
+    await clock.advance(60_000)
+    tell({ delivery, event, error: new Error('x'), retryInMs: 1 })
+    expect(lines().at(-1)).toMatchObject({ alikeBefore: 980 })
+  })
+
+  test('names what could not be read by what its publisher says of it', () => {
+    const { tell, lines } = listen()
+    tell({ delivery, event: undefined, error: new Error('x'), retryInMs: undefined })
+    expect(lines()[0]).toMatchObject({ id: 'm-1', gateway: 'gateway-1' })
+  })
+})

@@ -1,0 +1,72 @@
+import { describe, expect, test } from 'vitest'
+import { faultOfProperties, nestingMax, shortText } from '../../../src/amqp/property-block.ts'
+
+const long = (content: Buffer): Buffer => {
+  const length = Buffer.alloc(4)
+  length.writeUInt32BE(content.length)
+  return Buffer.concat([length, content])
+}
+const entry = (name: string, type: string, value: Buffer): Buffer =>
+  Buffer.concat([Buffer.from([name.length]), Buffer.from(name + type), value])
+const headers = (...entries: Buffer[]): Buffer =>
+  Buffer.concat([Buffer.from([0x20, 0x00]), long(Buffer.concat(entries))])
+
+/** Tables within tables, that of the headers included. */
+function tables(depth: number): Buffer {
+  let content: Buffer = Buffer.alloc(0)
+  for (let level = 1; level < depth; level++) content = entry('n', 'F', long(content))
+  return headers(content)
+}
+
+describe('the properties of a message', () => {
+  test('of every kind can be read', () => {
+    const texts = Array.from({ length: 10 }, (_, index) =>
+      Buffer.concat([Buffer.from([1]), Buffer.from(`${index}`)]),
+    )
+    const [type, encoding, ...rest] = texts as [Buffer, Buffer, ...Buffer[]]
+    const values = [
+      entry('a', 'S', long(Buffer.from('text'))),
+      entry('b', 't', Buffer.from([1])),
+      entry('c', 'd', Buffer.alloc(8)),
+      entry('d', 'V', Buffer.alloc(0)),
+      entry('e', 'A', long(Buffer.from('I\0\0\0\x01t\x01', 'latin1'))),
+      entry('f', 'F', long(entry('g', 'D', Buffer.alloc(5)))),
+    ]
+    const block = Buffer.concat([
+      Buffer.from([0xff, 0xfc]),
+      type,
+      encoding,
+      long(Buffer.concat(values)),
+      Buffer.from([2, 9]),
+      ...rest.slice(0, 4),
+      Buffer.alloc(8, 255),
+      ...rest.slice(4, 8),
+    ])
+    expect(faultOfProperties(block)).toBeUndefined()
+    expect(faultOfProperties(Buffer.from([0, 0]))).toBeUndefined()
+  })
+
+  test('that nest too deep are not read, however deep, and those that do not are', () => {
+    expect(faultOfProperties(tables(nestingMax))).toBeUndefined()
+    expect(faultOfProperties(tables(nestingMax + 1))).toMatch(/nested/)
+    expect(faultOfProperties(tables(2_000))).toMatch(/nested/)
+  })
+
+  test.each([
+    ['a table longer than what it lies in', Buffer.from([0x20, 0x00, 0, 0, 0, 9, 1])],
+    ['a value behind the end of its table', headers(entry('a', 'S', Buffer.from([0, 0, 1, 0])))],
+    ['a length of 4 GiB', headers(entry('a', 'S', Buffer.from([255, 255, 255, 255])))],
+    ['a type that nobody knows', headers(entry('a', 'Z', Buffer.alloc(4)))],
+    ['bytes behind the last', Buffer.from([0, 0, 1])],
+    ['a property that AMQP does not know', Buffer.from([0, 2])],
+    ['more bits that follow', Buffer.from([0, 1])],
+    ['none at all', Buffer.from([0])],
+  ])('that are not as AMQP has them are told from those that are: %s', (_, block) => {
+    expect(faultOfProperties(block)).toBeTypeOf('string')
+  })
+
+  test('a text too long for AMQP ends between two characters', () => {
+    expect(shortText('x'.repeat(300))).toHaveLength(255)
+    expect(shortText(`${'ä'.repeat(127)}€`)).toBe('ä'.repeat(127))
+  })
+})

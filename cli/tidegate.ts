@@ -1,7 +1,10 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
+import { setDefaultAutoSelectFamilyAttemptTimeout } from 'node:net'
 import { Command, CommanderError } from 'commander'
+import { attemptTimeoutMs } from '../src/amqp/address.ts'
 import { codeOf, explain } from '../src/errors.ts'
+import { visible } from '../src/visible.ts'
 
 type Register = (program: Command) => void
 
@@ -23,6 +26,9 @@ Examples:
   tidegate outbox inspect --config config/edge.example.yaml
   tidegate certs development
   tidegate dev --for 30s --outage 10s`
+
+/** What PostgreSQL's driver and RabbitMQ's HTTP API may take; those of AMQP have their own. */
+const connectTimeoutMs = 10_000
 
 async function main(argv: readonly string[]): Promise<void> {
   const program = new Command('tidegate')
@@ -70,7 +76,7 @@ function version(): string {
 function report(error: unknown): void {
   const stack =
     process.env['TIDEGATE_DEBUG'] === '1' && error instanceof Error ? `\n${error.stack ?? ''}` : ''
-  process.stderr.write(`${explain(error)}${stack}\n`)
+  process.stderr.write(visible(`${explain(error)}${stack}\n`))
 }
 
 function crash(error: unknown): void {
@@ -81,6 +87,9 @@ function crash(error: unknown): void {
 process.stdout.on('error', (error) => (codeOf(error) === 'EPIPE' ? process.exit() : crash(error)))
 process.on('uncaughtException', crash)
 process.on('unhandledRejection', crash)
+
+// Of a name's addresses each is waited for as long as our limits let it, and not 250 ms.
+setDefaultAutoSelectFamilyAttemptTimeout(attemptTimeoutMs(connectTimeoutMs))
 
 try {
   await main(process.argv.slice(2))

@@ -4,6 +4,7 @@ import { durationOf } from '../../src/settings/command-line.ts'
 import { addToSummary, emptySummary, formatLedger, formatSummary } from './report.ts'
 import type { LedgerReport } from './audit.ts'
 import { loadCloudConfig } from '../config.ts'
+import { visible } from '../../src/visible.ts'
 
 interface Options {
   config?: string
@@ -40,7 +41,7 @@ export function registerAuditCommand(program: Command): void {
         for await (const report of auditDatabase(database, { gateway, settleMs, nowMs: systemClock.now() })) {
           addToSummary(summary, report)
           if (options.json) ledgers.push(report)
-          else print(formatLedger(report))
+          else print(visible(formatLedger(report)))
         }
       } finally {
         await database.close()

@@ -12,6 +12,8 @@ export interface Metrics {
 
 /** Recorded longer than this before it arrived here: it waited somewhere, and is no measure of the way itself. */
 const backlogAfterMs = 10_000
+/** What would have taken longer says more of a clock, or of a sender, than of the way; one of them would spoil the sum for good. */
+const latencyMsMax = 366 * 86_400_000
 const secondsBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
 const latencyBuckets = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600, 86_400, 604_800]
 
@@ -47,7 +49,8 @@ function observing(counters: Counters, histograms: Histograms): PipelineObserver
     applied(group, event, delivery, nowMs) {
       const recordedMs = Date.parse(event.recordedtime)
       const kind = delivery.arrivedAtMs - recordedMs > backlogAfterMs ? 'backlog' : 'live'
-      histograms.latency.observe({ group, kind }, Math.max(0, nowMs - recordedMs) / 1000)
+      const tookMs = Math.max(0, nowMs - recordedMs)
+      if (tookMs <= latencyMsMax) histograms.latency.observe({ group, kind }, tookMs / 1000)
       histograms.attempts.observe({ group }, delivery.attempt)
     },
     failed: (group, consequence, code) => counters.failures.inc({ group, consequence, code }),

@@ -1,13 +1,15 @@
 const fieldsMax = 64
 const depthMax = 4
 const pathLengthMax = 200
+/** Sums stay finite: 10^18 of these are still a double (PostgreSQL would refuse the sum, and then every event of its bucket). */
+const valueMax = 1e290
 
 /**
- * The finite numbers in an event's data by dotted path (`battery.voltage`), or `value` when the data is a number.
+ * The numbers of up to 10^290 in an event's data by dotted path (`battery.voltage`), or `value` when the data is a number.
  * Bounded (G7): the first 64 in member order, four levels deep. Arrays are left out: their indexes name nothing.
  */
 export function numericFields(data: unknown): [path: string, value: number][] {
-  if (typeof data === 'number') return Number.isFinite(data) ? [['value', data]] : []
+  if (typeof data === 'number') return isCountable(data) ? [['value', data]] : []
   const fields: [string, number][] = []
   collect(data, '', 1, fields)
   return fields
@@ -19,10 +21,14 @@ function collect(value: unknown, prefix: string, depth: number, fields: [string,
     if (fields.length >= fieldsMax) return
     const path = prefix + name
     if (typeof member === 'number') {
-      if (Number.isFinite(member) && path.length <= pathLengthMax && !path.includes('\0'))
+      if (isCountable(member) && path.length <= pathLengthMax && !path.includes('\0'))
         fields.push([path, member])
     } else {
       collect(member, `${path}.`, depth + 1, fields)
     }
   }
+}
+
+function isCountable(value: number): boolean {
+  return Math.abs(value) <= valueMax
 }

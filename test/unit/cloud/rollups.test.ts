@@ -15,6 +15,8 @@ describe('rollups', () => {
     ])
     expect(numericFields(7)).toEqual([['value', 7]])
     expect(numericFields({ n: Number.POSITIVE_INFINITY })).toEqual([])
+    // Two of these would have a sum that is no double, for ever.
+    expect(numericFields({ n: 1.7e308, m: -1.7e308, last: -1e290 })).toEqual([['last', -1e290]])
     expect(
       numericFields(Object.fromEntries(Array.from({ length: 99 }, (_, n) => [`f${n}`, n]))),
     ).toHaveLength(64)

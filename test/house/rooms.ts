@@ -20,7 +20,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   'src/settings': {
     sentence:
       'what a person sets: configuration files, environment, command lines, and what is said of faults in them',
-    mayImport: [],
+    mayImport: ['src'],
   },
   'src/amqp': {
     sentence:

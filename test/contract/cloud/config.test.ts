@@ -18,10 +18,14 @@ describe('the cloud’s configuration', () => {
   test('the example holds the defaults, but for what it says it does not', () => {
     const example = loadCloudConfig(join(import.meta.dirname, '../../../config/cloud.example.yaml'), {})
     const defaults = loadCloudConfig(undefined, {})
+    const at = (name: string): string => join(import.meta.dirname, '../../../.tidegate/pki', name)
     expect(example).toEqual({
       ...defaults,
-      broker: { url: 'amqp://tidegate:change-me@127.0.0.1:5672' },
-      database: { url: 'postgres://tidegate:change-me@127.0.0.1:5432/tidegate' },
+      broker: {
+        url: 'amqps://cloud:change-me@localhost:5671',
+        tls: { ca: at('ca.crt'), cert: at('cloud.crt'), key: at('cloud.key') },
+      },
+      database: { url: 'postgres://tidegate:change-me@localhost:5432/tidegate' },
     })
   })
 

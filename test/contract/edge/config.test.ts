@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parse } from 'yaml'
 import { expect, test } from 'vitest'
+import { loadCloudConfig } from '../../../cloud/config.ts'
 import { edgeConfigSchema, loadEdgeConfig } from '../../../edge/config.ts'
 import { TidegateError } from '../../../src/errors.ts'
 
@@ -32,7 +33,7 @@ test('the example loads, and its paths start at its folder', () => {
   const config = loadEdgeConfig(example, {})
   expect(config.gateway).toBe('gateway-1')
   expect(config.mqtt.tls.ca).toBe(new URL('../../../.tidegate/pki/ca.crt', import.meta.url).pathname)
-  expect(config.dataDir).toBe(new URL('../../../config/data', import.meta.url).pathname)
+  expect(config.dataDir).toBe(new URL('../../../.tidegate/edge', import.meta.url).pathname)
 })
 
 test('the example shows every key with its default', () => {
@@ -122,5 +123,26 @@ test.each([
   const before = { mqtt, uplink, outbox: {}, ops: {} }[part]
   expect(faultsOf({ ...least, [part]: { ...before, ...values } })).toEqual([
     expect.stringContaining(fault) as string,
+  ])
+})
+
+test('the two examples agree: one broker, the CA of both, as many partitions', () => {
+  const edge = loadEdgeConfig(example, {})
+  const cloud = loadCloudConfig(example.replace('edge.example', 'cloud.example'), {})
+  const [uplink, broker] = [new URL(edge.uplink.url), new URL(cloud.broker.url)]
+  expect([broker.protocol, broker.host]).toEqual([uplink.protocol, uplink.host])
+  expect(broker.username).not.toBe(uplink.username)
+  expect(cloud.broker.tls?.ca).toBe(edge.uplink.tls?.ca)
+  expect(cloud.partitions).toBe(edge.uplink.partitions)
+})
+
+test('an uplink may trust a CA and show no certificate, and half a pair is a fault', () => {
+  const uplink = (tls: object) => ({ ...least, uplink: { url: 'amqps://cloud.example', tls } })
+  expect(faultsOf(uplink({ ca: 'ca.crt' }))).toEqual([])
+  expect(faultsOf(uplink({ ca: 'ca.crt', cert: 'a' }))).toEqual([
+    'uplink.tls.key: is required where there is a cert',
+  ])
+  expect(faultsOf(uplink({ ca: 'ca.crt', key: 'a' }))).toEqual([
+    'uplink.tls.cert: is required where there is a key',
   ])
 })

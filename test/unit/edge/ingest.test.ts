@@ -171,5 +171,28 @@ test('a repeat is told of now and then: a counter may have begun anew', async ()
   ])
   for (let again = 0; again < 4; again += 1) await publish('raw/a1', `{"seq":1,"v":${again}}`)
   expect(counted).toEqual(['accepted', 'duplicate', 'duplicate', 'duplicate'])
-  expect(lines).toEqual([expect.objectContaining({ level: 30, device: 'a1', topic: 'raw/a1', id: '1' })])
+  expect(lines).toEqual([
+    expect.objectContaining({ level: 30, device: 'a1', topic: 'raw/a1', id: 'raw/a1#1' }),
+  ])
+})
+
+test('readings that are counted by topic are events each, whichever routes take them, and a CloudEvent beside them (G1)', async () => {
+  const { publish, outbox, counted } = ingesting([
+    { topic: 'plant/{device}/temp', type: 'com.acme.temp', idFrom: 'n' },
+    { topic: 'plant/{device}/hum', type: 'com.acme.hum', idFrom: 'n' },
+    { topic: 'plant/{device}/wind', type: 'com.acme.wind' },
+  ])
+  const cloudEvent = '{"specversion":"1.0","id":"1","data":1}'
+  await publish('plant/a1/temp', '{"n":1}')
+  await publish('plant/a1/hum', '{"n":1}')
+  await publish('plant/a1/wind', cloudEvent)
+  await publish('devices/a1/events/com.acme.x', cloudEvent)
+  await publish('devices/a1/events/com.acme.x', cloudEvent)
+  expect(counted).toEqual(['accepted', 'accepted', 'accepted', 'accepted', 'duplicate'])
+  expect(outbox.stored.map(({ event }) => event.id)).toEqual([
+    'plant/a1/temp#1',
+    'plant/a1/hum#1',
+    'plant/a1/wind#1',
+    '1',
+  ])
 })

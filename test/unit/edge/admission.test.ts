@@ -175,6 +175,16 @@ test('a rejected event keeps the payload up to the limit and says when it was cu
   expect(Buffer.from(rejection.payload, 'base64')).toEqual(payload.subarray(0, 100))
 })
 
+test('a rejected event says no more of a topic than a person reads, however long it is (G7)', () => {
+  const routes = [{ topic: 'any/{subject}/{type}' }]
+  const topic = `any/${'"'.repeat(30_000)}/${'\u0001'.repeat(30_000)}`
+  const admitted = admitting({ routes })('', topic)
+  expect(rejectionOf(admitted).reason).toBe('TYPE_INVALID')
+  expect(rejectionOf(admitted).topic).toMatch(/^any\/"{251}…$/)
+  expect(rejectionOf(admitted).type).toMatch(/^\ufffd{127}…$/)
+  expect(admitted.submission.candidate.text.length).toBeLessThan(1500)
+})
+
 const idOf = (payload: string, topic?: string): string => admit(payload, topic).event.id
 
 const bad = (id: string, more: object = {}): string => JSON.stringify(cloudEvent({ id, data: {}, ...more }))

@@ -21,12 +21,15 @@ interface Watched {
   outbox: FakeOutbox
   lines: Line[]
   counted: string[]
+  /** Bytes that publishes were said to take besides what came. */
+  grown: number[]
 }
 
 function ingesting(configured: Route[] = []): Watched {
   const outbox = createFakeOutbox()
   const lines: Line[] = []
   const counted: string[] = []
+  const grown: number[] = []
   const routes = createRoutes(configured)
   const ingest = createIngest({
     rules: createTopicRules({
@@ -58,11 +61,13 @@ function ingesting(configured: Route[] = []): Watched {
     publish(topic, payload = '{"temperature":1}', device = 'a1') {
       const packet: Publish = { topic, payload, qos: 1, retain: false }
       const { signal } = new AbortController()
-      return ingest.publish({ deviceId: device, clientId: `${device}/x`, signal }, packet)
+      const held = { grow: (bytes: number) => void grown.push(bytes) }
+      return ingest.publish({ deviceId: device, clientId: `${device}/x`, signal, held }, packet)
     },
     outbox,
     lines,
     counted,
+    grown,
   }
 }
 
@@ -163,6 +168,16 @@ test('a time that cannot be read is counted and told, and not quoted', async () 
       detail: 'at: it is no time of RFC 3339, such as 2026-07-01T12:00:00Z',
     }),
   ])
+})
+
+test('what was made of a publish counts at its length, however much longer than its payload it is (G7)', async () => {
+  const { publish, outbox, grown } = ingesting()
+  await publish('devices/a1/events/com.acme.many', `[${'1e20,'.repeat(100)}0]`)
+  await publish('devices/a1/state')
+  const [text = ''] = outbox.stored.map(({ event }) => JSON.stringify(event.data))
+  expect(text.length).toBeGreaterThan(2000)
+  expect(grown).toHaveLength(1)
+  expect(grown[0]).toBeGreaterThan(2 * text.length)
 })
 
 test('a repeat is told of now and then: a counter may have begun anew', async () => {

@@ -79,7 +79,7 @@ class OutboxIngest implements Ingest {
     this.#options = options
     this.#warn = createThrottledWarn(options.log, options.clock, 10_000)
     this.#mayTellOfRepeat = createThrottle(options.clock, 600_000)
-    this.#unrouted = new Unrouted({ routes: options.routes.all, log: options.log })
+    this.#unrouted = new Unrouted({ ...options, routes: options.routes.all })
   }
 
   async publish(publisher: Publisher, packet: Publish): Promise<Verdict> {

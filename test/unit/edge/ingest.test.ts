@@ -25,7 +25,7 @@ interface Watched {
   grown: number[]
 }
 
-function ingesting(configured: Route[] = []): Watched {
+function ingesting(configured: Route[] = [], time = { ms: 0 }): Watched {
   const outbox = createFakeOutbox()
   const lines: Line[] = []
   const counted: string[] = []
@@ -54,7 +54,7 @@ function ingesting(configured: Route[] = []): Watched {
       published: (result) => void counted.push(result),
       unreadableTime: () => void counted.push('unreadable time'),
     },
-    clock: systemClock,
+    clock: { ...systemClock, monotonicMs: () => time.ms },
     log: pino({ level: 'info' }, { write: (line: string) => void lines.push(JSON.parse(line) as Line) }),
   })
   return {
@@ -100,15 +100,36 @@ test('a topic that is nearly one of a route is warned of, with the one that was 
   ])
 })
 
-test('a device that makes up topics is told of a few times, and takes no other’s place', async () => {
-  const { publish, lines, counted } = ingesting()
-  for (let index = 0; index < 100; index += 1) await publish(`devices/a1/${index}/${'x'.repeat(1000)}`)
-  expect(lines).toHaveLength(8)
-  expect(lines.at(-1)).toHaveProperty('more')
-  expect(Math.max(...lines.map(({ topic }) => topic?.length ?? 0))).toBe(256)
-  expect(counted).toHaveLength(100)
-  await publish('devices/a2/state', undefined, 'a2')
+test('a device that makes up topics is told of a few times and then once an hour, and takes no other’s place', async () => {
+  const time = { ms: 0 }
+  const { publish, lines, counted } = ingesting([], time)
+  const publishAll = async () => {
+    for (let index = 0; index < 300; index += 1) await publish(`devices/a1/${index}/${'x'.repeat(1000)}`)
+  }
+  await publishAll()
   expect(lines).toHaveLength(9)
+  expect(lines.filter((line) => 'more' in line)).toEqual([lines[8]])
+  expect(Math.max(...lines.map(({ topic }) => topic?.length ?? 0))).toBe(256)
+  expect(counted).toHaveLength(300)
+  await publish('devices/a2/state', undefined, 'a2')
+  expect(lines).toHaveLength(10)
+  time.ms = 3_599_999
+  await publishAll()
+  expect(lines).toHaveLength(10)
+  time.ms = 3_600_000
+  await publishAll()
+  // Of each round those that were told one by one count no more.
+  expect(lines.slice(10)).toEqual([expect.objectContaining({ device: 'a1', alikeBefore: 291 + 292 })])
+})
+
+test('a slip is told however many topics of its device are none, and slips have a bound of their own (G1)', async () => {
+  const { publish, lines } = ingesting()
+  const warned = () => lines.filter(({ level }) => level === 40)
+  for (let index = 0; index < 20; index += 1) await publish(`devices/a1/state/${index}`)
+  const slips = Array.from({ length: 70 }, (_, index) => `devices/a1/event/com.acme.x${index}`)
+  for (let again = 0; again < 2; again += 1) for (const slip of slips) await publish(slip)
+  expect(warned().map(({ topic }) => topic)).toEqual(slips.slice(0, 64))
+  expect(warned()[63]).toMatchObject({ didYouMean: 'devices/a1/events/com.acme.x63' })
 })
 
 test('what a route makes no event of is acknowledged, counted, and told by nobody', async () => {

@@ -143,7 +143,7 @@ class OutboxIngest implements Ingest {
     observer.published(kind)
   }
 
-  /** Never with the payload: `detail` says what is wrong in words of ours and of the schema. */
+  /** Never with a value of the payload: `detail` says what is wrong in words of ours and of the schema, and names members. */
   #tellOfQuarantine(device: string, topic: string, { rejected, submission }: Admitted): void {
     if (!rejected) return
     const { reason, detail } = rejected

@@ -22,6 +22,8 @@ const faultsOf = (schema: object | boolean, ...values: unknown[]): string[] => {
   return values.flatMap((value) => registry.faults('com.acme.x', 1, value))
 }
 
+const id = (version: number): string => `https://acme.example/${version}`
+
 describe('schemas', () => {
   const climate = { type: 'object', required: ['t'], properties: { t: { type: 'number', maximum: 100 } } }
 
@@ -158,7 +160,6 @@ describe('schemas', () => {
     ['a reference to nowhere', { $ref: 'https://acme.example/none' }],
     ['one anchor twice', { $defs: { a: { $anchor: 'a' }, b: { $anchor: 'a' } } }],
   ])('tells %s once, of the version that has it', ([, faulty]) => {
-    const id = (version: number) => `https://acme.example/${version}`
     const load = () =>
       loadSchemas(
         schemas({
@@ -173,7 +174,6 @@ describe('schemas', () => {
   })
 
   test('names both of two versions that have the same fault, and of two that only want each other one', () => {
-    const id = (version: number) => `https://acme.example/${version}`
     const slip = { minimun: 1 }
     const other = { items: { $ref: id(1) } }
     const faultsOf = (first: object, second: object) => () =>

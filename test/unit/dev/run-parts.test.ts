@@ -110,6 +110,10 @@ test('every acknowledged event is looked up in the history, and those that are m
   expect(missing).toEqual({ count: 2, first: lost.map((id) => ({ source: '/devices/sensor-001', id })) })
 })
 
+const noHistory = {
+  absent: (identities: readonly Identity[]): Promise<Identity[]> => Promise.resolve([...identities]),
+}
+
 test('an event that is no CloudEvent is looked up by the ID that it has within its topic', async () => {
   const book = createBook()
   const meter = {
@@ -119,8 +123,7 @@ test('an event that is no CloudEvent is looked up by the ID that it has within i
     idWithinTopic: true as const,
   }
   book.acknowledged('meter', { ...meter, n: 1 }, 1)
-  const absent = (identities: readonly Identity[]): Promise<Identity[]> => Promise.resolve([...identities])
-  const { first } = await findMissing({ run: 'run', book, history: { absent } })
+  const { first } = await findMissing({ run: 'run', book, history: noHistory })
   expect(first).toEqual([{ source: '/devices/meter', id: `tele/meter/SENSOR#${eventId('run', 'meter', 1)}` }])
 })
 

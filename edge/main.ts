@@ -121,8 +121,8 @@ function wayToAnEvent(
     routes,
     rules: createTopicRules({
       subscribe: config.mqtt.subscribe,
-      isRouted: (deviceId, topic) => routes.match(deviceId, topic) !== undefined,
-      isIgnored: (deviceId, topic) => routes.ignores(deviceId, topic),
+      routed: (deviceId, topic) => routes.match(deviceId, topic) !== undefined,
+      ignored: (deviceId, topic) => routes.ignores(deviceId, topic),
     }),
     admit: createAdmission({ ...admissionSettings(config), schemas, clock, random }),
   }

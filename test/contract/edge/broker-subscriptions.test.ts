@@ -60,7 +60,7 @@ test.for([
 ] as const)(
   'a SUBSCRIBE of thousands of filters in a %s session is refused, each looked at a fixed number of times (G7)',
   async ([, clean]) => {
-    const rules = createTopicRules({ subscribe: [], isRouted: () => false, isIgnored: () => false })
+    const rules = createTopicRules({ subscribe: [], routed: () => false, ignored: () => false })
     let looks = 0
     const maySubscribe = (deviceId: string, filter: string): boolean => {
       looks += 1

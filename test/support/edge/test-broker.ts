@@ -182,8 +182,8 @@ export async function startTestBroker(pki: TestPki, given: TestBrokerOptions = {
     },
     rules: createTopicRules({
       subscribe: given.subscribe ?? [],
-      isRouted: (deviceId, topic) => routes.match(deviceId, topic) !== undefined,
-      isIgnored: (deviceId, topic) => routes.ignores(deviceId, topic),
+      routed: (deviceId, topic) => routes.match(deviceId, topic) !== undefined,
+      ignored: (deviceId, topic) => routes.ignores(deviceId, topic),
     }),
     routes,
     admit: createAdmission({

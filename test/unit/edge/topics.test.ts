@@ -3,8 +3,8 @@ import { covers, createTopicRules, filterFault } from '../../../edge/admission/t
 
 const rules = createTopicRules({
   subscribe: ['fleet/announcements/#', 'groups/{device}/+'],
-  isRouted: (deviceId, topic) => topic === `tele/${deviceId}/SENSOR` || topic === `tele/${deviceId}/NOISE`,
-  isIgnored: (deviceId, topic) => topic === `tele/${deviceId}/NOISE`,
+  routed: (deviceId, topic) => topic === `tele/${deviceId}/SENSOR` || topic === `tele/${deviceId}/NOISE`,
+  ignored: (deviceId, topic) => topic === `tele/${deviceId}/NOISE`,
 })
 
 test('a device publishes under its own topics and where a route lets it, nowhere else', () => {

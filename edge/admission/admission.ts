@@ -102,7 +102,7 @@ function accept(
   const implausible = timeMs !== undefined && isImplausible(timeMs, nowMs, clockSkewMaxMs, timeAgeMaxMs)
   const candidate: Candidate = {
     specversion: '1.0',
-    id: idOf(reading, message.topic) ?? makeId(nowMs),
+    id: idOf(reading, message) ?? makeId(nowMs),
     source: deviceSource(deviceId),
     type: match.type,
     ...(reading.subject === undefined ? {} : { subject: reading.subject }),
@@ -128,14 +128,16 @@ function accept(
 }
 
 /**
- * The ID of an event that brought one of its own: unless it names the event among all that its device says, it is
- * `<topic>#<id>`, so that whatever publishes to another topic of the device may count for itself. It depends on nothing
- * else, so that no change of the routes makes one reading two events or two readings one. No topic holds a `#`
+ * The ID of an event that brought one of its own: `<topic>#<id>`, so that whatever publishes to another topic of the device
+ * may count for itself. A CloudEvent's is unique within its source (CloudEvents 1.0, 3.1), and taken as it is where the
+ * device speaks for itself; elsewhere a bridge may hand on those of many. Whatever routes there are besides makes no
+ * difference, so that no change of them makes one reading two events or two readings one. No topic holds a `#`
  * [MQTT-3.3.2-2], so that no two pairs are one ID. What is too long for an event's ID, or not fit for one, is `#` and a
  * SHA-256 of it.
  */
-function idOf({ id, idOfDevice }: Reading, topic: string): string | undefined {
-  if (id === undefined || idOfDevice) return id
+function idOf({ id, isCloudEvent }: Reading, { deviceId, topic, match }: Message): string | undefined {
+  if (id === undefined) return id
+  if (isCloudEvent && topic === `devices/${deviceId}/events/${match.type}`) return id
   const text = `${topic}#${id}`
   return eventIdPattern.test(text) ? text : `#${hash('sha256', text, 'base64url')}`
 }

@@ -323,6 +323,18 @@ test('an ID is unique within its topic, whatever routes there are; a CloudEvent�
   }
 })
 
+test('a CloudEvent on a topic that is its device’s and type’s has its own ID by whichever route, and no other has', () => {
+  const idBy = (route: Route, topic: string): string =>
+    admitting({ routes: [route] })(cloudEvent({ type: undefined }), topic).event.id
+  const topic = 'devices/a1/events/com.acme.climate'
+  const type = 'com.acme.climate'
+  expect(idBy({ topic: 'devices/{device}/events/{type}', ttl: 1 }, topic)).toBe('r-1')
+  expect(idBy({ topic: 'devices/{device}/events/com.acme.climate', type, lane: 'high' }, topic)).toBe('r-1')
+  const ofNode = 'devices/a1/events/kitchen'
+  expect(idBy({ topic: 'devices/{device}/events/{subject}', type }, ofNode)).toBe(`${ofNode}#r-1`)
+  expect(idBy({ topic: 'devices/{device}/events/#', type }, `${topic}/x`)).toBe(`${topic}/x#r-1`)
+})
+
 test('an ID that would be too long, or is not fit for one, is a hash, and as unique', () => {
   const long = (id: string): string => nodes({ seq: id }, `bridge/${'n'.repeat(100)}`).event.id
   expect(long('x'.repeat(60))).toMatch(/^#[\w-]{43}$/)

@@ -323,9 +323,10 @@ test('an ID is unique within its topic, whatever routes there are; a CloudEvent�
   }
 })
 
+const idBy = (route: Route, topic: string): string =>
+  admitting({ routes: [route] })(cloudEvent({ type: undefined }), topic).event.id
+
 test('a CloudEvent on a topic that is its device’s and type’s has its own ID by whichever route, and no other has', () => {
-  const idBy = (route: Route, topic: string): string =>
-    admitting({ routes: [route] })(cloudEvent({ type: undefined }), topic).event.id
   const topic = 'devices/a1/events/com.acme.climate'
   const type = 'com.acme.climate'
   expect(idBy({ topic: 'devices/{device}/events/{type}', ttl: 1 }, topic)).toBe('r-1')

@@ -32,7 +32,7 @@ export const mutations: readonly Mutation[] = [
     removed:
       'the word of what anybody was told: damage to the newest write takes acknowledged events unnoticed',
     file: 'edge/outbox/writer/engine.js',
-    find: 'state.store.noteAnswered(encodeAnswered(draft.head, { closed: false }), { sync: false });',
+    find: 'await state.store.noteAnswered(encodeAnswered(draft.head, { closed: false }), { sync: false });',
     replace: '',
     breaks: ['G1'],
     seed: 264,

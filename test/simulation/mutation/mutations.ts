@@ -378,7 +378,7 @@ export const mutations: readonly Mutation[] = [
     name: 'dropped-letters',
     removed: 'sending what failed to a rung or the dead letters',
     file: 'cloud/pipeline/aside.js',
-    find: 'await sidings.send(siding, letter);',
+    find: 'await orAborted(sidings.send(siding, letter), cutOff);',
     replace: '',
     breaks: ['G4', 'G5'],
     seed: 1,

@@ -116,7 +116,8 @@ class Upgrade {
         failed = false
       } catch (error) {
         if (signal.aborted) return
-        if (!failed) log.warn({ code: codeOf(error) }, `draining former queues later: ${amqpMessageOf(error)}`)
+        if (!failed)
+          log.warn({ code: codeOf(error) }, `draining former queues later: ${amqpMessageOf(error)}`)
         failed = true
       }
       // Whoever has the lock is asked by nobody more often than it is missed.
@@ -124,7 +125,9 @@ class Upgrade {
       if (!remaining.none) await clock.sleep(againMs, signal).catch(() => {})
     }
     if (signal.aborted) return
-    await this.#unbindDrained().catch((error: unknown) => log.warn({ code: codeOf(error) }, amqpMessageOf(error)))
+    await this.#unbindDrained().catch((error: unknown) =>
+      log.warn({ code: codeOf(error) }, amqpMessageOf(error)),
+    )
     this.#tellDrained()
   }
 
@@ -192,7 +195,10 @@ class Upgrade {
       } catch (error) {
         signal.throwIfAborted()
         if (failures === 1)
-          log.warn({ partition, code: codeOf(error) }, `draining a former queue later: ${amqpMessageOf(error)}`)
+          log.warn(
+            { partition, code: codeOf(error) },
+            `draining a former queue later: ${amqpMessageOf(error)}`,
+          )
         await clock.sleep(backoffMs(failures, afterFailure, random), signal)
       }
     }

@@ -82,7 +82,9 @@ export async function startRun(options: RunOptions): Promise<Run> {
     const startedAtMs = clock.monotonicMs()
     const elapsedMs = (): number => Math.round(clock.monotonicMs() - startedAtMs)
 
-    const fleet = scope.own(startFleet({ sensors, clock, connect: connectorTo(stack.mqtt, stack.pki.devices) }))
+    const fleet = scope.own(
+      startFleet({ sensors, clock, connect: connectorTo(stack.mqtt, stack.pki.devices) }),
+    )
     const saboteur = createSaboteur({ stack, clock, startedAtMs })
     saboteur.onChange(options.onNote)
     const observer = createObserver({

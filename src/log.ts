@@ -16,7 +16,7 @@ export interface LogOptions {
 export interface ProgramLog {
   log: Logger
   /** Resolves when everything is written, or nobody has read it for two seconds. */
-  end(): Promise<void>
+  end: () => Promise<void>
 }
 
 /** What nobody reads is kept up to this, and then dropped and counted (G7). */

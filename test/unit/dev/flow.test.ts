@@ -44,6 +44,16 @@ describe('acknowledged = forwarded + buffered', () => {
       waiting: 0,
       forwarded: 12,
     })
+    // Gone already, and its PUBACK is still on its way.
+    expect(shown(flow, { sequence: 120, buffered: 0, undelivered: 0 }, 18, 1)).toEqual({
+      waiting: 0,
+      forwarded: 18,
+    })
+    // One of these is somebody else's.
+    expect(shown(flow, { sequence: 121, buffered: 3, undelivered: 0 }, 20, 1)).toEqual({
+      waiting: 2,
+      forwarded: 18,
+    })
   })
 
   test('with what an earlier run left, and what was given up on record', () => {

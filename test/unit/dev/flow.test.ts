@@ -50,9 +50,9 @@ describe('acknowledged = forwarded + buffered', () => {
       forwarded: 18,
     })
     // One of these is somebody else's.
-    expect(shown(flow, { sequence: 121, buffered: 3, undelivered: 0 }, 20, 1)).toEqual({
-      waiting: 2,
-      forwarded: 18,
+    expect(shown(flow, { sequence: 125, buffered: 4, undelivered: 0 }, 24, 1)).toEqual({
+      waiting: 4,
+      forwarded: 20,
     })
   })
 

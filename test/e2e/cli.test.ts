@@ -97,3 +97,25 @@ test('what the build leaves can be run as a command: npx finds it by a link, and
   expect(await new Promise((resolve) => built.once('close', resolve))).toBe(0)
   expect(() => accessSync(cli, constants.X_OK)).not.toThrow()
 })
+
+test('an audit that nobody has told which database asks for it', async () => {
+  const { code, err } = await tidegate(['audit'])
+  expect(code).toBe(1)
+  expect(err).toMatch(/which database\?[^]*--config[^]*OPTIONS_INVALID/)
+})
+
+test('--check says on standard output what it saw, and ends with 1 where a start would fail', async () => {
+  const { code, out } = await tidegate(['cloud', '--check'], {
+    TIDEGATE_CLOUD__CONSUMERS: '[{module: none.js}]',
+  })
+  expect(code).toBe(1)
+  expect(out).toMatch(/^FAULT consumers .*none\.js.*\(CONSUMER_MODULE\)$/m)
+  expect(out).toMatch(/It would not start: 1 fault\.$/m)
+  expect(await tidegate(['cloud', '--check'], { TIDEGATE_CLOUD__OPS__PORT: '0' })).toMatchObject({ code: 0 })
+})
+
+test('a number that is none ends with 2 before anything begins', async () => {
+  const { code, err } = await tidegate(['dev', '--sensors', '10k'])
+  expect(code).toBe(2)
+  expect(err).toContain("option '--sensors <count>' argument '10k' is invalid")
+})

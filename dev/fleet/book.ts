@@ -21,6 +21,8 @@ export interface Totals {
 
 interface Page {
   byFate: Record<Fate, Count>
+  /** The one topic within which the device's IDs are unique, if they are so within a topic. */
+  topic?: string
   numbers: Numbers
 }
 
@@ -47,7 +49,14 @@ export interface Book {
   /** Of one device, or of all. */
   totals(deviceId?: string): Totals
   /** Every acknowledged event that has an ID of its own, device by device. */
-  acknowledgedEvents(): Iterable<{ deviceId: string; n: number }>
+  acknowledgedEvents(): Iterable<NumberedEvent>
+}
+
+export interface NumberedEvent {
+  deviceId: string
+  n: number
+  /** Within which its ID is unique; absent: among all that the device says. */
+  topic?: string
 }
 
 /** The fleet's own book: memory grows with the number of devices, not of events. */
@@ -66,7 +75,9 @@ export function createBook(): Book {
       pageOf(deviceId).byFate[message.fate].published += 1
     },
     acknowledged(deviceId, message, latencyMs) {
-      const { byFate, numbers } = pageOf(deviceId)
+      const page = pageOf(deviceId)
+      const { byFate, numbers } = page
+      if (message.idWithinTopic) page.topic = message.topic
       byFate[message.fate].acknowledged += 1
       latencies.add(latencyMs)
       if (message.n !== undefined && message.fate !== 'repeat') add(numbers, message.n)
@@ -93,10 +104,11 @@ export function createBook(): Book {
       }
     },
     *acknowledgedEvents() {
-      for (const [deviceId, { numbers }] of devices) {
+      for (const [deviceId, { numbers, topic }] of devices) {
         const { upTo, ahead } = numbers
-        for (let n = 1; n <= upTo; n += 1) yield { deviceId, n }
-        for (const n of ahead) yield { deviceId, n }
+        const within = topic === undefined ? {} : { topic }
+        for (let n = 1; n <= upTo; n += 1) yield { deviceId, n, ...within }
+        for (const n of ahead) yield { deviceId, n, ...within }
       }
     },
   }

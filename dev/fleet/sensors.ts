@@ -18,6 +18,8 @@ export interface Message {
   fate: Fate
   /** `eventId(run, deviceId, n)` is its ID; absent where the payload is too broken to carry one. */
   n?: number
+  /** Its ID is one within its topic, as the edge takes what is no CloudEvent. */
+  idWithinTopic?: true
 }
 
 /** A simulated device: says when its next reading is due and what it then publishes. */
@@ -105,7 +107,13 @@ const measuring: Record<(typeof kinds)[number], Measure> = {
         volts: round(230 + normal(random), 1),
       }
       return [
-        { topic: powerTopic(reading.deviceId), payload: JSON.stringify(payload), fate: 'stored' as const, n },
+        {
+          topic: powerTopic(reading.deviceId),
+          payload: JSON.stringify(payload),
+          fate: 'stored' as const,
+          n,
+          idWithinTopic: true as const,
+        },
       ]
     }
   },

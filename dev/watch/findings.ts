@@ -72,8 +72,9 @@ export async function findMissing({
     missing.count += absent.length
     missing.first.push(...absent.slice(0, searchedMax - missing.first.length))
   }
-  for (const { deviceId, n } of book.acknowledgedEvents()) {
-    some.push({ source: `/devices/${deviceId}`, id: eventId(run, deviceId, n) })
+  for (const { deviceId, n, topic } of book.acknowledgedEvents()) {
+    const id = eventId(run, deviceId, n)
+    some.push({ source: `/devices/${deviceId}`, id: topic === undefined ? id : `${topic}#${id}` })
     if (some.length === identitiesAtOnce) await look()
   }
   await look()

@@ -102,7 +102,7 @@ function accept(
   const implausible = timeMs !== undefined && isImplausible(timeMs, nowMs, clockSkewMaxMs, timeAgeMaxMs)
   const candidate: Candidate = {
     specversion: '1.0',
-    id: reading.id === undefined ? makeId(nowMs) : ownId(reading.id, message),
+    id: idOf(reading, message.topic) ?? makeId(nowMs),
     source: deviceSource(deviceId),
     type: match.type,
     ...(reading.subject === undefined ? {} : { subject: reading.subject }),
@@ -128,13 +128,14 @@ function accept(
 }
 
 /**
- * The ID of an event that brought one of its own. On a route that takes more than one topic of a device, as of a bridge
- * with many sensors, it is `<topic>#<id>`, so that two of them may count for themselves. No topic holds a `#`
+ * The ID of an event that brought one of its own: unless it names the event among all that its device says, it is
+ * `<topic>#<id>`, so that whatever publishes to another topic of the device may count for itself. It depends on nothing
+ * else, so that no change of the routes makes one reading two events or two readings one. No topic holds a `#`
  * [MQTT-3.3.2-2], so that no two pairs are one ID. What is too long for an event's ID, or not fit for one, is `#` and a
  * SHA-256 of it.
  */
-function ownId(id: string, { topic, match }: Message): string {
-  if (!match.route.manyTopics) return id
+function idOf({ id, idOfDevice }: Reading, topic: string): string | undefined {
+  if (id === undefined || idOfDevice) return id
   const text = `${topic}#${id}`
   return eventIdPattern.test(text) ? text : `#${hash('sha256', text, 'base64url')}`
 }

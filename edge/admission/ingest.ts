@@ -17,15 +17,16 @@ export interface Publisher {
   clientId: string
   /** Withdraws what waits for room. */
   signal: AbortSignal
-  /** Absent for a will, whose connection is over, and for a publish that its connection counts already. */
-  pressure?: Pressure
+  /** Absent for a will, whose connection is over. */
+  held?: Pick<Held, 'grow'>
 }
 
-/** Where it is felt how much is not answered yet: who publishes faster than that is read no further (G7). */
-export interface Pressure {
-  /** A publish of so many payload bytes is being admitted. */
-  began(payloadBytes: number): void
-  ended(payloadBytes: number): void
+/** What one publish takes in memory until it is answered: who has too much of it waiting is read no further (G7). */
+export interface Held {
+  /** It takes so many bytes more. */
+  grow(bytes: number): void
+  /** It was answered, or given up. */
+  release(): void
 }
 
 /** Whether it may be acknowledged; `withdrawn`: nobody is there any more who could be told. */
@@ -64,6 +65,9 @@ export function createIngest(options: IngestOptions): Ingest {
   return new OutboxIngest(options)
 }
 
+/** Of a text in which one character is not Latin-1. */
+const bytesPerCharacter = 2
+
 class OutboxIngest implements Ingest {
   readonly #options: IngestOptions
   readonly #underWay = new UnderWay()
@@ -75,7 +79,7 @@ class OutboxIngest implements Ingest {
     this.#options = options
     this.#warn = createThrottledWarn(options.log, options.clock, 10_000)
     this.#mayTellOfRepeat = createThrottle(options.clock, 600_000)
-    this.#unrouted = new Unrouted({ routes: options.routes.all, log: options.log })
+    this.#unrouted = new Unrouted({ ...options, routes: options.routes.all })
   }
 
   async publish(publisher: Publisher, packet: Publish): Promise<Verdict> {
@@ -108,7 +112,6 @@ class OutboxIngest implements Ingest {
     const { observer, clock } = this.#options
     const startedMs = clock.monotonicMs()
     this.#underWay.begin()
-    publisher.pressure?.began(payload.length)
     try {
       await this.#append(publisher, packet, payload, match)
       if (packet.qos > 0) observer.acknowledged(clock.monotonicMs() - startedMs)
@@ -119,15 +122,15 @@ class OutboxIngest implements Ingest {
       throw error
     } finally {
       this.#underWay.end()
-      publisher.pressure?.ended(payload.length)
     }
   }
 
   async #append(publisher: Publisher, packet: Publish, payload: Buffer, match: EventMatch): Promise<void> {
     const { admit, outbox, observer } = this.#options
-    const { deviceId, signal } = publisher
+    const { deviceId, signal, held } = publisher
     const { topic, qos } = packet
     const admitted = admit({ deviceId, topic, payload, qos, match })
+    held?.grow(bytesPerCharacter * admitted.submission.candidate.text.length)
     const { kind } = await outbox.append(admitted.submission, signal)
     if (kind === 'shed') return observer.published(kind)
     if (admitted.implausible) observer.implausibleClock()

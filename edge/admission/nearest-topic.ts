@@ -14,8 +14,9 @@ const levelCost = 2
  * if it is but a slip away. Undefined if there is none.
  */
 export function nearestTopic(routes: readonly Route[], deviceId: string, topic: string): string | undefined {
+  if (topic.length > lengthMax) return undefined
   const levels = topic.split('/')
-  if (topic.length > lengthMax || levels.length > levelsMax) return undefined
+  if (levels.length > levelsMax) return undefined
   let best: Slip | undefined
   for (const { topic: pattern, action = 'event', devices } of routes) {
     if (action !== 'event' || (devices && !devices.includes(deviceId))) continue

@@ -3,6 +3,7 @@ import {
   type Candidate,
   deviceSource,
   eventIdPattern,
+  limits,
   rejectedType,
   type Rejection,
 } from '../../src/contract/event.ts'
@@ -47,6 +48,8 @@ export interface RejectedMessage {
 }
 
 const detailLengthMax = 500
+/** A topic may have 65,535 bytes, each of which JSON may write as six (G7). */
+const topicLengthMax = 256
 
 /**
  * The event that stands for a reading which broke a rule: it takes the reading's place in the ledger (G2), so
@@ -58,9 +61,9 @@ export function quarantine(message: RejectedMessage, fault: Fault, quarantineByt
   const rejection: Rejection = {
     reason: fault.reason,
     detail: visible(fault.detail, detailLengthMax),
-    topic: printable(topic),
-    ...(type === undefined ? {} : { type: printable(type) }),
-    ...(id === undefined ? {} : { id: printable(id) }),
+    topic: printable(topic, topicLengthMax),
+    ...(type === undefined ? {} : { type: printable(type, limits.typeLengthMax) }),
+    ...(id === undefined ? {} : { id: printable(id, limits.eventIdLengthMax) }),
     payloadBytes: payload.length,
     payload: payload.subarray(0, quarantineBytesMax).toString('base64'),
     truncated: payload.length > quarantineBytesMax,
@@ -85,8 +88,9 @@ function fingerprint({ deviceId, topic, payload }: RejectedMessage, id: string):
     .digest('base64url')
 }
 
-/** Text that any store can keep: no control characters, no half characters. */
-function printable(text: string): string {
+/** Text that any store can keep: no control characters, no half characters; of a longer one the beginning and an ellipsis. */
+function printable(text: string, lengthMax: number): string {
+  const cut = text.length > lengthMax ? `${text.slice(0, lengthMax - 1)}…` : text
   // oxlint-disable-next-line no-control-regex -- control characters are what it keeps out
-  return text.replace(/[\u0000-\u001f\u007f]/g, '\ufffd').toWellFormed()
+  return cut.replace(/[\u0000-\u001f\u007f]/g, '\ufffd').toWellFormed()
 }

@@ -1,11 +1,13 @@
 import { eventIdPattern, limits } from '../../src/contract/event.ts'
 import type { Fault } from './quarantine.ts'
-import { type EventMatch, valueAt } from './routes.ts'
+import { type EventMatch, ownEvents, valueAt } from './routes.ts'
 import { readTime, type TimeRead } from './event-time.ts'
 
 /** What a device said, before the gateway adds what only it may say (source, ledger place). */
 export interface Reading {
   id?: string
+  /** Its ID names it among all that its device says; absent: among what came to its topic. */
+  idOfDevice?: true
   time?: string
   /** It gave a time that cannot be read: why, without quoting it. */
   timeFault?: string
@@ -64,6 +66,8 @@ function readCloudEvent(envelope: Record<string, unknown>, match: EventMatch): R
 
   const reading: Reading = { data: envelope['data'] }
   if (id !== undefined) reading.id = id
+  // CloudEvents 1.0, 3.1: unique within its source. Elsewhere than here a bridge may hand on those of many.
+  if (match.route.topic === ownEvents.topic) reading.idOfDevice = true
   takeTime(reading, 'time', envelope['time'], match)
   if (typeof envelope['dataschema'] === 'string') reading.dataschema = envelope['dataschema']
   const expiry = readExpiry(envelope['expirytime'])

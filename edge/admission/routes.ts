@@ -47,8 +47,6 @@ export interface CompiledRoute extends Route {
   readonly idPath: readonly string[] | undefined
   readonly timePath: readonly string[] | undefined
   readonly timeZone: TimeZone | undefined
-  /** It takes more than one topic of a device: an event's own ID is unique within its topic. */
-  readonly manyTopics: boolean
 }
 
 export interface Routes {
@@ -97,9 +95,6 @@ function compile(route: Route): Matcher {
     idPath: pathOf(route.idFrom),
     timePath: pathOf(route.timeFrom),
     timeZone: route.timeOffset === undefined ? undefined : timeZoneOf(route.timeOffset),
-    // Of a CloudEvent its type is a part of what it says, and its ID its own.
-    manyTopics:
-      route !== ownEvents && pattern.some((level) => ['+', '#', '{type}', '{subject}'].includes(level)),
   }
 
   return (deviceId, levels) => {

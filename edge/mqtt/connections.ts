@@ -1,11 +1,11 @@
 import { setMaxListeners } from 'node:events'
 import type { Duplex } from 'node:stream'
-import type { Pressure } from '../admission/ingest.ts'
+import type { Held, Publish } from '../admission/ingest.ts'
 import type { RefusedConnect } from './connect-rules.ts'
 import { guardReads } from './packet-limit.ts'
 
 /** One device's connection, and how far it may be read ahead of what was acknowledged. */
-export interface Connection extends Pressure {
+export interface Connection {
   readonly deviceId: string
   /** Aborted when the connection is over: what still waits for room is withdrawn, the device keeps it. */
   readonly signal: AbortSignal
@@ -13,6 +13,8 @@ export interface Connection extends Pressure {
   connecting: boolean
   /** Why the CONNECT is to be refused. */
   refusal: RefusedConnect | undefined
+  /** Counts a publish as unanswered, and at what it takes in memory as it came. */
+  hold(publish: Pick<Publish, 'topic' | 'payload'>): Held
   /** Nothing more is read until it was resumed as often as it was paused. */
   pause(): void
   resume(): void
@@ -46,12 +48,9 @@ export function createConnections(limits: ConnectionLimits): Connections {
   return new GuardedConnections(limits)
 }
 
-/**
- * What a publish takes in memory until it is answered: its payload as it came, its event as text, two bytes a character
- * where one is not Latin-1, and what stands around both.
- */
-function costOf(payloadBytes: number): number {
-  return 3 * payloadBytes + 2048
+/** What a publish takes in memory as it came, with what stands around it; two bytes for each character of its topic. */
+function costOf({ topic, payload }: Pick<Publish, 'topic' | 'payload'>): number {
+  return 2 * topic.length + payload.length + 2048
 }
 
 /** What all connections have unanswered together, and who is not read for that or for its own. */
@@ -117,15 +116,22 @@ class GuardedConnection implements Connection {
     this.#unanswered = unanswered
   }
 
-  began(payloadBytes: number): void {
+  hold(publish: Pick<Publish, 'topic' | 'payload'>): Held {
+    let bytes = 0
+    const grow = (more: number): void => {
+      bytes += more
+      this.#unanswered.count(this.deviceId, more)
+    }
     this.#publishes += 1
-    this.#unanswered.count(this.deviceId, costOf(payloadBytes))
-  }
-
-  ended(payloadBytes: number): void {
-    this.#publishes -= 1
-    this.#unanswered.count(this.deviceId, -costOf(payloadBytes))
-    this.#unanswered.wake()
+    grow(costOf(publish))
+    return {
+      grow,
+      release: () => {
+        this.#publishes -= 1
+        this.#unanswered.count(this.deviceId, -bytes)
+        this.#unanswered.wake()
+      },
+    }
   }
 
   pause(): void {

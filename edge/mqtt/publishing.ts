@@ -30,33 +30,20 @@ export class Publishing {
     connection: Connection | undefined,
     packet: PublishedPacket,
   ): Promise<Verdict> {
-    const { ingest, wills } = this.#parts
+    const { ingest, wills, unreleased } = this.#parts
     if (session.will === packet) return await wills.publish(session.id, packet)
     if (!connection) return 'withdrawn'
-    if (packet.qos === 2) return await this.#publishOnce(session, connection, packet)
-    // Whether the message is sent to a subscriber again is another matter [MQTT-3.3.1-3].
-    packet.dup = false
     const { deviceId, signal } = connection
-    return await ingest.publish({ deviceId, clientId: session.id, signal, pressure: connection }, packet)
-  }
-
-  /** The packet counts as unanswered also while it waits for its turn, and for its record. */
-  async #publishOnce(
-    session: PublishingSession,
-    connection: Connection,
-    packet: PublishedPacket,
-  ): Promise<Verdict> {
-    const { ingest, unreleased } = this.#parts
-    const { deviceId, signal } = connection
-    const payloadBytes = packet.payload.length
-    connection.began(payloadBytes)
+    // It counts as unanswered also while it waits for its turn, and for its record.
+    const held = connection.hold(packet)
+    const admit = (): Promise<Verdict> =>
+      ingest.publish({ deviceId, clientId: session.id, signal, held }, packet)
     try {
-      return await unreleased.take(session, packet, () =>
-        ingest.publish({ deviceId, clientId: session.id, signal }, packet),
-      )
+      return packet.qos === 2 ? await unreleased.take(session, packet, admit) : await admit()
     } finally {
+      // Whether the message is sent to a subscriber again is another matter [MQTT-3.3.1-3].
       packet.dup = false
-      connection.ended(payloadBytes)
+      held.release()
     }
   }
 }

@@ -72,8 +72,9 @@ export interface Rejection {
   reason: string
   /** One line a person can act on, with the path of each fault. */
   detail: string
+  /** At most 256 characters of it. */
   topic: string
-  /** The type it would have had, if that is known. */
+  /** The type it would have had, if that is known; at most 128 characters of it. */
   type?: string
   /** The ID it claimed, if it could be read. */
   id?: string

@@ -2,7 +2,7 @@ import { Ajv, type Options, str, type ValidateFunction } from 'ajv'
 import { Ajv2019 } from 'ajv/dist/2019.js'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { editDistance } from '../edit-distance.ts'
-import { isMultiple } from './decimal.ts'
+import { multiplesOf } from './decimal.ts'
 
 export type Validate = ValidateFunction
 
@@ -14,40 +14,97 @@ const dialects: Readonly<Record<string, (options: Options) => Ajv>> = {
 }
 const standard = 'json-schema.org/draft/2020-12/schema'
 
+export interface Compiled {
+  validators: Map<number, Validate>
+  /** What is wrong with a version, and where. */
+  faults: Map<number, unknown>
+}
+
 /**
- * Makes a validator of a JSON Schema: 2020-12, or the dialect that its `$schema` names. A keyword that JSON Schema does not
- * know is an annotation (2020-12, 4.3.1) unless it is a slip of one that it knows. `format` is an annotation.
- * @param others schemas that it may refer to, by their `$id`
- * @throws Error what is wrong with it, and where
+ * Makes validators of the versions of one type, each a JSON Schema: 2020-12, or the dialect that its `$schema` names. A keyword
+ * that JSON Schema does not know is an annotation (2020-12, 4.3.1) unless it is a slip of one that it knows. `format` is
+ * an annotation. Versions may refer to each other by their `$id`; a fault of one is not told of another that refers to it.
  */
-export function compileSchema(schema: unknown, others: readonly unknown[]): Validate {
+export function compileVersions(schemas: ReadonlyMap<number, unknown>): Compiled {
+  const compiled = compileEach(schemas, [...schemas.values()])
+  if (compiled.faults.size === 0) return compiled
+  // Whose fault it is shows when who refers to one that failed finds another in its place.
+  const failed = new Map([...schemas].filter(([version]) => compiled.faults.has(version)))
+  const others = [...schemas].map(([version, schema]) => (failed.has(version) ? inPlaceOf(schema) : schema))
+  const missed = new Set([...failed.values()].map(idOf))
+  const own = [...compileEach(failed, others).faults].filter(
+    ([, fault]) => !(fault instanceof Ajv.MissingRefError && missed.has(fault.missingSchema)),
+  )
+  return own.length === 0 ? compiled : { ...compiled, faults: new Map(own) }
+}
+
+/** What allows everything; of its definitions, to which one may refer as well, there are none. */
+function inPlaceOf(schema: unknown): object {
+  return isObject(schema) ? { $schema: schema['$schema'], $id: schema['$id'] } : {}
+}
+
+function compileEach(schemas: ReadonlyMap<number, unknown>, others: readonly unknown[]): Compiled {
+  const compiled: Compiled = { validators: new Map(), faults: new Map() }
+  for (const [version, schema] of schemas) {
+    try {
+      compiled.validators.set(version, compileSchema(schema, others))
+    } catch (error) {
+      compiled.faults.set(version, error)
+    }
+  }
+  return compiled
+}
+
+function compileSchema(schema: unknown, others: readonly unknown[]): Validate {
   if (typeof schema !== 'boolean' && !isObject(schema))
     throw new Error('a schema is an object, true or false')
+  const dialect = dialectOf(schema)
+  const plain = withoutDialect(schema)
+  void judgeOf(dialect).validateSchema(plain, true)
   const unknownKeywords: string[] = []
-  const ajv = createAjv(dialectOf(schema), (keyword) => unknownKeywords.push(keyword))
-  for (const other of othersOf(schema, others)) ajv.addSchema(other)
-  const validate = ajv.compile(withoutDialect(schema))
+  const ajv = createAjv(dialect, (keyword) => unknownKeywords.push(keyword))
+  for (const other of othersOf(schema, others)) addTo(ajv, other, dialect)
+  const validate = ajv.compile(plain)
   const known = Object.keys(ajv.RULES.keywords)
-  const slips = unknownKeywords.flatMap((keyword) => slipOf(keyword, known) ?? [])
-  if (slips.length > 0) throw new Error(slips.join('; '))
+  const names = namesIn(schema)
+  const slips = unknownKeywords
+    .filter((keyword) => names.has(keyword))
+    .flatMap((keyword) => slipOf(keyword, known) ?? [])
+  if (slips.length > 0) throw new Error([...new Set(slips)].join('; '))
   return validate
 }
 
-function createAjv(dialect: string, onUnknown: (keyword: string) => void): Ajv {
-  const create = dialects[dialect]
-  if (!create) {
-    throw new Error(
-      `$schema: ${dialect} is none that is known here: https://${Object.keys(dialects).join(', https://')}`,
+/** By dialect, who looks whether a schema is one: to make one takes some 30 ms, ten times as long as a schema. */
+const judges = new Map<string, Ajv>()
+
+function judgeOf(dialect: string): Ajv {
+  let judge = judges.get(dialect)
+  if (!judge)
+    judges.set(
+      dialect,
+      (judge = creatorOf(dialect)({ strict: false, validateFormats: false, logger: false })),
     )
-  }
+  return judge
+}
+
+function creatorOf(dialect: string): (options: Options) => Ajv {
+  const create = dialects[dialect]
+  if (create) return create
+  throw new Error(
+    `$schema: ${dialect} is none that is known here: https://${Object.keys(dialects).join(', https://')}`,
+  )
+}
+
+function createAjv(dialect: string, onUnknown: (keyword: string) => void): Ajv {
   const tell = (...about: unknown[]): void => {
     const keyword = /unknown keyword: "(.*)"$/.exec(String(about[0]))?.[1]
     if (keyword !== undefined) onUnknown(keyword)
   }
-  const ajv = create({
+  const ajv = creatorOf(dialect)({
     allErrors: true,
     strict: false,
     strictSchema: 'log',
+    validateSchema: false,
     validateFormats: false,
     logger: { log: tell, warn: tell, error: tell },
   })
@@ -56,7 +113,7 @@ function createAjv(dialect: string, onUnknown: (keyword: string) => void): Ajv {
     keyword: 'multipleOf',
     type: 'number',
     schemaType: 'number',
-    compile: (divisor: number) => (value: number) => isMultiple(value, divisor),
+    compile: multiplesOf,
     error: { message: ({ schemaCode }) => str`must be multiple of ${schemaCode}` },
   })
   return ajv
@@ -76,22 +133,38 @@ function withoutDialect(schema: object | boolean): object | boolean {
   return rest
 }
 
+/** What is wrong with another schema is told of itself. */
+function addTo(ajv: Ajv, other: object, dialect: string): void {
+  try {
+    if (dialectOf(other) === dialect) ajv.addSchema(withoutDialect(other))
+  } catch {
+    // Who refers to it misses it.
+  }
+}
+
 /** Two versions of a type may have one `$id`: each then means itself. */
 function othersOf(schema: object | boolean, others: readonly unknown[]): object[] {
   const taken = new Set([idOf(schema)])
   const found: object[] = []
   for (const other of others) {
     const id = idOf(other)
-    if (id === undefined || taken.has(id) || !isObject(other) || dialectOf(other) !== dialectOf(schema))
-      continue
+    if (id === undefined || taken.has(id)) continue
     taken.add(id)
-    found.push(withoutDialect(other) as object)
+    found.push(other as object)
   }
   return found
 }
 
 function idOf(schema: unknown): string | undefined {
   return isObject(schema) && typeof schema['$id'] === 'string' ? schema['$id'] : undefined
+}
+
+/** Every name of a member, however deep: a keyword that is none of them is of a schema that this one refers to. */
+function namesIn(schema: unknown, names = new Set<string>()): Set<string> {
+  if (Array.isArray(schema)) for (const member of schema) namesIn(member, names)
+  if (!isObject(schema)) return names
+  for (const [name, member] of Object.entries(schema)) namesIn(member, names.add(name))
+  return names
 }
 
 /** A slip in one of these loses no check. */
@@ -101,15 +174,25 @@ const annotations = new Set(
   ),
 )
 
+/** Words of everyday, of which others are only a letter away. */
+const everyday = new Set(['then', 'else'])
+/** Of shorter names as well. */
+const slipLengthMin = 4
+
 function slipOf(keyword: string, known: readonly string[]): string | undefined {
   const meant = known.find(
     (name) =>
       !annotations.has(name) &&
-      (name.toLowerCase() === keyword.toLowerCase() ||
-        (name.length >= 6 && editDistance(keyword, name, 1) === 1)),
+      (name.toLowerCase() === keyword.toLowerCase() || (!everyday.has(name) && isNear(keyword, name))),
   )
   if (meant === undefined) return undefined
   return `there is no keyword "${keyword}"; did you mean "${meant}"? (an annotation of that name may be written x-${keyword})`
+}
+
+/** But a letter away, or two of a long name. */
+function isNear(keyword: string, name: string): boolean {
+  const max = name.length < 9 ? 1 : 2
+  return name.length >= slipLengthMin && editDistance(keyword, name, max) <= max
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

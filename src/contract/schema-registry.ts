@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { messageOf, TidegateError } from '../errors.ts'
 import { eventTypePattern } from './event.ts'
-import { compileSchema, type Validate } from './schema-compiler.ts'
+import { compileVersions, type Validate } from './schema-compiler.ts'
 
 export interface SchemaRegistry {
   /** The newest version of a type, or undefined if the registry does not know the type. */
@@ -46,7 +46,7 @@ export function loadSchemas(folder: string): SchemaRegistry {
       faults.push(`${type}: the folder's name is not an event type`)
       continue
     }
-    const { versions, faults: found } = compileVersions(folder, type)
+    const { versions, faults: found } = readVersions(folder, type)
     faults.push(...found)
     if (versions.size > 0) validators.set(type, versions)
   }
@@ -62,9 +62,8 @@ export function loadSchemas(folder: string): SchemaRegistry {
 
 type Versions = Map<number, Validate>
 
-function compileVersions(folder: string, type: string): { versions: Versions; faults: string[] } {
+function readVersions(folder: string, type: string): { versions: Versions; faults: string[] } {
   const schemas = new Map<number, unknown>()
-  const versions: Versions = new Map()
   const faults: string[] = []
   const told = (version: number | string, error: unknown): void => {
     faults.push(`${type}/${version}.json: ${messageOf(error)}`)
@@ -81,14 +80,9 @@ function compileVersions(folder: string, type: string): { versions: Versions; fa
       told(version, error)
     }
   }
-  for (const [version, schema] of schemas) {
-    try {
-      versions.set(version, compileSchema(schema, [...schemas.values()]))
-    } catch (error) {
-      told(version, error)
-    }
-  }
-  return { versions, faults }
+  const compiled = compileVersions(schemas)
+  for (const [version, fault] of compiled.faults) told(version, fault)
+  return { versions: compiled.validators, faults }
 }
 
 function registryOf(validators: ReadonlyMap<string, Versions>): SchemaRegistry {

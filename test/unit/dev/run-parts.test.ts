@@ -110,6 +110,20 @@ test('every acknowledged event is looked up in the history, and those that are m
   expect(missing).toEqual({ count: 2, first: lost.map((id) => ({ source: '/devices/sensor-001', id })) })
 })
 
+test('an event that is no CloudEvent is looked up by the ID that it has within its topic', async () => {
+  const book = createBook()
+  const meter = {
+    payload: '',
+    fate: 'stored' as const,
+    topic: 'tele/meter/SENSOR',
+    idWithinTopic: true as const,
+  }
+  book.acknowledged('meter', { ...meter, n: 1 }, 1)
+  const absent = (identities: readonly Identity[]): Promise<Identity[]> => Promise.resolve([...identities])
+  const { first } = await findMissing({ run: 'run', book, history: { absent } })
+  expect(first).toEqual([{ source: '/devices/meter', id: `tele/meter/SENSOR#${eventId('run', 'meter', 1)}` }])
+})
+
 test('who watches looks four times a second, asks the history on while the database is away, and stops when told', async () => {
   const shown: number[] = []
   let asked = 0

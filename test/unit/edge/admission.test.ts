@@ -175,6 +175,16 @@ test('a rejected event keeps the payload up to the limit and says when it was cu
   expect(Buffer.from(rejection.payload, 'base64')).toEqual(payload.subarray(0, 100))
 })
 
+test('a rejected event says no more of a topic than a person reads, however long it is (G7)', () => {
+  const routes = [{ topic: 'any/{subject}/{type}' }]
+  const topic = `any/${'"'.repeat(30_000)}/${'\u0001'.repeat(30_000)}`
+  const admitted = admitting({ routes })('', topic)
+  expect(rejectionOf(admitted).reason).toBe('TYPE_INVALID')
+  expect(rejectionOf(admitted).topic).toMatch(/^any\/"{251}…$/)
+  expect(rejectionOf(admitted).type).toMatch(/^\ufffd{127}…$/)
+  expect(admitted.submission.candidate.text.length).toBeLessThan(1500)
+})
+
 const idOf = (payload: string, topic?: string): string => admit(payload, topic).event.id
 
 const bad = (id: string, more: object = {}): string => JSON.stringify(cloudEvent({ id, data: {}, ...more }))
@@ -267,7 +277,7 @@ test('a route says where a plain payload keeps its ID and its time', () => {
   })
   const tele = (payload: object) => admit(payload, 'tele/a1/SENSOR')
   expect(tele({ Time: '2026-06-01T12:00:00', meta: { id: 77 } }).event).toMatchObject({
-    id: '77',
+    id: 'tele/a1/SENSOR#77',
     time: '2026-06-01T12:00:00+01:00',
   })
   expect(tele({ Time: 1780315200 }).event.time).toBe('2026-06-01T12:00:00.000Z')
@@ -294,8 +304,23 @@ test('sensors that count for themselves behind one device do not take each other
   const cloudEventOfNode = { specversion: '1.0', id: '1', data: 1 }
   expect(new Set(['bridge/20', 'bridge/10', 'any/20/x', 'any/10/x'].map((topic) => idOn(topic))).size).toBe(4)
   expect(idOn('bridge/10', cloudEventOfNode)).toBe('bridge/10#1')
-  // A route with one topic for each device changes nothing.
-  expect(idOn('one/a1')).toBe('1')
+})
+
+test('an ID is unique within its topic, whatever routes there are; a CloudEvent’s among all that its device says', () => {
+  const topics = ['one/a1', 'bridge/20', 'devices/a1/events/com.acme.free']
+  const own: Route = { topic: 'devices/{device}/events/{type}', idFrom: 'n' }
+  const one: Route = { topic: 'one/{device}', type: 'com.acme.free', idFrom: 'n' }
+  const two: Route = { topic: '+/{subject}', type: 'com.acme.free', idFrom: 'n' }
+  for (const routes of [
+    [own, one, two],
+    [two, one, own],
+    [own, two],
+  ]) {
+    const admit = admitting({ routes })
+    const idsOf = (payload: object) => topics.map((topic) => admit(payload, topic).event.id)
+    expect(idsOf({ n: 1 })).toEqual(topics.map((topic) => `${topic}#1`))
+    expect(idsOf({ specversion: '1.0', id: '1', data: 1 })).toEqual(['one/a1#1', 'bridge/20#1', '1'])
+  }
 })
 
 test('an ID that would be too long, or is not fit for one, is a hash, and as unique', () => {

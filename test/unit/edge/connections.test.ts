@@ -24,6 +24,11 @@ function reader(connections: Connections, deviceId: string): Reader {
   return { socket, connection, chunks }
 }
 
+const publish = (payloadBytes: number, topic = 'a'): { topic: string; payload: Buffer } => ({
+  topic,
+  payload: Buffer.alloc(payloadBytes),
+})
+
 const ping = Buffer.from([0xc0, 0])
 const limits = {
   packetBytesMax: 1000,
@@ -35,12 +40,12 @@ const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resol
 
 test('at its own bound a connection is not read, and is read on when it falls below', async () => {
   const { socket, connection, chunks } = reader(createConnections(limits), 'a1')
-  connection.began(1)
-  connection.began(1)
+  const held = connection.hold(publish(1))
+  connection.hold(publish(1))
   socket.write(ping)
   await settled()
   expect(chunks).toEqual([])
-  connection.ended(1)
+  held.release()
   expect(chunks).toEqual(['c000'])
 })
 
@@ -48,11 +53,11 @@ test('the bound of all connections holds back those that have nothing in flight,
   const connections = createConnections(limits)
   const busy = reader(connections, 'a1')
   const idle = reader(connections, 'a2')
-  busy.connection.began(6000)
+  const held = busy.connection.hold(publish(18_000))
   idle.socket.write(ping)
   await settled()
   expect(idle.chunks).toEqual([])
-  busy.connection.ended(6000)
+  held.release()
   expect(idle.chunks).toEqual(['c000'])
 })
 
@@ -61,23 +66,46 @@ test('a device at its bound is not read on any of its connections, and no other 
   const busy = reader(connections, 'a1')
   const sister = reader(connections, 'a1')
   const other = reader(connections, 'a2')
-  // What a publish costs: three times its payload, and what stands around it.
-  busy.connection.began(4400)
+  // With what stands around it it is over the bound.
+  const held = busy.connection.hold(publish(13_200))
   sister.socket.write(ping)
   other.socket.write(ping)
   await settled()
   expect([sister.chunks, other.chunks]).toEqual([[], ['c000']])
-  busy.connection.ended(4400)
+  held.release()
   expect(sister.chunks).toEqual(['c000'])
 })
 
 test('publishes of little payload count for what they take, too (G7)', async () => {
   const connections = createConnections({ ...limits, inFlightMax: 1000 })
   const busy = reader(connections, 'a1')
-  for (let publish = 0; publish < 8; publish += 1) busy.connection.began(0)
+  for (let index = 0; index < 8; index += 1) busy.connection.hold(publish(0))
   busy.socket.write(ping)
   await settled()
   expect(busy.chunks).toEqual([])
+})
+
+test('a publish counts for its topic, and for the text that was made of it, as long as it waits (G7)', async () => {
+  const connections = createConnections({ ...limits, inFlightMax: 1000 })
+  const { socket, connection, chunks } = reader(connections, 'a1')
+  const ofTopic = connection.hold(publish(0, 'x'.repeat(6500)))
+  socket.write(ping)
+  await settled()
+  expect(chunks).toEqual([])
+  ofTopic.release()
+  expect(chunks).toEqual(['c000'])
+  const grown = connection.hold(publish(0))
+  grown.grow(14_000)
+  socket.write(ping)
+  await settled()
+  expect(chunks).toEqual(['c000'])
+  grown.release()
+  expect(chunks).toEqual(['c000', 'c000'])
+  // All of it was given back.
+  connection.hold(publish(12_900))
+  socket.write(ping)
+  await settled()
+  expect(chunks).toHaveLength(3)
 })
 
 test('between CONNECT and CONNACK nothing more is read', async () => {

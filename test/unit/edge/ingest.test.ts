@@ -21,12 +21,15 @@ interface Watched {
   outbox: FakeOutbox
   lines: Line[]
   counted: string[]
+  /** Bytes that publishes were said to take besides what came. */
+  grown: number[]
 }
 
-function ingesting(configured: Route[] = []): Watched {
+function ingesting(configured: Route[] = [], time = { ms: 0 }): Watched {
   const outbox = createFakeOutbox()
   const lines: Line[] = []
   const counted: string[] = []
+  const grown: number[] = []
   const routes = createRoutes(configured)
   const ingest = createIngest({
     rules: createTopicRules({
@@ -51,18 +54,20 @@ function ingesting(configured: Route[] = []): Watched {
       published: (result) => void counted.push(result),
       unreadableTime: () => void counted.push('unreadable time'),
     },
-    clock: systemClock,
+    clock: { ...systemClock, monotonicMs: () => time.ms },
     log: pino({ level: 'info' }, { write: (line: string) => void lines.push(JSON.parse(line) as Line) }),
   })
   return {
     publish(topic, payload = '{"temperature":1}', device = 'a1') {
       const packet: Publish = { topic, payload, qos: 1, retain: false }
       const { signal } = new AbortController()
-      return ingest.publish({ deviceId: device, clientId: `${device}/x`, signal }, packet)
+      const held = { grow: (bytes: number) => void grown.push(bytes) }
+      return ingest.publish({ deviceId: device, clientId: `${device}/x`, signal, held }, packet)
     },
     outbox,
     lines,
     counted,
+    grown,
   }
 }
 
@@ -95,15 +100,36 @@ test('a topic that is nearly one of a route is warned of, with the one that was 
   ])
 })
 
-test('a device that makes up topics is told of a few times, and takes no other’s place', async () => {
-  const { publish, lines, counted } = ingesting()
-  for (let index = 0; index < 100; index += 1) await publish(`devices/a1/${index}/${'x'.repeat(1000)}`)
-  expect(lines).toHaveLength(8)
-  expect(lines.at(-1)).toHaveProperty('more')
-  expect(Math.max(...lines.map(({ topic }) => topic?.length ?? 0))).toBe(256)
-  expect(counted).toHaveLength(100)
-  await publish('devices/a2/state', undefined, 'a2')
+test('a device that makes up topics is told of a few times and then once an hour, and takes no other’s place', async () => {
+  const time = { ms: 0 }
+  const { publish, lines, counted } = ingesting([], time)
+  const publishAll = async () => {
+    for (let index = 0; index < 300; index += 1) await publish(`devices/a1/${index}/${'x'.repeat(1000)}`)
+  }
+  await publishAll()
   expect(lines).toHaveLength(9)
+  expect(lines.filter((line) => 'more' in line)).toEqual([lines[8]])
+  expect(Math.max(...lines.map(({ topic }) => topic?.length ?? 0))).toBe(256)
+  expect(counted).toHaveLength(300)
+  await publish('devices/a2/state', undefined, 'a2')
+  expect(lines).toHaveLength(10)
+  time.ms = 3_599_999
+  await publishAll()
+  expect(lines).toHaveLength(10)
+  time.ms = 3_600_000
+  await publishAll()
+  // Of each round those that were told one by one count no more.
+  expect(lines.slice(10)).toEqual([expect.objectContaining({ device: 'a1', alikeBefore: 291 + 292 })])
+})
+
+test('a slip is told however many topics of its device are none, and slips have a bound of their own (G1)', async () => {
+  const { publish, lines } = ingesting()
+  const warned = () => lines.filter(({ level }) => level === 40)
+  for (let index = 0; index < 20; index += 1) await publish(`devices/a1/state/${index}`)
+  const slips = Array.from({ length: 70 }, (_, index) => `devices/a1/event/com.acme.x${index}`)
+  for (let again = 0; again < 2; again += 1) for (const slip of slips) await publish(slip)
+  expect(warned().map(({ topic }) => topic)).toEqual(slips.slice(0, 64))
+  expect(warned()[63]).toMatchObject({ didYouMean: 'devices/a1/events/com.acme.x63' })
 })
 
 test('what a route makes no event of is acknowledged, counted, and told by nobody', async () => {
@@ -165,11 +191,44 @@ test('a time that cannot be read is counted and told, and not quoted', async () 
   ])
 })
 
+test('what was made of a publish counts at its length, however much longer than its payload it is (G7)', async () => {
+  const { publish, outbox, grown } = ingesting()
+  await publish('devices/a1/events/com.acme.many', `[${'1e20,'.repeat(100)}0]`)
+  await publish('devices/a1/state')
+  const [text = ''] = outbox.stored.map(({ event }) => JSON.stringify(event.data))
+  expect(text.length).toBeGreaterThan(2000)
+  expect(grown).toHaveLength(1)
+  expect(grown[0]).toBeGreaterThan(2 * text.length)
+})
+
 test('a repeat is told of now and then: a counter may have begun anew', async () => {
   const { publish, lines, counted } = ingesting([
     { topic: 'raw/{device}', type: 'com.acme.raw', idFrom: 'seq' },
   ])
   for (let again = 0; again < 4; again += 1) await publish('raw/a1', `{"seq":1,"v":${again}}`)
   expect(counted).toEqual(['accepted', 'duplicate', 'duplicate', 'duplicate'])
-  expect(lines).toEqual([expect.objectContaining({ level: 30, device: 'a1', topic: 'raw/a1', id: '1' })])
+  expect(lines).toEqual([
+    expect.objectContaining({ level: 30, device: 'a1', topic: 'raw/a1', id: 'raw/a1#1' }),
+  ])
+})
+
+test('readings that are counted by topic are events each, whichever routes take them, and a CloudEvent beside them (G1)', async () => {
+  const { publish, outbox, counted } = ingesting([
+    { topic: 'plant/{device}/temp', type: 'com.acme.temp', idFrom: 'n' },
+    { topic: 'plant/{device}/hum', type: 'com.acme.hum', idFrom: 'n' },
+    { topic: 'plant/{device}/wind', type: 'com.acme.wind' },
+  ])
+  const cloudEvent = '{"specversion":"1.0","id":"1","data":1}'
+  await publish('plant/a1/temp', '{"n":1}')
+  await publish('plant/a1/hum', '{"n":1}')
+  await publish('plant/a1/wind', cloudEvent)
+  await publish('devices/a1/events/com.acme.x', cloudEvent)
+  await publish('devices/a1/events/com.acme.x', cloudEvent)
+  expect(counted).toEqual(['accepted', 'accepted', 'accepted', 'accepted', 'duplicate'])
+  expect(outbox.stored.map(({ event }) => event.id)).toEqual([
+    'plant/a1/temp#1',
+    'plant/a1/hum#1',
+    'plant/a1/wind#1',
+    '1',
+  ])
 })

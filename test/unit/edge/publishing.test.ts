@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { Publisher, Verdict } from '../../../edge/admission/ingest.ts'
+import type { Publish, Publisher, Verdict } from '../../../edge/admission/ingest.ts'
 import type { Connection } from '../../../edge/mqtt/connections.ts'
 import { type PublishedPacket, Publishing } from '../../../edge/mqtt/publishing.ts'
 
@@ -25,13 +25,19 @@ function ways(take: (admit: () => Promise<Verdict>) => Promise<Verdict> = (admit
   const connection = {
     deviceId: 'a1',
     signal: new AbortController().signal,
-    began: (bytes: number) => void asked.push(`began ${bytes}`),
-    ended: (bytes: number) => void asked.push(`ended ${bytes}`),
+    hold({ topic, payload }: Publish) {
+      asked.push(`held ${topic} ${payload.length}`)
+      return {
+        grow: (bytes: number) => void asked.push(`grown by ${bytes}`),
+        release: () => void asked.push('released'),
+      }
+    },
   } as Connection
   const publishing = new Publishing({
     ingest: {
-      async publish({ deviceId, pressure }: Publisher) {
-        asked.push(`ingest ${deviceId}${pressure ? ', which counts' : ''}`)
+      async publish({ deviceId, held }: Publisher) {
+        asked.push(`ingest ${deviceId}`)
+        held?.grow(100)
         return 'acknowledge'
       },
     },
@@ -51,11 +57,11 @@ function ways(take: (admit: () => Promise<Verdict>) => Promise<Verdict> = (admit
   return { publishing, asked, connection }
 }
 
-test('a publish goes straight to ingest, which counts it for its connection', async () => {
+test('a publish goes straight to ingest, and counts as unanswered, with what is made of it, until it is answered (G7)', async () => {
   const { publishing, asked, connection } = ways()
   const sent = packet(1)
   expect(await publishing.publish(session, connection, sent)).toBe('acknowledge')
-  expect(asked).toEqual(['ingest a1, which counts'])
+  expect(asked).toEqual([`held ${sent.topic} 4`, 'ingest a1', 'grown by 100', 'released'])
   expect(sent.dup).toBe(false)
 })
 
@@ -63,14 +69,15 @@ test('a QoS 2 publish is taken once, and counts as unanswered while it waits for
   const { publishing, asked, connection } = ways()
   const sent = packet(2)
   await publishing.publish(session, connection, sent)
-  expect(asked).toEqual(['began 4', 'once, sent again', 'ingest a1', 'ended 4'])
+  expect(asked).toEqual([`held ${sent.topic} 4`, 'once, sent again', 'ingest a1', 'grown by 100', 'released'])
   expect(sent.dup).toBe(false)
 })
 
 test('a QoS 2 publish that is refused counts no more', async () => {
   const { publishing, asked, connection } = ways(() => Promise.reject(new Error('too many')))
-  await expect(publishing.publish(session, connection, packet(2))).rejects.toThrow('too many')
-  expect(asked).toEqual(['began 4', 'once, sent again', 'ended 4'])
+  const sent = packet(2)
+  await expect(publishing.publish(session, connection, sent)).rejects.toThrow('too many')
+  expect(asked).toEqual([`held ${sent.topic} 4`, 'once, sent again', 'released'])
 })
 
 test('of a connection that is over its will is taken, and nothing else', async () => {

@@ -42,10 +42,13 @@ function ways(take: (admit: () => Promise<Verdict>) => Promise<Verdict> = (admit
       },
     },
     unreleased: {
-      take(_, { dup }, admit) {
-        asked.push(`once${dup ? ', sent again' : ''}`)
+      take(_session, _message, admit) {
+        asked.push('once')
         return take(admit)
       },
+    },
+    async retain({ topic }) {
+      asked.push(`retains ${topic}`)
     },
   })
   return { publishing, asked, connection }
@@ -63,14 +66,14 @@ test('a QoS 2 publish is taken once, and counts as unanswered while it waits for
   const { publishing, asked, connection } = ways()
   const sent = packet(2)
   await publishing.publish(session, connection, sent)
-  expect(asked).toEqual(['began 4', 'once, sent again', 'ingest a1', 'ended 4'])
+  expect(asked).toEqual(['began 4', 'once', 'ingest a1', 'ended 4'])
   expect(sent.dup).toBe(false)
 })
 
 test('a QoS 2 publish that is refused counts no more', async () => {
   const { publishing, asked, connection } = ways(() => Promise.reject(new Error('too many')))
   await expect(publishing.publish(session, connection, packet(2))).rejects.toThrow('too many')
-  expect(asked).toEqual(['began 4', 'once, sent again', 'ended 4'])
+  expect(asked).toEqual(['began 4', 'once', 'ended 4'])
 })
 
 test('of a connection that is over its will is taken, and nothing else', async () => {
@@ -80,3 +83,18 @@ test('of a connection that is over its will is taken, and nothing else', async (
   expect(await publishing.publish({ ...session, will }, undefined, packet(1))).toBe('withdrawn')
   expect(asked).toEqual(['will of a1/x'])
 })
+
+test.for([0, 1, 2] as const)(
+  'what is to be retained at QoS %i is so before its sender is answered, and only if it was taken',
+  async (qos) => {
+    const { publishing, asked, connection } = ways()
+    await publishing.publish(session, connection, { ...packet(qos), retain: true })
+    expect(asked.filter((what) => /retains|ingest|ended/.test(what)).slice(0, 2)).toEqual([
+      qos === 2 ? 'ingest a1' : 'ingest a1, which counts',
+      'retains devices/a1/events/com.acme.note',
+    ])
+    const repeated = ways(async () => 'acknowledge')
+    await repeated.publishing.publish(session, repeated.connection, { ...packet(2), retain: true })
+    expect(repeated.asked).toEqual(['began 4', 'once', 'ended 4'])
+  },
+)

@@ -2,7 +2,8 @@ import type { Aedes, Client } from 'aedes'
 import { messageOf } from '../../src/errors.ts'
 import type { Verdict } from '../admission/ingest.ts'
 import type { TopicRules } from '../admission/topics.ts'
-import { type Sessions, sessionMark } from '../sessions/sessions-level.ts'
+import { sessionMark } from '../sessions/kept-sessions.ts'
+import type { Sessions } from '../sessions/sessions-level.ts'
 import { deviceOf, refusalOf, sessionName } from './connect-rules.ts'
 import type { Connections } from './connections.ts'
 import type { FanOut } from './fan-out-aedes.ts'
@@ -14,7 +15,7 @@ export interface HooksParts {
   connections: Pick<Connections, 'of'>
   publishing: Publishing
   fanOut: Pick<FanOut, 'of'>
-  sessions: Pick<Sessions, 'filtersOf'>
+  sessions: Pick<Sessions, 'kept'>
   makeId: () => string
 }
 
@@ -73,7 +74,7 @@ function authorizeSubscribe({ rules, fanOut, sessions }: HooksParts): Hooks['aut
     if (topic === sessionMark) {
       const subscriber = fanOut.of(client)
       const deviceId = deviceOf(client.id)
-      for (const [filter, qos] of sessions.filtersOf(client.id))
+      for (const [filter, qos] of sessions.kept.filtersOf(client.id))
         if (rules.maySubscribe(deviceId, filter)) subscriber?.subscribe(filter, qos)
     }
     done(null, null)

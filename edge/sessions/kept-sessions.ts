@@ -1,6 +1,12 @@
 import { TopicTree } from '../admission/topic-tree.ts'
 import { add } from './quota.ts'
 
+/**
+ * The only thing that aedes is told of what a session has subscribed to: that the session is there, without which it would
+ * answer "no session" [MQTT-3.2.2-2]. No device may subscribe to it.
+ */
+export const sessionMark = '$session'
+
 export interface Subscription {
   clientId: string
   topic: string

@@ -46,7 +46,16 @@ export function sentKey(clientId: string, messageId: number | undefined): string
 
 /** All of a session. */
 export function sentKeysOf(clientId: string): { gte: string; lt: string } {
-  const prefix = `outgoing-id:${encodeURIComponent(clientId)}`
+  return keysOf('outgoing-id', clientId)
+}
+
+/** Where what is kept for a session lies, sent or not. */
+export function queuedKeysOf(clientId: string): { gte: string; lt: string } {
+  return keysOf('outgoing', clientId)
+}
+
+function keysOf(kind: string, clientId: string): { gte: string; lt: string } {
+  const prefix = `${kind}:${encodeURIComponent(clientId)}`
   return { gte: `${prefix}:`, lt: `${prefix};` }
 }
 

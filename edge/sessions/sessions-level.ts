@@ -8,8 +8,16 @@ import type { SessionsObserver } from './observer.ts'
 import type { SessionDatabase } from './database-level.ts'
 import { RetainedLevel } from './retained-level.ts'
 import { type SessionLimits, SessionQuota } from './quota.ts'
-import { clientIdOf, packetIdOf, sentKey, sentKeysOf, sessionKey, subscriptionKey } from './records-level.ts'
-import { KeptSessions, type Subscription } from './kept-sessions.ts'
+import {
+  clientIdOf,
+  packetIdOf,
+  queuedKeysOf,
+  sentKey,
+  sentKeysOf,
+  sessionKey,
+  subscriptionKey,
+} from './records-level.ts'
+import { KeptSessions, sessionMark, type Subscription } from './kept-sessions.ts'
 import { PacketIds } from './packet-ids.ts'
 import { InOrder, Turns } from './turns.ts'
 import { Unreleased } from './unreleased.ts'
@@ -27,19 +35,13 @@ export interface SessionsOptions {
 }
 
 /**
- * The only thing that aedes is told of what a session has subscribed to: that the session is there, without which it would
- * answer "no session" [MQTT-3.2.2-2]. No device may subscribe to it.
- */
-export const sessionMark = '$session'
-
-/**
  * aedes-persistence-level with bounds (G7), and without its subscriptions: its index drops a wide subscription when its owner
  * adds a narrower one with another QoS, and throws at a hundred levels.
  */
 export class Sessions extends PersistenceWithWills {
   readonly #database: SessionDatabase
   readonly #options: SessionsOptions
-  readonly #kept: KeptSessions
+  readonly kept: KeptSessions
   readonly retained: RetainedLevel
   readonly packetIds: PacketIds
   readonly #quota: SessionQuota
@@ -58,7 +60,7 @@ export class Sessions extends PersistenceWithWills {
     this.#options = options
     const { limits, deviceOf } = options
     this.#quota = new SessionQuota(limits, deviceOf)
-    this.#kept = new KeptSessions({ perDeviceMax: limits.subscriptionsPerDeviceMax, deviceOf })
+    this.kept = new KeptSessions({ perDeviceMax: limits.subscriptionsPerDeviceMax, deviceOf })
     this.retained = new RetainedLevel(database, { ...options, quota: this.#quota })
     this.packetIds = new PacketIds(options.random)
     this.unreleased = new Unreleased({
@@ -76,9 +78,9 @@ export class Sessions extends PersistenceWithWills {
     await this.#loadQueued()
     await this.unreleased.load()
     for await (const value of this.#database.values({ gte: 'subscriptions:', lt: 'subscriptions;' }))
-      this.#kept.load(decode(value) as Subscription)
+      this.kept.load(decode(value) as Subscription)
     for await (const key of this.#database.keys({ gte: 'session:', lt: 'session;' }))
-      this.#kept.begin(clientIdOf(key))
+      this.kept.begin(clientIdOf(key))
   }
 
   async #loadQueued(): Promise<void> {
@@ -101,14 +103,14 @@ export class Sessions extends PersistenceWithWills {
 
   /** Asked when a kept session connects. */
   override async subscriptionsByClient({ id }: { id: string }): Promise<SubscriptionLike[]> {
-    const isPresent = this.#kept.has(id) || this.unreleased.hasAny(id)
+    const isPresent = this.kept.has(id) || this.unreleased.hasAny(id)
     await this.#begin(id)
     return isPresent ? [{ topic: sessionMark, qos: 0 }] : []
   }
 
   /** Without a record a session lasts as long as the gateway runs: no reason to turn it away. */
   async #begin(clientId: string): Promise<void> {
-    const { isNew, forgotten } = this.#kept.begin(clientId)
+    const { isNew, forgotten } = this.kept.begin(clientId)
     if (!isNew && forgotten.length === 0) return
     const records = forgotten.map((one) => ({ type: 'del' as const, key: sessionKey(one) }))
     await this.#database
@@ -116,17 +118,12 @@ export class Sessions extends PersistenceWithWills {
       .catch(() => {})
   }
 
-  /** With the QoS of each. */
-  filtersOf(clientId: string): ReadonlyMap<string, number> {
-    return this.#kept.filtersOf(clientId)
-  }
-
   /** Of a kept session: which of its subscriptions were made, and which are over the bound of its device. */
   async subscribe(clientId: string, wanted: { topic: string; qos: number }[]): Promise<boolean[]> {
     const records = new Map<string, Subscription>()
     const made = wanted.map(({ topic, qos }) => {
       const subscription = { clientId, topic, qos }
-      const isMade = this.#kept.subscribe(subscription)
+      const isMade = this.kept.subscribe(subscription)
       if (isMade) records.set(subscriptionKey(clientId, topic), subscription)
       return isMade
     })
@@ -137,24 +134,38 @@ export class Sessions extends PersistenceWithWills {
   }
 
   async unsubscribe(clientId: string, filters: string[]): Promise<void> {
-    const had = filters.filter((filter) => this.#kept.filtersOf(clientId).has(filter))
+    const had = filters.filter((filter) => this.kept.filtersOf(clientId).has(filter))
     if (had.length === 0) return
-    for (const filter of had) this.#kept.unsubscribe(clientId, filter)
+    for (const filter of had) this.kept.unsubscribe(clientId, filter)
     await this.#database.batch(had.map((filter) => ({ type: 'del', key: subscriptionKey(clientId, filter) })))
   }
 
   /** A clean session connects, which ends what was kept. */
   override async cleanSubscriptions({ id }: ClientLike): Promise<void> {
-    if (!this.#kept.has(id)) return
-    const filters = this.#kept.end(id)
+    if (this.#quota.queuedFor(id) > 0) await this.#discardQueued(id)
+    if (!this.kept.has(id)) return
+    const filters = this.kept.end(id)
     await this.#database.batch([
       { type: 'del', key: sessionKey(id) },
       ...filters.map((filter) => ({ type: 'del' as const, key: subscriptionKey(id, filter) })),
     ])
   }
 
+  /** aedes takes them out one by one, as far as it comes before the connection is over. */
+  async #discardQueued(clientId: string): Promise<void> {
+    await this.#turns.take(clientId, async () => {
+      const keys: string[] = []
+      for await (const key of this.#database.keys(sentKeysOf(clientId))) keys.push(key)
+      for await (const [key, value] of this.#database.entries(queuedKeysOf(clientId))) {
+        this.#quota.unqueued(clientId, decode(value) as PacketLike)
+        keys.push(key)
+      }
+      await this.#database.batch(keys.map((key) => ({ type: 'del', key })))
+    })
+  }
+
   override async subscriptionsByTopic(topic: string): Promise<SubscriptionLike[]> {
-    return this.#kept.match(topic)
+    return this.kept.match(topic)
   }
 
   override async outgoingEnqueueCombi(

@@ -251,3 +251,13 @@ test('of a QoS 2 message that was taken only that is kept, and across a restart 
   for (const messageId of [1, 2, 3]) await take('a1/y', messageId)
   expect(taken.slice(3)).toEqual(['a1/z 8', 'a1/y 1', 'a1/y 2'])
 })
+
+test('a clean session ends what was queued, although its connection is over at once [MQTT-3.1.2-6] (G7)', async () => {
+  await enqueue('a1/x')
+  const packet = await enqueue('a1/x')
+  await sessions.outgoingUpdate({ id: 'a1/x' }, { ...packet, messageId: 7 })
+  await sessions.cleanSubscriptions({ id: 'a1/x', clean: true, closed: true })
+  expect(await keys()).toEqual([])
+  await enqueue('a1/x', 'a1/y')
+  expect(notKept).toEqual([])
+})

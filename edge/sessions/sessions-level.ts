@@ -8,15 +8,7 @@ import type { SessionsObserver } from './observer.ts'
 import type { SessionDatabase } from './database-level.ts'
 import { RetainedLevel } from './retained-level.ts'
 import { type SessionLimits, SessionQuota } from './quota.ts'
-import {
-  clientIdOf,
-  packetIdOf,
-  queuedKeysOf,
-  sentKey,
-  sentKeysOf,
-  sessionKey,
-  subscriptionKey,
-} from './records-level.ts'
+import * as keys from './records-level.ts'
 import { KeptSessions, sessionMark, type Subscription } from './kept-sessions.ts'
 import { PacketIds } from './packet-ids.ts'
 import { InOrder, Turns } from './turns.ts'
@@ -80,16 +72,16 @@ export class Sessions extends PersistenceWithWills {
     for await (const value of this.#database.values({ gte: 'subscriptions:', lt: 'subscriptions;' }))
       this.kept.load(decode(value) as Subscription)
     for await (const key of this.#database.keys({ gte: 'session:', lt: 'session;' }))
-      this.kept.begin(clientIdOf(key))
+      this.kept.begin(keys.clientIdOf(key))
   }
 
   async #loadQueued(): Promise<void> {
     const sent = new Set<string>()
     for await (const [key, value] of this.#database.entries({ gte: 'outgoing:', lt: 'outgoing;' })) {
-      const clientId = clientIdOf(key)
+      const clientId = keys.clientIdOf(key)
       const packet = decode(value) as PacketLike
       this.#quota.queued(clientId, packet)
-      if (packet.messageId) sent.add(sentKey(clientId, packet.messageId))
+      if (packet.messageId) sent.add(keys.sentKey(clientId, packet.messageId))
     }
     // A kill between two writes leaves a packet ID of no message.
     const ofNone: string[] = []
@@ -112,9 +104,9 @@ export class Sessions extends PersistenceWithWills {
   async #begin(clientId: string): Promise<void> {
     const { isNew, forgotten } = this.kept.begin(clientId)
     if (!isNew && forgotten.length === 0) return
-    const records = forgotten.map((one) => ({ type: 'del' as const, key: sessionKey(one) }))
+    const records = forgotten.map((one) => ({ type: 'del' as const, key: keys.sessionKey(one) }))
     await this.#database
-      .batch([{ type: 'put', key: sessionKey(clientId), value: encode({}) }, ...records])
+      .batch([{ type: 'put', key: keys.sessionKey(clientId), value: encode({}) }, ...records])
       .catch(() => {})
   }
 
@@ -124,7 +116,7 @@ export class Sessions extends PersistenceWithWills {
     const made = wanted.map(({ topic, qos }) => {
       const subscription = { clientId, topic, qos }
       const isMade = this.kept.subscribe(subscription)
-      if (isMade) records.set(subscriptionKey(clientId, topic), subscription)
+      if (isMade) records.set(keys.subscriptionKey(clientId, topic), subscription)
       return isMade
     })
     await this.#database.batch(
@@ -137,7 +129,9 @@ export class Sessions extends PersistenceWithWills {
     const had = filters.filter((filter) => this.kept.filtersOf(clientId).has(filter))
     if (had.length === 0) return
     for (const filter of had) this.kept.unsubscribe(clientId, filter)
-    await this.#database.batch(had.map((filter) => ({ type: 'del', key: subscriptionKey(clientId, filter) })))
+    await this.#database.batch(
+      had.map((filter) => ({ type: 'del', key: keys.subscriptionKey(clientId, filter) })),
+    )
   }
 
   /** A clean session connects, which ends what was kept. */
@@ -146,21 +140,21 @@ export class Sessions extends PersistenceWithWills {
     if (!this.kept.has(id)) return
     const filters = this.kept.end(id)
     await this.#database.batch([
-      { type: 'del', key: sessionKey(id) },
-      ...filters.map((filter) => ({ type: 'del' as const, key: subscriptionKey(id, filter) })),
+      { type: 'del', key: keys.sessionKey(id) },
+      ...filters.map((filter) => ({ type: 'del' as const, key: keys.subscriptionKey(id, filter) })),
     ])
   }
 
   /** aedes takes them out one by one, as far as it comes before the connection is over. */
   async #discardQueued(clientId: string): Promise<void> {
     await this.#turns.take(clientId, async () => {
-      const keys: string[] = []
-      for await (const key of this.#database.keys(sentKeysOf(clientId))) keys.push(key)
-      for await (const [key, value] of this.#database.entries(queuedKeysOf(clientId))) {
+      const gone: string[] = []
+      for await (const key of this.#database.keys(keys.sentKeysOf(clientId))) gone.push(key)
+      for await (const [key, value] of this.#database.entries(keys.queuedKeysOf(clientId))) {
         this.#quota.unqueued(clientId, decode(value) as PacketLike)
-        keys.push(key)
+        gone.push(key)
       }
-      await this.#database.batch(keys.map((key) => ({ type: 'del', key })))
+      await this.#database.batch(gone.map((key) => ({ type: 'del', key })))
     })
   }
 
@@ -184,7 +178,7 @@ export class Sessions extends PersistenceWithWills {
       // At the QoS that it will be sent at [MQTT-3.8.4-6].
       await Promise.all(
         kept.map((one) =>
-          this.outgoingEnqueue(one, { ...packet, qos: Math.min(packet.qos ?? 0, one.qos) as Qos }),
+          this.outgoingEnqueue(one, { ...packet, qos: Math.min(packet.qos ?? 0, one.qos) as 0 | 1 | 2 }),
         ),
       )
       return packet
@@ -216,7 +210,7 @@ export class Sessions extends PersistenceWithWills {
       return
     }
     const inUse: number[] = []
-    for await (const key of this.#database.keys(sentKeysOf(client.id))) inUse.push(packetIdOf(key))
+    for await (const key of this.#database.keys(keys.sentKeysOf(client.id))) inUse.push(keys.packetIdOf(key))
     this.packetIds.take(client, inUse)
     for await (const packet of super.outgoingStream(client) as AsyncIterable<PacketLike>) {
       // Under its packet ID it was sent before [MQTT-3.3.1-1].
@@ -248,7 +242,7 @@ export class Sessions extends PersistenceWithWills {
   }
 
   async #sent(clientId: string, messageId: number | undefined): Promise<PacketLike | undefined> {
-    const record = await this.#database.get(sentKey(clientId, messageId))
+    const record = await this.#database.get(keys.sentKey(clientId, messageId))
     return record && (decode(record) as PacketLike)
   }
 
@@ -302,5 +296,3 @@ export class Sessions extends PersistenceWithWills {
     return room
   }
 }
-
-type Qos = 0 | 1 | 2

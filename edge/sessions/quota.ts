@@ -39,8 +39,13 @@ export class SessionQuota {
     this.#deviceOf = deviceOf
   }
 
+  /** Messages kept for a session. */
+  queuedFor(clientId: string): number {
+    return this.#queuedFor.get(clientId) ?? 0
+  }
+
   hasRoomToQueue(clientId: string, message: Message): boolean {
-    if ((this.#queuedFor.get(clientId) ?? 0) >= this.#limits.queuedMax) return false
+    if (this.queuedFor(clientId) >= this.#limits.queuedMax) return false
     return this.#fits(this.#deviceOf(clientId), queuedBytes(clientId, message))
   }
 

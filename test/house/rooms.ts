@@ -35,7 +35,12 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'edge/mqtt': {
     sentence: 'the entrance and the broker: who comes in, what they may do, how far they are read',
-    mayImport: ['edge/sessions', 'edge/admission'],
+    mayImport: ['edge/mqtt/door', 'edge/sessions', 'edge/admission'],
+  },
+  'edge/mqtt/door': {
+    sentence:
+      'the packet door, the one place that reads frames: what is a packet of MQTT 3.1.1, and what ends its connection',
+    mayImport: [],
   },
   'edge/sessions': {
     sentence:

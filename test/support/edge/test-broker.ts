@@ -86,6 +86,8 @@ export interface Seen {
   refused: string[]
   quarantined: string[]
   notKept: string[]
+  /** Why connections were ended. */
+  ended: string[]
   connections: number
   logs: Record<string, unknown>[]
 }
@@ -117,7 +119,15 @@ let folders = 0
 
 /** The real broker on a free port of loopback, with a fake outbox behind it. */
 export async function startTestBroker(pki: TestPki, given: TestBrokerOptions = {}): Promise<TestBroker> {
-  const seen: Seen = { published: [], refused: [], quarantined: [], notKept: [], connections: 0, logs: [] }
+  const seen: Seen = {
+    published: [],
+    refused: [],
+    quarantined: [],
+    notKept: [],
+    ended: [],
+    connections: 0,
+    logs: [],
+  }
   let watchers: { condition: (seen: Seen) => boolean; resolve: () => void }[] = []
   const look = (): void => {
     watchers = watchers.filter(({ condition, resolve }) => {
@@ -138,6 +148,7 @@ export async function startTestBroker(pki: TestPki, given: TestBrokerOptions = {
     connectionRefused: noting(seen.refused),
     quarantined: noting(seen.quarantined),
     notKept: noting(seen.notKept),
+    connectionEnded: noting(seen.ended),
     connections(open) {
       seen.connections = open
       setImmediate(look)

@@ -16,6 +16,10 @@ const depthMax = 16
 export class TopicTree<K, V> {
   readonly #root: Node<K, V> = emptyNode()
 
+  get isEmpty(): boolean {
+    return this.#root.children.size === 0
+  }
+
   set(filter: string, key: K, value: V): void {
     const { levels, rest } = split(filter)
     let node = this.#root

@@ -62,6 +62,7 @@ export class FanOut {
 
   /** Calls back when each subscriber was sent it, or its publisher need not wait. */
   emit(packet: Published, done: () => void): void {
+    if (this.#tree.isEmpty) return done()
     const wanted = new Map<AedesSubscriber, number>()
     this.#tree.match(packet.topic, (subscriber, qos) => {
       if ((wanted.get(subscriber) ?? -1) < qos) wanted.set(subscriber, qos)

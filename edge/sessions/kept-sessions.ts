@@ -97,7 +97,7 @@ export class KeptSessions {
 
   /** One subscription per session, the one with the highest QoS [MQTT-3.3.5-1]. */
   match(topic: string): Subscription[] {
-    if (this.#filtersOf.size === 0) return []
+    if (this.#tree.isEmpty) return []
     const best = new Map<string, Subscription>()
     this.#tree.match(topic, (clientId, subscription) => {
       if ((best.get(clientId)?.qos ?? -1) < subscription.qos) best.set(clientId, subscription)

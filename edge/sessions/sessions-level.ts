@@ -95,7 +95,7 @@ export class Sessions extends PersistenceWithWills {
 
   /** Asked when a kept session connects. */
   override async subscriptionsByClient({ id }: { id: string }): Promise<SubscriptionLike[]> {
-    const isPresent = this.kept.has(id) || this.unreleased.hasAny(id)
+    const isPresent = this.kept.has(id) || this.unreleased.hasKept(id)
     await this.#begin(id)
     return isPresent ? [{ topic: sessionMark, qos: 0 }] : []
   }

@@ -102,9 +102,10 @@ export class Unreleased {
     return entry !== undefined && entry.state !== 'admitting'
   }
 
-  /** Whether a session has any. */
-  hasAny(clientId: string): boolean {
-    return this.#bySession.has(clientId)
+  /** Whether a kept session has any. */
+  hasKept(clientId: string): boolean {
+    const entries = [...(this.#bySession.get(clientId)?.values() ?? [])]
+    return entries.some(({ clean }) => clean === undefined)
   }
 
   /** When it resolves, the packet ID may stand for another message. */

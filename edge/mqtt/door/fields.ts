@@ -17,6 +17,8 @@ export function checkText(bytes: Buffer, start: number, end: number, kind: TextK
   let isAscii = true
   for (let at = start; at < end; at += 1) {
     const byte = bytes[at] as number
+    // Nearly all of a topic lies between these two: one look at each is enough.
+    if (byte > hash && byte < 0x80 && byte !== plus) continue
     if (byte >= 0x80) isAscii = false
     else if (byte === 0) throw new PacketError('nul', `${what} holds U+0000`)
     else if (byte === plus || byte === hash) checkWildcard(bytes, start, end, at, kind, what)

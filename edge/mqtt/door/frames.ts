@@ -167,7 +167,7 @@ export class FrameReader {
         return digit + 2
       }
       const byte = bytes[at] as number
-      length += (byte & 0x7f) * 128 ** digit
+      length |= (byte & 0x7f) << (7 * digit)
       if (byte < 0x80) {
         this.#setType(first)
         this.#bodyStart = at + 1
@@ -209,14 +209,14 @@ export class FrameReader {
     const topicStart = this.#bodyStart + 2
     if (topicStart > this.#end) throw new PacketError('truncated', 'PUBLISH ends within its topic')
     if (topicStart > end) return topicStart - start
-    const topicEnd = topicStart + bytes.readUInt16BE(this.#bodyStart)
+    const topicEnd = topicStart + u16At(bytes, this.#bodyStart)
     const hasPacketId = (this.#flags & 0x06) > 0
     const checked = hasPacketId ? topicEnd + 2 : topicEnd
     if (checked > this.#end)
       throw new PacketError('truncated', 'PUBLISH ends within its topic or its packet ID')
     if (checked > end) return checked - start
     checkText(bytes, topicStart, topicEnd, 'topic', 'the topic of a PUBLISH')
-    if (hasPacketId && bytes.readUInt16BE(topicEnd) === 0)
+    if (hasPacketId && u16At(bytes, topicEnd) === 0)
       throw new PacketError('packet-id', 'a PUBLISH with the packet ID 0')
     this.#payload = this.#end - checked
     this.#end = checked
@@ -274,6 +274,10 @@ export class FrameReader {
 const passes = Symbol('passes')
 type Outcome =
   typeof passes | { request: SubscriptionRequest } | { refusedLevel: number } | { error: PacketError }
+
+function u16At(bytes: Buffer, at: number): number {
+  return ((bytes[at] as number) << 8) | (bytes[at + 1] as number)
+}
 
 function isRequest(type: number): boolean {
   return type === packetType.subscribe || type === packetType.unsubscribe

@@ -6,10 +6,11 @@ import { join } from 'node:path'
 import { connectAsync } from 'mqtt'
 import { beforeAll, expect, onTestFinished, test } from 'vitest'
 import { useTestBrokers } from '../../support/edge/test-broker.ts'
-import { obtainClients } from '../../support/packages.ts'
+import { obtainClients, type StockClient } from '../../support/packages.ts'
 
 const { pki, start } = useTestBrokers()
-beforeAll(() => obtainClients('mosquitto'), 120_000)
+const program: StockClient = 'mosquitto'
+beforeAll(() => obtainClients(program), 120_000)
 
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
@@ -45,7 +46,7 @@ topic zigbee2mqtt/# out 1
 `,
   )
   const env = { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin` }
-  const mosquitto = spawn('mosquitto', ['-c', file('mosquitto.conf')], { stdio: 'ignore', env })
+  const mosquitto = spawn(program, ['-c', file('mosquitto.conf')], { stdio: 'ignore', env })
   onTestFinished(async () => {
     mosquitto.kill('SIGTERM')
     await once(mosquitto, 'exit')

@@ -121,7 +121,8 @@ function wayToAnEvent(
     routes,
     rules: createTopicRules({
       subscribe: config.mqtt.subscribe,
-      routed: (deviceId, topic) => routes.match(deviceId, topic)?.action,
+      isRouted: (deviceId, topic) => routes.match(deviceId, topic) !== undefined,
+      isIgnored: routes.ignores,
     }),
     admit: createAdmission({ ...admissionSettings(config), schemas, clock, random }),
   }

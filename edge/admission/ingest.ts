@@ -9,7 +9,7 @@ import type { Outbox } from '../outbox/outbox.ts'
 import { nearestTopic } from './nearest-topic.ts'
 import type { EventMatch, Routes } from './routes.ts'
 import { visible } from './text.ts'
-import type { TopicRules } from './topics.ts'
+import { isOwnTopic } from './topics.ts'
 import { Unrouted } from './unrouted.ts'
 
 export interface Publisher {
@@ -40,7 +40,6 @@ export interface Publish {
 }
 
 export interface IngestOptions {
-  rules: Pick<TopicRules, 'mayPublish'>
   routes: Routes
   admit: Admit
   outbox: Pick<Outbox, 'append'>
@@ -83,14 +82,15 @@ class OutboxIngest implements Ingest {
   }
 
   async publish(publisher: Publisher, packet: Publish): Promise<Verdict> {
-    const { rules, routes, observer } = this.#options
+    const { routes, observer } = this.#options
     const { deviceId } = publisher
-    if (!rules.mayPublish(deviceId, packet.topic)) {
+    const match = routes.match(deviceId, packet.topic)
+    // As `TopicRules.mayPublish` has it, without matching twice.
+    if (!match && !isOwnTopic(deviceId, packet.topic)) {
       observer.published('refused-topic')
       throw forbidden(deviceId, packet.topic, nearestTopic(routes.all, deviceId, packet.topic))
     }
     const payload = typeof packet.payload === 'string' ? Buffer.from(packet.payload) : packet.payload
-    const match = routes.match(deviceId, packet.topic)
     if (match?.action === 'event') {
       // An empty retained message takes a retained one back [MQTT-3.3.1-10]; it says nothing itself.
       if (!packet.retain || payload.length > 0) return await this.#take(publisher, packet, payload, match)
@@ -143,7 +143,7 @@ class OutboxIngest implements Ingest {
     observer.published(kind)
   }
 
-  /** Never with the payload: `detail` says what is wrong in words of ours and of the schema. */
+  /** Never with a value of the payload: `detail` says what is wrong in words of ours and of the schema, and names members. */
   #tellOfQuarantine(device: string, topic: string, { rejected, submission }: Admitted): void {
     if (!rejected) return
     const { reason, detail } = rejected

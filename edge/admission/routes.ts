@@ -54,6 +54,8 @@ export interface Routes {
   readonly all: readonly Route[]
   /** Of the first route that takes what this device publishes to this topic. */
   match(deviceId: string, topic: string): RouteMatch | undefined
+  /** Whether what this device publishes to this topic is to go no further. */
+  ignores(deviceId: string, topic: string): boolean
 }
 
 /** Where stock clients publish; always there, after the configured ones. */
@@ -65,19 +67,26 @@ const bridgeNotices = '$SYS/broker/connection/'
 export function createRoutes(configured: readonly Route[]): Routes {
   const all = [...configured, ownEvents]
   const matchers = all.map(compile)
+  const match: Routes['match'] = (deviceId, topic) => {
+    if (topic.startsWith(bridgeNotices)) return { action: 'ignore' }
+    // Whatever is configured, no route reaches into another device's topics or the broker's own.
+    if (topic.startsWith('$') || (topic.startsWith('devices/') && !isOwnTopic(deviceId, topic)))
+      return undefined
+    const levels = topic.split('/')
+    for (const matcher of matchers) {
+      const match = matcher(deviceId, levels)
+      if (match) return match
+    }
+    return undefined
+  }
+  const someIgnore = all.some(({ action }) => action === 'ignore')
   return {
     all,
-    match(deviceId, topic) {
-      if (topic.startsWith(bridgeNotices)) return { action: 'ignore' }
-      // Whatever is configured, no route reaches into another device's topics or the broker's own.
-      if (topic.startsWith('$') || (topic.startsWith('devices/') && !isOwnTopic(deviceId, topic)))
-        return undefined
-      const levels = topic.split('/')
-      for (const matcher of matchers) {
-        const match = matcher(deviceId, levels)
-        if (match) return match
-      }
-      return undefined
+    match,
+    ignores(deviceId, topic) {
+      // Asked of every publish, after it was matched once: mostly there is nothing to find.
+      if (!someIgnore && !topic.startsWith(bridgeNotices)) return false
+      return match(deviceId, topic)?.action === 'ignore'
     },
   }
 }

@@ -15,8 +15,10 @@ export interface TopicRules {
 export interface TopicRulesOptions {
   /** Filters that every device may subscribe to besides its own, such as `fleet/announcements/#`. */
   subscribe: readonly string[]
-  /** What the route that lets this device publish to this topic makes of it; undefined: there is none. */
-  routed(deviceId: string, topic: string): 'event' | 'local' | 'ignore' | undefined
+  /** Whether a route lets this device publish to this topic. */
+  isRouted(deviceId: string, topic: string): boolean
+  /** Whether a route says that what this device publishes to this topic goes no further. */
+  isIgnored(deviceId: string, topic: string): boolean
 }
 
 export function createTopicRules(options: TopicRulesOptions): TopicRules {
@@ -24,11 +26,10 @@ export function createTopicRules(options: TopicRulesOptions): TopicRules {
     isOwnTopic(deviceId, filter) ||
     options.subscribe.some((allowed) => covers(allowed.replaceAll('{device}', deviceId), filter))
   return {
-    mayPublish: (deviceId, topic) =>
-      isOwnTopic(deviceId, topic) || options.routed(deviceId, topic) !== undefined,
+    mayPublish: (deviceId, topic) => isOwnTopic(deviceId, topic) || options.isRouted(deviceId, topic),
     maySubscribe,
     mayRead: maySubscribe,
-    isDistributed: (deviceId, topic) => options.routed(deviceId, topic) !== 'ignore',
+    isDistributed: (deviceId, topic) => !options.isIgnored(deviceId, topic),
   }
 }
 

@@ -110,12 +110,24 @@ function registryOf(validators: ReadonlyMap<string, Versions>): SchemaRegistry {
 
 type ErrorObject = NonNullable<Validate['errors']>[number]
 
-/** `data.hPa: must be >= 300`, and which one where the rule alone does not say it. */
+const whichLengthMax = 100
+/** The end of a path says more than its beginning. */
+const pathLengthMax = 120
+
+/**
+ * `data.hPa: must be >= 300`, and which one where the rule alone does not say it. Of the data there are names of members in it,
+ * cut, and never a value.
+ */
 function faultOf({ instancePath, message, keyword, params }: ErrorObject): string {
   const which: unknown =
     params['additionalProperty'] ?? params['unevaluatedProperty'] ?? params['allowedValues']
-  const named = which === undefined ? '' : ` (${[which].flat().map(String).join(', ').slice(0, 100)})`
-  return `data${instancePath.replaceAll('/', '.')}: ${message ?? keyword}${named}`
+  const named = which === undefined ? '' : ` (${cut([which].flat().map(String).join(', '), whichLengthMax)})`
+  const path = instancePath.length > pathLengthMax ? `…${instancePath.slice(-pathLengthMax)}` : instancePath
+  return `data${path.replaceAll('/', '.')}: ${message ?? keyword}${named}`
+}
+
+function cut(text: string, lengthMax: number): string {
+  return text.length > lengthMax ? `${text.slice(0, lengthMax)}…` : text
 }
 
 function listFolder(folder: string): string[] {

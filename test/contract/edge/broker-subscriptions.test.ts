@@ -60,7 +60,7 @@ test.for([
 ] as const)(
   'of a SUBSCRIBE of hundreds of filters in a %s session as many are made as there is room for, each looked at once (G7)',
   async ([, clean]) => {
-    const rules = createTopicRules({ subscribe: [], routed: () => undefined })
+    const rules = createTopicRules({ subscribe: [], isRouted: () => false, isIgnored: () => false })
     let looks = 0
     const maySubscribe = (deviceId: string, filter: string): boolean => {
       looks += 1

@@ -58,6 +58,24 @@ describe('schemas', () => {
     ])
   })
 
+  test('names members of the data, of long ones a part, and never a value', () => {
+    const secret = 'secret'.repeat(3)
+    const values = {
+      type: 'object',
+      additionalProperties: { enum: [1], const: 1, pattern: '^x$', maxLength: 1, type: 'number' },
+    }
+    const faults = faultsOf(values, { name: secret })
+    expect(faults).toHaveLength(5)
+    expect(faults.join()).not.toContain(secret)
+    const [longPath = ''] = faultsOf(
+      { additionalProperties: { type: 'number' } },
+      { [`${'x'.repeat(5000)}.y`]: secret },
+    )
+    expect(longPath).toMatch(/^data…x{118}\.y: must be number$/)
+    const [longName = ''] = faultsOf({ additionalProperties: false }, { ['y'.repeat(5000)]: secret })
+    expect(longName).toMatch(/^data: must NOT have additional properties \(y{100}…\)$/)
+  })
+
   test.for<[string, object | boolean]>([
     [
       'annotations of one’s own',

@@ -224,7 +224,6 @@ export class Gateway {
       random: random.random,
     })
     return createIngest({
-      rules: { mayPublish: (deviceId, topic) => topic.startsWith(`devices/${deviceId}/`) },
       routes: createRoutes([]),
       admit,
       outbox: {

@@ -193,7 +193,8 @@ export async function startTestBroker(pki: TestPki, given: TestBrokerOptions = {
     },
     rules: createTopicRules({
       subscribe: given.subscribe ?? [],
-      routed: (deviceId, topic) => routes.match(deviceId, topic)?.action,
+      isRouted: (deviceId, topic) => routes.match(deviceId, topic) !== undefined,
+      isIgnored: routes.ignores,
     }),
     routes,
     admit: createAdmission({

@@ -343,11 +343,12 @@ test('a byte order mark in front and the NULs that end a C string are no part of
 test.for<[string, string]>([
   ['\ufeff\ufeff{}', '<U+FEFF>'],
   ['{"a":1}\u200b', 'after JSON'],
-  ['{\u00a0"a":1}', '{'],
+  ['{\u00a0"a":1}', 'property name'],
   ['{"a":1}\0{}', 'after JSON'],
   ['\0\0', 'the payload has no text'],
-])('a reason names what cannot be seen, and holds none of it: %j', ([payload]) => {
+])('a reason names what cannot be seen, and holds none of it: %j', ([payload, named]) => {
   const { detail } = rejectionOf(admit(payload, 'devices/a1/events/com.acme.free'))
+  expect(detail).toContain(named)
   expect(detail).not.toMatch(/[^\P{C}]|(?! )\p{Z}/u)
 })
 

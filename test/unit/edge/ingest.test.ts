@@ -4,7 +4,6 @@ import { createAdmission } from '../../../edge/admission/admission.ts'
 import { createIngest, type Publish } from '../../../edge/admission/ingest.ts'
 import { silentIngestObserver } from '../../../edge/admission/observer.ts'
 import { createRoutes, type Route } from '../../../edge/admission/routes.ts'
-import { createTopicRules } from '../../../edge/admission/topics.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { createFakeOutbox, type FakeOutbox } from '../../support/fakes/outbox.ts'
 import { climateSchemas } from '../../support/fakes/schemas.ts'
@@ -23,6 +22,8 @@ interface Watched {
   counted: string[]
   /** Bytes that publishes were said to take besides what came. */
   grown: number[]
+  /** Topics that were held against the routes. */
+  matched: string[]
 }
 
 function ingesting(configured: Route[] = [], time = { ms: 0 }): Watched {
@@ -30,13 +31,16 @@ function ingesting(configured: Route[] = [], time = { ms: 0 }): Watched {
   const lines: Line[] = []
   const counted: string[] = []
   const grown: number[] = []
+  const matched: string[] = []
   const routes = createRoutes(configured)
   const ingest = createIngest({
-    rules: createTopicRules({
-      subscribe: [],
-      routed: (device, topic) => routes.match(device, topic)?.action,
-    }),
-    routes,
+    routes: {
+      ...routes,
+      match(device, topic) {
+        matched.push(topic)
+        return routes.match(device, topic)
+      },
+    },
     admit: createAdmission({
       schemas: climateSchemas,
       unknownTypes: 'accept',
@@ -68,6 +72,7 @@ function ingesting(configured: Route[] = [], time = { ms: 0 }): Watched {
     lines,
     counted,
     grown,
+    matched,
   }
 }
 
@@ -146,6 +151,14 @@ test('what a route makes no event of is acknowledged, counted, and told by nobod
   expect(outbox.stored).toHaveLength(1)
   expect(lines).toEqual([])
   await expect(publish('$SYS/broker/uptime')).rejects.toMatchObject({ code: 'TOPIC_FORBIDDEN' })
+})
+
+test('a publish is held against the routes once, whatever becomes of it', async () => {
+  const { publish, matched } = ingesting([{ topic: 'tele/{device}/SENSOR', type: 'com.tasmota.sensor' }])
+  const topics = ['tele/a1/SENSOR', 'devices/a1/events/com.acme.x', 'devices/a1/state']
+  for (const topic of topics) await publish(topic)
+  await expect(publish('tele/a2/SENSOR')).rejects.toMatchObject({ code: 'TOPIC_FORBIDDEN' })
+  expect(matched).toEqual([...topics, 'tele/a2/SENSOR'])
 })
 
 test('a topic that is refused is told with the one that was meant', async () => {

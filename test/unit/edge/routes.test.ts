@@ -46,6 +46,10 @@ test('a route says what becomes of a publish, and the first that fits decides', 
   expect(actionOf('devices/b/debug')).toBe('ignore')
   expect(actionOf('devices/c/debug')).toBeUndefined()
   expect(actionOf('$SYS/broker/connection/x/state')).toBe('ignore')
+  for (const topic of ['zigbee2mqtt/bridge/state', 'devices/b/debug', '$SYS/broker/connection/x/state'])
+    expect(routes.ignores('b', topic)).toBe(true)
+  for (const topic of ['zigbee2mqtt/kitchen', 'devices/c/debug', 'nowhere', '$SYS/broker/uptime'])
+    expect(routes.ignores('b', topic)).toBe(false)
 })
 
 test('no route, however wide, reaches into the topics of another device or of the broker', () => {

@@ -3,10 +3,8 @@ import { covers, createTopicRules, filterFault } from '../../../edge/admission/t
 
 const rules = createTopicRules({
   subscribe: ['fleet/announcements/#', 'groups/{device}/+'],
-  routed(deviceId, topic) {
-    if (topic === `tele/${deviceId}/SENSOR`) return 'event'
-    return topic === `tele/${deviceId}/NOISE` ? 'ignore' : undefined
-  },
+  isRouted: (deviceId, topic) => topic === `tele/${deviceId}/SENSOR` || topic === `tele/${deviceId}/NOISE`,
+  isIgnored: (deviceId, topic) => topic === `tele/${deviceId}/NOISE`,
 })
 
 test('a device publishes under its own topics and where a route lets it, nowhere else', () => {

@@ -30,11 +30,6 @@ const flushMsMax = 2000
 export function openLog(options: LogOptions, clock: Clock): ProgramLog {
   let exitingAtMs: number | undefined
   const patient = (): boolean => exitingAtMs === undefined || clock.monotonicMs() - exitingAtMs < flushMsMax
-  process.once('exit', () => {
-    exitingAtMs ??= clock.monotonicMs()
-    // Before pino does the same without an end, and it does not where there is nothing left to write to.
-    discard()
-  })
   const written = destination({ fd: 1, sync: false, maxLength: unreadBytesMax, retryEAGAIN: patient })
   const log = pino(
     {
@@ -45,6 +40,43 @@ export function openLog(options: LogOptions, clock: Clock): ProgramLog {
     },
     written,
   )
+  tellDropped(written, log)
+  // What is given up is nobody's fault any more.
+  written.on('error', (error: Error) => {
+    if (exitingAtMs === undefined) throw error
+  })
+  // In front of pino's own, which writes the rest without an end.
+  process.prependOnceListener('exit', () => {
+    exitingAtMs ??= clock.monotonicMs()
+    giveUp()
+  })
+
+  /** The last try, for as long as there is patience left. */
+  function giveUp(): void {
+    try {
+      written.flushSync()
+    } catch {
+      // Nobody reads it, and nobody will.
+    }
+    written.destroy()
+    // Whoever still has something to say does so to nobody.
+    Object.assign(written, { write: () => true, flushSync: () => undefined })
+  }
+
+  return {
+    log,
+    async end() {
+      const closed = new Promise<void>((resolve) => written.once('close', () => resolve()))
+      written.end()
+      await atMost(closed, flushMsMax, clock)
+      exitingAtMs = -Infinity
+      giveUp()
+    },
+  }
+}
+
+/** Says in the log itself how much of it is missing. */
+function tellDropped(written: ReturnType<typeof destination>, log: Logger): void {
   let dropped = 0
   written.on('drop', () => (dropped += 1))
   written.on('drain', () => {
@@ -52,28 +84,6 @@ export function openLog(options: LogOptions, clock: Clock): ProgramLog {
     log.warn({ lines: dropped }, 'lines of this log are missing here: nobody had read it for a while')
     dropped = 0
   })
-
-  function discard(): void {
-    if (ended) return
-    ended = true
-    try {
-      written.flushSync()
-    } catch {
-      // Nobody reads it, and nobody will.
-    }
-    written.destroy()
-  }
-  let ended = false
-
-  return {
-    log,
-    async end() {
-      const flushed = new Promise<void>((resolve) => written.flush(() => resolve()))
-      await atMost(flushed, flushMsMax, clock)
-      exitingAtMs = -Infinity
-      discard()
-    },
-  }
 }
 
 /** For tests and tools that have nothing to say. */

@@ -71,7 +71,7 @@ test('a stack trace is there for who asks', async () => {
 })
 
 test('a simulation that is shorter than its outage is refused before anything is started', async () => {
-  const { code, out, err } = await tidegate(['simulate', '--for', '10s'])
+  const { code, out, err } = await tidegate(['simulate', '--for', '10s', '--outage', '20s'])
   expect(code).toBe(1)
   expect(out).toBe('')
   expect(err).toContain('must be shorter than the run')

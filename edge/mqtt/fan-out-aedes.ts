@@ -1,6 +1,6 @@
 import type { Aedes, AedesPublishPacket, Client } from 'aedes'
 import type { Clock } from '../../src/clock.ts'
-import { TopicTree } from '../admission/topic-tree.ts'
+import { TopicTree } from '../admission/routes/topic-tree.ts'
 import type { RetainedMessage } from '../sessions/retained-level.ts'
 import type { Sessions } from '../sessions/sessions-level.ts'
 import type { Connection } from './connections.ts'

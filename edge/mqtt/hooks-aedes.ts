@@ -1,7 +1,7 @@
 import type { Aedes, Client, PublishPacket } from 'aedes'
 import { messageOf } from '../../src/errors.ts'
 import type { Verdict } from '../admission/ingest.ts'
-import type { TopicRules } from '../admission/topics.ts'
+import type { TopicRules } from '../admission/routes/topics.ts'
 import { sessionMark } from '../sessions/kept-sessions.ts'
 import type { Sessions } from '../sessions/sessions-level.ts'
 import { deviceOf, refusalOf, sessionName } from './connect-rules.ts'

@@ -1,4 +1,4 @@
-import type { TopicRules } from '../admission/topics.ts'
+import type { TopicRules } from '../admission/routes/topics.ts'
 import type { SubscriptionRequest } from './door/frames.ts'
 
 /** Who subscribes: one connection of a session. */

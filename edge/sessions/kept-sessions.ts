@@ -1,4 +1,4 @@
-import { TopicTree } from '../admission/topic-tree.ts'
+import { TopicTree } from '../admission/routes/topic-tree.ts'
 import { add } from './quota.ts'
 
 /**

@@ -3,7 +3,7 @@ import { decode, encode } from 'msgpack-lite'
 import { codeOf, messageOf } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import type { SessionDatabase } from './database-level.ts'
-import { covers } from '../admission/topics.ts'
+import { covers } from '../admission/routes/topics.ts'
 import type { SessionsObserver } from './observer.ts'
 import { retainedBytes, type SessionQuota } from './quota.ts'
 

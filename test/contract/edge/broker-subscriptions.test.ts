@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import type { MqttClient, Packet } from 'mqtt'
 import { expect, test, vi } from 'vitest'
-import { createTopicRules } from '../../../edge/admission/topics.ts'
+import { createTopicRules } from '../../../edge/admission/routes/topics.ts'
 import { useTestBrokers } from '../../support/edge/test-broker.ts'
 
 const { pki, start } = useTestBrokers()
@@ -82,7 +82,7 @@ test.for([
 )
 
 test('a SUBSCRIBE of thousands of filters ends its connection before any is looked at (G7)', async () => {
-  const rules = createTopicRules({ subscribe: [], routed: () => undefined })
+  const rules = createTopicRules({ subscribe: [], isRouted: () => false, isIgnored: () => false })
   const maySubscribe = vi.fn<typeof rules.maySubscribe>(rules.maySubscribe)
   const { connect, when } = await start({
     options: { packetBytesMax: 1 << 20, rules: { ...rules, maySubscribe } },

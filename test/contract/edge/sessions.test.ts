@@ -11,7 +11,7 @@ import type { RetainedMessage } from '../../../edge/sessions/retained-level.ts'
 import type { Sessions } from '../../../edge/sessions/sessions-level.ts'
 import { openSessions } from '../../../edge/sessions/open-level.ts'
 import { systemClock } from '../../../src/clock.ts'
-import { covers } from '../../../edge/admission/topics.ts'
+import { covers } from '../../../edge/admission/routes/topics.ts'
 import { codeOf } from '../../../src/errors.ts'
 
 let folder: string

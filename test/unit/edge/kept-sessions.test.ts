@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { covers } from '../../../edge/admission/topics.ts'
-import { TopicTree } from '../../../edge/admission/topic-tree.ts'
+import { covers } from '../../../edge/admission/routes/topics.ts'
+import { TopicTree } from '../../../edge/admission/routes/topic-tree.ts'
 import { KeptSessions } from '../../../edge/sessions/kept-sessions.ts'
 
 const level = fc.constantFrom('a', 'b', 'c', '')

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { covers, createTopicRules, filterFault } from '../../../edge/admission/topics.ts'
+import { covers, createTopicRules, filterFault } from '../../../edge/admission/routes/topics.ts'
 
 const rules = createTopicRules({
   subscribe: ['fleet/announcements/#', 'groups/{device}/+'],

@@ -122,7 +122,7 @@ function wayToAnEvent(
     rules: createTopicRules({
       subscribe: config.mqtt.subscribe,
       isRouted: (deviceId, topic) => routes.match(deviceId, topic) !== undefined,
-      isIgnored: routes.ignores,
+      isIgnored: (deviceId, topic) => routes.ignores(deviceId, topic),
     }),
     admit: createAdmission({ ...admissionSettings(config), schemas, clock, random }),
   }

@@ -43,12 +43,16 @@ async function faultsOfTail(store: Store, copy: StoreFolder): Promise<string[]> 
     const head = decodeHead(await store.get(headKey))
     const eventsMax = store.torn && eventsInTorn(store.torn.operationsMax)
     const torn = eventsMax === undefined ? [] : [tornDetail(isCertain(memory, head), eventsMax)]
-    const looking = (base: number): Head => newHead({ gateway: '', newEpoch: () => '' }, base)
-    const short = head && tailLost(head, newestHead(memory, head, looking))
+    const short = head && tailLost(head, newestHead(memory, head, headToLookAt))
     return short === undefined ? torn : [...torn, short]
   } catch (error) {
     // Its events may be readable all the same.
     if (codeOf(error) === 'STORE_NEWER') return [messageOf(error)]
     throw error
   }
+}
+
+/** Nothing is written: no epoch needs a name. */
+function headToLookAt(base: number): Head {
+  return newHead({ gateway: '', newEpoch: () => '' }, base)
 }

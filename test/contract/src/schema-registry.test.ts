@@ -158,7 +158,6 @@ describe('schemas', () => {
     ['a reference to nowhere', { $ref: 'https://acme.example/none' }],
     ['one anchor twice', { $defs: { a: { $anchor: 'a' }, b: { $anchor: 'a' } } }],
   ])('tells %s once, of the version that has it', ([, faulty]) => {
-    const id = (version: number) => `https://acme.example/${version}`
     const load = () =>
       loadSchemas(
         schemas({
@@ -173,7 +172,6 @@ describe('schemas', () => {
   })
 
   test('names both of two versions that have the same fault, and of two that only want each other one', () => {
-    const id = (version: number) => `https://acme.example/${version}`
     const slip = { minimun: 1 }
     const other = { items: { $ref: id(1) } }
     const faultsOf = (first: object, second: object) => () =>
@@ -206,3 +204,7 @@ describe('schemas', () => {
     expect(() => loadSchemas(root)).toThrow(/climate\/1\.json: [^]*v2\.json: [^]*nodots: /)
   })
 })
+
+function id(version: number): string {
+  return `https://acme.example/${version}`
+}

@@ -194,7 +194,7 @@ export async function startTestBroker(pki: TestPki, given: TestBrokerOptions = {
     rules: createTopicRules({
       subscribe: given.subscribe ?? [],
       isRouted: (deviceId, topic) => routes.match(deviceId, topic) !== undefined,
-      isIgnored: routes.ignores,
+      isIgnored: (deviceId, topic) => routes.ignores(deviceId, topic),
     }),
     routes,
     admit: createAdmission({

@@ -6,7 +6,6 @@ import {
   type Look,
   seenAddress,
   seenClientTls,
-  seenCertificate,
   seenPort,
   type Seen,
 } from '../src/settings/check.ts'

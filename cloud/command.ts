@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { systemClock } from '../src/clock.ts'
-import { createLog } from '../src/log.ts'
-import { untilSignal } from '../src/lifecycle.ts'
+import { openLog } from '../src/log.ts'
+import { hangUpText, untilSignal } from '../src/lifecycle.ts'
 import { loadCloudConfig } from './config.ts'
 
 /** `tidegate cloud` */
@@ -24,11 +24,15 @@ export function registerCloudCommand(program: Command): void {
         return
       }
       const { runCloud } = await import('./main.ts')
-      await runCloud(config, {
-        clock: systemClock,
-        random: Math.random,
-        log: createLog({ level: config.log.level, side: 'cloud', name: config.instance }),
-        signal: untilSignal(process),
-      })
+      const { log, end } = openLog(
+        { level: config.log.level, side: 'cloud', name: config.instance },
+        systemClock,
+      )
+      const signal = untilSignal(process, { onHangUp: () => log.info(hangUpText) })
+      try {
+        await runCloud(config, { clock: systemClock, random: Math.random, log, signal })
+      } finally {
+        await end()
+      }
     })
 }

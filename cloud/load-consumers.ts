@@ -55,7 +55,7 @@ async function loadModule(file: string): Promise<Consumer> {
   }
   const consumer = loaded.default
   if (isConsumer(consumer)) return consumer
-  if (consumer === undefined) throw withoutDefault(file, Object.keys(loaded))
+  if (typeof consumer !== 'object' || consumer === null) throw withoutConsumer(file, loaded)
   try {
     return defineConsumer(consumer as SingleConsumerOptions)
   } catch (error) {
@@ -63,7 +63,8 @@ async function loadModule(file: string): Promise<Consumer> {
   }
 }
 
-function withoutDefault(file: string, names: readonly string[]): TidegateError {
+function withoutConsumer(file: string, loaded: object): TidegateError {
+  const names = Object.keys(loaded)
   const instead = names.length === 0 ? '' : `; it exports ${names.join(', ')}`
   return new TidegateError('CONSUMER_MODULE', {
     message: `${file} default-exports no consumer${instead}`,

@@ -1,6 +1,7 @@
 import { InvalidArgumentError, Option, type Command } from 'commander'
 import { durationOf, positiveNumber, wholeNumber } from '../src/settings/command-line.ts'
 import { conduct } from './conduct.ts'
+import { withConsumer } from './consumer.ts'
 import { killTargets, planFaults, type KillTarget } from './faults/plan.ts'
 import { seededRandom } from './fleet/random.ts'
 import { readReplay, replaySensors, type Replay } from './fleet/replay.ts'
@@ -37,6 +38,7 @@ interface DevOptions extends CommonOptions {
   report?: string
   replay?: string
   speed: number
+  consumer?: string
   serversOnly?: boolean
 }
 
@@ -66,6 +68,7 @@ export function registerDevCommand(program: Command): void {
       .option('--report <file>', 'write the report as JSON, and a page beside it as HTML')
       .option('--replay <folder>', 'publish CSV series (timestamp,value), one device per file')
       .option('--speed <factor>', 'how much faster a replay is than its series', positiveNumber(), 3600)
+      .option('--consumer <file>', 'a consumer of yours, which the cloud runs beside ours')
       .option('--servers-only', 'only the servers of --dir on what they hold, to look at what a run left'),
     '.tidegate/dev',
   ).action(async (options: DevOptions) => {
@@ -111,7 +114,7 @@ function common(command: Command, dir: string): Command {
     .option('--dir <folder>', 'where servers, certificates, outbox and logs are kept', dir)
 }
 
-function runDev(options: DevOptions): Promise<number> {
+async function runDev(options: DevOptions): Promise<number> {
   const replay = options.replay === undefined ? undefined : readReplay(options.replay)
   for (const fault of replay?.faults.slice(0, 20) ?? []) warn(`replay: ${fault}`)
   if (replay && replay.faults.length > 20) warn(`replay: and ${replay.faults.length - 20} rows more`)
@@ -119,6 +122,8 @@ function runDev(options: DevOptions): Promise<number> {
   const lengthMs = options.for ?? replayMs
   const random = seededRandom(options.seed, 'faults')
   const { env } = process
+  const { consumer } = options
+  const cloudConfig = consumer === undefined ? undefined : await withConsumer(consumer, env)
   const faults = planFaults({ forMs: lengthMs, outageMs: options.outage, kills: [], random, env })
   const fleet = replay
     ? replayFleet(replay, options.speed)
@@ -126,6 +131,7 @@ function runDev(options: DevOptions): Promise<number> {
   return conduct(
     {
       ...fleet,
+      ...(cloudConfig && { cloudConfig }),
       dir: options.dir,
       title: replay
         ? `replaying ${replay.series.length} series, ${options.speed} times as fast`

@@ -1,9 +1,7 @@
-import { resolve } from 'node:path'
 import { systemClock } from '../src/clock.ts'
 import { isAbort, TidegateError } from '../src/errors.ts'
 import { createScope, untilSignal, type Scope } from '../src/lifecycle.ts'
 import { renderEvidence } from './evidence/text.ts'
-import { evidenceIn } from './evidence/evidence.ts'
 import type { PlannedFault } from './faults/plan.ts'
 import { followLogs } from './screen/follow-logs.ts'
 import { isQuitKey, keyNames, keysFor, lastKeyNames } from './keys.ts'
@@ -19,7 +17,7 @@ import { renderBooks, sayBroken, type Report, type RunFacts } from './report/rep
 import { untilOver } from './faults/schedule.ts'
 import { openScreen, type Screen } from './screen/screen.ts'
 import { demoTypes, type Sensor } from './fleet/sensors.ts'
-import { lockFolder, type Lock } from './servers/lock.ts'
+import { keptLine, lockRun, refuseToAlterEvidence } from './folder.ts'
 import { startRun, type Run } from './run.ts'
 import type { Tree } from './stack/config.ts'
 import { startStack, type Stack } from './stack/stack.ts'
@@ -43,6 +41,7 @@ export interface ConductOptions {
   patienceMs: number
   clouds: number
   edgeConfig?: Tree
+  cloudConfig?: Tree
 }
 
 /** A name for whoever looks in with a client of their own. */
@@ -155,6 +154,7 @@ async function startStackOn(stage: Stage, options: ConductOptions): Promise<Stac
       signal: stop,
       onCrash: fail,
       ...(options.edgeConfig && { edgeConfig: options.edgeConfig }),
+      ...(options.cloudConfig && { cloudConfig: options.cloudConfig }),
     }),
   )
 }
@@ -263,35 +263,6 @@ function sayBooks(report: Report, screen: Screen): void {
 
 function counted(count: number, one: string): string {
   return `${grouped(count)} ${count === 1 ? one : `${one}s`}`
-}
-
-function keptLine({ dir }: Stack): string {
-  return `Nothing was deleted: outbox, servers' data and logs lie in ${pathOf(dir)}, and the next run there goes on with them.`
-}
-
-/** A run delivers what an earlier one left in the folder's outbox and queues. @throws TidegateError `EVIDENCE_KEPT` */
-function refuseToAlterEvidence(dir: string): void {
-  const file = evidenceIn(dir)
-  if (file === undefined) return
-  throw new TidegateError('EVIDENCE_KEPT', {
-    message: `the books of an earlier run in ${pathOf(dir)} did not balance, and another run would change what is left of it`,
-    retryable: false,
-    hint: `see ${pathOf(file)} first; then start afresh with \`rm -r ${pathOf(dir)}\`, or go on with what the folder holds by removing that file alone, or give another --dir`,
-  })
-}
-
-/** @throws TidegateError `ALREADY_RUNNING` */
-export function lockRun(dir: string): Lock {
-  try {
-    return lockFolder(resolve(dir))
-  } catch (error) {
-    if (!(error instanceof TidegateError) || error.code !== 'ALREADY_RUNNING') throw error
-    throw new TidegateError('ALREADY_RUNNING', {
-      message: error.message.replace('running a server in', 'running Tidegate in'),
-      retryable: true,
-      hint: 'stop it first, or run a second one beside it in another folder: npm start -- --dir .tidegate/second',
-    })
-  }
 }
 
 function versions(process: NodeJS.Process): Record<string, string> {

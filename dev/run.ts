@@ -19,6 +19,7 @@ import type { Course, HistoryReader, RunFilter } from './watch/history.ts'
 import { connectHistory } from './watch/history-postgres.ts'
 import { createObserver, scrapeBefore, type Observer } from './watch/observe.ts'
 import { proveSoFar, type Verdict } from './watch/proof.ts'
+import type { Metrics } from './watch/scrape.ts'
 import type { Recording } from './watch/recorder.ts'
 import type { Snapshot } from './watch/snapshot.ts'
 import { startWatching, type Watching } from './watch/watching.ts'
@@ -67,7 +68,6 @@ const settleMsMax = 3000
 export async function startRun(options: RunOptions): Promise<Run> {
   const { stack, clock } = options
   const scope = createScope()
-  const over = new AbortController()
   try {
     const id = randomUUID()
     const sensors = options.sensors(id)
@@ -82,59 +82,13 @@ export async function startRun(options: RunOptions): Promise<Run> {
     const startedAtMs = clock.monotonicMs()
     const elapsedMs = (): number => Math.round(clock.monotonicMs() - startedAtMs)
 
-    const fleet = scope.own(startFleet({ sensors, clock, connect: connectorTo(stack.mqtt, stack.pki.devices) }))
+    const fleet = scope.own(
+      startFleet({ sensors, clock, connect: connectorTo(stack.mqtt, stack.pki.devices) }),
+    )
     const saboteur = createSaboteur({ stack, clock, startedAtMs })
     saboteur.onChange(options.onNote)
-    const observer = createObserver({
-      stack,
-      fleet,
-      history,
-      filter,
-      before,
-      proveSoFar: async (signal) =>
-        proveSoFar(
-          {
-            run: id,
-            book: fleet.book,
-            history,
-            clock,
-            audit: () => auditRun({ stack, env: options.env, history, filter }, signal),
-          },
-          signal,
-        ),
-      visitor: options.visitor,
-      onNote: options.onNote,
-    })
-    const { proves = false, onNote } = options
-    const catchUp = createCatchUp({ prove: () => (proves ? observer.prove(over.signal) : nobody), onNote })
-    const watching = scope.own(
-      startWatching({
-        observer,
-        saboteur,
-        startedAtMs: filter.startedAtMs,
-        elapsedMs,
-        clock,
-        proves,
-        onSnapshot: (snapshot) => {
-          catchUp.see(snapshot)
-          options.onSnapshot(snapshot)
-        },
-      }),
-    )
-    scope.own({ close: () => over.abort() })
-    const parts = {
-      id,
-      sensors,
-      history,
-      lettersBefore,
-      filter,
-      fleet,
-      saboteur,
-      observer,
-      watching,
-      elapsedMs,
-      scope,
-    }
+    const seen = { id, history, filter, fleet, saboteur, elapsedMs, scope }
+    const parts = { ...seen, sensors, lettersBefore, ...watch(options, seen, before) }
     return new FleetRun(options, parts)
   } catch (error) {
     await scope.close()
@@ -142,7 +96,51 @@ export async function startRun(options: RunOptions): Promise<Run> {
   }
 }
 
-const nobody = Promise.resolve(undefined)
+type Watched = Pick<RunParts, 'id' | 'history' | 'filter' | 'fleet' | 'saboteur' | 'elapsedMs' | 'scope'>
+
+/** Begins to look at a run; what it begins ends with the run's scope. */
+function watch(
+  options: RunOptions,
+  seen: Watched,
+  before: readonly (Metrics | undefined)[],
+): Pick<RunParts, 'observer' | 'watching'> {
+  const { stack, clock, env, visitor, proves = false, onNote, onSnapshot } = options
+  const { id, history, filter, fleet, saboteur, elapsedMs, scope } = seen
+  const over = new AbortController()
+  const soFar = (signal: AbortSignal): Promise<Verdict> =>
+    proveSoFar(
+      {
+        run: id,
+        book: fleet.book,
+        history,
+        clock,
+        audit: () => auditRun({ stack, env, history, filter }, signal),
+      },
+      signal,
+    )
+  const looking = { stack, fleet, history, filter, before, visitor, onNote }
+  const observer = createObserver({ ...looking, proveSoFar: soFar })
+  const catchUp = createCatchUp({
+    prove: () => (proves ? observer.prove(over.signal) : Promise.resolve(undefined)),
+    onNote,
+  })
+  const watching = scope.own(
+    startWatching({
+      observer,
+      saboteur,
+      startedAtMs: filter.startedAtMs,
+      elapsedMs,
+      clock,
+      proves,
+      onSnapshot: (snapshot) => {
+        catchUp.see(snapshot)
+        onSnapshot(snapshot)
+      },
+    }),
+  )
+  scope.own({ close: () => over.abort() })
+  return { observer, watching }
+}
 
 interface RunParts {
   id: string

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { systemClock } from '../src/clock.ts'
-import { untilSignal } from '../src/lifecycle.ts'
-import { createLog } from '../src/log.ts'
+import { hangUpText, untilSignal } from '../src/lifecycle.ts'
+import { openLog } from '../src/log.ts'
 import { loadEdgeConfig } from './config.ts'
 
 /** A stop that takes longer than this is cut short: what was acknowledged is on disk all the same (G1). */
@@ -32,8 +32,11 @@ Every key can also be set in the environment, which wins over the file:
         process.exitCode = ok ? 0 : 1
         return
       }
-      const log = createLog({ level: config.log.level, side: 'edge', name: config.gateway })
-      const signal = untilSignal(process)
+      const { log, end } = openLog(
+        { level: config.log.level, side: 'edge', name: config.gateway },
+        systemClock,
+      )
+      const signal = untilSignal(process, { onHangUp: () => log.info(hangUpText) })
       signal.addEventListener(
         'abort',
         () => {
@@ -46,6 +49,10 @@ Every key can also be set in the environment, which wins over the file:
         { once: true },
       )
       const { runEdge } = await import('./main.ts')
-      await runEdge(config, { clock: systemClock, random: Math.random, log, signal })
+      try {
+        await runEdge(config, { clock: systemClock, random: Math.random, log, signal })
+      } finally {
+        await end()
+      }
     })
 }

@@ -6,9 +6,9 @@ import { configFolder, type Environment, loadConfig } from '../src/settings/conf
 import { deviceIdPattern, eventTypePattern } from '../src/contract/event.ts'
 import { byteSize, duration } from '../src/units.ts'
 import { wire } from '../src/contract/wire.ts'
-import { routeFaults } from './admission/route-faults.ts'
-import { routeActions } from './admission/routes.ts'
-import { filterFault } from './admission/topics.ts'
+import { routeFaults } from './admission/routes/route-faults.ts'
+import { routeActions } from './admission/routes/routes.ts'
+import { filterFault } from './admission/routes/topics.ts'
 
 const count = (fallback: number, max = 1_000_000_000): z.ZodDefault<z.ZodInt> =>
   z.int().min(1).max(max).default(fallback)

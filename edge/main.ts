@@ -6,8 +6,8 @@ import type { Logger } from '../src/log.ts'
 import { allOf } from '../src/settings/all-of.ts'
 import { type Admit, createAdmission } from './admission/admission.ts'
 import { createIngest } from './admission/ingest.ts'
-import { createRoutes, type Routes } from './admission/routes.ts'
-import { createTopicRules, type TopicRules } from './admission/topics.ts'
+import { createRoutes, type Routes } from './admission/routes/routes.ts'
+import { createTopicRules, type TopicRules } from './admission/routes/topics.ts'
 import type { EdgeConfig } from './config.ts'
 import { prepareDataFolder } from './data-folder.ts'
 import { startBroker } from './mqtt/broker-aedes.ts'
@@ -121,8 +121,8 @@ function wayToAnEvent(
     routes,
     rules: createTopicRules({
       subscribe: config.mqtt.subscribe,
-      routed: (deviceId, topic) => routes.match(deviceId, topic) !== undefined,
-      ignored: (deviceId, topic) => routes.ignores(deviceId, topic),
+      isRouted: (deviceId, topic) => routes.match(deviceId, topic) !== undefined,
+      isIgnored: (deviceId, topic) => routes.ignores(deviceId, topic),
     }),
     admit: createAdmission({ ...admissionSettings(config), schemas, clock, random }),
   }

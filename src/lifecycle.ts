@@ -33,10 +33,23 @@ export function createScope(): Scope {
   }
 }
 
-/** Aborted on SIGINT, SIGTERM, or when the parent that asked for it (IPC or `leash`) goes away. */
-export function untilSignal(process: NodeJS.Process): AbortSignal {
+/** Said when a terminal goes away, or somebody hopes that files are read again. */
+export const hangUpText =
+  'SIGHUP: stopping in good order; nothing is read again while it runs, start it anew for that'
+
+/** Aborted on SIGINT, SIGTERM, on SIGHUP if somebody wants to be told of it, or when the parent that asked for it (IPC or `leash`) goes away. */
+export function untilSignal(
+  process: NodeJS.Process,
+  { onHangUp }: { onHangUp?: () => void } = {},
+): AbortSignal {
   const controller = new AbortController()
   const stop = (): void => controller.abort()
+  if (onHangUp) {
+    process.once('SIGHUP', () => {
+      onHangUp()
+      stop()
+    })
+  }
   process.once('SIGINT', stop)
   process.once('SIGTERM', stop)
   // A program started with IPC has send(), also when its parent died before it came this far.

@@ -1,4 +1,6 @@
-import { pino, type Logger } from 'pino'
+import { destination, pino, stdTimeFunctions, type Logger } from 'pino'
+import type { Clock } from './clock.ts'
+import { atMost } from './lifecycle.ts'
 
 export type { Logger }
 
@@ -10,16 +12,77 @@ export interface LogOptions {
   name: string
 }
 
+/** The log of a program, and its end. */
+export interface ProgramLog {
+  log: Logger
+  /** Resolves when everything is written, or nobody has read it for two seconds. */
+  end: () => Promise<void>
+}
+
+/** What nobody reads is kept up to this, and then dropped and counted (G7). */
+const unreadBytesMax = 8 * 1024 ** 2
+const flushMsMax = 2000
+
 /**
  * Structured logs on stdout, one JSON object a line. Event payloads are never logged: log `id`, `source`,
- * `sequence`, `code`.
+ * `sequence`, `code`. A pipe that nobody reads holds up neither the program nor its stop.
  */
-export function createLog(options: LogOptions): Logger {
-  return pino({
-    level: options.level,
-    base: { side: options.side, name: options.name, pid: process.pid },
-    timestamp: pino.stdTimeFunctions.isoTime,
-    formatters: { level: (label) => ({ level: label }) },
+export function openLog(options: LogOptions, clock: Clock): ProgramLog {
+  let exitingAtMs: number | undefined
+  const patient = (): boolean => exitingAtMs === undefined || clock.monotonicMs() - exitingAtMs < flushMsMax
+  const written = destination({ fd: 1, sync: false, maxLength: unreadBytesMax, retryEAGAIN: patient })
+  const log = pino(
+    {
+      level: options.level,
+      base: { side: options.side, name: options.name, pid: process.pid },
+      timestamp: stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    written,
+  )
+  tellDropped(written, log)
+  // What is given up is nobody's fault any more.
+  written.on('error', (error: Error) => {
+    if (exitingAtMs === undefined) throw error
+  })
+  // In front of pino's own, which writes the rest without an end.
+  process.prependOnceListener('exit', () => {
+    exitingAtMs ??= clock.monotonicMs()
+    giveUp()
+  })
+
+  /** The last try, for as long as there is patience left. */
+  function giveUp(): void {
+    try {
+      written.flushSync()
+    } catch {
+      // Nobody reads it, and nobody will.
+    }
+    written.destroy()
+    // Whoever still has something to say does so to nobody.
+    Object.assign(written, { write: () => true, flushSync: () => undefined })
+  }
+
+  return {
+    log,
+    async end() {
+      const closed = new Promise<void>((resolve) => written.once('close', () => resolve()))
+      written.end()
+      await atMost(closed, flushMsMax, clock)
+      exitingAtMs = -Infinity
+      giveUp()
+    },
+  }
+}
+
+/** Says in the log itself how much of it is missing. */
+function tellDropped(written: ReturnType<typeof destination>, log: Logger): void {
+  let dropped = 0
+  written.on('drop', () => (dropped += 1))
+  written.on('drain', () => {
+    if (dropped === 0) return
+    log.warn({ lines: dropped }, 'lines of this log are missing here: nobody had read it for a while')
+    dropped = 0
   })
 }
 

@@ -59,8 +59,18 @@ export function loadTlsFiles(paths: KeyPairPaths & { caFile: string }): TlsFiles
   const { caFile, certFile, where, now = new Date() } = paths
   const { certificates, ...pair } = readKeyPair(paths)
   const ca = readCertificates(caFile, where)
-  const signer = findSigner(certificates, ca.certificates, { certFile, caFile, where })
-  refuseOutsideValidity(signer, caFile, where, now)
+  const files = { certFile, caFile, where }
+  const signer = findSigner(certificates, ca.certificates, files)
+  const { chain, root } = followUp(signer, ca.certificates)
+  for (const certificate of chain) refuseOutsideValidity(certificate, caFile, where, now)
+  if (!root) throw rootMissing(chain, files)
+  const loose = ca.certificates.filter((one) => !followUp(one, ca.certificates).root)
+  pair.warnings.push(
+    ...loose.map(
+      (one) =>
+        `${caFile} holds ${oneLine(one.subject)}, an intermediate CA, without its root: what it issued is not trusted`,
+    ),
+  )
   return { ca: ca.pem, ...pair }
 }
 
@@ -226,6 +236,36 @@ function findSigner(
     message: `${where}: the certificate ${certFile} was not signed by the CA in ${caFile}`,
     retryable: false,
     hint: `it was issued by ${oneLine(current.issuer)}, and the CA file holds ${authorities.map((ca) => oneLine(ca.subject)).join(' and ')}; CAs of one name still differ in their keys`,
+  })
+}
+
+/** From a CA up, as far as its file goes. TLS trusts nothing before it has come to a self-signed root there. */
+function followUp(
+  signer: X509Certificate,
+  authorities: Certificates,
+): { chain: X509Certificate[]; root: X509Certificate | undefined } {
+  const chain = [signer]
+  let current = signer
+  while (!current.checkIssued(current)) {
+    const issuer = authorities.find(
+      (candidate) => current.checkIssued(candidate) && current.verify(candidate.publicKey),
+    )
+    if (issuer === undefined || chain.length > chainLengthMax) return { chain, root: undefined }
+    chain.push(issuer)
+    current = issuer
+  }
+  return { chain, root: current }
+}
+
+function rootMissing(
+  chain: X509Certificate[],
+  { certFile, caFile, where }: { certFile: string; caFile: string; where: string },
+): TidegateError {
+  const last = chain.at(-1) as X509Certificate
+  return new TidegateError('TLS_WRONG_CA', {
+    message: `${where}: the CA in ${caFile} that ${certFile} comes from, ${oneLine(last.subject)}, is an intermediate, and its root is not in the file`,
+    retryable: false,
+    hint: `add the root, ${oneLine(last.issuer)}, to ${caFile}: without it TLS refuses everybody`,
   })
 }
 

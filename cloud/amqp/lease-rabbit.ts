@@ -14,6 +14,8 @@ export class Lease {
   #lowestOpen = 1
   #lastTag = 0
   readonly #settled = new Set<number>()
+  /** When each delivery came that is not acknowledged, in order of their tags, ms of a steady clock. */
+  readonly #cameAtMs = new Map<number, number>()
   #flushing = false
   #lost = false
 
@@ -33,6 +35,16 @@ export class Lease {
     return this.hasSettled(this.#lastTag)
   }
 
+  /** How many have been acknowledged. */
+  get settledCount(): number {
+    return this.#lowestOpen - 1
+  }
+
+  /** Since when the oldest that is not acknowledged is in our hands, ms of a steady clock. */
+  get oldestSinceMs(): number | undefined {
+    return this.#cameAtMs.values().next().value
+  }
+
   get lost(): boolean {
     return this.#lost || !this.#channel.active
   }
@@ -44,9 +56,10 @@ export class Lease {
     await this.#channel.close()
   }
 
-  delivery(message: AsyncMessage, nowMs: number): Delivery {
+  delivery(message: AsyncMessage, nowMs: number, monotonicMs: number): Delivery {
     this.active = true
     this.#lastTag = message.deliveryTag
+    this.#cameAtMs.set(message.deliveryTag, monotonicMs)
     const isLost = (): boolean => this.lost
     const sent = asSentOf(message)
     return {
@@ -80,7 +93,7 @@ export class Lease {
   flush(): void {
     this.#flushing = false
     let next = this.#lowestOpen
-    while (this.#settled.delete(next)) next++
+    while (this.#settled.delete(next)) this.#cameAtMs.delete(next++)
     if (next === this.#lowestOpen || this.lost) return
     this.#lowestOpen = next
     this.#channel.basicAck({ deliveryTag: next - 1, multiple: true })

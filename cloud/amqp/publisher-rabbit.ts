@@ -23,7 +23,7 @@ export interface Publishing {
    */
   proven: Promise<void>
   /** True: nothing of it has been sent, nothing will be, and `proven` stays open. False: it is on its way, or answered. */
-  withdraw(): boolean
+  withdraw: () => boolean
 }
 
 /** Confirmed, but no queue took it. */

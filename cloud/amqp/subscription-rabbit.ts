@@ -7,6 +7,7 @@ import type { Logger } from '../../src/log.ts'
 import type { AmqpConnection } from './connection-rabbit.ts'
 import type { Delivery } from './delivery.ts'
 import { Lease } from './lease-rabbit.ts'
+import { PrefetchPace } from './prefetch-pace.ts'
 import { isMissing } from './topology-rabbit.ts'
 
 /** One queue that is kept subscribed, on one channel after another. */
@@ -39,6 +40,7 @@ export interface SubscriptionOptions {
   log: Logger
 }
 
+const lookEveryMs = 10_000
 const resubscribe = { delayMsMin: 100, delayMsMax: 5_000 }
 
 /** Keeps a queue subscribed until it is closed. */
@@ -51,11 +53,13 @@ export function startSubscription(options: SubscriptionOptions): Subscription {
 class KeptSubscription implements Subscription {
   readonly #options: SubscriptionOptions
   readonly #stopping = new AbortController()
+  readonly #pace: PrefetchPace
   #lease: Lease | undefined
   #over = false
 
   constructor(options: SubscriptionOptions) {
     this.#options = options
+    this.#pace = new PrefetchPace(options.prefetch)
     void this.#keep()
   }
 
@@ -94,7 +98,7 @@ class KeptSubscription implements Subscription {
 
   /** Resolves when the channel is gone. */
   async #subscribe(): Promise<void> {
-    const { connection, queue, home, partition, prefetch, onDelivery, clock, log } = this.#options
+    const { connection, queue, home, partition, onDelivery, clock, log } = this.#options
     const { signal } = this.#stopping
     const channel = await connection.client.acquire({ emitErrorsFromChannel: true })
     const ended = closed(channel)
@@ -102,14 +106,30 @@ class KeptSubscription implements Subscription {
     channel.on('error', (error: unknown) => log.warn({ queue, code: codeOf(error) }, amqpMessageOf(error)))
     // The queue was deleted, or its leader moved away.
     channel.once('basic.cancel', () => void lease.giveUp())
-    await channel.basicQos({ prefetchCount: prefetch })
+    await channel.basicQos({ prefetchCount: this.#pace.prefetch })
     await channel.basicConsume({ queue }, (message) => {
       if (signal.aborted || lease.lost || this.#options.intercept?.(message, lease)) return
-      onDelivery(lease.delivery(message, clock.now()))
+      onDelivery(lease.delivery(message, clock.now(), clock.monotonicMs()))
     })
     if (signal.aborted) return lease.giveUp()
     this.#lease = lease
+    this.#watch(lease, clock.monotonicMs())
     await ended
+  }
+
+  /** Gives back what it could not get to, and asks for fewer; and for more again when it gets to more. */
+  #watch(lease: Lease, sinceMs: number): void {
+    const { clock, queue, log } = this.#options
+    clock.after(lookEveryMs, () => {
+      if (lease.lost || this.#stopping.signal.aborted) return
+      const { prefetch } = this.#pace
+      if (!this.#pace.changes(lease, sinceMs, clock.monotonicMs())) return this.#watch(lease, sinceMs)
+      log.info(
+        { queue, before: prefetch, prefetch: this.#pace.prefetch },
+        'taking another number of deliveries at a time',
+      )
+      void lease.giveUp()
+    })
   }
 
   async #report(error: unknown, failures: number): Promise<void> {

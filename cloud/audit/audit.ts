@@ -87,6 +87,7 @@ export async function auditLedger(ledger: LedgerToAudit): Promise<LedgerReport> 
   const account = openAccount(believed(ledger, addFault))
   const settled = (knownMs: number): boolean => knownMs <= (ledger.settledBeforeMs ?? Infinity)
   let next = 1
+  let lastRecordedMs = NaN
   let chain: string | undefined = genesis(gateway, epoch)
 
   const passOver = (stretch: Stretch, knownMs: number): void => {
@@ -105,7 +106,7 @@ export async function auditLedger(ledger: LedgerToAudit): Promise<LedgerReport> 
     addFault(examineEvent(event, ledger, chain) ?? unrecordedClosure(event, ledger))
     chain = claimedChain(event.body)
     next = event.sequence + 1
-    report.lastRecordedTime = timeOf(event.recordedMs)
+    lastRecordedMs = event.recordedMs
   }
   // What says that there is more may overtake it: a closed epoch's last events may come after the word of its end.
   const closure = ledger.closures.get(epoch)
@@ -113,6 +114,7 @@ export async function auditLedger(ledger: LedgerToAudit): Promise<LedgerReport> 
     passOver(stretch, (stretch.next ?? closure)?.notedMs ?? 0)
 
   report.lastSequence = next - 1
+  report.lastRecordedTime = timeOf(lastRecordedMs)
   report.lastChain = chain ?? null
   report.ok = report.faultCount === 0 && report.gaps.count === 0
   return report

@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { TidegateError } from '../../src/errors.ts'
 import { systemClock } from '../../src/clock.ts'
 import { durationOf } from '../../src/settings/command-line.ts'
 import { addToSummary, emptySummary, formatLedger, formatSummary } from './report.ts'
@@ -20,7 +21,10 @@ export function registerAuditCommand(program: Command): void {
     .command('audit')
     .description('prove per gateway that history is complete and untouched; exit code 1 if it is not')
     .option('-c, --config <file>', 'YAML configuration of the cloud, for its database')
-    .option('-d, --database <url>', 'postgres:// URL, instead of a configuration')
+    .option(
+      '-d, --database <url>',
+      'postgres:// URL, instead of a configuration; its password rather in the environment, where ps does not show it',
+    )
     .option('-g, --gateway <name>', 'only this gateway')
     .option(
       '--settle <duration>',
@@ -29,7 +33,7 @@ export function registerAuditCommand(program: Command): void {
     )
     .option('--json', 'one JSON object, for programs')
     .action(async (options: Options) => {
-      const url = options.database ?? loadCloudConfig(options.config, process.env).database.url
+      const url = databaseOf(options, process.env)
       const { createDatabase } = await import('../database/database-postgres.ts')
       const { auditDatabase } = await import('./audit-postgres.ts')
       const database = createDatabase({ url, poolMax: 1, applicationName: 'tidegate-audit' })
@@ -51,6 +55,21 @@ export function registerAuditCommand(program: Command): void {
       if (!summary.ok) process.exitCode = 1
     })
 }
+
+/** @throws TidegateError `OPTIONS_INVALID` if nobody has said which, and as `loadCloudConfig` does */
+function databaseOf({ config, database }: Options, env: NodeJS.ProcessEnv): string {
+  if (database !== undefined) return database
+  if (config === undefined && env[urlVariable] === undefined) {
+    throw new TidegateError('OPTIONS_INVALID', {
+      message: 'which database?',
+      retryable: false,
+      hint: `name the cloud's configuration (--config) or set ${urlVariable}; --database URL shows its password in ps`,
+    })
+  }
+  return loadCloudConfig(config, env).database.url
+}
+
+const urlVariable = 'TIDEGATE_CLOUD__DATABASE__URL'
 
 function print(text: string): void {
   process.stdout.write(`${text}\n`)

@@ -20,13 +20,14 @@ export function formatLedger(report: LedgerReport): string {
 
 function chainLine(report: LedgerReport): string {
   const { chain, unverifiedLinks, lastSequence, lastRecordedTime, lastChain } = report
-  const recorded = lastRecordedTime === null ? '' : `, recorded ${lastRecordedTime},`
-  const ends = lastChain === null ? '' : `; it ends at ${lastSequence}${recorded} with ${lastChain}`
+  const recorded =
+    lastRecordedTime === null ? '' : `; the newest event stored was recorded ${lastRecordedTime}`
+  const ends = lastChain === null ? '' : `; it ends at ${lastSequence} with ${lastChain}`
   const gone =
     unverifiedLinks === 0
       ? ''
       : `; ${counted(unverifiedLinks, 'link')} cannot be followed: what lies before is gone`
-  return `chain ${chain}${gone}${ends}`
+  return `chain ${chain}${gone}${ends}${recorded}`
 }
 
 function formatFault({ kind, sequence, source, id, detail }: AuditFault): string {

@@ -1,6 +1,7 @@
 import type { Clock } from '../../src/clock.ts'
 import type { Event } from '../../src/contract/event.ts'
 import { codeOf } from '../../src/errors.ts'
+import { orAborted } from '../../src/lifecycle.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Delivery, Letter, Siding, Sidings } from '../amqp/delivery.ts'
 import type { ConfiguredConsumer } from './definition.ts'
@@ -29,10 +30,12 @@ export interface AsideOptions {
   clock: Clock
   log: Logger
   observer: PipelineObserver
+  /** Aborted: no answer is waited for any longer. */
+  cutOff: AbortSignal
 }
 
 export function createAside(options: AsideOptions): Aside {
-  const { consumer, instance, sidings, settlement, holding, clock, observer } = options
+  const { consumer, instance, sidings, settlement, holding, clock, observer, cutOff } = options
   const { group, ladderMs } = consumer
   const tellFailed = createFailureLog(options.log, clock)
 
@@ -47,7 +50,7 @@ export function createAside(options: AsideOptions): Aside {
       const wait = holding.createWait()
       for (let outages = 1; settlement.isLive(delivery); outages++) {
         try {
-          await sidings.send(siding, letter)
+          await orAborted(sidings.send(siding, letter), cutOff)
           observer.failed(group, decision.kind, codeOf(error), delivery.attempt)
           tellFailed({
             delivery,
@@ -58,6 +61,7 @@ export function createAside(options: AsideOptions): Aside {
           settlement.settle(delivery, decision.kind === 'retry' ? 'retried' : 'dead')
           break
         } catch (outage) {
+          if (cutOff.aborted) break
           if (!isOutage(outage)) throw outage
           await wait.out(outage, outages)
         }

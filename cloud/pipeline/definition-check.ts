@@ -96,10 +96,10 @@ function isFunction(value: unknown): Fault {
 }
 
 function inWords(value: unknown): string {
-  if (value === null) return 'null'
+  if (value === null || value === undefined) return String(value)
   if (Array.isArray(value)) return 'a list'
-  if (typeof value === 'object') return 'an object'
-  return typeof value === 'string'
-    ? `the text ${JSON.stringify(value).slice(0, 60)}`
-    : `${typeof value} ${String(value)}`.slice(0, 60)
+  if (typeof value === 'string') return `the text ${JSON.stringify(value).slice(0, 60)}`
+  return typeof value === 'number' || typeof value === 'boolean'
+    ? String(value)
+    : `a value of type ${typeof value}`
 }

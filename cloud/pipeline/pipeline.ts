@@ -70,7 +70,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   setMaxListeners(0, stopping, cutOff)
   const settlement = createSettlement({ ...options, group, stopping })
   const holding = createHolding({ ...options, group, stopping })
-  const aside = createAside({ ...options, settlement, holding })
+  const aside = createAside({ ...options, settlement, holding, cutOff })
   const lanes = Array.from({ length: options.lanes }, () =>
     createLane(options, { settlement, aside, holding, cutOff }),
   )

@@ -1,7 +1,8 @@
 import { setMaxListeners } from 'node:events'
 import { backoffMs } from '../../src/backoff.ts'
+import { amqpMessageOf } from '../../src/amqp/faults-rabbit.ts'
 import type { Clock, Random } from '../../src/clock.ts'
-import { codeOf, messageOf } from '../../src/errors.ts'
+import { codeOf } from '../../src/errors.ts'
 import { atMost } from '../../src/lifecycle.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Delivery } from '../amqp/delivery.ts'
@@ -115,7 +116,8 @@ class Upgrade {
         failed = false
       } catch (error) {
         if (signal.aborted) return
-        if (!failed) log.warn({ code: codeOf(error) }, `draining former queues later: ${messageOf(error)}`)
+        if (!failed)
+          log.warn({ code: codeOf(error) }, `draining former queues later: ${amqpMessageOf(error)}`)
         failed = true
       }
       // Whoever has the lock is asked by nobody more often than it is missed.
@@ -123,7 +125,9 @@ class Upgrade {
       if (!remaining.none) await clock.sleep(againMs, signal).catch(() => {})
     }
     if (signal.aborted) return
-    await this.#unbindDrained().catch((error: unknown) => log.warn({ code: codeOf(error) }, messageOf(error)))
+    await this.#unbindDrained().catch((error: unknown) =>
+      log.warn({ code: codeOf(error) }, amqpMessageOf(error)),
+    )
     this.#tellDrained()
   }
 
@@ -191,7 +195,10 @@ class Upgrade {
       } catch (error) {
         signal.throwIfAborted()
         if (failures === 1)
-          log.warn({ partition, code: codeOf(error) }, `draining a former queue later: ${messageOf(error)}`)
+          log.warn(
+            { partition, code: codeOf(error) },
+            `draining a former queue later: ${amqpMessageOf(error)}`,
+          )
         await clock.sleep(backoffMs(failures, afterFailure, random), signal)
       }
     }

@@ -50,10 +50,7 @@ export function createObserver(parts: ObserverParts): Observer {
   const [edgeBefore, ...cloudsBefore] = before
   const flow = createFlow(ledgerOf(edgeBefore))
   const duplicates = createSteadyCounter(edgeBefore?.value(names.admitted, { result: 'duplicate' }))
-  const deadLetters = { group: 'history', outcome: 'dead' }
-  const dead = stack.cloudOps.map((_, index) =>
-    createSteadyCounter(cloudsBefore[index]?.value(names.deliveries, deadLetters)),
-  )
+  const dead = createDeadCounter(cloudsBefore)
   let elapsedNowMs = 0
   let proof: Snapshot['proof']
   const others = { count: 0, upTo: filter.position }
@@ -79,10 +76,7 @@ export function createObserver(parts: ObserverParts): Observer {
         ...flow.see(ledgerOf(edge), { acknowledged, others: others.count }),
         stored: recent.stored,
         duplicates: duplicates.read(edge?.value(names.admitted, { result: 'duplicate' })),
-        deadLettered: dead.reduce(
-          (sum, counter, index) => sum + counter.read(ofClouds[index]?.value(names.deliveries, deadLetters)),
-          0,
-        ),
+        deadLettered: dead(ofClouds),
         uplinkUp: edge?.value(names.uplinkUp) === 1,
         link: stack.link?.mode ?? { kind: 'up' },
         live: recent.live,
@@ -122,6 +116,19 @@ function tellOther(event: OtherEvent, visitor: string | undefined): string {
   return disposition === 'accepted'
     ? `${whose}: stored as ${place} after ${milliseconds(latencyMs)}`
     : `${whose}: set aside as ${place} after ${milliseconds(latencyMs)}: ${reason ?? disposition}`
+}
+
+/** Events that the clouds have set aside as dead, of all of them together. */
+function createDeadCounter(
+  before: readonly (Metrics | undefined)[],
+): (clouds: readonly (Metrics | undefined)[]) => number {
+  const labels = { group: 'history', outcome: 'dead' }
+  const counters = before.map((metrics) => createSteadyCounter(metrics?.value(names.deliveries, labels)))
+  return (clouds) =>
+    counters.reduce(
+      (sum, counter, index) => sum + counter.read(clouds[index]?.value(names.deliveries, labels)),
+      0,
+    )
 }
 
 function ledgerOf(edge: Metrics | undefined): LedgerReading {

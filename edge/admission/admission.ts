@@ -15,7 +15,7 @@ import { isImplausible, msOf } from './event-time.ts'
 import { isStorable, parsePayload, unstorable } from './payload.ts'
 import { type Fault, quarantine, type RejectionReason } from './quarantine.ts'
 import { type Reading, readMessage, type ReadingResult } from './reading.ts'
-import type { EventMatch } from './routes.ts'
+import type { EventMatch } from './routes/routes.ts'
 import { createSchemaCheck, type SchemaCheckOptions } from './schema-check.ts'
 
 export interface Message {

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { offsetMsOfLocal, type TimeZone } from './time-zone.ts'
+import { offsetMsOfLocal, type TimeZone } from './routes/time-zone.ts'
 
 /** The very pattern by which readers check an event's times (src/contract/event.ts). */
 const readersPattern = z.regexes.datetime({ offset: true })

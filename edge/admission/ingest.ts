@@ -6,10 +6,10 @@ import { UnderWay } from '../../src/under-way.ts'
 import type { Admit, Admitted } from './admission.ts'
 import type { IngestObserver } from './observer.ts'
 import type { Outbox } from '../outbox/outbox.ts'
-import { nearestTopic } from './nearest-topic.ts'
-import type { EventMatch, Routes } from './routes.ts'
+import { nearestTopic } from './routes/nearest-topic.ts'
+import type { EventMatch, Routes } from './routes/routes.ts'
 import { visible } from './text.ts'
-import { isOwnTopic } from './topics.ts'
+import { isOwnTopic } from './routes/topics.ts'
 import { Unrouted } from './unrouted.ts'
 
 export interface Publisher {

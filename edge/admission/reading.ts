@@ -1,6 +1,6 @@
 import { eventIdPattern, limits } from '../../src/contract/event.ts'
 import type { Fault } from './quarantine.ts'
-import { type EventMatch, valueAt } from './routes.ts'
+import { type EventMatch, valueAt } from './routes/routes.ts'
 import { readTime, type TimeRead } from './event-time.ts'
 
 /** What a device said, before the gateway adds what only it may say (source, ledger place). */

@@ -3,8 +3,8 @@ import type { Clock } from '../../src/clock.ts'
 import { eventTypePattern } from '../../src/contract/event.ts'
 import type { Logger } from '../../src/log.ts'
 import { createThrottle } from '../../src/throttle.ts'
-import { nearestTopic } from './nearest-topic.ts'
-import type { Route } from './routes.ts'
+import { nearestTopic } from './routes/nearest-topic.ts'
+import type { Route } from './routes/routes.ts'
 import { visible } from './text.ts'
 
 export interface UnroutedOptions {

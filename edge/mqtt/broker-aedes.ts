@@ -1,22 +1,22 @@
-import { Aedes } from 'aedes'
+import { Aedes, type Client } from 'aedes'
 import { ulid } from 'ulid'
 import type { Clock, Random } from '../../src/clock.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Ingest } from '../admission/ingest.ts'
-import type { TopicRules } from '../admission/topics.ts'
+import type { TopicRules } from '../admission/routes/topics.ts'
 import { openSessions } from '../sessions/open-level.ts'
 import type { SessionLimits } from '../sessions/quota.ts'
 import type { Sessions } from '../sessions/sessions-level.ts'
-import { CleanSubscriptions } from '../sessions/subscriptions.ts'
-import { startWills, type Wills } from '../sessions/wills.ts'
+import { startWills, type Will, type Wills } from '../sessions/wills.ts'
 import { deviceOf, sessionIdLengthMax } from './connect-rules.ts'
-import { type Connections, createConnections } from './connections.ts'
-import { holdsUpNobody } from './fan-out-aedes.ts'
+import { type Answerer, type Connections, createConnections } from './connections.ts'
+import { FanOut } from './fan-out-aedes.ts'
 import { createHooks, distributeOnlyAllowed, follow } from './hooks-aedes.ts'
 import { type EntranceOptions, type Listener, startListener } from './listener.ts'
 import type { BrokerObserver } from './observer.ts'
 import { Publishing } from './publishing.ts'
 import { Reports } from './reports.ts'
+import { Subscribing } from './subscribing.ts'
 import { keepOnePerClientId } from './takeover-aedes.ts'
 import { subscriberSlow } from './unsent.ts'
 
@@ -52,29 +52,31 @@ export interface Broker {
  * @throws TidegateError `PORT_TAKEN` | `LISTEN_FAILED` | `SESSIONS_UNAVAILABLE`
  */
 export async function startBroker(options: BrokerOptions): Promise<Broker> {
-  const { rules, sessionLimits, observer, clock, random } = options
+  const { rules, sessionLimits, clock, random } = options
   const makeId = (): string => ulid(Math.max(0, clock.now()), random)
-  const { subscriptionsPerDeviceMax } = sessionLimits
   const reports = new Reports(options)
-  const connections = createConnections(options)
-  const cleanSubscriptions = new CleanSubscriptions(subscriptionsPerDeviceMax)
+  const connections = createConnections({ ...options, filtersPerPacketMax: filtersPerPacketMax(options) })
   const sessions = await openSessions({
     ...options,
     folder: options.sessionsFolder,
     limits: sessionLimits,
     deviceOf,
-    maySubscribe: rules.maySubscribe,
   })
-  const aedes = await createAedes(makeId(), sessions)
+  const fanOut = createFanOut(options, { sessions, connections })
+  const aedes = await createAedes(makeId(), sessions, fanOut)
   const wills = startBrokerWills(options, { sessions, aedes, reports })
-  const publishing = new Publishing({ ...options, wills, unreleased: sessions.unreleased })
-  const hooks = { rules, connections, publishing, cleanSubscriptions, subscriptionsPerDeviceMax }
-  Object.assign(aedes, createHooks({ ...hooks, observer, reports, makeId }))
+  const retain = (clientId: string, packet: Will): Promise<void> =>
+    rules.isDistributed(deviceOf(clientId), packet.topic)
+      ? retainNumbered(aedes, sessions, packet)
+      : Promise.resolve()
+  const publishing = new Publishing({ ...options, wills, unreleased: sessions.unreleased, retain })
+  Object.assign(aedes, createHooks({ rules, connections, publishing, fanOut, sessions, makeId }))
   distributeOnlyAllowed(aedes, rules)
   keepOnePerClientId(aedes)
-  follow(aedes, { connections, cleanSubscriptions, reports })
+  follow(aedes, { connections, reports })
+  const subscribing = createSubscribing(options, { sessions, reports })
   try {
-    const listener = await startBrokerListener(options, { connections, aedes, reports })
+    const listener = await startBrokerListener(options, { connections, aedes, fanOut, subscribing, reports })
     return new RunningBroker({ ...options, listener, connections, aedes, wills, sessions })
   } catch (error) {
     wills.withdraw()
@@ -85,17 +87,67 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
 }
 
 /** Nobody is connected yet: the hooks may come later. */
-function createAedes(id: string, sessions: Sessions): Promise<Aedes> {
-  return Aedes.createBroker({
+async function createAedes(id: string, sessions: Sessions, fanOut: FanOut): Promise<Aedes> {
+  const aedes = await Aedes.createBroker({
     // Messages kept for sessions are sorted by it: a later run must not sort before an earlier one.
     id,
     persistence: sessions,
+    mq: fanOut,
     maxClientsIdLength: sessionIdLengthMax,
     queueLimit: 10_000,
     // A message that waits for one of its subscribers waits in nobody else's place.
     concurrency: 0,
     // Asked when the message is an event already; ours is asked before.
     maxInflightInbound: 0,
+  })
+  // Its own bound of a hundred is that of the emitter and the index which we do not use; the standard has none [MQTT-4.7.3-3].
+  return Object.assign(aedes, { maxTopicLevels: Infinity })
+}
+
+/** What one packet may cost: each filter is looked at, answered, and in a kept session stored (G7). */
+function filtersPerPacketMax({ sessionLimits }: BrokerOptions): number {
+  return Math.max(1000, sessionLimits.subscriptionsPerDeviceMax)
+}
+
+/**
+ * aedes retains a message when it has answered its sender already, and numbers it then: one that comes next could overtake it.
+ * `counter` is missing in its types.
+ */
+async function retainNumbered(aedes: Aedes, sessions: Sessions, packet: Will): Promise<void> {
+  const brokerCounter = ++(aedes as Aedes & { counter: number }).counter
+  Object.assign(packet, { brokerId: aedes.id, brokerCounter })
+  const { topic, payload, qos } = packet
+  await sessions.retained.store({ topic, payload, qos, brokerId: aedes.id, brokerCounter })
+}
+
+function createFanOut(
+  { rules, clock, observer }: BrokerOptions,
+  { sessions, connections }: { sessions: Sessions; connections: Connections },
+): FanOut {
+  return new FanOut({
+    clock,
+    sessions,
+    connectionOf: (client) => connections.of(client),
+    mayRead: ({ id }, topic) => rules.mayRead(deviceOf(id), topic),
+    onUnsent({ id, conn }, qos) {
+      if (qos === 0) observer.notKept('unsent')
+      else conn.destroy(subscriberSlow(deviceOf(id)))
+    },
+  })
+}
+
+function createSubscribing(
+  { rules, sessionLimits }: BrokerOptions,
+  { sessions, reports }: { sessions: Sessions; reports: Reports },
+): Subscribing {
+  const { subscriptionsPerDeviceMax } = sessionLimits
+  return new Subscribing({
+    rules,
+    deviceOf,
+    kept: sessions,
+    subscriptionsMax: subscriptionsPerDeviceMax,
+    onForbidden: (deviceId, filter) => reports.subscriptionForbidden(deviceId, filter),
+    onTooMany: (deviceId) => reports.subscriptionOneTooMany(deviceId, subscriptionsPerDeviceMax),
   })
 }
 
@@ -111,8 +163,11 @@ function startBrokerWills(
     deviceOf,
     distribute(clientId, { topic, payload, qos, retain }) {
       if (!rules.isDistributed(deviceOf(clientId), topic)) return
-      aedes.publish({ cmd: 'publish', topic, payload, qos, retain, dup: false }, (error) =>
-        reports.brokerFailed(error),
+      const packet = { cmd: 'publish', topic, payload, qos, retain, dup: false } as const
+      const retained = retain ? retainNumbered(aedes, sessions, packet) : Promise.resolve()
+      retained.then(
+        () => aedes.publish(packet, (error) => reports.brokerFailed(error)),
+        (error: unknown) => reports.brokerFailed(error),
       )
     },
     onGivenUp: (deviceId, error) => reports.willGivenUp(deviceId, error),
@@ -122,26 +177,33 @@ function startBrokerWills(
 
 function startBrokerListener(
   options: BrokerOptions,
-  { connections, aedes, reports }: { connections: Connections; aedes: Aedes; reports: Reports },
+  parts: {
+    connections: Connections
+    aedes: Aedes
+    fanOut: FanOut
+    subscribing: Subscribing
+    reports: Reports
+  },
 ): Promise<Listener> {
-  const { observer, clock } = options
+  const { connections, aedes, fanOut, subscribing, reports } = parts
   return startListener({
     ...options,
     onConnection(socket, deviceId) {
-      connections.open(socket, deviceId, () =>
-        holdsUpNobody(aedes.handle(socket), {
-          clock,
-          connectionOf: (publisher) => connections.of(publisher),
-          onUnsent(qos) {
-            if (qos === 0) observer.notKept('unsent')
-            else socket.destroy(subscriberSlow(deviceId))
-          },
-        }),
-      )
+      connections.open(socket, deviceId, () => answerer(aedes.handle(socket), fanOut, subscribing))
     },
     onRefused: (reason, about) => reports.connectionRefused(reason, about),
-    onCount: (open) => observer.connections(open),
+    onCount: (open) => options.observer.connections(open),
   })
+}
+
+function answerer(client: Client, fanOut: FanOut, subscribing: Subscribing): Answerer {
+  const subscriber = fanOut.attach(client)
+  return (request) => {
+    // aedes does so for the packets that it sees [MQTT-3.1.2-24]. Missing in its types.
+    const { _keepaliveTimer: keepAlive } = client as Client & { _keepaliveTimer?: NodeJS.Timeout | null }
+    keepAlive?.refresh()
+    return subscribing.answer(subscriber, request)
+  }
 }
 
 interface RunningParts {

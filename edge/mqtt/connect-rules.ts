@@ -1,6 +1,6 @@
 import { limits } from '../../src/contract/event.ts'
 import type { ConnectionRefusal } from './identity.ts'
-import type { TopicRules } from '../admission/topics.ts'
+import type { TopicRules } from '../admission/routes/topics.ts'
 
 /** The MQTT 3.1.1 CONNACK return codes that we give (3.2.2.3). */
 type ReturnCode = 1 | 2 | 5
@@ -19,7 +19,6 @@ export class RefusedConnect extends Error {
 }
 
 export interface Connect {
-  protocolVersion?: number | undefined
   clientId?: string | undefined
   clean?: boolean | undefined
   will?: { topic: string } | undefined
@@ -45,9 +44,7 @@ export function refusalOf(
   deviceId: string,
   rules: Pick<TopicRules, 'mayPublish'>,
 ): RefusedConnect | undefined {
-  const { protocolVersion = 4, clientId = '', clean = true, will } = connect
-  if (protocolVersion !== 3 && protocolVersion !== 4)
-    return new RefusedConnect('protocol-version', 1, 'only MQTT 3.1.1 and 3.1 are spoken here')
+  const { clientId = '', clean = true, will } = connect
   if (clientId.length > clientIdLengthMax)
     return new RefusedConnect('client-id', 2, `the client ID is longer than ${clientIdLengthMax} characters`)
   // A session that is kept needs a name by which it is found again [MQTT-3.1.3-8].

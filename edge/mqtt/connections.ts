@@ -1,8 +1,9 @@
 import { setMaxListeners } from 'node:events'
 import type { Duplex } from 'node:stream'
 import type { Held, Publish } from '../admission/ingest.ts'
-import type { RefusedConnect } from './connect-rules.ts'
-import { guardReads } from './packet-limit.ts'
+import { RefusedConnect } from './connect-rules.ts'
+import { guardReads } from './door/door.ts'
+import type { FrameLimits, SubscriptionRequest } from './door/frames.ts'
 
 /** One device's connection, and how far it may be read ahead of what was acknowledged. */
 export interface Connection {
@@ -13,6 +14,8 @@ export interface Connection {
   connecting: boolean
   /** Why the CONNECT is to be refused. */
   refusal: RefusedConnect | undefined
+  /** It is another broker's, which says so in its CONNECT. */
+  isBridge: boolean
   /** Counts a publish as unanswered, and at what it takes in memory as it came. */
   hold(publish: Pick<Publish, 'topic' | 'payload'>): Held
   /** Nothing more is read until it was resumed as often as it was paused. */
@@ -22,16 +25,18 @@ export interface Connection {
   pull(): void
 }
 
-export interface ConnectionLimits {
-  packetBytesMax: number
+export interface ConnectionLimits extends FrameLimits {
   inFlightMax: number
   inFlightBytesMax: number
   inFlightBytesPerDeviceMax: number
 }
 
+/** Answers a SUBSCRIBE or an UNSUBSCRIBE; when it rejects, the connection ends with its error. */
+export type Answerer = (request: SubscriptionRequest) => Promise<void>
+
 export interface Connections {
-  /** Puts the limits in front of a socket, then lets `attach` read from it. */
-  open(socket: Duplex, deviceId: string, attach: () => void): void
+  /** Puts the door and the limits in front of a socket, then lets `attach` read from it, which gives who answers requests. */
+  open(socket: Duplex, deviceId: string, attach: () => Answerer): void
   of(client: { conn: Duplex }): Connection | undefined
   /** Reads nothing more from anyone. */
   hold(): void
@@ -103,6 +108,7 @@ class GuardedConnection implements Connection {
   readonly signal: AbortSignal
   connecting = false
   refusal: RefusedConnect | undefined
+  isBridge = false
   readonly #socket: Duplex
   readonly #unanswered: Unanswered
   #publishes = 0
@@ -172,13 +178,20 @@ class GuardedConnections implements Connections {
     this.#unanswered = new Unanswered(limits)
   }
 
-  open(socket: Duplex, deviceId: string, attach: () => void): void {
+  open(socket: Duplex, deviceId: string, attach: () => Answerer): void {
     const controller = new AbortController()
     // One listener per publish that waits; Node would warn at eleven.
     setMaxListeners(0, controller.signal)
     const connection = new GuardedConnection(socket, deviceId, controller.signal, this.#unanswered)
-    const { packetBytesMax } = this.#unanswered.limits
-    guardReads(socket, { packetBytesMax, mayRead: connection.mayRead })
+    let answer: Answerer | undefined
+    guardReads(socket, {
+      ...this.#unanswered.limits,
+      mayRead: connection.mayRead,
+      refusalOf: wrongLevel,
+      onReady: connection.pull,
+      // What reads has been attached.
+      onRequest: (request) => (answer as Answerer)(request),
+    })
     this.#bySocket.set(socket, connection)
     this.#open.add(controller)
     socket.once('close', () => {
@@ -186,7 +199,7 @@ class GuardedConnections implements Connections {
       this.#unanswered.forget(connection.pull)
       controller.abort()
     })
-    attach()
+    answer = attach()
     socket.on('readable', connection.pull)
   }
 
@@ -201,4 +214,9 @@ class GuardedConnections implements Connections {
   withdraw(): void {
     for (const controller of this.#open) controller.abort()
   }
+}
+
+function wrongLevel(level: number): RefusedConnect {
+  const version = level === 5 ? 'MQTT 5' : `a protocol level of ${level}`
+  return new RefusedConnect('protocol-version', 1, `${version}, and only MQTT 3.1.1 and 3.1 are spoken here`)
 }

@@ -1,13 +1,19 @@
-import type { AedesPublishPacket, Client } from 'aedes'
+import type { Aedes, AedesPublishPacket, Client } from 'aedes'
 import type { Clock } from '../../src/clock.ts'
-import { type Delivery, type Pause, Unsent } from './unsent.ts'
+import { TopicTree } from '../admission/routes/topic-tree.ts'
+import type { RetainedMessage } from '../sessions/retained-level.ts'
+import type { Sessions } from '../sessions/sessions-level.ts'
+import type { Connection } from './connections.ts'
+import { RetainedQueue } from './retained.ts'
+import type { Subscriber } from './subscribing.ts'
+import { type Delivery, Unsent } from './unsent.ts'
 
 type Published = AedesPublishPacket & { clientId?: string }
 type Deliver = (packet: Published, delivered: () => void) => void
 
 /** What aedes calls to send a message to a subscriber; missing in its types. */
-interface Subscriber {
-  broker: { id: string; clients: Record<string, Client> }
+interface Sender {
+  broker: Aedes & { clients: Record<string, Client>; counter: number }
   deliver0: Deliver
   deliverQoS: Deliver
   /** The last message sent, by broker; aedes drops what is not after it. */
@@ -17,91 +23,222 @@ interface Subscriber {
 }
 
 interface AedesDelivery extends Delivery {
-  as: Deliver
   packet: Published
 }
 
 export interface FanOutOptions {
   clock: Pick<Clock, 'after'>
-  connectionOf: (publisher: Client) => Pause | undefined
+  sessions: Pick<Sessions, 'packetIds' | 'outgoingUpdate' | 'keepRetained' | 'retained'>
+  connectionOf: (client: Client) => Connection | undefined
+  mayRead: (client: Client, topic: string) => boolean
   /** A message of this QoS is not sent. */
-  onUnsent: (qos: 0 | 1) => void
-}
-
-/** Of sessions that have not been sent all that was queued for them. */
-const notBegun = new WeakMap<Client, Unsent<AedesDelivery>>()
-
-/** Something of a session's queue is sent, or of what is published, once the session has begun. */
-export function noteSent(client: Client, { brokerId, brokerCounter }: AedesPublishPacket): void {
-  // A message of an earlier run is not published now.
-  if (brokerId === (client as Client & Subscriber).broker.id)
-    notBegun.get(client)?.noteSentFromQueue(brokerCounter)
+  onUnsent: (client: Client, qos: 0 | 1) => void
 }
 
 /**
- * A subscriber that does not read holds up nobody. aedes holds a publisher back until each subscriber's socket has
- * drained, however long that takes; here `Unsent` stands between. Retained and queued messages are sent one after the
- * other, as the socket drains, and are not touched.
+ * Who is connected and wants which topics, in the place of aedes' emitter: to each subscriber one copy of a message, at the
+ * highest QoS that any of its subscriptions was granted [MQTT-3.3.5-1], and no higher [MQTT-3.8.4-6]. The emitter throws at a
+ * hundred levels, and calls each subscription by itself.
  */
-export function holdsUpNobody(client: Client, { clock, connectionOf, onUnsent }: FanOutOptions): void {
-  const subscriber = client as Client & Subscriber
-  const { deliver0, deliverQoS, broker } = subscriber
-  const waitForDrain = subscriber.waitForDrain.bind(client)
-  const unsent = new Unsent<AedesDelivery>({
-    clock,
-    send: sendInOrder(subscriber),
-    isSocketFull: () => client.conn.writableNeedDrain,
-    pauseOf({ packet: { clientId } }) {
-      const publisher = clientId === undefined ? undefined : broker.clients[clientId]
-      return publisher && connectionOf(publisher)
-    },
-    onUnsent,
-  })
-  const deliver = (as: Deliver, qos: 0 | 1, packet: Published, delivered: () => void): void =>
-    unsent.deliver({
-      as,
-      qos,
-      packet,
-      delivered,
-      bytes: packet.payload.length,
-      counter: packet.brokerCounter,
+export class FanOut {
+  readonly #options: FanOutOptions
+  readonly #tree = new TopicTree<AedesSubscriber, number>()
+  readonly #of = new WeakMap<Client, AedesSubscriber>()
+
+  constructor(options: FanOutOptions) {
+    this.#options = options
+  }
+
+  /** A connection begins. */
+  attach(client: Client): AedesSubscriber {
+    const subscriber = new AedesSubscriber(client, this.#tree, this.#options)
+    this.#of.set(client, subscriber)
+    return subscriber
+  }
+
+  of(client: Client): AedesSubscriber | undefined {
+    return this.#of.get(client)
+  }
+
+  /** Calls back when each subscriber was sent it, or its publisher need not wait. */
+  emit(packet: Published, done: () => void): void {
+    if (this.#tree.isEmpty) return done()
+    const wanted = new Map<AedesSubscriber, number>()
+    this.#tree.match(packet.topic, (subscriber, qos) => {
+      if ((wanted.get(subscriber) ?? -1) < qos) wanted.set(subscriber, qos)
     })
+    let waiting = wanted.size
+    if (waiting === 0) return done()
+    for (const [subscriber, qos] of wanted)
+      subscriber.deliver(packet, qos, () => {
+        waiting -= 1
+        if (waiting === 0) done()
+      })
+  }
 
-  notBegun.set(client, unsent)
-  client.once('connected', () => {
-    notBegun.delete(client)
-    unsent.begin()
-  })
-  client.conn.once('close', () => unsent.end())
-  subscriber.waitForDrain = (callback) => {
-    waitForDrain(callback)
-    unsent.onItsWay()
-  }
-  subscriber.deliver0 = (packet, delivered) => {
-    if (isRetained(packet)) deliver0(packet, delivered)
-    else deliver(deliver0, 0, packet, delivered)
-  }
-  subscriber.deliverQoS = (packet, delivered) => {
-    if (isRetained(packet)) deliverQoS(packet, delivered)
-    else if (packet.qos === 0) deliver(deliver0, 0, packet, delivered)
-    else deliver(deliverQoS, 1, packet, delivered)
+  // Nobody but aedes listens, for what other brokers of a cluster would say.
+  on(): void {}
+  removeListener(): void {}
+
+  close(done: () => void): void {
+    setImmediate(done)
   }
 }
 
 /**
- * One message for several subscriptions comes for one right after the other; any other that comes after a later one was
- * overtaken, and is no duplicate.
+ * A connection that subscribes. If it does not read, it holds up nobody: aedes holds a publisher back until each subscriber's
+ * socket has drained, however long that takes; here `Unsent` stands between. Queued messages are sent one after the other, as
+ * the socket drains, and are not touched; retained ones too.
  */
-function sendInOrder(subscriber: Subscriber): (delivery: AedesDelivery, sent: () => void) => void {
-  let last: number | undefined
-  return ({ as, packet }, sent) => {
-    if (packet.brokerCounter !== last) subscriber.duplicates[packet.brokerId] = packet.brokerCounter - 1
-    last = packet.brokerCounter
-    as(packet, sent)
-  }
-}
+class AedesSubscriber implements Subscriber {
+  readonly filters = new Map<string, number>()
+  readonly #client: Client & Sender
+  readonly #tree: TopicTree<AedesSubscriber, number>
+  readonly #options: FanOutOptions
+  readonly #unsent: Unsent<AedesDelivery>
+  readonly #retained: RetainedQueue
+  #hasBegun = false
 
-/** Sent because of a new subscription: aedes makes it nobody's. */
-function isRetained({ brokerId }: Published): boolean {
-  return !brokerId
+  constructor(client: Client, tree: TopicTree<AedesSubscriber, number>, options: FanOutOptions) {
+    this.#client = client as Client & Sender
+    this.#tree = tree
+    this.#options = options
+    this.#unsent = new Unsent({
+      clock: options.clock,
+      send: ({ packet }, sent) => this.#send(packet, sent),
+      isSocketFull: () => client.conn.writableNeedDrain,
+      pauseOf: ({ packet: { clientId } }) => {
+        const publisher = clientId === undefined ? undefined : this.#client.broker.clients[clientId]
+        return publisher && options.connectionOf(publisher)
+      },
+      onUnsent: (qos) => options.onUnsent(client, qos),
+    })
+    this.#retained = new RetainedQueue({
+      read: (filter) => options.sessions.retained.read(filter),
+      numberOf: ({ brokerId, brokerCounter }) =>
+        brokerId === this.#client.broker.id ? brokerCounter : undefined,
+      send: (message, qos) => this.#sendRetained(message, qos),
+      begun: new Promise((resolve) => client.once('connected', () => resolve())),
+      isOver: () => client.closed,
+    })
+    this.#follow()
+  }
+
+  get id(): string {
+    return this.#client.id
+  }
+
+  get clean(): boolean {
+    return this.#client.clean
+  }
+
+  subscribe(filter: string, qos: number): void {
+    if (this.#client.closed) return
+    this.filters.set(filter, qos)
+    this.#tree.set(filter, this, qos)
+  }
+
+  unsubscribe(filter: string): void {
+    if (!this.filters.delete(filter)) return
+    this.#tree.delete(filter, this)
+    this.#retained.forget(filter)
+  }
+
+  askRetained(filter: string, qos: number): void {
+    this.#retained.ask(filter, qos)
+  }
+
+  write(packet: Buffer): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#client.conn.destroyed || this.#client.conn.write(packet)) resolve()
+      else this.#client.conn.once('drain', resolve)
+    })
+  }
+
+  /** Something of a session's queue is sent, or of what is published, once the session has begun. */
+  noteSent({ brokerId, brokerCounter }: AedesPublishPacket): void {
+    // A message of an earlier run is not published now.
+    if (!this.#hasBegun && brokerId === this.#client.broker.id) this.#unsent.noteSentFromQueue(brokerCounter)
+  }
+
+  deliver(published: Published, granted: number, delivered: () => void): void {
+    const isBridge = this.#options.connectionOf(this.#client)?.isBridge === true
+    // A bridge is not sent what it has published itself, and is told what is retained.
+    const isOwn = isBridge && published.clientId === this.id
+    if (this.#client.closed || isOwn || (published.retain && !this.#isNew(published)))
+      return void setImmediate(delivered)
+    const qos = Math.min(published.qos, granted) as 0 | 1 | 2
+    this.#unsent.deliver({
+      packet: { ...published, qos, retain: isBridge && published.retain },
+      qos: qos === 0 ? 0 : 1,
+      bytes: published.payload.length,
+      counter: published.brokerCounter,
+      delivered,
+    })
+  }
+
+  #isNew({ brokerCounter }: Published): boolean {
+    return this.#retained.notePublished(brokerCounter)
+  }
+
+  #follow(): void {
+    const client = this.#client
+    const waitForDrain = client.waitForDrain.bind(client)
+    client.waitForDrain = (callback) => {
+      waitForDrain(callback)
+      this.#unsent.onItsWay()
+    }
+    client.once('connected', () => {
+      this.#hasBegun = true
+      this.#unsent.begin()
+    })
+    client.conn.once('close', () => {
+      this.#unsent.end()
+      for (const filter of this.filters.keys()) this.unsubscribe(filter)
+    })
+  }
+
+  /** `sent` is called when the message needs no room here any more. */
+  #send(packet: Published, sent: () => void): void {
+    const { packetIds, outgoingUpdate } = this.#options.sessions
+    const client = this.#client
+    // To each subscriber a message comes once: one that comes after a later one was overtaken, and is no duplicate.
+    client.duplicates[packet.brokerId] = packet.brokerCounter - 1
+    if (client.closed) setImmediate(sent)
+    else if (packet.qos === 0) client.deliver0(packet, sent)
+    else {
+      const messageId = packetIds.next(client)
+      if (messageId === undefined) {
+        this.#options.onUnsent(client, 1)
+        return void setImmediate(sent)
+      }
+      packet.messageId = messageId
+      if (packet.retain && !client.clean) {
+        // aedes notes no packet ID of what is retained.
+        const send = (): void => client.deliverQoS(packet, sent)
+        outgoingUpdate.call(this.#options.sessions, client, packet).then(send, send)
+      } else {
+        client.deliverQoS(packet, sent)
+      }
+    }
+  }
+
+  async #sendRetained({ topic, payload }: RetainedMessage, qos: number): Promise<void> {
+    const { sessions, mayRead } = this.#options
+    const { broker } = this.#client
+    if (!mayRead(this.#client, topic)) return
+    const packet = {
+      cmd: 'publish',
+      brokerId: broker.id,
+      // Of its own: the session may have had the message before.
+      brokerCounter: ++broker.counter,
+      topic,
+      payload,
+      qos,
+      retain: true,
+      dup: false,
+    } as Published
+    if (qos > 0 && !this.clean) await sessions.keepRetained(this.id, packet)
+    await new Promise<void>((sent) => this.#send(packet, sent))
+  }
 }

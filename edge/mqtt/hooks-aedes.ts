@@ -1,12 +1,12 @@
 import type { Aedes, Client, PublishPacket } from 'aedes'
 import { messageOf } from '../../src/errors.ts'
 import type { Verdict } from '../admission/ingest.ts'
-import type { TopicRules } from '../admission/topics.ts'
-import { type CleanSubscriptions, tooManySubscriptions } from '../sessions/subscriptions.ts'
+import type { TopicRules } from '../admission/routes/topics.ts'
+import { sessionMark } from '../sessions/kept-sessions.ts'
+import type { Sessions } from '../sessions/sessions-level.ts'
 import { deviceOf, refusalOf, sessionName } from './connect-rules.ts'
 import type { Connections } from './connections.ts'
-import { noteSent } from './fan-out-aedes.ts'
-import type { BrokerObserver } from './observer.ts'
+import type { FanOut } from './fan-out-aedes.ts'
 import type { Publishing, PublishingSession } from './publishing.ts'
 import type { Reports } from './reports.ts'
 
@@ -14,10 +14,8 @@ export interface HooksParts {
   rules: TopicRules
   connections: Pick<Connections, 'of'>
   publishing: Publishing
-  cleanSubscriptions: CleanSubscriptions
-  subscriptionsPerDeviceMax: number
-  observer: Pick<BrokerObserver, 'subscriptionRefused'>
-  reports: Reports
+  fanOut: Pick<FanOut, 'of'>
+  sessions: Pick<Sessions, 'kept'>
   makeId: () => string
 }
 
@@ -42,6 +40,8 @@ function preConnect({ connections, rules, makeId }: HooksParts): Hooks['preConne
     const connection = connections.of(client)
     if (!connection) return done(new Error('the connection is gone'), false)
     connection.connecting = true
+    // Missing in its types.
+    connection.isBridge = (packet as { bridgeMode?: boolean }).bridgeMode === true
     connection.refusal = refusalOf(packet, connection.deviceId, rules)
     packet.clientId = sessionName(connection.deviceId, packet.clientId || makeId())
     done(null, true)
@@ -66,26 +66,25 @@ function authorizePublish({ publishing, connections }: HooksParts): Hooks['autho
   }
 }
 
-function authorizeSubscribe(parts: HooksParts): Hooks['authorizeSubscribe'] {
-  const { rules, cleanSubscriptions, subscriptionsPerDeviceMax, observer, reports } = parts
-  return (client, subscription, done) => {
-    const deviceId = deviceOf(client.id)
-    const { topic } = subscription
-    if (!rules.maySubscribe(deviceId, topic)) {
-      reports.subscriptionForbidden(client.id, deviceId, topic)
-      return done(null, null)
+/**
+ * SUBSCRIBE does not come here, the door answers it: aedes asks when a kept session is there, and restores nothing itself.
+ */
+function authorizeSubscribe({ rules, fanOut, sessions }: HooksParts): Hooks['authorizeSubscribe'] {
+  return (client, { topic }, done) => {
+    if (topic === sessionMark) {
+      const subscriber = fanOut.of(client)
+      const deviceId = deviceOf(client.id)
+      for (const [filter, qos] of sessions.kept.filtersOf(client.id))
+        if (rules.maySubscribe(deviceId, filter)) subscriber?.subscribe(filter, qos)
     }
-    // Of a session that is kept, what keeps it counts.
-    if (!client.clean || cleanSubscriptions.add(client, topic)) return done(null, subscription)
-    observer.subscriptionRefused()
-    done(tooManySubscriptions(deviceId, subscriptionsPerDeviceMax), null)
+    done(null, null)
   }
 }
 
-function authorizeForward({ rules }: HooksParts): Hooks['authorizeForward'] {
+function authorizeForward({ rules, fanOut }: HooksParts): Hooks['authorizeForward'] {
   return (client, packet) => {
     if (!rules.mayRead(deviceOf(client.id), packet.topic)) return null
-    noteSent(client, packet)
+    fanOut.of(client)?.noteSent(packet)
     return packet
   }
 }
@@ -121,12 +120,11 @@ async function answer(verdict: Promise<Verdict>, done: (error?: Error | null) =>
 
 export interface FollowerParts {
   connections: Pick<Connections, 'of'>
-  cleanSubscriptions: CleanSubscriptions
   reports: Reports
 }
 
 /** What aedes tells when it has acted. */
-export function follow(aedes: Aedes, { connections, cleanSubscriptions, reports }: FollowerParts): void {
+export function follow(aedes: Aedes, { connections, reports }: FollowerParts): void {
   const ended = (client: Client, error: Error): void => reports.connectionEnded(connections.of(client), error)
   aedes.on('connackSent', (_packet, client) => {
     const connection = connections.of(client)
@@ -135,7 +133,6 @@ export function follow(aedes: Aedes, { connections, cleanSubscriptions, reports 
     // aedes notes that it has sent the CONNACK only after this event.
     setImmediate(() => connection.pull())
   })
-  aedes.on('unsubscribe', (filters, client) => cleanSubscriptions.remove(client, filters))
   aedes.on('clientError', ended)
   aedes.on('connectionError', ended)
   // Missing in its types.

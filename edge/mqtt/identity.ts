@@ -26,17 +26,22 @@ export type ConnectionRefusal = (typeof connectionRefusals)[number]
 export type Identity =
   { ok: true; deviceId: string } | { ok: false; reason: ConnectionRefusal; detail: string }
 
+type Certificate = Pick<PeerCertificate, 'subject' | 'subjectaltname'>
+
 /**
- * A device is who its certificate says: the common name is the device ID. The chain was verified by TLS before
- * this is asked. A certificate that names another role (`urn:tidegate:gateway:…`, see certs/) is no device's.
+ * A device is who its certificate says, if TLS has accepted that: `verification` is undefined then, else what OpenSSL has
+ * against it. The common name is the device ID. A certificate that names another role (`urn:tidegate:gateway:…`, see certs/)
+ * is no device's.
  */
-export function identify(
-  certificate: Pick<PeerCertificate, 'subject' | 'subjectaltname'> | undefined,
-): Identity {
+export function identify(certificate: Certificate | undefined, verification?: string): Identity {
   // Node gives an empty object when there is no certificate, and a list when a name has several CNs.
   const name: unknown = certificate?.subject?.CN
   if (certificate?.subject === undefined)
     return { ok: false, reason: 'no-certificate', detail: 'the client showed no certificate' }
+  if (verification !== undefined) {
+    const reason = byVerification[verification] ?? 'handshake-failed'
+    return { ok: false, reason, detail: `certificate not accepted: ${verification}` }
+  }
   if (typeof name !== 'string' || !deviceIdPattern.test(name)) {
     const shown = JSON.stringify(name ?? null).slice(0, 100)
     return { ok: false, reason: 'bad-identity', detail: `the common name ${shown} is not a device ID` }
@@ -49,6 +54,18 @@ export function identify(
       detail: `the certificate of ${name} is a ${role}'s, not a device's`,
     }
   return { ok: true, deviceId: name }
+}
+
+/**
+ * The name in a certificate that is not accepted, to find out whose it is. Nothing vouches for it: it is cut, and what is no
+ * printable character is escaped.
+ */
+export function claimedName(certificate: Certificate | undefined): string | undefined {
+  const name: unknown = certificate?.subject?.CN
+  if (typeof name !== 'string') return undefined
+  return name
+    .slice(0, 64)
+    .replace(/[^\u0020-\u007e]/g, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
 const byVerification: Readonly<Record<string, ConnectionRefusal>> = {
@@ -67,7 +84,6 @@ const byVerification: Readonly<Record<string, ConnectionRefusal>> = {
 }
 
 const byHandshake: Readonly<Record<string, ConnectionRefusal>> = {
-  ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE: 'no-certificate',
   ERR_SSL_UNSUPPORTED_PROTOCOL: 'tls-version',
   ERR_SSL_VERSION_TOO_LOW: 'tls-version',
   ERR_SSL_WRONG_VERSION_NUMBER: 'not-tls',
@@ -75,11 +91,7 @@ const byHandshake: Readonly<Record<string, ConnectionRefusal>> = {
   ERR_TLS_HANDSHAKE_TIMEOUT: 'handshake-timeout',
 }
 
-/**
- * Why a handshake failed. When the client's certificate was not accepted, Node only says that the connection was
- * reset; the reason is in `verification` (the socket's `authorizationError`).
- */
-export function handshakeRefusal(code: string, verification: string | null): ConnectionRefusal {
-  if (verification) return byVerification[verification] ?? 'handshake-failed'
+/** Why a handshake failed, by Node's code of its error. */
+export function handshakeRefusal(code: string): ConnectionRefusal {
   return byHandshake[code] ?? 'handshake-failed'
 }

@@ -1,8 +1,8 @@
 import type { AddressInfo, Socket } from 'node:net'
-import { createServer, type Server, type TLSSocket } from 'node:tls'
+import { createServer, type PeerCertificate, type Server, type TLSSocket } from 'node:tls'
 import { codeOf, messageOf } from '../../src/errors.ts'
 import { listen } from '../../src/listen.ts'
-import { type ConnectionRefusal, handshakeRefusal, identify } from './identity.ts'
+import { claimedName, type ConnectionRefusal, handshakeRefusal, identify } from './identity.ts'
 
 /** What is configured of the entrance. */
 export interface EntranceOptions {
@@ -18,8 +18,16 @@ export interface EntranceOptions {
 export interface ListenerOptions extends EntranceOptions {
   /** A device whose certificate was verified and whose identity is known. */
   onConnection(socket: TLSSocket, deviceId: string): void
-  onRefused(reason: ConnectionRefusal, about: { detail: string; address: string; deviceId?: string }): void
+  onRefused(reason: ConnectionRefusal, about: RefusedConnection): void
   onCount(open: number): void
+}
+
+export interface RefusedConnection {
+  detail: string
+  address: string
+  deviceId?: string
+  /** The name in a certificate that was not accepted: anybody can write it into one. */
+  claimed?: string
 }
 
 export interface Listener {
@@ -55,7 +63,9 @@ class Entrance implements Listener {
     this.server = createServer({
       ...options.tls,
       requestCert: true,
-      rejectUnauthorized: true,
+      // Node looks at what the check of the certificate has found when the handshake is over, and knows then whose it was, which
+      // it does not tell. So it is looked at here: `#identified`.
+      rejectUnauthorized: false,
       minVersion: 'TLSv1.2',
       handshakeTimeout: options.handshakeTimeoutMs,
       // A device that lost its power never says goodbye, and what it leaves open counts against its connections.
@@ -96,11 +106,8 @@ class Entrance implements Listener {
   }
 
   #failed(error: Error, socket: TLSSocket): void {
-    // Typed as an Error, in fact a code such as CERT_HAS_EXPIRED, or null.
-    const verification = socket.authorizationError as unknown as string | null
-    const reason = handshakeRefusal(codeOf(error), verification)
-    const detail = verification ? `certificate not accepted: ${verification}` : messageOf(error)
-    this.#options.onRefused(reason, { detail: oneLine(detail), address: addressOf(socket) })
+    const reason = handshakeRefusal(codeOf(error))
+    this.#options.onRefused(reason, { detail: oneLine(messageOf(error)), address: addressOf(socket) })
     socket.destroy()
   }
 
@@ -108,9 +115,11 @@ class Entrance implements Listener {
     // Until the broker listens, a reset must not be an unhandled error.
     socket.on('error', () => {})
     const address = socket.remoteAddress ?? 'unknown'
-    const identity = identify(socket.getPeerCertificate())
+    const certificate = socket.getPeerCertificate()
+    const identity = identify(certificate, verificationOf(socket))
     if (!identity.ok) {
-      this.#options.onRefused(identity.reason, { detail: identity.detail, address })
+      const { reason, detail } = identity
+      this.#options.onRefused(reason, { detail, address, ...claim(certificate) })
       socket.destroy()
       return
     }
@@ -137,6 +146,17 @@ class Entrance implements Listener {
       else this.#ofDevice.delete(deviceId)
     })
   }
+}
+
+/** What the check of the certificate has found; undefined: it was accepted. */
+function verificationOf(socket: TLSSocket): string | undefined {
+  // Typed as an Error, in fact a code such as CERT_HAS_EXPIRED.
+  return socket.authorized ? undefined : String(socket.authorizationError)
+}
+
+function claim(certificate: PeerCertificate): { claimed?: string } {
+  const claimed = claimedName(certificate)
+  return claimed === undefined ? {} : { claimed }
 }
 
 /** Where a failed handshake came from: the TLS socket has forgotten it, the socket under it has not. */

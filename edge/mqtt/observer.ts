@@ -1,11 +1,26 @@
 import { type IngestObserver, silentIngestObserver } from '../admission/observer.ts'
 import { type SessionsObserver, silentSessionsObserver } from '../sessions/observer.ts'
+import { violationNames } from './door/violations.ts'
 import type { ConnectionRefusal } from './identity.ts'
+
+/** Why the gateway ended a connection that it had let in; the values of the metric's `reason`. */
+export const connectionEndings = [
+  ...violationNames,
+  'keep-alive',
+  'no-connect',
+  'topic-forbidden',
+  'subscriber-slow',
+  'unreleased-max',
+  'other',
+] as const
+
+export type ConnectionEnding = (typeof connectionEndings)[number]
 
 /** What the MQTT side tells whoever watches it. Must not throw. */
 export interface BrokerObserver extends IngestObserver, SessionsObserver {
   connections(open: number): void
   connectionRefused(reason: ConnectionRefusal): void
+  connectionEnded(reason: ConnectionEnding): void
 }
 
 export const silentBrokerObserver: BrokerObserver = {
@@ -13,4 +28,5 @@ export const silentBrokerObserver: BrokerObserver = {
   ...silentSessionsObserver,
   connections() {},
   connectionRefused() {},
+  connectionEnded() {},
 }

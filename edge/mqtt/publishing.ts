@@ -1,4 +1,4 @@
-import type { Ingest, Publish, Verdict } from '../admission/ingest.ts'
+import type { Ingest, Publish, Publisher, Verdict } from '../admission/ingest.ts'
 import type { PublisherSession, Unreleased } from '../sessions/unreleased.ts'
 import type { Wills } from '../sessions/wills.ts'
 import type { Connection } from './connections.ts'
@@ -14,9 +14,14 @@ export interface PublishingParts {
   ingest: Pick<Ingest, 'publish'>
   wills: Pick<Wills, 'publish'>
   unreleased: Pick<Unreleased, 'take'>
+  /** Keeps the message for whoever subscribes later, if anybody may be given it. */
+  retain(clientId: string, packet: PublishedPacket): Promise<void>
 }
 
-/** Which way a publish takes to admission: as a will, once for all that it comes (QoS 2), or straight. */
+/**
+ * Which way a publish takes to admission: as a will, once for all that it comes (QoS 2), or straight. What is to be retained is
+ * so before its sender is answered: of two that one device sends the last must win, and who subscribes then must find it.
+ */
 export class Publishing {
   readonly #parts: PublishingParts
 
@@ -30,14 +35,14 @@ export class Publishing {
     connection: Connection | undefined,
     packet: PublishedPacket,
   ): Promise<Verdict> {
-    const { ingest, wills, unreleased } = this.#parts
-    if (session.will === packet) return await wills.publish(session.id, packet)
+    if (session.will === packet) return await this.#publishWill(session.id, packet)
     if (!connection) return 'withdrawn'
     const { deviceId, signal } = connection
-    // It counts as unanswered also while it waits for its turn, and for its record.
+    const { unreleased } = this.#parts
+    // The packet counts as unanswered also while it waits for its turn, and for its record.
     const held = connection.hold(packet)
     const admit = (): Promise<Verdict> =>
-      ingest.publish({ deviceId, clientId: session.id, signal, held }, packet)
+      this.#admit({ deviceId, clientId: session.id, signal, held }, packet)
     try {
       return packet.qos === 2 ? await unreleased.take(session, packet, admit) : await admit()
     } finally {
@@ -45,5 +50,17 @@ export class Publishing {
       packet.dup = false
       held.release()
     }
+  }
+
+  async #publishWill(clientId: string, packet: PublishedPacket): Promise<Verdict> {
+    const verdict = await this.#parts.wills.publish(clientId, packet)
+    if (verdict === 'acknowledge' && packet.retain) await this.#parts.retain(clientId, packet)
+    return verdict
+  }
+
+  async #admit(publisher: Publisher, packet: PublishedPacket): Promise<Verdict> {
+    const verdict = await this.#parts.ingest.publish(publisher, packet)
+    if (verdict === 'acknowledge' && packet.retain) await this.#parts.retain(publisher.clientId, packet)
+    return verdict
   }
 }

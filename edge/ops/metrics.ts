@@ -4,7 +4,7 @@ import { publishRefusals } from '../uplink/exchange.ts'
 import { publishResults } from '../admission/observer.ts'
 import { rejectionReasons } from '../admission/quarantine.ts'
 import { connectionRefusals } from '../mqtt/identity.ts'
-import type { BrokerObserver } from '../mqtt/observer.ts'
+import { type BrokerObserver, connectionEndings } from '../mqtt/observer.ts'
 import type { OutboxObserver } from '../outbox/observer.ts'
 import { quotaReasons } from '../outbox/outbox.ts'
 import { notKeptKinds } from '../sessions/observer.ts'
@@ -49,6 +49,9 @@ function brokerMetrics(registers: Registry[]): BrokerObserver {
   const refused = counter('connections_refused_total', 'Connections refused, by reason', {
     reason: connectionRefusals,
   })
+  const ended = counter('connections_ended_total', 'Connections that were let in and then ended, by reason', {
+    reason: connectionEndings,
+  })
   const publishes = counter('publishes_total', 'Publishes received, by what became of them', {
     result: publishResults,
   })
@@ -73,6 +76,7 @@ function brokerMetrics(registers: Registry[]): BrokerObserver {
   return {
     connections: (open) => connections.set(open),
     connectionRefused: (reason) => refused.inc({ reason }),
+    connectionEnded: (reason) => ended.inc({ reason }),
     published: (result) => publishes.inc({ result }),
     quarantined: (reason) => quarantined.inc({ reason }),
     acknowledged: (waitMs) => waits.observe(waitMs / 1000),

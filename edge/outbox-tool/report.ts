@@ -88,7 +88,8 @@ export function renderLoss({ lost, unsureMax }: { lost: number; unsureMax: numbe
       ? 'none that had been acknowledged is known to be lost'
       : `${lost} that had been acknowledged ${lost === 1 ? 'is' : 'are'} lost, and the cloud will be told which`
   if (unsureMax === 0) return lost === 0 ? 'none that had been acknowledged is lost' : known
+  const atMost = lost === 0 ? known : `at the most ${known}`
   if (unsureMax === null)
-    return `${known}; whether the newest writes before the power failed held others is not known: compare with what the devices sent`
+    return `${atMost}; whether the newest writes before the power failed held others is not known: compare with what the devices sent`
   return `${known}; up to ${unsureMax} more may be, if the disk did not keep its word when the power failed`
 }

@@ -1,4 +1,4 @@
-import { isOwnTopic } from '../admission/topics.ts'
+import { isOwnTopic } from '../admission/routes/topics.ts'
 
 export interface SessionLimits {
   /** Messages kept for one session that is away. */
@@ -39,8 +39,13 @@ export class SessionQuota {
     this.#deviceOf = deviceOf
   }
 
+  /** Messages kept for a session. */
+  queuedFor(clientId: string): number {
+    return this.#queuedFor.get(clientId) ?? 0
+  }
+
   hasRoomToQueue(clientId: string, message: Message): boolean {
-    if ((this.#queuedFor.get(clientId) ?? 0) >= this.#limits.queuedMax) return false
+    if (this.queuedFor(clientId) >= this.#limits.queuedMax) return false
     return this.#fits(this.#deviceOf(clientId), queuedBytes(clientId, message))
   }
 

@@ -22,7 +22,9 @@ function isReadable(key: string, value: Buffer): boolean {
     const { topic, payload } = record as { topic?: unknown; payload?: unknown }
     if (!isAbsent(payload) && typeof payload !== 'string' && !Buffer.isBuffer(payload)) return false
     if (typeof topic === 'string') return key.startsWith('retained:') || clientIdOf(key) !== ''
-    return isAbsent(topic) && /^(?:outgoing|outgoing-id|incoming):/.test(key) && clientIdOf(key) !== ''
+    return (
+      isAbsent(topic) && /^(?:outgoing|outgoing-id|incoming|session):/.test(key) && clientIdOf(key) !== ''
+    )
   } catch {
     return false
   }
@@ -40,6 +42,36 @@ export function clientIdOf(key: string): string {
 /** Where the package keeps what was sent to a session under a packet ID and is not yet acknowledged. */
 export function sentKey(clientId: string, messageId: number | undefined): string {
   return keyByPacketId('outgoing-id', clientId, messageId)
+}
+
+/** All of a session. */
+export function sentKeysOf(clientId: string): { gte: string; lt: string } {
+  return keysOf('outgoing-id', clientId)
+}
+
+/** Where what is kept for a session lies, sent or not. */
+export function queuedKeysOf(clientId: string): { gte: string; lt: string } {
+  return keysOf('outgoing', clientId)
+}
+
+function keysOf(kind: string, clientId: string): { gte: string; lt: string } {
+  const prefix = `${kind}:${encodeURIComponent(clientId)}`
+  return { gte: `${prefix}:`, lt: `${prefix};` }
+}
+
+/** The packet ID that is the last part of a key. */
+export function packetIdOf(key: string): number {
+  return Number(key.split(':')[2])
+}
+
+/** That a session is kept. */
+export function sessionKey(clientId: string): string {
+  return `session:${encodeURIComponent(clientId)}:`
+}
+
+/** What a kept session has subscribed to; the filter as it is. */
+export function subscriptionKey(clientId: string, filter: string): string {
+  return `subscriptions:${encodeURIComponent(clientId)}:${filter}`
 }
 
 /** The key of what says that a QoS 2 message was taken from a session and is not yet released. */

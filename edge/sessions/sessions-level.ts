@@ -1,15 +1,16 @@
 import { Readable } from 'node:stream'
 import type { ClientLike, PacketLike, SubscriptionLike } from 'aedes-persistence-level/asyncPersistence.js'
-import { decode } from 'msgpack-lite'
-import type { Clock } from '../../src/clock.ts'
-import { codeOf, messageOf } from '../../src/errors.ts'
+import { decode, encode } from 'msgpack-lite'
+import type { Clock, Random } from '../../src/clock.ts'
+import { messageOf } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import type { SessionsObserver } from './observer.ts'
 import type { SessionDatabase } from './database-level.ts'
-import { allRetained, retainedFor } from './retained-level.ts'
-import { add, retainedBytes, type SessionLimits, SessionQuota } from './quota.ts'
-import { clientIdOf, sentKey } from './records-level.ts'
-import { SubscriptionIndex, tooManySubscriptions } from './subscriptions.ts'
+import { RetainedLevel } from './retained-level.ts'
+import { type SessionLimits, SessionQuota } from './quota.ts'
+import * as keys from './records-level.ts'
+import { KeptSessions, sessionMark, type Subscription } from './kept-sessions.ts'
+import { PacketIds } from './packet-ids.ts'
 import { InOrder, Turns } from './turns.ts'
 import { Unreleased } from './unreleased.ts'
 import { PersistenceWithWills } from './wills-level.ts'
@@ -20,25 +21,22 @@ export interface SessionsOptions {
   limits: SessionLimits
   observer: SessionsObserver
   clock: Clock
+  random: Random
   log: Logger
   deviceOf: (clientId: string) => string
-  maySubscribe: (deviceId: string, filter: string) => boolean
 }
 
 /**
- * aedes-persistence-level with bounds (G7) and with its own index of subscriptions: the package's drops a wide
- * subscription when its owner adds a narrower one with another QoS, keeps what was refused, and keeps messages for
- * QoS 0, which nobody then fetches.
+ * aedes-persistence-level with bounds (G7), and without its subscriptions: its index drops a wide subscription when its owner
+ * adds a narrower one with another QoS, and throws at a hundred levels.
  */
 export class Sessions extends PersistenceWithWills {
   readonly #database: SessionDatabase
   readonly #options: SessionsOptions
-  readonly #index = new SubscriptionIndex()
-  readonly #subscriptionsOf = new Map<string, number>()
+  readonly kept: KeptSessions
+  readonly retained: RetainedLevel
+  readonly packetIds: PacketIds
   readonly #quota: SessionQuota
-  readonly #adding = new WeakMap<SubscriptionLike[], Promise<void>>()
-  /** One after the other: of two for one topic the last must win, and whoever subscribes then must find it. */
-  #retainedWrites: Promise<void> = Promise.resolve()
   /** aedes distributes a message when it is enqueued: in turn [MQTT-4.6.0-6]. */
   readonly #enqueued = new InOrder()
   /**
@@ -54,6 +52,9 @@ export class Sessions extends PersistenceWithWills {
     this.#options = options
     const { limits, deviceOf } = options
     this.#quota = new SessionQuota(limits, deviceOf)
+    this.kept = new KeptSessions({ perDeviceMax: limits.subscriptionsPerDeviceMax, deviceOf })
+    this.retained = new RetainedLevel(database, { ...options, quota: this.#quota })
+    this.packetIds = new PacketIds(options.random)
     this.unreleased = new Unreleased({
       records: new UnreleasedLevel(database),
       perDeviceMax: limits.unreleasedPerDeviceMax,
@@ -65,25 +66,22 @@ export class Sessions extends PersistenceWithWills {
   // aedes insists on an async function here.
   override async setup(broker: object): Promise<void> {
     await super.setup(broker)
-    for await (const [topic, packet] of allRetained(this.#database))
-      this.#quota.retained(topic, retainedBytes(topic, packet))
+    await this.retained.load()
     await this.#loadQueued()
     await this.unreleased.load()
-    const clientIds = new Set<string>()
-    for await (const key of this.#database.keys({ gte: 'subscriptions:', lt: 'subscriptions;' }))
-      clientIds.add(clientIdOf(key))
-    for (const id of clientIds) {
-      for (const subscription of await this.subscriptionsByClient({ id })) this.#remember(id, subscription)
-    }
+    for await (const value of this.#database.values({ gte: 'subscriptions:', lt: 'subscriptions;' }))
+      this.kept.load(decode(value) as Subscription)
+    for await (const key of this.#database.keys({ gte: 'session:', lt: 'session;' }))
+      this.kept.begin(keys.clientIdOf(key))
   }
 
   async #loadQueued(): Promise<void> {
     const sent = new Set<string>()
     for await (const [key, value] of this.#database.entries({ gte: 'outgoing:', lt: 'outgoing;' })) {
-      const clientId = clientIdOf(key)
+      const clientId = keys.clientIdOf(key)
       const packet = decode(value) as PacketLike
       this.#quota.queued(clientId, packet)
-      if (packet.messageId) sent.add(sentKey(clientId, packet.messageId))
+      if (packet.messageId) sent.add(keys.sentKey(clientId, packet.messageId))
     }
     // A kill between two writes leaves a packet ID of no message.
     const ofNone: string[] = []
@@ -92,78 +90,76 @@ export class Sessions extends PersistenceWithWills {
     await this.#database.batch(ofNone.map((key) => ({ type: 'del', key })))
   }
 
-  override async storeRetained(packet: PacketLike): Promise<void> {
-    const topic = packet.topic as string
-    const before = this.#quota.retainedOn(topic)
-    let kept = packet
-    if (packet.payload?.length !== 0 && !this.#quota.hasRoomToRetain(topic, packet)) {
-      this.#options.observer.notKept('retained')
-      if (before === undefined) return
-      // What is retained there is no longer the last one.
-      kept = { topic, payload: Buffer.alloc(0) }
-    }
-    const bytes = kept.payload?.length === 0 ? undefined : retainedBytes(topic, kept)
-    this.#quota.retained(topic, bytes)
-    const written = this.#retainedWrites.then(() => super.storeRetained(kept))
-    this.#retainedWrites = written.catch(() => {})
-    try {
-      await written
-    } catch (error) {
-      if (this.#quota.retainedOn(topic) === bytes) this.#quota.retained(topic, before)
-      throw error
-    }
+  /** aedes asks for it when it has answered the sender: what is to be retained is so already. */
+  override async storeRetained(): Promise<void> {}
+
+  /** Asked when a kept session connects. */
+  override async subscriptionsByClient({ id }: { id: string }): Promise<SubscriptionLike[]> {
+    const isPresent = this.kept.has(id) || this.unreleased.hasKept(id)
+    await this.#begin(id)
+    return isPresent ? [{ topic: sessionMark, qos: 0 }] : []
   }
 
-  override createRetainedStreamCombi(filters: string[]): Readable {
-    return Readable.from(this.#readRetained(filters))
+  /** Without a record a session lasts as long as the gateway runs: no reason to turn it away. */
+  async #begin(clientId: string): Promise<void> {
+    const { isNew, forgotten } = this.kept.begin(clientId)
+    if (!isNew && forgotten.length === 0) return
+    const records = forgotten.map((one) => ({ type: 'del' as const, key: keys.sessionKey(one) }))
+    await this.#database
+      .batch([{ type: 'put', key: keys.sessionKey(clientId), value: encode({}) }, ...records])
+      .catch(() => {})
   }
 
-  /** Never throws: aedes has nobody who listens for an error of this stream, and it would end the process. */
-  async *#readRetained(filters: string[]): AsyncGenerator {
-    await this.#retainedWrites
-    try {
-      for (const filter of filters) yield* retainedFor(this.#database, filter)
-    } catch (error) {
-      if (this.#database.closed || codeOf(error) === 'LEVEL_ITERATOR_NOT_OPEN') return
-      this.#options.log.error(
-        { code: 'SESSIONS_DAMAGED', detail: messageOf(error) },
-        'retained messages could not be read',
-      )
-    }
+  /** Of a kept session: which of its subscriptions were made, and which are over the bound of its device. */
+  async subscribe(clientId: string, wanted: { topic: string; qos: number }[]): Promise<boolean[]> {
+    const records = new Map<string, Subscription>()
+    const made = wanted.map(({ topic, qos }) => {
+      const subscription = { clientId, topic, qos }
+      const isMade = this.kept.subscribe(subscription)
+      if (isMade) records.set(keys.subscriptionKey(clientId, topic), subscription)
+      return isMade
+    })
+    await this.#database.batch(
+      [...records].map(([key, subscription]) => ({ type: 'put', key, value: encode(subscription) })),
+    )
+    return made
   }
 
-  /** aedes gives the whole list of a SUBSCRIBE, once for each filter in it. */
-  override addSubscriptions(client: ClientLike, subscriptions: SubscriptionLike[]): Promise<void> {
-    const adding = this.#adding.get(subscriptions) ?? this.#addAllowed(client, subscriptions)
-    this.#adding.set(subscriptions, adding)
-    return adding
+  async unsubscribe(clientId: string, filters: string[]): Promise<void> {
+    const had = filters.filter((filter) => this.kept.filtersOf(clientId).has(filter))
+    if (had.length === 0) return
+    for (const filter of had) this.kept.unsubscribe(clientId, filter)
+    await this.#database.batch(
+      had.map((filter) => ({ type: 'del', key: keys.subscriptionKey(clientId, filter) })),
+    )
   }
 
-  async #addAllowed(client: ClientLike, subscriptions: SubscriptionLike[]): Promise<void> {
-    const { deviceOf, maySubscribe, limits, observer } = this.#options
-    const deviceId = deviceOf(client.id)
-    const allowed = subscriptions.filter(({ topic }) => maySubscribe(deviceId, topic))
-    const added = allowed.filter(({ topic }) => !this.#index.has(client.id, topic)).length
-    if ((this.#subscriptionsOf.get(deviceId) ?? 0) + added > limits.subscriptionsPerDeviceMax) {
-      observer.subscriptionRefused()
-      throw tooManySubscriptions(deviceId, limits.subscriptionsPerDeviceMax)
-    }
-    for (const subscription of allowed) this.#remember(client.id, subscription)
-    await super.addSubscriptions(client, allowed)
+  /** A clean session connects, which ends what was kept. */
+  override async cleanSubscriptions({ id }: ClientLike): Promise<void> {
+    if (this.#quota.queuedFor(id) > 0) await this.#discardQueued(id)
+    if (!this.kept.has(id)) return
+    const filters = this.kept.end(id)
+    await this.#database.batch([
+      { type: 'del', key: keys.sessionKey(id) },
+      ...filters.map((filter) => ({ type: 'del' as const, key: keys.subscriptionKey(id, filter) })),
+    ])
   }
 
-  override async removeSubscriptions(client: ClientLike, topics: string[]): Promise<void> {
-    const deviceId = this.#options.deviceOf(client.id)
-    for (const topic of topics) {
-      if (!this.#index.has(client.id, topic)) continue
-      this.#index.remove(client.id, topic)
-      add(this.#subscriptionsOf, deviceId, -1)
-    }
-    await super.removeSubscriptions(client, topics)
+  /** aedes takes them out one by one, as far as it comes before the connection is over. */
+  async #discardQueued(clientId: string): Promise<void> {
+    await this.#turns.take(clientId, async () => {
+      const gone: string[] = []
+      for await (const key of this.#database.keys(keys.sentKeysOf(clientId))) gone.push(key)
+      for await (const [key, value] of this.#database.entries(keys.queuedKeysOf(clientId))) {
+        this.#quota.unqueued(clientId, decode(value) as PacketLike)
+        gone.push(key)
+      }
+      await this.#database.batch(gone.map((key) => ({ type: 'del', key })))
+    })
   }
 
   override async subscriptionsByTopic(topic: string): Promise<SubscriptionLike[]> {
-    return this.#index.match(topic)
+    return this.kept.match(topic)
   }
 
   override async outgoingEnqueueCombi(
@@ -179,10 +175,51 @@ export class Sessions extends PersistenceWithWills {
       ({ qos, clientId }) => qos > 0 && this.#keep(clientId as string, packet),
     )
     try {
-      return await super.outgoingEnqueueCombi(kept, packet)
+      // At the QoS that it will be sent at [MQTT-3.8.4-6].
+      await Promise.all(
+        kept.map((one) =>
+          this.outgoingEnqueue(one, { ...packet, qos: Math.min(packet.qos ?? 0, one.qos) as 0 | 1 | 2 }),
+        ),
+      )
+      return packet
     } catch (error) {
       for (const { clientId } of kept) this.#quota.unqueued(clientId as string, packet)
       throw error
+    }
+  }
+
+  /** A retained message of QoS 1 or 2 for a kept session, which is sent again if it is not acknowledged [MQTT-4.4.0-1]. */
+  async keepRetained(clientId: string, packet: PacketLike): Promise<void> {
+    if (!this.#keep(clientId, packet)) return
+    try {
+      await this.outgoingEnqueue({ clientId }, packet)
+    } catch (error) {
+      this.#quota.unqueued(clientId, packet)
+      throw error
+    }
+  }
+
+  /** What was queued for a session, asked for once as its connection begins. */
+  override outgoingStream(client: ClientLike): Readable {
+    return Readable.from(this.#readQueued(client))
+  }
+
+  async *#readQueued(client: ClientLike): AsyncGenerator<PacketLike> {
+    if (client.clean) {
+      yield* super.outgoingStream(client) as AsyncIterable<PacketLike>
+      return
+    }
+    const inUse: number[] = []
+    for await (const key of this.#database.keys(keys.sentKeysOf(client.id))) inUse.push(keys.packetIdOf(key))
+    this.packetIds.take(client, inUse)
+    for await (const packet of super.outgoingStream(client) as AsyncIterable<PacketLike>) {
+      // Under its packet ID it was sent before [MQTT-3.3.1-1].
+      if (packet.messageId) yield packet.cmd === 'publish' ? { ...packet, dup: true } : packet
+      else {
+        const messageId = this.packetIds.next(client)
+        // Stays queued for the next time.
+        if (messageId !== undefined) yield { ...packet, messageId }
+      }
     }
   }
 
@@ -205,11 +242,12 @@ export class Sessions extends PersistenceWithWills {
   }
 
   async #sent(clientId: string, messageId: number | undefined): Promise<PacketLike | undefined> {
-    const record = await this.#database.get(sentKey(clientId, messageId))
+    const record = await this.#database.get(keys.sentKey(clientId, messageId))
     return record && (decode(record) as PacketLike)
   }
 
   override outgoingClearMessageId(client: ClientLike, packet: PacketLike): Promise<PacketLike | undefined> {
+    if (packet.messageId !== undefined) this.packetIds.free(client, packet.messageId)
     return this.#turns.take(client.id, async () => {
       const cleared = await super.outgoingClearMessageId(client, packet)
       if (cleared !== undefined) this.#quota.unqueued(client.id, cleared)
@@ -256,10 +294,5 @@ export class Sessions extends PersistenceWithWills {
     if (room) this.#quota.queued(clientId, packet)
     else this.#options.observer.notKept('queued')
     return room
-  }
-
-  #remember(clientId: string, { topic, qos }: SubscriptionLike): void {
-    if (!this.#index.has(clientId, topic)) add(this.#subscriptionsOf, this.#options.deviceOf(clientId), 1)
-    this.#index.add({ clientId, topic, qos })
   }
 }

@@ -27,10 +27,7 @@ export interface UnreleasedOptions {
   observer: Pick<SessionsObserver, 'notKept' | 'published'>
 }
 
-type Message = Pick<Publish, 'topic' | 'payload' | 'retain'> & {
-  dup: boolean
-  messageId?: number | undefined
-}
+type Message = Pick<Publish, 'topic' | 'payload' | 'retain'> & { messageId?: number | undefined }
 
 interface Entry {
   readonly clientId: string
@@ -46,10 +43,11 @@ interface Entry {
 }
 
 /**
- * The QoS 2 messages that were taken and are not yet released, by session and packet ID. One that is sent again, with
- * DUP, its packet ID and the same content, is the same message and must not become a second event [MQTT-4.3.3-2]; any
- * other under its packet ID is a new one, or an event would be acknowledged that nobody has. They are bounded for each
- * device (G7), asked before anything is made of a message.
+ * The QoS 2 messages that were taken and are not yet released, by session and packet ID. One that is sent again, under its
+ * packet ID and with the same content, is the same message and must not become a second event [MQTT-4.3.3-2], with DUP or
+ * without: some clients never set it. Other content under its packet ID is a new message, of a device that has forgotten its
+ * session: else an event would be acknowledged that nobody has (G1). They are bounded for each device (G7), asked before
+ * anything is made of a message.
  */
 export class Unreleased {
   readonly #options: UnreleasedOptions
@@ -72,13 +70,13 @@ export class Unreleased {
    * @throws TidegateError `UNRELEASED_MAX`; and whatever `admit` throws, or the writing of its record
    */
   async take(session: PublisherSession, message: Message, admit: () => Promise<Verdict>): Promise<Verdict> {
-    const { messageId = 0, dup } = message
+    const { messageId = 0 } = message
     const digest = digestOf(message)
     let before: Entry | undefined
     while ((before = this.#find(session.id, messageId))) {
       if (before.busy) await before.busy
       else if (isOver(before)) this.#forget(before)
-      else if (dup && before.digest === digest) return await this.#repeat(before)
+      else if (before.digest === digest) return await this.#repeat(before)
       else await this.#remove(before)
     }
     const entry = this.#begin(session, messageId, digest)
@@ -102,6 +100,12 @@ export class Unreleased {
   has(clientId: string, messageId: number): boolean {
     const entry = this.#find(clientId, messageId)
     return entry !== undefined && entry.state !== 'admitting'
+  }
+
+  /** Whether a kept session has any. */
+  hasKept(clientId: string): boolean {
+    const entries = [...(this.#bySession.get(clientId)?.values() ?? [])]
+    return entries.some(({ clean }) => clean === undefined)
   }
 
   /** When it resolves, the packet ID may stand for another message. */

@@ -166,9 +166,8 @@ export class PersistenceWithWills extends AsyncLevelPersistence {
     this.wills = new WillsLevel(database, options)
   }
 
-  // aedes insists on an async function here.
-  override async setup(broker: object): Promise<void> {
-    await super.setup(broker)
+  /** The package's own would read all subscriptions into an index that nobody asks. aedes insists on an async function. */
+  override async setup(_broker: object): Promise<void> {
     await this.wills.load()
   }
 

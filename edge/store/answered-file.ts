@@ -1,34 +1,35 @@
-import { closeSync, constants, fdatasyncSync, openSync, readFileSync, writeSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
+import { constants, readFileSync } from 'node:fs'
+import { type FileHandle, open, readFile } from 'node:fs/promises'
 
 /** In place of a boot's name where the system gives none: such a word is never taken for the newest. */
 const namelessBoot = '-'.repeat(36)
 
 /**
  * The file beside a store that holds the last word given to a device. It is overwritten in place by one short write, which
- * the operating system has when the call returns: kill -9 takes nothing of it, a power cut may take it back to an older word.
+ * the operating system has when the promise resolves: kill -9 takes nothing of it, a power cut may take it back to an older word.
  * In front of the word stands the boot of the machine in which it was written.
  */
 export class AnsweredFile {
-  /** undefined: it is closed, and the number may be another file's by now. */
-  #fd: number | undefined
-  readonly #boot: string
+  readonly #file: FileHandle
+  readonly #boot = bootName()
+  #closed: Promise<void> | undefined
 
-  constructor(file: string) {
-    this.#fd = openSync(file, constants.O_RDWR | constants.O_CREAT, 0o600)
-    this.#boot = bootName()
+  static async open(path: string): Promise<AnsweredFile> {
+    return new AnsweredFile(await open(path, constants.O_RDWR | constants.O_CREAT, 0o600))
+  }
+
+  private constructor(file: FileHandle) {
+    this.#file = file
   }
 
   /** @param word as long as every other, so that nothing of the one before is left */
-  write(word: string, { sync }: { sync: boolean }): void {
-    if (this.#fd === undefined) throw new Error('the file of the last word is closed')
-    writeSync(this.#fd, `${this.#boot} ${word}`, 0)
-    if (sync) fdatasyncSync(this.#fd)
+  async write(word: string, { sync }: { sync: boolean }): Promise<void> {
+    await this.#file.write(`${this.#boot} ${word}`, 0)
+    if (sync) await this.#file.datasync()
   }
 
-  close(): void {
-    if (this.#fd !== undefined) closeSync(this.#fd)
-    this.#fd = undefined
+  close(): Promise<void> {
+    return (this.#closed ??= this.#file.close())
   }
 }
 

@@ -10,7 +10,7 @@ const highWaterMarkBytes = 1 << 20
 
 /** What the folder knows of the LevelDB that it opened, and wants to know. */
 export interface Opened {
-  torn: { operationsMax: number } | undefined
+  torn: { operationsMax: number | null } | undefined
   answered: AnsweredFile
   repaired: Repaired | undefined
   /** The first write after a repair has landed. */
@@ -79,17 +79,13 @@ export function levelStore(level: DirectLevel, location: string, opened: Opened)
       await opened.accountedFor()
     },
     clear: ({ gte, lt }) => guard(level.clear({ gte, lt })),
-    noteAnswered(word, options) {
-      try {
-        opened.answered.write(word, options)
-      } catch (cause) {
-        failed = true
-        throw failure(location, cause)
-      }
-    },
+    noteAnswered: (word, options) => guard(opened.answered.write(word, options)),
     async close() {
-      await level.close()
-      opened.answered.close()
+      try {
+        await level.close()
+      } finally {
+        await opened.answered.close()
+      }
       if (!failed) await opened.closedInOrder()
     },
   }

@@ -105,6 +105,7 @@ class LevelFolder implements StoreFolder {
       const aside = join(this.#folder, `quarantined-${stamp}${copy === 1 ? '' : `-${copy}`}`)
       if (await stat(aside).catch(() => undefined)) continue
       await rename(this.#location, aside)
+      this.#before = undefined
       return aside
     }
   }
@@ -153,7 +154,7 @@ class LevelFolder implements StoreFolder {
 
   async #openAnswered(level: DirectLevel): Promise<AnsweredFile> {
     try {
-      return new AnsweredFile(this.#answeredFile)
+      return await AnsweredFile.open(this.#answeredFile)
     } catch (error) {
       await level.close().catch(() => {})
       throw failure(this.#location, error)

@@ -17,17 +17,17 @@ export interface Store extends StoreReader {
   clear(range: Range): Promise<void>
   /**
    * Keeps a word beside the store, in place of the one before: what somebody is about to be told. The word is in the operating
-   * system's hands when this returns, so that it outlives the process; without `sync` a power cut may bring an older one back.
+   * system's hands when this resolves, so that it outlives the process; without `sync` a power cut may bring an older one back.
    * Words must all be of one length.
    * @throws TidegateError `STORE_UNAVAILABLE`
    */
-  noteAnswered(word: string, options: { sync: boolean }): void
+  noteAnswered(word: string, options: { sync: boolean }): Promise<void>
   close(): Promise<void>
   /**
-   * The newest write was found cut short: how many operations it may have held. After a power cut that is normal, and nobody
+   * The newest write was found cut short: how many operations it may have held (null: nobody can tell). After a power cut that is normal, and nobody
    * was told of that write; on a disk that lies about having synced, or was damaged since, somebody may have been.
    */
-  readonly torn?: { operationsMax: number } | undefined
+  readonly torn?: { operationsMax: number | null } | undefined
   /** It was repaired, for this reason, and nothing was written since: what it holds is not accounted for yet. */
   readonly repaired?: Repaired | undefined
 }

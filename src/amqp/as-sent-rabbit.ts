@@ -75,21 +75,24 @@ const contentStartBytes = 12
 function readWithCare(): void {
   const { decodeFrame } = codec
   if (decodeFrame[mark]) return
-  async function decodeWithCare(read: Read): Promise<Frame> {
+  // Each frame of each message comes through here: promises are chained only where there is something to be looked at.
+  function decodeWithCare(read: Read): Promise<Frame> {
     let start: Buffer | undefined
     let sent: AsSent | undefined
-    const frame = await decodeFrame(async (bytes) => {
-      const chunk = await read(bytes)
-      if (start === undefined) start = chunk
-      else if (start[0] === headerFrame) {
-        const properties = chunk.subarray(contentStartBytes, -1)
-        sent = { properties, fault: faultOfProperties(properties) }
-        return sent.fault === undefined ? chunk : withoutProperties(chunk)
-      }
-      return chunk
+    const look = (payload: Buffer): Buffer => {
+      const properties = payload.subarray(contentStartBytes, -1)
+      sent = { properties, fault: faultOfProperties(properties) }
+      return sent.fault === undefined ? payload : withoutProperties(payload)
+    }
+    const keepStart = (chunk: Buffer): Buffer => (start = chunk)
+    const decoded = decodeFrame((bytes) => {
+      if (start === undefined) return read(bytes).then(keepStart)
+      return start[0] === headerFrame ? read(bytes).then(look) : read(bytes)
     })
-    if (sent && frame?.type === headerFrame) frame.fields[mark] = sent
-    return frame
+    return decoded.then((frame) => {
+      if (sent && frame?.type === headerFrame) frame.fields[mark] = sent
+      return frame
+    })
   }
   codec.decodeFrame = Object.assign(decodeWithCare, { [mark]: true as const })
 }

@@ -63,12 +63,13 @@ class Walk {
     if (this.#bytes.length < 2) throw new Fault('there are none')
     const there = this.#bytes.readUInt16BE(this.#take(2))
     if (there & unknownBits) throw new Fault('there are properties that AMQP does not know')
-    forms.forEach((form, index) => {
-      if (!(there & (0x8000 >> index))) return
+    for (let index = 0, bit = 0x8000; index < forms.length; index++, bit >>= 1) {
+      if (!(there & bit)) continue
+      const form = forms[index]
       if (form === 'text') this.#text()
       else if (form === 'table') this.#table()
       else this.#take(form === 'byte' ? 1 : 8)
-    })
+    }
     if (this.#at < this.#bytes.length) throw new Fault('there are bytes behind the properties')
   }
 

@@ -21,33 +21,23 @@ export async function allOf<L extends Loads>(
   }
 }
 
-class StartFaults extends TidegateError {
-  readonly faults: readonly unknown[]
-
-  constructor(faults: readonly unknown[], text: string, retryable: boolean) {
-    super('START_FAULTS', {
-      message: text,
-      retryable,
-      hint: 'each line says what to do; --check looks at everything without starting',
-    })
-    this.faults = faults
-  }
-}
-
+/** What is told together was told together before: the faults in it are told one by one. */
 function faultsIn(error: unknown): readonly unknown[] {
-  return error instanceof StartFaults ? error.faults : [error]
+  const several =
+    error instanceof TidegateError && error.code === 'START_FAULTS' && Array.isArray(error.cause)
+  return several ? (error.cause as unknown[]) : [error]
 }
 
-function severalFaults(faults: readonly unknown[]): StartFaults {
+function severalFaults(faults: readonly unknown[]): TidegateError {
   const lines = faults.map((fault) =>
     fault instanceof TidegateError
       ? `  ${fault.code}: ${fault.message}\n    hint: ${fault.hint}`
       : `  ${messageOf(fault)}`,
   )
-  const retryable = faults.every((fault) => fault instanceof TidegateError && fault.retryable)
-  return new StartFaults(
-    faults,
-    `${faults.length} things are in the way of a start:\n${lines.join('\n')}`,
-    retryable,
-  )
+  return new TidegateError('START_FAULTS', {
+    message: `${faults.length} things are in the way of a start:\n${lines.join('\n')}`,
+    retryable: faults.every((fault) => fault instanceof TidegateError && fault.retryable),
+    hint: 'each line says what to do; --check looks at everything without starting',
+    cause: faults,
+  })
 }

@@ -13,7 +13,7 @@ export interface Seen {
 /** One thing that is looked at before a start, named as in the configuration. What it throws is a fault. */
 export interface Look {
   what: string
-  look(): Promise<Seen> | Seen
+  look: () => Promise<Seen> | Seen
 }
 
 /** What `--check` prints, and whether a start would fail. */

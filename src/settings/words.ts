@@ -57,7 +57,8 @@ function shown(value: unknown): string {
   if (value === null) return 'empty'
   if (Array.isArray(value)) return 'a list'
   if (typeof value === 'object') return 'a mapping'
-  if (typeof value !== 'string') return String(value)
+  if (typeof value === 'number' || typeof value === 'boolean') return String(value)
+  if (typeof value !== 'string') return 'something else'
   // An address may hold a password.
   return value.length > lettersShown || value.includes('@') ? 'another text' : JSON.stringify(value)
 }

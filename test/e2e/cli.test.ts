@@ -71,7 +71,7 @@ test('a stack trace is there for who asks', async () => {
 })
 
 test('a simulation that is shorter than its outage is refused before anything is started', async () => {
-  const { code, out, err } = await tidegate(['simulate', '--for', '10s'])
+  const { code, out, err } = await tidegate(['simulate', '--for', '10s', '--outage', '20s'])
   expect(code).toBe(1)
   expect(out).toBe('')
   expect(err).toContain('must be shorter than the run')
@@ -96,4 +96,26 @@ test('what the build leaves can be run as a command: npx finds it by a link, and
   const built = spawn('npm', ['run', 'build'], { cwd: root, stdio: 'ignore' })
   expect(await new Promise((resolve) => built.once('close', resolve))).toBe(0)
   expect(() => accessSync(cli, constants.X_OK)).not.toThrow()
+})
+
+test('an audit that nobody has told which database asks for it', async () => {
+  const { code, err } = await tidegate(['audit'])
+  expect(code).toBe(1)
+  expect(err).toMatch(/which database\?[^]*--config[^]*OPTIONS_INVALID/)
+})
+
+test('--check says on standard output what it saw, and ends with 1 where a start would fail', async () => {
+  const { code, out } = await tidegate(['cloud', '--check'], {
+    TIDEGATE_CLOUD__CONSUMERS: '[{module: none.js}]',
+  })
+  expect(code).toBe(1)
+  expect(out).toMatch(/^FAULT consumers .*none\.js.*\(CONSUMER_MODULE\)$/m)
+  expect(out).toMatch(/It would not start: 1 fault\.$/m)
+  expect(await tidegate(['cloud', '--check'], { TIDEGATE_CLOUD__OPS__PORT: '0' })).toMatchObject({ code: 0 })
+})
+
+test('a number that is none ends with 2 before anything begins', async () => {
+  const { code, err } = await tidegate(['dev', '--sensors', '10k'])
+  expect(code).toBe(2)
+  expect(err).toContain("option '--sensors <count>' argument '10k' is invalid")
 })

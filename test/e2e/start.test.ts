@@ -214,12 +214,31 @@ test.each([
   [['--replay', '/nowhere'], 'cannot read /nowhere'],
   [['--rate', 'fast'], 'a number in digits, above 0'],
   [['--for', 'soon'], 'a duration with its unit'],
+  [['--consumer', '/nowhere.js'], 'there is no file /nowhere.js'],
+  [['--consumer', fileURLToPath(import.meta.url)], 'CONSUMER_MODULE'],
 ])('%j is refused in one screen', async (args, reason) => {
   const run = start(...args)
   expect(await run.ended).not.toBe(0)
   expect(run.output()).toContain(reason)
   expect(run.output()).not.toContain('    at ')
 })
+
+test('a consumer of a visitor runs beside ours, on what the sensors publish', async () => {
+  const seen = join(dir, 'seen.txt')
+  const module = join(dir, 'own.mjs')
+  writeFileSync(
+    module,
+    `import { appendFileSync } from 'node:fs'
+export default {
+  group: 'own', types: ['com.tidegate.demo.#'],
+  handle: (event) => appendFileSync(${JSON.stringify(seen)}, event.partitionkey + '\\n'),
+}
+`,
+  )
+  const run = start('--for', '4s', '--no-trouble', '--consumer', module)
+  expect(await run.ended, run.output()).toBe(0)
+  expect(read(seen)).toMatch(/^sensor-\d+$/m)
+}, 120_000)
 
 function urlIn(run: Run, pattern: RegExp): string {
   const url = pattern.exec(run.output())?.[1]

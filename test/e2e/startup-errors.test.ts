@@ -194,7 +194,13 @@ describe('a cloud that cannot start says why on one screen and exits', () => {
         handlerTimeout: 'soon',
       },
       code: 'CONFIG_INVALID',
-      names: ['broker.url: ', 'broker.tls.key: ', 'partitions: ', 'consumers.0: ', 'handlerTimeout: '],
+      names: [
+        'broker.url: ',
+        'broker.tls.key: ',
+        'partitions: ',
+        'consumers[0]: must be history, rollups or module: …; did you mean history?',
+        'handlerTimeout: ',
+      ],
     }))
 
   test('a database that is not there', async () => {

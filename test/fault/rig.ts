@@ -207,7 +207,10 @@ export function createRig(options: Partial<StackOptions> = {}, say = sayAloud): 
 }
 
 function booksOf(report: Report): string {
-  return [renderBooks(report), ...(report.evidence ? [renderEvidence(report.evidence, report.missingEvents)] : [])].join('\n')
+  return [
+    renderBooks(report),
+    ...(report.evidence ? [renderEvidence(report.evidence, report.missingEvents)] : []),
+  ].join('\n')
 }
 
 function sayAloud(text: string): void {

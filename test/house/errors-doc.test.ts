@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { publishRefusals } from '../../edge/uplink/exchange.ts'
 import { findingCodes } from '../../cloud/queues/findings.ts'
 import { connectionRefusals } from '../../edge/mqtt/identity.ts'
+import { connectionEndings } from '../../edge/mqtt/observer.ts'
 import { quotaReasons } from '../../edge/outbox/outbox.ts'
 import { rejectionReasons } from '../../edge/admission/quarantine.ts'
 import { undeliveredReasons } from '../../src/contract/event.ts'
@@ -34,6 +35,7 @@ const reasons = [
   ...publishRefusals,
   ...rejectionReasons,
   ...connectionRefusals,
+  ...connectionEndings,
   ...quotaReasons,
   ...undeliveredReasons,
   ...findingCodes,

@@ -35,15 +35,25 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'edge/mqtt': {
     sentence: 'the entrance and the broker: who comes in, what they may do, how far they are read',
-    mayImport: ['edge/sessions', 'edge/admission'],
+    mayImport: ['edge/mqtt/door', 'edge/sessions', 'edge/admission', 'edge/admission/routes'],
+  },
+  'edge/mqtt/door': {
+    sentence:
+      'the packet door, the one place that reads frames: what is a packet of MQTT 3.1.1, and what ends its connection',
+    mayImport: [],
   },
   'edge/sessions': {
     sentence:
       'what is kept for sessions that are away: subscriptions, queued and retained messages, wills, QoS 2',
-    mayImport: ['edge/admission', 'edge/store/leveldb'],
+    mayImport: ['edge/admission', 'edge/admission/routes', 'edge/store/leveldb'],
   },
   'edge/admission': {
     sentence: 'from a publish to an event: may it, is it one, read it, judge it, or quarantine it',
+    mayImport: ['edge/admission/routes', 'edge/outbox'],
+  },
+  'edge/admission/routes': {
+    sentence:
+      'which topics a device may use, which of them carry events, and what was meant by one that is none',
     mayImport: ['edge/outbox'],
   },
   'edge/uplink': { sentence: 'from the outbox to the exchange, with proof', mayImport: ['edge/outbox'] },

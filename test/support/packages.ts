@@ -4,6 +4,7 @@ import { installPackages } from '../../dev/servers/install.ts'
 
 /** Stock programs by the name of their binary, and Debian's package that has it. */
 const packages = {
+  mosquitto: 'mosquitto',
   mosquitto_pub: 'mosquitto-clients',
   'amqp-get': 'amqp-tools',
   psql: 'postgresql-client',
@@ -16,11 +17,14 @@ export type StockClient = keyof typeof packages
 export async function obtainClients(...clients: StockClient[]): Promise<void> {
   const names = clients.filter((client) => !isInstalled(client)).map((client) => packages[client])
   if (names.length === 0) return
-  await installPackages({ title: 'stock clients', names, units: [] }, { say: (line) => console.log(line) })
+  await installPackages(
+    { title: 'stock clients', names, units: ['mosquitto'] },
+    { say: (line) => console.log(line) },
+  )
 }
 
 function isInstalled(file: string): boolean {
-  return (process.env['PATH'] ?? '').split(':').some((folder) => {
+  return searchedIn().some((folder) => {
     try {
       accessSync(join(folder, file), constants.X_OK)
       return true
@@ -28,4 +32,9 @@ function isInstalled(file: string): boolean {
       return false
     }
   })
+}
+
+/** Debian keeps what serves in /usr/sbin, where only root looks. */
+function searchedIn(): string[] {
+  return [...(process.env['PATH'] ?? '').split(':'), '/usr/sbin']
 }

@@ -10,18 +10,19 @@ export interface Answered {
   /** As of the head: sequence = position - epochBase. */
   epochBase: number
   position: number
+  /** As of the head, then: how many events waited, and below which place none of them stood. */
+  depth: Head['depth']
+  first: Head['first']
   /** The outbox was closed in order after it: nobody was told of anything later. */
   closed: boolean
 }
 
 /** Every word is overwritten by the next one in place, so all are as long as the longest. */
-const wordLength = 160
+const wordLength = 320
 
-export function encodeAnswered(
-  { epoch, epochBase, position }: Head,
-  { closed }: { closed: boolean },
-): string {
-  const json = JSON.stringify({ epoch, epochBase, position, closed } satisfies Answered)
+export function encodeAnswered(head: Head, { closed }: { closed: boolean }): string {
+  const { epoch, epochBase, position, depth, first } = head
+  const json = JSON.stringify({ epoch, epochBase, position, depth, first, closed } satisfies Answered)
   return `${crc32(json).toString(36)} ${json}`.padEnd(wordLength)
 }
 

@@ -2,7 +2,7 @@ import { codeOf, messageOf } from '../../../src/errors.ts'
 import type { Store, StoreFolder } from '../../store/store.ts'
 import { decodeHead, type Head } from '../layout/head.ts'
 import { headKey } from '../layout/keys.ts'
-import { eventsInTorn, memoryOf, remembered, tailLost, tornDetail } from '../opening/memory.ts'
+import { eventsInTorn, isCertain, memoryOf, newestHead, tailLost, tornDetail } from '../opening/memory.ts'
 import { newHead } from '../opening/new-head.ts'
 
 /** A store that is opened to be looked at, and what is wrong with it as a whole. */
@@ -28,9 +28,7 @@ export async function openCopy(copy: StoreFolder): Promise<Look> {
   try {
     if (findings.length === 0 && store.repaired !== undefined)
       findings.push(`it was repaired, and not accounted for yet: ${store.repaired.why}`)
-    if (store.torn) findings.push(tornDetail(await memoryOf(copy), eventsInTorn(store.torn.operationsMax)))
-    const fault = await faultOfHead(store, copy)
-    if (fault !== undefined) findings.push(fault)
+    findings.push(...(await faultsOfTail(store, copy)))
     return { store, findings }
   } catch (error) {
     await store.close()
@@ -38,14 +36,23 @@ export async function openCopy(copy: StoreFolder): Promise<Look> {
   }
 }
 
-async function faultOfHead(store: Store, copy: StoreFolder): Promise<string | undefined> {
+/** What damage may have taken of the newest writes. */
+async function faultsOfTail(store: Store, copy: StoreFolder): Promise<string[]> {
   try {
+    const memory = await memoryOf(copy)
     const head = decodeHead(await store.get(headKey))
-    const looking = (base: number): Head => newHead({ gateway: '', newEpoch: () => '' }, base)
-    return head && tailLost(head, remembered(await memoryOf(copy), head, looking))
+    const eventsMax = store.torn && eventsInTorn(store.torn.operationsMax)
+    const torn = eventsMax === undefined ? [] : [tornDetail(isCertain(memory, head), eventsMax)]
+    const short = head && tailLost(head, newestHead(memory, head, headToLookAt))
+    return short === undefined ? torn : [...torn, short]
   } catch (error) {
     // Its events may be readable all the same.
-    if (codeOf(error) === 'STORE_NEWER') return messageOf(error)
+    if (codeOf(error) === 'STORE_NEWER') return [messageOf(error)]
     throw error
   }
+}
+
+/** Nothing is written: no epoch needs a name. */
+function headToLookAt(base: number): Head {
+  return newHead({ gateway: '', newEpoch: () => '' }, base)
 }

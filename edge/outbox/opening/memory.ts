@@ -14,39 +14,56 @@ export interface Memory {
    * since. false: a power cut may have taken the newest word.
    */
   certain: boolean
+  /** The head is in the memory of a run that goes on. */
+  running: boolean
 }
 
 /** What the folder remembers beside the store. */
 export async function memoryOf(folder: StoreFolder): Promise<Memory> {
   const found = await folder.readAnswered()
   const answered = decodeAnswered(found?.word)
-  return {
-    head: await headOfMark(folder),
-    answered,
-    certain: answered !== undefined && (answered.closed || found?.newest === true),
-  }
+  const head = await headOfMark(folder)
+  // A version that keeps no word may have run since: its mark says so.
+  const newest = answered !== undefined && (head === undefined || head.position <= answered.position)
+  return { head, answered, certain: newest && (answered.closed || found?.newest === true), running: false }
 }
 
-/** The newest head that is remembered, and moved on to the last place that anybody was told of, if that is later. */
-export function remembered(
-  { head: last, answered }: Memory,
+/** With what the store says: one that goes on behind the word of an orderly end was written without keeping the word. */
+export function isCertain({ certain, answered }: Memory, found: Head | undefined): boolean {
+  return certain && !(answered?.closed === true && found !== undefined && found.position > answered.position)
+}
+
+/**
+ * The newest head there is word of. At the same place the store's own comes first, and then the one in front of which less
+ * waits: it knows of more that has left.
+ */
+export function newestHead(
+  { head: mark, answered }: Memory,
   found: Head | undefined,
   newHead: (base: number) => Head,
 ): Head | undefined {
-  if (answered === undefined) return last
-  const { epoch, epochBase, position } = answered
-  const newest = [last, found].filter((head) => head !== undefined).toSorted(byPosition)
-  const base = newest.at(-1) ?? { ...newHead(epochBase), epoch }
-  if (position <= base.position) return last
+  const base = newest([mark, found]) ?? (answered && newHead(answered.epochBase))
+  return newest([mark, base && answered && toldHead(base, answered), found])
+}
+
+/** The head as it stood when the word was given. */
+function toldHead(base: Head, { epoch, epochBase, position, depth, first }: Answered): Head {
   const before = { epoch: base.epoch, epochBase: base.epochBase }
-  return {
-    ...base,
-    epoch,
-    epochBase,
-    position,
-    earlier: base.epochBase === epochBase ? base.earlier : [...base.earlier, before],
-    depth: { ...base.depth, normal: base.depth.normal + position - base.position },
-  }
+  const earlier = base.epochBase === epochBase ? base.earlier : [...base.earlier, before]
+  return { ...base, epoch, epochBase, position, depth, first, earlier }
+}
+
+/** By position; of those at the same one the last, or one that knows of more departures. */
+function newest(heads: readonly (Head | undefined)[]): Head | undefined {
+  return heads.reduce<Head | undefined>((best, head, index) => {
+    if (!head || !best) return head ?? best
+    if (head.position !== best.position) return head.position > best.position ? head : best
+    return index === heads.length - 1 || waiting(head) <= waiting(best) ? head : best
+  }, undefined)
+}
+
+function waiting({ depth }: Head): number {
+  return depth.high + depth.normal
 }
 
 /** How a store falls short of what is remembered of it; undefined: it does not. */
@@ -56,9 +73,10 @@ export function tailLost(head: Head, known: Head | undefined): string | undefine
 }
 
 /** What is to be said of a last write that is not whole. */
-export function tornDetail({ certain }: Memory, eventsMax: number): string {
+export function tornDetail(certain: boolean, eventsMax: number | null): string {
   if (certain) return 'the last write is not whole; what anybody had been told of is known all the same'
-  const events = eventsMax === 1 ? 'the one event' : `the up to ${eventsMax} events`
+  const events =
+    eventsMax === 1 ? 'the one event' : eventsMax === null ? 'what was' : `the up to ${eventsMax} events`
   return (
     `the last write is not whole, and the power may have failed since: whether anybody had been told of ${events} in it ` +
     `is not known (on a disk that keeps its word, nobody)`
@@ -66,7 +84,8 @@ export function tornDetail({ certain }: Memory, eventsMax: number): string {
 }
 
 /** An event takes two operations at the least, the head and a device's count one each (outbox/DESIGN.md, layout). */
-export function eventsInTorn(operationsMax: number): number {
+export function eventsInTorn(operationsMax: number | null): number | null {
+  if (operationsMax === null) return null
   return Math.max(0, Math.floor((operationsMax - 2) / 2))
 }
 
@@ -77,8 +96,4 @@ async function headOfMark(folder: StoreFolder): Promise<Head | undefined> {
     if (codeOf(error) !== 'STORE_NEWER') throw error
     return understood((error as Error).cause)
   }
-}
-
-export function byPosition(a: Head, b: Head): number {
-  return a.position - b.position
 }

@@ -4,15 +4,7 @@ import type { Store, StoreFolder, StoreOperation } from '../../store/store.ts'
 import { decodeHead, type Head, understood } from '../layout/head.ts'
 import { headKey, laneGuard, present } from '../layout/keys.ts'
 import { readUsage, type Usage } from '../layout/usage.ts'
-import {
-  byPosition,
-  eventsInTorn,
-  type Memory,
-  memoryOf,
-  remembered,
-  tailLost,
-  tornDetail,
-} from './memory.ts'
+import { eventsInTorn, isCertain, type Memory, memoryOf, newestHead, tailLost, tornDetail } from './memory.ts'
 import { type Identity, newHead } from './new-head.ts'
 import { recount } from './recount.ts'
 import { readUndelivered, type UndeliveredRange } from '../rules/undelivered.ts'
@@ -71,7 +63,9 @@ export async function loadOutbox(
   known: Known = {},
 ): Promise<Loaded> {
   const { head } = known
-  const memory: Memory = head ? { head, answered: undefined, certain: true } : await memoryOf(folder)
+  const memory: Memory = head
+    ? { head, answered: undefined, certain: true, running: true }
+    : await memoryOf(folder)
   let fault = known.fault
   let remedy: 'none' | 'repair' | 'set-aside' = fault === undefined ? 'none' : 'repair'
   for (;;) {
@@ -81,17 +75,15 @@ export async function loadOutbox(
       if (remedy === 'repair') await folder.repair(fault ?? '')
       else if (remedy === 'set-aside') {
         const detail = `${fault}; it lies whole in ${await folder.setAside()}`
-        damage.push({ kind: 'set-aside', detail, lost: 0, unsureMax: memory.certain ? 0 : null })
+        damage.push({ kind: 'set-aside', detail, lost: 0, unsureMax: null })
       }
       store = await folder.open()
       // Also if the last run repaired it and came no further.
       const { repaired } = store
       if (repaired && remedy !== 'set-aside') {
-        const unsureMax = memory.certain || !repaired.blind ? 0 : null
+        const unsureMax = repaired.blind ? null : 0
         damage.push({ kind: 'repaired', detail: repaired.why, lost: 0, unsureMax })
       }
-      // A head in memory says what was given out: then a write that was cut short is only one that failed.
-      if (store.torn && !head) damage.push(tornDamage(memory, store.torn))
       return await read(store, identity, memory, damage)
     } catch (error) {
       await store?.close().catch(() => {})
@@ -104,17 +96,18 @@ export async function loadOutbox(
   }
 }
 
-function tornDamage(memory: Memory, { operationsMax }: { operationsMax: number }): Damage {
+function tornDamage(certain: boolean, { operationsMax }: { operationsMax: number | null }): Damage {
   const eventsMax = eventsInTorn(operationsMax)
-  const detail = tornDetail(memory, eventsMax)
-  return { kind: 'tail-torn', detail, lost: 0, unsureMax: memory.certain ? 0 : eventsMax }
+  return { kind: 'tail-torn', detail: tornDetail(certain, eventsMax), lost: 0, unsureMax: eventsMax }
 }
 
 async function read(store: Store, identity: Identity, memory: Memory, damage: Damage[]): Promise<Loaded> {
   const value = await store.get(headKey)
   const head = decodeHead(value)
-  const last = remembered(memory, head, (base) => newHead(identity, base))
-  const unsureMax = memory.certain ? 0 : null
+  const known = newestHead(memory, head, (base) => newHead(identity, base))
+  const certain = isCertain(memory, head)
+  // A head in memory says what was given out: then a write that was cut short is only one that failed.
+  if (store.torn && !memory.running) damage.push(tornDamage(certain, store.torn))
   const ranges = await readUndelivered(store)
   const devices = await readUsage(store)
   if (ranges.altered > 0) {
@@ -134,23 +127,19 @@ async function read(store: Store, identity: Identity, memory: Memory, damage: Da
     })
   }
   const begunAnew = damage.some(({ kind }) => kind === 'set-aside')
-  if (!head && !begunAnew && (last || !(await isEmpty(store)))) {
+  if (!head && !begunAnew && (known || !(await isEmpty(store)))) {
     damage.push({
       kind: 'head-lost',
       detail: 'the head record is gone; the events were counted',
       lost: 0,
-      unsureMax,
+      unsureMax: null,
     })
   }
-  const short = head && tailLost(head, last)
-  if (short !== undefined) damage.push({ kind: 'tail-lost', detail: short, lost: 0, unsureMax })
+  const short = head && tailLost(head, known)
+  if (short !== undefined) damage.push({ kind: 'tail-lost', detail: short, lost: 0, unsureMax: null })
+  if (certain) for (const one of damage) one.unsureMax = 0
   if (damage.length > 0) {
-    // Where both stand at the same place the store knows what has left since the mark was made.
-    const known = [last, head]
-      .filter((one) => one !== undefined)
-      .toSorted(byPosition)
-      .at(-1)
-    const remembers = begunAnew ? undefined : (head ?? last)?.generation
+    const remembers = begunAnew ? undefined : (head ?? known)?.generation
     return recovered(store, identity, { known, remembers, undelivered: ranges.readable, damage })
   }
   // A failed write may have landed in the operating system's memory only. Whatever we find is on the disk before

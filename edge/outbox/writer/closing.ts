@@ -18,7 +18,7 @@ export async function closeStore(
     draft.touch()
     await store.write(draft.finish(steady.now(), steady.wallMs()), { sync: true })
     await options.folder.writeMark(encodeHead(draft.head))
-    store.noteAnswered(encodeAnswered(draft.head, { closed: true }), { sync: true })
+    await store.noteAnswered(encodeAnswered(draft.head, { closed: true }), { sync: true })
   } catch (error) {
     options.log.warn({ code: codeOf(error), detail: messageOf(error) }, 'the outbox was not closed in order')
   } finally {

@@ -273,11 +273,9 @@ export class Engine implements Outbox {
     const operations = draft.finish(core.steady.now(), core.steady.wallMs())
     // Appends are synced before anybody is told (G1). A release that is lost is only sent again.
     await state.store.write(operations, { sync: sync || draft.urgent })
-    if (draft.appended.length > 0) {
-      // Who is told next must be known to have been told, should what was written last become unreadable (G1).
-      state.store.noteAnswered(encodeAnswered(draft.head, { closed: false }), { sync: false })
-      observer.batch(draft.appended.length, draft.payloadBytes)
-    }
+    // Who is told next must be known to have been told, should what was written last become unreadable (G1).
+    await state.store.noteAnswered(encodeAnswered(draft.head, { closed: false }), { sync: false })
+    if (draft.appended.length > 0) observer.batch(draft.appended.length, draft.payloadBytes)
     core.lastHeadMs = clock.monotonicMs()
     state.head = draft.head
     draft.applyUsage(state.devices)

@@ -79,7 +79,7 @@ export class Reopening {
     draft.touch()
     await this.#writer.write(draft, { sync: damaged })
     // Synced: after a power cut an older run's word that it closed in order would be taken for this one's.
-    core.state.store.noteAnswered(encodeAnswered(core.state.head, { closed: false }), { sync: true })
+    await core.state.store.noteAnswered(encodeAnswered(core.state.head, { closed: false }), { sync: true })
     for (const damage of loaded.damage)
       log.error({ code: 'OUTBOX_DAMAGED', ...damage }, 'the outbox was damaged')
     await this.#parts.oldest.look()

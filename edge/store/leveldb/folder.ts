@@ -8,7 +8,7 @@ export interface Examination {
   /** Why LevelDB must not be let at it before it is repaired. */
   fault: string | undefined
   /** The newest write is not whole, and held so many operations at the most. */
-  torn: { operationsMax: number } | undefined
+  torn: { operationsMax: number | null } | undefined
   /** The tables that are in use: what a write or a compaction left unfinished lies beside them. */
   tables: string[]
 }
@@ -100,10 +100,11 @@ async function examineLogs(location: string, logs: string[]): Promise<Pick<Exami
   let torn: Examination['torn']
   for (const name of logs) {
     const file = join(location, name)
-    const { damagedAt, tornAt } = await scanLog(file)
-    if (damagedAt !== undefined) return { fault: `${name} is damaged at byte ${damagedAt}`, torn }
-    if (tornAt === undefined) continue
-    torn = { operationsMax: (torn?.operationsMax ?? 0) + (await tornOperationsMax(file, tornAt)) }
+    const state = await scanLog(file)
+    if (state.damagedAt !== undefined) return { fault: `${name} is damaged at byte ${state.damagedAt}`, torn }
+    if (state.tornAt === undefined) continue
+    const operationsMax = await tornOperationsMax(file, state)
+    torn = { operationsMax: torn === undefined ? operationsMax : null }
   }
   return { fault: undefined, torn }
 }

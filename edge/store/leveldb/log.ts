@@ -15,6 +15,8 @@ const blank = 0x7f
 export interface LogState {
   /** Offset of a record at the end of the file that is not whole: normal after a power cut. undefined: there is none. */
   tornAt: number | undefined
+  /** The file just ends there, and nothing that is there is damaged. */
+  cut: boolean
   /** Offset of the first damaged record that has intact ones behind it. */
   damagedAt: number | undefined
 }
@@ -23,12 +25,16 @@ export interface LogState {
 export async function scanLog(file: string, onRecord?: (record: Buffer) => void): Promise<LogState> {
   let whole: Buffer[] | undefined
   let badAt: number | undefined
+  let badEnd = 0
+  let size = 0
   let damagedAt: number | undefined
   let lastType: number = fragment.full
   let lastBegunAt = 0
   await eachBlock(file, 'r', (block, start) => {
+    size = start + block.length
     for (const record of recordsOf(block)) {
       if (!record.intact) {
+        if (badAt === undefined) badEnd = start + record.claimedEnd
         badAt ??= start + record.at
         whole = undefined
         continue
@@ -46,8 +52,9 @@ export async function scanLog(file: string, onRecord?: (record: Buffer) => void)
     return false
   })
   const endsInFragment = lastType === fragment.first || lastType === fragment.middle
-  if (endsInFragment) return { tornAt: lastBegunAt, damagedAt }
-  return { tornAt: damagedAt === undefined ? badAt : undefined, damagedAt }
+  const cut = badAt === undefined || badEnd > size
+  if (endsInFragment) return { tornAt: lastBegunAt, damagedAt, cut }
+  return { tornAt: damagedAt === undefined ? badAt : undefined, damagedAt, cut }
 }
 
 /** A batch begins with its sequence (8 bytes) and the count of its operations (4): LevelDB, db/write_batch.cc. */
@@ -56,22 +63,24 @@ const batchHeaderBytes = 12
 const operationBytesMin = 4
 
 /**
- * At the most so many operations were in what follows `tornAt`: as the torn batch says where that is all there can be, else as
- * fit into the bytes that are there.
+ * How many operations the batch held that is not whole, as its header says. null: that cannot be told, because the header is
+ * not there or makes no sense, or because more than one batch may lie behind it.
  */
-export async function tornOperationsMax(file: string, tornAt: number): Promise<number> {
+export async function tornOperationsMax(file: string, { tornAt = 0, cut }: LogState): Promise<number | null> {
   const handle = await open(file, 'r')
   try {
     const { size } = await handle.stat()
     const begin = Buffer.alloc(headerBytes + batchHeaderBytes)
     const { bytesRead } = await handle.read(begin, 0, begin.length, tornAt)
-    const fitting = Math.ceil((size - tornAt) / operationBytesMin)
-    if (bytesRead < begin.length) return fitting
-    const type = begin[6] as number
-    const claimedEnd = tornAt + headerBytes + begin.readUInt16LE(4)
+    if (bytesRead < begin.length) return null
+    const [type, lengthBytes] = [begin[6] as number, begin.readUInt16LE(4)]
+    const operations = begin.readUInt32LE(headerBytes + 8)
+    // The first part of a long batch is whole where the file was cut later: then its count is as it was written.
+    if (type === fragment.first) return cut ? operations : null
     // Behind a damaged length whole records may lie that nobody can find.
-    const alone = type === fragment.first || (type === fragment.full && claimedEnd >= size)
-    return alone ? begin.readUInt32LE(headerBytes + 8) : fitting
+    const alone = type === fragment.full && tornAt + headerBytes + lengthBytes >= size
+    const plausible = operations > 0 && operations <= lengthBytes / operationBytesMin
+    return alone && plausible ? operations : null
   } finally {
     await handle.close()
   }
@@ -101,6 +110,8 @@ export async function blankDamagedRecords(file: string): Promise<number> {
 interface LogRecord {
   at: number
   end: number
+  /** Where it ends by its own length. */
+  claimedEnd: number
   type: number
   intact: boolean
   data: Buffer
@@ -111,7 +122,8 @@ function* recordsOf(block: Buffer): Iterable<LogRecord> {
     if (block.length - at < headerBytes) {
       // Fewer bytes than a header end every full block; in the last one they are the start of a torn record.
       const data = block.subarray(at)
-      if (block.length < blockBytes) yield { at, end: block.length, type: 0, intact: false, data }
+      if (block.length < blockBytes)
+        yield { at, end: block.length, claimedEnd: at + headerBytes, type: 0, intact: false, data }
       return
     }
     const type = block[at + 6] as number
@@ -120,13 +132,20 @@ function* recordsOf(block: Buffer): Iterable<LogRecord> {
     if (type === 0 && length === 0) return
     const end = at + headerBytes + length
     if (isIntact(block, at)) {
-      yield { at, end, type, intact: true, data: block.subarray(at + headerBytes, end) }
+      yield { at, end, claimedEnd: end, type, intact: true, data: block.subarray(at + headerBytes, end) }
       at = end
       continue
     }
     // Trust a damaged record's length only if an intact one follows it.
     const known = end < block.length && isIntact(block, end)
-    yield { at, end: known ? end : block.length, type, intact: false, data: Buffer.alloc(0) }
+    yield {
+      at,
+      end: known ? end : block.length,
+      claimedEnd: end,
+      type,
+      intact: false,
+      data: Buffer.alloc(0),
+    }
     if (!known) return
     at = end
   }

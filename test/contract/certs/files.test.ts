@@ -1,9 +1,11 @@
-import { createPrivateKey } from 'node:crypto'
+import 'reflect-metadata'
+import { createPrivateKey, KeyObject, webcrypto } from 'node:crypto'
 import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { createAuthority } from '../../../certs/authority.ts'
+import * as x509 from '@peculiar/x509'
+import { createAuthority, keyAlgorithm, signingAlgorithm } from '../../../certs/authority.ts'
 import { checkKeyPair, inspectCertificate } from '../../../certs/inspect.ts'
 import { issueCertificate, type IssuedCertificate } from '../../../certs/issue.ts'
 import { loadTlsFiles } from '../../../src/tls-files.ts'
@@ -59,6 +61,40 @@ async function written(name: string, contents: string): Promise<string> {
   const file = join(dir, name)
   await writeFile(file, contents, { mode: 0o600 })
   return file
+}
+
+async function makeCertificate(name: string, issuer?: { keys: webcrypto.CryptoKeyPair; name: string }) {
+  const keys = await webcrypto.subtle.generateKey(keyAlgorithm, true, ['sign', 'verify'])
+  const certificate = await x509.X509CertificateGenerator.create({
+    subject: `CN=${name}`,
+    issuer: `CN=${issuer?.name ?? name}`,
+    publicKey: keys.publicKey,
+    signingKey: (issuer?.keys ?? keys).privateKey,
+    signingAlgorithm,
+    notBefore: after(-1),
+    notAfter: after(100),
+    extensions: [new x509.BasicConstraintsExtension(name !== 'edge', undefined, true)],
+  })
+  return { keys, name, pem: `${certificate.toString('pem')}\n` }
+}
+
+/** A root, an intermediate CA of it, and a server certificate of that: PEM. */
+async function intermediatePki(): Promise<{
+  root: string
+  intermediate: string
+  certFile: string
+  keyFile: string
+}> {
+  const root = await makeCertificate('Root')
+  const factory = await makeCertificate('Factory', root)
+  const leaf = await makeCertificate('edge', factory)
+  const key = KeyObject.from(leaf.keys.privateKey).export({ type: 'pkcs8', format: 'pem' }) as string
+  return {
+    root: root.pem,
+    intermediate: factory.pem,
+    certFile: await written('leaf.crt', leaf.pem),
+    keyFile: await written('leaf.key', key),
+  }
 }
 
 describe('TLS files at start-up', () => {
@@ -166,6 +202,25 @@ describe('TLS files at start-up', () => {
     expect(loading({ caFile: briefCaFile, now: after(41) })).toThrow(
       expect.objectContaining({ code: 'TLS_EXPIRED', message: expect.stringContaining(briefCaFile) }),
     )
+  })
+
+  test('an intermediate CA without its root is told of, since TLS will trust nothing that it issued', async () => {
+    const pki = await intermediatePki()
+    const given = { certFile: pki.certFile, keyFile: pki.keyFile }
+    const alone = await written('alone.crt', pki.intermediate)
+    expect(loading({ ...given, caFile: alone })).toThrow(
+      expect.objectContaining({
+        code: 'TLS_WRONG_CA',
+        message: expect.stringMatching(/"CN=Factory".* is an intermediate, and its root is not in the file/),
+        hint: expect.stringContaining('"CN=Root"'),
+      }),
+    )
+    const both = await written('both.crt', pki.intermediate + pki.root)
+    expect(loadTlsFiles(files({ ...given, caFile: both })).warnings).toEqual([])
+    const beside = await written('beside.crt', (await readFile(caFile, 'utf8')) + pki.intermediate)
+    expect(loadTlsFiles(files({ caFile: beside })).warnings).toEqual([
+      expect.stringContaining('an intermediate CA, without its root'),
+    ])
   })
 
   test('a client certificate cannot stand in for a server', () => {

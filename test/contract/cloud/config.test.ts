@@ -14,11 +14,12 @@ function file(name: string, text: string): string {
   return path
 }
 
+const at = (name: string): string => join(import.meta.dirname, '../../../.tidegate/pki', name)
+
 describe('the cloud’s configuration', () => {
   test('the example holds the defaults, but for what it says it does not', () => {
     const example = loadCloudConfig(join(import.meta.dirname, '../../../config/cloud.example.yaml'), {})
     const defaults = loadCloudConfig(undefined, {})
-    const at = (name: string): string => join(import.meta.dirname, '../../../.tidegate/pki', name)
     expect(example).toEqual({
       ...defaults,
       broker: {

@@ -106,3 +106,45 @@ describe('an answer that is late', () => {
     expect(copies('the-letter-itself')).toBe(2)
   })
 })
+
+describe('a letter because of which RabbitMQ closes the channel', () => {
+  test('is sent alone and barer, and harms no other that was under way with it (G5)', async () => {
+    const { channels, copies, sidings } = open()
+    const tooLarge = Object.assign(new Error('too large'), { code: 'PRECONDITION_FAILED' })
+    const bad = letter('bad', {
+      properties: {},
+      headers: { story: 'long' },
+      barer: [{ properties: {}, headers: {} }],
+    })
+    const sending = [
+      fateOf(sidings.send(dead, bad)),
+      fateOf(sidings.send(dead, letter('good', { properties: {} }))),
+    ]
+    await settled()
+    channels[0]?.emit('error', tooLarge)
+    await settled()
+    expect(channels).toHaveLength(2)
+    channels[1]?.emit('error', tooLarge)
+    await settled()
+    for (const channel of channels.slice(2)) channel.ack(1)
+    await settled()
+    for (const channel of channels.slice(4)) channel.ack(1)
+    await settled()
+    expect(await Promise.all(sending)).toEqual(['proven', 'proven'])
+    expect(copies('good')).toBe(2)
+  })
+
+  test('also at its barest, is held, and RabbitMQ is quoted (G5)', async () => {
+    const { channels, sidings } = open()
+    const sending = fateOf(sidings.send(dead, letter('bad', { properties: {} })))
+    await settled()
+    for (const which of [0, 1]) {
+      channels[which]?.emit(
+        'error',
+        Object.assign(new Error('message size'), { code: 'PRECONDITION_FAILED' }),
+      )
+      await settled()
+    }
+    expect(await sending).toBe('g.dead does not take a letter: message size')
+  })
+})

@@ -42,6 +42,8 @@ test('who has no certificate, one of another CA, an expired one or one of anothe
   expect(seen.refused).toEqual(['no-certificate', 'unknown-ca', 'expired-certificate', 'bad-identity'])
   expect(seen.logs.map(({ reason }) => reason)).toEqual(seen.refused)
   for (const { address } of seen.logs) expect(address).toBe('127.0.0.1')
+  // Whose it was, as it says itself.
+  expect(seen.logs.map(({ claimed }) => claimed)).toEqual([undefined, 'a1', 'old', 'gw'])
 })
 
 test('connections are bounded, for a device and for all (G7)', async () => {

@@ -136,8 +136,9 @@ test('the two examples agree: one broker, the CA of both, as many partitions', (
   expect(cloud.partitions).toBe(edge.uplink.partitions)
 })
 
+const uplink = (tls: object) => ({ ...least, uplink: { url: 'amqps://cloud.example', tls } })
+
 test('an uplink may trust a CA and show no certificate, and half a pair is a fault', () => {
-  const uplink = (tls: object) => ({ ...least, uplink: { url: 'amqps://cloud.example', tls } })
   expect(faultsOf(uplink({ ca: 'ca.crt' }))).toEqual([])
   expect(faultsOf(uplink({ ca: 'ca.crt', cert: 'a' }))).toEqual([
     'uplink.tls.key: is required where there is a cert',

@@ -247,7 +247,13 @@ async function killedAndDamaged(): Promise<void> {
 /** As if the power had failed: the word beside the store is of an earlier boot of the machine, and some seconds old. */
 async function powerFailed(): Promise<void> {
   const answered = join(dataDir, 'outbox', 'answered')
-  const head = { epoch: 'e', epochBase: 0, position: 12 } as Head
+  const head = {
+    epoch: 'e',
+    epochBase: 0,
+    position: 12,
+    depth: { high: 2, normal: 10 },
+    first: { high: 1, normal: 2 },
+  } as Head
   await writeFile(answered, `${'0'.repeat(36)} ${encodeAnswered(head, { closed: false })}`)
 }
 

@@ -2,14 +2,16 @@ import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { Level } from 'level'
 import { pino } from 'pino'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { silentSessionsObserver } from '../../../edge/sessions/observer.ts'
+import type { RetainedMessage } from '../../../edge/sessions/retained-level.ts'
 import type { Sessions } from '../../../edge/sessions/sessions-level.ts'
 import { openSessions } from '../../../edge/sessions/open-level.ts'
 import { systemClock } from '../../../src/clock.ts'
-import { covers } from '../../../edge/admission/topics.ts'
+import { covers } from '../../../edge/admission/routes/topics.ts'
 import { codeOf } from '../../../src/errors.ts'
 
 let folder: string
@@ -43,7 +45,7 @@ async function open(): Promise<Sessions> {
     clock: systemClock,
     log: pino({ level: 'silent' }),
     deviceOf: (clientId) => clientId.split('/')[0] ?? '',
-    maySubscribe: () => true,
+    random: Math.random,
   })
   await opened.setup({ id: 'broker' })
   return opened
@@ -51,6 +53,11 @@ async function open(): Promise<Sessions> {
 
 const topic = 'devices/a1/cmd'
 const payload = Buffer.alloc(3000, 'x')
+
+const retain = (size: number): Promise<void> =>
+  sessions.retained.store({ topic, payload: Buffer.alloc(size, 'x') })
+const retained = (filter: string): Promise<RetainedMessage[]> =>
+  Readable.from(sessions.retained.read(filter)).toArray()
 
 async function enqueue(...clientIds: string[]) {
   const packet = { cmd: 'publish', brokerId: 'broker', brokerCounter: ++counter, topic, payload, qos: 2 }
@@ -99,7 +106,7 @@ test('a subscription is sent what is retained on the topics it matches, and noth
     '/a1',
     '$own/x',
   ]
-  for (const one of topics) await sessions.storeRetained({ topic: one, payload: Buffer.from('x') })
+  for (const one of topics) await sessions.retained.store({ topic: one, payload: Buffer.from('x') })
   const read = vi.spyOn(Level.prototype, 'iterator')
   const ranges: [string, string?][] = [
     ['#', 'retained:'],
@@ -116,7 +123,7 @@ test('a subscription is sent what is retained on the topics it matches, and noth
   ]
   for (const [filter, from] of ranges) {
     read.mockClear()
-    const sent: { topic: string }[] = await sessions.createRetainedStreamCombi([filter]).toArray()
+    const sent = await retained(filter)
     const matched = topics.filter((one) => covers(filter, one))
     expect(sent.map((packet) => packet.topic).toSorted(), filter).toEqual(matched.toSorted())
     expect(read.mock.calls.map(([range]) => range?.gte)).toEqual(from === undefined ? [] : [from])
@@ -182,16 +189,14 @@ test('a session whose records are slow to be read holds up no other', async () =
 })
 
 test('a retained message for which there is no room takes the one before it away (G7)', async () => {
-  const retain = (size: number): Promise<void> =>
-    sessions.storeRetained({ topic, payload: Buffer.alloc(size, 'x') })
   await retain(10_000)
   await retain(15_000)
   expect(notKept).toEqual([])
   await retain(16_000)
   expect(notKept).toEqual(['retained'])
-  expect(await sessions.createRetainedStreamCombi(['#']).toArray()).toEqual([])
+  expect(await retained('#')).toEqual([])
   await retain(15_000)
-  expect(await sessions.createRetainedStreamCombi(['#']).toArray()).toHaveLength(1)
+  expect(await retained('#')).toHaveLength(1)
 })
 
 /** In MessagePack: what has 7 for this field. */
@@ -221,9 +226,9 @@ test('a record that is not what it should be is taken out, and keeps nobody from
 })
 
 test('of a QoS 2 message that was taken only that is kept, and across a restart it counts until it is released', async () => {
-  const take = (clientId: string, messageId: number, dup = false): Promise<string> =>
+  const take = (clientId: string, messageId: number): Promise<string> =>
     sessions.unreleased
-      .take({ id: clientId }, { topic, payload, retain: false, dup, messageId }, async () => {
+      .take({ id: clientId }, { topic, payload, retain: false, messageId }, async () => {
         taken.push(`${clientId} ${messageId}`)
         return 'acknowledge'
       })
@@ -235,7 +240,7 @@ test('of a QoS 2 message that was taken only that is kept, and across a restart 
   for await (const [key, value] of records.iterator()) expect(key.length + value.length).toBeLessThan(512)
   await records.close()
   sessions = await open()
-  await take('a1/x', 7, true)
+  await take('a1/x', 7)
   await take('a1/y', 7)
   await take('a1/z', 7)
   expect(await take('a1/z', 8)).toBe('UNRELEASED_MAX')
@@ -245,4 +250,14 @@ test('of a QoS 2 message that was taken only that is kept, and across a restart 
   await sessions.cleanIncoming({ id: 'a1/z' })
   for (const messageId of [1, 2, 3]) await take('a1/y', messageId)
   expect(taken.slice(3)).toEqual(['a1/z 8', 'a1/y 1', 'a1/y 2'])
+})
+
+test('a clean session ends what was queued, although its connection is over at once [MQTT-3.1.2-6] (G7)', async () => {
+  await enqueue('a1/x')
+  const packet = await enqueue('a1/x')
+  await sessions.outgoingUpdate({ id: 'a1/x' }, { ...packet, messageId: 7 })
+  await sessions.cleanSubscriptions({ id: 'a1/x', clean: true, closed: true })
+  expect(await keys()).toEqual([])
+  await enqueue('a1/x', 'a1/y')
+  expect(notKept).toEqual([])
 })

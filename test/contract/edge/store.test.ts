@@ -150,8 +150,8 @@ describe.each(Object.entries(folders))('a store %s', (_, makeFolder) => {
 
   test('keeps the word noted last beside it, for as long as the machine is on (G1)', async () => {
     expect(await folder.readAnswered()).toBeUndefined()
-    store.noteAnswered('one', { sync: true })
-    store.noteAnswered('two', { sync: false })
+    await store.noteAnswered('one', { sync: true })
+    await store.noteAnswered('two', { sync: false })
     expect(await folder.readAnswered()).toEqual({ word: 'two', newest: true })
     await store.close()
     store = await folder.open()

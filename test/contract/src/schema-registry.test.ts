@@ -22,8 +22,6 @@ const faultsOf = (schema: object | boolean, ...values: unknown[]): string[] => {
   return values.flatMap((value) => registry.faults('com.acme.x', 1, value))
 }
 
-const id = (version: number): string => `https://acme.example/${version}`
-
 describe('schemas', () => {
   const climate = { type: 'object', required: ['t'], properties: { t: { type: 'number', maximum: 100 } } }
 
@@ -206,3 +204,7 @@ describe('schemas', () => {
     expect(() => loadSchemas(root)).toThrow(/climate\/1\.json: [^]*v2\.json: [^]*nodots: /)
   })
 })
+
+function id(version: number): string {
+  return `https://acme.example/${version}`
+}

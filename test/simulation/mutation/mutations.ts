@@ -32,7 +32,7 @@ export const mutations: readonly Mutation[] = [
     removed:
       'the word of what anybody was told: damage to the newest write takes acknowledged events unnoticed',
     file: 'edge/outbox/writer/engine.js',
-    find: 'state.store.noteAnswered(encodeAnswered(draft.head, { closed: false }), { sync: false });',
+    find: 'await state.store.noteAnswered(encodeAnswered(draft.head, { closed: false }), { sync: false });',
     replace: '',
     breaks: ['G1'],
     seed: 264,
@@ -364,7 +364,7 @@ export const mutations: readonly Mutation[] = [
     find: 'await giveBack(tx, consumer, without(repeats, parcels.slice(done)));',
     replace: '',
     breaks: ['G4', 'G5'],
-    seed: 1,
+    seed: 75,
   },
   {
     name: 'torn-transaction',
@@ -388,7 +388,7 @@ export const mutations: readonly Mutation[] = [
     name: 'dropped-letters',
     removed: 'sending what failed to a rung or the dead letters',
     file: 'cloud/pipeline/aside.js',
-    find: 'await sidings.send(siding, letter);',
+    find: 'await orAborted(sidings.send(siding, letter), cutOff);',
     replace: '',
     breaks: ['G4', 'G5'],
     seed: 1,

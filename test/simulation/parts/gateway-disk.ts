@@ -119,6 +119,7 @@ export class GatewayDisk {
         })
       },
       clear: (range) => through('disk clear', () => inner.clear(range)),
+      noteAnswered: (word, options) => through('disk note', () => inner.noteAnswered(word, options)),
       close: () => through('disk close', () => inner.close()),
     })
     return {

@@ -27,6 +27,8 @@ export interface RawOptions {
   clientId?: string
   /** Packets in the same chunk as CONNECT. */
   follow?: Buffer[]
+  /** Sent in the place of CONNECT, and no CONNACK is waited for. */
+  opening?: Buffer
 }
 
 /** Where the first packet ends; Infinity while its length is not there. Source: MQTT 3.1.1, 2.2.3. */
@@ -47,6 +49,7 @@ export async function rawConnection({
   clean = true,
   clientId = 'raw',
   follow = [],
+  opening,
 }: RawOptions): Promise<RawConnection> {
   const socket: TLSSocket = connectTls({ port, host: '127.0.0.1', ...tls })
   let bytes: Buffer = Buffer.alloc(0)
@@ -71,7 +74,7 @@ export async function rawConnection({
   socket.on('error', () => {})
   const id = `\u0000${String.fromCharCode(clientId.length)}${clientId}`
   const name = Buffer.from(`\u0000\u0004MQTT\u0004${clean ? '\u0002' : '\u0000'}\u0000\u003c${id}`)
-  socket.write(Buffer.concat([Buffer.from([0x10, name.length]), name, ...follow]))
+  socket.write(opening ?? Buffer.concat([Buffer.from([0x10, name.length]), name, ...follow]))
   const raw: RawConnection = {
     write: (packet) => void socket.write(packet),
     async until(type) {
@@ -88,7 +91,7 @@ export async function rawConnection({
     end: () => void socket.destroy(),
     over: closed,
   }
-  await raw.until(0x20)
+  if (opening === undefined) await raw.until(0x20)
   return raw
 }
 

@@ -11,8 +11,8 @@ import { createAdmission } from '../../../edge/admission/admission.ts'
 import { type Broker, type BrokerOptions, startBroker } from '../../../edge/mqtt/broker-aedes.ts'
 import { type BrokerObserver, silentBrokerObserver } from '../../../edge/mqtt/observer.ts'
 import { createIngest, type IngestOptions } from '../../../edge/admission/ingest.ts'
-import { createRoutes, type Route } from '../../../edge/admission/routes.ts'
-import { createTopicRules } from '../../../edge/admission/topics.ts'
+import { createRoutes, type Route } from '../../../edge/admission/routes/routes.ts'
+import { createTopicRules } from '../../../edge/admission/routes/topics.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { loadSchemas } from '../../../src/contract/schema-registry.ts'
 import { loadTlsFiles } from '../../../src/tls-files.ts'
@@ -86,6 +86,8 @@ export interface Seen {
   refused: string[]
   quarantined: string[]
   notKept: string[]
+  /** Why connections were ended. */
+  ended: string[]
   connections: number
   logs: Record<string, unknown>[]
 }
@@ -117,7 +119,15 @@ let folders = 0
 
 /** The real broker on a free port of loopback, with a fake outbox behind it. */
 export async function startTestBroker(pki: TestPki, given: TestBrokerOptions = {}): Promise<TestBroker> {
-  const seen: Seen = { published: [], refused: [], quarantined: [], notKept: [], connections: 0, logs: [] }
+  const seen: Seen = {
+    published: [],
+    refused: [],
+    quarantined: [],
+    notKept: [],
+    ended: [],
+    connections: 0,
+    logs: [],
+  }
   let watchers: { condition: (seen: Seen) => boolean; resolve: () => void }[] = []
   const look = (): void => {
     watchers = watchers.filter(({ condition, resolve }) => {
@@ -138,6 +148,7 @@ export async function startTestBroker(pki: TestPki, given: TestBrokerOptions = {
     connectionRefused: noting(seen.refused),
     quarantined: noting(seen.quarantined),
     notKept: noting(seen.notKept),
+    connectionEnded: noting(seen.ended),
     connections(open) {
       seen.connections = open
       setImmediate(look)
@@ -182,8 +193,8 @@ export async function startTestBroker(pki: TestPki, given: TestBrokerOptions = {
     },
     rules: createTopicRules({
       subscribe: given.subscribe ?? [],
-      routed: (deviceId, topic) => routes.match(deviceId, topic) !== undefined,
-      ignored: (deviceId, topic) => routes.ignores(deviceId, topic),
+      isRouted: (deviceId, topic) => routes.match(deviceId, topic) !== undefined,
+      isIgnored: (deviceId, topic) => routes.ignores(deviceId, topic),
     }),
     routes,
     admit: createAdmission({

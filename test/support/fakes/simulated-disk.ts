@@ -271,7 +271,8 @@ export class SimulatedDisk implements StoreFolder {
           disk.commit([{ type: 'del', key }], false)
         }
       },
-      noteAnswered(word, { sync }) {
+      async noteAnswered(word, { sync }) {
+        await use('note')
         const words = sync ? [] : disk.answered.words
         disk.answered = { words: [...words.slice(-8), word], newest: true }
       },

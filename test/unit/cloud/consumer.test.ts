@@ -42,7 +42,7 @@ describe('a consumer', () => {
       /types must be a list.*"com\.acme\.climate"/,
     ],
     ['a type that has one label', { types: ['climate'] }, /types holds "climate".*com\.acme\.climate/],
-    ['a number among the types', { types: [3] }, /types must hold texts, and holds number 3/],
+    ['a number among the types', { types: [3] }, /types must hold texts, and holds 3/],
     ['a retry that is no list', { retry: '5s' }, /retry must be a list/],
     ['an order that is a text', { ordered: 'no' }, /ordered must be true or false/],
     ['a handler that is none', { handle: 'later' }, /handle must be a function/],

@@ -4,13 +4,14 @@ import { createMetrics } from '../../../cloud/ops/metrics.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
 
 test('an event that says it was recorded in the year 0 does not spoil how long events take', async () => {
-  const { observer, text } = createMetrics()
+  const metrics = createMetrics()
+  const { observer } = metrics
   const nowMs = Date.UTC(2026, 0, 1)
   const delivery = { arrivedAtMs: nowMs, attempt: 1 } as Delivery
   const { event } = new Ledger().next('device-1')
   observer.applied('g', { ...event, recordedtime: '0000-01-01T00:00:00Z' }, delivery, nowMs)
   observer.applied('g', { ...event, recordedtime: new Date(nowMs - 2_000).toISOString() }, delivery, nowMs)
-  const lines = (await text()).split('\n')
+  const lines = (await metrics.text()).split('\n')
   expect(lines.filter((line) => /end_to_end_seconds_(sum|count)/.test(line))).toEqual([
     'tidegate_cloud_end_to_end_seconds_sum{group="g",kind="live"} 2',
     'tidegate_cloud_end_to_end_seconds_count{group="g",kind="live"} 1',

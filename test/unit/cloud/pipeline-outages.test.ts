@@ -107,6 +107,25 @@ describe('the pipeline', () => {
     expect(broker.retries).toHaveLength(0)
   })
 
+  test('closing waits no longer than its grace for a siding that does not answer, and the delivery stays with the broker', async () => {
+    const consumer = writing({
+      handle() {
+        throw failure(false)
+      },
+    })
+    const { broker, clock, start } = setUp(consumer, {
+      broker: { beforeSiding: () => new Promise<void>(() => {}) },
+    })
+    const { pipeline } = start('a')
+    broker.post(posted(new Ledger().next('device-1'), partitions))
+    await settled()
+    const closed = pipeline.close(1000)
+    await clock.advance(1000)
+    await closed
+    expect(broker.depth).toBe(1)
+    expect(broker.dead).toHaveLength(0)
+  })
+
   test.each([
     ['hangs', unreachable()],
     [

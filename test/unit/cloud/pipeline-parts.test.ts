@@ -78,6 +78,7 @@ function parts() {
     clock,
     log,
     observer,
+    cutOff: new AbortController().signal,
   })
   return { clock, stop, lines, outcomes, sent, answer, settlement, holding, aside }
 }

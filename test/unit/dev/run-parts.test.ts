@@ -110,10 +110,6 @@ test('every acknowledged event is looked up in the history, and those that are m
   expect(missing).toEqual({ count: 2, first: lost.map((id) => ({ source: '/devices/sensor-001', id })) })
 })
 
-const noHistory = {
-  absent: (identities: readonly Identity[]): Promise<Identity[]> => Promise.resolve([...identities]),
-}
-
 test('an event that is no CloudEvent is looked up by the ID that it has within its topic', async () => {
   const book = createBook()
   const meter = {
@@ -123,7 +119,7 @@ test('an event that is no CloudEvent is looked up by the ID that it has within i
     idWithinTopic: true as const,
   }
   book.acknowledged('meter', { ...meter, n: 1 }, 1)
-  const { first } = await findMissing({ run: 'run', book, history: noHistory })
+  const { first } = await findMissing({ run: 'run', book, history: nothingStored })
   expect(first).toEqual([{ source: '/devices/meter', id: `tele/meter/SENSOR#${eventId('run', 'meter', 1)}` }])
 })
 
@@ -178,3 +174,7 @@ test('the view tells rates of the last two seconds, and of each second how deep 
   expect(pace.depths).toEqual([1000, 1000, 1000, 1000])
   expect(pace.elapsedMs).toBe(3000)
 })
+
+const nothingStored = {
+  absent: (identities: readonly Identity[]): Promise<Identity[]> => Promise.resolve([...identities]),
+}

@@ -30,6 +30,11 @@ test('what is missing is named, with the command to look', () => {
   ])
 })
 
+test('a broken chain is no proof, though nothing is missing', () => {
+  expect(isProven({ ...good, intact: false }, 0)).toBe(false)
+  expect(renderVerdict({ ...good, intact: false }, { waiting: 0, configFile })).toContain('chain BROKEN')
+})
+
 test('nothing is said of what was not audited', () => {
   expect(renderVerdict(undefined, { waiting: 3, configFile })).toBe(
     'Nothing was audited. 3 wait in the outbox for the next start.',

@@ -83,14 +83,15 @@ test.each([
   for (const word of ['Tidegat', 'ackno', 'stored']) expect(lines.join('\n')).toContain(word)
 })
 
+const note = (from: string, text: string) => ({
+  at: '09:41:07',
+  from,
+  text,
+  level: 'info' as const,
+  times: 1,
+})
+
 test('what was done stays among the notes, however much the programs repeat', () => {
-  const note = (from: string, text: string) => ({
-    at: '09:41:07',
-    from,
-    text,
-    level: 'info' as const,
-    times: 1,
-  })
   const notes = [
     note('run', 'the uplink is taken down'),
     note('run', 'kill -9 of the edge'),

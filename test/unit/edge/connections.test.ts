@@ -18,7 +18,11 @@ function reader(connections: Connections, deviceId: string): Reader {
       const chunk = socket.read() as Buffer | null
       if (chunk) chunks.push(chunk.toString('hex'))
     })
+    return async () => {}
   })
+  socket.write(connect)
+  socket.emit('readable')
+  chunks.length = 0
   const connection = connections.of({ conn: socket })
   if (!connection) throw new Error('not registered')
   return { socket, connection, chunks }
@@ -29,9 +33,12 @@ const publish = (payloadBytes: number, topic = 'a'): { topic: string; payload: B
   payload: Buffer.alloc(payloadBytes),
 })
 
+/** A CONNECT of MQTT 3.1.1 with an empty client ID. */
+const connect = Buffer.from('100c00044d5154540402003c0000', 'hex')
 const ping = Buffer.from([0xc0, 0])
 const limits = {
   packetBytesMax: 1000,
+  filtersPerPacketMax: 10,
   inFlightMax: 2,
   inFlightBytesMax: 20_000,
   inFlightBytesPerDeviceMax: 15_000,

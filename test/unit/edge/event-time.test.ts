@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { readTime } from '../../../edge/admission/event-time.ts'
-import { timeZoneOf } from '../../../edge/admission/time-zone.ts'
+import { timeZoneOf } from '../../../edge/admission/routes/time-zone.ts'
 import { eventSchema } from '../../../src/contract/event.ts'
 
 const berlin = timeZoneOf('Europe/Berlin')

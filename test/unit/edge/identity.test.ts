@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { refusalOf } from '../../../edge/mqtt/connect-rules.ts'
-import { handshakeRefusal, identify } from '../../../edge/mqtt/identity.ts'
+import { claimedName, handshakeRefusal, identify } from '../../../edge/mqtt/identity.ts'
 
 const named = (CN: unknown, subjectaltname?: string): Parameters<typeof identify>[0] =>
   ({ subject: { CN }, subjectaltname }) as Parameters<typeof identify>[0]
@@ -24,22 +24,40 @@ test('a name that is no device ID, several names or another role are no identity
   })
 })
 
-test('a failed handshake has the reason of the certificate check, else of TLS', () => {
-  expect(handshakeRefusal('ECONNRESET', 'CERT_HAS_EXPIRED')).toBe('expired-certificate')
-  expect(handshakeRefusal('ECONNRESET', 'SELF_SIGNED_CERT_IN_CHAIN')).toBe('unknown-ca')
-  expect(handshakeRefusal('ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE', null)).toBe('no-certificate')
-  expect(handshakeRefusal('ECONNRESET', null)).toBe('handshake-failed')
-  expect(handshakeRefusal('ECONNRESET', 'SOMETHING_NEW')).toBe('handshake-failed')
+function reasonFor(verification: string): unknown {
+  const identity = identify(named('a1'), verification)
+  return identity.ok ? identity : identity.reason
+}
+
+test('a certificate that is not accepted has its reason, and no identity, whatever it names', () => {
+  expect(reasonFor('CERT_HAS_EXPIRED')).toBe('expired-certificate')
+  expect(reasonFor('SELF_SIGNED_CERT_IN_CHAIN')).toBe('unknown-ca')
+  expect(reasonFor('SOMETHING_NEW')).toBe('handshake-failed')
+  expect(reasonFor('')).toBe('handshake-failed')
+  expect(identify({} as Parameters<typeof identify>[0], 'UNABLE_TO_GET_ISSUER_CERT')).toMatchObject({
+    reason: 'no-certificate',
+  })
+})
+
+test('the name in a certificate that is not accepted is cut, and holds printable characters only', () => {
+  expect(claimedName(named('sensor-001'))).toBe('sensor-001')
+  expect(claimedName(named('a\n\u001b[2Jé'))).toBe('a\\u000a\\u001b[2J\\u00e9')
+  expect(claimedName(named('x'.repeat(1000)))).toHaveLength(64)
+  for (const none of [named(['a1', 'a2']), named(undefined), undefined])
+    expect(claimedName(none)).toBeUndefined()
+})
+
+test('a failed handshake has the reason of TLS', () => {
+  expect(handshakeRefusal('ERR_SSL_WRONG_VERSION_NUMBER')).toBe('not-tls')
+  expect(handshakeRefusal('ECONNRESET')).toBe('handshake-failed')
 })
 
 test('a CONNECT is refused for what the broker could not keep to', () => {
   const rules = { mayPublish: (_: string, topic: string) => topic.startsWith('devices/a1/') }
   const reason = (connect: Parameters<typeof refusalOf>[0]): string | undefined =>
     refusalOf(connect, 'a1', rules)?.reason
-  expect(reason({ protocolVersion: 4, clientId: 'x', clean: false })).toBeUndefined()
-  expect(reason({ protocolVersion: 3, clientId: 'x' })).toBeUndefined()
+  expect(reason({ clientId: 'x', clean: false })).toBeUndefined()
   expect(reason({ clientId: '', clean: true, will: { topic: 'devices/a1/gone' } })).toBeUndefined()
-  expect(reason({ protocolVersion: 5 })).toBe('protocol-version')
   expect(reason({ clientId: '', clean: false })).toBe('client-id')
   expect(reason({ clientId: 'x'.repeat(129) })).toBe('client-id')
   expect(reason({ will: { topic: 'devices/a2/gone' } })).toBe('will-topic')

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { nearestTopic } from '../../../edge/admission/nearest-topic.ts'
-import { createRoutes } from '../../../edge/admission/routes.ts'
+import { nearestTopic } from '../../../edge/admission/routes/nearest-topic.ts'
+import { createRoutes } from '../../../edge/admission/routes/routes.ts'
 
 const { all } = createRoutes([
   { topic: 'tele/{device}/SENSOR', type: 'com.tasmota.sensor' },

@@ -48,10 +48,13 @@ function ways(take: (admit: () => Promise<Verdict>) => Promise<Verdict> = (admit
       },
     },
     unreleased: {
-      take(_, { dup }, admit) {
-        asked.push(`once${dup ? ', sent again' : ''}`)
+      take(_session, _message, admit) {
+        asked.push('once')
         return take(admit)
       },
+    },
+    async retain(_clientId, { topic }) {
+      asked.push(`retains ${topic}`)
     },
   })
   return { publishing, asked, connection }
@@ -69,7 +72,7 @@ test('a QoS 2 publish is taken once, and counts as unanswered while it waits for
   const { publishing, asked, connection } = ways()
   const sent = packet(2)
   await publishing.publish(session, connection, sent)
-  expect(asked).toEqual([`held ${sent.topic} 4`, 'once, sent again', 'ingest a1', 'grown by 100', 'released'])
+  expect(asked).toEqual([`held ${sent.topic} 4`, 'once', 'ingest a1', 'grown by 100', 'released'])
   expect(sent.dup).toBe(false)
 })
 
@@ -77,7 +80,7 @@ test('a QoS 2 publish that is refused counts no more', async () => {
   const { publishing, asked, connection } = ways(() => Promise.reject(new Error('too many')))
   const sent = packet(2)
   await expect(publishing.publish(session, connection, sent)).rejects.toThrow('too many')
-  expect(asked).toEqual([`held ${sent.topic} 4`, 'once, sent again', 'released'])
+  expect(asked).toEqual([`held ${sent.topic} 4`, 'once', 'released'])
 })
 
 test('of a connection that is over its will is taken, and nothing else', async () => {
@@ -87,3 +90,19 @@ test('of a connection that is over its will is taken, and nothing else', async (
   expect(await publishing.publish({ ...session, will }, undefined, packet(1))).toBe('withdrawn')
   expect(asked).toEqual(['will of a1/x'])
 })
+
+test.for([0, 1, 2] as const)(
+  'what is to be retained at QoS %i is so before its sender is answered, and only if it was taken',
+  async (qos) => {
+    const { publishing, asked, connection } = ways()
+    await publishing.publish(session, connection, { ...packet(qos), retain: true })
+    expect(asked.filter((what) => /retains|ingest|released/.test(what)).slice(0, 2)).toEqual([
+      'ingest a1',
+      'retains devices/a1/events/com.acme.note',
+    ])
+    const repeated = ways(async () => 'acknowledge')
+    const again = { ...packet(2), retain: true }
+    await repeated.publishing.publish(session, repeated.connection, again)
+    expect(repeated.asked).toEqual([`held ${again.topic} 4`, 'once', 'released'])
+  },
+)

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { routeFaults } from '../../../edge/admission/route-faults.ts'
-import { createRoutes, valueAt } from '../../../edge/admission/routes.ts'
+import { routeFaults } from '../../../edge/admission/routes/route-faults.ts'
+import { createRoutes, valueAt } from '../../../edge/admission/routes/routes.ts'
 
 const routes = createRoutes([
   { topic: 'tele/{device}/SENSOR', type: 'com.tasmota.sensor', timeFrom: 'Time', timeOffset: '+01:00' },

@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest'
-import { covers, createTopicRules, filterFault } from '../../../edge/admission/topics.ts'
+import { covers, createTopicRules, filterFault } from '../../../edge/admission/routes/topics.ts'
 
 const rules = createTopicRules({
   subscribe: ['fleet/announcements/#', 'groups/{device}/+'],
-  routed: (deviceId, topic) => topic === `tele/${deviceId}/SENSOR` || topic === `tele/${deviceId}/NOISE`,
-  ignored: (deviceId, topic) => topic === `tele/${deviceId}/NOISE`,
+  isRouted: (deviceId, topic) => topic === `tele/${deviceId}/SENSOR` || topic === `tele/${deviceId}/NOISE`,
+  isIgnored: (deviceId, topic) => topic === `tele/${deviceId}/NOISE`,
 })
 
 test('a device publishes under its own topics and where a route lets it, nowhere else', () => {

@@ -71,9 +71,7 @@ describe('every number that a command takes', () => {
 })
 
 function leavesOf(command: Command): Command[] {
-  return command.commands.length === 0
-    ? [command]
-    : command.commands.flatMap((one) => leavesOf(one as Command))
+  return command.commands.length === 0 ? [command] : command.commands.flatMap((one) => leavesOf(one))
 }
 
 function nameOf(command: Command): string {

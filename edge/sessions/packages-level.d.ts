@@ -17,20 +17,22 @@ declare module 'aedes-persistence-level/asyncPersistence.js' {
     cmd?: string
     topic?: string
     payload?: string | Buffer
+    qos?: 0 | 1 | 2
+    retain?: boolean
+    dup?: boolean
     messageId?: number
     brokerId?: string
+    brokerCounter?: number
   }
 
   export default class AsyncLevelPersistence {
     constructor(db: object)
     setup(broker: object): Promise<void>
     storeRetained(packet: PacketLike): Promise<void>
-    createRetainedStreamCombi(filters: string[]): Readable
-    addSubscriptions(client: ClientLike, subscriptions: SubscriptionLike[]): Promise<void>
-    removeSubscriptions(client: ClientLike, topics: string[]): Promise<void>
     subscriptionsByClient(client: ClientLike): Promise<SubscriptionLike[]>
     subscriptionsByTopic(topic: string): Promise<SubscriptionLike[]>
     cleanSubscriptions(client: ClientLike): Promise<void>
+    outgoingEnqueue(subscription: { clientId?: string }, packet: PacketLike): Promise<void>
     outgoingEnqueueCombi(subscriptions: SubscriptionLike[], packet: PacketLike): Promise<unknown>
     outgoingUpdate(client: ClientLike, packet: PacketLike): Promise<void>
     outgoingClearMessageId(client: ClientLike, packet: PacketLike): Promise<PacketLike | undefined>
@@ -44,4 +46,11 @@ declare module 'aedes-persistence-level/asyncPersistence.js' {
     streamWill(brokers: object): Readable
     destroy(): Promise<void>
   }
+}
+
+/** The part of the package that we use; it ships no types. */
+declare module 'msgpack-lite' {
+  export function encode(value: object): Buffer
+  export function decode(input: Uint8Array): unknown
+  export function encode(input: object): Buffer
 }

@@ -1,4 +1,4 @@
-import { deviceIdPattern, eventTypePattern, isSystemType } from '../../src/contract/event.ts'
+import { deviceIdPattern, eventTypePattern, isSystemType } from '../../../src/contract/event.ts'
 import { pathOf, type Route } from './routes.ts'
 import { timeZoneOf } from './time-zone.ts'
 import { filterFault } from './topics.ts'

@@ -1,4 +1,4 @@
-import type { Lane } from '../outbox/outbox.ts'
+import type { Lane } from '../../outbox/outbox.ts'
 import { type TimeZone, timeZoneOf } from './time-zone.ts'
 import { isOwnTopic } from './topics.ts'
 

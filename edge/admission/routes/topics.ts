@@ -16,9 +16,9 @@ export interface TopicRulesOptions {
   /** Filters that every device may subscribe to besides its own, such as `fleet/announcements/#`. */
   subscribe: readonly string[]
   /** Whether a route lets this device publish to this topic. */
-  routed(deviceId: string, topic: string): boolean
+  isRouted(deviceId: string, topic: string): boolean
   /** Whether a route says that what this device publishes to this topic goes no further. */
-  ignored(deviceId: string, topic: string): boolean
+  isIgnored(deviceId: string, topic: string): boolean
 }
 
 export function createTopicRules(options: TopicRulesOptions): TopicRules {
@@ -26,10 +26,10 @@ export function createTopicRules(options: TopicRulesOptions): TopicRules {
     isOwnTopic(deviceId, filter) ||
     options.subscribe.some((allowed) => covers(allowed.replaceAll('{device}', deviceId), filter))
   return {
-    mayPublish: (deviceId, topic) => isOwnTopic(deviceId, topic) || options.routed(deviceId, topic),
+    mayPublish: (deviceId, topic) => isOwnTopic(deviceId, topic) || options.isRouted(deviceId, topic),
     maySubscribe,
     mayRead: maySubscribe,
-    isDistributed: (deviceId, topic) => !options.ignored(deviceId, topic),
+    isDistributed: (deviceId, topic) => !options.isIgnored(deviceId, topic),
   }
 }
 

@@ -1,5 +1,5 @@
-import { eventTypePattern } from '../../src/contract/event.ts'
-import { editDistance } from '../../src/edit-distance.ts'
+import { eventTypePattern } from '../../../src/contract/event.ts'
+import { editDistance } from '../../../src/edit-distance.ts'
 import type { Route } from './routes.ts'
 
 /** Topics of more levels or characters are nobody's slip. */

@@ -1,0 +1,37 @@
+import type { Lease } from './lease-rabbit.ts'
+
+/**
+ * RabbitMQ closes a channel on which a delivery is not acknowledged for 30 minutes (15 before 3.10), and delivers all of it
+ * again. So what is in our hands is bounded by time, too.
+ */
+const inHandMsMax = 600_000
+
+/** How many deliveries of a queue are taken at a time: as many as are got to in good time, and no more than are asked for (G7). */
+export class PrefetchPace {
+  readonly #max: number
+  #prefetch: number
+
+  constructor(prefetchMax: number) {
+    this.#max = prefetchMax
+    this.#prefetch = prefetchMax
+  }
+
+  get prefetch(): number {
+    return this.#prefetch
+  }
+
+  /** Whether it is another number from now on, by what a lease that began at `sinceMs` has got to until now. */
+  changes(lease: Pick<Lease, 'settledCount' | 'oldestSinceMs'>, sinceMs: number, nowMs: number): boolean {
+    const before = this.#prefetch
+    const { settledCount, oldestSinceMs = nowMs } = lease
+    // Half of what was got to in that time, for the next may be slower.
+    const inTime = Math.floor((settledCount * inHandMsMax) / Math.max(1, nowMs - sinceMs) / 2)
+    if (nowMs - oldestSinceMs > inHandMsMax) this.#prefetch = this.#bounded(Math.min(inTime, before >> 1))
+    else if (settledCount > before && inTime >= 2 * before) this.#prefetch = this.#bounded(inTime)
+    return this.#prefetch !== before
+  }
+
+  #bounded(prefetch: number): number {
+    return Math.min(this.#max, Math.max(1, prefetch))
+  }
+}

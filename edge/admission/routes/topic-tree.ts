@@ -1,0 +1,143 @@
+interface Node<K, V> {
+  children: Map<string, Node<K, V>>
+  /** Of filters that end here. */
+  values: Map<K, V>
+  /** Of filters that go on, by the rest of them. */
+  rests: Map<string, Map<K, V>>
+}
+
+/**
+ * Levels that are nodes. The rest of a longer filter is compared as a text: a filter of tens of thousands of levels costs its
+ * own length and no more (G7).
+ */
+const depthMax = 16
+
+/** Who wants which topics: filters (MQTT 3.1.1, 4.7), with a value of each for each who has it. The cost of a topic is per level. */
+export class TopicTree<K, V> {
+  readonly #root: Node<K, V> = emptyNode()
+
+  get isEmpty(): boolean {
+    return this.#root.children.size === 0
+  }
+
+  set(filter: string, key: K, value: V): void {
+    const { levels, rest } = split(filter)
+    let node = this.#root
+    for (const level of levels) node = childOf(node, level)
+    if (rest === undefined) node.values.set(key, value)
+    else node.rests.set(rest, (node.rests.get(rest) ?? new Map<K, V>()).set(key, value))
+  }
+
+  delete(filter: string, key: K): void {
+    const { levels, rest } = split(filter)
+    remove(this.#root, levels, 0, rest, key)
+  }
+
+  /** Calls `found` for each filter that matches the topic, with each who has it. */
+  match(topic: string, found: (key: K, value: V) => void): void {
+    const { levels, rest } = split(topic)
+    collect(this.#root, levels, rest, 0, found)
+  }
+}
+
+interface Split {
+  levels: string[]
+  rest: string | undefined
+}
+
+function split(text: string): Split {
+  const levels: string[] = []
+  let start = 0
+  while (levels.length < depthMax) {
+    const end = text.indexOf('/', start)
+    if (end < 0) {
+      levels.push(text.slice(start))
+      return { levels, rest: undefined }
+    }
+    levels.push(text.slice(start, end))
+    start = end + 1
+  }
+  return { levels, rest: text.slice(start) }
+}
+
+function emptyNode<K, V>(): Node<K, V> {
+  return { children: new Map(), values: new Map(), rests: new Map() }
+}
+
+function childOf<K, V>(node: Node<K, V>, level: string): Node<K, V> {
+  const child = node.children.get(level) ?? emptyNode<K, V>()
+  node.children.set(level, child)
+  return child
+}
+
+function collect<K, V>(
+  node: Node<K, V>,
+  levels: string[],
+  rest: string | undefined,
+  depth: number,
+  found: (key: K, value: V) => void,
+): void {
+  // Wildcards do not reach topics of the server's own [MQTT-4.7.2-1].
+  const wild = depth > 0 || !levels[0]?.startsWith('$')
+  if (wild) each(node.children.get('#')?.values, found)
+  const level = levels[depth]
+  if (level === undefined) {
+    if (rest === undefined) each(node.values, found)
+    for (const [wanted, values] of node.rests) if (restMatches(wanted, rest)) each(values, found)
+    return
+  }
+  const exact = node.children.get(level)
+  if (exact) collect(exact, levels, rest, depth + 1, found)
+  const any = wild ? node.children.get('+') : undefined
+  if (any) collect(any, levels, rest, depth + 1, found)
+}
+
+function each<K, V>(values: Map<K, V> | undefined, found: (key: K, value: V) => void): void {
+  if (values) for (const [key, value] of values) found(key, value)
+}
+
+/** Level by level, without splitting. `a/#` takes in `a`, so that `#` is matched where nothing is left. */
+function restMatches(filter: string, topic: string | undefined): boolean {
+  if (topic === undefined) return filter === '#'
+  let filterAt = 0
+  let topicAt = 0
+  for (;;) {
+    const filterEnd = endOfLevel(filter, filterAt)
+    const topicEnd = endOfLevel(topic, topicAt)
+    const level = filter.slice(filterAt, filterEnd)
+    if (level === '#') return true
+    if (level !== '+' && level !== topic.slice(topicAt, topicEnd)) return false
+    if (topicEnd === topic.length) return filterEnd === filter.length || filter.slice(filterEnd) === '/#'
+    if (filterEnd === filter.length) return false
+    filterAt = filterEnd + 1
+    topicAt = topicEnd + 1
+  }
+}
+
+function endOfLevel(text: string, start: number): number {
+  const end = text.indexOf('/', start)
+  return end < 0 ? text.length : end
+}
+
+/** Leaves no empty node behind. */
+function remove<K, V>(
+  node: Node<K, V>,
+  levels: string[],
+  depth: number,
+  rest: string | undefined,
+  key: K,
+): void {
+  const level = levels[depth]
+  if (level !== undefined) {
+    const child = node.children.get(level)
+    if (!child) return
+    remove(child, levels, depth + 1, rest, key)
+    if (child.children.size + child.values.size + child.rests.size === 0) node.children.delete(level)
+  } else if (rest === undefined) {
+    node.values.delete(key)
+  } else {
+    const values = node.rests.get(rest)
+    values?.delete(key)
+    if (values?.size === 0) node.rests.delete(rest)
+  }
+}

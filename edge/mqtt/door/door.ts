@@ -1,0 +1,87 @@
+import type { Duplex } from 'node:stream'
+import { type FrameLimits, FrameReader, type Reading, type SubscriptionRequest } from './frames.ts'
+
+export interface DoorOptions extends FrameLimits {
+  /** Whether the connection may be read further; while it says no, TCP holds the sender back (G7). */
+  mayRead(): boolean
+  /** Nothing more is read until it resolves; if it rejects, the connection ends with that error. */
+  onRequest(request: SubscriptionRequest): Promise<void>
+  /** Of a CONNECT whose level nobody here speaks. The connection ends with the error once its CONNACK is sent. */
+  refusalOf(level: number): Error
+  /** There may be more to read. */
+  onReady: () => void
+}
+
+/** CONNACK, unacceptable protocol version (MQTT 3.1.1, 3.2.2.3). */
+const wrongLevel = Buffer.from([0x20, 2, 0, 1])
+
+/**
+ * The packet door: stands in front of a socket's reader, by what both have in common, `read()`, and gives it packets that are
+ * such, one after the other. A packet that is none ends the connection, what came whole before it is handed on. SUBSCRIBE
+ * and UNSUBSCRIBE are taken out and answered before anything behind them is read, so that a connection has one at a time
+ * under way, and what waits lies in TCP (G7).
+ */
+export function guardReads(socket: Duplex, options: DoorOptions): void {
+  const door = new Door(socket, options)
+  const read = socket.read.bind(socket)
+  socket.read = (size?: number): unknown => {
+    // The stream itself calls read(0) to fill its buffer: that takes nothing.
+    if (size === 0) return read(0)
+    return door.read(() => read(size) as Buffer | null)
+  }
+}
+
+class Door {
+  readonly #socket: Duplex
+  readonly #options: DoorOptions
+  readonly #reader: FrameReader
+  /** A request is being answered, or the connection is about to end. */
+  #isShut = false
+
+  constructor(socket: Duplex, options: DoorOptions) {
+    this.#socket = socket
+    this.#options = options
+    this.#reader = new FrameReader(options)
+  }
+
+  read(next: () => Buffer | null): Buffer | null {
+    if (this.#isShut || this.#socket.destroyed || !this.#options.mayRead()) return null
+    const chunk = next()
+    if (chunk === null) return null
+    const reading = this.#reader.read(chunk)
+    const { pass, rest } = reading
+    // Given back, it keeps the stream from ending before it was read.
+    if (rest) this.#socket.unshift(rest)
+    this.#proceed(reading)
+    return pass.length > 0 ? pass : null
+  }
+
+  #proceed({ rest, request, refusedLevel, error }: Reading): void {
+    if (error) this.#end(error)
+    else if (refusedLevel !== undefined) this.#refuse(this.#options.refusalOf(refusedLevel))
+    else if (request) void this.#answer(request)
+    else if (rest) setImmediate(this.#options.onReady)
+  }
+
+  async #answer(request: SubscriptionRequest): Promise<void> {
+    this.#isShut = true
+    try {
+      await this.#options.onRequest(request)
+      this.#isShut = false
+      // It is the others' turn: thousands of requests may lie in one chunk.
+      setImmediate(this.#options.onReady)
+    } catch (error) {
+      this.#socket.destroy(error as Error)
+    }
+  }
+
+  #end(error: Error): void {
+    this.#isShut = true
+    setImmediate(() => this.#socket.destroy(error))
+  }
+
+  #refuse(error: Error): void {
+    this.#isShut = true
+    this.#socket.write(wrongLevel, () => this.#socket.destroy(error))
+  }
+}

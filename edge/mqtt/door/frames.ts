@@ -1,0 +1,288 @@
+import { checkConnect } from './connect.ts'
+import { checkText, Fields } from './fields.ts'
+import { PacketError } from './violations.ts'
+
+/** MQTT 3.1.1, 2.2.1: those that a client sends. */
+export const packetType = {
+  connect: 1,
+  publish: 3,
+  puback: 4,
+  pubrec: 5,
+  pubrel: 6,
+  pubcomp: 7,
+  subscribe: 8,
+  unsubscribe: 10,
+  pingreq: 12,
+  disconnect: 14,
+} as const
+
+const names: readonly (string | undefined)[] = Object.entries(packetType).reduce<string[]>(
+  (list, [name, type]) => {
+    list[type] = name.toUpperCase()
+    return list
+  },
+  [],
+)
+
+/** A SUBSCRIBE or an UNSUBSCRIBE: the door’s own business, of which the broker is told nothing. */
+export interface SubscriptionRequest {
+  kind: 'subscribe' | 'unsubscribe'
+  packetId: number
+  /** Of an UNSUBSCRIBE without meaning, and 0. */
+  filters: { filter: string; qos: 0 | 1 | 2 }[]
+}
+
+/** What of a chunk may go on, and why no more of it does. */
+export interface Reading {
+  /** Whole and checked, or the next bytes of a payload whose topic was checked. */
+  pass: Buffer
+  /** What lies behind `pass` and what stopped there: to be read next. */
+  rest: Buffer | undefined
+  request?: SubscriptionRequest
+  /** The level of a CONNECT that is to be refused for it. */
+  refusedLevel?: number
+  error?: PacketError
+}
+
+export interface FrameLimits {
+  packetBytesMax: number
+  filtersPerPacketMax: number
+}
+
+const headerBytesMax = 5
+const nothing: Buffer = Buffer.alloc(0)
+
+/**
+ * Reads a stream of MQTT packets chunk by chunk, however it is cut, and finds what is none (MQTT 3.1.1, 2.2 and 3). A packet
+ * is refused before any of it has gone on: what is to be checked of it is held until it is there, which is all of it, and of
+ * a PUBLISH its topic and packet ID; a payload goes by uncopied and is not looked at. A packet that is too long is refused at
+ * its header. The cost is per packet and per byte of its topic.
+ */
+export class FrameReader {
+  readonly #limits: FrameLimits
+  /** Bytes of a payload still to go by. */
+  #payload = 0
+  /** The beginning of a packet of which more is to be checked. */
+  #held: Buffer = nothing
+  #heldBytes = 0
+  #level: number | undefined
+  #isOver = false
+
+  // Of the packet that is being looked at.
+  #type = 0
+  #flags = 0
+  #bodyStart = 0
+  #end = 0
+
+  constructor(limits: FrameLimits) {
+    this.#limits = limits
+  }
+
+  /** Of the rest of one chunk first, then of the next. Nothing is read after an error or a refused level. */
+  read(chunk: Buffer): Reading {
+    // What follows a DISCONNECT is nobody's [MQTT-3.14.4-2].
+    if (this.#isOver) return { pass: nothing, rest: undefined }
+    return this.#heldBytes > 0 ? this.#readOn(chunk) : this.#readFrom(chunk)
+  }
+
+  #readFrom(chunk: Buffer): Reading {
+    let at = 0
+    while (at < chunk.length) {
+      if (this.#payload > 0) {
+        const passed = Math.min(this.#payload, chunk.length - at)
+        this.#payload -= passed
+        at += passed
+        continue
+      }
+      // What came before is to be handed on first: whether it may be answered is asked then.
+      if (at > 0 && isRequest((chunk[at] as number) >> 4))
+        return { pass: chunk.subarray(0, at), rest: chunk.subarray(at) }
+      const found = this.#look(chunk, at, chunk.length)
+      if (typeof found === 'number') {
+        this.#hold(chunk.subarray(at))
+        return { pass: chunk.subarray(0, at), rest: undefined }
+      }
+      if (found !== passes) return { pass: chunk.subarray(0, at), rest: restOf(chunk, this.#end), ...found }
+      at = this.#end
+      if (this.#isOver) break
+    }
+    return { pass: at === chunk.length ? chunk : chunk.subarray(0, at), rest: undefined }
+  }
+
+  /** What is held grows by what is still to be checked, and by no more. */
+  #readOn(chunk: Buffer): Reading {
+    let at = 0
+    for (;;) {
+      const found = this.#look(this.#held, 0, this.#heldBytes)
+      if (typeof found !== 'number') {
+        const held = this.#held.subarray(0, this.#heldBytes)
+        this.#held = nothing
+        this.#heldBytes = 0
+        const rest = restOf(chunk, at)
+        return found === passes ? { pass: held, rest } : { pass: nothing, rest, ...found }
+      }
+      const more = Math.min(found - this.#heldBytes, chunk.length - at)
+      if (more === 0) return { pass: nothing, rest: undefined }
+      this.#hold(chunk.subarray(at, at + more))
+      at += more
+    }
+  }
+
+  #hold(bytes: Buffer): void {
+    const size = this.#heldBytes + bytes.length
+    if (this.#held.length < size) {
+      const held = Buffer.allocUnsafe(Math.max(size, 2 * this.#held.length, 64))
+      this.#held.copy(held, 0, 0, this.#heldBytes)
+      this.#held = held
+    }
+    bytes.copy(this.#held, this.#heldBytes)
+    this.#heldBytes = size
+  }
+
+  /**
+   * Looks at the packet that begins at `start`: how many bytes of it must be there to go on, or what is to become of it;
+   * then `#end` is where what was checked ends, and `#payload` what is still to come.
+   */
+  #look(bytes: Buffer, start: number, end: number): number | Outcome {
+    try {
+      const missing = this.#readHeader(bytes, start, end)
+      if (missing > 0) return missing
+      if (this.#type === packetType.publish) return this.#lookAtPublish(bytes, start, end)
+      if (this.#end > end) return this.#end - start
+      return this.#check(bytes, start)
+    } catch (error) {
+      if (error instanceof PacketError) return { error }
+      throw error
+    }
+  }
+
+  /** 0, or how many bytes of the packet must be there to know its length (2.2.3). */
+  #readHeader(bytes: Buffer, start: number, end: number): number {
+    const first = bytes[start] as number
+    let length = 0
+    for (let digit = 0; digit < headerBytesMax - 1; digit += 1) {
+      const at = start + 1 + digit
+      if (at >= end) {
+        if (digit === 0) this.#setType(first)
+        return digit + 2
+      }
+      const byte = bytes[at] as number
+      length |= (byte & 0x7f) << (7 * digit)
+      if (byte < 0x80) {
+        this.#setType(first)
+        this.#bodyStart = at + 1
+        this.#end = this.#bodyStart + length
+        const size = this.#end - start
+        if (size <= this.#limits.packetBytesMax) return 0
+        const detail = `a packet of ${size} bytes, and ${this.#limits.packetBytesMax} are allowed`
+        throw new PacketError('too-large', detail)
+      }
+    }
+    throw new PacketError('length', 'a packet has a length of more than four bytes')
+  }
+
+  #setType(first: number): void {
+    const type = first >> 4
+    const name = names[type]
+    if (name === undefined) throw new PacketError('type', `a packet of type ${type}, which no client sends`)
+    if (this.#level === undefined && type !== packetType.connect)
+      throw new PacketError('first-packet', `${name} before CONNECT`)
+    if (this.#level !== undefined && type === packetType.connect)
+      throw new PacketError('second-connect', 'a second CONNECT')
+    this.#type = type
+    this.#flags = first & 0x0f
+    if (type === packetType.publish) {
+      if ((this.#flags & 0x06) === 0x06) throw new PacketError('qos', 'a PUBLISH with QoS 3')
+    } else if (this.#flags !== this.#flagsOf(type)) {
+      throw new PacketError('flags', `${name} with the flags ${this.#flags}`)
+    }
+  }
+
+  #flagsOf(type: number): number {
+    // In MQTT 3.1 they could be sent again with DUP.
+    return isRequest(type) || type === packetType.pubrel
+      ? 0x02 | (this.#level === 3 ? this.#flags & 0x08 : 0)
+      : 0
+  }
+
+  #lookAtPublish(bytes: Buffer, start: number, end: number): number | Outcome {
+    const topicStart = this.#bodyStart + 2
+    if (topicStart > this.#end) throw new PacketError('truncated', 'PUBLISH ends within its topic')
+    if (topicStart > end) return topicStart - start
+    const topicEnd = topicStart + u16At(bytes, this.#bodyStart)
+    const hasPacketId = (this.#flags & 0x06) > 0
+    const checked = hasPacketId ? topicEnd + 2 : topicEnd
+    if (checked > this.#end)
+      throw new PacketError('truncated', 'PUBLISH ends within its topic or its packet ID')
+    if (checked > end) return checked - start
+    checkText(bytes, topicStart, topicEnd, 'topic', 'the topic of a PUBLISH')
+    if (hasPacketId && u16At(bytes, topicEnd) === 0)
+      throw new PacketError('packet-id', 'a PUBLISH with the packet ID 0')
+    this.#payload = this.#end - checked
+    this.#end = checked
+    return passes
+  }
+
+  /** Of a packet that is there whole. */
+  #check(bytes: Buffer, start: number): Outcome {
+    const name = names[this.#type] as string
+    const fields = new Fields(bytes, this.#bodyStart, this.#end, name)
+    switch (this.#type) {
+      case packetType.connect: {
+        const { level } = checkConnect(fields)
+        this.#level = level
+        return level === 3 || level === 4 ? passes : { refusedLevel: level }
+      }
+      case packetType.subscribe:
+      case packetType.unsubscribe:
+        return { request: this.#readRequest(fields) }
+      case packetType.pingreq:
+        fields.end()
+        return passes
+      case packetType.disconnect:
+        fields.end()
+        this.#isOver = true
+        return passes
+      default:
+        fields.packetId()
+        fields.end()
+        // The broker reads MQTT 3.1 as if it were 3.1.1.
+        bytes[start] = (bytes[start] as number) & ~0x08
+        return passes
+    }
+  }
+
+  #readRequest(fields: Fields): SubscriptionRequest {
+    const kind = this.#type === packetType.subscribe ? 'subscribe' : 'unsubscribe'
+    const packetId = fields.packetId()
+    const filters: SubscriptionRequest['filters'] = []
+    const { filtersPerPacketMax } = this.#limits
+    while (!fields.isAtEnd) {
+      if (filters.length === filtersPerPacketMax)
+        throw new PacketError('filters-max', `a packet with more than ${filtersPerPacketMax} filters`)
+      const filter = fields.text('filter', 'filter')
+      const qos = kind === 'subscribe' ? fields.byte('QoS') : 0
+      if (qos > 2) throw new PacketError('filter-qos', `SUBSCRIBE asks for QoS ${qos}`)
+      filters.push({ filter, qos: qos as 0 | 1 | 2 })
+    }
+    if (filters.length === 0) throw new PacketError('no-filter', `${kind.toUpperCase()} without a filter`)
+    return { kind, packetId, filters }
+  }
+}
+
+/** Nothing is to be done but to hand it on. */
+const passes = Symbol('passes')
+type Outcome =
+  typeof passes | { request: SubscriptionRequest } | { refusedLevel: number } | { error: PacketError }
+
+function u16At(bytes: Buffer, at: number): number {
+  return ((bytes[at] as number) << 8) | (bytes[at + 1] as number)
+}
+
+function isRequest(type: number): boolean {
+  return type === packetType.subscribe || type === packetType.unsubscribe
+}
+
+function restOf(chunk: Buffer, at: number): Buffer | undefined {
+  return at < chunk.length ? chunk.subarray(at) : undefined
+}

@@ -3,6 +3,7 @@ import type { AsyncMessage } from 'rabbitmq-client'
 import { expect, test } from 'vitest'
 import type { AmqpConnection } from '../../../cloud/amqp/connection-rabbit.ts'
 import { rabbitDeliveries } from '../../../cloud/amqp/deliveries-rabbit.ts'
+import type { Sidings } from '../../../cloud/amqp/delivery.ts'
 import { rabbitSidings } from '../../../cloud/amqp/sidings-rabbit.ts'
 import type { Pipeline } from '../../../cloud/pipeline/pipeline.ts'
 import { silentLog } from '../../../src/log.ts'
@@ -69,7 +70,7 @@ function open() {
       return state.blocked
     },
   } as unknown as AmqpConnection
-  const sidings = { send: (...given) => made.send(...given), close: () => made.close() } as typeof made
+  const sidings: Sidings = { send: (...given) => made.send(...given), close: () => made.close() }
   const { clock, start } = setUp(
     writing({
       handle() {

@@ -59,10 +59,11 @@ describe('a consumer', () => {
       }
     }
     const counting = new Counting()
-    const { handler, wants } = defineConsumer(counting)
+    const made = defineConsumer(counting)
+    const { handler } = made
     const context = { tx: {} } as HandlerContextOf<Transaction>
     if (handler.kind === 'single') await handler.handle({} as Event, context)
-    expect([counting.count(), wants('com.acme.a'), wants('b.c')]).toEqual([1, true, false])
+    expect([counting.count(), made.wants('com.acme.a'), made.wants('b.c')]).toEqual([1, true, false])
     class Faulty extends Counting {
       readonly timout = 3
       override get types(): string[] {

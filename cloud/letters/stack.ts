@@ -26,7 +26,8 @@ export function topFrames(error: unknown): string | undefined {
 function placesOf(error: Error): string {
   try {
     const stack = String(error.stack)
-    const message = String(error.message)
+    const message: unknown = error.message
+    if (typeof message !== 'string') return stack
     const at = stack.indexOf(message)
     return at < 0 ? stack : stack.slice(at + message.length)
   } catch {

@@ -20,6 +20,8 @@ function listen() {
   return { clock, tell, lines, texts }
 }
 
+const coded = (code: string): Error => Object.assign(new Error('x'), { code })
+
 describe('the log of attempts that failed', () => {
   test('says which event of which device failed why and where, and what follows', () => {
     const { tell, lines, texts } = listen()
@@ -65,7 +67,6 @@ describe('the log of attempts that failed', () => {
 
   test('is not filled by a device whose failures have ever new codes, and no other is left out for it', async () => {
     const { clock, tell, lines } = listen()
-    const coded = (code: string) => Object.assign(new Error('x'), { code })
     for (let index = 0; index < 1_000; index++)
       tell({ delivery, event, error: coded(`CODE_${index}`), retryInMs: 1 })
     tell({ delivery, event: new Ledger().next('device-2').event, error: coded('CODE_1'), retryInMs: 1 })

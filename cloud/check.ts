@@ -10,6 +10,7 @@ import {
   type Seen,
 } from '../src/settings/check.ts'
 import type { CloudConfig } from './config.ts'
+import { dialledBy, refuseFaultyUrl } from './database/url-postgres.ts'
 import { loadConsumers } from './load-consumers.ts'
 import { consumerSettings } from './settings.ts'
 import { loadBrokerTls } from './tls.ts'
@@ -35,9 +36,12 @@ export async function checkCloud(config: CloudConfig): Promise<Checked> {
 }
 
 async function seenDatabase(url: string): Promise<Seen> {
-  const seen = await seenAddress(url, { needed: true })
-  const { hostname, searchParams } = new URL(url)
-  const inClear = !isLoopback(hostname) && !searchParams.has('sslmode')
+  refuseFaultyUrl(url)
+  const { host, isSocket, encrypts } = dialledBy(url)
+  if (isSocket) return { text: `a socket of this machine, in ${host}` }
+  const address = `postgres://${host.includes(':') ? `[${host}]` : host}`
+  const seen = await seenAddress(address, { needed: true })
+  const inClear = !encrypts && !isLoopback(new URL(address).hostname)
   return inClear ? { text: `${seen.text}, in clear: sslmode=verify-full encrypts it`, warning: true } : seen
 }
 

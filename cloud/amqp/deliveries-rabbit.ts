@@ -19,6 +19,8 @@ export interface RabbitDeliveriesOptions {
   declare: () => Promise<unknown>
   /** Resolves when a partition may be read. By default at once. */
   whenReady?: (partition: number) => Promise<void> | undefined
+  /** Whether what was delivered waits for the end of an outage; by default it never does. */
+  isHeld?: () => boolean
   clock: Clock
   random: Random
   log: Logger

@@ -14,6 +14,8 @@ export interface Delivery {
   readonly routingKey: string
   readonly headers: Headers
   readonly properties: MessageProperties
+  /** It has AMQP properties besides `properties` and `headers`, which are in the block alone. */
+  readonly hasMoreProperties?: boolean
   /** Its properties and headers as the broker sent them, which say more than can be read of them; empty if that is not known. */
   readonly propertyBlock: Buffer
   /** Why they cannot be read: it has none of them then. */

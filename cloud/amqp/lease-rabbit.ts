@@ -70,6 +70,7 @@ export class Lease {
       routingKey: message.routingKey,
       headers: message.headers ?? {},
       properties: propertiesOf(message),
+      hasMoreProperties: hasMoreProperties(message),
       propertyBlock: sent.properties,
       propertyFault: sent.fault,
       attempt: readAttempt(message.headers ?? {}),
@@ -98,6 +99,13 @@ export class Lease {
     this.#lowestOpen = next
     this.#channel.basicAck({ deliveryTag: next - 1, multiple: true })
   }
+}
+
+/** Besides those of `propertiesOf`. A number as correlation ID is that of a confirm: a letter gets one of its own. */
+function hasMoreProperties(message: AsyncMessage): boolean {
+  const { clusterId, contentEncoding, correlationId = '', expiration, priority, replyTo, userId } = message
+  const others = [contentEncoding, expiration, priority, replyTo, userId, clusterId]
+  return others.some((each) => each !== undefined) || !/^\d*$/.test(correlationId)
 }
 
 /** Of a message on a connection that receives as sent. */

@@ -20,7 +20,7 @@ export class PrefetchPace {
     return this.#prefetch
   }
 
-  /** Whether it is another number from now on, by what a lease that began at `sinceMs` has got to until now. */
+  /** Whether it is another number from now on, by what a lease has got to from `sinceMs` until now. */
   changes(lease: Pick<Lease, 'settledCount' | 'oldestSinceMs'>, sinceMs: number, nowMs: number): boolean {
     const before = this.#prefetch
     const { settledCount, oldestSinceMs = nowMs } = lease

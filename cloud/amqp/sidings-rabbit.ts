@@ -135,29 +135,33 @@ class RabbitSidings implements Sidings {
     return sent
   }
 
-  /** Not as long as the broker has told us to publish nothing: it reads nothing then. */
   async #answered(letter: Letter, sent: Sent): Promise<void> {
-    let quietMs = 0
-    while (!sent.settled && quietMs < confirmTimeoutMs) {
+    const { blocked } = await this.#looked(sent)
+    if (sent.settled) {
+      this.#sent.delete(letter)
+      return sent.proof
+    }
+    // As long as the broker has told us to publish nothing it reads nothing, and has forgotten nothing.
+    if (blocked !== undefined) sent.sinceMs = this.#clock.monotonicMs()
+    const waitedMs = this.#clock.monotonicMs() - sent.sinceMs
+    if (sent.withdraw()) this.#sent.delete(letter)
+    else if (waitedMs >= forgottenAfterMs) void sent.publisher.close().catch(() => {})
+    if (blocked !== undefined) throw new Blocked(blocked)
+    throw new Error(`the broker has not answered for ${Math.round(waitedMs / 1000)} s`)
+  }
+
+  /** Until the answer is there, or it is time to say that it is not. `blocked`: why it cannot come. */
+  async #looked(sent: Sent): Promise<{ blocked: string | undefined }> {
+    for (let waitedMs = 0; !sent.settled && waitedMs < confirmTimeoutMs; waitedMs += lookEveryMs) {
       await atMost(
         sent.proof.catch(() => {}),
         lookEveryMs,
         this.#clock,
       )
-      if (this.#connection.blocked === undefined) quietMs += lookEveryMs
-      else {
-        quietMs = 0
-        sent.sinceMs = this.#clock.monotonicMs()
-      }
+      const { blocked } = this.#connection
+      if (blocked !== undefined) return { blocked }
     }
-    if (sent.settled) {
-      this.#sent.delete(letter)
-      return sent.proof
-    }
-    const waitedMs = this.#clock.monotonicMs() - sent.sinceMs
-    if (sent.withdraw()) this.#sent.delete(letter)
-    else if (waitedMs >= forgottenAfterMs) void sent.publisher.close().catch(() => {})
-    throw new Error(`the broker has not answered for ${Math.round(waitedMs / 1000)} s`)
+    return { blocked: undefined }
   }
 
   /** Once for all letters that miss it. Never throws: why it fails is not the letter's story, and it is tried again. */
@@ -173,6 +177,9 @@ class RabbitSidings implements Sidings {
     return declared
   }
 }
+
+/** The broker has told us to publish nothing, and why. */
+class Blocked extends Error {}
 
 /** Whether less of it may do: AMQP has no bytes for it, or RabbitMQ says of something in it that it cannot be. */
 function isOfTheLetter(error: unknown): boolean {
@@ -202,6 +209,11 @@ function unavailable(siding: Siding, cause: unknown): TidegateError {
 }
 
 function diagnosis(cause: unknown): [how: string, hint: string] {
+  if (cause instanceof Blocked)
+    return [
+      'waits, for the broker takes nothing',
+      'RabbitMQ is short of memory or disk: see `rabbitmq-diagnostics alarms`, and give it more',
+    ]
   if (cause instanceof Refused)
     return ['is full', 'replay or remove its letters; until then the partitions behind it wait']
   if (cause instanceof Unrouted)

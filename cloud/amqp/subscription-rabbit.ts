@@ -35,9 +35,18 @@ export interface SubscriptionOptions {
   intercept?: (message: AsyncMessage, lease: Lease) => boolean
   /** The queue is not there. Whether to go on trying; never throws. */
   onMissing: () => Promise<boolean>
+  /** Whether what is in our hands waits for the end of an outage; by default it never does. */
+  isHeld?: (() => boolean) | undefined
   clock: Clock
   random: Random
   log: Logger
+}
+
+/** Of a lease: since its beginning, or since the last outage was over. */
+interface Stretch {
+  sinceMs: number
+  /** What had been acknowledged before it. */
+  settledBefore: number
 }
 
 const lookEveryMs = 10_000
@@ -113,17 +122,28 @@ class KeptSubscription implements Subscription {
     })
     if (signal.aborted) return lease.giveUp()
     this.#lease = lease
-    this.#watch(lease, clock.monotonicMs())
+    this.#watch(lease, { sinceMs: clock.monotonicMs(), settledBefore: 0 })
     await ended
   }
 
-  /** Gives back what it could not get to, and asks for fewer; and for more again when it gets to more. */
-  #watch(lease: Lease, sinceMs: number): void {
-    const { clock, queue, log } = this.#options
+  /**
+   * Gives back what it could not get to, and asks for fewer; and for more again when it gets to more. Nothing is given back because
+   * of an outage: whoever had it next would wait as well, and a letter that waits for the broker would be there twice (G5).
+   */
+  #watch(lease: Lease, stretch: Stretch): void {
+    const { clock, queue, log, isHeld } = this.#options
     clock.after(lookEveryMs, () => {
       if (lease.lost || this.#stopping.signal.aborted) return
+      const nowMs = clock.monotonicMs()
+      const { settledCount, oldestSinceMs = nowMs } = lease
+      if (isHeld?.()) return this.#watch(lease, { sinceMs: nowMs, settledBefore: settledCount })
+      const { sinceMs, settledBefore } = stretch
+      const done = {
+        settledCount: settledCount - settledBefore,
+        oldestSinceMs: Math.max(oldestSinceMs, sinceMs),
+      }
       const { prefetch } = this.#pace
-      if (!this.#pace.changes(lease, sinceMs, clock.monotonicMs())) return this.#watch(lease, sinceMs)
+      if (!this.#pace.changes(done, sinceMs, nowMs)) return this.#watch(lease, stretch)
       log.info(
         { queue, before: prefetch, prefetch: this.#pace.prefetch },
         'taking another number of deliveries at a time',

@@ -7,15 +7,22 @@ import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
  */
 
 /**
- * What a value can be at fault for: it is no such value (22), it breaks a constraint (23), it is over a limit of PostgreSQL (54,
- * as JSON that is nested too deep). And 25P02 says no more than that a statement before this one failed.
+ * What a value can be at fault for: it is there twice where it may be once (21), it is no such value (22), it breaks a constraint
+ * (23), it is over a limit of PostgreSQL (54, as JSON that is nested too deep). And 25P02 says no more than that a statement before
+ * this one failed.
  */
-const valueState = /^((22|23|54)...|25P02)$/
+const valueState = /^((21|22|23|54)...|25P02)$/
 /**
  * What a consumer's statement cannot be at fault for: the connection (08), what the server is short of (53), that it is stopped
  * or starts (57P), its files (58), damage (XX), that it is read-only (25006) or lets nobody in (28, 3D).
  */
 const serverState = /^(08...|53...|57P0[1-5]|58...|XX...|25006|28...|3D000)$/
+/**
+ * Of those, what a statement can be at fault for all the same: parameters that do not fit it (08P01), an error that somebody's
+ * function or extension raised without a state (XX000), its own setting (53400). A server that cannot go on says FATAL or PANIC; one
+ * that says it in another language of its `lc_messages` costs an attempt, which is less than a lane that waits for ever.
+ */
+const ambiguousState = /^(08P01|XX000|53400)$/
 
 /** What pg throws without a code when the connection is gone. */
 const connectionMessage =
@@ -91,9 +98,18 @@ export function outageOfOurs(where: string, error: unknown): TidegateError | und
 
 /** Why a consumer's statement failed: its fault (undefined), or an outage. What we do not know may be its own. */
 export function outageOfConsumers(where: string, error: unknown): TidegateError | undefined {
-  if (error instanceof DatabaseError)
-    return serverState.test(stateOf(error)) ? outage(where, error) : undefined
+  if (error instanceof DatabaseError) return isOfServer(error) ? outage(where, error) : undefined
   return isConnectionFault(error) ? outage(where, error) : undefined
+}
+
+function isOfServer(error: DatabaseError): boolean {
+  const state = stateOf(error)
+  if (ambiguousState.test(state)) return endsSession(error)
+  return serverState.test(state)
+}
+
+function endsSession({ severity }: DatabaseError): boolean {
+  return severity === 'FATAL' || severity === 'PANIC'
 }
 
 /** Why there is no connection, or none that can be used. `where` is host:port/database, never a URL with a password in it. */

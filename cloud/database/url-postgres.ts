@@ -33,6 +33,12 @@ export function refuseFaultyUrl(text: string): void {
   }
 }
 
+/** Where the driver finds the server, and how it speaks to it, by all that a URL may say: `?host=`, `?ssl=`, `%2Fvar%2Frun`, … */
+export function dialledBy(text: string): { host: string; isSocket: boolean; encrypts: boolean } {
+  const { host, ssl } = new Client({ connectionString: text })
+  return { host, isSocket: host.startsWith('/'), encrypts: ssl }
+}
+
 function invalid(how: string, cause?: unknown): TidegateError {
   return new TidegateError('CONFIG_INVALID', {
     message: `database.url ${how}`,

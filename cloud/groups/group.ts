@@ -57,13 +57,14 @@ export async function startGroup(given: GroupOptions): Promise<Group> {
 
   const progress = createProgress(given.clock, given.stallAfterMs)
   const pipeline = createPipeline({ ...options, observer: noting(given.observer, progress) })
+  const isHeld = (): boolean => pipeline.heldBy !== undefined || given.publishing.blocked !== undefined
   const onDelivery = (delivery: Delivery): void => pipeline.take(delivery)
   const former = startUpgrade({
     ...options,
     queues: queues.former,
     drained: queues.drained,
     register,
-    line: rabbitFormerLine(options),
+    line: rabbitFormerLine({ ...options, isHeld }),
     async bind(partition) {
       // The new one may have been deleted while it waited.
       await queues.declare(former.unbound())
@@ -75,6 +76,7 @@ export async function startGroup(given: GroupOptions): Promise<Group> {
   const deliveries = rabbitDeliveries({
     ...options,
     connection: given.consuming,
+    isHeld,
     declare: () => queues.declare(former.unbound()),
     whenReady: (partition) => former.whenReady(partition),
   })

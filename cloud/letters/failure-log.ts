@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { Clock } from '../../src/clock.ts'
 import { codeOf, messageOf } from '../../src/errors.ts'
 import type { Event } from '../../src/contract/event.ts'
@@ -20,21 +21,27 @@ export interface FailedAttempt {
 export type FailureLog = (failed: FailedAttempt) => void
 
 const intervalMs = 60_000
-/** Lines of one code about one device in that time; a device in a loop must not fill the log. */
+/** Lines about one device in that time, and of one code about it; a device in a loop must not fill the log. */
+const deviceLinesMax = 60
 const linesMax = 20
 const textLengthMax = 1_000
 
 /** A line each; the stack once for each place that something is thrown at, and then at most once a minute. */
 export function createFailureLog(log: Logger, clock: Clock): FailureLog {
+  const throttleDevices = createThrottle(clock, intervalMs, deviceLinesMax)
   const throttleLines = createThrottle(clock, intervalMs, linesMax)
   const throttleStacks = createThrottle(clock, intervalMs)
   return ({ delivery, event, error, retryInMs }) => {
     const code = codeOf(error).slice(0, 100)
     const about = event ? fromEvent(event) : fromProperties(delivery)
-    const alikeBefore = throttleLines(`${code} ${about.device ?? ''}`)
+    const device = about.device ?? ''
+    const alikeBefore = throttleLines(`${code} ${device}`)
     if (alikeBefore === undefined) return
+    // A handler may make a code of what a device sends.
+    const othersBefore = throttleDevices(device)
+    if (othersBefore === undefined) return
     const stack = topFrames(error)
-    const isNew = stack !== undefined && throttleStacks(`${code} ${stack}`) !== undefined
+    const isNew = stack !== undefined && throttleStacks(digestOf(`${code} ${stack}`)) !== undefined
     const then = retryInMs === undefined ? 'the event is a dead letter now' : 'it is tried again'
     log.warn(
       {
@@ -44,10 +51,16 @@ export function createFailureLog(log: Logger, clock: Clock): FailureLog {
         ...(retryInMs !== undefined && { retryInMs }),
         ...(isNew && { stack }),
         ...(alikeBefore > 0 && { alikeBefore }),
+        ...(othersBefore > 0 && { othersBefore }),
       },
       `an attempt failed, and ${then}: ${messageOf(error).slice(0, textLengthMax)}`,
     )
   }
+}
+
+/** Of a fixed length: thousands of them are remembered (G7). */
+function digestOf(text: string): string {
+  return createHash('sha256').update(text).digest('base64')
 }
 
 interface About {

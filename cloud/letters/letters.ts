@@ -97,7 +97,7 @@ interface TakenOver extends Enclosure {
 }
 
 /** What the publisher wrote, as far as the client has bytes for it and there is not too much of it. */
-function takenOver({ headers, properties, propertyFault }: Delivery): TakenOver {
+function takenOver({ headers, properties, propertyFault, hasMoreProperties }: Delivery): TakenOver {
   const foreign = Object.entries(headers).filter(
     ([name]) => !brokerHeader.test(name) && !notTakenOver.test(name),
   )
@@ -108,7 +108,12 @@ function takenOver({ headers, properties, propertyFault }: Delivery): TakenOver 
   return {
     headers: fits ? Object.fromEntries(kept) : {},
     properties: bounded.properties,
-    whole: propertyFault === undefined && bounded.whole && fits && kept.length === foreign.length,
+    whole:
+      propertyFault === undefined &&
+      !hasMoreProperties &&
+      bounded.whole &&
+      fits &&
+      kept.length === foreign.length,
   }
 }
 

@@ -10,7 +10,7 @@ const stackReadMax = 65_536
  */
 export function topFrames(error: unknown): string | undefined {
   if (!(error instanceof Error) || error instanceof TidegateError) return undefined
-  const frames = stackOf(error)
+  const frames = placesOf(error)
     .slice(0, stackReadMax)
     .split('\n')
     .filter((line) => /^\s+at /.test(line))
@@ -19,10 +19,17 @@ export function topFrames(error: unknown): string | undefined {
   return frames.length === 0 ? undefined : frames.join('\n').slice(0, stackLengthMax)
 }
 
-/** What somebody else threw may have a stack that is no text, or one that throws. */
-function stackOf(error: Error): string {
+/**
+ * Behind the message it begins with, of which lines may look like places. What somebody else threw may have a stack or a message
+ * that is no text, or one that throws.
+ */
+function placesOf(error: Error): string {
   try {
-    return String(error.stack)
+    const stack = String(error.stack)
+    const message: unknown = error.message
+    if (typeof message !== 'string') return stack
+    const at = stack.indexOf(message)
+    return at < 0 ? stack : stack.slice(at + message.length)
   } catch {
     return ''
   }

@@ -40,11 +40,17 @@ export interface BatchConsumerOptions extends ConsumerOptions, BatchTraits {
  */
 export function defineConsumer(options: SingleConsumerOptions | BatchConsumerOptions): Consumer {
   refuseFaulty(options)
-  const handler: Handler =
-    'handleBatch' in options
-      ? { kind: 'batch', handleBatch: (entries, context) => options.handleBatch(entries, seen(context)) }
-      : { kind: 'single', handle: (event, context) => options.handle(event, seen(context)) }
+  const handler: Handler = takesBatches(options)
+    ? { kind: 'batch', handleBatch: (entries, context) => options.handleBatch(entries, seen(context)) }
+    : { kind: 'single', handle: (event, context) => options.handle(event, seen(context)) }
   return makeConsumer(options, handler)
+}
+
+/** As the check has it: a key that is undefined is not there. */
+function takesBatches(
+  options: SingleConsumerOptions | BatchConsumerOptions,
+): options is BatchConsumerOptions {
+  return (options as Partial<BatchConsumerOptions>).handleBatch !== undefined
 }
 
 function seen<Context extends { tx: Queryable }>(context: Context): Omit<Context, 'tx'> & { tx: Queryable } {

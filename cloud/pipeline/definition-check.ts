@@ -46,19 +46,19 @@ export function faultsOfDefinition(given: unknown): string[] {
   if (typeof given !== 'object' || given === null)
     return [`a consumer is an object, and this is ${inWords(given)}`]
   const options = given as Readonly<Record<string, unknown>>
-  const there = Object.keys(options).filter((key) => options[key] !== undefined)
   const known = Object.keys(checks)
+  // An instance of a class has its handler from its class; what else it has from there is its own affair.
+  const there = known.filter((key) => options[key] !== undefined)
+  const unknown = Object.keys(options).filter((key) => !known.includes(key) && options[key] !== undefined)
   const handlers = ['handle', 'handleBatch'].filter((key) => there.includes(key))
   return [
-    ...there
-      .filter((key) => !known.includes(key))
-      .map(
-        (key) =>
-          `${key} is nothing a consumer has${didYouMean(
-            key,
-            known.filter((each) => !there.includes(each)),
-          )}`,
-      ),
+    ...unknown.map(
+      (key) =>
+        `${key} is nothing a consumer has${didYouMean(
+          key,
+          known.filter((each) => !there.includes(each)),
+        )}`,
+    ),
     ...['group', 'types'].filter((key) => !there.includes(key)).map((key) => `${key} is required`),
     handlers.length === 0 && 'handle is required: what to do with one event',
     handlers.length === 2 && 'handle and handleBatch: a consumer has one of the two',

@@ -127,7 +127,7 @@ export function makeConsumer(options: ConsumerOptions & BatchTraits, handler: Ha
 export function refuseFaulty(given: unknown): void {
   const faults = faultsOfDefinition(given)
   if (faults.length === 0) return
-  const { group } = { ...(given as { group?: unknown } | null) }
+  const group = (given as { group?: unknown } | null)?.group
   throw new TidegateError('CONSUMER_INVALID', {
     message: `consumer ${typeof group === 'string' ? group.slice(0, 60) : '(without a group)'}: ${faults.join('; ')}`,
     retryable: false,

@@ -6,6 +6,7 @@ import type { Delivery } from '../amqp/delivery.ts'
 import type { Storage } from '../database/storage.ts'
 import type { Aside } from './aside.ts'
 import { applyTogether } from './batch.ts'
+import { BatchPace } from './batch-pace.ts'
 import type { ConfiguredConsumer } from './definition.ts'
 import type { Holding } from './holding.ts'
 import { judge, type Parcel } from './judge.ts'
@@ -28,7 +29,7 @@ export interface LaneOptions {
   checkSchema: SchemaCheck
   /** Most deliveries in one transaction. */
   batchMax: number
-  /** A transaction that takes longer ends with the event that it is at, and the next ones are smaller: slow handlers commit often. */
+  /** A transaction that takes longer ends with the event that it is at, and the next ones are smaller where that helps: slow handlers commit often. */
   batchTimeTargetMs: number
   clock: Clock
   log: Logger
@@ -54,19 +55,15 @@ export function createLane(options: LaneOptions, parts: LaneParts): Lane {
 
 type PutAside = (delivery: Delivery, error: unknown, event: Event | undefined) => void
 
-/** How fast a consumer is shows with its first events; until then few are tried together. */
-const limitAtFirst = 16
-
 class LaneWork {
   readonly #options: LaneOptions
   readonly #parts: LaneParts
-  /** Most deliveries in the next transaction. */
-  #limit: number
+  readonly #pace: BatchPace
 
   constructor(options: LaneOptions, parts: LaneParts) {
     this.#options = options
     this.#parts = parts
-    this.#limit = Math.min(options.batchMax, limitAtFirst)
+    this.#pace = new BatchPace({ batchMax: options.batchMax, timeTargetMs: options.batchTimeTargetMs })
   }
 
   async on(batch: readonly Delivery[]): Promise<void> {
@@ -102,8 +99,9 @@ class LaneWork {
     for (let run = runs.shift(); run; run = runs.shift()) {
       run = run.filter((parcel) => settlement.isLive(parcel.delivery))
       if (run.length === 0) continue
-      if (run.length > this.#limit) {
-        runs.unshift(run.slice(0, this.#limit), run.slice(this.#limit))
+      const { limit } = this.#pace
+      if (run.length > limit) {
+        runs.unshift(run.slice(0, limit), run.slice(limit))
         continue
       }
       const { tookMs, ...result } = await this.#applied(run)
@@ -111,12 +109,13 @@ class LaneWork {
         wait.end()
         outages = 0
         const { done, repeats } = result
-        this.#pace(tookMs, done)
+        this.#pace.committed(done, tookMs)
         for (const parcel of run.slice(0, done)) this.#finish(parcel, repeats.has(parcel), putAside)
         runs.unshift(run.slice(done))
       } else if (cutOff.aborted) {
         break
       } else if (isOutage(result.error)) {
+        this.#pace.failed(run.length)
         await wait.out(result.error, ++outages)
         runs.unshift(run)
       } else {
@@ -147,13 +146,6 @@ class LaneWork {
     if (!repeat) observer.applied(consumer.group, parcel.event, parcel.delivery, clock.now())
     if (parcel.fault) putAside(parcel.delivery, parcel.fault, parcel.event)
     else this.#parts.settlement.settle(parcel.delivery, repeat ? 'repeat' : 'processed')
-  }
-
-  /** By what a transaction held, and not by what it could have held: a few that are fast say nothing of many. */
-  #pace(tookMs: number, held: number): void {
-    const { batchMax, batchTimeTargetMs } = this.#options
-    if (tookMs > batchTimeTargetMs) this.#limit = Math.max(1, held >> 1)
-    else if (tookMs < batchTimeTargetMs / 2) this.#limit = Math.min(batchMax, Math.max(this.#limit, held * 2))
   }
 }
 

@@ -6,7 +6,8 @@ const valueMax = 1e290
 
 /**
  * The numbers of up to 10^290 in an event's data by dotted path (`battery.voltage`), or `value` when the data is a number.
- * Bounded (G7): the first 64 in member order, four levels deep. Arrays are left out: their indexes name nothing.
+ * Bounded (G7): the first 64 in member order, four levels deep. Arrays are left out, as their indexes name nothing, and so are
+ * paths that are no text for PostgreSQL.
  */
 export function numericFields(data: unknown): [path: string, value: number][] {
   if (typeof data === 'number') return isCountable(data) ? [['value', data]] : []
@@ -21,12 +22,19 @@ function collect(value: unknown, prefix: string, depth: number, fields: [string,
     if (fields.length >= fieldsMax) return
     const path = prefix + name
     if (typeof member === 'number') {
-      if (isCountable(member) && path.length <= pathLengthMax && !path.includes('\0'))
-        fields.push([path, member])
+      if (isCountable(member) && isStorable(path)) fields.push([path, member])
     } else {
       collect(member, `${path}.`, depth + 1, fields)
     }
   }
+}
+
+/**
+ * PostgreSQL has no U+0000, and of half a surrogate pair UTF-8 makes U+FFFD, whichever half it is: two paths would be one key, which
+ * one upsert may not touch twice.
+ */
+function isStorable(path: string): boolean {
+  return path.length <= pathLengthMax && !path.includes('\0') && path.isWellFormed()
 }
 
 function isCountable(value: number): boolean {

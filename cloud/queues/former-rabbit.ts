@@ -17,6 +17,8 @@ export interface RabbitFormerLineOptions {
   publishing: AmqpConnection
   /** Most unacknowledged deliveries per queue (G7). */
   prefetch: number
+  /** Whether what was delivered waits for the end of an outage. */
+  isHeld: () => boolean
   clock: Clock
   random: Random
   log: Logger

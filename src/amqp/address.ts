@@ -14,7 +14,7 @@ const families = 2
 /**
  * Node gives an address up after 250 ms by itself when a name has more than one, and over a satellite that is less than one round
  * trip: then none is ever reached. Here the limit is ours: half of what a connection may take, so that an address that is
- * dead leaves time for another.
+ * dead leaves time for another. A third is not come to when two do not answer.
  */
 export function attemptTimeoutMs(connectTimeoutMs: number): number {
   return Math.max(10, Math.floor(connectTimeoutMs / families))
@@ -33,7 +33,12 @@ export function diallingOf(url: string, connectTimeoutMs: number): Dialling {
 
 /** The virtual host; `/` if the URL names none. */
 export function vhostOf(url: string): string {
-  return decodeURIComponent(new URL(url).pathname.slice(1)) || '/'
+  return decodeURIComponent(vhostIn(new URL(url))) || '/'
+}
+
+/** As it is written; a `/` at its end is none of it, as the client reads it. */
+function vhostIn({ pathname }: URL): string {
+  return pathname.slice(1).replace(/\/$/, '')
 }
 
 /** host:port, without user and password: fit for logs. */
@@ -45,12 +50,13 @@ export function whereOf(url: string): string {
 /** What is wrong with an AMQP URL, for a person; undefined if nothing is, or if it is none at all. */
 export function faultOfAmqpUrl(text: string): string | undefined {
   if (!URL.canParse(text)) return undefined
-  const { hostname, username, password, pathname } = new URL(text)
+  const url = new URL(text)
+  const { hostname, username, password, pathname } = url
   if (hostname === '') return 'names no host'
   if (!isPercentEncoded(username + password))
     return 'user and password must be percent-encoded: a % in them is written %25'
   if (!isPercentEncoded(pathname)) return 'the virtual host must be percent-encoded: a % in it is written %25'
-  if (pathname.slice(1).includes('/')) return 'a / in the name of a virtual host is written %2F'
+  if (vhostIn(url).includes('/')) return 'a / in the name of a virtual host is written %2F'
   return undefined
 }
 

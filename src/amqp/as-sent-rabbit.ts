@@ -80,7 +80,8 @@ function readWithCare(): void {
     let start: Buffer | undefined
     let sent: AsSent | undefined
     const look = (payload: Buffer): Buffer => {
-      const properties = payload.subarray(contentStartBytes, -1)
+      // A copy: it stays with the message, and what was read from the socket, up to 64 KiB, is not to stay with it (G7).
+      const properties = Buffer.from(payload.subarray(contentStartBytes, -1))
       sent = { properties, fault: faultOfProperties(properties) }
       return sent.fault === undefined ? payload : withoutProperties(payload)
     }

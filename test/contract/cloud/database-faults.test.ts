@@ -5,6 +5,10 @@ import type { Storage, Transaction } from '../../../cloud/database/storage.ts'
 import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
 import { postgresHistory } from '../../../cloud/history/history-postgres.ts'
 import { isOutage } from '../../../cloud/pipeline/retry.ts'
+import { aggregate } from '../../../cloud/projections/rollups.ts'
+import type { Rollup } from '../../../cloud/projections/rollup.ts'
+import { postgresRollups } from '../../../cloud/projections/rollups-postgres.ts'
+import { Ledger } from '../../support/cloud/cloud-events.ts'
 import { migrated } from '../../support/cloud/cloud.ts'
 import { createDatabase } from '../../support/servers.ts'
 
@@ -25,6 +29,7 @@ beforeAll(async () => {
   const role = `weak_${Date.now()}`
   await owner.query(`create role ${role} login password 'weak'`)
   await owner.query(`grant usage on schema tidegate to ${role}`)
+  await owner.query(`grant update on tidegate.rollup_buckets to ${role}`)
   await owner.query(`grant select, insert, delete on all tables in schema tidegate to ${role}`)
   await owner.query(`grant usage on all sequences in schema tidegate to ${role}`)
   const weak = new URL(url)
@@ -64,6 +69,9 @@ const append = (body: string, id = 'a'): Promise<unknown> =>
       },
     ]),
   )
+
+const merge = (rollups: readonly Rollup[]): Promise<unknown> =>
+  inTransaction((tx) => postgresRollups(tx).merge(rollups))
 
 const ask = (sql: string): Promise<unknown> => inTransaction((tx) => tx.query(sql))
 
@@ -117,7 +125,35 @@ describe('a statement of Tidegate’s own that fails', () => {
     expect(await faultOf(append(body))).toMatchObject({ code, outage: false })
   })
 
-  test('a consumer’s statement that its own table refuses is its own fault, and a server that cannot is not', async () => {
+  test('by two keys that PostgreSQL writes alike is that event’s fault, and rollups leave such keys out (G5)', async () => {
+    const data: unknown = JSON.parse(String.raw`{"\ud800":1,"\ud801":2,"t":3}`)
+    const rollups = aggregate([new Ledger().next('device-1', { data }).event])
+    await expect(merge(rollups)).resolves.toBeUndefined()
+    const [one] = rollups
+    const alike = ['\ud800', '\ud801'].map((field) => ({ ...one, field }) as Rollup)
+    expect(await faultOf(merge(alike))).toMatchObject({ code: '21000', outage: false })
+  })
+})
+
+describe('a consumer’s statement that fails', () => {
+  test.each([
+    ['08P01', 'select $1::text', ['a', 'b']],
+    ['XX000', `do $$ begin raise exception 'no' using errcode = 'XX000'; end $$`, []],
+    ['53400', `do $$ begin raise exception 'no' using errcode = '53400'; end $$`, []],
+  ])('by its own mistake is its own fault, though servers say %s, too (G5)', async (code, sql, values) => {
+    const asked = inTransaction((tx) => tx.query(sql, values))
+    expect(await faultOf(asked)).toMatchObject({ code, outage: false })
+  })
+
+  test.each(['08006', 'XX001', 'XX002', '53100', '58030'])(
+    'by %s is an outage, whoever says it (G5)',
+    async (code) => {
+      const asked = ask(`do $$ begin raise exception 'no' using errcode = '${code}'; end $$`)
+      expect(await faultOf(asked)).toMatchObject({ outage: true })
+    },
+  )
+
+  test('that its own table refuses is its own fault, and a server that cannot is not', async () => {
     expect(await faultOf(ask('insert into nowhere values (1)'))).toMatchObject({
       code: '42P01',
       outage: false,

@@ -1,5 +1,12 @@
 import { describe, expect, test } from 'vitest'
-import { defineConsumer, type SingleConsumerOptions } from '../../../cloud/pipeline/consumer.ts'
+import type { Transaction } from '../../../cloud/database/storage.ts'
+import {
+  type BatchConsumerOptions,
+  defineConsumer,
+  type SingleConsumerOptions,
+} from '../../../cloud/pipeline/consumer.ts'
+import type { HandlerContextOf } from '../../../cloud/pipeline/definition.ts'
+import type { Event } from '../../../src/contract/event.ts'
 
 const wanting = (...types: string[]) => defineConsumer({ group: 'g', types, handle() {} })
 
@@ -26,6 +33,45 @@ describe('a consumer', () => {
         code: 'CONSUMER_INVALID',
         message: expect.stringMatching(/group must.*types must.*retry must.*timeout must/) as string,
       }),
+    )
+  })
+
+  test('whose other handler is undefined handles with the one that is there', async () => {
+    const both = { group: 'g', types: ['#'], handle() {}, handleBatch: undefined }
+    expect(defineConsumer(both as unknown as SingleConsumerOptions).handler.kind).toBe('single')
+    const batch = { group: 'g', types: ['#'], handle: undefined, handleBatch() {} }
+    expect(defineConsumer(batch as unknown as BatchConsumerOptions).handler.kind).toBe('batch')
+  })
+
+  test('may be an instance of a class, which stays what its handler is called on', async () => {
+    class Counting {
+      readonly group = 'counting'
+      #count = 0
+      get types(): string[] {
+        return ['com.acme.#']
+      }
+      handle(): void {
+        this.#count += 1
+      }
+      /** Nothing that a consumer has, and nobody's typo. */
+      count(): number {
+        return this.#count
+      }
+    }
+    const counting = new Counting()
+    const made = defineConsumer(counting)
+    const { handler } = made
+    const context = { tx: {} } as HandlerContextOf<Transaction>
+    if (handler.kind === 'single') await handler.handle({} as Event, context)
+    expect([counting.count(), made.wants('com.acme.a'), made.wants('b.c')]).toEqual([1, true, false])
+    class Faulty extends Counting {
+      readonly timout = 3
+      override get types(): string[] {
+        return []
+      }
+    }
+    expect(() => defineConsumer(new Faulty())).toThrow(
+      /consumer counting: timout is nothing a consumer has; did you mean timeout\?; types must name/,
     )
   })
 

@@ -20,6 +20,8 @@ function listen() {
   return { clock, tell, lines, texts }
 }
 
+const coded = (code: string): Error => Object.assign(new Error('x'), { code })
+
 describe('the log of attempts that failed', () => {
   test('says which event of which device failed why and where, and what follows', () => {
     const { tell, lines, texts } = listen()
@@ -61,6 +63,25 @@ describe('the log of attempts that failed', () => {
     await clock.advance(60_000)
     tell({ delivery, event, error: new Error('x'), retryInMs: 1 })
     expect(lines().at(-1)).toMatchObject({ alikeBefore: 980 })
+  })
+
+  test('is not filled by a device whose failures have ever new codes, and no other is left out for it', async () => {
+    const { clock, tell, lines } = listen()
+    for (let index = 0; index < 1_000; index++)
+      tell({ delivery, event, error: coded(`CODE_${index}`), retryInMs: 1 })
+    tell({ delivery, event: new Ledger().next('device-2').event, error: coded('CODE_1'), retryInMs: 1 })
+    expect(lines()).toHaveLength(61)
+    await clock.advance(60_000)
+    tell({ delivery, event, error: coded('CODE'), retryInMs: 1 })
+    expect(lines().at(-1)).toMatchObject({ othersBefore: 940 })
+  })
+
+  test('has no line of a message for a place', () => {
+    const { tell, lines } = listen()
+    const error = new Error('no\n    at the sea (forged.js:1:1)\n    at all')
+    tell({ delivery, event, error, retryInMs: 1 })
+    expect(lines()[0]?.['stack']).toMatch(/^at .*failure-log\.test\.ts/)
+    expect(lines()[0]?.['stack']).not.toContain('forged')
   })
 
   test('names what could not be read by what its publisher says of it', () => {

@@ -111,6 +111,13 @@ describe('letters', () => {
     expect(JSON.stringify(barer.at(-1)).length).toBeLessThan(2048)
   })
 
+  test('what is not taken over of AMQP’s properties is there as it came (G5)', () => {
+    const propertyBlock = Buffer.from('as it came')
+    const more = deadLetter(failing({ propertyBlock, hasMoreProperties: true })).headers
+    expect(more[headers.originalProperties]).toBe(propertyBlock.toString('base64'))
+    expect(deadLetter(failing({ propertyBlock })).headers).not.toHaveProperty(headers.originalProperties)
+  })
+
   test('what the publisher wrote is kept, and what is no story is none', () => {
     expect(deadLetter(failing({ headers: { mine: 1 } })).headers).toMatchObject({ mine: 1 })
     expect(readFailures({ [headers.failures]: '{' })).toEqual([])

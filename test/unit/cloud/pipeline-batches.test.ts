@@ -4,6 +4,7 @@ import { settled } from '../../support/fakes/clock.ts'
 import { partitions, setUp, writing, failure, gate } from '../../support/cloud/test-pipeline.ts'
 import { defineConsumer } from '../../../cloud/pipeline/consumer.ts'
 import { noObserver, type PipelineObserver } from '../../../cloud/pipeline/observer.ts'
+import { unreachable } from '../../support/fakes/storage.ts'
 import type { Clock } from '../../../src/clock.ts'
 
 describe('the pipeline', () => {
@@ -103,6 +104,73 @@ describe('the pipeline', () => {
       expect(broker.depth).toBe(0)
     },
   )
+
+  test.each([0, 600, 1_100, 5_000])(
+    'transactions that take %i ms, whatever they hold, hold as much as they may',
+    async (fixedMs) => {
+      const sizes: number[] = []
+      const observer: PipelineObserver = { ...noObserver, transaction: (_group, size) => sizes.push(size) }
+      const clocks: Clock[] = []
+      const { broker, clock, start } = setUp(
+        defineConsumer({ group: 'writer', types: ['#'], handleBatch() {} }),
+        {
+          pipeline: { observer, batchMax: 200, lanes: 1 },
+          broker: { prefetch: 400 },
+          storage: { at: (point) => (point === 'commit' ? clocks[0]?.sleep(fixedMs) : undefined) },
+        },
+      )
+      clocks.push(clock)
+      const ledger = new Ledger()
+      for (let index = 0; index < 2_000; index++) broker.post(posted(ledger.next('device-1'), partitions))
+      start('a')
+      await settled()
+      await clock.advance(22 * Math.max(fixedMs, 1))
+      expect(broker.depth).toBe(0)
+      expect(Math.max(...sizes)).toBe(200)
+    },
+  )
+
+  test('a batch handler that takes 300 ms an event gets as many as it takes the time for', async () => {
+    const tookMs: number[] = []
+    const observer: PipelineObserver = { ...noObserver, transaction: (_group, _size, ms) => tookMs.push(ms) }
+    const clocks: Clock[] = []
+    const consumer = defineConsumer({
+      group: 'writer',
+      types: ['#'],
+      handleBatch: (entries) => clocks[0]?.sleep(300 * entries.length),
+    })
+    const { broker, clock, start } = setUp(consumer, { pipeline: { observer, batchMax: 200, lanes: 1 } })
+    clocks.push(clock)
+    const ledger = new Ledger()
+    for (let index = 0; index < 100; index++) broker.post(posted(ledger.next('device-1'), partitions))
+    start('a')
+    await settled()
+    await clock.advance(60_000)
+    expect(broker.depth).toBe(0)
+    expect(Math.max(...tookMs.slice(4))).toBeLessThanOrEqual(1_200)
+  })
+
+  test('an outage that comes of what is asked for at once ends with asking for less (G5)', async () => {
+    const consumer = defineConsumer({
+      group: 'writer',
+      types: ['#'],
+      async handleBatch(entries, { tx }) {
+        if (entries.length > 3) throw unreachable()
+        for (const { event } of entries) await tx.query('insert', [event.sequence])
+      },
+    })
+    const { broker, clock, storage, start } = setUp(consumer)
+    const { pipeline } = start('a')
+    const ledger = new Ledger()
+    for (let index = 0; index < 20; index++) broker.post(posted(ledger.next('device-1'), partitions))
+    await settled()
+    await clock.advance(120_000)
+    expect(storage.effects().map(({ params }) => params[0])).toEqual(
+      Array.from({ length: 20 }, (_each, at) => at + 1),
+    )
+    expect([broker.depth, broker.retries.length, broker.dead.length]).toEqual([0, 0, 0])
+    expect(pipeline.heldBy).toBeUndefined()
+  })
 
   test('a consumer whose first events are fast and whose next are slow commits in time', async () => {
     const clocks: Clock[] = []

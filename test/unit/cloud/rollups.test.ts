@@ -17,6 +17,8 @@ describe('rollups', () => {
     expect(numericFields({ n: Number.POSITIVE_INFINITY })).toEqual([])
     // Two of these would have a sum that is no double, for ever.
     expect(numericFields({ n: 1.7e308, m: -1.7e308, last: -1e290 })).toEqual([['last', -1e290]])
+    // For PostgreSQL these two would be one key.
+    expect(numericFields({ '\ud800': 1, b: { '\ud801': 2 }, '😀': 3 })).toEqual([['😀', 3]])
     expect(
       numericFields(Object.fromEntries(Array.from({ length: 99 }, (_, n) => [`f${n}`, n]))),
     ).toHaveLength(64)

@@ -29,9 +29,20 @@ describe('an AMQP URL', () => {
   })
 
   test.each([
+    ['amqp://h/prod/', 'prod'],
+    ['amqp://h:5672//', '/'],
+    ['amqp://h/', '/'],
+    ['amqp://h/%2F/', '/'],
+  ])('may end in a /, which is none of its virtual host: %s', (url, vhost) => {
+    expect(faultOfAmqpUrl(url)).toBeUndefined()
+    expect(vhostOf(url)).toBe(vhost)
+  })
+
+  test.each([
     ['amqp://u:50%@h', /%25/],
     ['amqp://h/50%', /%25/],
     ['amqp://h/a/b', /%2F/],
+    ['amqp://h/a//', /%2F/],
     ['amqp:///v', /no host/],
   ])('with a fault is told how: %s', (url, says) => {
     expect(faultOfAmqpUrl(url)).toMatch(says)

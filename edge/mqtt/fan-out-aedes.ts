@@ -98,6 +98,8 @@ class AedesSubscriber implements Subscriber {
   readonly #unsent: Unsent<AedesDelivery>
   readonly #retained: RetainedQueue
   #hasBegun = false
+  /** Of a message that is to be sent with RETAIN: when its record is written, and it is on its way. */
+  #record: Promise<void> | undefined
 
   constructor(client: Client, tree: TopicTree<AedesSubscriber, number>, options: FanOutOptions) {
     this.#client = client as Client & Sender
@@ -200,12 +202,15 @@ class AedesSubscriber implements Subscriber {
 
   /** `sent` is called when the message needs no room here any more. */
   #send(packet: Published, sent: () => void): void {
-    const { packetIds, outgoingUpdate } = this.#options.sessions
+    const { packetIds } = this.#options.sessions
     const client = this.#client
-    // To each subscriber a message comes once: one that comes after a later one was overtaken, and is no duplicate.
-    client.duplicates[packet.brokerId] = packet.brokerCounter - 1
+    const send = (deliver: Deliver): void => {
+      // To each subscriber a message comes once: one that comes after a later one was overtaken, and is no duplicate.
+      client.duplicates[packet.brokerId] = packet.brokerCounter - 1
+      deliver(packet, sent)
+    }
     if (client.closed) setImmediate(sent)
-    else if (packet.qos === 0) client.deliver0(packet, sent)
+    else if (packet.qos === 0) send(client.deliver0)
     else {
       const messageId = packetIds.next(client)
       if (messageId === undefined) {
@@ -213,14 +218,27 @@ class AedesSubscriber implements Subscriber {
         return void setImmediate(sent)
       }
       packet.messageId = messageId
-      if (packet.retain && !client.clean) {
-        // aedes notes no packet ID of what is retained.
-        const send = (): void => client.deliverQoS(packet, sent)
-        outgoingUpdate.call(this.#options.sessions, client, packet).then(send, send)
-      } else {
-        client.deliverQoS(packet, sent)
-      }
+      const sendQoS = (): void => send(client.deliverQoS)
+      if (packet.retain && !client.clean) this.#sendRecorded(packet, sendQoS)
+      else if (this.#record) void this.#record.then(sendQoS)
+      else sendQoS()
     }
+  }
+
+  /**
+   * aedes notes no packet ID of what it sends with RETAIN. What it notes, it notes in the next turn of the event loop: what comes
+   * before this message goes before it, and what comes after waits [MQTT-4.6.0-6].
+   */
+  #sendRecorded(packet: Published, send: () => void): void {
+    const { sessions } = this.#options
+    const record = (this.#record ?? Promise.resolve())
+      .then(() => new Promise((resolve) => setImmediate(resolve)))
+      .then(() => sessions.outgoingUpdate(this.#client, packet))
+      .then(send, send)
+    this.#record = record
+    void record.then(() => {
+      if (this.#record === record) this.#record = undefined
+    })
   }
 
   async #sendRetained({ topic, payload }: RetainedMessage, qos: number): Promise<void> {

@@ -167,7 +167,7 @@ export class Sessions extends PersistenceWithWills {
     packet: PacketLike,
   ): Promise<unknown> {
     if (subscriptions.length === 0) return packet
-    return await this.#enqueued.run(this.#enqueue(subscriptions, packet))
+    return await this.#enqueued.run(() => this.#enqueue(subscriptions, packet))
   }
 
   async #enqueue(subscriptions: SubscriptionLike[], packet: PacketLike): Promise<unknown> {

@@ -129,6 +129,7 @@ function createFanOut(
   return new FanOut({
     clock,
     sessions,
+    deviceOf,
     connectionOf: (client) => connections.of(client),
     mayRead: ({ id }, topic) => rules.mayRead(deviceOf(id), topic),
     onUnsent({ id, conn }, qos) {

@@ -28,7 +28,8 @@ interface AedesDelivery extends Delivery {
 
 export interface FanOutOptions {
   clock: Pick<Clock, 'after'>
-  sessions: Pick<Sessions, 'packetIds' | 'outgoingUpdate' | 'keepRetained' | 'retained'>
+  sessions: Pick<Sessions, 'packetIds' | 'kept' | 'outgoingUpdate' | 'keepRetained' | 'retained'>
+  deviceOf: (clientId: string) => string
   connectionOf: (client: Client) => Connection | undefined
   mayRead: (client: Client, topic: string) => boolean
   /** A message of this QoS is not sent. */
@@ -134,14 +135,24 @@ class AedesSubscriber implements Subscriber {
     return this.#client.clean
   }
 
+  hasRoom(filter: string): boolean {
+    const { sessions, deviceOf } = this.#options
+    return sessions.kept.deepFilters.hasRoom(deviceOf(this.id), filter)
+  }
+
   subscribe(filter: string, qos: number): void {
+    const { sessions, deviceOf } = this.#options
     if (this.#client.closed) return
+    // What a kept session wants is counted where it is kept.
+    if (this.clean && !this.filters.has(filter)) sessions.kept.deepFilters.add(deviceOf(this.id), filter)
     this.filters.set(filter, qos)
     this.#tree.set(filter, this, qos)
   }
 
   unsubscribe(filter: string): void {
     if (!this.filters.delete(filter)) return
+    const { sessions, deviceOf } = this.#options
+    if (this.clean) sessions.kept.deepFilters.remove(deviceOf(this.id), filter)
     this.#tree.delete(filter, this)
     this.#retained.forget(filter)
   }

@@ -28,7 +28,10 @@ interface AedesDelivery extends Delivery {
 
 export interface FanOutOptions {
   clock: Pick<Clock, 'after'>
-  sessions: Pick<Sessions, 'packetIds' | 'kept' | 'outgoingUpdate' | 'keepRetained' | 'retained'>
+  sessions: Pick<
+    Sessions,
+    'packetIds' | 'kept' | 'discardQueued' | 'outgoingUpdate' | 'keepRetained' | 'retained'
+  >
   deviceOf: (clientId: string) => string
   connectionOf: (client: Client) => Connection | undefined
   mayRead: (client: Client, topic: string) => boolean
@@ -178,8 +181,8 @@ class AedesSubscriber implements Subscriber {
     const isBridge = this.#options.connectionOf(this.#client)?.isBridge === true
     // A bridge is not sent what it has published itself, and is told what is retained.
     const isOwn = isBridge && published.clientId === this.id
-    if (this.#client.closed || isOwn || (published.retain && !this.#isNew(published)))
-      return void setImmediate(delivered)
+    if (this.#client.closed || isOwn) return void setImmediate(delivered)
+    if (published.retain && !this.#isNew(published)) return this.#drop(published, delivered)
     const qos = Math.min(published.qos, granted) as 0 | 1 | 2
     this.#unsent.deliver({
       packet: { ...published, qos, retain: isBridge && published.retain },
@@ -188,6 +191,13 @@ class AedesSubscriber implements Subscriber {
       counter: published.brokerCounter,
       delivered,
     })
+  }
+
+  /** It was sent as a retained message: of a kept session it would come again out of the queue. */
+  #drop(published: Published, delivered: () => void): void {
+    if (this.clean) return void setImmediate(delivered)
+    // What could not be removed comes twice.
+    this.#options.sessions.discardQueued(this.id, published).then(delivered, delivered)
   }
 
   #isNew({ brokerCounter }: Published): boolean {
@@ -252,9 +262,10 @@ class AedesSubscriber implements Subscriber {
     })
   }
 
-  async #sendRetained({ topic, payload }: RetainedMessage, qos: number): Promise<void> {
+  async #sendRetained(message: RetainedMessage, qos: number): Promise<void> {
     const { sessions, mayRead } = this.#options
     const { broker } = this.#client
+    const { topic, payload } = message
     if (!mayRead(this.#client, topic)) return
     const packet = {
       cmd: 'publish',
@@ -269,5 +280,7 @@ class AedesSubscriber implements Subscriber {
     } as Published
     if (qos > 0 && !this.clean) await sessions.keepRetained(this.id, packet)
     await new Promise<void>((sent) => this.#send(packet, sent))
+    // It may have been published when the subscription was kept, and not yet in force here.
+    if (!this.clean) await sessions.discardQueued(this.id, message)
   }
 }

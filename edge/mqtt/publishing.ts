@@ -9,7 +9,12 @@ export interface PublishingSession extends PublisherSession {
   will?: unknown
 }
 
-export type PublishedPacket = Publish & { dup: boolean; messageId?: number | undefined }
+export type PublishedPacket = Publish & {
+  dup: boolean
+  messageId?: number | undefined
+  /** Of a bridge, which is not to have it back. */
+  clientId?: string
+}
 
 export interface PublishingParts {
   ingest: Pick<Ingest, 'publish'>
@@ -62,7 +67,9 @@ export class Publishing {
     packet: PublishedPacket,
   ): Promise<Verdict> {
     const { ingest, unreleased, number, retain } = this.#parts
-    const { deviceId, signal } = connection
+    const { deviceId, signal, isBridge } = connection
+    // aedes says so itself when it has been queued for whoever is away.
+    if (isBridge) packet.clientId = session.id
     const admit = (): Promise<Verdict> =>
       ingest.publish({ deviceId, clientId: session.id, signal, held }, packet)
     const settle = async (): Promise<void> => {

@@ -21,6 +21,8 @@ declare module 'aedes-persistence-level/asyncPersistence.js' {
     retain?: boolean
     dup?: boolean
     messageId?: number | undefined
+    /** Of a bridge that published it, and is not to have it back. */
+    clientId?: string | undefined
     brokerId?: string | undefined
     brokerCounter?: number | undefined
   }

@@ -96,3 +96,21 @@ test('a retained event that is taken back in the same segment stays taken back [
   writer.write(publish(topic, '"end"', 1, 5))
   expect((await payloads(writer, 1)).filter((payload) => payload === '"full"')).toEqual([])
 })
+
+test('a bridge with a kept session is not sent what it has published itself, also when it comes back', async () => {
+  const broker = await start({ options: { sessionLimits: roomy } })
+  const first = await bridge(broker, 'bridge')
+  first.write(subscribe(1, ['devices/a1/#', 1]))
+  await first.until(0x90)
+  for (const id of [1, 2, 3]) {
+    first.write(publish('devices/a1/own', `${id}`, 1, id))
+    await first.until(0x40)
+  }
+  first.end()
+  await first.over
+  await broker.when(({ connections }) => connections === 0)
+  const other = await raw(broker, 'other')
+  other.write(publish('devices/a1/own', 'of another', 1, 1))
+  await other.until(0x40)
+  expect(await payloads(await bridge(broker, 'bridge'), 1)).toEqual(['of another'])
+})

@@ -276,6 +276,15 @@ test('a QoS 2 message that could not be retained is retained when it is sent aga
   expect(done).toEqual(['event', 'retained'])
 })
 
+test('what a session was sent in another way is not queued any more, unless it is on its way already', async () => {
+  const [one, sent] = [await enqueue('a1/x'), await enqueue('a1/x')]
+  await sessions.outgoingUpdate({ id: 'a1/x' }, { ...sent, messageId: 7 })
+  for (const packet of [one, sent, one]) await sessions.discardQueued('a1/x', packet)
+  expect((await keys()).filter((key) => key.startsWith('outgoing:'))).toHaveLength(1)
+  await enqueue('a1/x')
+  expect(notKept).toEqual([])
+})
+
 test('a clean session ends what was queued, although its connection is over at once [MQTT-3.1.2-6] (G7)', async () => {
   await enqueue('a1/x')
   const packet = await enqueue('a1/x')

@@ -65,11 +65,15 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const fanOut = createFanOut(options, { sessions, connections })
   const aedes = await createAedes(makeId(), sessions, fanOut)
   const wills = startBrokerWills(options, { sessions, aedes, reports })
-  const retain = (clientId: string, packet: Will): Promise<void> =>
-    rules.isDistributed(deviceOf(clientId), packet.topic)
-      ? retainNumbered(aedes, sessions, packet)
-      : Promise.resolve()
-  const publishing = new Publishing({ ...options, wills, unreleased: sessions.unreleased, retain })
+  const publishing = new Publishing({
+    ...options,
+    wills,
+    unreleased: sessions.unreleased,
+    number: (packet) => number(aedes, packet),
+    async retain(clientId, packet) {
+      if (rules.isDistributed(deviceOf(clientId), packet.topic)) await sessions.retained.store(packet)
+    },
+  })
   Object.assign(aedes, createHooks({ rules, connections, publishing, fanOut, sessions, makeId }))
   distributeOnlyAllowed(aedes, rules)
   keepOnePerClientId(aedes)
@@ -113,11 +117,9 @@ function filtersPerPacketMax({ sessionLimits }: BrokerOptions): number {
  * aedes retains a message when it has answered its sender already, and numbers it then: one that comes next could overtake it.
  * `counter` is missing in its types.
  */
-async function retainNumbered(aedes: Aedes, sessions: Sessions, packet: Will): Promise<void> {
+function number(aedes: Aedes, packet: Will): void {
   const brokerCounter = ++(aedes as Aedes & { counter: number }).counter
   Object.assign(packet, { brokerId: aedes.id, brokerCounter })
-  const { topic, payload, qos } = packet
-  await sessions.retained.store({ topic, payload, qos, brokerId: aedes.id, brokerCounter })
 }
 
 function createFanOut(
@@ -127,6 +129,7 @@ function createFanOut(
   return new FanOut({
     clock,
     sessions,
+    deviceOf,
     connectionOf: (client) => connections.of(client),
     mayRead: ({ id }, topic) => rules.mayRead(deviceOf(id), topic),
     onUnsent({ id, conn }, qos) {
@@ -164,7 +167,8 @@ function startBrokerWills(
     distribute(clientId, { topic, payload, qos, retain }) {
       if (!rules.isDistributed(deviceOf(clientId), topic)) return
       const packet = { cmd: 'publish', topic, payload, qos, retain, dup: false } as const
-      const retained = retain ? retainNumbered(aedes, sessions, packet) : Promise.resolve()
+      number(aedes, packet)
+      const retained = retain ? sessions.retained.store(packet) : Promise.resolve()
       retained.then(
         () => aedes.publish(packet, (error) => reports.brokerFailed(error)),
         (error: unknown) => reports.brokerFailed(error),

@@ -28,7 +28,11 @@ interface AedesDelivery extends Delivery {
 
 export interface FanOutOptions {
   clock: Pick<Clock, 'after'>
-  sessions: Pick<Sessions, 'packetIds' | 'outgoingUpdate' | 'keepRetained' | 'retained'>
+  sessions: Pick<
+    Sessions,
+    'packetIds' | 'kept' | 'discardQueued' | 'outgoingUpdate' | 'keepRetained' | 'retained'
+  >
+  deviceOf: (clientId: string) => string
   connectionOf: (client: Client) => Connection | undefined
   mayRead: (client: Client, topic: string) => boolean
   /** A message of this QoS is not sent. */
@@ -98,6 +102,8 @@ class AedesSubscriber implements Subscriber {
   readonly #unsent: Unsent<AedesDelivery>
   readonly #retained: RetainedQueue
   #hasBegun = false
+  /** Of a message that is to be sent with RETAIN: when its record is written, and it is on its way. */
+  #record: Promise<void> | undefined
 
   constructor(client: Client, tree: TopicTree<AedesSubscriber, number>, options: FanOutOptions) {
     this.#client = client as Client & Sender
@@ -132,14 +138,24 @@ class AedesSubscriber implements Subscriber {
     return this.#client.clean
   }
 
+  hasRoom(filter: string): boolean {
+    const { sessions, deviceOf } = this.#options
+    return sessions.kept.deepFilters.hasRoom(deviceOf(this.id), filter)
+  }
+
   subscribe(filter: string, qos: number): void {
+    const { sessions, deviceOf } = this.#options
     if (this.#client.closed) return
+    // What a kept session wants is counted where it is kept.
+    if (this.clean && !this.filters.has(filter)) sessions.kept.deepFilters.add(deviceOf(this.id), filter)
     this.filters.set(filter, qos)
     this.#tree.set(filter, this, qos)
   }
 
   unsubscribe(filter: string): void {
     if (!this.filters.delete(filter)) return
+    const { sessions, deviceOf } = this.#options
+    if (this.clean) sessions.kept.deepFilters.remove(deviceOf(this.id), filter)
     this.#tree.delete(filter, this)
     this.#retained.forget(filter)
   }
@@ -165,8 +181,8 @@ class AedesSubscriber implements Subscriber {
     const isBridge = this.#options.connectionOf(this.#client)?.isBridge === true
     // A bridge is not sent what it has published itself, and is told what is retained.
     const isOwn = isBridge && published.clientId === this.id
-    if (this.#client.closed || isOwn || (published.retain && !this.#isNew(published)))
-      return void setImmediate(delivered)
+    if (this.#client.closed || isOwn) return void setImmediate(delivered)
+    if (published.retain && !this.#isNew(published)) return this.#drop(published, delivered)
     const qos = Math.min(published.qos, granted) as 0 | 1 | 2
     this.#unsent.deliver({
       packet: { ...published, qos, retain: isBridge && published.retain },
@@ -175,6 +191,13 @@ class AedesSubscriber implements Subscriber {
       counter: published.brokerCounter,
       delivered,
     })
+  }
+
+  /** It was sent as a retained message: of a kept session it would come again out of the queue. */
+  #drop(published: Published, delivered: () => void): void {
+    if (this.clean) return void setImmediate(delivered)
+    // What could not be removed comes twice.
+    this.#options.sessions.discardQueued(this.id, published).then(delivered, delivered)
   }
 
   #isNew({ brokerCounter }: Published): boolean {
@@ -200,12 +223,15 @@ class AedesSubscriber implements Subscriber {
 
   /** `sent` is called when the message needs no room here any more. */
   #send(packet: Published, sent: () => void): void {
-    const { packetIds, outgoingUpdate } = this.#options.sessions
+    const { packetIds } = this.#options.sessions
     const client = this.#client
-    // To each subscriber a message comes once: one that comes after a later one was overtaken, and is no duplicate.
-    client.duplicates[packet.brokerId] = packet.brokerCounter - 1
+    const send = (deliver: Deliver): void => {
+      // To each subscriber a message comes once: one that comes after a later one was overtaken, and is no duplicate.
+      client.duplicates[packet.brokerId] = packet.brokerCounter - 1
+      deliver(packet, sent)
+    }
     if (client.closed) setImmediate(sent)
-    else if (packet.qos === 0) client.deliver0(packet, sent)
+    else if (packet.qos === 0) send(client.deliver0)
     else {
       const messageId = packetIds.next(client)
       if (messageId === undefined) {
@@ -213,19 +239,33 @@ class AedesSubscriber implements Subscriber {
         return void setImmediate(sent)
       }
       packet.messageId = messageId
-      if (packet.retain && !client.clean) {
-        // aedes notes no packet ID of what is retained.
-        const send = (): void => client.deliverQoS(packet, sent)
-        outgoingUpdate.call(this.#options.sessions, client, packet).then(send, send)
-      } else {
-        client.deliverQoS(packet, sent)
-      }
+      const sendQoS = (): void => send(client.deliverQoS)
+      if (packet.retain && !client.clean) this.#sendRecorded(packet, sendQoS)
+      else if (this.#record) void this.#record.then(sendQoS)
+      else sendQoS()
     }
   }
 
-  async #sendRetained({ topic, payload }: RetainedMessage, qos: number): Promise<void> {
+  /**
+   * aedes notes no packet ID of what it sends with RETAIN. What it notes, it notes in the next turn of the event loop: what comes
+   * before this message goes before it, and what comes after waits [MQTT-4.6.0-6].
+   */
+  #sendRecorded(packet: Published, send: () => void): void {
+    const { sessions } = this.#options
+    const record = (this.#record ?? Promise.resolve())
+      .then(() => new Promise((resolve) => setImmediate(resolve)))
+      .then(() => sessions.outgoingUpdate(this.#client, packet))
+      .then(send, send)
+    this.#record = record
+    void record.then(() => {
+      if (this.#record === record) this.#record = undefined
+    })
+  }
+
+  async #sendRetained(message: RetainedMessage, qos: number): Promise<void> {
     const { sessions, mayRead } = this.#options
     const { broker } = this.#client
+    const { topic, payload } = message
     if (!mayRead(this.#client, topic)) return
     const packet = {
       cmd: 'publish',
@@ -240,5 +280,7 @@ class AedesSubscriber implements Subscriber {
     } as Published
     if (qos > 0 && !this.clean) await sessions.keepRetained(this.id, packet)
     await new Promise<void>((sent) => this.#send(packet, sent))
+    // It may have been published when the subscription was kept, and not yet in force here.
+    if (!this.clean) await sessions.discardQueued(this.id, message)
   }
 }

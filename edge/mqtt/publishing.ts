@@ -1,4 +1,5 @@
-import type { Ingest, Publish, Publisher, Verdict } from '../admission/ingest.ts'
+import type { Held, Ingest, Publish, Verdict } from '../admission/ingest.ts'
+import { InOrder } from '../sessions/turns.ts'
 import type { PublisherSession, Unreleased } from '../sessions/unreleased.ts'
 import type { Wills } from '../sessions/wills.ts'
 import type { Connection } from './connections.ts'
@@ -8,22 +9,32 @@ export interface PublishingSession extends PublisherSession {
   will?: unknown
 }
 
-export type PublishedPacket = Publish & { dup: boolean; messageId?: number | undefined }
+export type PublishedPacket = Publish & {
+  dup: boolean
+  messageId?: number | undefined
+  /** Of a bridge, which is not to have it back. */
+  clientId?: string
+}
 
 export interface PublishingParts {
   ingest: Pick<Ingest, 'publish'>
   wills: Pick<Wills, 'publish'>
   unreleased: Pick<Unreleased, 'take'>
+  /** Gives the message its place among all that is published: what is queued and what is retained are compared by it. */
+  number(packet: PublishedPacket): void
   /** Keeps the message for whoever subscribes later, if anybody may be given it. */
   retain(clientId: string, packet: PublishedPacket): Promise<void>
 }
 
 /**
- * Which way a publish takes to admission: as a will, once for all that it comes (QoS 2), or straight. What is to be retained is
- * so before its sender is answered: of two that one device sends the last must win, and who subscribes then must find it.
+ * Which way a publish takes to admission: as a will, once for all that it comes (QoS 2), or straight. The publishes of a
+ * connection are admitted together, as one write makes many durable; what becomes of them then, goes in the order in which they
+ * came: each is numbered, retained and answered when the one before was [MQTT-4.6.0-2, MQTT-4.6.0-5, MQTT-4.6.0-6]. Of two on
+ * one topic the last must win, and who subscribes when it is answered must find it.
  */
 export class Publishing {
   readonly #parts: PublishingParts
+  readonly #orderOf = new WeakMap<Connection, InOrder>()
 
   constructor(parts: PublishingParts) {
     this.#parts = parts
@@ -37,14 +48,12 @@ export class Publishing {
   ): Promise<Verdict> {
     if (session.will === packet) return await this.#publishWill(session.id, packet)
     if (!connection) return 'withdrawn'
-    const { deviceId, signal } = connection
-    const { unreleased } = this.#parts
+    const order = this.#orderOf.get(connection) ?? new InOrder()
+    this.#orderOf.set(connection, order)
     // The packet counts as unanswered also while it waits for its turn, and for its record.
     const held = connection.hold(packet)
-    const admit = (): Promise<Verdict> =>
-      this.#admit({ deviceId, clientId: session.id, signal, held }, packet)
     try {
-      return packet.qos === 2 ? await unreleased.take(session, packet, admit) : await admit()
+      return await order.run((turn) => this.#take(session, { connection, held, turn }, packet))
     } finally {
       // Whether the message is sent to a subscriber again is another matter [MQTT-3.3.1-3].
       packet.dup = false
@@ -52,15 +61,41 @@ export class Publishing {
     }
   }
 
-  async #publishWill(clientId: string, packet: PublishedPacket): Promise<Verdict> {
-    const verdict = await this.#parts.wills.publish(clientId, packet)
-    if (verdict === 'acknowledge' && packet.retain) await this.#parts.retain(clientId, packet)
+  async #take(
+    session: PublishingSession,
+    { connection, held, turn }: Way,
+    packet: PublishedPacket,
+  ): Promise<Verdict> {
+    const { ingest, unreleased, number, retain } = this.#parts
+    const { deviceId, signal, isBridge } = connection
+    // aedes says so itself when it has been queued for whoever is away.
+    if (isBridge) packet.clientId = session.id
+    const admit = (): Promise<Verdict> =>
+      ingest.publish({ deviceId, clientId: session.id, signal, held }, packet)
+    const settle = async (): Promise<void> => {
+      await turn
+      number(packet)
+      if (packet.retain) await retain(session.id, packet)
+    }
+    if (packet.qos === 2 && packet.retain) return await unreleased.take(session, packet, admit, settle)
+    const verdict = packet.qos === 2 ? await unreleased.take(session, packet, admit) : await admit()
+    if (verdict === 'acknowledge') await settle()
     return verdict
   }
 
-  async #admit(publisher: Publisher, packet: PublishedPacket): Promise<Verdict> {
-    const verdict = await this.#parts.ingest.publish(publisher, packet)
-    if (verdict === 'acknowledge' && packet.retain) await this.#parts.retain(publisher.clientId, packet)
+  async #publishWill(clientId: string, packet: PublishedPacket): Promise<Verdict> {
+    const verdict = await this.#parts.wills.publish(clientId, packet)
+    if (verdict !== 'acknowledge') return verdict
+    this.#parts.number(packet)
+    if (packet.retain) await this.#parts.retain(clientId, packet)
     return verdict
   }
+}
+
+/** Of one publish. */
+interface Way {
+  connection: Connection
+  held: Held
+  /** When those before it are answered. */
+  turn: Promise<void>
 }

@@ -61,7 +61,7 @@ export class Reports {
   /** Of a SUBSCRIBE that would give its device more subscriptions than it may have. */
   subscriptionOneTooMany(device: string, max: number): void {
     this.#observer.subscriptionRefused()
-    const detail = `a clean session has ${max} subscriptions, or the kept sessions of its device have`
+    const detail = `a clean session has ${max} subscriptions, or the kept sessions of its device have; or its filters of more than 16 levels are too long together`
     this.#warn(`too many ${device}`, 'subscription refused', { code: 'SUBSCRIPTIONS_MAX', device, detail })
   }
 

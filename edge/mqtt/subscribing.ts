@@ -7,6 +7,8 @@ export interface Subscriber {
   readonly clean: boolean
   /** What it has subscribed to, with the QoS of each. */
   readonly filters: ReadonlyMap<string, number>
+  /** Whether its device may have one more filter that is so long, in all its sessions. */
+  hasRoom(filter: string): boolean
   subscribe(filter: string, qos: number): void
   unsubscribe(filter: string): void
   /** Sends what is retained for a filter. */
@@ -70,7 +72,9 @@ export class Subscribing {
     const made = new Set<Wanted>()
     for (const wanted of allowed) {
       const { filter, qos } = wanted
-      if (!subscriber.filters.has(filter) && subscriber.filters.size >= this.#parts.subscriptionsMax) continue
+      const isNew = !subscriber.filters.has(filter)
+      if (isNew && subscriber.filters.size >= this.#parts.subscriptionsMax) continue
+      if (isNew && !subscriber.hasRoom(filter)) continue
       subscriber.subscribe(filter, qos)
       made.add(wanted)
     }

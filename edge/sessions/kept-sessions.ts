@@ -1,4 +1,4 @@
-import { TopicTree } from '../admission/routes/topic-tree.ts'
+import { DeepFilters, TopicTree } from '../admission/routes/topic-tree.ts'
 import { add } from './quota.ts'
 
 /**
@@ -24,6 +24,8 @@ export interface KeptSessionsOptions {
  * [MQTT-3.2.2-2]. A session is known by its client ID.
  */
 export class KeptSessions {
+  /** Of kept sessions, and of clean ones, which are known elsewhere. */
+  readonly deepFilters = new DeepFilters()
   readonly #options: KeptSessionsOptions
   readonly #tree = new TopicTree<string, Subscription>()
   /** By client ID. */
@@ -67,12 +69,14 @@ export class KeptSessions {
     return this.#filtersOf.get(clientId) ?? new Map()
   }
 
-  /** False: its device has as many subscriptions as it may. */
+  /** False: its device has as many subscriptions as it may, or its filters are as long together as they may be. */
   subscribe(subscription: Subscription): boolean {
     const { clientId, topic } = subscription
     const { deviceOf, perDeviceMax } = this.#options
+    const deviceId = deviceOf(clientId)
     const isNew = !this.filtersOf(clientId).has(topic)
-    if (isNew && (this.#subscriptionsOf.get(deviceOf(clientId)) ?? 0) >= perDeviceMax) return false
+    if (isNew && (this.#subscriptionsOf.get(deviceId) ?? 0) >= perDeviceMax) return false
+    if (isNew && !this.deepFilters.hasRoom(deviceId, topic)) return false
     this.load(subscription)
     return true
   }
@@ -81,7 +85,11 @@ export class KeptSessions {
   load(subscription: Subscription): void {
     const { clientId, topic, qos } = subscription
     const filters = this.#filtersOf.get(clientId) ?? new Map<string, number>()
-    if (!filters.has(topic)) add(this.#subscriptionsOf, this.#options.deviceOf(clientId), 1)
+    if (!filters.has(topic)) {
+      const deviceId = this.#options.deviceOf(clientId)
+      add(this.#subscriptionsOf, deviceId, 1)
+      this.deepFilters.add(deviceId, topic)
+    }
     this.#filtersOf.set(clientId, filters.set(topic, qos))
     this.#tree.set(topic, clientId, subscription)
     this.#setBare(clientId, false)
@@ -90,7 +98,9 @@ export class KeptSessions {
   unsubscribe(clientId: string, topic: string): void {
     const filters = this.#filtersOf.get(clientId)
     if (!filters?.delete(topic)) return
-    add(this.#subscriptionsOf, this.#options.deviceOf(clientId), -1)
+    const deviceId = this.#options.deviceOf(clientId)
+    add(this.#subscriptionsOf, deviceId, -1)
+    this.deepFilters.remove(deviceId, topic)
     this.#tree.delete(topic, clientId)
     if (filters.size === 0) this.#setBare(clientId, true)
   }

@@ -16,13 +16,15 @@ declare module 'aedes-persistence-level/asyncPersistence.js' {
   interface PacketLike {
     cmd?: string
     topic?: string
-    payload?: string | Buffer
-    qos?: 0 | 1 | 2
+    payload?: string | Buffer | undefined
+    qos?: 0 | 1 | 2 | undefined
     retain?: boolean
     dup?: boolean
-    messageId?: number
-    brokerId?: string
-    brokerCounter?: number
+    messageId?: number | undefined
+    /** Of a bridge that published it, and is not to have it back. */
+    clientId?: string | undefined
+    brokerId?: string | undefined
+    brokerCounter?: number | undefined
   }
 
   export default class AsyncLevelPersistence {

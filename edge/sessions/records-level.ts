@@ -1,5 +1,7 @@
+import type { PacketLike } from 'aedes-persistence-level/asyncPersistence.js'
 import { decode } from 'msgpack-lite'
-import type { SessionRecords } from './database-level.ts'
+import type { SessionDatabase, SessionRecords } from './database-level.ts'
+import type { SessionQuota } from './quota.ts'
 
 /**
  * Takes out the records of the session database that aedes could not read, and says how many: it reads them while a
@@ -34,6 +36,21 @@ function isAbsent(value: unknown): boolean {
   return value === undefined || value === null
 }
 
+/** Counts what is kept for sessions. A kill between two writes leaves a packet ID of no message, which is removed. */
+export async function loadQueued(database: SessionDatabase, quota: SessionQuota): Promise<void> {
+  const sent = new Set<string>()
+  for await (const [key, value] of database.entries({ gte: 'outgoing:', lt: 'outgoing;' })) {
+    const clientId = clientIdOf(key)
+    const packet = decode(value) as PacketLike
+    quota.queued(clientId, packet)
+    if (packet.messageId) sent.add(sentKey(clientId, packet.messageId))
+  }
+  const ofNone: string[] = []
+  for await (const key of database.keys({ gte: 'outgoing-id:', lt: 'outgoing-id;' }))
+    if (!sent.has(key)) ofNone.push(key)
+  await database.batch(ofNone.map((key) => ({ type: 'del', key })))
+}
+
 /** Of the package's keys: `<kind>:<client ID>:…`, each part escaped. */
 export function clientIdOf(key: string): string {
   return decodeURIComponent(key.split(':')[1] as string)
@@ -52,6 +69,11 @@ export function sentKeysOf(clientId: string): { gte: string; lt: string } {
 /** Where what is kept for a session lies, sent or not. */
 export function queuedKeysOf(clientId: string): { gte: string; lt: string } {
   return keysOf('outgoing', clientId)
+}
+
+/** Where one message lies there. */
+export function queuedKey(clientId: string, brokerId = '', brokerCounter = 0): string {
+  return `outgoing:${encodeURIComponent(clientId)}:${brokerId}:${String(brokerCounter).padStart(16, '0')}`
 }
 
 function keysOf(kind: string, clientId: string): { gte: string; lt: string } {

@@ -48,10 +48,10 @@ export class RetainedLevel {
   /** In place of what is retained on its topic; without payload nothing is any more [MQTT-3.3.1-10]. */
   async store(packet: PacketLike): Promise<void> {
     const { quota, observer } = this.#options
-    const topic = packet.topic as string
+    const { topic = '', payload, qos, brokerId, brokerCounter } = packet
     const before = quota.retainedOn(topic)
-    let kept = packet
-    if (packet.payload?.length !== 0 && !quota.hasRoomToRetain(topic, packet)) {
+    let kept: PacketLike = { topic, payload, qos, brokerId, brokerCounter }
+    if (payload?.length !== 0 && !quota.hasRoomToRetain(topic, packet)) {
       observer.notKept('retained')
       if (before === undefined) return
       // What is retained there is no longer the last one.

@@ -67,27 +67,12 @@ export class Sessions extends PersistenceWithWills {
   override async setup(broker: object): Promise<void> {
     await super.setup(broker)
     await this.retained.load()
-    await this.#loadQueued()
+    await keys.loadQueued(this.#database, this.#quota)
     await this.unreleased.load()
     for await (const value of this.#database.values({ gte: 'subscriptions:', lt: 'subscriptions;' }))
       this.kept.load(decode(value) as Subscription)
     for await (const key of this.#database.keys({ gte: 'session:', lt: 'session;' }))
       this.kept.begin(keys.clientIdOf(key))
-  }
-
-  async #loadQueued(): Promise<void> {
-    const sent = new Set<string>()
-    for await (const [key, value] of this.#database.entries({ gte: 'outgoing:', lt: 'outgoing;' })) {
-      const clientId = keys.clientIdOf(key)
-      const packet = decode(value) as PacketLike
-      this.#quota.queued(clientId, packet)
-      if (packet.messageId) sent.add(keys.sentKey(clientId, packet.messageId))
-    }
-    // A kill between two writes leaves a packet ID of no message.
-    const ofNone: string[] = []
-    for await (const key of this.#database.keys({ gte: 'outgoing-id:', lt: 'outgoing-id;' }))
-      if (!sent.has(key)) ofNone.push(key)
-    await this.#database.batch(ofNone.map((key) => ({ type: 'del', key })))
   }
 
   /** aedes asks for it when it has answered the sender: what is to be retained is so already. */
@@ -136,7 +121,7 @@ export class Sessions extends PersistenceWithWills {
 
   /** A clean session connects, which ends what was kept. */
   override async cleanSubscriptions({ id }: ClientLike): Promise<void> {
-    if (this.#quota.queuedFor(id) > 0) await this.#discardQueued(id)
+    if (this.#quota.queuedFor(id) > 0) await this.#discardAll(id)
     if (!this.kept.has(id)) return
     const filters = this.kept.end(id)
     await this.#database.batch([
@@ -146,7 +131,7 @@ export class Sessions extends PersistenceWithWills {
   }
 
   /** aedes takes them out one by one, as far as it comes before the connection is over. */
-  async #discardQueued(clientId: string): Promise<void> {
+  async #discardAll(clientId: string): Promise<void> {
     await this.#turns.take(clientId, async () => {
       const gone: string[] = []
       for await (const key of this.#database.keys(keys.sentKeysOf(clientId))) gone.push(key)
@@ -167,12 +152,15 @@ export class Sessions extends PersistenceWithWills {
     packet: PacketLike,
   ): Promise<unknown> {
     if (subscriptions.length === 0) return packet
-    return await this.#enqueued.run(this.#enqueue(subscriptions, packet))
+    return await this.#enqueued.run(() => this.#enqueue(subscriptions, packet))
   }
 
-  async #enqueue(subscriptions: SubscriptionLike[], packet: PacketLike): Promise<unknown> {
+  async #enqueue(
+    subscriptions: SubscriptionLike[],
+    { clientId: bridge, ...packet }: PacketLike,
+  ): Promise<unknown> {
     const kept = subscriptions.filter(
-      ({ qos, clientId }) => qos > 0 && this.#keep(clientId as string, packet),
+      ({ qos, clientId }) => qos > 0 && clientId !== bridge && this.#keep(clientId as string, packet),
     )
     try {
       // At the QoS that it will be sent at [MQTT-3.8.4-6].
@@ -197,6 +185,19 @@ export class Sessions extends PersistenceWithWills {
       this.#quota.unqueued(clientId, packet)
       throw error
     }
+  }
+
+  /** Of a message that was queued, when its session was sent it in another way. */
+  async discardQueued(clientId: string, { brokerId, brokerCounter }: PacketLike): Promise<void> {
+    await this.#turns.take(clientId, async () => {
+      const key = keys.queuedKey(clientId, brokerId, brokerCounter)
+      const record = await this.#database.get(key)
+      const queued = record && (decode(record) as PacketLike)
+      // What was sent is on its way, and the session is to acknowledge it.
+      if (!queued || queued.messageId) return
+      await this.#database.del(key)
+      this.#quota.unqueued(clientId, queued)
+    })
   }
 
   /** What was queued for a session, asked for once as its connection begins. */

@@ -19,11 +19,16 @@ export class Turns {
 
 /** Work that overlaps, answered in the order in which it was begun. */
 export class InOrder {
-  #before: Promise<unknown> = Promise.resolve()
+  #before: Promise<void> = Promise.resolve()
 
-  run<T>(work: Promise<T>): Promise<T> {
-    const inTurn = Promise.allSettled([this.#before, work]).then(() => work)
-    this.#before = inTurn.catch(() => {})
+  /** `turn` resolves when all before it were answered; it never rejects. */
+  run<T>(work: (turn: Promise<void>) => Promise<T>): Promise<T> {
+    const turn = this.#before
+    const done = work(turn)
+    const inTurn = Promise.allSettled([turn, done]).then(() => done)
+    this.#before = inTurn.then(ignore, ignore)
     return inTurn
   }
 }
+
+function ignore(): void {}

@@ -38,6 +38,8 @@ interface Entry {
   /** Being made durable; durable; and its record is written, so that it may be acknowledged. */
   state: 'admitting' | 'taken' | 'recorded'
   distributed: boolean
+  /** What is to be retained is so. */
+  retained: boolean
   /** What is being done to it; never rejects. */
   busy: Promise<void> | undefined
 }
@@ -62,27 +64,40 @@ export class Unreleased {
   /** What an earlier run took. */
   async load(): Promise<void> {
     for await (const known of this.#options.records.all())
-      this.#set({ ...known, clean: undefined, state: 'recorded', distributed: true, busy: undefined })
+      this.#set({
+        ...known,
+        clean: undefined,
+        state: 'recorded',
+        distributed: true,
+        retained: true,
+        busy: undefined,
+      })
   }
 
   /**
-   * Lets `admit` make a message durable once, however often and on however many connections it comes.
-   * @throws TidegateError `UNRELEASED_MAX`; and whatever `admit` throws, or the writing of its record
+   * Lets `admit` make a message durable once, and then `retain` retain it once, however often and on however many connections it
+   * comes. Where only `retain` failed, or the record, the message that is sent again goes on from there.
+   * @throws TidegateError `UNRELEASED_MAX`; and whatever `admit` and `retain` throw, or the writing of its record
    */
-  async take(session: PublisherSession, message: Message, admit: () => Promise<Verdict>): Promise<Verdict> {
+  async take(
+    session: PublisherSession,
+    message: Message,
+    admit: () => Promise<Verdict>,
+    retain?: () => Promise<void>,
+  ): Promise<Verdict> {
     const { messageId = 0 } = message
     const digest = digestOf(message)
     let before: Entry | undefined
     while ((before = this.#find(session.id, messageId))) {
       if (before.busy) await before.busy
       else if (isOver(before)) this.#forget(before)
-      else if (before.digest === digest) return await this.#repeat(before)
+      else if (before.digest === digest) return await this.#repeat(before, retain)
       else await this.#remove(before)
     }
     const entry = this.#begin(session, messageId, digest)
     return await this.#during(entry, async () => {
       const verdict = await this.#admit(entry, admit)
-      if (verdict === 'acknowledge') await this.#record(entry)
+      if (verdict === 'acknowledge') await this.#record(entry, retain)
       return verdict
     })
   }
@@ -138,13 +153,15 @@ export class Unreleased {
     }
   }
 
-  async #repeat(entry: Entry): Promise<Verdict> {
-    if (entry.state === 'taken') await this.#during(entry, () => this.#record(entry))
+  async #repeat(entry: Entry, retain: (() => Promise<void>) | undefined): Promise<Verdict> {
+    if (entry.state === 'taken') await this.#during(entry, () => this.#record(entry, retain))
     this.#options.observer.published('duplicate')
     return 'acknowledge'
   }
 
-  async #record(entry: Entry): Promise<void> {
+  async #record(entry: Entry, retain: (() => Promise<void>) | undefined): Promise<void> {
+    if (!entry.retained) await retain?.()
+    entry.retained = true
     const { clientId, messageId, digest, clean } = entry
     if (!clean) await this.#options.records.write(clientId, messageId, digest)
     entry.state = 'recorded'
@@ -185,6 +202,7 @@ export class Unreleased {
       clean,
       state: 'admitting',
       distributed: false,
+      retained: false,
       busy: undefined,
     }
     this.#set(entry)

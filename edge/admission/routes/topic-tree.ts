@@ -40,6 +40,41 @@ export class TopicTree<K, V> {
   }
 }
 
+/** Of one device's filters: room for two of the longest that there can be. */
+const deepCharactersMax = 1 << 17
+
+/**
+ * What the filters of each device have beyond the levels that are nodes, all its sessions together: a publish of as many levels is
+ * compared with all of it, and holds up everybody for so long (G7).
+ */
+export class DeepFilters {
+  readonly #charactersOf = new Map<string, number>()
+
+  /** Always for a filter that has nothing there. */
+  hasRoom(deviceId: string, filter: string): boolean {
+    const characters = deepCharacters(filter)
+    return characters === 0 || (this.#charactersOf.get(deviceId) ?? 0) + characters <= deepCharactersMax
+  }
+
+  add(deviceId: string, filter: string): void {
+    this.#count(deviceId, deepCharacters(filter))
+  }
+
+  remove(deviceId: string, filter: string): void {
+    this.#count(deviceId, -deepCharacters(filter))
+  }
+
+  #count(deviceId: string, characters: number): void {
+    const sum = (this.#charactersOf.get(deviceId) ?? 0) + characters
+    if (sum > 0) this.#charactersOf.set(deviceId, sum)
+    else this.#charactersOf.delete(deviceId)
+  }
+}
+
+function deepCharacters(filter: string): number {
+  return split(filter).rest?.length ?? 0
+}
+
 interface Split {
   levels: string[]
   rest: string | undefined
@@ -96,22 +131,20 @@ function each<K, V>(values: Map<K, V> | undefined, found: (key: K, value: V) => 
   if (values) for (const [key, value] of values) found(key, value)
 }
 
-/** Level by level, without splitting. `a/#` takes in `a`, so that `#` is matched where nothing is left. */
+/** In one pass, without splitting. `a/#` takes in `a`, so that `#` is matched where nothing is left. */
 function restMatches(filter: string, topic: string | undefined): boolean {
   if (topic === undefined) return filter === '#'
-  let filterAt = 0
-  let topicAt = 0
-  for (;;) {
-    const filterEnd = endOfLevel(filter, filterAt)
-    const topicEnd = endOfLevel(topic, topicAt)
-    const level = filter.slice(filterAt, filterEnd)
-    if (level === '#') return true
-    if (level !== '+' && level !== topic.slice(topicAt, topicEnd)) return false
-    if (topicEnd === topic.length) return filterEnd === filter.length || filter.slice(filterEnd) === '/#'
-    if (filterEnd === filter.length) return false
-    filterAt = filterEnd + 1
-    topicAt = topicEnd + 1
+  let at = 0
+  for (let index = 0; index < filter.length; index += 1) {
+    const character = filter[index]
+    // Wildcards are whole levels: the door lets no others in.
+    if (character === '#') return true
+    if (character === '+') at = endOfLevel(topic, at)
+    else if (at === topic.length) return filter.slice(index) === '/#'
+    else if (character === topic[at]) at += 1
+    else return false
   }
+  return at === topic.length
 }
 
 function endOfLevel(text: string, start: number): number {

@@ -367,6 +367,25 @@ test.for([0, 1, 2] as const)(
   },
 )
 
+test('who publishes to be retained and subscribes in one segment has it once, also when its kept session comes back', async () => {
+  const broker = await start()
+  const topic = 'devices/a1/z'
+  for (let round = 0; round < 10; round += 1) {
+    let connection = await kept(broker, 'keeper')
+    connection.write(Buffer.concat([publish(topic, 'once', 1, 1, 1), subscribe(2, [topic, 1])]))
+    await connection.until(0x90)
+    for (const { packetId = 0 } of await messages(connection, 1)) connection.write(ack(0x40, packetId))
+    await roundTrip(connection)
+    await drop(broker, connection)
+    connection = await kept(broker, 'keeper')
+    expect(await messages(connection, 0)).toEqual([])
+    connection.write(unsubscribe(3, topic))
+    await connection.until(0xb0)
+    await published(connection, topic, '', 1, true)
+    await drop(broker, connection)
+  }
+})
+
 test('a subscriber that does not read and asks for a retained message hundreds of times costs one of it (G7)', async () => {
   const broker = await start({ options: { packetBytesMax: 1 << 20 } })
   const writer = await raw(broker, 'writer')

@@ -12,7 +12,7 @@ import type { Sessions } from '../../../edge/sessions/sessions-level.ts'
 import { openSessions } from '../../../edge/sessions/open-level.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { covers } from '../../../edge/admission/routes/topics.ts'
-import { codeOf } from '../../../src/errors.ts'
+import { codeOf, messageOf } from '../../../src/errors.ts'
 
 let folder: string
 let sessions: Sessions
@@ -250,6 +250,39 @@ test('of a QoS 2 message that was taken only that is kept, and across a restart 
   await sessions.cleanIncoming({ id: 'a1/z' })
   for (const messageId of [1, 2, 3]) await take('a1/y', messageId)
   expect(taken.slice(3)).toEqual(['a1/z 8', 'a1/y 1', 'a1/y 2'])
+})
+
+test('a QoS 2 message that could not be retained is retained when it is sent again, and is no second event [MQTT-4.3.3-2]', async () => {
+  const done: string[] = []
+  let full = true
+  const take = (): Promise<string> =>
+    sessions.unreleased
+      .take(
+        { id: 'a1/x' },
+        { topic, payload, retain: true, messageId: 7 },
+        async () => {
+          done.push('event')
+          return 'acknowledge'
+        },
+        async () => {
+          if (full) throw new Error('no room')
+          done.push('retained')
+        },
+      )
+      .catch(messageOf)
+  expect(await take()).toBe('no room')
+  full = false
+  expect([await take(), await take()]).toEqual(['acknowledge', 'acknowledge'])
+  expect(done).toEqual(['event', 'retained'])
+})
+
+test('what a session was sent in another way is not queued any more, unless it is on its way already', async () => {
+  const [one, sent] = [await enqueue('a1/x'), await enqueue('a1/x')]
+  await sessions.outgoingUpdate({ id: 'a1/x' }, { ...sent, messageId: 7 })
+  for (const packet of [one, sent, one]) await sessions.discardQueued('a1/x', packet)
+  expect((await keys()).filter((key) => key.startsWith('outgoing:'))).toHaveLength(1)
+  await enqueue('a1/x')
+  expect(notKept).toEqual([])
 })
 
 test('a clean session ends what was queued, although its connection is over at once [MQTT-3.1.2-6] (G7)', async () => {

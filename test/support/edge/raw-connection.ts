@@ -8,6 +8,8 @@ export interface RawConnection {
    * over.
    */
   until(type: number): Promise<Buffer>
+  /** The same, whichever of these types is the first to have come. */
+  untilAny(types: number[]): Promise<Buffer>
   /** How many of this type have come and were not waited for. */
   got(type: number): number
   /** All of this type that have come and were not waited for. */
@@ -77,9 +79,10 @@ export async function rawConnection({
   socket.write(opening ?? Buffer.concat([Buffer.from([0x10, name.length]), name, ...follow]))
   const raw: RawConnection = {
     write: (packet) => void socket.write(packet),
-    async until(type) {
+    until: (type) => raw.untilAny([type]),
+    async untilAny(types) {
       for (;;) {
-        const index = packets.findIndex((packet) => packet[0] === type)
+        const index = packets.findIndex((packet) => types.includes(packet[0] as number))
         if (index >= 0) return packets.splice(index, 1)[0] as Buffer
         await once(socket, 'packets', { signal: over.signal })
       }

@@ -16,7 +16,10 @@ const filter = fc
 const subscription = fc.record({ clientId: fc.constantFrom('x', 'y', 'z'), topic: filter, qos: fc.nat(2) })
 
 const sessions = (perDeviceMax = 1000): KeptSessions =>
-  new KeptSessions({ perDeviceMax, deviceOf: (clientId) => clientId.split('/')[0] ?? '' })
+  new KeptSessions({
+    perDeviceMax,
+    deviceOf: (clientId) => clientId.split('/')[0] ?? '',
+  })
 
 test('what is found is what comparing every subscription finds, however deep, after any adding and removing', () => {
   fc.assert(
@@ -92,4 +95,15 @@ test('a session without subscriptions is kept, as many of a device as it may hav
   expect(index.begin('a1/v').forgotten).toEqual([])
   expect(index.end('a1/x')).toEqual(['a'])
   expect(index.has('a1/x')).toBe(false)
+})
+
+test('what the filters of a device have beyond sixteen levels is bounded, in all its sessions, and another’s is not touched (G7)', () => {
+  const index = sessions()
+  const deep = (name: string): string => `${'+/'.repeat(32_000)}${name}`
+  const subscribe = (clientId: string, topic: string): boolean => index.subscribe({ clientId, topic, qos: 1 })
+  expect([subscribe('a1/x', deep('1')), subscribe('a1/y', deep('2'))]).toEqual([true, true])
+  expect([subscribe('a1/x', deep('3')), subscribe('a1/z', `${'a/'.repeat(15)}+`)]).toEqual([false, true])
+  expect([subscribe('a1/x', deep('1')), subscribe('a2/x', deep('1'))]).toEqual([true, true])
+  index.unsubscribe('a1/y', deep('2'))
+  expect([subscribe('a1/x', deep('3')), subscribe('a1/x', deep('4'))]).toEqual([true, false])
 })

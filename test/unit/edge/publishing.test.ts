@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import type { Publish, Publisher, Verdict } from '../../../edge/admission/ingest.ts'
 import type { Connection } from '../../../edge/mqtt/connections.ts'
 import { type PublishedPacket, Publishing } from '../../../edge/mqtt/publishing.ts'
@@ -20,7 +20,9 @@ interface Ways {
   connection: Connection
 }
 
-function ways(take: (admit: () => Promise<Verdict>) => Promise<Verdict> = (admit) => admit()): Ways {
+const once = (admit: () => Promise<Verdict>): Promise<Verdict> => admit()
+
+function ways(take = once): Ways {
   const asked: string[] = []
   const connection = {
     deviceId: 'a1',
@@ -48,11 +50,14 @@ function ways(take: (admit: () => Promise<Verdict>) => Promise<Verdict> = (admit
       },
     },
     unreleased: {
-      take(_session, _message, admit) {
+      async take(_session, _message, admit, retain) {
         asked.push('once')
-        return take(admit)
+        const verdict = await take(admit)
+        if (retain && take === once) await retain()
+        return verdict
       },
     },
+    number: ({ messageId }) => void asked.push(`numbers ${messageId}`),
     async retain(_clientId, { topic }) {
       asked.push(`retains ${topic}`)
     },
@@ -64,7 +69,7 @@ test('a publish goes straight to ingest, and counts as unanswered, with what is 
   const { publishing, asked, connection } = ways()
   const sent = packet(1)
   expect(await publishing.publish(session, connection, sent)).toBe('acknowledge')
-  expect(asked).toEqual([`held ${sent.topic} 4`, 'ingest a1', 'grown by 100', 'released'])
+  expect(asked).toEqual([`held ${sent.topic} 4`, 'ingest a1', 'grown by 100', 'numbers 7', 'released'])
   expect(sent.dup).toBe(false)
 })
 
@@ -72,7 +77,14 @@ test('a QoS 2 publish is taken once, and counts as unanswered while it waits for
   const { publishing, asked, connection } = ways()
   const sent = packet(2)
   await publishing.publish(session, connection, sent)
-  expect(asked).toEqual([`held ${sent.topic} 4`, 'once', 'ingest a1', 'grown by 100', 'released'])
+  expect(asked).toEqual([
+    `held ${sent.topic} 4`,
+    'once',
+    'ingest a1',
+    'grown by 100',
+    'numbers 7',
+    'released',
+  ])
   expect(sent.dup).toBe(false)
 })
 
@@ -88,7 +100,7 @@ test('of a connection that is over its will is taken, and nothing else', async (
   const will = packet(1)
   expect(await publishing.publish({ ...session, will }, undefined, will)).toBe('acknowledge')
   expect(await publishing.publish({ ...session, will }, undefined, packet(1))).toBe('withdrawn')
-  expect(asked).toEqual(['will of a1/x'])
+  expect(asked).toEqual(['will of a1/x', 'numbers 7'])
 })
 
 test.for([0, 1, 2] as const)(
@@ -96,13 +108,68 @@ test.for([0, 1, 2] as const)(
   async (qos) => {
     const { publishing, asked, connection } = ways()
     await publishing.publish(session, connection, { ...packet(qos), retain: true })
-    expect(asked.filter((what) => /retains|ingest|released/.test(what)).slice(0, 2)).toEqual([
+    expect(asked.filter((what) => /retains|ingest|released/.test(what))).toEqual([
       'ingest a1',
       'retains devices/a1/events/com.acme.note',
+      'released',
     ])
     const repeated = ways(async () => 'acknowledge')
     const again = { ...packet(2), retain: true }
     await repeated.publishing.publish(session, repeated.connection, again)
     expect(repeated.asked).toEqual([`held ${again.topic} 4`, 'once', 'released'])
+  },
+)
+
+test.for([0, 1, 2] as const)(
+  'what a connection publishes at QoS %i is admitted together, and numbered, retained and answered as it came [MQTT-4.6.0-2, MQTT-4.6.0-5, MQTT-4.6.0-6]',
+  async (qos) => {
+    const done: string[] = []
+    const admitted = new Map<number | undefined, () => void>()
+    const publishing = new Publishing({
+      ingest: {
+        publish: (_publisher, given) =>
+          new Promise((resolve) =>
+            admitted.set((given as PublishedPacket).messageId, () => resolve('acknowledge')),
+          ),
+      },
+      wills: { publish: async () => 'acknowledge' },
+      unreleased: {
+        async take(_session, _message, admit, retain) {
+          const verdict = await admit()
+          await retain?.()
+          return verdict
+        },
+      },
+      number: ({ messageId }) => void done.push(`numbers ${messageId}`),
+      async retain(_clientId, { messageId }) {
+        await new Promise((resolve) => setImmediate(resolve))
+        done.push(`retains ${messageId}`)
+      },
+    })
+    const { connection } = ways()
+    const publish = async (messageId: number, retain: boolean): Promise<void> => {
+      await publishing.publish(session, connection, { ...packet(qos), messageId, retain })
+      done.push(`answers ${messageId}`)
+    }
+    const all = [publish(1, true), publish(2, true), publish(3, false), publish(4, true)]
+    await vi.waitFor(() => expect([...admitted.keys()]).toEqual([1, 2, 3, 4]))
+    for (const messageId of [4, 3, 2, 1]) {
+      admitted.get(messageId)?.()
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    await Promise.all(all)
+    const steps = (pattern: RegExp): string[] => done.filter((what) => pattern.test(what))
+    expect(steps(/numbers|retains/)).toEqual([
+      'numbers 1',
+      'retains 1',
+      'numbers 2',
+      'retains 2',
+      'numbers 3',
+      'numbers 4',
+      'retains 4',
+    ])
+    expect(steps(/answers/)).toEqual(['answers 1', 'answers 2', 'answers 3', 'answers 4'])
+    expect(steps(/[24]/).at(-1)).toBe('answers 4')
+    expect(done.indexOf('answers 2')).toBeGreaterThan(done.indexOf('retains 2'))
   },
 )

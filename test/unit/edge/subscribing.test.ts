@@ -15,6 +15,7 @@ function desk(clean: boolean): Desk {
     id: 'a1/x',
     clean,
     filters,
+    hasRoom: (filter) => filter.length < 100,
     subscribe(filter, qos) {
       filters.set(filter, qos)
       done.push(`wants ${filter} ${qos}`)
@@ -67,6 +68,13 @@ test('what is over the bound is refused by its code, the rest is made (G7)', asy
   await subscribing.answer(subscriber, { kind: 'subscribe', packetId: 1, filters: wanted })
   expect(done).toContain('9006000100008001')
   expect(done.filter((what) => what === 'too many a1')).toHaveLength(1)
+})
+
+test('a filter for whose length there is no room is refused by its code, the rest is made (G7)', async () => {
+  const { subscriber, subscribing, done } = desk(true)
+  const wanted = filters(['a'.repeat(100), 0], ['b', 0])
+  await subscribing.answer(subscriber, { kind: 'subscribe', packetId: 1, filters: wanted })
+  expect(done).toEqual(['wants b 0', 'too many a1', '900400018000', 'asks b 0'])
 })
 
 test('a kept session’s subscriptions are stored before they are acknowledged', async () => {

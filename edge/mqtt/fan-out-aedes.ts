@@ -257,7 +257,7 @@ class AedesSubscriber implements Subscriber {
       .then(() => sessions.outgoingUpdate(this.#client, packet))
       .then(send, send)
     this.#record = record
-    void record.then(() => {
+    void record.finally(() => {
       if (this.#record === record) this.#record = undefined
     })
   }

@@ -66,7 +66,7 @@ export class Publishing {
     { connection, held, turn }: Way,
     packet: PublishedPacket,
   ): Promise<Verdict> {
-    const { ingest, unreleased, number, retain } = this.#parts
+    const { ingest, unreleased } = this.#parts
     const { deviceId, signal, isBridge } = connection
     // aedes says so itself when it has been queued for whoever is away.
     if (isBridge) packet.clientId = session.id
@@ -74,8 +74,8 @@ export class Publishing {
       ingest.publish({ deviceId, clientId: session.id, signal, held }, packet)
     const settle = async (): Promise<void> => {
       await turn
-      number(packet)
-      if (packet.retain) await retain(session.id, packet)
+      this.#parts.number(packet)
+      if (packet.retain) await this.#parts.retain(session.id, packet)
     }
     if (packet.qos === 2 && packet.retain) return await unreleased.take(session, packet, admit, settle)
     const verdict = packet.qos === 2 ? await unreleased.take(session, packet, admit) : await admit()

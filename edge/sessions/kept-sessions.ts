@@ -17,6 +17,8 @@ export interface KeptSessionsOptions {
   /** Subscriptions of a device's kept sessions together; and as many sessions of it that have none. */
   perDeviceMax: number
   deviceOf: (clientId: string) => string
+  /** Whether it has a connection. */
+  isPresent: (clientId: string) => boolean
 }
 
 /**
@@ -42,14 +44,15 @@ export class KeptSessions {
     return this.#filtersOf.has(clientId)
   }
 
-  /** A session connects: whether it is a new one, and those without subscriptions that are forgotten for it. */
+  /** A session connects: whether it is a new one, and those without subscriptions, and without a connection, that are forgotten for it. */
   begin(clientId: string): { isNew: boolean; forgotten: string[] } {
     const isNew = !this.#filtersOf.has(clientId)
     if (isNew) this.#filtersOf.set(clientId, new Map())
     if (this.filtersOf(clientId).size > 0) return { isNew, forgotten: [] }
     const bare = this.#bareOf.get(this.#options.deviceOf(clientId)) ?? new Set()
     bare.delete(clientId)
-    const forgotten = [...bare].slice(0, Math.max(0, bare.size + 1 - this.#options.perDeviceMax))
+    const away = [...bare].filter((one) => !this.#options.isPresent(one))
+    const forgotten = away.slice(0, Math.max(0, bare.size + 1 - this.#options.perDeviceMax))
     for (const one of forgotten) this.end(one)
     this.#setBare(clientId, true)
     return { isNew, forgotten }

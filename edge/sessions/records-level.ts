@@ -51,6 +51,31 @@ export async function loadQueued(database: SessionDatabase, quota: SessionQuota)
   await database.batch(ofNone.map((key) => ({ type: 'del', key })))
 }
 
+/** Takes out all that is kept for a session. */
+export async function removeQueued(
+  database: SessionDatabase,
+  quota: SessionQuota,
+  clientId: string,
+): Promise<void> {
+  const gone: string[] = []
+  for await (const key of database.keys(sentKeysOf(clientId))) gone.push(key)
+  for await (const [key, value] of database.entries(queuedKeysOf(clientId))) {
+    quota.unqueued(clientId, decode(value) as PacketLike)
+    gone.push(key)
+  }
+  await database.batch(gone.map((key) => ({ type: 'del', key })))
+}
+
+/** What was sent to a session under a packet ID. */
+export async function sentPacket(
+  database: SessionDatabase,
+  clientId: string,
+  messageId: number | undefined,
+): Promise<PacketLike | undefined> {
+  const record = await database.get(sentKey(clientId, messageId))
+  return record && (decode(record) as PacketLike)
+}
+
 /** Of the package's keys: `<kind>:<client ID>:…`, each part escaped. */
 export function clientIdOf(key: string): string {
   return decodeURIComponent(key.split(':')[1] as string)

@@ -37,6 +37,7 @@ export class Sessions extends PersistenceWithWills {
   readonly retained: RetainedLevel
   readonly packetIds: PacketIds
   readonly #quota: SessionQuota
+  #broker: { clients?: Record<string, unknown> } | undefined
   /** aedes distributes a message when it is enqueued: in turn [MQTT-4.6.0-6]. */
   readonly #enqueued = new InOrder()
   /**
@@ -52,7 +53,11 @@ export class Sessions extends PersistenceWithWills {
     this.#options = options
     const { limits, deviceOf } = options
     this.#quota = new SessionQuota(limits, deviceOf)
-    this.kept = new KeptSessions({ perDeviceMax: limits.subscriptionsPerDeviceMax, deviceOf })
+    this.kept = new KeptSessions({
+      perDeviceMax: limits.subscriptionsPerDeviceMax,
+      deviceOf,
+      isPresent: (clientId) => this.#broker?.clients?.[clientId] !== undefined,
+    })
     this.retained = new RetainedLevel(database, { ...options, quota: this.#quota })
     this.packetIds = new PacketIds(options.random)
     this.unreleased = new Unreleased({
@@ -66,6 +71,7 @@ export class Sessions extends PersistenceWithWills {
   // aedes insists on an async function here.
   override async setup(broker: object): Promise<void> {
     await super.setup(broker)
+    this.#broker = broker
     await this.retained.load()
     await keys.loadQueued(this.#database, this.#quota)
     await this.unreleased.load()
@@ -89,6 +95,7 @@ export class Sessions extends PersistenceWithWills {
   async #begin(clientId: string): Promise<void> {
     const { isNew, forgotten } = this.kept.begin(clientId)
     if (!isNew && forgotten.length === 0) return
+    for (const one of forgotten) await this.#discardAll(one).catch(() => {})
     const records = forgotten.map((one) => ({ type: 'del' as const, key: keys.sessionKey(one) }))
     await this.#database
       .batch([{ type: 'put', key: keys.sessionKey(clientId), value: encode({}) }, ...records])
@@ -114,16 +121,19 @@ export class Sessions extends PersistenceWithWills {
     const had = filters.filter((filter) => this.kept.filtersOf(clientId).has(filter))
     if (had.length === 0) return
     for (const filter of had) this.kept.unsubscribe(clientId, filter)
-    await this.#database.batch(
-      had.map((filter) => ({ type: 'del', key: keys.subscriptionKey(clientId, filter) })),
-    )
+    await this.#database.batch([
+      // A former version wrote none.
+      { type: 'put', key: keys.sessionKey(clientId), value: encode({}) },
+      ...had.map((filter) => ({ type: 'del' as const, key: keys.subscriptionKey(clientId, filter) })),
+    ])
   }
 
   /** A clean session connects, which ends what was kept. */
   override async cleanSubscriptions({ id }: ClientLike): Promise<void> {
-    if (this.#quota.queuedFor(id) > 0) await this.#discardAll(id)
-    if (!this.kept.has(id)) return
+    const wasKept = this.kept.has(id)
     const filters = this.kept.end(id)
+    await this.#discardAll(id)
+    if (!wasKept) return
     await this.#database.batch([
       { type: 'del', key: keys.sessionKey(id) },
       ...filters.map((filter) => ({ type: 'del' as const, key: keys.subscriptionKey(id, filter) })),
@@ -132,15 +142,8 @@ export class Sessions extends PersistenceWithWills {
 
   /** aedes takes them out one by one, as far as it comes before the connection is over. */
   async #discardAll(clientId: string): Promise<void> {
-    await this.#turns.take(clientId, async () => {
-      const gone: string[] = []
-      for await (const key of this.#database.keys(keys.sentKeysOf(clientId))) gone.push(key)
-      for await (const [key, value] of this.#database.entries(keys.queuedKeysOf(clientId))) {
-        this.#quota.unqueued(clientId, decode(value) as PacketLike)
-        gone.push(key)
-      }
-      await this.#database.batch(gone.map((key) => ({ type: 'del', key })))
-    })
+    if (this.#quota.queuedFor(clientId) === 0) return
+    await this.#turns.take(clientId, () => keys.removeQueued(this.#database, this.#quota, clientId))
   }
 
   override async subscriptionsByTopic(topic: string): Promise<SubscriptionLike[]> {
@@ -233,18 +236,14 @@ export class Sessions extends PersistenceWithWills {
     // The message is not sent any more here, and may have been sent under another packet ID already.
     if (client.closed && packet.cmd !== 'pubrel') return
     // Of a QoS 2 message only that it is to be released stays.
-    const before = packet.cmd === 'pubrel' ? await this.#sent(client.id, packet.messageId) : undefined
+    const before =
+      packet.cmd === 'pubrel' ? await keys.sentPacket(this.#database, client.id, packet.messageId) : undefined
     try {
       await super.outgoingUpdate(client, packet)
       if (before) this.#quota.requeued(client.id, before, packet)
     } catch (error) {
       if (messageOf(error) !== 'no such packet') throw error
     }
-  }
-
-  async #sent(clientId: string, messageId: number | undefined): Promise<PacketLike | undefined> {
-    const record = await this.#database.get(keys.sentKey(clientId, messageId))
-    return record && (decode(record) as PacketLike)
   }
 
   override outgoingClearMessageId(client: ClientLike, packet: PacketLike): Promise<PacketLike | undefined> {

@@ -285,6 +285,14 @@ test('what a session was sent in another way is not queued any more, unless it i
   expect(notKept).toEqual([])
 })
 
+test('a session that a former version kept is there after its last UNSUBSCRIBE and a restart [MQTT-3.2.2-2]', async () => {
+  await sessions.subscribe('a1/x', [{ topic, qos: 1 }])
+  await sessions.unsubscribe('a1/x', [topic])
+  await sessions.close()
+  sessions = await open()
+  expect(await sessions.subscriptionsByClient({ id: 'a1/x' })).toHaveLength(1)
+})
+
 test('a clean session ends what was queued, although its connection is over at once [MQTT-3.1.2-6] (G7)', async () => {
   await enqueue('a1/x')
   const packet = await enqueue('a1/x')

@@ -15,8 +15,9 @@ const filter = fc
   .map(([before, levels, open]) => before + [...levels, ...(open ? ['#'] : [])].join('/'))
 const subscription = fc.record({ clientId: fc.constantFrom('x', 'y', 'z'), topic: filter, qos: fc.nat(2) })
 
-const sessions = (perDeviceMax = 1000): KeptSessions =>
+const sessions = (perDeviceMax = 1000, present: string[] = []): KeptSessions =>
   new KeptSessions({
+    isPresent: (clientId) => present.includes(clientId),
     perDeviceMax,
     deviceOf: (clientId) => clientId.split('/')[0] ?? '',
   })
@@ -97,13 +98,20 @@ test('a session without subscriptions is kept, as many of a device as it may hav
   expect(index.has('a1/x')).toBe(false)
 })
 
+const deep = (name: string): string => `${'+/'.repeat(32_000)}${name}`
+
 test('what the filters of a device have beyond sixteen levels is bounded, in all its sessions, and another’s is not touched (G7)', () => {
   const index = sessions()
-  const deep = (name: string): string => `${'+/'.repeat(32_000)}${name}`
   const subscribe = (clientId: string, topic: string): boolean => index.subscribe({ clientId, topic, qos: 1 })
   expect([subscribe('a1/x', deep('1')), subscribe('a1/y', deep('2'))]).toEqual([true, true])
   expect([subscribe('a1/x', deep('3')), subscribe('a1/z', `${'a/'.repeat(15)}+`)]).toEqual([false, true])
   expect([subscribe('a1/x', deep('1')), subscribe('a2/x', deep('1'))]).toEqual([true, true])
   index.unsubscribe('a1/y', deep('2'))
   expect([subscribe('a1/x', deep('3')), subscribe('a1/x', deep('4'))]).toEqual([true, false])
+})
+
+test('a session that is connected is not forgotten, however many others come (G7)', () => {
+  const index = sessions(2, ['a1/here'])
+  for (const clientId of ['a1/here', 'a1/x', 'a1/y', 'a1/z']) index.begin(clientId)
+  expect(['a1/here', 'a1/x', 'a1/y', 'a1/z'].map((one) => index.has(one))).toEqual([true, false, false, true])
 })

@@ -95,14 +95,20 @@ test.for([1, 2] as const)(
         sizes.map((size, index) => publishPacket(topic, event(`e${index}`, size), 100 + index, qos)),
       ),
     )
-    const ids = await outbox.asked(sizes.length)
+    await outbox.asked(sizes.length)
     expect(raw.got(acks[qos])).toBe(0)
-    for (const id of ids.toReversed()) {
+    const durable = new Set<number>()
+    let acknowledged = 0
+    for (const index of [2, 0, 1, 5, 6, 4, 3]) {
       await ping(raw)
       expect(raw.got(acks[qos])).toBe(0)
-      outbox.store(id)
-      expect(packetIdsOf([await raw.until(acks[qos])])).toEqual([100 + Number(id.slice(1))])
+      outbox.store(`e${index}`)
+      durable.add(index)
+      // In the order in which they came [MQTT-4.6.0-2].
+      for (; durable.has(acknowledged); acknowledged++)
+        expect(packetIdsOf([await raw.until(acks[qos])])).toEqual([100 + acknowledged])
     }
+    expect(acknowledged).toBe(sizes.length)
     expect(outbox.stored.map(fillerOf).toSorted(byNumber)).toEqual(sizes.toSorted(byNumber))
     raw.end()
   },
@@ -122,10 +128,12 @@ test('a device that does not read is acknowledged what is durable and nothing el
   for (let index = 0; index < 20; index++)
     raw.write(publishPacket(topic, event(`e${index}`, 10), 100 + index, 1))
   await outbox.asked(20)
-  const durable = [3, 0, 17, 8, 9]
+  const durable = [3, 0, 17, 1, 2]
   for (const index of durable) outbox.store(`e${index}`)
   raw.resume()
-  for (let come = 0; come < durable.length; come++) await raw.until(0x40)
+  const acknowledged: Buffer[] = []
+  while (acknowledged.length < 4) acknowledged.push(await raw.until(0x40))
+  expect(packetIdsOf(acknowledged)).toEqual([100, 101, 102, 103])
   await ping(raw)
   expect(raw.got(0x40)).toBe(0)
   expect(outbox.stored.map(({ candidate }) => candidate.id)).toEqual(durable.map((index) => `e${index}`))

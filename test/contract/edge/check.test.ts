@@ -41,7 +41,7 @@ function config({ cert = 'edge', folder, dataDir = 'data', port = 0, uplink = {}
 }
 
 test('a gateway that would start is told so, and nothing is made', async () => {
-  const { text, ok } = await checkEdge(config(), now)
+  const { text, ok } = await checkEdge(config({ dataDir: 'not-there' }), now)
   expect(ok).toBe(true)
   expect(text.split('\n').at(-1)).toBe('It would start.')
   expect(text).toMatch(/ok +mqtt\.tls +CN=edge, until \d{4}-\d\d-\d\d \(8\d\d days left\)/)

@@ -27,6 +27,8 @@ export interface RecountOptions {
   undelivered: readonly UndeliveredRange[]
   /** Name what is missing even if no count is short. */
   suspicious?: boolean
+  /** The store's own head stands here, before the place that is known: the writes behind it are lost. */
+  endsAt?: number | undefined
 }
 
 /**
@@ -37,8 +39,9 @@ export interface RecountOptions {
  * before is named too, and in the cloud what is present counts as present.
  */
 export async function recount(store: Store, options: RecountOptions): Promise<Recount> {
-  const { known, undelivered, suspicious = false } = options
-  const count = new Count(known)
+  const { known, undelivered, endsAt } = options
+  const suspicious = options.suspicious === true || endsAt !== undefined
+  const count = new Count(known, endsAt)
   const unreadable: StoreOperation[] = []
   for await (const { lane, position, value } of inOrder(store)) {
     let event
@@ -83,19 +86,26 @@ class Count {
   /** Below the first position that can be queued lies only what was released, and came back with an old table. */
   ghosts = 0
   readonly #known: Head | undefined
+  readonly #endsAt: number | undefined
   #next: number
   #found = 0
+  #foundBehind = 0
 
-  constructor(known: Head | undefined) {
+  constructor(known: Head | undefined, endsAt: number | undefined) {
     this.#known = known
+    this.#endsAt = endsAt
     this.#next = known ? Math.min(known.first.high, known.first.normal) : 0
     this.epochs = new Map((known?.earlier ?? []).map(({ epoch, epochBase }) => [epochBase, epoch]))
     if (known) this.epochs.set(known.epochBase, known.epoch)
   }
 
   get lost(): number {
-    const { depth } = this.#known ?? {}
-    return depth ? Math.max(0, depth.high + depth.normal - this.#found) : 0
+    if (!this.#known) return 0
+    const { depth, position } = this.#known
+    const waiting = depth.high + depth.normal
+    // What had left in the writes that are lost is back, and must not make up in number for what came in them.
+    const endsAt = this.#endsAt ?? position
+    return Math.max(0, waiting - this.#found, Math.min(waiting, position - endsAt - this.#foundBehind))
   }
 
   add({ lane, position, deviceId, bytes, sequence, text }: StoredEvent): void {
@@ -110,6 +120,7 @@ class Count {
     const known = this.#known
     if (known && position < known.first[lane]) this.ghosts += 1
     else if (!known || position <= known.position) this.#found += 1
+    if (known && position <= known.position && position > (this.#endsAt ?? position)) this.#foundBehind += 1
     if (this.#next > 0 && position > this.#next) this.holes.push({ from: this.#next, to: position - 1 })
     this.#next = Math.max(this.#next, position + 1)
     this.last = Math.max(this.last, position)

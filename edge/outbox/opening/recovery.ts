@@ -140,7 +140,8 @@ async function read(store: Store, identity: Identity, memory: Memory, damage: Da
   if (certain) for (const one of damage) one.unsureMax = 0
   if (damage.length > 0) {
     const remembers = begunAnew ? undefined : (head ?? known)?.generation
-    return recovered(store, identity, { known, remembers, undelivered: ranges.readable, damage })
+    const endsAt = short === undefined ? undefined : head?.position
+    return recovered(store, identity, { known, endsAt, remembers, undelivered: ranges.readable, damage })
   }
   // A failed write may have landed in the operating system's memory only. Whatever we find is on the disk before
   // anybody hears of it (G1), or it could be handed out, lost in a power cut, and its place given out again (I7).
@@ -161,6 +162,8 @@ async function read(store: Store, identity: Identity, memory: Memory, damage: Da
 interface Found {
   /** The newest head there is word of. */
   known: Head | undefined
+  /** Where the store's own head stands, if that is before it. */
+  endsAt: number | undefined
   /** The generation of remembered IDs that was current in this store. */
   remembers: Head['generation'] | undefined
   undelivered: UndeliveredRange[]
@@ -169,9 +172,9 @@ interface Found {
 
 /** Accounts for what is there and what is not, and goes on in a new epoch (I7). */
 async function recovered(store: Store, identity: Identity, found: Found): Promise<Loaded> {
-  const { known, remembers, undelivered, damage } = found
+  const { known, endsAt, remembers, undelivered, damage } = found
   const suspicious = damage.some(({ kind }) => kind === 'ranges-altered')
-  const counted = await recount(store, { known, undelivered, suspicious })
+  const counted = await recount(store, { known, endsAt, undelivered, suspicious })
   if (counted.lost > 0) {
     const detail = `${counted.lost} events are missing`
     damage.push({ kind: 'count-mismatch', detail, lost: counted.lost, unsureMax: 0 })

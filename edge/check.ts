@@ -2,7 +2,7 @@ import { constants } from 'node:fs'
 import { access, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { loadSchemas } from '../src/contract/schema-registry.ts'
-import { codeOf, messageOf, TidegateError } from '../src/errors.ts'
+import { codeOf } from '../src/errors.ts'
 import {
   checkAll,
   isLoopback,
@@ -15,6 +15,7 @@ import {
   type Seen,
 } from '../src/settings/check.ts'
 import type { EdgeConfig } from './config.ts'
+import { unwritable } from './data-folder.ts'
 import { loadMqttTls, loadUplinkTls } from './tls.ts'
 
 /** Everything that can be looked at without starting a gateway; nothing is made, written or connected to. */
@@ -57,12 +58,7 @@ async function seenDataFolder(folder: string): Promise<Seen> {
     if (!(await stat(existing)).isDirectory()) throw new Error(`${existing} is a file`)
     await access(existing, constants.R_OK | constants.W_OK | constants.X_OK)
   } catch (cause) {
-    throw new TidegateError('DATA_FOLDER_UNWRITABLE', {
-      message: `the data folder ${folder} cannot be written: ${messageOf(cause)}`,
-      retryable: false,
-      hint: 'make it writable for this user (chown, chmod), or set dataDir to another folder',
-      cause,
-    })
+    throw unwritable(folder, cause)
   }
   return { text: existing === folder ? `${folder} can be written` : `${folder} will be made` }
 }

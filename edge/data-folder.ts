@@ -12,13 +12,18 @@ export async function prepareDataFolder(folder: string): Promise<void> {
     await make(folder)
     await access(folder, constants.R_OK | constants.W_OK | constants.X_OK)
   } catch (cause) {
-    throw new TidegateError('DATA_FOLDER_UNWRITABLE', {
-      message: `the data folder ${folder} cannot be written: ${messageOf(cause)}`,
-      retryable: false,
-      hint: 'make it writable for this user (chown, chmod), or set dataDir to another folder',
-      cause,
-    })
+    throw unwritable(folder, cause)
   }
+}
+
+/** `DATA_FOLDER_UNWRITABLE`, whoever finds it out. */
+export function unwritable(folder: string, cause: unknown): TidegateError {
+  return new TidegateError('DATA_FOLDER_UNWRITABLE', {
+    message: `the data folder ${folder} cannot be written: ${messageOf(cause)}`,
+    retryable: false,
+    hint: 'make it writable for this user (chown, chmod), or set dataDir to another folder',
+    cause,
+  })
 }
 
 /** mkdir's own `recursive` never returns below folders that take no entries, such as /proc. */

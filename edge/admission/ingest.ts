@@ -8,7 +8,7 @@ import type { IngestObserver } from './observer.ts'
 import type { Outbox } from '../outbox/outbox.ts'
 import { nearestTopic } from './routes/nearest-topic.ts'
 import type { EventMatch, Routes } from './routes/routes.ts'
-import { visible } from './text.ts'
+import { legible } from './text.ts'
 import { isOwnTopic } from './routes/topics.ts'
 import { Unrouted } from './unrouted.ts'
 
@@ -149,13 +149,13 @@ class OutboxIngest implements Ingest {
     const { reason, detail } = rejected
     this.#options.observer.quarantined(reason)
     const { id } = submission.candidate
-    const about = { device, topic: visible(topic, 256), reason, detail: visible(detail, 500), id }
+    const about = { device, topic: legible(topic, 256), reason, detail: legible(detail, 500), id }
     this.#warn(`${device} ${reason}`, 'reading quarantined', about)
   }
 
   #tellOfTime(device: string, topic: string, detail: string): void {
     this.#options.observer.unreadableTime()
-    const about = { device, topic: visible(topic, 256), detail: visible(detail, 500) }
+    const about = { device, topic: legible(topic, 256), detail: legible(detail, 500) }
     this.#warn(device, 'the time of a reading cannot be read: the gateway’s is taken', about)
   }
 
@@ -163,15 +163,15 @@ class OutboxIngest implements Ingest {
   #tellOfRepeat(device: string, topic: string, { submission }: Admitted): void {
     const heldBack = this.#mayTellOfRepeat(device)
     if (heldBack === undefined) return
-    const about = { device, topic: visible(topic, 256), id: submission.candidate.id, alikeBefore: heldBack }
+    const about = { device, topic: legible(topic, 256), id: submission.candidate.id, alikeBefore: heldBack }
     this.#options.log.info(about, 'dropped: an event with its ID is there already')
   }
 }
 
 function forbidden(deviceId: string, topic: string, meant: string | undefined): TidegateError {
-  const question = meant === undefined ? '' : `; did you mean ${visible(meant, 256)}?`
+  const question = meant === undefined ? '' : `; did you mean ${legible(meant, 256)}?`
   return new TidegateError('TOPIC_FORBIDDEN', {
-    message: `${deviceId} may not publish to ${visible(topic, 256)}${question}`,
+    message: `${deviceId} may not publish to ${legible(topic, 256)}${question}`,
     retryable: false,
     hint: `a device publishes under devices/<its ID>/, or where a route lets it (routes in the configuration)`,
   })

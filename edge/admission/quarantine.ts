@@ -7,7 +7,7 @@ import {
   rejectedType,
   type Rejection,
 } from '../../src/contract/event.ts'
-import { visible } from './text.ts'
+import { legible } from './text.ts'
 
 /** Why a reading was quarantined. Stable: they are in rejected events, metrics and docs/ERRORS.md. */
 export const rejectionReasons = [
@@ -60,7 +60,7 @@ export function quarantine(message: RejectedMessage, fault: Fault, quarantineByt
   const { deviceId, topic, payload, type, id, ownId, time } = message
   const rejection: Rejection = {
     reason: fault.reason,
-    detail: visible(fault.detail, detailLengthMax),
+    detail: legible(fault.detail, detailLengthMax),
     topic: printable(topic, topicLengthMax),
     ...(type === undefined ? {} : { type: printable(type, limits.typeLengthMax) }),
     ...(id === undefined ? {} : { id: printable(id, limits.eventIdLengthMax) }),

@@ -2,7 +2,7 @@
  * A text for people: what cannot be seen in it, or reorders what can, is written as its code point, such as `<U+FEFF>`,
  * and what is longer than `lengthMax` characters is cut.
  */
-export function visible(text: string, lengthMax: number): string {
+export function legible(text: string, lengthMax: number): string {
   const shown = text
     .slice(0, lengthMax)
     .replace(/[^\P{C}]|(?! )\p{Z}/gu, (character) => {

@@ -5,7 +5,7 @@ import type { Logger } from '../../src/log.ts'
 import { createThrottle } from '../../src/throttle.ts'
 import { nearestTopic } from './routes/nearest-topic.ts'
 import type { Route } from './routes/routes.ts'
-import { visible } from './text.ts'
+import { legible } from './text.ts'
 
 export interface UnroutedOptions {
   routes: readonly Route[]
@@ -70,8 +70,8 @@ export class Unrouted {
   #tell(deviceId: string, topic: string, didYouMean: string | undefined, more: object): void {
     const about = {
       device: deviceId,
-      topic: visible(topic, 256),
-      ...(didYouMean === undefined ? {} : { didYouMean: visible(didYouMean, 256) }),
+      topic: legible(topic, 256),
+      ...(didYouMean === undefined ? {} : { didYouMean: legible(didYouMean, 256) }),
       hint: hintFor(deviceId, topic),
       ...more,
     }
@@ -103,7 +103,7 @@ function hintFor(deviceId: string, topic: string): string {
   const levels = topic.split('/').map((level) => (level === deviceId ? '{device}' : level))
   const captured = eventTypePattern.test(levels.at(-1) ?? '')
   const path = (captured ? [...levels.slice(0, -1), '{type}'] : levels).join('/')
-  const quoted = `'${visible(path.replaceAll("'", "''"), 256)}'`
+  const quoted = `'${legible(path.replaceAll("'", "''"), 256)}'`
   const kind = captured ? '' : ', type: com.example.reading'
   return `to make it an event: routes: [{ topic: ${quoted}${kind} }]; if it is not meant to be one: [{ topic: ${quoted.replace('{type}', '+')}, action: local }]`
 }

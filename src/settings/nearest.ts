@@ -1,13 +1,13 @@
-import { distance } from 'fastest-levenshtein'
+import { editDistance } from '../edit-distance.ts'
 
 /** The candidate that was probably meant; undefined if none is near. */
 export function nearest(word: string, candidates: readonly string[]): string | undefined {
   const wanted = word.toLowerCase()
-  // Two letters that changed places are two steps.
   const far = wanted.length < 4 ? 1 : Math.max(2, Math.floor(wanted.length / 3))
   let best: { candidate: string; steps: number } | undefined
   for (const candidate of candidates) {
-    const steps = wordsOf(candidate) === wordsOf(word) ? 0 : distance(wanted, candidate.toLowerCase())
+    const steps =
+      wordsOf(candidate) === wordsOf(word) ? 0 : editDistance(wanted, candidate.toLowerCase(), far)
     if (steps <= far && (best === undefined || steps < best.steps)) best = { candidate, steps }
   }
   return best?.candidate

@@ -28,13 +28,13 @@ export interface PublishingParts {
 
 /**
  * Which way a publish takes to admission: as a will, once for all that it comes (QoS 2), or straight. The publishes of a
- * connection are admitted together, as one write makes many durable; what becomes of them then, goes in the order in which they
- * came: each is numbered, retained and answered when the one before was [MQTT-4.6.0-2, MQTT-4.6.0-5, MQTT-4.6.0-6]. Of two on
- * one topic the last must win, and who subscribes when it is answered must find it.
+ * connection are admitted together, as one write makes many durable; what becomes of them then, goes in the order in which those
+ * of one QoS came: each is numbered, retained and answered when the one before was [MQTT-4.6.0-2, MQTT-4.6.0-5, MQTT-4.6.0-6]. Of
+ * two that are retained the last must win, whatever their QoS, and who subscribes when it is answered must find it.
  */
 export class Publishing {
   readonly #parts: PublishingParts
-  readonly #orderOf = new WeakMap<Connection, InOrder>()
+  readonly #orderOf = new WeakMap<Connection, Order>()
 
   constructor(parts: PublishingParts) {
     this.#parts = parts
@@ -48,12 +48,12 @@ export class Publishing {
   ): Promise<Verdict> {
     if (session.will === packet) return await this.#publishWill(session.id, packet)
     if (!connection) return 'withdrawn'
-    const order = this.#orderOf.get(connection) ?? new InOrder()
+    const order = this.#orderOf.get(connection) ?? new Order()
     this.#orderOf.set(connection, order)
     // The packet counts as unanswered also while it waits for its turn, and for its record.
     const held = connection.hold(packet)
     try {
-      return await order.run((turn) => this.#take(session, { connection, held, turn }, packet))
+      return await order.run(packet, (turn) => this.#take(session, { connection, held, turn }, packet))
     } finally {
       // Whether the message is sent to a subscriber again is another matter [MQTT-3.3.1-3].
       packet.dup = false
@@ -89,6 +89,18 @@ export class Publishing {
     this.#parts.number(packet)
     if (packet.retain) await this.#parts.retain(clientId, packet)
     return verdict
+  }
+}
+
+/** Of a connection's publishes. What waits for room at one QoS holds up those of another no longer than they have to be (G7). */
+class Order {
+  readonly #ofQos = [new InOrder(), new InOrder(), new InOrder()] as const
+  readonly #retained = new InOrder()
+
+  run<T>({ qos, retain }: PublishedPacket, work: (turn: Promise<void>) => Promise<T>): Promise<T> {
+    const ofQos = this.#ofQos[qos]
+    if (!retain) return ofQos.run(work)
+    return ofQos.run((turn) => this.#retained.run((retained) => work(turn.then(() => retained))))
   }
 }
 

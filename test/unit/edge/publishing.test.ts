@@ -120,6 +120,31 @@ test.for([0, 1, 2] as const)(
   },
 )
 
+test('an event that waits for room holds up no publish of another QoS, but what is to be retained behind it (G7)', async () => {
+  const admitted: (() => void)[] = []
+  const { connection } = ways()
+  const publishing = new Publishing({
+    ingest: {
+      publish: (_publisher, { qos }) =>
+        qos === 0
+          ? Promise.resolve('acknowledge')
+          : new Promise((resolve) => admitted.push(() => resolve('acknowledge'))),
+    },
+    wills: { publish: async () => 'acknowledge' },
+    unreleased: { take: (_session, _message, admit) => admit() },
+    number() {},
+    async retain() {},
+  })
+  const done: string[] = []
+  const publish = (name: string, qos: 0 | 1, retain: boolean): Promise<unknown> =>
+    publishing.publish(session, connection, { ...packet(qos), retain }).then(() => done.push(name))
+  const all = [publish('event', 1, true), publish('local', 0, false), publish('retained', 0, true)]
+  await vi.waitFor(() => expect(done).toEqual(['local']))
+  admitted[0]?.()
+  await Promise.all(all)
+  expect(done).toEqual(['local', 'event', 'retained'])
+})
+
 test.for([0, 1, 2] as const)(
   'what a connection publishes at QoS %i is admitted together, and numbered, retained and answered as it came [MQTT-4.6.0-2, MQTT-4.6.0-5, MQTT-4.6.0-6]',
   async (qos) => {

@@ -8,12 +8,8 @@ import { loadSchemas } from '../../../src/contract/schema-registry.ts'
 import { type CuttingProxy, startCuttingProxy } from '../../support/cutting-proxy.ts'
 import { anyShare, cutsSeed as seed, draws } from '../../support/cuts.ts'
 import { createFakeOutbox, type FakeOutbox } from '../../support/fakes/outbox.ts'
-import {
-  publishPacket,
-  rawConnection,
-  type RawConnection,
-  subscribePacket,
-} from '../../support/edge/raw-connection.ts'
+import { publish, subscribe } from '../../support/edge/mqtt-bytes.ts'
+import { rawConnection, type RawConnection } from '../../support/edge/raw-connection.ts'
 import { type TestBroker, useTestBrokers } from '../../support/edge/test-broker.ts'
 
 const { pki, start } = useTestBrokers()
@@ -91,9 +87,7 @@ test.for([1, 2] as const)(
     const raw = await rawConnection({ port, tls: await pki.device('a1') })
     // All in one write: a chunk ends within packets, and several packets are in a chunk.
     raw.write(
-      Buffer.concat(
-        sizes.map((size, index) => publishPacket(topic, event(`e${index}`, size), 100 + index, qos)),
-      ),
+      Buffer.concat(sizes.map((size, index) => publish(topic, event(`e${index}`, size), qos, 100 + index))),
     )
     await outbox.asked(sizes.length)
     expect(raw.got(acks[qos])).toBe(0)
@@ -118,15 +112,13 @@ test('a device that does not read is acknowledged what is durable and nothing el
   const outbox = handOutbox()
   const { port } = await startWith(outbox)
   const raw = await rawConnection({ port, tls: await pki.device('a1') })
-  raw.write(subscribePacket('devices/a1/state', 0))
+  raw.write(subscribe(1, ['devices/a1/state', 0]))
   await raw.until(0x90)
   raw.pause()
   const other = await rawConnection({ port, tls: await pki.device('a1'), clientId: 'other' })
   // More than the kernel and the gateway hold for it.
-  for (let index = 0; index < 160; index++)
-    other.write(publishPacket('devices/a1/state', 'x'.repeat(65_000), 1, 1))
-  for (let index = 0; index < 20; index++)
-    raw.write(publishPacket(topic, event(`e${index}`, 10), 100 + index, 1))
+  for (let index = 0; index < 160; index++) other.write(publish('devices/a1/state', 'x'.repeat(65_000), 1, 1))
+  for (let index = 0; index < 20; index++) raw.write(publish(topic, event(`e${index}`, 10), 1, 100 + index))
   await outbox.asked(20)
   const durable = [3, 0, 17, 1, 2]
   for (const index of durable) outbox.store(`e${index}`)
@@ -229,8 +221,7 @@ async function sent(proxy: CuttingProxy, { tls, messages, qos }: Sending): Promi
   } catch {
     return []
   }
-  for (const { id, filler, packetId } of messages)
-    raw.write(publishPacket(topic, event(id, filler), packetId, qos))
+  for (const { id, filler, packetId } of messages) raw.write(publish(topic, event(id, filler), qos, packetId))
   const acknowledged: number[] = []
   try {
     for (const _ of messages) acknowledged.push(...packetIdsOf([await raw.until(acks[qos])]))

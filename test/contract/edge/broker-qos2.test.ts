@@ -4,16 +4,8 @@ import { join } from 'node:path'
 import { Level } from 'level'
 import { afterEach, beforeAll, expect, test, vi } from 'vitest'
 import { createFakeOutbox } from '../../support/fakes/outbox.ts'
-import {
-  packetIdOf,
-  pubcompPacket,
-  publishPacket,
-  pubrecPacket,
-  pubrelPacket,
-  type RawConnection,
-  rawConnection,
-  subscribePacket,
-} from '../../support/edge/raw-connection.ts'
+import { ack, publish, subscribe } from '../../support/edge/mqtt-bytes.ts'
+import { packetIdOf, type RawConnection, rawConnection } from '../../support/edge/raw-connection.ts'
 import { type TestBroker, useTestBrokers } from '../../support/edge/test-broker.ts'
 
 const { pki, start } = useTestBrokers()
@@ -35,13 +27,13 @@ test('a message that a kept session has received and not completed is released a
   const folder = join(pki.folder, 'received')
   let broker = await start({ folder })
   let reader = await kept(broker)
-  reader.write(subscribePacket('devices/a1/cmd', 2))
+  reader.write(subscribe(1, ['devices/a1/cmd', 2]))
   await reader.until(0x90)
   const writer = await broker.connect(tls)
   await writer.publishAsync('devices/a1/cmd', 'x', { qos: 2 })
   await writer.endAsync()
   const id = packetIdOf(await reader.until(0x34))
-  reader.write(pubrecPacket(id))
+  reader.write(ack(0x50, id))
   await reader.until(0x62)
   for (let index = 0; index < 3; index += 1) {
     await drop(broker, reader)
@@ -53,7 +45,7 @@ test('a message that a kept session has received and not completed is released a
   broker = await start({ folder })
   reader = await kept(broker)
   await reader.until(0x62)
-  reader.write(pubcompPacket(id))
+  reader.write(ack(0x70, id))
   reader.write(Buffer.from([0xc0, 0]))
   await reader.until(0xd0)
   await drop(broker, reader)
@@ -67,7 +59,7 @@ test('a message that a kept session has received and not completed is released a
 const climate = 'devices/a1/events/com.acme.climate'
 /** Without an ID of its own. */
 const message = (temperature: number, id = 1): Buffer =>
-  publishPacket(climate, JSON.stringify({ temperature }), id)
+  publish(climate, JSON.stringify({ temperature }), 2, id)
 
 function again(publish: Buffer): Buffer {
   publish.writeUInt8(publish.readUInt8(0) | 0x08, 0)
@@ -80,7 +72,7 @@ async function takenBy(raw: RawConnection, publish: Buffer): Promise<void> {
 }
 
 async function release(raw: RawConnection, id = 1): Promise<void> {
-  raw.write(pubrelPacket(id))
+  raw.write(ack(0x62, id))
   await raw.until(0x70)
 }
 
@@ -131,7 +123,7 @@ test('a release is answered when it is on the disk, and not before (G1)', async 
     await open
     await Reflect.apply(batch, this, given)
   })
-  raw.write(pubrelPacket(1))
+  raw.write(ack(0x62, 1))
   await begun
   raw.write(Buffer.from([0xc0, 0]))
   await raw.until(0xd0)
@@ -148,7 +140,7 @@ test('a release that cannot be written is not answered: the device repeats it, a
   await takenBy(raw, message(1))
   const failing = vi.spyOn(Level.prototype, 'batch').mockRejectedValue(new Error('IO error: No space left'))
   vi.spyOn(Level.prototype, 'del').mockRejectedValue(new Error('IO error: No space left'))
-  raw.write(pubrelPacket(1))
+  raw.write(ack(0x62, 1))
   await ended(broker)
   expect(raw.got(0x70)).toBe(0)
   expect(failing).toHaveBeenCalled()
@@ -185,7 +177,7 @@ test('a new message under a packet ID that was never released is an event, and g
 test('a message that is sent again without DUP, as some clients do, is one event, also after a reconnect (G4)', async () => {
   const broker = await start()
   const reader = await rawConnection({ port: broker.port, tls, clientId: 'reader' })
-  reader.write(subscribePacket(climate, 1))
+  reader.write(subscribe(1, [climate, 1]))
   await reader.until(0x90)
   let raw = await kept(broker)
   await takenBy(raw, message(1))
@@ -244,7 +236,7 @@ test('a message that is sent again while it is being made durable is one event, 
   const append: typeof outbox.append = (submission) => outbox.append(submission)
   const broker = await start({ options: { outbox: { append } } })
   const reader = await rawConnection({ port: broker.port, tls, clientId: 'reader' })
-  reader.write(subscribePacket(climate, 1))
+  reader.write(subscribe(1, [climate, 1]))
   await reader.until(0x90)
   outbox.shut()
   const first = await kept(broker)
@@ -269,7 +261,7 @@ test('a message that is sent again while it is being made durable is one event, 
 test('a message is one event, however often it is sent while its record cannot be written (G4)', async () => {
   const broker = await start()
   const reader = await rawConnection({ port: broker.port, tls, clientId: 'reader' })
-  reader.write(subscribePacket(climate, 1))
+  reader.write(subscribe(1, [climate, 1]))
   await reader.until(0x90)
   const failing = vi.spyOn(Level.prototype, 'put').mockRejectedValue(new Error('IO error: No space left'))
   for (let index = 0; index < 5; index += 1) {

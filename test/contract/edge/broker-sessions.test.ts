@@ -3,12 +3,8 @@ import { join } from 'node:path'
 import { Level } from 'level'
 import { expect, test } from 'vitest'
 import { type Clock, systemClock } from '../../../src/clock.ts'
-import {
-  publishPacket,
-  pubrelPacket,
-  rawConnection,
-  subscribePacket,
-} from '../../support/edge/raw-connection.ts'
+import { ack, publish, subscribe } from '../../support/edge/mqtt-bytes.ts'
+import { rawConnection } from '../../support/edge/raw-connection.ts'
 import { useTestBrokers } from '../../support/edge/test-broker.ts'
 
 const { pki, start } = useTestBrokers()
@@ -17,7 +13,7 @@ test('a kept session that is connected keeps its connection at the bound of what
   const { port, connect, seen, when } = await start()
   const tls = await pki.device('a1')
   const reader = await rawConnection({ port, tls, clean: false })
-  reader.write(subscribePacket('devices/a1/cmd/#', 1))
+  reader.write(subscribe(1, ['devices/a1/cmd/#', 1]))
   await reader.until(0x90)
   const writer = await connect(tls)
   for (let index = 0; index < 8; index += 1)
@@ -63,23 +59,21 @@ test('a subscriber that does not read holds up nobody else, and what it is not s
   })
   const tls = await pki.device('a1')
   const stuck = await rawConnection({ port, tls })
-  stuck.write(subscribePacket('devices/a1/cmd/#', 0))
+  stuck.write(subscribe(1, ['devices/a1/cmd/#', 0]))
   await stuck.until(0x90)
   stuck.pause()
   const writer = await connect(tls)
-  const publish = (text: string, index: number): Promise<unknown> =>
+  const send = (text: string, index: number): Promise<unknown> =>
     writer.publishAsync('devices/a1/cmd/x', text, { qos: index % 2 ? 2 : 0 })
   const sent: Promise<unknown>[] = []
   // Each at once, although the socket of the subscriber is full long before any of them waits.
   for (const [index, text] of flood.entries()) {
-    sent.push(publish(text, index))
+    sent.push(send(text, index))
     await Promise.race([sent.at(-1), waiting])
   }
   // Read all at once, they wait together.
   const many = await rawConnection({ port, tls, clientId: 'many' })
-  const small = Array.from({ length: 300 }, (_, index) =>
-    publishPacket('devices/a1/cmd/x', 'small', index + 1, 1),
-  )
+  const small = Array.from({ length: 300 }, (_, index) => publish('devices/a1/cmd/x', 'small', 1, index + 1))
   many.write(Buffer.concat(small))
   await many.until(0x40)
   // aedes acknowledges QoS 2 when the message has been distributed.
@@ -103,7 +97,7 @@ test('a subscriber that does not read is ended at QoS 1; its kept session gets e
   const { port, connect, messages, when } = await start({ options: { ...roomy, clock } })
   const tls = await pki.device('a1')
   const stuck = await rawConnection({ port, tls, clean: false })
-  stuck.write(subscribePacket('devices/a1/cmd', 1))
+  stuck.write(subscribe(1, ['devices/a1/cmd', 1]))
   await stuck.until(0x90)
   stuck.pause()
   const writer = await connect(tls)
@@ -171,7 +165,7 @@ test('QoS 2 messages that a device does not release are bounded, and none beyond
   const { port, outbox, seen, when } = await start({ options: few })
   const tls = await pki.device('a1')
   const first = await rawConnection({ port, tls, clean: false })
-  for (let id = 1; id <= 6; id += 1) first.write(publishPacket(climate, reading, id))
+  for (let id = 1; id <= 6; id += 1) first.write(publish(climate, reading, 2, id))
   await when(({ logs }) => logs.some(({ code }) => code === 'UNRELEASED_MAX'))
   await when(({ connections }) => connections === 0)
   expect(seen.notKept).toEqual(['unreleased'])
@@ -179,14 +173,14 @@ test('QoS 2 messages that a device does not release are bounded, and none beyond
   expect(taken).toBeLessThanOrEqual(5)
 
   const second = await rawConnection({ port, tls, clean: false })
-  const again = publishPacket(climate, reading, 1)
+  const again = publish(climate, reading, 2, 1)
   again.writeUInt8(0x34 | 0x08, 0)
   second.write(again)
   await second.until(0x50)
   expect(outbox.stored).toHaveLength(taken)
-  second.write(pubrelPacket(1))
+  second.write(ack(0x62, 1))
   await second.until(0x70)
-  second.write(publishPacket(climate, reading, 6))
+  second.write(publish(climate, reading, 2, 6))
   await second.until(0x50)
   expect(outbox.stored).toHaveLength(taken + 1)
   second.end()
@@ -197,13 +191,13 @@ test('a QoS 2 message that was withdrawn needs no release', async () => {
   const tls = await pki.device('a1')
   outbox.shut()
   const first = await rawConnection({ port, tls, clean: false })
-  for (let id = 1; id <= 5; id += 1) first.write(publishPacket(climate, reading, id))
+  for (let id = 1; id <= 5; id += 1) first.write(publish(climate, reading, 2, id))
   await outbox.untilWaiting(5)
   first.end()
   await when(({ published }) => published.length === 5)
   outbox.open()
   const second = await rawConnection({ port, tls, clean: false })
-  for (let id = 11; id <= 15; id += 1) second.write(publishPacket(climate, reading, id))
+  for (let id = 11; id <= 15; id += 1) second.write(publish(climate, reading, 2, id))
   for (let id = 11; id <= 15; id += 1) await second.until(0x50)
   expect(outbox.stored).toHaveLength(5)
   second.end()
@@ -215,7 +209,7 @@ test('a device that connects under ever new client IDs makes the gateway keep no
   const tls = await pki.device('a1')
   for (let index = 0; index < 8; index += 1) {
     const raw = await rawConnection({ port, tls, clean: false, clientId: `publishes-${index}` })
-    raw.write(publishPacket('devices/a1/state', 'x', 1))
+    raw.write(publish('devices/a1/state', 'x', 2, 1))
     if (index < 5) await raw.until(0x50)
     raw.end()
     await when(({ connections }) => connections === 0)
@@ -250,7 +244,7 @@ test('what a clean session did not release is forgotten when it ends', async () 
   const tls = await pki.device('a1')
   for (let index = 0; index < 20; index += 1) {
     const raw = await rawConnection({ port, tls, clientId: `c${index}` })
-    raw.write(publishPacket(climate, reading, 1))
+    raw.write(publish(climate, reading, 2, 1))
     await raw.until(0x50)
     raw.end()
     await when(({ connections }) => connections === 0)

@@ -1,11 +1,7 @@
 import type { IClientOptions } from 'mqtt'
 import { expect, test } from 'vitest'
-import {
-  publishPacket,
-  type RawOptions,
-  rawConnection,
-  subscribePacket,
-} from '../../support/edge/raw-connection.ts'
+import { publish, subscribe } from '../../support/edge/mqtt-bytes.ts'
+import { type RawOptions, rawConnection } from '../../support/edge/raw-connection.ts'
 import { useTestBrokers } from '../../support/edge/test-broker.ts'
 
 const { pki, start } = useTestBrokers()
@@ -16,14 +12,14 @@ test('of connections that begin at a time under one client ID one stays, and the
     const device = `a${round}`
     const options: RawOptions = { port, tls: await pki.device(device), clean: false }
     const first = await rawConnection(options)
-    first.write(subscribePacket(`devices/${device}/cmd`, 1))
+    first.write(subscribe(1, [`devices/${device}/cmd`, 1]))
     await first.until(0x90)
     // One that is ended early has no answer.
     await Promise.allSettled([1, 2, 3].map(() => rawConnection(options)))
     await when(({ connections }) => connections === round)
     const last = await rawConnection(options)
     await when(({ connections }) => connections === round)
-    last.write(publishPacket(`devices/${device}/cmd`, 'x', 1, 1))
+    last.write(publish(`devices/${device}/cmd`, 'x', 1, 1))
     await last.until(0x40)
     await last.until(0x32)
   }

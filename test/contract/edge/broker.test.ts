@@ -1,7 +1,8 @@
 import type { MqttClient, Packet } from 'mqtt'
 import { expect, test } from 'vitest'
 import type { Rejection } from '../../../src/contract/event.ts'
-import { publishPacket, rawConnection } from '../../support/edge/raw-connection.ts'
+import { publish } from '../../support/edge/mqtt-bytes.ts'
+import { rawConnection } from '../../support/edge/raw-connection.ts'
 import { useTestBrokers } from '../../support/edge/test-broker.ts'
 
 const { pki, start } = useTestBrokers()
@@ -52,9 +53,7 @@ test.for([
     // All in one chunk: what is unanswered of it must not keep the next from being read.
     raw.write(
       Buffer.concat(
-        Array.from({ length: 20 }, (_, index) =>
-          publishPacket(climate, event(`g1-${index}`), index + 1, qos),
-        ),
+        Array.from({ length: 20 }, (_, index) => publish(climate, event(`g1-${index}`), qos, index + 1)),
       ),
     )
     await outbox.untilWaiting(20)
@@ -192,18 +191,18 @@ test('the will of a device that vanished becomes an event', async () => {
 test('a QoS 2 message that is sent again before it was released is one event [MQTT-4.3.3-2]', async () => {
   const { port, outbox, when } = await start()
   const raw = await rawConnection({ port, tls: await pki.device('a1') })
-  const publish = publishPacket(climate, '{"temperature":1}', 7)
-  raw.write(publish)
+  const sent = publish(climate, '{"temperature":1}', 2, 7)
+  raw.write(sent)
   await raw.until(0x50)
-  publish.writeUInt8(0x34 | 0x08, 0)
-  raw.write(publish)
+  sent.writeUInt8(0x34 | 0x08, 0)
+  raw.write(sent)
   await raw.until(0x50)
   await when(({ published }) => published.length === 2)
   expect(outbox.stored).toHaveLength(1)
   raw.write(Buffer.from([0x62, 2, 0, 7]))
   await raw.until(0x70)
-  publish.writeUInt8(0x34, 0)
-  raw.write(publish)
+  sent.writeUInt8(0x34, 0)
+  raw.write(sent)
   await outbox.until(2)
   raw.end()
 })
@@ -211,7 +210,7 @@ test('a QoS 2 message that is sent again before it was released is one event [MQ
 test('publishes that follow CONNECT in the same packet are all taken', async () => {
   const { port, outbox } = await start()
   const follow = Array.from({ length: 200 }, (_, index) =>
-    publishPacket(climate, event(`early-${index}`), index + 1),
+    publish(climate, event(`early-${index}`), 2, index + 1),
   )
   const raw = await rawConnection({ port, tls: await pki.device('a1'), follow })
   expect(await outbox.until(200)).toHaveLength(200)

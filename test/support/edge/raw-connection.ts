@@ -98,36 +98,6 @@ export async function rawConnection({
   return raw
 }
 
-export function publishPacket(topic: string, payload: string, id: number, qos: 1 | 2 = 2): Buffer {
-  const body = Buffer.concat([
-    Buffer.from([0, topic.length]),
-    Buffer.from(topic),
-    Buffer.from([id >> 8, id & 0xff]),
-    Buffer.from(payload),
-  ])
-  const length: number[] = []
-  for (let rest = body.length; length.length === 0 || rest > 0; rest >>= 7)
-    length.push((rest & 0x7f) | (rest > 0x7f ? 0x80 : 0))
-  return Buffer.concat([Buffer.from([0x30 | (qos << 1), ...length]), body])
-}
-
-export function subscribePacket(filter: string, qos: 0 | 1 | 2): Buffer {
-  const body = Buffer.concat([Buffer.from([0, 1, 0, filter.length]), Buffer.from(filter), Buffer.from([qos])])
-  return Buffer.concat([Buffer.from([0x82, body.length]), body])
-}
-
-export function pubrecPacket(id: number): Buffer {
-  return Buffer.from([0x50, 2, id >> 8, id & 0xff])
-}
-
-export function pubrelPacket(id: number): Buffer {
-  return Buffer.from([0x62, 2, id >> 8, id & 0xff])
-}
-
-export function pubcompPacket(id: number): Buffer {
-  return Buffer.from([0x70, 2, id >> 8, id & 0xff])
-}
-
 /** The packet ID of a message of QoS 1 or 2 that has come. */
 export function packetIdOf(publish: Buffer): number {
   return publish.readUInt16BE(4 + publish.readUInt16BE(2))

@@ -1,6 +1,7 @@
 import { codeOf } from '../../../src/errors.ts'
 import type { StoreFolder } from '../../store/store.ts'
 import { type Answered, decodeAnswered } from '../layout/answered.ts'
+import { blockEventsMax } from '../layout/block.ts'
 import { decodeHead, type Head, understood } from '../layout/head.ts'
 
 /** What is known of an outbox besides what its store says. */
@@ -83,10 +84,13 @@ export function tornDetail(certain: boolean, eventsMax: number | null): string {
   )
 }
 
-/** An event takes two operations at the least, the head and a device's count one each (outbox/DESIGN.md, layout). */
+/**
+ * A write that appends has one operation for the head, one for the IDs, one for a device's count at the least, and one for each
+ * block of events (outbox/DESIGN.md, layout).
+ */
 export function eventsInTorn(operationsMax: number | null): number | null {
   if (operationsMax === null) return null
-  return Math.max(0, Math.floor((operationsMax - 2) / 2))
+  return Math.max(0, operationsMax - 3) * blockEventsMax
 }
 
 async function headOfMark(folder: StoreFolder): Promise<Head | undefined> {

@@ -1,0 +1,85 @@
+import { crc32 } from 'node:zlib'
+import type { StoreOperation, StoreReader } from '../../store/store.ts'
+import { keyOf } from './block.ts'
+import { allGone, expiryKey, goneKey, eventKey, parseBlockKey } from './keys.ts'
+import type { Block, Slot } from './record.ts'
+
+/**
+ * Which events have left a block that still holds others: a digit for each slot, 1 for gone. On the disk and, of the blocks of
+ * which a part is left, in memory. It changes in the same write as the counts (I2).
+ */
+export class Gone {
+  readonly #digits: Map<string, string>
+
+  constructor(digits: Map<string, string> = new Map()) {
+    this.#digits = digits
+  }
+
+  has({ block, slot }: Slot): boolean {
+    return this.#digits.get(keyOf(block))?.[slot] === '1'
+  }
+
+  /** How many of all blocks' events have left them. */
+  get size(): number {
+    let size = 0
+    for (const digits of this.#digits.values()) for (const digit of digits) if (digit === '1') size += 1
+    return size
+  }
+
+  /** Adds the operations that take events out of their blocks, and with the last one the block; call what it returns when they have landed. */
+  leave(slots: Iterable<Slot>, operations: StoreOperation[]): () => void {
+    const touched = new Map<string, { block: Block; digits: string[] }>()
+    for (const { block, slot } of slots) {
+      const key = keyOf(block)
+      let entry = touched.get(key)
+      if (!entry) {
+        const before = this.#digits.get(key)
+        // Of a block that cannot be taken apart one slot is known, which is all of it.
+        const known = before?.length === block.positions.length ? before : '0'.repeat(block.positions.length)
+        entry = { block, digits: [...known] }
+        touched.set(key, entry)
+      }
+      entry.digits[slot] = '1'
+    }
+    const now = new Map<string, string | undefined>()
+    for (const [key, { block, digits }] of touched) {
+      const { lane, last } = block
+      const isEmpty = !digits.includes('0')
+      now.set(key, isEmpty ? undefined : digits.join(''))
+      if (!isEmpty) operations.push({ type: 'put', key: goneKey(lane, last), value: encode(digits.join('')) })
+      else {
+        operations.push({ type: 'del', key })
+        for (const deadline of block.deadlines)
+          operations.push({ type: 'del', key: expiryKey(deadline, last, lane) })
+        if (this.#digits.has(key)) operations.push({ type: 'del', key: goneKey(lane, last) })
+      }
+    }
+    return () => {
+      for (const [key, digits] of now) {
+        if (digits === undefined) this.#digits.delete(key)
+        else this.#digits.set(key, digits)
+      }
+    }
+  }
+}
+
+/** What stands in the store. What cannot be read says of nothing that it has left: sending an event again is better than losing it. */
+export async function readGone(store: StoreReader, max = 10_000_000): Promise<Gone> {
+  const digits = new Map<string, string>()
+  for (const [key, value] of await store.entries(allGone, max)) {
+    const { lane, last } = parseBlockKey(key)
+    const decoded = decodeGone(value)
+    if (decoded !== undefined) digits.set(eventKey(lane, last), decoded)
+  }
+  return new Gone(digits)
+}
+
+/** The digits; undefined: they were altered. */
+export function decodeGone(value: string): string | undefined {
+  const [sum, digits = ''] = value.split('\t')
+  return crc32(digits).toString(36) === sum ? digits : undefined
+}
+
+function encode(digits: string): string {
+  return `${crc32(digits).toString(36)}\t${digits}`
+}

@@ -10,7 +10,7 @@ const highWaterMarkBytes = 1 << 20
 
 /** What the folder knows of the LevelDB that it opened, and wants to know. */
 export interface Opened {
-  torn: { operationsMax: number | null } | undefined
+  torn: Store['torn']
   answered: AnsweredFile
   repaired: Repaired | undefined
   /** The first write after a repair has landed. */

@@ -99,8 +99,7 @@ export async function loadOutbox(
   }
 }
 
-function tornDamage(certain: boolean, { operationsMax }: { operationsMax: number | null }): Damage {
-  const eventsMax = eventsInTorn(operationsMax)
+function tornDamage(certain: boolean, eventsMax: number | null): Damage {
   return { kind: 'tail-torn', detail: tornDetail(certain, eventsMax), lost: 0, unsureMax: eventsMax }
 }
 
@@ -110,7 +109,7 @@ async function read(store: Store, identity: Identity, memory: Memory, damage: Da
   const known = newestHead(memory, head, (base) => newHead(identity, base))
   const certain = isCertain(memory, head)
   // A head in memory says what was given out: then a write that was cut short is only one that failed.
-  if (store.torn && !memory.running) damage.push(tornDamage(certain, store.torn))
+  if (store.torn && !memory.running) damage.push(tornDamage(certain, eventsInTorn(store.torn, head)))
   const ranges = await readUndelivered(store)
   const devices = await readUsage(store)
   if (ranges.altered > 0) {

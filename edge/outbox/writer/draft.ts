@@ -160,8 +160,8 @@ export class Draft {
     }
     this.head.steadyMs = steadyMs
     this.head.wallMs = wallMs
-    this.operations.push({ type: 'put', key: headKey, value: encodeHead(this.head) })
-    return this.operations
+    // First: it says of a write that is found cut short what that held.
+    return [{ type: 'put', key: headKey, value: encodeHead(this.head) }, ...this.operations]
   }
 
   /** Carries over, once the write has landed, what is counted and what has left. */

@@ -35,12 +35,12 @@ export function blockOf(events: readonly NewEvent[]): Block {
     events.flatMap(({ deadlineSteadyMs }) => (deadlineSteadyMs === undefined ? [] : [deadlineSteadyMs])),
   )
   const positions = events.map(({ position }) => position)
-  return {
-    lane: (events[0] as NewEvent).lane,
-    last: positions.at(-1) as number,
-    positions,
-    deadlines: [...deadlines],
-  }
+  return block((events[0] as NewEvent).lane, positions, [...deadlines])
+}
+
+function block(lane: Lane, positions: readonly number[], deadlines: readonly number[]): Block {
+  const last = positions.at(-1) as number
+  return { key: eventKey(lane, last), lane, last, positions, deadlines }
 }
 
 /**
@@ -60,16 +60,15 @@ export function encodeBlock(block: Block, events: readonly NewEvent[]): string {
  * which is not readable. A value of the layout before blocks is a record, of which the block has one.
  */
 export function entriesOfBlock(lane: Lane, last: number, value: string): Entry[] {
-  if (!value.startsWith(mark)) {
-    const block: Block = { lane, last, positions: [last], deadlines: deadlineOf(value) }
-    return [{ lane, position: last, value, block, slot: 0 }]
-  }
+  if (!value.startsWith(mark)) return [entryOf(block(lane, [last], deadlineOf(value)), 0, value)]
   const [header = '', ...records] = value.split(separator)
-  const block = parseHeader(lane, last, header)
-  if (block?.positions.length !== records.length) {
-    return [{ lane, position: last, value, block: { lane, last, positions: [last], deadlines: [] }, slot: 0 }]
-  }
-  return records.map((record, slot) => ({ lane, position: block.positions[slot] as number, value: record, block, slot }))
+  const whole = parseHeader(lane, last, header)
+  if (whole?.positions.length !== records.length) return [entryOf(block(lane, [last], []), 0, value)]
+  return records.map((record, slot) => entryOf(whole, slot, record))
+}
+
+function entryOf(block: Block, slot: number, value: string): Entry {
+  return { lane: block.lane, position: block.positions[slot] as number, value, block, slot }
 }
 
 /** How many events were written into a block; @throws TidegateError `STORE_CORRUPT` */
@@ -80,19 +79,11 @@ export function countOfBlock(lane: Lane, last: number, value: string): number {
   return block.positions.length
 }
 
-export function keyOf({ lane, last }: Block): string {
-  return eventKey(lane, last)
-}
-
 function parseHeader(lane: Lane, last: number, text: string): Block | undefined {
   const [sum, distances = '', deadlines = ''] = text.slice(mark.length).split('\t')
   if (sum !== checksum(lane, last, `${distances}\t${deadlines}`)) return undefined
-  return {
-    lane,
-    last,
-    positions: distances.split(',').map((distance) => last - Number.parseInt(distance, 36)),
-    deadlines: deadlines === '' ? [] : deadlines.split(',').map(Number),
-  }
+  const positions = distances.split(',').map((distance) => last - Number.parseInt(distance, 36))
+  return block(lane, positions, deadlines === '' ? [] : deadlines.split(',').map(Number))
 }
 
 /** Of a record of the layout before blocks, as far as it says so. */

@@ -1,8 +1,7 @@
 import { crc32 } from 'node:zlib'
 import type { StoreOperation, StoreReader } from '../../store/store.ts'
-import { keyOf } from './block.ts'
 import { allGone, expiryKey, goneKey, eventKey, parseBlockKey } from './keys.ts'
-import type { Block, Slot } from './record.ts'
+import type { Block, Entry, Slot } from './record.ts'
 
 /**
  * Which events have left a block that still holds others: a digit for each slot, 1 for gone. On the disk and, of the blocks of
@@ -16,7 +15,13 @@ export class Gone {
   }
 
   has({ block, slot }: Slot): boolean {
-    return this.#digits.get(keyOf(block))?.[slot] === '1'
+    return this.#digits.get(block.key)?.[slot] === '1'
+  }
+
+  /** Of one block's entries those that have not left it. */
+  stillIn(entries: readonly Entry[]): readonly Entry[] {
+    const digits = this.#digits.get(entries[0]?.block.key ?? '')
+    return digits === undefined ? entries : entries.filter(({ slot }) => digits[slot] !== '1')
   }
 
   /** How many of all blocks' events have left them. */
@@ -30,29 +35,17 @@ export class Gone {
   leave(slots: Iterable<Slot>, operations: StoreOperation[]): () => void {
     const touched = new Map<string, { block: Block; digits: string[] }>()
     for (const { block, slot } of slots) {
-      const key = keyOf(block)
-      let entry = touched.get(key)
-      if (!entry) {
-        const before = this.#digits.get(key)
-        // Of a block that cannot be taken apart one slot is known, which is all of it.
-        const known = before?.length === block.positions.length ? before : '0'.repeat(block.positions.length)
-        entry = { block, digits: [...known] }
-        touched.set(key, entry)
-      }
-      entry.digits[slot] = '1'
+      const { digits } = touched.get(block.key) ?? { digits: this.#digitsOf(block) }
+      digits[slot] = '1'
+      touched.set(block.key, { block, digits })
     }
     const now = new Map<string, string | undefined>()
     for (const [key, { block, digits }] of touched) {
-      const { lane, last } = block
       const isEmpty = !digits.includes('0')
-      now.set(key, isEmpty ? undefined : digits.join(''))
-      if (!isEmpty) operations.push({ type: 'put', key: goneKey(lane, last), value: encode(digits.join('')) })
-      else {
-        operations.push({ type: 'del', key })
-        for (const deadline of block.deadlines)
-          operations.push({ type: 'del', key: expiryKey(deadline, last, lane) })
-        if (this.#digits.has(key)) operations.push({ type: 'del', key: goneKey(lane, last) })
-      }
+      const joined = digits.join('')
+      now.set(key, isEmpty ? undefined : joined)
+      if (isEmpty) operations.push(...this.#removalOf(block))
+      else operations.push({ type: 'put', key: goneKey(block.lane, block.last), value: encode(joined) })
     }
     return () => {
       for (const [key, digits] of now) {
@@ -60,6 +53,19 @@ export class Gone {
         else this.#digits.set(key, digits)
       }
     }
+  }
+
+  #digitsOf({ key, positions }: Block): string[] {
+    const digits = this.#digits.get(key)
+    // Of a block that cannot be taken apart one slot is known, which is all of it.
+    if (digits?.length === positions.length) return digits.split('')
+    return Array.from({ length: positions.length }, () => '0')
+  }
+
+  #removalOf({ key, lane, last, deadlines }: Block): StoreOperation[] {
+    const keys = [key, ...deadlines.map((deadline) => expiryKey(deadline, last, lane))]
+    if (this.#digits.has(key)) keys.push(goneKey(lane, last))
+    return keys.map((key) => ({ type: 'del', key }))
   }
 }
 

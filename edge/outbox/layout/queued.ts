@@ -13,7 +13,10 @@ export function queuedIn(
 ): Entry[] {
   return blocks.flatMap(([key, value]) => {
     const { lane, last } = parseBlockKey(key)
-    return entriesOfBlock(lane, last, value).filter((entry) => entry.position >= from && !gone.has(entry))
+    const entries = gone.stillIn(entriesOfBlock(lane, last, value))
+    return (entries[0]?.position ?? from) >= from
+      ? entries
+      : entries.filter(({ position }) => position >= from)
   })
 }
 

@@ -17,6 +17,8 @@ export interface NewEvent extends Queued {
  * when the last of them has left; until then `layout/gone.ts` says which have.
  */
 export interface Block {
+  /** Under which it lies in the store. */
+  key: string
   lane: Lane
   /** Position of its last event, by which it is found. */
   last: number

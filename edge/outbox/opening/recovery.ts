@@ -103,6 +103,10 @@ function tornDamage(certain: boolean, eventsMax: number | null): Damage {
   return { kind: 'tail-torn', detail: tornDetail(certain, eventsMax), lost: 0, unsureMax: eventsMax }
 }
 
+function unreadableDamage(kind: 'ranges-altered' | 'counts-altered', what: string): Damage {
+  return { kind, detail: `${what} cannot be read`, lost: 0, unsureMax: 0 }
+}
+
 async function read(store: Store, identity: Identity, memory: Memory, damage: Damage[]): Promise<Loaded> {
   const value = await store.get(headKey)
   const head = decodeHead(value)
@@ -112,22 +116,8 @@ async function read(store: Store, identity: Identity, memory: Memory, damage: Da
   if (store.torn && !memory.running) damage.push(tornDamage(certain, eventsInTorn(store.torn, head)))
   const ranges = await readUndelivered(store)
   const devices = await readUsage(store)
-  if (ranges.altered > 0) {
-    damage.push({
-      kind: 'ranges-altered',
-      detail: `${ranges.altered} ranges cannot be read`,
-      lost: 0,
-      unsureMax: 0,
-    })
-  }
-  if (devices.altered > 0) {
-    damage.push({
-      kind: 'counts-altered',
-      detail: `${devices.altered} counts cannot be read`,
-      lost: 0,
-      unsureMax: 0,
-    })
-  }
+  if (ranges.altered > 0) damage.push(unreadableDamage('ranges-altered', `${ranges.altered} ranges`))
+  if (devices.altered > 0) damage.push(unreadableDamage('counts-altered', `${devices.altered} counts`))
   const begunAnew = damage.some(({ kind }) => kind === 'set-aside')
   if (!head && !begunAnew && (known || !(await isEmpty(store)))) {
     damage.push({
@@ -148,7 +138,14 @@ async function read(store: Store, identity: Identity, memory: Memory, damage: Da
   // A failed write may have landed in the operating system's memory only. Whatever we find is on the disk before
   // anybody hears of it (G1), or it could be handed out, lost in a power cut, and its place given out again (I7).
   if (value !== undefined) await store.write([{ type: 'put', key: headKey, value }], { sync: true })
-  const opened = { store, undelivered: ranges.readable, damage, devices: devices.readable, operations: [], unreadable: [] }
+  const opened = {
+    store,
+    undelivered: ranges.readable,
+    damage,
+    devices: devices.readable,
+    operations: [],
+    unreadable: [],
+  }
   if (!head)
     return { ...opened, head: newHead(identity, 0), announcements: [], operations: [guard], clean: true }
   if (head.gateway === identity.gateway) return { ...opened, head, announcements: [], clean: head.clean }

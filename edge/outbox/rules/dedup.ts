@@ -69,7 +69,9 @@ class Generations implements Dedup {
     const generations = this.#all
     const found = hashes.map((hash) => generations.some((generation) => generation.knows(hash)))
     const lookups = hashes.flatMap((hash, index) =>
-      found[index] ? [] : generations.filter((one) => one.mayHave(hash)).map((generation) => ({ generation, hash, index })),
+      found[index]
+        ? []
+        : generations.filter((one) => one.mayHave(hash)).map((generation) => ({ generation, hash, index })),
     )
     const hits = await Promise.all(lookups.map(({ generation, hash }) => generation.lookUp(hash)))
     hits.forEach((hit, at) => {

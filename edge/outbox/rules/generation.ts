@@ -61,7 +61,10 @@ export class Generation {
   }
 
   /** Reads its filter. */
-  static async closed(store: Store, { number, count, closedSteadyMs, sorted }: Closed & { number: number }): Promise<Generation> {
+  static async closed(
+    store: Store,
+    { number, count, closedSteadyMs, sorted }: Closed & { number: number },
+  ): Promise<Generation> {
     const generation = new Generation(store, number)
     generation.#count = count
     generation.closedSteadyMs = closedSteadyMs
@@ -141,7 +144,9 @@ export class Generation {
   async #writeFilter(ids: IdSet): Promise<Bloom> {
     const filter = Bloom.for(ids.size)
     for (const hash of ids.sorted()) filter.add(hash)
-    await this.#store.write([{ type: 'put', key: filterKey(this.number), value: filter.encode() }], { sync: true })
+    await this.#store.write([{ type: 'put', key: filterKey(this.number), value: filter.encode() }], {
+      sync: true,
+    })
     return filter
   }
 
@@ -189,7 +194,9 @@ function* inBlocks(hashes: Iterable<string>): Generator<string[]> {
 /** Of one record as they came; of the layout before blocks each has a record of its own, whose key it is. */
 function hashesOf(key: string, value: string): string[] {
   const name = key.slice(key.lastIndexOf('!') + 1)
-  return name.length === 16 ? split(value) : [Buffer.from(name, 'base64url').toString('hex', 0, hashLength / 2)]
+  return name.length === 16
+    ? split(value)
+    : [Buffer.from(name, 'base64url').toString('hex', 0, hashLength / 2)]
 }
 
 function split(value: string): string[] {
@@ -199,6 +206,7 @@ function split(value: string): string[] {
 }
 
 function has(block: string, hash: string): boolean {
-  for (let at = block.indexOf(hash); at >= 0; at = block.indexOf(hash, at + 1)) if (at % hashLength === 0) return true
+  for (let at = block.indexOf(hash); at >= 0; at = block.indexOf(hash, at + 1))
+    if (at % hashLength === 0) return true
   return false
 }

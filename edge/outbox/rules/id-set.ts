@@ -47,12 +47,13 @@ export class IdSet {
       const hashes = [...places.subarray(ends[bucket], ends[bucket + 1])].map((place) =>
         bytes.toString('hex', 4 * place, 4 * place + hashBytes),
       )
-      yield* hashes.sort()
+      yield* hashes.toSorted()
     }
   }
 
   *#taken(): Generator<number> {
-    for (let place = 0; place < this.#words.length; place += wordsPerHash) if (this.#isTaken(place)) yield place
+    for (let place = 0; place < this.#words.length; place += wordsPerHash)
+      if (this.#isTaken(place)) yield place
   }
 
   #isTaken(place: number): boolean {

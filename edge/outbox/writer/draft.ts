@@ -3,7 +3,7 @@ import type { Undelivered } from '../../../src/contract/event.ts'
 import { bothLanes, type Lane } from '../outbox.ts'
 import type { StoreOperation } from '../../store/store.ts'
 import type { Lanes } from '../rules/lanes.ts'
-import { blockOf, cut, encodeBlock, keyOf } from '../layout/block.ts'
+import { blockOf, cut, encodeBlock } from '../layout/block.ts'
 import type { Gone } from '../layout/gone.ts'
 import { deviceKey, expiryKey, headKey, present } from '../layout/keys.ts'
 import { encodeHead, type Head, sequenceOf, storeVersion } from '../layout/head.ts'
@@ -177,7 +177,7 @@ export class Draft {
     const staying = this.appended.filter((event) => event.lane === lane && !this.removed.has(event.position))
     for (const events of cut(staying)) {
       const block = blockOf(events)
-      this.operations.push({ type: 'put', key: keyOf(block), value: encodeBlock(block, events) })
+      this.operations.push({ type: 'put', key: block.key, value: encodeBlock(block, events) })
       for (const deadline of block.deadlines)
         this.operations.push({ type: 'put', key: expiryKey(deadline, block.last, lane), value: present })
     }

@@ -4,7 +4,6 @@ import { bothLanes } from '../outbox.ts'
 import { type Core, lowestUnread, type Removal } from './core.ts'
 import type { Draft } from './draft.ts'
 import { creditOf, type Head } from '../layout/head.ts'
-import { keyOf } from '../layout/block.ts'
 import {
   allExpiries,
   eventKey,
@@ -140,7 +139,12 @@ export function endRemoval(core: Pick<Core, 'removing' | 'removal' | 'reading'>)
 }
 
 /** G2: leaves the store and enters the ledger in the same write. */
-export function removeUndelivered(core: Core, draft: Draft, event: StoredEvent | NewEvent, reason: Undelivered): void {
+export function removeUndelivered(
+  core: Core,
+  draft: Draft,
+  event: StoredEvent | NewEvent,
+  reason: Undelivered,
+): void {
   core.removal ??= beginRemoval()
   core.removing.add(event.position)
   draft.remove(event)
@@ -173,7 +177,7 @@ function epochOfEvent(
 /** Takes out what was proven to have arrived (G3). */
 export async function releaseInto(core: Core, draft: Draft, events: StoredEvent[]): Promise<void> {
   const doubted = events.filter(({ position }) => core.doubtful.has(position))
-  const there = await core.state.store.hasMany(doubted.map(({ block }) => keyOf(block)))
+  const there = await core.state.store.hasMany(doubted.map(({ block }) => block.key))
   const gone = new Set(doubted.filter((event, index) => !there[index] || core.state.gone.has(event)))
   for (const event of events) {
     core.doubtful.delete(event.position)

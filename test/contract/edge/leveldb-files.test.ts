@@ -94,7 +94,10 @@ describe('the files of a LevelDB', () => {
     await truncate(log, length - 10)
     const { tornAt = 0 } = await scanLog(log)
     // Each batch above has a hundred puts.
-    expect(await tornBatch(log, await scanLog(log))).toEqual({ operationsMax: 100, firstValue: expect.any(String) as string })
+    expect(await tornBatch(log, await scanLog(log))).toEqual({
+      operationsMax: 100,
+      firstValue: expect.any(String) as string,
+    })
     const whole = await readFile(log)
     await truncate(log, tornAt + 10)
     expect(await tornBatch(log, await scanLog(log))).toMatchObject({ operationsMax: null })

@@ -29,7 +29,9 @@ export class BlocksSeen {
   /** Positions of the events that a write brought which these operations take back. */
   writtenIn(undo: readonly StoreOperation[]): number[] {
     return undo.flatMap(({ type, key }) =>
-      type === 'del' && key.startsWith('e!') ? (this.blocks.get(key) ?? []).map(({ position }) => position) : [],
+      type === 'del' && key.startsWith('e!')
+        ? (this.blocks.get(key) ?? []).map(({ position }) => position)
+        : [],
     )
   }
 
@@ -39,7 +41,8 @@ export class BlocksSeen {
     if (block === undefined) return
     const { lane, last } = parseBlockKey(key)
     if (operation.type === 'del') (key === block ? this.blocks : this.gone).delete(block)
-    else if (key === block) this.blocks.set(block, entriesOfBlock(lane, last, operation.value).map(decodeRecord))
+    else if (key === block)
+      this.blocks.set(block, entriesOfBlock(lane, last, operation.value).map(decodeRecord))
     else this.gone.set(block, decodeGone(operation.value) ?? '')
   }
 

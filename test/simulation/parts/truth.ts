@@ -135,7 +135,16 @@ export class Truth {
   }
 
   private read(stored: StoredEvent, steadyMs: number | undefined): Place {
-    const { position, lane, text, sequence, deviceId: device, type, deadlineSteadyMs, admittedSteadyMs } = stored
+    const {
+      position,
+      lane,
+      text,
+      sequence,
+      deviceId: device,
+      type,
+      deadlineSteadyMs,
+      admittedSteadyMs,
+    } = stored
     const event = JSON.parse(text) as { epoch: string; source: string; id: string }
     return {
       position,

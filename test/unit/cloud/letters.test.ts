@@ -30,6 +30,11 @@ const failing = (more: Partial<Delivery>, thrown: unknown = new Error('bad')) =>
   nowMs: 1000,
 })
 
+/** A story of one failure with a message of this length. */
+const told = (length: number): Record<string, unknown> => ({
+  [headers.failures]: JSON.stringify([{ attempt: 1, at: 'a', code: 'c', message: 'm'.repeat(length) }]),
+})
+
 describe('letters', () => {
   test('on the second rung the story still begins with the first failure', () => {
     const first = retryLetter(failing({}))
@@ -127,9 +132,6 @@ describe('letters', () => {
   test('what the publisher wrote is kept, and what is no story is none', () => {
     expect(deadLetter(failing({ headers: { mine: 1 } })).headers).toMatchObject({ mine: 1 })
     expect(readFailures({ [headers.failures]: '{' })).toEqual([])
-    const told = (length: number): Record<string, unknown> => ({
-      [headers.failures]: JSON.stringify([{ attempt: 1, at: 'a', code: 'c', message: 'm'.repeat(length) }]),
-    })
     expect(readFailures(told(1_000))[0]?.message).toHaveLength(160)
     expect(readFailures(told(20_000))).toEqual([])
     const odd = { attempt: 1, at: '\0'.repeat(100), code: '\0'.repeat(100), message: '\0'.repeat(160) }

@@ -5,7 +5,7 @@ import type { Logger } from '../../src/log.ts'
 import type { Ingest } from '../admission/ingest.ts'
 import type { TopicRules } from '../admission/routes/topics.ts'
 import { openSessions } from '../sessions/open-level.ts'
-import type { SessionLimits } from '../sessions/quota.ts'
+import type { SessionLimits } from '../sessions/records/quota.ts'
 import type { Sessions } from '../sessions/sessions-level.ts'
 import { startWills, type Will, type Wills } from '../sessions/wills.ts'
 import { deviceOf, sessionIdLengthMax } from './connect-rules.ts'
@@ -61,6 +61,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     folder: options.sessionsFolder,
     limits: sessionLimits,
     deviceOf,
+    isBridge: ({ conn }) => conn !== undefined && connections.of({ conn })?.isBridge === true,
   })
   const fanOut = createFanOut(options, { sessions, connections })
   const aedes = await createAedes(makeId(), sessions, fanOut)

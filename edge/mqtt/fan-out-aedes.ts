@@ -28,10 +28,7 @@ interface AedesDelivery extends Delivery {
 
 export interface FanOutOptions {
   clock: Pick<Clock, 'after'>
-  sessions: Pick<
-    Sessions,
-    'packetIds' | 'kept' | 'discardQueued' | 'outgoingUpdate' | 'keepRetained' | 'retained'
-  >
+  sessions: Pick<Sessions, 'packetIds' | 'kept' | 'queue' | 'retained'>
   deviceOf: (clientId: string) => string
   connectionOf: (client: Client) => Connection | undefined
   mayRead: (client: Client, topic: string) => boolean
@@ -197,7 +194,7 @@ class AedesSubscriber implements Subscriber {
   #drop(published: Published, delivered: () => void): void {
     if (this.clean) return void setImmediate(delivered)
     // What could not be removed comes twice.
-    this.#options.sessions.discardQueued(this.id, published).then(delivered, delivered)
+    this.#options.sessions.queue.discard(this.id, published).then(delivered, delivered)
   }
 
   #isNew({ brokerCounter }: Published): boolean {
@@ -254,7 +251,7 @@ class AedesSubscriber implements Subscriber {
     const { sessions } = this.#options
     const record = (this.#record ?? Promise.resolve())
       .then(() => new Promise((resolve) => setImmediate(resolve)))
-      .then(() => sessions.outgoingUpdate(this.#client, packet))
+      .then(() => sessions.queue.update(this.#client, packet))
       .then(send, send)
     this.#record = record
     void record.finally(() => {
@@ -278,9 +275,9 @@ class AedesSubscriber implements Subscriber {
       retain: true,
       dup: false,
     } as Published
-    if (qos > 0 && !this.clean) await sessions.keepRetained(this.id, packet)
+    if (qos > 0 && !this.clean) await sessions.queue.keepRetained(this.id, packet)
     await new Promise<void>((sent) => this.#send(packet, sent))
     // It may have been published when the subscription was kept, and not yet in force here.
-    if (!this.clean) await sessions.discardQueued(this.id, message)
+    if (!this.clean) await sessions.queue.discard(this.id, message)
   }
 }

@@ -2,10 +2,10 @@ import type { PacketLike } from 'aedes-persistence-level/asyncPersistence.js'
 import { decode, encode } from 'msgpack-lite'
 import { codeOf, messageOf } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
-import type { SessionDatabase } from './database-level.ts'
+import type { SessionDatabase } from './records/database-level.ts'
 import { covers } from '../admission/routes/topics.ts'
 import type { SessionsObserver } from './observer.ts'
-import { retainedBytes, type SessionQuota } from './quota.ts'
+import { retainedBytes, type SessionQuota } from './records/quota.ts'
 
 const prefix = 'retained:'
 const all = { gte: prefix, lt: 'retained;' }

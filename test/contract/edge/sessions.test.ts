@@ -45,6 +45,7 @@ async function open(): Promise<Sessions> {
     clock: systemClock,
     log: pino({ level: 'silent' }),
     deviceOf: (clientId) => clientId.split('/')[0] ?? '',
+    isBridge: () => false,
     random: Math.random,
   })
   await opened.setup({ id: 'broker' })
@@ -279,7 +280,7 @@ test('a QoS 2 message that could not be retained is retained when it is sent aga
 test('what a session was sent in another way is not queued any more, unless it is on its way already', async () => {
   const [one, sent] = [await enqueue('a1/x'), await enqueue('a1/x')]
   await sessions.outgoingUpdate({ id: 'a1/x' }, { ...sent, messageId: 7 })
-  for (const packet of [one, sent, one]) await sessions.discardQueued('a1/x', packet)
+  for (const packet of [one, sent, one]) await sessions.queue.discard('a1/x', packet)
   expect((await keys()).filter((key) => key.startsWith('outgoing:'))).toHaveLength(1)
   await enqueue('a1/x')
   expect(notKept).toEqual([])

@@ -12,8 +12,8 @@ export interface RawConnection {
   untilAny(types: number[]): Promise<Buffer>
   /** How many of this type have come and were not waited for. */
   got(type: number): number
-  /** All of this type that have come and were not waited for. */
-  all(type: number): Buffer[]
+  /** All of these types that have come and were not waited for, in order. */
+  all(...types: number[]): Buffer[]
   /** Reads nothing more, until `resume`. */
   pause(): void
   resume(): void
@@ -88,7 +88,7 @@ export async function rawConnection({
       }
     },
     got: (type) => packets.filter((packet) => packet[0] === type).length,
-    all: (type) => packets.filter((packet) => packet[0] === type),
+    all: (...types) => packets.filter((packet) => types.includes(packet[0] as number)),
     pause: () => void socket.pause(),
     resume: () => void socket.resume(),
     end: () => void socket.destroy(),

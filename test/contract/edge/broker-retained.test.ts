@@ -1,0 +1,147 @@
+import { afterEach, beforeAll, expect, test, vi } from 'vitest'
+import { holdPuts } from '../../support/edge/held-puts.ts'
+import { ack, connect, publish, subscribe, unsubscribe } from '../../support/edge/mqtt-bytes.ts'
+import { type RawConnection, type RawOptions, rawConnection } from '../../support/edge/raw-connection.ts'
+import { drop, messages, published, roundTrip, subscribed } from '../../support/edge/raw-messages.ts'
+import { type TestBroker, useTestBrokers } from '../../support/edge/test-broker.ts'
+
+/** Who is sent what is retained, when, and with which flag. */
+
+const { pki, start } = useTestBrokers()
+let tls: { ca: Buffer; cert: Buffer; key: Buffer }
+beforeAll(async () => {
+  tls = await pki.device('a1')
+})
+// Before the brokers end.
+afterEach(() => vi.restoreAllMocks())
+
+const raw = (
+  { port }: TestBroker,
+  clientId: string,
+  more: Partial<RawOptions> = {},
+): Promise<RawConnection> => rawConnection({ port, tls, clientId, ...more })
+const kept = (broker: TestBroker, clientId: string): Promise<RawConnection> =>
+  raw(broker, clientId, { clean: false })
+/** Of another broker: the highest bit of its level says so. */
+async function bridge(broker: TestBroker, clientId: string, level: number): Promise<RawConnection> {
+  const name = level === 0x83 ? 'MQIsdp' : 'MQTT'
+  const connection = await raw(broker, clientId, { opening: connect({ name, level, flags: 0, clientId }) })
+  await connection.until(0x20)
+  return connection
+}
+
+test('what waits for a session that is away comes without RETAIN, but to a bridge [MQTT-3.3.1-9]', async () => {
+  const broker = await start()
+  const topic = 'devices/a1/w'
+  const kinds: [
+    name: string,
+    again: (broker: TestBroker, name: string) => Promise<RawConnection>,
+    boolean,
+  ][] = [
+    ['reader', kept, false],
+    ['bridge', (at, name) => bridge(at, name, 0x84), true],
+    ['older bridge', (at, name) => bridge(at, name, 0x83), true],
+  ]
+  for (const [name, again] of kinds) {
+    const connection = await again(broker, name)
+    await subscribed(connection, topic, 1)
+    await drop(broker, connection)
+  }
+  const writer = await raw(broker, 'writer')
+  await published(writer, topic, 'retained', 1, true)
+  await published(writer, topic, 'not', 1)
+  for (const [name, again, isTold] of kinds) {
+    let connection = await again(broker, name)
+    const sent = [
+      { payload: 'retained', retain: isTold, dup: false },
+      { payload: 'not', retain: false, dup: false },
+    ]
+    expect(await messages(connection, 2), name).toMatchObject(sent)
+    connection.end()
+    await broker.when(({ connections }) => connections === 1)
+    // As before, when it is sent again.
+    connection = await again(broker, name)
+    expect(await messages(connection, 2), name).toMatchObject(sent.map((one) => ({ ...one, dup: true })))
+    connection.end()
+    await broker.when(({ connections }) => connections === 1)
+  }
+})
+
+test('a retained message that a kept session was not sent any more comes with RETAIN when it is back [MQTT-3.3.1-8]', async () => {
+  const broker = await start()
+  const topic = 'devices/a1/v'
+  const writer = await raw(broker, 'writer')
+  await published(writer, topic, 'retained', 1, true)
+  writer.end()
+  await writer.over
+  let reader = await kept(broker, 'reader')
+  const { begun, open } = holdPuts('outgoing:')
+  await subscribed(reader, topic, 1)
+  await begun
+  await drop(broker, reader)
+  open()
+  reader = await kept(broker, 'reader')
+  expect(await messages(reader, 1)).toMatchObject([{ payload: 'retained', retain: true, dup: false }])
+})
+
+test.for([0, 1, 2] as const)(
+  'who publishes at QoS %i to be retained and subscribes then has it once, also in one segment',
+  async (qos) => {
+    const broker = await start()
+    for (let index = 0; index < 20; index += 1) {
+      const connection = await raw(broker, 'both')
+      const topic = `devices/a1/r${index % 3}`
+      if (qos === 0) connection.write(Buffer.concat([publish(topic, 'x', 0, 0, 1), subscribe(5, [topic, 1])]))
+      else {
+        await published(connection, topic, 'x', qos, true)
+        connection.write(subscribe(5, [topic, 1]))
+      }
+      await connection.until(0x90)
+      await roundTrip(connection)
+      // The message and the PUBLISH that ends it for the next round have gone the same way.
+      await published(connection, 'devices/a1/x', 'end', 1)
+      expect(await messages(connection, 1)).toHaveLength(1)
+      await published(connection, topic, '', 1, true)
+      await drop(broker, connection)
+    }
+  },
+)
+
+test('who publishes to be retained and subscribes in one segment has it once, also when its kept session comes back', async () => {
+  const broker = await start()
+  const topic = 'devices/a1/z'
+  for (let round = 0; round < 10; round += 1) {
+    let connection = await kept(broker, 'keeper')
+    connection.write(Buffer.concat([publish(topic, 'once', 1, 1, 1), subscribe(2, [topic, 1])]))
+    await connection.until(0x90)
+    for (const { packetId = 0 } of await messages(connection, 1)) connection.write(ack(0x40, packetId))
+    await roundTrip(connection)
+    await drop(broker, connection)
+    connection = await kept(broker, 'keeper')
+    expect(await messages(connection, 0)).toEqual([])
+    connection.write(unsubscribe(3, topic))
+    await connection.until(0xb0)
+    await published(connection, topic, '', 1, true)
+    await drop(broker, connection)
+  }
+})
+
+test('a subscriber that does not read and asks for a retained message hundreds of times costs one of it (G7)', async () => {
+  const broker = await start({ options: { packetBytesMax: 1 << 20 } })
+  const writer = await raw(broker, 'writer')
+  writer.write(publish('devices/a1/big', Buffer.alloc(500_000, 'z'), 1, 1, 1))
+  await writer.until(0x40)
+  const slow = await raw(broker, 'slow', { clean: true })
+  slow.pause()
+  const before = process.memoryUsage().arrayBuffers
+  slow.write(
+    Buffer.concat(Array.from({ length: 300 }, (_, index) => subscribe(index + 1, ['devices/a1/big', 0]))),
+  )
+  let highest = 0
+  for (let index = 0; index < 50; index += 1) {
+    await roundTrip(writer)
+    highest = Math.max(highest, process.memoryUsage().arrayBuffers - before)
+  }
+  expect(highest).toBeLessThan(20_000_000)
+  slow.end()
+})

@@ -70,7 +70,8 @@ export class QueueLevel {
   async keepRetained(clientId: string, packet: PacketLike): Promise<void> {
     if (!this.#keep(clientId, packet)) return
     try {
-      await this.#put(clientId, packet)
+      // It has not been sent yet.
+      await this.#put(clientId, { ...packet, messageId: undefined })
     } catch (error) {
       this.#parts.quota.unqueued(clientId, packet)
       throw error

@@ -12,6 +12,14 @@ let tls: { ca: Buffer; cert: Buffer; key: Buffer }
 beforeAll(async () => {
   tls = await pki.device('a1')
 })
+const roomy = {
+  queuedMax: 100,
+  subscriptionsPerDeviceMax: 100,
+  retainedMax: 100,
+  retainedPerDeviceMax: 100,
+  bytesPerDeviceMax: 1 << 28,
+  unreleasedPerDeviceMax: 100,
+}
 // Before the brokers end.
 afterEach(() => vi.restoreAllMocks())
 
@@ -83,6 +91,28 @@ test('a retained message that a kept session was not sent any more comes with RE
   reader = await kept(broker, 'reader')
   expect(await messages(reader, 1)).toMatchObject([{ payload: 'retained', retain: true, dup: false }])
 })
+
+test.for([true, false])(
+  'who reads slowly has last what was published last to each topic (clean session: %s)',
+  async (clean) => {
+    const broker = await start({ options: { packetBytesMax: 1 << 24, sessionLimits: roomy } })
+    const writer = await raw(broker, 'writer')
+    const [first, last] = ['devices/a1/s/a', 'devices/a1/s/b']
+    // More than the socket takes at once.
+    await published(writer, first, 'x'.repeat(8_000_000), 1, true)
+    await published(writer, last, 'old', 1, true)
+    const reader = await raw(broker, 'reader', { clean })
+    await subscribed(reader, 'devices/a1/s/+', 1)
+    reader.pause()
+    await published(writer, last, 'new', 0, true)
+    await published(writer, last, 'newest', 1, true)
+    await published(writer, 'devices/a1/s/c', 'end', 1)
+    reader.resume()
+    const came = await messages(reader, 4)
+    const got = came.map(({ payload, retain }) => `${payload.slice(0, 6)} ${retain}`)
+    expect(got.toSorted()).toEqual(['end false', 'new false', 'newest false', 'xxxxxx true'])
+  },
+)
 
 test.for([0, 1, 2] as const)(
   'who publishes at QoS %i to be retained and subscribes then has it once, also in one segment',

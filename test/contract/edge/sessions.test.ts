@@ -108,7 +108,7 @@ test('a subscription is sent what is retained on the topics it matches, and noth
     '$own/x',
   ]
   for (const one of topics) await sessions.retained.store({ topic: one, payload: Buffer.from('x') })
-  const read = vi.spyOn(Level.prototype, 'iterator')
+  const read = vi.spyOn(Level.prototype, 'keys')
   const ranges: [string, string?][] = [
     ['#', 'retained:'],
     ['+/+', 'retained:'],
@@ -130,6 +130,21 @@ test('a subscription is sent what is retained on the topics it matches, and noth
     expect(read.mock.calls.map(([range]) => range?.gte)).toEqual(from === undefined ? [] : [from])
   }
   read.mockRestore()
+})
+
+test('a subscription that is read slowly is given what is retained when its turn comes, and not what was', async () => {
+  const store = (name: string, payload: string): Promise<void> =>
+    sessions.retained.store({ topic: `devices/a1/${name}`, payload: Buffer.from(payload) })
+  for (const name of ['1', '2', '3', '4']) await store(name, 'old')
+  const given: string[] = []
+  for await (const { topic: on, payload } of sessions.retained.read('devices/a1/+')) {
+    if (given.length === 0) {
+      await store('2', 'new')
+      await store('3', '')
+    }
+    given.push(`${on} ${payload.toString()}`)
+  }
+  expect(given).toEqual(['devices/a1/1 old', 'devices/a1/2 new', 'devices/a1/4 old'])
 })
 
 async function keys(): Promise<string[]> {

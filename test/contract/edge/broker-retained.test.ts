@@ -1,8 +1,10 @@
-import { afterEach, beforeAll, expect, test, vi } from 'vitest'
-import { holdPuts } from '../../support/edge/held-puts.ts'
+import { EventEmitter, once } from 'node:events'
+import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { Sessions } from '../../../edge/sessions/sessions-level.ts'
+import { holdWrites } from '../../support/edge/held-writes.ts'
 import { ack, connect, publish, subscribe, unsubscribe } from '../../support/edge/mqtt-bytes.ts'
 import { type RawConnection, type RawOptions, rawConnection } from '../../support/edge/raw-connection.ts'
-import { drop, messages, published, roundTrip, subscribed } from '../../support/edge/raw-messages.ts'
+import { drop, messages, published, queued, roundTrip, subscribed } from '../../support/edge/raw-messages.ts'
 import { type TestBroker, useTestBrokers } from '../../support/edge/test-broker.ts'
 
 /** Who is sent what is retained, when, and with which flag. */
@@ -83,7 +85,7 @@ test('a retained message that a kept session was not sent any more comes with RE
   writer.end()
   await writer.over
   let reader = await kept(broker, 'reader')
-  const { begun, open } = holdPuts('outgoing:')
+  const { begun, open } = holdWrites('outgoing:')
   await subscribed(reader, topic, 1)
   await begun
   await drop(broker, reader)
@@ -137,23 +139,55 @@ test.for([0, 1, 2] as const)(
   },
 )
 
-test('who publishes to be retained and subscribes in one segment has it once, also when its kept session comes back', async () => {
-  const broker = await start()
+describe('a kept session that subscribes while a message is published to be retained has it once, also when it comes back', () => {
   const topic = 'devices/a1/z'
-  for (let round = 0; round < 10; round += 1) {
-    let connection = await kept(broker, 'keeper')
-    connection.write(Buffer.concat([publish(topic, 'once', 1, 1, 1), subscribe(2, [topic, 1])]))
-    await connection.until(0x90)
-    for (const { packetId = 0 } of await messages(connection, 1)) connection.write(ack(0x40, packetId))
-    await roundTrip(connection)
-    await drop(broker, connection)
-    connection = await kept(broker, 'keeper')
-    expect(await messages(connection, 0)).toEqual([])
-    connection.write(unsubscribe(3, topic))
-    await connection.until(0xb0)
-    await published(connection, topic, '', 1, true)
-    await drop(broker, connection)
+
+  async function isOver(broker: TestBroker, reader: RawConnection): Promise<void> {
+    const [{ packetId = 0 } = {}, ...more] = await messages(reader, 1)
+    expect(more).toEqual([])
+    reader.write(ack(0x40, packetId))
+    await roundTrip(reader)
+    reader.end()
+    await reader.over
+    expect(await queued(await kept(broker, 'reader'))).toEqual([])
   }
+
+  test('and is sent it as retained before it is queued and distributed', async () => {
+    const broker = await start({ options: { sessionLimits: roomy } })
+    const reader = await kept(broker, 'reader')
+    const writer = await raw(broker, 'writer')
+    const gate = new EventEmitter()
+    const [stored, opened] = [once(gate, 'stored'), once(gate, 'opened')]
+    const { subscriptionsByTopic } = Sessions.prototype
+    vi.spyOn(Sessions.prototype, 'subscriptionsByTopic').mockImplementation(async function (
+      this: Sessions,
+      name,
+    ) {
+      gate.emit('stored')
+      await opened
+      return await subscriptionsByTopic.call(this, name)
+    })
+    const distributed = published(writer, topic, 'once', 2, true)
+    await stored
+    await subscribed(reader, topic, 1)
+    expect(await messages(reader, 1)).toMatchObject([{ payload: 'once', retain: true }])
+    gate.emit('opened')
+    await distributed
+    await isOver(broker, reader)
+  })
+
+  test('and was distributed before the subscription was in force', async () => {
+    const broker = await start({ options: { sessionLimits: roomy } })
+    const reader = await kept(broker, 'reader')
+    const writer = await raw(broker, 'writer')
+    const subscription = holdWrites('subscriptions:')
+    reader.write(subscribe(1, [topic, 1]))
+    await subscription.begun
+    await published(writer, topic, 'once', 2, true)
+    subscription.open()
+    await reader.until(0x90)
+    await isOver(broker, reader)
+  })
 })
 
 test('a subscriber that does not read and asks for a retained message hundreds of times costs one of it (G7)', async () => {

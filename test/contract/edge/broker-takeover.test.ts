@@ -1,6 +1,6 @@
 import type { IClientOptions } from 'mqtt'
 import { afterEach, expect, test, vi } from 'vitest'
-import { holdPuts } from '../../support/edge/held-puts.ts'
+import { holdWrites } from '../../support/edge/held-writes.ts'
 import { connect, pingreq, publish, subscribe, text, unsubscribe } from '../../support/edge/mqtt-bytes.ts'
 import { type RawOptions, rawConnection } from '../../support/edge/raw-connection.ts'
 import { useTestBrokers } from '../../support/edge/test-broker.ts'
@@ -39,7 +39,7 @@ test.for(['made', 'given up'])(
     before.write(what === 'made' ? subscribe(1, ['devices/a1/other', 1]) : subscribe(1, [topic, 1]))
     await before.until(0x90)
     // The session was found, and what it had subscribed to; its will is written before the other connection is closed.
-    const { begun, open } = holdPuts('will:')
+    const { begun, open } = holdWrites('will:')
     const opening = connect({ clientId: 'kept', flags: 4, rest: [text('devices/a1/will'), text('w')] })
     const after = await rawConnection({ port, tls, opening })
     await begun

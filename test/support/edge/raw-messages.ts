@@ -40,6 +40,19 @@ export async function messages(connection: RawConnection, count: number): Promis
   return cameTo(connection).map(readMessage)
 }
 
+/** All that was queued for a session, whose connection has just begun: what comes before a message that it sends to itself. */
+export async function queued(connection: RawConnection): Promise<Message[]> {
+  const topic = 'devices/a1/end-of-queue'
+  await subscribed(connection, topic, 0)
+  connection.write(publish(topic, topic))
+  for (;;) {
+    await roundTrip(connection)
+    const came = cameTo(connection).map(readMessage)
+    const end = came.findIndex(({ payload }) => payload === topic)
+    if (end >= 0) return came.slice(0, end)
+  }
+}
+
 export function readMessage(bytes: Buffer): Message {
   const first = bytes[0] as number
   let at = 1

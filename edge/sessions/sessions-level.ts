@@ -34,7 +34,6 @@ export interface SessionsOptions {
  */
 export class Sessions extends PersistenceWithWills {
   readonly #database: SessionDatabase
-  readonly #options: SessionsOptions
   readonly kept: KeptSessions
   readonly retained: RetainedLevel
   readonly packetIds: PacketIds
@@ -46,7 +45,6 @@ export class Sessions extends PersistenceWithWills {
   constructor(database: SessionDatabase, options: SessionsOptions) {
     super(database, options)
     this.#database = database
-    this.#options = options
     const { limits, deviceOf } = options
     this.#quota = new SessionQuota(limits, deviceOf)
     this.kept = new KeptSessions({

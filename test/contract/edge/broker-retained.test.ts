@@ -2,9 +2,17 @@ import { EventEmitter, once } from 'node:events'
 import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { Sessions } from '../../../edge/sessions/sessions-level.ts'
 import { holdWrites } from '../../support/edge/held-writes.ts'
-import { ack, connect, publish, subscribe, unsubscribe } from '../../support/edge/mqtt-bytes.ts'
+import { ack, connect, publish, subscribe } from '../../support/edge/mqtt-bytes.ts'
 import { type RawConnection, type RawOptions, rawConnection } from '../../support/edge/raw-connection.ts'
-import { drop, messages, published, queued, roundTrip, subscribed } from '../../support/edge/raw-messages.ts'
+import {
+  drop,
+  type Message,
+  messages,
+  published,
+  queued,
+  roundTrip,
+  subscribed,
+} from '../../support/edge/raw-messages.ts'
 import { type TestBroker, useTestBrokers } from '../../support/edge/test-broker.ts'
 
 /** Who is sent what is retained, when, and with which flag. */
@@ -139,18 +147,18 @@ test.for([0, 1, 2] as const)(
   },
 )
 
+/** What a reader was sent; it acknowledges that, and goes. */
+async function acknowledged(reader: RawConnection): Promise<Message[]> {
+  const came = await messages(reader, 1)
+  for (const { packetId = 0 } of came) reader.write(ack(0x40, packetId))
+  await roundTrip(reader)
+  reader.end()
+  await reader.over
+  return came
+}
+
 describe('a kept session that subscribes while a message is published to be retained has it once, also when it comes back', () => {
   const topic = 'devices/a1/z'
-
-  async function isOver(broker: TestBroker, reader: RawConnection): Promise<void> {
-    const [{ packetId = 0 } = {}, ...more] = await messages(reader, 1)
-    expect(more).toEqual([])
-    reader.write(ack(0x40, packetId))
-    await roundTrip(reader)
-    reader.end()
-    await reader.over
-    expect(await queued(await kept(broker, 'reader'))).toEqual([])
-  }
 
   test('and is sent it as retained before it is queued and distributed', async () => {
     const broker = await start({ options: { sessionLimits: roomy } })
@@ -158,14 +166,15 @@ describe('a kept session that subscribes while a message is published to be reta
     const writer = await raw(broker, 'writer')
     const gate = new EventEmitter()
     const [stored, opened] = [once(gate, 'stored'), once(gate, 'opened')]
-    const { subscriptionsByTopic } = Sessions.prototype
-    vi.spyOn(Sessions.prototype, 'subscriptionsByTopic').mockImplementation(async function (
-      this: Sessions,
-      name,
+    const prototype: { subscriptionsByTopic: (...given: unknown[]) => unknown } = Sessions.prototype as never
+    const { subscriptionsByTopic } = prototype
+    vi.spyOn(prototype, 'subscriptionsByTopic').mockImplementation(async function (
+      this: unknown,
+      ...given: unknown[]
     ) {
       gate.emit('stored')
       await opened
-      return await subscriptionsByTopic.call(this, name)
+      return await Reflect.apply(subscriptionsByTopic, this, given)
     })
     const distributed = published(writer, topic, 'once', 2, true)
     await stored
@@ -173,7 +182,8 @@ describe('a kept session that subscribes while a message is published to be reta
     expect(await messages(reader, 1)).toMatchObject([{ payload: 'once', retain: true }])
     gate.emit('opened')
     await distributed
-    await isOver(broker, reader)
+    expect(await acknowledged(reader)).toMatchObject([{ payload: 'once' }])
+    expect(await queued(await kept(broker, 'reader'))).toEqual([])
   })
 
   test('and was distributed before the subscription was in force', async () => {
@@ -186,7 +196,8 @@ describe('a kept session that subscribes while a message is published to be reta
     await published(writer, topic, 'once', 2, true)
     subscription.open()
     await reader.until(0x90)
-    await isOver(broker, reader)
+    expect(await acknowledged(reader)).toMatchObject([{ payload: 'once' }])
+    expect(await queued(await kept(broker, 'reader'))).toEqual([])
   })
 })
 

@@ -132,9 +132,10 @@ test('a subscription is sent what is retained on the topics it matches, and noth
   read.mockRestore()
 })
 
+const store = (name: string, text: string): Promise<void> =>
+  sessions.retained.store({ topic: `devices/a1/${name}`, payload: Buffer.from(text) })
+
 test('a subscription that is read slowly is given what is retained when its turn comes, and not what was', async () => {
-  const store = (name: string, payload: string): Promise<void> =>
-    sessions.retained.store({ topic: `devices/a1/${name}`, payload: Buffer.from(payload) })
   for (const name of ['1', '2', '3', '4']) await store(name, 'old')
   const given: string[] = []
   for await (const { topic: on, payload } of sessions.retained.read('devices/a1/+')) {

@@ -96,10 +96,16 @@ test('who asks again is sent again what was published in between, of that filter
   queue.ask('c', 1)
   for (let index = 0; index < 8; index += 1) await drain()
   expect(done).toEqual([
-    ...['reads a', 'a1 at 1'],
-    ...['reads b', 'b1 at 1'],
-    ...['reads c', 'c1 at 1', 'c2 at 1'],
-    ...['reads a', 'a1 at 1', 'a2 at 1'],
+    'reads a',
+    'a1 at 1',
+    'reads b',
+    'b1 at 1',
+    'reads c',
+    'c1 at 1',
+    'c2 at 1',
+    'reads a',
+    'a1 at 1',
+    'a2 at 1',
   ])
 })
 

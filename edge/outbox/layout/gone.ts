@@ -15,12 +15,12 @@ export class Gone {
   }
 
   has({ block, slot }: Slot): boolean {
-    return this.#digits.get(block.key)?.[slot] === '1'
+    return this.#digitsOf(block)?.[slot] === '1'
   }
 
   /** Of one block's entries those that have not left it. */
   stillIn(entries: readonly Entry[]): readonly Entry[] {
-    const digits = this.#digits.get(entries[0]?.block.key ?? '')
+    const digits = entries[0] && this.#digitsOf(entries[0].block)
     return digits === undefined ? entries : entries.filter(({ slot }) => digits[slot] !== '1')
   }
 
@@ -35,7 +35,7 @@ export class Gone {
   leave(slots: Iterable<Slot>, operations: StoreOperation[]): () => void {
     const touched = new Map<string, { block: Block; digits: string[] }>()
     for (const { block, slot } of slots) {
-      const { digits } = touched.get(block.key) ?? { digits: this.#digitsOf(block) }
+      const { digits } = touched.get(block.key) ?? { digits: this.#allDigitsOf(block) }
       digits[slot] = '1'
       touched.set(block.key, { block, digits })
     }
@@ -55,11 +55,14 @@ export class Gone {
     }
   }
 
-  #digitsOf({ key, positions }: Block): string[] {
+  /** Of a block that cannot be taken apart one slot is known, which stands for what has left it and for what has not. */
+  #digitsOf({ key, positions }: Block): string | undefined {
     const digits = this.#digits.get(key)
-    // Of a block that cannot be taken apart one slot is known, which is all of it.
-    if (digits?.length === positions.length) return digits.split('')
-    return Array.from({ length: positions.length }, () => '0')
+    return digits?.length === positions.length ? digits : undefined
+  }
+
+  #allDigitsOf(block: Block): string[] {
+    return this.#digitsOf(block)?.split('') ?? Array.from(block.positions, () => '0')
   }
 
   #removalOf({ key, lane, last, deadlines }: Block): StoreOperation[] {

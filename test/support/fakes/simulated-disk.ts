@@ -126,6 +126,11 @@ export class SimulatedDisk implements StoreFolder {
     this.entries.set(key, 'altered')
   }
 
+  /** Damage: another value stands there. */
+  put(key: string, value: string): void {
+    this.entries.set(key, value)
+  }
+
   get size(): number {
     return this.entries.size
   }

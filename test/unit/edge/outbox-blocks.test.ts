@@ -45,9 +45,12 @@ function append(outbox: Outbox, submissions: readonly Submission[]): Promise<unk
   return Promise.all(submissions.map((one) => outbox.append(one)))
 }
 
+function isEmpty({ depth }: OutboxStats): boolean {
+  return depth.high + depth.normal === 0
+}
+
 async function drain(outbox: Outbox): Promise<Queued[]> {
   const drained: Queued[] = []
-  const isEmpty = ({ depth }: OutboxStats): boolean => depth.high + depth.normal === 0
   while (!isEmpty(outbox.stats())) {
     const taken = await outbox.take(7)
     drained.push(...taken)

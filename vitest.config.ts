@@ -18,8 +18,21 @@ export default defineConfig({
     sequence: { sequencer: SlowestLayerFirst },
     projects: [
       { test: { ...shared, name: 'unit', include: ['test/unit/**/*.test.ts'], pool: 'threads' } },
-      { test: { ...shared, name: 'contract', include: ['test/{contract,house}/**/*.test.ts'] } },
-      { test: { ...everywhere, name: 'system', include: ['test/{simulation,fault,e2e}/**/*.test.ts'] } },
+      {
+        test: {
+          ...shared,
+          name: 'contract',
+          include: ['test/{contract,house}/**/*.test.ts'],
+          exclude: ['test/contract/cloud/**'],
+        },
+      },
+      {
+        test: {
+          ...everywhere,
+          name: 'system',
+          include: ['test/{contract/cloud,simulation,fault,e2e}/**/*.test.ts'],
+        },
+      },
     ],
   },
 })

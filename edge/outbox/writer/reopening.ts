@@ -86,6 +86,7 @@ export class Reopening {
     await core.state.store.noteAnswered(encodeAnswered(core.state.head, { closed: false }), { sync: true })
     for (const damage of loaded.damage)
       log.error({ code: 'OUTBOX_DAMAGED', ...damage }, 'the outbox was damaged')
+    if (isOlder) log.info('the outbox is of an earlier layout: its remembered IDs are sorted, once')
     await core.state.dedup.settle()
     await this.#parts.oldest.look()
   }

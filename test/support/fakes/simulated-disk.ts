@@ -242,6 +242,12 @@ export class SimulatedDisk implements StoreFolder {
       for await (const keys of keysOf(frozen, range, what))
         yield keys.map((key): [string, string] => [key, frozen.get(key) as string])
     }
+    /** LevelDB reads as of the beginning, and what it read may come after a write that began later. */
+    const late = async <T>(found: T): Promise<T> => {
+      await this.faults.afterRead?.()
+      await use('read')
+      return found
+    }
     // oxlint-disable-next-line typescript/no-this-alias -- the handle's methods have a `this` of their own
     const disk = this
     return {
@@ -250,19 +256,17 @@ export class SimulatedDisk implements StoreFolder {
       async get(key) {
         await use('get')
         disk.faults.beforeRead?.('get')
-        return disk.entries.get(key)
+        return late(disk.entries.get(key))
       },
       async hasMany(keys) {
         await use('hasMany')
         disk.faults.beforeRead?.('hasMany')
-        return keys.map((key) => disk.entries.get(key) !== undefined)
+        return late(keys.map((key) => disk.entries.get(key) !== undefined))
       },
       async entries(range, limit, bytesMax) {
         await use('entries')
         disk.faults.beforeRead?.('entries')
-        const found = entriesIn(range, limit, bytesMax)
-        await disk.faults.afterRead?.()
-        return found
+        return late(entriesIn(range, limit, bytesMax))
       },
       snapshot() {
         const frozen = disk.entries.copy()

@@ -51,14 +51,15 @@ describe('the properties of a message', () => {
   })
 
   // RabbitMQ's errata, section 3.
-  test.each(
-    Object.entries({ V: 0, t: 1, b: 1, B: 1, s: 2, u: 2, I: 4, i: 4, f: 4, D: 5, l: 8, T: 8, d: 8 }),
-  )('a header of type %s has a value of %i bytes, and no other', (type, bytes) => {
-    expect(faultOfProperties(headers(entry('a', type, Buffer.alloc(bytes))))).toBeUndefined()
-    expect(faultOfProperties(headers(entry('a', type, Buffer.alloc(bytes + 1))))).toBeTypeOf('string')
-    if (bytes > 0)
-      expect(faultOfProperties(headers(entry('a', type, Buffer.alloc(bytes - 1))))).toBeTypeOf('string')
-  })
+  test.each(Object.entries({ V: 0, t: 1, b: 1, B: 1, s: 2, u: 2, I: 4, i: 4, f: 4, D: 5, l: 8, T: 8, d: 8 }))(
+    'a header of type %s has a value of %i bytes, and no other',
+    (type, bytes) => {
+      const read = [bytes - 1, bytes, bytes + 1].filter(
+        (size) => size >= 0 && faultOfProperties(headers(entry('a', type, Buffer.alloc(size)))) === undefined,
+      )
+      expect(read).toEqual([bytes])
+    },
+  )
 
   test('that nest too deep are not read, however deep, and those that do not are', () => {
     expect(faultOfProperties(tables(nestingMax))).toBeUndefined()

@@ -6,6 +6,9 @@ import type { Lease } from './lease-rabbit.ts'
  */
 const inHandMsMax = 600_000
 
+/** What the deliveries of a queue that are in our hands may take together; one that is larger by itself is taken alone (G7). */
+export const bytesInHandMax = 4 * 1024 * 1024
+
 /** How many deliveries of a queue are taken at a time: as many as are got to in good time, and no more than are asked for (G7). */
 export class PrefetchPace {
   readonly #max: number
@@ -21,13 +24,26 @@ export class PrefetchPace {
   }
 
   /** Whether it is another number from now on, by what a lease has got to from `sinceMs` until now. */
-  changes(lease: Pick<Lease, 'settledCount' | 'oldestSinceMs'>, sinceMs: number, nowMs: number): boolean {
+  changes(
+    lease: Pick<Lease, 'settledCount' | 'settledBytes' | 'oldestSinceMs'>,
+    sinceMs: number,
+    nowMs: number,
+  ): boolean {
     const before = this.#prefetch
-    const { settledCount, oldestSinceMs = nowMs } = lease
+    const { settledCount, settledBytes, oldestSinceMs = nowMs } = lease
     // Half of what was got to in that time, for the next may be slower.
     const inTime = Math.floor((settledCount * inHandMsMax) / Math.max(1, nowMs - sinceMs) / 2)
+    const fitting = Math.floor((bytesInHandMax / Math.max(1, settledBytes / settledCount)) / 2)
+    const possible = Math.min(inTime, fitting)
     if (nowMs - oldestSinceMs > inHandMsMax) this.#prefetch = this.#bounded(Math.min(inTime, before >> 1))
-    else if (settledCount > before && inTime >= 2 * before) this.#prefetch = this.#bounded(inTime)
+    else if (settledCount > before && possible >= 2 * before) this.#prefetch = this.#bounded(possible)
+    return this.#prefetch !== before
+  }
+
+  /** So many take more than they may together. Whether it is another number from now on. */
+  tooLarge(inHand: number): boolean {
+    const before = this.#prefetch
+    this.#prefetch = this.#bounded(Math.min(before, inHand >> 1))
     return this.#prefetch !== before
   }
 

@@ -5,9 +5,9 @@ export interface ForwarderObserver {
   forwarded(events: number, lagMs: number): void
   /** Published and not confirmed yet: how many, and when the oldest was sent, by the monotonic clock. */
   unconfirmed(events: number, oldestSentAtMs: number | undefined): void
-  /** From publish to the publisher confirm of one event. */
+  /** From publish to the publisher confirm of one message. */
   confirmed(latencyMs: number): void
-  /** The exchange took an event but did not route it, or refused it. */
+  /** The exchange took a message but did not route it, or refused it. */
   refused(code: string): void
 }
 

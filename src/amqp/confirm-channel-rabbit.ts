@@ -35,8 +35,8 @@ export interface ConfirmChannel<T> {
   close(): Promise<void>
 }
 
-/** Text goes out as UTF-8. */
-export type Body = Buffer | string
+/** Text goes out as UTF-8; what is made of something larger is made when the socket takes it. */
+export type Body = Buffer | string | (() => Buffer)
 
 /** The correlation ID is this channel's own: it is how a return is recognised. */
 export type ConfirmEnvelope = Omit<Envelope, 'correlationId' | 'durable' | 'deliveryMode' | 'mandatory'>
@@ -109,10 +109,10 @@ class ConfirmedPublishing<T> implements ConfirmChannel<T> {
     if (!this.#waiting.delete(item)) return
     const correlationId = String(this.#confirms.next)
     const params = { ...envelope, correlationId, deliveryMode: 2, mandatory: true, rsvp1: 0 }
-    const bytes = typeof body === 'string' ? Buffer.from(body) : body
-    const content = contentFrames(this.#channel.id, params, bytes, this.#client.frameBytesMax)
+    let content: Generator<Buffer>
     let first: Buffer
     try {
+      content = contentFrames(this.#channel.id, params, bytesOf(body), this.#client.frameBytesMax)
       first = content.next().value as Buffer
     } catch (error) {
       return this.#listener.onUnsendable(item, error)
@@ -151,6 +151,11 @@ class ConfirmedPublishing<T> implements ConfirmChannel<T> {
     this.#tell()
     this.#listener.onEnd(error)
   }
+}
+
+function bytesOf(body: Body): Buffer {
+  if (typeof body === 'string') return Buffer.from(body)
+  return Buffer.isBuffer(body) ? body : body()
 }
 
 function closed(): TidegateError {

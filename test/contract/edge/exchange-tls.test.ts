@@ -54,7 +54,7 @@ test('tells of no event as routed that RabbitMQ has not got (G3)', async () => {
   middle.arm({ ...harmless, toBroker: { ...harmless.toBroker, ...swallowing } })
   for (let position = 1; position <= burst; position++) {
     const id = `e${position}`
-    session.publish({
+    session.publish([{
       position,
       sequence: position,
       lane: 'normal',
@@ -63,7 +63,7 @@ test('tells of no event as routed that RabbitMQ has not got (G3)', async () => {
       id,
       text: JSON.stringify({ id, data: 'x'.repeat(400) }),
       recordedAtMs: 1_700_000_000_000,
-    })
+    }])
   }
   await some
   await session.lost
@@ -71,7 +71,7 @@ test('tells of no event as routed that RabbitMQ has not got (G3)', async () => {
   await uplink.close()
   await middle.close()
   await witness.close()
-  const routed = outcomes.filter(({ kind }) => kind === 'routed').map(({ event }) => event.id)
+  const routed = outcomes.filter(({ kind }) => kind === 'routed').map(({ shipment }) => shipment[0].id)
   expect(routed.length).toBeGreaterThan(20)
   expect(routed.filter((id) => !held.has(id))).toEqual([])
 }, 30_000)

@@ -35,7 +35,7 @@ describe('the forwarder', () => {
     await outbox.close()
   })
 
-  function start(observer: Partial<ForwarderObserver> = {}, windowEvents = 100): void {
+  function start(observer: Partial<ForwarderObserver> = {}, windowEvents = 100, batchEventsMax = 1): void {
     running = forward(
       {
         outbox,
@@ -44,6 +44,7 @@ describe('the forwarder', () => {
         random: () => 0.5,
         log: silentLog,
         observer: { ...silentForwarderObserver, ...observer },
+        batch: { eventsMax: batchEventsMax, bytesMax: 65_536, partitions: 4 },
         windowEvents,
         confirmTimeoutMs: 10_000,
         retry: { delayMsMin: 100, delayMsMax: 1000 },

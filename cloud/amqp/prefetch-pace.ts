@@ -33,7 +33,7 @@ export class PrefetchPace {
     const { settledCount, settledBytes, oldestSinceMs = nowMs } = lease
     // Half of what was got to in that time, for the next may be slower.
     const inTime = Math.floor((settledCount * inHandMsMax) / Math.max(1, nowMs - sinceMs) / 2)
-    const fitting = Math.floor((bytesInHandMax / Math.max(1, settledBytes / settledCount)) / 2)
+    const fitting = Math.floor(bytesInHandMax / Math.max(1, settledBytes / settledCount) / 2)
     const possible = Math.min(inTime, fitting)
     if (nowMs - oldestSinceMs > inHandMsMax) this.#prefetch = this.#bounded(Math.min(inTime, before >> 1))
     else if (settledCount > before && possible >= 2 * before) this.#prefetch = this.#bounded(possible)

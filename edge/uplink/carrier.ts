@@ -3,7 +3,13 @@ import { codeOf, messageOf } from '../../src/errors.ts'
 import { aborted } from '../../src/lifecycle.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Outbox, Queued } from '../outbox/outbox.ts'
-import { type ExchangeSession, type Outcome, publishFaults, type SessionEnd, type Shipment } from './exchange.ts'
+import {
+  type ExchangeSession,
+  type Outcome,
+  publishFaults,
+  type SessionEnd,
+  type Shipment,
+} from './exchange.ts'
 import type { ForwarderObserver } from './observer.ts'
 import type { Packing } from './packing.ts'
 import { Unproven } from './unproven.ts'

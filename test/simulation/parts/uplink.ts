@@ -202,6 +202,8 @@ export class SimulatedSession implements ExchangeSession {
     const tag = ++this.readCount
     if (shipment.length > settings.uplinkSizeMax) {
       journal.count('batch too large')
+      // It closes the channel: of what is behind that it reads nothing.
+      this.arrivesUntilMs = -Infinity
       return this.cut('PRECONDITION_FAILED', 'message size is larger than configured max size')
     }
     const fate = this.take(shipment)

@@ -85,8 +85,12 @@ class FakeSession implements ExchangeSession {
     if (this.over) return
     this.exchange.sizes.push(shipment.length)
     if (shipment.length > this.exchange.sizeMax)
-      return this.end({ code: 'PRECONDITION_FAILED', detail: 'message size is larger than configured max size' })
-    if (this.exchange.bound && shipment.length <= this.exchange.nackedAbove) this.exchange.routed.push(...shipment)
+      return this.end({
+        code: 'PRECONDITION_FAILED',
+        detail: 'message size is larger than configured max size',
+      })
+    if (this.exchange.bound && shipment.length <= this.exchange.nackedAbove)
+      this.exchange.routed.push(...shipment)
     this.unanswered.push(shipment)
     if (this.unanswered.length === 1) setImmediate(() => this.flush())
   }

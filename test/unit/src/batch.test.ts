@@ -1,0 +1,121 @@
+import { deflateSync, gzipSync } from 'node:zlib'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { batchLimits, isBatch, joinBatch, splitBatch } from '../../../src/contract/batch.ts'
+import { claimedChain, encodeEvent, genesis, verifyChain } from '../../../src/contract/codec.ts'
+import { codeOf } from '../../../src/errors.ts'
+
+const split = (body: Buffer | string, encoding?: string): string[] =>
+  splitBatch(Buffer.from(body), encoding).map((text) => text.toString('utf8'))
+
+function faultOf(body: Buffer | string, encoding?: string): string {
+  try {
+    split(body, encoding)
+    return 'none'
+  } catch (error) {
+    return codeOf(error)
+  }
+}
+
+describe('a batch', () => {
+  test.each([false, true])(
+    'gives back the text of every event as it was, compressed or not (%s), and each follows the chain (G8)',
+    (compress) => {
+      fc.assert(
+        fc.property(fc.array(fc.jsonValue(), { minLength: 1, maxLength: 20 }), (all) => {
+          let chain = genesis('gw', 'e')
+          const texts = all.map((data) => {
+            const encoded = encodeEvent({ id: '"]},{[', data } as never, chain)
+            chain = encoded.chain
+            return encoded.text
+          })
+          const back = split(joinBatch(texts, compress), compress ? 'deflate' : undefined)
+          expect(back).toEqual(texts)
+          let before = genesis('gw', 'e')
+          for (const text of back) {
+            expect(verifyChain(text, before)).toBe(true)
+            before = String(claimedChain(text))
+          }
+        }),
+      )
+    },
+  )
+
+  test('is split as JSON would be, wherever white space stands, and not a byte of an event is lost', () => {
+    fc.assert(
+      fc.property(fc.array(fc.dictionary(fc.string(), fc.jsonValue()), { minLength: 1 }), (objects) => {
+        const back = split(JSON.stringify(objects, null, '\t'))
+        expect(back.map((text) => JSON.parse(text) as unknown)).toEqual(JSON.parse(JSON.stringify(objects)))
+      }),
+    )
+    expect(split(' \r\n[ {"a" : "}"} ,\t{ "b":[{}] } ]\n')).toEqual(['{"a" : "}"}', '{ "b":[{}] }'])
+  })
+
+  test('what is cut or altered anywhere is refused, or has texts that no reader takes (G5)', () => {
+    const whole = '[{"a":"x\\"y"},{"b":[1,{"c":"]"}]}]'
+    for (let at = 0; at < whole.length; at++) expect(faultOf(whole.slice(0, at))).toBe('BATCH_UNREADABLE')
+    fc.assert(
+      fc.property(fc.nat(whole.length - 1), fc.constantFrom(...'[]{},"\\x '), (at, character) => {
+        const altered = whole.slice(0, at) + character + whole.slice(at + 1)
+        let texts: string[]
+        try {
+          texts = split(altered)
+        } catch {
+          return
+        }
+        // As one value they are what a JSON reader makes of the whole, or neither of the two can be read.
+        const read = (text: string): unknown => {
+          try {
+            return JSON.parse(text)
+          } catch {
+            return 'unreadable'
+          }
+        }
+        const each = texts.map(read)
+        expect(each.includes('unreadable') ? 'unreadable' : each).toEqual(read(altered))
+      }),
+      { numRuns: 2000 },
+    )
+  })
+
+  test.each([
+    ['nothing', ''],
+    ['an empty array', '[]'],
+    ['one event alone', '{"id":"e"}'],
+    ['an array of numbers', '[1,2]'],
+    ['a comma too many', '[{},]'],
+    ['no comma', '[{}{}]'],
+    ['something behind it', '[{}]x'],
+    ['two arrays', '[{}][{}]'],
+    ['an object that a bracket closes', '[{]'],
+    ['a string without an end', '[{"a'],
+    ['a backslash at the end', '[{"a\\'],
+    ['brackets without an end', '[{"a":'.repeat(200_000)],
+    ['more events than a batch may hold', `[${'{},'.repeat(batchLimits.events)}{}]`],
+    ['more bytes than a batch may have', `[{"a":"${'x'.repeat(batchLimits.bytes)}"}]`],
+  ])('is refused that is %s (G5)', (_, body) => {
+    expect(faultOf(body)).toBe('BATCH_UNREADABLE')
+  })
+
+  test.each<[string, Buffer, string]>([
+    ['not compressed at all', Buffer.from('[{}]'), 'deflate'],
+    ['cut', deflateSync('[{"a":1}]').subarray(0, -1), 'deflate'],
+    ['followed by other bytes', Buffer.concat([deflateSync('[{}]'), Buffer.from('x')]), 'deflate'],
+    ['compressed otherwise', gzipSync('[{}]'), 'gzip'],
+    ['compressed otherwise than it says', gzipSync('[{}]'), 'deflate'],
+    ['a bomb', deflateSync(Buffer.alloc(64 * batchLimits.bytes, '{')), 'deflate'],
+  ])('is refused that is %s (G5, G7)', (_, body, encoding) => {
+    expect(faultOf(body, encoding)).toBe('BATCH_UNREADABLE')
+  })
+
+  test('is known by its content type, whatever its case and parameters', () => {
+    const batch = 'application/cloudevents-batch+json'
+    expect([batch, 'Application/CloudEvents-Batch+JSON', `${batch} ; charset=UTF-8`].map(isBatch)).toEqual([
+      true,
+      true,
+      true,
+    ])
+    const others = ['application/cloudevents+json', `x${batch}`, '', undefined]
+    expect(others.map(isBatch)).toEqual([false, false, false, false])
+  })
+})

@@ -61,8 +61,11 @@ const type = 'com.acme.climate'
 const sockets = new Set<Socket>()
 subscribe('net.client.socket', (message) => sockets.add((message as { socket: Socket }).socket))
 
+function written(): number {
+  return [...sockets].reduce((sum, { bytesWritten }) => sum + bytesWritten, 0)
+}
+
 function begin(): () => Spent {
-  const written = (): number => [...sockets].reduce((sum, { bytesWritten }) => sum + bytesWritten, 0)
   const [startedMs, cpu, bytes] = [performance.now(), process.cpuUsage(), written()]
   return () => {
     const { user, system } = process.cpuUsage(cpu)

@@ -143,7 +143,7 @@ function forwarderMetrics(registers: Registry[]): EdgeMetrics['forwarder'] {
   })
   const confirms = new Histogram({
     name: 'tidegate_edge_confirm_seconds',
-    help: 'From publishing an event to its publisher confirm',
+    help: 'From publishing a message to its publisher confirm',
     buckets: waitBuckets,
     registers,
   })

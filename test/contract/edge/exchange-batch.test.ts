@@ -123,7 +123,7 @@ test.each([false, true])(
 )
 
 test('a batch that no queue took, or that a queue refuses, is told of as refused with all its events, and others as routed (G3)', async () => {
-  await bind(`${routingKey(partitionOf('device-1', 4), '#')}`, {
+  await bind(routingKey(partitionOf('device-1', 4), '#'), {
     'x-overflow': 'reject-publish',
     'x-max-length': 1,
   })
@@ -172,7 +172,7 @@ async function drain(eventsMax: number, onUp?: () => Promise<void>): Promise<str
         log: {
           ...silentLog,
           warn: ({ code }: { code: string }) => ends.push(code),
-        } as unknown as typeof silentLog,
+        },
         observer: {
           ...silentForwarderObserver,
           uplink: (up) => void (up && onUp?.().catch(reject)),

@@ -17,6 +17,14 @@ function faultOf(body: Buffer | string, encoding?: string): string {
   }
 }
 
+function read(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return 'unreadable'
+  }
+}
+
 describe('a batch', () => {
   test.each([false, true])(
     'gives back the text of every event as it was, compressed or not (%s), and each follows the chain (G8)',
@@ -55,25 +63,22 @@ describe('a batch', () => {
     const whole = '[{"a":"x\\"y"},{"b":[1,{"c":"]"}]}]'
     for (let at = 0; at < whole.length; at++) expect(faultOf(whole.slice(0, at))).toBe('BATCH_UNREADABLE')
     fc.assert(
-      fc.property(fc.nat(whole.length - 1), fc.constantFrom(...'[]{},"\\x '), (at, character) => {
-        const altered = whole.slice(0, at) + character + whole.slice(at + 1)
-        let texts: string[]
-        try {
-          texts = split(altered)
-        } catch {
-          return
-        }
-        // As one value they are what a JSON reader makes of the whole, or neither of the two can be read.
-        const read = (text: string): unknown => {
+      fc.property(
+        fc.nat(whole.length - 1),
+        fc.constantFrom('[', ']', '{', '}', ',', '"', '\\', 'x', ' '),
+        (at, character) => {
+          const altered = whole.slice(0, at) + character + whole.slice(at + 1)
+          let texts: string[]
           try {
-            return JSON.parse(text)
+            texts = split(altered)
           } catch {
-            return 'unreadable'
+            return
           }
-        }
-        const each = texts.map(read)
-        expect(each.includes('unreadable') ? 'unreadable' : each).toEqual(read(altered))
-      }),
+          // As one value they are what a JSON reader makes of the whole, or neither of the two can be read.
+          const each = texts.map(read)
+          expect(each.includes('unreadable') ? 'unreadable' : each).toEqual(read(altered))
+        },
+      ),
       { numRuns: 2000 },
     )
   })

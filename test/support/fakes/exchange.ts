@@ -18,6 +18,8 @@ export class FakeExchange implements Exchange {
   /** False: what is published is not answered (until `answer()`). */
   answering = true
   reachable = true
+  /** How many messages are answered in one turn. */
+  answersMax = Infinity
   /** Messages of more events than this close the session, as RabbitMQ does with what is too large. */
   sizeMax = Infinity
   /** Messages of more events than this are refused, one by one. */
@@ -101,8 +103,8 @@ class FakeSession implements ExchangeSession {
 
   flush(): void {
     if (this.over || !this.exchange.answering || this.unanswered.length === 0) return
-    const shipments = this.unanswered
-    this.unanswered = []
+    const shipments = this.unanswered.splice(0, this.exchange.answersMax)
+    if (this.unanswered.length > 0) setImmediate(() => this.flush())
     this.listener?.(shipments.map((shipment) => this.outcomeOf(shipment)))
   }
 

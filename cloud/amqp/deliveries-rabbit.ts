@@ -21,6 +21,8 @@ export interface RabbitDeliveriesOptions {
   whenReady?: (partition: number) => Promise<void> | undefined
   /** Whether what was delivered waits for the end of an outage; by default it never does. */
   isHeld?: () => boolean
+  /** Whether the broker takes no letters; by default it always does. */
+  isBlocked?: () => boolean
   clock: Clock
   random: Random
   log: Logger
@@ -62,8 +64,10 @@ class RabbitDeliveries implements Deliveries {
       .map((lease) => lease.partition)
   }
 
-  stepBack(partition: number): void {
+  stepBack(partition: number): boolean {
+    if (this.#options.isBlocked?.()) return false
     void this.#subscriptions.get(partition)?.lease?.giveUp()
+    return true
   }
 
   get subscribed(): boolean {

@@ -63,8 +63,11 @@ export interface Deliveries {
   start(onDelivery: (delivery: Delivery) => void): void
   /** Partitions that have delivered something to this instance since it last subscribed to them. */
   active(): number[]
-  /** Gives a partition up to whoever stands in line for it, and stands in line again. */
-  stepBack(partition: number): void
+  /**
+   * Gives a partition up to whoever stands in line for it, and stands in line again. False: not now, for the broker takes
+   * nothing, and a letter that waits for it would be there twice (G5).
+   */
+  stepBack(partition: number): boolean
   /** Every partition that may be read already is subscribed: active, or in line. */
   readonly subscribed: boolean
   /** No `onDelivery` after this call. What is unacknowledged goes back to the broker on `close()`. */

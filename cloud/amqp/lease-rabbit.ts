@@ -1,4 +1,4 @@
-import type { AsyncMessage, Channel, SyncMessage } from 'rabbitmq-client'
+import type { AsyncMessage, Channel } from 'rabbitmq-client'
 import { asSentOf } from '../../src/amqp/as-sent-rabbit.ts'
 import { eventsOf, openBatch } from './batch.ts'
 import { type Delivery, type MessageProperties, readAttempt } from './delivery.ts'
@@ -170,7 +170,7 @@ function hasMoreProperties(message: AsyncMessage): boolean {
 }
 
 /** Of a message on a connection that receives as sent. */
-export function propertiesOf(message: AsyncMessage | SyncMessage): MessageProperties {
+function propertiesOf(message: AsyncMessage): MessageProperties {
   const { messageId, appId, contentEncoding, type, timestamp } = message
   const { contentType } = asSentOf(message)
   return {

@@ -1,8 +1,9 @@
 import type { Channel } from 'rabbitmq-client'
 import {
   type ConfirmChannel,
-  openConfirmChannel,
+  type AsSentEnvelope,
   type ConfirmEnvelope,
+  openConfirmChannel,
 } from '../../src/amqp/confirm-channel-rabbit.ts'
 import type { Fate } from '../../src/amqp/confirms.ts'
 import { messageOf } from '../../src/errors.ts'
@@ -11,7 +12,8 @@ import { messageOf } from '../../src/errors.ts'
 export interface Publisher {
   /** Why nothing can be published any more. */
   readonly over: { error: unknown } | undefined
-  publish(envelope: ConfirmEnvelope, body: Buffer): Publishing
+  /** What goes as it was sent before must be the only one under way. */
+  publish(envelope: ConfirmEnvelope | AsSentEnvelope, body: Buffer): Publishing
   /** Takes nothing more; what is under way may still be answered. Idempotent. */
   close(): Promise<void>
 }

@@ -25,7 +25,7 @@ const closeTimeoutMs = 3_000
  * again while it has no answer would be there twice. It is sent again when its channel is over, and not before.
  *
  * A broker that closes the channel because of one letter closes it for all of them, and does not say for which. Each is then
- * sent on a channel of its own, so that one that is refused harms no other.
+ * sent on a channel of its own, and one that is refused there goes on a channel of its own from then on: it harms no other again.
  */
 export function rabbitSidings(connection: AmqpConnection, clock: Clock): Sidings {
   return new RabbitSidings(connection, clock)
@@ -38,6 +38,8 @@ interface Sent {
   withdraw: () => boolean
   settled: boolean
   publisher: Publisher
+  /** Nobody waits for its channel: one of its own is closed. */
+  leave: () => void
   /** Since when the broker could have answered. */
   sinceMs: number
 }
@@ -48,6 +50,8 @@ class RabbitSidings implements Sidings {
   readonly #declaring = new Map<string, Promise<void>>()
   /** Of letters nobody sends any more nothing is kept. */
   readonly #sent = new WeakMap<Letter, Sent>()
+  /** Because of which, and of no other, the broker has closed a channel. */
+  readonly #refused = new WeakSet<Letter>()
   #opening: Promise<Publisher> | undefined
   /** Letters that are sent alone, one after the other. */
   #alone: Promise<unknown> = Promise.resolve()
@@ -104,9 +108,10 @@ class RabbitSidings implements Sidings {
   }
 
   async #confirmed(letter: Letter, envelope: ConfirmEnvelope): Promise<void> {
+    const sent = this.#sent.get(letter)
+    if (!sent && this.#refused.has(letter)) return this.#sendAlone(letter, envelope)
     try {
-      const sent = this.#sent.get(letter) ?? (await this.#publish(letter, envelope, () => this.#publisher()))
-      await this.#answered(letter, sent)
+      await this.#answered(letter, sent ?? this.#publish(letter, envelope, await this.#publisher(), () => {}))
     } catch (error) {
       if (!isOfTheLetter(error) || error instanceof Unsendable) throw error
       await this.#sendAlone(letter, envelope)
@@ -115,21 +120,28 @@ class RabbitSidings implements Sidings {
 
   #sendAlone(letter: Letter, envelope: ConfirmEnvelope): Promise<void> {
     const send = async (): Promise<void> => {
-      const sent = await this.#publish(letter, envelope, () => this.#open())
-      const leave = (): void => void sent.publisher.close().catch(() => {})
-      sent.proof.then(leave, leave)
-      await this.#answered(letter, sent)
+      const publisher = await this.#open()
+      const leave = (): void => void publisher.close().catch(() => {})
+      const sent = this.#publish(letter, envelope, publisher, leave)
+      try {
+        await this.#answered(letter, sent)
+      } catch (error) {
+        if (isOfTheLetter(error)) this.#refused.add(letter)
+        throw error
+      }
     }
     const mine = this.#alone.then(send)
     this.#alone = mine.catch(() => {})
     return mine
   }
 
-  async #publish(letter: Letter, envelope: ConfirmEnvelope, open: () => Promise<Publisher>): Promise<Sent> {
-    const publisher = await open()
+  #publish(letter: Letter, envelope: ConfirmEnvelope, publisher: Publisher, leave: () => void): Sent {
     const { proven: proof, withdraw } = publisher.publish(envelope, letter.body)
-    const sent = { proof, withdraw, settled: false, publisher, sinceMs: this.#clock.monotonicMs() }
-    const settle = (): boolean => (sent.settled = true)
+    const sent = { proof, withdraw, settled: false, publisher, leave, sinceMs: this.#clock.monotonicMs() }
+    const settle = (): void => {
+      sent.settled = true
+      leave()
+    }
     proof.then(settle, settle)
     this.#sent.set(letter, sent)
     return sent
@@ -144,8 +156,10 @@ class RabbitSidings implements Sidings {
     // As long as the broker has told us to publish nothing it reads nothing, and has forgotten nothing.
     if (blocked !== undefined) sent.sinceMs = this.#clock.monotonicMs()
     const waitedMs = this.#clock.monotonicMs() - sent.sinceMs
-    if (sent.withdraw()) this.#sent.delete(letter)
-    else if (waitedMs >= forgottenAfterMs) void sent.publisher.close().catch(() => {})
+    if (sent.withdraw()) {
+      this.#sent.delete(letter)
+      sent.leave()
+    } else if (waitedMs >= forgottenAfterMs) void sent.publisher.close().catch(() => {})
     if (blocked !== undefined) throw new Blocked(blocked)
     throw new Error(`the broker has not answered for ${Math.round(waitedMs / 1000)} s`)
   }

@@ -1,13 +1,13 @@
 import type { Channel, SyncMessage } from 'rabbitmq-client'
 import { asSentOf } from '../../src/amqp/as-sent-rabbit.ts'
 import { amqpMessageOf } from '../../src/amqp/faults-rabbit.ts'
+import { withoutUserId } from '../../src/amqp/property-block.ts'
 import type { Clock } from '../../src/clock.ts'
 import { codeOf, TidegateError } from '../../src/errors.ts'
 import { atMost, orAborted } from '../../src/lifecycle.ts'
 import type { Logger } from '../../src/log.ts'
 import { wire } from '../../src/contract/wire.ts'
 import type { AmqpConnection } from './connection-rabbit.ts'
-import { propertiesOf } from './lease-rabbit.ts'
 import { createPublisher, type Publisher, Unsendable } from './publisher-rabbit.ts'
 
 /** More than a start leaves behind; what an operator left there for longer is not moved in one go. */
@@ -26,7 +26,8 @@ export interface ReplayingOptions {
 /**
  * Publishes again what no queue wanted, once, after the start. An exchange must exist before queues can be bound to
  * it, and a gateway that finds it in that moment has its events confirmed into `tidegate.unroutable`: they are routed
- * now. What still nobody wants goes back there. Nothing waits for it: what fails is tried again later.
+ * now, with the properties and the body that they were sent with; but for the user ID, in which RabbitMQ believes its user alone. What
+ * still nobody wants goes back there. Nothing waits for it: what fails is tried again later.
  */
 export function startReplaying(options: ReplayingOptions): { close(): Promise<void> } {
   const { connection, clock, log, retryDelayMs = 30_000 } = options
@@ -103,12 +104,13 @@ async function replay(channel: Channel, answered: () => void, signal: AbortSigna
   return replayed
 }
 
-/** Whether it could be sent. @throws whatever RabbitMQ says. */
+/** Whether it could be sent; one is sent at a time. @throws whatever RabbitMQ says. */
 async function publishAgain(publisher: Publisher, message: SyncMessage): Promise<boolean> {
-  if (asSentOf(message).fault !== undefined) return false
-  const { body, routingKey, headers } = message
+  const { properties, fault } = asSentOf(message)
+  if (fault !== undefined) return false
+  const { body, routingKey } = message
   const { proven } = publisher.publish(
-    { exchange: wire.exchange, routingKey, ...(headers && { headers }), ...propertiesOf(message) },
+    { exchange: wire.exchange, routingKey, properties: withoutUserId(properties) },
     body as Buffer,
   )
   try {

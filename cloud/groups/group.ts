@@ -57,7 +57,8 @@ export async function startGroup(given: GroupOptions): Promise<Group> {
 
   const progress = createProgress(given.clock, given.stallAfterMs)
   const pipeline = createPipeline({ ...options, observer: noting(given.observer, progress) })
-  const isHeld = (): boolean => pipeline.heldBy !== undefined || given.publishing.blocked !== undefined
+  const isBlocked = (): boolean => given.publishing.blocked !== undefined
+  const isHeld = (): boolean => pipeline.heldBy !== undefined || isBlocked()
   const onDelivery = (delivery: Delivery): void => pipeline.take(delivery)
   const former = startUpgrade({
     ...options,
@@ -77,6 +78,7 @@ export async function startGroup(given: GroupOptions): Promise<Group> {
     ...options,
     connection: given.consuming,
     isHeld,
+    isBlocked,
     declare: () => queues.declare(former.unbound()),
     whenReady: (partition) => former.whenReady(partition),
   })

@@ -37,9 +37,10 @@ export function startSharing(options: SharingOptions): Sharing {
     for (const group of groups) {
       const others = present.get(group.name) ?? [instance]
       const foreign = group.deliveries.active().filter((partition) => ownerOf(partition, others) !== instance)
-      for (const partition of foreign) group.deliveries.stepBack(partition)
-      if (foreign.length > 0) {
-        log.info({ group: group.name, partitions: foreign, members: others.length }, 'stepping back to share')
+      // What is not given up now is asked for again with the next beat.
+      const partitions = foreign.filter((partition) => group.deliveries.stepBack(partition))
+      if (partitions.length > 0) {
+        log.info({ group: group.name, partitions, members: others.length }, 'stepping back to share')
       }
     }
   }

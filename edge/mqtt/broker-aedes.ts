@@ -5,20 +5,21 @@ import type { Logger } from '../../src/log.ts'
 import type { Ingest } from '../admission/ingest.ts'
 import type { TopicRules } from '../admission/routes/topics.ts'
 import { openSessions } from '../sessions/open-level.ts'
-import type { SessionLimits } from '../sessions/quota.ts'
+import type { SessionLimits } from '../sessions/records/quota.ts'
 import type { Sessions } from '../sessions/sessions-level.ts'
 import { startWills, type Will, type Wills } from '../sessions/wills.ts'
 import { deviceOf, sessionIdLengthMax } from './connect-rules.ts'
 import { type Answerer, type Connections, createConnections } from './connections.ts'
 import { FanOut } from './fan-out-aedes.ts'
-import { createHooks, distributeOnlyAllowed, follow } from './hooks-aedes.ts'
+import { createHooks, distributeOnlyAllowed, follow, restoreSubscriptions } from './hooks-aedes.ts'
+import { keepAliveByReceipt } from './keep-alive-aedes.ts'
 import { type EntranceOptions, type Listener, startListener } from './listener.ts'
 import type { BrokerObserver } from './observer.ts'
 import { Publishing } from './publishing.ts'
 import { Reports } from './reports.ts'
 import { Subscribing } from './subscribing.ts'
 import { keepOnePerClientId } from './takeover-aedes.ts'
-import { subscriberSlow } from './unsent.ts'
+import { unacknowledgedBy, unreadBy } from './unsent.ts'
 
 export interface BrokerOptions extends EntranceOptions {
   packetBytesMax: number
@@ -61,6 +62,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     folder: options.sessionsFolder,
     limits: sessionLimits,
     deviceOf,
+    isBridge: ({ conn }) => conn !== undefined && connections.of({ conn })?.isBridge === true,
   })
   const fanOut = createFanOut(options, { sessions, connections })
   const aedes = await createAedes(makeId(), sessions, fanOut)
@@ -74,9 +76,10 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
       if (rules.isDistributed(deviceOf(clientId), packet.topic)) await sessions.retained.store(packet)
     },
   })
-  Object.assign(aedes, createHooks({ rules, connections, publishing, fanOut, sessions, makeId }))
+  Object.assign(aedes, createHooks({ rules, connections, publishing, fanOut, makeId }))
   distributeOnlyAllowed(aedes, rules)
   keepOnePerClientId(aedes)
+  restoreSubscriptions(aedes, { rules, fanOut, sessions })
   follow(aedes, { connections, reports })
   const subscribing = createSubscribing(options, { sessions, reports })
   try {
@@ -134,8 +137,9 @@ function createFanOut(
     mayRead: ({ id }, topic) => rules.mayRead(deviceOf(id), topic),
     onUnsent({ id, conn }, qos) {
       if (qos === 0) observer.notKept('unsent')
-      else conn.destroy(subscriberSlow(deviceOf(id)))
+      else conn.destroy(unreadBy(deviceOf(id)))
     },
+    onUnacknowledged: ({ id, conn }) => conn.destroy(unacknowledgedBy(deviceOf(id))),
   })
 }
 
@@ -202,12 +206,8 @@ function startBrokerListener(
 
 function answerer(client: Client, fanOut: FanOut, subscribing: Subscribing): Answerer {
   const subscriber = fanOut.attach(client)
-  return (request) => {
-    // aedes does so for the packets that it sees [MQTT-3.1.2-24]. Missing in its types.
-    const { _keepaliveTimer: keepAlive } = client as Client & { _keepaliveTimer?: NodeJS.Timeout | null }
-    keepAlive?.refresh()
-    return subscribing.answer(subscriber, request)
-  }
+  keepAliveByReceipt(client)
+  return (request) => subscribing.answer(subscriber, request)
 }
 
 interface RunningParts {

@@ -28,15 +28,14 @@ interface AedesDelivery extends Delivery {
 
 export interface FanOutOptions {
   clock: Pick<Clock, 'after'>
-  sessions: Pick<
-    Sessions,
-    'packetIds' | 'kept' | 'discardQueued' | 'outgoingUpdate' | 'keepRetained' | 'retained'
-  >
+  sessions: Pick<Sessions, 'packetIds' | 'kept' | 'queue' | 'retained'>
   deviceOf: (clientId: string) => string
   connectionOf: (client: Client) => Connection | undefined
   mayRead: (client: Client, topic: string) => boolean
   /** A message of this QoS is not sent. */
   onUnsent: (client: Client, qos: 0 | 1) => void
+  /** It is not sent a message, since each packet ID stands for one that it has not acknowledged. */
+  onUnacknowledged: (client: Client) => void
 }
 
 /**
@@ -197,11 +196,11 @@ class AedesSubscriber implements Subscriber {
   #drop(published: Published, delivered: () => void): void {
     if (this.clean) return void setImmediate(delivered)
     // What could not be removed comes twice.
-    this.#options.sessions.discardQueued(this.id, published).then(delivered, delivered)
+    this.#options.sessions.queue.discard(this.id, published).then(delivered, delivered)
   }
 
-  #isNew({ brokerCounter }: Published): boolean {
-    return this.#retained.notePublished(brokerCounter)
+  #isNew({ topic, brokerCounter }: Published): boolean {
+    return this.#retained.notePublished(topic, brokerCounter)
   }
 
   #follow(): void {
@@ -221,8 +220,11 @@ class AedesSubscriber implements Subscriber {
     })
   }
 
-  /** `sent` is called when the message needs no room here any more. */
-  #send(packet: Published, sent: () => void): void {
+  /**
+   * `sent` is called when the message needs no room here any more. `keep` makes the record of a kept session, if it has none
+   * yet of a message with RETAIN. Whatever is sent later comes later: a message that is no longer retained must not come last.
+   */
+  #send(packet: Published, sent: () => void, keep?: () => Promise<void>): void {
     const { packetIds } = this.#options.sessions
     const client = this.#client
     const send = (deliver: Deliver): void => {
@@ -230,31 +232,34 @@ class AedesSubscriber implements Subscriber {
       client.duplicates[packet.brokerId] = packet.brokerCounter - 1
       deliver(packet, sent)
     }
-    if (client.closed) setImmediate(sent)
-    else if (packet.qos === 0) send(client.deliver0)
-    else {
-      const messageId = packetIds.next(client)
-      if (messageId === undefined) {
-        this.#options.onUnsent(client, 1)
-        return void setImmediate(sent)
-      }
-      packet.messageId = messageId
-      const sendQoS = (): void => send(client.deliverQoS)
-      if (packet.retain && !client.clean) this.#sendRecorded(packet, sendQoS)
-      else if (this.#record) void this.#record.then(sendQoS)
-      else sendQoS()
+    if (client.closed) return void setImmediate(sent)
+    if (packet.qos === 0) return this.#sendInTurn(() => send(client.deliver0))
+    const messageId = packetIds.next(client)
+    if (messageId === undefined) {
+      this.#options.onUnacknowledged(client)
+      return void setImmediate(sent)
     }
+    packet.messageId = messageId
+    const sendQoS = (): void => send(client.deliverQoS)
+    if (packet.retain && !client.clean) this.#sendRecorded(packet, sendQoS, keep)
+    else this.#sendInTurn(sendQoS)
+  }
+
+  #sendInTurn(send: () => void): void {
+    if (this.#record) void this.#record.then(send)
+    else send()
   }
 
   /**
    * aedes notes no packet ID of what it sends with RETAIN. What it notes, it notes in the next turn of the event loop: what comes
    * before this message goes before it, and what comes after waits [MQTT-4.6.0-6].
    */
-  #sendRecorded(packet: Published, send: () => void): void {
+  #sendRecorded(packet: Published, send: () => void, keep?: () => Promise<void>): void {
     const { sessions } = this.#options
     const record = (this.#record ?? Promise.resolve())
       .then(() => new Promise((resolve) => setImmediate(resolve)))
-      .then(() => sessions.outgoingUpdate(this.#client, packet))
+      .then(keep)
+      .then(() => sessions.queue.update(this.#client, packet))
       .then(send, send)
     this.#record = record
     void record.finally(() => {
@@ -278,9 +283,9 @@ class AedesSubscriber implements Subscriber {
       retain: true,
       dup: false,
     } as Published
-    if (qos > 0 && !this.clean) await sessions.keepRetained(this.id, packet)
-    await new Promise<void>((sent) => this.#send(packet, sent))
+    const keep = (): Promise<void> => sessions.queue.keepRetained(this.id, packet)
+    await new Promise<void>((sent) => this.#send(packet, sent, keep))
     // It may have been published when the subscription was kept, and not yet in force here.
-    if (!this.clean) await sessions.discardQueued(this.id, message)
+    if (!this.clean) await sessions.queue.discard(this.id, message)
   }
 }

@@ -2,7 +2,6 @@ import type { Aedes, Client, PublishPacket } from 'aedes'
 import { messageOf } from '../../src/errors.ts'
 import type { Verdict } from '../admission/ingest.ts'
 import type { TopicRules } from '../admission/routes/topics.ts'
-import { sessionMark } from '../sessions/kept-sessions.ts'
 import type { Sessions } from '../sessions/sessions-level.ts'
 import { deviceOf, refusalOf, sessionName } from './connect-rules.ts'
 import type { Connections } from './connections.ts'
@@ -15,7 +14,6 @@ export interface HooksParts {
   connections: Pick<Connections, 'of'>
   publishing: Publishing
   fanOut: Pick<FanOut, 'of'>
-  sessions: Pick<Sessions, 'kept'>
   makeId: () => string
 }
 
@@ -30,7 +28,7 @@ export function createHooks(parts: HooksParts): Hooks {
     preConnect: preConnect(parts),
     authenticate: authenticate(parts),
     authorizePublish: authorizePublish(parts),
-    authorizeSubscribe: authorizeSubscribe(parts),
+    authorizeSubscribe: authorizeSubscribe(),
     authorizeForward: authorizeForward(parts),
   }
 }
@@ -66,19 +64,9 @@ function authorizePublish({ publishing, connections }: HooksParts): Hooks['autho
   }
 }
 
-/**
- * SUBSCRIBE does not come here, the door answers it: aedes asks when a kept session is there, and restores nothing itself.
- */
-function authorizeSubscribe({ rules, fanOut, sessions }: HooksParts): Hooks['authorizeSubscribe'] {
-  return (client, { topic }, done) => {
-    if (topic === sessionMark) {
-      const subscriber = fanOut.of(client)
-      const deviceId = deviceOf(client.id)
-      for (const [filter, qos] of sessions.kept.filtersOf(client.id))
-        if (rules.maySubscribe(deviceId, filter)) subscriber?.subscribe(filter, qos)
-    }
-    done(null, null)
-  }
+/** SUBSCRIBE does not come here, the door answers it: aedes asks when a kept session is there, and is to restore nothing. */
+function authorizeSubscribe(): Hooks['authorizeSubscribe'] {
+  return (_client, _subscription, done) => done(null, null)
 }
 
 function authorizeForward({ rules, fanOut }: HooksParts): Hooks['authorizeForward'] {
@@ -116,6 +104,23 @@ async function answer(verdict: Promise<Verdict>, done: (error?: Error | null) =>
     failure = error instanceof Error ? error : new Error(messageOf(error))
   }
   done(failure)
+}
+
+/**
+ * A kept session has its subscriptions before its CONNACK, and not before the connection whose place this one takes is closed:
+ * until then that may subscribe. What is published meanwhile is queued for the session. Comes after `keepOnePerClientId`.
+ */
+export function restoreSubscriptions(
+  aedes: Aedes,
+  { rules, fanOut, sessions }: Pick<HooksParts, 'rules' | 'fanOut'> & { sessions: Pick<Sessions, 'kept'> },
+): void {
+  aedes.on('client', (client) => {
+    if (client.clean) return
+    const subscriber = fanOut.of(client)
+    const deviceId = deviceOf(client.id)
+    for (const [filter, qos] of sessions.kept.filtersOf(client.id))
+      if (rules.maySubscribe(deviceId, filter)) subscriber?.subscribe(filter, qos)
+  })
 }
 
 export interface FollowerParts {

@@ -11,7 +11,7 @@ export interface RetainedParts {
   isOver: () => boolean
 }
 
-/** How many numbers of messages are remembered: of those that are on their way to who subscribes just now. */
+/** How many messages are remembered of those that are on their way to who subscribes just now. */
 const rememberedMax = 1000
 
 /**
@@ -20,13 +20,14 @@ const rememberedMax = 1000
  */
 export class RetainedQueue {
   readonly #parts: RetainedParts
-  /** With the QoS that was granted. */
-  readonly #asked = new Map<string, number>()
+  readonly #asked = new Map<string, Asked>()
   #isSending = false
-  /** Numbers of messages that were sent as they were published, since the subscriber last asked. */
-  readonly #published = new Set<number>()
-  /** Numbers of those that were sent because they are retained. */
-  readonly #sent = new Set<number>()
+  /** How many messages to be retained were sent as they were published, while there is something to send. */
+  #publishes = 0
+  /** Their topics, each with the count when it was last published to. */
+  readonly #published = new Map<string, number>()
+  /** Numbers of messages that were sent because they are retained. */
+  readonly #sent = new Map<number, true>()
 
   constructor(parts: RetainedParts) {
     this.#parts = parts
@@ -34,8 +35,7 @@ export class RetainedQueue {
 
   /** A subscription was made. */
   ask(filter: string, qos: number): void {
-    this.#asked.set(filter, qos)
-    this.#published.clear()
+    this.#asked.set(filter, { qos, after: this.#publishes })
     if (this.#isSending) return
     this.#isSending = true
     void this.#send()
@@ -50,9 +50,9 @@ export class RetainedQueue {
    * A message that is to be retained is to be sent because it is published now: false if it was sent as a retained one, since
    * the subscription came between.
    */
-  notePublished(number: number): boolean {
+  notePublished(topic: string, number: number): boolean {
     if (this.#sent.has(number)) return false
-    if (this.#isSending) remember(this.#published, number)
+    if (this.#isSending) remember(this.#published, topic, ++this.#publishes)
     return true
   }
 
@@ -60,30 +60,37 @@ export class RetainedQueue {
   async #send(): Promise<void> {
     const { begun, isOver } = this.#parts
     await begun
-    for (const [filter, qos] of this.#asked) {
+    for (const [filter, asked] of this.#asked) {
       this.#asked.delete(filter)
       if (isOver()) break
-      await this.#sendFor(filter, qos).catch(() => {})
+      await this.#sendFor(filter, asked).catch(() => {})
     }
     this.#isSending = false
     this.#published.clear()
   }
 
-  async #sendFor(filter: string, granted: number): Promise<void> {
+  async #sendFor(filter: string, { qos, after }: Asked): Promise<void> {
     const { read, numberOf, send, isOver } = this.#parts
     for await (const message of read(filter)) {
       if (isOver()) return
+      // It was sent then, or one that came after it.
+      if ((this.#published.get(message.topic) ?? 0) > after) continue
       const number = numberOf(message)
-      if (number !== undefined) {
-        if (this.#published.has(number)) continue
-        remember(this.#sent, number)
-      }
-      await send(message, Math.min(message.qos, granted))
+      if (number !== undefined) remember(this.#sent, number, true)
+      await send(message, Math.min(message.qos, qos))
     }
   }
 }
 
-function remember(numbers: Set<number>, one: number): void {
-  numbers.add(one)
-  if (numbers.size > rememberedMax) for (const oldest of numbers.keys()) return void numbers.delete(oldest)
+/** A filter that has not had its turn: the QoS that was granted, and how many were published before. */
+interface Asked {
+  qos: number
+  after: number
+}
+
+function remember<K, V>(those: Map<K, V>, one: K, value: V): void {
+  // The latest is the last.
+  those.delete(one)
+  those.set(one, value)
+  if (those.size > rememberedMax) for (const oldest of those.keys()) return void those.delete(oldest)
 }

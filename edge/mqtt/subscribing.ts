@@ -58,8 +58,10 @@ export class Subscribing {
       : await this.#subscribeKept(subscriber, allowed)
     for (let tooMany = allowed.length - made.size; tooMany > 0; tooMany -= 1) onTooMany(deviceId)
     const codes = filters.map((wanted) => (made.has(wanted) ? wanted.qos : refused))
-    await subscriber.write(suback(packetId, codes))
+    const written = subscriber.write(suback(packetId, codes))
+    // What is published from now on is sent as it comes, and not once more for being retained.
     for (const { filter, qos } of made) subscriber.askRetained(filter, qos)
+    await written
   }
 
   #isAllowed(deviceId: string, filter: string): boolean {

@@ -1,5 +1,6 @@
 import type { Clock } from '../../src/clock.ts'
 import { TidegateError } from '../../src/errors.ts'
+import { packetIdMax } from '../sessions/packet-ids.ts'
 import type { Connection } from './connections.ts'
 
 export type Pause = Pick<Connection, 'pause' | 'resume'>
@@ -175,10 +176,24 @@ function isOver(messages: number, bytes: number): boolean {
   return messages >= unsentMessagesMax || bytes >= unsentBytesMax
 }
 
-export function subscriberSlow(deviceId: string): TidegateError {
+export function unreadBy(deviceId: string): TidegateError {
+  return subscriberSlow(
+    `${deviceId} does not read what it subscribed to: ${unsentMessagesMax} messages or ${unsentBytesMax} bytes have waited to be sent for ${patienceMs} ms`,
+    'let it read faster or subscribe to less',
+  )
+}
+
+export function unacknowledgedBy(deviceId: string): TidegateError {
+  return subscriberSlow(
+    `${deviceId} does not acknowledge what it is sent: ${packetIdMax} messages of QoS 1 or 2 are unacknowledged, and no packet ID is left`,
+    'let it answer PUBLISH with PUBACK or PUBREC and PUBREL with PUBCOMP, or subscribe at QoS 0',
+  )
+}
+
+function subscriberSlow(message: string, hint: string): TidegateError {
   return new TidegateError('SUBSCRIBER_SLOW', {
-    message: `${deviceId} does not read what it subscribed to: ${unsentMessagesMax} messages or ${unsentBytesMax} bytes have waited to be sent for ${patienceMs} ms`,
+    message,
     retryable: true,
-    hint: 'let it read faster or subscribe to less; a kept session gets what it missed when it connects again',
+    hint: `${hint}; a kept session gets what it missed when it connects again`,
   })
 }

@@ -1,5 +1,5 @@
 import { DeepFilters, TopicTree } from '../admission/routes/topic-tree.ts'
-import { add } from './quota.ts'
+import { add } from './records/quota.ts'
 
 /**
  * The only thing that aedes is told of what a session has subscribed to: that the session is there, without which it would

@@ -1,7 +1,7 @@
 import { rename } from 'node:fs/promises'
 import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
-import { openRecords, SessionDatabase } from './database-level.ts'
-import { removeUnreadable } from './records-level.ts'
+import { openRecords, SessionDatabase } from './records/database-level.ts'
+import { removeUnreadable } from './records/records-level.ts'
 import { Sessions, type SessionsOptions } from './sessions-level.ts'
 import { isDamage, isInTheWay } from '../store/leveldb/errors.ts'
 

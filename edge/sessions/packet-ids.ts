@@ -3,7 +3,7 @@ interface Ids {
   inUse: Set<number>
 }
 
-const packetIdMax = 65_535
+export const packetIdMax = 65_535
 
 /** Packet IDs of what is sent on one connection: none is given out while it stands for another message [MQTT-2.3.1-2, -4]. */
 export class PacketIds {

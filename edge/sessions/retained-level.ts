@@ -2,10 +2,10 @@ import type { PacketLike } from 'aedes-persistence-level/asyncPersistence.js'
 import { decode, encode } from 'msgpack-lite'
 import { codeOf, messageOf } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
-import type { SessionDatabase } from './database-level.ts'
+import type { SessionDatabase } from './records/database-level.ts'
 import { covers } from '../admission/routes/topics.ts'
 import type { SessionsObserver } from './observer.ts'
-import { retainedBytes, type SessionQuota } from './quota.ts'
+import { retainedBytes, type SessionQuota } from './records/quota.ts'
 
 const prefix = 'retained:'
 const all = { gte: prefix, lt: 'retained;' }
@@ -73,7 +73,10 @@ export class RetainedLevel {
     }
   }
 
-  /** What is retained on topics that a filter matches, read as it is asked for. Never throws: then there is no more. */
+  /**
+   * What is retained on topics that a filter matches, each as it is when it is asked for. Never throws: then there is
+   * no more.
+   */
   async *read(filter: string): AsyncGenerator<RetainedMessage> {
     await this.#writes
     try {
@@ -97,11 +100,16 @@ async function* recordsFor(database: SessionDatabase, filter: string): AsyncGene
   const isTopic = branch === filter
   // `a/#` takes in `a` itself.
   const single = isTopic ? filter : filter === `${branch}#` ? branch.slice(0, -1) : ''
-  const record = single === '' ? undefined : await database.get(prefix + single)
-  if (record) yield decode(record) as PacketLike
+  if (single !== '') yield* recordAt(database, prefix + single)
   if (isTopic) return
-  for await (const [key, value] of database.entries(rangeOf(branch)))
-    if (covers(filter, topicOf(key))) yield decode(value) as PacketLike
+  for await (const key of database.keys(rangeOf(branch)))
+    if (covers(filter, topicOf(key))) yield* recordAt(database, key)
+}
+
+/** Read by itself: the range is as it was when it was asked for, and a slow reader is not to be sent what is no longer retained. */
+async function* recordAt(database: SessionDatabase, key: string): AsyncGenerator<PacketLike> {
+  const record = await database.get(key)
+  if (record) yield decode(record) as PacketLike
 }
 
 /** The levels before the first wildcard, with the separator. */

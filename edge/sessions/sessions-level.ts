@@ -2,19 +2,19 @@ import { Readable } from 'node:stream'
 import type { ClientLike, PacketLike, SubscriptionLike } from 'aedes-persistence-level/asyncPersistence.js'
 import { decode, encode } from 'msgpack-lite'
 import type { Clock, Random } from '../../src/clock.ts'
-import { messageOf } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
-import type { SessionsObserver } from './observer.ts'
-import type { SessionDatabase } from './database-level.ts'
-import { RetainedLevel } from './retained-level.ts'
-import { type SessionLimits, SessionQuota } from './quota.ts'
-import * as keys from './records-level.ts'
 import { KeptSessions, sessionMark, type Subscription } from './kept-sessions.ts'
+import type { SessionsObserver } from './observer.ts'
 import { PacketIds } from './packet-ids.ts'
-import { InOrder, Turns } from './turns.ts'
+import { QueueLevel } from './queue-level.ts'
+import type { SessionDatabase } from './records/database-level.ts'
+import * as keys from './records/keys-level.ts'
+import { type SessionLimits, SessionQuota } from './records/quota.ts'
+import { loadQueued } from './records/records-level.ts'
+import { RetainedLevel } from './retained-level.ts'
 import { Unreleased } from './unreleased.ts'
-import { PersistenceWithWills } from './wills-level.ts'
 import { UnreleasedLevel } from './unreleased-level.ts'
+import { PersistenceWithWills } from './wills-level.ts'
 
 export interface SessionsOptions {
   folder: string
@@ -24,6 +24,8 @@ export interface SessionsOptions {
   random: Random
   log: Logger
   deviceOf: (clientId: string) => string
+  /** Whether a connection is another broker's. */
+  isBridge: (client: ClientLike) => boolean
 }
 
 /**
@@ -32,25 +34,17 @@ export interface SessionsOptions {
  */
 export class Sessions extends PersistenceWithWills {
   readonly #database: SessionDatabase
-  readonly #options: SessionsOptions
   readonly kept: KeptSessions
   readonly retained: RetainedLevel
   readonly packetIds: PacketIds
+  readonly queue: QueueLevel
   readonly #quota: SessionQuota
   #broker: { clients?: Record<string, unknown> } | undefined
-  /** aedes distributes a message when it is enqueued: in turn [MQTT-4.6.0-6]. */
-  readonly #enqueued = new InOrder()
-  /**
-   * What is done to what is kept for one session: aedes sends a message when it is updated, in turn [MQTT-4.6.0-6]; and
-   * when a session is taken over, both connections give the same message a packet ID, of which one is to remain.
-   */
-  readonly #turns = new Turns()
   readonly unreleased: Unreleased
 
   constructor(database: SessionDatabase, options: SessionsOptions) {
     super(database, options)
     this.#database = database
-    this.#options = options
     const { limits, deviceOf } = options
     this.#quota = new SessionQuota(limits, deviceOf)
     this.kept = new KeptSessions({
@@ -60,6 +54,7 @@ export class Sessions extends PersistenceWithWills {
     })
     this.retained = new RetainedLevel(database, { ...options, quota: this.#quota })
     this.packetIds = new PacketIds(options.random)
+    this.queue = new QueueLevel({ ...options, database, quota: this.#quota, packetIds: this.packetIds })
     this.unreleased = new Unreleased({
       records: new UnreleasedLevel(database),
       perDeviceMax: limits.unreleasedPerDeviceMax,
@@ -73,7 +68,7 @@ export class Sessions extends PersistenceWithWills {
     await super.setup(broker)
     this.#broker = broker
     await this.retained.load()
-    await keys.loadQueued(this.#database, this.#quota)
+    await loadQueued(this.#database, this.#quota)
     await this.unreleased.load()
     for await (const value of this.#database.values({ gte: 'subscriptions:', lt: 'subscriptions;' }))
       this.kept.load(decode(value) as Subscription)
@@ -95,7 +90,7 @@ export class Sessions extends PersistenceWithWills {
   async #begin(clientId: string): Promise<void> {
     const { isNew, forgotten } = this.kept.begin(clientId)
     if (!isNew && forgotten.length === 0) return
-    for (const one of forgotten) await this.#discardAll(one).catch(() => {})
+    for (const one of forgotten) await this.queue.discardAll(one).catch(() => {})
     const records = forgotten.map((one) => ({ type: 'del' as const, key: keys.sessionKey(one) }))
     await this.#database
       .batch([{ type: 'put', key: keys.sessionKey(clientId), value: encode({}) }, ...records])
@@ -132,18 +127,12 @@ export class Sessions extends PersistenceWithWills {
   override async cleanSubscriptions({ id }: ClientLike): Promise<void> {
     const wasKept = this.kept.has(id)
     const filters = this.kept.end(id)
-    await this.#discardAll(id)
+    await this.queue.discardAll(id)
     if (!wasKept) return
     await this.#database.batch([
       { type: 'del', key: keys.sessionKey(id) },
       ...filters.map((filter) => ({ type: 'del' as const, key: keys.subscriptionKey(id, filter) })),
     ])
-  }
-
-  /** aedes takes them out one by one, as far as it comes before the connection is over. */
-  async #discardAll(clientId: string): Promise<void> {
-    if (this.#quota.queuedFor(clientId) === 0) return
-    await this.#turns.take(clientId, () => keys.removeQueued(this.#database, this.#quota, clientId))
   }
 
   override async subscriptionsByTopic(topic: string): Promise<SubscriptionLike[]> {
@@ -154,105 +143,21 @@ export class Sessions extends PersistenceWithWills {
     subscriptions: SubscriptionLike[],
     packet: PacketLike,
   ): Promise<unknown> {
-    if (subscriptions.length === 0) return packet
-    return await this.#enqueued.run(() => this.#enqueue(subscriptions, packet))
+    await this.queue.enqueue(subscriptions, packet)
+    return packet
   }
 
-  async #enqueue(
-    subscriptions: SubscriptionLike[],
-    { clientId: bridge, ...packet }: PacketLike,
-  ): Promise<unknown> {
-    const kept = subscriptions.filter(
-      ({ qos, clientId }) => qos > 0 && clientId !== bridge && this.#keep(clientId as string, packet),
-    )
-    try {
-      // At the QoS that it will be sent at [MQTT-3.8.4-6].
-      await Promise.all(
-        kept.map((one) =>
-          this.outgoingEnqueue(one, { ...packet, qos: Math.min(packet.qos ?? 0, one.qos) as 0 | 1 | 2 }),
-        ),
-      )
-      return packet
-    } catch (error) {
-      for (const { clientId } of kept) this.#quota.unqueued(clientId as string, packet)
-      throw error
-    }
-  }
-
-  /** A retained message of QoS 1 or 2 for a kept session, which is sent again if it is not acknowledged [MQTT-4.4.0-1]. */
-  async keepRetained(clientId: string, packet: PacketLike): Promise<void> {
-    if (!this.#keep(clientId, packet)) return
-    try {
-      await this.outgoingEnqueue({ clientId }, packet)
-    } catch (error) {
-      this.#quota.unqueued(clientId, packet)
-      throw error
-    }
-  }
-
-  /** Of a message that was queued, when its session was sent it in another way. */
-  async discardQueued(clientId: string, { brokerId, brokerCounter }: PacketLike): Promise<void> {
-    await this.#turns.take(clientId, async () => {
-      const key = keys.queuedKey(clientId, brokerId, brokerCounter)
-      const record = await this.#database.get(key)
-      const queued = record && (decode(record) as PacketLike)
-      // What was sent is on its way, and the session is to acknowledge it.
-      if (!queued || queued.messageId) return
-      await this.#database.del(key)
-      this.#quota.unqueued(clientId, queued)
-    })
-  }
-
-  /** What was queued for a session, asked for once as its connection begins. */
+  /** Asked for once, as the connection begins. */
   override outgoingStream(client: ClientLike): Readable {
-    return Readable.from(this.#readQueued(client))
-  }
-
-  async *#readQueued(client: ClientLike): AsyncGenerator<PacketLike> {
-    if (client.clean) {
-      yield* super.outgoingStream(client) as AsyncIterable<PacketLike>
-      return
-    }
-    const inUse: number[] = []
-    for await (const key of this.#database.keys(keys.sentKeysOf(client.id))) inUse.push(keys.packetIdOf(key))
-    this.packetIds.take(client, inUse)
-    for await (const packet of super.outgoingStream(client) as AsyncIterable<PacketLike>) {
-      // Under its packet ID it was sent before [MQTT-3.3.1-1].
-      if (packet.messageId) yield packet.cmd === 'publish' ? { ...packet, dup: true } : packet
-      else {
-        const messageId = this.packetIds.next(client)
-        // Stays queued for the next time.
-        if (messageId !== undefined) yield { ...packet, messageId }
-      }
-    }
+    return Readable.from(this.queue.read(client))
   }
 
   override outgoingUpdate(client: ClientLike, packet: PacketLike): Promise<void> {
-    return this.#turns.take(client.id, () => this.#update(client, packet))
-  }
-
-  /** What is sent to a connected session beyond the bound has no record; that must not end the connection. */
-  async #update(client: ClientLike, packet: PacketLike): Promise<void> {
-    // The message is not sent any more here, and may have been sent under another packet ID already.
-    if (client.closed && packet.cmd !== 'pubrel') return
-    // Of a QoS 2 message only that it is to be released stays.
-    const before =
-      packet.cmd === 'pubrel' ? await keys.sentPacket(this.#database, client.id, packet.messageId) : undefined
-    try {
-      await super.outgoingUpdate(client, packet)
-      if (before) this.#quota.requeued(client.id, before, packet)
-    } catch (error) {
-      if (messageOf(error) !== 'no such packet') throw error
-    }
+    return this.queue.update(client, packet)
   }
 
   override outgoingClearMessageId(client: ClientLike, packet: PacketLike): Promise<PacketLike | undefined> {
-    if (packet.messageId !== undefined) this.packetIds.free(client, packet.messageId)
-    return this.#turns.take(client.id, async () => {
-      const cleared = await super.outgoingClearMessageId(client, packet)
-      if (cleared !== undefined) this.#quota.unqueued(client.id, cleared)
-      return cleared
-    })
+    return this.queue.clear(client, packet)
   }
 
   /** Asked before a QoS 2 message is distributed, and before it is released. */
@@ -275,7 +180,7 @@ export class Sessions extends PersistenceWithWills {
     try {
       await this.unreleased.release(client.id, messageId)
     } catch (error) {
-      client.conn?.destroy(error)
+      client.conn?.destroy(error as Error)
       throw error
     }
   }
@@ -287,12 +192,5 @@ export class Sessions extends PersistenceWithWills {
   async close(): Promise<void> {
     await this.unreleased.settled()
     await this.destroy()
-  }
-
-  #keep(clientId: string, packet: PacketLike): boolean {
-    const room = this.#quota.hasRoomToQueue(clientId, packet)
-    if (room) this.#quota.queued(clientId, packet)
-    else this.#options.observer.notKept('queued')
-    return room
   }
 }

@@ -1,7 +1,7 @@
 import { decode, encode } from 'msgpack-lite'
 import { type GroupCommit, groupCommit } from '../../src/group-commit.ts'
-import type { SessionDatabase } from './database-level.ts'
-import { clientIdOf, takenKey } from './records-level.ts'
+import type { SessionDatabase } from './records/database-level.ts'
+import { clientIdOf, takenKey } from './records/keys-level.ts'
 import type { UnreleasedRecords } from './unreleased.ts'
 
 /** In the session database, under the package's keys. Many that are released at once share one sync. */

@@ -3,7 +3,7 @@ import { TidegateError } from '../../src/errors.ts'
 import { UnderWay } from '../../src/under-way.ts'
 import type { Publish, Verdict } from '../admission/ingest.ts'
 import type { SessionsObserver } from './observer.ts'
-import { add } from './quota.ts'
+import { add } from './records/quota.ts'
 
 /** A clean one is over with its connection, and so is what it did not release: there are no records of it. */
 export interface PublisherSession {

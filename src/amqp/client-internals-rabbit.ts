@@ -51,6 +51,21 @@ export const contentFrames: (
   frameBytesMax: number,
 ) => Generator<Buffer> = (codec as unknown as { genContentFrames: typeof contentFrames }).genContentFrames
 
+/** A content header frame with other properties. @throws RangeError if it is more than a frame may hold. */
+export function withProperties(frame: Buffer, properties: Buffer, frameBytesMax: number): Buffer {
+  const bytes = contentStartBytes + properties.length
+  if (bytes > frameBytesMax)
+    throw new RangeError(`properties of ${properties.length} bytes do not fit into a frame`)
+  const start = Buffer.from(frame.subarray(0, frameStartBytes + contentStartBytes))
+  start.writeUInt32BE(bytes, sizeAt)
+  return Buffer.concat([start, properties, frame.subarray(-1)])
+}
+
+/** Class, weight and body size, before the properties. */
+const contentStartBytes = 12
+/** Type, channel and size. */
+const frameStartBytes = 7
+const sizeAt = 3
 /** An empty frame: type, channel and size before what it holds, and one byte behind. */
 const frameOverheadBytes = 8
 

@@ -6,6 +6,7 @@ import {
   contentFrames,
   internalsOf,
   methods,
+  withProperties,
 } from './client-internals-rabbit.ts'
 import { Confirms, type Fate } from './confirms.ts'
 
@@ -18,14 +19,17 @@ export interface ConfirmListener<T> {
   onEnd(error: unknown): void
 }
 
-/** A channel in confirm mode, of which every message is persistent and mandatory: only so a confirm is proof (G3, G5). */
+/**
+ * A channel in confirm mode, of which every message is mandatory, and persistent where it does not go as it was sent before: only so
+ * a confirm is proof (G3, G5).
+ */
 export interface ConfirmChannel<T> {
   /**
    * Publishes after everything published before. Exactly one fate follows for each call, unless the channel ends first or is
    * over already. What the socket does not take yet waits here as it was given, and only what goes to the socket next is
    * encoded: the caller bounds how much has no fate (G7).
    */
-  publish(item: T, envelope: ConfirmEnvelope, body: Body): void
+  publish(item: T, envelope: ConfirmEnvelope | AsSentEnvelope, body: Body): void
   /** Takes an item back whose bytes have not begun to go out: true, and it has no fate. Else false. */
   withdraw(item: T): boolean
   /**
@@ -40,6 +44,17 @@ export type Body = Buffer | string | (() => Buffer)
 
 /** The correlation ID is this channel's own: it is how a return is recognised. */
 export type ConfirmEnvelope = Omit<Envelope, 'correlationId' | 'durable' | 'deliveryMode' | 'mandatory'>
+
+/**
+ * With the properties that a message was sent with before, its correlation ID among them. A return of it cannot be told from that of
+ * another: nothing else is to be under way on the channel.
+ */
+export interface AsSentEnvelope {
+  exchange: string
+  routingKey: string
+  /** As they stand in the content header frame. */
+  properties: Buffer
+}
 
 /**
  * Puts a channel into confirm mode and takes its publishing over: nobody else may publish on it.
@@ -72,6 +87,7 @@ class ConfirmedPublishing<T> implements ConfirmChannel<T> {
   /** Published, and not handed over yet. */
   readonly #waiting = new Set<T>()
   #fates: Fate<T>[] = []
+  #sentAsBefore = false
   #ended = false
   #closing: Promise<void> | undefined
 
@@ -85,12 +101,13 @@ class ConfirmedPublishing<T> implements ConfirmChannel<T> {
     client.intercept({
       onAck: (answer) => this.#answered('ack', answer),
       onNack: (answer) => this.#answered('nack', answer),
-      onReturn: ({ correlationId }) => this.#confirms.returned(Number(correlationId)),
+      onReturn: ({ correlationId }) =>
+        this.#confirms.returned(this.#sentAsBefore ? this.#confirms.next - 1 : Number(correlationId)),
       onFault: (error) => this.#distrust(error),
     })
   }
 
-  publish(item: T, envelope: ConfirmEnvelope, body: Body): void {
+  publish(item: T, envelope: ConfirmEnvelope | AsSentEnvelope, body: Body): void {
     if (this.#ended || this.#closing) return
     this.#waiting.add(item)
     this.#client.stream.write(this.#frames(item, envelope, body), this.#written)
@@ -105,20 +122,40 @@ class ConfirmedPublishing<T> implements ConfirmChannel<T> {
   }
 
   /** Runs as far as the socket takes: each frame is asked for when the one before it has been handed over. */
-  *#frames(item: T, envelope: ConfirmEnvelope, body: Body): Generator<Buffer> {
+  *#frames(item: T, envelope: ConfirmEnvelope | AsSentEnvelope, body: Body): Generator<Buffer> {
     if (!this.#waiting.delete(item)) return
-    const correlationId = String(this.#confirms.next)
-    const params = { ...envelope, correlationId, deliveryMode: 2, mandatory: true, rsvp1: 0 }
     let content: Generator<Buffer>
     let first: Buffer
     try {
-      content = contentFrames(this.#channel.id, params, bytesOf(body), this.#client.frameBytesMax)
+      content = this.#content(envelope, bytesOf(body))
       first = content.next().value as Buffer
     } catch (error) {
       return this.#listener.onUnsendable(item, error)
     }
+    this.#sentAsBefore = 'properties' in envelope
     this.#confirms.number(item)
     yield first
+    yield* content
+  }
+
+  *#content(envelope: ConfirmEnvelope | AsSentEnvelope, body: Buffer): Generator<Buffer> {
+    const { frameBytesMax } = this.#client
+    const always = { deliveryMode: 2, mandatory: true, rsvp1: 0 }
+    if (!('properties' in envelope)) {
+      const correlationId = String(this.#confirms.next)
+      return yield* contentFrames(
+        this.#channel.id,
+        { ...envelope, correlationId, ...always },
+        body,
+        frameBytesMax,
+      )
+    }
+    const { properties, ...address } = envelope
+    const content = contentFrames(this.#channel.id, { ...address, ...always }, body, frameBytesMax)
+    const method = content.next().value as Buffer
+    const header = withProperties(content.next().value as Buffer, properties, frameBytesMax)
+    yield method
+    yield header
     yield* content
   }
 

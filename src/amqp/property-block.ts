@@ -24,6 +24,7 @@ const forms = [
   'text',
   'text',
 ] as const
+const userIdIndex = 11
 /** The two lowest bits: one that no property has, and one that says that more bits follow, which AMQP has no use for. */
 const unknownBits = 0b11
 
@@ -46,6 +47,21 @@ export function faultOfProperties(block: Buffer): string | undefined {
   }
 }
 
+/** The same without the user ID, which RabbitMQ takes from that user alone. @throws what keeps them from being read. */
+export function withoutUserId(block: Buffer): Buffer {
+  let without = block
+  new Walk(block).properties((index, from, to) => {
+    if (index !== userIdIndex) return
+    without = Buffer.concat([block.subarray(0, from), block.subarray(to)])
+    without.writeUInt16BE(block.readUInt16BE(0) & ~bitOf(index))
+  })
+  return without
+}
+
+function bitOf(index: number): number {
+  return 0x8000 >> index
+}
+
 class Fault extends Error {}
 
 class Walk {
@@ -59,16 +75,18 @@ class Walk {
     this.#ends = [{ end: bytes.length, named: false }]
   }
 
-  properties(): void {
+  properties(tell?: (index: number, from: number, to: number) => void): void {
     if (this.#bytes.length < 2) throw new Fault('there are none')
     const there = this.#bytes.readUInt16BE(this.#take(2))
     if (there & unknownBits) throw new Fault('there are properties that AMQP does not know')
-    for (let index = 0, bit = 0x8000; index < forms.length; index++, bit >>= 1) {
-      if (!(there & bit)) continue
+    for (let index = 0; index < forms.length; index++) {
+      if (!(there & bitOf(index))) continue
+      const from = this.#at
       const form = forms[index]
       if (form === 'text') this.#text()
       else if (form === 'table') this.#table()
       else this.#take(form === 'byte' ? 1 : 8)
+      tell?.(index, from, this.#at)
     }
     if (this.#at < this.#bytes.length) throw new Fault('there are bytes behind the properties')
   }

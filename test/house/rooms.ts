@@ -35,7 +35,13 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'edge/mqtt': {
     sentence: 'the entrance and the broker: who comes in, what they may do, how far they are read',
-    mayImport: ['edge/mqtt/door', 'edge/sessions', 'edge/admission', 'edge/admission/routes'],
+    mayImport: [
+      'edge/mqtt/door',
+      'edge/sessions',
+      'edge/sessions/records',
+      'edge/admission',
+      'edge/admission/routes',
+    ],
   },
   'edge/mqtt/door': {
     sentence:
@@ -45,7 +51,11 @@ export const rooms: Readonly<Record<string, Room>> = {
   'edge/sessions': {
     sentence:
       'what is kept for sessions that are away: subscriptions, queued and retained messages, wills, QoS 2',
-    mayImport: ['edge/admission', 'edge/admission/routes', 'edge/store/leveldb'],
+    mayImport: ['edge/sessions/records', 'edge/admission', 'edge/admission/routes', 'edge/store/leveldb'],
+  },
+  'edge/sessions/records': {
+    sentence: 'what lies in the session database: keys, records, what a device may have there',
+    mayImport: ['edge/admission/routes'],
   },
   'edge/admission': {
     sentence: 'from a publish to an event: may it, is it one, read it, judge it, or quarantine it',

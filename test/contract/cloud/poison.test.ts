@@ -88,15 +88,11 @@ describe('one message that nobody expects', () => {
   test('that no queue had wanted stays where it is, and what is behind it is published again (G5)', async () => {
     bench = await openCloudBench()
     await bench.declareExchange()
-    const block = headersBlock(header('x', 'd', double(-1e300)))
     const deep = headersBlock(header('n', 'A', nestedArrays(20_000)))
-    await publishRaw(bench.url, [
-      { routingKey: '00.com.acme.climate', block, body: 'x' },
-      { routingKey: '00.com.acme.climate', block: deep, body: 'x' },
-    ])
+    await publishRaw(bench.url, [{ routingKey: '00.com.acme.climate', block: deep, body: 'x' }])
     await bench.publish([new Ledger().next('device-1')])
     await bench.start({ consumers: ['history'] })
     await until(async () => expect(await bench.rows('select id from tidegate.events')).toHaveLength(1))
-    await until(async () => expect(await bench.depth('tidegate.unroutable')).toBe(2))
+    await until(async () => expect(await bench.depth('tidegate.unroutable')).toBe(1))
   })
 })

@@ -12,13 +12,14 @@ function open() {
   const clock = new FakeClock()
   const channels: FakeChannel[] = []
   const sent: string[] = []
-  const state: { blocked: string | undefined } = { blocked: undefined }
+  const state: { blocked: string | undefined; congested: boolean } = { blocked: undefined, congested: false }
   const client = {
     async acquire() {
-      const channel = new FakeChannel()
+      const channel = new FakeChannel(state.congested ? 1 : undefined)
       const which = channels.push(channel) - 1
       sent.push('')
-      channel.socket.on('data', (data: Buffer) => (sent[which] += data.toString('latin1')))
+      if (state.congested) channel.socket.write('of another')
+      else channel.socket.on('data', (data: Buffer) => (sent[which] += data.toString('latin1')))
       return asChannel(channel)
     },
   }
@@ -131,10 +132,11 @@ describe('a letter because of which RabbitMQ closes the channel', () => {
     expect(channels).toHaveLength(2)
     channels[1]?.emit('error', tooLarge)
     await settled()
-    for (const channel of channels.slice(2)) channel.ack(1)
-    await settled()
-    for (const channel of channels.slice(4)) channel.ack(1)
-    await settled()
+    for (const which of [2, 3]) {
+      channels[which]?.ack(1)
+      await settled()
+    }
+    expect(channels).toHaveLength(4)
     expect(await Promise.all(sending)).toEqual(['proven', 'proven'])
     expect(copies('good')).toBe(2)
   })
@@ -151,5 +153,27 @@ describe('a letter because of which RabbitMQ closes the channel', () => {
       await settled()
     }
     expect(await sending).toBe('g.dead does not take a letter: message size')
+  })
+
+  test('and that is taken back, as nothing of it can go out, leaves no channel open (G5)', async () => {
+    const { channels, state, clock, sidings } = open()
+    const tooLarge = Object.assign(new Error('too large'), { code: 'PRECONDITION_FAILED' })
+    const one = letter('bad', { properties: {} })
+    const refused = fateOf(sidings.send(dead, one))
+    await settled()
+    for (const which of [0, 1]) {
+      channels[which]?.emit('error', tooLarge)
+      await settled()
+    }
+    await refused
+    state.blocked = 'low on memory'
+    state.congested = true
+    for (let again = 0; again < 3; again++) {
+      const late = fateOf(sidings.send(dead, one))
+      await settled()
+      await clock.advance(1_000)
+      expect(await late).toMatch('low on memory')
+    }
+    expect(channels.map(({ closed }) => closed > 0)).toEqual([false, true, true, true, true])
   })
 })

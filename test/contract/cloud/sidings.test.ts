@@ -1,12 +1,31 @@
 import { describe, expect, test, vi } from 'vitest'
+import type { Channel } from 'rabbitmq-client'
+import type { AmqpConnection } from '../../../cloud/amqp/connection-rabbit.ts'
 import { rabbitSidings } from '../../../cloud/amqp/sidings-rabbit.ts'
-import { groupTopology } from '../../../cloud/amqp/topology.ts'
+import { groupTopology, sidingTopology } from '../../../cloud/amqp/topology.ts'
 import { declareTopology } from '../../../cloud/amqp/topology-rabbit.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { deadQueue } from '../../../src/contract/wire.ts'
 import { letter, useAmqp } from '../../support/cloud/test-amqp.ts'
+import { rabbitmqctl } from '../../support/servers.ts'
 
 const amqp = useAmqp()
+
+/** Of channels that are opened from now on; bodies of other tests are smaller than what is set here. */
+async function limitMessages(bytesMax: number): Promise<void> {
+  await rabbitmqctl('eval', `application:set_env(rabbit, max_message_size, ${bytesMax}).`)
+}
+
+/** The connection, and the channels that are acquired from it. */
+function watched({ client }: AmqpConnection): { broker: AmqpConnection; channels: Channel[] } {
+  const channels: Channel[] = []
+  const acquire = async (options: object): Promise<Channel> => {
+    const channel = await client.acquire(options)
+    channels.push(channel)
+    return channel
+  }
+  return { broker: { client: { acquire } } as unknown as AmqpConnection, channels }
+}
 
 describe('sidings in RabbitMQ', () => {
   test('a letter that no queue takes is refused, although the broker confirms it (G5)', async () => {
@@ -64,5 +83,32 @@ describe('sidings in RabbitMQ', () => {
     await refused
     await expect(send('and another')).rejects.toThrow('is full')
     await sidings.close()
+  })
+
+  test('a letter that is too large for RabbitMQ disturbs others once, however often it is tried (G5)', async () => {
+    const large = { kind: 'dead', group: 'large' } as const
+    await declareTopology(amqp.broker, sidingTopology(large))
+    const { broker, channels } = watched(amqp.broker)
+    await limitMessages(6_000_000)
+    try {
+      const sidings = rabbitSidings(broker, systemClock)
+      const bad = letter('bad', {
+        body: Buffer.alloc(7_000_000),
+        barer: [{ properties: {}, headers: {} }],
+      })
+      const refusal = /large\.dead does not take a letter: .*message size 7000000/
+      await expect(sidings.send(large, bad)).rejects.toThrow(refusal)
+      await sidings.send(large, letter('good'))
+      const ofOthers = channels.at(-1)
+      for (let again = 0; again < 3; again++) {
+        await expect(sidings.send(large, bad)).rejects.toThrow(refusal)
+        await sidings.send(large, letter('good'))
+      }
+      expect(ofOthers?.active).toBe(true)
+      expect(channels.filter(({ active }) => active)).toHaveLength(1)
+      await sidings.close()
+    } finally {
+      await limitMessages(134_217_728)
+    }
   })
 })

@@ -1,5 +1,5 @@
 import { beforeAll, expect, test } from 'vitest'
-import { ack, connect, publish, subscribe } from '../../support/edge/mqtt-bytes.ts'
+import { ack, connect, pingreq, publish, subscribe } from '../../support/edge/mqtt-bytes.ts'
 import { type RawConnection, type RawOptions, rawConnection } from '../../support/edge/raw-connection.ts'
 import { type TestBroker, useTestBrokers } from '../../support/edge/test-broker.ts'
 
@@ -105,7 +105,10 @@ test('a bridge with a kept session is not sent what it has published itself, als
   for (const id of [1, 2, 3]) {
     first.write(publish('devices/a1/own', `${id}`, 1, id))
     await first.until(0x40)
+    first.write(pingreq)
+    await first.until(0xd0)
   }
+  expect(first.all(0x32, 0x33)).toEqual([])
   first.end()
   await first.over
   await broker.when(({ connections }) => connections === 0)

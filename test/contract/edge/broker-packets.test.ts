@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { Level } from 'level'
 import { beforeAll, describe, expect, test } from 'vitest'
 import {
   ack,
@@ -12,6 +13,15 @@ import {
   unsubscribe,
 } from '../../support/edge/mqtt-bytes.ts'
 import { type RawConnection, type RawOptions, rawConnection } from '../../support/edge/raw-connection.ts'
+import {
+  drop,
+  messages,
+  published,
+  queued,
+  readMessage,
+  roundTrip,
+  subscribed,
+} from '../../support/edge/raw-messages.ts'
 import { type TestBroker, useTestBrokers } from '../../support/edge/test-broker.ts'
 
 /** Statements of MQTT 3.1.1, by packets made by hand over mTLS. */
@@ -29,74 +39,6 @@ const raw = (
 ): Promise<RawConnection> => rawConnection({ port, tls, clientId, ...more })
 const kept = (broker: TestBroker, clientId: string): Promise<RawConnection> =>
   raw(broker, clientId, { clean: false })
-
-async function drop({ when }: TestBroker, connection: RawConnection): Promise<void> {
-  connection.end()
-  await when(({ connections }) => connections === 0)
-}
-
-/** What was sent before has been handled. */
-async function roundTrip(connection: RawConnection): Promise<void> {
-  connection.write(pingreq)
-  await connection.until(0xd0)
-}
-
-async function subscribed(connection: RawConnection, filter: string, qos: 0 | 1 | 2): Promise<void> {
-  connection.write(subscribe(9, [filter, qos]))
-  await connection.until(0x90)
-}
-
-interface Message {
-  qos: number
-  dup: boolean
-  retain: boolean
-  packetId: number | undefined
-  payload: string
-}
-
-const publishTypes = Array.from({ length: 16 }, (_, flags) => 0x30 | flags)
-
-const cameTo = (connection: RawConnection): Buffer[] => publishTypes.flatMap((type) => connection.all(type))
-
-/** Resolves when so many have come, with them and whatever came on their heels. */
-async function messages(connection: RawConnection, count: number): Promise<Message[]> {
-  while (cameTo(connection).length < count) await roundTrip(connection)
-  for (let index = 0; index < 3; index += 1) await roundTrip(connection)
-  return cameTo(connection).map(read)
-}
-
-function read(bytes: Buffer): Message {
-  const first = bytes[0] as number
-  let at = 1
-  while ((bytes[at] as number) >= 0x80) at += 1
-  const topicEnd = at + 3 + bytes.readUInt16BE(at + 1)
-  const qos = (first >> 1) & 3
-  return {
-    qos,
-    dup: (first & 8) > 0,
-    retain: (first & 1) > 0,
-    packetId: qos > 0 ? bytes.readUInt16BE(topicEnd) : undefined,
-    payload: bytes.toString('utf8', qos > 0 ? topicEnd + 2 : topicEnd),
-  }
-}
-
-/** Publishes and does the whole handshake. */
-async function published(
-  connection: RawConnection,
-  topic: string,
-  payload: string,
-  qos: 0 | 1 | 2,
-  retain = false,
-): Promise<void> {
-  connection.write(publish(topic, payload, qos, 77, Number(retain)))
-  if (qos === 1) await connection.until(0x40)
-  if (qos === 2) {
-    await connection.until(0x50)
-    connection.write(ack(0x62, 77))
-    await connection.until(0x70)
-  }
-  await roundTrip(connection)
-}
 
 describe('a packet that is none ends its connection and no other, is told of its device and counted', () => {
   const topic = 'devices/a1/x'
@@ -208,12 +150,19 @@ describe('sessions', () => {
     expect(await present()).toBe(0)
   })
 
-  test('one that has a QoS 2 message to release is present [MQTT-3.2.2-2]', async () => {
-    const broker = await start()
+  test('one of which nothing is left but a QoS 2 message to release is present [MQTT-3.2.2-2]', async () => {
+    const folder = join(pki.folder, 'half')
+    let broker = await start({ folder })
     const connection = await kept(broker, 'half')
     connection.write(publish('devices/a1/x', 'x', 2))
     await connection.until(0x50)
     await drop(broker, connection)
+    await broker.close()
+    // A former version wrote no record of a session.
+    const records = new Level<string, Buffer>(folder, { valueEncoding: 'buffer' })
+    await records.del('session:a1%2Fhalf:')
+    await records.close()
+    broker = await start({ folder })
     const opening = connect({ clientId: 'half', flags: 0 })
     expect((await (await raw(broker, '', { opening })).until(0x20))[2]).toBe(1)
   })
@@ -243,17 +192,20 @@ describe('sessions', () => {
     writer.end()
     let reader = await kept(broker, 'reader')
     await subscribed(reader, 'devices/a1/r', 1)
-    const first = read(await reader.until(0x33))
+    const first = readMessage(await reader.until(0x33))
     await drop(broker, reader)
     reader = await kept(broker, 'reader')
-    const again = read(await reader.until(0x3b))
+    const again = readMessage(await reader.until(0x3b))
     expect(again).toEqual({ ...first, dup: true })
     reader.write(ack(0x40, again.packetId as number))
     await roundTrip(reader)
     await drop(broker, reader)
-    expect(await messages(await kept(broker, 'reader'), 0)).toEqual([])
+    expect(await queued(await kept(broker, 'reader'))).toEqual([])
   })
 })
+
+const qosOf = async (connection: RawConnection, count = 1): Promise<number[]> =>
+  (await messages(connection, count)).map((message) => message.qos)
 
 describe('a message comes at the lower of the QoS it has and the QoS that was granted [MQTT-3.8.4-6]', () => {
   const levels = [0, 1, 2] as const
@@ -275,8 +227,6 @@ describe('a message comes at the lower of the QoS it has and the QoS that was gr
       await subscribed(late, filter, granted)
       const back = await kept(broker, 'away')
       const expected = Math.min(granted, qos)
-      const qosOf = async (connection: RawConnection, count = 1): Promise<number[]> =>
-        (await messages(connection, count)).map((message) => message.qos)
       expect([granted, qos, await qosOf(live)]).toEqual([granted, qos, [expected]])
       expect([granted, qos, await qosOf(late)]).toEqual([granted, qos, [expected]])
       expect([granted, qos, await qosOf(back, Math.min(1, expected))]).toEqual([
@@ -342,66 +292,4 @@ test('a topic of as many levels as its length allows is published and subscribed
   expect(await messages(reader, 1)).toMatchObject([{ payload: 'deep' }])
   writer.write(unsubscribe(3, deep))
   await writer.until(0xb0)
-})
-
-test.for([0, 1, 2] as const)(
-  'who publishes at QoS %i to be retained and subscribes then has it once, also in one segment',
-  async (qos) => {
-    const broker = await start()
-    for (let index = 0; index < 20; index += 1) {
-      const connection = await raw(broker, 'both')
-      const topic = `devices/a1/r${index % 3}`
-      if (qos === 0) connection.write(Buffer.concat([publish(topic, 'x', 0, 0, 1), subscribe(5, [topic, 1])]))
-      else {
-        await published(connection, topic, 'x', qos, true)
-        connection.write(subscribe(5, [topic, 1]))
-      }
-      await connection.until(0x90)
-      await roundTrip(connection)
-      // The message and the PUBLISH that ends it for the next round have gone the same way.
-      await published(connection, 'devices/a1/x', 'end', 1)
-      expect(await messages(connection, 1)).toHaveLength(1)
-      await published(connection, topic, '', 1, true)
-      await drop(broker, connection)
-    }
-  },
-)
-
-test('who publishes to be retained and subscribes in one segment has it once, also when its kept session comes back', async () => {
-  const broker = await start()
-  const topic = 'devices/a1/z'
-  for (let round = 0; round < 10; round += 1) {
-    let connection = await kept(broker, 'keeper')
-    connection.write(Buffer.concat([publish(topic, 'once', 1, 1, 1), subscribe(2, [topic, 1])]))
-    await connection.until(0x90)
-    for (const { packetId = 0 } of await messages(connection, 1)) connection.write(ack(0x40, packetId))
-    await roundTrip(connection)
-    await drop(broker, connection)
-    connection = await kept(broker, 'keeper')
-    expect(await messages(connection, 0)).toEqual([])
-    connection.write(unsubscribe(3, topic))
-    await connection.until(0xb0)
-    await published(connection, topic, '', 1, true)
-    await drop(broker, connection)
-  }
-})
-
-test('a subscriber that does not read and asks for a retained message hundreds of times costs one of it (G7)', async () => {
-  const broker = await start({ options: { packetBytesMax: 1 << 20 } })
-  const writer = await raw(broker, 'writer')
-  writer.write(publish('devices/a1/big', Buffer.alloc(500_000, 'z'), 1, 1, 1))
-  await writer.until(0x40)
-  const slow = await raw(broker, 'slow', { clean: true })
-  slow.pause()
-  const before = process.memoryUsage().arrayBuffers
-  slow.write(
-    Buffer.concat(Array.from({ length: 300 }, (_, index) => subscribe(index + 1, ['devices/a1/big', 0]))),
-  )
-  let highest = 0
-  for (let index = 0; index < 50; index += 1) {
-    await roundTrip(writer)
-    highest = Math.max(highest, process.memoryUsage().arrayBuffers - before)
-  }
-  expect(highest).toBeLessThan(20_000_000)
-  slow.end()
 })

@@ -1,13 +1,16 @@
 import { EventEmitter, once } from 'node:events'
 import { join } from 'node:path'
 import { Level } from 'level'
-import { expect, test } from 'vitest'
+import { afterEach, expect, onTestFinished, test, vi } from 'vitest'
+import { PacketIds } from '../../../edge/sessions/packet-ids.ts'
 import { type Clock, systemClock } from '../../../src/clock.ts'
-import { ack, publish, subscribe } from '../../support/edge/mqtt-bytes.ts'
+import { ack, connect as connectPacket, pingreq, publish, subscribe } from '../../support/edge/mqtt-bytes.ts'
 import { rawConnection } from '../../support/edge/raw-connection.ts'
 import { useTestBrokers } from '../../support/edge/test-broker.ts'
 
 const { pki, start } = useTestBrokers()
+// Before the brokers end.
+afterEach(() => vi.restoreAllMocks())
 
 test('a kept session that is connected keeps its connection at the bound of what is kept for it', async () => {
   const { port, connect, seen, when } = await start()
@@ -108,6 +111,59 @@ test('a subscriber that does not read is ended at QoS 1; its kept session gets e
   const back = await connect(tls, { clientId: 'raw', clean: false })
   const got = await messages(back, flood.length)
   expect(new Set(got)).toEqual(new Set(flood.map((text) => `devices/a1/cmd ${text}`)))
+})
+
+test('a subscriber that acknowledges nothing until no packet ID is left is ended, and that is what is said of it (G7)', async () => {
+  const next = vi.spyOn(PacketIds.prototype, 'next')
+  const { port, connect, seen, when } = await start()
+  const tls = await pki.device('a1')
+  const silent = await rawConnection({ port, tls })
+  silent.write(subscribe(1, ['devices/a1/cmd', 1]))
+  await silent.until(0x90)
+  next.mockReturnValue(undefined)
+  const writer = await connect(tls)
+  await writer.publishAsync('devices/a1/cmd', 'x', { qos: 1 })
+  await silent.over
+  await when(({ ended }) => ended.length === 1)
+  expect(seen.ended).toEqual(['subscriber-slow'])
+  expect(seen.logs.find(({ code }) => code === 'SUBSCRIBER_SLOW')).toMatchObject({
+    device: 'a1',
+    detail:
+      'a1 does not acknowledge what it is sent: 65535 messages of QoS 1 or 2 are unacknowledged, and no packet ID is left',
+  })
+})
+
+test('a device that pings keeps its connection while an answer to its SUBSCRIBE waits for it to read [MQTT-3.1.2-24]', async () => {
+  const { port, seen } = await start({ options: { ...roomy, packetBytesMax: 1 << 24 } })
+  const tls = await pki.device('a1')
+  const slow = await rawConnection({ port, tls, opening: connectPacket({ keepAliveSeconds: 1 }) })
+  slow.write(subscribe(1, ['devices/a1/big', 0]))
+  await slow.until(0x90)
+  slow.pause()
+  const pings = new EventEmitter()
+  const pinging = setInterval(() => {
+    slow.write(pingreq)
+    pings.emit('ping')
+  }, 250)
+  onTestFinished(() => clearInterval(pinging))
+  const writer = await rawConnection({ port, tls, clientId: 'writer' })
+  writer.write(publish('devices/a1/big', 'x'.repeat(8_000_000), 1, 1))
+  await writer.until(0x40)
+  for (let index = 0; index < 2; index += 1) {
+    writer.write(pingreq)
+    await writer.until(0xd0)
+  }
+  // Its answer is behind that message.
+  slow.write(subscribe(2, ['devices/a1/x', 0]))
+  // Two of its keep alives.
+  for (let index = 0; index < 8; index += 1) await once(pings, 'ping')
+  expect(seen.ended).toEqual([])
+  slow.resume()
+  await slow.until(0x90)
+  for (let index = 0; index < 8; index += 1) await slow.until(0xd0)
+  clearInterval(pinging)
+  await slow.over
+  expect(seen.ended).toEqual(['keep-alive'])
 })
 
 test('a subscriber that reads misses nothing of a flood', async () => {

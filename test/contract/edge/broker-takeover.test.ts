@@ -1,10 +1,14 @@
 import type { IClientOptions } from 'mqtt'
-import { expect, test } from 'vitest'
-import { publish, subscribe } from '../../support/edge/mqtt-bytes.ts'
+import { afterEach, expect, test, vi } from 'vitest'
+import { holdWrites } from '../../support/edge/held-writes.ts'
+import { connect, publish, subscribe, text, unsubscribe } from '../../support/edge/mqtt-bytes.ts'
 import { type RawOptions, rawConnection } from '../../support/edge/raw-connection.ts'
+import { messages, published } from '../../support/edge/raw-messages.ts'
 import { useTestBrokers } from '../../support/edge/test-broker.ts'
 
 const { pki, start } = useTestBrokers()
+// Before the brokers end.
+afterEach(() => vi.restoreAllMocks())
 
 test('of connections that begin at a time under one client ID one stays, and the next takes its place', async () => {
   const { port, seen, when } = await start()
@@ -25,6 +29,35 @@ test('of connections that begin at a time under one client ID one stays, and the
   }
   expect(seen.connections).toBe(8)
 })
+
+test.for(['made', 'given up'])(
+  'a subscription that is %s on a connection whose place is being taken is so on the one that takes it',
+  async (what) => {
+    const { port, when } = await start()
+    const tls = await pki.device('a1')
+    const topic = 'devices/a1/cmd'
+    const before = await rawConnection({ port, tls, clientId: 'kept', clean: false })
+    before.write(what === 'made' ? subscribe(1, ['devices/a1/other', 1]) : subscribe(1, [topic, 1]))
+    await before.until(0x90)
+    // The session was found, and what it had subscribed to; its will is written before the other connection is closed.
+    const { begun, open } = holdWrites('will:')
+    const opening = connect({ clientId: 'kept', flags: 4, rest: [text('devices/a1/will'), text('w')] })
+    const after = await rawConnection({ port, tls, opening })
+    await begun
+    before.write(what === 'made' ? subscribe(2, [topic, 1]) : unsubscribe(2, topic))
+    await before.untilAny([0x90, 0xb0])
+    open()
+    await after.until(0x20)
+    await when(({ connections }) => connections === 1)
+    const writer = await rawConnection({ port, tls, clientId: 'writer' })
+    // Acknowledged when it was distributed.
+    await published(writer, topic, 'x', 2)
+    await published(writer, topic, 'y', 0)
+    const expected = what === 'made' ? ['x', 'y'] : []
+    const came = await messages(after, expected.length)
+    expect(came.map(({ payload }) => payload)).toEqual(expected)
+  },
+)
 
 test('a kept session that comes back amid a flow of messages gets each once, in order [MQTT-4.6.0-6]', async () => {
   const sessionLimits = {

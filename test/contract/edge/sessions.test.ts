@@ -45,6 +45,7 @@ async function open(): Promise<Sessions> {
     clock: systemClock,
     log: pino({ level: 'silent' }),
     deviceOf: (clientId) => clientId.split('/')[0] ?? '',
+    isBridge: () => false,
     random: Math.random,
   })
   await opened.setup({ id: 'broker' })
@@ -107,7 +108,7 @@ test('a subscription is sent what is retained on the topics it matches, and noth
     '$own/x',
   ]
   for (const one of topics) await sessions.retained.store({ topic: one, payload: Buffer.from('x') })
-  const read = vi.spyOn(Level.prototype, 'iterator')
+  const read = vi.spyOn(Level.prototype, 'keys')
   const ranges: [string, string?][] = [
     ['#', 'retained:'],
     ['+/+', 'retained:'],
@@ -129,6 +130,22 @@ test('a subscription is sent what is retained on the topics it matches, and noth
     expect(read.mock.calls.map(([range]) => range?.gte)).toEqual(from === undefined ? [] : [from])
   }
   read.mockRestore()
+})
+
+const store = (name: string, text: string): Promise<void> =>
+  sessions.retained.store({ topic: `devices/a1/${name}`, payload: Buffer.from(text) })
+
+test('a subscription that is read slowly is given what is retained when its turn comes, and not what was', async () => {
+  for (const name of ['1', '2', '3', '4']) await store(name, 'old')
+  const given: string[] = []
+  for await (const { topic: on, payload } of sessions.retained.read('devices/a1/+')) {
+    if (given.length === 0) {
+      await store('2', 'new')
+      await store('3', '')
+    }
+    given.push(`${on} ${payload.toString()}`)
+  }
+  expect(given).toEqual(['devices/a1/1 old', 'devices/a1/2 new', 'devices/a1/4 old'])
 })
 
 async function keys(): Promise<string[]> {
@@ -279,7 +296,7 @@ test('a QoS 2 message that could not be retained is retained when it is sent aga
 test('what a session was sent in another way is not queued any more, unless it is on its way already', async () => {
   const [one, sent] = [await enqueue('a1/x'), await enqueue('a1/x')]
   await sessions.outgoingUpdate({ id: 'a1/x' }, { ...sent, messageId: 7 })
-  for (const packet of [one, sent, one]) await sessions.discardQueued('a1/x', packet)
+  for (const packet of [one, sent, one]) await sessions.queue.discard('a1/x', packet)
   expect((await keys()).filter((key) => key.startsWith('outgoing:'))).toHaveLength(1)
   await enqueue('a1/x')
   expect(notKept).toEqual([])

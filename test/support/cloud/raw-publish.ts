@@ -1,5 +1,5 @@
 import { Connection } from 'rabbitmq-client'
-import { contentFrames, internalsOf } from '../../../src/amqp/client-internals-rabbit.ts'
+import { contentFrames, internalsOf, withProperties } from '../../../src/amqp/client-internals-rabbit.ts'
 import { wire } from '../../../src/contract/wire.ts'
 
 export interface RawMessage {
@@ -19,19 +19,12 @@ export async function publishRaw(url: string, messages: readonly RawMessage[]): 
   for (const { routingKey, block, body } of messages) {
     const envelope = { exchange: wire.exchange, routingKey, deliveryMode: 2, mandatory: false, rsvp1: 0 }
     const [method, header, ...rest] = contentFrames(channel.id, envelope, Buffer.from(body), frameBytesMax)
-    stream.write([method, withProperties(header as Buffer, block), ...rest].values())
+    stream.write([method, withProperties(header as Buffer, block, frameBytesMax), ...rest].values())
   }
   // The broker reads a channel in order: what it answers here was sent behind all of them.
   await channel.exchangeDeclare({ exchange: wire.exchange, passive: true, type: 'topic' })
   await channel.close()
   await connection.close()
-}
-
-/** Type, channel, size, class, weight and body size stand before the properties, and one byte behind them. */
-function withProperties(frame: Buffer, block: Buffer): Buffer {
-  const start = Buffer.from(frame.subarray(0, 19))
-  start.writeUInt32BE(12 + block.length, 3)
-  return Buffer.concat([start, block, Buffer.from([206])])
 }
 
 /** A property block of headers alone. */

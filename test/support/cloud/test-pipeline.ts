@@ -31,30 +31,31 @@ export function setUp(
   const clock = new FakeClock()
   const storage = createFakeStorage(storageOptions)
   const broker = createFakeBroker({ group: consumer.group, partitions, clock, ...brokerOptions })
+  const options = (instance: string): PipelineOptions => ({
+    consumer: configured(consumer, defaults),
+    storage,
+    sidings: broker.sidings,
+    checkSchema: noSchemaCheck,
+    batchMax: 20,
+    batchTimeTargetMs: 1000,
+    lanes: 2,
+    instance,
+    clock,
+    random: () => 0.5,
+    log: silentLog,
+    observer: noObserver,
+    onFatal: (error) => {
+      throw error
+    },
+    ...pipeline,
+  })
   const start = (instance: string): { pipeline: Pipeline; deliveries: ReturnType<typeof broker.connect> } => {
-    const started = createPipeline({
-      consumer: configured(consumer, defaults),
-      storage,
-      sidings: broker.sidings,
-      checkSchema: noSchemaCheck,
-      batchMax: 20,
-      batchTimeTargetMs: 1000,
-      lanes: 2,
-      instance,
-      clock,
-      random: () => 0.5,
-      log: silentLog,
-      observer: noObserver,
-      onFatal: (error) => {
-        throw error
-      },
-      ...pipeline,
-    })
+    const started = createPipeline(options(instance))
     const deliveries = broker.connect()
     deliveries.start((delivery) => started.take(delivery))
     return { pipeline: started, deliveries }
   }
-  return { clock, storage, broker, start }
+  return { clock, storage, broker, options, start }
 }
 
 /** Writes each event into the transaction. */

@@ -12,8 +12,8 @@ export interface RawConnection {
   untilAny(types: number[]): Promise<Buffer>
   /** How many of this type have come and were not waited for. */
   got(type: number): number
-  /** All of this type that have come and were not waited for. */
-  all(type: number): Buffer[]
+  /** All of these types that have come and were not waited for, in order. */
+  all(...types: number[]): Buffer[]
   /** Reads nothing more, until `resume`. */
   pause(): void
   resume(): void
@@ -55,6 +55,8 @@ export async function rawConnection({
 }: RawOptions): Promise<RawConnection> {
   const socket: TLSSocket = connectTls({ port, host: '127.0.0.1', ...tls })
   let bytes: Buffer = Buffer.alloc(0)
+  let chunks: Buffer[] = []
+  let missing = 0
   const packets: Buffer[] = []
   const over = new AbortController()
   const closed = new Promise<void>((resolve) => {
@@ -64,11 +66,17 @@ export async function rawConnection({
     })
   })
   socket.on('data', (chunk) => {
-    bytes = Buffer.concat([bytes, chunk])
-    for (let end = endOfPacket(bytes); end <= bytes.length; end = endOfPacket(bytes)) {
+    chunks.push(chunk)
+    missing -= chunk.length
+    if (missing > 0) return
+    bytes = Buffer.concat([bytes, ...chunks])
+    chunks = []
+    let end = endOfPacket(bytes)
+    for (; end <= bytes.length; end = endOfPacket(bytes)) {
       packets.push(bytes.subarray(0, end))
       bytes = bytes.subarray(end)
     }
+    missing = end === Infinity ? 0 : end - bytes.length
     socket.emit('packets')
   })
   await once(socket, 'secureConnect', { signal: over.signal })
@@ -88,7 +96,7 @@ export async function rawConnection({
       }
     },
     got: (type) => packets.filter((packet) => packet[0] === type).length,
-    all: (type) => packets.filter((packet) => packet[0] === type),
+    all: (...types) => packets.filter((packet) => types.includes(packet[0] as number)),
     pause: () => void socket.pause(),
     resume: () => void socket.resume(),
     end: () => void socket.destroy(),

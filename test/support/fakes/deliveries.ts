@@ -108,10 +108,11 @@ class Consumer implements FakeDeliveries {
     return this.#started
   }
 
-  stepBack(partition: number): void {
+  stepBack(partition: number): boolean {
     this.#leave(partition)
     this.#broker.lines[partition]?.consumers.push(this)
     this.#broker.pump()
+    return true
   }
 
   drop(): void {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { type Delivery, readAttempt } from '../../../cloud/amqp/delivery.ts'
 import { deadLetter, retryLetter } from '../../../cloud/letters/letters.ts'
-import { readFailures } from '../../../cloud/letters/story.ts'
+import { listed, readFailures } from '../../../cloud/letters/story.ts'
 import { headers } from '../../../src/contract/wire.ts'
 import { TidegateError } from '../../../src/errors.ts'
 
@@ -28,6 +28,11 @@ const failing = (more: Partial<Delivery>, thrown: unknown = new Error('bad')) =>
   group: 'g',
   instance: 'i',
   nowMs: 1000,
+})
+
+/** A story of one failure with a message of this length. */
+const told = (length: number): Record<string, unknown> => ({
+  [headers.failures]: JSON.stringify([{ attempt: 1, at: 'a', code: 'c', message: 'm'.repeat(length) }]),
 })
 
 describe('letters', () => {
@@ -63,6 +68,7 @@ describe('letters', () => {
     expect(Buffer.byteLength(String(letter.headers[headers.errorMessage]))).toBeLessThanOrEqual(1024)
     expect(String(letter.headers[headers.errorMessage])).toMatch(/^ä+…$/)
     expect(letter.headers).not.toHaveProperty('x-death')
+    expect(JSON.stringify(letter.barer.at(-1)).length).toBeLessThan(2048)
   })
 
   test('where a handler threw goes along, innermost place first, and what Tidegate says itself has none', () => {
@@ -92,7 +98,11 @@ describe('letters', () => {
       [headers.firstFailedAt]: 'long ago',
       [headers.probe]: 'x',
       CC: ['history.00'],
+      // No client sends it as a text, and RabbitMQ closes the channel of one that does.
+      BCC: 'history.00',
       odd: -1e300,
+      ['\ufffd'.repeat(255)]: 'a name that was no UTF-8, and is too long as it is read',
+      [headers.originalProperties]: 'A'.repeat(20_000),
       mine: 'kept',
     }
     const { headers: made, barer } = deadLetter(
@@ -107,7 +117,8 @@ describe('letters', () => {
       [headers.originalProperties]: Buffer.from('as it came').toString('base64'),
     })
     expect(readFailures(made)).toHaveLength(2)
-    expect(Object.keys(made).filter((name) => ['CC', 'odd', headers.probe].includes(name))).toEqual([])
+    expect(Object.keys(made).filter((name) => ['CC', 'BCC', 'odd', headers.probe].includes(name))).toEqual([])
+    expect(Object.keys(made).filter((name) => name.includes('\ufffd'))).toEqual([])
     expect(JSON.stringify(barer.at(-1)).length).toBeLessThan(2048)
   })
 
@@ -121,6 +132,10 @@ describe('letters', () => {
   test('what the publisher wrote is kept, and what is no story is none', () => {
     expect(deadLetter(failing({ headers: { mine: 1 } })).headers).toMatchObject({ mine: 1 })
     expect(readFailures({ [headers.failures]: '{' })).toEqual([])
+    expect(readFailures(told(1_000))[0]?.message).toHaveLength(160)
+    expect(readFailures(told(20_000))).toEqual([])
+    const odd = { attempt: 1, at: '\0'.repeat(100), code: '\0'.repeat(100), message: '\0'.repeat(160) }
+    expect(Buffer.byteLength(listed(Array.from({ length: 10 }, () => odd)))).toBeLessThanOrEqual(16_384)
     expect(
       [undefined, 0, -1, 1.5, '2', 3].map((attempt) => readAttempt({ [headers.attempt]: attempt })),
     ).toEqual([1, 1, 1, 1, 1, 3])

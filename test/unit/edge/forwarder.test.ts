@@ -139,10 +139,8 @@ describe('the forwarder', () => {
     exchange.answering = false
     exchange.answersMax = 1
     const devices = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']
-    for (const device of devices) {
-      const some = Array.from({ length: 50 }, (_, index) => outbox.append(submission(device, `e${index}`)))
-      await Promise.all(some)
-    }
+    for (let index = 0; index < 50; index++)
+      await Promise.all(devices.map((device) => outbox.append(submission(device, `e${index}`))))
     start({}, 80, 10)
     await clock.advance(1000)
     expect(exchange.routed).toHaveLength(80)

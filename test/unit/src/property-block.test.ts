@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { faultOfProperties, nestingMax, shortText } from '../../../src/amqp/property-block.ts'
+import { faultOfProperties, nestingMax, shortText, withoutUserId } from '../../../src/amqp/property-block.ts'
 
 const long = (content: Buffer): Buffer => {
   const length = Buffer.alloc(4)
@@ -11,6 +11,10 @@ const entry = (name: string, type: string, value: Buffer): Buffer =>
 const headers = (...entries: Buffer[]): Buffer =>
   Buffer.concat([Buffer.from([0x20, 0x00]), long(Buffer.concat(entries))])
 
+/** Properties of the second byte of bits. */
+const texts = (bits: number, ...values: string[]): Buffer =>
+  Buffer.concat([Buffer.from([0, bits]), ...values.map((value) => entry(value, '', Buffer.alloc(0)))])
+
 /** Tables within tables, that of the headers included. */
 function tables(depth: number): Buffer {
   let content: Buffer = Buffer.alloc(0)
@@ -20,10 +24,10 @@ function tables(depth: number): Buffer {
 
 describe('the properties of a message', () => {
   test('of every kind can be read', () => {
-    const texts = Array.from({ length: 10 }, (_, index) =>
+    const ten = Array.from({ length: 10 }, (_, index) =>
       Buffer.concat([Buffer.from([1]), Buffer.from(`${index}`)]),
     )
-    const [type, encoding, ...rest] = texts as [Buffer, Buffer, ...Buffer[]]
+    const [type, encoding, ...rest] = ten as [Buffer, Buffer, ...Buffer[]]
     const values = [
       entry('a', 'S', long(Buffer.from('text'))),
       entry('b', 't', Buffer.from([1])),
@@ -63,6 +67,12 @@ describe('the properties of a message', () => {
     ['none at all', Buffer.from([0])],
   ])('that are not as AMQP has them are told from those that are: %s', (_, block) => {
     expect(faultOfProperties(block)).toBeTypeOf('string')
+  })
+
+  test('are the same without a user ID, of which nothing is left', () => {
+    expect(withoutUserId(texts(0x38, 'type', 'user', 'app'))).toEqual(texts(0x28, 'type', 'app'))
+    expect(withoutUserId(texts(0x10, 'user'))).toEqual(texts(0))
+    expect(withoutUserId(texts(0x28, 'type', 'app'))).toEqual(texts(0x28, 'type', 'app'))
   })
 
   test('a text too long for AMQP ends between two characters', () => {

@@ -1,4 +1,4 @@
-import { isOwnTopic } from '../admission/routes/topics.ts'
+import { isOwnTopic } from '../../admission/routes/topics.ts'
 
 export interface SessionLimits {
   /** Messages kept for one session that is away. */

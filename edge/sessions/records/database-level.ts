@@ -1,8 +1,8 @@
 import { statfs } from 'node:fs/promises'
 import { Level } from 'level'
-import type { Clock } from '../../src/clock.ts'
-import { messageOf } from '../../src/errors.ts'
-import type { Logger } from '../../src/log.ts'
+import type { Clock } from '../../../src/clock.ts'
+import { messageOf } from '../../../src/errors.ts'
+import type { Logger } from '../../../src/log.ts'
 
 export type SessionRecords = Level<string, Buffer>
 

@@ -1,12 +1,12 @@
 /** The part of the package that we build on; it ships no types. */
 declare module 'aedes-persistence-level/asyncPersistence.js' {
-  import type { Readable } from 'node:stream'
+  import type { Duplex, Readable } from 'node:stream'
 
   interface ClientLike {
     id: string
     clean?: boolean
     closed?: boolean
-    conn?: { destroy(error?: unknown): void }
+    conn?: Duplex
   }
   interface SubscriptionLike {
     topic: string
@@ -19,6 +19,8 @@ declare module 'aedes-persistence-level/asyncPersistence.js' {
     payload?: string | Buffer | undefined
     qos?: 0 | 1 | 2 | undefined
     retain?: boolean
+    /** Of a queued message: whether its publisher set RETAIN, which only a bridge is told. */
+    retainAsPublished?: boolean
     dup?: boolean
     messageId?: number | undefined
     /** Of a bridge that published it, and is not to have it back. */
@@ -34,7 +36,6 @@ declare module 'aedes-persistence-level/asyncPersistence.js' {
     subscriptionsByClient(client: ClientLike): Promise<SubscriptionLike[]>
     subscriptionsByTopic(topic: string): Promise<SubscriptionLike[]>
     cleanSubscriptions(client: ClientLike): Promise<void>
-    outgoingEnqueue(subscription: { clientId?: string }, packet: PacketLike): Promise<void>
     outgoingEnqueueCombi(subscriptions: SubscriptionLike[], packet: PacketLike): Promise<unknown>
     outgoingUpdate(client: ClientLike, packet: PacketLike): Promise<void>
     outgoingClearMessageId(client: ClientLike, packet: PacketLike): Promise<PacketLike | undefined>

@@ -1,13 +1,38 @@
 import { defineConfig } from 'vitest/config'
+import { SlowestLayerFirst } from './test/support/sequencer.ts'
+
+const everywhere = {
+  retry: 0,
+  testTimeout: 30_000,
+  hookTimeout: 120_000,
+  sequence: { shuffle: { tests: true } },
+}
+
+// Files that leave nothing behind share what they import, which takes longer than many of them.
+const shared = { ...everywhere, isolate: false }
 
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/global-setup.ts'],
-    retry: 0,
-    sequence: { shuffle: { tests: true } },
-    testTimeout: 30_000,
-    hookTimeout: 120_000,
     maxWorkers: 2,
+    sequence: { sequencer: SlowestLayerFirst },
+    projects: [
+      { test: { ...shared, name: 'unit', include: ['test/unit/**/*.test.ts'], pool: 'threads' } },
+      {
+        test: {
+          ...shared,
+          name: 'contract',
+          include: ['test/{contract,house}/**/*.test.ts'],
+          exclude: ['test/contract/cloud/**'],
+        },
+      },
+      {
+        test: {
+          ...everywhere,
+          name: 'system',
+          include: ['test/{contract/cloud,simulation,fault,e2e}/**/*.test.ts'],
+        },
+      },
+    ],
   },
 })

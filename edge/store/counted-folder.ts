@@ -33,7 +33,7 @@ export function countedFolder(
 function countedStore(store: Store, clock: Clock, observer: WriteObserver): Store {
   return {
     get: (key) => store.get(key),
-    entries: (range, limit) => store.entries(range, limit),
+    entries: (range, limit, bytesMax) => store.entries(range, limit, bytesMax),
     chunks: (range) => store.chunks(range),
     hasMany: (keys) => store.hasMany(keys),
     snapshot: () => store.snapshot(),

@@ -10,7 +10,7 @@ const highWaterMarkBytes = 1 << 20
 
 /** What the folder knows of the LevelDB that it opened, and wants to know. */
 export interface Opened {
-  torn: { operationsMax: number | null } | undefined
+  torn: Store['torn']
   answered: AnsweredFile
   repaired: Repaired | undefined
   /** The first write after a repair has landed. */
@@ -55,7 +55,10 @@ export function levelStore(level: DirectLevel, location: string, opened: Opened)
     repaired: opened.repaired,
     get: (key) => guard(level.get(key)),
     hasMany: (keys) => guard(level.hasMany(keys)),
-    entries: ({ gte, lt }, limit) => guard(level.iterator({ gte, lt, limit, highWaterMarkBytes }).all()),
+    entries: ({ gte, lt }, limit, bytesMax) =>
+      bytesMax === undefined
+        ? guard(level.iterator({ gte, lt, limit, highWaterMarkBytes }).all())
+        : guard(firstOf(level.iterator({ gte, lt, limit, highWaterMarkBytes: bytesMax }), limit)),
     snapshot() {
       const snapshot = level.snapshot()
       return {
@@ -88,6 +91,18 @@ export function levelStore(level: DirectLevel, location: string, opened: Opened)
       }
       if (!failed) await opened.closedInOrder()
     },
+  }
+}
+
+/** What one trip to LevelDB's thread brings. */
+async function firstOf<T>(
+  iterator: { nextv(size: number): Promise<T[]>; close(): Promise<void> },
+  limit: number,
+): Promise<T[]> {
+  try {
+    return await iterator.nextv(limit)
+  } finally {
+    await iterator.close()
   }
 }
 

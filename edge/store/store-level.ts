@@ -62,8 +62,8 @@ class LevelFolder implements StoreFolder {
     const { fault, torn, tables } = await examine(location)
     if (fault !== undefined) throw corrupt(location, fault)
     await this.#countUncleanEnd(tables)
-    // 8 MiB memtable: fewer level-0 files under a steady stream, still replayed in well under a second.
-    const level = new DirectLevel(location, { writeBufferSize: 8 << 20, cacheSize: 16 << 20 })
+    // 16 MiB memtable: what is written and released within it is compacted in memory, and it is still replayed in well under a second.
+    const level = new DirectLevel(location, { writeBufferSize: 16 << 20, cacheSize: 16 << 20 })
     try {
       await level.open()
     } catch (error) {

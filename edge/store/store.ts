@@ -24,10 +24,11 @@ export interface Store extends StoreReader {
   noteAnswered(word: string, options: { sync: boolean }): Promise<void>
   close(): Promise<void>
   /**
-   * The newest write was found cut short: how many operations it may have held (null: nobody can tell). After a power cut that is normal, and nobody
+   * The newest write was found cut short: how many operations it may have held (null: nobody can tell), and what its first
+   * operation put, if that can be read and whether or not that is what was written. After a power cut that is normal, and nobody
    * was told of that write; on a disk that lies about having synced, or was damaged since, somebody may have been.
    */
-  readonly torn?: { operationsMax: number | null } | undefined
+  readonly torn?: { operationsMax: number | null; firstValue?: string } | undefined
   /** It was repaired, for this reason, and nothing was written since: what it holds is not accounted for yet. */
   readonly repaired?: Repaired | undefined
 }
@@ -41,8 +42,8 @@ export interface Repaired {
 /** Reading, and nothing else. */
 export interface StoreReader {
   get(key: string): Promise<string | undefined>
-  /** Entries of `[gte, lt)` in key order, at most `limit`. */
-  entries(range: Range, limit: number): Promise<[key: string, value: string][]>
+  /** Entries of `[gte, lt)` in key order, at most `limit`, and no more of them once they are about `bytesMax` long together. */
+  entries(range: Range, limit: number, bytesMax?: number): Promise<[key: string, value: string][]>
   /** Keys of `[gte, lt)` in chunks, as they were when the first was asked for. */
   keys(range: Range): AsyncIterable<string[]>
   /** All entries of `[gte, lt)` in key order, in chunks, as they were when this was begun; in flat memory. */

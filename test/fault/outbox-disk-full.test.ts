@@ -58,6 +58,14 @@ async function deliver(account: OutboxAccount, events: number): Promise<void> {
   await outbox.release(taken)
 }
 
+/** A release is small, and fails once neither the page that the log has begun nor the reserve, if it is still there, has room. */
+async function deliverWithoutRoom(account: OutboxAccount, failed: AbortSignal): Promise<void> {
+  while (!failed.aborted) {
+    disk.fill()
+    await deliver(account, 10)
+  }
+}
+
 /** Everything accepted is there after one more start, once. */
 async function expectNothingLost(account: OutboxAccount): Promise<void> {
   await outbox.close()
@@ -99,9 +107,10 @@ test('a disk on which something else eats the reserve too loses nothing and reco
 
   disk.fill()
   await vi.waitFor(() => expect(outbox.stats().refusing).toBe('disk-free'), 20_000)
-  disk.fill()
-  const delivering = deliver(account, 500)
+  const failed = new AbortController()
+  const delivering = deliverWithoutRoom(account, failed.signal)
   await vi.waitFor(() => expect(outbox.stats().refusing).toBe('store-failed'), 20_000)
+  failed.abort()
   expect(await outbox.append(submission('device-9', 'unsure', { qos: 0 }))).toEqual({
     kind: 'shed',
     reason: 'store-failed',

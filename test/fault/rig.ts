@@ -121,6 +121,7 @@ export function createRig(options: Partial<StackOptions> = {}, say = sayAloud): 
     },
     async end() {
       if (!stack) return
+      await killAll(stack)
       await stack.close()
       rmSync(stack.dir, { recursive: true, force: true })
       stack = undefined
@@ -204,6 +205,12 @@ export function createRig(options: Partial<StackOptions> = {}, say = sayAloud): 
       balancing.delete(finishing)
     }
   }
+}
+
+/** The folder goes as well: in it is nothing that a stop in good order would save. */
+async function killAll({ edge, clouds, rabbit, postgres }: Stack): Promise<void> {
+  await Promise.all([edge, ...clouds].map((program) => program.kill('SIGKILL')))
+  await Promise.all([rabbit?.kill(), postgres?.kill()])
 }
 
 function booksOf(report: Report): string {

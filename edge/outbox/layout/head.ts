@@ -3,7 +3,7 @@ import { TidegateError } from '../../../src/errors.ts'
 import type { Lane } from '../outbox.ts'
 
 /** The layout this code writes. A folder with a higher number is set aside, never guessed at. */
-export const storeVersion = 1
+export const storeVersion = 2
 
 /**
  * The head record: everything a restart needs, so that opening takes the same time at any backlog. Written in

@@ -4,17 +4,21 @@ import type { Range } from '../../store/store.ts'
 /**
  * Key layout on the store; DESIGN.md explains it.
  *
- *     m                       head: version, epochs, position, chain, depth …   one, in every write
- *     e!h~                    between the lanes; see `laneGuard`                one, written with the first head
- *     e!<lane>!<position>     an event                                          one each
- *     x!<deadline>!<position> when it expires                                   only with a time to live
- *     d!<generation>!<hash>   an ID that is remembered                          one each
- *     g!<generation>          a closed generation of IDs                        a handful
- *     q!<device>              what a device has queued                          one per device with a queue
- *     u!<from>                numbered, undelivered, not yet reported           one per range
- *     c!<lane>!<position>     what stood at e! and is not what was written      kept for a person to look at
+ *     m                            head: version, epochs, position, chain, depth …  one, in every write
+ *     e!h~                         between the lanes; see `laneGuard`               one, written with the first head
+ *     e!<lane>!<last>              a block of events, by the position of its last   one for each write and lane, or some
+ *     r!<lane>!<last>              which events of a block have left it             one per block of which only a part is left
+ *     x!<deadline>!<last>!<lane>   when some of a block's events expire             only with a time to live
+ *     d!<generation>!<position>    IDs that are remembered, as they came            one per write, until the generation is sorted
+ *     s!<generation>!<last hash>   the same, sorted                                 one per thousand IDs
+ *     f!<generation>               the filter of a sorted generation                a handful
+ *     g!<generation>               a closed generation of IDs                       a handful
+ *     q!<device>                   what a device has queued                         one per device with a queue
+ *     u!<from>                     numbered, undelivered, not yet reported          one per range
+ *     c!<lane>!<position>          what stood at e! and is not what was written     kept for a person to look at
  *
- * Numbers are fixed-width decimals, so that byte order is numeric order.
+ * Numbers are fixed-width decimals, so that byte order is numeric order. A block is found by any position in it: it is the
+ * first whose last position is not before that.
  */
 export const headKey = 'm'
 
@@ -27,8 +31,14 @@ function number16(value: number): string {
   return String(value).padStart(16, '0')
 }
 
-export function eventKey(lane: Lane, position: number): string {
-  return `e!${laneLetter[lane]}!${number16(position)}`
+/** Of the block that ends at `last`. */
+export function eventKey(lane: Lane, last: number): string {
+  return `e!${laneLetter[lane]}!${number16(last)}`
+}
+
+/** Where it stands which events of the block that ends at `last` have left it. */
+export function goneKey(lane: Lane, last: number): string {
+  return `r!${laneLetter[lane]}!${number16(last)}`
 }
 
 /** Where a record is kept that was altered. */
@@ -36,22 +46,24 @@ export function damagedKey(lane: Lane, position: number): string {
   return `c!${laneLetter[lane]}!${number16(position)}`
 }
 
-export function eventRange(lane: Lane, from: number, to = Number.MAX_SAFE_INTEGER): Range {
-  return { gte: eventKey(lane, from), lt: `${eventKey(lane, to)}~` }
+/** The blocks of a lane that may hold `from` or what stands behind it. */
+export function eventRange(lane: Lane, from: number): Range {
+  return { gte: eventKey(lane, from), lt: `e!${laneLetter[lane]}!~` }
 }
 
-export function positionOfEventKey(key: string): number {
-  return Number(key.slice(4))
+/** The block of `e!` or `r!`. */
+export function parseBlockKey(key: string): { lane: Lane; last: number } {
+  return { lane: key[2] === 'h' ? 'high' : 'normal', last: Number(key.slice(4)) }
 }
 
-export function expiryKey(deadlineMs: number, position: number, lane: Lane): string {
-  return `x!${number16(deadlineMs)}!${number16(position)}!${laneLetter[lane]}`
+export function expiryKey(deadlineMs: number, last: number, lane: Lane): string {
+  return `x!${number16(deadlineMs)}!${number16(last)}!${laneLetter[lane]}`
 }
 
-export function parseExpiryKey(key: string): { keptMs: number; position: number; lane: Lane } {
+export function parseExpiryKey(key: string): { keptMs: number; last: number; lane: Lane } {
   return {
     keptMs: Number(key.slice(2, 18)),
-    position: Number(key.slice(19, 35)),
+    last: Number(key.slice(19, 35)),
     lane: key.endsWith('h') ? 'high' : 'normal',
   }
 }
@@ -60,16 +72,27 @@ function generationName(generation: number): string {
   return String(generation).padStart(8, '0')
 }
 
-export function rememberedKey(generation: number, hash: string): string {
-  return `d!${generationName(generation)}!${hash}`
+/** Of the IDs that were remembered with the write that began behind `position`. */
+export function rememberedKey(generation: number, position: number): string {
+  return `d!${generationName(generation)}!${number16(position)}`
 }
 
 export function rememberedRange(generation: number): Range {
   return { gte: `d!${generationName(generation)}!`, lt: `d!${generationName(generation)}!~` }
 }
 
-export function hashOfRememberedKey(key: string): string {
-  return key.slice(11)
+/** `hash` in hexadecimal digits, whose order is that of the hashes. */
+export function sortedKey(generation: number, hash: string): string {
+  return `s!${generationName(generation)}!${hash}`
+}
+
+/** The sorted blocks that may hold `hash` or what comes behind it. */
+export function sortedRange(generation: number, hash = ''): Range {
+  return { gte: sortedKey(generation, hash), lt: `s!${generationName(generation)}!~` }
+}
+
+export function filterKey(generation: number): string {
+  return `f!${generationName(generation)}`
 }
 
 export function generationKey(generation: number): string {
@@ -91,6 +114,7 @@ export function undeliveredKey(from: number): string {
  */
 export const laneGuard = 'e!h~'
 
+export const allGone: Range = { gte: 'r!', lt: 'r!~' }
 export const allExpiries: Range = { gte: 'x!', lt: 'x!~' }
 export const allGenerations: Range = { gte: 'g!', lt: 'g!~' }
 export const allDevices: Range = { gte: 'q!', lt: 'q!~' }

@@ -2,11 +2,8 @@ import { crc32 } from 'node:zlib'
 import { codeOf, TidegateError } from '../../../src/errors.ts'
 import type { Lane, Queued } from '../outbox.ts'
 
-/**
- * An event as it lies in the store: one line of what the gateway needs to route, expire and count it, then the
- * event's text exactly as it goes over the wire. Reading a million of them parses no JSON.
- */
-export interface StoredEvent extends Queued {
+/** An event that is about to be written. */
+export interface NewEvent extends Queued {
   /** What it counts against the byte quota: its text in UTF-8. */
   bytes: number
   /** Steady clock at admission, ms. */
@@ -16,17 +13,51 @@ export interface StoredEvent extends Queued {
 }
 
 /**
- * `<checksum>\t<fields>\n<text>`. The checksum covers lane and position too: LevelDB hands out altered bytes
- * without a word. No field can hold a tab: device IDs, types and event IDs exclude control characters.
+ * Events of one lane that became durable in one write, in the order of their positions. It is written once and deleted once,
+ * when the last of them has left; until then `layout/gone.ts` says which have.
  */
-export function encodeRecord(event: StoredEvent): string {
+export interface Block {
+  /** Under which it lies in the store. */
+  key: string
+  lane: Lane
+  /** Position of its last event, by which it is found. */
+  last: number
+  /** Position of each of its events, ascending. Which of them an event is, is its slot. */
+  positions: readonly number[]
+  /** Every deadline that one of them has, by the steady clock, ms. */
+  deadlines: readonly number[]
+}
+
+/** An event's place in the store. */
+export interface Slot {
+  block: Block
+  /** Which of the block's events it is. */
+  slot: number
+}
+
+/** An event as it lies in the store. */
+export interface StoredEvent extends NewEvent, Slot {}
+
+/** What stands in the place of an event. */
+export interface Entry extends Slot {
+  lane: Lane
+  position: number
+  value: string
+}
+
+/**
+ * A record is one line of what the gateway needs to route, expire and count an event, then the event's text exactly as it goes
+ * over the wire: `<checksum>\t<fields>\n<text>`. Reading a million of them parses no JSON. The checksum covers lane and position too:
+ * LevelDB hands out altered bytes without a word. No field can hold a tab: device IDs, types and event IDs exclude control characters.
+ */
+export function encodeRecord(event: NewEvent): string {
   const deadline = event.deadlineSteadyMs ?? ''
   const body = `${event.deviceId}\t${event.type}\t${event.id}\t${event.sequence}\t${event.recordedAtMs}\t${event.admittedSteadyMs}\t${deadline}\n${event.text}`
   return `${checksum(event.lane, event.position, body)}\t${body}`
 }
 
 /** @throws TidegateError `STORE_CORRUPT` when it is not what was written there */
-export function decodeRecord(lane: Lane, position: number, value: string): StoredEvent {
+export function decodeRecord({ lane, position, value, block, slot }: Entry): StoredEvent {
   const start = value.indexOf('\t') + 1
   const body = value.slice(start)
   if (value.slice(0, start - 1) !== checksum(lane, position, body)) throw altered(lane, position)
@@ -45,35 +76,30 @@ export function decodeRecord(lane: Lane, position: number, value: string): Store
     deadlineSteadyMs: fields[6] ? Number(fields[6]) : undefined,
     text,
     bytes: Buffer.byteLength(text),
+    block,
+    slot,
   }
 }
 
-/** What stands in the place of an event. */
-export interface Entry {
-  lane: Lane
-  position: number
-  value: string
-}
-
 /** The event in an entry, or what is wrong with it. */
-export function readable({ lane, position, value }: Entry): StoredEvent | Error {
+export function readable(entry: Entry): StoredEvent | Error {
   try {
-    return decodeRecord(lane, position, value)
+    return decodeRecord(entry)
   } catch (error) {
     if (error instanceof Error && codeOf(error) === 'STORE_CORRUPT') return error
     throw error
   }
 }
 
-function checksum(lane: Lane, position: number, body: string): string {
-  const seed = (position * 2 + (lane === 'high' ? 1 : 0)) % 2 ** 32
-  return crc32(body, seed).toString(36)
-}
-
-function altered(lane: Lane, position: number): TidegateError {
+export function altered(lane: Lane, position: number): TidegateError {
   return new TidegateError('STORE_CORRUPT', {
     message: `the event at position ${position} (${lane}) is not what was written there`,
     retryable: false,
     hint: 'it is set aside and counted as lost; check the health of the disk',
   })
+}
+
+function checksum(lane: Lane, position: number, body: string): string {
+  const seed = (position * 2 + (lane === 'high' ? 1 : 0)) % 2 ** 32
+  return crc32(body, seed).toString(36)
 }

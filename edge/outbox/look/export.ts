@@ -1,7 +1,7 @@
 import type { Lane } from '../outbox.ts'
 import type { StoreReader } from '../../store/store.ts'
 import { readable } from '../layout/record.ts'
-import { inOrder } from '../opening/recount.ts'
+import { queued } from '../layout/queued.ts'
 
 /** Which events to export. Sequences are those of the present epoch. */
 export interface ExportFilter {
@@ -21,7 +21,7 @@ export type Exported = { text: string } | { damaged: string }
  */
 export async function* exportTexts(store: StoreReader, filter: ExportFilter): AsyncIterable<Exported> {
   const { deviceId, type, lane, fromSequence = 0, toSequence = Infinity } = filter
-  for await (const entry of inOrder(store)) {
+  for await (const entry of queued(store)) {
     if (lane !== undefined && entry.lane !== lane) continue
     const event = readable(entry)
     if (event instanceof Error) {

@@ -1,13 +1,13 @@
 import { TidegateError } from '../../../src/errors.ts'
 import type { Lane } from '../outbox.ts'
 import type { StoreReader } from '../../store/store.ts'
-import { parseClosed } from '../rules/dedup.ts'
+import { parseClosed } from '../rules/generation.ts'
 import { decodeHead, type Head, sequenceOf } from '../layout/head.ts'
 import { allDamaged, allGenerations, headKey } from '../layout/keys.ts'
 import { type OldestEvent, oldestOf } from './oldest-event.ts'
 import { readUsage, type Usage } from '../layout/usage.ts'
 import { readable } from '../layout/record.ts'
-import { entriesOf } from '../opening/recount.ts'
+import { queuedOf } from '../layout/queued.ts'
 import { readUndelivered } from '../rules/undelivered.ts'
 import { type DeviceInspection, survey } from './survey.ts'
 
@@ -74,7 +74,7 @@ async function inspectLane(
   nowMs: number,
 ): Promise<LaneInspection> {
   const about = { events: head.depth[lane], bytes: head.bytes[lane] }
-  for await (const entry of entriesOf(store, lane, head.first[lane])) {
+  for await (const entry of queuedOf(store, lane, head.first[lane])) {
     const event = readable(entry)
     if (!(event instanceof Error)) return { ...about, oldest: oldestOf(head, event, nowMs) }
   }

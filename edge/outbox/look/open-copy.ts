@@ -41,7 +41,7 @@ async function faultsOfTail(store: Store, copy: StoreFolder): Promise<string[]> 
   try {
     const memory = await memoryOf(copy)
     const head = decodeHead(await store.get(headKey))
-    const eventsMax = store.torn && eventsInTorn(store.torn.operationsMax)
+    const eventsMax = store.torn && eventsInTorn(store.torn, head)
     const torn = eventsMax === undefined ? [] : [tornDetail(isCertain(memory, head), eventsMax)]
     const short = head && tailLost(head, newestHead(memory, head, headToLookAt))
     return short === undefined ? torn : [...torn, short]

@@ -4,7 +4,7 @@ import type { Head } from '../layout/head.ts'
 import { type OldestEvent, oldestOf } from './oldest-event.ts'
 import type { Usage } from '../layout/usage.ts'
 import { readable, type StoredEvent } from '../layout/record.ts'
-import { entriesOf } from '../opening/recount.ts'
+import { queuedOf } from '../layout/queued.ts'
 
 export interface DeviceInspection extends Usage {
   deviceId: string
@@ -71,7 +71,7 @@ async function walk(
   const seen: Walk['seen'] = new Map()
   if (devices.size === 0) return { seen, whole: true }
   let looks = 0
-  for await (const entry of entriesOf(store, lane, head.first[lane])) {
+  for await (const entry of queuedOf(store, lane, head.first[lane])) {
     if (looks++ === looksMax) return { seen, whole: false }
     const event = readable(entry)
     if (event instanceof Error || !devices.has(event.deviceId)) continue

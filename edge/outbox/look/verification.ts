@@ -3,10 +3,10 @@ import { bothLanes, type Lane } from '../outbox.ts'
 import type { StoreReader } from '../../store/store.ts'
 import type { Head } from '../layout/head.ts'
 import { headOf } from './inspection.ts'
-import { allExpiries, eventKey, parseExpiryKey } from '../layout/keys.ts'
+import { allExpiries, eventKey, expiryKey, parseExpiryKey } from '../layout/keys.ts'
 import { readUsage, type Usage } from '../layout/usage.ts'
 import { readable, type StoredEvent } from '../layout/record.ts'
-import { inOrder } from '../opening/recount.ts'
+import { queued } from '../layout/queued.ts'
 import { readUndelivered } from '../rules/undelivered.ts'
 
 /** A fault of the store, in words. */
@@ -30,8 +30,9 @@ export async function verify(store: StoreReader): Promise<Verification> {
   const found: Record<Lane, Usage> = { high: { events: 0, bytes: 0 }, normal: { events: 0, bytes: 0 } }
   const devices = new Map<string, Usage>()
   let before: StoredEvent | undefined
-  let deadlines = 0
-  for await (const entry of inOrder(store)) {
+  /** Where each deadline of a queued event is to be found. */
+  const deadlines = new Set<string>()
+  for await (const entry of queued(store)) {
     const { lane, position } = entry
     const event = readable(entry)
     if (event instanceof Error) {
@@ -44,7 +45,8 @@ export async function verify(store: StoreReader): Promise<Verification> {
     count(found[lane], event.bytes)
     const usage = devices.get(event.deviceId) ?? { events: 0, bytes: 0 }
     devices.set(event.deviceId, count(usage, event.bytes))
-    if (event.deadlineSteadyMs !== undefined) deadlines += 1
+    if (event.deadlineSteadyMs !== undefined)
+      deadlines.add(expiryKey(event.deadlineSteadyMs, event.block.last, lane))
     if (!chained(head, before, event))
       fault(`the chain breaks at sequence ${event.sequence} (${event.deviceId}, ${event.id})`)
     before = event
@@ -65,8 +67,8 @@ export async function verify(store: StoreReader): Promise<Verification> {
   const { altered } = await readUndelivered(store)
   if (altered > 0) fault(`${altered} ranges that the cloud is to be told of cannot be read`)
   const indexed = await countDeadlines(store)
-  if (indexed < deadlines)
-    fault(`${deadlines} queued events have a time to live, ${indexed} are in its index`)
+  if (indexed < deadlines.size)
+    fault(`queued events have ${deadlines.size} times to live, of which ${indexed} are in their index`)
   return { events: found.high.events + found.normal.events, faults }
 }
 
@@ -79,13 +81,13 @@ function chained(head: Head, before: StoredEvent | undefined, event: StoredEvent
   return !neighbours || verifyChain(event.text, claimedChain(before.text) ?? '')
 }
 
-/** Deadlines of queued events. One whose event was lost does no harm: it goes when it is due. */
+/** Deadlines of blocks that are there. One whose block was lost does no harm: it goes when it is due. */
 async function countDeadlines(store: StoreReader): Promise<number> {
   let indexed = 0
   for await (const chunk of store.chunks(allExpiries)) {
     for (const [key] of chunk) {
-      const { position, lane } = parseExpiryKey(key)
-      if ((await store.get(eventKey(lane, position))) !== undefined) indexed += 1
+      const { last, lane } = parseExpiryKey(key)
+      if ((await store.get(eventKey(lane, last))) !== undefined) indexed += 1
     }
   }
   return indexed

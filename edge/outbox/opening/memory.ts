@@ -1,6 +1,7 @@
 import { codeOf } from '../../../src/errors.ts'
-import type { StoreFolder } from '../../store/store.ts'
+import type { Store, StoreFolder } from '../../store/store.ts'
 import { type Answered, decodeAnswered } from '../layout/answered.ts'
+import { blockEventsMax } from '../layout/block.ts'
 import { decodeHead, type Head, understood } from '../layout/head.ts'
 
 /** What is known of an outbox besides what its store says. */
@@ -83,15 +84,27 @@ export function tornDetail(certain: boolean, eventsMax: number | null): string {
   )
 }
 
-/** An event takes two operations at the least, the head and a device's count one each (outbox/DESIGN.md, layout). */
-export function eventsInTorn(operationsMax: number | null): number | null {
+/**
+ * How many events a write held that is not whole; null: nobody can tell. Its head stands first in it and says where it ended, if that
+ * can be read. Else it had an operation for the head, one for the IDs and one for a device's count at the least, and one for each block.
+ */
+export function eventsInTorn({ operationsMax, firstValue }: Torn, found: Head | undefined): number | null {
+  const head = headIn(firstValue)
+  if (head && head.epoch === found?.epoch) return Math.max(0, head.position - found.position)
   if (operationsMax === null) return null
-  return Math.max(0, Math.floor((operationsMax - 2) / 2))
+  return Math.max(0, operationsMax - 3) * blockEventsMax
 }
 
+type Torn = NonNullable<Store['torn']>
+
 async function headOfMark(folder: StoreFolder): Promise<Head | undefined> {
+  return headIn(await folder.readMark())
+}
+
+/** A newer version's, too, as far as it can be understood. */
+function headIn(value: string | undefined): Head | undefined {
   try {
-    return decodeHead(await folder.readMark())
+    return decodeHead(value)
   } catch (error) {
     if (codeOf(error) !== 'STORE_NEWER') throw error
     return understood((error as Error).cause)

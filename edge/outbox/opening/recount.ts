@@ -1,9 +1,10 @@
-import { bothLanes, type Lane } from '../outbox.ts'
-import type { Store, StoreOperation, StoreReader } from '../../store/store.ts'
+import { bothLanes } from '../outbox.ts'
+import type { Store, StoreOperation } from '../../store/store.ts'
 import type { Head } from '../layout/head.ts'
-import { damagedKey, deviceKey, eventRange, positionOfEventKey } from '../layout/keys.ts'
+import { damagedKey, deviceKey } from '../layout/keys.ts'
+import { queued } from '../layout/queued.ts'
 import { countedDevices, encodeUsage, type Usage } from '../layout/usage.ts'
-import { decodeRecord, type Entry, type StoredEvent } from '../layout/record.ts'
+import { decodeRecord, type Slot, type StoredEvent } from '../layout/record.ts'
 import type { UndeliveredRange } from '../rules/undelivered.ts'
 
 export interface Recount {
@@ -17,6 +18,8 @@ export interface Recount {
   missing: UndeliveredRange[]
   /** Every epoch that is known or that a queued event names, oldest first. */
   epochs: { epoch: string; epochBase: number }[]
+  /** Records that cannot be read: they are set aside by the operations, and leave their blocks. */
+  unreadable: Slot[]
   /** Sets records aside that cannot be read, and puts the devices' counts right. */
   operations: StoreOperation[]
 }
@@ -42,16 +45,16 @@ export async function recount(store: Store, options: RecountOptions): Promise<Re
   const { known, undelivered, endsAt } = options
   const suspicious = options.suspicious === true || endsAt !== undefined
   const count = new Count(known, endsAt)
-  const unreadable: StoreOperation[] = []
-  for await (const { lane, position, value } of inOrder(store)) {
+  const unreadable: Slot[] = []
+  const aside: StoreOperation[] = []
+  for await (const entry of queued(store)) {
     let event
     try {
-      event = decodeRecord(lane, position, value)
+      event = decodeRecord(entry)
     } catch {
-      unreadable.push(
-        { type: 'put', key: damagedKey(lane, position), value },
-        { type: 'del', key: eventRange(lane, position).gte },
-      )
+      const { lane, position, value, block, slot } = entry
+      aside.push({ type: 'put', key: damagedKey(lane, position), value })
+      unreadable.push({ block, slot })
       continue
     }
     count.add(event)
@@ -67,7 +70,8 @@ export async function recount(store: Store, options: RecountOptions): Promise<Re
     lost,
     missing: named.flatMap((hole) => except(hole, undelivered)).flatMap((hole) => byEpoch(hole, epochs)),
     epochs,
-    operations: [...unreadable, ...(await correctDevices(store, devices))],
+    unreadable,
+    operations: [...aside, ...(await correctDevices(store, devices))],
   }
 }
 
@@ -131,38 +135,6 @@ class Count {
     const base = Math.max(this.last, this.#known?.position ?? 0)
     if (this.#next > 0 && this.#next <= base) this.holes.push({ from: this.#next, to: base })
     for (const lane of bothLanes) this.totals.first[lane] ||= base + 1
-  }
-}
-
-/** The entries of both lanes by position. */
-export async function* inOrder(store: StoreReader): AsyncIterable<Entry> {
-  const high = entriesOf(store, 'high')
-  const normal = entriesOf(store, 'normal')
-  try {
-    let [a, b] = [await high.next(), await normal.next()]
-    while (!a.done || !b.done) {
-      if (b.done || (!a.done && a.value.position < b.value.position)) {
-        yield a.value as Entry
-        a = await high.next()
-      } else {
-        yield b.value
-        b = await normal.next()
-      }
-    }
-  } finally {
-    await high.return()
-    await normal.return()
-  }
-}
-
-/** The entries of a lane by position, from one on. */
-export async function* entriesOf(
-  store: StoreReader,
-  lane: Lane,
-  first = 0,
-): AsyncGenerator<Entry, void, void> {
-  for await (const chunk of store.chunks(eventRange(lane, first))) {
-    for (const [key, value] of chunk) yield { lane, position: positionOfEventKey(key), value }
   }
 }
 

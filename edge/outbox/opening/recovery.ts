@@ -3,6 +3,7 @@ import type { LedgerEntry } from '../../../src/contract/event.ts'
 import type { Store, StoreFolder, StoreOperation } from '../../store/store.ts'
 import { decodeHead, type Head, understood } from '../layout/head.ts'
 import { headKey, laneGuard, present } from '../layout/keys.ts'
+import type { Slot } from '../layout/record.ts'
 import { readUsage, type Usage } from '../layout/usage.ts'
 import { eventsInTorn, isCertain, type Memory, memoryOf, newestHead, tailLost, tornDetail } from './memory.ts'
 import { type Identity, newHead } from './new-head.ts'
@@ -40,6 +41,8 @@ export interface Loaded {
   announcements: LedgerEntry[]
   /** What the first write must put right. */
   operations: StoreOperation[]
+  /** What cannot be read, and leaves its block with the first write. */
+  unreadable: Slot[]
   /** Opened as the last run left it in order: nothing to verify. */
   clean: boolean
 }
@@ -96,9 +99,12 @@ export async function loadOutbox(
   }
 }
 
-function tornDamage(certain: boolean, { operationsMax }: { operationsMax: number | null }): Damage {
-  const eventsMax = eventsInTorn(operationsMax)
+function tornDamage(certain: boolean, eventsMax: number | null): Damage {
   return { kind: 'tail-torn', detail: tornDetail(certain, eventsMax), lost: 0, unsureMax: eventsMax }
+}
+
+function unreadableDamage(kind: 'ranges-altered' | 'counts-altered', what: string): Damage {
+  return { kind, detail: `${what} cannot be read`, lost: 0, unsureMax: 0 }
 }
 
 async function read(store: Store, identity: Identity, memory: Memory, damage: Damage[]): Promise<Loaded> {
@@ -107,25 +113,11 @@ async function read(store: Store, identity: Identity, memory: Memory, damage: Da
   const known = newestHead(memory, head, (base) => newHead(identity, base))
   const certain = isCertain(memory, head)
   // A head in memory says what was given out: then a write that was cut short is only one that failed.
-  if (store.torn && !memory.running) damage.push(tornDamage(certain, store.torn))
+  if (store.torn && !memory.running) damage.push(tornDamage(certain, eventsInTorn(store.torn, head)))
   const ranges = await readUndelivered(store)
   const devices = await readUsage(store)
-  if (ranges.altered > 0) {
-    damage.push({
-      kind: 'ranges-altered',
-      detail: `${ranges.altered} ranges cannot be read`,
-      lost: 0,
-      unsureMax: 0,
-    })
-  }
-  if (devices.altered > 0) {
-    damage.push({
-      kind: 'counts-altered',
-      detail: `${devices.altered} counts cannot be read`,
-      lost: 0,
-      unsureMax: 0,
-    })
-  }
+  if (ranges.altered > 0) damage.push(unreadableDamage('ranges-altered', `${ranges.altered} ranges`))
+  if (devices.altered > 0) damage.push(unreadableDamage('counts-altered', `${devices.altered} counts`))
   const begunAnew = damage.some(({ kind }) => kind === 'set-aside')
   if (!head && !begunAnew && (known || !(await isEmpty(store)))) {
     damage.push({
@@ -146,7 +138,14 @@ async function read(store: Store, identity: Identity, memory: Memory, damage: Da
   // A failed write may have landed in the operating system's memory only. Whatever we find is on the disk before
   // anybody hears of it (G1), or it could be handed out, lost in a power cut, and its place given out again (I7).
   if (value !== undefined) await store.write([{ type: 'put', key: headKey, value }], { sync: true })
-  const opened = { store, undelivered: ranges.readable, damage, devices: devices.readable, operations: [] }
+  const opened = {
+    store,
+    undelivered: ranges.readable,
+    damage,
+    devices: devices.readable,
+    operations: [],
+    unreadable: [],
+  }
   if (!head)
     return { ...opened, head: newHead(identity, 0), announcements: [], operations: [guard], clean: true }
   if (head.gateway === identity.gateway) return { ...opened, head, announcements: [], clean: head.clean }
@@ -207,6 +206,7 @@ async function recovered(store: Store, identity: Identity, found: Found): Promis
       .filter(({ epochBase }) => epochBase >= (known?.epochBase ?? 0))
       .map(({ epoch, epochBase, end }) => closed(epoch, end - epochBase, 'corruption')),
     operations: [guard, ...counted.operations],
+    unreadable: counted.unreadable,
     clean: true,
   }
 }

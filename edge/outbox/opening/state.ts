@@ -2,6 +2,7 @@ import type { Clock } from '../../../src/clock.ts'
 import type { Store } from '../../store/store.ts'
 import type { DedupOptions, LanesOptions } from '../options.ts'
 import { type Dedup, openDedup } from '../rules/dedup.ts'
+import { type Gone, readGone } from '../layout/gone.ts'
 import type { Head } from '../layout/head.ts'
 import { createLanes, type Lanes } from '../rules/lanes.ts'
 import type { Pace } from '../rules/pace.ts'
@@ -15,6 +16,7 @@ export interface State {
   store: Store
   head: Head
   devices: Map<string, Usage>
+  gone: Gone
   undelivered: UndeliveredLedger
   dedup: Dedup
   lanes: Lanes
@@ -27,13 +29,15 @@ export async function readState(
   options: { dedup: DedupOptions; lanes: LanesOptions; pace: Pace },
 ): Promise<State> {
   const { store, head, devices } = loaded
+  const gone = await readGone(store)
   return {
     store,
     head,
     devices,
+    gone,
     undelivered: createUndeliveredLedger(loaded.undelivered),
     dedup: await openDedup(store, head, options.dedup),
-    lanes: createLanes({ store, pace: options.pace, options: options.lanes, first: head.first }),
+    lanes: createLanes({ store, gone, pace: options.pace, options: options.lanes, first: head.first }),
     nextDeadlineMs: -1,
   }
 }

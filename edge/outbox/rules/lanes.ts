@@ -1,13 +1,17 @@
 import type { Lane } from '../outbox.ts'
 import type { Store } from '../../store/store.ts'
-import { eventRange, positionOfEventKey } from '../layout/keys.ts'
+import type { Gone } from '../layout/gone.ts'
+import { eventRange, parseBlockKey } from '../layout/keys.ts'
 import type { Head } from '../layout/head.ts'
 import type { LanesOptions } from '../options.ts'
 import type { Allowance, Pace } from './pace.ts'
+import { queuedIn } from '../layout/queued.ts'
 import { decodeRecord, type StoredEvent } from '../layout/record.ts'
 
-/** No event's text is shorter: no more of them need to be read than could go. */
-const eventBytesMin = 256
+/** What is read of the store for each event that may go: as much as most of them take, their records included. */
+const bytesPerEvent = 1024
+/** One trip to the disk brings no more, whatever may go. */
+const bytesPerReadMax = 1 << 20
 const nothing: Allowance = { events: 0, bytes: 0 }
 
 /**
@@ -55,6 +59,7 @@ export function createLanes(parts: LanesParts): Lanes {
 
 interface LanesParts {
   store: Store
+  gone: Gone
   pace: Pace
   options: LanesOptions
   first: Record<Lane, number>
@@ -144,19 +149,27 @@ class LanesOfStore implements Lanes {
     const to = Math.min(cursor.until, last.position)
     // Nothing to read: asking the disk would cost a trip for each lane that is quiet.
     if (cursor.next > last.newest[cursor.lane]) cursor.next = Math.max(cursor.next, to + 1)
+    const { store, gone } = this.#parts
     while (events.length < eventsMax && cursor.next <= to) {
-      const limit = Math.min(eventsMax - events.length, Math.ceil((bytesMax - bytes) / eventBytesMin))
-      const entries = await this.#parts.store.entries(eventRange(cursor.lane, cursor.next, to), limit)
-      for (const [key, value] of entries) {
-        const position = positionOfEventKey(key)
-        const event = skip(position) ? undefined : decodeRecord(cursor.lane, position, value)
-        cursor.next = position + 1
+      const room = eventsMax - events.length
+      const worth = Math.min(room * bytesPerEvent, bytesMax - bytes, bytesPerReadMax)
+      const blocks = await store.entries(eventRange(cursor.lane, cursor.next), room, worth)
+      const last = blocks.at(-1)
+      if (!last) cursor.next = to + 1
+      for (const entry of queuedIn(blocks, gone, cursor.next)) {
+        if (entry.position > to) {
+          cursor.next = to + 1
+          break
+        }
+        const event = skip(entry.position) ? undefined : decodeRecord(entry)
+        cursor.next = entry.position + 1
         if (!event) continue
         events.push(event)
         bytes += event.bytes
-        if (bytes >= bytesMax) return events
+        if (events.length === eventsMax || bytes >= bytesMax) return events
       }
-      if (entries.length < limit) cursor.next = to + 1
+      // What stands at the end of a block may have left it.
+      if (last) cursor.next = Math.max(cursor.next, Math.min(to, parseBlockKey(last[0]).last) + 1)
     }
     return events
   }

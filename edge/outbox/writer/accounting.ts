@@ -1,7 +1,9 @@
 import { bothLanes } from '../outbox.ts'
 import { type Core, lowestUnread } from './core.ts'
 import type { Draft } from './draft.ts'
-import { eventRange } from '../layout/keys.ts'
+import { countOfBlock } from '../layout/block.ts'
+import { readGone } from '../layout/gone.ts'
+import { eventRange, parseBlockKey } from '../layout/keys.ts'
 import { recount } from '../opening/recount.ts'
 import type { State } from '../opening/state.ts'
 
@@ -14,6 +16,7 @@ export async function recountInto(core: Core, draft: Draft): Promise<void> {
   const found = counted.totals.depth.high + counted.totals.depth.normal
   log.error({ code: 'OUTBOX_DAMAGED', expected, found }, 'the outbox does not hold what it should')
   draft.operations.push(...counted.operations)
+  draft.discard(counted.unreadable)
   draft.adopt(counted.totals, counted.devices)
   const { first } = counted.totals
   // A release that was not synced may be undone by a power cut although what was written behind it is there (LevelDB
@@ -43,11 +46,11 @@ export async function isComplete({ store, head }: State, signal: AbortSignal): P
   // Of the same moment as the head, whatever comes and goes during the count.
   const snapshot = store.snapshot()
   try {
-    let found = 0
+    let found = -(await readGone(snapshot)).size
     for (const lane of bothLanes) {
-      for await (const keys of snapshot.keys(eventRange(lane, 0))) {
+      for await (const blocks of snapshot.chunks(eventRange(lane, 0))) {
         if (signal.aborted) return true
-        found += keys.length
+        for (const [key, value] of blocks) found += countOfBlock(lane, parseBlockKey(key).last, value)
       }
     }
     return found === head.depth.high + head.depth.normal

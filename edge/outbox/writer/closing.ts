@@ -9,11 +9,11 @@ export async function closeStore(
   { state, steady, options }: Core,
   { inOrder }: { inOrder: boolean },
 ): Promise<void> {
-  const { store, head, devices } = state
+  const { store } = state
   try {
     // After a failed write only the disk knows how it stands: the head in memory could undo what has landed.
     if (!inOrder) return
-    const draft = new Draft(head, devices)
+    const draft = new Draft(state)
     draft.head.clean = true
     draft.touch()
     await store.write(draft.finish(steady.now(), steady.wallMs()), { sync: true })

@@ -84,7 +84,8 @@ export class Departures {
     const first = { high: lowestQueued(this.#core, 'high'), normal: lowestQueued(this.#core, 'normal') }
     const { handed, state, options } = this.#core
     handed.inFlight.clear()
-    state.lanes = createLanes({ store: state.store, pace: this.#pace, options: options.lanes, first })
+    const { store, gone } = state
+    state.lanes = createLanes({ store, gone, pace: this.#pace, options: options.lanes, first })
     this.wake()
   }
 
@@ -94,6 +95,7 @@ export class Departures {
     const { boundary } = before.lanes
     state.lanes = createLanes({
       store: state.store,
+      gone: state.gone,
       pace: this.#pace,
       options: options.lanes,
       first: state.head.first,

@@ -1,12 +1,21 @@
 import { encodeCandidate, type Encoded, type WrittenCandidate } from '../../../src/contract/codec.ts'
 import type { Undelivered } from '../../../src/contract/event.ts'
-import type { Lane } from '../outbox.ts'
+import { bothLanes, type Lane } from '../outbox.ts'
 import type { StoreOperation } from '../../store/store.ts'
 import type { Lanes } from '../rules/lanes.ts'
-import { deviceKey, eventKey, expiryKey, headKey, present } from '../layout/keys.ts'
-import { encodeHead, type Head, sequenceOf } from '../layout/head.ts'
+import { blockOf, cut, encodeBlock } from '../layout/block.ts'
+import type { Gone } from '../layout/gone.ts'
+import { deviceKey, expiryKey, headKey, present } from '../layout/keys.ts'
+import { encodeHead, type Head, sequenceOf, storeVersion } from '../layout/head.ts'
 import { encodeUsage, type Usage } from '../layout/usage.ts'
-import { encodeRecord, type StoredEvent } from '../layout/record.ts'
+import type { NewEvent, Slot, StoredEvent } from '../layout/record.ts'
+
+/** What a draft starts from. */
+export interface Counted {
+  head: Head
+  devices: ReadonlyMap<string, Usage>
+  gone: Gone
+}
 
 /**
  * One atomic write in the making: the operations and the head as it will be. Nothing that lives on changes
@@ -17,18 +26,23 @@ export class Draft {
   private touched = false
   private hurry = false
   readonly head: Head
-  readonly appended: StoredEvent[] = []
+  readonly appended: NewEvent[] = []
   readonly removed = new Set<number>()
   readonly undelivered = new Map<Undelivered, number>()
   /** How far eviction has looked in each lane, by these cursors. */
   private evicted: { cursors: Lanes; to: Record<Lane, number> } | undefined
   payloadBytes = 0
   private readonly devices: ReadonlyMap<string, Usage>
+  private readonly gone: Gone
+  /** What leaves its block. */
+  private readonly leaving: Slot[] = []
   private readonly changed = new Map<string, Usage>()
+  private left: () => void = () => {}
 
-  constructor(head: Head, devices: ReadonlyMap<string, Usage>) {
+  constructor({ head, devices, gone }: Counted) {
     this.head = {
       ...head,
+      version: storeVersion,
       depth: { ...head.depth },
       bytes: { ...head.bytes },
       newest: { ...head.newest },
@@ -38,6 +52,7 @@ export class Draft {
       clean: false,
     }
     this.devices = devices
+    this.gone = gone
   }
 
   /**
@@ -73,7 +88,7 @@ export class Draft {
   }
 
   get empty(): boolean {
-    return this.operations.length === 0 && !this.touched
+    return this.operations.length + this.appended.length + this.leaving.length === 0 && !this.touched
   }
 
   usageOf(deviceId: string): Usage {
@@ -91,9 +106,9 @@ export class Draft {
     candidate: WrittenCandidate,
     encoded: Encoded,
     place: { lane: Lane; bytes: number; recordedAtMs: number; steadyMs: number; ttlMs: number | undefined },
-  ): StoredEvent {
+  ): NewEvent {
     const position = this.head.position + 1
-    const event: StoredEvent = {
+    const event: NewEvent = {
       position,
       sequence: sequenceOf(this.head, position),
       lane: place.lane,
@@ -106,14 +121,6 @@ export class Draft {
       admittedSteadyMs: place.steadyMs,
       deadlineSteadyMs: place.ttlMs === undefined ? undefined : place.steadyMs + Math.round(place.ttlMs),
     }
-    this.operations.push({ type: 'put', key: eventKey(event.lane, position), value: encodeRecord(event) })
-    if (event.deadlineSteadyMs !== undefined) {
-      this.operations.push({
-        type: 'put',
-        key: expiryKey(event.deadlineSteadyMs, position, event.lane),
-        value: present,
-      })
-    }
     this.head.position = position
     this.head.newest[place.lane] = position
     this.head.chain = encoded.chain
@@ -123,17 +130,16 @@ export class Draft {
     return event
   }
 
-  /** Takes an event out of the store, delivered or not. */
-  remove(event: StoredEvent): void {
+  /** Takes an event out of the store, delivered or not; one that this draft appended does not get there. */
+  remove(event: StoredEvent | NewEvent): void {
     this.removed.add(event.position)
-    this.operations.push({ type: 'del', key: eventKey(event.lane, event.position) })
-    if (event.deadlineSteadyMs !== undefined) {
-      this.operations.push({
-        type: 'del',
-        key: expiryKey(event.deadlineSteadyMs, event.position, event.lane),
-      })
-    }
+    if ('block' in event) this.leaving.push(event)
     this.count(event, -1)
+  }
+
+  /** Takes what cannot be read out of its block, uncounted. */
+  discard(slots: readonly Slot[]): void {
+    this.leaving.push(...slots)
   }
 
   /** Replaces every count by what was found in the store. */
@@ -145,6 +151,8 @@ export class Draft {
 
   /** The operations, complete with what they count. */
   finish(steadyMs: number, wallMs: number): StoreOperation[] {
+    for (const lane of bothLanes) this.putBlocks(lane)
+    this.left = this.gone.leave(this.leaving, this.operations)
     for (const [deviceId, usage] of this.changed) {
       const key = deviceKey(deviceId)
       if (usage.events <= 0) this.operations.push({ type: 'del', key })
@@ -152,19 +160,30 @@ export class Draft {
     }
     this.head.steadyMs = steadyMs
     this.head.wallMs = wallMs
-    this.operations.push({ type: 'put', key: headKey, value: encodeHead(this.head) })
-    return this.operations
+    // First: it says of a write that is found cut short what that held.
+    return [{ type: 'put', key: headKey, value: encodeHead(this.head) }, ...this.operations]
   }
 
-  /** Carries the counts over once the write has landed. */
-  applyUsage(devices: Map<string, Usage>): void {
+  /** Carries over, once the write has landed, what is counted and what has left. */
+  landed(devices: Map<string, Usage>): void {
+    this.left()
     for (const [deviceId, usage] of this.changed) {
       if (usage.events <= 0) devices.delete(deviceId)
       else devices.set(deviceId, usage)
     }
   }
 
-  private count(event: StoredEvent, sign: 1 | -1): void {
+  private putBlocks(lane: Lane): void {
+    const staying = this.appended.filter((event) => event.lane === lane && !this.removed.has(event.position))
+    for (const events of cut(staying)) {
+      const block = blockOf(events)
+      this.operations.push({ type: 'put', key: block.key, value: encodeBlock(block, events) })
+      for (const deadline of block.deadlines)
+        this.operations.push({ type: 'put', key: expiryKey(deadline, block.last, lane), value: present })
+    }
+  }
+
+  private count(event: NewEvent, sign: 1 | -1): void {
     const bytes = event.bytes * sign
     this.head.depth[event.lane] += sign
     this.head.bytes[event.lane] += bytes

@@ -223,7 +223,7 @@ export class Engine implements Outbox {
   async #attempt(commands: Command[]): Promise<void> {
     const core = this.#core
     const { state, handed } = core
-    const draft = new Draft(state.head, state.devices)
+    const draft = new Draft(state)
     const released: StoredEvent[] = []
     const arrived: Pending[] = []
     const settle: (() => void)[] = []
@@ -253,7 +253,7 @@ export class Engine implements Outbox {
     const hashes = await admitInto(core, draft, arrived, settle)
     while (state.undelivered.size >= rangesPerReport) reportInto(core, draft)
     if (!draft.empty) {
-      state.dedup.remember(hashes, draft.operations)
+      state.dedup.remember(hashes, state.head.position, draft.operations)
       draft.head.generation.count += hashes.length
       for (const lane of bothLanes) draft.head.first[lane] = lowestQueued(core, lane, draft)
       await this.#write(draft)
@@ -278,7 +278,7 @@ export class Engine implements Outbox {
     if (draft.appended.length > 0) observer.batch(draft.appended.length, draft.payloadBytes)
     core.lastHeadMs = clock.monotonicMs()
     state.head = draft.head
-    draft.applyUsage(state.devices)
+    draft.landed(state.devices)
     this.#oldest.landed(draft)
     for (const [reason, count] of draft.undelivered) observer.undelivered(reason, count)
     const lost = draft.undelivered.get('lost')

@@ -92,6 +92,7 @@ export class Housekeeping {
     await loader.restoreReserve(core.diskFreeBytes)
     this.#more = false
     await this.#writer.submit({ kind: 'housekeep' })
+    await core.state.dedup.settle()
     await core.state.dedup.expire(core.steady.now())
     const nowMs = clock.monotonicMs()
     if (nowMs - this.#lastMarkMs >= markEveryMs) {

@@ -3,6 +3,7 @@ import { type Core, lowestQueued } from './core.ts'
 import type { Draft } from './draft.ts'
 import { creditOf } from '../layout/head.ts'
 import { eventRange } from '../layout/keys.ts'
+import { queuedIn } from '../layout/queued.ts'
 import { decodeRecord } from '../layout/record.ts'
 
 /**
@@ -44,10 +45,11 @@ export class Oldest {
     for (const lane of bothLanes) {
       const { state } = this.#core
       const begun = this.#begun[lane]
-      const [entry] = await state.store.entries(eventRange(lane, lowestQueued(this.#core, lane)), 1)
+      const lowest = lowestQueued(this.#core, lane)
+      const [entry] = queuedIn(await state.store.entries(eventRange(lane, lowest), 1), state.gone, lowest)
       // Begun anew while we read: what we found has left.
       if (!entry || begun !== this.#begun[lane]) continue
-      const { position, admittedSteadyMs } = decodeRecord(lane, Number(entry[0].slice(4)), entry[1])
+      const { position, admittedSteadyMs } = decodeRecord(entry)
       this.#admittedMs[lane] = admittedSteadyMs + creditOf(state.head, position)
     }
   }

@@ -4,27 +4,37 @@ import { bothLanes } from '../outbox.ts'
 import { type Core, lowestUnread, type Removal } from './core.ts'
 import type { Draft } from './draft.ts'
 import { creditOf, type Head } from '../layout/head.ts'
-import { eventKey, eventRange, allExpiries, expiryKey, parseExpiryKey, present } from '../layout/keys.ts'
-import { decodeRecord, type StoredEvent } from '../layout/record.ts'
+import {
+  allExpiries,
+  eventKey,
+  eventRange,
+  expiryKey,
+  parseBlockKey,
+  parseExpiryKey,
+  present,
+} from '../layout/keys.ts'
+import { queuedIn } from '../layout/queued.ts'
+import { decodeRecord, type NewEvent, type StoredEvent } from '../layout/record.ts'
 import type { State } from '../opening/state.ts'
 import type { UndeliveredRange } from '../rules/undelivered.ts'
 
 const evictEventsMin = 100
+const evictBytesPerRead = 128 * 1024
 const expireEventsMax = 1000
 
 /** Evicts some of the oldest events of the lowest lane that has any; false if there is nothing to evict. */
 export async function evictInto(core: Core, draft: Draft, bytesNeeded: number): Promise<boolean> {
-  const { store, lanes: cursors, head } = core.state
+  const { store, gone, lanes: cursors } = core.state
   for (const lane of bothLanes.toReversed()) {
     if (draft.head.depth[lane] === 0) continue
     const from = Math.max(lowestUnread(core, lane), draft.evictedTo(lane, cursors) + 1)
-    const entries = await store.entries(eventRange(lane, from, head.position), evictEventsMin)
+    const blocks = await store.entries(eventRange(lane, from), evictEventsMin, evictBytesPerRead)
     // The uplink was lost while we read: older events than these are to be read again.
     if (cursors !== core.state.lanes) return evictInto(core, draft, bytesNeeded)
     let freedBytes = 0
     let count = 0
-    for (const [key, value] of entries) {
-      const event = decodeRecord(lane, Number(key.slice(4)), value)
+    for (const entry of queuedIn(blocks, gone, from)) {
+      const event = decodeRecord(entry)
       draft.lookedAt(lane, cursors, event.position)
       if (core.handed.busy(event.position) || draft.removed.has(event.position) || event.type === ledgerType)
         continue
@@ -34,7 +44,10 @@ export async function evictInto(core: Core, draft: Draft, bytesNeeded: number): 
       if (count >= evictEventsMin && freedBytes >= bytesNeeded) break
     }
     if (count > 0) return true
-    if (entries.length > 0) return evictInto(core, draft, bytesNeeded)
+    const last = blocks.at(-1)
+    if (!last) continue
+    draft.lookedAt(lane, cursors, parseBlockKey(last[0]).last)
+    return evictInto(core, draft, bytesNeeded)
   }
   return false
 }
@@ -52,32 +65,56 @@ export async function expireInto(core: Core, draft: Draft): Promise<boolean> {
   for (let { gte } = allExpiries; ;) {
     const deadlines = await store.entries({ ...allExpiries, gte }, expireEventsMax)
     for (const [key] of deadlines) {
-      const { keptMs, position, lane } = parseExpiryKey(key)
+      const { keptMs, last, lane } = parseExpiryKey(key)
       if (keptMs >= nowMs || takenOut === expireEventsMax) {
         stillDue(state, keptMs)
         return keptMs < nowMs
       }
-      const value = await store.get(eventKey(lane, position))
-      // Asked only now: while we read, it may have been handed out (I8).
-      if (core.handed.busy(position)) {
-        stillDue(state, keptMs)
-        continue
-      }
-      takenOut += 1
-      draft.operations.push({ type: 'del', key })
-      if (value === undefined) continue
-      const event = decodeRecord(lane, position, value)
-      const deadlineMs = (event.deadlineSteadyMs ?? 0) + creditOf(draft.head, position)
-      if (deadlineMs < nowMs) removeUndelivered(core, draft, event, 'expired')
-      else {
-        draft.operations.push({ type: 'put', key: expiryKey(deadlineMs, position, lane), value: present })
-        stillDue(state, deadlineMs)
-      }
+      const value = await store.get(eventKey(lane, last))
+      const block = value === undefined ? [] : queuedIn([[eventKey(lane, last), value]], state.gone, 0)
+      takenOut += 1 + expireBlock(core, draft, { key, keptMs, nowMs }, block.map(decodeRecord))
     }
     const last = deadlines.at(-1)
     if (!last || deadlines.length < expireEventsMax) return false
     gte = `${last[0]}~`
   }
+}
+
+/** Takes out what is past its time of a block, and what its deadline was kept for is looked at again later; how many it took out. */
+function expireBlock(core: Core, draft: Draft, due: Due, events: StoredEvent[]): number {
+  const { state } = core
+  let takenOut = 0
+  let isInUse = false
+  const laterMs = new Set<number>()
+  for (const event of events) {
+    const { deadlineSteadyMs, position } = event
+    if (deadlineSteadyMs === undefined || draft.removed.has(position)) continue
+    const deadlineMs = deadlineSteadyMs + creditOf(draft.head, position)
+    if (deadlineMs >= due.nowMs) {
+      // A later one has a record of its own, unless time spent off was added to it since.
+      if (deadlineSteadyMs <= due.keptMs) laterMs.add(deadlineMs)
+    } else if (core.handed.busy(position)) {
+      isInUse = true
+    } else {
+      removeUndelivered(core, draft, event, 'expired')
+      takenOut += 1
+    }
+  }
+  // What is in somebody's hands may come back.
+  if (isInUse) stillDue(state, due.keptMs)
+  else draft.operations.push({ type: 'del', key: due.key })
+  for (const ms of laterMs) {
+    const block = (events[0] as StoredEvent).block
+    draft.operations.push({ type: 'put', key: expiryKey(ms, block.last, block.lane), value: present })
+    stillDue(state, ms)
+  }
+  return takenOut
+}
+
+interface Due {
+  key: string
+  keptMs: number
+  nowMs: number
 }
 
 /** Something is to be looked at once this moment has passed. */
@@ -102,7 +139,12 @@ export function endRemoval(core: Pick<Core, 'removing' | 'removal' | 'reading'>)
 }
 
 /** G2: leaves the store and enters the ledger in the same write. */
-export function removeUndelivered(core: Core, draft: Draft, event: StoredEvent, reason: Undelivered): void {
+export function removeUndelivered(
+  core: Core,
+  draft: Draft,
+  event: StoredEvent | NewEvent,
+  reason: Undelivered,
+): void {
   core.removal ??= beginRemoval()
   core.removing.add(event.position)
   draft.remove(event)
@@ -135,8 +177,8 @@ function epochOfEvent(
 /** Takes out what was proven to have arrived (G3). */
 export async function releaseInto(core: Core, draft: Draft, events: StoredEvent[]): Promise<void> {
   const doubted = events.filter(({ position }) => core.doubtful.has(position))
-  const there = await core.state.store.hasMany(doubted.map(({ lane, position }) => eventKey(lane, position)))
-  const gone = new Set(doubted.filter((_, index) => !there[index]))
+  const there = await core.state.store.hasMany(doubted.map(({ block }) => block.key))
+  const gone = new Set(doubted.filter((event, index) => !there[index] || core.state.gone.has(event)))
   for (const event of events) {
     core.doubtful.delete(event.position)
     if (!gone.has(event)) draft.remove(event)

@@ -1,6 +1,7 @@
 import { backoffMs } from '../../../src/backoff.ts'
 import { codeOf, isAbort, messageOf } from '../../../src/errors.ts'
 import { encodeAnswered } from '../layout/answered.ts'
+import { storeVersion } from '../layout/head.ts'
 import type { Loader } from '../opening/loader.ts'
 import type { Known, Loaded } from '../opening/recovery.ts'
 import type { State } from '../opening/state.ts'
@@ -70,18 +71,23 @@ export class Reopening {
     const damaged = loaded.damage.length > 0
     core.diskFreeBytes = await folder.freeBytes()
     await this.#parts.loader.restoreReserve(core.diskFreeBytes)
-    const draft = new Draft(core.state.head, core.state.devices)
+    const draft = new Draft(core.state)
     draft.operations.push(...loaded.operations)
+    draft.discard(loaded.unreadable)
     for (const entry of loaded.announcements) appendLedgerEntry(core, draft, entry)
     if (damaged) while (core.state.undelivered.size > 0) reportInto(core, draft)
     const lost = loaded.damage.reduce((sum, damage) => sum + damage.lost, 0)
     if (lost > 0) draft.undelivered.set('lost', lost)
     draft.touch()
-    await this.#writer.write(draft, { sync: damaged })
+    // An older version must not be let at what this one writes next.
+    const isOlder = core.state.head.version < storeVersion
+    await this.#writer.write(draft, { sync: damaged || isOlder })
     // Synced: after a power cut an older run's word that it closed in order would be taken for this one's.
     await core.state.store.noteAnswered(encodeAnswered(core.state.head, { closed: false }), { sync: true })
     for (const damage of loaded.damage)
       log.error({ code: 'OUTBOX_DAMAGED', ...damage }, 'the outbox was damaged')
+    if (isOlder) log.info('the outbox is of an earlier layout: its remembered IDs are sorted, once')
+    await core.state.dedup.settle()
     await this.#parts.oldest.look()
   }
 
@@ -136,13 +142,12 @@ export class Reopening {
     return this.#checking
   }
 
-  /** After opening: fills the dedup filters, and after a crash counts whether everything is there. */
+  /** After a crash: counts whether everything is there. */
   #checkInBackground(clean: boolean): void {
     const { state, closing } = this.#core
     const check = async (): Promise<void> => {
       try {
         if (!clean && !(await isComplete(state, closing))) await this.#writer.submit({ kind: 'recount' })
-        await state.dedup.warmUp(closing)
       } catch (error) {
         await this.reloadAfter(error, state, 'checking the outbox failed')
       }

@@ -1,6 +1,6 @@
 import { copyFile, link, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { blankDamagedRecords, scanLog, tornOperationsMax } from './log.ts'
+import { blankDamagedRecords, scanLog, type TornBatch, tornBatch } from './log.ts'
 import { checkTable, varint } from './tables.ts'
 
 /** What a LevelDB folder says of itself, read without opening it. */
@@ -8,7 +8,7 @@ export interface Examination {
   /** Why LevelDB must not be let at it before it is repaired. */
   fault: string | undefined
   /** The newest write is not whole, and held so many operations at the most. */
-  torn: { operationsMax: number | null } | undefined
+  torn: TornBatch | undefined
   /** The tables that are in use: what a write or a compaction left unfinished lies beside them. */
   tables: string[]
 }
@@ -103,8 +103,8 @@ async function examineLogs(location: string, logs: string[]): Promise<Pick<Exami
     const state = await scanLog(file)
     if (state.damagedAt !== undefined) return { fault: `${name} is damaged at byte ${state.damagedAt}`, torn }
     if (state.tornAt === undefined) continue
-    const operationsMax = await tornOperationsMax(file, state)
-    torn = { operationsMax: torn === undefined ? operationsMax : null }
+    const batch = await tornBatch(file, state)
+    torn = torn === undefined ? batch : { operationsMax: null }
   }
   return { fault: undefined, torn }
 }

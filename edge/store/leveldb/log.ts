@@ -62,28 +62,57 @@ const batchHeaderBytes = 12
 /** Of an operation: its kind, the lengths of its key and value, a key that is not empty. */
 const operationBytesMin = 4
 
-/**
- * How many operations the batch held that is not whole, as its header says. null: that cannot be told, because the header is
- * not there or makes no sense, or because more than one batch may lie behind it.
- */
-export async function tornOperationsMax(file: string, { tornAt = 0, cut }: LogState): Promise<number | null> {
+/** What can be told of a batch that is not whole. */
+export interface TornBatch {
+  /**
+   * How many operations it held, as its header says. null: that cannot be told, because the header is not there or makes no
+   * sense, or because more than one batch may lie behind it.
+   */
+  operationsMax: number | null
+  /** The value that its first operation put, if that can be read; whether it is what was written, its reader must tell. */
+  firstValue?: string
+}
+
+export async function tornBatch(file: string, { tornAt = 0, cut }: LogState): Promise<TornBatch> {
   const handle = await open(file, 'r')
   try {
     const { size } = await handle.stat()
-    const begin = Buffer.alloc(headerBytes + batchHeaderBytes)
-    const { bytesRead } = await handle.read(begin, 0, begin.length, tornAt)
-    if (bytesRead < begin.length) return null
-    const [type, lengthBytes] = [begin[6] as number, begin.readUInt16LE(4)]
-    const operations = begin.readUInt32LE(headerBytes + 8)
+    const part = Buffer.alloc(blockBytes)
+    const { bytesRead } = await handle.read(part, 0, blockBytes - (tornAt % blockBytes), tornAt)
+    if (bytesRead < headerBytes + batchHeaderBytes) return { operationsMax: null }
+    const [type, lengthBytes] = [part[6] as number, part.readUInt16LE(4)]
+    const batch = part.subarray(headerBytes, Math.min(bytesRead, headerBytes + lengthBytes))
+    const operations = part.readUInt32LE(headerBytes + 8)
+    const told = { operationsMax: operations, ...firstValueOf(batch) }
     // The first part of a long batch is whole where the file was cut later: then its count is as it was written.
-    if (type === fragment.first) return cut ? operations : null
+    if (type === fragment.first) return cut ? told : { operationsMax: null }
     // Behind a damaged length whole records may lie that nobody can find.
     const alone = type === fragment.full && tornAt + headerBytes + lengthBytes >= size
     const plausible = operations > 0 && operations <= lengthBytes / operationBytesMin
-    return alone && plausible ? operations : null
+    return alone && plausible ? told : { operationsMax: null }
   } finally {
     await handle.close()
   }
+}
+
+/** An operation is its kind, then key and value, each behind its length as a varint: LevelDB, db/write_batch.cc. */
+function firstValueOf(batch: Buffer): { firstValue?: string } {
+  const key = varint(batch, batchHeaderBytes + 1)
+  const value = key && varint(batch, key.end + key.value)
+  if (batch[batchHeaderBytes] !== putKind || !value || value.end + value.value > batch.length) return {}
+  return { firstValue: batch.toString('utf8', value.end, value.end + value.value) }
+}
+
+const putKind = 1
+
+function varint(bytes: Buffer, from: number): { value: number; end: number } | undefined {
+  let value = 0
+  for (let at = from, shift = 0; at < bytes.length && shift < 35; at++, shift += 7) {
+    const byte = bytes[at] as number
+    value += (byte & 0x7f) * 2 ** shift
+    if (byte < 0x80) return { value, end: at + 1 }
+  }
+  return undefined
 }
 
 /**

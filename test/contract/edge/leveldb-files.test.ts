@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { crc32c } from '../../../edge/store/leveldb/crc32c.ts'
 import { unsnappy } from '../../../edge/store/leveldb/snappy.ts'
 import { countDamagedBlocks, examine } from '../../../edge/store/leveldb/folder.ts'
-import { blankDamagedRecords, scanLog, tornOperationsMax } from '../../../edge/store/leveldb/log.ts'
+import { blankDamagedRecords, scanLog, tornBatch } from '../../../edge/store/leveldb/log.ts'
 import { checkTable } from '../../../edge/store/leveldb/tables.ts'
 
 describe('CRC-32C', () => {
@@ -94,10 +94,13 @@ describe('the files of a LevelDB', () => {
     await truncate(log, length - 10)
     const { tornAt = 0 } = await scanLog(log)
     // Each batch above has a hundred puts.
-    expect(await tornOperationsMax(log, await scanLog(log))).toBe(100)
+    expect(await tornBatch(log, await scanLog(log))).toEqual({
+      operationsMax: 100,
+      firstValue: expect.any(String) as string,
+    })
     const whole = await readFile(log)
     await truncate(log, tornAt + 10)
-    expect(await tornOperationsMax(log, await scanLog(log))).toBe(null)
+    expect(await tornBatch(log, await scanLog(log))).toMatchObject({ operationsMax: null })
     // A count that cannot be right, and one whose record may hide others.
     for (const [at, byte] of [
       [tornAt + 7 + 8 + 3, 0xff],
@@ -106,7 +109,7 @@ describe('the files of a LevelDB', () => {
       const changed = Buffer.from(whole)
       changed[at] = byte
       await writeFile(log, changed)
-      expect(await tornOperationsMax(log, await scanLog(log))).toBe(null)
+      expect(await tornBatch(log, await scanLog(log))).toMatchObject({ operationsMax: null })
     }
   })
 

@@ -103,7 +103,9 @@ describe('tidegate outbox', () => {
     await cp(dataDir, damaged, { recursive: true })
     const store = await levelFolder({ folder: join(damaged, 'outbox'), reserveBytes: 0, clock }).open()
     const [entry] = await store.entries({ gte: 'e!n!', lt: 'e!n!~' }, 1)
-    await store.write([{ type: 'put', key: String(entry?.[0]), value: 'garbage' }], { sync: true })
+    const [key = '', value = ''] = entry ?? []
+    const altered = value.replace('"id":"e0"', '"id":"e?"')
+    await store.write([{ type: 'put', key, value: altered }], { sync: true })
     await store.close()
     const { code, out, err } = await outbox('export', '-d', damaged)
     expect(code).toBe(1)

@@ -1,9 +1,10 @@
 import { eventKey, ledgerType, type Undelivered } from '../../../src/contract/event.ts'
 import { decodeHead } from '../../../edge/outbox/layout/head.ts'
-import { headKey, laneGuard, positionOfEventKey } from '../../../edge/outbox/layout/keys.ts'
-import { decodeRecord } from '../../../edge/outbox/layout/record.ts'
+import { headKey } from '../../../edge/outbox/layout/keys.ts'
+import type { StoredEvent } from '../../../edge/outbox/layout/record.ts'
 import type { Queued } from '../../../edge/outbox/outbox.ts'
 import type { StoreOperation } from '../../../edge/store/store.ts'
+import { BlocksSeen } from './blocks-seen.ts'
 import { Hands, type HandsParts } from './hands.ts'
 import type { Journal } from './journal.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -54,6 +55,7 @@ export class Truth {
   writeAskedMs = 0
   /** Of the edge's program that runs now. */
   hands: Hands
+  private readonly blocks = new BlocksSeen()
   private readonly scheduler: Scheduler
   private readonly journal: Journal
 
@@ -72,33 +74,28 @@ export class Truth {
     if (head && synced) this.headLandedMs = this.writeAskedMs
     const steadyMs = head?.type === 'put' ? decodeHead(head.value)?.steadyMs : undefined
     const before = [...this.places.values()].filter(({ removed }) => removed === undefined)
-    for (const operation of operations) {
-      if (!isEvent(operation.key)) continue
-      const position = positionOfEventKey(operation.key)
-      if (operation.type === 'put')
-        this.places.set(position, this.read(operation.key, operation.value, steadyMs))
-      else this.removed(position, notes)
-    }
+    const { came, left } = this.blocks.changed(operations)
+    for (const stored of came) this.places.set(stored.position, this.read(stored, steadyMs))
+    for (const position of left) this.removed(position, notes)
     this.checkEviction(before)
     this.hands.landed()
   }
 
   /** A crash took a write back. */
   undone(operations: readonly StoreOperation[]): void {
-    for (const { type, key } of operations) {
-      if (!isEvent(key)) continue
-      const position = positionOfEventKey(key)
+    const { came, left } = this.blocks.changed(operations)
+    for (const position of left) this.places.delete(position)
+    for (const { position } of came) {
       const place = this.places.get(position)
-      if (type === 'del') this.places.delete(position)
-      else if (place) place.removed = undefined
+      if (place) place.removed = undefined
     }
   }
 
   /** Damage took a write back that may have been synced. */
   torn(operations: readonly StoreOperation[]): void {
-    for (const { type, key } of operations) {
-      const place = isEvent(key) ? this.places.get(positionOfEventKey(key)) : undefined
-      if (place && type === 'del') this.damaged.push(place)
+    for (const position of this.blocks.writtenIn(operations)) {
+      const place = this.places.get(position)
+      if (place) this.damaged.push(place)
     }
     this.wasTorn ||= operations.length > 0
     this.undone(operations)
@@ -137,10 +134,17 @@ export class Truth {
     }
   }
 
-  private read(key: string, value: string, steadyMs: number | undefined): Place {
-    const lane = key.startsWith('e!h') ? 'high' : 'normal'
-    const stored = decodeRecord(lane, positionOfEventKey(key), value)
-    const { position, text, sequence, deviceId: device, type, deadlineSteadyMs, admittedSteadyMs } = stored
+  private read(stored: StoredEvent, steadyMs: number | undefined): Place {
+    const {
+      position,
+      lane,
+      text,
+      sequence,
+      deviceId: device,
+      type,
+      deadlineSteadyMs,
+      admittedSteadyMs,
+    } = stored
     const event = JSON.parse(text) as { epoch: string; source: string; id: string }
     return {
       position,
@@ -173,8 +177,4 @@ interface Note {
   from: number
   to: number
   reason: Undelivered
-}
-
-function isEvent(key: string): boolean {
-  return key.startsWith('e!') && key !== laneGuard
 }

@@ -59,8 +59,8 @@ export const damages = {
 export const lethal: Damage = (db) =>
   changed(db, liveTable, (bytes) => {
     for (let at = bytes.indexOf('e!n!'); at >= 0; at = bytes.indexOf('e!n!', at + 1)) {
-      // Shared bytes (0), own bytes of the key (28), bytes of the value (two), key: LevelDB, doc/table_format.md.
-      if (bytes[at - 3] === 28 && bytes[at - 4] === 0) bytes[at - 3] = 3
+      // Shared bytes (0), own bytes of the key (28), bytes of the value (a varint of two or three), key: LevelDB, doc/table_format.md.
+      for (const own of [at - 3, at - 4]) if (bytes[own] === 28 && bytes[own - 1] === 0) bytes[own] = 3
     }
     return bytes
   })

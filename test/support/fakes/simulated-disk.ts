@@ -106,7 +106,11 @@ export class SimulatedDisk implements StoreFolder {
     )
     for (const operation of undo) this.apply(operation)
     this.newestWrite = undefined
-    this.torn = { operationsMax: write.operations.length }
+    const [first] = write.operations
+    this.torn = {
+      operationsMax: write.operations.length,
+      ...(first?.type === 'put' ? { firstValue: first.value } : {}),
+    }
     return undo
   }
 
@@ -120,6 +124,11 @@ export class SimulatedDisk implements StoreFolder {
   /** Damage: what is read is not what was written. */
   alter(key: string): void {
     this.entries.set(key, 'altered')
+  }
+
+  /** Damage: another value stands there. */
+  put(key: string, value: string): void {
+    this.entries.set(key, value)
   }
 
   get size(): number {
@@ -201,17 +210,25 @@ export class SimulatedDisk implements StoreFolder {
     }
     const entriesIn = ({ gte, lt }: Range, limit: number): [string, string][] =>
       this.entries.keysIn(gte, lt, limit).map((key) => [key, this.entries.get(key) as string])
-    async function* keysOf(entries: SortedMap, { gte, lt }: Range): AsyncGenerator<string[], void> {
-      await use('keys')
+    async function* keysOf(
+      entries: SortedMap,
+      { gte, lt }: Range,
+      what = 'keys',
+    ): AsyncGenerator<string[], void> {
+      await use(what)
       const keys = entries.keysIn(gte, lt)
       for (let at = 0; at < keys.length; at += 100) {
-        await use('keys')
+        await use(what)
         yield keys.slice(at, at + 100)
       }
     }
-    async function* chunksOf(entries: SortedMap, range: Range): AsyncGenerator<[string, string][], void> {
+    async function* chunksOf(
+      entries: SortedMap,
+      range: Range,
+      what = 'keys',
+    ): AsyncGenerator<[string, string][], void> {
       const frozen = entries.copy()
-      for await (const keys of keysOf(frozen, range))
+      for await (const keys of keysOf(frozen, range, what))
         yield keys.map((key): [string, string] => [key, frozen.get(key) as string])
     }
     // oxlint-disable-next-line typescript/no-this-alias -- the handle's methods have a `this` of their own
@@ -241,7 +258,7 @@ export class SimulatedDisk implements StoreFolder {
           entries: async ({ gte, lt }, limit) =>
             frozen.keysIn(gte, lt, limit).map((key): [string, string] => [key, frozen.get(key) as string]),
           keys: (range) => keysOf(frozen, range),
-          chunks: (range) => chunksOf(frozen, range),
+          chunks: (range) => chunksOf(frozen, range, 'snapshot keys'),
           close: async () => {},
         }
       },

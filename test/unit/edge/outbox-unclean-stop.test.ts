@@ -33,7 +33,7 @@ test('what comes and goes while the events are counted after an unclean stop is 
     count = resolve
   })
   disk.faults.pause = async (what) => {
-    if (what === 'keys') await counting
+    if (what === 'snapshot keys') await counting
   }
   const outbox = await open(disk)
   await outbox.append(submission('a', 'later'))

@@ -1,9 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { systemClock } from '../../../src/clock.ts'
 
 // Fake timers do not reach it.
 vi.mock('node:timers/promises', { spy: true })
+// Another file of this worker may have imported the clock already, and that one knows no spy.
+vi.resetModules()
+const { systemClock } = await import('../../../src/clock.ts')
 
 const dayMs = 86_400_000
 /** Node: "If delay is larger than 2147483647, it is set to 1." */

@@ -455,7 +455,7 @@ export const mutations: readonly Mutation[] = [
     find: 'blame(run[at]);\n    return [run.slice(0, at), run.slice(at + 1)];',
     replace: 'run.forEach(blame);\n    return [];',
     breaks: ['G5'],
-    seed: 11,
+    seed: 16,
   },
   {
     name: 'dropped-letters',

@@ -160,7 +160,7 @@ function forwarderMetrics(registers: Registry[]): EdgeMetrics['forwarder'] {
       lag.observe(Math.max(0, lagMs) / 1000)
     },
     confirmed: (latencyMs) => confirms.observe(latencyMs / 1000),
-    refused: (code) => refused.inc({ code }),
+    refused: (code, events) => refused.inc({ code }, events),
   }
 }
 

@@ -148,7 +148,7 @@ export class Carrier {
       if (outcome.kind === 'routed') routed.push(...shipment)
       else {
         this.#refused.push(shipment)
-        observer.refused(outcome.code)
+        observer.refused(outcome.code, shipment.length)
         // Whatever refuses one message refuses the next: wait, rather than spin or skip.
         this.#finish({ code: outcome.code, detail: `the exchange did not route ${shipment[0].type}` })
       }

@@ -7,8 +7,8 @@ export interface ForwarderObserver {
   unconfirmed(events: number, oldestSentAtMs: number | undefined): void
   /** From publish to the publisher confirm of one message. */
   confirmed(latencyMs: number): void
-  /** The exchange took a message but did not route it, or refused it. */
-  refused(code: string): void
+  /** The exchange took a message but did not route it, or refused it, and with it all of its events. */
+  refused(code: string, events: number): void
 }
 
 export const silentForwarderObserver: ForwarderObserver = {

@@ -18,7 +18,8 @@ interface Open {
 
 /**
  * What leaves together. Nobody waits for company: what is there is packed. Events of one partition stay in their order,
- * whatever their types, so that each device's do (G6); and no lane shares a message with another.
+ * whatever their types, so that each device's do (G6); and no lane shares a message with another. What a batch says of itself is true of
+ * all of it: one gateway, one epoch, sequences that rise.
  */
 export class Packing {
   readonly #options: PackingOptions
@@ -57,24 +58,34 @@ export class Packing {
   }
 
   /**
-   * These did not arrive, perhaps because of what they are put together in: their events leave alone from now on. What was said before is
-   * forgotten, so that no more is remembered than was under way at once (G7).
+   * These did not arrive, perhaps because of what they are put together in: the events of batches leave alone from now on, and those
+   * that did so already still do (G3). What was said of others is forgotten, so that no more is remembered than was under way at once (G7).
    */
   takeApart(shipments: Iterable<Shipment>): void {
-    const batches = [...shipments].filter(({ length }) => length > 1)
-    if (batches.length > 0) this.#alone = new Set(batches.flat().map(({ position }) => position))
+    const all = [...shipments]
+    if (all.every(({ length }) => length === 1)) return
+    const alone = all.filter(([{ position }, ...others]) => others.length > 0 || this.#alone.has(position))
+    this.#alone = new Set(alone.flat().map(({ position }) => position))
   }
 
   #fits(event: Queued, bytes: number, { events, bytes: taken }: Open): boolean {
     const [first] = events
+    const last = events.at(-1) ?? first
     const { eventsMax, bytesMax } = this.#options
     return (
       event.type === first.type &&
       event.lane === first.lane &&
+      epochBase(event) === epochBase(first) &&
+      event.sequence > last.sequence &&
       events.length < eventsMax &&
       taken + bytes <= bytesMax &&
       !this.#alone.has(event.position) &&
       !this.#alone.has(first.position)
     )
   }
+}
+
+/** Where the event's epoch begins in the outbox: another epoch, or gateway, begins elsewhere. */
+function epochBase({ position, sequence }: Queued): number {
+  return position - sequence
 }

@@ -171,6 +171,26 @@ describe('the forwarder', () => {
     },
   )
 
+  test('where the broker takes no batch and answers slowly, all leaves as single events in the end (G3)', async () => {
+    Object.assign(exchange, { sizeMax: 1, answersMax: 1 })
+    await append(400)
+    start({}, 100, 10)
+    await clock.advance(120_000)
+    expect(depth()).toBe(0)
+    expect(new Set(routedIds()).size).toBe(400)
+  })
+
+  test('counts every event of a message that was refused', async () => {
+    const refused: [string, number][] = []
+    exchange.nackedAbove = 1
+    await append(30)
+    start({ refused: (code, events) => refused.push([code, events]) }, 100, 10)
+    await clock.advance(60_000)
+    expect(refused).toContainEqual(['NACKED', 10])
+    expect(refused.every(([, events]) => events > 1)).toBe(true)
+    expect(depth()).toBe(0)
+  })
+
   test('over a link on which no batch comes through, single events do (G3)', async () => {
     await append(30)
     exchange.answering = false

@@ -8,6 +8,7 @@ import { partitionOf } from '../../../src/contract/wire.ts'
 const partitions = 3
 const bytesMax = 2000
 
+/** The gateway was renamed on the way: a second epoch begins. And after an outage what is live goes first. */
 const anyEvents: fc.Arbitrary<Queued[]> = fc
   .array(
     fc.record({
@@ -18,15 +19,19 @@ const anyEvents: fc.Arbitrary<Queued[]> = fc
     }),
     { maxLength: 60 },
   )
-  .map((events) =>
-    events.map((event, index) => ({
+  .chain((events) => fc.tuple(fc.constant(events), fc.nat(events.length), fc.nat(events.length)))
+  .map(([events, renamedAt, liveFrom]) => {
+    const queued = events.map((event, index) => ({
       ...event,
-      position: index,
-      sequence: index,
+      position: index + 1,
+      sequence: index < renamedAt ? index + 1 : index + 1 - renamedAt,
       id: `e${index}`,
       recordedAtMs: 0,
-    })),
-  )
+    }))
+    return [...queued.slice(liveFrom), ...queued.slice(0, liveFrom)]
+  })
+
+const inPlace = (events: readonly Queued[]): Queued[] => events.toSorted((a, b) => a.position - b.position)
 
 const partition = ({ deviceId }: Queued): number => partitionOf(deviceId, partitions)
 
@@ -36,7 +41,7 @@ describe('what leaves together', () => {
     fc.assert(
       fc.property(anyEvents, (events) => {
         const packed = packing.pack(events)
-        expect(packed.flat().toSorted((a, b) => a.position - b.position)).toEqual(events)
+        expect(inPlace(packed.flat())).toEqual(inPlace(events))
         for (const shipment of packed) {
           expect(shipment.length).toBeLessThanOrEqual(5)
           expect(
@@ -47,6 +52,19 @@ describe('what leaves together', () => {
             false,
           ).length
           expect(shipment.length === 1 || bytes <= bytesMax).toBe(true)
+        }
+      }),
+    )
+  })
+
+  test('is of one epoch, and so of one gateway, in rising sequence, as its properties say (G6)', () => {
+    const packing = new Packing({ eventsMax: 100, bytesMax: 1_000_000, partitions })
+    fc.assert(
+      fc.property(anyEvents, (events) => {
+        for (const shipment of packing.pack(events)) {
+          expect(new Set(shipment.map(({ position, sequence }) => position - sequence)).size).toBe(1)
+          const sequences = shipment.map(({ sequence }) => sequence)
+          expect(sequences).toEqual(sequences.toSorted((a, b) => a - b))
         }
       }),
     )

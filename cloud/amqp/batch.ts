@@ -67,10 +67,9 @@ class BatchedEvent implements Delivery {
 
   /** Asked for when it is set aside, which is seldom. */
   get properties(): MessageProperties {
-    const { appId, type } = this.#batch.properties
+    const { type } = this.#batch.properties
     return {
       ...ownProperties(this.text),
-      ...(appId !== undefined && { appId }),
       ...(type !== undefined && { type }),
       contentType: wire.contentType,
     }
@@ -85,10 +84,11 @@ class BatchedEvent implements Delivery {
 /** Of what cannot be read there are none. */
 function ownProperties(text: Buffer): MessageProperties {
   try {
-    const { id, recordedtime } = JSON.parse(text.toString('utf8')) as Record<string, unknown>
+    const { id, gateway, recordedtime } = JSON.parse(text.toString('utf8')) as Record<string, unknown>
     const recordedMs = Date.parse(String(recordedtime))
     return {
       ...(typeof id === 'string' && { messageId: shortText(id) }),
+      ...(typeof gateway === 'string' && { appId: shortText(gateway) }),
       ...(recordedMs >= 0 && { timestamp: Math.floor(recordedMs / 1000) }),
     }
   } catch {

@@ -1,5 +1,6 @@
 import { deflateSync, inflateSync } from 'node:zlib'
 import { messageOf, TidegateError } from '../errors.ts'
+import { endsAsEvent } from './codec.ts'
 import { wire } from './wire.ts'
 
 /**
@@ -29,8 +30,9 @@ function plain(contentType: string | undefined): string | undefined {
 }
 
 /**
- * The texts of a batch's events, verbatim. That it is an array of things in braces is made certain here, and what is in the braces is
- * for whoever reads the event: so every text that can be read is one of the array, and the array is nothing else.
+ * The texts of a batch's events, verbatim. That it is an array of things in braces that end as events do is made certain here, and what is
+ * in the braces is for whoever reads the event: so every text that can be read is one of the array, and the array is nothing else. A few
+ * bytes that inflate to thousands of things that are no events are one fault, not thousands (G5).
  * @throws TidegateError `BATCH_UNREADABLE` (not retryable)
  */
 export function splitBatch(body: Buffer, contentEncoding: string | undefined): Buffer[] {
@@ -78,7 +80,9 @@ function textsIn(bytes: Buffer): Buffer[] {
     const end = endOfObject(bytes, start)
     if (texts.length === batchLimits.events)
       throw unreadable(`it holds more than ${batchLimits.events} events`)
-    texts.push(bytes.subarray(start, end))
+    const text = bytes.subarray(start, end)
+    if (!endsAsEvent(text)) throw unreadable(`the object at byte ${start} does not end as an event does`)
+    texts.push(text)
     at = afterSpace(bytes, end)
   } while (bytes[at] === comma)
   if (bytes[at] !== closeBracket) throw unreadable(`the array does not end at byte ${at}`)

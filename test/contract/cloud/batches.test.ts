@@ -77,6 +77,7 @@ export default {
   test.each([
     ['a broken array', Buffer.from('[{"id":"x"},'), false],
     ['bytes that were never compressed', Buffer.from('[{}]'), true],
+    ['59 bytes of thousands of objects', deflateSync(`[${'{},'.repeat(9_999)}{}]`), true],
     ['a bomb of 512 MiB', deflateSync(Buffer.alloc(512 * 1024 * 1024, ' ')), true],
   ])(
     'what says that it is a batch and is %s is one dead letter, as it came, and what is behind it is processed (G5, G7)',

@@ -1,3 +1,4 @@
+import { deflateSync } from 'node:zlib'
 import type { AsyncMessage, Channel } from 'rabbitmq-client'
 import { describe, expect, test } from 'vitest'
 import { Lease } from '../../../cloud/amqp/lease-rabbit.ts'
@@ -54,6 +55,30 @@ describe('a batch', () => {
     expect(broker.depth).toBe(0)
     await clock.advance(10_000)
     expect(storage.effects().map(({ params }) => params[0])).toEqual([1, 2, 4, 6, 7, 8, 5])
+  })
+
+  test('that inflates to thousands of objects that are no events is one dead letter (G5)', async () => {
+    const { broker, start } = setUp(writing())
+    const whole = postedTogether(together(new Ledger(), 3), partitions, true)
+    broker.post({ ...whole, text: deflateSync(`[${'{},'.repeat(9_999)}{}]`) })
+    start('a')
+    await settled()
+    expect(broker.dead).toHaveLength(1)
+    expect(broker.dead[0]).toMatchObject({ headers: { [headers.errorCode]: 'BATCH_UNREADABLE' } })
+    expect(broker.depth).toBe(0)
+  })
+
+  test('of more than one gateway, as none sends it, has letters with the gateway of each event (G5)', async () => {
+    const { broker, start } = setUp(writing({ handle: () => Promise.reject(failure(false)) }))
+    const events: Together = [
+      new Ledger('gateway-1').next('device-1'),
+      new Ledger('gateway-2').next('device-1'),
+    ]
+    broker.post(postedTogether(events, partitions))
+    start('a')
+    await settled()
+    await settled()
+    expect(broker.dead.map(({ properties }) => properties.appId)).toEqual(['gateway-1', 'gateway-2'])
   })
 
   test('of which some are settled when the connection drops comes again, and nothing of it happens twice (G4)', async () => {

@@ -18,16 +18,51 @@ export function openBatch(body: Buffer, properties: MessageProperties): Opened |
 }
 
 /**
- * The events of a batch as deliveries of their own, in their order. Each has the properties that it would have had alone, so that what
- * fails is set aside as a single event, and harms no other. The batch is acknowledged once all of them are (G5).
+ * What is settled of a batch, however often it is delivered before all of it is. It is acknowledged once all of it is (G5).
  */
-export function eventsOf(batch: Delivery, texts: readonly Buffer[]): Delivery[] {
-  const headers = withoutBatch(batch.headers)
-  let open = texts.length
-  const settled = (): void => {
-    if (--open === 0) batch.ack()
+export class OpenBatch {
+  /** Events in it. */
+  readonly size: number
+  readonly #settled = new Set<number>()
+  /** As what it is in our hands. */
+  #messages: Delivery[] = []
+
+  constructor(size: number) {
+    this.size = size
   }
-  return texts.map((text) => new BatchedEvent(batch, text, headers, settled))
+
+  /**
+   * The events that are not settled yet as deliveries of their own, in their order. Each has the properties that it would have had alone,
+   * so that what fails is set aside as a single event, and harms no other.
+   */
+  deliver(message: Delivery, texts: readonly Buffer[]): Delivery[] {
+    this.#messages = [...this.#messages.filter(({ lost }) => !lost), message]
+    this.#acknowledge()
+    const headers = withoutBatch(message.headers)
+    return texts.flatMap((text, index) =>
+      this.isSettled(index) ? [] : new BatchedEvent(message, text, headers, this, index),
+    )
+  }
+
+  isSettled(index: number): boolean {
+    return this.#settled.has(index)
+  }
+
+  /** Also of an event that came with a delivery that is lost: its outcome is as durable. */
+  settle(index: number): void {
+    if (this.isSettled(index)) return
+    this.#settled.add(index)
+    this.#acknowledge()
+  }
+
+  /** It is in our hands no longer: nothing of its bytes is held. */
+  rest(): void {
+    this.#messages = []
+  }
+
+  #acknowledge(): void {
+    if (this.#settled.size === this.size) for (const message of this.#messages) message.ack()
+  }
 }
 
 class BatchedEvent implements Delivery {
@@ -42,32 +77,35 @@ class BatchedEvent implements Delivery {
   readonly attempt: number
   readonly redelivered: boolean
   readonly arrivedAtMs: number
-  readonly #batch: Delivery
-  #settled: (() => void) | undefined
+  readonly #message: Delivery
+  readonly #batch: OpenBatch
+  readonly #index: number
 
-  constructor(batch: Delivery, text: Buffer, headers: Headers, settled: () => void) {
+  constructor(message: Delivery, text: Buffer, headers: Headers, batch: OpenBatch, index: number) {
     this.text = text
-    this.queue = batch.queue
-    this.partition = batch.partition
-    this.exchange = batch.exchange
-    this.routingKey = batch.routingKey
+    this.queue = message.queue
+    this.partition = message.partition
+    this.exchange = message.exchange
+    this.routingKey = message.routingKey
     this.headers = headers
-    this.hasMoreProperties = batch.hasMoreProperties === true
-    this.propertyBlock = batch.propertyBlock
-    this.attempt = batch.attempt
-    this.redelivered = batch.redelivered
-    this.arrivedAtMs = batch.arrivedAtMs
+    this.hasMoreProperties = message.hasMoreProperties === true
+    this.propertyBlock = message.propertyBlock
+    this.attempt = message.attempt
+    this.redelivered = message.redelivered
+    this.arrivedAtMs = message.arrivedAtMs
+    this.#message = message
     this.#batch = batch
-    this.#settled = settled
+    this.#index = index
   }
 
+  /** Work on it that was under way when the batch was taken back may have settled it meanwhile: then there is nothing to begin. */
   get lost(): boolean {
-    return this.#batch.lost
+    return this.#message.lost || this.#batch.isSettled(this.#index)
   }
 
   /** Asked for when it is set aside, which is seldom. */
   get properties(): MessageProperties {
-    const { type } = this.#batch.properties
+    const { type } = this.#message.properties
     return {
       ...ownProperties(this.text),
       ...(type !== undefined && { type }),
@@ -76,8 +114,7 @@ class BatchedEvent implements Delivery {
   }
 
   ack(): void {
-    this.#settled?.()
-    this.#settled = undefined
+    this.#batch.settle(this.#index)
   }
 }
 

@@ -31,7 +31,7 @@ export interface Delivery {
   readonly arrivedAtMs: number
   /**
    * The channel it came on is gone: the broker will deliver it again, perhaps to another instance. Work not yet
-   * begun must not begin, or a device's events could be seen out of order (G6).
+   * begun must not begin, or a device's events could be seen out of order (G6). So it is when an earlier delivery of it is settled.
    */
   readonly lost: boolean
   /**

@@ -1,15 +1,15 @@
 import type { AsyncMessage, Channel } from 'rabbitmq-client'
 import { asSentOf } from '../../src/amqp/as-sent-rabbit.ts'
-import { eventsOf, openBatch } from './batch.ts'
+import { openBatch } from './batch.ts'
 import { type Delivery, type MessageProperties, readAttempt } from './delivery.ts'
-
-/** What a delivery in our hands takes beside its text, as far as that is worth knowing (G7). */
-const overheadBytes = 512
+import { overheadBytes } from './in-hand.ts'
+import { type BatchInHand, KeptBatches } from './kept-batches.ts'
 
 interface InHand {
   /** When it came, ms of a steady clock. */
   atMs: number
   bytes: number
+  batch?: BatchInHand | undefined
 }
 
 /** One subscription to one partition queue, on a channel of its own, as long as the channel lives. */
@@ -20,6 +20,7 @@ export class Lease {
   /** Whether it has delivered anything: with a single active consumer, that it is the one. */
   active = false
   readonly #channel: Channel
+  readonly #kept: KeptBatches
   /** Delivery tags are 1, 2, 3, … on a channel; everything below is acknowledged. */
   #lowestOpen = 1
   #lastTag = 0
@@ -31,8 +32,9 @@ export class Lease {
   #flushing = false
   #lost = false
 
-  constructor(channel: Channel, queue: string, partition: number) {
+  constructor(channel: Channel, queue: string, partition: number, kept = new KeptBatches()) {
     this.#channel = channel
+    this.#kept = kept
     this.queue = queue
     this.partition = partition
   }
@@ -76,6 +78,11 @@ export class Lease {
     return this.#lost || !this.#channel.active
   }
 
+  /** Of which not all is settled, or whose acknowledgement waits for what was delivered before them. */
+  get openBatches(): BatchInHand[] {
+    return [...this.#inHand.values()].flatMap(({ batch }) => batch ?? [])
+  }
+
   /** What was delivered and is not acknowledged goes to whoever is next in line. */
   async giveUp(): Promise<void> {
     this.flush()
@@ -83,16 +90,17 @@ export class Lease {
     await this.#channel.close()
   }
 
-  /** One for each event that is in a message; and for what is to be a batch and cannot be taken apart, one. */
+  /** One for each event that is in a message and not settled yet; and for what is to be a batch and cannot be taken apart, one. */
   deliveries(message: AsyncMessage, nowMs: number, monotonicMs: number): Delivery[] {
     const body = message.body as Buffer
     const properties = propertiesOf(message)
     const opened = openBatch(body, properties)
     const whole = this.#delivery(message, nowMs, { properties, batchFault: opened?.fault })
-    const deliveries = opened?.texts ? eventsOf(whole, opened.texts) : [whole]
-    const bytes = deliveries.reduce((sum, { text }) => sum + text.length + overheadBytes, 0)
-    this.#take(message.deliveryTag, { atMs: monotonicMs, bytes })
-    return deliveries
+    const texts = opened?.texts ?? [body]
+    const bytes = texts.reduce((sum, { length }) => sum + length + overheadBytes, 0)
+    const batch = opened?.texts && this.#kept.open(body, texts.length, message.redelivered)
+    this.#take(message.deliveryTag, { atMs: monotonicMs, bytes, batch: batch && { batch, body } })
+    return batch ? batch.deliver(whole, texts) : [whole]
   }
 
   /** What came on it and is no event. */
@@ -147,15 +155,17 @@ export class Lease {
 
   flush(): void {
     this.#flushing = false
+    if (this.lost) return
     let next = this.#lowestOpen
     while (this.#settled.delete(next)) this.#release(next++)
-    if (next === this.#lowestOpen || this.lost) return
+    if (next === this.#lowestOpen) return
     this.#lowestOpen = next
     this.#channel.basicAck({ deliveryTag: next - 1, multiple: true })
   }
 
   #release(tag: number): void {
-    const { bytes } = this.#inHand.get(tag) as InHand
+    const { bytes, batch } = this.#inHand.get(tag) as InHand
+    if (batch) this.#kept.forget(batch.batch)
     this.#inHand.delete(tag)
     this.#bytesInHand -= bytes
     this.#settledBytes += bytes

@@ -1,3 +1,4 @@
+import { bytesInHandMax } from './in-hand.ts'
 import type { Lease } from './lease-rabbit.ts'
 
 /**
@@ -5,9 +6,6 @@ import type { Lease } from './lease-rabbit.ts'
  * again. So what is in our hands is bounded by time, too.
  */
 const inHandMsMax = 600_000
-
-/** What the deliveries of a queue that are in our hands may take together; one that is larger by itself is taken alone (G7). */
-export const bytesInHandMax = 4 * 1024 * 1024
 
 /** How many deliveries of a queue are taken at a time: as many as are got to in good time, and no more than are asked for (G7). */
 export class PrefetchPace {

@@ -6,8 +6,10 @@ import { codeOf, isAbort } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import type { AmqpConnection } from './connection-rabbit.ts'
 import type { Delivery } from './delivery.ts'
+import { bytesInHandMax } from './in-hand.ts'
+import { KeptBatches } from './kept-batches.ts'
 import { Lease } from './lease-rabbit.ts'
-import { bytesInHandMax, PrefetchPace } from './prefetch-pace.ts'
+import { PrefetchPace } from './prefetch-pace.ts'
 import { isMissing } from './topology-rabbit.ts'
 
 /** One queue that is kept subscribed, on one channel after another. */
@@ -64,6 +66,7 @@ class KeptSubscription implements Subscription {
   readonly #options: SubscriptionOptions
   readonly #stopping = new AbortController()
   readonly #pace: PrefetchPace
+  readonly #batches = new KeptBatches()
   #lease: Lease | undefined
   #over = false
 
@@ -112,7 +115,7 @@ class KeptSubscription implements Subscription {
     const { signal } = this.#stopping
     const channel = await connection.client.acquire({ emitErrorsFromChannel: true })
     const ended = closed(channel)
-    const lease = new Lease(channel, home, partition)
+    const lease = new Lease(channel, home, partition, this.#batches)
     channel.on('error', (error: unknown) => log.warn({ queue, code: codeOf(error) }, amqpMessageOf(error)))
     // The queue was deleted, or its leader moved away.
     channel.once('basic.cancel', () => void lease.giveUp())
@@ -126,6 +129,7 @@ class KeptSubscription implements Subscription {
     this.#lease = lease
     this.#watch(lease, { sinceMs: clock.monotonicMs(), settledBefore: 0, settledBytesBefore: 0 })
     await ended
+    this.#batches.keep(lease.openBatches)
   }
 
   /**
@@ -156,10 +160,11 @@ class KeptSubscription implements Subscription {
     })
   }
 
-  /** RabbitMQ counts messages, and a batch is one: what they take is counted here, as it comes in. */
+  /** RabbitMQ counts messages, and a batch is one: what they take is counted here, as it comes in; but not given back in an outage. */
   #takeFewer(lease: Lease): void {
     const before = this.#pace.prefetch
-    if (!lease.lost && this.#pace.tooLarge(lease.inHand)) this.#resubscribe(lease, before)
+    if (!lease.lost && !this.#options.isHeld?.() && this.#pace.tooLarge(lease.inHand))
+      this.#resubscribe(lease, before)
   }
 
   /** What is in our hands goes back, and comes again a few at a time. */

@@ -1,5 +1,5 @@
 import type { Clock } from '../../../src/clock.ts'
-import { eventsOf, openBatch } from '../../../cloud/amqp/batch.ts'
+import { OpenBatch, openBatch } from '../../../cloud/amqp/batch.ts'
 import { TidegateError } from '../../../src/errors.ts'
 import { partitionQueue, wire } from '../../../src/contract/wire.ts'
 import {
@@ -162,7 +162,9 @@ class Consumer implements FakeDeliveries {
         this.#broker.pump()
       },
     }
-    for (const delivery of opened?.texts ? eventsOf(whole, opened.texts) : [whole])
+    for (const delivery of opened?.texts
+      ? new OpenBatch(opened.texts.length).deliver(whole, opened.texts)
+      : [whole])
       this.#onDelivery?.(delivery)
     message.delivered = true
     return true

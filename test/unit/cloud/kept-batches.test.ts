@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events'
 import type { AsyncMessage } from 'rabbitmq-client'
 import { describe, expect, test } from 'vitest'
 import type { AmqpConnection } from '../../../cloud/amqp/connection-rabbit.ts'
+import { KeptBatches } from '../../../cloud/amqp/kept-batches.ts'
 import { startSubscription } from '../../../cloud/amqp/subscription-rabbit.ts'
 import { createPipeline } from '../../../cloud/pipeline/pipeline.ts'
 import { silentLog } from '../../../src/log.ts'
@@ -20,7 +21,7 @@ class FakeQueue {
 
   post(events: readonly [Encoded, ...Encoded[]]): void {
     const { text: body, properties } = postedTogether(events, partitions)
-    this.waiting.push({ ...properties, body, redelivered: false } as Content)
+    this.waiting.push({ ...properties, body, redelivered: false })
     this.channel?.pump()
   }
 
@@ -156,7 +157,7 @@ describe('a batch that RabbitMQ takes back before all of it is settled', () => {
   test('and waits for letters then has each once, and not again when they are proven at last (G5)', async () => {
     const released = gate()
     const { clock, queue, subscription, letters, broker } = setUpQueue(1)
-    const { send } = broker.sidings
+    const send = broker.sidings.send.bind(broker.sidings)
     // The broker takes nothing, and answers when its alarm is over.
     broker.sidings.send = async (siding, letter) => {
       await released.promise
@@ -189,6 +190,21 @@ describe('a batch that RabbitMQ takes back before all of it is settled', () => {
     expect(handled.length).toBeLessThanOrEqual(12)
     await subscription.close()
   })
+})
+
+test('what is kept of batches is bounded, forgotten once they are acknowledged, and looked for in what came before only (G7)', () => {
+  const kept = new KeptBatches()
+  const inHand = Array.from({ length: 20 }, (_, index) => {
+    const body = Buffer.from(`batch ${index}`)
+    return { body, batch: kept.open(body, 1000, false) }
+  })
+  kept.keep(inHand)
+  const known = (): boolean[] => inHand.map(({ body, batch }) => kept.open(body, 1000, true) === batch)
+  expect(known()).toEqual(inHand.map((_, index) => index >= 2))
+  const [, , third] = inHand
+  if (third) kept.forget(third.batch)
+  expect(known()).toEqual(inHand.map((_, index) => index >= 3))
+  expect(inHand.some(({ body, batch }) => kept.open(body, 1000, false) === batch)).toBe(false)
 })
 
 test('what takes too much together is not given back while the broker takes no letters (G5)', async () => {

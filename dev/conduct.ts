@@ -254,11 +254,16 @@ function sayBooks(report: Report, screen: Screen): void {
   screen.say(
     `latency p50 ${milliseconds(p50)}, p99 ${milliseconds(p99)}; live p99 ${milliseconds(live.p99)}` +
       (backlog.count > 0 ? `, backlog p99 ${milliseconds(backlog.p99)}` : '') +
-      `; buffered up to ${grouped(report.maxBuffered)}; ${report.missing === 0 ? 'drained in' : 'waited'} ${milliseconds(report.run.drainMs)}` +
+      `; buffered up to ${grouped(report.maxBuffered)}; ${storedAfter(report)}` +
       (report.deadLetterCopies > 0
         ? `; ${counted(report.deadLetterCopies, 'dead letter')} written twice`
         : ''),
   )
+}
+
+function storedAfter({ missing, run }: Report): string {
+  const time = milliseconds(run.drainMs)
+  return missing === 0 ? `all stored ${time} after the sensors stopped` : `waited ${time} for what is missing`
 }
 
 function counted(count: number, one: string): string {

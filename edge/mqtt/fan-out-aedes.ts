@@ -24,6 +24,8 @@ interface Sender {
 
 interface AedesDelivery extends Delivery {
   packet: Published
+  /** Whether the message is to be retained, which not every subscriber is told. */
+  isRetained: boolean
 }
 
 export interface FanOutOptions {
@@ -116,7 +118,10 @@ class AedesSubscriber implements Subscriber {
         const publisher = clientId === undefined ? undefined : this.#client.broker.clients[clientId]
         return publisher && options.connectionOf(publisher)
       },
-      onUnsent: (qos) => options.onUnsent(client, qos),
+      onUnsent: ({ packet: { topic }, qos, isRetained }) => {
+        if (isRetained) this.#retained.noteUnsent(topic)
+        options.onUnsent(client, qos)
+      },
     })
     this.#retained = new RetainedQueue({
       read: (filter) => options.sessions.retained.read(filter),
@@ -185,6 +190,7 @@ class AedesSubscriber implements Subscriber {
     const qos = Math.min(published.qos, granted) as 0 | 1 | 2
     this.#unsent.deliver({
       packet: { ...published, qos, retain: isBridge && published.retain },
+      isRetained: published.retain,
       qos: qos === 0 ? 0 : 1,
       bytes: published.payload.length,
       counter: published.brokerCounter,

@@ -108,14 +108,23 @@ async function answer(verdict: Promise<Verdict>, done: (error?: Error | null) =>
 
 /**
  * A kept session has its subscriptions before its CONNACK, and not before the connection whose place this one takes is closed:
- * until then that may subscribe. What is published meanwhile is queued for the session. Comes after `keepOnePerClientId`.
+ * until then that may subscribe. What is published meanwhile is queued for the session. A clean session ends what was kept
+ * until then, what was subscribed to on that connection included. Comes after `keepOnePerClientId`.
  */
 export function restoreSubscriptions(
   aedes: Aedes,
-  { rules, fanOut, sessions }: Pick<HooksParts, 'rules' | 'fanOut'> & { sessions: Pick<Sessions, 'kept'> },
+  {
+    rules,
+    fanOut,
+    sessions,
+  }: Pick<HooksParts, 'rules' | 'fanOut'> & { sessions: Pick<Sessions, 'kept' | 'cleanSubscriptions'> },
 ): void {
   aedes.on('client', (client) => {
-    if (client.clean) return
+    if (client.clean) {
+      if (sessions.kept.has(client.id))
+        sessions.cleanSubscriptions(client).catch((error: Error) => client.conn.destroy(error))
+      return
+    }
     const subscriber = fanOut.of(client)
     const deviceId = deviceOf(client.id)
     for (const [filter, qos] of sessions.kept.filtersOf(client.id))

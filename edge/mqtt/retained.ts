@@ -26,6 +26,8 @@ export class RetainedQueue {
   #publishes = 0
   /** Their topics, each with the count when it was last published to. */
   readonly #published = new Map<string, number>()
+  /** Topics whose retained message was not sent for that, with the QoS of its subscription. */
+  readonly #passedOver = new Map<string, number>()
   /** Numbers of messages that were sent because they are retained. */
   readonly #sent = new Map<number, true>()
 
@@ -56,6 +58,15 @@ export class RetainedQueue {
     return true
   }
 
+  /** A message that was noted is not sent after all: whoever subscribed is to have it as a retained one. */
+  noteUnsent(topic: string): void {
+    this.#published.delete(topic)
+    const qos = this.#passedOver.get(topic)
+    if (qos === undefined) return
+    this.#passedOver.delete(topic)
+    this.ask(topic, qos)
+  }
+
   /** Never rejects: who cannot be sent anything is over. */
   async #send(): Promise<void> {
     const { begun, isOver } = this.#parts
@@ -74,7 +85,10 @@ export class RetainedQueue {
     for await (const message of read(filter)) {
       if (isOver()) return
       // It was sent then, or one that came after it.
-      if ((this.#published.get(message.topic) ?? 0) > after) continue
+      if ((this.#published.get(message.topic) ?? 0) > after) {
+        remember(this.#passedOver, message.topic, qos)
+        continue
+      }
       const number = numberOf(message)
       if (number !== undefined) remember(this.#sent, number, true)
       await send(message, Math.min(message.qos, qos))

@@ -24,8 +24,8 @@ export interface UnsentParts<D extends Delivery> {
   isSocketFull(): boolean
   /** The connection to be paused while a message waits; undefined: its publisher is gone, or is the gateway. */
   pauseOf(delivery: D): Pause | undefined
-  /** A message of this QoS is not sent. */
-  onUnsent(qos: 0 | 1): void
+  /** A message is not sent. */
+  onUnsent(delivery: D): void
 }
 
 /** What may wait to be sent to one subscriber, and one message of the greatest size more. */
@@ -160,9 +160,9 @@ export class Unsent<D extends Delivery> {
     }
   }
 
-  #giveUp({ qos, delivered }: D): void {
-    this.#parts.onUnsent(qos)
-    setImmediate(delivered)
+  #giveUp(delivery: D): void {
+    this.#parts.onUnsent(delivery)
+    setImmediate(delivery.delivered)
   }
 }
 

@@ -7,11 +7,12 @@ import { KeptSessions, sessionMark, type Subscription } from './kept-sessions.ts
 import type { SessionsObserver } from './observer.ts'
 import { PacketIds } from './packet-ids.ts'
 import { QueueLevel } from './queue-level.ts'
-import type { SessionDatabase } from './records/database-level.ts'
+import type { Operation, SessionDatabase } from './records/database-level.ts'
 import * as keys from './records/keys-level.ts'
 import { type SessionLimits, SessionQuota } from './records/quota.ts'
 import { loadQueued } from './records/records-level.ts'
 import { RetainedLevel } from './retained-level.ts'
+import { Turns } from './turns.ts'
 import { Unreleased } from './unreleased.ts'
 import { UnreleasedLevel } from './unreleased-level.ts'
 import { PersistenceWithWills } from './wills-level.ts'
@@ -39,6 +40,8 @@ export class Sessions extends PersistenceWithWills {
   readonly packetIds: PacketIds
   readonly queue: QueueLevel
   readonly #quota: SessionQuota
+  /** What is written of a session's subscriptions, by client ID. */
+  readonly #writes = new Turns()
   #broker: { clients?: Record<string, unknown> } | undefined
   readonly unreleased: Unreleased
 
@@ -106,7 +109,8 @@ export class Sessions extends PersistenceWithWills {
       if (isMade) records.set(keys.subscriptionKey(clientId, topic), subscription)
       return isMade
     })
-    await this.#database.batch(
+    await this.#write(
+      clientId,
       [...records].map(([key, subscription]) => ({ type: 'put', key, value: encode(subscription) })),
     )
     return made
@@ -116,7 +120,7 @@ export class Sessions extends PersistenceWithWills {
     const had = filters.filter((filter) => this.kept.filtersOf(clientId).has(filter))
     if (had.length === 0) return
     for (const filter of had) this.kept.unsubscribe(clientId, filter)
-    await this.#database.batch([
+    await this.#write(clientId, [
       // A former version wrote none.
       { type: 'put', key: keys.sessionKey(clientId), value: encode({}) },
       ...had.map((filter) => ({ type: 'del' as const, key: keys.subscriptionKey(clientId, filter) })),
@@ -129,10 +133,14 @@ export class Sessions extends PersistenceWithWills {
     const filters = this.kept.end(id)
     await this.queue.discardAll(id)
     if (!wasKept) return
-    await this.#database.batch([
+    await this.#write(id, [
       { type: 'del', key: keys.sessionKey(id) },
       ...filters.map((filter) => ({ type: 'del' as const, key: keys.subscriptionKey(id, filter) })),
     ])
+  }
+
+  #write(clientId: string, operations: Operation[]): Promise<void> {
+    return this.#writes.take(clientId, () => this.#database.batch(operations))
   }
 
   override async subscriptionsByTopic(topic: string): Promise<SubscriptionLike[]> {

@@ -8,7 +8,7 @@ export function multiplesOf(divisor: number): (value: number) => boolean {
   /** Both are reckoned in units of the divisor's last decimal: so it is whole. */
   const step = digits * 10n ** BigInt(exponent + decimals)
   const isWhole = multiplesOfWhole(step, decimals)
-  if (decimals > exactPowersMax || step >= exactMax) return isWhole
+  if (decimals > exactPowersMax) return isWhole
 
   const scale = Number(`1e${decimals}`)
   const stepNumber = Number(step)

@@ -66,10 +66,7 @@ function compileSchema(schema: unknown, others: readonly unknown[]): Validate {
   for (const other of othersOf(schema, others)) addTo(ajv, other, dialect)
   const validate = ajv.compile(plain)
   const known = Object.keys(ajv.RULES.keywords)
-  const names = namesIn(schema)
-  const slips = unknownKeywords
-    .filter((keyword) => names.has(keyword))
-    .flatMap((keyword) => slipOf(keyword, known) ?? [])
+  const slips = unknownKeywords.flatMap((keyword) => slipOf(keyword, known) ?? [])
   if (slips.length > 0) throw new Error([...new Set(slips)].join('; '))
   return validate
 }
@@ -157,14 +154,6 @@ function othersOf(schema: object | boolean, others: readonly unknown[]): object[
 
 function idOf(schema: unknown): string | undefined {
   return isObject(schema) && typeof schema['$id'] === 'string' ? schema['$id'] : undefined
-}
-
-/** Every name of a member, however deep: a keyword that is none of them is of a schema that this one refers to. */
-function namesIn(schema: unknown, names = new Set<string>()): Set<string> {
-  if (Array.isArray(schema)) for (const member of schema) namesIn(member, names)
-  if (!isObject(schema)) return names
-  for (const [name, member] of Object.entries(schema)) namesIn(member, names.add(name))
-  return names
 }
 
 /** A slip in one of these loses no check. */

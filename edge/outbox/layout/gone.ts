@@ -9,18 +9,26 @@ import type { Block, Entry, Slot } from './record.ts'
  */
 export class Gone {
   readonly #digits: Map<string, string>
+  /** Blocks that all have left since, which a read that began before may still bring. */
+  readonly #emptied = new Set<string>()
+  /** Keys of marks that cannot be read. */
+  readonly altered: readonly string[]
 
-  constructor(digits: Map<string, string> = new Map()) {
+  constructor(digits: Map<string, string> = new Map(), altered: readonly string[] = []) {
     this.#digits = digits
+    this.altered = altered
   }
 
   has({ block, slot }: Slot): boolean {
+    if (this.#emptied.has(block.key)) return true
     return this.#digitsOf(block)?.[slot] === '1'
   }
 
   /** Of one block's entries those that have not left it. */
   stillIn(entries: readonly Entry[]): readonly Entry[] {
-    const digits = entries[0] && this.#digitsOf(entries[0].block)
+    const [first] = entries
+    if (first && this.#emptied.has(first.block.key)) return []
+    const digits = first && this.#digitsOf(first.block)
     return digits === undefined ? entries : entries.filter(({ slot }) => digits[slot] !== '1')
   }
 
@@ -29,6 +37,11 @@ export class Gone {
     let size = 0
     for (const digits of this.#digits.values()) for (const digit of digits) if (digit === '1') size += 1
     return size
+  }
+
+  /** No read is under way that began before now. */
+  forgetEmptied(): void {
+    this.#emptied.clear()
   }
 
   /** Adds the operations that take events out of their blocks, and with the last one the block; call what it returns when they have landed. */
@@ -49,8 +62,10 @@ export class Gone {
     }
     return () => {
       for (const [key, digits] of now) {
-        if (digits === undefined) this.#digits.delete(key)
-        else this.#digits.set(key, digits)
+        if (digits === undefined) {
+          this.#digits.delete(key)
+          this.#emptied.add(key)
+        } else this.#digits.set(key, digits)
       }
     }
   }
@@ -75,12 +90,14 @@ export class Gone {
 /** What stands in the store. What cannot be read says of nothing that it has left: sending an event again is better than losing it. */
 export async function readGone(store: StoreReader, max = 10_000_000): Promise<Gone> {
   const digits = new Map<string, string>()
+  const altered: string[] = []
   for (const [key, value] of await store.entries(allGone, max)) {
     const { lane, last } = parseBlockKey(key)
     const decoded = decodeGone(value)
-    if (decoded !== undefined) digits.set(eventKey(lane, last), decoded)
+    if (decoded === undefined) altered.push(key)
+    else digits.set(eventKey(lane, last), decoded)
   }
-  return new Gone(digits)
+  return new Gone(digits, altered)
 }
 
 /** The digits; undefined: they were altered. */

@@ -10,7 +10,7 @@ import type { Range } from '../../store/store.ts'
  *     r!<lane>!<last>              which events of a block have left it             one per block of which only a part is left
  *     x!<deadline>!<last>!<lane>   when some of a block's events expire             only with a time to live
  *     d!<generation>!<position>    IDs that are remembered, as they came            one per write, until the generation is sorted
- *     s!<generation>!<last hash>   the same, sorted                                 one per thousand IDs
+ *     s!<generation>!<last hash>   the same, sorted                                 one per 256 IDs
  *     f!<generation>               the filter of a sorted generation                a handful
  *     g!<generation>               a closed generation of IDs                       a handful
  *     q!<device>                   what a device has queued                         one per device with a queue

@@ -57,7 +57,9 @@ export function encodeRecord(event: NewEvent): string {
 }
 
 /** @throws TidegateError `STORE_CORRUPT` when it is not what was written there */
-export function decodeRecord({ lane, position, value, block, slot }: Entry): StoredEvent {
+export function decodeRecord({ lane, position, value: slice, block, slot }: Entry): StoredEvent {
+  // A part of a text keeps the whole of it in memory, which is the block.
+  const value = Buffer.from(slice).toString()
   const start = value.indexOf('\t') + 1
   const body = value.slice(start)
   if (value.slice(0, start - 1) !== checksum(lane, position, body)) throw altered(lane, position)

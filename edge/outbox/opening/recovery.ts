@@ -2,6 +2,7 @@ import { codeOf, messageOf } from '../../../src/errors.ts'
 import type { LedgerEntry } from '../../../src/contract/event.ts'
 import type { Store, StoreFolder, StoreOperation } from '../../store/store.ts'
 import { decodeHead, type Head, understood } from '../layout/head.ts'
+import { readGone } from '../layout/gone.ts'
 import { headKey, laneGuard, present } from '../layout/keys.ts'
 import type { Slot } from '../layout/record.ts'
 import { readUsage, type Usage } from '../layout/usage.ts'
@@ -116,6 +117,8 @@ async function read(store: Store, identity: Identity, memory: Memory, damage: Da
   if (store.torn && !memory.running) damage.push(tornDamage(certain, eventsInTorn(store.torn, head)))
   const ranges = await readUndelivered(store)
   const devices = await readUsage(store)
+  const { altered: marks } = await readGone(store)
+  if (marks.length > 0) damage.push(unreadableDamage('counts-altered', `${marks.length} marks of blocks`))
   if (ranges.altered > 0) damage.push(unreadableDamage('ranges-altered', `${ranges.altered} ranges`))
   if (devices.altered > 0) damage.push(unreadableDamage('counts-altered', `${devices.altered} counts`))
   const begunAnew = damage.some(({ kind }) => kind === 'set-aside')
@@ -133,7 +136,14 @@ async function read(store: Store, identity: Identity, memory: Memory, damage: Da
   if (damage.length > 0) {
     const remembers = begunAnew ? undefined : (head ?? known)?.generation
     const endsAt = short === undefined ? undefined : head?.position
-    return recovered(store, identity, { known, endsAt, remembers, undelivered: ranges.readable, damage })
+    return recovered(store, identity, {
+      known,
+      endsAt,
+      remembers,
+      undelivered: ranges.readable,
+      marks,
+      damage,
+    })
   }
   // A failed write may have landed in the operating system's memory only. Whatever we find is on the disk before
   // anybody hears of it (G1), or it could be handed out, lost in a power cut, and its place given out again (I7).
@@ -166,12 +176,14 @@ interface Found {
   /** The generation of remembered IDs that was current in this store. */
   remembers: Head['generation'] | undefined
   undelivered: UndeliveredRange[]
+  /** Keys of marks that cannot be read. */
+  marks: readonly string[]
   damage: Damage[]
 }
 
 /** Accounts for what is there and what is not, and goes on in a new epoch (I7). */
 async function recovered(store: Store, identity: Identity, found: Found): Promise<Loaded> {
-  const { known, endsAt, remembers, undelivered, damage } = found
+  const { known, endsAt, remembers, undelivered, marks, damage } = found
   const suspicious = damage.some(({ kind }) => kind === 'ranges-altered')
   const counted = await recount(store, { known, endsAt, undelivered, suspicious })
   if (counted.lost > 0) {
@@ -205,7 +217,7 @@ async function recovered(store: Store, identity: Identity, found: Found): Promis
       }))
       .filter(({ epochBase }) => epochBase >= (known?.epochBase ?? 0))
       .map(({ epoch, epochBase, end }) => closed(epoch, end - epochBase, 'corruption')),
-    operations: [guard, ...counted.operations],
+    operations: [guard, ...marks.map((key): StoreOperation => ({ type: 'del', key })), ...counted.operations],
     unreadable: counted.unreadable,
     clean: true,
   }

@@ -2,7 +2,7 @@ import { hash } from 'node:crypto'
 import type { DedupOptions } from '../options.ts'
 import type { Store, StoreOperation } from '../../store/store.ts'
 import type { Head } from '../layout/head.ts'
-import { allGenerations, generationKey, rememberedKey } from '../layout/keys.ts'
+import { allGenerations, generationKey } from '../layout/keys.ts'
 import { Generation, type Closed, hashLength, parseClosed } from './generation.ts'
 
 /**
@@ -49,6 +49,8 @@ class Generations implements Dedup {
   readonly #countPerGeneration: number
   readonly #ageMsPerGeneration: number
   #current: Generation
+  /** Closed by a write that may not have landed: a run to come may find it open. */
+  #closing: Generation | undefined
   /** Oldest first; the current one is the last. */
   #all: Generation[]
 
@@ -82,11 +84,11 @@ class Generations implements Dedup {
 
   remember(hashes: readonly string[], position: number, operations: StoreOperation[]): void {
     if (hashes.length === 0) return
-    const key = rememberedKey(this.#current.number, position)
-    operations.push({ type: 'put', key, value: hashes.join('') })
+    operations.push({ type: 'put', key: this.#current.keyBehind(position), value: hashes.join('') })
   }
 
   committed(hashes: readonly string[]): void {
+    this.#closing = undefined
     this.#current.add(hashes)
   }
 
@@ -95,6 +97,7 @@ class Generations implements Dedup {
     const full = count >= this.#countPerGeneration
     const old = count > 0 && steadyMs - head.generation.openedSteadyMs >= this.#ageMsPerGeneration
     if (!full && !old) return
+    this.#closing = this.#current
     const closed: Closed = this.#current.close(steadyMs)
     operations.push({ type: 'put', key: generationKey(number), value: JSON.stringify(closed) })
     this.#current = Generation.fresh(this.#store, number + 1)
@@ -103,7 +106,8 @@ class Generations implements Dedup {
   }
 
   async settle(): Promise<void> {
-    for (const generation of this.#all) if (generation !== this.#current) await generation.settle()
+    for (const generation of this.#all)
+      if (generation !== this.#current && generation !== this.#closing) await generation.settle()
   }
 
   async expire(steadyMs: number): Promise<void> {

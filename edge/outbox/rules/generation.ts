@@ -1,5 +1,12 @@
 import type { Store, StoreOperation } from '../../store/store.ts'
-import { filterKey, generationKey, rememberedRange, sortedKey, sortedRange } from '../layout/keys.ts'
+import {
+  filterKey,
+  generationKey,
+  rememberedKey,
+  rememberedRange,
+  sortedKey,
+  sortedRange,
+} from '../layout/keys.ts'
 import { Bloom } from './bloom.ts'
 import { IdSet } from './id-set.ts'
 
@@ -41,6 +48,8 @@ export class Generation {
   #filter: Bloom | undefined
   /** Its IDs are in sorted blocks. */
   #sorted = false
+  /** Under which IDs were remembered last. */
+  #lastName = -1
 
   private constructor(store: Store, number: number) {
     this.#store = store
@@ -95,6 +104,12 @@ export class Generation {
     return has(block[1], hash)
   }
 
+  /** Under which the IDs of a write behind `position` are kept. After damage positions may be given again, and no ID goes for it. */
+  keyBehind(position: number): string {
+    this.#lastName = Math.max(position, this.#lastName + 1)
+    return rememberedKey(this.number, this.#lastName)
+  }
+
   add(hashes: readonly string[]): void {
     for (const hash of hashes) this.#ids?.add(hash)
   }
@@ -130,9 +145,13 @@ export class Generation {
   }
 
   async #load(): Promise<void> {
-    const ids = new IdSet(this.#count)
+    const ids = new IdSet()
     for await (const chunk of this.#store.chunks(rememberedRange(this.number))) {
-      for (const [key, value] of chunk) for (const hash of hashesOf(key, value)) ids.add(hash)
+      for (const [key, value] of chunk) {
+        const name = key.slice(key.lastIndexOf('!') + 1)
+        if (name.length === 16) this.#lastName = Number(name)
+        for (const hash of hashesOf(name, value)) ids.add(hash)
+      }
     }
     // Of those a filter that was altered is made again.
     for await (const chunk of this.#store.chunks(sortedRange(this.number))) {
@@ -192,8 +211,7 @@ function* inBlocks(hashes: Iterable<string>): Generator<string[]> {
 }
 
 /** Of one record as they came; of the layout before blocks each has a record of its own, whose key it is. */
-function hashesOf(key: string, value: string): string[] {
-  const name = key.slice(key.lastIndexOf('!') + 1)
+function hashesOf(name: string, value: string): string[] {
   return name.length === 16
     ? split(value)
     : [Buffer.from(name, 'base64url').toString('hex', 0, hashLength / 2)]

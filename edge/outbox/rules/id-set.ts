@@ -1,64 +1,75 @@
 const hashBytes = 16
 const wordsPerHash = 4
+const shardCount = 256
 
 /**
- * An exact set of 128-bit hashes in 32 bytes each, or less: open addressing with linear probing in one typed array, at most
- * half full. Source: Knuth, TAOCP 3, 6.4, algorithm L. A hash is 32 hexadecimal digits; the one of zeros, which no event
- * has, marks a free place.
+ * An exact set of 128-bit hashes in 32 to 64 bytes each: open addressing with linear probing in typed arrays that are at most half full.
+ * There is one for each first byte of a hash, so that none is long to grow or to sort. Source: Knuth, TAOCP 3, 6.4, algorithm L. A hash is 32
+ * hexadecimal digits; the one of zeros, which no event has, marks a free place.
  */
 export class IdSet {
-  #words: Uint32Array
-  #places: number
-  #size = 0
+  readonly #shards = Array.from({ length: shardCount }, () => new Shard())
   readonly #bytes = Buffer.alloc(hashBytes)
   readonly #hash = new Uint32Array(this.#bytes.buffer, this.#bytes.byteOffset, wordsPerHash)
 
-  constructor(expected = 0) {
-    this.#places = placesFor(expected)
-    this.#words = new Uint32Array(this.#places * wordsPerHash)
-  }
-
   get size(): number {
-    return this.#size
+    return this.#shards.reduce((sum, shard) => sum + shard.size, 0)
   }
 
   has(hash: string): boolean {
-    this.#bytes.write(hash, 'hex')
-    return this.#isTaken(this.#find(this.#hash))
+    return this.#shardOf(hash).has(this.#hash)
   }
 
   add(hash: string): void {
-    this.#bytes.write(hash, 'hex')
-    if (2 * (this.#size + 1) > this.#places) this.#grow()
-    this.#insert(this.#hash)
+    this.#shardOf(hash).add(this.#hash)
   }
 
   /** All of it in ascending order, which is also that of the texts. */
   *sorted(): Generator<string> {
-    const bucketOf = (place: number): number => swapped(this.#words[place] as number) >>> 16
-    const ends = new Uint32Array(2 ** 16 + 1)
-    for (const place of this.#taken()) ends[bucketOf(place) + 1]! += 1
-    for (let bucket = 0; bucket < 2 ** 16; bucket++) ends[bucket + 1]! += ends[bucket]!
-    const next = ends.slice()
-    const places = new Uint32Array(this.#size)
-    for (const place of this.#taken()) places[next[bucketOf(place)]!++] = place
-    const bytes = Buffer.from(this.#words.buffer)
-    for (let bucket = 0; bucket < 2 ** 16; bucket++) {
-      const hashes = [...places.subarray(ends[bucket], ends[bucket + 1])].map((place) =>
-        bytes.toString('hex', 4 * place, 4 * place + hashBytes),
-      )
-      yield* hashes.toSorted()
-    }
+    for (const shard of this.#shards) yield* shard.hashes().toSorted()
   }
 
-  *#taken(): Generator<number> {
+  /** Where the hash belongs, which `#hash` is from here on. */
+  #shardOf(hash: string): Shard {
+    this.#bytes.write(hash, 'hex')
+    return this.#shards[this.#bytes[0] as number] as Shard
+  }
+}
+
+/** Those of one first byte. */
+class Shard {
+  #places = 8
+  #words = new Uint32Array(this.#places * wordsPerHash)
+  size = 0
+
+  has(hash: Uint32Array): boolean {
+    return this.#isTaken(this.#find(hash))
+  }
+
+  add(hash: Uint32Array): void {
+    if (2 * (this.size + 1) > this.#places) this.#grow()
+    const place = this.#find(hash)
+    if (this.#isTaken(place)) return
+    this.#words.set(hash, place)
+    this.size += 1
+  }
+
+  hashes(): string[] {
+    const bytes = Buffer.from(this.#words.buffer)
+    return this.#taken().map((place) => bytes.toString('hex', 4 * place, 4 * place + hashBytes))
+  }
+
+  #taken(): number[] {
+    const taken: number[] = []
     for (let place = 0; place < this.#words.length; place += wordsPerHash)
-      if (this.#isTaken(place)) yield place
+      if (this.#isTaken(place)) taken.push(place)
+    return taken
   }
 
   #isTaken(place: number): boolean {
     const words = this.#words
-    return (words[place]! | words[place + 1]! | words[place + 2]! | words[place + 3]!) !== 0
+    for (let word = place; word < place + wordsPerHash; word++) if (words[word] !== 0) return true
+    return false
   }
 
   /** Where the hash is, or the free place where it belongs. */
@@ -78,27 +89,14 @@ export class IdSet {
     }
   }
 
-  #insert(hash: Uint32Array): void {
-    const place = this.#find(hash)
-    if (!this.#isTaken(place)) this.#size += 1
-    this.#words.set(hash, place)
-  }
-
   #grow(): void {
     const before = this.#words
-    const taken = [...this.#taken()]
+    const taken = this.#taken()
     this.#places *= 2
     this.#words = new Uint32Array(this.#places * wordsPerHash)
-    this.#size = 0
-    for (const place of taken) this.#insert(before.subarray(place, place + wordsPerHash))
+    for (const place of taken) {
+      const hash = before.subarray(place, place + wordsPerHash)
+      this.#words.set(hash, this.#find(hash))
+    }
   }
-}
-
-function placesFor(expected: number): number {
-  return 2 ** Math.ceil(Math.log2(Math.max(512, 2 * expected)))
-}
-
-/** The number that the bytes of a word spell, the first byte first. */
-function swapped(word: number): number {
-  return (((word & 0xff) << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24)) >>> 0
 }

@@ -30,7 +30,10 @@ export class Departures {
     const { lanes: source, head } = state
     const isBeingRemoved = ({ position }: StoredEvent): boolean => this.#core.removing.has(position)
     this.#core.reading = source.next
-    if (!this.#core.removal) this.#core.removing.clear()
+    if (!this.#core.removal) {
+      this.#core.removing.clear()
+      state.gone.forgetEmptied()
+    }
     try {
       const events = await source.read(eventsMax, head, (position) => handed.busy(position))
       // Whether these are removed is not known before that write has landed; what stands behind them must not overtake (G6).

@@ -61,18 +61,31 @@ export async function expireInto(core: Core, draft: Draft): Promise<boolean> {
   if (nowMs <= state.nextDeadlineMs) return false
   state.nextDeadlineMs = Infinity
   let takenOut = 0
+  /** Blocks that were looked at, and whether what is past its time in them is in somebody's hands. */
+  const looked = new Map<string, { isInUse: boolean }>()
   // What is in somebody's hands keeps its place at the front: behind it we read on.
   for (let { gte } = allExpiries; ;) {
     const deadlines = await store.entries({ ...allExpiries, gte }, expireEventsMax)
     for (const [key] of deadlines) {
       const { keptMs, last, lane } = parseExpiryKey(key)
-      if (keptMs >= nowMs || takenOut === expireEventsMax) {
+      if (keptMs >= nowMs || takenOut >= expireEventsMax) {
         stillDue(state, keptMs)
         return keptMs < nowMs
       }
-      const value = await store.get(eventKey(lane, last))
-      const block = value === undefined ? [] : queuedIn([[eventKey(lane, last), value]], state.gone, 0)
-      takenOut += 1 + expireBlock(core, draft, { key, keptMs, nowMs }, block.map(decodeRecord))
+      const blockKey = eventKey(lane, last)
+      if (!looked.has(blockKey)) {
+        const value = await store.get(blockKey)
+        const block = value === undefined ? [] : queuedIn([[blockKey, value]], state.gone, 0)
+        const { isInUse, expired } = expireBlock(core, draft, block.map(decodeRecord), nowMs)
+        looked.set(blockKey, { isInUse })
+        takenOut += expired
+      }
+      // What is in somebody's hands may come back.
+      if (looked.get(blockKey)?.isInUse === true) stillDue(state, keptMs)
+      else {
+        draft.operations.push({ type: 'del', key })
+        takenOut += 1
+      }
     }
     const last = deadlines.at(-1)
     if (!last || deadlines.length < expireEventsMax) return false
@@ -80,41 +93,34 @@ export async function expireInto(core: Core, draft: Draft): Promise<boolean> {
   }
 }
 
-/** Takes out what is past its time of a block, and what its deadline was kept for is looked at again later; how many it took out. */
-function expireBlock(core: Core, draft: Draft, due: Due, events: StoredEvent[]): number {
-  const { state } = core
-  let takenOut = 0
+/** Takes out what is past its time of a block; whether some of that is in use, and how much was taken out. */
+function expireBlock(
+  core: Core,
+  draft: Draft,
+  events: readonly StoredEvent[],
+  nowMs: number,
+): { isInUse: boolean; expired: number } {
+  let expired = 0
   let isInUse = false
-  const laterMs = new Set<number>()
   for (const event of events) {
-    const { deadlineSteadyMs, position } = event
+    const { deadlineSteadyMs, position, block } = event
     if (deadlineSteadyMs === undefined || draft.removed.has(position)) continue
     const deadlineMs = deadlineSteadyMs + creditOf(draft.head, position)
-    if (deadlineMs >= due.nowMs) {
-      // A later one has a record of its own, unless time spent off was added to it since.
-      if (deadlineSteadyMs <= due.keptMs) laterMs.add(deadlineMs)
+    if (deadlineMs >= nowMs) {
+      // Time spent off was added to it since: what stands under its deadline goes.
+      if (deadlineSteadyMs < nowMs) {
+        const key = expiryKey(deadlineMs, block.last, block.lane)
+        draft.operations.push({ type: 'put', key, value: present })
+      }
+      stillDue(core.state, deadlineMs)
     } else if (core.handed.busy(position)) {
       isInUse = true
     } else {
       removeUndelivered(core, draft, event, 'expired')
-      takenOut += 1
+      expired += 1
     }
   }
-  // What is in somebody's hands may come back.
-  if (isInUse) stillDue(state, due.keptMs)
-  else draft.operations.push({ type: 'del', key: due.key })
-  for (const ms of laterMs) {
-    const block = (events[0] as StoredEvent).block
-    draft.operations.push({ type: 'put', key: expiryKey(ms, block.last, block.lane), value: present })
-    stillDue(state, ms)
-  }
-  return takenOut
-}
-
-interface Due {
-  key: string
-  keptMs: number
-  nowMs: number
+  return { isInUse, expired }
 }
 
 /** Something is to be looked at once this moment has passed. */
@@ -131,11 +137,15 @@ function beginRemoval(): Removal {
 }
 
 /** The write has landed, or has been given up. */
-export function endRemoval(core: Pick<Core, 'removing' | 'removal' | 'reading'>): void {
+export function endRemoval(
+  core: Pick<Core, 'removing' | 'removal' | 'reading'> & { state: Pick<State, 'gone'> },
+): void {
   core.removal?.end()
   core.removal = undefined
   // Only a read that is under way can have met any of these.
-  if (!core.reading) core.removing.clear()
+  if (core.reading) return
+  core.removing.clear()
+  core.state.gone.forgetEmptied()
 }
 
 /** G2: leaves the store and enters the ledger in the same write. */

@@ -17,7 +17,7 @@ interface Range {
   lt: string
 }
 
-type Operation = { type: 'put'; key: string; value: Buffer } | { type: 'del'; key: string }
+export type Operation = { type: 'put'; key: string; value: Buffer } | { type: 'del'; key: string }
 
 /** LevelDB makes tables of its logs when it is opened: two of 4 MiB. */
 const roomBytes = 12 << 20

@@ -1,6 +1,8 @@
 import { EventEmitter, once } from 'node:events'
 import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { RetainedLevel } from '../../../edge/sessions/retained-level.ts'
 import { Sessions } from '../../../edge/sessions/sessions-level.ts'
+import { type Clock, systemClock } from '../../../src/clock.ts'
 import { holdWrites } from '../../support/edge/held-writes.ts'
 import { ack, connect, publish, subscribe } from '../../support/edge/mqtt-bytes.ts'
 import { type RawConnection, type RawOptions, rawConnection } from '../../support/edge/raw-connection.ts'
@@ -219,4 +221,30 @@ test('a subscriber that does not read and asks for a retained message hundreds o
   }
   expect(highest).toBeLessThan(20_000_000)
   slow.end()
+})
+
+test('a message that a subscriber who does not read is not sent as it is published, comes to it as a retained one', async () => {
+  const patienceMs = 5000
+  const after: Clock['after'] = (delayMs, task) =>
+    systemClock.after(delayMs === patienceMs ? 0 : delayMs, task)
+  const options = { sessionLimits: roomy, packetBytesMax: 1 << 20, clock: { ...systemClock, after } }
+  const broker = await start({ options })
+  const writer = await raw(broker, 'writer')
+  for (const name of [1, 2]) await published(writer, `devices/a1/r/${name}`, `old ${name}`, 1, true)
+  const slow = await raw(broker, 'slow')
+  await subscribed(slow, 'devices/a1/cmd', 0)
+  slow.pause()
+  // More than the buffers of two kernels take.
+  while (!broker.seen.notKept.includes('unsent'))
+    await published(writer, 'devices/a1/cmd', 'x'.repeat(200_000), 0)
+  const read = vi.spyOn(RetainedLevel.prototype, 'read')
+  slow.write(subscribe(2, ['devices/a1/r/+', 0]))
+  await vi.waitFor(() => expect(read).toHaveBeenCalled(), 5000)
+  await published(writer, 'devices/a1/r/2', 'new 2', 0, true)
+  slow.resume()
+  await slow.until(0x90)
+  let came: Message[] = []
+  while (!came.some(({ payload }) => payload === 'old 1')) came = await messages(slow, 1)
+  came = await messages(slow, 1)
+  expect(came.filter(({ retain }) => retain).map(({ payload }) => payload)).toEqual(['old 1', 'new 2'])
 })

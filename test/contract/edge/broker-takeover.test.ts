@@ -1,7 +1,7 @@
 import type { IClientOptions } from 'mqtt'
 import { afterEach, expect, test, vi } from 'vitest'
 import { holdWrites } from '../../support/edge/held-writes.ts'
-import { connect, publish, subscribe, text, unsubscribe } from '../../support/edge/mqtt-bytes.ts'
+import { connect, disconnect, publish, subscribe, text, unsubscribe } from '../../support/edge/mqtt-bytes.ts'
 import { type RawOptions, rawConnection } from '../../support/edge/raw-connection.ts'
 import { messages, published } from '../../support/edge/raw-messages.ts'
 import { useTestBrokers } from '../../support/edge/test-broker.ts'
@@ -58,6 +58,26 @@ test.for(['made', 'given up'])(
     expect(came.map(({ payload }) => payload)).toEqual(expected)
   },
 )
+
+test('a subscription that is made on a connection whose place a clean session takes is over with it [MQTT-3.1.2-6]', async () => {
+  const { port, when } = await start()
+  const tls = await pki.device('a1')
+  const kept: RawOptions = { port, tls, clientId: 'one', clean: false }
+  const before = await rawConnection(kept)
+  // What was kept is over; the will is written before the other connection is closed.
+  const { begun, open } = holdWrites('will:')
+  const opening = connect({ clientId: 'one', flags: 6, rest: [text('devices/a1/will'), text('w')] })
+  const clean = await rawConnection({ port, tls, opening })
+  await begun
+  before.write(subscribe(1, ['devices/a1/cmd', 1]))
+  await before.until(0x90)
+  open()
+  await clean.until(0x20)
+  clean.write(disconnect)
+  await when(({ connections }) => connections === 0)
+  const again = await rawConnection({ ...kept, opening: connect({ clientId: 'one', flags: 0 }) })
+  expect([...(await again.until(0x20))], 'no session is present').toEqual([0x20, 2, 0, 0])
+})
 
 test('a kept session that comes back amid a flow of messages gets each once, in order [MQTT-4.6.0-6]', async () => {
   const sessionLimits = {

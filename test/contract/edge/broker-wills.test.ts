@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 import { systemClock } from '../../../src/clock.ts'
 import { TidegateError } from '../../../src/errors.ts'
 import { FakeClock } from '../../support/fakes/clock.ts'
-import { type TestBroker, useTestBrokers } from '../../support/edge/test-broker.ts'
+import { type TestBroker, type TestBrokerOptions, useTestBrokers } from '../../support/edge/test-broker.ts'
 
 const { pki, start } = useTestBrokers()
 
@@ -17,10 +17,14 @@ const willOf = (id: string) => ({
 })
 
 /** A run that finds what is in the folder of another that is still open, as it would after `kill -9`. */
-async function startAfterCrash(folder: string, clock: FakeClock): Promise<TestBroker> {
+async function startAfterCrash(
+  folder: string,
+  clock: FakeClock,
+  more: TestBrokerOptions = {},
+): Promise<TestBroker> {
   const left = `${folder}-left`
   await cp(folder, left, { recursive: true, filter: (file) => !file.endsWith('LOCK') })
-  return await start({ folder: left, options: { clock } })
+  return await start({ ...more, folder: left, options: { clock } })
 }
 
 const idsOf = ({ outbox }: TestBroker): string[] => outbox.stored.map(({ candidate }) => candidate.id)
@@ -134,6 +138,30 @@ test('a will that waits for room is published by the next run, although its devi
   await clock.advance(roundMs)
   await next.outbox.until(1)
   expect(idsOf(next)).toEqual(['dies'])
+})
+
+test('a will of an earlier run goes to subscribers, unless a route ignores it', async () => {
+  const folder = join(pki.folder, 'ignored')
+  const more: TestBrokerOptions = {
+    routes: [
+      { topic: 'noise/+', action: 'ignore' },
+      { topic: 'talk/+', action: 'local' },
+    ],
+    subscribe: ['noise/+', 'talk/+'],
+  }
+  const first = await start({ ...more, folder })
+  const tls = await pki.device('a1')
+  // Published in this order.
+  for (const topic of ['noise/x', 'talk/x']) {
+    const will = { topic, payload: Buffer.from('gone'), qos: 1 as const, retain: true }
+    await first.connect(tls, { clientId: topic, will })
+  }
+  const clock = new FakeClock()
+  const next = await startAfterCrash(folder, clock, more)
+  const listener = await next.connect(tls)
+  await listener.subscribeAsync(['noise/+', 'talk/+'], { qos: 1 })
+  await clock.advance(roundMs)
+  expect(await next.messages(listener, 1)).toEqual(['talk/x gone'])
 })
 
 test('the will of a device that came back after a crash, or said goodbye before it, is not published', async () => {

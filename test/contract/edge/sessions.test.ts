@@ -13,6 +13,7 @@ import { openSessions } from '../../../edge/sessions/open-level.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { covers } from '../../../edge/admission/routes/topics.ts'
 import { codeOf, messageOf } from '../../../src/errors.ts'
+import { holdWrites } from '../../support/edge/held-writes.ts'
 
 let folder: string
 let sessions: Sessions
@@ -318,4 +319,19 @@ test('a clean session ends what was queued, although its connection is over at o
   expect(await keys()).toEqual([])
   await enqueue('a1/x', 'a1/y')
   expect(notKept).toEqual([])
+})
+
+test('a subscription whose record is written while its session is ended is not there after a restart either [MQTT-3.1.2-6]', async () => {
+  const { begun, open: release } = holdWrites('subscriptions:')
+  const subscribed = sessions.subscribe('a1/x', [{ topic, qos: 1 }])
+  await begun
+  const ended = sessions.cleanSubscriptions({ id: 'a1/x' })
+  // What it takes to write, if it does not wait.
+  for (let read = 0; read < 20; read += 1) await retained(topic)
+  release()
+  await Promise.all([subscribed, ended])
+  vi.restoreAllMocks()
+  await sessions.close()
+  sessions = await open()
+  expect(sessions.kept.has('a1/x')).toBe(false)
 })

@@ -50,6 +50,10 @@ describe('schemas', () => {
     expect(faultsOf({ items: { multipleOf: 7 } }, [14, 15])).toEqual(['data.1: must be multiple of 7'])
   })
 
+  test('names eight faults at most', () => {
+    expect(faultsOf({ items: { type: 'number' } }, Array(9).fill('no'))).toHaveLength(8)
+  })
+
   test('says which property or value it does not allow', () => {
     const strict = { properties: { a: {}, unit: { enum: ['C', 'F'] } }, additionalProperties: false }
     expect(faultsOf(strict, { a: 1, hPa: 2 })).toEqual(['data: must NOT have additional properties (hPa)'])

@@ -8,6 +8,8 @@ export interface DiskFaults {
   pause?(what: string): Promise<void>
   /** Called before each read; throw to make it fail. */
   beforeRead?(what: string): void
+  /** Awaited when something was read of the queue, which is as it was then. */
+  afterRead?(): Promise<void>
   freeBytes?(): number
   /** How many of the unsynced writes of a log survive a crash. */
   survivors?(unsynced: number): number
@@ -208,8 +210,17 @@ export class SimulatedDisk implements StoreFolder {
       await this.faults.pause?.(what)
       check()
     }
-    const entriesIn = ({ gte, lt }: Range, limit: number): [string, string][] =>
-      this.entries.keysIn(gte, lt, limit).map((key) => [key, this.entries.get(key) as string])
+    const entriesIn = ({ gte, lt }: Range, limit: number, bytesMax = Infinity): [string, string][] => {
+      const found: [string, string][] = []
+      let bytes = 0
+      for (const key of this.entries.keysIn(gte, lt, limit)) {
+        const value = this.entries.get(key) as string
+        found.push([key, value])
+        bytes += key.length + value.length
+        if (bytes >= bytesMax) break
+      }
+      return found
+    }
     async function* keysOf(
       entries: SortedMap,
       { gte, lt }: Range,
@@ -246,10 +257,12 @@ export class SimulatedDisk implements StoreFolder {
         disk.faults.beforeRead?.('hasMany')
         return keys.map((key) => disk.entries.get(key) !== undefined)
       },
-      async entries(range, limit) {
+      async entries(range, limit, bytesMax) {
         await use('entries')
         disk.faults.beforeRead?.('entries')
-        return entriesIn(range, limit)
+        const found = entriesIn(range, limit, bytesMax)
+        await disk.faults.afterRead?.()
+        return found
       },
       snapshot() {
         const frozen = disk.entries.copy()

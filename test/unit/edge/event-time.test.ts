@@ -19,6 +19,9 @@ test.for<[string, unknown, string]>([
   ['seconds and a fraction as a text', '1780315200.5', '2026-06-01T12:00:00.500Z'],
   ['milliseconds as a text', '1780315200125', '2026-06-01T12:00:00.125Z'],
   ['nanoseconds as a text, to the last digit', '1780315200125000001', '2026-06-01T12:00:00.125000001Z'],
+  ['the last second that is no millisecond', 99_999_999_999, '5138-11-16T09:46:39.000Z'],
+  ['the first millisecond that is no second', 100_000_000_000, '1973-03-03T09:46:40.000Z'],
+  ['no more than nine digits below the second', '1780315200.12345678912', '2026-06-01T12:00:00.123456789Z'],
   ['a clock that was never set', 12, '1970-01-01T00:00:12.000Z'],
 ])('a number is read by its size: %s', ([, value, time]) => {
   expect(read(value)).toBe(time)
@@ -53,6 +56,8 @@ test.for<[string, unknown]>([
   ['there is no such day or time', '2026-02-30T12:00:00Z'],
   ['there is no such day or time', '2026-06-01T24:00:00Z'],
   ['there is no such day or time', '0000-06-01T12:00:00Z'],
+  ['there is no such day or time', '0001-01-01T00:00:00+23:00'],
+  ['there is no such day or time', '9999-12-31T23:00:00-23:00'],
   ['there was no leap second', '2026-06-01T12:00:60Z'],
   ['there is no such offset', '2026-06-01T12:00:00+24:00'],
   ['it has no offset, and its route has no timeOffset', '2026-06-01T12:00:00'],

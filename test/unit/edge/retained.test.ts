@@ -87,6 +87,20 @@ test('what was retained on a topic is not sent behind what was published to it s
   expect(done).toEqual(['reads a', 'a1 at 1', 'reads b', 'b2 at 1'])
 })
 
+test('what was to be sent as it was published, and is dropped, comes as a retained message', async () => {
+  const { queue, done, drain } = desk()
+  queue.ask('a', 1)
+  queue.ask('b', 0)
+  await turn()
+  for (const topic of ['a2', 'b1', 'b2']) queue.notePublished(topic, 3)
+  // Before its turn has come, and after.
+  queue.noteUnsent('b1')
+  await drain()
+  queue.noteUnsent('a2')
+  for (let index = 0; index < 4; index += 1) await drain()
+  expect(done).toEqual(['reads a', 'a1 at 1', 'reads b', 'b1 at 0', 'reads a2', 'a21 at 1', 'a22 at 1'])
+})
+
 test('who asks again is sent again what was published in between, of that filter and of no other [MQTT-3.8.4-3]', async () => {
   const { queue, done, drain } = desk()
   for (const filter of ['a', 'b', 'c']) queue.ask(filter, 1)

@@ -101,3 +101,18 @@ test('a SUBACK of hundreds of codes has a length of two bytes', async () => {
   await subscribing.answer(subscriber, { kind: 'subscribe', packetId: 1, filters: wanted })
   expect(done.find((what) => what.startsWith('90'))).toBe(`90ca010001${'00'.repeat(200)}`)
 })
+
+test.for(['subscribe', 'unsubscribe'] as const)(
+  'the answer to %s is given when its socket has taken it: nobody has two of them in memory (G7)',
+  async (kind) => {
+    const { subscriber, subscribing, done } = desk(true)
+    const taking: (() => void)[] = []
+    const write = (): Promise<void> => new Promise((resolve) => taking.push(resolve))
+    const request = { kind, packetId: 1, filters: filters(['a', 0]) }
+    const answered = subscribing.answer({ ...subscriber, write }, request).then(() => done.push('answered'))
+    for (let turn = 0; turn < 3; turn += 1) await new Promise((resolve) => setImmediate(resolve))
+    expect(done).not.toContain('answered')
+    for (const take of taking) take()
+    await answered
+  },
+)

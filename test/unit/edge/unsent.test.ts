@@ -35,7 +35,7 @@ function subscriber(): Subscriber {
     },
     isSocketFull: () => socket.full,
     pauseOf: () => ({ pause: () => (pauses += 1), resume: () => (pauses -= 1) }),
-    onUnsent: (qos) => lost.push(qos),
+    onUnsent: ({ qos }) => lost.push(qos),
   })
   return {
     clock,

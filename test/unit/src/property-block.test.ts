@@ -50,6 +50,17 @@ describe('the properties of a message', () => {
     expect(faultOfProperties(Buffer.from([0, 0]))).toBeUndefined()
   })
 
+  // RabbitMQ's errata, section 3.
+  test.each(Object.entries({ V: 0, t: 1, b: 1, B: 1, s: 2, u: 2, I: 4, i: 4, f: 4, D: 5, l: 8, T: 8, d: 8 }))(
+    'a header of type %s has a value of %i bytes, and no other',
+    (type, bytes) => {
+      const read = [bytes - 1, bytes, bytes + 1].filter(
+        (size) => size >= 0 && faultOfProperties(headers(entry('a', type, Buffer.alloc(size)))) === undefined,
+      )
+      expect(read).toEqual([bytes])
+    },
+  )
+
   test('that nest too deep are not read, however deep, and those that do not are', () => {
     expect(faultOfProperties(tables(nestingMax))).toBeUndefined()
     expect(faultOfProperties(tables(nestingMax + 1))).toMatch(/nested/)
@@ -67,6 +78,10 @@ describe('the properties of a message', () => {
     ['none at all', Buffer.from([0])],
   ])('that are not as AMQP has them are told from those that are: %s', (_, block) => {
     expect(faultOfProperties(block)).toBeTypeOf('string')
+  })
+
+  test('that are missing are told as such', () => {
+    expect(faultOfProperties(Buffer.from([0]))).toBe('there are none')
   })
 
   test('are the same without a user ID, of which nothing is left', () => {

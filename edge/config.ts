@@ -5,6 +5,7 @@ import { clientTls, clientTlsPaths } from '../src/settings/client-tls.ts'
 import { configFolder, type Environment, loadConfig } from '../src/settings/config.ts'
 import { deviceIdPattern, eventTypePattern } from '../src/contract/event.ts'
 import { byteSize, duration } from '../src/units.ts'
+import { batchLimits } from '../src/contract/batch.ts'
 import { wire } from '../src/contract/wire.ts'
 import { routeFaults } from './admission/routes/route-faults.ts'
 import { routeActions } from './admission/routes/routes.ts'
@@ -115,6 +116,13 @@ const uplink = z.strictObject({
   tls: clientTls.optional(),
   partitions: z.int().min(1).max(100).default(16),
   windowEvents: count(1000, 1_000_000),
+  batch: z
+    .strictObject({
+      eventsMax: count(100, batchLimits.events),
+      bytesMax: byteSize('64KiB', { min: '1KiB', max: '8MiB' }),
+      compress: z.boolean().default(false),
+    })
+    .prefault({}),
   confirmTimeout: duration('30s', { min: '1s', max: '24h' }),
   connectTimeout: duration('10s', { min: '100ms', max: '10m' }),
   // AMQP counts it in 16 bits of seconds.

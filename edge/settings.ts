@@ -58,7 +58,7 @@ export function outboxFolderSettings({
 
 type ExchangeSettings = Pick<
   RabbitExchangeOptions,
-  'url' | 'exchange' | 'partitions' | 'connectTimeoutMs' | 'heartbeatS' | 'reconnect'
+  'url' | 'exchange' | 'partitions' | 'compress' | 'connectTimeoutMs' | 'heartbeatS' | 'reconnect'
 >
 
 export function exchangeSettings({ uplink }: EdgeConfig): ExchangeSettings {
@@ -66,6 +66,7 @@ export function exchangeSettings({ uplink }: EdgeConfig): ExchangeSettings {
     url: uplink.url,
     exchange: uplink.exchange,
     partitions: uplink.partitions,
+    compress: uplink.batch.compress,
     connectTimeoutMs: uplink.connectTimeout,
     heartbeatS: Math.max(1, Math.ceil(uplink.heartbeat / 1000)),
     reconnect: { delayMsMin: uplink.reconnect.min, delayMsMax: uplink.reconnect.max },
@@ -74,8 +75,10 @@ export function exchangeSettings({ uplink }: EdgeConfig): ExchangeSettings {
 
 export function forwarderSettings({
   uplink,
-}: EdgeConfig): Pick<ForwarderOptions, 'windowEvents' | 'confirmTimeoutMs' | 'retry'> {
+}: EdgeConfig): Pick<ForwarderOptions, 'batch' | 'windowEvents' | 'confirmTimeoutMs' | 'retry'> {
+  const { partitions, batch } = uplink
   return {
+    batch: { eventsMax: batch.eventsMax, bytesMax: batch.bytesMax, partitions },
     windowEvents: uplink.windowEvents,
     confirmTimeoutMs: uplink.confirmTimeout,
     retry: { delayMsMin: uplink.reconnect.min, delayMsMax: uplink.reconnect.max },

@@ -1,8 +1,9 @@
 import { headers as names } from '../../src/contract/wire.ts'
+import type { TidegateError } from '../../src/errors.ts'
 
 /**
- * What comes out of a queue, and where it may go when it cannot be processed. Port; RabbitMQ's adapters are
- * deliveries-rabbit.ts and sidings-rabbit.ts.
+ * One event that comes out of a queue, by itself or with others as a batch, and where it may go when it cannot be processed. Port;
+ * RabbitMQ's adapters are deliveries-rabbit.ts and sidings-rabbit.ts.
  */
 export interface Delivery {
   /** The event's JSON text as published, untouched. */
@@ -20,6 +21,8 @@ export interface Delivery {
   readonly propertyBlock: Buffer
   /** Why they cannot be read: it has none of them then. */
   readonly propertyFault?: string | undefined
+  /** It is to be a batch, and why it cannot be taken apart: it is all of it then, as it came. */
+  readonly batchFault?: TidegateError | undefined
   /** 1 on the first delivery; counted in our own header, never in the broker's. */
   readonly attempt: number
   /** The broker has delivered it before, to us or to another instance. */
@@ -28,10 +31,13 @@ export interface Delivery {
   readonly arrivedAtMs: number
   /**
    * The channel it came on is gone: the broker will deliver it again, perhaps to another instance. Work not yet
-   * begun must not begin, or a device's events could be seen out of order (G6).
+   * begun must not begin, or a device's events could be seen out of order (G6). So it is when an earlier delivery of it is settled.
    */
   readonly lost: boolean
-  /** Its outcome is durable. Acknowledgements may be sent many at a time; a no-op once lost. */
+  /**
+   * Its outcome is durable. Acknowledgements may be sent many at a time, and that of a batch when the last of its events is
+   * settled (G5); a no-op once lost.
+   */
   ack(): void
 }
 
@@ -42,6 +48,7 @@ export interface MessageProperties {
   readonly messageId?: string
   readonly appId?: string
   readonly contentType?: string
+  readonly contentEncoding?: string
   readonly type?: string
   /** Seconds since the Unix epoch, as AMQP has it. */
   readonly timestamp?: number

@@ -1,6 +1,16 @@
 import type { AsyncMessage, Channel } from 'rabbitmq-client'
 import { asSentOf } from '../../src/amqp/as-sent-rabbit.ts'
+import { openBatch } from './batch.ts'
 import { type Delivery, type MessageProperties, readAttempt } from './delivery.ts'
+import { overheadBytes } from './in-hand.ts'
+import { type BatchInHand, KeptBatches } from './kept-batches.ts'
+
+interface InHand {
+  /** When it came, ms of a steady clock. */
+  atMs: number
+  bytes: number
+  batch?: BatchInHand | undefined
+}
 
 /** One subscription to one partition queue, on a channel of its own, as long as the channel lives. */
 export class Lease {
@@ -10,17 +20,21 @@ export class Lease {
   /** Whether it has delivered anything: with a single active consumer, that it is the one. */
   active = false
   readonly #channel: Channel
+  readonly #kept: KeptBatches
   /** Delivery tags are 1, 2, 3, … on a channel; everything below is acknowledged. */
   #lowestOpen = 1
   #lastTag = 0
   readonly #settled = new Set<number>()
-  /** When each delivery came that is not acknowledged, in order of their tags, ms of a steady clock. */
-  readonly #cameAtMs = new Map<number, number>()
+  /** What is not acknowledged, in order of the tags. */
+  readonly #inHand = new Map<number, InHand>()
+  #bytesInHand = 0
+  #settledBytes = 0
   #flushing = false
   #lost = false
 
-  constructor(channel: Channel, queue: string, partition: number) {
+  constructor(channel: Channel, queue: string, partition: number, kept = new KeptBatches()) {
     this.#channel = channel
+    this.#kept = kept
     this.queue = queue
     this.partition = partition
   }
@@ -42,11 +56,31 @@ export class Lease {
 
   /** Since when the oldest that is not acknowledged is in our hands, ms of a steady clock. */
   get oldestSinceMs(): number | undefined {
-    return this.#cameAtMs.values().next().value
+    return this.#inHand.values().next().value?.atMs
+  }
+
+  /** Messages that are not acknowledged. */
+  get inHand(): number {
+    return this.#inHand.size
+  }
+
+  /** What they take, a batch as it is when it has been taken apart. */
+  get bytesInHand(): number {
+    return this.#bytesInHand
+  }
+
+  /** What those took that have been acknowledged. */
+  get settledBytes(): number {
+    return this.#settledBytes
   }
 
   get lost(): boolean {
     return this.#lost || !this.#channel.active
+  }
+
+  /** Of which not all is settled, or whose acknowledgement waits for what was delivered before them. */
+  get openBatches(): BatchInHand[] {
+    return [...this.#inHand.values()].flatMap(({ batch }) => batch ?? [])
   }
 
   /** What was delivered and is not acknowledged goes to whoever is next in line. */
@@ -56,10 +90,37 @@ export class Lease {
     await this.#channel.close()
   }
 
-  delivery(message: AsyncMessage, nowMs: number, monotonicMs: number): Delivery {
+  /** One for each event that is in a message and not settled yet; and for what is to be a batch and cannot be taken apart, one. */
+  deliveries(message: AsyncMessage, nowMs: number, monotonicMs: number): Delivery[] {
+    const body = message.body as Buffer
+    const properties = propertiesOf(message)
+    const opened = openBatch(body, properties)
+    const whole = this.#delivery(message, nowMs, { properties, batchFault: opened?.fault })
+    const texts = opened?.texts ?? [body]
+    const bytes = texts.reduce((sum, { length }) => sum + length + overheadBytes, 0)
+    const batch = opened?.texts && this.#kept.open(body, texts.length, message.redelivered)
+    this.#take(message.deliveryTag, { atMs: monotonicMs, bytes, batch: batch && { batch, body } })
+    return batch ? batch.deliver(whole, texts) : [whole]
+  }
+
+  /** What came on it and is no event. */
+  settle(message: AsyncMessage, monotonicMs: number): void {
+    this.#take(message.deliveryTag, { atMs: monotonicMs, bytes: overheadBytes })
+    this.#settle(message.deliveryTag)
+  }
+
+  #take(tag: number, inHand: InHand): void {
     this.active = true
-    this.#lastTag = message.deliveryTag
-    this.#cameAtMs.set(message.deliveryTag, monotonicMs)
+    this.#lastTag = tag
+    this.#inHand.set(tag, inHand)
+    this.#bytesInHand += inHand.bytes
+  }
+
+  #delivery(
+    message: AsyncMessage,
+    nowMs: number,
+    read: Pick<Delivery, 'properties' | 'batchFault'>,
+  ): Delivery {
     const isLost = (): boolean => this.lost
     const sent = asSentOf(message)
     return {
@@ -69,7 +130,8 @@ export class Lease {
       exchange: message.exchange,
       routingKey: message.routingKey,
       headers: message.headers ?? {},
-      properties: propertiesOf(message),
+      properties: read.properties,
+      batchFault: read.batchFault,
       hasMoreProperties: hasMoreProperties(message),
       propertyBlock: sent.properties,
       propertyFault: sent.fault,
@@ -93,29 +155,39 @@ export class Lease {
 
   flush(): void {
     this.#flushing = false
+    if (this.lost) return
     let next = this.#lowestOpen
-    while (this.#settled.delete(next)) this.#cameAtMs.delete(next++)
-    if (next === this.#lowestOpen || this.lost) return
+    while (this.#settled.delete(next)) this.#release(next++)
+    if (next === this.#lowestOpen) return
     this.#lowestOpen = next
     this.#channel.basicAck({ deliveryTag: next - 1, multiple: true })
+  }
+
+  #release(tag: number): void {
+    const { bytes, batch } = this.#inHand.get(tag) as InHand
+    if (batch) this.#kept.forget(batch.batch)
+    this.#inHand.delete(tag)
+    this.#bytesInHand -= bytes
+    this.#settledBytes += bytes
   }
 }
 
 /** Besides those of `propertiesOf`. A number as correlation ID is that of a confirm: a letter gets one of its own. */
 function hasMoreProperties(message: AsyncMessage): boolean {
-  const { clusterId, contentEncoding, correlationId = '', expiration, priority, replyTo, userId } = message
-  const others = [contentEncoding, expiration, priority, replyTo, userId, clusterId]
+  const { clusterId, correlationId = '', expiration, priority, replyTo, userId } = message
+  const others = [expiration, priority, replyTo, userId, clusterId]
   return others.some((each) => each !== undefined) || !/^\d*$/.test(correlationId)
 }
 
 /** Of a message on a connection that receives as sent. */
 function propertiesOf(message: AsyncMessage): MessageProperties {
-  const { messageId, appId, type, timestamp } = message
+  const { messageId, appId, contentEncoding, type, timestamp } = message
   const { contentType } = asSentOf(message)
   return {
     ...(messageId !== undefined && { messageId }),
     ...(appId !== undefined && { appId }),
     ...(contentType !== undefined && { contentType }),
+    ...(contentEncoding !== undefined && { contentEncoding }),
     ...(type !== undefined && { type }),
     ...(timestamp !== undefined && { timestamp }),
   }

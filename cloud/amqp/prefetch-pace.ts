@@ -1,3 +1,4 @@
+import { bytesInHandMax } from './in-hand.ts'
 import type { Lease } from './lease-rabbit.ts'
 
 /**
@@ -21,13 +22,26 @@ export class PrefetchPace {
   }
 
   /** Whether it is another number from now on, by what a lease has got to from `sinceMs` until now. */
-  changes(lease: Pick<Lease, 'settledCount' | 'oldestSinceMs'>, sinceMs: number, nowMs: number): boolean {
+  changes(
+    lease: Pick<Lease, 'settledCount' | 'settledBytes' | 'oldestSinceMs'>,
+    sinceMs: number,
+    nowMs: number,
+  ): boolean {
     const before = this.#prefetch
-    const { settledCount, oldestSinceMs = nowMs } = lease
+    const { settledCount, settledBytes, oldestSinceMs = nowMs } = lease
     // Half of what was got to in that time, for the next may be slower.
     const inTime = Math.floor((settledCount * inHandMsMax) / Math.max(1, nowMs - sinceMs) / 2)
+    const fitting = Math.floor(bytesInHandMax / Math.max(1, settledBytes / settledCount) / 2)
+    const possible = Math.min(inTime, fitting)
     if (nowMs - oldestSinceMs > inHandMsMax) this.#prefetch = this.#bounded(Math.min(inTime, before >> 1))
-    else if (settledCount > before && inTime >= 2 * before) this.#prefetch = this.#bounded(inTime)
+    else if (settledCount > before && possible >= 2 * before) this.#prefetch = this.#bounded(possible)
+    return this.#prefetch !== before
+  }
+
+  /** So many take more than they may together. Whether it is another number from now on. */
+  tooLarge(inHand: number): boolean {
+    const before = this.#prefetch
+    this.#prefetch = this.#bounded(Math.min(before, inHand >> 1))
     return this.#prefetch !== before
   }
 

@@ -6,6 +6,8 @@ import { codeOf, isAbort } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import type { AmqpConnection } from './connection-rabbit.ts'
 import type { Delivery } from './delivery.ts'
+import { bytesInHandMax } from './in-hand.ts'
+import { KeptBatches } from './kept-batches.ts'
 import { Lease } from './lease-rabbit.ts'
 import { PrefetchPace } from './prefetch-pace.ts'
 import { isMissing } from './topology-rabbit.ts'
@@ -47,6 +49,7 @@ interface Stretch {
   sinceMs: number
   /** What had been acknowledged before it. */
   settledBefore: number
+  settledBytesBefore: number
 }
 
 const lookEveryMs = 10_000
@@ -63,6 +66,7 @@ class KeptSubscription implements Subscription {
   readonly #options: SubscriptionOptions
   readonly #stopping = new AbortController()
   readonly #pace: PrefetchPace
+  readonly #batches = new KeptBatches()
   #lease: Lease | undefined
   #over = false
 
@@ -111,19 +115,21 @@ class KeptSubscription implements Subscription {
     const { signal } = this.#stopping
     const channel = await connection.client.acquire({ emitErrorsFromChannel: true })
     const ended = closed(channel)
-    const lease = new Lease(channel, home, partition)
+    const lease = new Lease(channel, home, partition, this.#batches)
     channel.on('error', (error: unknown) => log.warn({ queue, code: codeOf(error) }, amqpMessageOf(error)))
     // The queue was deleted, or its leader moved away.
     channel.once('basic.cancel', () => void lease.giveUp())
     await channel.basicQos({ prefetchCount: this.#pace.prefetch })
     await channel.basicConsume({ queue }, (message) => {
       if (signal.aborted || lease.lost || this.#options.intercept?.(message, lease)) return
-      onDelivery(lease.delivery(message, clock.now(), clock.monotonicMs()))
+      for (const delivery of lease.deliveries(message, clock.now(), clock.monotonicMs())) onDelivery(delivery)
+      if (lease.bytesInHand > bytesInHandMax) this.#takeFewer(lease)
     })
     if (signal.aborted) return lease.giveUp()
     this.#lease = lease
-    this.#watch(lease, { sinceMs: clock.monotonicMs(), settledBefore: 0 })
+    this.#watch(lease, { sinceMs: clock.monotonicMs(), settledBefore: 0, settledBytesBefore: 0 })
     await ended
+    this.#batches.keep(lease.openBatches)
   }
 
   /**
@@ -131,25 +137,42 @@ class KeptSubscription implements Subscription {
    * of an outage: whoever had it next would wait as well, and a letter that waits for the broker would be there twice (G5).
    */
   #watch(lease: Lease, stretch: Stretch): void {
-    const { clock, queue, log, isHeld } = this.#options
+    const { clock, isHeld } = this.#options
     clock.after(lookEveryMs, () => {
       if (lease.lost || this.#stopping.signal.aborted) return
       const nowMs = clock.monotonicMs()
-      const { settledCount, oldestSinceMs = nowMs } = lease
-      if (isHeld?.()) return this.#watch(lease, { sinceMs: nowMs, settledBefore: settledCount })
-      const { sinceMs, settledBefore } = stretch
+      const { settledCount, settledBytes, oldestSinceMs = nowMs } = lease
+      if (isHeld?.())
+        return this.#watch(lease, {
+          sinceMs: nowMs,
+          settledBefore: settledCount,
+          settledBytesBefore: settledBytes,
+        })
+      const { sinceMs, settledBefore, settledBytesBefore } = stretch
       const done = {
         settledCount: settledCount - settledBefore,
+        settledBytes: settledBytes - settledBytesBefore,
         oldestSinceMs: Math.max(oldestSinceMs, sinceMs),
       }
-      const { prefetch } = this.#pace
-      if (!this.#pace.changes(done, sinceMs, nowMs)) return this.#watch(lease, stretch)
-      log.info(
-        { queue, before: prefetch, prefetch: this.#pace.prefetch },
-        'taking another number of deliveries at a time',
-      )
-      void lease.giveUp()
+      const before = this.#pace.prefetch
+      if (this.#pace.changes(done, sinceMs, nowMs)) this.#resubscribe(lease, before)
+      else this.#watch(lease, stretch)
     })
+  }
+
+  /** RabbitMQ counts messages, and a batch is one: what they take is counted here, as it comes in; but not given back in an outage. */
+  #takeFewer(lease: Lease): void {
+    const before = this.#pace.prefetch
+    if (!lease.lost && !this.#options.isHeld?.() && this.#pace.tooLarge(lease.inHand))
+      this.#resubscribe(lease, before)
+  }
+
+  /** What is in our hands goes back, and comes again a few at a time. */
+  #resubscribe(lease: Lease, before: number): void {
+    const { queue, log } = this.#options
+    const { prefetch } = this.#pace
+    log.info({ queue, before, prefetch }, 'taking another number of deliveries at a time')
+    void lease.giveUp()
   }
 
   async #report(error: unknown, failures: number): Promise<void> {

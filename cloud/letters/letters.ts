@@ -26,8 +26,8 @@ const barestMessageBytesMax = 256
 
 /** Written by the broker on its way; republishing them would only mislead. */
 const brokerHeader = /^x-(death|first-death|last-death|delivery-count|acquired-count|opt-)/
-/** Ours are set anew; with these RabbitMQ would send copies to queues that the publisher names. */
-const notTakenOver = /^(tidegate-|CC$|BCC$)/
+/** Ours are set anew, but for what a gateway says of a batch; with CC and BCC RabbitMQ would send copies to queues that the publisher names. */
+const notTakenOver = /^(tidegate-(?!batch-)|CC$|BCC$)/
 /** From here on the client takes a number for a whole one of 64 bits, which it need not be. */
 const numberMax = 2 ** 50
 

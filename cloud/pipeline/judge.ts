@@ -31,6 +31,7 @@ export function judge(delivery: Delivery, consumer: Consumer, checkSchema: Schem
   let event: Event | undefined
   try {
     if (delivery.propertyFault !== undefined) throw unreadableProperties(delivery.propertyFault)
+    if (delivery.batchFault !== undefined) throw delivery.batchFault
     const text = delivery.text.toString('utf8')
     if (!isUtf8(delivery.text)) throw notUtf8()
     event = decodeEvent(text)

@@ -39,7 +39,7 @@ export class Probes {
     const probe: unknown = message.headers?.[headers.probe]
     if (typeof probe !== 'string') return false
     this.#seen.set(probe, { lease, deliveryTag: message.deliveryTag })
-    lease.delivery(message, this.#options.clock.now(), this.#options.clock.monotonicMs()).ack()
+    lease.settle(message, this.#options.clock.monotonicMs())
     return true
   }
 

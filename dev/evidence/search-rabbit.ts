@@ -1,5 +1,6 @@
-import { Connection, type Channel } from 'rabbitmq-client'
+import { type AsyncMessage, Connection, type Channel } from 'rabbitmq-client'
 import type { Clock } from '../../src/clock.ts'
+import { isBatch, splitBatch } from '../../src/contract/batch.ts'
 import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
 import { closeConnection } from '../watch/dead-letters-rabbit.ts'
 import { readEvent, type Looked, type See } from './search.ts'
@@ -94,8 +95,7 @@ async function lookIntoQueue(
       await channel.basicQos({ prefetchCount: wanted })
       await channel.basicConsume({ queue }, (message) => {
         looked += 1
-        const event = readEvent(textOf(message.body))
-        if (event) see(event)
+        for (const event of eventsIn(message)) see(event)
         if (looked === wanted) all.abort()
       })
       await untilSilent(() => looked, AbortSignal.any([all.signal, signal]), clock)
@@ -162,6 +162,20 @@ async function openChannel(connection: Connection): Promise<Channel> {
   const channel = await connection.acquire({ emitErrorsFromChannel: true })
   channel.on('error', () => undefined)
   return channel
+}
+
+/** One, or those of a batch; none of what cannot be read. */
+function eventsIn({ body, contentType, contentEncoding }: AsyncMessage): Identity[] {
+  return textsIn(body, contentType, contentEncoding).flatMap((text) => readEvent(text) ?? [])
+}
+
+function textsIn(body: unknown, contentType?: string, contentEncoding?: string): string[] {
+  if (!isBatch(contentType) || !Buffer.isBuffer(body)) return [textOf(body)]
+  try {
+    return splitBatch(body, contentEncoding).map((text) => text.toString('utf8'))
+  } catch {
+    return []
+  }
 }
 
 /** The client parses some content types by itself. */

@@ -143,7 +143,7 @@ function forwarderMetrics(registers: Registry[]): EdgeMetrics['forwarder'] {
   })
   const confirms = new Histogram({
     name: 'tidegate_edge_confirm_seconds',
-    help: 'From publishing an event to its publisher confirm',
+    help: 'From publishing a message to its publisher confirm',
     buckets: waitBuckets,
     registers,
   })
@@ -160,7 +160,7 @@ function forwarderMetrics(registers: Registry[]): EdgeMetrics['forwarder'] {
       lag.observe(Math.max(0, lagMs) / 1000)
     },
     confirmed: (latencyMs) => confirms.observe(latencyMs / 1000),
-    refused: (code) => refused.inc({ code }),
+    refused: (code, events) => refused.inc({ code }, events),
   }
 }
 

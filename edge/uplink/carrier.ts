@@ -3,8 +3,15 @@ import { codeOf, messageOf } from '../../src/errors.ts'
 import { aborted } from '../../src/lifecycle.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Outbox, Queued } from '../outbox/outbox.ts'
-import type { ExchangeSession, Outcome, SessionEnd } from './exchange.ts'
+import {
+  type ExchangeSession,
+  type Outcome,
+  publishFaults,
+  type SessionEnd,
+  type Shipment,
+} from './exchange.ts'
 import type { ForwarderObserver } from './observer.ts'
+import type { Packing } from './packing.ts'
 import { Unproven } from './unproven.ts'
 
 export interface CarrierOptions {
@@ -12,6 +19,8 @@ export interface CarrierOptions {
   clock: Clock
   log: Logger
   observer: ForwarderObserver
+  /** Outlives the session. */
+  packing: Packing
   /** Events published and not yet proven, at the most. */
   windowEvents: number
   /** A session whose oldest event waits longer than this for its proof is given up; while blocked it may wait. */
@@ -34,7 +43,10 @@ const stopGraceMs = 2000
  * Carries events through one exchange session until it ends: lost, refusing, silent for too long, or because the gateway
  * stops. An event is released only after its proof (G3).
  *
- *     take ──▶ ahead ──room in the window──▶ publish ──▶ unproven ──routed──▶ release
+ *     take ──▶ ahead ──room in the window──▶ pack ──▶ publish ──▶ unproven ──routed──▶ release
+ *
+ * A batch that is refused, or that RabbitMQ closes the session for, leaves as single events the next time; so does all that a
+ * session had under way that proved nothing, for a link may be too poor for any batch to pass.
  */
 export class Carrier {
   readonly #options: CarrierOptions
@@ -49,6 +61,7 @@ export class Carrier {
   /** Taken ahead, so that a proof makes room for the next event at once and nobody waits for the disk. */
   #ahead: Queued[] = []
   readonly #releases = new Set<Promise<void>>()
+  readonly #refused: Shipment[] = []
   #end: SessionEnd = { code: 'STOPPED', detail: 'the gateway is stopping' }
   #proven = 0
   #wake: (() => void) | undefined
@@ -78,6 +91,8 @@ export class Carrier {
       this.#stopping.removeEventListener('abort', stop)
       observer.uplink(false)
       observer.unconfirmed(0, undefined)
+      const suspect = this.#proven === 0 || publishFaults.has(this.#end.code)
+      this.#options.packing.takeApart([...this.#refused, ...(suspect ? this.#unproven.shipments : [])])
     }
     // What is being read or released is settled before the next session reads. A stop needs neither, nor a disk that works.
     await Promise.race([aborted(this.#stopped.signal), Promise.all([carried, ...this.#releases])])
@@ -102,13 +117,24 @@ export class Carrier {
   #send(): void {
     const session = this.#session
     if (this.#over.signal.aborted || this.#stopping.aborted || session.blocked) return
-    const events = this.#ahead.slice(0, this.#unproven.room)
+    const events = this.#ahead.slice(0, this.#sendable())
     this.#ahead = this.#ahead.slice(events.length)
-    for (const event of events) {
-      this.#unproven.add(event)
-      session.publish(event)
+    for (const shipment of this.#options.packing.pack(events)) {
+      this.#unproven.add(shipment)
+      session.publish(shipment)
     }
     if (events.length > 0) this.#unproven.tell()
+  }
+
+  /**
+   * How many events may go now. A window that was full is not filled up with each proof, which would make batches of what fits into
+   * the gap, but once half of it is free. Whoever fits into it as it is does not wait.
+   */
+  #sendable(): number {
+    const { packing, windowEvents } = this.#options
+    const { room } = this.#unproven
+    const enough = packing.joins ? Math.min(this.#ahead.length, windowEvents / 2) : 0
+    return room >= enough ? room : 0
   }
 
   #settle(outcomes: readonly Outcome[]): void {
@@ -117,12 +143,14 @@ export class Carrier {
     const nowMs = clock.monotonicMs()
     const routed: Queued[] = []
     for (const outcome of outcomes) {
-      observer.confirmed(this.#unproven.remove(outcome.event, nowMs))
-      if (outcome.kind === 'routed') routed.push(outcome.event)
+      const { shipment } = outcome
+      observer.confirmed(this.#unproven.remove(shipment, nowMs))
+      if (outcome.kind === 'routed') routed.push(...shipment)
       else {
-        observer.refused(outcome.code)
-        // Whatever refuses one event refuses the next: wait, rather than spin or skip.
-        this.#finish({ code: outcome.code, detail: `the exchange did not route ${outcome.event.type}` })
+        this.#refused.push(shipment)
+        observer.refused(outcome.code, shipment.length)
+        // Whatever refuses one message refuses the next: wait, rather than spin or skip.
+        this.#finish({ code: outcome.code, detail: `the exchange did not route ${shipment[0].type}` })
       }
     }
     this.#release(routed)

@@ -1,6 +1,11 @@
 import { Connection, type Channel, type ConnectionOptions } from 'rabbitmq-client'
 import { diallingOf } from '../../src/amqp/address.ts'
-import { type ConfirmChannel, openConfirmChannel } from '../../src/amqp/confirm-channel-rabbit.ts'
+import {
+  type Body,
+  type ConfirmChannel,
+  type ConfirmEnvelope,
+  openConfirmChannel,
+} from '../../src/amqp/confirm-channel-rabbit.ts'
 import type { Fate } from '../../src/amqp/confirms.ts'
 import { amqpMessageOf } from '../../src/amqp/faults-rabbit.ts'
 import { shortText } from '../../src/amqp/property-block.ts'
@@ -9,9 +14,9 @@ import type { Clock, Random } from '../../src/clock.ts'
 import { codeOf, TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import type { ClientTls } from '../../src/tls-files.ts'
-import { partitionOf, routingKey, wire } from '../../src/contract/wire.ts'
-import type { Exchange, ExchangeSession, Outcome, SessionEnd } from './exchange.ts'
-import type { Queued } from '../outbox/outbox.ts'
+import { joinBatch } from '../../src/contract/batch.ts'
+import { batchHeaders, partitionOf, routingKey, wire } from '../../src/contract/wire.ts'
+import type { Exchange, ExchangeSession, Outcome, SessionEnd, Shipment } from './exchange.ts'
 
 export interface RabbitExchangeOptions {
   /** `amqps://user:password@host:port/vhost` */
@@ -21,6 +26,8 @@ export interface RabbitExchangeOptions {
   /** Must equal the cloud's. */
   partitions: number
   gateway: string
+  /** Whether batches are. */
+  compress: boolean
   connectTimeoutMs: number
   /** RabbitMQ gives a silent peer up after two of these, s. */
   heartbeatS: number
@@ -117,7 +124,7 @@ async function rabbitSession(
   channel: Channel,
   end: Deferred<SessionEnd>,
 ): Promise<ExchangeSession> {
-  const { exchange, partitions, gateway } = options
+  const { exchange } = options
   let listener: ((outcomes: Outcome[]) => void) | undefined
   let blocked = false
   let closed: Promise<void> | undefined
@@ -125,7 +132,7 @@ async function rabbitSession(
   connection.on('connection.blocked', () => (blocked = true))
   connection.on('connection.unblocked', () => (blocked = false))
   const over = (error: unknown): void => end.resolve({ code: codeOf(error), detail: amqpMessageOf(error) })
-  const confirms = await openConfirmChannel<Queued>(channel, {
+  const confirms = await openConfirmChannel<Shipment>(channel, {
     onFates: (fates) => listener?.(fates.map(outcomeOf)),
     onUnsendable: (_, error) => over(error),
     onEnd: over,
@@ -136,17 +143,8 @@ async function rabbitSession(
     get blocked() {
       return blocked
     },
-    publish(event) {
-      const envelope = {
-        exchange,
-        routingKey: routingKey(partitionOf(event.deviceId, partitions), event.type),
-        messageId: shortText(event.id),
-        appId: gateway,
-        type: event.type,
-        contentType: wire.contentType,
-        timestamp: Math.floor(event.recordedAtMs / 1000),
-      }
-      confirms.publish(event, envelope, event.text)
+    publish(shipment) {
+      confirms.publish(shipment, { exchange, ...envelopeOf(shipment, options) }, bodyOf(shipment, options))
     },
     onOutcomes(next) {
       listener = next
@@ -159,15 +157,45 @@ async function rabbitSession(
   }
 }
 
-function outcomeOf({ kind, item: event }: Fate<Queued>): Outcome {
-  if (kind === 'routed') return { kind, event }
-  return { kind: 'refused', event, code: kind === 'nacked' ? 'NACKED' : 'UNROUTABLE' }
+/** docs/WIRE.md. A batch is no event, and may be another when it is sent again: it has no message ID. */
+function envelopeOf(shipment: Shipment, options: RabbitExchangeOptions): ConfirmEnvelope {
+  const { partitions, gateway, compress } = options
+  const [first] = shipment
+  const common = {
+    routingKey: routingKey(partitionOf(first.deviceId, partitions), first.type),
+    appId: gateway,
+    type: first.type,
+    timestamp: Math.floor(first.recordedAtMs / 1000),
+  }
+  if (shipment.length === 1)
+    return { ...common, messageId: shortText(first.id), contentType: wire.contentType }
+  return {
+    ...common,
+    contentType: wire.batchContentType,
+    ...(compress && { contentEncoding: wire.deflate }),
+    headers: {
+      [batchHeaders.events]: shipment.length,
+      [batchHeaders.first]: first.sequence,
+      [batchHeaders.last]: shipment.at(-1)?.sequence,
+    },
+  }
+}
+
+function bodyOf(shipment: Shipment, { compress }: RabbitExchangeOptions): Body {
+  if (shipment.length === 1) return shipment[0].text
+  const texts = shipment.map(({ text }) => text)
+  return () => joinBatch(texts, compress)
+}
+
+function outcomeOf({ kind, item: shipment }: Fate<Shipment>): Outcome {
+  if (kind === 'routed') return { kind, shipment }
+  return { kind: 'refused', shipment, code: kind === 'nacked' ? 'NACKED' : 'UNROUTABLE' }
 }
 
 /** In order where the peer answers, else by force: a half-open connection never says goodbye. */
 async function closeConnection(
   connection: Connection,
-  confirms: ConfirmChannel<Queued>,
+  confirms: ConfirmChannel<Shipment>,
   clock: Clock,
 ): Promise<void> {
   const patience = new AbortController()

@@ -18,7 +18,7 @@ export interface ExchangeSession {
    * Publishes persistently and asks for proof. Exactly one outcome follows for each call, unless the session is
    * lost first.
    */
-  publish(event: Queued): void
+  publish(shipment: Shipment): void
   /** Called with every outcome, many at a time. */
   onOutcomes(listener: (outcomes: Outcome[]) => void): void
   /** Resolves, once, when the session is over; nothing more will be confirmed. */
@@ -28,14 +28,21 @@ export interface ExchangeSession {
   close(): Promise<void>
 }
 
-/** Why an event that was published is not proven. */
+/** What leaves as one message: one event as it is, or a batch of several of one partition and one type, in sequence. */
+export type Shipment = readonly [Queued, ...Queued[]]
+
+/** Why what was published is not proven. */
 export const publishRefusals = ['UNROUTABLE', 'NACKED'] as const
 
+/** Of a message, and so of every event in it. */
 export type Outcome =
   /** Confirmed and routed to at least one queue (G3). */
-  | { kind: 'routed'; event: Queued }
-  /** RabbitMQ took the event but no queue did, or refused it. */
-  | { kind: 'refused'; event: Queued; code: (typeof publishRefusals)[number] }
+  | { kind: 'routed'; shipment: Shipment }
+  /** RabbitMQ took the message but no queue did, or refused it. */
+  | { kind: 'refused'; shipment: Shipment; code: (typeof publishRefusals)[number] }
+
+/** Ends that come of a message that RabbitMQ does not take, mostly because it is too large. It does not say which. */
+export const publishFaults: ReadonlySet<string> = new Set(['PRECONDITION_FAILED', 'CONTENT_TOO_LARGE'])
 
 export interface SessionEnd {
   code: string

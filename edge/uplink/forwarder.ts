@@ -4,8 +4,10 @@ import { codeOf, isAbort } from '../../src/errors.ts'
 import type { Outbox } from '../outbox/outbox.ts'
 import { Carrier, type CarrierOptions } from './carrier.ts'
 import type { Exchange } from './exchange.ts'
+import { Packing, type PackingOptions } from './packing.ts'
 
-export interface ForwarderOptions extends CarrierOptions {
+export interface ForwarderOptions extends Omit<CarrierOptions, 'packing'> {
+  batch: PackingOptions
   outbox: Outbox
   exchange: Exchange
   random: Random
@@ -21,14 +23,15 @@ export interface ForwarderOptions extends CarrierOptions {
  *     down ──connect──▶ up ──lost, refused, or silent for confirmTimeoutMs──▶ down (rewind, wait)
  */
 export async function forward(options: ForwarderOptions, signal: AbortSignal): Promise<void> {
-  const { outbox, exchange, clock, random, log, retry } = options
+  const { outbox, exchange, batch, clock, random, log, retry } = options
+  const packing = new Packing(batch)
   let fruitless = 0
   try {
     for (;;) {
       const session = await exchange.connect(signal)
       log.info('the uplink is up')
       outbox.resumed()
-      const { end, proven } = await new Carrier(options, session, signal).run()
+      const { end, proven } = await new Carrier({ ...options, packing }, session, signal).run()
       outbox.rewind()
       await session.close()
       signal.throwIfAborted()

@@ -5,10 +5,10 @@ export interface ForwarderObserver {
   forwarded(events: number, lagMs: number): void
   /** Published and not confirmed yet: how many, and when the oldest was sent, by the monotonic clock. */
   unconfirmed(events: number, oldestSentAtMs: number | undefined): void
-  /** From publish to the publisher confirm of one event. */
+  /** From publish to the publisher confirm of one message. */
   confirmed(latencyMs: number): void
-  /** The exchange took an event but did not route it, or refused it. */
-  refused(code: string): void
+  /** The exchange took a message but did not route it, or refused it, and with it all of its events. */
+  refused(code: string, events: number): void
 }
 
 export const silentForwarderObserver: ForwarderObserver = {

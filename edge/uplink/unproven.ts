@@ -1,5 +1,5 @@
 import type { Clock } from '../../src/clock.ts'
-import type { Queued } from '../outbox/outbox.ts'
+import type { Shipment } from './exchange.ts'
 import type { ForwarderObserver } from './observer.ts'
 
 export interface UnprovenOptions {
@@ -9,39 +9,48 @@ export interface UnprovenOptions {
   observer: Pick<ForwarderObserver, 'unconfirmed'>
 }
 
-/** The events that were published in one exchange session and have no outcome yet, in order of sending. */
+/** What was published in one exchange session and has no outcome yet, in order of sending. */
 export class Unproven {
   readonly #options: UnprovenOptions
-  readonly #sentAtMs = new Map<Queued, number>()
+  readonly #sentAtMs = new Map<Shipment, number>()
+  #events = 0
   #blockedAtMs = Number.NEGATIVE_INFINITY
 
   constructor(options: UnprovenOptions) {
     this.#options = options
   }
 
+  /** Events in it. */
   get count(): number {
-    return this.#sentAtMs.size
+    return this.#events
   }
 
-  /** How many more may be published. */
+  get shipments(): Iterable<Shipment> {
+    return this.#sentAtMs.keys()
+  }
+
+  /** How many more events may be published. */
   get room(): number {
     const { windowEvents } = this.#options
-    return Math.max(0, windowEvents - this.#sentAtMs.size)
+    return Math.max(0, windowEvents - this.#events)
   }
 
-  add(event: Queued): void {
-    this.#sentAtMs.set(event, this.#options.clock.monotonicMs())
+  add(shipment: Shipment): void {
+    this.#sentAtMs.set(shipment, this.#options.clock.monotonicMs())
+    this.#events += shipment.length
   }
 
-  /** An event has its outcome: how long it waited for that, ms. */
-  remove(event: Queued, nowMs: number): number {
-    const sentAtMs = this.#sentAtMs.get(event) ?? nowMs
-    this.#sentAtMs.delete(event)
+  /** A message has its outcome: how long it waited for that, ms. */
+  remove(shipment: Shipment, nowMs: number): number {
+    const sentAtMs = this.#sentAtMs.get(shipment)
+    if (sentAtMs === undefined) return 0
+    this.#sentAtMs.delete(shipment)
+    this.#events -= shipment.length
     return nowMs - sentAtMs
   }
 
   /**
-   * How long the oldest has waited for its outcome, ms. A RabbitMQ that blocks confirms nothing: no event's wait begins
+   * How long the oldest has waited for its outcome, ms. A RabbitMQ that blocks confirms nothing: no message's wait begins
    * before the last look that found it blocking.
    */
   look(blocked: boolean): number {
@@ -53,6 +62,6 @@ export class Unproven {
 
   tell(): void {
     const [oldestSentAtMs] = this.#sentAtMs.values()
-    this.#options.observer.unconfirmed(this.#sentAtMs.size, oldestSentAtMs)
+    this.#options.observer.unconfirmed(this.#events, oldestSentAtMs)
   }
 }

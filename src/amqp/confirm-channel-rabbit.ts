@@ -39,8 +39,8 @@ export interface ConfirmChannel<T> {
   close(): Promise<void>
 }
 
-/** Text goes out as UTF-8. */
-export type Body = Buffer | string
+/** Text goes out as UTF-8; what is made of something larger is made when the socket takes it. */
+export type Body = Buffer | string | (() => Buffer)
 
 /** The correlation ID is this channel's own: it is how a return is recognised. */
 export type ConfirmEnvelope = Omit<Envelope, 'correlationId' | 'durable' | 'deliveryMode' | 'mandatory'>
@@ -124,10 +124,10 @@ class ConfirmedPublishing<T> implements ConfirmChannel<T> {
   /** Runs as far as the socket takes: each frame is asked for when the one before it has been handed over. */
   *#frames(item: T, envelope: ConfirmEnvelope | AsSentEnvelope, body: Body): Generator<Buffer> {
     if (!this.#waiting.delete(item)) return
-    const bytes = typeof body === 'string' ? Buffer.from(body) : body
-    const content = this.#content(envelope, bytes)
+    let content: Generator<Buffer>
     let first: Buffer
     try {
+      content = this.#content(envelope, bytesOf(body))
       first = content.next().value as Buffer
     } catch (error) {
       return this.#listener.onUnsendable(item, error)
@@ -188,6 +188,11 @@ class ConfirmedPublishing<T> implements ConfirmChannel<T> {
     this.#tell()
     this.#listener.onEnd(error)
   }
+}
+
+function bytesOf(body: Body): Buffer {
+  if (typeof body === 'string') return Buffer.from(body)
+  return Buffer.isBuffer(body) ? body : body()
 }
 
 function closed(): TidegateError {

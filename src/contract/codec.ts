@@ -16,6 +16,10 @@ import { type Candidate, type Event, eventSchema } from './event.ts'
  */
 const chainMember = ',"chain":"'
 const suffixLength = chainMember.length + 43 + 2
+const chainSuffix = /^,"chain":"[\w-]{43}"\}$/
+
+/** No event's text is shorter, with one character for each attribute that may be so short. */
+export const textLengthMin = 300
 
 function digest(previousChain: string, body: string): string {
   return hash('sha256', previousChain + body, 'base64url')
@@ -73,6 +77,11 @@ export function claimedChain(text: string): string | undefined {
   const suffix = text.slice(-suffixLength)
   if (!suffix.startsWith(chainMember) || !suffix.endsWith('"}')) return undefined
   return suffix.slice(chainMember.length, -2)
+}
+
+/** Whether bytes can be an event's text, by their length and their end: without reading them, so that what cannot is not read. */
+export function endsAsEvent(text: Buffer): boolean {
+  return text.length >= textLengthMin && chainSuffix.test(text.toString('latin1', text.length - suffixLength))
 }
 
 /** Whether `text` follows `previousChain`: false when it was altered, or does not come next. */

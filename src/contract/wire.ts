@@ -3,6 +3,16 @@ export const wire = {
   exchange: 'tidegate.events',
   unroutable: 'tidegate.unroutable',
   contentType: 'application/cloudevents+json',
+  batchContentType: 'application/cloudevents-batch+json',
+  /** Of a batch that is compressed: zlib (RFC 1950), as HTTP has it. */
+  deflate: 'deflate',
+} as const
+
+/** What a gateway says of a batch in its headers, for whoever has only those of it: how many events, and of which sequences. */
+export const batchHeaders = {
+  events: 'tidegate-batch-events',
+  first: 'tidegate-batch-first',
+  last: 'tidegate-batch-last',
 } as const
 
 /** Our own headers: attempts and the failure story travel with a delivery, never in RabbitMQ's `x-death`. */

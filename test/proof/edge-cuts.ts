@@ -2,6 +2,7 @@ import { setImmediate as nextTurn, setTimeout as wait } from 'node:timers/promis
 import { Connection } from 'rabbitmq-client'
 import type { Outcome, SessionEnd } from '../../edge/uplink/exchange.ts'
 import type { Queued } from '../../edge/outbox/outbox.ts'
+import { Packing } from '../../edge/uplink/packing.ts'
 import { type Chance, chance } from '../simulation/plan/chance.ts'
 import { anyPlan, harmless, openMiddle } from './middle.ts'
 import type { CutsOptions, CutsResult } from './result.ts'
@@ -10,6 +11,11 @@ import { testUplink } from '../support/edge/test-uplink.ts'
 
 const exchange = 'tidegate.events'
 const types = { taken: 'com.acme.taken', unwanted: 'com.acme.unwanted', refused: 'com.acme.refused' }
+const rightFates: Readonly<Record<string, string>> = {
+  [types.taken]: 'routed',
+  [types.unwanted]: 'UNROUTABLE',
+  [types.refused]: 'NACKED',
+}
 /** Nothing is told any more when this long has passed without a cut: the far side has answered all. */
 const patienceMs = 10_000
 
@@ -54,6 +60,8 @@ export async function edgeCuts(options: CutsOptions): Promise<CutsResult> {
 
   async function round(chance: Chance): Promise<void> {
     const events = burst(chance, `r${result.rounds}`)
+    const eventsMax = chance.pick([1, 1, 3, 50])
+    const shipments = new Packing({ eventsMax, bytesMax: 200_000, partitions: 4 }).pack(events)
     const bytes = events.reduce((sum, { text }) => sum + text.length + 200, 0)
     const plan = anyPlan(chance, { toBroker: Math.ceil(bytes * 1.2), toClient: events.length * 21 })
     // Now and then the greetings are cut too.
@@ -66,13 +74,13 @@ export async function edgeCuts(options: CutsOptions): Promise<CutsResult> {
     const answered = new Promise<void>((resolve) => {
       session.onOutcomes((more) => {
         outcomes.push(...more)
-        if (outcomes.length >= events.length) resolve()
+        if (outcomes.length >= shipments.length) resolve()
       })
     })
     middle.arm(plan)
     const trickle = chance.one(0.2)
-    for (const event of events) {
-      session.publish(event)
+    for (const shipment of shipments) {
+      session.publish(shipment)
       if (trickle && chance.one(0.1)) await nextTurn()
     }
     const waiting = new AbortController()
@@ -92,18 +100,17 @@ export async function edgeCuts(options: CutsOptions): Promise<CutsResult> {
     const told = new Set<string>()
     const fault = (what: string): void => void result.faults.push(`round ${result.rounds}: ${what}`)
     for (const outcome of outcomes) {
-      const { id, type } = outcome.event
-      if (told.has(id)) fault(`${id} was told of twice`)
-      told.add(id)
       const said = outcome.kind === 'routed' ? 'routed' : outcome.code
-      const right = { [types.taken]: 'routed', [types.unwanted]: 'UNROUTABLE', [types.refused]: 'NACKED' }[
-        type
-      ]
-      if (said !== right) fault(`${id} of ${type} was told of as ${said}`)
-      if (said === 'routed' && !held.has(id)) fault(`${id} was told of as routed, and RabbitMQ never had it`)
+      for (const { id, type } of outcome.shipment) {
+        if (told.has(id)) fault(`${id} was told of twice`)
+        told.add(id)
+        if (said !== rightFates[type]) fault(`${id} of ${type} was told of as ${said}`)
+        if (said === 'routed' && !held.has(id))
+          fault(`${id} was told of as routed, and RabbitMQ never had it`)
+      }
     }
     result.published += events.length
-    result.told += outcomes.length
+    result.told += told.size
     result.rounds += 1
   }
 
@@ -144,7 +151,7 @@ function burst(chance: Chance, round: string): Queued[] {
       deviceId: `device-${chance.whole(1, 20)}`,
       type,
       id,
-      text: id.padEnd(bodyBytes(chance, chance.one(0.1) ? 'small' : scale), 'x'),
+      text: `{"id":"${id}","data":"${'x'.repeat(bodyBytes(chance, chance.one(0.1) ? 'small' : scale))}"}`,
       recordedAtMs: 1_700_000_000_000,
     }
   })

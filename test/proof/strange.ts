@@ -95,7 +95,7 @@ async function received(properties: Buffer, body: Buffer): Promise<Delivery> {
     redelivered: false,
   }
   const lease = new Lease({ active: true } as Channel, 'group.00.v2', 0)
-  return lease.delivery(message as unknown as AsyncMessage, 0, 0)
+  return lease.deliveries(message as unknown as AsyncMessage, 0, 0)[0] as Delivery
 }
 
 function headerFrame(properties: Buffer, bodyBytes: number): Buffer {

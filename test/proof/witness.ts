@@ -1,5 +1,6 @@
-import type { Channel } from 'rabbitmq-client'
-import { Connection } from 'rabbitmq-client'
+import { inflateSync } from 'node:zlib'
+import { type AsyncMessage, type Channel, Connection } from 'rabbitmq-client'
+import { isBatch } from '../../src/contract/batch.ts'
 
 /** Empties a queue all the time, and knows what was in it. */
 export interface Witness {
@@ -10,6 +11,13 @@ export interface Witness {
 
 const fence = 'fence'
 
+/** By its message ID, or, of a batch, by those of its events. */
+function idsOf({ messageId, body, contentType, contentEncoding }: AsyncMessage): string[] {
+  if (!isBatch(contentType)) return [String(messageId)]
+  const array = contentEncoding === undefined ? (body as Buffer) : inflateSync(body as Buffer)
+  return (JSON.parse(array.toString()) as { id: string }[]).map(({ id }) => id)
+}
+
 /** Over a plain connection of its own, which nobody cuts. The queue keeps its order, so what was in it comes before a fence. */
 export async function watchQueue(brokerUrl: string, queue: string): Promise<Witness> {
   const connection = new Connection({ url: brokerUrl, frameMax: 131_072 })
@@ -18,9 +26,9 @@ export async function watchQueue(brokerUrl: string, queue: string): Promise<Witn
   let seen = new Set<string>()
   let fences = 0
   let passed: (() => void) | undefined
-  await channel.basicConsume({ queue, noAck: true }, ({ messageId, correlationId }) => {
-    if (messageId !== fence) seen.add(String(messageId))
-    else if (correlationId === String(fences)) passed?.()
+  await channel.basicConsume({ queue, noAck: true }, (message) => {
+    if (message.messageId !== fence) for (const id of idsOf(message)) seen.add(id)
+    else if (message.correlationId === String(fences)) passed?.()
   })
 
   return {

@@ -1,4 +1,4 @@
-import { accessSync, constants } from 'node:fs'
+import { accessSync, constants, existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { installPackages } from '../../dev/servers/install.ts'
 
@@ -15,7 +15,15 @@ export type StockClient = keyof typeof packages
 
 /** Installs those that this machine lacks. @throws TidegateError as `installPackages` */
 export async function obtainClients(...clients: StockClient[]): Promise<void> {
-  const names = clients.filter((client) => !isInstalled(client)).map((client) => packages[client])
+  await install(clients.filter((client) => !isInstalled(client)).map((client) => packages[client]))
+}
+
+/** Installs a package that has no program, if this file or folder of it is not there. @throws TidegateError as `installPackages` */
+export async function obtainPackage(name: string, file: string): Promise<void> {
+  await install(existsSync(file) ? [] : [name])
+}
+
+async function install(names: readonly string[]): Promise<void> {
   if (names.length === 0) return
   await installPackages(
     { title: 'stock clients', names, units: ['mosquitto'] },

@@ -42,6 +42,7 @@ describe('a broker at an address of IPv6', () => {
       exchange: 'amq.topic',
       partitions: 4,
       gateway: 'gateway-1',
+      compress: false,
       connectTimeoutMs: 5_000,
       heartbeatS: 15,
       reconnect: { delayMsMin: 50, delayMsMax: 100 },

@@ -29,7 +29,7 @@ beforeEach(async () => {
   session = await exchange.connect(new AbortController().signal)
   waiting = new Map()
   session.onOutcomes((outcomes) => {
-    for (const outcome of outcomes) waiting.get(outcome.event.position)?.(outcome)
+    for (const outcome of outcomes) waiting.get(outcome.shipment[0].position)?.(outcome)
   })
 }, 120_000)
 afterEach(async () => {
@@ -48,7 +48,7 @@ function events(count: number): Queued[] {
 function publish(event: Queued): Promise<Outcome> {
   return new Promise((resolve) => {
     waiting.set(event.position, resolve)
-    session.publish(event)
+    session.publish([event])
   })
 }
 
@@ -89,7 +89,7 @@ describe('a length limit that a policy lays over all queues', () => {
       const outcomes: Outcome[] = []
       // One after another: the limit is applied a moment after it was reached.
       for (const event of all) outcomes.push(await publish(event))
-      const routed = outcomes.filter(({ kind }) => kind === 'routed').map(({ event }) => event.id)
+      const routed = outcomes.filter(({ kind }) => kind === 'routed').map(({ shipment }) => shipment[0].id)
       const refused = outcomes.filter((outcome) => outcome.kind === 'refused' && outcome.code === 'NACKED')
       expect(routed.length).toBeGreaterThan(0)
       expect(refused.length).toBeGreaterThan(50)
@@ -112,7 +112,7 @@ describe('a length limit that a policy lays over all queues', () => {
       let sent = 0
       const send = async (): Promise<void> => {
         const outcomes = await Promise.all(left.map(publish))
-        left = outcomes.filter(({ kind }) => kind === 'refused').map(({ event }) => event)
+        left = outcomes.filter(({ kind }) => kind === 'refused').map(({ shipment }) => shipment[0])
       }
       // The broker lays the policy over its queues when it comes to it, so the limit shows in a refusal alone.
       while (left.length === 0) {

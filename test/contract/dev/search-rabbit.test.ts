@@ -6,7 +6,7 @@ import { search } from '../../../dev/evidence/search.ts'
 import type { Identity } from '../../../dev/watch/history.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { deadQueue, partitionQueue, rungName, wire } from '../../../src/contract/wire.ts'
-import { Ledger } from '../../support/cloud/cloud-events.ts'
+import { Ledger, postedTogether } from '../../support/cloud/cloud-events.ts'
 import { useAmqp } from '../../support/cloud/test-amqp.ts'
 
 const group = 'history'
@@ -113,6 +113,19 @@ test('of a queue that holds more than is looked at, the first are seen, all stay
   expect(blind).toEqual([expect.stringContaining(`${queue} holds 61 messages, and only the first 21`)])
   const ids = events.map(({ id }) => id)
   expect((await take(queue, 61)).map(idOf)).toEqual([...ids.slice(0, 2), 'no event', ...ids.slice(2)])
+})
+
+test('the events of a batch are found in it, each by itself, compressed or not', async () => {
+  const together = [ledger.next('sensor-001'), ledger.next('sensor-001'), ledger.next('sensor-001')] as const
+  const publisher = amqp.broker.client.createPublisher({ confirm: true })
+  for (const compress of [false, true]) {
+    const { text, properties } = postedTogether([...together], 2, compress)
+    await publisher.send({ routingKey: places.queue, durable: true, ...properties }, text)
+  }
+  await publisher.close()
+  const { located } = await searchFor(together.map(({ event: { source, id } }) => ({ source, id })))
+  expect(located.map(({ where }) => where)).toEqual(['queue', 'queue', 'queue'])
+  await take(places.queue, 2)
 })
 
 test('what somebody else has been handed is not seen, and is not called lost', async () => {

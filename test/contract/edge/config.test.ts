@@ -95,7 +95,10 @@ test('the environment wins over the file, key by key', () => {
     TIDEGATE_EDGE__OUTBOX__DEDUP__AGE: '2h',
     TIDEGATE_EDGE__DATA_DIR: '/var/lib/tidegate',
     TIDEGATE_EDGE__MQTT__SUBSCRIBE: '[a/#]',
+    TIDEGATE_EDGE__UPLINK__BATCH__EVENTS_MAX: '1',
+    TIDEGATE_EDGE__UPLINK__BATCH__COMPRESS: 'true',
   })
+  expect(config.uplink.batch).toEqual({ eventsMax: 1, bytesMax: 65_536, compress: true })
   expect(config.uplink.url).toBe('amqps://elsewhere')
   expect(config.outbox.dedup).toEqual({ age: 7_200_000, count: 1_000_000 })
   expect(config.dataDir).toBe('/var/lib/tidegate')
@@ -111,6 +114,12 @@ test.each([
   ['uplink', { heartbeat: '24h' }, 'uplink.heartbeat: must be at most 65535s'],
   ['uplink', { reconnect: { min: 0 } }, 'uplink.reconnect.min: must be at least 1ms'],
   ['uplink', { reconnect: { max: '30d' } }, 'uplink.reconnect.max: must be at most 24h'],
+  ['uplink', { batch: { eventsMax: 0 } }, 'uplink.batch.eventsMax: '],
+  ['uplink', { batch: { eventsMax: 10_001 } }, 'uplink.batch.eventsMax: '],
+  ['uplink', { batch: { bytesMax: 100 } }, 'uplink.batch.bytesMax: must be at least 1KiB'],
+  ['uplink', { batch: { bytesMax: '16MiB' } }, 'uplink.batch.bytesMax: must be at most 8MiB'],
+  ['uplink', { batch: { compress: 'deflate' } }, 'uplink.batch.compress: '],
+  ['uplink', { batch: { eventMax: 5 } }, 'uplink.batch.eventMax: '],
   ['mqtt', { handshakeTimeout: 0 }, 'mqtt.handshakeTimeout: must be at least 100ms'],
   ['mqtt', { handshakeTimeout: '30d' }, 'mqtt.handshakeTimeout: must be at most 10m'],
   ['mqtt', { inFlightBytesMax: 0 }, 'mqtt.inFlightBytesMax: must be at least 1KiB'],

@@ -54,16 +54,18 @@ test('tells of no event as routed that RabbitMQ has not got (G3)', async () => {
   middle.arm({ ...harmless, toBroker: { ...harmless.toBroker, ...swallowing } })
   for (let position = 1; position <= burst; position++) {
     const id = `e${position}`
-    session.publish({
-      position,
-      sequence: position,
-      lane: 'normal',
-      deviceId: `device-${position % 20}`,
-      type: 'com.acme.climate',
-      id,
-      text: JSON.stringify({ id, data: 'x'.repeat(400) }),
-      recordedAtMs: 1_700_000_000_000,
-    })
+    session.publish([
+      {
+        position,
+        sequence: position,
+        lane: 'normal',
+        deviceId: `device-${position % 20}`,
+        type: 'com.acme.climate',
+        id,
+        text: JSON.stringify({ id, data: 'x'.repeat(400) }),
+        recordedAtMs: 1_700_000_000_000,
+      },
+    ])
   }
   await some
   await session.lost
@@ -71,7 +73,7 @@ test('tells of no event as routed that RabbitMQ has not got (G3)', async () => {
   await uplink.close()
   await middle.close()
   await witness.close()
-  const routed = outcomes.filter(({ kind }) => kind === 'routed').map(({ event }) => event.id)
+  const routed = outcomes.filter(({ kind }) => kind === 'routed').map(({ shipment }) => shipment[0].id)
   expect(routed.length).toBeGreaterThan(20)
   expect(routed.filter((id) => !held.has(id))).toEqual([])
 }, 30_000)

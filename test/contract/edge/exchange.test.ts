@@ -115,7 +115,7 @@ describe.each([
     const session = await side.exchange.connect(signal)
     const { listener, all } = collect(300)
     session.onOutcomes(listener)
-    for (let position = 1; position <= 300; position++) session.publish(queued(position))
+    for (let position = 1; position <= 300; position++) session.publish([queued(position)])
     expect((await all).every(({ kind }) => kind === 'routed')).toBe(true)
     expect(await side.held()).toHaveLength(300)
   })
@@ -124,7 +124,7 @@ describe.each([
     const session = await side.exchange.connect(signal)
     const { listener, all } = collect(50)
     session.onOutcomes(listener)
-    for (let position = 1; position <= 50; position++) session.publish(queued(position))
+    for (let position = 1; position <= 50; position++) session.publish([queued(position)])
     expect((await all).map((outcome) => (outcome.kind === 'refused' ? outcome.code : outcome.kind))).toEqual(
       Array.from({ length: 50 }, () => 'UNROUTABLE'),
     )
@@ -135,7 +135,7 @@ describe.each([
     const { listener, all } = collect(20)
     session.onOutcomes(listener)
     for (let position = 1; position <= 20; position++)
-      session.publish({ ...queued(position), id: position % 2 === 0 ? 'same' : 'ж'.repeat(128) })
+      session.publish([{ ...queued(position), id: position % 2 === 0 ? 'same' : 'ж'.repeat(128) }])
     expect((await all).map(({ kind }) => kind)).toEqual(Array.from({ length: 20 }, () => 'refused'))
   })
 
@@ -144,7 +144,7 @@ describe.each([
     const session = await side.exchange.connect(signal)
     await side.cut()
     // RabbitMQ tells of a deleted exchange only when it is used.
-    session.publish(queued(1))
+    session.publish([queued(1)])
     expect((await session.lost).code).toMatch(/./)
   })
 

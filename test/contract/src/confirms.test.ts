@@ -53,7 +53,7 @@ async function openPlace(): Promise<{ middle: Middle; session: ExchangeSession }
 }
 
 function publish(session: ExchangeSession, from: number, to: number, type: (n: number) => string): void {
-  for (let n = from; n <= to; n++) session.publish(queued(n, type(n)))
+  for (let n = from; n <= to; n++) session.publish([queued(n, type(n))])
 }
 
 function queued(n: number, type: string): Queued {
@@ -116,10 +116,11 @@ describe('confirms, over TLS, as RabbitMQ may send them', () => {
     })
     publish(session, 1, 300, (n) => (n % 3 === 0 ? unbound : bound))
     const outcomes = await all
-    expect(outcomes.map(({ event }) => event.position)).toEqual(
+    expect(outcomes.map(({ shipment }) => shipment[0].position)).toEqual(
       Array.from({ length: 300 }, (_, at) => at + 1),
     )
-    for (const { kind, event } of outcomes) expect(kind).toBe(event.type === bound ? 'routed' : 'refused')
+    for (const { kind, shipment } of outcomes)
+      expect(kind).toBe(shipment[0].type === bound ? 'routed' : 'refused')
   })
 
   test('of two letters with one event ID both are refused when no queue takes them (G5)', async () => {
@@ -167,7 +168,7 @@ describe('confirms, over TLS, as RabbitMQ may send them', () => {
     )
     const text = 'x'.repeat(100_000)
     const before = process.memoryUsage().arrayBuffers
-    for (let n = 1; n <= 200; n++) session.publish({ ...queued(n, bound), text })
+    for (let n = 1; n <= 200; n++) session.publish([{ ...queued(n, bound), text }])
     // No turn has passed: of 20 MB the socket has taken what fills its buffer.
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(5_000_000)
     await all
@@ -195,7 +196,7 @@ describe('confirms, over TLS, as RabbitMQ may send them', () => {
     const { session } = await openPlace()
     const told = new Promise<void>((resolve) => session.onOutcomes(() => resolve()))
     const id = 'ж'.repeat(128)
-    session.publish({ ...queued(1, bound), id })
+    session.publish([{ ...queued(1, bound), id }])
     await told
     const admin = new Connection(brokerUrl)
     let messageId: string | undefined

@@ -197,6 +197,11 @@ export class Gateway {
         random: random.random,
         log,
         observer: silentForwarderObserver,
+        batch: {
+          eventsMax: settings.uplinkBatchEventsMax,
+          bytesMax: settings.uplinkBatchBytesMax,
+          partitions: settings.partitions,
+        },
         windowEvents: settings.windowEvents,
         confirmTimeoutMs: settings.confirmTimeoutMs,
         retry: { delayMsMin: 500, delayMsMax: 5000 },

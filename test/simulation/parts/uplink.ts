@@ -1,9 +1,15 @@
 import { Confirms, type Fate } from '../../../src/amqp/confirms.ts'
 import { backoffMs } from '../../../src/backoff.ts'
 import { codeOf, messageOf } from '../../../src/errors.ts'
+import { joinBatch } from '../../../src/contract/batch.ts'
 import { partitionOf, routingKey, wire } from '../../../src/contract/wire.ts'
-import type { Exchange, ExchangeSession, Outcome, SessionEnd } from '../../../edge/uplink/exchange.ts'
-import type { Queued } from '../../../edge/outbox/outbox.ts'
+import type {
+  Exchange,
+  ExchangeSession,
+  Outcome,
+  SessionEnd,
+  Shipment,
+} from '../../../edge/uplink/exchange.ts'
 import type { SimulatedBroker } from './broker.ts'
 import type { Chance } from '../plan/chance.ts'
 import type { Journal } from './journal.ts'
@@ -98,12 +104,12 @@ export class SimulatedSession implements ExchangeSession {
   /** What was sent arrives up to this moment. */
   private arrivesUntilMs = Infinity
   private lastArrivalMs = 0
-  private readonly wire: { event: Queued; atMs: number }[] = []
+  private readonly wire: { shipment: Shipment; atMs: number }[] = []
   /** The edge counts what it hands over, as the adapter does, and the broker what it reads. */
-  private readonly confirms = new Confirms<Queued>()
+  private readonly confirms = new Confirms<Shipment>()
   private readCount = 0
   /** What the broker has read and not answered; undefined: it never will. */
-  private readonly unanswered = new Map<number, Fate<Queued>['kind'] | undefined>()
+  private readonly unanswered = new Map<number, Fate<Shipment>['kind'] | undefined>()
   private unproven = 0
   private readonly uplink: Uplink
   private readonly process: SimulatedProcess
@@ -122,25 +128,27 @@ export class SimulatedSession implements ExchangeSession {
     return this.uplink.parts.broker.blocked
   }
 
-  publish(event: Queued): void {
+  publish(shipment: Shipment): void {
     const { scheduler, random, settings, journal } = this.uplink.parts
     this.process.mayCrash('publish')
     if (!this.process.alive || !this.open) return
-    this.unproven += 1
+    this.unproven += shipment.length
     if (this.unproven > settings.windowEvents) {
       journal.violate('G7', `${this.unproven} events in flight, ${settings.windowEvents} are allowed`)
     }
     const atMs = Math.max(this.lastArrivalMs, scheduler.nowMs + random.between(0.1, settings.latencyMsMax))
     this.lastArrivalMs = atMs
-    journal.tell('edge', `publish ${event.sequence} ${event.id}`)
-    this.handOver(event, atMs)
+    journal.tell('edge', `publish ${named(shipment)}`)
+    if (shipment.length > 1) journal.count('batch')
+    this.handOver(shipment, atMs)
+    this.process.mayCrash('published')
     scheduler.after(atMs - scheduler.nowMs, () => this.read())
   }
 
   /** The number is given as the bytes are: nothing comes in between (confirm-channel-rabbit.ts). */
-  private handOver(event: Queued, atMs: number): void {
-    this.confirms.number(event)
-    this.wire.push({ event, atMs })
+  private handOver(shipment: Shipment, atMs: number): void {
+    this.confirms.number(shipment)
+    this.wire.push({ shipment, atMs })
   }
 
   onOutcomes(listener: (outcomes: Outcome[]) => void): void {
@@ -184,17 +192,23 @@ export class SimulatedSession implements ExchangeSession {
         scheduler.after(100, () => this.read())
         return
       }
-      const { event } = this.wire.shift() as { event: Queued }
-      this.arrive(event)
+      const { shipment } = this.wire.shift() as { shipment: Shipment }
+      this.arrive(shipment)
     }
   }
 
-  private arrive(event: Queued): void {
+  private arrive(shipment: Shipment): void {
     const { scheduler, random, settings, journal, truth } = this.uplink.parts
     const tag = ++this.readCount
-    const fate = this.take(event)
-    journal.tell('broker', `${fate === 'routed' ? 'stored' : fate} ${event.sequence} ${event.id}`)
-    if (fate !== 'routed') truth.refused.add(event.text)
+    if (shipment.length > settings.uplinkSizeMax) {
+      journal.count('batch too large')
+      // It closes the channel: of what is behind that it reads nothing.
+      this.arrivesUntilMs = -Infinity
+      return this.cut('PRECONDITION_FAILED', 'message size is larger than configured max size')
+    }
+    const fate = this.take(shipment)
+    journal.tell('broker', `${fate === 'routed' ? 'stored' : fate} ${named(shipment)}`)
+    if (fate !== 'routed') for (const { text } of shipment) truth.refused.add(text)
     if (this.uplink.confirmsToLose > 0) {
       this.uplink.confirmsToLose -= 1
       this.unanswered.set(tag, undefined)
@@ -234,17 +248,17 @@ export class SimulatedSession implements ExchangeSession {
     }
   }
 
-  private take(event: Queued): Fate<Queued>['kind'] {
+  private take(shipment: Shipment): Fate<Shipment>['kind'] {
     const { journal, truth, random } = this.uplink.parts
     if (this.uplink.nacks > 0) {
       this.uplink.nacks -= 1
       journal.count('nack')
       // A nack says nothing about whether the message is there.
       if (random.one(0.7)) return 'nacked'
-      this.store(event)
+      this.store(shipment)
       return 'nacked'
     }
-    const answer = this.store(event)
+    const answer = this.store(shipment)
     if (answer === 'refused') {
       journal.count('nack: a queue is full')
       return 'nacked'
@@ -253,21 +267,24 @@ export class SimulatedSession implements ExchangeSession {
       journal.count('unroutable')
       return 'unroutable'
     }
-    truth.reachedQueue(event)
+    for (const event of shipment) truth.reachedQueue(event)
     return 'routed'
   }
 
-  private store(event: Queued): ReturnType<SimulatedBroker['publish']> {
+  private store(shipment: Shipment): ReturnType<SimulatedBroker['publish']> {
     const { broker, settings } = this.uplink.parts
+    const [first] = shipment
+    const alone = shipment.length === 1
+    const texts = shipment.map(({ text }) => text)
     return broker.publish({
-      body: Buffer.from(event.text),
+      body: alone ? Buffer.from(first.text) : joinBatch(texts, settings.compress),
       exchange: wire.exchange,
-      routingKey: routingKey(partitionOf(event.deviceId, settings.partitions), event.type),
+      routingKey: routingKey(partitionOf(first.deviceId, settings.partitions), first.type),
       properties: {
-        messageId: event.id,
-        type: event.type,
-        contentType: wire.contentType,
-        timestamp: Math.floor(event.recordedAtMs / 1000),
+        type: first.type,
+        timestamp: Math.floor(first.recordedAtMs / 1000),
+        contentType: alone ? wire.contentType : wire.batchContentType,
+        ...(alone ? { messageId: first.id } : settings.compress && { contentEncoding: wire.deflate }),
       },
       headers: {},
     })
@@ -283,14 +300,18 @@ export class SimulatedSession implements ExchangeSession {
       this.told = []
       this.process.mayCrash('confirm')
       if (!this.process.alive || !this.open) return
-      this.unproven -= outcomes.length
+      this.unproven -= outcomes.reduce((sum, { shipment }) => sum + shipment.length, 0)
       this.listener?.(outcomes)
       this.process.mayCrash('confirmed')
     })
   }
 }
 
-function outcomeOf({ kind, item: event }: Fate<Queued>): Outcome {
-  if (kind === 'routed') return { kind, event }
-  return { kind: 'refused', event, code: kind === 'nacked' ? 'NACKED' : 'UNROUTABLE' }
+function named(shipment: Shipment): string {
+  return shipment.map(({ sequence, id }) => `${sequence} ${id}`).join(' + ')
+}
+
+function outcomeOf({ kind, item: shipment }: Fate<Shipment>): Outcome {
+  if (kind === 'routed') return { kind, shipment }
+  return { kind: 'refused', shipment, code: kind === 'nacked' ? 'NACKED' : 'UNROUTABLE' }
 }

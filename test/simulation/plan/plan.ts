@@ -45,7 +45,7 @@ export const activeMs = 60_000
 export function makePlan(seed: number): Plan {
   const random = chance(seed, 'plan')
   const focus = pickFocus(chance(seed, 'focus'))
-  const settings = { ...makeSettings(random), ...focus?.settings }
+  const settings = { ...makeSettings(random), ...makeWire(chance(seed, 'wire')), ...focus?.settings }
   return {
     seed,
     settings,
@@ -54,7 +54,19 @@ export function makePlan(seed: number): Plan {
   }
 }
 
-function makeSettings(random: Chance): Settings {
+/** From a stream of its own, so that the rest of a seed is as it was before there were batches. */
+function makeWire(
+  random: Chance,
+): Pick<Settings, 'uplinkBatchEventsMax' | 'uplinkBatchBytesMax' | 'uplinkSizeMax' | 'compress'> {
+  return {
+    uplinkBatchEventsMax: random.pick([1, 2, 5, 100]),
+    uplinkBatchBytesMax: random.pick([1500, 65_536]),
+    compress: random.one(0.5),
+    uplinkSizeMax: random.one(0.1) ? random.whole(1, 3) : Infinity,
+  }
+}
+
+function makeSettings(random: Chance): Omit<Settings, keyof ReturnType<typeof makeWire>> {
   const tight = random.one(0.35)
   return {
     devices: Array.from({ length: random.whole(1, 5) }, (_, index) => `d${index}`),

@@ -3,6 +3,12 @@ export interface Settings {
   devices: string[]
   partitions: number
   windowEvents: number
+  /** 1: every event leaves alone. */
+  uplinkBatchEventsMax: number
+  uplinkBatchBytesMax: number
+  compress: boolean
+  /** The broker takes no message of more events. */
+  uplinkSizeMax: number
   confirmTimeoutMs: number
   batchEventsMax: number
   waitingMax: number

@@ -1,6 +1,7 @@
 import { encodeEvent, genesis } from '../../../src/contract/codec.ts'
 import type { Event } from '../../../src/contract/event.ts'
-import { partitionOf, routingKey } from '../../../src/contract/wire.ts'
+import { joinBatch } from '../../../src/contract/batch.ts'
+import { batchHeaders, partitionOf, routingKey, wire } from '../../../src/contract/wire.ts'
 import type { Posted } from '../fakes/deliveries.ts'
 
 export const epoch = '01JGFJJZ00TESTTESTTESTTEST'
@@ -49,6 +50,28 @@ export class Ledger {
   /** A sequence number that nothing will be delivered for. Answers the chain value of its place. */
   skip(): string {
     return this.next('nobody').event.chain
+  }
+}
+
+/** As the forwarder would publish them together: of one partition and one type. */
+export function postedTogether(
+  events: readonly [Encoded, ...Encoded[]],
+  partitions: number,
+  compress = false,
+): Posted {
+  const { properties, ...where } = posted(events[0], partitions)
+  return {
+    ...where,
+    text: joinBatch(
+      events.map(({ text }) => text),
+      compress,
+    ),
+    headers: { [batchHeaders.events]: events.length },
+    properties: {
+      appId: properties?.appId ?? '',
+      contentType: wire.batchContentType,
+      ...(compress && { contentEncoding: wire.deflate }),
+    },
   }
 }
 

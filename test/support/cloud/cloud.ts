@@ -17,7 +17,7 @@ import { exchangeTopology } from '../../../cloud/amqp/topology.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { silentLog } from '../../../src/log.ts'
 import { partitionOf, routingKey, wire } from '../../../src/contract/wire.ts'
-import type { Encoded } from './cloud-events.ts'
+import { type Encoded, postedTogether } from './cloud-events.ts'
 import { createDatabase, createVhost } from '../servers.ts'
 
 /** For what is there already. */
@@ -50,6 +50,11 @@ export interface CloudBench {
   /** The exchange alone, as it is for a moment while a cloud starts for the first time. */
   declareExchange(): Promise<void>
   publish(events: readonly Encoded[]): Promise<void>
+  /** As one message of this body, whatever it is. */
+  publishBatch(
+    events: readonly [Encoded, ...Encoded[]],
+    more?: { compress?: boolean; body?: Buffer },
+  ): Promise<void>
   rows<Row extends object>(sql: string, values?: unknown[]): Promise<Row[]>
   get(queue: string): Promise<SyncMessage | undefined>
   depth(queue: string): Promise<number>
@@ -131,6 +136,15 @@ export async function openCloudBench(given: { databaseUrl?: string } = {}): Prom
       // The first opens the channel; what is sent on an open channel stays in order without being awaited one by one.
       await first?.()
       await Promise.all(rest.map((send) => send()))
+    },
+    async publishBatch(events, { compress = false, body } = {}) {
+      const { text, headers, properties } = postedTogether(events, partitions, compress)
+      const [{ event }] = events
+      const key = routingKey(partitionOf(event.partitionkey, partitions), event.type)
+      await publisher.send(
+        { exchange: wire.exchange, routingKey: key, headers: { ...headers }, ...properties, durable: true },
+        body ?? text,
+      )
     },
     async rows<Row extends object>(sql: string, values: unknown[] = []) {
       const client = new Client(databaseUrl)

@@ -13,6 +13,7 @@ export function testUplink(
     exchange: wire.exchange,
     partitions: 4,
     gateway: 'gw-1',
+    compress: false,
     connectTimeoutMs: 5000,
     heartbeatS: 10,
     reconnect: { delayMsMin: 50, delayMsMax: 200 },

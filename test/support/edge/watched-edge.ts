@@ -63,6 +63,7 @@ export async function watchedEdge(
       random: () => 0.5,
       log: silentLog,
       observer: ops.forwarder,
+      batch: { eventsMax: 1, bytesMax: 65_536, partitions: 1 },
       windowEvents: 10,
       confirmTimeoutMs: 30_000,
       retry: { delayMsMin: 500, delayMsMax: 30_000 },

@@ -1,4 +1,5 @@
 import type { Clock } from '../../../src/clock.ts'
+import { OpenBatch, openBatch } from '../../../cloud/amqp/batch.ts'
 import { TidegateError } from '../../../src/errors.ts'
 import { partitionQueue, wire } from '../../../src/contract/wire.ts'
 import {
@@ -24,7 +25,7 @@ interface Message {
 }
 
 export interface Posted {
-  text: string
+  text: string | Buffer
   partition: number
   routingKey?: string
   exchange?: string
@@ -138,7 +139,8 @@ class Consumer implements FakeDeliveries {
     const epoch = this.#epoch
     const isLost = (): boolean => epoch !== this.#epoch || !this.#unacked.get(message.partition)?.has(message)
     const { text, queue, partition, exchange, routingKey, headers, properties } = message
-    this.#onDelivery?.({
+    const opened = openBatch(text, properties)
+    const whole: Delivery = {
       text,
       queue,
       partition,
@@ -146,6 +148,7 @@ class Consumer implements FakeDeliveries {
       routingKey,
       headers,
       properties,
+      batchFault: opened?.fault,
       propertyBlock: Buffer.alloc(0),
       attempt: readAttempt(headers),
       redelivered: message.delivered,
@@ -158,7 +161,11 @@ class Consumer implements FakeDeliveries {
         unacked.delete(message)
         this.#broker.pump()
       },
-    })
+    }
+    for (const delivery of opened?.texts
+      ? new OpenBatch(opened.texts.length).deliver(whole, opened.texts)
+      : [whole])
+      this.#onDelivery?.(delivery)
     message.delivered = true
     return true
   }
@@ -197,7 +204,7 @@ class Broker implements FakeBroker {
 
   post({ text, partition, routingKey, exchange, headers, properties }: Posted): void {
     this.lines[partition]?.ready.push({
-      text: Buffer.from(text),
+      text: typeof text === 'string' ? Buffer.from(text) : text,
       queue: partitionQueue(this.#options.group, partition),
       partition,
       exchange: exchange ?? wire.exchange,

@@ -1,15 +1,29 @@
-import type { Exchange, ExchangeSession, Outcome, SessionEnd } from '../../../edge/uplink/exchange.ts'
+import type {
+  Exchange,
+  ExchangeSession,
+  Outcome,
+  SessionEnd,
+  Shipment,
+} from '../../../edge/uplink/exchange.ts'
 import type { Queued } from '../../../edge/outbox/outbox.ts'
 
 /** An exchange in memory, with the switches that a test needs. Outcomes come in a later turn, as over a wire. */
 export class FakeExchange implements Exchange {
   /** What queues hold, in order of arrival. */
   readonly routed: Queued[] = []
+  /** How many events were in each message that came, whatever became of it. */
+  readonly sizes: number[] = []
   /** False: no queue is bound. */
   bound = true
   /** False: what is published is not answered (until `answer()`). */
   answering = true
   reachable = true
+  /** How many messages are answered in one turn. */
+  answersMax = Infinity
+  /** Messages of more events than this close the session, as RabbitMQ does with what is too large. */
+  sizeMax = Infinity
+  /** Messages of more events than this are refused, one by one. */
+  nackedAbove = Infinity
   /** The broker has told publishers to wait. */
   blocked = false
   private session: FakeSession | undefined
@@ -55,7 +69,7 @@ class FakeSession implements ExchangeSession {
   private readonly exchange: FakeExchange
   private resolveLost!: (end: SessionEnd) => void
   private listener: ((outcomes: Outcome[]) => void) | undefined
-  private unanswered: Queued[] = []
+  private unanswered: Shipment[] = []
   private over = false
 
   constructor(exchange: FakeExchange) {
@@ -69,10 +83,17 @@ class FakeSession implements ExchangeSession {
     return this.exchange.blocked
   }
 
-  publish(event: Queued): void {
+  publish(shipment: Shipment): void {
     if (this.over) return
-    if (this.exchange.bound) this.exchange.routed.push(event)
-    this.unanswered.push(event)
+    this.exchange.sizes.push(shipment.length)
+    if (shipment.length > this.exchange.sizeMax)
+      return this.end({
+        code: 'PRECONDITION_FAILED',
+        detail: 'message size is larger than configured max size',
+      })
+    if (this.exchange.bound && shipment.length <= this.exchange.nackedAbove)
+      this.exchange.routed.push(...shipment)
+    this.unanswered.push(shipment)
     if (this.unanswered.length === 1) setImmediate(() => this.flush())
   }
 
@@ -82,13 +103,15 @@ class FakeSession implements ExchangeSession {
 
   flush(): void {
     if (this.over || !this.exchange.answering || this.unanswered.length === 0) return
-    const events = this.unanswered
-    this.unanswered = []
-    this.listener?.(
-      events.map((event) =>
-        this.exchange.bound ? { kind: 'routed', event } : { kind: 'refused', event, code: 'UNROUTABLE' },
-      ),
-    )
+    const shipments = this.unanswered.splice(0, this.exchange.answersMax)
+    if (this.unanswered.length > 0) setImmediate(() => this.flush())
+    this.listener?.(shipments.map((shipment) => this.outcomeOf(shipment)))
+  }
+
+  private outcomeOf(shipment: Shipment): Outcome {
+    if (!this.exchange.bound) return { kind: 'refused', shipment, code: 'UNROUTABLE' }
+    if (shipment.length > this.exchange.nackedAbove) return { kind: 'refused', shipment, code: 'NACKED' }
+    return { kind: 'routed', shipment }
   }
 
   end(reason: SessionEnd): void {

@@ -35,7 +35,7 @@ describe('the forwarder', () => {
     await outbox.close()
   })
 
-  function start(observer: Partial<ForwarderObserver> = {}, windowEvents = 100): void {
+  function start(observer: Partial<ForwarderObserver> = {}, windowEvents = 100, batchEventsMax = 1): void {
     running = forward(
       {
         outbox,
@@ -44,6 +44,7 @@ describe('the forwarder', () => {
         random: () => 0.5,
         log: silentLog,
         observer: { ...silentForwarderObserver, ...observer },
+        batch: { eventsMax: batchEventsMax, bytesMax: 65_536, partitions: 4 },
         windowEvents,
         confirmTimeoutMs: 10_000,
         retry: { delayMsMin: 100, delayMsMax: 1000 },
@@ -108,6 +109,99 @@ describe('the forwarder', () => {
     await append(200)
     await clock.advance(1000)
     expect(exchange.routed).toHaveLength(40)
+  })
+
+  test('what waits leaves together, and is released when its batch is proven, not before (G3)', async () => {
+    exchange.answering = false
+    await append(50)
+    start({}, 100, 20)
+    await clock.advance(2000)
+    expect(exchange.sizes).toEqual([20, 20, 10])
+    expect(depth()).toBe(50)
+    exchange.answer()
+    await settled()
+    expect(depth()).toBe(0)
+    expect(routedIds()).toEqual(Array.from({ length: 50 }, (_, index) => `e${index}`))
+  })
+
+  test('nothing waits for company: an event that comes alone leaves alone', async () => {
+    start({}, 100, 20)
+    await settled()
+    for (let number = 0; number < 5; number++) {
+      await append(1, `alone-${number}-`)
+      await settled()
+      expect(exchange.sizes).toHaveLength(number + 1)
+    }
+    expect(new Set(exchange.sizes)).toEqual(new Set([1]))
+  })
+
+  test('a full window is filled again when half of it is free, so that batches stay large, and holds no more events than it may (G7)', async () => {
+    exchange.answering = false
+    exchange.answersMax = 1
+    const devices = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']
+    for (let index = 0; index < 50; index++)
+      await Promise.all(devices.map((device) => outbox.append(submission(device, `e${index}`))))
+    start({}, 80, 10)
+    await clock.advance(1000)
+    expect(exchange.routed).toHaveLength(80)
+    exchange.answer()
+    await clock.advance(5000)
+    expect(depth()).toBe(0)
+    expect(exchange.sizes.length).toBeLessThanOrEqual(60)
+  })
+
+  test.each([
+    ['refused', { nackedAbove: 1 }],
+    ['too large, for which the session is closed', { sizeMax: 1 }],
+  ])(
+    'a batch that is %s leaves as single events, and those behind it as batches again (G3)',
+    async (_, limit) => {
+      Object.assign(exchange, limit)
+      await append(30)
+      start({}, 100, 10)
+      await clock.advance(60_000)
+      expect(depth()).toBe(0)
+      const first = exchange.sizes.filter((size) => size > 1).length
+      expect(exchange.sizes.filter((size) => size === 1)).toHaveLength(30)
+      Object.assign(exchange, { nackedAbove: Infinity, sizeMax: Infinity })
+      await append(30, 'later')
+      await settled()
+      expect(exchange.sizes.filter((size) => size > 1).length).toBeGreaterThan(first)
+      expect(new Set(routedIds()).size).toBe(60)
+    },
+  )
+
+  test('where the broker takes no batch and answers slowly, all leaves as single events in the end (G3)', async () => {
+    Object.assign(exchange, { sizeMax: 1, answersMax: 1 })
+    await append(400)
+    start({}, 100, 10)
+    await clock.advance(120_000)
+    expect(depth()).toBe(0)
+    expect(new Set(routedIds()).size).toBe(400)
+  })
+
+  test('counts every event of a message that was refused', async () => {
+    const refused: [string, number][] = []
+    exchange.nackedAbove = 1
+    await append(30)
+    start({ refused: (code, events) => refused.push([code, events]) }, 100, 10)
+    await clock.advance(60_000)
+    expect(refused).toContainEqual(['NACKED', 10])
+    expect(refused.every(([, events]) => events > 1)).toBe(true)
+    expect(depth()).toBe(0)
+  })
+
+  test('over a link on which no batch comes through, single events do (G3)', async () => {
+    await append(30)
+    exchange.answering = false
+    start({}, 100, 10)
+    await settled()
+    exchange.cut()
+    await clock.advance(2000)
+    expect(exchange.sizes.slice(3)).toEqual(Array.from({ length: 30 }, () => 1))
+    exchange.answer()
+    await settled()
+    expect(depth()).toBe(0)
   })
 
   test('sends again, oldest first, what a lost session had not proven (G3)', async () => {

@@ -1,20 +1,23 @@
 import { expect, test } from 'vitest'
-import type { Queued } from '../../../edge/outbox/outbox.ts'
+import type { Shipment } from '../../../edge/uplink/exchange.ts'
 import { Unproven } from '../../../edge/uplink/unproven.ts'
 import { FakeClock } from '../../support/fakes/clock.ts'
 
-const event = (position: number): Queued => ({ position }) as Queued
+const shipment = (...positions: [number, ...number[]]): Shipment =>
+  positions.map((position) => ({ position })) as unknown as Shipment
 
-test('there is room for as many events as the window has, and for one more with each that has its outcome (G7)', () => {
+test('there is room for as many events as the window has, and for those of a message when it has its outcome (G7)', () => {
   const clock = new FakeClock()
-  const unproven = new Unproven({ clock, windowEvents: 2, observer: { unconfirmed() {} } })
-  const [first, second] = [event(1), event(2)]
+  const unproven = new Unproven({ clock, windowEvents: 4, observer: { unconfirmed() {} } })
+  const [first, second] = [shipment(1), shipment(2, 3, 4)]
   unproven.add(first)
-  expect(unproven.room).toBe(1)
+  expect(unproven.room).toBe(3)
   unproven.add(second)
-  expect([unproven.room, unproven.count]).toEqual([0, 2])
-  unproven.remove(first, clock.monotonicMs())
-  expect([unproven.room, unproven.count]).toEqual([1, 1])
+  expect([unproven.room, unproven.count]).toEqual([0, 4])
+  unproven.remove(second, clock.monotonicMs())
+  expect([unproven.room, unproven.count]).toEqual([3, 1])
+  expect(unproven.remove(second, clock.monotonicMs())).toBe(0)
+  expect(unproven.room).toBe(3)
 })
 
 test('the oldest event’s wait is told and counted, but for the time in which the broker blocked', async () => {
@@ -22,7 +25,7 @@ test('the oldest event’s wait is told and counted, but for the time in which t
   const told: [number, number | undefined][] = []
   const observer = { unconfirmed: (...what: [number, number | undefined]) => void told.push(what) }
   const unproven = new Unproven({ clock, windowEvents: 10, observer })
-  const [first, second] = [event(1), event(2)]
+  const [first, second] = [shipment(1), shipment(2)]
   unproven.add(first)
   await clock.advance(1000)
   unproven.add(second)

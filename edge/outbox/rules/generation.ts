@@ -170,8 +170,8 @@ export class Generation {
   }
 
   /**
-   * Each write is synced: LevelDB syncs one log at a time, and what is behind it, the end of the unsorted records, must not be on the
-   * disk before what takes their place is.
+   * Each write is synced. LevelDB syncs one log at a time, so that a power cut could else keep the deletion of the unsorted records, in
+   * a newer log, and lose the end of what was sorted, in the one before.
    */
   async #writeSorted(ids: IdSet): Promise<Bloom> {
     const store = this.#store

@@ -45,7 +45,7 @@ export const mutations: readonly Mutation[] = [
     find: "if (value !== undefined)\n        await store.write([{ type: 'put', key: headKey, value }], { sync: true });",
     replace: '',
     breaks: ['G1', 'G2', 'G8'],
-    seed: 387,
+    seed: 725,
   },
   {
     name: 'stale-head',
@@ -74,7 +74,7 @@ export const mutations: readonly Mutation[] = [
     find: "const isEmpty = !digits.includes('0');",
     replace: 'const isEmpty = true;',
     breaks: ['G1', 'G2', 'G3'],
-    seed: 1,
+    seed: 3,
   },
   {
     name: 'mark-not-written',
@@ -83,7 +83,7 @@ export const mutations: readonly Mutation[] = [
     find: "operations.push({ type: 'put', key: goneKey(block.lane, block.last), value: encode(joined) });",
     replace: ';',
     breaks: ['G1', 'G2', 'G3', 'G8'],
-    seed: 1,
+    seed: 38,
   },
   {
     name: 'unsorted-forgotten',
@@ -92,7 +92,7 @@ export const mutations: readonly Mutation[] = [
     find: "operations.push({\n                type: 'put',\n                key: sortedKey",
     replace: "void ({\n                type: 'put',\n                key: sortedKey",
     breaks: ['G4'],
-    seed: 1,
+    seed: 55,
   },
   {
     name: 'early-release',
@@ -120,7 +120,7 @@ export const mutations: readonly Mutation[] = [
     find: 'const partition = partitionOf(event.deviceId, this.#options.partitions);',
     replace: 'const partition = partitionOf(event.deviceId, this.#options.partitions) + event.type;',
     breaks: ['G6'],
-    seed: 33,
+    seed: 46,
   },
   {
     name: 'kept-together',
@@ -149,7 +149,7 @@ export const mutations: readonly Mutation[] = [
     replace:
       'if (shipment[0].sequence % 3 === 0 && !this.late) this.late = shipment; else { this.confirms.number(shipment); if (this.late) { this.confirms.number(this.late); this.late = undefined; } }',
     breaks: ['G3'],
-    seed: 1,
+    seed: 3,
   },
   {
     name: 'confirm-for-all',
@@ -158,7 +158,7 @@ export const mutations: readonly Mutation[] = [
     find: 'if (number > tag)',
     replace: 'if (number === undefined)',
     breaks: ['G3'],
-    seed: 3,
+    seed: 4,
   },
   {
     name: 'deaf-to-returns',
@@ -167,7 +167,7 @@ export const mutations: readonly Mutation[] = [
     find: 'const unroutable = this.#returned.delete(tag);',
     replace: 'const unroutable = false;',
     breaks: ['G3'],
-    seed: 4,
+    seed: 16,
   },
   {
     name: 'acknowledged-first',
@@ -186,7 +186,7 @@ export const mutations: readonly Mutation[] = [
     find: 'lost.has(write) ? [] : write.operations;',
     replace: 'lost.has(write) ? write.operations.slice(0, 1) : write.operations;',
     breaks: ['G1', 'G2', 'G3', 'G7', 'G8', 'error'],
-    seed: 8,
+    seed: 164,
   },
   {
     name: 'greedy-ack',
@@ -213,7 +213,7 @@ export const mutations: readonly Mutation[] = [
     find: "'x-overflow': 'reject-publish' }",
     replace: "'x-overflow': 'drop-head' }",
     breaks: ['G1', 'G2', 'G5'],
-    seed: 86,
+    seed: 53,
   },
   {
     name: 'no-rewind',
@@ -296,7 +296,7 @@ export const mutations: readonly Mutation[] = [
     find: 'else if (core.handed.busy(position)) {',
     replace: 'else if (core.handed === undefined) {',
     breaks: ['G3', 'G7'],
-    seed: 352,
+    seed: 200,
   },
   {
     name: 'overtaking',

@@ -326,7 +326,7 @@ export const mutations: readonly Mutation[] = [
     find: 'await this.#ticking;',
     replace: '',
     breaks: ['live', 'G2', 'G7', 'G8'],
-    seed: 401095,
+    seed: 1855,
   },
   {
     name: 'uncredited',

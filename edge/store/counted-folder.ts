@@ -37,7 +37,6 @@ function countedStore(store: Store, clock: Clock, observer: WriteObserver): Stor
     chunks: (range) => store.chunks(range),
     hasMany: (keys) => store.hasMany(keys),
     snapshot: () => store.snapshot(),
-    keys: (range) => store.keys(range),
     async write(operations, options) {
       const startedMs = clock.monotonicMs()
       await store.write(operations, options)

@@ -1,9 +1,8 @@
 import { ClassicLevel } from 'classic-level'
 import type { AnsweredFile } from './answered-file.ts'
-import type { Repaired, Store, StoreOperation } from './store.ts'
+import type { Range, Repaired, Store, StoreOperation } from './store.ts'
 import { failure } from './leveldb/errors.ts'
 
-const chunkKeys = 4000
 const chunkEntries = 1000
 /** Read by one trip to LevelDB's thread; with its default of 16 KiB, reading 500 events takes twenty. */
 const highWaterMarkBytes = 1 << 20
@@ -55,18 +54,12 @@ export function levelStore(level: DirectLevel, location: string, opened: Opened)
     repaired: opened.repaired,
     get: (key) => guard(level.get(key)),
     hasMany: (keys) => guard(level.hasMany(keys)),
-    entries: ({ gte, lt }, limit, bytesMax) =>
-      bytesMax === undefined
-        ? guard(level.iterator({ gte, lt, limit, highWaterMarkBytes }).all())
-        : guard(firstOf(level.iterator({ gte, lt, limit, highWaterMarkBytes: bytesMax }), limit)),
+    entries: (range, limit, bytesMax) => guard(entriesOf(level, { ...range, limit }, bytesMax)),
     snapshot() {
       const snapshot = level.snapshot()
       return {
         get: (key) => guard(level.get(key, { snapshot })),
-        entries: ({ gte, lt }, limit) =>
-          guard(level.iterator({ gte, lt, limit, snapshot, highWaterMarkBytes }).all()),
-        keys: ({ gte, lt }) =>
-          inChunks(() => level.keys({ gte, lt, snapshot, highWaterMarkBytes }), chunkKeys, guard),
+        entries: (range, limit, bytesMax) => guard(entriesOf(level, { ...range, limit, snapshot }, bytesMax)),
         chunks: ({ gte, lt }) =>
           inChunks(() => level.iterator({ gte, lt, snapshot, highWaterMarkBytes }), chunkEntries, guard),
         close: () => snapshot.close(),
@@ -74,7 +67,6 @@ export function levelStore(level: DirectLevel, location: string, opened: Opened)
     },
     chunks: ({ gte, lt }) =>
       inChunks(() => level.iterator({ gte, lt, highWaterMarkBytes }), chunkEntries, guard),
-    keys: ({ gte, lt }) => inChunks(() => level.keys({ gte, lt, highWaterMarkBytes }), chunkKeys, guard),
     async write(operations, { sync }) {
       await guard(level.write(operations, { sync }))
       if (!unaccounted) return
@@ -94,13 +86,16 @@ export function levelStore(level: DirectLevel, location: string, opened: Opened)
   }
 }
 
-/** What one trip to LevelDB's thread brings. */
-async function firstOf<T>(
-  iterator: { nextv(size: number): Promise<T[]>; close(): Promise<void> },
-  limit: number,
-): Promise<T[]> {
+/** All of them; with `bytesMax` what one trip to LevelDB's thread brings, which is about so much. */
+async function entriesOf(
+  level: DirectLevel,
+  options: Range & { limit: number; snapshot?: ReturnType<DirectLevel['snapshot']> },
+  bytesMax: number | undefined,
+): Promise<[string, string][]> {
+  const iterator = level.iterator({ ...options, highWaterMarkBytes: bytesMax ?? highWaterMarkBytes })
+  if (bytesMax === undefined) return await iterator.all()
   try {
-    return await iterator.nextv(limit)
+    return await iterator.nextv(options.limit)
   } finally {
     await iterator.close()
   }

@@ -44,8 +44,6 @@ export interface StoreReader {
   get(key: string): Promise<string | undefined>
   /** Entries of `[gte, lt)` in key order, at most `limit`, and no more of them once they are about `bytesMax` long together. */
   entries(range: Range, limit: number, bytesMax?: number): Promise<[key: string, value: string][]>
-  /** Keys of `[gte, lt)` in chunks, as they were when the first was asked for. */
-  keys(range: Range): AsyncIterable<string[]>
   /** All entries of `[gte, lt)` in key order, in chunks, as they were when this was begun; in flat memory. */
   chunks(range: Range): AsyncIterable<[key: string, value: string][]>
 }

@@ -2,7 +2,7 @@ import { codeOf, messageOf } from '../../../src/errors.ts'
 import type { LedgerEntry } from '../../../src/contract/event.ts'
 import type { Store, StoreFolder, StoreOperation } from '../../store/store.ts'
 import { decodeHead, type Head, understood } from '../layout/head.ts'
-import { readGone } from '../layout/gone.ts'
+import { type Gone, readGone } from '../layout/gone.ts'
 import { headKey, laneGuard, present } from '../layout/keys.ts'
 import type { Slot } from '../layout/record.ts'
 import { readUsage, type Usage } from '../layout/usage.ts'
@@ -36,6 +36,7 @@ export interface Loaded {
   store: Store
   head: Head
   devices: Map<string, Usage>
+  gone: Gone
   undelivered: UndeliveredRange[]
   damage: Damage[]
   /** What the cloud must be told first. */
@@ -117,8 +118,9 @@ async function read(store: Store, identity: Identity, memory: Memory, damage: Da
   if (store.torn && !memory.running) damage.push(tornDamage(certain, eventsInTorn(store.torn, head)))
   const ranges = await readUndelivered(store)
   const devices = await readUsage(store)
-  const { altered: marks } = await readGone(store)
-  if (marks.length > 0) damage.push(unreadableDamage('counts-altered', `${marks.length} marks of blocks`))
+  const gone = await readGone(store)
+  if (gone.altered.length > 0)
+    damage.push(unreadableDamage('counts-altered', `${gone.altered.length} marks of blocks`))
   if (ranges.altered > 0) damage.push(unreadableDamage('ranges-altered', `${ranges.altered} ranges`))
   if (devices.altered > 0) damage.push(unreadableDamage('counts-altered', `${devices.altered} counts`))
   const begunAnew = damage.some(({ kind }) => kind === 'set-aside')
@@ -141,7 +143,7 @@ async function read(store: Store, identity: Identity, memory: Memory, damage: Da
       endsAt,
       remembers,
       undelivered: ranges.readable,
-      marks,
+      gone,
       damage,
     })
   }
@@ -153,6 +155,7 @@ async function read(store: Store, identity: Identity, memory: Memory, damage: Da
     undelivered: ranges.readable,
     damage,
     devices: devices.readable,
+    gone,
     operations: [],
     unreadable: [],
   }
@@ -176,14 +179,13 @@ interface Found {
   /** The generation of remembered IDs that was current in this store. */
   remembers: Head['generation'] | undefined
   undelivered: UndeliveredRange[]
-  /** Keys of marks that cannot be read. */
-  marks: readonly string[]
+  gone: Gone
   damage: Damage[]
 }
 
 /** Accounts for what is there and what is not, and goes on in a new epoch (I7). */
 async function recovered(store: Store, identity: Identity, found: Found): Promise<Loaded> {
-  const { known, endsAt, remembers, undelivered, marks, damage } = found
+  const { known, endsAt, remembers, undelivered, gone, damage } = found
   const suspicious = damage.some(({ kind }) => kind === 'ranges-altered')
   const counted = await recount(store, { known, endsAt, undelivered, suspicious })
   if (counted.lost > 0) {
@@ -207,6 +209,7 @@ async function recovered(store: Store, identity: Identity, found: Found): Promis
       generation: remembers ?? fresh.generation,
     },
     devices: counted.devices,
+    gone,
     undelivered: [...undelivered, ...counted.missing],
     damage,
     announcements: counted.epochs
@@ -217,7 +220,11 @@ async function recovered(store: Store, identity: Identity, found: Found): Promis
       }))
       .filter(({ epochBase }) => epochBase >= (known?.epochBase ?? 0))
       .map(({ epoch, epochBase, end }) => closed(epoch, end - epochBase, 'corruption')),
-    operations: [guard, ...marks.map((key): StoreOperation => ({ type: 'del', key })), ...counted.operations],
+    operations: [
+      guard,
+      ...gone.altered.map((key): StoreOperation => ({ type: 'del', key })),
+      ...counted.operations,
+    ],
     unreadable: counted.unreadable,
     clean: true,
   }

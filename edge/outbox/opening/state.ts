@@ -2,7 +2,7 @@ import type { Clock } from '../../../src/clock.ts'
 import type { Store } from '../../store/store.ts'
 import type { DedupOptions, LanesOptions } from '../options.ts'
 import { type Dedup, openDedup } from '../rules/dedup.ts'
-import { type Gone, readGone } from '../layout/gone.ts'
+import type { Gone } from '../layout/gone.ts'
 import type { Head } from '../layout/head.ts'
 import { createLanes, type Lanes } from '../rules/lanes.ts'
 import type { Pace } from '../rules/pace.ts'
@@ -28,8 +28,7 @@ export async function readState(
   loaded: Loaded,
   options: { dedup: DedupOptions; lanes: LanesOptions; pace: Pace },
 ): Promise<State> {
-  const { store, head, devices } = loaded
-  const gone = await readGone(store)
+  const { store, head, devices, gone } = loaded
   return {
     store,
     head,

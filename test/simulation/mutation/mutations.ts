@@ -86,6 +86,16 @@ export const mutations: readonly Mutation[] = [
     seed: 38,
   },
   {
+    name: 'emptied-forgotten',
+    removed: 'the memory of blocks that all have left, for a read that began before',
+    rare: true,
+    file: 'edge/outbox/layout/gone.js',
+    find: 'this.#emptied.add(key);',
+    replace: '',
+    breaks: ['G1', 'G2', 'G3', 'G7', 'G8'],
+    seed: 1,
+  },
+  {
     name: 'unsorted-forgotten',
     removed: 'the sorted IDs of a generation that is closed',
     file: 'edge/outbox/rules/generation.js',

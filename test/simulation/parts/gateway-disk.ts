@@ -100,16 +100,15 @@ export class GatewayDisk {
       ...inner,
       get: (key) => through('disk get', () => inner.get(key)),
       hasMany: (keys) => through('disk hasMany', () => inner.hasMany(keys)),
-      entries: (range, limit) => through('disk entries', () => inner.entries(range, limit)),
+      entries: (range, limit, bytesMax) =>
+        through('disk entries', () => inner.entries(range, limit, bytesMax)),
       snapshot() {
         const snapshot = inner.snapshot()
         return {
           ...snapshot,
-          keys: (range) => stepwise(snapshot.keys(range), 'disk keys'),
           chunks: (range) => stepwise(snapshot.chunks(range), 'disk entries'),
         }
       },
-      keys: (range) => stepwise(inner.keys(range), 'disk keys'),
       chunks: (range) => stepwise(inner.chunks(range), 'disk entries'),
       write: (operations, options) => {
         const askedMs = this.parts.scheduler.nowMs

@@ -210,11 +210,16 @@ export class SimulatedDisk implements StoreFolder {
       await this.faults.pause?.(what)
       check()
     }
-    const entriesIn = ({ gte, lt }: Range, limit: number, bytesMax = Infinity): [string, string][] => {
+    const entriesIn = (
+      entries: SortedMap,
+      { gte, lt }: Range,
+      limit: number,
+      bytesMax = Infinity,
+    ): [string, string][] => {
       const found: [string, string][] = []
       let bytes = 0
-      for (const key of this.entries.keysIn(gte, lt, limit)) {
-        const value = this.entries.get(key) as string
+      for (const key of entries.keysIn(gte, lt, limit)) {
+        const value = entries.get(key) as string
         found.push([key, value])
         bytes += key.length + value.length
         if (bytes >= bytesMax) break
@@ -266,20 +271,17 @@ export class SimulatedDisk implements StoreFolder {
       async entries(range, limit, bytesMax) {
         await use('entries')
         disk.faults.beforeRead?.('entries')
-        return late(entriesIn(range, limit, bytesMax))
+        return late(entriesIn(disk.entries, range, limit, bytesMax))
       },
       snapshot() {
         const frozen = disk.entries.copy()
         return {
           get: async (key) => frozen.get(key),
-          entries: async ({ gte, lt }, limit) =>
-            frozen.keysIn(gte, lt, limit).map((key): [string, string] => [key, frozen.get(key) as string]),
-          keys: (range) => keysOf(frozen, range),
+          entries: async (range, limit, bytesMax) => entriesIn(frozen, range, limit, bytesMax),
           chunks: (range) => chunksOf(frozen, range, 'snapshot keys'),
           close: async () => {},
         }
       },
-      keys: (range) => keysOf(disk.entries, range),
       chunks: (range) => {
         disk.faults.beforeRead?.('entries')
         return chunksOf(disk.entries, range)

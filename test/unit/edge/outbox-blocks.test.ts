@@ -267,7 +267,7 @@ test('a block that all have left while it was read is not handed out again (G3, 
   await outbox.close()
 })
 
-test('what expires at once goes in writes of a bounded size, and all of it goes', async () => {
+test('what expires at once goes in writes of a bounded size, and all of it goes (G7)', async () => {
   const disk = new SimulatedDisk()
   const clock = new FakeClock()
   const outbox = await open(disk, { clock })

@@ -93,7 +93,7 @@ export const mutations: readonly Mutation[] = [
     find: 'this.#emptied.add(key);',
     replace: '',
     breaks: ['G1', 'G2', 'G3', 'G7', 'G8'],
-    seed: 1,
+    seed: 2892,
   },
   {
     name: 'unsorted-forgotten',

@@ -1,30 +1,13 @@
-import { beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { ack, connect, pingreq, publish, subscribe } from '../../support/edge/mqtt-bytes.ts'
-import { type RawConnection, type RawOptions, rawConnection } from '../../support/edge/raw-connection.ts'
+import type { RawConnection } from '../../support/edge/raw-connection.ts'
+import { roomy, useRawDevice } from '../../support/edge/raw-device.ts'
 import { type TestBroker, useTestBrokers } from '../../support/edge/test-broker.ts'
 
 /** What one device sends in one segment: whatever each costs, the next does not overtake it. */
 
 const { pki, start } = useTestBrokers()
-let tls: { ca: Buffer; cert: Buffer; key: Buffer }
-beforeAll(async () => {
-  tls = await pki.device('a1')
-})
-
-const roomy = {
-  queuedMax: 100,
-  subscriptionsPerDeviceMax: 100,
-  retainedMax: 100,
-  retainedPerDeviceMax: 100,
-  bytesPerDeviceMax: 1 << 26,
-  unreleasedPerDeviceMax: 100,
-}
-
-const raw = (
-  { port }: TestBroker,
-  clientId: string,
-  more: Partial<RawOptions> = {},
-): Promise<RawConnection> => rawConnection({ port, tls, clientId, ...more })
+const { raw } = useRawDevice(pki)
 
 /** Of another broker, which is told what is retained (level 0x84), in a session that is kept. */
 async function bridge(broker: TestBroker, clientId: string): Promise<RawConnection> {

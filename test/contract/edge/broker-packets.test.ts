@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { Level } from 'level'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import {
   ack,
   connect,
@@ -12,7 +12,8 @@ import {
   u16,
   unsubscribe,
 } from '../../support/edge/mqtt-bytes.ts'
-import { type RawConnection, type RawOptions, rawConnection } from '../../support/edge/raw-connection.ts'
+import { type RawConnection, rawConnection } from '../../support/edge/raw-connection.ts'
+import { useRawDevice } from '../../support/edge/raw-device.ts'
 import {
   drop,
   messages,
@@ -22,23 +23,12 @@ import {
   roundTrip,
   subscribed,
 } from '../../support/edge/raw-messages.ts'
-import { type TestBroker, useTestBrokers } from '../../support/edge/test-broker.ts'
+import { useTestBrokers } from '../../support/edge/test-broker.ts'
 
 /** Statements of MQTT 3.1.1, by packets made by hand over mTLS. */
 
 const { pki, start } = useTestBrokers()
-let tls: { ca: Buffer; cert: Buffer; key: Buffer }
-beforeAll(async () => {
-  tls = await pki.device('a1')
-})
-
-const raw = (
-  { port }: TestBroker,
-  clientId: string,
-  more: Partial<RawOptions> = {},
-): Promise<RawConnection> => rawConnection({ port, tls, clientId, ...more })
-const kept = (broker: TestBroker, clientId: string): Promise<RawConnection> =>
-  raw(broker, clientId, { clean: false })
+const { raw, kept } = useRawDevice(pki)
 
 describe('a packet that is none ends its connection and no other, is told of its device and counted', () => {
   const topic = 'devices/a1/x'

@@ -1,11 +1,12 @@
 import { EventEmitter, once } from 'node:events'
-import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import { RetainedLevel } from '../../../edge/sessions/retained-level.ts'
 import { Sessions } from '../../../edge/sessions/sessions-level.ts'
 import { type Clock, systemClock } from '../../../src/clock.ts'
 import { holdWrites } from '../../support/edge/held-writes.ts'
 import { ack, connect, publish, subscribe } from '../../support/edge/mqtt-bytes.ts'
-import { type RawConnection, type RawOptions, rawConnection } from '../../support/edge/raw-connection.ts'
+import type { RawConnection } from '../../support/edge/raw-connection.ts'
+import { roomy, useRawDevice } from '../../support/edge/raw-device.ts'
 import {
   drop,
   type Message,
@@ -20,28 +21,10 @@ import { type TestBroker, useTestBrokers } from '../../support/edge/test-broker.
 /** Who is sent what is retained, when, and with which flag. */
 
 const { pki, start } = useTestBrokers()
-let tls: { ca: Buffer; cert: Buffer; key: Buffer }
-beforeAll(async () => {
-  tls = await pki.device('a1')
-})
-const roomy = {
-  queuedMax: 100,
-  subscriptionsPerDeviceMax: 100,
-  retainedMax: 100,
-  retainedPerDeviceMax: 100,
-  bytesPerDeviceMax: 1 << 28,
-  unreleasedPerDeviceMax: 100,
-}
+const { raw, kept } = useRawDevice(pki)
 // Before the brokers end.
 afterEach(() => vi.restoreAllMocks())
 
-const raw = (
-  { port }: TestBroker,
-  clientId: string,
-  more: Partial<RawOptions> = {},
-): Promise<RawConnection> => rawConnection({ port, tls, clientId, ...more })
-const kept = (broker: TestBroker, clientId: string): Promise<RawConnection> =>
-  raw(broker, clientId, { clean: false })
 /** Of another broker: the highest bit of its level says so. */
 async function bridge(broker: TestBroker, clientId: string, level: number): Promise<RawConnection> {
   const name = level === 0x83 ? 'MQIsdp' : 'MQTT'

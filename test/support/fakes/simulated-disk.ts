@@ -210,22 +210,6 @@ export class SimulatedDisk implements StoreFolder {
       await this.faults.pause?.(what)
       check()
     }
-    const entriesIn = (
-      entries: SortedMap,
-      { gte, lt }: Range,
-      limit: number,
-      bytesMax = Infinity,
-    ): [string, string][] => {
-      const found: [string, string][] = []
-      let bytes = 0
-      for (const key of entries.keysIn(gte, lt, limit)) {
-        const value = entries.get(key) as string
-        found.push([key, value])
-        bytes += key.length + value.length
-        if (bytes >= bytesMax) break
-      }
-      return found
-    }
     async function* keysOf(
       entries: SortedMap,
       { gte, lt }: Range,
@@ -352,6 +336,24 @@ export class SimulatedDisk implements StoreFolder {
     if (operation.type === 'put') this.entries.set(operation.key, operation.value)
     else this.entries.delete(operation.key)
   }
+}
+
+/** As many as asked for, and no more of them once they are so long. */
+function entriesIn(
+  entries: SortedMap,
+  { gte, lt }: Range,
+  limit: number,
+  bytesMax = Infinity,
+): [string, string][] {
+  const found: [string, string][] = []
+  let bytes = 0
+  for (const key of entries.keysIn(gte, lt, limit)) {
+    const value = entries.get(key) as string
+    found.push([key, value])
+    bytes += key.length + value.length
+    if (bytes >= bytesMax) break
+  }
+  return found
 }
 
 /** A map and its keys in order. */

@@ -21,13 +21,14 @@ export async function playAll({ worker, jobs, seeds, onReport, stop }: CrewOptio
   await Promise.all(Array.from({ length: jobs }, () => work()))
 
   async function work(): Promise<void> {
-    let child = start()
+    let child: ChildProcess | undefined
     for (let next = queue.next(); !next.done && !stop.aborted; next = queue.next()) {
+      child ??= start()
       const report = await played(child, next.value)
       onReport(report ?? endless(next.value))
-      if (report === undefined) child = start()
+      if (report === undefined) child = undefined
     }
-    child.disconnect()
+    child?.disconnect()
   }
 
   function start(): ChildProcess {

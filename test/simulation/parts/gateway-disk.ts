@@ -1,6 +1,7 @@
 import { TidegateError } from '../../../src/errors.ts'
 import type { Store, StoreFolder, StoreOperation } from '../../../edge/store/store.ts'
 import type { Chance } from '../plan/chance.ts'
+import type { Settings } from '../plan/settings.ts'
 import { SimulatedDisk } from '../../support/fakes/simulated-disk.ts'
 import type { Journal } from './journal.ts'
 import type { SimulatedProcess } from './process.ts'
@@ -12,6 +13,14 @@ const plentyBytes = 1e9
 
 /** A slow disk takes a second for each request, and a commit may make two. */
 const underWayMsMax = 3000
+
+interface GatewayDiskParts {
+  scheduler: Scheduler
+  journal: Journal
+  random: Chance
+  truth: Truth
+  settings: Settings
+}
 
 /** The gateway's disk: each request takes its time, may fail, and may be the one at which the edge dies. */
 export class GatewayDisk {
@@ -25,9 +34,9 @@ export class GatewayDisk {
   readonly disk: SimulatedDisk
   private freeBytes = plentyBytes
   private powerCut = false
-  private readonly parts: { scheduler: Scheduler; journal: Journal; random: Chance; truth: Truth }
+  private readonly parts: GatewayDiskParts
 
-  constructor(parts: { scheduler: Scheduler; journal: Journal; random: Chance; truth: Truth }) {
+  constructor(parts: GatewayDiskParts) {
     this.parts = parts
     const { journal, random, truth } = parts
     this.disk = new SimulatedDisk({
@@ -156,8 +165,13 @@ export class GatewayDisk {
     return random.one(0.3) ? random.between(0, 3) : 0
   }
 
-  private verdict(operations: readonly StoreOperation[]): { fail: boolean; landed: boolean } {
+  private verdict(operations: readonly StoreOperation[]): {
+    fail: boolean
+    landed: boolean
+    forGood?: boolean
+  } {
     const { journal, scheduler } = this.parts
+    const forGood = this.parts.settings.failsForGood
     if (this.freeBytes < plentyBytes) {
       const bytes = operations.reduce(
         (sum, operation) =>
@@ -172,7 +186,7 @@ export class GatewayDisk {
         if (scheduler.nowMs - this.crampedSinceMs > underWayMsMax && this.disk.reserveHeld) {
           journal.violate('live', 'a write fails for want of space again, and the reserve is still held back')
         }
-        return { fail: true, landed: false }
+        return { fail: true, landed: false, forGood }
       }
       this.freeBytes -= bytes
     }
@@ -181,13 +195,13 @@ export class GatewayDisk {
       this.writesToLose -= 1
       journal.count('write-lost')
       journal.tell('disk', 'write fails, not landed')
-      return { fail: true, landed: false }
+      return { fail: true, landed: false, forGood }
     }
     if (this.writesToLand > 0) {
       this.writesToLand -= 1
       journal.count('write-landed')
       journal.tell('disk', 'write fails, and landed')
-      return { fail: true, landed: true }
+      return { fail: true, landed: true, forGood }
     }
     return { fail: false, landed: true }
   }

@@ -11,10 +11,12 @@ export interface Focus {
 
 /**
  * Races that take several coincidences hardly ever happen in runs of everything. One run in eight stays where two of
- * the outbox's hardest paths meet: events that leave undelivered while others are being sent.
+ * the outbox's hardest paths meet: events that leave undelivered while others are being sent. One in ten of the others
+ * stays where nobody knows what the disk holds.
  */
 export function pickFocus(random: Chance): Focus | undefined {
-  return random.one(1 / 8) ? random.pick([crowded, fleeting])(random) : undefined
+  if (random.one(1 / 8)) return random.pick([crowded, fleeting])(random)
+  return random.one(1 / 10) ? random.pick([doubtful, vanishing])(random) : undefined
 }
 
 /** Hardly any room, and an uplink that comes and goes: eviction meets rewind. */
@@ -53,4 +55,33 @@ const fleeting = (random: Chance): Focus => ({
     ['reading', 40],
   ],
   faults: ['confirm-late', 'disk-slow', 'power-cut', 'write-lost', 'uplink-cut', 'edge-kill'],
+})
+
+/** Writes of unknown outcome, and a gateway that is stopped or killed before it could look again. */
+const doubtful = (random: Chance): Focus => ({
+  settings: { latencyMsMax: random.pick([20, 200]), batchEventsMax: random.pick([3, 10]) },
+  sends: [
+    ['reading', 60],
+    ['alarm', 10],
+    ['repeat', 10],
+  ],
+  faults: ['write-landed', 'write-lost', 'read-failed', 'disk-slow', 'edge-stop', 'edge-kill', 'device-drop'],
+})
+
+/** A short time to live, a slow disk whose writes fail, and an uplink that returns: what is past its time comes back. */
+const vanishing = (random: Chance): Focus => ({
+  settings: {
+    devices: ['d0', 'd1'].slice(0, random.whole(1, 2)),
+    full: 'refuse',
+    eventsMax: 100_000,
+    bytesMax: 10_000_000,
+    briefTtlMs: 2000,
+    catchUp: random.pick(['in-order', 'live-first']),
+    eventsPerSecond: undefined,
+  },
+  sends: [
+    ['brief', 60],
+    ['reading', 40],
+  ],
+  faults: ['disk-slow', 'write-lost', 'write-lost', 'uplink-cut', 'uplink-cut'],
 })

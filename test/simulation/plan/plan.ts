@@ -45,7 +45,13 @@ export const activeMs = 60_000
 export function makePlan(seed: number): Plan {
   const random = chance(seed, 'plan')
   const focus = pickFocus(chance(seed, 'focus'))
-  const settings = { ...makeSettings(random), ...makeWire(chance(seed, 'wire')), ...focus?.settings }
+  const failsForGood = chance(seed, 'disk').one(0.5)
+  const settings = {
+    ...makeSettings(random),
+    ...makeWire(chance(seed, 'wire')),
+    failsForGood,
+    ...focus?.settings,
+  }
   return {
     seed,
     settings,
@@ -66,7 +72,7 @@ function makeWire(
   }
 }
 
-function makeSettings(random: Chance): Omit<Settings, keyof ReturnType<typeof makeWire>> {
+function makeSettings(random: Chance): Omit<Settings, keyof ReturnType<typeof makeWire> | 'failsForGood'> {
   const tight = random.one(0.35)
   return {
     devices: Array.from({ length: random.whole(1, 5) }, (_, index) => `d${index}`),

@@ -7,6 +7,8 @@ export interface Settings {
   uplinkBatchEventsMax: number
   uplinkBatchBytesMax: number
   compress: boolean
+  /** A store that failed to write writes nothing more until it is opened again. */
+  failsForGood: boolean
   /** The broker takes no message of more events. */
   uplinkSizeMax: number
   confirmTimeoutMs: number

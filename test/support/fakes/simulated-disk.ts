@@ -2,8 +2,11 @@ import { TidegateError } from '../../../src/errors.ts'
 import type { Range, Store, StoreFolder, StoreOperation } from '../../../edge/store/store.ts'
 
 export interface DiskFaults {
-  /** Called before each write; throw to make it fail. `landed` decides whether it took effect all the same. */
-  beforeWrite?(operations: StoreOperation[]): { fail: boolean; landed: boolean }
+  /**
+   * Called before each write; throw to make it fail. `landed` decides whether it took effect all the same; `forGood`:
+   * the handle writes nothing any more, as LevelDB's does not after a sync that failed.
+   */
+  beforeWrite?(operations: StoreOperation[]): { fail: boolean; landed: boolean; forGood?: boolean }
   /** Awaited at every operation: lets a scheduler interleave, and a crash strike, anywhere. */
   pause?(what: string): Promise<void>
   /** Called before each read; throw to make it fail. */
@@ -239,6 +242,7 @@ export class SimulatedDisk implements StoreFolder {
     }
     // oxlint-disable-next-line typescript/no-this-alias -- the handle's methods have a `this` of their own
     const disk = this
+    let writesNoMore = false
     return {
       torn: this.torn,
       repaired: this.repaired,
@@ -272,7 +276,10 @@ export class SimulatedDisk implements StoreFolder {
       },
       async write(operations, { sync }) {
         await use('write')
-        const verdict = disk.faults.beforeWrite?.(operations) ?? { fail: false, landed: true }
+        const verdict = writesNoMore
+          ? { fail: true, landed: false }
+          : (disk.faults.beforeWrite?.(operations) ?? { fail: false, landed: true })
+        if (verdict.forGood) writesNoMore = true
         if (verdict.landed) disk.commit(operations, sync && !verdict.fail)
         if (verdict.fail) {
           throw new TidegateError('STORE_UNAVAILABLE', {

@@ -182,6 +182,7 @@ async function drain(outbox: Outbox, url: string, way: Way, latencies: Latencies
   const finished = new Promise<void>((resolve) => (done = resolve))
   const watched: Outbox = {
     append: (submission) => outbox.append(submission),
+    appendAll: (submissions, answered) => outbox.appendAll(submissions, answered),
     take: (eventsMax) => outbox.take(eventsMax),
     ready: (signal) => outbox.ready(signal),
     rewind: () => outbox.rewind(),

@@ -21,7 +21,8 @@ interface Waiting<T, R> {
 
 export function groupCommit<T, R>(
   commit: (items: T[]) => Promise<R[]>,
-  options: { itemsMax: number },
+  /** `countOf`: as how many it counts, unless it stands alone; 1 if absent. */
+  options: { itemsMax: number; countOf?: (item: T) => number },
 ): GroupCommit<T, R> {
   let queue: Waiting<T, R>[] = []
   let underWay = 0
@@ -31,8 +32,8 @@ export function groupCommit<T, R>(
     // One turn of the microtask queue lets everything parsed from the same socket chunk join the first batch.
     await Promise.resolve()
     while (queue.length > 0) {
-      const batch = queue.length <= options.itemsMax ? queue : queue.slice(0, options.itemsMax)
-      queue = queue.length <= options.itemsMax ? [] : queue.slice(options.itemsMax)
+      const batch = queue.slice(0, countOfNext())
+      queue = queue.slice(batch.length)
       underWay = batch.length
       try {
         const results = await commit(batch.map((waiting) => waiting.item))
@@ -43,6 +44,18 @@ export function groupCommit<T, R>(
       underWay = 0
     }
     running = undefined
+  }
+
+  function countOfNext(): number {
+    const { itemsMax, countOf = () => 1 } = options
+    let counted = 0
+    let next = 0
+    for (const { item } of queue) {
+      counted += countOf(item)
+      if (next > 0 && counted > itemsMax) break
+      next += 1
+    }
+    return next
   }
 
   return {

@@ -3,9 +3,9 @@ import { isAbort, TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import { createThrottle, createThrottledWarn, type ThrottledWarn } from '../../src/throttle.ts'
 import { UnderWay } from '../../src/under-way.ts'
-import type { Admit, Admitted } from './admission.ts'
-import type { IngestObserver } from './observer.ts'
-import type { Outbox } from '../outbox/outbox.ts'
+import type { Admit, Admitted, Message } from './admission.ts'
+import type { IngestObserver, PublishResult } from './observer.ts'
+import type { Admission, Outbox } from '../outbox/outbox.ts'
 import { nearestTopic } from './routes/nearest-topic.ts'
 import type { EventMatch, Routes } from './routes/routes.ts'
 import { legible } from './text.ts'
@@ -21,11 +21,13 @@ export interface Publisher {
   held?: Pick<Held, 'grow'>
 }
 
-/** What one publish takes in memory until it is answered: who has too much of it waiting is read no further (G7). */
+/** What publishes take in memory until they are answered: who has too much of it waiting is read no further (G7). */
 export interface Held {
-  /** It takes so many bytes more. */
+  /** They take so many bytes more. */
   grow(bytes: number): void
-  /** It was answered, or given up. */
+  /** So many of them were answered. */
+  answered(count: number): void
+  /** All were answered, or given up. */
   release(): void
 }
 
@@ -42,7 +44,7 @@ export interface Publish {
 export interface IngestOptions {
   routes: Routes
   admit: Admit
-  outbox: Pick<Outbox, 'append'>
+  outbox: Pick<Outbox, 'appendAll'>
   observer: IngestObserver
   clock: Clock
   log: Logger
@@ -55,6 +57,17 @@ export interface Ingest {
    * @throws TidegateError it must not be acknowledged: `TOPIC_FORBIDDEN`, or as `Outbox.append` does.
    */
   publish(publisher: Publisher, packet: Publish): Promise<Verdict>
+  /** What an event is that this device publishes to this topic; undefined: it is none, or the topic is not for it to use. */
+  eventAt(deviceId: string, topic: string): EventMatch | undefined
+  /**
+   * As `publish`, of messages that came together from this publisher, each to a topic of events. `answered` is called with how many
+   * more of them may be acknowledged, in their order, as soon as that is so.
+   */
+  takeAll(
+    publisher: Publisher,
+    messages: readonly Message[],
+    answered: (count: number) => void,
+  ): Promise<Verdict>
   /** Resolves when nothing is being admitted. */
   settled(): Promise<void>
 }
@@ -87,37 +100,56 @@ class OutboxIngest implements Ingest {
     const match = routes.match(deviceId, packet.topic)
     // As `TopicRules.mayPublish` has it, without matching twice.
     if (!match && !isOwnTopic(deviceId, packet.topic)) {
-      observer.published('refused-topic')
+      observer.published('refused-topic', 1)
       throw forbidden(deviceId, packet.topic, nearestTopic(routes.all, deviceId, packet.topic))
     }
     const payload = typeof packet.payload === 'string' ? Buffer.from(packet.payload) : packet.payload
     if (match?.action === 'event') {
       // An empty retained message takes a retained one back [MQTT-3.3.1-10]; it says nothing itself.
-      if (!packet.retain || payload.length > 0) return await this.#take(publisher, packet, payload, match)
-      observer.published('local')
+      if (!packet.retain || payload.length > 0) {
+        const { topic, qos } = packet
+        return await this.takeAll(publisher, [{ deviceId, topic, payload, qos, match }], () => {})
+      }
+      observer.published('local', 1)
     } else if (match) {
-      observer.published(match.action === 'local' ? 'local' : 'ignored')
+      observer.published(match.action === 'local' ? 'local' : 'ignored', 1)
     } else {
-      observer.published('unrouted')
+      observer.published('unrouted', 1)
       this.#unrouted.tell(deviceId, packet.topic)
     }
     return 'acknowledge'
   }
 
-  settled(): Promise<void> {
-    return this.#underWay.settled()
+  eventAt(deviceId: string, topic: string): EventMatch | undefined {
+    const match = this.#options.routes.match(deviceId, topic)
+    return match?.action === 'event' ? match : undefined
   }
 
-  async #take(publisher: Publisher, packet: Publish, payload: Buffer, match: EventMatch): Promise<Verdict> {
-    const { observer, clock } = this.#options
+  async takeAll(
+    publisher: Publisher,
+    messages: readonly Message[],
+    answered: (count: number) => void,
+  ): Promise<Verdict> {
+    const { admit, outbox, observer, clock } = this.#options
     const startedMs = clock.monotonicMs()
+    let taken = 0
     this.#underWay.begin()
     try {
-      await this.#append(publisher, packet, payload, match)
-      if (packet.qos > 0) observer.acknowledged(clock.monotonicMs() - startedMs)
+      const admitted = messages.map((message) => admit(message))
+      publisher.held?.grow(bytesPerCharacter * textLengthOf(admitted))
+      const onAnswered = (admissions: readonly Admission[]): void => {
+        const from = taken
+        taken += admissions.length
+        this.#note(messages, admitted, admissions, from)
+        if (messages.some(({ qos }, index) => qos > 0 && index >= from && index < taken))
+          observer.acknowledged(clock.monotonicMs() - startedMs)
+        answered(admissions.length)
+      }
+      const submissions = admitted.map(({ submission }) => submission)
+      await outbox.appendAll(submissions, onAnswered, publisher.signal)
       return 'acknowledge'
     } catch (error) {
-      observer.published(isAbort(error) ? 'withdrawn' : 'failed')
+      observer.published(isAbort(error) ? 'withdrawn' : 'failed', messages.length - taken)
       if (isAbort(error)) return 'withdrawn'
       throw error
     } finally {
@@ -125,22 +157,36 @@ class OutboxIngest implements Ingest {
     }
   }
 
-  async #append(publisher: Publisher, packet: Publish, payload: Buffer, match: EventMatch): Promise<void> {
-    const { admit, outbox, observer } = this.#options
-    const { deviceId, signal, held } = publisher
-    const { topic, qos } = packet
-    const admitted = admit({ deviceId, topic, payload, qos, match })
-    held?.grow(bytesPerCharacter * admitted.submission.candidate.text.length)
-    const { kind } = await outbox.append(admitted.submission, signal)
-    if (kind === 'shed') return observer.published(kind)
-    if (admitted.implausible) observer.implausibleClock()
+  settled(): Promise<void> {
+    return this.#underWay.settled()
+  }
+
+  /** What became of those from `from` on. */
+  #note(
+    messages: readonly Message[],
+    admitted: readonly Admitted[],
+    admissions: readonly Admission[],
+    from: number,
+  ): void {
+    const counts = new Map<PublishResult, number>()
+    for (const [index, { kind }] of admissions.entries()) {
+      const result = this.#tell(messages[from + index] as Message, admitted[from + index] as Admitted, kind)
+      counts.set(result, (counts.get(result) ?? 0) + 1)
+    }
+    for (const [result, count] of counts) this.#options.observer.published(result, count)
+  }
+
+  /** What became of one, and what there is to say of it. */
+  #tell({ deviceId, topic }: Message, admitted: Admitted, kind: Admission['kind']): PublishResult {
+    if (kind === 'shed') return kind
+    if (admitted.implausible) this.#options.observer.implausibleClock()
     if (admitted.timeFault !== undefined) this.#tellOfTime(deviceId, topic, admitted.timeFault)
     if (admitted.rejected) {
       this.#tellOfQuarantine(deviceId, topic, admitted)
-      return observer.published(kind === 'accepted' ? 'rejected' : kind)
+      return kind === 'accepted' ? 'rejected' : kind
     }
     if (kind === 'duplicate') this.#tellOfRepeat(deviceId, topic, admitted)
-    observer.published(kind)
+    return kind
   }
 
   /** Never with a value of the payload: `detail` says what is wrong in words of ours and of the schema, and names members. */
@@ -166,6 +212,10 @@ class OutboxIngest implements Ingest {
     const about = { device, topic: legible(topic, 256), id: submission.candidate.id, alikeBefore: heldBack }
     this.#options.log.info(about, 'dropped: an event with its ID is there already')
   }
+}
+
+function textLengthOf(admitted: readonly Admitted[]): number {
+  return admitted.reduce((sum, { submission }) => sum + submission.candidate.text.length, 0)
 }
 
 function forbidden(deviceId: string, topic: string, meant: string | undefined): TidegateError {

@@ -21,10 +21,10 @@ export type PublishResult = (typeof publishResults)[number]
 
 /** What admission tells whoever watches it. Must not throw. */
 export interface IngestObserver {
-  published(result: PublishResult): void
+  published(result: PublishResult, publishes: number): void
   /** A rejected event took the place of a reading. */
   quarantined(reason: RejectionReason): void
-  /** A PUBACK or PUBREC was given after this long. */
+  /** Publishes that came together were acknowledged together, after this long. */
   acknowledged(waitMs: number): void
   implausibleClock(): void
   /** The time that a device gave could not be read. */

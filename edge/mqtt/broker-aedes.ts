@@ -11,6 +11,7 @@ import { startWills, type Will, type Wills } from '../sessions/wills.ts'
 import { deviceOf, sessionIdLengthMax } from './connect-rules.ts'
 import { type Answerer, type Connections, createConnections } from './connections.ts'
 import { FanOut } from './fan-out-aedes.ts'
+import { FastPath } from './fast-path.ts'
 import { createHooks, distributeOnlyAllowed, follow, restoreSubscriptions } from './hooks-aedes.ts'
 import { keepAliveByReceipt } from './keep-alive-aedes.ts'
 import { type EntranceOptions, type Listener, startListener } from './listener.ts'
@@ -82,8 +83,10 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   restoreSubscriptions(aedes, { rules, fanOut, sessions })
   follow(aedes, { connections, reports })
   const subscribing = createSubscribing(options, { sessions, reports })
+  const fastPath = new FastPath({ ...options, publishing, audiences: [fanOut, sessions.kept] })
   try {
-    const listener = await startBrokerListener(options, { connections, aedes, fanOut, subscribing, reports })
+    const parts = { connections, aedes, fanOut, subscribing, fastPath, reports }
+    const listener = await startBrokerListener(options, parts)
     return new RunningBroker({ ...options, listener, connections, aedes, wills, sessions })
   } catch (error) {
     wills.withdraw()
@@ -190,14 +193,18 @@ function startBrokerListener(
     aedes: Aedes
     fanOut: FanOut
     subscribing: Subscribing
+    fastPath: FastPath
     reports: Reports
   },
 ): Promise<Listener> {
-  const { connections, aedes, fanOut, subscribing, reports } = parts
+  const { connections, aedes, fanOut, subscribing, fastPath, reports } = parts
   return startListener({
     ...options,
     onConnection(socket, deviceId) {
-      connections.open(socket, deviceId, () => answerer(aedes.handle(socket), fanOut, subscribing))
+      connections.open(socket, deviceId, {
+        attach: () => answerer(aedes.handle(socket), fanOut, subscribing),
+        takerOf: (connection) => fastPath.takerOf(connection, socket),
+      })
     },
     onRefused: (reason, about) => reports.connectionRefused(reason, about),
     onCount: (open) => options.observer.connections(open),

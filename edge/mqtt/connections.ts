@@ -3,7 +3,9 @@ import type { Duplex } from 'node:stream'
 import type { Held, Publish } from '../admission/ingest.ts'
 import { RefusedConnect } from './connect-rules.ts'
 import { guardReads } from './door/door.ts'
-import type { FrameLimits, SubscriptionRequest } from './door/frames.ts'
+import type { FrameLimits } from './door/frames.ts'
+import type { SubscriptionRequest } from './door/requests.ts'
+import type { TakenPublish, Taking } from './door/taken.ts'
 
 /** One device's connection, and how far it may be read ahead of what was acknowledged. */
 export interface Connection {
@@ -12,12 +14,14 @@ export interface Connection {
   readonly signal: AbortSignal
   /** Between CONNECT and CONNACK: nothing more is read. */
   connecting: boolean
+  /** The client ID of the session, once it has begun: then the door may take publishes. */
+  sessionId: string | undefined
   /** Why the CONNECT is to be refused. */
   refusal: RefusedConnect | undefined
   /** It is another broker's, which says so in its CONNECT. */
   isBridge: boolean
-  /** Counts a publish as unanswered, and at what it takes in memory as it came. */
-  hold(publish: Pick<Publish, 'topic' | 'payload'>): Held
+  /** Counts publishes as unanswered, and at what they take in memory as they came. */
+  hold(...publishes: readonly Pick<Publish, 'topic' | 'payload'>[]): Held
   /** Nothing more is read until it was resumed as often as it was paused. */
   pause(): void
   resume(): void
@@ -34,9 +38,21 @@ export interface ConnectionLimits extends FrameLimits {
 /** Answers a SUBSCRIBE or an UNSUBSCRIBE; when it rejects, the connection ends with its error. */
 export type Answerer = (request: SubscriptionRequest) => Promise<void>
 
+/** Takes publishes of a connection past the broker. */
+export interface Taker<Topic> extends Taking<Topic> {
+  take(publishes: readonly TakenPublish<Topic>[]): void
+}
+
 export interface Connections {
-  /** Puts the door and the limits in front of a socket, then lets `attach` read from it, which gives who answers requests. */
-  open(socket: Duplex, deviceId: string, attach: () => Answerer): void
+  /**
+   * Puts the door and the limits in front of a socket, then lets `attach` read from it, which gives who answers requests; `takerOf`
+   * gives who takes what the broker does not get.
+   */
+  open<Topic>(
+    socket: Duplex,
+    deviceId: string,
+    parts: { attach: () => Answerer; takerOf: (connection: Connection) => Taker<Topic> },
+  ): void
   of(client: { conn: Duplex }): Connection | undefined
   /** Reads nothing more from anyone. */
   hold(): void
@@ -109,6 +125,7 @@ class GuardedConnection implements Connection {
   connecting = false
   refusal: RefusedConnect | undefined
   isBridge = false
+  sessionId: string | undefined
   readonly #socket: Duplex
   readonly #unanswered: Unanswered
   #publishes = 0
@@ -122,20 +139,26 @@ class GuardedConnection implements Connection {
     this.#unanswered = unanswered
   }
 
-  hold(publish: Pick<Publish, 'topic' | 'payload'>): Held {
+  hold(...publishes: readonly Pick<Publish, 'topic' | 'payload'>[]): Held {
     let bytes = 0
     const grow = (more: number): void => {
       bytes += more
       this.#unanswered.count(this.deviceId, more)
     }
-    this.#publishes += 1
-    grow(costOf(publish))
+    let left = publishes.length
+    const answered = (count: number): void => {
+      left -= count
+      this.#publishes -= count
+      this.#unanswered.wake()
+    }
+    this.#publishes += left
+    grow(publishes.reduce((sum, publish) => sum + costOf(publish), 0))
     return {
       grow,
+      answered,
       release: () => {
-        this.#publishes -= 1
         this.#unanswered.count(this.deviceId, -bytes)
-        this.#unanswered.wake()
+        answered(left)
       },
     }
   }
@@ -178,14 +201,21 @@ class GuardedConnections implements Connections {
     this.#unanswered = new Unanswered(limits)
   }
 
-  open(socket: Duplex, deviceId: string, attach: () => Answerer): void {
+  open<Topic>(
+    socket: Duplex,
+    deviceId: string,
+    { attach, takerOf }: { attach: () => Answerer; takerOf: (connection: Connection) => Taker<Topic> },
+  ): void {
     const controller = new AbortController()
     // One listener per publish that waits; Node would warn at eleven.
     setMaxListeners(0, controller.signal)
     const connection = new GuardedConnection(socket, deviceId, controller.signal, this.#unanswered)
+    const taker = takerOf(connection)
     let answer: Answerer | undefined
     guardReads(socket, {
       ...this.#unanswered.limits,
+      taking: taker,
+      onTaken: (publishes) => taker.take(publishes),
       mayRead: connection.mayRead,
       refusalOf: wrongLevel,
       onReady: connection.pull,

@@ -65,6 +65,16 @@ export class FanOut {
     return this.#of.get(client)
   }
 
+  /** Of all subscriptions of those who are connected: grows with each change. */
+  get changes(): number {
+    return this.#tree.changes
+  }
+
+  /** Whether anybody who is connected has subscribed to it. */
+  wants(topic: string): boolean {
+    return this.#tree.has(topic)
+  }
+
   /** Calls back when each subscriber was sent it, or its publisher need not wait. */
   emit(packet: Published, done: () => void): void {
     if (this.#tree.isEmpty) return done()

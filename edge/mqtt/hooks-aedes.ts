@@ -147,6 +147,13 @@ export function follow(aedes: Aedes, { connections, reports }: FollowerParts): v
     // aedes notes that it has sent the CONNACK only after this event.
     setImmediate(() => connection.pull())
   })
+  // aedes is given what came before the CONNACK when the session begins: nothing may overtake it.
+  aedes.on('clientReady', (client) =>
+    client.once('connected', () => {
+      const connection = connections.of(client)
+      if (connection) connection.sessionId = client.id
+    }),
+  )
   aedes.on('clientError', ended)
   aedes.on('connectionError', ended)
   // Missing in its types.

@@ -1,3 +1,4 @@
+import type { Message } from '../admission/admission.ts'
 import type { Held, Ingest, Publish, Verdict } from '../admission/ingest.ts'
 import { InOrder } from '../sessions/turns.ts'
 import type { PublisherSession, Unreleased } from '../sessions/unreleased.ts'
@@ -17,7 +18,7 @@ export type PublishedPacket = Publish & {
 }
 
 export interface PublishingParts {
-  ingest: Pick<Ingest, 'publish'>
+  ingest: Pick<Ingest, 'publish' | 'takeAll'>
   wills: Pick<Wills, 'publish'>
   unreleased: Pick<Unreleased, 'take'>
   /** Gives the message its place among all that is published: what is queued and what is retained are compared by it. */
@@ -48,8 +49,7 @@ export class Publishing {
   ): Promise<Verdict> {
     if (session.will === packet) return await this.#publishWill(session.id, packet)
     if (!connection) return 'withdrawn'
-    const order = this.#orderOf.get(connection) ?? new Order()
-    this.#orderOf.set(connection, order)
+    const order = this.#orderFor(connection)
     // The packet counts as unanswered also while it waits for its turn, and for its record.
     const held = connection.hold(packet)
     try {
@@ -59,6 +59,40 @@ export class Publishing {
       packet.dup = false
       held.release()
     }
+  }
+
+  /**
+   * Of messages at QoS 0 and 1 that the connection sent together, to topics of events that nobody has subscribed to: there is nothing
+   * to be numbered or retained. `answer` is asked to answer so many more of them, in their order, when it is their turn.
+   * @throws as `Ingest.publish` does
+   */
+  async takeAll(
+    connection: Connection,
+    messages: readonly Message[],
+    answer: (count: number) => Promise<void>,
+  ): Promise<void> {
+    const { ingest } = this.#parts
+    const { deviceId, sessionId: clientId = deviceId, signal } = connection
+    const held = connection.hold(...messages)
+    const take = async (turn: Promise<void>): Promise<void> => {
+      let answers = turn
+      await ingest.takeAll({ deviceId, clientId, signal, held }, messages, (count) => {
+        answers = answers.then(() => answer(count)).then(() => held.answered(count))
+      })
+      await answers
+    }
+    try {
+      if (messages.every(({ qos }) => qos === 0)) await take(Promise.resolve())
+      else await this.#orderFor(connection).run({ qos: 1, retain: false }, take)
+    } finally {
+      held.release()
+    }
+  }
+
+  #orderFor(connection: Connection): Order {
+    const order = this.#orderOf.get(connection) ?? new Order()
+    this.#orderOf.set(connection, order)
+    return order
   }
 
   async #take(
@@ -97,7 +131,7 @@ class Order {
   readonly #ofQos = [new InOrder(), new InOrder(), new InOrder()] as const
   readonly #retained = new InOrder()
 
-  run<T>({ qos, retain }: PublishedPacket, work: (turn: Promise<void>) => Promise<T>): Promise<T> {
+  run<T>({ qos, retain }: Pick<PublishedPacket, 'qos' | 'retain'>, work: (turn: Promise<void>) => Promise<T>): Promise<T> {
     const ofQos = this.#ofQos[qos]
     if (!retain) return ofQos.run(work)
     return ofQos.run((turn) => this.#retained.run((retained) => work(turn.then(() => retained))))

@@ -86,7 +86,7 @@ export class Reports {
   }
 
   willGivenUp(device: string, error: TidegateError): void {
-    this.#observer.published('failed')
+    this.#observer.published('failed', 1)
     this.#warn(`${error.code} ${device}`, 'will given up', {
       code: error.code,
       device,

@@ -52,7 +52,7 @@ function brokerMetrics(registers: Registry[]): BrokerObserver {
   const ended = counter('connections_ended_total', 'Connections that were let in and then ended, by reason', {
     reason: connectionEndings,
   })
-  const publishes = counter('publishes_total', 'Publishes received, by what became of them', {
+  const published = counter('publishes_total', 'Publishes received, by what became of them', {
     result: publishResults,
   })
   const quarantined = counter('quarantined_total', 'Readings quarantined as rejected events, by reason', {
@@ -77,7 +77,7 @@ function brokerMetrics(registers: Registry[]): BrokerObserver {
     connections: (open) => connections.set(open),
     connectionRefused: (reason) => refused.inc({ reason }),
     connectionEnded: (reason) => ended.inc({ reason }),
-    published: (result) => publishes.inc({ result }),
+    published: (result, publishes) => published.inc({ result }, publishes),
     quarantined: (reason) => quarantined.inc({ reason }),
     acknowledged: (waitMs) => waits.observe(waitMs / 1000),
     implausibleClock: () => clocks.inc(),
@@ -125,7 +125,7 @@ function outboxMetrics(registers: Registry[]): OutboxObserver {
       batches.observe(events)
       payload.inc(payloadBytes)
     },
-    admitted: (result) => admitted.inc({ result }),
+    admitted: (result, submissions) => admitted.inc({ result }, submissions),
     refused: (reason, submissions) => refused.inc({ reason }, submissions),
     undelivered: (reason, count) => undelivered.inc({ reason }, count),
     lost: (count) => lost.inc(count),

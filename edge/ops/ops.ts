@@ -48,8 +48,8 @@ export function createOps(options: OpsOptions): Ops {
         uplink.admitted(events)
       },
       // Not by batches: the gateway's own reports are no word for a device that waits.
-      admitted(result) {
-        metrics.outbox.admitted(result)
+      admitted(result, submissions) {
+        metrics.outbox.admitted(result, submissions)
         if (result === 'accepted') readiness.accepted()
       },
     },

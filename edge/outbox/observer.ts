@@ -7,7 +7,7 @@ export interface OutboxObserver {
   wrote(bytes: number, syncMs: number | undefined): void
   /** One group commit made events durable. What was written against `payloadBytes` is the flash wear. */
   batch(events: number, payloadBytes: number): void
-  admitted(result: 'accepted' | 'duplicate' | 'shed'): void
+  admitted(result: 'accepted' | 'duplicate' | 'shed', submissions: number): void
   /** Submissions met a bound: they wait (QoS 1, 2) or are shed (QoS 0). Told once, however often they are tried. */
   refused(reason: QuotaReason | 'waiting', submissions: number): void
   /** Numbered events that will not be delivered, by reason (G2). */

@@ -18,6 +18,18 @@ export interface Outbox {
   append(submission: Submission, signal?: AbortSignal): Promise<Admission>
 
   /**
+   * As `append`, of submissions that arrived together, at the cost of one promise. `answered` is given the admission of each once,
+   * in the order of the submissions: those that one write has answered in one call, as far as none before them is missing.
+   * Resolves when it was given all.
+   * @throws as `append`, of the first that gets no answer; whatever becomes of those behind it, `answered` is not called again
+   */
+  appendAll(
+    submissions: readonly Submission[],
+    answered: (admissions: readonly Admission[]) => void,
+    signal?: AbortSignal,
+  ): Promise<void>
+
+  /**
    * Up to `eventsMax` events to send next and marks them in flight: high lane first, then live, then backlog
    * at its pace. Empty when there is nothing to send now.
    * @throws TidegateError `OUTBOX_CLOSED`

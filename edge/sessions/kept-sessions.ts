@@ -108,6 +108,16 @@ export class KeptSessions {
     if (filters.size === 0) this.#setBare(clientId, true)
   }
 
+  /** Of all subscriptions: grows with each change. */
+  get changes(): number {
+    return this.#tree.changes
+  }
+
+  /** Whether any session, there or away, has subscribed to it. */
+  wants(topic: string): boolean {
+    return this.#tree.has(topic)
+  }
+
   /** One subscription per session, the one with the highest QoS [MQTT-3.3.5-1]. */
   match(topic: string): Subscription[] {
     if (this.#tree.isEmpty) return []

@@ -155,7 +155,7 @@ export class Unreleased {
 
   async #repeat(entry: Entry, retain: (() => Promise<void>) | undefined): Promise<Verdict> {
     if (entry.state === 'taken') await this.#during(entry, () => this.#record(entry, retain))
-    this.#options.observer.published('duplicate')
+    this.#options.observer.published('duplicate', 1)
     return 'acknowledge'
   }
 

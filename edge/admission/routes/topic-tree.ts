@@ -15,12 +15,15 @@ const depthMax = 16
 /** Who wants which topics: filters (MQTT 3.1.1, 4.7), with a value of each for each who has it. The cost of a topic is per level. */
 export class TopicTree<K, V> {
   readonly #root: Node<K, V> = emptyNode()
+  /** Grows with each change: what was found of a topic holds for as long as it does not. */
+  changes = 0
 
   get isEmpty(): boolean {
     return this.#root.children.size === 0
   }
 
   set(filter: string, key: K, value: V): void {
+    this.changes += 1
     const { levels, rest } = split(filter)
     let node = this.#root
     for (const level of levels) node = childOf(node, level)
@@ -29,8 +32,16 @@ export class TopicTree<K, V> {
   }
 
   delete(filter: string, key: K): void {
+    this.changes += 1
     const { levels, rest } = split(filter)
     remove(this.#root, levels, 0, rest, key)
+  }
+
+  /** Whether anybody wants what is published to it. */
+  has(topic: string): boolean {
+    let isWanted = false
+    if (!this.isEmpty) this.match(topic, () => (isWanted = true))
+    return isWanted
   }
 
   /** Calls `found` for each filter that matches the topic, with each who has it. */

@@ -1,9 +1,13 @@
 import type { Duplex } from 'node:stream'
-import { type FrameLimits, FrameReader, type Reading, type SubscriptionRequest } from './frames.ts'
+import { type FrameOptions, FrameReader, type Reading } from './frames.ts'
+import type { SubscriptionRequest } from './requests.ts'
+import type { TakenPublish } from './taken.ts'
 
-export interface DoorOptions extends FrameLimits {
+export interface DoorOptions<Topic> extends FrameOptions<Topic> {
   /** Whether the connection may be read further; while it says no, TCP holds the sender back (G7). */
   mayRead(): boolean
+  /** What it has taken out of what was read, before the broker is given the rest. */
+  onTaken(publishes: readonly TakenPublish<Topic>[]): void
   /** Nothing more is read until it resolves; if it rejects, the connection ends with that error. */
   onRequest(request: SubscriptionRequest): Promise<void>
   /** Of a CONNECT whose level nobody here speaks. The connection ends with the error once its CONNACK is sent. */
@@ -17,11 +21,11 @@ const wrongLevel = Buffer.from([0x20, 2, 0, 1])
 
 /**
  * The packet door: stands in front of a socket's reader, by what both have in common, `read()`, and gives it packets that are
- * such, one after the other. A packet that is none ends the connection, what came whole before it is handed on. SUBSCRIBE
+ * such, one after the other, but for what it takes out itself. A packet that is none ends the connection, what came whole before it is handed on. SUBSCRIBE
  * and UNSUBSCRIBE are taken out and answered before anything behind them is read, so that a connection has one at a time
  * under way, and what waits lies in TCP (G7).
  */
-export function guardReads(socket: Duplex, options: DoorOptions): void {
+export function guardReads<Topic>(socket: Duplex, options: DoorOptions<Topic>): void {
   const door = new Door(socket, options)
   const read = socket.read.bind(socket)
   socket.read = (size?: number): unknown => {
@@ -31,14 +35,14 @@ export function guardReads(socket: Duplex, options: DoorOptions): void {
   }
 }
 
-class Door {
+class Door<Topic> {
   readonly #socket: Duplex
-  readonly #options: DoorOptions
-  readonly #reader: FrameReader
+  readonly #options: DoorOptions<Topic>
+  readonly #reader: FrameReader<Topic>
   /** A request is being answered, or the connection is about to end. */
   #isShut = false
 
-  constructor(socket: Duplex, options: DoorOptions) {
+  constructor(socket: Duplex, options: DoorOptions<Topic>) {
     this.#socket = socket
     this.#options = options
     this.#reader = new FrameReader(options)
@@ -49,14 +53,15 @@ class Door {
     const chunk = next()
     if (chunk === null) return null
     const reading = this.#reader.read(chunk)
-    const { pass, rest } = reading
+    const { taken, pass, rest } = reading
+    if (taken.length > 0) this.#options.onTaken(taken)
     // Given back, it keeps the stream from ending before it was read.
     if (rest) this.#socket.unshift(rest)
     this.#proceed(reading)
     return pass.length > 0 ? pass : null
   }
 
-  #proceed({ rest, request, refusedLevel, error }: Reading): void {
+  #proceed({ rest, request, refusedLevel, error }: Reading<Topic>): void {
     if (error) this.#end(error)
     else if (refusedLevel !== undefined) this.#refuse(this.#options.refusalOf(refusedLevel))
     else if (request) void this.#answer(request)

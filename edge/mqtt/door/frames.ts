@@ -1,39 +1,14 @@
 import { checkConnect } from './connect.ts'
-import { checkText, Fields } from './fields.ts'
+import { Fields } from './fields.ts'
+import { isRequest, packetType, typeNames } from './packet-types.ts'
+import { readRequest, type SubscriptionRequest } from './requests.ts'
+import { check as checkTopic, takenBytesMax, type TakenPublish, TakenTopics, type Taking } from './taken.ts'
 import { PacketError } from './violations.ts'
 
-/** MQTT 3.1.1, 2.2.1: those that a client sends. */
-export const packetType = {
-  connect: 1,
-  publish: 3,
-  puback: 4,
-  pubrec: 5,
-  pubrel: 6,
-  pubcomp: 7,
-  subscribe: 8,
-  unsubscribe: 10,
-  pingreq: 12,
-  disconnect: 14,
-} as const
-
-const names: readonly (string | undefined)[] = Object.entries(packetType).reduce<string[]>(
-  (list, [name, type]) => {
-    list[type] = name.toUpperCase()
-    return list
-  },
-  [],
-)
-
-/** A SUBSCRIBE or an UNSUBSCRIBE: the door’s own business, of which the broker is told nothing. */
-export interface SubscriptionRequest {
-  kind: 'subscribe' | 'unsubscribe'
-  packetId: number
-  /** Of an UNSUBSCRIBE without meaning, and 0. */
-  filters: { filter: string; qos: 0 | 1 | 2 }[]
-}
-
 /** What of a chunk may go on, and why no more of it does. */
-export interface Reading {
+export interface Reading<Topic> {
+  /** What the door has taken out: all of it stood before `pass`. */
+  taken: readonly TakenPublish<Topic>[]
   /** Whole and checked, or the next bytes of a payload whose topic was checked. */
   pass: Buffer
   /** What lies behind `pass` and what stopped there: to be read next. */
@@ -49,17 +24,29 @@ export interface FrameLimits {
   filtersPerPacketMax: number
 }
 
+export interface FrameOptions<Topic> extends FrameLimits {
+  taking: Taking<Topic>
+}
+
 const headerBytesMax = 5
 const nothing: Buffer = Buffer.alloc(0)
+
+/** MQTT 3.1.1, 3.3.1: of a PUBLISH. */
+const retainFlag = 0x01
+const qos1Flag = 0x02
+const qos2Flag = 0x04
 
 /**
  * Reads a stream of MQTT packets chunk by chunk, however it is cut, and finds what is none (MQTT 3.1.1, 2.2 and 3). A packet
  * is refused before any of it has gone on: what is to be checked of it is held until it is there, which is all of it, and of
  * a PUBLISH its topic and packet ID; a payload goes by uncopied and is not looked at. A packet that is too long is refused at
- * its header. The cost is per packet and per byte of its topic.
+ * its header. A PUBLISH that the door takes itself is held until it is whole. The cost is per packet and per byte of its topic.
  */
-export class FrameReader {
+export class FrameReader<Topic> {
   readonly #limits: FrameLimits
+  readonly #topics: TakenTopics<Topic>
+  /** What was taken out of the chunk that is being read. */
+  #taken: TakenPublish<Topic>[] = []
   /** Bytes of a payload still to go by. */
   #payload = 0
   /** The beginning of a packet of which more is to be checked. */
@@ -73,20 +60,30 @@ export class FrameReader {
   #flags = 0
   #bodyStart = 0
   #end = 0
+  #payloadStart = 0
+  #topic: Topic | undefined
 
-  constructor(limits: FrameLimits) {
+  constructor({ taking, ...limits }: FrameOptions<Topic>) {
     this.#limits = limits
+    this.#topics = new TakenTopics(taking)
   }
 
   /** Of the rest of one chunk first, then of the next. Nothing is read after an error or a refused level. */
-  read(chunk: Buffer): Reading {
+  read(chunk: Buffer): Reading<Topic> {
+    this.#taken = []
     // What follows a DISCONNECT is nobody's [MQTT-3.14.4-2].
-    if (this.#isOver) return { pass: nothing, rest: undefined }
-    return this.#heldBytes > 0 ? this.#readOn(chunk) : this.#readFrom(chunk)
+    if (this.#isOver) return this.#reading(nothing, undefined)
+    return this.#heldBytes > 0 ? this.#readOn(chunk) : this.#readFrom(chunk, 0)
   }
 
-  #readFrom(chunk: Buffer): Reading {
-    let at = 0
+  #reading(pass: Buffer, rest: Buffer | undefined): Reading<Topic> {
+    return { taken: this.#taken, pass, rest }
+  }
+
+  /** `start`: what lies before it was read already. */
+  #readFrom(chunk: Buffer, start: number): Reading<Topic> {
+    let at = start
+    let passFrom = start
     while (at < chunk.length) {
       if (this.#payload > 0) {
         const passed = Math.min(this.#payload, chunk.length - at)
@@ -95,34 +92,44 @@ export class FrameReader {
         continue
       }
       // What came before is to be handed on first: whether it may be answered is asked then.
-      if (at > 0 && isRequest((chunk[at] as number) >> 4))
-        return { pass: chunk.subarray(0, at), rest: chunk.subarray(at) }
+      if (at > start && isRequest((chunk[at] as number) >> 4))
+        return this.#reading(chunk.subarray(passFrom, at), chunk.subarray(at))
       const found = this.#look(chunk, at, chunk.length)
       if (typeof found === 'number') {
         this.#hold(chunk.subarray(at))
-        return { pass: chunk.subarray(0, at), rest: undefined }
+        return this.#reading(chunk.subarray(passFrom, at), undefined)
       }
-      if (found !== passes) return { pass: chunk.subarray(0, at), rest: restOf(chunk, this.#end), ...found }
+      if (found === isTaken) {
+        // The broker is handed first what came before.
+        if (passFrom < at) return this.#reading(chunk.subarray(passFrom, at), chunk.subarray(at))
+        this.#take(chunk)
+        passFrom = this.#end
+      } else if (found !== passes)
+        return { ...this.#reading(chunk.subarray(passFrom, at), restOf(chunk, this.#end)), ...found }
       at = this.#end
       if (this.#isOver) break
     }
-    return { pass: at === chunk.length ? chunk : chunk.subarray(0, at), rest: undefined }
+    return this.#reading(passFrom === 0 && at === chunk.length ? chunk : chunk.subarray(passFrom, at), undefined)
   }
 
   /** What is held grows by what is still to be checked, and by no more. */
-  #readOn(chunk: Buffer): Reading {
+  #readOn(chunk: Buffer): Reading<Topic> {
     let at = 0
     for (;;) {
       const found = this.#look(this.#held, 0, this.#heldBytes)
       if (typeof found !== 'number') {
         const held = this.#held.subarray(0, this.#heldBytes)
+        if (found === isTaken) this.#take(held)
+        // Held as one to be taken, and not to be taken any more, it has some of its payload with it.
+        if (found === passes) this.#payload -= held.length - this.#end
         this.#held = nothing
         this.#heldBytes = 0
+        if (found === isTaken) return this.#readFrom(chunk, at)
         const rest = restOf(chunk, at)
-        return found === passes ? { pass: held, rest } : { pass: nothing, rest, ...found }
+        return found === passes ? this.#reading(held, rest) : { ...this.#reading(nothing, rest), ...found }
       }
       const more = Math.min(found - this.#heldBytes, chunk.length - at)
-      if (more === 0) return { pass: nothing, rest: undefined }
+      if (more === 0) return this.#reading(nothing, undefined)
       this.#hold(chunk.subarray(at, at + more))
       at += more
     }
@@ -183,7 +190,7 @@ export class FrameReader {
 
   #setType(first: number): void {
     const type = first >> 4
-    const name = names[type]
+    const name = typeNames[type]
     if (name === undefined) throw new PacketError('type', `a packet of type ${type}, which no client sends`)
     if (this.#level === undefined && type !== packetType.connect)
       throw new PacketError('first-packet', `${name} before CONNECT`)
@@ -215,17 +222,38 @@ export class FrameReader {
     if (checked > this.#end)
       throw new PacketError('truncated', 'PUBLISH ends within its topic or its packet ID')
     if (checked > end) return checked - start
-    checkText(bytes, topicStart, topicEnd, 'topic', 'the topic of a PUBLISH')
+    this.#topic = this.#topicOf(bytes, topicStart, topicEnd, this.#end - start)
     if (hasPacketId && u16At(bytes, topicEnd) === 0)
       throw new PacketError('packet-id', 'a PUBLISH with the packet ID 0')
+    this.#payloadStart = checked
+    if (this.#topic !== undefined) return this.#end > end ? this.#end - start : isTaken
     this.#payload = this.#end - checked
     this.#end = checked
     return passes
   }
 
+  /** Of a PUBLISH that the door takes itself. @throws PacketError */
+  #topicOf(bytes: Buffer, start: number, end: number, size: number): Topic | undefined {
+    if ((this.#flags & (qos2Flag | retainFlag)) === 0 && size <= takenBytesMax)
+      return this.#topics.find(bytes, start, end)
+    checkTopic(bytes, start, end)
+    return undefined
+  }
+
+  /** Of one that is there whole. */
+  #take(bytes: Buffer): void {
+    const isAnswered = (this.#flags & qos1Flag) > 0
+    this.#taken.push({
+      topic: this.#topic as Topic,
+      qos: isAnswered ? 1 : 0,
+      packetId: isAnswered ? u16At(bytes, this.#payloadStart - 2) : 0,
+      payload: bytes.subarray(this.#payloadStart, this.#end),
+    })
+  }
+
   /** Of a packet that is there whole. */
   #check(bytes: Buffer, start: number): Outcome {
-    const name = names[this.#type] as string
+    const name = typeNames[this.#type] as string
     const fields = new Fields(bytes, this.#bodyStart, this.#end, name)
     switch (this.#type) {
       case packetType.connect: {
@@ -235,7 +263,7 @@ export class FrameReader {
       }
       case packetType.subscribe:
       case packetType.unsubscribe:
-        return { request: this.#readRequest(fields) }
+        return { request: readRequest(this.#type, fields, this.#limits.filtersPerPacketMax) }
       case packetType.pingreq:
         fields.end()
         return passes
@@ -251,36 +279,17 @@ export class FrameReader {
         return passes
     }
   }
-
-  #readRequest(fields: Fields): SubscriptionRequest {
-    const kind = this.#type === packetType.subscribe ? 'subscribe' : 'unsubscribe'
-    const packetId = fields.packetId()
-    const filters: SubscriptionRequest['filters'] = []
-    const { filtersPerPacketMax } = this.#limits
-    while (!fields.isAtEnd) {
-      if (filters.length === filtersPerPacketMax)
-        throw new PacketError('filters-max', `a packet with more than ${filtersPerPacketMax} filters`)
-      const filter = fields.text('filter', 'filter')
-      const qos = kind === 'subscribe' ? fields.byte('QoS') : 0
-      if (qos > 2) throw new PacketError('filter-qos', `SUBSCRIBE asks for QoS ${qos}`)
-      filters.push({ filter, qos: qos as 0 | 1 | 2 })
-    }
-    if (filters.length === 0) throw new PacketError('no-filter', `${kind.toUpperCase()} without a filter`)
-    return { kind, packetId, filters }
-  }
 }
 
 /** Nothing is to be done but to hand it on. */
 const passes = Symbol('passes')
+/** It is a PUBLISH that the door takes out. */
+const isTaken = Symbol('taken')
 type Outcome =
-  typeof passes | { request: SubscriptionRequest } | { refusedLevel: number } | { error: PacketError }
+  typeof passes | typeof isTaken | { request: SubscriptionRequest } | { refusedLevel: number } | { error: PacketError }
 
 function u16At(bytes: Buffer, at: number): number {
   return ((bytes[at] as number) << 8) | (bytes[at + 1] as number)
-}
-
-function isRequest(type: number): boolean {
-  return type === packetType.subscribe || type === packetType.unsubscribe
 }
 
 function restOf(chunk: Buffer, at: number): Buffer | undefined {

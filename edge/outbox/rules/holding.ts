@@ -1,13 +1,5 @@
-import type { Admission, QuotaReason, Submission } from '../outbox.ts'
-
-/** A submission on its way into the outbox, and the caller who waits for it. */
-export interface Pending {
-  submission: Submission
-  hash: string
-  signal: AbortSignal | undefined
-  resolve(admission: Admission): void
-  reject(error: unknown): void
-}
+import type { QuotaReason } from '../outbox.ts'
+import type { Pending } from './arrival.ts'
 
 /**
  * Submissions that met a bound. Their devices were not acknowledged (G7: backpressure before loss). One queue a
@@ -67,16 +59,17 @@ class QueuePerDevice implements Holding {
 
   hold(pending: Pending, reason: QuotaReason): boolean {
     const deviceId = pending.submission.candidate.partitionkey
-    const { signal } = pending
+    const { arrival } = pending
+    const { signal } = arrival
     if (signal?.aborted) {
-      pending.reject(signal.reason)
+      arrival.giveUp(pending, signal.reason)
       return false
     }
     this.#reason = reason
     if (this.#devices.get(deviceId)?.has(pending)) return false
     const leave = (): void => {
       this.drop(pending)
-      pending.reject(signal?.reason)
+      arrival.giveUp(pending, signal?.reason)
     }
     signal?.addEventListener('abort', leave, { once: true })
     const queue = this.#devices.get(deviceId) ?? new Map<Pending, () => void>()
@@ -87,6 +80,7 @@ class QueuePerDevice implements Holding {
   }
 
   drop(pending: Pending): void {
+    if (this.#size === 0) return
     const deviceId = pending.submission.candidate.partitionkey
     const queue = this.#devices.get(deviceId)
     const stopListening = queue?.get(pending)
@@ -104,7 +98,7 @@ class QueuePerDevice implements Holding {
     const all = [...this.#devices.values()].flatMap((queue) => [...queue.keys()])
     for (const pending of all) {
       this.drop(pending)
-      pending.reject(error)
+      pending.arrival.giveUp(pending, error)
     }
   }
 }

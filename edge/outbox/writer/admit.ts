@@ -2,23 +2,18 @@ import type { Encoded, WrittenCandidate } from '../../../src/contract/codec.ts'
 import type { Admission, QuotaReason } from '../outbox.ts'
 import type { Core } from './core.ts'
 import type { Draft } from './draft.ts'
-import type { Pending } from '../rules/holding.ts'
+import type { Arrival, Pending } from '../rules/arrival.ts'
 import { boundMet, totalUsage } from '../rules/quota.ts'
 import { evictInto, removeUndelivered, stillDue } from './removal.ts'
 
-/** Appends what is new and fits; returns the hashes to remember. Callers are answered by `settle`. */
-export async function admitInto(
-  core: Core,
-  draft: Draft,
-  arrived: Pending[],
-  settle: (() => void)[],
-): Promise<string[]> {
+/** Appends what is new and fits. Once the write has landed, `settle` answers the callers. */
+export async function admitInto(core: Core, draft: Draft, arrived: readonly Pending[]): Promise<Admissions> {
   const { holding } = core
-  const { dedup } = core.state
+  const admissions = new Admissions(core, draft)
   const waited = holding.next(core.options.batchEventsMax)
-  const pendings = [...waited, ...arrived]
-  if (pendings.length === 0) return []
-  const admissions = new Admissions(core, draft, settle)
+  const pendings = waited.length === 0 ? arrived : [...waited, ...arrived]
+  if (pendings.length === 0) return admissions
+  const { dedup } = core.state
   const remembered = await dedup.remembered(pendings.map(({ hash }) => hash))
   dedup.rotate(draft.head, admissions.steadyMs, draft.operations)
   for (const [index, pending] of pendings.entries()) {
@@ -41,27 +36,27 @@ export async function admitInto(
     if (reason === undefined) admissions.append(pending, encoded, bytes)
     else admissions.block(pending, reason)
   }
-  return [...admissions.hashes]
+  return admissions
 }
 
 /** What becomes of the submissions of one draft, all at the same moment. */
-class Admissions {
+export class Admissions {
   readonly steadyMs: number
   /** Of what was appended. */
   readonly hashes = new Set<string>()
   readonly #core: Core
   readonly #draft: Draft
-  readonly #settle: (() => void)[]
+  readonly #answers: { pending: Pending; admission: Admission }[] = []
+  readonly #refusals: { pending: Pending; reason: QuotaReason }[] = []
   readonly #recordedAtMs: number
   readonly #recordedTime: string
   /** A bound that the rest will meet too, whoever's they are. */
   #blocked: QuotaReason | undefined
   readonly #blockedDevices = new Set<string>()
 
-  constructor(core: Core, draft: Draft, settle: (() => void)[]) {
+  constructor(core: Core, draft: Draft) {
     this.#core = core
     this.#draft = draft
-    this.#settle = settle
     this.steadyMs = core.steady.now()
     this.#recordedAtMs = core.options.clock.now()
     this.#recordedTime = new Date(this.#recordedAtMs).toISOString()
@@ -117,20 +112,31 @@ class Admissions {
   }
 
   refuse(pending: Pending, reason: QuotaReason): void {
-    const { holding, options } = this.#core
-    const isShed = pending.submission.qos === 0
-    if (isShed) this.answer(pending, { kind: 'shed', reason })
-    this.#settle.push(() => {
-      if (isShed || holding.hold(pending, reason)) options.observer.refused(reason, 1)
-    })
+    if (pending.submission.qos === 0) this.answer(pending, { kind: 'shed', reason })
+    this.#refusals.push({ pending, reason })
   }
 
   answer(pending: Pending, admission: Admission): void {
+    this.#answers.push({ pending, admission })
+  }
+
+  /** Answers each, and holds those that met a bound. */
+  settle(): void {
     const { holding, options } = this.#core
-    this.#settle.push(() => {
+    const counts: Record<Admission['kind'], number> = { accepted: 0, duplicate: 0, shed: 0 }
+    const arrivals = new Set<Arrival>()
+    for (const { pending, admission } of this.#answers) {
       holding.drop(pending)
-      options.observer.admitted(admission.kind)
-      pending.resolve(admission)
-    })
+      pending.arrival.answer(pending, admission)
+      counts[admission.kind] += 1
+      arrivals.add(pending.arrival)
+    }
+    for (const { pending, reason } of this.#refusals) {
+      const isShed = pending.submission.qos === 0
+      if (isShed || holding.hold(pending, reason)) options.observer.refused(reason, 1)
+    }
+    for (const kind of ['accepted', 'duplicate', 'shed'] as const)
+      if (counts[kind] > 0) options.observer.admitted(kind, counts[kind])
+    for (const arrival of arrivals) arrival.tell()
   }
 }

@@ -1,6 +1,7 @@
 import type { Lane } from '../outbox.ts'
 import type { Draft } from './draft.ts'
-import type { Holding, Pending } from '../rules/holding.ts'
+import type { Pending } from '../rules/arrival.ts'
+import type { Holding } from '../rules/holding.ts'
 import type { EngineOptions } from '../options.ts'
 import type { StoredEvent } from '../layout/record.ts'
 import type { Handed } from '../rules/handed.ts'
@@ -38,7 +39,7 @@ export interface Core {
 
 /** A change asked of the engine's writer. */
 export type Command =
-  | { kind: 'append'; pending: Pending }
+  | { kind: 'append'; pendings: readonly Pending[] }
   | { kind: 'release'; events: StoredEvent[] }
   | { kind: 'housekeep' }
   | { kind: 'recount' }

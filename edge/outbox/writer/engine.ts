@@ -1,5 +1,4 @@
 import { codeOf, messageOf } from '../../../src/errors.ts'
-import { eventKey } from '../../../src/contract/event.ts'
 import { type GroupCommit, groupCommit } from '../../../src/group-commit.ts'
 import type { EngineOptions } from '../options.ts'
 import {
@@ -15,9 +14,9 @@ import { encodeAnswered } from '../layout/answered.ts'
 import type { StoredEvent } from '../layout/record.ts'
 import { Loader } from '../opening/loader.ts'
 import { steadyClockOf } from '../opening/state.ts'
-import { hashOf } from '../rules/dedup.ts'
 import { createHanded } from '../rules/handed.ts'
-import { createHolding, type Pending } from '../rules/holding.ts'
+import { Arrival, type Pending } from '../rules/arrival.ts'
+import { createHolding } from '../rules/holding.ts'
 import { createPace, type Pace } from '../rules/pace.ts'
 import { rangesPerReport } from '../rules/undelivered.ts'
 import { recountInto, runDry } from './accounting.ts'
@@ -92,6 +91,7 @@ export class Engine implements Outbox {
     this.#writer = new WriterState(core.options.clock)
     this.#commands = groupCommit((commands) => this.#commit(commands).finally(() => endRemoval(core)), {
       itemsMax: core.options.batchEventsMax,
+      countOf: (command) => (command.kind === 'append' ? command.pendings.length : 1),
     })
     this.#oldest = new Oldest(core)
     this.#clockRecord = new ClockRecord(core, core.state.head.position + 1)
@@ -119,28 +119,31 @@ export class Engine implements Outbox {
     )
   }
 
-  append(submission: Submission, signal?: AbortSignal): Promise<Admission> {
-    const { waitingMax, observer } = this.#core.options
+  async append(submission: Submission, signal?: AbortSignal): Promise<Admission> {
+    let admission: Admission | undefined
+    await this.appendAll([submission], ([only]) => (admission = only), signal)
+    return admission as Admission
+  }
+
+  appendAll(
+    submissions: readonly Submission[],
+    answered: (admissions: readonly Admission[]) => void,
+    signal?: AbortSignal,
+  ): Promise<void> {
     if (this.#core.closing.aborted) return Promise.reject(closedError())
-    const full = this.#writer.unanswered >= waitingMax
-    if (submission.qos === 0 && (this.#writer.failing || full)) {
-      const reason = this.#refusing ?? 'store-failed'
-      observer.refused(reason, 1)
-      observer.admitted('shed')
-      return Promise.resolve({ kind: 'shed', reason })
+    const { clock, batchEventsMax } = this.#core.options
+    const room = this.#core.options.waitingMax - this.#writer.unanswered
+    const atMs = clock.monotonicMs()
+    const arrival = new Arrival(submissions, { answered, signal, account: this.#writer, atMs })
+    this.#writer.begin(arrival)
+    const inLine = this.#letIn(arrival, room)
+    for (let from = 0; from < inLine.length; from += batchEventsMax) {
+      const pendings = inLine.slice(from, from + batchEventsMax)
+      this.#commands.submit({ kind: 'append', pendings }).catch((error: unknown) => {
+        for (const pending of pendings) arrival.giveUp(pending, error)
+      })
     }
-    if (full) {
-      observer.refused('waiting', 1)
-      return Promise.reject(busyError(waitingMax))
-    }
-    if (this.#writer.failing) observer.refused('store-failed', 1)
-    return this.#writer.until(
-      new Promise((resolve, reject) => {
-        const hash = hashOf(eventKey(submission.candidate))
-        const pending: Pending = { submission, hash, signal, resolve, reject }
-        this.#commands.submit({ kind: 'append', pending }).catch(reject)
-      }),
-    )
+    return arrival.over
   }
 
   take(eventsMax: number): Promise<Queued[]> {
@@ -193,6 +196,31 @@ export class Engine implements Outbox {
     return (this.#closed ??= this.#shutDown())
   }
 
+  /** Those that get in line; the others are shed or given up, by their QoS. */
+  #letIn(arrival: Arrival, room: number): readonly Pending[] {
+    const { waitingMax, observer } = this.#core.options
+    const { failing } = this.#writer
+    if (!failing && arrival.pendings.length <= room) return arrival.pendings
+    const inLine: Pending[] = []
+    for (const pending of arrival.pendings) {
+      const isFull = inLine.length >= room
+      if (pending.submission.qos === 0 && (failing || isFull)) {
+        const reason = this.#refusing ?? 'store-failed'
+        observer.refused(reason, 1)
+        observer.admitted('shed', 1)
+        arrival.answer(pending, { kind: 'shed', reason })
+      } else if (isFull) {
+        observer.refused('waiting', 1)
+        arrival.giveUp(pending, busyError(waitingMax))
+      } else {
+        if (failing) observer.refused('store-failed', 1)
+        inLine.push(pending)
+      }
+    }
+    arrival.tell()
+    return inLine
+  }
+
   get #refusing(): QuotaReason | undefined {
     return this.#writer.failing ? 'store-failed' : this.#core.holding.reason
   }
@@ -226,13 +254,12 @@ export class Engine implements Outbox {
     const draft = new Draft(state)
     const released: StoredEvent[] = []
     const arrived: Pending[] = []
-    const settle: (() => void)[] = []
     const asked = (kind: Command['kind']): boolean => commands.some((command) => command.kind === kind)
     if (asked('recount') || (asked('housekeep') && runDry(core))) await recountInto(core, draft)
     for (const command of commands) {
       switch (command.kind) {
         case 'append':
-          arrived.push(command.pending)
+          arrived.push(...command.pendings)
           break
         case 'release':
           released.push(...command.events)
@@ -250,7 +277,8 @@ export class Engine implements Outbox {
     }
     // What was proven leaves first: it makes room.
     await releaseInto(core, draft, released)
-    const hashes = await admitInto(core, draft, arrived, settle)
+    const admitted = await admitInto(core, draft, arrived)
+    const hashes = [...admitted.hashes]
     while (state.undelivered.size >= rangesPerReport) reportInto(core, draft)
     if (!draft.empty) {
       state.dedup.remember(hashes, state.head.position, draft.operations)
@@ -263,7 +291,7 @@ export class Engine implements Outbox {
     // Only now that the write has landed does anything that lives on change, or anybody hear of it.
     this.#clockRecord.landed()
     for (const { position } of released) handed.releasing.delete(position)
-    for (const done of settle) done()
+    admitted.settle()
   }
 
   async #write(draft: Draft, { sync } = { sync: draft.urgent }): Promise<void> {

@@ -1,14 +1,16 @@
 import type { Clock } from '../../../src/clock.ts'
 import { TidegateError } from '../../../src/errors.ts'
+import type { Arrival, ArrivalAccount } from '../rules/arrival.ts'
 
 /**
  * How the engine's writer stands: what was submitted and is not answered yet, wherever it waits (at a bound, or for a
  * disk that cannot be written), and whether its store fails.
  */
-export class WriterState {
+export class WriterState implements ArrivalAccount {
   readonly #clock: Clock
-  /** In order of arrival. */
-  readonly #unanswered = new Set<{ atMs: number }>()
+  /** Those of which some are unanswered, in their order. */
+  readonly #arrivals = new Set<Arrival>()
+  #unanswered = 0
   #failingSinceMs: number | undefined
 
   constructor(clock: Clock) {
@@ -16,7 +18,7 @@ export class WriterState {
   }
 
   get unanswered(): number {
-    return this.#unanswered.size
+    return this.#unanswered
   }
 
   /** The store failed, and no write has landed since. */
@@ -32,19 +34,19 @@ export class WriterState {
   /** For how long a submission has waited, or the store has failed: the longer of the two. */
   stuckMs(): number {
     const nowMs = this.#clock.monotonicMs()
-    const [oldest] = this.#unanswered
+    const [oldest] = this.#arrivals
     return nowMs - Math.min(oldest?.atMs ?? nowMs, this.#failingSinceMs ?? nowMs)
   }
 
-  /** Counts a submission until the answer is there. */
-  until<Answer>(answer: Promise<Answer>): Promise<Answer> {
-    const arrival = { atMs: this.#clock.monotonicMs() }
-    const answered = (): void => {
-      this.#unanswered.delete(arrival)
-    }
-    this.#unanswered.add(arrival)
-    answer.then(answered, answered)
-    return answer
+  /** Counts each of its submissions until that is answered or given up. */
+  begin(arrival: Arrival): void {
+    this.#arrivals.add(arrival)
+    this.#unanswered += arrival.left
+  }
+
+  settled(arrival: Arrival): void {
+    this.#unanswered -= 1
+    if (arrival.left === 0) this.#arrivals.delete(arrival)
   }
 }
 

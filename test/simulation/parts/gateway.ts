@@ -16,6 +16,7 @@ import type { Chance } from '../plan/chance.ts'
 import { GatewayDisk } from './gateway-disk.ts'
 import { Hands } from './hands.ts'
 import type { Journal } from './journal.ts'
+import type { Submission } from '../../../edge/outbox/outbox.ts'
 import type { Settings } from '../plan/settings.ts'
 import { SimulatedProcess, type Wall } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -232,13 +233,21 @@ export class Gateway {
       routes: createRoutes([]),
       admit,
       outbox: {
-        append: async (submission, signal) => {
-          const admission = await outbox.append(submission, signal)
-          // From here on the device may be told: G1 counts from the answer, not from its arrival.
-          if (process.alive && submission.qos > 0 && admission.kind !== 'shed') {
-            truth.acknowledged.set(eventKey(submission.candidate), scheduler.nowMs)
-          }
-          return admission
+        appendAll: (submissions, answered, signal) => {
+          const left = [...submissions]
+          return outbox.appendAll(
+            submissions,
+            (admissions) => {
+              for (const { kind } of admissions) {
+                const { qos, candidate } = left.shift() as Submission
+                // From here on the device may be told: G1 counts from the answer, not from its arrival.
+                if (process.alive && qos > 0 && kind !== 'shed')
+                  truth.acknowledged.set(eventKey(candidate), scheduler.nowMs)
+              }
+              answered(admissions)
+            },
+            signal,
+          )
         },
       },
       observer: silentIngestObserver,

@@ -46,6 +46,7 @@ export class Hands {
   watch(outbox: Outbox): Outbox {
     return {
       append: (submission, signal) => outbox.append(submission, signal),
+      appendAll: (submissions, answered, signal) => outbox.appendAll(submissions, answered, signal),
       take: async (eventsMax) => {
         const askedMs = this.parts.scheduler.nowMs
         const events = await outbox.take(eventsMax)

@@ -7,7 +7,7 @@ export interface Stored extends Submission {
   event: Candidate
 }
 
-export interface FakeOutbox extends Pick<Outbox, 'append'> {
+export interface FakeOutbox extends Pick<Outbox, 'append' | 'appendAll'> {
   /** What was made "durable", in order. */
   readonly stored: Stored[]
   /** Submissions that wait while the gate is shut. */
@@ -46,7 +46,28 @@ export function createFakeOutbox(): FakeOutbox {
     })
   }
 
+  const append: FakeOutbox['append'] = async (submission, signal) => {
+    if (gate) {
+      waiting += 1
+      look()
+      try {
+        await orAborted(gate.opened, signal)
+      } finally {
+        waiting -= 1
+      }
+    }
+    if (failure) throw failure
+    const key = eventKey(submission.candidate)
+    if (seen.has(key)) return { kind: 'duplicate' }
+    seen.add(key)
+    stored.push({ ...submission, event: JSON.parse(submission.candidate.text) as Candidate })
+    look()
+    return { kind: 'accepted', sequence: stored.length }
+  }
+
   return {
+    append,
+    appendAll: (submissions, answered, signal) => appendEach({ append }, submissions, answered, signal),
     stored,
     get waiting() {
       return waiting
@@ -62,30 +83,24 @@ export function createFakeOutbox(): FakeOutbox {
     fail(error) {
       failure = error
     },
-    async append(submission, signal): Promise<Admission> {
-      if (gate) {
-        waiting += 1
-        look()
-        try {
-          await orAborted(gate.opened, signal)
-        } finally {
-          waiting -= 1
-        }
-      }
-      if (failure) throw failure
-      const key = eventKey(submission.candidate)
-      if (seen.has(key)) return { kind: 'duplicate' }
-      seen.add(key)
-      stored.push({ ...submission, event: JSON.parse(submission.candidate.text) as Candidate })
-      look()
-      return { kind: 'accepted', sequence: stored.length }
-    },
     async until(count) {
       await when(() => stored.length >= count)
       return stored
     },
     untilWaiting: (count) => when(() => waiting >= count),
   }
+}
+
+/** `appendAll` of an outbox that is asked one by one. */
+export async function appendEach(
+  { append }: Pick<Outbox, 'append'>,
+  submissions: readonly Submission[],
+  answered: (admissions: readonly Admission[]) => void,
+  signal?: AbortSignal,
+): Promise<void> {
+  const admissions = submissions.map((submission) => append(submission, signal))
+  await Promise.allSettled(admissions)
+  for (const admission of admissions) answered([await admission])
 }
 
 function createGate(): { opened: Promise<unknown>; open: () => void } {

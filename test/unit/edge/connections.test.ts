@@ -1,6 +1,6 @@
 import { PassThrough } from 'node:stream'
 import { expect, test } from 'vitest'
-import { type Connection, type Connections, createConnections } from '../../../edge/mqtt/connections.ts'
+import { type Answerer, type Connection, type Connections, createConnections } from '../../../edge/mqtt/connections.ts'
 
 interface Reader {
   socket: PassThrough
@@ -13,13 +13,15 @@ interface Reader {
 function reader(connections: Connections, deviceId: string): Reader {
   const socket = new PassThrough()
   const chunks: string[] = []
-  connections.open(socket, deviceId, () => {
+  const attach = (): Answerer => {
     socket.on('readable', () => {
       const chunk = socket.read() as Buffer | null
       if (chunk) chunks.push(chunk.toString('hex'))
     })
     return async () => {}
-  })
+  }
+  const takesNothing = { topicOf: () => undefined, mayTake: () => false, take() {} }
+  connections.open(socket, deviceId, { attach, takerOf: () => takesNothing })
   socket.write(connect)
   socket.emit('readable')
   chunks.length = 0

@@ -2,7 +2,8 @@ import { PassThrough } from 'node:stream'
 import fc from 'fast-check'
 import { describe, expect, test, vi } from 'vitest'
 import { type DoorOptions, guardReads } from '../../../edge/mqtt/door/door.ts'
-import { FrameReader, type SubscriptionRequest } from '../../../edge/mqtt/door/frames.ts'
+import { FrameReader } from '../../../edge/mqtt/door/frames.ts'
+import type { SubscriptionRequest } from '../../../edge/mqtt/door/requests.ts'
 import {
   ack,
   connect,

@@ -28,6 +28,15 @@ export default defineConfig({
       },
       {
         test: {
+          ...shared,
+          // The same contract for what the door leaves to aedes (docs/ARCHITECTURE.md, "Two ways in").
+          name: 'contract through aedes',
+          include: ['test/contract/edge/broker*.test.ts'],
+          env: { TIDEGATE_TEST_WAY: 'aedes' },
+        },
+      },
+      {
+        test: {
           ...everywhere,
           name: 'system',
           include: ['test/{contract/cloud,simulation,fault,e2e}/**/*.test.ts'],

@@ -100,26 +100,26 @@ function accept(
   const { deviceId, match, qos } = message
   const timeMs = reading.time === undefined ? undefined : msOf(reading.time)
   const implausible = timeMs !== undefined && isImplausible(timeMs, nowMs, clockSkewMaxMs, timeAgeMaxMs)
-  const candidate: Candidate = {
+  // JSON leaves out what is undefined.
+  const candidate: { [Name in keyof Candidate]: Candidate[Name] | undefined } = {
     specversion: '1.0',
     id: idOf(reading, message) ?? makeId(nowMs),
     source: deviceSource(deviceId),
     type: match.type,
-    ...(reading.subject === undefined ? {} : { subject: reading.subject }),
+    subject: reading.subject,
     time: reading.time ?? new Date(nowMs).toISOString(),
-    ...(implausible ? { timestatus: 'implausible' } : {}),
-    ...(reading.timeFault === undefined ? {} : { timestatus: 'unreadable' }),
+    timestatus: reading.timeFault === undefined ? (implausible ? 'implausible' : undefined) : 'unreadable',
     datacontenttype: 'application/json',
-    ...(dataschema === undefined ? {} : { dataschema }),
+    dataschema,
     partitionkey: deviceId,
-    ...(reading.traceparent === undefined ? {} : { traceparent: reading.traceparent }),
-    ...(reading.expirytime === undefined ? {} : { expirytime: reading.expirytime }),
+    traceparent: reading.traceparent,
+    expirytime: reading.expirytime,
     ...reading.extensions,
     data: reading.data,
   }
   const rule = ruleOf(match.type)
   const lane = match.route.lane ?? rule?.lane ?? 'normal'
-  const submission: Submission = { candidate: writeCandidate(candidate), lane, qos }
+  const submission: Submission = { candidate: writeCandidate(candidate as Candidate), lane, qos }
   const ttlMs = timeToLive(match.route.ttl ?? rule?.ttl, reading.expirytime, timeMs ?? nowMs)
   if (ttlMs !== undefined) submission.ttlMs = ttlMs
   const admitted: Admitted = implausible ? { submission, implausible } : { submission }

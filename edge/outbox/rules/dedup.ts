@@ -69,15 +69,20 @@ class Generations implements Dedup {
 
   async remembered(hashes: readonly string[]): Promise<boolean[]> {
     const generations = this.#all
-    const found = hashes.map((hash) => generations.some((generation) => generation.knows(hash)))
-    const lookups = hashes.flatMap((hash, index) =>
-      found[index]
-        ? []
-        : generations.filter((one) => one.mayHave(hash)).map((generation) => ({ generation, hash, index })),
-    )
+    const found: boolean[] = []
+    const lookups: { generation: Generation; hash: string; index: number }[] = []
+    for (const [index, hash] of hashes.entries()) {
+      const isKnown = generations.some((generation) => generation.knows(hash))
+      found.push(isKnown)
+      if (isKnown) continue
+      for (const generation of generations)
+        if (generation.mayHave(hash)) lookups.push({ generation, hash, index })
+    }
+    if (lookups.length === 0) return found
     const hits = await Promise.all(lookups.map(({ generation, hash }) => generation.lookUp(hash)))
     hits.forEach((hit, at) => {
-      if (hit) found[(lookups[at] as { index: number }).index] = true
+      const lookup = lookups[at]
+      if (hit && lookup) found[lookup.index] = true
     })
     return found
   }

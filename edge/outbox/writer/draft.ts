@@ -146,7 +146,7 @@ export class Draft {
   adopt(counts: Pick<Head, 'depth' | 'bytes'>, devices: ReadonlyMap<string, Usage>): void {
     Object.assign(this.head, { depth: { ...counts.depth }, bytes: { ...counts.bytes } })
     for (const deviceId of this.devices.keys()) this.changed.set(deviceId, { events: 0, bytes: 0 })
-    for (const [deviceId, usage] of devices) this.changed.set(deviceId, usage)
+    for (const [deviceId, usage] of devices) this.changed.set(deviceId, { ...usage })
   }
 
   /** The operations, complete with what they count. */
@@ -187,7 +187,12 @@ export class Draft {
     const bytes = event.bytes * sign
     this.head.depth[event.lane] += sign
     this.head.bytes[event.lane] += bytes
-    const usage = this.usageOf(event.deviceId)
-    this.changed.set(event.deviceId, { events: usage.events + sign, bytes: usage.bytes + bytes })
+    let usage = this.changed.get(event.deviceId)
+    if (!usage) {
+      usage = { ...this.usageOf(event.deviceId) }
+      this.changed.set(event.deviceId, usage)
+    }
+    usage.events += sign
+    usage.bytes += bytes
   }
 }

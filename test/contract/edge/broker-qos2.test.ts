@@ -233,7 +233,8 @@ test('a clean connection ends what its client ID kept, also what a takeover find
 test('a message that is sent again while it is being made durable is one event, and is distributed once (G4)', async () => {
   const outbox = createFakeOutbox()
   // It is in the write already: it cannot be withdrawn.
-  const appendAll: typeof outbox.appendAll = (submissions, answered) => outbox.appendAll(submissions, answered)
+  const appendAll: typeof outbox.appendAll = (submissions, answered) =>
+    outbox.appendAll(submissions, answered)
   const broker = await start({ options: { outbox: { appendAll } } })
   const reader = await rawConnection({ port: broker.port, tls, clientId: 'reader' })
   reader.write(subscribe(1, [climate, 1]))

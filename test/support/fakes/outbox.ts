@@ -67,7 +67,12 @@ export function createFakeOutbox(): FakeOutbox {
 
   return {
     append,
-    appendAll: (submissions, answered, signal) => appendEach({ append }, submissions, answered, signal),
+    /** One by one, by whatever `append` is. */
+    async appendAll(submissions, answered, signal) {
+      const admissions = submissions.map((submission) => this.append(submission, signal))
+      for (const admission of admissions) admission.catch(() => {})
+      for (const admission of admissions) answered([await admission])
+    },
     stored,
     get waiting() {
       return waiting
@@ -89,18 +94,6 @@ export function createFakeOutbox(): FakeOutbox {
     },
     untilWaiting: (count) => when(() => waiting >= count),
   }
-}
-
-/** `appendAll` of an outbox that is asked one by one. */
-export async function appendEach(
-  { append }: Pick<Outbox, 'append'>,
-  submissions: readonly Submission[],
-  answered: (admissions: readonly Admission[]) => void,
-  signal?: AbortSignal,
-): Promise<void> {
-  const admissions = submissions.map((submission) => append(submission, signal))
-  await Promise.allSettled(admissions)
-  for (const admission of admissions) answered([await admission])
 }
 
 function createGate(): { opened: Promise<unknown>; open: () => void } {

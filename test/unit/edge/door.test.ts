@@ -4,6 +4,7 @@ import { describe, expect, test, vi } from 'vitest'
 import { type DoorOptions, guardReads } from '../../../edge/mqtt/door/door.ts'
 import { FrameReader } from '../../../edge/mqtt/door/frames.ts'
 import type { SubscriptionRequest } from '../../../edge/mqtt/door/requests.ts'
+import type { Taking } from '../../../edge/mqtt/door/taken.ts'
 import {
   ack,
   connect,
@@ -27,9 +28,10 @@ interface Outcome {
 }
 
 const limits = { packetBytesMax: 100_000, filtersPerPacketMax: 5 }
+const takesNothing: Taking<string> = { topicOf: () => undefined, mayTake: () => false }
 
 function readAll(chunks: Buffer[], given = limits): Outcome {
-  const reader = new FrameReader(given)
+  const reader = new FrameReader({ ...given, taking: takesNothing })
   const passed: Buffer[] = []
   const requests: SubscriptionRequest[] = []
   const outcome = (): Outcome => ({ passed: Buffer.concat(passed), requests })
@@ -97,7 +99,11 @@ describe('whatever way a stream is cut into chunks', () => {
   })
 
   test('one that comes in thousands of pieces is put together in one pass: each is copied a few times at most (G7)', () => {
-    const reader = new FrameReader({ packetBytesMax: 1 << 20, filtersPerPacketMax: 1 << 20 })
+    const reader = new FrameReader({
+      packetBytesMax: 1 << 20,
+      filtersPerPacketMax: 1 << 20,
+      taking: takesNothing,
+    })
     reader.read(connect())
     const bytes = packet(0xa2, u16(1), Buffer.concat(Array.from({ length: 100_000 }, () => text('f'))))
     const allocated = vi.spyOn(Buffer, 'allocUnsafe')
@@ -259,13 +265,15 @@ interface Guarded {
   ready: () => number
 }
 
-function guarded(options: Partial<DoorOptions> = {}): Guarded {
+function guarded(options: Partial<DoorOptions<string>> = {}): Guarded {
   const socket = new PassThrough()
   const requests: SubscriptionRequest[] = []
   let answer: (() => void) | undefined
   let ready = 0
   guardReads(socket, {
     ...limits,
+    taking: takesNothing,
+    onTaken() {},
     mayRead: () => true,
     refusalOf: (level) => new Error(`level ${level}`),
     onRequest(request) {

@@ -20,6 +20,7 @@ interface Ways {
   connection: Connection
 }
 
+const notAsked = (): Promise<Verdict> => Promise.reject(new Error('not asked'))
 const once = (admit: () => Promise<Verdict>): Promise<Verdict> => admit()
 
 function ways(take = once): Ways {
@@ -31,6 +32,7 @@ function ways(take = once): Ways {
       asked.push(`held ${topic} ${payload.length}`)
       return {
         grow: (bytes: number) => void asked.push(`grown by ${bytes}`),
+        answered: (count: number) => void asked.push(`answered ${count}`),
         release: () => void asked.push('released'),
       }
     },
@@ -42,6 +44,7 @@ function ways(take = once): Ways {
         held?.grow(100)
         return 'acknowledge'
       },
+      takeAll: notAsked,
     },
     wills: {
       async publish(clientId) {
@@ -129,6 +132,7 @@ test('an event that waits for room holds up no publish of another QoS, but what 
         qos === 0
           ? Promise.resolve('acknowledge')
           : new Promise((resolve) => admitted.push(() => resolve('acknowledge'))),
+      takeAll: notAsked,
     },
     wills: { publish: async () => 'acknowledge' },
     unreleased: { take: (_session, _message, admit) => admit() },
@@ -156,6 +160,7 @@ test.for([0, 1, 2] as const)(
           new Promise((resolve) =>
             admitted.set((given as PublishedPacket).messageId, () => resolve('acknowledge')),
           ),
+        takeAll: notAsked,
       },
       wills: { publish: async () => 'acknowledge' },
       unreleased: {

@@ -58,6 +58,15 @@ export const mutations: readonly Mutation[] = [
     seed: 2,
   },
   {
+    name: 'told-together',
+    removed: 'the wait of a submission for its own answer: the first of those that arrived together answers for all',
+    file: 'edge/outbox/rules/arrival.js',
+    find: "if (!admission)\n                break;\n            admissions.push(admission);",
+    replace: "if (index >= this.#admissions.length)\n                break;\n            admissions.push(admission ?? { kind: 'duplicate' });",
+    breaks: ['G1'],
+    seed: 103,
+  },
+  {
     name: 'head-apart',
     removed: 'the head record in the same atomic write as what it counts',
     file: 'edge/outbox/writer/draft.js',

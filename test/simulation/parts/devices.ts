@@ -1,4 +1,5 @@
 import type { Chance } from '../plan/chance.ts'
+import type { Ingest, Publisher, Verdict } from '../../../edge/admission/ingest.ts'
 import type { Gateway } from './gateway.ts'
 import type { Journal } from './journal.ts'
 import type { Send } from '../plan/plan.ts'
@@ -51,7 +52,7 @@ export class Device {
     if (send.qos === 1) {
       this.kept.push(message)
       this.flush()
-    } else this.publish(message)
+    } else this.publish([message])
   }
 
   drop(forMs: number): void {
@@ -83,40 +84,69 @@ export class Device {
   }
 
   private flush(): void {
-    for (const message of this.kept) {
-      if (this.underWay.size >= inFlightMax) return
-      if (!this.underWay.has(message)) this.publish(message)
-    }
+    const waiting = this.kept.filter((message) => !this.underWay.has(message))
+    const next = waiting.slice(0, Math.max(0, inFlightMax - this.underWay.size))
+    if (this.parts.settings.together) this.publish(next)
+    else for (const message of next) this.publish([message])
   }
 
-  private publish(message: Message): void {
+  private publish(messages: readonly Message[]): void {
     const { connection } = this
-    if (!connection) return
-    const { qos } = message.send
-    if (qos === 1) this.underWay.add(message)
+    if (!connection || messages.length === 0) return
+    for (const message of messages) if (message.send.qos === 1) this.underWay.add(message)
     this.beginPatience(connection)
-    void this.carry(message, connection)
+    void this.carry(messages, connection)
   }
 
-  private async carry({ send, topic, payload }: Message, connection: AbortController): Promise<void> {
-    const { gateway, journal, scheduler, random } = this.parts
+  private async carry(messages: readonly Message[], connection: AbortController): Promise<void> {
+    const { gateway, journal, random, settings } = this.parts
     const { ingest, process } = gateway
     if (!ingest || !process) return
-    journal.tell(this.name, `sends ${send.n} ${send.what} (QoS ${send.qos})`)
+    for (const { send } of messages)
+      journal.tell(this.name, `sends ${send.n} ${send.what} (QoS ${send.qos})`)
     const { signal } = connection
     const publisher = { deviceId: this.name, clientId: this.name, signal }
+    let told = 0
+    const answered = (count: number): void => {
+      const next = messages.slice(told, told + count)
+      told += count
+      if (!process.alive || signal.aborted) return
+      for (const { send } of next) if (send.qos === 1) this.acknowledgedSoon(send, connection)
+    }
     let answer: string
     try {
-      answer = await ingest.publish(publisher, { topic, payload, qos: send.qos, retain: false })
+      if (settings.together) answer = await this.take(ingest, publisher, messages, answered)
+      else {
+        const [{ topic, payload, send }] = messages as [Message]
+        answer = await ingest.publish(publisher, { topic, payload, qos: send.qos, retain: false })
+        if (answer === 'acknowledge') answered(1)
+      }
     } catch (error) {
       answer = String(error)
     }
-    if (!process.alive || signal.aborted || send.qos === 0) return
-    if (answer !== 'acknowledge') {
-      journal.tell(this.name, `is cut off: ${answer}`)
-      if (this.connection === connection) this.drop(random.between(500, 3000))
-      return
-    }
+    const isAwaited = messages.some(({ send }, index) => send.qos === 1 && index >= told)
+    if (!process.alive || signal.aborted || !isAwaited) return
+    journal.tell(this.name, `is cut off: ${answer}`)
+    if (this.connection === connection) this.drop(random.between(500, 3000))
+  }
+
+  /** As the door does with what one read has brought. */
+  private take(
+    ingest: Ingest,
+    publisher: Publisher,
+    messages: readonly Message[],
+    answered: (count: number) => void,
+  ): Promise<Verdict> {
+    const taken = messages.map(({ topic, payload, send: { qos } }) => {
+      const match = ingest.eventAt(this.name, topic)
+      if (!match) throw new Error(`${topic} is no topic of events`)
+      return { deviceId: this.name, topic, payload, qos, match }
+    })
+    return ingest.takeAll(publisher, taken, answered)
+  }
+
+  private acknowledgedSoon(send: Send, connection: AbortController): void {
+    const { journal, scheduler, random } = this.parts
     scheduler.after(random.between(0.1, 5), () => {
       if (this.connection !== connection) return
       const at = this.kept.findIndex((message) => message.send === send)

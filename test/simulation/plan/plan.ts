@@ -50,6 +50,7 @@ export function makePlan(seed: number): Plan {
     ...makeSettings(random),
     ...makeWire(chance(seed, 'wire')),
     failsForGood,
+    together: chance(seed, 'door').one(0.25),
     ...focus?.settings,
   }
   return {
@@ -72,7 +73,7 @@ function makeWire(
   }
 }
 
-function makeSettings(random: Chance): Omit<Settings, keyof ReturnType<typeof makeWire> | 'failsForGood'> {
+function makeSettings(random: Chance): Omit<Settings, keyof ReturnType<typeof makeWire> | 'failsForGood' | 'together'> {
   const tight = random.one(0.35)
   return {
     devices: Array.from({ length: random.whole(1, 5) }, (_, index) => `d${index}`),

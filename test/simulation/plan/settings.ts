@@ -14,6 +14,8 @@ export interface Settings {
   confirmTimeoutMs: number
   batchEventsMax: number
   waitingMax: number
+  /** What a device has to send leaves it together, and arrives as one read. */
+  together: boolean
   eventsMax: number
   bytesMax: number
   deviceShare: number

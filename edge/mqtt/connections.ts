@@ -12,7 +12,7 @@ export interface Connection {
   readonly deviceId: string
   /** Aborted when the connection is over: what still waits for room is withdrawn, the device keeps it. */
   readonly signal: AbortSignal
-  /** Between CONNECT and CONNACK: nothing more is read. */
+  /** From CONNECT until the session has begun, what came with the CONNECT included: nothing more is read. */
   connecting: boolean
   /** The client ID of the session, once it has begun: then the door may take publishes. */
   sessionId: string | undefined

@@ -1,6 +1,5 @@
 import type { Aedes, Client, PublishPacket } from 'aedes'
 import { messageOf } from '../../src/errors.ts'
-import type { Verdict } from '../admission/ingest.ts'
 import type { TopicRules } from '../admission/routes/topics.ts'
 import type { Sessions } from '../sessions/sessions-level.ts'
 import { deviceOf, refusalOf, sessionName } from './connect-rules.ts'
@@ -54,13 +53,16 @@ function authenticate({ connections }: HooksParts): Hooks['authenticate'] {
   }
 }
 
-/** The one hook that aedes asks before PUBACK and PUBREC (G1). */
+/** The one hook that aedes asks before PUBACK and PUBREC (G1). Not called back for a connection that is over. */
 function authorizePublish({ publishing, connections }: HooksParts): Hooks['authorizePublish'] {
   return (client, packet, done) => {
     // Nobody's: aedes asks this of wills of an earlier run, and finds none.
     if (!client) return done()
     const session: PublishingSession = client
-    void answer(publishing.publish(session, connections.of(client), packet), done)
+    const acknowledge = (): void => done()
+    publishing
+      .publish(session, connections.of(client), packet, acknowledge)
+      .catch((error: unknown) => done(error instanceof Error ? error : new Error(messageOf(error))))
   }
 }
 
@@ -94,17 +96,6 @@ export function distributeOnlyAllowed(
 /** Of a client; or of nobody, when the callback may stand in its place. */
 type PublishFor = (packet: PublishPacket, client?: Client | null | Done, done?: Done) => void
 type Done = (error?: Error) => void
-
-/** aedes' callback after our promise. Not called for a connection that is over. */
-async function answer(verdict: Promise<Verdict>, done: (error?: Error | null) => void): Promise<void> {
-  let failure: Error | null = null
-  try {
-    if ((await verdict) === 'withdrawn') return
-  } catch (error) {
-    failure = error instanceof Error ? error : new Error(messageOf(error))
-  }
-  done(failure)
-}
 
 /**
  * A kept session has its subscriptions before its CONNACK, and not before the connection whose place this one takes is closed:
@@ -140,18 +131,14 @@ export interface FollowerParts {
 /** What aedes tells when it has acted. */
 export function follow(aedes: Aedes, { connections, reports }: FollowerParts): void {
   const ended = (client: Client, error: Error): void => reports.connectionEnded(connections.of(client), error)
-  aedes.on('connackSent', (_packet, client) => {
-    const connection = connections.of(client)
-    if (!connection) return
-    connection.connecting = false
-    // aedes notes that it has sent the CONNACK only after this event.
-    setImmediate(() => connection.pull())
-  })
-  // aedes is given what came before the CONNACK when the session begins: nothing may overtake it.
+  // aedes is given what came with the CONNECT when the session has begun: nothing is read before, to overtake it.
   aedes.on('clientReady', (client) =>
     client.once('connected', () => {
       const connection = connections.of(client)
-      if (connection) connection.sessionId = client.id
+      if (!connection) return
+      connection.connecting = false
+      connection.sessionId = client.id
+      setImmediate(() => connection.pull())
     }),
   )
   aedes.on('clientError', ended)

@@ -41,22 +41,35 @@ export class Publishing {
     this.#parts = parts
   }
 
-  /** As `Ingest.publish` does; of a connection that is over nothing but its will is taken. */
+  /**
+   * As `Ingest.publish` does; of a connection that is over nothing but its will is taken. `acknowledge` is called when it may be
+   * acknowledged, before anything is that came behind it.
+   */
   async publish(
     session: PublishingSession,
     connection: Connection | undefined,
     packet: PublishedPacket,
+    acknowledge: () => void = () => {},
   ): Promise<Verdict> {
-    if (session.will === packet) return await this.#publishWill(session.id, packet)
+    if (session.will === packet) {
+      const verdict = await this.#publishWill(session.id, packet)
+      if (verdict === 'acknowledge') acknowledge()
+      return verdict
+    }
     if (!connection) return 'withdrawn'
     const order = this.#orderFor(connection)
     // The packet counts as unanswered also while it waits for its turn, and for its record.
     const held = connection.hold(packet)
     try {
-      return await order.run(packet, (turn) => this.#take(session, { connection, held, turn }, packet))
+      return await order.run(packet, async (turn) => {
+        const verdict = await this.#take(session, { connection, held, turn }, packet)
+        await turn
+        // Whether the message is sent to a subscriber again is another matter [MQTT-3.3.1-3].
+        packet.dup = false
+        if (verdict === 'acknowledge') acknowledge()
+        return verdict
+      })
     } finally {
-      // Whether the message is sent to a subscriber again is another matter [MQTT-3.3.1-3].
-      packet.dup = false
       held.release()
     }
   }

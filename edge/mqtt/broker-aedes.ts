@@ -10,7 +10,7 @@ import type { Sessions } from '../sessions/sessions-level.ts'
 import { startWills, type Will, type Wills } from '../sessions/wills.ts'
 import { deviceOf, sessionIdLengthMax } from './connect-rules.ts'
 import { type Answerer, type Connections, createConnections } from './connections.ts'
-import { FanOut } from './fan-out-aedes.ts'
+import { FanOut } from './subscribers/fan-out-aedes.ts'
 import { FastPath } from './fast-path.ts'
 import { createHooks, distributeOnlyAllowed, follow, restoreSubscriptions } from './hooks-aedes.ts'
 import { keepAliveByReceipt } from './keep-alive-aedes.ts'
@@ -18,9 +18,9 @@ import { type EntranceOptions, type Listener, startListener } from './listener.t
 import type { BrokerObserver } from './observer.ts'
 import { Publishing } from './publishing.ts'
 import { Reports } from './reports.ts'
-import { Subscribing } from './subscribing.ts'
+import { Subscribing } from './subscribers/subscribing.ts'
 import { keepOnePerClientId } from './takeover-aedes.ts'
-import { unacknowledgedBy, unreadBy } from './unsent.ts'
+import { unacknowledgedBy, unreadBy } from './subscribers/unsent.ts'
 
 export interface BrokerOptions extends EntranceOptions {
   packetBytesMax: number

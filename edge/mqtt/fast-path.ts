@@ -71,9 +71,13 @@ export class FastPath {
     publishes: readonly TakenPublish<EventTopic>[],
   ): Promise<void> {
     const { deviceId } = connection
-    const messages = publishes.map(
-      ({ topic: { topic, match }, payload, qos }): Message => ({ deviceId, topic, payload, qos, match }),
-    )
+    const messages = publishes.map(({ topic: { topic, match }, payload, qos }): Message => ({
+      deviceId,
+      topic,
+      payload,
+      qos,
+      match,
+    }))
     let answered = 0
     try {
       await this.#parts.publishing.takeAll(connection, messages, (count) => {

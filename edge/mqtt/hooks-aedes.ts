@@ -4,7 +4,7 @@ import type { TopicRules } from '../admission/routes/topics.ts'
 import type { Sessions } from '../sessions/sessions-level.ts'
 import { deviceOf, refusalOf, sessionName } from './connect-rules.ts'
 import type { Connections } from './connections.ts'
-import type { FanOut } from './fan-out-aedes.ts'
+import type { FanOut } from './subscribers/fan-out-aedes.ts'
 import type { Publishing, PublishingSession } from './publishing.ts'
 import type { Reports } from './reports.ts'
 
@@ -60,9 +60,15 @@ function authorizePublish({ publishing, connections }: HooksParts): Hooks['autho
     if (!client) return done()
     const session: PublishingSession = client
     const acknowledge = (): void => done()
-    publishing
-      .publish(session, connections.of(client), packet, acknowledge)
-      .catch((error: unknown) => done(error instanceof Error ? error : new Error(messageOf(error))))
+    void unlessFailed(publishing.publish(session, connections.of(client), packet, acknowledge), done)
+  }
+}
+
+async function unlessFailed(published: Promise<unknown>, fail: (error: Error) => void): Promise<void> {
+  try {
+    await published
+  } catch (error) {
+    fail(error instanceof Error ? error : new Error(messageOf(error)))
   }
 }
 

@@ -144,7 +144,10 @@ class Order {
   readonly #ofQos = [new InOrder(), new InOrder(), new InOrder()] as const
   readonly #retained = new InOrder()
 
-  run<T>({ qos, retain }: Pick<PublishedPacket, 'qos' | 'retain'>, work: (turn: Promise<void>) => Promise<T>): Promise<T> {
+  run<T>(
+    { qos, retain }: Pick<PublishedPacket, 'qos' | 'retain'>,
+    work: (turn: Promise<void>) => Promise<T>,
+  ): Promise<T> {
     const ofQos = this.#ofQos[qos]
     if (!retain) return ofQos.run(work)
     return ofQos.run((turn) => this.#retained.run((retained) => work(turn.then(() => retained))))

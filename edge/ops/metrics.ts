@@ -69,7 +69,7 @@ function brokerMetrics(registers: Registry[]): BrokerObserver {
   })
   const waits = new Histogram({
     name: 'tidegate_edge_ack_wait_seconds',
-    help: 'From the arrival of a publish (QoS 1, 2) to its acknowledgement',
+    help: 'From the arrival of publishes (QoS 1, 2) to their acknowledgement, those that came together once',
     buckets: waitBuckets,
     registers,
   })

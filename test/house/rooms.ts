@@ -37,6 +37,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     sentence: 'the entrance and the broker: who comes in, what they may do, how far they are read',
     mayImport: [
       'edge/mqtt/door',
+      'edge/mqtt/subscribers',
       'edge/sessions',
       'edge/sessions/records',
       'edge/admission',
@@ -45,8 +46,12 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'edge/mqtt/door': {
     sentence:
-      'the packet door, the one place that reads frames: what is a packet of MQTT 3.1.1, and what ends its connection',
+      'the packet door, the one place that reads frames: what is a packet of MQTT 3.1.1, what ends its connection, and what is taken past the broker',
     mayImport: [],
+  },
+  'edge/mqtt/subscribers': {
+    sentence: 'who wants what is published, and how it gets there without holding up anybody',
+    mayImport: ['edge/mqtt/door', 'edge/sessions', 'edge/admission/routes'],
   },
   'edge/sessions': {
     sentence:

@@ -109,7 +109,10 @@ export class FrameReader<Topic> {
       at = this.#end
       if (this.#isOver) break
     }
-    return this.#reading(passFrom === 0 && at === chunk.length ? chunk : chunk.subarray(passFrom, at), undefined)
+    return this.#reading(
+      passFrom === 0 && at === chunk.length ? chunk : chunk.subarray(passFrom, at),
+      undefined,
+    )
   }
 
   /** What is held grows by what is still to be checked, and by no more. */
@@ -286,7 +289,11 @@ const passes = Symbol('passes')
 /** It is a PUBLISH that the door takes out. */
 const isTaken = Symbol('taken')
 type Outcome =
-  typeof passes | typeof isTaken | { request: SubscriptionRequest } | { refusedLevel: number } | { error: PacketError }
+  | typeof passes
+  | typeof isTaken
+  | { request: SubscriptionRequest }
+  | { refusedLevel: number }
+  | { error: PacketError }
 
 function u16At(bytes: Buffer, at: number): number {
   return ((bytes[at] as number) << 8) | (bytes[at + 1] as number)

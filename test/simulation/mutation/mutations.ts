@@ -59,10 +59,12 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'told-together',
-    removed: 'the wait of a submission for its own answer: the first of those that arrived together answers for all',
+    removed:
+      'the wait of a submission for its own answer: the first of those that arrived together answers for all',
     file: 'edge/outbox/rules/arrival.js',
-    find: "if (!admission)\n                break;\n            admissions.push(admission);",
-    replace: "if (index >= this.#admissions.length)\n                break;\n            admissions.push(admission ?? { kind: 'duplicate' });",
+    find: 'if (!admission)\n                break;\n            admissions.push(admission);',
+    replace:
+      "if (index >= this.#admissions.length)\n                break;\n            admissions.push(admission ?? { kind: 'duplicate' });",
     breaks: ['G1'],
     seed: 103,
   },

@@ -102,8 +102,7 @@ export class Device {
     const { gateway, journal, random, settings } = this.parts
     const { ingest, process } = gateway
     if (!ingest || !process) return
-    for (const { send } of messages)
-      journal.tell(this.name, `sends ${send.n} ${send.what} (QoS ${send.qos})`)
+    for (const { send } of messages) journal.tell(this.name, `sends ${send.n} ${send.what} (QoS ${send.qos})`)
     const { signal } = connection
     const publisher = { deviceId: this.name, clientId: this.name, signal }
     let told = 0

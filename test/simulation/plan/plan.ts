@@ -73,7 +73,9 @@ function makeWire(
   }
 }
 
-function makeSettings(random: Chance): Omit<Settings, keyof ReturnType<typeof makeWire> | 'failsForGood' | 'together'> {
+function makeSettings(
+  random: Chance,
+): Omit<Settings, keyof ReturnType<typeof makeWire> | 'failsForGood' | 'together'> {
   const tight = random.one(0.35)
   return {
     devices: Array.from({ length: random.whole(1, 5) }, (_, index) => `d${index}`),

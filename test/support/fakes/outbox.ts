@@ -1,5 +1,5 @@
 import { EventEmitter, once } from 'node:events'
-import type { Admission, Outbox, Submission } from '../../../edge/outbox/outbox.ts'
+import type { Outbox, Submission } from '../../../edge/outbox/outbox.ts'
 import { type Candidate, eventKey } from '../../../src/contract/event.ts'
 
 /** A submission, with what its text says. */

@@ -1,6 +1,11 @@
 import { PassThrough } from 'node:stream'
 import { expect, test } from 'vitest'
-import { type Answerer, type Connection, type Connections, createConnections } from '../../../edge/mqtt/connections.ts'
+import {
+  type Answerer,
+  type Connection,
+  type Connections,
+  createConnections,
+} from '../../../edge/mqtt/connections.ts'
 
 interface Reader {
   socket: PassThrough

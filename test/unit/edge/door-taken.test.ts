@@ -2,7 +2,15 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { FrameReader } from '../../../edge/mqtt/door/frames.ts'
 import { takenBytesMax, type Taking } from '../../../edge/mqtt/door/taken.ts'
-import { ack, connect, disconnect, packet, pingreq, publish, subscribe } from '../../support/edge/mqtt-bytes.ts'
+import {
+  ack,
+  connect,
+  disconnect,
+  packet,
+  pingreq,
+  publish,
+  subscribe,
+} from '../../support/edge/mqtt-bytes.ts'
 
 const topic = 'devices/a1/events/com.acme.note'
 const other = 'devices/a1/state'
@@ -11,6 +19,8 @@ const takesEvents: Taking<string> = {
   topicOf: (given) => (given.startsWith(topic) ? given : undefined),
   mayTake: () => true,
 }
+
+const hex = (text: string): string => Buffer.from(text).toString('hex')
 
 /** Everything in the order in which it is handed over: taken one by one, what goes on joined. */
 function readAll(chunks: readonly Buffer[], taking = takesEvents): string[] {
@@ -62,7 +72,6 @@ describe('what the door takes out of a stream', () => {
       publish(topic, 'four', 1, 10),
       disconnect,
     ]
-    const hex = (text: string): string => Buffer.from(text).toString('hex')
     expect(readAll([Buffer.concat([connect(), ...packets])])).toEqual([
       `on ${connect().toString('hex')}`,
       `taken ${topic} 1 7 ${hex('one')}`,

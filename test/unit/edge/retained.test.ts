@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { RetainedQueue } from '../../../edge/mqtt/retained.ts'
+import { RetainedQueue } from '../../../edge/mqtt/subscribers/retained.ts'
 import type { RetainedMessage } from '../../../edge/sessions/retained-level.ts'
 import { PacketIds } from '../../../edge/sessions/packet-ids.ts'
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { type Subscriber, Subscribing } from '../../../edge/mqtt/subscribing.ts'
+import { type Subscriber, Subscribing } from '../../../edge/mqtt/subscribers/subscribing.ts'
 
 interface Desk {
   subscriber: Subscriber

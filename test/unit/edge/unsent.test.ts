@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { type Delivery, Unsent } from '../../../edge/mqtt/unsent.ts'
+import { type Delivery, Unsent } from '../../../edge/mqtt/subscribers/unsent.ts'
 import { FakeClock } from '../../support/fakes/clock.ts'
 
 interface Subscriber {

@@ -1,12 +1,11 @@
 import type { Aedes, AedesPublishPacket, Client } from 'aedes'
-import type { Clock } from '../../src/clock.ts'
-import { TopicTree } from '../admission/routes/topic-tree.ts'
-import type { RetainedMessage } from '../sessions/retained-level.ts'
-import type { Sessions } from '../sessions/sessions-level.ts'
-import type { Connection } from './connections.ts'
+import type { Clock } from '../../../src/clock.ts'
+import { TopicTree } from '../../admission/routes/topic-tree.ts'
+import type { RetainedMessage } from '../../sessions/retained-level.ts'
+import type { Sessions } from '../../sessions/sessions-level.ts'
 import { RetainedQueue } from './retained.ts'
 import type { Subscriber } from './subscribing.ts'
-import { type Delivery, Unsent } from './unsent.ts'
+import { type Delivery, type Pause, Unsent } from './unsent.ts'
 
 type Published = AedesPublishPacket & { clientId?: string }
 type Deliver = (packet: Published, delivered: () => void) => void
@@ -32,7 +31,7 @@ export interface FanOutOptions {
   clock: Pick<Clock, 'after'>
   sessions: Pick<Sessions, 'packetIds' | 'kept' | 'queue' | 'retained'>
   deviceOf: (clientId: string) => string
-  connectionOf: (client: Client) => Connection | undefined
+  connectionOf: (client: Client) => (Pause & { readonly isBridge: boolean }) | undefined
   mayRead: (client: Client, topic: string) => boolean
   /** A message of this QoS is not sent. */
   onUnsent: (client: Client, qos: 0 | 1) => void

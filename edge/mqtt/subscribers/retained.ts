@@ -1,4 +1,4 @@
-import type { RetainedMessage } from '../sessions/retained-level.ts'
+import type { RetainedMessage } from '../../sessions/retained-level.ts'
 
 export interface RetainedParts {
   read: (filter: string) => AsyncIterable<RetainedMessage>

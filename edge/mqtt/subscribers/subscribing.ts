@@ -1,5 +1,5 @@
-import type { TopicRules } from '../admission/routes/topics.ts'
-import type { SubscriptionRequest } from './door/requests.ts'
+import type { TopicRules } from '../../admission/routes/topics.ts'
+import type { SubscriptionRequest } from '../door/requests.ts'
 
 /** Who subscribes: one connection of a session. */
 export interface Subscriber {

@@ -1,9 +1,12 @@
-import type { Clock } from '../../src/clock.ts'
-import { TidegateError } from '../../src/errors.ts'
-import { packetIdMax } from '../sessions/packet-ids.ts'
-import type { Connection } from './connections.ts'
+import type { Clock } from '../../../src/clock.ts'
+import { TidegateError } from '../../../src/errors.ts'
+import { packetIdMax } from '../../sessions/packet-ids.ts'
 
-export type Pause = Pick<Connection, 'pause' | 'resume'>
+export interface Pause {
+  /** Nothing more is read of whoever sent it until it was resumed as often as it was paused. */
+  pause(): void
+  resume(): void
+}
 
 /** A message for one subscriber, which its publisher waits for until `delivered` is called. */
 export interface Delivery {

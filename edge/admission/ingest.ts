@@ -14,7 +14,6 @@ import { Unrouted } from './unrouted.ts'
 
 export interface Publisher {
   deviceId: string
-  clientId: string
   /** Withdraws what waits for room. */
   signal: AbortSignal
   /** Absent for a will, whose connection is over. */

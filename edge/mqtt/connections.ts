@@ -14,8 +14,6 @@ export interface Connection {
   readonly signal: AbortSignal
   /** From CONNECT until the session has begun, what came with the CONNECT included: nothing more is read. */
   connecting: boolean
-  /** The client ID of the session, once it has begun: then the door may take publishes. */
-  sessionId: string | undefined
   /** Why the CONNECT is to be refused. */
   refusal: RefusedConnect | undefined
   /** It is another broker's, which says so in its CONNECT. */
@@ -125,7 +123,6 @@ class GuardedConnection implements Connection {
   connecting = false
   refusal: RefusedConnect | undefined
   isBridge = false
-  sessionId: string | undefined
   readonly #socket: Duplex
   readonly #unanswered: Unanswered
   #publishes = 0

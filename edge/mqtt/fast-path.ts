@@ -53,7 +53,6 @@ export class FastPath {
         return match && { topic, match, changes: -1, isWanted: true }
       },
       mayTake(event) {
-        if (connection.sessionId === undefined) return false
         const changes = audiences.reduce((sum, audience) => sum + audience.changes, 0)
         if (event.changes !== changes) {
           event.changes = changes

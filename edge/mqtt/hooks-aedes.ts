@@ -143,7 +143,6 @@ export function follow(aedes: Aedes, { connections, reports }: FollowerParts): v
       const connection = connections.of(client)
       if (!connection) return
       connection.connecting = false
-      connection.sessionId = client.id
       setImmediate(() => connection.pull())
     }),
   )

@@ -85,11 +85,11 @@ export class Publishing {
     answer: (count: number) => Promise<void>,
   ): Promise<void> {
     const { ingest } = this.#parts
-    const { deviceId, sessionId: clientId = deviceId, signal } = connection
+    const { deviceId, signal } = connection
     const held = connection.hold(...messages)
     const take = async (turn: Promise<void>): Promise<void> => {
       let answers = turn
-      await ingest.takeAll({ deviceId, clientId, signal, held }, messages, (count) => {
+      await ingest.takeAll({ deviceId, signal, held }, messages, (count) => {
         answers = answers.then(() => answer(count)).then(() => held.answered(count))
       })
       await answers
@@ -118,7 +118,7 @@ export class Publishing {
     // aedes says so itself when it has been queued for whoever is away.
     if (isBridge) packet.clientId = session.id
     const admit = (): Promise<Verdict> =>
-      ingest.publish({ deviceId, clientId: session.id, signal, held }, packet)
+      ingest.publish({ deviceId, signal, held }, packet)
     const settle = async (): Promise<void> => {
       await turn
       this.#parts.number(packet)

@@ -126,7 +126,7 @@ class LastWords implements Wills {
   async #admit(key: string, { clientId, will }: KeptWill, signal: AbortSignal): Promise<Verdict> {
     const { records, ingest, deviceOf } = this.#options
     try {
-      const verdict = await ingest.publish({ deviceId: deviceOf(clientId), clientId, signal }, will)
+      const verdict = await ingest.publish({ deviceId: deviceOf(clientId), signal }, will)
       // Before the will is distributed, which a stop does not wait for: the next run would repeat the event.
       if (verdict === 'acknowledge') await records.forget(key)
       return verdict

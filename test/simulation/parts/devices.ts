@@ -104,7 +104,7 @@ export class Device {
     if (!ingest || !process) return
     for (const { send } of messages) journal.tell(this.name, `sends ${send.n} ${send.what} (QoS ${send.qos})`)
     const { signal } = connection
-    const publisher = { deviceId: this.name, clientId: this.name, signal }
+    const publisher = { deviceId: this.name, signal }
     let told = 0
     const answered = (count: number): void => {
       const next = messages.slice(told, told + count)

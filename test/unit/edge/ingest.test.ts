@@ -66,7 +66,7 @@ function ingesting(configured: Route[] = [], time = { ms: 0 }): Watched {
       const packet: Publish = { topic, payload, qos: 1, retain: false }
       const { signal } = new AbortController()
       const held = { grow: (bytes: number) => void grown.push(bytes) }
-      return ingest.publish({ deviceId: device, clientId: `${device}/x`, signal, held }, packet)
+      return ingest.publish({ deviceId: device, signal, held }, packet)
     },
     outbox,
     lines,

@@ -1,4 +1,5 @@
 import { expect, test, vi } from 'vitest'
+import type { Message } from '../../../edge/admission/admission.ts'
 import type { Publish, Publisher, Verdict } from '../../../edge/admission/ingest.ts'
 import type { Connection } from '../../../edge/mqtt/connections.ts'
 import { type PublishedPacket, Publishing } from '../../../edge/mqtt/publishing.ts'
@@ -203,3 +204,62 @@ test.for([0, 1, 2] as const)(
     expect(done.indexOf('answers 2')).toBeGreaterThan(done.indexOf('retains 2'))
   },
 )
+
+test('a retained message of QoS 2 that was taken already is answered when those before it are [MQTT-4.6.0-5]', async () => {
+  let admit: (() => void) | undefined
+  const { connection } = ways()
+  const publishing = new Publishing({
+    ingest: {
+      publish: () => new Promise((resolve) => (admit = () => resolve('acknowledge'))),
+      takeAll: notAsked,
+    },
+    wills: { publish: async () => 'acknowledge' },
+    unreleased: {
+      take: (_session, { messageId }, first) => (messageId === 1 ? first() : Promise.resolve('acknowledge')),
+    },
+    number() {},
+    async retain() {},
+  })
+  const answered: number[] = []
+  const all = [1, 2].map((messageId) =>
+    publishing.publish(session, connection, { ...packet(2), messageId, retain: true }, () =>
+      answered.push(messageId),
+    ),
+  )
+  await new Promise((resolve) => setImmediate(resolve))
+  expect(answered).toEqual([])
+  admit?.()
+  await Promise.all(all)
+  expect(answered).toEqual([1, 2])
+})
+
+test('of those that come together each counts as unanswered until it is answered, and what they take until all are (G7)', async () => {
+  const { asked, connection } = ways()
+  const told: string[] = []
+  const publishing = new Publishing({
+    ingest: {
+      publish: notAsked,
+      async takeAll(_publisher, messages, answered) {
+        told.push(`takes ${messages.length}`)
+        answered(1)
+        answered(2)
+        return 'acknowledge'
+      },
+    },
+    wills: { publish: async () => 'acknowledge' },
+    unreleased: { take: (_session, _message, admit) => admit() },
+    number() {},
+    async retain() {},
+  })
+  const match = {
+    action: 'event',
+    route: { topic: 'x', idPath: undefined, timePath: undefined, timeZone: undefined },
+    type: 'x',
+  } as const
+  const message: Message = { deviceId: 'a1', topic: 'x', payload: Buffer.from('1'), qos: 1, match }
+  await publishing.takeAll(connection, [message, message, message], async (count) => {
+    asked.push(`writes ${count}`)
+  })
+  expect(told).toEqual(['takes 3'])
+  expect(asked).toEqual(['held x 1', 'writes 1', 'answered 1', 'writes 2', 'answered 2', 'released'])
+})

@@ -71,10 +71,11 @@ class Generations implements Dedup {
     const generations = this.#all
     const found: boolean[] = []
     const lookups: { generation: Generation; hash: string; index: number }[] = []
-    for (const [index, hash] of hashes.entries()) {
-      const isKnown = generations.some((generation) => generation.knows(hash))
-      found.push(isKnown)
-      if (isKnown) continue
+    for (let index = 0; index < hashes.length; index += 1) {
+      const hash = hashes[index] as string
+      found.push(false)
+      for (const generation of generations) if (generation.knows(hash)) found[index] = true
+      if (found[index]) continue
       for (const generation of generations)
         if (generation.mayHave(hash)) lookups.push({ generation, hash, index })
     }

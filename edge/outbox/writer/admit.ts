@@ -16,7 +16,8 @@ export async function admitInto(core: Core, draft: Draft, arrived: readonly Pend
   const { dedup } = core.state
   const remembered = await dedup.remembered(pendings.map(({ hash }) => hash))
   dedup.rotate(draft.head, admissions.steadyMs, draft.operations)
-  for (const [index, pending] of pendings.entries()) {
+  for (let index = 0; index < pendings.length; index += 1) {
+    const pending = pendings[index] as Pending
     if (remembered[index] || admissions.hashes.has(pending.hash)) {
       admissions.answer(pending, { kind: 'duplicate' })
       continue
@@ -29,7 +30,7 @@ export async function admitInto(core: Core, draft: Draft, arrived: readonly Pend
       continue
     }
     const encoded = admissions.encode(pending.submission.candidate)
-    const bytes = Buffer.byteLength(encoded.text)
+    const bytes = bytesOf(encoded.text, pending.submission.candidate.text)
     let reason = admissions.boundMet(pending, bytes)
     while (admissions.mayEvict(pending, reason) && (await evictInto(core, draft, bytes)))
       reason = admissions.boundMet(pending, bytes)
@@ -37,6 +38,11 @@ export async function admitInto(core: Core, draft: Draft, arrived: readonly Pend
     else admissions.block(pending, reason)
   }
   return admissions
+}
+
+/** Of an event's text in UTF-8. What it has more than its candidate is ASCII, and need not be looked at. */
+function bytesOf(text: string, candidate: string): number {
+  return Buffer.byteLength(candidate) + text.length - candidate.length
 }
 
 /** What becomes of the submissions of one draft, all at the same moment. */

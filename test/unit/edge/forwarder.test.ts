@@ -266,11 +266,11 @@ describe('the forwarder', () => {
 
   test('stops although the disk fails and nothing can be read', async () => {
     const seen: boolean[] = []
-    start({ uplink: (up) => seen.push(up) })
+    await append(3)
     disk.faults.beforeRead = () => {
       throw new TidegateError('STORE_UNAVAILABLE', { message: 'I/O error', retryable: true, hint: '' })
     }
-    await append(3)
+    start({ uplink: (up) => seen.push(up) })
     await clock.advance(5000)
     expect(routedIds()).toEqual([])
     await stopped()

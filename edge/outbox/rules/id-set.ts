@@ -7,7 +7,7 @@ const placesMin = 8
 
 /** Value of each hexadecimal digit, by its character; 0 of what is none, as damage makes it. */
 const valueOfDigit = new Uint8Array(128)
-for (const [value, digit] of [...'0123456789abcdef'].entries()) valueOfDigit[digit.charCodeAt(0)] = value
+for (let value = 0; value < 16; value++) valueOfDigit[value.toString(16).charCodeAt(0)] = value
 
 /**
  * An exact set of 128-bit hashes in 32 to 64 bytes each: open addressing with linear probing in typed arrays that are at most half full.

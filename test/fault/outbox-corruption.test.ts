@@ -7,7 +7,7 @@ import type { Outbox } from '../../edge/outbox/outbox.ts'
 import { levelFolder } from '../../edge/store/store-level.ts'
 import { FakeClock, settled } from '../support/fakes/clock.ts'
 import { OutboxAccount } from '../support/edge/outbox-account.ts'
-import { altered, type Damage, damages, lethal } from '../support/edge/outbox-damage.ts'
+import { altered, type Damage, damages, lethal, ofLayout } from '../support/edge/outbox-damage.ts'
 import { runProgram } from '../support/program.ts'
 import { openTestOutbox } from '../support/edge/test-outbox.ts'
 
@@ -122,23 +122,22 @@ describe.each(states)('a damaged outbox, found %s,', (state) => {
     },
   )
 
-  const head = /^\d+ /
   const newers: Record<string, { put: Damage; back: Damage }> = {
     'with a head': {
-      put: (db) => altered(db, 'm', (value) => value.replace(head, '99 ')),
-      back: (db) => altered(db, 'm', (value) => value.replace(head, '2 ')),
+      put: (db) => altered(db, 'm', (head) => ofLayout(99, head)),
+      back: (db) => altered(db, 'm', (head) => ofLayout(2, head)),
     },
     'with a mark, and damaged': {
       put: async (db) => {
-        await markReplaced('99 ')
+        await markOf(99)
         await damages['a deleted CURRENT'](db)
       },
-      back: () => markReplaced('2 '),
+      back: () => markOf(2),
     },
   }
-  async function markReplaced(version: string): Promise<void> {
+  async function markOf(version: number): Promise<void> {
     const file = join(folder, 'mark')
-    await writeFile(file, (await readFile(file, 'utf8')).replace(head, version))
+    await writeFile(file, ofLayout(version, await readFile(file, 'utf8')))
   }
 
   test.each(Object.entries(newers))(

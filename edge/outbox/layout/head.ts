@@ -60,8 +60,10 @@ export function encodeHead(head: Head): string {
 export function decodeHead(value: string | undefined): Head | undefined {
   const [, version, checksum, json] = /^(\d+) ([0-9a-z]+)\n(.*)$/s.exec(value ?? '') ?? []
   if (version === undefined || json === undefined || crc32(json).toString(36) !== checksum) return undefined
-  if (Number(version) <= storeVersion)
-    return { credits: [], undatedFrom: null, ...(JSON.parse(json) as Partial<Head>) } as Head
+  const head = { credits: [], undatedFrom: null, ...(JSON.parse(json) as Partial<Head>) } as Head
+  // The checksum covers the version that stands in the JSON: one digit of the other that was altered makes no newer version.
+  if (Number(version) !== (head.version ?? Number(version))) return undefined
+  if (Number(version) <= storeVersion) return head
   throw new TidegateError('STORE_NEWER', {
     message: `the outbox was written by a newer version: its layout is ${version}, and this one reads up to ${storeVersion}`,
     retryable: false,

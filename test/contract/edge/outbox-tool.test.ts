@@ -16,6 +16,7 @@ import { createScratch } from '../../../edge/store/leveldb/scratch.ts'
 import { levelFolder } from '../../../edge/store/store-level.ts'
 import type { Store, StoreOperation } from '../../../edge/store/store.ts'
 import { systemClock } from '../../../src/clock.ts'
+import { ofLayout } from '../../support/edge/outbox-damage.ts'
 import { submission } from '../../support/edge/outbox-events.ts'
 import { mountSmallDisk } from '../../support/edge/small-disk.ts'
 import { programFile } from '../../support/program.ts'
@@ -86,8 +87,7 @@ async function alterEvent(store: Store): Promise<StoreOperation[]> {
 }
 
 async function toNewerHead(store: Store): Promise<StoreOperation[]> {
-  const head = (await store.get('m')) ?? ''
-  return [{ type: 'put', key: 'm', value: head.replace(/^\d+ /, '99 ') }]
+  return [{ type: 'put', key: 'm', value: ofLayout(99, (await store.get('m')) ?? '') }]
 }
 
 async function open(place = dataDir): Promise<Queue> {
@@ -316,8 +316,8 @@ test.each(['a queue', 'a damaged queue of which only the mark says so'])(
     if (name === 'a queue') await alter(toNewerHead)
     else {
       await alter(async () => [{ type: 'del', key: 'm' }])
-      const mark = await readFile(join(place, 'mark'), 'utf8')
-      await writeFile(join(place, 'mark'), mark.replace(/^\d+ /, '99 '))
+      const mark = join(place, 'mark')
+      await writeFile(mark, ofLayout(99, await readFile(mark, 'utf8')))
     }
     const options = { gateway: 'gw-1', backup: true, clock, random: Math.random, scratch, userId: undefined }
     const before = await readdir(join(place, 'db'))

@@ -1,6 +1,5 @@
 import { expect, test } from 'vitest'
-import { encodeHead } from '../../../edge/outbox/layout/head.ts'
-import { newHead } from '../../../edge/outbox/opening/new-head.ts'
+import { ofLayout } from '../../support/edge/outbox-damage.ts'
 import { submission } from '../../support/edge/outbox-events.ts'
 import { openTestOutbox } from '../../support/edge/test-outbox.ts'
 import { FakeClock } from '../../support/fakes/clock.ts'
@@ -14,12 +13,11 @@ async function filled(): Promise<SimulatedDisk> {
   return disk
 }
 
-const newer = encodeHead({ ...newHead({ gateway: 'gw-1', newEpoch: () => '' }, 0), version: 3 })
-
 test.each(['its head', 'its mark', 'its mark, and has lost its head'])(
   'an outbox that is of a newer version by %s is refused, and nothing is written to it (G2)',
   async (by) => {
     const disk = await filled()
+    const newer = ofLayout(3, disk.get('m') ?? '')
     if (by === 'its head') disk.put('m', newer)
     else await disk.writeMark(newer)
     if (by.endsWith('lost its head')) disk.damage((key) => key === 'm')
@@ -35,3 +33,11 @@ test.each(['its head', 'its mark', 'its mark, and has lost its head'])(
     expect(disk.keysStartingWith('e!n!')).toHaveLength(1)
   },
 )
+
+test('a head whose version alone was altered makes no newer one: it is damage (G2)', async () => {
+  const disk = await filled()
+  disk.put('m', (disk.get('m') ?? '').replace(/^\d+/, '3'))
+  const outbox = await openTestOutbox({ folder: disk, clock: new FakeClock() })
+  expect((await outbox.take(10)).map(({ id }) => id)).toContain('e1')
+  await outbox.close()
+})

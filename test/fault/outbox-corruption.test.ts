@@ -55,6 +55,12 @@ async function deliverEverything(outbox: Outbox): Promise<void> {
   await clock.during(books.drain(outbox))
 }
 
+/** As a gateway of another layout would have left it. */
+async function markOf(version: number): Promise<void> {
+  const file = join(folder, 'mark')
+  await writeFile(file, ofLayout(version, await readFile(file, 'utf8')))
+}
+
 /** Several runs, so that there are several tables; some of it delivered, not in order. */
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), 'tidegate-corruption-'))
@@ -135,11 +141,6 @@ describe.each(states)('a damaged outbox, found %s,', (state) => {
       back: () => markOf(2),
     },
   }
-  async function markOf(version: number): Promise<void> {
-    const file = join(folder, 'mark')
-    await writeFile(file, ofLayout(version, await readFile(file, 'utf8')))
-  }
-
   test.each(Object.entries(newers))(
     '%s of a newer version, is refused and left as it is (G2)',
     async (_, { put, back }) => {

@@ -4,6 +4,7 @@ import { pino } from 'pino'
 import type { Random } from '../../src/clock.ts'
 import { codeOf, TidegateError } from '../../src/errors.ts'
 import { silentOutboxObserver } from '../outbox/observer.ts'
+import { refuseNewer } from '../outbox/look/open-copy.ts'
 import { openOutbox } from '../outbox/open.ts'
 import { inUse, storeIn, untouchable } from './place.ts'
 import { openQueue } from './open-queue.ts'
@@ -38,7 +39,7 @@ export interface RepairOptions extends QueueOptions {
 /**
  * Repairs the queue of a stopped gateway: keeps what can be read, counts what cannot, and puts the account on record
  * for the cloud. The gateway does the same by itself when it starts; this is for looking before that.
- * @throws TidegateError `OUTBOX_ABSENT`, `OUTBOX_LOCKED`, `OUTBOX_COPY_FAILED`, `STORE_UNAVAILABLE`, `OPTIONS_INVALID`
+ * @throws TidegateError `OUTBOX_ABSENT`, `OUTBOX_LOCKED`, `OUTBOX_COPY_FAILED`, `STORE_UNAVAILABLE`, `STORE_NEWER`, `OPTIONS_INVALID`
  */
 export async function repairQueue(options: RepairOptions): Promise<Repair> {
   const { dataDir, clock, gateway, random, scratch } = options
@@ -46,6 +47,8 @@ export async function repairQueue(options: RepairOptions): Promise<Repair> {
   if (basename(location) !== 'db') throw setAside(location)
   const place = dirname(location)
   await refuseForeignUser(place, options.userId)
+  const folder = levelFolder({ folder: place, reserveBytes: 0, clock })
+  await refuseNewer(folder)
   const sound = await soundEvents(location, options)
   if (sound !== undefined)
     return { needed: false, backup: undefined, findings: [], lost: 0, unsureMax: 0, queued: sound }
@@ -59,7 +62,6 @@ export async function repairQueue(options: RepairOptions): Promise<Repair> {
   } catch (error) {
     throw untouchable(location, error)
   }
-  const folder = levelFolder({ folder: place, reserveBytes: 0, clock })
   await folder.repair('an operator asked for it').catch((error: unknown) => {
     // Beyond repair: opening sets it aside whole and says so.
     if (codeOf(error) !== 'STORE_CORRUPT') throw error
@@ -101,7 +103,7 @@ async function soundEvents(location: string, options: QueueOptions): Promise<num
       await queue.close()
     }
   } catch (error) {
-    if (['STORE_CORRUPT', 'STORE_NEWER', 'OUTBOX_HEADLESS'].includes(codeOf(error))) return undefined
+    if (['STORE_CORRUPT', 'OUTBOX_HEADLESS'].includes(codeOf(error))) return undefined
     throw error
   }
 }

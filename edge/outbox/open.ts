@@ -13,7 +13,7 @@ export interface Inspectable {
 
 /**
  * Opens the outbox in a folder, whatever state that is in; see DESIGN.md for what happens to a damaged one. Close it.
- * @throws TidegateError `OUTBOX_LOCKED` | `DATA_FOLDER_UNWRITABLE` | `STORE_UNAVAILABLE`, and `OUTBOX_CLOSED` when
+ * @throws TidegateError `OUTBOX_LOCKED` | `DATA_FOLDER_UNWRITABLE` | `STORE_UNAVAILABLE` | `STORE_NEWER`, and `OUTBOX_CLOSED` when
  *   `signal` ends the wait for a disk that fails
  */
 export async function openOutbox(options: OutboxOptions): Promise<Outbox & Inspectable> {

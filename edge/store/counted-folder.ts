@@ -12,6 +12,7 @@ export function countedFolder(
   { clock, observer }: { clock: Clock; observer: WriteObserver },
 ): StoreFolder {
   return {
+    location: folder.location,
     async open() {
       return countedStore(await folder.open(), clock, observer)
     },

@@ -3,7 +3,9 @@ import type { AnsweredFile } from './answered-file.ts'
 import type { Range, Repaired, Store, StoreOperation } from './store.ts'
 import { failure } from './leveldb/errors.ts'
 
+/** Of a chunk. What an iterator brought last it keeps until its JavaScript side is collected. */
 const chunkEntries = 1000
+const chunkBytes = 128 << 10
 /** Read by one trip to LevelDB's thread; with its default of 16 KiB, reading 500 events takes twenty. */
 const highWaterMarkBytes = 1 << 20
 
@@ -61,12 +63,16 @@ export function levelStore(level: DirectLevel, location: string, opened: Opened)
         get: (key) => guard(level.get(key, { snapshot })),
         entries: (range, limit, bytesMax) => guard(entriesOf(level, { ...range, limit, snapshot }, bytesMax)),
         chunks: ({ gte, lt }) =>
-          inChunks(() => level.iterator({ gte, lt, snapshot, highWaterMarkBytes }), chunkEntries, guard),
+          inChunks(
+            () => level.iterator({ gte, lt, snapshot, highWaterMarkBytes: chunkBytes }),
+            chunkEntries,
+            guard,
+          ),
         close: () => snapshot.close(),
       }
     },
     chunks: ({ gte, lt }) =>
-      inChunks(() => level.iterator({ gte, lt, highWaterMarkBytes }), chunkEntries, guard),
+      inChunks(() => level.iterator({ gte, lt, highWaterMarkBytes: chunkBytes }), chunkEntries, guard),
     async write(operations, { sync }) {
       await guard(level.write(operations, { sync }))
       if (!unaccounted) return

@@ -29,7 +29,7 @@ export function levelFolder(options: LevelFolderOptions): StoreFolder {
 }
 
 class LevelFolder implements StoreFolder {
-  readonly #folder: string
+  readonly location: string
   readonly #reserveBytes: number
   readonly #clock: Clock
   readonly #checkTables: boolean
@@ -43,7 +43,7 @@ class LevelFolder implements StoreFolder {
   #before: Pick<Examination, 'fault' | 'torn'> | undefined
 
   constructor({ folder, reserveBytes, clock, checkTables = false }: LevelFolderOptions) {
-    this.#folder = folder
+    this.location = folder
     this.#reserveBytes = reserveBytes
     this.#clock = clock
     this.#checkTables = checkTables
@@ -57,7 +57,7 @@ class LevelFolder implements StoreFolder {
 
   async open(): Promise<Store> {
     const location = this.#location
-    await prepare(this.#folder, location)
+    await prepare(this.location, location)
     await refuseIfLocked(location)
     const { fault, torn, tables } = await examine(location)
     if (fault !== undefined) throw corrupt(location, fault)
@@ -102,7 +102,7 @@ class LevelFolder implements StoreFolder {
   async setAside(): Promise<string> {
     const stamp = new Date(this.#clock.now()).toISOString().replaceAll(':', '')
     for (let copy = 1; ; copy++) {
-      const aside = join(this.#folder, `quarantined-${stamp}${copy === 1 ? '' : `-${copy}`}`)
+      const aside = join(this.location, `quarantined-${stamp}${copy === 1 ? '' : `-${copy}`}`)
       if (await stat(aside).catch(() => undefined)) continue
       await rename(this.#location, aside)
       this.#before = undefined
@@ -111,7 +111,7 @@ class LevelFolder implements StoreFolder {
   }
 
   async freeBytes(): Promise<number> {
-    const { bavail, bsize } = await statfs(this.#folder)
+    const { bavail, bsize } = await statfs(this.location)
     return bavail * bsize - (this.#reserveBytes - (await sizeOf(this.#reserve)))
   }
 

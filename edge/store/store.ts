@@ -57,6 +57,8 @@ export type StoreOperation = { type: 'put'; key: string; value: string } | { typ
 
 /** The place on disk that holds a store. */
 export interface StoreFolder {
+  /** Where it is, for who reads an error. */
+  readonly location: string
   /**
    * @throws TidegateError `OUTBOX_LOCKED` (another process has it), `STORE_CORRUPT`, `STORE_UNAVAILABLE`
    *   (retryable: disk full, I/O error), `DATA_FOLDER_UNWRITABLE`.

@@ -2,7 +2,7 @@ import { crc32 } from 'node:zlib'
 import { TidegateError } from '../../../src/errors.ts'
 import type { Lane } from '../outbox.ts'
 
-/** The layout this code writes. A folder with a higher number is set aside, never guessed at. */
+/** The layout this code writes. A folder with a higher number is refused, never guessed at. */
 export const storeVersion = 2
 
 /**
@@ -55,25 +55,18 @@ export function encodeHead(head: Head): string {
 
 /**
  * undefined: there is none, or it was altered.
- * @throws TidegateError `STORE_NEWER`; its cause is the head as far as it can be understood
+ * @throws TidegateError `STORE_NEWER`
  */
 export function decodeHead(value: string | undefined): Head | undefined {
   const [, version, checksum, json] = /^(\d+) ([0-9a-z]+)\n(.*)$/s.exec(value ?? '') ?? []
   if (version === undefined || json === undefined || crc32(json).toString(36) !== checksum) return undefined
   const head = { credits: [], undatedFrom: null, ...(JSON.parse(json) as Partial<Head>) } as Head
+  // The checksum covers the version that stands in the JSON: one digit of the other that was altered makes no newer version.
+  if (Number(version) !== (head.version ?? Number(version))) return undefined
   if (Number(version) <= storeVersion) return head
   throw new TidegateError('STORE_NEWER', {
-    message: `the outbox was written by a newer version (${version} > ${storeVersion})`,
+    message: `the outbox was written by a newer version: its layout is ${version}, and this one reads up to ${storeVersion}`,
     retryable: false,
-    hint: 'use that version, or later, on it: it is set aside whole by a gateway that is older, and never altered',
-    cause: head,
+    hint: 'run that version, or a later one, on it; to go on with this one let it run empty there first and move the outbox folder away; nothing of it was changed',
   })
-}
-
-/** A head, of a newer version or beside a lost store, if it still says what we need to account for its events. */
-export function understood(head: unknown): Head | undefined {
-  const { epoch, epochBase, position, depth, first } = (head ?? {}) as Partial<Head>
-  const numbers = [epochBase, position, depth?.high, depth?.normal, first?.high, first?.normal]
-  const complete = typeof epoch === 'string' && numbers.every((value) => Number.isSafeInteger(value))
-  return complete ? { ...(head as Head), earlier: (head as Head).earlier ?? [] } : undefined
 }

@@ -99,6 +99,11 @@ export function generationKey(generation: number): string {
   return `g!${generationName(generation)}`
 }
 
+/** Of `g!` or `f!`. */
+export function parseGenerationKey(key: string): number {
+  return Number(key.slice(2))
+}
+
 export function deviceKey(deviceId: string): string {
   return `q!${deviceId}`
 }
@@ -117,6 +122,7 @@ export const laneGuard = 'e!h~'
 export const allGone: Range = { gte: 'r!', lt: 'r!~' }
 export const allExpiries: Range = { gte: 'x!', lt: 'x!~' }
 export const allGenerations: Range = { gte: 'g!', lt: 'g!~' }
+export const allFilters: Range = { gte: 'f!', lt: 'f!~' }
 export const allDevices: Range = { gte: 'q!', lt: 'q!~' }
 export const allDamaged: Range = { gte: 'c!', lt: 'c!~' }
 export const allUndelivered: Range = { gte: 'u!', lt: 'u!~' }

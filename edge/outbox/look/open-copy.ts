@@ -36,6 +36,11 @@ export async function openCopy(copy: StoreFolder): Promise<Look> {
   }
 }
 
+/** @throws TidegateError `STORE_NEWER`, by what lies beside the store */
+export async function refuseNewer(folder: StoreFolder): Promise<void> {
+  await memoryOf(folder)
+}
+
 /** What damage may have taken of the newest writes. */
 async function faultsOfTail(store: Store, copy: StoreFolder): Promise<string[]> {
   try {

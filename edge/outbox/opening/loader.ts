@@ -17,7 +17,7 @@ export class Loader {
     this.#pace = pace
   }
 
-  /** @throws TidegateError `OUTBOX_LOCKED` | `DATA_FOLDER_UNWRITABLE` | `STORE_UNAVAILABLE` */
+  /** @throws TidegateError `OUTBOX_LOCKED` | `DATA_FOLDER_UNWRITABLE` | `STORE_UNAVAILABLE` | `STORE_NEWER` */
   async load(known: Known = {}): Promise<Loaded> {
     const { folder, gateway } = this.#options
     const identity = { gateway, newEpoch: () => this.#options.newEpoch() }

@@ -1,8 +1,7 @@
-import { codeOf } from '../../../src/errors.ts'
 import type { Store, StoreFolder } from '../../store/store.ts'
 import { type Answered, decodeAnswered } from '../layout/answered.ts'
 import { blockEventsMax } from '../layout/block.ts'
-import { decodeHead, type Head, understood } from '../layout/head.ts'
+import { decodeHead, type Head } from '../layout/head.ts'
 
 /** What is known of an outbox besides what its store says. */
 export interface Memory {
@@ -19,11 +18,11 @@ export interface Memory {
   running: boolean
 }
 
-/** What the folder remembers beside the store. */
+/** What the folder remembers beside the store. @throws TidegateError `STORE_NEWER` */
 export async function memoryOf(folder: StoreFolder): Promise<Memory> {
   const found = await folder.readAnswered()
   const answered = decodeAnswered(found?.word)
-  const head = await headOfMark(folder)
+  const head = decodeHead(await folder.readMark())
   // A version that keeps no word may have run since: its mark says so.
   const newest = answered !== undefined && (head === undefined || head.position <= answered.position)
   return { head, answered, certain: newest && (answered.closed || found?.newest === true), running: false }
@@ -89,24 +88,10 @@ export function tornDetail(certain: boolean, eventsMax: number | null): string {
  * can be read. Else it had an operation for the head, one for the IDs and one for a device's count at the least, and one for each block.
  */
 export function eventsInTorn({ operationsMax, firstValue }: Torn, found: Head | undefined): number | null {
-  const head = headIn(firstValue)
+  const head = decodeHead(firstValue)
   if (head && head.epoch === found?.epoch) return Math.max(0, head.position - found.position)
   if (operationsMax === null) return null
   return Math.max(0, operationsMax - 3) * blockEventsMax
 }
 
 type Torn = NonNullable<Store['torn']>
-
-async function headOfMark(folder: StoreFolder): Promise<Head | undefined> {
-  return headIn(await folder.readMark())
-}
-
-/** A newer version's, too, as far as it can be understood. */
-function headIn(value: string | undefined): Head | undefined {
-  try {
-    return decodeHead(value)
-  } catch (error) {
-    if (codeOf(error) !== 'STORE_NEWER') throw error
-    return understood((error as Error).cause)
-  }
-}

@@ -1,7 +1,7 @@
-import { codeOf, messageOf } from '../../../src/errors.ts'
+import { codeOf, messageOf, TidegateError } from '../../../src/errors.ts'
 import type { LedgerEntry } from '../../../src/contract/event.ts'
 import type { Store, StoreFolder, StoreOperation } from '../../store/store.ts'
-import { decodeHead, type Head, understood } from '../layout/head.ts'
+import { decodeHead, type Head } from '../layout/head.ts'
 import { type Gone, readGone } from '../layout/gone.ts'
 import { headKey, laneGuard, present } from '../layout/keys.ts'
 import type { Slot } from '../layout/record.ts'
@@ -59,14 +59,24 @@ export interface Known {
 
 /**
  * Opens a folder whatever state it is in: as it is, repaired, or set aside and begun anew. Never deletes, and
- * never gives a place in the ledger out twice: after any damage a new epoch begins.
- * @throws TidegateError `OUTBOX_LOCKED` | `DATA_FOLDER_UNWRITABLE` | `STORE_UNAVAILABLE`
+ * never gives a place in the ledger out twice: after any damage a new epoch begins. What a newer version wrote is not touched.
+ * @throws TidegateError `OUTBOX_LOCKED` | `DATA_FOLDER_UNWRITABLE` | `STORE_UNAVAILABLE` | `STORE_NEWER`
  */
 export async function loadOutbox(
   folder: StoreFolder,
   identity: Identity,
   known: Known = {},
 ): Promise<Loaded> {
+  try {
+    return await openOrMend(folder, identity, known)
+  } catch (error) {
+    if (!(error instanceof TidegateError) || error.code !== 'STORE_NEWER') throw error
+    const { code, message, retryable, hint } = error
+    throw new TidegateError(code, { message: `${folder.location}: ${message}`, retryable, hint })
+  }
+}
+
+async function openOrMend(folder: StoreFolder, identity: Identity, known: Known): Promise<Loaded> {
   const { head } = known
   const memory: Memory = head
     ? { head, answered: undefined, certain: true, running: true }
@@ -93,10 +103,9 @@ export async function loadOutbox(
     } catch (error) {
       await store?.close().catch(() => {})
       const code = codeOf(error)
-      if (remedy === 'set-aside' || !['STORE_CORRUPT', 'STORE_NEWER'].includes(code)) throw error
-      if (code === 'STORE_NEWER') memory.head = understood((error as Error).cause) ?? memory.head
+      if (remedy === 'set-aside' || code !== 'STORE_CORRUPT') throw error
       fault = remedy === 'repair' ? `${fault}; repaired, and still: ${messageOf(error)}` : messageOf(error)
-      remedy = remedy === 'repair' || code === 'STORE_NEWER' ? 'set-aside' : 'repair'
+      remedy = remedy === 'repair' ? 'set-aside' : 'repair'
     }
   }
 }

@@ -25,9 +25,11 @@ export class Bloom {
   /** undefined: it is not what `encode` gave. */
   static decode(text: string): Bloom | undefined {
     const [sum, base64 = ''] = text.split('\t')
-    const bytes = Buffer.from(base64, 'base64')
+    // A buffer of its own: its words are then where an array of words wants them.
+    const bytes = Buffer.allocUnsafeSlow(Buffer.byteLength(base64, 'base64'))
+    bytes.write(base64, 'base64')
     if (crc32(bytes).toString(36) !== sum || bytes.length === 0) return undefined
-    return new Bloom(new Uint32Array(new Uint8Array(bytes).buffer))
+    return new Bloom(new Uint32Array(bytes.buffer))
   }
 
   encode(): string {

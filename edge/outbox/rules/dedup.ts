@@ -2,14 +2,14 @@ import { hash } from 'node:crypto'
 import type { DedupOptions } from '../options.ts'
 import type { Store, StoreOperation } from '../../store/store.ts'
 import type { Head } from '../layout/head.ts'
-import { allGenerations, generationKey } from '../layout/keys.ts'
+import { allFilters, allGenerations, generationKey, parseGenerationKey } from '../layout/keys.ts'
 import { Generation, type Closed, hashLength, parseClosed } from './generation.ts'
 
 /**
  * The dedup window. IDs are remembered as 128-bit hashes in generations, each an eighth of the window. The newest is exact
  * in memory and lies on the disk as it came, a record for each write; one that is closed is sorted once, and of it only a Bloom
  * filter stays in memory, which answers almost every question. So inserting costs the same at ten million remembered IDs as at ten
- * thousand, a restart reads one generation and the filters of the others, and forgetting drops a generation by its ranges.
+ * thousand, a restart reads one generation or two and the filters of the others, and forgetting drops a generation by its ranges.
  */
 export interface Dedup {
   /** Which of these hashes are remembered. */
@@ -19,7 +19,7 @@ export interface Dedup {
   committed(hashes: readonly string[]): void
   /** Opens a new generation when the current one is full or old; adds the operations. */
   rotate(head: Head, steadyMs: number, operations: StoreOperation[]): void
-  /** Sorts what was closed since; until the first time, of what a stop left unsorted nothing is known to be remembered. */
+  /** Sorts what was closed since. */
   settle(): Promise<void>
   /** Drops generations that left the window; returns when they are gone from the disk. */
   expire(steadyMs: number): Promise<void>
@@ -33,14 +33,16 @@ export function hashOf(key: string): string {
   return hash('sha256', key, 'hex').slice(0, hashLength)
 }
 
-/** Dedup on what the store remembers. Call `settle` before anything is asked of it. */
+/** Dedup on what the store remembers, which is read when it is asked for the first time. */
 export async function openDedup(store: Store, head: Head, options: DedupOptions): Promise<Dedup> {
   const entries = await store.entries(allGenerations, 10_000)
-  const closed = entries.map(([key, value]) => ({ number: Number(key.slice(2)), ...parseClosed(value) }))
+  const closed = entries.map(([key, value]) =>
+    Generation.found(store, parseGenerationKey(key), parseClosed(value)),
+  )
   // The current generation always follows the last closed one, even where the head had to be made anew.
   const number = Math.max(head.generation.number, (closed.at(-1)?.number ?? 0) + 1)
-  const before = await Promise.all(closed.map((one) => Generation.closed(store, one)))
-  return new Generations(store, options, before, await Generation.current(store, number))
+  const count = number === head.generation.number ? head.generation.count : 0
+  return new Generations(store, options, [...closed, Generation.found(store, number, { count })])
 }
 
 class Generations implements Dedup {
@@ -53,14 +55,15 @@ class Generations implements Dedup {
   #closing: Generation | undefined
   /** Oldest first; the current one is the last. */
   #all: Generation[]
+  #reading: Promise<void> | undefined
 
-  constructor(store: Store, options: DedupOptions, closed: Generation[], current: Generation) {
+  constructor(store: Store, options: DedupOptions, all: Generation[]) {
     this.#store = store
     this.#options = options
     this.#countPerGeneration = Math.max(1, Math.ceil(options.count / generationsInWindow))
     this.#ageMsPerGeneration = options.ageMs / generationsInWindow
-    this.#current = current
-    this.#all = [...closed, current]
+    this.#current = all.at(-1) as Generation
+    this.#all = all
   }
 
   count(): number {
@@ -68,6 +71,7 @@ class Generations implements Dedup {
   }
 
   async remembered(hashes: readonly string[]): Promise<boolean[]> {
+    await this.#read()
     const generations = this.#all
     const found: boolean[] = []
     const lookups: { generation: Generation; hash: string; index: number }[] = []
@@ -112,6 +116,7 @@ class Generations implements Dedup {
   }
 
   async settle(): Promise<void> {
+    await this.#read()
     for (const generation of this.#all)
       if (generation !== this.#current && generation !== this.#closing) await generation.settle()
   }
@@ -126,5 +131,19 @@ class Generations implements Dedup {
       this.#all = this.#all.slice(1)
       await oldest.drop()
     }
+  }
+
+  /** Once. Of generations that a stop left unsorted the one closed last is known as it came, so that nobody waits for its sorting (I9). */
+  #read(): Promise<void> {
+    return (this.#reading ??= this.#readAll())
+  }
+
+  async #readAll(): Promise<void> {
+    const all = new Map(this.#all.map((generation) => [generation.number, generation]))
+    for await (const chunk of this.#store.chunks(allFilters))
+      for (const [key, value] of chunk) all.get(parseGenerationKey(key))?.useFilter(value)
+    const unsettled = this.#all.filter(({ isSettled }) => !isSettled)
+    for (const generation of unsettled.slice(0, -2)) await generation.settle()
+    for (const generation of unsettled.slice(-2)) await generation.read()
   }
 }

@@ -14,6 +14,8 @@ import { IdSet } from './id-set.ts'
 export const hashLength = 32
 /** Hashes in a sorted block: a question that the filter cannot answer reads 8 KB. */
 const hashesPerBlock = 256
+/** Room is made for so many IDs before they are read, 32 MiB, and an altered count takes no more. */
+const expectedMax = 1_000_000
 /** Sorted blocks that are written at once. */
 const blocksPerWrite = 64
 
@@ -62,26 +64,22 @@ export class Generation {
     return generation
   }
 
-  /** Reads all of it. */
-  static async current(store: Store, number: number): Promise<Generation> {
-    const generation = new Generation(store, number)
-    await generation.#load()
-    return generation
-  }
-
-  /** Reads its filter. */
-  static async closed(
+  /** As it stands on the disk; `read` it, or its filter, before it is asked. */
+  static found(
     store: Store,
-    { number, count, closedSteadyMs, sorted }: Closed & { number: number },
-  ): Promise<Generation> {
+    number: number,
+    { count, closedSteadyMs, sorted }: Pick<Closed, 'count'> & Partial<Closed>,
+  ): Generation {
     const generation = new Generation(store, number)
     generation.#count = count
     generation.closedSteadyMs = closedSteadyMs
-    if (sorted === true) {
-      generation.#sorted = true
-      generation.#filter = Bloom.decode((await store.get(filterKey(number))) ?? '')
-    }
+    generation.#sorted = sorted === true
     return generation
+  }
+
+  /** false: its IDs must be in memory to be known. */
+  get isSettled(): boolean {
+    return this.#filter !== undefined
   }
 
   get count(): number {
@@ -119,10 +117,32 @@ export class Generation {
     return { count: this.count, closedSteadyMs: steadyMs }
   }
 
+  /** Its filter, which is all that memory needs of one that is sorted. */
+  useFilter(value: string): void {
+    if (this.#sorted) this.#filter = Bloom.decode(value)
+  }
+
+  /** All its IDs. */
+  async read(): Promise<void> {
+    const ids = new IdSet(Math.min(this.#count, expectedMax))
+    for await (const chunk of this.#store.chunks(rememberedRange(this.number))) {
+      for (const [key, value] of chunk) {
+        const name = key.slice(key.lastIndexOf('!') + 1)
+        if (name.length === 16) this.#lastName = Number(name)
+        ids.addAll(hashesOf(name, value))
+      }
+    }
+    // Of those a filter that was altered is made again.
+    for await (const chunk of this.#store.chunks(sortedRange(this.number))) {
+      for (const [, value] of chunk) ids.addAll(value)
+    }
+    this.#ids = ids
+  }
+
   /** Closed: sorts what is not sorted, and makes its filter if that is not there. */
   async settle(): Promise<void> {
     if (this.#filter) return
-    if (!this.#ids) await this.#load()
+    if (!this.#ids) await this.read()
     const ids = this.#ids as IdSet
     this.#filter = this.#sorted ? await this.#writeFilter(ids) : await this.#writeSorted(ids)
     this.#sorted = true
@@ -142,22 +162,6 @@ export class Generation {
       ],
       { sync: false },
     )
-  }
-
-  async #load(): Promise<void> {
-    const ids = new IdSet()
-    for await (const chunk of this.#store.chunks(rememberedRange(this.number))) {
-      for (const [key, value] of chunk) {
-        const name = key.slice(key.lastIndexOf('!') + 1)
-        if (name.length === 16) this.#lastName = Number(name)
-        for (const hash of hashesOf(name, value)) ids.add(hash)
-      }
-    }
-    // Of those a filter that was altered is made again.
-    for await (const chunk of this.#store.chunks(sortedRange(this.number))) {
-      for (const [, value] of chunk) for (const hash of split(value)) ids.add(hash)
-    }
-    this.#ids = ids
   }
 
   async #writeFilter(ids: IdSet): Promise<Bloom> {
@@ -211,16 +215,8 @@ function* inBlocks(hashes: Iterable<string>): Generator<string[]> {
 }
 
 /** Of one record as they came; of the layout before blocks each has a record of its own, whose key it is. */
-function hashesOf(name: string, value: string): string[] {
-  return name.length === 16
-    ? split(value)
-    : [Buffer.from(name, 'base64url').toString('hex', 0, hashLength / 2)]
-}
-
-function split(value: string): string[] {
-  return Array.from({ length: Math.floor(value.length / hashLength) }, (_, index) =>
-    value.slice(index * hashLength, (index + 1) * hashLength),
-  )
+function hashesOf(name: string, value: string): string {
+  return name.length === 16 ? value : Buffer.from(name, 'base64url').toString('hex', 0, hashLength / 2)
 }
 
 function has(block: string, hash: string): boolean {

@@ -86,8 +86,10 @@ export class Reopening {
     await core.state.store.noteAnswered(encodeAnswered(core.state.head, { closed: false }), { sync: true })
     for (const damage of loaded.damage)
       log.error({ code: 'OUTBOX_DAMAGED', ...damage }, 'the outbox was damaged')
-    if (isOlder) log.info('the outbox is of an earlier layout: its remembered IDs are sorted, once')
-    await core.state.dedup.settle()
+    if (isOlder) {
+      log.info('the outbox is of an earlier layout: its remembered IDs are sorted, once')
+      await core.state.dedup.settle()
+    }
     await this.#parts.oldest.look()
   }
 

@@ -16,6 +16,7 @@ import { createScratch } from '../../../edge/store/leveldb/scratch.ts'
 import { levelFolder } from '../../../edge/store/store-level.ts'
 import type { Store, StoreOperation } from '../../../edge/store/store.ts'
 import { systemClock } from '../../../src/clock.ts'
+import { ofLayout } from '../../support/edge/outbox-damage.ts'
 import { submission } from '../../support/edge/outbox-events.ts'
 import { mountSmallDisk } from '../../support/edge/small-disk.ts'
 import { programFile } from '../../support/program.ts'
@@ -83,6 +84,10 @@ async function alterEvent(store: Store): Promise<StoreOperation[]> {
   const [, entry] = await store.entries({ gte: 'e!n!', lt: 'e!n!~' }, 2)
   const [key = '', value = ''] = entry ?? []
   return [{ type: 'put', key, value: value.replace('"value":1', '"value":2') }]
+}
+
+async function toNewerHead(store: Store): Promise<StoreOperation[]> {
+  return [{ type: 'put', key: 'm', value: ofLayout(99, (await store.get('m')) ?? '') }]
 }
 
 async function open(place = dataDir): Promise<Queue> {
@@ -160,12 +165,10 @@ describe('a store that was set aside', () => {
     expect(own.map(({ type }) => type)).not.toContain('com.acme.climate')
   })
 
-  test('because it is of a newer version is exported as far as it can be understood', async () => {
+  test('by an older version, because it is of a newer one, is exported as far as it can be understood', async () => {
     await (await filled()).close()
-    await alter(async (store) => {
-      const head = (await store.get('m')) ?? ''
-      return [{ type: 'put', key: 'm', value: head.replace(/^\d+ /, '99 ') }]
-    })
+    await alter(toNewerHead)
+    await folder().setAside()
     await atWork()
     const queue = await open(await setAside())
     expect(queue.findings.join()).toMatch(/newer version/)
@@ -304,6 +307,25 @@ test('repair refuses to write what the gateway’s user could not write to after
     hint: expect.stringContaining(`sudo -u '#${uid}'`) as string,
   })
 })
+
+test.each(['a queue', 'a damaged queue of which only the mark says so'])(
+  'repair refuses %s of a newer version, and does nothing to it (G2)',
+  async (name) => {
+    await (await filled()).close()
+    const place = join(dataDir, 'outbox')
+    if (name === 'a queue') await alter(toNewerHead)
+    else {
+      await alter(async () => [{ type: 'del', key: 'm' }])
+      const mark = join(place, 'mark')
+      await writeFile(mark, ofLayout(99, await readFile(mark, 'utf8')))
+    }
+    const options = { gateway: 'gw-1', backup: true, clock, random: Math.random, scratch, userId: undefined }
+    const before = await readdir(join(place, 'db'))
+    await expect(repairQueue({ ...options, dataDir })).rejects.toMatchObject({ code: 'STORE_NEWER' })
+    expect(await readdir(join(place, 'db'))).toEqual(before)
+    expect(await readdir(dataDir)).toEqual(['outbox'])
+  },
+)
 
 test('repair refuses a queue that is at work, and a folder without one', async () => {
   await (await filled()).close()

@@ -116,6 +116,16 @@ export const mutations: readonly Mutation[] = [
     seed: 55,
   },
   {
+    name: 'closed-not-read',
+    removed: 'the IDs, in memory, of a generation that a stop left unsorted',
+    rare: true,
+    file: 'edge/outbox/rules/dedup.js',
+    find: 'for (const generation of unsettled.slice(-2))',
+    replace: 'for (const generation of unsettled.slice(-1))',
+    breaks: ['G4'],
+    seed: 1303,
+  },
+  {
     name: 'early-release',
     removed: 'waiting for the publisher confirm before releasing',
     file: 'edge/uplink/carrier.js',

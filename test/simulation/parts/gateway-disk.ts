@@ -131,6 +131,7 @@ export class GatewayDisk {
       close: () => through('disk close', () => inner.close()),
     })
     return {
+      location: disk.location,
       open: () => through('disk open', async () => store(await disk.open())),
       repair: (why) => through('disk repair', () => disk.repair(why)),
       setAside: () => through('disk setAside', () => disk.setAside()),

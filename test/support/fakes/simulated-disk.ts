@@ -40,6 +40,7 @@ interface Write {
  * (docs/FOUNDATIONS.md, L1), until it is in a table.
  */
 export class SimulatedDisk implements StoreFolder {
+  readonly location = 'disk'
   private entries = new SortedMap()
   private pending: Write[] = []
   private log = 0

@@ -1,9 +1,7 @@
-import { hash } from 'node:crypto'
 import { expect, test } from 'vitest'
 import type { LedgerEntry } from '../../../src/contract/event.ts'
 import { silentOutboxObserver } from '../../../edge/outbox/observer.ts'
 import type { Outbox, OutboxStats, Queued, Submission } from '../../../edge/outbox/outbox.ts'
-import { IdSet } from '../../../edge/outbox/rules/id-set.ts'
 import { fillBeforeBlocks } from '../../support/edge/outbox-before-blocks.ts'
 import { submission } from '../../support/edge/outbox-events.ts'
 import { openTestOutbox } from '../../support/edge/test-outbox.ts'
@@ -163,30 +161,6 @@ test('an altered record of a block is set aside alone (G2)', async () => {
   await damaged.close()
 })
 
-test('an ID is remembered through the sorting of its generation, wherever the power fails in it (G4)', async () => {
-  const submissions = events(40)
-  for (let writes = 0; writes < 6; writes++) {
-    const disk = new SimulatedDisk({ survivors: () => 0 })
-    const clock = new FakeClock()
-    const options = { clock, dedup: { ageMs: 1e9, count: 160 } }
-    const outbox = await open(disk, options)
-    for (const one of submissions) await outbox.append(one)
-    let left = writes
-    disk.faults.beforeWrite = (operations) => {
-      const sorting = operations.some(({ key }) => key.startsWith('s!') || key.startsWith('d!'))
-      return sorting && left-- <= 0 ? { fail: true, landed: false } : { fail: false, landed: true }
-    }
-    const closing = settled().then(() => disk.crash())
-    await clock.advance(1000)
-    await closing
-    await outbox.close()
-    disk.faults = { survivors: () => 0 }
-    const again = await open(disk, options)
-    for (const one of submissions) expect(await again.append(one)).toEqual({ kind: 'duplicate' })
-    await again.close()
-  }
-})
-
 test('a folder of the layout before blocks drains in order, knows its repeats and its times to live, wherever the power fails in its first start (G1, G4)', async () => {
   const queued = [
     ...events(9),
@@ -229,17 +203,6 @@ test('a folder of the layout before blocks drains in order, knows its repeats an
     await outbox.close()
   }
   expect(reached).toBeGreaterThan(2)
-})
-
-test('a set of hashes holds what was added, exactly, and gives it back in order', () => {
-  const hashes = Array.from({ length: 5000 }, (_, index) => hash('sha256', `${index}`, 'hex').slice(0, 32))
-  const set = new IdSet()
-  for (const one of hashes) set.add(one)
-  for (const one of hashes.slice(0, 100)) set.add(one)
-  expect(set.size).toBe(5000)
-  expect(hashes.every((one) => set.has(one))).toBe(true)
-  expect(set.has(hash('sha256', 'another', 'hex').slice(0, 32))).toBe(false)
-  expect([...set.sorted()]).toEqual(hashes.toSorted())
 })
 
 test('a block that all have left while it was read is not handed out again (G3, I8)', async () => {

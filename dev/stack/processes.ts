@@ -4,6 +4,7 @@ import { dirname } from 'node:path'
 import { systemClock } from '../../src/clock.ts'
 import { TidegateError } from '../../src/errors.ts'
 import { readFrom, sizeOf, withLog } from './program-log.ts'
+import { heapFlags } from '../../src/settings/heap.ts'
 
 export interface ProgramOptions {
   /** As a person calls it: `edge`, `cloud-1`. */
@@ -124,7 +125,11 @@ class NodeProgram implements Program {
     const log = openSync(logFile, 'a')
     // The IPC channel is a leash: the program stops when it breaks, whatever became of us. A process group of its
     // own, because a terminal's Ctrl-C is for us alone: we stop things in order.
-    const child = spawn(process.execPath, args, { detached: true, stdio: ['ignore', log, log, 'ipc'], env })
+    const child = spawn(process.execPath, [...heapFlags, ...args], {
+      detached: true,
+      stdio: ['ignore', log, log, 'ipc'],
+      env,
+    })
     closeSync(log)
     const gone = new Promise<void>((resolve) => {
       child.once('exit', (code, killedBy) => {

@@ -117,8 +117,7 @@ export class Publishing {
     const { deviceId, signal, isBridge } = connection
     // aedes says so itself when it has been queued for whoever is away.
     if (isBridge) packet.clientId = session.id
-    const admit = (): Promise<Verdict> =>
-      ingest.publish({ deviceId, signal, held }, packet)
+    const admit = (): Promise<Verdict> => ingest.publish({ deviceId, signal, held }, packet)
     const settle = async (): Promise<void> => {
       await turn
       this.#parts.number(packet)

@@ -43,8 +43,8 @@ export async function runFlips({ every, jobs, say = () => {} }: FlipsOptions): P
     await writeFile(join(root, 'places.json'), JSON.stringify(places))
     const result: FlipsResult = { flips: 0, aborts: 0, faults: [] }
     const part = async (state: State, job: number): Promise<void> => {
-      const copy = join(root, `${state}-${job}`)
-      let task: FlipTask = { root, state, copy, from: job * every, every: jobs * every, again: false }
+      const copies = join(root, `${state}-${job}`)
+      let task: FlipTask = { root, state, copies, from: job * every, every: jobs * every, again: false }
       for (let ended = 0; ;) {
         const { lines, signal } = await runWorker(task)
         const begun = new Set(lines.map(({ index }) => index))

@@ -26,6 +26,8 @@ export interface Books {
 export const states = ['closed', 'killed'] as const
 export type State = (typeof states)[number]
 
+/** Longer than the interval of reports. */
+const idleSeconds = 8
 /** Small generations, so that some are sorted, and one is not. */
 const dedup = { ageMs: 1e9, count: 640 }
 
@@ -63,6 +65,8 @@ export async function makeStores(root: string): Promise<Record<State, Books>> {
     const outbox = await openTestOutbox({
       folder: levelFolder({ folder, reserveBytes: 0, clock }),
       clock,
+      // The same bytes each time.
+      random: () => 0.5,
       dedup,
     })
     await work(outbox)
@@ -156,8 +160,8 @@ async function serve(folder: string, copy?: string): Promise<Served> {
     }),
   )
   const served: Queued[] = []
-  // What is amiss is noticed at the latest when the outbox keeps house and is empty.
-  for (let empty = 0; empty < 3;) {
+  // What is amiss is noticed when the outbox keeps house and is empty, and reported some seconds later.
+  for (let empty = 0; empty < idleSeconds;) {
     const taken = await clock.during(outbox.take(500))
     for (const event of taken)
       if (event.type === ledgerType) lost.ranges.push(...rangesOf(event.text))

@@ -1,3 +1,4 @@
+import { TidegateError } from '../../../src/errors.ts'
 import type { Lane } from '../outbox.ts'
 import type { Range } from '../../store/store.ts'
 
@@ -51,9 +52,18 @@ export function eventRange(lane: Lane, from: number): Range {
   return { gte: eventKey(lane, from), lt: `e!${laneLetter[lane]}!~` }
 }
 
-/** The block of `e!` or `r!`. */
+/**
+ * The block of `e!` or `r!`.
+ * @throws TidegateError `STORE_CORRUPT`: LevelDB hands out altered keys as well, and a repair fences off the block that they are in
+ */
 export function parseBlockKey(key: string): { lane: Lane; last: number } {
-  return { lane: key[2] === 'h' ? 'high' : 'normal', last: Number(key.slice(4)) }
+  const [, lane, last] = /^[er]!([hn])!(\d{16})$/.exec(key) ?? []
+  if (lane !== undefined) return { lane: lane === 'h' ? 'high' : 'normal', last: Number(last) }
+  throw new TidegateError('STORE_CORRUPT', {
+    message: `the key ${JSON.stringify(key)} is none that was written`,
+    retryable: false,
+    hint: 'the store is repaired, and what is lost is counted; check the health of the disk',
+  })
 }
 
 export function expiryKey(deadlineMs: number, last: number, lane: Lane): string {

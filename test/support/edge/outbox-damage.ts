@@ -2,7 +2,6 @@ import { randomBytes } from 'node:crypto'
 import { readdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ClassicLevel } from 'classic-level'
-import { encodeHead, type Head } from '../../../edge/outbox/layout/head.ts'
 import { examine } from '../../../edge/store/leveldb/folder.ts'
 
 /** Does to a closed LevelDB folder what disks, file systems and people do to it. */
@@ -79,11 +78,6 @@ export async function altered(
   if (value === entry[1]) throw new Error('nothing was changed')
   await (value === undefined ? level.del(entry[0]) : level.put(entry[0], value))
   await level.close()
-}
-
-/** A head or a mark, as a version of another layout would write it. */
-export function ofLayout(version: number, head: string): string {
-  return encodeHead({ ...(JSON.parse(head.slice(head.indexOf('\n'))) as Head), version })
 }
 
 /** A table that holds events and is in use: LevelDB leaves others lying about. */

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import type { LedgerEntry } from '../../../src/contract/event.ts'
 import { silentOutboxObserver } from '../../../edge/outbox/observer.ts'
 import type { Outbox, OutboxStats, Queued, Submission } from '../../../edge/outbox/outbox.ts'
+import { parseBlockKey } from '../../../edge/outbox/layout/keys.ts'
 import { fillBeforeBlocks } from '../../support/edge/outbox-before-blocks.ts'
 import { submission } from '../../support/edge/outbox-events.ts'
 import { openTestOutbox } from '../../support/edge/test-outbox.ts'
@@ -283,4 +284,10 @@ test('an altered mark of what has left a block is found on opening: that is sent
   expect(again.stats()).toMatchObject({ depth: { high: 0, normal: 0 }, devices: 0 })
   expect([lost, disk.keysStartingWith('r!')]).toEqual([0, []])
   await again.close()
+})
+
+test('a key that was altered is damage, and no position', () => {
+  expect(parseBlockKey('e!n!0000000000000042')).toEqual({ lane: 'normal', last: 42 })
+  for (const key of ['e!n!00000000000000:2', 'e!n!000000000000004', 'e!x!0000000000000042'])
+    expect(() => parseBlockKey(key)).toThrow(/is none that was written/)
 })

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { ofLayout } from '../../support/edge/outbox-damage.ts'
+import { ofLayout } from '../../support/edge/other-layout.ts'
 import { submission } from '../../support/edge/outbox-events.ts'
 import { openTestOutbox } from '../../support/edge/test-outbox.ts'
 import { FakeClock } from '../../support/fakes/clock.ts'

@@ -60,7 +60,7 @@ export interface Ingest {
   eventAt(deviceId: string, topic: string): EventMatch | undefined
   /**
    * As `publish`, of messages that came together from this publisher, each to a topic of events. `answered` is called with how many
-   * more of them may be acknowledged, in their order, as soon as that is so.
+   * more of them may be acknowledged, in their order, as soon as that is so. Of the payloads nothing is needed once it has returned.
    */
   takeAll(
     publisher: Publisher,

@@ -12,14 +12,14 @@ export interface Connection {
   readonly deviceId: string
   /** Aborted when the connection is over: what still waits for room is withdrawn, the device keeps it. */
   readonly signal: AbortSignal
-  /** From CONNECT until the session has begun, what came with the CONNECT included: nothing more is read. */
+  /** Between CONNECT and CONNACK: nothing more is read. */
   connecting: boolean
   /** Why the CONNECT is to be refused. */
   refusal: RefusedConnect | undefined
   /** It is another broker's, which says so in its CONNECT. */
   isBridge: boolean
   /** Counts publishes as unanswered, and at what they take in memory as they came. */
-  hold(...publishes: readonly Pick<Publish, 'topic' | 'payload'>[]): Held
+  hold(publishes: readonly Pick<Publish, 'topic' | 'payload'>[]): Held
   /** Nothing more is read until it was resumed as often as it was paused. */
   pause(): void
   resume(): void
@@ -136,7 +136,7 @@ class GuardedConnection implements Connection {
     this.#unanswered = unanswered
   }
 
-  hold(...publishes: readonly Pick<Publish, 'topic' | 'payload'>[]): Held {
+  hold(publishes: readonly Pick<Publish, 'topic' | 'payload'>[]): Held {
     let bytes = 0
     const grow = (more: number): void => {
       bytes += more

@@ -31,6 +31,7 @@ export interface EventTopic {
 
 const acknowledgement = [0x40, 2] as const
 const acknowledgementBytes = 4
+const nothing = Buffer.alloc(0)
 
 /**
  * The way of most publishes, past aedes: of QoS 0 and 1, not retained, to a topic of events that nobody has subscribed to. Those
@@ -78,14 +79,18 @@ export class FastPath {
       match,
     }))
     let answered = 0
+    const over = this.#parts.publishing.takeAll(connection, messages, (count) => {
+      const from = answered
+      answered += count
+      return acknowledge(socket, publishes.slice(from, answered))
+    })
+    // They are texts by now. A part of what was read keeps all of it in memory (G7).
+    for (const one of [...messages, ...publishes]) one.payload = nothing
     try {
-      await this.#parts.publishing.takeAll(connection, messages, (count) => {
-        const from = answered
-        answered += count
-        return acknowledge(socket, publishes.slice(from, answered))
-      })
+      await over
     } catch (error) {
-      socket.destroy(error instanceof Error ? error : new Error(messageOf(error)))
+      // What was acknowledged is sent before.
+      setImmediate(() => socket.destroy(error instanceof Error ? error : new Error(messageOf(error))))
     }
   }
 }

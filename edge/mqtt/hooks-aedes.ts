@@ -137,15 +137,13 @@ export interface FollowerParts {
 /** What aedes tells when it has acted. */
 export function follow(aedes: Aedes, { connections, reports }: FollowerParts): void {
   const ended = (client: Client, error: Error): void => reports.connectionEnded(connections.of(client), error)
-  // aedes is given what came with the CONNECT when the session has begun: nothing is read before, to overtake it.
-  aedes.on('clientReady', (client) =>
-    client.once('connected', () => {
-      const connection = connections.of(client)
-      if (!connection) return
-      connection.connecting = false
-      setImmediate(() => connection.pull())
-    }),
-  )
+  aedes.on('connackSent', (_packet, client) => {
+    const connection = connections.of(client)
+    if (!connection) return
+    connection.connecting = false
+    // aedes notes that it has sent the CONNACK only after this event.
+    setImmediate(() => connection.pull())
+  })
   aedes.on('clientError', ended)
   aedes.on('connectionError', ended)
   // Missing in its types.

@@ -59,7 +59,7 @@ export class Publishing {
     if (!connection) return 'withdrawn'
     const order = this.#orderFor(connection)
     // The packet counts as unanswered also while it waits for its turn, and for its record.
-    const held = connection.hold(packet)
+    const held = connection.hold([packet])
     try {
       return await order.run(packet, async (turn) => {
         const verdict = await this.#take(session, { connection, held, turn }, packet)
@@ -86,13 +86,16 @@ export class Publishing {
   ): Promise<void> {
     const { ingest } = this.#parts
     const { deviceId, signal } = connection
-    const held = connection.hold(...messages)
+    const held = connection.hold(messages)
     const take = async (turn: Promise<void>): Promise<void> => {
       let answers = turn
-      await ingest.takeAll({ deviceId, signal, held }, messages, (count) => {
-        answers = answers.then(() => answer(count)).then(() => held.answered(count))
-      })
-      await answers
+      try {
+        await ingest.takeAll({ deviceId, signal, held }, messages, (count) => {
+          answers = answers.then(() => answer(count)).then(() => held.answered(count))
+        })
+      } finally {
+        await answers
+      }
     }
     try {
       if (messages.every(({ qos }) => qos === 0)) await take(Promise.resolve())

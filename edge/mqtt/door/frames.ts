@@ -107,6 +107,9 @@ export class FrameReader<Topic> {
       } else if (found !== passes)
         return { ...this.#reading(chunk.subarray(passFrom, at), restOf(chunk, this.#end)), ...found }
       at = this.#end
+      // What comes with a CONNECT is read when that is answered: the broker would let what comes later overtake it.
+      if (this.#type === packetType.connect && at < chunk.length)
+        return this.#reading(chunk.subarray(passFrom, at), chunk.subarray(at))
       if (this.#isOver) break
     }
     return this.#reading(

@@ -19,21 +19,21 @@ export interface ArrivalAccount {
 
 /**
  * Submissions that arrived together, and the caller who waits for them: one promise for all, and one call for what each write
- * answers of them.
+ * answers of them. Each has one fate, whatever comes after it.
  */
 export class Arrival {
   readonly pendings: readonly Pending[]
   readonly signal: AbortSignal | undefined
   readonly atMs: number
-  /** Resolves when all are answered. */
+  /** Resolves when all are answered; rejects when all before the first that gets no answer are. */
   readonly over: Promise<void>
   readonly #answered: (admissions: readonly Admission[]) => void
   readonly #account: ArrivalAccount
-  readonly #admissions: (Admission | undefined)[]
+  readonly #fates: (Fate | undefined)[]
   #left: number
   #told = 0
   #resolve: () => void = () => {}
-  #reject: ((error: unknown) => void) | undefined
+  #reject: (error: unknown) => void = () => {}
 
   constructor(
     submissions: readonly Submission[],
@@ -49,7 +49,7 @@ export class Arrival {
     this.#answered = parts.answered
     this.#account = parts.account
     this.#left = submissions.length
-    this.#admissions = Array.from({ length: submissions.length })
+    this.#fates = Array.from({ length: submissions.length })
     this.pendings = submissions.map((submission, index) => ({
       submission,
       hash: hashOf(eventKey(submission.candidate)),
@@ -62,42 +62,41 @@ export class Arrival {
     })
   }
 
-  /** How many are neither answered nor given up. */
+  /** How many have no fate yet. */
   get left(): number {
     return this.#left
   }
 
   /** Notes an answer, which is given with the next `tell`. */
-  answer({ index }: Pending, admission: Admission): void {
-    this.#admissions[index] = admission
-    this.#settled()
+  answer(pending: Pending, admission: Admission): void {
+    this.#settle(pending, { admission })
   }
 
-  /** One of them gets no answer; nor do those behind it, whatever becomes of them. */
-  giveUp(_pending: Pending, error: unknown): void {
-    this.#reject?.(error)
-    this.#reject = undefined
-    this.#settled()
+  /** It gets no answer; nor do those behind it, whatever becomes of them. */
+  giveUp(pending: Pending, error: unknown): void {
+    this.#settle(pending, { error })
+    this.tell()
   }
 
   /** Gives the answers that are there, in the order of the submissions, up to the first that is missing. */
   tell(): void {
-    if (!this.#reject) return
-    const from = this.#told
     const admissions: Admission[] = []
-    for (let index = from; ; index += 1) {
-      const admission = this.#admissions[index]
-      if (!admission) break
-      admissions.push(admission)
+    let fate = this.#fates[this.#told]
+    for (; fate && 'admission' in fate; fate = this.#fates[this.#told]) {
+      admissions.push(fate.admission)
+      this.#told += 1
     }
-    if (admissions.length === 0) return
-    this.#told += admissions.length
-    this.#answered(admissions)
-    if (this.#told === this.#admissions.length) this.#resolve()
+    if (admissions.length > 0) this.#answered(admissions)
+    if (fate) this.#reject(fate.error)
+    else if (this.#told === this.#fates.length) this.#resolve()
   }
 
-  #settled(): void {
+  #settle({ index }: Pending, fate: Fate): void {
+    if (this.#fates[index]) return
+    this.#fates[index] = fate
     this.#left -= 1
     this.#account.settled(this)
   }
 }
+
+type Fate = { admission: Admission } | { error: unknown }

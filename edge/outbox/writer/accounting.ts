@@ -1,3 +1,4 @@
+import { TidegateError } from '../../../src/errors.ts'
 import { bothLanes } from '../outbox.ts'
 import { type Core, lowestUnread } from './core.ts'
 import type { Draft } from './draft.ts'
@@ -7,7 +8,11 @@ import { eventRange, parseBlockKey } from '../layout/keys.ts'
 import { recount } from '../opening/recount.ts'
 import type { State } from '../opening/state.ts'
 
-/** Counts what is there, adopts it, and enters what is not in the ledger. */
+/**
+ * Counts what is there, adopts it, and enters what is not in the ledger.
+ * @throws TidegateError `STORE_CORRUPT` all that was read and is expected is there, and yet no read comes to it: an index of the
+ *   store is damaged
+ */
 export async function recountInto(core: Core, draft: Draft): Promise<void> {
   const { log } = core.options
   const { store, head, undelivered, lanes } = core.state
@@ -19,9 +24,15 @@ export async function recountInto(core: Core, draft: Draft): Promise<void> {
   draft.discard(counted.unreadable)
   draft.adopt(counted.totals, counted.devices)
   const { first } = counted.totals
+  const isBehind = bothLanes.some((lane) => first[lane] < lowestUnread(core, lane))
   // A release that was not synced may be undone by a power cut although what was written behind it is there (LevelDB
   // syncs one log at a time): such events are back behind what was read, are counted, and have to be read.
-  if (bothLanes.some((lane) => first[lane] < lowestUnread(core, lane))) core.state.lanes = lanes.again(first)
+  if (isBehind) {
+    // Read again from there once, and not come to.
+    if (runDry(core) && core.readAgainFrom === first.normal + first.high) throw unreachable(found)
+    core.readAgainFrom = first.normal + first.high
+    core.state.lanes = lanes.again(first)
+  }
   for (const range of counted.missing) undelivered.note(range, draft.operations)
   core.doubtful = allHanded(core)
   if (counted.lost > 0) draft.undelivered.set('lost', counted.lost)
@@ -33,6 +44,14 @@ export function runDry(core: Core): boolean {
   const { head, lanes } = state
   if (head.depth.high + head.depth.normal === 0 || reading) return false
   return handed.inFlight.size + handed.releasing.size === 0 && lanes.waitMs(head) === Infinity
+}
+
+function unreachable(events: number): TidegateError {
+  return new TidegateError('STORE_CORRUPT', {
+    message: `${events} events are there and cannot be read`,
+    retryable: true,
+    hint: 'the store is repaired and read again; check the health of the disk',
+  })
 }
 
 /** Every position in somebody's hands. */

@@ -31,6 +31,8 @@ export interface Core {
   reading: Record<Lane, number> | undefined
   /** Positions whose release may or may not have landed before a reload. */
   doubtful: Set<number>
+  /** Where the lanes began that were read again after a recount: the sum of both positions, which only grows. */
+  readAgainFrom: number | undefined
   diskFreeBytes: number
   /** When undelivered events were reported last, and when the head was written last, by the monotonic clock. */
   lastReportMs: number

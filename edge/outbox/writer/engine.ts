@@ -75,6 +75,7 @@ export class Engine implements Outbox {
       removal: undefined,
       reading: undefined,
       doubtful: new Set(),
+      readAgainFrom: undefined,
       diskFreeBytes: Infinity,
       lastReportMs: 0,
       lastHeadMs: 0,
@@ -131,6 +132,7 @@ export class Engine implements Outbox {
     signal?: AbortSignal,
   ): Promise<void> {
     if (this.#core.closing.aborted) return Promise.reject(closedError())
+    if (submissions.length === 0) return Promise.resolve()
     const { clock, batchEventsMax } = this.#core.options
     const room = this.#core.options.waitingMax - this.#writer.unanswered
     const atMs = clock.monotonicMs()

@@ -302,7 +302,9 @@ describe('the door of a socket', () => {
     const { socket } = guarded()
     const failed = new Promise((resolve) => socket.once('error', resolve))
     socket.write(Buffer.concat([connect(), publish(topic, 'x'), publish('a/#')]))
-    expect(socket.read()).toEqual(Buffer.concat([connect(), publish(topic, 'x')]))
+    // What comes with the CONNECT is read when that has been handed on, and answered.
+    expect(socket.read()).toEqual(connect())
+    expect(socket.read()).toEqual(publish(topic, 'x'))
     expect(await failed).toMatchObject({ code: 'PACKET_MALFORMED', violation: 'topic' })
   })
 

@@ -116,4 +116,35 @@ describe('an outbox whose store fails', () => {
     await outbox.release(await outbox.take(3))
     expect(outbox.stats().depth.normal).toBe(0)
   })
+
+  test('what is counted and cannot be come to, since an index is damaged, is read after a repair (G2)', async () => {
+    let isHidden = false
+    let repairs = 0
+    const folder = Object.assign(Object.create(disk) as SimulatedDisk, {
+      async open() {
+        const store = await disk.open()
+        const entries: typeof store.entries = (range, ...rest) =>
+          isHidden && range.gte.startsWith('e!') ? Promise.resolve([]) : store.entries(range, ...rest)
+        return { ...store, entries }
+      },
+      async repair(why: string) {
+        repairs += 1
+        isHidden = false
+        await disk.repair(why)
+      },
+    })
+    await open({ folder })
+    await append(3, 'e')
+    isHidden = true
+    const taken: string[] = []
+    for (let second = 0; second < 10; second += 1) {
+      const events = await outbox.take(10)
+      taken.push(...events.map(({ id }) => id))
+      await outbox.release(events)
+      await clock.advance(1000)
+      await settled()
+    }
+    expect(repairs).toBe(1)
+    expect(taken.filter((id) => id.startsWith('e'))).toEqual(['e0', 'e1', 'e2'])
+  })
 })

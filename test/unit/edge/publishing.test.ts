@@ -29,7 +29,7 @@ function ways(take = once): Ways {
   const connection = {
     deviceId: 'a1',
     signal: new AbortController().signal,
-    hold({ topic, payload }: Publish) {
+    hold([{ topic, payload }]: [Publish]) {
       asked.push(`held ${topic} ${payload.length}`)
       return {
         grow: (bytes: number) => void asked.push(`grown by ${bytes}`),

@@ -1,0 +1,155 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { connectAmqp } from '../../../cloud/amqp/connection-rabbit.ts'
+import { isBatch, splitBatch } from '../../../src/contract/batch.ts'
+import { silentLog } from '../../../src/log.ts'
+import type { Prepare, Subject } from '../../run/case.ts'
+import { ends } from '../../run/catalogue.ts'
+import type { Sample } from '../../run/figures.ts'
+import { percentile } from '../../run/statistics.ts'
+import { flood } from '../../subjects/flood.ts'
+import { pace } from '../../subjects/pace.ts'
+import { numberOf } from '../../subjects/packets.ts'
+import { issueFleet } from '../ingest.ts'
+import { startBridgedWay } from './bridged-way.ts'
+import { startTidegateWay } from './tidegate-way.ts'
+import type { Part, Way } from './way.ts'
+
+/** Both ways are there all the time; what has not its turn is idle. */
+export const prepareEndToEnd: Prepare = async (bench) => {
+  const pki = await issueFleet(bench.dir)
+  const names = pki.devices.map(({ commonName }) => commonName)
+  const ways = [
+    { way: await startBridgedWay(bench, pki, ends.bridge) },
+    ...(await Promise.all(
+      bench.products.map(async (product) => ({
+        way: await startTidegateWay(bench, names, ends.whole),
+        product,
+      })),
+    )),
+  ]
+  for (const { way } of ways) await rateOf(way, 2_000)
+  const events = bench.full ? 200_000 : 30_000
+  const each = (subject: (way: Way) => Subject): Subject[] =>
+    ways.map(({ way, ...whose }) => ({ ...subject(way), ...whose }))
+  return [
+    ...each((way) => ({ name: way.name, measure: () => rateOf(way, events) })),
+    ...each((way) => ({ name: `${way.name}, 500/s`, measure: () => latenciesOf(way, 500, 6_000) })),
+    ...ways.flatMap(({ way, ...whose }) =>
+      way.parts.map((part) => ({
+        ...whose,
+        name: `${way.name}, kill -9 of ${part.name}`,
+        once: true as const,
+        measure: () => hit(way, part),
+      })),
+    ),
+  ]
+}
+
+/** A flood; from its first event to when the last is at the end. */
+async function rateOf(way: Way, events: number): Promise<Sample> {
+  await way.mark()
+  const [startedMs, cpu] = [Date.now(), way.cpuMicros()]
+  const { messages } = await flood(way.mqttPort, way.fleet, { messages: events })
+  await untilAtEnd(way, messages)
+  const cpuMicros = (way.cpuMicros() - cpu) / messages
+  const lastMs = Math.max(...[...(await way.arrivals()).values()].map(({ atMs }) => atMs))
+  return { eventsPerSecond: (messages / (lastMs - startedMs)) * 1000, cpuMicros }
+}
+
+/** Until so many are at the end, or none has come for twenty seconds. */
+async function untilAtEnd(way: Way, events: number): Promise<void> {
+  let [count, sinceMs] = [0, performance.now()]
+  while (count < events && performance.now() - sinceMs < 20_000) {
+    await delay(100)
+    const now = await way.count()
+    if (now > count) sinceMs = performance.now()
+    count = now
+  }
+}
+
+async function latenciesOf(way: Way, perSecond: number, forMs: number): Promise<Sample> {
+  await way.mark()
+  const inBroker = new Map<number, number>()
+  const probe = await watch(way, inBroker)
+  const sent = new Map<number, number>()
+  const acknowledged: number[] = []
+  const stop = new AbortController()
+  // Both clocks at once, as near as can be: a commit is told by the wall clock.
+  const wallMs = Date.now() - performance.now()
+  const pacing = pace(way.mqttPort, way.fleet, {
+    perSecond,
+    signal: stop.signal,
+    onSent: (number, atMs) => sent.set(number, atMs),
+    onAcknowledged: (_, latencyMs) => acknowledged.push(latencyMs),
+  })
+  await Promise.race([pacing, delay(forMs)])
+  stop.abort()
+  await pacing
+  await untilAtEnd(way, sent.size)
+  await probe.close()
+  const arrivals = await way.arrivals()
+  const toBroker = [...sent].map(([number, atMs]) => (inBroker.get(number) ?? Number.NaN) - atMs)
+  const toEnd = [...sent].map(([number, atMs]) => (arrivals.get(number)?.atMs ?? Number.NaN) - wallMs - atMs)
+  return {
+    p50Ms: percentile(acknowledged, 0.5),
+    p99Ms: percentile(acknowledged, 0.99),
+    brokerP50Ms: percentile(toBroker, 0.5),
+    brokerP99Ms: percentile(toBroker, 0.99),
+    endP50Ms: percentile(toEnd, 0.5),
+    endP99Ms: percentile(toEnd, 0.99),
+  }
+}
+
+/** When each event came to a queue beside the others. */
+async function watch({ probe: { url, exchange } }: Way, seen: Map<number, number>) {
+  const { client, close } = await connectAmqp({ url, connectionName: 'probe', log: silentLog })
+  const consumer = client.createConsumer(
+    {
+      queue: 'probe',
+      queueOptions: { queue: 'probe', exclusive: true },
+      queueBindings: [{ exchange, routingKey: '#' }],
+      noAck: true,
+    },
+    ({ body, contentType, contentEncoding }) => {
+      const nowMs = performance.now()
+      const bytes = Buffer.from(body as Uint8Array | string)
+      for (const text of isBatch(contentType) ? splitBatch(bytes, contentEncoding) : [bytes])
+        seen.set(numberOf((JSON.parse(text.toString()) as { id: string }).id), nowMs)
+    },
+  )
+  await new Promise<void>((resolve) => consumer.once('ready', resolve))
+  return {
+    async close() {
+      await consumer.close()
+      await close()
+    },
+  }
+}
+
+/** One kill -9 while events come in, a start a second later, and what became of what had its PUBACK. */
+async function hit(way: Way, part: Part): Promise<Sample> {
+  await way.mark()
+  const acknowledged = new Set<number>()
+  const stop = new AbortController()
+  const pacing = pace(way.mqttPort, way.fleet, {
+    perSecond: 1_000,
+    signal: stop.signal,
+    onAcknowledged: (number) => acknowledged.add(number),
+  })
+  await Promise.race([pacing, delay(3_000)])
+  await part.kill()
+  await delay(1_000)
+  await part.start()
+  await delay(3_000)
+  stop.abort()
+  await pacing
+  await untilAtEnd(way, acknowledged.size)
+  // What comes twice may come later than what is awaited.
+  await delay(3_000)
+  const arrivals = await way.arrivals()
+  return {
+    acknowledged: acknowledged.size,
+    lost: [...acknowledged].filter((number) => !arrivals.has(number)).length,
+    repeated: [...arrivals.values()].filter(({ times }) => times > 1).length,
+  }
+}

@@ -17,14 +17,14 @@ import { prepareWriteAmplification } from './cases/write-amplification.ts'
 import { pageOf } from './page/performance.ts'
 import { reportOf } from './page/terminal.ts'
 import type { Prepare, Product } from './run/case.ts'
-import { catalogue, type CatalogueEntry } from './run/catalogue.ts'
+import { type CaseName, catalogue, type CatalogueEntry } from './run/catalogue.ts'
 import { checkOut, revisionHere } from './run/checkout.ts'
 import { thisMachine } from './run/machine.ts'
 import { type CaseResult, mergeResults, readResults, type Results, subjectsOf } from './run/results.ts'
 import { inTurns } from './run/rounds.ts'
 import { thisCheckout } from './run/worker.ts'
 
-const prepares: Readonly<Record<string, Prepare>> = {
+const prepares: Readonly<Record<CaseName, Prepare>> = {
   ingest: prepareIngest,
   latency: prepareLatency,
   outbox: prepareOutbox,
@@ -64,17 +64,23 @@ program
   .description('write docs/PERFORMANCE.md from bench/results.json as it is')
   .action(() => writePage())
 await program.parseAsync()
+// A case that failed may have left a client behind that dials for ever.
+process.exit()
 
-function nameOf(name: string, former: string[]): string[] {
-  if (!names.includes(name)) throw new InvalidArgumentError(`There are ${names.join(', ')}.`)
+function nameOf(name: string, former: CaseName[]): CaseName[] {
+  if (!isCase(name)) throw new InvalidArgumentError(`There are ${names.join(', ')}.`)
   return [...former, name]
 }
 
-function entryOf(name: string): CatalogueEntry {
+function isCase(name: string): name is CaseName {
+  return names.some((one) => one === name)
+}
+
+function entryOf(name: CaseName): CatalogueEntry {
   return catalogue.find((entry) => entry.name === name) as CatalogueEntry
 }
 
-async function bench(asked: string[], options: Options): Promise<void> {
+async function bench(asked: CaseName[], options: Options): Promise<void> {
   const { against } = options
   if (against !== undefined && options.write)
     program.error('error: --write keeps what this checkout shows, without --against')
@@ -122,8 +128,8 @@ async function measure(
   say(`\n${name}`)
   mkdirSync(dir)
   try {
-    const subjects = await prepares[name]?.({ products, full, dir, scope, say })
-    const taking = (subjects ?? []).filter(({ product }) => products.length === 1 || product !== undefined)
+    const subjects = await prepares[name]({ products, full, dir, scope, say })
+    const taking = subjects.filter(({ product }) => products.length === 1 || product !== undefined)
     const measured = await inTurns(taking, rounds, say)
     return {
       name,

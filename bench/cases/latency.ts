@@ -35,18 +35,19 @@ export const prepareLatency: Prepare = async ({ products, full, dir, scope }) =>
     await untilConnack(port, fleet)
     const latencies: number[] = []
     const stop = new AbortController()
-    const before = cpuMicrosOf(pid)
+    const started = { ms: performance.now(), cpu: 0 }
     const pacing = pace(port, fleet, {
       perSecond,
       signal: stop.signal,
+      onStarted: () => Object.assign(started, { ms: performance.now(), cpu: cpuMicrosOf(pid) }),
       onAcknowledged: (_, latencyMs) => latencies.push(latencyMs),
     })
     await Promise.race([pacing, delay(ms)])
     stop.abort()
     await pacing
     return {
-      eventsPerSecond: latencies.length / (ms / 1000),
-      cpuMicros: (cpuMicrosOf(pid) - before) / latencies.length,
+      eventsPerSecond: (latencies.length / (performance.now() - started.ms)) * 1000,
+      cpuMicros: (cpuMicrosOf(pid) - started.cpu) / latencies.length,
       p50Ms: percentile(latencies, 0.5),
       p99Ms: percentile(latencies, 0.99),
     }

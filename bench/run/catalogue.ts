@@ -1,8 +1,19 @@
 import type { FigureName } from './figures.ts'
 
+export type CaseName =
+  | 'ingest'
+  | 'latency'
+  | 'outbox'
+  | 'connack'
+  | 'restart'
+  | 'drain'
+  | 'consume'
+  | 'end-to-end'
+  | 'write-amplification'
+
 /** A case in words, and what of it is compared. What is measured stands in `bench/cases`. */
 export interface CatalogueEntry {
-  name: string
+  name: CaseName
   title: string
   /** How it is measured, and what the references do not promise. */
   about: string
@@ -124,7 +135,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     name: 'connack',
     title: 'From the start to the first CONNACK',
     about:
-      '`tidegate edge` started on a folder with so many events queued; memory three seconds later. Memory without mapped files leaves out the tables of LevelDB, whose pages are the kernel’s to take back.',
+      '`tidegate edge` started on a folder with so many events queued; memory three seconds later. It waits for the current generation of remembered IDs, and for the sorting of one that was closed in the second before the stop. Memory without mapped files leaves out the tables of LevelDB, whose pages are the kernel’s to take back; what is read at the start touches the whole young generation of the heap, as any traffic does.',
     comparisons: [
       {
         title: 'first CONNACK, 1 M queued : empty',
@@ -171,7 +182,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     name: 'drain',
     title: 'Draining a backlog',
     about:
-      'A backlog leaves `tidegate edge` for the quorum queues of RabbitMQ, window 1000, while 200 new events a second come in; their time from the device to RabbitMQ is shown. The reference is confirmed publishing of single events that are in memory already.',
+      'A backlog leaves `tidegate edge` for the quorum queues of RabbitMQ, window 1000, while 200 new events a second come in; their time from the device to RabbitMQ is shown. With that window and 16 partitions a batch holds some 30 events: half a window goes at a time. The reference is confirmed publishing of single events that are in memory already.',
     against: true,
     plots: ['eventsPerSecond'],
     comparisons: [
@@ -246,7 +257,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     name: 'write-amplification',
     title: 'Bytes written',
     about:
-      'By the outbox for each byte of event text: what it gives to the store, and what the kernel counts as written to disk. At all rates but the last every event is delivered soon after.',
+      'By the outbox for each byte of event text: what it gives to the store, and what the kernel counts as written to disk. At all rates but the last every event is delivered soon after. Small batches cost most: a synced write dirties whole pages, and an event is written once to the log and once or more to tables.',
     comparisons: [
       {
         title: 'written bytes per payload byte at full speed',

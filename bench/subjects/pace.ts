@@ -8,6 +8,8 @@ export interface PaceOptions {
   /** Ends the sending when aborted. */
   signal: AbortSignal
   type?: string
+  /** Called when all are connected, before the first event. */
+  onStarted?(): void
   /** Called for each event with its number, and when it was written to the socket first, by performance.now(). */
   onSent?(number: number, atMs: number): void
   /** Called for each PUBACK, with the time since its event was written first, ms. */
@@ -35,6 +37,7 @@ export async function pace(port: number, fleet: Fleet, options: PaceOptions): Pr
       return device
     }),
   )
+  options.onStarted?.()
   const startedMs = performance.now()
   let sent = 0
   let turn = 0

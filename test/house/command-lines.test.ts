@@ -16,7 +16,7 @@ const freeTexts = [
   'addresses...',
 ]
 /** Programs that only our own tests and benchmarks start, with what they know already. */
-const started = ['test/support/programs/', 'bench/bare-aedes.ts', 'test/proof/worker.ts']
+const started = ['test/support/programs/', 'bench/subjects/bare-aedes.ts', 'test/proof/worker.ts']
 
 const sources = ['cli', 'edge', 'cloud', 'certs', 'dev', 'src', 'bench', 'test'].flatMap(sourcesIn)
 

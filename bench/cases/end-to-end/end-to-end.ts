@@ -102,8 +102,8 @@ async function latenciesOf(way: Way, perSecond: number, forMs: number): Promise<
 
 /** When each event came to a queue beside the others. */
 async function watch({ probe: { url, exchange } }: Way, seen: Map<number, number>) {
-  const { client, close } = await connectAmqp({ url, connectionName: 'probe', log: silentLog })
-  const consumer = client.createConsumer(
+  const connection = await connectAmqp({ url, connectionName: 'probe', log: silentLog })
+  const consumer = connection.client.createConsumer(
     {
       queue: 'probe',
       queueOptions: { queue: 'probe', exclusive: true },
@@ -121,7 +121,7 @@ async function watch({ probe: { url, exchange } }: Way, seen: Map<number, number
   return {
     async close() {
       await consumer.close()
-      await close()
+      await connection.close()
     },
   }
 }

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { InvalidArgumentError } from 'commander'
@@ -48,7 +48,10 @@ const say = (line: string): void => console.log(line)
 const names = catalogue.map(({ name }) => name)
 const resultsFile = join(thisCheckout.root, 'bench/results.json')
 
-const program = programOf('npm run bench --', 'Measures Tidegate against references, in turns, on this machine.')
+const program = programOf(
+  'npm run bench --',
+  'Measures Tidegate against references, in turns, on this machine.',
+)
   .argument('[names...]', `what to measure: ${names.join(', ')} (default: all)`, nameOf, [])
   .option('--rounds <count>', 'turns of each subject', wholeNumber({ max: 1000 }), 3)
   .option('--full', 'go to the sizes that take their time', false)
@@ -89,6 +92,8 @@ async function bench(asked: CaseName[], options: Options): Promise<void> {
     .filter((name) => against === undefined || entryOf(name).against)
   if (chosen.length === 0) program.error('error: none of these can be compared with another revision')
   const dir = mkdtempSync(join(process.env['TIDEGATE_BENCH_DIR'] ?? tmpdir(), 'tidegate-bench-'))
+  // PostgreSQL runs as a user of its own, who must come through.
+  chmodSync(dir, 0o711)
   const scope = createScope()
   try {
     const products = [
@@ -107,8 +112,7 @@ async function bench(asked: CaseName[], options: Options): Promise<void> {
       say(reportOf(entryOf(name), result))
       results.push(result)
     }
-    if (options.json !== undefined)
-      writeFileSync(options.json, textOf({ version: 1, cases: results }))
+    if (options.json !== undefined) writeFileSync(options.json, textOf({ version: 1, cases: results }))
     if (options.write) {
       writeFileSync(resultsFile, textOf(mergeResults(formerResults(), results, names)))
       writePage()
@@ -126,7 +130,7 @@ async function measure(
   const machine = thisMachine()
   const scope: Scope = createScope()
   say(`\n${name}`)
-  mkdirSync(dir)
+  mkdirSync(dir, { mode: 0o711 })
   try {
     const subjects = await prepares[name]({ products, full, dir, scope, say })
     const taking = subjects.filter(({ product }) => products.length === 1 || product !== undefined)

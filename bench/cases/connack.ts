@@ -28,7 +28,7 @@ export const prepareConnack: Prepare = async ({ products, full, dir, say }) => {
       if (connections === 1) {
         say(`  filling an outbox with ${queued.toLocaleString('en')} events`)
         const folder = join(place, 'data', 'outbox')
-        await outboxWorker({ work: 'fill', folder, root: product.root, events: queued, then: 'close' })
+        await outboxWorker({ work: 'fill', folder, root: product.root, events: queued, end: 'close' })
       }
       subjects.push({ name, product, measure: () => firstConnack(product, place, pki, connections) })
     }

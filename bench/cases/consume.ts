@@ -25,6 +25,8 @@ const ways = [
 
 const type = 'com.acme.climate'
 
+const queues = Array.from({ length: partitions }, (_, partition) => partitionQueue('bare', partition))
+
 /** The cloud's history group, committed to PostgreSQL, against a bare client that acknowledges single events of the same queue type and forgets. */
 export const prepareConsume: Prepare = async (bench: Bench) => {
   const events = bench.full ? 500_000 : 40_000
@@ -45,8 +47,6 @@ export const prepareConsume: Prepare = async (bench: Bench) => {
   const client = new Client(databaseUrl)
   await client.connect()
   bench.scope.own({ close: () => client.end() })
-  const queuesOf = (group: string): string[] =>
-    Array.from({ length: partitions }, (_, partition) => partitionQueue(group, partition))
   let clouds = 0
   return [
     {
@@ -55,7 +55,7 @@ export const prepareConsume: Prepare = async (bench: Bench) => {
         await publisher.publish({ eventsMax: 1, compress: false }, (partition) => ({
           routingKey: partitionQueue('bare', partition),
         }))
-        const task: ConsumerTask = { url: rabbit.subjectUrl, queues: queuesOf('bare'), events }
+        const task: ConsumerTask = { url: rabbit.subjectUrl, queues, events }
         return (await runWorker<Sample>('consumer', task)) ?? {}
       },
     },
@@ -175,9 +175,7 @@ function createPublisher(rabbit: Rabbit, events: number) {
         contentType,
         ...(!alone && compress && { contentEncoding: wire.deflate }),
       }
-      confirms.push(
-        channel.basicPublish(envelope, alone ? Buffer.from(first) : joinBatch(texts, compress)),
-      )
+      confirms.push(channel.basicPublish(envelope, alone ? Buffer.from(first) : joinBatch(texts, compress)))
       if (confirms.length < 1000) return
       await Promise.all(confirms)
       confirms = []

@@ -47,7 +47,7 @@ export const prepareDrain: Prepare = async (bench: Bench) => {
   for (const [index, product] of bench.products.entries()) {
     const filled = join(bench.dir, `filled-${index}`)
     bench.say(`  filling an outbox with ${events.toLocaleString('en')} events`)
-    await outboxWorker({ work: 'fill', folder: filled, root: product.root, events, then: 'close' })
+    await outboxWorker({ work: 'fill', folder: filled, root: product.root, events, end: 'close' })
     for (const way of ways) {
       const dir = join(bench.dir, `edge-${index}`)
       const measure = async (): Promise<Sample> => {
@@ -86,7 +86,13 @@ async function drain({ product, way, dir, pki, rabbit, events, arrivals }: Drain
   const edge = await startEdge(product, {
     dir,
     pki,
-    uplink: { url: rabbit.subjectUrl, partitions, windowEvents, batch: way.batch, backlog: { inOrderBelow: 0 } },
+    uplink: {
+      url: rabbit.subjectUrl,
+      partitions,
+      windowEvents,
+      batch: way.batch,
+      backlog: { inOrderBelow: 0 },
+    },
   })
   const stop = new AbortController()
   const sentAt = new Map<number, number>()

@@ -31,7 +31,11 @@ export const prepareLatency: Prepare = async ({ products, full, dir, scope }) =>
       edge: scope.own(await startEdge(product, { dir: join(dir, `edge-${index}`), pki })),
     })
 
-  async function measured({ pid, port }: Running & { port: number }, perSecond: number, ms: number): Promise<Sample> {
+  async function measured(
+    { pid, port }: Running & { port: number },
+    perSecond: number,
+    ms: number,
+  ): Promise<Sample> {
     await untilConnack(port, fleet)
     const latencies: number[] = []
     const stop = new AbortController()

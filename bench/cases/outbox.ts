@@ -39,7 +39,7 @@ export const prepareOutbox: Prepare = async ({ products, full, dir, say }) => {
   )
   for (const { product, folder, count } of subjects) {
     say(`  filling an outbox with ${count.toLocaleString('en')} IDs`)
-    await outboxWorker({ work: 'fill', folder, root: product.root, events: count, then: 'release all' })
+    await outboxWorker({ work: 'fill', folder, root: product.root, events: count, end: 'release all' })
   }
   return [bare, ...subjects.map(({ name, product, folder }) => subjectOf(name, product, folder, events))]
 }

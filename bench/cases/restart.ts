@@ -14,7 +14,7 @@ export const prepareRestart: Prepare = async ({ products, full, dir, say }) => {
     ] as const) {
       const where = { folder: join(dir, `outbox-${index}-${queued}`), root: product.root }
       say(`  filling an outbox with ${queued.toLocaleString('en')} events`)
-      await outboxWorker({ ...where, work: 'fill', events: queued, then: 'close' })
+      await outboxWorker({ ...where, work: 'fill', events: queued, end: 'close' })
       subjects.push(
         {
           name: `${name}, after kill -9`,
@@ -24,7 +24,7 @@ export const prepareRestart: Prepare = async ({ products, full, dir, say }) => {
               ...where,
               work: 'fill',
               events: queued === 0 ? 0 : 5_000,
-              then: 'kill -9',
+              end: 'kill -9',
             })
             return outboxWorker({ ...where, work: 'open' })
           },

@@ -20,7 +20,11 @@ export function barChart(result: CaseResult, figure: FigureName): string | undef
     `<rect width="${geometry.width}" height="${height}" fill="#fff"/>`,
     `<text x="${geometry.left}" y="20" font-weight="bold">${escaped(title)}, ${better} is better</text>`,
     ...bars.map(({ name, spread }, index) =>
-      bar(name, spread, { most, top: geometry.top + index * geometry.row, text: figureText(figure, spread.median) }),
+      bar(name, spread, {
+        most,
+        top: geometry.top + index * geometry.row,
+        text: figureText(figure, spread.median),
+      }),
     ),
     '</svg>\n',
   ].join('\n')

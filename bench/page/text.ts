@@ -60,7 +60,9 @@ export function againstRows({ subjects }: Pick<CaseResult, 'subjects'>): string[
       const theirs = subjects.find(({ name, revision }) => name === ours.name && revision !== undefined)
       return (Object.keys(figures) as FigureName[]).flatMap((name) => {
         const ratio = ratioOf(ours.figures[name] ?? [], theirs?.figures[name] ?? [])
-        return ratio ? [[ours.name, figures[name].title, ratioText(ratio), `${figures[name].better} is better`]] : []
+        return ratio
+          ? [[ours.name, figures[name].title, ratioText(ratio), `${figures[name].better} is better`]]
+          : []
       })
     })
   return [['', 'figure', 'new : old', ''], ...rows]

@@ -19,7 +19,7 @@ export interface Bench {
   dir: string
   /** Closes what the case opened. */
   scope: Scope
-  say(line: string): void
+  say: (line: string) => void
 }
 
 /** What takes its turn in every round. */

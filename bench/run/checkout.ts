@@ -25,8 +25,7 @@ export function checkOut(
   scope.own({ close: () => void git('worktree', 'remove', '--force', root) })
   say(`building ${commit}`)
   const how: ExecFileSyncOptions = { cwd: root, stdio: ['ignore', 'ignore', 'inherit'] }
-  const lock = (folder: string): string => readFileSync(join(folder, 'package-lock.json'), 'utf8')
-  if (lock(root) === lock(thisCheckout.root))
+  if (lockOf(root) === lockOf(thisCheckout.root))
     symlinkSync(join(thisCheckout.root, 'node_modules'), join(root, 'node_modules'))
   else execFileSync('npm', ['ci', '--no-audit', '--no-fund'], how)
   // The programs of both sides, and nothing of its tests and benches.
@@ -36,4 +35,8 @@ export function checkOut(
 
 function git(...args: string[]): string {
   return execFileSync('git', args, { cwd: thisCheckout.root, encoding: 'utf8' }).trim()
+}
+
+function lockOf(root: string): string {
+  return readFileSync(join(root, 'package-lock.json'), 'utf8')
 }

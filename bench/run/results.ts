@@ -41,7 +41,11 @@ export function readResults(text: string): Results {
 }
 
 /** Cases that were measured anew take the place of their former results. */
-export function mergeResults(former: Results, newer: readonly CaseResult[], order: readonly string[]): Results {
+export function mergeResults(
+  former: Results,
+  newer: readonly CaseResult[],
+  order: readonly string[],
+): Results {
   const cases = new Map([...former.cases, ...newer].map((result) => [result.name, result]))
   return { version: 1, cases: order.flatMap((name) => cases.get(name) ?? []) }
 }
@@ -52,7 +56,10 @@ export function subjectsOf(measured: readonly Measured[]): CaseResult['subjects'
     name: subject,
     ...(revision !== undefined && { revision }),
     figures: Object.fromEntries(
-      Object.entries(figures).map(([name, values]) => [name, values.map((value) => Number(value.toPrecision(5)))]),
+      Object.entries(figures).map(([name, values]) => [
+        name,
+        values.map((value) => Number(value.toPrecision(5))),
+      ]),
     ),
   }))
 }

@@ -27,7 +27,8 @@ export function ratioOf(values: readonly number[], reference: readonly number[])
   const rounds = Math.min(values.length, reference.length === 1 ? values.length : reference.length)
   const ratios = Array.from(
     { length: rounds },
-    (_, round) => (values[round] ?? Number.NaN) / (reference[reference.length === 1 ? 0 : round] ?? Number.NaN),
+    (_, round) =>
+      (values[round] ?? Number.NaN) / (reference[reference.length === 1 ? 0 : round] ?? Number.NaN),
   )
   return ratios.every(Number.isFinite) ? spreadOf(ratios) : undefined
 }

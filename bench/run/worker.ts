@@ -30,10 +30,10 @@ export async function runWorker<Answer>(name: string, task: object): Promise<Ans
 }
 
 /** The worker's side: does its one task, answers, and ends. It ends too when who asked is gone. */
-export function onTask<Task>(work: (task: Task) => Promise<object>): void {
+export function onTask(work: (task: never) => Promise<object>): void {
   process.once('disconnect', () => process.exit(1))
   process.once('message', (task) => {
-    void work(task as Task).then(
+    void work(task as never).then(
       (answer) => process.send?.(answer, () => process.exit(0)),
       (error: unknown) => {
         console.error(error)

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -22,7 +22,11 @@ import { readingOf } from './sampler.ts'
  */
 const { minutes, rate } = programOf('npm run soak --', 'Tidegate for a long time at half of what it can do.')
   .option('--minutes <count>', 'how long', positiveNumber({ max: 100_000 }), 30)
-  .option('--rate <count>', 'events a second (default: half of what comes through in the first seconds)', wholeNumber())
+  .option(
+    '--rate <count>',
+    'events a second (default: half of what comes through in the first seconds)',
+    wholeNumber(),
+  )
   .parse()
   .opts<{ minutes: number; rate?: number }>()
 
@@ -31,6 +35,8 @@ const probeEvents = 20_000
 const say = (line: string): void => console.log(line)
 
 const dir = mkdtempSync(join(process.env['TIDEGATE_BENCH_DIR'] ?? tmpdir(), 'tidegate-soak-'))
+// PostgreSQL runs as a user of its own, who must come through.
+chmodSync(dir, 0o711)
 const scope = createScope()
 try {
   process.exitCode = (await soak(scope)) ? 0 : 1
@@ -61,7 +67,9 @@ async function soak(scope: Scope): Promise<boolean> {
   const fleet = fleetOf(stack.pki)
   const probed = await topRate(stack, fleet, database)
   const perSecond = rate ?? Math.max(1, Math.round(probed.perSecond / 2))
-  say(`${Math.round(probed.perSecond)} events/s came through at first; ${perSecond} events/s for ${minutes} min`)
+  say(
+    `${Math.round(probed.perSecond)} events/s came through at first; ${perSecond} events/s for ${minutes} min`,
+  )
   const { acknowledged, readings } = await run(stack, fleet, perSecond)
   say('waiting for what is still on its way')
   await untilStored(database, probed.events + acknowledged)
@@ -116,7 +124,10 @@ async function run(
   return { acknowledged, readings }
 }
 
-function lineOf(side: string, { atMs, memoryMiB, handles, eventLoopP99Ms, diskBytes, queued }: Reading): string {
+function lineOf(
+  side: string,
+  { atMs, memoryMiB, handles, eventLoopP99Ms, diskBytes, queued }: Reading,
+): string {
   return [
     `${Math.round(atMs / 1000)} s ${side}: ${Math.round(memoryMiB)} MiB`,
     `${handles} handles`,

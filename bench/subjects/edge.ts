@@ -55,7 +55,12 @@ export async function startEdge(product: Product, options: EdgeOptions): Promise
 }
 
 /** A side of `tidegate` with a configuration of its own. Does not wait for it to be ready. */
-export function startTidegate(product: Product, side: 'edge' | 'cloud', dir: string, config: object): Running {
+export function startTidegate(
+  product: Product,
+  side: 'edge' | 'cloud',
+  dir: string,
+  config: object,
+): Running {
   const file = join(dir, `${side}.yaml`)
   writeFileSync(file, stringify(config))
   return startProgram(commandOf(product), [side, '--config', file])

@@ -32,7 +32,12 @@ export async function flood(
 }
 
 /** Resolves with how many were acknowledged: all that were sent. */
-async function publishAll(socket: TLSSocket, deviceId: string, count: number, untilMs: number): Promise<number> {
+async function publishAll(
+  socket: TLSSocket,
+  deviceId: string,
+  count: number,
+  untilMs: number,
+): Promise<number> {
   const topic = topicOf(deviceId)
   let sent = 0
   let acknowledged = 0
@@ -40,9 +45,8 @@ async function publishAll(socket: TLSSocket, deviceId: string, count: number, un
   await new Promise<void>((resolve, reject) => {
     const more = (): void => {
       const packets: Buffer[] = []
-      const over = performance.now() >= untilMs
-      while (!over && sent < count && sent - acknowledged < inFlight)
-        packets.push(publishPacket(topic, (sent++ % 65_535) + 1))
+      const room = performance.now() < untilMs ? Math.min(count - sent, inFlight - sent + acknowledged) : 0
+      while (packets.length < room) packets.push(publishPacket(topic, (sent++ % 65_535) + 1))
       if (packets.length > 0) socket.write(Buffer.concat(packets))
       else if (sent === acknowledged) resolve()
     }

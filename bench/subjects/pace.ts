@@ -9,11 +9,11 @@ export interface PaceOptions {
   signal: AbortSignal
   type?: string
   /** Called when all are connected, before the first event. */
-  onStarted?(): void
+  onStarted?: () => void
   /** Called for each event with its number, and when it was written to the socket first, by performance.now(). */
-  onSent?(number: number, atMs: number): void
+  onSent?: (number: number, atMs: number) => void
   /** Called for each PUBACK, with the time since its event was written first, ms. */
-  onAcknowledged?(number: number, latencyMs: number): void
+  onAcknowledged?: (number: number, latencyMs: number) => void
 }
 
 /** What a device of ours has on the wire at the most: below what an edge reads ahead. */

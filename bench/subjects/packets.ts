@@ -33,7 +33,13 @@ export function publishPacket(topic: Buffer, packetId: number, type = eventType)
     `{"specversion":"1.0","id":"${newId()}","type":"${type}","source":"x","data":{"temperature":21.5,"humidity":40.25,"note":"${padding}"}}`,
   )
   const length = 2 + topic.length + 2 + payload.length
-  const header = Buffer.from([0x32, (length & 0x7f) | 0x80, length >> 7, topic.length >> 8, topic.length & 0xff])
+  const header = Buffer.from([
+    0x32,
+    (length & 0x7f) | 0x80,
+    length >> 7,
+    topic.length >> 8,
+    topic.length & 0xff,
+  ])
   return Buffer.concat([header, topic, Buffer.from([packetId >> 8, packetId & 0xff]), payload])
 }
 

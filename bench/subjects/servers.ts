@@ -1,4 +1,3 @@
-import { chmodSync } from 'node:fs'
 import { join } from 'node:path'
 import { type AmqpConnection, connectAmqp } from '../../cloud/amqp/connection-rabbit.ts'
 import { exchangeTopology, groupTopology } from '../../cloud/amqp/topology.ts'
@@ -27,7 +26,6 @@ export async function startBenchRabbit(
   { dir, scope, say }: Bench,
   { group, bound }: { group: string; bound: boolean },
 ): Promise<Rabbit> {
-  chmodSync(dir, 0o711)
   const users = ['bench', 'subject'].map((name) => ({ name, password: name, permissions: all }))
   const obtained = await obtainRabbit({ dir: join(dir, 'rabbit'), users, env: {}, say })
   if (obtained.how === 'given') throw new Error('a bench measures on servers of its own')
@@ -64,7 +62,6 @@ export async function startBenchRabbit(
 
 /** A private PostgreSQL; its address. */
 export async function startBenchPostgres({ dir, scope, say }: Bench): Promise<string> {
-  chmodSync(dir, 0o711)
   const obtained = await obtainPostgres({ dir: join(dir, 'postgres'), env: {}, say })
   if (obtained.how === 'given') throw new Error('a bench measures on servers of its own')
   return scope.own(obtained.server).url

@@ -12,7 +12,7 @@ import { moduleOf, onTask } from '../run/worker.ts'
 
 /** What is done with the outbox of a checkout, in one folder. */
 export type OutboxTask = { folder: string; root: string } & (
-  | { work: 'fill'; events: number; then: 'close' | 'release all' | 'kill -9' }
+  | { work: 'fill'; events: number; end: 'close' | 'release all' | 'kill -9' }
   | { work: 'append'; events: number }
   | { work: 'append to bare LevelDB'; events: number }
   | { work: 'open' }
@@ -30,8 +30,8 @@ onTask(async (task: OutboxTask): Promise<Sample> => {
     case 'fill': {
       const outbox = await open(task)
       await fill(outbox, task.events)
-      if (task.then === 'kill -9') process.kill(process.pid, 'SIGKILL')
-      if (task.then === 'release all') await releaseAll(outbox)
+      if (task.end === 'kill -9') process.kill(process.pid, 'SIGKILL')
+      if (task.end === 'release all') await releaseAll(outbox)
       await outbox.close()
       return {}
     }

@@ -26,11 +26,13 @@ test('and there is no plot beside these', () => {
 test('what the catalogue compares are subjects that there are', () => {
   const unseen = results.cases.flatMap((result) => {
     const comparisons = catalogue.find(({ name }) => name === result.name)?.comparisons ?? []
-    return comparisons
-      .filter((comparison) => seenOf(result, comparison) === undefined)
-      // Of the sizes of `--full` alone.
-      .filter(({ of }) => result.full || !of.startsWith('10 M'))
-      .map(({ title }) => `${result.name}: ${title}`)
+    return (
+      comparisons
+        .filter((comparison) => seenOf(result, comparison) === undefined)
+        // Of the sizes of `--full` alone.
+        .filter(({ of }) => result.full || !of.startsWith('10 M'))
+        .map(({ title }) => `${result.name}: ${title}`)
+    )
   })
   expect(unseen).toEqual([])
 })

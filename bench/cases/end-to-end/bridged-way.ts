@@ -47,7 +47,7 @@ export async function startBridgedWay(bench: Bench, pki: DevelopmentPki, name: s
     mark: () => Promise.resolve(end.arrivals.clear()),
     count: () => Promise.resolve(end.arrivals.size),
     arrivals: () => Promise.resolve(new Map(end.arrivals)),
-    probe: { url: rabbit.urlFor('bench'), exchange: 'amq.topic' },
+    probe: { url: rabbit.urlFor('bench'), exchange: 'amq.topic', routingKey: '#' },
     parts: [
       {
         name: 'Mosquitto',
@@ -63,7 +63,11 @@ export async function startBridgedWay(bench: Bench, pki: DevelopmentPki, name: s
   }
 }
 
-async function startRabbit({ dir, scope, say }: Bench, pki: DevelopmentPki, mqttPort: number): Promise<RabbitServer> {
+async function startRabbit(
+  { dir, scope, say }: Bench,
+  pki: DevelopmentPki,
+  mqttPort: number,
+): Promise<RabbitServer> {
   const obtained = await obtainRabbit({
     dir: join(dir, 'rabbit-mqtt'),
     users: ['bench', 'bridge', 'consumer'].map((name) => ({ name, password: name, permissions: all })),

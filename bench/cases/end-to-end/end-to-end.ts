@@ -101,13 +101,13 @@ async function latenciesOf(way: Way, perSecond: number, forMs: number): Promise<
 }
 
 /** When each event came to a queue beside the others. */
-async function watch({ probe: { url, exchange } }: Way, seen: Map<number, number>) {
+async function watch({ probe: { url, ...binding } }: Way, seen: Map<number, number>) {
   const connection = await connectAmqp({ url, connectionName: 'probe', log: silentLog })
   const consumer = connection.client.createConsumer(
     {
       queue: 'probe',
       queueOptions: { queue: 'probe', exclusive: true },
-      queueBindings: [{ exchange, routingKey: '#' }],
+      queueBindings: [binding],
       noAck: true,
     },
     ({ body, contentType, contentEncoding }) => {

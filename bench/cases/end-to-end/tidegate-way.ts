@@ -9,7 +9,11 @@ import { eventType, numberOf } from '../../subjects/packets.ts'
 import type { Arrival, Way } from './way.ts'
 
 /** All of Tidegate as `tidegate dev` starts it, with the history group alone; at its end is a committed row. */
-export async function startTidegateWay({ dir, scope, say }: Bench, devices: readonly string[], name: string): Promise<Way> {
+export async function startTidegateWay(
+  { dir, scope, say }: Bench,
+  devices: readonly string[],
+  name: string,
+): Promise<Way> {
   // Servers that somebody lent hold what others left there.
   const { TIDEGATE_AMQP_URL: _amqp, TIDEGATE_PG_URL: _pg, ...env } = process.env
   const stack = scope.own(
@@ -58,7 +62,7 @@ export async function startTidegateWay({ dir, scope, say }: Bench, devices: read
       }
       return arrivals
     },
-    probe: { url: stack.amqpUrl, exchange: wire.exchange },
+    probe: { url: stack.amqpUrl, exchange: wire.exchange, routingKey: `*.${eventType}` },
     parts: [
       { name: 'edge', kill: () => edge.kill('SIGKILL'), start: () => edge.start() },
       { name: 'RabbitMQ', kill: () => rabbit.kill(), start: () => rabbit.start() },

@@ -14,7 +14,7 @@ export interface Way {
   /** Events at the end since the mark, by number. */
   arrivals(): Promise<Map<number, Arrival>>
   /** For a queue beside the others: what RabbitMQ has is seen there. */
-  probe: { url: string; exchange: string }
+  probe: { url: string; exchange: string; routingKey: string }
   /** Where it can be hit. */
   parts: readonly Part[]
 }

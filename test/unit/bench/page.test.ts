@@ -18,10 +18,18 @@ function ingest(parts: Partial<CaseResult> = {}): CaseResult {
     machine,
     subjects: [
       { name: 'Mosquitto, in memory', figures: { eventsPerSecond: [100_000, 90_000, 110_000] } },
-      { name: 'tidegate edge', figures: { eventsPerSecond: [50_000, 63_000, 66_000], cpuMicros: [20, 21, 19] } },
+      {
+        name: 'tidegate edge',
+        figures: { eventsPerSecond: [50_000, 63_000, 66_000], cpuMicros: [20, 21, 19] },
+      },
     ],
     ...parts,
   }
+}
+
+/** Reads results with this subject. */
+function reading(subject: object): () => unknown {
+  return () => readResults(JSON.stringify({ version: 1, cases: [ingest({ subjects: [subject as never] })] }))
 }
 
 const entry = catalogue.find(({ name }) => name === 'ingest') as CatalogueEntry
@@ -63,11 +71,9 @@ describe('results', () => {
   })
 
   test('with a figure or a key that nobody knows, or without values, are refused', () => {
-    const read = (subject: object) => () =>
-      readResults(JSON.stringify({ version: 1, cases: [{ ...ingest(), subjects: [subject] }] }))
-    expect(read({ name: 'edge', figures: { eventsPerMinute: [1] } })).toThrow()
-    expect(read({ name: 'edge', figures: {}, speed: 1 })).toThrow()
-    expect(read({ name: 'edge', figures: { cpuMicros: [] } })).toThrow()
+    expect(reading({ name: 'edge', figures: { eventsPerMinute: [1] } })).toThrow('eventsPerMinute')
+    expect(reading({ name: 'edge', figures: {}, speed: 1 })).toThrow('speed')
+    expect(reading({ name: 'edge', figures: { cpuMicros: [] } })).toThrow('too_small')
   })
 
   test('that are newer take the place of former ones of their case, in the order of the catalogue', () => {
@@ -139,7 +145,9 @@ describe('the page', () => {
     const page = files.get('PERFORMANCE.md') ?? ''
     for (const { title } of catalogue.flatMap(({ comparisons }) => comparisons.filter(({ aim }) => aim)))
       expect(page).toContain(title)
-    expect(page).toMatch(/ingest, events\/s : Mosquitto in memory +\| \*\*0\.600 \(0\.500–0\.700\)\*\* +\| done /)
+    expect(page).toMatch(
+      /ingest, events\/s : Mosquitto in memory +\| \*\*0\.600 \(0\.500–0\.700\)\*\* +\| done /,
+    )
     expect(page).toContain('not measured')
     const linked = [...page.matchAll(/\]\((performance\/[^)]+)\)/g)].map(([, path]) => path)
     expect(linked).toEqual([...files.keys()].filter((path) => path !== 'PERFORMANCE.md'))

@@ -44,15 +44,18 @@ test('a slope is that of the line through points that lie around it', () => {
   expect(slopeOf([[1, 1]])).toBeNaN()
 })
 
-test('a program that warms up and then stays as it is does not grow in a soak', () => {
-  const reading = (minute: number, memoryMiB: number): Reading => ({
+function reading(minute: number, memoryMiB: number): Reading {
+  return {
     atMs: minute * 60_000,
     memoryMiB,
     handles: 40 + minute,
     diskBytes: 0,
     eventLoopP99Ms: undefined,
     queued: undefined,
-  })
+  }
+}
+
+test('a program that warms up and then stays as it is does not grow in a soak', () => {
   const warmingUp = [50, 100, 150].map((memoryMiB, minute) => reading(minute, memoryMiB))
   const steady = [3, 4, 5, 6, 7, 8].map((minute) => reading(minute, 200))
   const { memoryMiBPerHour, handlesPerHour } = growthOf([...warmingUp, ...steady])

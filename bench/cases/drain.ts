@@ -1,7 +1,6 @@
 import { cpSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { splitBatch, isBatch } from '../../src/contract/batch.ts'
 import { partitionQueue, wire } from '../../src/contract/wire.ts'
 import { scrape } from '../../dev/watch/scrape.ts'
 import type { DevelopmentPki } from '../../certs/development.ts'
@@ -13,7 +12,7 @@ import { runWorker } from '../run/worker.ts'
 import { fleetOf, untilConnack } from '../subjects/device.ts'
 import { startEdge } from '../subjects/edge.ts'
 import { pace } from '../subjects/pace.ts'
-import { numberOf } from '../subjects/packets.ts'
+import { startProbe } from '../subjects/probe.ts'
 import { partitions, type Rabbit, startBenchRabbit } from '../subjects/servers.ts'
 import type { PublisherTask } from '../workers/publisher.ts'
 import { issueFleet } from './ingest.ts'
@@ -37,7 +36,9 @@ export const prepareDrain: Prepare = async (bench: Bench) => {
   const events = bench.full ? 1_000_000 : 60_000
   const pki = await issueFleet(bench.dir)
   const rabbit = await startBenchRabbit(bench, { group: 'bench', bound: true })
-  const arrivals = await watchLive(rabbit)
+  const { arrivals } = bench.scope.own(
+    await startProbe(rabbit.url, { exchange: wire.exchange, routingKey: `*.${liveType}` }),
+  )
   const subjects: Subject[] = []
   const bare = (): Promise<Sample> =>
     purge(rabbit).then(async () => (await runWorker<Sample>('publisher', bareTask(rabbit, events))) ?? {})
@@ -78,7 +79,7 @@ interface Drain {
   pki: DevelopmentPki
   rabbit: Rabbit
   events: number
-  arrivals: Map<number, number>
+  arrivals: ReadonlyMap<number, number>
 }
 
 /** Measured from the first event that left on, as the edge itself counts what was confirmed. */
@@ -133,27 +134,6 @@ async function drain({ product, way, dir, pki, rabbit, events, arrivals }: Drain
     stop.abort()
     await edge.close()
   }
-}
-
-/** When each new event arrived in a queue of its own beside the others. */
-async function watchLive({ connection }: Rabbit): Promise<Map<number, number>> {
-  const arrivals = new Map<number, number>()
-  const consumer = connection.client.createConsumer(
-    {
-      queue: 'live',
-      queueOptions: { queue: 'live', exclusive: true },
-      queueBindings: [{ exchange: wire.exchange, routingKey: `*.${liveType}` }],
-      noAck: true,
-    },
-    ({ body, contentType, contentEncoding }) => {
-      const nowMs = performance.now()
-      const bytes = body as Buffer
-      for (const text of isBatch(contentType) ? splitBatch(bytes, contentEncoding) : [bytes])
-        arrivals.set(numberOf((JSON.parse(text.toString()) as { id: string }).id), nowMs)
-    },
-  )
-  await new Promise<void>((resolve) => consumer.once('ready', resolve))
-  return arrivals
 }
 
 async function liveLatencies(

@@ -135,7 +135,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     name: 'connack',
     title: 'From the start to the first CONNACK',
     about:
-      '`tidegate edge` started on a folder with so many events queued; memory three seconds later. It waits for the current generation of remembered IDs, and for the sorting of one that was closed in the second before the stop. Memory without mapped files leaves out the tables of LevelDB, whose pages are the kernel’s to take back; what is read at the start touches the whole young generation of the heap, as any traffic does.',
+      '`tidegate edge` started on a folder with so many events queued; memory three seconds later. It waits for the current generation of remembered IDs, and for the sorting of one that was closed in the second before the stop. Memory without mapped files leaves out the tables of LevelDB, whose pages are the kernel’s to take back; what is read at the start touches the whole young generation of the heap, as traffic does.',
     comparisons: [
       {
         title: 'first CONNACK, 1 M queued : empty',

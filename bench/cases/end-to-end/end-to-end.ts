@@ -1,14 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { connectAmqp } from '../../../cloud/amqp/connection-rabbit.ts'
-import { isBatch, splitBatch } from '../../../src/contract/batch.ts'
-import { silentLog } from '../../../src/log.ts'
 import type { Prepare, Subject } from '../../run/case.ts'
 import { ends } from '../../run/catalogue.ts'
 import type { Sample } from '../../run/figures.ts'
 import { percentile } from '../../run/statistics.ts'
 import { flood } from '../../subjects/flood.ts'
 import { pace } from '../../subjects/pace.ts'
-import { numberOf } from '../../subjects/packets.ts'
+import { startProbe } from '../../subjects/probe.ts'
 import { issueFleet } from '../ingest.ts'
 import { startBridgedWay } from './bridged-way.ts'
 import { startTidegateWay } from './tidegate-way.ts'
@@ -69,8 +66,8 @@ async function untilAtEnd(way: Way, events: number): Promise<void> {
 
 async function latenciesOf(way: Way, perSecond: number, forMs: number): Promise<Sample> {
   await way.mark()
-  const inBroker = new Map<number, number>()
-  const probe = await watch(way, inBroker)
+  const { url, ...binding } = way.probe
+  const probe = await startProbe(url, binding)
   const sent = new Map<number, number>()
   const acknowledged: number[] = []
   const stop = new AbortController()
@@ -88,7 +85,7 @@ async function latenciesOf(way: Way, perSecond: number, forMs: number): Promise<
   await untilAtEnd(way, sent.size)
   await probe.close()
   const arrivals = await way.arrivals()
-  const toBroker = [...sent].map(([number, atMs]) => (inBroker.get(number) ?? Number.NaN) - atMs)
+  const toBroker = [...sent].map(([number, atMs]) => (probe.arrivals.get(number) ?? Number.NaN) - atMs)
   const toEnd = [...sent].map(([number, atMs]) => (arrivals.get(number)?.atMs ?? Number.NaN) - wallMs - atMs)
   return {
     p50Ms: percentile(acknowledged, 0.5),
@@ -97,32 +94,6 @@ async function latenciesOf(way: Way, perSecond: number, forMs: number): Promise<
     brokerP99Ms: percentile(toBroker, 0.99),
     endP50Ms: percentile(toEnd, 0.5),
     endP99Ms: percentile(toEnd, 0.99),
-  }
-}
-
-/** When each event came to a queue beside the others. */
-async function watch({ probe: { url, ...binding } }: Way, seen: Map<number, number>) {
-  const connection = await connectAmqp({ url, connectionName: 'probe', log: silentLog })
-  const consumer = connection.client.createConsumer(
-    {
-      queue: 'probe',
-      queueOptions: { queue: 'probe', exclusive: true },
-      queueBindings: [binding],
-      noAck: true,
-    },
-    ({ body, contentType, contentEncoding }) => {
-      const nowMs = performance.now()
-      const bytes = Buffer.from(body as Uint8Array | string)
-      for (const text of isBatch(contentType) ? splitBatch(bytes, contentEncoding) : [bytes])
-        seen.set(numberOf((JSON.parse(text.toString()) as { id: string }).id), nowMs)
-    },
-  )
-  await new Promise<void>((resolve) => consumer.once('ready', resolve))
-  return {
-    async close() {
-      await consumer.close()
-      await connection.close()
-    },
   }
 }
 

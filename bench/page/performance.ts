@@ -3,7 +3,7 @@ import { figures } from '../run/figures.ts'
 import type { CaseResult, Machine, Results } from '../run/results.ts'
 import type { Spread } from '../run/statistics.ts'
 import { barChart } from './plot.ts'
-import { machineText, seenOf, seenText, subjectRows } from './text.ts'
+import { machineText, roundsText, seenOf, seenText, subjectTables } from './text.ts'
 
 /** Files below `docs/`, by their path there: the page, and what it shows. */
 export function pageOf(results: Results): Map<string, string> {
@@ -90,9 +90,9 @@ function section(entry: CatalogueEntry, result: CaseResult, plots: readonly stri
     `## ${entry.title}`,
     entry.about,
     ...(ratios.length === 0 ? [] : [markdown([['', 'seen'], ...ratios])]),
-    markdown(subjectRows(result)),
+    ...subjectTables(result).map(markdown),
     ...plots,
-    `\`npm run bench -- ${entry.name}${result.full ? ' --full' : ''}\`, ${result.rounds} rounds at ${result.revision}, ${result.measuredAt.slice(0, 10)}. ${machineLine(result.machine)}`,
+    `\`npm run bench -- ${entry.name}${result.full ? ' --full' : ''}\`, ${roundsText(result)} at ${result.revision}, ${result.measuredAt.slice(0, 10)}. ${machineLine(result.machine)}`,
   ].join('\n\n')
 }
 

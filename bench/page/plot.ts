@@ -37,11 +37,11 @@ function bar(
 ): string {
   const { left, right, width } = geometry
   const x = (value: number): number => Math.round((left + (value / most) * (width - left - right)) * 10) / 10
-  const colour = /tidegate/i.test(name) ? '#1f7a6b' : '#8a93a0'
+  const colour = /^(bare|Mosquitto)/.test(name) ? '#8a93a0' : '#1f7a6b'
   const middle = top + 9
   return [
     `<text x="${left - 8}" y="${top + 14}" text-anchor="end">${escaped(name)}</text>`,
-    `<rect x="${left}" y="${top}" width="${Math.max(1, x(median) - left)}" height="18" fill="${colour}"/>`,
+    `<rect x="${left}" y="${top}" width="${Math.max(1, Math.round(x(median) - left))}" height="18" fill="${colour}"/>`,
     `<line x1="${x(min)}" x2="${x(max)}" y1="${middle}" y2="${middle}" stroke="#222" stroke-width="2"/>`,
     `<text x="${x(max) + 8}" y="${top + 14}">${text}</text>`,
   ].join('')

@@ -1,6 +1,6 @@
 import type { CatalogueEntry } from '../run/catalogue.ts'
 import type { CaseResult } from '../run/results.ts'
-import { againstRows, machineText, seenOf, seenText, subjectRows } from './text.ts'
+import { againstRows, machineText, roundsText, seenOf, seenText, subjectTables } from './text.ts'
 
 /** What a person reads when a case is over: ratios first. */
 export function reportOf(entry: CatalogueEntry, result: CaseResult): string {
@@ -12,11 +12,10 @@ export function reportOf(entry: CatalogueEntry, result: CaseResult): string {
   return [
     `\n${entry.title} (${entry.name})`,
     machineText(result.machine),
-    `${result.rounds === 1 ? 'one round' : `${result.rounds} rounds`}: medians, and what the rounds lay between`,
+    `${roundsText(result)}: medians, and what the rounds lay between`,
     '',
     ...(compared ? table(againstRows(result)) : table(ratios)),
-    '',
-    ...table(subjectRows(result)),
+    ...subjectTables(result).flatMap((rows) => ['', ...table(rows)]),
   ].join('\n')
 }
 

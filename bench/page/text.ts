@@ -1,5 +1,5 @@
 import type { Comparison } from '../run/catalogue.ts'
-import { type FigureName, figures, figureText } from '../run/figures.ts'
+import { type FigureName, figureNames, figures, figureText } from '../run/figures.ts'
 import type { CaseResult, Machine } from '../run/results.ts'
 import { ratioOf, type Spread, spreadOf } from '../run/statistics.ts'
 
@@ -12,6 +12,11 @@ export function machineText({ cores, model, node, kernel, loadBefore }: Machine)
 export function spreadText(spread: Spread, text: (value: number) => string): string {
   const [median, min, max] = [text(spread.median), text(spread.min), text(spread.max)]
   return min === max ? median : `${median} (${min}–${max})`
+}
+
+/** `one round`, `3 rounds` */
+export function roundsText({ rounds }: Pick<CaseResult, 'rounds'>): string {
+  return rounds === 1 ? 'one round' : `${rounds} rounds`
 }
 
 export function ratioText(ratio: Spread): string {
@@ -30,26 +35,25 @@ export function seenText(comparison: Comparison, seen: Spread): string {
   return spreadText(seen, (value) => figureText(comparison.figure, value))
 }
 
-/** Figures that any subject of a case has, in their usual order. */
-export function figuresIn({ subjects }: Pick<CaseResult, 'subjects'>): FigureName[] {
-  return (Object.keys(figures) as FigureName[]).filter((name) =>
-    subjects.some((subject) => subject.figures[name] !== undefined),
-  )
-}
-
-/** A table of every subject's figures, its header first. */
-export function subjectRows(result: Pick<CaseResult, 'subjects'>): string[][] {
-  const names = figuresIn(result)
-  return [
-    ['', ...names.map((name) => figures[name].title)],
-    ...result.subjects.map(({ name: subject, revision, figures: values }) => [
+/** Tables of every subject's figures, headers first: a table for those that show the same figures. */
+export function subjectTables({ subjects }: Pick<CaseResult, 'subjects'>): string[][][] {
+  const alike = new Map<string, { names: FigureName[]; rows: string[][] }>()
+  for (const { name: subject, revision, figures: values } of subjects) {
+    const names = figureNames.filter((name) => values[name] !== undefined)
+    const table = alike.get(names.join()) ?? { names, rows: [] }
+    alike.set(names.join(), table)
+    table.rows.push([
       revision === undefined ? subject : `${subject} @ ${revision}`,
       ...names.map((name) => {
         const spread = spreadOf(values[name] ?? [])
         return spread ? spreadText(spread, (value) => figureText(name, value)) : ''
       }),
-    ]),
-  ]
+    ])
+  }
+  return [...alike.values()].map(({ names, rows }) => [
+    ['', ...names.map((name) => figures[name].title)],
+    ...rows,
+  ])
 }
 
 /** This checkout over the other, figure by figure, of the subjects that both have; the header first. */
@@ -58,7 +62,7 @@ export function againstRows({ subjects }: Pick<CaseResult, 'subjects'>): string[
     .filter(({ revision }) => revision === undefined)
     .flatMap((ours) => {
       const theirs = subjects.find(({ name, revision }) => name === ours.name && revision !== undefined)
-      return (Object.keys(figures) as FigureName[]).flatMap((name) => {
+      return figureNames.flatMap((name) => {
         const ratio = ratioOf(ours.figures[name] ?? [], theirs?.figures[name] ?? [])
         return ratio
           ? [[ours.name, figures[name].title, ratioText(ratio), `${figures[name].better} is better`]]

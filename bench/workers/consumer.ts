@@ -5,11 +5,13 @@ import { onTask } from '../run/worker.ts'
 export interface ConsumerTask {
   url: string
   queues: readonly string[]
+  /** Consumed before these. */
+  warmUpEvents: number
   events: number
 }
 
-/** The reference: the bare client acknowledges single events and forgets them. Measured from the first on. */
-onTask(async ({ url, queues, events }: ConsumerTask): Promise<Sample> => {
+/** The reference: the bare client acknowledges single events and forgets them. */
+onTask(async ({ url, queues, warmUpEvents, events }: ConsumerTask): Promise<Sample> => {
   const connection = new Connection({ url, frameMax: 131_072 })
   const consumers: Consumer[] = []
   let [startedMs, cpu] = [performance.now(), process.cpuUsage()]
@@ -19,8 +21,8 @@ onTask(async ({ url, queues, events }: ConsumerTask): Promise<Sample> => {
       const props = { queue, queueOptions: { passive: true }, qos: { prefetchCount: 400 } }
       consumers.push(
         connection.createConsumer(props, () => {
-          if (seen === 0) [startedMs, cpu] = [performance.now(), process.cpuUsage()]
-          if (++seen === events) resolve()
+          if (seen === warmUpEvents) [startedMs, cpu] = [performance.now(), process.cpuUsage()]
+          if (++seen === warmUpEvents + events) resolve()
         }),
       )
     }

@@ -48,8 +48,8 @@ export async function startBridgedWay(bench: Bench, pki: DevelopmentPki, name: s
     count: () => Promise.resolve(end.arrivals.size),
     arrivals: () => Promise.resolve(new Map(end.arrivals)),
     probe: { url: rabbit.urlFor('bench'), exchange: 'amq.topic', routingKey: '#' },
-    parts: [
-      {
+    parts: {
+      site: {
         name: 'Mosquitto',
         kill: () => mosquitto.kill(),
         async start() {
@@ -57,9 +57,9 @@ export async function startBridgedWay(bench: Bench, pki: DevelopmentPki, name: s
           await untilConnack(port, fleet)
         },
       },
-      { name: 'RabbitMQ', kill: () => rabbit.kill(), start: () => rabbit.start() },
-      { name: 'consumer', kill: () => end.kill(), start: () => end.start() },
-    ],
+      broker: { name: 'RabbitMQ', kill: () => rabbit.kill(), start: () => rabbit.start() },
+      end: { name: 'consumer', kill: () => end.kill(), start: () => end.start() },
+    },
   }
 }
 

@@ -31,14 +31,19 @@ export const prepareEndToEnd: Prepare = async (bench) => {
   return [
     ...each((way) => ({ name: way.name, measure: () => rateOf(way, events) })),
     ...each((way) => ({ name: `${way.name}, 500/s`, measure: () => latenciesOf(way, 500, 6_000) })),
-    ...ways.flatMap(({ way, ...whose }) =>
-      way.parts.map((part) => ({
+    ...ways.flatMap(({ way, ...whose }) => {
+      const once = (what: string, parts: readonly Part[]): Subject => ({
         ...whose,
-        name: `${way.name}, kill -9 of ${part.name}`,
-        once: true as const,
-        measure: () => hit(way, part),
-      })),
-    ),
+        name: `${way.name}, kill -9 of ${what}`,
+        once: true,
+        measure: () => hit(way, parts),
+      })
+      const { site, broker, end } = way.parts
+      return [
+        ...[site, broker, end].map((part) => once(part.name, [part])),
+        once(`${site.name} while RabbitMQ is down`, [broker, site]),
+      ]
+    }),
   ]
 }
 
@@ -97,8 +102,11 @@ async function latenciesOf(way: Way, perSecond: number, forMs: number): Promise<
   }
 }
 
-/** One kill -9 while events come in, a start a second later, and what became of what had its PUBACK. */
-async function hit(way: Way, part: Part): Promise<Sample> {
+/**
+ * kill -9 while events come in, of one part after the other, and starts in the opposite order a second later; what became of what had its
+ * PUBACK.
+ */
+async function hit(way: Way, parts: readonly Part[]): Promise<Sample> {
   await way.mark()
   const acknowledged = new Set<number>()
   const stop = new AbortController()
@@ -107,10 +115,12 @@ async function hit(way: Way, part: Part): Promise<Sample> {
     signal: stop.signal,
     onAcknowledged: (number) => acknowledged.add(number),
   })
-  await Promise.race([pacing, delay(3_000)])
-  await part.kill()
+  for (const part of parts) {
+    await Promise.race([pacing, delay(3_000)])
+    await part.kill()
+  }
   await delay(1_000)
-  await part.start()
+  for (const part of parts.toReversed()) await part.start()
   await delay(3_000)
   stop.abort()
   await pacing

@@ -63,11 +63,11 @@ export async function startTidegateWay(
       return arrivals
     },
     probe: { url: stack.amqpUrl, exchange: wire.exchange, routingKey: `*.${eventType}` },
-    parts: [
-      { name: 'edge', kill: () => edge.kill('SIGKILL'), start: () => edge.start() },
-      { name: 'RabbitMQ', kill: () => rabbit.kill(), start: () => rabbit.start() },
-      { name: 'cloud', kill: () => cloud.kill('SIGKILL'), start: () => cloud.start() },
-    ],
+    parts: {
+      site: { name: 'edge', kill: () => edge.kill('SIGKILL'), start: () => edge.start() },
+      broker: { name: 'RabbitMQ', kill: () => rabbit.kill(), start: () => rabbit.start() },
+      end: { name: 'cloud', kill: () => cloud.kill('SIGKILL'), start: () => cloud.start() },
+    },
   }
 }
 

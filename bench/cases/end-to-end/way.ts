@@ -16,7 +16,7 @@ export interface Way {
   /** For a queue beside the others: what RabbitMQ has is seen there. */
   probe: { url: string; exchange: string; routingKey: string }
   /** Where it can be hit. */
-  parts: readonly Part[]
+  parts: Record<'site' | 'broker' | 'end', Part>
 }
 
 export interface Arrival {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { pageOf, standing } from '../../../bench/page/performance.ts'
 import { reportOf } from '../../../bench/page/terminal.ts'
-import { againstRows, subjectRows } from '../../../bench/page/text.ts'
+import { againstRows, subjectTables } from '../../../bench/page/text.ts'
 import { catalogue, type CatalogueEntry } from '../../../bench/run/catalogue.ts'
 import { type CaseResult, mergeResults, readResults, subjectsOf } from '../../../bench/run/results.ts'
 import { inTurns } from '../../../bench/run/rounds.ts'
@@ -87,11 +87,18 @@ describe('results', () => {
 })
 
 describe('what is told of a run', () => {
-  test('has medians with what the rounds lay between, and nothing where nothing was measured', () => {
-    expect(subjectRows(ingest())).toEqual([
-      ['', 'events/s', 'CPU µs/event'],
-      ['Mosquitto, in memory', '100,000 (90,000–110,000)', ''],
-      ['tidegate edge', '63,000 (50,000–66,000)', '20.0 (19.0–21.0)'],
+  test('has medians with what the rounds lay between, in a table for those that show the same', () => {
+    const bare = { name: 'bare aedes', figures: { eventsPerSecond: [120_000] } }
+    expect(subjectTables(ingest({ subjects: [...ingest().subjects, bare] }))).toEqual([
+      [
+        ['', 'events/s'],
+        ['Mosquitto, in memory', '100,000 (90,000–110,000)'],
+        ['bare aedes', '120,000'],
+      ],
+      [
+        ['', 'events/s', 'CPU µs/event'],
+        ['tidegate edge', '63,000 (50,000–66,000)', '20.0 (19.0–21.0)'],
+      ],
     ])
   })
 

@@ -16,7 +16,7 @@ const rates: [name: string, perSecond: number, seconds: number][] = [
   ['10,000/s', 10_000, 4],
 ]
 
-/** From the write of a PUBLISH to its PUBACK, at rates that are kept whatever comes back. All are started once, and idle while others run. */
+/** From when an event is due to its PUBACK, at rates that are kept whatever comes back. All are started once, and idle while others run. */
 export const prepareLatency: Prepare = async ({ products, full, dir, scope }) => {
   const pki = await issueFleet(dir)
   const fleet = fleetOf(pki)

@@ -99,7 +99,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     name: 'latency',
     title: 'Time to the PUBACK',
     about:
-      'At rates that are kept whatever comes back (an open loop), over mutual TLS on 20 connections; from the write of the PUBLISH to its PUBACK. The edge has fsynced by then; the others have stored nothing.',
+      'At rates that are kept whatever comes back (an open loop), over mutual TLS on 20 connections; from when an event is due to its PUBACK. The edge has fsynced by then; the others have stored nothing.',
     plots: ['p50Ms', 'p99Ms'],
     comparisons: latencies,
   },
@@ -235,7 +235,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     name: 'end-to-end',
     title: 'From the device to the end',
     about:
-      'What people do today: devices → Mosquitto (`persistence true`, queues unbounded) → its bridge, QoS 1 → RabbitMQ’s MQTT plugin → one quorum queue → a consumer without a database. Against: devices → `tidegate edge` → RabbitMQ → `tidegate cloud` → a committed row in PostgreSQL. TLS with client certificates on every connection but that to PostgreSQL. The rate is of a flood, from the first event sent to the last at the end; CPU is of all programs but PostgreSQL. Latencies are at 500 events/s, each from the device’s write: to its PUBACK, to a queue beside the others in RabbitMQ, to the end. Events lost had a PUBACK, and repeated ones came to the end twice; the database keeps each event once, whatever is sent again. One kill -9 each at 1,000 events/s, and one of what is at the site three seconds after RabbitMQ was killed, as when the uplink is down and then the power fails.',
+      'What people do today: devices → Mosquitto (`persistence true`, queues unbounded) → its bridge, QoS 1 → RabbitMQ’s MQTT plugin → one quorum queue → a consumer without a database. Against: devices → `tidegate edge` → RabbitMQ → `tidegate cloud` → a committed row in PostgreSQL. TLS with client certificates on every connection but that to PostgreSQL. The rate is of a flood, from the first event sent to the last at the end; CPU is of all programs but PostgreSQL. Latencies are at 500 events/s, each from when the event is due: to its PUBACK, to a queue beside the others in RabbitMQ, to the end. Events lost had a PUBACK, and repeated ones came to the end twice; the database keeps each event once, whatever is sent again. One kill -9 each at 1,000 events/s, and one of what is at the site three seconds after RabbitMQ was killed, as when the uplink is down and then the power fails.',
     plots: ['eventsPerSecond'],
     comparisons: [
       {

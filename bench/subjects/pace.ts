@@ -10,9 +10,9 @@ export interface PaceOptions {
   type?: string
   /** Called when all are connected, before the first event. */
   onStarted?: () => void
-  /** Called for each event with its number, and when it was written to the socket first, by performance.now(). */
+  /** Called for each event with its number, and when it was due, by performance.now(). */
   onSent?: (number: number, atMs: number) => void
-  /** Called for each PUBACK, with the time since its event was written first, ms. */
+  /** Called for each PUBACK, with the time since its event was due, ms. */
   onAcknowledged?: (number: number, latencyMs: number) => void
 }
 
@@ -57,8 +57,8 @@ class Device {
   readonly #topic: Buffer
   #socket: TLSSocket | undefined
   #unacknowledged: Sent[] = []
-  /** Events that are due, and have no room on the wire. */
-  #owed = 0
+  /** When the events were due that have had no room on the wire yet. */
+  readonly #owedAtMs: number[] = []
   #packets: Buffer[] = []
   #packetId = 0
   #rest = 0
@@ -85,19 +85,19 @@ class Device {
   }
 
   send(): void {
-    this.#owed += 1
+    this.#owedAtMs.push(performance.now())
   }
 
   /** Writes what is due in one go. */
   flush(): void {
     if (!this.#socket) return
     const { onSent, type = eventType } = this.#options
-    while (this.#owed > 0 && this.#unacknowledged.length < inFlightMax) {
-      this.#owed -= 1
+    while (this.#unacknowledged.length < inFlightMax) {
+      const atMs = this.#owedAtMs.shift()
+      if (atMs === undefined) break
       this.#packetId = (this.#packetId % 65_535) + 1
       const number = nextNumber()
       const packet = publishPacket(this.#topic, this.#packetId, type)
-      const atMs = performance.now()
       this.#unacknowledged.push({ number, packet, atMs })
       this.#packets.push(packet)
       onSent?.(number, atMs)
@@ -107,7 +107,7 @@ class Device {
 
   /** Waits until everything that was due is acknowledged. */
   async settle(): Promise<void> {
-    while (this.#unacknowledged.length > 0 || this.#owed > 0) {
+    while (this.#unacknowledged.length > 0 || this.#owedAtMs.length > 0) {
       this.flush()
       await delay(5)
     }
@@ -122,7 +122,7 @@ class Device {
     const answered = this.#unacknowledged.splice(0, Math.floor(this.#rest / 4))
     this.#rest %= 4
     for (const { number, atMs } of answered) this.#options.onAcknowledged?.(number, nowMs - atMs)
-    if (this.#owed > 0) this.flush()
+    if (this.#owedAtMs.length > 0) this.flush()
   }
 
   async #again(): Promise<void> {

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { DevelopmentPki } from '../../../certs/development.ts'
 import { obtainRabbit, type RabbitServer } from '../../../dev/servers/obtain.ts'
-import { freePort } from '../../../dev/servers/ports.ts'
+import { freePort, isFree } from '../../../dev/servers/ports.ts'
 import type { Bench } from '../../run/case.ts'
 import { cpuMicrosOf } from '../../run/process.ts'
 import { fleetOf, untilConnack } from '../../subjects/device.ts'
@@ -78,7 +78,12 @@ async function startRabbit(
     say,
   })
   if (obtained.how === 'given') throw new Error('a bench measures on servers of its own')
-  return scope.own(obtained.server)
+  const server = scope.own(obtained.server)
+  if (await isFree(mqttPort))
+    throw new Error(
+      'RabbitMQ’s MQTT plugin does not listen here; a RabbitMQ in Docker keeps it to itself: apt-get install rabbitmq-server (Debian’s package)',
+    )
+  return server
 }
 
 /** `try_private` and `notifications` ask for what RabbitMQ's plugin does not know, and it ends the connection. */

@@ -52,14 +52,15 @@ async function rateOf(way: Way, events: number): Promise<Sample> {
   await way.mark()
   const [startedMs, cpu] = [Date.now(), way.cpuMicros()]
   const { messages } = await flood(way.mqttPort, way.fleet, { messages: events })
-  await untilAtEnd(way, messages)
+  const came = await untilAtEnd(way, messages)
+  if (came < messages) throw new Error(`${came} of ${messages} events came to the end of: ${way.name}`)
   const cpuMicros = (way.cpuMicros() - cpu) / messages
   const lastMs = Math.max(...[...(await way.arrivals()).values()].map(({ atMs }) => atMs))
   return { eventsPerSecond: (messages / (lastMs - startedMs)) * 1000, cpuMicros }
 }
 
-/** Until so many are at the end, or none has come for twenty seconds. */
-async function untilAtEnd(way: Way, events: number): Promise<void> {
+/** Until so many are at the end, or none has come for twenty seconds; how many there are. */
+async function untilAtEnd(way: Way, events: number): Promise<number> {
   let [count, sinceMs] = [0, performance.now()]
   while (count < events && performance.now() - sinceMs < 20_000) {
     await delay(100)
@@ -67,6 +68,7 @@ async function untilAtEnd(way: Way, events: number): Promise<void> {
     if (now > count) sinceMs = performance.now()
     count = now
   }
+  return count
 }
 
 async function latenciesOf(way: Way, perSecond: number, forMs: number): Promise<Sample> {

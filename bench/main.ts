@@ -52,7 +52,7 @@ const program = programOf(
   'npm run bench --',
   'Measures Tidegate against references, in turns, on this machine.',
 )
-  .argument('[names...]', `what to measure: ${names.join(', ')} (default: all)`, nameOf, [])
+  .argument('[names...]', `what to measure: ${names.join(', ')} (default: all)`, nameOf)
   .option('--rounds <count>', 'turns of each subject', wholeNumber({ max: 1000 }), 3)
   .option('--full', 'go to the sizes that take their time', false)
   .option('--json <file>', 'write what was measured there, in the form of bench/results.json')
@@ -70,7 +70,7 @@ await program.parseAsync()
 // A case that failed may have left a client behind that dials for ever.
 process.exit()
 
-function nameOf(name: string, former: CaseName[]): CaseName[] {
+function nameOf(name: string, former: CaseName[] = []): CaseName[] {
   if (!isCase(name)) throw new InvalidArgumentError(`There are ${names.join(', ')}.`)
   return [...former, name]
 }

@@ -20,15 +20,16 @@ export type OutboxTask = { folder: string; root: string } & (
 )
 
 onTask(async (task: OutboxTask): Promise<Sample> => {
+  const open = await openerOf(task)
   switch (task.work) {
     case 'append to bare LevelDB':
       return appendToLevel(task.folder, task.events)
     case 'open':
-      return openOnly(task)
+      return openOnly(open)
     case 'wear':
-      return wearOf(task)
+      return wearOf(task, open)
     case 'fill': {
-      const outbox = await open(task)
+      const outbox = await open()
       await fill(outbox, task.events)
       if (task.end === 'kill -9') process.kill(process.pid, 'SIGKILL')
       if (task.end === 'release all') await releaseAll(outbox)
@@ -36,7 +37,7 @@ onTask(async (task: OutboxTask): Promise<Sample> => {
       return {}
     }
     case 'append': {
-      const outbox = await open(task)
+      const outbox = await open()
       await settled()
       const sample = await measured(task.events, () => fill(outbox, task.events))
       await releaseAll(outbox)
@@ -46,26 +47,27 @@ onTask(async (task: OutboxTask): Promise<Sample> => {
   }
 })
 
-async function open(
-  { root, folder }: { root: string; folder: string },
-  observer: Partial<OutboxObserver> = {},
-): Promise<Outbox> {
+/** Opens the outbox of a checkout; its modules are loaded by then. */
+type Open = (observer?: Partial<OutboxObserver>) => Promise<Outbox>
+
+async function openerOf({ root, folder }: { root: string; folder: string }): Promise<Open> {
   const [{ openOutbox }, { silentOutboxObserver }, { levelFolder }] = await Promise.all([
     moduleOf<typeof import('../../edge/outbox/open.ts')>(root, 'edge/outbox/open.ts'),
     moduleOf<typeof import('../../edge/outbox/observer.ts')>(root, 'edge/outbox/observer.ts'),
     moduleOf<typeof import('../../edge/store/store-level.ts')>(root, 'edge/store/store-level.ts'),
   ])
-  return openOutbox({
-    folder: levelFolder({ folder, reserveBytes: 0, clock: systemClock }),
-    gateway: 'bench',
-    clock: systemClock,
-    random: Math.random,
-    log: silentLog,
-    observer: { ...silentOutboxObserver, ...observer },
-    dedup: { ageMs: 86_400_000, count: 20_000_000 },
-    quota: { eventsMax: 50_000_000, bytesMax: 1e12, diskFreeBytesMin: 0, deviceShare: 1 },
-    waitingMax: 1_000_000,
-  })
+  return (observer) =>
+    openOutbox({
+      folder: levelFolder({ folder, reserveBytes: 0, clock: systemClock }),
+      gateway: 'bench',
+      clock: systemClock,
+      random: Math.random,
+      log: silentLog,
+      observer: { ...silentOutboxObserver, ...observer },
+      dedup: { ageMs: 86_400_000, count: 20_000_000 },
+      quota: { eventsMax: 50_000_000, bytesMax: 1e12, diskFreeBytesMin: 0, deviceShare: 1 },
+      waitingMax: 1_000_000,
+    })
 }
 
 /** A reading of about 200 bytes of payload, under a random UUID: the hard case for remembering. */
@@ -150,19 +152,19 @@ async function settled(): Promise<void> {
 }
 
 /** What a gateway does before it listens. */
-async function openOnly(task: OutboxTask): Promise<Sample> {
+async function openOnly(open: Open): Promise<Sample> {
   const startedMs = performance.now()
-  const outbox = await open(task)
+  const outbox = await open()
   const readyMs = performance.now() - startedMs
   const { ownMemoryMiB } = memoryOf(process.pid)
   await outbox.close()
   return { readyMs, ownMemoryMiB }
 }
 
-async function wearOf(task: OutboxTask & { work: 'wear' }): Promise<Sample> {
+async function wearOf(task: OutboxTask & { work: 'wear' }, open: Open): Promise<Sample> {
   const { seconds, perSecond, deliver } = task
   const wear = { events: 0, payloadBytes: 0, writtenBytes: 0, fsyncs: 0 }
-  const outbox = await open(task, {
+  const outbox = await open({
     wrote(bytes, syncMs) {
       wear.writtenBytes += bytes
       if (syncMs !== undefined) wear.fsyncs += 1

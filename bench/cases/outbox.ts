@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import type { Prepare, Product } from '../run/case.ts'
+import type { Prepare, Product, Subject } from '../run/case.ts'
 import type { Sample } from '../run/figures.ts'
 import { runWorker, thisCheckout } from '../run/worker.ts'
 import type { OutboxTask } from '../workers/outbox.ts'
@@ -9,45 +9,53 @@ export async function outboxWorker(task: OutboxTask): Promise<Sample> {
   return (await runWorker<Sample>('outbox', task)) ?? {}
 }
 
-const remembered = (full: boolean): [name: string, count: number][] => [
-  ['10 k IDs remembered', 10_000],
-  ['1 M IDs remembered', 1_000_000],
-  ...(full ? [['10 M IDs remembered', 10_000_000] as [string, number]] : []),
-]
+/** More than any size remembers. */
+const rememberedMax = 20_000_000
+const events = 200_000
 
-/** Each round appends to the same folders, so that every one of them remembers so many more. */
+/** The small one begins anew in each round; the others remember so many more with each. */
 export const prepareOutbox: Prepare = async ({ products, full, dir, say }) => {
-  const events = 200_000
-  let levels = 0
-  const bare = {
-    name: 'bare LevelDB',
-    measure: () =>
-      outboxWorker({
-        work: 'append to bare LevelDB',
-        folder: join(dir, `level-${levels++}`),
-        root: thisCheckout.root,
-        events,
-      }),
-  }
-  const subjects = products.flatMap((product, index) =>
-    remembered(full).map(([name, count]) => ({
-      name,
+  let folders = 0
+  const newFolder = (): string => join(dir, `folder-${folders++}`)
+  const subjects: Subject[] = [
+    {
+      name: 'bare LevelDB',
+      measure: () =>
+        outboxWorker({
+          work: 'append to bare LevelDB',
+          folder: newFolder(),
+          root: thisCheckout.root,
+          events,
+        }),
+    },
+  ]
+  for (const product of products) {
+    subjects.push({
+      name: '10 k IDs remembered',
       product,
-      folder: join(dir, `outbox-${index}-${count}`),
-      count,
-    })),
-  )
-  for (const { product, folder, count } of subjects) {
-    say(`  filling an outbox with ${count.toLocaleString('en')} IDs`)
-    await outboxWorker({ work: 'fill', folder, root: product.root, events: count, end: 'release all' })
+      async measure() {
+        const where = placeOf(product, newFolder())
+        await remember(where, 10_000)
+        return outboxWorker({ ...where, work: 'append', events })
+      },
+    })
+    for (const [name, count] of [
+      ['1 M IDs remembered', 1_000_000],
+      ...(full ? [['10 M IDs remembered', 10_000_000] as const] : []),
+    ] as const) {
+      const where = placeOf(product, newFolder())
+      say(`  filling an outbox with ${count.toLocaleString('en')} IDs`)
+      await remember(where, count)
+      subjects.push({ name, product, measure: () => outboxWorker({ ...where, work: 'append', events }) })
+    }
   }
-  return [bare, ...subjects.map(({ name, product, folder }) => subjectOf(name, product, folder, events))]
+  return subjects
 }
 
-function subjectOf(name: string, product: Product, folder: string, events: number) {
-  return {
-    name,
-    product,
-    measure: () => outboxWorker({ work: 'append', folder, root: product.root, events }),
-  }
+function placeOf({ root }: Product, folder: string) {
+  return { folder, root, rememberedMax }
+}
+
+async function remember(where: ReturnType<typeof placeOf>, count: number): Promise<void> {
+  await outboxWorker({ ...where, work: 'fill', events: count, end: 'release all' })
 }

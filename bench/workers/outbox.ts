@@ -10,14 +10,22 @@ import type { Sample } from '../run/figures.ts'
 import { diskBytesOf, memoryOf } from '../run/process.ts'
 import { moduleOf, onTask } from '../run/worker.ts'
 
+interface OutboxPlace {
+  folder: string
+  root: string
+  /** IDs it remembers at the most; default: the product's. */
+  rememberedMax?: number
+}
+
 /** What is done with the outbox of a checkout, in one folder. */
-export type OutboxTask = { folder: string; root: string } & (
-  | { work: 'fill'; events: number; end: 'close' | 'release all' | 'kill -9' }
-  | { work: 'append'; events: number }
-  | { work: 'append to bare LevelDB'; events: number }
-  | { work: 'open' }
-  | { work: 'wear'; seconds: number; perSecond: number; deliver: boolean }
-)
+export type OutboxTask = OutboxPlace &
+  (
+    | { work: 'fill'; events: number; end: 'close' | 'release all' | 'kill -9' }
+    | { work: 'append'; events: number }
+    | { work: 'append to bare LevelDB'; events: number }
+    | { work: 'open' }
+    | { work: 'wear'; seconds: number; perSecond: number; deliver: boolean }
+  )
 
 onTask(async (task: OutboxTask): Promise<Sample> => {
   const open = await openerOf(task)
@@ -50,7 +58,7 @@ onTask(async (task: OutboxTask): Promise<Sample> => {
 /** Opens the outbox of a checkout; its modules are loaded by then. */
 type Open = (observer?: Partial<OutboxObserver>) => Promise<Outbox>
 
-async function openerOf({ root, folder }: { root: string; folder: string }): Promise<Open> {
+async function openerOf({ root, folder, rememberedMax }: OutboxPlace): Promise<Open> {
   const [{ openOutbox }, { silentOutboxObserver }, { levelFolder }] = await Promise.all([
     moduleOf<typeof import('../../edge/outbox/open.ts')>(root, 'edge/outbox/open.ts'),
     moduleOf<typeof import('../../edge/outbox/observer.ts')>(root, 'edge/outbox/observer.ts'),
@@ -64,7 +72,7 @@ async function openerOf({ root, folder }: { root: string; folder: string }): Pro
       random: Math.random,
       log: silentLog,
       observer: { ...silentOutboxObserver, ...observer },
-      dedup: { ageMs: 86_400_000, count: 20_000_000 },
+      ...(rememberedMax !== undefined && { dedup: { ageMs: 86_400_000, count: rememberedMax } }),
       quota: { eventsMax: 50_000_000, bytesMax: 1e12, diskFreeBytesMin: 0, deviceShare: 1 },
       waitingMax: 1_000_000,
     })

@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process'
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { promisify } from 'node:util'
 import { InvalidArgumentError } from 'commander'
 import { messageOf } from '../src/errors.ts'
 import { createScope, type Scope } from '../src/lifecycle.ts'
@@ -134,7 +136,7 @@ async function measure(
   try {
     const subjects = await prepares[name]({ products, full, dir, scope, say })
     const taking = subjects.filter(({ product }) => products.length === 1 || product !== undefined)
-    const measured = await inTurns(taking, rounds, say)
+    const measured = await inTurns(taking, { rounds, say, settle: writeBack })
     return {
       name,
       measuredAt: new Date().toISOString(),
@@ -148,6 +150,11 @@ async function measure(
     await scope.close()
     rmSync(dir, { recursive: true, force: true })
   }
+}
+
+/** Has the kernel write what lies in its cache. */
+function writeBack(): Promise<unknown> {
+  return promisify(execFile)('sync')
 }
 
 function formerResults(): Results {

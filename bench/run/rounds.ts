@@ -9,11 +9,17 @@ export interface Measured {
   figures: Partial<Record<FigureName, number[]>>
 }
 
+export interface Turns {
+  rounds: number
+  say: (line: string) => void
+  /** Called before each turn: nobody pays for what another has left to be done. */
+  settle: () => Promise<unknown>
+}
+
 /** Every subject in turn, round by round, so that whatever else the machine does hits all alike. */
 export async function inTurns(
   subjects: readonly Subject[],
-  rounds: number,
-  say: (line: string) => void,
+  { rounds, say, settle }: Turns,
 ): Promise<Measured[]> {
   const measured = subjects.map((subject): { subject: Subject; result: Measured } => ({
     subject,
@@ -26,6 +32,7 @@ export async function inTurns(
   for (let round = 1; round <= rounds; round++) {
     for (const { subject, result } of measured) {
       if (subject.once && round > 1) continue
+      await settle()
       const sample = await subject.measure()
       for (const name of figureNames) {
         const value = sample[name]

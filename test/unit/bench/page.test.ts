@@ -27,6 +27,8 @@ function ingest(parts: Partial<CaseResult> = {}): CaseResult {
   }
 }
 
+const quietly = { rounds: 1, say: () => undefined, settle: () => Promise.resolve() }
+
 /** Reads results with this subject. */
 function reading(subject: object): () => unknown {
   return () => readResults(JSON.stringify({ version: 1, cases: [ingest({ subjects: [subject as never] })] }))
@@ -42,8 +44,14 @@ describe('subjects take turns', () => {
       ...(once && { once }),
       measure: () => Promise.resolve({ eventsPerSecond: turns.push(name) }),
     })
-    const measured = await inTurns([subject('a'), subject('b'), subject('c', true)], 2, () => undefined)
+    let settled = 0
+    const measured = await inTurns([subject('a'), subject('b'), subject('c', true)], {
+      ...quietly,
+      rounds: 2,
+      settle: () => Promise.resolve(expect(turns).toHaveLength(settled++)),
+    })
     expect(turns).toEqual(['a', 'b', 'c', 'a', 'b'])
+    expect(settled).toBe(5)
     expect(measured).toEqual([
       { subject: 'a', figures: { eventsPerSecond: [1, 4] } },
       { subject: 'b', figures: { eventsPerSecond: [2, 5] } },
@@ -55,8 +63,7 @@ describe('subjects take turns', () => {
     const product = { revision: 'abc1234', root: '/elsewhere' }
     const measured = await inTurns(
       [{ name: 'edge', product, measure: () => Promise.resolve({ cpuMicros: 1.234_567 }) }],
-      1,
-      () => undefined,
+      quietly,
     )
     expect(subjectsOf(measured)).toEqual([
       { name: 'edge', revision: 'abc1234', figures: { cpuMicros: [1.2346] } },

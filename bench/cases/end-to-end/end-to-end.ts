@@ -117,14 +117,17 @@ async function hit(way: Way, parts: readonly Part[]): Promise<Sample> {
     signal: stop.signal,
     onAcknowledged: (number) => acknowledged.add(number),
   })
-  for (const part of parts) {
-    await Promise.race([pacing, delay(3_000)])
-    await part.kill()
+  try {
+    for (const part of parts) {
+      await Promise.race([pacing, delay(3_000)])
+      await part.kill()
+    }
+    await delay(1_000)
+    for (const part of parts.toReversed()) await part.start()
+    await delay(3_000)
+  } finally {
+    stop.abort()
   }
-  await delay(1_000)
-  for (const part of parts.toReversed()) await part.start()
-  await delay(3_000)
-  stop.abort()
   await pacing
   await untilAtEnd(way, acknowledged.size)
   // What comes twice may come later than what is awaited.

@@ -20,6 +20,7 @@ import { pageOf } from './page/performance.ts'
 import { reportOf } from './page/terminal.ts'
 import type { Prepare, Product } from './run/case.ts'
 import { type CaseName, catalogue, type CatalogueEntry } from './run/catalogue.ts'
+import { closeOnSignal } from './run/signal.ts'
 import { checkOut, revisionHere } from './run/checkout.ts'
 import { thisMachine } from './run/machine.ts'
 import { type CaseResult, mergeResults, readResults, type Results, subjectsOf } from './run/results.ts'
@@ -97,6 +98,7 @@ async function bench(asked: CaseName[], options: Options): Promise<void> {
   // PostgreSQL runs as a user of its own, who must come through.
   chmodSync(dir, 0o711)
   const scope = createScope()
+  closeOnSignal(scope, dir)
   try {
     const products = [
       thisCheckout,
@@ -104,12 +106,15 @@ async function bench(asked: CaseName[], options: Options): Promise<void> {
     ]
     const results: CaseResult[] = []
     for (const name of chosen) {
-      const result = await measure(entryOf(name), { products, dir: join(dir, name), options }).catch(
-        (error: unknown) => {
-          console.error(`${name}: ${messageOf(error)}`)
-          process.exitCode = 1
-        },
-      )
+      const result = await measure(entryOf(name), {
+        products,
+        dir: join(dir, name),
+        scope: scope.own(createScope()),
+        options,
+      }).catch((error: unknown) => {
+        console.error(`${name}: ${messageOf(error)}`)
+        process.exitCode = 1
+      })
       if (!result) continue
       say(reportOf(entryOf(name), result))
       results.push(result)
@@ -125,12 +130,18 @@ async function bench(asked: CaseName[], options: Options): Promise<void> {
   }
 }
 
+interface Measure {
+  products: Product[]
+  dir: string
+  scope: Scope
+  options: Options
+}
+
 async function measure(
   { name }: CatalogueEntry,
-  { products, dir, options: { rounds, full } }: { products: Product[]; dir: string; options: Options },
+  { products, dir, scope, options: { rounds, full } }: Measure,
 ): Promise<CaseResult> {
   const machine = thisMachine()
-  const scope: Scope = createScope()
   say(`\n${name}`)
   mkdirSync(dir, { mode: 0o711 })
   try {

@@ -9,6 +9,7 @@ import { positiveNumber, programOf, wholeNumber } from '../../src/settings/comma
 import { machineText } from '../page/text.ts'
 import { table } from '../page/terminal.ts'
 import { thisMachine } from '../run/machine.ts'
+import { closeOnSignal } from '../run/signal.ts'
 import { type Fleet, fleetOf } from '../subjects/device.ts'
 import { flood } from '../subjects/flood.ts'
 import { pace } from '../subjects/pace.ts'
@@ -38,6 +39,7 @@ const dir = mkdtempSync(join(process.env['TIDEGATE_BENCH_DIR'] ?? tmpdir(), 'tid
 // PostgreSQL runs as a user of its own, who must come through.
 chmodSync(dir, 0o711)
 const scope = createScope()
+closeOnSignal(scope, dir)
 try {
   process.exitCode = (await soak(scope)) ? 0 : 1
 } finally {

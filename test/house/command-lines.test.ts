@@ -18,7 +18,7 @@ const freeTexts = [
 /** Programs that only our own tests and benchmarks start, with what they know already. */
 const started = [
   'test/support/programs/',
-  'bench/bare-aedes.ts',
+  'bench/subjects/bare-aedes.ts',
   'test/proof/worker.ts',
   'test/proof/flip-worker.ts',
   'test/proof/upgrade-worker.ts',

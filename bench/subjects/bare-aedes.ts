@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { createServer } from 'node:tls'
 import { Aedes } from 'aedes'
 
-/** The reference: aedes over mutual TLS that stores nothing. `node bare-aedes.js PORT CA CERT KEY` */
+/** A reference: aedes over mutual TLS that stores nothing. `node bare-aedes.js PORT CA CERT KEY` */
 const [port, ca = '', cert = '', key = ''] = process.argv.slice(2)
 const broker = await Aedes.createBroker()
 const server = createServer(
@@ -15,4 +15,5 @@ const server = createServer(
   },
   (socket) => void broker.handle(socket),
 )
-server.listen(Number(port), '127.0.0.1', () => process.send?.('listening'))
+server.listen(Number(port), '127.0.0.1')
+process.once('disconnect', () => process.exit(0))

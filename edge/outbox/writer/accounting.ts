@@ -49,7 +49,7 @@ export function runDry(core: Core): boolean {
 function unreachable(events: number): TidegateError {
   return new TidegateError('STORE_CORRUPT', {
     message: `${events} events are there and cannot be read`,
-    retryable: true,
+    retryable: false,
     hint: 'the store is repaired and read again; check the health of the disk',
   })
 }

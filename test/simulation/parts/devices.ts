@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import type { Chance } from '../plan/chance.ts'
 import type { Ingest, Publisher, Verdict } from '../../../edge/admission/ingest.ts'
 import type { Gateway } from './gateway.ts'
@@ -75,6 +76,8 @@ export class Device {
         return
       }
       const connection = new AbortController()
+      // One listener for each publish that waits for room; Node would warn at eleven.
+      setMaxListeners(0, connection.signal)
       this.connection = connection
       gateway.whenDown(() => {
         if (this.connection === connection) this.drop(random.between(100, 2000))

@@ -2,7 +2,7 @@ import { checkConnect } from './connect.ts'
 import { Fields } from './fields.ts'
 import { isRequest, packetType, typeNames } from './packet-types.ts'
 import { readRequest, type SubscriptionRequest } from './requests.ts'
-import { check as checkTopic, takenBytesMax, type TakenPublish, TakenTopics, type Taking } from './taken.ts'
+import { checkTopic, takenBytesMax, type TakenPublish, TakenTopics, type Taking } from './taken.ts'
 import { PacketError } from './violations.ts'
 
 /** What of a chunk may go on, and why no more of it does. */
@@ -248,13 +248,10 @@ export class FrameReader<Topic> {
 
   /** Of one that is there whole. */
   #take(bytes: Buffer): void {
-    const isAnswered = (this.#flags & qos1Flag) > 0
-    this.#taken.push({
-      topic: this.#topic as Topic,
-      qos: isAnswered ? 1 : 0,
-      packetId: isAnswered ? u16At(bytes, this.#payloadStart - 2) : 0,
-      payload: bytes.subarray(this.#payloadStart, this.#end),
-    })
+    const qos = (this.#flags & qos1Flag) > 0 ? 1 : 0
+    const packetId = qos === 0 ? 0 : u16At(bytes, this.#payloadStart - 2)
+    const payload = bytes.subarray(this.#payloadStart, this.#end)
+    this.#taken.push({ topic: this.#topic as Topic, qos, packetId, payload })
   }
 
   /** Of a packet that is there whole. */

@@ -36,13 +36,13 @@ export class TakenTopics<Topic> {
   /** What may be taken of what is published to the topic that lies there. @throws PacketError it is no topic */
   find(bytes: Buffer, start: number, end: number): Topic | undefined {
     if (end - start > topicBytesMax) {
-      check(bytes, start, end)
+      checkTopic(bytes, start, end)
       return undefined
     }
     const key = bytes.toString('latin1', start, end)
     let topic = this.#known.get(key)
     if (topic === undefined) {
-      check(bytes, start, end)
+      checkTopic(bytes, start, end)
       topic = this.#taking.topicOf(bytes.toString('utf8', start, end)) ?? null
       if (this.#known.size === topicsMax) this.#known.clear()
       this.#known.set(key, topic)
@@ -52,6 +52,6 @@ export class TakenTopics<Topic> {
 }
 
 /** @throws PacketError */
-export function check(bytes: Buffer, start: number, end: number): void {
+export function checkTopic(bytes: Buffer, start: number, end: number): void {
   checkText(bytes, start, end, 'topic', 'the topic of a PUBLISH')
 }

@@ -1,10 +1,48 @@
 import type { Encoded, WrittenCandidate } from '../../../src/contract/codec.ts'
+import type { EngineOptions } from '../options.ts'
 import type { Admission, QuotaReason } from '../outbox.ts'
 import type { Core } from './core.ts'
 import type { Draft } from './draft.ts'
 import type { Arrival, Pending } from '../rules/arrival.ts'
 import { boundMet, totalUsage } from '../rules/quota.ts'
+import { busyError } from './writer-state.ts'
 import { evictInto, removeUndelivered, stillDue } from './removal.ts'
+
+/** How the line stands when an arrival comes. */
+interface Line {
+  /** So many more may wait in it. */
+  room: number
+  /** The store fails: nobody knows how long the line waits. */
+  failing: boolean
+  refusing: QuotaReason | undefined
+}
+
+/** Those of an arrival that get in line; the others are shed or given up, by their QoS. */
+export function letIn(
+  { waitingMax, observer }: Pick<EngineOptions, 'waitingMax' | 'observer'>,
+  arrival: Arrival,
+  { room, failing, refusing }: Line,
+): readonly Pending[] {
+  if (!failing && arrival.pendings.length <= room) return arrival.pendings
+  const inLine: Pending[] = []
+  for (const pending of arrival.pendings) {
+    const isFull = inLine.length >= room
+    if (pending.submission.qos === 0 && (failing || isFull)) {
+      const reason = refusing ?? 'store-failed'
+      observer.refused(reason, 1)
+      observer.admitted('shed', 1)
+      arrival.answer(pending, { kind: 'shed', reason })
+    } else if (isFull) {
+      observer.refused('waiting', 1)
+      arrival.giveUp(pending, busyError(waitingMax))
+    } else {
+      if (failing) observer.refused('store-failed', 1)
+      inLine.push(pending)
+    }
+  }
+  arrival.tell()
+  return inLine
+}
 
 /** Appends what is new and fits. Once the write has landed, `settle` answers the callers. */
 export async function admitInto(core: Core, draft: Draft, arrived: readonly Pending[]): Promise<Admissions> {

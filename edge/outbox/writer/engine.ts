@@ -20,7 +20,7 @@ import { createHolding } from '../rules/holding.ts'
 import { createPace, type Pace } from '../rules/pace.ts'
 import { rangesPerReport } from '../rules/undelivered.ts'
 import { recountInto, runDry } from './accounting.ts'
-import { admitInto } from './admit.ts'
+import { admitInto, letIn } from './admit.ts'
 import { ClockRecord } from './clock-record.ts'
 import { closeStore } from './closing.ts'
 import { type Command, type Core, lowestQueued } from './core.ts'
@@ -31,7 +31,7 @@ import { reportInto } from './ledger-entries.ts'
 import { Oldest } from './oldest.ts'
 import { endRemoval, releaseInto } from './removal.ts'
 import { isStoreFailure, Reopening } from './reopening.ts'
-import { busyError, closedError, WriterState } from './writer-state.ts'
+import { closedError, WriterState } from './writer-state.ts'
 
 /** What there is once the folder was loaded; the rest of the engine is made of it. */
 interface Parts {
@@ -138,7 +138,11 @@ export class Engine implements Outbox {
     const atMs = clock.monotonicMs()
     const arrival = new Arrival(submissions, { answered, signal, account: this.#writer, atMs })
     this.#writer.begin(arrival)
-    const inLine = this.#letIn(arrival, room)
+    const inLine = letIn(this.#core.options, arrival, {
+      room,
+      failing: this.#writer.failing,
+      refusing: this.#refusing,
+    })
     for (let from = 0; from < inLine.length; from += batchEventsMax) {
       const pendings = inLine.slice(from, from + batchEventsMax)
       this.#commands.submit({ kind: 'append', pendings }).catch((error: unknown) => {
@@ -196,31 +200,6 @@ export class Engine implements Outbox {
 
   close(): Promise<void> {
     return (this.#closed ??= this.#shutDown())
-  }
-
-  /** Those that get in line; the others are shed or given up, by their QoS. */
-  #letIn(arrival: Arrival, room: number): readonly Pending[] {
-    const { waitingMax, observer } = this.#core.options
-    const { failing } = this.#writer
-    if (!failing && arrival.pendings.length <= room) return arrival.pendings
-    const inLine: Pending[] = []
-    for (const pending of arrival.pendings) {
-      const isFull = inLine.length >= room
-      if (pending.submission.qos === 0 && (failing || isFull)) {
-        const reason = this.#refusing ?? 'store-failed'
-        observer.refused(reason, 1)
-        observer.admitted('shed', 1)
-        arrival.answer(pending, { kind: 'shed', reason })
-      } else if (isFull) {
-        observer.refused('waiting', 1)
-        arrival.giveUp(pending, busyError(waitingMax))
-      } else {
-        if (failing) observer.refused('store-failed', 1)
-        inLine.push(pending)
-      }
-    }
-    arrival.tell()
-    return inLine
   }
 
   get #refusing(): QuotaReason | undefined {

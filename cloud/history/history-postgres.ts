@@ -45,7 +45,7 @@ on conflict do nothing`
 
 /**
  * From so many records on it pays to take all of them for new at first: PostgreSQL asks every index beforehand whether a row is there
- * when a conflict is to do nothing, which is a fourth of what storing it costs. Repeats are few, and cost those they come with.
+ * when a conflict is to do nothing, which is a fifth of what storing it costs. Repeats are few, and cost those they come with.
  */
 const takenForNewMin = 16
 

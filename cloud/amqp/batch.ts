@@ -65,37 +65,56 @@ export class OpenBatch {
   }
 }
 
+/** Whole queues of them wait: each holds what is its own, and asks its message for the rest. */
 class BatchedEvent implements Delivery {
   readonly text: Buffer
-  readonly queue: string
-  readonly partition: number
-  readonly exchange: string
-  readonly routingKey: string
   readonly headers: Headers
-  readonly hasMoreProperties: boolean
-  readonly propertyBlock: Buffer
-  readonly attempt: number
-  readonly redelivered: boolean
-  readonly arrivedAtMs: number
   readonly #message: Delivery
   readonly #batch: OpenBatch
   readonly #index: number
 
   constructor(message: Delivery, text: Buffer, headers: Headers, batch: OpenBatch, index: number) {
     this.text = text
-    this.queue = message.queue
-    this.partition = message.partition
-    this.exchange = message.exchange
-    this.routingKey = message.routingKey
     this.headers = headers
-    this.hasMoreProperties = message.hasMoreProperties === true
-    this.propertyBlock = message.propertyBlock
-    this.attempt = message.attempt
-    this.redelivered = message.redelivered
-    this.arrivedAtMs = message.arrivedAtMs
     this.#message = message
     this.#batch = batch
     this.#index = index
+  }
+
+  get queue(): string {
+    return this.#message.queue
+  }
+
+  get partition(): number {
+    return this.#message.partition
+  }
+
+  get exchange(): string {
+    return this.#message.exchange
+  }
+
+  get routingKey(): string {
+    return this.#message.routingKey
+  }
+
+  get hasMoreProperties(): boolean {
+    return this.#message.hasMoreProperties === true
+  }
+
+  get propertyBlock(): Buffer {
+    return this.#message.propertyBlock
+  }
+
+  get attempt(): number {
+    return this.#message.attempt
+  }
+
+  get redelivered(): boolean {
+    return this.#message.redelivered
+  }
+
+  get arrivedAtMs(): number {
+    return this.#message.arrivedAtMs
   }
 
   /** Work on it that was under way when the batch was taken back may have settled it meanwhile: then there is nothing to begin. */

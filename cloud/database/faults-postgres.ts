@@ -112,6 +112,11 @@ function endsSession({ severity }: DatabaseError): boolean {
   return severity === 'FATAL' || severity === 'PANIC'
 }
 
+/** Something that may be there once is there already. */
+export function isTaken(error: unknown): boolean {
+  return stateOf(error) === '23505'
+}
+
 /** Why there is no connection, or none that can be used. `where` is host:port/database, never a URL with a password in it. */
 export function outage(where: string, cause: unknown): TidegateError {
   const state = stateOf(cause)

@@ -1,7 +1,9 @@
 import type { Appended, History, HistoryRecord, LedgerNote, LedgerPlace } from './history.ts'
+import { bigintArray, doubleArray, textArray } from '../database/arrays-postgres.ts'
+import { isTaken } from '../database/faults-postgres.ts'
 import type { Statements } from '../database/statements.ts'
 
-// Sorted by place, so that rival transactions lock in one order; a conflict on either key is a row not returned.
+// Sorted by place, so that rival transactions lock in one order.
 const appendSql = `
 insert into tidegate.events
   (gateway, epoch, sequence, source, id, type, subject, dataschema, time, recorded_time, disposition, reason, body)
@@ -11,7 +13,10 @@ from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::te
             $9::float8[], $10::float8[], $11::text[], $12::text[], $13::text[])
   as s (gateway, epoch, sequence, source, id, type, subject, dataschema, time_ms, recorded_ms, disposition, reason,
         body)
-order by gateway collate "C", epoch collate "C", sequence
+order by gateway collate "C", epoch collate "C", sequence`
+
+// A conflict on either key is a row not returned.
+const appendFreshSql = `${appendSql}
 on conflict do nothing
 returning gateway, epoch, sequence, source, id`
 
@@ -37,6 +42,12 @@ const closeSql = `
 insert into tidegate.epoch_closures (gateway, epoch, last_sequence, reason, event_sequence)
 select * from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::bigint[])
 on conflict do nothing`
+
+/**
+ * From so many records on it pays to take all of them for new at first: PostgreSQL asks every index beforehand whether a row is there
+ * when a conflict is to do nothing, which is a fifth of what storing it costs. Repeats are few, and cost those they come with.
+ */
+const takenForNewMin = 16
 
 type PlaceRow = [gateway: string, epoch: string, sequence: string, source: string, id: string]
 
@@ -72,7 +83,10 @@ export function postgresHistory(statements: Statements): History {
 
 async function append(statements: Statements, records: readonly HistoryRecord[]): Promise<Appended[]> {
   if (records.length === 0) return []
-  const rows = await statements.run<PlaceRow>('history-append', appendSql, columns(records))
+  const values = columns(records)
+  if (records.length >= takenForNewMin && (await appendNew(statements, values)))
+    return records.map(() => 'stored')
+  const rows = await statements.run<PlaceRow>('history-append-fresh', appendFreshSql, values)
   const stored = new Set(rows.map((row) => row.join('\n')))
   if (stored.size === records.length) return records.map(() => 'stored')
   const fresh = records.map((record) => stored.delete(placeAndIdentity(record)))
@@ -86,6 +100,19 @@ async function append(statements: Statements, records: readonly HistoryRecord[])
     if (place === undefined) return 'place-taken'
     return place === placeKey(record) ? 'again' : 'repeat'
   })
+}
+
+/** All of them, or none and the transaction is as it was: false if a place or an identity is taken. */
+async function appendNew(statements: Statements, values: readonly unknown[]): Promise<boolean> {
+  await statements.run('history-savepoint', 'savepoint history_append', [])
+  try {
+    await statements.run('history-append', appendSql, values)
+    return true
+  } catch (error) {
+    if (!isTaken(error)) throw error
+    await statements.run('history-back', 'rollback to savepoint history_append', [])
+    return false
+  }
 }
 
 async function findPlaces(
@@ -104,21 +131,21 @@ async function findPlaces(
   )
 }
 
-function columns(records: readonly HistoryRecord[]): unknown[] {
+function columns(records: readonly HistoryRecord[]): Buffer[] {
   return [
-    records.map((record) => record.gateway),
-    records.map((record) => record.epoch),
-    records.map((record) => record.sequence),
-    records.map((record) => record.source),
-    records.map((record) => record.id),
-    records.map((record) => record.type),
-    records.map((record) => record.subject),
-    records.map((record) => record.dataschema),
-    records.map((record) => record.timeMs),
-    records.map((record) => record.recordedMs),
-    records.map((record) => record.disposition),
-    records.map((record) => record.reason),
-    records.map((record) => record.body),
+    textArray(records, (record) => record.gateway),
+    textArray(records, (record) => record.epoch),
+    bigintArray(records, (record) => record.sequence),
+    textArray(records, (record) => record.source),
+    textArray(records, (record) => record.id),
+    textArray(records, (record) => record.type),
+    textArray(records, (record) => record.subject),
+    textArray(records, (record) => record.dataschema),
+    doubleArray(records, (record) => record.timeMs),
+    doubleArray(records, (record) => record.recordedMs),
+    textArray(records, (record) => record.disposition),
+    textArray(records, (record) => record.reason),
+    textArray(records, (record) => record.body),
   ]
 }
 

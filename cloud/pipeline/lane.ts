@@ -1,6 +1,5 @@
 import type { Clock } from '../../src/clock.ts'
 import type { Event } from '../../src/contract/event.ts'
-import { groupCommit } from '../../src/group-commit.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Delivery } from '../amqp/delivery.ts'
 import type { Storage } from '../database/storage.ts'
@@ -17,8 +16,9 @@ import type { Settlement } from './settlement.ts'
 
 /** Works on one batch at a time, in order of arrival (G6); what arrives meanwhile is the next batch. */
 export interface Lane {
-  /** Resolves when the delivery is settled, or left to the broker. */
-  submit(delivery: Delivery): Promise<unknown>
+  take(delivery: Delivery): void
+  /** Deliveries taken that are neither settled nor left to the broker. */
+  readonly inFlight: number
   /** Resolves when nothing is under way. */
   close(): Promise<void>
 }
@@ -47,10 +47,49 @@ export interface LaneParts {
 }
 
 export function createLane(options: LaneOptions, parts: LaneParts): Lane {
-  const work = new LaneWork(options, parts)
-  return groupCommit<Delivery, undefined>((batch) => work.on(batch).then(() => []), {
-    itemsMax: options.batchMax,
-  })
+  return new BatchLane(options, new LaneWork(options, parts))
+}
+
+/** Of what waits nothing is made but an entry in its batch: whole queues wait here, and the collector carries what lives (G7). */
+class BatchLane implements Lane {
+  readonly #options: LaneOptions
+  readonly #work: LaneWork
+  /** Full ones, and the one that is being filled. */
+  #waiting: Delivery[][] = []
+  #inFlight = 0
+  #running: Promise<void> | undefined
+
+  constructor(options: LaneOptions, work: LaneWork) {
+    this.#options = options
+    this.#work = work
+  }
+
+  get inFlight(): number {
+    return this.#inFlight
+  }
+
+  take(delivery: Delivery): void {
+    this.#inFlight++
+    const last = this.#waiting.at(-1)
+    if (last && last.length < this.#options.batchMax) last.push(delivery)
+    else this.#waiting.push([delivery])
+    this.#running ??= this.#run()
+  }
+
+  async close(): Promise<void> {
+    // oxlint-disable-next-line no-unmodified-loop-condition -- #run() clears it
+    while (this.#running) await this.#running
+  }
+
+  async #run(): Promise<void> {
+    // One turn of the microtask queue lets everything parsed from the same socket chunk join the first batch.
+    await Promise.resolve()
+    for (let batch = this.#waiting.shift(); batch; batch = this.#waiting.shift()) {
+      await this.#work.on(batch).catch(this.#options.onFatal)
+      this.#inFlight -= batch.length
+    }
+    this.#running = undefined
+  }
 }
 
 type PutAside = (delivery: Delivery, error: unknown, event: Event | undefined) => void

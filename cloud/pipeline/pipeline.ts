@@ -74,19 +74,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   const lanes = Array.from({ length: options.lanes }, () =>
     createLane(options, { settlement, aside, holding, cutOff }),
   )
-  let inFlight = 0
   let closing: Promise<void> | undefined
-
-  async function carry(delivery: Delivery): Promise<void> {
-    inFlight++
-    try {
-      await lanes[delivery.partition % lanes.length]?.submit(delivery)
-    } catch (error) {
-      options.onFatal(error)
-    } finally {
-      inFlight--
-    }
-  }
 
   async function close(graceMs: number): Promise<void> {
     stop.abort()
@@ -99,10 +87,10 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   return {
     group,
     take(delivery) {
-      if (!stopping.aborted) void carry(delivery)
+      if (!stopping.aborted) lanes[delivery.partition % lanes.length]?.take(delivery)
     },
     get inFlight() {
-      return inFlight
+      return lanes.reduce((sum, lane) => sum + lane.inFlight, 0)
     },
     get heldBy() {
       return holding.heldBy

@@ -1,5 +1,7 @@
 import type { QueryConfig } from 'pg'
+import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { bigintArray, doubleArray, textArray } from '../../../cloud/database/arrays-postgres.ts'
 import { createDatabase as poolOf, type Database } from '../../../cloud/database/database-postgres.ts'
 import { migrations } from '../../../cloud/database/migrations/all.ts'
 import type { Rollup } from '../../../cloud/projections/rollup.ts'
@@ -160,6 +162,39 @@ describe.each([
     ])
   })
 
+  test('among many events a repeat harms none, and what the transaction had done before remains (G4)', async () => {
+    const storage = open()
+    const name = fresh()
+    const mine = (sequence: number): HistoryRecord =>
+      record(sequence, { gateway: name, source: `/devices/${name}`, subject: sequence % 2 ? 'é"\\,{}' : '' })
+    const many = Array.from({ length: 60 }, (_, index) => mine(index + 1))
+    const append = (records: HistoryRecord[]): Promise<string[]> =>
+      inTransaction(storage, async (tx) => {
+        await tx.inbox.claim(name, [identity(`${records[0]?.sequence}`)])
+        return historyIn(tx).append(records)
+      })
+    expect(await append(many.slice(0, 30))).toEqual(many.slice(0, 30).map(() => 'stored'))
+    expect(await append(many.slice(20))).toEqual(
+      many.slice(20).map((_, index) => (index < 10 ? 'again' : 'stored')),
+    )
+    expect(await inTransaction(storage, (tx) => tx.inbox.claim(name, [identity('21')]))).toEqual([false])
+  })
+
+  test('of rivals that append the same many events each event is stored by one (G4)', async () => {
+    const storage = open()
+    const name = fresh()
+    const many = Array.from({ length: 200 }, (_, index) =>
+      record(index + 1, { gateway: name, source: `/devices/${name}` }),
+    )
+    const outcomes = await Promise.all(
+      [many, many.toReversed(), many.slice(50)].map((records) =>
+        inTransaction(storage, (tx) => historyIn(tx).append(records)),
+      ),
+    )
+    expect(outcomes.flat().filter((what) => what === 'stored')).toHaveLength(200)
+    expect(outcomes.flat().filter((what) => what === 'again')).toHaveLength(350)
+  })
+
   test('notes, clock corrections and closures may be repeated', async () => {
     const storage = open()
     const about = { gateway: fresh(), epoch, eventEpoch: epoch, eventSequence: 7 }
@@ -205,6 +240,30 @@ describe('PostgreSQL', () => {
       `select body::text, time from tidegate.events where gateway = 'verbatim'`,
     )
     expect(rows).toEqual([{ body: text, time: new Date(1_700_000_000_123) }])
+  })
+
+  test('reads back the arrays that it is sent, whatever is in them', async () => {
+    const texts = fc.array(fc.option(fc.string({ unit: 'binary' }), { nil: undefined }))
+    const numbers = fc.array(fc.tuple(fc.maxSafeInteger(), fc.double({ noNaN: true })))
+    await fc.assert(
+      fc.asyncProperty(texts, numbers, async (texts, numbers) => {
+        const kept = texts.map((text) => text?.replaceAll('\0', ''))
+        const [row] = await postgres.query(
+          'select $1::text[] as texts, $2::bigint[]::text[] as whole, $3::float8[] as doubles',
+          [
+            textArray(kept, (text) => text),
+            bigintArray(numbers, ([whole]) => whole),
+            doubleArray(numbers, ([, double]) => double),
+          ],
+        )
+        expect(row).toEqual({
+          texts: kept.map((text) => text ?? null),
+          whole: numbers.map(([whole]) => String(whole)),
+          doubles: numbers.map(([, double]) => double),
+        })
+      }),
+      { numRuns: 20 },
+    )
   })
 
   test.each(['events', 'ledger_notes', 'clock_corrections', 'epoch_closures'])(

@@ -155,6 +155,8 @@ export class SimulatedDisk implements StoreFolder {
       throw new TidegateError('OUTBOX_LOCKED', { message: 'open elsewhere', retryable: false, hint: '' })
     }
     this.isOpen = true
+    // LevelDB reads each log that it finds into a synced table when it opens (RecoverLogFile in its db_impl.cc). Of the newest that is not relied on.
+    this.makeDurable((write) => write.log < this.log)
     return this.handle(++this.generation)
   }
 

@@ -12,12 +12,11 @@ export interface Focus {
 /**
  * Races that take several coincidences hardly ever happen in runs of everything. One run in eight stays where two of
  * the outbox's hardest paths meet: events that leave undelivered while others are being sent. One in ten of the others
- * stays where nobody knows what the disk holds, and one in twenty of the rest where a gateway stops while it keeps house.
+ * stays where nobody knows what the disk holds.
  */
 export function pickFocus(random: Chance): Focus | undefined {
   if (random.one(1 / 8)) return random.pick([crowded, fleeting])(random)
-  if (random.one(1 / 10)) return random.pick([doubtful, vanishing])(random)
-  return random.one(1 / 20) ? stopping(random) : undefined
+  return random.one(1 / 10) ? random.pick([doubtful, vanishing])(random) : undefined
 }
 
 /** Hardly any room, and an uplink that comes and goes: eviction meets rewind. */
@@ -85,21 +84,4 @@ const vanishing = (random: Chance): Focus => ({
     ['reading', 40],
   ],
   faults: ['disk-slow', 'write-lost', 'write-lost', 'uplink-cut', 'uplink-cut'],
-})
-
-/** What is past its time goes while a gateway stops, on a disk that takes its time. */
-const stopping = (random: Chance): Focus => ({
-  settings: {
-    devices: ['d0', 'd1'].slice(0, random.whole(1, 2)),
-    full: 'refuse',
-    eventsMax: 100_000,
-    bytesMax: 10_000_000,
-    briefTtlMs: 2000,
-    dedupCount: random.pick([8, 40]),
-  },
-  sends: [
-    ['brief', 60],
-    ['reading', 40],
-  ],
-  faults: ['disk-slow', 'edge-stop', 'edge-stop', 'uplink-cut'],
 })

@@ -356,7 +356,7 @@ export const mutations: readonly Mutation[] = [
     find: 'await this.#ticking;',
     replace: '',
     breaks: ['live', 'G2', 'G7', 'G8'],
-    seed: 1924,
+    seed: 6720,
   },
   {
     name: 'uncredited',

@@ -25,7 +25,7 @@ export const mutations: readonly Mutation[] = [
     find: '{ sync: sync || draft.urgent }',
     replace: '{ sync: false }',
     breaks: ['G1'],
-    seed: 1,
+    seed: 19,
   },
   {
     name: 'word-not-kept',
@@ -45,7 +45,7 @@ export const mutations: readonly Mutation[] = [
     find: "if (value !== undefined)\n        await store.write([{ type: 'put', key: headKey, value }], { sync: true });",
     replace: '',
     breaks: ['G1', 'G2', 'G8'],
-    seed: 725,
+    seed: 1574,
   },
   {
     name: 'stale-head',
@@ -93,7 +93,7 @@ export const mutations: readonly Mutation[] = [
     find: "operations.push({ type: 'put', key: goneKey(block.lane, block.last), value: encode(joined) });",
     replace: ';',
     breaks: ['G1', 'G2', 'G3', 'G8'],
-    seed: 38,
+    seed: 52,
   },
   {
     name: 'emptied-forgotten',

@@ -63,3 +63,9 @@ export function unsubscribe(packetId: number, ...filters: (string | Buffer)[]): 
 export const ack = (first: number, packetId: number): Buffer => packet(first, u16(packetId))
 export const pingreq = packet(0xc0)
 export const disconnect = packet(0xe0)
+
+/** In chunks that end at these places, each counted from the beginning and around. */
+export function split(bytes: Buffer, cuts: readonly number[]): Buffer[] {
+  const places = [0, ...cuts.map((cut) => cut % (bytes.length + 1)).toSorted((a, b) => a - b), bytes.length]
+  return places.slice(1).map((end, index) => bytes.subarray(places[index], end))
+}

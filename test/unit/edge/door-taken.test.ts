@@ -9,6 +9,7 @@ import {
   packet,
   pingreq,
   publish,
+  split,
   subscribe,
 } from '../../support/edge/mqtt-bytes.ts'
 
@@ -53,11 +54,6 @@ function readAll(chunks: readonly Buffer[], taking = takesEvents): string[] {
   }
   flush()
   return order
-}
-
-function split(bytes: Buffer, cuts: readonly number[]): Buffer[] {
-  const places = [0, ...cuts.map((cut) => cut % (bytes.length + 1)).toSorted((a, b) => a - b), bytes.length]
-  return places.slice(1).map((end, index) => bytes.subarray(places[index], end))
 }
 
 describe('what the door takes out of a stream', () => {

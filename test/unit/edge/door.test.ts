@@ -12,6 +12,7 @@ import {
   packet,
   pingreq,
   publish,
+  split,
   subscribe,
   text,
   u16,
@@ -51,11 +52,6 @@ function readAll(chunks: Buffer[], given = limits): Outcome {
 }
 
 const after = (...packets: Buffer[]): Outcome => readAll([Buffer.concat([connect(), ...packets])])
-
-function split(bytes: Buffer, cuts: number[]): Buffer[] {
-  const places = [0, ...cuts.map((cut) => cut % (bytes.length + 1)).toSorted((a, b) => a - b), bytes.length]
-  return places.slice(1).map((end, index) => bytes.subarray(places[index], end))
-}
 
 const topic = 'devices/a1/x'
 const longTopic = `devices/${'é/'.repeat(500)}`

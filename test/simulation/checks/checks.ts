@@ -2,9 +2,10 @@ import { verifyChain, genesis, claimedChain } from '../../../src/contract/codec.
 import { isSystemType, ledgerType } from '../../../src/contract/event.ts'
 import { deadQueue, headers as names, partitionOf, routingKey, wire } from '../../../src/contract/wire.ts'
 import { readFailures } from '../../../cloud/letters/story.ts'
-import { gatewayName } from '../parts/gateway.ts'
+import { gatewayName } from '../plan/settings.ts'
 import { groupNames } from '../parts/cloud.ts'
 import { placeOf } from '../parts/transaction.ts'
+import { queuedOn } from '../parts/blocks-seen.ts'
 import type { Place } from '../parts/truth.ts'
 import type { World } from './world-view.ts'
 
@@ -18,13 +19,12 @@ export function checkBounds(world: World): void {
   if (!gateway.up || !gateway.outbox) return
   checkShares(world)
   const stats = gateway.outbox.stats()
-  const { disk } = gateway.disk
-  const ledger = disk.keysStartingWith('e!h').filter((key) => disk.get(key)?.includes(`\t${ledgerType}\t`))
+  const ledger = queuedOn(gateway.disk.disk, 'high').filter(({ type }) => type === ledgerType)
   const depth = stats.depth.high + stats.depth.normal - ledger.length
   if (depth > settings.eventsMax) {
     journal.violate('G7', `${depth} events in the outbox, ${settings.eventsMax} are allowed`)
   }
-  const ledgerBytes = ledger.reduce((sum, key) => sum + Buffer.byteLength(disk.get(key) ?? ''), 0)
+  const ledgerBytes = ledger.reduce((sum, event) => sum + event.bytes, 0)
   const bytes = stats.bytes.high + stats.bytes.normal - ledgerBytes
   if (depth > 1 && bytes > settings.bytesMax) {
     journal.violate('G7', `${bytes} bytes in the outbox, ${settings.bytesMax} are allowed`)

@@ -103,7 +103,7 @@ export const mutations: readonly Mutation[] = [
     find: 'this.#emptied.add(key);',
     replace: '',
     breaks: ['G1', 'G2', 'G3', 'G7', 'G8'],
-    seed: 2892,
+    seed: 2578,
   },
   {
     name: 'unsorted-forgotten',
@@ -346,7 +346,7 @@ export const mutations: readonly Mutation[] = [
     find: 'if (!inOrder)\n            return;',
     replace: '',
     breaks: ['G1', 'G2', 'G7', 'G8'],
-    seed: 2892,
+    seed: 7528,
   },
   {
     name: 'hasty-close',
@@ -356,7 +356,7 @@ export const mutations: readonly Mutation[] = [
     find: 'await this.#ticking;',
     replace: '',
     breaks: ['live', 'G2', 'G7', 'G8'],
-    seed: 6720,
+    seed: 278,
   },
   {
     name: 'uncredited',

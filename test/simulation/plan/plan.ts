@@ -51,6 +51,7 @@ export function makePlan(seed: number): Plan {
     ...makeWire(chance(seed, 'wire')),
     failsForGood,
     together: chance(seed, 'door').one(0.25),
+    readsLate: chance(seed, 'reads').one(0.125),
     ...focus?.settings,
   }
   return {
@@ -75,7 +76,7 @@ function makeWire(
 
 function makeSettings(
   random: Chance,
-): Omit<Settings, keyof ReturnType<typeof makeWire> | 'failsForGood' | 'together'> {
+): Omit<Settings, keyof ReturnType<typeof makeWire> | 'failsForGood' | 'together' | 'readsLate'> {
   const tight = random.one(0.35)
   return {
     devices: Array.from({ length: random.whole(1, 5) }, (_, index) => `d${index}`),

@@ -58,6 +58,7 @@ export function checkAll(world: World): void {
   checkNumberedOnce(world)
   checkEffects(world)
   checkDeadLetters(world)
+  checkForgeries(world)
   checkOrder(world)
   checkExpiry(world)
   checkCounts(world)
@@ -202,7 +203,10 @@ function checkDeadLetters({ broker, journal, plan }: World): void {
       const told = readFailures(headers)
       if (told.some(({ code }) => code === 'HANDLER_TIMEOUT')) continue
       const attempts = what === 'hopeless' ? ladderMs.length + 1 : 1
-      if (!(group === 'effects' ? ['hopeless', 'disputed'] : ['rejected', 'disputed']).includes(what)) {
+      if (
+        what !== 'forged' &&
+        !(group === 'effects' ? ['hopeless', 'disputed'] : ['rejected', 'disputed']).includes(what)
+      ) {
         journal.violate(
           'G5',
           `${event.id} is a dead letter of ${group}: ${String(headers[names.errorMessage])}`,
@@ -221,6 +225,22 @@ function checkDeadLetters({ broker, journal, plan }: World): void {
       ].filter((fault) => fault !== false)
       if (faults.length > 0)
         journal.violate('G5', `the story of ${group} ${event.id} is wrong: ${faults.join(', ')}`)
+    }
+  }
+}
+
+/** G9: what somebody else published in the gateway's name has no effect anywhere, and is a dead letter. */
+function checkForgeries({ intruder, database, broker, journal }: World): void {
+  for (const [text, wasRouted] of intruder.published) {
+    const believed = [...database.events.values()].some(({ body }) => body === text)
+    const hadEffect = database.effects.some((effect) => effect.text === text)
+    if (believed || hadEffect) journal.violate('G9', `what an intruder published is believed: ${text}`)
+    for (const group of groupNames) {
+      const letters = broker.messages(deadQueue(group)).filter(({ body }) => body.toString() === text)
+      if (wasRouted && letters.length === 0) journal.violate('G9', `${group} has no letter of a forgery`)
+      for (const { headers } of letters)
+        if (headers[names.errorCode] !== 'PROVENANCE' || headers[names.originalUser] === gatewayName)
+          journal.violate('G9', `the letter of a forgery says ${JSON.stringify(headers)}`)
     }
   }
 }

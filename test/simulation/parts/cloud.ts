@@ -138,7 +138,7 @@ export class Cloud {
     const shared = {
       storage: database.storageFor(process),
       sidings: this.sidingsFor(process),
-      provenance: provenance({ ownUser: 'cloud', users: {}, unvouched: 'refuse' }),
+      provenance: provenance({ users: {}, unvouched: 'refuse' }),
       checkSchema: schemaCheck(schemasOf('cloud'), 'accept'),
       batchMax: settings.cloudBatchMax,
       lanes: settings.cloudLanes,

@@ -383,7 +383,7 @@ export const mutations: readonly Mutation[] = [
     find: 'await this.#ticking;',
     replace: '',
     breaks: ['live', 'G2', 'G7', 'G8'],
-    seed: 278,
+    seed: 285,
   },
   {
     name: 'uncredited',

@@ -12,9 +12,13 @@ interface Seen {
 /** How fast a consumer is shows with its first events; until then few are tried together. */
 const limitAtFirst = 16
 
+/** After so many transactions of one size it is not known any more what one of another takes: the server may have been busy then. */
+const staleAfter = 16
+
 /**
  * How many deliveries go into the next transaction: as many as fit into the time that one is to take. Where even an empty one would
- * take most of that time, smaller ones would not be faster, only more: then as many as take as long again as the empty one.
+ * take most of that time, smaller ones would not be faster, only more: then as many as take as long again as the empty one. What larger
+ * ones take is tried again every now and then, or a server that was busy once would have small ones for ever.
  */
 export class BatchPace {
   readonly #options: BatchPaceOptions
@@ -22,6 +26,8 @@ export class BatchPace {
   #last: Seen | undefined
   /** The newest that held half as much as the last, or less, or twice as much, or more. */
   #other: Seen | undefined
+  /** Transactions since then. */
+  #sinceOther = 0
 
   constructor(options: BatchPaceOptions) {
     this.#options = options
@@ -35,8 +41,18 @@ export class BatchPace {
   /** By what a transaction held, and not by what it could have held: a few that are fast say nothing of many. */
   committed(held: number, tookMs: number): void {
     const seen = { held, tookMs }
-    if (this.#last && isOfOtherSize(this.#last, seen)) this.#other = this.#last
+    this.#sinceOther++
+    if (this.#last && isOfOtherSize(this.#last, seen)) {
+      this.#other = this.#last
+      this.#sinceOther = 0
+    }
     this.#last = seen
+    if (this.#sinceOther >= staleAfter) {
+      this.#other = undefined
+      this.#sinceOther = 0
+      this.#limit = this.#bounded(Math.max(this.#limit, 2 * held))
+      return
+    }
     const { fixedMs, eachMs } = this.#costs(seen)
     const allowedMs = Math.max(this.#options.timeTargetMs, 2 * fixedMs)
     if (tookMs > allowedMs) this.#limit = Math.max(1, held >> 1)

@@ -130,6 +130,37 @@ describe('the pipeline', () => {
     },
   )
 
+  test.each([
+    ['2 s an event', 'at once', (events: number, busy: boolean) => (busy ? 2_000 * events : 1)],
+    ['2 s an event', '600 ms, whatever it holds', (events, busy) => (busy ? 2_000 * events : 600)],
+    ['2 s an event', '1,100 ms, whatever it holds', (events, busy) => (busy ? 2_000 * events : 1_100)],
+  ] satisfies [string, string, (events: number, busy: boolean) => number][])(
+    'a database that was busy for a while (%s) has small transactions no longer than that, when it takes %s (G4)',
+    async (_before, _after, takesMs) => {
+      const sizes: number[] = []
+      const observer: PipelineObserver = { ...noObserver, transaction: (_group, size) => sizes.push(size) }
+      const clocks: Clock[] = []
+      const consumer = defineConsumer({
+        group: 'writer',
+        types: ['#'],
+        handleBatch: (entries) => clocks[0]?.sleep(takesMs(entries.length, sizes.length < 20)),
+      })
+      const { broker, clock, start } = setUp(consumer, {
+        pipeline: { observer, batchMax: 200, lanes: 1 },
+        broker: { prefetch: 400 },
+      })
+      clocks.push(clock)
+      const ledger = new Ledger()
+      for (let index = 0; index < 2_000; index++) broker.post(posted(ledger.next('device-1'), partitions))
+      start('a')
+      await settled()
+      await clock.advance(200_000)
+      expect(sizes).toContain(1)
+      expect(Math.max(...sizes)).toBe(200)
+      expect(broker.depth).toBe(0)
+    },
+  )
+
   test('a batch handler that takes 300 ms an event gets as many as it takes the time for', async () => {
     const tookMs: number[] = []
     const observer: PipelineObserver = { ...noObserver, transaction: (_group, _size, ms) => tookMs.push(ms) }

@@ -1,4 +1,3 @@
-import { webcrypto } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { join, resolve } from 'node:path'
@@ -6,37 +5,36 @@ import * as x509 from '@peculiar/x509'
 import { TidegateError } from '../src/errors.ts'
 import { deviceIdPattern } from '../src/contract/event.ts'
 import { kindOids, loadTlsFiles, readCertificates, type CertificateKind } from '../src/tls-files.ts'
-import {
-  backdatedMs,
-  dayMs,
-  keyAlgorithm,
-  keyPem,
-  serialNumber,
-  signingAlgorithm,
-  type Authority,
-  type Surroundings,
-} from './authority.ts'
+import { generateKeys, type KeyKind } from './algorithms.ts'
+import { backdatedMs, dayMs, keyPem, serialNumber, type Authority, type Surroundings } from './authority.ts'
 import { publicMode, secretMode, writeWhole } from './pem-files.ts'
+import { register, type Role } from './register.ts'
 
 /** A certificate with fewer days left is issued anew rather than kept. */
-const renewBeforeDays = 30
+export const renewBeforeDays = 30
 
-/** Who a client certificate speaks for; written into it as `urn:tidegate:<role>:<name>`. */
-type Role = 'device' | 'gateway' | 'cloud'
-
-export interface CertificateRequest extends Surroundings {
+/** What a certificate is to say. */
+export interface Holder {
   /** Becomes the subject CN and the file's name; for a device it is the device ID. */
   commonName: string
   kind: CertificateKind
   /** For client certificates; default `device`. */
-  role?: Role
+  role?: Exclude<Role, 'server'>
   dnsNames?: readonly string[]
   ipAddresses?: readonly string[]
+}
+
+export interface Issue extends Holder, Surroundings {
   /** Default 825; never beyond the CA's own end. */
   days?: number
   outDir: string
   /** Issue anew even if a good certificate is there. */
   force?: boolean
+}
+
+export interface CertificateRequest extends Issue {
+  /** Of a new key; default ECDSA. */
+  key?: KeyKind
 }
 
 export interface IssuedCertificate {
@@ -66,29 +64,48 @@ export async function issueCertificate(
     if (isGood(authority, paths, names, now)) return { commonName, ...paths, issued: false }
   }
 
-  const keys = await webcrypto.subtle.generateKey(keyAlgorithm, true, ['sign', 'verify'])
-  const certificate = await x509.X509CertificateGenerator.create({
-    subject: [{ CN: [commonName] }],
-    issuer: authority.certificate.subjectName,
-    publicKey: keys.publicKey,
-    signingKey: authority.privateKey,
-    serialNumber: serialNumber(request.randomBytes),
-    signingAlgorithm,
-    notBefore: new Date(now.getTime() - backdatedMs),
-    notAfter: lastDay(authority, now, request.days ?? 825),
-    extensions: [
-      new x509.BasicConstraintsExtension(false, undefined, true),
-      new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
-      new x509.ExtendedKeyUsageExtension([kindOids[request.kind]]),
-      new x509.SubjectAlternativeNameExtension(names),
-      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
-      await x509.AuthorityKeyIdentifierExtension.create(authority.certificate.publicKey),
-    ],
-  })
+  const keys = await generateKeys(request.key ?? 'ecdsa')
+  const certificate = await signCertificate(authority, keys.publicKey, request)
   // The key first: a crash in between leaves a pair that does not match, which the next call replaces.
   await writeWhole(paths.keyFile, keyPem(keys.privateKey), secretMode)
   await writeWhole(paths.certFile, `${certificate.toString('pem')}\n`, publicMode)
   return { commonName, ...paths, issued: true }
+}
+
+/** On record, and in no file yet. @throws TidegateError CERTS_AUTHORITY_ENDS, CERTS_FOLDER */
+export async function signCertificate(
+  authority: Authority,
+  publicKey: x509.PublicKeyType,
+  request: Issue,
+): Promise<x509.X509Certificate> {
+  const { commonName, kind, role = 'device', days = 825, now = new Date() } = request
+  const serial = serialNumber(request.randomBytes)
+  const notAfter = lastDay(authority, now, days)
+  await register(authority.dir, {
+    serialNumber: serial,
+    role: kind === 'server' ? 'server' : role,
+    commonName,
+    issuedAt: now.toISOString(),
+    notAfter: notAfter.toISOString(),
+  })
+  return x509.X509CertificateGenerator.create({
+    subject: [{ CN: [commonName] }],
+    issuer: authority.certificate.subjectName,
+    publicKey,
+    signingKey: authority.privateKey,
+    serialNumber: serial,
+    signingAlgorithm: authority.signingAlgorithm,
+    notBefore: new Date(now.getTime() - backdatedMs),
+    notAfter,
+    extensions: [
+      new x509.BasicConstraintsExtension(false, undefined, true),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
+      new x509.ExtendedKeyUsageExtension([kindOids[kind]]),
+      new x509.SubjectAlternativeNameExtension(alternativeNames(request)),
+      await x509.SubjectKeyIdentifierExtension.create(publicKey),
+      await x509.AuthorityKeyIdentifierExtension.create(authority.certificate.publicKey),
+    ],
+  })
 }
 
 function alternativeNames({
@@ -97,7 +114,7 @@ function alternativeNames({
   role = 'device',
   dnsNames = [],
   ipAddresses = [],
-}: CertificateRequest): x509.JsonGeneralNames {
+}: Holder): x509.JsonGeneralNames {
   const names: x509.JsonGeneralNames = [
     ...dnsNames.map((value) => ({ type: 'dns' as const, value })),
     ...ipAddresses.map((value) => ({ type: 'ip' as const, value })),
@@ -105,9 +122,10 @@ function alternativeNames({
   return kind === 'client' ? [{ type: 'url', value: `urn:tidegate:${role}:${commonName}` }, ...names] : names
 }
 
-function refuseName(
+/** @throws TidegateError CERTS_NAME */
+export function refuseName(
   authority: Authority,
-  { commonName, kind, dnsNames = [], ipAddresses = [], outDir }: CertificateRequest,
+  { commonName, kind, dnsNames = [], ipAddresses = [], outDir }: Issue,
 ): void {
   const fault = nameFault()
   if (fault === undefined) return
@@ -131,8 +149,8 @@ function refuseName(
   }
 }
 
-/** Never turns a listener's certificate into a client's behind its back, or a device's into a gateway's. */
-function refuseOtherKind(certFile: string, { kind, role = 'device' }: CertificateRequest): void {
+/** Never turns a listener's certificate into a client's behind its back, or a device's into a gateway's. @throws TidegateError CERTS_TAKEN */
+export function refuseOtherKind(certFile: string, { kind, role = 'device' }: Holder): void {
   const present = readable(certFile)
   if (present === undefined) return
   const sameKind = present.keyUsage?.includes(kindOids[kind]) ?? false

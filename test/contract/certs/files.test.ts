@@ -1,11 +1,12 @@
 import 'reflect-metadata'
-import { createPrivateKey, KeyObject, webcrypto } from 'node:crypto'
+import { createPrivateKey, KeyObject, type webcrypto } from 'node:crypto'
 import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import * as x509 from '@peculiar/x509'
-import { createAuthority, keyAlgorithm, signingAlgorithm } from '../../../certs/authority.ts'
+import { generateKeys } from '../../../certs/algorithms.ts'
+import { createAuthority } from '../../../certs/authority.ts'
 import { checkKeyPair, inspectCertificate } from '../../../certs/inspect.ts'
 import { issueCertificate, type IssuedCertificate } from '../../../certs/issue.ts'
 import { loadTlsFiles } from '../../../src/tls-files.ts'
@@ -64,13 +65,13 @@ async function written(name: string, contents: string): Promise<string> {
 }
 
 async function makeCertificate(name: string, issuer?: { keys: webcrypto.CryptoKeyPair; name: string }) {
-  const keys = await webcrypto.subtle.generateKey(keyAlgorithm, true, ['sign', 'verify'])
+  const keys = await generateKeys('ecdsa')
   const certificate = await x509.X509CertificateGenerator.create({
     subject: `CN=${name}`,
     issuer: `CN=${issuer?.name ?? name}`,
     publicKey: keys.publicKey,
     signingKey: (issuer?.keys ?? keys).privateKey,
-    signingAlgorithm,
+    signingAlgorithm: { name: 'ECDSA', hash: 'SHA-256' },
     notBefore: after(-1),
     notAfter: after(100),
     extensions: [new x509.BasicConstraintsExtension(name !== 'edge', undefined, true)],

@@ -1,0 +1,145 @@
+import { constants } from 'node:crypto'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { createServer } from 'node:https'
+import type { AddressInfo } from 'node:net'
+import type { TLSSocket } from 'node:tls'
+import * as x509 from '@peculiar/x509'
+import { messageOf, TidegateError } from '../src/errors.ts'
+import { listen } from '../src/listen.ts'
+import { Enrolment, type EnrolmentOptions, Refusal } from './enrolment.ts'
+import { parseSigningRequest, type SigningRequest } from './sign.ts'
+
+/** Of a request; a signing request has one or two thousand. */
+const bodyBytesMax = 16 * 1024
+const connectionsMax = 200
+const requestMsMax = 10_000
+const wellKnown = '/.well-known/est/'
+const certificates = 'application/pkcs7-mime; smime-type=certs-only'
+
+export interface EstOptions extends EnrolmentOptions {
+  /** The server's own, PEM. */
+  cert: Buffer
+  key: Buffer
+  host: string
+  port: number
+  /** Told of each request that asked for a certificate, and what came of it. */
+  say: (line: string) => void
+}
+
+export interface EstServer {
+  readonly port: number
+  /** Answers what is under way, then ends. Idempotent. */
+  close(): Promise<void>
+}
+
+/**
+ * Enrolment over Secure Transport (RFC 7030) for devices of one CA: `cacerts`, `simpleenroll` with a bootstrap certificate and `simplereenroll`
+ * with the one that is to be replaced, nothing else. Nobody gets as far as a request without a certificate of the CA that is valid now.
+ * @throws TidegateError `PORT_TAKEN` | `LISTEN_FAILED`
+ */
+export async function startEst(options: EstOptions): Promise<EstServer> {
+  const { authority, cert, key, host, port } = options
+  const enrolment = new Enrolment(options)
+  const server = createServer({
+    cert,
+    key,
+    ca: authority.certificate.toString('pem'),
+    requestCert: true,
+    rejectUnauthorized: true,
+    minVersion: 'TLSv1.2',
+    // With a ticket somebody would be let in whose certificate has ended since.
+    secureOptions: constants.SSL_OP_NO_TICKET,
+    handshakeTimeout: requestMsMax,
+    requestTimeout: requestMsMax,
+    headersTimeout: requestMsMax,
+  })
+  server.maxConnections = connectionsMax
+  server.on('tlsClientError', () => {})
+  server.on('request', (request, response) => void answer(request, response, enrolment, options))
+  await listen(server, port, host, 'the enrolment server')
+  let closing: Promise<void> | undefined
+  return {
+    port: (server.address() as AddressInfo).port,
+    close: () =>
+      (closing ??= new Promise((resolve) => {
+        server.close(() => resolve())
+        server.closeIdleConnections()
+      })),
+  }
+}
+
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  enrolment: Enrolment,
+  { authority, say }: EstOptions,
+): Promise<void> {
+  const path = request.url ?? ''
+  const asked = path.startsWith(wellKnown) ? path.slice(wellKnown.length) : undefined
+  const shown = (request.socket as TLSSocket).getPeerX509Certificate()
+  response.setHeader('Connection', 'close')
+  if (asked === 'cacerts' && request.method === 'GET') return sendCertificates(response, [authority.certificate])
+  if (shown === undefined || (asked !== 'simpleenroll' && asked !== 'simplereenroll'))
+    return sendText(response, 404, 'there are cacerts, simpleenroll and simplereenroll\n')
+  if (request.method !== 'POST') {
+    response.setHeader('Allow', 'POST')
+    return sendText(response, 405, 'POST a certificate signing request\n')
+  }
+  const who = `${asked} of ${/CN=([A-Za-z0-9._-]+)/.exec(shown.subject)?.[1] ?? 'nobody'}, certificate ${shown.serialNumber.toLowerCase()}`
+  try {
+    const signing = await readRequest(request)
+    const issued = await (asked === 'simpleenroll'
+      ? enrolment.enrol(shown, signing)
+      : enrolment.renew(shown, signing))
+    say(
+      `${who}: issued ${issued.serialNumber}, valid until ${issued.notAfter.toISOString()}, from ${request.socket.remoteAddress}`,
+    )
+    sendCertificates(response, [issued])
+  } catch (error) {
+    const { status, text } = refused(error, response)
+    say(`${who}: refused, ${text}, from ${request.socket.remoteAddress}`)
+    sendText(response, status, `${text}\n`)
+  }
+}
+
+/** In base64, as RFC 7030 wants it, or in PEM. @throws TidegateError CERTS_REQUEST */
+async function readRequest(request: IncomingMessage): Promise<SigningRequest> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    bytes += chunk.length
+    if (bytes > bodyBytesMax)
+      throw new TidegateError('CERTS_REQUEST', {
+        message: `the request has more than ${bodyBytesMax} bytes`,
+        retryable: false,
+        hint: 'send the certificate signing request alone',
+      })
+    chunks.push(chunk)
+  }
+  const text = Buffer.concat(chunks).toString('latin1')
+  return parseSigningRequest(
+    text.includes('-----BEGIN') ? Buffer.from(text, 'latin1') : Buffer.from(text, 'base64'),
+    'the request',
+  )
+}
+
+function refused(error: unknown, response: ServerResponse): { status: number; text: string } {
+  if (error instanceof Refusal) {
+    if (error.retryAfterS !== undefined) response.setHeader('Retry-After', error.retryAfterS)
+    return { status: error.status, text: error.message }
+  }
+  const status = error instanceof TidegateError && error.code === 'CERTS_REQUEST' ? 400 : 500
+  return { status, text: messageOf(error) }
+}
+
+/** PKCS #7 without signatures (RFC 7030, 4.1.3 and 4.2.3). */
+function sendCertificates(response: ServerResponse, chain: x509.X509Certificate[]): void {
+  const der = Buffer.from(new x509.X509Certificates(chain).export('raw'))
+  response.writeHead(200, { 'Content-Type': certificates, 'Content-Transfer-Encoding': 'base64' })
+  response.end(`${der.toString('base64').replace(/.{64}/g, '$&\r\n')}\r\n`)
+}
+
+function sendText(response: ServerResponse, status: number, text: string): void {
+  response.writeHead(status, { 'Content-Type': 'text/plain; charset=utf-8' })
+  response.end(text)
+}

@@ -1,0 +1,152 @@
+import type { KeyObject } from 'node:crypto'
+import { existsSync, readdirSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import * as x509 from '@peculiar/x509'
+import { codeOf, TidegateError } from '../src/errors.ts'
+import { kindOids, readCertificates, renewDays } from '../src/tls-files.ts'
+import { kindOfKey } from './algorithms.ts'
+import { type Authority, dayMs, type Surroundings } from './authority.ts'
+import { type Holder, issueCertificate } from './issue.ts'
+import { type Role, roles } from './register.ts'
+import { signRequest } from './sign.ts'
+
+/** Where certificates lie in the folder of a CA. */
+const folders = ['.', 'gateways', 'devices', 'bootstrap'] as const
+
+/** A certificate in the folder of its CA. */
+export interface FleetCertificate {
+  certFile: string
+  commonName: string
+  role: Role
+  notAfter: Date
+  /** Whole days, rounded down; negative once it has ended. */
+  daysLeft: number
+  /** Whether its key lies beside it; else it stays where its request was made. */
+  keyHere: boolean
+  /** `foreign`: this CA has not issued it. */
+  state: 'good' | 'ending' | 'ended' | 'foreign'
+}
+
+export interface FleetOptions extends Surroundings {
+  /** With fewer days left a certificate is `ending`; default 30. */
+  withinDays?: number
+}
+
+/** What lies in the folder of a CA, soonest to end first. What is no certificate is left out. @throws TidegateError `CERTS_FOLDER` */
+export function listFleet(
+  authority: Authority,
+  { withinDays = renewDays, now = new Date() }: FleetOptions = {},
+): FleetCertificate[] {
+  const [ca] = readCertificates(authority.certFile, 'the certificate authority').certificates
+  const files = folders.flatMap((folder) => certificatesIn(join(authority.dir, folder)))
+  return files
+    .filter((file) => file !== authority.certFile)
+    .flatMap((certFile) => readOne(certFile, ca.publicKey, withinDays, now) ?? [])
+    .sort((one, other) => one.notAfter.getTime() - other.notAfter.getTime())
+}
+
+export interface Renewal {
+  certFile: string
+  /** With a new key; else for the key that its device keeps. */
+  newKey: boolean
+}
+
+/**
+ * Issues a certificate anew for whom it is: with a new key of the same kind where the key lies beside it, else for the same key.
+ * A bootstrap certificate is not renewed: its time is what it is bounded by.
+ * @throws TidegateError CERTS_REQUEST (not one of this CA, or a bootstrap), CERTS_AUTHORITY_ENDS, CERTS_FOLDER, TLS_FILE_*
+ */
+export async function renewCertificate(
+  authority: Authority,
+  certFile: string,
+  options: Surroundings & { days?: number } = {},
+): Promise<Renewal> {
+  const [leaf] = readCertificates(certFile, 'certificates').certificates
+  const certificate = new x509.X509Certificate(await readFile(certFile, 'utf8'))
+  const holder = holderOf(certificate)
+  const ours = await certificate.verify({ publicKey: authority.certificate.publicKey, signatureOnly: true })
+  if (!ours || holder === undefined || holder.role === 'bootstrap')
+    throw new TidegateError('CERTS_REQUEST', {
+      message: ours
+        ? `${certFile} is not a certificate that is renewed`
+        : `${certFile} was not issued by the CA in ${authority.dir}`,
+      retryable: false,
+      hint: ours
+        ? 'issue another with `tidegate certs bootstrap`'
+        : 'renew it where it was issued; --dir names the folder of the CA',
+    })
+  const issue = { ...options, ...holder, outDir: dirname(certFile), force: true }
+  const newKey = existsSync(keyFileOf(certFile))
+  if (newKey) await issueCertificate(authority, { ...issue, key: kindOfKey(leaf.publicKey) ?? 'ecdsa' })
+  else
+    await signRequest(authority, { commonName: holder.commonName, publicKey: certificate.publicKey }, issue)
+  return { certFile, newKey }
+}
+
+/** For whom a certificate is, by what Tidegate writes into one; undefined: for nobody that Tidegate knows. */
+export function holderOf(certificate: x509.X509Certificate): Holder | undefined {
+  const commonNames = certificate.subjectName.getField('CN')
+  const [commonName] = commonNames
+  const usages = certificate.getExtension(x509.ExtendedKeyUsageExtension)?.usages ?? []
+  const names = certificate.getExtension(x509.SubjectAlternativeNameExtension)?.names.toJSON() ?? []
+  if (commonName === undefined || commonNames.length > 1) return undefined
+  const values = (type: 'dns' | 'ip'): string[] =>
+    names.flatMap((name) => (name.type === type ? [name.value] : []))
+  const dnsNames = values('dns')
+  const ipAddresses = values('ip')
+  if (usages.includes(kindOids.server)) return { commonName, kind: 'server', dnsNames, ipAddresses }
+  const role = roles.find((one) =>
+    names.some(({ type, value }) => type === 'url' && value === `urn:tidegate:${one}:${commonName}`),
+  )
+  if (role === undefined || role === 'server' || !usages.includes(kindOids.client)) return undefined
+  return { commonName, kind: 'client', role, dnsNames, ipAddresses }
+}
+
+function readOne(
+  certFile: string,
+  authorityKey: KeyObject,
+  withinDays: number,
+  now: Date,
+): FleetCertificate | undefined {
+  try {
+    const { certificates, pem } = readCertificates(certFile, 'certificates')
+    const [leaf] = certificates
+    const holder = holderOf(new x509.X509Certificate(pem.toString('latin1')))
+    if (holder === undefined) return undefined
+    const notAfter = new Date(leaf.validTo)
+    const daysLeft = Math.floor((notAfter.getTime() - now.getTime()) / dayMs)
+    const ofTime = daysLeft < 0 ? 'ended' : daysLeft < withinDays ? 'ending' : 'good'
+    return {
+      certFile,
+      commonName: holder.commonName,
+      role: holder.kind === 'server' ? 'server' : (holder.role ?? 'device'),
+      notAfter,
+      daysLeft,
+      keyHere: existsSync(keyFileOf(certFile)),
+      state: leaf.verify(authorityKey) ? ofTime : 'foreign',
+    }
+  } catch {
+    return undefined
+  }
+}
+
+function keyFileOf(certFile: string): string {
+  return certFile.replace(/\.crt$/, '.key')
+}
+
+function certificatesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder)
+      .filter((name) => name.endsWith('.crt'))
+      .map((name) => join(folder, name))
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return []
+    throw new TidegateError('CERTS_FOLDER', {
+      message: `cannot read ${folder} (${codeOf(error)})`,
+      retryable: false,
+      hint: 'run it as the user that keeps the CA',
+      cause: error,
+    })
+  }
+}

@@ -5,8 +5,6 @@ import type * as x509 from '@peculiar/x509'
 /** What a key is of. ECDSA: what every TLS 1.2 stack speaks, and small enough for a sensor. RSA: for stacks that know nothing else. */
 export type KeyKind = 'ecdsa' | 'rsa'
 
-export const keyKinds = ['ecdsa', 'rsa'] as const
-
 /** Of new keys. Both are worth 128 bits (NIST SP 800-57 part 1, table 2). */
 const keyAlgorithms = {
   ecdsa: { name: 'ECDSA', namedCurve: 'P-256' },

@@ -6,7 +6,14 @@ import { aborted, untilSignal } from '../src/lifecycle.ts'
 import { quoted } from '../src/shell.ts'
 import { wholeNumber } from '../src/settings/command-line.ts'
 import { renewDays } from '../src/tls-files.ts'
-import { countOf, daysLeftInWords, onFolder, openedAuthority, type Parts, sayIssued } from './command-parts.ts'
+import {
+  countOf,
+  daysLeftInWords,
+  onFolder,
+  openedAuthority,
+  type Parts,
+  sayIssued,
+} from './command-parts.ts'
 import type { Holder } from './issue.ts'
 
 /** What is done to certificates after the first day: those whose keys stay elsewhere, and those that end. */
@@ -71,7 +78,11 @@ interface Within {
 }
 
 function addList({ certs, say, now, onAlarm }: Parts): void {
-  onFolder(certs, 'list', 'show the certificates in the folder, soonest to end first; ends with 1 if one ends')
+  onFolder(
+    certs,
+    'list',
+    'show the certificates in the folder, soonest to end first; ends with 1 if one ends',
+  )
     .option('--within <days>', 'what is soon', countOf, renewDays)
     .option('--json', 'one JSON object a line')
     .action(async ({ dir, within, json }: Within & { json?: boolean }) => {

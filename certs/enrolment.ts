@@ -7,7 +7,13 @@ import { codeOf, TidegateError } from '../src/errors.ts'
 import { publicKeyOf } from './algorithms.ts'
 import { type Authority, backdatedMs, type Surroundings } from './authority.ts'
 import { holderOf } from './fleet.ts'
-import { type Holder, type Issue, issueCertificate, type IssuedCertificate, signCertificate } from './issue.ts'
+import {
+  type Holder,
+  type Issue,
+  issueCertificate,
+  type IssuedCertificate,
+  signCertificate,
+} from './issue.ts'
 import { publicMode, writeWhole } from './pem-files.ts'
 import { readRegister } from './register.ts'
 import type { SigningRequest } from './sign.ts'
@@ -107,7 +113,9 @@ export class Enrolment {
       const { authority, days, now } = this.#options
       const holder = this.#holder(shown, request, (role) => role !== undefined && role !== 'bootstrap')
       const issue = this.#issue(holder, days)
-      const newest = await readCertificate(join(issue.outDir, `${holder.commonName}.crt`)).catch(() => undefined)
+      const newest = await readCertificate(join(issue.outDir, `${holder.commonName}.crt`)).catch(
+        () => undefined,
+      )
       if (newest === undefined)
         throw new Refusal(403, `there is no certificate of ${holder.commonName} that could be renewed`)
       const isNewest = newest.serialNumber.toLowerCase() === serialOf(shown)
@@ -175,7 +183,8 @@ export class Enrolment {
     const certFile = join(outDir, `${commonName}.crt`)
     const present = await readCertificate(certFile).catch(() => undefined)
     const serials = (await readRegister(this.#options.authority.dir)).map(({ serialNumber }) => serialNumber)
-    if (present && serials.lastIndexOf(present.serialNumber) >= serials.lastIndexOf(issued.serialNumber)) return
+    if (present && serials.lastIndexOf(present.serialNumber) >= serials.lastIndexOf(issued.serialNumber))
+      return
     await writeWhole(certFile, pemOf(issued), publicMode)
     await rm(join(outDir, `${commonName}.key`), { force: true })
   }

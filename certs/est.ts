@@ -52,17 +52,25 @@ export async function startEst(options: EstOptions): Promise<EstServer> {
     handshakeTimeout: requestMsMax,
     requestTimeout: requestMsMax,
     headersTimeout: requestMsMax,
+    connectionsCheckingInterval: requestMsMax / 2,
   })
   server.maxConnections = connectionsMax
   server.on('tlsClientError', () => {})
-  server.on('request', (request, response) => void answer(request, response, enrolment, options))
+  server.on('request', (request, response) => {
+    // Whoever is gone is told nothing.
+    answer(request, response, enrolment, options).catch(() => response.destroy())
+  })
   await listen(server, port, host, 'the enrolment server')
   let closing: Promise<void> | undefined
   return {
     port: (server.address() as AddressInfo).port,
     close: () =>
       (closing ??= new Promise((resolve) => {
-        server.close(() => resolve())
+        const timer = setTimeout(() => server.closeAllConnections(), requestMsMax / 2)
+        server.close(() => {
+          clearTimeout(timer)
+          resolve()
+        })
         server.closeIdleConnections()
       })),
   }
@@ -78,26 +86,26 @@ async function answer(
   const asked = path.startsWith(wellKnown) ? path.slice(wellKnown.length) : undefined
   const shown = (request.socket as TLSSocket).getPeerX509Certificate()
   response.setHeader('Connection', 'close')
-  if (asked === 'cacerts' && request.method === 'GET') return sendCertificates(response, [authority.certificate])
+  if (asked === 'cacerts' && request.method === 'GET')
+    return sendCertificates(response, [authority.certificate])
   if (shown === undefined || (asked !== 'simpleenroll' && asked !== 'simplereenroll'))
     return sendText(response, 404, 'there are cacerts, simpleenroll and simplereenroll\n')
   if (request.method !== 'POST') {
     response.setHeader('Allow', 'POST')
     return sendText(response, 405, 'POST a certificate signing request\n')
   }
+  const from = request.socket.remoteAddress
   const who = `${asked} of ${/CN=([A-Za-z0-9._-]+)/.exec(shown.subject)?.[1] ?? 'nobody'}, certificate ${shown.serialNumber.toLowerCase()}`
   try {
     const signing = await readRequest(request)
     const issued = await (asked === 'simpleenroll'
       ? enrolment.enrol(shown, signing)
       : enrolment.renew(shown, signing))
-    say(
-      `${who}: issued ${issued.serialNumber}, valid until ${issued.notAfter.toISOString()}, from ${request.socket.remoteAddress}`,
-    )
+    say(`${who}: issued ${issued.serialNumber}, valid until ${issued.notAfter.toISOString()}, from ${from}`)
     sendCertificates(response, [issued])
   } catch (error) {
     const { status, text } = refused(error, response)
-    say(`${who}: refused, ${text}, from ${request.socket.remoteAddress}`)
+    say(`${who}: refused, ${text}, from ${from}`)
     sendText(response, status, `${text}\n`)
   }
 }
@@ -106,16 +114,17 @@ async function answer(
 async function readRequest(request: IncomingMessage): Promise<SigningRequest> {
   const chunks: Buffer[] = []
   let bytes = 0
+  // Read to its end, and kept as far as it may go: who is cut off does not read the answer.
   for await (const chunk of request as AsyncIterable<Buffer>) {
     bytes += chunk.length
-    if (bytes > bodyBytesMax)
-      throw new TidegateError('CERTS_REQUEST', {
-        message: `the request has more than ${bodyBytesMax} bytes`,
-        retryable: false,
-        hint: 'send the certificate signing request alone',
-      })
-    chunks.push(chunk)
+    if (bytes <= bodyBytesMax) chunks.push(chunk)
   }
+  if (bytes > bodyBytesMax)
+    throw new TidegateError('CERTS_REQUEST', {
+      message: `the request has more than ${bodyBytesMax} bytes`,
+      retryable: false,
+      hint: 'send the certificate signing request alone',
+    })
   const text = Buffer.concat(chunks).toString('latin1')
   return parseSigningRequest(
     text.includes('-----BEGIN') ? Buffer.from(text, 'latin1') : Buffer.from(text, 'base64'),

@@ -43,7 +43,7 @@ export function listFleet(
   return files
     .filter((file) => file !== authority.certFile)
     .flatMap((certFile) => readOne(certFile, ca.publicKey, withinDays, now) ?? [])
-    .sort((one, other) => one.notAfter.getTime() - other.notAfter.getTime())
+    .toSorted((one, other) => one.notAfter.getTime() - other.notAfter.getTime())
 }
 
 export interface Renewal {

@@ -39,6 +39,7 @@ export function registerCertsCommands(program: Command, surroundings: CommandSur
   addDevice(parts)
   addGateway(parts)
   addCloud(parts)
+  addRevoke(parts)
   addInspect(parts)
   addDevelopment(parts)
 }
@@ -156,6 +157,28 @@ function addCloud({ certs, say, now }: Parts): void {
       )
     },
   )
+}
+
+function addRevoke({ certs, say, now }: Parts): void {
+  certs
+    .command('revoke [ids...]')
+    .description(
+      "take devices' certificates back: put them on the CA's revocation list (ca.crl); renew the list",
+    )
+    .option('--dir <dir>', 'the folder of the CA and its certificates', defaultDir)
+    .option('--days <days>', 'days until the list is to be replaced (default: 30)', countOf)
+    .action(async (ids: string[], { dir, days }: { dir: string; days?: number }) => {
+      const { authority } = await openedAuthority(dir, now())
+      const { revokeCertificates } = await import('./revoke.ts')
+      const certFiles = ids.map((id) => join(dir, 'devices', `${id}.crt`))
+      const options = { now: now(), ...(days !== undefined && { days }) }
+      const list = await revokeCertificates(authority, certFiles, options)
+      for (const { certFile, serialNumber, already } of list.certificates)
+        say(`${already ? 'kept   ' : 'revoked'}  ${certFile}  ${serialNumber}`)
+      say(
+        `${list.written ? 'signed ' : 'kept   '}  ${list.crlFile}  ${list.listed} listed, until ${list.nextUpdate.toISOString()}`,
+      )
+    })
 }
 
 function addInspect({ certs, say, now, onAlarm }: Parts): void {

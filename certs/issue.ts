@@ -17,6 +17,7 @@ import {
   type Surroundings,
 } from './authority.ts'
 import { publicMode, secretMode, writeWhole } from './pem-files.ts'
+import { isRevoked } from './revoke.ts'
 
 /** A certificate with fewer days left is issued anew rather than kept. */
 const renewBeforeDays = 30
@@ -49,7 +50,7 @@ export interface IssuedCertificate {
 
 /**
  * `<commonName>.crt` and `.key` (mode 0600) in `outDir`, signed by the authority. Kept as they are when they are
- * of this authority, for the same names and good for more than 30 days; so issuing is safe to repeat.
+ * of this authority, for the same names, not revoked and good for more than 30 days; so issuing is safe to repeat.
  * @throws TidegateError CERTS_NAME (a name that cannot be an identity), CERTS_TAKEN (another kind of certificate
  * is there under that name), CERTS_AUTHORITY_ENDS (the CA itself is about to expire), CERTS_FOLDER
  */
@@ -63,7 +64,7 @@ export async function issueCertificate(
   const names = alternativeNames(request)
   if (!force && existsSync(paths.certFile)) {
     refuseOtherKind(paths.certFile, request)
-    if (isGood(authority, paths, names, now)) return { commonName, ...paths, issued: false }
+    if (await isGood(authority, paths, names, now)) return { commonName, ...paths, issued: false }
   }
 
   const keys = await webcrypto.subtle.generateKey(keyAlgorithm, true, ['sign', 'verify'])
@@ -153,12 +154,12 @@ function readable(certFile: string): ReturnType<typeof readCertificates>['certif
   }
 }
 
-function isGood(
+async function isGood(
   authority: Authority,
   paths: { certFile: string; keyFile: string },
   names: x509.JsonGeneralNames,
   now: Date,
-): boolean {
+): Promise<boolean> {
   try {
     const { cert, daysLeft } = loadTlsFiles({
       ...paths,
@@ -167,7 +168,8 @@ function isGood(
       now,
     })
     const present = new x509.X509Certificate(cert).getExtension(x509.SubjectAlternativeNameExtension)
-    return daysLeft > renewBeforeDays && present?.toString('hex') === encoded(names)
+    if (daysLeft <= renewBeforeDays || present?.toString('hex') !== encoded(names)) return false
+    return !(await isRevoked(authority, paths.certFile))
   } catch {
     // Whatever is wrong with what is there, issuing anew is the cure.
     return false

@@ -47,6 +47,8 @@ type Certificates = [X509Certificate, ...X509Certificate[]]
 
 export interface TlsFiles extends KeyPair {
   ca: Buffer
+  /** The certificates in `ca`. */
+  authorities: readonly X509Certificate[]
 }
 
 /**
@@ -71,7 +73,7 @@ export function loadTlsFiles(paths: KeyPairPaths & { caFile: string }): TlsFiles
         `${caFile} holds ${oneLine(one.subject)}, an intermediate CA, without its root: what it issued is not trusted`,
     ),
   )
-  return { ca: ca.pem, ...pair }
+  return { ca: ca.pem, authorities: ca.certificates, ...pair }
 }
 
 /** A certificate and its key, proven to belong together and to be valid now. Throws as `loadTlsFiles` does. */
@@ -96,7 +98,11 @@ export function loadClientTls(
     for (const authority of certificates) refuseOutsideValidity(authority, ca, where, now)
     return { ca: pem }
   }
-  const { ca: pem, ...pair } = loadTlsFiles({
+  const {
+    ca: pem,
+    authorities: _,
+    ...pair
+  } = loadTlsFiles({
     caFile: ca,
     certFile: cert,
     keyFile: key,
@@ -154,7 +160,8 @@ export function describe(
   return { commonName, issuer, notAfter, daysLeft: Math.floor((notAfter.getTime() - now.getTime()) / dayMs) }
 }
 
-function readPem(file: string, where: string): Buffer {
+/** @throws TidegateError `TLS_FILE_MISSING` | `TLS_FILE_UNREADABLE` */
+export function readPem(file: string, where: string): Buffer {
   try {
     return readFileSync(file)
   } catch (error) {

@@ -7,6 +7,8 @@ export interface EdgeGauges {
   uplink: UplinkState
   /** Days left of each certificate in use, by its place in the configuration. */
   certificates(): Readonly<Record<string, number>>
+  /** Seconds until the first revocation list of an entrance is out of date, less than 0 when it is; nothing where there is none. */
+  crlSecondsLeft(): Readonly<Record<string, number>>
   /** What the system says that this process has written; undefined where it does not say. */
   readonly diskWriteBytes: () => number | undefined
 }
@@ -18,6 +20,9 @@ export function watch(state: EdgeGauges, registers: Registry[]): void {
   watchUplink(state, make)
   make.labelled('certificate_days_left', 'Days until a certificate ends', 'certificate', () =>
     state.certificates(),
+  )
+  make.labelled('crl_seconds_left', 'Seconds until a revocation list is out of date', 'listener', () =>
+    state.crlSecondsLeft(),
   )
   watchDisk(state.diskWriteBytes, registers)
 }

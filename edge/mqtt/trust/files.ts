@@ -1,0 +1,79 @@
+import { stat } from 'node:fs/promises'
+import { createSecureContext } from 'node:tls'
+import { codeOf, messageOf, TidegateError } from '../../../src/errors.ts'
+import { allOf } from '../../../src/settings/all-of.ts'
+import { loadTlsFiles, type TlsFiles } from '../../../src/tls-files.ts'
+import { type Authorities, authoritiesOf } from './credential.ts'
+import { type Denied, loadDenied, nobodyDenied } from './denied.ts'
+import type { TrustInForce } from './judgement.ts'
+import { loadRevocationLists, type RevocationLists } from './revocation-lists.ts'
+
+/** The files of `mqtt.tls`. */
+export interface TrustFiles {
+  ca: string
+  cert: string
+  key: string
+  crl?: string | undefined
+  denied?: string | undefined
+}
+
+/**
+ * All that the entrance goes by, proven.
+ * @throws TidegateError `TLS_*` | `CRL_*` | `DENIED_INVALID` | `START_FAULTS`
+ */
+export async function loadTrust(files: TrustFiles, now: Date): Promise<TrustInForce> {
+  const tls = (): TlsFiles => loadListenerTls(files, now)
+  // A list is looked at with the CAs: what is wrong with those is told once, by them.
+  const { pair, denied } = await allOf({ pair: tls, denied: () => loadDeniedOf(files) })
+  const authorities = authoritiesOf(pair.authorities)
+  return { tls: pair, authorities, lists: await loadListsOf(files, authorities), denied }
+}
+
+/** @throws TidegateError `TLS_*` */
+export function loadListenerTls({ ca, cert, key }: TrustFiles, now: Date): TlsFiles {
+  const where = 'the MQTT listener (mqtt.tls)'
+  const files = loadTlsFiles({ caFile: ca, certFile: cert, keyFile: key, where, kind: 'server', now })
+  try {
+    createSecureContext({ ca: files.ca, cert: files.cert, key: files.key })
+  } catch (cause) {
+    throw new TidegateError('TLS_UNUSABLE', {
+      message: `${where}: OpenSSL does not take the files (${messageOf(cause)})`,
+      retryable: false,
+      hint: 'most often a key is too short, or a signature too old: ECDSA P-256 or RSA of 2048 bits, and SHA-256',
+      cause,
+    })
+  }
+  return files
+}
+
+/** @throws TidegateError `TLS_FILE_*` | `CRL_*` */
+export async function loadListsOf(
+  { crl }: TrustFiles,
+  authorities: Authorities,
+): Promise<RevocationLists | undefined> {
+  return crl === undefined ? undefined : loadRevocationLists(crl, authorities)
+}
+
+/** @throws TidegateError `TLS_FILE_*` | `DENIED_INVALID` */
+export function loadDeniedOf({ denied }: TrustFiles): Denied {
+  return denied === undefined ? nobodyDenied : loadDenied(denied)
+}
+
+/**
+ * The files as they lie there now, in a text that is another when one of them was written, replaced, or reached by another link:
+ * links are followed.
+ */
+export async function marksOf({ ca, cert, key, crl, denied }: TrustFiles): Promise<string> {
+  const paths = [ca, cert, key, crl, denied].filter((path) => path !== undefined)
+  const marks = await Promise.all(
+    paths.map(async (path) => {
+      try {
+        const { dev, ino, size, mtimeMs, ctimeMs } = await stat(path)
+        return [dev, ino, size, mtimeMs, ctimeMs].join(' ')
+      } catch (error) {
+        return codeOf(error)
+      }
+    }),
+  )
+  return marks.join('\n')
+}

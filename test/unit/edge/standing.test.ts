@@ -1,0 +1,148 @@
+import { expect, test } from 'vitest'
+import type { Authorities, Credential } from '../../../edge/mqtt/trust/credential.ts'
+import { parseDenied } from '../../../edge/mqtt/trust/denied.ts'
+import { entryFaultOf, faultOf, type TrustInForce } from '../../../edge/mqtt/trust/judgement.ts'
+import { type Guest, Standing, StandingLost } from '../../../edge/mqtt/trust/standing.ts'
+import { FakeClock } from '../../support/fakes/clock.ts'
+
+const dayMs = 86_400_000
+
+test('a list of who is denied is read line by line, comments and colons and leading zeros aside', () => {
+  const text = '# lost in May\n\ndevice boiler-7 # red one\r\n  serial 00:4a:FF\nserial 4AFE\n'
+  const { devices, serials } = parseDenied(text, 'denied.txt')
+  expect([...devices]).toEqual(['boiler-7'])
+  expect([...serials]).toEqual(['4AFF', '4AFE'])
+  expect(parseDenied('', 'denied.txt').devices.size).toBe(0)
+})
+
+test('each line that cannot be read is told with its number, and none is passed over', () => {
+  const bad = ['device', 'device a/b', 'device a b', 'serial xyz', 'serial', 'boiler-7', 'Device a']
+  for (const line of bad)
+    expect(() => parseDenied(`device a\n${line}\n`, '/etc/denied')).toThrowError(
+      expect.objectContaining({
+        code: 'DENIED_INVALID',
+        message: `/etc/denied has lines that cannot be read: line 2: ${JSON.stringify(line)}`,
+      }) as Error,
+    )
+  const many = Array.from({ length: 8 }, () => 'no').join('\n')
+  expect(() => parseDenied(many, 'x')).toThrow(/line 5: "no", and 3 more$/)
+})
+
+const authorities = (...keys: string[]): Authorities =>
+  new Map(keys.map((key) => [key, { certificate: {} as never, notAfterMs: 100 * dayMs, isRoot: true }]))
+
+function credential(deviceId: string, more: Partial<Credential> = {}): Credential {
+  const links = [{ issuer: 'ca', serial: `S-${deviceId}` }]
+  return { deviceId, links, authorities: ['ca'], notAfterMs: 10 * dayMs, ...more }
+}
+
+function trust(
+  more: Partial<TrustInForce> & { revoked?: string[]; nextUpdateMs?: number } = {},
+): TrustInForce {
+  const { revoked = [], nextUpdateMs = 5 * dayMs, ...rest } = more
+  return {
+    tls: {} as never,
+    authorities: authorities('ca'),
+    denied: { devices: new Set(), serials: new Set() },
+    lists: {
+      revoked: revoked.length,
+      nextUpdateMs,
+      warnings: [],
+      has: ({ issuer, serial }) => revoked.includes(`${issuer} ${serial}`),
+      isStale: (issuer, nowMs) => issuer === 'ca' && nowMs > nextUpdateMs,
+    },
+    ...rest,
+  }
+}
+
+const reasonOf = (who: Credential, what: TrustInForce, nowMs = 0): string | undefined =>
+  faultOf(who, what, nowMs)?.reason
+
+test('who is denied, revoked, expired, or of a CA that is gone has to go, and nobody else', () => {
+  const a = credential('a')
+  expect(reasonOf(a, trust())).toBeUndefined()
+  expect(reasonOf(a, trust({ lists: undefined }))).toBeUndefined()
+  expect(reasonOf(a, trust({ denied: { devices: new Set(['a']), serials: new Set() } }))).toBe('denied')
+  expect(reasonOf(a, trust({ denied: { devices: new Set(), serials: new Set(['S-a']) } }))).toBe('denied')
+  expect(
+    reasonOf(a, trust({ denied: { devices: new Set(['b', 'A']), serials: new Set(['S']) } })),
+  ).toBeUndefined()
+  expect(reasonOf(a, trust({ revoked: ['ca S-a'] }))).toBe('revoked-certificate')
+  expect(reasonOf(a, trust({ revoked: ['other S-a', 'ca S-b'] }))).toBeUndefined()
+  expect(reasonOf(a, trust({ authorities: authorities('other') }))).toBe('unknown-ca')
+  expect(reasonOf(a, trust(), 10 * dayMs)).toBeUndefined()
+  expect(reasonOf(a, trust(), 10 * dayMs + 1)).toBe('expired-certificate')
+})
+
+test('what is against an intermediate, or ends with the CA, is against the device below it', () => {
+  const links = [
+    { issuer: 'middle', serial: 'S-a' },
+    { issuer: 'ca', serial: 'S-middle' },
+  ]
+  const below = credential('a', { links, notAfterMs: 500 * dayMs })
+  expect(reasonOf(below, trust({ revoked: ['ca S-middle'] }))).toBe('revoked-certificate')
+  expect(reasonOf(below, trust({ denied: { devices: new Set(), serials: new Set(['S-middle']) } }))).toBe(
+    'denied',
+  )
+  expect(reasonOf(below, trust(), 100 * dayMs + 1)).toBe('expired-certificate')
+})
+
+test('a list out of date is gone by or keeps out, as configured; who is on it is kept out either way', () => {
+  const late = 5 * dayMs + 1
+  const entry = (id: string, stale: 'accept' | 'refuse', nowMs: number): string | undefined =>
+    entryFaultOf(credential(id), trust({ revoked: ['ca S-b'] }), { nowMs, stale })?.reason
+  expect(entry('a', 'accept', late)).toBeUndefined()
+  expect(entry('a', 'refuse', late)).toBe('stale-crl')
+  expect(entry('a', 'refuse', late - 1)).toBeUndefined()
+  expect(entry('b', 'accept', late)).toBe('revoked-certificate')
+  expect(entry('b', 'refuse', late)).toBe('revoked-certificate')
+  // Nobody who is connected goes because a list came late.
+  expect(reasonOf(credential('a'), trust(), late)).toBeUndefined()
+})
+
+class FakeGuest implements Guest {
+  readonly ended: string[] = []
+  #onClose = (): void => {}
+
+  once(_: 'close', listener: () => void): void {
+    this.#onClose = listener
+  }
+
+  destroy(error: Error): void {
+    this.ended.push(error instanceof StandingLost ? error.reason : error.message)
+    this.close()
+  }
+
+  close(): void {
+    this.#onClose()
+  }
+}
+
+test('each connection is ended once, at its own moment, and those that are over are forgotten', () => {
+  const clock = new FakeClock(0)
+  let inForce = trust()
+  const standing = new Standing({ trust: () => inForce, stale: 'accept', clock })
+  const guests = new Map(['a', 'b', 'c', 'd', 'e'].map((id) => [id, new FakeGuest()]))
+  for (const [id, guest] of guests)
+    standing.enter(guest, credential(id, { notAfterMs: (id === 'd' ? 2 : 10) * dayMs }))
+  guests.get('e')?.close()
+  const ended = (): string[] => [...guests].flatMap(([id, guest]) => guest.ended.map((why) => `${id} ${why}`))
+
+  standing.review()
+  standing.pass()
+  expect(ended()).toEqual([])
+  inForce = trust({ revoked: ['ca S-b', 'ca S-e'] })
+  standing.review()
+  expect(ended()).toEqual(['b revoked-certificate'])
+  clock.jump(2 * dayMs)
+  standing.pass()
+  expect(ended()).toEqual(['b revoked-certificate'])
+  clock.jump(1)
+  standing.pass()
+  standing.pass()
+  expect(ended()).toEqual(['b revoked-certificate', 'd expired-certificate'])
+  // A CA that was renewed with its key goes on.
+  clock.jump(8 * dayMs)
+  standing.pass()
+  expect(ended()).toHaveLength(4)
+})

@@ -46,7 +46,7 @@ export interface StartedEdge {
   mqttPort: number
   opsPort: number
   /** Reads the files of `mqtt.tls` again and ends the connections of those who may no longer come in. Never rejects. */
-  reload(): Promise<void>
+  reload: () => Promise<void>
 }
 
 /**

@@ -46,12 +46,16 @@ export function lifetimes(
   return {
     certificates() {
       const pairs = { mqtt: trust.inForce.tls, ...(uplink?.pair && { uplink: uplink.pair }) }
-      const left = ({ notAfter }: KeyPair): number => (notAfter.getTime() - clock.now()) / dayMs
-      return Object.fromEntries(Object.entries(pairs).map(([name, pair]) => [name, left(pair)]))
+      const nowMs = clock.now()
+      return Object.fromEntries(Object.entries(pairs).map(([name, pair]) => [name, daysLeft(pair, nowMs)]))
     },
     crlSecondsLeft() {
       const { lists } = trust.inForce
       return lists === undefined ? {} : { mqtt: (lists.nextUpdateMs - clock.now()) / 1000 }
     },
   }
+}
+
+function daysLeft({ notAfter }: KeyPair, nowMs: number): number {
+  return (notAfter.getTime() - nowMs) / dayMs
 }

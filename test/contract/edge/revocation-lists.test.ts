@@ -80,12 +80,14 @@ test('a list of another key under the name of the CA is foreign', async () => {
   await expect(loadRevocationLists(crlFile, authorities)).rejects.toMatchObject({ code: 'CRL_FOREIGN' })
 })
 
+const serial = (number: number): string => `4${number.toString(16).toUpperCase().padStart(31, '0')}`
+
 test('ten thousand revoked certificates are read', async () => {
   const list = await x509.X509CrlGenerator.create({
     issuer: authority.certificate.subjectName,
     nextUpdate: new Date(Date.now() + dayMs),
     entries: Array.from({ length: 10_000 }, (_, index) => ({
-      serialNumber: `4${index.toString(16).padStart(31, '0')}`,
+      serialNumber: serial(index),
     })),
     signingAlgorithm: { name: 'ECDSA', hash: 'SHA-256' } as x509.X509CrlCreateParams['signingAlgorithm'],
     signingKey: authority.privateKey,
@@ -94,7 +96,6 @@ test('ten thousand revoked certificates are read', async () => {
   const lists = await loadRevocationLists(file, authorities)
   const [issuer = ''] = authorities.keys()
   expect(lists.revoked).toBe(10_000)
-  const serial = (number: number): string => `4${number.toString(16).toUpperCase().padStart(31, '0')}`
   expect([0, 9999, 10_000].map((number) => lists.has({ issuer, serial: serial(number) }))).toEqual([
     true,
     true,

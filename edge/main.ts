@@ -75,7 +75,7 @@ export async function runEdge(
       way: () => wayToAnEvent(config, surroundings),
       dataFolder: () => prepareDataFolder(dataDir),
     })
-    const trust = scope.own(await startTrust({ ...trustSettings(config), ...surroundings, loaded: tls.mqtt }))
+    const trust = scope.own(startTrust({ ...trustSettings(config), ...surroundings, loaded: tls.mqtt }))
     const folder = levelFolder({ ...outboxFolderSettings(config), clock })
     const token = newToken()
     const stats = (): OutboxStats => outbox.stats()

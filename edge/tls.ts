@@ -3,19 +3,18 @@ import type { Logger } from '../src/log.ts'
 import { allOf } from '../src/settings/all-of.ts'
 import { type ClientTls, type KeyPair, loadClientTls } from '../src/tls-files.ts'
 import type { EdgeConfig } from './config.ts'
-import { loadTrust } from './mqtt/trust/files.ts'
-import type { TrustInForce } from './mqtt/trust/judgement.ts'
+import { type LoadedTrust, loadTrust } from './mqtt/trust/files.ts'
 import type { Trust } from './mqtt/trust/trust.ts'
 
 export interface EdgeTls {
-  mqtt: TrustInForce
+  mqtt: LoadedTrust
   uplink: ClientTls | undefined
 }
 
 const dayMs = 86_400_000
 
 /** What devices see, and who may be one. @throws TidegateError `TLS_*` | `CRL_*` | `DENIED_INVALID` | `START_FAULTS` */
-export function loadMqttTrust({ mqtt: { tls } }: EdgeConfig, now: Date): Promise<TrustInForce> {
+export function loadMqttTrust({ mqtt: { tls } }: EdgeConfig, now: Date): Promise<LoadedTrust> {
   return loadTrust(tls, now)
 }
 

@@ -17,16 +17,23 @@ export interface TrustFiles {
   denied?: string | undefined
 }
 
+/** What was read at the start, of files that looked like this. */
+export interface LoadedTrust extends TrustInForce {
+  marks: string
+}
+
 /**
  * All that the entrance goes by, proven.
  * @throws TidegateError `TLS_*` | `CRL_*` | `DENIED_INVALID` | `START_FAULTS`
  */
-export async function loadTrust(files: TrustFiles, now: Date): Promise<TrustInForce> {
+export async function loadTrust(files: TrustFiles, now: Date): Promise<LoadedTrust> {
+  // Before they are read, so that what is written meanwhile is read again.
+  const marks = await marksOf(files)
   const tls = (): TlsFiles => loadListenerTls(files, now)
   // A list is looked at with the CAs: what is wrong with those is told once, by them.
   const { pair, denied } = await allOf({ pair: tls, denied: () => loadDeniedOf(files) })
   const authorities = authoritiesOf(pair.authorities)
-  return { tls: pair, authorities, lists: await loadListsOf(files, authorities), denied }
+  return { tls: pair, authorities, lists: await loadListsOf(files, authorities), denied, marks }
 }
 
 /** @throws TidegateError `TLS_*` */

@@ -3,7 +3,14 @@ import { codeOf, messageOf, TidegateError } from '../../../src/errors.ts'
 import type { Logger } from '../../../src/log.ts'
 import { createThrottle } from '../../../src/throttle.ts'
 import { authoritiesOf } from './credential.ts'
-import { loadDeniedOf, loadListenerTls, loadListsOf, marksOf, type TrustFiles } from './files.ts'
+import {
+  type LoadedTrust,
+  loadDeniedOf,
+  loadListenerTls,
+  loadListsOf,
+  marksOf,
+  type TrustFiles,
+} from './files.ts'
 import type { StalePolicy, TrustInForce } from './judgement.ts'
 
 /** What became of files that were read again: `failed` if one was faulty, of which what was in force still is. */
@@ -33,7 +40,7 @@ export interface TrustOptions {
   files: TrustFiles
   stale: StalePolicy
   /** What was read of them at the start. */
-  loaded: TrustInForce
+  loaded: LoadedTrust
   clock: Clock
   log: Logger
 }
@@ -44,10 +51,12 @@ export interface TrustOptions {
  */
 const lookEveryMs = 1000
 const staleWarningEveryMs = 3_600_000
+/** A certificate that is valid only later comes to be, and nobody writes it again then. */
+const tryAgainAfterMs = 60_000
 
 /** Looks after the files until it is closed. A file that has changed is read when it has lain still from one look to the next. */
-export async function startTrust(options: TrustOptions): Promise<Trust> {
-  return new WatchedTrust(options, await marksOf(options.files))
+export function startTrust(options: TrustOptions): Trust {
+  return new WatchedTrust(options)
 }
 
 class WatchedTrust implements Trust {
@@ -59,16 +68,17 @@ class WatchedTrust implements Trust {
   /** Of the files as they were last read, and last seen. */
   #read: string
   #seen: string
+  #tryAgainAtMs = Infinity
   #reloading: Promise<void> = Promise.resolve()
   #timer: { cancel(): void }
   #closed = false
 
-  constructor(options: TrustOptions, marks: string) {
+  constructor(options: TrustOptions) {
     this.#options = options
     this.inForce = options.loaded
     this.stale = options.stale
-    this.#read = marks
-    this.#seen = marks
+    this.#read = options.loaded.marks
+    this.#seen = options.loaded.marks
     this.#mayWarn = createThrottle(options.clock, staleWarningEveryMs)
     this.#warn(options.loaded.lists?.warnings)
     this.#warnOfStaleLists()
@@ -96,7 +106,8 @@ class WatchedTrust implements Trust {
     const marks = await marksOf(this.#options.files)
     const lainStill = marks === this.#seen
     this.#seen = marks
-    if (lainStill && marks !== this.#read) await this.reload()
+    const due = marks !== this.#read || this.#options.clock.monotonicMs() >= this.#tryAgainAtMs
+    if (lainStill && due) await this.reload()
     if (this.#closed) return
     this.#warnOfStaleLists()
     for (const follower of this.#followers) follower.passed()
@@ -107,6 +118,7 @@ class WatchedTrust implements Trust {
     const { files, clock, log } = this.#options
     // Before they are read: what is written meanwhile is read once more.
     this.#read = await marksOf(files)
+    this.#tryAgainAtMs = Infinity
     const { inForce } = this
     let faults = 0
     const orKept = async <T>(load: () => T | Promise<T>, kept: T): Promise<T> => {
@@ -114,6 +126,8 @@ class WatchedTrust implements Trust {
         return await load()
       } catch (error) {
         faults += 1
+        if (error instanceof TidegateError && error.retryable)
+          this.#tryAgainAtMs = clock.monotonicMs() + tryAgainAfterMs
         log.error(aboutFault(error), 'a file of mqtt.tls is faulty; what was in force stays')
         return kept
       }

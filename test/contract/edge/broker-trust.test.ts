@@ -334,6 +334,28 @@ test('of a faulty file what was in force stays, with an error, and what is sound
   await publish(a2, 'a2')
 })
 
+test('a new certificate that is not valid yet is told of, and shown once it is, without anybody writing it again', async () => {
+  const here = await place()
+  const tls = await here.pki.device('a1')
+  const before = await served(here.port, tls)
+  await issueCertificate(await openAuthority(dirname(here.pki.caFile)), {
+    commonName: 'edge',
+    kind: 'server',
+    dnsNames: ['localhost'],
+    ipAddresses: ['127.0.0.1'],
+    outDir: join(here.pki.folder, 'issued'),
+    force: true,
+    // Valid from a day before.
+    now: new Date(here.clock.now() + dayMs + 3_600_000),
+  })
+  await here.reloaded(1)
+  expect(here.seen.logs).toContainEqual(expect.objectContaining({ level: 50, code: 'TLS_NOT_YET_VALID' }))
+  expect(await served(here.port, tls)).toBe(before)
+  await here.clock.advance(3_600_000)
+  await here.clock.until(() => here.seen.reloads.at(-1) === 'loaded')
+  expect(here.seen.reloads.length).toBeLessThan(100)
+})
+
 test('devices of a CA that is trusted no longer are cut off, those of the other stay, and each list counts for its own', async () => {
   const second = await createTestPki()
   closers.push(() => second.close())

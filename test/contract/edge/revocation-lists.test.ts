@@ -82,11 +82,11 @@ test('a list of another key under the name of the CA is foreign', async () => {
 
 const serial = (number: number): string => `4${number.toString(16).toUpperCase().padStart(31, '0')}`
 
-test('ten thousand revoked certificates are read', async () => {
+test('four thousand revoked certificates are read', async () => {
   const list = await x509.X509CrlGenerator.create({
     issuer: authority.certificate.subjectName,
     nextUpdate: new Date(Date.now() + dayMs),
-    entries: Array.from({ length: 10_000 }, (_, index) => ({
+    entries: Array.from({ length: 4000 }, (_, index) => ({
       serialNumber: serial(index),
     })),
     signingAlgorithm: { name: 'ECDSA', hash: 'SHA-256' } as x509.X509CrlCreateParams['signingAlgorithm'],
@@ -95,8 +95,8 @@ test('ten thousand revoked certificates are read', async () => {
   const file = written(list.toString('pem').replaceAll(' CRL-----', ' X509 CRL-----'))
   const lists = await loadRevocationLists(file, authorities)
   const [issuer = ''] = authorities.keys()
-  expect(lists.revoked).toBe(10_000)
-  expect([0, 9999, 10_000].map((number) => lists.has({ issuer, serial: serial(number) }))).toEqual([
+  expect(lists.revoked).toBe(4000)
+  expect([0, 3999, 4000].map((number) => lists.has({ issuer, serial: serial(number) }))).toEqual([
     true,
     true,
     false,

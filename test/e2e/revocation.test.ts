@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { beforeAll, expect, test } from 'vitest'
+import { beforeAll, expect, onTestFinished, test } from 'vitest'
 import { type Outcome, run } from '../../dev/servers/command.ts'
 import { useFolder } from '../support/kept-folder.ts'
 import { obtainClients } from '../support/packages.ts'
@@ -33,6 +33,7 @@ test('with `certs revoke` and SIGHUP a device is refused, another is not, and th
   const edge = spawn(process.execPath, [cli, 'edge', '--config', config], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
+  onTestFinished(() => void edge.kill('SIGKILL'))
   let log = ''
   edge.stdout.setEncoding('utf8').on('data', (text: string) => (log += text))
   const logged = async (text: string): Promise<void> => {

@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -6,6 +5,7 @@ import { join } from 'node:path'
 import { Command } from 'commander'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { registerCertsCommands } from '../../../certs/command.ts'
+import { run } from '../../../dev/servers/command.ts'
 
 const dayMs = 86_400_000
 let now = new Date()
@@ -27,15 +27,17 @@ async function tidegate(...words: string[]): Promise<string> {
 }
 
 const list = (): string => readFileSync(join(dir, 'ca.crl'), 'utf8')
-const openssl = (...words: string[]): string =>
-  execFileSync('openssl', words, { encoding: 'utf8', stdio: 'pipe' })
+const openssl = async (...args: string[]): Promise<string> => {
+  const { stdout, stderr } = await run({ file: 'openssl', args }, { timeoutMs: 15_000 })
+  return stdout + stderr
+}
 
 test('a device is put on the list, which OpenSSL reads and holds against it alone', async () => {
   expect(await tidegate('revoke', 'boiler-7')).toMatch(
     /^revoked {2}\S+boiler-7\.crt {2}[0-9a-f]{32}\nsigned {3}\S+ca\.crl {2}1 listed, until /,
   )
-  expect(openssl('crl', '-in', join(dir, 'ca.crl'), '-noout', '-text')).toMatch(/CRL Number/)
-  const verify = (id: string): string =>
+  expect(await openssl('crl', '-in', join(dir, 'ca.crl'), '-noout', '-text')).toMatch(/CRL Number/)
+  const verify = (id: string): Promise<string> =>
     openssl(
       'verify',
       '-crl_check',
@@ -45,8 +47,8 @@ test('a device is put on the list, which OpenSSL reads and holds against it alon
       join(dir, 'ca.crl'),
       join(dir, 'devices', `${id}.crt`),
     )
-  expect(verify('boiler-8')).toContain('OK')
-  expect(() => verify('boiler-7')).toThrow(/certificate revoked/)
+  expect(await verify('boiler-8')).toContain('OK')
+  expect(await verify('boiler-7')).toMatch(/certificate revoked/)
 })
 
 test('to revoke again changes nothing, another is added, and a list half over is signed anew', async () => {

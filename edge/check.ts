@@ -52,7 +52,7 @@ function seenMqttTls(config: EdgeConfig, now: Date): Seen {
     : seen
 }
 
-/** With the CAs as they are, or a fault of theirs would be told twice. */
+/** The CAs are taken as they are: what is wrong with them is said of `mqtt.tls`. */
 async function seenLists({ mqtt: { tls } }: EdgeConfig, now: Date): Promise<Seen> {
   const { certificates } = readCertificates(tls.ca, 'the MQTT listener (mqtt.tls)')
   const lists = (await loadListsOf(tls, authoritiesOf(certificates))) as RevocationLists

@@ -197,8 +197,8 @@ class Entrance implements Listener {
 }
 
 /**
- * No session is resumed: its ticket would let in whoever has once been let in, without a certificate that is looked at. What that
- * saves of a handshake is less than a millisecond.
+ * No session is resumed: its ticket would let in whoever has once been let in, without a certificate that is looked at. It would
+ * save a device two milliseconds of CPU at both ends, and its certificates on the wire.
  */
 function contextOf({ inForce: { tls } }: Pick<Trust, 'inForce'>): SecureContextOptions {
   const { ca, cert, key } = tls

@@ -23,7 +23,7 @@ interface List {
 
 const where = 'the MQTT listener (mqtt.tls.crl)'
 const block = /-----BEGIN X509 CRL-----[\s\S]*?-----END X509 CRL-----/g
-/** Some 20,000 certificates: reading them holds the gateway up for a second and a half on a small machine (G7). */
+/** Some 20,000 certificates: reading them holds the gateway up for about a second (G7). */
 const fileBytesMax = 1 << 20
 
 /**

@@ -2,6 +2,7 @@ import { hostname } from 'node:os'
 import { resolve } from 'node:path'
 import { z } from 'zod'
 import { faultOfAmqpUrl } from '../src/amqp/address.ts'
+import { deviceIdPattern } from '../src/contract/event.ts'
 import { clientTls, clientTlsPaths } from '../src/settings/client-tls.ts'
 import { configFolder, type Environment, loadConfig } from '../src/settings/config.ts'
 import { duration } from '../src/units.ts'
@@ -57,6 +58,14 @@ export const cloudConfigSchema = z
       })
       .prefault({}),
     partitions: z.int().min(1).max(100).default(16),
+    gateways: z
+      .strictObject({
+        users: z
+          .record(z.string().regex(deviceIdPattern), z.array(z.string().min(1).max(255)).min(1))
+          .default({}),
+        unvouched: z.enum(['refuse', 'accept']).default('refuse'),
+      })
+      .prefault({}),
     schemas: z
       .strictObject({
         folder: z.string().optional(),

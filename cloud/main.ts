@@ -15,6 +15,7 @@ import { startPruning } from './database/inbox-pruning-postgres.ts'
 import { migrateDatabase } from './database/migrate-postgres.ts'
 import { migrations } from './database/migrations/all.ts'
 import { postgresStorage } from './database/storage-postgres.ts'
+import { provenance } from './gateways/provenance.ts'
 import { type Group, startGroup } from './groups/group.ts'
 import { postgresMembers } from './groups/members-postgres.ts'
 import { type Sharing, startSharing } from './groups/sharing.ts'
@@ -31,6 +32,7 @@ import {
   groupSettings,
   managementSettings,
   opsSettings,
+  provenanceSettings,
   pruningSettings,
   sharingSettings,
 } from './settings.ts'
@@ -97,6 +99,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
       sidings,
       database,
       storage: postgresStorage(database),
+      provenance: provenance(provenanceSettings(config)),
       checkSchema,
       observer: ops.pipeline,
       onFatal: (error: unknown) => failed.abort(error),

@@ -2,6 +2,7 @@ import type { AmqpOptions } from './amqp/connection-rabbit.ts'
 import type { CloudConfig } from './config.ts'
 import type { DatabaseOptions } from './database/database-postgres.ts'
 import type { PruningOptions } from './database/inbox-pruning-postgres.ts'
+import type { ProvenanceOptions } from './gateways/provenance.ts'
 import type { GroupOptions } from './groups/group.ts'
 import type { SharingOptions } from './groups/sharing.ts'
 import type { ConsumersOptions } from './load-consumers.ts'
@@ -76,6 +77,10 @@ export function sharingSettings({
   sharing,
 }: CloudConfig): Pick<SharingOptions, 'instance' | 'beatMs'> & Pick<GroupOptions, 'goneAfterMs'> {
   return { instance, beatMs: sharing.beat, goneAfterMs: sharing.goneAfter }
+}
+
+export function provenanceSettings({ gateways }: CloudConfig): ProvenanceOptions {
+  return { users: gateways.users, unvouched: gateways.unvouched }
 }
 
 /** Undefined: what is in effect for the queues cannot be seen. */

@@ -178,6 +178,7 @@ function createPublisher(rabbit: Rabbit, events: number) {
         ...address(partition),
         durable: true,
         appId: gateway,
+        userId: gateway,
         contentType,
         ...(!alone && compress && { contentEncoding: wire.deflate }),
       }

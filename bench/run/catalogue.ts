@@ -100,6 +100,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     title: 'Time to the PUBACK',
     about:
       'At rates that are kept whatever comes back (an open loop), over mutual TLS on 20 connections; from when an event is due to its PUBACK. The edge has fsynced by then; the others have stored nothing.',
+    against: true,
     plots: ['p50Ms', 'p99Ms'],
     comparisons: latencies,
   },

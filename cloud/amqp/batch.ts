@@ -97,6 +97,10 @@ class BatchedEvent implements Delivery {
     return this.#message.routingKey
   }
 
+  get publisher(): string | undefined {
+    return this.#message.publisher
+  }
+
   get hasMoreProperties(): boolean {
     return this.#message.hasMoreProperties === true
   }

@@ -1,5 +1,5 @@
 import { Connection, type ConnectionOptions } from 'rabbitmq-client'
-import { diallingOf, whereOf } from '../../src/amqp/address.ts'
+import { diallingOf, userOf, whereOf } from '../../src/amqp/address.ts'
 import { receiveAsSent } from '../../src/amqp/as-sent-rabbit.ts'
 import { amqpMessageOf } from '../../src/amqp/faults-rabbit.ts'
 import { codeOf, TidegateError } from '../../src/errors.ts'
@@ -30,6 +30,8 @@ export interface AmqpTls {
 export interface AmqpConnection {
   /** host:port, fit for logs. */
   readonly where: string
+  /** As whom it publishes. */
+  readonly user: string | undefined
   readonly client: Connection
   readonly up: boolean
   /** Why the broker has told us to publish nothing (a memory or disk alarm), if it has. */
@@ -83,12 +85,14 @@ async function firstConnected(client: Connection, signal: AbortSignal | undefine
 /** From the first moment in which it is connected on: follows what the client says of it. */
 class RabbitConnection implements AmqpConnection {
   readonly where: string
+  readonly user: string | undefined
   readonly client: Connection
   #up = true
   #blocked: string | undefined
   #closing: Promise<void> | undefined
 
-  constructor(client: Connection, where: string, { log, connectionName }: AmqpOptions) {
+  constructor(client: Connection, where: string, { log, connectionName, url }: AmqpOptions) {
+    this.user = userOf(url)
     this.client = client
     this.where = where
     client.on('connection', () => {

@@ -14,6 +14,8 @@ export interface Delivery {
   readonly exchange: string
   readonly routingKey: string
   readonly headers: Headers
+  /** The user of the broker that published it first; undefined: nobody vouches for one. */
+  readonly publisher?: string | undefined
   readonly properties: MessageProperties
   /** It has AMQP properties besides `properties` and `headers`, which are in the block alone. */
   readonly hasMoreProperties?: boolean
@@ -52,6 +54,19 @@ export interface MessageProperties {
   readonly type?: string
   /** Seconds since the Unix epoch, as AMQP has it. */
   readonly timestamp?: number
+}
+
+/**
+ * Who published a message first, as the broker vouches: it takes a user ID from that user alone
+ * (https://www.rabbitmq.com/docs/validated-user-id). What the cloud publishes again says so in a header, which is believed of the cloud's
+ * own user alone (G9).
+ */
+export function publisherOf(
+  { userId, headers }: { userId?: string | undefined; headers?: Headers | undefined },
+  ownUser: string | undefined,
+): string | undefined {
+  const first = userId !== undefined && userId === ownUser ? headers?.[names.publisher] : undefined
+  return (typeof first === 'string' ? first : userId) || undefined
 }
 
 /** The partition queues of one group. */

@@ -1,7 +1,7 @@
 import type { AsyncMessage, Channel } from 'rabbitmq-client'
 import { asSentOf } from '../../src/amqp/as-sent-rabbit.ts'
 import { openBatch } from './batch.ts'
-import { type Delivery, type MessageProperties, readAttempt } from './delivery.ts'
+import { type Delivery, type MessageProperties, publisherOf, readAttempt } from './delivery.ts'
 import { overheadBytes } from './in-hand.ts'
 import { type BatchInHand, KeptBatches } from './kept-batches.ts'
 
@@ -21,6 +21,7 @@ export class Lease {
   active = false
   readonly #channel: Channel
   readonly #kept: KeptBatches
+  readonly #ownUser: string | undefined
   /** Delivery tags are 1, 2, 3, … on a channel; everything below is acknowledged. */
   #lowestOpen = 1
   #lastTag = 0
@@ -32,9 +33,17 @@ export class Lease {
   #flushing = false
   #lost = false
 
-  constructor(channel: Channel, queue: string, partition: number, kept = new KeptBatches()) {
+  /** `ownUser`: as whom the cloud publishes. */
+  constructor(
+    channel: Channel,
+    queue: string,
+    partition: number,
+    kept = new KeptBatches(),
+    ownUser?: string,
+  ) {
     this.#channel = channel
     this.#kept = kept
+    this.#ownUser = ownUser
     this.queue = queue
     this.partition = partition
   }
@@ -130,6 +139,7 @@ export class Lease {
       exchange: message.exchange,
       routingKey: message.routingKey,
       headers: message.headers ?? {},
+      publisher: publisherOf(message, this.#ownUser),
       properties: read.properties,
       batchFault: read.batchFault,
       hasMoreProperties: hasMoreProperties(message),
@@ -172,10 +182,10 @@ export class Lease {
   }
 }
 
-/** Besides those of `propertiesOf`. A number as correlation ID is that of a confirm: a letter gets one of its own. */
+/** Besides those of `propertiesOf`, and the user ID. A number as correlation ID is that of a confirm: a letter gets one of its own. */
 function hasMoreProperties(message: AsyncMessage): boolean {
-  const { clusterId, correlationId = '', expiration, priority, replyTo, userId } = message
-  const others = [expiration, priority, replyTo, userId, clusterId]
+  const { clusterId, correlationId = '', expiration, priority, replyTo } = message
+  const others = [expiration, priority, replyTo, clusterId]
   return others.some((each) => each !== undefined) || !/^\d*$/.test(correlationId)
 }
 

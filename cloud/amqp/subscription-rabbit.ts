@@ -115,7 +115,7 @@ class KeptSubscription implements Subscription {
     const { signal } = this.#stopping
     const channel = await connection.client.acquire({ emitErrorsFromChannel: true })
     const ended = closed(channel)
-    const lease = new Lease(channel, home, partition, this.#batches)
+    const lease = new Lease(channel, home, partition, this.#batches, connection.user)
     channel.on('error', (error: unknown) => log.warn({ queue, code: codeOf(error) }, amqpMessageOf(error)))
     // The queue was deleted, or its leader moved away.
     channel.once('basic.cancel', () => void lease.giveUp())

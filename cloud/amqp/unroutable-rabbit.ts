@@ -1,12 +1,12 @@
 import type { Channel, SyncMessage } from 'rabbitmq-client'
 import { asSentOf } from '../../src/amqp/as-sent-rabbit.ts'
 import { amqpMessageOf } from '../../src/amqp/faults-rabbit.ts'
-import { withoutUserId } from '../../src/amqp/property-block.ts'
+import { publishedAgain } from '../../src/amqp/property-block.ts'
 import type { Clock } from '../../src/clock.ts'
 import { codeOf, TidegateError } from '../../src/errors.ts'
 import { atMost, orAborted } from '../../src/lifecycle.ts'
 import type { Logger } from '../../src/log.ts'
-import { wire } from '../../src/contract/wire.ts'
+import { headers as names, wire } from '../../src/contract/wire.ts'
 import type { AmqpConnection } from './connection-rabbit.ts'
 import { createPublisher, type Publisher, Unsendable } from './publisher-rabbit.ts'
 
@@ -26,8 +26,8 @@ export interface ReplayingOptions {
 /**
  * Publishes again what no queue wanted, once, after the start. An exchange must exist before queues can be bound to
  * it, and a gateway that finds it in that moment has its events confirmed into `tidegate.unroutable`: they are routed
- * now, with the properties and the body that they were sent with; but for the user ID, in which RabbitMQ believes its user alone. What
- * still nobody wants goes back there. Nothing waits for it: what fails is tried again later.
+ * now, with the properties and the body that they were sent with; but for the user ID, in which RabbitMQ believes its user alone, and
+ * which goes along as a header (G9). What still nobody wants goes back there. Nothing waits for it: what fails is tried again later.
  */
 export function startReplaying(options: ReplayingOptions): { close(): Promise<void> } {
   const { connection, clock, log, retryDelayMs = 30_000 } = options
@@ -78,7 +78,7 @@ async function attempt(connection: AmqpConnection, clock: Clock, stopping: Abort
     // One that comes too late is closed with its connection.
     channel = await orAborted(connection.client.acquire({ emitErrorsFromChannel: true }), signal)
     channel.on('error', () => {})
-    return await orAborted(replay(channel, answered, signal), signal)
+    return await orAborted(replay(channel, connection.user, answered, signal), signal)
   } finally {
     timer.cancel()
     // What was not acknowledged goes back to its queue.
@@ -87,7 +87,12 @@ async function attempt(connection: AmqpConnection, clock: Clock, stopping: Abort
 }
 
 /** What cannot be sent as it is stays where it is: it comes back to its queue with the end of the channel. */
-async function replay(channel: Channel, answered: () => void, signal: AbortSignal): Promise<number> {
+async function replay(
+  channel: Channel,
+  user: string | undefined,
+  answered: () => void,
+  signal: AbortSignal,
+): Promise<number> {
   const publisher = await createPublisher(channel)
   const { messageCount } = await channel.queueDeclare({ queue: wire.unroutable, passive: true })
   const wanted = Math.min(messageCount, messagesMax)
@@ -97,7 +102,7 @@ async function replay(channel: Channel, answered: () => void, signal: AbortSigna
     answered()
     const message = await channel.basicGet({ queue: wire.unroutable })
     if (message === undefined) break
-    if (!(await publishAgain(publisher, message))) continue
+    if (!(await publishAgain(publisher, message, user))) continue
     channel.basicAck({ deliveryTag: message.deliveryTag })
     replayed += 1
   }
@@ -105,12 +110,22 @@ async function replay(channel: Channel, answered: () => void, signal: AbortSigna
 }
 
 /** Whether it could be sent; one is sent at a time. @throws whatever RabbitMQ says. */
-async function publishAgain(publisher: Publisher, message: SyncMessage): Promise<boolean> {
+async function publishAgain(
+  publisher: Publisher,
+  message: SyncMessage,
+  user: string | undefined,
+): Promise<boolean> {
   const { properties, fault } = asSentOf(message)
   if (fault !== undefined) return false
   const { body, routingKey } = message
   const { proven } = publisher.publish(
-    { exchange: wire.exchange, routingKey, properties: withoutUserId(properties) },
+    {
+      exchange: wire.exchange,
+      routingKey,
+      properties: wasPublishedAgain(message, user)
+        ? properties
+        : publishedAgain(properties, { user, header: names.publisher }),
+    },
     body as Buffer,
   )
   try {
@@ -120,6 +135,11 @@ async function publishAgain(publisher: Publisher, message: SyncMessage): Promise
     if (error instanceof Unsendable) return false
     throw error
   }
+}
+
+/** By a cloud, and nobody wanted it that time either. */
+function wasPublishedAgain({ userId, headers }: SyncMessage, user: string | undefined): boolean {
+  return userId === user && headers?.[names.publisher] !== undefined
 }
 
 function unanswered(connection: AmqpConnection): TidegateError {

@@ -1,7 +1,7 @@
 import { claimedChain, genesis, verifyChain } from '../../src/contract/codec.ts'
 import { openAccount, type Stretch } from './account.ts'
 import { type AuditedEvent, type AuditFault, examineEvent } from './event.ts'
-import { type AuditedNote, doubtOf, type LedgerName } from './notes.ts'
+import { type AuditedNote, doubtOf, type LedgerName, isRepeat } from './notes.ts'
 import { ledgerType } from '../../src/contract/event.ts'
 import { parseText } from './text.ts'
 import { readLedgerEntry } from '../history/ledger-entry.ts'
@@ -91,7 +91,7 @@ export async function auditLedger(ledger: LedgerToAudit): Promise<LedgerReport> 
   let chain: string | undefined = genesis(gateway, epoch)
 
   const passOver = (stretch: Stretch, knownMs: number): void => {
-    addFault(unlinkedDuplicate(stretch, chain))
+    addFault(unlinkedRepeat(stretch, chain))
     enter(stretch, report, settled(knownMs))
     chain = stretch.note?.to === stretch.to ? stretch.note.chain : undefined
     next = stretch.to + 1
@@ -156,14 +156,14 @@ function unrecordedClosure(
   return { sequence, source, id, kind: 'unrecorded', detail }
 }
 
-/** A duplicate's text is kept, so the chain goes through it as through an event. */
-function unlinkedDuplicate({ from, note }: Stretch, chain: string | undefined): AuditFault | undefined {
-  if (note?.reason !== 'duplicate' || note.proof === undefined || chain === undefined) return undefined
+/** A repeat's text is kept, so the chain goes through it as through an event. */
+function unlinkedRepeat({ from, note }: Stretch, chain: string | undefined): AuditFault | undefined {
+  if (note?.proof === undefined || !isRepeat(note) || chain === undefined) return undefined
   if (verifyChain(note.proof.body, chain)) return undefined
   return {
     sequence: from,
     kind: 'unlinked',
-    detail: `the text of this duplicate was altered, or what stood before it at ${from - 1} was`,
+    detail: `the text of this ${note.reason} was altered, or what stood before it at ${from - 1} was`,
   }
 }
 

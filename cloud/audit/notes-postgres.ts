@@ -1,4 +1,5 @@
 import { ledgerType } from '../../src/contract/event.ts'
+import { saysTheSame } from '../history/record.ts'
 import type { AuditedNote, NoteProof } from './notes.ts'
 import { parseText, placeText } from './text.ts'
 
@@ -24,7 +25,7 @@ join tidegate.events as e using (gateway, epoch, sequence)
 where e.type = '${ledgerType}'`
 
 const originalsSql = `
-select e.source, e.id from tidegate.events as e
+select e.source, e.id, e.body::text as body from tidegate.events as e
 where (e.source, e.id) in (select * from unnest($1::text[], $2::text[]))`
 
 interface NoteRow {
@@ -63,7 +64,15 @@ async function withProofs(query: Query, epoch: string, rows: readonly NoteRow[])
     const { from, to, reason, notedMs, body } = row
     const cites = citedBy(row, epoch)
     const proof = body === null ? reports.get(placeText(cites)) : duplicates.get(body)
-    return { from, to, reason, chain: row.chain ?? undefined, notedMs, cites, proof }
+    return {
+      from,
+      to,
+      reason: proof?.isRival ? 'rival' : reason,
+      chain: row.chain ?? undefined,
+      notedMs,
+      cites,
+      proof,
+    }
   })
 }
 
@@ -92,15 +101,17 @@ async function readDuplicates(query: Query, bodies: readonly string[]): Promise<
     const text = parseText(body)
     return { source: String(text?.['source']), id: String(text?.['id']) }
   })
-  const originals = await query<{ source: string; id: string }>(originalsSql, [
+  const originals = await query<{ source: string; id: string; body: string }>(originalsSql, [
     identities.map(({ source }) => source),
     identities.map(({ id }) => id),
   ])
-  const stored = new Set(originals.map(({ source, id }) => `${source}\n${id}`))
+  const stored = new Map(originals.map(({ source, id, body }) => [`${source}\n${id}`, body]))
   return new Map(
     identities.map(({ source, id }, index) => {
       const body = bodies[index] as string
-      return [body, { body, originalStored: stored.has(`${source}\n${id}`) }]
+      const original = stored.get(`${source}\n${id}`)
+      const isRival = original !== undefined && !saysTheSame(original, body)
+      return [body, { body, originalStored: original !== undefined, isRival }]
     }),
   )
 }

@@ -2,7 +2,7 @@ import { claimedChain } from '../../src/contract/codec.ts'
 import { ledgerType } from '../../src/contract/event.ts'
 import { isAt, parseText, placeText } from './text.ts'
 import { readLedgerEntry } from '../history/ledger-entry.ts'
-import type { LedgerPlace } from '../history/history.ts'
+import { type LedgerPlace, repeatReasons } from '../history/history.ts'
 
 /** What somebody noted about places that hold no event. */
 export interface AuditedNote {
@@ -12,7 +12,7 @@ export interface AuditedNote {
   /** The chain value of `to`, if known. */
   chain: string | undefined
   notedMs: number
-  /** The event that it says it rests on; of a duplicate, the duplicate itself. */
+  /** The event that it says it rests on; of a repeat, the repeat itself. */
   cites: LedgerPlace
   /** What is kept of that event. Notes that cite the same one share it. */
   proof: NoteProof | undefined
@@ -21,15 +21,17 @@ export interface AuditedNote {
 export interface NoteProof {
   /** The wire text, verbatim. */
   body: string
-  /** Of a duplicate: whether the event that it repeats is stored. */
+  /** Of a repeat: whether the event whose identity it has is stored. */
   originalStored?: boolean
+  /** Of a repeat: whether it says something else than that event, whatever its note calls it. */
+  isRival?: boolean
 }
 
 export type LedgerName = Omit<LedgerPlace, 'sequence'>
 
 /** Why a note cannot be believed, if it cannot. */
 export function doubtOf(note: AuditedNote, ledger: LedgerName): string | undefined {
-  return note.reason === 'duplicate' ? doubtOfDuplicate(note, ledger) : doubtOfReport(note, ledger)
+  return isRepeat(note) ? doubtOfRepeat(note, ledger) : doubtOfReport(note, ledger)
 }
 
 /** Believed as what the gateway said, in an event that has a place in a chain of its own. */
@@ -40,13 +42,18 @@ function doubtOfReport(note: AuditedNote, { epoch }: LedgerName): string | undef
   return says ? undefined : `${placeText(cites)} is to say so, and says something else`
 }
 
-/** Believed as an event whose text is kept, follows the chain, and repeats one that is stored. */
-function doubtOfDuplicate({ from, to, chain, proof }: AuditedNote, ledger: LedgerName): string | undefined {
+/** What it speaks of is an event whose identity is that of another one. */
+export function isRepeat({ reason }: Pick<AuditedNote, 'reason'>): boolean {
+  return (repeatReasons as readonly string[]).includes(reason)
+}
+
+/** Believed as an event whose text is kept, follows the chain, and has the identity of one that is stored. */
+function doubtOfRepeat({ from, to, chain, proof }: AuditedNote, ledger: LedgerName): string | undefined {
   const text = parseText(proof?.body)
   if (proof === undefined || text === undefined) return 'its text was not kept'
   if (from !== to || !isAt(text, { ...ledger, sequence: from })) return 'its text belongs somewhere else'
   if (claimedChain(proof.body) !== chain) return 'its text has another chain value'
-  return proof.originalStored ? undefined : 'the event that it is to repeat is not stored'
+  return proof.originalStored ? undefined : 'the event whose identity it is to have is not stored'
 }
 
 /** One report explains up to 500 ranges, each noted by itself: it is read once. */

@@ -1,3 +1,4 @@
+import type { RepeatReason } from '../history/history.ts'
 import type { AuditFault } from './event.ts'
 import type { LedgerReport } from './audit.ts'
 import { formatRanges } from './ranges.ts'
@@ -41,10 +42,15 @@ function mark({ ok, pending }: LedgerReport): string {
   return pending.count > 0 ? 'wait ' : 'ok   '
 }
 
+/** The reason of a reading that has the identity of another one. */
+const rival: RepeatReason = 'rival'
+
 export interface AuditSummary {
   ledgers: number
   events: number
   undelivered: number
+  /** Of these, readings whose identity another reading has. */
+  rivals: number
   /** Missing, and too young to be an alarm. */
   pending: number
   missing: number
@@ -59,6 +65,7 @@ export function addToSummary(summary: AuditSummary, report: LedgerReport): void 
   summary.ledgers++
   summary.events += report.present.count
   summary.undelivered += Object.values(report.undelivered).reduce((sum, list) => sum + list.count, 0)
+  summary.rivals += report.undelivered[rival]?.count ?? 0
   summary.pending += report.pending.count
   summary.missing += report.gaps.count
   summary.faults += report.faultCount
@@ -69,13 +76,24 @@ export function addToSummary(summary: AuditSummary, report: LedgerReport): void 
 }
 
 export function emptySummary(): AuditSummary {
-  return { ledgers: 0, events: 0, undelivered: 0, pending: 0, missing: 0, faults: 0, named: [], ok: true }
+  return {
+    ledgers: 0,
+    events: 0,
+    undelivered: 0,
+    rivals: 0,
+    pending: 0,
+    missing: 0,
+    faults: 0,
+    named: [],
+    ok: true,
+  }
 }
 
 export function formatSummary(summary: AuditSummary): string {
-  const { ledgers, events, undelivered, pending, missing, faults } = summary
+  const { ledgers, events, undelivered, rivals, pending, missing, faults } = summary
   const figures = [
     `${counted(ledgers, 'ledger')}, ${counted(events, 'event')} present, ${count(undelivered)} accounted for as not delivered`,
+    rivals > 0 ? `${counted(rivals, 'reading')} with the identity of another (${rival})` : '',
     pending > 0 ? `${count(pending)} perhaps still on the way` : '',
     missing > 0 ? `${count(missing)} MISSING` : '',
     faults > 0 ? `${count(faults)} NOT AS WRITTEN` : '',

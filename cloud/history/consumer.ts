@@ -2,11 +2,12 @@ import { z } from 'zod'
 import { TidegateError } from '../../src/errors.ts'
 import { claimedChain } from '../../src/contract/codec.ts'
 import { type Event, ledgerType, rejectedType } from '../../src/contract/event.ts'
+import type { Logger } from '../../src/log.ts'
 import type { Statements } from '../database/statements.ts'
 import { type BatchEntry, type Consumer, makeConsumer } from '../pipeline/definition.ts'
 import { dispositionOf, textColumns } from './record.ts'
 import { readLedgerEntry } from './ledger-entry.ts'
-import type { History, HistoryRecord, LedgerNote } from './history.ts'
+import type { History, HistoryRecord, LedgerNote, RepeatReason } from './history.ts'
 
 /**
  * The event store: every event once, for ever, under its ledger place, with the wire text verbatim (G2, G8). Its own
@@ -16,22 +17,27 @@ import type { History, HistoryRecord, LedgerNote } from './history.ts'
 export function historyConsumer(historyIn: (transaction: Statements) => History): Consumer {
   return makeConsumer(
     { group: 'history', types: ['#', 'dev.tidegate.#'], dedup: 'own', recordsFaults: true, inspect },
-    { kind: 'batch', handleBatch: (entries, { tx }) => keep(entries, historyIn(tx)) },
+    { kind: 'batch', handleBatch: (entries, { tx, log }) => keep(entries, historyIn(tx), log) },
   )
 }
 
-async function keep(entries: readonly BatchEntry[], history: History): Promise<void> {
+async function keep(entries: readonly BatchEntry[], history: History, log: Logger): Promise<void> {
   const appended = await history.append(entries.map(record))
   const accounts: Event[] = []
   const repeats: LedgerNote[] = []
+  const rivals: Event[] = []
   appended.forEach((what, index) => {
     const { event, text } = entries[index] as BatchEntry
     // One delivered again may be a dead letter replayed, which an earlier version stored and could not read.
     if (what === 'stored' || what === 'again') accounts.push(event)
-    else if (what === 'repeat') repeats.push(duplicateNote(event, text))
-    else if (what === 'place-taken') throw placeTaken(event)
+    else if (what === 'repeat') repeats.push(repeatNote(event, text, 'duplicate'))
+    else if (what === 'rival') {
+      repeats.push(repeatNote(event, text, 'rival'))
+      rivals.push(event)
+    } else if (what === 'place-taken') throw placeTaken(event)
   })
   await history.note(repeats)
+  tellRivals(rivals, log)
   await keepAccount(history, accounts)
 }
 
@@ -70,13 +76,24 @@ function record({ event, text, fault }: BatchEntry): HistoryRecord {
   }
 }
 
-function duplicateNote(event: Event, text: string): LedgerNote {
+/** One line for all of them: a device that begins its IDs anew makes many. */
+function tellRivals(rivals: readonly Event[], log: Logger): void {
+  const [first] = rivals
+  if (first === undefined) return
+  const { source, id, gateway, epoch, sequence } = first
+  log.warn(
+    { code: 'IDENTITY_TAKEN', events: rivals.length, source, id, gateway, epoch, sequence },
+    'another reading is stored under the same source and ID: this one is in tidegate.ledger_notes, reason rival',
+  )
+}
+
+function repeatNote(event: Event, text: string, reason: RepeatReason): LedgerNote {
   return {
     gateway: event.gateway,
     epoch: event.epoch,
     from: event.sequence,
     to: event.sequence,
-    reason: 'duplicate',
+    reason,
     chain: claimedChain(text),
     eventEpoch: event.epoch,
     eventSequence: event.sequence,

@@ -1,4 +1,5 @@
 import type { Appended, History, HistoryRecord, LedgerNote, LedgerPlace } from './history.ts'
+import { saysTheSame } from './record.ts'
 import { bigintArray, doubleArray, textArray } from '../database/arrays-postgres.ts'
 import { isTaken } from '../database/faults-postgres.ts'
 import type { Statements } from '../database/statements.ts'
@@ -22,6 +23,10 @@ returning gateway, epoch, sequence, source, id`
 
 const findSql = `
 select gateway, epoch, sequence, source, id from tidegate.events
+where (source, id) in (select * from unnest($1::text[], $2::text[]))`
+
+const readSql = `
+select source, id, body::text from tidegate.events
 where (source, id) in (select * from unnest($1::text[], $2::text[]))`
 
 const noteSql = `
@@ -48,6 +53,9 @@ on conflict do nothing`
  * when a conflict is to do nothing, which is a fifth of what storing it costs. Repeats are few, and cost those they come with.
  */
 const takenForNewMin = 16
+
+/** Each may be a third of a megabyte (G7). */
+const readTogetherMax = 16
 
 type PlaceRow = [gateway: string, epoch: string, sequence: string, source: string, id: string]
 
@@ -87,19 +95,45 @@ async function append(statements: Statements, records: readonly HistoryRecord[])
   if (records.length >= takenForNewMin && (await appendNew(statements, values)))
     return records.map(() => 'stored')
   const rows = await statements.run<PlaceRow>('history-append-fresh', appendFreshSql, values)
-  const stored = new Set(rows.map((row) => row.join('\n')))
-  if (stored.size === records.length) return records.map(() => 'stored')
-  const fresh = records.map((record) => stored.delete(placeAndIdentity(record)))
+  const appended = new Set(rows.map((row) => row.join('\n')))
+  if (appended.size === records.length) return records.map(() => 'stored')
+  const fresh = records.map((record) => appended.delete(placeAndIdentity(record)))
   const places = await findPlaces(
     statements,
     records.filter((_, index) => !fresh[index]),
   )
+  const placeOf = (record: HistoryRecord): string | undefined => places.get(identityKey(record))
+  const moved = records.filter((record, index) => {
+    const place = placeOf(record)
+    return !fresh[index] && place !== undefined && place !== placeKey(record)
+  })
+  const rivals = await findRivals(statements, moved)
   return records.map((record, index): Appended => {
     if (fresh[index]) return 'stored'
-    const place = places.get(`${record.source}\n${record.id}`)
+    const place = placeOf(record)
     if (place === undefined) return 'place-taken'
-    return place === placeKey(record) ? 'again' : 'repeat'
+    if (place === placeKey(record)) return 'again'
+    return rivals.has(record) ? 'rival' : 'repeat'
   })
+}
+
+/** Those that say something else than what is stored under their identity. */
+async function findRivals(
+  statements: Statements,
+  records: readonly HistoryRecord[],
+): Promise<Set<HistoryRecord>> {
+  const rivals = new Set<HistoryRecord>()
+  for (let at = 0; at < records.length; at += readTogetherMax) {
+    const some = records.slice(at, at + readTogetherMax)
+    const rows = await statements.run<[source: string, id: string, body: string]>('history-read', readSql, [
+      some.map((record) => record.source),
+      some.map((record) => record.id),
+    ])
+    const bodies = new Map(rows.map(([source, id, body]) => [identityKey({ source, id }), body]))
+    for (const record of some)
+      if (!saysTheSame(bodies.get(identityKey(record)) ?? '', record.body)) rivals.add(record)
+  }
+  return rivals
 }
 
 /** All of them, or none and the transaction is as it was: false if a place or an identity is taken. */
@@ -125,7 +159,7 @@ async function findPlaces(
   ])
   return new Map(
     rows.map(([gateway, epoch, sequence, source, id]) => [
-      `${source}\n${id}`,
+      identityKey({ source, id }),
       placeKey({ gateway, epoch, sequence: Number(sequence) }),
     ]),
   )
@@ -165,6 +199,10 @@ function noteColumns(notes: readonly LedgerNote[]): unknown[] {
 
 function placeKey(place: LedgerPlace): string {
   return `${place.gateway}\n${place.epoch}\n${place.sequence}`
+}
+
+function identityKey({ source, id }: Pick<HistoryRecord, 'source' | 'id'>): string {
+  return `${source}\n${id}`
 }
 
 function placeAndIdentity(record: HistoryRecord): string {

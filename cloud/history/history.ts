@@ -28,21 +28,28 @@ export type Appended =
   | 'again'
   /** The same `(source, id)` is there under another ledger place: the event was numbered twice. */
   | 'repeat'
+  /** Another reading is there under the same `(source, id)`: one of the two was not what it says. */
+  | 'rival'
   /** Another event has this ledger place. */
   | 'place-taken'
+
+/** Of an event whose identity is taken: by itself under another place, or by another reading (G9). */
+export const repeatReasons = ['duplicate', 'rival'] as const
+
+export type RepeatReason = (typeof repeatReasons)[number]
 
 export interface LedgerNote {
   gateway: string
   epoch: string
   from: number
   to: number
-  reason: 'expired' | 'evicted' | 'lost' | 'duplicate'
+  reason: 'expired' | 'evicted' | 'lost' | RepeatReason
   /** The chain value of `to`, if it is known. */
   chain: string | undefined
-  /** The event that said so, which may be of a later epoch; of a duplicate, the duplicate itself. */
+  /** The event that said so, which may be of a later epoch; of a repeat, the repeat itself. */
   eventEpoch: string
   eventSequence: number
-  /** Of a duplicate: its wire text, verbatim. It is stored nowhere else. */
+  /** Of a repeat: its wire text, verbatim. It is stored nowhere else. */
   body?: string
 }
 

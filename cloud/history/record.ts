@@ -1,4 +1,5 @@
-import { type Event, rejectedType } from '../../src/contract/event.ts'
+import { isDeepStrictEqual } from 'node:util'
+import { type Event, rejectedType, type Rejection } from '../../src/contract/event.ts'
 import type { HistoryRecord } from './history.ts'
 
 /** The columns of history that say again what the wire text says. */
@@ -34,6 +35,27 @@ export function textColumns(text: Readonly<Partial<Record<keyof Event, unknown>>
 /** PostgreSQL's text cannot hold U+0000; the body keeps it. */
 function optional(value: unknown): string | undefined {
   return typeof value === 'string' ? value.replaceAll('\0', '') : undefined
+}
+
+/**
+ * Whether two texts of one identity are one reading, which was numbered twice: what the device says is the same. Not its time, which
+ * is the gateway's where the device gave none.
+ */
+export function saysTheSame(one: string, other: string): boolean {
+  try {
+    return isDeepStrictEqual(said(one), said(other))
+  } catch {
+    // Nested deeper than any gateway lets through, or no event at all.
+    return one === other
+  }
+}
+
+/** What the device said: of a rejected reading not what the gateway says of it, which depends on its version and its schemas. */
+function said(text: string): unknown {
+  const { type, subject, data } = JSON.parse(text) as Event
+  if (type !== rejectedType) return { type, subject, data }
+  const { topic, id, payloadBytes } = data as Partial<Rejection>
+  return { type, subject, topic, id, payloadBytes }
 }
 
 /** `fault` is what the edge or the cloud found wrong with it. */

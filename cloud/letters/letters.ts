@@ -78,13 +78,18 @@ function letter(failing: Failing, attempt: number): Letter {
 
 /** What an operator and the next attempt cannot do without. */
 function essentials({ delivery, error, group, instance }: Failing, attempt: number, at: string): Headers {
-  const { headers: before, exchange, routingKey } = delivery
+  const { exchange, routingKey } = delivery
+  // Anybody who publishes to the exchange of all can write these; what comes by the default exchange is a letter of ours.
+  const before = exchange === '' ? delivery.headers : {}
+  const user = textIn(before, names.originalUser) ?? delivery.publisher
   return {
     [names.attempt]: attempt,
     [names.group]: group,
     [names.instance]: instance,
     [names.originalExchange]: shortText(textIn(before, names.originalExchange) ?? exchange),
     [names.originalRoutingKey]: shortText(textIn(before, names.originalRoutingKey) ?? routingKey),
+    [names.originalQueue]: delivery.queue,
+    ...(user !== undefined && { [names.originalUser]: shortText(user) }),
     [names.errorCode]: shortCode(error),
     [names.firstFailedAt]: timeIn(before, names.firstFailedAt) ?? at,
     [names.lastFailedAt]: at,

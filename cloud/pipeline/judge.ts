@@ -3,6 +3,7 @@ import { decodeEvent } from '../../src/contract/codec.ts'
 import { TidegateError } from '../../src/errors.ts'
 import type { Event } from '../../src/contract/event.ts'
 import type { Consumer } from './definition.ts'
+import type { Provenance } from '../gateways/provenance.ts'
 import type { Delivery } from '../amqp/delivery.ts'
 import { thrown } from './retry.ts'
 import type { SchemaCheck } from './schema-check.ts'
@@ -23,11 +24,17 @@ export type Judgement =
   | { kind: 'ignore'; delivery: Delivery }
   | { kind: 'fault'; delivery: Delivery; error: unknown; event: Event | undefined }
 
+/** What every event has to stand, whatever its group. */
+export interface Checks {
+  provenance: Provenance
+  checkSchema: SchemaCheck
+}
+
 /**
  * Reads a delivery and says what is to be done with it. Never throws: what the consumer's own `inspect` throws is a
  * fault of this delivery, and no other has to wait for it.
  */
-export function judge(delivery: Delivery, consumer: Consumer, checkSchema: SchemaCheck): Judgement {
+export function judge(delivery: Delivery, consumer: Consumer, checks: Checks): Judgement {
   let event: Event | undefined
   try {
     if (delivery.propertyFault !== undefined) throw unreadableProperties(delivery.propertyFault)
@@ -36,8 +43,11 @@ export function judge(delivery: Delivery, consumer: Consumer, checkSchema: Schem
     if (!isUtf8(delivery.text)) throw notUtf8()
     event = decodeEvent(text)
     if (!consumer.wants(event.type)) return { kind: 'ignore', delivery }
+    // What is not believed is no record of its ledger either (G9).
+    const disbelief = checks.provenance(event, delivery)
+    if (disbelief !== undefined) return { kind: 'fault', delivery, error: disbelief, event }
     // A module without types may say null.
-    const fault = checkSchema(event) ?? consumer.inspect(event) ?? undefined
+    const fault = checks.checkSchema(event) ?? consumer.inspect(event) ?? undefined
     if (fault !== undefined && !consumer.recordsFaults)
       return { kind: 'fault', delivery, error: fault, event }
     return { kind: 'handle', parcel: { delivery, event, text, fault } }

@@ -8,10 +8,9 @@ import { applyTogether } from './batch.ts'
 import { BatchPace } from './batch-pace.ts'
 import type { ConfiguredConsumer } from './definition.ts'
 import type { Holding } from './holding.ts'
-import { judge, type Parcel } from './judge.ts'
+import { type Checks, judge, type Parcel } from './judge.ts'
 import type { PipelineObserver } from './observer.ts'
 import { isOutage } from './retry.ts'
-import type { SchemaCheck } from './schema-check.ts'
 import type { Settlement } from './settlement.ts'
 
 /** Works on one batch at a time, in order of arrival (G6); what arrives meanwhile is the next batch. */
@@ -23,10 +22,9 @@ export interface Lane {
   close(): Promise<void>
 }
 
-export interface LaneOptions {
+export interface LaneOptions extends Checks {
   consumer: ConfiguredConsumer
   storage: Storage
-  checkSchema: SchemaCheck
   /** Most deliveries in one transaction. */
   batchMax: number
   /** A transaction that takes longer ends with the event that it is at, and the next ones are smaller where that helps: slow handlers commit often. */
@@ -117,11 +115,11 @@ class LaneWork {
 
   /** Those that are to be handled. What is not is settled, or put aside. */
   #judged(batch: readonly Delivery[], putAside: PutAside): Parcel[] {
-    const { consumer, checkSchema } = this.#options
+    const { consumer } = this.#options
     const { settlement } = this.#parts
     const parcels: Parcel[] = []
     for (const delivery of batch.filter((one) => settlement.isLive(one))) {
-      const judgement = judge(delivery, consumer, checkSchema)
+      const judgement = judge(delivery, consumer, this.#options)
       if (judgement.kind === 'handle') parcels.push(judgement.parcel)
       else if (judgement.kind === 'ignore') settlement.settle(delivery, 'ignored')
       else putAside(delivery, judgement.error, judgement.event)

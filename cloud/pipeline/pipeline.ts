@@ -8,8 +8,8 @@ import { createAside } from './aside.ts'
 import type { ConfiguredConsumer } from './definition.ts'
 import { createHolding } from './holding.ts'
 import { createLane } from './lane.ts'
+import type { Checks } from './judge.ts'
 import type { PipelineObserver } from './observer.ts'
-import type { SchemaCheck } from './schema-check.ts'
 import { createSettlement } from './settlement.ts'
 
 /**
@@ -40,11 +40,10 @@ export interface Pipeline {
   close(graceMs?: number): Promise<void>
 }
 
-export interface PipelineOptions {
+export interface PipelineOptions extends Checks {
   consumer: ConfiguredConsumer
   storage: Storage
   sidings: Sidings
-  checkSchema: SchemaCheck
   /** Most deliveries in one transaction. */
   batchMax: number
   lanes: number

@@ -50,6 +50,8 @@ export interface CloudConfigInput {
   instance: string
   brokerUrl: string
   brokerTls: TlsPaths | undefined
+  /** Who publishes for it, as the broker knows them; nobody: it knows no names. */
+  gateway: { name: string; user: string | undefined }
   databaseUrl: string
   partitions: number
   opsPort: number
@@ -57,7 +59,7 @@ export interface CloudConfigInput {
 }
 
 export function cloudConfig(input: CloudConfigInput): Tree {
-  const { brokerTls: tls } = input
+  const { brokerTls: tls, gateway } = input
   return {
     instance: input.instance,
     broker: {
@@ -66,10 +68,16 @@ export function cloudConfig(input: CloudConfigInput): Tree {
     },
     database: { url: input.databaseUrl },
     partitions: input.partitions,
+    ...publishing(gateway),
     retry: { ladder: [...ladderMs] },
     schemas: { folder: input.schemasFolder },
     ops: { host: '127.0.0.1', port: input.opsPort },
   }
+}
+
+function publishing({ name, user }: CloudConfigInput['gateway']): Tree {
+  if (user === name) return {}
+  return { gateways: user === undefined ? { unvouched: 'accept' } : { users: { [name]: [user] } } }
 }
 
 /** `over` wins, mapping by mapping; lists and values are replaced whole. */

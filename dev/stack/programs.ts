@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { stringify } from 'yaml'
 import type { DevelopmentPki } from '../../certs/development.ts'
+import { userOf } from '../../src/amqp/address.ts'
 import type { TidegateError } from '../../src/errors.ts'
 import { isFree } from '../servers/ports.ts'
 import { keepPort } from '../servers/state.ts'
@@ -54,13 +55,14 @@ function inSource(): boolean {
 
 /** Writes the configuration of a cloud process. */
 export async function describeCloud(options: ProgramsOptions, number: number): Promise<Described> {
-  const { dir, partitions, broker, databaseUrl } = options
+  const { dir, gateway, partitions, broker, databaseUrl } = options
   const name = `cloud-${number}`
   const opsPort = await keepPort(dir, `${name}-ops`)
   const generated = cloudConfig({
     instance: name,
     brokerUrl: broker.cloudUrl,
     brokerTls: broker.cloudTls,
+    gateway: { name: gateway, user: userOf(broker.uplinkUrl) },
     databaseUrl,
     partitions,
     opsPort,

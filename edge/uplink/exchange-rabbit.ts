@@ -1,5 +1,5 @@
 import { Connection, type Channel, type ConnectionOptions } from 'rabbitmq-client'
-import { diallingOf } from '../../src/amqp/address.ts'
+import { diallingOf, userOf } from '../../src/amqp/address.ts'
 import {
   type Body,
   type ConfirmChannel,
@@ -125,6 +125,7 @@ async function rabbitSession(
   end: Deferred<SessionEnd>,
 ): Promise<ExchangeSession> {
   const { exchange } = options
+  const publishing = { ...options, user: userOf(options.url) }
   let listener: ((outcomes: Outcome[]) => void) | undefined
   let blocked = false
   let closed: Promise<void> | undefined
@@ -144,7 +145,7 @@ async function rabbitSession(
       return blocked
     },
     publish(shipment) {
-      confirms.publish(shipment, { exchange, ...envelopeOf(shipment, options) }, bodyOf(shipment, options))
+      confirms.publish(shipment, { exchange, ...envelopeOf(shipment, publishing) }, bodyOf(shipment, options))
     },
     onOutcomes(next) {
       listener = next
@@ -158,12 +159,17 @@ async function rabbitSession(
 }
 
 /** docs/WIRE.md. A batch is no event, and may be another when it is sent again: it has no message ID. */
-function envelopeOf(shipment: Shipment, options: RabbitExchangeOptions): ConfirmEnvelope {
-  const { partitions, gateway, compress } = options
+function envelopeOf(
+  shipment: Shipment,
+  options: RabbitExchangeOptions & { user: string | undefined },
+): ConfirmEnvelope {
+  const { partitions, gateway, compress, user } = options
   const [first] = shipment
   const common = {
     routingKey: routingKey(partitionOf(first.deviceId, partitions), first.type),
     appId: gateway,
+    // RabbitMQ takes it from this user alone: by it the cloud knows who has published (G9).
+    ...(user !== undefined && { userId: user }),
     type: first.type,
     timestamp: Math.floor(first.recordedAtMs / 1000),
   }

@@ -41,6 +41,11 @@ function vhostIn({ pathname }: URL): string {
   return pathname.slice(1).replace(/\/$/, '')
 }
 
+/** Whom an AMQP URL names, if it names anybody. */
+export function userOf(url: string): string | undefined {
+  return decodeURIComponent(new URL(url).username) || undefined
+}
+
 /** host:port, without user and password: fit for logs. */
 export function whereOf(url: string): string {
   const { hostname, port, protocol } = new URL(url)

@@ -24,6 +24,7 @@ const forms = [
   'text',
   'text',
 ] as const
+const headersIndex = 2
 const userIdIndex = 11
 /** The two lowest bits: one that no property has, and one that says that more bits follow, which AMQP has no use for. */
 const unknownBits = 0b11
@@ -47,15 +48,43 @@ export function faultOfProperties(block: Buffer): string | undefined {
   }
 }
 
-/** The same without the user ID, which RabbitMQ takes from that user alone. @throws what keeps them from being read. */
-export function withoutUserId(block: Buffer): Buffer {
-  let without = block
-  new Walk(block).properties((index, from, to) => {
-    if (index !== userIdIndex) return
-    without = Buffer.concat([block.subarray(0, from), block.subarray(to)])
-    without.writeUInt16BE(block.readUInt16BE(0) & ~bitOf(index))
-  })
-  return without
+/**
+ * The same for a message that `user` publishes again, since RabbitMQ takes a user ID from that user alone: with another user ID, and
+ * with the one that it had, or an empty text, as a header, the only one of that name. @throws what keeps them from being read.
+ */
+export function publishedAgain(
+  block: Buffer,
+  { user, header }: { user: string | undefined; header: string },
+): Buffer {
+  const values = new Map<number, Buffer>()
+  const entries: Buffer[] = []
+  new Walk(block).properties(
+    (index, from, to) => values.set(index, block.subarray(from, to)),
+    (name, from, to) => {
+      if (name !== header) entries.push(block.subarray(from, to))
+    },
+  )
+  const first = values.get(userIdIndex)?.subarray(1) ?? nothing
+  const entry = Buffer.concat([shortBytes(Buffer.from(header)), Buffer.from('S'), longBytes(first)])
+  values.set(headersIndex, longBytes(...entries, entry))
+  if (user === undefined) values.delete(userIdIndex)
+  else values.set(userIdIndex, shortBytes(Buffer.from(user)))
+  const there = Buffer.alloc(2)
+  there.writeUInt16BE([...values.keys()].reduce((bits, index) => bits | bitOf(index), 0))
+  const inOrder = [...values].toSorted(([one], [other]) => one - other)
+  return Buffer.concat([there, ...inOrder.map(([, value]) => value)])
+}
+
+const nothing = Buffer.alloc(0)
+
+function shortBytes(text: Buffer): Buffer {
+  return Buffer.concat([Buffer.from([text.length]), text])
+}
+
+function longBytes(...parts: Buffer[]): Buffer {
+  const length = Buffer.alloc(4)
+  length.writeUInt32BE(parts.reduce((sum, part) => sum + part.length, 0))
+  return Buffer.concat([length, ...parts])
 }
 
 function bitOf(index: number): number {
@@ -75,7 +104,10 @@ class Walk {
     this.#ends = [{ end: bytes.length, named: false }]
   }
 
-  properties(tell?: (index: number, from: number, to: number) => void): void {
+  properties(
+    tell?: (index: number, from: number, to: number) => void,
+    tellHeader?: (name: string, from: number, to: number) => void,
+  ): void {
     if (this.#bytes.length < 2) throw new Fault('there are none')
     const there = this.#bytes.readUInt16BE(this.#take(2))
     if (there & unknownBits) throw new Fault('there are properties that AMQP does not know')
@@ -84,7 +116,7 @@ class Walk {
       const from = this.#at
       const form = forms[index]
       if (form === 'text') this.#text()
-      else if (form === 'table') this.#table()
+      else if (form === 'table') this.#table(tellHeader)
       else this.#take(form === 'byte' ? 1 : 8)
       tell?.(index, from, this.#at)
     }
@@ -92,15 +124,18 @@ class Walk {
   }
 
   /** Goes on until everything in it has been read, however deep. */
-  #table(): void {
+  #table(tell?: (name: string, from: number, to: number) => void): void {
     const depth = this.#ends.length
     this.#enter(true)
     while (this.#ends.length > depth) {
       const { end, named } = this.#innermost
       if (this.#at === end) this.#ends.pop()
       else {
-        if (named) this.#text()
+        const isOwn = this.#ends.length === depth + 1
+        const from = this.#at
+        const name = named ? this.#text() : ''
         this.#value()
+        if (isOwn) tell?.(name, from, this.#ends.length > depth + 1 ? this.#innermost.end : this.#at)
       }
     }
   }
@@ -121,8 +156,10 @@ class Walk {
     this.#ends.push({ end: this.#at + length, named })
   }
 
-  #text(): void {
-    this.#take(this.#bytes.readUInt8(this.#take(1)))
+  #text(): string {
+    const length = this.#bytes.readUInt8(this.#take(1))
+    const from = this.#take(length)
+    return this.#bytes.toString('utf8', from, from + length)
   }
 
   #length(): number {

@@ -21,6 +21,8 @@ export const headers = {
   group: 'tidegate-group',
   originalExchange: 'tidegate-original-exchange',
   originalRoutingKey: 'tidegate-original-routing-key',
+  originalQueue: 'tidegate-original-queue',
+  originalUser: 'tidegate-original-user',
   originalProperties: 'tidegate-original-properties',
   errorCode: 'tidegate-error-code',
   errorMessage: 'tidegate-error-message',
@@ -30,6 +32,8 @@ export const headers = {
   failures: 'tidegate-failures',
   instance: 'tidegate-instance',
   probe: 'tidegate-probe',
+  /** Who published what the cloud publishes again, as the broker said then; empty: it did not. */
+  publisher: 'tidegate-publisher',
 } as const
 
 /**

@@ -43,6 +43,7 @@ beforeAll(async () => {
     stringify({
       instance: 'cloud-a',
       broker: { url: bench.url },
+      gateways: { unvouched: 'accept' },
       database: { url: bench.databaseUrl },
       partitions: bench.partitions,
       // Relative to the configuration file.

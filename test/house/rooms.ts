@@ -138,6 +138,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     sentence: '`tidegate audit`: the proof',
     mayImport: ['cloud/history', 'cloud/database', 'cloud/database/migrations', 'cloud/config.ts'],
   },
+  'cloud/gateways': { sentence: 'whom a gateway’s events are believed of', mayImport: ['cloud/amqp'] },
   'cloud/groups': {
     sentence: 'groups at work, and shared among instances',
     mayImport: ['cloud/pipeline', 'cloud/queues', 'cloud/amqp', 'cloud/database'],
@@ -152,7 +153,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'cloud/pipeline': {
     sentence: 'what becomes of a delivery; the consumer’s interface',
-    mayImport: ['cloud/letters', 'cloud/amqp', 'cloud/database'],
+    mayImport: ['cloud/gateways', 'cloud/letters', 'cloud/amqp', 'cloud/database'],
   },
   'cloud/letters': {
     sentence: 'what is told of an event that is set aside: headers, story, stack, log',

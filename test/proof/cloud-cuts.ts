@@ -6,6 +6,7 @@ import { configured } from '../../cloud/pipeline/definition.ts'
 import type { Siding } from '../../cloud/amqp/delivery.ts'
 import { noObserver } from '../../cloud/pipeline/observer.ts'
 import { createPipeline } from '../../cloud/pipeline/pipeline.ts'
+import { selfConsistent } from '../../cloud/gateways/provenance.ts'
 import { noSchemaCheck } from '../../cloud/pipeline/schema-check.ts'
 import { rabbitSidings } from '../../cloud/amqp/sidings-rabbit.ts'
 import { declareTopology } from '../../cloud/amqp/topology-rabbit.ts'
@@ -185,6 +186,7 @@ export async function cloudCuts(options: CutsOptions): Promise<CutsResult> {
       consumer: configured(consumer, { ladderMs, timeoutMs: 30_000 }),
       storage,
       sidings,
+      provenance: selfConsistent,
       checkSchema: noSchemaCheck,
       batchMax: 20,
       batchTimeTargetMs: 1000,

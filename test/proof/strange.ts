@@ -5,6 +5,7 @@ import { Lease } from '../../cloud/amqp/lease-rabbit.ts'
 import { deadLetter, retryLetter } from '../../cloud/letters/letters.ts'
 import { defineConsumer } from '../../cloud/pipeline/consumer.ts'
 import { judge } from '../../cloud/pipeline/judge.ts'
+import { selfConsistent } from '../../cloud/gateways/provenance.ts'
 import { noSchemaCheck } from '../../cloud/pipeline/schema-check.ts'
 import { receiveAsSent } from '../../src/amqp/as-sent-rabbit.ts'
 import { contentFrames } from '../../src/amqp/client-internals-rabbit.ts'
@@ -39,7 +40,7 @@ export async function faultOf({ block, body }: Strange): Promise<string | undefi
       where = `round ${round}: reading`
       const delivery = await received(properties, body)
       where = `round ${round}: judging`
-      const judgement = judge(delivery, consumer, noSchemaCheck)
+      const judgement = judge(delivery, consumer, checks)
       if (delivery.propertyFault !== undefined && judgement.kind !== 'fault')
         return 'what cannot be read was taken'
       where = `round ${round}: the letter`
@@ -66,6 +67,7 @@ const frameOverheadBytes = 8
 const largeFrameBytes = 131_072 - frameOverheadBytes
 const smallestFrameBytes = 4_096 - frameOverheadBytes
 
+const checks = { provenance: selfConsistent, checkSchema: noSchemaCheck }
 const consumer = defineConsumer({ group: 'group', types: ['#'], handle() {} })
 
 type Handle = (frame: { fields: object } | undefined) => void

@@ -23,7 +23,7 @@ async function traceHash(seed: number): Promise<string> {
 }
 
 describe('the simulation', () => {
-  test(`breaks no guarantee in ${seeds} runs from seed ${firstSeed} (G1, G2, G3, G4, G5, G6, G7, G8)`, async () => {
+  test(`breaks no guarantee in ${seeds} runs from seed ${firstSeed} (G1, G2, G3, G4, G5, G6, G7, G8, G9)`, async () => {
     console.log(`seeds ${firstSeed} to ${firstSeed + seeds - 1}`)
     const broken: string[] = []
     for (let seed = firstSeed; seed < firstSeed + seeds; seed++) {

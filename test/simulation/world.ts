@@ -9,6 +9,7 @@ import { SimulatedDatabase } from './parts/database.ts'
 import { Device } from './parts/devices.ts'
 import { heal, inflict } from './parts/faults.ts'
 import { Gateway } from './parts/gateway.ts'
+import { Intruder } from './parts/intruder.ts'
 import { Journal, type Violation } from './parts/journal.ts'
 import { tracingLog } from './parts/tracing-log.ts'
 import { activeMs, type Plan } from './plan/plan.ts'
@@ -72,8 +73,22 @@ function build(plan: Plan, scheduler: Scheduler, journal: Journal): World {
   const devices = settings.devices.map(
     (name) => new Device(name, { scheduler, journal, random: stream(name), gateway, settings }),
   )
+  const intruder = new Intruder({ broker, gateway, journal, settings })
   const random = stream('faults')
-  return { plan, scheduler, journal, truth, broker, uplink, gateway, database, clouds, devices, random }
+  return {
+    plan,
+    scheduler,
+    journal,
+    truth,
+    broker,
+    uplink,
+    gateway,
+    database,
+    clouds,
+    devices,
+    intruder,
+    random,
+  }
 }
 
 async function act(world: World): Promise<void> {

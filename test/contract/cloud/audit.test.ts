@@ -45,7 +45,7 @@ async function filledDatabase(): Promise<string> {
     ),
     say({ kind: 'epoch-closed', epoch: epochs[1], lastSequence: count, reason: 'renamed' }),
     say({ kind: 'undelivered', epoch: epochs[1], ranges: [{ from: 3000, to: 3009, reason: 'lost' }] }),
-    renamed.next('device-1', { id: 'id-1' }),
+    renamed.next('device-1', { id: 'id-1', data: { temperature: 20.1 } }),
     renamed.next('device-2', {
       subject: 'a\0b',
       dataschema: 'com.acme.climate/1',

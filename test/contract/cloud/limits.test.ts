@@ -102,7 +102,8 @@ describe('a length limit that a policy lays over all queues', () => {
   test.each(limits)(
     '%o: with the cloud at work every event arrives, however often it was refused (G1, G3)',
     async (definition) => {
-      await bench.start({ consumers: ['history'], prefetch: 20, batch: { max: 20 } })
+      const gateways = { users: { 'gateway-1': ['admin'] } }
+      await bench.start({ gateways, consumers: ['history'], prefetch: 20, batch: { max: 20 } })
       await policy(definition)
       // While history cannot be written, the queue comes to its limit.
       const locker = new Client({ connectionString: bench.databaseUrl })

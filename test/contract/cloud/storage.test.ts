@@ -145,7 +145,7 @@ describe.each([
     expect(claims.filter(Boolean)).toHaveLength(1)
   })
 
-  test('history tells stored, delivered again, numbered twice and place taken apart', async () => {
+  test('history tells stored, delivered again, numbered twice, another reading and place taken apart (G9)', async () => {
     const storage = open()
     const name = fresh()
     const mine = (sequence: number, id: string): HistoryRecord =>
@@ -160,6 +160,10 @@ describe.each([
       'stored',
       'again',
     ])
+    const other = { body: '{"data":{"a":2}}' }
+    expect(
+      await append([{ ...mine(5, 'a'), ...other }, { ...mine(6, 'e'), ...other }, mine(7, 'e')]),
+    ).toEqual(['rival', 'stored', 'rival'])
   })
 
   test('among many events a repeat harms none, and what the transaction had done before remains (G4)', async () => {

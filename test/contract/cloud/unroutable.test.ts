@@ -2,9 +2,8 @@ import { afterEach, describe, expect, test, vi } from 'vitest'
 import { createPublisher } from '../../../cloud/amqp/publisher-rabbit.ts'
 import { startReplaying } from '../../../cloud/amqp/unroutable-rabbit.ts'
 import { asSentOf } from '../../../src/amqp/as-sent-rabbit.ts'
-import { withoutUserId } from '../../../src/amqp/property-block.ts'
 import { systemClock } from '../../../src/clock.ts'
-import { wire } from '../../../src/contract/wire.ts'
+import { headers as names, wire } from '../../../src/contract/wire.ts'
 import { silentLog } from '../../../src/log.ts'
 import { double, header, headersBlock, publishRaw } from '../../support/cloud/raw-publish.ts'
 import { useAmqp } from '../../support/cloud/test-amqp.ts'
@@ -25,11 +24,16 @@ const block = (userId: string): Buffer =>
     Buffer.from([0xff, 0xfc]),
     text('text/csv'),
     text('gzip'),
-    table(
-      header('short', 's', Buffer.from([0, 7])),
-      header('decimal', 'D', Buffer.from([2, 0, 0, 1, 0])),
-      header('far', 'd', double(-1e200)),
-    ),
+    table(...theirHeaders),
+    behindHeaders(userId),
+  ])
+const theirHeaders = [
+  header('short', 's', Buffer.from([0, 7])),
+  header('decimal', 'D', Buffer.from([2, 0, 0, 1, 0])),
+  header('far', 'd', double(-1e200)),
+]
+const behindHeaders = (userId: string): Buffer =>
+  Buffer.concat([
     Buffer.from([1, 3]),
     ...['their own', 'answers', '3600000', 'the ID'].map(text),
     Buffer.from([0, 0, 0, 0, 101, 0, 0, 0]),
@@ -48,7 +52,7 @@ async function taken(queue: string): Promise<object> {
 }
 
 describe('what no queue had wanted', () => {
-  test('is published again with the properties it was sent with, but for the user ID of another (G5)', async () => {
+  test('is published again with the properties it was sent with, and the user ID of another as a header (G5, G9)', async () => {
     const url = new URL(amqp.url)
     const vhost = decodeURIComponent(url.pathname.slice(1))
     await rabbitmqctl('add_user', 'a-publisher', 'secret')
@@ -65,7 +69,9 @@ describe('what no queue had wanted', () => {
     await publishRaw(url.href, [original])
     const direct = await taken('late')
     expect(direct).toMatchObject({ userId: 'a-publisher', correlationId: 'their own', priority: 3 })
-    expect(asSentOf(replayed).properties).toEqual(withoutUserId(asSentOf(direct).properties))
+    const { properties } = asSentOf(replayed)
+    for (const part of [...theirHeaders, behindHeaders('admin')]) expect(properties.includes(part)).toBe(true)
+    expect(replayed).toMatchObject({ userId: 'admin', headers: { [names.publisher]: 'a-publisher' } })
     expect(replayed).toMatchObject({ body: Buffer.from('a;b') })
   })
 

@@ -98,7 +98,13 @@ test.each([false, true])(
     expect(outcomes).toEqual(shipments.map((each) => ({ kind: 'routed', shipment: each })))
     const messages = await held()
     expect(messages.map(textsOf)).toEqual(shipments.map((each) => each.map(({ text }) => text)))
-    const common = { appId: 'gw-1', type: 'com.acme.climate', durable: true, timestamp: 1_700_000_000 }
+    const common = {
+      appId: 'gw-1',
+      userId: 'admin',
+      type: 'com.acme.climate',
+      durable: true,
+      timestamp: 1_700_000_000,
+    }
     const batch = {
       ...common,
       routingKey: routingKey(partitionOf('device-1', 4), 'com.acme.climate'),

@@ -4,7 +4,7 @@ import { type AuditedClosure, auditLedger } from '../../../cloud/audit/audit.ts'
 import type { LedgerNote } from '../../../cloud/history/history.ts'
 import { decodeEvent } from '../../../src/contract/codec.ts'
 import { placeOf } from '../parts/transaction.ts'
-import { gatewayName } from '../parts/gateway.ts'
+import { gatewayName } from '../plan/settings.ts'
 import type { World } from './world-view.ts'
 
 /** G8: the audit that an operator would run finds nothing, and has seen everything. */

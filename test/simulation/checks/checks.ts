@@ -2,9 +2,10 @@ import { verifyChain, genesis, claimedChain } from '../../../src/contract/codec.
 import { isSystemType, ledgerType } from '../../../src/contract/event.ts'
 import { deadQueue, headers as names, partitionOf, routingKey, wire } from '../../../src/contract/wire.ts'
 import { readFailures } from '../../../cloud/letters/story.ts'
-import { gatewayName } from '../parts/gateway.ts'
+import { gatewayName } from '../plan/settings.ts'
 import { groupNames } from '../parts/cloud.ts'
 import { placeOf } from '../parts/transaction.ts'
+import { queuedOn } from '../parts/blocks-seen.ts'
 import type { Place } from '../parts/truth.ts'
 import type { World } from './world-view.ts'
 
@@ -18,13 +19,12 @@ export function checkBounds(world: World): void {
   if (!gateway.up || !gateway.outbox) return
   checkShares(world)
   const stats = gateway.outbox.stats()
-  const { disk } = gateway.disk
-  const ledger = disk.keysStartingWith('e!h').filter((key) => disk.get(key)?.includes(`\t${ledgerType}\t`))
+  const ledger = queuedOn(gateway.disk.disk, 'high').filter(({ type }) => type === ledgerType)
   const depth = stats.depth.high + stats.depth.normal - ledger.length
   if (depth > settings.eventsMax) {
     journal.violate('G7', `${depth} events in the outbox, ${settings.eventsMax} are allowed`)
   }
-  const ledgerBytes = ledger.reduce((sum, key) => sum + Buffer.byteLength(disk.get(key) ?? ''), 0)
+  const ledgerBytes = ledger.reduce((sum, event) => sum + event.bytes, 0)
   const bytes = stats.bytes.high + stats.bytes.normal - ledgerBytes
   if (depth > 1 && bytes > settings.bytesMax) {
     journal.violate('G7', `${bytes} bytes in the outbox, ${settings.bytesMax} are allowed`)
@@ -58,6 +58,7 @@ export function checkAll(world: World): void {
   checkNumberedOnce(world)
   checkEffects(world)
   checkDeadLetters(world)
+  checkForgeries(world)
   checkOrder(world)
   checkExpiry(world)
   checkCounts(world)
@@ -202,7 +203,10 @@ function checkDeadLetters({ broker, journal, plan }: World): void {
       const told = readFailures(headers)
       if (told.some(({ code }) => code === 'HANDLER_TIMEOUT')) continue
       const attempts = what === 'hopeless' ? ladderMs.length + 1 : 1
-      if (!(group === 'effects' ? ['hopeless', 'disputed'] : ['rejected', 'disputed']).includes(what)) {
+      if (
+        what !== 'forged' &&
+        !(group === 'effects' ? ['hopeless', 'disputed'] : ['rejected', 'disputed']).includes(what)
+      ) {
         journal.violate(
           'G5',
           `${event.id} is a dead letter of ${group}: ${String(headers[names.errorMessage])}`,
@@ -221,6 +225,22 @@ function checkDeadLetters({ broker, journal, plan }: World): void {
       ].filter((fault) => fault !== false)
       if (faults.length > 0)
         journal.violate('G5', `the story of ${group} ${event.id} is wrong: ${faults.join(', ')}`)
+    }
+  }
+}
+
+/** G9: what somebody else published in the gateway's name has no effect anywhere, and is a dead letter. */
+function checkForgeries({ intruder, database, broker, journal }: World): void {
+  for (const [text, wasRouted] of intruder.published) {
+    const believed = [...database.events.values()].some(({ body }) => body === text)
+    const hadEffect = database.effects.some((effect) => effect.text === text)
+    if (believed || hadEffect) journal.violate('G9', `what an intruder published is believed: ${text}`)
+    for (const group of groupNames) {
+      const letters = broker.messages(deadQueue(group)).filter(({ body }) => body.toString() === text)
+      if (wasRouted && letters.length === 0) journal.violate('G9', `${group} has no letter of a forgery`)
+      for (const { headers } of letters)
+        if (headers[names.errorCode] !== 'PROVENANCE' || headers[names.originalUser] === gatewayName)
+          journal.violate('G9', `the letter of a forgery says ${JSON.stringify(headers)}`)
     }
   }
 }

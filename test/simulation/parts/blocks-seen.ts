@@ -2,7 +2,9 @@ import { entriesOfBlock } from '../../../edge/outbox/layout/block.ts'
 import { decodeGone } from '../../../edge/outbox/layout/gone.ts'
 import { eventKey, laneGuard, parseBlockKey } from '../../../edge/outbox/layout/keys.ts'
 import { decodeRecord, type StoredEvent } from '../../../edge/outbox/layout/record.ts'
+import type { Lane } from '../../../edge/outbox/outbox.ts'
 import type { StoreOperation } from '../../../edge/store/store.ts'
+import type { SimulatedDisk } from '../../support/fakes/simulated-disk.ts'
 
 /** The outbox's blocks as the disk holds them, read by whoever watches the disk: which events come and go with a write. */
 export class BlocksSeen {
@@ -50,6 +52,16 @@ export class BlocksSeen {
     const gone = this.gone.get(key) ?? ''
     return (this.blocks.get(key) ?? []).filter(({ slot }) => gone[slot] !== '1')
   }
+}
+
+/** The events that wait on a disk, as it stands. */
+export function queuedOn(disk: Pick<SimulatedDisk, 'get' | 'keysStartingWith'>, lane: Lane): StoredEvent[] {
+  const seen = new BlocksSeen()
+  return seen.changed(
+    ['e!', 'r!']
+      .flatMap((kind) => disk.keysStartingWith(`${kind}${lane === 'high' ? 'h' : 'n'}`))
+      .map((key) => ({ type: 'put', key, value: disk.get(key) ?? '' })),
+  ).came
 }
 
 /** The key of the block that a key of `e!` or `r!` is about. */

@@ -118,5 +118,5 @@ export function connectionFor(
     channel.once('close', () => channels.delete(channel))
     return channel as unknown as Channel
   }
-  return { client: { acquire } } as unknown as AmqpConnection
+  return { user: 'cloud', client: { acquire } } as unknown as AmqpConnection
 }

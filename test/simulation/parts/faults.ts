@@ -5,6 +5,7 @@ import type { SimulatedDatabase } from './database.ts'
 import type { Device } from './devices.ts'
 import type { Fault } from '../plan/fault-kinds.ts'
 import type { Gateway } from './gateway.ts'
+import type { Intruder } from './intruder.ts'
 import type { Journal } from './journal.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { Uplink } from './uplink.ts'
@@ -19,12 +20,13 @@ export interface Stage {
   database: SimulatedDatabase
   clouds: readonly Cloud[]
   devices: readonly Device[]
+  intruder: Intruder
 }
 
 /** Counted where they strike, not where they are ordered. */
 const countedElsewhere = new Set(
   `write-lost write-landed read-failed confirm-lost confirm-late nack unroutable ack-lost siding-lost siding-unknown
-  commit-lost commit-unknown edge-kill power-cut log-torn cloud-kill`.split(/\s+/),
+  commit-lost commit-unknown edge-kill power-cut log-torn cloud-kill forgery`.split(/\s+/),
 )
 
 /** Makes a fault happen, and, after its time, end. */
@@ -156,6 +158,9 @@ export function inflict(fault: Fault, stage: Stage): void {
       break
     case 'clock-back':
       if (gateway.process?.alive) gateway.jump(-forMs)
+      break
+    case 'forgery':
+      stage.intruder.forge(times)
       break
     case 'device-drop':
       stage.devices[times % stage.devices.length]?.drop(forMs)

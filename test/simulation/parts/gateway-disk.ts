@@ -14,6 +14,10 @@ const plentyBytes = 1e9
 /** A slow disk takes a second for each request, and a commit may make two. */
 const underWayMsMax = 3000
 
+function isOfEvents(what: string): boolean {
+  return what === 'disk entries'
+}
+
 interface GatewayDiskParts {
   scheduler: Scheduler
   journal: Journal
@@ -32,6 +36,8 @@ export class GatewayDisk {
   /** Since when writes fail for want of space; undefined: the last one did not. */
   private crampedSinceMs: number | undefined
   readonly disk: SimulatedDisk
+  /** Requests that the folder given out last has not answered, but for reads of events: whoever took them gave them up. */
+  private underWay = new Set<string>()
   private freeBytes = plentyBytes
   private powerCut = false
   private readonly parts: GatewayDiskParts
@@ -70,6 +76,12 @@ export class GatewayDisk {
     this.freeBytes = plentyBytes
   }
 
+  /** Whoever has closed leaves nothing under way: it would land after the last word. */
+  checkIdle(): void {
+    if (this.underWay.size === 0) return
+    this.parts.journal.violate('live', `closed, and under way are ${[...this.underWay].join(', ')}`)
+  }
+
   heal(): void {
     this.writesToLose = 0
     this.writesToLand = 0
@@ -91,12 +103,17 @@ export class GatewayDisk {
 
   folderFor(process: SimulatedProcess): StoreFolder {
     const { disk } = this
+    const underWay = (this.underWay = new Set<string>())
+    let requests = 0
     const through = async <T>(what: string, work: () => Promise<T>): Promise<T> => {
+      const request = `${what} (request ${++requests})`
+      if (!isOfEvents(what)) underWay.add(request)
       await process.step(`before ${what}`, this.latencyMs(what))
       try {
         return await work()
       } finally {
-        await process.step(`after ${what}`, 0)
+        await process.step(`after ${what}`, this.lateMs(what))
+        underWay.delete(request)
       }
     }
     const stepwise = async function* <T>(chunks: AsyncIterable<T>, what: string): AsyncGenerator<T, void> {
@@ -164,6 +181,12 @@ export class GatewayDisk {
     if (this.slow) return 1000
     if (what === 'disk write') return random.between(0.1, 10)
     return random.one(0.3) ? random.between(0, 3) : 0
+  }
+
+  /** LevelDB reads as of the beginning. */
+  private lateMs(what: string): number {
+    const { random, settings } = this.parts
+    return settings.readsLate && what === 'disk entries' ? random.between(0, this.slow ? 2000 : 20) : 0
   }
 
   private verdict(operations: readonly StoreOperation[]): {

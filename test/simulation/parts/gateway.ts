@@ -17,7 +17,7 @@ import { GatewayDisk } from './gateway-disk.ts'
 import { Hands } from './hands.ts'
 import type { Journal } from './journal.ts'
 import type { Submission } from '../../../edge/outbox/outbox.ts'
-import type { Settings } from '../plan/settings.ts'
+import { gatewayName, type Settings } from '../plan/settings.ts'
 import { SimulatedProcess, type Wall } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
 import { schemasOf, types } from '../plan/schemas.ts'
@@ -33,8 +33,6 @@ export interface GatewayParts {
   uplink: Uplink
   log: Logger
 }
-
-export const gatewayName = 'gw'
 
 /** The outbox looks at its clocks once a second, and then writes. */
 const lookMs = 1500
@@ -124,6 +122,7 @@ export class Gateway {
     await outbox.close()
     if (!process.alive) return
     this.parts.journal.tell('edge', 'has stopped')
+    this.disk.checkIdle()
     process.alive = false
     this.disk.crash(false)
     this.parts.scheduler.after(offMs, () => this.start())

@@ -1,6 +1,7 @@
 import type { Scheduler } from './scheduler.ts'
 
-export type Guarantee = 'G1' | 'G2' | 'G3' | 'G4' | 'G5' | 'G6' | 'G7' | 'G8' | 'time' | 'live' | 'error'
+export type Guarantee =
+  'G1' | 'G2' | 'G3' | 'G4' | 'G5' | 'G6' | 'G7' | 'G8' | 'G9' | 'time' | 'live' | 'error'
 
 export interface Violation {
   guarantee: Guarantee

@@ -2,6 +2,7 @@ import { TidegateError } from '../../../src/errors.ts'
 import { mergeRollup, rollupKey, type Rollups } from '../../../cloud/projections/rollup.ts'
 import type { Statements } from '../../../cloud/database/statements.ts'
 import type { EventIdentity, Inbox, QueryResult, Transaction } from '../../../cloud/database/storage.ts'
+import { saysTheSame } from '../../../cloud/history/record.ts'
 import type { Appended, History, HistoryRecord, LedgerPlace } from '../../../cloud/history/history.ts'
 import type { Effect, Lock, Tables } from './tables.ts'
 import type { SimulatedProcess } from './process.ts'
@@ -22,6 +23,8 @@ export class SimulatedTransaction implements Transaction {
   outage: TidegateError | undefined
   private readonly database: Tables
   private readonly own = new Map<string, string>()
+  /** Of its own events, by place. */
+  private readonly bodies = new Map<string, string>()
 
   constructor(database: Tables, process: SimulatedProcess) {
     this.database = database
@@ -115,10 +118,15 @@ export class SimulatedTransaction implements Transaction {
       const place = placeOf(record)
       const identity = identityOf(record)
       const known = identities.get(identity) ?? this.own.get(identity)
-      if (known !== undefined) return known === place ? 'again' : 'repeat'
+      if (known === place) return 'again'
+      if (known !== undefined) {
+        const body = events.get(known)?.body ?? this.bodies.get(known)
+        return saysTheSame(body ?? '', record.body) ? 'repeat' : 'rival'
+      }
       if (events.has(place) || this.own.has(place)) return 'place-taken'
       this.own.set(identity, place)
       this.own.set(place, identity)
+      this.bodies.set(place, record.body)
       this.what.push(`history ${record.sequence}`)
       this.staged.push(() => {
         events.set(place, record)

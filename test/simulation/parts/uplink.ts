@@ -13,7 +13,7 @@ import type {
 import type { SimulatedBroker } from './broker.ts'
 import type { Chance } from '../plan/chance.ts'
 import type { Journal } from './journal.ts'
-import type { Settings } from '../plan/settings.ts'
+import { gatewayName, type Settings } from '../plan/settings.ts'
 import type { SimulatedProcess } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { Truth } from './truth.ts'
@@ -281,6 +281,7 @@ export class SimulatedSession implements ExchangeSession {
       exchange: wire.exchange,
       routingKey: routingKey(partitionOf(first.deviceId, settings.partitions), first.type),
       properties: {
+        userId: gatewayName,
         type: first.type,
         timestamp: Math.floor(first.recordedAtMs / 1000),
         contentType: alone ? wire.contentType : wire.batchContentType,

@@ -63,6 +63,7 @@ const specs = {
   'clock-forward': { what: 'the wall clock jumps forward', forMs: [1000, 31_536_000_000] },
   'clock-back': { what: 'the wall clock jumps back', forMs: [1000, 31_536_000_000] },
   'boot-1970': { what: 'power cut, then a boot in 1970 until NTP answers', forMs: [1000, 100_000] },
+  forgery: { what: 'another user of the broker publishes in the gateway’s name', times: [0, 2] },
   'device-drop': { what: 'a device loses its connection', forMs: [100, 20_000], times: [0, 4] },
 } satisfies Record<string, FaultSpec>
 
@@ -70,5 +71,10 @@ export type FaultKind = keyof typeof specs
 
 export const faultSpecs: Readonly<Record<FaultKind, FaultSpec>> = specs
 
-/** Damage is not among them: hardly any run is to have it, because most checks are of runs in which nothing is damaged. */
-export const faultKinds = (Object.keys(specs) as FaultKind[]).filter((kind) => kind !== 'log-torn')
+/**
+ * Damage is not among them: hardly any run is to have it, because most checks are of runs in which nothing is damaged. Nor are
+ * forgeries: each run has its own.
+ */
+export const faultKinds = (Object.keys(specs) as FaultKind[]).filter(
+  (kind) => kind !== 'log-torn' && kind !== 'forgery',
+)

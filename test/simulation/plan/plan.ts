@@ -38,6 +38,7 @@ const kindOfSend: [SendKind, number][] = [
 
 /** Behind all other faults of a plan. */
 const damageN = 1000
+const forgeryN = 2000
 
 /** How long devices send and faults happen; then everything heals. */
 export const activeMs = 60_000
@@ -51,13 +52,18 @@ export function makePlan(seed: number): Plan {
     ...makeWire(chance(seed, 'wire')),
     failsForGood,
     together: chance(seed, 'door').one(0.25),
+    readsLate: chance(seed, 'reads').one(0.125),
     ...focus?.settings,
   }
   return {
     seed,
     settings,
     sends: makeSends(random, settings.devices, focus?.sends ?? kindOfSend),
-    faults: [...makeFaults(random, focus?.faults), ...makeDamage(chance(seed, 'damage'))],
+    faults: [
+      ...makeFaults(random, focus?.faults),
+      ...makeDamage(chance(seed, 'damage')),
+      ...makeForgeries(chance(seed, 'forgery')),
+    ],
   }
 }
 
@@ -75,7 +81,7 @@ function makeWire(
 
 function makeSettings(
   random: Chance,
-): Omit<Settings, keyof ReturnType<typeof makeWire> | 'failsForGood' | 'together'> {
+): Omit<Settings, keyof ReturnType<typeof makeWire> | 'failsForGood' | 'together' | 'readsLate'> {
   const tight = random.one(0.35)
   return {
     devices: Array.from({ length: random.whole(1, 5) }, (_, index) => `d${index}`),
@@ -140,6 +146,15 @@ function makeFaults(random: Chance, focused?: readonly FaultKind[]): Fault[] {
 /** One run in sixteen has a store whose newest write is damaged, so that each of its guarantees is met by damage too. */
 function makeDamage(random: Chance): Fault[] {
   return random.one(1 / 16) ? [{ ...makeFault(random, 'log-torn'), n: damageN }] : []
+}
+
+/** One run in sixteen has an intruder. */
+function makeForgeries(random: Chance): Fault[] {
+  const count = random.one(1 / 16) ? random.whole(1, 3) : 0
+  return Array.from({ length: count }, (_, index) => ({
+    ...makeFault(random, 'forgery'),
+    n: forgeryN + index,
+  }))
 }
 
 function makeFault(random: Chance, kind: FaultKind): Fault {

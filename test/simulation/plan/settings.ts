@@ -1,3 +1,6 @@
+/** What the gateway is called, and its user of the broker. */
+export const gatewayName = 'gw'
+
 /** How large a run's parts are, and how patient. */
 export interface Settings {
   devices: string[]
@@ -9,6 +12,8 @@ export interface Settings {
   compress: boolean
   /** A store that failed to write writes nothing more until it is opened again. */
   failsForGood: boolean
+  /** What was read of the disk often comes after a write that began later. */
+  readsLate: boolean
   /** The broker takes no message of more events. */
   uplinkSizeMax: number
   confirmTimeoutMs: number

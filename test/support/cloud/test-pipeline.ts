@@ -4,6 +4,7 @@ import {
   type SingleConsumerOptions,
 } from '../../../cloud/pipeline/consumer.ts'
 import { configured } from '../../../cloud/pipeline/definition.ts'
+import { selfConsistent } from '../../../cloud/gateways/provenance.ts'
 import { noObserver } from '../../../cloud/pipeline/observer.ts'
 import { createPipeline, type Pipeline, type PipelineOptions } from '../../../cloud/pipeline/pipeline.ts'
 import { noSchemaCheck } from '../../../cloud/pipeline/schema-check.ts'
@@ -35,6 +36,7 @@ export function setUp(
     consumer: configured(consumer, defaults),
     storage,
     sidings: broker.sidings,
+    provenance: selfConsistent,
     checkSchema: noSchemaCheck,
     batchMax: 20,
     batchTimeTargetMs: 1000,

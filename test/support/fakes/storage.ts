@@ -1,6 +1,7 @@
 import { TidegateError } from '../../../src/errors.ts'
 import { mergeRollup, type Rollup, rollupKey, type Rollups } from '../../../cloud/projections/rollup.ts'
 import type { Statements } from '../../../cloud/database/statements.ts'
+import { saysTheSame } from '../../../cloud/history/record.ts'
 import type { Inbox, QueryResult, Storage, Transaction } from '../../../cloud/database/storage.ts'
 import type {
   Appended,
@@ -202,7 +203,8 @@ class FakeTransaction implements Transaction {
       this.#draft.places.set(place, record)
       return 'stored'
     }
-    return this.#draft.places.get(place) === known ? 'again' : 'repeat'
+    if (this.#draft.places.get(place) === known) return 'again'
+    return saysTheSame(known.body, record.body) ? 'repeat' : 'rival'
   }
 
   async #add<T>(into: Map<string, T>, items: readonly T[], key: (item: T) => string): Promise<void> {

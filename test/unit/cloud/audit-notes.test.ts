@@ -70,13 +70,13 @@ describe('the audit of what was not delivered', () => {
     expect(formatLedger(result)).toContain(why)
   })
 
-  test('the chain goes through the text of a duplicate (G8)', async () => {
+  test.each(['duplicate', 'rival'])('the chain goes through the text of a %s (G8)', async (reason) => {
     const events = ledgerOf(10)
     const forged = forge(at(events, 4), chainOf(at(events, 3)), (event) => (event.data = { temperature: 0 }))
     const stored = without(events, 5).map((event) => (event.sequence === 4 ? forged : event))
-    expect((await audit(stored, [duplicateOf(at(events, 5))])).faults).toMatchObject([
-      { sequence: 5, kind: 'unlinked' },
-    ])
+    const note = { ...duplicateOf(at(events, 5)), reason }
+    expect((await audit(without(events, 5), [note])).faults).toEqual([])
+    expect((await audit(stored, [note])).faults).toMatchObject([{ sequence: 5, kind: 'unlinked' }])
   })
 
   test('notes by the hundred thousand, around as many gaps, are swept once', async () => {

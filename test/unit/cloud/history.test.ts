@@ -1,3 +1,4 @@
+import { pino } from 'pino'
 import { describe, expect, test } from 'vitest'
 import { historyConsumer } from '../../../cloud/history/consumer.ts'
 import { TidegateError } from '../../../src/errors.ts'
@@ -16,12 +17,12 @@ describe('the history', () => {
     const ledger = new Ledger()
     const events = [
       ledger.next('device-1'),
-      ledger.next('device-1', { id: 'id-1' }),
+      ledger.next('device-1', { id: 'id-1', data: { temperature: 20.1 } }),
       ledger.next('device-1', {
         type: 'dev.tidegate.rejected',
         data: { reason: 'MALFORMED_JSON', detail: 'no JSON' },
       }),
-      ledger.next('device-1', {
+      ledger.next('gateway-1', {
         type: 'dev.tidegate.ledger',
         source: '/gateways/gateway-1',
         data: { kind: 'undelivered', epoch: ledger.epoch, ranges: [{ from: 5, to: 9, reason: 'expired' }] },
@@ -43,11 +44,32 @@ describe('the history', () => {
     expect(broker.depth).toBe(0)
   })
 
+  test('another reading under the same source and ID is no duplicate: it is noted as its rival, with its text, and told (G9)', async () => {
+    const lines: object[] = []
+    const log = pino({}, { write: (line) => void lines.push(JSON.parse(line) as object) })
+    const { broker, storage, start } = setUp(history, { pipeline: { log } })
+    const ledger = new Ledger()
+    const first = ledger.next('device-1', { id: 'r-3' })
+    const again = ledger.next('device-1', { id: 'r-3', data: first.event.data })
+    const rival = ledger.next('device-1', { id: 'r-3', data: { temperature: 99 } })
+    start('a')
+    for (const event of [first, again, rival]) broker.post(posted(event, partitions))
+    await settled()
+    expect(storage.events().map(({ body }) => body)).toEqual([first.text])
+    expect([...storage.committed.notes.values()]).toMatchObject([
+      { from: 2, to: 2, reason: 'duplicate' },
+      { from: 3, to: 3, reason: 'rival', body: rival.text },
+    ])
+    expect(lines).toMatchObject([{ code: 'IDENTITY_TAKEN', events: 1, id: 'r-3', sequence: 3 }])
+    expect(broker.depth).toBe(0)
+  })
+
   test('a ledger entry that an earlier version could not read is accounted for when its dead letter is replayed', async () => {
     const { broker, storage, start } = setUp(history)
     const ledger = new Ledger()
-    const entry = ledger.next('device-1', {
+    const entry = ledger.next('gateway-1', {
       type: 'dev.tidegate.ledger',
+      source: '/gateways/gateway-1',
       data: { kind: 'undelivered', epoch: ledger.epoch, ranges: [{ from: 5, to: 9, reason: 'expired' }] },
     })
     const { gateway, epoch, sequence, source, id, type } = entry.event

@@ -9,7 +9,7 @@ test.each<[Partial<AsyncMessage>, boolean]>([
   [{ replyTo: 'q' }, true],
   [{ priority: 0 }, true],
   [{ expiration: '1000' }, true],
-  [{ userId: 'guest' }, true],
+  [{ userId: 'guest' }, false],
   [{ clusterId: 'c' }, true],
   [{ correlationId: 'mine' }, true],
 ])('a delivery says whether it has properties that it does not name: %o', (properties, says) => {

@@ -105,14 +105,13 @@ describe('letters', () => {
       [headers.originalProperties]: 'A'.repeat(20_000),
       mine: 'kept',
     }
-    const { headers: made, barer } = deadLetter(
-      failing({ headers: forged, propertyBlock: Buffer.from('as it came'), attempt: readAttempt(forged) }),
-    )
+    const about = { propertyBlock: Buffer.from('as it came'), attempt: readAttempt(forged) }
+    const { headers: made, barer } = deadLetter(failing({ headers: forged, exchange: '', ...about }))
     expect(made).toMatchObject({
       mine: 'kept',
       [headers.attempt]: 1,
       [headers.originalRoutingKey]: 'k'.repeat(255),
-      [headers.originalExchange]: 'tidegate.events',
+      [headers.originalExchange]: '',
       [headers.firstFailedAt]: '1970-01-01T00:00:01.000Z',
       [headers.originalProperties]: Buffer.from('as it came').toString('base64'),
     })
@@ -120,6 +119,24 @@ describe('letters', () => {
     expect(Object.keys(made).filter((name) => ['CC', 'BCC', 'odd', headers.probe].includes(name))).toEqual([])
     expect(Object.keys(made).filter((name) => name.includes('\ufffd'))).toEqual([])
     expect(JSON.stringify(barer.at(-1)).length).toBeLessThan(2048)
+  })
+
+  test('where a letter came from, and who published it, is believed of what comes by the default exchange alone (G9)', () => {
+    const said = {
+      [headers.originalUser]: 'gateway-1',
+      [headers.originalRoutingKey]: '01.com.acme.other',
+      [headers.originalExchange]: 'elsewhere',
+      [headers.firstFailedAt]: '2020-01-01T00:00:00.000Z',
+    }
+    const about = { headers: said, publisher: 'gateway-2' }
+    expect(deadLetter(failing({ ...about, exchange: '' })).headers).toMatchObject(said)
+    expect(deadLetter(failing(about)).headers).toMatchObject({
+      [headers.originalUser]: 'gateway-2',
+      [headers.originalQueue]: delivery({}).queue,
+      [headers.originalRoutingKey]: '00.com.acme.climate',
+      [headers.originalExchange]: 'tidegate.events',
+      [headers.firstFailedAt]: '1970-01-01T00:00:01.000Z',
+    })
   })
 
   test('what is not taken over of AMQP’s properties is there as it came (G5)', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { faultOfProperties, nestingMax, shortText, withoutUserId } from '../../../src/amqp/property-block.ts'
+import { faultOfProperties, nestingMax, publishedAgain, shortText } from '../../../src/amqp/property-block.ts'
 
 const long = (content: Buffer): Buffer => {
   const length = Buffer.alloc(4)
@@ -21,6 +21,9 @@ function tables(depth: number): Buffer {
   for (let level = 1; level < depth; level++) content = entry('n', 'F', long(content))
   return headers(content)
 }
+
+const again = (block: Buffer, user: string | undefined): Buffer =>
+  publishedAgain(block, { user, header: 'first' })
 
 describe('the properties of a message', () => {
   test('of every kind can be read', () => {
@@ -84,10 +87,21 @@ describe('the properties of a message', () => {
     expect(faultOfProperties(Buffer.from([0]))).toBe('there are none')
   })
 
-  test('are the same without a user ID, of which nothing is left', () => {
-    expect(withoutUserId(texts(0x38, 'type', 'user', 'app'))).toEqual(texts(0x28, 'type', 'app'))
-    expect(withoutUserId(texts(0x10, 'user'))).toEqual(texts(0))
-    expect(withoutUserId(texts(0x28, 'type', 'app'))).toEqual(texts(0x28, 'type', 'app'))
+  test('are the same when it is published again, with another user ID and the first one as a header (G9)', () => {
+    const first = (user: string): Buffer => entry('first', 'S', long(Buffer.from(user)))
+    const made = (bits: number, entries: Buffer, ...values: string[]): Buffer =>
+      Buffer.concat([Buffer.from([0x20, bits]), long(entries), texts(0, ...values).subarray(2)])
+
+    expect(again(texts(0x38, 'type', 'user', 'app'), 'cloud')).toEqual(
+      made(0x38, first('user'), 'type', 'cloud', 'app'),
+    )
+    expect(again(texts(0x28, 'type', 'app'), 'cloud')).toEqual(made(0x38, first(''), 'type', 'cloud', 'app'))
+    expect(again(texts(0x10, 'user'), undefined)).toEqual(made(0, first('user')))
+    const other = entry('other', 't', Buffer.from([1]))
+    const nested = entry('n', 'F', long(entry('first', 'S', long(Buffer.from('inner')))))
+    expect(again(headers(nested, first('forged'), other), 'cloud')).toEqual(
+      made(0x10, Buffer.concat([nested, other, first('')]), 'cloud'),
+    )
   })
 
   test('a text too long for AMQP ends between two characters', () => {

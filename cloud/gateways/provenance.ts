@@ -1,0 +1,67 @@
+import { type Event, isSystemType, rejectedType } from '../../src/contract/event.ts'
+import { TidegateError } from '../../src/errors.ts'
+import type { Delivery } from '../amqp/delivery.ts'
+
+/** Why an event is not believed to come from where it says (G9), or undefined. */
+export type Provenance = (event: Event, delivery: Published) => TidegateError | undefined
+
+export type Published = Pick<Delivery, 'exchange' | 'publisher'>
+
+export interface ProvenanceOptions {
+  /** Which users of the broker publish for a gateway; by default the one that is named as it. */
+  users: Readonly<Record<string, readonly string[]>>
+  /** What becomes of an event of which the broker does not say who published it. */
+  unvouched: 'refuse' | 'accept'
+}
+
+/**
+ * Compares what an event says with what the broker vouches for. What comes by the default exchange was let in before, and comes back
+ * from a rung, or an operator has put it into the queue: no gateway has a right to that exchange.
+ */
+export function provenance({ users, unvouched }: ProvenanceOptions): Provenance {
+  return (event, delivery) => {
+    const contradiction = contradictionIn(event)
+    if (contradiction !== undefined) return contradiction
+    if (delivery.exchange === '') return undefined
+    const { gateway } = event
+    const { publisher } = delivery
+    if (publisher === undefined) return unvouched === 'accept' ? undefined : nobodyVouches(gateway)
+    const allowed = Object.hasOwn(users, gateway) ? (users[gateway] ?? []) : [gateway]
+    return allowed.includes(publisher) ? undefined : another(gateway, publisher)
+  }
+}
+
+/** Believes what stands in each event, as long as it does not contradict itself. */
+export const selfConsistent: Provenance = (event) => contradictionIn(event)
+
+/** A device speaks of itself and is its own partition key, a gateway of its ledger, and neither in the other's words. */
+function contradictionIn({ source, type, partitionkey, gateway }: Event): TidegateError | undefined {
+  const [, side, name] = source.split('/')
+  if (name !== partitionkey) return contradicts(`its partitionkey is ${partitionkey}, its source ${source}`)
+  const speaksAsGateway = isSystemType(type) && type !== rejectedType
+  if (speaksAsGateway !== (side === 'gateways')) return contradicts(`${source} does not speak of ${type}`)
+  if (side === 'gateways' && name !== gateway) return contradicts(`${source} speaks through ${gateway}`)
+  return undefined
+}
+
+function contradicts(message: string): TidegateError {
+  return refusal(message, 'no gateway of Tidegate writes such an event: see who publishes it')
+}
+
+function nobodyVouches(gateway: string): TidegateError {
+  return refusal(
+    `the event says it comes from ${gateway}, and its message has no user_id, so that the broker vouches for nobody`,
+    'update that gateway, or set gateways.unvouched: accept until all are; see docs/OPERATIONS.md, Provenance',
+  )
+}
+
+function another(gateway: string, publisher: string): TidegateError {
+  return refusal(
+    `the event says it comes from ${gateway}, and ${publisher} published it`,
+    'if that user publishes for this gateway, name it in gateways.users; else ask who has its password',
+  )
+}
+
+function refusal(message: string, hint: string): TidegateError {
+  return new TidegateError('PROVENANCE', { message, retryable: false, hint })
+}

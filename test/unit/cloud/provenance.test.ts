@@ -1,0 +1,99 @@
+import { describe, expect, test } from 'vitest'
+import { publisherOf } from '../../../cloud/amqp/delivery.ts'
+import { provenance, type Published } from '../../../cloud/gateways/provenance.ts'
+import type { Event } from '../../../src/contract/event.ts'
+import { headers as names, wire } from '../../../src/contract/wire.ts'
+import { Ledger } from '../../support/cloud/cloud-events.ts'
+
+const believes = provenance({
+  users: { 'gateway-2': ['site-a', 'site-b'] },
+  unvouched: 'refuse',
+})
+const accepting = provenance({ users: {}, unvouched: 'accept' })
+
+function eventOf(gateway: string, more: Partial<Event> = {}): Event {
+  return new Ledger(gateway).next('device-1', more).event
+}
+const reading = eventOf('gateway-1')
+
+function by(publisher: string | undefined, exchange: string = wire.exchange): Published {
+  return { exchange, publisher }
+}
+
+describe('an event', () => {
+  test('is believed if the broker vouches for a user of its gateway (G9)', () => {
+    expect(believes(reading, by('gateway-1'))).toBeUndefined()
+    for (const user of ['site-a', 'site-b']) expect(believes(eventOf('gateway-2'), by(user))).toBeUndefined()
+    expect(accepting(reading, by(undefined))).toBeUndefined()
+    const entry = { type: 'dev.tidegate.ledger', source: '/gateways/gateway-1', partitionkey: 'gateway-1' }
+    expect(believes(eventOf('gateway-1', entry), by('gateway-1'))).toBeUndefined()
+    expect(believes(eventOf('gateway-1', { type: 'dev.tidegate.rejected' }), by('gateway-1'))).toBeUndefined()
+  })
+
+  test.each<[string, Event, Published, string]>([
+    ['another user published it', reading, by('gateway-2'), 'gateway-2 published it'],
+    ['nobody is known to have published it', reading, by(undefined), 'no user_id'],
+    ['its gateway has users of other names', eventOf('gateway-2'), by('gateway-2'), 'gateway-2 published it'],
+    ['its gateway is called as what every object has', eventOf('constructor'), by('toString'), 'toString'],
+    ['the cloud itself published it', reading, by('cloud'), 'cloud published it'],
+    [
+      'its partition key is another device’s',
+      eventOf('gateway-1', { partitionkey: 'device-2' }),
+      by('gateway-1'),
+      'partitionkey',
+    ],
+    [
+      'a device speaks of the ledger',
+      eventOf('gateway-1', { type: 'dev.tidegate.ledger' }),
+      by('gateway-1'),
+      'does not speak of',
+    ],
+    [
+      'a device speaks in words that are the gateway’s, in whatever case',
+      eventOf('gateway-1', { type: 'DEV.Tidegate.other' }),
+      by('gateway-1'),
+      'does not speak of',
+    ],
+    [
+      'a gateway speaks as a device',
+      eventOf('gateway-1', { source: '/gateways/gateway-1', partitionkey: 'gateway-1' }),
+      by('gateway-1'),
+      'does not speak of',
+    ],
+    [
+      'a gateway speaks through another',
+      eventOf('gateway-1', {
+        type: 'dev.tidegate.ledger',
+        source: '/gateways/gateway-2',
+        partitionkey: 'gateway-2',
+      }),
+      by('gateway-1'),
+      'speaks through',
+    ],
+  ])('is refused if %s (G9)', (_, event, published, why) => {
+    expect(believes(event, published)).toMatchObject({
+      code: 'PROVENANCE',
+      retryable: false,
+      message: expect.stringContaining(why) as string,
+    })
+  })
+
+  test('by the default exchange was let in before, and must not contradict itself all the same (G9)', () => {
+    const home = by(undefined, '')
+    expect(believes(reading, home)).toBeUndefined()
+    expect(believes(eventOf('gateway-1', { partitionkey: 'device-2' }), home)).toMatchObject({
+      code: 'PROVENANCE',
+    })
+  })
+
+  test('was published by whom the broker says, or the cloud of what it publishes again (G9)', () => {
+    const headers = { [names.publisher]: 'gateway-1' }
+    expect(publisherOf({ userId: 'gateway-2' }, 'cloud')).toBe('gateway-2')
+    expect(publisherOf({ userId: 'gateway-2', headers }, 'cloud')).toBe('gateway-2')
+    expect(publisherOf({ userId: 'cloud', headers }, 'cloud')).toBe('gateway-1')
+    expect(publisherOf({ userId: 'cloud', headers: { [names.publisher]: '' } }, 'cloud')).toBeUndefined()
+    expect(publisherOf({ userId: 'cloud' }, 'cloud')).toBe('cloud')
+    expect(publisherOf({ headers }, 'cloud')).toBeUndefined()
+    expect(publisherOf({ headers }, undefined)).toBeUndefined()
+  })
+})

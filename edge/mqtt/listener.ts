@@ -11,7 +11,7 @@ import type { Clock } from '../../src/clock.ts'
 import { codeOf, messageOf } from '../../src/errors.ts'
 import { listen } from '../../src/listen.ts'
 import { claimedName, type ConnectionRefusal, handshakeRefusal, identify } from './identity.ts'
-import { type Credential, credentialOf } from './trust/credential.ts'
+import { type Credential, credentialOf, sentMax, sentWith } from './trust/credential.ts'
 import { Standing } from './trust/standing.ts'
 import type { ReloadResult, Trust } from './trust/trust.ts'
 
@@ -167,16 +167,14 @@ class Entrance implements Listener {
    * connection. Its own check of lists has one answer for a list out of date, whoever it is about, and that hides every other.
    */
   #vouchedFor(socket: TLSSocket, deviceId: string, address: string): Credential | undefined {
-    const certificate = socket.getPeerX509Certificate()
+    const leaf = socket.getPeerX509Certificate()
+    const sent = leaf ? sentWith(leaf) : []
     const { authorities } = this.#options.trust.inForce
-    const credential = certificate && credentialOf(certificate, deviceId, authorities)
-    const fault =
-      credential === undefined
-        ? ({
-            reason: 'unknown-ca',
-            detail: 'its certificate does not come from a CA of mqtt.tls.ca',
-          } as const)
-        : this.#standing.faultOf(credential)
+    const tooMany = sent.length > sentMax
+    const credential = leaf && !tooMany ? credentialOf({ leaf, sent }, deviceId, authorities) : undefined
+    const fault = credential
+      ? this.#standing.faultOf(credential)
+      : ({ reason: 'unknown-ca', detail: `it sent more than ${sentMax} certificates with its own` } as const)
     if (fault === undefined) return credential
     const { reason, detail } = fault
     this.#options.onRefused(reason, { detail, address, deviceId })

@@ -1,15 +1,25 @@
 import { createHash, X509Certificate } from 'node:crypto'
 
-/** A CA of `mqtt.tls.ca`. */
-export interface Authority {
-  certificate: X509Certificate
+/** A certificate on the way up from a device, as far as it must be looked at again. */
+export interface Step {
+  /** Its subject and key: of a signature one knows no more than these. Several certificates may have them alike. */
+  identity: string
+  serial: string
+  notBeforeMs: number
   notAfterMs: number
-  /** TLS trusts what comes from a root, and an intermediate only for its root. */
+  /** Identities that have signed it; of a root, itself. */
+  issuers: readonly string[]
+  /** A root of `mqtt.tls.ca`: TLS trusts what comes from one, and an intermediate only for its root. */
   isRoot: boolean
 }
 
-/** CAs by their keys: one that was renewed with its key is the same, one of the same name with another key is not. */
-export type Authorities = ReadonlyMap<string, Authority>
+/** A CA of `mqtt.tls.ca`. */
+export interface Authority extends Step {
+  certificate: X509Certificate
+}
+
+/** CAs by their identities: of one that was renewed with its key, or signed by several, all certificates. */
+export type Authorities = ReadonlyMap<string, readonly Authority[]>
 
 /** A certificate as a revocation list names it: who signed it, and its number there. */
 export interface Link {
@@ -20,60 +30,55 @@ export interface Link {
 /** What a device has shown, as far as it must be looked at again while it is connected. */
 export interface Credential {
   deviceId: string
-  /** Its certificate, then those of the intermediates above it. */
-  links: readonly Link[]
-  /** Those CAs of `mqtt.tls.ca` without which it would not have been let in. */
-  authorities: readonly string[]
-  /** When the first of the certificates that it has sent ends. */
-  notAfterMs: number
+  leaf: Step
+  /** The CA certificates that it has sent with its own, whether or not they have to do with it. */
+  sent: readonly Step[]
 }
 
-const linksMax = 8
+/** Certificates that a device sends with its own: among more, none is looked for. */
+export const sentMax = 8
 
+/** Throws what OpenSSL throws of a key that it does not know. */
 export function authoritiesOf(certificates: readonly X509Certificate[]): Authorities {
-  const authorities = new Map<string, Authority>()
-  for (const certificate of certificates) {
-    const key = keyOf(certificate)
-    const notAfterMs = Date.parse(certificate.validTo)
-    const known = authorities.get(key)
-    if (known !== undefined && known.notAfterMs >= notAfterMs) continue
-    authorities.set(key, { certificate, notAfterMs, isRoot: isIssued(certificate, certificate) })
+  const signers = certificates.map(signerOf)
+  const authorities = new Map<string, Authority[]>()
+  for (const { certificate, identity } of signers) {
+    const isRoot = isIssued(certificate, certificate)
+    const authority = { certificate, ...stepOf(certificate, signers), identity, isRoot }
+    authorities.set(identity, [...(authorities.get(identity) ?? []), authority])
   }
   return authorities
 }
 
 /**
- * The way from a certificate, with the intermediates that came with it, up to a root of ours; undefined if there is none. It says
- * nothing about validity, purpose and extensions: TLS has.
+ * A device's certificate with what it has sent, and who of these and of our CAs has signed whom. It says nothing about validity,
+ * purpose and extensions: TLS has. Never throws: what was sent and cannot be understood has signed nothing.
  */
 export function credentialOf(
-  leaf: X509Certificate,
+  { leaf, sent }: { leaf: X509Certificate; sent: readonly X509Certificate[] },
   deviceId: string,
   authorities: Authorities,
-): Credential | undefined {
-  const sent = sentWith(leaf)
-  const links: Link[] = []
-  const used: string[] = []
-  let notAfterMs = Date.parse(leaf.validTo)
-  let current = leaf
-  while (links.length < linksMax) {
-    const serial = plainSerial(current.serialNumber)
-    const own = [...authorities].find(([, { certificate }]) => isIssued(current, certificate))
-    if (own !== undefined) {
-      const [issuer, { certificate, isRoot }] = own
-      links.push({ issuer, serial })
-      used.push(issuer)
-      if (isRoot) return { deviceId, links, authorities: used, notAfterMs }
-      current = certificate
-      continue
-    }
-    const issuer = sent.find((candidate) => isIssued(current, candidate))
-    if (issuer === undefined) return undefined
-    links.push({ issuer: keyOf(issuer), serial })
-    notAfterMs = Math.min(notAfterMs, Date.parse(issuer.validTo))
-    current = issuer
+): Credential {
+  const sentSigners = sent
+    .filter(({ ca }) => ca)
+    .flatMap((certificate) => orNone(() => signerOf(certificate)))
+  const signers = [...[...authorities.values()].flat(), ...sentSigners]
+  return {
+    deviceId,
+    leaf: stepOf(leaf, signers),
+    sent: sentSigners.map(({ certificate, identity }) => ({ ...stepOf(certificate, signers), identity })),
   }
-  return undefined
+}
+
+/** What a client has sent with its certificate, in its order; one more than `sentMax` at most. */
+export function sentWith(leaf: X509Certificate): X509Certificate[] {
+  const sent: X509Certificate[] = []
+  let next = leaf.issuerCertificate
+  while (next !== undefined && sent.length <= sentMax) {
+    sent.push(next)
+    next = next.issuerCertificate
+  }
+  return sent
 }
 
 /** A serial number in one spelling: capital hex digits without leading zeros. */
@@ -81,22 +86,40 @@ export function plainSerial(hex: string): string {
   return hex.replace(/^0+(?=.)/, '').toUpperCase()
 }
 
-function isIssued(certificate: X509Certificate, issuer: X509Certificate): boolean {
-  return certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey)
+interface Signer {
+  certificate: X509Certificate
+  identity: string
 }
 
-function sentWith(leaf: X509Certificate): X509Certificate[] {
-  const sent: X509Certificate[] = []
-  let next = leaf.issuerCertificate
-  while (next !== undefined && sent.length < linksMax) {
-    sent.push(next)
-    next = next.issuerCertificate
+function signerOf(certificate: X509Certificate): Signer {
+  const key = certificate.publicKey.export({ type: 'spki', format: 'der' })
+  const identity = createHash('sha256').update(key).update(certificate.subject).digest('base64')
+  return { certificate, identity }
+}
+
+/** A step that is no CA of ours, and that nobody is known to come from. */
+function stepOf(certificate: X509Certificate, signers: readonly Signer[]): Step {
+  const { serialNumber, validFrom, validTo } = certificate
+  const issuers = signers.filter((signer) => isIssued(certificate, signer.certificate))
+  return {
+    identity: '',
+    serial: plainSerial(serialNumber),
+    notBeforeMs: Date.parse(validFrom),
+    notAfterMs: Date.parse(validTo),
+    issuers: [...new Set(issuers.map(({ identity }) => identity))],
+    isRoot: false,
   }
-  return sent
 }
 
-function keyOf({ publicKey }: X509Certificate): string {
-  return createHash('sha256')
-    .update(publicKey.export({ type: 'spki', format: 'der' }))
-    .digest('base64')
+function isIssued(certificate: X509Certificate, issuer: X509Certificate): boolean {
+  return orNone(() => certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey))[0] ?? false
+}
+
+/** Strangers write what they like into certificates. */
+function orNone<T>(look: () => T): T[] {
+  try {
+    return [look()]
+  } catch {
+    return []
+  }
 }

@@ -1,7 +1,8 @@
 import { type TlsFiles } from '../../../src/tls-files.ts'
-import type { Authorities, Credential } from './credential.ts'
+import type { Authorities, Credential, Link, Step } from './credential.ts'
 import type { Denied } from './denied.ts'
 import type { RevocationLists } from './revocation-lists.ts'
+import { wayUp } from './way-up.ts'
 
 /** What the entrance goes by. */
 export interface TrustInForce {
@@ -27,30 +28,32 @@ export interface Fault<Reason> {
 
 /** What there is against a device that is connected. */
 export function faultOf(
-  { deviceId, links, authorities, notAfterMs }: Credential,
+  credential: Credential,
   trust: Pick<TrustInForce, 'authorities' | 'lists' | 'denied'>,
   nowMs: number,
 ): Fault<StandingFault> | undefined {
+  const { deviceId, leaf } = credential
   if (trust.denied.devices.has(deviceId))
     return { reason: 'denied', detail: 'the device is named in mqtt.tls.denied' }
-  const denied = links.find(({ serial }) => trust.denied.serials.has(serial))
+  const { steps, isRooted } = wayUp(credential, trust.authorities, validAt(nowMs))
+  const denied = steps.find(({ serial }) => trust.denied.serials.has(serial))
   if (denied)
     return { reason: 'denied', detail: `the serial number ${denied.serial} is named in mqtt.tls.denied` }
-  const revoked = links.find((link) => trust.lists?.has(link))
+  const revoked = steps.flatMap(linksOf).find((link) => trust.lists?.has(link))
   if (revoked)
     return {
       reason: 'revoked-certificate',
       detail: `the serial number ${revoked.serial} is on a list of mqtt.tls.crl`,
     }
-  if (authorities.some((key) => !trust.authorities.has(key)))
-    return { reason: 'unknown-ca', detail: 'the CA of its certificate is no longer in mqtt.tls.ca' }
-  const endMs = Math.min(notAfterMs, endOfAuthorities(authorities, trust.authorities))
-  if (nowMs > endMs)
+  if (nowMs > leaf.notAfterMs)
     return {
       reason: 'expired-certificate',
-      detail: `its certificate, or the CA's, ended on ${new Date(endMs).toISOString()}`,
+      detail: `its certificate ended on ${new Date(leaf.notAfterMs).toISOString()}`,
     }
-  return undefined
+  if (isRooted) return undefined
+  return wayUp(credential, trust.authorities, () => true).isRooted
+    ? { reason: 'expired-certificate', detail: 'of the CAs above its certificate one is not valid now' }
+    : { reason: 'unknown-ca', detail: 'its certificate does not come from a CA of mqtt.tls.ca' }
 }
 
 /** What there is against a device that is about to be let in. */
@@ -61,18 +64,24 @@ export function entryFaultOf(
 ): Fault<StandingFault | 'stale-crl'> | undefined {
   const fault = faultOf(credential, trust, nowMs)
   if (fault || stale === 'accept') return fault
-  if (!credential.links.some(({ issuer }) => trust.lists?.isStale(issuer, nowMs))) return undefined
+  const links = wayUp(credential, trust.authorities, validAt(nowMs)).steps.flatMap(linksOf)
+  if (!links.some(({ issuer }) => trust.lists?.isStale(issuer, nowMs))) return undefined
   return {
     reason: 'stale-crl',
     detail: 'the list of its CA in mqtt.tls.crl should have been replaced by now',
   }
 }
 
-/** When the certificate of a device ends, or that of its CA. */
-export function endOf({ authorities, notAfterMs }: Credential, known: Authorities): number {
-  return Math.min(notAfterMs, endOfAuthorities(authorities, known))
+/** Until when time alone brings up nothing against a device: the first end of a certificate on its way up. */
+export function endOf(credential: Credential, authorities: Authorities, nowMs: number): number {
+  const { steps } = wayUp(credential, authorities, validAt(nowMs))
+  return Math.min(...steps.map(({ notAfterMs }) => notAfterMs))
 }
 
-function endOfAuthorities(keys: readonly string[], known: Authorities): number {
-  return Math.min(...keys.map((key) => known.get(key)?.notAfterMs ?? Infinity))
+function validAt(nowMs: number): (step: Step) => boolean {
+  return ({ notBeforeMs, notAfterMs }) => notBeforeMs <= nowMs && nowMs <= notAfterMs
+}
+
+function linksOf({ issuers, serial }: Step): Link[] {
+  return issuers.map((issuer) => ({ issuer, serial }))
 }

@@ -41,9 +41,11 @@ export async function loadRevocationLists(file: string, authorities: Authorities
     throw corrupt(file, 'it is cut off, or holds something else too')
   const lists = new Map<string, List>()
   for (const one of blocks) {
-    const { issuer, list } = await readList(one, file, authorities)
-    const known = lists.get(issuer)
-    if (known === undefined || known.thisUpdateMs < list.thisUpdateMs) lists.set(issuer, list)
+    const { issuers, list } = await readList(one, file, authorities)
+    for (const issuer of issuers) {
+      const known = lists.get(issuer)
+      if (known === undefined || known.thisUpdateMs < list.thisUpdateMs) lists.set(issuer, list)
+    }
   }
   return new LoadedLists(lists, authorities, file)
 }
@@ -56,13 +58,13 @@ class LoadedLists implements RevocationLists {
 
   constructor(lists: ReadonlyMap<string, List>, authorities: Authorities, file: string) {
     this.#lists = lists
-    this.revoked = [...lists.values()].reduce((sum, { serials }) => sum + serials.size, 0)
+    this.revoked = [...new Set(lists.values())].reduce((sum, { serials }) => sum + serials.size, 0)
     this.nextUpdateMs = Math.min(...[...lists.values()].map(({ nextUpdateMs }) => nextUpdateMs))
     this.warnings = [...authorities]
       .filter(([key]) => !lists.has(key))
       .map(
-        ([, { certificate }]) =>
-          `${file} has no list of ${JSON.stringify(certificate.subject.replaceAll('\n', ', '))}: what it has issued cannot be revoked there`,
+        ([, [authority]]) =>
+          `${file} has no list of ${JSON.stringify(authority?.certificate.subject.replaceAll('\n', ', '))}: what it has issued cannot be revoked there`,
       )
   }
 
@@ -75,11 +77,12 @@ class LoadedLists implements RevocationLists {
   }
 }
 
+/** A list and its CA, by all names under which we know its key. */
 async function readList(
   pem: string,
   file: string,
   authorities: Authorities,
-): Promise<{ issuer: string; list: List }> {
+): Promise<{ issuers: string[]; list: List }> {
   // Loaded where there is a list to read: a gateway without one starts without it.
   await import('reflect-metadata')
   const { PublicKey, X509Crl } = await import('@peculiar/x509')
@@ -96,13 +99,16 @@ async function readList(
   const crl = parsed()
   const critical = crl.extensions.find((extension) => extension.critical)
   if (critical !== undefined) throw unsupported(file, crl.issuer, critical.type)
-  for (const [issuer, { certificate }] of authorities) {
-    const publicKey = new PublicKey(certificate.publicKey.export({ type: 'spki', format: 'der' }))
-    if (!(await crl.verify({ publicKey }).catch(() => false))) continue
-    const serials = new Set(crl.entries.map(({ serialNumber }) => plainSerial(serialNumber)))
-    const nextUpdateMs = crl.nextUpdate?.getTime() ?? Infinity
-    return { issuer, list: { thisUpdateMs: crl.thisUpdate.getTime(), nextUpdateMs, serials } }
+  const issuers: string[] = []
+  for (const [issuer, [authority]] of authorities) {
+    const publicKey = authority?.certificate.publicKey.export({ type: 'spki', format: 'der' })
+    if (publicKey === undefined) continue
+    if (await crl.verify({ publicKey: new PublicKey(publicKey) }).catch(() => false)) issuers.push(issuer)
   }
+  const serials = new Set(crl.entries.map(({ serialNumber }) => plainSerial(serialNumber)))
+  const nextUpdateMs = crl.nextUpdate?.getTime() ?? Infinity
+  const list = { thisUpdateMs: crl.thisUpdate.getTime(), nextUpdateMs, serials }
+  if (issuers.length > 0) return { issuers, list }
   throw new TidegateError('CRL_FOREIGN', {
     message: `${where}: the list of ${JSON.stringify(crl.issuer)} in ${file} was not signed by a CA of mqtt.tls.ca`,
     retryable: false,

@@ -49,7 +49,10 @@ export class Standing {
 
   enter(guest: Guest, credential: Credential): void {
     this.#guests.set(guest, credential)
-    this.#nextEndMs = Math.min(this.#nextEndMs, endOf(credential, this.#trust().authorities))
+    this.#nextEndMs = Math.min(
+      this.#nextEndMs,
+      endOf(credential, this.#trust().authorities, this.#clock.now()),
+    )
     guest.once('close', () => this.#guests.delete(guest))
   }
 
@@ -66,7 +69,7 @@ export class Standing {
     for (const [guest, credential] of this.#guests) {
       const fault = faultOf(credential, trust, nowMs)
       if (fault === undefined) {
-        this.#nextEndMs = Math.min(this.#nextEndMs, endOf(credential, trust.authorities))
+        this.#nextEndMs = Math.min(this.#nextEndMs, endOf(credential, trust.authorities, nowMs))
         continue
       }
       this.#guests.delete(guest)

@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { writeFile } from 'node:fs/promises'
+import { appendFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { openAuthority } from '../../../certs/authority.ts'
@@ -224,4 +224,37 @@ test('a device below an intermediate that it sends is let in, until the root tak
   expect(here.seen.ended).toEqual(['revoked-certificate'])
   await refusal(here, tls)
   expect(here.seen.refused).toEqual(['revoked-certificate'])
+})
+
+test('an intermediate that was taken back is found behind whatever a device sends before it', async () => {
+  const other = await createIntermediateCa()
+  const here = await place({
+    async prepare({ files }) {
+      await writeFile(`${files.ca}.both`, readFileSync(files.ca, 'utf8') + other.root)
+      files.ca += '.both'
+      await appendFile(files.crl, await other.rootList({ intermediate: true }))
+    },
+  })
+  const ca = readFileSync(here.pki.caFile)
+  await refusal(here, { ca, ...(await other.disguised('below')) })
+  expect(here.seen.refused).toEqual(['revoked-certificate'])
+  const many = await other.device('many')
+  const padding = Array.from({ length: 8 }, () => other.root).join('')
+  await refusal(here, { ca, key: many.key, cert: many.cert + padding })
+  expect(here.seen.refused.at(-1)).toBe('unknown-ca')
+})
+
+test('a device that still sends the old certificate of its renewed intermediate is let in, though that one was taken back', async () => {
+  const other = await createIntermediateCa()
+  const here = await place({
+    async prepare({ files }) {
+      await writeFile(`${files.ca}.both`, readFileSync(files.ca, 'utf8') + other.root)
+      files.ca += '.both'
+      await appendFile(files.crl, await other.rootList({ intermediate: false, ended: true }))
+    },
+  })
+  const tls = { ca: readFileSync(here.pki.caFile), ...(await other.renewed('below')) }
+  await publish(await here.connect(tls), 'below')
+  const disguised = { ca: readFileSync(here.pki.caFile), ...(await other.disguised('honest')) }
+  await publish(await here.connect(disguised), 'honest')
 })

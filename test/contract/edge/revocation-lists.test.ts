@@ -1,4 +1,5 @@
 import 'reflect-metadata'
+import { X509Certificate } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,7 +11,7 @@ import { revokeCertificates } from '../../../certs/revoke.ts'
 import { type Authorities, authoritiesOf, credentialOf } from '../../../edge/mqtt/trust/credential.ts'
 import { loadRevocationLists } from '../../../edge/mqtt/trust/revocation-lists.ts'
 import { readCertificates } from '../../../src/tls-files.ts'
-import { createIntermediateCa } from '../../support/edge/intermediate-ca.ts'
+import { createIntermediateCa, strangeKey } from '../../support/edge/intermediate-ca.ts'
 
 const dayMs = 86_400_000
 const dir = mkdtempSync(join(tmpdir(), 'tidegate-lists-'))
@@ -27,7 +28,8 @@ const certFile = (id: string): string => join(dir, 'devices', `${id}.crt`)
 
 function linkOf(id: string) {
   const [leaf] = readCertificates(certFile(id), 'test').certificates
-  return credentialOf(leaf, id, authorities)!.links[0]!
+  const { serial, issuers } = credentialOf({ leaf, sent: [] }, id, authorities).leaf
+  return { serial, issuer: issuers[0]! }
 }
 
 function written(text: string | Buffer): string {
@@ -72,6 +74,16 @@ test('a list that is damaged, cut off, foreign, partial or too long is refused, 
   await expect(loadRevocationLists(join(dir, 'none'), authorities)).rejects.toMatchObject({
     code: 'TLS_FILE_MISSING',
   })
+})
+
+test('what a device has sent and nobody understands has signed nothing, and harms nothing', async () => {
+  const other = await createIntermediateCa()
+  const [leaf, middle] = (await other.device('below')).cert
+    .split(/(?=-----BEGIN)/)
+    .map((pem) => new X509Certificate(pem)) as [X509Certificate, X509Certificate]
+  const ours = authoritiesOf([new X509Certificate(other.root)])
+  const { sent } = credentialOf({ leaf, sent: [strangeKey(middle), middle, leaf] }, 'below', ours)
+  expect(sent.map(({ issuers }) => issuers)).toEqual([[...ours.keys()]])
 })
 
 test('a list of another key under the name of the CA is foreign', async () => {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { Authorities, Credential } from '../../../edge/mqtt/trust/credential.ts'
+import type { Authorities, Authority, Credential, Step } from '../../../edge/mqtt/trust/credential.ts'
 import { parseDenied } from '../../../edge/mqtt/trust/denied.ts'
 import { entryFaultOf, faultOf, type TrustInForce } from '../../../edge/mqtt/trust/judgement.ts'
 import { type Guest, Standing, StandingLost } from '../../../edge/mqtt/trust/standing.ts'
@@ -28,12 +28,29 @@ test('each line that cannot be read is told with its number, and none is passed 
   expect(() => parseDenied(many, 'x')).toThrow(/line 5: "no", and 3 more$/)
 })
 
-const authorities = (...keys: string[]): Authorities =>
-  new Map(keys.map((key) => [key, { certificate: {} as never, notAfterMs: 100 * dayMs, isRoot: true }]))
+const step = (identity: string, more: Partial<Step> = {}): Step => ({
+  identity,
+  serial: `S-${identity}`,
+  notBeforeMs: -100 * dayMs,
+  notAfterMs: 100 * dayMs,
+  issuers: [],
+  isRoot: false,
+  ...more,
+})
 
-function credential(deviceId: string, more: Partial<Credential> = {}): Credential {
-  const links = [{ issuer: 'ca', serial: `S-${deviceId}` }]
-  return { deviceId, links, authorities: ['ca'], notAfterMs: 10 * dayMs, ...more }
+/** CAs of ours: roots, unless it is said who has signed them. */
+const authorities = (...identities: (string | Step)[]): Authorities => {
+  const steps = identities.map((one) =>
+    typeof one === 'string' ? step(one, { issuers: [one], isRoot: true }) : one,
+  )
+  const known = new Map<string, Authority[]>()
+  for (const one of steps)
+    known.set(one.identity, [...(known.get(one.identity) ?? []), { ...one, certificate: {} as never }])
+  return known
+}
+
+function credential(deviceId: string, leaf: Partial<Step> = {}, ...sent: Step[]): Credential {
+  return { deviceId, leaf: step(deviceId, { issuers: ['ca'], notAfterMs: 10 * dayMs, ...leaf }), sent }
 }
 
 function trust(
@@ -74,17 +91,63 @@ test('who is denied, revoked, expired, or of a CA that is gone has to go, and no
   expect(reasonOf(a, trust(), 10 * dayMs + 1)).toBe('expired-certificate')
 })
 
-test('what is against an intermediate, or ends with the CA, is against the device below it', () => {
-  const links = [
-    { issuer: 'middle', serial: 'S-a' },
-    { issuer: 'ca', serial: 'S-middle' },
-  ]
-  const below = credential('a', { links, notAfterMs: 500 * dayMs })
+test('what is against an intermediate, or ends with it or the CA, is against the device below it', () => {
+  const middle = step('middle', { issuers: ['ca'], notAfterMs: 50 * dayMs })
+  const below = credential('a', { issuers: ['middle'], notAfterMs: 500 * dayMs }, middle)
+  expect(reasonOf(below, trust())).toBeUndefined()
   expect(reasonOf(below, trust({ revoked: ['ca S-middle'] }))).toBe('revoked-certificate')
   expect(reasonOf(below, trust({ denied: { devices: new Set(), serials: new Set(['S-middle']) } }))).toBe(
     'denied',
   )
-  expect(reasonOf(below, trust(), 100 * dayMs + 1)).toBe('expired-certificate')
+  expect(reasonOf(below, trust(), 50 * dayMs)).toBeUndefined()
+  expect(reasonOf(below, trust(), 50 * dayMs + 1)).toBe('expired-certificate')
+  const own = credential('a', { issuers: ['ca'], notAfterMs: 500 * dayMs })
+  expect(reasonOf(own, trust(), 100 * dayMs + 1)).toBe('expired-certificate')
+})
+
+test('of several ways up all are looked at: one that is taken back counts, whichever TLS has gone', () => {
+  const below = (...sent: Step[]): Credential => credential('a', { issuers: ['middle'] }, ...sent)
+  const real = step('middle', { issuers: ['ca'], serial: 'REAL' })
+  const other = step('middle', { issuers: ['other'], serial: 'OTHER' })
+  const roots = authorities('ca', 'other')
+  const revoked = trust({ authorities: roots, revoked: ['ca REAL'] })
+  for (const sent of [[real], [other, real], [real, other]])
+    expect(reasonOf(below(...sent), revoked)).toBe('revoked-certificate')
+  expect(reasonOf(below(other), revoked)).toBeUndefined()
+  const ours = authorities('ca', 'other', real)
+  expect(reasonOf(below(other), { ...revoked, authorities: ours })).toBe('revoked-certificate')
+  // Three certificates that have signed one another in a ring lead nowhere, and end.
+  const ring = [
+    step('middle', { issuers: ['x'] }),
+    step('x', { issuers: ['y'] }),
+    step('y', { issuers: ['x'] }),
+  ]
+  expect(reasonOf(below(...ring), revoked)).toBe('unknown-ca')
+})
+
+test('a certificate of the same subject and key that is over, or yet to come, says nothing for or against a device', () => {
+  const real = step('middle', { issuers: ['ca'] })
+  for (const dates of [{ notAfterMs: -1 }, { notBeforeMs: 1 }]) {
+    const twin = step('middle', { issuers: ['ca'], serial: 'TWIN', ...dates })
+    const twins = credential('a', { issuers: ['middle'] }, twin, real)
+    expect(reasonOf(twins, trust({ revoked: ['ca TWIN'] }))).toBeUndefined()
+    expect(reasonOf(twins, trust({ revoked: ['ca S-middle'] }))).toBe('revoked-certificate')
+    expect(reasonOf(credential('a', { issuers: ['middle'] }, twin), trust())).toBe('expired-certificate')
+  }
+})
+
+test('a CA that was signed by two roots is trusted for either, until both are gone', () => {
+  const twice = [
+    step('middle', { issuers: ['ca'], serial: 'ONE' }),
+    step('middle', { issuers: ['other'], serial: 'TWO', notAfterMs: 5 * dayMs }),
+  ]
+  const below = credential('a', { issuers: ['middle'] })
+  expect(reasonOf(below, trust({ authorities: authorities('ca', ...twice) }))).toBeUndefined()
+  expect(reasonOf(below, trust({ authorities: authorities('other', ...twice) }))).toBeUndefined()
+  expect(reasonOf(below, trust({ authorities: authorities('other', ...twice) }), 6 * dayMs)).toBe(
+    'expired-certificate',
+  )
+  expect(reasonOf(below, trust({ authorities: authorities(...twice) }))).toBe('unknown-ca')
 })
 
 test('a list out of date is gone by or keeps out, as configured; who is on it is kept out either way', () => {
@@ -141,8 +204,28 @@ test('each connection is ended once, at its own moment, and those that are over 
   standing.pass()
   standing.pass()
   expect(ended()).toEqual(['b revoked-certificate', 'd expired-certificate'])
-  // A CA that was renewed with its key goes on.
+  // Those that are left end on their own day.
   clock.jump(8 * dayMs)
   standing.pass()
-  expect(ended()).toHaveLength(4)
+  expect(ended().filter((one) => /^[ac]/.test(one))).toEqual([
+    'a expired-certificate',
+    'c expired-certificate',
+  ])
+})
+
+test('a CA that was renewed with its key goes on: its devices stay when the old one ends, and no longer than the new one', () => {
+  const clock = new FakeClock(0)
+  const root = (notAfterMs: number): Step => step('ca', { issuers: ['ca'], isRoot: true, notAfterMs })
+  let inForce = trust({ authorities: authorities(root(5 * dayMs)) })
+  const standing = new Standing({ trust: () => inForce, stale: 'accept', clock })
+  const guest = new FakeGuest()
+  standing.enter(guest, credential('a', { notAfterMs: 50 * dayMs }))
+  inForce = trust({ authorities: authorities(root(5 * dayMs), root(20 * dayMs)) })
+  standing.review()
+  clock.jump(5 * dayMs + 1)
+  standing.pass()
+  expect(guest.ended).toEqual([])
+  clock.jump(15 * dayMs)
+  standing.pass()
+  expect(guest.ended).toEqual(['expired-certificate'])
 })

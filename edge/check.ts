@@ -14,12 +14,10 @@ import {
   seenPort,
   type Seen,
 } from '../src/settings/check.ts'
-import { readCertificates } from '../src/tls-files.ts'
 import type { EdgeConfig } from './config.ts'
 import { unwritable } from './data-folder.ts'
 import type { RevocationLists } from './mqtt/trust/revocation-lists.ts'
-import { loadDeniedOf, loadListenerTls, loadListsOf } from './mqtt/trust/files.ts'
-import { authoritiesOf } from './mqtt/trust/credential.ts'
+import { loadCasOf, loadDeniedOf, loadListsOf, loadPair } from './mqtt/trust/files.ts'
 import { loadUplinkTls } from './tls.ts'
 
 /** Everything that can be looked at without starting a gateway; nothing is made, written or connected to. */
@@ -44,8 +42,9 @@ export async function checkEdge(config: EdgeConfig, now: Date): Promise<Checked>
 
 /** The key of a development CA lies beside its certificates, and signs whatever device anybody wants. */
 function seenMqttTls(config: EdgeConfig, now: Date): Seen {
-  const tls = loadListenerTls(config.mqtt.tls, now)
-  const seen = seenCertificate(tls)
+  const cas = loadCasOf(config.mqtt.tls)
+  const tls = loadPair(config.mqtt.tls, cas, now)
+  const seen = seenCertificate({ ...tls, warnings: [...tls.warnings, ...cas.warnings] })
   const open = !isLoopback(config.mqtt.host) && tls.issuer.includes('Tidegate development CA')
   return open
     ? { text: `${seen.text}; of a development CA, for trying out: see docs/CERTIFICATES.md`, warning: true }
@@ -54,8 +53,7 @@ function seenMqttTls(config: EdgeConfig, now: Date): Seen {
 
 /** The CAs are taken as they are: what is wrong with them is said of `mqtt.tls`. */
 async function seenLists({ mqtt: { tls } }: EdgeConfig, now: Date): Promise<Seen> {
-  const { certificates } = readCertificates(tls.ca, 'the MQTT listener (mqtt.tls)')
-  const lists = (await loadListsOf(tls, authoritiesOf(certificates))) as RevocationLists
+  const lists = (await loadListsOf(tls, loadCasOf(tls).authorities)) as RevocationLists
   const isStale = now.getTime() > lists.nextUpdateMs
   const until = Number.isFinite(lists.nextUpdateMs) ? new Date(lists.nextUpdateMs).toISOString() : 'for ever'
   const said = [

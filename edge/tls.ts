@@ -1,7 +1,8 @@
 import type { Clock } from '../src/clock.ts'
 import type { Logger } from '../src/log.ts'
 import { allOf } from '../src/settings/all-of.ts'
-import { type ClientTls, type KeyPair, loadClientTls } from '../src/tls-files.ts'
+import { type ClientTls, loadClientTls } from '../src/settings/client-tls.ts'
+import type { KeyPair } from '../src/tls-files.ts'
 import type { EdgeConfig } from './config.ts'
 import { type LoadedTrust, loadTrust } from './mqtt/trust/files.ts'
 import type { Trust } from './mqtt/trust/trust.ts'
@@ -30,7 +31,7 @@ export async function loadEdgeTls(config: EdgeConfig, clock: Clock, log: Logger)
     mqtt: () => loadMqttTrust(config, now),
     uplink: () => loadUplinkTls(config, now),
   })
-  const pairs = { mqtt: mqtt.tls, ...(uplink?.pair && { uplink: uplink.pair }) }
+  const pairs = { mqtt: mqtt.pair, ...(uplink?.pair && { uplink: uplink.pair }) }
   for (const [where, { warnings }] of Object.entries(pairs))
     for (const warning of warnings) log.warn({ where }, warning)
   return { mqtt, uplink }
@@ -44,7 +45,7 @@ export function lifetimes(
 ): { certificates: () => Record<string, number>; crlSecondsLeft: () => Record<string, number> } {
   return {
     certificates() {
-      const pairs = { mqtt: trust.inForce.tls, ...(uplink?.pair && { uplink: uplink.pair }) }
+      const pairs = { mqtt: trust.inForce.pair, ...(uplink?.pair && { uplink: uplink.pair }) }
       const nowMs = clock.now()
       return Object.fromEntries(Object.entries(pairs).map(([name, pair]) => [name, daysLeft(pair, nowMs)]))
     },

@@ -169,7 +169,7 @@ class Entrance implements Listener {
   #vouchedFor(socket: TLSSocket, deviceId: string, address: string): Credential | undefined {
     const leaf = socket.getPeerX509Certificate()
     const sent = leaf ? sentWith(leaf) : []
-    const { authorities } = this.#options.trust.inForce
+    const { authorities } = this.#options.trust.inForce.cas
     const tooMany = sent.length > sentMax
     const credential = leaf && !tooMany ? credentialOf({ leaf, sent }, deviceId, authorities) : undefined
     const fault = credential
@@ -198,9 +198,9 @@ class Entrance implements Listener {
  * No session is resumed: its ticket would let in whoever has once been let in, without a certificate that is looked at. It would
  * save a device two milliseconds of CPU at both ends, and its certificates on the wire.
  */
-function contextOf({ inForce: { tls } }: Pick<Trust, 'inForce'>): SecureContextOptions {
-  const { ca, cert, key } = tls
-  return { ca, cert, key, minVersion: 'TLSv1.2', secureOptions: constants.SSL_OP_NO_TICKET }
+function contextOf({ inForce: { cas, pair } }: Pick<Trust, 'inForce'>): SecureContextOptions {
+  const { cert, key } = pair
+  return { ca: cas.ca, cert, key, minVersion: 'TLSv1.2', secureOptions: constants.SSL_OP_NO_TICKET }
 }
 
 /** What the check of the certificate has found; undefined: it was accepted. */

@@ -2,10 +2,10 @@ import { stat } from 'node:fs/promises'
 import { createSecureContext } from 'node:tls'
 import { codeOf, messageOf, TidegateError } from '../../../src/errors.ts'
 import { allOf } from '../../../src/settings/all-of.ts'
-import { loadTlsFiles, type TlsFiles } from '../../../src/tls-files.ts'
+import { type KeyPair, loadCas, loadPairOf, type TrustedCas } from '../../../src/tls-files.ts'
 import { type Authorities, authoritiesOf } from './credential.ts'
 import { type Denied, loadDenied, nobodyDenied } from './denied.ts'
-import type { TrustInForce } from './judgement.ts'
+import type { EntranceCas, TrustInForce } from './judgement.ts'
 import { loadRevocationLists, type RevocationLists } from './revocation-lists.ts'
 
 /** The files of `mqtt.tls`. */
@@ -22,6 +22,8 @@ export interface LoadedTrust extends TrustInForce {
   marks: string
 }
 
+const where = 'the MQTT listener (mqtt.tls)'
+
 /**
  * All that the entrance goes by, proven.
  * @throws TidegateError `TLS_*` | `CRL_*` | `DENIED_INVALID` | `START_FAULTS`
@@ -29,19 +31,36 @@ export interface LoadedTrust extends TrustInForce {
 export async function loadTrust(files: TrustFiles, now: Date): Promise<LoadedTrust> {
   // Before they are read, so that what is written meanwhile is read again.
   const marks = await marksOf(files)
-  const tls = (): TlsFiles => loadListenerTls(files, now)
-  // A list is looked at with the CAs: what is wrong with those is told once, by them.
-  const { pair, denied } = await allOf({ pair: tls, denied: () => loadDeniedOf(files) })
-  const authorities = authoritiesOf(pair.authorities)
-  return { tls: pair, authorities, lists: await loadListsOf(files, authorities), denied, marks }
+  const withCas = async () => {
+    const cas = loadCasOf(files)
+    const pair = (): KeyPair => loadPair(files, cas, now)
+    return { cas, ...(await allOf({ pair, lists: () => loadListsOf(files, cas.authorities) })) }
+  }
+  const { listener, denied } = await allOf({ listener: withCas, denied: () => loadDeniedOf(files) })
+  return { ...listener, denied, marks }
 }
 
-/** @throws TidegateError `TLS_*` */
-export function loadListenerTls({ ca, cert, key }: TrustFiles, now: Date): TlsFiles {
-  const where = 'the MQTT listener (mqtt.tls)'
-  const files = loadTlsFiles({ caFile: ca, certFile: cert, keyFile: key, where, kind: 'server', now })
+/** @throws TidegateError `TLS_FILE_*` | `TLS_UNUSABLE` */
+export function loadCasOf({ ca }: TrustFiles): EntranceCas {
+  const cas = loadCas(ca, where)
+  return usable(() => {
+    createSecureContext({ ca: cas.ca })
+    return { ...cas, authorities: authoritiesOf(cas.certificates) }
+  })
+}
+
+/** What the listener shows. @throws TidegateError `TLS_*` */
+export function loadPair({ cert, key }: TrustFiles, cas: TrustedCas, now: Date): KeyPair {
+  const pair = loadPairOf(cas, { certFile: cert, keyFile: key, where, kind: 'server', now })
+  return usable(() => {
+    createSecureContext({ cert: pair.cert, key: pair.key })
+    return pair
+  })
+}
+
+function usable<T>(look: () => T): T {
   try {
-    createSecureContext({ ca: files.ca, cert: files.cert, key: files.key })
+    return look()
   } catch (cause) {
     throw new TidegateError('TLS_UNUSABLE', {
       message: `${where}: OpenSSL does not take the files (${messageOf(cause)})`,
@@ -50,7 +69,6 @@ export function loadListenerTls({ ca, cert, key }: TrustFiles, now: Date): TlsFi
       cause,
     })
   }
-  return files
 }
 
 /** @throws TidegateError `TLS_FILE_*` | `CRL_*` */

@@ -1,13 +1,17 @@
-import { type TlsFiles } from '../../../src/tls-files.ts'
+import type { KeyPair, TrustedCas } from '../../../src/tls-files.ts'
 import type { Authorities, Credential, Link, Step } from './credential.ts'
 import type { Denied } from './denied.ts'
 import type { RevocationLists } from './revocation-lists.ts'
 import { wayUp } from './way-up.ts'
 
+/** The CAs of `mqtt.tls.ca`: their file, and who of them has signed whom. */
+export type EntranceCas = TrustedCas & { authorities: Authorities }
+
 /** What the entrance goes by. */
 export interface TrustInForce {
-  tls: TlsFiles
-  authorities: Authorities
+  cas: EntranceCas
+  /** What the listener shows. */
+  pair: KeyPair
   /** Undefined: there is no `mqtt.tls.crl`. */
   lists: RevocationLists | undefined
   denied: Denied
@@ -29,13 +33,13 @@ export interface Fault<Reason> {
 /** What there is against a device that is connected. */
 export function faultOf(
   credential: Credential,
-  trust: Pick<TrustInForce, 'authorities' | 'lists' | 'denied'>,
+  trust: Pick<TrustInForce, 'cas' | 'lists' | 'denied'>,
   nowMs: number,
 ): Fault<StandingFault> | undefined {
   const { deviceId, leaf } = credential
   if (trust.denied.devices.has(deviceId))
     return { reason: 'denied', detail: 'the device is named in mqtt.tls.denied' }
-  const { steps, isRooted } = wayUp(credential, trust.authorities, validAt(nowMs))
+  const { steps, isRooted } = wayUp(credential, trust.cas.authorities, validAt(nowMs))
   const denied = steps.find(({ serial }) => trust.denied.serials.has(serial))
   if (denied)
     return { reason: 'denied', detail: `the serial number ${denied.serial} is named in mqtt.tls.denied` }
@@ -51,7 +55,7 @@ export function faultOf(
       detail: `its certificate ended on ${new Date(leaf.notAfterMs).toISOString()}`,
     }
   if (isRooted) return undefined
-  return wayUp(credential, trust.authorities, () => true).isRooted
+  return wayUp(credential, trust.cas.authorities, () => true).isRooted
     ? { reason: 'expired-certificate', detail: 'of the CAs above its certificate one is not valid now' }
     : { reason: 'unknown-ca', detail: 'its certificate does not come from a CA of mqtt.tls.ca' }
 }
@@ -59,12 +63,12 @@ export function faultOf(
 /** What there is against a device that is about to be let in. */
 export function entryFaultOf(
   credential: Credential,
-  trust: Pick<TrustInForce, 'authorities' | 'lists' | 'denied'>,
+  trust: Pick<TrustInForce, 'cas' | 'lists' | 'denied'>,
   { nowMs, stale }: { nowMs: number; stale: StalePolicy },
 ): Fault<StandingFault | 'stale-crl'> | undefined {
   const fault = faultOf(credential, trust, nowMs)
   if (fault || stale === 'accept') return fault
-  const links = wayUp(credential, trust.authorities, validAt(nowMs)).steps.flatMap(linksOf)
+  const links = wayUp(credential, trust.cas.authorities, validAt(nowMs)).steps.flatMap(linksOf)
   if (!links.some(({ issuer }) => trust.lists?.isStale(issuer, nowMs))) return undefined
   return {
     reason: 'stale-crl',

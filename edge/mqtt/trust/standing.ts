@@ -51,7 +51,7 @@ export class Standing {
     this.#guests.set(guest, credential)
     this.#nextEndMs = Math.min(
       this.#nextEndMs,
-      endOf(credential, this.#trust().authorities, this.#clock.now()),
+      endOf(credential, this.#trust().cas.authorities, this.#clock.now()),
     )
     guest.once('close', () => this.#guests.delete(guest))
   }
@@ -69,7 +69,7 @@ export class Standing {
     for (const [guest, credential] of this.#guests) {
       const fault = faultOf(credential, trust, nowMs)
       if (fault === undefined) {
-        this.#nextEndMs = Math.min(this.#nextEndMs, endOf(credential, trust.authorities, nowMs))
+        this.#nextEndMs = Math.min(this.#nextEndMs, endOf(credential, trust.cas.authorities, nowMs))
         continue
       }
       this.#guests.delete(guest)

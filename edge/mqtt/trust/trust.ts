@@ -2,12 +2,12 @@ import type { Clock } from '../../../src/clock.ts'
 import { codeOf, messageOf, TidegateError } from '../../../src/errors.ts'
 import type { Logger } from '../../../src/log.ts'
 import { createThrottle } from '../../../src/throttle.ts'
-import { authoritiesOf } from './credential.ts'
 import {
   type LoadedTrust,
+  loadCasOf,
   loadDeniedOf,
-  loadListenerTls,
   loadListsOf,
+  loadPair,
   marksOf,
   type TrustFiles,
 } from './files.ts'
@@ -80,7 +80,7 @@ class WatchedTrust implements Trust {
     this.#read = options.loaded.marks
     this.#seen = options.loaded.marks
     this.#mayWarn = createThrottle(options.clock, staleWarningEveryMs)
-    this.#warn(options.loaded.lists?.warnings)
+    this.#warnOf(options.loaded)
     this.#warnOfStaleLists()
     this.#timer = this.#next()
   }
@@ -132,23 +132,28 @@ class WatchedTrust implements Trust {
         return kept
       }
     }
-    const tls = await orKept(() => loadListenerTls(files, new Date(clock.now())), inForce.tls)
-    const authorities = authoritiesOf(tls.authorities)
-    const lists = await orKept(() => loadListsOf(files, authorities), inForce.lists)
+    const cas = await orKept(() => loadCasOf(files), inForce.cas)
+    const pair = await orKept(() => loadPair(files, cas, new Date(clock.now())), inForce.pair)
+    const lists = await orKept(() => loadListsOf(files, cas.authorities), inForce.lists)
     const denied = await orKept(() => loadDeniedOf(files), inForce.denied)
     if (this.#closed) return
-    this.inForce = { tls, authorities, lists, denied }
-    this.#warn(tls.warnings)
-    this.#warn(lists?.warnings)
+    this.inForce = { cas, pair, lists, denied }
+    this.#warn(pair.warnings)
+    this.#warnOf(this.inForce)
     const { devices, serials } = denied
     const about = {
-      notAfter: tls.notAfter,
+      notAfter: pair.notAfter,
       revoked: lists?.revoked,
       denied: devices.size + serials.size,
       faults,
     }
     log.info(about, 'the files of mqtt.tls were read again')
     for (const follower of this.#followers) follower.reloaded(faults === 0 ? 'loaded' : 'failed')
+  }
+
+  #warnOf({ cas, lists }: TrustInForce): void {
+    this.#warn(cas.warnings)
+    this.#warn(lists?.warnings)
   }
 
   #warn(warnings: readonly string[] = []): void {

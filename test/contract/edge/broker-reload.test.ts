@@ -1,6 +1,7 @@
-import { mkdir, rename, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rename, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
+import { createTestPki } from '../../support/edge/test-broker.ts'
 import {
   closed,
   issueListenerAnew,
@@ -61,6 +62,35 @@ test('of a faulty file what was in force stays, with an error, and what is sound
   await here.connect(await here.pki.device('a1'))
   await refusal(here, await here.pki.device('a3'))
   await publish(a2, 'a2')
+})
+
+test('a CA is dropped though the listener’s own certificate and key are faulty, and these are taken though the CAs are', async () => {
+  const second = await createTestPki()
+  onTestFinished(() => second.close())
+  const here = await place({
+    async prepare({ files }) {
+      await writeFile(
+        `${files.ca}.both`,
+        (await readFile(files.ca, 'utf8')) + (await readFile(second.caFile)),
+      )
+      files.ca += '.both'
+    },
+  })
+  const tls = await here.pki.device('a1')
+  const before = await served(here.port, tls)
+  const of2 = await here.connect({ ...(await second.device('of-2')), ca: tls.ca })
+  await writeFile(here.files.cert, 'no certificate')
+  await writeFile(here.files.ca, tls.ca)
+  await here.reloaded(1)
+  await closed(of2)
+  expect([here.seen.ended, here.seen.reloads]).toEqual([['unknown-ca'], ['failed']])
+  expect(await served(here.port, tls)).toBe(before)
+
+  await writeFile(here.files.ca, 'no CA')
+  await issueListenerAnew(here)
+  await here.reloaded(2)
+  expect(here.seen.reloads).toEqual(['failed', 'failed'])
+  expect(await served(here.port, tls)).not.toBe(before)
 })
 
 test('a new certificate that is not valid yet is told of, and shown once it is, without anybody writing it again', async () => {

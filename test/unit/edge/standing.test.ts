@@ -54,12 +54,12 @@ function credential(deviceId: string, leaf: Partial<Step> = {}, ...sent: Step[])
 }
 
 function trust(
-  more: Partial<TrustInForce> & { revoked?: string[]; nextUpdateMs?: number } = {},
+  more: Partial<TrustInForce> & { authorities?: Authorities; revoked?: string[]; nextUpdateMs?: number } = {},
 ): TrustInForce {
-  const { revoked = [], nextUpdateMs = 5 * dayMs, ...rest } = more
+  const { authorities: given = authorities('ca'), revoked = [], nextUpdateMs = 5 * dayMs, ...rest } = more
   return {
-    tls: {} as never,
-    authorities: authorities('ca'),
+    cas: { authorities: given } as never,
+    pair: {} as never,
     denied: { devices: new Set(), serials: new Set() },
     lists: {
       revoked: revoked.length,
@@ -115,7 +115,9 @@ test('of several ways up all are looked at: one that is taken back counts, which
     expect(reasonOf(below(...sent), revoked)).toBe('revoked-certificate')
   expect(reasonOf(below(other), revoked)).toBeUndefined()
   const ours = authorities('ca', 'other', real)
-  expect(reasonOf(below(other), { ...revoked, authorities: ours })).toBe('revoked-certificate')
+  expect(reasonOf(below(other), trust({ authorities: ours, revoked: ['ca REAL'] }))).toBe(
+    'revoked-certificate',
+  )
   // Three certificates that have signed one another in a ring lead nowhere, and end.
   const ring = [
     step('middle', { issuers: ['x'] }),

@@ -95,9 +95,10 @@ class Entrance implements Listener {
     this.server.on('secureConnection', (socket) => this.#identified(socket))
     trust.watch({
       reloaded: (result) => {
-        this.server.setSecureContext(contextOf(trust))
+        // First of all, and whatever becomes of what is shown to those who come.
         this.#standing.review()
         options.onReloaded(result)
+        this.server.setSecureContext(contextOf(trust))
       },
       passed: () => this.#standing.pass(),
     })

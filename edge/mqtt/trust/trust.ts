@@ -1,7 +1,9 @@
 import type { Clock } from '../../../src/clock.ts'
 import { codeOf, messageOf, TidegateError } from '../../../src/errors.ts'
+import { groupCommit } from '../../../src/group-commit.ts'
 import type { Logger } from '../../../src/log.ts'
 import { createThrottle } from '../../../src/throttle.ts'
+import { FileWatch } from './file-watch.ts'
 import {
   type LoadedTrust,
   loadCasOf,
@@ -18,6 +20,11 @@ export const reloadResults = ['loaded', 'failed'] as const
 
 export type ReloadResult = (typeof reloadResults)[number]
 
+/** What of `mqtt.tls` is read, and can be faulty, each by itself; the values of the metric's `part`. */
+export const trustParts = ['ca', 'certificate', 'crl', 'denied'] as const
+
+export type TrustPart = (typeof trustParts)[number]
+
 export interface TrustFollower {
   /** Something else may be in force. */
   reloaded(result: ReloadResult): void
@@ -29,7 +36,12 @@ export interface TrustFollower {
 export interface Trust {
   readonly inForce: TrustInForce
   readonly stale: StalePolicy
-  /** Reads all files again, whether or not they have changed. Never rejects: what is faulty is logged, and what was in force stays. */
+  /** Whose files are faulty: what was read of them before is in force. */
+  readonly faulty: ReadonlySet<TrustPart>
+  /**
+   * Reads all files again, whether or not they have changed; all who ask while they are read share the next time. Never rejects:
+   * what is faulty is logged, and what was in force stays.
+   */
   reload(): Promise<void>
   watch(follower: TrustFollower): void
   /** Idempotent. */
@@ -43,15 +55,13 @@ export interface TrustOptions {
   loaded: LoadedTrust
   clock: Clock
   log: Logger
+  /** How files are looked at; default: their status, see `marksOf`. */
+  look?: (files: TrustFiles) => Promise<string>
 }
 
-/**
- * Files are looked at every second rather than watched: a look sees what was written in place, renamed into it, and links that
- * were swung round above it, on every file system; what a watch tells differs between these and can be lost.
- */
-const lookEveryMs = 1000
+const tickEveryMs = 1000
 const staleWarningEveryMs = 3_600_000
-/** A certificate that is valid only later comes to be, and nobody writes it again then. */
+/** What is faulty may come right without anybody writing it again: its day comes, a disk answers, somebody may read it. */
 const tryAgainAfterMs = 60_000
 
 /** Looks after the files until it is closed. A file that has changed is read when it has lain still from one look to the next. */
@@ -61,26 +71,26 @@ export function startTrust(options: TrustOptions): Trust {
 
 class WatchedTrust implements Trust {
   inForce: TrustInForce
+  faulty: ReadonlySet<TrustPart> = new Set()
   readonly stale: StalePolicy
   readonly #options: TrustOptions
   readonly #followers: TrustFollower[] = []
   readonly #mayWarn: (key: string) => number | undefined
-  /** Of the files as they were last read, and last seen. */
-  #read: string
-  #seen: string
+  readonly #files: FileWatch
+  readonly #reads = groupCommit<void, void>((asked) => this.#readFor(asked), { itemsMax: Infinity })
   #tryAgainAtMs = Infinity
-  #reloading: Promise<void> = Promise.resolve()
   #timer: { cancel(): void }
   #closed = false
 
   constructor(options: TrustOptions) {
+    const { files, loaded, stale, clock, look = marksOf } = options
     this.#options = options
-    this.inForce = options.loaded
-    this.stale = options.stale
-    this.#read = options.loaded.marks
-    this.#seen = options.loaded.marks
-    this.#mayWarn = createThrottle(options.clock, staleWarningEveryMs)
-    this.#warnOf(options.loaded)
+    this.inForce = loaded
+    this.stale = stale
+    this.#mayWarn = createThrottle(clock, staleWarningEveryMs)
+    const onChanged = (): Promise<void> => this.reload()
+    this.#files = new FileWatch({ look: () => look(files), read: loaded.marks, onChanged, clock })
+    this.#warnOf(loaded)
     this.#warnOfStaleLists()
     this.#timer = this.#next()
   }
@@ -90,54 +100,63 @@ class WatchedTrust implements Trust {
   }
 
   reload(): Promise<void> {
-    return (this.#reloading = this.#reloading.then(() => this.#reload()))
+    return this.#reads.submit()
   }
 
   close(): void {
     this.#closed = true
+    this.#files.close()
     this.#timer.cancel()
   }
 
   #next(): { cancel(): void } {
-    return this.#options.clock.after(lookEveryMs, () => void this.#look())
+    return this.#options.clock.after(tickEveryMs, () => this.#tick())
   }
 
-  async #look(): Promise<void> {
-    const marks = await marksOf(this.#options.files)
-    const lainStill = marks === this.#seen
-    this.#seen = marks
-    const due = marks !== this.#read || this.#options.clock.monotonicMs() >= this.#tryAgainAtMs
-    if (lainStill && due) await this.reload()
-    if (this.#closed) return
+  /** Apart from the looks at the files, which may hang: certificates end all the same. */
+  #tick(): void {
+    const { clock } = this.#options
     this.#warnOfStaleLists()
-    for (const follower of this.#followers) follower.passed()
+    this.#tell((follower) => follower.passed())
+    if (clock.monotonicMs() >= this.#tryAgainAtMs) {
+      this.#tryAgainAtMs = clock.monotonicMs() + tryAgainAfterMs
+      void this.reload()
+    }
     this.#timer = this.#next()
   }
 
-  async #reload(): Promise<void> {
+  async #readFor(asked: readonly void[]): Promise<void[]> {
+    await this.#files.beforeReading()
+    try {
+      await this.#readAll()
+    } catch (error) {
+      this.#options.log.error(aboutFault(error), 'the files of mqtt.tls could not be read again')
+    }
+    return [...asked]
+  }
+
+  async #readAll(): Promise<void> {
     const { files, clock, log } = this.#options
-    // Before they are read: what is written meanwhile is read once more.
-    this.#read = await marksOf(files)
-    this.#tryAgainAtMs = Infinity
     const { inForce } = this
-    let faults = 0
-    const orKept = async <T>(load: () => T | Promise<T>, kept: T): Promise<T> => {
+    const faulty = new Set<TrustPart>()
+    const orKept = async <T>(part: TrustPart, load: () => T | Promise<T>, kept: T): Promise<T> => {
       try {
         return await load()
       } catch (error) {
-        faults += 1
-        if (error instanceof TidegateError && error.retryable)
-          this.#tryAgainAtMs = clock.monotonicMs() + tryAgainAfterMs
-        log.error(aboutFault(error), 'a file of mqtt.tls is faulty; what was in force stays')
+        faulty.add(part)
+        log.error({ part, ...aboutFault(error) }, 'a file of mqtt.tls is faulty; what was in force stays')
         return kept
       }
     }
-    const cas = await orKept(() => loadCasOf(files), inForce.cas)
-    const pair = await orKept(() => loadPair(files, cas, new Date(clock.now())), inForce.pair)
-    const lists = await orKept(() => loadListsOf(files, cas.authorities), inForce.lists)
-    const denied = await orKept(() => loadDeniedOf(files), inForce.denied)
+    const cas = await orKept('ca', () => loadCasOf(files), inForce.cas)
+    const now = new Date(clock.now())
+    const pair = await orKept('certificate', () => loadPair(files, cas, now), inForce.pair)
+    const lists = await orKept('crl', () => loadListsOf(files, cas.authorities), inForce.lists)
+    const denied = await orKept('denied', () => loadDeniedOf(files), inForce.denied)
     if (this.#closed) return
     this.inForce = { cas, pair, lists, denied }
+    this.faulty = faulty
+    this.#tryAgainAtMs = faulty.size > 0 ? clock.monotonicMs() + tryAgainAfterMs : Infinity
     this.#warn(pair.warnings)
     this.#warnOf(this.inForce)
     const { devices, serials } = denied
@@ -145,10 +164,20 @@ class WatchedTrust implements Trust {
       notAfter: pair.notAfter,
       revoked: lists?.revoked,
       denied: devices.size + serials.size,
-      faults,
+      faults: faulty.size,
     }
     log.info(about, 'the files of mqtt.tls were read again')
-    for (const follower of this.#followers) follower.reloaded(faults === 0 ? 'loaded' : 'failed')
+    this.#tell((follower) => follower.reloaded(faulty.size === 0 ? 'loaded' : 'failed'))
+  }
+
+  /** One that fails holds up neither the others nor the next time. */
+  #tell(what: (follower: TrustFollower) => void): void {
+    for (const follower of this.#followers)
+      try {
+        what(follower)
+      } catch (error) {
+        this.#options.log.error(aboutFault(error), 'not everything goes by the files of mqtt.tls as they are')
+      }
   }
 
   #warnOf({ cas, lists }: TrustInForce): void {

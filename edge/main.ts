@@ -28,7 +28,7 @@ import {
   trustSettings,
 } from './settings.ts'
 import { levelFolder } from './store/store-level.ts'
-import { lifetimes, loadEdgeTls } from './tls.ts'
+import { tlsState, loadEdgeTls } from './tls.ts'
 import { rabbitExchange } from './uplink/exchange-rabbit.ts'
 import { forward } from './uplink/forwarder.ts'
 
@@ -80,8 +80,8 @@ export async function runEdge(
     const token = newToken()
     const stats = (): OutboxStats => outbox.stats()
     const door = { outbox: () => outbox, stats, usedBytes: () => folder.usedBytes(), token, clock }
-    const ends = lifetimes(trust, tls.uplink, clock)
-    const seen = { stats, ...ends, diskWriteBytes, routes: doorRoutes(door), clock }
+    const tlsNow = tlsState(trust, tls.uplink, clock)
+    const seen = { stats, ...tlsNow, diskWriteBytes, routes: doorRoutes(door), clock }
     const ops = createOps({ ...opsSettings(config), ...seen })
 
     const kept = { folder, gateway, observer: ops.outbox, signal: stopping }

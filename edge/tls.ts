@@ -5,7 +5,7 @@ import { type ClientTls, loadClientTls } from '../src/settings/client-tls.ts'
 import type { KeyPair } from '../src/tls-files.ts'
 import type { EdgeConfig } from './config.ts'
 import { type LoadedTrust, loadTrust } from './mqtt/trust/files.ts'
-import type { Trust } from './mqtt/trust/trust.ts'
+import { type Trust, trustParts } from './mqtt/trust/trust.ts'
 
 export interface EdgeTls {
   mqtt: LoadedTrust
@@ -37,12 +37,12 @@ export async function loadEdgeTls(config: EdgeConfig, clock: Clock, log: Logger)
   return { mqtt, uplink }
 }
 
-/** How long what is in force will be, for whoever looks: days of certificates, seconds of revocation lists. */
-export function lifetimes(
-  trust: Pick<Trust, 'inForce'>,
+/** For whoever looks: how long what is in force will be, days of certificates and seconds of revocation lists, and what is faulty. */
+export function tlsState(
+  trust: Pick<Trust, 'inForce' | 'faulty'>,
   uplink: ClientTls | undefined,
   clock: Pick<Clock, 'now'>,
-): { certificates: () => Record<string, number>; crlSecondsLeft: () => Record<string, number> } {
+): Record<'certificates' | 'crlSecondsLeft' | 'tlsFaulty', () => Record<string, number>> {
   return {
     certificates() {
       const pairs = { mqtt: trust.inForce.pair, ...(uplink?.pair && { uplink: uplink.pair }) }
@@ -53,6 +53,7 @@ export function lifetimes(
       const { lists } = trust.inForce
       return lists === undefined ? {} : { mqtt: (lists.nextUpdateMs - clock.now()) / 1000 }
     },
+    tlsFaulty: () => Object.fromEntries(trustParts.map((part) => [part, Number(trust.faulty.has(part))])),
   }
 }
 

@@ -9,6 +9,8 @@ export interface EdgeGauges {
   certificates(): Readonly<Record<string, number>>
   /** Seconds until the first revocation list of an entrance is out of date, less than 0 when it is; nothing where there is none. */
   crlSecondsLeft(): Readonly<Record<string, number>>
+  /** 1 for each part of `mqtt.tls` whose files are faulty, 0 for the others. */
+  tlsFaulty(): Readonly<Record<string, number>>
   /** What the system says that this process has written; undefined where it does not say. */
   readonly diskWriteBytes: () => number | undefined
 }
@@ -23,6 +25,9 @@ export function watch(state: EdgeGauges, registers: Registry[]): void {
   )
   make.labelled('crl_seconds_left', 'Seconds until a revocation list is out of date', 'listener', () =>
     state.crlSecondsLeft(),
+  )
+  make.labelled('tls_faulty', '1 while the files of this part of mqtt.tls are faulty', 'part', () =>
+    state.tlsFaulty(),
   )
   watchDisk(state.diskWriteBytes, registers)
 }

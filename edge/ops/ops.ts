@@ -18,6 +18,7 @@ export interface OpsOptions {
   stats: () => OutboxStats
   certificates: () => Record<string, number>
   crlSecondsLeft: () => Record<string, number>
+  tlsFaulty: () => Record<string, number>
   diskWriteBytes: () => number | undefined
   routes: Readonly<Record<string, OpsRoute>>
   clock: Clock
@@ -34,11 +35,11 @@ export interface Ops {
 }
 
 export function createOps(options: OpsOptions): Ops {
-  const { host, port, stats, certificates, crlSecondsLeft, diskWriteBytes } = options
+  const { host, port, stats, certificates, crlSecondsLeft, tlsFaulty, diskWriteBytes } = options
   const metrics = createMetrics()
   const uplink = createUplinkState(options.clock)
   const readiness = createReadiness({ ...options, uplink })
-  metrics.watch({ stats, uplink, certificates, crlSecondsLeft, diskWriteBytes })
+  metrics.watch({ stats, uplink, certificates, crlSecondsLeft, tlsFaulty, diskWriteBytes })
 
   return {
     broker: metrics.broker,

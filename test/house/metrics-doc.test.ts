@@ -49,6 +49,7 @@ function started() {
     uplink: createUplinkState(systemClock),
     certificates: () => ({ mqtt: 90 }),
     crlSecondsLeft: () => ({ mqtt: 86_400 }),
+    tlsFaulty: () => ({ crl: 0 }),
     diskWriteBytes: () => 0,
   })
   const cloud = createCloudMetrics()

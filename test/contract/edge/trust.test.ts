@@ -6,6 +6,7 @@ import { pino } from 'pino'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { loadTrust, type TrustFiles } from '../../../edge/mqtt/trust/files.ts'
 import { startTrust, type Trust, type TrustOptions } from '../../../edge/mqtt/trust/trust.ts'
+import { tlsState } from '../../../edge/tls.ts'
 import { FakeClock } from '../../support/fakes/clock.ts'
 import { strangeKey } from '../../support/edge/intermediate-ca.ts'
 import { createTestPki, type TestPki } from '../../support/edge/test-broker.ts'
@@ -129,4 +130,14 @@ test('all who ask while the files are read share the next time', async () => {
   await Promise.resolve()
   await Promise.all([first, ...Array.from({ length: 5 }, () => trust.reload())])
   expect(told.reloads).toEqual(['loaded', 'loaded'])
+})
+
+test('what is faulty, and how long the rest lasts, is there for whoever looks', async () => {
+  const { files, trust, clock } = await place()
+  const now = tlsState(trust, undefined, clock)
+  expect(now.tlsFaulty()).toEqual({ ca: 0, certificate: 0, crl: 0, denied: 0 })
+  await writeFile(files.denied, 'nonsense\n')
+  await trust.reload()
+  expect(now.tlsFaulty()).toEqual({ ca: 0, certificate: 0, crl: 0, denied: 1 })
+  expect([Object.keys(now.certificates()), now.crlSecondsLeft()]).toEqual([['mqtt'], {}])
 })

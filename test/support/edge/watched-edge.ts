@@ -41,6 +41,7 @@ export async function watchedEdge(
     stats: () => outbox.stats(),
     certificates: () => ({ mqtt: 90.5 }),
     crlSecondsLeft: () => ({ mqtt: 86_400 }),
+    tlsFaulty: () => ({ crl: 0 }),
     diskWriteBytes: () => disk.bytesWritten,
     routes: {},
     clock,

@@ -4,6 +4,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { createTestPki } from '../../support/edge/test-broker.ts'
 import {
   closed,
+  denying,
   issueListenerAnew,
   publish,
   refusal,
@@ -37,13 +38,13 @@ test('a new certificate of the listener is shown to whoever comes, and nobody wh
 
 test('of a faulty file what was in force stays, with an error, and what is sound beside it is taken all the same', async () => {
   const here = await place({
-    prepare: ({ files }) => writeFile(files.denied, 'device a1\n'),
+    prepare: ({ files }) => writeFile(files.denied, denying('device a1')),
   })
   const tls = await here.pki.device('a2')
   const before = await served(here.port, tls)
   const a2 = await here.connect(tls)
   const codes = (): unknown[] => here.seen.logs.filter(({ level }) => level === 50).map(({ code }) => code)
-  await writeFile(here.files.denied, 'device a1\ndevise a2\n')
+  await writeFile(here.files.denied, denying('device a1', 'devise a2'))
   await here.reloaded(1)
   expect(codes()).toEqual(['DENIED_INVALID'])
   expect(here.seen.logs.find(({ level }) => level === 50)?.['detail']).toContain(
@@ -54,7 +55,7 @@ test('of a faulty file what was in force stays, with an error, and what is sound
 
   await writeFile(here.files.cert, 'no certificate')
   await writeFile(here.files.crl, 'no list')
-  await writeFile(here.files.denied, 'device a3\n')
+  await writeFile(here.files.denied, denying('device a3'))
   await here.reloaded(2)
   expect(codes()).toEqual(['DENIED_INVALID', 'TLS_FILE_CORRUPT', 'CRL_CORRUPT'])
   expect(here.seen.reloads).toEqual(['failed', 'failed'])
@@ -114,8 +115,8 @@ test('files that are reached by links, all swung round at once, are read again',
       folder = pki.folder
       await mkdir(join(folder, 'v1'))
       await mkdir(join(folder, 'v2'))
-      await writeFile(join(folder, 'v1', 'denied'), '')
-      await writeFile(join(folder, 'v2', 'denied'), 'device a1\n')
+      await writeFile(join(folder, 'v1', 'denied'), denying())
+      await writeFile(join(folder, 'v2', 'denied'), denying('device a1'))
       await symlink('v1', join(folder, '..data'))
       await symlink(join('..data', 'denied'), join(folder, 'denied'))
       files.denied = join(folder, 'denied')

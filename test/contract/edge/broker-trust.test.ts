@@ -8,7 +8,14 @@ import { issueCertificate } from '../../../certs/issue.ts'
 import { revokeCertificates } from '../../../certs/revoke.ts'
 import { createIntermediateCa } from '../../support/edge/intermediate-ca.ts'
 import { createTestPki } from '../../support/edge/test-broker.ts'
-import { closed, handshake, publish, refusal, usePlaces } from '../../support/edge/trusting-broker.ts'
+import {
+  closed,
+  denying,
+  handshake,
+  publish,
+  refusal,
+  usePlaces,
+} from '../../support/edge/trusting-broker.ts'
 
 const dayMs = 86_400_000
 const place = usePlaces()
@@ -68,7 +75,7 @@ test('who is denied by ID or by serial number is cut off, and its kept session w
   ]
   await one.subscribeAsync('devices/a1/commands', { qos: 1 })
   const { serialNumber } = new X509Certificate((await here.pki.device('a2')).cert)
-  await writeFile(here.files.denied, `device a1 # stolen\nserial ${serialNumber.toLowerCase()}\n`)
+  await writeFile(here.files.denied, denying('device a1 # stolen', `serial ${serialNumber.toLowerCase()}`))
   await here.reloaded(1)
   await Promise.all([closed(one), closed(two)])
   expect(here.seen.ended).toEqual(['denied', 'denied'])
@@ -76,7 +83,7 @@ test('who is denied by ID or by serial number is cut off, and its kept session w
   expect(here.seen.refused).toEqual(['denied'])
   await publish(other, 'a3')
 
-  await writeFile(here.files.denied, '')
+  await writeFile(here.files.denied, denying())
   await here.reloaded(2)
   const again = await here.connect(tls, kept)
   await again.publishAsync('devices/a1/commands', 'go', { qos: 1 })

@@ -92,7 +92,7 @@ test('what works today and should be put right is a warning', async () => {
 
 test('revocation lists and the file of who is denied are looked at: what is in them, and how long they last', async () => {
   const [denied, crl] = [join(dir, 'denied'), join(pki, 'ca.crl')]
-  writeFileSync(denied, 'device a1\nserial 4a\nserial 4b\n')
+  writeFileSync(denied, 'device a1\nserial 4a\nserial 4b\nend\n')
   const authority = await openAuthority(pki)
   await revokeCertificates(authority, [join(pki, 'cloud.crt')], { now, days: 7 })
   const sound = await checkEdge(config({ tls: { crl, denied } }), now)

@@ -35,7 +35,7 @@ async function place({ look = async () => '' }: Pick<TrustOptions, 'look'> = {})
     denied: join(pki.folder, 'denied'),
   }
   await writeFile(files.ca, readFileSync(pki.caFile))
-  await writeFile(files.denied, 'device a1\n')
+  await writeFile(files.denied, 'device a1\nend\n')
   const clock = new FakeClock(Date.now())
   const logs: Record<string, unknown>[] = []
   const log = pino({}, { write: (line: string) => void logs.push(JSON.parse(line)) })
@@ -55,7 +55,7 @@ test('a fault that comes right without anybody writing the file is found right w
   await writeFile(files.denied, 'nonsense\n')
   await trust.reload()
   expect([...trust.faulty]).toEqual(['denied'])
-  await writeFile(files.denied, 'device a2\n')
+  await writeFile(files.denied, 'device a2\nend\n')
   await clock.advance(59_000)
   expect(told.reloads).toEqual(['failed'])
   await clock.advance(2000)

@@ -63,7 +63,7 @@ async function openPlace(
     crl: join(authority.dir, 'ca.crl'),
     denied: join(pki.folder, 'denied.txt'),
   }
-  await writeFile(files.denied, '')
+  await writeFile(files.denied, denying())
   await prepare?.({ pki, revoke, files })
   const clock = new FakeClock(Date.now())
   const broker = await startTestBroker(pki, {
@@ -75,6 +75,9 @@ async function openPlace(
   const reloaded = (times: number): Promise<void> => clock.until(() => broker.seen.reloads.length >= times)
   return { ...broker, pki, clock, files, revoke, reloaded }
 }
+
+/** What the file of who is denied holds. */
+export const denying = (...entries: string[]): string => [...entries, 'end\n'].join('\n')
 
 /** Resolves when a client was refused; rejects when it was let in. */
 export function refusal(broker: TestBroker, tls: object): Promise<void> {

@@ -8,17 +8,29 @@ import { FakeClock } from '../../support/fakes/clock.ts'
 const dayMs = 86_400_000
 
 test('a list of who is denied is read line by line, comments and colons and leading zeros aside', () => {
-  const text = '# lost in May\n\ndevice boiler-7 # red one\r\n  serial 00:4a:FF\nserial 4AFE\n'
+  const text = '# lost in May\n\ndevice boiler-7 # red one\r\n  serial 00:4a:FF\nserial 4AFE\nend # of it\n'
   const { devices, serials } = parseDenied(text, 'denied.txt')
   expect([...devices]).toEqual(['boiler-7'])
   expect([...serials]).toEqual(['4AFF', '4AFE'])
-  expect(parseDenied('', 'denied.txt').devices.size).toBe(0)
+  for (const nobody of ['end', '# nobody\nend\n\n# really\n'])
+    expect(parseDenied(nobody, 'denied.txt').devices.size).toBe(0)
+})
+
+test('a list of who is denied that has lost its end, wherever it was cut, denies nobody less: it is a fault', () => {
+  const whole = '# lost\ndevice boiler-7\nserial 4AFF\nend\n'
+  expect(parseDenied(whole.trimEnd(), 'denied.txt').devices.size).toBe(1)
+  for (let length = 0; length < whole.trimEnd().length; length++)
+    expect(() => parseDenied(whole.slice(0, length), '/etc/denied'), String(length)).toThrowError(
+      expect.objectContaining({ code: 'DENIED_INVALID' }) as Error,
+    )
+  expect(() => parseDenied('', '/etc/denied')).toThrow('/etc/denied is cut off: its last line is not `end`')
+  expect(() => parseDenied('end\ndevice a\nend\n', 'x')).toThrow(/line 2 is behind its end, line 3 is behind/)
 })
 
 test('each line that cannot be read is told with its number, and none is passed over', () => {
   const bad = ['device', 'device a/b', 'device a b', 'serial xyz', 'serial', 'boiler-7', 'Device a']
   for (const line of bad)
-    expect(() => parseDenied(`device a\n${line}\n`, '/etc/denied')).toThrowError(
+    expect(() => parseDenied(`device a\n${line}\nend\n`, '/etc/denied')).toThrowError(
       expect.objectContaining({
         code: 'DENIED_INVALID',
         message: `/etc/denied has lines that cannot be read: line 2: ${JSON.stringify(line)}`,

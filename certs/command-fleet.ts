@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
@@ -22,6 +23,7 @@ export function registerFleetCommands(parts: Parts): void {
   addList(parts)
   addRenew(parts)
   addBootstrap(parts)
+  addRevoke(parts)
   addServe(parts)
 }
 
@@ -36,13 +38,15 @@ interface SignOptions {
   force?: boolean
 }
 
+function asRole(): Option {
+  return new Option('--as <role>', 'what they are for')
+    .choices(['device', 'gateway', 'cloud', 'server'])
+    .default('device')
+}
+
 function addSign({ certs, say, now }: Parts): void {
   onFolder(certs, 'sign <requests...>', 'issue certificates for keys that stay where they are (PKCS #10)')
-    .addOption(
-      new Option('--as <role>', 'what they are for')
-        .choices(['device', 'gateway', 'cloud', 'server'])
-        .default('device'),
-    )
+    .addOption(asRole())
     .option('--name <name>', 'who it is for, if the request does not say so')
     .option('--out <dir>', 'where the certificates go (default: devices/, gateways/ or the folder itself)')
     .option('--dns <names...>', 'DNS names of a server')
@@ -51,7 +55,10 @@ function addSign({ certs, say, now }: Parts): void {
     .option('--force', 'also if a certificate for another key is there')
     .action(async (files: string[], { dir, as, name, out, dns, ip, days, force }: SignOptions) => {
       const authority = await openedAuthority(dir, now())
-      const { readSigningRequest, signRequest } = await import('./sign.ts')
+      const [{ readSigningRequest, signRequest }, { folderOf }] = await Promise.all([
+        import('./sign.ts'),
+        import('./register.ts'),
+      ])
       for (const file of files) {
         const request = await readSigningRequest(file)
         const holder: Holder = {
@@ -64,7 +71,7 @@ function addSign({ certs, say, now }: Parts): void {
           ...holder,
           ...(days !== undefined && { days }),
           ...(force !== undefined && { force }),
-          outDir: out ?? join(dir, { device: 'devices', gateway: 'gateways', cloud: '.', server: '.' }[as]),
+          outDir: out ?? join(dir, folderOf(as)),
           now: now(),
         })
         say(`${issued ? 'issued' : 'kept  '}  ${certFile}  for the key that signed ${file}`)
@@ -88,7 +95,7 @@ function addList({ certs, say, now, onAlarm }: Parts): void {
     .action(async ({ dir, within, json }: Within & { json?: boolean }) => {
       const authority = await openedAuthority(dir, now())
       const { listFleet } = await import('./fleet.ts')
-      const fleet = listFleet(authority, { withinDays: within, now: now() })
+      const fleet = await listFleet(authority, { withinDays: within, now: now() })
       for (const one of fleet) {
         if (json) say(JSON.stringify(one))
         else
@@ -121,7 +128,8 @@ function addRenew({ certs, say, now }: Parts): void {
     .action(async (files: string[], { dir, within, days }: Within & { days?: number }) => {
       const authority = await openedAuthority(dir, now())
       const { listFleet, renewCertificate } = await import('./fleet.ts')
-      const ending = listFleet(authority, { withinDays: within, now: now() }).filter(
+      const fleet = await listFleet(authority, { withinDays: within, now: now() })
+      const ending = fleet.filter(
         ({ state, role }) => (state === 'ending' || state === 'ended') && role !== 'bootstrap',
       )
       const chosen = files.length > 0 ? files : ending.map(({ certFile }) => certFile)
@@ -151,6 +159,37 @@ function addBootstrap({ certs, say, now }: Parts): void {
           say,
           await issueBootstrap(authority, id, { ...(days !== undefined && { days }), now: now() }),
         )
+    })
+}
+
+function addRevoke({ certs, say, now }: Parts): void {
+  onFolder(
+    certs,
+    'revoke [names...]',
+    "take all certificates of somebody back: put them on the CA's revocation list (ca.crl); renew the list",
+  )
+    .addOption(asRole())
+    .option('--days <days>', 'days until the list is to be replaced (default: 30)', countOf)
+    .action(async (names: string[], { dir, as, days }: Pick<SignOptions, 'dir' | 'as' | 'days'>) => {
+      const authority = await openedAuthority(dir, now())
+      const [{ revokeCertificates }, { folderOf }] = await Promise.all([
+        import('./revoke.ts'),
+        import('./register.ts'),
+      ])
+      const options = { now: now(), ...(days !== undefined && { days }) }
+      const files = names.flatMap((name) => {
+        const own = join(dir, folderOf(as), `${name}.crt`)
+        const bootstrap = join(dir, folderOf('bootstrap'), `${name}.crt`)
+        // What would get a device another is taken back with it.
+        if (as !== 'device' || !existsSync(bootstrap)) return [own]
+        return existsSync(own) ? [own, bootstrap] : [bootstrap]
+      })
+      const list = await revokeCertificates(authority, files, options)
+      for (const { certFile, serialNumber, already } of list.certificates)
+        say(`${already ? 'kept   ' : 'revoked'}  ${certFile}  ${serialNumber}`)
+      say(
+        `${list.written ? 'signed ' : 'kept   '}  ${list.crlFile}  ${list.listed} listed, until ${list.nextUpdate.toISOString()}`,
+      )
     })
 }
 

@@ -15,7 +15,8 @@ import {
   signCertificate,
 } from './issue.ts'
 import { publicMode, writeWhole } from './pem-files.ts'
-import { readRegister } from './register.ts'
+import { folderOf, readRegister } from './register.ts'
+import { revokedSerials } from './revoke.ts'
 import type { SigningRequest } from './sign.ts'
 
 /** A key that is given out has so long to be replaced by one that only the device has. */
@@ -87,7 +88,7 @@ export class Enrolment {
   enrol(shown: X509Certificate, request: SigningRequest): Promise<x509.X509Certificate> {
     return this.#inTurn(async () => {
       const { authority, days } = this.#options
-      const { commonName } = this.#holder(shown, request, (role) => role === 'bootstrap')
+      const { commonName } = await this.#holder(shown, request, (role) => role === 'bootstrap')
       if (sameKey(shown, request))
         throw new Refusal(403, 'the key of a bootstrap certificate is not made in the device: make another')
       const once = join(authority.dir, 'enrolled', `${serialOf(shown)}.crt`)
@@ -111,7 +112,7 @@ export class Enrolment {
   renew(shown: X509Certificate, request: SigningRequest): Promise<x509.X509Certificate> {
     return this.#inTurn(async () => {
       const { authority, days, now } = this.#options
-      const holder = this.#holder(shown, request, (role) => role !== undefined && role !== 'bootstrap')
+      const holder = await this.#holder(shown, request, (role) => role !== undefined && role !== 'bootstrap')
       const issue = this.#issue(holder, days)
       const newest = await readCertificate(join(issue.outDir, `${holder.commonName}.crt`)).catch(
         () => undefined,
@@ -142,14 +143,16 @@ export class Enrolment {
     return turn
   }
 
-  #holder(
+  async #holder(
     shown: X509Certificate,
     request: SigningRequest,
     may: (role: Holder['role']) => boolean,
-  ): Holder & { role: NonNullable<Holder['role']> } {
+  ): Promise<Holder & { role: NonNullable<Holder['role']> }> {
     const holder = holderOf(new x509.X509Certificate(new Uint8Array(shown.raw)))
     if (holder?.role === undefined || !may(holder.role))
       throw new Refusal(403, 'the certificate that was shown is not one that may ask for this')
+    if ((await revokedSerials(this.#options.authority)).has(serialOf(shown)))
+      throw new Refusal(403, `the certificate of ${holder.commonName} was revoked`)
     if (request.commonName !== holder.commonName)
       throw new Refusal(
         403,
@@ -160,8 +163,12 @@ export class Enrolment {
 
   #issue(holder: Holder, days: number | undefined): Issue {
     const { authority, now } = this.#options
-    const folder = holder.role === 'cloud' ? '.' : holder.role === 'gateway' ? 'gateways' : 'devices'
-    return { ...holder, outDir: join(authority.dir, folder), now: now(), ...(days !== undefined && { days }) }
+    return {
+      ...holder,
+      outDir: join(authority.dir, folderOf(holder.role ?? 'device')),
+      now: now(),
+      ...(days !== undefined && { days }),
+    }
   }
 
   /** Whoever is first, should two processes do it. */

@@ -8,11 +8,12 @@ import { kindOids, readCertificates, renewDays } from '../src/tls-files.ts'
 import { kindOfKey } from './algorithms.ts'
 import { type Authority, dayMs, type Surroundings } from './authority.ts'
 import { type Holder, issueCertificate } from './issue.ts'
-import { type Role, roles } from './register.ts'
+import { folderOf, type Role, roles } from './register.ts'
+import { revokedSerials } from './revoke.ts'
 import { signRequest } from './sign.ts'
 
 /** Where certificates lie in the folder of a CA. */
-const folders = ['.', 'gateways', 'devices', 'bootstrap'] as const
+const folders = [...new Set(roles.map(folderOf))]
 
 /** A certificate in the folder of its CA. */
 export interface FleetCertificate {
@@ -25,7 +26,7 @@ export interface FleetCertificate {
   /** Whether its key lies beside it; else it stays where its request was made. */
   keyHere: boolean
   /** `foreign`: this CA has not issued it. */
-  state: 'good' | 'ending' | 'ended' | 'foreign'
+  state: 'good' | 'ending' | 'ended' | 'revoked' | 'foreign'
 }
 
 export interface FleetOptions extends Surroundings {
@@ -33,16 +34,17 @@ export interface FleetOptions extends Surroundings {
   withinDays?: number
 }
 
-/** What lies in the folder of a CA, soonest to end first. What is no certificate is left out. @throws TidegateError `CERTS_FOLDER` */
-export function listFleet(
+/** What lies in the folder of a CA, soonest to end first. What is no certificate is left out. @throws TidegateError CERTS_FOLDER, CERTS_LIST */
+export async function listFleet(
   authority: Authority,
   { withinDays = renewDays, now = new Date() }: FleetOptions = {},
-): FleetCertificate[] {
+): Promise<FleetCertificate[]> {
+  const revoked = await revokedSerials(authority)
   const [ca] = readCertificates(authority.certFile, 'the certificate authority').certificates
   const files = folders.flatMap((folder) => certificatesIn(join(authority.dir, folder)))
   return files
     .filter((file) => file !== authority.certFile)
-    .flatMap((certFile) => readOne(certFile, ca.publicKey, withinDays, now) ?? [])
+    .flatMap((certFile) => readOne(certFile, { authorityKey: ca.publicKey, revoked, withinDays, now }) ?? [])
     .toSorted((one, other) => one.notAfter.getTime() - other.notAfter.getTime())
 }
 
@@ -55,7 +57,7 @@ export interface Renewal {
 /**
  * Issues a certificate anew for whom it is: with a new key of the same kind where the key lies beside it, else for the same key.
  * A bootstrap certificate is not renewed: its time is what it is bounded by.
- * @throws TidegateError CERTS_REQUEST (not one of this CA, or a bootstrap), CERTS_AUTHORITY_ENDS, CERTS_FOLDER, TLS_FILE_*
+ * @throws TidegateError CERTS_REQUEST (not one of this CA, revoked, or a bootstrap), CERTS_AUTHORITY_ENDS, CERTS_FOLDER, TLS_FILE_*
  */
 export async function renewCertificate(
   authority: Authority,
@@ -65,23 +67,31 @@ export async function renewCertificate(
   const [leaf] = readCertificates(certFile, 'certificates').certificates
   const certificate = new x509.X509Certificate(await readFile(certFile, 'utf8'))
   const holder = holderOf(certificate)
-  const ours = await certificate.verify({ publicKey: authority.certificate.publicKey, signatureOnly: true })
-  if (!ours || holder === undefined || holder.role === 'bootstrap')
-    throw new TidegateError('CERTS_REQUEST', {
-      message: ours
-        ? `${certFile} is not a certificate that is renewed`
-        : `${certFile} was not issued by the CA in ${authority.dir}`,
-      retryable: false,
-      hint: ours
-        ? 'issue another with `tidegate certs bootstrap`'
-        : 'renew it where it was issued; --dir names the folder of the CA',
-    })
+  if (!(await certificate.verify({ publicKey: authority.certificate.publicKey, signatureOnly: true })))
+    throw notRenewed(
+      `${certFile} was not issued by the CA in ${authority.dir}`,
+      'renew it where it was issued; --dir names the folder of the CA',
+    )
+  if (holder === undefined || holder.role === 'bootstrap')
+    throw notRenewed(
+      `${certFile} is not a certificate that is renewed`,
+      'issue another with `tidegate certs bootstrap`',
+    )
+  if ((await revokedSerials(authority)).has(leaf.serialNumber.toLowerCase()))
+    throw notRenewed(
+      `${certFile} was revoked`,
+      'if its holder is trusted again, issue another with --force: with a new key',
+    )
   const issue = { ...options, ...holder, outDir: dirname(certFile), force: true }
   const newKey = existsSync(keyFileOf(certFile))
   if (newKey) await issueCertificate(authority, { ...issue, key: kindOfKey(leaf.publicKey) ?? 'ecdsa' })
   else
     await signRequest(authority, { commonName: holder.commonName, publicKey: certificate.publicKey }, issue)
   return { certFile, newKey }
+}
+
+function notRenewed(message: string, hint: string): TidegateError {
+  return new TidegateError('CERTS_REQUEST', { message, retryable: false, hint })
 }
 
 /** For whom a certificate is, by what Tidegate writes into one; undefined: for nobody that Tidegate knows. */
@@ -103,11 +113,16 @@ export function holderOf(certificate: x509.X509Certificate): Holder | undefined 
   return { commonName, kind: 'client', role, dnsNames, ipAddresses }
 }
 
+interface Judging {
+  authorityKey: KeyObject
+  revoked: ReadonlySet<string>
+  withinDays: number
+  now: Date
+}
+
 function readOne(
   certFile: string,
-  authorityKey: KeyObject,
-  withinDays: number,
-  now: Date,
+  { authorityKey, revoked, withinDays, now }: Judging,
 ): FleetCertificate | undefined {
   try {
     const { certificates, pem } = readCertificates(certFile, 'certificates')
@@ -116,7 +131,8 @@ function readOne(
     if (holder === undefined) return undefined
     const notAfter = new Date(leaf.validTo)
     const daysLeft = Math.floor((notAfter.getTime() - now.getTime()) / dayMs)
-    const ofTime = daysLeft < 0 ? 'ended' : daysLeft < withinDays ? 'ending' : 'good'
+    const isRevoked = revoked.has(leaf.serialNumber.toLowerCase())
+    const ofTime = isRevoked ? 'revoked' : daysLeft < 0 ? 'ended' : daysLeft < withinDays ? 'ending' : 'good'
     return {
       certFile,
       commonName: holder.commonName,

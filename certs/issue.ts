@@ -9,6 +9,7 @@ import { generateKeys, type KeyKind } from './algorithms.ts'
 import { backdatedMs, dayMs, keyPem, serialNumber, type Authority, type Surroundings } from './authority.ts'
 import { publicMode, secretMode, writeWhole } from './pem-files.ts'
 import { register, type Role } from './register.ts'
+import { revokedSerials } from './revoke.ts'
 
 /** A certificate with fewer days left is issued anew rather than kept. */
 export const renewBeforeDays = 30
@@ -47,7 +48,7 @@ export interface IssuedCertificate {
 
 /**
  * `<commonName>.crt` and `.key` (mode 0600) in `outDir`, signed by the authority. Kept as they are when they are
- * of this authority, for the same names and good for more than 30 days; so issuing is safe to repeat.
+ * of this authority, for the same names, not revoked and good for more than 30 days; so issuing is safe to repeat.
  * @throws TidegateError CERTS_NAME (a name that cannot be an identity), CERTS_TAKEN (another kind of certificate
  * is there under that name), CERTS_AUTHORITY_ENDS (the CA itself is about to expire), CERTS_FOLDER
  */
@@ -61,7 +62,7 @@ export async function issueCertificate(
   const names = alternativeNames(request)
   if (!force && existsSync(paths.certFile)) {
     refuseOtherKind(paths.certFile, request)
-    if (isGood(authority, paths, names, now)) return { commonName, ...paths, issued: false }
+    if (await isGood(authority, paths, names, now)) return { commonName, ...paths, issued: false }
   }
 
   const keys = await generateKeys(request.key ?? 'ecdsa')
@@ -171,12 +172,12 @@ function readable(certFile: string): ReturnType<typeof readCertificates>['certif
   }
 }
 
-function isGood(
+async function isGood(
   authority: Authority,
   paths: { certFile: string; keyFile: string },
   names: x509.JsonGeneralNames,
   now: Date,
-): boolean {
+): Promise<boolean> {
   try {
     const { cert, daysLeft } = loadTlsFiles({
       ...paths,
@@ -184,8 +185,10 @@ function isGood(
       where: 'certificates',
       now,
     })
-    const present = new x509.X509Certificate(cert).getExtension(x509.SubjectAlternativeNameExtension)
-    return daysLeft > renewBeforeDays && present?.toString('hex') === encoded(names)
+    const certificate = new x509.X509Certificate(cert)
+    const present = certificate.getExtension(x509.SubjectAlternativeNameExtension)
+    if (daysLeft <= renewBeforeDays || present?.toString('hex') !== encoded(names)) return false
+    return !(await revokedSerials(authority)).has(certificate.serialNumber)
   } catch {
     // Whatever is wrong with what is there, issuing anew is the cure.
     return false

@@ -8,6 +8,11 @@ import { publicMode } from './pem-files.ts'
 export const roles = ['device', 'gateway', 'cloud', 'bootstrap', 'server'] as const
 export type Role = (typeof roles)[number]
 
+/** Where the certificate of somebody lies in the folder of its CA. */
+export function folderOf(role: Role): string {
+  return { device: 'devices', gateway: 'gateways', cloud: '.', server: '.', bootstrap: 'bootstrap' }[role]
+}
+
 const entrySchema = z.object({
   /** Hexadecimal, lower case. */
   serialNumber: z.string(),

@@ -1,4 +1,4 @@
-import { type ClientTls, loadClientTls } from '../src/tls-files.ts'
+import { type ClientTls, loadClientTls } from '../src/settings/client-tls.ts'
 import type { AmqpTls } from './amqp/connection-rabbit.ts'
 import type { CloudConfig } from './config.ts'
 

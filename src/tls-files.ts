@@ -49,6 +49,15 @@ export interface TlsFiles extends KeyPair {
   ca: Buffer
 }
 
+/** Whom an endpoint trusts. */
+export interface TrustedCas {
+  caFile: string
+  ca: Buffer
+  certificates: Certificates
+  /** What works but should be put right; the caller logs it. */
+  warnings: string[]
+}
+
 /**
  * The three files of a mutual TLS endpoint, read and proven to belong together before a socket is opened, so that
  * a wrong file is one clear sentence at start and not a handshake failure later. `caFile` may hold several CAs.
@@ -56,55 +65,44 @@ export interface TlsFiles extends KeyPair {
  * TLS_EXPIRED, TLS_NOT_YET_VALID, TLS_WRONG_CA
  */
 export function loadTlsFiles(paths: KeyPairPaths & { caFile: string }): TlsFiles {
-  const { caFile, certFile, where, now = new Date() } = paths
-  const { certificates, ...pair } = readKeyPair(paths)
-  const ca = readCertificates(caFile, where)
+  const pair = readKeyPair(paths)
+  const cas = loadCas(paths.caFile, paths.where)
+  const { warnings, ...proven } = provenPair(pair, paths, cas)
+  return { ca: cas.ca, ...proven, warnings: [...warnings, ...cas.warnings] }
+}
+
+/** The CAs of a PEM file, valid or not. Throws TLS_FILE_*. */
+export function loadCas(caFile: string, where: string): TrustedCas {
+  const { pem, certificates } = readCertificates(caFile, where)
+  const loose = certificates.filter((one) => !followUp(one, certificates).root)
+  const warnings = loose.map(
+    (one) =>
+      `${caFile} holds ${oneLine(one.subject)}, an intermediate CA, without its root: what it issued is not trusted`,
+  )
+  return { caFile, ca: pem, certificates, warnings }
+}
+
+/** A certificate and its key, proven to come from one of the CAs. Throws as `loadTlsFiles` does. */
+export function loadPairOf(cas: TrustedCas, paths: KeyPairPaths): KeyPair {
+  return provenPair(readKeyPair(paths), paths, cas)
+}
+
+function provenPair(
+  { certificates, ...pair }: ReturnType<typeof readKeyPair>,
+  { certFile, where, now = new Date() }: KeyPairPaths,
+  { caFile, certificates: authorities }: TrustedCas,
+): KeyPair {
   const files = { certFile, caFile, where }
-  const signer = findSigner(certificates, ca.certificates, files)
-  const { chain, root } = followUp(signer, ca.certificates)
+  const { chain, root } = followUp(findSigner(certificates, authorities, files), authorities)
   for (const certificate of chain) refuseOutsideValidity(certificate, caFile, where, now)
   if (!root) throw rootMissing(chain, files)
-  const loose = ca.certificates.filter((one) => !followUp(one, ca.certificates).root)
-  pair.warnings.push(
-    ...loose.map(
-      (one) =>
-        `${caFile} holds ${oneLine(one.subject)}, an intermediate CA, without its root: what it issued is not trusted`,
-    ),
-  )
-  return { ca: ca.pem, ...pair }
+  return pair
 }
 
 /** A certificate and its key, proven to belong together and to be valid now. Throws as `loadTlsFiles` does. */
 export function loadKeyPair(paths: KeyPairPaths): KeyPair {
   const { certificates: _, ...pair } = readKeyPair(paths)
   return pair
-}
-
-/** What a client shows and trusts: a CA alone, or with a certificate of its own. */
-export interface ClientTls {
-  ca: Buffer
-  pair?: KeyPair
-}
-
-/** Throws as `loadTlsFiles` does. */
-export function loadClientTls(
-  { ca, cert, key }: { ca: string; cert?: string | undefined; key?: string | undefined },
-  { where, now = new Date() }: Pick<KeyPairPaths, 'where' | 'now'>,
-): ClientTls {
-  if (cert === undefined || key === undefined) {
-    const { pem, certificates } = readCertificates(ca, where)
-    for (const authority of certificates) refuseOutsideValidity(authority, ca, where, now)
-    return { ca: pem }
-  }
-  const { ca: pem, ...pair } = loadTlsFiles({
-    caFile: ca,
-    certFile: cert,
-    keyFile: key,
-    where,
-    kind: 'client',
-    now,
-  })
-  return { ca: pem, pair }
 }
 
 function readKeyPair(paths: KeyPairPaths): KeyPair & { certificates: Certificates } {
@@ -154,7 +152,8 @@ export function describe(
   return { commonName, issuer, notAfter, daysLeft: Math.floor((notAfter.getTime() - now.getTime()) / dayMs) }
 }
 
-function readPem(file: string, where: string): Buffer {
+/** @throws TidegateError `TLS_FILE_MISSING` | `TLS_FILE_UNREADABLE` */
+export function readPem(file: string, where: string): Buffer {
   try {
     return readFileSync(file)
   } catch (error) {
@@ -199,7 +198,13 @@ function contentsOf(pem: Buffer): string {
   return 'something else'
 }
 
-function refuseOutsideValidity(certificate: X509Certificate, file: string, where: string, now: Date): void {
+/** @throws TidegateError `TLS_EXPIRED` | `TLS_NOT_YET_VALID` */
+export function refuseOutsideValidity(
+  certificate: X509Certificate,
+  file: string,
+  where: string,
+  now: Date,
+): void {
   if (now > new Date(certificate.validTo)) {
     throw new TidegateError('TLS_EXPIRED', {
       message: `${where}: the certificate ${file} expired on ${certificate.validTo} and it is ${now.toISOString()}`,

@@ -1,4 +1,11 @@
 import { z } from 'zod'
+import {
+  type KeyPair,
+  type KeyPairPaths,
+  loadCas,
+  loadTlsFiles,
+  refuseOutsideValidity,
+} from '../tls-files.ts'
 
 const file = z.string().min(1)
 
@@ -24,4 +31,24 @@ export function clientTlsPaths(
     ...(cert !== undefined && { cert: absolute(cert) }),
     ...(key !== undefined && { key: absolute(key) }),
   }
+}
+
+/** What a client shows and trusts: a CA alone, or with a certificate of its own. */
+export interface ClientTls {
+  ca: Buffer
+  pair?: KeyPair
+}
+
+/** Throws as `loadTlsFiles` does. */
+export function loadClientTls(
+  { ca: caFile, cert: certFile, key: keyFile }: ClientTlsPaths,
+  { where, now = new Date() }: Pick<KeyPairPaths, 'where' | 'now'>,
+): ClientTls {
+  if (certFile === undefined || keyFile === undefined) {
+    const { ca, certificates } = loadCas(caFile, where)
+    for (const authority of certificates) refuseOutsideValidity(authority, caFile, where, now)
+    return { ca }
+  }
+  const { ca, ...pair } = loadTlsFiles({ caFile, certFile, keyFile, where, kind: 'client', now })
+  return { ca, pair }
 }

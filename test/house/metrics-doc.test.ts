@@ -48,6 +48,8 @@ function started() {
     stats: () => emptyOutbox,
     uplink: createUplinkState(systemClock),
     certificates: () => ({ mqtt: 90 }),
+    crlSecondsLeft: () => ({ mqtt: 86_400 }),
+    tlsFaulty: () => ({ crl: 0 }),
     diskWriteBytes: () => 0,
   })
   const cloud = createCloudMetrics()

@@ -10,7 +10,9 @@ import * as x509 from '@peculiar/x509'
 import { type Authority, createAuthority } from '../../../certs/authority.ts'
 import { issueBootstrap } from '../../../certs/enrolment.ts'
 import { type EstServer, startEst } from '../../../certs/est.ts'
+import { listFleet, renewCertificate } from '../../../certs/fleet.ts'
 import { issueCertificate } from '../../../certs/issue.ts'
+import { revokeCertificates, revokedSerials } from '../../../certs/revoke.ts'
 import { identify } from '../../../edge/mqtt/identity.ts'
 import { makeSigningRequest } from '../../support/certs/signing-request.ts'
 
@@ -178,6 +180,40 @@ test('a device renews with the newest certificate that it has: of two that claim
   expect(await ask(device, 'simplereenroll', thief.pem)).toMatchObject({
     status: 403,
     text: 'a newer certificate has been issued to boiler-7: show that one\n',
+  })
+})
+
+test('what was revoked enrols and renews nothing: every certificate that its holder was ever issued', async () => {
+  const first = await makeSigningRequest('boiler-7')
+  const bootstrap = await bootstrapOf('boiler-7')
+  const enrolled = certificateIn(await ask(bootstrap, 'simpleenroll', first.pem))
+  nowMs += 2 * hourMs
+  const second = await makeSigningRequest('boiler-7')
+  const renewed = certificateIn(await ask(shownWith(enrolled, first.keys), 'simplereenroll', second.pem))
+  const files = ['devices', 'bootstrap'].map((folder) => join(dir, folder, 'boiler-7.crt'))
+  await revokeCertificates(authority, files)
+  expect([...(await revokedSerials(authority))].toSorted()).toEqual(
+    [new X509Certificate(bootstrap.cert), enrolled, renewed]
+      .map(({ serialNumber }) => serialNumber.toLowerCase())
+      .toSorted(),
+  )
+  nowMs += 2 * hourMs
+  const third = await makeSigningRequest('boiler-7')
+  for (const [shown, path, request] of [
+    [bootstrap, 'simpleenroll', first],
+    [shownWith(renewed, second.keys), 'simplereenroll', third],
+    [shownWith(enrolled, first.keys), 'simplereenroll', second],
+  ] as const)
+    expect(await ask(shown, path, request.pem)).toMatchObject({
+      status: 403,
+      text: 'the certificate of boiler-7 was revoked\n',
+    })
+  expect(await listFleet(authority, { now: new Date(nowMs) })).toContainEqual(
+    expect.objectContaining({ commonName: 'boiler-7', role: 'device', state: 'revoked' }),
+  )
+  await expect(renewCertificate(authority, join(dir, 'devices', 'boiler-7.crt'))).rejects.toMatchObject({
+    code: 'CERTS_REQUEST',
+    message: expect.stringContaining('was revoked') as string,
   })
 })
 

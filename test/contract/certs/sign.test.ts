@@ -103,11 +103,14 @@ describe('the certificates of a folder', () => {
     await issueCertificate(authority, { ...asDevice('boiler-7'), days: 20 })
     await signRequest(authority, await parsed('boiler-8'), asDevice('boiler-8'))
     await issueCertificate(authority, { ...asDevice('boiler-7'), days: 25, force: true })
-    expect(listFleet(authority, { now })).toMatchObject([
+    expect(await listFleet(authority, { now })).toMatchObject([
       { commonName: 'boiler-7', role: 'device', daysLeft: 25, state: 'ending', keyHere: true },
       { commonName: 'boiler-8', role: 'device', daysLeft: 825, state: 'good', keyHere: false },
     ])
-    expect(listFleet(authority, { now: later(26) })).toMatchObject([{ state: 'ended' }, { state: 'good' }])
+    expect(await listFleet(authority, { now: later(26) })).toMatchObject([
+      { state: 'ended' },
+      { state: 'good' },
+    ])
     expect((await readRegister(authority.dir)).map(({ commonName }) => commonName)).toEqual([
       'boiler-7',
       'boiler-8',
@@ -156,7 +159,7 @@ describe('the certificates of a folder', () => {
       code: 'CERTS_REQUEST',
       message: expect.stringContaining('was not issued by the CA') as string,
     })
-    expect(listFleet(authority, { now })).toMatchObject([{ commonName: 'boiler-9', state: 'foreign' }])
+    expect(await listFleet(authority, { now })).toMatchObject([{ commonName: 'boiler-9', state: 'foreign' }])
   })
 
   test('a CA of RSA issues for keys of both kinds, and the register survives a line that a crash cut off', async () => {

@@ -70,7 +70,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
   try {
     const loading = allOf({
       consumers: () => loadConsumers(consumerSettings(config)),
-      tls: () => loadCloudTls(config),
+      tls: () => loadCloudTls(config, clock, log),
       checkSchema: () => loadSchemaCheck(config),
     })
     const { consumers, tls, checkSchema } = await orAborted(loading, stopping)
@@ -89,6 +89,8 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
         databaseFault: () => sharing.fault,
         brokersUp: () => ({ consume: consuming.up, publish: publishing.up }),
         findings: () => check.findings,
+        certificates: () => tls.daysLeft(),
+        tlsFaulty: () => tls.faulty(),
       },
     })
     const shared = {

@@ -2,6 +2,7 @@ import type { Clock } from '../src/clock.ts'
 import type { Logger } from '../src/log.ts'
 import { allOf } from '../src/settings/all-of.ts'
 import { type ClientTls, loadClientTls } from '../src/settings/client-tls.ts'
+import { ClientTlsFiles } from '../src/settings/client-tls-files.ts'
 import type { KeyPair } from '../src/tls-files.ts'
 import type { EdgeConfig } from './config.ts'
 import { type LoadedTrust, loadTrust } from './mqtt/trust/files.ts'
@@ -9,10 +10,12 @@ import { type Trust, trustParts } from './mqtt/trust/trust.ts'
 
 export interface EdgeTls {
   mqtt: LoadedTrust
-  uplink: ClientTls | undefined
+  /** What each new session shows and trusts. */
+  uplink: ClientTlsFiles | undefined
 }
 
 const dayMs = 86_400_000
+const uplinkFiles = 'the uplink (uplink.tls)'
 
 /** What devices see, and who may be one. @throws TidegateError `TLS_*` | `CRL_*` | `DENIED_INVALID` | `START_FAULTS` */
 export function loadMqttTrust({ mqtt: { tls } }: EdgeConfig, now: Date): Promise<LoadedTrust> {
@@ -21,7 +24,16 @@ export function loadMqttTrust({ mqtt: { tls } }: EdgeConfig, now: Date): Promise
 
 /** What the broker sees, and whom the uplink trusts. @throws TidegateError `TLS_*` */
 export function loadUplinkTls({ uplink: { tls } }: EdgeConfig, now: Date): ClientTls | undefined {
-  return tls && loadClientTls(tls, { where: 'the uplink (uplink.tls)', now })
+  return tls && loadClientTls(tls, { where: uplinkFiles, now })
+}
+
+/** @throws TidegateError `TLS_*` */
+function uplinkTlsFiles(
+  { uplink: { tls } }: EdgeConfig,
+  clock: Clock,
+  log: Logger,
+): ClientTlsFiles | undefined {
+  return tls && new ClientTlsFiles({ paths: tls, where: uplinkFiles, clock, log })
 }
 
 /** Both ends' files, proven before anything is opened. @throws TidegateError `TLS_*`, `CRL_*`, `DENIED_INVALID`, `START_FAULTS` */
@@ -29,9 +41,10 @@ export async function loadEdgeTls(config: EdgeConfig, clock: Clock, log: Logger)
   const now = new Date(clock.now())
   const { mqtt, uplink } = await allOf({
     mqtt: () => loadMqttTrust(config, now),
-    uplink: () => loadUplinkTls(config, now),
+    uplink: () => uplinkTlsFiles(config, clock, log),
   })
-  const pairs = { mqtt: mqtt.pair, ...(uplink?.pair && { uplink: uplink.pair }) }
+  const pair = uplink?.current().pair
+  const pairs = { mqtt: mqtt.pair, ...(pair && { uplink: pair }) }
   for (const [where, { warnings }] of Object.entries(pairs))
     for (const warning of warnings) log.warn({ where }, warning)
   return { mqtt, uplink }
@@ -40,12 +53,13 @@ export async function loadEdgeTls(config: EdgeConfig, clock: Clock, log: Logger)
 /** For whoever looks: how long what is in force will be, days of certificates and seconds of revocation lists, and what is faulty. */
 export function tlsState(
   trust: Pick<Trust, 'inForce' | 'faulty'>,
-  uplink: ClientTls | undefined,
+  uplink: ClientTlsFiles | undefined,
   clock: Pick<Clock, 'now'>,
 ): Record<'certificates' | 'crlSecondsLeft' | 'tlsFaulty', () => Record<string, number>> {
   return {
     certificates() {
-      const pairs = { mqtt: trust.inForce.pair, ...(uplink?.pair && { uplink: uplink.pair }) }
+      const pair = uplink?.current().pair
+      const pairs = { mqtt: trust.inForce.pair, ...(pair && { uplink: pair }) }
       const nowMs = clock.now()
       return Object.fromEntries(Object.entries(pairs).map(([name, pair]) => [name, daysLeft(pair, nowMs)]))
     },
@@ -53,7 +67,10 @@ export function tlsState(
       const { lists } = trust.inForce
       return lists === undefined ? {} : { mqtt: (lists.nextUpdateMs - clock.now()) / 1000 }
     },
-    tlsFaulty: () => Object.fromEntries(trustParts.map((part) => [part, Number(trust.faulty.has(part))])),
+    tlsFaulty: () => ({
+      ...Object.fromEntries(trustParts.map((part) => [part, Number(trust.faulty.has(part))])),
+      ...(uplink && { uplink: Number(uplink.faulty) }),
+    }),
   }
 }
 

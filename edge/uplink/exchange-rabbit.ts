@@ -21,7 +21,8 @@ import type { Exchange, ExchangeSession, Outcome, SessionEnd, Shipment } from '.
 export interface RabbitExchangeOptions {
   /** `amqps://user:password@host:port/vhost` */
   url: string
-  tls: ClientTls | undefined
+  /** Asked by each session for what it is to show and to trust. */
+  tls: { current(): ClientTls } | undefined
   exchange: string
   /** Must equal the cloud's. */
   partitions: number
@@ -78,7 +79,8 @@ const hints: Record<string, string | undefined> = {
 }
 
 async function openSession(options: RabbitExchangeOptions, signal: AbortSignal): Promise<ExchangeSession> {
-  const { url, tls, connectTimeoutMs, heartbeatS, gateway } = options
+  const { url, connectTimeoutMs, heartbeatS, gateway } = options
+  const tls = options.tls?.current()
   const connection = new Connection({
     url,
     socket: diallingOf(url, connectTimeoutMs) as ConnectionOptions['socket'] & object,

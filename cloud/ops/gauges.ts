@@ -91,8 +91,8 @@ function watchCertificates(state: CloudState, registers: Registry[]): void {
       },
     })
   }
-  perCertificate('certificate_days_left', 'Days until a certificate ends', () => state.certificates())
+  perCertificate('certificate_days_left', 'Days until a certificate ends', () => state.tls.daysLeft())
   perCertificate('tls_faulty', '1 while files of a certificate cannot be used, and those of before are', () =>
-    state.tlsFaulty(),
+    state.tls.faulty(),
   )
 }

@@ -57,10 +57,12 @@ export async function importSigningKeys(
 
 /** Undefined: a key that is too weak, or of a kind that not every TLS stack speaks. */
 export function kindOfKey(key: KeyObject): KeyKind | undefined {
-  const { namedCurve, modulusLength = 0 } = key.asymmetricKeyDetails ?? {}
+  const { namedCurve, modulusLength = 0, publicExponent = 0n } = key.asymmetricKeyDetails ?? {}
   if (key.asymmetricKeyType === 'ec')
     return namedCurve === 'prime256v1' || namedCurve === 'secp384r1' ? 'ecdsa' : undefined
-  return key.asymmetricKeyType === 'rsa' && modulusLength >= 2048 && modulusLength <= 8192 ? 'rsa' : undefined
+  // FIPS 186-5, A.1.1: an exponent that is odd, and larger than 2^16.
+  const isStrong = modulusLength >= 2048 && modulusLength <= 8192 && publicExponent > 65_536n
+  return key.asymmetricKeyType === 'rsa' && isStrong && publicExponent % 2n === 1n ? 'rsa' : undefined
 }
 
 /** The key of a certificate or of a request. */

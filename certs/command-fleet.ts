@@ -1,8 +1,8 @@
-import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { Option } from 'commander'
+import { systemClock } from '../src/clock.ts'
 import { aborted, untilSignal } from '../src/lifecycle.ts'
 import { quoted } from '../src/shell.ts'
 import { wholeNumber } from '../src/settings/command-line.ts'
@@ -15,7 +15,7 @@ import {
   type Parts,
   sayIssued,
 } from './command-parts.ts'
-import type { Holder } from './issue.ts'
+import type { Holder } from './holder.ts'
 
 /** What is done to certificates after the first day: those whose keys stay elsewhere, and those that end. */
 export function registerFleetCommands(parts: Parts): void {
@@ -111,7 +111,9 @@ function addList({ certs, say, now, onAlarm }: Parts): void {
               .trimEnd(),
           )
       }
-      const alarming = fleet.filter(({ state }) => state === 'ending' || state === 'ended').length
+      const alarming = fleet.filter(
+        ({ state, role }) => (state === 'ending' || state === 'ended') && role !== 'bootstrap',
+      ).length
       if (alarming > 0) onAlarm()
       if (!json) say(`${fleet.length} certificates, ${alarming} of them with fewer than ${within} days left`)
     })
@@ -172,21 +174,12 @@ function addRevoke({ certs, say, now }: Parts): void {
     .option('--days <days>', 'days until the list is to be replaced (default: 30)', countOf)
     .action(async (names: string[], { dir, as, days }: Pick<SignOptions, 'dir' | 'as' | 'days'>) => {
       const authority = await openedAuthority(dir, now())
-      const [{ revokeCertificates }, { folderOf }] = await Promise.all([
-        import('./revoke.ts'),
-        import('./register.ts'),
-      ])
+      const { revokeHolders } = await import('./revoke.ts')
       const options = { now: now(), ...(days !== undefined && { days }) }
-      const files = names.flatMap((name) => {
-        const own = join(dir, folderOf(as), `${name}.crt`)
-        const bootstrap = join(dir, folderOf('bootstrap'), `${name}.crt`)
-        // What would get a device another is taken back with it.
-        if (as !== 'device' || !existsSync(bootstrap)) return [own]
-        return existsSync(own) ? [own, bootstrap] : [bootstrap]
-      })
-      const list = await revokeCertificates(authority, files, options)
-      for (const { certFile, serialNumber, already } of list.certificates)
-        say(`${already ? 'kept   ' : 'revoked'}  ${certFile}  ${serialNumber}`)
+      const holders = names.map((commonName) => ({ role: as, commonName }))
+      const list = await revokeHolders(authority, holders, options)
+      for (const { what, serialNumber, already } of list.certificates)
+        say(`${already ? 'kept   ' : 'revoked'}  ${what}  ${serialNumber}`)
       say(
         `${list.written ? 'signed ' : 'kept   '}  ${list.crlFile}  ${list.listed} listed, until ${list.nextUpdate.toISOString()}`,
       )
@@ -232,6 +225,7 @@ function addServe({ certs, say, now }: Parts): void {
         port,
         days,
         now,
+        clock: systemClock,
         say,
       })
       say(`Devices enrol at https://${host}:${server.port}/.well-known/est/simpleenroll, with what`)

@@ -6,15 +6,9 @@ import * as x509 from '@peculiar/x509'
 import { codeOf, TidegateError } from '../src/errors.ts'
 import { publicKeyOf } from './algorithms.ts'
 import { type Authority, backdatedMs, type Surroundings } from './authority.ts'
-import { holderOf } from './fleet.ts'
-import {
-  type Holder,
-  type Issue,
-  issueCertificate,
-  type IssuedCertificate,
-  signCertificate,
-} from './issue.ts'
-import { publicMode, writeWhole } from './pem-files.ts'
+import { type Holder, holderOf, roleOf } from './holder.ts'
+import { type Issue, issueCertificate, type IssuedCertificate, refuseName, signCertificate } from './issue.ts'
+import { publicMode, replaceCertificate, writeWhole } from './pem-files.ts'
 import { folderOf, readRegister } from './register.ts'
 import { revokedSerials } from './revoke.ts'
 import type { SigningRequest } from './sign.ts'
@@ -93,14 +87,15 @@ export class Enrolment {
         throw new Refusal(403, 'the key of a bootstrap certificate is not made in the device: make another')
       const once = join(authority.dir, 'enrolled', `${serialOf(shown)}.crt`)
       const issue = this.#issue({ commonName, kind: 'client', role: 'device' }, days)
-      if (!existsSync(once)) await this.#issueOnce(once, request, issue)
+      const isFirst = !existsSync(once)
+      if (isFirst) await this.#issueOnce(once, request, issue)
       const issued = await readCertificate(once)
       if (!sameKey(issued, request))
         throw new Refusal(
           403,
           `the bootstrap certificate of ${commonName} has been used, with another key: issue another, and revoke what it got if that was not this device`,
         )
-      await this.#put(issued, issue)
+      if (isFirst || !(await this.#isReplaced(issued, issue))) await this.#put(issued, issue)
       return issued
     })
   }
@@ -119,7 +114,8 @@ export class Enrolment {
       )
       if (newest === undefined)
         throw new Refusal(403, `there is no certificate of ${holder.commonName} that could be renewed`)
-      const isNewest = newest.serialNumber.toLowerCase() === serialOf(shown)
+      // What a person has renewed for the same key since is the device's as well.
+      const isNewest = publicKeyOf(newest).equals(shown.publicKey)
       // Its answer was lost, and it asks again with what it has.
       if (!isNewest && sameKey(newest, request)) return newest
       if (!isNewest)
@@ -151,12 +147,15 @@ export class Enrolment {
     const holder = holderOf(new x509.X509Certificate(new Uint8Array(shown.raw)))
     if (holder?.role === undefined || !may(holder.role))
       throw new Refusal(403, 'the certificate that was shown is not one that may ask for this')
+    refuseName(this.#options.authority, this.#issue(holder, undefined))
+    if (!shown.verify(publicKeyOf(this.#options.authority.certificate)))
+      throw new Refusal(403, 'the certificate that was shown was not issued by the CA that issues here')
     if ((await revokedSerials(this.#options.authority)).has(serialOf(shown)))
       throw new Refusal(403, `the certificate of ${holder.commonName} was revoked`)
     if (request.commonName !== holder.commonName)
       throw new Refusal(
         403,
-        `${holder.commonName} may not ask for a certificate of ${request.commonName ?? 'nobody'}`,
+        `${holder.commonName} may not ask for a certificate of ${JSON.stringify(request.commonName ?? '')}`,
       )
     return { ...holder, role: holder.role }
   }
@@ -165,7 +164,7 @@ export class Enrolment {
     const { authority, now } = this.#options
     return {
       ...holder,
-      outDir: join(authority.dir, folderOf(holder.role ?? 'device')),
+      outDir: join(authority.dir, folderOf(roleOf(holder))),
       now: now(),
       ...(days !== undefined && { days }),
     }
@@ -185,15 +184,18 @@ export class Enrolment {
     }
   }
 
-  /** In the place of the one that was issued before it, whose key, if it was made here, is nobody's any more. */
-  async #put(issued: x509.X509Certificate, { commonName, outDir }: Issue): Promise<void> {
-    const certFile = join(outDir, `${commonName}.crt`)
-    const present = await readCertificate(certFile).catch(() => undefined)
+  /** Whether what lies in the place of a certificate was issued after it. */
+  async #isReplaced(issued: x509.X509Certificate, { commonName, outDir }: Issue): Promise<boolean> {
+    const present = await readCertificate(join(outDir, `${commonName}.crt`)).catch(() => undefined)
     const serials = (await readRegister(this.#options.authority.dir)).map(({ serialNumber }) => serialNumber)
-    if (present && serials.lastIndexOf(present.serialNumber) >= serials.lastIndexOf(issued.serialNumber))
-      return
-    await writeWhole(certFile, pemOf(issued), publicMode)
-    await rm(join(outDir, `${commonName}.key`), { force: true })
+    return (
+      present !== undefined &&
+      serials.lastIndexOf(present.serialNumber) >= serials.lastIndexOf(issued.serialNumber)
+    )
+  }
+
+  async #put(issued: x509.X509Certificate, { commonName, outDir }: Issue): Promise<void> {
+    await replaceCertificate(join(outDir, `${commonName}.crt`), pemOf(issued))
   }
 }
 

@@ -1,11 +1,14 @@
-import { constants } from 'node:crypto'
+import { constants, type X509Certificate } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer } from 'node:https'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import * as x509 from '@peculiar/x509'
-import { messageOf, TidegateError } from '../src/errors.ts'
+import type { Clock } from '../src/clock.ts'
+import { codeOf, messageOf, TidegateError } from '../src/errors.ts'
 import { listen } from '../src/listen.ts'
+import { createThrottle } from '../src/throttle.ts'
+import { readCertificates } from '../src/tls-files.ts'
 import { Enrolment, type EnrolmentOptions, Refusal } from './enrolment.ts'
 import { parseSigningRequest, type SigningRequest } from './sign.ts'
 
@@ -13,6 +16,8 @@ import { parseSigningRequest, type SigningRequest } from './sign.ts'
 const bodyBytesMax = 16 * 1024
 const connectionsMax = 200
 const requestMsMax = 10_000
+/** Of handshakes that fail for the same reason one is told of in so long. */
+const handshakeIntervalMs = 10_000
 const wellKnown = '/.well-known/est/'
 const certificates = 'application/pkcs7-mime; smime-type=certs-only'
 
@@ -22,7 +27,8 @@ export interface EstOptions extends EnrolmentOptions {
   key: Buffer
   host: string
   port: number
-  /** Told of each request that asked for a certificate, and what came of it. */
+  clock: Clock
+  /** Told of each request that asked for a certificate, and what came of it, and of handshakes that failed. */
   say: (line: string) => void
 }
 
@@ -38,12 +44,15 @@ export interface EstServer {
  * @throws TidegateError `PORT_TAKEN` | `LISTEN_FAILED`
  */
 export async function startEst(options: EstOptions): Promise<EstServer> {
-  const { authority, cert, key, host, port } = options
+  const { authority, cert, key, host, port, clock, say } = options
   const enrolment = new Enrolment(options)
+  // All of them, as everywhere: a CA that is an intermediate has its root beside it.
+  const cas = readCertificates(authority.certFile, 'the certificate authority')
+  const throttle = createThrottle(clock, handshakeIntervalMs)
   const server = createServer({
     cert,
     key,
-    ca: authority.certificate.toString('pem'),
+    ca: cas.pem,
     requestCert: true,
     rejectUnauthorized: true,
     minVersion: 'TLSv1.2',
@@ -55,10 +64,21 @@ export async function startEst(options: EstOptions): Promise<EstServer> {
     connectionsCheckingInterval: requestMsMax / 2,
   })
   server.maxConnections = connectionsMax
-  server.on('tlsClientError', () => {})
+  server.on('tlsClientError', (error, socket) => {
+    const before = throttle(codeOf(error))
+    if (before !== undefined)
+      say(
+        `a handshake from ${socket.remoteAddress} failed: ${messageOf(error)}${before > 0 ? `, ${before} more alike before` : ''}`,
+      )
+  })
+  const sockets = new Set<Socket>()
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket)
+    socket.once('close', () => sockets.delete(socket))
+  })
   server.on('request', (request, response) => {
     // Whoever is gone is told nothing.
-    answer(request, response, enrolment, options).catch(() => response.destroy())
+    answer(request, response, enrolment, { cas: cas.certificates, say }).catch(() => response.destroy())
   })
   await listen(server, port, host, 'the enrolment server')
   let closing: Promise<void> | undefined
@@ -66,9 +86,10 @@ export async function startEst(options: EstOptions): Promise<EstServer> {
     port: (server.address() as AddressInfo).port,
     close: () =>
       (closing ??= new Promise((resolve) => {
-        const timer = setTimeout(() => server.closeAllConnections(), requestMsMax / 2)
+        // Also those that have not come as far as a request.
+        const cut = clock.after(requestMsMax / 2, () => sockets.forEach((socket) => socket.destroy()))
         server.close(() => {
-          clearTimeout(timer)
+          cut.cancel()
           resolve()
         })
         server.closeIdleConnections()
@@ -80,14 +101,17 @@ async function answer(
   request: IncomingMessage,
   response: ServerResponse,
   enrolment: Enrolment,
-  { authority, say }: EstOptions,
+  { cas, say }: { cas: readonly X509Certificate[]; say: EstOptions['say'] },
 ): Promise<void> {
   const path = request.url ?? ''
   const asked = path.startsWith(wellKnown) ? path.slice(wellKnown.length) : undefined
   const shown = (request.socket as TLSSocket).getPeerX509Certificate()
   response.setHeader('Connection', 'close')
   if (asked === 'cacerts' && request.method === 'GET')
-    return sendCertificates(response, [authority.certificate])
+    return sendCertificates(
+      response,
+      cas.map(({ raw }) => new x509.X509Certificate(new Uint8Array(raw))),
+    )
   if (shown === undefined || (asked !== 'simpleenroll' && asked !== 'simplereenroll'))
     return sendText(response, 404, 'there are cacerts, simpleenroll and simplereenroll\n')
   if (request.method !== 'POST') {
@@ -110,7 +134,7 @@ async function answer(
   }
 }
 
-/** In base64, as RFC 7030 wants it, or in PEM. @throws TidegateError CERTS_REQUEST */
+/** In base64, as RFC 7030 wants it, in PEM or in DER. @throws TidegateError CERTS_REQUEST */
 async function readRequest(request: IncomingMessage): Promise<SigningRequest> {
   const chunks: Buffer[] = []
   let bytes = 0
@@ -125,11 +149,9 @@ async function readRequest(request: IncomingMessage): Promise<SigningRequest> {
       retryable: false,
       hint: 'send the certificate signing request alone',
     })
-  const text = Buffer.concat(chunks).toString('latin1')
-  return parseSigningRequest(
-    text.includes('-----BEGIN') ? Buffer.from(text, 'latin1') : Buffer.from(text, 'base64'),
-    'the request',
-  )
+  const body = Buffer.concat(chunks)
+  const isBase64 = /^[A-Za-z0-9+/=\s]*$/.test(body.toString('latin1'))
+  return parseSigningRequest(isBase64 ? Buffer.from(body.toString('latin1'), 'base64') : body, 'the request')
 }
 
 function refused(error: unknown, response: ServerResponse): { status: number; text: string } {

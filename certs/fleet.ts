@@ -1,15 +1,17 @@
 import type { KeyObject } from 'node:crypto'
 import { existsSync, readdirSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import * as x509 from '@peculiar/x509'
 import { codeOf, TidegateError } from '../src/errors.ts'
-import { kindOids, readCertificates, renewDays } from '../src/tls-files.ts'
+import { readCertificates, renewDays } from '../src/tls-files.ts'
 import { kindOfKey } from './algorithms.ts'
 import { type Authority, dayMs, type Surroundings } from './authority.ts'
-import { type Holder, issueCertificate } from './issue.ts'
+import { holderOf, roleOf } from './holder.ts'
+import { issueCertificate } from './issue.ts'
 import { folderOf, type Role, roles } from './register.ts'
 import { revokedSerials } from './revoke.ts'
+import { isKeyOf } from './pem-files.ts'
 import { signRequest } from './sign.ts'
 
 /** Where certificates lie in the folder of a CA. */
@@ -77,13 +79,18 @@ export async function renewCertificate(
       `${certFile} is not a certificate that is renewed`,
       'issue another with `tidegate certs bootstrap`',
     )
+  if (basename(certFile) !== `${holder.commonName}.crt`)
+    throw notRenewed(
+      `${certFile} is the certificate of ${holder.commonName}, and not named so`,
+      `a certificate that is renewed is \`${holder.commonName}.crt\`, and its key \`${holder.commonName}.key\`: rename them, or renew where they were issued`,
+    )
   if ((await revokedSerials(authority)).has(leaf.serialNumber.toLowerCase()))
     throw notRenewed(
       `${certFile} was revoked`,
       'if its holder is trusted again, issue another with --force: with a new key',
     )
   const issue = { ...options, ...holder, outDir: dirname(certFile), force: true }
-  const newKey = existsSync(keyFileOf(certFile))
+  const newKey = isKeyOf(leaf.publicKey, keyFileOf(certFile))
   if (newKey) await issueCertificate(authority, { ...issue, key: kindOfKey(leaf.publicKey) ?? 'ecdsa' })
   else
     await signRequest(authority, { commonName: holder.commonName, publicKey: certificate.publicKey }, issue)
@@ -92,25 +99,6 @@ export async function renewCertificate(
 
 function notRenewed(message: string, hint: string): TidegateError {
   return new TidegateError('CERTS_REQUEST', { message, retryable: false, hint })
-}
-
-/** For whom a certificate is, by what Tidegate writes into one; undefined: for nobody that Tidegate knows. */
-export function holderOf(certificate: x509.X509Certificate): Holder | undefined {
-  const commonNames = certificate.subjectName.getField('CN')
-  const [commonName] = commonNames
-  const usages = certificate.getExtension(x509.ExtendedKeyUsageExtension)?.usages ?? []
-  const names = certificate.getExtension(x509.SubjectAlternativeNameExtension)?.names.toJSON() ?? []
-  if (commonName === undefined || commonNames.length > 1) return undefined
-  const values = (type: 'dns' | 'ip'): string[] =>
-    names.flatMap((name) => (name.type === type ? [name.value] : []))
-  const dnsNames = values('dns')
-  const ipAddresses = values('ip')
-  if (usages.includes(kindOids.server)) return { commonName, kind: 'server', dnsNames, ipAddresses }
-  const role = roles.find((one) =>
-    names.some(({ type, value }) => type === 'url' && value === `urn:tidegate:${one}:${commonName}`),
-  )
-  if (role === undefined || role === 'server' || !usages.includes(kindOids.client)) return undefined
-  return { commonName, kind: 'client', role, dnsNames, ipAddresses }
 }
 
 interface Judging {
@@ -136,7 +124,7 @@ function readOne(
     return {
       certFile,
       commonName: holder.commonName,
-      role: holder.kind === 'server' ? 'server' : (holder.role ?? 'device'),
+      role: roleOf(holder),
       notAfter,
       daysLeft,
       keyHere: existsSync(keyFileOf(certFile)),

@@ -1,29 +1,20 @@
 import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { isIP } from 'node:net'
 import { join, resolve } from 'node:path'
 import * as x509 from '@peculiar/x509'
 import { TidegateError } from '../src/errors.ts'
 import { deviceIdPattern } from '../src/contract/event.ts'
-import { kindOids, loadTlsFiles, readCertificates, type CertificateKind } from '../src/tls-files.ts'
+import { kindOids, loadTlsFiles, readCertificates } from '../src/tls-files.ts'
 import { generateKeys, type KeyKind } from './algorithms.ts'
 import { backdatedMs, dayMs, keyPem, serialNumber, type Authority, type Surroundings } from './authority.ts'
 import { publicMode, secretMode, writeWhole } from './pem-files.ts'
-import { register, type Role } from './register.ts'
+import { type Holder, roleOf } from './holder.ts'
+import { register } from './register.ts'
 import { revokedSerials } from './revoke.ts'
 
 /** A certificate with fewer days left is issued anew rather than kept. */
 export const renewBeforeDays = 30
-
-/** What a certificate is to say. */
-export interface Holder {
-  /** Becomes the subject CN and the file's name; for a device it is the device ID. */
-  commonName: string
-  kind: CertificateKind
-  /** For client certificates; default `device`. */
-  role?: Exclude<Role, 'server'>
-  dnsNames?: readonly string[]
-  ipAddresses?: readonly string[]
-}
 
 export interface Issue extends Holder, Surroundings {
   /** Default 825; never beyond the CA's own end. */
@@ -59,10 +50,9 @@ export async function issueCertificate(
   const { commonName, outDir, force = false, now = new Date() } = request
   refuseName(authority, request)
   const paths = { certFile: join(outDir, `${commonName}.crt`), keyFile: join(outDir, `${commonName}.key`) }
-  const names = alternativeNames(request)
   if (!force && existsSync(paths.certFile)) {
     refuseOtherKind(paths.certFile, request)
-    if (await isGood(authority, paths, names, now)) return { commonName, ...paths, issued: false }
+    if (await isGood(authority, paths, request, now)) return { commonName, ...paths, issued: false }
   }
 
   const keys = await generateKeys(request.key ?? 'ecdsa')
@@ -79,12 +69,12 @@ export async function signCertificate(
   publicKey: x509.PublicKeyType,
   request: Issue,
 ): Promise<x509.X509Certificate> {
-  const { commonName, kind, role = 'device', days = 825, now = new Date() } = request
+  const { commonName, kind, days = 825, now = new Date() } = request
   const serial = serialNumber(request.randomBytes)
   const notAfter = lastDay(authority, now, days)
   await register(authority.dir, {
     serialNumber: serial,
-    role: kind === 'server' ? 'server' : role,
+    role: roleOf(request),
     commonName,
     issuedAt: now.toISOString(),
     notAfter: notAfter.toISOString(),
@@ -175,22 +165,38 @@ function readable(certFile: string): ReturnType<typeof readCertificates>['certif
 async function isGood(
   authority: Authority,
   paths: { certFile: string; keyFile: string },
-  names: x509.JsonGeneralNames,
+  request: CertificateRequest,
   now: Date,
 ): Promise<boolean> {
   try {
-    const { cert, daysLeft } = loadTlsFiles({
-      ...paths,
-      caFile: authority.certFile,
-      where: 'certificates',
-      now,
-    })
-    const certificate = new x509.X509Certificate(cert)
-    const present = certificate.getExtension(x509.SubjectAlternativeNameExtension)
-    if (daysLeft <= renewBeforeDays || present?.toString('hex') !== encoded(names)) return false
-    return !(await revokedSerials(authority)).has(certificate.serialNumber)
+    loadTlsFiles({ ...paths, caFile: authority.certFile, where: 'certificates', now })
+    return await isKept(authority, paths.certFile, request, now)
   } catch {
     // Whatever is wrong with what is there, issuing anew is the cure.
+    return false
+  }
+}
+
+/**
+ * Whether a certificate that is there is what would be issued, but for its key: of this authority, for the same names, not revoked, and good for more
+ * than 30 days. False for what cannot be read.
+ */
+export async function isKept(
+  authority: Authority,
+  certFile: string,
+  holder: Holder,
+  now: Date,
+): Promise<boolean> {
+  try {
+    const certificate = new x509.X509Certificate(await readFile(certFile, 'utf8'))
+    const { publicKey } = authority.certificate
+    const present = certificate.getExtension(x509.SubjectAlternativeNameExtension)
+    const daysLeft = Math.floor((certificate.notAfter.getTime() - now.getTime()) / dayMs)
+    if (daysLeft <= renewBeforeDays || present?.toString('hex') !== encoded(alternativeNames(holder)))
+      return false
+    if (!(await certificate.verify({ publicKey, signatureOnly: true }))) return false
+    return !(await revokedSerials(authority)).has(certificate.serialNumber)
+  } catch {
     return false
   }
 }

@@ -39,7 +39,8 @@ export async function register(dir: string, issued: Issued): Promise<void> {
   const file = registerFile(dir)
   try {
     await mkdir(dir, { recursive: true })
-    await appendFile(file, `${JSON.stringify(issued)}\n`, { mode: publicMode, flush: true })
+    // Its own line, also behind one that a crash has cut off.
+    await appendFile(file, `\n${JSON.stringify(issued)}\n`, { mode: publicMode, flush: true })
   } catch (error) {
     throw new TidegateError('CERTS_FOLDER', {
       message: `cannot write ${file} (${codeOf(error)})`,
@@ -50,7 +51,7 @@ export async function register(dir: string, issued: Issued): Promise<void> {
   }
 }
 
-/** In order of issue; empty for a CA that has issued nothing since there are registers. A line that a crash cut off was given to nobody. */
+/** In order of issue; empty for a CA that has issued nothing since there are registers. A certificate whose line a crash has cut off was given to nobody. */
 export async function readRegister(dir: string): Promise<Issued[]> {
   const text = await readFile(registerFile(dir), 'utf8').catch((error: unknown) => {
     if (codeOf(error) === 'ENOENT') return ''

@@ -5,8 +5,9 @@ import * as x509 from '@peculiar/x509'
 import { messageOf, TidegateError } from '../src/errors.ts'
 import { readCertificates } from '../src/tls-files.ts'
 import { type Authority, dayMs, type Surroundings } from './authority.ts'
+import { holderOf, roleOf } from './holder.ts'
 import { publicMode, writeWhole } from './pem-files.ts'
-import { readRegister } from './register.ts'
+import { folderOf, readRegister, type Role } from './register.ts'
 
 /** The days after which whoever uses a list expects a newer one. */
 const listDays = 30
@@ -23,18 +24,87 @@ export interface Revocation {
   nextUpdate: Date
   /** False when all of them were on it already and half of its days are left: it was kept as it is. */
   written: boolean
-  certificates: { certFile: string; serialNumber: string; already: boolean }[]
+  /** `what`: the file, or whose it was where it is in no file any more. */
+  certificates: { what: string; serialNumber: string; already: boolean }[]
+}
+
+/** Somebody who may have been issued several certificates. */
+export interface HolderName {
+  role: Exclude<Role, 'bootstrap'>
+  commonName: string
 }
 
 /**
- * Puts certificates, and all others that were issued to their holders and have not ended, on the revocation list of their CA, `ca.crl` beside it, which is made when there is none and signed anew when it
- * has changed or half of its days are over; without certificates it does no more than that. What is on the list stays on it, with its date. Safe to repeat.
+ * Puts every certificate that somebody was issued and that has not ended on the revocation list of their CA, by its register and by what
+ * lies in its folder; of a device also what would get it another. Otherwise as `revokeCertificates`.
+ * @throws TidegateError also TLS_FILE_MISSING: there is none
+ */
+export async function revokeHolders(
+  authority: Authority,
+  holders: readonly HolderName[],
+  options: RevocationOptions = {},
+): Promise<Revocation> {
+  const taken: Taken[] = []
+  for (const { role, commonName } of holders) {
+    const files = [role, ...(role === 'device' ? (['bootstrap'] as const) : [])].map((one) =>
+      join(authority.dir, folderOf(one), `${commonName}.crt`),
+    )
+    const registered = await registeredTo(authority, role, commonName, options.now)
+    const there = files.filter((file) => existsSync(file))
+    // Where there is nothing at all the one that should be there is named.
+    const named = there.length === 0 && registered.length === 0 ? files.slice(0, 1) : there
+    taken.push(...named.map((certFile) => ({ what: certFile, serialNumber: ownSerial(authority, certFile) })))
+    taken.push(...registered)
+  }
+  return putOnList(authority, taken, options)
+}
+
+/**
+ * Puts certificates, and all others that were issued to their holders and have not ended, on the revocation list of their CA, `ca.crl` beside
+ * it, which is made when there is none and signed anew when it has changed or half of its days are over; without certificates it does no more
+ * than that. What is on the list stays on it, with its date. Safe to repeat.
  * @throws TidegateError CERTS_NOT_OURS (a certificate of another CA), CERTS_LIST (what is there is no list of this CA), TLS_FILE_*, CERTS_FOLDER
  */
 export async function revokeCertificates(
   authority: Authority,
   certFiles: readonly string[],
-  { days = listDays, now = new Date() }: RevocationOptions = {},
+  options: RevocationOptions = {},
+): Promise<Revocation> {
+  const taken: Taken[] = []
+  for (const certFile of certFiles) {
+    taken.push({ what: certFile, serialNumber: ownSerial(authority, certFile) })
+    const holder = holderOf(new x509.X509Certificate(await readFile(certFile, 'utf8')))
+    if (holder) taken.push(...(await registeredTo(authority, roleOf(holder), holder.commonName, options.now)))
+  }
+  return putOnList(authority, taken, options)
+}
+
+interface Taken {
+  what: string
+  serialNumber: string
+}
+
+async function registeredTo(
+  authority: Authority,
+  role: Role,
+  commonName: string,
+  now = new Date(),
+): Promise<Taken[]> {
+  const register = await readRegister(authority.dir)
+  return register
+    .filter(
+      (one) =>
+        one.commonName === commonName &&
+        (one.role === role || (role === 'device' && one.role === 'bootstrap')) &&
+        Date.parse(one.notAfter) > now.getTime(),
+    )
+    .map((one) => ({ what: `${one.role} ${commonName}`, serialNumber: one.serialNumber }))
+}
+
+async function putOnList(
+  authority: Authority,
+  taken: readonly Taken[],
+  { days = listDays, now = new Date() }: RevocationOptions,
 ): Promise<Revocation> {
   const crlFile = join(authority.dir, 'ca.crl')
   const before = await readList(authority)
@@ -44,20 +114,13 @@ export async function revokeCertificates(
       { serialNumber, revocationDate },
     ]),
   )
-  const register = await readRegister(authority.dir)
-  const serials = certFiles.flatMap((certFile) => {
-    const serialNumber = ownSerial(authority, certFile)
-    const { commonName, role } = register.find((one) => one.serialNumber === serialNumber) ?? {}
-    const others = register.filter(
-      (one) => one.commonName === commonName && one.role === role && Date.parse(one.notAfter) > now.getTime(),
-    )
-    const all = new Set([serialNumber, ...others.map((one) => one.serialNumber)])
-    return [...all].map((one) => ({ certFile, serialNumber: one }))
-  })
-  const certificates = serials.map(({ certFile, serialNumber }) => {
+  const distinct = [
+    ...new Map(taken.toReversed().map((one) => [one.serialNumber, one])).values(),
+  ].toReversed()
+  const certificates = distinct.map(({ what, serialNumber }) => {
     const already = entries.has(serialNumber)
     if (!already) entries.set(serialNumber, { serialNumber, revocationDate: now })
-    return { certFile, serialNumber, already }
+    return { what, serialNumber, already }
   })
   const listed = entries.size
   const left = (before?.nextUpdate?.getTime() ?? 0) - now.getTime()

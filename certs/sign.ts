@@ -1,13 +1,13 @@
 import { existsSync } from 'node:fs'
-import { readFile, rm } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as x509 from '@peculiar/x509'
 import { TidegateError } from '../src/errors.ts'
 import { readCertificates } from '../src/tls-files.ts'
 import { kindOfKey, publicKeyOf } from './algorithms.ts'
 import type { Authority } from './authority.ts'
-import { type Issue, refuseName, refuseOtherKind, renewBeforeDays, signCertificate } from './issue.ts'
-import { publicMode, writeWhole } from './pem-files.ts'
+import { isKept, type Issue, refuseName, refuseOtherKind, signCertificate } from './issue.ts'
+import { replaceCertificate } from './pem-files.ts'
 
 /** A larger file is no request. */
 const requestBytesMax = 64 * 1024
@@ -58,7 +58,7 @@ export async function parseSigningRequest(bytes: Buffer, where: string): Promise
 
 /**
  * `<commonName>.crt` in `outDir` for the key of a request. Of what the request asks for nothing is taken over but the key: whose it is and
- * what for is said by whoever signs. Kept as it is when a certificate for this key and name with more than 30 days is there.
+ * what for is said by whoever signs. Kept as it is when a good certificate for this key and these names is there.
  * @throws TidegateError CERTS_NAME, CERTS_REQUEST (it asks to be called something else), CERTS_TAKEN (there is a certificate for another
  * key, or of another kind, under that name), CERTS_AUTHORITY_ENDS, CERTS_FOLDER
  */
@@ -78,13 +78,10 @@ export async function signRequest(
     refuseOtherKind(certFile, issue)
     const [present] = readCertificates(certFile, 'certificates').certificates
     if (!present.publicKey.equals(publicKeyOf(request))) throw takenByAnotherKey(certFile)
-    if (Date.parse(present.validTo) - now.getTime() > renewBeforeDays * 86_400_000)
-      return { commonName, certFile, issued: false }
+    if (await isKept(authority, certFile, issue, now)) return { commonName, certFile, issued: false }
   }
   const certificate = await signCertificate(authority, request.publicKey, issue)
-  await writeWhole(certFile, `${certificate.toString('pem')}\n`, publicMode)
-  // A key that lies there from before is no longer this certificate's.
-  await rm(join(outDir, `${commonName}.key`), { force: true })
+  await replaceCertificate(certFile, `${certificate.toString('pem')}\n`)
   return { commonName, certFile, issued: true }
 }
 

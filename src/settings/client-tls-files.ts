@@ -76,6 +76,11 @@ export class ClientTlsFiles {
 }
 
 function lookOf(file: string | undefined): string {
-  const stats = file === undefined ? undefined : statSync(file, { bigint: true, throwIfNoEntry: false })
-  return stats ? `${stats.ino}:${stats.size}:${stats.mtimeNs}` : ''
+  if (file === undefined) return ''
+  try {
+    const { ino, size, mtimeNs } = statSync(file, { bigint: true })
+    return `${ino}:${size}:${mtimeNs}`
+  } catch (error) {
+    return codeOf(error)
+  }
 }

@@ -6,6 +6,7 @@ import {
   loadTlsFiles,
   refuseOutsideValidity,
 } from '../tls-files.ts'
+import { proveUsable } from '../tls-usable.ts'
 
 const file = z.string().min(1)
 
@@ -39,7 +40,7 @@ export interface ClientTls {
   pair?: KeyPair
 }
 
-/** Throws as `loadTlsFiles` does. */
+/** Throws as `loadTlsFiles` does, and TLS_UNUSABLE. */
 export function loadClientTls(
   { ca: caFile, cert: certFile, key: keyFile }: ClientTlsPaths,
   { where, now = new Date() }: Pick<KeyPairPaths, 'where' | 'now'>,
@@ -47,8 +48,10 @@ export function loadClientTls(
   if (certFile === undefined || keyFile === undefined) {
     const { ca, certificates } = loadCas(caFile, where)
     for (const authority of certificates) refuseOutsideValidity(authority, caFile, where, now)
+    proveUsable({ ca }, where)
     return { ca }
   }
   const { ca, ...pair } = loadTlsFiles({ caFile, certFile, keyFile, where, kind: 'client', now })
+  proveUsable({ ca, cert: pair.cert, key: pair.key }, where)
   return { ca, pair }
 }

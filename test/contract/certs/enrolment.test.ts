@@ -14,6 +14,7 @@ import { listFleet, renewCertificate } from '../../../certs/fleet.ts'
 import { issueCertificate } from '../../../certs/issue.ts'
 import { revokeCertificates, revokedSerials } from '../../../certs/revoke.ts'
 import { identify } from '../../../edge/mqtt/identity.ts'
+import { systemClock } from '../../../src/clock.ts'
 import { makeSigningRequest } from '../../support/certs/signing-request.ts'
 
 const hourMs = 3_600_000
@@ -41,6 +42,7 @@ beforeEach(async () => {
     host: '127.0.0.1',
     port: 0,
     now: () => new Date(nowMs),
+    clock: systemClock,
     say: (line) => said.push(line),
   })
 })
@@ -135,7 +137,7 @@ test('a bootstrap certificate enrols one key, and no other after it, nor another
   const other = await makeSigningRequest('boiler-8')
   expect(await ask(bootstrap, 'simpleenroll', other.pem)).toMatchObject({
     status: 403,
-    text: 'boiler-7 may not ask for a certificate of boiler-8\n',
+    text: 'boiler-7 may not ask for a certificate of "boiler-8"\n',
   })
   const own = await bootstrapRequest('boiler-7')
   expect(await ask(own.shown, 'simpleenroll', own.pem)).toMatchObject({ status: 403 })

@@ -1,6 +1,7 @@
 import { messageOf, TidegateError } from '../../../src/errors.ts'
 import { readPem } from '../../../src/tls-files.ts'
-import { type Authorities, type Link, plainSerial } from './credential.ts'
+import type { Authorities, Link } from './credential.ts'
+import { plainSerial } from './serial.ts'
 
 /** What the CAs of the listener have taken back (RFC 5280, 5). */
 export interface RevocationLists {

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { Command } from 'commander'
 import { renewDays } from '../src/tls-files.ts'
 import { wholeNumber } from '../src/settings/command-line.ts'
-import { quoted } from '../src/shell.ts'
+import { quoted } from '../src/settings/shell.ts'
 import type { IssuedCertificate } from './issue.ts'
 
 export interface CommandSurroundings {

@@ -5,7 +5,8 @@ import { join, resolve } from 'node:path'
 import * as x509 from '@peculiar/x509'
 import { TidegateError } from '../src/errors.ts'
 import { deviceIdPattern } from '../src/contract/event.ts'
-import { kindOids, loadTlsFiles, readCertificates, type CertificateKind } from '../src/tls-files.ts'
+import { readCertificates } from '../src/pem-files.ts'
+import { kindOids, loadTlsFiles, type CertificateKind } from '../src/tls-files.ts'
 import {
   backdatedMs,
   dayMs,

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as x509 from '@peculiar/x509'
 import { messageOf, TidegateError } from '../src/errors.ts'
-import { readCertificates } from '../src/tls-files.ts'
+import { readCertificates } from '../src/pem-files.ts'
 import { type Authority, dayMs, signingAlgorithm, type Surroundings } from './authority.ts'
 import { publicMode, writeWhole } from './pem-files.ts'
 

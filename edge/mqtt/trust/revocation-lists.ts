@@ -1,5 +1,5 @@
 import { messageOf, TidegateError } from '../../../src/errors.ts'
-import { readPem } from '../../../src/tls-files.ts'
+import { readPem } from '../../../src/pem-files.ts'
 import type { Authorities, Link } from './credential.ts'
 import { plainSerial } from './serial.ts'
 
@@ -24,18 +24,14 @@ interface List {
 
 const where = 'the MQTT listener (mqtt.tls.crl)'
 const block = /-----BEGIN X509 CRL-----[\s\S]*?-----END X509 CRL-----/g
-/** Some 20,000 certificates: reading them holds the gateway up for about a second (G7). */
-const fileBytesMax = 1 << 20
 
 /**
  * The lists of a PEM file, each proven to be of a CA of the listener; of several of one CA the newest counts. A list beyond its
  * `nextUpdate` is read like any other.
- * @throws TidegateError `TLS_FILE_MISSING` | `TLS_FILE_UNREADABLE` | `CRL_TOO_LARGE` | `CRL_CORRUPT` | `CRL_FOREIGN` | `CRL_UNSUPPORTED`
+ * @throws TidegateError `TLS_FILE_MISSING` | `TLS_FILE_UNREADABLE` | `TLS_FILE_TOO_LARGE` | `CRL_CORRUPT` | `CRL_FOREIGN` | `CRL_UNSUPPORTED`
  */
 export async function loadRevocationLists(file: string, authorities: Authorities): Promise<RevocationLists> {
-  const pem = readPem(file, where)
-  if (pem.length > fileBytesMax) throw tooLarge(file, pem.length)
-  const text = pem.toString('latin1')
+  const text = readPem(file, where).toString('latin1')
   const blocks = text.match(block) ?? []
   if (blocks.length === 0) throw corrupt(file, 'it holds no revocation list in PEM')
   if (text.split('-----BEGIN').length - 1 !== blocks.length)
@@ -122,14 +118,6 @@ function corrupt(file: string, what: string): TidegateError {
     message: `${where}: ${file} cannot be used: ${what}`,
     retryable: false,
     hint: 'copy it again from the CA; a list in DER is made PEM by `openssl crl -inform DER -in FILE`',
-  })
-}
-
-function tooLarge(file: string, bytes: number): TidegateError {
-  return new TidegateError('CRL_TOO_LARGE', {
-    message: `${where}: ${file} has ${bytes} bytes, and ${fileBytesMax} are the most`,
-    retryable: false,
-    hint: 'issue devices from a CA of their own, whose list names no other certificates, and leave expired ones off it',
   })
 }
 

@@ -10,7 +10,7 @@ import { issueDevices } from '../../../certs/development.ts'
 import { revokeCertificates } from '../../../certs/revoke.ts'
 import { type Authorities, authoritiesOf, credentialOf } from '../../../edge/mqtt/trust/credential.ts'
 import { loadRevocationLists } from '../../../edge/mqtt/trust/revocation-lists.ts'
-import { readCertificates } from '../../../src/tls-files.ts'
+import { readCertificates } from '../../../src/pem-files.ts'
 import { createIntermediateCa, strangeKey } from '../../support/edge/intermediate-ca.ts'
 
 const dayMs = 86_400_000
@@ -67,7 +67,7 @@ test('a list that is damaged, cut off, foreign, partial or too long is refused, 
     ['CRL_CORRUPT', good.replace(/\n(.{64})\n(.{64})\n/, '\n$2\n')],
     ['CRL_FOREIGN', good + (await other.rootList({ intermediate: false }))],
     ['CRL_UNSUPPORTED', await other.rootList({ intermediate: false }, [issuingPoint])],
-    ['CRL_TOO_LARGE', `${good}${'\n'.repeat(1 << 20)}`],
+    ['TLS_FILE_TOO_LARGE', `${good}${'\n'.repeat(1 << 20)}`],
   ]
   for (const [code, text] of wrong)
     await expect(loadRevocationLists(written(text), authorities)).rejects.toMatchObject({ code })

@@ -3,10 +3,10 @@ import { createSecureContext } from 'node:tls'
 import { codeOf, messageOf, TidegateError } from '../../../src/errors.ts'
 import { allOf } from '../../../src/settings/all-of.ts'
 import { type KeyPair, loadCas, loadPairOf, type TrustedCas } from '../../../src/tls-files.ts'
-import { type Authorities, authoritiesOf } from './credential.ts'
+import { authoritiesOf } from './credential.ts'
 import { type Denied, loadDenied, nobodyDenied } from './denied.ts'
 import type { EntranceCas, TrustInForce } from './judgement.ts'
-import { loadRevocationLists, type RevocationLists } from './revocation-lists.ts'
+import { RevocationListFile } from './revocation-lists.ts'
 
 /** The files of `mqtt.tls`. */
 export interface TrustFiles {
@@ -20,6 +20,8 @@ export interface TrustFiles {
 /** What was read at the start, of files that looked like this. */
 export interface LoadedTrust extends TrustInForce {
   marks: string
+  /** Undefined: there is no `mqtt.tls.crl`. */
+  listFile: RevocationListFile | undefined
 }
 
 const where = 'the MQTT listener (mqtt.tls)'
@@ -31,13 +33,14 @@ const where = 'the MQTT listener (mqtt.tls)'
 export async function loadTrust(files: TrustFiles, now: Date): Promise<LoadedTrust> {
   // Before they are read, so that what is written meanwhile is read again.
   const marks = await marksOf(files)
+  const listFile = files.crl === undefined ? undefined : new RevocationListFile(files.crl)
   const withCas = async () => {
     const cas = loadCasOf(files)
     const pair = (): KeyPair => loadPair(files, cas, now)
-    return { cas, ...(await allOf({ pair, lists: () => loadListsOf(files, cas.authorities) })) }
+    return { cas, ...(await allOf({ pair, lists: async () => listFile?.read(cas.authorities) })) }
   }
   const { listener, denied } = await allOf({ listener: withCas, denied: () => loadDeniedOf(files) })
-  return { ...listener, denied, marks }
+  return { ...listener, denied, marks, listFile }
 }
 
 /** @throws TidegateError `TLS_FILE_*` | `TLS_UNUSABLE` */
@@ -69,14 +72,6 @@ function usable<T>(look: () => T): T {
       cause,
     })
   }
-}
-
-/** @throws TidegateError `TLS_FILE_*` | `CRL_*` */
-export async function loadListsOf(
-  { crl }: TrustFiles,
-  authorities: Authorities,
-): Promise<RevocationLists | undefined> {
-  return crl === undefined ? undefined : loadRevocationLists(crl, authorities)
 }
 
 /** @throws TidegateError `TLS_FILE_*` | `DENIED_INVALID` */

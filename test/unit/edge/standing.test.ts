@@ -86,6 +86,7 @@ function trust(
     pair: {} as never,
     denied: { devices: new Set(), serials: new Set() },
     lists: {
+      byIssuer: new Map(),
       revoked: revoked.length,
       nextUpdateMs,
       warnings: [],

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { Option } from 'commander'
 import { systemClock } from '../src/clock.ts'
 import { aborted, untilSignal } from '../src/lifecycle.ts'
-import { quoted } from '../src/shell.ts'
+import { quoted } from '../src/settings/shell.ts'
 import { wholeNumber } from '../src/settings/command-line.ts'
 import { renewDays } from '../src/tls-files.ts'
 import {
@@ -15,7 +15,7 @@ import {
   type Parts,
   sayIssued,
 } from './command-parts.ts'
-import type { Holder } from './holder.ts'
+import type { Holder } from './register.ts'
 
 /** What is done to certificates after the first day: those whose keys stay elsewhere, and those that end. */
 export function registerFleetCommands(parts: Parts): void {

@@ -1,7 +1,7 @@
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { Command } from 'commander'
-import { quoted } from '../src/shell.ts'
+import { quoted } from '../src/settings/shell.ts'
 import { renewDays } from '../src/tls-files.ts'
 import { registerFleetCommands } from './command-fleet.ts'
 import {

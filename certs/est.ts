@@ -8,7 +8,7 @@ import type { Clock } from '../src/clock.ts'
 import { codeOf, messageOf, TidegateError } from '../src/errors.ts'
 import { listen } from '../src/listen.ts'
 import { createThrottle } from '../src/throttle.ts'
-import { readCertificates } from '../src/tls-files.ts'
+import { readCertificates } from '../src/pem-files.ts'
 import { Enrolment, type EnrolmentOptions, Refusal } from './enrolment.ts'
 import { parseSigningRequest, type SigningRequest } from './sign.ts'
 

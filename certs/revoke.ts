@@ -3,11 +3,10 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as x509 from '@peculiar/x509'
 import { messageOf, TidegateError } from '../src/errors.ts'
-import { readCertificates } from '../src/tls-files.ts'
+import { readCertificates } from '../src/pem-files.ts'
 import { type Authority, dayMs, type Surroundings } from './authority.ts'
-import { holderOf, roleOf } from './holder.ts'
 import { publicMode, writeWhole } from './pem-files.ts'
-import { folderOf, readRegister, type Role } from './register.ts'
+import { folderOf, holderOf, readRegister, type Role, roleOf } from './register.ts'
 
 /** The days after which whoever uses a list expects a newer one. */
 const listDays = 30

@@ -16,20 +16,21 @@ import {
 } from '../src/settings/check.ts'
 import type { EdgeConfig } from './config.ts'
 import { unwritable } from './data-folder.ts'
-import type { RevocationLists } from './mqtt/trust/revocation-lists.ts'
-import { loadCasOf, loadDeniedOf, loadListsOf, loadPair } from './mqtt/trust/files.ts'
+import { RevocationListFile } from './mqtt/trust/revocation-lists.ts'
+import { loadCasOf, loadDeniedOf, loadPair } from './mqtt/trust/files.ts'
 import { loadUplinkTls } from './tls.ts'
 
 /** Everything that can be looked at without starting a gateway; nothing is made, written or connected to. */
 export async function checkEdge(config: EdgeConfig, now: Date): Promise<Checked> {
   const { gateway, dataDir, mqtt, uplink, schemas, ops } = config
   const { folder } = schemas
+  const { crl, denied } = mqtt.tls
   const running = await answers(ops)
   const looks: Look[] = [
     { what: 'gateway', look: () => ({ text: gateway }) },
     { what: 'mqtt.tls', look: () => seenMqttTls(config, now) },
-    ...(mqtt.tls.crl === undefined ? [] : [{ what: 'mqtt.tls.crl', look: () => seenLists(config, now) }]),
-    ...(mqtt.tls.denied === undefined ? [] : [{ what: 'mqtt.tls.denied', look: () => seenDenied(config) }]),
+    ...(crl === undefined ? [] : [{ what: 'mqtt.tls.crl', look: () => seenLists(crl, config, now) }]),
+    ...(denied === undefined ? [] : [{ what: 'mqtt.tls.denied', look: () => seenDenied(config) }]),
     { what: 'uplink.tls', look: () => seenClientTls(uplink.url, loadUplinkTls(config, now)) },
     ...(folder === undefined ? [] : [{ what: 'schemas.folder', look: () => seenSchemas(folder) }]),
     { what: 'dataDir', look: () => seenDataFolder(dataDir) },
@@ -52,8 +53,8 @@ function seenMqttTls(config: EdgeConfig, now: Date): Seen {
 }
 
 /** The CAs are taken as they are: what is wrong with them is said of `mqtt.tls`. */
-async function seenLists({ mqtt: { tls } }: EdgeConfig, now: Date): Promise<Seen> {
-  const lists = (await loadListsOf(tls, loadCasOf(tls).authorities)) as RevocationLists
+async function seenLists(crl: string, { mqtt: { tls } }: EdgeConfig, now: Date): Promise<Seen> {
+  const lists = await new RevocationListFile(crl).read(loadCasOf(tls).authorities)
   const isStale = now.getTime() > lists.nextUpdateMs
   const until = Number.isFinite(lists.nextUpdateMs) ? new Date(lists.nextUpdateMs).toISOString() : 'for ever'
   const said = [

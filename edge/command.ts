@@ -1,3 +1,4 @@
+import { isatty } from 'node:tty'
 import type { Command } from 'commander'
 import { systemClock } from '../src/clock.ts'
 import { untilSignal } from '../src/lifecycle.ts'
@@ -37,10 +38,12 @@ Every key can also be set in the environment, which wins over the file:
         { level: config.log.level, side: 'edge', name: config.gateway },
         systemClock,
       )
-      const signal = untilSignal(process)
-      // From now on, or a hang-up during the start would end the process.
       let reload = (): unknown => log.warn('SIGHUP: it has not started yet')
-      process.on('SIGHUP', () => reload())
+      const onHangUp = (): void => log.info('SIGHUP: the terminal has gone; stopping in good order')
+      const inTerminal = isatty(0) || isatty(1)
+      const signal = untilSignal(process, inTerminal ? { onHangUp } : {})
+      // From now on, or a hang-up during the start would end the process.
+      if (!inTerminal) process.on('SIGHUP', () => reload())
       signal.addEventListener(
         'abort',
         () => {

@@ -1,3 +1,4 @@
+import { createSecureContext } from 'node:tls'
 import { z } from 'zod'
 import {
   type KeyPair,
@@ -5,8 +6,8 @@ import {
   loadCas,
   loadTlsFiles,
   refuseOutsideValidity,
+  usable,
 } from '../tls-files.ts'
-import { proveUsable } from '../tls-usable.ts'
 
 const file = z.string().min(1)
 
@@ -48,10 +49,10 @@ export function loadClientTls(
   if (certFile === undefined || keyFile === undefined) {
     const { ca, certificates } = loadCas(caFile, where)
     for (const authority of certificates) refuseOutsideValidity(authority, caFile, where, now)
-    proveUsable({ ca }, where)
+    usable(where, () => createSecureContext({ ca }))
     return { ca }
   }
   const { ca, ...pair } = loadTlsFiles({ caFile, certFile, keyFile, where, kind: 'client', now })
-  proveUsable({ ca, cert: pair.cert, key: pair.key }, where)
+  usable(where, () => createSecureContext({ ca, cert: pair.cert, key: pair.key }))
   return { ca, pair }
 }

@@ -1,4 +1,5 @@
 import { createHash, X509Certificate } from 'node:crypto'
+import { plainSerial } from './serial.ts'
 
 /** A certificate on the way up from a device, as far as it must be looked at again. */
 export interface Step {
@@ -79,11 +80,6 @@ export function sentWith(leaf: X509Certificate): X509Certificate[] {
     next = next.issuerCertificate
   }
   return sent
-}
-
-/** A serial number in one spelling: capital hex digits without leading zeros. */
-export function plainSerial(hex: string): string {
-  return hex.replace(/^0+(?=.)/, '').toUpperCase()
 }
 
 interface Signer {

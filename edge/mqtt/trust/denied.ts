@@ -1,7 +1,7 @@
 import { deviceIdPattern } from '../../../src/contract/event.ts'
 import { TidegateError } from '../../../src/errors.ts'
-import { readPem } from '../../../src/tls-files.ts'
-import { plainSerial } from './credential.ts'
+import { readPem } from '../../../src/pem-files.ts'
+import { plainSerial } from './serial.ts'
 
 /** Who is not let in, whatever their certificates are worth. */
 export interface Denied {
@@ -13,6 +13,7 @@ export interface Denied {
 export const nobodyDenied: Denied = { devices: new Set(), serials: new Set() }
 
 const faultsShownMax = 5
+const serialPattern = /^-?[0-9a-f]+(:[0-9a-f]+)*$/i
 
 /** @throws TidegateError `TLS_FILE_MISSING` | `TLS_FILE_UNREADABLE` | `DENIED_INVALID` */
 export function loadDenied(file: string): Denied {
@@ -41,9 +42,9 @@ export function parseDenied(text: string, file: string): Denied {
       continue
     }
     const [kind, value = '', ...rest] = words.split(/\s+/)
-    const hex = value.replaceAll(':', '')
     if (kind === 'device' && rest.length === 0 && deviceIdPattern.test(value)) devices.add(value)
-    else if (kind === 'serial' && rest.length === 0 && /^[0-9a-f]+$/i.test(hex)) serials.add(plainSerial(hex))
+    else if (kind === 'serial' && rest.length === 0 && serialPattern.test(value))
+      serials.add(plainSerial(value))
     else faults.push(`line ${index + 1}: ${JSON.stringify(words.slice(0, 100))}`)
   }
   if (faults.length > 0) throw invalid(`${file} has lines that cannot be read: ${shown(faults)}`)

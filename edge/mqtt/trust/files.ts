@@ -1,12 +1,12 @@
 import { stat } from 'node:fs/promises'
 import { createSecureContext } from 'node:tls'
-import { codeOf, messageOf, TidegateError } from '../../../src/errors.ts'
+import { codeOf } from '../../../src/errors.ts'
 import { allOf } from '../../../src/settings/all-of.ts'
-import { type KeyPair, loadCas, loadPairOf, type TrustedCas } from '../../../src/tls-files.ts'
-import { type Authorities, authoritiesOf } from './credential.ts'
+import { type KeyPair, loadCas, loadPairOf, type TrustedCas, usable } from '../../../src/tls-files.ts'
+import { authoritiesOf } from './credential.ts'
 import { type Denied, loadDenied, nobodyDenied } from './denied.ts'
 import type { EntranceCas, TrustInForce } from './judgement.ts'
-import { loadRevocationLists, type RevocationLists } from './revocation-lists.ts'
+import { RevocationListFile } from './revocation-lists.ts'
 
 /** The files of `mqtt.tls`. */
 export interface TrustFiles {
@@ -20,6 +20,8 @@ export interface TrustFiles {
 /** What was read at the start, of files that looked like this. */
 export interface LoadedTrust extends TrustInForce {
   marks: string
+  /** Undefined: there is no `mqtt.tls.crl`. */
+  listFile: RevocationListFile | undefined
 }
 
 const where = 'the MQTT listener (mqtt.tls)'
@@ -31,19 +33,20 @@ const where = 'the MQTT listener (mqtt.tls)'
 export async function loadTrust(files: TrustFiles, now: Date): Promise<LoadedTrust> {
   // Before they are read, so that what is written meanwhile is read again.
   const marks = await marksOf(files)
+  const listFile = files.crl === undefined ? undefined : new RevocationListFile(files.crl)
   const withCas = async () => {
     const cas = loadCasOf(files)
     const pair = (): KeyPair => loadPair(files, cas, now)
-    return { cas, ...(await allOf({ pair, lists: () => loadListsOf(files, cas.authorities) })) }
+    return { cas, ...(await allOf({ pair, lists: async () => listFile?.read(cas.authorities) })) }
   }
   const { listener, denied } = await allOf({ listener: withCas, denied: () => loadDeniedOf(files) })
-  return { ...listener, denied, marks }
+  return { ...listener, denied, marks, listFile }
 }
 
 /** @throws TidegateError `TLS_FILE_*` | `TLS_UNUSABLE` */
 export function loadCasOf({ ca }: TrustFiles): EntranceCas {
   const cas = loadCas(ca, where)
-  return usable(() => {
+  return usable(where, () => {
     createSecureContext({ ca: cas.ca })
     return { ...cas, authorities: authoritiesOf(cas.certificates) }
   })
@@ -52,31 +55,10 @@ export function loadCasOf({ ca }: TrustFiles): EntranceCas {
 /** What the listener shows. @throws TidegateError `TLS_*` */
 export function loadPair({ cert, key }: TrustFiles, cas: TrustedCas, now: Date): KeyPair {
   const pair = loadPairOf(cas, { certFile: cert, keyFile: key, where, kind: 'server', now })
-  return usable(() => {
+  return usable(where, () => {
     createSecureContext({ cert: pair.cert, key: pair.key })
     return pair
   })
-}
-
-function usable<T>(look: () => T): T {
-  try {
-    return look()
-  } catch (cause) {
-    throw new TidegateError('TLS_UNUSABLE', {
-      message: `${where}: OpenSSL does not take the files (${messageOf(cause)})`,
-      retryable: false,
-      hint: 'most often a key is too short, or a signature too old: ECDSA P-256 or RSA of 2048 bits, and SHA-256',
-      cause,
-    })
-  }
-}
-
-/** @throws TidegateError `TLS_FILE_*` | `CRL_*` */
-export async function loadListsOf(
-  { crl }: TrustFiles,
-  authorities: Authorities,
-): Promise<RevocationLists | undefined> {
-  return crl === undefined ? undefined : loadRevocationLists(crl, authorities)
 }
 
 /** @throws TidegateError `TLS_FILE_*` | `DENIED_INVALID` */

@@ -72,7 +72,7 @@ export function entryFaultOf(
   if (!links.some(({ issuer }) => trust.lists?.isStale(issuer, nowMs))) return undefined
   return {
     reason: 'stale-crl',
-    detail: 'the list of its CA in mqtt.tls.crl should have been replaced by now',
+    detail: 'the list of its CA in mqtt.tls.crl is not there, or should have been replaced by now',
   }
 }
 

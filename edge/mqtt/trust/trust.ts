@@ -4,15 +4,7 @@ import { groupCommit } from '../../../src/group-commit.ts'
 import type { Logger } from '../../../src/log.ts'
 import { createThrottle } from '../../../src/throttle.ts'
 import { FileWatch } from './file-watch.ts'
-import {
-  type LoadedTrust,
-  loadCasOf,
-  loadDeniedOf,
-  loadListsOf,
-  loadPair,
-  marksOf,
-  type TrustFiles,
-} from './files.ts'
+import { type LoadedTrust, loadCasOf, loadDeniedOf, loadPair, marksOf, type TrustFiles } from './files.ts'
 import type { StalePolicy, TrustInForce } from './judgement.ts'
 
 /** What became of files that were read again: `failed` if one was faulty, of which what was in force still is. */
@@ -136,7 +128,7 @@ class WatchedTrust implements Trust {
   }
 
   async #readAll(): Promise<void> {
-    const { files, clock, log } = this.#options
+    const { files, loaded, clock, log } = this.#options
     const { inForce } = this
     const faulty = new Set<TrustPart>()
     const orKept = async <T>(part: TrustPart, load: () => T | Promise<T>, kept: T): Promise<T> => {
@@ -151,7 +143,11 @@ class WatchedTrust implements Trust {
     const cas = await orKept('ca', () => loadCasOf(files), inForce.cas)
     const now = new Date(clock.now())
     const pair = await orKept('certificate', () => loadPair(files, cas, now), inForce.pair)
-    const lists = await orKept('crl', () => loadListsOf(files, cas.authorities), inForce.lists)
+    const lists = await orKept(
+      'crl',
+      async () => loaded.listFile?.read(cas.authorities, inForce.lists),
+      inForce.lists,
+    )
     const denied = await orKept('denied', () => loadDeniedOf(files), inForce.denied)
     if (this.#closed) return
     this.inForce = { cas, pair, lists, denied }

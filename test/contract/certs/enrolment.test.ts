@@ -2,7 +2,9 @@ import 'reflect-metadata'
 import { KeyObject, type webcrypto, X509Certificate } from 'node:crypto'
 import { existsSync, readdirSync } from 'node:fs'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { once } from 'node:events'
 import { request as httpsRequest } from 'node:https'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -12,7 +14,8 @@ import { issueBootstrap } from '../../../certs/enrolment.ts'
 import { type EstServer, startEst } from '../../../certs/est.ts'
 import { listFleet, renewCertificate } from '../../../certs/fleet.ts'
 import { issueCertificate } from '../../../certs/issue.ts'
-import { revokeCertificates, revokedSerials } from '../../../certs/revoke.ts'
+import { revokeCertificates, revokedSerials, revokeHolders } from '../../../certs/revoke.ts'
+import { parseSigningRequest, signRequest } from '../../../certs/sign.ts'
 import { identify } from '../../../edge/mqtt/identity.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { makeSigningRequest } from '../../support/certs/signing-request.ts'
@@ -184,6 +187,44 @@ test('a device renews with the newest certificate that it has: of two that claim
     text: 'a newer certificate has been issued to boiler-7: show that one\n',
   })
 })
+
+test('who is revoked is so by the register, wherever the files of their certificates are', async () => {
+  const bootstrap = await bootstrapOf('boiler-7')
+  await rm(join(dir, 'bootstrap'), { recursive: true })
+  await signRequest(
+    authority,
+    await parseSigningRequest(Buffer.from((await makeSigningRequest('boiler-7')).pem), 'it'),
+    {
+      commonName: 'boiler-7',
+      kind: 'client',
+      role: 'device',
+      outDir: join(dir, 'elsewhere'),
+    },
+  )
+  const { certificates } = await revokeHolders(authority, [{ role: 'device', commonName: 'boiler-7' }])
+  expect(certificates.map(({ what }) => what)).toEqual(['bootstrap boiler-7', 'device boiler-7'])
+  const { pem } = await makeSigningRequest('boiler-7')
+  expect(await ask(bootstrap, 'simpleenroll', pem)).toMatchObject({ status: 403 })
+})
+
+test('a device whose certificate a person has renewed for the same key renews with the one that it has', async () => {
+  const first = await makeSigningRequest('boiler-7')
+  const enrolled = certificateIn(await ask(await bootstrapOf('boiler-7'), 'simpleenroll', first.pem))
+  await renewCertificate(authority, join(dir, 'devices', 'boiler-7.crt'))
+  nowMs += 2 * hourMs
+  const second = await makeSigningRequest('boiler-7')
+  const next = certificateIn(await ask(shownWith(enrolled, first.keys), 'simplereenroll', second.pem))
+  expect(next.publicKey.equals(enrolled.publicKey)).toBe(false)
+})
+
+test('closing ends those that have not come as far as a request', async () => {
+  const socket = connect(est.port, '127.0.0.1')
+  await once(socket, 'connect')
+  socket.resume()
+  const gone = once(socket, 'close')
+  await est.close()
+  expect(await gone).toEqual([false])
+}, 15_000)
 
 test('what was revoked enrols and renews nothing: every certificate that its holder was ever issued', async () => {
   const first = await makeSigningRequest('boiler-7')

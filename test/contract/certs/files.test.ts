@@ -1,6 +1,7 @@
 import 'reflect-metadata'
+import { execFileSync } from 'node:child_process'
 import { createPrivateKey, KeyObject, type webcrypto } from 'node:crypto'
-import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -115,8 +116,18 @@ describe('TLS files at start-up', () => {
     )
   })
 
-  test('a folder in place of a file is unreadable, not a crash', () => {
-    expect(loading({ certFile: dir })).toThrow(expect.objectContaining({ code: 'TLS_FILE_UNREADABLE' }))
+  test('a folder, a pipe or a device in place of a file is unreadable: no crash, no wait, no end of memory', () => {
+    const pipe = join(dir, 'pipe')
+    execFileSync('mkfifo', [pipe])
+    for (const certFile of [dir, pipe, '/dev/zero'])
+      expect(loading({ certFile })).toThrow(expect.objectContaining({ code: 'TLS_FILE_UNREADABLE' }))
+  })
+
+  test('a file far longer than certificates are is not read', async () => {
+    const keyFile = join(dir, 'disk.img')
+    await writeFile(keyFile, '')
+    await truncate(keyFile, 1 << 30)
+    expect(loading({ keyFile })).toThrow(expect.objectContaining({ code: 'TLS_FILE_TOO_LARGE' }))
   })
 
   test.each(['certFile', 'keyFile', 'caFile'] as const)(

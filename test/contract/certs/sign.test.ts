@@ -1,14 +1,16 @@
 import 'reflect-metadata'
-import { X509Certificate } from 'node:crypto'
+import { generateKeyPairSync, X509Certificate } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { type Authority, createAuthority } from '../../../certs/authority.ts'
+import { kindOfKey } from '../../../certs/algorithms.ts'
+import { type Authority, createAuthority, keyPem } from '../../../certs/authority.ts'
 import { listFleet, renewCertificate } from '../../../certs/fleet.ts'
 import { issueCertificate } from '../../../certs/issue.ts'
 import { readRegister } from '../../../certs/register.ts'
+import { revokeCertificates } from '../../../certs/revoke.ts'
 import { parseSigningRequest, readSigningRequest, signRequest } from '../../../certs/sign.ts'
 import { loadTlsFiles } from '../../../src/tls-files.ts'
 import { makeSigningRequest } from '../../support/certs/signing-request.ts'
@@ -76,7 +78,51 @@ describe('a certificate for a key that stays where it is', () => {
     expect(existsSync(pair.keyFile)).toBe(false)
   })
 
-  test('is refused to who asks for another name, has a weak key, or cannot prove that the key is theirs', async () => {
+  test("leaves a key alone that is somebody's: the one that its request was made with", async () => {
+    const { pem, keys } = await makeSigningRequest('boiler-7')
+    const keyFile = join(dir, 'boiler-7.key')
+    await writeFile(keyFile, keyPem(keys.privateKey))
+    const issue = { ...asDevice('boiler-7'), outDir: dir }
+    await signRequest(authority, await parseSigningRequest(Buffer.from(pem), 'it'), issue)
+    await signRequest(authority, await parsed('boiler-7'), {
+      ...issue,
+      outDir: join(dir, 'pki'),
+      force: true,
+    })
+    await renewCertificate(authority, join(dir, 'boiler-7.crt'), { now })
+    expect(existsSync(keyFile)).toBe(true)
+  })
+
+  test('is not kept that was revoked, is for other names, or of another CA', async () => {
+    const request = await parsed('edge')
+    const server = (dns: string) => ({
+      commonName: 'edge',
+      kind: 'server' as const,
+      dnsNames: [dns],
+      outDir: dir,
+      now,
+    })
+    const first = await signRequest(authority, request, server('old.example'))
+    expect(await signRequest(authority, request, server('old.example'))).toMatchObject({ issued: false })
+    expect(await signRequest(authority, request, server('new.example'))).toMatchObject({ issued: true })
+    expect((await read(first.certFile)).subjectAltName).toBe('DNS:new.example')
+    await revokeCertificates(authority, [first.certFile], { now })
+    expect(await signRequest(authority, request, server('new.example'))).toMatchObject({ issued: true })
+    const other = await createAuthority(join(dir, 'other'), { now })
+    expect(await signRequest(other, request, server('new.example'))).toMatchObject({ issued: true })
+  })
+
+  test.each([
+    ['rsa', { modulusLength: 1024 }],
+    ['rsa', { modulusLength: 2048, publicExponent: 3 }],
+    ['ec', { namedCurve: 'secp256k1' }],
+    ['ed25519', {}],
+  ])('is refused for a key that is weak, or that not everybody can check (%s %j)', (type, options) => {
+    const { publicKey } = generateKeyPairSync(type as 'rsa', options as { modulusLength: number })
+    expect(kindOfKey(publicKey)).toBeUndefined()
+  })
+
+  test('is refused to who asks for another name, or cannot prove that the key is theirs', async () => {
     const request = await parsed('boiler-7')
     await expect(signRequest(authority, request, asDevice('boiler-8'))).rejects.toMatchObject({
       code: 'CERTS_REQUEST',
@@ -152,6 +198,18 @@ describe('the certificates of a folder', () => {
     ).toBe(825)
   })
 
+  test('are renewed in the files that are named, or not at all', async () => {
+    const { certFile, keyFile } = await issueCertificate(authority, asDevice('boiler-7'))
+    const elsewhere = join(dir, 'tls.crt')
+    await copyFile(certFile, elsewhere)
+    await copyFile(keyFile, join(dir, 'tls.key'))
+    await expect(renewCertificate(authority, elsewhere, { now })).rejects.toMatchObject({
+      code: 'CERTS_REQUEST',
+      message: expect.stringContaining('not named so') as string,
+    })
+    expect(existsSync(join(dir, 'boiler-7.crt'))).toBe(false)
+  })
+
   test('of another CA are not renewed', async () => {
     const other = await createAuthority(join(dir, 'other'), { now })
     const foreign = await issueCertificate(other, { ...asDevice('boiler-9') })
@@ -169,6 +227,6 @@ describe('the certificates of a folder', () => {
     await writeFile(join(rsa.dir, 'issued.jsonl'), '{"serialNumber":"4', { flag: 'a' })
     for (const { certFile } of [ecdsa, await issueCertificate(rsa, { ...asDevice('b'), outDir, key: 'rsa' })])
       expect((await read(certFile)).verify((await read(rsa.certFile)).publicKey)).toBe(true)
-    expect((await readRegister(rsa.dir)).map(({ commonName }) => commonName)).toContain('a')
+    expect((await readRegister(rsa.dir)).map(({ commonName }) => commonName)).toEqual(['a', 'b'])
   })
 })

@@ -8,10 +8,11 @@ import { FakeClock } from '../../support/fakes/clock.ts'
 const dayMs = 86_400_000
 
 test('a list of who is denied is read line by line, comments and colons and leading zeros aside', () => {
-  const text = '# lost in May\n\ndevice boiler-7 # red one\r\n  serial 00:4a:FF\nserial 4AFE\nend # of it\n'
+  const text =
+    '# lost in May\n\ndevice boiler-7 # red one\r\n  serial 00:4a:FF\nserial 4AFE\nserial -0B\nend # of it\n'
   const { devices, serials } = parseDenied(text, 'denied.txt')
   expect([...devices]).toEqual(['boiler-7'])
-  expect([...serials]).toEqual(['4AFF', '4AFE'])
+  expect([...serials]).toEqual(['4AFF', '4AFE', 'F5'])
   for (const nobody of ['end', '# nobody\nend\n\n# really\n'])
     expect(parseDenied(nobody, 'denied.txt').devices.size).toBe(0)
 })
@@ -28,7 +29,18 @@ test('a list of who is denied that has lost its end, wherever it was cut, denies
 })
 
 test('each line that cannot be read is told with its number, and none is passed over', () => {
-  const bad = ['device', 'device a/b', 'device a b', 'serial xyz', 'serial', 'boiler-7', 'Device a']
+  const bad = [
+    'device',
+    'device a/b',
+    'device a b',
+    'serial xyz',
+    'serial',
+    'serial -',
+    'serial :',
+    'serial 4-A',
+    'boiler-7',
+    'Device a',
+  ]
   for (const line of bad)
     expect(() => parseDenied(`device a\n${line}\nend\n`, '/etc/denied')).toThrowError(
       expect.objectContaining({
@@ -74,6 +86,7 @@ function trust(
     pair: {} as never,
     denied: { devices: new Set(), serials: new Set() },
     lists: {
+      byIssuer: new Map(),
       revoked: revoked.length,
       nextUpdateMs,
       warnings: [],

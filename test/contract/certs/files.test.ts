@@ -1,5 +1,4 @@
 import 'reflect-metadata'
-import { execFileSync } from 'node:child_process'
 import { createPrivateKey, KeyObject, type webcrypto } from 'node:crypto'
 import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -10,6 +9,7 @@ import { generateKeys } from '../../../certs/algorithms.ts'
 import { createAuthority } from '../../../certs/authority.ts'
 import { checkKeyPair, inspectCertificate } from '../../../certs/inspect.ts'
 import { issueCertificate, type IssuedCertificate } from '../../../certs/issue.ts'
+import { run } from '../../../dev/servers/command.ts'
 import { loadTlsFiles } from '../../../src/tls-files.ts'
 
 const where = 'the MQTT listener (mqtt.tls)'
@@ -116,9 +116,9 @@ describe('TLS files at start-up', () => {
     )
   })
 
-  test('a folder, a pipe or a device in place of a file is unreadable: no crash, no wait, no end of memory', () => {
+  test('a folder, a pipe or a device in place of a file is unreadable: no crash, no wait, no end of memory', async () => {
     const pipe = join(dir, 'pipe')
-    execFileSync('mkfifo', [pipe])
+    await run({ file: 'mkfifo', args: [pipe] }, { timeoutMs: 15_000 })
     for (const certFile of [dir, pipe, '/dev/zero'])
       expect(loading({ certFile })).toThrow(expect.objectContaining({ code: 'TLS_FILE_UNREADABLE' }))
   })

@@ -264,4 +264,5 @@ test('a device that still sends the old certificate of its renewed intermediate 
   await publish(await here.connect(tls), 'below')
   const disguised = { ca: readFileSync(here.pki.caFile), ...(await other.disguised('honest')) }
   await publish(await here.connect(disguised), 'honest')
+  expect(here.seen.refused).toEqual([])
 })

@@ -114,11 +114,15 @@ test('files that never lie still are read all the same, within seconds', async (
 })
 
 test('files that cannot be looked at at all are not read, and are once they can be', async () => {
-  let look = async (): Promise<string> => Promise.reject(new Error('no'))
-  const { clock, told } = await place({ look: () => look() })
+  let answers = false
+  const look = async (): Promise<string> => {
+    if (!answers) throw new Error('no')
+    return 'another'
+  }
+  const { clock, told } = await place({ look })
   await clock.advance(5000)
   expect(told.reloads).toEqual([])
-  look = async () => 'another'
+  answers = true
   await clock.advance(3000)
   expect(told.reloads).toEqual(['loaded'])
 })

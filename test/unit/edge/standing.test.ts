@@ -118,20 +118,21 @@ test('who is denied, revoked, expired, or of a CA that is gone has to go, and no
 
 test('what is against an intermediate, or ends with it or the CA, is against the device below it', () => {
   const middle = step('middle', { issuers: ['ca'], notAfterMs: 50 * dayMs })
-  const below = credential('a', { issuers: ['middle'], notAfterMs: 500 * dayMs }, middle)
-  expect(reasonOf(below, trust())).toBeUndefined()
-  expect(reasonOf(below, trust({ revoked: ['ca S-middle'] }))).toBe('revoked-certificate')
-  expect(reasonOf(below, trust({ denied: { devices: new Set(), serials: new Set(['S-middle']) } }))).toBe(
+  const far = credential('a', { issuers: ['middle'], notAfterMs: 500 * dayMs }, middle)
+  expect(reasonOf(far, trust())).toBeUndefined()
+  expect(reasonOf(far, trust({ revoked: ['ca S-middle'] }))).toBe('revoked-certificate')
+  expect(reasonOf(far, trust({ denied: { devices: new Set(), serials: new Set(['S-middle']) } }))).toBe(
     'denied',
   )
-  expect(reasonOf(below, trust(), 50 * dayMs)).toBeUndefined()
-  expect(reasonOf(below, trust(), 50 * dayMs + 1)).toBe('expired-certificate')
+  expect(reasonOf(far, trust(), 50 * dayMs)).toBeUndefined()
+  expect(reasonOf(far, trust(), 50 * dayMs + 1)).toBe('expired-certificate')
   const own = credential('a', { issuers: ['ca'], notAfterMs: 500 * dayMs })
   expect(reasonOf(own, trust(), 100 * dayMs + 1)).toBe('expired-certificate')
 })
 
+const below = (...sent: Step[]): Credential => credential('a', { issuers: ['middle'] }, ...sent)
+
 test('of several ways up all are looked at: one that is taken back counts, whichever TLS has gone', () => {
-  const below = (...sent: Step[]): Credential => credential('a', { issuers: ['middle'] }, ...sent)
   const real = step('middle', { issuers: ['ca'], serial: 'REAL' })
   const other = step('middle', { issuers: ['other'], serial: 'OTHER' })
   const roots = authorities('ca', 'other')
@@ -168,13 +169,12 @@ test('a CA that was signed by two roots is trusted for either, until both are go
     step('middle', { issuers: ['ca'], serial: 'ONE' }),
     step('middle', { issuers: ['other'], serial: 'TWO', notAfterMs: 5 * dayMs }),
   ]
-  const below = credential('a', { issuers: ['middle'] })
-  expect(reasonOf(below, trust({ authorities: authorities('ca', ...twice) }))).toBeUndefined()
-  expect(reasonOf(below, trust({ authorities: authorities('other', ...twice) }))).toBeUndefined()
-  expect(reasonOf(below, trust({ authorities: authorities('other', ...twice) }), 6 * dayMs)).toBe(
+  expect(reasonOf(below(), trust({ authorities: authorities('ca', ...twice) }))).toBeUndefined()
+  expect(reasonOf(below(), trust({ authorities: authorities('other', ...twice) }))).toBeUndefined()
+  expect(reasonOf(below(), trust({ authorities: authorities('other', ...twice) }), 6 * dayMs)).toBe(
     'expired-certificate',
   )
-  expect(reasonOf(below, trust({ authorities: authorities(...twice) }))).toBe('unknown-ca')
+  expect(reasonOf(below(), trust({ authorities: authorities(...twice) }))).toBe('unknown-ca')
 })
 
 test('a list out of date is gone by or keeps out, as configured; who is on it is kept out either way', () => {
@@ -240,9 +240,10 @@ test('each connection is ended once, at its own moment, and those that are over 
   ])
 })
 
+const root = (notAfterMs: number): Step => step('ca', { issuers: ['ca'], isRoot: true, notAfterMs })
+
 test('a CA that was renewed with its key goes on: its devices stay when the old one ends, and no longer than the new one', () => {
   const clock = new FakeClock(0)
-  const root = (notAfterMs: number): Step => step('ca', { issuers: ['ca'], isRoot: true, notAfterMs })
   let inForce = trust({ authorities: authorities(root(5 * dayMs)) })
   const standing = new Standing({ trust: () => inForce, stale: 'accept', clock })
   const guest = new FakeGuest()

@@ -1,16 +1,14 @@
 import 'reflect-metadata'
-import { createPrivateKey, KeyObject, randomBytes, webcrypto } from 'node:crypto'
+import { KeyObject, randomBytes, type webcrypto } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as x509 from '@peculiar/x509'
 import { TidegateError } from '../src/errors.ts'
 import { loadTlsFiles } from '../src/tls-files.ts'
+import { generateKeys, importSigningKeys, type KeyKind, type SigningAlgorithm } from './algorithms.ts'
 import { publicMode, secretMode, writeWhole } from './pem-files.ts'
 
-/** ECDSA on P-256: what every TLS 1.2 stack speaks, and small enough for a sensor. */
-export const keyAlgorithm = { name: 'ECDSA', namedCurve: 'P-256' } as const
-export const signingAlgorithm = { name: 'ECDSA', hash: 'SHA-256' } as const
 export const dayMs = 86_400_000
 export const authorityDays = 3650
 /** Certificates are valid from a day back, because the clocks of small machines are late. */
@@ -22,6 +20,8 @@ export interface Authority {
   keyFile: string
   certificate: x509.X509Certificate
   privateKey: webcrypto.CryptoKey
+  /** Of everything that the key signs. */
+  signingAlgorithm: SigningAlgorithm
   /** Whether this call made it, rather than found it. */
   created: boolean
 }
@@ -38,6 +38,8 @@ export interface AuthorityOptions extends Surroundings {
   name?: string
   /** Default ten years. */
   days?: number
+  /** Of a new CA; default ECDSA. */
+  key?: KeyKind
 }
 
 /**
@@ -51,10 +53,10 @@ export async function createAuthority(dir: string, options: AuthorityOptions = {
   if (existsSync(certFile)) return openAuthority(dir, options)
 
   if (!existsSync(keyFile)) {
-    const { privateKey } = await webcrypto.subtle.generateKey(keyAlgorithm, true, ['sign', 'verify'])
+    const { privateKey } = await generateKeys(options.key ?? 'ecdsa')
     await writeWhole(keyFile, keyPem(privateKey), secretMode)
   }
-  const keys = await readSigningKeys(keyFile)
+  const { signingAlgorithm, ...keys } = await readSigningKeys(keyFile)
   const certificate = await x509.X509CertificateGenerator.createSelfSigned({
     name: [{ CN: [name] }],
     keys,
@@ -69,7 +71,7 @@ export async function createAuthority(dir: string, options: AuthorityOptions = {
     ],
   })
   await writeWhole(certFile, `${certificate.toString('pem')}\n`, publicMode)
-  return { dir, certFile, keyFile, certificate, privateKey: keys.privateKey, created: true }
+  return { dir, certFile, keyFile, certificate, privateKey: keys.privateKey, signingAlgorithm, created: true }
 }
 
 /**
@@ -93,8 +95,8 @@ export async function openAuthority(
   }
   loadTlsFiles({ caFile: certFile, certFile, keyFile, where: 'the certificate authority', now })
   const certificate = new x509.X509Certificate(await readFile(certFile, 'utf8'))
-  const { privateKey } = await readSigningKeys(keyFile)
-  return { dir, certFile, keyFile, certificate, privateKey, created: false }
+  const { privateKey, signingAlgorithm } = await readSigningKeys(keyFile)
+  return { dir, certFile, keyFile, certificate, privateKey, signingAlgorithm, created: false }
 }
 
 function authorityFiles(dir: string): { certFile: string; keyFile: string } {
@@ -112,26 +114,15 @@ export function keyPem(privateKey: webcrypto.CryptoKey): string {
   return KeyObject.from(privateKey).export({ type: 'pkcs8', format: 'pem' }).toString()
 }
 
-/** A CA key as WebCrypto wants it. The key is checked against its certificate by whoever opens both. */
-async function readSigningKeys(keyFile: string): Promise<webcrypto.CryptoKeyPair> {
+/** The key is checked against its certificate by whoever opens both. */
+async function readSigningKeys(keyFile: string): ReturnType<typeof importSigningKeys> {
   try {
-    const key = createPrivateKey(await readFile(keyFile, 'utf8'))
-    const { d: _, ...publicJwk } = key.export({ format: 'jwk' })
-    return {
-      privateKey: await webcrypto.subtle.importKey(
-        'pkcs8',
-        key.export({ type: 'pkcs8', format: 'der' }),
-        keyAlgorithm,
-        false,
-        ['sign'],
-      ),
-      publicKey: await webcrypto.subtle.importKey('jwk', publicJwk, keyAlgorithm, true, ['verify']),
-    }
+    return await importSigningKeys(await readFile(keyFile, 'utf8'))
   } catch (error) {
     throw new TidegateError('CERTS_AUTHORITY_KEY', {
-      message: `${keyFile} does not hold an ECDSA P-256 private key`,
+      message: `${keyFile} holds no private key that Tidegate signs with: ECDSA P-256, or RSA of 2048 bits or more`,
       retryable: false,
-      hint: 'Tidegate signs with ECDSA P-256 only; issue with the tool the CA was made with, or make a CA in an empty folder',
+      hint: 'issue with the tool the CA was made with, or make a CA in an empty folder',
       cause: error,
     })
   }

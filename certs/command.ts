@@ -1,9 +1,20 @@
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import type { Command } from 'commander'
+import { quoted } from '../src/settings/shell.ts'
 import { renewDays } from '../src/tls-files.ts'
-import { wholeNumber } from '../src/settings/command-line.ts'
-import { quoted } from '../src/shell.ts'
+import { registerFleetCommands } from './command-fleet.ts'
+import {
+  countOf,
+  daysLeftInWords,
+  type IssueOptions,
+  issuing,
+  keyOption,
+  onFolder,
+  openedAuthority,
+  type Parts,
+  sayIssued,
+} from './command-parts.ts'
 import type { IssuedCertificate } from './issue.ts'
 
 export interface CommandSurroundings {
@@ -14,15 +25,6 @@ export interface CommandSurroundings {
   onAlarm?: () => void
 }
 
-interface IssueOptions {
-  dir: string
-  days?: number
-  force?: boolean
-}
-
-const defaultDir = '.tidegate/pki'
-const countOf = wholeNumber({ max: 999_999 })
-
 /** Adds `tidegate certs …`. Failures are thrown as TidegateErrors out of `parseAsync`, for the CLI to show. */
 export function registerCertsCommands(program: Command, surroundings: CommandSurroundings = {}): void {
   const {
@@ -32,7 +34,7 @@ export function registerCertsCommands(program: Command, surroundings: CommandSur
   } = surroundings
   const certs = program
     .command('certs')
-    .description('issue and inspect the certificates of devices, gateways and servers')
+    .description('issue, sign, renew and inspect the certificates of devices, gateways and servers')
   const parts: Parts = { certs, say, now, onAlarm }
   addInit(parts)
   addServer(parts)
@@ -41,33 +43,15 @@ export function registerCertsCommands(program: Command, surroundings: CommandSur
   addCloud(parts)
   addInspect(parts)
   addDevelopment(parts)
-}
-
-interface Parts {
-  /** `tidegate certs`, which takes the commands. */
-  certs: Command
-  say: (line: string) => void
-  now: () => Date
-  onAlarm: () => void
-}
-
-function issuing(certs: Command, nameAndArguments: string, description: string): Command {
-  return certs
-    .command(nameAndArguments)
-    .description(description)
-    .option('--dir <dir>', 'the folder of the CA and its certificates', defaultDir)
-    .option('--days <days>', 'days of validity', countOf)
-    .option('--force', 'issue anew even if a good certificate is there')
+  registerFleetCommands(parts)
 }
 
 function addInit({ certs, say, now }: Parts): void {
-  certs
-    .command('init')
-    .description('make a certificate authority (ca.crt, ca.key), unless there is one')
-    .option('--dir <dir>', 'the folder of the CA and its certificates', defaultDir)
+  onFolder(certs, 'init', 'make a certificate authority (ca.crt, ca.key), unless there is one')
     .option('--name <name>', "the CA's common name", 'Tidegate development CA')
     .option('--days <days>', 'days of validity (default: ten years)', countOf)
-    .action(async (options: { dir: string; name: string; days?: number }) => {
+    .addOption(keyOption())
+    .action(async (options: { dir: string; name: string; days?: number; key?: 'ecdsa' | 'rsa' }) => {
       const { createAuthority } = await import('./authority.ts')
       const authority = await createAuthority(options.dir, { ...options, now: now() })
       say(
@@ -85,7 +69,8 @@ function addServer({ certs, say, now }: Parts): void {
     .option('--dns <names...>', 'DNS names clients connect to (default: localhost and this machine)')
     .option('--ip <addresses...>', 'addresses clients connect to (default: 127.0.0.1 and ::1)')
     .action(async (name: string, options: IssueOptions & { dns?: string[]; ip?: string[] }) => {
-      const { authority, issueCertificate } = await openedAuthority(options.dir, now())
+      const authority = await openedAuthority(options.dir, now())
+      const { issueCertificate } = await import('./issue.ts')
       const { dns, ip, dir, ...rest } = options
       const named = dns !== undefined || ip !== undefined
       const names = named
@@ -111,7 +96,7 @@ function addDevice({ certs, say, now }: Parts): void {
     'device <ids...>',
     "issue client certificates; a device's ID is its certificate's CN",
   ).action(async (ids: string[], options: IssueOptions) => {
-    const { authority } = await openedAuthority(options.dir, now())
+    const authority = await openedAuthority(options.dir, now())
     const { issueDevices } = await import('./development.ts')
     const devices = await issueDevices(authority, ids, { ...options, now: now() })
     devices.forEach((one) => sayIssued(say, one))
@@ -122,7 +107,8 @@ function addDevice({ certs, say, now }: Parts): void {
 function addGateway({ certs, say, now }: Parts): void {
   issuing(certs, 'gateway <name>', 'issue the client certificate a gateway shows to RabbitMQ').action(
     async (name: string, options: IssueOptions) => {
-      const { authority, issueCertificate } = await openedAuthority(options.dir, now())
+      const authority = await openedAuthority(options.dir, now())
+      const { issueCertificate } = await import('./issue.ts')
       const outDir = join(options.dir, 'gateways')
       sayIssued(
         say,
@@ -142,7 +128,8 @@ function addGateway({ certs, say, now }: Parts): void {
 function addCloud({ certs, say, now }: Parts): void {
   issuing(certs, 'cloud [name]', 'issue the client certificate a cloud shows to RabbitMQ (cloud.crt)').action(
     async (name: string | undefined, options: IssueOptions) => {
-      const { authority, issueCertificate } = await openedAuthority(options.dir, now())
+      const authority = await openedAuthority(options.dir, now())
+      const { issueCertificate } = await import('./issue.ts')
       sayIssued(
         say,
         await issueCertificate(authority, {
@@ -203,10 +190,6 @@ function addDevelopment({ certs, say, now }: Parts): void {
     })
 }
 
-function sayIssued(say: Parts['say'], { certFile, keyFile, issued }: IssuedCertificate): void {
-  say(`${issued ? 'issued' : 'kept  '}  ${certFile}  ${keyFile}`)
-}
-
 function sayExample(say: Parts['say'], caFile: string, [device]: IssuedCertificate[]): void {
   if (device === undefined) return
   const { commonName, certFile, keyFile } = device
@@ -216,17 +199,4 @@ function sayExample(say: Parts['say'], caFile: string, [device]: IssuedCertifica
     `  mosquitto_pub -h localhost -p 8883 --cafile ${quoted(caFile)} --cert ${quoted(certFile)} --key ${quoted(keyFile)} \\`,
   )
   say(`    -i ${commonName} -q 1 -t devices/${commonName}/events/com.acme.climate -m '{"temperature":21.5}'`)
-}
-
-/** The signing parts are loaded when something is signed; every other command starts without them. */
-async function openedAuthority(dir: string, now: Date) {
-  const [{ openAuthority }, { issueCertificate }] = await Promise.all([
-    import('./authority.ts'),
-    import('./issue.ts'),
-  ])
-  return { authority: await openAuthority(dir, { now }), issueCertificate }
-}
-
-function daysLeftInWords(daysLeft: number): string {
-  return daysLeft < 0 ? `expired ${-daysLeft} days ago` : `${daysLeft} days left`
 }

@@ -1,8 +1,9 @@
 import { hostname } from 'node:os'
 import { isIP } from 'node:net'
 import { join } from 'node:path'
+import type { KeyKind } from './algorithms.ts'
 import { authorityDays, createAuthority, type Authority, type Surroundings } from './authority.ts'
-import { issueCertificate, type IssuedCertificate } from './issue.ts'
+import { type CertificateRequest, issueCertificate, type IssuedCertificate } from './issue.ts'
 
 /** Enough to keep every thread of the key generator busy, few enough to hold no descriptor limit. */
 const issuedAtOnce = 8
@@ -18,6 +19,8 @@ export interface DevelopmentPkiOptions extends Surroundings {
   days?: number
   /** Issue every certificate anew; the CA stays. */
   force?: boolean
+  /** Of new keys, the CA's too; default ECDSA. */
+  key?: KeyKind
 }
 
 export interface DevelopmentPki {
@@ -71,7 +74,7 @@ export async function issueDevelopmentPki(
 export async function issueDevices(
   authority: Authority,
   devices: readonly string[],
-  options: Surroundings & { force?: boolean; days?: number } = {},
+  options: Pick<CertificateRequest, 'force' | 'days' | 'key' | keyof Surroundings> = {},
 ): Promise<IssuedCertificate[]> {
   const outDir = join(authority.dir, 'devices')
   const issued: IssuedCertificate[] = []

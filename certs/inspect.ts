@@ -1,10 +1,10 @@
 import type { X509Certificate } from 'node:crypto'
+import { readCertificates } from '../src/pem-files.ts'
 import {
   describe,
   kindOids,
   loadKeyPair,
   loadTlsFiles,
-  readCertificates,
   type CertificateKind,
   type KeyPair,
 } from '../src/tls-files.ts'

@@ -1,42 +1,32 @@
-import { webcrypto } from 'node:crypto'
 import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { isIP } from 'node:net'
 import { join, resolve } from 'node:path'
 import * as x509 from '@peculiar/x509'
 import { TidegateError } from '../src/errors.ts'
 import { deviceIdPattern } from '../src/contract/event.ts'
-import { kindOids, loadTlsFiles, readCertificates, type CertificateKind } from '../src/tls-files.ts'
-import {
-  backdatedMs,
-  dayMs,
-  keyAlgorithm,
-  keyPem,
-  serialNumber,
-  signingAlgorithm,
-  type Authority,
-  type Surroundings,
-} from './authority.ts'
+import { readCertificates } from '../src/pem-files.ts'
+import { kindOids, loadTlsFiles } from '../src/tls-files.ts'
+import { generateKeys, type KeyKind } from './algorithms.ts'
+import { backdatedMs, dayMs, keyPem, serialNumber, type Authority, type Surroundings } from './authority.ts'
 import { publicMode, secretMode, writeWhole } from './pem-files.ts'
+import { type Holder, register, roleOf } from './register.ts'
+import { revokedSerials } from './revoke.ts'
 
 /** A certificate with fewer days left is issued anew rather than kept. */
-const renewBeforeDays = 30
+export const renewBeforeDays = 30
 
-/** Who a client certificate speaks for; written into it as `urn:tidegate:<role>:<name>`. */
-type Role = 'device' | 'gateway' | 'cloud'
-
-export interface CertificateRequest extends Surroundings {
-  /** Becomes the subject CN and the file's name; for a device it is the device ID. */
-  commonName: string
-  kind: CertificateKind
-  /** For client certificates; default `device`. */
-  role?: Role
-  dnsNames?: readonly string[]
-  ipAddresses?: readonly string[]
+export interface Issue extends Holder, Surroundings {
   /** Default 825; never beyond the CA's own end. */
   days?: number
   outDir: string
   /** Issue anew even if a good certificate is there. */
   force?: boolean
+}
+
+export interface CertificateRequest extends Issue {
+  /** Of a new key; default ECDSA. */
+  key?: KeyKind
 }
 
 export interface IssuedCertificate {
@@ -49,7 +39,7 @@ export interface IssuedCertificate {
 
 /**
  * `<commonName>.crt` and `.key` (mode 0600) in `outDir`, signed by the authority. Kept as they are when they are
- * of this authority, for the same names and good for more than 30 days; so issuing is safe to repeat.
+ * of this authority, for the same names, not revoked and good for more than 30 days; so issuing is safe to repeat.
  * @throws TidegateError CERTS_NAME (a name that cannot be an identity), CERTS_TAKEN (another kind of certificate
  * is there under that name), CERTS_AUTHORITY_ENDS (the CA itself is about to expire), CERTS_FOLDER
  */
@@ -60,35 +50,53 @@ export async function issueCertificate(
   const { commonName, outDir, force = false, now = new Date() } = request
   refuseName(authority, request)
   const paths = { certFile: join(outDir, `${commonName}.crt`), keyFile: join(outDir, `${commonName}.key`) }
-  const names = alternativeNames(request)
   if (!force && existsSync(paths.certFile)) {
     refuseOtherKind(paths.certFile, request)
-    if (isGood(authority, paths, names, now)) return { commonName, ...paths, issued: false }
+    if (await isGood(authority, paths, request, now)) return { commonName, ...paths, issued: false }
   }
 
-  const keys = await webcrypto.subtle.generateKey(keyAlgorithm, true, ['sign', 'verify'])
-  const certificate = await x509.X509CertificateGenerator.create({
-    subject: [{ CN: [commonName] }],
-    issuer: authority.certificate.subjectName,
-    publicKey: keys.publicKey,
-    signingKey: authority.privateKey,
-    serialNumber: serialNumber(request.randomBytes),
-    signingAlgorithm,
-    notBefore: new Date(now.getTime() - backdatedMs),
-    notAfter: lastDay(authority, now, request.days ?? 825),
-    extensions: [
-      new x509.BasicConstraintsExtension(false, undefined, true),
-      new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
-      new x509.ExtendedKeyUsageExtension([kindOids[request.kind]]),
-      new x509.SubjectAlternativeNameExtension(names),
-      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
-      await x509.AuthorityKeyIdentifierExtension.create(authority.certificate.publicKey),
-    ],
-  })
+  const keys = await generateKeys(request.key ?? 'ecdsa')
+  const certificate = await signCertificate(authority, keys.publicKey, request)
   // The key first: a crash in between leaves a pair that does not match, which the next call replaces.
   await writeWhole(paths.keyFile, keyPem(keys.privateKey), secretMode)
   await writeWhole(paths.certFile, `${certificate.toString('pem')}\n`, publicMode)
   return { commonName, ...paths, issued: true }
+}
+
+/** On record, and in no file yet. @throws TidegateError CERTS_AUTHORITY_ENDS, CERTS_FOLDER */
+export async function signCertificate(
+  authority: Authority,
+  publicKey: x509.PublicKeyType,
+  request: Issue,
+): Promise<x509.X509Certificate> {
+  const { commonName, kind, days = 825, now = new Date() } = request
+  const serial = serialNumber(request.randomBytes)
+  const notAfter = lastDay(authority, now, days)
+  await register(authority.dir, {
+    serialNumber: serial,
+    role: roleOf(request),
+    commonName,
+    issuedAt: now.toISOString(),
+    notAfter: notAfter.toISOString(),
+  })
+  return x509.X509CertificateGenerator.create({
+    subject: [{ CN: [commonName] }],
+    issuer: authority.certificate.subjectName,
+    publicKey,
+    signingKey: authority.privateKey,
+    serialNumber: serial,
+    signingAlgorithm: authority.signingAlgorithm,
+    notBefore: new Date(now.getTime() - backdatedMs),
+    notAfter,
+    extensions: [
+      new x509.BasicConstraintsExtension(false, undefined, true),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
+      new x509.ExtendedKeyUsageExtension([kindOids[kind]]),
+      new x509.SubjectAlternativeNameExtension(alternativeNames(request)),
+      await x509.SubjectKeyIdentifierExtension.create(publicKey),
+      await x509.AuthorityKeyIdentifierExtension.create(authority.certificate.publicKey),
+    ],
+  })
 }
 
 function alternativeNames({
@@ -97,7 +105,7 @@ function alternativeNames({
   role = 'device',
   dnsNames = [],
   ipAddresses = [],
-}: CertificateRequest): x509.JsonGeneralNames {
+}: Holder): x509.JsonGeneralNames {
   const names: x509.JsonGeneralNames = [
     ...dnsNames.map((value) => ({ type: 'dns' as const, value })),
     ...ipAddresses.map((value) => ({ type: 'ip' as const, value })),
@@ -105,9 +113,10 @@ function alternativeNames({
   return kind === 'client' ? [{ type: 'url', value: `urn:tidegate:${role}:${commonName}` }, ...names] : names
 }
 
-function refuseName(
+/** @throws TidegateError CERTS_NAME */
+export function refuseName(
   authority: Authority,
-  { commonName, kind, dnsNames = [], ipAddresses = [], outDir }: CertificateRequest,
+  { commonName, kind, dnsNames = [], ipAddresses = [], outDir }: Issue,
 ): void {
   const fault = nameFault()
   if (fault === undefined) return
@@ -131,8 +140,8 @@ function refuseName(
   }
 }
 
-/** Never turns a listener's certificate into a client's behind its back, or a device's into a gateway's. */
-function refuseOtherKind(certFile: string, { kind, role = 'device' }: CertificateRequest): void {
+/** Never turns a listener's certificate into a client's behind its back, or a device's into a gateway's. @throws TidegateError CERTS_TAKEN */
+export function refuseOtherKind(certFile: string, { kind, role = 'device' }: Holder): void {
   const present = readable(certFile)
   if (present === undefined) return
   const sameKind = present.keyUsage?.includes(kindOids[kind]) ?? false
@@ -153,23 +162,41 @@ function readable(certFile: string): ReturnType<typeof readCertificates>['certif
   }
 }
 
-function isGood(
+async function isGood(
   authority: Authority,
   paths: { certFile: string; keyFile: string },
-  names: x509.JsonGeneralNames,
+  request: CertificateRequest,
   now: Date,
-): boolean {
+): Promise<boolean> {
   try {
-    const { cert, daysLeft } = loadTlsFiles({
-      ...paths,
-      caFile: authority.certFile,
-      where: 'certificates',
-      now,
-    })
-    const present = new x509.X509Certificate(cert).getExtension(x509.SubjectAlternativeNameExtension)
-    return daysLeft > renewBeforeDays && present?.toString('hex') === encoded(names)
+    loadTlsFiles({ ...paths, caFile: authority.certFile, where: 'certificates', now })
+    return await isKept(authority, paths.certFile, request, now)
   } catch {
     // Whatever is wrong with what is there, issuing anew is the cure.
+    return false
+  }
+}
+
+/**
+ * Whether a certificate that is there is what would be issued, but for its key: of this authority, for the same names, not revoked, and good for more
+ * than 30 days. False for what cannot be read.
+ */
+export async function isKept(
+  authority: Authority,
+  certFile: string,
+  holder: Holder,
+  now: Date,
+): Promise<boolean> {
+  try {
+    const certificate = new x509.X509Certificate(await readFile(certFile, 'utf8'))
+    const { publicKey } = authority.certificate
+    const present = certificate.getExtension(x509.SubjectAlternativeNameExtension)
+    const daysLeft = Math.floor((certificate.notAfter.getTime() - now.getTime()) / dayMs)
+    if (daysLeft <= renewBeforeDays || present?.toString('hex') !== encoded(alternativeNames(holder)))
+      return false
+    if (!(await certificate.verify({ publicKey, signatureOnly: true }))) return false
+    return !(await revokedSerials(authority)).has(certificate.serialNumber)
+  } catch {
     return false
   }
 }

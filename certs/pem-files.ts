@@ -1,4 +1,5 @@
-import { randomBytes } from 'node:crypto'
+import { createPrivateKey, createPublicKey, type KeyObject, randomBytes, X509Certificate } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { codeOf, TidegateError } from '../src/errors.ts'
@@ -21,5 +22,34 @@ export async function writeWhole(file: string, contents: string, mode: number): 
       hint: 'choose a folder this user may write to (--dir) on a disk that has room',
       cause: error,
     })
+  }
+}
+
+/** Whether a file holds the private key of a public one. False for what cannot be read. */
+export function isKeyOf(publicKey: KeyObject, keyFile: string): boolean {
+  try {
+    return createPublicKey(createPrivateKey(readFileSync(keyFile))).equals(publicKey)
+  } catch {
+    return false
+  }
+}
+
+/**
+ * Puts a certificate for a key that is kept elsewhere in the place of another. A key that was made here for the one before is removed, for it
+ * belongs to nothing any more; whatever else is called so is somebody's, and stays. Throws CERTS_FOLDER.
+ */
+export async function replaceCertificate(certFile: string, pem: string): Promise<void> {
+  const keyFile = certFile.replace(/\.crt$/, '.key')
+  const before = publicKeyIn(certFile)
+  await writeWhole(certFile, pem, publicMode)
+  if (before && isKeyOf(before, keyFile) && !new X509Certificate(pem).publicKey.equals(before))
+    await rm(keyFile, { force: true })
+}
+
+function publicKeyIn(certFile: string): KeyObject | undefined {
+  try {
+    return new X509Certificate(readFileSync(certFile)).publicKey
+  } catch {
+    return undefined
   }
 }

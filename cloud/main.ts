@@ -70,14 +70,13 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
   try {
     const loading = allOf({
       consumers: () => loadConsumers(consumerSettings(config)),
-      tls: () => loadCloudTls(config),
+      tls: () => loadCloudTls(config, clock, log),
       checkSchema: () => loadSchemaCheck(config),
     })
     const { consumers, tls, checkSchema } = await orAborted(loading, stopping)
 
     const database = await openDatabase(start, consumers)
-    const consuming = await connect(start, tls, 'consume')
-    const publishing = await connect(start, tls, 'publish')
+    const { consuming, publishing } = await connect(start, tls)
     const sidings = scope.own(rabbitSidings(publishing, clock))
     tellTaken(log, await orAborted(declareTopology(publishing, exchangeTopology()), stopping))
 
@@ -89,6 +88,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
         databaseFault: () => sharing.fault,
         brokersUp: () => ({ consume: consuming.up, publish: publishing.up }),
         findings: () => check.findings,
+        tls,
       },
     })
     const shared = {
@@ -145,10 +145,16 @@ async function openDatabase(start: Start, consumers: readonly ConfiguredConsumer
   return database
 }
 
-async function connect(start: Start, tls: CloudTls, purpose: string): Promise<AmqpConnection> {
+async function connect(
+  start: Start,
+  { broker: tls }: CloudTls,
+): Promise<Record<'consuming' | 'publishing', AmqpConnection>> {
   const { config, scope, log, signal } = start
-  const options = { ...connectionSettings(config, purpose), tls: tls.broker, log, signal }
-  return scope.own(await untilReachable(() => connectAmqp(options), start))
+  const open = async (purpose: string): Promise<AmqpConnection> => {
+    const options = { ...connectionSettings(config, purpose), tls, log, signal }
+    return scope.own(await untilReachable(() => connectAmqp(options), start))
+  }
+  return { consuming: await open('consume'), publishing: await open('publish') }
 }
 
 /** Gives other instances their part, as far as they show in the database. */

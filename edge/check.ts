@@ -16,16 +16,21 @@ import {
 } from '../src/settings/check.ts'
 import type { EdgeConfig } from './config.ts'
 import { unwritable } from './data-folder.ts'
-import { loadMqttTls, loadUplinkTls } from './tls.ts'
+import { RevocationListFile } from './mqtt/trust/revocation-lists.ts'
+import { loadCasOf, loadDeniedOf, loadPair } from './mqtt/trust/files.ts'
+import { loadUplinkTls } from './tls.ts'
 
 /** Everything that can be looked at without starting a gateway; nothing is made, written or connected to. */
 export async function checkEdge(config: EdgeConfig, now: Date): Promise<Checked> {
   const { gateway, dataDir, mqtt, uplink, schemas, ops } = config
   const { folder } = schemas
+  const { crl, denied } = mqtt.tls
   const running = await answers(ops)
   const looks: Look[] = [
     { what: 'gateway', look: () => ({ text: gateway }) },
     { what: 'mqtt.tls', look: () => seenMqttTls(config, now) },
+    ...(crl === undefined ? [] : [{ what: 'mqtt.tls.crl', look: () => seenLists(crl, config, now) }]),
+    ...(denied === undefined ? [] : [{ what: 'mqtt.tls.denied', look: () => seenDenied(config) }]),
     { what: 'uplink.tls', look: () => seenClientTls(uplink.url, loadUplinkTls(config, now)) },
     ...(folder === undefined ? [] : [{ what: 'schemas.folder', look: () => seenSchemas(folder) }]),
     { what: 'dataDir', look: () => seenDataFolder(dataDir) },
@@ -38,12 +43,31 @@ export async function checkEdge(config: EdgeConfig, now: Date): Promise<Checked>
 
 /** The key of a development CA lies beside its certificates, and signs whatever device anybody wants. */
 function seenMqttTls(config: EdgeConfig, now: Date): Seen {
-  const tls = loadMqttTls(config, now)
-  const seen = seenCertificate(tls)
+  const cas = loadCasOf(config.mqtt.tls)
+  const tls = loadPair(config.mqtt.tls, cas, now)
+  const seen = seenCertificate({ ...tls, warnings: [...tls.warnings, ...cas.warnings] })
   const open = !isLoopback(config.mqtt.host) && tls.issuer.includes('Tidegate development CA')
   return open
     ? { text: `${seen.text}; of a development CA, for trying out: see docs/CERTIFICATES.md`, warning: true }
     : seen
+}
+
+/** The CAs are taken as they are: what is wrong with them is said of `mqtt.tls`. */
+async function seenLists(crl: string, { mqtt: { tls } }: EdgeConfig, now: Date): Promise<Seen> {
+  const lists = await new RevocationListFile(crl).read(loadCasOf(tls).authorities)
+  const isStale = now.getTime() > lists.nextUpdateMs
+  const until = Number.isFinite(lists.nextUpdateMs) ? new Date(lists.nextUpdateMs).toISOString() : 'for ever'
+  const said = [
+    ...(isStale ? [`out of date, and mqtt.tls.crlStale is ${tls.crlStale}`] : []),
+    ...lists.warnings,
+  ]
+  const text = [`${lists.revoked} revoked, next update ${until}`, ...said].join('; ')
+  return said.length === 0 ? { text } : { text, warning: true }
+}
+
+function seenDenied({ mqtt: { tls } }: EdgeConfig): Seen {
+  const { devices, serials } = loadDeniedOf(tls)
+  return { text: `${devices.size} devices and ${serials.size} serial numbers` }
 }
 
 function seenSchemas(folder: string): Seen {

@@ -1,8 +1,10 @@
+import { isatty } from 'node:tty'
 import type { Command } from 'commander'
 import { systemClock } from '../src/clock.ts'
-import { hangUpText, untilSignal } from '../src/lifecycle.ts'
+import { untilSignal } from '../src/lifecycle.ts'
 import { openLog } from '../src/log.ts'
 import { loadEdgeConfig } from './config.ts'
+import type { StartedEdge } from './main.ts'
 
 /** A stop that takes longer than this is cut short: what was acknowledged is on disk all the same (G1). */
 const stopMsMax = 10_000
@@ -36,7 +38,12 @@ Every key can also be set in the environment, which wins over the file:
         { level: config.log.level, side: 'edge', name: config.gateway },
         systemClock,
       )
-      const signal = untilSignal(process, { onHangUp: () => log.info(hangUpText) })
+      let reload = (): unknown => log.warn('SIGHUP: it has not started yet')
+      const onHangUp = (): void => log.info('SIGHUP: the terminal has gone; stopping in good order')
+      const inTerminal = isatty(0) || isatty(1)
+      const signal = untilSignal(process, inTerminal ? { onHangUp } : {})
+      // From now on, or a hang-up during the start would end the process.
+      if (!inTerminal) process.on('SIGHUP', () => reload())
       signal.addEventListener(
         'abort',
         () => {
@@ -50,7 +57,8 @@ Every key can also be set in the environment, which wins over the file:
       )
       const { runEdge } = await import('./main.ts')
       try {
-        await runEdge(config, { clock: systemClock, random: Math.random, log, signal })
+        const onStarted = (started: StartedEdge): unknown => (reload = started.reload)
+        await runEdge(config, { clock: systemClock, random: Math.random, log, signal, onStarted })
       } finally {
         await end()
       }

@@ -16,7 +16,14 @@ const count = (fallback: number, max = 1_000_000_000): z.ZodDefault<z.ZodInt> =>
 const port = (fallback: number): z.ZodDefault<z.ZodInt> => z.int().min(0).max(65_535).default(fallback)
 const file = z.string().min(1)
 const lane = z.enum(['high', 'normal'])
-const tls = z.strictObject({ ca: file, cert: file, key: file })
+const tls = z.strictObject({
+  ca: file,
+  cert: file,
+  key: file,
+  crl: file.optional(),
+  crlStale: z.enum(['accept', 'refuse']).default('accept'),
+  denied: file.optional(),
+})
 
 const route = z
   .strictObject({
@@ -185,6 +192,9 @@ export function loadEdgeConfig(configFile: string | undefined, env: Environment)
     ca: absolute(paths.ca),
     cert: absolute(paths.cert),
     key: absolute(paths.key),
+    crl: paths.crl === undefined ? undefined : absolute(paths.crl),
+    crlStale: paths.crlStale,
+    denied: paths.denied === undefined ? undefined : absolute(paths.denied),
   })
   const { mqtt, uplink, schemas } = config
   return {

@@ -11,6 +11,7 @@ import { createTopicRules, type TopicRules } from './admission/routes/topics.ts'
 import type { EdgeConfig } from './config.ts'
 import { prepareDataFolder } from './data-folder.ts'
 import { startBroker } from './mqtt/broker-aedes.ts'
+import { startTrust } from './mqtt/trust/trust.ts'
 import { diskWriteBytes } from './ops/disk-writes.ts'
 import { createOps } from './ops/ops.ts'
 import { openOutbox } from './outbox/open.ts'
@@ -24,9 +25,10 @@ import {
   opsSettings,
   outboxFolderSettings,
   outboxSettings,
+  trustSettings,
 } from './settings.ts'
 import { levelFolder } from './store/store-level.ts'
-import { loadEdgeTls } from './tls.ts'
+import { tlsState, loadEdgeTls } from './tls.ts'
 import { rabbitExchange } from './uplink/exchange-rabbit.ts'
 import { forward } from './uplink/forwarder.ts'
 
@@ -37,7 +39,14 @@ export interface EdgeParts {
   /** Stops the edge when aborted. */
   signal: AbortSignal
   /** Called once devices can connect. */
-  onStarted?: (started: { mqttPort: number; opsPort: number }) => void
+  onStarted?: (started: StartedEdge) => void
+}
+
+export interface StartedEdge {
+  mqttPort: number
+  opsPort: number
+  /** Reads the files of `mqtt.tls` again and ends the connections of those who may no longer come in. Never rejects. */
+  reload: () => Promise<void>
 }
 
 /**
@@ -48,7 +57,7 @@ export interface EdgeParts {
  *
  * The edge stops from left to right: nothing more is taken, what is in flight gets a moment to be proven, and the outbox
  * writes what it was given. Nobody waits for an outbox whose disk fails: what it could not write is not acknowledged.
- * @throws TidegateError `TLS_*`, `SCHEMA_FOLDER`, `START_FAULTS`, `DATA_FOLDER_UNWRITABLE`, `OUTBOX_LOCKED`, `STORE_UNAVAILABLE`, `STORE_NEWER`,
+ * @throws TidegateError `TLS_*`, `CRL_*`, `DENIED_INVALID`, `SCHEMA_FOLDER`, `START_FAULTS`, `DATA_FOLDER_UNWRITABLE`, `OUTBOX_LOCKED`, `STORE_UNAVAILABLE`, `STORE_NEWER`,
  *   `SESSIONS_UNAVAILABLE`, `PORT_TAKEN`, `LISTEN_FAILED`
  */
 export async function runEdge(
@@ -66,11 +75,13 @@ export async function runEdge(
       way: () => wayToAnEvent(config, surroundings),
       dataFolder: () => prepareDataFolder(dataDir),
     })
+    const trust = scope.own(startTrust({ ...trustSettings(config), ...surroundings, loaded: tls.mqtt }))
     const folder = levelFolder({ ...outboxFolderSettings(config), clock })
     const token = newToken()
     const stats = (): OutboxStats => outbox.stats()
     const door = { outbox: () => outbox, stats, usedBytes: () => folder.usedBytes(), token, clock }
-    const seen = { stats, certificates: tls.daysLeft, diskWriteBytes, routes: doorRoutes(door), clock }
+    const tlsNow = tlsState(trust, tls.uplink, clock)
+    const seen = { stats, ...tlsNow, diskWriteBytes, routes: doorRoutes(door), clock }
     const ops = createOps({ ...opsSettings(config), ...seen })
 
     const kept = { folder, gateway, observer: ops.outbox, signal: stopping }
@@ -92,11 +103,12 @@ export async function runEdge(
     scope.own(forwarding)
 
     const ingest = createIngest({ ...way, ...surroundings, outbox, observer: ops.broker })
-    const devices = { tls: tls.mqtt, rules: way.rules, ingest, observer: ops.broker }
+    const devices = { trust, rules: way.rules, ingest, observer: ops.broker }
     const broker = scope.own(await startBroker({ ...brokerSettings(config), ...surroundings, ...devices }))
     ops.listening(broker.port)
     log.info({ mqttPort: broker.port, opsPort: opsServer.port, dataDir }, 'the edge is running')
-    onStarted?.({ mqttPort: broker.port, opsPort: opsServer.port })
+    const reload = (): Promise<void> => trust.reload()
+    onStarted?.({ mqttPort: broker.port, opsPort: opsServer.port, reload })
 
     await aborted(stopping)
     failed.signal.throwIfAborted()

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import type { AdmissionOptions } from './admission/admission.ts'
 import type { EdgeConfig } from './config.ts'
 import type { BrokerOptions } from './mqtt/broker-aedes.ts'
+import type { TrustOptions } from './mqtt/trust/trust.ts'
 import type { OpsOptions } from './ops/ops.ts'
 import type { OutboxOptions } from './outbox/options.ts'
 import type { LevelFolderOptions } from './store/store-level.ts'
@@ -97,9 +98,15 @@ export function opsSettings({ ops, uplink }: EdgeConfig): OpsSettings {
   }
 }
 
+/** In the words of the file: `crl` and `denied` may be missing. */
+export function trustSettings({ mqtt: { tls } }: EdgeConfig): Pick<TrustOptions, 'files' | 'stale'> {
+  const { crlStale, ...files } = tls
+  return { files, stale: crlStale }
+}
+
 type BrokerSettings = Omit<
   BrokerOptions,
-  'tls' | 'rules' | 'ingest' | 'observer' | 'clock' | 'random' | 'log'
+  'trust' | 'rules' | 'ingest' | 'observer' | 'clock' | 'random' | 'log'
 >
 
 export function brokerSettings({ dataDir, mqtt }: EdgeConfig): BrokerSettings {

@@ -1,50 +1,79 @@
 import type { Clock } from '../src/clock.ts'
 import type { Logger } from '../src/log.ts'
 import { allOf } from '../src/settings/all-of.ts'
-import { type ClientTls, type KeyPair, loadClientTls, loadTlsFiles, type TlsFiles } from '../src/tls-files.ts'
+import { type ClientTls, loadClientTls } from '../src/settings/client-tls.ts'
+import { ClientTlsFiles } from '../src/settings/client-tls-files.ts'
+import type { KeyPair } from '../src/tls-files.ts'
 import type { EdgeConfig } from './config.ts'
+import { type LoadedTrust, loadTrust } from './mqtt/trust/files.ts'
+import { type Trust, trustParts } from './mqtt/trust/trust.ts'
 
 export interface EdgeTls {
-  mqtt: TlsFiles
-  uplink: ClientTls | undefined
-  /** Days left of each certificate, now. */
-  daysLeft: () => Record<string, number>
+  mqtt: LoadedTrust
+  /** What each new session shows and trusts. */
+  uplink: ClientTlsFiles | undefined
 }
 
 const dayMs = 86_400_000
+const uplinkFiles = 'the uplink (uplink.tls)'
 
-/** The certificate that devices see. @throws TidegateError `TLS_*` */
-export function loadMqttTls({ mqtt: { tls } }: EdgeConfig, now: Date): TlsFiles {
-  const { ca: caFile, cert: certFile, key: keyFile } = tls
-  return loadTlsFiles({
-    caFile,
-    certFile,
-    keyFile,
-    where: 'the MQTT listener (mqtt.tls)',
-    kind: 'server',
-    now,
-  })
+/** What devices see, and who may be one. @throws TidegateError `TLS_*` | `CRL_*` | `DENIED_INVALID` | `START_FAULTS` */
+export function loadMqttTrust({ mqtt: { tls } }: EdgeConfig, now: Date): Promise<LoadedTrust> {
+  return loadTrust(tls, now)
 }
 
 /** What the broker sees, and whom the uplink trusts. @throws TidegateError `TLS_*` */
 export function loadUplinkTls({ uplink: { tls } }: EdgeConfig, now: Date): ClientTls | undefined {
-  return tls && loadClientTls(tls, { where: 'the uplink (uplink.tls)', now })
+  return tls && loadClientTls(tls, { where: uplinkFiles, now })
 }
 
-/** Both ends' certificates, proven before anything is opened. @throws TidegateError `TLS_*`, `START_FAULTS` */
+/** @throws TidegateError `TLS_*` */
+function uplinkTlsFiles(
+  { uplink: { tls } }: EdgeConfig,
+  clock: Clock,
+  log: Logger,
+): ClientTlsFiles | undefined {
+  return tls && new ClientTlsFiles({ paths: tls, where: uplinkFiles, clock, log })
+}
+
+/** Both ends' files, proven before anything is opened. @throws TidegateError `TLS_*`, `CRL_*`, `DENIED_INVALID`, `START_FAULTS` */
 export async function loadEdgeTls(config: EdgeConfig, clock: Clock, log: Logger): Promise<EdgeTls> {
   const now = new Date(clock.now())
   const { mqtt, uplink } = await allOf({
-    mqtt: () => loadMqttTls(config, now),
-    uplink: () => loadUplinkTls(config, now),
+    mqtt: () => loadMqttTrust(config, now),
+    uplink: () => uplinkTlsFiles(config, clock, log),
   })
-  const pairs: Record<string, KeyPair> = { mqtt, ...(uplink?.pair && { uplink: uplink.pair }) }
+  const pair = uplink?.current().pair
+  const pairs = { mqtt: mqtt.pair, ...(pair && { uplink: pair }) }
   for (const [where, { warnings }] of Object.entries(pairs))
     for (const warning of warnings) log.warn({ where }, warning)
-  const daysLeft = ({ notAfter }: KeyPair): number => (notAfter.getTime() - clock.now()) / dayMs
+  return { mqtt, uplink }
+}
+
+/** For whoever looks: how long what is in force will be, days of certificates and seconds of revocation lists, and what is faulty. */
+export function tlsState(
+  trust: Pick<Trust, 'inForce' | 'faulty'>,
+  uplink: ClientTlsFiles | undefined,
+  clock: Pick<Clock, 'now'>,
+): Record<'certificates' | 'crlSecondsLeft' | 'tlsFaulty', () => Record<string, number>> {
   return {
-    mqtt,
-    uplink,
-    daysLeft: () => Object.fromEntries(Object.entries(pairs).map(([name, pair]) => [name, daysLeft(pair)])),
+    certificates() {
+      const pair = uplink?.current().pair
+      const pairs = { mqtt: trust.inForce.pair, ...(pair && { uplink: pair }) }
+      const nowMs = clock.now()
+      return Object.fromEntries(Object.entries(pairs).map(([name, pair]) => [name, daysLeft(pair, nowMs)]))
+    },
+    crlSecondsLeft() {
+      const { lists } = trust.inForce
+      return lists === undefined ? {} : { mqtt: (lists.nextUpdateMs - clock.now()) / 1000 }
+    },
+    tlsFaulty: () => ({
+      ...Object.fromEntries(trustParts.map((part) => [part, Number(trust.faulty.has(part))])),
+      ...(uplink && { uplink: Number(uplink.faulty) }),
+    }),
   }
+}
+
+function daysLeft({ notAfter }: KeyPair, nowMs: number): number {
+  return (notAfter.getTime() - nowMs) / dayMs
 }

@@ -45,10 +45,9 @@ export function untilSignal(
   const controller = new AbortController()
   const stop = (): void => controller.abort()
   if (onHangUp) {
-    process.once('SIGHUP', () => {
-      onHangUp()
-      stop()
-    })
+    process.once('SIGHUP', onHangUp)
+    // Each time: of a terminal that goes away the shell tells it, and the system again.
+    process.on('SIGHUP', stop)
   }
   process.once('SIGINT', stop)
   process.once('SIGTERM', stop)

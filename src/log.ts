@@ -1,5 +1,7 @@
+import { isatty } from 'node:tty'
 import { destination, pino, stdTimeFunctions, type Logger } from 'pino'
 import type { Clock } from './clock.ts'
+import { codeOf } from './errors.ts'
 import { atMost } from './lifecycle.ts'
 
 export type { Logger }
@@ -29,7 +31,9 @@ const flushMsMax = 2000
  */
 export function openLog(options: LogOptions, clock: Clock): ProgramLog {
   let exitingAtMs: number | undefined
+  let silent = false
   const patient = (): boolean => exitingAtMs === undefined || clock.monotonicMs() - exitingAtMs < flushMsMax
+  const inTerminal = isatty(1)
   const written = destination({ fd: 1, sync: false, maxLength: unreadBytesMax, retryEAGAIN: patient })
   const log = pino(
     {
@@ -41,9 +45,10 @@ export function openLog(options: LogOptions, clock: Clock): ProgramLog {
     written,
   )
   tellDropped(written, log)
-  // What is given up is nobody's fault any more.
+  // What is given up is nobody's fault any more, and a terminal that has gone is nobody's either.
   written.on('error', (error: Error) => {
-    if (exitingAtMs === undefined) throw error
+    if (inTerminal && codeOf(error) === 'EIO') fallSilent()
+    else if (exitingAtMs === undefined) throw error
   })
   // In front of pino's own, which writes the rest without an end.
   process.prependOnceListener('exit', () => {
@@ -58,6 +63,11 @@ export function openLog(options: LogOptions, clock: Clock): ProgramLog {
     } catch {
       // Nobody reads it, and nobody will.
     }
+    fallSilent()
+  }
+
+  function fallSilent(): void {
+    silent = true
     written.destroy()
     // Whoever still has something to say does so to nobody.
     Object.assign(written, { write: () => true, flushSync: () => undefined })
@@ -66,6 +76,7 @@ export function openLog(options: LogOptions, clock: Clock): ProgramLog {
   return {
     log,
     async end() {
+      if (silent) return
       const closed = new Promise<void>((resolve) => written.once('close', () => resolve()))
       written.end()
       await atMost(closed, flushMsMax, clock)

@@ -1,9 +1,9 @@
 import { createPrivateKey, X509Certificate, type KeyObject } from 'node:crypto'
-import { readFileSync, statSync } from 'node:fs'
-import { codeOf, TidegateError } from './errors.ts'
+import { statSync } from 'node:fs'
+import { messageOf, TidegateError } from './errors.ts'
+import { type Certificates, contentsOf, corrupt, readCertificates, readPem } from './pem-files.ts'
 
 const dayMs = 86_400_000
-const certificateBlock = /-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g
 /** Written by group, anything by others. Read by group is a sound set-up (root:tidegate 0640). */
 const tooOpen = 0o027
 const chainLengthMax = 8
@@ -43,10 +43,17 @@ export interface KeyPair {
   warnings: string[]
 }
 
-type Certificates = [X509Certificate, ...X509Certificate[]]
-
 export interface TlsFiles extends KeyPair {
   ca: Buffer
+}
+
+/** Whom an endpoint trusts. */
+export interface TrustedCas {
+  caFile: string
+  ca: Buffer
+  certificates: Certificates
+  /** What works but should be put right; the caller logs it. */
+  warnings: string[]
 }
 
 /**
@@ -56,55 +63,44 @@ export interface TlsFiles extends KeyPair {
  * TLS_EXPIRED, TLS_NOT_YET_VALID, TLS_WRONG_CA
  */
 export function loadTlsFiles(paths: KeyPairPaths & { caFile: string }): TlsFiles {
-  const { caFile, certFile, where, now = new Date() } = paths
-  const { certificates, ...pair } = readKeyPair(paths)
-  const ca = readCertificates(caFile, where)
+  const pair = readKeyPair(paths)
+  const cas = loadCas(paths.caFile, paths.where)
+  const { warnings, ...proven } = provenPair(pair, paths, cas)
+  return { ca: cas.ca, ...proven, warnings: [...warnings, ...cas.warnings] }
+}
+
+/** The CAs of a PEM file, valid or not. Throws TLS_FILE_*. */
+export function loadCas(caFile: string, where: string): TrustedCas {
+  const { pem, certificates } = readCertificates(caFile, where)
+  const loose = certificates.filter((one) => !followUp(one, certificates).root)
+  const warnings = loose.map(
+    (one) =>
+      `${caFile} holds ${oneLine(one.subject)}, an intermediate CA, without its root: what it issued is not trusted`,
+  )
+  return { caFile, ca: pem, certificates, warnings }
+}
+
+/** A certificate and its key, proven to come from one of the CAs. Throws as `loadTlsFiles` does. */
+export function loadPairOf(cas: TrustedCas, paths: KeyPairPaths): KeyPair {
+  return provenPair(readKeyPair(paths), paths, cas)
+}
+
+function provenPair(
+  { certificates, ...pair }: ReturnType<typeof readKeyPair>,
+  { certFile, where, now = new Date() }: KeyPairPaths,
+  { caFile, certificates: authorities }: TrustedCas,
+): KeyPair {
   const files = { certFile, caFile, where }
-  const signer = findSigner(certificates, ca.certificates, files)
-  const { chain, root } = followUp(signer, ca.certificates)
+  const { chain, root } = followUp(findSigner(certificates, authorities, files), authorities)
   for (const certificate of chain) refuseOutsideValidity(certificate, caFile, where, now)
   if (!root) throw rootMissing(chain, files)
-  const loose = ca.certificates.filter((one) => !followUp(one, ca.certificates).root)
-  pair.warnings.push(
-    ...loose.map(
-      (one) =>
-        `${caFile} holds ${oneLine(one.subject)}, an intermediate CA, without its root: what it issued is not trusted`,
-    ),
-  )
-  return { ca: ca.pem, ...pair }
+  return pair
 }
 
 /** A certificate and its key, proven to belong together and to be valid now. Throws as `loadTlsFiles` does. */
 export function loadKeyPair(paths: KeyPairPaths): KeyPair {
   const { certificates: _, ...pair } = readKeyPair(paths)
   return pair
-}
-
-/** What a client shows and trusts: a CA alone, or with a certificate of its own. */
-export interface ClientTls {
-  ca: Buffer
-  pair?: KeyPair
-}
-
-/** Throws as `loadTlsFiles` does. */
-export function loadClientTls(
-  { ca, cert, key }: { ca: string; cert?: string | undefined; key?: string | undefined },
-  { where, now = new Date() }: Pick<KeyPairPaths, 'where' | 'now'>,
-): ClientTls {
-  if (cert === undefined || key === undefined) {
-    const { pem, certificates } = readCertificates(ca, where)
-    for (const authority of certificates) refuseOutsideValidity(authority, ca, where, now)
-    return { ca: pem }
-  }
-  const { ca: pem, ...pair } = loadTlsFiles({
-    caFile: ca,
-    certFile: cert,
-    keyFile: key,
-    where,
-    kind: 'client',
-    now,
-  })
-  return { ca: pem, pair }
 }
 
 function readKeyPair(paths: KeyPairPaths): KeyPair & { certificates: Certificates } {
@@ -130,19 +126,6 @@ function readKeyPair(paths: KeyPairPaths): KeyPair & { certificates: Certificate
   return { cert, key, certificates, warnings: warnAboutMode(keyFile), ...describe(leaf, now) }
 }
 
-/** The certificates of a PEM file, the first one being the file's subject. Throws TLS_FILE_*. */
-export function readCertificates(file: string, where: string): { pem: Buffer; certificates: Certificates } {
-  const pem = readPem(file, where)
-  const blocks = pem.toString('latin1').match(certificateBlock) ?? []
-  try {
-    const [first, ...rest] = blocks.map((block) => new X509Certificate(block))
-    if (first !== undefined) return { pem, certificates: [first, ...rest] }
-  } catch (error) {
-    throw corrupt(file, where, 'its certificate is damaged', error)
-  }
-  throw corrupt(file, where, `a certificate in PEM was expected and it holds ${contentsOf(pem)}`)
-}
-
 /** The parts of a certificate that both a start-up check and a report show. */
 export function describe(
   certificate: X509Certificate,
@@ -152,27 +135,6 @@ export function describe(
   const commonName = /^CN=(.*)$/m.exec(certificate.subject)?.[1] ?? ''
   const issuer = certificate.issuer.replaceAll('\n', ', ')
   return { commonName, issuer, notAfter, daysLeft: Math.floor((notAfter.getTime() - now.getTime()) / dayMs) }
-}
-
-function readPem(file: string, where: string): Buffer {
-  try {
-    return readFileSync(file)
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') {
-      throw new TidegateError('TLS_FILE_MISSING', {
-        message: `${where}: there is no file ${file}`,
-        retryable: false,
-        cause: error,
-        hint: 'check the path in the configuration; `tidegate certs` issues certificates for development',
-      })
-    }
-    throw new TidegateError('TLS_FILE_UNREADABLE', {
-      message: `${where}: ${file} cannot be read (${codeOf(error)})`,
-      retryable: false,
-      cause: error,
-      hint: 'the user Tidegate runs as must be able to read it: a file of mode 0600 that this user owns, or root:tidegate and 0640',
-    })
-  }
 }
 
 function parseKey(pem: Buffer, file: string, where: string): KeyObject {
@@ -188,18 +150,13 @@ function parseKey(pem: Buffer, file: string, where: string): KeyObject {
   }
 }
 
-function contentsOf(pem: Buffer): string {
-  const text = pem.toString('latin1')
-  if (text.trim() === '') return 'nothing'
-  if (/-----BEGIN ENCRYPTED PRIVATE KEY-----|Proc-Type: 4,ENCRYPTED/.test(text))
-    return 'an encrypted private key'
-  if (/-----BEGIN (\w+ )?PRIVATE KEY-----/.test(text)) return 'a private key'
-  if (text.includes('-----BEGIN CERTIFICATE-----'))
-    return text.includes('-----END CERTIFICATE-----') ? 'a certificate' : 'a certificate that is cut off'
-  return 'something else'
-}
-
-function refuseOutsideValidity(certificate: X509Certificate, file: string, where: string, now: Date): void {
+/** @throws TidegateError `TLS_EXPIRED` | `TLS_NOT_YET_VALID` */
+export function refuseOutsideValidity(
+  certificate: X509Certificate,
+  file: string,
+  where: string,
+  now: Date,
+): void {
   if (now > new Date(certificate.validTo)) {
     throw new TidegateError('TLS_EXPIRED', {
       message: `${where}: the certificate ${file} expired on ${certificate.validTo} and it is ${now.toISOString()}`,
@@ -282,11 +239,16 @@ function oneLine(name: string): string {
   return `"${name.replaceAll('\n', ', ')}"`
 }
 
-function corrupt(file: string, where: string, what: string, cause?: unknown): TidegateError {
-  return new TidegateError('TLS_FILE_CORRUPT', {
-    message: `${where}: ${file} cannot be used: ${what}`,
-    retryable: false,
-    hint: 'copy the file again from where it was issued, or issue it anew',
-    cause,
-  })
+/** What Node reads OpenSSL may still refuse, and it would do so in the middle of a handshake. @throws TidegateError TLS_UNUSABLE for whatever `look` throws */
+export function usable<T>(where: string, look: () => T): T {
+  try {
+    return look()
+  } catch (cause) {
+    throw new TidegateError('TLS_UNUSABLE', {
+      message: `${where}: OpenSSL does not take the files (${messageOf(cause)})`,
+      retryable: false,
+      hint: 'most often a key is too short, or a signature too old: ECDSA P-256 or RSA of 2048 bits, and SHA-256',
+      cause,
+    })
+  }
 }

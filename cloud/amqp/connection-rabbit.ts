@@ -18,9 +18,9 @@ export interface AmqpOptions {
 }
 
 export interface AmqpTls {
-  ca: Buffer
-  cert?: Buffer
-  key?: Buffer
+  readonly ca: Buffer
+  readonly cert?: Buffer | undefined
+  readonly key?: Buffer | undefined
 }
 
 /**

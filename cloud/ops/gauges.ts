@@ -7,6 +7,7 @@ export function watch(state: CloudState, registers: Registry[]): void {
   watchGroups(state, registers)
   watchQueues(state, registers)
   watchServers(state, registers)
+  watchCertificates(state, registers)
 }
 
 function watchGroups({ groups }: CloudState, registers: Registry[]): void {
@@ -76,4 +77,22 @@ function watchServers(state: CloudState, registers: Registry[]): void {
       for (const [connection, up] of Object.entries(state.brokersUp())) broker.set({ connection }, Number(up))
     },
   })
+}
+
+function watchCertificates(state: CloudState, registers: Registry[]): void {
+  const perCertificate = (name: string, help: string, read: () => Readonly<Record<string, number>>): void => {
+    const gauge: Gauge<'certificate'> = new Gauge({
+      name: `tidegate_cloud_${name}`,
+      help,
+      labelNames: ['certificate'],
+      registers,
+      collect() {
+        for (const [certificate, value] of Object.entries(read())) gauge.set({ certificate }, value)
+      },
+    })
+  }
+  perCertificate('certificate_days_left', 'Days until a certificate ends', () => state.tls.daysLeft())
+  perCertificate('tls_faulty', '1 while files of a certificate cannot be used, and those of before are', () =>
+    state.tls.faulty(),
+  )
 }

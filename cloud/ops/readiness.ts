@@ -12,6 +12,8 @@ export interface CloudState {
   brokersUp(): Readonly<Record<string, boolean>>
   /** Settings of queues that are not as they should be, by severity; undefined where that cannot be seen. */
   findings(): Readonly<Record<string, number>> | undefined
+  /** By its place in the configuration: days left of a certificate; 1 where its files cannot be used, so that those of before are, else 0. */
+  tls: Record<'daysLeft' | 'faulty', () => Readonly<Record<string, number>>>
 }
 
 /** Ready means moving: nothing that is needed is down, and whoever has work makes progress. */

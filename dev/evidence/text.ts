@@ -1,4 +1,4 @@
-import { quoted } from '../../src/shell.ts'
+import { quoted } from '../../src/settings/shell.ts'
 import { grouped } from '../format.ts'
 import type { Looked } from './search.ts'
 import type { Identity } from '../watch/history.ts'

@@ -1,5 +1,5 @@
 import { relative } from 'node:path'
-import { quoted } from '../../src/shell.ts'
+import { quoted } from '../../src/settings/shell.ts'
 
 /** From here, unless that leads up and away. */
 export function shortest(file: string): string {

@@ -34,7 +34,6 @@ export interface BrokerOptions extends EntranceOptions {
   rules: TopicRules
   ingest: Ingest
   observer: BrokerObserver
-  clock: Clock
   random: Random
   log: Logger
 }
@@ -208,6 +207,7 @@ function startBrokerListener(
     },
     onRefused: (reason, about) => reports.connectionRefused(reason, about),
     onCount: (open) => options.observer.connections(open),
+    onReloaded: (result) => options.observer.trustReloaded(result),
   })
 }
 

@@ -8,6 +8,8 @@ export const connectionRefusals = [
   'expired-certificate',
   'not-yet-valid-certificate',
   'revoked-certificate',
+  'denied',
+  'stale-crl',
   'wrong-purpose',
   'bad-identity',
   'tls-version',

@@ -1,18 +1,30 @@
+import { constants } from 'node:crypto'
 import type { AddressInfo, Socket } from 'node:net'
-import { createServer, type PeerCertificate, type Server, type TLSSocket } from 'node:tls'
+import {
+  createServer,
+  type PeerCertificate,
+  type SecureContextOptions,
+  type Server,
+  type TLSSocket,
+} from 'node:tls'
+import type { Clock } from '../../src/clock.ts'
 import { codeOf, messageOf } from '../../src/errors.ts'
 import { listen } from '../../src/listen.ts'
 import { claimedName, type ConnectionRefusal, handshakeRefusal, identify } from './identity.ts'
+import { type Credential, credentialOf, sentMax, sentWith } from './trust/credential.ts'
+import { Standing } from './trust/standing.ts'
+import type { ReloadResult, Trust } from './trust/trust.ts'
 
 /** What is configured of the entrance. */
 export interface EntranceOptions {
   host: string
   /** 0: any free port. */
   port: number
-  tls: { ca: Buffer; cert: Buffer; key: Buffer }
+  trust: Pick<Trust, 'inForce' | 'stale' | 'watch'>
   connectionsMax: number
   connectionsPerDeviceMax: number
   handshakeTimeoutMs: number
+  clock: Clock
 }
 
 export interface ListenerOptions extends EntranceOptions {
@@ -20,6 +32,7 @@ export interface ListenerOptions extends EntranceOptions {
   onConnection(socket: TLSSocket, deviceId: string): void
   onRefused(reason: ConnectionRefusal, about: RefusedConnection): void
   onCount(open: number): void
+  onReloaded(result: ReloadResult): void
 }
 
 export interface RefusedConnection {
@@ -55,18 +68,20 @@ class Entrance implements Listener {
   /** Those whose identity is known, by device. */
   readonly #ofDevice = new Map<string, number>()
   #established = 0
+  readonly #standing: Standing
   /** Half made ones too. */
   readonly #sockets = new Set<Socket>()
 
   constructor(options: ListenerOptions) {
     this.#options = options
+    const { trust, clock } = options
+    this.#standing = new Standing({ trust: () => trust.inForce, stale: trust.stale, clock })
     this.server = createServer({
-      ...options.tls,
+      ...contextOf(trust),
       requestCert: true,
       // Node looks at what the check of the certificate has found when the handshake is over, and knows then whose it was, which
       // it does not tell. So it is looked at here: `#identified`.
       rejectUnauthorized: false,
-      minVersion: 'TLSv1.2',
       handshakeTimeout: options.handshakeTimeoutMs,
       // A device that lost its power never says goodbye, and what it leaves open counts against its connections.
       keepAlive: true,
@@ -78,6 +93,15 @@ class Entrance implements Listener {
     this.server.on('connection', (socket: Socket) => this.#arrived(socket))
     this.server.on('tlsClientError', (error, socket) => this.#failed(error, socket))
     this.server.on('secureConnection', (socket) => this.#identified(socket))
+    trust.watch({
+      reloaded: (result) => {
+        // First of all, and whatever becomes of what is shown to those who come.
+        this.#standing.review()
+        options.onReloaded(result)
+        this.server.setSecureContext(contextOf(trust))
+      },
+      passed: () => this.#standing.pass(),
+    })
   }
 
   get port(): number {
@@ -124,6 +148,8 @@ class Entrance implements Listener {
       return
     }
     const { deviceId } = identity
+    const credential = this.#vouchedFor(socket, deviceId, address)
+    if (credential === undefined) return
     const open = this.#ofDevice.get(deviceId) ?? 0
     if (open >= this.#options.connectionsPerDeviceMax) {
       const detail = `the device has ${open} connections open`
@@ -132,8 +158,29 @@ class Entrance implements Listener {
       return
     }
     this.#count(socket, deviceId)
+    this.#standing.enter(socket, credential)
     socket.setNoDelay(true)
     this.#options.onConnection(socket, deviceId)
+  }
+
+  /**
+   * OpenSSL has found nothing against the certificate; what its CA or we have taken back since is looked at here, for every
+   * connection. Its own check of lists has one answer for a list out of date, whoever it is about, and that hides every other.
+   */
+  #vouchedFor(socket: TLSSocket, deviceId: string, address: string): Credential | undefined {
+    const leaf = socket.getPeerX509Certificate()
+    const sent = leaf ? sentWith(leaf) : []
+    const { authorities } = this.#options.trust.inForce.cas
+    const tooMany = sent.length > sentMax
+    const credential = leaf && !tooMany ? credentialOf({ leaf, sent }, deviceId, authorities) : undefined
+    const fault = credential
+      ? this.#standing.faultOf(credential)
+      : ({ reason: 'unknown-ca', detail: `it sent more than ${sentMax} certificates with its own` } as const)
+    if (fault === undefined) return credential
+    const { reason, detail } = fault
+    this.#options.onRefused(reason, { detail, address, deviceId })
+    socket.destroy()
+    return undefined
   }
 
   #count(socket: Socket, deviceId: string): void {
@@ -146,6 +193,15 @@ class Entrance implements Listener {
       else this.#ofDevice.delete(deviceId)
     })
   }
+}
+
+/**
+ * No session is resumed: its ticket would let in whoever has once been let in, without a certificate that is looked at. It would
+ * save a device two milliseconds of CPU at both ends, and its certificates on the wire.
+ */
+function contextOf({ inForce: { cas, pair } }: Pick<Trust, 'inForce'>): SecureContextOptions {
+  const { cert, key } = pair
+  return { ca: cas.ca, cert, key, minVersion: 'TLSv1.2', secureOptions: constants.SSL_OP_NO_TICKET }
 }
 
 /** What the check of the certificate has found; undefined: it was accepted. */

@@ -2,6 +2,8 @@ import { type IngestObserver, silentIngestObserver } from '../admission/observer
 import { type SessionsObserver, silentSessionsObserver } from '../sessions/observer.ts'
 import { violationNames } from './door/violations.ts'
 import type { ConnectionRefusal } from './identity.ts'
+import { standingFaults } from './trust/judgement.ts'
+import type { ReloadResult } from './trust/trust.ts'
 
 /** Why the gateway ended a connection that it had let in; the values of the metric's `reason`. */
 export const connectionEndings = [
@@ -11,6 +13,7 @@ export const connectionEndings = [
   'topic-forbidden',
   'subscriber-slow',
   'unreleased-max',
+  ...standingFaults,
   'other',
 ] as const
 
@@ -21,6 +24,8 @@ export interface BrokerObserver extends IngestObserver, SessionsObserver {
   connections(open: number): void
   connectionRefused(reason: ConnectionRefusal): void
   connectionEnded(reason: ConnectionEnding): void
+  /** The files of `mqtt.tls` were read again. */
+  trustReloaded(result: ReloadResult): void
 }
 
 export const silentBrokerObserver: BrokerObserver = {
@@ -29,4 +34,5 @@ export const silentBrokerObserver: BrokerObserver = {
   connections() {},
   connectionRefused() {},
   connectionEnded() {},
+  trustReloaded() {},
 }

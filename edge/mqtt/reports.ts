@@ -8,6 +8,7 @@ import { PacketError } from './door/violations.ts'
 import type { ConnectionRefusal } from './identity.ts'
 import type { RefusedConnection } from './listener.ts'
 import type { BrokerObserver, ConnectionEnding } from './observer.ts'
+import { StandingLost } from './trust/standing.ts'
 
 export interface ReportsOptions {
   observer: Pick<
@@ -124,6 +125,7 @@ function bucketOf(claimed = ''): number {
 /** Undefined: the network, or the device itself. */
 function endingOf(error: Error): ConnectionEnding | undefined {
   if (error instanceof PacketError) return error.violation
+  if (error instanceof StandingLost) return error.reason
   if (error instanceof TidegateError) return byCode[error.code] ?? 'other'
   return byMessage[error.message]
 }

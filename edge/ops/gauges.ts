@@ -7,6 +7,10 @@ export interface EdgeGauges {
   uplink: UplinkState
   /** Days left of each certificate in use, by its place in the configuration. */
   certificates(): Readonly<Record<string, number>>
+  /** Seconds until the first revocation list of an entrance is out of date, less than 0 when it is; nothing where there is none. */
+  crlSecondsLeft(): Readonly<Record<string, number>>
+  /** 1 for each part of `mqtt.tls` whose files are faulty, 0 for the others. */
+  tlsFaulty(): Readonly<Record<string, number>>
   /** What the system says that this process has written; undefined where it does not say. */
   readonly diskWriteBytes: () => number | undefined
 }
@@ -18,6 +22,12 @@ export function watch(state: EdgeGauges, registers: Registry[]): void {
   watchUplink(state, make)
   make.labelled('certificate_days_left', 'Days until a certificate ends', 'certificate', () =>
     state.certificates(),
+  )
+  make.labelled('crl_seconds_left', 'Seconds until a revocation list is out of date', 'listener', () =>
+    state.crlSecondsLeft(),
+  )
+  make.labelled('tls_faulty', '1 while the files of this part of mqtt.tls are faulty', 'part', () =>
+    state.tlsFaulty(),
   )
   watchDisk(state.diskWriteBytes, registers)
 }

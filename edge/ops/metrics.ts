@@ -5,6 +5,7 @@ import { publishResults } from '../admission/observer.ts'
 import { rejectionReasons } from '../admission/quarantine.ts'
 import { connectionRefusals } from '../mqtt/identity.ts'
 import { type BrokerObserver, connectionEndings } from '../mqtt/observer.ts'
+import { reloadResults } from '../mqtt/trust/trust.ts'
 import type { OutboxObserver } from '../outbox/observer.ts'
 import { quotaReasons } from '../outbox/outbox.ts'
 import { notKeptKinds } from '../sessions/observer.ts'
@@ -52,6 +53,9 @@ function brokerMetrics(registers: Registry[]): BrokerObserver {
   const ended = counter('connections_ended_total', 'Connections that were let in and then ended, by reason', {
     reason: connectionEndings,
   })
+  const reloads = counter('tls_reloads_total', 'Times the files of mqtt.tls were read again, by result', {
+    result: reloadResults,
+  })
   const published = counter('publishes_total', 'Publishes received, by what became of them', {
     result: publishResults,
   })
@@ -77,6 +81,7 @@ function brokerMetrics(registers: Registry[]): BrokerObserver {
     connections: (open) => connections.set(open),
     connectionRefused: (reason) => refused.inc({ reason }),
     connectionEnded: (reason) => ended.inc({ reason }),
+    trustReloaded: (result) => reloads.inc({ result }),
     published: (result, publishes) => published.inc({ result }, publishes),
     quarantined: (reason) => quarantined.inc({ reason }),
     acknowledged: (waitMs) => waits.observe(waitMs / 1000),

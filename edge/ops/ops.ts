@@ -17,6 +17,8 @@ export interface OpsOptions {
   offlineMaxMs: number | undefined
   stats: () => OutboxStats
   certificates: () => Record<string, number>
+  crlSecondsLeft: () => Record<string, number>
+  tlsFaulty: () => Record<string, number>
   diskWriteBytes: () => number | undefined
   routes: Readonly<Record<string, OpsRoute>>
   clock: Clock
@@ -33,11 +35,11 @@ export interface Ops {
 }
 
 export function createOps(options: OpsOptions): Ops {
-  const { host, port, stats, certificates, diskWriteBytes } = options
+  const { host, port, stats, certificates, crlSecondsLeft, tlsFaulty, diskWriteBytes } = options
   const metrics = createMetrics()
   const uplink = createUplinkState(options.clock)
   const readiness = createReadiness({ ...options, uplink })
-  metrics.watch({ stats, uplink, certificates, diskWriteBytes })
+  metrics.watch({ stats, uplink, certificates, crlSecondsLeft, tlsFaulty, diskWriteBytes })
 
   return {
     broker: metrics.broker,

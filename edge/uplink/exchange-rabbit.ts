@@ -13,7 +13,7 @@ import { type BackoffOptions, backoffMs } from '../../src/backoff.ts'
 import type { Clock, Random } from '../../src/clock.ts'
 import { codeOf, TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
-import type { ClientTls } from '../../src/tls-files.ts'
+import type { ClientTls } from '../../src/settings/client-tls.ts'
 import { joinBatch } from '../../src/contract/batch.ts'
 import { batchHeaders, partitionOf, routingKey, wire } from '../../src/contract/wire.ts'
 import type { Exchange, ExchangeSession, Outcome, SessionEnd, Shipment } from './exchange.ts'
@@ -21,7 +21,8 @@ import type { Exchange, ExchangeSession, Outcome, SessionEnd, Shipment } from '.
 export interface RabbitExchangeOptions {
   /** `amqps://user:password@host:port/vhost` */
   url: string
-  tls: ClientTls | undefined
+  /** Asked by each session for what it is to show and to trust. */
+  tls: { current(): ClientTls } | undefined
   exchange: string
   /** Must equal the cloud's. */
   partitions: number
@@ -78,7 +79,8 @@ const hints: Record<string, string | undefined> = {
 }
 
 async function openSession(options: RabbitExchangeOptions, signal: AbortSignal): Promise<ExchangeSession> {
-  const { url, tls, connectTimeoutMs, heartbeatS, gateway } = options
+  const { url, connectTimeoutMs, heartbeatS, gateway } = options
+  const tls = options.tls?.current()
   const connection = new Connection({
     url,
     socket: diallingOf(url, connectTimeoutMs) as ConnectionOptions['socket'] & object,

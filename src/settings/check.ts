@@ -2,7 +2,8 @@ import { lookup } from 'node:dns/promises'
 import { createServer } from 'node:net'
 import { codeOf, messageOf, TidegateError } from '../errors.ts'
 import { listen } from '../listen.ts'
-import { type ClientTls, type KeyPair, renewDays } from '../tls-files.ts'
+import { type KeyPair, renewDays } from '../tls-files.ts'
+import type { ClientTls } from './client-tls.ts'
 
 /** What was seen; a warning is something that works today. */
 export interface Seen {

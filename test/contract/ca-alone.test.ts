@@ -11,6 +11,7 @@ import { freePort } from '../../dev/servers/ports.ts'
 import { type RabbitServer, startRabbit } from '../../dev/servers/rabbit/rabbit.ts'
 import { edgeConfigSchema } from '../../edge/config.ts'
 import { loadUplinkTls } from '../../edge/tls.ts'
+import { systemClock } from '../../src/clock.ts'
 import { silentLog } from '../../src/log.ts'
 import { createTestPki, type TestPki } from '../support/edge/test-broker.ts'
 import { testUplink } from '../support/edge/test-uplink.ts'
@@ -51,11 +52,12 @@ afterAll(async () => {
 
 /** Of a configuration that names a CA, and no certificate of ours. */
 const cloudTls = (ca: string) =>
-  loadCloudTls(cloudConfigSchema.parse({ broker: { url, tls: { ca } } })).broker
+  loadCloudTls(cloudConfigSchema.parse({ broker: { url, tls: { ca } } }), systemClock, silentLog).broker
 const uplinkTls = (ca: string) => {
   const mqtt = { tls: { ca, cert: 'unused', key: 'unused' } }
   const config = edgeConfigSchema.parse({ gateway: 'gw-1', mqtt, uplink: { url, tls: { ca } } })
-  return loadUplinkTls(config, new Date())
+  const tls = loadUplinkTls(config, new Date())
+  return tls && { current: () => tls }
 }
 
 describe('a broker that asks for no certificate', () => {

@@ -5,6 +5,7 @@ import { sourcesIn } from './sources.ts'
 const freeTexts = [
   'file',
   'folder',
+  'address',
   'dir',
   'url',
   'name',

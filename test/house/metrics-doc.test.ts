@@ -48,6 +48,8 @@ function started() {
     stats: () => emptyOutbox,
     uplink: createUplinkState(systemClock),
     certificates: () => ({ mqtt: 90 }),
+    crlSecondsLeft: () => ({ mqtt: 86_400 }),
+    tlsFaulty: () => ({ crl: 0 }),
     diskWriteBytes: () => 0,
   })
   const cloud = createCloudMetrics()
@@ -56,6 +58,7 @@ function started() {
     databaseFault: () => undefined,
     brokersUp: () => ({ consume: true, publish: true }),
     findings: () => ({ loss: 0, harmless: 0 }),
+    tls: { daysLeft: () => ({ broker: 90 }), faulty: () => ({ broker: 0 }) },
   })
   const text = async (): Promise<string> => (await edge.text()) + (await cloud.text())
   return { cloud, text }

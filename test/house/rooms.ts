@@ -31,13 +31,21 @@ export const rooms: Readonly<Record<string, Room>> = {
   edge: { sentence: 'the gateway: command, composition, configuration', mayImport: wiring },
   'edge/ops': {
     sentence: 'what one can see of a running gateway: metrics, readiness',
-    mayImport: ['edge/mqtt', 'edge/sessions', 'edge/admission', 'edge/uplink', 'edge/outbox'],
+    mayImport: [
+      'edge/mqtt',
+      'edge/mqtt/trust',
+      'edge/sessions',
+      'edge/admission',
+      'edge/uplink',
+      'edge/outbox',
+    ],
   },
   'edge/mqtt': {
     sentence: 'the entrance and the broker: who comes in, what they may do, how far they are read',
     mayImport: [
       'edge/mqtt/door',
       'edge/mqtt/subscribers',
+      'edge/mqtt/trust',
       'edge/sessions',
       'edge/sessions/records',
       'edge/admission',
@@ -47,6 +55,11 @@ export const rooms: Readonly<Record<string, Room>> = {
   'edge/mqtt/door': {
     sentence:
       'the packet door, the one place that reads frames: what is a packet of MQTT 3.1.1, what ends its connection, and what is taken past the broker',
+    mayImport: [],
+  },
+  'edge/mqtt/trust': {
+    sentence:
+      'whom the entrance trusts: certificates, CAs, revocation lists, who is denied; read again while it runs',
     mayImport: [],
   },
   'edge/mqtt/subscribers': {

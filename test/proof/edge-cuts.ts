@@ -48,7 +48,7 @@ export async function edgeCuts(options: CutsOptions): Promise<CutsResult> {
 
   const uplink = testUplink({
     url: middle.url,
-    tls,
+    tls: { current: () => tls },
     exchange,
     connectTimeoutMs: 1000,
     reconnect: { delayMsMin: 5, delayMsMax: 20 },

@@ -1,13 +1,15 @@
 import 'reflect-metadata'
-import { createPrivateKey, KeyObject, webcrypto } from 'node:crypto'
-import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { createPrivateKey, KeyObject, type webcrypto } from 'node:crypto'
+import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import * as x509 from '@peculiar/x509'
-import { createAuthority, keyAlgorithm, signingAlgorithm } from '../../../certs/authority.ts'
+import { generateKeys } from '../../../certs/algorithms.ts'
+import { createAuthority } from '../../../certs/authority.ts'
 import { checkKeyPair, inspectCertificate } from '../../../certs/inspect.ts'
 import { issueCertificate, type IssuedCertificate } from '../../../certs/issue.ts'
+import { run } from '../../../dev/servers/command.ts'
 import { loadTlsFiles } from '../../../src/tls-files.ts'
 
 const where = 'the MQTT listener (mqtt.tls)'
@@ -64,13 +66,13 @@ async function written(name: string, contents: string): Promise<string> {
 }
 
 async function makeCertificate(name: string, issuer?: { keys: webcrypto.CryptoKeyPair; name: string }) {
-  const keys = await webcrypto.subtle.generateKey(keyAlgorithm, true, ['sign', 'verify'])
+  const keys = await generateKeys('ecdsa')
   const certificate = await x509.X509CertificateGenerator.create({
     subject: `CN=${name}`,
     issuer: `CN=${issuer?.name ?? name}`,
     publicKey: keys.publicKey,
     signingKey: (issuer?.keys ?? keys).privateKey,
-    signingAlgorithm,
+    signingAlgorithm: { name: 'ECDSA', hash: 'SHA-256' },
     notBefore: after(-1),
     notAfter: after(100),
     extensions: [new x509.BasicConstraintsExtension(name !== 'edge', undefined, true)],
@@ -114,8 +116,18 @@ describe('TLS files at start-up', () => {
     )
   })
 
-  test('a folder in place of a file is unreadable, not a crash', () => {
-    expect(loading({ certFile: dir })).toThrow(expect.objectContaining({ code: 'TLS_FILE_UNREADABLE' }))
+  test('a folder, a pipe or a device in place of a file is unreadable: no crash, no wait, no end of memory', async () => {
+    const pipe = join(dir, 'pipe')
+    await run({ file: 'mkfifo', args: [pipe] }, { timeoutMs: 15_000 })
+    for (const certFile of [dir, pipe, '/dev/zero'])
+      expect(loading({ certFile })).toThrow(expect.objectContaining({ code: 'TLS_FILE_UNREADABLE' }))
+  })
+
+  test('a file far longer than certificates are is not read', async () => {
+    const keyFile = join(dir, 'disk.img')
+    await writeFile(keyFile, '')
+    await truncate(keyFile, 1 << 30)
+    expect(loading({ keyFile })).toThrow(expect.objectContaining({ code: 'TLS_FILE_TOO_LARGE' }))
   })
 
   test.each(['certFile', 'keyFile', 'caFile'] as const)(

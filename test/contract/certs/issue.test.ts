@@ -222,6 +222,7 @@ describe('the development PKI', () => {
       'edge.crt',
       'edge.key',
       'gateways',
+      'issued.jsonl',
     ])
     expect(await readdir(join(dir, 'gateways'))).toEqual(['gw-1.crt', 'gw-1.key'])
     expect(pki.devices.map((device) => device.commonName)).toEqual(devices)

@@ -1,9 +1,11 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { openAuthority } from '../../../certs/authority.ts'
 import { issueDevelopmentPki } from '../../../certs/development.ts'
+import { revokeCertificates } from '../../../certs/revoke.ts'
 import { checkEdge } from '../../../edge/check.ts'
 import { type EdgeConfig, edgeConfigSchema } from '../../../edge/config.ts'
 import { runEdge } from '../../../edge/main.ts'
@@ -23,16 +25,24 @@ interface Parts {
   dataDir?: string
   port?: number
   uplink?: object
+  tls?: object
 }
 
-function config({ cert = 'edge', folder, dataDir = 'data', port = 0, uplink = {} }: Parts = {}): EdgeConfig {
+function config({
+  cert = 'edge',
+  folder,
+  dataDir = 'data',
+  port = 0,
+  uplink = {},
+  tls = {},
+}: Parts = {}): EdgeConfig {
   return edgeConfigSchema.parse({
     gateway: 'gateway-1',
     dataDir: join(dir, dataDir),
     mqtt: {
       host: '127.0.0.1',
       port,
-      tls: { ca: join(pki, 'ca.crt'), cert: join(pki, `${cert}.crt`), key: join(pki, `${cert}.key`) },
+      tls: { ca: join(pki, 'ca.crt'), cert: join(pki, `${cert}.crt`), key: join(pki, `${cert}.key`), ...tls },
     },
     schemas: { folder },
     uplink: { url: 'amqp://127.0.0.1:1', ...uplink },
@@ -78,6 +88,27 @@ test('what works today and should be put right is a warning', async () => {
   expect(text).toMatch(/^warn +uplink\.tls .*go to 192\.0\.2\.1 in clear/m)
   expect(text).not.toContain('secret')
   expect(text.split('\n').at(-1)).toBe('It would start, 2 warnings.')
+})
+
+test('revocation lists and the file of who is denied are looked at: what is in them, and how long they last', async () => {
+  const [denied, crl] = [join(dir, 'denied'), join(pki, 'ca.crl')]
+  writeFileSync(denied, 'device a1\nserial 4a\nserial 4b\nend\n')
+  const authority = await openAuthority(pki)
+  await revokeCertificates(authority, [join(pki, 'cloud.crt')], { now, days: 7 })
+  const sound = await checkEdge(config({ tls: { crl, denied } }), now)
+  const day = new Date(now.getTime() + 7 * 86_400_000).toISOString().slice(0, 10)
+  expect(sound.text).toMatch(new RegExp(`^ok +mqtt.tls.crl +1 revoked, next update ${day}`, 'm'))
+  expect(sound.text).toMatch(/^ok +mqtt.tls.denied +1 devices and 2 serial numbers$/m)
+  const later = new Date(now.getTime() + 8 * 86_400_000)
+  const late = await checkEdge(config({ tls: { crl, denied, crlStale: 'refuse' } }), later)
+  expect(late.text).toMatch(/^warn +mqtt.tls.crl .*out of date, and mqtt.tls.crlStale is refuse/m)
+  writeFileSync(denied, 'device a1\n\nboiler\n')
+  const faulty = await checkEdge(config({ tls: { crl: denied, denied } }), now)
+  expect(faulty.ok).toBe(false)
+  expect(faulty.text).toMatch(/^FAULT mqtt.tls.crl .*\(CRL_CORRUPT\)$/m)
+  expect(faulty.text).toMatch(
+    /^FAULT mqtt.tls.denied .*denied has lines that cannot be read: line 3: "boiler" \(DENIED_INVALID\)$/m,
+  )
 })
 
 test('a start names everything that is in its way at once', async () => {

@@ -44,7 +44,7 @@ async function openPlace(): Promise<{ middle: Middle; session: ExchangeSession }
   const middle = await openMiddle(brokerUrl, tls)
   const uplink = testUplink({
     url: middle.url,
-    tls,
+    tls: { current: () => tls },
     exchange,
   })
   opened.push(middle, uplink)

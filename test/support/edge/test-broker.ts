@@ -15,7 +15,8 @@ import { createRoutes, type Route } from '../../../edge/admission/routes/routes.
 import { createTopicRules } from '../../../edge/admission/routes/topics.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { loadSchemas } from '../../../src/contract/schema-registry.ts'
-import { loadTlsFiles } from '../../../src/tls-files.ts'
+import { loadTrust, type TrustFiles } from '../../../edge/mqtt/trust/files.ts'
+import { startTrust, type Trust, type TrustOptions } from '../../../edge/mqtt/trust/trust.ts'
 import { createFakeOutbox, type FakeOutbox } from '../fakes/outbox.ts'
 
 /** A CA and certificates in a folder that goes away with `close()`. */
@@ -88,6 +89,8 @@ export interface Seen {
   notKept: string[]
   /** Why connections were ended. */
   ended: string[]
+  /** What became of reloads of `mqtt.tls`. */
+  reloads: string[]
   connections: number
   logs: Record<string, unknown>[]
 }
@@ -104,12 +107,16 @@ export interface TestBroker {
   /** Those of them that were sent because they had been retained. */
   retained: (client: MqttClient, count: number) => Promise<string[]>
   broker: Broker
+  trust: Trust
   close(): Promise<void>
 }
 
 export interface TestBrokerOptions {
   folder?: string
   outbox?: FakeOutbox
+  /** Of `mqtt.tls`; default: those of the certificates. */
+  files?: TrustFiles
+  stale?: TrustOptions['stale']
   routes?: Route[]
   subscribe?: string[]
   options?: Partial<BrokerOptions & IngestOptions>
@@ -125,6 +132,7 @@ export async function startTestBroker(pki: TestPki, given: TestBrokerOptions = {
     quarantined: [],
     notKept: [],
     ended: [],
+    reloads: [],
     connections: 0,
     logs: [],
   }
@@ -149,6 +157,7 @@ export async function startTestBroker(pki: TestPki, given: TestBrokerOptions = {
     quarantined: noting(seen.quarantined),
     notKept: noting(seen.notKept),
     connectionEnded: noting(seen.ended),
+    trustReloaded: noting(seen.reloads),
     connections(open) {
       seen.connections = open
       setImmediate(look)
@@ -162,6 +171,10 @@ export async function startTestBroker(pki: TestPki, given: TestBrokerOptions = {
       },
     },
   )
+  const files = given.files ?? { ca: pki.caFile, cert: pki.edge.certFile, key: pki.edge.keyFile }
+  const loaded = await loadTrust(files, new Date())
+  const clock = given.options?.clock ?? systemClock
+  const trust = startTrust({ files, stale: given.stale ?? 'accept', loaded, clock, log })
   const outbox = given.outbox ?? createFakeOutbox()
   const routes = createRoutes(given.routes ?? [])
   const clients: MqttClient[] = []
@@ -169,12 +182,7 @@ export async function startTestBroker(pki: TestPki, given: TestBrokerOptions = {
   const options = {
     host: '127.0.0.1',
     port: 0,
-    tls: loadTlsFiles({
-      caFile: pki.caFile,
-      certFile: pki.edge.certFile,
-      keyFile: pki.edge.keyFile,
-      where: 'the test',
-    }),
+    trust,
     connectionsMax: 50,
     connectionsPerDeviceMax: 4,
     handshakeTimeoutMs: 5000,
@@ -221,6 +229,7 @@ export async function startTestBroker(pki: TestPki, given: TestBrokerOptions = {
     outbox,
     seen,
     broker,
+    trust,
     when: (condition) =>
       new Promise((resolve) => {
         watchers.push({ condition, resolve })
@@ -257,6 +266,7 @@ export async function startTestBroker(pki: TestPki, given: TestBrokerOptions = {
       outbox.open()
       await Promise.all(clients.map((client) => client.endAsync(true)))
       await broker.close()
+      trust.close()
     },
   }
   return test

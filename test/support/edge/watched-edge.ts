@@ -40,6 +40,8 @@ export async function watchedEdge(
     offlineMaxMs: undefined,
     stats: () => outbox.stats(),
     certificates: () => ({ mqtt: 90.5 }),
+    crlSecondsLeft: () => ({ mqtt: 86_400 }),
+    tlsFaulty: () => ({ crl: 0 }),
     diskWriteBytes: () => disk.bytesWritten,
     routes: {},
     clock,

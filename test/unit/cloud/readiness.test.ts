@@ -21,6 +21,7 @@ test('a group that is held says by what, why, and what to do about it', () => {
     databaseFault: () => `${held.code}: ${held.message}`,
     brokersUp: () => ({}),
     findings: () => undefined,
+    tls: { daysLeft: () => ({}), faulty: () => ({}) },
   })
   expect(checks['group.history']).toEqual({
     ok: false,

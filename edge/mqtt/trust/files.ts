@@ -1,0 +1,86 @@
+import { stat } from 'node:fs/promises'
+import { createSecureContext } from 'node:tls'
+import { codeOf } from '../../../src/errors.ts'
+import { allOf } from '../../../src/settings/all-of.ts'
+import { type KeyPair, loadCas, loadPairOf, type TrustedCas, usable } from '../../../src/tls-files.ts'
+import { authoritiesOf } from './credential.ts'
+import { type Denied, loadDenied, nobodyDenied } from './denied.ts'
+import type { EntranceCas, TrustInForce } from './judgement.ts'
+import { RevocationListFile } from './revocation-lists.ts'
+
+/** The files of `mqtt.tls`. */
+export interface TrustFiles {
+  ca: string
+  cert: string
+  key: string
+  crl?: string | undefined
+  denied?: string | undefined
+}
+
+/** What was read at the start, of files that looked like this. */
+export interface LoadedTrust extends TrustInForce {
+  marks: string
+  /** Undefined: there is no `mqtt.tls.crl`. */
+  listFile: RevocationListFile | undefined
+}
+
+const where = 'the MQTT listener (mqtt.tls)'
+
+/**
+ * All that the entrance goes by, proven.
+ * @throws TidegateError `TLS_*` | `CRL_*` | `DENIED_INVALID` | `START_FAULTS`
+ */
+export async function loadTrust(files: TrustFiles, now: Date): Promise<LoadedTrust> {
+  // Before they are read, so that what is written meanwhile is read again.
+  const marks = await marksOf(files)
+  const listFile = files.crl === undefined ? undefined : new RevocationListFile(files.crl)
+  const withCas = async () => {
+    const cas = loadCasOf(files)
+    const pair = (): KeyPair => loadPair(files, cas, now)
+    return { cas, ...(await allOf({ pair, lists: async () => listFile?.read(cas.authorities) })) }
+  }
+  const { listener, denied } = await allOf({ listener: withCas, denied: () => loadDeniedOf(files) })
+  return { ...listener, denied, marks, listFile }
+}
+
+/** @throws TidegateError `TLS_FILE_*` | `TLS_UNUSABLE` */
+export function loadCasOf({ ca }: TrustFiles): EntranceCas {
+  const cas = loadCas(ca, where)
+  return usable(where, () => {
+    createSecureContext({ ca: cas.ca })
+    return { ...cas, authorities: authoritiesOf(cas.certificates) }
+  })
+}
+
+/** What the listener shows. @throws TidegateError `TLS_*` */
+export function loadPair({ cert, key }: TrustFiles, cas: TrustedCas, now: Date): KeyPair {
+  const pair = loadPairOf(cas, { certFile: cert, keyFile: key, where, kind: 'server', now })
+  return usable(where, () => {
+    createSecureContext({ cert: pair.cert, key: pair.key })
+    return pair
+  })
+}
+
+/** @throws TidegateError `TLS_FILE_*` | `DENIED_INVALID` */
+export function loadDeniedOf({ denied }: TrustFiles): Denied {
+  return denied === undefined ? nobodyDenied : loadDenied(denied)
+}
+
+/**
+ * The files as they lie there now, in a text that is another when one of them was written, replaced, or reached by another link:
+ * links are followed.
+ */
+export async function marksOf({ ca, cert, key, crl, denied }: TrustFiles): Promise<string> {
+  const paths = [ca, cert, key, crl, denied].filter((path) => path !== undefined)
+  const marks = await Promise.all(
+    paths.map(async (path) => {
+      try {
+        const { dev, ino, size, mtimeMs, ctimeMs } = await stat(path)
+        return [dev, ino, size, mtimeMs, ctimeMs].join(' ')
+      } catch (error) {
+        return codeOf(error)
+      }
+    }),
+  )
+  return marks.join('\n')
+}

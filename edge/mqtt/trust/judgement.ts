@@ -1,0 +1,91 @@
+import type { KeyPair, TrustedCas } from '../../../src/tls-files.ts'
+import type { Authorities, Credential, Link, Step } from './credential.ts'
+import type { Denied } from './denied.ts'
+import type { RevocationLists } from './revocation-lists.ts'
+import { wayUp } from './way-up.ts'
+
+/** The CAs of `mqtt.tls.ca`: their file, and who of them has signed whom. */
+export type EntranceCas = TrustedCas & { authorities: Authorities }
+
+/** What the entrance goes by. */
+export interface TrustInForce {
+  cas: EntranceCas
+  /** What the listener shows. */
+  pair: KeyPair
+  /** Undefined: there is no `mqtt.tls.crl`. */
+  lists: RevocationLists | undefined
+  denied: Denied
+}
+
+/** Of a list beyond its `nextUpdate`: go by it all the same, or let nobody in whom it is about. */
+export type StalePolicy = 'accept' | 'refuse'
+
+/** Why a device that has been let in has to go; all of them are reasons not to let it in, too. */
+export const standingFaults = ['denied', 'revoked-certificate', 'expired-certificate', 'unknown-ca'] as const
+
+export type StandingFault = (typeof standingFaults)[number]
+
+export interface Fault<Reason> {
+  reason: Reason
+  detail: string
+}
+
+/** What there is against a device that is connected. */
+export function faultOf(
+  credential: Credential,
+  trust: Pick<TrustInForce, 'cas' | 'lists' | 'denied'>,
+  nowMs: number,
+): Fault<StandingFault> | undefined {
+  const { deviceId, leaf } = credential
+  if (trust.denied.devices.has(deviceId))
+    return { reason: 'denied', detail: 'the device is named in mqtt.tls.denied' }
+  const { steps, isRooted } = wayUp(credential, trust.cas.authorities, validAt(nowMs))
+  const denied = steps.find(({ serial }) => trust.denied.serials.has(serial))
+  if (denied)
+    return { reason: 'denied', detail: `the serial number ${denied.serial} is named in mqtt.tls.denied` }
+  const revoked = steps.flatMap(linksOf).find((link) => trust.lists?.has(link))
+  if (revoked)
+    return {
+      reason: 'revoked-certificate',
+      detail: `the serial number ${revoked.serial} is on a list of mqtt.tls.crl`,
+    }
+  if (nowMs > leaf.notAfterMs)
+    return {
+      reason: 'expired-certificate',
+      detail: `its certificate ended on ${new Date(leaf.notAfterMs).toISOString()}`,
+    }
+  if (isRooted) return undefined
+  return wayUp(credential, trust.cas.authorities, () => true).isRooted
+    ? { reason: 'expired-certificate', detail: 'of the CAs above its certificate one is not valid now' }
+    : { reason: 'unknown-ca', detail: 'its certificate does not come from a CA of mqtt.tls.ca' }
+}
+
+/** What there is against a device that is about to be let in. */
+export function entryFaultOf(
+  credential: Credential,
+  trust: Pick<TrustInForce, 'cas' | 'lists' | 'denied'>,
+  { nowMs, stale }: { nowMs: number; stale: StalePolicy },
+): Fault<StandingFault | 'stale-crl'> | undefined {
+  const fault = faultOf(credential, trust, nowMs)
+  if (fault || stale === 'accept') return fault
+  const links = wayUp(credential, trust.cas.authorities, validAt(nowMs)).steps.flatMap(linksOf)
+  if (!links.some(({ issuer }) => trust.lists?.isStale(issuer, nowMs))) return undefined
+  return {
+    reason: 'stale-crl',
+    detail: 'the list of its CA in mqtt.tls.crl is not there, or should have been replaced by now',
+  }
+}
+
+/** Until when time alone brings up nothing against a device: the first end of a certificate on its way up. */
+export function endOf(credential: Credential, authorities: Authorities, nowMs: number): number {
+  const { steps } = wayUp(credential, authorities, validAt(nowMs))
+  return Math.min(...steps.map(({ notAfterMs }) => notAfterMs))
+}
+
+function validAt(nowMs: number): (step: Step) => boolean {
+  return ({ notBeforeMs, notAfterMs }) => notBeforeMs <= nowMs && nowMs <= notAfterMs
+}
+
+function linksOf({ issuers, serial }: Step): Link[] {
+  return issuers.map((issuer) => ({ issuer, serial }))
+}

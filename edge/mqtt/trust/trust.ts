@@ -1,0 +1,206 @@
+import type { Clock } from '../../../src/clock.ts'
+import { codeOf, messageOf, TidegateError } from '../../../src/errors.ts'
+import { groupCommit } from '../../../src/group-commit.ts'
+import type { Logger } from '../../../src/log.ts'
+import { createThrottle } from '../../../src/throttle.ts'
+import { FileWatch } from './file-watch.ts'
+import { type LoadedTrust, loadCasOf, loadDeniedOf, loadPair, marksOf, type TrustFiles } from './files.ts'
+import type { StalePolicy, TrustInForce } from './judgement.ts'
+
+/** What became of files that were read again: `failed` if one was faulty, of which what was in force still is. */
+export const reloadResults = ['loaded', 'failed'] as const
+
+export type ReloadResult = (typeof reloadResults)[number]
+
+/** What of `mqtt.tls` is read, and can be faulty, each by itself; the values of the metric's `part`. */
+export const trustParts = ['ca', 'certificate', 'crl', 'denied'] as const
+
+export type TrustPart = (typeof trustParts)[number]
+
+export interface TrustFollower {
+  /** Something else may be in force. */
+  reloaded(result: ReloadResult): void
+  /** A second has passed. */
+  passed(): void
+}
+
+/** Who may come in, as the files say it now. */
+export interface Trust {
+  readonly inForce: TrustInForce
+  readonly stale: StalePolicy
+  /** Whose files are faulty: what was read of them before is in force. */
+  readonly faulty: ReadonlySet<TrustPart>
+  /**
+   * Reads all files again, whether or not they have changed; all who ask while they are read share the next time. Never rejects:
+   * what is faulty is logged, and what was in force stays.
+   */
+  reload(): Promise<void>
+  watch(follower: TrustFollower): void
+  /** Idempotent. */
+  close(): void
+}
+
+export interface TrustOptions {
+  files: TrustFiles
+  stale: StalePolicy
+  /** What was read of them at the start. */
+  loaded: LoadedTrust
+  clock: Clock
+  log: Logger
+  /** How files are looked at; default: their status, see `marksOf`. */
+  look?: (files: TrustFiles) => Promise<string>
+}
+
+const tickEveryMs = 1000
+const staleWarningEveryMs = 3_600_000
+/** What is faulty may come right without anybody writing it again: its day comes, a disk answers, somebody may read it. */
+const tryAgainAfterMs = 60_000
+
+/** Looks after the files until it is closed. A file that has changed is read when it has lain still from one look to the next. */
+export function startTrust(options: TrustOptions): Trust {
+  return new WatchedTrust(options)
+}
+
+class WatchedTrust implements Trust {
+  inForce: TrustInForce
+  faulty: ReadonlySet<TrustPart> = new Set()
+  readonly stale: StalePolicy
+  readonly #options: TrustOptions
+  readonly #followers: TrustFollower[] = []
+  readonly #mayWarn: (key: string) => number | undefined
+  readonly #files: FileWatch
+  readonly #reads = groupCommit<void, void>((asked) => this.#readFor(asked), { itemsMax: Infinity })
+  #tryAgainAtMs = Infinity
+  #timer: { cancel(): void }
+  #closed = false
+
+  constructor(options: TrustOptions) {
+    const { files, loaded, stale, clock, look = marksOf } = options
+    this.#options = options
+    this.inForce = loaded
+    this.stale = stale
+    this.#mayWarn = createThrottle(clock, staleWarningEveryMs)
+    const onChanged = (): Promise<void> => this.reload()
+    this.#files = new FileWatch({ look: () => look(files), read: loaded.marks, onChanged, clock })
+    this.#warnOf(loaded)
+    this.#warnOfStaleLists()
+    this.#timer = this.#next()
+  }
+
+  watch(follower: TrustFollower): void {
+    this.#followers.push(follower)
+  }
+
+  reload(): Promise<void> {
+    return this.#reads.submit()
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#files.close()
+    this.#timer.cancel()
+  }
+
+  #next(): { cancel(): void } {
+    return this.#options.clock.after(tickEveryMs, () => this.#tick())
+  }
+
+  /** Apart from the looks at the files, which may hang: certificates end all the same. */
+  #tick(): void {
+    const { clock } = this.#options
+    this.#warnOfStaleLists()
+    this.#tell((follower) => follower.passed())
+    if (clock.monotonicMs() >= this.#tryAgainAtMs) {
+      this.#tryAgainAtMs = clock.monotonicMs() + tryAgainAfterMs
+      void this.reload()
+    }
+    this.#timer = this.#next()
+  }
+
+  async #readFor(asked: readonly void[]): Promise<void[]> {
+    await this.#files.beforeReading()
+    try {
+      await this.#readAll()
+    } catch (error) {
+      this.#options.log.error(aboutFault(error), 'the files of mqtt.tls could not be read again')
+    }
+    return [...asked]
+  }
+
+  async #readAll(): Promise<void> {
+    const { files, loaded, clock, log } = this.#options
+    const { inForce } = this
+    const faulty = new Set<TrustPart>()
+    const orKept = async <T>(part: TrustPart, load: () => T | Promise<T>, kept: T): Promise<T> => {
+      try {
+        return await load()
+      } catch (error) {
+        faulty.add(part)
+        log.error({ part, ...aboutFault(error) }, 'a file of mqtt.tls is faulty; what was in force stays')
+        return kept
+      }
+    }
+    const cas = await orKept('ca', () => loadCasOf(files), inForce.cas)
+    const now = new Date(clock.now())
+    const pair = await orKept('certificate', () => loadPair(files, cas, now), inForce.pair)
+    const lists = await orKept(
+      'crl',
+      async () => loaded.listFile?.read(cas.authorities, inForce.lists),
+      inForce.lists,
+    )
+    const denied = await orKept('denied', () => loadDeniedOf(files), inForce.denied)
+    if (this.#closed) return
+    this.inForce = { cas, pair, lists, denied }
+    this.faulty = faulty
+    this.#tryAgainAtMs = faulty.size > 0 ? clock.monotonicMs() + tryAgainAfterMs : Infinity
+    this.#warn(pair.warnings)
+    this.#warnOf(this.inForce)
+    const { devices, serials } = denied
+    const about = {
+      notAfter: pair.notAfter,
+      revoked: lists?.revoked,
+      denied: devices.size + serials.size,
+      faults: faulty.size,
+    }
+    log.info(about, 'the files of mqtt.tls were read again')
+    this.#tell((follower) => follower.reloaded(faulty.size === 0 ? 'loaded' : 'failed'))
+  }
+
+  /** One that fails holds up neither the others nor the next time. */
+  #tell(what: (follower: TrustFollower) => void): void {
+    for (const follower of this.#followers)
+      try {
+        what(follower)
+      } catch (error) {
+        this.#options.log.error(aboutFault(error), 'not everything goes by the files of mqtt.tls as they are')
+      }
+  }
+
+  #warnOf({ cas, lists }: TrustInForce): void {
+    this.#warn(cas.warnings)
+    this.#warn(lists?.warnings)
+  }
+
+  #warn(warnings: readonly string[] = []): void {
+    for (const warning of warnings) this.#options.log.warn({ where: 'mqtt.tls' }, warning)
+  }
+
+  #warnOfStaleLists(): void {
+    const { clock, log, stale, files } = this.#options
+    const { lists } = this.inForce
+    if (lists === undefined || clock.now() <= lists.nextUpdateMs || this.#mayWarn('stale') === undefined)
+      return
+    const nextUpdate = new Date(lists.nextUpdateMs)
+    log.warn(
+      { code: 'CRL_STALE', file: files.crl, nextUpdate },
+      stale === 'accept'
+        ? 'a revocation list should have been replaced by now; what was revoked since is not known, and is let in'
+        : 'a revocation list should have been replaced by now; nobody it is about is let in until it is',
+    )
+  }
+}
+
+function aboutFault(error: unknown): Record<string, unknown> {
+  const hint = error instanceof TidegateError ? { hint: error.hint } : {}
+  return { code: codeOf(error), detail: messageOf(error), ...hint }
+}

@@ -57,7 +57,7 @@ export interface CloudParts {
  *                              └──── rungs ◀────┴────▶ dead letters
  *
  * @throws TidegateError `DATABASE_UNREACHABLE`, `DATABASE_REFUSED`, `BROKER_UNREACHABLE`, `BROKER_REFUSED`,
- *   `BROKER_TLS`, `TLS_*`, `TOPOLOGY_*`, `SCHEMA_FOLDER`, `START_FAULTS`, `CONSUMER_*`, `MIGRATION_EDITED`, `DATABASE_NEWER`, `DATABASE_LOCKED`,
+ *   `BROKER_TLS`, `TLS_*`, `TOPOLOGY_*`, `SCHEMA_FOLDER`, `START_FAULTS`, `CONSUMER_*`, `MIGRATION_EDITED`, `DATABASE_NEWER`, `DATABASE_OLDER`, `DATABASE_LOCKED`,
  *   `PORT_TAKEN`
  */
 export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<void> {
@@ -137,11 +137,15 @@ function loadSchemaCheck({ schemas }: CloudConfig): SchemaCheck {
   return folder === undefined ? noSchemaCheck : schemaCheck(loadSchemas(folder), unchecked)
 }
 
+const ownerText =
+  'the user of database.url owns the record and can alter it: give it tidegate_writer instead (docs/DATABASE.md, Roles)'
+
 /** A database that answers, with today's schema. */
 async function openDatabase(start: Start, consumers: readonly ConfiguredConsumer[]): Promise<Database> {
   const database = start.scope.own(createDatabase(databaseSettings(start.config, consumers)))
   await untilReachable(() => database.probe(), start)
-  await untilReachable(() => migrateDatabase(database, migrations, start), start)
+  const standing = await untilReachable(() => migrateDatabase(database, migrations, start), start)
+  if (standing === 'owner') start.log.warn({ code: 'DATABASE_OWNER' }, ownerText)
   return database
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Makes what the containers need before they start, each service's part in a volume of its own:
 //
-//     node prepare.mjs /volumes      pki/ edge/ edge-data/ cloud/ rabbitmq/ postgres/
+//     node prepare.mjs /volumes      pki/ edge/ edge-data/ cloud/ migrate/ rabbitmq/ postgres/
 //
 // Safe to repeat: certificates and passwords that are there are kept.
 import { randomBytes } from 'node:crypto'
@@ -51,6 +51,7 @@ const passwords = keptPasswords(join(pki, 'passwords.json'), [
   'cloud',
   'admin',
   'database',
+  'migrator',
   'postgres',
 ])
 
@@ -63,6 +64,10 @@ const cloud = volume('cloud')
 give(cloud, [issued.cloud], node)
 put(cloud, 'cloud.yaml', filled('cloud.yaml'), node)
 
+const migrate = volume('migrate')
+put(migrate, 'migrate.yaml', filled('migrate.yaml'), node)
+own(migrate, 0o755, node)
+
 // RabbitMQ and PostgreSQL run as users of their own: their secrecy is that nobody else mounts their volume.
 const rabbitmq = volume('rabbitmq')
 give(rabbitmq, [broker])
@@ -72,7 +77,8 @@ put(rabbitmq, 'definitions.json', renderDefinitions(users(), ['/']))
 
 const postgres = volume('postgres')
 put(postgres, 'postgres.password', passwords.postgres)
-put(postgres, 'tidegate.password', passwords.database)
+put(postgres, 'cloud.password', passwords.database)
+put(postgres, 'migrator.password', passwords.migrator)
 
 process.stdout.write(`prepared ${root}: ${devices.length} devices, certificates in ${pki}\n`)
 

@@ -30,6 +30,8 @@ export interface Servers {
   pki: DevelopmentPki
   rabbit: Obtained<RabbitServer>
   postgres: Obtained<PostgresServer>
+  /** What the cloud's user in PostgreSQL logs in with, where the server is ours. */
+  databasePassword: string
 }
 
 /**
@@ -41,7 +43,7 @@ export async function startServers(options: ServersOptions, scope: Scope): Promi
   const passed = signal && { signal }
   const pki = await issueDevelopmentPki(join(dir, 'pki'), { devices, gateway })
   timed(`${devices.length} device certificates ready`)
-  const secrets = keepState(dir, () => ({ cloud: password(), gateway: password() }))
+  const secrets = keepState(dir, () => ({ cloud: password(), gateway: password(), database: password() }))
   say('starting RabbitMQ and PostgreSQL, or looking whether they are given …')
   const onCrash = (name: string) => (cause: string) => options.onCrash?.(serverCrashed(name, cause, dir))
 
@@ -90,7 +92,7 @@ export async function startServers(options: ServersOptions, scope: Scope): Promi
   })
   // Both have ended, one way or the other, before anything is closed.
   const [rabbit, postgres] = await bothOf(startingRabbit, startingPostgres)
-  return { pki, rabbit, postgres }
+  return { pki, rabbit, postgres, databasePassword: secrets.database }
 }
 
 async function bothOf<A, B>(first: Promise<A>, second: Promise<B>): Promise<[A, B]> {

@@ -8,6 +8,7 @@ import { configFolder, type Environment, loadConfig } from '../src/settings/conf
 import { duration } from '../src/units.ts'
 import { handlerLimits, rungLimits } from './pipeline/definition-check.ts'
 
+const file = z.string().min(1)
 const instancePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
 
 function hasReadableCredentials(url: string): boolean {
@@ -40,6 +41,8 @@ export const cloudConfigSchema = z
           .url({ protocol: /^amqps?$/, error: 'must be an amqp:// or amqps:// URL' })
           .superRefine(refuseUrl(faultOfAmqpUrl))
           .default('amqp://127.0.0.1:5672'),
+        passwordFile: file.optional(),
+        insecure: z.boolean().default(false),
         tls: clientTls.optional(),
         management: z
           .url({ protocol: /^https?$/, error: 'must be an http:// or https:// URL' })
@@ -54,6 +57,8 @@ export const cloudConfigSchema = z
         url: z
           .url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' })
           .default('postgres://tidegate@127.0.0.1:5432/tidegate'),
+        passwordFile: file.optional(),
+        insecure: z.boolean().default(false),
         poolMax: z.int().min(2).max(200).optional(),
       })
       .prefault({}),
@@ -131,13 +136,16 @@ export type CloudConfig = z.output<typeof cloudConfigSchema>
 export function loadCloudConfig(file: string | undefined, env: Environment): CloudConfig {
   const config = loadConfig({ schema: cloudConfigSchema, file, prefix: 'TIDEGATE_CLOUD', env })
   const folder = configFolder(file)
+  const absolute = (path: string): string => resolve(folder, path)
   const { tls } = config.broker
   return {
     ...config,
     broker: {
       ...config.broker,
-      ...(tls && { tls: clientTlsPaths(tls, (path) => resolve(folder, path)) }),
+      ...(tls && { tls: clientTlsPaths(tls, absolute) }),
+      ...absoluteFile(config.broker, absolute),
     },
+    database: { ...config.database, ...absoluteFile(config.database, absolute) },
     schemas: {
       ...config.schemas,
       ...(config.schemas.folder !== undefined && { folder: resolve(folder, config.schemas.folder) }),
@@ -146,4 +154,11 @@ export function loadCloudConfig(file: string | undefined, env: Environment): Clo
       typeof consumer === 'string' ? consumer : { module: resolve(folder, consumer.module) },
     ),
   }
+}
+
+function absoluteFile(
+  { passwordFile }: { passwordFile?: string | undefined },
+  absolute: (path: string) => string,
+): { passwordFile?: string } {
+  return passwordFile === undefined ? {} : { passwordFile: absolute(passwordFile) }
 }

@@ -3,6 +3,7 @@ import { isAbort } from '../src/errors.ts'
 import { aborted, createScope, orAborted, type Scope } from '../src/lifecycle.ts'
 import type { Logger } from '../src/log.ts'
 import { allOf } from '../src/settings/all-of.ts'
+import { refuseInClear } from '../src/settings/in-clear.ts'
 import { loadSchemas } from '../src/contract/schema-registry.ts'
 import { type AmqpConnection, connectAmqp } from './amqp/connection-rabbit.ts'
 import { rabbitSidings } from './amqp/sidings-rabbit.ts'
@@ -26,11 +27,14 @@ import { noSchemaCheck, schemaCheck, type SchemaCheck } from './pipeline/schema-
 import { type QueueCheck, startQueueCheck } from './queues/check.ts'
 import { brokerManagement } from './queues/management.ts'
 import {
+  brokerWay,
   connectionSettings,
   consumerSettings,
   databaseSettings,
+  databaseWay,
   groupSettings,
   managementSettings,
+  managementWay,
   opsSettings,
   provenanceSettings,
   pruningSettings,
@@ -71,6 +75,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const loading = allOf({
       consumers: () => loadConsumers(consumerSettings(config)),
       tls: () => loadCloudTls(config),
+      ways: () => refuseOpenWays(config, log),
       checkSchema: () => loadSchemaCheck(config),
     })
     const { consumers, tls, checkSchema } = await orAborted(loading, stopping)
@@ -130,6 +135,16 @@ interface Start extends StartupOptions {
   config: CloudConfig
   /** Owns what is opened. */
   scope: Scope
+}
+
+/** @throws TidegateError `CONNECTION_IN_CLEAR`, `START_FAULTS` */
+function refuseOpenWays({ broker, database }: CloudConfig, log: Logger): Promise<unknown> {
+  const { management } = broker
+  return allOf({
+    broker: () => refuseInClear(brokerWay(broker), log),
+    management: () => management !== undefined && refuseInClear(managementWay(management, broker), log),
+    database: () => refuseInClear(databaseWay(database), log),
+  })
 }
 
 function loadSchemaCheck({ schemas }: CloudConfig): SchemaCheck {

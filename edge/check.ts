@@ -5,7 +5,6 @@ import { loadSchemas } from '../src/contract/schema-registry.ts'
 import { codeOf } from '../src/errors.ts'
 import {
   checkAll,
-  isLoopback,
   type Checked,
   type Look,
   seenAddress,
@@ -15,6 +14,9 @@ import {
   type Seen,
 } from '../src/settings/check.ts'
 import type { EdgeConfig } from './config.ts'
+import { isLoopback } from '../src/settings/in-clear.ts'
+import { uplinkWay } from './settings.ts'
+import { withPassword } from '../src/settings/password-file.ts'
 import { unwritable } from './data-folder.ts'
 import { loadMqttTls, loadUplinkTls } from './tls.ts'
 
@@ -26,12 +28,15 @@ export async function checkEdge(config: EdgeConfig, now: Date): Promise<Checked>
   const looks: Look[] = [
     { what: 'gateway', look: () => ({ text: gateway }) },
     { what: 'mqtt.tls', look: () => seenMqttTls(config, now) },
-    { what: 'uplink.tls', look: () => seenClientTls(uplink.url, loadUplinkTls(config, now)) },
+    { what: 'uplink.tls', look: () => seenClientTls(uplinkWay(config), loadUplinkTls(config, now)) },
     ...(folder === undefined ? [] : [{ what: 'schemas.folder', look: () => seenSchemas(folder) }]),
     { what: 'dataDir', look: () => seenDataFolder(dataDir) },
     { what: 'mqtt.port', look: () => seenPortOf(running, mqtt, 'the MQTT listener') },
     { what: 'ops.port', look: () => seenPortOf(running, ops, 'the ops endpoint') },
-    { what: 'uplink.url', look: () => seenAddress(uplink.url, { needed: false }) },
+    {
+      what: 'uplink.url',
+      look: () => seenAddress(withPassword(uplink.url, uplink.passwordFile), { needed: false }),
+    },
   ]
   return checkAll(looks)
 }

@@ -112,6 +112,8 @@ const uplinkUrl = z
 
 const uplink = z.strictObject({
   url: uplinkUrl,
+  passwordFile: file.optional(),
+  insecure: z.boolean().default(false),
   exchange: z.string().min(1).default(wire.exchange),
   tls: clientTls.optional(),
   partitions: z.int().min(1).max(100).default(16),
@@ -192,6 +194,10 @@ export function loadEdgeConfig(configFile: string | undefined, env: Environment)
     dataDir: absolute(config.dataDir),
     mqtt: { ...mqtt, tls: tlsPaths(mqtt.tls) },
     schemas: schemas.folder === undefined ? schemas : { ...schemas, folder: absolute(schemas.folder) },
-    uplink: uplink.tls === undefined ? uplink : { ...uplink, tls: clientTlsPaths(uplink.tls, absolute) },
+    uplink: {
+      ...uplink,
+      ...(uplink.tls && { tls: clientTlsPaths(uplink.tls, absolute) }),
+      ...(uplink.passwordFile !== undefined && { passwordFile: absolute(uplink.passwordFile) }),
+    },
   }
 }

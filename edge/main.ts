@@ -1,3 +1,5 @@
+import { refuseInClear } from '../src/settings/in-clear.ts'
+import { withPassword } from '../src/settings/password-file.ts'
 import type { Clock, Random } from '../src/clock.ts'
 import { loadSchemas, noSchemas } from '../src/contract/schema-registry.ts'
 import { codeOf } from '../src/errors.ts'
@@ -24,6 +26,7 @@ import {
   opsSettings,
   outboxFolderSettings,
   outboxSettings,
+  uplinkWay,
 } from './settings.ts'
 import { levelFolder } from './store/store-level.ts'
 import { loadEdgeTls } from './tls.ts'
@@ -64,6 +67,8 @@ export async function runEdge(
     const { tls, way } = await allOf({
       tls: () => loadEdgeTls(config, clock, log),
       way: () => wayToAnEvent(config, surroundings),
+      uplink: () => refuseInClear(uplinkWay(config), log),
+      password: () => withPassword(config.uplink.url, config.uplink.passwordFile),
       dataFolder: () => prepareDataFolder(dataDir),
     })
     const folder = levelFolder({ ...outboxFolderSettings(config), clock })

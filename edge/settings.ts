@@ -1,3 +1,5 @@
+import { amqpWay } from '../src/amqp/address.ts'
+import type { Way } from '../src/settings/in-clear.ts'
 import { join } from 'node:path'
 import type { AdmissionOptions } from './admission/admission.ts'
 import type { EdgeConfig } from './config.ts'
@@ -58,12 +60,20 @@ export function outboxFolderSettings({
 
 type ExchangeSettings = Pick<
   RabbitExchangeOptions,
-  'url' | 'exchange' | 'partitions' | 'compress' | 'connectTimeoutMs' | 'heartbeatS' | 'reconnect'
+  | 'url'
+  | 'passwordFile'
+  | 'exchange'
+  | 'partitions'
+  | 'compress'
+  | 'connectTimeoutMs'
+  | 'heartbeatS'
+  | 'reconnect'
 >
 
 export function exchangeSettings({ uplink }: EdgeConfig): ExchangeSettings {
   return {
     url: uplink.url,
+    passwordFile: uplink.passwordFile,
     exchange: uplink.exchange,
     partitions: uplink.partitions,
     compress: uplink.batch.compress,
@@ -71,6 +81,10 @@ export function exchangeSettings({ uplink }: EdgeConfig): ExchangeSettings {
     heartbeatS: Math.max(1, Math.ceil(uplink.heartbeat / 1000)),
     reconnect: { delayMsMin: uplink.reconnect.min, delayMsMax: uplink.reconnect.max },
   }
+}
+
+export function uplinkWay({ uplink: { url, tls, insecure } }: EdgeConfig): Way {
+  return { key: 'uplink.url', insecure, ...amqpWay(url, tls !== undefined) }
 }
 
 export function forwarderSettings({

@@ -46,6 +46,13 @@ const broker = await issueCertificate(issued.authority, {
   ipAddresses: ['127.0.0.1'],
   outDir: pki,
 })
+const database = await issueCertificate(issued.authority, {
+  commonName: 'postgres',
+  kind: 'server',
+  dnsNames: ['postgres', 'localhost'],
+  ipAddresses: ['127.0.0.1'],
+  outDir: pki,
+})
 const passwords = keptPasswords(join(pki, 'passwords.json'), [
   'gateway',
   'cloud',
@@ -57,25 +64,32 @@ const passwords = keptPasswords(join(pki, 'passwords.json'), [
 
 const edge = volume('edge')
 give(edge, [issued.edge, issued.gateway], node)
-put(edge, 'edge.yaml', filled('edge.yaml'), node)
+put(edge, 'edge.yaml', template('edge.yaml'), node)
+put(edge, 'uplink.password', passwords.gateway, node)
 own(volume('edge-data'), 0o700, node)
 
 const cloud = volume('cloud')
 give(cloud, [issued.cloud], node)
-put(cloud, 'cloud.yaml', filled('cloud.yaml'), node)
+put(cloud, 'cloud.yaml', template('cloud.yaml'), node)
+put(cloud, 'broker.password', passwords.cloud, node)
+put(cloud, 'database.password', passwords.database, node)
 
 const migrate = volume('migrate')
-put(migrate, 'migrate.yaml', filled('migrate.yaml'), node)
-own(migrate, 0o755, node)
+give(migrate, [], node)
+put(migrate, 'migrate.yaml', template('migrate.yaml'), node)
+put(migrate, 'database.password', passwords.migrator, node)
 
 // RabbitMQ and PostgreSQL run as users of their own: their secrecy is that nobody else mounts their volume.
 const rabbitmq = volume('rabbitmq')
 give(rabbitmq, [broker])
-put(rabbitmq, 'rabbitmq.conf', filled('rabbitmq.conf'))
+put(rabbitmq, 'rabbitmq.conf', template('rabbitmq.conf'))
 put(rabbitmq, 'enabled_plugins', renderPlugins(['rabbitmq_management']))
 put(rabbitmq, 'definitions.json', renderDefinitions(users(), ['/']))
 
 const postgres = volume('postgres')
+give(postgres, [database])
+// PostgreSQL takes a key of its own user only, or of root and closed to others; in its image that is user 999.
+own(join(postgres, 'postgres.key'), 0o600, { uid: 999, gid: 999 })
 put(postgres, 'postgres.password', passwords.postgres)
 put(postgres, 'cloud.password', passwords.database)
 put(postgres, 'migrator.password', passwords.migrator)
@@ -119,12 +133,8 @@ function keptPasswords(file, names) {
   return all
 }
 
-/** A template with `{{name}}` replaced by that password. */
-function filled(name) {
-  return readFileSync(join(here, name), 'utf8').replaceAll(
-    /\{\{(\w+)\}\}/g,
-    (_, password) => passwords[password],
-  )
+function template(name) {
+  return readFileSync(join(here, name), 'utf8')
 }
 
 /** The CA's certificate, and certificates with their keys. */

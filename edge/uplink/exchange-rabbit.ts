@@ -13,6 +13,7 @@ import { type BackoffOptions, backoffMs } from '../../src/backoff.ts'
 import type { Clock, Random } from '../../src/clock.ts'
 import { codeOf, TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
+import { withPassword } from '../../src/settings/password-file.ts'
 import type { ClientTls } from '../../src/tls-files.ts'
 import { joinBatch } from '../../src/contract/batch.ts'
 import { batchHeaders, partitionOf, routingKey, wire } from '../../src/contract/wire.ts'
@@ -21,6 +22,8 @@ import type { Exchange, ExchangeSession, Outcome, SessionEnd, Shipment } from '.
 export interface RabbitExchangeOptions {
   /** `amqps://user:password@host:port/vhost` */
   url: string
+  /** Holds the password of the URL; read for each session. */
+  passwordFile?: string | undefined
   tls: ClientTls | undefined
   exchange: string
   /** Must equal the cloud's. */
@@ -78,7 +81,8 @@ const hints: Record<string, string | undefined> = {
 }
 
 async function openSession(options: RabbitExchangeOptions, signal: AbortSignal): Promise<ExchangeSession> {
-  const { url, tls, connectTimeoutMs, heartbeatS, gateway } = options
+  const { tls, connectTimeoutMs, heartbeatS, gateway } = options
+  const url = withPassword(options.url, options.passwordFile)
   const connection = new Connection({
     url,
     socket: diallingOf(url, connectTimeoutMs) as ConnectionOptions['socket'] & object,

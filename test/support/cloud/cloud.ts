@@ -80,10 +80,10 @@ export async function openCloudBench(given: { databaseUrl?: string } = {}): Prom
 
   function config(more: object = {}): CloudConfig {
     return cloudConfigSchema.parse({
-      broker: { url },
+      broker: { url, insecure: true },
       // What publishes in tests is no gateway.
       gateways: { unvouched: 'accept' },
-      database: { url: urlOf('writer') },
+      database: { url: urlOf('writer'), insecure: true },
       partitions,
       instance: `test-${randomUUID().slice(0, 8)}`,
       retry: { ladder: ['300ms', '600ms'] },

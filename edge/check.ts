@@ -14,11 +14,10 @@ import {
   type Seen,
 } from '../src/settings/check.ts'
 import type { EdgeConfig } from './config.ts'
-import { isLoopback } from '../src/settings/in-clear.ts'
 import { uplinkWay } from './settings.ts'
 import { withPassword } from '../src/settings/password-file.ts'
-import { unwritable } from './data-folder.ts'
-import { loadMqttTls, loadUplinkTls } from './tls.ts'
+import { opennessOf, unwritable } from './data-folder.ts'
+import { developmentCaWarning, loadMqttTls, loadUplinkTls } from './tls.ts'
 
 /** Everything that can be looked at without starting a gateway; nothing is made, written or connected to. */
 export async function checkEdge(config: EdgeConfig, now: Date): Promise<Checked> {
@@ -41,14 +40,11 @@ export async function checkEdge(config: EdgeConfig, now: Date): Promise<Checked>
   return checkAll(looks)
 }
 
-/** The key of a development CA lies beside its certificates, and signs whatever device anybody wants. */
 function seenMqttTls(config: EdgeConfig, now: Date): Seen {
   const tls = loadMqttTls(config, now)
   const seen = seenCertificate(tls)
-  const open = !isLoopback(config.mqtt.host) && tls.issuer.includes('Tidegate development CA')
-  return open
-    ? { text: `${seen.text}; of a development CA, for trying out: see docs/CERTIFICATES.md`, warning: true }
-    : seen
+  const warning = developmentCaWarning(config, tls)
+  return warning === undefined ? seen : { text: `${seen.text}; ${warning}`, warning: true }
 }
 
 function seenSchemas(folder: string): Seen {
@@ -65,6 +61,8 @@ async function seenDataFolder(folder: string): Promise<Seen> {
   } catch (cause) {
     throw unwritable(folder, cause)
   }
+  const openness = await opennessOf(folder)
+  if (openness !== undefined) return { text: openness, warning: true }
   return { text: existing === folder ? `${folder} can be written` : `${folder} will be made` }
 }
 

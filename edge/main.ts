@@ -11,7 +11,7 @@ import { createIngest } from './admission/ingest.ts'
 import { createRoutes, type Routes } from './admission/routes/routes.ts'
 import { createTopicRules, type TopicRules } from './admission/routes/topics.ts'
 import type { EdgeConfig } from './config.ts'
-import { prepareDataFolder } from './data-folder.ts'
+import { opennessOf, prepareDataFolder } from './data-folder.ts'
 import { startBroker } from './mqtt/broker-aedes.ts'
 import { diskWriteBytes } from './ops/disk-writes.ts'
 import { createOps } from './ops/ops.ts'
@@ -71,6 +71,8 @@ export async function runEdge(
       password: () => withPassword(config.uplink.url, config.uplink.passwordFile),
       dataFolder: () => prepareDataFolder(dataDir),
     })
+    const openness = await opennessOf(dataDir)
+    if (openness !== undefined) log.warn({ code: 'DATA_FOLDER_OPEN' }, openness)
     const folder = levelFolder({ ...outboxFolderSettings(config), clock })
     const token = newToken()
     const stats = (): OutboxStats => outbox.stats()

@@ -1,6 +1,7 @@
 import type { Clock } from '../src/clock.ts'
 import type { Logger } from '../src/log.ts'
 import { allOf } from '../src/settings/all-of.ts'
+import { isLoopback } from '../src/settings/in-clear.ts'
 import { type ClientTls, type KeyPair, loadClientTls, loadTlsFiles, type TlsFiles } from '../src/tls-files.ts'
 import type { EdgeConfig } from './config.ts'
 
@@ -31,6 +32,12 @@ export function loadUplinkTls({ uplink: { tls } }: EdgeConfig, now: Date): Clien
   return tls && loadClientTls(tls, { where: 'the uplink (uplink.tls)', now })
 }
 
+/** What is to be said of a development CA where others reach the listener: its key lies beside it, and signs any device. */
+export function developmentCaWarning({ mqtt }: EdgeConfig, { issuer }: TlsFiles): string | undefined {
+  const open = !isLoopback(mqtt.host) && issuer.includes('Tidegate development CA')
+  return open ? 'of a development CA, for trying out: see docs/CERTIFICATES.md' : undefined
+}
+
 /** Both ends' certificates, proven before anything is opened. @throws TidegateError `TLS_*`, `START_FAULTS` */
 export async function loadEdgeTls(config: EdgeConfig, clock: Clock, log: Logger): Promise<EdgeTls> {
   const now = new Date(clock.now())
@@ -41,6 +48,8 @@ export async function loadEdgeTls(config: EdgeConfig, clock: Clock, log: Logger)
   const pairs: Record<string, KeyPair> = { mqtt, ...(uplink?.pair && { uplink: uplink.pair }) }
   for (const [where, { warnings }] of Object.entries(pairs))
     for (const warning of warnings) log.warn({ where }, warning)
+  const warning = developmentCaWarning(config, mqtt)
+  if (warning !== undefined) log.warn({ code: 'DEVELOPMENT_CA', where: 'mqtt' }, `a certificate ${warning}`)
   const daysLeft = ({ notAfter }: KeyPair): number => (notAfter.getTime() - clock.now()) / dayMs
   return {
     mqtt,

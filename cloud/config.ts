@@ -111,6 +111,7 @@ export const cloudConfigSchema = z
     ops: z
       .strictObject({
         host: z.string().default('127.0.0.1'),
+        hosts: z.array(z.string().min(1)).default([]),
         port: z.int().min(0).max(65_535).default(9102),
         stallAfter: duration('1m', { min: '1s', max: '24h' }),
       })

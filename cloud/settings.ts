@@ -114,6 +114,6 @@ export function managementSettings({
   return broker.management === undefined ? undefined : { url: broker.management, brokerUrl: broker.url }
 }
 
-export function opsSettings({ ops }: CloudConfig): Pick<OpsOptions, 'host' | 'port'> {
-  return { host: ops.host, port: ops.port }
+export function opsSettings({ ops }: CloudConfig): Pick<OpsOptions, 'host' | 'hosts' | 'port'> {
+  return { host: ops.host, hosts: ops.hosts, port: ops.port }
 }

@@ -66,7 +66,8 @@ const mqtt = z.strictObject({
 
 const events = z
   .strictObject({
-    payloadBytesMax: byteSize('256KiB', { min: '1B' }),
+    // No event is larger than a cloud reads, with all that surrounds and escapes it.
+    payloadBytesMax: byteSize('256KiB', { min: '1B', max: '2MiB' }),
     quarantineBytesMax: byteSize('16KiB'),
     clockSkewMax: duration('24h'),
     timeAgeMax: duration('366d'),
@@ -147,6 +148,7 @@ const uplink = z.strictObject({
 const ops = z
   .strictObject({
     host: z.string().default('127.0.0.1'),
+    hosts: z.array(z.string().min(1)).default([]),
     port: port(9101),
     stallAfter: duration('60s', { min: '1s', max: '24h' }),
   })

@@ -99,11 +99,15 @@ export function forwarderSettings({
   }
 }
 
-type OpsSettings = Pick<OpsOptions, 'host' | 'port' | 'stallAfterMs' | 'reconnectMsMax' | 'offlineMaxMs'>
+type OpsSettings = Pick<
+  OpsOptions,
+  'host' | 'hosts' | 'port' | 'stallAfterMs' | 'reconnectMsMax' | 'offlineMaxMs'
+>
 
 export function opsSettings({ ops, uplink }: EdgeConfig): OpsSettings {
   return {
     host: ops.host,
+    hosts: ops.hosts,
     port: ops.port,
     stallAfterMs: ops.stallAfter,
     reconnectMsMax: uplink.reconnect.max,

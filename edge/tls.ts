@@ -1,7 +1,7 @@
 import type { Clock } from '../src/clock.ts'
 import type { Logger } from '../src/log.ts'
 import { allOf } from '../src/settings/all-of.ts'
-import { isLoopback } from '../src/settings/in-clear.ts'
+import { isLoopback } from '../src/listen.ts'
 import { type ClientTls, type KeyPair, loadClientTls, loadTlsFiles, type TlsFiles } from '../src/tls-files.ts'
 import type { EdgeConfig } from './config.ts'
 

@@ -1,4 +1,5 @@
 import { TidegateError } from '../errors.ts'
+import { isLoopback } from '../listen.ts'
 import type { Logger } from '../log.ts'
 
 /** A way out of this process to a server. */
@@ -44,9 +45,4 @@ const remedies: Readonly<Record<Way['key'], string>> = {
   'broker.url': 'use amqps://, with broker.tls.ca',
   'broker.management': 'use https://',
   'database.url': 'add ?sslmode=verify-full&sslrootcert=/path/ca.crt',
-}
-
-/** `localhost`, 127.0.0.0/8 and ::1, with or without the brackets of a URL. */
-export function isLoopback(host: string): boolean {
-  return /^(localhost\.?|\[?::1\]?|127(\.\d+){3})$/i.test(host)
 }

@@ -41,6 +41,8 @@ export function renderConfig(config: RabbitConfig): string {
     ['listeners.tcp.1', config.listen],
     ['load_definitions', config.definitionsFile],
     ['disk_free_limit.absolute', '50MB'],
+    // What a cloud reads of one message at the most.
+    ['max_message_size', '16777216'],
     ['heartbeat', '30'],
   ]
   if (config.logDir !== undefined) {

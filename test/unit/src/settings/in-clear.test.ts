@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { amqpWay } from '../../../../src/amqp/address.ts'
-import { exposureOf, isLoopback, refuseInClear, type Way } from '../../../../src/settings/in-clear.ts'
+import { isLoopback } from '../../../../src/listen.ts'
+import { exposureOf, refuseInClear, type Way } from '../../../../src/settings/in-clear.ts'
 import { cloudConfigSchema } from '../../../../cloud/config.ts'
 import { databaseWay } from '../../../../cloud/settings.ts'
 

@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import { z } from 'zod'
 import { faultOfAmqpUrl } from '../src/amqp/address.ts'
 import { deviceIdPattern } from '../src/contract/event.ts'
-import { clientTls, clientTlsPaths } from '../src/settings/client-tls.ts'
+import { authentication, clientTls, clientTlsPaths, refuseNameless } from '../src/settings/client-tls.ts'
 import { configFolder, type Environment, loadConfig } from '../src/settings/config.ts'
 import { duration } from '../src/units.ts'
 import { handlerLimits, rungLimits } from './pipeline/definition-check.ts'
@@ -41,6 +41,7 @@ export const cloudConfigSchema = z
           .url({ protocol: /^amqps?$/, error: 'must be an amqp:// or amqps:// URL' })
           .superRefine(refuseUrl(faultOfAmqpUrl))
           .default('amqp://127.0.0.1:5672'),
+        auth: authentication,
         passwordFile: file.optional(),
         insecure: z.boolean().default(false),
         tls: clientTls.optional(),
@@ -51,6 +52,7 @@ export const cloudConfigSchema = z
           })
           .optional(),
       })
+      .superRefine(refuseNameless)
       .prefault({}),
     database: z
       .strictObject({

@@ -41,9 +41,9 @@ export function databaseSettings(
 export function connectionSettings(
   { broker, instance }: CloudConfig,
   purpose: string,
-): Pick<AmqpOptions, 'url' | 'connectionName'> {
+): Pick<AmqpOptions, 'url' | 'auth' | 'connectionName'> {
   const url = withPassword(broker.url, broker.passwordFile)
-  return { url, connectionName: `tidegate-cloud ${instance} ${purpose}` }
+  return { url, auth: broker.auth, connectionName: `tidegate-cloud ${instance} ${purpose}` }
 }
 
 export function brokerWay({ url, tls, insecure }: CloudConfig['broker']): Way {

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path'
 import { z } from 'zod'
 import { faultOfAmqpUrl } from '../src/amqp/address.ts'
-import { clientTls, clientTlsPaths } from '../src/settings/client-tls.ts'
+import { authentication, clientTls, clientTlsPaths, refuseNameless } from '../src/settings/client-tls.ts'
 import { configFolder, type Environment, loadConfig } from '../src/settings/config.ts'
 import { deviceIdPattern, eventTypePattern } from '../src/contract/event.ts'
 import { byteSize, duration } from '../src/units.ts'
@@ -111,39 +111,42 @@ const uplinkUrl = z
     if (message !== undefined) context.addIssue({ code: 'custom', message })
   })
 
-const uplink = z.strictObject({
-  url: uplinkUrl,
-  passwordFile: file.optional(),
-  insecure: z.boolean().default(false),
-  exchange: z.string().min(1).default(wire.exchange),
-  tls: clientTls.optional(),
-  partitions: z.int().min(1).max(100).default(16),
-  windowEvents: count(1000, 1_000_000),
-  batch: z
-    .strictObject({
-      eventsMax: count(100, batchLimits.events),
-      bytesMax: byteSize('64KiB', { min: '1KiB', max: '8MiB' }),
-      compress: z.boolean().default(false),
-    })
-    .prefault({}),
-  confirmTimeout: duration('30s', { min: '1s', max: '24h' }),
-  connectTimeout: duration('10s', { min: '100ms', max: '10m' }),
-  // AMQP counts it in 16 bits of seconds.
-  heartbeat: duration('15s', { min: '1s', max: '65535s' }),
-  reconnect: z
-    .strictObject({ min: duration('500ms', { min: '1ms' }), max: duration('30s', { max: '24h' }) })
-    .refine(({ min, max }) => min <= max, { path: ['min'], message: 'must be at most max' })
-    .prefault({}),
-  backlog: z
-    .strictObject({
-      eventsPerSecond: z.number().positive().optional(),
-      bytesPerSecond: byteSize({ min: '1B' }).optional(),
-      inOrderBelow: z.int().min(0).default(1000),
-    })
-    .prefault({}),
-  catchUp: z.enum(['live-first', 'in-order']).default('live-first'),
-  offlineMax: duration().optional(),
-})
+const uplink = z
+  .strictObject({
+    url: uplinkUrl,
+    auth: authentication,
+    passwordFile: file.optional(),
+    insecure: z.boolean().default(false),
+    exchange: z.string().min(1).default(wire.exchange),
+    tls: clientTls.optional(),
+    partitions: z.int().min(1).max(100).default(16),
+    windowEvents: count(1000, 1_000_000),
+    batch: z
+      .strictObject({
+        eventsMax: count(100, batchLimits.events),
+        bytesMax: byteSize('64KiB', { min: '1KiB', max: '8MiB' }),
+        compress: z.boolean().default(false),
+      })
+      .prefault({}),
+    confirmTimeout: duration('30s', { min: '1s', max: '24h' }),
+    connectTimeout: duration('10s', { min: '100ms', max: '10m' }),
+    // AMQP counts it in 16 bits of seconds.
+    heartbeat: duration('15s', { min: '1s', max: '65535s' }),
+    reconnect: z
+      .strictObject({ min: duration('500ms', { min: '1ms' }), max: duration('30s', { max: '24h' }) })
+      .refine(({ min, max }) => min <= max, { path: ['min'], message: 'must be at most max' })
+      .prefault({}),
+    backlog: z
+      .strictObject({
+        eventsPerSecond: z.number().positive().optional(),
+        bytesPerSecond: byteSize({ min: '1B' }).optional(),
+        inOrderBelow: z.int().min(0).default(1000),
+      })
+      .prefault({}),
+    catchUp: z.enum(['live-first', 'in-order']).default('live-first'),
+    offlineMax: duration().optional(),
+  })
+  .superRefine(refuseNameless)
 
 const ops = z
   .strictObject({

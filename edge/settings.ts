@@ -61,6 +61,7 @@ export function outboxFolderSettings({
 type ExchangeSettings = Pick<
   RabbitExchangeOptions,
   | 'url'
+  | 'auth'
   | 'passwordFile'
   | 'exchange'
   | 'partitions'
@@ -73,6 +74,7 @@ type ExchangeSettings = Pick<
 export function exchangeSettings({ uplink }: EdgeConfig): ExchangeSettings {
   return {
     url: uplink.url,
+    auth: uplink.auth,
     passwordFile: uplink.passwordFile,
     exchange: uplink.exchange,
     partitions: uplink.partitions,

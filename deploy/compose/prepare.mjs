@@ -16,9 +16,10 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { createAuthority } from '../../dist/certs/authority.js'
 import { issueDevelopmentPki } from '../../dist/certs/development.js'
 import { issueCertificate } from '../../dist/certs/issue.js'
-import { renderDefinitions, renderPlugins } from '../../dist/dev/servers/rabbit/files.js'
+import { gatewayRights, renderDefinitions, renderPlugins } from '../../dist/dev/servers/rabbit/files.js'
 
 const [root] = process.argv.slice(2)
 if (root === undefined) throw new Error('usage: prepare.mjs <folder of the volumes>')
@@ -39,19 +40,34 @@ const devices = Array.from(
   (_, index) => `sensor-${String(index + 1).padStart(3, '0')}`,
 )
 const issued = await issueDevelopmentPki(pki, { devices, gateway: 'gateway-1', hostnames: ['edge'] })
-const broker = await issueCertificate(issued.authority, {
+// Whoever signs devices could sign a gateway: what comes to RabbitMQ and PostgreSQL has a CA of its own.
+const infrastructure = await createAuthority(join(pki, 'infrastructure'))
+const outDir = infrastructure.dir
+const gateway = await issueCertificate(infrastructure, {
+  commonName: 'gateway-1',
+  kind: 'client',
+  role: 'gateway',
+  outDir,
+})
+const consumer = await issueCertificate(infrastructure, {
+  commonName: 'cloud',
+  kind: 'client',
+  role: 'cloud',
+  outDir,
+})
+const broker = await issueCertificate(infrastructure, {
   commonName: 'rabbitmq',
   kind: 'server',
   dnsNames: ['rabbitmq', 'localhost'],
   ipAddresses: ['127.0.0.1'],
-  outDir: pki,
+  outDir,
 })
-const database = await issueCertificate(issued.authority, {
+const database = await issueCertificate(infrastructure, {
   commonName: 'postgres',
   kind: 'server',
   dnsNames: ['postgres', 'localhost'],
   ipAddresses: ['127.0.0.1'],
-  outDir: pki,
+  outDir,
 })
 const passwords = keptPasswords(join(pki, 'passwords.json'), [
   'gateway',
@@ -63,15 +79,14 @@ const passwords = keptPasswords(join(pki, 'passwords.json'), [
 ])
 
 const edge = volume('edge')
-give(edge, [issued.edge, issued.gateway], node)
+give(edge, [issued.edge, gateway], node)
+copy(issued.caFile, join(edge, 'ca.crt'), node)
 put(edge, 'edge.yaml', template('edge.yaml'), node)
-put(edge, 'uplink.password', passwords.gateway, node)
 own(volume('edge-data'), 0o700, node)
 
 const cloud = volume('cloud')
-give(cloud, [issued.cloud], node)
+give(cloud, [consumer], node)
 put(cloud, 'cloud.yaml', template('cloud.yaml'), node)
-put(cloud, 'broker.password', passwords.cloud, node)
 put(cloud, 'database.password', passwords.database, node)
 
 const migrate = volume('migrate')
@@ -83,7 +98,7 @@ put(migrate, 'database.password', passwords.migrator, node)
 const rabbitmq = volume('rabbitmq')
 give(rabbitmq, [broker])
 put(rabbitmq, 'rabbitmq.conf', template('rabbitmq.conf'))
-put(rabbitmq, 'enabled_plugins', renderPlugins(['rabbitmq_management']))
+put(rabbitmq, 'enabled_plugins', renderPlugins(['rabbitmq_management', 'rabbitmq_auth_mechanism_ssl']))
 put(rabbitmq, 'definitions.json', renderDefinitions(users(), ['/']))
 
 const postgres = volume('postgres')
@@ -104,7 +119,7 @@ function users() {
     {
       name: 'gateway-1',
       password: passwords.gateway,
-      permissions: { configure: '^$', write: String.raw`^tidegate\.events$`, read: '^$' },
+      ...gatewayRights(16),
     },
     {
       name: 'cloud',
@@ -137,10 +152,10 @@ function template(name) {
   return readFileSync(join(here, name), 'utf8')
 }
 
-/** The CA's certificate, and certificates with their keys. */
+/** The certificate of the CA for infrastructure, and certificates with their keys. */
 function give(folder, certificates, user) {
   own(folder, 0o755, user)
-  copy(issued.caFile, join(folder, 'ca.crt'), user)
+  copy(infrastructure.certFile, join(folder, 'infrastructure.crt'), user)
   for (const { commonName, certFile, keyFile } of certificates) {
     copy(certFile, join(folder, `${commonName}.crt`), user)
     copy(keyFile, join(folder, `${commonName}.key`), user)

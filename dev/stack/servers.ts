@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { type DevelopmentPki, issueDevelopmentPki } from '../../certs/development.ts'
 import { TidegateError } from '../../src/errors.ts'
 import type { Scope } from '../../src/lifecycle.ts'
-import { wire } from '../../src/contract/wire.ts'
 import {
+  gatewayRights,
   obtainPostgres,
   obtainRabbit,
   type Obtained,
@@ -18,6 +18,8 @@ export interface ServersOptions {
   dir: string
   devices: readonly string[]
   gateway: string
+  /** Default 4. */
+  partitions?: number
   env: NodeJS.ProcessEnv
   say: (line: string) => void
   /** Told of what was achieved, for who prints how long it took. */
@@ -39,7 +41,7 @@ export interface Servers {
  * @throws TidegateError as the servers and certificates do
  */
 export async function startServers(options: ServersOptions, scope: Scope): Promise<Servers> {
-  const { dir, gateway, devices, env, say, timed, signal } = options
+  const { dir, gateway, partitions = 4, devices, env, say, timed, signal } = options
   const passed = signal && { signal }
   const pki = await issueDevelopmentPki(join(dir, 'pki'), { devices, gateway })
   timed(`${devices.length} device certificates ready`)
@@ -54,11 +56,7 @@ export async function startServers(options: ServersOptions, scope: Scope): Promi
       {
         name: gateway,
         password: secrets.gateway,
-        permissions: {
-          configure: '^$',
-          write: `^${wire.exchange.replaceAll('.', String.raw`\.`)}$`,
-          read: '^$',
-        },
+        ...gatewayRights(partitions),
       },
     ],
     tls: { caFile: pki.caFile, certFile: pki.broker.certFile, keyFile: pki.broker.keyFile },

@@ -97,7 +97,7 @@ async function startAll(options: StackOptions, scope: Scope): Promise<Stack> {
   const dir = resolve(options.dir)
   mkdirSync(dir, { recursive: true })
   const timed = stopwatch(say)
-  const servers = await startServers({ ...options, dir, gateway, timed }, scope)
+  const servers = await startServers({ ...options, dir, gateway, partitions, timed }, scope)
   const { pki, rabbit, postgres } = servers
   const broker = rabbit.how === 'given' ? givenBroker(rabbit.url) : privateBroker(rabbit.server, pki, gateway)
   const link =

@@ -1,5 +1,6 @@
 import { Connection, type Channel, type ConnectionOptions } from 'rabbitmq-client'
 import { diallingOf, userOf } from '../../src/amqp/address.ts'
+import { identifyByCertificate } from '../../src/amqp/by-certificate-rabbit.ts'
 import {
   type Body,
   type ConfirmChannel,
@@ -24,6 +25,8 @@ export interface RabbitExchangeOptions {
   url: string
   /** Holds the password of the URL; read for each session. */
   passwordFile?: string | undefined
+  /** By certificate: the URL names its common name, and holds no password. Default: by password. */
+  auth?: 'password' | 'certificate'
   tls: ClientTls | undefined
   exchange: string
   /** Must equal the cloud's. */
@@ -93,6 +96,7 @@ async function openSession(options: RabbitExchangeOptions, signal: AbortSignal):
     heartbeat: heartbeatS,
     frameMax: 131_072,
   })
+  if (options.auth === 'certificate') identifyByCertificate(connection)
   const end = deferred<SessionEnd>()
   const opened = new AbortController()
   const failed = new Promise<never>((_, reject) => {

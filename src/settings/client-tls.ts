@@ -25,3 +25,22 @@ export function clientTlsPaths(
     ...(key !== undefined && { key: absolute(key) }),
   }
 }
+
+/** How a client says who it is: by the password of its URL, or by its certificate. */
+export const authentication = z.enum(['password', 'certificate']).default('password')
+
+/** By certificate needs one, and the URL's user: the broker takes the certificate's name for it, and messages carry it (G9). */
+export function refuseNameless(
+  { url, auth, tls }: { url: string; auth: 'password' | 'certificate'; tls?: ClientTlsPaths | undefined },
+  context: z.RefinementCtx,
+): void {
+  if (auth === 'password' || !URL.canParse(url)) return
+  if (tls?.cert === undefined)
+    context.addIssue({ code: 'custom', path: ['auth'], message: 'by certificate needs tls.cert and tls.key' })
+  if (new URL(url).username === '')
+    context.addIssue({
+      code: 'custom',
+      path: ['url'],
+      message: 'must name the user that is the common name of the certificate: amqps://gateway-1@host',
+    })
+}

@@ -31,23 +31,22 @@ describe('what the containers are given before they start', () => {
     const passwords = JSON.parse(read('pki/passwords.json')) as Record<string, string>
     const edge = loadEdgeConfig(join(volumes, 'edge/edge.yaml'), {})
     const cloud = loadCloudConfig(join(volumes, 'cloud/cloud.yaml'), {})
-    expect(readFileSync(edge.uplink.passwordFile ?? '', 'utf8')).toBe(passwords['gateway'])
-    expect(readFileSync(cloud.broker.passwordFile ?? '', 'utf8')).toBe(passwords['cloud'])
+    expect([edge.uplink.auth, cloud.broker.auth]).toEqual(['certificate', 'certificate'])
     expect(readFileSync(cloud.database.passwordFile ?? '', 'utf8')).toBe(passwords['database'])
     const migrate = loadCloudConfig(join(volumes, 'migrate/migrate.yaml'), {})
     expect(readFileSync(migrate.database.passwordFile ?? '', 'utf8')).toBe(passwords['migrator'])
     for (const { database } of [cloud, migrate])
-      expect(database.url).toContain('sslmode=verify-full&sslrootcert=/etc/tidegate/ca.crt')
+      expect(database.url).toContain('sslmode=verify-full&sslrootcert=/etc/tidegate/infrastructure.crt')
     expect(edge.uplink.partitions).toBe(cloud.partitions)
     const pairs = [
       ['server', edge.mqtt.tls],
       ['client', edge.uplink.tls],
       ['client', cloud.broker.tls],
-      ['server', { ca: 'ca.crt', cert: 'rabbitmq.crt', key: 'rabbitmq.key' }],
+      ['server', { ca: 'infrastructure.crt', cert: 'rabbitmq.crt', key: 'rabbitmq.key' }],
       [
         'server',
         {
-          ca: 'ca.crt',
+          ca: 'infrastructure.crt',
           cert: join(volumes, 'postgres/postgres.crt'),
           key: join(volumes, 'postgres/postgres.key'),
         },

@@ -24,6 +24,7 @@ describe('the cloud’s configuration', () => {
       ...defaults,
       broker: {
         insecure: false,
+        auth: 'password',
         url: 'amqps://cloud:change-me@localhost:5671',
         tls: { ca: at('ca.crt'), cert: at('cloud.crt'), key: at('cloud.key') },
       },

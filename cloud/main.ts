@@ -72,14 +72,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
   const scope = createScope()
   const start: Start = { config, scope, ...surroundings, signal: stopping, timeoutMs: config.startup.timeout }
   try {
-    const loading = allOf({
-      consumers: () => loadConsumers(consumerSettings(config)),
-      tls: () => loadCloudTls(config),
-      ways: () => refuseOpenWays(config, log),
-      checkSchema: () => loadSchemaCheck(config),
-    })
-    const { consumers, tls, checkSchema } = await orAborted(loading, stopping)
-
+    const { consumers, tls, checkSchema } = await orAborted(loadAll(config, log), stopping)
     const database = await openDatabase(start, consumers)
     const consuming = await connect(start, tls, 'consume')
     const publishing = await connect(start, tls, 'publish')
@@ -135,6 +128,16 @@ interface Start extends StartupOptions {
   config: CloudConfig
   /** Owns what is opened. */
   scope: Scope
+}
+
+/** What is needed of files, and whether all ways out are as they must be, before anything is opened. */
+function loadAll(config: CloudConfig, log: Logger) {
+  return allOf({
+    consumers: () => loadConsumers(consumerSettings(config)),
+    tls: () => loadCloudTls(config),
+    ways: () => refuseOpenWays(config, log),
+    checkSchema: () => loadSchemaCheck(config),
+  })
 }
 
 /** @throws TidegateError `CONNECTION_IN_CLEAR`, `START_FAULTS` */

@@ -26,7 +26,9 @@ export function createOps({ host, hosts, port, state }: OpsOptions): Ops {
     start() {
       metrics.watch(state)
       return startOpsServer({
-        ...{ host, hosts, port },
+        host,
+        hosts,
+        port,
         metrics: () => metrics.text(),
         ready: () => readiness(state),
       })

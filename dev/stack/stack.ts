@@ -106,7 +106,13 @@ async function startAll(options: StackOptions, scope: Scope): Promise<Stack> {
   const cloudDatabaseUrl = await databaseOf(servers, options.env)
   const known: ProgramsOptions = {
     ...options,
-    ...{ dir, gateway, partitions, pki, broker, link, databaseUrl: cloudDatabaseUrl },
+    dir,
+    gateway,
+    partitions,
+    pki,
+    broker,
+    link,
+    databaseUrl: cloudDatabaseUrl,
   }
 
   const clouds: Described[] = []

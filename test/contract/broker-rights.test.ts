@@ -10,6 +10,7 @@ import { edgeConfigSchema } from '../../edge/config.ts'
 import { gatewayRights } from '../../dev/servers/rabbit/files.ts'
 import { type RabbitServer, startRabbit } from '../../dev/servers/rabbit/rabbit.ts'
 import { identifyByCertificate } from '../../src/amqp/by-certificate-rabbit.ts'
+import { messageOf } from '../../src/errors.ts'
 import { routingKey, wire } from '../../src/contract/wire.ts'
 import { silentLog } from '../../src/log.ts'
 import { type ClientTls, loadClientTls } from '../../src/tls-files.ts'
@@ -22,6 +23,8 @@ let dir: string
 let rabbit: RabbitServer
 let cloud: AmqpConnection
 let certificateOf: (name: string, ca?: 'infrastructure' | 'devices') => Promise<ClientTls>
+
+const gateway = (name: string) => ({ name, password: 'unused', ...gatewayRights(partitions) })
 
 /** As docs/OPERATIONS.md has it: no passwords, and a CA for brokers, gateways and clouds that signs no device. */
 beforeAll(async () => {
@@ -51,7 +54,6 @@ beforeAll(async () => {
     ipAddresses: ['127.0.0.1'],
     outDir: dir,
   })
-  const gateway = (name: string) => ({ name, password: 'unused', ...gatewayRights(partitions) })
   rabbit = await startRabbit({
     dir: join(dir, 'rabbit'),
     users: [
@@ -150,7 +152,9 @@ describe('a gateway that is known by its certificate', () => {
   })
 
   test('is not let in by a certificate of the CA of devices, whatever name is in it', async () => {
-    await expect(connected(await certificateOf('gateway-1', 'devices'), 'gateway-1')).rejects.toThrow()
+    await expect(connected(await certificateOf('gateway-1', 'devices'), 'gateway-1')).rejects.toThrow(
+      /alert|closed|ECONNRESET|EPIPE/i,
+    )
   })
 
   test('is not let in with a password, or as a name that is no user', async () => {
@@ -174,7 +178,7 @@ describe('a gateway that is known by its certificate', () => {
       const connection = await connected(tls, 'gateway-1')
       const error = await publishAs(connection, key, userId)
       connection.unsafeDestroy()
-      return error === undefined ? 'taken' : String(error)
+      return error === undefined ? 'taken' : messageOf(error)
     }
     expect(await outcome(own, 'gateway-2')).toBe('taken')
     expect(await outcome(own, 'gateway-1')).toMatch(/PRECONDITION_FAILED|user_id/i)

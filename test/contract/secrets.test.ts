@@ -35,6 +35,8 @@ function secret(name: string, text: string): string {
   return file
 }
 
+const side = (name: string, config: object): string => secret(name, JSON.stringify(config))
+
 describe('what would be read on the way', () => {
   const inClear = { code: 'CONNECTION_IN_CLEAR' }
   test('keeps the edge, the cloud, a migration and an audit from starting', async () => {
@@ -101,7 +103,6 @@ describe('a password in a file of its own', () => {
 
   test('is found from the folder of the configuration, on both sides', () => {
     const mqtt = { tls: { ca: 'ca.crt', cert: 'edge.crt', key: 'edge.key' } }
-    const side = (name: string, config: object): string => secret(name, JSON.stringify(config))
     const edge = side('edge.yaml', {
       gateway: 'gateway-1',
       mqtt,
@@ -155,7 +156,9 @@ describe('a password in a file of its own', () => {
     await (await uplink.connect(signal)).close()
     await rabbitmqctl('change_password', name, 'second')
     writeFileSync(passwordFile, 'second')
-    await (await uplink.connect(signal)).close()
+    const again = await uplink.connect(signal)
+    expect(again.blocked).toBe(false)
+    await again.close()
     await rabbitmqctl('delete_user', name)
   })
 })

@@ -9,13 +9,14 @@ const rows = [...doc.matchAll(/^\| ([CHML]\d+) .*$/gm)].map(([line, finding = ''
 const cited = new Set(
   [...doc.matchAll(/\(([CHML]\d+(?:, [CHML]\d+)*)\)$/gm)].flatMap(([, list = '']) => list.split(', ')),
 )
+const numbered = (letter: string, count: number): string[] =>
+  Array.from({ length: count }, (_, index) => `${letter}${index + 1}`)
+
 /** What was done there is a process. */
 const untested = ['M9']
 
 describe('docs/SECURITY.md', () => {
   test('has a row for each finding of the review', () => {
-    const numbered = (letter: string, count: number): string[] =>
-      Array.from({ length: count }, (_, index) => `${letter}${index + 1}`)
     const all = [...numbered('C', 2), ...numbered('H', 7), ...numbered('M', 9), ...numbered('L', 13)]
     expect(rows.map(({ finding }) => finding)).toEqual(all)
   })

@@ -29,7 +29,7 @@ test.each(['application/cloudevents+json', 'application/cloudevents-batch+json',
     expect(more).toEqual([])
     expect(delivery?.text).toBe(body)
     expect(delivery?.batchFault).toMatchObject({ code: 'MESSAGE_TOO_LARGE', retryable: false })
-    const allowed = { ...message, deliveryTag: 2, body: body.subarray(1) } as AsyncMessage
+    const allowed = { ...message, deliveryTag: 2, body: body.subarray(1) }
     expect(lease.deliveries(allowed, 0, 0)[0]?.batchFault?.code).not.toBe('MESSAGE_TOO_LARGE')
   },
 )

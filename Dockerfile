@@ -23,6 +23,7 @@ COPY --from=build /app/dist dist
 COPY dev/report/page/style.css dev/report/page/style.css
 COPY schemas schemas
 COPY config config
+COPY deploy/postgres deploy/postgres
 RUN ln -s /app/dist/cli/tidegate.js /usr/local/bin/tidegate
 USER node
 ENTRYPOINT ["node", "/app/dist/cli/tidegate.js"]

@@ -1,7 +1,6 @@
 import { loadSchemas } from '../src/contract/schema-registry.ts'
 import {
   checkAll,
-  isLoopback,
   type Checked,
   type Look,
   seenAddress,
@@ -9,10 +8,12 @@ import {
   seenPort,
   type Seen,
 } from '../src/settings/check.ts'
+import { exposureOf, refuseInClear } from '../src/settings/in-clear.ts'
+import { withPassword } from '../src/settings/password-file.ts'
 import type { CloudConfig } from './config.ts'
-import { dialledBy, refuseFaultyUrl } from './database/url-postgres.ts'
+import { refuseFaultyUrl } from './database/url-postgres.ts'
 import { loadConsumers } from './load-consumers.ts'
-import { consumerSettings } from './settings.ts'
+import { brokerWay, consumerSettings, databaseWay, managementWay } from './settings.ts'
 import { loadBrokerTls } from './tls.ts'
 
 /** Everything that can be looked at without starting a cloud; consumer modules are loaded, nothing is connected to. */
@@ -22,27 +23,39 @@ export async function checkCloud(config: CloudConfig): Promise<Checked> {
   const { management } = broker
   const looks: Look[] = [
     { what: 'instance', look: () => ({ text: instance }) },
-    { what: 'broker.tls', look: () => seenClientTls(broker.url, loadBrokerTls(config)) },
+    { what: 'broker.tls', look: () => seenClientTls(brokerWay(broker), loadBrokerTls(config)) },
     ...(folder === undefined ? [] : [{ what: 'schemas.folder', look: () => seenSchemas(folder) }]),
     { what: 'consumers', look: () => seenConsumers(config) },
     { what: 'ops.port', look: () => seenPort(ops.host, ops.port, 'the ops endpoint') },
-    { what: 'broker.url', look: () => seenAddress(broker.url, { needed: true }) },
+    {
+      what: 'broker.url',
+      look: () => seenAddress(withPassword(broker.url, broker.passwordFile), { needed: true }),
+    },
     ...(management === undefined
       ? []
-      : [{ what: 'broker.management', look: () => seenAddress(management, { needed: true }) }]),
-    { what: 'database.url', look: () => seenDatabase(database.url) },
+      : [{ what: 'broker.management', look: () => seenManagement(management, broker) }]),
+    { what: 'database.url', look: () => seenDatabase(database) },
   ]
   return checkAll(looks)
 }
 
-async function seenDatabase(url: string): Promise<Seen> {
+async function seenManagement(url: string, broker: CloudConfig['broker']): Promise<Seen> {
+  refuseInClear(managementWay(url, broker))
+  return seenAddress(url, { needed: true })
+}
+
+async function seenDatabase(database: CloudConfig['database']): Promise<Seen> {
+  const { url, passwordFile } = database
   refuseFaultyUrl(url)
-  const { host, isSocket, encrypts } = dialledBy(url)
-  if (isSocket) return { text: `a socket of this machine, in ${host}` }
+  withPassword(url, passwordFile)
+  const way = databaseWay(database)
+  const { host } = way
+  if (host.startsWith('/')) return { text: `a socket of this machine, in ${host}` }
+  refuseInClear(way)
   const address = `postgres://${host.includes(':') ? `[${host}]` : host}`
   const seen = await seenAddress(address, { needed: true })
-  const inClear = !encrypts && !isLoopback(new URL(address).hostname)
-  return inClear ? { text: `${seen.text}, in clear: sslmode=verify-full encrypts it`, warning: true } : seen
+  const exposure = exposureOf(way)
+  return exposure === undefined ? seen : { text: `${seen.text}; ${exposure}`, warning: true }
 }
 
 function seenSchemas(folder: string): Seen {

@@ -14,7 +14,11 @@ export function registerCloudCommand(program: Command): void {
       '--check',
       'look at everything that can be looked at without starting, and end with 0 if it would start',
     )
-    .action(async (options: { config?: string; check?: boolean }) => {
+    .option(
+      '--migrate',
+      'bring the database schema up to date as a member of tidegate_owner, give the roles their rights, and end',
+    )
+    .action(async (options: { config?: string; check?: boolean; migrate?: boolean }) => {
       const config = loadCloudConfig(options.config, process.env)
       if (options.check) {
         const { checkCloud } = await import('./check.ts')
@@ -23,6 +27,7 @@ export function registerCloudCommand(program: Command): void {
         process.exitCode = ok ? 0 : 1
         return
       }
+      const { migrateCloud } = await import('./migrate.ts')
       const { runCloud } = await import('./main.ts')
       const { log, end } = openLog(
         { level: config.log.level, side: 'cloud', name: config.instance },
@@ -30,7 +35,8 @@ export function registerCloudCommand(program: Command): void {
       )
       const signal = untilSignal(process, { onHangUp: () => log.info(hangUpText) })
       try {
-        await runCloud(config, { clock: systemClock, random: Math.random, log, signal })
+        const run = options.migrate ? migrateCloud : runCloud
+        await run(config, { clock: systemClock, random: Math.random, log, signal })
       } finally {
         await end()
       }

@@ -3,11 +3,12 @@ import { resolve } from 'node:path'
 import { z } from 'zod'
 import { faultOfAmqpUrl } from '../src/amqp/address.ts'
 import { deviceIdPattern } from '../src/contract/event.ts'
-import { clientTls, clientTlsPaths } from '../src/settings/client-tls.ts'
+import { authentication, clientTls, clientTlsPaths, refuseNameless } from '../src/settings/client-tls.ts'
 import { configFolder, type Environment, loadConfig } from '../src/settings/config.ts'
 import { duration } from '../src/units.ts'
 import { handlerLimits, rungLimits } from './pipeline/definition-check.ts'
 
+const file = z.string().min(1)
 const instancePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
 
 function hasReadableCredentials(url: string): boolean {
@@ -40,6 +41,9 @@ export const cloudConfigSchema = z
           .url({ protocol: /^amqps?$/, error: 'must be an amqp:// or amqps:// URL' })
           .superRefine(refuseUrl(faultOfAmqpUrl))
           .default('amqp://127.0.0.1:5672'),
+        auth: authentication,
+        passwordFile: file.optional(),
+        insecure: z.boolean().default(false),
         tls: clientTls.optional(),
         management: z
           .url({ protocol: /^https?$/, error: 'must be an http:// or https:// URL' })
@@ -48,12 +52,15 @@ export const cloudConfigSchema = z
           })
           .optional(),
       })
+      .superRefine(refuseNameless)
       .prefault({}),
     database: z
       .strictObject({
         url: z
           .url({ protocol: /^postgres(ql)?$/, error: 'must be a postgres:// URL' })
           .default('postgres://tidegate@127.0.0.1:5432/tidegate'),
+        passwordFile: file.optional(),
+        insecure: z.boolean().default(false),
         poolMax: z.int().min(2).max(200).optional(),
       })
       .prefault({}),
@@ -106,6 +113,7 @@ export const cloudConfigSchema = z
     ops: z
       .strictObject({
         host: z.string().default('127.0.0.1'),
+        hosts: z.array(z.string().min(1)).default([]),
         port: z.int().min(0).max(65_535).default(9102),
         stallAfter: duration('1m', { min: '1s', max: '24h' }),
       })
@@ -131,13 +139,16 @@ export type CloudConfig = z.output<typeof cloudConfigSchema>
 export function loadCloudConfig(file: string | undefined, env: Environment): CloudConfig {
   const config = loadConfig({ schema: cloudConfigSchema, file, prefix: 'TIDEGATE_CLOUD', env })
   const folder = configFolder(file)
+  const absolute = (path: string): string => resolve(folder, path)
   const { tls } = config.broker
   return {
     ...config,
     broker: {
       ...config.broker,
-      ...(tls && { tls: clientTlsPaths(tls, (path) => resolve(folder, path)) }),
+      ...(tls && { tls: clientTlsPaths(tls, absolute) }),
+      ...absoluteFile(config.broker, absolute),
     },
+    database: { ...config.database, ...absoluteFile(config.database, absolute) },
     schemas: {
       ...config.schemas,
       ...(config.schemas.folder !== undefined && { folder: resolve(folder, config.schemas.folder) }),
@@ -146,4 +157,11 @@ export function loadCloudConfig(file: string | undefined, env: Environment): Clo
       typeof consumer === 'string' ? consumer : { module: resolve(folder, consumer.module) },
     ),
   }
+}
+
+function absoluteFile(
+  { passwordFile }: { passwordFile?: string | undefined },
+  absolute: (path: string) => string,
+): { passwordFile?: string } {
+  return passwordFile === undefined ? {} : { passwordFile: absolute(passwordFile) }
 }

@@ -3,6 +3,7 @@ import { isAbort } from '../src/errors.ts'
 import { aborted, createScope, orAborted, type Scope } from '../src/lifecycle.ts'
 import type { Logger } from '../src/log.ts'
 import { allOf } from '../src/settings/all-of.ts'
+import { refuseInClear } from '../src/settings/in-clear.ts'
 import { loadSchemas } from '../src/contract/schema-registry.ts'
 import { type AmqpConnection, connectAmqp } from './amqp/connection-rabbit.ts'
 import { rabbitSidings } from './amqp/sidings-rabbit.ts'
@@ -26,11 +27,14 @@ import { noSchemaCheck, schemaCheck, type SchemaCheck } from './pipeline/schema-
 import { type QueueCheck, startQueueCheck } from './queues/check.ts'
 import { brokerManagement } from './queues/management.ts'
 import {
+  brokerWay,
   connectionSettings,
   consumerSettings,
   databaseSettings,
+  databaseWay,
   groupSettings,
   managementSettings,
+  managementWay,
   opsSettings,
   provenanceSettings,
   pruningSettings,
@@ -57,7 +61,7 @@ export interface CloudParts {
  *                              └──── rungs ◀────┴────▶ dead letters
  *
  * @throws TidegateError `DATABASE_UNREACHABLE`, `DATABASE_REFUSED`, `BROKER_UNREACHABLE`, `BROKER_REFUSED`,
- *   `BROKER_TLS`, `TLS_*`, `TOPOLOGY_*`, `SCHEMA_FOLDER`, `START_FAULTS`, `CONSUMER_*`, `MIGRATION_EDITED`, `DATABASE_NEWER`, `DATABASE_LOCKED`,
+ *   `BROKER_TLS`, `TLS_*`, `TOPOLOGY_*`, `SCHEMA_FOLDER`, `START_FAULTS`, `CONSUMER_*`, `MIGRATION_EDITED`, `DATABASE_NEWER`, `DATABASE_OLDER`, `DATABASE_LOCKED`,
  *   `PORT_TAKEN`
  */
 export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<void> {
@@ -68,13 +72,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
   const scope = createScope()
   const start: Start = { config, scope, ...surroundings, signal: stopping, timeoutMs: config.startup.timeout }
   try {
-    const loading = allOf({
-      consumers: () => loadConsumers(consumerSettings(config)),
-      tls: () => loadCloudTls(config, clock, log),
-      checkSchema: () => loadSchemaCheck(config),
-    })
-    const { consumers, tls, checkSchema } = await orAborted(loading, stopping)
-
+    const { consumers, tls, checkSchema } = await orAborted(loadAll(config, surroundings), stopping)
     const database = await openDatabase(start, consumers)
     const { consuming, publishing } = await connect(start, tls)
     const sidings = scope.own(rabbitSidings(publishing, clock))
@@ -132,16 +130,40 @@ interface Start extends StartupOptions {
   scope: Scope
 }
 
+/** What is needed of files, and whether all ways out are as they must be, before anything is opened. */
+function loadAll(config: CloudConfig, { clock, log }: Pick<CloudParts, 'clock' | 'log'>) {
+  return allOf({
+    consumers: () => loadConsumers(consumerSettings(config)),
+    tls: () => loadCloudTls(config, clock, log),
+    ways: () => refuseOpenWays(config, log),
+    checkSchema: () => loadSchemaCheck(config),
+  })
+}
+
+/** @throws TidegateError `CONNECTION_IN_CLEAR`, `START_FAULTS` */
+function refuseOpenWays({ broker, database }: CloudConfig, log: Logger): Promise<unknown> {
+  const { management } = broker
+  return allOf({
+    broker: () => refuseInClear(brokerWay(broker), log),
+    management: () => management !== undefined && refuseInClear(managementWay(management, broker), log),
+    database: () => refuseInClear(databaseWay(database), log),
+  })
+}
+
 function loadSchemaCheck({ schemas }: CloudConfig): SchemaCheck {
   const { folder, unchecked } = schemas
   return folder === undefined ? noSchemaCheck : schemaCheck(loadSchemas(folder), unchecked)
 }
 
+const ownerText =
+  'the user of database.url owns the record and can alter it: give it tidegate_writer instead (docs/DATABASE.md, Roles)'
+
 /** A database that answers, with today's schema. */
 async function openDatabase(start: Start, consumers: readonly ConfiguredConsumer[]): Promise<Database> {
   const database = start.scope.own(createDatabase(databaseSettings(start.config, consumers)))
   await untilReachable(() => database.probe(), start)
-  await untilReachable(() => migrateDatabase(database, migrations, start), start)
+  const standing = await untilReachable(() => migrateDatabase(database, migrations, start), start)
+  if (standing === 'owner') start.log.warn({ code: 'DATABASE_OWNER' }, ownerText)
   return database
 }
 

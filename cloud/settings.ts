@@ -1,6 +1,10 @@
+import { amqpWay } from '../src/amqp/address.ts'
+import type { Way } from '../src/settings/in-clear.ts'
+import { withPassword } from '../src/settings/password-file.ts'
 import type { AmqpOptions } from './amqp/connection-rabbit.ts'
 import type { CloudConfig } from './config.ts'
 import type { DatabaseOptions } from './database/database-postgres.ts'
+import { dialledBy } from './database/url-postgres.ts'
 import type { PruningOptions } from './database/inbox-pruning-postgres.ts'
 import type { ProvenanceOptions } from './gateways/provenance.ts'
 import type { GroupOptions } from './groups/group.ts'
@@ -27,6 +31,7 @@ export function databaseSettings(
 ): DatabaseOptions {
   return {
     url: database.url,
+    passwordFile: database.passwordFile,
     poolMax: database.poolMax ?? consumers.length * batch.lanes + poolSpare,
     applicationName: `tidegate-cloud ${instance}`,
     idleInTransactionMsMax: Math.max(...consumers.map(({ timeoutMs }) => timeoutMs)) + idleMarginMs,
@@ -36,8 +41,27 @@ export function databaseSettings(
 export function connectionSettings(
   { broker, instance }: CloudConfig,
   purpose: string,
-): Pick<AmqpOptions, 'url' | 'connectionName'> {
-  return { url: broker.url, connectionName: `tidegate-cloud ${instance} ${purpose}` }
+): Pick<AmqpOptions, 'url' | 'auth' | 'connectionName'> {
+  const url = withPassword(broker.url, broker.passwordFile)
+  return { url, auth: broker.auth, connectionName: `tidegate-cloud ${instance} ${purpose}` }
+}
+
+export function brokerWay({ url, tls, insecure }: CloudConfig['broker']): Way {
+  return { key: 'broker.url', insecure, ...amqpWay(url, tls !== undefined) }
+}
+
+export function managementWay(url: string, { insecure }: CloudConfig['broker']): Way {
+  const { protocol, hostname } = new URL(url)
+  return {
+    key: 'broker.management',
+    host: hostname,
+    tls: protocol === 'https:' ? 'verified' : 'none',
+    insecure,
+  }
+}
+
+export function databaseWay({ url, insecure }: CloudConfig['database']): Way {
+  return { key: 'database.url', insecure, ...dialledBy(url) }
 }
 
 type GroupSettings = Pick<
@@ -90,6 +114,6 @@ export function managementSettings({
   return broker.management === undefined ? undefined : { url: broker.management, brokerUrl: broker.url }
 }
 
-export function opsSettings({ ops }: CloudConfig): Pick<OpsOptions, 'host' | 'port'> {
-  return { host: ops.host, port: ops.port }
+export function opsSettings({ ops }: CloudConfig): Pick<OpsOptions, 'host' | 'hosts' | 'port'> {
+  return { host: ops.host, hosts: ops.hosts, port: ops.port }
 }

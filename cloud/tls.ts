@@ -1,7 +1,6 @@
 import type { Clock } from '../src/clock.ts'
 import type { Logger } from '../src/log.ts'
-import { type ClientTls, loadClientTls } from '../src/settings/client-tls.ts'
-import { ClientTlsFiles } from '../src/settings/client-tls-files.ts'
+import { type ClientTls, ClientTlsFiles, loadClientTls } from '../src/settings/client-tls.ts'
 import type { AmqpTls } from './amqp/connection-rabbit.ts'
 import type { CloudConfig } from './config.ts'
 

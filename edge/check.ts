@@ -5,7 +5,6 @@ import { loadSchemas } from '../src/contract/schema-registry.ts'
 import { codeOf } from '../src/errors.ts'
 import {
   checkAll,
-  isLoopback,
   type Checked,
   type Look,
   seenAddress,
@@ -15,10 +14,12 @@ import {
   type Seen,
 } from '../src/settings/check.ts'
 import type { EdgeConfig } from './config.ts'
-import { unwritable } from './data-folder.ts'
+import { opennessOf, unwritable } from './data-folder.ts'
 import { RevocationListFile } from './mqtt/trust/revocation-lists.ts'
 import { loadCasOf, loadDeniedOf, loadPair } from './mqtt/trust/files.ts'
-import { loadUplinkTls } from './tls.ts'
+import { uplinkWay } from './settings.ts'
+import { withPassword } from '../src/settings/password-file.ts'
+import { developmentCaWarning, loadUplinkTls } from './tls.ts'
 
 /** Everything that can be looked at without starting a gateway; nothing is made, written or connected to. */
 export async function checkEdge(config: EdgeConfig, now: Date): Promise<Checked> {
@@ -31,25 +32,25 @@ export async function checkEdge(config: EdgeConfig, now: Date): Promise<Checked>
     { what: 'mqtt.tls', look: () => seenMqttTls(config, now) },
     ...(crl === undefined ? [] : [{ what: 'mqtt.tls.crl', look: () => seenLists(crl, config, now) }]),
     ...(denied === undefined ? [] : [{ what: 'mqtt.tls.denied', look: () => seenDenied(config) }]),
-    { what: 'uplink.tls', look: () => seenClientTls(uplink.url, loadUplinkTls(config, now)) },
+    { what: 'uplink.tls', look: () => seenClientTls(uplinkWay(config), loadUplinkTls(config, now)) },
     ...(folder === undefined ? [] : [{ what: 'schemas.folder', look: () => seenSchemas(folder) }]),
     { what: 'dataDir', look: () => seenDataFolder(dataDir) },
     { what: 'mqtt.port', look: () => seenPortOf(running, mqtt, 'the MQTT listener') },
     { what: 'ops.port', look: () => seenPortOf(running, ops, 'the ops endpoint') },
-    { what: 'uplink.url', look: () => seenAddress(uplink.url, { needed: false }) },
+    {
+      what: 'uplink.url',
+      look: () => seenAddress(withPassword(uplink.url, uplink.passwordFile), { needed: false }),
+    },
   ]
   return checkAll(looks)
 }
 
-/** The key of a development CA lies beside its certificates, and signs whatever device anybody wants. */
 function seenMqttTls(config: EdgeConfig, now: Date): Seen {
   const cas = loadCasOf(config.mqtt.tls)
   const tls = loadPair(config.mqtt.tls, cas, now)
   const seen = seenCertificate({ ...tls, warnings: [...tls.warnings, ...cas.warnings] })
-  const open = !isLoopback(config.mqtt.host) && tls.issuer.includes('Tidegate development CA')
-  return open
-    ? { text: `${seen.text}; of a development CA, for trying out: see docs/CERTIFICATES.md`, warning: true }
-    : seen
+  const warning = developmentCaWarning(config, tls)
+  return warning === undefined ? seen : { text: `${seen.text}; ${warning}`, warning: true }
 }
 
 /** The CAs are taken as they are: what is wrong with them is said of `mqtt.tls`. */
@@ -84,6 +85,8 @@ async function seenDataFolder(folder: string): Promise<Seen> {
   } catch (cause) {
     throw unwritable(folder, cause)
   }
+  const openness = await opennessOf(folder)
+  if (openness !== undefined) return { text: openness, warning: true }
   return { text: existing === folder ? `${folder} can be written` : `${folder} will be made` }
 }
 

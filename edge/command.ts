@@ -55,6 +55,8 @@ Every key can also be set in the environment, which wins over the file:
         },
         { once: true },
       )
+      // Whatever is made is for this user alone: what lies in the data folder are readings.
+      process.umask(0o077)
       const { runEdge } = await import('./main.ts')
       try {
         const onStarted = (started: StartedEdge): unknown => (reload = started.reload)

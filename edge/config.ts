@@ -1,7 +1,7 @@
 import { resolve } from 'node:path'
 import { z } from 'zod'
 import { faultOfAmqpUrl } from '../src/amqp/address.ts'
-import { clientTls, clientTlsPaths } from '../src/settings/client-tls.ts'
+import { authentication, clientTls, clientTlsPaths, refuseNameless } from '../src/settings/client-tls.ts'
 import { configFolder, type Environment, loadConfig } from '../src/settings/config.ts'
 import { deviceIdPattern, eventTypePattern } from '../src/contract/event.ts'
 import { byteSize, duration } from '../src/units.ts'
@@ -73,7 +73,8 @@ const mqtt = z.strictObject({
 
 const events = z
   .strictObject({
-    payloadBytesMax: byteSize('256KiB', { min: '1B' }),
+    // No event is larger than a cloud reads, with all that surrounds and escapes it.
+    payloadBytesMax: byteSize('256KiB', { min: '1B', max: '2MiB' }),
     quarantineBytesMax: byteSize('16KiB'),
     clockSkewMax: duration('24h'),
     timeAgeMax: duration('366d'),
@@ -117,41 +118,47 @@ const uplinkUrl = z
     if (message !== undefined) context.addIssue({ code: 'custom', message })
   })
 
-const uplink = z.strictObject({
-  url: uplinkUrl,
-  exchange: z.string().min(1).default(wire.exchange),
-  tls: clientTls.optional(),
-  partitions: z.int().min(1).max(100).default(16),
-  windowEvents: count(1000, 1_000_000),
-  batch: z
-    .strictObject({
-      eventsMax: count(100, batchLimits.events),
-      bytesMax: byteSize('64KiB', { min: '1KiB', max: '8MiB' }),
-      compress: z.boolean().default(false),
-    })
-    .prefault({}),
-  confirmTimeout: duration('30s', { min: '1s', max: '24h' }),
-  connectTimeout: duration('10s', { min: '100ms', max: '10m' }),
-  // AMQP counts it in 16 bits of seconds.
-  heartbeat: duration('15s', { min: '1s', max: '65535s' }),
-  reconnect: z
-    .strictObject({ min: duration('500ms', { min: '1ms' }), max: duration('30s', { max: '24h' }) })
-    .refine(({ min, max }) => min <= max, { path: ['min'], message: 'must be at most max' })
-    .prefault({}),
-  backlog: z
-    .strictObject({
-      eventsPerSecond: z.number().positive().optional(),
-      bytesPerSecond: byteSize({ min: '1B' }).optional(),
-      inOrderBelow: z.int().min(0).default(1000),
-    })
-    .prefault({}),
-  catchUp: z.enum(['live-first', 'in-order']).default('live-first'),
-  offlineMax: duration().optional(),
-})
+const uplink = z
+  .strictObject({
+    url: uplinkUrl,
+    auth: authentication,
+    passwordFile: file.optional(),
+    insecure: z.boolean().default(false),
+    exchange: z.string().min(1).default(wire.exchange),
+    tls: clientTls.optional(),
+    partitions: z.int().min(1).max(100).default(16),
+    windowEvents: count(1000, 1_000_000),
+    batch: z
+      .strictObject({
+        eventsMax: count(100, batchLimits.events),
+        bytesMax: byteSize('64KiB', { min: '1KiB', max: '8MiB' }),
+        compress: z.boolean().default(false),
+      })
+      .prefault({}),
+    confirmTimeout: duration('30s', { min: '1s', max: '24h' }),
+    connectTimeout: duration('10s', { min: '100ms', max: '10m' }),
+    // AMQP counts it in 16 bits of seconds.
+    heartbeat: duration('15s', { min: '1s', max: '65535s' }),
+    reconnect: z
+      .strictObject({ min: duration('500ms', { min: '1ms' }), max: duration('30s', { max: '24h' }) })
+      .refine(({ min, max }) => min <= max, { path: ['min'], message: 'must be at most max' })
+      .prefault({}),
+    backlog: z
+      .strictObject({
+        eventsPerSecond: z.number().positive().optional(),
+        bytesPerSecond: byteSize({ min: '1B' }).optional(),
+        inOrderBelow: z.int().min(0).default(1000),
+      })
+      .prefault({}),
+    catchUp: z.enum(['live-first', 'in-order']).default('live-first'),
+    offlineMax: duration().optional(),
+  })
+  .superRefine(refuseNameless)
 
 const ops = z
   .strictObject({
     host: z.string().default('127.0.0.1'),
+    hosts: z.array(z.string().min(1)).default([]),
     port: port(9101),
     stallAfter: duration('60s', { min: '1s', max: '24h' }),
   })
@@ -202,6 +209,10 @@ export function loadEdgeConfig(configFile: string | undefined, env: Environment)
     dataDir: absolute(config.dataDir),
     mqtt: { ...mqtt, tls: tlsPaths(mqtt.tls) },
     schemas: schemas.folder === undefined ? schemas : { ...schemas, folder: absolute(schemas.folder) },
-    uplink: uplink.tls === undefined ? uplink : { ...uplink, tls: clientTlsPaths(uplink.tls, absolute) },
+    uplink: {
+      ...uplink,
+      ...(uplink.tls && { tls: clientTlsPaths(uplink.tls, absolute) }),
+      ...(uplink.passwordFile !== undefined && { passwordFile: absolute(uplink.passwordFile) }),
+    },
   }
 }

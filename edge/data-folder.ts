@@ -3,8 +3,11 @@ import { access, mkdir, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { codeOf, messageOf, TidegateError } from '../src/errors.ts'
 
+/** For the user who runs the gateway alone: readings, sessions, wills and retained messages lie in it. */
+const ownModeOnly = 0o700
+
 /**
- * Makes the data folder if it is not there and proves that it can be written, before anything is opened in it.
+ * Makes the data folder, for this user alone, if it is not there, and proves that it can be written, before anything is opened in it.
  * @throws TidegateError `DATA_FOLDER_UNWRITABLE`
  */
 export async function prepareDataFolder(folder: string): Promise<void> {
@@ -14,6 +17,15 @@ export async function prepareDataFolder(folder: string): Promise<void> {
   } catch (cause) {
     throw unwritable(folder, cause)
   }
+}
+
+/** What other users of this machine may do in the data folder, for a person; undefined if nothing, or if it is not there. */
+export async function opennessOf(folder: string): Promise<string | undefined> {
+  const mode = (await stat(folder).catch(() => undefined))?.mode ?? ownModeOnly
+  const open = (mode & 0o077) !== 0
+  return open
+    ? `the data folder ${folder} is open to other users of this machine (mode 0${(mode & 0o777).toString(8)}); chmod 700 it`
+    : undefined
 }
 
 /** `DATA_FOLDER_UNWRITABLE`, whoever finds it out. */
@@ -34,7 +46,7 @@ async function make(folder: string): Promise<void> {
   } catch (error) {
     if (codeOf(error) !== 'ENOENT') throw error
     if (dirname(folder) !== folder) await make(dirname(folder))
-    await mkdir(folder).catch((failure: unknown) => {
+    await mkdir(folder, { mode: ownModeOnly }).catch((failure: unknown) => {
       if (codeOf(failure) !== 'EEXIST') throw failure
     })
   }

@@ -1,3 +1,5 @@
+import { refuseInClear } from '../src/settings/in-clear.ts'
+import { withPassword } from '../src/settings/password-file.ts'
 import type { Clock, Random } from '../src/clock.ts'
 import { loadSchemas, noSchemas } from '../src/contract/schema-registry.ts'
 import { codeOf } from '../src/errors.ts'
@@ -9,7 +11,7 @@ import { createIngest } from './admission/ingest.ts'
 import { createRoutes, type Routes } from './admission/routes/routes.ts'
 import { createTopicRules, type TopicRules } from './admission/routes/topics.ts'
 import type { EdgeConfig } from './config.ts'
-import { prepareDataFolder } from './data-folder.ts'
+import { opennessOf, prepareDataFolder } from './data-folder.ts'
 import { startBroker } from './mqtt/broker-aedes.ts'
 import { startTrust } from './mqtt/trust/trust.ts'
 import { diskWriteBytes } from './ops/disk-writes.ts'
@@ -26,6 +28,7 @@ import {
   outboxFolderSettings,
   outboxSettings,
   trustSettings,
+  uplinkWay,
 } from './settings.ts'
 import { levelFolder } from './store/store-level.ts'
 import { tlsState, loadEdgeTls } from './tls.ts'
@@ -73,8 +76,12 @@ export async function runEdge(
     const { tls, way } = await allOf({
       tls: () => loadEdgeTls(config, clock, log),
       way: () => wayToAnEvent(config, surroundings),
+      uplink: () => refuseInClear(uplinkWay(config), log),
+      password: () => withPassword(config.uplink.url, config.uplink.passwordFile),
       dataFolder: () => prepareDataFolder(dataDir),
     })
+    const openness = await opennessOf(dataDir)
+    if (openness !== undefined) log.warn({ code: 'DATA_FOLDER_OPEN' }, openness)
     const trust = scope.own(startTrust({ ...trustSettings(config), ...surroundings, loaded: tls.mqtt }))
     const folder = levelFolder({ ...outboxFolderSettings(config), clock })
     const token = newToken()

@@ -1,3 +1,5 @@
+import { amqpWay } from '../src/amqp/address.ts'
+import type { Way } from '../src/settings/in-clear.ts'
 import { join } from 'node:path'
 import type { AdmissionOptions } from './admission/admission.ts'
 import type { EdgeConfig } from './config.ts'
@@ -59,12 +61,22 @@ export function outboxFolderSettings({
 
 type ExchangeSettings = Pick<
   RabbitExchangeOptions,
-  'url' | 'exchange' | 'partitions' | 'compress' | 'connectTimeoutMs' | 'heartbeatS' | 'reconnect'
+  | 'url'
+  | 'auth'
+  | 'passwordFile'
+  | 'exchange'
+  | 'partitions'
+  | 'compress'
+  | 'connectTimeoutMs'
+  | 'heartbeatS'
+  | 'reconnect'
 >
 
 export function exchangeSettings({ uplink }: EdgeConfig): ExchangeSettings {
   return {
     url: uplink.url,
+    auth: uplink.auth,
+    passwordFile: uplink.passwordFile,
     exchange: uplink.exchange,
     partitions: uplink.partitions,
     compress: uplink.batch.compress,
@@ -72,6 +84,10 @@ export function exchangeSettings({ uplink }: EdgeConfig): ExchangeSettings {
     heartbeatS: Math.max(1, Math.ceil(uplink.heartbeat / 1000)),
     reconnect: { delayMsMin: uplink.reconnect.min, delayMsMax: uplink.reconnect.max },
   }
+}
+
+export function uplinkWay({ uplink: { url, tls, insecure } }: EdgeConfig): Way {
+  return { key: 'uplink.url', insecure, ...amqpWay(url, tls !== undefined) }
 }
 
 export function forwarderSettings({
@@ -86,11 +102,15 @@ export function forwarderSettings({
   }
 }
 
-type OpsSettings = Pick<OpsOptions, 'host' | 'port' | 'stallAfterMs' | 'reconnectMsMax' | 'offlineMaxMs'>
+type OpsSettings = Pick<
+  OpsOptions,
+  'host' | 'hosts' | 'port' | 'stallAfterMs' | 'reconnectMsMax' | 'offlineMaxMs'
+>
 
 export function opsSettings({ ops, uplink }: EdgeConfig): OpsSettings {
   return {
     host: ops.host,
+    hosts: ops.hosts,
     port: ops.port,
     stallAfterMs: ops.stallAfter,
     reconnectMsMax: uplink.reconnect.max,

@@ -1,8 +1,8 @@
 import type { Clock } from '../src/clock.ts'
 import type { Logger } from '../src/log.ts'
 import { allOf } from '../src/settings/all-of.ts'
-import { type ClientTls, loadClientTls } from '../src/settings/client-tls.ts'
-import { ClientTlsFiles } from '../src/settings/client-tls-files.ts'
+import { isLoopback } from '../src/listen.ts'
+import { type ClientTls, ClientTlsFiles, loadClientTls } from '../src/settings/client-tls.ts'
 import type { KeyPair } from '../src/tls-files.ts'
 import type { EdgeConfig } from './config.ts'
 import { type LoadedTrust, loadTrust } from './mqtt/trust/files.ts'
@@ -27,6 +27,15 @@ export function loadUplinkTls({ uplink: { tls } }: EdgeConfig, now: Date): Clien
   return tls && loadClientTls(tls, { where: uplinkFiles, now })
 }
 
+/** What is to be said of a development CA where others reach the listener: its key lies beside it, and signs any device. */
+export function developmentCaWarning(
+  { mqtt }: EdgeConfig,
+  { issuer }: Pick<KeyPair, 'issuer'>,
+): string | undefined {
+  const open = !isLoopback(mqtt.host) && issuer.includes('Tidegate development CA')
+  return open ? 'of a development CA, for trying out: see docs/CERTIFICATES.md' : undefined
+}
+
 /** @throws TidegateError `TLS_*` */
 function uplinkTlsFiles(
   { uplink: { tls } }: EdgeConfig,
@@ -47,6 +56,8 @@ export async function loadEdgeTls(config: EdgeConfig, clock: Clock, log: Logger)
   const pairs = { mqtt: mqtt.pair, ...(pair && { uplink: pair }) }
   for (const [where, { warnings }] of Object.entries(pairs))
     for (const warning of warnings) log.warn({ where }, warning)
+  const warning = developmentCaWarning(config, mqtt.pair)
+  if (warning !== undefined) log.warn({ code: 'DEVELOPMENT_CA', where: 'mqtt' }, `a certificate ${warning}`)
   return { mqtt, uplink }
 }
 

@@ -29,3 +29,8 @@ export async function listen(
     })
   }
 }
+
+/** `localhost`, 127.0.0.0/8 and ::1, with or without the brackets of a URL. */
+export function isLoopback(host: string): boolean {
+  return /^(localhost\.?|\[?::1\]?|127(\.\d+){3})$/i.test(host)
+}

@@ -1,8 +1,9 @@
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { isIP } from 'node:net'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { listen } from './listen.ts'
+import { isLoopback, listen } from './listen.ts'
 
 /** One named check of `/readyz`. */
 export interface Check {
@@ -15,6 +16,8 @@ export interface OpsServerOptions {
   host: string
   /** 0: any free port. */
   port: number
+  /** Names by which others call this endpoint, beside `host`, loopback and every address. */
+  hosts?: readonly string[] | undefined
   /** Prometheus text. */
   metrics(): Promise<string>
   ready(): Promise<Record<string, Check>> | Record<string, Check>
@@ -47,6 +50,8 @@ export async function startOpsServer(options: OpsServerOptions): Promise<OpsServ
       response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' }).end(body)
     }
     const url = request.url ?? '/'
+    if (!isCalledSo(request.headers.host, options))
+      return send(421, 'text/plain', 'not by this name: ops.hosts lists those that are taken\n')
     // Node's parser lets through what is no URL, such as `//`.
     if (!URL.canParse(url, 'http://ops')) return send(400, 'text/plain', 'no such address\n')
     const { pathname: path, searchParams } = new URL(url, 'http://ops')
@@ -73,6 +78,17 @@ export async function startOpsServer(options: OpsServerOptions): Promise<OpsServ
         server.closeAllConnections()
       }),
   }
+}
+
+/**
+ * A page in somebody's browser can have its own name lead to this address, and read what is answered; the browser then says that name
+ * here (DNS rebinding). It cannot do so with an address, and who is no browser may leave it out.
+ */
+function isCalledSo(header: string | undefined, { host, hosts = [] }: OpsServerOptions): boolean {
+  if (header === undefined) return true
+  const name = header.replace(/:\d*$/, '').toLowerCase()
+  if (isLoopback(name) || isIP(name.replace(/^\[(.*)\]$/, '$1')) !== 0) return true
+  return [host, ...hosts].some((one) => one.toLowerCase() === name)
 }
 
 /** Streams at the reader's pace. */

@@ -1,14 +1,16 @@
 import { isBatch, splitBatch } from '../../src/contract/batch.ts'
 import { batchHeaders, wire } from '../../src/contract/wire.ts'
 import { shortText } from '../../src/amqp/property-block.ts'
-import type { TidegateError } from '../../src/errors.ts'
+import { messageBytesMax } from './in-hand.ts'
+import { TidegateError } from '../../src/errors.ts'
 import type { Delivery, Headers, MessageProperties } from './delivery.ts'
 
 /** What a message turned out to be that says it is a batch. */
 export type Opened = { texts: readonly Buffer[]; fault?: never } | { texts?: never; fault: TidegateError }
 
-/** Undefined: it does not say so. Never throws. */
+/** Undefined: it does not say so. One of any kind that is too large is not looked into. Never throws. */
 export function openBatch(body: Buffer, properties: MessageProperties): Opened | undefined {
+  if (body.length > messageBytesMax) return { fault: tooLarge(body.length) }
   if (!isBatch(properties.contentType)) return undefined
   try {
     return { texts: splitBatch(body, properties.contentEncoding) }
@@ -159,4 +161,12 @@ function ownProperties(text: Buffer): MessageProperties {
 function withoutBatch(headers: Headers): Headers {
   const ofBatch = new Set<string>(Object.values(batchHeaders))
   return Object.fromEntries(Object.entries(headers).filter(([name]) => !ofBatch.has(name)))
+}
+
+function tooLarge(bytes: number): TidegateError {
+  return new TidegateError('MESSAGE_TOO_LARGE', {
+    message: `the message has ${bytes} bytes, and ${messageBytesMax} are the most that is read`,
+    retryable: false,
+    hint: 'no gateway sends such: see who does, and set max_message_size of RabbitMQ (docs/OPERATIONS.md, Sizing)',
+  })
 }

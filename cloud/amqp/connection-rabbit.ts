@@ -1,6 +1,7 @@
 import { Connection, type ConnectionOptions } from 'rabbitmq-client'
 import { diallingOf, userOf, whereOf } from '../../src/amqp/address.ts'
 import { receiveAsSent } from '../../src/amqp/as-sent-rabbit.ts'
+import { identifyByCertificate } from '../../src/amqp/by-certificate-rabbit.ts'
 import { amqpMessageOf } from '../../src/amqp/faults-rabbit.ts'
 import { codeOf, TidegateError } from '../../src/errors.ts'
 import { orAborted } from '../../src/lifecycle.ts'
@@ -10,6 +11,8 @@ export interface AmqpOptions {
   /** `amqp://` or `amqps://user:password@host:port/vhost` */
   url: string
   tls?: AmqpTls | undefined
+  /** By certificate: the URL names its common name, and holds no password. Default: by password. */
+  auth?: 'password' | 'certificate'
   /** Shown in RabbitMQ's list of connections. */
   connectionName: string
   log: Logger
@@ -61,6 +64,7 @@ export async function connectAmqp(options: AmqpOptions): Promise<AmqpConnection>
   const client = new Connection(connectionOptions(options))
   try {
     receiveAsSent(client)
+    if (options.auth === 'certificate') identifyByCertificate(client)
     await firstConnected(client, options.signal)
   } catch (error) {
     client.on('error', () => {})

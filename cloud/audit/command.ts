@@ -4,7 +4,8 @@ import { systemClock } from '../../src/clock.ts'
 import { durationOf } from '../../src/settings/command-line.ts'
 import { addToSummary, emptySummary, formatLedger, formatSummary } from './report.ts'
 import type { LedgerReport } from './audit.ts'
-import { loadCloudConfig } from '../config.ts'
+import { type CloudConfig, loadCloudConfig } from '../config.ts'
+import { refuseInClear } from '../../src/settings/in-clear.ts'
 import { visible } from '../../src/visible.ts'
 
 interface Options {
@@ -23,7 +24,7 @@ export function registerAuditCommand(program: Command): void {
     .option('-c, --config <file>', 'YAML configuration of the cloud, for its database')
     .option(
       '-d, --database <url>',
-      'postgres:// URL, instead of a configuration; its password rather in the environment, where ps does not show it',
+      'postgres:// URL without a password, instead of a configuration; with one it belongs in TIDEGATE_CLOUD__DATABASE__URL, where ps does not show it',
     )
     .option('-g, --gateway <name>', 'only this gateway')
     .option(
@@ -33,10 +34,13 @@ export function registerAuditCommand(program: Command): void {
     )
     .option('--json', 'one JSON object, for programs')
     .action(async (options: Options) => {
-      const url = databaseOf(options, process.env)
+      const { url, passwordFile, insecure } = databaseOf(options, process.env)
+      warnOfPassword(options)
       const { createDatabase } = await import('../database/database-postgres.ts')
+      const { dialledBy } = await import('../database/url-postgres.ts')
       const { auditDatabase } = await import('./audit-postgres.ts')
-      const database = createDatabase({ url, poolMax: 1, applicationName: 'tidegate-audit' })
+      refuseInClear({ key: 'database.url', insecure, ...dialledBy(url) })
+      const database = createDatabase({ url, passwordFile, poolMax: 1, applicationName: 'tidegate-audit' })
       const { gateway, settle: settleMs } = options
       const summary = emptySummary()
       const ledgers: LedgerReport[] = []
@@ -57,16 +61,24 @@ export function registerAuditCommand(program: Command): void {
 }
 
 /** @throws TidegateError `OPTIONS_INVALID` if nobody has said which, and as `loadCloudConfig` does */
-function databaseOf({ config, database }: Options, env: NodeJS.ProcessEnv): string {
-  if (database !== undefined) return database
-  if (config === undefined && env[urlVariable] === undefined) {
+function databaseOf({ config, database }: Options, env: NodeJS.ProcessEnv): CloudConfig['database'] {
+  if (database === undefined && config === undefined && env[urlVariable] === undefined) {
     throw new TidegateError('OPTIONS_INVALID', {
       message: 'which database?',
       retryable: false,
       hint: `name the cloud's configuration (--config) or set ${urlVariable}; --database URL shows its password in ps`,
     })
   }
-  return loadCloudConfig(config, env).database.url
+  const settings = loadCloudConfig(config, env).database
+  return database === undefined ? settings : { ...settings, url: database, passwordFile: undefined }
+}
+
+/** On standard error: the report is for programs too. */
+function warnOfPassword({ database }: Options): void {
+  if (database === undefined || !URL.canParse(database) || new URL(database).password === '') return
+  process.stderr.write(
+    `tidegate: ps shows every user of this machine the password in --database; put the URL in ${urlVariable} instead\n`,
+  )
 }
 
 const urlVariable = 'TIDEGATE_CLOUD__DATABASE__URL'

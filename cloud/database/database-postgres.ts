@@ -1,10 +1,13 @@
 import { Client, Pool, type ClientBase, type ClientConfig, type PoolClient, type QueryResultRow } from 'pg'
+import { freshUrl } from '../../src/settings/password-file.ts'
 import { outage, outageOfOurs } from './faults-postgres.ts'
 import { describe, refuseFaultyUrl } from './url-postgres.ts'
 
 export interface DatabaseOptions {
   /** `postgres://user:password@host:port/database` */
   url: string
+  /** Holds the password of the URL; read for each connection. */
+  passwordFile?: string | undefined
   poolMax: number
   /** Shown in `pg_stat_activity`. */
   applicationName: string
@@ -47,7 +50,7 @@ const probeTimeoutMs = 3_000
 const connectTimeoutMs = 10_000
 const queryTimeoutMs = 30_000
 
-/** Opens nothing yet. @throws TidegateError `CONFIG_INVALID` when the URL is none. */
+/** Opens nothing yet. @throws TidegateError `CONFIG_INVALID` when the URL is none, `PASSWORD_FILE_UNREADABLE` */
 export function createDatabase(options: DatabaseOptions): Database {
   return new PostgresDatabase(options)
 }
@@ -55,16 +58,26 @@ export function createDatabase(options: DatabaseOptions): Database {
 class PostgresDatabase implements Database {
   readonly where: string
   readonly pool: Pool
-  /** How each connection is made, of the pool or not. */
-  readonly #connection: ClientConfig
+  /** How a connection is made now, of the pool or not. */
+  readonly #connection: () => ClientConfig
   #closing: Promise<void> | undefined
 
-  constructor({ url, applicationName, poolMax, idleInTransactionMsMax }: DatabaseOptions) {
+  constructor({ url, passwordFile, applicationName, poolMax, idleInTransactionMsMax }: DatabaseOptions) {
     this.where = describe(url)
     refuseFaultyUrl(url)
-    this.#connection = { connectionString: url, application_name: applicationName, keepAlive: true }
+    const urlNow = freshUrl(url, passwordFile)
+    const connection = (): ClientConfig => ({
+      connectionString: urlNow(),
+      application_name: applicationName,
+      keepAlive: true,
+    })
+    this.#connection = connection
     this.pool = new Pool({
-      ...this.#connection,
+      Client: class extends Client {
+        constructor(config: ClientConfig) {
+          super({ ...config, ...connection() })
+        }
+      } as unknown as new () => ClientBase,
       max: poolMax,
       connectionTimeoutMillis: connectTimeoutMs,
       idleTimeoutMillis: 60_000,
@@ -91,7 +104,7 @@ class PostgresDatabase implements Database {
 
   async probe(): Promise<void> {
     const client = new Client({
-      ...this.#connection,
+      ...this.#connection(),
       connectionTimeoutMillis: probeTimeoutMs,
       query_timeout: probeTimeoutMs,
     })
@@ -108,7 +121,7 @@ class PostgresDatabase implements Database {
 
   session(): Promise<Session> {
     return openSession(this.where, {
-      ...this.#connection,
+      ...this.#connection(),
       connectionTimeoutMillis: connectTimeoutMs,
       query_timeout: queryTimeoutMs,
     })

@@ -60,7 +60,7 @@ const kinds: readonly Kind[] = [
     is: (state) => state === '42501',
     what: 'does not let our user do what it must',
     retryable: false,
-    hint: 'give the user of database.url its rights back: it owns the schema tidegate and everything in it',
+    hint: 'run `tidegate cloud --migrate` as a member of tidegate_owner, which must own the schema and everything in it: it gives each role its rights',
   },
   {
     code: 'DATABASE_ALTERED',

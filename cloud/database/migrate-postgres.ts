@@ -6,6 +6,7 @@ import type { Logger } from '../../src/log.ts'
 import type { Database } from './database-postgres.ts'
 import { outageOfOurs } from './faults-postgres.ts'
 import type { Migration } from './migrations/migration.ts'
+import { becomeOwner, grantRights, ownsSchema } from './roles-postgres.ts'
 
 /** Any number; the same in every version of Tidegate, so that instances take turns. */
 const lockKey = 7_441_002_871
@@ -14,30 +15,49 @@ const lockKey = 7_441_002_871
 const lockTimeoutMs = 3_000
 const lockNotAvailable = '55P03'
 
+/** Whether the user may alter Tidegate's tables, and does; or adds to them, and finds them as they must be. */
+export type Standing = 'owner' | 'writer'
+
 /**
  * Brings the database schema up to date, once, however many instances start together: under an advisory lock, each
- * step in its own transaction with its checksum. Waits for nobody: what is retryable may be tried again.
+ * step in its own transaction with its checksum. Waits for nobody: what is retryable may be tried again. A user who may not alter
+ * the schema finds it up to date.
  * @throws TidegateError `MIGRATION_EDITED` when an applied step differs from ours, `DATABASE_NEWER` when the
- *   database is ahead of this version, `DATABASE_LOCKED`, `DATABASE_UNREACHABLE`.
+ *   database is ahead of this version, `DATABASE_OLDER` when it is behind and the user may not alter it, `DATABASE_LOCKED`,
+ *   `DATABASE_UNREACHABLE`.
  */
 export async function migrateDatabase(
   database: Database,
   migrations: readonly Migration[],
   { signal, log }: { signal: AbortSignal; log: Logger },
-): Promise<void> {
+): Promise<Standing> {
   const client = await database.connect()
   try {
-    const applied = await orAborted(migrate(client, migrations), signal)
-    if (applied.length > 0) log.info({ applied }, 'brought the database schema up to date')
+    return await orAborted(bringUpToDate(), signal)
   } catch (error) {
     throw outageOfOurs(database.where, error) ?? error
   } finally {
     // With it goes the lock, and whatever hangs.
     client.release(true)
   }
+
+  async function bringUpToDate(): Promise<Standing> {
+    const hasRoles = await becomeOwner(client)
+    if (!(await ownsSchema(client))) {
+      await requireSchema(client, migrations, database.where)
+      return 'writer'
+    }
+    const applied = await migrate(client, migrations, hasRoles)
+    if (applied.length > 0) log.info({ applied }, 'brought the database schema up to date')
+    return 'owner'
+  }
 }
 
-async function migrate(client: ClientBase, migrations: readonly Migration[]): Promise<string[]> {
+async function migrate(
+  client: ClientBase,
+  migrations: readonly Migration[],
+  hasRoles: boolean,
+): Promise<string[]> {
   await client.query(`set lock_timeout = ${lockTimeoutMs}`)
   const tried = await client.query<{ locked: boolean }>('select pg_try_advisory_lock($1) as locked', [
     lockKey,
@@ -49,6 +69,7 @@ async function migrate(client: ClientBase, migrations: readonly Migration[]): Pr
     applied_at timestamptz not null default clock_timestamp())`)
   const missing = migrations.slice(await countApplied(client, migrations))
   for (const migration of missing) await apply(client, migration)
+  if (hasRoles) await grantRights(client)
   await client.query('select pg_advisory_unlock($1)', [lockKey])
   return missing.map(({ name }) => name)
 }
@@ -71,7 +92,7 @@ async function beingMigrated(client: ClientBase): Promise<TidegateError> {
 }
 
 /**
- * For those who only read.
+ * For those who may not alter it.
  * @throws TidegateError `DATABASE_OLDER`, `DATABASE_NEWER`, `MIGRATION_EDITED`
  */
 export async function requireSchema(
@@ -91,10 +112,7 @@ export async function requireSchema(
   throw new TidegateError('DATABASE_OLDER', {
     message: `the database at ${where} ${has}`,
     retryable: false,
-    hint:
-      applied === 0
-        ? 'name the database that `tidegate cloud` writes to'
-        : 'start `tidegate cloud` of this version on it once: it brings the schema up to date',
+    hint: 'see that it is the right one; `tidegate cloud --migrate` of this version, as a member of tidegate_owner, brings it up to date',
   })
 }
 

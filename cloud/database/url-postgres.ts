@@ -1,3 +1,4 @@
+import type { ConnectionOptions } from 'node:tls'
 import { Client } from 'pg'
 import { messageOf, TidegateError } from '../../src/errors.ts'
 
@@ -33,10 +34,19 @@ export function refuseFaultyUrl(text: string): void {
   }
 }
 
-/** Where the driver finds the server, and how it speaks to it, by all that a URL may say: `?host=`, `?ssl=`, `%2Fvar%2Frun`, … */
-export function dialledBy(text: string): { host: string; isSocket: boolean; encrypts: boolean } {
-  const { host, ssl } = new Client({ connectionString: text })
-  return { host, isSocket: host.startsWith('/'), encrypts: ssl }
+/**
+ * Where the driver finds the server, and what TLS does for it, by all that a URL may say (`?host=`, `?ssl=`, `%2Fvar%2Frun`, …) and
+ * `PGSSLMODE` where that says nothing. A host that is a folder is a socket of this machine.
+ */
+export function dialledBy(text: string): { host: string; tls: 'verified' | 'unverified' | 'none' } {
+  const { host, ssl } = new Client({ connectionString: text }) as {
+    host: string
+    ssl: boolean | ConnectionOptions
+  }
+  if (ssl === false) return { host, tls: 'none' }
+  // With `uselibpqcompat` the driver leaves one or both out, as libpq does.
+  const proves = ssl === true || (ssl.rejectUnauthorized !== false && ssl.checkServerIdentity === undefined)
+  return { host, tls: proves ? 'verified' : 'unverified' }
 }
 
 function invalid(how: string, cause?: unknown): TidegateError {

@@ -1,19 +1,23 @@
 import { z } from 'zod'
 import type { LedgerEntry } from '../../src/contract/event.ts'
 
+/** A gateway reports 500 at a time; each becomes a row of its own, in one transaction (G7). */
+const rangesMax = 1000
 const sequence = z.int().min(1)
 const entrySchema: z.ZodType<LedgerEntry> = z.discriminatedUnion('kind', [
   z.object({
     kind: z.literal('undelivered'),
     epoch: z.string(),
-    ranges: z.array(
-      z.object({
-        from: sequence,
-        to: sequence,
-        reason: z.enum(['expired', 'evicted', 'lost']),
-        chain: z.string().exactOptional(),
-      }),
-    ),
+    ranges: z
+      .array(
+        z.object({
+          from: sequence,
+          to: sequence,
+          reason: z.enum(['expired', 'evicted', 'lost']),
+          chain: z.string().exactOptional(),
+        }),
+      )
+      .max(rangesMax),
   }),
   z.object({
     kind: z.literal('clock-corrected'),

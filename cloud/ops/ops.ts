@@ -5,6 +5,7 @@ import { type CloudState, readiness } from './readiness.ts'
 
 export interface OpsOptions {
   host: string
+  hosts?: readonly string[]
   /** 0: any free port. */
   port: number
   /** Asked from `start()` on. */
@@ -18,13 +19,19 @@ export interface Ops {
   start(): Promise<OpsServer>
 }
 
-export function createOps({ host, port, state }: OpsOptions): Ops {
+export function createOps({ host, hosts, port, state }: OpsOptions): Ops {
   const metrics = createMetrics()
   return {
     pipeline: metrics.observer,
     start() {
       metrics.watch(state)
-      return startOpsServer({ host, port, metrics: () => metrics.text(), ready: () => readiness(state) })
+      return startOpsServer({
+        host,
+        hosts,
+        port,
+        metrics: () => metrics.text(),
+        ready: () => readiness(state),
+      })
     },
   }
 }

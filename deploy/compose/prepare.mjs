@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Makes what the containers need before they start, each service's part in a volume of its own:
 //
-//     node prepare.mjs /volumes      pki/ edge/ edge-data/ cloud/ rabbitmq/ postgres/
+//     node prepare.mjs /volumes      pki/ edge/ edge-data/ cloud/ migrate/ rabbitmq/ postgres/
 //
 // Safe to repeat: certificates and passwords that are there are kept.
 import { randomBytes } from 'node:crypto'
@@ -16,9 +16,10 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { createAuthority } from '../../dist/certs/authority.js'
 import { issueDevelopmentPki } from '../../dist/certs/development.js'
 import { issueCertificate } from '../../dist/certs/issue.js'
-import { renderDefinitions, renderPlugins } from '../../dist/dev/servers/rabbit/files.js'
+import { gatewayRights, renderDefinitions, renderPlugins } from '../../dist/dev/servers/rabbit/files.js'
 
 const [root] = process.argv.slice(2)
 if (root === undefined) throw new Error('usage: prepare.mjs <folder of the volumes>')
@@ -39,40 +40,74 @@ const devices = Array.from(
   (_, index) => `sensor-${String(index + 1).padStart(3, '0')}`,
 )
 const issued = await issueDevelopmentPki(pki, { devices, gateway: 'gateway-1', hostnames: ['edge'] })
-const broker = await issueCertificate(issued.authority, {
+// Whoever signs devices could sign a gateway: what comes to RabbitMQ and PostgreSQL has a CA of its own.
+const infrastructure = await createAuthority(join(pki, 'infrastructure'))
+const outDir = infrastructure.dir
+const gateway = await issueCertificate(infrastructure, {
+  commonName: 'gateway-1',
+  kind: 'client',
+  role: 'gateway',
+  outDir,
+})
+const consumer = await issueCertificate(infrastructure, {
+  commonName: 'cloud',
+  kind: 'client',
+  role: 'cloud',
+  outDir,
+})
+const broker = await issueCertificate(infrastructure, {
   commonName: 'rabbitmq',
   kind: 'server',
   dnsNames: ['rabbitmq', 'localhost'],
   ipAddresses: ['127.0.0.1'],
-  outDir: pki,
+  outDir,
+})
+const database = await issueCertificate(infrastructure, {
+  commonName: 'postgres',
+  kind: 'server',
+  dnsNames: ['postgres', 'localhost'],
+  ipAddresses: ['127.0.0.1'],
+  outDir,
 })
 const passwords = keptPasswords(join(pki, 'passwords.json'), [
   'gateway',
   'cloud',
   'admin',
   'database',
+  'migrator',
   'postgres',
 ])
 
 const edge = volume('edge')
-give(edge, [issued.edge, issued.gateway], node)
-put(edge, 'edge.yaml', filled('edge.yaml'), node)
+give(edge, [issued.edge, gateway], node)
+copy(issued.caFile, join(edge, 'ca.crt'), node)
+put(edge, 'edge.yaml', template('edge.yaml'), node)
 own(volume('edge-data'), 0o700, node)
 
 const cloud = volume('cloud')
-give(cloud, [issued.cloud], node)
-put(cloud, 'cloud.yaml', filled('cloud.yaml'), node)
+give(cloud, [consumer], node)
+put(cloud, 'cloud.yaml', template('cloud.yaml'), node)
+put(cloud, 'database.password', passwords.database, node)
+
+const migrate = volume('migrate')
+give(migrate, [], node)
+put(migrate, 'migrate.yaml', template('migrate.yaml'), node)
+put(migrate, 'database.password', passwords.migrator, node)
 
 // RabbitMQ and PostgreSQL run as users of their own: their secrecy is that nobody else mounts their volume.
 const rabbitmq = volume('rabbitmq')
 give(rabbitmq, [broker])
-put(rabbitmq, 'rabbitmq.conf', filled('rabbitmq.conf'))
-put(rabbitmq, 'enabled_plugins', renderPlugins(['rabbitmq_management']))
+put(rabbitmq, 'rabbitmq.conf', template('rabbitmq.conf'))
+put(rabbitmq, 'enabled_plugins', renderPlugins(['rabbitmq_management', 'rabbitmq_auth_mechanism_ssl']))
 put(rabbitmq, 'definitions.json', renderDefinitions(users(), ['/']))
 
 const postgres = volume('postgres')
+give(postgres, [database])
+// PostgreSQL takes a key of its own user only, or of root and closed to others; in its image that is user 999.
+own(join(postgres, 'postgres.key'), 0o600, { uid: 999, gid: 999 })
 put(postgres, 'postgres.password', passwords.postgres)
-put(postgres, 'tidegate.password', passwords.database)
+put(postgres, 'cloud.password', passwords.database)
+put(postgres, 'migrator.password', passwords.migrator)
 
 process.stdout.write(`prepared ${root}: ${devices.length} devices, certificates in ${pki}\n`)
 
@@ -84,7 +119,7 @@ function users() {
     {
       name: 'gateway-1',
       password: passwords.gateway,
-      permissions: { configure: '^$', write: String.raw`^tidegate\.events$`, read: '^$' },
+      ...gatewayRights(16),
     },
     {
       name: 'cloud',
@@ -113,18 +148,14 @@ function keptPasswords(file, names) {
   return all
 }
 
-/** A template with `{{name}}` replaced by that password. */
-function filled(name) {
-  return readFileSync(join(here, name), 'utf8').replaceAll(
-    /\{\{(\w+)\}\}/g,
-    (_, password) => passwords[password],
-  )
+function template(name) {
+  return readFileSync(join(here, name), 'utf8')
 }
 
-/** The CA's certificate, and certificates with their keys. */
+/** The certificate of the CA for infrastructure, and certificates with their keys. */
 function give(folder, certificates, user) {
   own(folder, 0o755, user)
-  copy(issued.caFile, join(folder, 'ca.crt'), user)
+  copy(infrastructure.certFile, join(folder, 'infrastructure.crt'), user)
   for (const { commonName, certFile, keyFile } of certificates) {
     copy(certFile, join(folder, `${commonName}.crt`), user)
     copy(keyFile, join(folder, `${commonName}.key`), user)

@@ -2,6 +2,7 @@ import { TidegateError } from '../../src/errors.ts'
 import { type PostgresOptions, type PostgresServer, startPostgres } from './postgres/postgres.ts'
 import { type RabbitOptions, type RabbitServer, startRabbit } from './rabbit/rabbit.ts'
 
+export { gatewayRights } from './rabbit/files.ts'
 export type { PostgresServer, RabbitServer }
 
 /** A server somebody gave us, of which we know the URL alone, or one of our own. */

@@ -37,7 +37,8 @@ export function edgeConfig(input: EdgeConfigInput): Tree {
     routes: [{ topic: 'tele/{device}/SENSOR', type: demoTypes.power, idFrom: 'Id', timeFrom: 'Time' }],
     uplink: {
       url: input.uplinkUrl,
-      ...(input.uplinkTls && { tls: input.uplinkTls }),
+      // Whoever gave us a broker knows what lies in between.
+      ...(input.uplinkTls ? { tls: input.uplinkTls } : { insecure: true }),
       partitions: input.partitions,
       // A person who takes the uplink up again wants to see it drain, not wait for the backoff of a long outage.
       reconnect: { min: '200ms', max: '2s' },
@@ -64,9 +65,9 @@ export function cloudConfig(input: CloudConfigInput): Tree {
     instance: input.instance,
     broker: {
       url: input.brokerUrl,
-      ...(tls && { tls }),
+      ...(tls ? { tls } : { insecure: true }),
     },
-    database: { url: input.databaseUrl },
+    database: { url: input.databaseUrl, insecure: true },
     partitions: input.partitions,
     ...publishing(gateway),
     retry: { ladder: [...ladderMs] },

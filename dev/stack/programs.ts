@@ -21,6 +21,7 @@ export interface ProgramsOptions {
   pki: DevelopmentPki
   broker: BrokerWay
   link: Link | undefined
+  /** Of the cloud's user. */
   databaseUrl: string
   /** Merged over what is generated. */
   edgeConfig?: Tree
@@ -42,6 +43,13 @@ interface DescribedEdge extends Described {
 
 const schemasFolder = fileURLToPath(
   new URL(inSource() ? '../../schemas' : '../../../schemas', import.meta.url),
+)
+/** Who may do what in the database. */
+export const rolesFile = fileURLToPath(
+  new URL(
+    inSource() ? '../../deploy/postgres/roles.sql' : '../../../deploy/postgres/roles.sql',
+    import.meta.url,
+  ),
 )
 /** The compiled `tidegate`. */
 export const cli = fileURLToPath(

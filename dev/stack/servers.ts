@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { type DevelopmentPki, issueDevelopmentPki } from '../../certs/development.ts'
 import { TidegateError } from '../../src/errors.ts'
 import type { Scope } from '../../src/lifecycle.ts'
-import { wire } from '../../src/contract/wire.ts'
 import {
+  gatewayRights,
   obtainPostgres,
   obtainRabbit,
   type Obtained,
@@ -18,6 +18,8 @@ export interface ServersOptions {
   dir: string
   devices: readonly string[]
   gateway: string
+  /** Default 4. */
+  partitions?: number
   env: NodeJS.ProcessEnv
   say: (line: string) => void
   /** Told of what was achieved, for who prints how long it took. */
@@ -30,6 +32,8 @@ export interface Servers {
   pki: DevelopmentPki
   rabbit: Obtained<RabbitServer>
   postgres: Obtained<PostgresServer>
+  /** What the cloud's user in PostgreSQL logs in with, where the server is ours. */
+  databasePassword: string
 }
 
 /**
@@ -37,11 +41,11 @@ export interface Servers {
  * @throws TidegateError as the servers and certificates do
  */
 export async function startServers(options: ServersOptions, scope: Scope): Promise<Servers> {
-  const { dir, gateway, devices, env, say, timed, signal } = options
+  const { dir, gateway, partitions = 4, devices, env, say, timed, signal } = options
   const passed = signal && { signal }
   const pki = await issueDevelopmentPki(join(dir, 'pki'), { devices, gateway })
   timed(`${devices.length} device certificates ready`)
-  const secrets = keepState(dir, () => ({ cloud: password(), gateway: password() }))
+  const secrets = keepState(dir, () => ({ cloud: password(), gateway: password(), database: password() }))
   say('starting RabbitMQ and PostgreSQL, or looking whether they are given …')
   const onCrash = (name: string) => (cause: string) => options.onCrash?.(serverCrashed(name, cause, dir))
 
@@ -52,11 +56,7 @@ export async function startServers(options: ServersOptions, scope: Scope): Promi
       {
         name: gateway,
         password: secrets.gateway,
-        permissions: {
-          configure: '^$',
-          write: `^${wire.exchange.replaceAll('.', String.raw`\.`)}$`,
-          read: '^$',
-        },
+        ...gatewayRights(partitions),
       },
     ],
     tls: { caFile: pki.caFile, certFile: pki.broker.certFile, keyFile: pki.broker.keyFile },
@@ -90,7 +90,7 @@ export async function startServers(options: ServersOptions, scope: Scope): Promi
   })
   // Both have ended, one way or the other, before anything is closed.
   const [rabbit, postgres] = await bothOf(startingRabbit, startingPostgres)
-  return { pki, rabbit, postgres }
+  return { pki, rabbit, postgres, databasePassword: secrets.database }
 }
 
 async function bothOf<A, B>(first: Promise<A>, second: Promise<B>): Promise<[A, B]> {

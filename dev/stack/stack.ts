@@ -9,6 +9,7 @@ import type { PrivateServer } from '../servers/private-server.ts'
 import { keepPort } from '../servers/state.ts'
 import { givenBroker, privateBroker } from './broker-way.ts'
 import { gatewayDefault, type Tree } from './config.ts'
+import { prepareDatabase } from './database-postgres.ts'
 import { startLink, type Link } from './link.ts'
 import type { Program } from './processes.ts'
 import {
@@ -17,6 +18,7 @@ import {
   describeCloud,
   describeEdge,
   logFileOf,
+  rolesFile,
   type Described,
   type ProgramsOptions,
 } from './programs.ts'
@@ -61,6 +63,7 @@ export interface Stack {
   readonly mqtt: { host: string; port: number; caFile: string }
   /** Direct, not over the link; as a user who may do everything. */
   readonly amqpUrl: string
+  /** As a superuser, where the server is ours; the cloud has a user of its own. */
   readonly databaseUrl: string
   readonly edgeDataDir: string
   readonly edgeOps: string
@@ -94,13 +97,23 @@ async function startAll(options: StackOptions, scope: Scope): Promise<Stack> {
   const dir = resolve(options.dir)
   mkdirSync(dir, { recursive: true })
   const timed = stopwatch(say)
-  const servers = await startServers({ ...options, dir, gateway, timed }, scope)
+  const servers = await startServers({ ...options, dir, gateway, partitions, timed }, scope)
   const { pki, rabbit, postgres } = servers
   const broker = rabbit.how === 'given' ? givenBroker(rabbit.url) : privateBroker(rabbit.server, pki, gateway)
   const link =
     broker.linkTo && scope.own(await startLink({ target: broker.linkTo, port: await keepPort(dir, 'link') }))
   const databaseUrl = postgres.how === 'given' ? postgres.url : postgres.server.url
-  const known: ProgramsOptions = { ...options, dir, gateway, partitions, pki, broker, link, databaseUrl }
+  const cloudDatabaseUrl = await databaseOf(servers, options.env)
+  const known: ProgramsOptions = {
+    ...options,
+    dir,
+    gateway,
+    partitions,
+    pki,
+    broker,
+    link,
+    databaseUrl: cloudDatabaseUrl,
+  }
 
   const clouds: Described[] = []
   for (let number = 1; number <= (options.clouds ?? 1); number += 1)
@@ -138,6 +151,12 @@ async function startAll(options: StackOptions, scope: Scope): Promise<Stack> {
     logs: { edge: logFileOf(dir, 'edge'), clouds: cloudNames.map((name) => logFileOf(dir, name)) },
     close: () => scope.close(),
   }
+}
+
+/** As the cloud's user. A database that was given is as whoever gave it wants it, and the cloud makes its tables. */
+async function databaseOf({ postgres, databasePassword }: Servers, env: NodeJS.ProcessEnv): Promise<string> {
+  if (postgres.how === 'given') return postgres.url
+  return prepareDatabase({ url: postgres.server.url, password: databasePassword, rolesFile, cli, env })
 }
 
 function handlesOn({

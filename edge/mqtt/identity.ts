@@ -28,12 +28,13 @@ export type ConnectionRefusal = (typeof connectionRefusals)[number]
 export type Identity =
   { ok: true; deviceId: string } | { ok: false; reason: ConnectionRefusal; detail: string }
 
-type Certificate = Pick<PeerCertificate, 'subject' | 'subjectaltname'>
+type Certificate = Pick<PeerCertificate, 'subject' | 'subjectaltname'> &
+  Partial<Pick<PeerCertificate, 'ca' | 'modulus' | 'bits'>>
 
 /**
  * A device is who its certificate says, if TLS has accepted that: `verification` is undefined then, else what OpenSSL has
- * against it. The common name is the device ID. A certificate that names another role (`urn:tidegate:gateway:…`, see certs/)
- * is no device's.
+ * against it. The common name is the device ID. A certificate that names another role or another device as well
+ * (`urn:tidegate:gateway:…`, see certs/) is no device's, nor is one of a CA or with a weak key.
  */
 export function identify(certificate: Certificate | undefined, verification?: string): Identity {
   // Node gives an empty object when there is no certificate, and a list when a name has several CNs.
@@ -48,15 +49,25 @@ export function identify(certificate: Certificate | undefined, verification?: st
     const shown = JSON.stringify(name ?? null).slice(0, 100)
     return { ok: false, reason: 'bad-identity', detail: `the common name ${shown} is not a device ID` }
   }
-  const role = /URI:urn:tidegate:([a-z]+):/.exec(certificate.subjectaltname ?? '')?.[1]
-  if (role !== undefined && role !== 'device')
-    return {
-      ok: false,
-      reason: 'bad-identity',
-      detail: `the certificate of ${name} is a ${role}'s, not a device's`,
-    }
-  return { ok: true, deviceId: name }
+  const fault = faultOf(certificate, name)
+  return fault === undefined
+    ? { ok: true, deviceId: name }
+    : { ok: false, reason: 'bad-identity', detail: `the certificate of ${name} ${fault}` }
 }
+
+/** What is wrong with a certificate that TLS has accepted as a client's. */
+function faultOf({ subjectaltname, ca, modulus, bits = 0 }: Certificate, name: string): string | undefined {
+  // Every name in it counts, in whatever case: a URN's are alike.
+  const urns = (subjectaltname ?? '').match(/urn:tidegate:[^,"\s]*/gi) ?? []
+  const other = urns.find((urn) => urn.toLowerCase() !== `urn:tidegate:device:${name.toLowerCase()}`)
+  if (other !== undefined) return `says ${other.slice(0, 100)}, which is not that device`
+  if (ca === true) return `is a CA's, which could issue others`
+  if (modulus !== undefined && bits < rsaBitsMin)
+    return `has an RSA key of ${bits} bits, and ${rsaBitsMin} are the least`
+  return undefined
+}
+
+const rsaBitsMin = 2048
 
 /**
  * The name in a certificate that is not accepted, to find out whose it is. Nothing vouches for it: it is cut, and what is no

@@ -10,6 +10,7 @@ import { createUplinkState } from './uplink-state.ts'
 
 export interface OpsOptions {
   host: string
+  hosts?: readonly string[]
   /** 0: any free port. */
   port: number
   stallAfterMs: number

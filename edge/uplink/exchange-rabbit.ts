@@ -1,5 +1,6 @@
 import { Connection, type Channel, type ConnectionOptions } from 'rabbitmq-client'
 import { diallingOf, userOf } from '../../src/amqp/address.ts'
+import { identifyByCertificate } from '../../src/amqp/by-certificate-rabbit.ts'
 import {
   type Body,
   type ConfirmChannel,
@@ -14,6 +15,7 @@ import type { Clock, Random } from '../../src/clock.ts'
 import { codeOf, TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import type { ClientTls } from '../../src/settings/client-tls.ts'
+import { withPassword } from '../../src/settings/password-file.ts'
 import { joinBatch } from '../../src/contract/batch.ts'
 import { batchHeaders, partitionOf, routingKey, wire } from '../../src/contract/wire.ts'
 import type { Exchange, ExchangeSession, Outcome, SessionEnd, Shipment } from './exchange.ts'
@@ -21,6 +23,10 @@ import type { Exchange, ExchangeSession, Outcome, SessionEnd, Shipment } from '.
 export interface RabbitExchangeOptions {
   /** `amqps://user:password@host:port/vhost` */
   url: string
+  /** Holds the password of the URL; read for each session. */
+  passwordFile?: string | undefined
+  /** By certificate: the URL names its common name, and holds no password. Default: by password. */
+  auth?: 'password' | 'certificate'
   /** Asked by each session for what it is to show and to trust. */
   tls: { current(): ClientTls } | undefined
   exchange: string
@@ -79,8 +85,9 @@ const hints: Record<string, string | undefined> = {
 }
 
 async function openSession(options: RabbitExchangeOptions, signal: AbortSignal): Promise<ExchangeSession> {
-  const { url, connectTimeoutMs, heartbeatS, gateway } = options
+  const { connectTimeoutMs, heartbeatS, gateway } = options
   const tls = options.tls?.current()
+  const url = withPassword(options.url, options.passwordFile)
   const connection = new Connection({
     url,
     socket: diallingOf(url, connectTimeoutMs) as ConnectionOptions['socket'] & object,
@@ -91,6 +98,7 @@ async function openSession(options: RabbitExchangeOptions, signal: AbortSignal):
     heartbeat: heartbeatS,
     frameMax: 131_072,
   })
+  if (options.auth === 'certificate') identifyByCertificate(connection)
   const end = deferred<SessionEnd>()
   const opened = new AbortController()
   const failed = new Promise<never>((_, reject) => {

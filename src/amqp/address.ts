@@ -52,6 +52,12 @@ export function whereOf(url: string): string {
   return `${hostname}:${port || (protocol === 'amqps:' ? '5671' : '5672')}`
 }
 
+/** Where an AMQP URL leads, and what TLS does for it: the client speaks TLS when it is given files for it, whatever the scheme is. */
+export function amqpWay(url: string, hasTls: boolean): { host: string; tls: 'verified' | 'none' } {
+  const { protocol, hostname } = new URL(url)
+  return { host: hostname, tls: hasTls || protocol === 'amqps:' ? 'verified' : 'none' }
+}
+
 /** What is wrong with an AMQP URL, for a person; undefined if nothing is, or if it is none at all. */
 export function faultOfAmqpUrl(text: string): string | undefined {
   if (!URL.canParse(text)) return undefined

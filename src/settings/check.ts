@@ -4,6 +4,7 @@ import { codeOf, messageOf, TidegateError } from '../errors.ts'
 import { listen } from '../listen.ts'
 import { type KeyPair, renewDays } from '../tls-files.ts'
 import type { ClientTls } from './client-tls.ts'
+import { exposureOf, refuseInClear, type Way } from './in-clear.ts'
 
 /** What was seen; a warning is something that works today. */
 export interface Seen {
@@ -55,19 +56,19 @@ export function seenCertificate({ commonName, notAfter, daysLeft, warnings }: Ke
   return said.length === 0 ? { text: ends } : { text: `${ends}: ${said.join('; ')}`, warning: true }
 }
 
-/** How a client reaches its server: whether what it says can be read on the way. */
-export function seenClientTls(url: string, tls: ClientTls | undefined): Seen {
+/**
+ * How a client reaches its server: whether what it says can be read on the way.
+ * @throws TidegateError `CONNECTION_IN_CLEAR`
+ */
+export function seenClientTls(way: Way, tls: ClientTls | undefined): Seen {
   if (tls?.pair) return seenCertificate(tls.pair)
   if (tls) return { text: 'a CA alone: the server sees no certificate' }
-  const { protocol, hostname } = new URL(url)
-  if (protocol.endsWith('s:')) return { text: 'not set: the CAs that Node.js knows are trusted' }
-  return isLoopback(hostname)
+  if (way.tls === 'verified') return { text: 'not set: the CAs that Node.js knows are trusted' }
+  refuseInClear(way)
+  const exposure = exposureOf(way)
+  return exposure === undefined
     ? { text: 'not set: nothing leaves this machine' }
-    : { text: `not set: events and the password go to ${hostname} in clear`, warning: true }
-}
-
-export function isLoopback(hostname: string): boolean {
-  return hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d+){3}$/.test(hostname)
+    : { text: exposure, warning: true }
 }
 
 /** @throws TidegateError `PORT_TAKEN` | `LISTEN_FAILED` */

@@ -12,7 +12,7 @@ import { connectAmqp } from '../../cloud/amqp/connection-rabbit.ts'
 import { cloudConfigSchema } from '../../cloud/config.ts'
 import { loadCloudTls } from '../../cloud/tls.ts'
 import { systemClock } from '../../src/clock.ts'
-import { ClientTlsFiles } from '../../src/settings/client-tls-files.ts'
+import { ClientTlsFiles } from '../../src/settings/client-tls.ts'
 import { testUplink } from '../support/edge/test-uplink.ts'
 import { silentLog } from '../../src/log.ts'
 

@@ -44,7 +44,7 @@ beforeAll(async () => {
       instance: 'cloud-a',
       broker: { url: bench.url },
       gateways: { unvouched: 'accept' },
-      database: { url: bench.databaseUrl },
+      database: { url: bench.config().database.url },
       partitions: bench.partitions,
       // Relative to the configuration file.
       consumers: ['history', { module: basename(module) }],

@@ -31,15 +31,26 @@ describe('what the containers are given before they start', () => {
     const passwords = JSON.parse(read('pki/passwords.json')) as Record<string, string>
     const edge = loadEdgeConfig(join(volumes, 'edge/edge.yaml'), {})
     const cloud = loadCloudConfig(join(volumes, 'cloud/cloud.yaml'), {})
-    expect(new URL(edge.uplink.url).password).toBe(passwords['gateway'])
-    expect(new URL(cloud.broker.url).password).toBe(passwords['cloud'])
-    expect(new URL(cloud.database.url).password).toBe(passwords['database'])
+    expect([edge.uplink.auth, cloud.broker.auth]).toEqual(['certificate', 'certificate'])
+    expect(readFileSync(cloud.database.passwordFile ?? '', 'utf8')).toBe(passwords['database'])
+    const migrate = loadCloudConfig(join(volumes, 'migrate/migrate.yaml'), {})
+    expect(readFileSync(migrate.database.passwordFile ?? '', 'utf8')).toBe(passwords['migrator'])
+    for (const { database } of [cloud, migrate])
+      expect(database.url).toContain('sslmode=verify-full&sslrootcert=/etc/tidegate/infrastructure.crt')
     expect(edge.uplink.partitions).toBe(cloud.partitions)
     const pairs = [
       ['server', edge.mqtt.tls],
       ['client', edge.uplink.tls],
       ['client', cloud.broker.tls],
-      ['server', { ca: 'ca.crt', cert: 'rabbitmq.crt', key: 'rabbitmq.key' }],
+      ['server', { ca: 'infrastructure.crt', cert: 'rabbitmq.crt', key: 'rabbitmq.key' }],
+      [
+        'server',
+        {
+          ca: 'infrastructure.crt',
+          cert: join(volumes, 'postgres/postgres.crt'),
+          key: join(volumes, 'postgres/postgres.key'),
+        },
+      ],
     ] as const
     for (const [kind, { ca, cert, key } = {}] of pairs) {
       const at = (file = ''): string => (file.startsWith('/') ? file : join(volumes, 'rabbitmq', file))
@@ -89,9 +100,9 @@ describe('what the containers are given before they start', () => {
   })
 
   test('gives the CA’s key to nobody, and the edge’s and cloud’s files to their owner only', () => {
-    for (const name of ['edge', 'cloud', 'rabbitmq', 'postgres'])
+    for (const name of ['edge', 'cloud', 'migrate', 'rabbitmq', 'postgres'])
       expect(filesIn(name)).not.toContain('ca.key')
-    for (const name of ['edge', 'cloud'])
+    for (const name of ['edge', 'cloud', 'migrate'])
       for (const file of filesIn(name)) expect(statSync(join(volumes, name, file)).mode & 0o077).toBe(0)
   })
 

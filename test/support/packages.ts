@@ -7,6 +7,7 @@ const packages = {
   mosquitto: 'mosquitto',
   mosquitto_pub: 'mosquitto-clients',
   'amqp-get': 'amqp-tools',
+  jq: 'jq',
   psql: 'postgresql-client',
   strace: 'strace',
 } as const

@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -42,6 +42,12 @@ export async function openServerDesk(): Promise<ServerDesk> {
   const thePostgres = () =>
     (postgres ??= obtainPostgres({ dir: join(dir, 'postgres'), env: process.env, say }))
 
+  const postgresUrl = async (): Promise<string> => {
+    const obtained = await thePostgres()
+    return obtained.how === 'given' ? obtained.url : obtained.server.url
+  }
+  let makingRoles: Promise<unknown> = Promise.resolve()
+
   const services: Record<string, (body: unknown) => Promise<string>> = {
     async '/vhost'() {
       const obtained = await theRabbit()
@@ -61,9 +67,15 @@ export async function openServerDesk(): Promise<ServerDesk> {
       return obtained.server.ctl(args as string[])
     },
     async '/database'() {
-      const obtained = await thePostgres()
-      const url = obtained.how === 'given' ? obtained.url : obtained.server.url
+      const url = await postgresUrl()
       return createDatabase(url, `tidegate_test_${process.pid}_${desk.databases++}`)
+    },
+    // One after the other: roles belong to the server, whatever database they are made in.
+    async '/roles'(databaseUrl) {
+      const made = makingRoles.then(() => makeRoles(databaseUrl as string))
+      makingRoles = made.catch(() => {})
+      await made
+      return ''
     },
   }
 
@@ -139,6 +151,30 @@ async function createDatabase(serverUrl: string, name: string): Promise<string> 
   const url = new URL(serverUrl)
   url.pathname = `/${name}`
   return url.href
+}
+
+/** The roles that are shipped, and a login of each, `test_writer` and its like, whose password is its name. */
+async function makeRoles(databaseUrl: string): Promise<void> {
+  const client = new Client({ connectionString: databaseUrl })
+  await client.connect()
+  try {
+    await client.query(readFileSync(join(import.meta.dirname, '../../deploy/postgres/roles.sql'), 'utf8'))
+    await client.query(`do $$ declare role text; begin
+      foreach role in array array['writer', 'reader', 'auditor', 'module', 'owner'] loop
+        if not exists (select from pg_roles where rolname = 'test_' || role) then
+          execute format('create role test_%1$s login password %2$L in role tidegate_%1$s', role, 'test_' || role);
+        end if;
+      end loop;
+    end $$`)
+    // What a test makes for its consumer is theirs; the superuser is called as our schema is, where it would be made otherwise.
+    const { rows } = await client.query<{ name: string }>('select current_database() as name')
+    await client.query(
+      `alter database ${client.escapeIdentifier(rows[0]?.name ?? '')} set search_path = public`,
+    )
+    await client.query('alter default privileges in schema public grant all on tables to tidegate_module')
+  } finally {
+    await client.end()
+  }
 }
 
 async function textOf(request: IncomingMessage): Promise<string> {

@@ -10,6 +10,18 @@ export function createDatabase(): Promise<string> {
   return ask('/database')
 }
 
+export type Role = 'owner' | 'writer' | 'module' | 'reader' | 'auditor'
+
+/** Makes the roles that are shipped for a database; returns its URL as a login of one of them. */
+export async function createRoles(databaseUrl: string): Promise<(role: Role) => string> {
+  await ask('/roles', databaseUrl)
+  return (role) => {
+    const url = new URL(databaseUrl)
+    url.username = url.password = `test_${role}`
+    return url.href
+  }
+}
+
 /** Runs rabbitmqctl on the run's RabbitMQ (about half a second); returns what it printed. */
 export function rabbitmqctl(...args: string[]): Promise<string> {
   return ask('/rabbitmqctl', args)

@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
+import { wire } from '../../../src/contract/wire.ts'
 
 export interface RabbitUser {
   name: string
@@ -6,6 +7,10 @@ export interface RabbitUser {
   /** Regular expressions over resource names, in every virtual host. Empty: nothing. */
   permissions: { configure: string; write: string; read: string }
   tags?: readonly string[]
+  /** What it may publish to a topic exchange, as a regular expression over routing keys; absent: whatever `permissions` let it. */
+  topics?: { exchange: string; write: string }
+  /** Connections and channels at a time; absent: no limit. */
+  limits?: { connections: number; channels: number }
 }
 
 /** Paths of PEM files. The broker demands a client certificate that `caFile` vouches for. */
@@ -41,6 +46,8 @@ export function renderConfig(config: RabbitConfig): string {
     ['listeners.tcp.1', config.listen],
     ['load_definitions', config.definitionsFile],
     ['disk_free_limit.absolute', '50MB'],
+    // What a cloud reads of one message at the most.
+    ['max_message_size', '16777216'],
     ['heartbeat', '30'],
   ]
   if (config.logDir !== undefined) {
@@ -64,15 +71,19 @@ export function renderConfig(config: RabbitConfig): string {
 /** What the node imports at every boot. With definitions to load it makes no `guest` user. */
 export function renderDefinitions(users: readonly RabbitUser[], vhosts: readonly string[]): string {
   return JSON.stringify({
-    users: users.map(({ name, password, tags }) => ({
+    users: users.map(({ name, password, tags, limits }) => ({
       name,
       password_hash: hashPassword(password),
       hashing_algorithm: 'rabbit_password_hashing_sha256',
       tags: tags ?? [],
+      ...(limits && { limits: { 'max-connections': limits.connections, 'max-channels': limits.channels } }),
     })),
     vhosts: vhosts.map((name) => ({ name })),
     permissions: users.flatMap(({ name, permissions }) =>
       vhosts.map((vhost) => ({ user: name, vhost, ...permissions })),
+    ),
+    topic_permissions: users.flatMap(({ name, topics }) =>
+      topics === undefined ? [] : vhosts.map((vhost) => ({ user: name, vhost, ...topics, read: '^$' })),
     ),
   })
 }
@@ -81,6 +92,18 @@ export function renderDefinitions(users: readonly RabbitUser[], vhosts: readonly
 export function hashPassword(password: string, salt: Buffer = randomBytes(4)): string {
   const digest = createHash('sha256').update(salt).update(password, 'utf8').digest()
   return Buffer.concat([salt, digest]).toString('base64')
+}
+
+/** A gateway: it writes to the exchange of all, with the keys that there are, and can do nothing else. */
+export function gatewayRights(partitions: number): Pick<RabbitUser, 'permissions' | 'topics' | 'limits'> {
+  const numbers = Array.from({ length: partitions }, (_, number) => String(number).padStart(2, '0'))
+  const exact = wire.exchange.replaceAll('.', String.raw`\.`)
+  return {
+    permissions: { configure: '^$', write: `^${exact}$`, read: '^$' },
+    topics: { exchange: wire.exchange, write: `^(${numbers.join('|')})\\.` },
+    // One a session; those that a broken link has left are there until their heartbeats end.
+    limits: { connections: 8, channels: 16 },
+  }
 }
 
 /** The enabled_plugins file: an Erlang list of atoms. */

@@ -23,10 +23,12 @@ describe('the cloud’s configuration', () => {
     expect(example).toEqual({
       ...defaults,
       broker: {
+        insecure: false,
+        auth: 'password',
         url: 'amqps://cloud:change-me@localhost:5671',
         tls: { ca: at('ca.crt'), cert: at('cloud.crt'), key: at('cloud.key') },
       },
-      database: { url: 'postgres://tidegate:change-me@localhost:5432/tidegate' },
+      database: { insecure: false, url: 'postgres://tidegate:change-me@localhost:5432/tidegate' },
     })
   })
 

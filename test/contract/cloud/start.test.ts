@@ -68,7 +68,8 @@ describe('the start of the cloud', () => {
     await holder.query('select pg_advisory_lock(7441002871)')
     const told = new AbortController()
     const { log, lines } = listen()
-    const ended = runCloud(bench.config(), { ...startup, log, signal: told.signal })
+    const asOwner = { database: { url: bench.databaseUrl } }
+    const ended = runCloud(bench.config(asOwner), { ...startup, log, signal: told.signal })
     await until(() => expect(lines).toContainEqual(expect.objectContaining({ code: 'DATABASE_LOCKED' })))
     told.abort()
     await ended
@@ -90,7 +91,8 @@ describe('the start of the cloud', () => {
     await holder.connect()
     cleanups.push(() => holder.end())
     await holder.query('select pg_advisory_lock(7441002871)')
-    await expect(bench.start({ startup: { timeout: '300ms' } })).rejects.toMatchObject({
+    const asOwner = { database: { url: bench.databaseUrl } }
+    await expect(bench.start({ ...asOwner, startup: { timeout: '300ms' } })).rejects.toMatchObject({
       code: 'DATABASE_LOCKED',
       message: expect.stringMatching(/"frozen instance" \(PostgreSQL process \d+\)/) as string,
     })

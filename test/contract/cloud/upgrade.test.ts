@@ -1,6 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { Connection } from 'rabbitmq-client'
-import { migrations } from '../../../cloud/database/migrations/all.ts'
 import { createDatabase } from '../../../cloud/database/database-postgres.ts'
 import { postgresUpgradeRegister } from '../../../cloud/queues/former-postgres.ts'
 import type { UpgradeLock } from '../../../cloud/queues/former.ts'
@@ -9,7 +8,7 @@ import { startLink } from '../../../dev/stack/link.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { deadQueue, headers, partitionOf, rungName } from '../../../src/contract/wire.ts'
 import { pino } from 'pino'
-import { type CloudBench, openCloudBench, migrated } from '../../support/cloud/cloud.ts'
+import { type CloudBench, openCloudBench } from '../../support/cloud/cloud.ts'
 import { type CloudProgram, startCloudProgram } from '../../support/cloud/cloud-program.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
 import { bindingsOf, declareFormerQueues } from '../../support/cloud/former-queues.ts'
@@ -152,9 +151,6 @@ describe('an upgrade of queues', () => {
   }, 60_000)
 
   test('waits until the instances of the former version are gone, and they go on working meanwhile', async () => {
-    const database = createDatabase({ url: bench.databaseUrl, poolMax: 2, applicationName: 'test' })
-    await migrated(database, migrations.slice(0, 5))
-    await database.close()
     await declareFormerQueues(bench.url, { group: 'effects', types, partitions: 4 })
     const beat = (): Promise<unknown> =>
       bench.rows(`insert into tidegate.members (consumer_group, instance, seen_at)

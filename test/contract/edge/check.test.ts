@@ -82,10 +82,14 @@ test('everything that is in the way is told at once, each with what to do', asyn
 
 test('what works today and should be put right is a warning', async () => {
   const soon = new Date(now.getTime() + 800 * 86_400_000)
-  const { text, ok } = await checkEdge(config({ uplink: { url: 'amqp://user:secret@192.0.2.1' } }), soon)
+  const url = 'amqp://user:secret@192.0.2.1'
+  const refused = await checkEdge(config({ uplink: { url } }), now)
+  expect(refused.ok).toBe(false)
+  expect(refused.text).toMatch(/^FAULT uplink\.tls .*leads to 192\.0\.2\.1 in clear.*CONNECTION_IN_CLEAR/m)
+  const { text, ok } = await checkEdge(config({ uplink: { url, insecure: true } }), soon)
   expect(ok).toBe(true)
   expect(text).toMatch(/^warn +mqtt\.tls .*renew it/m)
-  expect(text).toMatch(/^warn +uplink\.tls .*go to 192\.0\.2\.1 in clear/m)
+  expect(text).toMatch(/^warn +uplink\.tls .*leads to 192\.0\.2\.1 in clear/m)
   expect(text).not.toContain('secret')
   expect(text.split('\n').at(-1)).toBe('It would start, 2 warnings.')
 })

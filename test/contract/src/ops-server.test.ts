@@ -31,6 +31,42 @@ describe('the ops endpoint', () => {
     await server.close()
   })
 
+  test('answers by an address, by loopback and by the names that it is told, and by no other: a page in a browser can take any', async () => {
+    const server = await startOpsServer({
+      host: '0.0.0.0',
+      hosts: ['cloud-1'],
+      port: 0,
+      metrics: async () => '',
+      ready: () => ({}),
+    })
+    const statusAs = async (host: string): Promise<number | undefined> => {
+      const asked = request({ port: server.port, host: '127.0.0.1', path: '/healthz', headers: { host } })
+      const [response] = (await once(asked.end(), 'response')) as [IncomingMessage]
+      response.resume()
+      return response.statusCode
+    }
+    for (const host of [
+      'localhost',
+      'LocalHost:9101',
+      '127.0.0.1:1',
+      '[::1]:9101',
+      '10.1.2.3',
+      '[fd00::1]',
+      'cloud-1',
+      'CLOUD-1:80',
+    ])
+      expect([host, await statusAs(host)]).toEqual([host, 200])
+    for (const host of [
+      'evil.example',
+      'evil.example:9101',
+      'localhost.evil.example',
+      '127.0.0.1.evil.example',
+      'cloud-12',
+    ])
+      expect([host, await statusAs(host)]).toEqual([host, 421])
+    await server.close()
+  })
+
   test.for(['//', '//[', 'http://'])(
     'answers a request for %s, which is no address, with 400',
     async (path) => {

@@ -7,8 +7,8 @@ import { Connection, type SyncMessage } from 'rabbitmq-client'
 import { connectAmqp } from '../../../cloud/amqp/connection-rabbit.ts'
 import { type CloudConfig, cloudConfigSchema } from '../../../cloud/config.ts'
 import { runCloud } from '../../../cloud/main.ts'
-import type { Database } from '../../../cloud/database/database-postgres.ts'
-import { migrateDatabase } from '../../../cloud/database/migrate-postgres.ts'
+import { createDatabase as poolOf, type Database } from '../../../cloud/database/database-postgres.ts'
+import { migrateDatabase, type Standing } from '../../../cloud/database/migrate-postgres.ts'
 import { migrations } from '../../../cloud/database/migrations/all.ts'
 import type { Migration } from '../../../cloud/database/migrations/migration.ts'
 import { type StartupOptions, untilReachable } from '../../../cloud/startup.ts'
@@ -18,7 +18,7 @@ import { systemClock } from '../../../src/clock.ts'
 import { silentLog } from '../../../src/log.ts'
 import { partitionOf, routingKey, wire } from '../../../src/contract/wire.ts'
 import { type Encoded, postedTogether } from './cloud-events.ts'
-import { createDatabase, createVhost } from '../servers.ts'
+import { createDatabase, createRoles, createVhost } from '../servers.ts'
 
 /** For what is there already. */
 export const startup: StartupOptions = {
@@ -30,7 +30,7 @@ export const startup: StartupOptions = {
 }
 
 /** As a cloud that starts does it: waits for others who are at it. */
-export function migrated(database: Database, steps: readonly Migration[] = migrations): Promise<void> {
+export function migrated(database: Database, steps: readonly Migration[] = migrations): Promise<Standing> {
   return untilReachable(() => migrateDatabase(database, steps, startup), startup)
 }
 
@@ -43,6 +43,7 @@ export interface RunningCloud {
 /** A vhost, a database, and whatever a test does with them. */
 export interface CloudBench {
   url: string
+  /** As a superuser; the cloud itself is the writer, to whom the schema is ready. */
   databaseUrl: string
   partitions: number
   config(more?: object): CloudConfig
@@ -66,6 +67,10 @@ export interface CloudBench {
 export async function openCloudBench(given: { databaseUrl?: string } = {}): Promise<CloudBench> {
   const url = await createVhost()
   const databaseUrl = given.databaseUrl ?? (await createDatabase())
+  const urlOf = await createRoles(databaseUrl)
+  const owner = poolOf({ url: urlOf('owner'), poolMax: 1, applicationName: 'test' })
+  await migrated(owner)
+  await owner.close()
   const folder = mkdtempSync(join(tmpdir(), 'tidegate-cloud-'))
   const partitions = 4
   const connection = new Connection({ url, frameMax: 131_072 })
@@ -75,10 +80,10 @@ export async function openCloudBench(given: { databaseUrl?: string } = {}): Prom
 
   function config(more: object = {}): CloudConfig {
     return cloudConfigSchema.parse({
-      broker: { url },
+      broker: { url, insecure: true },
       // What publishes in tests is no gateway.
       gateways: { unvouched: 'accept' },
-      database: { url: databaseUrl },
+      database: { url: urlOf('writer'), insecure: true },
       partitions,
       instance: `test-${randomUUID().slice(0, 8)}`,
       retry: { ladder: ['300ms', '600ms'] },

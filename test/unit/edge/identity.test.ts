@@ -24,6 +24,28 @@ test('a name that is no device ID, several names or another role are no identity
   })
 })
 
+test.each([
+  ['a role beside the device', { subjectaltname: 'URI:urn:tidegate:device:a1, URI:urn:tidegate:gateway:a1' }],
+  ['another case', { subjectaltname: 'URI:URN:TIDEGATE:gateway:a1' }],
+  ['another role', { subjectaltname: 'URI:urn:tidegate:Admin' }],
+  ['another device', { subjectaltname: 'DNS:a1, URI:urn:tidegate:device:b2' }],
+  ['another device, quoted', { subjectaltname: 'URI:"urn:tidegate:device:a1,urn:tidegate:device:b2"' }],
+  ['a CA', { ca: true }],
+  ['a weak key', { modulus: 'C0FFEE', bits: 1024 }],
+])('a certificate that names %s as well is no device’s', (_, more) => {
+  const certificate = { ...named('a1'), ...more } as Parameters<typeof identify>[0]
+  expect(identify(certificate)).toMatchObject({ ok: false, reason: 'bad-identity' })
+})
+
+test.each([
+  { subjectaltname: 'URI:URN:tidegate:device:A1, DNS:a1.example' },
+  { subjectaltname: 'URI:https://example/urn' },
+  { ca: false, modulus: 'C0FFEE', bits: 2048 },
+  { ca: false, bits: 256 },
+])('a certificate that says no more than that it is the device’s is: %o', (more) => {
+  expect(identify({ ...named('a1'), ...more } as Parameters<typeof identify>[0])).toMatchObject({ ok: true })
+})
+
 function reasonFor(verification: string): unknown {
   const identity = identify(named('a1'), verification)
   return identity.ok ? identity : identity.reason

@@ -1,0 +1,163 @@
+import { join } from 'node:path'
+import { Client } from 'pg'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createDatabase as poolOf } from '../../../cloud/database/database-postgres.ts'
+import { ledgerTables } from '../../../cloud/database/roles-postgres.ts'
+import { migrateDatabase } from '../../../cloud/database/migrate-postgres.ts'
+import { migrations } from '../../../cloud/database/migrations/all.ts'
+import { migrateCloud } from '../../../cloud/migrate.ts'
+import { cloudConfigSchema } from '../../../cloud/config.ts'
+import { run } from '../../../dev/servers/command.ts'
+import { startup } from '../../support/cloud/cloud.ts'
+import { createDatabase, createRoles, type Role } from '../../support/servers.ts'
+
+const tidegate = join(import.meta.dirname, '../../../dist/cli/tidegate.js')
+const denied = { code: '42501' }
+let databaseUrl: string
+let urlOf: (role: Role) => string
+const clients: Client[] = []
+beforeAll(async () => {
+  databaseUrl = await createDatabase()
+  urlOf = await createRoles(databaseUrl)
+  await migrateCloud(configOf(urlOf('owner')), startup)
+})
+afterAll(async () => {
+  await Promise.all(clients.map((client) => client.end()))
+})
+
+const envWith = (more: Record<string, string>) => ({ ...process.env, ...more })
+const configOf = (url: string) => cloudConfigSchema.parse({ database: { url } })
+
+async function connected(url: string): Promise<Client> {
+  const client = new Client(url)
+  clients.push(client)
+  await client.connect()
+  return client
+}
+const as = (role: Role): Promise<Client> => connected(urlOf(role))
+
+async function standing(url: string, steps = migrations): Promise<string> {
+  const database = poolOf({ url, poolMax: 1, applicationName: 'test' })
+  try {
+    return await migrateDatabase(database, steps, startup)
+  } finally {
+    await database.close()
+  }
+}
+
+describe('who may do what in the database', () => {
+  test('the record is every table that refuses changes, and every one has rights of its own (G8)', async () => {
+    const client = await connected(databaseUrl)
+    const { rows } = await client.query<{ name: string; guarded: boolean; written: boolean }>(
+      `select relname as name, exists (select from pg_trigger where tgrelid = c.oid and tgname = 'append_only') as guarded,
+              has_table_privilege('tidegate_writer', c.oid, 'select') as written
+       from pg_class as c where relnamespace = 'tidegate'::regnamespace and relkind = 'r'`,
+    )
+    expect(rows.filter(({ guarded }) => guarded).map(({ name }) => name)).toEqual(
+      expect.arrayContaining([...ledgerTables]),
+    )
+    expect(rows.filter(({ guarded }) => guarded)).toHaveLength(ledgerTables.length)
+    expect(rows.filter(({ written }) => !written)).toEqual([])
+  })
+
+  test.each(ledgerTables)(
+    'the cloud’s user can change nothing of what is recorded in %s (G8)',
+    async (table) => {
+      const writer = await as('writer')
+      const whole = `tidegate.${table}`
+      for (const sql of [
+        `update ${whole} set gateway = gateway`,
+        `update ${whole} set gateway = gateway where false`,
+        `select * from ${whole} for update`,
+        `delete from ${whole}`,
+        `delete from ${whole} where false`,
+        `truncate ${whole}`,
+        `alter table ${whole} add column x int`,
+        `alter table ${whole} rename to x`,
+        `alter table ${whole} owner to test_writer`,
+        `alter table ${whole} disable trigger append_only`,
+        `alter table ${whole} disable trigger all`,
+        `drop trigger append_only on ${whole}`,
+        `create trigger aside before insert on ${whole} for each row execute function tidegate.refuse_change()`,
+        `create rule aside as on insert to ${whole} do instead nothing`,
+        `drop table ${whole}`,
+        `create index on ${whole} (gateway)`,
+      ])
+        await expect(writer.query(sql), sql).rejects.toMatchObject(denied)
+    },
+  )
+
+  test('nor take away what guards it, by any way round (G8)', async () => {
+    const writer = await as('writer')
+    for (const sql of [
+      `create or replace function tidegate.refuse_change() returns trigger language plpgsql as 'begin return null; end'`,
+      'drop function tidegate.refuse_change() cascade',
+      'alter function tidegate.refuse_change() rename to x',
+      'drop schema tidegate cascade',
+      'alter schema tidegate rename to x',
+      'create table tidegate.x (y int)',
+      'set session_replication_role = replica',
+      'set role tidegate_owner',
+      'delete from tidegate.migrations',
+      'truncate tidegate.inbox',
+      'grant tidegate_owner to test_writer',
+    ])
+      await expect(writer.query(sql), sql).rejects.toMatchObject(denied)
+  })
+
+  test('whoever reads can do nothing else, and the auditor sees the record alone', async () => {
+    for (const role of ['reader', 'auditor', 'module'] as const) {
+      const client = await as(role)
+      await client.query('select from tidegate.events')
+      await expect(
+        client.query(`insert into tidegate.epoch_closures values ('g', 'e', 1, 'x', 1)`),
+      ).rejects.toMatchObject(denied)
+      await expect(client.query('delete from tidegate.inbox')).rejects.toMatchObject(denied)
+    }
+    await (await as('reader')).query('select from tidegate.rollups, tidegate.inbox')
+    await expect((await as('auditor')).query('select from tidegate.rollups')).rejects.toMatchObject(denied)
+    const { code, stderr } = await run({
+      file: process.execPath,
+      args: [tidegate, 'audit'],
+      env: envWith({ TIDEGATE_CLOUD__DATABASE__URL: urlOf('auditor') }),
+    })
+    expect({ code, stderr }).toEqual({ code: 1, stderr: expect.stringContaining('AUDIT_NOTHING') as string })
+  })
+
+  test('what the cloud’s user finds behind is one clear error, and so is to bring it up to date as that user', async () => {
+    const ahead = [...migrations, { version: migrations.length + 1, name: 'next', sql: 'select 1' }]
+    expect(await standing(urlOf('writer'))).toBe('writer')
+    await expect(standing(urlOf('writer'), ahead)).rejects.toMatchObject({
+      code: 'DATABASE_OLDER',
+      hint: expect.stringContaining('--migrate') as string,
+    })
+    await expect(migrateCloud(configOf(urlOf('writer')), startup)).rejects.toMatchObject({
+      code: 'DATABASE_DENIED',
+      hint: expect.stringContaining('tidegate_owner') as string,
+    })
+    const { code, stderr } = await run({
+      file: process.execPath,
+      args: [tidegate, 'cloud', '--migrate'],
+      env: envWith({ TIDEGATE_CLOUD__DATABASE__URL: urlOf('owner') }),
+    })
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+  })
+
+  test('a database of before there were roles is handed over by the commands of DATABASE.md', async () => {
+    const url = await createDatabase()
+    const admin = await connected(url)
+    const former = `former_${process.pid}`
+    await admin.query(`create role ${former} login password '${former}'`)
+    await admin.query(`grant create on database ${new URL(url).pathname.slice(1)} to ${former}`)
+    const formerUrl = Object.assign(new URL(url), { username: former, password: former }).href
+    expect(await standing(formerUrl)).toBe('owner')
+    const urlOfNew = await createRoles(url)
+    await expect(standing(urlOfNew('writer'))).rejects.toMatchObject({ code: 'DATABASE_DENIED' })
+    await admin.query(`reassign owned by ${former} to tidegate_owner; grant tidegate_writer to ${former}`)
+    expect(await standing(urlOfNew('owner'))).toBe('owner')
+    expect(await standing(formerUrl)).toBe('writer')
+    await admin.query(
+      `revoke create on database ${new URL(url).pathname.slice(1)} from ${former}; drop role ${former}`,
+    )
+  })
+})

@@ -14,8 +14,10 @@ import {
   seenPort,
   type Seen,
 } from '../src/settings/check.ts'
+import type { ClientTls } from '../src/tls-files.ts'
 import type { EdgeConfig } from './config.ts'
 import { unwritable } from './data-folder.ts'
+import { checkpointSigner } from './signing.ts'
 import { loadMqttTls, loadUplinkTls } from './tls.ts'
 
 /** Everything that can be looked at without starting a gateway; nothing is made, written or connected to. */
@@ -27,6 +29,7 @@ export async function checkEdge(config: EdgeConfig, now: Date): Promise<Checked>
     { what: 'gateway', look: () => ({ text: gateway }) },
     { what: 'mqtt.tls', look: () => seenMqttTls(config, now) },
     { what: 'uplink.tls', look: () => seenClientTls(uplink.url, loadUplinkTls(config, now)) },
+    { what: 'checkpoints', look: () => seenSigner(config, now) },
     ...(folder === undefined ? [] : [{ what: 'schemas.folder', look: () => seenSchemas(folder) }]),
     { what: 'dataDir', look: () => seenDataFolder(dataDir) },
     { what: 'mqtt.port', look: () => seenPortOf(running, mqtt, 'the MQTT listener') },
@@ -44,6 +47,23 @@ function seenMqttTls(config: EdgeConfig, now: Date): Seen {
   return open
     ? { text: `${seen.text}; of a development CA, for trying out: see docs/CERTIFICATES.md`, warning: true }
     : seen
+}
+
+/** A fault of the uplink's own files has been told there. */
+function seenSigner(config: EdgeConfig, now: Date): Seen {
+  const signer = checkpointSigner(config, uplinkTlsIfSound(config, now))
+  if (signer) return { text: `the ledger is signed, ${signer.algorithm}, by key ${signer.key}` }
+  return {
+    text: 'the ledger is not signed: there is no key for it in checkpoints.key, nor with a certificate in uplink.tls',
+  }
+}
+
+function uplinkTlsIfSound(config: EdgeConfig, now: Date): ClientTls | undefined {
+  try {
+    return loadUplinkTls(config, now)
+  } catch {
+    return undefined
+  }
 }
 
 function seenSchemas(folder: string): Seen {

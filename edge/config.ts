@@ -142,6 +142,14 @@ const uplink = z.strictObject({
   offlineMax: duration().optional(),
 })
 
+const checkpoints = z
+  .strictObject({
+    key: file.optional(),
+    every: duration('60s', { min: '1s', max: '24h' }),
+    everyEvents: count(10_000),
+  })
+  .prefault({})
+
 const ops = z
   .strictObject({
     host: z.string().default('127.0.0.1'),
@@ -163,6 +171,7 @@ export const edgeConfigSchema = z
     routes: z.array(route).default([]),
     outbox,
     uplink,
+    checkpoints,
     ops,
     log: z.strictObject({ level: level.default('info') }).prefault({}),
   })
@@ -186,12 +195,14 @@ export function loadEdgeConfig(configFile: string | undefined, env: Environment)
     cert: absolute(paths.cert),
     key: absolute(paths.key),
   })
-  const { mqtt, uplink, schemas } = config
+  const { mqtt, uplink, schemas, checkpoints } = config
   return {
     ...config,
     dataDir: absolute(config.dataDir),
     mqtt: { ...mqtt, tls: tlsPaths(mqtt.tls) },
     schemas: schemas.folder === undefined ? schemas : { ...schemas, folder: absolute(schemas.folder) },
+    checkpoints:
+      checkpoints.key === undefined ? checkpoints : { ...checkpoints, key: absolute(checkpoints.key) },
     uplink: uplink.tls === undefined ? uplink : { ...uplink, tls: clientTlsPaths(uplink.tls, absolute) },
   }
 }

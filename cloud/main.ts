@@ -15,6 +15,7 @@ import { startPruning } from './database/inbox-pruning-postgres.ts'
 import { migrateDatabase } from './database/migrate-postgres.ts'
 import { migrations } from './database/migrations/all.ts'
 import { postgresStorage } from './database/storage-postgres.ts'
+import { startKnowing } from './gateways/known.ts'
 import { provenance } from './gateways/provenance.ts'
 import { type Group, startGroup } from './groups/group.ts'
 import { postgresMembers } from './groups/members-postgres.ts'
@@ -76,6 +77,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const { consumers, tls, checkSchema } = await orAborted(loading, stopping)
 
     const database = await openDatabase(start, consumers)
+    const gateways = scope.own(await untilReachable(() => startKnowing({ database, clock, log }), start))
     const consuming = await connect(start, tls, 'consume')
     const publishing = await connect(start, tls, 'publish')
     const sidings = scope.own(rabbitSidings(publishing, clock))
@@ -99,7 +101,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
       sidings,
       database,
       storage: postgresStorage(database),
-      provenance: provenance(provenanceSettings(config)),
+      provenance: provenance({ ...provenanceSettings(config), registry: () => gateways.registry }),
       checkSchema,
       observer: ops.pipeline,
       onFatal: (error: unknown) => failed.abort(error),

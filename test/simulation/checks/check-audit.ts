@@ -20,6 +20,7 @@ export async function checkAudit({ database, truth, journal }: World): Promise<v
       events: events(epoch),
       notes: notes(epoch),
       closures: closures(),
+      mayBeSpokenOfBy: (gateway) => gateway === gatewayName,
     })
     const { lastSequence, gaps, faults, unverifiedLinks } = report
     if (!report.ok) {

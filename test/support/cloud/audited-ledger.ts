@@ -1,7 +1,7 @@
 import { expect } from 'vitest'
 import type { AuditedEvent } from '../../../cloud/audit/event.ts'
 import type { AuditedNote } from '../../../cloud/audit/notes.ts'
-import { auditLedger, type LedgerReport } from '../../../cloud/audit/audit.ts'
+import { auditLedger, type LedgerReport, type LedgerToAudit } from '../../../cloud/audit/audit.ts'
 import { textColumns } from '../../../cloud/history/record.ts'
 import { claimedChain, encodeEvent, verifyChain } from '../../../src/contract/codec.ts'
 import type { Event } from '../../../src/contract/event.ts'
@@ -14,7 +14,14 @@ async function* stream<T>(items: readonly T[]): AsyncGenerator<T> {
 export function audit(
   events: readonly AuditedEvent[],
   notes: readonly Noted[] = [],
-  { closedAt, ...more }: { closedAt?: number | undefined; closedMs?: number; settledBeforeMs?: number } = {},
+  {
+    closedAt,
+    ...more
+  }: Partial<Pick<LedgerToAudit, 'keys' | 'kept' | 'strangerWith' | 'mayBeSpokenOfBy'>> & {
+    closedAt?: number | undefined
+    closedMs?: number
+    settledBeforeMs?: number
+  } = {},
 ): Promise<LedgerReport> {
   return auditLedger({
     gateway: 'gateway-1',
@@ -24,7 +31,8 @@ export function audit(
     closures: new Map(
       closedAt === undefined ? [] : [[epoch, { last: closedAt, notedMs: more.closedMs ?? 0 }]],
     ),
-    settledBeforeMs: more.settledBeforeMs,
+    mayBeSpokenOfBy: () => true,
+    ...more,
   })
 }
 

@@ -16,21 +16,16 @@ export function audit(
   notes: readonly Noted[] = [],
   {
     closedAt,
+    closedMs,
     ...more
-  }: Partial<Pick<LedgerToAudit, 'keys' | 'kept' | 'strangerWith' | 'mayBeSpokenOfBy'>> & {
-    closedAt?: number | undefined
-    closedMs?: number
-    settledBeforeMs?: number
-  } = {},
+  }: Partial<LedgerToAudit> & { closedAt?: number | undefined; closedMs?: number } = {},
 ): Promise<LedgerReport> {
   return auditLedger({
     gateway: 'gateway-1',
     epoch,
     events: stream(events),
     notes: stream(founded(notes)),
-    closures: new Map(
-      closedAt === undefined ? [] : [[epoch, { last: closedAt, notedMs: more.closedMs ?? 0 }]],
-    ),
+    closures: new Map(closedAt === undefined ? [] : [[epoch, { last: closedAt, notedMs: closedMs ?? 0 }]]),
     mayBeSpokenOfBy: () => true,
     ...more,
   })

@@ -7,7 +7,7 @@ import { checkpointType } from '../../../src/contract/checkpoint.ts'
 import type { Event } from '../../../src/contract/event.ts'
 import { audit, command, copyOf, databaseWith, tamper } from '../../support/cloud/audited-database.ts'
 import { rewritten, signedHead, signedLedger, signer } from '../../support/cloud/signed-ledger.ts'
-import { type TestSigner, testSigner } from '../../support/edge/signer.ts'
+import { type TestSigner, testSigner } from '../../support/fakes/signer.ts'
 
 const epochs = ['01JGFJJZ00TESTTESTTESTTEST', '01JGFJJZ01TESTTESTTESTTEST'] as const
 const other = '01JGFJJZ02TESTTESTTESTTEST'

@@ -2,7 +2,7 @@ import type { CheckpointSigner } from '../../../edge/outbox/options.ts'
 import { type Checkpoint, checkpointType, type ChainHead } from '../../../src/contract/checkpoint.ts'
 import { encodeEvent, genesis } from '../../../src/contract/codec.ts'
 import type { Event } from '../../../src/contract/event.ts'
-import { testSigner } from '../edge/signer.ts'
+import { testSigner } from '../fakes/signer.ts'
 import { type Encoded, Ledger } from './cloud-events.ts'
 
 export const signer = testSigner(1, { everyEvents: 10 })

@@ -9,7 +9,7 @@ import {
 } from '../../../src/contract/checkpoint.ts'
 import { decodeEvent } from '../../../src/contract/codec.ts'
 import { submission } from '../../support/edge/outbox-events.ts'
-import { type TestSigner, testSigner } from '../../support/edge/signer.ts'
+import { type TestSigner, testSigner } from '../../support/fakes/signer.ts'
 import { openTestOutbox } from '../../support/edge/test-outbox.ts'
 import { FakeClock, settled } from '../../support/fakes/clock.ts'
 import { SimulatedDisk } from '../../support/fakes/simulated-disk.ts'

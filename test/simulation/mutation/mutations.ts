@@ -52,7 +52,7 @@ export const mutations: readonly Mutation[] = [
     find: '!verifyCheckpoint(this.#ledger.gateway, checkpoint, keyObjectOf(key))',
     replace: 'key === checkpoint',
     breaks: ['G8'],
-    seed: 1,
+    seed: 6,
   },
   {
     name: 'signed-and-not-compared',
@@ -61,7 +61,7 @@ export const mutations: readonly Mutation[] = [
     find: 'if (there.chain !== chain)',
     replace: 'if (there === chain)',
     breaks: ['G8'],
-    seed: 1,
+    seed: 6,
   },
   {
     name: 'unsynced-append',
@@ -80,7 +80,7 @@ export const mutations: readonly Mutation[] = [
     find: 'await state.store.noteAnswered(encodeAnswered(draft.head, { closed: false }), { sync: false });',
     replace: '',
     breaks: ['G1'],
-    seed: 264,
+    seed: 667,
   },
   {
     name: 'unsynced-open',
@@ -566,6 +566,6 @@ export const mutations: readonly Mutation[] = [
     find: "...(ordered && { 'x-single-active-consumer': true }),",
     replace: '',
     breaks: ['G6'],
-    seed: 13,
+    seed: 6,
   },
 ]

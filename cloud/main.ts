@@ -16,7 +16,7 @@ import { migrateDatabase } from './database/migrate-postgres.ts'
 import { migrations } from './database/migrations/all.ts'
 import { postgresStorage } from './database/storage-postgres.ts'
 import { startKnowing } from './gateways/known.ts'
-import { provenance } from './gateways/provenance.ts'
+import { type Provenance, provenance } from './gateways/provenance.ts'
 import { type Group, startGroup } from './groups/group.ts'
 import { postgresMembers } from './groups/members-postgres.ts'
 import { type Sharing, startSharing } from './groups/sharing.ts'
@@ -77,7 +77,6 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const { consumers, tls, checkSchema } = await orAborted(loading, stopping)
 
     const database = await openDatabase(start, consumers)
-    const gateways = scope.own(await untilReachable(() => startKnowing({ database, clock, log }), start))
     const consuming = await connect(start, tls, 'consume')
     const publishing = await connect(start, tls, 'publish')
     const sidings = scope.own(rabbitSidings(publishing, clock))
@@ -101,7 +100,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
       sidings,
       database,
       storage: postgresStorage(database),
-      provenance: provenance({ ...provenanceSettings(config), registry: () => gateways.registry }),
+      provenance: await provenanceOf(start, database),
       checkSchema,
       observer: ops.pipeline,
       onFatal: (error: unknown) => failed.abort(error),
@@ -145,6 +144,12 @@ async function openDatabase(start: Start, consumers: readonly ConfiguredConsumer
   await untilReachable(() => database.probe(), start)
   await untilReachable(() => migrateDatabase(database, migrations, start), start)
   return database
+}
+
+/** Whom to believe, by what is registered in the database. */
+async function provenanceOf(start: Start, database: Database): Promise<Provenance> {
+  const gateways = start.scope.own(await untilReachable(() => startKnowing({ ...start, database }), start))
+  return provenance({ ...provenanceSettings(start.config), registry: () => gateways.registry })
 }
 
 async function connect(start: Start, tls: CloudTls, purpose: string): Promise<AmqpConnection> {

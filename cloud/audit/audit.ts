@@ -67,25 +67,7 @@ const chainFaults: ReadonlySet<AuditFault['kind']> = new Set(['altered', 'moved'
 
 export async function auditLedger(ledger: LedgerToAudit): Promise<LedgerReport> {
   const { gateway, epoch } = ledger
-  const report: LedgerReport = {
-    gateway,
-    epoch,
-    lastSequence: 0,
-    lastRecordedTime: null,
-    present: emptyRanges(),
-    undelivered: {},
-    gaps: emptyRanges(),
-    pending: emptyRanges(),
-    chain: 'intact',
-    lastChain: null,
-    unverifiedLinks: 0,
-    signed: null,
-    unsignedEvents: 0,
-    unverified: null,
-    faults: [],
-    faultCount: 0,
-    ok: true,
-  }
+  const report = emptyReport(ledger)
   const addFault = (fault: AuditFault | undefined): void => {
     if (fault === undefined) return
     if (report.faults.length < faultsMax) report.faults.push(fault)
@@ -131,6 +113,28 @@ export async function auditLedger(ledger: LedgerToAudit): Promise<LedgerReport> 
   report.lastChain = chain ?? null
   report.ok = report.faultCount === 0 && report.gaps.count === 0
   return report
+}
+
+function emptyReport({ gateway, epoch }: LedgerName): LedgerReport {
+  return {
+    gateway,
+    epoch,
+    lastSequence: 0,
+    lastRecordedTime: null,
+    present: emptyRanges(),
+    undelivered: {},
+    gaps: emptyRanges(),
+    pending: emptyRanges(),
+    chain: 'intact',
+    lastChain: null,
+    unverifiedLinks: 0,
+    signed: null,
+    unsignedEvents: 0,
+    unverified: null,
+    faults: [],
+    faultCount: 0,
+    ok: true,
+  }
 }
 
 /** null: it is no time at all, which is a fault of its own. */

@@ -54,10 +54,10 @@ export async function addKey(query: Query, gateway: string, key: NewKey): Promis
  */
 export async function retireKey(query: Query, gateway: string, prefix: string): Promise<string> {
   await requireKnown(query, gateway)
-  const { keysOf } = await readRegistry(query)
-  const meant = keysOf(gateway).filter(
-    ({ fingerprint, untilMs }) => fingerprint.startsWith(prefix.toLowerCase()) && untilMs === null,
-  )
+  const registry = await readRegistry(query)
+  const meant = registry
+    .keysOf(gateway)
+    .filter(({ fingerprint, untilMs }) => fingerprint.startsWith(prefix.toLowerCase()) && untilMs === null)
   const [key] = meant
   if (key === undefined || meant.length > 1) {
     throw new TidegateError('GATEWAY_KEY', {
@@ -100,17 +100,17 @@ insert into tidegate.gateway_names (former, gateway) values ($1, $2)`
  * @throws TidegateError `GATEWAY_TAKEN`
  */
 export async function renameGateway(query: Query, former: string, name: string): Promise<void> {
-  const { names, maySpeakOf } = await readRegistry(query)
-  const other = names.find((known) => known.former === former)
+  const registry = await readRegistry(query)
+  const other = registry.names.find((known) => known.former === former)
   if (other !== undefined) throw taken(former, `it is the former name of ${other.gateway} already`)
-  if (maySpeakOf(former, name)) throw taken(name, `it is ${former}, or a former name of it`)
+  if (registry.maySpeakOf(former, name)) throw taken(name, `it is ${former}, or a former name of it`)
   await query(renameSql, [former, name])
   await query(relateSql, [former, name])
 }
 
 async function requireKnown(query: Query, gateway: string): Promise<void> {
-  const { stateOf } = await readRegistry(query)
-  if (stateOf(gateway) !== undefined) return
+  const registry = await readRegistry(query)
+  if (registry.stateOf(gateway) !== undefined) return
   throw new TidegateError('GATEWAY_UNKNOWN', {
     message: `no gateway is registered as ${gateway}`,
     retryable: false,

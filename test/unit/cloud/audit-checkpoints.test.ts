@@ -97,15 +97,10 @@ describe('the audit of a signed ledger', () => {
   })
 
   test('a signature of another gateway is none of this one (G8)', async () => {
-    const { events } = await signedLedger('gateway-2')
-    const [, other] = await rewritten(textsOf(events.slice(9, 11)), () => {})
-    const { events: own } = await signedLedger()
-    const forged = await rewritten(textsOf(own.slice(0, 11)), async (event) => {
-      if (event.sequence === 11)
-        event.data = {
-          ...(event.data as object),
-          signature: (other?.event.data as { signature: string }).signature,
-        }
+    const [own, other] = [await signedLedger(), await signedLedger('gateway-2')]
+    const { signature } = (other.events[10] as Encoded).event.data as { signature: string }
+    const forged = await rewritten(textsOf(own.events.slice(0, 11)), (event) => {
+      if (event.sequence === 11) event.data = { ...(event.data as object), signature }
     })
     expect((await auditOf(forged)).faults).toMatchObject([{ kind: 'forged' }])
   })
@@ -154,11 +149,10 @@ describe('the audit of a signed ledger', () => {
     const about = { kind: 'undelivered', epoch, ranges: [{ from: 5, to: 5, reason: 'lost' }] }
     const liar = await signedLedger('gateway-2', '01JGFJJZ01TESTTESTTESTTEST')
     liar.events.push(liar.next('gateway-2', { type: 'dev.tidegate.ledger', data: about }))
-    const strangerWith = (of: string): string | undefined => (of === epoch ? 'gateway-1' : undefined)
     const said = await audit(liar.events.map(row), [], {
       gateway: liar.gateway,
       epoch: liar.epoch,
-      strangerWith,
+      strangerWith: (of) => (of === epoch ? 'gateway-1' : undefined),
     })
     expect(said.faults).toMatchObject([{ sequence: 36, kind: 'foreign' }])
     const without = events.filter(({ event }) => event.sequence !== 5)

@@ -53,9 +53,10 @@ test.each(['ES256', 'ES384', 'EdDSA', 'PS256'] as const)(
     const { privateKey, publicKey } = kinds[kind]()
     const file = join(folder, kind)
     writeFileSync(file, pemOf(privateKey))
-    const { algorithm, key, sign } = checkpointSigner(config({ key: file }), undefined) as CheckpointSigner
+    const signer = checkpointSigner(config({ key: file }), undefined) as CheckpointSigner
+    const { algorithm, key } = signer
     expect(algorithm).toBe(kind)
-    const checkpoint = { ...head, key, algorithm, signature: await sign('gateway-1', head) }
+    const checkpoint = { ...head, key, algorithm, signature: await signer.sign('gateway-1', head) }
     expect(verifyCheckpoint('gateway-1', checkpoint, publicKey)).toBe(true)
     expect(verifyCheckpoint('gateway-2', checkpoint, publicKey)).toBe(false)
     expect(verifyCheckpoint('gateway-1', checkpoint, kinds[kind]().publicKey)).toBe(false)
@@ -77,8 +78,8 @@ test.each(['P-521', 'RSA of 1024 bits'] as const)('a key of %s that was named fo
 
 test('whoever follows docs/WIRE.md verifies a checkpoint without us (G8)', async () => {
   const { privateKey } = kinds.ES256()
-  const { sign } = checkpointSigner(config(), tlsOf(privateKey)) as CheckpointSigner
-  const signature = Buffer.from(await sign('gateway-1', head), 'base64url')
+  const signer = checkpointSigner(config(), tlsOf(privateKey)) as CheckpointSigner
+  const signature = Buffer.from(await signer.sign('gateway-1', head), 'base64url')
   const lines = ['tidegate checkpoint v1', 'gateway-1', head.epoch, '7', head.chain, head.time, '10000', '-']
   const publicKey = createPublicKey(createPrivateKey(pemOf(privateKey)))
   const key = { key: publicKey, dsaEncoding: 'ieee-p1363' as const }

@@ -162,6 +162,7 @@ function addInspect({ certs, say, now, onAlarm }: Parts): void {
         say(`  valid from   ${report.notBefore.toISOString()}`)
         say(`  valid until  ${report.notAfter.toISOString()} (${daysLeftInWords(report.daysLeft)})`)
         say(`  sha-256      ${report.fingerprint256}`)
+        say(`  key          ${report.keyFingerprint}`)
         if (report.daysLeft >= within) continue
         onAlarm()
         say(`  RENEW IT     ${daysLeftInWords(report.daysLeft)}, and less than ${within} is too few`)

@@ -1,4 +1,5 @@
 import type { X509Certificate } from 'node:crypto'
+import { fingerprintOf } from '../src/contract/checkpoint.ts'
 import { readCertificates } from '../src/pem-files.ts'
 import {
   describe,
@@ -19,6 +20,8 @@ export interface CertificateReport {
   daysLeft: number
   /** SHA-256 of the certificate, in pairs of hex digits with colons. */
   fingerprint256: string
+  /** SHA-256 of the public key (SubjectPublicKeyInfo), hexadecimal: the key by which a gateway signs its ledger. */
+  keyFingerprint: string
   kind: CertificateKind | 'authority' | 'unknown'
   /** DNS names, addresses and the `urn:tidegate:<role>:<name>` of a client certificate. */
   alternativeNames: string[]
@@ -32,6 +35,7 @@ export function inspectCertificate(file: string, now = new Date()): CertificateR
     notBefore: new Date(certificate.validFrom),
     ...describe(certificate, now),
     fingerprint256: certificate.fingerprint256,
+    keyFingerprint: fingerprintOf(certificate.publicKey),
     kind: kindOf(certificate),
     alternativeNames: certificate.subjectAltName?.split(', ') ?? [],
   }

@@ -13,6 +13,7 @@ const commands: Readonly<Record<string, () => Promise<Register>>> = {
   edge: async () => (await import('../edge/command.ts')).registerEdgeCommand,
   cloud: async () => (await import('../cloud/command.ts')).registerCloudCommand,
   audit: async () => (await import('../cloud/audit/command.ts')).registerAuditCommand,
+  gateways: async () => (await import('../cloud/gateways/command.ts')).registerGatewaysCommand,
   outbox: async () => (await import('../edge/outbox-tool/command.ts')).registerOutboxCommand,
   dev: async () => (await import('../dev/command.ts')).registerDevCommand,
   simulate: async () => (await import('../dev/command.ts')).registerSimulateCommand,

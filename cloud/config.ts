@@ -71,6 +71,7 @@ export const cloudConfigSchema = z
           .record(z.string().regex(deviceIdPattern), z.array(z.string().min(1).max(255)).min(1))
           .default({}),
         unvouched: z.enum(['refuse', 'accept']).default('refuse'),
+        unknown: z.enum(['accept', 'refuse']).default('accept'),
       })
       .prefault({}),
     schemas: z

@@ -16,7 +16,8 @@ import { startPruning } from './database/inbox-pruning-postgres.ts'
 import { migrateDatabase } from './database/migrate-postgres.ts'
 import { migrations } from './database/migrations/all.ts'
 import { postgresStorage } from './database/storage-postgres.ts'
-import { provenance } from './gateways/provenance.ts'
+import { startKnowing } from './gateways/known.ts'
+import { type Provenance, provenance } from './gateways/provenance.ts'
 import { type Group, startGroup } from './groups/group.ts'
 import { postgresMembers } from './groups/members-postgres.ts'
 import { type Sharing, startSharing } from './groups/sharing.ts'
@@ -97,7 +98,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
       sidings,
       database,
       storage: postgresStorage(database),
-      provenance: provenance(provenanceSettings(config)),
+      provenance: await provenanceOf(start, database),
       checkSchema,
       observer: ops.pipeline,
       onFatal: (error: unknown) => failed.abort(error),
@@ -165,6 +166,12 @@ async function openDatabase(start: Start, consumers: readonly ConfiguredConsumer
   const standing = await untilReachable(() => migrateDatabase(database, migrations, start), start)
   if (standing === 'owner') start.log.warn({ code: 'DATABASE_OWNER' }, ownerText)
   return database
+}
+
+/** Whom to believe, by what is registered in the database. */
+async function provenanceOf(start: Start, database: Database): Promise<Provenance> {
+  const gateways = start.scope.own(await untilReachable(() => startKnowing({ ...start, database }), start))
+  return provenance({ ...provenanceSettings(start.config), registry: () => gateways.registry })
 }
 
 async function connect(

@@ -13,11 +13,13 @@ import {
   seenPort,
   type Seen,
 } from '../src/settings/check.ts'
+import type { ClientTls } from '../src/settings/client-tls.ts'
 import type { EdgeConfig } from './config.ts'
 import { opennessOf, unwritable } from './data-folder.ts'
 import { RevocationListFile } from './mqtt/trust/revocation-lists.ts'
 import { loadCasOf, loadDeniedOf, loadPair } from './mqtt/trust/files.ts'
 import { uplinkWay } from './settings.ts'
+import { checkpointSigner } from './signing.ts'
 import { withPassword } from '../src/settings/password-file.ts'
 import { developmentCaWarning, loadUplinkTls } from './tls.ts'
 
@@ -33,6 +35,7 @@ export async function checkEdge(config: EdgeConfig, now: Date): Promise<Checked>
     ...(crl === undefined ? [] : [{ what: 'mqtt.tls.crl', look: () => seenLists(crl, config, now) }]),
     ...(denied === undefined ? [] : [{ what: 'mqtt.tls.denied', look: () => seenDenied(config) }]),
     { what: 'uplink.tls', look: () => seenClientTls(uplinkWay(config), loadUplinkTls(config, now)) },
+    { what: 'checkpoints', look: () => seenSigner(config, now) },
     ...(folder === undefined ? [] : [{ what: 'schemas.folder', look: () => seenSchemas(folder) }]),
     { what: 'dataDir', look: () => seenDataFolder(dataDir) },
     { what: 'mqtt.port', look: () => seenPortOf(running, mqtt, 'the MQTT listener') },
@@ -69,6 +72,23 @@ async function seenLists(crl: string, { mqtt: { tls } }: EdgeConfig, now: Date):
 function seenDenied({ mqtt: { tls } }: EdgeConfig): Seen {
   const { devices, serials } = loadDeniedOf(tls)
   return { text: `${devices.size} devices and ${serials.size} serial numbers` }
+}
+
+/** A fault of the uplink's own files has been told there. */
+function seenSigner(config: EdgeConfig, now: Date): Seen {
+  const signer = checkpointSigner(config, uplinkTlsIfSound(config, now))
+  if (signer) return { text: `the ledger is signed, ${signer.algorithm}, by key ${signer.key}` }
+  return {
+    text: 'the ledger is not signed: there is no key for it in checkpoints.key, nor with a certificate in uplink.tls',
+  }
+}
+
+function uplinkTlsIfSound(config: EdgeConfig, now: Date): ClientTls | undefined {
+  try {
+    return loadUplinkTls(config, now)
+  } catch {
+    return undefined
+  }
 }
 
 function seenSchemas(folder: string): Seen {

@@ -155,6 +155,14 @@ const uplink = z
   })
   .superRefine(refuseNameless)
 
+const checkpoints = z
+  .strictObject({
+    key: file.optional(),
+    every: duration('60s', { min: '1s', max: '24h' }),
+    everyEvents: count(10_000),
+  })
+  .prefault({})
+
 const ops = z
   .strictObject({
     host: z.string().default('127.0.0.1'),
@@ -177,6 +185,7 @@ export const edgeConfigSchema = z
     routes: z.array(route).default([]),
     outbox,
     uplink,
+    checkpoints,
     ops,
     log: z.strictObject({ level: level.default('info') }).prefault({}),
   })
@@ -203,12 +212,14 @@ export function loadEdgeConfig(configFile: string | undefined, env: Environment)
     crlStale: paths.crlStale,
     denied: paths.denied === undefined ? undefined : absolute(paths.denied),
   })
-  const { mqtt, uplink, schemas } = config
+  const { mqtt, uplink, schemas, checkpoints } = config
   return {
     ...config,
     dataDir: absolute(config.dataDir),
     mqtt: { ...mqtt, tls: tlsPaths(mqtt.tls) },
     schemas: schemas.folder === undefined ? schemas : { ...schemas, folder: absolute(schemas.folder) },
+    checkpoints:
+      checkpoints.key === undefined ? checkpoints : { ...checkpoints, key: absolute(checkpoints.key) },
     uplink: {
       ...uplink,
       ...(uplink.tls && { tls: clientTlsPaths(uplink.tls, absolute) }),

@@ -30,6 +30,7 @@ import {
   trustSettings,
   uplinkWay,
 } from './settings.ts'
+import { checkpointSigner } from './signing.ts'
 import { levelFolder } from './store/store-level.ts'
 import { tlsState, loadEdgeTls } from './tls.ts'
 import { rabbitExchange } from './uplink/exchange-rabbit.ts'
@@ -60,7 +61,7 @@ export interface StartedEdge {
  *
  * The edge stops from left to right: nothing more is taken, what is in flight gets a moment to be proven, and the outbox
  * writes what it was given. Nobody waits for an outbox whose disk fails: what it could not write is not acknowledged.
- * @throws TidegateError `TLS_*`, `CRL_*`, `DENIED_INVALID`, `SCHEMA_FOLDER`, `START_FAULTS`, `DATA_FOLDER_UNWRITABLE`, `OUTBOX_LOCKED`, `STORE_UNAVAILABLE`, `STORE_NEWER`,
+ * @throws TidegateError `TLS_*`, `CRL_*`, `DENIED_INVALID`, `CHECKPOINT_KEY`, `SCHEMA_FOLDER`, `START_FAULTS`, `DATA_FOLDER_UNWRITABLE`, `OUTBOX_LOCKED`, `STORE_UNAVAILABLE`, `STORE_NEWER`,
  *   `SESSIONS_UNAVAILABLE`, `PORT_TAKEN`, `LISTEN_FAILED`
  */
 export async function runEdge(
@@ -91,7 +92,8 @@ export async function runEdge(
     const seen = { stats, ...tlsNow, diskWriteBytes, routes: doorRoutes(door), clock }
     const ops = createOps({ ...opsSettings(config), ...seen })
 
-    const kept = { folder, gateway, observer: ops.outbox, signal: stopping }
+    const checkpoints = checkpointSigner(config, tls.uplink?.current())
+    const kept = { folder, gateway, checkpoints, observer: ops.outbox, signal: stopping }
     const outbox = scope.own(await openOutbox({ ...outboxSettings(config), ...surroundings, ...kept }))
     const opsServer = scope.own(await ops.start())
     scope.own(await writeDoor(dataDir, { url: opsUrl(config.ops.host, opsServer.port), token }))

@@ -137,6 +137,11 @@ export function describe(
   return { commonName, issuer, notAfter, daysLeft: Math.floor((notAfter.getTime() - now.getTime()) / dayMs) }
 }
 
+/** A private key alone, without a certificate. Throws TLS_FILE_*. */
+export function loadPrivateKey(file: string, where: string): KeyObject {
+  return parseKey(readPem(file, where), file, where)
+}
+
 function parseKey(pem: Buffer, file: string, where: string): KeyObject {
   const contents = contentsOf(pem)
   if (contents === 'an encrypted private key')

@@ -3,7 +3,10 @@ import { TidegateError } from '../../src/errors.ts'
 import { outageOfOurs } from '../database/faults-postgres.ts'
 import { requireSchema } from '../database/migrate-postgres.ts'
 import { migrations } from '../database/migrations/all.ts'
+import { readRegistry } from '../gateways/registry-postgres.ts'
+import type { Registry } from '../gateways/registry.ts'
 import type { AuditedEvent } from './event.ts'
+import { type Heads, keysFor } from './heads.ts'
 import { type Query, readNotes } from './notes-postgres.ts'
 import type { LedgerName } from './notes.ts'
 import { type AuditedClosure, auditLedger, type LedgerReport } from './audit.ts'
@@ -14,6 +17,10 @@ export interface AuditOptions {
   /** Gaps younger than this are pending: what is missing may be on its way. */
   settleMs?: number | undefined
   nowMs: number
+  /** Heads and keys that were kept elsewhere: the database must have the ones, and is not asked for the others. */
+  kept?: Heads | undefined
+  /** Told once who the gateways are by this database. */
+  onRegistry?: (registry: Registry) => void
 }
 
 /** Events may be a third of a megabyte each. */
@@ -44,8 +51,9 @@ from tidegate.events as e
 where e.gateway = $1 and e.epoch = $2 and e.sequence > $3 order by e.sequence limit ${pageRows}`
 
 const closuresSql = `
-select epoch, max(last_sequence)::float8 as last, extract(epoch from max(noted_at))::float8 * 1000 as "notedMs"
-from tidegate.epoch_closures group by epoch`
+select gateway, epoch, max(last_sequence)::float8 as last,
+       extract(epoch from max(noted_at))::float8 * 1000 as "notedMs"
+from tidegate.epoch_closures group by gateway, epoch`
 
 /**
  * Audits every ledger in the database, one after another, within one snapshot and in flat memory.
@@ -61,17 +69,28 @@ export async function* auditDatabase(
     const query: Query = async <Row>(text: string, values: readonly unknown[] = []) =>
       (await client.query(text, [...values])).rows as Row[]
     await requireSchema(client, migrations, database.where)
-    const closures = await readClosures(query)
-    const all = await listLedgers(query)
+    const registry = await readRegistry(query)
+    options.onRegistry?.(registry)
+    const closures = await query<Closure>(closuresSql)
+    const stored = await listLedgers(query)
+    const owners = new Map(stored.map(({ gateway, epoch }) => [epoch, gateway]))
+    const all = [...stored, ...goneLedgers(stored, options.kept)]
     const wanted = all.filter(({ gateway }) => options.gateway === undefined || gateway === options.gateway)
-    if (wanted.length === 0) throw nothingToAudit(options.gateway, all)
+    if (wanted.length === 0) throw nothingToAudit(options.gateway, stored)
     for (const { gateway, epoch } of wanted) {
       yield await auditLedger({
         gateway,
         epoch,
         events: readEvents(query, gateway, epoch),
         notes: readNotes(query, epoch),
-        closures,
+        closures: closuresFor({ gateway, epoch }, closures, registry),
+        keys: keysFor(gateway, registry, options.kept),
+        kept: options.kept?.heads.filter((head) => head.gateway === gateway && head.epoch === epoch) ?? [],
+        mayBeSpokenOfBy: (speaker) => registry.maySpeakOf(speaker, gateway),
+        strangerWith(epoch) {
+          const owner = owners.get(epoch)
+          return owner === undefined || registry.maySpeakOf(gateway, owner) ? undefined : owner
+        },
         settledBeforeMs: options.settleMs === undefined ? undefined : options.nowMs - options.settleMs,
       })
     }
@@ -100,9 +119,27 @@ function nothingToAudit(gateway: string | undefined, all: readonly LedgerName[])
 }
 
 /** As many as outboxes were replaced. */
-async function readClosures(query: Query): Promise<Map<string, AuditedClosure>> {
-  const rows = await query<AuditedClosure & { epoch: string }>(closuresSql)
-  return new Map(rows.map(({ epoch, ...closure }) => [epoch, closure]))
+interface Closure extends AuditedClosure, LedgerName {}
+
+/** Those of its own epoch, by whoever may speak of it, and what it says itself of others. */
+function closuresFor(
+  { gateway, epoch }: LedgerName,
+  closures: readonly Closure[],
+  registry: Registry,
+): Map<string, AuditedClosure> {
+  const found = new Map<string, AuditedClosure>()
+  for (const { gateway: speaker, epoch: about, last, notedMs } of closures) {
+    const isMeant = about === epoch ? registry.maySpeakOf(speaker, gateway) : speaker === gateway
+    if (isMeant && last >= (found.get(about)?.last ?? 0)) found.set(about, { last, notedMs })
+  }
+  return found
+}
+
+/** Ledgers of which a head was kept, and nothing else is left. */
+function goneLedgers(stored: readonly LedgerName[], kept: Heads | undefined): LedgerName[] {
+  const isStored = (head: LedgerName): boolean =>
+    stored.some(({ gateway, epoch }) => gateway === head.gateway && epoch === head.epoch)
+  return kept?.heads.filter((head) => !isStored(head)) ?? []
 }
 
 async function listLedgers(query: Query): Promise<LedgerName[]> {

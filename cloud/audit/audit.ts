@@ -1,8 +1,9 @@
 import { claimedChain, genesis, verifyChain } from '../../src/contract/codec.ts'
 import { openAccount, type Stretch } from './account.ts'
+import { CheckpointAudit, type Signed, type Signers } from './checkpoints.ts'
 import { type AuditedEvent, type AuditFault, examineEvent } from './event.ts'
 import { type AuditedNote, doubtOf, type LedgerName, isRepeat } from './notes.ts'
-import { ledgerType } from '../../src/contract/event.ts'
+import { type LedgerEntry, ledgerType } from '../../src/contract/event.ts'
 import { parseText } from './text.ts'
 import { readLedgerEntry } from '../history/ledger-entry.ts'
 import { addRange, emptyRanges, type RangeList } from './ranges.ts'
@@ -12,13 +13,17 @@ import { addRange, emptyRanges, type RangeList } from './ranges.ts'
  * for as not delivered, which are missing, and whether the hash chain holds. Pure over two ordered streams, in flat
  * memory, so that PostgreSQL, a file or a simulation can stand behind it.
  */
-export interface LedgerToAudit extends LedgerName {
+export interface LedgerToAudit extends LedgerName, Partial<Signers> {
   /** Ordered by sequence, each at most once. */
   events: AsyncIterable<AuditedEvent>
   /** Ordered by `from`. */
   notes: AsyncIterable<AuditedNote>
   /** Which epochs were closed: of this gateway and others, by epoch. */
   closures: ReadonlyMap<string, AuditedClosure>
+  /** Whether what a gateway says of this ledger is believed: it is its own, or was when it was called otherwise (G9). */
+  mayBeSpokenOfBy(gateway: string): boolean
+  /** Whose an epoch is, if its events are stored and this gateway may not speak of them. */
+  strangerWith?: (epoch: string) => string | undefined
   /**
    * A gap is pending, not yet an alarm, if what lies behind it became known after this moment (ms). Default: every gap
    * alarms.
@@ -32,7 +37,7 @@ export interface AuditedClosure {
   notedMs: number
 }
 
-export interface LedgerReport {
+export interface LedgerReport extends Signed {
   gateway: string
   epoch: string
   /** The highest sequence anybody told us of. */
@@ -58,26 +63,11 @@ export interface LedgerReport {
 }
 
 const faultsMax = 20
-const chainFaults: ReadonlySet<AuditFault['kind']> = new Set(['altered', 'moved', 'unlinked'])
+const chainFaults: ReadonlySet<AuditFault['kind']> = new Set(['altered', 'moved', 'unlinked', 'rewritten'])
 
 export async function auditLedger(ledger: LedgerToAudit): Promise<LedgerReport> {
   const { gateway, epoch } = ledger
-  const report: LedgerReport = {
-    gateway,
-    epoch,
-    lastSequence: 0,
-    lastRecordedTime: null,
-    present: emptyRanges(),
-    undelivered: {},
-    gaps: emptyRanges(),
-    pending: emptyRanges(),
-    chain: 'intact',
-    lastChain: null,
-    unverifiedLinks: 0,
-    faults: [],
-    faultCount: 0,
-    ok: true,
-  }
+  const report = emptyReport(ledger)
   const addFault = (fault: AuditFault | undefined): void => {
     if (fault === undefined) return
     if (report.faults.length < faultsMax) report.faults.push(fault)
@@ -86,6 +76,7 @@ export async function auditLedger(ledger: LedgerToAudit): Promise<LedgerReport> 
   }
   const account = openAccount(believed(ledger, addFault))
   const settled = (knownMs: number): boolean => knownMs <= (ledger.settledBeforeMs ?? Infinity)
+  const checkpoints = new CheckpointAudit(ledger, { keys: ledger.keys ?? [], kept: ledger.kept ?? [] })
   let next = 1
   let lastRecordedMs = NaN
   let chain: string | undefined = genesis(gateway, epoch)
@@ -103,7 +94,8 @@ export async function auditLedger(ledger: LedgerToAudit): Promise<LedgerReport> 
     }
     addRange(report.present, event.sequence, event.sequence)
     if (chain === undefined) report.unverifiedLinks++
-    addFault(examineEvent(event, ledger, chain) ?? unrecordedClosure(event, ledger))
+    addFault(examineEvent(event, ledger, chain) ?? faultOfEntry(event, ledger))
+    for (const fault of checkpoints.next(event)) addFault(fault)
     chain = claimedChain(event.body)
     next = event.sequence + 1
     lastRecordedMs = event.recordedMs
@@ -114,10 +106,35 @@ export async function auditLedger(ledger: LedgerToAudit): Promise<LedgerReport> 
     passOver(stretch, (stretch.next ?? closure)?.notedMs ?? 0)
 
   report.lastSequence = next - 1
+  const { found, faults } = checkpoints.end(report.lastSequence)
+  for (const fault of faults) addFault(fault)
+  Object.assign(report, found)
   report.lastRecordedTime = timeOf(lastRecordedMs)
   report.lastChain = chain ?? null
   report.ok = report.faultCount === 0 && report.gaps.count === 0
   return report
+}
+
+function emptyReport({ gateway, epoch }: LedgerName): LedgerReport {
+  return {
+    gateway,
+    epoch,
+    lastSequence: 0,
+    lastRecordedTime: null,
+    present: emptyRanges(),
+    undelivered: {},
+    gaps: emptyRanges(),
+    pending: emptyRanges(),
+    chain: 'intact',
+    lastChain: null,
+    unverifiedLinks: 0,
+    signed: null,
+    unsignedEvents: 0,
+    unverified: null,
+    faults: [],
+    faultCount: 0,
+    ok: true,
+  }
 }
 
 /** null: it is no time at all, which is a fault of its own. */
@@ -132,6 +149,8 @@ async function* believed(
   addFault: (fault: AuditFault) => void,
 ): AsyncGenerator<AuditedNote> {
   for await (const note of ledger.notes) {
+    // Whoever says so has it against himself, in a ledger of his own.
+    if (!ledger.mayBeSpokenOfBy(note.cites.gateway)) continue
     const doubt = doubtOf(note, ledger)
     if (doubt === undefined) yield note
     else {
@@ -142,13 +161,23 @@ async function* believed(
   }
 }
 
+/** A gateway gives account of its own ledgers. */
+function faultOfEntry(event: AuditedEvent, ledger: LedgerToAudit): AuditFault | undefined {
+  const { sequence, source, id, type, body } = event
+  const entry = type === ledgerType ? readLedgerEntry(parseText(body)?.['data']) : undefined
+  if (entry === undefined) return undefined
+  const owner = entry.epoch === ledger.epoch ? undefined : ledger.strangerWith?.(entry.epoch)
+  if (owner === undefined) return entry.kind === 'epoch-closed' ? unrecorded(event, entry, ledger) : undefined
+  const detail = `it speaks of epoch ${entry.epoch}, which is ${owner}’s: nothing of that is believed`
+  return { sequence, source, id, kind: 'foreign', detail }
+}
+
 /** Who removes the end of a closed epoch, or all of it, must make its closure disappear: the event that closed it is left. */
-function unrecordedClosure(
-  { sequence, source, id, type, body }: AuditedEvent,
+function unrecorded(
+  { sequence, source, id }: AuditedEvent,
+  entry: LedgerEntry & { kind: 'epoch-closed' },
   { closures }: LedgerToAudit,
 ): AuditFault | undefined {
-  const entry = type === ledgerType ? readLedgerEntry(parseText(body)?.['data']) : undefined
-  if (entry?.kind !== 'epoch-closed') return undefined
   const recorded = closures.get(entry.epoch)?.last
   if (recorded !== undefined && recorded >= entry.lastSequence) return undefined
   const instead = recorded === undefined ? 'nothing of that is' : `only ${recorded} is`

@@ -15,7 +15,19 @@ export interface AuditFault {
   /** Of the event, if there is one. */
   source?: string
   id?: string
-  kind: 'altered' | 'moved' | 'relabelled' | 'unlinked' | 'unfounded' | 'unrecorded'
+  kind:
+    | 'altered'
+    | 'moved'
+    | 'relabelled'
+    | 'unlinked'
+    | 'unfounded'
+    | 'unrecorded'
+    | 'foreign'
+    | 'forged'
+    | 'unknown-key'
+    | 'rewritten'
+    | 'unsigned'
+    | 'cut'
   detail: string
 }
 

@@ -3,7 +3,7 @@ import { saysTheSame } from '../history/record.ts'
 import type { AuditedNote, NoteProof } from './notes.ts'
 import { parseText, placeText } from './text.ts'
 
-export type Query = <Row>(text: string, values?: readonly unknown[]) => Promise<Row[]>
+export type Query = <Row extends object>(text: string, values?: readonly unknown[]) => Promise<Row[]>
 
 /** Few, as each may cite an event of its own, of 40 KB. */
 const pageRows = 200

@@ -13,6 +13,7 @@ export function formatLedger(report: LedgerReport): string {
     row('on the way', pending.count, formatRanges(pending)),
     row('MISSING', gaps.count, formatRanges(gaps)),
     `      ${chainLine(report)}`,
+    `      ${signedLine(report)}`,
     ...faults.map((fault) => `      ${formatFault(fault)}`),
     faultCount > faults.length ? `      … and ${count(faultCount - faults.length)} more` : '',
   ]
@@ -29,6 +30,15 @@ function chainLine(report: LedgerReport): string {
       ? ''
       : `; ${counted(unverifiedLinks, 'link')} cannot be followed: what lies before is gone`
   return `chain ${chain}${gone}${ends}${recorded}`
+}
+
+function signedLine({ signed, unverified, unsignedEvents }: LedgerReport): string {
+  const newest = signed ?? unverified
+  if (newest === null) return 'not signed'
+  const until = `signed up to ${newest.sequence} (${newest.time}, key ${newest.key})`
+  return signed === null
+    ? `${until}, and nobody has registered a key of this gateway to verify that with`
+    : `${until}, ${counted(unsignedEvents, 'event')} behind`
 }
 
 function formatFault({ kind, sequence, source, id, detail }: AuditFault): string {
@@ -122,6 +132,16 @@ const advice: Readonly<Record<Named, string>> = {
   relabelled: 'the text is right, and the chain proves it: correct the column',
   unfounded:
     'restore the event the note cites from a backup; if it is there, the note was changed or made up',
+  foreign:
+    'if the one is the other under a new name, say so (tidegate gateways rename OLD NEW); else that gateway speaks of what is not its own: tidegate gateways suspend',
+  forged: 'the checkpoint was made up or altered: restore it from a backup',
+  'unknown-key':
+    'if the gateway has got another key, compare the fingerprint at the gateway (edge --check) and register it (tidegate gateways key add), and write --heads anew; else somebody else has signed',
+  rewritten:
+    'somebody has written these events anew, with correct hashes: restore the ledger from a backup of before',
+  unsigned:
+    'see whether the gateway signs (tidegate_edge_unsigned_seconds; edge --check says with which key); if it does, what lies behind was not written by it',
+  cut: 'restore what is missing from a backup; if the database was restored to an earlier moment, see docs/OPERATIONS.md',
   unrecorded: 'replay the entry if it is a dead letter; else restore the epoch and its closure from a backup',
 }
 

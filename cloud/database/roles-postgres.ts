@@ -10,7 +10,13 @@ const workingTables: Readonly<Record<string, string>> = {
   drained_queues: 'select, insert',
   rollup_buckets: 'select, insert, update',
   migrations: 'select',
+  gateways: 'select',
+  gateway_keys: 'select',
+  gateway_names: 'select',
 }
+
+/** Who the gateways are is said by who owns the tables: the cloud at work could else vouch for keys of its own (G8). */
+const registryTables = ['gateways', 'gateway_keys', 'gateway_names'] as const
 
 /** Whether deploy/postgres/roles.sql was run in this database, and this session may act as the owner. */
 const canBecomeOwnerSql = `
@@ -46,6 +52,7 @@ export async function grantRights(client: ClientBase): Promise<void> {
 
 function rightsSql(): string {
   const ledger = ledgerTables.map((table) => `tidegate.${table}`).join(', ')
+  const registry = registryTables.map((table) => `tidegate.${table}`).join(', ')
   const roles = 'tidegate_writer, tidegate_module, tidegate_reader, tidegate_auditor'
   return [
     'begin',
@@ -57,7 +64,7 @@ function rightsSql(): string {
     ),
     `grant select on ${ledger}, tidegate.rollup_buckets, tidegate.rollups to tidegate_module`,
     'grant select on all tables in schema tidegate to tidegate_reader',
-    `grant select on ${ledger}, tidegate.migrations to tidegate_auditor`,
+    `grant select on ${ledger}, tidegate.migrations, ${registry} to tidegate_auditor`,
     'commit',
   ].join(';\n')
 }

@@ -1,6 +1,7 @@
 import { type Event, isSystemType, rejectedType } from '../../src/contract/event.ts'
 import { TidegateError } from '../../src/errors.ts'
 import type { Delivery } from '../amqp/delivery.ts'
+import type { Registry } from './registry.ts'
 
 /** Why an event is not believed to come from where it says (G9), or undefined. */
 export type Provenance = (event: Event, delivery: Published) => TidegateError | undefined
@@ -12,18 +13,25 @@ export interface ProvenanceOptions {
   users: Readonly<Record<string, readonly string[]>>
   /** What becomes of an event of which the broker does not say who published it. */
   unvouched: 'refuse' | 'accept'
+  /** What becomes of an event of a gateway that nobody has registered. */
+  unknown: 'accept' | 'refuse'
+  /** Asked for each event. */
+  registry: () => Pick<Registry, 'stateOf'>
 }
 
 /**
  * Compares what an event says with what the broker vouches for. What comes by the default exchange was let in before, and comes back
  * from a rung, or an operator has put it into the queue: no gateway has a right to that exchange.
  */
-export function provenance({ users, unvouched }: ProvenanceOptions): Provenance {
+export function provenance({ users, unvouched, unknown, registry }: ProvenanceOptions): Provenance {
   return (event, delivery) => {
     const contradiction = contradictionIn(event)
     if (contradiction !== undefined) return contradiction
     if (delivery.exchange === '') return undefined
     const { gateway } = event
+    const state = registry().stateOf(gateway)
+    if (state === 'suspended') return suspended(gateway)
+    if (state === undefined && unknown === 'refuse') return unregistered(gateway)
     const { publisher } = delivery
     if (publisher === undefined) return unvouched === 'accept' ? undefined : nobodyVouches(gateway)
     const allowed = Object.hasOwn(users, gateway) ? (users[gateway] ?? []) : [gateway]
@@ -46,6 +54,20 @@ function contradictionIn({ source, type, partitionkey, gateway }: Event): Tidega
 
 function contradicts(message: string): TidegateError {
   return refusal(message, 'no gateway of Tidegate writes such an event: see who publishes it')
+}
+
+function suspended(gateway: string): TidegateError {
+  return refusal(
+    `the event says it comes from ${gateway}, which is suspended`,
+    `tidegate gateways resume ${gateway} lets it in again; then replay the dead letters that are to be believed`,
+  )
+}
+
+function unregistered(gateway: string): TidegateError {
+  return refusal(
+    `the event says it comes from ${gateway}, and no gateway is registered as that`,
+    `if there is such a gateway, register it (tidegate gateways add ${gateway} --cert FILE) and replay its dead letters; else ask who has this user’s password`,
+  )
 }
 
 function nobodyVouches(gateway: string): TidegateError {

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { TidegateError } from '../../src/errors.ts'
+import { checkpointType, readCheckpoint } from '../../src/contract/checkpoint.ts'
 import { claimedChain } from '../../src/contract/codec.ts'
 import { type Event, ledgerType, rejectedType } from '../../src/contract/event.ts'
 import type { Logger } from '../../src/log.ts'
@@ -54,7 +55,10 @@ function inspect(event: Event): TidegateError | undefined {
       hint: 'correct the device; the payload is in the event, base64',
     })
   }
-  if (event.type === ledgerType && readLedgerEntry(event.data) === undefined) {
+  const isUnreadable =
+    (event.type === ledgerType && readLedgerEntry(event.data) === undefined) ||
+    (event.type === checkpointType && readCheckpoint(event.data) === undefined)
+  if (isUnreadable) {
     return new TidegateError('LEDGER_UNREADABLE', {
       message: 'the ledger entry has a form this version does not know',
       retryable: false,

@@ -51,6 +51,19 @@ function watchOutbox({ stats }: EdgeGauges, { gauge, labelled }: GaugeMaker): vo
   })
   gauge('outbox_remembered_ids', 'Event IDs in the dedup window', () => stats().rememberedIds)
   gauge('outbox_devices', 'Devices with events in the outbox', () => stats().devices)
+  gauge(
+    'unsigned_events',
+    'Events that no checkpoint signs yet; -1: there is no key to sign with',
+    () => stats().unsigned?.events ?? -1,
+  )
+  gauge(
+    'unsigned_seconds',
+    'For how long there have been events that no checkpoint signs; -1: there is no key to sign with',
+    () => {
+      const { unsigned } = stats()
+      return unsigned === undefined ? -1 : unsigned.ageMs / 1000
+    },
+  )
   gauge('ledger_sequence', 'Last sequence given out in this epoch', () => stats().lastSequence)
 }
 

@@ -1,4 +1,5 @@
 import type { Clock, Random } from '../../src/clock.ts'
+import type { ChainHead, SignatureAlgorithm } from '../../src/contract/checkpoint.ts'
 import type { Logger } from '../../src/log.ts'
 import type { StoreFolder } from '../store/store.ts'
 import type { OutboxObserver } from './observer.ts'
@@ -13,6 +14,8 @@ export interface OutboxOptions {
   quota?: Partial<QuotaOptions>
   lanes?: Partial<LanesOptions>
   dedup?: DedupOptions
+  /** Absent: the chain's head is not signed. */
+  checkpoints?: CheckpointSigner | undefined
   /**
    * Aborted when the gateway is about to stop. All goes on as before, but for a store that fails: it is not waited for
    * any more, and whoever waits for it, or for the outbox to open, gets `OUTBOX_CLOSED`.
@@ -26,6 +29,19 @@ export interface OutboxOptions {
   reportIntervalMs?: number
   /** How long the wall clock must stand still before time spent powered off is believed, ms. */
   clockSettleMs?: number
+}
+
+/** Who signs the head of the chain, and how often (G8). */
+export interface CheckpointSigner {
+  /** Fingerprint of the key. */
+  key: string
+  algorithm: SignatureAlgorithm
+  /** The signature, base64url. Must not hold up whoever asks for it. */
+  sign(gateway: string, head: ChainHead): Promise<string>
+  /** Signs after so many events. */
+  everyEvents: number
+  /** Signs after so long, if there are events to be signed, ms. */
+  everyMs: number
 }
 
 /** The outbox's options with every default filled in. */

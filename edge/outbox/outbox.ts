@@ -107,4 +107,6 @@ export interface OutboxStats {
   refusing: QuotaReason | undefined
   devices: number
   rememberedIds: number
+  /** Events that no checkpoint signs yet, and for how long there have been any, ms; undefined: there is no key to sign with. */
+  unsigned: { events: number; ageMs: number } | undefined
 }

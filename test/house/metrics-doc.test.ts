@@ -30,6 +30,7 @@ const emptyOutbox: OutboxStats = {
   refusing: undefined,
   devices: 0,
   rememberedIds: 0,
+  unsigned: { events: 0, ageMs: 0 },
 }
 
 const idleGroup = {

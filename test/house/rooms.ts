@@ -136,9 +136,18 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'cloud/audit': {
     sentence: '`tidegate audit`: the proof',
-    mayImport: ['cloud/history', 'cloud/database', 'cloud/database/migrations', 'cloud/config.ts'],
+    mayImport: [
+      'cloud/history',
+      'cloud/gateways',
+      'cloud/database',
+      'cloud/database/migrations',
+      'cloud/database-choice.ts',
+    ],
   },
-  'cloud/gateways': { sentence: 'whom a gateway’s events are believed of', mayImport: ['cloud/amqp'] },
+  'cloud/gateways': {
+    sentence: '`tidegate gateways`: who the gateways are, and whom their events are believed of',
+    mayImport: ['cloud/amqp', 'cloud/database', 'cloud/database/migrations', 'cloud/database-choice.ts'],
+  },
   'cloud/groups': {
     sentence: 'groups at work, and shared among instances',
     mayImport: ['cloud/pipeline', 'cloud/queues', 'cloud/amqp', 'cloud/database'],

@@ -4,6 +4,7 @@ import { rollups } from './0003-rollups.ts'
 import { audit } from './0004-audit.ts'
 import { evidence } from './0005-evidence.ts'
 import { queues } from './0006-queues.ts'
+import { gateways } from './0007-gateways.ts'
 import type { Migration } from './migration.ts'
 
-export const migrations: readonly Migration[] = [history, inbox, rollups, audit, evidence, queues]
+export const migrations: readonly Migration[] = [history, inbox, rollups, audit, evidence, queues, gateways]

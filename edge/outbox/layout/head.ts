@@ -34,6 +34,8 @@ export interface Head {
   undatedFrom: number | null
   /** Positions that were dated before the time spent off was added to the steady clock, and how much that was. */
   credits: { from: number; to: number; ms: number }[]
+  /** The position up to which the newest checkpoint signs, which may be of an earlier epoch, and the fingerprint of its key; null: there is none. */
+  signed: { through: number; key: string } | null
   /** Written by an orderly close, taken back by the first write after opening. */
   clean: boolean
 }
@@ -60,7 +62,12 @@ export function encodeHead(head: Head): string {
 export function decodeHead(value: string | undefined): Head | undefined {
   const [, version, checksum, json] = /^(\d+) ([0-9a-z]+)\n(.*)$/s.exec(value ?? '') ?? []
   if (version === undefined || json === undefined || crc32(json).toString(36) !== checksum) return undefined
-  const head = { credits: [], undatedFrom: null, ...(JSON.parse(json) as Partial<Head>) } as Head
+  const head = {
+    credits: [],
+    undatedFrom: null,
+    signed: null,
+    ...(JSON.parse(json) as Partial<Head>),
+  } as Head
   // The checksum covers the version that stands in the JSON: one digit of the other that was altered makes no newer version.
   if (Number(version) !== (head.version ?? Number(version))) return undefined
   if (Number(version) <= storeVersion) return head

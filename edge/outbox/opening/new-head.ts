@@ -27,6 +27,7 @@ export function newHead(identity: Identity, base: number): Head {
     wallMs: 0,
     credits: [],
     undatedFrom: null,
+    signed: null,
     clean: false,
   }
 }

@@ -215,6 +215,7 @@ async function recovered(store: Store, identity: Identity, found: Found): Promis
       wallMs: known?.wallMs ?? 0,
       credits: known?.credits ?? [],
       undatedFrom: known?.undatedFrom ?? null,
+      signed: known?.signed ?? null,
       generation: remembers ?? fresh.generation,
     },
     devices: counted.devices,

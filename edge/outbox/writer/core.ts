@@ -1,3 +1,4 @@
+import type { Checkpoint } from '../../../src/contract/checkpoint.ts'
 import type { Lane } from '../outbox.ts'
 import type { Draft } from './draft.ts'
 import type { Pending } from '../rules/arrival.ts'
@@ -44,6 +45,7 @@ export type Command =
   | { kind: 'append'; pendings: readonly Pending[] }
   | { kind: 'release'; events: StoredEvent[] }
   | { kind: 'housekeep' }
+  | { kind: 'checkpoint'; checkpoint: Checkpoint }
   | { kind: 'recount' }
   | { kind: 'reload'; state: State; error: unknown }
 

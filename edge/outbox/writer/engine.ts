@@ -22,6 +22,7 @@ import { rangesPerReport } from '../rules/undelivered.ts'
 import { recountInto, runDry } from './accounting.ts'
 import { admitInto, letIn } from './admit.ts'
 import { ClockRecord } from './clock-record.ts'
+import { Checkpoints, enterCheckpoint } from './checkpoints.ts'
 import { closeStore } from './closing.ts'
 import { type Command, type Core, lowestQueued } from './core.ts'
 import { Departures } from './departures.ts'
@@ -53,6 +54,7 @@ export class Engine implements Outbox {
   readonly #writer: WriterState
   readonly #oldest: Oldest
   readonly #clockRecord: ClockRecord
+  readonly #checkpoints: Checkpoints
   readonly #departures: Departures
   readonly #housekeeping: Housekeeping
   readonly #reopening: Reopening
@@ -82,6 +84,7 @@ export class Engine implements Outbox {
     }
     const engine = new Engine({ core, pace, loader, closing })
     await engine.#reopening.begin(loaded)
+    engine.#checkpoints.look()
     engine.#housekeeping.start()
     return engine
   }
@@ -96,6 +99,7 @@ export class Engine implements Outbox {
     })
     this.#oldest = new Oldest(core)
     this.#clockRecord = new ClockRecord(core, core.state.head.position + 1)
+    this.#checkpoints = new Checkpoints(core, { submit: (command) => this.#commands.submit(command) })
     this.#departures = new Departures(core, pace, {
       release: (events) => this.#commands.submit({ kind: 'release', events }),
       reload: async (state, error) => {
@@ -191,6 +195,7 @@ export class Engine implements Outbox {
       refusing: this.#refusing,
       devices: devices.size,
       rememberedIds: dedup.count(),
+      unsigned: this.#checkpoints.stats(),
     }
   }
 
@@ -248,6 +253,9 @@ export class Engine implements Outbox {
         case 'housekeep':
           await this.#housekeeping.keepInto(draft)
           break
+        case 'checkpoint':
+          enterCheckpoint(core, draft, command.checkpoint)
+          break
         case 'recount':
           // Before all others: it adopts what is on the disk, and nothing of this draft is there yet.
           break
@@ -273,6 +281,7 @@ export class Engine implements Outbox {
     this.#clockRecord.landed()
     for (const { position } of released) handed.releasing.delete(position)
     admitted.settle()
+    this.#checkpoints.look()
   }
 
   async #write(draft: Draft, { sync } = { sync: draft.urgent }): Promise<void> {
@@ -299,10 +308,13 @@ export class Engine implements Outbox {
     this.#closing.abort()
     this.#core.holding.rejectAll(closedError())
     await this.#housekeeping.stop()
+    await this.#checkpoints.settled()
     await this.#commands.close()
     this.#core.holding.rejectAll(closedError())
     await this.#reopening.settled()
     this.#departures.wake()
-    await closeStore(this.#core, { inOrder: !this.#writer.failing })
+    const inOrder = !this.#writer.failing
+    const checkpoint = inOrder ? await this.#checkpoints.last() : undefined
+    await closeStore(this.#core, { inOrder, checkpoint })
   }
 }

@@ -3,8 +3,13 @@ import { type LedgerEntry, ledgerType } from '../../../src/contract/event.ts'
 import type { Core } from './core.ts'
 import type { Draft } from './draft.ts'
 
-/** Gives the cloud news of the ledger a place in the ledger itself; no bound stands in its way (I5). */
+/** Gives the cloud news of the ledger a place in the ledger itself (I5). */
 export function appendLedgerEntry(core: Core, draft: Draft, entry: LedgerEntry): void {
+  appendSystemEvent(core, draft, ledgerType, entry)
+}
+
+/** What the gateway says itself takes a place like any event; no bound stands in its way. */
+export function appendSystemEvent(core: Core, draft: Draft, type: string, data: unknown): void {
   const { clock } = core.options
   const { gateway, epoch, position, epochBase } = draft.head
   const nowMs = clock.now()
@@ -13,11 +18,11 @@ export function appendLedgerEntry(core: Core, draft: Draft, entry: LedgerEntry):
     specversion: '1.0',
     id: `${epoch}-${position + 1 - epochBase}`,
     source: `/gateways/${gateway}`,
-    type: ledgerType,
+    type,
     time,
     datacontenttype: 'application/json',
     partitionkey: gateway,
-    data: entry,
+    data,
   })
   const encoded = draft.encode(candidate, time)
   const bytes = Buffer.byteLength(encoded.text)

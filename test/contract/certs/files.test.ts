@@ -264,6 +264,7 @@ describe('inspecting a certificate', () => {
       notAfter: new Date(now.getTime() + 60 * dayMs),
       daysLeft: -40,
       fingerprint256: expect.stringMatching(/^([0-9A-F]{2}:){31}[0-9A-F]{2}$/),
+      keyFingerprint: expect.stringMatching(/^[0-9a-f]{64}$/) as string,
       kind: 'client',
       alternativeNames: ['URI:urn:tidegate:device:boiler-7'],
     })

@@ -1,21 +1,19 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { join } from 'node:path'
-import { text } from 'node:stream/consumers'
 import { Client } from 'pg'
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { AuditFault } from '../../../cloud/audit/event.ts'
 import { auditDatabase } from '../../../cloud/audit/audit-postgres.ts'
-import type { LedgerReport } from '../../../cloud/audit/audit.ts'
-import { historyConsumer } from '../../../cloud/history/consumer.ts'
-import { postgresHistory } from '../../../cloud/history/history-postgres.ts'
 import { createDatabase as poolOf } from '../../../cloud/database/database-postgres.ts'
 import { migrations } from '../../../cloud/database/migrations/all.ts'
-import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
-import { silentLog } from '../../../src/log.ts'
+import { renameGateway } from '../../../cloud/gateways/registry-postgres.ts'
 import { ledgerType } from '../../../src/contract/event.ts'
+import {
+  audit,
+  command as tidegate,
+  copyOf,
+  databaseWith,
+  tamper,
+} from '../../support/cloud/audited-database.ts'
 import { type Encoded, Ledger } from '../../support/cloud/cloud-events.ts'
-import { migrated } from '../../support/cloud/cloud.ts'
 import { createDatabase } from '../../support/servers.ts'
 
 const epochs = [
@@ -29,11 +27,7 @@ const count = 4500
  * Three ledgers. The second lost some events and was closed when its gateway got another name; the third is that
  * gateway's under its new name. It says so, and stored one event twice, under 3 what the second has under 1.
  */
-async function filledDatabase(): Promise<string> {
-  const url = await createDatabase()
-  const database = poolOf({ url, poolMax: 2, applicationName: 'test' })
-  await migrated(database)
-  const storage = postgresStorage(database)
+function filledDatabase(): Promise<string> {
   const first = new Ledger('gateway-1', epochs[0])
   const second = new Ledger('gateway-2', epochs[1])
   const renamed = new Ledger('renamed', epochs[2])
@@ -52,16 +46,9 @@ async function filledDatabase(): Promise<string> {
       time: '9999-12-31T23:59:59.999+01:00',
     }),
   ]
-  const { handler } = historyConsumer(postgresHistory)
-  if (handler.kind !== 'batch') throw new Error('history takes batches')
-  const { signal } = new AbortController()
-  const entries = events.map(({ event, text }) => ({ event, text, fault: undefined }))
-  await storage.transaction(
-    async (tx) => handler.handleBatch(entries, { tx, log: silentLog, signal }),
-    signal,
+  return databaseWith(events, (database) =>
+    renameGateway(database.query.bind(database), 'gateway-2', 'renamed'),
   )
-  await database.close()
-  return url
 }
 
 interface Found {
@@ -69,48 +56,7 @@ interface Found {
   gaps: [number, number][]
 }
 
-let copies = 0
-
-async function copyOf(url: string): Promise<string> {
-  const original = new URL(url)
-  const copy = new URL(url)
-  copy.pathname += `_copy_${copies++}`
-  const server = new URL(url)
-  server.pathname = '/postgres'
-  const client = new Client(server.href)
-  await client.connect()
-  await client.query(`create database ${copy.pathname.slice(1)} template ${original.pathname.slice(1)}`)
-  await client.end()
-  return copy.href
-}
-
-async function audit(url: string): Promise<LedgerReport[]> {
-  const database = poolOf({ url, poolMax: 1, applicationName: 'test' })
-  const reports: LedgerReport[] = []
-  for await (const report of auditDatabase(database, { nowMs: Date.now() })) reports.push(report)
-  await database.close()
-  return reports
-}
-
-/** As somebody who owns the database could: the triggers do not stop a superuser. */
-async function tamper(url: string, sql: string): Promise<void> {
-  const client = new Client(url)
-  await client.connect()
-  await client.query('set session_replication_role = replica')
-  await client.query(sql)
-  await client.end()
-}
-
-async function command(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  const program = join(import.meta.dirname, '../../../dist/cli/tidegate.js')
-  const child = spawn(process.execPath, [program, 'audit', ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
-  const [stdout, stderr, [code]] = await Promise.all([
-    text(child.stdout),
-    text(child.stderr),
-    once(child, 'exit'),
-  ])
-  return { code: code as number, stdout, stderr }
-}
+const command = (...args: string[]): ReturnType<typeof tidegate> => tidegate('audit', ...args)
 
 let url: string
 beforeAll(async () => {

@@ -1,14 +1,35 @@
 import type { AuditedEvent } from '../../../cloud/audit/event.ts'
 import type { AuditedNote, NoteProof } from '../../../cloud/audit/notes.ts'
-import { type AuditedClosure, auditLedger } from '../../../cloud/audit/audit.ts'
+import { type AuditedClosure, auditLedger, type LedgerReport } from '../../../cloud/audit/audit.ts'
 import type { LedgerNote } from '../../../cloud/history/history.ts'
-import { decodeEvent } from '../../../src/contract/codec.ts'
+import type { GatewayKey } from '../../../cloud/gateways/registry.ts'
+import { type Checkpoint, checkpointType } from '../../../src/contract/checkpoint.ts'
+import { decodeEvent, encodeEvent, genesis } from '../../../src/contract/codec.ts'
+import type { Event } from '../../../src/contract/event.ts'
+import { type TestSigner, testSigner } from '../../support/fakes/signer.ts'
+import { gatewaySigner } from '../parts/gateway.ts'
 import { placeOf } from '../parts/transaction.ts'
 import { gatewayName } from '../plan/settings.ts'
 import type { World } from './world-view.ts'
 
+const keys = [keyOf(gatewaySigner)]
+const thief = testSigner(2)
+
+function keyOf({ key, publicKey }: TestSigner): GatewayKey {
+  return {
+    gateway: gatewayName,
+    fingerprint: key,
+    publicKey: publicKey.export({ type: 'spki', format: 'pem' }).toString(),
+    sinceMs: 0,
+    untilMs: null,
+  }
+}
+
+async function* none(): AsyncGenerator<AuditedNote> {}
+
 /** G8: the audit that an operator would run finds nothing, and has seen everything. */
-export async function checkAudit({ database, truth, journal }: World): Promise<void> {
+export async function checkAudit({ database, truth, journal, gateway, plan }: World): Promise<void> {
+  const isSigned = plan.settings.signsEvery !== undefined
   const lasts = new Map<string, number>()
   for (const { epoch, sequence } of truth.places.values()) {
     lasts.set(epoch, Math.max(sequence, lasts.get(epoch) ?? 0))
@@ -20,7 +41,10 @@ export async function checkAudit({ database, truth, journal }: World): Promise<v
       events: events(epoch),
       notes: notes(epoch),
       closures: closures(),
+      mayBeSpokenOfBy: (gateway) => gateway === gatewayName,
+      keys: isSigned ? keys : [],
     })
+    if (isSigned) await checkSigned(epoch, report)
     const { lastSequence, gaps, faults, unverifiedLinks } = report
     if (!report.ok) {
       journal.violate('G8', `the audit alarms: ${gaps.count} missing, ${JSON.stringify(faults.slice(0, 3))}`)
@@ -31,6 +55,50 @@ export async function checkAudit({ database, truth, journal }: World): Promise<v
       journal.violate('G8', `the audit ends at ${lastSequence}, the ledger at ${last}`)
     if (lastTaken === last && unverifiedLinks > arrivedAllTheSame(epoch))
       journal.violate('G8', `${unverifiedLinks} links of the chain cannot be followed`)
+  }
+
+  /** All is signed when the gateway says so, and what somebody writes anew, with correct hashes, is not taken for signed. */
+  async function checkSigned(epoch: string, { signed, unsignedEvents }: LedgerReport): Promise<void> {
+    const stats = gateway.outbox?.stats()
+    const isQuiet = stats?.epoch === epoch && stats.unsigned?.events === 0
+    // What was evicted or lost may have been the newest signature.
+    if (isQuiet && plan.settings.full !== 'evict' && !truth.wasTorn && unsignedEvents > 0)
+      journal.violate('G8', `${unsignedEvents} events are not signed, and the gateway says that all are`)
+    if (signed === null) return
+    for (const forger of ['rewrites', 'signs'] as const) {
+      const forged = await auditLedger({
+        gateway: gatewayName,
+        epoch,
+        events: forgedEvents(epoch, forger),
+        notes: none(),
+        closures: new Map(),
+        mayBeSpokenOfBy: () => false,
+        keys,
+      })
+      if (forged.signed !== null)
+        journal.violate('G8', `the audit believes an epoch that somebody ${forger} anew`)
+    }
+  }
+
+  /** All events up to the first that is missing, each a little later than it was, and chained anew; `signs`: and signed, with a key that is not the gateway's. */
+  async function* forgedEvents(epoch: string, forger: 'rewrites' | 'signs'): AsyncGenerator<AuditedEvent> {
+    let chain = genesis(gatewayName, epoch)
+    let before: Event | undefined
+    for await (const event of events(epoch)) {
+      if (event.sequence !== (before?.sequence ?? 0) + 1) return
+      const { chain: _, ...open } = JSON.parse(event.body) as Event
+      const recordedtime = new Date(Date.parse(open.recordedtime) + 1).toISOString()
+      const anew = { ...open, recordedtime }
+      if (forger === 'signs' && event.type === checkpointType && before) {
+        const { sequence } = before
+        const head = { ...(anew.data as Checkpoint), sequence, chain }
+        anew.data = { ...head, signature: await thief.sign(gatewayName, head) }
+      }
+      const { text, chain: next } = encodeEvent(anew, chain)
+      chain = next
+      before = { ...anew, chain }
+      yield { ...event, body: text, recordedMs: event.recordedMs + 1 }
+    }
   }
 
   /** Evicted or expired after the broker had it without saying so: it parts a range whose chain is that of its end. */

@@ -46,6 +46,24 @@ export const mutations: readonly Mutation[] = [
     seed: 1,
   },
   {
+    name: 'checkpoints-unverified',
+    removed: 'the signature of a checkpoint: whatever is signed is believed',
+    file: 'cloud/audit/checkpoints.js',
+    find: '!verifyCheckpoint(this.#ledger.gateway, checkpoint, keyObjectOf(key))',
+    replace: 'key === checkpoint',
+    breaks: ['G8'],
+    seed: 6,
+  },
+  {
+    name: 'signed-and-not-compared',
+    removed: 'the comparison of what was signed with what is there',
+    file: 'cloud/audit/checkpoints.js',
+    find: 'if (there.chain !== chain)',
+    replace: 'if (there === chain)',
+    breaks: ['G8'],
+    seed: 6,
+  },
+  {
     name: 'unsynced-append',
     removed: 'the fsync before an event is acknowledged',
     file: 'edge/outbox/writer/engine.js',
@@ -62,7 +80,7 @@ export const mutations: readonly Mutation[] = [
     find: 'await state.store.noteAnswered(encodeAnswered(draft.head, { closed: false }), { sync: false });',
     replace: '',
     breaks: ['G1'],
-    seed: 264,
+    seed: 667,
   },
   {
     name: 'unsynced-open',
@@ -548,6 +566,6 @@ export const mutations: readonly Mutation[] = [
     find: "...(ordered && { 'x-single-active-consumer': true }),",
     replace: '',
     breaks: ['G6'],
-    seed: 13,
+    seed: 6,
   },
 ]

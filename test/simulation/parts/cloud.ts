@@ -9,6 +9,7 @@ import { rollupsConsumer } from '../../../cloud/projections/rollups.ts'
 import type { Deliveries, Sidings } from '../../../cloud/amqp/delivery.ts'
 import { noObserver } from '../../../cloud/pipeline/observer.ts'
 import { createPipeline, type Pipeline } from '../../../cloud/pipeline/pipeline.ts'
+import { emptyRegistry } from '../../../cloud/gateways/registry.ts'
 import { provenance } from '../../../cloud/gateways/provenance.ts'
 import { schemaCheck } from '../../../cloud/pipeline/schema-check.ts'
 import { exchangeTopology, groupTopology } from '../../../cloud/amqp/topology.ts'
@@ -138,7 +139,12 @@ export class Cloud {
     const shared = {
       storage: database.storageFor(process),
       sidings: this.sidingsFor(process),
-      provenance: provenance({ users: {}, unvouched: 'refuse' }),
+      provenance: provenance({
+        users: {},
+        unvouched: 'refuse',
+        unknown: 'accept',
+        registry: () => emptyRegistry,
+      }),
       checkSchema: schemaCheck(schemasOf('cloud'), 'accept'),
       batchMax: settings.cloudBatchMax,
       lanes: settings.cloudLanes,

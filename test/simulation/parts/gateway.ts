@@ -4,6 +4,7 @@ import { createAdmission } from '../../../edge/admission/admission.ts'
 import { forward } from '../../../edge/uplink/forwarder.ts'
 import { createIngest, type Ingest } from '../../../edge/admission/ingest.ts'
 import { silentIngestObserver } from '../../../edge/admission/observer.ts'
+import type { CheckpointSigner } from '../../../edge/outbox/options.ts'
 import { silentOutboxObserver } from '../../../edge/outbox/observer.ts'
 import { silentForwarderObserver } from '../../../edge/uplink/observer.ts'
 import type { Outbox } from '../../../edge/outbox/outbox.ts'
@@ -12,6 +13,7 @@ import { headKey } from '../../../edge/outbox/layout/keys.ts'
 import { openOutbox } from '../../../edge/outbox/open.ts'
 import { createRoutes } from '../../../edge/admission/routes/routes.ts'
 import { eventKey } from '../../../src/contract/event.ts'
+import { testSigner } from '../../support/fakes/signer.ts'
 import type { Chance } from '../plan/chance.ts'
 import { GatewayDisk } from './gateway-disk.ts'
 import { Hands } from './hands.ts'
@@ -36,6 +38,10 @@ export interface GatewayParts {
 
 /** The outbox looks at its clocks once a second, and then writes. */
 const lookMs = 1500
+const signMs = 5000
+
+/** The gateway's key. */
+export const gatewaySigner = testSigner(1)
 
 /** The edge machine: its disk and wall clock outlive the program that runs on it. */
 export class Gateway {
@@ -185,6 +191,7 @@ export class Gateway {
       waitingMax: settings.waitingMax,
       reportIntervalMs: settings.reportIntervalMs,
       clockSettleMs: settings.clockSettleMs,
+      checkpoints: this.signerOf(process),
       signal: stopping.signal,
     })
     if (!process.alive) return
@@ -213,6 +220,23 @@ export class Gateway {
     this.ingest = this.ingestOf(process, outbox)
     journal.tell('edge', `is up, epoch ${outbox.stats().epoch}`)
     callOnce(this.onUp)
+  }
+
+  /** Signing takes its time, and the program may be gone before it has ended. */
+  private signerOf({ clock }: SimulatedProcess): CheckpointSigner | undefined {
+    const { settings, random, journal } = this.parts
+    const { signsEvery } = settings
+    if (signsEvery === undefined) return undefined
+    return {
+      ...gatewaySigner,
+      everyEvents: signsEvery,
+      everyMs: signMs,
+      async sign(gateway, head) {
+        await clock.sleep(random.between(0, settings.latencyMsMax))
+        journal.count('signed')
+        return gatewaySigner.sign(gateway, head)
+      },
+    }
   }
 
   private ingestOf(process: SimulatedProcess, outbox: Outbox): Ingest {

@@ -53,6 +53,7 @@ export function makePlan(seed: number): Plan {
     failsForGood,
     together: chance(seed, 'door').one(0.25),
     readsLate: chance(seed, 'reads').one(0.125),
+    signsEvery: makeSigning(chance(seed, 'signing')),
     ...focus?.settings,
   }
   return {
@@ -65,6 +66,11 @@ export function makePlan(seed: number): Plan {
       ...makeForgeries(chance(seed, 'forgery')),
     ],
   }
+}
+
+/** One run in four has a key: the others are as they were before anything was signed. */
+function makeSigning(random: Chance): number | undefined {
+  return random.one(0.25) ? random.pick([1, 3, 10]) : undefined
 }
 
 /** From a stream of its own, so that the rest of a seed is as it was before there were batches. */
@@ -81,7 +87,10 @@ function makeWire(
 
 function makeSettings(
   random: Chance,
-): Omit<Settings, keyof ReturnType<typeof makeWire> | 'failsForGood' | 'together' | 'readsLate'> {
+): Omit<
+  Settings,
+  keyof ReturnType<typeof makeWire> | 'failsForGood' | 'together' | 'readsLate' | 'signsEvery'
+> {
   const tight = random.one(0.35)
   return {
     devices: Array.from({ length: random.whole(1, 5) }, (_, index) => `d${index}`),

@@ -32,6 +32,8 @@ export interface Settings {
   briefTtlMs: number
   reportIntervalMs: number
   clockSettleMs: number
+  /** The gateway signs its ledger, after so many events; undefined: it has no key. */
+  signsEvery: number | undefined
   cloudInstances: number
   cloudBatchMax: number
   cloudLanes: number

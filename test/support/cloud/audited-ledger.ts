@@ -1,7 +1,7 @@
 import { expect } from 'vitest'
 import type { AuditedEvent } from '../../../cloud/audit/event.ts'
 import type { AuditedNote } from '../../../cloud/audit/notes.ts'
-import { auditLedger, type LedgerReport } from '../../../cloud/audit/audit.ts'
+import { auditLedger, type LedgerReport, type LedgerToAudit } from '../../../cloud/audit/audit.ts'
 import { textColumns } from '../../../cloud/history/record.ts'
 import { claimedChain, encodeEvent, verifyChain } from '../../../src/contract/codec.ts'
 import type { Event } from '../../../src/contract/event.ts'
@@ -14,17 +14,20 @@ async function* stream<T>(items: readonly T[]): AsyncGenerator<T> {
 export function audit(
   events: readonly AuditedEvent[],
   notes: readonly Noted[] = [],
-  { closedAt, ...more }: { closedAt?: number | undefined; closedMs?: number; settledBeforeMs?: number } = {},
+  {
+    closedAt,
+    closedMs,
+    ...more
+  }: Partial<LedgerToAudit> & { closedAt?: number | undefined; closedMs?: number } = {},
 ): Promise<LedgerReport> {
   return auditLedger({
     gateway: 'gateway-1',
     epoch,
     events: stream(events),
     notes: stream(founded(notes)),
-    closures: new Map(
-      closedAt === undefined ? [] : [[epoch, { last: closedAt, notedMs: more.closedMs ?? 0 }]],
-    ),
-    settledBeforeMs: more.settledBeforeMs,
+    closures: new Map(closedAt === undefined ? [] : [[epoch, { last: closedAt, notedMs: closedMs ?? 0 }]]),
+    mayBeSpokenOfBy: () => true,
+    ...more,
   })
 }
 

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { publisherOf } from '../../../cloud/amqp/delivery.ts'
-import { provenance, type Published } from '../../../cloud/gateways/provenance.ts'
+import { provenance, type Provenance, type Published } from '../../../cloud/gateways/provenance.ts'
+import { emptyRegistry, registryOf } from '../../../cloud/gateways/registry.ts'
 import type { Event } from '../../../src/contract/event.ts'
 import { headers as names, wire } from '../../../src/contract/wire.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
@@ -8,8 +9,15 @@ import { Ledger } from '../../support/cloud/cloud-events.ts'
 const believes = provenance({
   users: { 'gateway-2': ['site-a', 'site-b'] },
   unvouched: 'refuse',
+  unknown: 'accept',
+  registry: () => emptyRegistry,
 })
-const accepting = provenance({ users: {}, unvouched: 'accept' })
+const accepting = provenance({
+  users: {},
+  unvouched: 'accept',
+  unknown: 'accept',
+  registry: () => emptyRegistry,
+})
 
 function eventOf(gateway: string, more: Partial<Event> = {}): Event {
   return new Ledger(gateway).next('device-1', more).event
@@ -76,6 +84,26 @@ describe('an event', () => {
       retryable: false,
       message: expect.stringContaining(why) as string,
     })
+  })
+
+  test('of a gateway that is suspended is refused, and of an unregistered one where that is asked for (G9)', () => {
+    const registry = registryOf({
+      gateways: [
+        { name: 'gateway-1', state: 'active', sinceMs: 0 },
+        { name: 'gateway-2', state: 'suspended', sinceMs: 0 },
+      ],
+      keys: [],
+      names: [],
+    })
+    const knowing = (unknown: 'accept' | 'refuse'): Provenance =>
+      provenance({ users: {}, unvouched: 'refuse', unknown, registry: () => registry })
+    const why = (gateway: string, unknown: 'accept' | 'refuse', exchange?: string): string | undefined =>
+      knowing(unknown)(eventOf(gateway), by(gateway, exchange))?.message
+    expect(why('gateway-1', 'refuse')).toBeUndefined()
+    expect(why('gateway-2', 'accept')).toContain('is suspended')
+    expect(why('gateway-3', 'accept')).toBeUndefined()
+    expect(why('gateway-3', 'refuse')).toContain('no gateway is registered as that')
+    expect(why('gateway-3', 'refuse', '')).toBeUndefined()
   })
 
   test('by the default exchange was let in before, and must not contradict itself all the same (G9)', () => {

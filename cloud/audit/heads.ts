@@ -1,0 +1,93 @@
+import { readFile, rename, writeFile } from 'node:fs/promises'
+import { z } from 'zod'
+import { checkpointSchema } from '../../src/contract/checkpoint.ts'
+import { messageOf, TidegateError } from '../../src/errors.ts'
+import type { GatewayKey, Registry } from '../gateways/registry.ts'
+import type { LedgerReport } from './audit.ts'
+import type { KeptHead } from './checkpoints.ts'
+
+/** The newest signed head of each ledger, and the keys they were verified with. Kept elsewhere, it binds the database to what was. */
+export interface Heads {
+  keys: readonly GatewayKey[]
+  heads: readonly KeptHead[]
+}
+
+const format = 'tidegate heads v1'
+
+const fileSchema = z.object({
+  format: z.literal(format),
+  keys: z.array(
+    z.object({
+      gateway: z.string(),
+      fingerprint: z.string(),
+      publicKey: z.string(),
+      sinceMs: z.number(),
+      untilMs: z.number().nullable(),
+    }),
+  ),
+  heads: z.array(checkpointSchema.and(z.object({ gateway: z.string() }))),
+})
+
+/** @throws TidegateError `HEADS_FILE` */
+export async function readHeads(file: string): Promise<Heads> {
+  try {
+    return fileSchema.parse(JSON.parse(await readFile(file, 'utf8')))
+  } catch (cause) {
+    throw unusable(file, cause, 'name a file that tidegate audit --heads has written')
+  }
+}
+
+/** Replaced whole or not at all. @throws TidegateError `HEADS_FILE` */
+export async function writeHeads(file: string, heads: Heads): Promise<void> {
+  const part = `${file}.part`
+  try {
+    await writeFile(part, `${JSON.stringify({ format, ...heads }, undefined, 1)}\n`)
+    await rename(part, file)
+  } catch (cause) {
+    throw unusable(file, cause, 'name a place where this user may write')
+  }
+}
+
+/** What to keep after an audit: of a ledger that it alarms of, what was kept before. */
+export class HeadsToKeep {
+  readonly #before: Heads | undefined
+  readonly #heads = new Map<string, KeptHead>()
+
+  constructor(before: Heads | undefined) {
+    this.#before = before
+    for (const head of before?.heads ?? []) this.#heads.set(ledgerOf(head), head)
+  }
+
+  add({ gateway, epoch, signed, faultCount }: LedgerReport): void {
+    if (signed !== null && faultCount === 0)
+      this.#heads.set(ledgerOf({ gateway, epoch }), { gateway, ...signed })
+  }
+
+  of(registry: Registry): Heads {
+    const heads = [...this.#heads.values()]
+    const gateways = new Set([
+      ...registry.gateways.map(({ name }) => name),
+      ...heads.map((head) => head.gateway),
+    ])
+    return { keys: [...gateways].flatMap((gateway) => keysFor(gateway, registry, this.#before)), heads }
+  }
+}
+
+/** A gateway’s keys as they were kept, if any were: whoever can write the database could register others. */
+export function keysFor(gateway: string, registry: Registry, kept: Heads | undefined): readonly GatewayKey[] {
+  const own = kept?.keys.filter((key) => key.gateway === gateway) ?? []
+  return own.length > 0 ? own : registry.keysOf(gateway)
+}
+
+function ledgerOf({ gateway, epoch }: { gateway: string; epoch: string }): string {
+  return `${gateway} ${epoch}`
+}
+
+function unusable(file: string, cause: unknown, hint: string): TidegateError {
+  return new TidegateError('HEADS_FILE', {
+    message: `the heads in ${file} cannot be kept or read: ${messageOf(cause).split('\n')[0] ?? ''}`,
+    retryable: false,
+    hint,
+    cause,
+  })
+}

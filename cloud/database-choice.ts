@@ -1,0 +1,56 @@
+import type { Command } from 'commander'
+import { TidegateError } from '../src/errors.ts'
+import { refuseInClear } from '../src/settings/in-clear.ts'
+import { type CloudConfig, loadCloudConfig } from './config.ts'
+import type { Database } from './database/database-postgres.ts'
+
+/** What a person has said of the database that a command is about. */
+export interface DatabaseChoice {
+  config?: string
+  database?: string
+}
+
+/** Gives a command the options by which it is told which database it is about. */
+export function askingForDatabase(command: Command): Command {
+  return command
+    .option('-c, --config <file>', 'YAML configuration of the cloud, for its database')
+    .option(
+      '-d, --database <url>',
+      `postgres:// URL without a password, instead of a configuration; with one it belongs in ${urlVariable}, where ps does not show it`,
+    )
+}
+
+/**
+ * The database that was chosen, for one command; not asked yet.
+ * @throws TidegateError `OPTIONS_INVALID` if nobody has said which, `CONNECTION_IN_CLEAR`, and as `loadCloudConfig` does
+ */
+export async function openChosenDatabase(choice: DatabaseChoice, applicationName: string): Promise<Database> {
+  const { url, passwordFile, insecure } = databaseOf(choice, process.env)
+  warnOfPassword(choice)
+  const { createDatabase } = await import('./database/database-postgres.ts')
+  const { dialledBy } = await import('./database/url-postgres.ts')
+  refuseInClear({ key: 'database.url', insecure, ...dialledBy(url) })
+  return createDatabase({ url, passwordFile, poolMax: 1, applicationName })
+}
+
+function databaseOf({ config, database }: DatabaseChoice, env: NodeJS.ProcessEnv): CloudConfig['database'] {
+  if (database === undefined && config === undefined && env[urlVariable] === undefined) {
+    throw new TidegateError('OPTIONS_INVALID', {
+      message: 'which database?',
+      retryable: false,
+      hint: `name the cloud's configuration (--config) or set ${urlVariable}; --database URL shows its password in ps`,
+    })
+  }
+  const settings = loadCloudConfig(config, env).database
+  return database === undefined ? settings : { ...settings, url: database, passwordFile: undefined }
+}
+
+/** On standard error: what a command prints is for programs too. */
+function warnOfPassword({ database }: DatabaseChoice): void {
+  if (database === undefined || !URL.canParse(database) || new URL(database).password === '') return
+  process.stderr.write(
+    `tidegate: ps shows every user of this machine the password in --database; put the URL in ${urlVariable} instead\n`,
+  )
+}
+
+const urlVariable = 'TIDEGATE_CLOUD__DATABASE__URL'

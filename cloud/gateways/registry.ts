@@ -1,0 +1,78 @@
+import { createPublicKey, type KeyObject } from 'node:crypto'
+
+/** `suspended`: nothing that it publishes is believed. */
+export type GatewayState = 'active' | 'suspended'
+
+export interface RegisteredGateway {
+  name: string
+  state: GatewayState
+  /** Since when it is in that state, ms since the Unix epoch. */
+  sinceMs: number
+}
+
+/** A key with which a gateway signs its ledger. */
+export interface GatewayKey {
+  gateway: string
+  fingerprint: string
+  /** SubjectPublicKeyInfo, PEM. */
+  publicKey: string
+  /** When it was registered. What it signed before is believed too, as far as the gateway’s clock goes. */
+  sinceMs: number
+  /** Signatures that are dated later are not believed; null: it is in use. */
+  untilMs: number | null
+}
+
+/** A gateway is called `gateway` and was called `former`. */
+export interface FormerName {
+  former: string
+  gateway: string
+}
+
+/** Who the gateways are, as of a moment. */
+export interface Registry {
+  readonly gateways: readonly RegisteredGateway[]
+  readonly names: readonly FormerName[]
+  /** Undefined: nobody has registered it. */
+  stateOf(gateway: string): GatewayState | undefined
+  keysOf(gateway: string): readonly GatewayKey[]
+  /** Whether one who is called `speaker` may speak of the ledgers of `owner`: it is that gateway, or was called so before. */
+  maySpeakOf(speaker: string, owner: string): boolean
+}
+
+export interface RegistryRows {
+  gateways: readonly RegisteredGateway[]
+  keys: readonly GatewayKey[]
+  names: readonly FormerName[]
+}
+
+export function registryOf({ gateways, keys, names }: RegistryRows): Registry {
+  const states = new Map(gateways.map(({ name, state }) => [name, state]))
+  const laterNames = new Map(names.map(({ former, gateway }) => [former, gateway]))
+  return {
+    gateways,
+    names,
+    stateOf: (gateway) => states.get(gateway),
+    keysOf: (name) => keys.filter(({ gateway }) => gateway === name),
+    maySpeakOf(speaker, owner) {
+      const seen = new Set<string>()
+      for (let name: string | undefined = owner; name !== undefined && !seen.has(name);) {
+        if (name === speaker) return true
+        seen.add(name)
+        name = laterNames.get(name)
+      }
+      return false
+    },
+  }
+}
+
+/** Nobody has registered any gateway. */
+export const emptyRegistry = registryOf({ gateways: [], keys: [], names: [] })
+
+/** Parsed once each: an audit meets the same few again and again. */
+const parsed = new Map<string, KeyObject>()
+
+export function keyObjectOf({ publicKey }: Pick<GatewayKey, 'publicKey'>): KeyObject {
+  let key = parsed.get(publicKey)
+  if (key === undefined) parsed.set(publicKey, (key = createPublicKey(publicKey)))
+  return key
+}

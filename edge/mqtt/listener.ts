@@ -1,4 +1,4 @@
-import { constants } from 'node:crypto'
+import { constants, X509Certificate } from 'node:crypto'
 import type { AddressInfo, Socket } from 'node:net'
 import {
   createServer,
@@ -168,11 +168,14 @@ class Entrance implements Listener {
    * connection. Its own check of lists has one answer for a list out of date, whoever it is about, and that hides every other.
    */
   #vouchedFor(socket: TLSSocket, deviceId: string, address: string): Credential | undefined {
-    const leaf = socket.getPeerX509Certificate()
-    const sent = leaf ? sentWith(leaf) : []
+    const leaf = new X509Certificate(socket.getPeerCertificate().raw)
     const { authorities } = this.#options.trust.inForce.cas
-    const tooMany = sent.length > sentMax
-    const credential = leaf && !tooMany ? credentialOf({ leaf, sent }, deviceId, authorities) : undefined
+    const direct = credentialOf({ leaf, sent: [] }, deviceId, authorities)
+    // TLS prefers our CAs to what was sent, and each time that Node is asked for that, it leaks it: some 6 KB a certificate.
+    const asked = direct.leaf.issuers.length > 0 ? undefined : socket.getPeerX509Certificate()
+    const sent = asked ? sentWith(asked) : []
+    const credential =
+      sent.length <= sentMax ? credentialOf({ leaf, sent }, deviceId, authorities) : undefined
     const fault = credential
       ? this.#standing.faultOf(credential)
       : ({ reason: 'unknown-ca', detail: `it sent more than ${sentMax} certificates with its own` } as const)

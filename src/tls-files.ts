@@ -91,7 +91,7 @@ function provenPair(
   { caFile, certificates: authorities }: TrustedCas,
 ): KeyPair {
   const files = { certFile, caFile, where }
-  const { chain, root } = followUp(findSigner(certificates, authorities, files), authorities)
+  const { chain, root } = followUp(findSigner(certificates, authorities, { ...files, now }), authorities, now)
   for (const certificate of chain) refuseOutsideValidity(certificate, caFile, where, now)
   if (!root) throw rootMissing(chain, files)
   return pair
@@ -183,11 +183,11 @@ export function refuseOutsideValidity(
 function findSigner(
   [leaf, ...intermediates]: Certificates,
   authorities: Certificates,
-  { certFile, caFile, where }: { certFile: string; caFile: string; where: string },
+  { certFile, caFile, where, now }: { certFile: string; caFile: string; where: string; now: Date },
 ): X509Certificate {
   let current = leaf
   for (let length = 0; length < chainLengthMax; length += 1) {
-    const issuer = [...authorities, ...intermediates].find((candidate) => current.checkIssued(candidate))
+    const issuer = issuerOf(current, [...authorities, ...intermediates], now)
     if (issuer === undefined) break
     if (!current.verify(issuer.publicKey))
       throw corrupt(certFile, where, `its signature is not that of its issuer in ${caFile}`)
@@ -205,18 +205,32 @@ function findSigner(
 function followUp(
   signer: X509Certificate,
   authorities: Certificates,
+  now?: Date,
 ): { chain: X509Certificate[]; root: X509Certificate | undefined } {
   const chain = [signer]
   let current = signer
   while (!current.checkIssued(current)) {
-    const issuer = authorities.find(
-      (candidate) => current.checkIssued(candidate) && current.verify(candidate.publicKey),
-    )
-    if (issuer === undefined || chain.length > chainLengthMax) return { chain, root: undefined }
+    const issuer = issuerOf(current, authorities, now)
+    if (issuer === undefined || !current.verify(issuer.publicKey) || chain.length > chainLengthMax)
+      return { chain, root: undefined }
     chain.push(issuer)
     current = issuer
   }
   return { chain, root: current }
+}
+
+/** Of several of one name the one that has signed it and is valid now: a CA that was renewed may stand beside what it was before. */
+function issuerOf(
+  certificate: X509Certificate,
+  candidates: readonly X509Certificate[],
+  now?: Date,
+): X509Certificate | undefined {
+  const named = candidates.filter((candidate) => certificate.checkIssued(candidate))
+  const signers = named.filter((candidate) => certificate.verify(candidate.publicKey))
+  const valid = signers.find(
+    ({ validFrom, validTo }) => !now || (new Date(validFrom) <= now && now <= new Date(validTo)),
+  )
+  return valid ?? signers[0] ?? named[0]
 }
 
 function rootMissing(

@@ -32,7 +32,7 @@ export interface Link {
 export interface Credential {
   deviceId: string
   leaf: Step
-  /** The CA certificates that it has sent with its own, whether or not they have to do with it. */
+  /** The CA certificates that it has sent with its own, as far as they have to do with it. */
   sent: readonly Step[]
 }
 
@@ -64,11 +64,17 @@ export function credentialOf(
     .filter(({ ca }) => ca)
     .flatMap((certificate) => orNone(() => signerOf(certificate)))
   const signers = [...[...authorities.values()].flat(), ...sentSigners]
-  return {
-    deviceId,
-    leaf: stepOf(leaf, signers),
-    sent: sentSigners.map(({ certificate, identity }) => ({ ...stepOf(certificate, signers), identity })),
-  }
+  const first = stepOf(leaf, signers)
+  const onTheWay: Step[] = []
+  // Signatures cost: of what was sent only that is checked which has signed something on the way.
+  const reached = new Set(first.issuers)
+  for (const identity of reached)
+    for (const one of sentSigners.filter((signer) => signer.identity === identity)) {
+      const step = { ...stepOf(one.certificate, signers), identity }
+      onTheWay.push(step)
+      for (const issuer of step.issuers) reached.add(issuer)
+    }
+  return { deviceId, leaf: first, sent: onTheWay }
 }
 
 /** What a client has sent with its certificate, in its order; one more than `sentMax` at most. */
@@ -88,6 +94,8 @@ interface Signer {
 }
 
 function signerOf(certificate: X509Certificate): Signer {
+  const { publicExponent = 0n } = certificate.publicKey.asymmetricKeyDetails ?? {}
+  if (publicExponent >> 32n > 0n) throw new RangeError('to check a signature with this key takes too long')
   const key = certificate.publicKey.export({ type: 'spki', format: 'der' })
   const identity = createHash('sha256').update(key).update(certificate.subject).digest('base64')
   return { certificate, identity }

@@ -7,7 +7,7 @@ export interface FileWatchOptions {
   read: string
   /** Called when they are to be read; the next look is after it. Must not reject. */
   onChanged: () => Promise<void>
-  clock: Pick<Clock, 'after'>
+  clock: Pick<Clock, 'after' | 'monotonicMs'>
 }
 
 /**
@@ -24,6 +24,8 @@ export class FileWatch {
   #read: string
   #seen: string
   #restlessLooks = 0
+  /** The look that is under way, and since when: there is one at a time. */
+  #looking: { sinceMs: number; seen: Promise<string> } | undefined
   #timer: { cancel(): void }
   #closed = false
 
@@ -38,6 +40,11 @@ export class FileWatch {
   async beforeReading(): Promise<void> {
     this.#read = await this.#lookNow()
     this.#restlessLooks = 0
+  }
+
+  /** For how long a look has been under way. */
+  get looksForMs(): number {
+    return this.#looking ? this.#options.clock.monotonicMs() - this.#looking.sinceMs : 0
   }
 
   close(): void {
@@ -60,7 +67,14 @@ export class FileWatch {
   }
 
   /** Files that cannot be looked at look like what they were. */
-  async #lookNow(): Promise<string> {
-    return this.#options.look().catch(() => this.#seen)
+  #lookNow(): Promise<string> {
+    this.#looking ??= {
+      sinceMs: this.#options.clock.monotonicMs(),
+      seen: this.#options
+        .look()
+        .catch(() => this.#seen)
+        .finally(() => (this.#looking = undefined)),
+    }
+    return this.#looking.seen
   }
 }

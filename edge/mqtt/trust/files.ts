@@ -72,15 +72,14 @@ export function loadDeniedOf({ denied }: TrustFiles): Denied {
  */
 export async function marksOf({ ca, cert, key, crl, denied }: TrustFiles): Promise<string> {
   const paths = [ca, cert, key, crl, denied].filter((path) => path !== undefined)
-  const marks = await Promise.all(
-    paths.map(async (path) => {
-      try {
-        const { dev, ino, size, mtimeMs, ctimeMs } = await stat(path)
-        return [dev, ino, size, mtimeMs, ctimeMs].join(' ')
-      } catch (error) {
-        return codeOf(error)
-      }
-    }),
-  )
+  const marks: string[] = []
+  // One after the other: a disk that hangs has one of the threads that write to another, and not all.
+  for (const path of paths)
+    try {
+      const { dev, ino, size, mtimeMs, ctimeMs } = await stat(path)
+      marks.push([dev, ino, size, mtimeMs, ctimeMs].join(' '))
+    } catch (error) {
+      marks.push(codeOf(error))
+    }
   return marks.join('\n')
 }

@@ -55,6 +55,8 @@ const tickEveryMs = 1000
 const staleWarningEveryMs = 3_600_000
 /** What is faulty may come right without anybody writing it again: its day comes, a disk answers, somebody may read it. */
 const tryAgainAfterMs = 60_000
+/** A look at files takes a millisecond; one that takes so long hangs. */
+const hangsAfterMs = 10_000
 
 /** Looks after the files until it is closed. A file that has changed is read when it has lain still from one look to the next. */
 export function startTrust(options: TrustOptions): Trust {
@@ -63,13 +65,13 @@ export function startTrust(options: TrustOptions): Trust {
 
 class WatchedTrust implements Trust {
   inForce: TrustInForce
-  faulty: ReadonlySet<TrustPart> = new Set()
   readonly stale: StalePolicy
   readonly #options: TrustOptions
   readonly #followers: TrustFollower[] = []
   readonly #mayWarn: (key: string) => number | undefined
   readonly #files: FileWatch
   readonly #reads = groupCommit<void, void>((asked) => this.#readFor(asked), { itemsMax: Infinity })
+  #faulty: ReadonlySet<TrustPart> = new Set()
   #tryAgainAtMs = Infinity
   #timer: { cancel(): void }
   #closed = false
@@ -85,6 +87,11 @@ class WatchedTrust implements Trust {
     this.#warnOf(loaded)
     this.#warnOfStaleLists()
     this.#timer = this.#next()
+  }
+
+  /** All parts while nobody can tell: a file system that does not answer. */
+  get faulty(): ReadonlySet<TrustPart> {
+    return this.#files.looksForMs > hangsAfterMs ? new Set(trustParts) : this.#faulty
   }
 
   watch(follower: TrustFollower): void {
@@ -107,8 +114,13 @@ class WatchedTrust implements Trust {
 
   /** Apart from the looks at the files, which may hang: certificates end all the same. */
   #tick(): void {
-    const { clock } = this.#options
+    const { clock, log } = this.#options
     this.#warnOfStaleLists()
+    if (this.#files.looksForMs > hangsAfterMs && this.#mayWarn('hangs') !== undefined)
+      log.warn(
+        { forMs: this.#files.looksForMs },
+        'the files of mqtt.tls cannot be looked at: their file system does not answer',
+      )
     this.#tell((follower) => follower.passed())
     if (clock.monotonicMs() >= this.#tryAgainAtMs) {
       this.#tryAgainAtMs = clock.monotonicMs() + tryAgainAfterMs
@@ -151,7 +163,7 @@ class WatchedTrust implements Trust {
     const denied = await orKept('denied', () => loadDeniedOf(files), inForce.denied)
     if (this.#closed) return
     this.inForce = { cas, pair, lists, denied }
-    this.faulty = faulty
+    this.#faulty = faulty
     this.#tryAgainAtMs = faulty.size > 0 ? clock.monotonicMs() + tryAgainAfterMs : Infinity
     this.#warn(pair.warnings)
     this.#warnOf(this.inForce)

@@ -109,6 +109,31 @@ describe('TLS files at start-up', () => {
     expect(loaded.key).toEqual(await readFile(server.keyFile))
   })
 
+  test.each(['before', 'behind'])(
+    'a CA that was renewed with its key is taken, though the certificate that has ended stands %s it',
+    async (place) => {
+      const issuer = await createAuthority(join(dir, `renewed-${place}`), { now: after(-400), days: 365 })
+      const ended = await readFile(issuer.certFile, 'utf8')
+      await rm(issuer.certFile)
+      const renewed = await createAuthority(issuer.dir, { now })
+      const pair = await issueCertificate(renewed, {
+        commonName: 'edge',
+        kind: 'server',
+        dnsNames: ['localhost'],
+        outDir: renewed.dir,
+        now,
+      })
+      const both = [ended, await readFile(renewed.certFile, 'utf8')]
+      const twice = await written(
+        `both-${place}.crt`,
+        (place === 'before' ? both : both.toReversed()).join(''),
+      )
+      expect(loadTlsFiles({ ...pair, caFile: twice, where, kind: 'server', now })).toMatchObject({
+        commonName: 'edge',
+      })
+    },
+  )
+
   test('a missing file is named, with who needs it', () => {
     const keyFile = join(dir, 'nowhere.key')
     expect(loading({ keyFile })).toThrow(

@@ -266,3 +266,11 @@ test('a device that still sends the old certificate of its renewed intermediate 
   await publish(await here.connect(disguised), 'honest')
   expect(here.seen.refused).toEqual([])
 })
+
+test('what a device of a CA of ours sends beside its certificate is not asked for', async () => {
+  const here = await place()
+  const tls = await here.pki.device('direct')
+  const padding = Array.from({ length: 9 }, () => tls.ca.toString()).join('')
+  await publish(await here.connect({ ...tls, cert: `${tls.cert.toString()}${padding}` }), 'direct')
+  expect(here.seen.refused).toEqual([])
+})

@@ -114,7 +114,7 @@ test('the will of a connection that took the place of another survives a crash',
   await first.when(({ published, connections }) => published.length === 1 && connections === 1)
   expect(idsOf(first)).toEqual(['first'])
 
-  const clock = new FakeClock()
+  const clock = new FakeClock(Date.now())
   const next = await startAfterCrash(folder, clock)
   await clock.advance(roundMs)
   await next.outbox.until(1)
@@ -132,7 +132,7 @@ test('a will that waits for room is published by the next run, although its devi
   const back = await first.connect(tls, { clientId: 'same' })
   await back.endAsync()
 
-  const clock = new FakeClock()
+  const clock = new FakeClock(Date.now())
   const next = await startAfterCrash(folder, clock)
   await next.connect(tls, { clientId: 'same' })
   await clock.advance(roundMs)
@@ -156,7 +156,7 @@ test('a will of an earlier run goes to subscribers, unless a route ignores it', 
     const will = { topic, payload: Buffer.from('gone'), qos: 1 as const, retain: true }
     await first.connect(tls, { clientId: topic, will })
   }
-  const clock = new FakeClock()
+  const clock = new FakeClock(Date.now())
   const next = await startAfterCrash(folder, clock, more)
   const listener = await next.connect(tls)
   await listener.subscribeAsync(['noise/+', 'talk/+'], { qos: 1 })
@@ -174,7 +174,7 @@ test('the will of a device that came back after a crash, or said goodbye before 
   await polite.endAsync()
   await first.when(({ connections }) => connections === 2)
 
-  const clock = new FakeClock()
+  const clock = new FakeClock(Date.now())
   const next = await startAfterCrash(folder, clock)
   await next.connect(tls, { clientId: 'back' })
   await clock.advance(roundMs)
@@ -189,7 +189,7 @@ test('wills that find the outbox busy after a crash end nothing, and are publish
   const ids = ['one', 'three', 'two']
   for (const id of ids) await first.connect(tls, { clientId: id, will: willOf(id) })
 
-  const clock = new FakeClock()
+  const clock = new FakeClock(Date.now())
   const next = await startAfterCrash(folder, clock)
   next.outbox.fail(new TidegateError('OUTBOX_BUSY', { message: 'full', retryable: true, hint: 'wait' }))
   const reader = await next.connect(await pki.device('a1'))
@@ -216,7 +216,7 @@ test('wills of an earlier run wait for room one at a time, each in its turn (G7)
   const tls = await pki.device('a1')
   for (const id of ['one', 'two']) await first.connect(tls, { clientId: id, will: willOf(id) })
 
-  const clock = new FakeClock()
+  const clock = new FakeClock(Date.now())
   const next = await startAfterCrash(folder, clock)
   const reader = await next.connect(tls)
   await reader.subscribeAsync('devices/a1/#')

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { pino } from 'pino'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { loadTrust, type TrustFiles } from '../../../edge/mqtt/trust/files.ts'
-import { startTrust, type Trust, type TrustOptions } from '../../../edge/mqtt/trust/trust.ts'
+import { startTrust, type Trust, type TrustOptions, trustParts } from '../../../edge/mqtt/trust/trust.ts'
 import { tlsState } from '../../../edge/tls.ts'
 import { FakeClock } from '../../support/fakes/clock.ts'
 import { strangeKey } from '../../support/edge/intermediate-ca.ts'
@@ -97,9 +97,12 @@ test('who cannot go by what was read keeps nobody else from it, now and the next
 })
 
 test('while a look at the files hangs, time goes on for everybody’s certificates', async () => {
-  const { clock, told } = await place({ look: () => new Promise(() => {}) })
+  const { clock, trust, told } = await place({ look: () => new Promise(() => {}) })
   await clock.advance(5000)
   expect(told.passes).toBe(5)
+  expect(trust.faulty.size).toBe(0)
+  await clock.advance(10_000)
+  expect([...trust.faulty]).toEqual(trustParts)
 })
 
 test('files that never lie still are read all the same, within seconds', async () => {

@@ -216,22 +216,4 @@ describe('who may do what in the database', () => {
     })
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
   })
-
-  test('a database of before there were roles is handed over by the commands of DATABASE.md', async () => {
-    const url = await createDatabase()
-    const admin = await connected(url)
-    const former = `former_${process.pid}`
-    await admin.query(`create role ${former} login password '${former}'`)
-    await admin.query(`grant create on database ${new URL(url).pathname.slice(1)} to ${former}`)
-    const formerUrl = Object.assign(new URL(url), { username: former, password: former }).href
-    expect(await standing(formerUrl)).toBe('owner')
-    const urlOfNew = await createRoles(url)
-    await expect(standing(urlOfNew('writer'))).rejects.toMatchObject({ code: 'DATABASE_DENIED' })
-    await admin.query(`reassign owned by ${former} to tidegate_owner; grant tidegate_writer to ${former}`)
-    expect(await standing(urlOfNew('owner'))).toBe('owner')
-    expect(await standing(formerUrl)).toBe('writer')
-    await admin.query(
-      `revoke create on database ${new URL(url).pathname.slice(1)} from ${former}; drop role ${former}`,
-    )
-  })
 })

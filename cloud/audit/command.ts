@@ -1,4 +1,4 @@
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { TidegateError } from '../../src/errors.ts'
 import { systemClock } from '../../src/clock.ts'
 import { durationOf } from '../../src/settings/command-line.ts'
@@ -22,9 +22,11 @@ export function registerAuditCommand(program: Command): void {
     .command('audit')
     .description('prove per gateway that history is complete and untouched; exit code 1 if it is not')
     .option('-c, --config <file>', 'YAML configuration of the cloud, for its database')
-    .option(
-      '-d, --database <url>',
-      'postgres:// URL without a password, instead of a configuration; with one it belongs in TIDEGATE_CLOUD__DATABASE__URL, where ps does not show it',
+    .addOption(
+      new Option(
+        '-d, --database <url>',
+        'postgres:// URL without a password, instead of a configuration; with one it belongs in TIDEGATE_CLOUD__DATABASE__URL, where ps does not show it',
+      ).conflicts('config'),
     )
     .option('-g, --gateway <name>', 'only this gateway')
     .option(
@@ -69,19 +71,24 @@ function databaseOf({ config, database }: Options, env: NodeJS.ProcessEnv): Clou
       hint: `name the cloud's configuration (--config) or set ${urlVariable}; --database URL shows its password in ps`,
     })
   }
-  const settings = loadCloudConfig(config, env).database
-  return database === undefined ? settings : { ...settings, url: database, passwordFile: undefined }
+  if (database === undefined) return loadCloudConfig(config, env).database
+  // What else is set for a cloud does not concern this database.
+  const ofInsecure = Object.entries(env).filter(([name]) => name.toUpperCase() === insecureVariable)
+  return { ...loadCloudConfig(undefined, Object.fromEntries(ofInsecure)).database, url: database }
 }
 
 /** On standard error: the report is for programs too. */
 function warnOfPassword({ database }: Options): void {
-  if (database === undefined || !URL.canParse(database) || new URL(database).password === '') return
+  if (database === undefined || !URL.canParse(database)) return
+  const { password, searchParams } = new URL(database)
+  if (password === '' && !searchParams.has('password')) return
   process.stderr.write(
     `tidegate: ps shows every user of this machine the password in --database; put the URL in ${urlVariable} instead\n`,
   )
 }
 
 const urlVariable = 'TIDEGATE_CLOUD__DATABASE__URL'
+const insecureVariable = 'TIDEGATE_CLOUD__DATABASE__INSECURE'
 
 function print(text: string): void {
   process.stdout.write(`${text}\n`)

@@ -1,4 +1,4 @@
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { TidegateError } from '../src/errors.ts'
 import { refuseInClear } from '../src/settings/in-clear.ts'
 import { type CloudConfig, loadCloudConfig } from './config.ts'
@@ -14,9 +14,11 @@ export interface DatabaseChoice {
 export function askingForDatabase(command: Command): Command {
   return command
     .option('-c, --config <file>', 'YAML configuration of the cloud, for its database')
-    .option(
-      '-d, --database <url>',
-      `postgres:// URL without a password, instead of a configuration; with one it belongs in ${urlVariable}, where ps does not show it`,
+    .addOption(
+      new Option(
+        '-d, --database <url>',
+        `postgres:// URL without a password, instead of a configuration; with one it belongs in ${urlVariable}, where ps does not show it`,
+      ).conflicts('config'),
     )
 }
 
@@ -41,16 +43,21 @@ function databaseOf({ config, database }: DatabaseChoice, env: NodeJS.ProcessEnv
       hint: `name the cloud's configuration (--config) or set ${urlVariable}; --database URL shows its password in ps`,
     })
   }
-  const settings = loadCloudConfig(config, env).database
-  return database === undefined ? settings : { ...settings, url: database, passwordFile: undefined }
+  if (database === undefined) return loadCloudConfig(config, env).database
+  // What else is set for a cloud does not concern this database.
+  const ofInsecure = Object.entries(env).filter(([name]) => name.toUpperCase() === insecureVariable)
+  return { ...loadCloudConfig(undefined, Object.fromEntries(ofInsecure)).database, url: database }
 }
 
 /** On standard error: what a command prints is for programs too. */
 function warnOfPassword({ database }: DatabaseChoice): void {
-  if (database === undefined || !URL.canParse(database) || new URL(database).password === '') return
+  if (database === undefined || !URL.canParse(database)) return
+  const { password, searchParams } = new URL(database)
+  if (password === '' && !searchParams.has('password')) return
   process.stderr.write(
     `tidegate: ps shows every user of this machine the password in --database; put the URL in ${urlVariable} instead\n`,
   )
 }
 
 const urlVariable = 'TIDEGATE_CLOUD__DATABASE__URL'
+const insecureVariable = 'TIDEGATE_CLOUD__DATABASE__INSECURE'

@@ -2,6 +2,7 @@ import type { Database } from '../database/database-postgres.ts'
 import { TidegateError } from '../../src/errors.ts'
 import { outageOfOurs } from '../database/faults-postgres.ts'
 import { requireSchema } from '../database/migrate-postgres.ts'
+import { trustNoSchema } from '../database/roles-postgres.ts'
 import { migrations } from '../database/migrations/all.ts'
 import { readRegistry } from '../gateways/registry-postgres.ts'
 import type { Registry } from '../gateways/registry.ts'
@@ -65,6 +66,7 @@ export async function* auditDatabase(
 ): AsyncGenerator<LedgerReport> {
   const client = await database.connect()
   try {
+    await trustNoSchema(client)
     await client.query('begin transaction isolation level repeatable read, read only')
     const query: Query = async <Row>(text: string, values: readonly unknown[] = []) =>
       (await client.query(text, [...values])).rows as Row[]

@@ -168,9 +168,9 @@ async function prepare(client: ClientBase, idleInTransactionMsMax: number | unde
  * a database or a role may have, a crash of the server would take both back. What is stricter than `on` stays.
  */
 async function insistOnDurability(client: ClientBase): Promise<void> {
-  await client.query(
-    `select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'`,
-  )
+  // Neither calls a function, of which somebody could have left another under the same name.
+  const { rows } = await client.query<{ synchronous_commit: string }>('show synchronous_commit')
+  if (rows[0]?.synchronous_commit === 'off') await client.query('set synchronous_commit = on')
 }
 
 /**

@@ -6,7 +6,7 @@ import type { Logger } from '../../src/log.ts'
 import type { Database } from './database-postgres.ts'
 import { outageOfOurs } from './faults-postgres.ts'
 import type { Migration } from './migrations/migration.ts'
-import { becomeOwner, grantRights, ownsSchema } from './roles-postgres.ts'
+import { becomeOwner, grantRights, ownsSchema, rightsBeside, trustNoSchema } from './roles-postgres.ts'
 
 /** Any number; the same in every version of Tidegate, so that instances take turns. */
 const lockKey = 7_441_002_871
@@ -15,13 +15,16 @@ const lockKey = 7_441_002_871
 const lockTimeoutMs = 3_000
 const lockNotAvailable = '55P03'
 
+const rightsText =
+  'the user of database.url may do what the cloud never needs: revoke it (docs/DATABASE.md, Roles)'
+
 /** Whether the user may alter Tidegate's tables, and does; or adds to them, and finds them as they must be. */
 export type Standing = 'owner' | 'writer'
 
 /**
  * Brings the database schema up to date, once, however many instances start together: under an advisory lock, each
  * step in its own transaction with its checksum. Waits for nobody: what is retryable may be tried again. A user who may not alter
- * the schema finds it up to date.
+ * the schema finds it up to date, and is warned of what it may do beside its work (`DATABASE_RIGHTS`).
  * @throws TidegateError `MIGRATION_EDITED` when an applied step differs from ours, `DATABASE_NEWER` when the
  *   database is ahead of this version, `DATABASE_OLDER` when it is behind and the user may not alter it, `DATABASE_LOCKED`,
  *   `DATABASE_UNREACHABLE`.
@@ -42,9 +45,12 @@ export async function migrateDatabase(
   }
 
   async function bringUpToDate(): Promise<Standing> {
+    await trustNoSchema(client)
     const hasRoles = await becomeOwner(client)
     if (!(await ownsSchema(client))) {
       await requireSchema(client, migrations, database.where)
+      const beside = await rightsBeside(client)
+      if (beside.length > 0) log.warn({ code: 'DATABASE_RIGHTS', beside }, rightsText)
       return 'writer'
     }
     const applied = await migrate(client, migrations, hasRoles)

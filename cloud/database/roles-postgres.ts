@@ -18,15 +18,37 @@ const workingTables: Readonly<Record<string, string>> = {
 /** Who the gateways are is said by who owns the tables: the cloud at work could else vouch for keys of its own (G8). */
 const registryTables = ['gateways', 'gateway_keys', 'gateway_names'] as const
 
-/** Whether deploy/postgres/roles.sql was run in this database, and this session may act as the owner. */
+/**
+ * Whether deploy/postgres/roles.sql was run in this database, this session may act as the owner, and what there is of Tidegate is the
+ * owner's: until it was handed over, it is altered by whoever made it.
+ */
 const canBecomeOwnerSql = `
-select from pg_roles where rolname = 'tidegate_owner'
-  and pg_has_role(session_user, oid, 'member') and has_database_privilege(oid, current_database(), 'create')`
+select from pg_roles as owner where rolname = 'tidegate_owner'
+  and pg_has_role(session_user, oid, 'member') and has_database_privilege(oid, current_database(), 'create')
+  and not exists (select from pg_namespace where nspname = 'tidegate' and nspowner <> owner.oid)`
+
+const besideSql = `
+select 'create in the database' as beside from pg_database where datname = current_database()
+  and (has_database_privilege(oid, 'create') or pg_has_role(datdba, 'member'))
+union all select 'create in the schema public' from pg_namespace where nspname = 'public'
+  and (has_schema_privilege(oid, 'create') or pg_has_role(nspowner, 'member'))
+union all (select 'change tidegate.' || relname from pg_class
+  where relnamespace = to_regnamespace('tidegate') and relname = any($1)
+  and (has_table_privilege(oid, 'update, delete, truncate, trigger') or has_any_column_privilege(oid, 'update'))
+  order by relname)`
 
 const ownsSql = `
 select coalesce(
   (select pg_has_role(nspowner, 'usage') from pg_namespace where nspname = 'tidegate'),
   has_database_privilege(current_database(), 'create')) as owns`
+
+/**
+ * Nothing is called from here on but what is PostgreSQL's own: what somebody left in another schema under one of its names would
+ * otherwise run with the rights of this session.
+ */
+export async function trustNoSchema(client: ClientBase): Promise<void> {
+  await client.query('set search_path = pg_catalog, pg_temp')
+}
 
 /**
  * Acts from here on as the owner of Tidegate's tables, where there is a role for that and the user is a member of it, so that what is
@@ -45,7 +67,13 @@ export async function ownsSchema(client: ClientBase): Promise<boolean> {
   return rows[0]?.owns === true
 }
 
-/** Gives each role what it needs of every table, and takes from it what it was given beside that. For the owner. */
+/** What this session may do that the running cloud never needs, and that helps whoever has its password to alter the record. */
+export async function rightsBeside(client: ClientBase): Promise<string[]> {
+  const { rows } = await client.query<{ beside: string }>(besideSql, [[...ledgerTables, ...registryTables]])
+  return rows.map(({ beside }) => beside)
+}
+
+/** Gives each role what it needs of every table, and takes from it, and from all, what was given beside that. For the owner. */
 export async function grantRights(client: ClientBase): Promise<void> {
   await client.query(rightsSql())
 }
@@ -56,8 +84,9 @@ function rightsSql(): string {
   const roles = 'tidegate_writer, tidegate_module, tidegate_reader, tidegate_auditor'
   return [
     'begin',
+    `revoke all on schema tidegate from ${roles}, public`,
+    `revoke all on all tables in schema tidegate from ${roles}, public`,
     `grant usage on schema tidegate to ${roles}`,
-    `revoke all on all tables in schema tidegate from ${roles}`,
     `grant select, insert on ${ledger} to tidegate_writer`,
     ...Object.entries(workingTables).map(
       ([table, rights]) => `grant ${rights} on tidegate.${table} to tidegate_writer`,

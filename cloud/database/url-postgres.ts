@@ -4,6 +4,8 @@ import { messageOf, TidegateError } from '../../src/errors.ts'
 
 /** Those that the driver knows; any other it takes for none, and speaks in clear. */
 const sslModes = ['disable', 'prefer', 'require', 'verify-ca', 'verify-full', 'no-verify']
+/** Of `ssl`; any other is neither TLS nor none to the driver, which finds out when it connects. */
+const sslValues = ['true', '1', '0', 'no-verify']
 const form = 'postgres://user:password@host:5432/database?sslmode=verify-full&sslrootcert=/path/ca.crt'
 
 /** host:port/database, fit for logs. @throws TidegateError `CONFIG_INVALID` */
@@ -25,6 +27,9 @@ export function refuseFaultyUrl(text: string): void {
   const mode = searchParams.get('sslmode')
   if (mode !== null && !sslModes.includes(mode))
     throw invalid(`says sslmode=${mode}, and there are ${sslModes.join(', ')}`)
+  const ssl = searchParams.get('ssl')
+  if (ssl !== null && !sslValues.includes(ssl))
+    throw invalid(`says ssl=${ssl}, and there are ${sslValues.join(', ')}; better use sslmode`)
   const file = ['sslrootcert', 'sslcert', 'sslkey'].find((name) => searchParams.has(name))
   if (file !== undefined && mode === 'disable') throw invalid(`says ${file}, and sslmode=disable`)
   try {

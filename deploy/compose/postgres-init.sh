@@ -7,4 +7,5 @@ psql --set=ON_ERROR_STOP=1 --username=postgres --dbname=tidegate \
   --set=cloud="$(cat /etc/tidegate/cloud.password)" --set=migrator="$(cat /etc/tidegate/migrator.password)" <<'SQL'
 create role tidegate_cloud login password :'cloud' in role tidegate_writer;
 create role tidegate_migrator login password :'migrator' in role tidegate_owner;
+grant connect on database tidegate to tidegate_cloud, tidegate_migrator;
 SQL

@@ -3,7 +3,10 @@
 --
 --     psql -d tidegate -f roles.sql
 --
--- Nobody logs in as one of these: give each login the role that it needs. Safe to repeat.
+-- Nobody logs in as one of these: give each login the role that it needs, and the right to connect to this database, since roles are those of
+-- every database of the server. Safe to repeat.
+
+set search_path = pg_catalog, pg_temp;
 
 do $$
 declare
@@ -21,8 +24,12 @@ begin
     end if;
   end loop;
   execute format('grant create on database %I to tidegate_owner', current_database());
+  execute format('revoke connect on database %I from public', current_database());
 end
 $$;
 
 -- Consumers run in the cloud's transaction: what they may, the cloud's user must be able to.
 grant tidegate_module to tidegate_writer;
+
+-- What one leaves there under a name of PostgreSQL's own, others might call. (Every database of before PostgreSQL 15 lets all create there.)
+revoke create on schema public from public;

@@ -11,7 +11,8 @@ export interface PreparedDatabase {
   url: string
   /** Of the cloud's own user. */
   password: string
-  rolesFile: string
+  /** Files of SQL for a superuser: who may do what. */
+  setupFiles: readonly string[]
   /** The compiled `tidegate`. */
   cli: string
   env: NodeJS.ProcessEnv
@@ -25,20 +26,21 @@ export interface PreparedDatabase {
 export async function prepareDatabase({
   url,
   password,
-  rolesFile,
+  setupFiles,
   cli,
   env,
 }: PreparedDatabase): Promise<string> {
   const client = new Client({ connectionString: url })
   try {
     await client.connect()
-    await client.query(readFileSync(rolesFile, 'utf8'))
+    for (const file of setupFiles) await client.query(readFileSync(file, 'utf8'))
     const { rowCount } = await client.query('select from pg_roles where rolname = $1', [login])
+    const database = client.escapeIdentifier(decodeURIComponent(new URL(url).pathname.slice(1)))
     const quoted = client.escapeLiteral(password)
     await client.query(`${rowCount === 0 ? 'create' : 'alter'} role ${login} login password ${quoted}`)
     await client.query(`grant tidegate_writer to ${login}`)
+    await client.query(`grant connect on database ${database} to ${login}`)
     // Tables that somebody makes here for a consumer of theirs; not in our schema, which is called as the superuser is.
-    const database = client.escapeIdentifier(decodeURIComponent(new URL(url).pathname.slice(1)))
     await client.query(`alter database ${database} set search_path = public`)
     await client.query('alter default privileges in schema public grant all on tables to tidegate_module')
   } catch (cause) {

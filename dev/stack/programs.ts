@@ -44,12 +44,10 @@ interface DescribedEdge extends Described {
 const schemasFolder = fileURLToPath(
   new URL(inSource() ? '../../schemas' : '../../../schemas', import.meta.url),
 )
-/** Who may do what in the database. */
-export const rolesFile = fileURLToPath(
-  new URL(
-    inSource() ? '../../deploy/postgres/roles.sql' : '../../../deploy/postgres/roles.sql',
-    import.meta.url,
-  ),
+const setupFolder = inSource() ? '../../deploy/postgres/' : '../../../deploy/postgres/'
+/** Who may do what in the database, and that it holds for a folder that was kept from before there were roles. */
+export const setupFiles: readonly string[] = ['roles.sql', 'hand-over.sql'].map((name) =>
+  fileURLToPath(new URL(setupFolder + name, import.meta.url)),
 )
 /** The compiled `tidegate`. */
 export const cli = fileURLToPath(

@@ -18,7 +18,7 @@ import {
   describeCloud,
   describeEdge,
   logFileOf,
-  rolesFile,
+  setupFiles,
   type Described,
   type ProgramsOptions,
 } from './programs.ts'
@@ -156,7 +156,7 @@ async function startAll(options: StackOptions, scope: Scope): Promise<Stack> {
 /** As the cloud's user. A database that was given is as whoever gave it wants it, and the cloud makes its tables. */
 async function databaseOf({ postgres, databasePassword }: Servers, env: NodeJS.ProcessEnv): Promise<string> {
   if (postgres.how === 'given') return postgres.url
-  return prepareDatabase({ url: postgres.server.url, password: databasePassword, rolesFile, cli, env })
+  return prepareDatabase({ url: postgres.server.url, password: databasePassword, setupFiles, cli, env })
 }
 
 function handlesOn({

@@ -101,6 +101,30 @@ describe('a password in a file of its own', () => {
     expect(now()).toBe('postgres://u:first@h/db')
   })
 
+  test('is the only one, wherever the URL has another', () => {
+    const url = new URL(
+      withPassword('postgres://u:old@h/db?password=older&sslmode=require', secret('only', 'new')),
+    )
+    expect(url.href).toBe('postgres://u:new@h/db?sslmode=require')
+    expect(withPassword('postgres://%2Frun%2Fdb/db?user=u', secret('socket', 'new'))).toBe(
+      'postgres://:new@%2Frun%2Fdb/db?user=u',
+    )
+  })
+
+  test('that has no place in the URL, or is no text, is one clear error', () => {
+    const file = secret('placeless', 'new')
+    expect(() => withPassword('postgres:///db?host=/run/db&user=u', file)).toThrow(
+      expect.objectContaining({
+        code: 'CONFIG_INVALID',
+        hint: expect.stringContaining('postgres://user@%2F') as string,
+      }) as Error,
+    )
+    writeFileSync(file, Buffer.from([0x61, 0xff]))
+    expect(() => withPassword('postgres://u@h/db', file)).toThrow(
+      expect.objectContaining({ code: 'PASSWORD_FILE_UNREADABLE' }) as Error,
+    )
+  })
+
   test('is found from the folder of the configuration, on both sides', () => {
     const mqtt = { tls: { ca: 'ca.crt', cert: 'edge.crt', key: 'edge.key' } }
     const edge = side('edge.yaml', {
@@ -164,9 +188,31 @@ describe('a password in a file of its own', () => {
   }, 90_000)
 })
 
-test('an audit that is given a password on its command line says that others see it', async () => {
-  const args = [tidegate, 'audit', '--database', 'postgres://u:secret@127.0.0.1:1/db']
-  const { stderr } = await run({ file: process.execPath, args })
-  expect(stderr).toMatch(/ps shows .*TIDEGATE_CLOUD__DATABASE__URL/)
-  expect(stderr).not.toContain('secret')
+test.each(['u:secret@127.0.0.1:1/db', 'u@127.0.0.1:1/db?password=secret'])(
+  'an audit that is given a password on its command line says that others see it (%s)',
+  async (address) => {
+    const args = [tidegate, 'audit', '--database', `postgres://${address}`]
+    const { stderr } = await run({ file: process.execPath, args })
+    expect(stderr).toMatch(/ps shows .*TIDEGATE_CLOUD__DATABASE__URL/)
+    expect(stderr).not.toContain('secret')
+  },
+)
+
+test('an audit that is given a URL asks nothing else of a configuration but whether it may go in clear', async () => {
+  const args = [tidegate, 'audit', '--database', 'postgres://u@localhost.invalid:1/db?sslmode=disable']
+  const ofCloud = { TIDEGATE_CLOUD__PARTITIONS: 'many', TIDEGATE_CLOUD__DATABASE__URL: 'none' }
+  const audited = async (more: Record<string, string>): Promise<string> =>
+    (await run({ file: process.execPath, args, env: { ...process.env, ...ofCloud, ...more } })).stderr
+  expect(await audited({})).toContain('CONNECTION_IN_CLEAR')
+  expect(await audited({ TIDEGATE_CLOUD__DATABASE__INSECURE: 'true' })).toContain('DATABASE_UNREACHABLE')
 })
+
+test.each(['false', 'off', 'require', ''])(
+  'a URL of PostgreSQL whose ssl=%s the driver does not know is refused, and not taken for TLS',
+  (ssl) => {
+    const url = `postgres://u@db.example/db?ssl=${ssl}`
+    expect(() => poolOf({ url, poolMax: 1, applicationName: 'test' })).toThrow(
+      expect.objectContaining({ code: 'CONFIG_INVALID' }) as Error,
+    )
+  },
+)

@@ -165,6 +165,8 @@ async function makeRoles(databaseUrl: string): Promise<void> {
           execute format('create role test_%1$s login password %2$L in role tidegate_%1$s', role, 'test_' || role);
         end if;
       end loop;
+      execute format('grant connect on database %I to test_writer, test_reader, test_auditor, test_module, test_owner',
+        current_database());
     end $$`)
     // What a test makes for its consumer is theirs; the superuser is called as our schema is, where it would be made otherwise.
     const { rows } = await client.query<{ name: string }>('select current_database() as name')

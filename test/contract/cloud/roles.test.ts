@@ -1,6 +1,8 @@
 import { join } from 'node:path'
 import { Client } from 'pg'
+import { pino } from 'pino'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { auditDatabase } from '../../../cloud/audit/audit-postgres.ts'
 import { createDatabase as poolOf } from '../../../cloud/database/database-postgres.ts'
 import { ledgerTables } from '../../../cloud/database/roles-postgres.ts'
 import { migrateDatabase } from '../../../cloud/database/migrate-postgres.ts'
@@ -8,6 +10,7 @@ import { migrations } from '../../../cloud/database/migrations/all.ts'
 import { migrateCloud } from '../../../cloud/migrate.ts'
 import { cloudConfigSchema } from '../../../cloud/config.ts'
 import { run } from '../../../dev/servers/command.ts'
+import { type Logger, silentLog } from '../../../src/log.ts'
 import { startup } from '../../support/cloud/cloud.ts'
 import { createDatabase, createRoles, type Role } from '../../support/servers.ts'
 
@@ -36,10 +39,12 @@ async function connected(url: string): Promise<Client> {
 }
 const as = (role: Role): Promise<Client> => connected(urlOf(role))
 
-async function standing(url: string, steps = migrations): Promise<string> {
+const nameOf = (url: string): string => new URL(url).pathname.slice(1)
+
+async function standing(url: string, steps = migrations, log: Logger = silentLog): Promise<string> {
   const database = poolOf({ url, poolMax: 1, applicationName: 'test' })
   try {
-    return await migrateDatabase(database, steps, startup)
+    return await migrateDatabase(database, steps, { ...startup, log })
   } finally {
     await database.close()
   }
@@ -105,6 +110,75 @@ describe('who may do what in the database', () => {
       await expect(writer.query(sql), sql).rejects.toMatchObject(denied)
   })
 
+  test('nor leave in public what whoever migrates or audits would call in place of PostgreSQL’s own (G8)', async () => {
+    const url = await createDatabase()
+    const admin = await connected(url)
+    const urlOfNew = await createRoles(url)
+    expect(await standing(urlOfNew('owner'))).toBe('owner')
+    await admin.query('grant create on schema public to tidegate_writer')
+    await admin.query(`alter database ${nameOf(url)} set search_path = public, pg_catalog`)
+    const writer = await connected(urlOfNew('writer'))
+    await writer.query('create sequence public.calls; grant all on public.calls to public')
+    // The function fits better than PostgreSQL's own, and the view is found before it.
+    await writer.query(`create function public.has_database_privilege(oid, name, text) returns boolean language sql
+      as $$ select nextval('public.calls') > 0 $$`)
+    await writer.query(`create view public.pg_tables as
+      select *, nextval('public.calls') as call from pg_catalog.pg_tables; grant all on public.pg_tables to public`)
+    for (const role of ['owner', 'writer'] as const) expect(await standing(urlOfNew(role))).toBe(role)
+    const database = poolOf({ url: urlOfNew('auditor'), poolMax: 1, applicationName: 'test' })
+    const nothing = { code: 'AUDIT_NOTHING' }
+    await expect(auditDatabase(database, { nowMs: Date.now() }).next()).rejects.toMatchObject(nothing)
+    await database.close()
+    expect((await admin.query('select is_called from public.calls')).rows).toEqual([{ is_called: false }])
+  })
+
+  test('a cloud whose user has more than it needs says at its start what it is', async () => {
+    const url = await createDatabase()
+    const admin = await connected(url)
+    const urlOfNew = await createRoles(url)
+    expect(await standing(urlOfNew('owner'))).toBe('owner')
+    const told: unknown[] = []
+    const log = pino({}, { write: (line: string) => told.push(JSON.parse(line)) })
+    await standing(urlOfNew('writer'), migrations, log)
+    expect(told).toEqual([])
+    await admin.query(`grant create on database ${nameOf(url)} to test_writer`)
+    await admin.query('grant create on schema public to test_writer')
+    await admin.query('grant update (gateway) on tidegate.ledger_notes to test_writer')
+    await admin.query('grant truncate on tidegate.events to test_writer')
+    expect(await standing(urlOfNew('writer'), migrations, log)).toBe('writer')
+    expect(told).toMatchObject([
+      {
+        code: 'DATABASE_RIGHTS',
+        beside: [
+          'create in the database',
+          'create in the schema public',
+          'change tidegate.events',
+          'change tidegate.ledger_notes',
+        ],
+      },
+    ])
+  })
+
+  test('--migrate takes from the roles, and from all, what they were given beside their rights', async () => {
+    const url = await createDatabase()
+    const admin = await connected(url)
+    const urlOfNew = await createRoles(url)
+    await standing(urlOfNew('owner'))
+    await admin.query('grant create on schema tidegate to tidegate_writer, public')
+    await admin.query('grant update, truncate on tidegate.events to tidegate_module, public')
+    await standing(urlOfNew('owner'))
+    const writer = await connected(urlOfNew('writer'))
+    for (const sql of ['create table tidegate.x (y int)', 'truncate tidegate.events'])
+      await expect(writer.query(sql), sql).rejects.toMatchObject(denied)
+  })
+
+  test('roles that were made do not stop a cloud that is a superuser, and made its tables as one', async () => {
+    const url = await createDatabase()
+    expect(await standing(url)).toBe('owner')
+    await createRoles(url)
+    expect(await standing(url)).toBe('owner')
+  })
+
   test('whoever reads can do nothing else, and the auditor sees the record alone', async () => {
     for (const role of ['reader', 'auditor', 'module'] as const) {
       const client = await as(role)
@@ -141,23 +215,5 @@ describe('who may do what in the database', () => {
       env: envWith({ TIDEGATE_CLOUD__DATABASE__URL: urlOf('owner') }),
     })
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
-  })
-
-  test('a database of before there were roles is handed over by the commands of DATABASE.md', async () => {
-    const url = await createDatabase()
-    const admin = await connected(url)
-    const former = `former_${process.pid}`
-    await admin.query(`create role ${former} login password '${former}'`)
-    await admin.query(`grant create on database ${new URL(url).pathname.slice(1)} to ${former}`)
-    const formerUrl = Object.assign(new URL(url), { username: former, password: former }).href
-    expect(await standing(formerUrl)).toBe('owner')
-    const urlOfNew = await createRoles(url)
-    await expect(standing(urlOfNew('writer'))).rejects.toMatchObject({ code: 'DATABASE_DENIED' })
-    await admin.query(`reassign owned by ${former} to tidegate_owner; grant tidegate_writer to ${former}`)
-    expect(await standing(urlOfNew('owner'))).toBe('owner')
-    expect(await standing(formerUrl)).toBe('writer')
-    await admin.query(
-      `revoke create on database ${new URL(url).pathname.slice(1)} from ${former}; drop role ${former}`,
-    )
   })
 })

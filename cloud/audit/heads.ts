@@ -2,7 +2,7 @@ import { readFile, rename, writeFile } from 'node:fs/promises'
 import { z } from 'zod'
 import { checkpointSchema } from '../../src/contract/checkpoint.ts'
 import { messageOf, TidegateError } from '../../src/errors.ts'
-import type { GatewayKey, Registry } from '../gateways/registry.ts'
+import { type GatewayKey, keyObjectOf, type Registry } from '../gateways/registry.ts'
 import type { LedgerReport } from './audit.ts'
 import type { KeptHead } from './checkpoints.ts'
 
@@ -20,7 +20,7 @@ const fileSchema = z.object({
     z.object({
       gateway: z.string(),
       fingerprint: z.string(),
-      publicKey: z.string(),
+      publicKey: z.string().refine((publicKey) => keyObjectOf({ publicKey }) !== undefined, 'no public key'),
       sinceMs: z.number(),
       untilMs: z.number().nullable(),
     }),
@@ -58,9 +58,11 @@ export class HeadsToKeep {
     for (const head of before?.heads ?? []) this.#heads.set(ledgerOf(head), head)
   }
 
-  add({ gateway, epoch, signed, faultCount }: LedgerReport): void {
-    if (signed !== null && faultCount === 0)
-      this.#heads.set(ledgerOf({ gateway, epoch }), { gateway, ...signed })
+  /** Never goes back: what was kept is not forgotten because it is not signed any more. */
+  add({ gateway, epoch, signed, ok }: LedgerReport): void {
+    const ledger = ledgerOf({ gateway, epoch })
+    if (signed !== null && ok && signed.sequence > (this.#heads.get(ledger)?.sequence ?? 0))
+      this.#heads.set(ledger, { gateway, ...signed })
   }
 
   of(registry: Registry): Heads {

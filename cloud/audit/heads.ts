@@ -10,6 +10,8 @@ import type { KeptHead } from './checkpoints.ts'
 export interface Heads {
   keys: readonly GatewayKey[]
   heads: readonly KeptHead[]
+  /** Fingerprints of further keys that are to be believed, if they are registered. */
+  trusted?: readonly string[]
 }
 
 const format = 'tidegate heads v1'
@@ -75,10 +77,25 @@ export class HeadsToKeep {
   }
 }
 
-/** A gateway’s keys as they were kept, if any were: whoever can write the database could register others. */
+/**
+ * A gateway’s keys as they were kept, if any were, and those a person has compared: whoever can write the database could register
+ * others. A key that was retired since is retired.
+ */
 export function keysFor(gateway: string, registry: Registry, kept: Heads | undefined): readonly GatewayKey[] {
+  const registered = registry.keysOf(gateway)
   const own = kept?.keys.filter((key) => key.gateway === gateway) ?? []
-  return own.length > 0 ? own : registry.keysOf(gateway)
+  if (own.length === 0) return registered
+  const trusted = registered.filter(
+    ({ fingerprint }) =>
+      kept?.trusted?.includes(fingerprint) && own.every((key) => key.fingerprint !== fingerprint),
+  )
+  return [...own, ...trusted].map((key) => {
+    const until = registered
+      .filter(({ fingerprint }) => fingerprint === key.fingerprint)
+      .map(({ untilMs }) => untilMs ?? Infinity)
+    const untilMs = Math.min(key.untilMs ?? Infinity, ...until)
+    return { ...key, untilMs: untilMs === Infinity ? null : untilMs }
+  })
 }
 
 function ledgerOf({ gateway, epoch }: { gateway: string; epoch: string }): string {

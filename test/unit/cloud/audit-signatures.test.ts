@@ -1,13 +1,14 @@
 import { describe, expect, test } from 'vitest'
-import { HeadsToKeep } from '../../../cloud/audit/heads.ts'
+import { HeadsToKeep, keysFor } from '../../../cloud/audit/heads.ts'
 import type { LedgerReport, LedgerToAudit } from '../../../cloud/audit/audit.ts'
 import type { LedgerName } from '../../../cloud/audit/notes.ts'
 import { signedThrough } from '../../../cloud/audit/signatures.ts'
-import { emptyRegistry } from '../../../cloud/gateways/registry.ts'
+import { emptyRegistry, registryOf } from '../../../cloud/gateways/registry.ts'
 import { checkpointType } from '../../../src/contract/checkpoint.ts'
 import { audit, type Noted, report, row } from '../../support/cloud/audited-ledger.ts'
 import { type Encoded, epoch, Ledger } from '../../support/cloud/cloud-events.ts'
 import { keyOf, rewritten, signedLedger, signer } from '../../support/cloud/signed-ledger.ts'
+import { testSigner } from '../../support/fakes/signer.ts'
 
 const keys = [keyOf(signer)]
 const madeUp = '01JGFJJZ05TESTTESTTESTTEST'
@@ -116,6 +117,16 @@ describe('signatures', () => {
     const next = new HeadsToKeep(kept)
     next.add(cut)
     expect(next.of(emptyRegistry).heads).toMatchObject([{ sequence: 32 }])
+  })
+
+  test('a kept key that was retired since is retired, and a further one is believed if a person says so (G8)', () => {
+    const [own, other] = [keyOf(signer), keyOf(testSigner(3))]
+    const registry = registryOf({ gateways: [], names: [], keys: [{ ...own, untilMs: 5 }, other] })
+    const kept = { keys: [own], heads: [] }
+    expect(keysFor('gateway-1', registry, kept)).toEqual([{ ...own, untilMs: 5 }])
+    const again = registryOf({ gateways: [], names: [], keys: [own, other] })
+    expect(keysFor('gateway-1', again, { ...kept, keys: [{ ...own, untilMs: 4 }] })).toMatchObject([{ untilMs: 4 }])
+    expect(keysFor('gateway-1', again, { ...kept, trusted: [other.fingerprint] })).toEqual([own, other])
   })
 
   test('an old signature that comes again takes nothing back (G8)', async () => {

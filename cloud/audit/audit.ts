@@ -156,7 +156,9 @@ function timeOf(ms: number): string | null {
 
 /** What an audit of any event would not show. */
 function faultsBeforehand({ keys = [], sharedWith = [] }: LedgerToAudit): AuditFault[] {
-  const shared = sharedWith.map((other) => `${other} has events of this epoch too: one of the two has taken it`)
+  const shared = sharedWith.map(
+    (other) => `${other} has events of this epoch too: one of the two has taken it`,
+  )
   const unreadable = keys
     .filter((key) => keyObjectOf(key) === undefined)
     .map(({ fingerprint }) => `what is registered as key ${fingerprint} is no public key`)
@@ -178,7 +180,9 @@ async function* believed(
     const isUnsigned = !isRepeat(note) && (await isUnsignedReport(note, ledger))
     const doubt =
       doubtOf(note, ledger) ??
-      (isUnsigned && settled(note.notedMs) ? `${placeText(note.cites)} says so, and is not signed` : undefined)
+      (isUnsigned && settled(note.notedMs)
+        ? `${placeText(note.cites)} says so, and is not signed`
+        : undefined)
     if (doubt === undefined) yield isUnsigned ? { ...note, isUnsigned } : note
     else {
       const { from, to, reason } = note

@@ -44,7 +44,8 @@ export function registerAuditCommand(program: Command): void {
       const { gateway, settle: settleMs } = options
       const { HeadsToKeep, readHeads, writeHeads } = await import('./heads.ts')
       const trusted = options.trust ?? []
-      const kept = options.against === undefined ? undefined : { ...(await readHeads(options.against)), trusted }
+      const kept =
+        options.against === undefined ? undefined : { ...(await readHeads(options.against)), trusted }
       const heads = new HeadsToKeep(kept)
       let registry: Registry | undefined
       const asked = { gateway, settleMs, kept, onRegistry: (read: Registry) => void (registry = read) }

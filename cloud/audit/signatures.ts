@@ -14,15 +14,13 @@ export type StoredCheckpoint = Pick<AuditedEvent, 'sequence' | 'body'>
 
 /** What a checkpoint event signs, with the key that it was verified with, if its gateway has any; or what is wrong with it. */
 export type Judged =
-  | { checkpoint: Checkpoint; key: GatewayKey | undefined }
-  | { wrong: Pick<AuditFault, 'kind' | 'detail'> }
+  { checkpoint: Checkpoint; key: GatewayKey | undefined } | { wrong: Pick<AuditFault, 'kind' | 'detail'> }
 
 export function judge(
   { sequence: at, body }: StoredCheckpoint,
   ledger: LedgerName,
   keys: readonly GatewayKey[],
 ): Judged {
-  const wrong = (kind: AuditFault['kind'], detail: string): Judged => ({ wrong: { kind, detail } })
   const checkpoint = readCheckpoint(parseText(body)?.['data'])
   if (checkpoint === undefined) return wrong('forged', 'what it signs cannot be read')
   const { epoch, sequence, time } = checkpoint
@@ -38,6 +36,10 @@ export function judge(
   if (publicKey === undefined || !verifyCheckpoint(ledger.gateway, checkpoint, publicKey))
     return wrong('forged', `its signature, of ${sequence} with key ${checkpoint.key}, is false`)
   return { checkpoint, key }
+}
+
+function wrong(kind: AuditFault['kind'], detail: string): Judged {
+  return { wrong: { kind, detail } }
 }
 
 /** What is stored of a ledger that signatures are read from. */

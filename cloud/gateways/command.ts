@@ -3,7 +3,15 @@ import { deviceIdPattern } from '../../src/contract/event.ts'
 import { askingForDatabase, type DatabaseChoice, databaseOf } from '../database-choice.ts'
 import { readKeyFile } from './key-file.ts'
 import type { GatewayKey, Registry } from './registry.ts'
-import { addGateway, addKey, readRegistry, renameGateway, retireKey, setState, unnameGateway } from './registry-postgres.ts'
+import {
+  addGateway,
+  addKey,
+  readRegistry,
+  renameGateway,
+  retireKey,
+  setState,
+  unnameGateway,
+} from './registry-postgres.ts'
 
 type Query = Parameters<typeof readRegistry>[0]
 
@@ -37,14 +45,16 @@ export function registerGatewaysCommand(program: Command): void {
     .argument('<old>', 'what it was called', gatewayName)
     .argument('<new>', 'what it is called now', gatewayName)
     .option('--undo', 'take it back: what it said of its old ledgers is not believed any more')
-    .action(async (former: string, name: string, { undo, ...database }: DatabaseChoice & { undo?: boolean }) => {
-      if (undo) {
-        await within(database, (query) => unnameGateway(query, former, name))
-        return say(`${former} is no former name of ${name}; keys that ${name} is not to have, retire`)
-      }
-      await within(database, (query) => renameGateway(query, former, name))
-      say(`${former} is called ${name} now; what is still to come under its old name is believed as before`)
-    })
+    .action(
+      async (former: string, name: string, { undo, ...database }: DatabaseChoice & { undo?: boolean }) => {
+        if (undo) {
+          await within(database, (query) => unnameGateway(query, former, name))
+          return say(`${former} is no former name of ${name}; keys that ${name} is not to have, retire`)
+        }
+        await within(database, (query) => renameGateway(query, former, name))
+        say(`${former} is called ${name} now; what is still to come under its old name is believed as before`)
+      },
+    )
   addStateCommands(gateways)
 }
 

@@ -33,7 +33,11 @@ export async function startKnowing({ database, clock, log }: KnownGatewaysOption
         await clock.sleep(refreshMs, stopping.signal)
         const read = await readRegistry(query)
         if (read.gateways.length > 0 || registry.gateways.length === 0) registry = read
-        else log.error({ code: 'GATEWAY_UNKNOWN' }, 'no gateway is registered any more: those before are believed')
+        else
+          log.error(
+            { code: 'GATEWAY_UNKNOWN' },
+            'no gateway is registered any more: those before are believed',
+          )
       } catch (error) {
         if (isAbort(error)) return
         log.warn({ code: codeOf(error) }, `could not read who the gateways are: ${messageOf(error)}`)

@@ -104,7 +104,10 @@ export async function renameGateway(query: Query, former: string, name: string):
   const own = registry.keysOf(former).map(({ fingerprint }) => fingerprint)
   const another = registry.keysOf(name).find(({ fingerprint }) => !own.includes(fingerprint))
   if (another !== undefined)
-    throw taken(name, `it has a key that ${former} has not: if both are one gateway, add ${another.fingerprint} to ${former} first`)
+    throw taken(
+      name,
+      `it has a key that ${former} has not: if both are one gateway, add ${another.fingerprint} to ${former} first`,
+    )
   await query(renameSql, [former, name])
 }
 

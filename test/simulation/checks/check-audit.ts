@@ -110,7 +110,12 @@ export async function checkAudit({ database, truth, journal, gateway, plan }: Wo
     const at = all.findIndex(({ sequence }, index) => sequence === index + 1 && index > 0)
     const gone = all[at]
     if (gone === undefined || gone.sequence >= through) return
-    const range = { from: gone.sequence, to: gone.sequence, reason: 'evicted', chain: claimedChain(gone.body) }
+    const range = {
+      from: gone.sequence,
+      to: gone.sequence,
+      reason: 'evicted',
+      chain: claimedChain(gone.body),
+    }
     const first = all[0] as AuditedEvent
     for (const where of [epoch, forgedEpoch]) {
       const { chain: _, ...open } = JSON.parse(first.body) as Event

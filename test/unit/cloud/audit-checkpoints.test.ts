@@ -5,7 +5,7 @@ import { checkpointType } from '../../../src/contract/checkpoint.ts'
 import { audit, ledgerOf, row } from '../../support/cloud/audited-ledger.ts'
 import { type Encoded, epoch } from '../../support/cloud/cloud-events.ts'
 import { keyOf, rewritten, signedHead, signedLedger, signer } from '../../support/cloud/signed-ledger.ts'
-import { type TestSigner, testSigner } from '../../support/fakes/signer.ts'
+import { testSigner } from '../../support/fakes/signer.ts'
 
 const thief = testSigner(9, { everyEvents: 10 })
 

@@ -17,7 +17,7 @@ import { migrateDatabase } from './database/migrate-postgres.ts'
 import { migrations } from './database/migrations/all.ts'
 import { postgresStorage } from './database/storage-postgres.ts'
 import { startKnowing } from './gateways/known.ts'
-import { type Provenance, provenance } from './gateways/provenance.ts'
+import { type Provenance, provenance, requireRegistered } from './gateways/provenance.ts'
 import { type Group, startGroup } from './groups/group.ts'
 import { postgresMembers } from './groups/members-postgres.ts'
 import { type Sharing, startSharing } from './groups/sharing.ts'
@@ -62,7 +62,7 @@ export interface CloudParts {
  *                              └──── rungs ◀────┴────▶ dead letters
  *
  * @throws TidegateError `DATABASE_UNREACHABLE`, `DATABASE_REFUSED`, `BROKER_UNREACHABLE`, `BROKER_REFUSED`,
- *   `BROKER_TLS`, `TLS_*`, `TOPOLOGY_*`, `SCHEMA_FOLDER`, `START_FAULTS`, `CONSUMER_*`, `MIGRATION_EDITED`, `DATABASE_NEWER`, `DATABASE_OLDER`, `DATABASE_LOCKED`,
+ *   `BROKER_TLS`, `TLS_*`, `TOPOLOGY_*`, `GATEWAY_UNKNOWN`, `SCHEMA_FOLDER`, `START_FAULTS`, `CONSUMER_*`, `MIGRATION_EDITED`, `DATABASE_NEWER`, `DATABASE_OLDER`, `DATABASE_LOCKED`,
  *   `PORT_TAKEN`
  */
 export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<void> {
@@ -171,7 +171,9 @@ async function openDatabase(start: Start, consumers: readonly ConfiguredConsumer
 /** Whom to believe, by what is registered in the database. */
 async function provenanceOf(start: Start, database: Database): Promise<Provenance> {
   const gateways = start.scope.own(await untilReachable(() => startKnowing({ ...start, database }), start))
-  return provenance({ ...provenanceSettings(start.config), registry: () => gateways.registry })
+  const settings = provenanceSettings(start.config)
+  requireRegistered(settings.unknown, gateways.registry)
+  return provenance({ ...settings, registry: () => gateways.registry })
 }
 
 async function connect(

@@ -34,7 +34,7 @@ function signerOf(
     throw new TidegateError('CHECKPOINT_KEY', {
       message: `the key ${file} signs no checkpoints`,
       retryable: false,
-      hint: 'use one of ECDSA P-256 or P-384, Ed25519, or RSA of 2048 bits and more, or name another in checkpoints.key',
+      hint: 'use one of ECDSA P-256 or P-384, Ed25519, or RSA of 2048 to 8192 bits, or name another in checkpoints.key',
     })
   }
   return {

@@ -9,6 +9,7 @@ import type { Registry } from '../gateways/registry.ts'
 import type { AuditedEvent } from './event.ts'
 import { type Heads, keysFor } from './heads.ts'
 import { type Query, readNotes } from './notes-postgres.ts'
+import { signaturesIn } from './signatures-postgres.ts'
 import type { LedgerName } from './notes.ts'
 import { type AuditedClosure, auditLedger, type LedgerReport } from './audit.ts'
 
@@ -75,7 +76,8 @@ export async function* auditDatabase(
     options.onRegistry?.(registry)
     const closures = await query<Closure>(closuresSql)
     const stored = await listLedgers(query)
-    const owners = new Map(stored.map(({ gateway, epoch }) => [epoch, gateway]))
+    const owners = ownersOf(stored)
+    const signedThrough = signaturesIn(query, (gateway) => keysFor(gateway, registry, options.kept))
     const all = [...stored, ...goneLedgers(stored, options.kept)]
     const wanted = all.filter(({ gateway }) => options.gateway === undefined || gateway === options.gateway)
     if (wanted.length === 0) throw nothingToAudit(options.gateway, stored)
@@ -88,10 +90,12 @@ export async function* auditDatabase(
         closures: closuresFor({ gateway, epoch }, closures, registry),
         keys: keysFor(gateway, registry, options.kept),
         kept: options.kept?.heads.filter((head) => head.gateway === gateway && head.epoch === epoch) ?? [],
+        signedThrough,
+        sharedWith: (owners.get(epoch) ?? []).filter((owner) => owner !== gateway),
         mayBeSpokenOfBy: (speaker) => registry.maySpeakOf(speaker, gateway),
         strangerWith(epoch) {
-          const owner = owners.get(epoch)
-          return owner === undefined || registry.maySpeakOf(gateway, owner) ? undefined : owner
+          const of = owners.get(epoch) ?? []
+          return of.some((owner) => registry.maySpeakOf(gateway, owner)) ? undefined : of[0]
         },
         settledBeforeMs: options.settleMs === undefined ? undefined : options.nowMs - options.settleMs,
       })
@@ -102,6 +106,13 @@ export async function* auditDatabase(
   } finally {
     client.release(true)
   }
+}
+
+/** Whoever has events of an epoch. */
+function ownersOf(stored: readonly LedgerName[]): Map<string, string[]> {
+  const owners = new Map<string, string[]>()
+  for (const { gateway, epoch } of stored) owners.set(epoch, [...(owners.get(epoch) ?? []), gateway])
+  return owners
 }
 
 const namesMax = 10

@@ -4,7 +4,8 @@ import { CheckpointAudit, type Signed, type Signers } from './checkpoints.ts'
 import { type AuditedEvent, type AuditFault, examineEvent } from './event.ts'
 import { type AuditedNote, doubtOf, type LedgerName, isRepeat } from './notes.ts'
 import { type LedgerEntry, ledgerType } from '../../src/contract/event.ts'
-import { parseText } from './text.ts'
+import { keyObjectOf } from '../gateways/registry.ts'
+import { parseText, placeText } from './text.ts'
 import { readLedgerEntry } from '../history/ledger-entry.ts'
 import { addRange, emptyRanges, type RangeList } from './ranges.ts'
 
@@ -22,6 +23,10 @@ export interface LedgerToAudit extends LedgerName, Partial<Signers> {
   closures: ReadonlyMap<string, AuditedClosure>
   /** Whether what a gateway says of this ledger is believed: it is its own, or was when it was called otherwise (G9). */
   mayBeSpokenOfBy(gateway: string): boolean
+  /** Up to where a ledger is signed, of this gateway or of one that speaks of it; 0: nowhere. */
+  signedThrough?: (ledger: LedgerName) => Promise<number>
+  /** Others who have events of this epoch: it is theirs or this gateway’s. */
+  sharedWith?: readonly string[]
   /** Whose an epoch is, if its events are stored and this gateway may not speak of them. */
   strangerWith?: (epoch: string) => string | undefined
   /**
@@ -74,16 +79,21 @@ export async function auditLedger(ledger: LedgerToAudit): Promise<LedgerReport> 
     report.faultCount++
     if (chainFaults.has(fault.kind)) report.chain = 'broken'
   }
-  const account = openAccount(believed(ledger, addFault))
   const settled = (knownMs: number): boolean => knownMs <= (ledger.settledBeforeMs ?? Infinity)
-  const checkpoints = new CheckpointAudit(ledger, { keys: ledger.keys ?? [], kept: ledger.kept ?? [] })
+  const account = openAccount(believed(ledger, settled, addFault))
+  const signers = { keys: ledger.keys ?? [], kept: ledger.kept ?? [] }
+  const checkpoints = new CheckpointAudit(ledger, signers, settled)
+  for (const fault of faultsBeforehand(ledger)) addFault(fault)
   let next = 1
   let lastRecordedMs = NaN
   let chain: string | undefined = genesis(gateway, epoch)
 
   const passOver = (stretch: Stretch, knownMs: number): void => {
     addFault(unlinkedRepeat(stretch, chain))
-    enter(stretch, report, settled(knownMs))
+    const isPending = stretch.note ? stretch.note.isUnsigned === true : !settled(knownMs)
+    if (!(stretch.note && isRepeat(stretch.note) && chain !== undefined))
+      for (const fault of checkpoints.parted(stretch.from, isPending)) addFault(fault)
+    enter(stretch, report, isPending)
     chain = stretch.note?.to === stretch.to ? stretch.note.chain : undefined
     next = stretch.to + 1
   }
@@ -106,7 +116,7 @@ export async function auditLedger(ledger: LedgerToAudit): Promise<LedgerReport> 
     passOver(stretch, (stretch.next ?? closure)?.notedMs ?? 0)
 
   report.lastSequence = next - 1
-  const { found, faults } = checkpoints.end(report.lastSequence)
+  const { found, faults } = checkpoints.end(report.lastSequence, report.pending.ranges.at(-1)?.[1] ?? 0)
   for (const fault of faults) addFault(fault)
   Object.assign(report, found)
   report.lastRecordedTime = timeOf(lastRecordedMs)
@@ -130,6 +140,7 @@ function emptyReport({ gateway, epoch }: LedgerName): LedgerReport {
     unverifiedLinks: 0,
     signed: null,
     unsignedEvents: 0,
+    uncoveredEvents: 0,
     unverified: null,
     faults: [],
     faultCount: 0,
@@ -143,16 +154,36 @@ function timeOf(ms: number): string | null {
   return Number.isNaN(date.getTime()) ? null : date.toISOString()
 }
 
+/** What an audit of any event would not show. */
+function faultsBeforehand({ keys = [], sharedWith = [] }: LedgerToAudit): AuditFault[] {
+  const shared = sharedWith.map(
+    (other) => `${other} has events of this epoch too: one of the two has taken it`,
+  )
+  const unreadable = keys
+    .filter((key) => keyObjectOf(key) === undefined)
+    .map(({ fingerprint }) => `what is registered as key ${fingerprint} is no public key`)
+  return [
+    ...shared.map((detail): AuditFault => ({ sequence: 1, kind: 'shared', detail })),
+    ...unreadable.map((detail): AuditFault => ({ sequence: 1, kind: 'unknown-key', detail })),
+  ]
+}
+
 /** The notes that rest on what is stored. Of the others each is a fault, and explains nothing. */
 async function* believed(
   ledger: LedgerToAudit,
+  settled: (knownMs: number) => boolean,
   addFault: (fault: AuditFault) => void,
 ): AsyncGenerator<AuditedNote> {
   for await (const note of ledger.notes) {
     // Whoever says so has it against himself, in a ledger of his own.
     if (!ledger.mayBeSpokenOfBy(note.cites.gateway)) continue
-    const doubt = doubtOf(note, ledger)
-    if (doubt === undefined) yield note
+    const isUnsigned = !isRepeat(note) && (await isUnsignedReport(note, ledger))
+    const doubt =
+      doubtOf(note, ledger) ??
+      (isUnsigned && settled(note.notedMs)
+        ? `${placeText(note.cites)} says so, and is not signed`
+        : undefined)
+    if (doubt === undefined) yield isUnsigned ? { ...note, isUnsigned } : note
     else {
       const { from, to, reason } = note
       const detail = `the note that ${from === to ? from : `${from}–${to}`} is ${reason} is not believed: ${doubt}`
@@ -197,7 +228,14 @@ function unlinkedRepeat({ from, note }: Stretch, chain: string | undefined): Aud
 }
 
 /** Enters a stretch without events under its reason, or as missing. */
-function enter({ from, to, note }: Stretch, report: LedgerReport, settled: boolean): void {
-  if (note) addRange((report.undelivered[note.reason] ??= emptyRanges()), from, to)
-  else addRange(settled ? report.gaps : report.pending, from, to)
+function enter({ from, to, note }: Stretch, report: LedgerReport, isPending: boolean): void {
+  if (isPending) addRange(report.pending, from, to)
+  else addRange(note ? (report.undelivered[note.reason] ??= emptyRanges()) : report.gaps, from, to)
+}
+
+/** What excuses a loss in a signed ledger is to be signed as well: anybody can write a ledger event that follows some chain. */
+async function isUnsignedReport({ cites }: AuditedNote, ledger: LedgerToAudit): Promise<boolean> {
+  const { signedThrough } = ledger
+  if (signedThrough === undefined || (await signedThrough(ledger)) === 0) return false
+  return cites.sequence > (await signedThrough(cites))
 }

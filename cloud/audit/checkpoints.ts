@@ -1,16 +1,10 @@
-import {
-  type Checkpoint,
-  checkpointDistanceMax,
-  checkpointType,
-  readCheckpoint,
-  verifyCheckpoint,
-} from '../../src/contract/checkpoint.ts'
+import { type Checkpoint, checkpointType } from '../../src/contract/checkpoint.ts'
 import { claimedChain } from '../../src/contract/codec.ts'
-import { type GatewayKey, keyObjectOf } from '../gateways/registry.ts'
+import type { GatewayKey } from '../gateways/registry.ts'
 import type { AuditedEvent, AuditFault } from './event.ts'
 import type { LedgerName } from './notes.ts'
 import { RecentChains } from './recent-chains.ts'
-import { parseText } from './text.ts'
+import { isInUse, judge } from './signatures.ts'
 
 /** What is known of a ledger beforehand. */
 export interface Signers {
@@ -31,6 +25,11 @@ export interface Signed {
   signed: Checkpoint | null
   /** Events that are stored behind the sequence that it signs, but for itself. */
   unsignedEvents: number
+  /**
+   * Events before it that no signature covers all the same: they stand right before something that was not delivered, from where the
+   * chain cannot be followed back to them.
+   */
+  uncoveredEvents: number
   /** The newest checkpoint, if its gateway has no registered key to verify it with. */
   unverified: Checkpoint | null
 }
@@ -39,23 +38,33 @@ export interface Signed {
 const patience = 4
 /** Where no signature says how often it signs: by default. */
 const everyEventsDefault = 10_000
+/** Several of its writes, however often it is to sign: what comes in one write is signed at once. */
+const boundMin = 2_000
 
 /** Follows the checkpoints of one ledger, as its events come by in order (G8). */
 export class CheckpointAudit {
   readonly #ledger: LedgerName
   readonly #signers: Signers
+  readonly #settled: (storedMs: number) => boolean
   readonly #chains = new RecentChains()
-  readonly #found: Signed = { signed: null, unsignedEvents: 0, unverified: null }
+  readonly #found: Signed = { signed: null, unsignedEvents: 0, uncoveredEvents: 0, unverified: null }
   readonly #missing: Map<number, KeptHead[]>
   #events = 0
-  /** Of these, those up to the last sequence that is signed, and that checkpoint. */
-  #signedEvents = 0
-  /** Recorded while its gateway had a key to sign with. */
+  /** Recorded while its gateway had a key to sign with, and not just now. */
   #toBeSigned = 0
+  /** Where the stretch began in which each event follows the one before. */
+  #begun = { events: 0, toBeSigned: 0 }
+  /** Events up to the last one that is signed, and those among them that a signature covers. */
+  #signedEvents = 0
+  #coveredEvents = 0
+  /** The newest signature that is true, whether or not what it signs is stored, and how many were to be signed up to there. */
+  #newest = { sequence: 0, toBeSigned: 0 }
+  #everyEvents: number | undefined
 
-  constructor(ledger: LedgerName, signers: Signers) {
+  constructor(ledger: LedgerName, signers: Signers, settled: (storedMs: number) => boolean) {
     this.#ledger = ledger
     this.#signers = signers
+    this.#settled = settled
     this.#missing = new Map()
     for (const head of signers.kept)
       this.#missing.set(head.sequence, [...(this.#missing.get(head.sequence) ?? []), head])
@@ -63,33 +72,52 @@ export class CheckpointAudit {
 
   /** The next event; what is wrong with what it signs, or with what was kept of its place. */
   next(event: AuditedEvent): AuditFault[] {
-    const { sequence, body, recordedMs } = event
+    const { sequence, body, recordedMs, storedMs } = event
     this.#events += 1
-    if (this.#signers.keys.some((key) => isInUse(key, recordedMs))) this.#toBeSigned += 1
+    const isToBeSigned = this.#signers.keys.some((key) => isInUse(key, recordedMs))
+    if (isToBeSigned && this.#settled(storedMs)) this.#toBeSigned += 1
     const chain = claimedChain(body)
     if (chain === undefined) return []
-    this.#chains.add(sequence, chain, this.#events)
+    const counts = { events: this.#events, toBeSigned: this.#toBeSigned, before: this.#begun.events }
+    this.#chains.add(sequence, chain, counts)
     const faults = this.#compareKept(sequence, chain)
     return event.type === checkpointType ? [...faults, ...this.#examine(event)] : faults
   }
 
-  /** All events have come by. */
-  end(lastSequence: number): { found: Signed; faults: AuditFault[] } {
+  /** What comes next is not known to follow what has come: no signature behind it covers that. */
+  parted(at: number, isPending: boolean): AuditFault[] {
+    const uncovered = this.#toBeSigned - Math.max(this.#newest.toBeSigned, this.#begun.toBeSigned)
+    this.#begun = { events: this.#events, toBeSigned: this.#toBeSigned }
+    const bound = this.#bound(everyEventsDefault)
+    if (isPending || uncovered <= bound) return []
+    const detail = `of the events before it ${uncovered} are covered by no signature, and its gateway never leaves more than ${bound}`
+    return [{ sequence: at, kind: 'unsigned', detail }]
+  }
+
+  /** All events have come by. `pendingThrough`: the last sequence that may be on its way. */
+  end(lastSequence: number, pendingThrough: number): { found: Signed; faults: AuditFault[] } {
     const faults = [...this.#missing.values()].flat().map(({ sequence, time }): AuditFault => ({
       sequence,
       kind: 'cut',
       detail: `a head of it that was kept, signed ${time}, is not there: it ends at ${lastSequence}`,
     }))
-    this.#found.unsignedEvents = this.#events - this.#signedEvents
-    const { signed, unsignedEvents } = this.#found
-    const unsigned = signed === null ? this.#toBeSigned : unsignedEvents
-    const bound = patience * (signed?.everyEvents ?? everyEventsDefault)
-    if (this.#signers.keys.length > 0 && unsigned > bound) {
-      const behind = signed === null ? 'no signature at all' : `the last signature, of ${signed.sequence}`
+    // The checkpoint needs none.
+    this.#found.unsignedEvents = this.#events - this.#signedEvents - (this.#found.signed === null ? 0 : 1)
+    this.#found.uncoveredEvents = this.#signedEvents - this.#coveredEvents
+    const unsigned = this.#toBeSigned - this.#newest.toBeSigned
+    // An epoch's first event is signed at once.
+    const bound = this.#everyEvents === undefined ? 0 : this.#bound(this.#everyEvents)
+    if (unsigned > bound && pendingThrough <= this.#newest.sequence) {
+      const { sequence } = this.#newest
+      const behind = sequence === 0 ? 'no signature at all' : `the last signature, of ${sequence}`
       const detail = `${unsigned} events lie behind ${behind}, and its gateway never leaves more than ${bound}`
       faults.push({ sequence: lastSequence, kind: 'unsigned', detail })
     }
     return { found: this.#found, faults }
+  }
+
+  #bound(everyEvents: number): number {
+    return Math.max(patience * (this.#everyEvents ?? everyEvents), boundMin)
   }
 
   #compareKept(sequence: number, chain: string): AuditFault[] {
@@ -104,44 +132,32 @@ export class CheckpointAudit {
       }))
   }
 
-  #examine({ sequence: at, source, id, body }: AuditedEvent): AuditFault[] {
-    const fault = (kind: AuditFault['kind'], detail: string): AuditFault[] => [
-      { sequence: at, source, id, kind, detail },
-    ]
-    const checkpoint = readCheckpoint(parseText(body)?.['data'])
-    if (checkpoint === undefined) return fault('forged', 'what it signs cannot be read')
-    const { epoch, sequence, chain, time } = checkpoint
-    const isBefore = sequence < at && at - sequence <= checkpointDistanceMax
-    if (epoch !== this.#ledger.epoch || !isBefore)
-      return fault('forged', `it signs ${epoch}/${sequence}, which it cannot speak of`)
-    const { keys } = this.#signers
-    const key = keys.find(({ fingerprint }) => fingerprint === checkpoint.key)
-    if (keys.length > 0 && (key === undefined || isRetired(key, Date.parse(time)))) {
-      const why = key === undefined ? 'is not among those of its gateway' : 'was retired before'
-      return fault('unknown-key', `it is signed ${time} with key ${checkpoint.key}, which ${why}`)
-    }
-    if (key !== undefined && !verifyCheckpoint(this.#ledger.gateway, checkpoint, keyObjectOf(key)))
-      return fault('forged', `its signature, of ${sequence} with key ${checkpoint.key}, is false`)
+  #examine(event: AuditedEvent): AuditFault[] {
+    const { sequence: at, source, id } = event
+    const judged = judge(event, this.#ledger, this.#signers.keys)
+    if ('wrong' in judged) return [{ sequence: at, source, id, ...judged.wrong }]
+    const { checkpoint, key } = judged
+    const { sequence, chain, time, everyEvents } = checkpoint
     const there = this.#chains.at(sequence)
-    // Its event was not delivered, and a later checkpoint signs that too.
-    if (there === undefined) return []
-    if (there.chain !== chain) {
+    if (there !== undefined && there.chain !== chain) {
       const detail = `${sequence} was signed ${time} with the chain value ${chain}, and has ${there.chain} now: what stands up to there was written anew`
-      return fault('rewritten', detail)
+      return [{ sequence: at, source, id, kind: 'rewritten', detail }]
     }
-    if (key === undefined) this.#found.unverified = checkpoint
-    else {
-      this.#found.signed = checkpoint
-      this.#signedEvents = there.count + 1
+    if (key === undefined) {
+      if (sequence > (this.#found.unverified?.sequence ?? 0)) this.#found.unverified = checkpoint
+      return []
     }
+    if (sequence > this.#newest.sequence) {
+      // No more than these have come since.
+      const toBeSigned = there?.toBeSigned ?? this.#toBeSigned - (at - sequence)
+      this.#newest = { sequence, toBeSigned: Math.max(toBeSigned, this.#newest.toBeSigned) }
+      this.#everyEvents = everyEvents
+    }
+    // Where its event was not delivered, a later checkpoint signs that too. An old one that comes again signs nothing new.
+    if (there === undefined || sequence <= (this.#found.signed?.sequence ?? 0)) return []
+    this.#found.signed = checkpoint
+    this.#coveredEvents += there.events - Math.max(this.#signedEvents, there.before)
+    this.#signedEvents = there.events
     return []
   }
-}
-
-function isInUse({ sinceMs, untilMs }: GatewayKey, atMs: number): boolean {
-  return sinceMs <= atMs && !isRetired({ untilMs }, atMs)
-}
-
-function isRetired({ untilMs }: Pick<GatewayKey, 'untilMs'>, atMs: number): boolean {
-  return untilMs !== null && atMs > untilMs
 }

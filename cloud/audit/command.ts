@@ -13,6 +13,7 @@ interface Options extends DatabaseChoice {
   json?: boolean
   heads?: string
   against?: string
+  trust?: string[]
 }
 
 /** `tidegate audit` */
@@ -30,13 +31,19 @@ export function registerAuditCommand(program: Command): void {
       'write the newest signed heads and the keys of the gateways, to be kept elsewhere',
     )
     .option('--against <file>', 'demand that the heads written to it before are still there')
+    .option(
+      '--trust <fingerprint...>',
+      'with --against: keys that are registered, not in the file, and were compared at the gateway',
+    )
     .option('--json', 'one JSON object, for programs')
     .action(async (options: Options) => {
       const database = await openChosenDatabase(options, 'tidegate-audit')
       const { auditDatabase } = await import('./audit-postgres.ts')
       const { gateway, settle: settleMs } = options
       const { HeadsToKeep, readHeads, writeHeads } = await import('./heads.ts')
-      const kept = options.against === undefined ? undefined : await readHeads(options.against)
+      const trusted = options.trust ?? []
+      const kept =
+        options.against === undefined ? undefined : { ...(await readHeads(options.against)), trusted }
       const heads = new HeadsToKeep(kept)
       let registry: Registry | undefined
       const asked = { gateway, settleMs, kept, onRegistry: (read: Registry) => void (registry = read) }

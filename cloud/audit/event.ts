@@ -23,6 +23,7 @@ export interface AuditFault {
     | 'unfounded'
     | 'unrecorded'
     | 'foreign'
+    | 'shared'
     | 'forged'
     | 'unknown-key'
     | 'rewritten'

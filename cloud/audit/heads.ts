@@ -2,7 +2,7 @@ import { readFile, rename, writeFile } from 'node:fs/promises'
 import { z } from 'zod'
 import { checkpointSchema } from '../../src/contract/checkpoint.ts'
 import { messageOf, TidegateError } from '../../src/errors.ts'
-import type { GatewayKey, Registry } from '../gateways/registry.ts'
+import { type GatewayKey, keyObjectOf, type Registry } from '../gateways/registry.ts'
 import type { LedgerReport } from './audit.ts'
 import type { KeptHead } from './checkpoints.ts'
 
@@ -10,6 +10,8 @@ import type { KeptHead } from './checkpoints.ts'
 export interface Heads {
   keys: readonly GatewayKey[]
   heads: readonly KeptHead[]
+  /** Fingerprints of further keys that are to be believed, if they are registered. */
+  trusted?: readonly string[]
 }
 
 const format = 'tidegate heads v1'
@@ -20,7 +22,7 @@ const fileSchema = z.object({
     z.object({
       gateway: z.string(),
       fingerprint: z.string(),
-      publicKey: z.string(),
+      publicKey: z.string().refine((publicKey) => keyObjectOf({ publicKey }) !== undefined, 'no public key'),
       sinceMs: z.number(),
       untilMs: z.number().nullable(),
     }),
@@ -58,9 +60,11 @@ export class HeadsToKeep {
     for (const head of before?.heads ?? []) this.#heads.set(ledgerOf(head), head)
   }
 
-  add({ gateway, epoch, signed, faultCount }: LedgerReport): void {
-    if (signed !== null && faultCount === 0)
-      this.#heads.set(ledgerOf({ gateway, epoch }), { gateway, ...signed })
+  /** Never goes back: what was kept is not forgotten because it is not signed any more. */
+  add({ gateway, epoch, signed, ok }: LedgerReport): void {
+    const ledger = ledgerOf({ gateway, epoch })
+    if (signed !== null && ok && signed.sequence > (this.#heads.get(ledger)?.sequence ?? 0))
+      this.#heads.set(ledger, { gateway, ...signed })
   }
 
   of(registry: Registry): Heads {
@@ -73,10 +77,25 @@ export class HeadsToKeep {
   }
 }
 
-/** A gateway’s keys as they were kept, if any were: whoever can write the database could register others. */
+/**
+ * A gateway’s keys as they were kept, if any were, and those a person has compared: whoever can write the database could register
+ * others. A key that was retired since is retired.
+ */
 export function keysFor(gateway: string, registry: Registry, kept: Heads | undefined): readonly GatewayKey[] {
+  const registered = registry.keysOf(gateway)
   const own = kept?.keys.filter((key) => key.gateway === gateway) ?? []
-  return own.length > 0 ? own : registry.keysOf(gateway)
+  if (own.length === 0) return registered
+  const trusted = registered.filter(
+    ({ fingerprint }) =>
+      kept?.trusted?.includes(fingerprint) && own.every((key) => key.fingerprint !== fingerprint),
+  )
+  return [...own, ...trusted].map((key) => {
+    const until = registered
+      .filter(({ fingerprint }) => fingerprint === key.fingerprint)
+      .map(({ untilMs }) => untilMs ?? Infinity)
+    const untilMs = Math.min(key.untilMs ?? Infinity, ...until)
+    return { ...key, untilMs: untilMs === Infinity ? null : untilMs }
+  })
 }
 
 function ledgerOf({ gateway, epoch }: { gateway: string; epoch: string }): string {

@@ -16,6 +16,8 @@ export interface AuditedNote {
   cites: LedgerPlace
   /** What is kept of that event. Notes that cite the same one share it. */
   proof: NoteProof | undefined
+  /** It rests on what is not signed yet: pending like a gap. */
+  isUnsigned?: boolean
 }
 
 export interface NoteProof {
@@ -39,7 +41,11 @@ function doubtOfReport(note: AuditedNote, { epoch }: LedgerName): string | undef
   const { cites, proof } = note
   if (proof === undefined) return `${placeText(cites)} is to say so, and no ledger event is stored there`
   const says = reportsIn(proof, cites).has(`${epoch} ${rangeKey(note)}`)
-  return says ? undefined : `${placeText(cites)} is to say so, and says something else`
+  if (!says) return `${placeText(cites)} is to say so, and says something else`
+  // Whoever speaks of what is still to come cannot have lost it.
+  if (cites.epoch === epoch && cites.sequence <= note.to)
+    return `${placeText(cites)} says so, and comes before it`
+  return undefined
 }
 
 /** What it speaks of is an event whose identity is that of another one. */

@@ -32,13 +32,19 @@ function chainLine(report: LedgerReport): string {
   return `chain ${chain}${gone}${ends}${recorded}`
 }
 
-function signedLine({ signed, unverified, unsignedEvents }: LedgerReport): string {
+function signedLine({ signed, unverified, unsignedEvents, uncoveredEvents }: LedgerReport): string {
   const newest = signed ?? unverified
   if (newest === null) return 'not signed'
   const until = `signed up to ${newest.sequence} (${newest.time}, key ${newest.key})`
   return signed === null
     ? `${until}, and nobody has registered a key of this gateway to verify that with`
-    : `${until}, ${counted(unsignedEvents, 'event')} behind`
+    : `${until}, ${counted(unsignedEvents, 'event')} behind${butFor(uncoveredEvents)}`
+}
+
+function butFor(uncovered: number): string {
+  return uncovered === 0
+    ? ''
+    : `; ${counted(uncovered, 'event')} before it right before a loss, and not covered`
 }
 
 function formatFault({ kind, sequence, source, id, detail }: AuditFault): string {
@@ -134,9 +140,11 @@ const advice: Readonly<Record<Named, string>> = {
     'restore the event the note cites from a backup; if it is there, the note was changed or made up',
   foreign:
     'if the one is the other under a new name, say so (tidegate gateways rename OLD NEW); else that gateway speaks of what is not its own: tidegate gateways suspend',
+  shared:
+    'one of the two gateways writes what is not its own: see which, and suspend it (tidegate gateways suspend)',
   forged: 'the checkpoint was made up or altered: restore it from a backup',
   'unknown-key':
-    'if the gateway has got another key, compare the fingerprint at the gateway (edge --check) and register it (tidegate gateways key add), and write --heads anew; else somebody else has signed',
+    'if the gateway has got another key, compare the fingerprint at the gateway (edge --check) and register it (tidegate gateways key add), with --against also --trust it; else somebody else has signed',
   rewritten:
     'somebody has written these events anew, with correct hashes: restore the ledger from a backup of before',
   unsigned:

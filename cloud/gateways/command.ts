@@ -3,7 +3,15 @@ import { deviceIdPattern } from '../../src/contract/event.ts'
 import { askingForDatabase, type DatabaseChoice, openChosenDatabase } from '../database-choice.ts'
 import { readKeyFile } from './key-file.ts'
 import type { GatewayKey, Registry } from './registry.ts'
-import { addGateway, addKey, readRegistry, renameGateway, retireKey, setState } from './registry-postgres.ts'
+import {
+  addGateway,
+  addKey,
+  readRegistry,
+  renameGateway,
+  retireKey,
+  setState,
+  unnameGateway,
+} from './registry-postgres.ts'
 
 type Query = Parameters<typeof readRegistry>[0]
 
@@ -36,10 +44,17 @@ export function registerGatewaysCommand(program: Command): void {
     .description('note that a gateway has another name: as that it may speak of its old ledgers')
     .argument('<old>', 'what it was called', gatewayName)
     .argument('<new>', 'what it is called now', gatewayName)
-    .action(async (former: string, name: string, database: DatabaseChoice) => {
-      await within(database, (query) => renameGateway(query, former, name))
-      say(`${former} is called ${name} now; what is still to come under its old name is believed as before`)
-    })
+    .option('--undo', 'take it back: what it said of its old ledgers is not believed any more')
+    .action(
+      async (former: string, name: string, { undo, ...database }: DatabaseChoice & { undo?: boolean }) => {
+        if (undo) {
+          await within(database, (query) => unnameGateway(query, former, name))
+          return say(`${former} is no former name of ${name}; keys that ${name} is not to have, retire`)
+        }
+        await within(database, (query) => renameGateway(query, former, name))
+        say(`${former} is called ${name} now; what is still to come under its old name is believed as before`)
+      },
+    )
   addStateCommands(gateways)
 }
 
@@ -96,10 +111,13 @@ async function within<T>(choice: DatabaseChoice, work: (query: Query) => Promise
   const database = await openChosenDatabase(choice, 'tidegate-gateways')
   const { requireSchema } = await import('../database/migrate-postgres.ts')
   const { migrations } = await import('../database/migrations/all.ts')
+  const { trustNoSchema } = await import('../database/roles-postgres.ts')
   try {
     await database.probe()
     const client = await database.connect()
     try {
+      // Of the one connection there is: what comes after goes by it, too.
+      await trustNoSchema(client)
       await requireSchema(client, migrations, database.where)
     } finally {
       client.release()

@@ -21,7 +21,7 @@ export interface KnownGatewaysOptions {
   log: Logger
 }
 
-/** Reads what is registered, and reads it again every few seconds until closed. While the database is down, what was known stays. @throws TidegateError `DATABASE_*` */
+/** Reads what is registered, and reads it again every few seconds until closed. While the database is down, or has lost all of them, what was known stays. @throws TidegateError `DATABASE_*` */
 export async function startKnowing({ database, clock, log }: KnownGatewaysOptions): Promise<KnownGateways> {
   const stopping = new AbortController()
   const query = database.query.bind(database)
@@ -31,7 +31,13 @@ export async function startKnowing({ database, clock, log }: KnownGatewaysOption
     for (;;) {
       try {
         await clock.sleep(refreshMs, stopping.signal)
-        registry = await readRegistry(query)
+        const read = await readRegistry(query)
+        if (read.gateways.length > 0 || registry.gateways.length === 0) registry = read
+        else
+          log.error(
+            { code: 'GATEWAY_UNKNOWN' },
+            'no gateway is registered any more: those before are believed',
+          )
       } catch (error) {
         if (isAbort(error)) return
         log.warn({ code: codeOf(error) }, `could not read who the gateways are: ${messageOf(error)}`)

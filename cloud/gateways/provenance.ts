@@ -20,6 +20,22 @@ export interface ProvenanceOptions {
 }
 
 /**
+ * Before anybody is registered, to refuse whoever is not would make every event a dead letter.
+ * @throws TidegateError `GATEWAY_UNKNOWN`
+ */
+export function requireRegistered(
+  unknown: ProvenanceOptions['unknown'],
+  { gateways }: Pick<Registry, 'gateways'>,
+): void {
+  if (unknown === 'accept' || gateways.length > 0) return
+  throw new TidegateError('GATEWAY_UNKNOWN', {
+    message: 'gateways.unknown is refuse, and no gateway is registered: every event would be a dead letter',
+    retryable: false,
+    hint: 'register the gateways first (tidegate gateways add NAME --cert FILE), with gateways.unknown: accept until all are',
+  })
+}
+
+/**
  * Compares what an event says with what the broker vouches for. What comes by the default exchange was let in before, and comes back
  * from a rung, or an operator has put it into the queue: no gateway has a right to that exchange.
  */

@@ -84,28 +84,45 @@ export async function setState(query: Query, gateway: string, state: GatewayStat
 
 const renameSql = `
 with named as (insert into tidegate.gateways (name) values ($2) on conflict do nothing),
-     known as (insert into tidegate.gateways (name) values ($1) on conflict do nothing)
-select 1`
-
-const relateSql = `
-with keyed as (
-  insert into tidegate.gateway_keys (gateway, fingerprint, public_key)
-  select $2, fingerprint, public_key from tidegate.gateway_keys where gateway = $1 and until is null
-  on conflict do nothing)
+     known as (insert into tidegate.gateways (name) values ($1) on conflict do nothing),
+     keyed as (
+       insert into tidegate.gateway_keys (gateway, fingerprint, public_key)
+       select $2, fingerprint, public_key from tidegate.gateway_keys where gateway = $1 and until is null
+       on conflict do nothing)
 insert into tidegate.gateway_names (former, gateway) values ($1, $2)`
 
 /**
  * The gateway that was called `former` is called `name`: it may speak of its old ledgers, and its keys are those of the new name too.
- * Both are registered, if they are not yet.
+ * Both are registered, if they are not yet. It may get a former name back, and not that of one with keys of its own.
  * @throws TidegateError `GATEWAY_TAKEN`
  */
 export async function renameGateway(query: Query, former: string, name: string): Promise<void> {
   const registry = await readRegistry(query)
   const other = registry.names.find((known) => known.former === former)
   if (other !== undefined) throw taken(former, `it is the former name of ${other.gateway} already`)
-  if (registry.maySpeakOf(former, name)) throw taken(name, `it is ${former}, or a former name of it`)
+  if (former === name) throw taken(name, `it is ${former}`)
+  const own = registry.keysOf(former).map(({ fingerprint }) => fingerprint)
+  const another = registry.keysOf(name).find(({ fingerprint }) => !own.includes(fingerprint))
+  if (another !== undefined)
+    throw taken(
+      name,
+      `it has a key that ${former} has not: if both are one gateway, add ${another.fingerprint} to ${former} first`,
+    )
   await query(renameSql, [former, name])
-  await query(relateSql, [former, name])
+}
+
+/** As if it had not been renamed; the keys that it got under the new name stay. @throws TidegateError `GATEWAY_UNKNOWN` */
+export async function unnameGateway(query: Query, former: string, name: string): Promise<void> {
+  const gone = await query(
+    'delete from tidegate.gateway_names where former = $1 and gateway = $2 returning former',
+    [former, name],
+  )
+  if (gone.length > 0) return
+  throw new TidegateError('GATEWAY_UNKNOWN', {
+    message: `${former} is not registered as a former name of ${name}`,
+    retryable: false,
+    hint: 'tidegate gateways list shows the former names',
+  })
 }
 
 async function requireKnown(query: Query, gateway: string): Promise<void> {

@@ -69,10 +69,18 @@ export function registryOf({ gateways, keys, names }: RegistryRows): Registry {
 export const emptyRegistry = registryOf({ gateways: [], keys: [], names: [] })
 
 /** Parsed once each: an audit meets the same few again and again. */
-const parsed = new Map<string, KeyObject>()
+const parsed = new Map<string, KeyObject | undefined>()
 
-export function keyObjectOf({ publicKey }: Pick<GatewayKey, 'publicKey'>): KeyObject {
-  let key = parsed.get(publicKey)
-  if (key === undefined) parsed.set(publicKey, (key = createPublicKey(publicKey)))
-  return key
+/** Undefined: what is registered is no public key. */
+export function keyObjectOf({ publicKey }: Pick<GatewayKey, 'publicKey'>): KeyObject | undefined {
+  if (!parsed.has(publicKey)) parsed.set(publicKey, parse(publicKey))
+  return parsed.get(publicKey)
+}
+
+function parse(publicKey: string): KeyObject | undefined {
+  try {
+    return createPublicKey(publicKey)
+  } catch {
+    return undefined
+  }
 }

@@ -46,7 +46,8 @@ const digests: Readonly<Record<SignatureAlgorithm, string | null>> = {
   EdDSA: null,
   PS256: 'sha256',
 }
-const modulusBitsMin = 2048
+/** Longer ones make signatures that no reader takes, and need a second each. */
+const modulusBits = { min: 2048, max: 8192 }
 const saltBytes = 32
 /** RSA_PKCS1_PSS_PADDING */
 const pssPadding = 6
@@ -59,7 +60,8 @@ export function algorithmOf({
   if (type === 'ed25519') return 'EdDSA'
   if (type === 'ec' && details?.namedCurve === 'prime256v1') return 'ES256'
   if (type === 'ec' && details?.namedCurve === 'secp384r1') return 'ES384'
-  if (type === 'rsa' && (details?.modulusLength ?? 0) >= modulusBitsMin) return 'PS256'
+  const bits = details?.modulusLength ?? 0
+  if (type === 'rsa' && bits >= modulusBits.min && bits <= modulusBits.max) return 'PS256'
   return undefined
 }
 

@@ -1,5 +1,5 @@
 import { TidegateError } from '../../../src/errors.ts'
-import { bothLanes } from '../outbox.ts'
+import { bothLanes, type OutboxStats } from '../outbox.ts'
 import { type Core, lowestUnread } from './core.ts'
 import type { Draft } from './draft.ts'
 import { countOfBlock } from '../layout/block.ts'
@@ -76,4 +76,33 @@ export async function isComplete({ store, head }: State, signal: AbortSignal): P
   } finally {
     await snapshot.close()
   }
+}
+
+/** What is counted anyway. */
+export function countsOf({
+  state,
+  handed,
+}: Core): Omit<OutboxStats, 'oldestAgeMs' | 'waiting' | 'stuckMs' | 'refusing' | 'unsigned'> {
+  const { head, devices, dedup, lanes } = state
+  const { inFlight } = handed
+  const waitMs = lanes.waitMs(head)
+  return {
+    epoch: head.epoch,
+    lastSequence: head.position - head.epochBase,
+    depth: { ...head.depth },
+    bytes: { ...head.bytes },
+    backlog: lanes.backlogLeft(),
+    inFlight: inFlight.size,
+    pausing: inFlight.size === 0 && waitMs > 0 && waitMs < Infinity,
+    devices: devices.size,
+    rememberedIds: dedup.count(),
+  }
+}
+
+/** Tells the observer of what a write has brought about. */
+export function tellLanded({ options: { observer } }: Core, draft: Draft): void {
+  if (draft.appended.length > 0) observer.batch(draft.appended.length, draft.payloadBytes)
+  for (const [reason, count] of draft.undelivered) observer.undelivered(reason, count)
+  const lost = draft.undelivered.get('lost')
+  if (lost !== undefined) observer.lost(lost)
 }

@@ -12,6 +12,9 @@ import type { Core } from './core.ts'
 import type { Draft } from './draft.ts'
 import { appendSystemEvent } from './ledger-entries.ts'
 
+/** A key that fails to sign is tried again after so long, or sooner. */
+const againMs = 10_000
+
 /** What the checkpoints ask of the engine's writer. */
 export interface CheckpointWriter {
   submit(command: { kind: 'checkpoint'; checkpoint: Checkpoint }): Promise<void>
@@ -92,7 +95,7 @@ export class Checkpoints {
       const checkpoint = await this.#sign(signer)
       await this.#writer.submit({ kind: 'checkpoint', checkpoint })
     } catch (error) {
-      this.#againMs = this.#core.options.clock.monotonicMs() + signer.everyMs
+      this.#againMs = this.#core.options.clock.monotonicMs() + Math.min(signer.everyMs, againMs)
       if (codeOf(error) !== 'OUTBOX_CLOSED') this.#tell(error)
     }
   }

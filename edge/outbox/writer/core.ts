@@ -8,6 +8,8 @@ import type { StoredEvent } from '../layout/record.ts'
 import type { Handed } from '../rules/handed.ts'
 import type { State } from '../opening/state.ts'
 import type { SteadyClock } from '../rules/steady-clock.ts'
+import type { Loader } from '../opening/loader.ts'
+import type { Pace } from '../rules/pace.ts'
 
 /** A write under way, of which is not known yet whether it takes events out that were not delivered. */
 export interface Removal {
@@ -65,4 +67,13 @@ export function lowestQueued(core: Core, lane: Lane, draft?: Draft): number {
 
 export function lowestUnread(core: Core, lane: Lane): number {
   return Math.min(core.reading?.[lane] ?? Infinity, core.state.lanes.next[lane])
+}
+
+/** What there is once the folder was loaded; the rest of the engine is made of it. */
+export interface Parts {
+  core: Core
+  pace: Pace
+  loader: Loader
+  /** Aborts `core.closing`. */
+  closing: AbortController
 }

@@ -17,14 +17,14 @@ import { steadyClockOf } from '../opening/state.ts'
 import { createHanded } from '../rules/handed.ts'
 import { Arrival, type Pending } from '../rules/arrival.ts'
 import { createHolding } from '../rules/holding.ts'
-import { createPace, type Pace } from '../rules/pace.ts'
+import { createPace } from '../rules/pace.ts'
 import { rangesPerReport } from '../rules/undelivered.ts'
-import { recountInto, runDry } from './accounting.ts'
+import { countsOf, recountInto, runDry, tellLanded } from './accounting.ts'
 import { admitInto, letIn } from './admit.ts'
 import { ClockRecord } from './clock-record.ts'
 import { Checkpoints, enterCheckpoint } from './checkpoints.ts'
 import { closeStore } from './closing.ts'
-import { type Command, type Core, lowestQueued } from './core.ts'
+import { type Command, type Core, lowestQueued, type Parts } from './core.ts'
 import { Departures } from './departures.ts'
 import { Draft } from './draft.ts'
 import { Housekeeping } from './housekeeping.ts'
@@ -33,15 +33,6 @@ import { Oldest } from './oldest.ts'
 import { endRemoval, releaseInto } from './removal.ts'
 import { isStoreFailure, Reopening } from './reopening.ts'
 import { closedError, WriterState } from './writer-state.ts'
-
-/** What there is once the folder was loaded; the rest of the engine is made of it. */
-interface Parts {
-  core: Core
-  pace: Pace
-  loader: Loader
-  /** Aborts `core.closing`. */
-  closing: AbortController
-}
 
 /**
  * The outbox's single writer. Every change is a command; commands that arrive during a write share the next
@@ -178,23 +169,12 @@ export class Engine implements Outbox {
 
   /** By the counts that are kept anyway: asking costs nothing, however much is queued. */
   stats(): OutboxStats {
-    const { head, devices, dedup, lanes } = this.#core.state
-    const { inFlight } = this.#core.handed
-    const waitMs = lanes.waitMs(head)
     return {
-      epoch: head.epoch,
-      lastSequence: head.position - head.epochBase,
-      depth: { ...head.depth },
-      bytes: { ...head.bytes },
-      backlog: lanes.backlogLeft(),
-      inFlight: inFlight.size,
-      pausing: inFlight.size === 0 && waitMs > 0 && waitMs < Infinity,
+      ...countsOf(this.#core),
       oldestAgeMs: this.#oldest.agesMs(),
       waiting: this.#writer.unanswered,
       stuckMs: this.#writer.stuckMs(),
       refusing: this.#refusing,
-      devices: devices.size,
-      rememberedIds: dedup.count(),
       unsigned: this.#checkpoints.stats(),
     }
   }
@@ -286,21 +266,17 @@ export class Engine implements Outbox {
 
   async #write(draft: Draft, { sync } = { sync: draft.urgent }): Promise<void> {
     const core = this.#core
-    const { clock, observer } = core.options
     const { state } = core
     const operations = draft.finish(core.steady.now(), core.steady.wallMs())
     // Appends are synced before anybody is told (G1). A release that is lost is only sent again.
     await state.store.write(operations, { sync: sync || draft.urgent })
     // Who is told next must be known to have been told, should what was written last become unreadable (G1).
     await state.store.noteAnswered(encodeAnswered(draft.head, { closed: false }), { sync: false })
-    if (draft.appended.length > 0) observer.batch(draft.appended.length, draft.payloadBytes)
-    core.lastHeadMs = clock.monotonicMs()
+    core.lastHeadMs = core.options.clock.monotonicMs()
     state.head = draft.head
     draft.landed(state.devices)
     this.#oldest.landed(draft)
-    for (const [reason, count] of draft.undelivered) observer.undelivered(reason, count)
-    const lost = draft.undelivered.get('lost')
-    if (lost !== undefined) observer.lost(lost)
+    tellLanded(core, draft)
     this.#departures.wake()
   }
 

@@ -1,11 +1,12 @@
 import type { AuditedEvent } from '../../../cloud/audit/event.ts'
 import type { AuditedNote, NoteProof } from '../../../cloud/audit/notes.ts'
 import { type AuditedClosure, auditLedger, type LedgerReport } from '../../../cloud/audit/audit.ts'
+import { signedThrough as readSignatures } from '../../../cloud/audit/signatures.ts'
 import type { LedgerNote } from '../../../cloud/history/history.ts'
 import type { GatewayKey } from '../../../cloud/gateways/registry.ts'
 import { type Checkpoint, checkpointType } from '../../../src/contract/checkpoint.ts'
-import { decodeEvent, encodeEvent, genesis } from '../../../src/contract/codec.ts'
-import type { Event } from '../../../src/contract/event.ts'
+import { claimedChain, decodeEvent, encodeEvent, genesis } from '../../../src/contract/codec.ts'
+import { type Event, ledgerType } from '../../../src/contract/event.ts'
 import { type TestSigner, testSigner } from '../../support/fakes/signer.ts'
 import { gatewaySigner } from '../parts/gateway.ts'
 import { placeOf } from '../parts/transaction.ts'
@@ -25,7 +26,13 @@ function keyOf({ key, publicKey }: TestSigner): GatewayKey {
   }
 }
 
+const forgedEpoch = '01JGFJJZ05TESTTESTTESTTEST'
+
 async function* none(): AsyncGenerator<AuditedNote> {}
+
+async function* stream<T>(items: readonly T[]): AsyncGenerator<T> {
+  yield* items
+}
 
 /** G8: the audit that an operator would run finds nothing, and has seen everything. */
 export async function checkAudit({ database, truth, journal, gateway, plan }: World): Promise<void> {
@@ -43,6 +50,7 @@ export async function checkAudit({ database, truth, journal, gateway, plan }: Wo
       closures: closures(),
       mayBeSpokenOfBy: (gateway) => gateway === gatewayName,
       keys: isSigned ? keys : [],
+      signedThrough,
     })
     if (isSigned) await checkSigned(epoch, report)
     const { lastSequence, gaps, faults, unverifiedLinks } = report
@@ -65,6 +73,7 @@ export async function checkAudit({ database, truth, journal, gateway, plan }: Wo
     if (isQuiet && plan.settings.full !== 'evict' && !truth.wasTorn && unsignedEvents > 0)
       journal.violate('G8', `${unsignedEvents} events are not signed, and the gateway says that all are`)
     if (signed === null) return
+    await checkExcuses(epoch, signed.sequence)
     for (const forger of ['rewrites', 'signs'] as const) {
       const forged = await auditLedger({
         gateway: gatewayName,
@@ -77,6 +86,59 @@ export async function checkAudit({ database, truth, journal, gateway, plan }: Wo
       })
       if (forged.signed !== null)
         journal.violate('G8', `the audit believes an epoch that somebody ${forger} anew`)
+    }
+  }
+
+  function signedThrough({ epoch }: { epoch: string }): Promise<number> {
+    async function* checkpoints(): AsyncGenerator<AuditedEvent> {
+      const all: AuditedEvent[] = []
+      for await (const event of events(epoch)) if (event.type === checkpointType) all.push(event)
+      yield* all.toReversed()
+    }
+    const chainAt = async (sequence: number): Promise<string | undefined> => {
+      const stored = database.events.get(placeOf({ gateway: gatewayName, epoch, sequence }))
+      return stored && claimedChain(stored.body)
+    }
+    const own = isSigned ? keys : []
+    return readSignatures({ gateway: gatewayName, epoch, keys: own, checkpoints: checkpoints(), chainAt })
+  }
+
+  /** Somebody removes a signed event and excuses that: in an epoch that he makes up, or in what he has written anew before it. */
+  async function checkExcuses(epoch: string, through: number): Promise<void> {
+    const all: AuditedEvent[] = []
+    for await (const event of events(epoch)) all.push(event)
+    const at = all.findIndex(({ sequence }, index) => sequence === index + 1 && index > 0)
+    const gone = all[at]
+    if (gone === undefined || gone.sequence >= through) return
+    const range = {
+      from: gone.sequence,
+      to: gone.sequence,
+      reason: 'evicted',
+      chain: claimedChain(gone.body),
+    }
+    const first = all[0] as AuditedEvent
+    for (const where of [epoch, forgedEpoch]) {
+      const { chain: _, ...open } = JSON.parse(first.body) as Event
+      const data = { kind: 'undelivered', epoch, ranges: [range] }
+      const { text: body } = encodeEvent(
+        { ...open, epoch: where, type: ledgerType, data },
+        genesis(gatewayName, where),
+      )
+      const cites = { gateway: gatewayName, epoch: where, sequence: 1 }
+      const excuse = { ...range, cites, notedMs: 0, proof: { body } }
+      const left = all.filter((event) => event !== gone)
+      const forged = await auditLedger({
+        gateway: gatewayName,
+        epoch,
+        events: stream(where === epoch ? [{ ...first, type: ledgerType, body }, ...left.slice(1)] : left),
+        notes: stream([excuse]),
+        closures: new Map(),
+        mayBeSpokenOfBy: () => true,
+        keys,
+        signedThrough,
+      })
+      if (forged.undelivered['evicted'] !== undefined)
+        journal.violate('G8', `the audit believes an excuse that somebody has written into ${where}`)
     }
   }
 

@@ -1,11 +1,24 @@
+import type { GatewayKey } from '../../../cloud/gateways/registry.ts'
 import type { CheckpointSigner } from '../../../edge/outbox/options.ts'
 import { type Checkpoint, checkpointType, type ChainHead } from '../../../src/contract/checkpoint.ts'
 import { encodeEvent, genesis } from '../../../src/contract/codec.ts'
 import type { Event } from '../../../src/contract/event.ts'
-import { testSigner } from '../fakes/signer.ts'
+import { type TestSigner, testSigner } from '../fakes/signer.ts'
 import { type Encoded, Ledger } from './cloud-events.ts'
 
 export const signer = testSigner(1, { everyEvents: 10 })
+
+/** As it is registered. */
+export function keyOf({ publicKey, key }: TestSigner, more: Partial<GatewayKey> = {}): GatewayKey {
+  return {
+    gateway: 'gateway-1',
+    fingerprint: key,
+    publicKey: publicKey.export({ type: 'spki', format: 'pem' }).toString(),
+    sinceMs: 0,
+    untilMs: null,
+    ...more,
+  }
+}
 
 /** A ledger whose gateway signs it, as one who can see it all. */
 export class SignedLedger extends Ledger {

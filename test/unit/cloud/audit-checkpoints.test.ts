@@ -1,25 +1,13 @@
 import { describe, expect, test } from 'vitest'
 import type { LedgerReport, LedgerToAudit } from '../../../cloud/audit/audit.ts'
 import { formatLedger } from '../../../cloud/audit/report.ts'
-import type { GatewayKey } from '../../../cloud/gateways/registry.ts'
 import { checkpointType } from '../../../src/contract/checkpoint.ts'
 import { audit, ledgerOf, row } from '../../support/cloud/audited-ledger.ts'
 import { type Encoded, epoch } from '../../support/cloud/cloud-events.ts'
-import { rewritten, signedHead, signedLedger, signer } from '../../support/cloud/signed-ledger.ts'
-import { type TestSigner, testSigner } from '../../support/fakes/signer.ts'
+import { keyOf, rewritten, signedHead, signedLedger, signer } from '../../support/cloud/signed-ledger.ts'
+import { testSigner } from '../../support/fakes/signer.ts'
 
 const thief = testSigner(9, { everyEvents: 10 })
-
-function keyOf({ publicKey, key }: TestSigner, more: Partial<GatewayKey> = {}): GatewayKey {
-  return {
-    gateway: 'gateway-1',
-    fingerprint: key,
-    publicKey: publicKey.export({ type: 'spki', format: 'pem' }).toString(),
-    sinceMs: 0,
-    untilMs: null,
-    ...more,
-  }
-}
 
 const keys = [keyOf(signer)]
 
@@ -93,7 +81,7 @@ describe('the audit of a signed ledger', () => {
     const forged = await rewritten(textsOf(events.slice(0, 12)), (event) => {
       if (event.sequence === 11) event.data = { ...(event.data as object), ...change }
     })
-    expect((await auditOf(forged)).faults).toMatchObject([{ sequence: 11, kind: 'forged' }])
+    expect((await auditOf(forged)).faults[0]).toMatchObject({ sequence: 11, kind: 'forged' })
   })
 
   test('a signature of another gateway is none of this one (G8)', async () => {
@@ -102,7 +90,7 @@ describe('the audit of a signed ledger', () => {
     const forged = await rewritten(textsOf(own.events.slice(0, 11)), (event) => {
       if (event.sequence === 11) event.data = { ...(event.data as object), signature }
     })
-    expect((await auditOf(forged)).faults).toMatchObject([{ kind: 'forged' }])
+    expect((await auditOf(forged)).faults[0]).toMatchObject({ kind: 'forged' })
   })
 
   test('a retired key is believed of what it signed before, and of nothing later (G8)', async () => {
@@ -115,15 +103,15 @@ describe('the audit of a signed ledger', () => {
 
   test('more events behind the last signature than a gateway leaves are found, with or without one (G8)', async () => {
     const ledger = await signedLedger()
-    await ledger.add(38)
-    expect(await auditOf(ledger.events)).toMatchObject({ ok: true, unsignedEvents: 40 })
+    await ledger.add(1_997)
+    expect(await auditOf(ledger.events)).toMatchObject({ ok: true, unsignedEvents: 1_999 })
     await ledger.add(1)
-    expect((await auditOf(ledger.events)).faults).toMatchObject([{ sequence: 74, kind: 'unsigned' }])
+    expect((await auditOf(ledger.events)).faults).toMatchObject([{ sequence: 2_033, kind: 'unsigned' }])
     expect(await auditOf(ledger.events, { keys: [] })).toMatchObject({ ok: true })
   })
 
   test('a ledger of a gateway with a key is to be signed as far as it was recorded since (G8)', async () => {
-    const events = ledgerOf(40_001)
+    const events = ledgerOf(1)
     const since = (at: string): Promise<LedgerReport> =>
       audit(events, [], { keys: [keyOf(signer, { sinceMs: Date.parse(at) })] })
     expect((await since('2026-01-01T00:00:00.000Z')).faults).toMatchObject([{ kind: 'unsigned' }])

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import type { Database } from '../../../cloud/database/database-postgres.ts'
 import { startKnowing } from '../../../cloud/gateways/known.ts'
+import { requireRegistered } from '../../../cloud/gateways/provenance.ts'
 import { registryOf } from '../../../cloud/gateways/registry.ts'
 import { silentLog } from '../../../src/log.ts'
 import { FakeClock, settled } from '../../support/fakes/clock.ts'
@@ -25,6 +26,29 @@ test('what is registered is read again every few seconds, and stays while the da
   await settled()
   expect(known.registry.stateOf('gateway-1')).toBe('suspended')
   await known.close()
+})
+
+test('a registry that is suddenly empty is not believed, and told of (G9)', async () => {
+  const clock = new FakeClock()
+  let rows: object[] = [{ name: 'gateway-1', state: 'active', sinceMs: 0 }]
+  const query = async (text: string): Promise<object[]> =>
+    text.includes('tidegate.gateways order') ? rows : []
+  const told: object[] = []
+  const log = { ...silentLog, error: (fields: object) => void told.push(fields) }
+  const known = await startKnowing({ database: { query } as unknown as Database, clock, log })
+  rows = []
+  await clock.advance(5_000)
+  await settled()
+  expect(known.registry.stateOf('gateway-1')).toBe('active')
+  expect(told).toMatchObject([{ code: 'GATEWAY_UNKNOWN' }])
+  await known.close()
+})
+
+test('to refuse whoever is not registered is refused before anybody is (G9)', () => {
+  const gateways = [{ name: 'gateway-1', state: 'active', sinceMs: 0 }] as const
+  expect(() => requireRegistered('refuse', { gateways: [] })).toThrow('no gateway is registered')
+  expect(() => requireRegistered('accept', { gateways: [] })).not.toThrow()
+  expect(() => requireRegistered('refuse', { gateways })).not.toThrow()
 })
 
 test('a gateway may speak of what it was called before, over several names, and of nothing it will be called (G9)', () => {

@@ -14,6 +14,7 @@ const freeTexts = [
   'names...',
   'hosts...',
   'addresses...',
+  'fingerprint...',
 ]
 /** Programs that only our own tests and benchmarks start, with what they know already. */
 const started = [

@@ -15,6 +15,7 @@ const freeTexts = [
   'names...',
   'hosts...',
   'addresses...',
+  'fingerprint...',
 ]
 /** Programs that only our own tests and benchmarks start, with what they know already. */
 const started = [

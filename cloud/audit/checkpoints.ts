@@ -105,8 +105,8 @@ export class CheckpointAudit {
     this.#found.unsignedEvents = this.#events - this.#signedEvents - (this.#found.signed === null ? 0 : 1)
     this.#found.uncoveredEvents = this.#signedEvents - this.#coveredEvents
     const unsigned = this.#toBeSigned - this.#newest.toBeSigned
-    // An epoch's first event is signed at once.
-    const bound = this.#everyEvents === undefined ? 0 : this.#bound(this.#everyEvents)
+    // An epoch's first event is signed at once; one that a crash or damage ended before that has few, and so may what was signed have been evicted.
+    const bound = this.#everyEvents === undefined ? boundMin : this.#bound(this.#everyEvents)
     if (unsigned > bound && pendingThrough <= this.#newest.sequence) {
       const { sequence } = this.#newest
       const behind = sequence === 0 ? 'no signature at all' : `the last signature, of ${sequence}`

@@ -57,10 +57,11 @@ describe('signatures', () => {
       gaps: { ranges: [[3, 17]] },
       faults: [{ kind: 'unfounded', detail: expect.stringContaining('is not signed') as string }],
     })
-    // A gateway signs an epoch's first event at once.
+    // An epoch that a crash has ended before its first signature has few events, and looks the same.
     expect(await audit([row(said)], [], { keys, epoch: madeUp })).toMatchObject({
-      ok: false,
-      faults: [{ kind: 'unsigned' }],
+      ok: true,
+      signed: null,
+      unsignedEvents: 1,
     })
   })
 

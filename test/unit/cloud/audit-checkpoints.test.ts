@@ -111,11 +111,13 @@ describe('the audit of a signed ledger', () => {
   })
 
   test('a ledger of a gateway with a key is to be signed as far as it was recorded since (G8)', async () => {
-    const events = ledgerOf(1)
+    const events = ledgerOf(2001)
     const since = (at: string): Promise<LedgerReport> =>
       audit(events, [], { keys: [keyOf(signer, { sinceMs: Date.parse(at) })] })
     expect((await since('2026-01-01T00:00:00.000Z')).faults).toMatchObject([{ kind: 'unsigned' }])
     expect((await since('2026-01-02')).faults).toEqual([])
+    const few = await audit(ledgerOf(2000), [], { keys: [keyOf(signer, { sinceMs: 0 })] })
+    expect(few).toMatchObject({ faults: [], signed: null, unsignedEvents: 2000 })
   })
 
   test('a kept head that has another chain value, or is not there, is found (G8)', async () => {

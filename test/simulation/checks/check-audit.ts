@@ -73,8 +73,11 @@ export async function checkAudit({ database, truth, journal, gateway, plan }: Wo
   async function checkSigned(epoch: string, { signed, unsignedEvents }: LedgerReport): Promise<void> {
     const stats = gateway.outbox?.stats()
     const isQuiet = stats?.epoch === epoch && stats.unsigned?.events === 0
-    // What was evicted or lost may have been the newest signature.
-    if (isQuiet && plan.settings.full !== 'evict' && !truth.wasTorn && unsignedEvents > 0)
+    // What was evicted or lost may have been the newest signature, and what it signs a repeat, which is in a note and no event.
+    const hasRepeats = [...database.notes.values()].some(
+      (note) => note.epoch === epoch && note.reason === 'duplicate',
+    )
+    if (isQuiet && !hasRepeats && plan.settings.full !== 'evict' && !truth.wasTorn && unsignedEvents > 0)
       journal.violate('G8', `${unsignedEvents} events are not signed, and the gateway says that all are`)
     if (signed === null) return
     await checkExcuses(epoch, signed.sequence)

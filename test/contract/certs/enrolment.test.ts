@@ -112,6 +112,17 @@ function shownWith(certificate: X509Certificate, keys: webcrypto.CryptoKeyPair):
   return { cert: certificate.toString(), key }
 }
 
+/** A device with its second certificate, two hours after its first. */
+async function enrolledAndRenewed() {
+  const first = await makeSigningRequest('boiler-7')
+  const bootstrap = await bootstrapOf('boiler-7')
+  const enrolled = certificateIn(await ask(bootstrap, 'simpleenroll', first.pem))
+  nowMs += 2 * hourMs
+  const second = await makeSigningRequest('boiler-7')
+  const renewed = certificateIn(await ask(shownWith(enrolled, first.keys), 'simplereenroll', second.pem))
+  return { bootstrap, first, enrolled, second, renewed }
+}
+
 const deviceFile = (device: string) => readFile(join(dir, 'devices', `${device}.crt`))
 
 test('a device makes its own key and gets its first certificate, and the key never leaves it', async () => {
@@ -227,12 +238,7 @@ test('closing ends those that have not come as far as a request', async () => {
 }, 15_000)
 
 test('what was revoked enrols and renews nothing: every certificate that its holder was ever issued', async () => {
-  const first = await makeSigningRequest('boiler-7')
-  const bootstrap = await bootstrapOf('boiler-7')
-  const enrolled = certificateIn(await ask(bootstrap, 'simpleenroll', first.pem))
-  nowMs += 2 * hourMs
-  const second = await makeSigningRequest('boiler-7')
-  const renewed = certificateIn(await ask(shownWith(enrolled, first.keys), 'simplereenroll', second.pem))
+  const { bootstrap, first, enrolled, second, renewed } = await enrolledAndRenewed()
   const files = ['devices', 'bootstrap'].map((folder) => join(dir, folder, 'boiler-7.crt'))
   await revokeCertificates(authority, files)
   expect([...(await revokedSerials(authority))].toSorted()).toEqual(
@@ -261,12 +267,7 @@ test('what was revoked enrols and renews nothing: every certificate that its hol
 })
 
 test('an enrolment that is repeated late does not put an older certificate in the place of a newer', async () => {
-  const first = await makeSigningRequest('boiler-7')
-  const bootstrap = await bootstrapOf('boiler-7')
-  const enrolled = certificateIn(await ask(bootstrap, 'simpleenroll', first.pem))
-  nowMs += 2 * hourMs
-  const second = await makeSigningRequest('boiler-7')
-  const renewed = certificateIn(await ask(shownWith(enrolled, first.keys), 'simplereenroll', second.pem))
+  const { bootstrap, first, enrolled, renewed } = await enrolledAndRenewed()
   expect(certificateIn(await ask(bootstrap, 'simpleenroll', first.pem)).serialNumber).toBe(
     enrolled.serialNumber,
   )

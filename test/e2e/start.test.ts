@@ -294,7 +294,7 @@ test('a run whose books do not balance says which events are missing and where t
   const options = ['--devices', '5', '--rate', '20', '--outage', '0s', '--no-trouble', '--dir', data]
   const run = launchOwn('simulate', ...options, '--for', '8s', '--patience', '1s', '--report', json)
   await run.printed(up)
-  await vi.waitFor(() => expect(run.output()).toMatch(/[1-9]\d* stored/), 60_000)
+  await vi.waitFor(() => expect(run.output()).toMatch(/ stored [1-9]/), 60_000)
   await leaveUnroutable(data)
   const taken = await takeFromHistory(urlIn(run, psql), 7)
 

@@ -6,6 +6,7 @@ import { guardReads } from './door/door.ts'
 import type { FrameLimits } from './door/frames.ts'
 import type { SubscriptionRequest } from './door/requests.ts'
 import type { TakenPublish, Taking } from './door/taken.ts'
+import { type Turn, Turns } from './turns/turns.ts'
 
 /** One device's connection, and how far it may be read ahead of what was acknowledged. */
 export interface Connection {
@@ -25,6 +26,8 @@ export interface Connection {
   resume(): void
   /** Reads on, if there is something to read and it may be read. */
   pull(): void
+  /** What was read of it has cost more than was to be seen, in the units of `door/costs.ts`. */
+  spend(cost: number): void
 }
 
 export interface ConnectionLimits extends FrameLimits {
@@ -32,6 +35,12 @@ export interface ConnectionLimits extends FrameLimits {
   inFlightBytesMax: number
   inFlightBytesPerDeviceMax: number
 }
+
+/**
+ * What a device may cost in one turn, in the units of `door/costs.ts`: some 3 ms of the gateway's time, in which nobody else is read.
+ * A device that is alone comes around the event loop once for each, which takes 20 µs.
+ */
+const costPerTurn = 32 * 1024
 
 /** Answers a SUBSCRIBE or an UNSUBSCRIBE; when it rejects, the connection ends with its error. */
 export type Answerer = (request: SubscriptionRequest) => Promise<void>
@@ -125,15 +134,21 @@ class GuardedConnection implements Connection {
   isBridge = false
   readonly #socket: Duplex
   readonly #unanswered: Unanswered
+  readonly #turn: Turn
   #publishes = 0
   #pulling = false
   #pauses = 0
 
-  constructor(socket: Duplex, deviceId: string, signal: AbortSignal, unanswered: Unanswered) {
+  constructor(
+    socket: Duplex,
+    deviceId: string,
+    { signal, unanswered, turns }: { signal: AbortSignal; unanswered: Unanswered; turns: Turns },
+  ) {
     this.#socket = socket
     this.deviceId = deviceId
     this.signal = signal
     this.#unanswered = unanswered
+    this.#turn = turns.enter(deviceId, this.pull)
   }
 
   hold(publishes: readonly Pick<Publish, 'topic' | 'payload'>[]): Held {
@@ -169,9 +184,20 @@ class GuardedConnection implements Connection {
     if (this.#pauses === 0) this.pull()
   }
 
-  readonly mayRead = (): boolean => {
-    if (this.#unanswered.holding || this.connecting || this.#pauses > 0) return false
-    return this.#unanswered.mayRead(this.deviceId, this.#publishes, this.pull)
+  spend(cost: number): void {
+    this.#turn.spend(cost)
+  }
+
+  leave(): void {
+    this.#unanswered.forget(this.pull)
+    this.#turn.leave()
+  }
+
+  readonly mayCost = (): number => {
+    if (this.#unanswered.holding || this.connecting || this.#pauses > 0) return 0
+    if (!this.#unanswered.mayRead(this.deviceId, this.#publishes, this.pull)) return 0
+    // Who has nothing to be read stands in no line.
+    return this.#socket.readableLength === 0 ? costPerTurn : this.#turn.left()
   }
 
   /**
@@ -182,7 +208,7 @@ class GuardedConnection implements Connection {
     if (this.#pulling) return
     this.#pulling = true
     for (let asked = 0; asked <= this.#publishes + 1; asked += 1) {
-      if (this.#socket.destroyed || this.#socket.readableLength === 0 || !this.mayRead()) break
+      if (this.#socket.destroyed || this.#socket.readableLength === 0 || this.mayCost() <= 0) break
       this.#socket.emit('readable')
     }
     this.#pulling = false
@@ -191,6 +217,7 @@ class GuardedConnection implements Connection {
 
 class GuardedConnections implements Connections {
   readonly #unanswered: Unanswered
+  readonly #turns = new Turns({ costPerTurn, yieldTo: setImmediate })
   readonly #bySocket = new WeakMap<Duplex, Connection>()
   readonly #open = new Set<AbortController>()
 
@@ -206,14 +233,16 @@ class GuardedConnections implements Connections {
     const controller = new AbortController()
     // One listener per publish that waits; Node would warn at eleven.
     setMaxListeners(0, controller.signal)
-    const connection = new GuardedConnection(socket, deviceId, controller.signal, this.#unanswered)
+    const parts = { signal: controller.signal, unanswered: this.#unanswered, turns: this.#turns }
+    const connection = new GuardedConnection(socket, deviceId, parts)
     const taker = takerOf(connection)
     let answer: Answerer | undefined
     guardReads(socket, {
       ...this.#unanswered.limits,
       taking: taker,
       onTaken: (publishes) => taker.take(publishes),
-      mayRead: connection.mayRead,
+      mayCost: connection.mayCost,
+      onCost: (cost) => connection.spend(cost),
       refusalOf: wrongLevel,
       onReady: connection.pull,
       // What reads has been attached.
@@ -223,7 +252,7 @@ class GuardedConnections implements Connections {
     this.#open.add(controller)
     socket.once('close', () => {
       this.#open.delete(controller)
-      this.#unanswered.forget(connection.pull)
+      connection.leave()
       controller.abort()
     })
     answer = attach()

@@ -270,7 +270,8 @@ function guarded(options: Partial<DoorOptions<string>> = {}): Guarded {
     ...limits,
     taking: takesNothing,
     onTaken() {},
-    mayRead: () => true,
+    mayCost: () => Infinity,
+    onCost() {},
     refusalOf: (level) => new Error(`level ${level}`),
     onRequest(request) {
       requests.push(request)
@@ -287,11 +288,54 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 describe('the door of a socket', () => {
   test('gives nothing while it may not be read', () => {
     let may = false
-    const { socket } = guarded({ mayRead: () => may })
+    const { socket } = guarded({ mayCost: () => (may ? 1 : 0) })
     socket.write(connect())
     expect(socket.read()).toBeNull()
     may = true
     expect(socket.read()).toEqual(connect())
+  })
+
+  test('reads on after a packet only if those before it cost no more than may be, and says what they cost (G7)', async () => {
+    let left = Infinity
+    const costs: number[] = []
+    const { socket, ready } = guarded({
+      mayCost: () => left,
+      onCost(cost) {
+        costs.push(cost)
+        left -= cost
+      },
+    })
+    socket.write(connect())
+    socket.read()
+    left = 100
+    socket.write(Buffer.concat([pingreq, pingreq, pingreq]))
+    expect(socket.read()).toEqual(Buffer.concat([pingreq, pingreq]))
+    await turn()
+    expect([left < 0, socket.read(), ready()]).toEqual([true, null, 0])
+    left = 1
+    expect(socket.read()).toEqual(pingreq)
+    expect(costs.slice(1)).toEqual([132, 66])
+  })
+
+  test('a payload that goes by in pieces costs its bytes, piece by piece, and no more of it is read than may be (G7)', async () => {
+    let left = Infinity
+    const { socket, ready } = guarded({ mayCost: () => left, onCost: (cost) => (left -= cost) })
+    socket.write(connect())
+    socket.read()
+    left = 4096
+    const large = publish(topic, Buffer.alloc(20_000), 0)
+    socket.write(large)
+    const pieces: Buffer[] = []
+    const next = (): void => void pieces.push(socket.read() as Buffer)
+    next()
+    expect(pieces[0]).toHaveLength(4096)
+    await turn()
+    expect([socket.read(), ready()]).toEqual([null, 0])
+    for (let more = 1; more < 10; more += 1) {
+      left = 4096
+      if (socket.readableLength > 0) next()
+    }
+    expect(Buffer.concat(pieces)).toEqual(large)
   })
 
   test('hands on what came whole before a packet that is none, and ends with its fault', async () => {

@@ -69,4 +69,22 @@ describe('group commit', () => {
     expect(landed).toBe(5)
     await Promise.all(all)
   })
+
+  test('of owners that have more waiting than a commit holds one item each is taken in turn, and of one in order (G7)', async () => {
+    const batches: string[][] = []
+    const commits = groupCommit(
+      async (items: string[]) => {
+        batches.push(items)
+        await new Promise((resolve) => setImmediate(resolve))
+        return items
+      },
+      { itemsMax: 3, ownerOf: (item) => item.slice(0, 1) },
+    )
+    await Promise.all(['a1', 'a2', 'a3', 'a4', 'a5', 'b1', 'c1', 'b2'].map((item) => commits.submit(item)))
+    expect(batches).toEqual([
+      ['a1', 'b1', 'c1'],
+      ['a2', 'b2', 'a3'],
+      ['a4', 'a5'],
+    ])
+  })
 })

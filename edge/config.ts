@@ -54,6 +54,7 @@ const mqtt = z.strictObject({
   connectionsMax: count(10_000, 1_000_000),
   connectionsPerDeviceMax: count(8),
   handshakeTimeout: duration('10s', { min: '100ms', max: '10m' }),
+  handshakes: z.strictObject({ max: count(1000, 100_000) }).prefault({}),
   packetBytesMax: byteSize('1MiB', { min: '1KiB', max: '256MiB' }),
   inFlightMax: count(512, 65_535),
   inFlightBytesMax: byteSize('64MiB', { min: '1KiB' }),

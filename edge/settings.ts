@@ -136,6 +136,7 @@ export function brokerSettings({ dataDir, mqtt }: EdgeConfig): BrokerSettings {
     port: mqtt.port,
     connectionsMax: mqtt.connectionsMax,
     connectionsPerDeviceMax: mqtt.connectionsPerDeviceMax,
+    handshakesMax: mqtt.handshakes.max,
     handshakeTimeoutMs: mqtt.handshakeTimeout,
     packetBytesMax: mqtt.packetBytesMax,
     inFlightMax: mqtt.inFlightMax,

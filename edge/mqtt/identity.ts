@@ -16,6 +16,8 @@ export const connectionRefusals = [
   'not-tls',
   'handshake-timeout',
   'handshake-failed',
+  'handshake-displaced',
+  'handshakes-max',
   'connections-max',
   'connections-per-device-max',
   'client-id',

@@ -50,8 +50,7 @@ export class Reports {
   /** At the entrance: there is no session yet that could be told. */
   connectionRefused(reason: ConnectionRefusal, about: RefusedConnection): void {
     this.#observer.connectionRefused(reason)
-    const who = about.deviceId ?? `${about.address} ${bucketOf(about.claimed)}`
-    this.#warn(`${reason} ${who}`, 'connection refused', { reason, ...about })
+    this.#warn(`${reason} ${keyOf(reason, about)}`, 'connection refused', { reason, ...about })
   }
 
   subscriptionForbidden(device: string, topic: string): void {
@@ -110,6 +109,12 @@ export class Reports {
     const short = Object.entries(about).map(([name, value]) => [name, cut(value)] as const)
     this.#warnOfOne(key, message, Object.fromEntries(short))
   }
+}
+
+/** A crowd at the door may come from as many addresses as it likes: one line is for all of it. */
+function keyOf(reason: ConnectionRefusal, { deviceId, address, claimed }: RefusedConnection): string {
+  if (reason === 'handshakes-max' || reason === 'handshake-displaced') return ''
+  return deviceId ?? `${address} ${bucketOf(claimed)}`
 }
 
 /**

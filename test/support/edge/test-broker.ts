@@ -184,6 +184,7 @@ export async function startTestBroker(pki: TestPki, given: TestBrokerOptions = {
     port: 0,
     trust,
     connectionsMax: 50,
+    handshakesMax: 50,
     connectionsPerDeviceMax: 4,
     handshakeTimeoutMs: 5000,
     packetBytesMax: 4096,

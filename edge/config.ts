@@ -59,6 +59,13 @@ const mqtt = z.strictObject({
   inFlightMax: count(512, 65_535),
   inFlightBytesMax: byteSize('64MiB', { min: '1KiB' }),
   inFlightBytesPerDeviceMax: byteSize('8MiB', { min: '1KiB' }),
+  limits: z
+    .strictObject({
+      packetsPerSecond: z.number().min(1).optional(),
+      bytesPerSecond: byteSize({ min: '1KiB' }).optional(),
+      connectsPerSecond: z.number().positive().optional(),
+    })
+    .prefault({}),
   subscribe: z.array(subscribeFilter).default([]),
   sessions: z
     .strictObject({

@@ -142,6 +142,7 @@ export function brokerSettings({ dataDir, mqtt }: EdgeConfig): BrokerSettings {
     inFlightMax: mqtt.inFlightMax,
     inFlightBytesMax: mqtt.inFlightBytesMax,
     inFlightBytesPerDeviceMax: mqtt.inFlightBytesPerDeviceMax,
+    rates: mqtt.limits,
     sessionLimits: mqtt.sessions,
   }
 }

@@ -1,12 +1,14 @@
 import { setMaxListeners } from 'node:events'
 import type { Duplex } from 'node:stream'
+import type { Clock } from '../../src/clock.ts'
 import type { Held, Publish } from '../admission/ingest.ts'
 import { RefusedConnect } from './connect-rules.ts'
+import { costOfPacketMin } from './door/costs.ts'
 import { guardReads } from './door/door.ts'
 import type { FrameLimits } from './door/frames.ts'
 import type { SubscriptionRequest } from './door/requests.ts'
 import type { TakenPublish, Taking } from './door/taken.ts'
-import { type Turn, Turns } from './turns/turns.ts'
+import { type Rates, type Spent, type Turn, Turns } from './turns/turns.ts'
 
 /** One device's connection, and how far it may be read ahead of what was acknowledged. */
 export interface Connection {
@@ -26,14 +28,23 @@ export interface Connection {
   resume(): void
   /** Reads on, if there is something to read and it may be read. */
   pull(): void
-  /** What was read of it has cost more than was to be seen, in the units of `door/costs.ts`. */
+  /** It has cost more than could be seen when it was read, in the units of `door/costs.ts`. */
   spend(cost: number): void
+  /** Its device connects more often than it may. */
+  readonly isTooOften: boolean
 }
 
 export interface ConnectionLimits extends FrameLimits {
   inFlightMax: number
   inFlightBytesMax: number
   inFlightBytesPerDeviceMax: number
+  rates: Rates
+}
+
+export interface ConnectionsParts {
+  clock: Pick<Clock, 'monotonicMs' | 'after'>
+  /** A device is not read for some time, since it is over a rate. */
+  onHeld: (deviceId: string) => void
 }
 
 /**
@@ -72,8 +83,8 @@ export interface Connections {
  * has to know how much is unanswered: at a bound `read()` gives nothing, and TCP holds the sender back. Below
  * the bound everything is read at once, so that a device whose acknowledgements are withheld still has its pings answered.
  */
-export function createConnections(limits: ConnectionLimits): Connections {
-  return new GuardedConnections(limits)
+export function createConnections(limits: ConnectionLimits, parts: ConnectionsParts): Connections {
+  return new GuardedConnections(limits, parts)
 }
 
 /** What a publish takes in memory as it came, with what stands around it; two bytes for each character of its topic. */
@@ -185,7 +196,15 @@ class GuardedConnection implements Connection {
   }
 
   spend(cost: number): void {
-    this.#turn.spend(cost)
+    this.read({ cost, packets: 0, bytes: 0 })
+  }
+
+  read(spent: Spent): void {
+    this.#turn.spend(spent)
+  }
+
+  get isTooOften(): boolean {
+    return this.#turn.isTooOften
   }
 
   leave(): void {
@@ -217,12 +236,15 @@ class GuardedConnection implements Connection {
 
 class GuardedConnections implements Connections {
   readonly #unanswered: Unanswered
-  readonly #turns = new Turns({ costPerTurn, yieldTo: setImmediate })
+  readonly #turns: Turns
   readonly #bySocket = new WeakMap<Duplex, Connection>()
   readonly #open = new Set<AbortController>()
 
-  constructor(limits: ConnectionLimits) {
+  constructor(limits: ConnectionLimits, parts: ConnectionsParts) {
     this.#unanswered = new Unanswered(limits)
+    const { rates } = limits
+    const turn = { costPerTurn, costPerPacketMin: costOfPacketMin, yieldTo: setImmediate }
+    this.#turns = new Turns({ ...turn, rates, ...parts })
   }
 
   open<Topic>(
@@ -242,7 +264,7 @@ class GuardedConnections implements Connections {
       taking: taker,
       onTaken: (publishes) => taker.take(publishes),
       mayCost: connection.mayCost,
-      onCost: (cost) => connection.spend(cost),
+      onRead: (spent) => connection.read(spent),
       refusalOf: wrongLevel,
       onReady: connection.pull,
       // What reads has been attached.

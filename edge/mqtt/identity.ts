@@ -20,6 +20,7 @@ export const connectionRefusals = [
   'handshakes-max',
   'connections-max',
   'connections-per-device-max',
+  'connects-rate',
   'client-id',
   'will-topic',
   'protocol-version',

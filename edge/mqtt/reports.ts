@@ -13,7 +13,7 @@ import { StandingLost } from './trust/standing.ts'
 export interface ReportsOptions {
   observer: Pick<
     BrokerObserver,
-    'connectionRefused' | 'connectionEnded' | 'subscriptionRefused' | 'published'
+    'connectionRefused' | 'connectionEnded' | 'subscriptionRefused' | 'published' | 'held'
   >
   clock: Clock
   log: Logger
@@ -83,6 +83,12 @@ export class Reports {
     } else {
       this.#log.debug({ code: codeOf(error), device, detail: error.message }, 'connection ended')
     }
+  }
+
+  /** By a rate of `mqtt.limits`: nothing is lost, and its device waits. */
+  held(device: string): void {
+    this.#observer.held()
+    this.#warn(`held ${device}`, 'a device is over its rate, and is not read for some time', { device })
   }
 
   willGivenUp(device: string, error: TidegateError): void {

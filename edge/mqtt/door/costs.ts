@@ -12,6 +12,9 @@ export const costOfFilter = 512
 /** Of one message that is sent to a subscriber. */
 export const costOfDelivery = 256
 
+/** Of the cheapest packet: a PINGREQ, without its bytes. */
+export const costOfPacketMin = 64
+
 const retainFlag = 0x01
 const qos2Flag = 0x04
 
@@ -21,5 +24,5 @@ export function costOfPacket(type: number, flags: number): number {
     return 512 + (flags & qos2Flag ? 1024 : 0) + (flags & retainFlag ? 1024 : 0)
   if (type === packetType.connect) return 8192
   if (isRequest(type)) return 1024
-  return type === packetType.pubrel ? 512 : 64
+  return type === packetType.pubrel ? 512 : costOfPacketMin
 }

@@ -10,7 +10,7 @@ export interface DoorOptions<Topic> extends FrameOptions<Topic> {
    */
   mayCost(): number
   /** So much was read. */
-  onCost(cost: number): void
+  onRead(spent: { cost: number; packets: number; bytes: number }): void
   /** What it has taken out of what was read, before the broker is given the rest. */
   onTaken(publishes: readonly TakenPublish<Topic>[]): void
   /** Nothing more is read until it resolves; if it rejects, the connection ends with that error. */
@@ -68,7 +68,8 @@ class Door<Topic> {
     if (chunk === null) return null
     const reading = this.#reader.read(chunk, costMax)
     const { taken, pass, rest } = reading
-    this.#options.onCost(reading.cost)
+    const bytes = chunk.length - (rest?.length ?? 0)
+    this.#options.onRead({ cost: reading.cost, packets: reading.packets, bytes })
     if (taken.length > 0) this.#options.onTaken(taken)
     // Given back, it keeps the stream from ending before it was read.
     if (rest) this.#socket.unshift(rest)

@@ -14,8 +14,9 @@ export interface Reading<Topic> {
   pass: Buffer
   /** What lies behind `pass` and what stopped there: to be read next. */
   rest: Buffer | undefined
-  /** What the packets cost that were looked at. */
+  /** What the packets cost that were looked at, and how many they were. */
   cost: number
+  packets: number
   request?: SubscriptionRequest
   /** The level of a CONNECT that is to be refused for it. */
   refusedLevel?: number
@@ -52,6 +53,7 @@ export class FrameReader<Topic> {
   #taken: TakenPublish<Topic>[] = []
   /** What its packets cost, and may. */
   #cost = 0
+  #packets = 0
   #costMax = Infinity
   /** Bytes of a payload still to go by. */
   #payload = 0
@@ -81,6 +83,7 @@ export class FrameReader<Topic> {
   read(chunk: Buffer, costMax = Infinity): Reading<Topic> {
     this.#taken = []
     this.#cost = 0
+    this.#packets = 0
     this.#costMax = costMax
     // What follows a DISCONNECT is nobody's [MQTT-3.14.4-2].
     if (this.#isOver) return this.#reading(nothing, undefined)
@@ -88,7 +91,7 @@ export class FrameReader<Topic> {
   }
 
   #reading(pass: Buffer, rest: Buffer | undefined): Reading<Topic> {
-    return { taken: this.#taken, pass, rest, cost: this.#cost }
+    return { taken: this.#taken, pass, rest, cost: this.#cost, packets: this.#packets }
   }
 
   /** `start`: what lies before it was read already. */
@@ -160,6 +163,7 @@ export class FrameReader<Topic> {
   }
 
   #charge(found: Outcome, bytes: number): void {
+    this.#packets += 1
     this.#cost += bytes
     if (found === isTaken) this.#cost += costOfTaken
     else this.#cost += costOfPacket(this.#type, this.#flags)

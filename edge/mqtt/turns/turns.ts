@@ -1,8 +1,32 @@
+import type { Clock } from '../../../src/clock.ts'
+import { Rate } from './rate.ts'
+
+/** What each device may do in a second, over all its connections; undefined: as much as there is time for. */
+export interface Rates {
+  packetsPerSecond?: number | undefined
+  bytesPerSecond?: number | undefined
+  connectsPerSecond?: number | undefined
+}
+
+/** What was read. */
+export interface Spent {
+  /** In units of the turn. */
+  cost: number
+  packets: number
+  bytes: number
+}
+
 export interface TurnsOptions {
   /** What a device may cost in one turn, over all its connections. */
   costPerTurn: number
   /** Calls back once the event loop has looked after everybody else: their sockets, timers and writes. */
   yieldTo: (next: () => void) => void
+  /** Of the cheapest packet. */
+  costPerPacketMin: number
+  rates: Rates
+  clock: Pick<Clock, 'monotonicMs' | 'after'>
+  /** A device is not read for some time since it is over a rate. */
+  onHeld: (deviceId: string) => void
 }
 
 /** One connection's part in its device's turns. */
@@ -13,7 +37,9 @@ export interface Turn {
    */
   left(): number
   /** The connection has cost so much. What is beyond the turn is owed, and taken off the next ones. */
-  spend(cost: number): void
+  spend(spent: Spent): void
+  /** The device has connected more often than it may. */
+  readonly isTooOften: boolean
   /** The connection is over, and is pulled no more. */
   leave(): void
 }
@@ -23,7 +49,7 @@ export interface Turn {
  * round robin, 1996). A device is read at once while it has something left of its turn, so that one with little to say
  * waits for nobody. Once its turn is used up it stands in line: each round gives everybody in it one turn, and between two turns the event loop
  * is yielded to. A round ends as soon as all in line have had theirs: who is alone goes on at once, and nothing is
- * held back that nobody else has a use for.
+ * held back that nobody else has a use for. Only who is over a rate, where one is set, is held back whoever else there is.
  */
 export class Turns {
   readonly #options: TurnsOptions
@@ -42,10 +68,13 @@ export class Turns {
   enter(deviceId: string, pull: () => void): Turn {
     const account = this.#accounts.get(deviceId) ?? this.#open(deviceId)
     account.connections += 1
+    const isTooOften = (account.connects?.waitMs() ?? 0) > 0
+    if (!isTooOften) account.connects?.spend(1)
     let isOver = false
     return {
+      isTooOften,
       left: () => (isOver ? 0 : this.#left(account, pull)),
-      spend: (cost) => this.#spend(account, cost),
+      spend: (spent) => this.#spend(account, spent),
       leave: () => {
         if (isOver) return
         isOver = true
@@ -63,7 +92,13 @@ export class Turns {
   }
 
   #open(deviceId: string): Account {
-    const account = new Account(deviceId, this.#options.costPerTurn, this.#round)
+    const { costPerTurn, rates, clock } = this.#options
+    const rateOf = (perSecond: number | undefined): Rate | undefined =>
+      perSecond === undefined ? undefined : new Rate(perSecond, () => clock.monotonicMs())
+    const account = new Account(deviceId, costPerTurn, this.#round)
+    account.packets = rateOf(rates.packetsPerSecond)
+    account.bytes = rateOf(rates.bytesPerSecond)
+    account.connects = rateOf(rates.connectsPerSecond)
     this.#accounts.set(deviceId, account)
     return account
   }
@@ -71,15 +106,37 @@ export class Turns {
   #left(account: Account, pull: () => void): number {
     this.#refill(account)
     const isItsTurn = account.isServed || !account.isInLine
-    if (account.left > 0 && isItsTurn) return account.left
+    if (account.left > 0 && isItsTurn && !this.#isOverRate(account)) return this.#leftOf(account)
     account.waiting.add(pull)
     this.#standInLine(account)
     return 0
   }
 
-  #spend(account: Account, cost: number): void {
+  #spend(account: Account, { cost, packets, bytes }: Spent): void {
     this.#refill(account)
     account.left -= cost
+    account.packets?.spend(packets)
+    account.bytes?.spend(bytes)
+  }
+
+  /** A rate is overdrawn by no more than a packet: it would be long before that is made up for. */
+  #leftOf({ left, packets, bytes }: Account): number {
+    const ofPackets = (packets?.left() ?? Infinity) * this.#options.costPerPacketMin
+    return Math.max(1, Math.min(left, ofPackets, bytes?.left() ?? Infinity))
+  }
+
+  /** Who is over a rate stands in no line until that is over. */
+  #isOverRate(account: Account): boolean {
+    if (account.isHeld) return true
+    const waitMs = Math.max(account.packets?.waitMs() ?? 0, account.bytes?.waitMs() ?? 0)
+    if (waitMs === 0) return false
+    this.#options.onHeld(account.deviceId)
+    account.isHeld = true
+    this.#options.clock.after(Math.ceil(waitMs), () => {
+      account.isHeld = false
+      if (account.waiting.size > 0) this.#standInLine(account)
+    })
+    return true
   }
 
   /** It is given a turn for each round since it was looked at last, of which it cannot save up any. */
@@ -91,6 +148,7 @@ export class Turns {
   }
 
   #standInLine(account: Account): void {
+    if (account.isHeld) return
     if (!account.isInLine) {
       account.isInLine = true
       this.#nextLine.push(account)
@@ -133,10 +191,23 @@ export class Turns {
     return isServed
   }
 
+  /** Forgets a device that is gone and owes nothing. */
   #settle(account: Account): void {
     this.#refill(account)
+    const rates = [account.packets, account.bytes, account.connects]
+    const forgetMs = Math.max(...rates.map((rate) => rate?.forgetMs() ?? 0))
     if (account.left < this.#options.costPerTurn) this.#standInLine(account)
+    else if (forgetMs > 0) this.#remember(account, forgetMs)
     else this.#accounts.delete(account.deviceId)
+  }
+
+  #remember(account: Account, forMs: number): void {
+    if (account.isRemembered) return
+    account.isRemembered = true
+    this.#options.clock.after(Math.ceil(forMs), () => {
+      account.isRemembered = false
+      if (account.connections === 0) this.#settle(account)
+    })
   }
 }
 
@@ -147,6 +218,13 @@ class Account {
   connections = 0
   isInLine = false
   isServed = false
+  /** It is over a rate. */
+  isHeld = false
+  /** It is gone, and its rates are not full again. */
+  isRemembered = false
+  packets: Rate | undefined
+  bytes: Rate | undefined
+  connects: Rate | undefined
   /** Its connections that stand in line, in their order. */
   readonly waiting = new Set<() => void>()
 

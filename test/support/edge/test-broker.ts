@@ -191,6 +191,7 @@ export async function startTestBroker(pki: TestPki, given: TestBrokerOptions = {
     inFlightMax: 64,
     inFlightBytesMax: 1 << 24,
     inFlightBytesPerDeviceMax: 1 << 22,
+    rates: {},
     sessionsFolder: given.folder ?? join(pki.folder, `sessions-${++folders}`),
     sessionLimits: {
       queuedMax: 5,

@@ -1,5 +1,6 @@
 import { PassThrough } from 'node:stream'
 import { expect, test } from 'vitest'
+import { systemClock } from '../../../src/clock.ts'
 import {
   type Answerer,
   type Connection,
@@ -49,11 +50,13 @@ const limits = {
   inFlightMax: 2,
   inFlightBytesMax: 20_000,
   inFlightBytesPerDeviceMax: 15_000,
+  rates: {},
 }
+const parts = { clock: systemClock, onHeld() {} }
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 test('at its own bound a connection is not read, and is read on when it falls below', async () => {
-  const { socket, connection, chunks } = reader(createConnections(limits), 'a1')
+  const { socket, connection, chunks } = reader(createConnections(limits, parts), 'a1')
   const held = connection.hold([publish(1)])
   connection.hold([publish(1)])
   socket.write(ping)
@@ -64,7 +67,7 @@ test('at its own bound a connection is not read, and is read on when it falls be
 })
 
 test('the bound of all connections holds back those that have nothing in flight, and lets go again', async () => {
-  const connections = createConnections(limits)
+  const connections = createConnections(limits, parts)
   const busy = reader(connections, 'a1')
   const idle = reader(connections, 'a2')
   const held = busy.connection.hold([publish(18_000)])
@@ -76,7 +79,7 @@ test('the bound of all connections holds back those that have nothing in flight,
 })
 
 test('a device at its bound is not read on any of its connections, and no other is held up by it (G7)', async () => {
-  const connections = createConnections(limits)
+  const connections = createConnections(limits, parts)
   const busy = reader(connections, 'a1')
   const sister = reader(connections, 'a1')
   const other = reader(connections, 'a2')
@@ -91,7 +94,7 @@ test('a device at its bound is not read on any of its connections, and no other 
 })
 
 test('publishes of little payload count for what they take, too (G7)', async () => {
-  const connections = createConnections({ ...limits, inFlightMax: 1000 })
+  const connections = createConnections({ ...limits, inFlightMax: 1000 }, parts)
   const busy = reader(connections, 'a1')
   for (let index = 0; index < 8; index += 1) busy.connection.hold([publish(0)])
   busy.socket.write(ping)
@@ -100,7 +103,7 @@ test('publishes of little payload count for what they take, too (G7)', async () 
 })
 
 test('a publish counts for its topic, and for the text that was made of it, as long as it waits (G7)', async () => {
-  const connections = createConnections({ ...limits, inFlightMax: 1000 })
+  const connections = createConnections({ ...limits, inFlightMax: 1000 }, parts)
   const { socket, connection, chunks } = reader(connections, 'a1')
   const ofTopic = connection.hold([publish(0, 'x'.repeat(6500))])
   socket.write(ping)
@@ -123,7 +126,7 @@ test('a publish counts for its topic, and for the text that was made of it, as l
 })
 
 test('between CONNECT and CONNACK nothing more is read', async () => {
-  const { socket, connection, chunks } = reader(createConnections(limits), 'a1')
+  const { socket, connection, chunks } = reader(createConnections(limits, parts), 'a1')
   connection.connecting = true
   socket.write(ping)
   await settled()
@@ -134,7 +137,7 @@ test('between CONNECT and CONNACK nothing more is read', async () => {
 })
 
 test('a stopping broker reads nothing more, and withdraws what waits', async () => {
-  const connections = createConnections(limits)
+  const connections = createConnections(limits, parts)
   const { socket, connection, chunks } = reader(connections, 'a1')
   connections.hold()
   socket.write(ping)
@@ -146,14 +149,14 @@ test('a stopping broker reads nothing more, and withdraws what waits', async () 
 })
 
 test('what waits for room is withdrawn when its connection ends', async () => {
-  const { socket, connection } = reader(createConnections(limits), 'a1')
+  const { socket, connection } = reader(createConnections(limits, parts), 'a1')
   socket.destroy()
   await settled()
   expect(connection.signal.aborted).toBe(true)
 })
 
 test('a connection that was paused is not read until it was resumed as often', async () => {
-  const { socket, connection, chunks } = reader(createConnections(limits), 'a1')
+  const { socket, connection, chunks } = reader(createConnections(limits, parts), 'a1')
   connection.pause()
   connection.pause()
   socket.write(ping)

@@ -271,7 +271,7 @@ function guarded(options: Partial<DoorOptions<string>> = {}): Guarded {
     taking: takesNothing,
     onTaken() {},
     mayCost: () => Infinity,
-    onCost() {},
+    onRead() {},
     refusalOf: (level) => new Error(`level ${level}`),
     onRequest(request) {
       requests.push(request)
@@ -300,7 +300,7 @@ describe('the door of a socket', () => {
     const costs: number[] = []
     const { socket, ready } = guarded({
       mayCost: () => left,
-      onCost(cost) {
+      onRead({ cost }) {
         costs.push(cost)
         left -= cost
       },
@@ -319,7 +319,7 @@ describe('the door of a socket', () => {
 
   test('a payload that goes by in pieces costs its bytes, piece by piece, and no more of it is read than may be (G7)', async () => {
     let left = Infinity
-    const { socket, ready } = guarded({ mayCost: () => left, onCost: (cost) => (left -= cost) })
+    const { socket, ready } = guarded({ mayCost: () => left, onRead: ({ cost }) => void (left -= cost) })
     socket.write(connect())
     socket.read()
     left = 4096

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { type Turn, Turns } from '../../../edge/mqtt/turns/turns.ts'
+import { type Rates, type Turn, Turns } from '../../../edge/mqtt/turns/turns.ts'
 
 const costPerTurn = 100
 
@@ -13,16 +13,36 @@ interface Reader {
 }
 
 /** Turns whose event loop is turned by hand: one entry a turn in `trace`, `<name>:<cost>` for each read. */
-function bench(): {
+function bench(rates: Rates = {}): {
   reader: (deviceId: string, todo?: number[], name?: string) => Reader
   /** Lets the event loop come around once; false: nobody waits for it. */
   comeAround: () => boolean
   run: (most?: number) => void
   trace: string[][]
   turns: Turns
+  /** Lets time pass, and what is due then happen. */
+  pass: (ms: number) => void
+  held: string[]
 } {
   const due: (() => void)[] = []
-  const turns = new Turns({ costPerTurn, yieldTo: (next) => due.push(next) })
+  let nowMs = 0
+  let timers: { atMs: number; task: () => void }[] = []
+  const clock = {
+    monotonicMs: () => nowMs,
+    after(delayMs: number, task: () => void) {
+      timers.push({ atMs: nowMs + delayMs, task })
+      return { cancel() {} }
+    },
+  }
+  const held: string[] = []
+  const turns = new Turns({
+    costPerTurn,
+    costPerPacketMin: 1,
+    yieldTo: (next) => due.push(next),
+    rates,
+    clock,
+    onHeld: (deviceId) => held.push(deviceId),
+  })
   const trace: string[][] = [[]]
   const comeAround = (): boolean => {
     expect(due.length).toBeLessThanOrEqual(1)
@@ -34,7 +54,14 @@ function bench(): {
   return {
     turns,
     trace,
+    held,
     comeAround,
+    pass(ms) {
+      nowMs += ms
+      const now = timers.filter(({ atMs }) => atMs <= nowMs)
+      timers = timers.filter(({ atMs }) => atMs > nowMs)
+      for (const { task } of now) task()
+    },
     run(most = 1000) {
       while (most-- > 0 && comeAround());
     },
@@ -45,7 +72,7 @@ function bench(): {
           while (reader.todo.length > 0 && reader.turn.left() > 0) {
             const cost = reader.todo.shift() ?? 0
             trace.at(-1)?.push(`${name}:${cost}`)
-            reader.turn.spend(cost)
+            reader.turn.spend({ cost, packets: 1, bytes: cost })
           }
         },
         turn: turns.enter(deviceId, () => reader.pull()),
@@ -184,5 +211,52 @@ describe('whose turn it is to be read', () => {
         expect(readers.flat().every(({ todo }) => todo.length === 0)).toBe(true)
       }),
     )
+  })
+
+  test('who is over a rate is held until it is not, on all its connections, and no other is (G7)', () => {
+    const { reader, trace, run, pass, held } = bench({ packetsPerSecond: 2 })
+    reader('a', times(3, 1), 'a1').pull()
+    reader('a', [1], 'a2').pull()
+    reader('b', [1]).pull()
+    run()
+    expect(trace.flat()).toEqual(['a1:1', 'a1:1', 'b:1'])
+    expect(held).toEqual(['a'])
+    pass(500)
+    run()
+    expect(trace.flat().slice(3)).toEqual(['a1:1'])
+    pass(500)
+    run()
+    expect(trace.flat().slice(4)).toEqual(['a2:1'])
+  })
+
+  test('a rate of bytes is overdrawn by one packet and made up for, and is no less when the device comes again (G7)', () => {
+    const { reader, trace, run, pass } = bench({ bytesPerSecond: 100 })
+    const first = reader('a', [90, 90, 1])
+    first.pull()
+    run()
+    expect(trace.flat()).toEqual(['a:90', 'a:90'])
+    first.turn.leave()
+    run()
+    const again = reader('a', [1])
+    again.pull()
+    run()
+    expect(trace.flat()).toHaveLength(2)
+    pass(1000)
+    run()
+    expect(trace.flat().slice(2)).toEqual(['a:1'])
+  })
+
+  test('who connects more often than it may is told, and how often it does so is not forgotten with its last connection (G7)', () => {
+    const { reader, run, pass } = bench({ connectsPerSecond: 2 })
+    const tooOften = [1, 2, 3].map(() => {
+      const { turn } = reader('a')
+      turn.leave()
+      run()
+      return turn.isTooOften
+    })
+    expect(tooOften).toEqual([false, false, true])
+    pass(501)
+    expect(reader('a').turn.isTooOften).toBe(false)
+    expect(reader('b').turn.isTooOften).toBe(false)
   })
 })

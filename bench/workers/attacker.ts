@@ -48,8 +48,9 @@ async function attackFor(part: Part): Promise<void> {
   for (;;) {
     const socket = connect(part.target)
     socket.on('error', () => undefined)
-    const over = once(socket, 'close')
-    await Promise.race([over, attackOn(socket, part)])
+    const over = new Promise<void>((resolve) => void socket.once('close', () => resolve()))
+    // What becomes of it is nobody's concern.
+    await Promise.race([over, attackOn(socket, part).catch(() => undefined)])
     const { bytesWritten } = socket
     part.answer.bytes += bytesWritten
     socket.destroy()

@@ -76,6 +76,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     wills,
     unreleased: sessions.unreleased,
     number: (packet) => number(aedes, packet),
+    costOf: (topic) => fanOut.costOf(topic),
     async retain(clientId, packet) {
       if (rules.isDistributed(deviceOf(clientId), packet.topic)) await sessions.retained.store(packet)
     },

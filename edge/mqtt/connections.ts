@@ -28,8 +28,8 @@ export interface Connection {
   resume(): void
   /** Reads on, if there is something to read and it may be read. */
   pull(): void
-  /** It has cost more than could be seen when it was read, in the units of `door/costs.ts`. */
-  spend(cost: number): void
+  /** What a publish of it costs at its subscribers, in the units of `door/costs.ts`: the next are expected to cost as much. */
+  noteFanOut(cost: number): void
   /** Its device connects more often than it may. */
   readonly isTooOften: boolean
 }
@@ -146,6 +146,8 @@ class GuardedConnection implements Connection {
   readonly #socket: Duplex
   readonly #unanswered: Unanswered
   readonly #turn: Turn
+  /** Of the publish before, which is what each was charged with when it was read. */
+  fanOutCost = 0
   #publishes = 0
   #pulling = false
   #pauses = 0
@@ -195,8 +197,9 @@ class GuardedConnection implements Connection {
     if (this.#pauses === 0) this.pull()
   }
 
-  spend(cost: number): void {
-    this.read({ cost, packets: 0, bytes: 0 })
+  noteFanOut(cost: number): void {
+    this.read({ cost: cost - this.fanOutCost, packets: 0, bytes: 0 })
+    this.fanOutCost = cost
   }
 
   read(spent: Spent): void {
@@ -264,6 +267,7 @@ class GuardedConnections implements Connections {
       taking: taker,
       onTaken: (publishes) => taker.take(publishes),
       mayCost: connection.mayCost,
+      costOfFanOut: () => connection.fanOutCost,
       onRead: (spent) => connection.read(spent),
       refusalOf: wrongLevel,
       onReady: connection.pull,

@@ -12,6 +12,9 @@ export const costOfFilter = 512
 /** Of one message that is sent to a subscriber. */
 export const costOfDelivery = 256
 
+/** Of one filter that takes in what is published. */
+export const costOfMatch = 24
+
 /** Of the cheapest packet: a PINGREQ, without its bytes. */
 export const costOfPacketMin = 64
 

@@ -30,6 +30,8 @@ export interface FrameLimits {
 
 export interface FrameOptions<Topic> extends FrameLimits {
   taking: Taking<Topic>
+  /** What a publish that goes to the broker is expected to cost behind it. */
+  costOfFanOut(): number
 }
 
 const headerBytesMax = 5
@@ -49,6 +51,7 @@ const qos2Flag = 0x04
 export class FrameReader<Topic> {
   readonly #limits: FrameLimits
   readonly #topics: TakenTopics<Topic>
+  readonly #costOfFanOut: () => number
   /** What was taken out of the chunk that is being read. */
   #taken: TakenPublish<Topic>[] = []
   /** What its packets cost, and may. */
@@ -71,8 +74,9 @@ export class FrameReader<Topic> {
   #payloadStart = 0
   #topic: Topic | undefined
 
-  constructor({ taking, ...limits }: FrameOptions<Topic>) {
+  constructor({ taking, costOfFanOut, ...limits }: FrameOptions<Topic>) {
     this.#limits = limits
+    this.#costOfFanOut = costOfFanOut
     this.#topics = new TakenTopics(taking)
   }
 
@@ -167,6 +171,7 @@ export class FrameReader<Topic> {
     this.#cost += bytes
     if (found === isTaken) this.#cost += costOfTaken
     else this.#cost += costOfPacket(this.#type, this.#flags)
+    if (found === passes && this.#type === packetType.publish) this.#cost += this.#costOfFanOut()
     if (typeof found === 'object' && 'request' in found)
       this.#cost += found.request.filters.length * costOfFilter
   }

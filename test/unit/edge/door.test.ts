@@ -29,10 +29,11 @@ interface Outcome {
 }
 
 const limits = { packetBytesMax: 100_000, filtersPerPacketMax: 5 }
+const costOfFanOut = (): number => 0
 const takesNothing: Taking<string> = { topicOf: () => undefined, mayTake: () => false }
 
 function readAll(chunks: Buffer[], given = limits): Outcome {
-  const reader = new FrameReader({ ...given, taking: takesNothing })
+  const reader = new FrameReader({ ...given, taking: takesNothing, costOfFanOut })
   const passed: Buffer[] = []
   const requests: SubscriptionRequest[] = []
   const outcome = (): Outcome => ({ passed: Buffer.concat(passed), requests })
@@ -99,6 +100,7 @@ describe('whatever way a stream is cut into chunks', () => {
       packetBytesMax: 1 << 20,
       filtersPerPacketMax: 1 << 20,
       taking: takesNothing,
+      costOfFanOut,
     })
     reader.read(connect())
     const bytes = packet(0xa2, u16(1), Buffer.concat(Array.from({ length: 100_000 }, () => text('f'))))
@@ -270,6 +272,7 @@ function guarded(options: Partial<DoorOptions<string>> = {}): Guarded {
     ...limits,
     taking: takesNothing,
     onTaken() {},
+    costOfFanOut,
     mayCost: () => Infinity,
     onRead() {},
     refusalOf: (level) => new Error(`level ${level}`),

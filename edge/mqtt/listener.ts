@@ -86,6 +86,9 @@ class Entrance implements Listener {
   /** Of each that is in its handshake, what tells that it is over. */
   readonly #leaveOf = new WeakMap<Socket, () => void>()
   readonly #turnedAway = new WeakSet<Socket>()
+  /** Those whose handshake has not begun yet. */
+  readonly #toBegin: Socket[] = []
+  #isBeginning = false
 
   constructor(options: ListenerOptions) {
     this.#options = options
@@ -160,6 +163,19 @@ class Entrance implements Listener {
       leave()
       this.#sockets.delete(socket)
     })
+    this.#toBegin.push(socket)
+    if (!this.#isBeginning) this.#begin()
+  }
+
+  /**
+   * One handshake in a turn of the event loop: each costs a signature, and those who are let in have theirs to do between two (G7).
+   */
+  #begin(): void {
+    let socket = this.#toBegin.shift()
+    while (socket?.destroyed) socket = this.#toBegin.shift()
+    this.#isBeginning = socket !== undefined
+    if (!socket) return
+    setImmediate(() => this.#begin())
     this.#server.emit('connection', socket)
   }
 

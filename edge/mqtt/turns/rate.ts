@@ -15,6 +15,14 @@ export class Rate {
     this.#atMs = monotonicMs()
   }
 
+  /** Spends one, if there is a whole one. */
+  take(): boolean {
+    this.#refill()
+    if (this.#tokens < 1) return false
+    this.#tokens -= 1
+    return true
+  }
+
   spend(count: number): void {
     this.#refill()
     this.#tokens -= count

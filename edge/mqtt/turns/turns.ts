@@ -68,8 +68,7 @@ export class Turns {
   enter(deviceId: string, pull: () => void): Turn {
     const account = this.#accounts.get(deviceId) ?? this.#open(deviceId)
     account.connections += 1
-    const isTooOften = (account.connects?.waitMs() ?? 0) > 0
-    if (!isTooOften) account.connects?.spend(1)
+    const isTooOften = account.connects?.take() === false
     let isOver = false
     return {
       isTooOften,

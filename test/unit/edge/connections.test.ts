@@ -166,3 +166,63 @@ test('a connection that was paused is not read until it was resumed as often', a
   connection.resume()
   expect(chunks).toEqual(['c000'])
 })
+
+/** Turns of the event loop until a device has been read to its end, with what was read in each, in bytes. */
+async function turnsOf(readers: Reader[]): Promise<number[]> {
+  const turns: number[] = []
+  const bytesOf = (): number => readers.flatMap(({ chunks }) => chunks).join('').length / 2
+  while (readers.some(({ socket }) => socket.readableLength + socket.writableLength > 0)) {
+    const before = bytesOf()
+    await settled()
+    if (bytesOf() > before) turns.push(bytesOf() - before)
+  }
+  return turns
+}
+
+test('a device with much to be read is read in turns, over all its connections, and another at once (G7)', async () => {
+  const connections = createConnections(limits, parts)
+  const greedy = [1, 2, 3, 4].map(() => reader(connections, 'a1'))
+  const other = reader(connections, 'a2')
+  const pings = Buffer.concat(Array.from({ length: 2000 }, () => ping))
+  for (const { socket } of greedy) socket.write(pings)
+  await settled()
+  expect(greedy.reduce((sum, { socket }) => sum + socket.readableLength, 0)).toBeGreaterThan(3 * pings.length)
+  other.socket.write(ping)
+  await settled()
+  expect(other.chunks).toEqual(['c000'])
+  const turns = await turnsOf(greedy)
+  // 32 KiB of cost, and each PINGREQ is 66 of it.
+  expect(Math.max(...turns)).toBeLessThanOrEqual(2 * Math.ceil(32_768 / 66) * 2)
+  expect(turns.length).toBeGreaterThan(8)
+  for (const { chunks } of greedy) expect(chunks.join('')).toBe(pings.toString('hex'))
+})
+
+test('a stream that ends while its device waits for its turn is read to its end (G7)', async () => {
+  const { socket, chunks } = reader(createConnections(limits, parts), 'a1')
+  const pings = Buffer.concat(Array.from({ length: 2000 }, () => ping))
+  const ended = new Promise((resolve) => socket.once('end', resolve))
+  socket.end(pings)
+  await ended
+  expect(chunks.join('')).toBe(pings.toString('hex'))
+})
+
+test('publishes are expected to cost as much at their subscribers as the one before (G7)', async () => {
+  const { socket, connection, chunks } = reader(
+    createConnections({ ...limits, packetBytesMax: 100_000 }, parts),
+    'a1',
+  )
+  const one = Buffer.from('3005000161' + '7878', 'hex')
+  const many = Buffer.concat(Array.from({ length: 40 }, () => one))
+  connection.noteFanOut(30_000)
+  await settled()
+  await settled()
+  chunks.length = 0
+  socket.write(many)
+  const turns: number[] = []
+  while (chunks.join('').length < 2 * many.length) {
+    const before = chunks.join('').length
+    await settled()
+    if (chunks.join('').length > before) turns.push((chunks.join('').length - before) / 2 / one.length)
+  }
+  expect(Math.max(...turns)).toBeLessThanOrEqual(2)
+})

@@ -33,3 +33,13 @@ test('one every ten seconds is a rate too', () => {
   rate.spend(1)
   expect(rate.waitMs()).toBeCloseTo(10_000, 1)
 })
+
+test('one of something that is whole is taken when there is a whole one', () => {
+  let nowMs = 0
+  const rate = new Rate(0.1, () => nowMs)
+  expect([rate.take(), rate.take()]).toEqual([true, false])
+  nowMs = 9_900
+  expect(rate.take()).toBe(false)
+  nowMs = 10_001
+  expect([rate.take(), rate.take()]).toEqual([true, false])
+})

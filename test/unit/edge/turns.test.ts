@@ -181,7 +181,7 @@ describe('whose turn it is to be read', () => {
     expect(gone.turn.left()).toBe(0)
   })
 
-  test('whatever comes, each that wants more has had as much as any other, to a turn and what is dearest; and all comes to its turn (G7)', () => {
+  test('whatever comes, each that wants more has had as much as every other, to a turn and what is dearest; and all comes to its turn (G7)', () => {
     const cost = fc.integer({ min: 1, max: 250 })
     const wishes = fc.array(fc.array(fc.array(cost, { maxLength: 30 }), { minLength: 1, maxLength: 3 }), {
       minLength: 1,

@@ -21,9 +21,7 @@ export async function waitedBy(
   const sentAtMs: number[] = []
   const latencies: number[] = []
   let rest = 0
-  let isClosed = false
   socket.on('error', () => undefined)
-  socket.on('close', () => (isClosed = true))
   socket.on('data', (chunk) => {
     rest += chunk.length
     for (; rest >= 4; rest -= 4) {
@@ -41,7 +39,7 @@ export async function waitedBy(
     setTimeout(() => (clearInterval(timer), resolve()), forMs)
   })
   const giveUpMs = performance.now() + patienceMs
-  while (sentAtMs.length > 0 && !isClosed && performance.now() < giveUpMs)
+  while (sentAtMs.length > 0 && !socket.destroyed && performance.now() < giveUpMs)
     await new Promise((resolve) => setTimeout(resolve, 20))
   socket.destroy()
   const nowMs = performance.now()

@@ -31,7 +31,7 @@ export interface FrameLimits {
 export interface FrameOptions<Topic> extends FrameLimits {
   taking: Taking<Topic>
   /** What a publish that goes to the broker is expected to cost behind it. */
-  costOfFanOut(): number
+  costOfFanOut: () => number
 }
 
 const headerBytesMax = 5

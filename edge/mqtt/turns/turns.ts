@@ -162,7 +162,7 @@ export class Turns {
     this.#isYielding = false
     if (this.#line.length === 0) {
       this.#round += 1
-      this.#line = this.#nextLine.reverse()
+      this.#line = this.#nextLine.toReversed()
       this.#nextLine = []
     }
     let account = this.#line.pop()
@@ -178,7 +178,8 @@ export class Turns {
     this.#refill(account)
     const isServed = account.left > 0 && account.waiting.size > 0
     account.isServed = true
-    for (const pull of [...account.waiting]) {
+    const inOrder = Array.from(account.waiting)
+    for (const pull of inOrder) {
       if (account.left <= 0) break
       // Of its connections the one goes first next time that has had nothing for longest.
       account.waiting.delete(pull)

@@ -211,7 +211,7 @@ test('publishes are expected to cost as much at their subscribers as the one bef
     createConnections({ ...limits, packetBytesMax: 100_000 }, parts),
     'a1',
   )
-  const one = Buffer.from('3005000161' + '7878', 'hex')
+  const one = Buffer.from('30050001617878', 'hex')
   const many = Buffer.concat(Array.from({ length: 40 }, () => one))
   connection.noteFanOut(30_000)
   await settled()

@@ -116,6 +116,9 @@ export class Turns {
     account.left -= cost
     account.packets?.spend(packets)
     account.bytes?.spend(bytes)
+    // Where nobody stands in line a round is over when the event loop has come around: what one read brings is not cut in two
+    // for what was read before.
+    this.#yield()
   }
 
   /** A rate is overdrawn by no more than a packet: it would be long before that is made up for. */
@@ -152,6 +155,10 @@ export class Turns {
       account.isInLine = true
       this.#nextLine.push(account)
     }
+    this.#yield()
+  }
+
+  #yield(): void {
     if (this.#isYielding) return
     this.#isYielding = true
     this.#options.yieldTo(() => this.#goOn())
@@ -167,9 +174,7 @@ export class Turns {
     }
     let account = this.#line.pop()
     while (account && !this.#serve(account)) account = this.#line.pop()
-    if (this.#line.length + this.#nextLine.length === 0 || this.#isYielding) return
-    this.#isYielding = true
-    this.#options.yieldTo(() => this.#goOn())
+    if (this.waiting > 0) this.#yield()
   }
 
   /** Whether it had something left to be served with. */

@@ -96,6 +96,18 @@ describe('whose turn it is to be read', () => {
     ])
   })
 
+  test('where nobody stands in line each comes with a whole turn when the event loop has come around (G7)', () => {
+    const { reader, trace, comeAround } = bench()
+    const alone = reader('a')
+    for (let index = 0; index < 3; index += 1) {
+      alone.todo.push(30, 30, 30)
+      alone.pull()
+      comeAround()
+    }
+    expect(readsOf(trace)).toEqual(Array.from({ length: 3 }, () => ['a:30', 'a:30', 'a:30']))
+    expect(comeAround()).toBe(false)
+  })
+
   test('each device in line has one turn in a round, over all its connections, and the loop comes around between two (G7)', () => {
     const { reader, trace, run } = bench()
     const greedy = [1, 2, 3].map((index) => reader('a', times(3, 100), `a${index}`))

@@ -129,6 +129,18 @@ describe('whose turn it is to be read', () => {
     ])
   })
 
+  test('who stands in line is not read before its turn, whatever comes for it meanwhile (G7)', () => {
+    const { reader, trace, comeAround } = bench()
+    const [first, second] = [reader('a', times(5, 100)), reader('b', times(5, 100))]
+    first.pull()
+    second.pull()
+    comeAround()
+    second.pull()
+    expect(trace.at(-1)).toEqual(['a:100'])
+    comeAround()
+    expect(trace.at(-1)).toEqual(['b:100'])
+  })
+
   test('who has little to say is read at once, whoever stands in line (G7)', () => {
     const { reader, trace, comeAround } = bench()
     for (const name of ['a', 'b', 'c']) reader(name, times(50, 100)).pull()
@@ -187,8 +199,11 @@ describe('whose turn it is to be read', () => {
     const stays = reader('a', times(2, 100), 'stays')
     gone.pull()
     stays.pull()
+    let pulls = 0
+    gone.pull = () => (pulls += 1)
     gone.turn.leave()
     run()
+    expect(pulls).toBe(0)
     expect(trace.flat()).toEqual(['gone:100', 'stays:100', 'stays:100'])
     expect(gone.turn.left()).toBe(0)
   })

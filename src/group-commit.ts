@@ -5,7 +5,8 @@
  *
  * Promise: results arrive in the order of submission, of each owner; a commit that throws fails all of its own items and no
  * other; `close()` waits for everything submitted. Of owners that have more waiting than one commit holds each is taken one item in
- * turn, so that none waits for all that another has brought.
+ * turn, so that none waits for all that another has brought. What is nobody's goes into the next commit, all of it, and one owner's
+ * item at the least with it.
  */
 export interface GroupCommit<T, R> {
   submit(item: T): Promise<R>
@@ -18,8 +19,8 @@ export interface GroupCommitOptions<T> {
   itemsMax: number
   /** As how many it counts, unless it stands alone; 1 if absent. */
   countOf?: (item: T) => number
-  /** Whose it is; all are of one if absent. */
-  ownerOf?: (item: T) => string
+  /** Whose it is; undefined: nobody's. All are of one if absent. */
+  ownerOf?: (item: T) => string | undefined
 }
 
 interface Waiting<T, R> {
@@ -74,6 +75,7 @@ export function groupCommit<T, R>(
 class FairQueue<T, R> {
   readonly #options: Required<GroupCommitOptions<T>>
   readonly #lines = new Map<string, Waiting<T, R>[]>()
+  #nobodys: Waiting<T, R>[] = []
   size = 0
 
   constructor({ itemsMax, countOf = () => 1, ownerOf = () => '' }: GroupCommitOptions<T>) {
@@ -81,23 +83,29 @@ class FairQueue<T, R> {
   }
 
   push(waiting: Waiting<T, R>): void {
+    this.size += 1
     const owner = this.#options.ownerOf(waiting.item)
+    if (owner === undefined) {
+      this.#nobodys.push(waiting)
+      return
+    }
     const line = this.#lines.get(owner)
     if (line) line.push(waiting)
     else this.#lines.set(owner, [waiting])
-    this.size += 1
   }
 
   next(): Waiting<T, R>[] {
     const { itemsMax, countOf } = this.#options
-    const batch: Waiting<T, R>[] = []
-    let counted = 0
+    const batch = this.#nobodys
+    this.#nobodys = []
+    const first = batch.length
+    let counted = batch.reduce((sum, { item }) => sum + countOf(item), 0)
     // An owner that is set again comes at the end of the round, which the iteration goes on to.
     for (const [owner, line] of this.#lines) {
-      const first = line[0] as Waiting<T, R>
-      counted += countOf(first.item)
-      if (batch.length > 0 && counted > itemsMax) break
-      batch.push(first)
+      const next = line[0] as Waiting<T, R>
+      counted += countOf(next.item)
+      if (batch.length > first && counted > itemsMax) break
+      batch.push(next)
       line.shift()
       this.#lines.delete(owner)
       if (line.length > 0) this.#lines.set(owner, line)

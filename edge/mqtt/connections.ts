@@ -28,7 +28,10 @@ export interface Connection {
   resume(): void
   /** Reads on, if there is something to read and it may be read. */
   pull(): void
-  /** What a publish of it costs at its subscribers, in the units of `door/costs.ts`: the next are expected to cost as much. */
+  /**
+   * What a publish of it costs at its subscribers, in the units of `door/costs.ts`. It was charged with what was expected of it when it was read;
+   * of the next as much is expected, or a little less than of the dearest lately.
+   */
   noteFanOut(cost: number): void
   /** Its device connects more often than it may. */
   readonly isTooOften: boolean
@@ -52,6 +55,9 @@ export interface ConnectionsParts {
  * A device that is alone comes around the event loop once for each, which takes 20 µs.
  */
 const costPerTurn = 32 * 1024
+
+/** How much of what was expected is still expected after a publish that cost less: a dear one in ten is expected to come again. */
+const expectationKept = 0.9
 
 /** Answers a SUBSCRIBE or an UNSUBSCRIBE; when it rejects, the connection ends with its error. */
 export type Answerer = (request: SubscriptionRequest) => Promise<void>
@@ -146,8 +152,10 @@ class GuardedConnection implements Connection {
   readonly #socket: Duplex
   readonly #unanswered: Unanswered
   readonly #turn: Turn
-  /** Of the publish before, which is what each was charged with when it was read. */
-  fanOutCost = 0
+  /** What the next publish is expected to cost at its subscribers. */
+  #expectedCost = 0
+  /** Publishes that were charged with what was expected of them, and with how much together. */
+  #expected = { publishes: 0, cost: 0 }
   #publishes = 0
   #pulling = false
   #pauses = 0
@@ -197,9 +205,20 @@ class GuardedConnection implements Connection {
     if (this.#pauses === 0) this.pull()
   }
 
+  /** A publish is read, and charged with what this gives. */
+  readonly expectFanOut = (): number => {
+    this.#expected.publishes += 1
+    this.#expected.cost += this.#expectedCost
+    return this.#expectedCost
+  }
+
   noteFanOut(cost: number): void {
-    this.read({ cost: cost - this.fanOutCost, packets: 0, bytes: 0 })
-    this.fanOutCost = cost
+    const { publishes, cost: all } = this.#expected
+    // Never more is given back than was charged, whatever the order and the mix: what has cost is paid (G7).
+    const charged = publishes === 0 ? 0 : all / publishes
+    if (publishes > 0) this.#expected = { publishes: publishes - 1, cost: all - charged }
+    this.read({ cost: cost - charged, packets: 0, bytes: 0 })
+    this.#expectedCost = Math.max(cost, expectationKept * this.#expectedCost)
   }
 
   read(spent: Spent): void {
@@ -267,7 +286,7 @@ class GuardedConnections implements Connections {
       taking: taker,
       onTaken: (publishes) => taker.take(publishes),
       mayCost: connection.mayCost,
-      costOfFanOut: () => connection.fanOutCost,
+      costOfFanOut: connection.expectFanOut,
       onRead: (spent) => connection.read(spent),
       refusalOf: wrongLevel,
       onReady: connection.pull,

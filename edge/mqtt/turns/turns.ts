@@ -90,6 +90,11 @@ export class Turns {
     return this.#line.length + this.#nextLine.length
   }
 
+  /** Devices of which something is remembered: those that are connected, and those that are gone and owe something. */
+  get devices(): number {
+    return this.#accounts.size
+  }
+
   #open(deviceId: string): Account {
     const { costPerTurn, rates, clock } = this.#options
     const rateOf = (perSecond: number | undefined): Rate | undefined =>
@@ -137,6 +142,7 @@ export class Turns {
     this.#options.clock.after(Math.ceil(waitMs), () => {
       account.isHeld = false
       if (account.waiting.size > 0) this.#standInLine(account)
+      else if (account.connections === 0) this.#settle(account)
     })
     return true
   }

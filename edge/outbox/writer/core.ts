@@ -51,9 +51,9 @@ export type Command =
   | { kind: 'recount' }
   | { kind: 'reload'; state: State; error: unknown }
 
-/** A write's time is shared by device (G7); what is none's waits for one command of each. */
-export function ownerOf(command: Command): string {
-  return command.kind === 'append' ? (command.pendings[0]?.submission.candidate.partitionkey ?? '') : ''
+/** A write's time is shared by device (G7). What is no device's waits for none: what leaves makes room. */
+export function ownerOf(command: Command): string | undefined {
+  return command.kind === 'append' ? command.pendings[0]?.submission.candidate.partitionkey : undefined
 }
 
 /** As how many events it counts in a write: one of many KiB is written, and hashed, in the time of as many small ones. */

@@ -226,3 +226,22 @@ test('publishes are expected to cost as much at their subscribers as the one bef
   }
   expect(Math.max(...turns)).toBeLessThanOrEqual(2)
 })
+
+test('whatever the mix and the order, a device is charged with what its publishes have cost at subscribers (G7)', async () => {
+  const connections = createConnections({ ...limits, packetBytesMax: 100_000 }, parts)
+  const dear = reader(connections, 'a1')
+  const other = reader(connections, 'a2')
+  const one = Buffer.from('30050001617878', 'hex')
+  const reads = (of: Reader): number => of.chunks.join('').length / 2 / one.length
+  dear.socket.write(Buffer.concat(Array.from({ length: 4000 }, () => one)))
+  other.socket.write(Buffer.concat(Array.from({ length: 4000 }, () => one)))
+  let settledOf = 0
+  while (reads(other) < 3000) {
+    await settled()
+    // Every publish but the last of a read is sent to very many.
+    for (const until = reads(dear); settledOf < until; settledOf += 1)
+      dear.connection.noteFanOut(settledOf < until - 1 ? 30_000 : 0)
+  }
+  // The other's 3000 cost some 2 million of a turn's units: 70 such publishes.
+  expect(reads(dear)).toBeLessThan(150)
+})

@@ -273,6 +273,18 @@ describe('whose turn it is to be read', () => {
     expect(trace.flat().slice(2)).toEqual(['a:1'])
   })
 
+  test('a device that is gone while it is over a rate is forgotten once it would not be any more (G7)', () => {
+    const { reader, run, pass, turns } = bench({ bytesPerSecond: 100 })
+    const one = reader('a', [90, 90, 1])
+    one.pull()
+    run()
+    expect(turns.devices).toBe(1)
+    one.turn.leave()
+    pass(10_000)
+    run()
+    expect(turns.devices).toBe(0)
+  })
+
   test('who connects more often than it may is told, and how often it does so is not forgotten with its last connection (G7)', () => {
     const { reader, run, pass } = bench({ connectsPerSecond: 2 })
     const tooOften = [1, 2, 3].map(() => {

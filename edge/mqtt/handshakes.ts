@@ -1,45 +1,55 @@
 /** A connection of which nobody knows yet whose it is. */
 export interface HalfOpen {
   address: string
-  /** Whether it has sent what a handshake begins with: the gateway is at work on it. */
-  hasBegun(): boolean
+  /** Whether it has sent what a handshake begins with. */
+  hasSpoken(): boolean
   /** Ends it: its place goes to another. */
   displace(): void
 }
 
+/** What a connection has in the pool. */
+export interface Place {
+  /** The gateway is at work on its handshake from now on. */
+  begins(): void
+  /** Idempotent. */
+  leave(): void
+}
+
 export interface HandshakesOptions {
   max: number
-  /** How long one that has begun is left in peace by those of its own source. */
-  patienceMs: number
   monotonicMs: () => number
+  random: () => number
 }
 
-/** One in the pool, with when it came. */
+/** As long as what was sent already may take to be read: who is silent for longer has nothing to say. */
+const silenceMs = 300
+
+/** As long as one that has spoken is left in peace by those of its own source: most handshakes are over by then. */
+const patienceMs = 1000
+
+/** How many are looked at to find one that is to give way: of a pool full of silent ones, surely one of them. */
+const looks = 8
+
+/** One in the pool. */
 interface Entry {
   halfOpen: HalfOpen
-  atMs: number
-}
-
-/** What comes from one source, each kind in the order in which it came. */
-class Source {
-  readonly silent = new Set<Entry>()
-  readonly begun = new Set<Entry>()
-
-  get size(): number {
-    return this.silent.size + this.begun.size
-  }
+  /** Its place in its source's list. */
+  at: number
+  /** Undefined: the gateway has not come to it yet. */
+  beganMs: number | undefined
 }
 
 /**
  * The connections that are in their handshake: anybody can open these, so they have places of their own, and take none of those whose
  * identity is known (G7). While there are free places everybody is let in, a fleet behind one address too. When there
- * are none, a newcomer takes a place from the source (an IPv4 address, an IPv6 /64) that holds most, the oldest of those that
- * have said nothing before any other. One whose own source holds most takes one of that that has said nothing, or has taken long;
- * else it is turned away, since a fleet that comes back at once must not end its own handshakes.
+ * are none, a newcomer takes a place from the source (an IPv4 address, an IPv6 /64) that holds most; where its own holds most, of that.
+ * Who gives way is drawn, so that a stranger who is fast keeps nobody out for certain: of a few of them one that says nothing,
+ * else one that has cost nothing yet, else one that has taken long. If all are at it and of the newcomer's own source, it is turned away itself, since
+ * a fleet that comes back at once must not end its own handshakes.
  */
 export class Handshakes {
   readonly #options: HandshakesOptions
-  readonly #sources = new Map<string, Source>()
+  readonly #sources = new Map<string, Entry[]>()
   #size = 0
 
   constructor(options: HandshakesOptions) {
@@ -50,51 +60,70 @@ export class Handshakes {
     return this.#size
   }
 
-  /** Gives what takes it out again, idempotent; undefined: there is no place for it. */
-  enter(halfOpen: HalfOpen): (() => void) | undefined {
+  /** undefined: there is no place for it. */
+  enter(halfOpen: HalfOpen): Place | undefined {
     const key = sourceOf(halfOpen.address)
     if (this.#size >= this.#options.max && !this.#makeRoom(key)) return undefined
-    const entry = { halfOpen, atMs: this.#options.monotonicMs() }
-    const source = this.#sources.get(key) ?? new Source()
+    const source = this.#sources.get(key) ?? []
     this.#sources.set(key, source)
-    source.silent.add(entry)
+    const entry: Entry = { halfOpen, at: source.length, beganMs: undefined }
+    source.push(entry)
     this.#size += 1
-    return () => this.#leave(key, source, entry)
+    return {
+      begins: () => {
+        entry.beganMs ??= this.#options.monotonicMs()
+      },
+      leave: () => this.#leave(key, source, entry),
+    }
   }
 
-  #leave(key: string, source: Source, entry: Entry): void {
-    if (!source.silent.delete(entry) && !source.begun.delete(entry)) return
+  #leave(key: string, source: Entry[], entry: Entry): void {
+    if (source[entry.at] !== entry) return
+    const last = source.pop() as Entry
+    if (last !== entry) {
+      source[entry.at] = last
+      last.at = entry.at
+    }
+    entry.at = -1
     this.#size -= 1
-    if (source.size === 0) this.#sources.delete(key)
+    if (source.length === 0) this.#sources.delete(key)
   }
 
   #makeRoom(newcomer: string): boolean {
-    const own = this.#sources.get(newcomer)?.size ?? 0
-    let [fullest, most] = [newcomer, own]
-    for (const [key, { size }] of this.#sources) if (size > most) [fullest, most] = [key, size]
+    const own = this.#sources.get(newcomer)?.length ?? 0
+    const most = Math.max(...Array.from(this.#sources.values(), ({ length }) => length))
+    const fullest = Array.from(this.#sources.keys()).filter((key) => this.#sources.get(key)?.length === most)
     // With its place the newcomer's source would have no more than this one.
-    if (most > own + 1) return this.#displaceOne(fullest, -Infinity)
-    return this.#displaceOne(own > 0 ? newcomer : fullest, this.#options.patienceMs)
+    if (most > own + 1) return this.#displaceOne(this.#drawn(fullest), -Infinity)
+    return this.#displaceOne(own > 0 ? newcomer : this.#drawn(fullest), patienceMs)
   }
 
-  /** The oldest that has said nothing, or else the oldest of those that have been here for so long. */
-  #displaceOne(key: string, ageMsMin: number): boolean {
+  /** One that has spoken only if it has been at it for so long. */
+  #displaceOne(key: string, spokenMsMin: number): boolean {
     const source = this.#sources.get(key)
     if (!source) return false
-    for (const entry of source.silent) {
-      if (!entry.halfOpen.hasBegun()) return this.#displace(key, source, entry)
-      source.silent.delete(entry)
-      source.begun.add(entry)
-    }
-    const [oldest] = source.begun
-    if (!oldest || this.#options.monotonicMs() - oldest.atMs < ageMsMin) return false
-    return this.#displace(key, source, oldest)
-  }
-
-  #displace(key: string, source: Source, entry: Entry): true {
+    const drawn = Array.from({ length: Math.min(looks, source.length) }, () => this.#drawn(source))
+    const silent = drawn
+      .filter(({ halfOpen, beganMs }) => beganMs !== undefined && !halfOpen.hasSpoken())
+      .toSorted((one, other) => this.#ageMs(other) - this.#ageMs(one))
+    const entry =
+      silent.find((one) => this.#ageMs(one) >= silenceMs) ??
+      drawn.find(({ beganMs }) => beganMs === undefined) ??
+      silent[0] ??
+      drawn.find((one) => this.#ageMs(one) >= spokenMsMin)
+    if (!entry) return false
     this.#leave(key, source, entry)
     entry.halfOpen.displace()
     return true
+  }
+
+  #ageMs({ beganMs }: Entry): number {
+    const nowMs = this.#options.monotonicMs()
+    return nowMs - (beganMs ?? nowMs)
+  }
+
+  #drawn<T>(of: readonly T[]): T {
+    return of[Math.floor(this.#options.random() * of.length)] as T
   }
 }
 

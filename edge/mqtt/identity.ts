@@ -84,6 +84,12 @@ export function claimedName(certificate: Certificate | undefined): string | unde
     .replace(/[^\u0020-\u007e]/g, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
+/** The same, as a part of what is told of a refusal. */
+export function claimOf(certificate: Certificate | undefined): { claimed?: string } {
+  const claimed = claimedName(certificate)
+  return claimed === undefined ? {} : { claimed }
+}
+
 const byVerification: Readonly<Record<string, ConnectionRefusal>> = {
   UNABLE_TO_GET_ISSUER_CERT: 'unknown-ca',
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'unknown-ca',

@@ -2,7 +2,6 @@ import { constants, X509Certificate } from 'node:crypto'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import {
   createServer as createTlsServer,
-  type PeerCertificate,
   type SecureContextOptions,
   type Server as TlsServer,
   type TLSSocket,
@@ -10,8 +9,8 @@ import {
 import type { Clock } from '../../src/clock.ts'
 import { codeOf, messageOf } from '../../src/errors.ts'
 import { listen } from '../../src/listen.ts'
-import { Handshakes } from './handshakes.ts'
-import { claimedName, type ConnectionRefusal, handshakeRefusal, identify } from './identity.ts'
+import { Handshakes, type Place } from './handshakes.ts'
+import { claimOf, type ConnectionRefusal, handshakeRefusal, identify } from './identity.ts'
 import { type Credential, credentialOf, sentMax, sentWith } from './trust/credential.ts'
 import { Standing } from './trust/standing.ts'
 import type { ReloadResult, Trust } from './trust/trust.ts'
@@ -28,10 +27,8 @@ export interface EntranceOptions {
   handshakesMax: number
   handshakeTimeoutMs: number
   clock: Clock
+  random: () => number
 }
-
-/** As long as the slowest of devices takes for a handshake with RSA. */
-const handshakePatienceMs = 3000
 
 /** A ClientHello is longer. */
 const handshakeBytesMin = 64
@@ -83,8 +80,8 @@ class Entrance implements Listener {
   readonly #standing: Standing
   /** Half made ones too. */
   readonly #sockets = new Set<Socket>()
-  /** Of each that is in its handshake, what tells that it is over. */
-  readonly #leaveOf = new WeakMap<Socket, () => void>()
+  /** Of each that is in its handshake. */
+  readonly #placeOf = new WeakMap<Socket, Place>()
   readonly #turnedAway = new WeakSet<Socket>()
   /** Those whose handshake has not begun yet. */
   readonly #toBegin: Socket[] = []
@@ -94,11 +91,10 @@ class Entrance implements Listener {
     this.#options = options
     const { trust, clock } = options
     this.#standing = new Standing({ trust: () => trust.inForce, stale: trust.stale, clock })
-    const monotonicMs = (): number => clock.monotonicMs()
     this.#handshakes = new Handshakes({
       max: options.handshakesMax,
-      patienceMs: handshakePatienceMs,
-      monotonicMs,
+      monotonicMs: () => clock.monotonicMs(),
+      random: options.random,
     })
     // A device that lost its power never says goodbye, and what it leaves open counts against its connections.
     const keepAlive = { keepAlive: true, keepAliveInitialDelay: 60_000 }
@@ -145,22 +141,22 @@ class Entrance implements Listener {
     const { connectionsMax, handshakesMax } = this.#options
     if (this.#established >= connectionsMax)
       return this.#turnAway(socket, 'connections-max', `${connectionsMax} connections are open`)
-    const leave = this.#handshakes.enter({
+    const place = this.#handshakes.enter({
       address,
-      hasBegun: () => socket.bytesRead >= handshakeBytesMin,
+      hasSpoken: () => socket.bytesRead >= handshakeBytesMin,
       displace: () => {
         const detail = `${handshakesMax} connections are in their handshake, most of them of this source, and it had not finished its own`
         this.#turnAway(socket, 'handshake-displaced', detail)
       },
     })
-    if (!leave) {
+    if (!place) {
       const detail = `${handshakesMax} connections are in their handshake, most of them of this source`
       return this.#turnAway(socket, 'handshakes-max', detail)
     }
     this.#sockets.add(socket)
-    this.#leaveOf.set(socket, leave)
+    this.#placeOf.set(socket, place)
     socket.once('close', () => {
-      leave()
+      place.leave()
       this.#sockets.delete(socket)
     })
     this.#toBegin.push(socket)
@@ -176,6 +172,7 @@ class Entrance implements Listener {
     this.#isBeginning = socket !== undefined
     if (!socket) return
     setImmediate(() => this.#begin())
+    this.#placeOf.get(socket)?.begins()
     this.#server.emit('connection', socket)
   }
 
@@ -194,7 +191,7 @@ class Entrance implements Listener {
   }
 
   #identified(socket: Wrapped): void {
-    if (socket._parent) this.#leaveOf.get(socket._parent)?.()
+    if (socket._parent) this.#placeOf.get(socket._parent)?.leave()
     // Until the broker listens, a reset must not be an unhandled error.
     socket.on('error', () => {})
     const address = socket.remoteAddress ?? 'unknown'
@@ -202,7 +199,7 @@ class Entrance implements Listener {
     const identity = identify(certificate, verificationOf(socket))
     if (!identity.ok) {
       const { reason, detail } = identity
-      this.#options.onRefused(reason, { detail, address, ...claim(certificate) })
+      this.#options.onRefused(reason, { detail, address, ...claimOf(certificate) })
       socket.destroy()
       return
     }
@@ -275,10 +272,7 @@ class Entrance implements Listener {
   }
 }
 
-/**
- * No session is resumed: its ticket would let in whoever has once been let in, without a certificate that is looked at. It would
- * save a device two milliseconds of CPU at both ends, and its certificates on the wire.
- */
+/** No session is resumed: its ticket lets in whoever has once been let in, without a look at a certificate, to save 2 ms of CPU at both ends. */
 function contextOf({ inForce: { cas, pair } }: Pick<Trust, 'inForce'>): SecureContextOptions {
   const { cert, key } = pair
   return { ca: cas.ca, cert, key, minVersion: 'TLSv1.2', secureOptions: constants.SSL_OP_NO_TICKET }
@@ -290,12 +284,7 @@ function verificationOf(socket: TLSSocket): string | undefined {
   return socket.authorized ? undefined : String(socket.authorizationError)
 }
 
-function claim(certificate: PeerCertificate): { claimed?: string } {
-  const claimed = claimedName(certificate)
-  return claimed === undefined ? {} : { claimed }
-}
-
-/** With the socket under it; missing in its types. */
+/** With the socket under it, which its types do not have. */
 type Wrapped = TLSSocket & { _parent?: Socket }
 
 /** Where a failed handshake came from: the TLS socket has forgotten it, the socket under it has not. */

@@ -99,7 +99,7 @@ describe('group commit', () => {
       { itemsMax: 2, ownerOf: (item) => (item.startsWith('-') ? undefined : item.slice(0, 1)) },
     )
     const all = ['a1', 'b1', 'c1', 'd1', '-1', '-2', '-3'].map((item) => commits.submit(item))
-    await settledOnce()
+    await Promise.resolve()
     all.push(commits.submit('-4'), commits.submit('-5'))
     expect(await Promise.all(all)).toEqual(['a1', 'b1', 'c1', 'd1', '-1', '-2', '-3', '-4', '-5'])
     expect(batches).toEqual([
@@ -107,9 +107,5 @@ describe('group commit', () => {
       ['-4', '-5', 'b1'],
       ['c1', 'd1'],
     ])
-
-    function settledOnce(): Promise<void> {
-      return Promise.resolve().then(() => undefined)
-    }
   })
 })

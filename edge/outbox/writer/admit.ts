@@ -4,7 +4,8 @@ import type { Admission, QuotaReason } from '../outbox.ts'
 import type { Core } from './core.ts'
 import type { Draft } from './draft.ts'
 import type { Arrival, Pending } from '../rules/arrival.ts'
-import { boundMet, totalUsage } from '../rules/quota.ts'
+import type { Holding } from '../rules/holding.ts'
+import { boundMet, isWithinMinimum, totalUsage } from '../rules/quota.ts'
 import { busyError } from './writer-state.ts'
 import { evictInto, removeUndelivered, stillDue } from './removal.ts'
 
@@ -15,18 +16,25 @@ interface Line {
   /** The store fails: nobody knows how long the line waits. */
   failing: boolean
   refusing: QuotaReason | undefined
+  /** Who waits at a bound already. */
+  holding: Pick<Holding, 'has'>
 }
 
-/** Those of an arrival that get in line; the others are shed or given up, by their QoS. */
+/**
+ * Those of an arrival that get in line; the others are shed or given up, by their QoS. The last part of the line is for devices of
+ * which none waits at a bound yet, as that of the outbox is for those that have little there.
+ */
 export function letIn(
-  { waitingMax, observer }: Pick<EngineOptions, 'waitingMax' | 'observer'>,
+  { waitingMax, observer, quota }: Pick<EngineOptions, 'waitingMax' | 'observer' | 'quota'>,
   arrival: Arrival,
-  { room, failing, refusing }: Line,
+  { room, failing, refusing, holding }: Line,
 ): readonly Pending[] {
-  if (!failing && arrival.pendings.length <= room) return arrival.pendings
+  const reserved = Math.floor(waitingMax * quota.reservedShare)
+  if (!failing && arrival.pendings.length <= room - reserved) return arrival.pendings
   const inLine: Pending[] = []
   for (const pending of arrival.pendings) {
-    const isFull = inLine.length >= room
+    const isWaiting = holding.has(pending.submission.candidate.partitionkey)
+    const isFull = inLine.length >= (isWaiting ? room - reserved : room)
     if (pending.submission.qos === 0 && (failing || isFull)) {
       const reason = refusing ?? 'store-failed'
       observer.refused(reason, 1)
@@ -48,7 +56,10 @@ export function letIn(
 export async function admitInto(core: Core, draft: Draft, arrived: readonly Pending[]): Promise<Admissions> {
   const { holding } = core
   const admissions = new Admissions(core, draft)
-  const waited = holding.next(core.options.batchEventsMax)
+  core.eviction.isLooking = false
+  const isSmall = (deviceId: string): boolean =>
+    isWithinMinimum(core.options.quota, draft.usageOf(deviceId), 0)
+  const waited = holding.next(core.options.batchEventsMax, isSmall)
   const pendings = waited.length === 0 ? arrived : [...waited, ...arrived]
   if (pendings.length === 0) return admissions
   const { dedup } = core.state
@@ -70,10 +81,10 @@ export async function admitInto(core: Core, draft: Draft, arrived: readonly Pend
     const encoded = admissions.encode(pending.submission.candidate)
     const bytes = bytesOf(encoded.text, pending.submission.candidate.text)
     let reason = admissions.boundMet(pending, bytes)
-    while (admissions.mayEvict(pending, reason) && (await evictInto(core, draft, bytes)))
+    while (admissions.mayEvict(pending, reason) && (await evictInto(core, draft, { bytes, measure: reason })))
       reason = admissions.boundMet(pending, bytes)
     if (reason === undefined) admissions.append(pending, encoded, bytes)
-    else admissions.block(pending, reason)
+    else admissions.block(pending, reason, bytes)
   }
   return admissions
 }
@@ -96,6 +107,8 @@ export class Admissions {
   readonly #recordedTime: string
   /** A bound that the rest will meet too, whoever's they are. */
   #blocked: QuotaReason | undefined
+  /** A bound that the rest will meet too, but for those within their minimum, who may use what is reserved. */
+  #blockedForMost: QuotaReason | undefined
   readonly #blockedDevices = new Set<string>()
 
   constructor(core: Core, draft: Draft) {
@@ -109,7 +122,11 @@ export class Admissions {
   /** A bound that was met already by one before it. */
   boundOf({ submission }: Pending): QuotaReason | undefined {
     if (this.#blocked !== undefined) return this.#blocked
-    return this.#blockedDevices.has(submission.candidate.partitionkey) ? 'device-share' : undefined
+    const { partitionkey } = submission.candidate
+    if (this.#blockedDevices.has(partitionkey)) return 'device-share'
+    return this.#blockedForMost !== undefined && !this.#isWithinMinimum(partitionkey, 0)
+      ? this.#blockedForMost
+      : undefined
   }
 
   encode(candidate: WrittenCandidate): Encoded {
@@ -131,7 +148,7 @@ export class Admissions {
    * Nothing that was acknowledged makes room for what was not even promised. What is past its time needs none, but
    * whoever waits for it must not wait for room that nobody else may make.
    */
-  mayEvict({ submission }: Pending, reason: QuotaReason | undefined): boolean {
+  mayEvict({ submission }: Pending, reason: QuotaReason | undefined): reason is 'events' | 'bytes' {
     const mayMakeRoom = submission.qos > 0 && this.#core.options.quota.full === 'evict'
     return mayMakeRoom && (reason === 'events' || reason === 'bytes')
   }
@@ -147,12 +164,14 @@ export class Admissions {
   }
 
   /** It met this bound, and what stands behind it must not take the room it waits for. */
-  block(pending: Pending, reason: QuotaReason): void {
+  block(pending: Pending, reason: QuotaReason, bytes: number): void {
     const { qos, candidate } = pending.submission
     this.refuse(pending, reason)
     if (qos === 0) return
     if (reason === 'device-share') this.#blockedDevices.add(candidate.partitionkey)
-    else this.#blocked = reason
+    else if (reason === 'disk-free' || this.#isWithinMinimum(candidate.partitionkey, bytes))
+      this.#blocked = reason
+    else this.#blockedForMost = reason
   }
 
   refuse(pending: Pending, reason: QuotaReason): void {
@@ -162,6 +181,10 @@ export class Admissions {
 
   answer(pending: Pending, admission: Admission): void {
     this.#answers.push({ pending, admission })
+  }
+
+  #isWithinMinimum(deviceId: string, bytes: number): boolean {
+    return isWithinMinimum(this.#core.options.quota, this.#draft.usageOf(deviceId), bytes)
   }
 
   /** Answers each, and holds those that met a bound. */

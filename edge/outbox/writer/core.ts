@@ -5,6 +5,7 @@ import type { Pending } from '../rules/arrival.ts'
 import type { Holding } from '../rules/holding.ts'
 import type { EngineOptions } from '../options.ts'
 import type { StoredEvent } from '../layout/record.ts'
+import type { Eviction } from '../rules/eviction.ts'
 import type { Handed } from '../rules/handed.ts'
 import type { State } from '../opening/state.ts'
 import type { SteadyClock } from '../rules/steady-clock.ts'
@@ -22,6 +23,7 @@ export interface Core {
   readonly options: EngineOptions
   readonly holding: Holding
   readonly handed: Handed
+  readonly eviction: Eviction
   readonly steady: SteadyClock
   /** Aborted when the outbox is closed. */
   readonly closing: AbortSignal

@@ -14,6 +14,7 @@ import { encodeAnswered } from '../layout/answered.ts'
 import type { StoredEvent } from '../layout/record.ts'
 import { Loader } from '../opening/loader.ts'
 import { steadyClockOf } from '../opening/state.ts'
+import { Eviction } from '../rules/eviction.ts'
 import { createHanded } from '../rules/handed.ts'
 import { Arrival, type Pending } from '../rules/arrival.ts'
 import { createHolding } from '../rules/holding.ts'
@@ -61,6 +62,7 @@ export class Engine implements Outbox {
       options,
       holding: createHolding(),
       handed: createHanded(),
+      eviction: new Eviction(),
       steady: steadyClockOf(options.clock, loaded.head, options.clockSettleMs),
       closing: closing.signal,
       state: await loader.stateOf(loaded),
@@ -137,6 +139,7 @@ export class Engine implements Outbox {
       room,
       failing: this.#writer.failing,
       refusing: this.#refusing,
+      holding: this.#core.holding,
     })
     for (let from = 0; from < inLine.length; from += batchEventsMax) {
       const pendings = inLine.slice(from, from + batchEventsMax)

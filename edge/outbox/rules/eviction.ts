@@ -1,0 +1,67 @@
+import type { Usage } from '../layout/usage.ts'
+import type { Lane } from '../outbox.ts'
+
+/** Part of all that is queued that those who make room have at least: of every few events looked at, one may go. */
+const heavyPart = 1 / 4
+
+/**
+ * From how much on a device is one of those who make room: the largest power of two for which the devices that have as much hold a
+ * quarter of all that is queued (I10). So whoever has less loses nothing, and no more is looked at than can be paid for.
+ */
+export function heavyFrom(devices: Iterable<Usage>, measure: keyof Usage): number {
+  const held: number[] = []
+  let total = 0
+  for (const { [measure]: size } of devices) {
+    if (size < 1) continue
+    const power = Math.floor(Math.log2(size))
+    held[power] = (held[power] ?? 0) + size
+    total += size
+  }
+  let sum = 0
+  for (let power = held.length - 1; power > 0; power -= 1) {
+    sum += held[power] ?? 0
+    if (sum >= total * heavyPart) return 2 ** power
+  }
+  return 1
+}
+
+/**
+ * How far eviction has looked, over many writes: each looks at a little, so that nobody waits for a look at all that is queued. It
+ * passes over what belongs to others and comes back to that when it has been through.
+ */
+export class Eviction {
+  /** It has not found enough yet, and goes on with the next write. */
+  isLooking = false
+  readonly #next: Record<Lane, number> = { high: 0, normal: 0 }
+  /** Nothing was found since it began with the first. */
+  #isWholeAndFruitless = false
+  #heavyFromMax = Infinity
+
+  /** From where on it has not looked. */
+  next(lane: Lane): number {
+    return this.#next[lane]
+  }
+
+  lookedAt(lane: Lane, position: number): void {
+    this.#next[lane] = Math.max(this.#next[lane], position + 1)
+  }
+
+  found(): void {
+    this.#isWholeAndFruitless = false
+  }
+
+  /** What a device has to have, as `heavyFrom` says; less if all of that is in somebody's hands. */
+  atMost(heavyFrom: number): number {
+    return Math.min(heavyFrom, this.#heavyFromMax)
+  }
+
+  /** It has been through: whether to begin again, with the first and, if nothing at all was found, with smaller ones. */
+  beginAgain(from: number): boolean {
+    this.#next.high = 0
+    this.#next.normal = 0
+    const isLast = this.#isWholeAndFruitless && from <= 1
+    this.#heavyFromMax = this.#isWholeAndFruitless && !isLast ? from / 2 : Infinity
+    this.#isWholeAndFruitless = !isLast
+    return !isLast
+  }
+}

@@ -1,5 +1,7 @@
 import type { Usage } from '../layout/usage.ts'
+import type { Head } from '../layout/head.ts'
 import type { Lane } from '../outbox.ts'
+import type { Lanes } from './lanes.ts'
 
 /** Part of all that is queued that those who make room have at least: of every few events looked at, one may go. */
 const heavyPart = 1 / 4
@@ -25,9 +27,13 @@ export function heavyFrom(devices: Iterable<Usage>, measure: keyof Usage): numbe
   return 1
 }
 
+const smallDepth = 2000
+const newPart = 1 / 16
+
 /**
  * How far eviction has looked, over many writes: each looks at a little, so that nobody waits for a look at all that is queued. It
- * passes over what belongs to others and comes back to that when it has been through.
+ * passes over what belongs to others, and comes back to that when it has been through, when a sixteenth has come since, or when
+ * the uplink was lost. In a small outbox it begins with the first each time.
  */
 export class Eviction {
   /** It has not found enough yet, and goes on with the next write. */
@@ -36,6 +42,21 @@ export class Eviction {
   /** Nothing was found since it began with the first. */
   #isWholeAndFruitless = false
   #heavyFromMax = Infinity
+  #cursors: Lanes | undefined
+  #begunAt = 0
+
+  /** Begins or goes on. After a rewind (other cursors) what it passed over as in flight is there again. */
+  look(cursors: Lanes, { position, depth }: Pick<Head, 'position' | 'depth'>): void {
+    const queued = depth.high + depth.normal
+    const isDue = queued <= smallDepth || position - this.#begunAt >= queued * newPart
+    const goesOn = this.#cursors === cursors && (this.isLooking || !isDue)
+    this.isLooking = false
+    if (goesOn) return
+    this.#cursors = cursors
+    this.#begunAt = position
+    this.#restart()
+    this.found()
+  }
 
   /** From where on it has not looked. */
   next(lane: Lane): number {
@@ -48,6 +69,7 @@ export class Eviction {
 
   found(): void {
     this.#isWholeAndFruitless = false
+    this.#heavyFromMax = Infinity
   }
 
   /** What a device has to have, as `heavyFrom` says; less if all of that is in somebody's hands. */
@@ -57,11 +79,16 @@ export class Eviction {
 
   /** It has been through: whether to begin again, with the first and, if nothing at all was found, with smaller ones. */
   beginAgain(from: number): boolean {
+    this.#restart()
+    if (this.#isWholeAndFruitless) this.#heavyFromMax = from / 2
+    this.#isWholeAndFruitless = true
+    if (this.#heavyFromMax >= 1) return true
+    this.found()
+    return false
+  }
+
+  #restart(): void {
     this.#next.high = 0
     this.#next.normal = 0
-    const isLast = this.#isWholeAndFruitless && from <= 1
-    this.#heavyFromMax = this.#isWholeAndFruitless && !isLast ? from / 2 : Infinity
-    this.#isWholeAndFruitless = !isLast
-    return !isLast
   }
 }

@@ -41,15 +41,14 @@ export async function evictInto(core: Core, draft: Draft, needed: RoomNeeded): P
   const { eviction, state } = core
   const heavy = heavyFrom(state.devices.values(), needed.measure)
   let reads = 0
-  eviction.isLooking = false
+  eviction.look(state.lanes, draft.head)
   for (let from = eviction.atMost(heavy); ; from = eviction.atMost(heavy)) {
     for (const lane of bothLanes.toReversed()) {
-      for (let last: number | undefined = 0; last !== undefined; ) {
+      for (let last: number | undefined = 0; last !== undefined;) {
         if (reads >= evictReadsMax) {
           eviction.isLooking = true
           return false
         }
-        reads += 1
         const look = await evictFrom(core, draft, lane, { ...needed, from })
         // The uplink was lost while we read: older events than these are to be read again.
         if (look === undefined) return evictInto(core, draft, needed)
@@ -58,6 +57,7 @@ export async function evictInto(core: Core, draft: Draft, needed: RoomNeeded): P
           return true
         }
         last = look.last
+        if (last !== undefined) reads += 1
       }
     }
     if (!eviction.beginAgain(from)) return false

@@ -8,7 +8,7 @@ const heavyPart = 1 / 4
 
 /**
  * From how much on a device is one of those who make room: the largest power of two for which the devices that have as much hold a
- * quarter of all that is queued (I10). So whoever has less loses nothing, and no more is looked at than can be paid for.
+ * quarter of all that is queued (G7). So whoever has less loses nothing, and no more is looked at than can be paid for.
  */
 export function heavyFrom(devices: Iterable<Usage>, measure: keyof Usage): number {
   const held: number[] = []

@@ -34,7 +34,7 @@ export interface RoomNeeded {
 }
 
 /**
- * Evicts some of the oldest events of the devices that have most, of the lowest lane in which they have any (I10); false if there
+ * Evicts some of the oldest events of the devices that have most, of the lowest lane in which they have any (G7); false if there
  * is nothing to evict, or nothing was found in as much as one write looks at: then the next goes on.
  */
 export async function evictInto(core: Core, draft: Draft, needed: RoomNeeded): Promise<boolean> {

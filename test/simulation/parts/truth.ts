@@ -125,13 +125,16 @@ export class Truth {
       [...this.places.values()].filter((place) => !place.removed || before.includes(place)),
     )
     const have = new Usages([...this.places.values()].filter(({ removed }) => removed === undefined))
-    const heavy = new Usages(before).heavyFrom()
+    const held = new Usages(before)
+    const heavy = held.heavyFrom()
     const spared = before.filter(
       ({ removed, type, position, device }) =>
         removed === undefined &&
         type !== ledgerType &&
         !this.hands.hold(position) &&
-        have.of(device).every((size, measure) => size >= (heavy[measure] as number)),
+        [held, have].every((usages) =>
+          usages.of(device).every((size, measure) => size >= (heavy[measure] as number)),
+        ),
     )
     for (const { lane, sequence, device } of evicted) {
       const isLight = had.of(device).every((size, measure) => size < (heavy[measure] as number))

@@ -19,6 +19,7 @@ export function createHighRate(
   clock: Pick<Clock, 'monotonicMs'>,
 ): (deviceId: string) => boolean {
   const buckets = new Map<string, { tokens: number; atMs: number }>()
+  let forgotAtMs = -Infinity
   const tokensAt = ({ tokens, atMs }: { tokens: number; atMs: number }, nowMs: number): number =>
     Math.min(burst, tokens + ((nowMs - atMs) / 1000) * eventsPerSecond)
 
@@ -27,6 +28,9 @@ export function createHighRate(
     const bucket = buckets.get(deviceId)
     const tokens = bucket ? tokensAt(bucket, nowMs) : burst
     if (!bucket && buckets.size >= devicesMax) {
+      // A look at all of them once a second, however many others come.
+      if (nowMs - forgotAtMs < 1000) return true
+      forgotAtMs = nowMs
       for (const [other, filled] of buckets) if (tokensAt(filled, nowMs) >= burst) buckets.delete(other)
       // All of them send at once: no bound binds rather than one that binds the wrong ones.
       if (buckets.size >= devicesMax) return true

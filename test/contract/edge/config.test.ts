@@ -83,6 +83,37 @@ test('every fault is named at once, by its path', () => {
   ])
 })
 
+test('every fault of a profile is named by its path', () => {
+  const withoutLine = (fault: string): string => fault.replace(/ \(line \d+\)$/, '')
+  const faults = faultsOf({
+    ...least,
+    profiles: {
+      alarms: { devices: ['a1'], lanes: ['urgent'], rate: 5 },
+      empty: { devices: [] },
+    },
+  })
+  expect(faults.map(withoutLine)).toEqual([
+    expect.stringMatching(/^profiles\.alarms\.lanes\[0\]: /),
+    expect.stringMatching(/^profiles\.alarms\.rate: /),
+    'profiles.empty.devices: must name at least one device',
+  ])
+  const profiles = {
+    default: { devices: ['a'] },
+    meters: { devices: ['m-*', 'm-1', 'no good', '*-m'], types: ['nodots', 'dev.tidegate.*', 'com.acme.*'] },
+    spares: { devices: ['m-1'], lanes: ['normal'] },
+    nobody: { types: ['com.acme.climate'] },
+  }
+  expect(faultsOf({ ...least, profiles }).map(withoutLine)).toEqual([
+    'profiles.default.devices: default is for devices of no other profile: leave it out',
+    'profiles.meters.devices[2]: no good is neither a device ID nor the beginning of one and a *',
+    'profiles.meters.devices[3]: *-m is neither a device ID nor the beginning of one and a *',
+    'profiles.meters.types[0]: must be an event type such as com.acme.climate, or the beginning of types and a * such as com.acme.*',
+    'profiles.meters.types[1]: types under dev.tidegate are the gateway’s own',
+    'profiles.spares.devices[0]: m-1 is in profile meters already',
+    'profiles.nobody.devices: is required: only default goes without',
+  ])
+})
+
 test('a payload limit that could never be met by a packet is a fault', () => {
   expect(faultsOf({ ...least, events: { payloadBytesMax: '2MiB' } })).toEqual([
     'events.payloadBytesMax: must be below mqtt.packetBytesMax, or nothing over it could be quarantined (line 1)',

@@ -1,4 +1,5 @@
 import { claimedChain } from '../../../src/contract/codec.ts'
+import { checkpointType } from '../../../src/contract/checkpoint.ts'
 import { ledgerType, type Undelivered } from '../../../src/contract/event.ts'
 import { bothLanes, type Lane } from '../outbox.ts'
 import { type Core, lowestUnread, type Removal } from './core.ts'
@@ -92,7 +93,7 @@ async function evictFrom(
     const isHeavy = draft.usageOf(event.deviceId)[measure] >= heavy
     if (!isTaken && !isHeavy) isFirst = false
     lookedAt(event.position)
-    if (isTaken || !isHeavy || event.type === ledgerType) continue
+    if (isTaken || !isHeavy || isEvidence(draft.head, event)) continue
     removeUndelivered(core, draft, event, 'evicted')
     freedBytes += event.bytes
     evicted += 1
@@ -102,6 +103,16 @@ async function evictFrom(
   if (evicted > 0 || !end) return { evicted, last: undefined }
   lookedAt(parseBlockKey(end[0]).last)
   return { evicted, last: eviction.next(lane) }
+}
+
+/**
+ * G8: reports of losses are never evicted, nor are the signatures that make them believed. Of those an epoch that goes on
+ * needs its newest, which signs whatever the earlier ones do; of an epoch that has ended all stay.
+ */
+function isEvidence({ signed, epochBase }: Head, { type, position }: StoredEvent): boolean {
+  if (type === ledgerType) return true
+  if (type !== checkpointType) return false
+  return position <= epochBase || position > (signed?.through ?? 0)
 }
 
 /** Takes out what is past its time, as much as one write takes; whether there is more. */

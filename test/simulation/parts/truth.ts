@@ -1,3 +1,4 @@
+import { checkpointType } from '../../../src/contract/checkpoint.ts'
 import { eventKey, ledgerType, type Undelivered } from '../../../src/contract/event.ts'
 import { decodeHead } from '../../../edge/outbox/layout/head.ts'
 import { headKey } from '../../../edge/outbox/layout/keys.ts'
@@ -117,7 +118,7 @@ export class Truth {
     }
   }
 
-  /** G7: room is made by the devices that have most, of what nobody has in his hands, from the lowest lane. */
+  /** G7: room is made by the devices that have most, of what nobody has in his hands and proves nothing (G8), from the lowest lane. */
   private checkEviction(before: readonly Place[]): void {
     const evicted = before.filter(({ removed }) => removed?.as === 'evicted')
     if (evicted.length === 0) return
@@ -131,6 +132,7 @@ export class Truth {
       ({ removed, type, position, device }) =>
         removed === undefined &&
         type !== ledgerType &&
+        type !== checkpointType &&
         !this.hands.hold(position) &&
         [held, have].every((usages) =>
           usages.of(device).every((size, measure) => size >= (heavy[measure] as number)),

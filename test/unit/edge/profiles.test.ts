@@ -2,9 +2,9 @@ import { describe, expect, test } from 'vitest'
 import { type AdmissionOptions, createAdmission } from '../../../edge/admission/admission.ts'
 import { createProfiles, type Profile } from '../../../edge/admission/profiles.ts'
 import { createRoutes, type Route } from '../../../edge/admission/routes/routes.ts'
-import { noSchemas } from '../../../src/contract/schema-registry.ts'
 import { systemClock } from '../../../src/clock.ts'
 import type { Rejection } from '../../../src/contract/event.ts'
+import { climateSchemas } from '../../support/fakes/schemas.ts'
 
 describe('the profile of a device', () => {
   const profiles: Record<string, Profile> = {
@@ -43,7 +43,7 @@ interface Seen {
 
 function sending(options: Partial<AdmissionOptions>, routes: Route[] = []) {
   const admit = createAdmission({
-    schemas: noSchemas,
+    schemas: climateSchemas,
     unknownTypes: 'accept',
     types: { 'com.acme.alarm': { lane: 'high' } },
     payloadBytesMax: 1000,
@@ -58,7 +58,7 @@ function sending(options: Partial<AdmissionOptions>, routes: Route[] = []) {
   return (deviceId: string, type: string, topic = `devices/${deviceId}/events/${type}`): Seen => {
     const match = all.match(deviceId, topic)
     if (match?.action !== 'event') throw new Error(`no route for ${topic}`)
-    const payload = Buffer.from(JSON.stringify({ specversion: '1.0', id: 'r1', data: { value: 1 } }))
+    const payload = Buffer.from(JSON.stringify({ specversion: '1.0', id: 'r1', data: { temperature: 1 } }))
     const { submission, rejected, lowered } = admit({ deviceId, topic, payload, qos: 1, match })
     const { candidate, lane } = submission
     const { data, id } = JSON.parse(candidate.text) as { data: unknown; id: string }
@@ -83,7 +83,7 @@ describe('a profile', () => {
     const { reason, detail, type, payload } = first.data as Rejection
     expect({ reason, type }).toEqual({ reason: 'TYPE_FORBIDDEN', type: 'com.acme.climate' })
     expect(detail).toBe('the profile panels, which this device is in, does not allow com.acme.climate')
-    expect(Buffer.from(payload, 'base64').toString()).toContain('"value":1')
+    expect(Buffer.from(payload, 'base64').toString()).toContain('"temperature":1')
     expect(send('p-1', 'com.acme.climate').id).toBe(first.id)
   })
 

@@ -36,8 +36,9 @@ const newPart = 1 / 16
  * the uplink was lost. In a small outbox it begins with the first each time.
  */
 export class Eviction {
-  /** It has not found enough yet, and goes on with the next write. */
+  /** The write under way, or the last, has not found enough: the next goes on. */
   isLooking = false
+  #isMidway = false
   readonly #next: Record<Lane, number> = { high: 0, normal: 0 }
   /** Nothing was found since it began with the first. */
   #isWholeAndFruitless = false
@@ -49,13 +50,19 @@ export class Eviction {
   look(cursors: Lanes, { position, depth }: Pick<Head, 'position' | 'depth'>): void {
     const queued = depth.high + depth.normal
     const isDue = queued <= smallDepth || position - this.#begunAt >= queued * newPart
-    const goesOn = this.#cursors === cursors && (this.isLooking || !isDue)
-    this.isLooking = false
+    const goesOn = this.#cursors === cursors && (this.#isMidway || !isDue)
+    this.#isMidway = false
     if (goesOn) return
     this.#cursors = cursors
     this.#begunAt = position
     this.#restart()
     this.found()
+  }
+
+  /** As much was looked at as one write may. */
+  pause(): void {
+    this.isLooking = true
+    this.#isMidway = true
   }
 
   /** From where on it has not looked. */

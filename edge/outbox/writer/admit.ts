@@ -56,6 +56,7 @@ export function letIn(
 export async function admitInto(core: Core, draft: Draft, arrived: readonly Pending[]): Promise<Admissions> {
   const { holding } = core
   const admissions = new Admissions(core, draft)
+  core.eviction.isLooking = false
   const isSmall = (deviceId: string): boolean =>
     isWithinMinimum(core.options.quota, draft.usageOf(deviceId), 0)
   const waited = holding.next(core.options.batchEventsMax, isSmall)

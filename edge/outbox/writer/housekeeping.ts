@@ -92,7 +92,7 @@ export class Housekeeping {
     await loader.restoreReserve(core.diskFreeBytes)
     this.#more = false
     await this.#writer.submit({ kind: 'housekeep' })
-    this.#more ||= core.eviction.isLooking && core.holding.size > 0
+    this.#more ||= core.eviction.isLooking
     await core.state.dedup.settle()
     await core.state.dedup.expire(core.steady.now())
     const nowMs = clock.monotonicMs()

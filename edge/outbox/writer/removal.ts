@@ -47,7 +47,7 @@ export async function evictInto(core: Core, draft: Draft, needed: RoomNeeded): P
     for (const lane of bothLanes.toReversed()) {
       for (let last: number | undefined = 0; last !== undefined;) {
         if (reads >= evictReadsMax) {
-          eviction.isLooking = true
+          eviction.pause()
           return false
         }
         const look = await evictFrom(core, draft, lane, { ...needed, from })

@@ -29,6 +29,8 @@ function faultsOf(config: unknown, env: Record<string, string> = {}): string[] {
   }
 }
 
+const withoutLine = (fault: string): string => fault.replace(/ \(line \d+\)$/, '')
+
 test('the example loads, and its paths start at its folder', () => {
   const config = loadEdgeConfig(example, {})
   expect(config.gateway).toBe('gateway-1')
@@ -84,7 +86,6 @@ test('every fault is named at once, by its path', () => {
 })
 
 test('every fault of a profile is named by its path', () => {
-  const withoutLine = (fault: string): string => fault.replace(/ \(line \d+\)$/, '')
   const faults = faultsOf({
     ...least,
     profiles: {

@@ -1,7 +1,6 @@
 import type { Usage } from '../layout/usage.ts'
 import type { Head } from '../layout/head.ts'
 import type { Lane } from '../outbox.ts'
-import type { Lanes } from './lanes.ts'
 
 /** Part of all that is queued that those who make room have at least: of every few events looked at, one may go. */
 const heavyPart = 1 / 4
@@ -43,11 +42,11 @@ export class Eviction {
   /** Nothing was found since it began with the first. */
   #isWholeAndFruitless = false
   #heavyFromMax = Infinity
-  #cursors: Lanes | undefined
+  #cursors: object | undefined
   #begunAt = 0
 
   /** Begins or goes on. After a rewind (other cursors) what it passed over as in flight is there again. */
-  look(cursors: Lanes, { position, depth }: Pick<Head, 'position' | 'depth'>): void {
+  look(cursors: object, { position, depth }: Pick<Head, 'position' | 'depth'>): void {
     const queued = depth.high + depth.normal
     const isDue = queued <= smallDepth || position - this.#begunAt >= queued * newPart
     const goesOn = this.#cursors === cursors && (this.#isMidway || !isDue)

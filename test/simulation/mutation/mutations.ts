@@ -460,13 +460,22 @@ export const mutations: readonly Mutation[] = [
     seed: 66,
   },
   {
+    name: 'passed-over',
+    removed: 'keeping what eviction has passed over in the way of the lanes',
+    file: 'edge/outbox/writer/removal.js',
+    find: 'if (!isTaken && !isHeavy)\n            isFirst = false;',
+    replace: '',
+    breaks: ['G2', 'error'],
+    seed: 1,
+  },
+  {
     name: 'anybody-makes-room',
     removed: 'evicting from the devices that have most',
     file: 'edge/outbox/writer/removal.js',
     find: 'draft.usageOf(event.deviceId)[measure] >= heavy',
     replace: 'true',
     breaks: ['G7'],
-    seed: 1,
+    seed: 159,
   },
   {
     name: 'no-device-share',

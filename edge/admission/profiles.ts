@@ -40,6 +40,7 @@ export function createProfiles(
     }
   }
   byStart.sort((a, b) => b.start.length - a.start.length)
+  if (entries.length === 0) return () => undefined
   const others = entries.find(({ name }) => name === defaultProfile)
   return (deviceId) =>
     byId.get(deviceId) ?? byStart.find(({ start }) => deviceId.startsWith(start))?.profile ?? others

@@ -50,9 +50,15 @@ export function boundMet(
   const share = quota.deviceShare < 1 && device.events > 0 ? quota.deviceShare * part : Infinity
   if (device.events + 1 > quota.eventsMax * share) return 'device-share'
   if (device.bytes + submission.bytes > quota.bytesMax * share) return 'device-share'
+  const events = total.events + 1
+  const bytes = total.bytes + submission.bytes
+  const { eventsMax, bytesMax, reservedShare } = quota
+  // Mostly there is room for all, and nobody's minimum need be looked at.
+  const open = (1 - reservedShare) * part
+  if (events <= eventsMax * open && bytes <= bytesMax * open) return undefined
   const reserved = isWithinMinimum(quota, device, submission.bytes) ? none : reservedOf(quota)
-  if (total.events + 1 > (quota.eventsMax - reserved.events) * part) return 'events'
-  if (total.bytes + submission.bytes > (quota.bytesMax - reserved.bytes) * part) return 'bytes'
+  if (events > (eventsMax - reserved.events) * part) return 'events'
+  if (bytes > (bytesMax - reserved.bytes) * part) return 'bytes'
   return undefined
 }
 

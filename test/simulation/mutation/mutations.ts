@@ -445,7 +445,7 @@ export const mutations: readonly Mutation[] = [
     name: 'no-quota',
     removed: 'the bound on queued events',
     file: 'edge/outbox/rules/quota.js',
-    find: 'if (total.events + 1 > (quota.eventsMax - reserved.events) * part)',
+    find: 'if (events > (eventsMax - reserved.events) * part)',
     replace: 'if (total.events < 0)',
     breaks: ['G7'],
     seed: 1,

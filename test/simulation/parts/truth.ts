@@ -125,18 +125,16 @@ export class Truth {
     const had = new Usages(
       [...this.places.values()].filter((place) => !place.removed || before.includes(place)),
     )
-    const have = new Usages([...this.places.values()].filter(({ removed }) => removed === undefined))
-    const held = new Usages(before)
-    const heavy = held.heavyFrom()
+    // Without what came: that was let in when room had been made.
+    const have = new Usages(before.filter(({ removed }) => removed === undefined))
+    const heavy = new Usages(before).heavyFrom()
     const spared = before.filter(
       ({ removed, type, position, device }) =>
         removed === undefined &&
         type !== ledgerType &&
         type !== checkpointType &&
         !this.hands.hold(position) &&
-        [held, have].every((usages) =>
-          usages.of(device).every((size, measure) => size >= (heavy[measure] as number)),
-        ),
+        have.of(device).every((size, measure) => size >= (heavy[measure] as number)),
     )
     for (const { lane, sequence, device } of evicted) {
       const isLight = had.of(device).every((size, measure) => size < (heavy[measure] as number))

@@ -68,7 +68,7 @@ export interface QuotaOptions {
   reservedShare: number
   /** Below this much free disk nothing is admitted, so that releases can always be written. */
   diskFreeBytesMin: number
-  /** What happens at `eventsMax` and `bytesMax`. `evict` takes the oldest of the devices that have most (G7). */
+  /** What happens at `eventsMax` and `bytesMax`. `evict` takes the oldest of the lowest lane. */
   full: 'refuse' | 'evict'
 }
 

@@ -115,7 +115,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'edge/outbox/rules': {
     sentence:
-      'one rule each, none knowing the others: who is remembered, who waits, what fits, who makes room, who goes next, what time it is',
+      'one rule each, none knowing the others: who is remembered, who waits, what fits, who goes next, what time it is',
     mayImport: ['edge/outbox', 'edge/outbox/layout', 'edge/store'],
   },
   'edge/outbox/layout': {

@@ -56,7 +56,6 @@ export function letIn(
 export async function admitInto(core: Core, draft: Draft, arrived: readonly Pending[]): Promise<Admissions> {
   const { holding } = core
   const admissions = new Admissions(core, draft)
-  core.eviction.isLooking = false
   const isSmall = (deviceId: string): boolean =>
     isWithinMinimum(core.options.quota, draft.usageOf(deviceId), 0)
   const waited = holding.next(core.options.batchEventsMax, isSmall)
@@ -81,7 +80,7 @@ export async function admitInto(core: Core, draft: Draft, arrived: readonly Pend
     const encoded = admissions.encode(pending.submission.candidate)
     const bytes = bytesOf(encoded.text, pending.submission.candidate.text)
     let reason = admissions.boundMet(pending, bytes)
-    while (admissions.mayEvict(pending, reason) && (await evictInto(core, draft, { bytes, measure: reason })))
+    while (admissions.mayEvict(pending, reason) && (await evictInto(core, draft, bytes)))
       reason = admissions.boundMet(pending, bytes)
     if (reason === undefined) admissions.append(pending, encoded, bytes)
     else admissions.block(pending, reason, bytes)
@@ -148,7 +147,7 @@ export class Admissions {
    * Nothing that was acknowledged makes room for what was not even promised. What is past its time needs none, but
    * whoever waits for it must not wait for room that nobody else may make.
    */
-  mayEvict({ submission }: Pending, reason: QuotaReason | undefined): reason is 'events' | 'bytes' {
+  mayEvict({ submission }: Pending, reason: QuotaReason | undefined): boolean {
     const mayMakeRoom = submission.qos > 0 && this.#core.options.quota.full === 'evict'
     return mayMakeRoom && (reason === 'events' || reason === 'bytes')
   }

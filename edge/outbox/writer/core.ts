@@ -5,7 +5,6 @@ import type { Pending } from '../rules/arrival.ts'
 import type { Holding } from '../rules/holding.ts'
 import type { EngineOptions } from '../options.ts'
 import type { StoredEvent } from '../layout/record.ts'
-import type { Eviction } from '../rules/eviction.ts'
 import type { Handed } from '../rules/handed.ts'
 import type { State } from '../opening/state.ts'
 import type { SteadyClock } from '../rules/steady-clock.ts'
@@ -23,7 +22,6 @@ export interface Core {
   readonly options: EngineOptions
   readonly holding: Holding
   readonly handed: Handed
-  readonly eviction: Eviction
   readonly steady: SteadyClock
   /** Aborted when the outbox is closed. */
   readonly closing: AbortSignal

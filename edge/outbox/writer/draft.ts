@@ -56,7 +56,7 @@ export class Draft {
   }
 
   /**
-   * Up to where eviction has left nothing in a lane but what is in somebody's hands. After a rewind (other cursors) that says nothing any more: what it passed
+   * How far eviction has looked in a lane. After a rewind (other cursors) that says nothing any more: what it passed
    * over as in flight is to be read again.
    */
   evictedTo(lane: Lane, cursors: Lanes): number {

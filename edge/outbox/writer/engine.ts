@@ -14,7 +14,6 @@ import { encodeAnswered } from '../layout/answered.ts'
 import type { StoredEvent } from '../layout/record.ts'
 import { Loader } from '../opening/loader.ts'
 import { steadyClockOf } from '../opening/state.ts'
-import { Eviction } from '../rules/eviction.ts'
 import { createHanded } from '../rules/handed.ts'
 import { Arrival, type Pending } from '../rules/arrival.ts'
 import { createHolding } from '../rules/holding.ts'
@@ -62,7 +61,6 @@ export class Engine implements Outbox {
       options,
       holding: createHolding(),
       handed: createHanded(),
-      eviction: new Eviction(),
       steady: steadyClockOf(options.clock, loaded.head, options.clockSettleMs),
       closing: closing.signal,
       state: await loader.stateOf(loaded),

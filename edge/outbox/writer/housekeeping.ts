@@ -31,7 +31,7 @@ export class Housekeeping {
   readonly #core: Core
   readonly #parts: HousekeepingParts
   readonly #writer: HousekeepingWriter
-  /** More has expired than one write takes, or who makes room has not been found yet. */
+  /** More has expired than one write takes. */
   #more = false
   #lastMarkMs = 0
   #ticking: Promise<void> = Promise.resolve()
@@ -92,7 +92,6 @@ export class Housekeeping {
     await loader.restoreReserve(core.diskFreeBytes)
     this.#more = false
     await this.#writer.submit({ kind: 'housekeep' })
-    this.#more ||= core.eviction.isLooking
     await core.state.dedup.settle()
     await core.state.dedup.expire(core.steady.now())
     const nowMs = clock.monotonicMs()

@@ -1,7 +1,7 @@
 import { claimedChain } from '../../../src/contract/codec.ts'
 import { checkpointType } from '../../../src/contract/checkpoint.ts'
 import { ledgerType, type Undelivered } from '../../../src/contract/event.ts'
-import { bothLanes, type Lane } from '../outbox.ts'
+import { bothLanes } from '../outbox.ts'
 import { type Core, lowestUnread, type Removal } from './core.ts'
 import type { Draft } from './draft.ts'
 import { creditOf, type Head } from '../layout/head.ts'
@@ -16,93 +16,41 @@ import {
 } from '../layout/keys.ts'
 import { queuedIn } from '../layout/queued.ts'
 import { decodeRecord, type NewEvent, type StoredEvent } from '../layout/record.ts'
-import { heavyFrom } from '../rules/eviction.ts'
-import type { Usage } from '../layout/usage.ts'
 import type { State } from '../opening/state.ts'
 import type { UndeliveredRange } from '../rules/undelivered.ts'
 
 const evictEventsMin = 100
 const evictBytesPerRead = 128 * 1024
-/** In one write, of all that it takes to make room once: 2 MiB. */
-const evictReadsMax = 16
 const expireEventsMax = 1000
 
-/** What is to be made room for. */
-export interface RoomNeeded {
-  bytes: number
-  /** Which bound was met: by it is measured who has most. */
-  measure: keyof Usage
-}
-
-/**
- * Evicts some of the oldest events of the devices that have most, of the lowest lane in which they have any (G7); false if there
- * is nothing to evict, or nothing was found in as much as one write looks at: then the next goes on.
- */
-export async function evictInto(core: Core, draft: Draft, needed: RoomNeeded): Promise<boolean> {
-  const { eviction, state } = core
-  const heavy = heavyFrom(state.devices.values(), needed.measure)
-  let reads = 0
-  eviction.look(state.lanes, draft.head)
-  for (let from = eviction.atMost(heavy); ; from = eviction.atMost(heavy)) {
-    for (const lane of bothLanes.toReversed()) {
-      for (let last: number | undefined = 0; last !== undefined;) {
-        if (reads >= evictReadsMax) {
-          eviction.pause()
-          return false
-        }
-        const look = await evictFrom(core, draft, lane, { ...needed, from })
-        // The uplink was lost while we read: older events than these are to be read again.
-        if (look === undefined) return evictInto(core, draft, needed)
-        if (look.evicted > 0) {
-          eviction.found()
-          return true
-        }
-        last = look.last
-        if (last !== undefined) reads += 1
-      }
-    }
-    if (!eviction.beginAgain(from)) return false
-  }
-}
-
-/** What one read has brought: how many it evicted, and the last position looked at, if there was any. */
-async function evictFrom(
-  core: Core,
-  draft: Draft,
-  lane: Lane,
-  { bytes, measure, from: heavy }: RoomNeeded & { from: number },
-): Promise<{ evicted: number; last: number | undefined } | undefined> {
-  if (draft.head.depth[lane] === 0) return { evicted: 0, last: undefined }
-  const { eviction } = core
+/** Evicts some of the oldest events of the lowest lane that has any; false if there is nothing to evict. */
+export async function evictInto(core: Core, draft: Draft, bytesNeeded: number): Promise<boolean> {
   const { store, gone, lanes: cursors } = core.state
-  const first = Math.max(lowestUnread(core, lane), draft.evictedTo(lane, cursors) + 1)
-  const from = Math.max(first, eviction.next(lane))
-  const blocks = await store.entries(eventRange(lane, from), evictEventsMin, evictBytesPerRead)
-  if (cursors !== core.state.lanes) return undefined
-  /** Nothing below has been passed over: all of it has left. */
-  let isFirst = from === first
-  const lookedAt = (position: number): void => {
-    eviction.lookedAt(lane, position)
-    if (isFirst) draft.lookedAt(lane, cursors, position)
+  for (const lane of bothLanes.toReversed()) {
+    if (draft.head.depth[lane] === 0) continue
+    const from = Math.max(lowestUnread(core, lane), draft.evictedTo(lane, cursors) + 1)
+    const blocks = await store.entries(eventRange(lane, from), evictEventsMin, evictBytesPerRead)
+    // The uplink was lost while we read: older events than these are to be read again.
+    if (cursors !== core.state.lanes) return evictInto(core, draft, bytesNeeded)
+    let freedBytes = 0
+    let count = 0
+    for (const entry of queuedIn(blocks, gone, from)) {
+      const event = decodeRecord(entry)
+      draft.lookedAt(lane, cursors, event.position)
+      if (core.handed.busy(event.position) || draft.removed.has(event.position)) continue
+      if (isEvidence(draft.head, event)) continue
+      removeUndelivered(core, draft, event, 'evicted')
+      freedBytes += event.bytes
+      count += 1
+      if (count >= evictEventsMin && freedBytes >= bytesNeeded) break
+    }
+    if (count > 0) return true
+    const last = blocks.at(-1)
+    if (!last) continue
+    draft.lookedAt(lane, cursors, parseBlockKey(last[0]).last)
+    return evictInto(core, draft, bytesNeeded)
   }
-  let freedBytes = 0
-  let evicted = 0
-  for (const entry of queuedIn(blocks, gone, from)) {
-    const event = decodeRecord(entry)
-    const isTaken = core.handed.busy(event.position) || draft.removed.has(event.position)
-    const isHeavy = draft.usageOf(event.deviceId)[measure] >= heavy
-    if (!isTaken && !isHeavy) isFirst = false
-    lookedAt(event.position)
-    if (isTaken || !isHeavy || isEvidence(draft.head, event)) continue
-    removeUndelivered(core, draft, event, 'evicted')
-    freedBytes += event.bytes
-    evicted += 1
-    if (evicted >= evictEventsMin && freedBytes >= bytes) break
-  }
-  const end = blocks.at(-1)
-  if (evicted > 0 || !end) return { evicted, last: undefined }
-  lookedAt(parseBlockKey(end[0]).last)
-  return { evicted, last: eviction.next(lane) }
+  return false
 }
 
 /**

@@ -118,30 +118,20 @@ export class Truth {
     }
   }
 
-  /** G7: room is made by the devices that have most, of what nobody has in his hands and proves nothing (G8), from the lowest lane. */
+  /** G7: what makes room is the oldest of the lowest lane that nobody has in his hands, and that proves nothing (G8). */
   private checkEviction(before: readonly Place[]): void {
     const evicted = before.filter(({ removed }) => removed?.as === 'evicted')
     if (evicted.length === 0) return
-    const had = new Usages(
-      [...this.places.values()].filter((place) => !place.removed || before.includes(place)),
-    )
-    // Without what came: that was let in when room had been made.
-    const have = new Usages(before.filter(({ removed }) => removed === undefined))
-    const heavy = new Usages(before).heavyFrom()
     const spared = before.filter(
-      ({ removed, type, position, device }) =>
-        removed === undefined &&
-        type !== ledgerType &&
-        type !== checkpointType &&
-        !this.hands.hold(position) &&
-        have.of(device).every((size, measure) => size >= (heavy[measure] as number)),
+      ({ removed, type, position }) =>
+        removed === undefined && type !== ledgerType && type !== checkpointType && !this.hands.hold(position),
     )
-    for (const { lane, sequence, device } of evicted) {
-      const isLight = had.of(device).every((size, measure) => size < (heavy[measure] as number))
-      const first = spared.find((other) => isLight || (lane === 'high' && other.lane === 'normal'))
+    for (const { lane, position, sequence } of evicted) {
+      const first = spared.find((other) =>
+        other.lane === lane ? other.position < position : other.lane === 'normal',
+      )
       if (!first) continue
-      const those = `${device} had ${had.of(device).join(' events, ')} bytes`
-      this.journal.violate('G7', `sequence ${sequence} was evicted before ${first.sequence}: ${those}`)
+      this.journal.violate('G7', `sequence ${sequence} was evicted before ${first.sequence}`)
     }
   }
 
@@ -188,32 +178,4 @@ interface Note {
   from: number
   to: number
   reason: Undelivered
-}
-
-/** What each device has in the outbox: events and bytes. */
-class Usages {
-  private readonly devices = new Map<string, [events: number, bytes: number]>()
-
-  constructor(places: readonly Place[]) {
-    for (const { device, text } of places) {
-      const [events, bytes] = this.of(device)
-      this.devices.set(device, [events + 1, bytes + Buffer.byteLength(text)])
-    }
-  }
-
-  of(device: string): [events: number, bytes: number] {
-    return this.devices.get(device) ?? [0, 0]
-  }
-
-  /** The largest power of two for which devices that have as much have a quarter of all, of events and of bytes. */
-  heavyFrom(): number[] {
-    return [0, 1].map((measure) => {
-      const sizes = [...this.devices.values()].map((usage) => usage[measure] as number)
-      const sum = (from: number): number =>
-        sizes.filter((size) => size >= from).reduce((total, size) => total + size, 0)
-      let from = 1
-      while (sum(from * 2) >= sum(0) / 4 && sum(0) > 0) from *= 2
-      return from
-    })
-  }
 }

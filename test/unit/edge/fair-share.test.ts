@@ -3,7 +3,6 @@ import { describe, expect, test } from 'vitest'
 import { createHighRate } from '../../../edge/admission/high-rate.ts'
 import { defaultQuota, type QuotaOptions } from '../../../edge/outbox/options.ts'
 import { Arrival, type Pending } from '../../../edge/outbox/rules/arrival.ts'
-import { heavyFrom } from '../../../edge/outbox/rules/eviction.ts'
 import { createHolding } from '../../../edge/outbox/rules/holding.ts'
 import { boundMet, minimumOf, reservedOf } from '../../../edge/outbox/rules/quota.ts'
 import { submission } from '../../support/edge/outbox-events.ts'
@@ -98,24 +97,6 @@ describe('in an outage', () => {
     while (outbox.offer('a', 100, 0));
     expect(outbox.total.events).toBe(902)
   })
-})
-
-test('those who make room have a quarter of all that is queued, and have most (G7)', () => {
-  const usages = fc.array(fc.integer({ min: 1, max: 10_000 }), { minLength: 1, maxLength: 50 })
-  fc.assert(
-    fc.property(usages, (sizes) => {
-      const from = heavyFrom(
-        sizes.map((events) => ({ events, bytes: 1 })),
-        'events',
-      )
-      const sum = (least: number): number =>
-        sizes.filter((size) => size >= least).reduce((all, size) => all + size, 0)
-      expect(Number.isInteger(Math.log2(from))).toBe(true)
-      expect(sum(from)).toBeGreaterThanOrEqual(sum(0) / 4)
-      expect(sum(from * 2)).toBeLessThan(sum(0) / 4)
-    }),
-  )
-  expect(heavyFrom([], 'bytes')).toBe(1)
 })
 
 test('of more devices that wait than are tried at once those that have little are tried first (G7)', () => {

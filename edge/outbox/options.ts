@@ -62,7 +62,7 @@ export interface QuotaOptions {
   bytesMax: number
   /** Part of both bounds that one device may fill. */
   deviceShare: number
-  /** Part of both bounds up to which a device may use what is reserved; at least one event, whatever its size. */
+  /** Part of both bounds up to which a device may use what is reserved; at least one event of up to 4 KiB. */
   deviceMinimum: number
   /** Part of both bounds that only devices below their minimum may use. */
   reservedShare: number

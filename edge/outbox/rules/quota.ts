@@ -25,9 +25,12 @@ export function minimumOf({ eventsMax, bytesMax, deviceMinimum }: Quota): Usage 
   }
 }
 
-/** Whether a device stays within its minimum with so many bytes more. With its first event it always does. */
+/** Of a device that has nothing queued: an event up to this is within its minimum, however little that is. */
+export const firstEventBytesMax = 4096
+
+/** Whether a device stays within its minimum with so many bytes more. */
 export function isWithinMinimum(quota: Quota, device: Usage, bytes: number): boolean {
-  if (device.events === 0) return true
+  if (device.events === 0 && bytes <= firstEventBytesMax) return true
   const minimum = minimumOf(quota)
   return device.events + 1 <= minimum.events && device.bytes + bytes <= minimum.bytes
 }

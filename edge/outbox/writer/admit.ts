@@ -83,7 +83,7 @@ export async function admitInto(core: Core, draft: Draft, arrived: readonly Pend
     while (admissions.mayEvict(pending, reason) && (await evictInto(core, draft, bytes)))
       reason = admissions.boundMet(pending, bytes)
     if (reason === undefined) admissions.append(pending, encoded, bytes)
-    else admissions.block(pending, reason, bytes)
+    else admissions.block(pending, reason)
   }
   return admissions
 }
@@ -108,7 +108,8 @@ export class Admissions {
   #blocked: QuotaReason | undefined
   /** A bound that the rest will meet too, but for those within their minimum, who may use what is reserved. */
   #blockedForMost: QuotaReason | undefined
-  readonly #blockedDevices = new Set<string>()
+  /** A device's events keep their order (G6): behind one that met a bound, whichever, all of its wait. */
+  readonly #blockedDevices = new Map<string, QuotaReason>()
 
   constructor(core: Core, draft: Draft) {
     this.#core = core
@@ -122,7 +123,8 @@ export class Admissions {
   boundOf({ submission }: Pending): QuotaReason | undefined {
     if (this.#blocked !== undefined) return this.#blocked
     const { partitionkey } = submission.candidate
-    if (this.#blockedDevices.has(partitionkey)) return 'device-share'
+    const own = this.#blockedDevices.get(partitionkey)
+    if (own !== undefined) return own
     return this.#blockedForMost !== undefined && !this.#isWithinMinimum(partitionkey, 0)
       ? this.#blockedForMost
       : undefined
@@ -162,14 +164,17 @@ export class Admissions {
     this.answer(pending, { kind: 'accepted', sequence: event.sequence })
   }
 
-  /** It met this bound, and what stands behind it must not take the room it waits for. */
-  block(pending: Pending, reason: QuotaReason, bytes: number): void {
+  /**
+   * It met this bound. Its device's later events must not overtake it (G6), and what stands behind it must not take the room it
+   * waits for; but whoever is within its minimum may, with an event that fits: that room is not for one of them alone.
+   */
+  block(pending: Pending, reason: QuotaReason): void {
     const { qos, candidate } = pending.submission
     this.refuse(pending, reason)
     if (qos === 0) return
-    if (reason === 'device-share') this.#blockedDevices.add(candidate.partitionkey)
-    else if (reason === 'disk-free' || this.#isWithinMinimum(candidate.partitionkey, bytes))
-      this.#blocked = reason
+    this.#blockedDevices.set(candidate.partitionkey, reason)
+    if (reason === 'device-share') return
+    if (reason === 'disk-free' || this.#core.options.quota.reservedShare === 0) this.#blocked = reason
     else this.#blockedForMost = reason
   }
 

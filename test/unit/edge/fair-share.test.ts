@@ -111,6 +111,31 @@ test('of more devices that wait than are tried at once those that have little ar
   expect(tried(4)).toEqual(['a', 'b', 'c', 'd'])
 })
 
+test('of each device those that waited longest are tried, and none that came after one that is not (G6)', () => {
+  const steps = fc.array(fc.tuple(fc.integer({ min: 0, max: 4 }), fc.boolean()), { maxLength: 60 })
+  fc.assert(
+    fc.property(steps, fc.integer({ min: 1, max: 12 }), (held, limit) => {
+      const holding = createHolding()
+      const queues = new Map<string, Pending[]>()
+      for (const [device, isServed] of held) {
+        const queue = queues.get(`d${device}`) ?? []
+        queues.set(`d${device}`, queue)
+        const pending = waiting(`d${device}`)
+        holding.hold(pending, 'events')
+        queue.push(pending)
+        const first = isServed ? queue.shift() : undefined
+        if (first) holding.drop(first)
+      }
+      const tried = holding.next(limit, (deviceId) => deviceId === 'd1')
+      expect(tried.length).toBeLessThanOrEqual(limit)
+      for (const [device, queue] of queues) {
+        const own = tried.filter(({ submission: { candidate } }) => candidate.partitionkey === device)
+        expect(own).toEqual(queue.slice(0, own.length))
+      }
+    }),
+  )
+})
+
 function waiting(device: string): Pending {
   const [pending] = new Arrival([submission(device, 'e')], {
     answered: () => {},

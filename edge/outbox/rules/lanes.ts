@@ -75,6 +75,8 @@ class LanesOfStore implements Lanes {
   readonly #backlog: Cursor
   /** The normal lane's part of what has left, as far as it makes no whole event yet. */
   #normalOwed = 0
+  /** The same of the backlog's part of that. */
+  #backlogOwed = 0
 
   constructor(parts: LanesParts) {
     const { first, boundary = -1 } = parts
@@ -114,12 +116,14 @@ class LanesOfStore implements Lanes {
     last: Last,
     skip: (position: number) => boolean,
   ): Promise<StoredEvent[]> {
-    let room = eventsMax
+    const { backlogShareMin } = this.#parts.options
     const allowed = this.#hasBacklog ? this.#parts.pace.allowance() : nothing
-    const kept = Math.min(allowed.events, Math.ceil(room * this.#parts.options.backlogShareMin))
-    const fromLive = await this.#readFrom(this.#live, { events: room - kept, bytes: Infinity }, last, skip)
-    room -= fromLive.length
-    const paced = { events: Math.min(room, allowed.events), bytes: allowed.bytes }
+    const isBacklogReady = allowed.events >= 1
+    const owed = isBacklogReady ? this.#backlogOwed + eventsMax * backlogShareMin : 0
+    const kept = Math.min(eventsMax, allowed.events, Math.floor(owed + 1e-9))
+    const live = { events: eventsMax - kept, bytes: Infinity }
+    const fromLive = await this.#readFrom(this.#live, live, last, skip)
+    const paced = { events: Math.min(eventsMax - fromLive.length, allowed.events), bytes: allowed.bytes }
     const fromBacklog = await this.#readFrom(this.#backlog, paced, last, skip)
     if (fromBacklog.length > 0) {
       this.#parts.pace.spend(
@@ -127,7 +131,11 @@ class LanesOfStore implements Lanes {
         fromBacklog.reduce((sum, event) => sum + event.bytes, 0),
       )
     }
-    return [...fromLive, ...fromBacklog]
+    const all = [...fromLive, ...fromBacklog]
+    const isServed = isBacklogReady && fromBacklog.length >= kept
+    const rest = this.#backlogOwed + all.length * backlogShareMin - fromBacklog.length
+    this.#backlogOwed = isServed ? Math.max(0, rest) : 0
+    return all
   }
 
   again(first: Record<Lane, number>): Lanes {

@@ -250,6 +250,19 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     expect(await lanes(1, 60)).toBe(`${'h'.repeat(28)}${'n'.repeat(12)}`)
   })
 
+  test('of a normal lane that leaves one by one the backlog has a fifth, however much is high (G7)', async () => {
+    const outbox = await open({ lanes: { inOrderBelow: 0 } })
+    for (let index = 0; index < 20; index++) await outbox.append(submission('b', `backlog${index}`))
+    outbox.resumed()
+    for (let index = 0; index < 20; index++) await outbox.append(submission('b', `live${index}`))
+    for (let index = 0; index < 100; index++)
+      await outbox.append(submission('a', `h${index}`, { lane: 'high' }))
+    const normal: string[] = []
+    for (let turn = 0; turn < 50; turn++)
+      for (const { id, lane } of await outbox.take(1)) if (lane === 'normal') normal.push(id)
+    expect(normal.map((id) => (id.startsWith('live') ? 'l' : 'b')).join('')).toBe('llllbllllb')
+  })
+
   test('sheds QoS 0 at its part of the bound, where QoS 1 does not wait yet (G7)', async () => {
     const outbox = await open({ quota: { eventsMax: 100, deviceShare: 1, reservedShare: 0 } })
     await appendMany(outbox, 94, 'e')

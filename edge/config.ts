@@ -46,7 +46,13 @@ const route = z
 const profile = z.strictObject({
   devices: z.array(z.string()).min(1, 'must name at least one device').optional(),
   types: z.array(z.string()).min(1, 'must name at least one type, or be left out').optional(),
-  lanes: z.array(lane).min(1, 'must name at least one lane, or be left out').optional(),
+  lanes: z
+    .array(lane)
+    .refine(
+      (lanes) => lanes.includes('normal'),
+      'must name normal, where whatever is lowered goes: [normal], or leave it out for both',
+    )
+    .optional(),
 })
 
 const profiles = z
@@ -95,7 +101,7 @@ const events = z
     timeAgeMax: duration('366d'),
     highPerDevice: z
       .strictObject({ eventsPerSecond: z.number().positive().default(100), burst: count(10_000) })
-      .prefault({}),
+      .optional(),
     types: z
       .record(
         z.string().regex(eventTypePattern, 'must be a reverse-DNS event type such as com.acme.climate'),

@@ -85,18 +85,30 @@ test('every fault is named at once, by its path', () => {
   ])
 })
 
+test('no device has a rate in the high lane unless it is configured: it would part what belongs together (G6)', () => {
+  expect(edgeConfigSchema.parse(least).events.highPerDevice).toBeUndefined()
+  expect(
+    edgeConfigSchema.parse({ ...least, events: { highPerDevice: { burst: 5 } } }).events.highPerDevice,
+  ).toEqual({
+    eventsPerSecond: 100,
+    burst: 5,
+  })
+})
+
 test('every fault of a profile is named by its path', () => {
   const faults = faultsOf({
     ...least,
     profiles: {
       alarms: { devices: ['a1'], lanes: ['urgent'], rate: 5 },
       empty: { devices: [] },
+      high: { devices: ['h1'], lanes: ['high'] },
     },
   })
   expect(faults.map(withoutLine)).toEqual([
     expect.stringMatching(/^profiles\.alarms\.lanes\[0\]: /),
     expect.stringMatching(/^profiles\.alarms\.rate: /),
     'profiles.empty.devices: must name at least one device',
+    'profiles.high.lanes: must name normal, where whatever is lowered goes: [normal], or leave it out for both',
   ])
   const profiles = {
     default: { devices: ['a'] },

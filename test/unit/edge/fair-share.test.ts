@@ -154,10 +154,27 @@ describe('the rate of a device in the high lane', () => {
       Array.from({ length: 10 }, () => mayGoHigh(device)).filter(Boolean).length
     expect(passed('a')).toBe(3)
     expect(passed('b')).toBe(3)
-    await clock.advance(1000)
-    expect(passed('a')).toBe(2)
     await clock.advance(60_000)
     expect(passed('a')).toBe(3)
+    await clock.advance(1000)
+    expect(passed('c')).toBe(3)
+  })
+
+  test('keeps who was over it out until it has been under it for a minute (G7)', async () => {
+    const clock = new FakeClock()
+    const mayGoHigh = createHighRate({ eventsPerSecond: 2, burst: 3 }, clock)
+    const all = (count: number): boolean[] => Array.from({ length: count }, () => mayGoHigh('a'))
+    expect(all(4)).toEqual([true, true, true, false])
+    // Under the rate, but not for long enough.
+    for (let second = 0; second < 30; second++) {
+      await clock.advance(1000)
+      expect(all(1)).toEqual([false])
+    }
+    expect(all(5)).toContain(false)
+    await clock.advance(59_000)
+    expect(all(1)).toEqual([false])
+    await clock.advance(1000)
+    expect(all(3)).toEqual([true, true, true])
   })
 
   test('is kept of so many devices at once, and those that are forgotten had all of it (G7)', async () => {

@@ -457,7 +457,7 @@ export const mutations: readonly Mutation[] = [
     find: 'isWithinMinimum(quota, device, submission.bytes) ? none : reservedOf(quota)',
     replace: 'none',
     breaks: ['G7'],
-    seed: 66,
+    seed: 181,
   },
   {
     name: 'no-device-share',

@@ -5,6 +5,22 @@ import { openTestOutbox } from '../../support/edge/test-outbox.ts'
 import { FakeClock, settled } from '../../support/fakes/clock.ts'
 import { SimulatedDisk } from '../../support/fakes/simulated-disk.ts'
 
+function ofSize(device: string, id: string, size: number): Submission {
+  return submission(device, id, { candidate: candidate(device, id, 'x'.repeat(size)) })
+}
+
+/** The IDs of what leaves, but for those of `noisy`. */
+async function order(outbox: Outbox): Promise<string[]> {
+  const ids: string[] = []
+  for (;;) {
+    const taken = await outbox.take(5)
+    if (taken.length === 0) return ids
+    ids.push(...taken.filter(({ deviceId }) => deviceId !== 'noisy').map(({ id }) => id))
+    await outbox.release(taken)
+    await settled()
+  }
+}
+
 describe('what a device sends together, in an outbox that others have filled,', () => {
   const quota = {
     bytesMax: 1_000_000,
@@ -13,8 +29,6 @@ describe('what a device sends together, in an outbox that others have filled,', 
     reservedShare: 0.05,
     diskFreeBytesMin: 0,
   }
-  const ofSize = (device: string, id: string, size: number): Submission =>
-    submission(device, id, { candidate: candidate(device, id, 'x'.repeat(size)) })
   const filled = async (): Promise<Outbox> => {
     const outbox = await openTestOutbox({ folder: new SimulatedDisk(), clock: new FakeClock(), quota })
     await outbox.append(submission('d', 'first'))
@@ -23,17 +37,6 @@ describe('what a device sends together, in an outbox that others have filled,', 
     await settled()
     return outbox
   }
-  const order = async (outbox: Outbox): Promise<string[]> => {
-    const ids: string[] = []
-    for (;;) {
-      const taken = await outbox.take(5)
-      if (taken.length === 0) return ids
-      ids.push(...taken.filter(({ deviceId }) => deviceId !== 'noisy').map(({ id }) => id))
-      await outbox.release(taken)
-      await settled()
-    }
-  }
-
   test('leaves in its order, though the first is beyond its minimum and the second within it (G6)', async () => {
     const outbox = await filled()
     const accepted: number[] = []

@@ -7,6 +7,7 @@ import { deviceIdPattern, eventTypePattern } from '../src/contract/event.ts'
 import { byteSize, duration } from '../src/units.ts'
 import { batchLimits } from '../src/contract/batch.ts'
 import { wire } from '../src/contract/wire.ts'
+import { profileFaults } from './admission/profiles.ts'
 import { routeFaults } from './admission/routes/route-faults.ts'
 import { routeActions } from './admission/routes/routes.ts'
 import { filterFault } from './admission/routes/topics.ts'
@@ -41,6 +42,26 @@ const route = z
     for (const { key, message } of routeFaults(route))
       context.addIssue({ code: 'custom', path: [key], message })
   })
+
+const profile = z.strictObject({
+  devices: z.array(z.string()).min(1, 'must name at least one device').optional(),
+  types: z.array(z.string()).min(1, 'must name at least one type, or be left out').optional(),
+  lanes: z
+    .array(lane)
+    .refine(
+      (lanes) => lanes.includes('normal'),
+      'must name normal, where whatever is lowered goes: [normal], or leave it out for both',
+    )
+    .optional(),
+})
+
+const profiles = z
+  .record(z.string().min(1), profile)
+  .superRefine((profiles, context) => {
+    for (const { path, message } of profileFaults(profiles))
+      context.addIssue({ code: 'custom', path, message })
+  })
+  .default({})
 
 const subscribeFilter = z.string().superRefine((filter, context) => {
   const fault = filterFault(filter)
@@ -89,6 +110,9 @@ const events = z
     quarantineBytesMax: byteSize('16KiB'),
     clockSkewMax: duration('24h'),
     timeAgeMax: duration('366d'),
+    highPerDevice: z
+      .strictObject({ eventsPerSecond: z.number().positive().default(100), burst: count(10_000) })
+      .optional(),
     types: z
       .record(
         z.string().regex(eventTypePattern, 'must be a reverse-DNS event type such as com.acme.climate'),
@@ -110,6 +134,8 @@ const outbox = z
     eventsMax: count(10_000_000),
     bytesMax: byteSize('4GiB', { min: '1MiB' }),
     deviceShare: z.number().gt(0).max(1).default(0.5),
+    deviceMinimum: z.number().min(0).max(1).default(0.0001),
+    reservedShare: z.number().min(0).lt(1).default(0.05),
     diskFreeMin: byteSize('64MiB'),
     reserve: byteSize('16MiB'),
     full: z.enum(['refuse', 'evict']).default('refuse'),
@@ -194,6 +220,7 @@ export const edgeConfigSchema = z
     events,
     schemas,
     routes: z.array(route).default([]),
+    profiles,
     outbox,
     uplink,
     checkpoints,

@@ -16,10 +16,13 @@ import type { ForwarderOptions } from './uplink/forwarder.ts'
 export function admissionSettings({
   events,
   schemas,
+  profiles,
 }: EdgeConfig): Omit<AdmissionOptions, 'schemas' | 'clock' | 'random'> {
   return {
     unknownTypes: schemas.unknownTypes,
     types: events.types,
+    profiles,
+    highPerDevice: events.highPerDevice,
     payloadBytesMax: events.payloadBytesMax,
     quarantineBytesMax: events.quarantineBytesMax,
     clockSkewMaxMs: events.clockSkewMax,
@@ -37,6 +40,8 @@ export function outboxSettings({
       eventsMax: outbox.eventsMax,
       bytesMax: outbox.bytesMax,
       deviceShare: outbox.deviceShare,
+      deviceMinimum: outbox.deviceMinimum,
+      reservedShare: outbox.reservedShare,
       diskFreeBytesMin: outbox.diskFreeMin,
       full: outbox.full,
     },

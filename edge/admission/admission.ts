@@ -13,6 +13,8 @@ import {
 import type { Lane, Submission } from '../outbox/outbox.ts'
 import { isImplausible, msOf } from './event-time.ts'
 import { isStorable, parsePayload, unstorable } from './payload.ts'
+import { createHighRate, type HighRateOptions } from './high-rate.ts'
+import { createProfiles, type NamedProfile, type Profile } from './profiles.ts'
 import { type Fault, quarantine, type RejectionReason } from './quarantine.ts'
 import { type Reading, readMessage, type ReadingResult } from './reading.ts'
 import type { EventMatch } from './routes/routes.ts'
@@ -36,12 +38,23 @@ export interface Admitted {
   implausible?: true
   /** Why the time it gave cannot be read; the event is kept, dated by the gateway, and marked. */
   timeFault?: string
+  /** Why it goes in the normal lane and not in the high one, where it was to go. */
+  lowered?: LoweredBy
 }
+
+/** `profile`: its device's does not allow the high lane. `rate`: its device puts too much there. */
+export const loweredBy = ['profile', 'rate'] as const
+
+export type LoweredBy = (typeof loweredBy)[number]
 
 export type Admit = (message: Message) => Admitted
 
 export interface AdmissionOptions extends SchemaCheckOptions {
   types: Readonly<Record<string, TypeRule>>
+  /** By their names; none: any device may send any type in any lane. */
+  profiles?: Readonly<Record<string, Profile>>
+  /** Of each device; absent: as much as it likes. */
+  highPerDevice?: HighRateOptions | undefined
   payloadBytesMax: number
   quarantineBytesMax: number
   clockSkewMaxMs: number
@@ -60,14 +73,21 @@ export function createAdmission(options: AdmissionOptions): Admit {
   const checkSchema = createSchemaCheck(options)
   const makeId = monotonicFactory(options.random)
   const rules = new Map(Object.entries(options.types))
-  const accepting = { ...options, makeId, ruleOf: (type: string) => rules.get(type) }
+  const { profiles = {}, highPerDevice, clock } = options
+  const profileOf = createProfiles(profiles)
+  const mayGoHigh = highPerDevice ? createHighRate(highPerDevice, clock) : () => true
+  const accepting = { ...options, makeId, ruleOf: (type: string) => rules.get(type), mayGoHigh }
   return (message) => {
     const nowMs = options.clock.now()
     const outcome = read(message, options.payloadBytesMax)
     if (!outcome.ok) return reject(message, outcome, nowMs, accepting)
     const { reading } = outcome
+    const profile = profileOf(message.deviceId)
+    if (profile?.allowsType(message.match.type) === false)
+      return reject(message, { fault: forbidden(profile, message), id: reading.id }, nowMs, accepting)
     const schema = checkSchema(message.match.type, reading)
-    if (schema.ok) return accept(message, reading, schema.dataschema, nowMs, accepting)
+    if (schema.ok)
+      return accept(message, reading, { dataschema: schema.dataschema, profile }, nowMs, accepting)
     return reject(message, { fault: schema.fault, id: reading.id }, nowMs, accepting)
   }
 }
@@ -88,15 +108,17 @@ function read({ payload, match }: Message, payloadBytesMax: number): ReadingResu
 interface Accepting extends Pick<AdmissionOptions, 'clockSkewMaxMs' | 'timeAgeMaxMs' | 'quarantineBytesMax'> {
   makeId: (nowMs: number) => string
   ruleOf: (type: string) => TypeRule | undefined
+  mayGoHigh: (deviceId: string) => boolean
 }
 
 function accept(
   message: Message,
   reading: Reading,
-  dataschema: string | undefined,
+  { dataschema, profile }: { dataschema: string | undefined; profile: NamedProfile | undefined },
   nowMs: number,
-  { makeId, ruleOf, clockSkewMaxMs, timeAgeMaxMs }: Accepting,
+  accepting: Accepting,
 ): Admitted {
+  const { makeId, ruleOf, clockSkewMaxMs, timeAgeMaxMs } = accepting
   const { deviceId, match, qos } = message
   const timeMs = reading.time === undefined ? undefined : msOf(reading.time)
   const implausible = timeMs !== undefined && isImplausible(timeMs, nowMs, clockSkewMaxMs, timeAgeMaxMs)
@@ -118,13 +140,35 @@ function accept(
     data: reading.data,
   }
   const rule = ruleOf(match.type)
-  const lane = match.route.lane ?? rule?.lane ?? 'normal'
+  const { lane, lowered } = laneOf(message, rule, profile, accepting)
   const submission: Submission = { candidate: writeCandidate(candidate as Candidate), lane, qos }
   const ttlMs = timeToLive(match.route.ttl ?? rule?.ttl, reading.expirytime, timeMs ?? nowMs)
   if (ttlMs !== undefined) submission.ttlMs = ttlMs
   const admitted: Admitted = implausible ? { submission, implausible } : { submission }
   if (reading.timeFault !== undefined) admitted.timeFault = reading.timeFault
+  if (lowered !== undefined) admitted.lowered = lowered
   return admitted
+}
+
+/** A route of named devices has its lane for them by that; elsewhere their profile has to allow it. */
+function laneOf(
+  { deviceId, match: { route } }: Message,
+  rule: TypeRule | undefined,
+  profile: NamedProfile | undefined,
+  { mayGoHigh }: Pick<Accepting, 'mayGoHigh'>,
+): { lane: Lane; lowered?: LoweredBy } {
+  const lane = route.lane ?? rule?.lane ?? 'normal'
+  if (lane === 'normal') return { lane }
+  const isGiven = route.lane !== undefined && route.devices !== undefined
+  if (!isGiven && profile?.allowsLane(lane) === false) return { lane: 'normal', lowered: 'profile' }
+  return mayGoHigh(deviceId) ? { lane } : { lane: 'normal', lowered: 'rate' }
+}
+
+function forbidden({ name }: NamedProfile, { match: { type } }: Message): Fault {
+  return {
+    reason: 'TYPE_FORBIDDEN',
+    detail: `the profile ${name}, which this device is in, does not allow ${type}`,
+  }
 }
 
 /**

@@ -185,6 +185,7 @@ class OutboxIngest implements Ingest {
       return kind === 'accepted' ? 'rejected' : kind
     }
     if (kind === 'duplicate') this.#tellOfRepeat(deviceId, topic, admitted)
+    else if (admitted.lowered) this.#options.observer.lowered(admitted.lowered)
     return kind
   }
 

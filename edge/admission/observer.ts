@@ -1,3 +1,4 @@
+import type { LoweredBy } from './admission.ts'
 import type { RejectionReason } from './quarantine.ts'
 
 /**
@@ -27,6 +28,8 @@ export interface IngestObserver {
   /** Publishes that came together were acknowledged together, after this long. */
   acknowledged(waitMs: number): void
   implausibleClock(): void
+  /** An event went in the normal lane, and was to go in the high one. */
+  lowered(by: LoweredBy): void
   /** The time that a device gave could not be read. */
   unreadableTime(): void
 }
@@ -36,5 +39,6 @@ export const silentIngestObserver: IngestObserver = {
   quarantined() {},
   acknowledged() {},
   implausibleClock() {},
+  lowered() {},
   unreadableTime() {},
 }

@@ -21,6 +21,7 @@ export const rejectionReasons = [
   'ENVELOPE_INVALID',
   'ID_INVALID',
   'TYPE_INVALID',
+  'TYPE_FORBIDDEN',
   'SCHEMA_UNKNOWN',
   'SCHEMA_VIOLATION',
 ] as const

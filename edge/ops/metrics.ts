@@ -1,6 +1,7 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import { undeliveredReasons } from '../../src/contract/event.ts'
 import { publishRefusals } from '../uplink/exchange.ts'
+import { loweredBy } from '../admission/admission.ts'
 import { publishResults } from '../admission/observer.ts'
 import { rejectionReasons } from '../admission/quarantine.ts'
 import { connectionRefusals } from '../mqtt/identity.ts'
@@ -69,6 +70,13 @@ function brokerMetrics(registers: Registry[]): BrokerObserver {
   const held = counter('devices_held_total', 'Times a device was not read since it was over a rate')
   const clocks = counter('implausible_clocks_total', 'Events whose device clock was not believed')
   const times = counter('unreadable_times_total', 'Events whose device gave a time that cannot be read')
+  const lowered = counter(
+    'lowered_events_total',
+    'Events that went in the normal lane instead of the high one',
+    {
+      by: loweredBy,
+    },
+  )
   const notKept = counter('messages_not_kept_total', 'Messages not kept or sent at a bound', {
     what: notKeptKinds,
   })
@@ -89,6 +97,7 @@ function brokerMetrics(registers: Registry[]): BrokerObserver {
     acknowledged: (waitMs) => waits.observe(waitMs / 1000),
     implausibleClock: () => clocks.inc(),
     unreadableTime: () => times.inc(),
+    lowered: (by) => lowered.inc({ by }),
     subscriptionRefused: () => subscriptions.inc(),
     notKept: (what) => notKept.inc({ what }),
   }

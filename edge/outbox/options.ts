@@ -62,6 +62,10 @@ export interface QuotaOptions {
   bytesMax: number
   /** Part of both bounds that one device may fill. */
   deviceShare: number
+  /** Part of both bounds up to which a device may use what is reserved; at least one event of up to 4 KiB. */
+  deviceMinimum: number
+  /** Part of both bounds that only devices below their minimum may use. */
+  reservedShare: number
   /** Below this much free disk nothing is admitted, so that releases can always be written. */
   diskFreeBytesMin: number
   /** What happens at `eventsMax` and `bytesMax`. `evict` takes the oldest of the lowest lane. */
@@ -72,6 +76,8 @@ export const defaultQuota: QuotaOptions = {
   eventsMax: 10_000_000,
   bytesMax: 4 * 2 ** 30,
   deviceShare: 0.5,
+  deviceMinimum: 0.0001,
+  reservedShare: 0.05,
   diskFreeBytesMin: 64 * 2 ** 20,
   full: 'refuse',
 }
@@ -87,11 +93,18 @@ export interface LanesOptions extends PaceOptions {
   catchUp: 'live-first' | 'in-order'
   /** A backlog up to this many events is sent in order; live-first only pays above it. */
   inOrderBelow: number
-  /** Part of each take that is the backlog's, however much is live: it never starves. */
+  /** Part of what leaves that is the normal lane's, however much is in the high one: it never starves. */
+  normalShareMin: number
+  /** Part of the normal lane's that is the backlog's, however much is live: it never starves. */
   backlogShareMin: number
 }
 
-export const defaultLanes: LanesOptions = { catchUp: 'live-first', inOrderBelow: 1000, backlogShareMin: 0.2 }
+export const defaultLanes: LanesOptions = {
+  catchUp: 'live-first',
+  inOrderBelow: 1000,
+  normalShareMin: 0.2,
+  backlogShareMin: 0.2,
+}
 
 /** Window of remembered `(source, id)`: at least 7/8 of both bounds, at most the bounds. */
 export interface DedupOptions {

@@ -31,7 +31,7 @@ export interface Outbox {
 
   /**
    * Up to `eventsMax` events to send next and marks them in flight: high lane first, then live, then backlog
-   * at its pace. Empty when there is nothing to send now.
+   * at its pace, each of which keeps its part (G7). Empty when there is nothing to send now.
    * @throws TidegateError `OUTBOX_CLOSED`
    */
   take(eventsMax: number): Promise<Queued[]>

@@ -11,8 +11,11 @@ export interface Holding {
   /** The bound met last; undefined when nothing is held. */
   readonly reason: QuotaReason | undefined
   has(deviceId: string): boolean
-  /** Up to `limit` submissions to try again, each device's oldest first. They stay held. */
-  next(limit: number): Pending[]
+  /**
+   * Up to `limit` submissions to try again, each device's oldest first. They stay held. Of more devices than that those come
+   * first who `goesFirst`: what others wait for may not be what they wait for.
+   */
+  next(limit: number, goesFirst: (deviceId: string) => boolean): Pending[]
   /** False if it was held already, or is not wanted any more. */
   hold(pending: Pending, reason: QuotaReason): boolean
   /** Admitted, or known by now. */
@@ -42,10 +45,10 @@ class QueuePerDevice implements Holding {
     return this.#devices.has(deviceId)
   }
 
-  next(limit: number): Pending[] {
+  next(limit: number, goesFirst: (deviceId: string) => boolean): Pending[] {
     const each = Math.max(1, Math.floor(limit / Math.max(1, this.#devices.size)))
     const pendings: Pending[] = []
-    for (const queue of this.#devices.values()) {
+    for (const queue of this.#queues(limit, goesFirst)) {
       let taken = 0
       for (const pending of queue.keys()) {
         if (taken === each || pendings.length === limit) break
@@ -55,6 +58,14 @@ class QueuePerDevice implements Holding {
       if (pendings.length === limit) break
     }
     return pendings
+  }
+
+  #queues(limit: number, goesFirst: (deviceId: string) => boolean): Iterable<Map<Pending, () => void>> {
+    if (this.#devices.size <= limit) return this.#devices.values()
+    const first: Map<Pending, () => void>[] = []
+    const others: Map<Pending, () => void>[] = []
+    for (const [deviceId, queue] of this.#devices) (goesFirst(deviceId) ? first : others).push(queue)
+    return [...first, ...others]
   }
 
   hold(pending: Pending, reason: QuotaReason): boolean {

@@ -21,6 +21,7 @@ const nothing: Allowance = { events: 0, bytes: 0 }
  *     high                                  [first … ∞)
  *     normal   backlog  [first … boundary]  live  (boundary … ∞)
  *
+ * The high lane goes first and leaves the normal one its part for as long as that has anything; the backlog has its part of that.
  * The boundary is the last position given out when the uplink came back; it lives in memory only, because
  * after a restart everything queued is backlog. It outlives a store that had to be opened again.
  */
@@ -72,6 +73,10 @@ class LanesOfStore implements Lanes {
   readonly #high: Cursor
   readonly #live: Cursor
   readonly #backlog: Cursor
+  /** The normal lane's part of what has left, as far as it makes no whole event yet. */
+  #normalOwed = 0
+  /** The same of the backlog's part of that. */
+  #backlogOwed = 0
 
   constructor(parts: LanesParts) {
     const { first, boundary = -1 } = parts
@@ -90,13 +95,35 @@ class LanesOfStore implements Lanes {
   }
 
   async read(eventsMax: number, last: Last, skip: (position: number) => boolean): Promise<StoredEvent[]> {
-    const events = await this.#readFrom(this.#high, { events: eventsMax, bytes: Infinity }, last, skip)
-    let room = eventsMax - events.length
+    const { normalShareMin } = this.#parts.options
+    const isNormalReady = this.#normalWaitMs(last) === 0
+    const owed = isNormalReady ? this.#normalOwed + eventsMax * normalShareMin : 0
+    // A fifth of five is to be one, whatever becomes of fractions.
+    const kept = Math.min(eventsMax, Math.floor(owed + 1e-9))
+    const high = { events: eventsMax - kept, bytes: Infinity }
+    const fromHigh = await this.#readFrom(this.#high, high, last, skip)
+    const fromNormal = await this.#readNormal(eventsMax - fromHigh.length, last, skip)
+    const left = { events: eventsMax - fromHigh.length - fromNormal.length, bytes: Infinity }
+    const all = [...fromHigh, ...fromNormal, ...(await this.#readFrom(this.#high, left, last, skip))]
+    const isServed = isNormalReady && fromNormal.length >= kept
+    const rest = this.#normalOwed + all.length * normalShareMin - fromNormal.length
+    this.#normalOwed = isServed ? Math.max(0, rest) : 0
+    return all
+  }
+
+  async #readNormal(
+    eventsMax: number,
+    last: Last,
+    skip: (position: number) => boolean,
+  ): Promise<StoredEvent[]> {
+    const { backlogShareMin } = this.#parts.options
     const allowed = this.#hasBacklog ? this.#parts.pace.allowance() : nothing
-    const kept = Math.min(allowed.events, Math.ceil(room * this.#parts.options.backlogShareMin))
-    const fromLive = await this.#readFrom(this.#live, { events: room - kept, bytes: Infinity }, last, skip)
-    room -= fromLive.length
-    const paced = { events: Math.min(room, allowed.events), bytes: allowed.bytes }
+    const isBacklogReady = allowed.events >= 1
+    const owed = isBacklogReady ? this.#backlogOwed + eventsMax * backlogShareMin : 0
+    const kept = Math.min(eventsMax, allowed.events, Math.floor(owed + 1e-9))
+    const live = { events: eventsMax - kept, bytes: Infinity }
+    const fromLive = await this.#readFrom(this.#live, live, last, skip)
+    const paced = { events: Math.min(eventsMax - fromLive.length, allowed.events), bytes: allowed.bytes }
     const fromBacklog = await this.#readFrom(this.#backlog, paced, last, skip)
     if (fromBacklog.length > 0) {
       this.#parts.pace.spend(
@@ -104,7 +131,11 @@ class LanesOfStore implements Lanes {
         fromBacklog.reduce((sum, event) => sum + event.bytes, 0),
       )
     }
-    return [...events, ...fromLive, ...fromBacklog]
+    const all = [...fromLive, ...fromBacklog]
+    const isServed = isBacklogReady && fromBacklog.length >= kept
+    const rest = this.#backlogOwed + all.length * backlogShareMin - fromBacklog.length
+    this.#backlogOwed = isServed ? Math.max(0, rest) : 0
+    return all
   }
 
   again(first: Record<Lane, number>): Lanes {
@@ -129,7 +160,11 @@ class LanesOfStore implements Lanes {
   }
 
   waitMs(last: Last): number {
-    if (this.#high.next <= last.newest.high || this.#live.next <= last.newest.normal) return 0
+    return this.#high.next <= last.newest.high ? 0 : this.#normalWaitMs(last)
+  }
+
+  #normalWaitMs(last: Last): number {
+    if (this.#live.next <= last.newest.normal) return 0
     if (!this.#hasBacklog) return Infinity
     return this.#parts.pace.allowance().events >= 1 ? 0 : Math.max(1, this.#parts.pace.waitMs())
   }

@@ -4,7 +4,8 @@ import type { Admission, QuotaReason } from '../outbox.ts'
 import type { Core } from './core.ts'
 import type { Draft } from './draft.ts'
 import type { Arrival, Pending } from '../rules/arrival.ts'
-import { boundMet, totalUsage } from '../rules/quota.ts'
+import type { Holding } from '../rules/holding.ts'
+import { boundMet, isWithinMinimum, totalUsage } from '../rules/quota.ts'
 import { busyError } from './writer-state.ts'
 import { evictInto, removeUndelivered, stillDue } from './removal.ts'
 
@@ -15,18 +16,25 @@ interface Line {
   /** The store fails: nobody knows how long the line waits. */
   failing: boolean
   refusing: QuotaReason | undefined
+  /** Who waits at a bound already. */
+  holding: Pick<Holding, 'has'>
 }
 
-/** Those of an arrival that get in line; the others are shed or given up, by their QoS. */
+/**
+ * Those of an arrival that get in line; the others are shed or given up, by their QoS. The last part of the line is for devices of
+ * which none waits at a bound yet, as that of the outbox is for those that have little there.
+ */
 export function letIn(
-  { waitingMax, observer }: Pick<EngineOptions, 'waitingMax' | 'observer'>,
+  { waitingMax, observer, quota }: Pick<EngineOptions, 'waitingMax' | 'observer' | 'quota'>,
   arrival: Arrival,
-  { room, failing, refusing }: Line,
+  { room, failing, refusing, holding }: Line,
 ): readonly Pending[] {
-  if (!failing && arrival.pendings.length <= room) return arrival.pendings
+  const reserved = Math.floor(waitingMax * quota.reservedShare)
+  if (!failing && arrival.pendings.length <= room - reserved) return arrival.pendings
   const inLine: Pending[] = []
   for (const pending of arrival.pendings) {
-    const isFull = inLine.length >= room
+    const isWaiting = holding.has(pending.submission.candidate.partitionkey)
+    const isFull = inLine.length >= (isWaiting ? room - reserved : room)
     if (pending.submission.qos === 0 && (failing || isFull)) {
       const reason = refusing ?? 'store-failed'
       observer.refused(reason, 1)
@@ -48,7 +56,9 @@ export function letIn(
 export async function admitInto(core: Core, draft: Draft, arrived: readonly Pending[]): Promise<Admissions> {
   const { holding } = core
   const admissions = new Admissions(core, draft)
-  const waited = holding.next(core.options.batchEventsMax)
+  const isSmall = (deviceId: string): boolean =>
+    isWithinMinimum(core.options.quota, draft.usageOf(deviceId), 0)
+  const waited = holding.next(core.options.batchEventsMax, isSmall)
   const pendings = waited.length === 0 ? arrived : [...waited, ...arrived]
   if (pendings.length === 0) return admissions
   const { dedup } = core.state
@@ -96,7 +106,10 @@ export class Admissions {
   readonly #recordedTime: string
   /** A bound that the rest will meet too, whoever's they are. */
   #blocked: QuotaReason | undefined
-  readonly #blockedDevices = new Set<string>()
+  /** A bound that the rest will meet too, but for those within their minimum, who may use what is reserved. */
+  #blockedForMost: QuotaReason | undefined
+  /** A device's events keep their order (G6): behind one that met a bound, whichever, all of its wait. */
+  readonly #blockedDevices = new Map<string, QuotaReason>()
 
   constructor(core: Core, draft: Draft) {
     this.#core = core
@@ -109,7 +122,12 @@ export class Admissions {
   /** A bound that was met already by one before it. */
   boundOf({ submission }: Pending): QuotaReason | undefined {
     if (this.#blocked !== undefined) return this.#blocked
-    return this.#blockedDevices.has(submission.candidate.partitionkey) ? 'device-share' : undefined
+    const { partitionkey } = submission.candidate
+    const own = this.#blockedDevices.get(partitionkey)
+    if (own !== undefined) return own
+    return this.#blockedForMost !== undefined && !this.#isWithinMinimum(partitionkey, 0)
+      ? this.#blockedForMost
+      : undefined
   }
 
   encode(candidate: WrittenCandidate): Encoded {
@@ -146,13 +164,18 @@ export class Admissions {
     this.answer(pending, { kind: 'accepted', sequence: event.sequence })
   }
 
-  /** It met this bound, and what stands behind it must not take the room it waits for. */
+  /**
+   * It met this bound. Its device's later events must not overtake it (G6), and what stands behind it must not take the room it
+   * waits for; but whoever is within its minimum may, with an event that fits: that room is not for one of them alone.
+   */
   block(pending: Pending, reason: QuotaReason): void {
     const { qos, candidate } = pending.submission
     this.refuse(pending, reason)
     if (qos === 0) return
-    if (reason === 'device-share') this.#blockedDevices.add(candidate.partitionkey)
-    else this.#blocked = reason
+    this.#blockedDevices.set(candidate.partitionkey, reason)
+    if (reason === 'device-share') return
+    if (reason === 'disk-free' || this.#core.options.quota.reservedShare === 0) this.#blocked = reason
+    else this.#blockedForMost = reason
   }
 
   refuse(pending: Pending, reason: QuotaReason): void {
@@ -162,6 +185,10 @@ export class Admissions {
 
   answer(pending: Pending, admission: Admission): void {
     this.#answers.push({ pending, admission })
+  }
+
+  #isWithinMinimum(deviceId: string, bytes: number): boolean {
+    return isWithinMinimum(this.#core.options.quota, this.#draft.usageOf(deviceId), bytes)
   }
 
   /** Answers each, and holds those that met a bound. */

@@ -138,6 +138,7 @@ export class Engine implements Outbox {
       room,
       failing: this.#writer.failing,
       refusing: this.#refusing,
+      holding: this.#core.holding,
     })
     for (let from = 0; from < inLine.length; from += batchEventsMax) {
       const pendings = inLine.slice(from, from + batchEventsMax)

@@ -29,6 +29,8 @@ function faultsOf(config: unknown, env: Record<string, string> = {}): string[] {
   }
 }
 
+const withoutLine = (fault: string): string => fault.replace(/ \(line \d+\)$/, '')
+
 test('the example loads, and its paths start at its folder', () => {
   const config = loadEdgeConfig(example, {})
   expect(config.gateway).toBe('gateway-1')
@@ -80,6 +82,48 @@ test('every fault is named at once, by its path', () => {
     'outbox.full',
     'uplink.url',
     'uplink.reconnect.min',
+  ])
+})
+
+test('no device has a rate in the high lane unless it is configured: it would part what belongs together (G6)', () => {
+  expect(edgeConfigSchema.parse(least).events.highPerDevice).toBeUndefined()
+  expect(
+    edgeConfigSchema.parse({ ...least, events: { highPerDevice: { burst: 5 } } }).events.highPerDevice,
+  ).toEqual({
+    eventsPerSecond: 100,
+    burst: 5,
+  })
+})
+
+test('every fault of a profile is named by its path', () => {
+  const faults = faultsOf({
+    ...least,
+    profiles: {
+      alarms: { devices: ['a1'], lanes: ['urgent'], rate: 5 },
+      empty: { devices: [] },
+      high: { devices: ['h1'], lanes: ['high'] },
+    },
+  })
+  expect(faults.map(withoutLine)).toEqual([
+    expect.stringMatching(/^profiles\.alarms\.lanes\[0\]: /),
+    expect.stringMatching(/^profiles\.alarms\.rate: /),
+    'profiles.empty.devices: must name at least one device',
+    'profiles.high.lanes: must name normal, where whatever is lowered goes: [normal], or leave it out for both',
+  ])
+  const profiles = {
+    default: { devices: ['a'] },
+    meters: { devices: ['m-*', 'm-1', 'no good', '*-m'], types: ['nodots', 'dev.tidegate.*', 'com.acme.*'] },
+    spares: { devices: ['m-1'], lanes: ['normal'] },
+    nobody: { types: ['com.acme.climate'] },
+  }
+  expect(faultsOf({ ...least, profiles }).map(withoutLine)).toEqual([
+    'profiles.default.devices: default is for devices of no other profile: leave it out',
+    'profiles.meters.devices[2]: no good is neither a device ID nor the beginning of one and a *',
+    'profiles.meters.devices[3]: *-m is neither a device ID nor the beginning of one and a *',
+    'profiles.meters.types[0]: must be an event type such as com.acme.climate, or the beginning of types and a * such as com.acme.*',
+    'profiles.meters.types[1]: types under dev.tidegate are the gateway’s own',
+    'profiles.spares.devices[0]: m-1 is in profile meters already',
+    'profiles.nobody.devices: is required: only default goes without',
   ])
 })
 

@@ -186,8 +186,85 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
     expect(await noisy).toMatchObject({ kind: 'accepted' })
   })
 
+  test('a device that has little finds room when others have filled the rest, also after a restart (G7)', async () => {
+    const quota = { eventsMax: 40, deviceShare: 0.5, deviceMinimum: 0.05, reservedShare: 0.1 }
+    const outbox = await open({ quota })
+    const answers = new Map<string, number>()
+    const offer = (to: Outbox, device: string, count: number): void => {
+      const submissions = Array.from({ length: count }, (_, index) => submission(device, `${device}${index}`))
+      const answered = (admissions: readonly unknown[]): void =>
+        void answers.set(device, (answers.get(device) ?? 0) + admissions.length)
+      to.appendAll(submissions, answered).catch(() => {})
+    }
+    offer(outbox, 'noisy', 60)
+    offer(outbox, 'noisier', 60)
+    await outbox.append(submission('new', 'e'))
+    offer(outbox, 'new', 3)
+    offer(outbox, 'newer', 3)
+    await pass(1)
+    // Half, what is left of the rest, and the minimum of two more: all of it.
+    expect([...answers]).toEqual([
+      ['noisy', 20],
+      ['noisier', 16],
+      ['new', 1],
+      ['newer', 2],
+    ])
+    await outbox.release(await outbox.take(1))
+    await outbox.close()
+    const again = await open({ folder, quota })
+    const late = again.append(submission('noisier', 'late'))
+    expect(await again.append(submission('newest', 'e'))).toMatchObject({ kind: 'accepted' })
+    expect(again.stats()).toMatchObject({ waiting: 1, depth: { normal: 40 } })
+    await drain(again)
+    expect(await late).toMatchObject({ kind: 'accepted' })
+  })
+
+  test('a device at its own share waits and makes no room at the cost of others (G7)', async () => {
+    const outbox = await open({ quota: { eventsMax: 100, deviceShare: 0.5, full: 'evict' } })
+    for (let index = 0; index < 45; index++) await outbox.append(submission('quiet', `q${index}`))
+    for (let index = 0; index < 50; index++) await outbox.append(submission('noisy', `n${index}`))
+    const waits = outbox.append(submission('noisy', 'over'))
+    await pass(1)
+    expect(outbox.stats()).toMatchObject({ waiting: 1, depth: { normal: 95 } })
+    const drained = await drain(outbox)
+    expect(drained.filter(({ deviceId }) => deviceId === 'quiet')).toHaveLength(45)
+    expect(await waits).toMatchObject({ kind: 'accepted' })
+  })
+
+  test('what is high goes first, and leaves the normal lane a fifth of what leaves (G7)', async () => {
+    const outbox = await open({ lanes: { inOrderBelow: 0 } })
+    for (let index = 0; index < 20; index++) await outbox.append(submission('b', `n${index}`))
+    for (let index = 0; index < 60; index++)
+      await outbox.append(submission('a', `h${index}`, { lane: 'high' }))
+    const lanes = async (takes: number, events: number): Promise<string> => {
+      let seen = ''
+      for (let turn = 0; turn < takes; turn++)
+        for (const { lane } of await outbox.take(events)) seen += lane === 'high' ? 'h' : 'n'
+      return seen
+    }
+    expect(await lanes(10, 1)).toBe('hhhhnhhhhn')
+    expect(await lanes(2, 10)).toBe('hhhhhhhhnnhhhhhhhhnn')
+    outbox.resumed()
+    // Of the backlog as well.
+    expect(await lanes(1, 10)).toBe('hhhhhhhhnn')
+    expect(await lanes(1, 60)).toBe(`${'h'.repeat(28)}${'n'.repeat(12)}`)
+  })
+
+  test('of a normal lane that leaves one by one the backlog has a fifth, however much is high (G7)', async () => {
+    const outbox = await open({ lanes: { inOrderBelow: 0 } })
+    for (let index = 0; index < 20; index++) await outbox.append(submission('b', `backlog${index}`))
+    outbox.resumed()
+    for (let index = 0; index < 20; index++) await outbox.append(submission('b', `live${index}`))
+    for (let index = 0; index < 100; index++)
+      await outbox.append(submission('a', `h${index}`, { lane: 'high' }))
+    const normal: string[] = []
+    for (let turn = 0; turn < 50; turn++)
+      for (const { id, lane } of await outbox.take(1)) if (lane === 'normal') normal.push(id)
+    expect(normal.map((id) => (id.startsWith('live') ? 'l' : 'b')).join('')).toBe('llllbllllb')
+  })
+
   test('sheds QoS 0 at its part of the bound, where QoS 1 does not wait yet (G7)', async () => {
-    const outbox = await open({ quota: { eventsMax: 100, deviceShare: 1 } })
+    const outbox = await open({ quota: { eventsMax: 100, deviceShare: 1, reservedShare: 0 } })
     await appendMany(outbox, 94, 'e')
     expect(await outbox.append(submission('b', 'last', { qos: 0 }))).toMatchObject({ kind: 'accepted' })
     expect(await outbox.append(submission('b', 'shed', { qos: 0 }))).toEqual({
@@ -213,7 +290,7 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
 
   test('evicts the oldest of the lowest lane and reports each to the cloud with its chain (G2, I5)', async () => {
     const outbox = await open({
-      quota: { eventsMax: 300, deviceShare: 1, full: 'evict' },
+      quota: { eventsMax: 300, deviceShare: 1, reservedShare: 0, full: 'evict' },
       reportIntervalMs: 0,
     })
     await outbox.append(submission('a', 'alarm', { lane: 'high' }))
@@ -235,7 +312,8 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
   test.for(['a', 'b'])(
     'is not held up by an event of %s that is past its time where the oldest of a make room',
     async (device) => {
-      const outbox = await open({ quota: { eventsMax: 300, deviceShare: 1, full: 'evict' } })
+      const quota = { eventsMax: 300, deviceShare: 1, reservedShare: 0, full: 'evict' } as const
+      const outbox = await open({ quota })
       await appendMany(outbox, 300, 'e')
       const past = outbox.append(submission(device, 'past', { ttlMs: 0 }))
       const next = outbox.append(submission('a', 'next'))
@@ -246,7 +324,7 @@ describe.each(Object.entries(folders))('an outbox %s', (_, makeFolder) => {
   )
 
   test('sheds QoS 0 at a bound rather than evict what was acknowledged', async () => {
-    const outbox = await open({ quota: { eventsMax: 50, deviceShare: 1, full: 'evict' } })
+    const outbox = await open({ quota: { eventsMax: 50, deviceShare: 1, reservedShare: 0, full: 'evict' } })
     for (let index = 0; index < 50; index++) await outbox.append(submission('a', `e${index}`))
     expect(await outbox.append(submission('b', 'unpromised', { qos: 0 }))).toMatchObject({ kind: 'shed' })
     expect(outbox.stats().depth.normal).toBe(50)

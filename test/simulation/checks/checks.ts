@@ -3,7 +3,7 @@ import { checkpointType } from '../../../src/contract/checkpoint.ts'
 import { isSystemType, ledgerType } from '../../../src/contract/event.ts'
 import { deadQueue, headers as names, partitionOf, routingKey, wire } from '../../../src/contract/wire.ts'
 import { readFailures } from '../../../cloud/letters/story.ts'
-import { gatewayName } from '../plan/settings.ts'
+import { deviceMinimum, gatewayName } from '../plan/settings.ts'
 import { groupNames } from '../parts/cloud.ts'
 import { placeOf } from '../parts/transaction.ts'
 import { queuedOn } from '../parts/blocks-seen.ts'
@@ -42,17 +42,31 @@ export function checkBounds(world: World): void {
 
 /** G7, of each device; its first event always finds room. */
 function checkShares({ truth, journal, plan }: World): void {
-  const { eventsMax, bytesMax, deviceShare } = plan.settings
+  const { eventsMax, bytesMax, deviceShare, reservedShare } = plan.settings
+  const open = { events: eventsMax, bytes: bytesMax }
+  open.events -= Math.floor(eventsMax * reservedShare)
+  open.bytes -= Math.floor(bytesMax * reservedShare)
+  const most = { events: 0, bytes: 0 }
   const queued = [...truth.places.values()].filter(
     ({ removed, type }) => removed === undefined && !ownTypes.includes(type),
   )
   for (const [device, places] of groupBy(queued, (place) => place.device)) {
     if (places.length === 1) continue
     const bytes = places.reduce((sum, { text }) => sum + Buffer.byteLength(text), 0)
+    if (places.length > Math.max(1, eventsMax * deviceMinimum)) {
+      most.events += places.length
+      most.bytes += bytes
+    }
     if (places.length > eventsMax * deviceShare || bytes > bytesMax * deviceShare) {
       const share = `its share is ${deviceShare} of ${eventsMax} and ${bytesMax}`
       journal.violate('G7', `${device} has ${places.length} events of ${bytes} bytes queued, ${share}`)
     }
+  }
+  // Whoever is above its minimum came there while there was room that is nobody's in particular.
+  if (most.events > open.events || most.bytes > open.bytes) {
+    const sum = `${most.events} events of ${most.bytes} bytes`
+    const left = `${open.events} and ${open.bytes} are for them`
+    journal.violate('G7', `devices above their minimum have ${sum}, ${left}`)
   }
 }
 

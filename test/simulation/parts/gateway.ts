@@ -19,7 +19,7 @@ import { GatewayDisk } from './gateway-disk.ts'
 import { Hands } from './hands.ts'
 import type { Journal } from './journal.ts'
 import type { Submission } from '../../../edge/outbox/outbox.ts'
-import { gatewayName, type Settings } from '../plan/settings.ts'
+import { deviceMinimum, gatewayName, type Settings } from '../plan/settings.ts'
 import { SimulatedProcess, type Wall } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
 import { schemasOf, types } from '../plan/schemas.ts'
@@ -178,6 +178,8 @@ export class Gateway {
         eventsMax: settings.eventsMax,
         bytesMax: settings.bytesMax,
         deviceShare: settings.deviceShare,
+        deviceMinimum,
+        reservedShare: settings.reservedShare,
         diskFreeBytesMin: 60_000,
         full: settings.full,
       },

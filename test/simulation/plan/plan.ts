@@ -54,6 +54,7 @@ export function makePlan(seed: number): Plan {
     together: chance(seed, 'door').one(0.25),
     readsLate: chance(seed, 'reads').one(0.125),
     signsEvery: makeSigning(chance(seed, 'signing')),
+    reservedShare: chance(seed, 'reserve').pick([0, 0.1, 0.3]),
     ...focus?.settings,
   }
   return {
@@ -89,7 +90,12 @@ function makeSettings(
   random: Chance,
 ): Omit<
   Settings,
-  keyof ReturnType<typeof makeWire> | 'failsForGood' | 'together' | 'readsLate' | 'signsEvery'
+  | keyof ReturnType<typeof makeWire>
+  | 'failsForGood'
+  | 'together'
+  | 'readsLate'
+  | 'signsEvery'
+  | 'reservedShare'
 > {
   const tight = random.one(0.35)
   return {

@@ -1,6 +1,9 @@
 /** What the gateway is called, and its user of the broker. */
 export const gatewayName = 'gw'
 
+/** Part of the bounds that is every device's minimum. */
+export const deviceMinimum = 0.1
+
 /** How large a run's parts are, and how patient. */
 export interface Settings {
   devices: string[]
@@ -24,6 +27,8 @@ export interface Settings {
   eventsMax: number
   bytesMax: number
   deviceShare: number
+  /** Part of both bounds that is for devices below their minimum. */
+  reservedShare: number
   full: 'refuse' | 'evict'
   catchUp: 'live-first' | 'in-order'
   inOrderBelow: number

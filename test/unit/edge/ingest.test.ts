@@ -44,7 +44,8 @@ function ingesting(configured: Route[] = [], time = { ms: 0 }): Watched {
     admit: createAdmission({
       schemas: climateSchemas,
       unknownTypes: 'accept',
-      types: {},
+      types: { 'com.acme.alarm': { lane: 'high' } },
+      highPerDevice: { eventsPerSecond: 1e-6, burst: 2 },
       payloadBytesMax: 1000,
       quarantineBytesMax: 100,
       clockSkewMaxMs: 86_400_000,
@@ -57,6 +58,7 @@ function ingesting(configured: Route[] = [], time = { ms: 0 }): Watched {
       ...silentIngestObserver,
       published: (result) => void counted.push(result),
       unreadableTime: () => void counted.push('unreadable time'),
+      lowered: (by) => void counted.push(`lowered by ${by}`),
     },
     clock: { ...systemClock, monotonicMs: () => time.ms },
     log: pino({ level: 'info' }, { write: (line: string) => void lines.push(JSON.parse(line) as Line) }),
@@ -185,6 +187,19 @@ test('a quarantined reading is logged with what is wrong, in characters that can
   })
   expect(lines[1]?.topic).toBe('devices/a2/events/com.acme.<U+202E>climate')
   expect(JSON.stringify(lines)).not.toContain('secret')
+})
+
+test('what a device puts in the high lane beyond its rate goes in the normal one, and is counted (G7)', async () => {
+  const { publish, outbox, counted } = ingesting()
+  for (const device of ['a1', 'a1', 'a1', 'b1'])
+    await publish(`devices/${device}/events/com.acme.alarm`, '{"temperature":1}', device)
+  expect(outbox.stored.map(({ event, lane }) => `${event.partitionkey} ${lane}`)).toEqual([
+    'a1 high',
+    'a1 high',
+    'a1 normal',
+    'b1 high',
+  ])
+  expect(counted).toEqual(['accepted', 'accepted', 'lowered by rate', 'accepted', 'accepted'])
 })
 
 test('a time that cannot be read is counted and told, and not quoted', async () => {

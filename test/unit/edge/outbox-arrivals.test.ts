@@ -140,6 +140,27 @@ test('what does not fit in the line is shed at QoS 0 and given up at QoS 1, and 
   await outbox.close()
 })
 
+test('the last part of the line is for devices of which none waits yet (G7)', async () => {
+  const outbox = await open({
+    quota: { eventsMax: 1, deviceShare: 1, reservedShare: 0.1 },
+    waitingMax: 20,
+  })
+  await outbox.appendAll(events('first'), () => {})
+  const waits = (device: string, count: number): Promise<unknown> => {
+    const all = Array.from({ length: count }, (_, index) => submission(device, `${device}${index}`))
+    return outbox.appendAll(all, () => {}).catch(codeOf)
+  }
+  const some = waits('a', 18)
+  await settled()
+  expect(await waits('a', 1)).toBe('OUTBOX_BUSY')
+  const others = [waits('b', 1), waits('c', 1)]
+  await settled()
+  expect(outbox.stats().waiting).toBe(20)
+  expect(await waits('d', 1)).toBe('OUTBOX_BUSY')
+  await outbox.close()
+  expect(await Promise.all([some, ...others])).toEqual(['OUTBOX_CLOSED', 'OUTBOX_CLOSED', 'OUTBOX_CLOSED'])
+})
+
 test('more than one write takes are made durable in several, in their order, and answered as they are', async () => {
   const disk = new SimulatedDisk()
   const outbox = await open({ folder: disk, batchEventsMax: 3 })

@@ -150,7 +150,8 @@ const advice: Readonly<Record<Named, string>> = {
   unsigned:
     'see whether the gateway signs (tidegate_edge_unsigned_seconds; edge --check says with which key); if it does, what lies behind was not written by it',
   cut: 'restore what is missing from a backup; if the database was restored to an earlier moment, see docs/OPERATIONS.md',
-  unrecorded: 'replay the entry if it is a dead letter; else restore the epoch and its closure from a backup',
+  unrecorded:
+    'publish the entry again if its reason is LEDGER_UNREADABLE (docs/OPERATIONS.md, What history has set aside); else restore the epoch and its closure from a backup',
 }
 
 function row(name: string, howMany: number, ranges: string): string {

@@ -147,7 +147,7 @@ class LaneWork {
         outages = 0
         const { done, repeats } = result
         this.#pace.committed(done, tookMs)
-        for (const parcel of run.slice(0, done)) this.#finish(parcel, repeats.has(parcel), putAside)
+        for (const parcel of run.slice(0, done)) this.#finish(parcel, repeats.has(parcel))
         runs.unshift(run.slice(done))
       } else if (cutOff.aborted) {
         break
@@ -178,11 +178,12 @@ class LaneWork {
     return { ...result, tookMs }
   }
 
-  #finish(parcel: Parcel, repeat: boolean, putAside: PutAside): void {
+  #finish({ delivery, event, fault }: Parcel, repeat: boolean): void {
     const { consumer, clock, observer } = this.#options
-    if (!repeat) observer.applied(consumer.group, parcel.event, parcel.delivery, clock.now())
-    if (parcel.fault) putAside(parcel.delivery, parcel.fault, parcel.event)
-    else this.#parts.settlement.settle(parcel.delivery, repeat ? 'repeat' : 'processed')
+    const { settlement, aside } = this.#parts
+    if (!repeat) observer.applied(consumer.group, event, delivery, clock.now())
+    if (fault) aside.recorded(delivery, fault, event)
+    else settlement.settle(delivery, repeat ? 'repeat' : 'processed')
   }
 }
 

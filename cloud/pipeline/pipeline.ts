@@ -20,6 +20,8 @@ import { createSettlement } from './settlement.ts'
  *                   ▼            ▼
  *                dead letter ◀─ decide ─▶ rung          (sent with proof, then ack)
  *
+ * A consumer that records faults is handed those that judge has found; what it has committed has no letter.
+ *
  * Stages throw; `decide` turns the error into an outcome. A delivery is acknowledged after its outcome is durable,
  * never before, so a crash anywhere means a redelivery, and the inbox makes that harmless (G4, G5).
  *

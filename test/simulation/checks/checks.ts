@@ -199,6 +199,13 @@ function checkRollups({
   }
 }
 
+/** What must fail in each group. History stores what has a fault, and has no letter of it. */
+const lettersOf: Record<string, readonly string[]> = {
+  history: [],
+  rollups: ['disputed'],
+  effects: ['hopeless', 'disputed'],
+}
+
 /** G5: a dead letter tells its whole story. */
 function checkDeadLetters({ broker, journal, plan }: World): void {
   const { ladderMs, partitions } = plan.settings
@@ -209,7 +216,7 @@ function checkDeadLetters({ broker, journal, plan }: World): void {
       const told = readFailures(headers)
       if (told.some(({ code }) => code === 'HANDLER_TIMEOUT')) continue
       const attempts = what === 'hopeless' ? ladderMs.length + 1 : 1
-      if (what !== 'forged' && !(group === 'effects' && ['hopeless', 'disputed'].includes(what))) {
+      if (what !== 'forged' && !lettersOf[group]?.includes(what)) {
         journal.violate(
           'G5',
           `${event.id} is a dead letter of ${group}: ${String(headers[names.errorMessage])}`,

@@ -21,6 +21,8 @@ export interface Group {
   readonly inFlight: number
   /** Partitions that deliver to this instance. */
   readonly active: number
+  /** By lane: how long its oldest delivery that was taken has not been done with; 0 while it has none. */
+  readonly laneAgesMs: readonly number[]
   readonly heldBy: TidegateError | undefined
   /** Partition queues of former versions: those that are being drained, and those that only wait to be deleted. */
   readonly former: FormerQueues['counts']
@@ -119,6 +121,10 @@ class RunningGroup implements Group {
 
   get active(): number {
     return this.deliveries.active().length
+  }
+
+  get laneAgesMs(): readonly number[] {
+    return this.#parts.pipeline.laneAgesMs
   }
 
   get heldBy(): TidegateError | undefined {

@@ -5,6 +5,7 @@ import type { CloudState } from './readiness.ts'
 /** What is read when somebody looks. */
 export function watch(state: CloudState, registers: Registry[]): void {
   watchGroups(state, registers)
+  watchLanes(state, registers)
   watchQueues(state, registers)
   watchServers(state, registers)
   watchCertificates(state, registers)
@@ -32,6 +33,19 @@ function watchGroups({ groups }: CloudState, registers: Registry[]): void {
     'How long there has been work without progress',
     (group) => group.progress().stalledMs / 1000,
   )
+}
+
+function watchLanes({ groups }: CloudState, registers: Registry[]): void {
+  const oldest: Gauge<'group' | 'lane'> = new Gauge({
+    name: 'tidegate_cloud_lane_oldest_seconds',
+    help: 'How long the oldest delivery that a lane has taken has not been done with; 0 while it has none',
+    labelNames: ['group', 'lane'],
+    registers,
+    collect() {
+      for (const { name: group, laneAgesMs } of groups)
+        for (const [lane, ageMs] of laneAgesMs.entries()) oldest.set({ group, lane }, ageMs / 1000)
+    },
+  })
 }
 
 function watchQueues(state: CloudState, registers: Registry[]): void {

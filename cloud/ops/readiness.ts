@@ -6,6 +6,8 @@ import { durationText } from '../../src/units.ts'
 /** What a watcher may ask of a running cloud. */
 export interface CloudState {
   groups: readonly Group[]
+  /** A delivery that was taken and has not been done with for so long starves. */
+  starveAfterMs: number
   /** Why the database is of no use to us, if it is of none. */
   databaseFault(): string | undefined
   /** By purpose: `consume`, `publish`. */
@@ -25,14 +27,17 @@ export function readiness(state: CloudState): Record<string, Check> {
   for (const [connection, up] of Object.entries(state.brokersUp())) {
     checks[`broker.${connection}`] = { ok: up, detail: up ? 'connected' : 'not connected' }
   }
-  for (const group of state.groups) checks[`group.${group.name}`] = groupCheck(group)
+  for (const group of state.groups) checks[`group.${group.name}`] = groupCheck(group, state.starveAfterMs)
   return checks
 }
 
-function groupCheck(group: Group): Check {
+function groupCheck(group: Group, starveAfterMs: number): Check {
   const { ok, waiting, stalledMs } = group.progress()
   const faults = [
     ...(ok ? [] : [`nothing moved for ${durationText(stalledMs)}`]),
+    ...group.laneAgesMs.flatMap((ageMs, lane) =>
+      ageMs < starveAfterMs ? [] : [`lane ${lane} has had a delivery for ${durationText(ageMs)}`],
+    ),
     ...(group.heldBy === undefined ? [] : [`held by ${howHeld(group.heldBy)}`]),
     ...(group.deliveries.subscribed ? [] : ['not subscribed to every partition']),
   ]

@@ -18,6 +18,8 @@ export interface Lane {
   take(delivery: Delivery): void
   /** Deliveries taken that are neither settled nor left to the broker. */
   readonly inFlight: number
+  /** How long the oldest batch has been here that is not done with, from its first delivery on; 0 while there is none. */
+  readonly oldestMs: number
   /** Resolves when nothing is under way. */
   close(): Promise<void>
 }
@@ -48,12 +50,19 @@ export function createLane(options: LaneOptions, parts: LaneParts): Lane {
   return new BatchLane(options, new LaneWork(options, parts))
 }
 
+interface Batch {
+  deliveries: Delivery[]
+  /** When its first was taken. */
+  sinceMs: number
+}
+
 /** Of what waits nothing is made but an entry in its batch: whole queues wait here, and the collector carries what lives (G7). */
 class BatchLane implements Lane {
   readonly #options: LaneOptions
   readonly #work: LaneWork
   /** Full ones, and the one that is being filled. */
-  #waiting: Delivery[][] = []
+  #waiting: Batch[] = []
+  #working: Batch | undefined
   #inFlight = 0
   #running: Promise<void> | undefined
 
@@ -66,11 +75,16 @@ class BatchLane implements Lane {
     return this.#inFlight
   }
 
+  get oldestMs(): number {
+    const oldest = this.#working ?? this.#waiting[0]
+    return oldest ? this.#options.clock.monotonicMs() - oldest.sinceMs : 0
+  }
+
   take(delivery: Delivery): void {
     this.#inFlight++
     const last = this.#waiting.at(-1)
-    if (last && last.length < this.#options.batchMax) last.push(delivery)
-    else this.#waiting.push([delivery])
+    if (last && last.deliveries.length < this.#options.batchMax) last.deliveries.push(delivery)
+    else this.#waiting.push({ deliveries: [delivery], sinceMs: this.#options.clock.monotonicMs() })
     this.#running ??= this.#run()
   }
 
@@ -82,9 +96,10 @@ class BatchLane implements Lane {
   async #run(): Promise<void> {
     // One turn of the microtask queue lets everything parsed from the same socket chunk join the first batch.
     await Promise.resolve()
-    for (let batch = this.#waiting.shift(); batch; batch = this.#waiting.shift()) {
-      await this.#work.on(batch).catch(this.#options.onFatal)
-      this.#inFlight -= batch.length
+    while ((this.#working = this.#waiting.shift())) {
+      const { deliveries } = this.#working
+      await this.#work.on(deliveries).catch(this.#options.onFatal)
+      this.#inFlight -= deliveries.length
     }
     this.#running = undefined
   }

@@ -33,6 +33,8 @@ export interface Pipeline {
   take(delivery: Delivery): void
   /** Deliveries taken and not settled. */
   readonly inFlight: number
+  /** By lane: how long its oldest delivery that was taken has not been done with; 0 while it has none. */
+  readonly laneAgesMs: readonly number[]
   /** The outage that is being waited out, if any. */
   readonly heldBy: TidegateError | undefined
   /**
@@ -92,6 +94,9 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     },
     get inFlight() {
       return lanes.reduce((sum, lane) => sum + lane.inFlight, 0)
+    },
+    get laneAgesMs() {
+      return lanes.map((lane) => lane.oldestMs)
     },
     get heldBy() {
       return holding.heldBy

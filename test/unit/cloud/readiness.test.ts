@@ -2,6 +2,9 @@ import { expect, test } from 'vitest'
 import type { Group } from '../../../cloud/groups/group.ts'
 import { readiness } from '../../../cloud/ops/readiness.ts'
 import { TidegateError } from '../../../src/errors.ts'
+import { Ledger, posted } from '../../support/cloud/cloud-events.ts'
+import { partitions, setUp, writing } from '../../support/cloud/test-pipeline.ts'
+import { settled } from '../../support/fakes/clock.ts'
 
 test('a group that is held says by what, why, and what to do about it', () => {
   const held = new TidegateError('DATABASE_DENIED', {
@@ -15,9 +18,11 @@ test('a group that is held says by what, why, and what to do about it', () => {
     deliveries: { subscribed: true },
     former: { draining: 0, drained: 0 },
     heldBy: held,
+    laneAgesMs: [0],
   } as unknown as Group
   const checks = readiness({
     groups: [group],
+    starveAfterMs: 1,
     databaseFault: () => `${held.code}: ${held.message}`,
     brokersUp: () => ({}),
     findings: () => undefined,
@@ -28,4 +33,49 @@ test('a group that is held says by what, why, and what to do about it', () => {
     detail: `3 in flight, held by DATABASE_DENIED: ${held.message}; give it its rights back`,
   })
   expect(checks['database']).toEqual({ ok: false, detail: `DATABASE_DENIED: ${held.message}` })
+})
+
+test('a group that moves is not ready while a lane of it starves, which is named, and is ready again after that', async () => {
+  const { broker, clock, start } = setUp(
+    writing({
+      retry: [],
+      async handle({ partitionkey }) {
+        if (partitionkey === 'hanging') await new Promise(() => {})
+      },
+    }),
+    { pipeline: { lanes: 1 } },
+  )
+  const { pipeline } = start('a')
+  const ready = (): object =>
+    readiness({
+      groups: [
+        {
+          name: 'writer',
+          progress: () => ({ ok: true, waiting: pipeline.inFlight, stalledMs: 0 }),
+          deliveries: { subscribed: true },
+          former: { draining: 0, drained: 0 },
+          heldBy: pipeline.heldBy,
+          laneAgesMs: pipeline.laneAgesMs,
+        } as unknown as Group,
+      ],
+      starveAfterMs: 60_000,
+      databaseFault: () => undefined,
+      brokersUp: () => ({}),
+      findings: () => undefined,
+      tls: { daysLeft: () => ({}), faulty: () => ({}) },
+    })['group.writer'] ?? {}
+  const ledger = new Ledger()
+  for (const device of ['hanging', 'hanging', 'hanging']) broker.post(posted(ledger.next(device), partitions))
+  await settled()
+  broker.post(posted(ledger.next('healthy'), partitions))
+  await clock.advance(58_000)
+  expect(ready()).toMatchObject({ ok: true })
+  await clock.advance(4_000)
+  // Three events of 30 s each, one after the other; what came behind them waits for the third.
+  expect(broker.dead).toHaveLength(2)
+  expect(ready()).toEqual({ ok: false, detail: '4 in flight, lane 0 has had a delivery for 62 s' })
+  await clock.advance(28_000)
+  expect(broker.dead).toHaveLength(3)
+  expect(pipeline.laneAgesMs).toEqual([0])
+  expect(ready()).toMatchObject({ ok: true })
 })

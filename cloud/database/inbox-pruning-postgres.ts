@@ -6,30 +6,48 @@ import type { Database } from './database-postgres.ts'
 /** Small, so that no pruning holds locks that a claim waits for. */
 const rowsMax = 5_000
 
-const pruneSql = `
-delete from tidegate.inbox where ctid = any (array(
-  select ctid from tidegate.inbox
-  where processed_at < now() - make_interval(secs => $1::float8 / 1000)
-  limit $2 for update skip locked))
-returning 1`
+/**
+ * By the index on age, from where the last chunk ended: entries of rows that are gone lie there until the next vacuum, and would be
+ * read again by each chunk.
+ */
+export const pruneSql = `
+with gone as (
+  delete from tidegate.inbox where ctid = any (array(
+    select ctid from tidegate.inbox
+    where processed_at < now() - make_interval(secs => $1::float8 / 1000) and processed_at >= $2::timestamptz
+    order by processed_at
+    limit $3 for update skip locked))
+  returning processed_at)
+select count(*)::int as removed, max(processed_at)::text as newest from gone`
 
 /**
- * Forgets what was processed longer than `retentionMs` ago, in small chunks. A repeat that comes later than that
- * would have its effect again in groups that rely on the inbox; history does not.
+ * Forgets what was processed longer than `retentionMs` ago, the oldest first, in small chunks. A repeat that comes later than that
+ * would have its effect again in groups that rely on the inbox; history does not. What somebody has locked is left for the next time.
  * @returns how many rows were removed.
  */
 export async function pruneInbox(
   database: Database,
   options: { retentionMs: number; clock: Clock; signal: AbortSignal },
 ): Promise<number> {
-  let removed = 0
+  let total = 0
+  let from = '-infinity'
   for (;;) {
-    const rows = await database.query(pruneSql, [options.retentionMs, rowsMax])
-    removed += rows.length
-    if (rows.length < rowsMax) return removed
+    const [row] = await database.query<Pruned>(pruneSql, [options.retentionMs, from, rowsMax])
+    const { removed, newest } = row ?? nothing
+    total += removed
+    if (removed < rowsMax || newest === null) return total
+    from = newest
     await options.clock.sleep(20, options.signal)
   }
 }
+
+interface Pruned {
+  removed: number
+  /** In PostgreSQL's words, which are more exact than a Date. */
+  newest: string | null
+}
+
+const nothing: Pruned = { removed: 0, newest: null }
 
 export interface PruningOptions {
   database: Database

@@ -1,0 +1,88 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { createDatabase as poolOf, type Database } from '../../../cloud/database/database-postgres.ts'
+import { pruneInbox, pruneSql } from '../../../cloud/database/inbox-pruning-postgres.ts'
+import { systemClock } from '../../../src/clock.ts'
+import { migrated } from '../../support/cloud/cloud.ts'
+import { createDatabase } from '../../support/servers.ts'
+
+const hourMs = 3_600_000
+
+let database: Database
+beforeAll(async () => {
+  database = poolOf({ url: await createDatabase(), poolMax: 1, applicationName: 'test' })
+  await migrated(database)
+})
+afterAll(() => database.close())
+
+const identities = `
+select 'group', '/devices/device-' || n % 100, gen_random_uuid()::text, now() - make_interval(hours => $2::int)
+from generate_series(1, $1::int) as n`
+
+/** Rows that were processed so many hours ago, in the order in which they come, and in the place of rows that are gone. */
+async function process(rows: number, hoursAgo: number): Promise<void> {
+  await database.query(
+    `insert into tidegate.inbox (consumer_group, source, id, processed_at) ${identities}`,
+    [rows, hoursAgo],
+  )
+}
+
+const prune = (retentionMs: number): Promise<number> =>
+  pruneInbox(database, { retentionMs, clock: systemClock, signal: new AbortController().signal })
+
+/**
+ * A table of this many rows in 20 hours, which has turned over: each hour's rows lie where those of an hour of before have been, wherever
+ * that was.
+ */
+async function turnOver(rows: number): Promise<void> {
+  await database.query('truncate tidegate.inbox')
+  const hours = 20
+  for (let hour = hours; hour > 0; hour--) await process(rows / hours, hour)
+  // Every second row of every hour makes room for rows of all hours.
+  await database.query(`delete from tidegate.inbox where hashtext(id) % 2 = 0`)
+  await database.query('vacuum tidegate.inbox')
+  for (let hour = hours; hour > 0; hour--) await process(rows / hours / 2, hour)
+  await database.query('vacuum analyze tidegate.inbox')
+}
+
+interface Plan {
+  'Shared Hit Blocks': number
+  'Shared Read Blocks': number
+}
+
+/** Pages that one chunk of 500 rows touches, each as often as it is touched; nothing is removed. */
+async function pagesOfAChunk(): Promise<number> {
+  const client = await database.connect()
+  try {
+    await client.query('begin')
+    const explained = await client.query<{ 'QUERY PLAN': { Plan: Plan }[] }>(
+      `explain (analyze, buffers, format json) ${pruneSql}`,
+      [19.5 * hourMs, '-infinity', 500],
+    )
+    await client.query('rollback')
+    const [{ Plan: plan } = { Plan: undefined }] = explained.rows[0]?.['QUERY PLAN'] ?? []
+    return (plan?.['Shared Hit Blocks'] ?? NaN) + (plan?.['Shared Read Blocks'] ?? NaN)
+  } finally {
+    client.release()
+  }
+}
+
+test('what is too old is forgotten, and nothing else, in however many chunks', async () => {
+  await process(12_000, 20)
+  await process(300, 2)
+  expect(await prune(19 * hourMs)).toBe(12_000)
+  expect(await prune(19 * hourMs)).toBe(0)
+  const [left] = await database.query<{ count: number }>('select count(*)::int as count from tidegate.inbox')
+  expect(left).toEqual({ count: 300 })
+})
+
+test('of a table that has turned over a chunk reads as many pages as it has rows to remove, however many rows there are (G7)', async () => {
+  await turnOver(40_000)
+  const few = await pagesOfAChunk()
+  await turnOver(160_000)
+  const many = await pagesOfAChunk()
+  const [table] = await database.query<{ pages: number }>(
+    `select (pg_relation_size('tidegate.inbox') / 8192)::int as pages`,
+  )
+  console.log({ few, many, ...table })
+  expect(many).toBeLessThan(1.2 * few)
+}, 60_000)

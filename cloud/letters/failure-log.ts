@@ -14,7 +14,7 @@ export interface FailedAttempt {
   event: Event | undefined
   error: unknown
   /** What has become of the event. */
-  then: { kind: 'retry'; delayMs: number } | { kind: 'dead' } | { kind: 'recorded' }
+  outcome: { kind: 'retry'; delayMs: number } | { kind: 'dead' } | { kind: 'recorded' }
 }
 
 /** Tells of attempts that failed, so that whoever reads the log need not look into the letters to know where and why. */
@@ -37,11 +37,11 @@ export function createFailureLog(log: Logger, clock: Clock): FailureLog {
   const throttleKinds = createThrottle(clock, intervalMs)
   const throttleStacks = createThrottle(clock, stackIntervalMs)
   const throttleDevices = createThrottle(clock, deviceIntervalMs, deviceLinesMax)
-  return ({ delivery, event, error, then }) => {
+  return ({ delivery, event, error, outcome }) => {
     const code = codeOf(error).slice(0, 100)
     const about = event ? fromEvent(event) : fromProperties(delivery)
     const stack = stackOf(error)
-    const kind = digestOf([then.kind, code, stack?.split('\n', 1)[0]].join(' '))
+    const kind = digestOf([outcome.kind, code, stack?.split('\n', 1)[0]].join(' '))
     const alikeBefore = throttleKinds(kind)
     if (alikeBefore === undefined) return
     const othersBefore = throttleDevices(about.device ?? '')
@@ -52,12 +52,12 @@ export function createFailureLog(log: Logger, clock: Clock): FailureLog {
         code,
         ...about,
         attempt: delivery.attempt,
-        ...(then.kind === 'retry' && { retryInMs: then.delayMs }),
+        ...(outcome.kind === 'retry' && { retryInMs: outcome.delayMs }),
         ...(isNew && { stack }),
         ...(alikeBefore > 0 && { alikeBefore }),
         ...(othersBefore > 0 && { othersBefore }),
       },
-      `${consequences[then.kind]}: ${messageOf(error).slice(0, textLengthMax)}`,
+      `${consequences[outcome.kind]}: ${messageOf(error).slice(0, textLengthMax)}`,
     )
   }
 }

@@ -57,7 +57,7 @@ export function createAside(options: AsideOptions): Aside {
         try {
           await orAborted(sidings.send(siding, letter), cutOff)
           observer.failed(group, decision.kind, codeOf(error), delivery.attempt)
-          tellFailed({ delivery, event, error, then: decision })
+          tellFailed({ delivery, event, error, outcome: decision })
           settlement.settle(delivery, decision.kind === 'retry' ? 'retried' : 'dead')
           break
         } catch (outage) {
@@ -70,7 +70,7 @@ export function createAside(options: AsideOptions): Aside {
     },
     recorded(delivery, fault, event) {
       observer.failed(group, 'recorded', fault.code, delivery.attempt)
-      tellFailed({ delivery, event, error: fault, then: { kind: 'recorded' } })
+      tellFailed({ delivery, event, error: fault, outcome: { kind: 'recorded' } })
       settlement.settle(delivery, 'recorded')
     },
   }

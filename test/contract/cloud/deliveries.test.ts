@@ -235,8 +235,8 @@ describe.each([
       await until(() => expect(seen).toHaveLength(1))
       await deliveries.close()
     }
-    const { texts } = await consume()
-    await until(() => expect(texts()).toEqual(['hard']))
+    const last = await consume()
+    await until(() => expect(last.texts()).toEqual(['hard']))
   })
 
   test('nothing is delivered after stop, and close is idempotent', async () => {

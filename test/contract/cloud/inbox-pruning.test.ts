@@ -75,14 +75,10 @@ test('what is too old is forgotten, and nothing else, in however many chunks', a
   expect(left).toEqual({ count: 300 })
 })
 
-test('of a table that has turned over a chunk reads as many pages as it has rows to remove, however many rows there are (G7)', async () => {
+test('a chunk of a table that has turned over reads as many pages as it would of a smaller one (G7)', async () => {
   await turnOver(40_000)
   const few = await pagesOfAChunk()
   await turnOver(160_000)
   const many = await pagesOfAChunk()
-  const [table] = await database.query<{ pages: number }>(
-    `select (pg_relation_size('tidegate.inbox') / 8192)::int as pages`,
-  )
-  console.log({ few, many, ...table })
   expect(many).toBeLessThan(1.2 * few)
-}, 60_000)
+})

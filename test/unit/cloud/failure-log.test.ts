@@ -26,8 +26,8 @@ const coded = (code: string): Error => Object.assign(new Error('x'), { code })
 describe('the log of attempts that failed', () => {
   test('says which event of which device failed why and where, and what follows', () => {
     const { tell, lines, texts } = listen()
-    tell({ delivery, event, error: new TypeError('no bar'), then: { kind: 'retry', delayMs: 5_000 } })
-    tell({ delivery, event, error: new TypeError('no bar'), then: { kind: 'dead' } })
+    tell({ delivery, event, error: new TypeError('no bar'), outcome: { kind: 'retry', delayMs: 5_000 } })
+    tell({ delivery, event, error: new TypeError('no bar'), outcome: { kind: 'dead' } })
     expect(lines()[0]).toMatchObject({
       level: 40,
       group: 'g',
@@ -53,21 +53,21 @@ describe('the log of attempts that failed', () => {
         delivery,
         event: index % 2 ? event : other,
         error: new Error(`${index}`),
-        then: { kind: 'dead' },
+        outcome: { kind: 'dead' },
       })
     expect(lines()).toMatchObject([{ device: 'device-2', stack: expect.stringMatching(/^at /) as string }])
     await clock.advance(10_000)
     for (let index = 0; index < 2; index++)
-      tell({ delivery, event, error: new Error('x'), then: { kind: 'dead' } })
+      tell({ delivery, event, error: new Error('x'), outcome: { kind: 'dead' } })
     // Thrown at another line, and so another kind.
     expect(lines().map((line) => line['alikeBefore'])).toEqual([undefined, undefined])
-    tell({ delivery, event, error: coded('OTHER'), then: { kind: 'dead' } })
+    tell({ delivery, event, error: coded('OTHER'), outcome: { kind: 'dead' } })
     expect(lines()).toHaveLength(3)
   })
 
   test('has the stack of a kind again a day later, and no sooner', async () => {
     const { clock, tell, lines } = listen()
-    const fail = (): void => tell({ delivery, event, error: new Error('again'), then: { kind: 'dead' } })
+    const fail = (): void => tell({ delivery, event, error: new Error('again'), outcome: { kind: 'dead' } })
     for (const waitMs of [10_000, 10_000, 86_400_000, 10_000]) {
       fail()
       fail()
@@ -84,7 +84,7 @@ describe('the log of attempts that failed', () => {
   test('says of an event that was stored with its fault that it was', () => {
     const { tell, lines } = listen()
     const error = new TidegateError('REJECTED_AT_EDGE', { message: 'no JSON', retryable: false, hint: '' })
-    tell({ delivery, event, error, then: { kind: 'recorded' } })
+    tell({ delivery, event, error, outcome: { kind: 'recorded' } })
     expect(lines()).toMatchObject([
       { code: 'REJECTED_AT_EDGE', device: 'device-1', msg: 'an event was stored with its fault: no JSON' },
     ])
@@ -94,30 +94,30 @@ describe('the log of attempts that failed', () => {
   test('is not filled by a device whose failures have ever new codes, and no other is left out for it', async () => {
     const { clock, tell, lines } = listen()
     for (let index = 0; index < 1_000; index++)
-      tell({ delivery, event, error: coded(`CODE_${index}`), then: { kind: 'retry', delayMs: 1 } })
+      tell({ delivery, event, error: coded(`CODE_${index}`), outcome: { kind: 'retry', delayMs: 1 } })
     tell({
       delivery,
       event: new Ledger().next('device-2').event,
       error: coded('CODE_OWN'),
-      then: { kind: 'retry', delayMs: 1 },
+      outcome: { kind: 'retry', delayMs: 1 },
     })
     expect(lines()).toHaveLength(61)
     await clock.advance(60_000)
-    tell({ delivery, event, error: coded('CODE'), then: { kind: 'retry', delayMs: 1 } })
+    tell({ delivery, event, error: coded('CODE'), outcome: { kind: 'retry', delayMs: 1 } })
     expect(lines().at(-1)).toMatchObject({ othersBefore: 940 })
   })
 
   test('has no line of a message for a place', () => {
     const { tell, lines } = listen()
     const error = new Error('no\n    at the sea (forged.js:1:1)\n    at all')
-    tell({ delivery, event, error, then: { kind: 'retry', delayMs: 1 } })
+    tell({ delivery, event, error, outcome: { kind: 'retry', delayMs: 1 } })
     expect(lines()[0]?.['stack']).toMatch(/^at .*failure-log\.test\.ts/)
     expect(lines()[0]?.['stack']).not.toContain('forged')
   })
 
   test('names what could not be read by what its publisher says of it', () => {
     const { tell, lines } = listen()
-    tell({ delivery, event: undefined, error: new Error('x'), then: { kind: 'dead' } })
+    tell({ delivery, event: undefined, error: new Error('x'), outcome: { kind: 'dead' } })
     expect(lines()[0]).toMatchObject({ id: 'm-1', gateway: 'gateway-1' })
   })
 })

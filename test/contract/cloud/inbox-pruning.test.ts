@@ -67,6 +67,7 @@ async function pagesOfAChunk(): Promise<number> {
 }
 
 test('what is too old is forgotten, and nothing else, in however many chunks', async () => {
+  await database.query('truncate tidegate.inbox')
   await process(12_000, 20)
   await process(300, 2)
   expect(await prune(19 * hourMs)).toBe(12_000)

@@ -69,7 +69,7 @@ export function createAside(options: AsideOptions): Aside {
       wait.end()
     },
     recorded(delivery, fault, event) {
-      observer.failed(group, 'recorded', fault.code, delivery.attempt)
+      observer.failed(group, 'recorded', codeOf(fault), delivery.attempt)
       tellFailed({ delivery, event, error: fault, outcome: { kind: 'recorded' } })
       settlement.settle(delivery, 'recorded')
     },

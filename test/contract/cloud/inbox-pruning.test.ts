@@ -30,17 +30,16 @@ const prune = (retentionMs: number): Promise<number> =>
   pruneInbox(database, { retentionMs, clock: systemClock, signal: new AbortController().signal })
 
 /**
- * A table of this many rows in 20 hours, which has turned over: each hour's rows lie where those of an hour of before have been, wherever
- * that was.
+ * A table of this many rows of the last 20 hours, which has turned over: wherever one lies, there has been a much older one, which is gone.
  */
 async function turnOver(rows: number): Promise<void> {
-  await database.query('truncate tidegate.inbox')
   const hours = 20
-  for (let hour = hours; hour > 0; hour--) await process(rows / hours, hour)
-  // Every second row of every hour makes room for rows of all hours.
-  await database.query(`delete from tidegate.inbox where hashtext(id) % 2 = 0`)
+  await database.query('truncate tidegate.inbox')
+  await process(rows, 100)
   await database.query('vacuum tidegate.inbox')
-  for (let hour = hours; hour > 0; hour--) await process(rows / hours / 2, hour)
+  await database.query('delete from tidegate.inbox')
+  await database.query('vacuum (truncate off) tidegate.inbox')
+  for (let hour = hours; hour > 0; hour--) await process(rows / hours, hour)
   await database.query('vacuum analyze tidegate.inbox')
 }
 

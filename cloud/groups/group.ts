@@ -21,8 +21,8 @@ export interface Group {
   readonly inFlight: number
   /** Partitions that deliver to this instance. */
   readonly active: number
-  /** By lane: how long its oldest delivery that was taken has not been done with; 0 while it has none. */
-  readonly laneAgesMs: readonly number[]
+  /** By lane: for how long its oldest deliveries have waited for attempts that failed, and for the one under way. */
+  readonly lanesStarvedMs: readonly number[]
   readonly heldBy: TidegateError | undefined
   /** Partition queues of former versions: those that are being drained, and those that only wait to be deleted. */
   readonly former: FormerQueues['counts']
@@ -123,8 +123,8 @@ class RunningGroup implements Group {
     return this.deliveries.active().length
   }
 
-  get laneAgesMs(): readonly number[] {
-    return this.#parts.pipeline.laneAgesMs
+  get lanesStarvedMs(): readonly number[] {
+    return this.#parts.pipeline.lanesStarvedMs
   }
 
   get heldBy(): TidegateError | undefined {

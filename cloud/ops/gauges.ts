@@ -36,14 +36,15 @@ function watchGroups({ groups }: CloudState, registers: Registry[]): void {
 }
 
 function watchLanes({ groups }: CloudState, registers: Registry[]): void {
-  const oldest: Gauge<'group' | 'lane'> = new Gauge({
-    name: 'tidegate_cloud_lane_oldest_seconds',
-    help: 'How long the oldest delivery that a lane has taken has not been done with; 0 while it has none',
+  const starved: Gauge<'group' | 'lane'> = new Gauge({
+    name: 'tidegate_cloud_lane_starved_seconds',
+    help: 'How long the oldest deliveries of a lane have waited for attempts that failed, and for the one under way',
     labelNames: ['group', 'lane'],
     registers,
     collect() {
-      for (const { name: group, laneAgesMs } of groups)
-        for (const [lane, ageMs] of laneAgesMs.entries()) oldest.set({ group, lane }, ageMs / 1000)
+      for (const { name: group, lanesStarvedMs } of groups)
+        for (const [lane, starvedMs] of lanesStarvedMs.entries())
+          starved.set({ group, lane }, starvedMs / 1000)
     },
   })
 }

@@ -6,7 +6,7 @@ import { durationText } from '../../src/units.ts'
 /** What a watcher may ask of a running cloud. */
 export interface CloudState {
   groups: readonly Group[]
-  /** A delivery that was taken and has not been done with for so long starves. */
+  /** What has waited in a lane for so long for attempts that fail starves; what waits for its turn in a backlog does not. */
   starveAfterMs: number
   /** Why the database is of no use to us, if it is of none. */
   databaseFault(): string | undefined
@@ -35,8 +35,10 @@ function groupCheck(group: Group, starveAfterMs: number): Check {
   const { ok, waiting, stalledMs } = group.progress()
   const faults = [
     ...(ok ? [] : [`nothing moved for ${durationText(stalledMs)}`]),
-    ...group.laneAgesMs.flatMap((ageMs, lane) =>
-      ageMs < starveAfterMs ? [] : [`lane ${lane} has had a delivery for ${durationText(ageMs)}`],
+    ...group.lanesStarvedMs.flatMap((starvedMs, lane) =>
+      starvedMs < starveAfterMs
+        ? []
+        : [`lane ${lane} has waited for failing attempts for ${durationText(starvedMs)}`],
     ),
     ...(group.heldBy === undefined ? [] : [`held by ${howHeld(group.heldBy)}`]),
     ...(group.deliveries.subscribed ? [] : ['not subscribed to every partition']),

@@ -18,8 +18,11 @@ export interface Lane {
   take(delivery: Delivery): void
   /** Deliveries taken that are neither settled nor left to the broker. */
   readonly inFlight: number
-  /** How long the oldest batch has been here that is not done with, from its first delivery on; 0 while there is none. */
-  readonly oldestMs: number
+  /**
+   * For how long the oldest batch here has waited for attempts that failed, and for the one under way; 0 while there is none.
+   * Neither what is committed nor an outage counts.
+   */
+  readonly starvedMs: number
   /** Resolves when nothing is under way. */
   close(): Promise<void>
 }
@@ -54,6 +57,8 @@ interface Batch {
   deliveries: Delivery[]
   /** When its first was taken. */
   sinceMs: number
+  /** What the lane had lost to failed attempts until then. */
+  failedMsBefore: number
 }
 
 /** Of what waits nothing is made but an entry in its batch: whole queues wait here, and the collector carries what lives (G7). */
@@ -75,22 +80,36 @@ class BatchLane implements Lane {
     return this.#inFlight
   }
 
-  get oldestMs(): number {
+  get starvedMs(): number {
     const oldest = this.#working ?? this.#waiting[0]
-    return oldest ? this.#options.clock.monotonicMs() - oldest.sinceMs : 0
+    if (oldest === undefined) return 0
+    const { failedMs, underWayMs } = this.#work
+    // The attempt that was under way when it came had begun before.
+    return Math.min(
+      this.#options.clock.monotonicMs() - oldest.sinceMs,
+      failedMs - oldest.failedMsBefore + underWayMs,
+    )
   }
 
   take(delivery: Delivery): void {
     this.#inFlight++
     const last = this.#waiting.at(-1)
     if (last && last.deliveries.length < this.#options.batchMax) last.deliveries.push(delivery)
-    else this.#waiting.push({ deliveries: [delivery], sinceMs: this.#options.clock.monotonicMs() })
+    else this.#waiting.push(this.#batchOf(delivery))
     this.#running ??= this.#run()
   }
 
   async close(): Promise<void> {
     // oxlint-disable-next-line no-unmodified-loop-condition -- #run() clears it
     while (this.#running) await this.#running
+  }
+
+  #batchOf(delivery: Delivery): Batch {
+    return {
+      deliveries: [delivery],
+      sinceMs: this.#options.clock.monotonicMs(),
+      failedMsBefore: this.#work.failedMs,
+    }
   }
 
   async #run(): Promise<void> {
@@ -111,11 +130,24 @@ class LaneWork {
   readonly #options: LaneOptions
   readonly #parts: LaneParts
   readonly #pace: BatchPace
+  #failedMs = 0
+  /** When the attempt began that is under way. */
+  #startedMs: number | undefined
 
   constructor(options: LaneOptions, parts: LaneParts) {
     this.#options = options
     this.#parts = parts
     this.#pace = new BatchPace({ batchMax: options.batchMax, timeTargetMs: options.batchTimeTargetMs })
+  }
+
+  /** Spent on attempts that failed, since the start; an outage is no attempt. */
+  get failedMs(): number {
+    return this.#failedMs
+  }
+
+  /** How long the attempt that is under way has taken so far; 0 while none is. */
+  get underWayMs(): number {
+    return this.#startedMs === undefined ? 0 : this.#options.clock.monotonicMs() - this.#startedMs
   }
 
   async on(batch: readonly Delivery[]): Promise<void> {
@@ -185,9 +217,11 @@ class LaneWork {
     run: readonly Parcel[],
   ): Promise<Awaited<ReturnType<typeof applyTogether>> & { tookMs: number }> {
     const { consumer, clock, observer } = this.#options
-    const startedMs = clock.monotonicMs()
+    this.#startedMs = clock.monotonicMs()
     const result = await applyTogether(run, this.#options, this.#parts.cutOff)
-    const tookMs = clock.monotonicMs() - startedMs
+    const tookMs = this.underWayMs
+    this.#startedMs = undefined
+    if (result.kind === 'failed' && !isOutage(result.error)) this.#failedMs += tookMs
     const size = result.kind === 'committed' ? result.done : run.length
     observer.transaction(consumer.group, size, tookMs, result.kind)
     return { ...result, tookMs }

@@ -33,8 +33,8 @@ export interface Pipeline {
   take(delivery: Delivery): void
   /** Deliveries taken and not settled. */
   readonly inFlight: number
-  /** By lane: how long its oldest delivery that was taken has not been done with; 0 while it has none. */
-  readonly laneAgesMs: readonly number[]
+  /** By lane: for how long its oldest deliveries have waited for attempts that failed, and for the one under way (lane.ts). */
+  readonly lanesStarvedMs: readonly number[]
   /** The outage that is being waited out, if any. */
   readonly heldBy: TidegateError | undefined
   /**
@@ -95,8 +95,8 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     get inFlight() {
       return lanes.reduce((sum, lane) => sum + lane.inFlight, 0)
     },
-    get laneAgesMs() {
-      return lanes.map((lane) => lane.oldestMs)
+    get lanesStarvedMs() {
+      return lanes.map((lane) => lane.starvedMs)
     },
     get heldBy() {
       return holding.heldBy

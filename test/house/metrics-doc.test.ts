@@ -37,7 +37,7 @@ const idleGroup = {
   name: 'alerts',
   inFlight: 0,
   active: 0,
-  laneAgesMs: [0],
+  lanesStarvedMs: [0],
   heldBy: undefined,
   former: { draining: 0, drained: 0 },
   progress: () => ({ ok: true, waiting: 0, stalledMs: 0 }),

@@ -7,7 +7,7 @@ const healthy = ['device-1', 'device-2', 'device-3']
 
 /**
  * One device whose handler hangs until its timeout of 10 s, and three healthy ones in its lane, a reading each every second. After 100 s
- * these are 90 s behind: that number is for whoever makes it less, the age of the lane for whoever runs it meanwhile.
+ * these are 90 s behind: that number is for whoever makes it less, what its lane says for whoever runs it meanwhile.
  */
 test('healthy devices behind one that hangs are no further behind than their lane says, and come through in order', async () => {
   const handled: { device: string; sequence: number }[] = []
@@ -25,7 +25,7 @@ test('healthy devices behind one that hangs are no further behind than their lan
   )
   const { pipeline } = start('a')
   const ledger = new Ledger()
-  const ages: { lagMs: number; ageMs: number }[] = []
+  const seen: { lagMs: number; starvedMs: number }[] = []
   for (let second = 0; second < 100; second++) {
     for (const device of ['hanging', ...healthy]) {
       const event = ledger.next(device)
@@ -35,14 +35,14 @@ test('healthy devices behind one that hangs are no further behind than their lan
     await settled()
     await clock.advance(1_000)
     const oldestMs = Math.min(...postedAtMs.values())
-    ages.push({
+    seen.push({
       lagMs: postedAtMs.size === 0 ? 0 : clock.monotonicMs() - oldestMs,
-      ageMs: pipeline.laneAgesMs[0] ?? 0,
+      starvedMs: pipeline.lanesStarvedMs[0] ?? 0,
     })
   }
-  const lagMs = Math.max(...ages.map((one) => one.lagMs))
+  const lagMs = Math.max(...seen.map((one) => one.lagMs))
   expect(lagMs).toBe(90_000)
-  expect(ages.filter((one) => one.ageMs < one.lagMs)).toEqual([])
+  expect(seen.filter((one) => one.starvedMs < one.lagMs)).toEqual([])
   for (const device of healthy) {
     const sequences = handled.filter((one) => one.device === device).map(({ sequence }) => sequence)
     expect(sequences).toEqual(sequences.toSorted((a, b) => a - b))

@@ -42,10 +42,15 @@ export function createFailureLog(log: Logger, clock: Clock): FailureLog {
     const about = event ? fromEvent(event) : fromProperties(delivery)
     const stack = stackOf(error)
     const kind = digestOf([outcome.kind, code, stack?.split('\n', 1)[0]].join(' '))
+    const device = about.device ?? ''
+    // A device that is silent takes no line of a kind that others share; what its kind holds back takes none of the device's.
+    if (throttleDevices.holds(device)) {
+      throttleDevices(device)
+      return
+    }
     const alikeBefore = throttleKinds(kind)
     if (alikeBefore === undefined) return
-    const othersBefore = throttleDevices(about.device ?? '')
-    if (othersBefore === undefined) return
+    const othersBefore = throttleDevices(device) ?? 0
     const isNew = stack !== undefined && throttleStacks(kind) !== undefined
     log.warn(
       {

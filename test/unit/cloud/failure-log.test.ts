@@ -107,6 +107,36 @@ describe('the log of attempts that failed', () => {
     expect(lines().at(-1)).toMatchObject({ othersBefore: 940 })
   })
 
+  test('tells of a device’s failures of a kind though another, which is silenced, has the same all the time', async () => {
+    const { clock, tell, lines } = listen()
+    const other = new Ledger().next('device-2').event
+    const outcome = { kind: 'dead' } as const
+    for (let index = 0; index < 60; index++) tell({ delivery, event, error: coded(`CODE_${index}`), outcome })
+    const shared = coded('SHARED')
+    for (let second = 0; second < 50; second++) {
+      tell({ delivery, event, error: shared, outcome })
+      tell({ delivery, event: other, error: shared, outcome })
+      await clock.advance(1_000)
+    }
+    expect(
+      lines()
+        .slice(60)
+        .map((line) => [line['device'], line['alikeBefore']]),
+    ).toEqual([['device-2', undefined], ...Array.from({ length: 4 }, () => ['device-2', 9])])
+    await clock.advance(10_000)
+    tell({ delivery, event, error: shared, outcome })
+    expect(lines().at(-1)).toMatchObject({ device: 'device-1', othersBefore: 50 })
+  })
+
+  test('of a device whose failures are of one kind has room for another kind', () => {
+    const { tell, lines } = listen()
+    const outcome = { kind: 'dead' } as const
+    const often = coded('OFTEN')
+    for (let index = 0; index < 1_000; index++) tell({ delivery, event, error: often, outcome })
+    tell({ delivery, event, error: coded('SELDOM'), outcome })
+    expect(lines().map((line) => line['code'])).toEqual(['OFTEN', 'SELDOM'])
+  })
+
   test('has no line of a message for a place', () => {
     const { tell, lines } = listen()
     const error = new Error('no\n    at the sea (forged.js:1:1)\n    at all')

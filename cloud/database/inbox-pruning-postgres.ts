@@ -2,6 +2,8 @@ import type { Clock } from '../../src/clock.ts'
 import { codeOf, isAbort, messageOf } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Database } from './database-postgres.ts'
+import { postgresStorage } from './storage-postgres.ts'
+import type { Transaction } from './storage.ts'
 
 /** Small, so that no pruning holds locks that a claim waits for. */
 const rowsMax = 5_000
@@ -21,6 +23,27 @@ with gone as (
 select count(*)::int as removed, max(processed_at)::text as newest from gone`
 
 /**
+ * Without statistics, as on a table that nobody has analysed yet, PostgreSQL would gather all that is too old, and sort it, for each
+ * chunk. Our own statements are short: one that takes longer than that has met a server that hangs.
+ */
+const planSql = `
+set local enable_sort = off;
+set local enable_bitmapscan = off;
+set local statement_timeout = '30s'`
+
+/** Does what pruning does, planned as that is, in a transaction. */
+export function inPruning<T>(
+  database: Database,
+  signal: AbortSignal,
+  work: (tx: Transaction) => Promise<T>,
+): Promise<T> {
+  return postgresStorage(database).transaction(async (tx) => {
+    await tx.query(planSql)
+    return await work(tx)
+  }, signal)
+}
+
+/**
  * Forgets what was processed longer than `retentionMs` ago, the oldest first, in small chunks. A repeat that comes later than that
  * would have its effect again in groups that rely on the inbox; history does not. What somebody has locked is left for the next time.
  * @returns how many rows were removed.
@@ -32,8 +55,9 @@ export async function pruneInbox(
   let total = 0
   let from = '-infinity'
   for (;;) {
-    const [row] = await database.query<Pruned>(pruneSql, [options.retentionMs, from, rowsMax])
-    const { removed, newest } = row ?? nothing
+    const values = [options.retentionMs, from, rowsMax]
+    const { rows } = await inPruning(database, options.signal, (tx) => tx.query<Pruned>(pruneSql, values))
+    const { removed, newest } = rows[0] ?? nothing
     total += removed
     if (removed < rowsMax || newest === null) return total
     from = newest

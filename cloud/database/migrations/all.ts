@@ -6,6 +6,7 @@ import { evidence } from './0005-evidence.ts'
 import { queues } from './0006-queues.ts'
 import { gateways } from './0007-gateways.ts'
 import { inboxAge } from './0008-inbox-age.ts'
+import { inboxBrin } from './0009-inbox-brin.ts'
 import type { Migration } from './migration.ts'
 
 export const migrations: readonly Migration[] = [
@@ -17,4 +18,5 @@ export const migrations: readonly Migration[] = [
   queues,
   gateways,
   inboxAge,
+  inboxBrin,
 ]

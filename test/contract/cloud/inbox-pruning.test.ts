@@ -95,6 +95,6 @@ test.each([
     const few = await pagesOfAChunk(retentionMs, rowsMax)
     await make(160_000)
     const many = await pagesOfAChunk(retentionMs, rowsMax)
-  expect(many).toBeLessThan(1.2 * few)
+    expect(many).toBeLessThan(1.2 * few)
   },
 )

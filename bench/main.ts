@@ -7,6 +7,7 @@ import { InvalidArgumentError } from 'commander'
 import { messageOf } from '../src/errors.ts'
 import { createScope, type Scope } from '../src/lifecycle.ts'
 import { programOf, wholeNumber } from '../src/settings/command-line.ts'
+import { prepareAttacks } from './cases/attacks.ts'
 import { prepareConnack } from './cases/connack.ts'
 import { prepareConsume } from './cases/consume.ts'
 import { prepareDrain } from './cases/drain.ts'
@@ -37,6 +38,7 @@ const prepares: Readonly<Record<CaseName, Prepare>> = {
   consume: prepareConsume,
   'end-to-end': prepareEndToEnd,
   'write-amplification': prepareWriteAmplification,
+  attacks: prepareAttacks,
 }
 
 interface Options {
@@ -55,7 +57,7 @@ const program = programOf(
   'npm run bench --',
   'Measures Tidegate against references, in turns, on this machine.',
 )
-  .argument('[names...]', `what to measure: ${names.join(', ')} (default: all)`, nameOf)
+  .argument('[names...]', `what to measure: ${names.join(', ')} (default: all but attacks)`, nameOf)
   .option('--rounds <count>', 'turns of each subject', wholeNumber({ max: 1000 }), 3)
   .option('--full', 'go to the sizes that take their time', false)
   .option('--json <file>', 'write what was measured there, in the form of bench/results.json')
@@ -91,7 +93,7 @@ async function bench(asked: CaseName[], options: Options): Promise<void> {
   if (against !== undefined && options.write)
     program.error('error: --write keeps what this checkout shows, without --against')
   const chosen = names
-    .filter((name) => asked.length === 0 || asked.includes(name))
+    .filter((name) => (asked.length === 0 ? !entryOf(name).onlyByName : asked.includes(name)))
     .filter((name) => against === undefined || entryOf(name).against)
   if (chosen.length === 0) program.error('error: none of these can be compared with another revision')
   const dir = mkdtempSync(join(process.env['TIDEGATE_BENCH_DIR'] ?? tmpdir(), 'tidegate-bench-'))

@@ -47,6 +47,9 @@ const subscribeFilter = z.string().superRefine((filter, context) => {
   if (fault !== undefined) context.addIssue({ code: 'custom', message: fault })
 })
 
+/** A usual keep alive is a minute. */
+const readSecondsMax = 30
+
 const mqtt = z.strictObject({
   host: z.string().default('0.0.0.0'),
   port: port(8883),
@@ -54,10 +57,18 @@ const mqtt = z.strictObject({
   connectionsMax: count(10_000, 1_000_000),
   connectionsPerDeviceMax: count(8),
   handshakeTimeout: duration('10s', { min: '100ms', max: '10m' }),
+  handshakes: z.strictObject({ max: count(2000, 100_000) }).prefault({}),
   packetBytesMax: byteSize('1MiB', { min: '1KiB', max: '256MiB' }),
   inFlightMax: count(512, 65_535),
   inFlightBytesMax: byteSize('64MiB', { min: '1KiB' }),
   inFlightBytesPerDeviceMax: byteSize('8MiB', { min: '1KiB' }),
+  limits: z
+    .strictObject({
+      packetsPerSecond: z.number().min(1).optional(),
+      bytesPerSecond: byteSize({ min: '1KiB' }).optional(),
+      connectsPerSecond: z.number().positive().optional(),
+    })
+    .prefault({}),
   subscribe: z.array(subscribeFilter).default([]),
   sessions: z
     .strictObject({
@@ -193,6 +204,14 @@ export const edgeConfigSchema = z
     path: ['events', 'payloadBytesMax'],
     message: 'must be below mqtt.packetBytesMax, or nothing over it could be quarantined',
   })
+  .refine(
+    ({ mqtt: { limits, packetBytesMax } }) =>
+      limits.bytesPerSecond === undefined || packetBytesMax <= limits.bytesPerSecond * readSecondsMax,
+    {
+      path: ['mqtt', 'limits', 'bytesPerSecond'],
+      message: `must let through a packet of mqtt.packetBytesMax in ${readSecondsMax} s, or its device would be silent for longer than it may be, and send it again for ever: raise it, or lower mqtt.packetBytesMax`,
+    },
+  )
 
 export type EdgeConfig = z.output<typeof edgeConfigSchema>
 

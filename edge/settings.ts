@@ -136,11 +136,13 @@ export function brokerSettings({ dataDir, mqtt }: EdgeConfig): BrokerSettings {
     port: mqtt.port,
     connectionsMax: mqtt.connectionsMax,
     connectionsPerDeviceMax: mqtt.connectionsPerDeviceMax,
+    handshakesMax: mqtt.handshakes.max,
     handshakeTimeoutMs: mqtt.handshakeTimeout,
     packetBytesMax: mqtt.packetBytesMax,
     inFlightMax: mqtt.inFlightMax,
     inFlightBytesMax: mqtt.inFlightBytesMax,
     inFlightBytesPerDeviceMax: mqtt.inFlightBytesPerDeviceMax,
+    rates: mqtt.limits,
     sessionLimits: mqtt.sessions,
   }
 }

@@ -1,3 +1,4 @@
+import { attacks } from '../subjects/attacks.ts'
 import type { FigureName } from './figures.ts'
 
 export type CaseName =
@@ -10,6 +11,7 @@ export type CaseName =
   | 'consume'
   | 'end-to-end'
   | 'write-amplification'
+  | 'attacks'
 
 /** A case in words, and what of it is compared. What is measured stands in `bench/cases`. */
 export interface CatalogueEntry {
@@ -22,6 +24,8 @@ export interface CatalogueEntry {
   plots?: readonly FigureName[]
   /** Its programs can be those of another checkout. */
   against?: true
+  /** It takes long, and is measured when it is asked for by name. */
+  onlyByName?: true
 }
 
 /** A figure of one subject against that of another in the same rounds; without `to`, the figure itself. */
@@ -273,6 +277,27 @@ export const catalogue: readonly CatalogueEntry[] = [
         aim: { done: 5, target: 4, stretch: 3 },
       },
     ],
+  },
+  {
+    name: 'attacks',
+    title: 'What one device can do to another',
+    about:
+      'One device does its worst on 1 to 16 connections, as fast as it is read, in a process of its own; another sends a reading each 50 ms at QoS 1, whatever comes back, and waits for its PUBACKs. Each attack has a broker of its own, and the wait is compared with that in the four seconds before. On two cores the attacker takes time from the broker by itself: Mosquitto (in memory, mutual TLS, the same attackers) shows how much. Memory is the highest seen.',
+    against: true,
+    onlyByName: true,
+    comparisons: attacks.flatMap(({ name }): Comparison[] => [
+      {
+        title: `${name}: PUBACK p99 : Mosquitto in memory`,
+        figure: 'p99Ms',
+        of: `tidegate edge, ${name}`,
+        to: `Mosquitto, ${name}`,
+      },
+      {
+        title: `${name}: PUBACK p99 : undisturbed`,
+        figure: 'timesUndisturbed',
+        of: `tidegate edge, ${name}`,
+      },
+    ]),
   },
 ]
 

@@ -9,6 +9,8 @@ export const figures = {
   readyMs: { title: 'ready ms', digits: 0, better: 'less' },
   p50Ms: { title: 'PUBACK p50 ms', digits: 2, better: 'less' },
   p99Ms: { title: 'PUBACK p99 ms', digits: 2, better: 'less' },
+  timesUndisturbed: { title: 'p99 : undisturbed', digits: 1, better: 'less' },
+  unanswered: { title: 'unanswered', digits: 0, better: 'less' },
   brokerP50Ms: { title: 'in RabbitMQ p50 ms', digits: 1, better: 'less' },
   brokerP99Ms: { title: 'in RabbitMQ p99 ms', digits: 1, better: 'less' },
   endP50Ms: { title: 'at the end p50 ms', digits: 1, better: 'less' },

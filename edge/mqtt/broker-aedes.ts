@@ -20,6 +20,7 @@ import { Publishing } from './publishing.ts'
 import { Reports } from './reports.ts'
 import { Subscribing } from './subscribers/subscribing.ts'
 import { keepOnePerClientId } from './takeover-aedes.ts'
+import type { Rates } from './turns/turns.ts'
 import { unacknowledgedBy, unreadBy } from './subscribers/unsent.ts'
 
 export interface BrokerOptions extends EntranceOptions {
@@ -29,6 +30,8 @@ export interface BrokerOptions extends EntranceOptions {
   /** What publishes of all connections that are not yet acknowledged may take in memory; and those of one device. */
   inFlightBytesMax: number
   inFlightBytesPerDeviceMax: number
+  /** Of each device; without them it is read as far as others leave time. */
+  rates: Rates
   sessionsFolder: string
   sessionLimits: SessionLimits
   rules: TopicRules
@@ -56,7 +59,8 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const { rules, sessionLimits, clock, random } = options
   const makeId = (): string => ulid(Math.max(0, clock.now()), random)
   const reports = new Reports(options)
-  const connections = createConnections({ ...options, filtersPerPacketMax: filtersPerPacketMax(options) })
+  const limits = { ...options, filtersPerPacketMax: filtersPerPacketMax(options) }
+  const connections = createConnections(limits, { clock, onHeld: (device) => reports.held(device) })
   const sessions = await openSessions({
     ...options,
     folder: options.sessionsFolder,
@@ -72,6 +76,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     wills,
     unreleased: sessions.unreleased,
     number: (packet) => number(aedes, packet),
+    costOf: (topic) => fanOut.costOf(topic),
     async retain(clientId, packet) {
       if (rules.isDistributed(deviceOf(clientId), packet.topic)) await sessions.retained.store(packet)
     },

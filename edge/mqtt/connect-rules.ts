@@ -3,7 +3,7 @@ import type { ConnectionRefusal } from './identity.ts'
 import type { TopicRules } from '../admission/routes/topics.ts'
 
 /** The MQTT 3.1.1 CONNACK return codes that we give (3.2.2.3). */
-type ReturnCode = 1 | 2 | 5
+type ReturnCode = 1 | 2 | 3 | 5
 
 /** A CONNECT that is answered with a refusal. */
 export class RefusedConnect extends Error {

@@ -1,11 +1,14 @@
 import { setMaxListeners } from 'node:events'
 import type { Duplex } from 'node:stream'
+import type { Clock } from '../../src/clock.ts'
 import type { Held, Publish } from '../admission/ingest.ts'
 import { RefusedConnect } from './connect-rules.ts'
+import { costOfPacketMin } from './door/costs.ts'
 import { guardReads } from './door/door.ts'
 import type { FrameLimits } from './door/frames.ts'
 import type { SubscriptionRequest } from './door/requests.ts'
 import type { TakenPublish, Taking } from './door/taken.ts'
+import { type Rates, type Spent, type Turn, Turns } from './turns/turns.ts'
 
 /** One device's connection, and how far it may be read ahead of what was acknowledged. */
 export interface Connection {
@@ -25,13 +28,36 @@ export interface Connection {
   resume(): void
   /** Reads on, if there is something to read and it may be read. */
   pull(): void
+  /**
+   * What a publish of it costs at its subscribers, in the units of `door/costs.ts`. It was charged with what was expected of it when it was read;
+   * of the next as much is expected, or a little less than of the dearest lately.
+   */
+  noteFanOut(cost: number): void
+  /** Its device connects more often than it may. */
+  readonly isTooOften: boolean
 }
 
 export interface ConnectionLimits extends FrameLimits {
   inFlightMax: number
   inFlightBytesMax: number
   inFlightBytesPerDeviceMax: number
+  rates: Rates
 }
+
+export interface ConnectionsParts {
+  clock: Pick<Clock, 'monotonicMs' | 'after'>
+  /** A device is not read for some time, since it is over a rate. */
+  onHeld: (deviceId: string) => void
+}
+
+/**
+ * What a device may cost in one turn, in the units of `door/costs.ts`: some 3 ms of the gateway's time, in which nobody else is read.
+ * A device that is alone comes around the event loop once for each, which takes 20 µs.
+ */
+const costPerTurn = 32 * 1024
+
+/** How much of what was expected is still expected after a publish that cost less: a dear one in ten is expected to come again. */
+const expectationKept = 0.9
 
 /** Answers a SUBSCRIBE or an UNSUBSCRIBE; when it rejects, the connection ends with its error. */
 export type Answerer = (request: SubscriptionRequest) => Promise<void>
@@ -63,8 +89,8 @@ export interface Connections {
  * has to know how much is unanswered: at a bound `read()` gives nothing, and TCP holds the sender back. Below
  * the bound everything is read at once, so that a device whose acknowledgements are withheld still has its pings answered.
  */
-export function createConnections(limits: ConnectionLimits): Connections {
-  return new GuardedConnections(limits)
+export function createConnections(limits: ConnectionLimits, parts: ConnectionsParts): Connections {
+  return new GuardedConnections(limits, parts)
 }
 
 /** What a publish takes in memory as it came, with what stands around it; two bytes for each character of its topic. */
@@ -125,15 +151,25 @@ class GuardedConnection implements Connection {
   isBridge = false
   readonly #socket: Duplex
   readonly #unanswered: Unanswered
+  readonly #turn: Turn
+  /** What the next publish is expected to cost at its subscribers. */
+  #expectedCost = 0
+  /** Publishes that were charged with what was expected of them, and with how much together. */
+  #expected = { publishes: 0, cost: 0 }
   #publishes = 0
   #pulling = false
   #pauses = 0
 
-  constructor(socket: Duplex, deviceId: string, signal: AbortSignal, unanswered: Unanswered) {
+  constructor(
+    socket: Duplex,
+    deviceId: string,
+    { signal, unanswered, turns }: { signal: AbortSignal; unanswered: Unanswered; turns: Turns },
+  ) {
     this.#socket = socket
     this.deviceId = deviceId
     this.signal = signal
     this.#unanswered = unanswered
+    this.#turn = turns.enter(deviceId, this.pull)
   }
 
   hold(publishes: readonly Pick<Publish, 'topic' | 'payload'>[]): Held {
@@ -169,9 +205,40 @@ class GuardedConnection implements Connection {
     if (this.#pauses === 0) this.pull()
   }
 
-  readonly mayRead = (): boolean => {
-    if (this.#unanswered.holding || this.connecting || this.#pauses > 0) return false
-    return this.#unanswered.mayRead(this.deviceId, this.#publishes, this.pull)
+  /** A publish is read, and charged with what this gives. */
+  readonly expectFanOut = (): number => {
+    this.#expected.publishes += 1
+    this.#expected.cost += this.#expectedCost
+    return this.#expectedCost
+  }
+
+  noteFanOut(cost: number): void {
+    const { publishes, cost: all } = this.#expected
+    // Never more is given back than was charged, whatever the order and the mix: what has cost is paid (G7).
+    const charged = publishes === 0 ? 0 : all / publishes
+    if (publishes > 0) this.#expected = { publishes: publishes - 1, cost: all - charged }
+    this.read({ cost: cost - charged, packets: 0, bytes: 0 })
+    this.#expectedCost = Math.max(cost, expectationKept * this.#expectedCost)
+  }
+
+  read(spent: Spent): void {
+    this.#turn.spend(spent)
+  }
+
+  get isTooOften(): boolean {
+    return this.#turn.isTooOften
+  }
+
+  leave(): void {
+    this.#unanswered.forget(this.pull)
+    this.#turn.leave()
+  }
+
+  readonly mayCost = (): number => {
+    if (this.#unanswered.holding || this.connecting || this.#pauses > 0) return 0
+    if (!this.#unanswered.mayRead(this.deviceId, this.#publishes, this.pull)) return 0
+    // Who has nothing to be read stands in no line.
+    return this.#socket.readableLength === 0 ? costPerTurn : this.#turn.left()
   }
 
   /**
@@ -182,7 +249,7 @@ class GuardedConnection implements Connection {
     if (this.#pulling) return
     this.#pulling = true
     for (let asked = 0; asked <= this.#publishes + 1; asked += 1) {
-      if (this.#socket.destroyed || this.#socket.readableLength === 0 || !this.mayRead()) break
+      if (this.#socket.destroyed || this.#socket.readableLength === 0 || this.mayCost() <= 0) break
       this.#socket.emit('readable')
     }
     this.#pulling = false
@@ -191,11 +258,15 @@ class GuardedConnection implements Connection {
 
 class GuardedConnections implements Connections {
   readonly #unanswered: Unanswered
+  readonly #turns: Turns
   readonly #bySocket = new WeakMap<Duplex, Connection>()
   readonly #open = new Set<AbortController>()
 
-  constructor(limits: ConnectionLimits) {
+  constructor(limits: ConnectionLimits, parts: ConnectionsParts) {
     this.#unanswered = new Unanswered(limits)
+    const { rates } = limits
+    const turn = { costPerTurn, costPerPacketMin: costOfPacketMin, yieldTo: setImmediate }
+    this.#turns = new Turns({ ...turn, rates, ...parts })
   }
 
   open<Topic>(
@@ -206,14 +277,17 @@ class GuardedConnections implements Connections {
     const controller = new AbortController()
     // One listener per publish that waits; Node would warn at eleven.
     setMaxListeners(0, controller.signal)
-    const connection = new GuardedConnection(socket, deviceId, controller.signal, this.#unanswered)
+    const parts = { signal: controller.signal, unanswered: this.#unanswered, turns: this.#turns }
+    const connection = new GuardedConnection(socket, deviceId, parts)
     const taker = takerOf(connection)
     let answer: Answerer | undefined
     guardReads(socket, {
       ...this.#unanswered.limits,
       taking: taker,
       onTaken: (publishes) => taker.take(publishes),
-      mayRead: connection.mayRead,
+      mayCost: connection.mayCost,
+      costOfFanOut: connection.expectFanOut,
+      onRead: (spent) => connection.read(spent),
       refusalOf: wrongLevel,
       onReady: connection.pull,
       // What reads has been attached.
@@ -223,7 +297,7 @@ class GuardedConnections implements Connections {
     this.#open.add(controller)
     socket.once('close', () => {
       this.#open.delete(controller)
-      this.#unanswered.forget(connection.pull)
+      connection.leave()
       controller.abort()
     })
     answer = attach()

@@ -2,7 +2,7 @@ import type { Aedes, Client, PublishPacket } from 'aedes'
 import { messageOf } from '../../src/errors.ts'
 import type { TopicRules } from '../admission/routes/topics.ts'
 import type { Sessions } from '../sessions/sessions-level.ts'
-import { deviceOf, refusalOf, sessionName } from './connect-rules.ts'
+import { deviceOf, RefusedConnect, refusalOf, sessionName } from './connect-rules.ts'
 import type { Connections } from './connections.ts'
 import type { FanOut } from './subscribers/fan-out-aedes.ts'
 import type { Publishing, PublishingSession } from './publishing.ts'
@@ -39,7 +39,9 @@ function preConnect({ connections, rules, makeId }: HooksParts): Hooks['preConne
     connection.connecting = true
     // Missing in its types.
     connection.isBridge = (packet as { bridgeMode?: boolean }).bridgeMode === true
-    connection.refusal = refusalOf(packet, connection.deviceId, rules)
+    connection.refusal = connection.isTooOften
+      ? new RefusedConnect('connects-rate', 3, 'the device connects more often than mqtt.limits lets it')
+      : refusalOf(packet, connection.deviceId, rules)
     packet.clientId = sessionName(connection.deviceId, packet.clientId || makeId())
     done(null, true)
   }

@@ -16,8 +16,11 @@ export const connectionRefusals = [
   'not-tls',
   'handshake-timeout',
   'handshake-failed',
+  'handshake-displaced',
+  'handshakes-max',
   'connections-max',
   'connections-per-device-max',
+  'connects-rate',
   'client-id',
   'will-topic',
   'protocol-version',
@@ -79,6 +82,12 @@ export function claimedName(certificate: Certificate | undefined): string | unde
   return name
     .slice(0, 64)
     .replace(/[^\u0020-\u007e]/g, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`)
+}
+
+/** The same, as a part of what is told of a refusal. */
+export function claimOf(certificate: Certificate | undefined): { claimed?: string } {
+  const claimed = claimedName(certificate)
+  return claimed === undefined ? {} : { claimed }
 }
 
 const byVerification: Readonly<Record<string, ConnectionRefusal>> = {

@@ -1,16 +1,16 @@
 import { constants, X509Certificate } from 'node:crypto'
-import type { AddressInfo, Socket } from 'node:net'
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import {
-  createServer,
-  type PeerCertificate,
+  createServer as createTlsServer,
   type SecureContextOptions,
-  type Server,
+  type Server as TlsServer,
   type TLSSocket,
 } from 'node:tls'
 import type { Clock } from '../../src/clock.ts'
 import { codeOf, messageOf } from '../../src/errors.ts'
 import { listen } from '../../src/listen.ts'
-import { claimedName, type ConnectionRefusal, handshakeRefusal, identify } from './identity.ts'
+import { Handshakes, type Place } from './handshakes.ts'
+import { claimOf, type ConnectionRefusal, handshakeRefusal, identify } from './identity.ts'
 import { type Credential, credentialOf, sentMax, sentWith } from './trust/credential.ts'
 import { Standing } from './trust/standing.ts'
 import type { ReloadResult, Trust } from './trust/trust.ts'
@@ -23,9 +23,15 @@ export interface EntranceOptions {
   trust: Pick<Trust, 'inForce' | 'stale' | 'watch'>
   connectionsMax: number
   connectionsPerDeviceMax: number
+  /** Connections of which nobody knows yet whose they are, besides `connectionsMax`. */
+  handshakesMax: number
   handshakeTimeoutMs: number
   clock: Clock
+  random: () => number
 }
+
+/** A ClientHello is longer. */
+const handshakeBytesMin = 64
 
 export interface ListenerOptions extends EntranceOptions {
   /** A device whose certificate was verified and whose identity is known. */
@@ -58,12 +64,15 @@ export interface Listener {
  */
 export async function startListener(options: ListenerOptions): Promise<Listener> {
   const entrance = new Entrance(options)
-  await listen(entrance.server, options.port, options.host, 'the MQTT listener')
+  await listen(entrance.gate, options.port, options.host, 'the MQTT listener')
   return entrance
 }
 
 class Entrance implements Listener {
-  readonly server: Server
+  /** Who comes; and TLS with those that there is a place for. */
+  readonly gate: Server
+  readonly #server: TlsServer
+  readonly #handshakes: Handshakes
   readonly #options: ListenerOptions
   /** Those whose identity is known, by device. */
   readonly #ofDevice = new Map<string, number>()
@@ -71,71 +80,118 @@ class Entrance implements Listener {
   readonly #standing: Standing
   /** Half made ones too. */
   readonly #sockets = new Set<Socket>()
+  /** Of each that is in its handshake. */
+  readonly #placeOf = new WeakMap<Socket, Place>()
+  readonly #turnedAway = new WeakSet<Socket>()
+  /** Those whose handshake has not begun yet. */
+  readonly #toBegin: Socket[] = []
+  #isBeginning = false
 
   constructor(options: ListenerOptions) {
     this.#options = options
     const { trust, clock } = options
     this.#standing = new Standing({ trust: () => trust.inForce, stale: trust.stale, clock })
-    this.server = createServer({
+    this.#handshakes = new Handshakes({
+      max: options.handshakesMax,
+      monotonicMs: () => clock.monotonicMs(),
+      random: options.random,
+    })
+    // A device that lost its power never says goodbye, and what it leaves open counts against its connections.
+    const keepAlive = { keepAlive: true, keepAliveInitialDelay: 60_000 }
+    this.gate = createServer(keepAlive, (socket) => this.#arrived(socket))
+    this.#server = createTlsServer({
       ...contextOf(trust),
       requestCert: true,
       // Node looks at what the check of the certificate has found when the handshake is over, and knows then whose it was, which
       // it does not tell. So it is looked at here: `#identified`.
       rejectUnauthorized: false,
       handshakeTimeout: options.handshakeTimeoutMs,
-      // A device that lost its power never says goodbye, and what it leaves open counts against its connections.
-      keepAlive: true,
-      keepAliveInitialDelay: 60_000,
     })
-    // Node drops what is over before the handshake: a flood of handshakes must not cost more than it may.
-    this.server.maxConnections = options.connectionsMax
-    this.server.on('drop', (about) => this.#dropped(about?.remoteAddress ?? 'unknown'))
-    this.server.on('connection', (socket: Socket) => this.#arrived(socket))
-    this.server.on('tlsClientError', (error, socket) => this.#failed(error, socket))
-    this.server.on('secureConnection', (socket) => this.#identified(socket))
+    this.#server.on('tlsClientError', (error, socket) => this.#failed(error, socket))
+    this.#server.on('secureConnection', (socket) => this.#identified(socket))
     trust.watch({
       reloaded: (result) => {
         // First of all, and whatever becomes of what is shown to those who come.
         this.#standing.review()
         options.onReloaded(result)
-        this.server.setSecureContext(contextOf(trust))
+        this.#server.setSecureContext(contextOf(trust))
       },
       passed: () => this.#standing.pass(),
     })
   }
 
   get port(): number {
-    return (this.server.address() as AddressInfo).port
+    return (this.gate.address() as AddressInfo).port
   }
 
   close(): void {
-    this.server.close()
+    this.gate.close()
   }
 
   end(): void {
-    this.server.close()
+    this.gate.close()
     for (const socket of this.#sockets) socket.destroy()
   }
 
-  #dropped(address: string): void {
-    const detail = `${this.#options.connectionsMax} connections are open`
-    this.#options.onRefused('connections-max', { detail, address })
-  }
-
+  /** A connection for which there is no place costs no handshake. */
   #arrived(socket: Socket): void {
     // Once asked for, Node remembers the address: a socket that was reset no longer knows it.
-    void socket.remoteAddress
+    const address = socket.remoteAddress ?? 'unknown'
+    socket.on('error', () => {})
+    const { connectionsMax, handshakesMax } = this.#options
+    if (this.#established >= connectionsMax)
+      return this.#turnAway(socket, 'connections-max', `${connectionsMax} connections are open`)
+    const place = this.#handshakes.enter({
+      address,
+      hasSpoken: () => socket.bytesRead >= handshakeBytesMin,
+      displace: () => {
+        const detail = `${handshakesMax} connections are in their handshake, most of them of this source, and it had not finished its own`
+        this.#turnAway(socket, 'handshake-displaced', detail)
+      },
+    })
+    if (!place) {
+      const detail = `${handshakesMax} connections are in their handshake, most of them of this source`
+      return this.#turnAway(socket, 'handshakes-max', detail)
+    }
     this.#sockets.add(socket)
-    socket.once('close', () => this.#sockets.delete(socket))
+    this.#placeOf.set(socket, place)
+    socket.once('close', () => {
+      place.leave()
+      this.#sockets.delete(socket)
+    })
+    this.#toBegin.push(socket)
+    if (!this.#isBeginning) this.#begin()
   }
 
-  #failed(error: Error, socket: TLSSocket): void {
+  /**
+   * One handshake in a turn of the event loop: each costs a signature, and those who are let in have theirs to do between two (G7).
+   */
+  #begin(): void {
+    let socket = this.#toBegin.shift()
+    while (socket?.destroyed) socket = this.#toBegin.shift()
+    this.#isBeginning = socket !== undefined
+    if (!socket) return
+    setImmediate(() => this.#begin())
+    this.#placeOf.get(socket)?.begins()
+    this.#server.emit('connection', socket)
+  }
+
+  #turnAway(socket: Socket, reason: ConnectionRefusal, detail: string): void {
+    this.#turnedAway.add(socket)
+    this.#options.onRefused(reason, { detail, address: socket.remoteAddress ?? 'unknown' })
+    socket.destroy()
+  }
+
+  #failed(error: Error, socket: Wrapped): void {
+    // It was told already why.
+    if (socket._parent && this.#turnedAway.has(socket._parent)) return
     const reason = handshakeRefusal(codeOf(error))
     this.#options.onRefused(reason, { detail: oneLine(messageOf(error)), address: addressOf(socket) })
     socket.destroy()
   }
 
-  #identified(socket: TLSSocket): void {
+  #identified(socket: Wrapped): void {
+    if (socket._parent) this.#placeOf.get(socket._parent)?.leave()
     // Until the broker listens, a reset must not be an unhandled error.
     socket.on('error', () => {})
     const address = socket.remoteAddress ?? 'unknown'
@@ -143,7 +199,7 @@ class Entrance implements Listener {
     const identity = identify(certificate, verificationOf(socket))
     if (!identity.ok) {
       const { reason, detail } = identity
-      this.#options.onRefused(reason, { detail, address, ...claim(certificate) })
+      this.#options.onRefused(reason, { detail, address, ...claimOf(certificate) })
       socket.destroy()
       return
     }
@@ -158,6 +214,13 @@ class Entrance implements Listener {
     if (open >= this.#options.connectionsPerDeviceMax) {
       const detail = `the device has ${open} connections open`
       this.#options.onRefused('connections-per-device-max', { detail, address, deviceId })
+      socket.destroy()
+      return
+    }
+    const { connectionsMax } = this.#options
+    if (this.#established >= connectionsMax) {
+      const detail = `${connectionsMax} connections are open`
+      this.#options.onRefused('connections-max', { detail, address, deviceId })
       socket.destroy()
       return
     }
@@ -209,10 +272,7 @@ class Entrance implements Listener {
   }
 }
 
-/**
- * No session is resumed: its ticket would let in whoever has once been let in, without a certificate that is looked at. It would
- * save a device two milliseconds of CPU at both ends, and its certificates on the wire.
- */
+/** No session is resumed: its ticket lets in whoever has once been let in, without a look at a certificate, to save 2 ms of CPU at both ends. */
 function contextOf({ inForce: { cas, pair } }: Pick<Trust, 'inForce'>): SecureContextOptions {
   const { cert, key } = pair
   return { ca: cas.ca, cert, key, minVersion: 'TLSv1.2', secureOptions: constants.SSL_OP_NO_TICKET }
@@ -224,13 +284,11 @@ function verificationOf(socket: TLSSocket): string | undefined {
   return socket.authorized ? undefined : String(socket.authorizationError)
 }
 
-function claim(certificate: PeerCertificate): { claimed?: string } {
-  const claimed = claimedName(certificate)
-  return claimed === undefined ? {} : { claimed }
-}
+/** With the socket under it, which its types do not have. */
+type Wrapped = TLSSocket & { _parent?: Socket }
 
 /** Where a failed handshake came from: the TLS socket has forgotten it, the socket under it has not. */
-function addressOf(socket: TLSSocket & { _parent?: Socket }): string {
+function addressOf(socket: Wrapped): string {
   return socket.remoteAddress ?? socket._parent?.remoteAddress ?? 'unknown'
 }
 

@@ -24,6 +24,8 @@ export interface BrokerObserver extends IngestObserver, SessionsObserver {
   connections(open: number): void
   connectionRefused(reason: ConnectionRefusal): void
   connectionEnded(reason: ConnectionEnding): void
+  /** A device that is over a rate is not read for some time. */
+  held(): void
   /** The files of `mqtt.tls` were read again. */
   trustReloaded(result: ReloadResult): void
 }
@@ -34,5 +36,6 @@ export const silentBrokerObserver: BrokerObserver = {
   connections() {},
   connectionRefused() {},
   connectionEnded() {},
+  held() {},
   trustReloaded() {},
 }

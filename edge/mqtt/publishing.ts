@@ -23,6 +23,8 @@ export interface PublishingParts {
   unreleased: Pick<Unreleased, 'take'>
   /** Gives the message its place among all that is published: what is queued and what is retained are compared by it. */
   number(packet: PublishedPacket): void
+  /** What it costs to send it to all who want it. */
+  costOf(topic: string): number
   /** Keeps the message for whoever subscribes later, if anybody may be given it. */
   retain(clientId: string, packet: PublishedPacket): Promise<void>
 }
@@ -124,6 +126,7 @@ export class Publishing {
     const settle = async (): Promise<void> => {
       await turn
       this.#parts.number(packet)
+      connection.noteFanOut(this.#parts.costOf(packet.topic))
       if (packet.retain) await this.#parts.retain(session.id, packet)
     }
     if (packet.qos === 2 && packet.retain) return await unreleased.take(session, packet, admit, settle)

@@ -13,7 +13,7 @@ import { StandingLost } from './trust/standing.ts'
 export interface ReportsOptions {
   observer: Pick<
     BrokerObserver,
-    'connectionRefused' | 'connectionEnded' | 'subscriptionRefused' | 'published'
+    'connectionRefused' | 'connectionEnded' | 'subscriptionRefused' | 'published' | 'held'
   >
   clock: Clock
   log: Logger
@@ -50,8 +50,7 @@ export class Reports {
   /** At the entrance: there is no session yet that could be told. */
   connectionRefused(reason: ConnectionRefusal, about: RefusedConnection): void {
     this.#observer.connectionRefused(reason)
-    const who = about.deviceId ?? `${about.address} ${bucketOf(about.claimed)}`
-    this.#warn(`${reason} ${who}`, 'connection refused', { reason, ...about })
+    this.#warn(`${reason} ${keyOf(reason, about)}`, 'connection refused', { reason, ...about })
   }
 
   subscriptionForbidden(device: string, topic: string): void {
@@ -86,6 +85,12 @@ export class Reports {
     }
   }
 
+  /** By a rate of `mqtt.limits`: nothing is lost, and its device waits. */
+  held(device: string): void {
+    this.#observer.held()
+    this.#warn(`held ${device}`, 'a device is over its rate, and is not read for some time', { device })
+  }
+
   willGivenUp(device: string, error: TidegateError): void {
     this.#observer.published('failed', 1)
     this.#warn(`${error.code} ${device}`, 'will given up', {
@@ -110,6 +115,12 @@ export class Reports {
     const short = Object.entries(about).map(([name, value]) => [name, cut(value)] as const)
     this.#warnOfOne(key, message, Object.fromEntries(short))
   }
+}
+
+/** A crowd at the door may come from as many addresses as it likes: one line is for all of it. */
+function keyOf(reason: ConnectionRefusal, { deviceId, address, claimed }: RefusedConnection): string {
+  if (reason === 'handshakes-max' || reason === 'handshake-displaced') return ''
+  return deviceId ?? `${address} ${bucketOf(claimed)}`
 }
 
 /**

@@ -66,6 +66,7 @@ function brokerMetrics(registers: Registry[]): BrokerObserver {
     'subscriptions_refused_total',
     'Subscriptions that are not the device’s to make, or over its bound',
   )
+  const held = counter('devices_held_total', 'Times a device was not read since it was over a rate')
   const clocks = counter('implausible_clocks_total', 'Events whose device clock was not believed')
   const times = counter('unreadable_times_total', 'Events whose device gave a time that cannot be read')
   const notKept = counter('messages_not_kept_total', 'Messages not kept or sent at a bound', {
@@ -81,6 +82,7 @@ function brokerMetrics(registers: Registry[]): BrokerObserver {
     connections: (open) => connections.set(open),
     connectionRefused: (reason) => refused.inc({ reason }),
     connectionEnded: (reason) => ended.inc({ reason }),
+    held: () => held.inc(),
     trustReloaded: (result) => reloads.inc({ result }),
     published: (result, publishes) => published.inc({ result }, publishes),
     quarantined: (reason) => quarantined.inc({ reason }),

@@ -46,6 +46,7 @@ export const rooms: Readonly<Record<string, Room>> = {
       'edge/mqtt/door',
       'edge/mqtt/subscribers',
       'edge/mqtt/trust',
+      'edge/mqtt/turns',
       'edge/sessions',
       'edge/sessions/records',
       'edge/admission',
@@ -60,6 +61,10 @@ export const rooms: Readonly<Record<string, Room>> = {
   'edge/mqtt/trust': {
     sentence:
       'whom the entrance trusts: certificates, CAs, revocation lists, who is denied; read again while it runs',
+    mayImport: [],
+  },
+  'edge/mqtt/turns': {
+    sentence: 'whose turn it is to be read: a fair share of the gateway’s time for each device',
     mayImport: [],
   },
   'edge/mqtt/subscribers': {

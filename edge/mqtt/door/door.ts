@@ -4,8 +4,13 @@ import type { SubscriptionRequest } from './requests.ts'
 import type { TakenPublish } from './taken.ts'
 
 export interface DoorOptions<Topic> extends FrameOptions<Topic> {
-  /** Whether the connection may be read further; while it says no, TCP holds the sender back (G7). */
-  mayRead(): boolean
+  /**
+   * What may be read further, by what it costs; while that is nothing, TCP holds the sender back (G7). A packet is read whole
+   * if any of it may be.
+   */
+  mayCost(): number
+  /** So much was read. */
+  onRead(spent: { cost: number; packets: number; bytes: number }): void
   /** What it has taken out of what was read, before the broker is given the rest. */
   onTaken(publishes: readonly TakenPublish<Topic>[]): void
   /** Nothing more is read until it resolves; if it rejects, the connection ends with that error. */
@@ -15,6 +20,9 @@ export interface DoorOptions<Topic> extends FrameOptions<Topic> {
   /** There may be more to read. */
   onReady: () => void
 }
+
+/** Taken from the socket at once, even if little is left of a turn: a packet that is not there whole is copied. */
+const bytesMin = 2048
 
 /** CONNACK, unacceptable protocol version (MQTT 3.1.1, 3.2.2.3). */
 const wrongLevel = Buffer.from([0x20, 2, 0, 1])
@@ -31,7 +39,11 @@ export function guardReads<Topic>(socket: Duplex, options: DoorOptions<Topic>): 
   socket.read = (size?: number): unknown => {
     // The stream itself calls read(0) to fill its buffer: that takes nothing.
     if (size === 0) return read(0)
-    return door.read(() => read(size) as Buffer | null)
+    return door.read((bytesMax) => {
+      // All of what is left is asked for without a number: a stream that has ended is over then.
+      const wanted = bytesMax < socket.readableLength ? bytesMax : size
+      return read(wanted) as Buffer | null
+    })
   }
 }
 
@@ -48,12 +60,16 @@ class Door<Topic> {
     this.#reader = new FrameReader(options)
   }
 
-  read(next: () => Buffer | null): Buffer | null {
-    if (this.#isShut || this.#socket.destroyed || !this.#options.mayRead()) return null
-    const chunk = next()
+  read(next: (bytesMax: number) => Buffer | null): Buffer | null {
+    if (this.#isShut || this.#socket.destroyed) return null
+    const costMax = this.#options.mayCost()
+    if (costMax <= 0) return null
+    const chunk = next(Math.max(costMax, bytesMin))
     if (chunk === null) return null
-    const reading = this.#reader.read(chunk)
+    const reading = this.#reader.read(chunk, costMax)
     const { taken, pass, rest } = reading
+    const bytes = chunk.length - (rest?.length ?? 0)
+    this.#options.onRead({ cost: reading.cost, packets: reading.packets, bytes })
     if (taken.length > 0) this.#options.onTaken(taken)
     // Given back, it keeps the stream from ending before it was read.
     if (rest) this.#socket.unshift(rest)
@@ -61,11 +77,13 @@ class Door<Topic> {
     return pass.length > 0 ? pass : null
   }
 
-  #proceed({ rest, request, refusedLevel, error }: Reading<Topic>): void {
+  #proceed({ request, refusedLevel, error }: Reading<Topic>): void {
     if (error) this.#end(error)
     else if (refusedLevel !== undefined) this.#refuse(this.#options.refusalOf(refusedLevel))
     else if (request) void this.#answer(request)
-    else if (rest) setImmediate(this.#options.onReady)
+    // Who may read nothing just now is told when that is over.
+    else if (this.#socket.readableLength > 0 && this.#options.mayCost() > 0)
+      setImmediate(this.#options.onReady)
   }
 
   async #answer(request: SubscriptionRequest): Promise<void> {

@@ -1,4 +1,5 @@
 import { checkConnect } from './connect.ts'
+import { costOfFilter, costOfPacket, costOfTaken } from './costs.ts'
 import { Fields } from './fields.ts'
 import { isRequest, packetType, typeNames } from './packet-types.ts'
 import { readRequest, type SubscriptionRequest } from './requests.ts'
@@ -13,6 +14,9 @@ export interface Reading<Topic> {
   pass: Buffer
   /** What lies behind `pass` and what stopped there: to be read next. */
   rest: Buffer | undefined
+  /** What the packets cost that were looked at, and how many they were. */
+  cost: number
+  packets: number
   request?: SubscriptionRequest
   /** The level of a CONNECT that is to be refused for it. */
   refusedLevel?: number
@@ -26,6 +30,8 @@ export interface FrameLimits {
 
 export interface FrameOptions<Topic> extends FrameLimits {
   taking: Taking<Topic>
+  /** What a publish that goes to the broker is expected to cost behind it. */
+  costOfFanOut: () => number
 }
 
 const headerBytesMax = 5
@@ -45,8 +51,13 @@ const qos2Flag = 0x04
 export class FrameReader<Topic> {
   readonly #limits: FrameLimits
   readonly #topics: TakenTopics<Topic>
+  readonly #costOfFanOut: () => number
   /** What was taken out of the chunk that is being read. */
   #taken: TakenPublish<Topic>[] = []
+  /** What its packets cost, and may. */
+  #cost = 0
+  #packets = 0
+  #costMax = Infinity
   /** Bytes of a payload still to go by. */
   #payload = 0
   /** The beginning of a packet of which more is to be checked. */
@@ -63,21 +74,28 @@ export class FrameReader<Topic> {
   #payloadStart = 0
   #topic: Topic | undefined
 
-  constructor({ taking, ...limits }: FrameOptions<Topic>) {
+  constructor({ taking, costOfFanOut, ...limits }: FrameOptions<Topic>) {
     this.#limits = limits
+    this.#costOfFanOut = costOfFanOut
     this.#topics = new TakenTopics(taking)
   }
 
-  /** Of the rest of one chunk first, then of the next. Nothing is read after an error or a refused level. */
-  read(chunk: Buffer): Reading<Topic> {
+  /**
+   * Of the rest of one chunk first, then of the next. Nothing is read after an error or a refused level, and no further packet
+   * once those before it cost so much.
+   */
+  read(chunk: Buffer, costMax = Infinity): Reading<Topic> {
     this.#taken = []
+    this.#cost = 0
+    this.#packets = 0
+    this.#costMax = costMax
     // What follows a DISCONNECT is nobody's [MQTT-3.14.4-2].
     if (this.#isOver) return this.#reading(nothing, undefined)
     return this.#heldBytes > 0 ? this.#readOn(chunk) : this.#readFrom(chunk, 0)
   }
 
   #reading(pass: Buffer, rest: Buffer | undefined): Reading<Topic> {
-    return { taken: this.#taken, pass, rest }
+    return { taken: this.#taken, pass, rest, cost: this.#cost, packets: this.#packets }
   }
 
   /** `start`: what lies before it was read already. */
@@ -88,9 +106,12 @@ export class FrameReader<Topic> {
       if (this.#payload > 0) {
         const passed = Math.min(this.#payload, chunk.length - at)
         this.#payload -= passed
+        this.#cost += passed
         at += passed
         continue
       }
+      if (at > start && this.#cost >= this.#costMax)
+        return this.#reading(chunk.subarray(passFrom, at), chunk.subarray(at))
       // What came before is to be handed on first: whether it may be answered is asked then.
       if (at > start && isRequest((chunk[at] as number) >> 4))
         return this.#reading(chunk.subarray(passFrom, at), chunk.subarray(at))
@@ -104,8 +125,11 @@ export class FrameReader<Topic> {
         if (passFrom < at) return this.#reading(chunk.subarray(passFrom, at), chunk.subarray(at))
         this.#take(chunk)
         passFrom = this.#end
-      } else if (found !== passes)
+      } else if (found !== passes) {
+        this.#charge(found, this.#end - at)
         return { ...this.#reading(chunk.subarray(passFrom, at), restOf(chunk, this.#end)), ...found }
+      }
+      this.#charge(found, this.#end - at)
       at = this.#end
       // What comes with a CONNECT is read when that is answered: the broker would let what comes later overtake it.
       if (this.#type === packetType.connect && at < chunk.length)
@@ -125,6 +149,7 @@ export class FrameReader<Topic> {
       const found = this.#look(this.#held, 0, this.#heldBytes)
       if (typeof found !== 'number') {
         const held = this.#held.subarray(0, this.#heldBytes)
+        this.#charge(found, held.length)
         if (found === isTaken) this.#take(held)
         // Held as one to be taken, and not to be taken any more, it has some of its payload with it.
         if (found === passes) this.#payload -= held.length - this.#end
@@ -139,6 +164,16 @@ export class FrameReader<Topic> {
       this.#hold(chunk.subarray(at, at + more))
       at += more
     }
+  }
+
+  #charge(found: Outcome, bytes: number): void {
+    this.#packets += 1
+    this.#cost += bytes
+    if (found === isTaken) this.#cost += costOfTaken
+    else this.#cost += costOfPacket(this.#type, this.#flags)
+    if (found === passes && this.#type === packetType.publish) this.#cost += this.#costOfFanOut()
+    if (typeof found === 'object' && 'request' in found)
+      this.#cost += found.request.filters.length * costOfFilter
   }
 
   #hold(bytes: Buffer): void {

@@ -5,6 +5,7 @@ import type { RetainedMessage } from '../../sessions/retained-level.ts'
 import type { Sessions } from '../../sessions/sessions-level.ts'
 import { RetainedQueue } from './retained.ts'
 import type { Subscriber } from './subscribing.ts'
+import { costOfDelivery, costOfMatch } from '../door/costs.ts'
 import { type Delivery, type Pause, Unsent } from './unsent.ts'
 
 type Published = AedesPublishPacket & { clientId?: string }
@@ -48,6 +49,8 @@ export class FanOut {
   readonly #options: FanOutOptions
   readonly #tree = new TopicTree<AedesSubscriber, number>()
   readonly #of = new WeakMap<Client, AedesSubscriber>()
+  /** Of the topic that was looked up last. */
+  #found: Found | undefined
 
   constructor(options: FanOutOptions) {
     this.#options = options
@@ -77,10 +80,7 @@ export class FanOut {
   /** Calls back when each subscriber was sent it, or its publisher need not wait. */
   emit(packet: Published, done: () => void): void {
     if (this.#tree.isEmpty) return done()
-    const wanted = new Map<AedesSubscriber, number>()
-    this.#tree.match(packet.topic, (subscriber, qos) => {
-      if ((wanted.get(subscriber) ?? -1) < qos) wanted.set(subscriber, qos)
-    })
+    const { wanted } = this.#find(packet.topic)
     let waiting = wanted.size
     if (waiting === 0) return done()
     for (const [subscriber, qos] of wanted)
@@ -90,6 +90,26 @@ export class FanOut {
       })
   }
 
+  /** What it costs to send what is published to this topic to all who want it, in the units of `door/costs.ts`. */
+  costOf(topic: string): number {
+    if (this.#tree.isEmpty) return 0
+    const { wanted, matches } = this.#find(topic)
+    return matches * costOfMatch + wanted.size * costOfDelivery
+  }
+
+  #find(topic: string): Found {
+    const { changes } = this.#tree
+    if (this.#found?.topic === topic && this.#found.changes === changes) return this.#found
+    const wanted = new Map<AedesSubscriber, number>()
+    let matches = 0
+    this.#tree.match(topic, (subscriber, qos) => {
+      matches += 1
+      if ((wanted.get(subscriber) ?? -1) < qos) wanted.set(subscriber, qos)
+    })
+    this.#found = { topic, changes, wanted, matches }
+    return this.#found
+  }
+
   // Nobody but aedes listens, for what other brokers of a cluster would say.
   on(): void {}
   removeListener(): void {}
@@ -97,6 +117,14 @@ export class FanOut {
   close(done: () => void): void {
     setImmediate(done)
   }
+}
+
+/** Who wants a topic, at which QoS, and by how many filters in all. */
+interface Found {
+  topic: string
+  changes: number
+  wanted: ReadonlyMap<AedesSubscriber, number>
+  matches: number
 }
 
 /**

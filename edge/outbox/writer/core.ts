@@ -51,6 +51,21 @@ export type Command =
   | { kind: 'recount' }
   | { kind: 'reload'; state: State; error: unknown }
 
+/** A write's time is shared by device (G7). What is no device's waits for none: what leaves makes room. */
+export function ownerOf(command: Command): string | undefined {
+  return command.kind === 'append' ? command.pendings[0]?.submission.candidate.partitionkey : undefined
+}
+
+/** As how many events it counts in a write: one of many KiB is written, and hashed, in the time of as many small ones. */
+export function weightOf(command: Command): number {
+  if (command.kind !== 'append') return 1
+  return command.pendings.reduce((sum, { submission }) => {
+    return sum + 1 + Math.floor(submission.candidate.text.length / textLengthOfOne)
+  }, 0)
+}
+
+const textLengthOfOne = 4096
+
 /** Lowest position of a lane that may still be queued (I6), those that `draft` removes left out. */
 export function lowestQueued(core: Core, lane: Lane, draft?: Draft): number {
   // Only the normal lane is evicted without a gap: in the high lane ledger events stay.

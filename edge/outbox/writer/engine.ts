@@ -24,7 +24,7 @@ import { admitInto, letIn } from './admit.ts'
 import { ClockRecord } from './clock-record.ts'
 import { Checkpoints, enterCheckpoint } from './checkpoints.ts'
 import { closeStore } from './closing.ts'
-import { type Command, type Core, lowestQueued, type Parts } from './core.ts'
+import { type Command, type Core, lowestQueued, ownerOf, type Parts, weightOf } from './core.ts'
 import { Departures } from './departures.ts'
 import { Draft } from './draft.ts'
 import { Housekeeping } from './housekeeping.ts'
@@ -86,7 +86,8 @@ export class Engine implements Outbox {
     this.#writer = new WriterState(core.options.clock)
     this.#commands = groupCommit((commands) => this.#commit(commands).finally(() => endRemoval(core)), {
       itemsMax: core.options.batchEventsMax,
-      countOf: (command) => (command.kind === 'append' ? command.pendings.length : 1),
+      countOf: weightOf,
+      ownerOf,
     })
     this.#oldest = new Oldest(core)
     this.#clockRecord = new ClockRecord(core, core.state.head.position + 1)

@@ -165,7 +165,7 @@ describe('the cloud on RabbitMQ and PostgreSQL', () => {
     expect(await bench.depth('history.dead')).toBe(0)
   })
 
-  test('full dead letters stop the history of no device, whoever has filled them (G5, G7)', async () => {
+  test('full dead letters hold up nothing that history stores, with a fault or without, whoever has filled them (G5, G7)', async () => {
     bench = await openCloudBench()
     const cloud = await bench.start()
     const limit = JSON.stringify({ 'max-length': 5, overflow: 'reject-publish' })

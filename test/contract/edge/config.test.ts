@@ -89,6 +89,14 @@ test('a payload limit that could never be met by a packet is a fault', () => {
   ])
 })
 
+test('a rate of bytes that would hold a packet back for longer than a keep alive is a fault (G7)', () => {
+  const [fault] = faultsOf({ ...least, mqtt: { ...least.mqtt, limits: { bytesPerSecond: '10KiB' } } })
+  expect(fault).toContain(
+    'mqtt.limits.bytesPerSecond: must let through a packet of mqtt.packetBytesMax in 30 s',
+  )
+  expect(faultsOf({ ...least, mqtt: { ...least.mqtt, limits: { bytesPerSecond: '35KiB' } } })).toEqual([])
+})
+
 test('the environment wins over the file, key by key', () => {
   const config = loadEdgeConfig(example, {
     TIDEGATE_EDGE__UPLINK__URL: 'amqps://elsewhere',

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { type Admitted, type AdmissionOptions, createAdmission } from '../../../edge/admission/admission.ts'
 import { containersMax, depthMax } from '../../../edge/admission/payload.ts'
 import { createRoutes, type Route } from '../../../edge/admission/routes/routes.ts'
@@ -149,6 +149,33 @@ test.for<[string, string | Buffer]>([
   ['TOO_DEEP', '['.repeat(depthMax + 1) + ']'.repeat(depthMax + 1)],
 ])('a payload no store could keep as it is, is quarantined: %s', ([reason, payload]) => {
   expect(admit(payload, 'devices/a1/events/com.acme.free').rejected?.reason).toBe(reason)
+})
+
+const freely = admitting({ payloadBytesMax: 1 << 20 })
+
+test.for<[string, string]>([
+  ['TOO_DEEP', `{"v":${'['.repeat(100_000)}`],
+  ['TOO_MANY_VALUES', `[${'{},'.repeat(100_000)}`],
+])('a long payload that would be refused for its shape is not parsed first: %s (G7)', ([reason, payload]) => {
+  const parse = vi.spyOn(JSON, 'parse')
+  const { rejected } = freely(payload, 'devices/a1/events/com.acme.free')
+  expect(rejected?.reason).toBe(reason)
+  expect(parse.mock.calls.filter(([text]) => text.length > 8192)).toEqual([])
+  parse.mockRestore()
+})
+
+test('brackets in a text are none, however long it is and whatever is escaped in it', () => {
+  fc.assert(
+    fc.property(fc.array(fc.constantFrom('[', '{', '"', '\\', ']', '}', 'x'), { maxLength: 20 }), (parts) => {
+      const value = {
+        pad: 'x'.repeat(9000),
+        note: parts.join('').repeat(50),
+        list: [[{}]],
+        [parts.join('')]: 1,
+      }
+      expect(freely(value, 'devices/a1/events/com.acme.free').rejected).toBeUndefined()
+    }),
+  )
 })
 
 test('a type that is none, or is the gateway’s own, is quarantined and not lost', () => {

@@ -16,6 +16,7 @@ import {
 const topic = 'devices/a1/events/com.acme.note'
 const other = 'devices/a1/state'
 const limits = { packetBytesMax: 1 << 20, filtersPerPacketMax: 5 }
+const costOfFanOut = (): number => 0
 const takesEvents: Taking<string> = {
   topicOf: (given) => (given.startsWith(topic) ? given : undefined),
   mayTake: () => true,
@@ -25,7 +26,7 @@ const hex = (text: string): string => Buffer.from(text).toString('hex')
 
 /** Everything in the order in which it is handed over: taken one by one, what goes on joined. */
 function readAll(chunks: readonly Buffer[], taking = takesEvents): string[] {
-  const reader = new FrameReader({ ...limits, taking })
+  const reader = new FrameReader({ ...limits, taking, costOfFanOut })
   const order: string[] = []
   let passed = ''
   const flush = (): void => {
@@ -113,7 +114,11 @@ describe('what the door takes out of a stream', () => {
   test('goes on whole when it may not be taken any more before it is there whole', () => {
     for (let cut = 1; cut < publish(topic, 'payload', 1, 7).length; cut += 1) {
       let may = true
-      const reader = new FrameReader({ ...limits, taking: { ...takesEvents, mayTake: () => may } })
+      const reader = new FrameReader({
+        ...limits,
+        taking: { ...takesEvents, mayTake: () => may },
+        costOfFanOut,
+      })
       const bytes = publish(topic, 'payload', 1, 7)
       reader.read(connect())
       const passed = [reader.read(bytes.subarray(0, cut)).pass]
@@ -146,7 +151,7 @@ describe('what the door takes out of a stream', () => {
       },
       mayTake: () => true,
     }
-    const reader = new FrameReader({ ...limits, taking })
+    const reader = new FrameReader({ ...limits, taking, costOfFanOut })
     reader.read(connect())
     for (let again = 0; again < 5; again += 1) reader.read(publish(topic, 'x', 1, 7))
     expect(asked).toEqual([topic])

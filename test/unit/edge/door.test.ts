@@ -29,10 +29,11 @@ interface Outcome {
 }
 
 const limits = { packetBytesMax: 100_000, filtersPerPacketMax: 5 }
+const costOfFanOut = (): number => 0
 const takesNothing: Taking<string> = { topicOf: () => undefined, mayTake: () => false }
 
 function readAll(chunks: Buffer[], given = limits): Outcome {
-  const reader = new FrameReader({ ...given, taking: takesNothing })
+  const reader = new FrameReader({ ...given, taking: takesNothing, costOfFanOut })
   const passed: Buffer[] = []
   const requests: SubscriptionRequest[] = []
   const outcome = (): Outcome => ({ passed: Buffer.concat(passed), requests })
@@ -99,6 +100,7 @@ describe('whatever way a stream is cut into chunks', () => {
       packetBytesMax: 1 << 20,
       filtersPerPacketMax: 1 << 20,
       taking: takesNothing,
+      costOfFanOut,
     })
     reader.read(connect())
     const bytes = packet(0xa2, u16(1), Buffer.concat(Array.from({ length: 100_000 }, () => text('f'))))
@@ -270,7 +272,9 @@ function guarded(options: Partial<DoorOptions<string>> = {}): Guarded {
     ...limits,
     taking: takesNothing,
     onTaken() {},
-    mayRead: () => true,
+    costOfFanOut,
+    mayCost: () => Infinity,
+    onRead() {},
     refusalOf: (level) => new Error(`level ${level}`),
     onRequest(request) {
       requests.push(request)
@@ -287,11 +291,54 @@ const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve)
 describe('the door of a socket', () => {
   test('gives nothing while it may not be read', () => {
     let may = false
-    const { socket } = guarded({ mayRead: () => may })
+    const { socket } = guarded({ mayCost: () => (may ? 1 : 0) })
     socket.write(connect())
     expect(socket.read()).toBeNull()
     may = true
     expect(socket.read()).toEqual(connect())
+  })
+
+  test('reads on after a packet only if those before it cost no more than may be, and says what they cost (G7)', async () => {
+    let left = Infinity
+    const costs: number[] = []
+    const { socket, ready } = guarded({
+      mayCost: () => left,
+      onRead({ cost }) {
+        costs.push(cost)
+        left -= cost
+      },
+    })
+    socket.write(connect())
+    socket.read()
+    left = 100
+    socket.write(Buffer.concat([pingreq, pingreq, pingreq]))
+    expect(socket.read()).toEqual(Buffer.concat([pingreq, pingreq]))
+    await turn()
+    expect([left < 0, socket.read(), ready()]).toEqual([true, null, 0])
+    left = 1
+    expect(socket.read()).toEqual(pingreq)
+    expect(costs.slice(1)).toEqual([132, 66])
+  })
+
+  test('a payload that goes by in pieces costs its bytes, piece by piece, and no more of it is read than may be (G7)', async () => {
+    let left = Infinity
+    const { socket, ready } = guarded({ mayCost: () => left, onRead: ({ cost }) => void (left -= cost) })
+    socket.write(connect())
+    socket.read()
+    left = 4096
+    const large = publish(topic, Buffer.alloc(20_000), 0)
+    socket.write(large)
+    const pieces: Buffer[] = []
+    const next = (): void => void pieces.push(socket.read() as Buffer)
+    next()
+    expect(pieces[0]).toHaveLength(4096)
+    await turn()
+    expect([socket.read(), ready()]).toEqual([null, 0])
+    for (let more = 1; more < 10; more += 1) {
+      left = 4096
+      if (socket.readableLength > 0) next()
+    }
+    expect(Buffer.concat(pieces)).toEqual(large)
   })
 
   test('hands on what came whole before a packet that is none, and ends with its fault', async () => {

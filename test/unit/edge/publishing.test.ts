@@ -37,7 +37,8 @@ function ways(take = once): Ways {
         release: () => void asked.push('released'),
       }
     },
-  } as Connection
+    noteFanOut() {},
+  } as unknown as Connection
   const publishing = new Publishing({
     ingest: {
       async publish({ deviceId, held }: Publisher) {
@@ -62,6 +63,7 @@ function ways(take = once): Ways {
       },
     },
     number: ({ messageId }) => void asked.push(`numbers ${messageId}`),
+    costOf: () => 0,
     async retain(_clientId, { topic }) {
       asked.push(`retains ${topic}`)
     },
@@ -138,6 +140,7 @@ test('an event that waits for room holds up no publish of another QoS, but what 
     wills: { publish: async () => 'acknowledge' },
     unreleased: { take: (_session, _message, admit) => admit() },
     number() {},
+    costOf: () => 0,
     async retain() {},
   })
   const done: string[] = []
@@ -172,6 +175,7 @@ test.for([0, 1, 2] as const)(
         },
       },
       number: ({ messageId }) => void done.push(`numbers ${messageId}`),
+      costOf: () => 0,
       async retain(_clientId, { messageId }) {
         await new Promise((resolve) => setImmediate(resolve))
         done.push(`retains ${messageId}`)
@@ -218,6 +222,7 @@ test('a retained message of QoS 2 that was taken already is answered when those 
       take: (_session, { messageId }, first) => (messageId === 1 ? first() : Promise.resolve('acknowledge')),
     },
     number() {},
+    costOf: () => 0,
     async retain() {},
   })
   const answered: number[] = []
@@ -249,6 +254,7 @@ test('of those that come together each counts as unanswered until it is answered
     wills: { publish: async () => 'acknowledge' },
     unreleased: { take: (_session, _message, admit) => admit() },
     number() {},
+    costOf: () => 0,
     async retain() {},
   })
   const match = {

@@ -69,4 +69,43 @@ describe('group commit', () => {
     expect(landed).toBe(5)
     await Promise.all(all)
   })
+
+  test('of owners that have more waiting than a commit holds one item each is taken in turn, and of one in order (G7)', async () => {
+    const batches: string[][] = []
+    const commits = groupCommit(
+      async (items: string[]) => {
+        batches.push(items)
+        await new Promise((resolve) => setImmediate(resolve))
+        return items
+      },
+      { itemsMax: 3, ownerOf: (item) => item.slice(0, 1) },
+    )
+    await Promise.all(['a1', 'a2', 'a3', 'a4', 'a5', 'b1', 'c1', 'b2'].map((item) => commits.submit(item)))
+    expect(batches).toEqual([
+      ['a1', 'b1', 'c1'],
+      ['a2', 'b2', 'a3'],
+      ['a4', 'a5'],
+    ])
+  })
+
+  test('what is nobody’s goes into the next commit, all of it, however many owners are in line, and one of theirs with it (G7)', async () => {
+    const batches: string[][] = []
+    const commits = groupCommit(
+      async (items: string[]) => {
+        batches.push(items)
+        await new Promise((resolve) => setImmediate(resolve))
+        return items
+      },
+      { itemsMax: 2, ownerOf: (item) => (item.startsWith('-') ? undefined : item.slice(0, 1)) },
+    )
+    const all = ['a1', 'b1', 'c1', 'd1', '-1', '-2', '-3'].map((item) => commits.submit(item))
+    await Promise.resolve()
+    all.push(commits.submit('-4'), commits.submit('-5'))
+    expect(await Promise.all(all)).toEqual(['a1', 'b1', 'c1', 'd1', '-1', '-2', '-3', '-4', '-5'])
+    expect(batches).toEqual([
+      ['-1', '-2', '-3', 'a1'],
+      ['-4', '-5', 'b1'],
+      ['c1', 'd1'],
+    ])
+  })
 })

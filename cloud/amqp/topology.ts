@@ -154,9 +154,9 @@ function refuseBeyond(messagesMax: number): QueueArguments {
 export function tellTaken(log: Logger, queues: readonly string[]): void {
   if (queues.length === 0) return
   const hint =
-    'before RabbitMQ 4 give them one by a policy, or let them run empty and delete them, so that the next start declares them anew: docs/OPERATIONS.md, Upgrade of queues'
+    'with a policy for them there is nothing to do; else, before RabbitMQ 4, lay one over them, or let them run empty and delete them, so that the next start declares them anew: docs/OPERATIONS.md, Upgrade of queues'
   log.warn(
     { queues, hint },
-    'these queues exist without a delivery limit of their own: RabbitMQ 4 takes a message out of them at the 21st look that puts it back',
+    'these queues exist without a delivery limit of their own: unless a policy gives them one, RabbitMQ 4 takes a message out of them at the 21st look that puts it back',
   )
 }

@@ -160,7 +160,7 @@ function checksOf(
       report.quarantined,
     ),
     none(
-      'no event failed so that it became a dead letter (G5)',
+      'no dead letter had come by the time that history had all (G5)',
       'dead letters',
       report.deadLetters,
       report.stored,

@@ -117,6 +117,7 @@ export const cloudConfigSchema = z
         hosts: z.array(z.string().min(1)).default([]),
         port: z.int().min(0).max(65_535).default(9102),
         stallAfter: duration('1m', { min: '1s', max: '24h' }),
+        starveAfter: duration('2m', { min: '1s', max: '24h' }),
       })
       .prefault({}),
     log: z

@@ -84,6 +84,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
       ...opsSettings(config),
       state: {
         groups,
+        starveAfterMs: config.ops.starveAfter,
         databaseFault: () => sharing.fault,
         brokersUp: () => ({ consume: consuming.up, publish: publishing.up }),
         findings: () => check.findings,

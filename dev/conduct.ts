@@ -254,20 +254,13 @@ function sayBooks(report: Report, screen: Screen): void {
   screen.say(
     `latency p50 ${milliseconds(p50)}, p99 ${milliseconds(p99)}; live p99 ${milliseconds(live.p99)}` +
       (backlog.count > 0 ? `, backlog p99 ${milliseconds(backlog.p99)}` : '') +
-      `; buffered up to ${grouped(report.maxBuffered)}; ${storedAfter(report)}` +
-      (report.deadLetterCopies > 0
-        ? `; ${counted(report.deadLetterCopies, 'dead letter')} written twice`
-        : ''),
+      `; buffered up to ${grouped(report.maxBuffered)}; ${storedAfter(report)}`,
   )
 }
 
 function storedAfter({ missing, run }: Report): string {
   const time = milliseconds(run.drainMs)
   return missing === 0 ? `all stored ${time} after the sensors stopped` : `waited ${time} for what is missing`
-}
-
-function counted(count: number, one: string): string {
-  return `${grouped(count)} ${count === 1 ? one : `${one}s`}`
 }
 
 function versions(process: NodeJS.Process): Record<string, string> {

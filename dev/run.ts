@@ -224,7 +224,6 @@ class FleetRun implements Run {
       {
         book: this.fleet.book,
         stored: () => history.stored(filter),
-        letters: () => this.#letters(),
         buffered: () => this.last?.buffered,
         patienceMs: this.#patienceMs,
         onWaiting: (what) =>

@@ -47,11 +47,11 @@ export interface GroupTopologyOptions {
 /** Bounds of the sidings (G7). A full siding refuses, and the partition queue behind it waits. */
 const sidingMessagesMax = 1_000_000
 /**
- * RabbitMQ 4 drops a message after 20 deliveries by default. A delivery is not an attempt (a restart, a rebalance),
- * so nothing may be dropped for being delivered often (G5); older brokers refuse -1 for "no limit". Nobody consumes
- * from a rung: it has none.
+ * RabbitMQ 4 gives every quorum queue without a limit of its own one of 20 deliveries, and drops what was delivered more often. A
+ * delivery is not an attempt: it is a restart, a rebalance, a person's look. So every queue has a limit that nothing meets (G5);
+ * older brokers refuse -1 for "no limit".
  */
-const unlimitedDeliveries = 1_000_000_000
+const deliveryLimit = { 'x-delivery-limit': 1_000_000_000 } as const
 
 const quorum = { 'x-queue-type': 'quorum' } as const
 /**
@@ -87,10 +87,10 @@ export function groupTopology(options: GroupTopologyOptions): Topology {
           ...quorum,
           ...refusing,
           ...(ordered && { 'x-single-active-consumer': true }),
-          'x-delivery-limit': unlimitedDeliveries,
+          ...deliveryLimit,
         },
       })),
-      ...rungs.map(({ name, delayMs }) => ({ name, arguments: rungArguments(delayMs) })),
+      ...rungs.map(({ name, delayMs }) => limited(name, rungArguments(delayMs))),
       keeping(deadQueue(group)),
     ],
     bindings: [
@@ -136,28 +136,27 @@ function rungArguments(delayMs: number): QueueArguments {
   }
 }
 
-/**
- * Where messages lie until a person comes. Each look at one that puts it back is a delivery; queues of former versions
- * have no delivery limit of their own, and RabbitMQ 4 gives them one of 20.
- */
+/** Where messages lie until a person comes. */
 function keeping(name: string): QueueSpec {
-  const formerArguments = { ...quorum, ...refuseBeyond(sidingMessagesMax) }
-  return {
-    name,
-    arguments: { ...formerArguments, 'x-delivery-limit': unlimitedDeliveries },
-    formerArguments,
-  }
+  return limited(name, { ...quorum, ...refuseBeyond(sidingMessagesMax) })
+}
+
+/** Former versions gave it no delivery limit. */
+function limited(name: string, formerArguments: QueueArguments): QueueSpec {
+  return { name, arguments: { ...formerArguments, ...deliveryLimit }, formerArguments }
 }
 
 function refuseBeyond(messagesMax: number): QueueArguments {
   return { ...refusing, 'x-max-length': messagesMax }
 }
 
-/** What it means that queues were taken as a former version made them. */
+/** What it means that queues were taken as a former version made them, and what to do about it. */
 export function tellTaken(log: Logger, queues: readonly string[]): void {
   if (queues.length === 0) return
+  const hint =
+    'with a policy for them there is nothing to do; else, before RabbitMQ 4, lay one over them, or let them run empty and delete them, so that the next start declares them anew: docs/OPERATIONS.md, Upgrade of queues'
   log.warn(
-    { queues },
-    'these queues have no delivery limit of their own: RabbitMQ 4 drops a message after 20 looks that put it back. Give them one by policy, or empty and delete them: docs/OPERATIONS.md, Upgrade',
+    { queues, hint },
+    'these queues exist without a delivery limit of their own: unless a policy gives them one, RabbitMQ 4 takes a message out of them at the 21st look that puts it back',
   )
 }

@@ -131,7 +131,7 @@ type Named = AuditFault['kind'] | 'missing'
 /** What to do about it; docs/OPERATIONS.md says more. */
 const advice: Readonly<Record<Named, string>> = {
   missing:
-    'if they may be on their way, --settle 10m; else they were removed: restore them from a backup. A loss that is accepted stays an alarm: watch for a change of these ranges',
+    'if they may be on their way, --settle 10m; if events with the reason LEDGER_UNREADABLE are stored, they may be their account: publish those again first (docs/OPERATIONS.md, What history has set aside); else they were removed: restore them from a backup. A loss that is accepted stays an alarm: watch for a change of these ranges',
   altered: 'restore the event from a backup',
   unlinked: 'compare the event and the one before it with a backup: one of the two was altered',
   moved: 'restore what belongs in both places from a backup',
@@ -150,7 +150,8 @@ const advice: Readonly<Record<Named, string>> = {
   unsigned:
     'see whether the gateway signs (tidegate_edge_unsigned_seconds; edge --check says with which key); if it does, what lies behind was not written by it',
   cut: 'restore what is missing from a backup; if the database was restored to an earlier moment, see docs/OPERATIONS.md',
-  unrecorded: 'replay the entry if it is a dead letter; else restore the epoch and its closure from a backup',
+  unrecorded:
+    'publish the entry again if its reason is LEDGER_UNREADABLE (docs/OPERATIONS.md, What history has set aside); else restore the epoch and its closure from a backup',
 }
 
 function row(name: string, howMany: number, ranges: string): string {

@@ -2,34 +2,76 @@ import type { Clock } from '../../src/clock.ts'
 import { codeOf, isAbort, messageOf } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Database } from './database-postgres.ts'
+import { postgresStorage } from './storage-postgres.ts'
+import type { Transaction } from './storage.ts'
 
 /** Small, so that no pruning holds locks that a claim waits for. */
 const rowsMax = 5_000
 
-const pruneSql = `
-delete from tidegate.inbox where ctid = any (array(
-  select ctid from tidegate.inbox
-  where processed_at < now() - make_interval(secs => $1::float8 / 1000)
-  limit $2 for update skip locked))
-returning 1`
+/**
+ * By the index on age, from where the last chunk ended: entries of rows that are gone lie there until the next vacuum, and would be
+ * read again by each chunk.
+ */
+export const pruneSql = `
+with gone as (
+  delete from tidegate.inbox where ctid = any (array(
+    select ctid from tidegate.inbox
+    where processed_at < now() - make_interval(secs => $1::float8 / 1000) and processed_at >= $2::timestamptz
+    order by processed_at
+    limit $3 for update skip locked))
+  returning processed_at)
+select count(*)::int as removed, max(processed_at)::text as newest from gone`
 
 /**
- * Forgets what was processed longer than `retentionMs` ago, in small chunks. A repeat that comes later than that
- * would have its effect again in groups that rely on the inbox; history does not.
+ * Without statistics, as on a table that nobody has analysed yet, PostgreSQL would gather all that is too old, and sort it, for each
+ * chunk. Our own statements are short: one that takes longer than that has met a server that hangs.
+ */
+const planSql = `
+set local enable_sort = off;
+set local enable_bitmapscan = off;
+set local statement_timeout = '30s'`
+
+/** Does what pruning does, planned as that is, in a transaction. */
+export function inPruning<T>(
+  database: Database,
+  signal: AbortSignal,
+  work: (tx: Transaction) => Promise<T>,
+): Promise<T> {
+  return postgresStorage(database).transaction(async (tx) => {
+    await tx.query(planSql)
+    return await work(tx)
+  }, signal)
+}
+
+/**
+ * Forgets what was processed longer than `retentionMs` ago, the oldest first, in small chunks. A repeat that comes later than that
+ * would have its effect again in groups that rely on the inbox; history does not. What somebody has locked is left for the next time.
  * @returns how many rows were removed.
  */
 export async function pruneInbox(
   database: Database,
   options: { retentionMs: number; clock: Clock; signal: AbortSignal },
 ): Promise<number> {
-  let removed = 0
+  let total = 0
+  let from = '-infinity'
   for (;;) {
-    const rows = await database.query(pruneSql, [options.retentionMs, rowsMax])
-    removed += rows.length
-    if (rows.length < rowsMax) return removed
+    const values = [options.retentionMs, from, rowsMax]
+    const { rows } = await inPruning(database, options.signal, (tx) => tx.query<Pruned>(pruneSql, values))
+    const { removed, newest } = rows[0] ?? nothing
+    total += removed
+    if (removed < rowsMax || newest === null) return total
+    from = newest
     await options.clock.sleep(20, options.signal)
   }
 }
+
+interface Pruned {
+  removed: number
+  /** In PostgreSQL's words, which are more exact than a Date. */
+  newest: string | null
+}
+
+const nothing: Pruned = { removed: 0, newest: null }
 
 export interface PruningOptions {
   database: Database

@@ -21,6 +21,8 @@ export interface Group {
   readonly inFlight: number
   /** Partitions that deliver to this instance. */
   readonly active: number
+  /** By lane: for how long its oldest deliveries have waited for attempts that failed, and for the one under way. */
+  readonly lanesStarvedMs: readonly number[]
   readonly heldBy: TidegateError | undefined
   /** Partition queues of former versions: those that are being drained, and those that only wait to be deleted. */
   readonly former: FormerQueues['counts']
@@ -119,6 +121,10 @@ class RunningGroup implements Group {
 
   get active(): number {
     return this.deliveries.active().length
+  }
+
+  get lanesStarvedMs(): readonly number[] {
+    return this.#parts.pipeline.lanesStarvedMs
   }
 
   get heldBy(): TidegateError | undefined {

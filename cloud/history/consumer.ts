@@ -12,8 +12,8 @@ import type { History, HistoryRecord, LedgerNote, RepeatReason } from './history
 
 /**
  * The event store: every event once, for ever, under its ledger place, with the wire text verbatim (G2, G8). Its own
- * unique keys are its inbox. Faulty events are recorded too, so that their sequence is accounted for, and then go to
- * the dead letters, where an operator finds everything that went wrong at the edge or here.
+ * unique keys are its inbox. Faulty events are recorded too, with a disposition and the reason, so that their sequence is
+ * accounted for; that row is where an operator finds them, and nothing of it waits for a queue (G5, G7).
  */
 export function historyConsumer(historyIn: (transaction: Statements) => History): Consumer {
   return makeConsumer(
@@ -29,7 +29,7 @@ async function keep(entries: readonly BatchEntry[], history: History, log: Logge
   const rivals: Event[] = []
   appended.forEach((what, index) => {
     const { event, text } = entries[index] as BatchEntry
-    // One delivered again may be a dead letter replayed, which an earlier version stored and could not read.
+    // One delivered again may be an entry that an earlier version stored and could not read, published again out of history.
     if (what === 'stored' || what === 'again') accounts.push(event)
     else if (what === 'repeat') repeats.push(repeatNote(event, text, 'duplicate'))
     else if (what === 'rival') {
@@ -62,7 +62,7 @@ function inspect(event: Event): TidegateError | undefined {
     return new TidegateError('LEDGER_UNREADABLE', {
       message: 'the ledger entry has a form this version does not know',
       retryable: false,
-      hint: 'update the cloud before the edge, then replay the dead letter',
+      hint: 'update the cloud before the edge, then publish the entry again out of history: docs/OPERATIONS.md, What history has set aside',
     })
   }
   return undefined

@@ -5,58 +5,73 @@ import type { Event } from '../../src/contract/event.ts'
 import type { Logger } from '../../src/log.ts'
 import { createThrottle } from '../../src/throttle.ts'
 import type { Delivery } from '../amqp/delivery.ts'
-import { topFrames } from './stack.ts'
+import { stackOf } from './stack.ts'
 
-/** An attempt that failed, after it was put aside. */
+/** An attempt that failed, after it was put aside or recorded. */
 export interface FailedAttempt {
   delivery: Delivery
   /** What was in it, as far as it could be read. */
   event: Event | undefined
   error: unknown
-  /** Until the next attempt; undefined: it is a dead letter now. */
-  retryInMs: number | undefined
+  /** What has become of the event. */
+  outcome: { kind: 'retry'; delayMs: number } | { kind: 'dead' } | { kind: 'recorded' }
 }
 
 /** Tells of attempts that failed, so that whoever reads the log need not look into the letters to know where and why. */
 export type FailureLog = (failed: FailedAttempt) => void
 
-const intervalMs = 60_000
-/** Lines about one device in that time, and of one code about it; a device in a loop must not fill the log. */
+/** Of a kind there is one line in that time, as of what one device does at the edge. */
+const intervalMs = 10_000
+/** For the log of the day before may be gone. */
+const stackIntervalMs = 86_400_000
+/** A handler may make a code of what a device sends, and each code is a kind: that device must not fill the log. */
+const deviceIntervalMs = 60_000
 const deviceLinesMax = 60
-const linesMax = 20
 const textLengthMax = 1_000
 
-/** A line each; the stack once for each place that something is thrown at, and then at most once a minute. */
+/**
+ * A kind is a code and the place that something was thrown at. The first of a kind is told with its stack, then one in 10 s, with the
+ * number of those that were left out; the stack again once a day.
+ */
 export function createFailureLog(log: Logger, clock: Clock): FailureLog {
-  const throttleDevices = createThrottle(clock, intervalMs, deviceLinesMax)
-  const throttleLines = createThrottle(clock, intervalMs, linesMax)
-  const throttleStacks = createThrottle(clock, intervalMs)
-  return ({ delivery, event, error, retryInMs }) => {
+  const throttleKinds = createThrottle(clock, intervalMs)
+  const throttleStacks = createThrottle(clock, stackIntervalMs)
+  const throttleDevices = createThrottle(clock, deviceIntervalMs, deviceLinesMax)
+  return ({ delivery, event, error, outcome }) => {
     const code = codeOf(error).slice(0, 100)
     const about = event ? fromEvent(event) : fromProperties(delivery)
+    const stack = stackOf(error)
+    const kind = digestOf([outcome.kind, code, stack?.split('\n', 1)[0]].join(' '))
     const device = about.device ?? ''
-    const alikeBefore = throttleLines(`${code} ${device}`)
+    // A device that is silent takes no line of a kind that others share; what its kind holds back takes none of the device's.
+    if (throttleDevices.holds(device)) {
+      throttleDevices(device)
+      return
+    }
+    const alikeBefore = throttleKinds(kind)
     if (alikeBefore === undefined) return
-    // A handler may make a code of what a device sends.
-    const othersBefore = throttleDevices(device)
-    if (othersBefore === undefined) return
-    const stack = topFrames(error)
-    const isNew = stack !== undefined && throttleStacks(digestOf(`${code} ${stack}`)) !== undefined
-    const then = retryInMs === undefined ? 'the event is a dead letter now' : 'it is tried again'
+    const othersBefore = throttleDevices(device) ?? 0
+    const isNew = stack !== undefined && throttleStacks(kind) !== undefined
     log.warn(
       {
         code,
         ...about,
         attempt: delivery.attempt,
-        ...(retryInMs !== undefined && { retryInMs }),
+        ...(outcome.kind === 'retry' && { retryInMs: outcome.delayMs }),
         ...(isNew && { stack }),
         ...(alikeBefore > 0 && { alikeBefore }),
         ...(othersBefore > 0 && { othersBefore }),
       },
-      `an attempt failed, and ${then}: ${messageOf(error).slice(0, textLengthMax)}`,
+      `${consequences[outcome.kind]}: ${messageOf(error).slice(0, textLengthMax)}`,
     )
   }
 }
+
+const consequences = {
+  retry: 'an attempt failed, and it is tried again',
+  dead: 'an attempt failed, and the event is a dead letter now',
+  recorded: 'an event was stored with its fault',
+} as const
 
 /** Of a fixed length: thousands of them are remembered (G7). */
 function digestOf(text: string): string {

@@ -3,7 +3,7 @@ import { headers as names } from '../../src/contract/wire.ts'
 import { codeOf, messageOf } from '../../src/errors.ts'
 import type { Delivery, Enclosure, Headers, Letter, MessageProperties } from '../amqp/delivery.ts'
 import { addFailure, type Failure, listed } from './story.ts'
-import { topFrames } from './stack.ts'
+import { stackOf } from './stack.ts'
 
 export interface Failing {
   delivery: Delivery
@@ -51,7 +51,7 @@ function letter(failing: Failing, attempt: number): Letter {
   const message = messageOf(error)
   const failure: Failure = { attempt: delivery.attempt, at, code: shortCode(error), message }
   const essential = essentials(failing, attempt, at)
-  const stack = topFrames(error)
+  const stack = stackOf(error)
   const ours = {
     ...essential,
     [names.errorMessage]: cutUtf8(message, messageBytesMax),

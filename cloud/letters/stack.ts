@@ -1,22 +1,24 @@
 import { TidegateError } from '../../src/errors.ts'
 
-const framesMax = 10
-const stackLengthMax = 2_048
+/** As much of it is kept with a letter, and logged. */
+const stackBytesMax = 8_192
 const stackReadMax = 65_536
+const frameLengthMax = 1_000
 
 /**
- * Where something was thrown, the innermost place first, one a line; undefined for what has no stack, and for what Tidegate threw
- * itself, whose code says more. Never throws.
+ * Where something was thrown, the innermost place first, one a line, as many as fit into 8 KiB; undefined for what has no stack, and
+ * for what Tidegate threw itself, whose code says more. Never throws.
  */
-export function topFrames(error: unknown): string | undefined {
+export function stackOf(error: unknown): string | undefined {
   if (!(error instanceof Error) || error instanceof TidegateError) return undefined
-  const frames = placesOf(error)
+  const places = placesOf(error)
     .slice(0, stackReadMax)
     .split('\n')
     .filter((line) => /^\s+at /.test(line))
-    .slice(0, framesMax)
-    .map((line) => line.trim())
-  return frames.length === 0 ? undefined : frames.join('\n').slice(0, stackLengthMax)
+    .map((line) => line.trim().slice(0, frameLengthMax))
+  let bytes = 0
+  const fitting = places.filter((place) => (bytes += Buffer.byteLength(place) + 1) <= stackBytesMax)
+  return fitting.length === 0 ? undefined : fitting.join('\n')
 }
 
 /**

@@ -5,6 +5,7 @@ import type { CloudState } from './readiness.ts'
 /** What is read when somebody looks. */
 export function watch(state: CloudState, registers: Registry[]): void {
   watchGroups(state, registers)
+  watchLanes(state, registers)
   watchQueues(state, registers)
   watchServers(state, registers)
   watchCertificates(state, registers)
@@ -32,6 +33,20 @@ function watchGroups({ groups }: CloudState, registers: Registry[]): void {
     'How long there has been work without progress',
     (group) => group.progress().stalledMs / 1000,
   )
+}
+
+function watchLanes({ groups }: CloudState, registers: Registry[]): void {
+  const starved: Gauge<'group' | 'lane'> = new Gauge({
+    name: 'tidegate_cloud_lane_starved_seconds',
+    help: 'How long the oldest deliveries of a lane have waited for attempts that failed, and for the one under way',
+    labelNames: ['group', 'lane'],
+    registers,
+    collect() {
+      for (const { name: group, lanesStarvedMs } of groups)
+        for (const [lane, starvedMs] of lanesStarvedMs.entries())
+          starved.set({ group, lane }, starvedMs / 1000)
+    },
+  })
 }
 
 function watchQueues(state: CloudState, registers: Registry[]): void {

@@ -6,6 +6,8 @@ import { durationText } from '../../src/units.ts'
 /** What a watcher may ask of a running cloud. */
 export interface CloudState {
   groups: readonly Group[]
+  /** What has waited in a lane for so long for attempts that fail starves; what waits for its turn in a backlog does not. */
+  starveAfterMs: number
   /** Why the database is of no use to us, if it is of none. */
   databaseFault(): string | undefined
   /** By purpose: `consume`, `publish`. */
@@ -25,14 +27,19 @@ export function readiness(state: CloudState): Record<string, Check> {
   for (const [connection, up] of Object.entries(state.brokersUp())) {
     checks[`broker.${connection}`] = { ok: up, detail: up ? 'connected' : 'not connected' }
   }
-  for (const group of state.groups) checks[`group.${group.name}`] = groupCheck(group)
+  for (const group of state.groups) checks[`group.${group.name}`] = groupCheck(group, state.starveAfterMs)
   return checks
 }
 
-function groupCheck(group: Group): Check {
+function groupCheck(group: Group, starveAfterMs: number): Check {
   const { ok, waiting, stalledMs } = group.progress()
   const faults = [
     ...(ok ? [] : [`nothing moved for ${durationText(stalledMs)}`]),
+    ...group.lanesStarvedMs.flatMap((starvedMs, lane) =>
+      starvedMs < starveAfterMs
+        ? []
+        : [`lane ${lane} has waited for failing attempts for ${durationText(starvedMs)}`],
+    ),
     ...(group.heldBy === undefined ? [] : [`held by ${howHeld(group.heldBy)}`]),
     ...(group.deliveries.subscribed ? [] : ['not subscribed to every partition']),
   ]

@@ -1,6 +1,6 @@
 import type { Clock } from '../../src/clock.ts'
 import type { Event } from '../../src/contract/event.ts'
-import { codeOf } from '../../src/errors.ts'
+import { codeOf, type TidegateError } from '../../src/errors.ts'
 import { orAborted } from '../../src/lifecycle.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Delivery, Letter, Siding, Sidings } from '../amqp/delivery.ts'
@@ -12,13 +12,18 @@ import type { PipelineObserver } from './observer.ts'
 import { decide, isOutage } from './retry.ts'
 import type { Settlement } from './settlement.ts'
 
-/** Where a delivery goes that could not be processed. */
+/** What becomes of a delivery with a fault. */
 export interface Aside {
   /**
    * Out of the partition's way, onto a rung or to the dead letters, with proof; then, and only then, acknowledged (G5).
    * Resolves when that is done, or when the delivery is no longer live. `event` is what was in it, as far as it could be read.
    */
   put(delivery: Delivery, error: unknown, event: Event | undefined): Promise<void>
+  /**
+   * Acknowledges one whose fault is committed with it, by a consumer that records faults. It has no letter, and so waits for none:
+   * dead letters that one device has filled up hold up no other (G5, G7).
+   */
+  recorded(delivery: Delivery, fault: TidegateError, event: Event): void
 }
 
 export interface AsideOptions {
@@ -52,12 +57,7 @@ export function createAside(options: AsideOptions): Aside {
         try {
           await orAborted(sidings.send(siding, letter), cutOff)
           observer.failed(group, decision.kind, codeOf(error), delivery.attempt)
-          tellFailed({
-            delivery,
-            event,
-            error,
-            retryInMs: decision.kind === 'retry' ? decision.delayMs : undefined,
-          })
+          tellFailed({ delivery, event, error, outcome: decision })
           settlement.settle(delivery, decision.kind === 'retry' ? 'retried' : 'dead')
           break
         } catch (outage) {
@@ -67,6 +67,11 @@ export function createAside(options: AsideOptions): Aside {
         }
       }
       wait.end()
+    },
+    recorded(delivery, fault, event) {
+      observer.failed(group, 'recorded', codeOf(fault), delivery.attempt)
+      tellFailed({ delivery, event, error: fault, outcome: { kind: 'recorded' } })
+      settlement.settle(delivery, 'recorded')
     },
   }
 }

@@ -34,9 +34,9 @@ export interface BatchTraits {
    * handed over too, and the handler's own unique keys keep effects single.
    */
   dedup?: 'inbox' | 'own'
-  /** What makes an event one for the dead letters, beside its schema. */
+  /** What makes an event a faulty one, beside its schema. */
   inspect?(event: Event): TidegateError | undefined
-  /** Faulty events are handed over as well, with their fault, before they go to the dead letters. */
+  /** Faulty events are handed over as well, with their fault, and are done once that is committed. Default: they are dead letters. */
   recordsFaults?: boolean
 }
 

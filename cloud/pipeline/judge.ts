@@ -14,7 +14,7 @@ export interface Parcel {
   event: Event
   /** The wire text, verbatim. */
   text: string
-  /** It goes to the dead letters; a consumer that records faults sees it first. */
+  /** What is wrong with it: of a consumer that records faults, which is handed no other's. */
   fault: TidegateError | undefined
 }
 

@@ -18,6 +18,11 @@ export interface Lane {
   take(delivery: Delivery): void
   /** Deliveries taken that are neither settled nor left to the broker. */
   readonly inFlight: number
+  /**
+   * For how long the oldest batch here has waited for attempts that failed, and for the one under way; 0 while there is none.
+   * Neither what is committed nor an outage counts.
+   */
+  readonly starvedMs: number
   /** Resolves when nothing is under way. */
   close(): Promise<void>
 }
@@ -48,12 +53,21 @@ export function createLane(options: LaneOptions, parts: LaneParts): Lane {
   return new BatchLane(options, new LaneWork(options, parts))
 }
 
+interface Batch {
+  deliveries: Delivery[]
+  /** When its first was taken. */
+  sinceMs: number
+  /** What the lane had lost to failed attempts until then. */
+  failedMsBefore: number
+}
+
 /** Of what waits nothing is made but an entry in its batch: whole queues wait here, and the collector carries what lives (G7). */
 class BatchLane implements Lane {
   readonly #options: LaneOptions
   readonly #work: LaneWork
   /** Full ones, and the one that is being filled. */
-  #waiting: Delivery[][] = []
+  #waiting: Batch[] = []
+  #working: Batch | undefined
   #inFlight = 0
   #running: Promise<void> | undefined
 
@@ -66,11 +80,22 @@ class BatchLane implements Lane {
     return this.#inFlight
   }
 
+  get starvedMs(): number {
+    const oldest = this.#working ?? this.#waiting[0]
+    if (oldest === undefined) return 0
+    const { failedMs, underWayMs } = this.#work
+    // The attempt that was under way when it came had begun before.
+    return Math.min(
+      this.#options.clock.monotonicMs() - oldest.sinceMs,
+      failedMs - oldest.failedMsBefore + underWayMs,
+    )
+  }
+
   take(delivery: Delivery): void {
     this.#inFlight++
     const last = this.#waiting.at(-1)
-    if (last && last.length < this.#options.batchMax) last.push(delivery)
-    else this.#waiting.push([delivery])
+    if (last && last.deliveries.length < this.#options.batchMax) last.deliveries.push(delivery)
+    else this.#waiting.push(this.#batchOf(delivery))
     this.#running ??= this.#run()
   }
 
@@ -79,12 +104,21 @@ class BatchLane implements Lane {
     while (this.#running) await this.#running
   }
 
+  #batchOf(delivery: Delivery): Batch {
+    return {
+      deliveries: [delivery],
+      sinceMs: this.#options.clock.monotonicMs(),
+      failedMsBefore: this.#work.failedMs,
+    }
+  }
+
   async #run(): Promise<void> {
     // One turn of the microtask queue lets everything parsed from the same socket chunk join the first batch.
     await Promise.resolve()
-    for (let batch = this.#waiting.shift(); batch; batch = this.#waiting.shift()) {
-      await this.#work.on(batch).catch(this.#options.onFatal)
-      this.#inFlight -= batch.length
+    while ((this.#working = this.#waiting.shift())) {
+      const { deliveries } = this.#working
+      await this.#work.on(deliveries).catch(this.#options.onFatal)
+      this.#inFlight -= deliveries.length
     }
     this.#running = undefined
   }
@@ -96,11 +130,24 @@ class LaneWork {
   readonly #options: LaneOptions
   readonly #parts: LaneParts
   readonly #pace: BatchPace
+  #failedMs = 0
+  /** When the attempt began that is under way. */
+  #startedMs: number | undefined
 
   constructor(options: LaneOptions, parts: LaneParts) {
     this.#options = options
     this.#parts = parts
     this.#pace = new BatchPace({ batchMax: options.batchMax, timeTargetMs: options.batchTimeTargetMs })
+  }
+
+  /** Spent on attempts that failed, since the start; an outage is no attempt. */
+  get failedMs(): number {
+    return this.#failedMs
+  }
+
+  /** How long the attempt that is under way has taken so far; 0 while none is. */
+  get underWayMs(): number {
+    return this.#startedMs === undefined ? 0 : this.#options.clock.monotonicMs() - this.#startedMs
   }
 
   async on(batch: readonly Delivery[]): Promise<void> {
@@ -147,7 +194,7 @@ class LaneWork {
         outages = 0
         const { done, repeats } = result
         this.#pace.committed(done, tookMs)
-        for (const parcel of run.slice(0, done)) this.#finish(parcel, repeats.has(parcel), putAside)
+        for (const parcel of run.slice(0, done)) this.#finish(parcel, repeats.has(parcel))
         runs.unshift(run.slice(done))
       } else if (cutOff.aborted) {
         break
@@ -170,19 +217,22 @@ class LaneWork {
     run: readonly Parcel[],
   ): Promise<Awaited<ReturnType<typeof applyTogether>> & { tookMs: number }> {
     const { consumer, clock, observer } = this.#options
-    const startedMs = clock.monotonicMs()
+    this.#startedMs = clock.monotonicMs()
     const result = await applyTogether(run, this.#options, this.#parts.cutOff)
-    const tookMs = clock.monotonicMs() - startedMs
+    const tookMs = this.underWayMs
+    this.#startedMs = undefined
+    if (result.kind === 'failed' && !isOutage(result.error)) this.#failedMs += tookMs
     const size = result.kind === 'committed' ? result.done : run.length
     observer.transaction(consumer.group, size, tookMs, result.kind)
     return { ...result, tookMs }
   }
 
-  #finish(parcel: Parcel, repeat: boolean, putAside: PutAside): void {
+  #finish({ delivery, event, fault }: Parcel, repeat: boolean): void {
     const { consumer, clock, observer } = this.#options
-    if (!repeat) observer.applied(consumer.group, parcel.event, parcel.delivery, clock.now())
-    if (parcel.fault) putAside(parcel.delivery, parcel.fault, parcel.event)
-    else this.#parts.settlement.settle(parcel.delivery, repeat ? 'repeat' : 'processed')
+    const { settlement, aside } = this.#parts
+    if (!repeat) observer.applied(consumer.group, event, delivery, clock.now())
+    if (fault) aside.recorded(delivery, fault, event)
+    else settlement.settle(delivery, repeat ? 'repeat' : 'processed')
   }
 }
 

@@ -1,8 +1,8 @@
 import type { Event } from '../../src/contract/event.ts'
 import type { Delivery } from '../amqp/delivery.ts'
 
-/** How a delivery ended. */
-export const outcomes = ['processed', 'repeat', 'ignored', 'retried', 'dead'] as const
+/** How a delivery ended; `recorded`: its fault is stored with it, by a consumer that records faults, and it has no letter. */
+export const outcomes = ['processed', 'repeat', 'ignored', 'recorded', 'retried', 'dead'] as const
 
 export type Outcome = (typeof outcomes)[number]
 
@@ -13,8 +13,8 @@ export interface PipelineObserver {
   transaction(group: string, size: number, tookMs: number, kind: 'committed' | 'failed'): void
   /** An event's effects are durable. */
   applied(group: string, event: Event, delivery: Delivery, nowMs: number): void
-  /** An attempt failed and was put aside. */
-  failed(group: string, kind: 'retry' | 'dead', code: string, attempt: number): void
+  /** An attempt failed and was put aside, or was recorded with its fault. */
+  failed(group: string, kind: 'retry' | 'dead' | 'recorded', code: string, attempt: number): void
   /** Work is held because of an outage. */
   held(group: string, code: string): void
 }

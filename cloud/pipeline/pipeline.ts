@@ -20,6 +20,8 @@ import { createSettlement } from './settlement.ts'
  *                   ▼            ▼
  *                dead letter ◀─ decide ─▶ rung          (sent with proof, then ack)
  *
+ * A consumer that records faults is handed those that judge has found; what it has committed has no letter.
+ *
  * Stages throw; `decide` turns the error into an outcome. A delivery is acknowledged after its outcome is durable,
  * never before, so a crash anywhere means a redelivery, and the inbox makes that harmless (G4, G5).
  *
@@ -31,6 +33,8 @@ export interface Pipeline {
   take(delivery: Delivery): void
   /** Deliveries taken and not settled. */
   readonly inFlight: number
+  /** By lane: for how long its oldest deliveries have waited for attempts that failed, and for the one under way (lane.ts). */
+  readonly lanesStarvedMs: readonly number[]
   /** The outage that is being waited out, if any. */
   readonly heldBy: TidegateError | undefined
   /**
@@ -90,6 +94,9 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     },
     get inFlight() {
       return lanes.reduce((sum, lane) => sum + lane.inFlight, 0)
+    },
+    get lanesStarvedMs() {
+      return lanes.map((lane) => lane.starvedMs)
     },
     get heldBy() {
       return holding.heldBy

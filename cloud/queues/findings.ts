@@ -110,7 +110,11 @@ function expires({ actual }: Looked): Found | undefined {
 
 function deliveryLimit({ actual, isRung }: Looked): Found | undefined {
   const deliveries = numberIn(actual, 'delivery-limit')
-  if (deliveries === undefined || deliveries < 0 || deliveries >= deliveriesEnough || isRung) return undefined
+  if (deliveries === undefined || deliveries < 0 || deliveries >= deliveriesEnough) return undefined
+  if (isRung) {
+    const message = `letters that were looked at more than ${deliveries} times come back at once, before their time`
+    return ['POLICY_DELIVERY_LIMIT', 'harmless', message]
+  }
   return [
     'POLICY_DELIVERY_LIMIT',
     'loss',

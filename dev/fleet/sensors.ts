@@ -9,7 +9,7 @@ export type Fate =
   | 'implausible'
   /** Dropped at the edge: its ID is there already. */
   | 'repeat'
-  /** Quarantined: in the history as a rejected event, and a dead letter. */
+  /** Quarantined: in the history as a rejected event, with its reason. */
   | 'rejected'
 
 export interface Message {

@@ -66,7 +66,7 @@ function tiles(report: Report): string {
   ${tile('stored', grouped(report.stored), report.storedTwice === 0 ? 'each one once' : `${grouped(report.storedTwice)} twice`)}
   ${tile('missing', grouped(report.missing), 'acknowledged and not stored', report.missing === 0 ? 'good' : 'bad')}
   ${tile('repeats dropped', grouped(report.duplicates), `${grouped(report.resent)} sent again by devices`)}
-  ${tile('dead letters', grouped(report.deadLettered), `${grouped(report.expectedDeadLetters)} expected`)}
+  ${tile('quarantined', grouped(report.quarantined), `${grouped(report.expectedQuarantined)} expected`)}
   ${tile('deepest buffer', grouped(report.maxBuffered), 'events held at the edge')}
   ${tile('latency, live', milliseconds(live.p50), `p99 ${milliseconds(live.p99)}`)}
   ${tile('latency, backlog', waited ? milliseconds(backlog.p50) : '–', waited ? `p99 ${milliseconds(backlog.p99)}` : 'nothing waited')}

@@ -123,7 +123,7 @@ function numbersOf(state: ViewState, width: number, paint: Paint): Ranked[] {
       pair('stored', snapshot.stored, 'green'),
       pair('per second', decimal(state.storedPerSecond)),
     ),
-    ...row('', 5, pair('dead letters', snapshot.deadLettered)),
+    ...row('', 5, pair('quarantined', snapshot.quarantined)),
     ...row('latency', 5, latencyText('live', snapshot.live), latencyText('backlog', snapshot.backlog)),
     ...row('proof', 3, proofText(snapshot, paint)),
     ...(faults.length > 0 ? row('to come', 4, aheadText(snapshot, state.plan)) : []),
@@ -149,7 +149,7 @@ export function renderLine(snapshot: Snapshot, plan: RunPlan): string {
   return (
     `${clockText(snapshot, plan)}  published ${snapshot.published} acknowledged ${snapshot.acknowledged}` +
     ` buffered ${waitingOf(snapshot)} stored ${snapshot.stored} duplicates ${snapshot.duplicates}` +
-    ` dead ${snapshot.deadLettered}  uplink ${uplinkWord(snapshot)}${latency}${away}`
+    ` quarantined ${snapshot.quarantined}  uplink ${uplinkWord(snapshot)}${latency}${away}`
   )
 }
 

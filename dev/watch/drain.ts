@@ -7,8 +7,6 @@ export interface Draining {
   book: Pick<Book, 'totals'>
   /** Events of the run in the history. */
   stored(): Promise<number>
-  /** Letters that the run has written. */
-  letters(): Promise<number>
   /** Events in the gateway's outbox; undefined while nobody has looked. */
   buffered(): number | undefined
   /** What has not moved for so long is not waited for any more. */
@@ -22,7 +20,7 @@ export interface Draining {
 const tellAfterMs = 5000
 
 /**
- * Resolves with true when every message has its PUBACK, the outbox is empty, and the history and the dead letters hold what they must;
+ * Resolves with true when every message has its PUBACK, the outbox is empty, and the history holds what it must;
  * with false when nothing has moved for `patienceMs`. A server that does not answer has moved nothing.
  */
 export async function untilDrained(run: Draining, signal: AbortSignal): Promise<boolean> {
@@ -37,25 +35,20 @@ export async function untilDrained(run: Draining, signal: AbortSignal): Promise<
     },
     signal,
   )
-  const { acknowledged, byFate } = book.totals()
+  const { acknowledged } = book.totals()
   let stored = 0
-  let written = 0
   const done = async (): Promise<boolean> => {
     stored = await run.stored().catch(() => stored)
-    if (run.buffered() !== 0 || stored < acknowledged) return false
-    written = await run.letters().catch(() => written)
-    return written >= byFate.rejected.acknowledged
+    return run.buffered() === 0 && stored >= acknowledged
   }
   const awaited = (): string => {
     const buffered = run.buffered() ?? 0
     if (buffered > 0) return counted(buffered, 'event in the outbox', 'events in the outbox')
-    if (stored < acknowledged)
-      return counted(
-        acknowledged - stored,
-        'acknowledged event that is not in the history yet',
-        'acknowledged events that are not in the history yet',
-      )
-    return counted(byFate.rejected.acknowledged - written, 'dead letter', 'dead letters')
+    return counted(
+      acknowledged - stored,
+      'acknowledged event that is not in the history yet',
+      'acknowledged events that are not in the history yet',
+    )
   }
   const stillCount = (): number => stored - (run.buffered() ?? 0)
   return (await untilStill(run, { done, count: stillCount, awaited }, signal)) && acked

@@ -50,7 +50,7 @@ export function createObserver(parts: ObserverParts): Observer {
   const [edgeBefore, ...cloudsBefore] = before
   const flow = createFlow(ledgerOf(edgeBefore))
   const duplicates = createSteadyCounter(edgeBefore?.value(names.admitted, { result: 'duplicate' }))
-  const dead = createDeadCounter(cloudsBefore)
+  const quarantined = createQuarantineCounter(cloudsBefore)
   let elapsedNowMs = 0
   let proof: Snapshot['proof']
   const others = { count: 0, upTo: filter.position }
@@ -76,7 +76,7 @@ export function createObserver(parts: ObserverParts): Observer {
         ...flow.see(ledgerOf(edge), { acknowledged, others: others.count }),
         stored: recent.stored,
         duplicates: duplicates.read(edge?.value(names.admitted, { result: 'duplicate' })),
-        deadLettered: dead(ofClouds),
+        quarantined: quarantined(ofClouds),
         uplinkUp: edge?.value(names.uplinkUp) === 1,
         link: stack.link?.mode ?? { kind: 'up' },
         live: recent.live,
@@ -118,11 +118,11 @@ function tellOther(event: OtherEvent, visitor: string | undefined): string {
     : `${whose}: set aside as ${place} after ${milliseconds(latencyMs)}: ${reason ?? disposition}`
 }
 
-/** Events that the clouds have set aside as dead, of all of them together. */
-function createDeadCounter(
+/** Events that the clouds have stored with their fault, of all of them together. */
+function createQuarantineCounter(
   before: readonly (Metrics | undefined)[],
 ): (clouds: readonly (Metrics | undefined)[]) => number {
-  const labels = { group: 'history', outcome: 'dead' }
+  const labels = { group: 'history', outcome: 'recorded' }
   const counters = before.map((metrics) => createSteadyCounter(metrics?.value(names.deliveries, labels)))
   return (clouds) =>
     counters.reduce(

@@ -25,7 +25,8 @@ export interface Snapshot {
   stored: number
   /** Repeats dropped at the edge, by event ID. */
   duplicates: number
-  deadLettered: number
+  /** Set aside with their reason, in the history: what misbehaving sensors send. */
+  quarantined: number
   /** Whether the gateway has a session with the broker. */
   uplinkUp: boolean
   link: LinkMode

@@ -37,6 +37,7 @@ const idleGroup = {
   name: 'alerts',
   inFlight: 0,
   active: 0,
+  lanesStarvedMs: [0],
   heldBy: undefined,
   former: { draining: 0, drained: 0 },
   progress: () => ({ ok: true, waiting: 0, stalledMs: 0 }),
@@ -56,6 +57,7 @@ function started() {
   const cloud = createCloudMetrics()
   cloud.watch({
     groups: [idleGroup],
+    starveAfterMs: 300_000,
     databaseFault: () => undefined,
     brokersUp: () => ({ consume: true, publish: true }),
     findings: () => ({ loss: 0, harmless: 0 }),

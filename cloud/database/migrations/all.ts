@@ -5,6 +5,18 @@ import { audit } from './0004-audit.ts'
 import { evidence } from './0005-evidence.ts'
 import { queues } from './0006-queues.ts'
 import { gateways } from './0007-gateways.ts'
+import { inboxAge } from './0008-inbox-age.ts'
+import { inboxBrin } from './0009-inbox-brin.ts'
 import type { Migration } from './migration.ts'
 
-export const migrations: readonly Migration[] = [history, inbox, rollups, audit, evidence, queues, gateways]
+export const migrations: readonly Migration[] = [
+  history,
+  inbox,
+  rollups,
+  audit,
+  evidence,
+  queues,
+  gateways,
+  inboxAge,
+  inboxBrin,
+]

@@ -9,6 +9,7 @@ import { systemClock } from '../../../src/clock.ts'
 import { silentLog } from '../../../src/log.ts'
 import { deadQueue, headers, partitionName, partitionQueue, wire } from '../../../src/contract/wire.ts'
 import { createFakeBroker } from '../../support/fakes/deliveries.ts'
+import { imitateRabbit4 } from '../../support/cloud/rabbitmq-4.ts'
 import { letter, useAmqp } from '../../support/cloud/test-amqp.ts'
 import { rabbitmqctl } from '../../support/servers.ts'
 
@@ -22,6 +23,8 @@ interface Desk {
   connect(): Promise<Deliveries>
   sidings: Sidings
   dead(): Promise<string[]>
+  /** As a person looks at the oldest dead letter, and puts it back. */
+  look(): Promise<void>
   close(): Promise<void>
 }
 
@@ -37,6 +40,7 @@ function fakeDesk(): Promise<Desk> {
     connect: async () => fake.connect(),
     sidings: fake.sidings,
     dead: async () => fake.dead.map((letter) => letter.body.toString()),
+    look: async () => {},
     close: async () => {},
   })
 }
@@ -80,11 +84,23 @@ async function rabbitDesk(): Promise<Desk> {
         texts.push(message)
       }
     },
+    async look() {
+      const channel = await amqp.broker.client.acquire()
+      const message = await channel.basicGet({ queue: deadQueue(group) })
+      if (message) channel.basicNack({ deliveryTag: message.deliveryTag, requeue: true })
+      await channel.close()
+    },
     async close() {
       await publisher.close()
       for (const mine of brokers) await mine.close()
     },
   }
+}
+
+async function rabbit4Desk(): Promise<Desk> {
+  const desk = await rabbitDesk()
+  await imitateRabbit4(amqp.url)
+  return desk
 }
 
 async function channelGet(queue: string): Promise<string | undefined> {
@@ -117,6 +133,7 @@ const until = (check: () => void | Promise<void>): Promise<void> =>
 describe.each([
   ['fake', fakeDesk],
   ['rabbit', rabbitDesk],
+  ['rabbit, with the delivery limit that RabbitMQ 4 has by itself', rabbit4Desk],
 ] as const)('deliveries and sidings (%s)', (_, open) => {
   let desk: Desk
   const opened: Deliveries[] = []
@@ -203,10 +220,23 @@ describe.each([
     expect(seen[0]?.text.toString()).toBe('again')
   })
 
-  test('a dead letter stays', async () => {
+  test('a dead letter stays, however often it is looked at (G5)', async () => {
     desk = await open()
     await desk.sidings.send({ kind: 'dead', group: 'fake' }, letter('dead'))
+    for (let looks = 0; looks < 25; looks++) await desk.look()
     await until(async () => expect(await desk.dead()).toEqual(['dead']))
+  })
+
+  test('a delivery that 25 instances died with is delivered to the next (G5)', async () => {
+    desk = await open()
+    await desk.publish(0, ['hard'])
+    for (let instances = 0; instances < 25; instances++) {
+      const { deliveries, seen } = await consume()
+      await until(() => expect(seen).toHaveLength(1))
+      await deliveries.close()
+    }
+    const last = await consume()
+    await until(() => expect(last.texts()).toEqual(['hard']))
   })
 
   test('nothing is delivered after stop, and close is idempotent', async () => {

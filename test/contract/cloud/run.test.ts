@@ -7,6 +7,8 @@ import { headers } from '../../../src/contract/wire.ts'
 import { type CloudProgram, startCloudProgram } from '../../support/cloud/cloud-program.ts'
 import { type CloudBench, openCloudBench } from '../../support/cloud/cloud.ts'
 import { type Encoded, Ledger } from '../../support/cloud/cloud-events.ts'
+import { vhostOf } from '../../support/cloud/rabbitmq-4.ts'
+import { rabbitmqctl } from '../../support/servers.ts'
 
 let bench: CloudBench
 // The servers start with the first who asks: no test's time.
@@ -131,7 +133,7 @@ describe('the cloud on RabbitMQ and PostgreSQL', () => {
     expect((await fetch(`${cloud.opsUrl}/readyz`)).status).toBe(200)
   })
 
-  test('a data fault is a dead letter in both groups, and accounted for in history', async () => {
+  test('a data fault is a row with its reason in history, and a dead letter of every other group (G5)', async () => {
     bench = await openCloudBench()
     const folder = mkdtempSync(join(tmpdir(), 'tidegate-schemas-'))
     cleanups.push(() => rmSync(folder, { recursive: true }))
@@ -149,9 +151,8 @@ describe('the cloud on RabbitMQ and PostgreSQL', () => {
       ledger.next('device-1', { dataschema: 'com.acme.climate/2' }),
       ledger.next('device-1'),
     ])
-    for (const queue of ['history.dead', 'rollups.dead']) {
-      await until(async () => expect(await bench.depth(queue)).toBe(2))
-    }
+    await until(async () => expect(await bench.depth('rollups.dead')).toBe(2))
+    await until(async () => expect(await bench.rows('select 1 from tidegate.events')).toHaveLength(4))
     const dispositions = await bench.rows<{ reason: string }>(
       'select sequence::int, disposition, reason from tidegate.events order by sequence',
     )
@@ -161,6 +162,50 @@ describe('the cloud on RabbitMQ and PostgreSQL', () => {
       { sequence: 3, disposition: 'dead', reason: expect.stringContaining('SCHEMA_UNKNOWN') as string },
       { sequence: 4, disposition: 'accepted' },
     ])
+    expect(await bench.depth('history.dead')).toBe(0)
+  })
+
+  test('full dead letters hold up nothing that history stores, with a fault or without, whoever has filled them (G5, G7)', async () => {
+    bench = await openCloudBench()
+    const cloud = await bench.start()
+    const limit = JSON.stringify({ 'max-length': 5, overflow: 'reject-publish' })
+    const vhost = vhostOf(bench.url)
+    await rabbitmqctl(
+      'set_policy',
+      '-p',
+      vhost,
+      'small',
+      String.raw`^history\.dead$`,
+      limit,
+      '--apply-to',
+      'queues',
+    )
+    const ledger = new Ledger()
+    const rejected = (device: string): Encoded =>
+      ledger.next(device, { type: 'dev.tidegate.rejected', data: { reason: 'MALFORMED_JSON', detail: 'no' } })
+    const healthy = ['device-1', 'device-2', 'device-3']
+    const events = [
+      ...Array.from({ length: 80 }, () => rejected('flooding')),
+      ...healthy.map((device) => ledger.next(device)),
+      ...healthy.map((device) => rejected(device)),
+      ...healthy.map((device) => ledger.next(device)),
+    ]
+    await bench.publish(events)
+    await until(async () =>
+      expect(
+        await bench.rows(
+          'select disposition, count(*)::int as events from tidegate.events group by disposition order by disposition',
+        ),
+      ).toEqual([
+        { disposition: 'accepted', events: 6 },
+        { disposition: 'rejected', events: 83 },
+      ]),
+    )
+    expect(await bench.depth('history.dead')).toBe(0)
+    expect((await fetch(`${cloud.opsUrl}/readyz`)).status).toBe(200)
+    const metrics = await (await fetch(`${cloud.opsUrl}/metrics`)).text()
+    const about = '{group="history",consequence="recorded",code="REJECTED_AT_EDGE"}'
+    await until(() => expect(metrics).toContain(`tidegate_cloud_failures_total${about} 83`))
   })
 
   test('two clouds share the partitions, keep each device in order, and one takes over when the other is killed (G6)', async () => {

@@ -294,6 +294,29 @@ describe('PostgreSQL', () => {
     await database.close()
   })
 
+  test.each([
+    ['valid is taken as it is', true],
+    ['left unfinished is built anew', false],
+  ])('an index that was prepared for a step of the schema and is %s', async (_, isValid) => {
+    const database = poolOf({ url: await createDatabase(), poolMax: 4, applicationName: 'test' })
+    await migrated(database, migrations.slice(0, 7))
+    await database.query('create index concurrently inbox_processed_at on tidegate.inbox (processed_at)')
+    await database.query(
+      `update pg_index set indisvalid = $1 where indexrelid = 'tidegate.inbox_processed_at'::regclass`,
+      [isValid],
+    )
+    const look = (): Promise<object[]> =>
+      database.query(`
+        select relname, relfilenode, indisvalid from pg_index join pg_class on pg_class.oid = indexrelid
+        where indrelid = 'tidegate.inbox'::regclass and not indisprimary order by relname`)
+    const [, before] = await look()
+    await migrated(database)
+    const after = await look()
+    expect(after).toEqual([{ ...before, indisvalid: true, relfilenode: expect.any(Number) as number }])
+    expect(isValid).toBe(JSON.stringify(after) === JSON.stringify([before]))
+    await database.close()
+  })
+
   test('an instance that is frozen in a transaction loses its locks to those who wait', async () => {
     const url = await createDatabase()
     const frozen = poolOf({ url, poolMax: 1, applicationName: 'frozen', idleInTransactionMsMax: 200 })

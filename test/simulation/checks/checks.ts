@@ -1,6 +1,6 @@
 import { verifyChain, genesis, claimedChain } from '../../../src/contract/codec.ts'
 import { checkpointType } from '../../../src/contract/checkpoint.ts'
-import { isSystemType, ledgerType } from '../../../src/contract/event.ts'
+import { isSystemType, ledgerType, rejectedType } from '../../../src/contract/event.ts'
 import { deadQueue, headers as names, partitionOf, routingKey, wire } from '../../../src/contract/wire.ts'
 import { readFailures } from '../../../cloud/letters/story.ts'
 import { deviceMinimum, gatewayName } from '../plan/settings.ts'
@@ -77,6 +77,7 @@ export function checkAll(world: World): void {
   checkNumberedOnce(world)
   checkEffects(world)
   checkDeadLetters(world)
+  checkFaulty(world)
   checkForgeries(world)
   checkOrder(world)
   checkExpiry(world)
@@ -212,6 +213,13 @@ function checkRollups({
   }
 }
 
+/** What must fail in each group. History stores what has a fault, and has no letter of it. */
+const lettersOf: Record<string, readonly string[]> = {
+  history: [],
+  rollups: ['disputed'],
+  effects: ['hopeless', 'disputed'],
+}
+
 /** G5: a dead letter tells its whole story. */
 function checkDeadLetters({ broker, journal, plan }: World): void {
   const { ladderMs, partitions } = plan.settings
@@ -222,10 +230,7 @@ function checkDeadLetters({ broker, journal, plan }: World): void {
       const told = readFailures(headers)
       if (told.some(({ code }) => code === 'HANDLER_TIMEOUT')) continue
       const attempts = what === 'hopeless' ? ladderMs.length + 1 : 1
-      if (
-        what !== 'forged' &&
-        !(group === 'effects' ? ['hopeless', 'disputed'] : ['rejected', 'disputed']).includes(what)
-      ) {
+      if (what !== 'forged' && !lettersOf[group]?.includes(what)) {
         journal.violate(
           'G5',
           `${event.id} is a dead letter of ${group}: ${String(headers[names.errorMessage])}`,
@@ -245,6 +250,20 @@ function checkDeadLetters({ broker, journal, plan }: World): void {
       if (faults.length > 0)
         journal.violate('G5', `the story of ${group} ${event.id} is wrong: ${faults.join(', ')}`)
     }
+  }
+}
+
+/** G5: an event with a fault is in the history with its reason, where it waits for no letter; no other has a reason. */
+function checkFaulty({ database, journal }: World): void {
+  for (const { id, type, disposition, reason } of database.events.values()) {
+    const disputed = id.startsWith('disputed-') && !isSystemType(type)
+    const wanted = type === rejectedType ? 'rejected' : disputed ? 'dead' : 'accepted'
+    const isTold = (reason !== undefined) === (wanted !== 'accepted')
+    if (disposition !== wanted || !isTold)
+      journal.violate(
+        'G5',
+        `${id} is stored as ${disposition}, ${reason ?? 'without a reason'}, not ${wanted}`,
+      )
   }
 }
 

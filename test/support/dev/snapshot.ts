@@ -14,7 +14,7 @@ export function snapshot(elapsedMs: number, parts: Partial<Snapshot> = {}): Snap
     undelivered: 0,
     stored: 0,
     duplicates: 0,
-    deadLettered: 0,
+    quarantined: 0,
     uplinkUp: true,
     link: { kind: 'up' },
     live: undefined,

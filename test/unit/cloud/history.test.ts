@@ -1,9 +1,10 @@
 import { pino } from 'pino'
 import { describe, expect, test } from 'vitest'
+import { noObserver, type PipelineObserver } from '../../../cloud/pipeline/observer.ts'
 import { historyConsumer } from '../../../cloud/history/consumer.ts'
 import { TidegateError } from '../../../src/errors.ts'
 import { headers } from '../../../src/contract/wire.ts'
-import { Ledger, posted } from '../../support/cloud/cloud-events.ts'
+import { type Encoded, Ledger, posted } from '../../support/cloud/cloud-events.ts'
 import { settled } from '../../support/fakes/clock.ts'
 import { fakeHistory } from '../../support/fakes/storage.ts'
 import { partitions, setUp } from '../../support/cloud/test-pipeline.ts'
@@ -11,7 +12,7 @@ import { partitions, setUp } from '../../support/cloud/test-pipeline.ts'
 const history = historyConsumer(fakeHistory)
 
 describe('the history', () => {
-  test('keeps the wire text, notes a repeat under another place, and copies what the edge rejected to the dead letters', async () => {
+  test('keeps the wire text, notes a repeat under another place, and stores what the edge rejected with its reason and without a letter (G5)', async () => {
     const { broker, storage, start } = setUp(history)
     start('a')
     const ledger = new Ledger()
@@ -40,8 +41,41 @@ describe('the history', () => {
       { from: 2, to: 2, reason: 'duplicate', chain: events[1]?.event.chain },
       { from: 5, to: 9, reason: 'expired' },
     ])
-    expect(broker.dead.map((letter) => letter.headers[headers.errorCode])).toEqual(['REJECTED_AT_EDGE'])
+    expect(storage.events()[1]).toMatchObject({ reason: 'REJECTED_AT_EDGE: MALFORMED_JSON: no JSON' })
+    expect(broker.dead).toEqual([])
     expect(broker.depth).toBe(0)
+  })
+
+  test('waits for no letter of what it has stored: full dead letters hold up neither the device that filled them nor another (G5, G7)', async () => {
+    const outcomes: string[] = []
+    const failed: string[] = []
+    const observer: PipelineObserver = {
+      ...noObserver,
+      settled: (_, outcome) => void outcomes.push(outcome),
+      failed: (_, kind, code) => void failed.push(`${kind} ${code}`),
+    }
+    const { broker, storage, start } = setUp(history, { pipeline: { observer, lanes: 1 } })
+    broker.sidingsDown = true
+    const { pipeline } = start('a')
+    const ledger = new Ledger()
+    const rejected = (device: string): Encoded =>
+      ledger.next(device, { type: 'dev.tidegate.rejected', data: { reason: 'MALFORMED_JSON', detail: 'no' } })
+    const events = [
+      ...Array.from({ length: 80 }, () => rejected('flooding')),
+      ledger.next('healthy'),
+      rejected('healthy'),
+      ledger.next('healthy'),
+    ]
+    for (const event of events) broker.post(posted(event, partitions))
+    await settled()
+    expect(storage.events()).toHaveLength(events.length)
+    expect(broker.depth).toBe(0)
+    expect(pipeline.heldBy).toBeUndefined()
+    expect(failed).toEqual(Array.from({ length: 81 }, () => 'recorded REJECTED_AT_EDGE'))
+    expect(outcomes.toSorted()).toEqual([
+      ...Array.from({ length: 2 }, () => 'processed'),
+      ...Array.from({ length: 81 }, () => 'recorded'),
+    ])
   })
 
   test('another reading under the same source and ID is no duplicate: it is noted as its rival, with its text, and told (G9)', async () => {
@@ -64,7 +98,7 @@ describe('the history', () => {
     expect(broker.depth).toBe(0)
   })
 
-  test('a ledger entry that an earlier version could not read is accounted for when its dead letter is replayed', async () => {
+  test('a ledger entry that an earlier version could not read is accounted for when it is published again', async () => {
     const { broker, storage, start } = setUp(history)
     const ledger = new Ledger()
     const entry = ledger.next('gateway-1', {
@@ -102,7 +136,7 @@ describe('the history', () => {
     expect(broker.depth).toBe(0)
   })
 
-  test('accounts for an event that breaks its schema, and gives it to the dead letters', async () => {
+  test('accounts for an event that breaks its schema with its reason, and without a letter (G5)', async () => {
     const { broker, storage, start } = setUp(history, {
       pipeline: {
         checkSchema: () =>
@@ -113,7 +147,8 @@ describe('the history', () => {
     broker.post(posted(new Ledger().next('device-1'), partitions))
     await settled()
     expect(storage.events()).toMatchObject([{ disposition: 'dead', reason: 'SCHEMA_VIOLATION: data: no' }])
-    expect(broker.dead.map((letter) => letter.headers[headers.errorCode])).toEqual(['SCHEMA_VIOLATION'])
+    expect(broker.dead).toEqual([])
+    expect(broker.depth).toBe(0)
   })
 
   test('an event whose place another holds becomes a dead letter', async () => {

@@ -74,7 +74,12 @@ describe('letters', () => {
   test('where a handler threw goes along, innermost place first, and what Tidegate says itself has none', () => {
     const stack = deadLetter(failing({}, new TypeError('odd'))).headers[headers.errorStack]
     expect(String(stack).split('\n')[0]).toContain('letters.test.ts')
-    expect(String(stack).length).toBeLessThanOrEqual(2048)
+    const deep = new Error('deep')
+    deep.stack = `Error: deep\n${Array.from({ length: 999 }, (_, depth) => `    at dived (/ä/dive.js:${depth}:1)`).join('\n')}`
+    const kept = String(deadLetter(failing({}, deep)).headers[headers.errorStack])
+    expect(Buffer.byteLength(kept)).toBeGreaterThan(8_100)
+    expect(Buffer.byteLength(kept)).toBeLessThanOrEqual(8_192)
+    expect(kept.split('\n').every((line) => /^at dived \(.*\)$/.test(line))).toBe(true)
     const ours = new TidegateError('SCHEMA_VIOLATION', { message: 'm', retryable: false, hint: 'h' })
     expect(deadLetter(failing({}, ours)).headers).not.toHaveProperty(headers.errorStack)
     const hostile = Object.defineProperty(new Error('x'), 'stack', {

@@ -23,6 +23,7 @@ describe('what is wrong with a queue (G3, G5)', () => {
     ['a shorter message-ttl', { 'message-ttl': 1000 }, 'POLICY_MESSAGE_TTL', 'harmless', [rung]],
     ['expires', { expires: 1000 }, 'POLICY_EXPIRES', 'loss', [partition, rung, dead, unroutable]],
     ['delivery-limit', { 'delivery-limit': 20 }, 'POLICY_DELIVERY_LIMIT', 'loss', [partition, dead]],
+    ['delivery-limit on a rung', { 'delivery-limit': 20 }, 'POLICY_DELIVERY_LIMIT', 'harmless', [rung]],
     ['overflow', { overflow: 'drop-head' }, 'POLICY_OVERFLOW', 'loss', [partition, rung, dead]],
     ['overflow, with a limit', { overflow: 'drop-head', 'max-length': 9 }, 'POLICY_OVERFLOW', 'loss', [dead]],
     [

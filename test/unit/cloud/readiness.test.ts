@@ -1,7 +1,11 @@
 import { expect, test } from 'vitest'
 import type { Group } from '../../../cloud/groups/group.ts'
 import { readiness } from '../../../cloud/ops/readiness.ts'
+import type { Pipeline } from '../../../cloud/pipeline/pipeline.ts'
 import { TidegateError } from '../../../src/errors.ts'
+import { Ledger, posted } from '../../support/cloud/cloud-events.ts'
+import { partitions, setUp, writing } from '../../support/cloud/test-pipeline.ts'
+import { settled } from '../../support/fakes/clock.ts'
 
 test('a group that is held says by what, why, and what to do about it', () => {
   const held = new TidegateError('DATABASE_DENIED', {
@@ -15,9 +19,11 @@ test('a group that is held says by what, why, and what to do about it', () => {
     deliveries: { subscribed: true },
     former: { draining: 0, drained: 0 },
     heldBy: held,
+    lanesStarvedMs: [0],
   } as unknown as Group
   const checks = readiness({
     groups: [group],
+    starveAfterMs: 1,
     databaseFault: () => `${held.code}: ${held.message}`,
     brokersUp: () => ({}),
     findings: () => undefined,
@@ -28,4 +34,105 @@ test('a group that is held says by what, why, and what to do about it', () => {
     detail: `3 in flight, held by DATABASE_DENIED: ${held.message}; give it its rights back`,
   })
   expect(checks['database']).toEqual({ ok: false, detail: `DATABASE_DENIED: ${held.message}` })
+})
+
+/** Of a group that has moved just now. */
+function readyOf(pipeline: Pipeline, starveAfterMs: number): object {
+  const group = {
+    name: 'writer',
+    progress: () => ({ ok: true, waiting: pipeline.inFlight, stalledMs: 0 }),
+    deliveries: { subscribed: true },
+    former: { draining: 0, drained: 0 },
+    heldBy: pipeline.heldBy,
+    lanesStarvedMs: pipeline.lanesStarvedMs,
+  } as unknown as Group
+  const checks = readiness({
+    groups: [group],
+    starveAfterMs,
+    databaseFault: () => undefined,
+    brokersUp: () => ({}),
+    findings: () => undefined,
+    tls: { daysLeft: () => ({}), faulty: () => ({}) },
+  })
+  return checks['group.writer'] ?? {}
+}
+
+test('a group that moves is not ready while a lane of it starves, which is named, and is ready again after that', async () => {
+  const { broker, clock, start } = setUp(
+    writing({
+      retry: [],
+      async handle({ partitionkey }) {
+        if (partitionkey === 'hanging') await new Promise(() => {})
+      },
+    }),
+    { pipeline: { lanes: 1 } },
+  )
+  const { pipeline } = start('a')
+  const ready = (): object => readyOf(pipeline, 60_000)
+  const ledger = new Ledger()
+  for (const device of ['hanging', 'hanging', 'hanging']) broker.post(posted(ledger.next(device), partitions))
+  await settled()
+  broker.post(posted(ledger.next('healthy'), partitions))
+  await clock.advance(58_000)
+  expect(ready()).toMatchObject({ ok: true })
+  await clock.advance(4_000)
+  // Three events of 30 s each, one after the other; what came behind them waits for the third.
+  expect(broker.dead).toHaveLength(2)
+  expect(ready()).toEqual({
+    ok: false,
+    detail: '4 in flight, lane 0 has waited for failing attempts for 62 s',
+  })
+  await clock.advance(28_000)
+  expect(broker.dead).toHaveLength(3)
+  expect(pipeline.lanesStarvedMs).toEqual([0])
+  expect(ready()).toMatchObject({ ok: true })
+})
+
+test('a group that works off a backlog is ready, however long what it has in hand waits for its turn', async () => {
+  const { broker, clock, start } = setUp(
+    writing({
+      async handle() {
+        await clock.sleep(200)
+      },
+    }),
+    { pipeline: { lanes: 1 } },
+  )
+  const ledger = new Ledger()
+  for (let index = 0; index < 1_600; index++) broker.post(posted(ledger.next('device-1'), partitions))
+  const { pipeline } = start('a')
+  await settled()
+  const seen: object[] = []
+  for (let second = 0; second < 310; second++) {
+    await clock.advance(1_000)
+    seen.push(readyOf(pipeline, 10_000))
+  }
+  expect(pipeline.inFlight).toBeGreaterThan(0)
+  expect(seen.filter((one) => 'ok' in one && !one.ok)).toEqual([])
+})
+
+test('what has waited for an outage to end does not starve once it has', async () => {
+  let isDown = true
+  const outage = new TidegateError('DATABASE_UNREACHABLE', { message: 'away', retryable: true, hint: '' })
+  const { broker, clock, start } = setUp(
+    writing({
+      async handle() {
+        await clock.sleep(1_000)
+        if (isDown) throw outage
+      },
+    }),
+    { pipeline: { lanes: 1 } },
+  )
+  const ledger = new Ledger()
+  for (let index = 0; index < 20; index++) broker.post(posted(ledger.next('device-1'), partitions))
+  const { pipeline } = start('a')
+  await settled()
+  await clock.advance(120_000)
+  expect(readyOf(pipeline, 10_000)).toMatchObject({
+    ok: false,
+    detail: expect.stringContaining('held by') as string,
+  })
+  isDown = false
+  await clock.advance(10_000)
+  expect(pipeline.inFlight).toBeGreaterThan(0)
+  expect(readyOf(pipeline, 10_000)).toMatchObject({ ok: true })
 })

@@ -22,9 +22,19 @@ describe('the topology', () => {
       'x-dead-letter-strategy': 'at-least-once',
       'x-overflow': 'reject-publish',
       'x-max-length': 1_000_000,
+      'x-delivery-limit': 1_000_000_000,
     })
     expect(exchanges).toContainEqual({ name: 'g.retry.5s', type: 'fanout', arguments: {} })
     expect(bindings).toContainEqual({ exchange: 'g.retry.5s', queue: 'g.retry.5s', routingKey: '' })
+  })
+
+  test('every queue has a delivery limit that nothing meets: without one RabbitMQ 4 gives it one of 20 (G5)', () => {
+    const specs = [exchangeTopology(), topologyOf(true), topologyOf(false)].flatMap(({ queues }) => queues)
+    expect(specs.map(({ name }) => name)).toEqual(
+      expect.arrayContaining(['tidegate.unroutable', 'g.00.v2', 'g.retry.5s', 'g.dead']),
+    )
+    for (const { arguments: given } of specs)
+      expect(given).toMatchObject({ 'x-queue-type': 'quorum', 'x-delivery-limit': 1_000_000_000 })
   })
 
   test('each partition has a queue per group, each type pattern a binding, and each delay one rung', () => {

@@ -45,7 +45,6 @@ test('a run is drained when every PUBACK has come, nothing is buffered, and the 
       {
         book,
         stored: () => Promise.resolve(system.stored),
-        letters: () => Promise.resolve(0),
         buffered: () => system.buffered,
         patienceMs: 1000,
         onWaiting: (what) => told.push(what),
@@ -78,7 +77,6 @@ test('what does not move is waited for as long as patience lasts, and what moves
       {
         book: bookOf(100),
         stored: () => (asked.answers ? Promise.resolve(stored) : Promise.reject(new Error('away'))),
-        letters: () => Promise.resolve(0),
         buffered: () => 0,
         patienceMs: 1000,
         onWaiting: (what) => told.push(what),

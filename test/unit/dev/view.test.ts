@@ -23,7 +23,7 @@ const snapshot: Snapshot = {
   undelivered: 0,
   stored: 1_222_222_221,
   duplicates: 12,
-  deadLettered: 18,
+  quarantined: 18,
   uplinkUp: false,
   link: { kind: 'stalled' },
   live: { p50: 8.2, p99: 25_000 },
@@ -67,7 +67,15 @@ test.each([20, 40, 69, 70, 80, 200])('no line is wider than a terminal of %i col
 test('a terminal of 80 columns and 24 lines shows everything', () => {
   const lines = renderView(state, { columns: 80, colour: false })
   expect(lines.length).toBeLessThanOrEqual(24)
-  for (const word of ['published', 'acknowledged', 'buffered', 'forwarded', 'stored', 'repeats', 'dead'])
+  for (const word of [
+    'published',
+    'acknowledged',
+    'buffered',
+    'forwarded',
+    'stored',
+    'repeats',
+    'quarantined',
+  ])
     expect(lines.join('\n')).toContain(word)
 })
 
@@ -100,7 +108,7 @@ test('what was done stays among the notes, however much the programs repeat', ()
   ]
   const text = renderView({ ...state, notes }, { columns: 100, colour: false }).join('\n')
   for (const done of ['taken down', 'kill -9 of the edge', 'up again']) expect(text).toContain(done)
-  expect(text.match(/quarantined/g)).toHaveLength(3)
+  expect(text.match(/reading quarantined/g)).toHaveLength(3)
 })
 
 test('the proof says what was found and how long ago, and where there is none, that', () => {

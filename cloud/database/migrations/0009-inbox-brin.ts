@@ -1,0 +1,10 @@
+import type { Migration } from './migration.ts'
+
+/** Nobody looks by it any more (0008). For a moment nobody else may look into the table. */
+export const inboxBrin: Migration = {
+  version: 9,
+  name: 'inbox-brin',
+  sql: `
+drop index if exists tidegate.inbox_age;
+`,
+}

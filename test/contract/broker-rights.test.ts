@@ -24,7 +24,7 @@ let rabbit: RabbitServer
 let cloud: AmqpConnection
 let certificateOf: (name: string, ca?: 'infrastructure' | 'devices') => Promise<ClientTls>
 
-const gateway = (name: string) => ({ name, password: 'unused', ...gatewayRights(partitions) })
+const gateway = (name: string) => ({ name, password: 'unused', ...gatewayRights(name, partitions) })
 
 /** As docs/OPERATIONS.md has it: no passwords, and a CA for brokers, gateways and clouds that signs no device. */
 beforeAll(async () => {
@@ -189,7 +189,7 @@ describe('a gateway that is known by its certificate', () => {
 
   test('has so many connections at a time', async () => {
     const tls = await certificateOf('gateway-3')
-    const { limits } = gatewayRights(partitions)
+    const { limits } = gatewayRights('gateway-1', partitions)
     const open: Connection[] = []
     for (let count = 0; count < (limits?.connections ?? 0); count++)
       open.push(await connected(tls, 'gateway-3'))

@@ -6,6 +6,7 @@ import { createThrottle } from '../../../src/throttle.ts'
 import { FileWatch } from './file-watch.ts'
 import { type LoadedTrust, loadCasOf, loadDeniedOf, loadPair, marksOf, type TrustFiles } from './files.ts'
 import type { StalePolicy, TrustInForce } from './judgement.ts'
+import { judgePublished } from './published.ts'
 
 /** What became of files that were read again: `failed` if one was faulty, of which what was in force still is. */
 export const reloadResults = ['loaded', 'failed'] as const
@@ -13,7 +14,7 @@ export const reloadResults = ['loaded', 'failed'] as const
 export type ReloadResult = (typeof reloadResults)[number]
 
 /** What of `mqtt.tls` is read, and can be faulty, each by itself; the values of the metric's `part`. */
-export const trustParts = ['ca', 'certificate', 'crl', 'denied'] as const
+export const trustParts = ['ca', 'certificate', 'crl', 'denied', 'published'] as const
 
 export type TrustPart = (typeof trustParts)[number]
 
@@ -35,6 +36,13 @@ export interface Trust {
    * what is faulty is logged, and what was in force stays.
    */
   reload(): Promise<void>
+  /**
+   * Lists as they came down with the uplink. Resolves when they are on the disk and in force, are so already, or were refused, which is
+   * logged and counted and changes nothing. Rejects when they could not be written.
+   */
+  take(json: Uint8Array): Promise<'taken' | 'known' | 'refused'>
+  /** How often lists that came down were refused. */
+  readonly refusedLists: number
   watch(follower: TrustFollower): void
   /** Idempotent. */
   close(): void
@@ -75,6 +83,7 @@ class WatchedTrust implements Trust {
   #tryAgainAtMs = Infinity
   #timer: { cancel(): void }
   #closed = false
+  refusedLists = 0
 
   constructor(options: TrustOptions) {
     const { files, loaded, stale, clock, look = marksOf } = options
@@ -85,6 +94,7 @@ class WatchedTrust implements Trust {
     const onChanged = (): Promise<void> => this.reload()
     this.#files = new FileWatch({ look: () => look(files), read: loaded.marks, onChanged, clock })
     this.#warnOf(loaded)
+    if (loaded.publishedFault !== undefined) this.#startWithoutPublished(loaded.publishedFault)
     this.#warnOfStaleLists()
     this.#timer = this.#next()
   }
@@ -100,6 +110,29 @@ class WatchedTrust implements Trust {
 
   reload(): Promise<void> {
     return this.#reads.submit()
+  }
+
+  async take(json: Uint8Array): Promise<'taken' | 'known' | 'refused'> {
+    const { loaded, log } = this.#options
+    const { cas, published } = this.inForce
+    try {
+      const judged = await judgePublished(json, cas.authorities, published)
+      if (judged.digest === published?.digest) return 'known'
+      log.info(
+        { number: judged.number, issued: new Date(judged.issuedMs) },
+        'lists came down with the uplink',
+      )
+    } catch (error) {
+      this.refusedLists += 1
+      log.error(
+        aboutFault(error),
+        'lists that came down with the uplink are refused; what was in force stays',
+      )
+      return 'refused'
+    }
+    await loaded.publishedFile?.write(json)
+    await this.reload()
+    return 'taken'
   }
 
   close(): void {
@@ -161,8 +194,13 @@ class WatchedTrust implements Trust {
       inForce.lists,
     )
     const denied = await orKept('denied', () => loadDeniedOf(files), inForce.denied)
+    const published = await orKept(
+      'published',
+      () => loaded.publishedFile?.read(cas.authorities, inForce.published),
+      inForce.published,
+    )
     if (this.#closed) return
-    this.inForce = { cas, pair, lists, denied }
+    this.inForce = { cas, pair, lists, denied, published }
     this.#faulty = faulty
     this.#tryAgainAtMs = faulty.size > 0 ? clock.monotonicMs() + tryAgainAfterMs : Infinity
     this.#warn(pair.warnings)
@@ -172,10 +210,20 @@ class WatchedTrust implements Trust {
       notAfter: pair.notAfter,
       revoked: lists?.revoked,
       denied: devices.size + serials.size,
+      published: published?.number,
       faults: faulty.size,
     }
     log.info(about, 'the files of mqtt.tls were read again')
     this.#tell((follower) => follower.reloaded(faulty.size === 0 ? 'loaded' : 'failed'))
+  }
+
+  #startWithoutPublished(fault: unknown): void {
+    this.#faulty = new Set(['published'])
+    this.#tryAgainAtMs = this.#options.clock.monotonicMs() + tryAgainAfterMs
+    this.#options.log.error(
+      { part: 'published', ...aboutFault(fault) },
+      'lists that came down before cannot be used; whoever is on them alone is let in until they are published again',
+    )
   }
 
   /** One that fails holds up neither the others nor the next time. */

@@ -1,0 +1,203 @@
+import { readFileSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { Connection } from 'rabbitmq-client'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { openAuthority } from '../../../certs/authority.ts'
+import { signNextLists } from '../../../certs/lists/lists.ts'
+import { publishLists } from '../../../certs/lists/lists-rabbit.ts'
+import { loadTrust } from '../../../edge/mqtt/trust/files.ts'
+import { systemClock } from '../../../src/clock.ts'
+import { listsQueue, wire } from '../../../src/contract/wire.ts'
+import { type Logger, silentLog } from '../../../src/log.ts'
+import { createTestPki } from '../../support/edge/test-broker.ts'
+import { testUplink } from '../../support/edge/test-uplink.ts'
+import {
+  closed,
+  denying,
+  type Place,
+  publish,
+  refusal,
+  usePlaces,
+} from '../../support/edge/trusting-broker.ts'
+import { createVhost } from '../../support/servers.ts'
+
+const place = usePlaces()
+const gateway = 'gw-1'
+const auth = 'password'
+let url: string
+let closing: (() => Promise<unknown>)[] = []
+beforeEach(async () => {
+  url = await createVhost()
+  const admin = new Connection(url)
+  await admin.exchangeDeclare({ exchange: wire.exchange, type: 'topic', durable: true })
+  await admin.close()
+})
+afterEach(async () => {
+  for (const close of closing.toReversed()) await close()
+  closing = []
+})
+
+const publishedIn = (here: Pick<Place, 'pki'>): string => join(here.pki.folder, 'lists.json')
+
+/** A gateway's entrance that keeps what comes down. */
+async function gatewayPlace(): Promise<Place> {
+  return place({ realTime: true, published: true })
+}
+
+/** The CA of the place publishes what it has revoked, and who is denied. */
+async function publishFrom(here: Place, ...denied: string[]): Promise<string> {
+  const deniedFile = join(here.pki.folder, 'to-publish.txt')
+  await writeFile(deniedFile, denying(...denied))
+  const signed = await signNextLists(await openAuthority(dirname(here.pki.caFile)), {
+    deniedFile,
+    now: new Date(),
+  })
+  const json = JSON.stringify(signed)
+  await publishLists(json, { url, auth, tls: undefined, gateways: [gateway] })
+  return json
+}
+
+async function connectUplink(here: Place): Promise<void> {
+  const take = (json: Uint8Array): Promise<unknown> => here.trust.take(json)
+  const uplink = testUplink({ url, gateway, log: silentLog, lists: { queue: listsQueue(gateway), take } })
+  const session = await uplink.connect(AbortSignal.timeout(20_000))
+  closing.push(() => session.close())
+}
+
+/** Resolves when lists of this number are in force. */
+async function inForce(here: Place, json: string): Promise<void> {
+  const { number } = JSON.parse(json) as { number: number }
+  await here.when(() => here.trust.inForce.published?.number === number)
+}
+
+test('a device is off within 5 s of the lists that name it, and another goes on; they are there after a restart', async () => {
+  const here = await gatewayPlace()
+  await publishFrom(here)
+  await connectUplink(here)
+  const [bad, stolen, good] = [
+    await here.connect(await here.pki.device('bad')),
+    await here.connect(await here.pki.device('stolen')),
+    await here.connect(await here.pki.device('good')),
+  ]
+  let closes = 0
+  good.on('close', () => (closes += 1))
+  await publish(bad, 'bad')
+  await here.revoke(['bad'])
+  const beganAtMs = performance.now()
+  const json = await publishFrom(here, 'device stolen')
+  await Promise.all([closed(bad), closed(stolen)])
+  expect(performance.now() - beganAtMs).toBeLessThan(5000)
+  await publish(good, 'good')
+  expect(closes).toBe(0)
+  expect(here.seen.ended.toSorted()).toEqual(['denied', 'revoked-certificate'])
+  await refusal(here, await here.pki.device('stolen'))
+  expect(JSON.parse(readFileSync(publishedIn(here), 'utf8'))).toEqual(JSON.parse(json))
+
+  const again = await loadTrust({ ...here.files, crl: undefined, published: publishedIn(here) }, new Date())
+  expect(again.published).toMatchObject({ number: (JSON.parse(json) as { number: number }).number })
+  expect(again.published?.denied.devices.has('stolen')).toBe(true)
+})
+
+test('a gateway that was away learns the newest lists when it is back, and nothing is left in its queue', async () => {
+  const here = await gatewayPlace()
+  const bad = await here.connect(await here.pki.device('bad'))
+  await publishFrom(here, 'device somebody')
+  const json = await publishFrom(here, 'device bad')
+  await connectUplink(here)
+  await inForce(here, json)
+  await closed(bad)
+  expect(here.seen.logs.filter(({ msg }) => msg === 'lists came down with the uplink')).toHaveLength(1)
+})
+
+test('lists that are cut, altered, older or of another CA change nothing, and are told and counted; the next are taken', async () => {
+  const here = await gatewayPlace()
+  await publishFrom(here)
+  await connectUplink(here)
+  const first = await publishFrom(here, 'device a')
+  await inForce(here, first)
+  const second = await publishFrom(here, 'device b')
+  await inForce(here, second)
+  const stranger = await createTestPki()
+  closing.push(() => stranger.close())
+  const foreign = await signNextLists(await openAuthority(dirname(stranger.caFile)), { now: new Date() })
+  const { denied, ...rest } = JSON.parse(second) as { denied: string; number: number }
+  const forged = [
+    first,
+    second.slice(0, 200),
+    JSON.stringify({ ...rest, denied: denied.replace('device b', 'device c') }),
+    JSON.stringify({ ...rest, denied, number: rest.number + 1 }),
+    JSON.stringify({ ...foreign, number: rest.number + 2 }),
+    JSON.stringify(foreign),
+    '',
+    '"text"',
+  ]
+  for (const [index, one] of forged.entries()) {
+    await publishLists(one, { url, auth, tls: undefined, gateways: [gateway] })
+    await here.when(() => here.trust.refusedLists === index + 1)
+  }
+  expect(here.trust.inForce.published?.number).toBe(rest.number)
+  expect(here.trust.inForce.published?.denied.devices).toEqual(new Set(['b']))
+  expect(readFileSync(publishedIn(here), 'utf8')).toBe(second)
+  const codes = here.seen.logs.flatMap(({ code, msg }) => (/are refused/.test(String(msg)) ? [code] : []))
+  expect(codes).toEqual(['LISTS_OLDER', ...Array<string>(7).fill('LISTS_INVALID')])
+  await inForce(here, await publishFrom(here, 'device d'))
+})
+
+test('what is kept is proven when it is read: altered, or of a CA that has gone, it is told of, and the gateway starts', async () => {
+  const here = await gatewayPlace()
+  const json = await publishFrom(here, 'device a')
+  await expect(here.trust.take(Buffer.from(json))).resolves.toBe('taken')
+  await expect(here.trust.take(Buffer.from(json))).resolves.toBe('known')
+  await writeFile(publishedIn(here), json.replace('device a', 'device b'))
+  await here.trust.reload()
+  expect([...here.trust.faulty]).toEqual(['published'])
+  expect(here.trust.inForce.published?.denied.devices).toEqual(new Set(['a']))
+  const again = await loadTrust({ ...here.files, crl: undefined, published: publishedIn(here) }, new Date())
+  expect(again.published).toBeUndefined()
+  expect(again.publishedFault).toMatchObject({ code: 'LISTS_INVALID' })
+})
+
+test('lists that cannot be written are not acknowledged, and come again', async () => {
+  const here = await gatewayPlace()
+  await publishFrom(here)
+  let offered = 0
+  let refuse = true
+  const taken = new Promise<void>((resolve) => {
+    const take = async (json: Uint8Array): Promise<void> => {
+      offered += 1
+      if (refuse) throw new Error('the disk is full')
+      await here.trust.take(json)
+      resolve()
+    }
+    const clock = Object.assign(Object.create(systemClock) as typeof systemClock, {
+      sleep: async () => void (refuse = false),
+    })
+    const uplink = testUplink({ url, gateway, clock, lists: { queue: listsQueue(gateway), take } })
+    void uplink.connect(AbortSignal.timeout(20_000)).then((session) => closing.push(() => session.close()))
+  })
+  await taken
+  expect(offered).toBe(2)
+  expect(here.trust.inForce.published).toBeDefined()
+})
+
+function warning(warned: unknown[]): { log: Logger; told: Promise<void> } {
+  let tell = (): void => {}
+  const told = new Promise<void>((resolve) => (tell = resolve))
+  const warn = (about: unknown): void => {
+    warned.push(about)
+    tell()
+  }
+  return { log: { ...silentLog, info: () => {}, warn } as never, told }
+}
+
+test('without a queue of lists, or the right to read it, the uplink is as it was, and that is told once', async () => {
+  const warned: unknown[] = []
+  const { log, told } = warning(warned)
+  const lists = { queue: listsQueue(gateway), take: async () => {} }
+  const session = await testUplink({ url, gateway, log, lists }).connect(AbortSignal.timeout(20_000))
+  closing.push(() => session.close())
+  await told
+  expect(warned).toEqual([expect.objectContaining({ code: 'NOT_FOUND' })])
+  expect(await Promise.race([session.lost, Promise.resolve('there')])).toBe('there')
+})

@@ -100,13 +100,9 @@ export async function runEdge(
     const opsServer = scope.own(await ops.start())
     scope.own(await writeDoor(dataDir, { url: opsUrl(config.ops.host, opsServer.port), token }))
 
-    const exchange = rabbitExchange({
-      ...exchangeSettings(config),
-      ...surroundings,
-      tls: tls.uplink,
-      gateway,
-      lists: listsFollower(config, trust),
-    })
+    const lists = listsFollower(config, trust)
+    const reached = { ...exchangeSettings(config), ...surroundings, tls: tls.uplink, gateway, lists }
+    const exchange = rabbitExchange(reached)
     const carried = { ...surroundings, outbox, exchange, observer: ops.forwarder }
     const forwarding = background(
       (until) => forward({ ...forwarderSettings(config), ...carried }, until),

@@ -25,8 +25,17 @@ interface PublishChoice {
   gateways: string[]
 }
 
+export interface ListsSurroundings {
+  /** Takes one line of output, without its line end; default: standard output. */
+  say?: (line: string) => void
+  now?: () => Date
+}
+
 /** `tidegate lists` */
-export function registerListsCommand(program: Command): void {
+export function registerListsCommand(
+  program: Command,
+  { say = (line) => void process.stdout.write(`${line}\n`), now = () => new Date() }: ListsSurroundings = {},
+): void {
   const lists = program
     .command('lists')
     .description('tell all gateways at once which devices are not to be let in')
@@ -41,7 +50,7 @@ export function registerListsCommand(program: Command): void {
     .option('--insecure', 'go in clear to another machine')
     .option('--denied <file>', 'as mqtt.tls.denied has it (default: as published before)')
     .option('--gateways <names...>', 'make a queue for these gateways, unless they have one', [])
-    .action(publish)
+    .action(async (choice: PublishChoice) => say(await publish(choice, now())))
 }
 
 function authOption(): Option {
@@ -50,9 +59,9 @@ function authOption(): Option {
     .default('password')
 }
 
-async function publish(choice: PublishChoice): Promise<void> {
+/** What became of it, for a person. */
+async function publish(choice: PublishChoice, now: Date): Promise<string> {
   const { dir, auth, gateways, denied, insecure = false } = choice
-  const now = new Date()
   const tls = tlsOf(choice, now)
   refuseInClear({ key: 'broker.url', insecure, ...amqpWay(choice.url, tls !== undefined) })
   const url = withPassword(choice.url, choice.passwordFile)
@@ -61,10 +70,9 @@ async function publish(choice: PublishChoice): Promise<void> {
   const { publishLists } = await import('./lists-rabbit.ts')
   const signed = await signNextLists(authority, { deniedFile: denied, now })
   const isRouted = await publishLists(JSON.stringify(signed), { url, auth, tls, gateways })
-  const told = isRouted
-    ? 'published'
-    : 'published, and no gateway has a queue for them yet: name them with --gateways'
-  process.stdout.write(`lists ${signed.number} are ${told}\n`)
+  return isRouted
+    ? `lists ${signed.number} are published`
+    : `lists ${signed.number} are published, and no gateway has a queue for them yet: name them with --gateways`
 }
 
 function tlsOf({ ca, cert, key }: PublishChoice, now: Date): ReturnType<typeof loadClientTls> | undefined {

@@ -12,7 +12,7 @@ export interface EdgeGauges {
   /** 1 for each part of `mqtt.tls` whose files are faulty, 0 for the others. */
   tlsFaulty(): Readonly<Record<string, number>>
   /** Those that came down with the uplink. */
-  lists(): { number: number; ageS: number; refused: number }
+  readonly lists: () => { number: number; ageS: number; refused: number }
   /** What the system says that this process has written; undefined where it does not say. */
   readonly diskWriteBytes: () => number | undefined
 }

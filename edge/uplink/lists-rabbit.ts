@@ -9,7 +9,7 @@ export interface ListsFollower {
   /** Theirs alone; nobody declares it here. */
   queue: string
   /** Resolves when they are durable, or refused: then they are acknowledged. Rejects: they are to come again. */
-  take(json: Uint8Array): Promise<unknown>
+  take: (json: Uint8Array) => Promise<unknown>
 }
 
 export interface ListsSurroundings {

@@ -1,10 +1,12 @@
 import { readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { Command } from 'commander'
 import { Connection } from 'rabbitmq-client'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { openAuthority } from '../../../certs/authority.ts'
 import { signNextLists } from '../../../certs/lists/lists.ts'
+import { registerListsCommand } from '../../../certs/lists/command.ts'
 import { publishLists } from '../../../certs/lists/lists-rabbit.ts'
 import { loadTrust } from '../../../edge/mqtt/trust/files.ts'
 import { systemClock } from '../../../src/clock.ts'
@@ -181,14 +183,17 @@ test('lists that cannot be written are not acknowledged, and come again', async 
   expect(here.trust.inForce.published).toBeDefined()
 })
 
+const noop = (): void => {}
+
 function warning(warned: unknown[]): { log: Logger; told: Promise<void> } {
-  let tell = (): void => {}
-  const told = new Promise<void>((resolve) => (tell = resolve))
-  const warn = (about: unknown): void => {
-    warned.push(about)
-    tell()
-  }
-  return { log: { ...silentLog, info: () => {}, warn } as never, told }
+  let warn: (about: unknown) => void = noop
+  const told = new Promise<void>((resolve) => {
+    warn = (about) => {
+      warned.push(about)
+      resolve()
+    }
+  })
+  return { log: { ...silentLog, info: noop, warn } as never, told }
 }
 
 test('without a queue of lists, or the right to read it, the uplink is as it was, and that is told once', async () => {
@@ -200,4 +205,29 @@ test('without a queue of lists, or the right to read it, the uplink is as it was
   await told
   expect(warned).toEqual([expect.objectContaining({ code: 'NOT_FOUND' })])
   expect(await Promise.race([session.lost, Promise.resolve('there')])).toBe('there')
+})
+
+test('the command signs and publishes what is there, with a number that grows though the clock goes back, and says who is not reached', async () => {
+  const here = await gatewayPlace()
+  const dir = dirname(here.pki.caFile)
+  const first = Date.now()
+  const said: string[] = []
+  const run = async (nowMs: number, ...words: string[]): Promise<void> => {
+    const program = new Command('tidegate').exitOverride()
+    registerListsCommand(program, { say: (line) => said.push(line), now: () => new Date(nowMs) })
+    await program.parseAsync(['lists', 'publish', '--dir', dir, '--url', url, ...words], { from: 'user' })
+  }
+  const denied = join(here.pki.folder, 'denied-by-hand.txt')
+  await writeFile(denied, denying('device bad'))
+  await run(first, '--denied', denied)
+  await run(first - 3_600_000, '--gateways', gateway)
+  expect(said).toEqual([
+    `lists ${first} are published, and no gateway has a queue for them yet: name them with --gateways`,
+    `lists ${first + 1} are published`,
+  ])
+  await connectUplink(here)
+  await here.when(() => here.trust.inForce.published?.number === first + 1)
+  expect(here.trust.inForce.published?.denied.devices).toEqual(new Set(['bad']))
+  await writeFile(join(dir, 'lists.json'), '{}')
+  await expect(run(first)).rejects.toMatchObject({ code: 'CERTS_LISTS' })
 })

@@ -94,8 +94,12 @@ export function tlsState(
       return Object.fromEntries(Object.entries(pairs).map(([name, pair]) => [name, daysLeft(pair, nowMs)]))
     },
     crlSecondsLeft() {
-      const { lists } = trust.inForce
-      return lists === undefined ? {} : { mqtt: (lists.nextUpdateMs - clock.now()) / 1000 }
+      const { lists, published } = trust.inForce
+      const all = Object.entries({ mqtt: lists, published: published?.lists })
+      const left = all.flatMap(([where, one]) =>
+        one ? [[where, (one.nextUpdateMs - clock.now()) / 1000] as const] : [],
+      )
+      return Object.fromEntries(left)
     },
     tlsFaulty: () => ({
       ...Object.fromEntries(trustParts.map((part) => [part, Number(trust.faulty.has(part))])),

@@ -35,13 +35,14 @@ export async function followLists(
 ): Promise<void> {
   let told = false
   while (!signal.aborted) {
+    const reading = new AbortController()
     try {
       const channel = await connection.acquire({ emitErrorsFromChannel: true })
       const over = new Promise<void>((resolve) => {
         channel.on('error', () => resolve())
         channel.once('close', () => resolve())
         channel.once('basic.cancel', () => resolve())
-        signal.addEventListener('abort', () => resolve(), { once: true })
+        signal.addEventListener('abort', () => resolve(), { once: true, signal: reading.signal })
       })
       await channel.basicQos({ prefetchCount: 1 })
       const onMessage = (message: AsyncMessage): void =>
@@ -56,6 +57,8 @@ export async function followLists(
       if (!told)
         log.warn({ queue, ...about(error) }, 'there are no lists to read: what mqtt.tls names is in force')
       told = true
+    } finally {
+      reading.abort()
     }
     await clock.sleep(lookAgainAfterMs, signal).catch(() => {})
   }

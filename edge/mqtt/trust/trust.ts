@@ -247,16 +247,18 @@ class WatchedTrust implements Trust {
 
   #warnOfStaleLists(): void {
     const { clock, log, stale, files } = this.#options
-    const { lists } = this.inForce
-    if (lists === undefined || clock.now() <= lists.nextUpdateMs || this.#mayWarn('stale') === undefined)
-      return
-    const nextUpdate = new Date(lists.nextUpdateMs)
-    log.warn(
-      { code: 'CRL_STALE', file: files.crl, nextUpdate },
-      stale === 'accept'
-        ? 'a revocation list should have been replaced by now; what was revoked since is not known, and is let in'
-        : 'a revocation list should have been replaced by now; nobody it is about is let in until it is',
-    )
+    const { lists, published } = this.inForce
+    const all = { [files.crl ?? '']: lists, 'the published lists': published?.lists }
+    for (const [file, one] of Object.entries(all)) {
+      if (one === undefined || clock.now() <= one.nextUpdateMs || this.#mayWarn(file) === undefined) continue
+      const nextUpdate = new Date(one.nextUpdateMs)
+      log.warn(
+        { code: 'CRL_STALE', file, nextUpdate },
+        stale === 'accept'
+          ? 'a revocation list should have been replaced by now; what was revoked since is not known, and is let in'
+          : 'a revocation list should have been replaced by now; nobody it is about is let in until it is',
+      )
+    }
   }
 }
 

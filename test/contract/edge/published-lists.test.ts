@@ -10,8 +10,9 @@ import { registerListsCommand } from '../../../certs/lists/command.ts'
 import { publishLists } from '../../../certs/lists/lists-rabbit.ts'
 import { loadTrust } from '../../../edge/mqtt/trust/files.ts'
 import { systemClock } from '../../../src/clock.ts'
-import { listsQueue, wire } from '../../../src/contract/wire.ts'
+import { listsQueue, partitionOf, routingKey, wire } from '../../../src/contract/wire.ts'
 import { type Logger, silentLog } from '../../../src/log.ts'
+import { Ledger } from '../../support/cloud/cloud-events.ts'
 import { createTestPki } from '../../support/edge/test-broker.ts'
 import { testUplink } from '../../support/edge/test-uplink.ts'
 import {
@@ -230,4 +231,47 @@ test('the command signs and publishes what is there, with a number that grows th
   expect(here.trust.inForce.published?.denied.devices).toEqual(new Set(['bad']))
   await writeFile(join(dir, 'lists.json'), '{}')
   await expect(run(first)).rejects.toMatchObject({ code: 'CERTS_LISTS' })
+})
+
+test('beside the lists events are proven as ever, and what no gateway can read in their place brings no session down (G3)', async () => {
+  const here = await gatewayPlace()
+  await publishFrom(here)
+  const admin = new Connection(url)
+  closing.push(() => admin.close())
+  await admin.queueDeclare({ queue: 'all', durable: true })
+  const event = new Ledger().next('device-1')
+  const { type, id } = event.event
+  const key = routingKey(partitionOf('device-1', 4), type)
+  await admin.queueBind({ queue: 'all', exchange: wire.exchange, routingKey: key })
+  const take = (json: Uint8Array): Promise<unknown> => here.trust.take(json)
+  const uplink = testUplink({ url, gateway, lists: { queue: listsQueue(gateway), take } })
+  const session = await uplink.connect(AbortSignal.timeout(20_000))
+  closing.push(() => session.close())
+  await here.when(() => here.trust.inForce.published !== undefined)
+  const publisher = admin.createPublisher({ confirm: true })
+  let headers: object = {}
+  for (let depth = 0; depth < 40; depth += 1) headers = { headers }
+  await publisher.send({ exchange: wire.lists, routingKey: '', headers }, 'x')
+  await publisher.close()
+  await here.when(() => here.trust.refusedLists === 1)
+  const told: string[] = []
+  const both = new Promise<void>((resolve) => {
+    session.onOutcomes((outcomes) => {
+      told.push(...outcomes.map(({ kind }) => kind))
+      if (told.length === 2) resolve()
+    })
+  })
+  const shipped = {
+    position: 1,
+    sequence: 1,
+    id,
+    deviceId: 'device-1',
+    recordedAtMs: 0,
+    type,
+    text: event.text,
+  }
+  session.publish([shipped] as never)
+  session.publish([{ ...shipped, type: 'com.acme.unwanted' }] as never)
+  await both
+  expect(told.toSorted()).toEqual(['refused', 'routed'])
 })

@@ -6,6 +6,7 @@ import type { Sample } from '../run/figures.ts'
 import { memoryOf } from '../run/process.ts'
 import { connectDevice, fleetOf, untilConnack } from '../subjects/device.ts'
 import { startEdge } from '../subjects/edge.ts'
+import { startBareAedes } from '../subjects/references.ts'
 import { outboxWorker } from './outbox.ts'
 
 /** Connections of one device: as many as an edge lets in by default. */
@@ -33,7 +34,39 @@ export const prepareConnack: Prepare = async ({ products, full, dir, say }) => {
       subjects.push({ name, product, measure: () => firstConnack(product, place, pki, connections) })
     }
   }
+  // Of one checkout: against another revision the references are left out.
+  const measure = (): Promise<Sample> => bareConnections(pki, 1_000)
+  if (products.length === 1) subjects.push({ name: 'bare aedes, 1,000 connections', measure })
   return subjects
+}
+
+/** What connections weigh where nothing is kept for them: TLS, the runtime, the broker. */
+async function bareConnections(pki: DevelopmentPki, connections: number): Promise<Sample> {
+  const aedes = await startBareAedes(pki)
+  const sockets = []
+  try {
+    await untilConnack(aedes.port, fleetOf(pki))
+    const target = { port: aedes.port, caFile: pki.caFile }
+    sockets.push(...(await connectAll(target, pki, connections)))
+    await delay(3000)
+    return memoryOf(aedes.pid)
+  } finally {
+    for (const socket of sockets) socket.destroy()
+    await aedes.close()
+  }
+}
+
+async function connectAll(
+  target: Parameters<typeof connectDevice>[0],
+  pki: DevelopmentPki,
+  connections: number,
+): Promise<Awaited<ReturnType<typeof connectDevice>>[]> {
+  const sockets = []
+  for (let number = 0; number < connections; number++) {
+    const device = pki.devices[number % pki.devices.length]
+    if (device) sockets.push(await connectDevice(target, device, `${device.commonName}-${number}`))
+  }
+  return sockets
 }
 
 async function firstConnack(
@@ -48,10 +81,7 @@ async function firstConnack(
   try {
     await untilConnack(edge.mqttPort, fleetOf(pki))
     const connackMs = performance.now() - edge.startedMs
-    for (let number = 0; number < connections; number++) {
-      const device = pki.devices[number % pki.devices.length]
-      if (device) sockets.push(await connectDevice(target, device, `${device.commonName}-${number}`))
-    }
+    sockets.push(...(await connectAll(target, pki, connections)))
     await delay(3000)
     return { connackMs, ...memoryOf(edge.pid) }
   } finally {

@@ -1,4 +1,5 @@
 import { claimedChain } from '../../../src/contract/codec.ts'
+import { checkpointType } from '../../../src/contract/checkpoint.ts'
 import { ledgerType, type Undelivered } from '../../../src/contract/event.ts'
 import { bothLanes } from '../outbox.ts'
 import { type Core, lowestUnread, type Removal } from './core.ts'
@@ -36,8 +37,8 @@ export async function evictInto(core: Core, draft: Draft, bytesNeeded: number): 
     for (const entry of queuedIn(blocks, gone, from)) {
       const event = decodeRecord(entry)
       draft.lookedAt(lane, cursors, event.position)
-      if (core.handed.busy(event.position) || draft.removed.has(event.position) || event.type === ledgerType)
-        continue
+      if (core.handed.busy(event.position) || draft.removed.has(event.position)) continue
+      if (isEvidence(draft.head, event)) continue
       removeUndelivered(core, draft, event, 'evicted')
       freedBytes += event.bytes
       count += 1
@@ -50,6 +51,16 @@ export async function evictInto(core: Core, draft: Draft, bytesNeeded: number): 
     return evictInto(core, draft, bytesNeeded)
   }
   return false
+}
+
+/**
+ * G8: reports of losses are never evicted, nor are the signatures that make them believed. Of those an epoch that goes on
+ * needs its newest, which signs whatever the earlier ones do; of an epoch that has ended all stay.
+ */
+function isEvidence({ signed, epochBase }: Head, { type, position }: StoredEvent): boolean {
+  if (type === ledgerType) return true
+  if (type !== checkpointType) return false
+  return position <= epochBase || position > (signed?.through ?? 0)
 }
 
 /** Takes out what is past its time, as much as one write takes; whether there is more. */

@@ -54,8 +54,8 @@ export async function checkAudit({ database, truth, journal, gateway, plan }: Wo
     })
     if (isSigned) await checkSigned(epoch, report)
     const { lastSequence, gaps, faults, unverifiedLinks } = report
-    // The signature of a report may be what was evicted or lost; then the report is not believed (G8, where it ends).
-    const mayLackSignatures = isSigned && (plan.settings.full === 'evict' || truth.wasTorn)
+    // The signature of a report may be what damage took; then the report is not believed (G8, where it ends).
+    const mayLackSignatures = isSigned && truth.wasTorn
     const onlyUnfounded = faults.length > 0 && faults.every(({ kind }) => kind === 'unfounded')
     if (mayLackSignatures && onlyUnfounded) continue
     if (!report.ok) {
@@ -73,11 +73,11 @@ export async function checkAudit({ database, truth, journal, gateway, plan }: Wo
   async function checkSigned(epoch: string, { signed, unsignedEvents }: LedgerReport): Promise<void> {
     const stats = gateway.outbox?.stats()
     const isQuiet = stats?.epoch === epoch && stats.unsigned?.events === 0
-    // What was evicted or lost may have been the newest signature, and what it signs a repeat, which is in a note and no event.
+    // What was lost may have been the newest signature, and what it signs a repeat, which is in a note and no event.
     const hasRepeats = [...database.notes.values()].some(
       (note) => note.epoch === epoch && note.reason === 'duplicate',
     )
-    if (isQuiet && !hasRepeats && plan.settings.full !== 'evict' && !truth.wasTorn && unsignedEvents > 0)
+    if (isQuiet && !hasRepeats && !truth.wasTorn && unsignedEvents > 0)
       journal.violate('G8', `${unsignedEvents} events are not signed, and the gateway says that all are`)
     if (signed === null) return
     await checkExcuses(epoch, signed.sequence)

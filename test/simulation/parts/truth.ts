@@ -1,3 +1,4 @@
+import { checkpointType } from '../../../src/contract/checkpoint.ts'
 import { eventKey, ledgerType, type Undelivered } from '../../../src/contract/event.ts'
 import { decodeHead } from '../../../edge/outbox/layout/head.ts'
 import { headKey } from '../../../edge/outbox/layout/keys.ts'
@@ -117,13 +118,13 @@ export class Truth {
     }
   }
 
-  /** G7: what makes room is the oldest of the lowest lane that nobody has in his hands. */
+  /** G7: what makes room is the oldest of the lowest lane that nobody has in his hands, and that proves nothing (G8). */
   private checkEviction(before: readonly Place[]): void {
     const evicted = before.filter(({ removed }) => removed?.as === 'evicted')
     if (evicted.length === 0) return
     const spared = before.filter(
       ({ removed, type, position }) =>
-        removed === undefined && type !== ledgerType && !this.hands.hold(position),
+        removed === undefined && type !== ledgerType && type !== checkpointType && !this.hands.hold(position),
     )
     for (const { lane, position, sequence } of evicted) {
       const first = spared.find((other) =>

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import type { CheckpointSigner } from '../../../edge/outbox/options.ts'
+import type { CheckpointSigner, OutboxOptions } from '../../../edge/outbox/options.ts'
 import type { Outbox } from '../../../edge/outbox/outbox.ts'
 import {
   type Checkpoint,
@@ -26,8 +26,13 @@ beforeEach(async () => {
 })
 afterEach(() => outbox.close())
 
-function open(checkpoints: CheckpointSigner = signer, gateway = 'gw-1'): Promise<Outbox> {
-  return openTestOutbox({ folder: disk, clock, random: Math.random, checkpoints, gateway })
+function open(
+  checkpoints: CheckpointSigner = signer,
+  gateway = 'gw-1',
+  quota?: OutboxOptions['quota'],
+): Promise<Outbox> {
+  const options = { folder: disk, clock, random: Math.random, checkpoints, gateway }
+  return openTestOutbox({ ...options, ...(quota && { quota }) })
 }
 
 async function append(...ids: string[]): Promise<void> {
@@ -119,6 +124,38 @@ test('an epoch that begins with another name is signed at once, with that name (
     { sequence: 1, at: 2, isTrue: true },
     { sequence: 1, at: 2, isTrue: true },
   ])
+})
+
+test('what makes room is never the newest signature, without which no report of a loss is believed (G8)', async () => {
+  await outbox.close()
+  let isAway = false
+  const flaky: CheckpointSigner = {
+    ...signer,
+    sign: (...what) => (isAway ? Promise.reject(new Error('no key')) : signer.sign(...what)),
+  }
+  outbox = await open(flaky, 'gw-1', { deviceShare: 1, eventsMax: 20, full: 'evict' })
+  const alarms = async (count: number, from: number): Promise<void> => {
+    // Nobody has any of it in hand.
+    outbox.rewind()
+    const all = Array.from({ length: count }, (_, at) =>
+      outbox.append(submission('a', `a${from + at}`, { lane: 'high' })),
+    )
+    // What nothing makes room for at once is tried again with the housekeeping.
+    await clock.advance(2000)
+    await Promise.all(all)
+  }
+  await alarms(3, 0)
+  const newest = (await checkpoints()).at(-1)?.at
+  isAway = true
+  await alarms(20, 3)
+  expect(outbox.stats().depth.high).toBeLessThan(24)
+  expect((await checkpoints()).map(({ at }) => at)).toEqual([newest])
+  isAway = false
+  await clock.advance(61_000)
+  // It is superseded by now, and makes room like any event.
+  await alarms(20, 23)
+  expect((await checkpoints()).map(({ at }) => at)).not.toContain(newest)
+  expect(await checkpoints()).not.toEqual([])
 })
 
 test('nothing waits for the signing, and it signs what was on the disk when it began (G1, G8)', async () => {

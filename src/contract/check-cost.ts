@@ -17,9 +17,21 @@ export class TooCostly extends Error {
 /** Counts the work of one check at a time. The same data and schema always take the same. */
 export class CheckCost {
   #left = checkStepsMax
+  /** Of what `uniqueItems` has compared in this check. */
+  #alike: Alike | undefined
 
-  begin(stepsMax = checkStepsMax): void {
+  /** @throws TooCostly, and what the check throws */
+  run<T>(check: () => T, stepsMax = checkStepsMax): T {
     this.#left = stepsMax
+    try {
+      return check()
+    } finally {
+      this.#alike = undefined
+    }
+  }
+
+  get alike(): Alike {
+    return (this.#alike ??= new Alike(this.spend))
   }
 
   /** @throws TooCostly */
@@ -90,10 +102,7 @@ function sizeOf(data: unknown): number {
 
 /** The keyword's own compares every item with every other. */
 function uniqueItems(cost: CheckCost): CodeKeywordDefinition {
-  const repeatIn = (items: readonly unknown[]): [number, number] | undefined => {
-    cost.spend(items.length)
-    return firstRepeat(items)
-  }
+  const repeatIn = (items: readonly unknown[]): [number, number] | undefined => firstRepeat(items, cost)
   return {
     keyword: 'uniqueItems',
     type: 'array',
@@ -112,26 +121,73 @@ function uniqueItems(cost: CheckCost): CodeKeywordDefinition {
 }
 
 /** The places of two items that are equal as JSON Schema has it: numbers by value, objects in whatever order. */
-function firstRepeat(items: readonly unknown[]): [number, number] | undefined {
-  const plain = new Map<unknown, number>()
-  const whole = new Map<unknown, number>()
+function firstRepeat(items: readonly unknown[], cost: CheckCost): [number, number] | undefined {
+  if (items.length < 2) return undefined
+  cost.spend(items.length)
+  const whole: [number, object][] = []
+  const places = new Map<unknown, number>()
   for (const [at, item] of items.entries()) {
-    const isWhole = typeof item === 'object' && item !== null
-    const seen = isWhole ? whole : plain
-    const key = isWhole ? normalOf(item) : item
-    const before = seen.get(key)
+    if (typeof item === 'object' && item !== null) {
+      whole.push([at, item])
+      continue
+    }
+    const before = places.get(item)
     if (before !== undefined) return [before, at]
-    seen.set(key, at)
+    places.set(item, at)
+  }
+  if (whole.length < 2) return undefined
+  const placesOfWhole = new Map<number, number>()
+  for (const [at, item] of whole) {
+    const number = cost.alike.numberOf(item)
+    const before = placesOfWhole.get(number)
+    if (before !== undefined) return [before, at]
+    placesOfWhole.set(number, at)
   }
   return undefined
 }
 
-function normalOf(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value)
-  if (typeof value !== 'object' || value === null) return String(value)
-  if (Array.isArray(value)) return `[${value.map(normalOf).join()}]`
-  const members = Object.entries(value).map(([name, one]) => `${JSON.stringify(name)}:${normalOf(one)}`)
-  return `{${members.toSorted().join()}}`
+/** What it costs to number an array or an object, without what is in it. */
+const numberingSteps = 20
+
+/** Numbers arrays and objects, alike where they are equal as JSON Schema has it, each once: it is written with the numbers of what is in it. */
+class Alike {
+  readonly #spend: (steps: number) => void
+  readonly #numbers = new Map<object, number>()
+  readonly #numbersOfTexts = new Map<string, number>()
+
+  constructor(spend: (steps: number) => void) {
+    this.#spend = spend
+  }
+
+  /** @throws TooCostly */
+  numberOf(value: object): number {
+    const known = this.#numbers.get(value)
+    if (known !== undefined) return known
+    this.#spend(numberingSteps)
+    const text = Array.isArray(value)
+      ? `[${value.map((one) => this.#textOf(one)).join()}]`
+      : this.#membersOf(value)
+    const number = this.#numbersOfTexts.get(text) ?? this.#numbersOfTexts.size
+    this.#numbersOfTexts.set(text, number)
+    this.#numbers.set(value, number)
+    return number
+  }
+
+  #membersOf(value: object): string {
+    const members = Object.entries(value).map(([name, one]) => {
+      this.#spend(name.length)
+      return `${JSON.stringify(name)}:${this.#textOf(one)}`
+    })
+    return `{${members.toSorted().join()}}`
+  }
+
+  #textOf(value: unknown): string {
+    this.#spend(numberingSteps)
+    if (typeof value === 'object' && value !== null) return `#${this.numberOf(value)}`
+    if (typeof value !== 'string') return String(value)
+    this.#spend(value.length)
+    return JSON.stringify(value)
+  }
 }
 
 /** Whether data has at most so many values, however deep. */

@@ -96,9 +96,8 @@ function withAllFaults(
 ): Validate {
   let telling: ValidateFunction | undefined
   const faultsBy = (by: ValidateFunction, data: unknown, stepsMax?: number): readonly SchemaFault[] => {
-    cost.begin(stepsMax)
     try {
-      return by(data) ? [] : (by.errors ?? [])
+      return cost.run(() => by(data), stepsMax) ? [] : (by.errors ?? [])
     } catch (error) {
       return [endless(error)]
     }

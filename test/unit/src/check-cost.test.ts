@@ -110,6 +110,27 @@ describe('a check against a schema', () => {
     expect(compared).toBe(40_000)
   })
 
+  test('unique items of what leads to itself in several ways are compared once, and all of them counts (G7)', () => {
+    const kids = { type: 'array', uniqueItems: true, items: { $ref: '#' } }
+    const schema = {
+      type: 'object',
+      anyOf: ['room', 'zone'].map((kind) => ({ properties: { kids, kind: { const: kind } } })),
+    }
+    let reads = 0
+    const leaf = Object.defineProperty({ kind: 'zone' }, 'at', { enumerable: true, get: () => (reads += 1) })
+    let nested: object = leaf
+    for (let depth = 0; depth < 8; depth += 1) nested = { kids: [nested, { depth }], kind: 'zone' }
+    expect(messagesOf(schema, nested)).toEqual([])
+    expect(reads).toBe(1)
+    const one = { kind: 'zone', bulk: 'x'.repeat(6_000_000) }
+    expect(messagesOf({ uniqueItems: true }, [one])).toEqual([])
+    expect(messagesOf({ uniqueItems: true }, [one, 1])).toEqual([])
+    expect(messagesOf({ uniqueItems: true }, [one, { ...one, a: 1 }])).toEqual(tooCostly)
+    expect(messagesOf({ uniqueItems: true }, [one, [], 'x', 'x'])).toEqual([
+      'must NOT have duplicate items (items ## 2 and 3 are identical)',
+    ])
+  })
+
   test('of large data the first fault is told, of others all', () => {
     const numbers = { items: { type: 'number' } }
     expect(messagesOf(numbers, Array(5).fill('x'))).toHaveLength(5)

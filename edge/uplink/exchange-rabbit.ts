@@ -17,6 +17,7 @@ import { codeOf, TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import type { ClientTls } from '../../src/settings/client-tls.ts'
 import { withPassword } from '../../src/settings/password-file.ts'
+import { listsBytesMax } from '../../src/contract/published-lists.ts'
 import { joinBatch } from '../../src/contract/batch.ts'
 import { batchHeaders, partitionOf, routingKey, wire } from '../../src/contract/wire.ts'
 import type { Exchange, ExchangeSession, Outcome, SessionEnd, Shipment } from './exchange.ts'
@@ -104,7 +105,7 @@ async function openSession(options: RabbitExchangeOptions, signal: AbortSignal):
   })
   if (options.auth === 'certificate') identifyByCertificate(connection)
   // Whatever somebody has put in the place of lists brings no session down.
-  if (options.lists) receiveAsSent(connection)
+  if (options.lists) receiveAsSent(connection, listsBytesMax)
   const end = deferred<SessionEnd>()
   const opened = new AbortController()
   const failed = new Promise<never>((_, reject) => {

@@ -22,6 +22,28 @@ export interface SignedLists extends Lists, Signed {}
 export const listsBytesMax = 4_194_304
 const listCharactersMax = 1_048_576
 
+/** A number is the time of issue in ms, or one more than the last: nobody can use all of them up at once. */
+const numberAheadMsMax = 86_400_000
+/** What a clock that has never been set says, or one that nobody has looked at, is no time of issue. */
+const issuedMs = { min: Date.UTC(2020, 0), max: Date.UTC(2100, 0) }
+/** A clock that has run away takes the gateways no further than this with it. */
+export const numberStepMax = 10 * 365 * 86_400_000
+
+/** What is wrong with a number at this time of issue, after that of the lists before, if there are any. */
+export function numberFaultOf(
+  { number, issued }: Pick<Lists, 'number' | 'issued'>,
+  before?: number,
+): string | undefined {
+  const atMs = Date.parse(issued)
+  if (atMs < issuedMs.min || atMs >= issuedMs.max)
+    return `they were issued ${issued}: that is the time of no clock that is set`
+  if (number > atMs + numberAheadMsMax)
+    return `their number ${number} is more than a day ahead of their time of issue, ${issued}`
+  if (before !== undefined && number > before + numberStepMax)
+    return `their number ${number} is more than ten years ahead of ${before}, the one before`
+  return undefined
+}
+
 /** The bytes that are signed: they begin with what they are, so that no signature of anything else is one of lists. */
 export function listsStatement({ number, issued, crl, denied }: Lists): Buffer {
   return Buffer.from(['tidegate lists v1', number, issued, digestOf(crl), digestOf(denied), ''].join('\n'))
@@ -44,27 +66,33 @@ const schema: z.ZodType<SignedLists> = z.object({
  * @throws TidegateError `LISTS_INVALID`: they are cut, altered, or signed by nobody who is trusted
  */
 export function verifyLists(json: Uint8Array, keys: Iterable<KeyObject>): SignedLists {
-  if (json.length > listsBytesMax) throw invalid(`${json.length} bytes, and ${listsBytesMax} are allowed`)
+  if (json.length === 0) throw invalidLists(`they are empty, or were larger than ${listsBytesMax} bytes`)
+  if (json.length > listsBytesMax)
+    throw invalidLists(`${json.length} bytes, and ${listsBytesMax} are allowed`)
   const lists = read(json)
+  const fault = numberFaultOf(lists)
+  if (fault !== undefined) throw invalidLists(fault)
   const statement = listsStatement(lists)
   for (const key of keys) if (verifyStatement(statement, lists, key)) return lists
-  throw invalid(`key ${lists.key} is none of a CA in mqtt.tls.ca, or has not signed them as they are`)
+  throw invalidLists(
+    `key ${lists.key} is none of a root CA in mqtt.tls.ca that counts, or has not signed them as they are`,
+  )
 }
 
 function read(json: Uint8Array): SignedLists {
   try {
     return schema.parse(JSON.parse(Buffer.from(json).toString('utf8')))
   } catch (error) {
-    throw invalid(
+    throw invalidLists(
       `they cannot be read (${error instanceof z.ZodError ? z.prettifyError(error) : messageOf(error)})`,
     )
   }
 }
 
-function invalid(what: string): TidegateError {
+export function invalidLists(what: string): TidegateError {
   return new TidegateError('LISTS_INVALID', {
     message: `published lists are refused: ${what}`,
     retryable: false,
-    hint: 'publish them again with `tidegate lists publish`, where the key of a CA in mqtt.tls.ca is',
+    hint: 'publish them again with `tidegate lists publish`, where the key of the root CA in mqtt.tls.ca is',
   })
 }

@@ -215,7 +215,7 @@ describe('a gateway that is known by its certificate', () => {
         auth: 'certificate',
         tls: { current: () => own },
         gateway: 'gateway-1',
-        lists: { queue, take: async (json) => void taken.push(Buffer.from(json).toString()) },
+        lists: { queue, take: async (json) => (taken.push(Buffer.from(json).toString()), 'known') },
         log: {
           ...silentLog,
           info: () => {},

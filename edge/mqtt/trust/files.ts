@@ -4,9 +4,9 @@ import { codeOf } from '../../../src/errors.ts'
 import { allOf } from '../../../src/settings/all-of.ts'
 import { type KeyPair, loadCas, loadPairOf, type TrustedCas, usable } from '../../../src/tls-files.ts'
 import { authoritiesOf } from './credential.ts'
-import { type Denied, loadDenied, nobodyDenied } from './denied.ts'
+import { type Denied, loadDenied, nobodyDenied } from '../../../src/contract/denied.ts'
 import type { EntranceCas, TrustInForce } from './judgement.ts'
-import { type PublishedInForce, PublishedFile } from './published.ts'
+import { type PublishedGrounds, type PublishedInForce, PublishedFile } from './published.ts'
 import { RevocationListFile } from './revocation-lists.ts'
 
 /** The files of `mqtt.tls`. */
@@ -46,16 +46,19 @@ export async function loadTrust(files: TrustFiles, now: Date): Promise<LoadedTru
     return { cas, ...(await allOf({ pair, lists: async () => listFile?.read(cas.authorities) })) }
   }
   const { listener, denied } = await allOf({ listener: withCas, denied: () => loadDeniedOf(files) })
-  const published = await loadPublished(files, listener.cas)
+  const published = await loadPublished(files, { ...listener.cas, lists: listener.lists, denied })
   return { ...listener, denied, marks, listFile, ...published }
 }
 
 type LoadedPublished = Pick<LoadedTrust, 'published' | 'publishedFile' | 'publishedFault'>
 
-async function loadPublished({ published: path }: TrustFiles, cas: EntranceCas): Promise<LoadedPublished> {
+async function loadPublished(
+  { published: path }: TrustFiles,
+  grounds: PublishedGrounds,
+): Promise<LoadedPublished> {
   if (path === undefined) return { published: undefined, publishedFile: undefined }
   const publishedFile = new PublishedFile(path)
-  const read = (): Promise<PublishedInForce | undefined> => publishedFile.read(cas.authorities)
+  const read = (): Promise<PublishedInForce | undefined> => publishedFile.read(grounds)
   return read().then(
     (published) => ({ published, publishedFile }),
     (publishedFault: unknown) => ({ published: undefined, publishedFile, publishedFault }),

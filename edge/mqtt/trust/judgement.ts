@@ -1,6 +1,6 @@
 import type { KeyPair, TrustedCas } from '../../../src/tls-files.ts'
 import type { Authorities, Credential, Link, Step } from './credential.ts'
-import type { Denied } from './denied.ts'
+import type { Denied } from '../../../src/contract/denied.ts'
 import type { PublishedInForce } from './published.ts'
 import type { RevocationLists } from './revocation-lists.ts'
 import { wayUp } from './way-up.ts'
@@ -18,9 +18,11 @@ export interface TrustInForce {
   denied: Denied
   /** What came down with the uplink; whoever is out by either is out. Undefined: nothing has. */
   published?: PublishedInForce | undefined
+  /** Something has come down before, and nobody can tell what. */
+  publishedUnread?: boolean | undefined
 }
 
-type AgainstDevices = Pick<TrustInForce, 'cas' | 'lists' | 'denied' | 'published'>
+type AgainstDevices = Pick<TrustInForce, 'cas' | 'lists' | 'denied' | 'published' | 'publishedUnread'>
 
 /** Of a list beyond its `nextUpdate`: go by it all the same, or let nobody in whom it is about. */
 export type StalePolicy = 'accept' | 'refuse'
@@ -92,10 +94,12 @@ export function entryFaultOf(
   // A list of either kind that counts is enough.
   const lists = [trust.lists, trust.published?.lists].filter((one) => one !== undefined)
   const isStale = (issuer: string): boolean => lists.every((one) => one.isStale(issuer, nowMs))
-  if (lists.length === 0 || !links.some(({ issuer }) => isStale(issuer))) return undefined
+  if ((lists.length === 0 && !trust.publishedUnread) || !links.some(({ issuer }) => isStale(issuer)))
+    return undefined
   return {
     reason: 'stale-crl',
-    detail: 'the list of its CA in mqtt.tls.crl is not there, or should have been replaced by now',
+    detail:
+      'the list of its CA, in mqtt.tls.crl or published, is not there, cannot be read, or should have been replaced by now',
   }
 }
 

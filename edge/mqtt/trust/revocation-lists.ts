@@ -70,7 +70,8 @@ export async function parseLists(
   return new LoadedLists(lists, authorities, file)
 }
 
-function refuseOlder(
+/** @throws TidegateError `CRL_OLDER`: of a CA that is still trusted there is a newer list in force */
+export function refuseOlder(
   lists: ReadonlyMap<string, RevocationList>,
   file: string,
   authorities: Authorities,

@@ -1,12 +1,11 @@
 import type { Clock } from '../../../src/clock.ts'
-import { codeOf, messageOf, TidegateError } from '../../../src/errors.ts'
 import { groupCommit } from '../../../src/group-commit.ts'
 import type { Logger } from '../../../src/log.ts'
 import { createThrottle } from '../../../src/throttle.ts'
 import { FileWatch } from './file-watch.ts'
 import { type LoadedTrust, loadCasOf, loadDeniedOf, loadPair, marksOf, type TrustFiles } from './files.ts'
 import type { StalePolicy, TrustInForce } from './judgement.ts'
-import { judgePublished } from './published.ts'
+import { aboutFault, groundsOf, type Taken, Taking } from './taking.ts'
 
 /** What became of files that were read again: `failed` if one was faulty, of which what was in force still is. */
 export const reloadResults = ['loaded', 'failed'] as const
@@ -40,7 +39,7 @@ export interface Trust {
    * Lists as they came down with the uplink. Resolves when they are on the disk and in force, are so already, or were refused, which is
    * logged and counted and changes nothing. Rejects when they could not be written.
    */
-  take(json: Uint8Array): Promise<'taken' | 'known' | 'refused'>
+  take(json: Uint8Array): Promise<Taken>
   /** How often lists that came down were refused. */
   readonly refusedLists: number
   watch(follower: TrustFollower): void
@@ -83,16 +82,19 @@ class WatchedTrust implements Trust {
   #tryAgainAtMs = Infinity
   #timer: { cancel(): void }
   #closed = false
-  refusedLists = 0
+  readonly #taking: Taking | undefined
 
   constructor(options: TrustOptions) {
     const { files, loaded, stale, clock, look = marksOf } = options
     this.#options = options
-    this.inForce = loaded
+    this.inForce = { ...loaded, publishedUnread: loaded.publishedFault !== undefined }
     this.stale = stale
     this.#mayWarn = createThrottle(clock, staleWarningEveryMs)
     const onChanged = (): Promise<void> => this.reload()
     this.#files = new FileWatch({ look: () => look(files), read: loaded.marks, onChanged, clock })
+    const { publishedFile: file } = loaded
+    const taking = { inForce: () => this.inForce, reload: () => this.reload(), log: options.log }
+    this.#taking = file && new Taking({ file, ...taking })
     this.#warnOf(loaded)
     if (loaded.publishedFault !== undefined) this.#startWithoutPublished(loaded.publishedFault)
     this.#warnOfStaleLists()
@@ -112,27 +114,12 @@ class WatchedTrust implements Trust {
     return this.#reads.submit()
   }
 
-  async take(json: Uint8Array): Promise<'taken' | 'known' | 'refused'> {
-    const { loaded, log } = this.#options
-    const { cas, published } = this.inForce
-    try {
-      const judged = await judgePublished(json, cas.authorities, published)
-      if (judged.digest === published?.digest) return 'known'
-      log.info(
-        { number: judged.number, issued: new Date(judged.issuedMs) },
-        'lists came down with the uplink',
-      )
-    } catch (error) {
-      this.refusedLists += 1
-      log.error(
-        aboutFault(error),
-        'lists that came down with the uplink are refused; what was in force stays',
-      )
-      return 'refused'
-    }
-    await loaded.publishedFile?.write(json)
-    await this.reload()
-    return 'taken'
+  async take(json: Uint8Array): Promise<Taken> {
+    return this.#taking?.take(json) ?? 'refused'
+  }
+
+  get refusedLists(): number {
+    return this.#taking?.refused ?? 0
   }
 
   close(): void {
@@ -196,11 +183,12 @@ class WatchedTrust implements Trust {
     const denied = await orKept('denied', () => loadDeniedOf(files), inForce.denied)
     const published = await orKept(
       'published',
-      () => loaded.publishedFile?.read(cas.authorities, inForce.published),
+      () => loaded.publishedFile?.read(groundsOf({ ...inForce, cas, lists, denied })),
       inForce.published,
     )
     if (this.#closed) return
-    this.inForce = { cas, pair, lists, denied, published }
+    const publishedUnread = published === undefined && faulty.has('published')
+    this.inForce = { cas, pair, lists, denied, published, publishedUnread }
     this.#faulty = faulty
     this.#tryAgainAtMs = faulty.size > 0 ? clock.monotonicMs() + tryAgainAfterMs : Infinity
     this.#warn(pair.warnings)
@@ -236,9 +224,10 @@ class WatchedTrust implements Trust {
       }
   }
 
-  #warnOf({ cas, lists }: TrustInForce): void {
+  #warnOf({ cas, lists, published }: TrustInForce): void {
     this.#warn(cas.warnings)
     this.#warn(lists?.warnings)
+    this.#warn(published?.lists?.warnings)
   }
 
   #warn(warnings: readonly string[] = []): void {
@@ -260,9 +249,4 @@ class WatchedTrust implements Trust {
       )
     }
   }
-}
-
-function aboutFault(error: unknown): Record<string, unknown> {
-  const hint = error instanceof TidegateError ? { hint: error.hint } : {}
-  return { code: codeOf(error), detail: messageOf(error), ...hint }
 }

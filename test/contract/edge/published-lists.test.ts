@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { writeFile } from 'node:fs/promises'
+import { rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { Command } from 'commander'
 import { Connection } from 'rabbitmq-client'
@@ -8,8 +8,11 @@ import { openAuthority } from '../../../certs/authority.ts'
 import { signNextLists } from '../../../certs/lists/lists.ts'
 import { registerListsCommand } from '../../../certs/lists/command.ts'
 import { publishLists } from '../../../certs/lists/lists-rabbit.ts'
+import type { ExchangeSession } from '../../../edge/uplink/exchange.ts'
+import type { ListsFollower } from '../../../edge/uplink/lists-rabbit.ts'
 import { loadTrust } from '../../../edge/mqtt/trust/files.ts'
 import { systemClock } from '../../../src/clock.ts'
+import { listsBytesMax } from '../../../src/contract/published-lists.ts'
 import { listsQueue, partitionOf, routingKey, wire } from '../../../src/contract/wire.ts'
 import { type Logger, silentLog } from '../../../src/log.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
@@ -27,6 +30,7 @@ import { createVhost } from '../../support/servers.ts'
 
 const place = usePlaces()
 const gateway = 'gw-1'
+const noop = (): void => {}
 const auth = 'password'
 let url: string
 let closing: (() => Promise<unknown>)[] = []
@@ -61,11 +65,20 @@ async function publishFrom(here: Place, ...denied: string[]): Promise<string> {
   return json
 }
 
-async function connectUplink(here: Place): Promise<void> {
-  const take = (json: Uint8Array): Promise<unknown> => here.trust.take(json)
-  const uplink = testUplink({ url, gateway, log: silentLog, lists: { queue: listsQueue(gateway), take } })
+/** Who writes what is refused is not waited for. */
+const hastyClock = Object.assign(Object.create(systemClock) as typeof systemClock, {
+  sleep: (ms: number, signal?: AbortSignal) => systemClock.sleep(ms === 10_000 ? 0 : ms, signal),
+})
+
+async function connectUplink(
+  here: Place,
+  take: ListsFollower['take'] = (json) => here.trust.take(json),
+): Promise<ExchangeSession> {
+  const lists = { queue: listsQueue(gateway), take }
+  const uplink = testUplink({ url, gateway, log: silentLog, clock: hastyClock, lists })
   const session = await uplink.connect(AbortSignal.timeout(20_000))
   closing.push(() => session.close())
+  return session
 }
 
 /** Resolves when lists of this number are in force. */
@@ -102,7 +115,7 @@ test('a device is off within 5 s of the lists that name it, and another goes on;
   expect(again.published?.denied.devices.has('stolen')).toBe(true)
 })
 
-test('a gateway that was away learns the newest lists when it is back, and nothing is left in its queue', async () => {
+test('a gateway that was away learns the newest lists when it is back', async () => {
   const here = await gatewayPlace()
   const bad = await here.connect(await here.pki.device('bad'))
   await publishFrom(here, 'device somebody')
@@ -111,6 +124,104 @@ test('a gateway that was away learns the newest lists when it is back, and nothi
   await inForce(here, json)
   await closed(bad)
   expect(here.seen.logs.filter(({ msg }) => msg === 'lists came down with the uplink')).toHaveLength(1)
+})
+
+test('RabbitMQ keeps the lists in force, and no others, for a gateway that comes back without its disk', async () => {
+  const here = await gatewayPlace()
+  await publishFrom(here)
+  const offered: string[] = []
+  const take: ListsFollower['take'] = async (json) => {
+    const taken = await here.trust.take(json)
+    offered.push(taken)
+    return taken
+  }
+  const session = await connectUplink(here, take)
+  await here.when(() => here.trust.inForce.published !== undefined)
+  await inForce(here, await publishFrom(here, 'device a'))
+  const newest = await publishFrom(here, 'device b')
+  await inForce(here, newest)
+  await session.close()
+  await rm(publishedIn(here))
+  await here.trust.reload()
+  expect([...here.trust.faulty]).toEqual(['published'])
+  expect(here.trust.inForce.published?.denied.devices).toEqual(new Set(['b']))
+  await connectUplink(here, take)
+  await here.when(() => offered.length === 4)
+  // What is in force and lost is written again.
+  expect(offered).toEqual(['taken', 'taken', 'taken', 'taken'])
+  expect(readFileSync(publishedIn(here), 'utf8')).toBe(newest)
+  expect([...here.trust.faulty]).toEqual([])
+})
+
+test('of lists that are held while newer ones come, the newer are there in the end', async () => {
+  const here = await gatewayPlace()
+  await publishFrom(here)
+  let begin: () => void = noop
+  const begun = new Promise<void>((resolve) => (begin = resolve))
+  const session = await connectUplink(here, () => {
+    begin()
+    return new Promise(() => {})
+  })
+  await begun
+  await publishFrom(here, 'device a')
+  const newest = await publishFrom(here, 'device b')
+  await session.close()
+  const offered: string[] = []
+  await connectUplink(here, async (json) => {
+    offered.push(Buffer.from(json).toString())
+    return here.trust.take(json)
+  })
+  await inForce(here, newest)
+  expect(offered).toEqual([newest])
+})
+
+test('a session with lists is closed in order', async () => {
+  const here = await gatewayPlace()
+  await publishFrom(here)
+  const waits: number[] = []
+  const clock = Object.assign(Object.create(systemClock) as typeof systemClock, {
+    // It has no patience of its own.
+    sleep: (ms: number, signal?: AbortSignal) =>
+      new Promise<void>((_, reject) =>
+        signal?.addEventListener('abort', () => reject(new Error(`${waits.push(ms)}`)), { once: true }),
+      ),
+  })
+  const lists = { queue: listsQueue(gateway), take: (json: Uint8Array) => here.trust.take(json) }
+  const session = await testUplink({ url, gateway, clock, lists }).connect(AbortSignal.timeout(20_000))
+  await here.when(() => here.trust.inForce.published !== undefined)
+  await session.close()
+  expect(waits).toContain(1000)
+})
+
+test('what is larger than lists can be is not collected, and is refused; events and lists go on', async () => {
+  const here = await gatewayPlace()
+  await publishFrom(here)
+  const sizes: number[] = []
+  const session = await connectUplink(here, (json) => {
+    sizes.push(json.length)
+    return here.trust.take(json)
+  })
+  await here.when(() => here.trust.inForce.published !== undefined)
+  const admin = new Connection(url)
+  closing.push(() => admin.close())
+  await admin.queueDelete({ queue: listsQueue(gateway) })
+  await admin.queueDeclare({ queue: listsQueue(gateway), durable: true })
+  await admin.queueBind({ queue: listsQueue(gateway), exchange: wire.lists, routingKey: '' })
+  await session.close()
+  const publisher = admin.createPublisher({ confirm: true })
+  await publisher.send({ exchange: wire.lists, routingKey: '' }, Buffer.alloc(listsBytesMax + 1))
+  await publisher.close()
+  await connectUplink(here, (json) => {
+    sizes.push(json.length)
+    return here.trust.take(json)
+  })
+  await here.when(() => here.trust.refusedLists === 1)
+  const publisher2 = admin.createPublisher({ confirm: true })
+  const signed = await signNextLists(await openAuthority(dirname(here.pki.caFile)), { now: new Date() })
+  await publisher2.send({ exchange: wire.lists, routingKey: '' }, Buffer.from(JSON.stringify(signed)))
+  await publisher2.close()
+  await here.when(() => here.trust.inForce.published?.number === signed.number)
+  expect(sizes[1]).toBe(0)
 })
 
 test('lists that are cut, altered, older or of another CA change nothing, and are told and counted; the next are taken', async () => {
@@ -123,7 +234,11 @@ test('lists that are cut, altered, older or of another CA change nothing, and ar
   await inForce(here, second)
   const stranger = await createTestPki()
   closing.push(() => stranger.close())
-  const foreign = await signNextLists(await openAuthority(dirname(stranger.caFile)), { now: new Date() })
+  const foreign = await signNextLists(await openAuthority(dirname(stranger.caFile)), {
+    nobodyDenied: true,
+    withoutCrl: true,
+    now: new Date(),
+  })
   const { denied, ...rest } = JSON.parse(second) as { denied: string; number: number }
   const forged = [
     first,
@@ -167,11 +282,12 @@ test('lists that cannot be written are not acknowledged, and come again', async 
   let offered = 0
   let refuse = true
   const taken = new Promise<void>((resolve) => {
-    const take = async (json: Uint8Array): Promise<void> => {
+    const take: ListsFollower['take'] = async (json) => {
       offered += 1
       if (refuse) throw new Error('the disk is full')
-      await here.trust.take(json)
+      const result = await here.trust.take(json)
       resolve()
+      return result
     }
     const clock = Object.assign(Object.create(systemClock) as typeof systemClock, {
       sleep: async () => void (refuse = false),
@@ -183,8 +299,6 @@ test('lists that cannot be written are not acknowledged, and come again', async 
   expect(offered).toBe(2)
   expect(here.trust.inForce.published).toBeDefined()
 })
-
-const noop = (): void => {}
 
 function warning(warned: unknown[]): { log: Logger; told: Promise<void> } {
   let warn: (about: unknown) => void = noop
@@ -200,7 +314,7 @@ function warning(warned: unknown[]): { log: Logger; told: Promise<void> } {
 test('without a queue of lists, or the right to read it, the uplink is as it was, and that is told once', async () => {
   const warned: unknown[] = []
   const { log, told } = warning(warned)
-  const lists = { queue: listsQueue(gateway), take: async () => {} }
+  const lists = { queue: listsQueue(gateway), take: async () => 'known' as const }
   const session = await testUplink({ url, gateway, log, lists }).connect(AbortSignal.timeout(20_000))
   closing.push(() => session.close())
   await told
@@ -243,10 +357,7 @@ test('beside the lists events are proven as ever, and what no gateway can read i
   const { type, id } = event.event
   const key = routingKey(partitionOf('device-1', 4), type)
   await admin.queueBind({ queue: 'all', exchange: wire.exchange, routingKey: key })
-  const take = (json: Uint8Array): Promise<unknown> => here.trust.take(json)
-  const uplink = testUplink({ url, gateway, lists: { queue: listsQueue(gateway), take } })
-  const session = await uplink.connect(AbortSignal.timeout(20_000))
-  closing.push(() => session.close())
+  const session = await connectUplink(here)
   await here.when(() => here.trust.inForce.published !== undefined)
   const publisher = admin.createPublisher({ confirm: true })
   let headers: object = {}

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Authorities, Authority, Credential, Step } from '../../../edge/mqtt/trust/credential.ts'
-import { parseDenied } from '../../../edge/mqtt/trust/denied.ts'
+import { parseDenied } from '../../../src/contract/denied.ts'
 import { entryFaultOf, faultOf, type TrustInForce } from '../../../edge/mqtt/trust/judgement.ts'
 import type { PublishedInForce } from '../../../edge/mqtt/trust/published.ts'
 import { type Guest, Standing, StandingLost } from '../../../edge/mqtt/trust/standing.ts'
@@ -121,7 +121,7 @@ test('who is out by the files or by the published lists is out, and a list of ei
   const a = credential('a')
   const { lists, denied: nobody } = trust()
   const published = (more: Partial<PublishedInForce>): Partial<TrustInForce> => ({
-    published: { number: 7, issuedMs: 0, lists: undefined, denied: nobody, digest: '', ...more },
+    published: { number: 7, issuedMs: 0, lists: undefined, denied: nobody, digest: '', key: '', ...more },
   })
   const named = { devices: new Set(['a']), serials: new Set<string>() }
   const byNumber = { devices: new Set<string>(), serials: new Set(['S-a']) }
@@ -144,6 +144,9 @@ test('who is out by the files or by the published lists is out, and a list of ei
   expect(entry(trust({ lists: fresh, ...published({ lists }) }))).toBeUndefined()
   expect(entry(trust({ lists: undefined, ...published({ lists }) }))).toBe('stale-crl')
   expect(entry(trust({ lists: undefined, ...published({}) }))).toBeUndefined()
+  const unread = { publishedUnread: true }
+  expect(entry(trust({ lists: undefined, ...unread }))).toBe('stale-crl')
+  expect(entry(trust({ lists: fresh, ...unread }))).toBeUndefined()
 })
 
 test('what is against an intermediate, or ends with it or the CA, is against the device below it', () => {

@@ -22,6 +22,8 @@ interface PublishChoice {
   key?: string
   insecure?: boolean
   denied?: string
+  nobodyDenied?: boolean
+  withoutCrl?: boolean
   gateways: string[]
 }
 
@@ -49,6 +51,8 @@ export function registerListsCommand(
     .option('--key <file>', 'its key')
     .option('--insecure', 'go in clear to another machine')
     .option('--denied <file>', 'as mqtt.tls.denied has it (default: as published before)')
+    .option('--nobody-denied', 'deny nobody, whoever was before')
+    .option('--without-crl', 'publish without a revocation list, where there never was one')
     .option('--gateways <names...>', 'make a queue for these gateways, unless they have one', [])
     .action(async (choice: PublishChoice) => say(await publish(choice, now())))
 }
@@ -61,14 +65,14 @@ function authOption(): Option {
 
 /** What became of it, for a person. */
 async function publish(choice: PublishChoice, now: Date): Promise<string> {
-  const { dir, auth, gateways, denied, insecure = false } = choice
+  const { dir, auth, gateways, denied: deniedFile, nobodyDenied, withoutCrl, insecure = false } = choice
   const tls = tlsOf(choice, now)
   refuseInClear({ key: 'broker.url', insecure, ...amqpWay(choice.url, tls !== undefined) })
   const url = withPassword(choice.url, choice.passwordFile)
   const authority = await openedAuthority(dir, now)
   const { signNextLists } = await import('./lists.ts')
   const { publishLists } = await import('./lists-rabbit.ts')
-  const signed = await signNextLists(authority, { deniedFile: denied, now })
+  const signed = await signNextLists(authority, { deniedFile, nobodyDenied, withoutCrl, now })
   const isRouted = await publishLists(JSON.stringify(signed), { url, auth, tls, gateways })
   return isRouted
     ? `lists ${signed.number} are published`

@@ -1,5 +1,5 @@
 import { type KeyObject, X509Certificate } from 'node:crypto'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { beforeAll, expect, onTestFinished, test } from 'vitest'
@@ -13,6 +13,9 @@ import {
   type PublishedGrounds,
   type PublishedInForce,
 } from '../../../edge/mqtt/trust/published.ts'
+import type { TrustInForce } from '../../../edge/mqtt/trust/judgement.ts'
+import { Taking } from '../../../edge/mqtt/trust/taking.ts'
+import { silentLog } from '../../../src/log.ts'
 import { parseDenied } from '../../../src/contract/denied.ts'
 import { type Lists, listsStatement } from '../../../src/contract/published-lists.ts'
 import { algorithmOf, fingerprintOf, signStatement } from '../../../src/contract/signature.ts'
@@ -105,9 +108,61 @@ test('what is in force is proven when the CAs have changed, is not looked for el
   await expect(file.read({ published, authorities: fewer })).resolves.toMatchObject({ number: issuedMs })
   const none = authoritiesOf([new X509Certificate(other.root)])
   await expect(file.read({ published, authorities: none })).rejects.toMatchObject({ code: 'LISTS_INVALID' })
+  const another = new PublishedFile(path)
+  const denied = parseDenied(`serial ${serialNumber}\nend\n`, '')
+  await expect(another.read({ ...grounds, denied })).rejects.toMatchObject({ code: 'LISTS_INVALID' })
+  await expect(another.read(grounds)).resolves.toMatchObject({ number: issuedMs })
   await expect(file.read({ published, ...grounds })).resolves.toMatchObject({ number: issuedMs })
   await rm(path)
   await expect(file.read({ ...grounds, published })).rejects.toMatchObject({ code: 'LISTS_INVALID' })
+})
+
+test('lists are parsed once, and judged again before they take their place', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'tidegate-'))
+  onTestFinished(() => rm(folder, { recursive: true }))
+  const path = join(folder, 'lists.json')
+  const file = new PublishedFile(path)
+  const json = await signedBy(one.rootKey, {})
+  const first = await judgePublished(json, grounds)
+  await file.write(json, () => Promise.resolve({ judged: first, grounds }))
+  expect(await file.read(grounds)).toBe(first)
+  const next = await signedBy(one.rootKey, { number: issuedMs + 1 })
+  await expect(file.write(next, () => Promise.reject(new Error('no more')))).rejects.toThrow('no more')
+  expect(await file.read(grounds)).toBe(first)
+  expect(await readdir(folder)).toEqual(['lists.json'])
+})
+
+test('of lists that come at once the newest are in force and on the disk in the end, and what is in force meanwhile counts', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'tidegate-'))
+  onTestFinished(() => rm(folder, { recursive: true }))
+  const path = join(folder, 'lists.json')
+  const file = new PublishedFile(path)
+  let inForce = { ...grounds, cas: grounds, denied: parseDenied('end\n', '') } as unknown as TrustInForce
+  let duringWrite = (): void => {}
+  const reload = async (): Promise<void> => {
+    const published = await file.read({ ...grounds, published: inForce.published })
+    inForce = { ...inForce, published }
+  }
+  const looked = (): TrustInForce => {
+    duringWrite()
+    return inForce
+  }
+  const taking = new Taking({ file, inForce: looked, reload, log: silentLog })
+  const texts = await Promise.all([2, 1, 3].map((more) => signedBy(one.rootKey, { number: issuedMs + more })))
+  const taken = await Promise.all(texts.map((json) => taking.take(json)))
+  expect(taken).toEqual(['taken', 'refused', 'taken'])
+  expect(inForce.published?.number).toBe(issuedMs + 3)
+  expect(JSON.parse(await readFile(path, 'utf8'))).toMatchObject({ number: issuedMs + 3 })
+
+  const denied = parseDenied(`serial ${new X509Certificate(one.root).serialNumber}\nend\n`, '')
+  let looks = 0
+  duringWrite = () => {
+    looks += 1
+    // The first is whether it is known, the second what it is judged by, the third before it takes its place.
+    if (looks === 3) inForce = { ...inForce, denied }
+  }
+  expect(await taking.take(await signedBy(one.rootKey, { number: issuedMs + 4 }))).toBe('refused')
+  expect(JSON.parse(await readFile(path, 'utf8'))).toMatchObject({ number: issuedMs + 3 })
 })
 
 test('the command signs nothing that lets in who is out unless somebody says so', async () => {

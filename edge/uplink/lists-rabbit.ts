@@ -88,7 +88,8 @@ class Settling {
   }
 
   add(message: AsyncMessage): void {
-    this.#last = this.#last.then(() => this.#settle(message))
+    // Of a channel that ends meanwhile nothing is left to be settled.
+    this.#last = this.#last.then(() => this.#settle(message)).catch(() => {})
   }
 
   close(): void {

@@ -37,6 +37,11 @@ const issued = '2026-11-27T00:00:00Z'
 const issuedMs = Date.parse(issued)
 const dayMs = 86_400_000
 
+const at = (ms: number): Partial<Lists> => ({ number: ms, issued: new Date(ms).toISOString() })
+
+const serials = (pem: string): PublishedGrounds['denied'] =>
+  parseDenied(`serial ${new X509Certificate(pem).serialNumber}\nend\n`, 'denied.txt')
+
 async function signedBy(key: KeyObject, more: Partial<Lists>): Promise<Buffer> {
   const lists = { number: issuedMs, issued, crl: '', denied: 'end\n', ...more }
   const algorithm = algorithmOf(key) ?? 'ES256'
@@ -58,8 +63,6 @@ async function after(before: Partial<Lists>, more: Partial<Lists>, key = one.roo
 }
 
 test('only a root CA that is neither revoked nor denied signs lists', async () => {
-  const serials = (pem: string): PublishedGrounds['denied'] =>
-    parseDenied(`serial ${new X509Certificate(pem).serialNumber}\nend\n`, 'denied.txt')
   await expect(judged(one.rootKey, {})).resolves.toMatchObject({ number: issuedMs })
   await expect(judged(one.middleKey, {})).rejects.toMatchObject({ code: 'LISTS_INVALID' })
   await expect(judged(one.rootKey, {}, { ...grounds, denied: serials(one.root) })).rejects.toMatchObject({
@@ -77,7 +80,6 @@ test('a gateway that goes by the lists of one CA takes those of another only whe
 })
 
 test('no number uses up those that are to come: it is near the time of issue, which is one, and not ten years from the last', async () => {
-  const at = (ms: number): Partial<Lists> => ({ number: ms, issued: new Date(ms).toISOString() })
   expect(await after({}, { number: issuedMs + dayMs })).toBe(issuedMs + dayMs)
   expect(await after({}, { number: issuedMs + dayMs + 1 })).toBe('LISTS_INVALID')
   expect(await after({}, { number: Number.MAX_SAFE_INTEGER })).toBe('LISTS_INVALID')
@@ -138,13 +140,13 @@ test('of lists that come at once the newest are in force and on the disk in the 
   const path = join(folder, 'lists.json')
   const file = new PublishedFile(path)
   let inForce = { ...grounds, cas: grounds, denied: parseDenied('end\n', '') } as unknown as TrustInForce
-  let duringWrite = (): void => {}
+  let duringWrite: (() => void) | undefined
   const reload = async (): Promise<void> => {
     const published = await file.read({ ...grounds, published: inForce.published })
     inForce = { ...inForce, published }
   }
   const looked = (): TrustInForce => {
-    duringWrite()
+    duringWrite?.()
     return inForce
   }
   const taking = new Taking({ file, inForce: looked, reload, log: silentLog })

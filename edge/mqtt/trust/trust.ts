@@ -210,7 +210,9 @@ class WatchedTrust implements Trust {
     this.#tryAgainAtMs = this.#options.clock.monotonicMs() + tryAgainAfterMs
     this.#options.log.error(
       { part: 'published', ...aboutFault(fault) },
-      'lists that came down before cannot be used; whoever is on them alone is let in until they are published again',
+      this.stale === 'accept'
+        ? 'lists that came down before cannot be used; whoever is on them alone is let in until they come again'
+        : 'lists that came down before cannot be used; nobody is let in but by a list of mqtt.tls.crl until they come again',
     )
   }
 

@@ -1,5 +1,5 @@
 import type { X509Certificate } from 'node:crypto'
-import { fingerprintOf } from '../src/contract/checkpoint.ts'
+import { fingerprintOf } from '../src/contract/signature.ts'
 import { readCertificates } from '../src/pem-files.ts'
 import {
   describe,

@@ -18,6 +18,7 @@ const commands: Readonly<Record<string, () => Promise<Register>>> = {
   dev: async () => (await import('../dev/command.ts')).registerDevCommand,
   simulate: async () => (await import('../dev/command.ts')).registerSimulateCommand,
   certs: async () => (await import('../certs/command.ts')).registerCertsCommands,
+  lists: async () => (await import('../certs/lists/command.ts')).registerListsCommand,
 }
 
 const examples = `

@@ -2,7 +2,7 @@ import { constants } from 'node:fs'
 import { access, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { loadSchemas } from '../src/contract/schema-registry.ts'
-import { codeOf } from '../src/errors.ts'
+import { codeOf, messageOf } from '../src/errors.ts'
 import {
   checkAll,
   type Checked,
@@ -21,7 +21,7 @@ import { loadCasOf, loadDeniedOf, loadPair } from './mqtt/trust/files.ts'
 import { uplinkWay } from './settings.ts'
 import { checkpointSigner } from './signing.ts'
 import { withPassword } from '../src/settings/password-file.ts'
-import { developmentCaWarning, loadUplinkTls } from './tls.ts'
+import { developmentCaWarning, loadUplinkTls, loadMqttTrust } from './tls.ts'
 
 /** Everything that can be looked at without starting a gateway; nothing is made, written or connected to. */
 export async function checkEdge(config: EdgeConfig, now: Date): Promise<Checked> {
@@ -34,6 +34,7 @@ export async function checkEdge(config: EdgeConfig, now: Date): Promise<Checked>
     { what: 'mqtt.tls', look: () => seenMqttTls(config, now) },
     ...(crl === undefined ? [] : [{ what: 'mqtt.tls.crl', look: () => seenLists(crl, config, now) }]),
     ...(denied === undefined ? [] : [{ what: 'mqtt.tls.denied', look: () => seenDenied(config) }]),
+    ...(uplink.lists ? [{ what: 'uplink.lists', look: () => seenPublished(config, now) }] : []),
     { what: 'uplink.tls', look: () => seenClientTls(uplinkWay(config), loadUplinkTls(config, now)) },
     { what: 'checkpoints', look: () => seenSigner(config, now) },
     ...(folder === undefined ? [] : [{ what: 'schemas.folder', look: () => seenSchemas(folder) }]),
@@ -72,6 +73,16 @@ async function seenLists(crl: string, { mqtt: { tls } }: EdgeConfig, now: Date):
 function seenDenied({ mqtt: { tls } }: EdgeConfig): Seen {
   const { devices, serials } = loadDeniedOf(tls)
   return { text: `${devices.size} devices and ${serials.size} serial numbers` }
+}
+
+/** A fault of the files themselves has been told there. */
+async function seenPublished(config: EdgeConfig, now: Date): Promise<Seen> {
+  const loaded = await loadMqttTrust(config, now).catch(() => undefined)
+  if (loaded?.publishedFault !== undefined)
+    return { text: `what is kept cannot be used: ${messageOf(loaded.publishedFault)}`, warning: true }
+  const { published } = loaded ?? {}
+  if (published === undefined) return { text: 'none has come down yet' }
+  return { text: `${published.number}, issued ${new Date(published.issuedMs).toISOString()}` }
 }
 
 /** A fault of the uplink's own files has been told there. */

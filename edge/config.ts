@@ -164,6 +164,7 @@ const uplink = z
     exchange: z.string().min(1).default(wire.exchange),
     tls: clientTls.optional(),
     partitions: z.int().min(1).max(100).default(16),
+    lists: z.boolean().default(false),
     windowEvents: count(1000, 1_000_000),
     batch: z
       .strictObject({

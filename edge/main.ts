@@ -2,6 +2,7 @@ import { refuseInClear } from '../src/settings/in-clear.ts'
 import { withPassword } from '../src/settings/password-file.ts'
 import type { Clock, Random } from '../src/clock.ts'
 import { loadSchemas, noSchemas } from '../src/contract/schema-registry.ts'
+import { listsQueue } from '../src/contract/wire.ts'
 import { codeOf } from '../src/errors.ts'
 import { aborted, createScope } from '../src/lifecycle.ts'
 import type { Logger } from '../src/log.ts'
@@ -13,7 +14,7 @@ import { createTopicRules, type TopicRules } from './admission/routes/topics.ts'
 import type { EdgeConfig } from './config.ts'
 import { opennessOf, prepareDataFolder } from './data-folder.ts'
 import { startBroker } from './mqtt/broker-aedes.ts'
-import { startTrust } from './mqtt/trust/trust.ts'
+import { startTrust, type Trust } from './mqtt/trust/trust.ts'
 import { diskWriteBytes } from './ops/disk-writes.ts'
 import { createOps } from './ops/ops.ts'
 import { openOutbox } from './outbox/open.ts'
@@ -35,6 +36,7 @@ import { levelFolder } from './store/store-level.ts'
 import { tlsState, loadEdgeTls } from './tls.ts'
 import { rabbitExchange } from './uplink/exchange-rabbit.ts'
 import { forward } from './uplink/forwarder.ts'
+import type { ListsFollower } from './uplink/lists-rabbit.ts'
 
 export interface EdgeParts {
   clock: Clock
@@ -98,12 +100,9 @@ export async function runEdge(
     const opsServer = scope.own(await ops.start())
     scope.own(await writeDoor(dataDir, { url: opsUrl(config.ops.host, opsServer.port), token }))
 
-    const exchange = rabbitExchange({
-      ...exchangeSettings(config),
-      ...surroundings,
-      tls: tls.uplink,
-      gateway,
-    })
+    const lists = listsFollower(config, trust)
+    const reached = { ...exchangeSettings(config), ...surroundings, tls: tls.uplink, gateway, lists }
+    const exchange = rabbitExchange(reached)
     const carried = { ...surroundings, outbox, exchange, observer: ops.forwarder }
     const forwarding = background(
       (until) => forward({ ...forwarderSettings(config), ...carried }, until),
@@ -128,6 +127,11 @@ export async function runEdge(
     await scope.close()
   }
   log.info('the edge has stopped')
+}
+
+/** Who wants the lists that come down with the uplink, if they are asked for. */
+function listsFollower({ gateway, uplink }: EdgeConfig, trust: Trust): ListsFollower | undefined {
+  return uplink.lists ? { queue: listsQueue(gateway), take: (json) => trust.take(json) } : undefined
 }
 
 /** Who may publish what, which of it is an event, and which event. */

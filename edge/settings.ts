@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { AdmissionOptions } from './admission/admission.ts'
 import type { EdgeConfig } from './config.ts'
 import type { BrokerOptions } from './mqtt/broker-aedes.ts'
+import type { TrustFiles } from './mqtt/trust/files.ts'
 import type { TrustOptions } from './mqtt/trust/trust.ts'
 import type { OpsOptions } from './ops/ops.ts'
 import type { OutboxOptions } from './outbox/options.ts'
@@ -124,9 +125,14 @@ export function opsSettings({ ops, uplink }: EdgeConfig): OpsSettings {
 }
 
 /** In the words of the file: `crl` and `denied` may be missing. */
-export function trustSettings({ mqtt: { tls } }: EdgeConfig): Pick<TrustOptions, 'files' | 'stale'> {
-  const { crlStale, ...files } = tls
-  return { files, stale: crlStale }
+export function trustSettings(config: EdgeConfig): Pick<TrustOptions, 'files' | 'stale'> {
+  return { files: trustFiles(config), stale: config.mqtt.tls.crlStale }
+}
+
+/** Lists that came down are gone by for as long as they are asked for. */
+export function trustFiles({ dataDir, mqtt: { tls }, uplink }: EdgeConfig): TrustFiles {
+  const { crlStale: _, ...files } = tls
+  return { ...files, published: uplink.lists ? join(dataDir, 'lists.json') : undefined }
 }
 
 type BrokerSettings = Omit<

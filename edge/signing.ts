@@ -1,5 +1,6 @@
 import { createPrivateKey, type KeyObject } from 'node:crypto'
-import { algorithmOf, fingerprintOf, signHead } from '../src/contract/checkpoint.ts'
+import { signHead } from '../src/contract/checkpoint.ts'
+import { algorithmOf, fingerprintOf } from '../src/contract/signature.ts'
 import { TidegateError } from '../src/errors.ts'
 import type { ClientTls } from '../src/settings/client-tls.ts'
 import { loadPrivateKey } from '../src/tls-files.ts'

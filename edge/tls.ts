@@ -5,6 +5,7 @@ import { isLoopback } from '../src/listen.ts'
 import { type ClientTls, ClientTlsFiles, loadClientTls } from '../src/settings/client-tls.ts'
 import type { KeyPair } from '../src/tls-files.ts'
 import type { EdgeConfig } from './config.ts'
+import { trustFiles } from './settings.ts'
 import { type LoadedTrust, loadTrust } from './mqtt/trust/files.ts'
 import { type Trust, trustParts } from './mqtt/trust/trust.ts'
 
@@ -18,8 +19,8 @@ const dayMs = 86_400_000
 const uplinkFiles = 'the uplink (uplink.tls)'
 
 /** What devices see, and who may be one. @throws TidegateError `TLS_*` | `CRL_*` | `DENIED_INVALID` | `START_FAULTS` */
-export function loadMqttTrust({ mqtt: { tls } }: EdgeConfig, now: Date): Promise<LoadedTrust> {
-  return loadTrust(tls, now)
+export function loadMqttTrust(config: EdgeConfig, now: Date): Promise<LoadedTrust> {
+  return loadTrust(trustFiles(config), now)
 }
 
 /** What the broker sees, and whom the uplink trusts. @throws TidegateError `TLS_*` */
@@ -61,13 +62,31 @@ export async function loadEdgeTls(config: EdgeConfig, clock: Clock, log: Logger)
   return { mqtt, uplink }
 }
 
+/** What came down with the uplink: number 0 and age -1 where nothing has. */
+export interface ListsState {
+  number: number
+  ageS: number
+  /** How often something was refused. */
+  refused: number
+}
+
 /** For whoever looks: how long what is in force will be, days of certificates and seconds of revocation lists, and what is faulty. */
 export function tlsState(
-  trust: Pick<Trust, 'inForce' | 'faulty'>,
+  trust: Pick<Trust, 'inForce' | 'faulty' | 'refusedLists'>,
   uplink: ClientTlsFiles | undefined,
   clock: Pick<Clock, 'now'>,
-): Record<'certificates' | 'crlSecondsLeft' | 'tlsFaulty', () => Record<string, number>> {
+): Record<'certificates' | 'crlSecondsLeft' | 'tlsFaulty', () => Record<string, number>> & {
+  lists(): ListsState
+} {
   return {
+    lists() {
+      const { published } = trust.inForce
+      return {
+        number: published?.number ?? 0,
+        ageS: published === undefined ? -1 : (clock.now() - published.issuedMs) / 1000,
+        refused: trust.refusedLists,
+      }
+    },
     certificates() {
       const pair = uplink?.current().pair
       const pairs = { mqtt: trust.inForce.pair, ...(pair && { uplink: pair }) }
@@ -75,8 +94,12 @@ export function tlsState(
       return Object.fromEntries(Object.entries(pairs).map(([name, pair]) => [name, daysLeft(pair, nowMs)]))
     },
     crlSecondsLeft() {
-      const { lists } = trust.inForce
-      return lists === undefined ? {} : { mqtt: (lists.nextUpdateMs - clock.now()) / 1000 }
+      const { lists, published } = trust.inForce
+      const all = Object.entries({ mqtt: lists, published: published?.lists })
+      const left = all.flatMap(([where, one]) =>
+        one ? [[where, (one.nextUpdateMs - clock.now()) / 1000] as const] : [],
+      )
+      return Object.fromEntries(left)
     },
     tlsFaulty: () => ({
       ...Object.fromEntries(trustParts.map((part) => [part, Number(trust.faulty.has(part))])),

@@ -1,6 +1,6 @@
 import { createPublicKey, type KeyObject } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { algorithmOf, fingerprintOf } from '../../src/contract/checkpoint.ts'
+import { algorithmOf, fingerprintOf } from '../../src/contract/signature.ts'
 import { TidegateError } from '../../src/errors.ts'
 import { readCertificates } from '../../src/pem-files.ts'
 import type { NewKey } from './registry-postgres.ts'

@@ -119,7 +119,7 @@ function users() {
     {
       name: 'gateway-1',
       password: passwords.gateway,
-      ...gatewayRights(16),
+      ...gatewayRights('gateway-1', 16),
     },
     {
       name: 'cloud',

@@ -56,7 +56,7 @@ export async function startServers(options: ServersOptions, scope: Scope): Promi
       {
         name: gateway,
         password: secrets.gateway,
-        ...gatewayRights(partitions),
+        ...gatewayRights(gateway, partitions),
       },
     ],
     tls: { caFile: pki.caFile, certFile: pki.broker.certFile, keyFile: pki.broker.keyFile },

@@ -11,6 +11,8 @@ export interface EdgeGauges {
   crlSecondsLeft(): Readonly<Record<string, number>>
   /** 1 for each part of `mqtt.tls` whose files are faulty, 0 for the others. */
   tlsFaulty(): Readonly<Record<string, number>>
+  /** Those that came down with the uplink. */
+  readonly lists: () => { number: number; ageS: number; refused: number }
   /** What the system says that this process has written; undefined where it does not say. */
   readonly diskWriteBytes: () => number | undefined
 }
@@ -29,7 +31,26 @@ export function watch(state: EdgeGauges, registers: Registry[]): void {
   make.labelled('tls_faulty', '1 while the files of this part of mqtt.tls are faulty', 'part', () =>
     state.tlsFaulty(),
   )
+  watchLists(state, make, registers)
   watchDisk(state.diskWriteBytes, registers)
+}
+
+function watchLists({ lists }: EdgeGauges, { gauge }: GaugeMaker, registers: Registry[]): void {
+  gauge('lists_number', 'Number of the published lists in force; 0: none', () => lists().number)
+  gauge(
+    'lists_age_seconds',
+    'Since the published lists in force were issued; -1: there are none',
+    () => lists().ageS,
+  )
+  const refused = new Counter({
+    name: 'tidegate_edge_lists_refused_total',
+    help: 'Published lists that came down and were refused',
+    registers,
+    collect() {
+      refused.reset()
+      refused.inc(lists().refused)
+    },
+  })
 }
 
 function watchOutbox({ stats }: EdgeGauges, { gauge, labelled }: GaugeMaker): void {

@@ -70,13 +70,9 @@ function brokerMetrics(registers: Registry[]): BrokerObserver {
   const held = counter('devices_held_total', 'Times a device was not read since it was over a rate')
   const clocks = counter('implausible_clocks_total', 'Events whose device clock was not believed')
   const times = counter('unreadable_times_total', 'Events whose device gave a time that cannot be read')
-  const lowered = counter(
-    'lowered_events_total',
-    'Events that went in the normal lane instead of the high one',
-    {
-      by: loweredBy,
-    },
-  )
+  const lowered = counter('lowered_events_total', 'Events lowered from the high lane to the normal one', {
+    by: loweredBy,
+  })
   const notKept = counter('messages_not_kept_total', 'Messages not kept or sent at a bound', {
     what: notKeptKinds,
   })

@@ -1,5 +1,6 @@
 import type { Clock } from '../../src/clock.ts'
 import { type OpsRoute, type OpsServer, startOpsServer } from '../../src/ops-server.ts'
+import type { EdgeGauges } from './gauges.ts'
 import { createMetrics } from './metrics.ts'
 import type { BrokerObserver } from '../mqtt/observer.ts'
 import type { OutboxObserver } from '../outbox/observer.ts'
@@ -20,6 +21,7 @@ export interface OpsOptions {
   certificates: () => Record<string, number>
   crlSecondsLeft: () => Record<string, number>
   tlsFaulty: () => Record<string, number>
+  lists: EdgeGauges['lists']
   diskWriteBytes: () => number | undefined
   routes: Readonly<Record<string, OpsRoute>>
   clock: Clock
@@ -36,11 +38,11 @@ export interface Ops {
 }
 
 export function createOps(options: OpsOptions): Ops {
-  const { host, port, stats, certificates, crlSecondsLeft, tlsFaulty, diskWriteBytes } = options
+  const { host, port, stats, certificates, crlSecondsLeft, tlsFaulty, lists, diskWriteBytes } = options
   const metrics = createMetrics()
   const uplink = createUplinkState(options.clock)
   const readiness = createReadiness({ ...options, uplink })
-  metrics.watch({ stats, uplink, certificates, crlSecondsLeft, tlsFaulty, diskWriteBytes })
+  metrics.watch({ stats, uplink, certificates, crlSecondsLeft, tlsFaulty, lists, diskWriteBytes })
 
   return {
     broker: metrics.broker,

@@ -1,5 +1,6 @@
 import type { Clock, Random } from '../../src/clock.ts'
-import type { ChainHead, SignatureAlgorithm } from '../../src/contract/checkpoint.ts'
+import type { ChainHead } from '../../src/contract/checkpoint.ts'
+import type { SignatureAlgorithm } from '../../src/contract/signature.ts'
 import type { Logger } from '../../src/log.ts'
 import type { StoreFolder } from '../store/store.ts'
 import type { OutboxObserver } from './observer.ts'

@@ -1,5 +1,6 @@
 import { Connection, type Channel, type ConnectionOptions } from 'rabbitmq-client'
 import { diallingOf, userOf } from '../../src/amqp/address.ts'
+import { receiveAsSent } from '../../src/amqp/as-sent-rabbit.ts'
 import { identifyByCertificate } from '../../src/amqp/by-certificate-rabbit.ts'
 import {
   type Body,
@@ -16,9 +17,11 @@ import { codeOf, TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import type { ClientTls } from '../../src/settings/client-tls.ts'
 import { withPassword } from '../../src/settings/password-file.ts'
+import { listsBytesMax } from '../../src/contract/published-lists.ts'
 import { joinBatch } from '../../src/contract/batch.ts'
 import { batchHeaders, partitionOf, routingKey, wire } from '../../src/contract/wire.ts'
 import type { Exchange, ExchangeSession, Outcome, SessionEnd, Shipment } from './exchange.ts'
+import { followLists, type ListsFollower } from './lists-rabbit.ts'
 
 export interface RabbitExchangeOptions {
   /** `amqps://user:password@host:port/vhost` */
@@ -35,6 +38,8 @@ export interface RabbitExchangeOptions {
   gateway: string
   /** Whether batches are. */
   compress: boolean
+  /** Default: lists are not read. */
+  lists?: ListsFollower | undefined
   connectTimeoutMs: number
   /** RabbitMQ gives a silent peer up after two of these, s. */
   heartbeatS: number
@@ -99,6 +104,8 @@ async function openSession(options: RabbitExchangeOptions, signal: AbortSignal):
     frameMax: 131_072,
   })
   if (options.auth === 'certificate') identifyByCertificate(connection)
+  // Whatever somebody has put in the place of lists brings no session down.
+  if (options.lists) receiveAsSent(connection, listsBytesMax)
   const end = deferred<SessionEnd>()
   const opened = new AbortController()
   const failed = new Promise<never>((_, reject) => {
@@ -148,6 +155,10 @@ async function rabbitSession(
     onUnsendable: (_, error) => over(error),
     onEnd: over,
   })
+
+  const session = new AbortController()
+  void end.promise.then(() => session.abort())
+  if (options.lists) void followLists(connection, options.lists, { ...options, signal: session.signal })
 
   return {
     lost: end.promise,

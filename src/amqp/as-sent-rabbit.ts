@@ -27,16 +27,31 @@ export function asSentOf(message: object): AsSent {
  * cannot be read are kept from it. And it parses a body that is said to be JSON or text: `JSON.parse` and back is not the text
  * that was sent, and a JSON string that holds an event would become one. So it is not told what a body is said to be.
  *
+ * The client collects a body however large it is said to be: one of more than `bodyBytesMax` is received as an empty one.
+ *
  * @throws TidegateError `AMQP_CLIENT_UNKNOWN`
  */
-export function receiveAsSent(connection: Connection): void {
+export function receiveAsSent(connection: Connection, bodyBytesMax = Infinity): void {
   const raw = connection as unknown as RawConnection
   refuseUnknownClient(typeof raw._handleChunk === 'function' && typeof codec.decodeFrame === 'function')
   readWithCare()
   const handle = raw._handleChunk.bind(connection)
+  /** Of bodies that are not collected, by their channels: what is still to come. */
+  const uncollected = new Map<number, number>()
   raw._handleChunk = (frame) => {
-    if (frame?.type === headerFrame) conceal(frame.fields)
-    handle(frame)
+    if (frame?.type === headerFrame) {
+      conceal(frame.fields)
+      if (frame.bodySize > bodyBytesMax) {
+        uncollected.set(frame.channelId, frame.bodySize)
+        return handle({ ...frame, bodySize: 0 })
+      }
+    }
+    const left = frame?.type === bodyFrame ? uncollected.get(frame.channelId) : undefined
+    if (frame?.type !== bodyFrame || left === undefined) return handle(frame)
+    if (left > frame.payload.length) uncollected.set(frame.channelId, left - frame.payload.length)
+    else uncollected.delete(frame.channelId)
+    // That the peer is alive is all it says.
+    handle({ type: heartbeatFrame })
   }
 }
 
@@ -51,10 +66,18 @@ type Fields = Marked & { contentType?: string }
 
 interface HeaderFrame {
   type: typeof headerFrame
+  channelId: number
+  bodySize: number
   fields: Fields
 }
 
-type Frame = HeaderFrame | { type: 1 | 3 | 8 } | undefined
+interface BodyFrame {
+  type: typeof bodyFrame
+  channelId: number
+  payload: Buffer
+}
+
+type Frame = HeaderFrame | BodyFrame | { type: 1 | typeof heartbeatFrame } | undefined
 
 interface RawConnection {
   _handleChunk(frame: Frame): void
@@ -68,6 +91,8 @@ const codec = createRequire(import.meta.url)('rabbitmq-client/lib/codec.js') as 
 }
 
 const headerFrame = 2
+const bodyFrame = 3
+const heartbeatFrame = 8
 /** Class, weight and body size, before the properties. */
 const contentStartBytes = 12
 

@@ -1,10 +1,17 @@
-import { Ajv, type Options, str, type ValidateFunction } from 'ajv'
+import { Ajv, type ErrorObject, type Options, str, type ValidateFunction } from 'ajv'
 import { Ajv2019 } from 'ajv/dist/2019.js'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { editDistance } from '../edit-distance.ts'
+import { CheckCost, countCost, hasAtMost, TooCostly } from './check-cost.ts'
 import { multiplesOf } from './decimal.ts'
 
-export type Validate = ValidateFunction
+export type SchemaFault = Pick<ErrorObject, 'instancePath' | 'message' | 'keyword' | 'params'>
+
+/**
+ * What is wrong with data; nothing: it is valid. Takes time linear in the data wherever the schema allows it and at most
+ * `checkStepsMax` steps, whatever the schema and the data are: what takes more is at fault (G7).
+ */
+export type Validate = (data: unknown) => readonly SchemaFault[]
 
 /** JSON Schema's dialects, by what `$schema` says of them, scheme and fragment aside. */
 const dialects: Readonly<Record<string, (options: Options) => Ajv>> = {
@@ -62,13 +69,54 @@ function compileSchema(schema: unknown, others: readonly unknown[]): Validate {
   const plain = withoutDialect(schema)
   void judgeOf(dialect).validateSchema(plain, true)
   const unknownKeywords: string[] = []
-  const ajv = createAjv(dialect, (keyword) => unknownKeywords.push(keyword))
-  for (const other of othersOf(schema, others)) addTo(ajv, other, dialect)
-  const validate = ajv.compile(plain)
-  const known = Object.keys(ajv.RULES.keywords)
+  const cost = new CheckCost()
+  const compile = (allErrors: boolean): ValidateFunction => {
+    const ajv = createAjv(dialect, allErrors, (keyword) => unknownKeywords.push(keyword))
+    countCost(ajv, cost, [plain, others])
+    for (const other of othersOf(schema, others)) addTo(ajv, other, dialect)
+    return ajv.compile(plain)
+  }
+  const validate = compile(false)
+  const known = Object.keys(judgeOf(dialect).RULES.keywords)
   const slips = unknownKeywords.flatMap((keyword) => slipOf(keyword, known) ?? [])
   if (slips.length > 0) throw new Error([...new Set(slips)].join('; '))
-  return validate
+  return withAllFaults(validate, () => compile(true), cost)
+}
+
+/** Of data with more values than this the first fault is told and no other: every one costs memory. */
+const toldWholeMax = 1000
+/** The same of data that takes more steps. */
+const toldStepsMax = 100_000
+
+/** Whether data is valid shows with its first fault; which others it has is looked for only then, by what is made when it is needed. */
+function withAllFaults(
+  validate: ValidateFunction,
+  compileTelling: () => ValidateFunction,
+  cost: CheckCost,
+): Validate {
+  let telling: ValidateFunction | undefined
+  const faultsBy = (by: ValidateFunction, data: unknown, stepsMax?: number): readonly SchemaFault[] => {
+    try {
+      return cost.run(() => by(data), stepsMax) ? [] : (by.errors ?? [])
+    } catch (error) {
+      return [endless(error)]
+    }
+  }
+  return (data) => {
+    const [first] = faultsBy(validate, data)
+    if (first === undefined) return []
+    if (first.keyword === '' || !hasAtMost(data, toldWholeMax)) return [first]
+    const all = faultsBy((telling ??= compileTelling()), data, toldStepsMax)
+    return all.some(({ keyword }) => keyword === '') ? [first] : all
+  }
+}
+
+/** RangeError: the stack has an end. */
+function endless(error: unknown): SchemaFault {
+  if (error instanceof TooCostly) return { instancePath: '', keyword: '', params: {}, message: error.message }
+  if (!(error instanceof RangeError)) throw error
+  const message = 'is nested too deeply for its schema, or its schema refers to itself without end'
+  return { instancePath: '', keyword: '', params: {}, message }
 }
 
 /** By dialect, who looks whether a schema is one: to make one takes some 30 ms, ten times as long as a schema. */
@@ -92,13 +140,13 @@ function creatorOf(dialect: string): (options: Options) => Ajv {
   )
 }
 
-function createAjv(dialect: string, onUnknown: (keyword: string) => void): Ajv {
+function createAjv(dialect: string, allErrors: boolean, onUnknown: (keyword: string) => void): Ajv {
   const tell = (...about: unknown[]): void => {
     const keyword = /unknown keyword: "(.*)"$/.exec(String(about[0]))?.[1]
     if (keyword !== undefined) onUnknown(keyword)
   }
   const ajv = creatorOf(dialect)({
-    allErrors: true,
+    allErrors,
     strict: false,
     strictSchema: 'log',
     validateSchema: false,

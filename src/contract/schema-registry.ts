@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { messageOf, TidegateError } from '../errors.ts'
 import { eventTypePattern } from './event.ts'
-import { compileVersions, type Validate } from './schema-compiler.ts'
+import { compileVersions, type SchemaFault, type Validate } from './schema-compiler.ts'
 
 export interface SchemaRegistry {
   /** The newest version of a type, or undefined if the registry does not know the type. */
@@ -102,13 +102,10 @@ function registryOf(validators: ReadonlyMap<string, Versions>): SchemaRegistry {
           hint: `add ${type}/${version}.json to the schema folder`,
         })
       }
-      if (validate(data)) return []
-      return (validate.errors ?? []).slice(0, 8).map(faultOf)
+      return validate(data).slice(0, 8).map(faultOf)
     },
   }
 }
-
-type ErrorObject = NonNullable<Validate['errors']>[number]
 
 const whichLengthMax = 100
 /** The end of a path says more than its beginning. */
@@ -118,7 +115,7 @@ const pathLengthMax = 120
  * `data.hPa: must be >= 300`, and which one where the rule alone does not say it. Of the data there are names of members in it,
  * cut, and never a value.
  */
-function faultOf({ instancePath, message, keyword, params }: ErrorObject): string {
+function faultOf({ instancePath, message, keyword, params }: SchemaFault): string {
   const which: unknown =
     params['additionalProperty'] ?? params['unevaluatedProperty'] ?? params['allowedValues']
   const named = which === undefined ? '' : ` (${cut([which].flat().map(String).join(', '), whichLengthMax)})`

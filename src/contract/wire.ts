@@ -2,11 +2,18 @@
 export const wire = {
   exchange: 'tidegate.events',
   unroutable: 'tidegate.unroutable',
+  /** Fanout: who is not to be let in, told to all gateways. */
+  lists: 'tidegate.lists',
   contentType: 'application/cloudevents+json',
   batchContentType: 'application/cloudevents-batch+json',
   /** Of a batch that is compressed: zlib (RFC 1950), as HTTP has it. */
   deflate: 'deflate',
 } as const
+
+/** Where the lists wait for one gateway: the newest of them alone. */
+export function listsQueue(gateway: string): string {
+  return `${wire.lists}.${gateway}`
+}
 
 /** What a gateway says of a batch in its headers, for whoever has only those of it: how many events, and of which sequences. */
 export const batchHeaders = {

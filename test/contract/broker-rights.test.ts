@@ -2,16 +2,18 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Connection } from 'rabbitmq-client'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { publishLists } from '../../certs/lists/lists-rabbit.ts'
 import { createAuthority } from '../../certs/authority.ts'
 import { issueCertificate } from '../../certs/issue.ts'
 import { type AmqpConnection, connectAmqp } from '../../cloud/amqp/connection-rabbit.ts'
 import { edgeConfigSchema } from '../../edge/config.ts'
+import type { ExchangeSession } from '../../edge/uplink/exchange.ts'
 import { gatewayRights } from '../../dev/servers/rabbit/files.ts'
 import { type RabbitServer, startRabbit } from '../../dev/servers/rabbit/rabbit.ts'
 import { identifyByCertificate } from '../../src/amqp/by-certificate-rabbit.ts'
 import { messageOf } from '../../src/errors.ts'
-import { routingKey, wire } from '../../src/contract/wire.ts'
+import { listsQueue, routingKey, wire } from '../../src/contract/wire.ts'
 import { silentLog } from '../../src/log.ts'
 import { type ClientTls, loadClientTls } from '../../src/settings/client-tls.ts'
 import { Ledger } from '../support/cloud/cloud-events.ts'
@@ -24,7 +26,7 @@ let rabbit: RabbitServer
 let cloud: AmqpConnection
 let certificateOf: (name: string, ca?: 'infrastructure' | 'devices') => Promise<ClientTls>
 
-const gateway = (name: string) => ({ name, password: 'unused', ...gatewayRights(partitions) })
+const gateway = (name: string) => ({ name, password: 'unused', ...gatewayRights(name, partitions) })
 
 /** As docs/OPERATIONS.md has it: no passwords, and a CA for brokers, gateways and clouds that signs no device. */
 beforeAll(async () => {
@@ -61,6 +63,7 @@ beforeAll(async () => {
       gateway('gateway-1'),
       gateway('gateway-2'),
       gateway('gateway-3'),
+      { name: 'lists', password: 'unused', permissions: documentedRights('lists') },
     ],
     tls: { caFile, certFile: broker.certFile, keyFile: broker.keyFile },
     plugins: ['rabbitmq_auth_mechanism_ssl'],
@@ -77,6 +80,17 @@ afterAll(async () => {
   await rabbit?.close()
   rmSync(dir, { recursive: true, force: true })
 })
+
+/** As docs/OPERATIONS.md gives them. */
+function documentedRights(user: string): { configure: string; write: string; read: string } {
+  const text = readFileSync(new URL('../../docs/OPERATIONS.md', import.meta.url), 'utf8')
+  const [, own = ''] = /^own='(tidegate\\\.lists.*)'$/m.exec(text) ?? []
+  const line = new RegExp(`^rabbitmqctl set_permissions ${user} (['"].*)$`, 'm').exec(text)?.[1] ?? ''
+  const [configure = '', write = '', read = ''] = line
+    .split(' ')
+    .map((one) => one.slice(1, -1).replace('$own\\$', `(${own})$`))
+  return { configure, write, read }
+}
 
 const urlOf = (name: string): string => `amqps://${name}@localhost:${rabbit.tlsPort}`
 
@@ -187,9 +201,48 @@ describe('a gateway that is known by its certificate', () => {
       expect(await outcome(key, 'gateway-2')).toMatch(/ACCESS_REFUSED|refused/i)
   })
 
+  test('reads the lists that are published for it, with the rights that are documented, and no other gateway’s', async () => {
+    const tls = await certificateOf('lists')
+    const gateways = ['gateway-1', 'gateway-2']
+    expect(await publishLists('lists', { url: urlOf('lists'), auth: 'certificate', tls, gateways })).toBe(
+      true,
+    )
+    const taken: string[] = []
+    const own = await certificateOf('gateway-1')
+    const read = (queue: string): Promise<ExchangeSession> =>
+      testUplink({
+        url: urlOf('gateway-1'),
+        auth: 'certificate',
+        tls: { current: () => own },
+        gateway: 'gateway-1',
+        lists: { queue, take: async (json) => (taken.push(Buffer.from(json).toString()), 'known') },
+        log: {
+          ...silentLog,
+          info: () => {},
+          warn: (about: object) => void taken.push(JSON.stringify(about)),
+        } as never,
+      }).connect(AbortSignal.timeout(20_000))
+    for (const gateway of gateways) {
+      const before = taken.length
+      const session = await read(listsQueue(gateway))
+      await vi.waitUntil(() => taken.length > before, 20_000)
+      await session.close()
+    }
+    expect(taken).toEqual(['lists', expect.stringContaining('ACCESS_REFUSED')])
+    const direct = await connected(own, 'gateway-1')
+    const error = await direct
+      .queueDelete({ queue: listsQueue('gateway-1') })
+      .catch((fault: unknown) => fault)
+    expect(messageOf(error)).toMatch(/ACCESS_REFUSED|refused/i)
+    const forged = direct.createPublisher({ confirm: true, maxAttempts: 1 })
+    const refused = await forged.send({ exchange: wire.lists }, 'x').catch((fault: unknown) => fault)
+    expect(messageOf(refused)).toMatch(/ACCESS_REFUSED|refused/i)
+    direct.unsafeDestroy()
+  })
+
   test('has so many connections at a time', async () => {
     const tls = await certificateOf('gateway-3')
-    const { limits } = gatewayRights(partitions)
+    const { limits } = gatewayRights('gateway-1', partitions)
     const open: Connection[] = []
     for (let count = 0; count < (limits?.connections ?? 0); count++)
       open.push(await connected(tls, 'gateway-3'))

@@ -52,6 +52,7 @@ function started() {
     certificates: () => ({ mqtt: 90 }),
     crlSecondsLeft: () => ({ mqtt: 86_400 }),
     tlsFaulty: () => ({ crl: 0 }),
+    lists: () => ({ number: 0, ageS: -1, refused: 0 }),
     diskWriteBytes: () => 0,
   })
   const cloud = createCloudMetrics()

@@ -185,6 +185,10 @@ export const rooms: Readonly<Record<string, Room>> = {
   'cloud/database/migrations': { sentence: 'steps of the schema', mayImport: [] },
 
   certs: { sentence: 'the development PKI and certificate tooling', mayImport: [] },
+  'certs/lists': {
+    sentence: '`tidegate lists`: who is not to be let in, signed and told to all gateways',
+    mayImport: ['certs'],
+  },
 
   dev: { sentence: 'a run, from the command to its end', mayImport: wiring },
   'dev/report': {

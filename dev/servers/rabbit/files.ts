@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { wire } from '../../../src/contract/wire.ts'
+import { listsQueue, wire } from '../../../src/contract/wire.ts'
 
 export interface RabbitUser {
   name: string
@@ -94,16 +94,23 @@ export function hashPassword(password: string, salt: Buffer = randomBytes(4)): s
   return Buffer.concat([salt, digest]).toString('base64')
 }
 
-/** A gateway: it writes to the exchange of all, with the keys that there are, and can do nothing else. */
-export function gatewayRights(partitions: number): Pick<RabbitUser, 'permissions' | 'topics' | 'limits'> {
+/** A gateway: it writes to the exchange of all, with the keys that there are, may read the lists for it, and can do nothing else. */
+export function gatewayRights(
+  name: string,
+  partitions: number,
+): Pick<RabbitUser, 'permissions' | 'topics' | 'limits'> {
   const numbers = Array.from({ length: partitions }, (_, number) => String(number).padStart(2, '0'))
-  const exact = wire.exchange.replaceAll('.', String.raw`\.`)
+  const exact = exactly(wire.exchange)
   return {
-    permissions: { configure: '^$', write: `^${exact}$`, read: '^$' },
+    permissions: { configure: '^$', write: `^${exact}$`, read: `^${exactly(listsQueue(name))}$` },
     topics: { exchange: wire.exchange, write: `^(${numbers.join('|')})\\.` },
     // One a session; those that a broken link has left are there until their heartbeats end.
     limits: { connections: 8, channels: 16 },
   }
+}
+
+function exactly(name: string): string {
+  return name.replaceAll('.', String.raw`\.`)
 }
 
 /** The enabled_plugins file: an Erlang list of atoms. */

@@ -1,5 +1,5 @@
 import { createHash, X509Certificate } from 'node:crypto'
-import { plainSerial } from './serial.ts'
+import { plainSerial } from '../../../src/contract/serial.ts'
 
 /** A certificate on the way up from a device, as far as it must be looked at again. */
 export interface Step {

@@ -4,8 +4,9 @@ import { codeOf } from '../../../src/errors.ts'
 import { allOf } from '../../../src/settings/all-of.ts'
 import { type KeyPair, loadCas, loadPairOf, type TrustedCas, usable } from '../../../src/tls-files.ts'
 import { authoritiesOf } from './credential.ts'
-import { type Denied, loadDenied, nobodyDenied } from './denied.ts'
+import { type Denied, loadDenied, nobodyDenied } from '../../../src/contract/denied.ts'
 import type { EntranceCas, TrustInForce } from './judgement.ts'
+import { type PublishedGrounds, type PublishedInForce, PublishedFile } from './published.ts'
 import { RevocationListFile } from './revocation-lists.ts'
 
 /** The files of `mqtt.tls`. */
@@ -15,6 +16,8 @@ export interface TrustFiles {
   key: string
   crl?: string | undefined
   denied?: string | undefined
+  /** Where lists that come down with the uplink are kept. */
+  published?: string | undefined
 }
 
 /** What was read at the start, of files that looked like this. */
@@ -22,6 +25,9 @@ export interface LoadedTrust extends TrustInForce {
   marks: string
   /** Undefined: there is no `mqtt.tls.crl`. */
   listFile: RevocationListFile | undefined
+  publishedFile: PublishedFile | undefined
+  /** What was kept of published lists cannot be used, and is none of what a person has configured: the gateway starts without it. */
+  publishedFault?: unknown
 }
 
 const where = 'the MQTT listener (mqtt.tls)'
@@ -40,7 +46,23 @@ export async function loadTrust(files: TrustFiles, now: Date): Promise<LoadedTru
     return { cas, ...(await allOf({ pair, lists: async () => listFile?.read(cas.authorities) })) }
   }
   const { listener, denied } = await allOf({ listener: withCas, denied: () => loadDeniedOf(files) })
-  return { ...listener, denied, marks, listFile }
+  const published = await loadPublished(files, { ...listener.cas, lists: listener.lists, denied })
+  return { ...listener, denied, marks, listFile, ...published }
+}
+
+type LoadedPublished = Pick<LoadedTrust, 'published' | 'publishedFile' | 'publishedFault'>
+
+async function loadPublished(
+  { published: path }: TrustFiles,
+  grounds: PublishedGrounds,
+): Promise<LoadedPublished> {
+  if (path === undefined) return { published: undefined, publishedFile: undefined }
+  const publishedFile = new PublishedFile(path)
+  const read = (): Promise<PublishedInForce | undefined> => publishedFile.read(grounds)
+  return read().then(
+    (published) => ({ published, publishedFile }),
+    (publishedFault: unknown) => ({ published: undefined, publishedFile, publishedFault }),
+  )
 }
 
 /** @throws TidegateError `TLS_FILE_*` | `TLS_UNUSABLE` */
@@ -70,8 +92,8 @@ export function loadDeniedOf({ denied }: TrustFiles): Denied {
  * The files as they lie there now, in a text that is another when one of them was written, replaced, or reached by another link:
  * links are followed.
  */
-export async function marksOf({ ca, cert, key, crl, denied }: TrustFiles): Promise<string> {
-  const paths = [ca, cert, key, crl, denied].filter((path) => path !== undefined)
+export async function marksOf({ ca, cert, key, crl, denied, published }: TrustFiles): Promise<string> {
+  const paths = [ca, cert, key, crl, denied, published].filter((path) => path !== undefined)
   const marks: string[] = []
   // One after the other: a disk that hangs has one of the threads that write to another, and not all.
   for (const path of paths)

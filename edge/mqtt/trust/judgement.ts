@@ -1,6 +1,7 @@
 import type { KeyPair, TrustedCas } from '../../../src/tls-files.ts'
 import type { Authorities, Credential, Link, Step } from './credential.ts'
-import type { Denied } from './denied.ts'
+import type { Denied } from '../../../src/contract/denied.ts'
+import type { PublishedInForce } from './published.ts'
 import type { RevocationLists } from './revocation-lists.ts'
 import { wayUp } from './way-up.ts'
 
@@ -15,7 +16,13 @@ export interface TrustInForce {
   /** Undefined: there is no `mqtt.tls.crl`. */
   lists: RevocationLists | undefined
   denied: Denied
+  /** What came down with the uplink; whoever is out by either is out. Undefined: nothing has. */
+  published?: PublishedInForce | undefined
+  /** Something has come down before, and nobody can tell what. */
+  publishedUnread?: boolean | undefined
 }
+
+type AgainstDevices = Pick<TrustInForce, 'cas' | 'lists' | 'denied' | 'published' | 'publishedUnread'>
 
 /** Of a list beyond its `nextUpdate`: go by it all the same, or let nobody in whom it is about. */
 export type StalePolicy = 'accept' | 'refuse'
@@ -33,21 +40,36 @@ export interface Fault<Reason> {
 /** What there is against a device that is connected. */
 export function faultOf(
   credential: Credential,
-  trust: Pick<TrustInForce, 'cas' | 'lists' | 'denied'>,
+  trust: AgainstDevices,
   nowMs: number,
 ): Fault<StandingFault> | undefined {
   const { deviceId, leaf } = credential
+  const { published } = trust
   if (trust.denied.devices.has(deviceId))
     return { reason: 'denied', detail: 'the device is named in mqtt.tls.denied' }
+  if (published?.denied.devices.has(deviceId))
+    return { reason: 'denied', detail: `the device is named in ${nameOf(published)}` }
   const { steps, isRooted } = wayUp(credential, trust.cas.authorities, validAt(nowMs))
   const denied = steps.find(({ serial }) => trust.denied.serials.has(serial))
   if (denied)
     return { reason: 'denied', detail: `the serial number ${denied.serial} is named in mqtt.tls.denied` }
+  const alsoDenied = steps.find(({ serial }) => published?.denied.serials.has(serial))
+  if (published && alsoDenied)
+    return {
+      reason: 'denied',
+      detail: `the serial number ${alsoDenied.serial} is named in ${nameOf(published)}`,
+    }
   const revoked = steps.flatMap(linksOf).find((link) => trust.lists?.has(link))
   if (revoked)
     return {
       reason: 'revoked-certificate',
       detail: `the serial number ${revoked.serial} is on a list of mqtt.tls.crl`,
+    }
+  const alsoRevoked = steps.flatMap(linksOf).find((link) => published?.lists?.has(link))
+  if (published && alsoRevoked)
+    return {
+      reason: 'revoked-certificate',
+      detail: `the serial number ${alsoRevoked.serial} is on a list of ${nameOf(published)}`,
     }
   if (nowMs > leaf.notAfterMs)
     return {
@@ -63,16 +85,21 @@ export function faultOf(
 /** What there is against a device that is about to be let in. */
 export function entryFaultOf(
   credential: Credential,
-  trust: Pick<TrustInForce, 'cas' | 'lists' | 'denied'>,
+  trust: AgainstDevices,
   { nowMs, stale }: { nowMs: number; stale: StalePolicy },
 ): Fault<StandingFault | 'stale-crl'> | undefined {
   const fault = faultOf(credential, trust, nowMs)
   if (fault || stale === 'accept') return fault
   const links = wayUp(credential, trust.cas.authorities, validAt(nowMs)).steps.flatMap(linksOf)
-  if (!links.some(({ issuer }) => trust.lists?.isStale(issuer, nowMs))) return undefined
+  // A list of either kind that counts is enough.
+  const lists = [trust.lists, trust.published?.lists].filter((one) => one !== undefined)
+  const isStale = (issuer: string): boolean => lists.every((one) => one.isStale(issuer, nowMs))
+  if ((lists.length === 0 && !trust.publishedUnread) || !links.some(({ issuer }) => isStale(issuer)))
+    return undefined
   return {
     reason: 'stale-crl',
-    detail: 'the list of its CA in mqtt.tls.crl is not there, or should have been replaced by now',
+    detail:
+      'the list of its CA, in mqtt.tls.crl or published, is not there, cannot be read, or should have been replaced by now',
   }
 }
 
@@ -84,6 +111,10 @@ export function endOf(credential: Credential, authorities: Authorities, nowMs: n
 
 function validAt(nowMs: number): (step: Step) => boolean {
   return ({ notBeforeMs, notAfterMs }) => notBeforeMs <= nowMs && nowMs <= notAfterMs
+}
+
+function nameOf({ number }: PublishedInForce): string {
+  return `the published lists ${number}`
 }
 
 function linksOf({ issuers, serial }: Step): Link[] {

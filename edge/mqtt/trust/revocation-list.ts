@@ -1,6 +1,6 @@
 import { messageOf, TidegateError } from '../../../src/errors.ts'
 import type { Authorities } from './credential.ts'
-import { plainSerial } from './serial.ts'
+import { plainSerial } from '../../../src/contract/serial.ts'
 
 /** One list of one CA (RFC 5280, 5). */
 export interface RevocationList {

@@ -41,47 +41,52 @@ export class RevocationListFile {
       .update([...authorities.keys()].join())
       .update(text)
       .digest('base64')
-    if (this.#last?.source !== source) this.#last = { source, lists: this.#parse(text, authorities, inForce) }
+    if (this.#last?.source !== source)
+      this.#last = { source, lists: parseLists(text, this.#file, authorities, inForce) }
     return this.#last.lists
   }
+}
 
-  async #parse(
-    text: string,
-    authorities: Authorities,
-    inForce: RevocationLists | undefined,
-  ): Promise<RevocationLists> {
-    const blocks = text.match(block) ?? []
-    if (blocks.length === 0) throw corrupt(this.#file, 'it holds no revocation list in PEM')
-    if (text.split('-----BEGIN').length - 1 !== blocks.length)
-      throw corrupt(this.#file, 'it is cut off, or holds something else too')
-    const lists = new Map<string, RevocationList>()
-    for (const one of blocks) {
-      const { issuers, list } = await readList(one, this.#file, authorities)
-      for (const issuer of issuers) {
-        const known = lists.get(issuer)
-        lists.set(issuer, known === undefined ? list : newerOf(known, list))
-      }
+/** What a text in PEM holds, as `RevocationListFile.read` has it. `file` is for messages. */
+export async function parseLists(
+  text: string,
+  file: string,
+  authorities: Authorities,
+  inForce: RevocationLists | undefined,
+): Promise<RevocationLists> {
+  const blocks = text.match(block) ?? []
+  if (blocks.length === 0) throw corrupt(file, 'it holds no revocation list in PEM')
+  if (text.split('-----BEGIN').length - 1 !== blocks.length)
+    throw corrupt(file, 'it is cut off, or holds something else too')
+  const lists = new Map<string, RevocationList>()
+  for (const one of blocks) {
+    const { issuers, list } = await readList(one, file, authorities)
+    for (const issuer of issuers) {
+      const known = lists.get(issuer)
+      lists.set(issuer, known === undefined ? list : newerOf(known, list))
     }
-    this.#refuseOlder(lists, authorities, inForce)
-    return new LoadedLists(lists, authorities, this.#file)
   }
+  refuseOlder(lists, file, authorities, inForce)
+  return new LoadedLists(lists, authorities, file)
+}
 
-  #refuseOlder(
-    lists: ReadonlyMap<string, RevocationList>,
-    authorities: Authorities,
-    inForce: RevocationLists | undefined,
-  ): void {
-    for (const [issuer, before] of inForce?.byIssuer ?? []) {
-      if (!authorities.has(issuer)) continue
-      const list = lists.get(issuer)
-      if (list !== undefined && !isOlder(list, before)) continue
-      const what = list === undefined ? 'no list' : 'an older list'
-      throw new TidegateError('CRL_OLDER', {
-        message: `${where}: ${this.#file} has ${what} of ${nameOf(issuer, authorities)}, of which a newer one is in force`,
-        retryable: false,
-        hint: 'put the newest list of every CA there; if the older one is meant, start the gateway anew',
-      })
-    }
+/** @throws TidegateError `CRL_OLDER`: of a CA that is still trusted there is a newer list in force */
+export function refuseOlder(
+  lists: ReadonlyMap<string, RevocationList>,
+  file: string,
+  authorities: Authorities,
+  inForce: RevocationLists | undefined,
+): void {
+  for (const [issuer, before] of inForce?.byIssuer ?? []) {
+    if (!authorities.has(issuer)) continue
+    const list = lists.get(issuer)
+    if (list !== undefined && !isOlder(list, before)) continue
+    const what = list === undefined ? 'no list' : 'an older list'
+    throw new TidegateError('CRL_OLDER', {
+      message: `${where}: ${file} has ${what} of ${nameOf(issuer, authorities)}, of which a newer one is in force`,
+      retryable: false,
+      hint: 'put the newest list of every CA there; if the older one is meant, start the gateway anew',
+    })
   }
 }
 

@@ -1,11 +1,11 @@
 import type { Clock } from '../../../src/clock.ts'
-import { codeOf, messageOf, TidegateError } from '../../../src/errors.ts'
 import { groupCommit } from '../../../src/group-commit.ts'
 import type { Logger } from '../../../src/log.ts'
 import { createThrottle } from '../../../src/throttle.ts'
 import { FileWatch } from './file-watch.ts'
 import { type LoadedTrust, loadCasOf, loadDeniedOf, loadPair, marksOf, type TrustFiles } from './files.ts'
 import type { StalePolicy, TrustInForce } from './judgement.ts'
+import { aboutFault, groundsOf, type Taken, Taking } from './taking.ts'
 
 /** What became of files that were read again: `failed` if one was faulty, of which what was in force still is. */
 export const reloadResults = ['loaded', 'failed'] as const
@@ -13,7 +13,7 @@ export const reloadResults = ['loaded', 'failed'] as const
 export type ReloadResult = (typeof reloadResults)[number]
 
 /** What of `mqtt.tls` is read, and can be faulty, each by itself; the values of the metric's `part`. */
-export const trustParts = ['ca', 'certificate', 'crl', 'denied'] as const
+export const trustParts = ['ca', 'certificate', 'crl', 'denied', 'published'] as const
 
 export type TrustPart = (typeof trustParts)[number]
 
@@ -35,6 +35,13 @@ export interface Trust {
    * what is faulty is logged, and what was in force stays.
    */
   reload(): Promise<void>
+  /**
+   * Lists as they came down with the uplink. Resolves when they are on the disk and in force, are so already, or were refused, which is
+   * logged and counted and changes nothing. Rejects when they could not be written.
+   */
+  take(json: Uint8Array): Promise<Taken>
+  /** How often lists that came down were refused. */
+  readonly refusedLists: number
   watch(follower: TrustFollower): void
   /** Idempotent. */
   close(): void
@@ -75,16 +82,21 @@ class WatchedTrust implements Trust {
   #tryAgainAtMs = Infinity
   #timer: { cancel(): void }
   #closed = false
+  readonly #taking: Taking | undefined
 
   constructor(options: TrustOptions) {
     const { files, loaded, stale, clock, look = marksOf } = options
     this.#options = options
-    this.inForce = loaded
+    this.inForce = { ...loaded, publishedUnread: loaded.publishedFault !== undefined }
     this.stale = stale
     this.#mayWarn = createThrottle(clock, staleWarningEveryMs)
     const onChanged = (): Promise<void> => this.reload()
     this.#files = new FileWatch({ look: () => look(files), read: loaded.marks, onChanged, clock })
+    const { publishedFile: file } = loaded
+    const taking = { inForce: () => this.inForce, reload: () => this.reload(), log: options.log }
+    this.#taking = file && new Taking({ file, ...taking })
     this.#warnOf(loaded)
+    if (loaded.publishedFault !== undefined) this.#startWithoutPublished(loaded.publishedFault)
     this.#warnOfStaleLists()
     this.#timer = this.#next()
   }
@@ -100,6 +112,14 @@ class WatchedTrust implements Trust {
 
   reload(): Promise<void> {
     return this.#reads.submit()
+  }
+
+  async take(json: Uint8Array): Promise<Taken> {
+    return this.#taking?.take(json) ?? 'refused'
+  }
+
+  get refusedLists(): number {
+    return this.#taking?.refused ?? 0
   }
 
   close(): void {
@@ -161,8 +181,14 @@ class WatchedTrust implements Trust {
       inForce.lists,
     )
     const denied = await orKept('denied', () => loadDeniedOf(files), inForce.denied)
+    const published = await orKept(
+      'published',
+      () => loaded.publishedFile?.read(groundsOf({ ...inForce, cas, lists, denied })),
+      inForce.published,
+    )
     if (this.#closed) return
-    this.inForce = { cas, pair, lists, denied }
+    const publishedUnread = published === undefined && faulty.has('published')
+    this.inForce = { cas, pair, lists, denied, published, publishedUnread }
     this.#faulty = faulty
     this.#tryAgainAtMs = faulty.size > 0 ? clock.monotonicMs() + tryAgainAfterMs : Infinity
     this.#warn(pair.warnings)
@@ -172,10 +198,22 @@ class WatchedTrust implements Trust {
       notAfter: pair.notAfter,
       revoked: lists?.revoked,
       denied: devices.size + serials.size,
+      published: published?.number,
       faults: faulty.size,
     }
     log.info(about, 'the files of mqtt.tls were read again')
     this.#tell((follower) => follower.reloaded(faulty.size === 0 ? 'loaded' : 'failed'))
+  }
+
+  #startWithoutPublished(fault: unknown): void {
+    this.#faulty = new Set(['published'])
+    this.#tryAgainAtMs = this.#options.clock.monotonicMs() + tryAgainAfterMs
+    this.#options.log.error(
+      { part: 'published', ...aboutFault(fault) },
+      this.stale === 'accept'
+        ? 'lists that came down before cannot be used; whoever is on them alone is let in until they come again'
+        : 'lists that came down before cannot be used; nobody is let in but by a list of mqtt.tls.crl until they come again',
+    )
   }
 
   /** One that fails holds up neither the others nor the next time. */
@@ -188,9 +226,10 @@ class WatchedTrust implements Trust {
       }
   }
 
-  #warnOf({ cas, lists }: TrustInForce): void {
+  #warnOf({ cas, lists, published }: TrustInForce): void {
     this.#warn(cas.warnings)
     this.#warn(lists?.warnings)
+    this.#warn(published?.lists?.warnings)
   }
 
   #warn(warnings: readonly string[] = []): void {
@@ -199,20 +238,17 @@ class WatchedTrust implements Trust {
 
   #warnOfStaleLists(): void {
     const { clock, log, stale, files } = this.#options
-    const { lists } = this.inForce
-    if (lists === undefined || clock.now() <= lists.nextUpdateMs || this.#mayWarn('stale') === undefined)
-      return
-    const nextUpdate = new Date(lists.nextUpdateMs)
-    log.warn(
-      { code: 'CRL_STALE', file: files.crl, nextUpdate },
-      stale === 'accept'
-        ? 'a revocation list should have been replaced by now; what was revoked since is not known, and is let in'
-        : 'a revocation list should have been replaced by now; nobody it is about is let in until it is',
-    )
+    const { lists, published } = this.inForce
+    const all = { [files.crl ?? '']: lists, 'the published lists': published?.lists }
+    for (const [file, one] of Object.entries(all)) {
+      if (one === undefined || clock.now() <= one.nextUpdateMs || this.#mayWarn(file) === undefined) continue
+      const nextUpdate = new Date(one.nextUpdateMs)
+      log.warn(
+        { code: 'CRL_STALE', file, nextUpdate },
+        stale === 'accept'
+          ? 'a revocation list should have been replaced by now; what was revoked since is not known, and is let in'
+          : 'a revocation list should have been replaced by now; nobody it is about is let in until it is',
+      )
+    }
   }
-}
-
-function aboutFault(error: unknown): Record<string, unknown> {
-  const hint = error instanceof TidegateError ? { hint: error.hint } : {}
-  return { code: codeOf(error), detail: messageOf(error), ...hint }
 }

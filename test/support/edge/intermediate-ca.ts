@@ -15,6 +15,11 @@ export interface Shown {
 export interface IntermediateCa {
   /** PEM. */
   root: string
+  /** The intermediate, in PEM. */
+  middle: string
+  /** Their private keys. */
+  rootKey: KeyObject
+  middleKey: KeyObject
   /** A device's certificate with the intermediate that it sends, and its key. */
   device(id: string): Promise<Shown>
   /** The same with two more in front of the intermediate: its subject and key signed by a device of the root and valid only tomorrow, and that device. */
@@ -48,6 +53,9 @@ export async function createIntermediateCa(): Promise<IntermediateCa> {
   }
   return {
     root: pemOf(root.certificate),
+    middle: pemOf(middle.certificate),
+    rootKey: KeyObject.from(root.keys.privateKey),
+    middleKey: KeyObject.from(keys.privateKey),
     device: (id) => shown(id, middle.certificate),
     renewed: (id) => shown(id, middle.certificate, ended.certificate),
     async disguised(id) {

@@ -31,6 +31,8 @@ export interface PlaceOptions extends TestBrokerOptions {
   /** Before the start. */
   prepare?: (place: Pick<Place, 'pki' | 'revoke' | 'files'>) => Promise<unknown>
   realTime?: boolean
+  /** Whether it keeps lists that come down with an uplink, as `lists.json` in the folder of its PKI, instead of reading the CA's own. */
+  published?: boolean
 }
 
 /** For one file of tests: places that go away with the test that opened them. */
@@ -43,7 +45,7 @@ export function usePlaces(): (options?: PlaceOptions) => Promise<Place> {
 }
 
 async function openPlace(
-  { prepare, realTime = false, ...options }: PlaceOptions,
+  { prepare, realTime = false, published = false, ...options }: PlaceOptions,
   atEnd: (close: () => Promise<void>) => void,
 ): Promise<Place> {
   const pki = await createTestPki()
@@ -67,7 +69,7 @@ async function openPlace(
   await prepare?.({ pki, revoke, files })
   const clock = new FakeClock(Date.now())
   const broker = await startTestBroker(pki, {
-    files,
+    files: published ? { ...files, crl: undefined, published: join(pki.folder, 'lists.json') } : files,
     ...options,
     options: { clock: realTime ? systemClock : clock, ...options.options },
   })

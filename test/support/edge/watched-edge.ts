@@ -42,6 +42,7 @@ export async function watchedEdge(
     certificates: () => ({ mqtt: 90.5 }),
     crlSecondsLeft: () => ({ mqtt: 86_400 }),
     tlsFaulty: () => ({ crl: 0 }),
+    lists: () => ({ number: 0, ageS: -1, refused: 0 }),
     diskWriteBytes: () => disk.bytesWritten,
     routes: {},
     clock,

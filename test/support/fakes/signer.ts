@@ -1,6 +1,7 @@
 import { createPrivateKey, createPublicKey, type KeyObject, sign } from 'node:crypto'
 import type { CheckpointSigner } from '../../../edge/outbox/options.ts'
-import { fingerprintOf, statementOf } from '../../../src/contract/checkpoint.ts'
+import { statementOf } from '../../../src/contract/checkpoint.ts'
+import { fingerprintOf } from '../../../src/contract/signature.ts'
 
 /** PKCS #8 of an Ed25519 key, up to its 32 bytes (RFC 8410). */
 const prefix = Buffer.from('302e020100300506032b657004220420', 'hex')

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest'
 import type { Authorities, Authority, Credential, Step } from '../../../edge/mqtt/trust/credential.ts'
-import { parseDenied } from '../../../edge/mqtt/trust/denied.ts'
+import { parseDenied } from '../../../src/contract/denied.ts'
 import { entryFaultOf, faultOf, type TrustInForce } from '../../../edge/mqtt/trust/judgement.ts'
+import type { PublishedInForce } from '../../../edge/mqtt/trust/published.ts'
 import { type Guest, Standing, StandingLost } from '../../../edge/mqtt/trust/standing.ts'
 import { FakeClock } from '../../support/fakes/clock.ts'
 
@@ -114,6 +115,38 @@ test('who is denied, revoked, expired, or of a CA that is gone has to go, and no
   expect(reasonOf(a, trust({ authorities: authorities('other') }))).toBe('unknown-ca')
   expect(reasonOf(a, trust(), 10 * dayMs)).toBeUndefined()
   expect(reasonOf(a, trust(), 10 * dayMs + 1)).toBe('expired-certificate')
+})
+
+test('who is out by the files or by the published lists is out, and a list of either that counts is enough', () => {
+  const a = credential('a')
+  const { lists, denied: nobody } = trust()
+  const published = (more: Partial<PublishedInForce>): Partial<TrustInForce> => ({
+    published: { number: 7, issuedMs: 0, lists: undefined, denied: nobody, digest: '', key: '', ...more },
+  })
+  const named = { devices: new Set(['a']), serials: new Set<string>() }
+  const byNumber = { devices: new Set<string>(), serials: new Set(['S-a']) }
+  expect(reasonOf(a, trust(published({})))).toBeUndefined()
+  expect(reasonOf(a, trust(published({ denied: named })))).toBe('denied')
+  expect(reasonOf(a, trust(published({ denied: byNumber })))).toBe('denied')
+  const revoking = trust({ revoked: ['ca S-a'] }).lists
+  expect(reasonOf(a, trust(published({ lists: revoking })))).toBe('revoked-certificate')
+  expect(reasonOf(a, trust({ lists: undefined, ...published({ lists: revoking }) }))).toBe(
+    'revoked-certificate',
+  )
+  expect(reasonOf(a, trust({ revoked: ['ca S-a'], ...published({ lists }) }))).toBe('revoked-certificate')
+  expect(reasonOf(a, trust({ denied: named, ...published({}) }))).toBe('denied')
+
+  const entry = (what: TrustInForce): string | undefined =>
+    entryFaultOf(a, what, { nowMs: 7 * dayMs, stale: 'refuse' })?.reason
+  const fresh = trust({ nextUpdateMs: 9 * dayMs }).lists
+  expect(entry(trust({ ...published({ lists }) }))).toBe('stale-crl')
+  expect(entry(trust({ ...published({ lists: fresh }) }))).toBeUndefined()
+  expect(entry(trust({ lists: fresh, ...published({ lists }) }))).toBeUndefined()
+  expect(entry(trust({ lists: undefined, ...published({ lists }) }))).toBe('stale-crl')
+  expect(entry(trust({ lists: undefined, ...published({}) }))).toBeUndefined()
+  const unread = { publishedUnread: true }
+  expect(entry(trust({ lists: undefined, ...unread }))).toBe('stale-crl')
+  expect(entry(trust({ lists: fresh, ...unread }))).toBeUndefined()
 })
 
 test('what is against an intermediate, or ends with it or the CA, is against the device below it', () => {

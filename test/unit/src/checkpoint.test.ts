@@ -1,6 +1,6 @@
 import type { KeyObject } from 'node:crypto'
 import { expect, test } from 'vitest'
-import { algorithmOf } from '../../../src/contract/checkpoint.ts'
+import { algorithmOf } from '../../../src/contract/signature.ts'
 
 function rsa(modulusLength: number): ReturnType<typeof algorithmOf> {
   return algorithmOf({ asymmetricKeyType: 'rsa', asymmetricKeyDetails: { modulusLength } } as KeyObject)

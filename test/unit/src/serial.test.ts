@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { plainSerial } from '../../../edge/mqtt/trust/serial.ts'
+import { plainSerial } from '../../../src/contract/serial.ts'
 
 test('a serial number is the same however it is spelt', () => {
   for (const spelt of ['4AFF', '4aff', '4a:ff', '00:4A:FF', '0004aff'])

@@ -1,6 +1,6 @@
-import { deviceIdPattern } from '../../../src/contract/event.ts'
-import { TidegateError } from '../../../src/errors.ts'
-import { readPem } from '../../../src/pem-files.ts'
+import { deviceIdPattern } from './event.ts'
+import { TidegateError } from '../errors.ts'
+import { readPem } from '../pem-files.ts'
 import { plainSerial } from './serial.ts'
 
 /** Who is not let in, whatever their certificates are worth. */

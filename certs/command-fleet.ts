@@ -24,6 +24,7 @@ export function registerFleetCommands(parts: Parts): void {
   addRenew(parts)
   addBootstrap(parts)
   addRevoke(parts)
+  addSuspend(parts)
   addServe(parts)
 }
 
@@ -101,7 +102,7 @@ function addList({ certs, say, now, onAlarm }: Parts): void {
         else
           say(
             [
-              one.state.padEnd(7),
+              one.state.padEnd(9),
               daysLeftInWords(one.daysLeft).padStart(20),
               ` ${one.role.padEnd(9)}`,
               one.commonName,
@@ -184,6 +185,29 @@ function addRevoke({ certs, say, now }: Parts): void {
         `${list.written ? 'signed ' : 'kept   '}  ${list.crlFile}  ${list.listed} listed, until ${list.nextUpdate.toISOString()}`,
       )
     })
+}
+
+function addSuspend({ certs, say, now }: Parts): void {
+  onFolder(
+    certs,
+    'suspend <devices...>',
+    'shut devices out until they are resumed: name them in denied.txt, for mqtt.tls.denied or `lists publish`',
+  )
+    .option('--reason <text>', 'why, for whoever reads the file')
+    .action(async (devices: string[], { dir, reason }: { dir: string; reason?: string }) => {
+      const authority = await openedAuthority(dir, now())
+      const { suspendDevices, suspendedFile } = await import('./revoke.ts')
+      for (const { commonName, already } of await suspendDevices(authority, devices, { now: now(), reason }))
+        say(`${already ? 'kept     ' : 'suspended'}  ${commonName}  ${suspendedFile(authority)}`)
+    })
+  onFolder(certs, 'resume <devices...>', 'let suspended devices in again').action(
+    async (devices: string[], { dir }: { dir: string }) => {
+      const authority = await openedAuthority(dir, now())
+      const { resumeDevices, suspendedFile } = await import('./revoke.ts')
+      await resumeDevices(authority, devices)
+      for (const device of devices) say(`resumed    ${device}  ${suspendedFile(authority)}`)
+    },
+  )
 }
 
 interface ServeOptions {

@@ -9,7 +9,7 @@ import { type Authority, backdatedMs, type Surroundings } from './authority.ts'
 import { type Issue, issueCertificate, type IssuedCertificate, refuseName, signCertificate } from './issue.ts'
 import { publicMode, replaceCertificate, writeWhole } from './pem-files.ts'
 import { folderOf, type Holder, holderOf, readRegister, roleOf } from './register.ts'
-import { revokedSerials } from './revoke.ts'
+import { revokedSerials, suspended } from './revoke.ts'
 import type { SigningRequest } from './sign.ts'
 
 /** A key that is given out has so long to be replaced by one that only the device has. */
@@ -151,6 +151,8 @@ export class Enrolment {
       throw new Refusal(403, 'the certificate that was shown was not issued by the CA that issues here')
     if ((await revokedSerials(this.#options.authority)).has(serialOf(shown)))
       throw new Refusal(403, `the certificate of ${holder.commonName} was revoked`)
+    if ((await suspended(this.#options.authority)).devices.has(holder.commonName))
+      throw new Refusal(403, `${holder.commonName} is suspended`)
     if (request.commonName !== holder.commonName)
       throw new Refusal(
         403,

@@ -3,6 +3,8 @@ import { existsSync, readdirSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import * as x509 from '@peculiar/x509'
+import type { Denied } from '../src/contract/denied.ts'
+import { plainSerial } from '../src/contract/serial.ts'
 import { codeOf, TidegateError } from '../src/errors.ts'
 import { readCertificates } from '../src/pem-files.ts'
 import { renewDays } from '../src/tls-files.ts'
@@ -10,7 +12,7 @@ import { kindOfKey } from './algorithms.ts'
 import { type Authority, dayMs, type Surroundings } from './authority.ts'
 import { issueCertificate } from './issue.ts'
 import { folderOf, holderOf, type Role, roleOf, roles } from './register.ts'
-import { revokedSerials } from './revoke.ts'
+import { revokedSerials, suspended } from './revoke.ts'
 import { isKeyOf } from './pem-files.ts'
 import { signRequest } from './sign.ts'
 
@@ -27,8 +29,11 @@ export interface FleetCertificate {
   daysLeft: number
   /** Whether its key lies beside it; else it stays where its request was made. */
   keyHere: boolean
-  /** `foreign`: this CA has not issued it. */
-  state: 'good' | 'ending' | 'ended' | 'revoked' | 'foreign'
+  /**
+   * `pending` and `used`: a bootstrap certificate that nobody has enrolled with yet, and one that somebody has. `suspended`: the device is shut
+   * out until it is resumed. `foreign`: this CA has not issued it.
+   */
+  state: 'pending' | 'used' | 'active' | 'ending' | 'ended' | 'suspended' | 'revoked' | 'foreign'
 }
 
 export interface FleetOptions extends Surroundings {
@@ -42,11 +47,14 @@ export async function listFleet(
   { withinDays = renewDays, now = new Date() }: FleetOptions = {},
 ): Promise<FleetCertificate[]> {
   const revoked = await revokedSerials(authority)
+  const denied = await suspended(authority)
+  const isEnrolled = (serial: string): boolean => existsSync(join(authority.dir, 'enrolled', `${serial}.crt`))
   const [ca] = readCertificates(authority.certFile, 'the certificate authority').certificates
+  const judging = { authorityKey: ca.publicKey, revoked, denied, isEnrolled, withinDays, now }
   const files = folders.flatMap((folder) => certificatesIn(join(authority.dir, folder)))
   return files
     .filter((file) => file !== authority.certFile)
-    .flatMap((certFile) => readOne(certFile, { authorityKey: ca.publicKey, revoked, withinDays, now }) ?? [])
+    .flatMap((certFile) => readOne(certFile, judging) ?? [])
     .toSorted((one, other) => one.notAfter.getTime() - other.notAfter.getTime())
 }
 
@@ -104,14 +112,15 @@ function notRenewed(message: string, hint: string): TidegateError {
 interface Judging {
   authorityKey: KeyObject
   revoked: ReadonlySet<string>
+  denied: Denied
+  /** Whether somebody has enrolled with a bootstrap certificate, by its serial number. */
+  isEnrolled: (serial: string) => boolean
   withinDays: number
   now: Date
 }
 
-function readOne(
-  certFile: string,
-  { authorityKey, revoked, withinDays, now }: Judging,
-): FleetCertificate | undefined {
+function readOne(certFile: string, judging: Judging): FleetCertificate | undefined {
+  const { authorityKey, now } = judging
   try {
     const { certificates, pem } = readCertificates(certFile, 'certificates')
     const [leaf] = certificates
@@ -119,20 +128,41 @@ function readOne(
     if (holder === undefined) return undefined
     const notAfter = new Date(leaf.validTo)
     const daysLeft = Math.floor((notAfter.getTime() - now.getTime()) / dayMs)
-    const isRevoked = revoked.has(leaf.serialNumber.toLowerCase())
-    const ofTime = isRevoked ? 'revoked' : daysLeft < 0 ? 'ended' : daysLeft < withinDays ? 'ending' : 'good'
-    return {
-      certFile,
+    const one = {
       commonName: holder.commonName,
       role: roleOf(holder),
+      serial: leaf.serialNumber.toLowerCase(),
+    }
+    return {
+      certFile,
+      commonName: one.commonName,
+      role: one.role,
       notAfter,
       daysLeft,
       keyHere: existsSync(keyFileOf(certFile)),
-      state: leaf.verify(authorityKey) ? ofTime : 'foreign',
+      state: leaf.verify(authorityKey) ? stateOf({ ...one, daysLeft }, judging) : 'foreign',
     }
   } catch {
     return undefined
   }
+}
+
+function stateOf(
+  {
+    commonName,
+    role,
+    serial,
+    daysLeft,
+  }: { commonName: string; role: Role; serial: string; daysLeft: number },
+  { revoked, denied, isEnrolled, withinDays }: Judging,
+): FleetCertificate['state'] {
+  const isDevices = role === 'device' || role === 'bootstrap'
+  if (revoked.has(serial)) return 'revoked'
+  if ((isDevices && denied.devices.has(commonName)) || denied.serials.has(plainSerial(serial)))
+    return 'suspended'
+  if (daysLeft < 0) return 'ended'
+  if (role === 'bootstrap') return isEnrolled(serial) ? 'used' : 'pending'
+  return daysLeft < withinDays ? 'ending' : 'active'
 }
 
 function keyFileOf(certFile: string): string {

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as x509 from '@peculiar/x509'
+import { type Denied, nobodyDenied, parseDenied } from '../src/contract/denied.ts'
 import { messageOf, TidegateError } from '../src/errors.ts'
 import { readCertificates } from '../src/pem-files.ts'
 import { type Authority, dayMs, type Surroundings } from './authority.ts'
@@ -148,6 +149,75 @@ async function putOnList(
 export async function revokedSerials(authority: Authority): Promise<ReadonlySet<string>> {
   const list = await readList(authority)
   return new Set(list?.entries.map(({ serialNumber }) => serialNumber.toLowerCase()))
+}
+
+/** Who is suspended, and not taken back for good: in the form of `mqtt.tls.denied`. */
+export function suspendedFile(authority: Pick<Authority, 'dir'>): string {
+  return join(authority.dir, 'denied.txt')
+}
+
+/** Nobody without the file. @throws TidegateError DENIED_INVALID, TLS_FILE_* */
+export async function suspended(authority: Pick<Authority, 'dir'>): Promise<Denied> {
+  const file = suspendedFile(authority)
+  return existsSync(file) ? parseDenied(await readFile(file, 'utf8'), file) : nobodyDenied
+}
+
+export interface Suspended {
+  commonName: string
+  /** It was so before. */
+  already: boolean
+}
+
+/**
+ * Shuts devices out until they are resumed, whatever certificates they have: names them in `denied.txt` beside the CA, with the day and why.
+ * What else stands in the file stays. Safe to repeat.
+ * @throws TidegateError DENIED_INVALID: what is there, or a name, cannot be read
+ */
+export async function suspendDevices(
+  authority: Pick<Authority, 'dir'>,
+  commonNames: readonly string[],
+  { now = new Date(), reason = '' }: Surroundings & { reason?: string | undefined } = {},
+): Promise<Suspended[]> {
+  const { devices } = await suspended(authority)
+  const fresh = [...new Set(commonNames)].filter((one) => !devices.has(one))
+  const why = [now.toISOString().slice(0, 10), reason.replaceAll(/\s+/g, ' ').trim()]
+    .filter(Boolean)
+    .join(', ')
+  await rewriteSuspended(authority, (lines) => [...lines, ...fresh.map((one) => `device ${one}  # ${why}`)])
+  return commonNames.map((commonName) => ({ commonName, already: devices.has(commonName) }))
+}
+
+/** Lets suspended devices in again. @throws TidegateError CERTS_REQUEST: one is not suspended; DENIED_INVALID */
+export async function resumeDevices(
+  authority: Pick<Authority, 'dir'>,
+  commonNames: readonly string[],
+): Promise<void> {
+  const { devices } = await suspended(authority)
+  const other = commonNames.find((one) => !devices.has(one))
+  if (other !== undefined)
+    throw new TidegateError('CERTS_REQUEST', {
+      message: `${other} is not suspended: ${suspendedFile(authority)} does not name it`,
+      retryable: false,
+      hint: '`tidegate certs list` shows who is; what was revoked is not resumed: issue another certificate',
+    })
+  const gone = new Set(commonNames)
+  await rewriteSuspended(authority, (lines) =>
+    lines.filter((line) => !gone.has(/^\s*device\s+([^\s#]+)/.exec(line)?.[1] ?? '')),
+  )
+}
+
+/** Its end stays its end. */
+async function rewriteSuspended(
+  authority: Pick<Authority, 'dir'>,
+  change: (lines: string[]) => string[],
+): Promise<void> {
+  const file = suspendedFile(authority)
+  const before = existsSync(file) ? await readFile(file, 'utf8') : 'end\n'
+  const lines = before.split(/\r?\n/)
+  const end = lines.findIndex((line) => line.replace(/#.*/, '').trim() === 'end')
+  const text = [...change(lines.slice(0, end)), ...lines.slice(end)].join('\n')
+  parseDenied(text, file)
+  if (text !== before) await writeWhole(file, text, publicMode)
 }
 
 /** It must grow from list to list (RFC 5280, 5.2.3): time does. */

@@ -50,7 +50,10 @@ export function registerListsCommand(
     .option('--cert <file>', 'what is shown to the broker, PEM')
     .option('--key <file>', 'its key')
     .option('--insecure', 'go in clear to another machine')
-    .option('--denied <file>', 'as mqtt.tls.denied has it (default: as published before)')
+    .option(
+      '--denied <file>',
+      'as mqtt.tls.denied has it (default: who is suspended, else as published before)',
+    )
     .option('--nobody-denied', 'deny nobody, whoever was before')
     .option('--without-crl', 'publish without a revocation list, where there never was one')
     .option('--gateways <names...>', 'make a queue for these gateways, unless they have one', [])

@@ -9,10 +9,10 @@ import { listsStatement, numberFaultOf, type SignedLists } from '../../src/contr
 import { algorithmOf, fingerprintOf, signStatement } from '../../src/contract/signature.ts'
 import type { Authority } from '../authority.ts'
 import { publicMode, writeWhole } from '../pem-files.ts'
-import { revokedSerials } from '../revoke.ts'
+import { revokedSerials, suspendedFile } from '../revoke.ts'
 
 export interface SigningOptions {
-  /** As `mqtt.tls.denied` has it; default: whoever was denied by the lists before. */
+  /** As `mqtt.tls.denied` has it; default: who is suspended (`denied.txt`), or where that is not, whoever was denied by the lists before. */
   deniedFile?: string | undefined
   /** Nobody is to be denied, whoever was before. */
   nobodyDenied?: boolean | undefined
@@ -42,7 +42,7 @@ export async function signNextLists(
   const lists = {
     ...timeOf(now, before),
     crl: await crlOf(authority, before, withoutCrl),
-    denied: await deniedOf(file, before, choice),
+    denied: await deniedOf(authority, before, choice),
   }
   const fault = numberFaultOf(lists, before?.number)
   if (fault !== undefined) throw refused(fault, 'set the clock: gateways refuse such lists')
@@ -102,10 +102,13 @@ function thisUpdateOf(pem: string, file: string): number {
 }
 
 async function deniedOf(
-  file: string,
+  authority: Authority,
   before: Kept | undefined,
-  { deniedFile, nobodyDenied = false }: Pick<SigningOptions, 'deniedFile' | 'nobodyDenied'>,
+  { deniedFile: named, nobodyDenied = false }: Pick<SigningOptions, 'deniedFile' | 'nobodyDenied'>,
 ): Promise<string> {
+  const file = join(authority.dir, 'lists.json')
+  const own = suspendedFile(authority)
+  const deniedFile = named ?? (existsSync(own) && !nobodyDenied ? own : undefined)
   if (deniedFile === undefined && nobodyDenied) return nobody
   const denied = deniedFile === undefined ? before?.denied : await text(deniedFile)
   if (denied === undefined)

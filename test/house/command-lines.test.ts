@@ -13,6 +13,7 @@ const freeTexts = [
   'type',
   'lane',
   'names...',
+  'text',
   'hosts...',
   'addresses...',
   'fingerprint...',

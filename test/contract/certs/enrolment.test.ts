@@ -14,7 +14,13 @@ import { issueBootstrap } from '../../../certs/enrolment.ts'
 import { type EstServer, startEst } from '../../../certs/est.ts'
 import { listFleet, renewCertificate } from '../../../certs/fleet.ts'
 import { issueCertificate } from '../../../certs/issue.ts'
-import { revokeCertificates, revokedSerials, revokeHolders } from '../../../certs/revoke.ts'
+import {
+  resumeDevices,
+  revokeCertificates,
+  revokedSerials,
+  revokeHolders,
+  suspendDevices,
+} from '../../../certs/revoke.ts'
 import { parseSigningRequest, signRequest } from '../../../certs/sign.ts'
 import { identify } from '../../../edge/mqtt/identity.ts'
 import { systemClock } from '../../../src/clock.ts'
@@ -264,6 +270,26 @@ test('what was revoked enrols and renews nothing: every certificate that its hol
     code: 'CERTS_REQUEST',
     message: expect.stringContaining('was revoked') as string,
   })
+})
+
+test('a device that is suspended neither enrols nor renews, and does both again when it is resumed', async () => {
+  const { bootstrap, first, renewed, second } = await enrolledAndRenewed()
+  const listed = async (): Promise<unknown[]> =>
+    (await listFleet(authority, { now: new Date(nowMs) })).map(({ role, state }) => `${role} ${state}`)
+  expect(await listed()).toEqual(expect.arrayContaining(['bootstrap used', 'device active']))
+  await suspendDevices(authority, ['boiler-7'], { now: new Date(nowMs), reason: 'on loan' })
+  expect(await listed()).toEqual(expect.arrayContaining(['bootstrap suspended', 'device suspended']))
+  nowMs += 2 * hourMs
+  const third = await makeSigningRequest('boiler-7')
+  const asks = () =>
+    Promise.all([
+      ask(bootstrap, 'simpleenroll', first.pem),
+      ask(shownWith(renewed, second.keys), 'simplereenroll', third.pem),
+    ])
+  for (const answer of await asks())
+    expect(answer).toMatchObject({ status: 403, text: 'boiler-7 is suspended\n' })
+  await resumeDevices(authority, ['boiler-7'])
+  expect(await asks()).toMatchObject([{ status: 200 }, { status: 200 }])
 })
 
 test('an enrolment that is repeated late does not put an older certificate in the place of a newer', async () => {

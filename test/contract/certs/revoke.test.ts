@@ -97,3 +97,30 @@ test('what is not its own to take back is refused, and a list that cannot be rea
   }
   await rm(stranger, { recursive: true, force: true })
 })
+
+test('a device is suspended by name, with the day and why, and resumed; what else stands in the file stays', async () => {
+  const file = join(dir, 'denied.txt')
+  const denied = (): string => readFileSync(file, 'utf8')
+  const day = now.toISOString().slice(0, 10)
+  expect(await tidegate('suspend', 'boiler-7', '--reason', 'on loan\nto the port')).toMatch(
+    /^suspended {2}boiler-7 {2}\S+denied\.txt$/,
+  )
+  expect(denied()).toBe(`device boiler-7  # ${day}, on loan to the port\nend\n`)
+  expect(await tidegate('suspend', 'boiler-7', 'boiler-9')).toMatch(
+    /^kept {7}boiler-7 .*\nsuspended {2}boiler-9 /,
+  )
+  writeFileSync(file, `# ours\nserial 4a1f\n${denied()}`)
+  expect(await tidegate('list')).toMatch(/^suspended .* boiler-7$/m)
+  expect(await tidegate('list')).toMatch(/^active .* boiler-8$/m)
+  expect(await tidegate('resume', 'boiler-7')).toMatch(/^resumed {4}boiler-7 /)
+  expect(denied()).toBe(`# ours\nserial 4a1f\ndevice boiler-9  # ${day}\nend\n`)
+  await expect(tidegate('resume', 'boiler-9', 'boiler-7')).rejects.toMatchObject({
+    code: 'CERTS_REQUEST',
+    message: expect.stringContaining('boiler-7 is not suspended') as string,
+  })
+  expect(denied()).toContain('boiler-9')
+  await expect(tidegate('suspend', 'no device')).rejects.toMatchObject({ code: 'DENIED_INVALID' })
+  writeFileSync(file, 'device boiler-9')
+  await expect(tidegate('suspend', 'boiler-8')).rejects.toMatchObject({ code: 'DENIED_INVALID' })
+  expect(denied()).toBe('device boiler-9')
+})

@@ -151,11 +151,11 @@ describe('the certificates of a folder', () => {
     await issueCertificate(authority, { ...asDevice('boiler-7'), days: 25, force: true })
     expect(await listFleet(authority, { now })).toMatchObject([
       { commonName: 'boiler-7', role: 'device', daysLeft: 25, state: 'ending', keyHere: true },
-      { commonName: 'boiler-8', role: 'device', daysLeft: 825, state: 'good', keyHere: false },
+      { commonName: 'boiler-8', role: 'device', daysLeft: 825, state: 'active', keyHere: false },
     ])
     expect(await listFleet(authority, { now: later(26) })).toMatchObject([
       { state: 'ended' },
-      { state: 'good' },
+      { state: 'active' },
     ])
     expect((await readRegister(authority.dir)).map(({ commonName }) => commonName)).toEqual([
       'boiler-7',

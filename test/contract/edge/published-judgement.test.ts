@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path'
 import { beforeAll, expect, onTestFinished, test } from 'vitest'
 import { openAuthority } from '../../../certs/authority.ts'
 import { signNextLists } from '../../../certs/lists/lists.ts'
-import { revokeCertificates } from '../../../certs/revoke.ts'
+import { resumeDevices, revokeCertificates, suspendDevices } from '../../../certs/revoke.ts'
 import { authoritiesOf } from '../../../edge/mqtt/trust/credential.ts'
 import {
   judgePublished,
@@ -204,4 +204,21 @@ test('the command signs nothing that lets in who is out unless somebody says so'
   expect(await sign({ nobodyDenied: true })).toBe('end\n')
   await rm(listsFile)
   expect(await sign({})).toBe('CERTS_LISTS')
+})
+
+test('the command publishes who is suspended, unless another file is named', async () => {
+  const pki = await createTestPki()
+  onTestFinished(() => pki.close())
+  const authority = await openAuthority(dirname(pki.caFile))
+  const now = new Date('2026-03-01T12:00:00Z')
+  await suspendDevices(authority, ['a'], { now })
+  const sign = (options: object): Promise<string> =>
+    signNextLists(authority, { now, withoutCrl: true, ...options }).then(({ denied }) => denied)
+  expect(await sign({})).toBe('device a  # 2026-03-01\nend\n')
+  const deniedFile = join(pki.folder, 'other.txt')
+  await writeFile(deniedFile, 'device b\nend\n')
+  expect(await sign({ deniedFile })).toBe('device b\nend\n')
+  await resumeDevices(authority, ['a'])
+  await expect(sign({})).rejects.toMatchObject({ code: 'CERTS_LISTS' })
+  expect(await sign({ nobodyDenied: true })).toBe('end\n')
 })

@@ -43,6 +43,13 @@ const route = z
       context.addIssue({ code: 'custom', path: [key], message })
   })
 
+/** Of one device, in a second. */
+const limits = z.strictObject({
+  packetsPerSecond: z.number().min(1).optional(),
+  bytesPerSecond: byteSize({ min: '1KiB' }).optional(),
+  connectsPerSecond: z.number().positive().optional(),
+})
+
 const profile = z.strictObject({
   devices: z.array(z.string()).min(1, 'must name at least one device').optional(),
   types: z.array(z.string()).min(1, 'must name at least one type, or be left out').optional(),
@@ -53,6 +60,7 @@ const profile = z.strictObject({
       'must name normal, where whatever is lowered goes: [normal], or leave it out for both',
     )
     .optional(),
+  limits: limits.optional(),
 })
 
 const profiles = z
@@ -83,13 +91,7 @@ const mqtt = z.strictObject({
   inFlightMax: count(512, 65_535),
   inFlightBytesMax: byteSize('64MiB', { min: '1KiB' }),
   inFlightBytesPerDeviceMax: byteSize('8MiB', { min: '1KiB' }),
-  limits: z
-    .strictObject({
-      packetsPerSecond: z.number().min(1).optional(),
-      bytesPerSecond: byteSize({ min: '1KiB' }).optional(),
-      connectsPerSecond: z.number().positive().optional(),
-    })
-    .prefault({}),
+  limits: limits.prefault({}),
   subscribe: z.array(subscribeFilter).default([]),
   sessions: z
     .strictObject({
@@ -232,14 +234,17 @@ export const edgeConfigSchema = z
     path: ['events', 'payloadBytesMax'],
     message: 'must be below mqtt.packetBytesMax, or nothing over it could be quarantined',
   })
-  .refine(
-    ({ mqtt: { limits, packetBytesMax } }) =>
-      limits.bytesPerSecond === undefined || packetBytesMax <= limits.bytesPerSecond * readSecondsMax,
-    {
-      path: ['mqtt', 'limits', 'bytesPerSecond'],
-      message: `must let through a packet of mqtt.packetBytesMax in ${readSecondsMax} s, or its device would be silent for longer than it may be, and send it again for ever: raise it, or lower mqtt.packetBytesMax`,
-    },
-  )
+  .superRefine(({ mqtt, profiles }, context) => {
+    const all = Object.entries(profiles).map(([name, { limits = {} }]) => ({
+      path: ['profiles', name],
+      limits,
+    }))
+    for (const { path, limits } of [{ path: ['mqtt'], limits: mqtt.limits }, ...all]) {
+      if (mqtt.packetBytesMax <= (limits.bytesPerSecond ?? Infinity) * readSecondsMax) continue
+      const message = `must let through a packet of mqtt.packetBytesMax in ${readSecondsMax} s, or its device would be silent for longer than it may be, and send it again for ever: raise it, or lower mqtt.packetBytesMax`
+      context.addIssue({ code: 'custom', path: [...path, 'limits', 'bytesPerSecond'], message })
+    }
+  })
 
 export type EdgeConfig = z.output<typeof edgeConfigSchema>
 

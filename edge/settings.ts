@@ -2,6 +2,7 @@ import { amqpWay } from '../src/amqp/address.ts'
 import type { Way } from '../src/settings/in-clear.ts'
 import { join } from 'node:path'
 import type { AdmissionOptions } from './admission/admission.ts'
+import { createProfiles } from './admission/profiles.ts'
 import type { EdgeConfig } from './config.ts'
 import type { BrokerOptions } from './mqtt/broker-aedes.ts'
 import type { TrustFiles } from './mqtt/trust/files.ts'
@@ -140,7 +141,8 @@ type BrokerSettings = Omit<
   'trust' | 'rules' | 'ingest' | 'observer' | 'clock' | 'random' | 'log'
 >
 
-export function brokerSettings({ dataDir, mqtt }: EdgeConfig): BrokerSettings {
+export function brokerSettings({ dataDir, mqtt, profiles }: EdgeConfig): BrokerSettings {
+  const profileOf = createProfiles(profiles)
   return {
     sessionsFolder: join(dataDir, 'sessions'),
     host: mqtt.host,
@@ -153,7 +155,7 @@ export function brokerSettings({ dataDir, mqtt }: EdgeConfig): BrokerSettings {
     inFlightMax: mqtt.inFlightMax,
     inFlightBytesMax: mqtt.inFlightBytesMax,
     inFlightBytesPerDeviceMax: mqtt.inFlightBytesPerDeviceMax,
-    rates: mqtt.limits,
+    ratesOf: (deviceId) => ({ ...mqtt.limits, ...profileOf(deviceId)?.limits }),
     sessionLimits: mqtt.sessions,
   }
 }

@@ -8,6 +8,14 @@ export interface Profile {
   /** Event types, or the beginning of types and a `*`. */
   types?: readonly string[] | undefined
   lanes?: readonly Lane[] | undefined
+  /** What each of them may do in a second; what is left out is as it is for all. */
+  limits?: ProfileLimits | undefined
+}
+
+export interface ProfileLimits {
+  packetsPerSecond?: number | undefined
+  bytesPerSecond?: number | undefined
+  connectsPerSecond?: number | undefined
 }
 
 /** Of which devices no profile speaks. */
@@ -18,6 +26,7 @@ export interface NamedProfile {
   /** Whether devices may use an event type, or a lane. */
   allowsType(type: string): boolean
   allowsLane(lane: Lane): boolean
+  readonly limits: ProfileLimits
 }
 
 /**
@@ -46,7 +55,7 @@ export function createProfiles(
     byId.get(deviceId) ?? byStart.find(({ start }) => deviceId.startsWith(start))?.profile ?? others
 }
 
-function compile(name: string, { types, lanes }: Profile): NamedProfile {
+function compile(name: string, { types, lanes, limits = {} }: Profile): NamedProfile {
   const exact = types && new Set(types)
   const starts = types?.filter((type) => type.endsWith('*')).map((type) => type.slice(0, -1))
   return {
@@ -54,6 +63,7 @@ function compile(name: string, { types, lanes }: Profile): NamedProfile {
     allowsType: (type) =>
       exact === undefined || exact.has(type) || starts?.some((start) => type.startsWith(start)) === true,
     allowsLane: (lane) => lanes === undefined || lanes.includes(lane),
+    limits,
   }
 }
 

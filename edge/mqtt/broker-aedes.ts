@@ -30,8 +30,8 @@ export interface BrokerOptions extends EntranceOptions {
   /** What publishes of all connections that are not yet acknowledged may take in memory; and those of one device. */
   inFlightBytesMax: number
   inFlightBytesPerDeviceMax: number
-  /** Of each device; without them it is read as far as others leave time. */
-  rates: Rates
+  /** Without any a device is read as far as others leave time. */
+  ratesOf: (deviceId: string) => Rates
   sessionsFolder: string
   sessionLimits: SessionLimits
   rules: TopicRules

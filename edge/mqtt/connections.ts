@@ -41,7 +41,7 @@ export interface ConnectionLimits extends FrameLimits {
   inFlightMax: number
   inFlightBytesMax: number
   inFlightBytesPerDeviceMax: number
-  rates: Rates
+  ratesOf: (deviceId: string) => Rates
 }
 
 export interface ConnectionsParts {
@@ -264,9 +264,9 @@ class GuardedConnections implements Connections {
 
   constructor(limits: ConnectionLimits, parts: ConnectionsParts) {
     this.#unanswered = new Unanswered(limits)
-    const { rates } = limits
+    const { ratesOf } = limits
     const turn = { costPerTurn, costPerPacketMin: costOfPacketMin, yieldTo: setImmediate }
-    this.#turns = new Turns({ ...turn, rates, ...parts })
+    this.#turns = new Turns({ ...turn, ratesOf, ...parts })
   }
 
   open<Topic>(

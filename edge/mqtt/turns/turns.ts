@@ -1,7 +1,7 @@
 import type { Clock } from '../../../src/clock.ts'
 import { Rate } from './rate.ts'
 
-/** What each device may do in a second, over all its connections; undefined: as much as there is time for. */
+/** What a device may do in a second, over all its connections; undefined: as much as there is time for. */
 export interface Rates {
   packetsPerSecond?: number | undefined
   bytesPerSecond?: number | undefined
@@ -23,7 +23,7 @@ export interface TurnsOptions {
   yieldTo: (next: () => void) => void
   /** Of the cheapest packet. */
   costPerPacketMin: number
-  rates: Rates
+  ratesOf: (deviceId: string) => Rates
   clock: Pick<Clock, 'monotonicMs' | 'after'>
   /** A device is not read for some time since it is over a rate. */
   onHeld: (deviceId: string) => void
@@ -96,7 +96,8 @@ export class Turns {
   }
 
   #open(deviceId: string): Account {
-    const { costPerTurn, rates, clock } = this.#options
+    const { costPerTurn, ratesOf, clock } = this.#options
+    const rates = ratesOf(deviceId)
     const rateOf = (perSecond: number | undefined): Rate | undefined =>
       perSecond === undefined ? undefined : new Rate(perSecond, () => clock.monotonicMs())
     const account = new Account(deviceId, costPerTurn, this.#round)

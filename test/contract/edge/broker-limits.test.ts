@@ -5,7 +5,7 @@ const { pki, start } = useTestBrokers()
 const climate = 'devices/a1/events/com.acme.note'
 
 test('who connects more often than it may is refused with CONNACK 3, and told by device; others are not (G7)', async () => {
-  const { connect, seen, when } = await start({ options: { rates: { connectsPerSecond: 0.01 } } })
+  const { connect, seen, when } = await start({ options: { ratesOf: () => ({ connectsPerSecond: 0.01 }) } })
   const tls = await pki.device('a1')
   const first = await connect(tls)
   await expect(connect(tls)).rejects.toThrow(/unavailable/i)
@@ -17,7 +17,7 @@ test('who connects more often than it may is refused with CONNACK 3, and told by
 })
 
 test('who publishes more than it may is read later, and loses nothing (G7)', async () => {
-  const { connect, outbox, seen } = await start({ options: { rates: { packetsPerSecond: 40 } } })
+  const { connect, outbox, seen } = await start({ options: { ratesOf: () => ({ packetsPerSecond: 40 }) } })
   const client = await connect(await pki.device('a1'))
   const payloads = Array.from({ length: 60 }, (_, index) => JSON.stringify({ index }))
   await Promise.all(payloads.map((payload) => client.publishAsync(climate, payload, { qos: 1 })))

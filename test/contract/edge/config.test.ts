@@ -5,6 +5,7 @@ import { parse } from 'yaml'
 import { expect, test } from 'vitest'
 import { loadCloudConfig } from '../../../cloud/config.ts'
 import { edgeConfigSchema, loadEdgeConfig } from '../../../edge/config.ts'
+import { brokerSettings } from '../../../edge/settings.ts'
 import { TidegateError } from '../../../src/errors.ts'
 
 const example = new URL('../../../config/edge.example.yaml', import.meta.url).pathname
@@ -139,6 +140,24 @@ test('a rate of bytes that would hold a packet back for longer than a keep alive
     'mqtt.limits.bytesPerSecond: must let through a packet of mqtt.packetBytesMax in 30 s',
   )
   expect(faultsOf({ ...least, mqtt: { ...least.mqtt, limits: { bytesPerSecond: '35KiB' } } })).toEqual([])
+  const profiles = { meters: { devices: ['meter-*'], limits: { bytesPerSecond: '10KiB' } } }
+  expect(faultsOf({ ...least, profiles })[0]).toContain(
+    'profiles.meters.limits.bytesPerSecond: must let through',
+  )
+})
+
+test('a device has the limits of its profile, and what that leaves out as all have it (G7)', () => {
+  const file = join(mkdtempSync(join(tmpdir(), 'tidegate-config-')), 'edge.yaml')
+  const profiles = {
+    meters: { devices: ['meter-*'], limits: { packetsPerSecond: 5 } },
+    panels: { devices: ['panel-1'], lanes: ['normal'] },
+  }
+  const mqtt = { ...least.mqtt, limits: { packetsPerSecond: 100, connectsPerSecond: 1 } }
+  writeFileSync(file, JSON.stringify({ ...least, mqtt, profiles }))
+  const { ratesOf } = brokerSettings(loadEdgeConfig(file, {}))
+  expect(ratesOf('meter-7')).toEqual({ packetsPerSecond: 5, connectsPerSecond: 1 })
+  for (const device of ['panel-1', 'sensor-1'])
+    expect(ratesOf(device)).toEqual({ packetsPerSecond: 100, connectsPerSecond: 1 })
 })
 
 test('the environment wins over the file, key by key', () => {

@@ -191,7 +191,7 @@ export async function startTestBroker(pki: TestPki, given: TestBrokerOptions = {
     inFlightMax: 64,
     inFlightBytesMax: 1 << 24,
     inFlightBytesPerDeviceMax: 1 << 22,
-    rates: {},
+    ratesOf: () => ({}),
     sessionsFolder: given.folder ?? join(pki.folder, `sessions-${++folders}`),
     sessionLimits: {
       queuedMax: 5,

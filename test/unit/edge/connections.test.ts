@@ -50,7 +50,7 @@ const limits = {
   inFlightMax: 2,
   inFlightBytesMax: 20_000,
   inFlightBytesPerDeviceMax: 15_000,
-  rates: {},
+  ratesOf: () => ({}),
 }
 const parts = { clock: systemClock, onHeld() {} }
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))

@@ -13,7 +13,10 @@ interface Reader {
 }
 
 /** Turns whose event loop is turned by hand: one entry a turn in `trace`, `<name>:<cost>` for each read. */
-function bench(rates: Rates = {}): {
+function bench(
+  rates: Rates = {},
+  ratesOf: Record<string, Rates> = {},
+): {
   reader: (deviceId: string, todo?: number[], name?: string) => Reader
   /** Lets the event loop come around once; false: nobody waits for it. */
   comeAround: () => boolean
@@ -39,7 +42,7 @@ function bench(rates: Rates = {}): {
     costPerTurn,
     costPerPacketMin: 1,
     yieldTo: (next) => due.push(next),
-    rates,
+    ratesOf: (deviceId) => ratesOf[deviceId] ?? rates,
     clock,
     onHeld: (deviceId) => held.push(deviceId),
   })
@@ -254,6 +257,21 @@ describe('whose turn it is to be read', () => {
     pass(500)
     run()
     expect(trace.flat().slice(4)).toEqual(['a2:1'])
+  })
+
+  test('each device has the rate that is said of it, and no other’s (G7)', () => {
+    const { reader, trace, run, pass, held } = bench(
+      { packetsPerSecond: 2 },
+      { b: { packetsPerSecond: 1 }, c: {} },
+    )
+    for (const device of ['a', 'b', 'c']) reader(device, times(4, 1)).pull()
+    run()
+    const readOf = (device: string): number => trace.flat().filter((one) => one.startsWith(device)).length
+    expect(['a', 'b', 'c'].map(readOf)).toEqual([2, 1, 4])
+    expect(held).toEqual(['a', 'b'])
+    pass(1000)
+    run()
+    expect(['a', 'b', 'c'].map(readOf)).toEqual([4, 2, 4])
   })
 
   test('a rate of bytes is overdrawn by one packet and made up for, and is no less when the device comes again (G7)', () => {

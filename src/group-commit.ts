@@ -98,13 +98,13 @@ class FairQueue<T, R> {
     const { itemsMax, countOf } = this.#options
     const batch = this.#nobodys
     this.#nobodys = []
-    const first = batch.length
+    const nobodys = batch.length
     let counted = batch.reduce((sum, { item }) => sum + countOf(item), 0)
     // An owner that is set again comes at the end of the round, which the iteration goes on to.
     for (const [owner, line] of this.#lines) {
       const next = line[0] as Waiting<T, R>
       counted += countOf(next.item)
-      if (batch.length > first && counted > itemsMax) break
+      if (batch.length > nobodys && counted > itemsMax) break
       batch.push(next)
       line.shift()
       this.#lines.delete(owner)

@@ -91,11 +91,22 @@ export class Handshakes {
 
   #makeRoom(newcomer: string): boolean {
     const own = this.#sources.get(newcomer)?.length ?? 0
-    const most = Math.max(...Array.from(this.#sources.values(), ({ length }) => length))
-    const fullest = Array.from(this.#sources.keys()).filter((key) => this.#sources.get(key)?.length === most)
+    const { fullest, most } = this.#fullest(newcomer)
     // With its place the newcomer's source would have no more than this one.
-    if (most > own + 1) return this.#displaceOne(this.#drawn(fullest), -Infinity)
-    return this.#displaceOne(own > 0 ? newcomer : this.#drawn(fullest), patienceMs)
+    if (most > own + 1) return this.#displaceOne(fullest, -Infinity)
+    return this.#displaceOne(own > 0 ? newcomer : fullest, patienceMs)
+  }
+
+  /** The source that holds most; of several one that is drawn, each as likely, in one pass. */
+  #fullest(newcomer: string): { fullest: string; most: number } {
+    let [fullest, most, alike] = [newcomer, 0, 0]
+    for (const [key, { length }] of this.#sources) {
+      if (length < most) continue
+      alike = length > most ? 1 : alike + 1
+      if (this.#options.random() * alike < 1) fullest = key
+      most = length
+    }
+    return { fullest, most }
   }
 
   /** One that has spoken only if it has been at it for so long. */

@@ -41,6 +41,8 @@ export function receiveAsSent(connection: Connection, bodyBytesMax = Infinity): 
   raw._handleChunk = (frame) => {
     if (frame?.type === headerFrame) {
       conceal(frame.fields)
+      // A channel may have ended amid a body, and another has its number.
+      uncollected.delete(frame.channelId)
       if (frame.bodySize > bodyBytesMax) {
         uncollected.set(frame.channelId, frame.bodySize)
         return handle({ ...frame, bodySize: 0 })

@@ -71,15 +71,8 @@ describe('group commit', () => {
   })
 
   test('of owners that have more waiting than a commit holds one item each is taken in turn, and of one in order (G7)', async () => {
-    const batches: string[][] = []
-    const commits = groupCommit(
-      async (items: string[]) => {
-        batches.push(items)
-        await new Promise((resolve) => setImmediate(resolve))
-        return items
-      },
-      { itemsMax: 3, ownerOf: (item) => item.slice(0, 1) },
-    )
+    const { batches, commit } = noting()
+    const commits = groupCommit(commit, { itemsMax: 3, ownerOf: (item) => item.slice(0, 1) })
     await Promise.all(['a1', 'a2', 'a3', 'a4', 'a5', 'b1', 'c1', 'b2'].map((item) => commits.submit(item)))
     expect(batches).toEqual([
       ['a1', 'b1', 'c1'],
@@ -89,15 +82,11 @@ describe('group commit', () => {
   })
 
   test('what is nobody’s goes into the next commit, all of it, however many owners are in line, and one of theirs with it (G7)', async () => {
-    const batches: string[][] = []
-    const commits = groupCommit(
-      async (items: string[]) => {
-        batches.push(items)
-        await new Promise((resolve) => setImmediate(resolve))
-        return items
-      },
-      { itemsMax: 2, ownerOf: (item) => (item.startsWith('-') ? undefined : item.slice(0, 1)) },
-    )
+    const { batches, commit } = noting()
+    const commits = groupCommit(commit, {
+      itemsMax: 2,
+      ownerOf: (item) => (item.startsWith('-') ? undefined : item.slice(0, 1)),
+    })
     const all = ['a1', 'b1', 'c1', 'd1', '-1', '-2', '-3'].map((item) => commits.submit(item))
     await Promise.resolve()
     all.push(commits.submit('-4'), commits.submit('-5'))
@@ -109,3 +98,16 @@ describe('group commit', () => {
     ])
   })
 })
+
+/** Notes what each commit is given. */
+function noting(): { batches: string[][]; commit: (items: string[]) => Promise<string[]> } {
+  const batches: string[][] = []
+  return {
+    batches,
+    async commit(items) {
+      batches.push(items)
+      await new Promise((resolve) => setImmediate(resolve))
+      return items
+    },
+  }
+}

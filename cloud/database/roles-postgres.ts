@@ -13,10 +13,20 @@ const workingTables: Readonly<Record<string, string>> = {
   gateways: 'select',
   gateway_keys: 'select',
   gateway_names: 'select',
+  gateway_devices: 'select',
+  failure_groups: 'select, insert, update',
+  failure_counts: 'select, insert, delete',
+  dead_letters: 'select, insert, update, delete',
+  parked_devices: 'select, insert, update, delete',
+  parked_events: 'select, insert, update, delete',
+  deeds: 'select, insert, update',
+  replays: 'select, insert, update',
+  tokens: 'select, insert, update, delete',
+  group_states: 'select, insert, update, delete',
 }
 
 /** Who the gateways are is said by who owns the tables: the cloud at work could else vouch for keys of its own (G8). */
-const registryTables = ['gateways', 'gateway_keys', 'gateway_names'] as const
+const registryTables = ['gateways', 'gateway_keys', 'gateway_names', 'gateway_devices'] as const
 
 /**
  * Whether deploy/postgres/roles.sql was run in this database, this session may act as the owner, and what there is of Tidegate is the

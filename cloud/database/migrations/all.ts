@@ -7,6 +7,10 @@ import { queues } from './0006-queues.ts'
 import { gateways } from './0007-gateways.ts'
 import { inboxAge } from './0008-inbox-age.ts'
 import { inboxBrin } from './0009-inbox-brin.ts'
+import { gatewayDevices } from './0010-gateway-devices.ts'
+import { failures } from './0011-failures.ts'
+import { deeds } from './0012-deeds.ts'
+import { access } from './0013-access.ts'
 import type { Migration } from './migration.ts'
 
 export const migrations: readonly Migration[] = [
@@ -19,4 +23,8 @@ export const migrations: readonly Migration[] = [
   gateways,
   inboxAge,
   inboxBrin,
+  gatewayDevices,
+  failures,
+  deeds,
+  access,
 ]

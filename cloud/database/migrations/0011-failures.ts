@@ -1,0 +1,118 @@
+import type { Migration } from './migration.ts'
+
+/** What failed for good, on record as what succeeded is (G5), and where the events of a device wait behind one that fails (G6). */
+export const failures: Migration = {
+  version: 11,
+  name: 'failures',
+  sql: `
+create table tidegate.failure_groups (
+  fingerprint    text collate "C" primary key,
+  consumer_group text collate "C" not null,
+  code           text not null,
+  type           text,
+  message        text not null,
+  frame          text,
+  first_seen     timestamptz not null,
+  last_seen      timestamptz not null,
+  letters        bigint not null default 0,
+  open           bigint not null default 0,
+  status         text not null default 'open' check (status in ('open', 'muted', 'resolved', 'regressed')),
+  first_version  text,
+  last_version   text,
+  resolved_version text,
+  note           text,
+  owner          text,
+  issue          text,
+  changed_at     timestamptz not null default clock_timestamp()
+);
+create index failure_groups_seen on tidegate.failure_groups (consumer_group, last_seen desc);
+comment on table tidegate.failure_groups is
+  'Dead letters that have one cause, by what is the same in them. letters and open are exact together with failure_counts.';
+
+create table tidegate.failure_counts (
+  fingerprint text collate "C" not null,
+  letters     integer not null,
+  open        integer not null
+);
+comment on table tidegate.failure_counts is
+  'What is to be added to the counts of failure_groups: nobody who writes a letter waits for another. Folded every few seconds.';
+
+create table tidegate.dead_letters (
+  letter          bigint generated always as identity primary key,
+  consumer_group  text collate "C" not null,
+  key             bytea not null,
+  source          text collate "C",
+  id              text collate "C",
+  type            text collate "C",
+  device          text collate "C",
+  gateway         text collate "C",
+  epoch           text collate "C",
+  sequence        bigint,
+  body            bytea not null,
+  properties      json not null,
+  headers         json not null,
+  routing_key     text not null,
+  queue           text not null,
+  publisher       text,
+  fingerprint     text collate "C" not null,
+  code            text not null,
+  message         text not null,
+  stack           text,
+  attempts        integer not null,
+  failures        json not null,
+  instance        text not null,
+  version         text,
+  first_failed_at timestamptz not null,
+  last_failed_at  timestamptz not null,
+  state           text not null default 'open' check (state in ('open', 'replaying', 'resolved', 'discarded')),
+  replays         integer not null default 0,
+  replay          bigint,
+  edit            json,
+  closed_at       timestamptz
+);
+create unique index dead_letters_key on tidegate.dead_letters (consumer_group, key) where state in ('open', 'replaying');
+create index dead_letters_fingerprint on tidegate.dead_letters (fingerprint, letter);
+create index dead_letters_group on tidegate.dead_letters (consumer_group, letter) where state in ('open', 'replaying');
+create index dead_letters_id on tidegate.dead_letters (id, source);
+create index dead_letters_device on tidegate.dead_letters (device, letter);
+create index dead_letters_replay on tidegate.dead_letters (replay, letter) where state = 'replaying';
+create index dead_letters_closed on tidegate.dead_letters (closed_at) where closed_at is not null;
+comment on table tidegate.dead_letters is
+  'Events, and messages that are none, which a group could not process: with their text, why, and what has become of them.';
+comment on column tidegate.dead_letters.key is
+  'SHA-256 of source, a newline and id; of a message that is no event of its properties and body. Of one key there is one open letter in a group.';
+
+create table tidegate.parked_devices (
+  consumer_group text collate "C" not null,
+  device         text collate "C" not null,
+  since          timestamptz not null default clock_timestamp(),
+  state          text not null check (state in ('retrying', 'held')),
+  attempt        integer not null,
+  next_at        timestamptz not null,
+  code           text,
+  message        text,
+  claim          uuid,
+  claimed_until  timestamptz,
+  primary key (consumer_group, device)
+);
+create index parked_devices_due on tidegate.parked_devices (consumer_group, next_at) where state = 'retrying';
+comment on table tidegate.parked_devices is 'Devices of ordered groups whose events wait behind one that fails.';
+
+create table tidegate.parked_events (
+  consumer_group text collate "C" not null,
+  device         text collate "C" not null,
+  n              bigint generated always as identity,
+  key            bytea not null,
+  body           bytea not null,
+  properties     json not null,
+  headers        json not null,
+  routing_key    text not null,
+  queue          text not null,
+  publisher      text,
+  arrived_at     timestamptz not null,
+  primary key (consumer_group, device, n),
+  unique (consumer_group, key)
+);
+comment on table tidegate.parked_events is 'What waits, in the order in which it came: the first of each device is the one that fails.';
+`,
+}

@@ -1,0 +1,29 @@
+import type { Migration } from './migration.ts'
+
+/** Which tokens of the API are good no longer, and whether groups are to work. */
+export const access: Migration = {
+  version: 13,
+  name: 'access',
+  sql: `
+create table tidegate.tokens (
+  jti        text collate "C" primary key,
+  subject    text not null,
+  roles      text[] not null,
+  issued_at  timestamptz not null,
+  expires_at timestamptz not null,
+  revoked_at timestamptz
+);
+comment on table tidegate.tokens is 'Tokens that were minted here, and those that were taken back; what has expired is removed.';
+
+create table tidegate.group_states (
+  consumer_group text collate "C" primary key,
+  state          text not null check (state in ('running', 'paused', 'tripped')),
+  since          timestamptz not null default clock_timestamp(),
+  until          timestamptz,
+  step           integer not null default 0,
+  actor          text,
+  reason         text
+);
+comment on table tidegate.group_states is 'Groups that somebody has paused, or that have tripped; read with every heartbeat by all instances.';
+`,
+}

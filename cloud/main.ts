@@ -25,6 +25,9 @@ import { loadConsumers } from './load-consumers.ts'
 import { createOps } from './ops/ops.ts'
 import type { ConfiguredConsumer } from './pipeline/definition.ts'
 import { noSchemaCheck, schemaCheck, type SchemaCheck } from './pipeline/schema-check.ts'
+import { postgresGroupStates } from './protection/group-states-postgres.ts'
+import { Guard } from './protection/guard.ts'
+import { startWatching } from './protection/watch.ts'
 import { type QueueCheck, startQueueCheck } from './queues/check.ts'
 import { brokerManagement } from './queues/management.ts'
 import {
@@ -34,6 +37,7 @@ import {
   databaseSettings,
   databaseWay,
   groupSettings,
+  killSwitchSettings,
   managementSettings,
   managementWay,
   opsSettings,
@@ -72,6 +76,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
   const stopping = AbortSignal.any([parts.signal, failed.signal])
   const scope = createScope()
   const start: Start = { config, scope, ...surroundings, signal: stopping, timeoutMs: config.startup.timeout }
+  let sharing: Sharing | undefined
   try {
     const { consumers, tls, checkSchema } = await orAborted(loadAll(config, surroundings), stopping)
     const database = await openDatabase(start, consumers)
@@ -85,7 +90,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
       state: {
         groups,
         starveAfterMs: config.ops.starveAfter,
-        databaseFault: () => sharing.fault,
+        databaseFault: () => sharing?.fault,
         brokersUp: () => ({ consume: consuming.up, publish: publishing.up }),
         findings: () => check.findings,
         tls,
@@ -105,10 +110,22 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
       onFatal: (error: unknown) => failed.abort(error),
       signal: stopping,
     }
-    for (const consumer of consumers) groups.push(scope.own(await startGroup({ ...shared, consumer })))
+    const guards = guardsOf(start, database, consumers, (group) => sharing?.membersOf(group) ?? 1)
+    for (const consumer of consumers) {
+      const guard = guards.get(consumer.group) as Guard
+      groups.push(scope.own(await startGroup({ ...shared, consumer, guard })))
+    }
     scope.own(startReplaying({ connection: publishing, clock, log }))
 
-    const sharing = share(start, database, groups)
+    sharing = share(start, database, groups)
+    scope.own(
+      startWatching({
+        ...surroundings,
+        states: postgresGroupStates(database),
+        guards,
+        everyMs: config.sharing.beat,
+      }),
+    )
     scope.own(startPruning({ ...pruningSettings(config), database, clock, log }))
     const check = checkQueues(start, tls, groups)
 
@@ -194,6 +211,33 @@ function share({ config, scope, clock, log }: Start, database: Database, groups:
   const { instance, goneAfterMs, beatMs } = sharingSettings(config)
   const members = postgresMembers(database, instance, goneAfterMs)
   return scope.own(startSharing({ instance, members, groups, beatMs, clock, log }))
+}
+
+/** Who keeps each group from working while it is not to. */
+function guardsOf(
+  { config, clock, log }: Start,
+  database: Database,
+  consumers: readonly ConfiguredConsumer[],
+  membersOf: (group: string) => number,
+): Map<string, Guard> {
+  const states = postgresGroupStates(database)
+  const { instance } = config
+  return new Map(
+    consumers.map(({ group, ratePerSecond, recordsFaults }) => [
+      group,
+      new Guard({
+        group,
+        instance,
+        states,
+        // What records faults has none of its own to trip by.
+        killSwitch: recordsFaults ? undefined : killSwitchSettings(config),
+        ratePerSecond,
+        membersNow: () => membersOf(group),
+        clock,
+        log: log.child({ group }),
+      }),
+    ]),
+  )
 }
 
 /** Looks at what is in effect for every queue there should be, where the broker lets it. */

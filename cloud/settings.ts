@@ -8,6 +8,7 @@ import { dialledBy } from './database/url-postgres.ts'
 import type { PruningOptions } from './database/inbox-pruning-postgres.ts'
 import type { ProvenanceOptions } from './gateways/provenance.ts'
 import type { GroupOptions } from './groups/group.ts'
+import type { GuardOptions } from './protection/guard.ts'
 import type { SharingOptions } from './groups/sharing.ts'
 import type { ConsumersOptions } from './load-consumers.ts'
 import type { OpsOptions } from './ops/ops.ts'
@@ -105,6 +106,12 @@ export function sharingSettings({
 
 export function provenanceSettings({ gateways }: CloudConfig): Omit<ProvenanceOptions, 'registry'> {
   return { users: gateways.users, unvouched: gateways.unvouched, unknown: gateways.unknown }
+}
+
+/** Undefined: no group trips by itself. */
+export function killSwitchSettings({ protection }: CloudConfig): GuardOptions['killSwitch'] {
+  const { killSwitch, after, share, window, pause } = protection
+  return killSwitch ? { after, share, windowMs: window, pauseMs: pause } : undefined
 }
 
 /** Undefined: what is in effect for the queues cannot be seen. */

@@ -37,13 +37,14 @@ import {
   databaseSettings,
   databaseWay,
   groupSettings,
-  killSwitchSettings,
+  guardSettings,
   managementSettings,
   managementWay,
   opsSettings,
   provenanceSettings,
   pruningSettings,
   sharingSettings,
+  watchSettings,
 } from './settings.ts'
 import { type StartupOptions, untilReachable } from './startup.ts'
 import { type CloudTls, loadCloudTls } from './tls.ts'
@@ -85,17 +86,10 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     tellTaken(log, await orAborted(declareTopology(publishing, exchangeTopology()), stopping))
 
     const groups: Group[] = []
-    const ops = createOps({
-      ...opsSettings(config),
-      state: {
-        groups,
-        starveAfterMs: config.ops.starveAfter,
-        databaseFault: () => sharing?.fault,
-        brokersUp: () => ({ consume: consuming.up, publish: publishing.up }),
-        findings: () => check.findings,
-        tls,
-      },
-    })
+    const databaseFault = (): string | undefined => sharing?.fault
+    const brokersUp = (): Record<string, boolean> => ({ consume: consuming.up, publish: publishing.up })
+    const findings = (): QueueCheck['findings'] => check.findings
+    const ops = createOps(opsSettings(config, { groups, databaseFault, brokersUp, findings, tls }))
     const shared = {
       ...groupSettings(config),
       ...surroundings,
@@ -111,20 +105,13 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
       signal: stopping,
     }
     const guards = guardsOf(start, database, consumers, (group) => sharing?.membersOf(group) ?? 1)
-    for (const consumer of consumers) {
-      const guard = guards.get(consumer.group) as Guard
+    for (const { consumer, guard } of guards)
       groups.push(scope.own(await startGroup({ ...shared, consumer, guard })))
-    }
     scope.own(startReplaying({ connection: publishing, clock, log }))
 
     sharing = share(start, database, groups)
     scope.own(
-      startWatching({
-        ...surroundings,
-        states: postgresGroupStates(database),
-        guards,
-        everyMs: config.sharing.beat,
-      }),
+      startWatching({ ...watchSettings(config), states: postgresGroupStates(database), guards, clock, log }),
     )
     scope.own(startPruning({ ...pruningSettings(config), database, clock, log }))
     const check = checkQueues(start, tls, groups)
@@ -213,31 +200,23 @@ function share({ config, scope, clock, log }: Start, database: Database, groups:
   return scope.own(startSharing({ instance, members, groups, beatMs, clock, log }))
 }
 
-/** Who keeps each group from working while it is not to. */
+/** Each consumer with who keeps it from working while it is not to. */
 function guardsOf(
   { config, clock, log }: Start,
   database: Database,
   consumers: readonly ConfiguredConsumer[],
   membersOf: (group: string) => number,
-): Map<string, Guard> {
+): { consumer: ConfiguredConsumer; guard: Guard }[] {
   const states = postgresGroupStates(database)
-  const { instance } = config
-  return new Map(
-    consumers.map(({ group, ratePerSecond, recordsFaults }) => [
-      group,
-      new Guard({
-        group,
-        instance,
-        states,
-        // What records faults has none of its own to trip by.
-        killSwitch: recordsFaults ? undefined : killSwitchSettings(config),
-        ratePerSecond,
-        membersNow: () => membersOf(group),
-        clock,
-        log: log.child({ group }),
-      }),
-    ]),
-  )
+  return consumers.map((consumer) => {
+    const { group } = consumer
+    const settings = guardSettings(config, consumer)
+    const membersNow = (): number => membersOf(group)
+    return {
+      consumer,
+      guard: new Guard({ ...settings, states, membersNow, clock, log: log.child({ group }) }),
+    }
+  })
 }
 
 /** Looks at what is in effect for every queue there should be, where the broker lets it. */

@@ -1,5 +1,5 @@
 import type { Clock } from '../../src/clock.ts'
-import type { Breakers } from '../protection/breakers-cockatiel.ts'
+import type { Breakers } from '../protection/breakers.ts'
 import { isOutage, thrown } from './retry.ts'
 import type { ConfiguredConsumer, Consumer } from './definition.ts'
 import type { Logger } from '../../src/log.ts'

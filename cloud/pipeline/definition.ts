@@ -5,7 +5,7 @@ import type { Logger } from '../../src/log.ts'
 import { parseDuration } from '../../src/units.ts'
 import type { Delivery } from '../amqp/delivery.ts'
 import type { Transaction } from '../database/storage.ts'
-import type { Breakers } from '../protection/breakers-cockatiel.ts'
+import type { Breakers } from '../protection/breakers.ts'
 import { faultsOfDefinition, parseRate } from './definition-check.ts'
 
 /**
@@ -55,7 +55,7 @@ export interface BatchContextOf<Tx> {
   /** Aborted at the timeout and at shutdown: pass it on to whatever can hang. */
   signal: AbortSignal
   /**
-   * A circuit breaker around something that the handler calls: `await breaker('crm').execute(() => fetch(url, { signal }))`. While it
+   * A circuit breaker around something that the handler calls: `await breaker('crm').execute(() => crm.tell(event, signal))`. While it
    * is open, calls throw `Unavailable`: the group waits, and no attempt is counted.
    */
   breaker: Breakers

@@ -129,15 +129,17 @@ export class GroupGate implements Gate {
 
   /** For so long, for ever if undefined, but no longer than until something changes. */
   async #wait(waitMs: number | undefined, signal: AbortSignal): Promise<void> {
-    let wake = (): void => {}
-    const woken = new Promise<void>((resolve) => (wake = resolve))
-    this.#waiting.add(wake)
-    const timer = waitMs === undefined ? undefined : this.#options.clock.after(waitMs, wake)
-    signal.addEventListener('abort', wake, { once: true })
-    await woken
-    timer?.cancel()
-    signal.removeEventListener('abort', wake)
-    this.#waiting.delete(wake)
+    await new Promise<void>((resolve) => {
+      const timer = waitMs === undefined ? undefined : this.#options.clock.after(waitMs, () => wake())
+      const wake = (): void => {
+        timer?.cancel()
+        signal.removeEventListener('abort', wake)
+        this.#waiting.delete(wake)
+        resolve()
+      }
+      this.#waiting.add(wake)
+      signal.addEventListener('abort', wake, { once: true })
+    })
   }
 
   #turn(mode: Mode): void {

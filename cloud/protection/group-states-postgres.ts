@@ -55,9 +55,11 @@ export function postgresGroupStates(database: Pick<Database, 'query'>): GroupSta
     async read() {
       const rows = await database.query<Row>(readSql)
       if (rows.some(({ state }) => state === 'over')) await database.query(overSql)
-      const states = rows.flatMap(({ state, untilMs, nowMs: _, ...rest }): GroupState[] =>
-        state === null || state === 'over' ? [] : [{ ...rest, state, untilMs: untilMs ?? undefined }],
-      )
+      const states = rows.flatMap(({ state, untilMs, ...row }): GroupState[] => {
+        if (state === null || state === 'over') return []
+        const { group, sinceMs, trips, actor, reason } = row
+        return [{ group, state, sinceMs, untilMs: untilMs ?? undefined, trips, actor, reason }]
+      })
       return { states, nowMs: rows[0]?.nowMs ?? 0 }
     },
     async pause({ group, actor, reason, forMs }) {

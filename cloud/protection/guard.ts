@@ -60,6 +60,10 @@ export class Guard {
     })
   }
 
+  get group(): string {
+    return this.#options.group
+  }
+
   /** Why the group does not simply work, as far as it is known here. */
   get state(): GroupState | undefined {
     return this.#state
@@ -167,9 +171,7 @@ export class Guard {
   #write(work: () => Promise<boolean>): void {
     this.#telling = this.#telling
       .then(work)
-      .then(() => {
-        this.#toldAtMs = this.#options.clock.monotonicMs()
-      })
+      .then(() => void (this.#toldAtMs = this.#options.clock.monotonicMs()))
       .catch((error: unknown) => this.#options.log.warn({ code: codeOf(error) }, messageOf(error)))
   }
 

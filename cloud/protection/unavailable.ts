@@ -1,4 +1,4 @@
-import { TidegateError } from '../../src/errors.ts'
+import { messageOf, TidegateError } from '../../src/errors.ts'
 
 /**
  * Thrown by a handler when what it calls is not there: the group waits and tries again, no attempt is counted, and nothing is set
@@ -19,7 +19,7 @@ function isUnavailable(error: unknown): error is Error {
 export function outageOf(error: unknown): TidegateError | undefined {
   if (!isUnavailable(error)) return undefined
   return new TidegateError('CONSUMER_UNAVAILABLE', {
-    message: `what the handler needs is not there: ${String(error.message).slice(0, 500)}`,
+    message: `what the handler needs is not there: ${messageOf(error).slice(0, 500)}`,
     retryable: true,
     hint: 'see what it calls; the group goes on by itself when that is back',
     cause: error,

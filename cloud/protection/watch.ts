@@ -6,8 +6,7 @@ import type { Guard } from './guard.ts'
 
 export interface WatchOptions {
   states: GroupStates
-  /** By group. */
-  guards: ReadonlyMap<string, Guard>
+  guards: readonly { guard: Guard }[]
   everyMs: number
   clock: Clock
   log: Logger
@@ -24,9 +23,9 @@ export function startWatching({ states, guards, everyMs, clock, log }: WatchOpti
   async function follow(): Promise<void> {
     const askedAtMs = clock.monotonicMs()
     const { states: known, nowMs } = await states.read()
-    for (const [group, guard] of guards) {
+    for (const { guard } of guards) {
       await guard.follow(
-        known.find((state) => state.group === group),
+        known.find(({ group }) => group === guard.group),
         nowMs,
         askedAtMs,
       )
@@ -54,7 +53,7 @@ export function startWatching({ states, guards, everyMs, clock, log }: WatchOpti
   async function close(): Promise<void> {
     stopping.abort()
     await running
-    await Promise.all([...guards.values()].map((guard) => guard.settled()))
+    await Promise.all(guards.map(({ guard }) => guard.settled()))
   }
 
   const running = run()

@@ -31,7 +31,7 @@ async function setUp({ ratePerSecond }: { ratePerSecond?: number } = {}) {
     guard.over(queues)
     const watching = startWatching({
       states,
-      guards: new Map([['alerts', guard]]),
+      guards: [{ guard }],
       everyMs,
       clock,
       log: silentLog,

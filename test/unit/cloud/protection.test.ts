@@ -2,7 +2,7 @@ import { expect, test, vi } from 'vitest'
 import { createPipeline, type Pipeline } from '../../../cloud/pipeline/pipeline.ts'
 import { Unavailable } from '../../../cloud/pipeline/consumer.ts'
 import { noObserver, type Outcome } from '../../../cloud/pipeline/observer.ts'
-import { createBreakers } from '../../../cloud/protection/breakers-cockatiel.ts'
+import { createBreakers } from '../../../cloud/protection/breakers.ts'
 import { Guard } from '../../../cloud/protection/guard.ts'
 import { startWatching } from '../../../cloud/protection/watch.ts'
 import { silentLog } from '../../../src/log.ts'
@@ -29,7 +29,7 @@ async function guarded(more: Parameters<typeof writing>[0], ratePerSecond?: numb
     clock,
     log: silentLog,
   })
-  startWatching({ states, guards: new Map([['writer', guard]]), everyMs, clock, log: silentLog })
+  startWatching({ states, guards: [{ guard }], everyMs, clock, log: silentLog })
   const pipeline: Pipeline = createPipeline({ ...options('a'), gate: guard.gate })
   const deliveries = broker.connect()
   deliveries.start((delivery) => pipeline.take(delivery))
@@ -51,9 +51,9 @@ test('what fails in a group that trips is held, and not dead: all comes through 
   let broken = true
   const { clock, broker, storage, guard, post } = await guarded({
     retry: [],
-    handle(event, { tx }) {
+    async handle(event, { tx }) {
       if (broken) throw new Error('the CRM says 500')
-      return tx.query('insert', [event.id]).then(() => {})
+      await tx.query('insert', [event.id])
     },
   })
   post(20, 400)

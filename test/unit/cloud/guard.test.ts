@@ -224,3 +224,20 @@ test('a rate is shared by the instances that are there', async () => {
   await clock.advance(2)
   expect(count).toBe(1)
 })
+
+test('what was read before its own word came to the database does not open it again', async () => {
+  const { clock, states, a } = await setUp()
+  let release = (): void => {}
+  const read = states.read.bind(states)
+  states.read = async () => {
+    const known = await read()
+    await new Promise<void>((resolve) => (release = resolve))
+    return known
+  }
+  await clock.advance(everyMs)
+  failAll(a)
+  await settled()
+  release()
+  await settled()
+  expect(a.queues.paused).toBe(true)
+})

@@ -173,9 +173,10 @@ test('what was let in for a trial and not tried makes room for others', async ()
   await clock.advance(30_000 + everyMs)
   const trying = a.queues.paused ? b : a
   expect(await entering(trying, 10)).toBe(3)
+  const waiting = trying.guard.gate.enter(10, never)
   expect(await entering(trying, 10)).toBe('waits')
   trying.guard.gate.leave(3)
-  expect(await entering(trying, 10)).toBe(3)
+  expect(await waiting).toBe(3)
 })
 
 test('an instance that dies amid a trial is followed by another', async () => {
@@ -227,17 +228,17 @@ test('a rate is shared by the instances that are there', async () => {
 
 test('what was read before its own word came to the database does not open it again', async () => {
   const { clock, states, a } = await setUp()
-  let release = (): void => {}
+  const releases: (() => void)[] = []
   const read = states.read.bind(states)
   states.read = async () => {
     const known = await read()
-    await new Promise<void>((resolve) => (release = resolve))
+    await new Promise<void>((resolve) => void releases.push(resolve))
     return known
   }
   await clock.advance(everyMs)
   failAll(a)
   await settled()
-  release()
+  releases.forEach((release) => release())
   await settled()
   expect(a.queues.paused).toBe(true)
 })

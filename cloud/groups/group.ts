@@ -95,7 +95,16 @@ export async function startGroup(given: GroupOptions): Promise<Group> {
     whenReady: (partition) => former.whenReady(partition),
   })
   deliveries.start(onDelivery)
-  guard.over(deliveries)
+  guard.over({
+    pause() {
+      deliveries.pause()
+      former.pause()
+    },
+    resume() {
+      deliveries.resume()
+      former.resume()
+    },
+  })
   return new RunningGroup(options, { queues, pipeline, former, deliveries, progress, guard })
 }
 
@@ -162,7 +171,7 @@ class RunningGroup implements Group {
   progress(): ProgressState {
     const { progress, guard } = this.#parts
     // What may not begin does not stall.
-    if (guard.gate.closed) progress.moved()
+    if (guard.gate.closed || guard.gate.paces) progress.moved()
     return progress.check(this.inFlight)
   }
 

@@ -1,5 +1,5 @@
 import type { Clock } from '../../src/clock.ts'
-import type { Breakers } from '../protection/breakers.ts'
+import type { BreakersFor } from '../protection/breakers.ts'
 import { isOutage, thrown } from './retry.ts'
 import type { ConfiguredConsumer, Consumer } from './definition.ts'
 import type { Logger } from '../../src/log.ts'
@@ -15,7 +15,7 @@ export interface TogetherOptions {
   /** A transaction ends with the event that brings it over this, and what is behind that event is left for the next. */
   batchTimeTargetMs: number
   /** Around what handlers call. */
-  breakers: Breakers
+  breakers: BreakersFor
   clock: Clock
   log: Logger
 }
@@ -96,7 +96,7 @@ async function handleBatch(
 ): Promise<void> {
   const { handler, timeoutMs } = consumer
   if (handler.kind !== 'batch' || parcels.length === 0) return
-  await bounded((signal) => handler.handleBatch(parcels, { tx, log, signal, breaker: breakers }), {
+  await bounded((signal) => handler.handleBatch(parcels, { tx, log, signal, breaker: breakers(signal) }), {
     timeoutMs,
     parent,
     clock,
@@ -114,7 +114,7 @@ async function handleSingle(
   if (handler.kind !== 'single') return
   const { attempt } = delivery
   await bounded(
-    (signal) => handler.handle(event, { tx, log, signal, breaker: breakers, attempt, delivery }),
+    (signal) => handler.handle(event, { tx, log, signal, breaker: breakers(signal), attempt, delivery }),
     {
       timeoutMs,
       parent,

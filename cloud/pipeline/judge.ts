@@ -59,6 +59,9 @@ export function judge(delivery: Delivery, consumer: Consumer, checks: Checks, no
   }
 }
 
+/** A gateway that was started without a clock cannot say how old an event is. */
+const plausibleFromMs = Date.UTC(2020)
+
 /** What was tried before and failed goes its way to the end: it was fresh when it came. So does what somebody replays. */
 function isTooOld(
   { recordedtime }: Event,
@@ -66,7 +69,9 @@ function isTooOld(
   { freshnessMs }: Consumer,
   nowMs: number,
 ): boolean {
-  return freshnessMs !== undefined && exchange !== '' && nowMs - Date.parse(recordedtime) > freshnessMs
+  if (freshnessMs === undefined || exchange === '') return false
+  const recordedMs = Date.parse(recordedtime)
+  return recordedMs >= plausibleFromMs && nowMs - recordedMs > freshnessMs
 }
 
 function notUtf8(): TidegateError {

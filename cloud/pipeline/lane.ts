@@ -7,7 +7,7 @@ import type { Aside } from './aside.ts'
 import { applyTogether } from './batch.ts'
 import { BatchPace } from './batch-pace.ts'
 import type { ConfiguredConsumer } from './definition.ts'
-import type { Breakers } from '../protection/breakers.ts'
+import type { BreakersFor } from '../protection/breakers.ts'
 import type { Gate } from '../protection/gate.ts'
 import type { Holding } from './holding.ts'
 import { type Checks, judge, type Parcel } from './judge.ts'
@@ -30,7 +30,7 @@ export interface Lane {
 }
 
 export interface LaneOptions extends Checks {
-  breakers: Breakers
+  breakers: BreakersFor
   consumer: ConfiguredConsumer
   storage: Storage
   /** Most deliveries in one transaction. */
@@ -199,11 +199,11 @@ class LaneWork {
       runs.unshift(run.slice(entered.length))
       run = entered.filter((parcel) => settlement.isLive(parcel.delivery))
       if (run.length === 0) {
-        gate.leave(entered.length)
+        gate.leave(entered.length, 0)
         continue
       }
       const { tookMs, ...result } = await this.#applied(run)
-      gate.leave(entered.length)
+      gate.leave(entered.length, result.kind === 'committed' ? result.done : Number(!isOutage(result.error)))
       if (result.kind === 'committed') {
         wait.end()
         outages = 0

@@ -12,6 +12,7 @@ import { settled } from '../../support/fakes/clock.ts'
 import { fakeGroupStates } from '../../support/fakes/group-states.ts'
 
 const everyMs = 5_000
+const never = new AbortController().signal
 
 /** A group with a guard over it. */
 async function guarded(more: Parameters<typeof writing>[0], ratePerSecond?: number) {
@@ -120,9 +121,11 @@ test('an event that is too old for its group is shed and counted, and neither fa
   const { clock, storage, outcomes, broker, post } = await guarded({ freshness: '10m' })
   post(1, 3, new Date(clock.now() - 601_000).toISOString())
   post(1, 2)
+  // Of a gateway without a clock nobody knows how old it is.
+  post(1, 1, '1970-01-01T00:01:00.000Z')
   await settled()
-  expect(outcomes.toSorted()).toEqual(['processed', 'processed', 'shed', 'shed', 'shed'])
-  expect(storage.effects()).toHaveLength(2)
+  expect(outcomes.toSorted()).toEqual(['processed', 'processed', 'processed', 'shed', 'shed', 'shed'])
+  expect(storage.effects()).toHaveLength(3)
   expect(broker.dead).toEqual([])
 })
 
@@ -188,8 +191,7 @@ test('as many handlers run at once as the group asks for', async () => {
 test('a breaker leaves what fails alone, says so without calling it, and tries it again after a while', async () => {
   vi.useFakeTimers()
   try {
-    const breaker = createBreakers()('crm')
-    expect(createBreakers()('crm')).not.toBe(breaker)
+    const breaker = createBreakers()(never)('crm')
     let [calls, down] = [0, true]
     const call = (): Promise<string> =>
       breaker.execute(async () => {
@@ -217,9 +219,34 @@ test('a breaker leaves what fails alone, says so without calling it, and tries i
   }
 })
 
+test('a call that tries whether a breaker may close harms no other while it hangs, and ends with its handler', async () => {
+  vi.useFakeTimers()
+  try {
+    const breakers = createBreakers()
+    const handler = new AbortController()
+    for (let attempt = 0; attempt < 100; attempt++) {
+      await breakers(never)('crm')
+        .execute(() => {
+          throw new Error('HTTP 500')
+        })
+        .catch(() => {})
+      vi.advanceTimersByTime(100)
+    }
+    vi.advanceTimersByTime(10_001)
+    const hanging = breakers(handler.signal)('crm').execute(() => new Promise<void>(() => {}))
+    await expect(breakers(never)('crm').execute(() => 'ok')).rejects.toMatchObject({ unavailable: true })
+    handler.abort(new Error('its time is over'))
+    await expect(hanging).rejects.toThrow('its time is over')
+    vi.advanceTimersByTime(10_001)
+    expect(await breakers(never)('crm').execute(() => 'ok')).toBe('ok')
+  } finally {
+    vi.useRealTimers()
+  }
+})
+
 test('breakers are few: who names them after devices is told (G7)', () => {
-  const breakers = createBreakers()
+  const breakers = createBreakers()(never)
   for (let index = 0; index < 100; index++) breakers(`device-${index}`)
-  expect(breakers('device-1')).toBe(breakers('device-1'))
+  expect(breakers('device-1')).toBeDefined()
   expect(() => breakers('one-more')).toThrow('more than 100 breakers')
 })

@@ -103,8 +103,8 @@ export function sharingSettings({
   return { instance, beatMs: sharing.beat, goneAfterMs: sharing.goneAfter }
 }
 
-export function provenanceSettings({ gateways }: CloudConfig): Omit<ProvenanceOptions, 'registry'> {
-  return { users: gateways.users, unvouched: gateways.unvouched, unknown: gateways.unknown }
+export function provenanceSettings({ gateways }: CloudConfig): Omit<ProvenanceOptions, 'registry' | 'devices'> {
+  return gateways
 }
 
 /** Undefined: what is in effect for the queues cannot be seen. */

@@ -1,0 +1,44 @@
+import { readFileSync } from 'node:fs'
+import { isDevicePattern } from '../../src/contract/event.ts'
+import { messageOf, TidegateError } from '../../src/errors.ts'
+
+const faultsShownMax = 5
+
+/**
+ * Patterns of devices, one a line; comments from a `#` on, and empty lines, are left out.
+ * @throws TidegateError `GATEWAY_DEVICES`
+ */
+export function readDeviceFile(file: string): string[] {
+  const patterns = new Set<string>()
+  const faults: string[] = []
+  for (const [index, line] of read(file).split(/\r?\n/).entries()) {
+    const text = line.replace(/#.*/, '').trim()
+    if (text === '') continue
+    if (isDevicePattern(text)) patterns.add(text)
+    else faults.push(`line ${index + 1}: ${JSON.stringify(text.slice(0, 100))}`)
+  }
+  if (faults.length > 0) {
+    const more = faults.length > faultsShownMax ? `, and ${faults.length - faultsShownMax} more` : ''
+    throw invalid(
+      `${file} has lines that name no devices: ${faults.slice(0, faultsShownMax).join(', ')}${more}`,
+    )
+  }
+  if (patterns.size === 0) throw invalid(`${file} names no device`)
+  return [...patterns]
+}
+
+function read(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    throw invalid(`could not read the devices: ${messageOf(error)}`)
+  }
+}
+
+function invalid(message: string): TidegateError {
+  return new TidegateError('GATEWAY_DEVICES', {
+    message,
+    retryable: false,
+    hint: 'each line is the ID of a device, or the beginning of IDs and a *, with # before a comment',
+  })
+}

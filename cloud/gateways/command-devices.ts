@@ -6,6 +6,7 @@ import { askingForDatabase, type DatabaseChoice } from '../database-choice.ts'
 import { changing, gatewayName, say } from './command-registry.ts'
 import { readDeviceFile } from './device-file.ts'
 import { addDevices, removeDevices } from './devices-postgres.ts'
+import type { Query } from './query.ts'
 import { requireKnown } from './registry-postgres.ts'
 
 /** What a person has said of the devices that a command is about. */
@@ -66,8 +67,6 @@ export function addDevicesCommands(gateways: Command): void {
     },
   )
 }
-
-type Query = Parameters<typeof requireKnown>[0]
 
 function addCommand(
   devices: Command,

@@ -3,8 +3,9 @@ import { askingForDatabase, type DatabaseChoice } from '../database-choice.ts'
 import { gatewayName, reading, say } from './command-registry.ts'
 import { type RegisteredDevices, registeredDevices } from './devices.ts'
 import { readDevices } from './devices-postgres.ts'
+import type { Query } from './query.ts'
 import type { GatewayKey, RegisteredGateway, Registry } from './registry.ts'
-import { type Query, readRegistry } from './registry-postgres.ts'
+import { readRegistry } from './registry-postgres.ts'
 
 const patternsShownMax = 10
 
@@ -19,13 +20,12 @@ interface Listing {
 export function addList(gateways: Command): void {
   askingForDatabase(gateways.command('list'))
     .description('show who is registered, with keys, devices and former names')
-    .option('--device <id>', 'only who may speak of this device')
+    .option('--device <id>', 'only who may speak of this device', gatewayName)
     .option('--json', 'one JSON object, for programs, with every device')
     .action(async ({ json, device, ...database }: DatabaseChoice & { json?: true; device?: string }) => {
-      const of = device === undefined ? undefined : gatewayName(device)
-      const listing = await reading(database, (query) => readListing(query, of))
+      const listing = await reading(database, (query) => readListing(query, device))
       if (json) return say(JSON.stringify(asJson(listing)))
-      say(listing.gateways.length > 0 ? format(listing) : nobody(of))
+      say(listing.gateways.length > 0 ? format(listing) : nobody(device))
     })
 }
 

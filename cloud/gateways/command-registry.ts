@@ -1,7 +1,7 @@
 import { InvalidArgumentError } from 'commander'
 import { deviceIdPattern } from '../../src/contract/event.ts'
 import { type DatabaseChoice, openChosenDatabase } from '../database-choice.ts'
-import type { Query } from './registry-postgres.ts'
+import type { Query } from './query.ts'
 
 const queryTimeoutMs = 60_000
 

@@ -5,14 +5,7 @@ import { addList } from './command-list.ts'
 import { changing, gatewayName, say } from './command-registry.ts'
 import { addDevices } from './devices-postgres.ts'
 import { readKeyFile } from './key-file.ts'
-import {
-  addGateway,
-  addKey,
-  renameGateway,
-  retireKey,
-  setState,
-  unnameGateway,
-} from './registry-postgres.ts'
+import { addGateway, addKey, renameGateway, retireKey, setState, unnameGateway } from './registry-postgres.ts'
 
 const examples = `
 Examples:
@@ -27,7 +20,9 @@ A running cloud knows of a change within some seconds.`
 export function registerGatewaysCommand(program: Command): void {
   const gateways = program
     .command('gateways')
-    .description('who the gateways are: which are listened to, of which devices, and which keys their ledgers are signed with')
+    .description(
+      'who the gateways are: which are listened to, of which devices, and which keys their ledgers are signed with',
+    )
     .addHelpText('after', examples)
   addList(gateways)
   addAdd(gateways)
@@ -66,7 +61,9 @@ function addAdd(gateways: Command): void {
         })
         const keyed = key ? `with key ${key.fingerprint}` : 'without a key'
         const listed =
-          patterns.length === 0 ? '' : `, for ${patterns.length} pattern${patterns.length === 1 ? '' : 's'} of devices`
+          patterns.length === 0
+            ? ''
+            : `, for ${patterns.length} pattern${patterns.length === 1 ? '' : 's'} of devices`
         say(`${name} is registered, ${keyed}${listed}`)
       },
     )

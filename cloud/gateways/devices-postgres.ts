@@ -1,7 +1,7 @@
 import { TidegateError } from '../../src/errors.ts'
 import { DevicePatterns, namesOf, patternsMax } from './devices.ts'
+import type { Query } from './query.ts'
 import type { FormerName, RegisteredGateway } from './registry.ts'
-import type { Query } from './registry-postgres.ts'
 
 /** What was read of each gateway’s devices, and of which version it is. */
 export type DevicesRead = ReadonlyMap<string, { version: string; patterns: DevicePatterns }>

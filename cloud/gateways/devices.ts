@@ -27,8 +27,7 @@ export class DevicePatterns {
 
   covers(device: string): boolean {
     if (this.#patterns.has(device)) return true
-    for (const length of this.#lengths)
-      if (this.#patterns.has(`${device.slice(0, length - 1)}*`)) return true
+    for (const length of this.#lengths) if (this.#patterns.has(`${device.slice(0, length - 1)}*`)) return true
     return false
   }
 

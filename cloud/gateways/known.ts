@@ -4,8 +4,9 @@ import type { Logger } from '../../src/log.ts'
 import type { Database } from '../database/database-postgres.ts'
 import { type RegisteredDevices, registeredDevices } from './devices.ts'
 import { type DevicesRead, readDevices } from './devices-postgres.ts'
+import type { Query } from './query.ts'
 import type { Registry } from './registry.ts'
-import { type Query, readRegistry } from './registry-postgres.ts'
+import { readRegistry } from './registry-postgres.ts'
 
 /** How long a change of the registry may take to be known, ms. */
 const refreshMs = 5_000

@@ -1,10 +1,8 @@
 import { TidegateError } from '../../src/errors.ts'
 import { keepDevices } from './devices-postgres.ts'
+import type { Query } from './query.ts'
 import type { FormerName, GatewayKey, GatewayState, RegisteredGateway, Registry } from './registry.ts'
 import { registryOf } from './registry.ts'
-
-/** One statement. */
-export type Query = <Row extends object>(text: string, values?: readonly unknown[]) => Promise<Row[]>
 
 const gatewaysSql = `
 select name, state, extract(epoch from since)::float8 * 1000 as "sinceMs", devices_version as "devicesVersion"

@@ -12,7 +12,9 @@ test('what is registered is read again every few seconds, and stays while the da
   let isDown = false
   const query = async (text: string): Promise<object[]> => {
     if (isDown) throw new Error('down')
-    return text.includes('tidegate.gateways order') ? [{ name: 'gateway-1', state, sinceMs: 0, devicesVersion: null }] : []
+    return text.includes('tidegate.gateways order')
+      ? [{ name: 'gateway-1', state, sinceMs: 0, devicesVersion: null }]
+      : []
   }
   const known = await startKnowing({ database: { query } as unknown as Database, clock, log: silentLog })
   expect(known.registry.stateOf('gateway-1')).toBe('active')

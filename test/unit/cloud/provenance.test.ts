@@ -29,6 +29,10 @@ function eventOf(gateway: string, more: Partial<Event> = {}): Event {
 }
 const reading = eventOf('gateway-1')
 
+function said(gateway: string, device: string, more: Partial<Event> = {}): Event {
+  return new Ledger(gateway).next(device, more).event
+}
+
 function by(publisher: string | undefined, exchange: string = wire.exchange): Published {
   return { exchange, publisher }
 }
@@ -126,8 +130,6 @@ describe('an event', () => {
       ]),
       [{ former: 'gateway-1', gateway: 'gateway-1b' }],
     )
-    const said = (gateway: string, device: string, more: Partial<Event> = {}): Event =>
-      new Ledger(gateway).next(device, more).event
     const judging = (
       withoutDevices: 'accept' | 'refuse',
       unvouched: 'accept' | 'refuse' = 'refuse',

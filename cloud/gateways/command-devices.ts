@@ -1,10 +1,11 @@
+import { readFileSync } from 'node:fs'
 import { type Command, InvalidArgumentError } from 'commander'
 import { isDevicePattern } from '../../src/contract/event.ts'
-import { TidegateError } from '../../src/errors.ts'
+import { messageOf, TidegateError } from '../../src/errors.ts'
 import { listOf } from '../../src/settings/command-line.ts'
 import { askingForDatabase, type DatabaseChoice } from '../database-choice.ts'
 import { changing, gatewayName, say } from './command-registry.ts'
-import { readDeviceFile } from './device-file.ts'
+import { parseDeviceFile } from './device-file.ts'
 import { addDevices, removeDevices } from './devices-postgres.ts'
 import type { Query } from './query.ts'
 import { requireKnown } from './registry-postgres.ts'
@@ -28,7 +29,22 @@ export function takingDevices(command: Command): Command {
 
 /** All that was named. @throws TidegateError `GATEWAY_DEVICES` */
 export function devicesChosen({ devices = [], devicesFrom }: DeviceChoice): string[] {
-  return [...new Set([...devices, ...(devicesFrom === undefined ? [] : readDeviceFile(devicesFrom))])]
+  return [...new Set([...devices, ...(devicesFrom === undefined ? [] : inFile(devicesFrom))])]
+}
+
+function inFile(file: string): string[] {
+  let text: string
+  try {
+    text = readFileSync(file, 'utf8')
+  } catch (error) {
+    throw new TidegateError('GATEWAY_DEVICES', {
+      message: `could not read the devices: ${messageOf(error)}`,
+      retryable: false,
+      hint: 'name a file that has one of them a line',
+      cause: error,
+    })
+  }
+  return parseDeviceFile(text, file)
 }
 
 const examples = `

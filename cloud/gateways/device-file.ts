@@ -1,21 +1,20 @@
-import { readFileSync } from 'node:fs'
 import { isDevicePattern } from '../../src/contract/event.ts'
-import { messageOf, TidegateError } from '../../src/errors.ts'
+import { TidegateError } from '../../src/errors.ts'
 
 const faultsShownMax = 5
 
 /**
- * Patterns of devices, one a line; comments from a `#` on, and empty lines, are left out.
+ * Patterns of devices, one a line; comments from a `#` on, and empty lines, are left out. `file` is for messages.
  * @throws TidegateError `GATEWAY_DEVICES`
  */
-export function readDeviceFile(file: string): string[] {
+export function parseDeviceFile(text: string, file: string): string[] {
   const patterns = new Set<string>()
   const faults: string[] = []
-  for (const [index, line] of read(file).split(/\r?\n/).entries()) {
-    const text = line.replace(/#.*/, '').trim()
-    if (text === '') continue
-    if (isDevicePattern(text)) patterns.add(text)
-    else faults.push(`line ${index + 1}: ${JSON.stringify(text.slice(0, 100))}`)
+  for (const [index, line] of text.split(/\r?\n/).entries()) {
+    const pattern = line.replace(/#.*/, '').trim()
+    if (pattern === '') continue
+    if (isDevicePattern(pattern)) patterns.add(pattern)
+    else faults.push(`line ${index + 1}: ${JSON.stringify(pattern.slice(0, 100))}`)
   }
   if (faults.length > 0) {
     const more = faults.length > faultsShownMax ? `, and ${faults.length - faultsShownMax} more` : ''
@@ -25,14 +24,6 @@ export function readDeviceFile(file: string): string[] {
   }
   if (patterns.size === 0) throw invalid(`${file} names no device`)
   return [...patterns]
-}
-
-function read(file: string): string {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch (error) {
-    throw invalid(`could not read the devices: ${messageOf(error)}`)
-  }
 }
 
 function invalid(message: string): TidegateError {

@@ -62,6 +62,7 @@ describe('tidegate gateways devices', () => {
       [['devices', 'remove', 'gateway-99', 'pump-1'], 'GATEWAY_UNKNOWN', 1],
       [['devices', 'add', 'gateway-5'], 'which devices?', 1],
       [['devices', 'add', 'gateway-5', 'line-*-3'], 'the beginning of IDs and a *', 2],
+      [['devices', 'add', 'gateway-5', '--devices-from', join(folder, 'none')], 'ENOENT', 1],
       [['devices', 'add', 'gateway-5', '--devices-from', file], 'line 2: "pump 3"', 1],
       [['devices', 'remove', 'gateway-5', 'pump-1', 'pump-2'], 'pump-2 is not registered for gateway-5', 1],
       [['devices', 'remove', 'gateway-5', 'pump-1'], 'could speak of every device', 1],

@@ -1,19 +1,13 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import fc from 'fast-check'
-import { afterAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { Database } from '../../../cloud/database/database-postgres.ts'
-import { readDeviceFile } from '../../../cloud/gateways/device-file.ts'
+import { parseDeviceFile } from '../../../cloud/gateways/device-file.ts'
 import { DevicePatterns, registeredDevices } from '../../../cloud/gateways/devices.ts'
 import { startKnowing } from '../../../cloud/gateways/known.ts'
 import { requireDevices } from '../../../cloud/gateways/provenance.ts'
 import { isDevicePattern } from '../../../src/contract/event.ts'
 import { silentLog } from '../../../src/log.ts'
 import { FakeClock, settled } from '../../support/fakes/clock.ts'
-
-const folder = mkdtempSync(join(tmpdir(), 'tidegate-device-file-'))
-afterAll(() => rmSync(folder, { recursive: true }))
 
 const listOf = (...patterns: string[]): { patterns: DevicePatterns } => ({
   patterns: new DevicePatterns(patterns),
@@ -93,24 +87,17 @@ test.each([
 })
 
 describe('a file of devices', () => {
-  const file = join(folder, 'devices.txt')
-
   test('has one a line, with comments', () => {
-    writeFileSync(file, '# line 3\r\nline-3-*\r\n\n  pump-7   # the old one\npump-7\n')
-    expect(readDeviceFile(file)).toEqual(['line-3-*', 'pump-7'])
+    const text = '# line 3\r\nline-3-*\r\n\n  pump-7   # the old one\npump-7\n'
+    expect(parseDeviceFile(text, 'fleet.txt')).toEqual(['line-3-*', 'pump-7'])
   })
 
   test.each([
-    ['a\nb c\n*-x\n', 'line 2: "b c", line 3: "*-x"'],
+    ['a\nb c\n*-x\n', 'fleet.txt has lines that name no devices: line 2: "b c", line 3: "*-x"'],
     ['-\n'.repeat(7), 'line 5: "-", and 2 more'],
-    ['# nobody\n', 'names no device'],
+    ['# nobody\n', 'fleet.txt names no device'],
   ])('%j is refused with its lines', (text, why) => {
-    writeFileSync(file, text)
-    expect(() => readDeviceFile(file)).toThrow(why)
-  })
-
-  test('that is not there is told of', () => {
-    expect(() => readDeviceFile(join(folder, 'none'))).toThrow(/could not read the devices: ENOENT/)
+    expect(() => parseDeviceFile(text, 'fleet.txt')).toThrow(why)
   })
 })
 

@@ -7,10 +7,12 @@ import type { FormerName, RegisteredGateway } from './registry.ts'
 export type DevicesRead = ReadonlyMap<string, { version: string; patterns: DevicePatterns }>
 
 const pageRows = 10_000
+/** So that no statement takes longer than one may. */
+const addedAtOnce = 50_000
 
+// Of one gateway: with several in one condition each page would begin to read at the first.
 const pageSql = `
-select gateway, pattern from tidegate.gateway_devices
-where gateway = any($1) and (gateway, pattern) > ($2, $3) order by gateway, pattern limit ${pageRows}`
+select pattern from tidegate.gateway_devices where gateway = $1 and pattern > $2 order by pattern limit ${pageRows}`
 
 /**
  * Of which devices the gateways may speak. Of a gateway whose version is still the one of `before` nothing is read. The versions must
@@ -23,28 +25,23 @@ export async function readDevices(
   before: DevicesRead = new Map(),
 ): Promise<DevicesRead> {
   const read = new Map<string, { version: string; patterns: DevicePatterns }>()
-  const changed: string[] = []
   for (const { name, devicesVersion } of gateways) {
     if (devicesVersion === null) continue
     const known = before.get(name)
     if (known?.version === devicesVersion) read.set(name, known)
-    else {
-      changed.push(name)
-      read.set(name, { version: devicesVersion, patterns: new DevicePatterns() })
-    }
-  }
-  let last: PatternRow | undefined = { gateway: '', pattern: '' }
-  while (changed.length > 0 && last !== undefined) {
-    const rows: PatternRow[] = await query<PatternRow>(pageSql, [changed, last.gateway, last.pattern])
-    for (const { gateway, pattern } of rows) read.get(gateway)?.patterns.add(pattern)
-    last = rows.length < pageRows ? undefined : rows.at(-1)
+    else read.set(name, { version: devicesVersion, patterns: await readPatterns(query, name) })
   }
   return read
 }
 
-interface PatternRow {
-  gateway: string
-  pattern: string
+async function readPatterns(query: Query, gateway: string): Promise<DevicePatterns> {
+  const patterns = new DevicePatterns()
+  for (let last: string | undefined = ''; last !== undefined;) {
+    const rows: { pattern: string }[] = await query<{ pattern: string }>(pageSql, [gateway, last])
+    for (const { pattern } of rows) patterns.add(pattern)
+    last = rows.length < pageRows ? undefined : rows.at(-1)?.pattern
+  }
+  return patterns
 }
 
 const addSql = `
@@ -66,14 +63,19 @@ export async function addDevices(
   patterns: readonly string[],
   names: readonly FormerName[] = [],
 ): Promise<number> {
-  const [added] = await query<Counted>(addSql, [gateway, patterns, namesOf(gateway, names)])
+  let count = 0
+  for (let from = 0; from < patterns.length; from += addedAtOnce) {
+    const some = patterns.slice(from, from + addedAtOnce)
+    const [added] = await query<Counted>(addSql, [gateway, some, namesOf(gateway, names)])
+    count += added?.count ?? 0
+  }
   const [all] = await query<Counted>('select count(*)::float8 as count from tidegate.gateway_devices')
   if ((all?.count ?? 0) > patternsMax)
     throw refused(
       `with these ${all?.count} patterns of devices would be registered, and ${patternsMax} is the most`,
       'the beginning of IDs and a * stands for any number of devices: line-3-*',
     )
-  return added?.count ?? 0
+  return count
 }
 
 interface Counted {

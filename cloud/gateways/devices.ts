@@ -1,6 +1,6 @@
 import type { FormerName } from './registry.ts'
 
-/** How many patterns may be registered, of all gateways: a cloud holds them in memory, some 100 bytes each. */
+/** How many patterns may be registered, of all gateways: a cloud holds them in memory, some 160 bytes each. */
 export const patternsMax = 1_000_000
 
 /**

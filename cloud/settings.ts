@@ -105,7 +105,9 @@ export function sharingSettings({
   return { instance, beatMs: sharing.beat, goneAfterMs: sharing.goneAfter }
 }
 
-export function provenanceSettings({ gateways }: CloudConfig): Omit<ProvenanceOptions, 'registry' | 'devices'> {
+export function provenanceSettings({
+  gateways,
+}: CloudConfig): Omit<ProvenanceOptions, 'registry' | 'devices'> {
   return gateways
 }
 

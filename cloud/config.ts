@@ -72,6 +72,7 @@ export const cloudConfigSchema = z
           .default({}),
         unvouched: z.enum(['refuse', 'accept']).default('refuse'),
         unknown: z.enum(['accept', 'refuse']).default('accept'),
+        withoutDevices: z.enum(['accept', 'refuse']).default('accept'),
       })
       .prefault({}),
     schemas: z

@@ -17,7 +17,7 @@ import { migrateDatabase } from './database/migrate-postgres.ts'
 import { migrations } from './database/migrations/all.ts'
 import { postgresStorage } from './database/storage-postgres.ts'
 import { startKnowing } from './gateways/known.ts'
-import { type Provenance, provenance, requireRegistered } from './gateways/provenance.ts'
+import { type Provenance, provenance, requireDevices, requireRegistered } from './gateways/provenance.ts'
 import { type Group, startGroup } from './groups/group.ts'
 import { postgresMembers } from './groups/members-postgres.ts'
 import { type Sharing, startSharing } from './groups/sharing.ts'
@@ -67,7 +67,7 @@ export interface CloudParts {
  *                              └──── rungs ◀────┴────▶ dead letters
  *
  * @throws TidegateError `DATABASE_UNREACHABLE`, `DATABASE_REFUSED`, `BROKER_UNREACHABLE`, `BROKER_REFUSED`,
- *   `BROKER_TLS`, `TLS_*`, `TOPOLOGY_*`, `GATEWAY_UNKNOWN`, `SCHEMA_FOLDER`, `START_FAULTS`, `CONSUMER_*`, `MIGRATION_EDITED`, `DATABASE_NEWER`, `DATABASE_OLDER`, `DATABASE_LOCKED`,
+ *   `BROKER_TLS`, `TLS_*`, `TOPOLOGY_*`, `GATEWAY_UNKNOWN`, `GATEWAY_DEVICES`, `SCHEMA_FOLDER`, `START_FAULTS`, `CONSUMER_*`, `MIGRATION_EDITED`, `DATABASE_NEWER`, `DATABASE_OLDER`, `DATABASE_LOCKED`,
  *   `PORT_TAKEN`
  */
 export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<void> {
@@ -178,7 +178,12 @@ async function provenanceOf(start: Start, database: Database): Promise<Provenanc
   const gateways = start.scope.own(await untilReachable(() => startKnowing({ ...start, database }), start))
   const settings = provenanceSettings(start.config)
   requireRegistered(settings.unknown, gateways.registry)
-  return provenance({ ...settings, registry: () => gateways.registry })
+  requireDevices(settings.withoutDevices, gateways.devices)
+  return provenance({
+    ...settings,
+    registry: () => gateways.registry,
+    devices: () => gateways.devices,
+  })
 }
 
 async function connect(

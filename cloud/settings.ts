@@ -105,8 +105,10 @@ export function sharingSettings({
   return { instance, beatMs: sharing.beat, goneAfterMs: sharing.goneAfter }
 }
 
-export function provenanceSettings({ gateways }: CloudConfig): Omit<ProvenanceOptions, 'registry'> {
-  return { users: gateways.users, unvouched: gateways.unvouched, unknown: gateways.unknown }
+export function provenanceSettings({
+  gateways,
+}: CloudConfig): Omit<ProvenanceOptions, 'registry' | 'devices'> {
+  return gateways
 }
 
 export function guardSettings(

@@ -131,7 +131,7 @@ type Named = AuditFault['kind'] | 'missing'
 /** What to do about it; docs/OPERATIONS.md says more. */
 const advice: Readonly<Record<Named, string>> = {
   missing:
-    'if they may be on their way, --settle 10m; if events with the reason LEDGER_UNREADABLE are stored, they may be their account: publish those again first (docs/OPERATIONS.md, What history has set aside); else they were removed: restore them from a backup. A loss that is accepted stays an alarm: watch for a change of these ranges',
+    'if they may be on their way, --settle 10m; if events with the reason LEDGER_UNREADABLE are stored, they may be their account: publish those again first (docs/OPERATIONS.md, What history has set aside); if history.dead has letters of them (PROVENANCE), they were refused: replay what is to be believed; else they were removed: restore them from a backup. A loss that is accepted stays an alarm: watch for a change of these ranges',
   altered: 'restore the event from a backup',
   unlinked: 'compare the event and the one before it with a backup: one of the two was altered',
   moved: 'restore what belongs in both places from a backup',

@@ -10,6 +10,11 @@ export const limits = {
 
 /** A device ID: the subject CN of a client certificate; safe in topics, file names and routing keys. */
 export const deviceIdPattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
+/** Whether a text names devices: the ID of one, or the beginning of IDs and an asterisk, which alone is every device. */
+export function isDevicePattern(text: string): boolean {
+  // Whatever the asterisk stands for, an ID comes of it.
+  return deviceIdPattern.test(text.replace(/\*$/, 'x'))
+}
 /** An event type: reverse DNS, at least two labels. */
 export const eventTypePattern = /^(?=.{3,128}$)[a-z0-9][a-z0-9_-]*(\.[a-z0-9][a-z0-9_-]*)+$/i
 /** An event ID: 1–128 printable characters without spaces at the ends. */

@@ -267,7 +267,7 @@ function checkFaulty({ database, journal }: World): void {
   }
 }
 
-/** G9: what somebody else published in the gateway's name has no effect anywhere, and is a dead letter. */
+/** G9: what another gateway published in this one's name, or in its own of a device that is not its own, has no effect anywhere, and is a dead letter. */
 function checkForgeries({ intruder, database, broker, journal }: World): void {
   for (const [text, wasRouted] of intruder.published) {
     const believed = [...database.events.values()].some(({ body }) => body === text)

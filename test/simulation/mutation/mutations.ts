@@ -37,6 +37,15 @@ export const mutations: readonly Mutation[] = [
     seed: 1,
   },
   {
+    name: 'any-device',
+    removed: 'the comparison of an event’s device with those of which its gateway may speak',
+    file: 'cloud/gateways/provenance.js',
+    find: 'may === false',
+    replace: 'false',
+    breaks: ['G9'],
+    seed: 1,
+  },
+  {
     name: 'header-of-anybody',
     removed: 'believing the header that names a publisher of the cloud alone',
     file: 'cloud/amqp/delivery.js',

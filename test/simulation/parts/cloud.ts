@@ -9,6 +9,7 @@ import { rollupsConsumer } from '../../../cloud/projections/rollups.ts'
 import type { Deliveries, Sidings } from '../../../cloud/amqp/delivery.ts'
 import { noObserver } from '../../../cloud/pipeline/observer.ts'
 import { createPipeline, type Pipeline } from '../../../cloud/pipeline/pipeline.ts'
+import { DevicePatterns, type RegisteredDevices, registeredDevices } from '../../../cloud/gateways/devices.ts'
 import { emptyRegistry } from '../../../cloud/gateways/registry.ts'
 import { provenance } from '../../../cloud/gateways/provenance.ts'
 import { schemaCheck } from '../../../cloud/pipeline/schema-check.ts'
@@ -20,7 +21,8 @@ import { connectionFor, type SimulatedChannel } from './channel.ts'
 import type { SimulatedDatabase } from './database.ts'
 import type { Effect } from './tables.ts'
 import type { Journal } from './journal.ts'
-import type { Settings } from '../plan/settings.ts'
+import { gatewayName, type Settings } from '../plan/settings.ts'
+import { intruderName } from './intruder.ts'
 import { SimulatedProcess } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
 import { simulatedHistory, simulatedRollups } from './transaction.ts'
@@ -136,6 +138,7 @@ export class Cloud {
     const { clock } = process
     const latencyMsMax = settings.latencyMsMax
     const connection = connectionFor(process, { scheduler, random, broker, latencyMsMax }, this.channels)
+    const devices = devicesOf(settings)
     const shared = {
       storage: database.storageFor(process),
       sidings: this.sidingsFor(process),
@@ -143,7 +146,9 @@ export class Cloud {
         users: {},
         unvouched: 'refuse',
         unknown: 'accept',
+        withoutDevices: 'refuse',
         registry: () => emptyRegistry,
+        devices: () => devices,
       }),
       checkSchema: schemaCheck(schemasOf('cloud'), 'accept'),
       batchMax: settings.cloudBatchMax,
@@ -246,4 +251,17 @@ export class Cloud {
 
 function unavailable(message: string): TidegateError {
   return new TidegateError('SIDING_UNAVAILABLE', { message, retryable: true, hint: '' })
+}
+
+/** The gateway and the intruder may each speak of devices of their own. */
+function devicesOf({ devices }: Settings): RegisteredDevices {
+  const own = { patterns: new DevicePatterns(devices) }
+  const others = { patterns: new DevicePatterns([`${intruderName}-*`]) }
+  return registeredDevices(
+    new Map([
+      [gatewayName, own],
+      [intruderName, others],
+    ]),
+    [],
+  )
 }

@@ -12,7 +12,7 @@ import { TidegateError } from '../../../src/errors.ts'
 import { silentLog } from '../../../src/log.ts'
 import { FakeClock } from '../fakes/clock.ts'
 import { createFakeBroker, type FakeBrokerOptions } from '../fakes/deliveries.ts'
-import { createFakeStorage, type FakeStorageOptions } from '../fakes/storage.ts'
+import { createFakeStorage, fakeDeadLetters, type FakeStorageOptions } from '../fakes/storage.ts'
 
 export const partitions = 4
 
@@ -36,6 +36,7 @@ export function setUp(
     consumer: configured(consumer, defaults),
     storage,
     sidings: broker.sidings,
+    letters: { lettersIn: fakeDeadLetters, full: () => undefined, mirror: () => {} },
     provenance: selfConsistent,
     checkSchema: noSchemaCheck,
     batchMax: 20,

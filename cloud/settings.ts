@@ -19,8 +19,8 @@ import type { ManagementOptions } from './queues/management.ts'
 
 /** Above what a handler may take: for an instance that was frozen, not for one that is slow. */
 const idleMarginMs = 30_000
-/** Besides the lanes': the heartbeat of sharing, the account of the dead letters, and what else asks now and then. */
-const poolSpare = 3
+/** Besides those of the groups: the heartbeat of sharing, and what else asks now and then. */
+const poolSpare = 2
 
 export function consumerSettings({ consumers, retry, handlerTimeout }: CloudConfig): ConsumersOptions {
   return { consumers, defaults: { ladderMs: retry.ladder, timeoutMs: handlerTimeout } }
@@ -33,7 +33,7 @@ export function databaseSettings(
   return {
     url: database.url,
     passwordFile: database.passwordFile,
-    poolMax: database.poolMax ?? consumers.length * batch.lanes + poolSpare,
+    poolMax: database.poolMax ?? consumers.length * (batch.lanes + 1) + poolSpare,
     applicationName: `tidegate-cloud ${instance}`,
     idleInTransactionMsMax: Math.max(...consumers.map(({ timeoutMs }) => timeoutMs)) + idleMarginMs,
   }

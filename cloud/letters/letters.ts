@@ -38,7 +38,7 @@ export function retryLetter(failing: Failing): Letter {
 
 /** A dead letter's copy for other tools: the attempt header tells how many attempts were made, another the number of the letter. */
 export function mirrorLetter(failing: Failing, number: number): Letter {
-  return letter(failing, failing.delivery.attempt, { [names.letter]: number })
+  return letter(failing, failing.delivery.attempt, { [names.mirroredLetter]: number })
 }
 
 /**

@@ -38,8 +38,8 @@ export const headers = {
   lastFailedAt: 'tidegate-last-failed-at',
   failures: 'tidegate-failures',
   instance: 'tidegate-instance',
-  /** The number of a dead letter. */
-  letter: 'tidegate-letter',
+  /** The number of the dead letter that this is a copy of. */
+  mirroredLetter: 'tidegate-mirrored-letter',
   probe: 'tidegate-probe',
   /** Who published what the cloud publishes again, as the broker said then; empty: it did not. */
   publisher: 'tidegate-publisher',

@@ -86,7 +86,9 @@ export function foreignOf(delivery: Delivery): Enclosure {
 /** What an operator and the next attempt cannot do without. */
 export function essentials(
   { delivery, error, group, instance }: Failing,
-  attempt: number, at: string): Headers {
+  attempt: number,
+  at: string,
+): Headers {
   const { exchange, routingKey } = delivery
   // Anybody who publishes to the exchange of all can write these; what comes by the default exchange is a letter of ours.
   const before = exchange === '' ? delivery.headers : {}
@@ -161,9 +163,12 @@ export function textIn(headers: Headers, name: string): string | undefined {
   return typeof text === 'string' ? text : undefined
 }
 
+/** As `Date` writes it, of a year that PostgreSQL has as well. */
 export function timeIn(headers: Headers, name: string): string | undefined {
   const text = textIn(headers, name)
-  return text !== undefined && /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(text) ? text : undefined
+  const isTime = text !== undefined && /^(?!0000)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(text)
+  const at = isTime ? new Date(text) : undefined
+  return at !== undefined && !Number.isNaN(at.getTime()) && at.toISOString() === text ? text : undefined
 }
 
 function shortCode(error: unknown): string {

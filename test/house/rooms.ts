@@ -170,7 +170,8 @@ export const rooms: Readonly<Record<string, Room>> = {
     mayImport: ['cloud/gateways', 'cloud/letters', 'cloud/amqp', 'cloud/database'],
   },
   'cloud/letters': {
-    sentence: 'what failed for good, on record: letters, what they have in common, their mirror, story and log',
+    sentence:
+      'what failed for good, on record: letters, what they have in common, their mirror, story and log',
     mayImport: ['cloud/amqp', 'cloud/database'],
   },
   'cloud/queues': {

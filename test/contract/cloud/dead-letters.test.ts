@@ -64,6 +64,14 @@ function letterOf({
   })
 }
 
+const failing = (code: string, word: string): DeadLetter =>
+  letterOf({ event: eventOf(), error: Object.assign(new Error(word), { code, stack: '' }) })
+/** A number without a digit. */
+const word = (index: number): string =>
+  String(index)
+    .split('')
+    .map((digit) => 'ghijklmnop'[Number(digit)])
+    .join('')
 const eventOf = (device = 'device-1'): Event => ledger.next(device).event
 const withMessage = (message: string): Error =>
   Object.assign(new Error(message), { code: 'SITE_UNKNOWN', stack: '' })
@@ -258,10 +266,6 @@ describe('dead letters in PostgreSQL', () => {
   })
 
   test('of too many kinds of failures what is beyond 1,000 is one group for each code, and beyond those one (G7)', async () => {
-    const failing = (code: string, word: string): DeadLetter =>
-      letterOf({ event: eventOf(), error: Object.assign(new Error(word), { code, stack: '' }) })
-    const word = (index: number): string =>
-      [...String(index)].map((digit) => 'ghijklmnop'[Number(digit)]).join('')
     await add(Array.from({ length: 1_000 }, (_, index) => failing('A', `kind ${word(index)}`)))
     await add(Array.from({ length: 50 }, (_, index) => failing(`B${word(index)}`, `more ${word(index)}`)))
     await add(Array.from({ length: 200 }, (_, index) => failing(`C${word(index)}`, `more ${word(index)}`)))

@@ -7,8 +7,6 @@ import { headers } from '../../../src/contract/wire.ts'
 import { type CloudProgram, startCloudProgram } from '../../support/cloud/cloud-program.ts'
 import { type CloudBench, openCloudBench } from '../../support/cloud/cloud.ts'
 import { type Encoded, Ledger } from '../../support/cloud/cloud-events.ts'
-import { vhostOf } from '../../support/cloud/rabbitmq-4.ts'
-import { rabbitmqctl } from '../../support/servers.ts'
 
 let bench: CloudBench
 // The servers start with the first who asks: no test's time.

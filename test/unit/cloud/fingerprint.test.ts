@@ -12,6 +12,14 @@ const failed = (more: Partial<Failed> = {}): Failed => ({
 })
 const printOf = (more: Partial<Failed>): string => causesOf(failed(more))[0].fingerprint
 
+const stack = (folder: string, line: number): string =>
+  [
+    `at find (file://${folder}/consumers/sites.js:${line}:7)`,
+    `at node:internal/process/task_queues:${line}:5`,
+    `at query (${folder}/node_modules/pg/lib/client.js:${line}:1)`,
+    `at async Object.handle (file://${folder}/consumers/alerts.js?v=${line}:${line}:3)`,
+  ].join('\n')
+
 describe('what failures have in common', () => {
   test.each([
     ['sensor-004 has no site, request 8f3a-2120', '<it> has no site, request #'],
@@ -36,13 +44,6 @@ describe('what failures have in common', () => {
   })
 
   test('are group, code, type, message and the consumer’s own places, without lines and folders that differ', () => {
-    const stack = (folder: string, line: number): string =>
-      [
-        `at find (file://${folder}/consumers/sites.js:${line}:7)`,
-        `at node:internal/process/task_queues:${line}:5`,
-        `at query (${folder}/node_modules/pg/lib/client.js:${line}:1)`,
-        `at async Object.handle (file://${folder}/consumers/alerts.js?v=${line}:${line}:3)`,
-      ].join('\n')
     const print = printOf({ stack: stack('/srv/a', 12) })
     expect(printOf({ stack: stack('/home/b', 99) })).toBe(print)
     expect(causesOf(failed({ stack: stack('/srv/a', 12) }))[0].frame).toBe('at find consumers/sites.js')

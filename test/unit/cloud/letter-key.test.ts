@@ -6,7 +6,6 @@ import type { Delivery } from '../../../cloud/amqp/delivery.ts'
 import { headers as names } from '../../../src/contract/wire.ts'
 import { TidegateError } from '../../../src/errors.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
-import { header, headersBlock, longText } from '../../support/cloud/raw-publish.ts'
 
 const delivery = (more: Partial<Delivery> = {}): Delivery => ({
   text: Buffer.from('no event'),
@@ -24,7 +23,18 @@ const delivery = (more: Partial<Delivery> = {}): Delivery => ({
   ack() {},
   ...more,
 })
-const text = (name: string, value: string): Buffer => header(name, 'S', longText(value))
+/** A header with a text, as it stands in a table. */
+const text = (name: string, value: string): Buffer => {
+  const length = Buffer.alloc(4)
+  length.writeUInt32BE(value.length)
+  return Buffer.concat([Buffer.from([name.length]), Buffer.from(`${name}S`), length, Buffer.from(value)])
+}
+/** A property block of headers alone. */
+const headersBlock = (...entries: Buffer[]): Buffer => {
+  const start = Buffer.from([0x20, 0, 0, 0, 0, 0])
+  start.writeUInt32BE(Buffer.concat(entries).length, 2)
+  return Buffer.concat([start, ...entries])
+}
 const letterOf = (one: Delivery, error: unknown, event = new Ledger().next('device-1').event) =>
   deadLetterOf({ delivery: one, error, event, group: 'g', instance: 'i', version: undefined, nowMs: 0 })
 

@@ -6,7 +6,7 @@ import type { UpgradeLock } from '../../../cloud/queues/former.ts'
 import { runCloud } from '../../../cloud/main.ts'
 import { startLink } from '../../../dev/stack/link.ts'
 import { systemClock } from '../../../src/clock.ts'
-import { headers, partitionOf, rungName, wire } from '../../../src/contract/wire.ts'
+import { headers, partitionOf, rungName } from '../../../src/contract/wire.ts'
 import { pino } from 'pino'
 import { type CloudBench, openCloudBench } from '../../support/cloud/cloud.ts'
 import { type CloudProgram, startCloudProgram } from '../../support/cloud/cloud-program.ts'
@@ -302,10 +302,13 @@ describe('an upgrade of queues', () => {
     await rabbitmqctl('delete_user', 'former')
   })
 
-  test('a queue without a delivery limit is taken as it is, with a warning', async () => {
-    const queue = wire.unroutable
+  test('a rung without a delivery limit is taken as it is, with a warning', async () => {
+    const queue = rungName('history', 300)
     const given = {
       'x-queue-type': 'quorum',
+      'x-message-ttl': 300,
+      'x-dead-letter-exchange': '',
+      'x-dead-letter-strategy': 'at-least-once',
       'x-overflow': 'reject-publish',
       'x-max-length': 1_000_000,
     } as const

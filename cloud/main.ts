@@ -21,8 +21,9 @@ import { type Provenance, provenance, requireDevices, requireRegistered } from '
 import { type Group, startGroup } from './groups/group.ts'
 import { postgresMembers } from './groups/members-postgres.ts'
 import { type Sharing, startSharing } from './groups/sharing.ts'
+import { type LetterBoxOptions, type OpenLetterBox, openLetterBox } from './letters/letter-box.ts'
 import { loadConsumers } from './load-consumers.ts'
-import { createOps } from './ops/ops.ts'
+import { createOps, type Ops } from './ops/ops.ts'
 import type { ConfiguredConsumer } from './pipeline/definition.ts'
 import { noSchemaCheck, schemaCheck, type SchemaCheck } from './pipeline/schema-check.ts'
 import { postgresGroupStates } from './protection/group-states-postgres.ts'
@@ -38,6 +39,7 @@ import {
   databaseWay,
   groupSettings,
   guardSettings,
+  letterSettings,
   managementSettings,
   managementWay,
   opsSettings,
@@ -64,7 +66,7 @@ export interface CloudParts {
  *
  *     tidegate.events ─▶ partition queues ─▶ pipeline ─▶ PostgreSQL         one pipeline per group
  *                              ▲                │
- *                              └──── rungs ◀────┴────▶ dead letters
+ *                              └──── rungs ◀────┴─────▶ dead letters ─▶ mirror
  *
  * @throws TidegateError `DATABASE_UNREACHABLE`, `DATABASE_REFUSED`, `BROKER_UNREACHABLE`, `BROKER_REFUSED`,
  *   `BROKER_TLS`, `TLS_*`, `TOPOLOGY_*`, `GATEWAY_UNKNOWN`, `GATEWAY_DEVICES`, `SCHEMA_FOLDER`, `START_FAULTS`, `CONSUMER_*`, `MIGRATION_EDITED`, `DATABASE_NEWER`, `DATABASE_OLDER`, `DATABASE_LOCKED`,
@@ -86,16 +88,19 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     tellTaken(log, await orAborted(declareTopology(publishing, exchangeTopology()), stopping))
 
     const groups: Group[] = []
+    const letters = openLetters(start, { database, publishing, ops: () => ops })
     const databaseFault = (): string | undefined => sharing?.fault
     const brokersUp = (): Record<string, boolean> => ({ consume: consuming.up, publish: publishing.up })
     const findings = (): QueueCheck['findings'] => check.findings
-    const ops = createOps(opsSettings(config, { groups, databaseFault, brokersUp, findings, tls }))
+    const state = { groups, letters: () => letters.standing(), databaseFault, brokersUp, findings, tls }
+    const ops = createOps(opsSettings(config, state))
     const shared = {
       ...groupSettings(config),
       ...surroundings,
       consuming,
       publishing,
       sidings,
+      letters,
       database,
       storage: postgresStorage(database),
       provenance: await provenanceOf(start, database),
@@ -196,6 +201,15 @@ async function connect(
     return scope.own(await untilReachable(() => connectAmqp(options), start))
   }
   return { consuming: await open('consume'), publishing: await open('publish') }
+}
+
+function openLetters(
+  { config, scope, clock, log }: Start,
+  { database, publishing, ops }: { database: Database; publishing: AmqpConnection; ops: () => Ops },
+): OpenLetterBox {
+  const onMirrored: LetterBoxOptions['onMirrored'] = (group, result) => ops().mirrored(group, result)
+  const settings = letterSettings(config)
+  return scope.own(openLetterBox({ ...settings, database, connection: publishing, onMirrored, clock, log }))
 }
 
 /** Gives other instances their part, as far as they show in the database. */

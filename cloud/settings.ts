@@ -11,6 +11,7 @@ import type { GroupOptions } from './groups/group.ts'
 import type { GuardOptions } from './protection/guard.ts'
 import type { WatchOptions } from './protection/watch.ts'
 import type { SharingOptions } from './groups/sharing.ts'
+import type { LetterBoxSettings } from './letters/letter-box.ts'
 import type { ConsumersOptions } from './load-consumers.ts'
 import type { OpsOptions } from './ops/ops.ts'
 import type { ConfiguredConsumer } from './pipeline/definition.ts'
@@ -20,7 +21,7 @@ import type { ManagementOptions } from './queues/management.ts'
 
 /** Above what a handler may take: for an instance that was frozen, not for one that is slow. */
 const idleMarginMs = 30_000
-/** Besides the lanes': the heartbeat of sharing, and what else asks now and then. */
+/** Besides those of the groups: the heartbeat of sharing, and what else asks now and then. */
 const poolSpare = 2
 
 export function consumerSettings({ consumers, retry, handlerTimeout }: CloudConfig): ConsumersOptions {
@@ -34,7 +35,7 @@ export function databaseSettings(
   return {
     url: database.url,
     passwordFile: database.passwordFile,
-    poolMax: database.poolMax ?? consumers.length * batch.lanes + poolSpare,
+    poolMax: database.poolMax ?? consumers.length * (batch.lanes + 1) + poolSpare,
     applicationName: `tidegate-cloud ${instance}`,
     idleInTransactionMsMax: Math.max(...consumers.map(({ timeoutMs }) => timeoutMs)) + idleMarginMs,
   }
@@ -77,10 +78,11 @@ type GroupSettings = Pick<
   | 'goneAfterMs'
   | 'stallAfterMs'
   | 'stopGraceMs'
+  | 'mirror'
 >
 
 export function groupSettings(config: CloudConfig): GroupSettings {
-  const { instance, partitions, prefetch, batch, sharing, ops, stop } = config
+  const { instance, partitions, prefetch, batch, sharing, ops, stop, deadLetters } = config
   return {
     instance,
     partitions,
@@ -91,7 +93,13 @@ export function groupSettings(config: CloudConfig): GroupSettings {
     goneAfterMs: sharing.goneAfter,
     stallAfterMs: ops.stallAfter,
     stopGraceMs: stop.grace,
+    mirror: deadLetters.mirror,
   }
+}
+
+export function letterSettings({ deadLetters }: CloudConfig): LetterBoxSettings {
+  const { max, bytesMax, closedRetention, mirror } = deadLetters
+  return { max, bytesMax, closedRetentionMs: closedRetention, mirror }
 }
 
 export function pruningSettings({ inbox }: CloudConfig): Pick<PruningOptions, 'retentionMs' | 'everyMs'> {

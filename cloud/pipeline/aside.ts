@@ -3,11 +3,21 @@ import type { Event } from '../../src/contract/event.ts'
 import { codeOf, type TidegateError } from '../../src/errors.ts'
 import { orAborted } from '../../src/lifecycle.ts'
 import type { Logger } from '../../src/log.ts'
-import type { Delivery, Letter, Siding, Sidings } from '../amqp/delivery.ts'
+import type { Delivery, Sidings } from '../amqp/delivery.ts'
+import type { Storage } from '../database/storage.ts'
 import type { ConfiguredConsumer } from './definition.ts'
 import type { Holding } from './holding.ts'
-import { createFailureLog } from '../letters/failure-log.ts'
-import { deadLetter, retryLetter } from '../letters/letters.ts'
+import { addLetters } from '../letters/adding.ts'
+import {
+  type Added,
+  type DeadLetter,
+  deadLetterOf,
+  type Dying,
+  type LetterBox,
+} from '../letters/dead-letters.ts'
+import { createFailureLog, type FailureLog } from '../letters/failure-log.ts'
+import { mirrorLetter, retryLetter } from '../letters/letters.ts'
+import { together } from '../letters/together.ts'
 import type { PipelineObserver } from './observer.ts'
 import { decide, isOutage } from './retry.ts'
 import type { Settlement } from './settlement.ts'
@@ -15,7 +25,7 @@ import type { Settlement } from './settlement.ts'
 /** What becomes of a delivery with a fault. */
 export interface Aside {
   /**
-   * Out of the partition's way, onto a rung or to the dead letters, with proof; then, and only then, acknowledged (G5).
+   * Out of the partition's way, onto a rung or among the dead letters, with proof; then, and only then, acknowledged (G5).
    * Resolves when that is done, or when the delivery is no longer live. `event` is what was in it, as far as it could be read.
    */
   put(delivery: Delivery, error: unknown, event: Event | undefined): Promise<void>
@@ -29,7 +39,9 @@ export interface Aside {
 export interface AsideOptions {
   consumer: ConfiguredConsumer
   instance: string
+  storage: Storage
   sidings: Sidings
+  letters: LetterBox
   settlement: Settlement
   holding: Holding
   clock: Clock
@@ -39,39 +51,94 @@ export interface AsideOptions {
   cutOff: AbortSignal
 }
 
+/** Of one transaction (G7). */
+const lettersMax = 200
+const bytesMax = 16_777_216
+
 export function createAside(options: AsideOptions): Aside {
-  const { consumer, instance, sidings, settlement, holding, clock, observer, cutOff } = options
-  const { group, ladderMs } = consumer
-  const tellFailed = createFailureLog(options.log, clock)
+  const { consumer, instance, settlement, clock, observer } = options
+  const { group, version, ladderMs } = consumer
+  const parts = { ...options, tellFailed: createFailureLog(options.log, clock) }
+  const burials = together<Dying>({
+    work: (dying) => bury(dying, parts),
+    countMax: lettersMax,
+    bytesMax,
+    bytesOf: (dying) => dying.delivery.text.length,
+  })
 
   return {
-    async put(delivery, error, event) {
+    put(delivery, error, event) {
+      const failing = { delivery, error, event, group, instance, version, nowMs: clock.now() }
       const decision = decide(error, delivery.attempt, ladderMs)
-      const failing = { delivery, error, group, instance, nowMs: clock.now() }
-      const [siding, letter]: [Siding, Letter] =
-        decision.kind === 'retry'
-          ? [{ kind: 'retry', group, queue: delivery.queue, delayMs: decision.delayMs }, retryLetter(failing)]
-          : [{ kind: 'dead', group }, deadLetter(failing)]
-      const wait = holding.createWait()
-      for (let outages = 1; settlement.isLive(delivery); outages++) {
-        try {
-          await orAborted(sidings.send(siding, letter), cutOff)
-          observer.failed(group, decision.kind, codeOf(error), delivery.attempt)
-          tellFailed({ delivery, event, error, outcome: decision })
-          settlement.settle(delivery, decision.kind === 'retry' ? 'retried' : 'dead')
-          break
-        } catch (outage) {
-          if (cutOff.aborted) break
-          if (!isOutage(outage)) throw outage
-          await wait.out(outage, outages)
-        }
-      }
-      wait.end()
+      return decision.kind === 'retry' ? toRung(parts, failing, decision.delayMs) : burials.add(failing)
     },
     recorded(delivery, fault, event) {
       observer.failed(group, 'recorded', codeOf(fault), delivery.attempt)
-      tellFailed({ delivery, event, error: fault, outcome: { kind: 'recorded' } })
+      parts.tellFailed({ delivery, event, error: fault, outcome: { kind: 'recorded' } })
       settlement.settle(delivery, 'recorded')
     },
+  }
+}
+
+type Parts = AsideOptions & { tellFailed: FailureLog }
+
+async function toRung(parts: Parts, failing: Dying, delayMs: number): Promise<void> {
+  const { sidings, settlement, holding, observer, tellFailed, cutOff } = parts
+  const { delivery, error, event, group } = failing
+  const letter = retryLetter(failing)
+  const wait = holding.createWait()
+  for (let outages = 1; settlement.isLive(delivery); outages++) {
+    try {
+      await orAborted(sidings.send({ group, queue: delivery.queue, delayMs }, letter), cutOff)
+      observer.failed(group, 'retry', codeOf(error), delivery.attempt)
+      tellFailed({ delivery, event, error, outcome: { kind: 'retry', delayMs } })
+      settlement.settle(delivery, 'retried')
+      break
+    } catch (outage) {
+      if (cutOff.aborted) break
+      if (!isOutage(outage)) throw outage
+      await wait.out(outage, outages)
+    }
+  }
+  wait.end()
+}
+
+/** Waits until no outage is in the way; what is no longer live by then is left to the broker. */
+async function bury(dying: readonly Dying[], parts: Parts): Promise<void> {
+  const { settlement, holding, cutOff } = parts
+  const made = new Map(dying.map((one) => [one, deadLetterOf(one)]))
+  const wait = holding.createWait()
+  for (let outages = 1; ; outages++) {
+    const live = [...made].filter(([{ delivery }]) => settlement.isLive(delivery))
+    if (live.length === 0) break
+    try {
+      await commit(live, parts)
+      break
+    } catch (outage) {
+      if (cutOff.aborted) break
+      if (!isOutage(outage)) throw outage
+      await wait.out(outage, outages)
+    }
+  }
+  wait.end()
+}
+
+async function commit(live: readonly (readonly [Dying, DeadLetter])[], parts: Parts): Promise<void> {
+  const { consumer, storage, letters, settlement, observer, tellFailed, cutOff } = parts
+  const { group } = consumer
+  const full = letters.full(group)
+  if (full) throw full
+  const { lettersIn } = letters
+  const added = await addLetters(
+    live.map(([, letter]) => letter),
+    { storage, lettersIn, cutOff },
+  )
+  for (const [index, [dying]] of live.entries()) {
+    const { delivery, error, event } = dying
+    const { letter, isNew } = added[index] as Added
+    if (isNew && letter !== undefined) letters.mirror(group, () => mirrorLetter(dying, letter))
+    observer.failed(group, 'dead', codeOf(error), delivery.attempt)
+    tellFailed({ delivery, event, error, outcome: { kind: 'dead', letter } })
+    settlement.settle(delivery, 'dead')
   }
 }

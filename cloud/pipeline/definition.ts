@@ -32,6 +32,8 @@ export interface ConsumerOptions {
   concurrency?: number
   /** An event that was recorded longer ago than that is not handed over: it is counted as shed, and done. Default: none is too old. */
   freshness?: string | number
+  /** Of the handler, as its makers count: dead letters say with which it failed. 1–64 letters, digits and `.+_-`. */
+  version?: string
 }
 
 /** What only consumers of batches can ask for. */
@@ -87,6 +89,7 @@ export interface Consumer {
   readonly group: string
   readonly types: readonly string[]
   readonly ordered: boolean
+  readonly version: string | undefined
   /** Undefined: as configured. */
   readonly ladderMs: readonly number[] | undefined
   /** Undefined: as configured. */
@@ -129,6 +132,7 @@ export function makeConsumer(options: ConsumerOptions & BatchTraits, handler: Ha
     group: options.group,
     types: options.types,
     ordered: options.ordered ?? true,
+    version: options.version,
     ladderMs: ladderMs as number[] | undefined,
     timeoutMs,
     ratePerSecond: options.rate === undefined ? undefined : parseRate(options.rate),

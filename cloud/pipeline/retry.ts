@@ -8,8 +8,8 @@ export type Decision =
   | { kind: 'dead' }
 
 /**
- * The infrastructure is down, not the event bad: an outage is waited out, and burns no attempt. Only the storage and the
- * sidings may throw these codes, and what a handler says of what it calls becomes the last (cloud/protection/unavailable.ts).
+ * The infrastructure is down, not the event bad: an outage is waited out, and burns no attempt. Only the storage, the sidings and the
+ * dead letters may throw these codes, and what a handler says of what it calls becomes one (cloud/protection/unavailable.ts).
  */
 const outages: ReadonlySet<string> = new Set([
   'DATABASE_UNREACHABLE',
@@ -21,6 +21,7 @@ const outages: ReadonlySet<string> = new Set([
   'DATABASE_FAULT',
   'SIDING_UNAVAILABLE',
   'CONSUMER_UNAVAILABLE',
+  'DEAD_LETTERS_FULL',
 ])
 
 export function isOutage(error: unknown): error is TidegateError {

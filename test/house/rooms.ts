@@ -138,7 +138,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   cloud: { sentence: 'the consumers: command, composition, configuration', mayImport: wiring },
   'cloud/ops': {
     sentence: 'what one can see of a running cloud: metrics, readiness',
-    mayImport: ['cloud/groups', 'cloud/pipeline'],
+    mayImport: ['cloud/groups', 'cloud/pipeline', 'cloud/letters'],
   },
   'cloud/audit': {
     sentence: '`tidegate audit`: the proof',
@@ -156,7 +156,14 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'cloud/groups': {
     sentence: 'groups at work, and shared among instances',
-    mayImport: ['cloud/pipeline', 'cloud/protection', 'cloud/queues', 'cloud/amqp', 'cloud/database'],
+    mayImport: [
+      'cloud/pipeline',
+      'cloud/protection',
+      'cloud/letters',
+      'cloud/queues',
+      'cloud/amqp',
+      'cloud/database',
+    ],
   },
   'cloud/history': {
     sentence: 'the record: every event once, and the ledger’s account',
@@ -175,8 +182,9 @@ export const rooms: Readonly<Record<string, Room>> = {
     mayImport: ['cloud/database'],
   },
   'cloud/letters': {
-    sentence: 'what is told of an event that is set aside: headers, story, stack, log',
-    mayImport: ['cloud/amqp'],
+    sentence:
+      'what failed for good, on record: letters, what they have in common, their mirror, story and log',
+    mayImport: ['cloud/amqp', 'cloud/database'],
   },
   'cloud/queues': {
     sentence: 'what the broker has of our queues: settings in effect, and queues of former versions',

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { Client } from 'pg'
 import { Connection } from 'rabbitmq-client'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
-import { deadQueue, headers as names } from '../../../src/contract/wire.ts'
+import { headers as names, mirrorQueue } from '../../../src/contract/wire.ts'
 import { audit, command, databaseWith } from '../../support/cloud/audited-database.ts'
 import { type CloudBench, openCloudBench } from '../../support/cloud/cloud.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
@@ -173,7 +173,7 @@ describe('the cloud', () => {
   function letterOf(group: string) {
     return vi.waitFor(
       async () => {
-        const letter = await bench.get(deadQueue(group))
+        const letter = await bench.get(mirrorQueue(group))
         if (letter === undefined) throw new Error(`no letter of ${group}`)
         return letter
       },

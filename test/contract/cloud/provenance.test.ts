@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { deadQueue, headers as names, wire } from '../../../src/contract/wire.ts'
+import { headers as names, mirrorQueue, wire } from '../../../src/contract/wire.ts'
 import { type CloudBench, openCloudBench } from '../../support/cloud/cloud.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
 import { gatewayUser, type GatewayUser } from '../../support/cloud/gateway-user.ts'
@@ -45,7 +45,7 @@ describe('the cloud', () => {
     expect(await stored(1)).toEqual([21])
     for (const group of ['history', 'rollups']) {
       const letter = await vi.waitFor(async () => {
-        const message = await bench.get(deadQueue(group))
+        const message = await bench.get(mirrorQueue(group))
         expect(message).toBeDefined()
         return message
       })
@@ -92,6 +92,6 @@ describe('the cloud', () => {
       },
       { timeout: 10_000, interval: 50 },
     )
-    for (const group of ['history', 'stumbles']) expect(await bench.depth(deadQueue(group))).toBe(0)
+    for (const group of ['history', 'stumbles']) expect(await bench.letters(group)).toEqual([])
   })
 })

@@ -15,7 +15,7 @@ import { silentLog } from '../../../src/log.ts'
 import { FakeClock } from '../fakes/clock.ts'
 import { createFakeBroker, type FakeBrokerOptions } from '../fakes/deliveries.ts'
 import { fakeGroupStates } from '../fakes/group-states.ts'
-import { createFakeStorage, type FakeStorageOptions } from '../fakes/storage.ts'
+import { createFakeStorage, fakeDeadLetters, type FakeStorageOptions } from '../fakes/storage.ts'
 
 export const partitions = 4
 
@@ -53,6 +53,7 @@ export function setUp(
     consumer: configured(consumer, defaults),
     storage,
     sidings: broker.sidings,
+    letters: { lettersIn: fakeDeadLetters, full: () => undefined, mirror: () => {} },
     provenance: selfConsistent,
     checkSchema: noSchemaCheck,
     batchMax: 20,

@@ -61,12 +61,12 @@ test('what fails in a group that trips is held, and not dead: all comes through 
   await settled()
   await clock.advance(everyMs)
   expect(guard.state).toMatchObject({ state: 'tripped' })
-  const deadBefore = broker.dead.length
+  const deadBefore = storage.dead().length
   // Until the switch had seen enough.
   expect(deadBefore).toBeLessThanOrEqual(20)
   expect(broker.depth + deadBefore).toBe(400)
   await clock.advance(20_000)
-  expect(broker.dead).toHaveLength(deadBefore)
+  expect(storage.dead()).toHaveLength(deadBefore)
   broken = false
   await clock.advance(60_000)
   expect(guard.state).toBeUndefined()
@@ -75,7 +75,7 @@ test('what fails in a group that trips is held, and not dead: all comes through 
 })
 
 test('what events themselves are at fault for trips no group: neither a schema nor an error that says so', async () => {
-  const { clock, broker, guard, post } = await guarded({
+  const { clock, storage, guard, post } = await guarded({
     handle() {
       throw failure(false)
     },
@@ -83,7 +83,7 @@ test('what events themselves are at fault for trips no group: neither a schema n
   post(20, 400)
   await clock.advance(everyMs)
   expect(guard.state).toBeUndefined()
-  expect(broker.dead).toHaveLength(400)
+  expect(storage.dead()).toHaveLength(400)
 })
 
 test('a group that is paused gives its deliveries back and handles none, and goes on where it was (G6)', async () => {
@@ -118,7 +118,7 @@ test('so many a second and no more begin, and none is lost by waiting', async ()
 })
 
 test('an event that is too old for its group is shed and counted, and neither failed nor handled', async () => {
-  const { clock, storage, outcomes, broker, post } = await guarded({ freshness: '10m' })
+  const { clock, storage, outcomes, post } = await guarded({ freshness: '10m' })
   post(1, 3, new Date(clock.now() - 601_000).toISOString())
   post(1, 2)
   // Of a gateway without a clock nobody knows how old it is.
@@ -126,7 +126,7 @@ test('an event that is too old for its group is shed and counted, and neither fa
   await settled()
   expect(outcomes.toSorted()).toEqual(['processed', 'processed', 'processed', 'shed', 'shed', 'shed'])
   expect(storage.effects()).toHaveLength(3)
-  expect(broker.dead).toEqual([])
+  expect(storage.dead()).toEqual([])
 })
 
 test('what waited on a rung was fresh when it came, and is handled', async () => {
@@ -152,7 +152,7 @@ test.each([
   'a handler that says by %s that what it needs is not there waits, and burns no attempt (G5)',
   async (_, unavailable) => {
     let down = true
-    const { clock, broker, storage, pipeline, outcomes, post } = await guarded({
+    const { clock, storage, pipeline, outcomes, post } = await guarded({
       retry: [],
       async handle(event, { tx }) {
         if (down) throw unavailable()
@@ -169,7 +169,7 @@ test.each([
     down = false
     await clock.advance(10_000)
     expect(storage.effects()).toHaveLength(60)
-    expect(broker.dead).toEqual([])
+    expect(storage.dead()).toEqual([])
   },
 )
 

@@ -15,6 +15,7 @@ import { createDatabase, type Database } from './database/database-postgres.ts'
 import { startPruning } from './database/inbox-pruning-postgres.ts'
 import { migrateDatabase } from './database/migrate-postgres.ts'
 import { migrations } from './database/migrations/all.ts'
+import { replayedIn } from './letters/replayed-postgres.ts'
 import { postgresStorage } from './database/storage-postgres.ts'
 import { startKnowing } from './gateways/known.ts'
 import { type Provenance, provenance, requireRegistered } from './gateways/provenance.ts'
@@ -99,7 +100,8 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
       sidings,
       database,
       storage: postgresStorage(database),
-      provenance: await provenanceOf(start, database),
+      replayedIn,
+      provenance: await provenanceOf(start, database, publishing.user),
       checkSchema,
       observer: ops.pipeline,
       onFatal: (error: unknown) => failed.abort(error),
@@ -170,11 +172,15 @@ async function openDatabase(start: Start, consumers: readonly ConfiguredConsumer
 }
 
 /** Whom to believe, by what is registered in the database. */
-async function provenanceOf(start: Start, database: Database): Promise<Provenance> {
+async function provenanceOf(
+  start: Start,
+  database: Database,
+  ownUser: string | undefined,
+): Promise<Provenance> {
   const gateways = start.scope.own(await untilReachable(() => startKnowing({ ...start, database }), start))
   const settings = provenanceSettings(start.config)
   requireRegistered(settings.unknown, gateways.registry)
-  return provenance({ ...settings, registry: () => gateways.registry })
+  return provenance({ ...settings, ownUser, registry: () => gateways.registry })
 }
 
 async function connect(

@@ -103,7 +103,7 @@ export function sharingSettings({
   return { instance, beatMs: sharing.beat, goneAfterMs: sharing.goneAfter }
 }
 
-export function provenanceSettings({ gateways }: CloudConfig): Omit<ProvenanceOptions, 'registry'> {
+export function provenanceSettings({ gateways }: CloudConfig): Omit<ProvenanceOptions, 'registry' | 'ownUser'> {
   return { users: gateways.users, unvouched: gateways.unvouched, unknown: gateways.unknown }
 }
 

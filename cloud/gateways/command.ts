@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError } from 'commander'
-import { deviceIdPattern } from '../../src/contract/event.ts'
+import { cloudLedger, deviceIdPattern } from '../../src/contract/event.ts'
 import { askingForDatabase, type DatabaseChoice, openChosenDatabase } from '../database-choice.ts'
 import { readKeyFile } from './key-file.ts'
 import type { GatewayKey, Registry } from './registry.ts'
@@ -160,6 +160,7 @@ function timeOf(ms: number): string {
 }
 
 function gatewayName(text: string): string {
+  if (text === cloudLedger) throw new InvalidArgumentError(`${cloudLedger} is the cloud's own name.`)
   if (deviceIdPattern.test(text)) return text
   throw new InvalidArgumentError('A name has letters, digits, dot, dash and underscore, at most 64.')
 }

@@ -1,4 +1,4 @@
-import { type Event, isSystemType, rejectedType } from '../../src/contract/event.ts'
+import { cloudLedger, type Event, isSystemType, rejectedType } from '../../src/contract/event.ts'
 import { TidegateError } from '../../src/errors.ts'
 import type { Delivery } from '../amqp/delivery.ts'
 import type { Registry } from './registry.ts'
@@ -15,6 +15,8 @@ export interface ProvenanceOptions {
   unvouched: 'refuse' | 'accept'
   /** What becomes of an event of a gateway that nobody has registered. */
   unknown: 'accept' | 'refuse'
+  /** The user of the broker that the cloud itself is: in the cloud's own ledger nobody else is believed, whatever else is let in. */
+  ownUser: string | undefined
   /** Asked for each event. */
   registry: () => Pick<Registry, 'stateOf'>
 }
@@ -39,19 +41,24 @@ export function requireRegistered(
  * Compares what an event says with what the broker vouches for. What comes by the default exchange was let in before, and comes back
  * from a rung, or an operator has put it into the queue: no gateway has a right to that exchange.
  */
-export function provenance({ users, unvouched, unknown, registry }: ProvenanceOptions): Provenance {
+export function provenance(options: ProvenanceOptions): Provenance {
+  const { users, unvouched, unknown, ownUser, registry } = options
   return (event, delivery) => {
     const contradiction = contradictionIn(event)
     if (contradiction !== undefined) return contradiction
     if (delivery.exchange === '') return undefined
     const { gateway } = event
+    const named = Object.hasOwn(users, gateway) ? users[gateway] : undefined
+    if (gateway === cloudLedger) {
+      const own = named ?? (ownUser === undefined ? [] : [ownUser])
+      return own.includes(delivery.publisher ?? '') ? undefined : notTheCloud(delivery.publisher)
+    }
     const state = registry().stateOf(gateway)
     if (state === 'suspended') return suspended(gateway)
     if (state === undefined && unknown === 'refuse') return unregistered(gateway)
     const { publisher } = delivery
     if (publisher === undefined) return unvouched === 'accept' ? undefined : nobodyVouches(gateway)
-    const allowed = Object.hasOwn(users, gateway) ? (users[gateway] ?? []) : [gateway]
-    return allowed.includes(publisher) ? undefined : another(gateway, publisher)
+    return (named ?? [gateway]).includes(publisher) ? undefined : another(gateway, publisher)
   }
 }
 
@@ -70,6 +77,13 @@ function contradictionIn({ source, type, partitionkey, gateway }: Event): Tidega
 
 function contradicts(message: string): TidegateError {
   return refusal(message, 'no gateway of Tidegate writes such an event: see who publishes it')
+}
+
+function notTheCloud(publisher: string | undefined): TidegateError {
+  return refusal(
+    `the event says it is of the cloud's own ledger, and ${publisher ?? 'nobody the broker vouches for'} published it`,
+    `no gateway may be called ${cloudLedger}; if the cloud publishes as that user, name it in gateways.users`,
+  )
 }
 
 function suspended(gateway: string): TidegateError {

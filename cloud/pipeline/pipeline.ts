@@ -3,7 +3,9 @@ import type { Clock, Random } from '../../src/clock.ts'
 import type { TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Delivery, Sidings } from '../amqp/delivery.ts'
+import type { Statements } from '../database/statements.ts'
 import type { Storage } from '../database/storage.ts'
+import type { Replayed } from '../letters/replayed.ts'
 import { createAside } from './aside.ts'
 import type { ConfiguredConsumer } from './definition.ts'
 import { createHolding } from './holding.ts'
@@ -47,6 +49,8 @@ export interface Pipeline {
 export interface PipelineOptions extends Checks {
   consumer: ConfiguredConsumer
   storage: Storage
+  /** Dead letters that come back. */
+  replayedIn: (transaction: Statements) => Replayed
   sidings: Sidings
   /** Most deliveries in one transaction. */
   batchMax: number

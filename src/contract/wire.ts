@@ -39,6 +39,9 @@ export const headers = {
   failures: 'tidegate-failures',
   instance: 'tidegate-instance',
   probe: 'tidegate-probe',
+  /** The dead letter that comes back, and the replay that sends it; believed of the default exchange alone. */
+  letter: 'tidegate-letter',
+  replay: 'tidegate-replay',
   /** Who published what the cloud publishes again, as the broker said then; empty: it did not. */
   publisher: 'tidegate-publisher',
 } as const

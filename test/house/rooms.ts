@@ -170,8 +170,8 @@ export const rooms: Readonly<Record<string, Room>> = {
     mayImport: ['cloud/gateways', 'cloud/letters', 'cloud/amqp', 'cloud/database'],
   },
   'cloud/letters': {
-    sentence: 'what is told of an event that is set aside: headers, story, stack, log',
-    mayImport: ['cloud/amqp'],
+    sentence: 'what is told of an event that is set aside: headers, story, stack, log; and letters that come back',
+    mayImport: ['cloud/amqp', 'cloud/database'],
   },
   'cloud/queues': {
     sentence: 'what the broker has of our queues: settings in effect, and queues of former versions',

@@ -7,6 +7,7 @@ import { configured } from '../../../cloud/pipeline/definition.ts'
 import { historyConsumer } from '../../../cloud/history/consumer.ts'
 import { rollupsConsumer } from '../../../cloud/projections/rollups.ts'
 import type { Deliveries, Sidings } from '../../../cloud/amqp/delivery.ts'
+import { nothingReplayed } from '../../../cloud/letters/replayed.ts'
 import { noObserver } from '../../../cloud/pipeline/observer.ts'
 import { createPipeline, type Pipeline } from '../../../cloud/pipeline/pipeline.ts'
 import { emptyRegistry } from '../../../cloud/gateways/registry.ts'
@@ -138,11 +139,13 @@ export class Cloud {
     const connection = connectionFor(process, { scheduler, random, broker, latencyMsMax }, this.channels)
     const shared = {
       storage: database.storageFor(process),
+      replayedIn: () => nothingReplayed,
       sidings: this.sidingsFor(process),
       provenance: provenance({
         users: {},
         unvouched: 'refuse',
         unknown: 'accept',
+        ownUser: undefined,
         registry: () => emptyRegistry,
       }),
       checkSchema: schemaCheck(schemasOf('cloud'), 'accept'),

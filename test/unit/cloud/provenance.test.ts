@@ -10,13 +10,13 @@ const believes = provenance({
   users: { 'gateway-2': ['site-a', 'site-b'] },
   unvouched: 'refuse',
   unknown: 'accept',
-  registry: () => emptyRegistry,
+  ownUser: 'cloud', registry: () => emptyRegistry,
 })
 const accepting = provenance({
   users: {},
   unvouched: 'accept',
   unknown: 'accept',
-  registry: () => emptyRegistry,
+  ownUser: 'cloud', registry: () => emptyRegistry,
 })
 
 function eventOf(gateway: string, more: Partial<Event> = {}): Event {
@@ -96,7 +96,7 @@ describe('an event', () => {
       names: [],
     })
     const knowing = (unknown: 'accept' | 'refuse'): Provenance =>
-      provenance({ users: {}, unvouched: 'refuse', unknown, registry: () => registry })
+      provenance({ users: {}, unvouched: 'refuse', unknown, ownUser: 'cloud', registry: () => registry })
     const why = (gateway: string, unknown: 'accept' | 'refuse', exchange?: string): string | undefined =>
       knowing(unknown)(eventOf(gateway), by(gateway, exchange))?.message
     expect(why('gateway-1', 'refuse')).toBeUndefined()

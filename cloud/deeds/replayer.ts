@@ -1,0 +1,163 @@
+import type { Clock } from '../../src/clock.ts'
+import { codeOf, isAbort, messageOf } from '../../src/errors.ts'
+import type { Logger } from '../../src/log.ts'
+import type { Letter, Siding, Sidings } from '../amqp/delivery.ts'
+import { isOutage } from '../pipeline/retry.ts'
+import { letterToSend } from './letter-to-send.ts'
+import { type ClaimedReplay, type MoveOptions, nextMove, type Replays } from './replays.ts'
+
+export interface ReplayerOptions {
+  replays: Replays
+  sidings: Pick<Sidings, 'send'>
+  partitions: number
+  clock: Clock
+  log: Logger
+  /** How often it looks for a replay to do, ms. */
+  lookEveryMs?: number
+  /** Of what was sent something is heard within this, ms. */
+  settleWithinMs: number
+  pageMax?: number
+  outstandingMax?: number
+}
+
+/** It asks again for what its letters have become. */
+const waitMs = 250
+const outageWaitMs = 2_000
+/** Whatever the rate is, the claim is kept by looking. */
+const paceWaitMsMax = 5_000
+
+/**
+ * Does the replays that are on record, one at a time in each instance: what is on its way of them is bounded, and so is what is in
+ * memory (G7). An instance that stops or dies leaves its replay to another, which goes on where it was; a page of which nobody knows
+ * whether it was sent is sent again, and what comes twice of it is a repeat.
+ */
+export function startReplayer(options: ReplayerOptions): { close(): Promise<void> } {
+  const { replays, clock, log, lookEveryMs = 1_000 } = options
+  const stopping = new AbortController()
+  const { signal } = stopping
+
+  async function run(): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        const claimed = await replays.claim()
+        if (claimed) await new Replaying(claimed, options, signal).run()
+        else await clock.sleep(lookEveryMs, signal)
+      } catch (error) {
+        if (signal.aborted || isAbort(error)) continue
+        log.warn({ code: codeOf(error) }, `a replay waits: ${messageOf(error)}`)
+        await clock.sleep(outageWaitMs, signal).catch(() => {})
+      }
+    }
+  }
+
+  const running = run()
+  return {
+    close() {
+      stopping.abort()
+      return running
+    },
+  }
+}
+
+class Replaying {
+  readonly #claimed: ClaimedReplay
+  readonly #options: ReplayerOptions
+  readonly #signal: AbortSignal
+  readonly #moves: MoveOptions
+  /** When the next letter may go, by the rate. */
+  #nextMs: number
+
+  constructor(claimed: ClaimedReplay, options: ReplayerOptions, signal: AbortSignal) {
+    const { pageMax = 50, outstandingMax = 1_000, settleWithinMs, clock } = options
+    const { ratePerSecond = Infinity } = claimed.request
+    this.#claimed = claimed
+    this.#options = options
+    this.#signal = signal
+    // So that a rate of some a second is none of a page at once.
+    this.#moves = { pageMax: Math.max(1, Math.min(pageMax, Math.floor(ratePerSecond))), outstandingMax, settleWithinMs }
+    this.#nextMs = clock.monotonicMs()
+  }
+
+  /** Until it is over, lost, or the instance stops. */
+  async run(): Promise<void> {
+    const { replays, clock, log } = this.#options
+    const { replay, request } = this.#claimed
+    const { signal } = { signal: this.#signal }
+    try {
+      for (;;) {
+        signal.throwIfAborted()
+        const progress = await replays.look(this.#claimed)
+        if (!progress) return
+        const move = nextMove(progress, request, this.#moves)
+        if (move.kind === 'end') {
+          await replays.end(this.#claimed, move.state)
+          const { total, sent, resolved, failed, returned, reason } = progress
+          log.info({ replay, total, sent, resolved, failed, returned, reason }, `a replay is ${move.state}`)
+          return
+        }
+        if (move.kind === 'send') await this.#send(move.lettersMax)
+        else if (move.kind === 'step') await replays.step(this.#claimed)
+        else if (move.kind === 'stop') await replays.stop(this.#claimed, move.reason)
+        else if (move.kind === 'give-back') await this.#giveBack()
+        else await clock.sleep(waitMs, signal)
+      }
+    } catch (error) {
+      // Nobody has to wait for the end of the lease.
+      if (signal.aborted) await replays.release(this.#claimed).catch(() => {})
+      throw error
+    }
+  }
+
+  async #giveBack(): Promise<void> {
+    const { replays, log, settleWithinMs } = this.#options
+    const { replay } = this.#claimed
+    const returned = await replays.giveBack(this.#claimed)
+    log.warn(
+      { code: 'REPLAY_UNSETTLED', replay, returned, settleWithinMs },
+      'nothing was heard of letters that were sent: they are open again',
+    )
+  }
+
+  /** A page: per device one after the other, and devices beside each other. */
+  async #send(lettersMax: number): Promise<void> {
+    const { replays, clock, partitions, sidings } = this.#options
+    const { replay, request } = this.#claimed
+    const waitedMs = this.#nextMs - clock.monotonicMs()
+    if (waitedMs > 0) {
+      await clock.sleep(Math.min(waitedMs, paceWaitMsMax), this.#signal)
+      if (waitedMs > paceWaitMsMax) return
+    }
+    const letters = await replays.take(this.#claimed, lettersMax)
+    const devices = new Map<string, [Siding, Letter][]>()
+    for (const letter of letters) {
+      const toSend = letterToSend(letter, replay, partitions)
+      const device = `${letter.group}\n${letter.device ?? ''}`
+      devices.set(device, [...(devices.get(device) ?? []), toSend])
+    }
+    await Promise.all(
+      [...devices.values()].map(async (those) => {
+        for (const [siding, letter] of those) await this.#proven(sidings, siding, letter)
+      }),
+    )
+    if (letters.length > 0) await replays.sent(this.#claimed)
+    const { ratePerSecond } = request
+    if (ratePerSecond !== undefined)
+      this.#nextMs = Math.max(this.#nextMs, clock.monotonicMs()) + (letters.length / ratePerSecond) * 1000
+  }
+
+  /** Sent again until the broker has it: the same letter, so that one whose answer is late is not there twice. */
+  async #proven(sidings: Pick<Sidings, 'send'>, siding: Siding, letter: Letter): Promise<void> {
+    for (;;) {
+      this.#signal.throwIfAborted()
+      try {
+        return await sidings.send(siding, letter)
+      } catch (error) {
+        if (!isOutage(error)) throw error
+        this.#options.log.warn({ code: error.code, replay: this.#claimed.replay }, error.message)
+        // The claim is kept meanwhile; who has lost it does no harm.
+        await this.#options.replays.look(this.#claimed)
+        await this.#options.clock.sleep(outageWaitMs, this.#signal)
+      }
+    }
+  }
+}

@@ -1,3 +1,11 @@
+import type { LetterFilter } from '../replays/filter.ts'
+import type { JsonPatch } from '../replays/json-patch.ts'
+import type { ReplayRequest, ReplayState } from '../replays/replays.ts'
+
+export type { JsonPatch, JsonPatchOperation } from '../replays/json-patch.ts'
+export type { LetterFilter } from '../replays/filter.ts'
+export type { ReplayRequest, ReplayState, ReplayStatus } from '../replays/replays.ts'
+
 /**
  * What a person does about failures (G5, G8): each deed is on record, with who and why, in the transaction of its effect, and as an
  * event of the cloud's own ledger. Port; the adapter is deeds-postgres.ts.
@@ -49,51 +57,10 @@ export interface Deed<Request> {
   request: Request
 }
 
-/** Which letters; at least one condition. All of them hold. */
-export interface LetterFilter {
-  group?: string
-  code?: string
-  fingerprint?: string
-  device?: string
-  type?: string
-  letter?: number
-  /** It has failed last at or after this, ms since the Unix epoch. */
-  sinceMs?: number
-  /** It has failed last before this, ms since the Unix epoch. */
-  untilMs?: number
-}
-
-export interface ReplayRequest {
-  filter: LetterFilter
-  /** Letters sent in a second at the most. Absent: as fast as they are settled. */
-  ratePerSecond?: number
-  /** So many letters first, and no more until all of them are settled; then the next number; behind the last, the rest. */
-  ramp?: readonly number[]
-  /** Of those that are settled, the share that may have failed, 0 to 1: a replay that exceeds it at the end of a step stops. */
-  stopAtShare?: number
-}
-
 export interface ReplayStarted {
   replay: number
   /** Letters that matched and were open. */
   total: number
-}
-
-export type ReplayStatus = 'running' | 'stopping' | 'stopped' | 'done'
-
-export interface ReplayState {
-  replay: number
-  state: ReplayStatus
-  /** Why it stopped, if it did. */
-  reason?: string
-  total: number
-  sent: number
-  resolved: number
-  failed: number
-  /** Of which nothing was heard for so long that they were opened again. */
-  returned: number
-  startedAt: string
-  endedAt?: string
 }
 
 export interface ReplayPreview {
@@ -108,14 +75,6 @@ export interface ReplayPreview {
   /** Groups of them that do not run. */
   heldGroups: readonly { group: string; state: string; reason?: string }[]
 }
-
-/** RFC 6902, on `data` alone: `/kpa` is `data.kpa`. */
-export type JsonPatch = readonly JsonPatchOperation[]
-
-export type JsonPatchOperation =
-  | { op: 'add' | 'replace' | 'test'; path: string; value: unknown }
-  | { op: 'remove'; path: string }
-  | { op: 'move' | 'copy'; from: string; path: string }
 
 export interface EditRequest {
   letter: number

@@ -173,6 +173,21 @@ export const rooms: Readonly<Record<string, Room>> = {
     sentence: 'what is told of an event that is set aside: headers, story, stack, log; and letters that come back',
     mayImport: ['cloud/amqp', 'cloud/database'],
   },
+  'cloud/deeds': {
+    sentence: 'what people do about failures, on record: replay, edit, admit, discard, accept; the cloud’s own ledger',
+    mayImport: [
+      'cloud/replays',
+      'cloud/history',
+      'cloud/pipeline',
+      'cloud/amqp',
+      'cloud/database',
+      'cloud/database-choice.ts',
+    ],
+  },
+  'cloud/replays': {
+    sentence: 'dead letters on their way back: the rule, the worker, patches; what the cloud publishes itself',
+    mayImport: ['cloud/amqp', 'cloud/database'],
+  },
   'cloud/queues': {
     sentence: 'what the broker has of our queues: settings in effect, and queues of former versions',
     mayImport: ['cloud/amqp', 'cloud/database'],

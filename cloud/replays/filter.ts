@@ -1,5 +1,18 @@
 import { TidegateError } from '../../src/errors.ts'
-import type { LetterFilter } from './deeds.ts'
+
+/** Which letters; at least one condition. All of them hold. */
+export interface LetterFilter {
+  group?: string
+  code?: string
+  fingerprint?: string
+  device?: string
+  type?: string
+  letter?: number
+  /** It has failed last at or after this, ms since the Unix epoch. */
+  sinceMs?: number
+  /** It has failed last before this, ms since the Unix epoch. */
+  untilMs?: number
+}
 
 /** Conditions of a statement, and what they compare with. */
 export interface Conditions {

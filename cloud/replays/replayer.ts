@@ -1,14 +1,14 @@
 import type { Clock } from '../../src/clock.ts'
-import { codeOf, isAbort, messageOf } from '../../src/errors.ts'
+import { codeOf, isAbort, messageOf, TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
-import type { Letter, Siding, Sidings } from '../amqp/delivery.ts'
-import { isOutage } from '../pipeline/retry.ts'
+import type { Letter } from '../amqp/delivery.ts'
 import { letterToSend } from './letter-to-send.ts'
+import type { Outbound, Target } from './outbound.ts'
 import { type ClaimedReplay, type MoveOptions, nextMove, type Replays } from './replays.ts'
 
 export interface ReplayerOptions {
   replays: Replays
-  sidings: Pick<Sidings, 'send'>
+  outbound: Pick<Outbound, 'send'>
   partitions: number
   clock: Clock
   log: Logger
@@ -82,7 +82,7 @@ class Replaying {
   async run(): Promise<void> {
     const { replays, clock, log } = this.#options
     const { replay, request } = this.#claimed
-    const { signal } = { signal: this.#signal }
+    const signal = this.#signal
     try {
       for (;;) {
         signal.throwIfAborted()
@@ -120,7 +120,7 @@ class Replaying {
 
   /** A page: per device one after the other, and devices beside each other. */
   async #send(lettersMax: number): Promise<void> {
-    const { replays, clock, partitions, sidings } = this.#options
+    const { replays, clock, partitions } = this.#options
     const { replay, request } = this.#claimed
     const waitedMs = this.#nextMs - clock.monotonicMs()
     if (waitedMs > 0) {
@@ -128,7 +128,7 @@ class Replaying {
       if (waitedMs > paceWaitMsMax) return
     }
     const letters = await replays.take(this.#claimed, lettersMax)
-    const devices = new Map<string, [Siding, Letter][]>()
+    const devices = new Map<string, [Target, Letter][]>()
     for (const letter of letters) {
       const toSend = letterToSend(letter, replay, partitions)
       const device = `${letter.group}\n${letter.device ?? ''}`
@@ -136,7 +136,7 @@ class Replaying {
     }
     await Promise.all(
       [...devices.values()].map(async (those) => {
-        for (const [siding, letter] of those) await this.#proven(sidings, siding, letter)
+        for (const [target, letter] of those) await this.#proven(target, letter)
       }),
     )
     if (letters.length > 0) await replays.sent(this.#claimed)
@@ -145,14 +145,14 @@ class Replaying {
       this.#nextMs = Math.max(this.#nextMs, clock.monotonicMs()) + (letters.length / ratePerSecond) * 1000
   }
 
-  /** Sent again until the broker has it: the same letter, so that one whose answer is late is not there twice. */
-  async #proven(sidings: Pick<Sidings, 'send'>, siding: Siding, letter: Letter): Promise<void> {
+  /** Sent again until the broker has it. */
+  async #proven(target: Target, letter: Letter): Promise<void> {
     for (;;) {
       this.#signal.throwIfAborted()
       try {
-        return await sidings.send(siding, letter)
+        return await this.#options.outbound.send(target, letter)
       } catch (error) {
-        if (!isOutage(error)) throw error
+        if (!(error instanceof TidegateError && error.retryable)) throw error
         this.#options.log.warn({ code: error.code, replay: this.#claimed.replay }, error.message)
         // The claim is kept meanwhile; who has lost it does no harm.
         await this.#options.replays.look(this.#claimed)

@@ -1,15 +1,16 @@
 import { headers as names, partitionOf, partitionQueue, wire } from '../../src/contract/wire.ts'
 import { claimedChain } from '../../src/contract/codec.ts'
 import type { Edited, Event } from '../../src/contract/event.ts'
-import type { Letter, Siding } from '../amqp/delivery.ts'
+import type { Letter } from '../amqp/delivery.ts'
 import { applyPatch } from './json-patch.ts'
+import type { Target } from './outbound.ts'
 import type { LetterEdit, ReplayedLetter } from './replays.ts'
 
 /**
  * A dead letter on its way back: to the partition queue of its group that its device's events go to, as on its first attempt, with what
  * says which letter it is. Nothing of its story is in it but where it came from: the story is in the letter.
  */
-export function letterToSend(letter: ReplayedLetter, replay: number, partitions: number): [Siding, Letter] {
+export function letterToSend(letter: ReplayedLetter, replay: number, partitions: number): [Target, Letter] {
   const { group, device, headers, properties, routingKey, publisher, edit, body } = letter
   const ours = {
     [names.letter]: letter.letter,
@@ -21,7 +22,7 @@ export function letterToSend(letter: ReplayedLetter, replay: number, partitions:
   }
   const queue = partitionQueue(group, partitionFor(routingKey, device, partitions))
   return [
-    { kind: 'replay', group, queue },
+    { kind: 'queue', queue },
     {
       body: edit ? edited(body, edit) : body,
       properties,

@@ -1,6 +1,13 @@
 import { isDeepStrictEqual } from 'node:util'
 import { TidegateError } from '../../src/errors.ts'
-import type { JsonPatch, JsonPatchOperation } from './deeds.ts'
+
+/** RFC 6902, on `data` alone: `/kpa` is `data.kpa`. */
+export type JsonPatch = readonly JsonPatchOperation[]
+
+export type JsonPatchOperation =
+  | { op: 'add' | 'replace' | 'test'; path: string; value: unknown }
+  | { op: 'remove'; path: string }
+  | { op: 'move' | 'copy'; from: string; path: string }
 
 /**
  * JSON Patch (RFC 6902) with JSON Pointers (RFC 6901). Of our own, because the libraries there are walk along what an object inherits:

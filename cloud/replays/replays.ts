@@ -1,5 +1,32 @@
 import type { Headers, MessageProperties } from '../amqp/delivery.ts'
-import type { ReplayRequest, ReplayState } from './deeds.ts'
+import type { LetterFilter } from './filter.ts'
+
+export interface ReplayRequest {
+  filter: LetterFilter
+  /** Letters sent in a second at the most. Absent: as fast as they are settled. */
+  ratePerSecond?: number
+  /** So many letters first, and no more until all of them are settled; then the next number; behind the last, the rest. */
+  ramp?: readonly number[]
+  /** Of those that are settled, the share that may have failed, 0 to 1: a replay that exceeds it at the end of a step stops. */
+  stopAtShare?: number
+}
+
+export type ReplayStatus = 'running' | 'stopping' | 'stopped' | 'done'
+
+export interface ReplayState {
+  replay: number
+  state: ReplayStatus
+  /** Why it stopped, if it did. */
+  reason?: string
+  total: number
+  sent: number
+  resolved: number
+  failed: number
+  /** Of which nothing was heard for so long that they were opened again. */
+  returned: number
+  startedAt: string
+  endedAt?: string
+}
 
 /**
  * Replays that are under way. Port; the adapter is replays-postgres.ts. Whoever has claimed one keeps it as long as it shows itself

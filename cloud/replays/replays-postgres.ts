@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Storage, Transaction } from '../database/storage.ts'
-import type { ReplayRequest } from './deeds.ts'
 import { conditionsOf } from './filter.ts'
-import type { ClaimedReplay, LetterEdit, ReplayedLetter, ReplayProgress, Replays } from './replays.ts'
+import type { ClaimedReplay, LetterEdit, ReplayedLetter, ReplayProgress, ReplayRequest, Replays } from './replays.ts'
 
 export interface ReplaysOptions {
   storage: Storage

@@ -22,6 +22,7 @@ import { type Provenance, provenance, requireRegistered } from './gateways/prove
 import { type Group, startGroup } from './groups/group.ts'
 import { postgresMembers } from './groups/members-postgres.ts'
 import { type Sharing, startSharing } from './groups/sharing.ts'
+import { openLetterBox } from './letters/letter-box.ts'
 import { loadConsumers } from './load-consumers.ts'
 import { createOps } from './ops/ops.ts'
 import type { ConfiguredConsumer } from './pipeline/definition.ts'
@@ -35,6 +36,7 @@ import {
   databaseSettings,
   databaseWay,
   groupSettings,
+  letterSettings,
   managementSettings,
   managementWay,
   opsSettings,
@@ -60,7 +62,7 @@ export interface CloudParts {
  *
  *     tidegate.events ─▶ partition queues ─▶ pipeline ─▶ PostgreSQL         one pipeline per group
  *                              ▲                │
- *                              └──── rungs ◀────┴────▶ dead letters
+ *                              └──── rungs ◀────┴─────▶ dead letters ─▶ mirror
  *
  * @throws TidegateError `DATABASE_UNREACHABLE`, `DATABASE_REFUSED`, `BROKER_UNREACHABLE`, `BROKER_REFUSED`,
  *   `BROKER_TLS`, `TLS_*`, `TOPOLOGY_*`, `GATEWAY_UNKNOWN`, `SCHEMA_FOLDER`, `START_FAULTS`, `CONSUMER_*`, `MIGRATION_EDITED`, `DATABASE_NEWER`, `DATABASE_OLDER`, `DATABASE_LOCKED`,
@@ -81,10 +83,20 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     tellTaken(log, await orAborted(declareTopology(publishing, exchangeTopology()), stopping))
 
     const groups: Group[] = []
+    const letters = scope.own(
+      openLetterBox({
+        ...letterSettings(config),
+        ...surroundings,
+        database,
+        connection: publishing,
+        onMirrored: (group, result) => ops.mirrored(group, result),
+      }),
+    )
     const ops = createOps({
       ...opsSettings(config),
       state: {
         groups,
+        letters: () => letters.standing(),
         starveAfterMs: config.ops.starveAfter,
         databaseFault: () => sharing.fault,
         brokersUp: () => ({ consume: consuming.up, publish: publishing.up }),
@@ -98,6 +110,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
       consuming,
       publishing,
       sidings,
+      letters,
       database,
       storage: postgresStorage(database),
       replayedIn,

@@ -9,6 +9,7 @@ import type { PruningOptions } from './database/inbox-pruning-postgres.ts'
 import type { ProvenanceOptions } from './gateways/provenance.ts'
 import type { GroupOptions } from './groups/group.ts'
 import type { SharingOptions } from './groups/sharing.ts'
+import type { LetterBoxSettings } from './letters/letter-box.ts'
 import type { ConsumersOptions } from './load-consumers.ts'
 import type { OpsOptions } from './ops/ops.ts'
 import type { ConfiguredConsumer } from './pipeline/definition.ts'
@@ -18,8 +19,8 @@ import type { ManagementOptions } from './queues/management.ts'
 
 /** Above what a handler may take: for an instance that was frozen, not for one that is slow. */
 const idleMarginMs = 30_000
-/** Besides the lanes': the heartbeat of sharing, and what else asks now and then. */
-const poolSpare = 2
+/** Besides the lanes': the heartbeat of sharing, the account of the dead letters, and what else asks now and then. */
+const poolSpare = 3
 
 export function consumerSettings({ consumers, retry, handlerTimeout }: CloudConfig): ConsumersOptions {
   return { consumers, defaults: { ladderMs: retry.ladder, timeoutMs: handlerTimeout } }
@@ -75,10 +76,11 @@ type GroupSettings = Pick<
   | 'goneAfterMs'
   | 'stallAfterMs'
   | 'stopGraceMs'
+  | 'mirror'
 >
 
 export function groupSettings(config: CloudConfig): GroupSettings {
-  const { instance, partitions, prefetch, batch, sharing, ops, stop } = config
+  const { instance, partitions, prefetch, batch, sharing, ops, stop, deadLetters } = config
   return {
     instance,
     partitions,
@@ -89,7 +91,13 @@ export function groupSettings(config: CloudConfig): GroupSettings {
     goneAfterMs: sharing.goneAfter,
     stallAfterMs: ops.stallAfter,
     stopGraceMs: stop.grace,
+    mirror: deadLetters.mirror,
   }
+}
+
+export function letterSettings({ deadLetters }: CloudConfig): LetterBoxSettings {
+  const { max, bytesMax, closedRetention, mirror } = deadLetters
+  return { max, bytesMax, closedRetentionMs: closedRetention, mirror }
 }
 
 export function pruningSettings({ inbox }: CloudConfig): Pick<PruningOptions, 'retentionMs' | 'everyMs'> {

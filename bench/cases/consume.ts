@@ -40,7 +40,7 @@ export const prepareConsume: Prepare = async (bench: Bench) => {
   // History is bound to the exchange by the cloud too, to the same queues: it finds them.
   await declareTopology(
     rabbit.connection,
-    groupTopology({
+    groupTopology({ mirror: false,
       types: ['#'],
       ordered: true,
       partitions,

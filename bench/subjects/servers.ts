@@ -35,7 +35,7 @@ export async function startBenchRabbit(
   await declareTopology(connection, exchangeTopology())
   await declareTopology(
     connection,
-    groupTopology({
+    groupTopology({ mirror: false,
       types: ['#'],
       ordered: true,
       partitions,

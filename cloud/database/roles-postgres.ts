@@ -21,7 +21,7 @@ const workingTables: Readonly<Record<string, string>> = {
   gateway_keys: 'select',
   gateway_names: 'select',
   gateway_devices: 'select',
-  failure_groups: 'select, insert, update',
+  failure_groups: 'select, insert, update, delete',
   failure_counts: 'select, insert, delete',
   dead_letters: 'select, insert, update, delete',
   parked_devices: 'select, insert, update, delete',

@@ -4,6 +4,7 @@ import type { AmqpConnection } from '../amqp/connection-rabbit.ts'
 import { rabbitDeliveries } from '../amqp/deliveries-rabbit.ts'
 import type { Deliveries, Delivery } from '../amqp/delivery.ts'
 import type { Database } from '../database/database-postgres.ts'
+import { startFormerLetters } from '../letters/former-letters.ts'
 import type { PipelineObserver } from '../pipeline/observer.ts'
 import { createPipeline, type Pipeline, type PipelineOptions } from '../pipeline/pipeline.ts'
 import { postgresUpgradeRegister } from '../queues/former-postgres.ts'
@@ -35,6 +36,8 @@ export interface Group {
 
 export interface GroupOptions extends PipelineOptions {
   partitions: number
+  /** Whether there is one of its dead letters. */
+  mirror: boolean
   /** Most unacknowledged deliveries per partition (G7). */
   prefetch: number
   /** An instance without a sign of life for so long is gone. */
@@ -85,13 +88,15 @@ export async function startGroup(given: GroupOptions): Promise<Group> {
     whenReady: (partition) => former.whenReady(partition),
   })
   deliveries.start(onDelivery)
-  return new RunningGroup(options, { queues, pipeline, former, deliveries, progress })
+  const formerLetters = startFormerLetters(options)
+  return new RunningGroup(options, { queues, pipeline, former, formerLetters, deliveries, progress })
 }
 
 interface GroupParts {
   queues: GroupQueues
   pipeline: Pipeline
   former: FormerQueues
+  formerLetters: { close(): Promise<void> }
   deliveries: Deliveries
   progress: Progress
 }
@@ -152,10 +157,10 @@ class RunningGroup implements Group {
   }
 
   async #close(): Promise<void> {
-    const { deliveries, former, pipeline } = this.#parts
+    const { deliveries, former, formerLetters, pipeline } = this.#parts
     deliveries.stop()
     former.stop()
-    await pipeline.close(this.#stopGraceMs)
+    await Promise.all([pipeline.close(this.#stopGraceMs), formerLetters.close()])
     await Promise.all([deliveries.close(), former.close()])
   }
 }

@@ -37,21 +37,21 @@ export function retryLetter(failing: Failing): Letter {
   return letter(failing, failing.delivery.attempt + 1)
 }
 
-/** The letter to the dead: the attempt header tells how many attempts were made. */
-export function deadLetter(failing: Failing): Letter {
-  return letter(failing, failing.delivery.attempt)
+/** A dead letter's copy for other tools: the attempt header tells how many attempts were made, another the number of the letter. */
+export function mirrorLetter(failing: Failing, number: number): Letter {
+  return letter(failing, failing.delivery.attempt, { [names.letter]: number })
 }
 
 /**
  * Nothing that a publisher wrote may keep its message from being set aside (G5): what is taken over of it is bounded, and what
  * is not taken over goes along as the bytes it came in.
  */
-function letter(failing: Failing, attempt: number): Letter {
+function letter(failing: Failing, attempt: number, more: Headers = {}): Letter {
   const { delivery, error, nowMs } = failing
   const at = new Date(nowMs).toISOString()
   const message = messageOf(error)
   const failure: Failure = { attempt: delivery.attempt, at, code: shortCode(error), message }
-  const essential = essentials(failing, attempt, at)
+  const essential = { ...essentials(failing, attempt, at), ...more }
   const stack = stackOf(error)
   const ours = {
     ...essential,
@@ -60,13 +60,12 @@ function letter(failing: Failing, attempt: number): Letter {
     ...(stack !== undefined && { [names.errorStack]: stack }),
   }
   const taken = takenOver(delivery)
-  const earlier = originalProperties(delivery.headers)
-  const original = { [names.originalProperties]: earlier ?? blockOf(delivery) }
-  const whole = taken.whole && earlier === undefined
+  const original = { [names.originalProperties]: originalProperties(delivery.headers) ?? blockOf(delivery) }
+  const { properties, headers } = foreignOf(delivery)
   return {
     body: delivery.text,
-    properties: taken.properties,
-    headers: { ...taken.headers, ...ours, ...(!whole && original) },
+    properties,
+    headers: { ...headers, ...ours },
     barer: [
       { properties: taken.properties, headers: { ...ours, ...original } },
       {
@@ -77,8 +76,18 @@ function letter(failing: Failing, attempt: number): Letter {
   }
 }
 
+/** What its publisher gave a message: what is bounded and can be sent again, and the rest as the bytes it came in, base64. */
+export function foreignOf(delivery: Delivery): Enclosure {
+  const { properties, headers, whole } = takenOver(delivery)
+  const earlier = originalProperties(delivery.headers)
+  if (whole && earlier === undefined) return { properties, headers }
+  return { properties, headers: { ...headers, [names.originalProperties]: earlier ?? blockOf(delivery) } }
+}
+
 /** What an operator and the next attempt cannot do without. */
-function essentials({ delivery, error, group, instance }: Failing, attempt: number, at: string): Headers {
+export function essentials(
+  { delivery, error, group, instance }: Failing,
+  attempt: number, at: string): Headers {
   const { exchange, routingKey } = delivery
   // Anybody who publishes to the exchange of all can write these; what comes by the default exchange is a letter of ours.
   const before = exchange === '' ? delivery.headers : {}
@@ -151,12 +160,12 @@ function blockOf({ propertyBlock }: Delivery): string {
   return propertyBlock.subarray(0, blockBytesMax).toString('base64')
 }
 
-function textIn(headers: Headers, name: string): string | undefined {
+export function textIn(headers: Headers, name: string): string | undefined {
   const text = headers[name]
   return typeof text === 'string' ? text : undefined
 }
 
-function timeIn(headers: Headers, name: string): string | undefined {
+export function timeIn(headers: Headers, name: string): string | undefined {
   const text = textIn(headers, name)
   return text !== undefined && /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(text) ? text : undefined
 }

@@ -25,6 +25,8 @@ export interface ConsumerOptions {
   retry?: readonly (string | number)[]
   /** Longest one call of the handler may take, ms or `'30s'`. Default: the configured timeout. */
   timeout?: string | number
+  /** Of the handler, as its makers count: dead letters say with which it failed. 1–64 letters, digits and `.+_-`. */
+  version?: string
 }
 
 /** What only consumers of batches can ask for. */
@@ -75,6 +77,7 @@ export interface Consumer {
   readonly group: string
   readonly types: readonly string[]
   readonly ordered: boolean
+  readonly version: string | undefined
   /** Undefined: as configured. */
   readonly ladderMs: readonly number[] | undefined
   /** Undefined: as configured. */
@@ -113,6 +116,7 @@ export function makeConsumer(options: ConsumerOptions & BatchTraits, handler: Ha
     group: options.group,
     types: options.types,
     ordered: options.ordered ?? true,
+    version: options.version,
     ladderMs: ladderMs as number[] | undefined,
     timeoutMs,
     dedup: batch?.dedup ?? 'inbox',

@@ -10,6 +10,7 @@ import { createAside } from './aside.ts'
 import type { ConfiguredConsumer } from './definition.ts'
 import { createHolding } from './holding.ts'
 import { createLane } from './lane.ts'
+import type { LetterBox } from '../letters/dead-letters.ts'
 import type { Checks } from './judge.ts'
 import type { PipelineObserver } from './observer.ts'
 import { createSettlement } from './settlement.ts'
@@ -20,7 +21,7 @@ import { createSettlement } from './settlement.ts'
  *     delivery ─▶ judge ─▶ [ inbox + handler ] in one transaction ─▶ ack
  *                   │            │ fails: divide until the culprit stands alone
  *                   ▼            ▼
- *                dead letter ◀─ decide ─▶ rung          (sent with proof, then ack)
+ *                dead letter ◀─ decide ─▶ rung          (committed, or sent with proof; then ack)
  *
  * A consumer that records faults is handed those that judge has found; what it has committed has no letter.
  *
@@ -52,6 +53,7 @@ export interface PipelineOptions extends Checks {
   /** Dead letters that come back. */
   replayedIn: (transaction: Statements) => Replayed
   sidings: Sidings
+  letters: LetterBox
   /** Most deliveries in one transaction. */
   batchMax: number
   lanes: number

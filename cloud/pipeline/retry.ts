@@ -8,8 +8,8 @@ export type Decision =
   | { kind: 'dead' }
 
 /**
- * The infrastructure is down, not the event bad: an outage is waited out, and burns no attempt. Only the storage and the
- * sidings may throw these codes.
+ * The infrastructure is down, not the event bad: an outage is waited out, and burns no attempt. Only the storage, the
+ * sidings and the dead letters may throw these codes.
  */
 const outages: ReadonlySet<string> = new Set([
   'DATABASE_UNREACHABLE',
@@ -20,6 +20,7 @@ const outages: ReadonlySet<string> = new Set([
   'DATABASE_TLS',
   'DATABASE_FAULT',
   'SIDING_UNAVAILABLE',
+  'DEAD_LETTERS_FULL',
 ])
 
 export function isOutage(error: unknown): error is TidegateError {

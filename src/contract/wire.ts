@@ -38,6 +38,8 @@ export const headers = {
   lastFailedAt: 'tidegate-last-failed-at',
   failures: 'tidegate-failures',
   instance: 'tidegate-instance',
+  /** The number of a dead letter. */
+  letter: 'tidegate-letter',
   probe: 'tidegate-probe',
   /** The dead letter that comes back, and the replay that sends it; believed of the default exchange alone. */
   letter: 'tidegate-letter',
@@ -97,7 +99,13 @@ export function rungName(group: string, delayMs: number): string {
   return `${group}.retry.${delayName(delayMs)}`
 }
 
-export function deadQueue(group: string): string {
+/** Where other tools see a group's newest dead letters, which are rows of PostgreSQL; counted up as the partition queues are. */
+export function mirrorQueue(group: string): string {
+  return `${group}.dead.v2`
+}
+
+/** Where former versions put a group's dead letters. */
+export function formerDeadQueue(group: string): string {
   return `${group}.dead`
 }
 

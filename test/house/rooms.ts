@@ -137,7 +137,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   cloud: { sentence: 'the consumers: command, composition, configuration', mayImport: wiring },
   'cloud/ops': {
     sentence: 'what one can see of a running cloud: metrics, readiness',
-    mayImport: ['cloud/groups', 'cloud/pipeline'],
+    mayImport: ['cloud/groups', 'cloud/pipeline', 'cloud/letters'],
   },
   'cloud/audit': {
     sentence: '`tidegate audit`: the proof',
@@ -155,7 +155,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'cloud/groups': {
     sentence: 'groups at work, and shared among instances',
-    mayImport: ['cloud/pipeline', 'cloud/queues', 'cloud/amqp', 'cloud/database'],
+    mayImport: ['cloud/pipeline', 'cloud/letters', 'cloud/queues', 'cloud/amqp', 'cloud/database'],
   },
   'cloud/history': {
     sentence: 'the record: every event once, and the ledger’s account',
@@ -170,7 +170,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     mayImport: ['cloud/gateways', 'cloud/letters', 'cloud/amqp', 'cloud/database'],
   },
   'cloud/letters': {
-    sentence: 'what is told of an event that is set aside: headers, story, stack, log; and letters that come back',
+    sentence: 'what failed for good, on record: letters, what they have in common, their mirror, story and log; and letters that come back',
     mayImport: ['cloud/amqp', 'cloud/database'],
   },
   'cloud/deeds': {

@@ -13,7 +13,7 @@ import { TidegateError } from '../../../src/errors.ts'
 import { silentLog } from '../../../src/log.ts'
 import { FakeClock } from '../fakes/clock.ts'
 import { createFakeBroker, type FakeBrokerOptions } from '../fakes/deliveries.ts'
-import { createFakeStorage, type FakeStorageOptions } from '../fakes/storage.ts'
+import { createFakeStorage, fakeDeadLetters, type FakeStorageOptions } from '../fakes/storage.ts'
 
 export const partitions = 4
 
@@ -38,6 +38,7 @@ export function setUp(
     storage,
     replayedIn: () => nothingReplayed,
     sidings: broker.sidings,
+    letters: { lettersIn: fakeDeadLetters, full: () => undefined, mirror: () => {} },
     provenance: selfConsistent,
     checkSchema: noSchemaCheck,
     batchMax: 20,

@@ -1,5 +1,6 @@
 import { TidegateError } from '../../../src/errors.ts'
 import { mergeRollup, type Rollup, rollupKey, type Rollups } from '../../../cloud/projections/rollup.ts'
+import type { Added, DeadLetter, DeadLetters } from '../../../cloud/letters/dead-letters.ts'
 import type { Statements } from '../../../cloud/database/statements.ts'
 import { saysTheSame } from '../../../cloud/history/record.ts'
 import type { Inbox, QueryResult, Storage, Transaction } from '../../../cloud/database/storage.ts'
@@ -14,7 +15,7 @@ import type {
 
 /** Where a fault can be put. `after-commit`: committed, and nobody learns of it. */
 export type StoragePoint =
-  'begin' | 'claim' | 'release' | 'append' | 'merge' | 'query' | 'commit' | 'after-commit' | 'probe'
+  'begin' | 'claim' | 'release' | 'append' | 'merge' | 'letters' | 'query' | 'commit' | 'after-commit' | 'probe'
 
 export interface FakeStorageOptions {
   /** Called at each point; may wait (a slow disk) or throw (a fault). Default: nothing. */
@@ -31,6 +32,8 @@ interface State {
   corrections: Map<string, ClockCorrection>
   closures: Map<string, EpochClosure>
   rollups: Map<string, Rollup>
+  /** By group and key, those that are open. */
+  letters: Map<string, DeadLetter & { letter: number }>
   /** What `tx.query` was asked, for handlers of tests. */
   queries: { sql: string; params: readonly unknown[] }[]
 }
@@ -43,6 +46,8 @@ export interface FakeStorage extends Storage {
   readonly transactions: { committed: number; rolledBack: number }
   /** The committed events, by ledger place. */
   events(): HistoryRecord[]
+  /** The committed dead letters, in their order. */
+  dead(): (DeadLetter & { letter: number })[]
   /** The committed statements of user handlers. */
   effects(): { sql: string; params: readonly unknown[] }[]
 }
@@ -104,6 +109,7 @@ export function createFakeStorage(options: FakeStorageOptions = {}): FakeStorage
       [...committed.places.values()].toSorted(
         (a, b) => compare(a.gateway, b.gateway) || compare(a.epoch, b.epoch) || a.sequence - b.sequence,
       ),
+    dead: () => [...committed.letters.values()],
     effects: () => [...committed.queries],
   }
   return storage
@@ -193,6 +199,22 @@ class FakeTransaction implements Transaction {
     },
   }
 
+  readonly letters: DeadLetters = {
+    add: async (letters) => {
+      await this.#step('letters')
+      return letters.map((letter) => this.#addLetter(letter))
+    },
+  }
+
+  #addLetter(letter: DeadLetter): Added {
+    const { letters } = this.#draft
+    const name = `${letter.group} ${letter.key.toString('hex')}`
+    const there = letters.get(name)
+    if (there) return { letter: there.letter, isNew: false }
+    letters.set(name, { ...letter, letter: letters.size + 1 })
+    return { letter: letters.size, isNew: true }
+  }
+
   #append(record: HistoryRecord): Appended {
     const identity = `${record.source}\n${record.id}`
     const place = `${record.gateway}\n${record.epoch}\n${record.sequence}`
@@ -239,6 +261,11 @@ export function fakeRollups(transaction: Statements): Rollups {
   return fakeOf(transaction).rollups
 }
 
+/** In place of `postgresDeadLetters`. */
+export function fakeDeadLetters(transaction: Statements): DeadLetters {
+  return fakeOf(transaction).letters
+}
+
 function fakeOf(transaction: Statements): FakeTransaction {
   if (transaction instanceof FakeTransaction) return transaction
   throw new Error('not a transaction of the fake storage')
@@ -261,6 +288,7 @@ function emptyState(): State {
     corrections: new Map(),
     closures: new Map(),
     rollups: new Map(),
+    letters: new Map(),
     queries: [],
   }
 }
@@ -274,6 +302,7 @@ function copy(state: State): State {
     corrections: new Map(state.corrections),
     closures: new Map(state.closures),
     rollups: new Map(state.rollups),
+    letters: new Map(state.letters),
     queries: [...state.queries],
   }
 }

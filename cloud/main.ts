@@ -17,6 +17,7 @@ import { migrateDatabase } from './database/migrate-postgres.ts'
 import { migrations } from './database/migrations/all.ts'
 import { replayedIn } from './letters/replayed-postgres.ts'
 import { postgresStorage } from './database/storage-postgres.ts'
+import { startPublishing } from './deeds/publishing.ts'
 import { startKnowing } from './gateways/known.ts'
 import { type Provenance, provenance, requireRegistered } from './gateways/provenance.ts'
 import { type Group, startGroup } from './groups/group.ts'
@@ -27,6 +28,9 @@ import { loadConsumers } from './load-consumers.ts'
 import { createOps } from './ops/ops.ts'
 import type { ConfiguredConsumer } from './pipeline/definition.ts'
 import { noSchemaCheck, schemaCheck, type SchemaCheck } from './pipeline/schema-check.ts'
+import { rabbitOutbound } from './replays/outbound-rabbit.ts'
+import { startReplayer } from './replays/replayer.ts'
+import { postgresReplays } from './replays/replays-postgres.ts'
 import { type QueueCheck, startQueueCheck } from './queues/check.ts'
 import { brokerManagement } from './queues/management.ts'
 import {
@@ -122,6 +126,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     }
     for (const consumer of consumers) groups.push(scope.own(await startGroup({ ...shared, consumer })))
     scope.own(startReplaying({ connection: publishing, clock, log }))
+    replayLetters(start, { publishing, database, consumers })
 
     const sharing = share(start, database, groups)
     scope.own(startPruning({ ...pruningSettings(config), database, clock, log }))
@@ -139,6 +144,36 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     await scope.close()
     log.info('the cloud has stopped')
   }
+}
+
+/** Nothing is heard of a letter for as long as it climbs the ladder; and its group may be behind. */
+const settleSlackMs = 3_600_000
+const replayLeaseMs = 60_000
+
+/** Dead letters that somebody sends back, and readings that somebody has admitted. */
+function replayLetters(
+  { config, scope, clock, log }: Start,
+  {
+    publishing,
+    database,
+    consumers,
+  }: { publishing: AmqpConnection; database: Database; consumers: readonly ConfiguredConsumer[] },
+): void {
+  const { partitions } = config
+  const outbound = scope.own(rabbitOutbound(publishing, clock))
+  scope.own(startPublishing({ database, outbound, partitions, clock, log }))
+  const ladders = consumers.map(({ ladderMs }) => ladderMs.reduce((sum, delayMs) => sum + delayMs, 0))
+  scope.own(
+    startReplayer({
+      replaysUntil: (signal) =>
+        postgresReplays({ storage: postgresStorage(database), leaseMs: replayLeaseMs, signal }),
+      outbound,
+      partitions,
+      clock,
+      log,
+      settleWithinMs: Math.max(0, ...ladders) + settleSlackMs,
+    }),
+  )
 }
 
 interface Start extends StartupOptions {

@@ -3,7 +3,7 @@ import { acceptanceType, cloudLedger } from '../../src/contract/event.ts'
 import { decodeEvent } from '../../src/contract/codec.ts'
 import type { SchemaRegistry } from '../../src/contract/schema-registry.ts'
 import { TidegateError } from '../../src/errors.ts'
-import type { Storage } from '../database/storage.ts'
+import type { Storage, Transaction } from '../database/storage.ts'
 import type { SchemaCheck } from '../pipeline/schema-check.ts'
 import { admittedReading } from './admission.ts'
 import type { AcceptRequest, Accepted, Admitted, AdmitRequest, Deed, Deeds } from './deeds.ts'
@@ -34,7 +34,7 @@ export function postgresDeeds(options: DeedsOptions): Deeds {
     edit: (deed) => doOnce('edit', deed, parts, (tx) => editLetter(tx, deed, checkSchema, parts.clock.now())),
     discard: (deed) => doOnce('discard', deed, parts, (tx) => discardLetters(tx, deed.request.filter)),
     admit: (deed) => admit(deed, options, parts),
-    accept: (deed) => accept(deed, parts),
+    accept: (deed) => acceptLoss(deed, parts),
   }
 }
 
@@ -85,7 +85,8 @@ function admit(
 
 const rangesMax = 1_000
 
-function accept(deed: Deed<AcceptRequest>, parts: DeedParts): Promise<Accepted> {
+/** See `Deeds.accept`. */
+export function acceptLoss(deed: Deed<AcceptRequest>, parts: DeedParts): Promise<Accepted> {
   const { gateway, epoch, ranges } = deed.request
   return doOnce('accept', deed, parts, async (tx) => {
     if (ranges.length === 0 || ranges.length > rangesMax) throw deedInvalid(`1 to ${rangesMax} ranges can be accepted`)
@@ -99,6 +100,7 @@ function accept(deed: Deed<AcceptRequest>, parts: DeedParts): Promise<Accepted> 
       [gateway, epoch],
     )
     if (rowCount === 0) throw ledgerUnknown(`${gateway}/${epoch}`)
+    await refuseWhatIsThere(tx, deed.request)
     const nowMs = parts.clock.now()
     const [written] = await ownLedgerIn(tx, parts.random).append(nowMs, [
       {
@@ -112,6 +114,39 @@ function accept(deed: Deed<AcceptRequest>, parts: DeedParts): Promise<Accepted> 
     ])
     if (!written) throw new Error('nothing was written')
     return { epoch: written.event.epoch, sequence: written.event.sequence }
+  })
+}
+
+const reachedSql = `
+select greatest(
+  (select max(sequence) from tidegate.events where gateway = $1 and epoch = $2),
+  (select max(to_sequence) from tidegate.ledger_notes where epoch = $2),
+  (select max(last_sequence) from tidegate.epoch_closures where epoch = $2))::float8 as reached`
+
+const thereSql = `
+select e.sequence::float8 as sequence
+from unnest($3::bigint[], $4::bigint[]) as r (first, last)
+join tidegate.events as e on e.gateway = $1 and e.epoch = $2 and e.sequence between r.first and r.last limit 1`
+
+/** What is accepted excuses its disappearance for ever: neither what is there, nor what is still to come, may be. */
+async function refuseWhatIsThere(tx: Transaction, { gateway, epoch, ranges }: AcceptRequest): Promise<void> {
+  const reached = (await tx.query<{ reached: number | null }>(reachedSql, [gateway, epoch])).rows[0]?.reached ?? 0
+  const beyond = ranges.find(({ to }) => to > reached)
+  if (beyond) throw notMissing(`${beyond.to} is behind the end that is known, ${reached}`)
+  const { rows } = await tx.query<{ sequence: number }>(thereSql, [
+    gateway,
+    epoch,
+    ranges.map(({ from }) => from),
+    ranges.map(({ to }) => to),
+  ])
+  if (rows[0]) throw notMissing(`${rows[0].sequence} is there`)
+}
+
+function notMissing(what: string): TidegateError {
+  return new TidegateError('ACCEPTANCE_REFUSED', {
+    message: `these are not all missing: ${what}`,
+    retryable: false,
+    hint: 'accept the ranges that tidegate audit calls MISSING, as it prints them',
   })
 }
 

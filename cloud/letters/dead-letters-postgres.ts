@@ -1,6 +1,7 @@
 import { byteaArray, textArray } from '../database/arrays-postgres.ts'
 import type { Statements } from '../database/statements.ts'
 import type { Added, DeadLetter, DeadLetters } from './dead-letters.ts'
+import { openAgain } from './replayed-postgres.ts'
 import type { Cause } from './fingerprint.ts'
 
 /** Told apart in a consumer group; then by code alone; and what is left is one (G7). */
@@ -54,8 +55,23 @@ export function postgresDeadLetters(statements: Statements): DeadLetters {
 }
 
 async function add(statements: Statements, letters: readonly DeadLetter[]): Promise<Added[]> {
+  const fresh = letters.filter(({ sent }) => sent === undefined)
+  const again = letters.filter(({ sent }) => sent !== undefined)
+  const causes = await causesFor(statements, letters)
+  if (again.length > 0)
+    await openAgain(statements, again, (letter) => causes.get(letter)?.fingerprint as string)
+  const added = fresh.length === 0 ? [] : await addNew(statements, fresh, causes)
+  return letters.map((letter) =>
+    letter.sent ? { letter: letter.sent.letter, isNew: false } : (added.shift() as Added),
+  )
+}
+
+async function addNew(
+  statements: Statements,
+  letters: readonly DeadLetter[],
+  causes: ReadonlyMap<DeadLetter, Cause>,
+): Promise<Added[]> {
   const once = new Map(letters.map((letter) => [nameOf(letter), letter]))
-  const causes = await causesFor(statements, [...once.values()])
   const numbers = new Map<string, number>()
   for (const some of chunks([...once.values()])) {
     const rows = await statements.run<Numbered>('letters-add', addSql, columns(some, causes))

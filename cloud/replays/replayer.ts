@@ -7,7 +7,8 @@ import type { Outbound, Target } from './outbound.ts'
 import { type ClaimedReplay, type MoveOptions, nextMove, type Replays } from './replays.ts'
 
 export interface ReplayerOptions {
-  replays: Replays
+  /** `signal` aborted: what is under way with the database is cut off. */
+  replaysUntil(signal: AbortSignal): Replays
   outbound: Pick<Outbound, 'send'>
   partitions: number
   clock: Clock
@@ -23,6 +24,7 @@ export interface ReplayerOptions {
 /** It asks again for what its letters have become. */
 const waitMs = 250
 const outageWaitMs = 2_000
+const closeTimeoutMs = 3_000
 /** Whatever the rate is, the claim is kept by looking. */
 const paceWaitMsMax = 5_000
 
@@ -32,15 +34,18 @@ const paceWaitMsMax = 5_000
  * whether it was sent is sent again, and what comes twice of it is a repeat.
  */
 export function startReplayer(options: ReplayerOptions): { close(): Promise<void> } {
-  const { replays, clock, log, lookEveryMs = 1_000 } = options
+  const { clock, log, lookEveryMs = 1_000 } = options
   const stopping = new AbortController()
+  const cut = new AbortController()
+  const replays = options.replaysUntil(cut.signal)
+  let closing: Promise<void> | undefined
   const { signal } = stopping
 
   async function run(): Promise<void> {
     while (!signal.aborted) {
       try {
         const claimed = await replays.claim()
-        if (claimed) await new Replaying(claimed, options, signal).run()
+        if (claimed) await new Replaying(claimed, replays, options, signal).run()
         else await clock.sleep(lookEveryMs, signal)
       } catch (error) {
         if (signal.aborted || isAbort(error)) continue
@@ -51,15 +56,19 @@ export function startReplayer(options: ReplayerOptions): { close(): Promise<void
   }
 
   const running = run()
-  return {
-    close() {
-      stopping.abort()
-      return running
-    },
+
+  async function close(): Promise<void> {
+    stopping.abort()
+    const timer = clock.after(closeTimeoutMs, () => cut.abort())
+    await running
+    timer.cancel()
   }
+
+  return { close: () => (closing ??= close()) }
 }
 
 class Replaying {
+  readonly #replays: Replays
   readonly #claimed: ClaimedReplay
   readonly #options: ReplayerOptions
   readonly #signal: AbortSignal
@@ -67,10 +76,11 @@ class Replaying {
   /** When the next letter may go, by the rate. */
   #nextMs: number
 
-  constructor(claimed: ClaimedReplay, options: ReplayerOptions, signal: AbortSignal) {
+  constructor(claimed: ClaimedReplay, replays: Replays, options: ReplayerOptions, signal: AbortSignal) {
     const { pageMax = 50, outstandingMax = 1_000, settleWithinMs, clock } = options
     const { ratePerSecond = Infinity } = claimed.request
     this.#claimed = claimed
+    this.#replays = replays
     this.#options = options
     this.#signal = signal
     // So that a rate of some a second is none of a page at once.
@@ -80,7 +90,8 @@ class Replaying {
 
   /** Until it is over, lost, or the instance stops. */
   async run(): Promise<void> {
-    const { replays, clock, log } = this.#options
+    const { clock, log } = this.#options
+    const replays = this.#replays
     const { replay, request } = this.#claimed
     const signal = this.#signal
     try {
@@ -109,9 +120,9 @@ class Replaying {
   }
 
   async #giveBack(): Promise<void> {
-    const { replays, log, settleWithinMs } = this.#options
+    const { log, settleWithinMs } = this.#options
     const { replay } = this.#claimed
-    const returned = await replays.giveBack(this.#claimed)
+    const returned = await this.#replays.giveBack(this.#claimed)
     log.warn(
       { code: 'REPLAY_UNSETTLED', replay, returned, settleWithinMs },
       'nothing was heard of letters that were sent: they are open again',
@@ -120,14 +131,14 @@ class Replaying {
 
   /** A page: per device one after the other, and devices beside each other. */
   async #send(lettersMax: number): Promise<void> {
-    const { replays, clock, partitions } = this.#options
+    const { clock, partitions } = this.#options
     const { replay, request } = this.#claimed
     const waitedMs = this.#nextMs - clock.monotonicMs()
     if (waitedMs > 0) {
       await clock.sleep(Math.min(waitedMs, paceWaitMsMax), this.#signal)
       if (waitedMs > paceWaitMsMax) return
     }
-    const letters = await replays.take(this.#claimed, lettersMax)
+    const letters = await this.#replays.take(this.#claimed, lettersMax)
     const devices = new Map<string, [Target, Letter][]>()
     for (const letter of letters) {
       const toSend = letterToSend(letter, replay, partitions)
@@ -139,7 +150,7 @@ class Replaying {
         for (const [target, letter] of those) await this.#proven(target, letter)
       }),
     )
-    if (letters.length > 0) await replays.sent(this.#claimed)
+    if (letters.length > 0) await this.#replays.sent(this.#claimed)
     const { ratePerSecond } = request
     if (ratePerSecond !== undefined)
       this.#nextMs = Math.max(this.#nextMs, clock.monotonicMs()) + (letters.length / ratePerSecond) * 1000
@@ -155,7 +166,7 @@ class Replaying {
         if (!(error instanceof TidegateError && error.retryable)) throw error
         this.#options.log.warn({ code: error.code, replay: this.#claimed.replay }, error.message)
         // The claim is kept meanwhile; who has lost it does no harm.
-        await this.#options.replays.look(this.#claimed)
+        await this.#replays.look(this.#claimed)
         await this.#options.clock.sleep(outageWaitMs, this.#signal)
       }
     }

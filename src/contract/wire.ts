@@ -38,10 +38,8 @@ export const headers = {
   lastFailedAt: 'tidegate-last-failed-at',
   failures: 'tidegate-failures',
   instance: 'tidegate-instance',
-  /** The number of a dead letter. */
-  letter: 'tidegate-letter',
   probe: 'tidegate-probe',
-  /** The dead letter that comes back, and the replay that sends it; believed of the default exchange alone. */
+  /** The number of a dead letter; with `replay` beside it, believed of the default exchange alone, it comes back. */
   letter: 'tidegate-letter',
   replay: 'tidegate-replay',
   /** Who published what the cloud publishes again, as the broker said then; empty: it did not. */

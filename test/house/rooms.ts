@@ -142,6 +142,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   'cloud/audit': {
     sentence: '`tidegate audit`: the proof',
     mayImport: [
+      'cloud/deeds',
       'cloud/history',
       'cloud/gateways',
       'cloud/database',

@@ -19,8 +19,8 @@ import type { ManagementOptions } from './queues/management.ts'
 
 /** Above what a handler may take: for an instance that was frozen, not for one that is slow. */
 const idleMarginMs = 30_000
-/** Besides the lanes': the heartbeat of sharing, the account of the dead letters, and what else asks now and then. */
-const poolSpare = 3
+/** Besides the lanes': the heartbeat of sharing, the account of the dead letters, the replayer, what is to be published, and what else asks now and then. */
+const poolSpare = 5
 
 export function consumerSettings({ consumers, retry, handlerTimeout }: CloudConfig): ConsumersOptions {
   return { consumers, defaults: { ladderMs: retry.ladder, timeoutMs: handlerTimeout } }

@@ -150,7 +150,8 @@ class Replaying {
         for (const [target, letter] of those) await this.#proven(target, letter)
       }),
     )
-    if (letters.length > 0) await this.#replays.sent(this.#claimed)
+    // Also of a page whose letters have all been settled meanwhile.
+    await this.#replays.sent(this.#claimed)
     const { ratePerSecond } = request
     if (ratePerSecond !== undefined)
       this.#nextMs = Math.max(this.#nextMs, clock.monotonicMs()) + (letters.length / ratePerSecond) * 1000

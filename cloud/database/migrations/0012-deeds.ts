@@ -59,7 +59,7 @@ comment on table tidegate.replay_counts is
   'What is to be added to the counts of replays: whoever resolves a letter waits for no other. Folded by the replayer.';
 
 create table tidegate.own_ledger (
-  only     boolean primary key default true check (only),
+  one      boolean primary key default true check (one),
   epoch    text collate "C" not null,
   sequence bigint not null,
   chain    text not null

@@ -19,8 +19,8 @@ import type { ManagementOptions } from './queues/management.ts'
 
 /** Above what a handler may take: for an instance that was frozen, not for one that is slow. */
 const idleMarginMs = 30_000
-/** Besides the lanes': the heartbeat of sharing, the account of the dead letters, the replayer, what is to be published, and what else asks now and then. */
-const poolSpare = 5
+/** Besides those of the groups: the heartbeat of sharing, the replayer, what is to be published, and what else asks now and then. */
+const poolSpare = 4
 
 export function consumerSettings({ consumers, retry, handlerTimeout }: CloudConfig): ConsumersOptions {
   return { consumers, defaults: { ladderMs: retry.ladder, timeoutMs: handlerTimeout } }
@@ -33,7 +33,7 @@ export function databaseSettings(
   return {
     url: database.url,
     passwordFile: database.passwordFile,
-    poolMax: database.poolMax ?? consumers.length * batch.lanes + poolSpare,
+    poolMax: database.poolMax ?? consumers.length * (batch.lanes + 1) + poolSpare,
     applicationName: `tidegate-cloud ${instance}`,
     idleInTransactionMsMax: Math.max(...consumers.map(({ timeoutMs }) => timeoutMs)) + idleMarginMs,
   }
@@ -111,7 +111,9 @@ export function sharingSettings({
   return { instance, beatMs: sharing.beat, goneAfterMs: sharing.goneAfter }
 }
 
-export function provenanceSettings({ gateways }: CloudConfig): Omit<ProvenanceOptions, 'registry' | 'ownUser'> {
+export function provenanceSettings({
+  gateways,
+}: CloudConfig): Omit<ProvenanceOptions, 'registry' | 'ownUser'> {
   return { users: gateways.users, unvouched: gateways.unvouched, unknown: gateways.unknown }
 }
 

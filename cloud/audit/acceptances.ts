@@ -14,9 +14,6 @@ export interface Acceptance {
   reason: string
 }
 
-
-
-
 const dataSchema = z.object({
   gateway: z.string(),
   epoch: z.string(),

@@ -15,7 +15,9 @@ type Range = AcceptRequest['ranges'][number]
 /** `tidegate audit accept`: on the database itself, as a user that may write (tidegate_writer). */
 export function addAcceptCommand(audit: Command): void {
   askingForDatabase(audit.command('accept'))
-    .description('put on record that a loss is accepted: the audit says so, by whom and why, and no longer raises the alarm')
+    .description(
+      'put on record that a loss is accepted: the audit says so, by whom and why, and no longer raises the alarm',
+    )
     .argument('<ledger>', 'GATEWAY/EPOCH, as the audit names it', ledgerOf)
     .argument('<ranges...>', 'what is missing, as the audit prints it: 17 or 17-20', rangesOf)
     .requiredOption('--reason <text>', 'why, for whoever reads the audit later')
@@ -33,7 +35,9 @@ export function addAcceptCommand(audit: Command): void {
           signal: new AbortController().signal,
         }
         const { epoch, sequence } = await acceptLoss(deed, parts)
-        process.stdout.write(`accepted; on record in the cloud's own ledger, epoch ${epoch}, sequence ${sequence}\n`)
+        process.stdout.write(
+          `accepted; on record in the cloud's own ledger, epoch ${epoch}, sequence ${sequence}\n`,
+        )
       } finally {
         await database.close()
       }
@@ -42,7 +46,8 @@ export function addAcceptCommand(audit: Command): void {
 
 function ledgerOf(text: string): Ledger {
   const [, gateway, epoch] = /^([^/]+)\/([^/]+)$/.exec(text) ?? []
-  if (gateway === undefined || epoch === undefined) throw new InvalidArgumentError('A ledger is GATEWAY/EPOCH.')
+  if (gateway === undefined || epoch === undefined)
+    throw new InvalidArgumentError('A ledger is GATEWAY/EPOCH.')
   return { gateway, epoch }
 }
 

@@ -37,7 +37,11 @@ const envelopeSchema = z.looseObject({
  * so that it can be admitted once. `schemas` are those that new readings are checked against.
  * @throws TidegateError `ADMISSION_REFUSED`
  */
-export function admittedReading(rejected: Event, request: AdmitRequest, schemas: SchemaRegistry): OwnCandidate {
+export function admittedReading(
+  rejected: Event,
+  request: AdmitRequest,
+  schemas: SchemaRegistry,
+): OwnCandidate {
   if (rejected.type !== rejectedType) throw refusedBecause('it is no rejected reading')
   const { data: rejection, error } = rejectionSchema.safeParse(rejected.data)
   if (error) throw refusedBecause('its rejection cannot be read')
@@ -47,7 +51,8 @@ export function admittedReading(rejected: Event, request: AdmitRequest, schemas:
   const type = request.type ?? rejection.type ?? envelope?.type
   if (type === undefined || !eventTypePattern.test(type) || isSystemType(type))
     throw refusedBecause('it has no type that an event may have', 'say which: type')
-  const id = envelope?.id ?? (eventIdPattern.test(rejection.id ?? '') ? rejection.id : undefined) ?? rejected.id
+  const id =
+    envelope?.id ?? (eventIdPattern.test(rejection.id ?? '') ? rejection.id : undefined) ?? rejected.id
   const latest = schemas.latest(type)
   const dataschema = envelope?.dataschema ?? (latest === undefined ? undefined : schemaName(type, latest))
   const time = envelope?.time ?? request.time ?? rejected.time
@@ -75,7 +80,8 @@ function parsed(payload: Buffer): unknown {
 }
 
 function readEnvelope(payload: unknown): z.infer<typeof envelopeSchema> | undefined {
-  const isCloudEvent = typeof payload === 'object' && payload !== null && Object.hasOwn(payload, 'specversion')
+  const isCloudEvent =
+    typeof payload === 'object' && payload !== null && Object.hasOwn(payload, 'specversion')
   if (!isCloudEvent) return undefined
   const { data, error } = envelopeSchema.safeParse(payload)
   if (data) return data
@@ -83,7 +89,10 @@ function readEnvelope(payload: unknown): z.infer<typeof envelopeSchema> | undefi
   throw refusedBecause(`its envelope is invalid: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}`)
 }
 
-function refusedBecause(why: string, hint = 'the device has to send it again, as it should be'): TidegateError {
+function refusedBecause(
+  why: string,
+  hint = 'the device has to send it again, as it should be',
+): TidegateError {
   return new TidegateError('ADMISSION_REFUSED', {
     message: `this reading cannot become an event: ${why}`,
     retryable: false,

@@ -85,7 +85,8 @@ const actorLengthMax = 200
 
 function refuseInvalid({ key, by, reason }: Deed<unknown>): void {
   if (!uuid.test(key)) throw deedInvalid('its key is no UUID (lower case)')
-  if (!isLine(reason, reasonLengthMax)) throw deedInvalid(`its reason must be 1 to ${reasonLengthMax} characters`)
+  if (!isLine(reason, reasonLengthMax))
+    throw deedInvalid(`its reason must be 1 to ${reasonLengthMax} characters`)
   if (!isLine(by.actor, actorLengthMax)) throw deedInvalid('nobody is named who asks for it')
 }
 

@@ -89,7 +89,8 @@ const rangesMax = 1_000
 export function acceptLoss(deed: Deed<AcceptRequest>, parts: DeedParts): Promise<Accepted> {
   const { gateway, epoch, ranges } = deed.request
   return doOnce('accept', deed, parts, async (tx) => {
-    if (ranges.length === 0 || ranges.length > rangesMax) throw deedInvalid(`1 to ${rangesMax} ranges can be accepted`)
+    if (ranges.length === 0 || ranges.length > rangesMax)
+      throw deedInvalid(`1 to ${rangesMax} ranges can be accepted`)
     const isRange = ({ from, to }: { from: number; to: number }): boolean =>
       Number.isSafeInteger(from) && Number.isSafeInteger(to) && from >= 1 && to >= from
     if (!ranges.every(isRange)) throw deedInvalid('a range is two sequences, the smaller first')
@@ -130,7 +131,8 @@ join tidegate.events as e on e.gateway = $1 and e.epoch = $2 and e.sequence betw
 
 /** What is accepted excuses its disappearance for ever: neither what is there, nor what is still to come, may be. */
 async function refuseWhatIsThere(tx: Transaction, { gateway, epoch, ranges }: AcceptRequest): Promise<void> {
-  const reached = (await tx.query<{ reached: number | null }>(reachedSql, [gateway, epoch])).rows[0]?.reached ?? 0
+  const reached =
+    (await tx.query<{ reached: number | null }>(reachedSql, [gateway, epoch])).rows[0]?.reached ?? 0
   const beyond = ranges.find(({ to }) => to > reached)
   if (beyond) throw notMissing(`${beyond.to} is behind the end that is known, ${reached}`)
   const { rows } = await tx.query<{ sequence: number }>(thereSql, [

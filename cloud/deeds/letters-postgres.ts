@@ -23,7 +23,11 @@ select letter::float8 as letter, consumer_group as "group", state, replays, body
 from tidegate.dead_letters where letter = $1 for update`
 
 /** What an ETag is to say of a letter. */
-export function letterVersion({ state, replays, edit }: Pick<LetterRow, 'state' | 'replays' | 'edit'>): string {
+export function letterVersion({
+  state,
+  replays,
+  edit,
+}: Pick<LetterRow, 'state' | 'replays' | 'edit'>): string {
   return [state, replays, edit?.deed ?? 'as-it-came'].join('.')
 }
 

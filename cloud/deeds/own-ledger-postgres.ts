@@ -70,7 +70,15 @@ export function ownLedgerIn(statements: Statements, random: Random): OwnLedger {
 
 function recordOf({ event, text }: { event: Event; text: string }): HistoryRecord {
   const { gateway, epoch, sequence } = event
-  return { gateway, epoch, sequence, ...textColumns(event), disposition: 'accepted', reason: undefined, body: text }
+  return {
+    gateway,
+    epoch,
+    sequence,
+    ...textColumns(event),
+    disposition: 'accepted',
+    reason: undefined,
+    body: text,
+  }
 }
 
 function identityTaken({ source, id }: Event): TidegateError {

@@ -1,7 +1,6 @@
 import { byteaArray, textArray } from '../database/arrays-postgres.ts'
 import type { Statements } from '../database/statements.ts'
 import type { Added, DeadLetter, DeadLetters } from './dead-letters.ts'
-import { openAgain } from './replayed-postgres.ts'
 import type { Cause } from './fingerprint.ts'
 
 /** Told apart in a consumer group; then by code alone; and what is left is one (G7). */
@@ -90,6 +89,48 @@ async function addNew(
     const name = nameOf(letter)
     return { letter: numbers.get(name), isNew: fresh.delete(name) }
   })
+}
+
+// Its body and where it came from stay as they were.
+const openAgainSql = `
+with failed as (
+  update tidegate.dead_letters as d set
+    state = 'open', replays = d.replays + 1, fingerprint = s.fingerprint, code = s.code, message = s.message, stack = s.stack,
+    attempts = s.attempts::integer, failures = s.failures::json, instance = s.instance, version = s.version,
+    last_failed_at = s.last_failed_at::timestamptz
+  from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
+              $10::text[], $11::text[], $12::text[])
+    as s (consumer_group, letter, replay, fingerprint, code, message, stack, attempts, failures, instance, version,
+          last_failed_at)
+  where d.letter = s.letter::bigint and d.replay = s.replay::bigint and d.consumer_group = s.consumer_group
+    and d.state = 'replaying'
+  returning d.replay
+)
+insert into tidegate.replay_counts (replay, resolved, failed) select replay, 0, count(*) from failed group by replay`
+
+/** Letters whose replay has failed, those of them that are still replaying in it. Each once. */
+async function openAgain(
+  statements: Statements,
+  letters: readonly DeadLetter[],
+  fingerprintOf: (letter: DeadLetter) => string,
+): Promise<void> {
+  const once = [...new Map(letters.map((letter) => [letter.sent?.letter, letter])).values()]
+  const texts = (valueOf: (letter: DeadLetter) => string | undefined): Buffer =>
+    textArray(once, (letter) => clean(valueOf(letter)))
+  await statements.run('replayed-open-again', openAgainSql, [
+    texts(({ group }) => group),
+    texts(({ sent }) => String(sent?.letter)),
+    texts(({ sent }) => String(sent?.replay)),
+    texts(fingerprintOf),
+    texts(({ code }) => code),
+    texts(({ message }) => message),
+    texts(({ stack }) => stack),
+    texts(({ attempts }) => String(attempts)),
+    texts(({ failures }) => JSON.stringify(failures)),
+    texts(({ instance }) => instance),
+    texts(({ version }) => version),
+    texts(({ lastFailedAt }) => lastFailedAt),
+  ])
 }
 
 /** Which of its causes each letter is counted with: the first that there is room for. */

@@ -7,7 +7,7 @@ import type { Statements } from '../database/statements.ts'
 import { type Cause, causesOf } from './fingerprint.ts'
 import { letterKey } from './key.ts'
 import { essentials, type Failing, foreignOf } from './letters.ts'
-import { letterOf, type SentLetter } from './replayed.ts'
+import { letterOf, type SentLetter } from '../replays/replayed.ts'
 import { addFailure, type Failure } from './story.ts'
 import { stackOf } from './stack.ts'
 
@@ -164,7 +164,8 @@ function fieldsOf(body: Buffer): Record<string, unknown> {
 /** The same with what is ours alone, for a letter that the database does not take as it is. */
 export function barest(letter: DeadLetter): DeadLetter {
   const [, ofCode, ofGroup] = letter.causes
-  const { group, key, body, routingKey, queue, attempts, instance, firstFailedAt, lastFailedAt, sent } = letter
+  const { group, key, body, routingKey, queue, attempts, instance, firstFailedAt, lastFailedAt, sent } =
+    letter
   return {
     group,
     key,

@@ -56,7 +56,8 @@ export function startFormerLetters(options: FormerLettersOptions): { close(): Pr
         failures = 0
         await clock.sleep(lookEveryMs, signal).catch(() => {})
       } catch (error) {
-        if (failures++ === 0) log.warn({ queue, code: codeOf(error) }, 'cannot see whether there are letters of a former version')
+        if (failures++ === 0)
+          log.warn({ queue, code: codeOf(error) }, 'cannot see whether there are letters of a former version')
         await clock.sleep(backoffMs(failures, backoff, random), signal).catch(() => {})
       }
     }

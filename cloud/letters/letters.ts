@@ -2,7 +2,7 @@ import { shortText } from '../../src/amqp/property-block.ts'
 import { headers as names } from '../../src/contract/wire.ts'
 import { codeOf, messageOf } from '../../src/errors.ts'
 import type { Delivery, Enclosure, Headers, Letter, MessageProperties } from '../amqp/delivery.ts'
-import { letterOf } from './replayed.ts'
+import { letterOf } from '../replays/replayed.ts'
 import { addFailure, type Failure, listed } from './story.ts'
 import { stackOf } from './stack.ts'
 
@@ -39,7 +39,7 @@ export function retryLetter(failing: Failing): Letter {
 
 /** A dead letter's copy for other tools: the attempt header tells how many attempts were made, another the number of the letter. */
 export function mirrorLetter(failing: Failing, number: number): Letter {
-  return letter(failing, failing.delivery.attempt, { [names.letter]: number })
+  return letter(failing, failing.delivery.attempt, { [names.mirroredLetter]: number })
 }
 
 /**
@@ -87,7 +87,9 @@ export function foreignOf(delivery: Delivery): Enclosure {
 /** What an operator and the next attempt cannot do without. */
 export function essentials(
   { delivery, error, group, instance }: Failing,
-  attempt: number, at: string): Headers {
+  attempt: number,
+  at: string,
+): Headers {
   const { exchange, routingKey } = delivery
   // Anybody who publishes to the exchange of all can write these; what comes by the default exchange is a letter of ours.
   const before = exchange === '' ? delivery.headers : {}

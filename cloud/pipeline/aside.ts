@@ -15,31 +15,25 @@ import {
   type Dying,
   type LetterBox,
 } from '../letters/dead-letters.ts'
-import { createFailureLog } from '../letters/failure-log.ts'
+import { createFailureLog, type FailureLog } from '../letters/failure-log.ts'
 import { mirrorLetter, retryLetter } from '../letters/letters.ts'
+import { together } from '../letters/together.ts'
 import type { PipelineObserver } from './observer.ts'
 import { decide, isOutage } from './retry.ts'
 import type { Settlement } from './settlement.ts'
 
 /** What becomes of a delivery with a fault. */
 export interface Aside {
-  /** For what fails of one batch. */
-  begin(): AsideOfBatch
+  /**
+   * Out of the partition's way, onto a rung or among the dead letters, with proof; then, and only then, acknowledged (G5).
+   * Resolves when that is done, or when the delivery is no longer live. `event` is what was in it, as far as it could be read.
+   */
+  put(delivery: Delivery, error: unknown, event: Event | undefined): Promise<void>
   /**
    * Acknowledges one whose fault is committed with it, by a consumer that records faults. It has no letter, and so waits for none:
    * dead letters that one device has filled up hold up no other (G5, G7).
    */
   recorded(delivery: Delivery, fault: TidegateError, event: Event): void
-}
-
-export interface AsideOfBatch {
-  /** Out of the partition's way, onto a rung, or among the dead letters at the end. `event` is what was in it, as far as it could be read. */
-  put(delivery: Delivery, error: unknown, event: Event | undefined): void
-  /**
-   * All that failed for good become letters in one transaction. Resolves when everything that was put is where it is to be, with
-   * proof; then, and only then, it is acknowledged (G5); or when it is no longer live.
-   */
-  end(): Promise<void>
 }
 
 export interface AsideOptions {
@@ -57,13 +51,27 @@ export interface AsideOptions {
   cutOff: AbortSignal
 }
 
+/** Of one transaction (G7). */
+const lettersMax = 200
+const bytesMax = 16_777_216
+
 export function createAside(options: AsideOptions): Aside {
-  const { consumer, settlement, observer } = options
-  const { group } = consumer
-  const parts = { ...options, tellFailed: createFailureLog(options.log, options.clock) }
+  const { consumer, instance, settlement, clock, observer } = options
+  const { group, version, ladderMs } = consumer
+  const parts = { ...options, tellFailed: createFailureLog(options.log, clock) }
+  const burials = together<Dying>({
+    work: (dying) => bury(dying, parts),
+    countMax: lettersMax,
+    bytesMax,
+    bytesOf: (dying) => dying.delivery.text.length,
+  })
 
   return {
-    begin: () => beginBatch(parts),
+    put(delivery, error, event) {
+      const failing = { delivery, error, event, group, instance, version, nowMs: clock.now() }
+      const decision = decide(error, delivery.attempt, ladderMs)
+      return decision.kind === 'retry' ? toRung(parts, failing, decision.delayMs) : burials.add(failing)
+    },
     recorded(delivery, fault, event) {
       observer.failed(group, 'recorded', codeOf(fault), delivery.attempt)
       parts.tellFailed({ delivery, event, error: fault, outcome: { kind: 'recorded' } })
@@ -72,76 +80,19 @@ export function createAside(options: AsideOptions): Aside {
   }
 }
 
-type Parts = AsideOptions & { tellFailed: ReturnType<typeof createFailureLog> }
-
-function beginBatch(parts: Parts): AsideOfBatch {
-  const { consumer, instance, clock } = parts
-  const { group, version, ladderMs } = consumer
-  const sending: Promise<unknown>[] = []
-  const dying: Dying[] = []
-  return {
-    put(delivery, error, event) {
-      const failing = { delivery, error, event, group, instance, version, nowMs: clock.now() }
-      const decision = decide(error, delivery.attempt, ladderMs)
-      if (decision.kind === 'dead') dying.push(failing)
-      // What it throws is told at the end.
-      else sending.push(toRung(parts, failing, decision.delayMs).catch((fault: unknown) => ({ fault })))
-    },
-    async end() {
-      const buried = bury(parts, dying)
-      const ends = await Promise.all([...sending, buried])
-      for (const end of ends) if (typeof end === 'object' && end !== null && 'fault' in end) throw end.fault
-    },
-  }
-}
+type Parts = AsideOptions & { tellFailed: FailureLog }
 
 async function toRung(parts: Parts, failing: Dying, delayMs: number): Promise<void> {
-  const { consumer, sidings, settlement, observer, tellFailed, cutOff } = parts
-  const { delivery, error, event } = failing
-  const { group } = consumer
+  const { sidings, settlement, holding, observer, tellFailed, cutOff } = parts
+  const { delivery, error, event, group } = failing
   const letter = retryLetter(failing)
-  await held(parts, [failing], async () => {
-    await orAborted(sidings.send({ group, queue: delivery.queue, delayMs }, letter), cutOff)
-    observer.failed(group, 'retry', codeOf(error), delivery.attempt)
-    tellFailed({ delivery, event, error, outcome: { kind: 'retry', delayMs } })
-    settlement.settle(delivery, 'retried')
-  })
-}
-
-async function bury(parts: Parts, dying: readonly Dying[]): Promise<void> {
-  const { consumer, storage, letters, settlement, observer, tellFailed, cutOff } = parts
-  const { group } = consumer
-  const made = new Map(dying.map((each) => [each, deadLetterOf(each)]))
-  await held(parts, dying, async (live) => {
-    const full = letters.full(group)
-    if (full) throw full
-    const added = await addLetters(
-      live.map((each) => made.get(each) as DeadLetter),
-      { storage, lettersIn: letters.lettersIn, cutOff },
-    )
-    for (const [index, each] of live.entries()) {
-      const { delivery, error, event } = each
-      const { letter, isNew } = added[index] as Added
-      if (isNew && letter !== undefined) letters.mirror(group, () => mirrorLetter(each, letter))
-      observer.failed(group, 'dead', codeOf(error), delivery.attempt)
-      tellFailed({ delivery, event, error, outcome: { kind: 'dead', letter } })
-      settlement.settle(delivery, 'dead')
-    }
-  })
-}
-
-/** Does it once no outage is in the way, with those that are live then; not at all if none is left, or the pipeline is cut off. */
-async function held(
-  { settlement, holding, cutOff }: Parts,
-  failing: readonly Dying[],
-  work: (live: readonly Dying[]) => Promise<void>,
-): Promise<void> {
   const wait = holding.createWait()
-  for (let outages = 1; ; outages++) {
-    const live = failing.filter(({ delivery }) => settlement.isLive(delivery))
-    if (live.length === 0) break
+  for (let outages = 1; settlement.isLive(delivery); outages++) {
     try {
-      await work(live)
+      await orAborted(sidings.send({ group, queue: delivery.queue, delayMs }, letter), cutOff)
+      observer.failed(group, 'retry', codeOf(error), delivery.attempt)
+      tellFailed({ delivery, event, error, outcome: { kind: 'retry', delayMs } })
+      settlement.settle(delivery, 'retried')
       break
     } catch (outage) {
       if (cutOff.aborted) break
@@ -150,4 +101,44 @@ async function held(
     }
   }
   wait.end()
+}
+
+/** Waits until no outage is in the way; what is no longer live by then is left to the broker. */
+async function bury(dying: readonly Dying[], parts: Parts): Promise<void> {
+  const { settlement, holding, cutOff } = parts
+  const made = new Map(dying.map((one) => [one, deadLetterOf(one)]))
+  const wait = holding.createWait()
+  for (let outages = 1; ; outages++) {
+    const live = [...made].filter(([{ delivery }]) => settlement.isLive(delivery))
+    if (live.length === 0) break
+    try {
+      await commit(live, parts)
+      break
+    } catch (outage) {
+      if (cutOff.aborted) break
+      if (!isOutage(outage)) throw outage
+      await wait.out(outage, outages)
+    }
+  }
+  wait.end()
+}
+
+async function commit(live: readonly (readonly [Dying, DeadLetter])[], parts: Parts): Promise<void> {
+  const { consumer, storage, letters, settlement, observer, tellFailed, cutOff } = parts
+  const { group } = consumer
+  const full = letters.full(group)
+  if (full) throw full
+  const { lettersIn } = letters
+  const added = await addLetters(
+    live.map(([, letter]) => letter),
+    { storage, lettersIn, cutOff },
+  )
+  for (const [index, [dying]] of live.entries()) {
+    const { delivery, error, event } = dying
+    const { letter, isNew } = added[index] as Added
+    if (isNew && letter !== undefined) letters.mirror(group, () => mirrorLetter(dying, letter))
+    observer.failed(group, 'dead', codeOf(error), delivery.attempt)
+    tellFailed({ delivery, event, error, outcome: { kind: 'dead', letter } })
+    settlement.settle(delivery, 'dead')
+  }
 }

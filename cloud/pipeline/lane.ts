@@ -1,10 +1,11 @@
 import type { Clock } from '../../src/clock.ts'
+import type { Event } from '../../src/contract/event.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Delivery } from '../amqp/delivery.ts'
 import type { Statements } from '../database/statements.ts'
 import type { Storage } from '../database/storage.ts'
-import type { Replayed } from '../letters/replayed.ts'
-import type { Aside, AsideOfBatch } from './aside.ts'
+import type { Replayed } from '../replays/replayed.ts'
+import type { Aside } from './aside.ts'
 import { applyTogether } from './batch.ts'
 import { BatchPace } from './batch-pace.ts'
 import type { ConfiguredConsumer } from './definition.ts'
@@ -127,7 +128,7 @@ class BatchLane implements Lane {
   }
 }
 
-type PutAside = AsideOfBatch['put']
+type PutAside = (delivery: Delivery, error: unknown, event: Event | undefined) => void
 
 class LaneWork {
   readonly #options: LaneOptions
@@ -154,9 +155,13 @@ class LaneWork {
   }
 
   async on(batch: readonly Delivery[]): Promise<void> {
-    const aside = this.#parts.aside.begin()
-    await this.#applyAll(this.#judged(batch, aside.put), aside.put)
-    await aside.end()
+    const { aside } = this.#parts
+    const asides: Promise<void>[] = []
+    const putAside: PutAside = (delivery, error, event) => {
+      asides.push(aside.put(delivery, error, event).catch(this.#options.onFatal))
+    }
+    await this.#applyAll(this.#judged(batch, putAside), putAside)
+    await Promise.all(asides)
   }
 
   /** Those that are to be handled. What is not is settled, or put aside. */

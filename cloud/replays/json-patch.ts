@@ -70,7 +70,9 @@ function faultOf(operation: unknown): string | undefined {
 }
 
 function isPointer(text: unknown): text is string {
-  return typeof text === 'string' && /^(\/([^~]|~[01])*)?$/su.test(text) && !/(^|\/)__proto__(\/|$)/.test(text)
+  return (
+    typeof text === 'string' && /^(\/([^~]|~[01])*)?$/su.test(text) && !/(^|\/)__proto__(\/|$)/.test(text)
+  )
 }
 
 function apply(root: Holder, operation: JsonPatchOperation): void {

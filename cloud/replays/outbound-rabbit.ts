@@ -81,7 +81,11 @@ export function rabbitOutbound(connection: AmqpConnection, clock: Clock): Outbou
   }
 }
 
-function envelopeFor(target: Target, { properties, headers }: Enclosure, user: string | undefined): ConfirmEnvelope {
+function envelopeFor(
+  target: Target,
+  { properties, headers }: Enclosure,
+  user: string | undefined,
+): ConfirmEnvelope {
   const durable = { ...properties, headers: { ...headers }, durable: true }
   if (target.kind === 'queue') return { ...durable, exchange: '', routingKey: target.queue }
   // RabbitMQ takes it of that user alone, and so whoever reads it can believe it (G9).

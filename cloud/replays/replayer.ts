@@ -84,7 +84,11 @@ class Replaying {
     this.#options = options
     this.#signal = signal
     // So that a rate of some a second is none of a page at once.
-    this.#moves = { pageMax: Math.max(1, Math.min(pageMax, Math.floor(ratePerSecond))), outstandingMax, settleWithinMs }
+    this.#moves = {
+      pageMax: Math.max(1, Math.min(pageMax, Math.floor(ratePerSecond))),
+      outstandingMax,
+      settleWithinMs,
+    }
     this.#nextMs = clock.monotonicMs()
   }
 

@@ -1,7 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import type { Storage, Transaction } from '../database/storage.ts'
 import { conditionsOf } from './filter.ts'
-import type { ClaimedReplay, LetterEdit, ReplayedLetter, ReplayProgress, ReplayRequest, Replays } from './replays.ts'
+import type {
+  ClaimedReplay,
+  LetterEdit,
+  ReplayedLetter,
+  ReplayProgress,
+  ReplayRequest,
+  Replays,
+} from './replays.ts'
 
 export interface ReplaysOptions {
   storage: Storage
@@ -138,10 +145,12 @@ async function take(
   { replay, claim, request }: ClaimedReplay,
   lettersMax: number,
 ): Promise<ReplayedLetter[]> {
-  const { rows } = await tx.query<{ through: string; cursor: Cursor | null; page: string[] | null; state: string }>(
-    ownSql,
-    [replay, claim],
-  )
+  const { rows } = await tx.query<{
+    through: string
+    cursor: Cursor | null
+    page: string[] | null
+    state: string
+  }>(ownSql, [replay, claim])
   const [own] = rows
   if (!own) return []
   if (own.page) return readLetters(tx, own.page, replay)
@@ -175,7 +184,13 @@ async function nextLetters(
   const isAmongDevices = cursor === null || cursor.device !== null
   const ofDevices = isAmongDevices ? await select(tx, selection, cursor, lettersMax, true) : []
   if (ofDevices.length === lettersMax) return ofDevices
-  const ofNone = await select(tx, selection, isAmongDevices ? null : cursor, lettersMax - ofDevices.length, false)
+  const ofNone = await select(
+    tx,
+    selection,
+    isAmongDevices ? null : cursor,
+    lettersMax - ofDevices.length,
+    false,
+  )
   return [...ofDevices, ...ofNone]
 }
 

@@ -38,6 +38,8 @@ export const headers = {
   lastFailedAt: 'tidegate-last-failed-at',
   failures: 'tidegate-failures',
   instance: 'tidegate-instance',
+  /** The number of the dead letter that this is a copy of. */
+  mirroredLetter: 'tidegate-mirrored-letter',
   probe: 'tidegate-probe',
   /** The number of a dead letter; with `replay` beside it, believed of the default exchange alone, it comes back. */
   letter: 'tidegate-letter',

@@ -168,14 +168,16 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'cloud/pipeline': {
     sentence: 'what becomes of a delivery; the consumer’s interface',
-    mayImport: ['cloud/gateways', 'cloud/letters', 'cloud/amqp', 'cloud/database'],
+    mayImport: ['cloud/gateways', 'cloud/letters', 'cloud/replays', 'cloud/amqp', 'cloud/database'],
   },
   'cloud/letters': {
-    sentence: 'what failed for good, on record: letters, what they have in common, their mirror, story and log; and letters that come back',
-    mayImport: ['cloud/amqp', 'cloud/database'],
+    sentence:
+      'what failed for good, on record: letters, what they have in common, their mirror, story and log',
+    mayImport: ['cloud/replays', 'cloud/amqp', 'cloud/database'],
   },
   'cloud/deeds': {
-    sentence: 'what people do about failures, on record: replay, edit, admit, discard, accept; the cloud’s own ledger',
+    sentence:
+      'what people do about failures, on record: replay, edit, admit, discard, accept; the cloud’s own ledger',
     mayImport: [
       'cloud/replays',
       'cloud/history',
@@ -186,7 +188,8 @@ export const rooms: Readonly<Record<string, Room>> = {
     ],
   },
   'cloud/replays': {
-    sentence: 'dead letters on their way back: the rule, the worker, patches; what the cloud publishes itself',
+    sentence:
+      'dead letters on their way back: the rule, the worker, patches; what the cloud publishes itself',
     mayImport: ['cloud/amqp', 'cloud/database'],
   },
   'cloud/queues': {

@@ -14,7 +14,9 @@ const schemas: SchemaRegistry = {
   latest: (type) => (type === 'com.acme.climate' ? 1 : undefined),
   has: (type, version) => type === 'com.acme.climate' && version === 1,
   faults: (_type, _version, data) =>
-    typeof (data as { temperature?: unknown } | null)?.temperature === 'number' ? [] : ['data.temperature: must be number'],
+    typeof (data as { temperature?: unknown } | null)?.temperature === 'number'
+      ? []
+      : ['data.temperature: must be number'],
 }
 
 let bench: DeedsBench
@@ -59,11 +61,15 @@ describe('an edit', () => {
       data: { temperature: 21.5 },
       edited: { by: 'ada@example.com', patch, at: expect.stringMatching(/^20.*Z$/) as string },
     })
-    const [stored] = await bench.rows<{ body: string }>('select body::text as body from tidegate.events where sequence = 1')
+    const [stored] = await bench.rows<{ body: string }>(
+      'select body::text as body from tidegate.events where sequence = 1',
+    )
     expect(stored?.body).toContain('"temperature":20.1')
     const [kept] = await bench.rows<{ body: Buffer }>('select body from tidegate.dead_letters')
     expect(kept?.body.toString()).toBe(stored?.body)
-    expect(await bench.rows('select outcome, edited from tidegate.resolutions')).toEqual([{ outcome: 'resolved', edited: true }])
+    expect(await bench.rows('select outcome, edited from tidegate.resolutions')).toEqual([
+      { outcome: 'resolved', edited: true },
+    ])
   })
 
   test('of a letter that somebody else has changed meanwhile is refused, and so is one of a letter that is closed', async () => {
@@ -83,7 +89,9 @@ describe('an edit', () => {
     expect(refused).toMatchObject({ reason: { code: 'LETTER_CHANGED' } })
     await bench.deeds.discard(deedOf({ filter: { letter } }))
     await expect(edit(4)).rejects.toMatchObject({ code: 'LETTER_CLOSED' })
-    await expect(bench.deeds.edit(deedOf({ letter: 99, patch: [] }))).rejects.toMatchObject({ code: 'LETTER_UNKNOWN' })
+    await expect(bench.deeds.edit(deedOf({ letter: 99, patch: [] }))).rejects.toMatchObject({
+      code: 'LETTER_UNKNOWN',
+    })
   })
 
   test('must satisfy today’s schema, and what is refused leaves no trace and its key free', async () => {
@@ -91,7 +99,10 @@ describe('an edit', () => {
     const deed = deedOf({ letter, patch: [{ op: 'replace' as const, path: '/temperature', value: 'warm' }] })
     await expect(bench.deeds.edit(deed)).rejects.toMatchObject({ code: 'SCHEMA_VIOLATION' })
     expect(await bench.rows('select from tidegate.deeds')).toEqual([])
-    const better = { ...deed, request: { letter, patch: [{ op: 'replace' as const, path: '/temperature', value: 3 }] } }
+    const better = {
+      ...deed,
+      request: { letter, patch: [{ op: 'replace' as const, path: '/temperature', value: 3 }] },
+    }
     await expect(bench.deeds.edit(better)).resolves.toMatchObject({ state: 'open' })
   })
 })
@@ -116,7 +127,10 @@ describe('a discard', () => {
 })
 
 /** A reading of a device that the edge has rejected, stored by history. */
-async function rejected(payload: object, more: object = {}): Promise<{ gateway: string; epoch: string; sequence: number }> {
+async function rejected(
+  payload: object,
+  more: object = {},
+): Promise<{ gateway: string; epoch: string; sequence: number }> {
   await bench.startEffects()
   const data = {
     reason: 'SCHEMA_UNKNOWN',
@@ -137,13 +151,27 @@ async function rejected(payload: object, more: object = {}): Promise<{ gateway: 
 
 describe('an admission', () => {
   test('makes an event of a rejected reading once, which all groups get and history has as the cloud’s own (G2, G8, G9)', async () => {
-    const place = await rejected({ specversion: '1.0', id: 'reading-7', time: '2026-01-01T00:00:00Z', data: { temperature: 4 } })
+    const place = await rejected({
+      specversion: '1.0',
+      id: 'reading-7',
+      time: '2026-01-01T00:00:00Z',
+      data: { temperature: 4 },
+    })
     const deeds = [deedOf(place), deedOf(place)]
     const [one, other] = await Promise.all(deeds.map((deed) => bench.deeds.admit(deed)))
     expect(one).toEqual(other)
-    expect(one).toMatchObject({ gateway: 'tidegate-cloud', source: '/devices/device-1', id: 'reading-7', type: 'com.acme.climate' })
+    expect(one).toMatchObject({
+      gateway: 'tidegate-cloud',
+      source: '/devices/device-1',
+      id: 'reading-7',
+      type: 'com.acme.climate',
+    })
     await until(async () => expect(await bench.effects()).toHaveLength(1))
-    expect((await bench.effects())[0]).toMatchObject({ device: 'device-1', id: 'reading-7', data: { temperature: 4 } })
+    expect((await bench.effects())[0]).toMatchObject({
+      device: 'device-1',
+      id: 'reading-7',
+      data: { temperature: 4 },
+    })
     await until(async () => expect(await bench.rows('select from tidegate.unpublished')).toEqual([]))
     const [stored] = await bench.rows<{ time: Date; dataschema: string }>(
       `select time, dataschema from tidegate.events where id = 'reading-7'`,
@@ -153,13 +181,18 @@ describe('an admission', () => {
       `select recorded, disposition, admitted_sequence::int as at from tidegate.dispositions where id = 'rejected-1'`,
     )
     expect(disposition).toMatchObject({ recorded: 'rejected', disposition: 'admitted' })
-    expect((await audit(bench.databaseUrl)).map(({ gateway, ok }) => [gateway, ok])).toContainEqual(['tidegate-cloud', true])
+    expect((await audit(bench.databaseUrl)).map(({ gateway, ok }) => [gateway, ok])).toContainEqual([
+      'tidegate-cloud',
+      true,
+    ])
   })
 
   test('of what still breaks the schema, was cut, or is there already, is refused', async () => {
     const place = await rejected({ temperature: 'warm' })
     await expect(bench.deeds.admit(deedOf(place))).rejects.toMatchObject({ code: 'SCHEMA_VIOLATION' })
-    await expect(bench.deeds.admit(deedOf({ ...place, sequence: 9 }))).rejects.toMatchObject({ code: 'READING_UNKNOWN' })
+    await expect(bench.deeds.admit(deedOf({ ...place, sequence: 9 }))).rejects.toMatchObject({
+      code: 'READING_UNKNOWN',
+    })
     expect(await bench.rows(`select from tidegate.events where gateway = 'tidegate-cloud'`)).toEqual([])
   })
 
@@ -167,7 +200,9 @@ describe('an admission', () => {
     const place = await rejected({ temperature: 5 }, { id: 'reading-7' })
     await bench.publish([new Ledger('gateway-2').next('device-1', { id: 'reading-7' })])
     await until(async () => expect(await bench.effects()).toHaveLength(1))
-    await until(async () => expect(await bench.rows(`select from tidegate.events where id = 'reading-7'`)).toHaveLength(1))
+    await until(async () =>
+      expect(await bench.rows(`select from tidegate.events where id = 'reading-7'`)).toHaveLength(1),
+    )
     await expect(bench.deeds.admit(deedOf(place))).rejects.toMatchObject({ code: 'IDENTITY_TAKEN' })
     expect(await bench.rows('select from tidegate.admissions')).toEqual([])
   })
@@ -180,10 +215,15 @@ describe('the cloud’s own ledger', () => {
     const done = await Promise.all([
       ...Array.from({ length: 8 }, () => bench.deeds.replay(deedOf({ filter: { group: 'other' } }))),
       bench.deeds.edit(deedOf({ letter, patch })),
-      bench.deeds.edit(deedOf({ letter, patch: [{ op: 'remove', path: '/gone' }] })).catch((error: unknown) => error),
+      bench.deeds
+        .edit(deedOf({ letter, patch: [{ op: 'remove', path: '/gone' }] }))
+        .catch((error: unknown) => error),
     ])
     expect(done.at(-1)).toMatchObject({ code: 'EDIT_REFUSED' })
-    const rows = await bench.rows<{ sequence: number; data: { verb: string; actor: string; reason: string } }>(
+    const rows = await bench.rows<{
+      sequence: number
+      data: { verb: string; actor: string; reason: string }
+    }>(
       `select sequence::int as sequence, body -> 'data' as data from tidegate.events where gateway = 'tidegate-cloud' order by sequence`,
     )
     expect(rows.map(({ sequence }) => sequence)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9])
@@ -199,7 +239,9 @@ describe('the cloud’s own ledger', () => {
     const ledger = new Ledger()
     const events = Array.from({ length: 12 }, () => ledger.next('device-1'))
     await bench.publish(events.filter(({ event }) => ![4, 5, 9].includes(event.sequence)))
-    await until(async () => expect(await bench.rows(`select from tidegate.events where gateway = 'gateway-1'`)).toHaveLength(9))
+    await until(async () =>
+      expect(await bench.rows(`select from tidegate.events where gateway = 'gateway-1'`)).toHaveLength(9),
+    )
     const lost = { gateway: 'gateway-1', epoch }
     const accept = (from: number, to: number): Promise<unknown> =>
       bench.deeds.accept(deedOf({ ...lost, ranges: [{ from, to }] }, { reason: 'the disk burnt' }))
@@ -209,7 +251,11 @@ describe('the cloud’s own ledger', () => {
       (await audit(bench.databaseUrl)).find(({ gateway }) => gateway === 'gateway-1')
     expect(await reportOf()).toMatchObject({ ok: false, gaps: { count: 3 } })
     await accept(4, 5)
-    expect(await reportOf()).toMatchObject({ ok: false, gaps: { ranges: [[9, 9]] }, accepted: { ranges: [[4, 5]] } })
+    expect(await reportOf()).toMatchObject({
+      ok: false,
+      gaps: { ranges: [[9, 9]] },
+      accepted: { ranges: [[4, 5]] },
+    })
     await accept(9, 9)
     expect(await reportOf()).toMatchObject({
       ok: true,

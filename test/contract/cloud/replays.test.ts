@@ -39,13 +39,22 @@ describe('a replay of dead letters', () => {
     for (const device of ['device-1', 'device-2', 'device-3']) await bench.mendDevice(device)
     const { replay, total } = await bench.deeds.replay(deedOf({ filter: ofEffects }))
     expect(total).toBe(15)
-    expect(await ended(replay)).toMatchObject({ state: 'done', total: 15, sent: 15, resolved: 15, failed: 0, returned: 0 })
+    expect(await ended(replay)).toMatchObject({
+      state: 'done',
+      total: 15,
+      sent: 15,
+      resolved: 15,
+      failed: 0,
+      returned: 0,
+    })
     const rows = await bench.effects()
     expect(new Set(rows.map(({ id }) => id)).size).toBe(15)
     expect(rows).toHaveLength(15)
     const ofFirst = rows.filter(({ device }) => device === 'device-1').map(({ sequence }) => sequence)
     expect(ofFirst).toEqual(ofFirst.toSorted((a, b) => a - b))
-    expect((await bench.letters()).map(({ state }) => state)).toEqual(Array.from({ length: 15 }, () => 'resolved'))
+    expect((await bench.letters()).map(({ state }) => state)).toEqual(
+      Array.from({ length: 15 }, () => 'resolved'),
+    )
   })
 
   test('of one filter by two operators at once, with two instances: each letter is in one of them (G4)', async () => {
@@ -74,7 +83,10 @@ describe('a replay of dead letters', () => {
     expect(await ended(replay)).toMatchObject({ state: 'done', sent: 6, resolved: 3, failed: 3 })
     const letters = await bench.letters()
     expect(letters.filter(({ state }) => state === 'open')).toEqual(
-      Array.from({ length: 3 }, () => expect.objectContaining({ replays: 1, code: 'SITE_UNKNOWN' }) as unknown),
+      Array.from(
+        { length: 3 },
+        () => expect.objectContaining({ replays: 1, code: 'SITE_UNKNOWN' }) as unknown,
+      ),
     )
     expect(letters).toHaveLength(6)
     expect(await bench.effects()).toHaveLength(3)
@@ -83,9 +95,7 @@ describe('a replay of dead letters', () => {
   test('stops where more than its share fails, at the end of a step of its ramp', async () => {
     await bench.startEffects()
     await fail(['device-1'], 8)
-    const { replay } = await bench.deeds.replay(
-      deedOf({ filter: ofEffects, ramp: [2, 4], stopAtShare: 0.1 }),
-    )
+    const { replay } = await bench.deeds.replay(deedOf({ filter: ofEffects, ramp: [2, 4], stopAtShare: 0.1 }))
     const state = await ended(replay)
     expect(state).toMatchObject({ state: 'stopped', sent: 2, failed: 2 })
     expect(state.reason).toMatch(/^REPLAY_FAILS: 2 of 2 /)
@@ -114,7 +124,9 @@ describe('a replay of dead letters', () => {
     expect(one).toEqual(other)
     expect(await bench.deeds.replay(deed)).toEqual(one)
     expect(await bench.rows('select replay from tidegate.replays')).toHaveLength(1)
-    await expect(bench.deeds.replay({ ...deed, request: { filter: { group: 'other' } } })).rejects.toMatchObject({
+    await expect(
+      bench.deeds.replay({ ...deed, request: { filter: { group: 'other' } } }),
+    ).rejects.toMatchObject({
       code: 'IDEMPOTENCY_KEY_REUSED',
     })
     await expect(bench.deeds.discard({ ...deed, request: { filter: ofEffects } })).rejects.toMatchObject({

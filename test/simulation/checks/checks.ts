@@ -249,9 +249,9 @@ function checkDeadLetters({ database, broker, journal, plan }: World): void {
         journal.violate('G5', `the story of ${group} ${event.id} is wrong: ${faults.join(', ')}`)
     }
     for (const { body, headers } of broker.messages(mirrorQueue(group))) {
-      const letter = database.letters.get(Number(headers[names.letter]))
+      const letter = database.letters.get(Number(headers[names.mirroredLetter]))
       if (letter?.group !== group || !letter.body.equals(body))
-        journal.violate('G5', `the mirror of ${group} says ${String(headers[names.letter])} of another letter`)
+        journal.violate('G5', `the mirror of ${group} says ${String(headers[names.mirroredLetter])} of another letter`)
     }
   }
 }

@@ -77,7 +77,8 @@ export async function openDeedsBench({
     database,
     deeds: postgresDeeds({ storage, checkSchema, schemas, clock: systemClock, random: Math.random, signal }),
     replays: (leaseMs = 60_000) => postgresReplays({ storage, leaseMs, signal }),
-    startEffects: (more) => bench.start({ consumers: ['history', { module }], retry: { ladder: ['100ms'] }, ...more }),
+    startEffects: (more) =>
+      bench.start({ consumers: ['history', { module }], retry: { ladder: ['100ms'] }, ...more }),
     breakDevice: (device) => bench.rows('insert into public.broken values ($1)', [device]),
     mendDevice: (device) => bench.rows('delete from public.broken where device = $1', [device]),
     letters: () =>
@@ -86,7 +87,9 @@ export async function openDeedsBench({
          from tidegate.dead_letters order by letter`,
       ),
     effects: () =>
-      bench.rows('select device, sequence::float8 as sequence, id, data, edited from public.effects order by n'),
+      bench.rows(
+        'select device, sequence::float8 as sequence, id, data, edited from public.effects order by n',
+      ),
     async close() {
       await bench.close()
       await database.close()

@@ -5,7 +5,7 @@ import { wire } from '../../src/contract/wire.ts'
 import { codeOf, TidegateError } from '../../src/errors.ts'
 import { atMost } from '../../src/lifecycle.ts'
 import type { AmqpConnection } from '../amqp/connection-rabbit.ts'
-import type { Enclosure } from '../amqp/delivery.ts'
+import type { Enclosure, Letter } from '../amqp/delivery.ts'
 import { createPublisher, type Publisher, Refused, Unrouted, Unsendable } from '../amqp/publisher-rabbit.ts'
 import type { Outbound, Target } from './outbound.ts'
 
@@ -15,69 +15,79 @@ const closeTimeoutMs = 3_000
 
 /** A channel of its own, with publisher confirms and proof of routing; another after one that is over. */
 export function rabbitOutbound(connection: AmqpConnection, clock: Clock): Outbound {
-  let opening: Promise<Publisher> | undefined
-  let closing: Promise<void> | undefined
+  return new RabbitOutbound(connection, clock)
+}
 
-  async function open(): Promise<Publisher> {
-    const channel = await connection.client.acquire({ emitErrorsFromChannel: true })
+class RabbitOutbound implements Outbound {
+  readonly #connection: AmqpConnection
+  readonly #clock: Clock
+  #opening: Promise<Publisher> | undefined
+  #closing: Promise<void> | undefined
+
+  constructor(connection: AmqpConnection, clock: Clock) {
+    this.#connection = connection
+    this.#clock = clock
+  }
+
+  async send(target: Target, message: Letter): Promise<void> {
+    let fault: unknown
+    for (const enclosure of [message, ...message.barer]) {
+      try {
+        return await this.#publish(envelopeFor(target, enclosure, this.#connection.user), message.body)
+      } catch (error) {
+        fault = error
+      }
+      const isOfTheMessage = fault instanceof Unsendable || codeOf(fault) === 'PRECONDITION_FAILED'
+      if (!isOfTheMessage) break
+    }
+    throw unproven(target, fault)
+  }
+
+  close(): Promise<void> {
+    return (this.#closing ??= atMost(this.#close(), closeTimeoutMs, this.#clock))
+  }
+
+  async #close(): Promise<void> {
+    const publisher = await this.#opening?.catch(() => undefined)
+    await publisher?.close()
+  }
+
+  async #publisher(): Promise<Publisher> {
+    for (;;) {
+      if (this.#closing) throw new Error('nothing is published any more')
+      this.#opening ??= this.#open()
+      const own = this.#opening
+      const opened = await own.catch((error: unknown) => {
+        if (this.#opening === own) this.#opening = undefined
+        throw error
+      })
+      if (!opened.over) return opened
+      if (this.#opening === own) this.#opening = undefined
+    }
+  }
+
+  async #open(): Promise<Publisher> {
+    const channel = await this.#connection.client.acquire({ emitErrorsFromChannel: true })
     channel.on('error', () => {})
     return createPublisher(channel)
   }
 
-  async function publisher(): Promise<Publisher> {
-    for (;;) {
-      if (closing) throw new Error('nothing is published any more')
-      const own = (opening ??= open())
-      const opened = await own.catch((error: unknown) => {
-        if (opening === own) opening = undefined
-        throw error
-      })
-      if (!opened.over) return opened
-      if (opening === own) opening = undefined
-    }
-  }
-
-  async function publish(envelope: ConfirmEnvelope, body: Buffer): Promise<void> {
-    const used = await publisher()
-    const { proven } = used.publish(envelope, body)
-    const unanswered = Symbol('unanswered')
-    let timer = { cancel(): void {} }
-    const late = new Promise<typeof unanswered>((resolve) => {
-      timer = clock.after(answerTimeoutMs, () => resolve(unanswered))
+  async #publish(envelope: ConfirmEnvelope, body: Buffer): Promise<void> {
+    const publisher = await this.#publisher()
+    const { proven } = publisher.publish(envelope, body)
+    let isLate = false
+    const timer = this.#clock.after(answerTimeoutMs, () => {
+      isLate = true
+      // What waits for an answer hears of the end of its channel.
+      void publisher.close().catch(() => {})
     })
     try {
-      if ((await Promise.race([proven, late])) !== unanswered) return
+      await proven
+    } catch (error) {
+      throw isLate ? new Error(`the broker has not answered for ${answerTimeoutMs / 1000} s`) : error
     } finally {
       timer.cancel()
-      proven.catch(() => {})
     }
-    void used.close().catch(() => {})
-    throw new Error(`the broker has not answered for ${answerTimeoutMs / 1000} s`)
-  }
-
-  return {
-    async send(target, message) {
-      let fault: unknown
-      for (const enclosure of [message, ...message.barer]) {
-        try {
-          return await publish(envelopeFor(target, enclosure, connection.user), message.body)
-        } catch (error) {
-          fault = error
-        }
-        const isOfTheMessage = fault instanceof Unsendable || codeOf(fault) === 'PRECONDITION_FAILED'
-        if (!isOfTheMessage) break
-      }
-      throw unproven(target, fault)
-    },
-    close: () =>
-      (closing ??= atMost(
-        (async () => {
-          const opened = await opening?.catch(() => undefined)
-          await opened?.close()
-        })(),
-        closeTimeoutMs,
-        clock,
-      )),
   }
 }
 
@@ -86,11 +96,11 @@ function envelopeFor(
   { properties, headers }: Enclosure,
   user: string | undefined,
 ): ConfirmEnvelope {
-  const durable = { ...properties, headers: { ...headers }, durable: true }
-  if (target.kind === 'queue') return { ...durable, exchange: '', routingKey: target.queue }
+  const message = { ...properties, headers: { ...headers } }
+  if (target.kind === 'queue') return { ...message, exchange: '', routingKey: target.queue }
   // RabbitMQ takes it of that user alone, and so whoever reads it can believe it (G9).
   return {
-    ...durable,
+    ...message,
     exchange: wire.exchange,
     routingKey: target.routingKey,
     ...(user !== undefined && { userId: user }),

@@ -1,4 +1,4 @@
-import { type Acceptance, partedBy } from './acceptances.ts'
+import { type Acceptance, partedBy } from '../deeds/acceptances.ts'
 import { claimedChain, genesis, verifyChain } from '../../src/contract/codec.ts'
 import { openAccount, type Stretch } from './account.ts'
 import { CheckpointAudit, type Signed, type Signers } from './checkpoints.ts'

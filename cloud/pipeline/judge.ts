@@ -46,8 +46,8 @@ export function judge(delivery: Delivery, consumer: Consumer, checks: Checks): J
     if (!isUtf8(delivery.text)) throw notUtf8()
     event = decodeEvent(text)
     const sent = letterOf(delivery)
-    // Nobody but the cloud says so of an event.
-    if (sent === undefined) delete event.edited
+    // Nobody but the cloud says so of an event; a device may have an attribute of that name, which is never an object.
+    if (sent === undefined && typeof event.edited === 'object') delete event.edited
     if (!consumer.wants(event.type)) {
       if (sent === undefined) return { kind: 'ignore', delivery }
       throw notWanted(event.type, consumer.group)

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { partedBy } from '../../../cloud/audit/acceptances.ts'
+import { partedBy } from '../../../cloud/deeds/acceptances.ts'
 
 const by = (from: number, to: number) => ({ from, to, by: 'ada', at: '2026-01-01T00:00:00Z', reason: 'r' })
 

@@ -10,13 +10,15 @@ const believes = provenance({
   users: { 'gateway-2': ['site-a', 'site-b'] },
   unvouched: 'refuse',
   unknown: 'accept',
-  ownUser: 'cloud', registry: () => emptyRegistry,
+  ownUser: 'cloud',
+  registry: () => emptyRegistry,
 })
 const accepting = provenance({
   users: {},
   unvouched: 'accept',
   unknown: 'accept',
-  ownUser: 'cloud', registry: () => emptyRegistry,
+  ownUser: 'cloud',
+  registry: () => emptyRegistry,
 })
 
 function eventOf(gateway: string, more: Partial<Event> = {}): Event {
@@ -27,6 +29,27 @@ const reading = eventOf('gateway-1')
 function by(publisher: string | undefined, exchange: string = wire.exchange): Published {
   return { exchange, publisher }
 }
+
+describe('an event of the cloud’s own ledger', () => {
+  const own = eventOf('tidegate-cloud')
+
+  test('is believed of the cloud’s own user alone, whatever else is let in (G9)', () => {
+    for (const rule of [believes, accepting]) {
+      expect(rule(own, by('cloud'))).toBeUndefined()
+      for (const publisher of ['tidegate-cloud', 'gateway-1', undefined])
+        expect(rule(own, by(publisher))).toMatchObject({ code: 'PROVENANCE' })
+    }
+    const named = provenance({
+      users: { 'tidegate-cloud': ['other-cloud'] },
+      unvouched: 'accept',
+      unknown: 'refuse',
+      ownUser: undefined,
+      registry: () => emptyRegistry,
+    })
+    expect(named(own, by('other-cloud'))).toBeUndefined()
+    expect(named(own, by('cloud'))).toMatchObject({ code: 'PROVENANCE' })
+  })
+})
 
 describe('an event', () => {
   test('is believed if the broker vouches for a user of its gateway (G9)', () => {

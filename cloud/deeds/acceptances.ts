@@ -1,8 +1,7 @@
 import { z } from 'zod'
 import { acceptanceType, cloudLedger } from '../../src/contract/event.ts'
-import type { LedgerName } from './notes.ts'
-import type { Query } from './notes-postgres.ts'
-import { isAt, parseText } from './text.ts'
+
+type Query = <Row extends object>(text: string, values?: readonly unknown[]) => Promise<Row[]>
 
 /** A loss that somebody has put on record as accepted. */
 export interface Acceptance {
@@ -14,12 +13,19 @@ export interface Acceptance {
   reason: string
 }
 
-const dataSchema = z.object({
-  gateway: z.string(),
+/** Of the text: what stands in the columns beside it proves nothing. */
+const textSchema = z.object({
+  gateway: z.literal(cloudLedger),
   epoch: z.string(),
-  ranges: z.array(z.object({ from: z.int().min(1), to: z.int().min(1) })).max(1000),
-  actor: z.string(),
-  reason: z.string(),
+  sequence: z.number(),
+  time: z.string(),
+  data: z.object({
+    gateway: z.string(),
+    epoch: z.string(),
+    ranges: z.array(z.object({ from: z.int().min(1), to: z.int().min(1) })).max(1000),
+    actor: z.string(),
+    reason: z.string(),
+  }),
 })
 
 // The cloud's own ledger is as long as there were deeds: it is read in pages.
@@ -37,15 +43,14 @@ export async function readAcceptances(query: Query): Promise<Map<string, Accepta
   for (let after: [string, number] = ['', 0]; ;) {
     const rows = await query<{ epoch: string; sequence: number; body: string }>(acceptancesSql, after)
     for (const row of rows) {
-      const text = parseText(row.body)
-      if (text === undefined || !isAt(text, { gateway: cloudLedger, ...row })) continue
-      const { data } = dataSchema.safeParse(text['data'])
-      if (!data) continue
+      const text = textSchema.safeParse(JSON.parse(row.body)).data
+      if (text?.epoch !== row.epoch || text.sequence !== row.sequence) continue
+      const { data } = text
       const key = ledgerKey(data)
       const those = data.ranges.map((range) => ({
         ...range,
         by: data.actor,
-        at: String(text['time']),
+        at: text.time,
         reason: data.reason,
       }))
       found.set(key, [...(found.get(key) ?? []), ...those])
@@ -58,7 +63,7 @@ export async function readAcceptances(query: Query): Promise<Map<string, Accepta
   return found
 }
 
-export function ledgerKey({ gateway, epoch }: LedgerName): string {
+export function ledgerKey({ gateway, epoch }: { gateway: string; epoch: string }): string {
   return `${gateway}/${epoch}`
 }
 

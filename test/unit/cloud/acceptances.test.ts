@@ -45,7 +45,7 @@ describe('a hole and who has accepted it', () => {
       ],
       [[5, 9, false]],
     ],
-  ])('%s (G8)', (_name, accepted, parts) => {
+  ])('%s', (_name, accepted, parts) => {
     const found = partedBy(
       accepted.map(([from, to]) => by(from, to)),
       5,

@@ -1,8 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import { rejectedType } from '../../../src/contract/event.ts'
-import { noSchemas } from '../../../src/contract/schema-registry.ts'
+import type { SchemaRegistry } from '../../../src/contract/schema-registry.ts'
 import { admittedReading } from '../../../cloud/deeds/admission.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
+
+const noSchemas: SchemaRegistry = { types: [], latest: () => undefined, has: () => false, faults: () => [] }
 
 function rejectedOf(payload: string, more: object = {}) {
   const data = {

@@ -3,7 +3,7 @@ import { isOutage, thrown } from './retry.ts'
 import type { ConfiguredConsumer, Consumer } from './definition.ts'
 import type { Logger } from '../../src/log.ts'
 import { codeOf } from '../../src/errors.ts'
-import type { Replayed } from '../replays/replayed.ts'
+import type { Replayed, SentLetter } from '../replays/replayed.ts'
 import { bounded } from './timeout.ts'
 import type { Parcel } from './judge.ts'
 import type { Statements } from '../database/statements.ts'
@@ -77,7 +77,8 @@ export async function applyTogether(
 class ReplayedParcels {
   readonly #replayed: Replayed
   readonly #parcels: readonly Parcel[]
-  #held: ReadonlySet<number> = new Set()
+  /** Of one letter there may be messages of several replays here; one at the most is of the replay that it is in. */
+  #held: ReadonlySet<string> = new Set()
 
   constructor(replayed: Replayed, parcels: readonly Parcel[]) {
     this.#replayed = replayed
@@ -88,17 +89,21 @@ class ReplayedParcels {
   async hold(group: string): Promise<Set<Parcel>> {
     const sent = this.#parcels.flatMap((parcel) => parcel.sent ?? [])
     if (sent.length === 0) return new Set()
-    this.#held = await this.#replayed.hold(group, sent)
+    this.#held = new Set((await this.#replayed.hold(group, sent)).map(nameOf))
     const unseen = new Set(this.#held)
-    return new Set(this.#parcels.filter((parcel) => parcel.sent && !unseen.delete(parcel.sent.letter)))
+    return new Set(this.#parcels.filter((parcel) => parcel.sent && !unseen.delete(nameOf(parcel.sent))))
   }
 
   /** Of the first `done`: also those whose event another copy had brought before. */
   async resolve(done: number): Promise<void> {
-    const sent = this.#parcels.slice(0, done).flatMap((parcel) => parcel.sent?.letter ?? [])
-    const letters = [...new Set(sent)].filter((letter) => this.#held.has(letter))
-    if (letters.length > 0) await this.#replayed.resolve(letters)
+    const sent = this.#parcels.slice(0, done).flatMap((parcel) => parcel.sent ?? [])
+    const held = sent.filter((each) => this.#held.has(nameOf(each)))
+    if (held.length > 0) await this.#replayed.resolve([...new Set(held.map(({ letter }) => letter))])
   }
+}
+
+function nameOf({ letter, replay }: SentLetter): string {
+  return `${letter} ${replay}`
 }
 
 /** Within one batch, too, the first of equal identities is new and the others repeat it. Answers the repeats, with those that are `stale`. */

@@ -3,7 +3,7 @@ import type { Replayed } from './replayed.ts'
 
 // In one order, so that rival transactions cannot deadlock.
 const holdSql = `
-select letter::float8 from tidegate.dead_letters
+select letter::float8, replay::float8 from tidegate.dead_letters
 where consumer_group = $1 and state = 'replaying'
   and (letter, replay) in (select * from unnest($2::bigint[], $3::bigint[]))
 order by letter for update`
@@ -24,12 +24,12 @@ where source is not null and id is not null`
 export function replayedIn(statements: Statements): Replayed {
   return {
     async hold(group, letters) {
-      const rows = await statements.run<[number]>('replayed-hold', holdSql, [
+      const rows = await statements.run<[letter: number, replay: number]>('replayed-hold', holdSql, [
         group,
         letters.map(({ letter }) => letter),
         letters.map(({ replay }) => replay),
       ])
-      return new Set(rows.map(([letter]) => letter))
+      return rows.map(([letter, replay]) => ({ letter, replay }))
     },
     async resolve(letters) {
       await statements.run('replayed-resolve', resolveSql, [letters])

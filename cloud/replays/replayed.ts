@@ -13,7 +13,7 @@ import type { Delivery } from '../amqp/delivery.ts'
  */
 export interface Replayed {
   /** Which of these letters of the group are replaying: nobody else has them until the end of the transaction. */
-  hold(group: string, letters: readonly SentLetter[]): Promise<ReadonlySet<number>>
+  hold(group: string, letters: readonly SentLetter[]): Promise<readonly SentLetter[]>
   /** Those that were held and processed. */
   resolve(letters: readonly number[]): Promise<void>
 }
@@ -26,7 +26,7 @@ export interface SentLetter {
 
 /** For whatever replays nothing. */
 export const nothingReplayed: Replayed = {
-  hold: () => Promise.resolve(new Set()),
+  hold: () => Promise.resolve([]),
   resolve: () => Promise.resolve(),
 }
 

@@ -133,7 +133,7 @@ class Replaying {
     )
   }
 
-  /** A page: per device one after the other, and devices beside each other. */
+  /** A page, in its order and without waiting for each: on one channel the broker takes them in the order in which they were sent. */
   async #send(lettersMax: number): Promise<void> {
     const { clock, partitions } = this.#options
     const { replay, request } = this.#claimed
@@ -143,17 +143,7 @@ class Replaying {
       if (waitedMs > paceWaitMsMax) return
     }
     const letters = await this.#replays.take(this.#claimed, lettersMax)
-    const devices = new Map<string, [Target, Letter][]>()
-    for (const letter of letters) {
-      const toSend = letterToSend(letter, replay, partitions)
-      const device = `${letter.group}\n${letter.device ?? ''}`
-      devices.set(device, [...(devices.get(device) ?? []), toSend])
-    }
-    await Promise.all(
-      [...devices.values()].map(async (those) => {
-        for (const [target, letter] of those) await this.#proven(target, letter)
-      }),
-    )
+    await this.#proven(letters.map((letter) => letterToSend(letter, replay, partitions)))
     // Also of a page whose letters have all been settled meanwhile.
     await this.#replays.sent(this.#claimed)
     const { ratePerSecond } = request
@@ -161,19 +151,21 @@ class Replaying {
       this.#nextMs = Math.max(this.#nextMs, clock.monotonicMs()) + (letters.length / ratePerSecond) * 1000
   }
 
-  /** Sent again until the broker has it. */
-  async #proven(target: Target, letter: Letter): Promise<void> {
-    for (;;) {
+  /** Until the broker has all of them. What it does not take goes again with what stands behind it: those it had are repeats. */
+  async #proven(letters: readonly (readonly [Target, Letter])[]): Promise<void> {
+    for (let left = letters; left.length > 0;) {
       this.#signal.throwIfAborted()
-      try {
-        return await this.#options.outbound.send(target, letter)
-      } catch (error) {
-        if (!(error instanceof TidegateError && error.retryable)) throw error
-        this.#options.log.warn({ code: error.code, replay: this.#claimed.replay }, error.message)
-        // The claim is kept meanwhile; who has lost it does no harm.
-        await this.#replays.look(this.#claimed)
-        await this.#options.clock.sleep(outageWaitMs, this.#signal)
-      }
+      const { outbound, log, clock } = this.#options
+      const results = await Promise.allSettled(left.map(([target, letter]) => outbound.send(target, letter)))
+      const first = results.findIndex(({ status }) => status === 'rejected')
+      if (first < 0) return
+      const { reason } = results[first] as PromiseRejectedResult
+      if (!(reason instanceof TidegateError && reason.retryable)) throw reason
+      log.warn({ code: reason.code, replay: this.#claimed.replay }, reason.message)
+      left = left.slice(first)
+      // The claim is kept meanwhile; who has lost it does no harm.
+      await this.#replays.look(this.#claimed)
+      await clock.sleep(outageWaitMs, this.#signal)
     }
   }
 }

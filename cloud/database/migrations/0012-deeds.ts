@@ -50,6 +50,9 @@ comment on column tidegate.replays.through is 'The newest letter there was at th
 comment on column tidegate.replays.page is
   'Letters that are replaying and of which it is not known whether all have been sent: they are sent again by whoever takes the replay over.';
 
+create index dead_letters_order on tidegate.dead_letters
+  (coalesce(device, ''), coalesce(epoch, ''), coalesce(sequence, 0), letter) where state = 'open';
+
 create table tidegate.replay_counts (
   replay   bigint not null,
   resolved integer not null,

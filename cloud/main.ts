@@ -23,9 +23,9 @@ import { type Provenance, provenance, requireRegistered } from './gateways/prove
 import { type Group, startGroup } from './groups/group.ts'
 import { postgresMembers } from './groups/members-postgres.ts'
 import { type Sharing, startSharing } from './groups/sharing.ts'
-import { openLetterBox } from './letters/letter-box.ts'
+import { type LetterBoxOptions, type OpenLetterBox, openLetterBox } from './letters/letter-box.ts'
 import { loadConsumers } from './load-consumers.ts'
-import { createOps } from './ops/ops.ts'
+import { createOps, type Ops } from './ops/ops.ts'
 import type { ConfiguredConsumer } from './pipeline/definition.ts'
 import { noSchemaCheck, schemaCheck, type SchemaCheck } from './pipeline/schema-check.ts'
 import { rabbitOutbound } from './replays/outbound-rabbit.ts'
@@ -87,15 +87,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     tellTaken(log, await orAborted(declareTopology(publishing, exchangeTopology()), stopping))
 
     const groups: Group[] = []
-    const letters = scope.own(
-      openLetterBox({
-        ...letterSettings(config),
-        ...surroundings,
-        database,
-        connection: publishing,
-        onMirrored: (group, result) => ops.mirrored(group, result),
-      }),
-    )
+    const letters = openLetters(start, { database, publishing, ops: () => ops })
     const ops = createOps({
       ...opsSettings(config),
       state: {
@@ -241,6 +233,15 @@ async function connect(
     return scope.own(await untilReachable(() => connectAmqp(options), start))
   }
   return { consuming: await open('consume'), publishing: await open('publish') }
+}
+
+function openLetters(
+  { config, scope, clock, log }: Start,
+  { database, publishing, ops }: { database: Database; publishing: AmqpConnection; ops: () => Ops },
+): OpenLetterBox {
+  const onMirrored: LetterBoxOptions['onMirrored'] = (group, result) => ops().mirrored(group, result)
+  const settings = letterSettings(config)
+  return scope.own(openLetterBox({ ...settings, database, connection: publishing, onMirrored, clock, log }))
 }
 
 /** Gives other instances their part, as far as they show in the database. */

@@ -40,7 +40,8 @@ export const prepareConsume: Prepare = async (bench: Bench) => {
   // History is bound to the exchange by the cloud too, to the same queues: it finds them.
   await declareTopology(
     rabbit.connection,
-    groupTopology({ mirror: false,
+    groupTopology({
+      mirror: false,
       types: ['#'],
       ordered: true,
       partitions,

@@ -35,7 +35,8 @@ export async function startBenchRabbit(
   await declareTopology(connection, exchangeTopology())
   await declareTopology(
     connection,
-    groupTopology({ mirror: false,
+    groupTopology({
+      mirror: false,
       types: ['#'],
       ordered: true,
       partitions,

@@ -225,7 +225,10 @@ function diagnosis(cause: unknown): [how: string, hint: string] {
       'RabbitMQ is short of memory or disk: see `rabbitmq-diagnostics alarms`, and give it more',
     ]
   if (cause instanceof Refused)
-    return ['is full', 'its letters come back by themselves; until there is room the partitions behind it wait']
+    return [
+      'is full',
+      'its letters come back by themselves; until there is room the partitions behind it wait',
+    ]
   if (cause instanceof Unrouted)
     return ['is missing', 'it is declared again by itself; see who deletes queues']
   if (isOfTheLetter(cause))

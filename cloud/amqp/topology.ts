@@ -63,7 +63,11 @@ const quorum = { 'x-queue-type': 'quorum' } as const
 const refusing = { 'x-overflow': 'reject-publish' } as const
 
 /** Bounds of what is a copy: the oldest goes, and nobody waits (G7). */
-const mirrored = { 'x-overflow': 'drop-head', 'x-max-length': 100_000, 'x-max-length-bytes': 268_435_456 } as const
+const mirrored = {
+  'x-overflow': 'drop-head',
+  'x-max-length': 100_000,
+  'x-max-length-bytes': 268_435_456,
+} as const
 
 /** What the gateways publish to. What no group wants is kept, not dropped. */
 export function exchangeTopology(): Topology {

@@ -5,7 +5,7 @@ import { type Added, barest, type DeadLetter, type DeadLetters } from './dead-le
 
 export interface AddingOptions {
   storage: Storage
-  lettersIn(transaction: Statements): DeadLetters
+  lettersIn: (transaction: Statements) => DeadLetters
   /** Aborted: what is under way is cut off. */
   cutOff: AbortSignal
 }

@@ -68,11 +68,11 @@ export interface About {
 
 /** What a pipeline needs to set aside what failed for good. */
 export interface LetterBox {
-  lettersIn(transaction: Statements): DeadLetters
+  lettersIn: (transaction: Statements) => DeadLetters
   /** Why no letter of this group can be added now: `DEAD_LETTERS_FULL`. */
-  full(group: string): TidegateError | undefined
+  full: (group: string) => TidegateError | undefined
   /** Copies a letter for other tools. Never throws; nobody waits for it. */
-  mirror(group: string, letter: () => Letter): void
+  mirror: (group: string, letter: () => Letter) => void
 }
 
 export interface Dying extends Failing {

@@ -14,7 +14,8 @@ export interface FailedAttempt {
   event: Event | undefined
   error: unknown
   /** What has become of the event. */
-  outcome: { kind: 'retry'; delayMs: number } | { kind: 'dead'; letter?: number | undefined } | { kind: 'recorded' }
+  outcome:
+    { kind: 'retry'; delayMs: number } | { kind: 'dead'; letter?: number | undefined } | { kind: 'recorded' }
 }
 
 /** Tells of attempts that failed, so that whoever reads the log need not look into the letters to know where and why. */

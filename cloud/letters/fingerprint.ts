@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
+import { codeOf } from '../../src/errors.ts'
 
 /** What is the same in failures that have one cause. */
 export interface Cause {
@@ -45,7 +46,7 @@ export function causesOf(failed: Failed): readonly [Cause, Cause, Cause] {
     causeOf({ group, code, type: undefined, message: 'further failures with this code', frame: undefined }),
     causeOf({
       group,
-      code: 'UNEXPECTED',
+      code: codeOf(undefined),
       type: undefined,
       message: 'further failures, with further codes',
       frame: undefined,

@@ -167,9 +167,12 @@ export function textIn(headers: Headers, name: string): string | undefined {
   return typeof text === 'string' ? text : undefined
 }
 
+/** As `Date` writes it, of a year that PostgreSQL has as well. */
 export function timeIn(headers: Headers, name: string): string | undefined {
   const text = textIn(headers, name)
-  return text !== undefined && /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(text) ? text : undefined
+  const isTime = text !== undefined && /^(?!0000)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(text)
+  const at = isTime ? new Date(text) : undefined
+  return at !== undefined && !Number.isNaN(at.getTime()) && at.toISOString() === text ? text : undefined
 }
 
 function shortCode(error: unknown): string {

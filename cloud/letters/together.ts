@@ -5,11 +5,11 @@ export interface Together<Item> {
 }
 
 export interface TogetherOptions<Item> {
-  work(items: readonly Item[]): Promise<void>
+  work: (items: readonly Item[]) => Promise<void>
   /** Of one piece (G7); an item that is larger than that goes alone. */
   countMax: number
   bytesMax: number
-  bytesOf(item: Item): number
+  bytesOf: (item: Item) => number
 }
 
 interface Waiting<Item> {

@@ -93,4 +93,6 @@ export function postgresUpkeep(database: Database, clock: Clock): Upkeep {
 }
 
 /** As PostgreSQL says it: what is not there is null. */
-type Named<Row> = { [Key in keyof Row]: undefined extends Row[Key] ? Exclude<Row[Key], undefined> | null : Row[Key] }
+type Named<Row> = {
+  [Key in keyof Row]: undefined extends Row[Key] ? Exclude<Row[Key], undefined> | null : Row[Key]
+}

@@ -8,7 +8,7 @@ import { durationText } from '../../src/units.ts'
 export interface CloudState {
   groups: readonly Group[]
   /** How the dead letters of each group stand, some seconds old. */
-  letters(): readonly Standing[]
+  letters: () => readonly Standing[]
   /** What has waited in a lane for so long for attempts that fail starves; what waits for its turn in a backlog does not. */
   starveAfterMs: number
   /** Why the database is of no use to us, if it is of none. */

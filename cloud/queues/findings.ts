@@ -55,7 +55,14 @@ export function findingsOf(spec: QueueSpec, actual: QueueInEffect): Finding[] {
     .map((rule) => rule(looked))
     .filter((found) => found !== undefined)
     .map(([code, severity, message, hint = keepOut]) => {
-      return { code, severity: looked.isCopy ? 'harmless' : severity, queue: spec.name, policies: actual.policies, message, hint }
+      return {
+        code,
+        severity: looked.isCopy ? 'harmless' : severity,
+        queue: spec.name,
+        policies: actual.policies,
+        message,
+        hint,
+      }
     })
 }
 

@@ -55,7 +55,10 @@ async function openPlace({ brokerUrl, tls }: CutsOptions): Promise<Place> {
     return broker
   }
   const admin = await open(brokerUrl)
-  await declareTopology(admin, groupTopology({ group, types: [], ordered: true, ladderMs, partitions: 1, mirror: false }))
+  await declareTopology(
+    admin,
+    groupTopology({ group, types: [], ordered: true, ladderMs, partitions: 1, mirror: false }),
+  )
   const middles = {
     consume: await openMiddle(brokerUrl, tls),
     publish: await openMiddle(brokerUrl, tls),
@@ -99,7 +102,8 @@ export async function sidingCuts(options: CutsOptions): Promise<CutsResult> {
       siding: chance.pick<Siding>(ladderMs.map((delayMs) => ({ group, queue, delayMs }))),
     }))
     // The first letter opens the channel; what is cut then is the traffic.
-    if (chance.one(0.8)) await sidings.send({ group, queue, delayMs: ladderMs[0] as number }, letterOf('first', 20))
+    if (chance.one(0.8))
+      await sidings.send({ group, queue, delayMs: ladderMs[0] as number }, letterOf('first', 20))
     const bytes = letters.reduce((sum, letter) => sum + letter.bytes + 200, 0)
     middles.publish.arm(anyPlan(chance, { toBroker: Math.ceil(bytes * 1.2), toClient: count * 21 }))
     const patience = new AbortController()

@@ -1,6 +1,6 @@
 import { Connection, type Publisher } from 'rabbitmq-client'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { deadQueue, headers as names, partitionOf, routingKey, wire } from '../../../src/contract/wire.ts'
+import { mirrorQueue, headers as names, partitionOf, routingKey, wire } from '../../../src/contract/wire.ts'
 import { type CloudBench, openCloudBench } from '../../support/cloud/cloud.ts'
 import { type Encoded, Ledger } from '../../support/cloud/cloud-events.ts'
 import { rabbitmqctl } from '../../support/servers.ts'
@@ -65,7 +65,7 @@ describe('the cloud', () => {
     expect(await stored(1)).toEqual([21])
     for (const group of ['history', 'rollups']) {
       const letter = await vi.waitFor(async () => {
-        const message = await bench.get(deadQueue(group))
+        const message = await bench.get(mirrorQueue(group))
         expect(message).toBeDefined()
         return message
       })
@@ -112,6 +112,6 @@ describe('the cloud', () => {
       },
       { timeout: 10_000, interval: 50 },
     )
-    for (const group of ['history', 'stumbles']) expect(await bench.depth(deadQueue(group))).toBe(0)
+    for (const group of ['history', 'stumbles']) expect(await bench.letters(group)).toEqual([])
   })
 })

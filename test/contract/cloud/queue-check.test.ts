@@ -16,7 +16,14 @@ import { systemClock } from '../../../src/clock.ts'
 import { silentLog } from '../../../src/log.ts'
 
 const permissions = { configure: '.*', write: '.*', read: '.*' }
-const topology = groupTopology({ group: 'g', types: ['#'], ordered: true, ladderMs: [5000], partitions: 2 })
+const topology = groupTopology({
+  mirror: true,
+  group: 'g',
+  types: ['#'],
+  ordered: true,
+  ladderMs: [5000],
+  partitions: 2,
+})
 
 let rabbit: RabbitServer
 let port: number

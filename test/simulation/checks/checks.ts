@@ -1,7 +1,13 @@
 import { verifyChain, genesis, claimedChain } from '../../../src/contract/codec.ts'
 import { checkpointType } from '../../../src/contract/checkpoint.ts'
 import { isSystemType, ledgerType, rejectedType } from '../../../src/contract/event.ts'
-import { headers as names, mirrorQueue, partitionOf, partitionQueue, routingKey } from '../../../src/contract/wire.ts'
+import {
+  headers as names,
+  mirrorQueue,
+  partitionOf,
+  partitionQueue,
+  routingKey,
+} from '../../../src/contract/wire.ts'
 import type { DeadLetter } from '../../../cloud/letters/dead-letters.ts'
 import { deviceMinimum, gatewayName } from '../plan/settings.ts'
 import { groupNames } from '../parts/cloud.ts'
@@ -164,7 +170,9 @@ function checkEffects({ database, journal, truth, plan }: World): void {
   for (const [key, count] of times) {
     if (count > 1) journal.violate('G4', `${nameOf(key)} had its effect ${count} times`)
   }
-  const dead = new Map(lettersIn(database, 'effects').map((letter) => [keyOfText(letter.body.toString()), letter]))
+  const dead = new Map(
+    lettersIn(database, 'effects').map((letter) => [keyOfText(letter.body.toString()), letter]),
+  )
   for (const record of database.events.values()) {
     const key = `${record.source}\n${record.id}`
     if (isSystemType(record.type)) continue
@@ -251,7 +259,10 @@ function checkDeadLetters({ database, broker, journal, plan }: World): void {
     for (const { body, headers } of broker.messages(mirrorQueue(group))) {
       const letter = database.letters.get(Number(headers[names.mirroredLetter]))
       if (letter?.group !== group || !letter.body.equals(body))
-        journal.violate('G5', `the mirror of ${group} says ${String(headers[names.mirroredLetter])} of another letter`)
+        journal.violate(
+          'G5',
+          `the mirror of ${group} says ${String(headers[names.mirroredLetter])} of another letter`,
+        )
     }
   }
 }

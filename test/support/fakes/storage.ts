@@ -15,7 +15,16 @@ import type {
 
 /** Where a fault can be put. `after-commit`: committed, and nobody learns of it. */
 export type StoragePoint =
-  'begin' | 'claim' | 'release' | 'append' | 'merge' | 'letters' | 'query' | 'commit' | 'after-commit' | 'probe'
+  | 'begin'
+  | 'claim'
+  | 'release'
+  | 'append'
+  | 'merge'
+  | 'letters'
+  | 'query'
+  | 'commit'
+  | 'after-commit'
+  | 'probe'
 
 export interface FakeStorageOptions {
   /** Called at each point; may wait (a slow disk) or throw (a fault). Default: nothing. */

@@ -130,8 +130,7 @@ describe('the pipeline', () => {
 
   test('all that a batch is found to be at fault for is one transaction (G5)', async () => {
     const { broker, storage, start } = setUp(writing())
-    for (let index = 0; index < 15; index++)
-      broker.post({ text: `no event ${index}`, partition: 0 })
+    for (let index = 0; index < 15; index++) broker.post({ text: `no event ${index}`, partition: 0 })
     start('a')
     await settled()
     expect(storage.dead()).toHaveLength(15)
@@ -165,8 +164,16 @@ describe('the pipeline', () => {
     await settled()
     await settled()
     await settled()
-    expect(storage.dead().map(({ body }) => body.toString()).toSorted()).toEqual(events.map(({ text }) => text).toSorted())
-    expect(storage.dead().find(({ message }) => message === 'poison')).toMatchObject({ stack: undefined, headers: {} })
+    expect(
+      storage
+        .dead()
+        .map(({ body }) => body.toString())
+        .toSorted(),
+    ).toEqual(events.map(({ text }) => text).toSorted())
+    expect(storage.dead().find(({ message }) => message === 'poison')).toMatchObject({
+      stack: undefined,
+      headers: {},
+    })
     expect(broker.depth).toBe(0)
     expect(asked).toBeGreaterThan(1)
   })

@@ -32,7 +32,13 @@ describe('what is wrong with a queue (G3, G5)', () => {
     ['delivery-limit', { 'delivery-limit': 20 }, 'POLICY_DELIVERY_LIMIT', 'loss', [partition, unroutable]],
     ['delivery-limit on a rung', { 'delivery-limit': 20 }, 'POLICY_DELIVERY_LIMIT', 'harmless', [rung]],
     ['overflow', { overflow: 'drop-head' }, 'POLICY_OVERFLOW', 'loss', [partition, rung, unroutable]],
-    ['overflow, with a limit', { overflow: 'drop-head', 'max-length': 9 }, 'POLICY_OVERFLOW', 'loss', [unroutable]],
+    [
+      'overflow, with a limit',
+      { overflow: 'drop-head', 'max-length': 9 },
+      'POLICY_OVERFLOW',
+      'loss',
+      [unroutable],
+    ],
     [
       'overflow: reject-publish-dlx',
       { overflow: 'reject-publish-dlx' },

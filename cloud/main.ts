@@ -117,8 +117,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
       signal: stopping,
     }
     for (const consumer of consumers) groups.push(scope.own(await startGroup({ ...shared, consumer })))
-    scope.own(startReplaying({ connection: publishing, clock, log }))
-    replayLetters(start, { publishing, database, consumers })
+    publishAgain(start, { publishing, database, consumers })
 
     const sharing = share(start, database, groups)
     scope.own(startPruning({ ...pruningSettings(config), database, clock, log }))
@@ -142,8 +141,8 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
 const settleSlackMs = 3_600_000
 const replayLeaseMs = 60_000
 
-/** Dead letters that somebody sends back, and readings that somebody has admitted. */
-function replayLetters(
+/** What no queue wanted, dead letters that somebody sends back, and readings that somebody has admitted. */
+function publishAgain(
   { config, scope, clock, log }: Start,
   {
     publishing,
@@ -152,6 +151,7 @@ function replayLetters(
   }: { publishing: AmqpConnection; database: Database; consumers: readonly ConfiguredConsumer[] },
 ): void {
   const { partitions } = config
+  scope.own(startReplaying({ connection: publishing, clock, log }))
   const outbound = scope.own(rabbitOutbound(publishing, clock))
   scope.own(startPublishing({ database, outbound, partitions, clock, log }))
   const ladders = consumers.map(({ ladderMs }) => ladderMs.reduce((sum, delayMs) => sum + delayMs, 0))

@@ -85,14 +85,16 @@ function admit(
 
 const rangesMax = 1_000
 
+function isRange({ from, to }: { from: number; to: number }): boolean {
+  return Number.isSafeInteger(from) && Number.isSafeInteger(to) && from >= 1 && to >= from
+}
+
 /** See `Deeds.accept`. */
 export function acceptLoss(deed: Deed<AcceptRequest>, parts: DeedParts): Promise<Accepted> {
   const { gateway, epoch, ranges } = deed.request
   return doOnce('accept', deed, parts, async (tx) => {
     if (ranges.length === 0 || ranges.length > rangesMax)
       throw deedInvalid(`1 to ${rangesMax} ranges can be accepted`)
-    const isRange = ({ from, to }: { from: number; to: number }): boolean =>
-      Number.isSafeInteger(from) && Number.isSafeInteger(to) && from >= 1 && to >= from
     if (!ranges.every(isRange)) throw deedInvalid('a range is two sequences, the smaller first')
     const { rowCount } = await tx.query(
       `select from tidegate.events where gateway = $1 and epoch = $2

@@ -2,7 +2,7 @@ import type { LetterFilter } from '../replays/filter.ts'
 import type { JsonPatch } from '../replays/json-patch.ts'
 import type { ReplayRequest, ReplayState } from '../replays/replays.ts'
 
-export type { JsonPatch, JsonPatchOperation } from '../replays/json-patch.ts'
+export type { JsonPatch } from '../replays/json-patch.ts'
 export type { LetterFilter } from '../replays/filter.ts'
 export type { ReplayRequest, ReplayState, ReplayStatus } from '../replays/replays.ts'
 

@@ -64,7 +64,7 @@ function faultOf(operation: unknown): string | undefined {
   if (!isPointer(path)) return 'path must be a JSON Pointer: empty, or /member/0/…'
   if (/^(add|replace|test)$/.test(op) && !Object.hasOwn(operation, 'value')) return 'value is required'
   if (/^(move|copy)$/.test(op) && !isPointer(from)) return 'from must be a JSON Pointer'
-  if (op === 'move' && `${String(path)}/`.startsWith(`${String(from)}/`) && path !== from)
+  if (op === 'move' && `${path}/`.startsWith(`${String(from)}/`) && path !== from)
     return 'nothing can be moved into itself'
   return undefined
 }

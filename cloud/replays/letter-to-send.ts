@@ -1,5 +1,4 @@
 import { headers as names, partitionOf, partitionQueue, wire } from '../../src/contract/wire.ts'
-import { claimedChain } from '../../src/contract/codec.ts'
 import type { Edited, Event } from '../../src/contract/event.ts'
 import type { Letter } from '../amqp/delivery.ts'
 import { applyPatch } from './json-patch.ts'
@@ -52,9 +51,4 @@ export function editedEvent(event: Event, { by, at, patch }: Omit<LetterEdit, 'd
   const edit: Edited = { by, at, patch }
   const { chain, ...rest } = event
   return { ...rest, data: applyPatch(event.data, patch as never), edited: edit, chain }
-}
-
-/** Whether a text is one whose data can be edited. */
-export function isEventText(body: Buffer): boolean {
-  return claimedChain(body.toString('utf8')) !== undefined
 }

@@ -34,7 +34,7 @@ async function oneLetter(more: object = {}): Promise<{ letter: number; id: strin
   const event = new Ledger().next('device-1', { dataschema, ...more })
   await bench.publish([event])
   const [row] = await until(async () => {
-    const rows = await bench.letters()
+    const rows = await bench.letterStates()
     expect(rows).toHaveLength(1)
     expect(await bench.rows(`select from tidegate.events where gateway = 'gateway-1'`)).toHaveLength(1)
     return rows
@@ -122,7 +122,7 @@ describe('a discard', () => {
     await expect(bench.deeds.discard(deedOf({ filter: { letter } }, { reason: ' ' }))).rejects.toMatchObject({
       code: 'DEED_INVALID',
     })
-    expect((await bench.letters()).map(({ state }) => state)).toEqual(['discarded'])
+    expect((await bench.letterStates()).map(({ state }) => state)).toEqual(['discarded'])
   })
 })
 

@@ -21,7 +21,7 @@ async function fail(devices: readonly string[], each: number): Promise<void> {
   for (const device of devices) await bench.breakDevice(device)
   const events = Array.from({ length: each }, () => devices.map((device) => ledger.next(device))).flat()
   await bench.publish(events)
-  await until(async () => expect(await bench.letters()).toHaveLength(events.length))
+  await until(async () => expect(await bench.letterStates()).toHaveLength(events.length))
 }
 
 function ended(replay: number): Promise<ReplayState> {
@@ -52,7 +52,7 @@ describe('a replay of dead letters', () => {
     expect(rows).toHaveLength(15)
     const ofFirst = rows.filter(({ device }) => device === 'device-1').map(({ sequence }) => sequence)
     expect(ofFirst).toEqual(ofFirst.toSorted((a, b) => a - b))
-    expect((await bench.letters()).map(({ state }) => state)).toEqual(
+    expect((await bench.letterStates()).map(({ state }) => state)).toEqual(
       Array.from({ length: 15 }, () => 'resolved'),
     )
   })
@@ -81,7 +81,7 @@ describe('a replay of dead letters', () => {
     await bench.mendDevice('device-2')
     const { replay } = await bench.deeds.replay(deedOf({ filter: ofEffects }))
     expect(await ended(replay)).toMatchObject({ state: 'done', sent: 6, resolved: 3, failed: 3 })
-    const letters = await bench.letters()
+    const letters = await bench.letterStates()
     expect(letters.filter(({ state }) => state === 'open')).toEqual(
       Array.from(
         { length: 3 },
@@ -99,7 +99,7 @@ describe('a replay of dead letters', () => {
     const state = await ended(replay)
     expect(state).toMatchObject({ state: 'stopped', sent: 2, failed: 2 })
     expect(state.reason).toMatch(/^REPLAY_FAILS: 2 of 2 /)
-    expect((await bench.letters()).every((letter) => letter.state === 'open')).toBe(true)
+    expect((await bench.letterStates()).every((letter) => letter.state === 'open')).toBe(true)
   })
 
   test('that is stopped sends nothing more; another goes on with the rest', async () => {
@@ -144,7 +144,7 @@ describe('a replay of dead letters', () => {
     expect(claimed?.replay).toBe(replay)
     if (!claimed) return
     expect(await dying.take(claimed, 7)).toHaveLength(7)
-    expect((await bench.letters()).filter(({ state }) => state === 'replaying')).toHaveLength(7)
+    expect((await bench.letterStates()).filter(({ state }) => state === 'replaying')).toHaveLength(7)
     for (const device of ['device-1', 'device-2']) await bench.mendDevice(device)
     await bench.startEffects()
     expect(await ended(replay)).toMatchObject({ state: 'done', sent: 20, resolved: 20 })
@@ -196,7 +196,7 @@ describe('a replay of dead letters', () => {
     expect(await replays.take(claimed, 10)).toHaveLength(3)
     await replays.sent(claimed)
     expect(await replays.giveBack(claimed)).toBe(3)
-    expect((await bench.letters()).every(({ state }) => state === 'open')).toBe(true)
+    expect((await bench.letterStates()).every(({ state }) => state === 'open')).toBe(true)
     await replays.end(claimed, 'done')
     const again = await bench.deeds.replay(deedOf({ filter: ofEffects }))
     await bench.startEffects()
@@ -207,7 +207,7 @@ describe('a replay of dead letters', () => {
   test('cannot be made up by whoever publishes to the exchange: a header alone resolves nothing (G9)', async () => {
     await bench.startEffects()
     await fail(['device-1'], 1)
-    const [letter] = await bench.letters()
+    const [letter] = await bench.letterStates()
     await bench.rows(`update tidegate.dead_letters set state = 'replaying', replay = 7`)
     await bench.mendDevice('device-1')
     const other = new Ledger('gateway-2').next('device-9', { id: 'forged' })
@@ -230,7 +230,7 @@ describe('a replay of dead letters', () => {
       return found
     })
     expect(rows[0]?.edited).toBeNull()
-    expect((await bench.letters())[0]?.state).toBe('replaying')
+    expect((await bench.letterStates())[0]?.state).toBe('replaying')
   })
 
   test('is shown beforehand: how many, of what, of whom, and how many of them today’s schemas accept', async () => {

@@ -42,11 +42,11 @@ export interface DeedsBench extends CloudBench {
   /** From now on this device fails, or does not any more. */
   breakDevice(device: string): Promise<unknown>
   mendDevice(device: string): Promise<unknown>
-  letters(): Promise<LetterRow[]>
+  letterStates(): Promise<LetterStateRow[]>
   effects(): Promise<{ device: string; sequence: number; id: string; data: unknown; edited: unknown }[]>
 }
 
-export interface LetterRow {
+export interface LetterStateRow {
   letter: number
   group: string
   id: string | null
@@ -81,7 +81,7 @@ export async function openDeedsBench({
       bench.start({ consumers: ['history', { module }], retry: { ladder: ['100ms'] }, ...more }),
     breakDevice: (device) => bench.rows('insert into public.broken values ($1)', [device]),
     mendDevice: (device) => bench.rows('delete from public.broken where device = $1', [device]),
-    letters: () =>
+    letterStates: () =>
       bench.rows(
         `select letter::float8 as letter, consumer_group as "group", id, state, replays, replay::float8 as replay, code
          from tidegate.dead_letters order by letter`,

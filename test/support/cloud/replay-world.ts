@@ -341,6 +341,7 @@ class ModelTransaction implements Transaction {
     },
   }
 
+  // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- as the port has it
   async query<Row>(
     _sql: string,
     [letter, edits]: readonly unknown[] = [],

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { rejectedType } from '../../../src/contract/event.ts'
 import type { SchemaRegistry } from '../../../src/contract/schema-registry.ts'
 import { schemaCheck } from '../../../cloud/pipeline/schema-check.ts'
-import { audit } from '../../support/cloud/audited-database.ts'
+import { audit, command as tidegate, databaseWith } from '../../support/cloud/audited-database.ts'
 import { epoch, Ledger } from '../../support/cloud/cloud-events.ts'
 import { deedOf, type DeedsBench, openDeedsBench } from '../../support/cloud/deeds-bench.ts'
 
@@ -265,5 +265,27 @@ describe('the cloud’s own ledger', () => {
         { from: 9, to: 9, by: 'ada@example.com', reason: 'the disk burnt' },
       ],
     })
+  })
+
+  test('takes an accepted loss from the command line, and says whose it is (G8)', async () => {
+    const ledger = new Ledger()
+    const events = Array.from({ length: 6 }, () => ledger.next('device-1'))
+    const url = await databaseWith(events.filter(({ event }) => event.sequence !== 3))
+    const name = `gateway-1/${epoch}`
+    const accept = (...more: string[]): ReturnType<typeof tidegate> =>
+      tidegate('audit', 'accept', name, ...more, '--database', url)
+    expect(await accept('3')).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('--reason') as string,
+    })
+    expect(await accept('3-4', '--reason', 'burnt')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('ACCEPTANCE_REFUSED') as string,
+    })
+    expect(await accept('3', '--reason', 'the disk burnt')).toMatchObject({ code: 0 })
+    const said = await tidegate('audit', '--database', url)
+    expect(said).toMatchObject({ code: 0 })
+    expect(said.stdout).toMatch(/accepted +1: 3\n +3 accepted by local:\S+, 20\S+Z: the disk burnt/)
+    expect(said.stdout).toContain('1 accepted as lost')
   })
 })

@@ -20,8 +20,6 @@ interface Options extends DatabaseChoice {
 /** `tidegate audit` */
 export function registerAuditCommand(program: Command): void {
   const audit = askingForDatabase(program.command('audit'))
-  // What stands behind the name of its own command is that one's.
-  audit.enablePositionalOptions()
   addAcceptCommand(audit)
   audit
     .description('prove per gateway that history is complete and untouched; exit code 1 if it is not')

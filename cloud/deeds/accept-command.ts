@@ -21,7 +21,9 @@ export function addAcceptCommand(audit: Command): void {
     .argument('<ledger>', 'GATEWAY/EPOCH, as the audit names it', ledgerOf)
     .argument('<ranges...>', 'what is missing, as the audit prints it: 17 or 17-20', rangesOf)
     .requiredOption('--reason <text>', 'why, for whoever reads the audit later')
-    .action(async (ledger: Ledger, ranges: Range[], { reason, ...choice }: Options) => {
+    .action(async (ledger: Ledger, ranges: Range[], _own: unknown, command: Command) => {
+      // The database is taken for an option of the command above, wherever it stands.
+      const { reason, ...choice } = command.optsWithGlobals<Options>()
       const database = await openChosenDatabase(choice, 'tidegate-audit-accept')
       try {
         const { acceptLoss } = await import('./deeds-postgres.ts')

@@ -165,23 +165,25 @@ describe('a replay of dead letters', () => {
     const letters = claimed ? await replays.take(claimed, 10) : []
     const broker = await connectTo(bench.url)
     const publisher = broker.client.createPublisher({ confirm: true })
-    for (const letter of letters) {
-      const queue = partitionQueue('effects', partitionOf(letter.device ?? '', bench.partitions))
-      await publisher.send(
-        {
-          exchange: '',
-          routingKey: queue,
-          durable: true,
-          headers: { [names.letter]: letter.letter, [names.replay]: replay },
-        },
-        letter.body,
-      )
+    const sendCopies = async (): Promise<void> => {
+      for (const { letter, device, body } of letters) {
+        const queue = partitionQueue('effects', partitionOf(device ?? '', bench.partitions))
+        const headers = { [names.letter]: letter, [names.replay]: replay }
+        await publisher.send({ exchange: '', routingKey: queue, durable: true, headers }, body)
+      }
     }
-    await publisher.close()
-    await broker.close()
+    await sendCopies()
     await bench.startEffects()
     expect(await ended(replay)).toMatchObject({ state: 'done', sent: 4, resolved: 4 })
     expect(await bench.effects()).toHaveLength(4)
+    // However late: the inbox has forgotten them by then.
+    await bench.rows('delete from tidegate.inbox')
+    await sendCopies()
+    await bench.publish([new Ledger('gateway-2').next('device-1', { id: 'behind-them' })])
+    await until(async () => expect((await bench.effects()).at(-1)?.id).toBe('behind-them'))
+    expect(await bench.effects()).toHaveLength(5)
+    await publisher.close()
+    await broker.close()
   })
 
   test('of which nothing is heard gives its letters back; its messages are repeats then, whenever they come (G4, G5)', async () => {

@@ -121,7 +121,8 @@ class Mover {
         continue
       }
       try {
-        await this.#move(this.#waiting)
+        // A copy: what comes meanwhile is not committed with it.
+        await this.#move([...this.#waiting])
         outages = 0
         this.held = false
       } catch (outage) {

@@ -79,7 +79,7 @@ describe('an answer that is late', () => {
       const late = fateOf(sidings.send(rung, one))
       await settled()
       await clock.advance(10_000)
-      expect(await late).toBe('g.rung waits, for the broker takes nothing: low on memory')
+      expect(await late).toBe('g.retry.5s waits, for the broker takes nothing: low on memory')
     }
     state.blocked = undefined
     const sending = fateOf(sidings.send(rung, one))
@@ -152,7 +152,7 @@ describe('a letter because of which RabbitMQ closes the channel', () => {
       )
       await settled()
     }
-    expect(await sending).toBe('g.rung does not take a letter: message size')
+    expect(await sending).toBe('g.retry.5s does not take a letter: message size')
   })
 
   test('and that is taken back, as nothing of it can go out, leaves no channel open (G5)', async () => {

@@ -15,7 +15,9 @@ import { createDatabase, type Database } from './database/database-postgres.ts'
 import { startPruning } from './database/inbox-pruning-postgres.ts'
 import { migrateDatabase } from './database/migrate-postgres.ts'
 import { migrations } from './database/migrations/all.ts'
+import { replayedIn } from './replays/replayed-postgres.ts'
 import { postgresStorage } from './database/storage-postgres.ts'
+import { startPublishing } from './deeds/publishing.ts'
 import { startKnowing } from './gateways/known.ts'
 import { type Provenance, provenance, requireDevices, requireRegistered } from './gateways/provenance.ts'
 import { type Group, startGroup } from './groups/group.ts'
@@ -29,6 +31,9 @@ import { noSchemaCheck, schemaCheck, type SchemaCheck } from './pipeline/schema-
 import { postgresGroupStates } from './protection/group-states-postgres.ts'
 import { Guard } from './protection/guard.ts'
 import { startWatching } from './protection/watch.ts'
+import { rabbitOutbound } from './replays/outbound-rabbit.ts'
+import { startReplayer } from './replays/replayer.ts'
+import { postgresReplays } from './replays/replays-postgres.ts'
 import { type QueueCheck, startQueueCheck } from './queues/check.ts'
 import { brokerManagement } from './queues/management.ts'
 import {
@@ -103,7 +108,8 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
       letters,
       database,
       storage: postgresStorage(database),
-      provenance: await provenanceOf(start, database),
+      replayedIn,
+      provenance: await provenanceOf(start, database, publishing.user),
       checkSchema,
       observer: ops.pipeline,
       onFatal: (error: unknown) => failed.abort(error),
@@ -112,7 +118,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const guards = guardsOf(start, database, consumers, (group) => sharing?.membersOf(group) ?? 1)
     for (const { consumer, guard } of guards)
       groups.push(scope.own(await startGroup({ ...shared, consumer, guard })))
-    scope.own(startReplaying({ connection: publishing, clock, log }))
+    publishAgain(start, { publishing, database, consumers })
 
     sharing = share(start, database, groups)
     scope.own(
@@ -133,6 +139,37 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     await scope.close()
     log.info('the cloud has stopped')
   }
+}
+
+/** Nothing is heard of a letter for as long as it climbs the ladder; and its group may be behind. */
+const settleSlackMs = 3_600_000
+const replayLeaseMs = 60_000
+
+/** What no queue wanted, dead letters that somebody sends back, and readings that somebody has admitted. */
+function publishAgain(
+  { config, scope, clock, log }: Start,
+  {
+    publishing,
+    database,
+    consumers,
+  }: { publishing: AmqpConnection; database: Database; consumers: readonly ConfiguredConsumer[] },
+): void {
+  const { partitions } = config
+  scope.own(startReplaying({ connection: publishing, clock, log }))
+  const outbound = scope.own(rabbitOutbound(publishing, clock))
+  scope.own(startPublishing({ database, outbound, partitions, clock, log }))
+  const ladders = consumers.map(({ ladderMs }) => ladderMs.reduce((sum, delayMs) => sum + delayMs, 0))
+  scope.own(
+    startReplayer({
+      replaysUntil: (signal) =>
+        postgresReplays({ storage: postgresStorage(database), leaseMs: replayLeaseMs, signal }),
+      outbound,
+      partitions,
+      clock,
+      log,
+      settleWithinMs: Math.max(0, ...ladders) + settleSlackMs,
+    }),
+  )
 }
 
 interface Start extends StartupOptions {
@@ -179,13 +216,18 @@ async function openDatabase(start: Start, consumers: readonly ConfiguredConsumer
 }
 
 /** Whom to believe, by what is registered in the database. */
-async function provenanceOf(start: Start, database: Database): Promise<Provenance> {
+async function provenanceOf(
+  start: Start,
+  database: Database,
+  ownUser: string | undefined,
+): Promise<Provenance> {
   const gateways = start.scope.own(await untilReachable(() => startKnowing({ ...start, database }), start))
   const settings = provenanceSettings(start.config)
   requireRegistered(settings.unknown, gateways.registry)
   requireDevices(settings.withoutDevices, gateways.devices)
   return provenance({
     ...settings,
+    ownUser,
     registry: () => gateways.registry,
     devices: () => gateways.devices,
   })

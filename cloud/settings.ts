@@ -21,8 +21,8 @@ import type { ManagementOptions } from './queues/management.ts'
 
 /** Above what a handler may take: for an instance that was frozen, not for one that is slow. */
 const idleMarginMs = 30_000
-/** Besides those of the groups: the heartbeat of sharing, and what else asks now and then. */
-const poolSpare = 2
+/** Besides those of the groups: the heartbeat of sharing, the replayer, what is to be published, and what else asks now and then. */
+const poolSpare = 4
 
 export function consumerSettings({ consumers, retry, handlerTimeout }: CloudConfig): ConsumersOptions {
   return { consumers, defaults: { ladderMs: retry.ladder, timeoutMs: handlerTimeout } }
@@ -115,7 +115,7 @@ export function sharingSettings({
 
 export function provenanceSettings({
   gateways,
-}: CloudConfig): Omit<ProvenanceOptions, 'registry' | 'devices'> {
+}: CloudConfig): Omit<ProvenanceOptions, 'registry' | 'devices' | 'ownUser'> {
   return gateways
 }
 

@@ -1,5 +1,5 @@
 import { InvalidArgumentError } from 'commander'
-import { deviceIdPattern } from '../../src/contract/event.ts'
+import { cloudLedger, deviceIdPattern } from '../../src/contract/event.ts'
 import { type DatabaseChoice, openChosenDatabase } from '../database-choice.ts'
 import type { Query } from './query.ts'
 
@@ -45,6 +45,7 @@ export function changing<T>(choice: DatabaseChoice, work: (query: Query) => Prom
 }
 
 export function gatewayName(text: string): string {
+  if (text === cloudLedger) throw new InvalidArgumentError(`${cloudLedger} is the cloud's own name.`)
   if (deviceIdPattern.test(text)) return text
   throw new InvalidArgumentError('A name has letters, digits, dot, dash and underscore, at most 64.')
 }

@@ -1,4 +1,4 @@
-import { type Event, isSystemType, rejectedType } from '../../src/contract/event.ts'
+import { cloudLedger, type Event, isSystemType, rejectedType } from '../../src/contract/event.ts'
 import { TidegateError } from '../../src/errors.ts'
 import type { Delivery } from '../amqp/delivery.ts'
 import type { RegisteredDevices } from './devices.ts'
@@ -18,6 +18,8 @@ export interface ProvenanceOptions {
   unknown: 'accept' | 'refuse'
   /** What becomes of what devices say through a gateway of which nobody has said of which devices it may speak. */
   withoutDevices: 'accept' | 'refuse'
+  /** The user of the broker that the cloud itself is: in the cloud's own ledger nobody else is believed, whatever else is let in. */
+  ownUser: string | undefined
   /** Asked for each event. */
   registry: () => Pick<Registry, 'stateOf'>
   /** Asked for each event of a device. */
@@ -66,8 +68,18 @@ export function provenance(options: ProvenanceOptions): Provenance {
     const contradiction = contradictionIn(event)
     if (contradiction !== undefined) return contradiction
     if (delivery.exchange === '') return undefined
+    if (event.gateway === cloudLedger) return strangerIn(delivery, options)
     return impostureIn(event.gateway, delivery, options) ?? inventionIn(event, options)
   }
+}
+
+/** In the cloud's own ledger its own user alone is believed. */
+function strangerIn(
+  { publisher }: Published,
+  { users, ownUser }: ProvenanceOptions,
+): TidegateError | undefined {
+  const allowed = Object.hasOwn(users, cloudLedger) ? users[cloudLedger] : [ownUser]
+  return publisher !== undefined && allowed?.includes(publisher) ? undefined : notTheCloud(publisher)
 }
 
 /** Whether the gateway is one that is listened to, and has published it. */
@@ -110,6 +122,13 @@ function contradictionIn({ source, type, partitionkey, gateway }: Event): Tidega
 
 function contradicts(message: string): TidegateError {
   return refusal(message, 'no gateway of Tidegate writes such an event: see who publishes it')
+}
+
+function notTheCloud(publisher: string | undefined): TidegateError {
+  return refusal(
+    `the event says it is of the cloud's own ledger, and ${publisher ?? 'nobody the broker vouches for'} published it`,
+    `no gateway may be called ${cloudLedger}; if the cloud publishes as that user, name it in gateways.users`,
+  )
 }
 
 function suspended(gateway: string): TidegateError {

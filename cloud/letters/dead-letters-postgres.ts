@@ -54,8 +54,23 @@ export function postgresDeadLetters(statements: Statements): DeadLetters {
 }
 
 async function add(statements: Statements, letters: readonly DeadLetter[]): Promise<Added[]> {
+  const fresh = letters.filter(({ sent }) => sent === undefined)
+  const again = letters.filter(({ sent }) => sent !== undefined)
+  const causes = await causesFor(statements, letters)
+  if (again.length > 0)
+    await openAgain(statements, again, (letter) => causes.get(letter)?.fingerprint as string)
+  const added = fresh.length === 0 ? [] : await addNew(statements, fresh, causes)
+  return letters.map((letter) =>
+    letter.sent ? { letter: letter.sent.letter, isNew: false } : (added.shift() as Added),
+  )
+}
+
+async function addNew(
+  statements: Statements,
+  letters: readonly DeadLetter[],
+  causes: ReadonlyMap<DeadLetter, Cause>,
+): Promise<Added[]> {
   const once = new Map(letters.map((letter) => [nameOf(letter), letter]))
-  const causes = await causesFor(statements, [...once.values()])
   const numbers = new Map<string, number>()
   for (const some of chunks([...once.values()])) {
     const rows = await statements.run<Numbered>('letters-add', addSql, columns(some, causes))
@@ -74,6 +89,48 @@ async function add(statements: Statements, letters: readonly DeadLetter[]): Prom
     const name = nameOf(letter)
     return { letter: numbers.get(name), isNew: fresh.delete(name) }
   })
+}
+
+// Its body and where it came from stay as they were.
+const openAgainSql = `
+with failed as (
+  update tidegate.dead_letters as d set
+    state = 'open', replays = d.replays + 1, fingerprint = s.fingerprint, code = s.code, message = s.message, stack = s.stack,
+    attempts = s.attempts::integer, failures = s.failures::json, instance = s.instance, version = s.version,
+    last_failed_at = s.last_failed_at::timestamptz
+  from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
+              $10::text[], $11::text[], $12::text[])
+    as s (consumer_group, letter, replay, fingerprint, code, message, stack, attempts, failures, instance, version,
+          last_failed_at)
+  where d.letter = s.letter::bigint and d.replay = s.replay::bigint and d.consumer_group = s.consumer_group
+    and d.state = 'replaying'
+  returning d.replay
+)
+insert into tidegate.replay_counts (replay, resolved, failed) select replay, 0, count(*) from failed group by replay`
+
+/** Letters whose replay has failed, those of them that are still replaying in it. Each once. */
+async function openAgain(
+  statements: Statements,
+  letters: readonly DeadLetter[],
+  fingerprintOf: (letter: DeadLetter) => string,
+): Promise<void> {
+  const once = [...new Map(letters.map((letter) => [letter.sent?.letter, letter])).values()]
+  const texts = (valueOf: (letter: DeadLetter) => string | undefined): Buffer =>
+    textArray(once, (letter) => clean(valueOf(letter)))
+  await statements.run('replayed-open-again', openAgainSql, [
+    texts(({ group }) => group),
+    texts(({ sent }) => String(sent?.letter)),
+    texts(({ sent }) => String(sent?.replay)),
+    texts(fingerprintOf),
+    texts(({ code }) => code),
+    texts(({ message }) => message),
+    texts(({ stack }) => stack),
+    texts(({ attempts }) => String(attempts)),
+    texts(({ failures }) => JSON.stringify(failures)),
+    texts(({ instance }) => instance),
+    texts(({ version }) => version),
+    texts(({ lastFailedAt }) => lastFailedAt),
+  ])
 }
 
 /** Which of its causes each letter is counted with: the first that there is room for. */

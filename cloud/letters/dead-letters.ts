@@ -7,6 +7,7 @@ import type { Statements } from '../database/statements.ts'
 import { type Cause, causesOf } from './fingerprint.ts'
 import { letterKey } from './key.ts'
 import { essentials, type Failing, foreignOf } from './letters.ts'
+import { letterOf, type SentLetter } from '../replays/replayed.ts'
 import { addFailure, type Failure } from './story.ts'
 import { stackOf } from './stack.ts'
 
@@ -50,6 +51,8 @@ export interface DeadLetter extends About {
   readonly version: string | undefined
   readonly firstFailedAt: string
   readonly lastFailedAt: string
+  /** It is a letter already, and its replay has failed: that one is open again, if it has waited for this. */
+  readonly sent: SentLetter | undefined
 }
 
 /** Which event it is, as far as it could be read: what cannot be read may say anything, of which no more is kept than these columns hold. */
@@ -115,6 +118,7 @@ export function deadLetterOf(dying: Dying): DeadLetter {
     version,
     firstFailedAt: text(names.firstFailedAt),
     lastFailedAt: at,
+    sent: letterOf(delivery),
   }
 }
 
@@ -160,7 +164,8 @@ function fieldsOf(body: Buffer): Record<string, unknown> {
 /** The same with what is ours alone, for a letter that the database does not take as it is. */
 export function barest(letter: DeadLetter): DeadLetter {
   const [, ofCode, ofGroup] = letter.causes
-  const { group, key, body, routingKey, queue, attempts, instance, firstFailedAt, lastFailedAt } = letter
+  const { group, key, body, routingKey, queue, attempts, instance, firstFailedAt, lastFailedAt, sent } =
+    letter
   return {
     group,
     key,
@@ -180,6 +185,7 @@ export function barest(letter: DeadLetter): DeadLetter {
     version: undefined,
     firstFailedAt,
     lastFailedAt,
+    sent,
   }
 }
 

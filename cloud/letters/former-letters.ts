@@ -204,6 +204,7 @@ export function formerLetterOf(delivery: Delivery, group: string, nowMs: number)
     version: undefined,
     firstFailedAt: timeIn(headers, names.firstFailedAt) ?? now,
     lastFailedAt: timeIn(headers, names.lastFailedAt) ?? now,
+    sent: undefined,
   }
 }
 

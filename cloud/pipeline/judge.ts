@@ -5,6 +5,7 @@ import type { Event } from '../../src/contract/event.ts'
 import type { Consumer } from './definition.ts'
 import type { Provenance } from '../gateways/provenance.ts'
 import type { Delivery } from '../amqp/delivery.ts'
+import { letterOf, type SentLetter } from '../replays/replayed.ts'
 import { thrown } from './retry.ts'
 import type { SchemaCheck } from './schema-check.ts'
 
@@ -16,6 +17,8 @@ export interface Parcel {
   text: string
   /** What is wrong with it: of a consumer that records faults, which is handed no other's. */
   fault: TidegateError | undefined
+  /** The dead letter that it is the replay of. */
+  sent: SentLetter | undefined
 }
 
 export type Judgement =
@@ -44,7 +47,13 @@ export function judge(delivery: Delivery, consumer: Consumer, checks: Checks, no
     const text = delivery.text.toString('utf8')
     if (!isUtf8(delivery.text)) throw notUtf8()
     event = decodeEvent(text)
-    if (!consumer.wants(event.type)) return { kind: 'ignore', delivery }
+    const sent = letterOf(delivery)
+    // Nobody but the cloud says so of an event; a device may have an attribute of that name, which is never an object.
+    if (sent === undefined && typeof event.edited === 'object') delete event.edited
+    if (!consumer.wants(event.type)) {
+      if (sent === undefined) return { kind: 'ignore', delivery }
+      throw notWanted(event.type, consumer.group)
+    }
     // What is not believed is no record of its ledger either (G9).
     const disbelief = checks.provenance(event, delivery)
     if (disbelief !== undefined) return { kind: 'fault', delivery, error: disbelief, event }
@@ -53,7 +62,7 @@ export function judge(delivery: Delivery, consumer: Consumer, checks: Checks, no
     if (fault !== undefined && !consumer.recordsFaults)
       return { kind: 'fault', delivery, error: fault, event }
     if (isTooOld(event, delivery, consumer, nowMs)) return { kind: 'shed', delivery }
-    return { kind: 'handle', parcel: { delivery, event, text, fault } }
+    return { kind: 'handle', parcel: { delivery, event, text, fault, sent } }
   } catch (error) {
     return { kind: 'fault', delivery, error: thrown(error), event }
   }
@@ -79,6 +88,15 @@ function notUtf8(): TidegateError {
     message: 'the message is not UTF-8',
     retryable: false,
     hint: 'publish CloudEvents 1.0 in structured JSON; see docs/WIRE.md',
+  })
+}
+
+/** Of what nobody has asked for, nothing is said; of a replay its letter must hear. */
+function notWanted(type: string, group: string): TidegateError {
+  return new TidegateError('TYPE_NOT_WANTED', {
+    message: `${group} takes no ${type} any more`,
+    retryable: false,
+    hint: 'discard its letters, or let the consumer take that type again',
   })
 }
 

@@ -2,7 +2,9 @@ import type { Clock } from '../../src/clock.ts'
 import type { Event } from '../../src/contract/event.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Delivery } from '../amqp/delivery.ts'
+import type { Statements } from '../database/statements.ts'
 import type { Storage } from '../database/storage.ts'
+import type { Replayed } from '../replays/replayed.ts'
 import type { Aside } from './aside.ts'
 import { applyTogether } from './batch.ts'
 import { BatchPace } from './batch-pace.ts'
@@ -33,6 +35,8 @@ export interface LaneOptions extends Checks {
   breakers: BreakersFor
   consumer: ConfiguredConsumer
   storage: Storage
+  /** Dead letters that come back. */
+  replayedIn: (transaction: Statements) => Replayed
   /** Most deliveries in one transaction. */
   batchMax: number
   /** A transaction that takes longer ends with the event that it is at, and the next ones are smaller where that helps: slow handlers commit often. */

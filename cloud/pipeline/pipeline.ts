@@ -3,9 +3,11 @@ import type { Clock, Random } from '../../src/clock.ts'
 import type { TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Delivery, Sidings } from '../amqp/delivery.ts'
+import type { Statements } from '../database/statements.ts'
 import { createBreakers } from '../protection/breakers.ts'
 import { type Gate, openGate } from '../protection/gate.ts'
 import type { Storage } from '../database/storage.ts'
+import type { Replayed } from '../replays/replayed.ts'
 import { createAside } from './aside.ts'
 import type { ConfiguredConsumer } from './definition.ts'
 import { createHolding } from './holding.ts'
@@ -50,6 +52,8 @@ export interface Pipeline {
 export interface PipelineOptions extends Checks {
   consumer: ConfiguredConsumer
   storage: Storage
+  /** Dead letters that come back. */
+  replayedIn: (transaction: Statements) => Replayed
   sidings: Sidings
   /** What lets them begin; by default nothing holds them up. */
   gate?: Gate | undefined

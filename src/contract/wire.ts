@@ -41,6 +41,9 @@ export const headers = {
   /** The number of the dead letter that this is a copy of. */
   mirroredLetter: 'tidegate-mirrored-letter',
   probe: 'tidegate-probe',
+  /** The number of a dead letter; with `replay` beside it, believed of the default exchange alone, it comes back. */
+  letter: 'tidegate-letter',
+  replay: 'tidegate-replay',
   /** Who published what the cloud publishes again, as the broker said then; empty: it did not. */
   publisher: 'tidegate-publisher',
 } as const

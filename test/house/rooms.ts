@@ -143,6 +143,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   'cloud/audit': {
     sentence: '`tidegate audit`: the proof',
     mayImport: [
+      'cloud/deeds',
       'cloud/history',
       'cloud/gateways',
       'cloud/database',
@@ -175,7 +176,14 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'cloud/pipeline': {
     sentence: 'what becomes of a delivery; the consumer’s interface',
-    mayImport: ['cloud/gateways', 'cloud/letters', 'cloud/protection', 'cloud/amqp', 'cloud/database'],
+    mayImport: [
+      'cloud/gateways',
+      'cloud/letters',
+      'cloud/replays',
+      'cloud/protection',
+      'cloud/amqp',
+      'cloud/database',
+    ],
   },
   'cloud/protection': {
     sentence: 'when a group is not to work: paused, tripped, too fast; breakers around what handlers call',
@@ -184,6 +192,23 @@ export const rooms: Readonly<Record<string, Room>> = {
   'cloud/letters': {
     sentence:
       'what failed for good, on record: letters, what they have in common, their mirror, story and log',
+    mayImport: ['cloud/replays', 'cloud/amqp', 'cloud/database'],
+  },
+  'cloud/deeds': {
+    sentence:
+      'what people do about failures, on record: replay, edit, admit, discard, accept; the cloud’s own ledger',
+    mayImport: [
+      'cloud/replays',
+      'cloud/history',
+      'cloud/pipeline',
+      'cloud/amqp',
+      'cloud/database',
+      'cloud/database-choice.ts',
+    ],
+  },
+  'cloud/replays': {
+    sentence:
+      'dead letters on their way back: the rule, the worker, patches; what the cloud publishes itself',
     mayImport: ['cloud/amqp', 'cloud/database'],
   },
   'cloud/queues': {

@@ -4,6 +4,7 @@ import { rabbitDeliveries } from '../../cloud/amqp/deliveries-rabbit.ts'
 import { defineConsumer } from '../../cloud/pipeline/consumer.ts'
 import { configured } from '../../cloud/pipeline/definition.ts'
 import type { Siding } from '../../cloud/amqp/delivery.ts'
+import { nothingReplayed } from '../../cloud/replays/replayed.ts'
 import { noObserver } from '../../cloud/pipeline/observer.ts'
 import { createPipeline } from '../../cloud/pipeline/pipeline.ts'
 import { selfConsistent } from '../../cloud/gateways/provenance.ts'
@@ -183,6 +184,7 @@ export async function cloudCuts(options: CutsOptions): Promise<CutsResult> {
     const pipeline = createPipeline({
       consumer: configured(consumer, { ladderMs, timeoutMs: 30_000 }),
       storage,
+      replayedIn: () => nothingReplayed,
       sidings,
       letters: { lettersIn: fakeDeadLetters, full: () => undefined, mirror: () => {} },
       provenance: selfConsistent,

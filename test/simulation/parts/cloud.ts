@@ -8,6 +8,7 @@ import { historyConsumer } from '../../../cloud/history/consumer.ts'
 import { rollupsConsumer } from '../../../cloud/projections/rollups.ts'
 import type { Deliveries, Sidings } from '../../../cloud/amqp/delivery.ts'
 import type { LetterBox } from '../../../cloud/letters/dead-letters.ts'
+import { nothingReplayed } from '../../../cloud/replays/replayed.ts'
 import { noObserver } from '../../../cloud/pipeline/observer.ts'
 import { createPipeline, type Pipeline } from '../../../cloud/pipeline/pipeline.ts'
 import { DevicePatterns, type RegisteredDevices, registeredDevices } from '../../../cloud/gateways/devices.ts'
@@ -142,6 +143,7 @@ export class Cloud {
     const devices = devicesOf(settings)
     const shared = {
       storage: database.storageFor(process),
+      replayedIn: () => nothingReplayed,
       sidings: this.sidingsFor(process),
       letters: this.lettersFor(process),
       provenance: provenance({
@@ -149,6 +151,7 @@ export class Cloud {
         unvouched: 'refuse',
         unknown: 'accept',
         withoutDevices: 'refuse',
+        ownUser: undefined,
         registry: () => emptyRegistry,
         devices: () => devices,
       }),

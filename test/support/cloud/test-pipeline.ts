@@ -5,6 +5,7 @@ import {
 } from '../../../cloud/pipeline/consumer.ts'
 import { configured } from '../../../cloud/pipeline/definition.ts'
 import { selfConsistent } from '../../../cloud/gateways/provenance.ts'
+import { nothingReplayed } from '../../../cloud/replays/replayed.ts'
 import { noObserver } from '../../../cloud/pipeline/observer.ts'
 import { createPipeline, type Pipeline, type PipelineOptions } from '../../../cloud/pipeline/pipeline.ts'
 import { noSchemaCheck } from '../../../cloud/pipeline/schema-check.ts'
@@ -52,6 +53,7 @@ export function setUp(
   const options = (instance: string): PipelineOptions => ({
     consumer: configured(consumer, defaults),
     storage,
+    replayedIn: () => nothingReplayed,
     sidings: broker.sidings,
     letters: { lettersIn: fakeDeadLetters, full: () => undefined, mirror: () => {} },
     provenance: selfConsistent,

@@ -12,6 +12,7 @@ const believes = provenance({
   unvouched: 'refuse',
   unknown: 'accept',
   withoutDevices: 'accept',
+  ownUser: 'cloud',
   registry: () => emptyRegistry,
   devices: () => noDevices,
 })
@@ -20,6 +21,7 @@ const accepting = provenance({
   unvouched: 'accept',
   unknown: 'accept',
   withoutDevices: 'accept',
+  ownUser: 'cloud',
   registry: () => emptyRegistry,
   devices: () => noDevices,
 })
@@ -36,6 +38,30 @@ function said(gateway: string, device: string, more: Partial<Event> = {}): Event
 function by(publisher: string | undefined, exchange: string = wire.exchange): Published {
   return { exchange, publisher }
 }
+
+describe('an event of the cloud’s own ledger', () => {
+  const own = eventOf('tidegate-cloud')
+
+  test('is believed of the cloud’s own user alone, whatever else is let in (G9)', () => {
+    for (const rule of [believes, accepting]) {
+      expect(rule(own, by('cloud'))).toBeUndefined()
+      for (const publisher of ['tidegate-cloud', 'gateway-1', undefined])
+        expect(rule(own, by(publisher))).toMatchObject({ code: 'PROVENANCE' })
+    }
+    const named = provenance({
+      users: { 'tidegate-cloud': ['other-cloud'] },
+      unvouched: 'accept',
+      unknown: 'refuse',
+      // No gateway has devices of its own readings.
+      withoutDevices: 'refuse',
+      ownUser: undefined,
+      registry: () => emptyRegistry,
+      devices: () => noDevices,
+    })
+    expect(named(own, by('other-cloud'))).toBeUndefined()
+    expect(named(own, by('cloud'))).toMatchObject({ code: 'PROVENANCE' })
+  })
+})
 
 describe('an event', () => {
   test('is believed if the broker vouches for a user of its gateway (G9)', () => {
@@ -110,6 +136,7 @@ describe('an event', () => {
         unvouched: 'refuse',
         unknown,
         withoutDevices: 'accept',
+        ownUser: 'cloud',
         registry: () => registry,
         devices: () => noDevices,
       })
@@ -139,6 +166,7 @@ describe('an event', () => {
         unvouched,
         unknown: 'accept',
         withoutDevices,
+        ownUser: 'cloud',
         registry: () => emptyRegistry,
         devices: () => devices,
       })

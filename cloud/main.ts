@@ -10,6 +10,10 @@ import { rabbitSidings } from './amqp/sidings-rabbit.ts'
 import { declareTopology } from './amqp/topology-rabbit.ts'
 import { exchangeTopology, type QueueSpec, tellTaken } from './amqp/topology.ts'
 import { startReplaying } from './amqp/unroutable-rabbit.ts'
+import { type ApiFiles, loadApiFiles, type RunningApi, startApi } from './api/api.ts'
+import type { ApiObserver } from './api/observer.ts'
+import { postgresReads } from './api/reads/reads-postgres.ts'
+import { postgresTokens } from './api/tokens/tokens-postgres.ts'
 import type { CloudConfig } from './config.ts'
 import { createDatabase, type Database } from './database/database-postgres.ts'
 import { startPruning } from './database/inbox-pruning-postgres.ts'
@@ -39,6 +43,7 @@ import {
   opsSettings,
   provenanceSettings,
   pruningSettings,
+  readingSettings,
   sharingSettings,
 } from './settings.ts'
 import { type StartupOptions, untilReachable } from './startup.ts'
@@ -51,7 +56,7 @@ export interface CloudParts {
   /** Stops the cloud when aborted. */
   signal: AbortSignal
   /** Called once everything consumes. */
-  onStarted?: (started: { opsPort: number }) => void
+  onStarted?: (started: { opsPort: number; apiPort: number | undefined }) => void
 }
 
 /**
@@ -63,7 +68,7 @@ export interface CloudParts {
  *
  * @throws TidegateError `DATABASE_UNREACHABLE`, `DATABASE_REFUSED`, `BROKER_UNREACHABLE`, `BROKER_REFUSED`,
  *   `BROKER_TLS`, `TLS_*`, `TOPOLOGY_*`, `GATEWAY_UNKNOWN`, `SCHEMA_FOLDER`, `START_FAULTS`, `CONSUMER_*`, `MIGRATION_EDITED`, `DATABASE_NEWER`, `DATABASE_OLDER`, `DATABASE_LOCKED`,
- *   `PORT_TAKEN`
+ *   `PORT_TAKEN`, `API_*`
  */
 export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<void> {
   const { clock, random, log } = parts
@@ -73,7 +78,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
   const scope = createScope()
   const start: Start = { config, scope, ...surroundings, signal: stopping, timeoutMs: config.startup.timeout }
   try {
-    const { consumers, tls, checkSchema } = await orAborted(loadAll(config, surroundings), stopping)
+    const { consumers, tls, checkSchema, api } = await orAborted(loadAll(config, surroundings), stopping)
     const database = await openDatabase(start, consumers)
     const { consuming, publishing } = await connect(start, tls)
     const sidings = scope.own(rabbitSidings(publishing, clock))
@@ -113,8 +118,10 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const check = checkQueues(start, tls, groups)
 
     const opsServer = scope.own(await ops.start())
-    log.info({ groups: groups.map(({ name }) => name), opsPort: opsServer.port }, 'the cloud is running')
-    parts.onStarted?.({ opsPort: opsServer.port })
+    const { port: apiPort } = await serveApi(start, api, ops.api)
+    const names = groups.map(({ name }) => name)
+    log.info({ groups: names, opsPort: opsServer.port, apiPort }, 'the cloud is running')
+    parts.onStarted?.({ opsPort: opsServer.port, apiPort })
 
     await aborted(stopping)
     failed.signal.throwIfAborted()
@@ -124,6 +131,17 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     await scope.close()
     log.info('the cloud has stopped')
   }
+}
+
+/** For people, if the configuration says where. */
+async function serveApi(
+  { config, scope, clock, log }: Start,
+  files: ApiFiles,
+  observer: ApiObserver,
+): Promise<RunningApi> {
+  const reading = scope.own(createDatabase(readingSettings(config)))
+  const parts = { reads: postgresReads(reading), tokens: postgresTokens(reading) }
+  return scope.own(await startApi({ config: config.api, files, parts, observer, clock, log }))
 }
 
 interface Start extends StartupOptions {
@@ -139,6 +157,7 @@ function loadAll(config: CloudConfig, { clock, log }: Pick<CloudParts, 'clock' |
     tls: () => loadCloudTls(config, clock, log),
     ways: () => refuseOpenWays(config, log),
     checkSchema: () => loadSchemaCheck(config),
+    api: () => loadApiFiles(config.api, clock, log),
   })
 }
 

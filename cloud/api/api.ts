@@ -70,7 +70,8 @@ export async function startApi(options: ApiOptions): Promise<RunningApi> {
   const scope = createScope()
   const common = { connectionsMax, clock }
   try {
-    if (socket !== undefined) scope.own(await listenLocally({ ...common, app: localApp(options), path: socket }))
+    if (socket !== undefined)
+      scope.own(await listenLocally({ ...common, app: localApp(options), path: socket }))
     if (port === undefined) return { port, close: () => scope.close() }
     const app = remoteApp(options)
     const listening = scope.own(await listenOnPort({ ...common, app, host, port, pair: files.pair }))
@@ -88,14 +89,28 @@ export async function startApi(options: ApiOptions): Promise<RunningApi> {
   }
 }
 
-function commonOf({ config, files, parts, observer, clock, log }: ApiOptions): Omit<AppOptions, 'authenticate' | 'originOf'> {
+function commonOf({
+  config,
+  files,
+  parts,
+  observer,
+  clock,
+  log,
+}: ApiOptions): Omit<AppOptions, 'authenticate' | 'originOf'> {
   const { tokens: settings, requestsPerSecond } = config
   const { key } = files
   const minting: Parts['mint'] =
     settings && key
       ? (wish) => mint(wish, { ...settings, key, tokens: parts.tokens, nowMs: clock.now() })
       : undefined
-  return { routes: allRoutes, parts: { ...parts, mint: minting, clock }, requestsPerSecond, observer, clock, log }
+  return {
+    routes: allRoutes,
+    parts: { ...parts, mint: minting, clock },
+    requestsPerSecond,
+    observer,
+    clock,
+    log,
+  }
 }
 
 /** For who owns the machine: whoever can open the socket is admin. */

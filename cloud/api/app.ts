@@ -97,14 +97,20 @@ function serving({ originOf, authenticate, parts, observer, clock, log, requests
     throw refusedAs('right', notForYou(route))
   }
 
-  async function answerTo(route: Route, request: Request, { params = {}, bindings }: Around): Promise<Response> {
+  async function answerTo(
+    route: Route,
+    request: Request,
+    { params = {}, bindings }: Around,
+  ): Promise<Response> {
     const caller = await callerOf(request.headers, originOf(bindings))
     refuseUnfit(route, caller)
-    if (route.path === '') route.handle({ params, query: {}, body: undefined, caller, key: '', ifMatch: undefined }, parts)
+    if (route.path === '')
+      route.handle({ params, query: {}, body: undefined, caller, key: '', ifMatch: undefined }, parts)
     const read = await readRequest(route, request, params)
     const { body, status = route.status, version, location } = await route.handle({ ...read, caller }, parts)
     const shown = shownBy(route.answer, body, hasRight(caller, 'payload'))
-    if (route.writes) log.info({ route: nameOf(route), actor: caller.actor, key: read.key }, 'the API has done something')
+    if (route.writes)
+      log.info({ route: nameOf(route), actor: caller.actor, key: read.key }, 'the API has done something')
     return Response.json(shown, {
       status,
       headers: {
@@ -120,7 +126,9 @@ function serving({ originOf, authenticate, parts, observer, clock, log, requests
     const response = await answerTo(route, request, around).catch((error: unknown) => {
       const refusal = refusalOf(error)
       if (refusal.status >= 500 && refusal !== error)
-        warn(codeOf(error), `the API could not serve ${nameOf(route)}: ${messageOf(error)}`, { code: codeOf(error) })
+        warn(codeOf(error), `the API could not serve ${nameOf(route)}: ${messageOf(error)}`, {
+          code: codeOf(error),
+        })
       return problemResponse(refusal)
     })
     observer.answered(nameOf(route), response.status, clock.monotonicMs() - fromMs)

@@ -37,7 +37,10 @@ export function startRenewing({ files, renew, clock, log }: RenewingOptions): { 
       try {
         const pair = loadListenerPair(files, new Date(clock.now()))
         renew(pair)
-        log.info({ where, commonName: pair.commonName, notAfter: pair.notAfter }, 'certificate files were read again')
+        log.info(
+          { where, commonName: pair.commonName, notAfter: pair.notAfter },
+          'certificate files were read again',
+        )
       } catch (error) {
         log.warn(
           { where, code: codeOf(error) },

@@ -20,14 +20,22 @@ export async function readRequest(route: Route, request: Request, params: Readon
 function queryOf(request: Request): Record<string, string> {
   const { searchParams } = new URL(request.url)
   const twice = [...searchParams.keys()].filter((key, index, keys) => keys.indexOf(key) !== index)
-  if (twice.length > 0) throw invalid(400, twice.map((path) => ({ path, text: 'is there more than once' })))
+  if (twice.length > 0)
+    throw invalid(
+      400,
+      twice.map((path) => ({ path, text: 'is there more than once' })),
+    )
   return Object.fromEntries(searchParams)
 }
 
 function judged(schema: z.ZodType | undefined, value: unknown, where: 'params' | 'query' | 'body'): unknown {
   if (schema === undefined) {
     const names = where === 'query' ? Object.keys(value as object) : []
-    if (names.length > 0) throw invalid(400, names.map((path) => ({ path, text: 'is not asked for here' })))
+    if (names.length > 0)
+      throw invalid(
+        400,
+        names.map((path) => ({ path, text: 'is not asked for here' })),
+      )
     return {}
   }
   const result = schema.safeParse(value)

@@ -36,12 +36,22 @@ interface Common {
 }
 
 /** @throws TidegateError `PORT_TAKEN`, `LISTEN_FAILED` */
-export async function listenOnPort(
-  { app, connectionsMax, clock, pair, host, port }: Common & { pair: KeyPair | undefined; host: string; port: number },
-): Promise<Listening & { port: number }> {
+export async function listenOnPort({
+  app,
+  connectionsMax,
+  clock,
+  pair,
+  host,
+  port,
+}: Common & { pair: KeyPair | undefined; host: string; port: number }): Promise<
+  Listening & { port: number }
+> {
   const listener = listenerOf(app)
   const server = pair
-    ? createTlsServer({ ...bounds, cert: pair.cert, key: pair.key, minVersion: 'TLSv1.2' }, listener)
+    ? createTlsServer(
+        { ...bounds, handshakeTimeout: 10_000, cert: pair.cert, key: pair.key, minVersion: 'TLSv1.2' },
+        listener,
+      )
     : createServer(bounds, listener)
   bound(server, connectionsMax)
   await listen(server, port, host, 'the API')
@@ -49,7 +59,12 @@ export async function listenOnPort(
 }
 
 /** @throws TidegateError `API_SOCKET_REFUSED`, `API_SOCKET_TAKEN` */
-export async function listenLocally({ app, connectionsMax, clock, path }: Common & { path: string }): Promise<Listening> {
+export async function listenLocally({
+  app,
+  connectionsMax,
+  clock,
+  path,
+}: Common & { path: string }): Promise<Listening> {
   const server = createServer(bounds, listenerOf(app))
   bound(server, connectionsMax)
   await listenOnSocket(server, path)

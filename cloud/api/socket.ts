@@ -19,7 +19,8 @@ export async function listenOnSocket(server: Server, path: string): Promise<void
   try {
     await listenPrivately(server, path)
   } catch (error) {
-    if (codeOf(error) !== 'EADDRINUSE') throw refused(`${path} cannot be listened on: ${messageOf(error)}`, error)
+    if (codeOf(error) !== 'EADDRINUSE')
+      throw refused(`${path} cannot be listened on: ${messageOf(error)}`, error)
     await removeStale(path)
     await listenPrivately(server, path)
   }

@@ -66,6 +66,10 @@ export async function readParked(
     )::float8 as events
     from tidegate.parked_devices as d ${where.sql} order by d.device limit ${where.value(limit + 1)}`
   const rows = await query<ParkedRow>(sql, where.values)
-  const items = rows.map(({ since, next_at, ...row }) => ({ ...row, since: iso(since), nextAt: iso(next_at) }))
+  const items = rows.map(({ since, next_at, ...row }) => ({
+    ...row,
+    since: iso(since),
+    nextAt: iso(next_at),
+  }))
   return pageOf('parked', items, { limit, place: ({ device }) => [device] })
 }

@@ -34,7 +34,11 @@ type Query = Database['query']
 const list = 'dead-letters'
 
 /** Newest first. */
-export async function readLetters(query: Query, asked: LettersAsked, scope: Scope): Promise<Page<LetterItem>> {
+export async function readLetters(
+  query: Query,
+  asked: LettersAsked,
+  scope: Scope,
+): Promise<Page<LetterItem>> {
   const { limit, state } = asked
   const where = new Where()
     .and('consumer_group = ?', asked.group)

@@ -62,7 +62,8 @@ function itemOf({ gateway, epoch, sequence, source, reason, recorded_time, data 
     reason,
     type: text('type'),
     recordedAt: iso(recorded_time),
-    payloadBytes: Number.isSafeInteger(payloadBytes) && Number(payloadBytes) >= 0 ? Number(payloadBytes) : null,
+    payloadBytes:
+      Number.isSafeInteger(payloadBytes) && Number(payloadBytes) >= 0 ? Number(payloadBytes) : null,
     detail: text('detail'),
     topic: text('topic'),
     id: text('id'),

@@ -96,14 +96,20 @@ const mintToken = route({
   body: z.strictObject({
     reason: reason.optional(),
     subject: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$/),
-    roles: z.array(z.enum(roleNames as [Role, ...Role[]])).min(1).max(roleNames.length),
+    roles: z
+      .array(z.enum(roleNames as [Role, ...Role[]]))
+      .min(1)
+      .max(roleNames.length),
     forMs: z.int().min(60_000).max(ownLifetimeMsMax),
     groups: z.array(groupName).min(1).max(100).optional(),
     types: z.array(word(128)).min(1).max(100).optional(),
   }),
   answer: minted,
   async handle({ body: { reason: _, ...wish } }, parts) {
-    const { expiresAtMs, ...token } = await offered(parts.mint, 'mint tokens: api.tokens.key is not set')(wish)
+    const { expiresAtMs, ...token } = await offered(
+      parts.mint,
+      'mint tokens: api.tokens.key is not set',
+    )(wish)
     return { body: { ...token, expiresAt: new Date(expiresAtMs).toISOString() } }
   },
 })
@@ -116,7 +122,12 @@ function withoutValues(request: unknown): unknown {
   return { ...request, patch: operations.map(({ op, path }) => ({ op, path })) }
 }
 
-function tokenOf({ issuedAtMs, expiresAtMs, revokedAtMs, ...token }: TokenRecord): z.output<typeof tokenItem> {
+function tokenOf({
+  issuedAtMs,
+  expiresAtMs,
+  revokedAtMs,
+  ...token
+}: TokenRecord): z.output<typeof tokenItem> {
   const iso = (ms: number): string => new Date(ms).toISOString()
   return {
     ...token,

@@ -67,7 +67,11 @@ export function scopeOf({ groups, types }: Caller): Scope {
   return { groups, types }
 }
 
-export function deedOf<R>({ key, caller }: Asked<unknown, unknown, unknown>, reason: string, request: R): Deed<R> {
+export function deedOf<R>(
+  { key, caller }: Asked<unknown, unknown, unknown>,
+  reason: string,
+  request: R,
+): Deed<R> {
   return { key, by: { actor: caller.actor, roles: caller.roles }, reason, request }
 }
 

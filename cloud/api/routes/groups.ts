@@ -1,7 +1,17 @@
 import { z } from 'zod'
 import type { Caller } from '../rules/roles.ts'
 import { groupItem, pageShape, parkedItem } from '../rules/shapes.ts'
-import { deedOf, device, groupName, offered, paging, reason, refuseNarrowed, scopeOf, unknown } from './asking.ts'
+import {
+  deedOf,
+  device,
+  groupName,
+  offered,
+  paging,
+  reason,
+  refuseNarrowed,
+  scopeOf,
+  unknown,
+} from './asking.ts'
 import { type Parts, route, type Route } from './route.ts'
 
 const tag = 'Groups'

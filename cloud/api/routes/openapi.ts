@@ -4,7 +4,15 @@ import type { Route } from './route.ts'
 
 type Json = Readonly<Record<string, unknown>>
 
-const everyProblem = ['REQUEST_INVALID', 'TOKEN_MISSING', 'TOKEN_REFUSED', 'ROLE_MISSING', 'RIGHT_MISSING', 'TOO_MANY_REQUESTS', 'API_FAILED']
+const everyProblem = [
+  'REQUEST_INVALID',
+  'TOKEN_MISSING',
+  'TOKEN_REFUSED',
+  'ROLE_MISSING',
+  'RIGHT_MISSING',
+  'TOO_MANY_REQUESTS',
+  'API_FAILED',
+]
 
 const problem = {
   type: 'object',
@@ -71,7 +79,19 @@ export function openapiOf(routes: readonly Route[]): Json {
 }
 
 function operationOf(route: Route): Json {
-  const { right, summary, tag, method, path, status, answer, body, writes, conditional, problems = [] } = route
+  const {
+    right,
+    summary,
+    tag,
+    method,
+    path,
+    status,
+    answer,
+    body,
+    writes,
+    conditional,
+    problems = [],
+  } = route
   const parameters = [
     ...parametersOf(route.params, 'path'),
     ...parametersOf(route.query, 'query'),
@@ -82,10 +102,15 @@ function operationOf(route: Route): Json {
     operationId: `${method} ${path}`.replaceAll(/[^a-z0-9]+/gi, '-').replace(/-$/, ''),
     tags: [tag],
     summary,
-    ...(right !== undefined && { 'x-tidegate-right': right, description: `Right: ${right} (${rightTexts[right]}).` }),
+    ...(right !== undefined && {
+      'x-tidegate-right': right,
+      description: `Right: ${right} (${rightTexts[right]}).`,
+    }),
     ...(route.localOnly && { 'x-tidegate-local-only': true }),
     ...(parameters.length > 0 && { parameters }),
-    ...(body && { requestBody: { required: true, content: { 'application/json': { schema: jsonSchema(body, 'input') } } } }),
+    ...(body && {
+      requestBody: { required: true, content: { 'application/json': { schema: jsonSchema(body, 'input') } } },
+    }),
     responses: {
       [status]: success(status, answer),
       ...(status === 202 && { 200: success(200, answer) }),
@@ -120,6 +145,13 @@ function parametersOf(schema: z.ZodObject | undefined, where: 'path' | 'query'):
 }
 
 function jsonSchema(schema: z.ZodType, io: 'input' | 'output'): Json {
-  const { $schema: _, '~standard': __, ...document } = z.toJSONSchema(schema, { io, target: 'draft-2020-12', unrepresentable: 'any' }) as Record<string, unknown>
+  const {
+    $schema: _,
+    '~standard': __,
+    ...document
+  } = z.toJSONSchema(schema, { io, target: 'draft-2020-12', unrepresentable: 'any' }) as Record<
+    string,
+    unknown
+  >
   return document
 }

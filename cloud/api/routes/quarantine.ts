@@ -1,6 +1,16 @@
 import { z } from 'zod'
 import { pageShape, quarantineItem } from '../rules/shapes.ts'
-import { deedOf, device, numberText, offered, paging, reason, refuseNarrowed, scopeOf, word } from './asking.ts'
+import {
+  deedOf,
+  device,
+  numberText,
+  offered,
+  paging,
+  reason,
+  refuseNarrowed,
+  scopeOf,
+  word,
+} from './asking.ts'
 import { route, type Route } from './route.ts'
 
 const tag = 'Quarantine'
@@ -56,7 +66,11 @@ const admit = route({
     // It goes to every group.
     refuseNarrowed(asked.caller)
     const { reason, type, time } = asked.body
-    const request = { ...asked.params, ...(type !== undefined && { type }), ...(time !== undefined && { time }) }
+    const request = {
+      ...asked.params,
+      ...(type !== undefined && { type }),
+      ...(time !== undefined && { time }),
+    }
     const admitted = await offered(parts.deeds, 'admit readings').admit(deedOf(asked, reason, request))
     return { body: admitted }
   },

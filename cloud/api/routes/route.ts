@@ -59,10 +59,7 @@ interface Definition<P extends z.ZodObject, Q extends z.ZodObject, B extends z.Z
   localOnly?: boolean
   /** Codes of problems, besides those of every route. */
   problems?: readonly string[]
-  handle(
-    asked: Asked<z.output<P>, z.output<Q>, z.output<B>>,
-    parts: Parts,
-  ): Promise<Answer> | Answer
+  handle(asked: Asked<z.output<P>, z.output<Q>, z.output<B>>, parts: Parts): Promise<Answer> | Answer
 }
 
 /** A route as data: whoever serves, documents or tests the API reads it from here. */

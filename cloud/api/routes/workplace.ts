@@ -15,5 +15,7 @@ export interface Workplace {
     deed: Deed<{ fingerprint: string; change: GroupChange; ifMatch: string }>,
   ): Promise<{ fingerprint: string }>
   /** Lets a parked device be tried now. Absent: nothing is parked by this version. @throws TidegateError `DEVICE_NOT_PARKED` */
-  release?: ((deed: Deed<{ group: string; device: string }>) => Promise<{ group: string; device: string }>) | undefined
+  release?:
+    | ((deed: Deed<{ group: string; device: string }>) => Promise<{ group: string; device: string }>)
+    | undefined
 }

@@ -47,13 +47,27 @@ export const apiConfigSchema = z
     tokens: ownTokens.optional(),
     provider: provider.optional(),
   })
-  .refine(({ port, tokens, provider }) => port === undefined || tokens !== undefined || provider !== undefined, {
-    path: ['port'],
-    error: 'nobody could sign in: set api.tokens.key, or api.provider, or only api.socket',
-  })
+  .refine(
+    ({ port, tokens, provider }) => port === undefined || tokens !== undefined || provider !== undefined,
+    {
+      path: ['port'],
+      error: 'nobody could sign in: set api.tokens.key, or api.provider, or only api.socket',
+    },
+  )
   .refine(({ tokens, provider }) => tokens === undefined || tokens.issuer !== provider?.issuer, {
     path: ['provider', 'issuer'],
     error: 'must not be that of api.tokens: whose key a token is to be checked with goes by its issuer',
   })
 
 export type ApiConfig = z.output<typeof apiConfigSchema>
+
+/** With its files where they are. */
+export function apiPaths(config: ApiConfig, absolute: (path: string) => string): ApiConfig {
+  const { tls, socket, tokens } = config
+  return {
+    ...config,
+    ...(tls && { tls: { cert: absolute(tls.cert), key: absolute(tls.key) } }),
+    ...(socket !== undefined && { socket: absolute(socket) }),
+    ...(tokens && { tokens: { ...tokens, key: absolute(tokens.key) } }),
+  }
+}

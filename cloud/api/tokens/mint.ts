@@ -33,7 +33,13 @@ export async function mint(
   const jti = randomUUID()
   const expiresAtMs = expiresAtS * 1000
   await tokens.add({ jti, subject, roles: [...roles], issuedAtMs: issuedAtS * 1000, expiresAtMs })
-  const claims = { roles, ...(groups && { groups }), ...(types && { types }), iat: issuedAtS, exp: expiresAtS }
+  const claims = {
+    roles,
+    ...(groups && { groups }),
+    ...(types && { types }),
+    iat: issuedAtS,
+    exp: expiresAtS,
+  }
   const token = jwt.sign(claims, key.privateKey, {
     algorithm: 'ES256',
     keyid: key.kid,

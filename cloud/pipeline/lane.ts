@@ -7,10 +7,12 @@ import type { Aside } from './aside.ts'
 import { applyTogether } from './batch.ts'
 import { BatchPace } from './batch-pace.ts'
 import type { ConfiguredConsumer } from './definition.ts'
+import type { Breakers } from '../protection/breakers.ts'
+import type { Gate } from '../protection/gate.ts'
 import type { Holding } from './holding.ts'
 import { type Checks, judge, type Parcel } from './judge.ts'
 import type { PipelineObserver } from './observer.ts'
-import { isOutage } from './retry.ts'
+import { isHopeless, isOutage } from './retry.ts'
 import type { Settlement } from './settlement.ts'
 
 /** Works on one batch at a time, in order of arrival (G6); what arrives meanwhile is the next batch. */
@@ -28,6 +30,7 @@ export interface Lane {
 }
 
 export interface LaneOptions extends Checks {
+  breakers: Breakers
   consumer: ConfiguredConsumer
   storage: Storage
   /** Most deliveries in one transaction. */
@@ -45,6 +48,9 @@ export interface LaneParts {
   settlement: Settlement
   aside: Aside
   holding: Holding
+  gate: Gate
+  /** Aborted: nothing is begun. */
+  stopping: AbortSignal
   /** Aborted: the transaction under way is cut off, and nothing is begun after it. */
   cutOff: AbortSignal
 }
@@ -166,9 +172,10 @@ class LaneWork {
     const { settlement } = this.#parts
     const parcels: Parcel[] = []
     for (const delivery of batch.filter((one) => settlement.isLive(one))) {
-      const judgement = judge(delivery, consumer, this.#options)
+      const judgement = judge(delivery, consumer, this.#options, this.#options.clock.now())
       if (judgement.kind === 'handle') parcels.push(judgement.parcel)
       else if (judgement.kind === 'ignore') settlement.settle(delivery, 'ignored')
+      else if (judgement.kind === 'shed') settlement.settle(delivery, 'shed')
       else putAside(delivery, judgement.error, judgement.event)
     }
     return parcels
@@ -176,7 +183,7 @@ class LaneWork {
 
   /** Applies parcels in order; culprits are put aside, and everything else is committed. */
   async #applyAll(parcels: Parcel[], putAside: PutAside): Promise<void> {
-    const { settlement, holding, cutOff } = this.#parts
+    const { settlement, holding, gate, cutOff } = this.#parts
     const wait = holding.createWait()
     const runs = [parcels]
     let outages = 0
@@ -188,7 +195,15 @@ class LaneWork {
         runs.unshift(run.slice(0, limit), run.slice(limit))
         continue
       }
+      const entered = await this.#entered(run)
+      runs.unshift(run.slice(entered.length))
+      run = entered.filter((parcel) => settlement.isLive(parcel.delivery))
+      if (run.length === 0) {
+        gate.leave(entered.length)
+        continue
+      }
       const { tookMs, ...result } = await this.#applied(run)
+      gate.leave(entered.length)
       if (result.kind === 'committed') {
         wait.end()
         outages = 0
@@ -206,11 +221,21 @@ class LaneWork {
         wait.end()
         const { error } = result
         runs.unshift(
-          ...divide(run, result.culprit, ({ delivery, event }) => putAside(delivery, error, event)),
+          ...divide(run, result.culprit, ({ delivery, event }) => {
+            // What an event itself is at fault for says nothing of its group.
+            if (!isHopeless(error)) gate.tried(event.partitionkey, true)
+            putAside(delivery, error, event)
+          }),
         )
       }
     }
     wait.end()
+  }
+
+  /** As many of them as may begin, from the first on; none if the pipeline stops. */
+  async #entered(run: readonly Parcel[]): Promise<readonly Parcel[]> {
+    const { gate, stopping } = this.#parts
+    return run.slice(0, await gate.enter(run.length, stopping))
   }
 
   async #applied(
@@ -229,7 +254,8 @@ class LaneWork {
 
   #finish({ delivery, event, fault }: Parcel, repeat: boolean): void {
     const { consumer, clock, observer } = this.#options
-    const { settlement, aside } = this.#parts
+    const { settlement, aside, gate } = this.#parts
+    if (!repeat) gate.tried(event.partitionkey, false)
     if (!repeat) observer.applied(consumer.group, event, delivery, clock.now())
     if (fault) aside.recorded(delivery, fault, event)
     else settlement.settle(delivery, repeat ? 'repeat' : 'processed')

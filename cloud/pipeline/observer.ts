@@ -1,8 +1,8 @@
 import type { Event } from '../../src/contract/event.ts'
 import type { Delivery } from '../amqp/delivery.ts'
 
-/** How a delivery ended; `recorded`: its fault is stored with it, by a consumer that records faults, and it has no letter. */
-export const outcomes = ['processed', 'repeat', 'ignored', 'recorded', 'retried', 'dead'] as const
+/** How a delivery ended; `recorded`: its fault is stored with it, by a consumer that records faults, and it has no letter; `shed`: it was too old for its group. */
+export const outcomes = ['processed', 'repeat', 'ignored', 'shed', 'recorded', 'retried', 'dead'] as const
 
 export type Outcome = (typeof outcomes)[number]
 

@@ -3,6 +3,8 @@ import type { Clock, Random } from '../../src/clock.ts'
 import type { TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Delivery, Sidings } from '../amqp/delivery.ts'
+import { createBreakers } from '../protection/breakers.ts'
+import { type Gate, openGate } from '../protection/gate.ts'
 import type { Storage } from '../database/storage.ts'
 import { createAside } from './aside.ts'
 import type { ConfiguredConsumer } from './definition.ts'
@@ -48,6 +50,8 @@ export interface PipelineOptions extends Checks {
   consumer: ConfiguredConsumer
   storage: Storage
   sidings: Sidings
+  /** What lets them begin; by default nothing holds them up. */
+  gate?: Gate | undefined
   /** Most deliveries in one transaction. */
   batchMax: number
   lanes: number
@@ -65,6 +69,8 @@ export interface PipelineOptions extends Checks {
 
 export function createPipeline(options: PipelineOptions): Pipeline {
   const { group } = options.consumer
+  const { gate = openGate } = options
+  const breakers = createBreakers()
   const stop = new AbortController()
   const cut = new AbortController()
   const stopping = stop.signal
@@ -74,8 +80,9 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   const settlement = createSettlement({ ...options, group, stopping })
   const holding = createHolding({ ...options, group, stopping })
   const aside = createAside({ ...options, settlement, holding, cutOff })
-  const lanes = Array.from({ length: options.lanes }, () =>
-    createLane(options, { settlement, aside, holding, cutOff }),
+  const lanes = Array.from(
+    { length: Math.min(options.lanes, options.consumer.concurrency ?? Infinity) },
+    () => createLane({ ...options, breakers }, { settlement, aside, holding, gate, stopping, cutOff }),
   )
   let closing: Promise<void> | undefined
 

@@ -9,7 +9,7 @@ export type Decision =
 
 /**
  * The infrastructure is down, not the event bad: an outage is waited out, and burns no attempt. Only the storage and the
- * sidings may throw these codes.
+ * sidings may throw these codes, and what a handler says of what it calls becomes the last (cloud/protection/unavailable.ts).
  */
 const outages: ReadonlySet<string> = new Set([
   'DATABASE_UNREACHABLE',
@@ -20,6 +20,7 @@ const outages: ReadonlySet<string> = new Set([
   'DATABASE_TLS',
   'DATABASE_FAULT',
   'SIDING_UNAVAILABLE',
+  'CONSUMER_UNAVAILABLE',
 ])
 
 export function isOutage(error: unknown): error is TidegateError {
@@ -41,7 +42,7 @@ export function decide(error: unknown, attempt: number, ladderMs: readonly numbe
   return isHopeless(error) || delayMs === undefined ? { kind: 'dead' } : { kind: 'retry', delayMs }
 }
 
-/** By its shape, so that a consumer module need not import anything to say it. */
-function isHopeless(error: unknown): boolean {
+/** No other attempt would end otherwise. By its shape, so that a consumer module need not import anything to say it. */
+export function isHopeless(error: unknown): boolean {
   return error instanceof Error && 'retryable' in error && error.retryable === false
 }

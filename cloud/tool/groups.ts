@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander'
+import { durationOf } from '../../src/settings/command-line.ts'
 import type { GroupItem, ParkedItem } from '../api/rules/shapes.ts'
 import { limitOf } from './filters.ts'
 import { readList } from './pages.ts'
@@ -27,6 +28,43 @@ export function registerGroupsCommand(program: Command): void {
         const { body } = await client.get<{ items: GroupItem[] }>('/v1/groups')
         if (options.json) sayJson(body)
         else say(groupsText(body.items))
+      }),
+    )
+  addPause(groups)
+  addResume(groups)
+}
+
+function addPause(groups: Command): void {
+  changing(groups.command('pause'))
+    .description('have a group take nothing, in all instances; its queues keep everything')
+    .argument('<group>', 'its name', groupOf)
+    .addOption(
+      new Option('--for <duration>', 'else until somebody resumes it').argParser(
+        durationOf({ min: '1s', max: '30d' }),
+      ),
+    )
+    .action(async (group: string, { for: forMs, ...options }: Changing & { for?: number }) =>
+      withApi(options, async (client) => {
+        if (options.dryRun) return say(`would pause ${group}`)
+        const request = { reason: reasonOf(options), ...(forMs !== undefined && { forMs }) }
+        const { body } = await client.post(`/v1/groups/${group}/pause`, request, keyFor(options))
+        if (options.json) sayJson(body)
+        else say(`${group} is paused: tidegate groups resume ${group} ends it`)
+      }),
+    )
+}
+
+function addResume(groups: Command): void {
+  changing(groups.command('resume'))
+    .description('have a group work again, whoever paused it and why ever it tripped')
+    .argument('<group>', 'its name', groupOf)
+    .action(async (group: string, options: Changing) =>
+      withApi(options, async (client) => {
+        if (options.dryRun) return say(`would resume ${group}`)
+        const request = { reason: reasonOf(options) }
+        const { body } = await client.post(`/v1/groups/${group}/resume`, request, keyFor(options))
+        if (options.json) sayJson(body)
+        else say(`${group} works again`)
       }),
     )
 }

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { type Command, Option } from 'commander'
-import { TidegateError } from '../../src/errors.ts'
+import { explain, TidegateError } from '../../src/errors.ts'
 import { visible } from '../../src/visible.ts'
 import { type Client, createClient, RefusedByApi, type Writing } from './client.ts'
 import { keyOf } from './readers.ts'
@@ -18,7 +18,7 @@ export interface Changing extends Asking {
 }
 
 /** 0: done; 1: not all is well; 2: not understood; 3: refused. */
-export const exitCodes = { notWell: 1, refused: 3 } as const
+export const exitCodes = { notWell: 1, notUnderstood: 2, refused: 3 } as const
 
 /** A command that asks the API. */
 export function asking(command: Command): Command {
@@ -40,9 +40,11 @@ export async function withApi(choice: TargetChoice, work: (client: Client) => Pr
   try {
     await work(createClient(targetOf(choice, process.env)))
   } catch (error) {
-    if (!(error instanceof RefusedByApi) || error.status >= 500) throw error
-    complain(`tidegate: ${error.message}\n  hint:  ${error.hint}\n  code:  ${error.code}`)
-    process.exitCode = exitCodes.refused
+    const isRefused = error instanceof RefusedByApi && error.status < 500
+    const isNotUnderstood = error instanceof TidegateError && error.code === 'OPTIONS_INVALID'
+    if (!isRefused && !isNotUnderstood) throw error
+    complain(explain(error))
+    process.exitCode = isRefused ? exitCodes.refused : exitCodes.notUnderstood
   }
 }
 

@@ -148,6 +148,18 @@ export const rooms: Readonly<Record<string, Room>> = {
     sentence: 'what the API can be asked for, as data; its OpenAPI document',
     mayImport: ['cloud/api/reads', 'cloud/api/tokens', 'cloud/api/rules', 'cloud/deeds'],
   },
+  'cloud/api/writes': {
+    sentence: 'what the API changes besides letters: failure groups, groups, parked devices, tokens',
+    mayImport: [
+      'cloud/api/routes',
+      'cloud/api/reads',
+      'cloud/api/rules',
+      'cloud/api/tokens',
+      'cloud/protection',
+      'cloud/database',
+      'cloud/deeds',
+    ],
+  },
   'cloud/api/reads': {
     sentence: 'what the API reads, straight from the tables',
     mayImport: ['cloud/api/rules', 'cloud/database'],

@@ -19,8 +19,10 @@ select n.consumer_group as "group", coalesce(s.state, 'running') as state, s.sin
   greatest(0, coalesce(o.open, 0))::float8 as "openLetters", coalesce(p.devices, 0)::float8 as "parkedDevices",
   array(select m.instance from tidegate.members as m where m.consumer_group = n.consumer_group order by 1) as instances,
   array(select m.seen_at from tidegate.members as m where m.consumer_group = n.consumer_group order by m.instance) as seen
-from named as n left join tidegate.group_states as s using (consumer_group)
-  left join open as o using (consumer_group) left join parked as p using (consumer_group)`
+from named as n left join tidegate.group_states as s
+    on s.consumer_group = n.consumer_group and not (s.state = 'paused' and s.until <= clock_timestamp())
+  left join open as o on o.consumer_group = n.consumer_group
+  left join parked as p on p.consumer_group = n.consumer_group`
 
 interface GroupRow {
   group: string
@@ -41,7 +43,7 @@ type Query = Database['query']
 
 /** By name; there are few. */
 export async function readGroups(query: Query, { groups }: Scope): Promise<GroupItem[]> {
-  const where = new Where().and('consumer_group = any(?::text[])', groups)
+  const where = new Where().and('n.consumer_group = any(?::text[])', groups)
   const rows = await query<GroupRow>(`${groupsSql} ${where.sql} order by 1 limit 1000`, where.values)
   return rows.map(({ group, state, since, until, actor, reason, openLetters, parkedDevices, ...row }) => ({
     group,

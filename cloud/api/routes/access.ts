@@ -4,7 +4,7 @@ import { deedItem, pageShape, time } from '../rules/shapes.ts'
 import { providerLifetimeMsMax } from '../tokens/issuers.ts'
 import { ownLifetimeMsMax } from '../tokens/mint.ts'
 import type { TokenRecord } from '../tokens/tokens.ts'
-import { groupName, offered, paging, reason, refuseNarrowed, word } from './asking.ts'
+import { deedOf, groupName, offered, paging, reason, refuseNarrowed, word } from './asking.ts'
 import { route, type Route } from './route.ts'
 
 const tag = 'Access'
@@ -79,8 +79,10 @@ const revokeToken = route({
   params: z.strictObject({ jti: word(255) }),
   body: z.strictObject({ reason }),
   answer: tokenItem,
-  async handle({ params }, { tokens, clock }) {
-    return { body: tokenOf(await tokens.revoke(params.jti, clock.now() + providerLifetimeMsMax)) }
+  async handle(asked, { workplace, clock }) {
+    const deed = deedOf(asked, asked.body.reason, asked.params)
+    const untilMs = clock.now() + providerLifetimeMsMax
+    return { body: tokenOf(await offered(workplace, 'take tokens back').revokeToken(deed, untilMs)) }
   },
 })
 

@@ -85,4 +85,51 @@ const release = route({
   },
 })
 
-export const groupRoutes: readonly Route[] = [listGroups, showGroup, listParked, release]
+const changed = z.object({ group: z.string() })
+
+const pause = route({
+  method: 'post',
+  path: '/v1/groups/{group}/pause',
+  tag,
+  summary: 'Has a group take nothing, in all instances; its queues keep everything',
+  right: 'operate',
+  params,
+  body: z.strictObject({
+    reason,
+    forMs: z
+      .int()
+      .min(1000)
+      .max(30 * 86_400_000)
+      .optional()
+      .meta({ description: 'ends by itself after that; absent: when somebody resumes it' }),
+  }),
+  answer: changed,
+  problems: ['GROUP_UNKNOWN', 'OUT_OF_SCOPE'],
+  async handle(asked, parts) {
+    refuseNarrowed({ ...asked.caller, groups: undefined })
+    const { group } = await visibleGroup(asked.params.group, asked.caller, parts)
+    const { reason, forMs } = asked.body
+    const request = { group, ...(forMs !== undefined && { forMs }) }
+    return { body: await offered(parts.workplace, 'pause groups').pause(deedOf(asked, reason, request)) }
+  },
+})
+
+const resume = route({
+  method: 'post',
+  path: '/v1/groups/{group}/resume',
+  tag,
+  summary: 'Has a group work again, whoever paused it and why ever it tripped',
+  right: 'operate',
+  params,
+  body: z.strictObject({ reason }),
+  answer: changed,
+  problems: ['GROUP_UNKNOWN', 'GROUP_NOT_PAUSED', 'OUT_OF_SCOPE'],
+  async handle(asked, parts) {
+    refuseNarrowed({ ...asked.caller, groups: undefined })
+    const { group } = await visibleGroup(asked.params.group, asked.caller, parts)
+    const deed = deedOf(asked, asked.body.reason, { group })
+    return { body: await offered(parts.workplace, 'resume groups').resume(deed) }
+  },
+})
+
+export const groupRoutes: readonly Route[] = [listGroups, showGroup, pause, resume, listParked, release]

@@ -149,9 +149,14 @@ function jsonSchema(schema: z.ZodType, io: 'input' | 'output'): Json {
     $schema: _,
     '~standard': __,
     ...document
-  } = z.toJSONSchema(schema, { io, target: 'draft-2020-12', unrepresentable: 'any' }) as Record<
-    string,
-    unknown
-  >
+  } = z.toJSONSchema(schema, {
+    io,
+    target: 'draft-2020-12',
+    unrepresentable: 'any',
+    // The format says it in a word, the pattern in three lines.
+    override: ({ jsonSchema }) => {
+      if (jsonSchema.format === 'date-time') delete jsonSchema.pattern
+    },
+  }) as Record<string, unknown>
   return document
 }

@@ -92,7 +92,7 @@ export const replayItem = z.object({
 })
 
 export const groupState = z.object({
-  state: z.enum(['running', 'paused', 'tripped']),
+  state: z.enum(['running', 'paused', 'tripped', 'trial']),
   since: time.nullable(),
   until: time.nullable(),
   actor: maybe,

@@ -90,13 +90,16 @@ function addStop(dead: Command): void {
     .argument('<replay>', 'its number', letterOf)
     .action(async (replay: number, options: Changing) =>
       withApi(options, async (client) => {
-        const reason = reasonOf(options)
         const path = `/v1/replays/${replay}`
         if (options.dryRun)
           return say(
             `would stop replay ${replay}, which is ${(await client.get<ReplayItem>(path)).body.state}`,
           )
-        const { body } = await client.post<ReplayItem>(`${path}/stop`, { reason }, keyFor(options))
+        const { body } = await client.post<ReplayItem>(
+          `${path}/stop`,
+          { reason: reasonOf(options) },
+          keyFor(options),
+        )
         if (options.json) sayJson(body)
         else
           say(

@@ -1,4 +1,4 @@
-import { rejectedType } from '../../../src/contract/event.ts'
+import { eventTypePattern, rejectedType } from '../../../src/contract/event.ts'
 import type { Database } from '../../database/database-postgres.ts'
 import { pageOf, placeOf } from '../rules/cursor.ts'
 import type { QuarantineItem } from '../rules/shapes.ts'
@@ -60,7 +60,8 @@ function itemOf({ gateway, epoch, sequence, source, reason, recorded_time, data 
     sequence,
     device: source.replace(/^\/devices\//, ''),
     reason,
-    type: text('type'),
+    // What is no type may be anything that a device sent.
+    type: eventTypePattern.test(text('type') ?? '') ? text('type') : null,
     recordedAt: iso(recorded_time),
     payloadBytes:
       Number.isSafeInteger(payloadBytes) && Number(payloadBytes) >= 0 ? Number(payloadBytes) : null,

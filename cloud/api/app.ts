@@ -1,8 +1,9 @@
 import { Hono } from 'hono'
+import { z } from 'zod'
 import type { Clock } from '../../src/clock.ts'
 import { codeOf, messageOf } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
-import { createThrottledWarn } from '../../src/throttle.ts'
+import { createThrottledWarn, type ThrottledWarn } from '../../src/throttle.ts'
 import type { ApiObserver } from './observer.ts'
 import { createRates } from './rates.ts'
 import { readRequest } from './requests.ts'
@@ -16,15 +17,15 @@ export interface Origin {
   /** Whom failed attempts are put down to: an address, empty by the socket. */
   address: string
   /** The Host field, as far as it matters here. */
-  isCalledSo(host: string | undefined): boolean
+  isCalledSo: (host: string | undefined) => boolean
 }
 
 export interface AppOptions {
   routes: readonly Route[]
   parts: Parts
   /** Who asks. @throws Refusal */
-  authenticate(headers: Headers): Promise<Caller> | Caller
-  originOf(bindings: unknown): Origin
+  authenticate: (headers: Headers) => Promise<Caller> | Caller
+  originOf: (bindings: unknown) => Origin
   /** Requests of one subject in a second. */
   requestsPerSecond: number
   observer: ApiObserver
@@ -66,74 +67,88 @@ interface Around {
   bindings: unknown
 }
 
-function serving({ originOf, authenticate, parts, observer, clock, log, requestsPerSecond }: AppOptions) {
-  const rates = createRates(requestsPerSecond, clock)
-  const failures = createRates(failuresPerSecond, clock)
-  const warn = createThrottledWarn(log, clock, logIntervalMs)
+type Serve = (route: Route, request: Request, around: Around) => Promise<Response>
 
-  async function callerOf(headers: Headers, { address, isCalledSo }: Origin): Promise<Caller> {
-    if (!isCalledSo(headers.get('host') ?? undefined)) throw refusedAs('host', wrongHost())
-    const waitS = failures.look(address)
-    if (waitS > 0) throw refusedAs('rate', tooOften(waitS))
-    try {
-      return await authenticate(headers)
-    } catch (error) {
-      if (error instanceof Refusal && error.status < 500) failures.take(address)
-      throw error
-    }
+function serving(options: AppOptions): Serve {
+  const { observer, clock, log } = options
+  const warn = createThrottledWarn(log, clock, logIntervalMs)
+  const admit = admitting(options, warn)
+  return async (route, request, around) => {
+    const fromMs = clock.monotonicMs()
+    const response = await answerTo(route, request, { ...around, admit, options }).catch((error: unknown) => {
+      const refusal = refusalOf(error)
+      const code = codeOf(error)
+      if (refusal.status >= 500 && refusal !== error)
+        warn(code, `the API could not serve ${nameOf(route)}: ${messageOf(error)}`, { code })
+      return problemResponse(refusal)
+    })
+    observer.answered(nameOf(route), response.status, clock.monotonicMs() - fromMs)
+    return response
   }
+}
+
+type Admit = (route: Route, headers: Headers, origin: Origin) => Promise<Caller>
+
+/** Who asks, if that one may ask for this, and not too often. @throws Refusal */
+function admitting(options: AppOptions, warn: ThrottledWarn): Admit {
+  const { observer, clock } = options
+  const rates = createRates(options.requestsPerSecond, clock)
+  const failures = createRates(failuresPerSecond, clock)
 
   const refusedAs = (reason: 'host' | 'rate' | 'right', refusal: Refusal): Refusal => {
     observer.refused(reason)
     return refusal
   }
 
-  function refuseUnfit(route: Route, caller: Caller): void {
+  async function callerOf(headers: Headers, { address }: Origin): Promise<Caller> {
+    const waitS = failures.look(address)
+    if (waitS > 0) throw refusedAs('rate', tooOften(waitS))
+    try {
+      return await options.authenticate(headers)
+    } catch (error) {
+      if (error instanceof Refusal && error.status < 500) failures.take(address)
+      throw error
+    }
+  }
+
+  return async (route, headers, origin) => {
+    if (!origin.isCalledSo(headers.get('host') ?? undefined)) throw refusedAs('host', wrongHost())
+    const caller = await callerOf(headers, origin)
     const waitS = caller.local ? 0 : rates.take(caller.actor)
     if (waitS > 0) throw refusedAs('rate', tooOften(waitS))
     const may = route.right === undefined || hasRight(caller, route.right)
-    if (may && (!route.localOnly || caller.local)) return
-    warn(`${route.method} ${route.path}`, 'the API has refused somebody who may not', { actor: caller.actor })
+    if (may && (!route.localOnly || caller.local)) return caller
+    warn(nameOf(route), 'the API has refused somebody who may not', { actor: caller.actor })
     throw refusedAs('right', notForYou(route))
   }
+}
 
-  async function answerTo(
-    route: Route,
-    request: Request,
-    { params = {}, bindings }: Around,
-  ): Promise<Response> {
-    const caller = await callerOf(request.headers, originOf(bindings))
-    refuseUnfit(route, caller)
-    if (route.path === '')
-      route.handle({ params, query: {}, body: undefined, caller, key: '', ifMatch: undefined }, parts)
-    const read = await readRequest(route, request, params)
-    const { body, status = route.status, version, location } = await route.handle({ ...read, caller }, parts)
-    const shown = shownBy(route.answer, body, hasRight(caller, 'payload'))
-    if (route.writes)
-      log.info({ route: nameOf(route), actor: caller.actor, key: read.key }, 'the API has done something')
-    return Response.json(shown, {
-      status,
-      headers: {
-        ...secureHeaders,
-        ...(version !== undefined && { etag: `"${version}"` }),
-        ...(location !== undefined && { location }),
-      },
-    })
-  }
-
-  return async (route: Route, request: Request, around: Around): Promise<Response> => {
-    const fromMs = clock.monotonicMs()
-    const response = await answerTo(route, request, around).catch((error: unknown) => {
-      const refusal = refusalOf(error)
-      if (refusal.status >= 500 && refusal !== error)
-        warn(codeOf(error), `the API could not serve ${nameOf(route)}: ${messageOf(error)}`, {
-          code: codeOf(error),
-        })
-      return problemResponse(refusal)
-    })
-    observer.answered(nameOf(route), response.status, clock.monotonicMs() - fromMs)
-    return response
-  }
+async function answerTo(
+  route: Route,
+  request: Request,
+  { params = {}, bindings, admit, options }: Around & { admit: Admit; options: AppOptions },
+): Promise<Response> {
+  const { parts, log } = options
+  const caller = await admit(route, request.headers, options.originOf(bindings))
+  if (route.refusal) throw route.refusal
+  const read = await readRequest(route, request, params)
+  const {
+    body,
+    status = route.status,
+    version,
+    location,
+  } = await route.handle({ ...read, caller } as never, parts)
+  const shown = shownBy(route.answer, body, hasRight(caller, 'payload'))
+  if (route.writes)
+    log.info({ route: nameOf(route), actor: caller.actor, key: read.key }, 'the API has done something')
+  return Response.json(shown, {
+    status,
+    headers: {
+      ...secureHeaders,
+      ...(version !== undefined && { etag: `"${version}"` }),
+      ...(location !== undefined && { location }),
+    },
+  })
 }
 
 function nameOf({ method, path }: Route): string {
@@ -157,30 +172,31 @@ function methodsByPath(routes: readonly Route[]): Map<string, string[]> {
 }
 
 /** Whoever is nobody is told that first, and not what there is. */
-const noSuchPath = refusing(() => {
-  throw new Refusal({
+const noSuchPath = refusing(
+  new Refusal({
     code: 'PATH_UNKNOWN',
     status: 404,
     message: 'there is nothing at this address',
     hint: 'GET /v1/openapi.json lists what there is',
-  })
-})
+  }),
+)
 
 function notAllowed(methods: readonly string[]): Route {
-  return refusing(() => {
-    throw new Refusal({
+  return refusing(
+    new Refusal({
       code: 'METHOD_UNKNOWN',
       status: 405,
       message: `this address takes ${methods.join(', ')}`,
       hint: 'GET /v1/openapi.json lists what there is',
       headers: { allow: methods.join(', ') },
-    })
-  })
+    }),
+  )
 }
 
-function refusing(handle: () => never): Route {
+/** Where there is no route. */
+function refusing(refusal: Refusal): Route {
   const nothing = { method: 'get', path: '', tag: '', summary: '', right: undefined, status: 404 } as const
-  return { ...nothing, writes: false, answer: undefined as never, handle }
+  return { ...nothing, writes: false, answer: z.unknown(), handle: () => ({ body: null }), refusal }
 }
 
 function wrongHost(): Refusal {

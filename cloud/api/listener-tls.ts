@@ -18,7 +18,7 @@ export function loadListenerPair({ cert, key }: { cert: string; key: string }, n
 export interface RenewingOptions {
   files: { cert: string; key: string }
   /** Called with what is to be shown from now on. */
-  renew(pair: KeyPair): void
+  renew: (pair: KeyPair) => void
   clock: Clock
   log: Logger
 }

@@ -2,7 +2,7 @@ import { Counter, Histogram, type Registry } from 'prom-client'
 import { type ApiObserver, refusalReasons } from '../api/observer.ts'
 
 /** What the API does, counted. No label ever holds a name that a caller could make up. */
-export function apiMetrics(registers: Registry[]): { api: ApiObserver; reset(): void } {
+export function apiMetrics(registers: Registry[]): { api: ApiObserver; reset: () => void } {
   const requests = new Counter({
     name: 'tidegate_cloud_api_requests_total',
     help: 'Requests answered, by route and status',

@@ -8,7 +8,8 @@ import type {
 } from '../api/rules/shapes.ts'
 import { registerDeadDeeds } from './dead-deeds.ts'
 import { filterIn, filtering, type FilterOptions, letterOf, limitOf } from './filters.ts'
-import { readList } from './pages.ts'
+import type { Answered, Client } from './client.ts'
+import { type Page, type Query, readList } from './pages.ts'
 import { deviceOf, groupOf } from './readers.ts'
 import { type Asking, asking, exitCodes, say, sayJson, withApi } from './session.ts'
 import { failureGroupsText, lettersText, letterText, quarantineText, replaysText } from './text.ts'
@@ -48,7 +49,13 @@ export function registerDeadCommand(program: Command): void {
   addQuarantine(dead)
   listing(dead.command('replays'))
     .description('show what was replayed, newest first')
-    .action(async (options: Listing) => list<ReplayItem>(options, '/v1/replays', {}, replaysText))
+    .action(async (options: Listing) =>
+      list(
+        options,
+        (client, paging) => client.get<Page<ReplayItem>>('/v1/replays', { ...paging }),
+        replaysText,
+      ),
+    )
   registerDeadDeeds(dead)
 }
 
@@ -58,16 +65,15 @@ function listing(command: Command): Command {
     .option('--exit-code', 'end with 1 if there is anything')
 }
 
-/** @returns nothing: it is printed */
+/** Prints a list. */
 async function list<T>(
   options: Listing,
-  path: string,
-  query: Readonly<Record<string, string | number | undefined>>,
+  ask: (client: Client, paging: Query) => Promise<Answered<Page<T>>>,
   textOf: (items: readonly T[]) => string,
 ): Promise<void> {
   const { limit } = options
   await withApi(options, async (client) => {
-    const { items, more } = await readList<T>(client, path, { limit, query })
+    const { items, more } = await readList((paging) => ask(client, paging), limit)
     if (options.json) sayJson({ items, more })
     else say(textOf(items) + (more ? `\n… and more: --limit ${limit * 10}` : ''))
     if (options.exitCode && items.length > 0) process.exitCode = exitCodes.notWell
@@ -89,7 +95,12 @@ function addGroups(dead: Command): void {
       ]),
     )
     .action(async ({ group, code, status, ...options }: Listing & FilterOptions & { status?: string }) =>
-      list<FailureGroup>(options, '/v1/failure-groups', { group, code, status }, failureGroupsText),
+      list(
+        options,
+        (client, paging) =>
+          client.get<Page<FailureGroup>>('/v1/failure-groups', { ...paging, group, code, status }),
+        failureGroupsText,
+      ),
     )
 }
 
@@ -106,10 +117,14 @@ function addList(dead: Command): void {
       ]),
     )
     .action(async (options: Listing & FilterOptions & { state?: string }) =>
-      list<LetterItem>(
+      list(
         options,
-        '/v1/dead-letters',
-        { ...filterIn(options), state: options.state },
+        (client, paging) =>
+          client.get<Page<LetterItem>>('/v1/dead-letters', {
+            ...paging,
+            ...filterIn(options),
+            state: options.state,
+          }),
         lettersText,
       ),
     )
@@ -128,6 +143,11 @@ function addQuarantine(dead: Command): void {
         code: reason,
         ...options
       }: Listing & { gateway?: string; device?: string; code?: string }) =>
-        list<QuarantineItem>(options, '/v1/quarantine', { gateway, device, reason }, quarantineText),
+        list(
+          options,
+          (client, paging) =>
+            client.get<Page<QuarantineItem>>('/v1/quarantine', { ...paging, gateway, device, reason }),
+          quarantineText,
+        ),
     )
 }

@@ -2,7 +2,7 @@ import { type Command, Option } from 'commander'
 import { durationOf } from '../../src/settings/command-line.ts'
 import type { GroupItem, ParkedItem } from '../api/rules/shapes.ts'
 import { limitOf } from './filters.ts'
-import { readList } from './pages.ts'
+import { type Page, readList } from './pages.ts'
 import { deviceOf, groupOf } from './readers.ts'
 import {
   type Asking,
@@ -79,7 +79,10 @@ export function registerParkedCommand(program: Command): void {
     .option('--exit-code', 'end with 1 if there is anything')
     .action(async (group: string, options: Asking & { limit: number; exitCode?: boolean }) =>
       withApi(options, async (client) => {
-        const { items, more } = await readList<ParkedItem>(client, `/v1/groups/${group}/parked`, options)
+        const { items, more } = await readList(
+          (paging) => client.get<Page<ParkedItem>>(`/v1/groups/${group}/parked`, paging),
+          options.limit,
+        )
         if (options.json) sayJson({ items, more })
         else say(parkedText(items) + (more ? '\n… and more: --limit' : ''))
         if (options.exitCode && items.length > 0) process.exitCode = exitCodes.notWell

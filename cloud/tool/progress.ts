@@ -11,7 +11,7 @@ export interface Watching {
   clock: Clock
   /** Shown in one place, for a terminal; else in lines. */
   isTerminal: boolean
-  write(text: string): void
+  write: (text: string) => void
 }
 
 /** Shows how far a replay is until it has ended, and says how. */

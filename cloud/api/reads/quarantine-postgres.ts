@@ -39,7 +39,7 @@ export async function readQuarantine(
     .and(`body -> 'data' ->> 'type' = any(?::text[])`, scope.types)
   if (after !== undefined) where.and('position < ?', placeOf(list, after, [0])[0])
   const sql = `select position::float8 as position, gateway, epoch, sequence::float8 as sequence, source, reason, recorded_time, body -> 'data' as data
-    from tidegate.events ${where.sql} order by position desc limit ${where.value(limit + 1)}`
+    from tidegate.events as e ${where.sql} order by e.position desc limit ${where.value(limit + 1)}`
   const { items, next } = pageOf(list, await query<Row>(sql, where.values), {
     limit,
     place: ({ position }) => [position],

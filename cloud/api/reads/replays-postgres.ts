@@ -49,5 +49,17 @@ export async function readDeeds(
     from tidegate.deeds ${where.sql} order by at desc, deed::text desc limit ${where.value(limit + 1)}`
   const rows = await query<DeedRow>(sql, where.values)
   const { items, next } = pageOf('deeds', rows, { limit, place: ({ at_micros, deed }) => [at_micros, deed] })
-  return { items: items.map(({ at_micros: _, at, ...deed }) => ({ ...deed, at: iso(at) })), next }
+  return {
+    items: items.map(({ deed, at, actor, roles, verb, reason, request, outcome }) => ({
+      deed,
+      at: iso(at),
+      actor,
+      roles,
+      verb,
+      reason,
+      request,
+      outcome,
+    })),
+    next,
+  }
 }

@@ -107,7 +107,8 @@ const mintToken = route({
     types: z.array(word(128)).min(1).max(100).optional(),
   }),
   answer: minted,
-  async handle({ body: { reason: _, ...wish } }, parts) {
+  async handle({ body: { subject, roles, forMs, groups, types } }, parts) {
+    const wish = { subject, roles, forMs, groups, types }
     const { expiresAtMs, ...token } = await offered(
       parts.mint,
       'mint tokens: api.tokens.key is not set',
@@ -115,6 +116,8 @@ const mintToken = route({
     return { body: { ...token, expiresAt: new Date(expiresAtMs).toISOString() } }
   },
 })
+
+const iso = (ms: number): string => new Date(ms).toISOString()
 
 /** What a patch writes is what devices could have sent. */
 function withoutValues(request: unknown): unknown {
@@ -130,7 +133,6 @@ function tokenOf({
   revokedAtMs,
   ...token
 }: TokenRecord): z.output<typeof tokenItem> {
-  const iso = (ms: number): string => new Date(ms).toISOString()
   return {
     ...token,
     issuedAt: iso(issuedAtMs),

@@ -73,9 +73,12 @@ const changeGroup = route({
         .optional()
         .meta({ description: 'resolved: a new letter makes it regressed' }),
     })
-    .refine(({ reason: _, ...change }) => Object.values(change).some((one) => one !== undefined), {
-      error: 'changes nothing: give note, owner, issue or status',
-    }),
+    .refine(
+      ({ note, owner, issue, status }) => [note, owner, issue, status].some((one) => one !== undefined),
+      {
+        error: 'changes nothing: give note, owner, issue or status',
+      },
+    ),
   conditional: true,
   answer: failureGroup,
   problems: ['FAILURE_GROUP_UNKNOWN', 'FAILURE_GROUP_CHANGED'],

@@ -2,6 +2,7 @@ import type { z } from 'zod'
 import type { Clock } from '../../../src/clock.ts'
 import type { Deeds } from '../../deeds/deeds.ts'
 import type { Reads } from '../reads/reads.ts'
+import type { Refusal } from '../rules/problem.ts'
 import type { Caller, Right } from '../rules/roles.ts'
 import type { Wish } from '../tokens/mint.ts'
 import type { Tokens } from '../tokens/tokens.ts'
@@ -59,27 +60,24 @@ interface Definition<P extends z.ZodObject, Q extends z.ZodObject, B extends z.Z
   localOnly?: boolean
   /** Codes of problems, besides those of every route. */
   problems?: readonly string[]
-  handle(asked: Asked<z.output<P>, z.output<Q>, z.output<B>>, parts: Parts): Promise<Answer> | Answer
+  handle: (asked: Asked<z.output<P>, z.output<Q>, z.output<B>>, parts: Parts) => Promise<Answer> | Answer
 }
 
 /** A route as data: whoever serves, documents or tests the API reads it from here. */
 export interface Route extends Omit<Definition<z.ZodObject, z.ZodObject, z.ZodType>, 'handle'> {
   status: number
   writes: boolean
-  handle(asked: Asked<unknown, unknown, unknown>, parts: Parts): Promise<Answer> | Answer
+  /** There is no such route: this is answered to whoever may ask at all. */
+  refusal?: Refusal
+  handle: (asked: Asked<never, never, never>, parts: Parts) => Promise<Answer> | Answer
 }
 
 export function route<
-  P extends z.ZodObject = z.ZodObject<Record<never, never>>,
-  Q extends z.ZodObject = z.ZodObject<Record<never, never>>,
+  P extends z.ZodObject = z.ZodObject,
+  Q extends z.ZodObject = z.ZodObject,
   B extends z.ZodType = z.ZodUndefined,
 >(definition: Definition<P, Q, B>): Route {
-  const { handle, status = 200, method } = definition
-  return {
-    ...definition,
-    status,
-    writes: method !== 'get',
-    // What it is given was made by its own schemas.
-    handle: handle as Route['handle'],
-  }
+  const { status = 200, method } = definition
+  // What it is given was made by its own schemas.
+  return { ...definition, status, writes: method !== 'get' }
 }

@@ -45,11 +45,6 @@ export function hasRight({ roles }: Caller, right: Right): boolean {
   return roles.some((role) => (rightsByRole[role] as readonly Right[]).includes(right))
 }
 
-/** Whether a caller is for everything, or for some groups or types alone. */
-export function isNarrowed({ groups, types }: Caller): boolean {
-  return groups !== undefined || types !== undefined
-}
-
 /** Whether a caller may know of something of this group and type. What has no type is not for those who are for some types. */
 export function isFor(caller: Caller, group: string, type: string | null): boolean {
   const { groups, types } = caller

@@ -402,7 +402,7 @@ describe('connections', () => {
       headers,
       body,
       duplex: 'half',
-    } as RequestInit).then(
+    }).then(
       (one) => one.status,
       () => 413,
     )

@@ -86,10 +86,17 @@ export function offered<T>(part: T | undefined, what: string): T {
   })
 }
 
+const unknowns = {
+  'dead letter': { code: 'LETTER_UNKNOWN' },
+  'failure group': { code: 'FAILURE_GROUP_UNKNOWN' },
+  replay: { code: 'REPLAY_UNKNOWN' },
+  group: { code: 'GROUP_UNKNOWN' },
+} as const
+
 /** What there is not, or is not for this caller: the two are not told apart. */
-export function unknown(what: string, code: string): Refusal {
+export function unknown(what: keyof typeof unknowns): Refusal {
   return new Refusal({
-    code,
+    ...unknowns[what],
     status: 404,
     message: `there is no such ${what}, or it is not for you`,
     hint: 'a token may be for some groups and types alone: GET /v1/me',

@@ -50,7 +50,7 @@ const showGroup = route({
   problems: ['FAILURE_GROUP_UNKNOWN'],
   async handle({ params, caller }, { reads }) {
     const found = await reads.failureGroup(params.fingerprint, scopeOf(caller))
-    if (found === undefined) throw unknown('failure group', 'FAILURE_GROUP_UNKNOWN')
+    if (found === undefined) throw unknown('failure group')
     return { body: found.item, version: found.version }
   },
 })
@@ -86,7 +86,7 @@ const changeGroup = route({
     const { fingerprint } = asked.params
     const scope = scopeOf(asked.caller)
     const found = await reads.failureGroup(fingerprint, scope)
-    if (found === undefined) throw unknown('failure group', 'FAILURE_GROUP_UNKNOWN')
+    if (found === undefined) throw unknown('failure group')
     const { reason, ...change } = asked.body
     const ifMatch = asked.ifMatch ?? '*'
     await offered(workplace, 'change failure groups').changeGroup(

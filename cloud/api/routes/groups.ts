@@ -19,7 +19,7 @@ const params = z.strictObject({ group: groupName })
 
 async function visibleGroup(group: string, caller: Caller, { reads }: Parts) {
   const found = (await reads.groups(scopeOf(caller))).find((one) => one.group === group)
-  if (found === undefined) throw unknown('group', 'GROUP_UNKNOWN')
+  if (found === undefined) throw unknown('group')
   return found
 }
 

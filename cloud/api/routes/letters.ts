@@ -41,7 +41,7 @@ async function visibleLetter(
   { reads }: Parts,
 ) {
   const found = await reads.letter(params.letter, scopeOf(caller))
-  if (found === undefined) throw unknown('dead letter', 'LETTER_UNKNOWN')
+  if (found === undefined) throw unknown('dead letter')
   return found
 }
 

@@ -108,7 +108,7 @@ const showReplay = route({
   problems: ['REPLAY_UNKNOWN'],
   async handle({ params, caller }, { reads }) {
     const found = await reads.replay(params.replay)
-    if (found === undefined) throw unknown('replay', 'REPLAY_UNKNOWN')
+    if (found === undefined) throw unknown('replay')
     refuseOthersReplay(caller, found.filter)
     return { body: found }
   },
@@ -127,7 +127,7 @@ const stopReplay = route({
   async handle(asked, { reads, deeds }) {
     const { replay } = asked.params
     const found = await reads.replay(replay)
-    if (found === undefined) throw unknown('replay', 'REPLAY_UNKNOWN')
+    if (found === undefined) throw unknown('replay')
     refuseOthersReplay(asked.caller, found.filter)
     await offered(deeds, 'stop replays').stopReplay(deedOf(asked, asked.body.reason, { replay }))
     return { body: (await reads.replay(replay)) ?? found }
@@ -139,7 +139,7 @@ function refuseOthersReplay(caller: Caller, filter: unknown): void {
   try {
     refuseOutside(caller, filter as LetterFilter)
   } catch {
-    throw unknown('replay', 'REPLAY_UNKNOWN')
+    throw unknown('replay')
   }
 }
 

@@ -179,6 +179,7 @@ describe('payloads', () => {
       }
     })
   })
+  // oxlint-disable-next-line unicorn/consistent-function-scoping -- read where it is used
   const textOf = async (method: string, url: string, token: string): Promise<string> => {
     const headers = {
       authorization: `Bearer ${token}`,
@@ -308,7 +309,9 @@ describe('what is changed', () => {
 })
 
 describe('the socket of the machine’s owner', () => {
+  // oxlint-disable-next-line unicorn/consistent-function-scoping -- read where it is used
   const server = (): ReturnType<typeof createServer> => createServer((_, response) => response.end())
+  // oxlint-disable-next-line unicorn/consistent-function-scoping -- read where it is used
   const refusedAs = (code: string): object => expect.objectContaining({ code })
 
   test('is for its owner alone, and goes with the cloud', async () => {
@@ -377,6 +380,7 @@ describe('connections', () => {
       )
       if (status === 0) await delay(10)
     }
+    expect(status).toBe(200)
     await small.close()
   })
 

@@ -240,6 +240,7 @@ describe('a request', () => {
 })
 
 describe('what goes wrong behind it', () => {
+  // oxlint-disable-next-line unicorn/consistent-function-scoping -- read where it is used
   const failing = (error: unknown, log = pino({ level: 'silent' })) => {
     const broken = route({
       method: 'get',

@@ -47,6 +47,7 @@ describe('a cursor', () => {
   })
 
   test('is there while there is more', () => {
+    // oxlint-disable-next-line unicorn/consistent-function-scoping -- read where it is used
     const place = (last: number): [number] => [last]
     expect(pageOf('n', [1, 2, 3], { limit: 2, place })).toEqual({ items: [1, 2], next: cursorOf('n', [2]) })
     expect(pageOf('n', [1, 2], { limit: 2, place })).toEqual({ items: [1, 2], next: null })
@@ -97,6 +98,7 @@ test('names that are made up by the million take no memory that grows (G7)', () 
 })
 
 describe('settings of the API', () => {
+  // oxlint-disable-next-line unicorn/consistent-function-scoping -- read where it is used
   const faults = (value: object): string[] =>
     apiConfigSchema.safeParse(value).error?.issues.map(({ path }) => path.join('.')) ?? []
   test('are off by default, and a port without anybody who could sign in is a fault', () => {

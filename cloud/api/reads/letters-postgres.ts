@@ -68,9 +68,15 @@ export async function readLetter(
     .and('letter = ?', letter)
     .and('consumer_group = any(?::text[])', scope.groups)
     .and('type = any(?::text[])', scope.types)
-  const sql = `select ${wholeColumns}, xmin::text as row_version from tidegate.dead_letters ${where.sql}`
-  const [row] = await query<WholeRow & { row_version: string }>(sql, where.values)
-  return row && { item: wholeOf(row), version: row.row_version }
+  const sql = `select ${wholeColumns} from tidegate.dead_letters ${where.sql}`
+  const [row] = await query<WholeRow>(sql, where.values)
+  return row && { item: wholeOf(row), version: versionOf(row) }
+}
+
+/** What the deeds compare with when a letter is edited (`LetterState.version`). */
+function versionOf({ state, replays, edit }: WholeRow): string {
+  const deed = typeof edit === 'object' && edit !== null && 'deed' in edit ? String(edit.deed) : 'as-it-came'
+  return [state, replays, deed].join('.')
 }
 
 function itemOf({ first_failed_at, last_failed_at, closed_at, ...row }: ItemRow): LetterItem {

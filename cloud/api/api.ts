@@ -53,6 +53,8 @@ export interface ApiOptions {
   files: ApiFiles
   parts: Omit<Parts, 'mint' | 'clock'>
   observer: ApiObserver
+  /** Aborted at the end of the grace that what is under way has when it closes: the deeds go by its signal. */
+  cutOff: AbortController
   clock: Clock
   log: Logger
 }
@@ -65,10 +67,10 @@ export interface RunningApi {
 
 /** Serves the API where the configuration says so; nowhere, if it says nothing. @throws TidegateError `PORT_TAKEN`, `LISTEN_FAILED`, `API_SOCKET_*` */
 export async function startApi(options: ApiOptions): Promise<RunningApi> {
-  const { config, files, clock, log } = options
+  const { config, files, cutOff, clock, log } = options
   const { connectionsMax, host, port, socket } = config
   const scope = createScope()
-  const common = { connectionsMax, clock }
+  const common = { connectionsMax, cutOff, clock }
   try {
     if (socket !== undefined)
       scope.own(await listenLocally({ ...common, app: localApp(options), path: socket }))

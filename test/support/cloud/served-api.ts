@@ -66,7 +66,7 @@ export async function serveApi(more: object = {}, deeds?: Deeds): Promise<Served
     }, new AbortController().signal)
   const parts = { deeds, reads: postgresReads(database), tokens, workplace: postgresWorkplace({ doOnce }) }
   const observer = { answered: () => {}, refused: () => {} }
-  const surroundings = { clock: systemClock, log: silentLog }
+  const surroundings = { cutOff: new AbortController(), clock: systemClock, log: silentLog }
   const files = loadApiFiles(config, systemClock)
   const api = await startApi({ config, files, parts, observer, ...surroundings })
   const url = `${config.tls ? 'https' : 'http'}://127.0.0.1:${api.port}`

@@ -112,7 +112,8 @@ function admitting(options: AppOptions, warn: ThrottledWarn): Admit {
     try {
       return await options.authenticate(headers)
     } catch (error) {
-      if (error instanceof Refusal && error.status < 500) failures.take(address)
+      // Whatever it failed for: "not now" is an answer that costs as much.
+      if (error instanceof Refusal) failures.take(address)
       throw error
     }
   }

@@ -2,6 +2,7 @@ import { createHmac, generateKeyPairSync } from 'node:crypto'
 import { pino } from 'pino'
 import { describe, expect, test } from 'vitest'
 import { identityProvider, ourselves } from '../../../cloud/api/tokens/issuers.ts'
+import { apiConfigSchema } from '../../../cloud/api/rules/settings.ts'
 import { createKeySet } from '../../../cloud/api/tokens/key-set.ts'
 import { mint } from '../../../cloud/api/tokens/mint.ts'
 import { ownKeyOf } from '../../../cloud/api/tokens/own-key.ts'
@@ -52,7 +53,7 @@ describe('a token of ours', () => {
     const { verify } = verifier()
     const token = ours({ groups: ['alerts'], types: ['com.acme.climate'] })
     expect(await verify(`Bearer ${token}`)).toEqual({
-      actor: 'ann',
+      actor: 'token:ann',
       roles: ['operator'],
       groups: ['alerts'],
       types: ['com.acme.climate'],
@@ -145,28 +146,33 @@ describe('a token that is refused', () => {
 describe('the keys of an identity provider', () => {
   const provider = generateKeyPairSync('rsa', { modulusLength: 2048 })
   const settings = {
+    name: 'oidc',
     issuer: 'https://id.example',
     audience: 'tidegate',
     jwks: 'https://id.example/jwks',
     algorithms: ['RS256' as const],
     rolesClaim: 'tidegate_roles',
+    groupsClaim: 'tidegate_groups',
+    typesClaim: 'tidegate_types',
+    requireGroups: false,
+    requireTypes: false,
   }
   const jwk = { ...provider.publicKey.export({ format: 'jwk' }), kid: 'k1', use: 'sig', alg: 'RS256' }
   const claims = { ...good, iss: settings.issuer, jti: undefined, tidegate_roles: ['editor', 'unheard-of'] }
   const theirs = (more: object = {}): string =>
     `Bearer ${signed({ ...claims, ...more }, provider.privateKey, { alg: 'RS256', kid: 'k1' })}`
 
-  function verifierOf(documents: (object | Error)[]) {
+  function verifierOf(documents: (object | Error | Promise<never>)[], more: Partial<typeof settings> = {}) {
     const clock = new FakeClock()
     let asked = 0
     const read = async (): Promise<string> => {
       const document = documents[Math.min(asked++, documents.length - 1)]
       if (document instanceof Error) throw document
-      return JSON.stringify(document)
+      return JSON.stringify(await document)
     }
     const issuers = [
       ourselves({ ...own, key: '' }, key),
-      identityProvider(settings, { read, clock, log: silentLog }),
+      identityProvider({ ...settings, ...more }, { read, clock, log: silentLog }),
     ]
     const faults: TokenFault[] = []
     const verify = createVerifier({
@@ -181,8 +187,8 @@ describe('the keys of an identity provider', () => {
   test('are asked for once, and a role comes by the claim that is named', async () => {
     const { verify, asked } = verifierOf([{ keys: [jwk] }])
     expect(await Promise.all([verify(theirs()), verify(theirs())])).toMatchObject([
-      { actor: 'ann', roles: ['editor'] },
-      { actor: 'ann' },
+      { actor: 'oidc:ann', roles: ['editor'] },
+      { actor: 'oidc:ann' },
     ])
     await verify(theirs())
     expect(asked()).toBe(1)
@@ -201,7 +207,7 @@ describe('the keys of an identity provider', () => {
     for (let count = 0; count < 5; count++) await verify(theirs()).catch(() => {})
     expect([asked(), faults]).toEqual([1, Array(5).fill('key')])
     await clock.advance(30_001)
-    expect(await verify(theirs())).toMatchObject({ actor: 'ann' })
+    expect(await verify(theirs())).toMatchObject({ actor: 'oidc:ann' })
     expect(asked()).toBe(2)
   })
 
@@ -209,11 +215,84 @@ describe('the keys of an identity provider', () => {
     const { verify, clock } = verifierOf([{ keys: [jwk] }, new Error('away')])
     await verify(theirs())
     await clock.advance(600_001)
-    expect(await verify(theirs())).toMatchObject({ actor: 'ann' })
+    expect(await verify(theirs())).toMatchObject({ actor: 'oidc:ann' })
     const away = verifierOf([new Error('away')])
     await expect(away.verify(theirs())).rejects.toMatchObject({ code: 'KEYS_UNREACHABLE', status: 503 })
     await expect(away.verify(theirs())).rejects.toMatchObject({ code: 'KEYS_UNREACHABLE' })
     expect(away.asked()).toBe(1)
+  })
+
+  test('name nobody who could be taken for another: a subject may say what it likes', async () => {
+    const { verify } = verifierOf([{ keys: [jwk] }], { name: 'okta' })
+    for (const sub of ['local:root', 'token:ann', 'ann@okta'])
+      expect((await verify(theirs({ sub }))).actor).toBe(`okta:${sub}`)
+    expect((await verifier().verify(`Bearer ${ours({ sub: 'okta:ann' })}`)).actor).toBe('token:okta:ann')
+    const parsed = (name: string) =>
+      apiConfigSchema.safeParse({ provider: { ...settings, name, algorithms: ['RS256'] } }).success
+    expect(['okta', 'local', 'token', 'a:b', ''].map(parsed)).toEqual([true, false, false, false, false])
+  })
+
+  test('have groups of their own, by which nobody is narrowed; ours are by the claims that are named, wherever they lie', async () => {
+    const plain = verifierOf([{ keys: [jwk] }])
+    expect(await plain.verify(theirs({ groups: ['staff', 'vpn'], types: 'x' }))).toMatchObject({
+      groups: undefined,
+      types: undefined,
+    })
+    expect(await plain.verify(theirs({ tidegate_groups: ['alerts'] }))).toMatchObject({ groups: ['alerts'] })
+    const nested = verifierOf([{ keys: [jwk] }], {
+      rolesClaim: 'realm_access.roles',
+      groupsClaim: 'https://acme.example/groups',
+      typesClaim: 'tidegate.types',
+    })
+    const claimed = {
+      realm_access: { roles: ['viewer', 'offline_access'] },
+      'https://acme.example/groups': ['alerts'],
+      tidegate: { types: ['com.acme.climate'] },
+    }
+    expect(await nested.verify(theirs(claimed))).toMatchObject({
+      roles: ['viewer'],
+      groups: ['alerts'],
+      types: ['com.acme.climate'],
+    })
+    await nested.verify(theirs({ ...claimed, tidegate: { types: 'all' } })).catch(() => {})
+    await nested.verify(theirs({ realm_access: 'viewer' })).catch(() => {})
+    expect(nested.faults).toEqual(['claims', 'role'])
+  })
+
+  test('are refused without the groups that are required, instead of being for all', async () => {
+    const { verify, faults } = verifierOf([{ keys: [jwk] }], { requireGroups: true })
+    await expect(verify(theirs())).rejects.toMatchObject({ code: 'TOKEN_REFUSED' })
+    expect(await verify(theirs({ tidegate_groups: ['alerts'] }))).toMatchObject({ groups: ['alerts'] })
+    expect(faults).toEqual(['claims'])
+  })
+
+  test('that are known are good at once, however slow the provider is and whatever key others make up (G7)', async () => {
+    const never = new Promise<never>(() => {})
+    const { verify, clock, asked } = verifierOf([{ keys: [jwk] }, never])
+    await verify(theirs())
+    await clock.advance(30_001)
+    const madeUp = `Bearer ${signed(claims, provider.privateKey, { alg: 'RS256', kid: 'k9' })}`
+    void verify(madeUp).catch(() => {})
+    expect(await verify(theirs())).toMatchObject({ actor: 'oidc:ann' })
+    await clock.advance(600_001)
+    expect(await verify(theirs())).toMatchObject({ actor: 'oidc:ann' })
+    expect(asked()).toBe(2)
+  })
+
+  test('are away, and why is for the log alone; who asks on and on is not heard for a while', async () => {
+    const read = async (): Promise<string> => {
+      throw new Error('connect ECONNREFUSED 10.1.2.3:443')
+    }
+    const clock = new FakeClock(nowS * 1000)
+    const api = createTestApi({
+      clock,
+      issuers: [identityProvider(settings, { read, clock, log: silentLog })],
+    })
+    const token = theirs().slice('Bearer '.length)
+    const answer = await api.ask('/v1/me', { token, address: '10.0.0.1' })
+    expect([answer.status, await answer.text()]).toEqual([503, expect.not.stringContaining('10.1.2.3')])
+    for (let count = 0; count < 100; count++) await api.ask('/v1/me', { token, address: '10.0.0.1' })
+    expect((await api.ask('/v1/me', { token, address: '10.0.0.1' })).status).toBe(429)
   })
 
   test('are those for signatures, of their own algorithm, and never a secret', async () => {

@@ -103,7 +103,7 @@ function commonOf({
   const { key } = files
   const minting: Parts['mint'] =
     settings && key
-      ? (wish) => mint(wish, { ...settings, key, tokens: parts.tokens, nowMs: clock.now() })
+      ? (wish, tokens) => mint(wish, { ...settings, key, tokens, nowMs: clock.now() })
       : undefined
   return {
     routes: allRoutes,

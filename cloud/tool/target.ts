@@ -73,7 +73,7 @@ export function targetOf({ config, api, ca }: TargetChoice, env: NodeJS.ProcessE
     throw new TidegateError('TOKEN_MISSING', {
       message: `there is no token in ${tokenVariable}`,
       retryable: false,
-      hint: 'tidegate token mint --role operator --config cloud.yaml, on the machine of the cloud, makes one',
+      hint: 'tidegate token mint --role operator --reason "…" --config cloud.yaml, on the machine of the cloud, makes one',
     })
   }
   const headers = { authorization: `Bearer ${token.trim()}` }

@@ -288,7 +288,7 @@ describe('what is changed', () => {
   })
 
   test('of tokens holds at once: minted by the socket, good by the port, taken back, good no longer', async () => {
-    const wish = { subject: 'bob', roles: ['viewer'], forMs: 600_000 }
+    const wish = { reason: 'on call', subject: 'bob', roles: ['viewer'], forMs: 600_000 }
     const { token, jti } = (await locally('/v1/tokens', 'POST', wish)).body as { token: string; jti: string }
     expect((await served.get('/v1/me', token)).status).toBe(200)
     expect(await locally('/v1/tokens')).toMatchObject({
@@ -305,6 +305,58 @@ describe('what is changed', () => {
     )
     expect((await locally('/v1/tokens', 'POST', { ...wish, forMs: 13 * 3_600_000 })).status).toBe(422)
     expect(roleNames).toContain('viewer')
+  })
+
+  test('of tokens is on record, with who and why, without the token; and it is shown once', async () => {
+    const headers = {
+      'tidegate-user': 'ann',
+      'idempotency-key': crypto.randomUUID(),
+      'content-type': 'application/json',
+    }
+    const wish = { reason: 'on call', subject: 'carol', roles: ['viewer'], forMs: 600_000 }
+    const minted = (await locallyWith(headers, '/v1/tokens', 'POST', wish)).body as {
+      token: string
+      jti: string
+    }
+    expect((await served.get('/v1/me', minted.token)).status).toBe(200)
+    const again = await locallyWith(headers, '/v1/tokens', 'POST', wish)
+    expect(again).toMatchObject({ status: 409, body: { code: 'TOKEN_SHOWN_ONCE' } })
+    const other = await locallyWith(headers, '/v1/tokens', 'POST', { ...wish, subject: 'eve' })
+    expect(other).toMatchObject({ status: 409, body: { code: 'IDEMPOTENCY_KEY_REUSED' } })
+    expect((await locally('/v1/tokens', 'POST', { ...wish, reason: undefined })).status).toBe(422)
+    const { items } = (await locally('/v1/deeds?actor=local:ann&limit=1')).body as { items: object[] }
+    expect(items).toMatchObject([
+      {
+        verb: 'mint-token',
+        reason: 'on call',
+        request: { subject: 'carol', roles: ['viewer'] },
+        outcome: { jti: minted.jti },
+      },
+    ])
+    expect(JSON.stringify(items)).not.toContain(minted.token.split('.')[2])
+    const records = (await locally('/v1/tokens')).body as { items: { subject: string }[] }
+    expect(records.items.filter(({ subject }) => subject === 'carol')).toHaveLength(1)
+  })
+
+  test('of tokens of everybody is not for an admin of some groups, and what has expired is gone', async () => {
+    const narrow = await served.tokenOf('admin', { groups: ['alerts'] })
+    expect((await served.get('/v1/tokens', narrow)).status).toBe(403)
+    const revoking = await fetch(`${served.url}/v1/tokens/x/revoke`, {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${narrow}`,
+        'content-type': 'application/json',
+        'idempotency-key': crypto.randomUUID(),
+      },
+      body: JSON.stringify({ reason: 'x' }),
+    })
+    expect(revoking.status).toBe(403)
+    await served.database.query(
+      `insert into tidegate.tokens (jti, subject, roles, issued_at, expires_at)
+       values ('old', 'x', '{}', now() - interval '3 days', now() - interval '2 days')`,
+    )
+    await locally('/v1/tokens')
+    expect(await served.database.query(`select jti from tidegate.tokens where jti = 'old'`)).toEqual([])
   })
 })
 

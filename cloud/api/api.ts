@@ -1,4 +1,3 @@
-import { userInfo } from 'node:os'
 import type { Clock } from '../../src/clock.ts'
 import { TidegateError } from '../../src/errors.ts'
 import { createScope } from '../../src/lifecycle.ts'
@@ -7,6 +6,7 @@ import type { Logger } from '../../src/log.ts'
 import { isCalledSo } from '../../src/ops-server.ts'
 import { createThrottledWarn } from '../../src/throttle.ts'
 import type { KeyPair } from '../../src/tls-files.ts'
+import { userName } from '../../src/settings/user-name.ts'
 import { type AppOptions, createApp } from './app.ts'
 import { loadListenerPair, startRenewing } from './listener-tls.ts'
 import type { ApiObserver } from './observer.ts'
@@ -127,7 +127,7 @@ function localApp(options: ApiOptions): ReturnType<typeof createApp> {
 /** Who it is the system does not tell; the socket's owner says so, for the record. */
 function localCaller(headers: Headers): Caller {
   const said = headers.get('tidegate-user') ?? ''
-  const user = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$/.test(said) ? said : userInfo().username
+  const user = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$/.test(said) ? said : userName()
   return { actor: `local:${user}`, roles: ['admin'], local: true }
 }
 

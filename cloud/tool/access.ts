@@ -1,6 +1,6 @@
-import { userInfo } from 'node:os'
 import { type Command, Option } from 'commander'
 import { durationOf, listOf } from '../../src/settings/command-line.ts'
+import { userName } from '../../src/settings/user-name.ts'
 import { allRoutes } from '../api/routes/all.ts'
 import { openapiOf } from '../api/routes/openapi.ts'
 import { roleNames } from '../api/rules/roles.ts'
@@ -81,7 +81,7 @@ function addMint(token: Command): void {
     )
     .addOption(new Option('--groups <names>', 'for these consumer groups alone').argParser(listOf(groupOf)))
     .addOption(new Option('--types <types>', 'for these event types alone').argParser(listOf((text) => text)))
-    .action(async ({ role, for: forMs, subject = userInfo().username, groups, types, ...options }: Minting) =>
+    .action(async ({ role, for: forMs, subject = userName(), groups, types, ...options }: Minting) =>
       withApi(options, async (client) => {
         const wish = { reason: reasonOf(options), subject, roles: role, forMs, groups, types }
         const { body } = await client.post<{ token: string; jti: string; expiresAt: string }>(

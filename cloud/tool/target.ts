@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
-import { userInfo } from 'node:os'
 import { type Command, Option } from 'commander'
 import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
 import { isLoopback } from '../../src/listen.ts'
+import { userName } from '../../src/settings/user-name.ts'
 import { loadCloudConfig } from '../config.ts'
 
 /** What a person has said of the cloud that a command is about. */
@@ -89,7 +89,7 @@ function socketOf(config: string, env: NodeJS.ProcessEnv): Target {
     )
   }
   // sudo says for whom it works: the record is to name a person.
-  const user = env['SUDO_USER'] ?? userInfo().username
+  const user = env['SUDO_USER'] ?? userName()
   return { kind: 'socket', path: socket, headers: { 'tidegate-user': user } }
 }
 

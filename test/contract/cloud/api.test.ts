@@ -74,6 +74,30 @@ describe('what is read', () => {
       expect(await json(`/v1/dead-letters?${filter}`, token)).toEqual({ items: [], next: null })
   })
 
+  test('by code and type finds letters in groups of their own and in those of the rest', async () => {
+    const token = await served.tokenOf('viewer')
+    const of = async (query: string): Promise<number[]> => {
+      const path = `/v1/dead-letters?state=all&limit=500&${query}`
+      return (await json<{ items: { letter: number }[] }>(path, token)).items.map(({ letter }) => letter)
+    }
+    const all = await of('group=alerts')
+    expect(await of('code=SITE_UNKNOWN')).toEqual(all)
+    expect(await of('code=SITE_UNKNOWN&type=com.acme.climate&group=alerts')).toEqual(all)
+    expect(await of('type=com.acme.climate&group=other')).toEqual([])
+    const rest = 'ffffffffffffffff'
+    await served.database.query(
+      `insert into tidegate.failure_groups (fingerprint, consumer_group, code, message, first_seen, last_seen)
+       values ($1, 'alerts', 'UNEXPECTED', 'further failures, with further codes', now(), now())`,
+      [rest],
+    )
+    const move = 'update tidegate.dead_letters set fingerprint = $2 where letter = any($1::bigint[])'
+    await served.database.query(move, [[3, 4], rest])
+    expect(await of('code=SITE_UNKNOWN')).toEqual(all)
+    expect(await of('type=com.acme.climate')).toEqual(all)
+    await served.database.query(move, [[3, 4], seeded.fingerprint])
+    await served.database.query('delete from tidegate.failure_groups where fingerprint = $1', [rest])
+  })
+
   test('of a failure group are its counts, folded or not, and its letters', async () => {
     const token = await served.tokenOf('analyst')
     const { items } = await json<{ items: object[] }>('/v1/failure-groups', token)

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { userId, userName } from '../../../src/settings/user-name.ts'
+import { userId, userName } from '../../../cloud/api/rules/os-user.ts'
 
 test('a user without an entry in the system has a name all the same', () => {
   expect(userName(() => ({ username: 'ann' }))).toBe('ann')

@@ -1,13 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import type { Storage, Transaction } from '../database/storage.ts'
-import { conditionsOf } from './filter.ts'
-import type {
-  ClaimedReplay,
-  LetterEdit,
-  ReplayedLetter,
-  ReplayProgress,
-  ReplayRequest,
-  Replays,
+import { conditionsOf, isOfItsEvent } from './filter.ts'
+import {
+  believesAll,
+  type ClaimedReplay,
+  type LetterEdit,
+  type ReplayedLetter,
+  type ReplayProgress,
+  type ReplayRequest,
+  type Replays,
 } from './replays.ts'
 
 export interface ReplaysOptions {
@@ -22,7 +23,8 @@ update tidegate.replays set claim = $1, claimed_until = clock_timestamp() + $2 *
 where replay = (select replay from tidegate.replays
                 where ended_at is null and (claimed_until is null or claimed_until < clock_timestamp())
                 order by replay limit 1 for update skip locked)
-returning replay::float8 as replay, filter, rate, ramp, stop_at_share as "stopAtShare"`
+returning replay::float8 as replay, filter, rate, ramp, stop_at_share as "stopAtShare",
+  coalesce((select d.request ->> 'believe' = 'true' from tidegate.deeds as d where d.deed = replays.deed), false) as believe`
 
 // One statement: what it takes away of the counts is what it adds.
 const foldSql = `
@@ -43,8 +45,8 @@ select through::text, cursor, page, state from tidegate.replays where replay = $
 
 const lettersSql = `
 select letter::float8 as letter, consumer_group as "group", device, body, properties, headers, routing_key as "routingKey", publisher,
-       edit
-from tidegate.dead_letters where letter = any($1::bigint[]) and replay = $2 and state = 'replaying'
+       edit, not (${isOfItsEvent}) as unvetted
+from tidegate.dead_letters as d where letter = any($1::bigint[]) and replay = $2 and state = 'replaying'
 order by coalesce(device, ''), coalesce(epoch, ''), coalesce(sequence, 0), letter`
 
 const markSql = `
@@ -130,16 +132,18 @@ interface ClaimRow {
   rate: number | null
   ramp: number[] | null
   stopAtShare: number | null
+  believe: boolean
 }
 
 type ProgressRow = Omit<ReplayProgress, 'reason'> & { reason: string | null }
 
-function requestOf({ filter, rate, ramp, stopAtShare }: ClaimRow): ReplayRequest {
+function requestOf({ filter, rate, ramp, stopAtShare, believe }: ClaimRow): ReplayRequest {
   return {
     filter,
     ...(rate !== null && { ratePerSecond: rate }),
     ...(ramp !== null && { ramp }),
     ...(stopAtShare !== null && { stopAtShare }),
+    believe,
   }
 }
 
@@ -156,7 +160,7 @@ async function take(
   }>(ownSql, [replay, claim])
   const [own] = rows
   if (!own) return []
-  if (own.page) return readLetters(tx, own.page, replay)
+  if (own.page) return readLetters(tx, own.page, replay, request)
   if (own.state !== 'running') return []
   const found = await nextLetters(tx, { replay, request, through: own.through }, own.cursor, lettersMax)
   const page = found.map(({ letter }) => letter)
@@ -168,7 +172,7 @@ async function take(
     last === undefined ? own.cursor && JSON.stringify(own.cursor) : JSON.stringify(last),
     page.length < lettersMax,
   ])
-  return readLetters(tx, page, replay)
+  return readLetters(tx, page, replay, request)
 }
 
 interface Selection {
@@ -209,10 +213,12 @@ async function readLetters(
   tx: Transaction,
   page: readonly string[],
   replay: number,
+  request: ReplayRequest,
 ): Promise<ReplayedLetter[]> {
   const { rows } = await tx.query<LetterRow>(lettersSql, [page, replay])
-  return rows.map(({ device, publisher, edit, ...row }) => ({
+  return rows.map(({ device, publisher, edit, unvetted, ...row }) => ({
     ...row,
+    unvetted: unvetted && !believesAll(request),
     device: device ?? undefined,
     publisher: publisher ?? undefined,
     edit: edit ?? undefined,

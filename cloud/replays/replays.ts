@@ -9,6 +9,16 @@ export interface ReplayRequest {
   ramp?: readonly number[]
   /** Of those that are settled, the share that may have failed, 0 to 1: a replay that exceeds it at the end of a step stops. */
   stopAtShare?: number
+  /**
+   * Letters that were never believed to come from where they say are believed now. Otherwise each is asked for that again, by what is
+   * registered and configured today. One letter that is named as such, by its number and the code `PROVENANCE`, is believed as well.
+   */
+  believe?: boolean
+}
+
+/** See `ReplayRequest.believe`. */
+export function believesAll({ believe = false, filter }: ReplayRequest): boolean {
+  return believe || (filter.letter !== undefined && filter.code === 'PROVENANCE')
 }
 
 export type ReplayStatus = 'running' | 'stopping' | 'stopped' | 'done'
@@ -87,6 +97,8 @@ export interface ReplayedLetter {
   headers: Headers
   routingKey: string
   publisher: string | undefined
+  /** It was never believed to come from where it says, and nobody has said that it is to be: whoever gets it asks (G9). */
+  unvetted: boolean
   edit: LetterEdit | undefined
 }
 

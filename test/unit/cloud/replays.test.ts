@@ -97,6 +97,7 @@ describe('a letter on its way back', () => {
     headers: { own: 'x' },
     routingKey: '03.com.acme.climate',
     publisher: 'gateway-1',
+    unvetted: false,
     edit: undefined,
   }
 

@@ -56,7 +56,10 @@ export async function startReplay(tx: Transaction, deed: Deed<ReplayRequest>): P
 
 export async function stopReplay(tx: Transaction, replay: number): Promise<ReplayState> {
   await tx.query(
-    `update tidegate.replays set state = 'stopping', reason = 'stopped by hand' where replay = $1 and state = 'running'`,
+    // One that waits for its rate is due now.
+    `update tidegate.replays set state = 'stopping', reason = 'stopped by hand',
+       claimed_until = case when claim is null then null else claimed_until end
+     where replay = $1 and state = 'running'`,
     [replay],
   )
   return readReplay(tx, replay)

@@ -129,7 +129,7 @@ export function postgresReplays({ storage, leaseMs, groups, signal }: ReplaysOpt
       const { rows } = await run((tx) => tx.query<{ returned: number }>(giveBackSql, [replay, claim]))
       return rows[0]?.returned ?? 0
     },
-    end: ({ replay, claim, request }, state) => run((tx) => end(tx, { replay, claim, request }, state)),
+    end: (claimed, state) => run((tx) => end(tx, claimed, state)),
     release: ({ replay, claim }, afterMs) => update(releaseSql, [replay, claim, afterMs]),
   }
 }

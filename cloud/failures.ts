@@ -39,11 +39,12 @@ export function publishAgain(
   scope.own(startReplaying({ connection: publishing, clock, log }))
   const outbound = scope.own(rabbitOutbound(publishing, clock))
   scope.own(startPublishing({ database, outbound, partitions, clock, log }))
+  const groups = consumers.map(({ group }) => group)
   const ladders = consumers.map(({ ladderMs }) => ladderMs.reduce((sum, delayMs) => sum + delayMs, 0))
   scope.own(
     startReplayer({
       replaysUntil: (signal) =>
-        postgresReplays({ storage: postgresStorage(database), leaseMs: replayLeaseMs, signal }),
+        postgresReplays({ storage: postgresStorage(database), leaseMs: replayLeaseMs, groups, signal }),
       outbound,
       partitions,
       clock,

@@ -26,7 +26,7 @@ const workingTables: Readonly<Record<string, string>> = {
   dead_letters: 'select, insert, update, delete',
   parked_devices: 'select, insert, update, delete',
   parked_events: 'select, insert, update, delete',
-  deeds: 'select, insert, update',
+  deeds: 'select, insert, update (outcome)',
   replays: 'select, insert, update',
   replay_counts: 'select, insert, delete',
   own_ledger: 'select, insert, update',

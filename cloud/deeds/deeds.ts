@@ -65,6 +65,8 @@ export interface ReplayStarted {
 
 export interface ReplayPreview {
   letters: number
+  /** Of these, those that were never believed to come from where they say: each is asked again, unless the replay says `believe`. */
+  unvetted: number
   /** The largest first, at most 50 of each. */
   byFingerprint: readonly { fingerprint: string; group: string; code: string; letters: number }[]
   byDevice: readonly { device: string; letters: number }[]

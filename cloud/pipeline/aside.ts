@@ -124,10 +124,16 @@ async function bury(dying: readonly Dying[], parts: Parts): Promise<void> {
 }
 
 async function commit(live: readonly (readonly [Dying, DeadLetter])[], parts: Parts): Promise<void> {
+  const full = parts.letters.full(parts.consumer.group)
+  // A replay that has failed adds nothing: its letter is there (G5, G7).
+  const fitting = full ? live.filter(([, { sent }]) => sent !== undefined) : live
+  if (fitting.length > 0) await add(fitting, parts)
+  if (full && fitting.length < live.length) throw full
+}
+
+async function add(live: readonly (readonly [Dying, DeadLetter])[], parts: Parts): Promise<void> {
   const { consumer, storage, letters, settlement, observer, tellFailed, cutOff } = parts
   const { group } = consumer
-  const full = letters.full(group)
-  if (full) throw full
   const { lettersIn } = letters
   const added = await addLetters(
     live.map(([, letter]) => letter),

@@ -582,9 +582,9 @@ export const mutations: readonly Mutation[] = [
     removed:
       'the order of commit and acknowledgement: what failed for good is acknowledged before it is a letter',
     file: 'cloud/pipeline/aside.js',
-    find: 'const full = letters.full(group);',
+    find: 'const full = parts.letters.full(parts.consumer.group);',
     replace:
-      "for (const [{ delivery }] of live) settlement.settle(delivery, 'dead'); const full = letters.full(group);",
+      "for (const [{ delivery }] of live) parts.settlement.settle(delivery, 'dead'); const full = parts.letters.full(parts.consumer.group);",
     breaks: ['G5', 'G9'],
     seed: 148,
   },

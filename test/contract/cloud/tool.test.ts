@@ -45,7 +45,7 @@ const trialDeeds = {
   discard: async () => {
     throw new TidegateError('DEED_TOO_LARGE', { message: 'too many', retryable: false, hint: 'narrow it' })
   },
-  admit: deeds.admit,
+  admit: deeds.admit.bind(deeds),
 } as unknown as Deeds
 
 beforeAll(async () => {
@@ -160,7 +160,7 @@ describe('the command line, over the API', () => {
       local('dead', 'note', seeded.fingerprint, '--owner', 'bob', '--dry-run'),
       local('groups', 'pause', 'alerts', '--dry-run'),
     ])
-    expect(dry.map(({ code, stderr }) => [code, stderr])).toEqual(Array(4).fill([0, '']))
+    expect(dry.map(({ code, stderr }) => [code, stderr])).toEqual(dry.map(() => [0, '']))
     expect(done.map(({ verb }) => verb)).toEqual(['edit', 'try-edit'])
     expect((await local('groups', 'list')).stdout).not.toContain('paused')
     done.length = 1

@@ -64,7 +64,7 @@ export async function serveApi(more: object = {}, deeds?: Deeds, trialDeeds?: De
       doOnce(verb, deed, { storage: on, clock: systemClock, random: Math.random, signal }, work)
     return postgresWorkplace({ doOnce: once })
   }
-  const trial = { deeds: trialDeeds ?? (undefined as never), workplace: workplaceOn(trialStorage(storage)) }
+  const trial = { deeds: trialDeeds as Deeds, workplace: workplaceOn(trialStorage(storage)) }
   const parts = { deeds, reads: postgresReads(database), tokens, workplace: workplaceOn(storage), trial }
   const observer = { answered: () => {}, refused: () => {} }
   const surroundings = { cutOff: new AbortController(), clock: systemClock, log: silentLog }

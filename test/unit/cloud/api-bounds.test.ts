@@ -38,7 +38,7 @@ const outcomeOf = async (thrown: Error): Promise<unknown> => {
 }
 const turn = (): Promise<void> => new Promise((done) => setImmediate(done))
 
-describe('what people ask for, beside the events (G7)', () => {
+describe('what people ask for, beside the events', () => {
   test('is so much at a time, waits in its order, and is told to come back when too much waits', async () => {
     const { storage, held } = heldStorage()
     const bounded = boundedStorage(storage, new FakeClock(), { underWayMax: 2, waitingMax: 2 })

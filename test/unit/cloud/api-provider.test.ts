@@ -154,7 +154,7 @@ describe('the keys of an identity provider', () => {
     expect(faults).toEqual(['claims'])
   })
 
-  test('that are known are good at once, however slow the provider is and whatever key others make up (G7)', async () => {
+  test('that are known are good at once, however slow the provider is and whatever key others make up', async () => {
     const never = new Promise<never>(() => {})
     const { verify, clock, asked } = verifierOf([{ keys: [jwk] }, never])
     await verify(theirs())

@@ -6,6 +6,7 @@ import type { ApiObserver } from './api/observer.ts'
 import { postgresReads } from './api/reads/reads-postgres.ts'
 import { postgresTokens } from './api/tokens/tokens-postgres.ts'
 import { boundedStorage } from './api/writes/bounded-storage.ts'
+import { trialStorage } from './api/writes/trial-storage.ts'
 import { type DoOnce, postgresWorkplace } from './api/writes/workplace-postgres.ts'
 import { createDatabase, type Database } from './database/database-postgres.ts'
 import { postgresStorage } from './database/storage-postgres.ts'
@@ -75,13 +76,18 @@ export async function serveApi(
   const surroundings = { clock, random, signal: cutOff.signal }
   const checks = { checkSchema: schemas.check, schemas: schemas.registry }
   const deedsOn = (storage: Storage): Deeds => postgresDeeds({ ...surroundings, ...checks, storage })
-  const { preview } = deedsOn(looking)
-  const once: DoOnce = (verb, deed, work) => doOnce(verb, deed, { ...surroundings, storage: writing }, work)
+  const previews = deedsOn(looking)
+  const trying = trialStorage(writing)
+  const onceOn =
+    (storage: Storage): DoOnce =>
+    (verb, deed, work) =>
+      doOnce(verb, deed, { ...surroundings, storage }, work)
   const parts = {
     reads: postgresReads(reading),
     tokens: postgresTokens(signIn),
-    deeds: { ...deedsOn(writing), preview },
-    workplace: postgresWorkplace({ doOnce: once }),
+    deeds: { ...deedsOn(writing), preview: previews.preview.bind(previews) },
+    workplace: postgresWorkplace({ doOnce: onceOn(writing) }),
+    trial: { deeds: deedsOn(trying), workplace: postgresWorkplace({ doOnce: onceOn(trying) }) },
   }
   return scope.own(await startApi({ config: config.api, files, parts, observer, cutOff, clock, log }))
 }

@@ -11,7 +11,7 @@ import {
   changing,
   exitCodes,
   keyFor,
-  reasonOf,
+  reasonOrNone,
   say,
   sayJson,
   withApi,
@@ -45,10 +45,11 @@ function addPause(groups: Command): void {
     )
     .action(async (group: string, { for: forMs, ...options }: Changing & { for?: number }) =>
       withApi(options, async (client) => {
-        if (options.dryRun) return say(`would pause ${group}`)
-        const request = { reason: reasonOf(options), ...(forMs !== undefined && { forMs }) }
+        const { dryRun = false } = options
+        const request = { reason: reasonOrNone(options), dryRun, ...(forMs !== undefined && { forMs }) }
         const { body } = await client.post(`/v1/groups/${group}/pause`, request, keyFor(options))
         if (options.json) sayJson(body)
+        else if (dryRun) say(`would pause ${group}`)
         else say(`${group} is paused: tidegate groups resume ${group} ends it`)
       }),
     )
@@ -60,10 +61,11 @@ function addResume(groups: Command): void {
     .argument('<group>', 'its name', groupOf)
     .action(async (group: string, options: Changing) =>
       withApi(options, async (client) => {
-        if (options.dryRun) return say(`would resume ${group}`)
-        const request = { reason: reasonOf(options) }
+        const { dryRun = false } = options
+        const request = { reason: reasonOrNone(options), dryRun }
         const { body } = await client.post(`/v1/groups/${group}/resume`, request, keyFor(options))
         if (options.json) sayJson(body)
+        else if (dryRun) say(`would resume ${group}`)
         else say(`${group} works again`)
       }),
     )
@@ -94,10 +96,11 @@ export function registerParkedCommand(program: Command): void {
     .argument('<device>', 'its ID', deviceOf)
     .action(async (group: string, device: string, options: Changing) =>
       withApi(options, async (client) => {
-        if (options.dryRun) return say(`would have ${device} of ${group} tried now`)
+        const { dryRun = false } = options
         const path = `/v1/groups/${group}/parked/${device}/release`
-        const { body } = await client.post(path, { reason: reasonOf(options) }, keyFor(options))
+        const { body } = await client.post(path, { reason: reasonOrNone(options), dryRun }, keyFor(options))
         if (options.json) sayJson(body)
+        else if (dryRun) say(`would have ${device} of ${group} tried now`)
         else say(`${device} of ${group} is tried now`)
       }),
     )

@@ -1,3 +1,4 @@
+import { visibleLine } from '../../src/visible.ts'
 import type { ReplayPreview } from '../deeds/deeds.ts'
 
 export type Preview = ReplayPreview
@@ -35,5 +36,5 @@ export function previewText({
 function some<T>(title: string, items: readonly T[], textOf: (item: T) => string): string[] {
   if (items.length === 0) return []
   const more = items.length > shownMax ? [`  … and ${items.length - shownMax} more`] : []
-  return [title, ...items.slice(0, shownMax).map((item) => `  ${textOf(item)}`), ...more]
+  return [title, ...items.slice(0, shownMax).map((item) => `  ${visibleLine(textOf(item))}`), ...more]
 }

@@ -1,3 +1,4 @@
+import { visibleLine } from '../../src/visible.ts'
 import type {
   FailureGroup,
   GroupItem,
@@ -15,7 +16,7 @@ const indent = '  '
 
 /** One line: line ends would break a table. */
 function cut(text: string, width: number): string {
-  const line = text.replaceAll(/\s+/g, ' ')
+  const line = visibleLine(text)
   return line.length <= width ? line : `${line.slice(0, width - 1)}…`
 }
 
@@ -86,7 +87,7 @@ function fields(
 ): string {
   const shown = pairs.filter(([, value]) => value !== null && value !== undefined && value !== '')
   const widest = Math.max(...shown.map(([name]) => name.length))
-  return shown.map(([name, value]) => `${name.padEnd(widest)}  ${value}`).join('\n')
+  return shown.map(([name, value]) => `${name.padEnd(widest)}  ${visibleLine(String(value))}`).join('\n')
 }
 
 export function letterText(letter: LetterWhole): string {
@@ -116,7 +117,7 @@ export function letterText(letter: LetterWhole): string {
   ])
   const story = letter.failures.map(
     ({ attempt, at, code, message }) =>
-      `  ${attempt}. ${at}  ${code}${message === undefined ? '' : `: ${message}`}`,
+      `  ${attempt}. ${visibleLine(at)}  ${visibleLine(code)}${message === undefined ? '' : `: ${visibleLine(message)}`}`,
   )
   return [
     head,
@@ -188,7 +189,7 @@ export function quarantineText(readings: readonly QuarantineItem[]): string {
   if (readings.length === 0) return 'no quarantined readings'
   return readings
     .map(({ gateway, epoch, sequence, device, reason, recordedAt, detail }) => {
-      const about = `${shortTime(recordedAt)}  ${cut(device, 28)}  ${reason ?? ''}`
+      const about = `${shortTime(recordedAt)}  ${cut(device, 28)}  ${cut(reason ?? '', 30)}`
       const place = `${indent}${gateway}/${epoch}/${sequence}`
       return [
         about,

@@ -4,6 +4,8 @@ import { groupItem, pageShape, parkedItem } from '../rules/shapes.ts'
 import {
   deedOf,
   device,
+  doersOf,
+  dryRun,
   groupName,
   offered,
   paging,
@@ -74,13 +76,13 @@ const release = route({
   summary: 'Has a parked device tried again now',
   right: 'operate',
   params: params.extend({ device }),
-  body: z.strictObject({ reason }),
+  body: z.strictObject({ reason, dryRun }),
   answer: z.object({ group: z.string(), device: z.string() }),
   problems: ['GROUP_UNKNOWN', 'DEVICE_NOT_PARKED', 'OUT_OF_SCOPE'],
   async handle(asked, parts) {
     refuseNarrowed({ ...asked.caller, groups: undefined })
     await visibleGroup(asked.params.group, asked.caller, parts)
-    const released = offered(parts.workplace?.release, 'release parked devices')
+    const released = offered(doersOf(parts, asked.body.dryRun).workplace?.release, 'release parked devices')
     return { body: await released(deedOf(asked, asked.body.reason, asked.params)) }
   },
 })
@@ -96,6 +98,7 @@ const pause = route({
   params,
   body: z.strictObject({
     reason,
+    dryRun,
     forMs: z
       .int()
       .min(1000)
@@ -110,7 +113,8 @@ const pause = route({
     const { group } = await visibleGroup(asked.params.group, asked.caller, parts)
     const { reason, forMs } = asked.body
     const request = { group, ...(forMs !== undefined && { forMs }) }
-    return { body: await offered(parts.workplace, 'pause groups').pause(deedOf(asked, reason, request)) }
+    const { workplace } = doersOf(parts, asked.body.dryRun)
+    return { body: await offered(workplace, 'pause groups').pause(deedOf(asked, reason, request)) }
   },
 })
 
@@ -121,14 +125,15 @@ const resume = route({
   summary: 'Has a group work again, whoever paused it and why ever it tripped',
   right: 'operate',
   params,
-  body: z.strictObject({ reason }),
+  body: z.strictObject({ reason, dryRun }),
   answer: changed,
   problems: ['GROUP_UNKNOWN', 'GROUP_NOT_PAUSED', 'OUT_OF_SCOPE'],
   async handle(asked, parts) {
     refuseNarrowed({ ...asked.caller, groups: undefined })
     const { group } = await visibleGroup(asked.params.group, asked.caller, parts)
     const deed = deedOf(asked, asked.body.reason, { group })
-    return { body: await offered(parts.workplace, 'resume groups').resume(deed) }
+    const { workplace } = doersOf(parts, asked.body.dryRun)
+    return { body: await offered(workplace, 'resume groups').resume(deed) }
   },
 })
 

@@ -1,7 +1,6 @@
 import type { Deed } from '../../deeds/deeds.ts'
-import type { Wish } from '../tokens/mint.ts'
+import type { Mint, Wish } from '../tokens/mint.ts'
 import type { TokenRecord } from '../tokens/tokens.ts'
-import type { Mint } from './route.ts'
 
 /** What a person may say of a failure group; null takes it away. */
 export interface GroupChange {

@@ -306,6 +306,19 @@ describe('what is changed', () => {
     expect((await locally('/v1/groups/none/pause', 'POST', { reason: 'x' })).status).toBe(404)
   })
 
+  test('as a trial is refused as it would be, and nothing of it stays', async () => {
+    const deedsBefore = await served.database.query('select count(*) from tidegate.deeds')
+    const trial = { reason: 'dry run', dryRun: true }
+    expect((await locally('/v1/groups/alerts/pause', 'POST', trial)).status).toBe(200)
+    expect((await locally('/v1/groups/alerts')).body).toMatchObject({ state: { state: 'running' } })
+    expect(await locally('/v1/groups/alerts/resume', 'POST', trial)).toMatchObject({
+      status: 409,
+      body: { code: 'GROUP_NOT_PAUSED' },
+    })
+    expect((await locally('/v1/groups/none/pause', 'POST', trial)).status).toBe(404)
+    expect(await served.database.query('select count(*) from tidegate.deeds')).toEqual(deedsBefore)
+  })
+
   test('is told plainly where this cloud cannot', async () => {
     const replay = await locally('/v1/replays', 'POST', { reason: 'x', filter: { group: 'alerts' } })
     expect(replay).toMatchObject({ status: 501, body: { code: 'NOT_OFFERED' } })

@@ -1,15 +1,11 @@
 import { createHmac, generateKeyPairSync } from 'node:crypto'
 import { pino } from 'pino'
 import { describe, expect, test } from 'vitest'
-import { identityProvider, ourselves } from '../../../cloud/api/tokens/issuers.ts'
-import { apiConfigSchema } from '../../../cloud/api/rules/settings.ts'
-import { createKeySet } from '../../../cloud/api/tokens/key-set.ts'
+import { ourselves } from '../../../cloud/api/tokens/issuers.ts'
 import { mint } from '../../../cloud/api/tokens/mint.ts'
 import { ownKeyOf } from '../../../cloud/api/tokens/own-key.ts'
 import { createVerifier, type TokenFault } from '../../../cloud/api/tokens/verify.ts'
-import { silentLog } from '../../../src/log.ts'
 import { createTestApi, fakeTokens, newOwnKey, own, signed } from '../../support/cloud/test-api.ts'
-import { FakeClock } from '../../support/fakes/clock.ts'
 
 const nowS = 1_800_000_000
 const clockAt = (seconds = nowS) => ({ now: () => seconds * 1000 })

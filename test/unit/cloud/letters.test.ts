@@ -39,9 +39,10 @@ const told = (length: number): Record<string, unknown> => ({
   [headers.failures]: JSON.stringify([{ attempt: 1, at: 'a', code: 'C', message: 'm'.repeat(length) }]),
 })
 
+const thrown = (code: unknown): Error => Object.assign(new Error('bad'), { code })
+
 describe('a code', () => {
   const canary = 'cAnArY-7f3e91'
-  const thrown = (code: unknown): Error => Object.assign(new Error('bad'), { code })
 
   test('that is none, but what a device sent, is in no letter, no header and no column that is for all', () => {
     const header = JSON.stringify([{ attempt: 1, at: 'a', code: canary, message: 'm' }])

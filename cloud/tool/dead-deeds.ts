@@ -36,6 +36,7 @@ interface ReplayOptions extends Changing, FilterOptions {
   ramp?: number[]
   stopAt?: number
   detach?: boolean
+  believe?: boolean
 }
 
 function addReplay(dead: Command): void {
@@ -52,6 +53,7 @@ function addReplay(dead: Command): void {
     .addOption(
       new Option('--stop-at <share>', 'stop when more than so much of a step failed: 10%').argParser(shareOf),
     )
+    .option('--believe', 'also what was never believed to come from where it says, as forgeries are')
     .option('--detach', 'do not wait for the end')
     .action(async (letter: number | undefined, options: ReplayOptions) =>
       withApi(options, async (client) => {
@@ -63,7 +65,12 @@ function addReplay(dead: Command): void {
           if (body.preview.schema.refused > 0) process.exitCode = exitCodes.notWell
           return
         }
-        const how = { ratePerSecond: options.rate, ramp: options.ramp, stopAtShare: options.stopAt }
+        const how = {
+          ratePerSecond: options.rate,
+          ramp: options.ramp,
+          stopAtShare: options.stopAt,
+          believe: options.believe,
+        }
         const request = { filter, reason: reasonOf(options), ...how }
         const { body } = await client.post<{ replay: number; total: number }>(
           '/v1/replays',

@@ -8,6 +8,7 @@ const shownMax = 10
 /** What a replay would do, as a person reads it. */
 export function previewText({
   letters,
+  unvetted,
   byFingerprint,
   byDevice,
   schema,
@@ -18,6 +19,11 @@ export function previewText({
   const part = checked < letters ? ` (of the first ${checked})` : ''
   return [
     `would replay ${letters} letters; today's schemas accept ${accepted} and refuse ${refused}${part}`,
+    ...(unvetted === 0
+      ? []
+      : [
+          `${unvetted} of them were never believed to come from where they say: each is asked again, unless --believe`,
+        ]),
     ...some(
       'by cause',
       byFingerprint,

@@ -24,6 +24,7 @@ const preview = {
   schema: { checked: 75, accepted: 70, refused: 5 },
   parked: [],
   heldGroups: [],
+  unvetted: 0,
 }
 const deeds = {
   preview: noted('preview', preview),

@@ -267,8 +267,16 @@ describe('dead letters in PostgreSQL', () => {
 
   test('of too many kinds of failures what is beyond 1,000 is one group for each code, and beyond those one (G7)', async () => {
     await add(Array.from({ length: 1_000 }, (_, index) => failing('A', `kind ${word(index)}`)))
-    await add(Array.from({ length: 50 }, (_, index) => failing(`B${word(index)}`, `more ${word(index)}`)))
-    await add(Array.from({ length: 200 }, (_, index) => failing(`C${word(index)}`, `more ${word(index)}`)))
+    await add(
+      Array.from({ length: 50 }, (_, index) =>
+        failing(`B${word(index).toUpperCase()}`, `more ${word(index)}`),
+      ),
+    )
+    await add(
+      Array.from({ length: 200 }, (_, index) =>
+        failing(`C${word(index).toUpperCase()}`, `more ${word(index)}`),
+      ),
+    )
     await upkeep().fold()
     const groups = await groupsNow()
     expect(groups.length).toBeLessThanOrEqual(1_101)

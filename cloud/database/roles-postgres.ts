@@ -24,8 +24,6 @@ const workingTables: Readonly<Record<string, string>> = {
   failure_groups: 'select, insert, update, delete',
   failure_counts: 'select, insert, delete',
   dead_letters: 'select, insert, update, delete',
-  parked_devices: 'select, insert, update, delete',
-  parked_events: 'select, insert, update, delete',
   deeds: 'select, insert, update (outcome)',
   replays: 'select, insert, update',
   replay_counts: 'select, insert, delete',

@@ -1,14 +1,12 @@
 import { z } from 'zod'
 import type { Caller } from '../rules/roles.ts'
-import { groupItem, pageShape, parkedItem } from '../rules/shapes.ts'
+import { groupItem, pageShape } from '../rules/shapes.ts'
 import {
   deedOf,
-  device,
   doersOf,
   dryRun,
   groupName,
   offered,
-  paging,
   reason,
   refuseNarrowed,
   scopeOf,
@@ -48,42 +46,6 @@ const showGroup = route({
   problems: ['GROUP_UNKNOWN'],
   async handle({ params, caller }, parts) {
     return { body: await visibleGroup(params.group, caller, parts) }
-  },
-})
-
-const listParked = route({
-  method: 'get',
-  path: '/v1/groups/{group}/parked',
-  tag,
-  summary: 'Devices whose events wait behind one that fails, by ID',
-  right: 'see',
-  params,
-  query: z.strictObject(paging),
-  answer: pageShape(parkedItem),
-  problems: ['GROUP_UNKNOWN', 'CURSOR_INVALID', 'OUT_OF_SCOPE'],
-  async handle({ params, query, caller }, parts) {
-    // Of a device that is parked nobody keeps which types wait.
-    refuseNarrowed({ ...caller, groups: undefined })
-    await visibleGroup(params.group, caller, parts)
-    return { body: await parts.reads.parked(params.group, query) }
-  },
-})
-
-const release = route({
-  method: 'post',
-  path: '/v1/groups/{group}/parked/{device}/release',
-  tag,
-  summary: 'Has a parked device tried again now',
-  right: 'operate',
-  params: params.extend({ device }),
-  body: z.strictObject({ reason, dryRun }),
-  answer: z.object({ group: z.string(), device: z.string() }),
-  problems: ['GROUP_UNKNOWN', 'DEVICE_NOT_PARKED', 'OUT_OF_SCOPE'],
-  async handle(asked, parts) {
-    refuseNarrowed({ ...asked.caller, groups: undefined })
-    await visibleGroup(asked.params.group, asked.caller, parts)
-    const released = offered(doersOf(parts, asked.body.dryRun).workplace?.release, 'release parked devices')
-    return { body: await released(deedOf(asked, asked.body.reason, asked.params)) }
   },
 })
 
@@ -137,4 +99,4 @@ const resume = route({
   },
 })
 
-export const groupRoutes: readonly Route[] = [listGroups, showGroup, pause, resume, listParked, release]
+export const groupRoutes: readonly Route[] = [listGroups, showGroup, pause, resume]

@@ -39,7 +39,7 @@ export function publishAgain(
   const { partitions } = config
   scope.own(startReplaying({ connection: publishing, clock, log }))
   const outbound = scope.own(rabbitOutbound(publishing, clock))
-  scope.own(startPublishing({ database, outbound, partitions, clock, log }))
+  scope.own(startPublishing({ storage: postgresStorage(database), outbound, partitions, clock, log }))
   const groups = consumers.map(({ group }) => group)
   const ladders = consumers.map(({ ladderMs }) => ladderMs.reduce((sum, delayMs) => sum + delayMs, 0))
   scope.own(

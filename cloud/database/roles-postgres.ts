@@ -28,7 +28,7 @@ const workingTables: Readonly<Record<string, string>> = {
   replays: 'select, insert, update',
   replay_counts: 'select, insert, delete',
   own_ledger: 'select, insert, update',
-  unpublished: 'select, insert, delete',
+  unpublished: 'select, insert, update, delete',
   dispositions: 'select',
   tokens: 'select, insert, update, delete',
   group_states: 'select, insert, update, delete',

@@ -17,6 +17,7 @@ import type { Event } from '../../../src/contract/event.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
 import { migrated } from '../../support/cloud/cloud.ts'
 import { createFakeStorage, fakeDeadLetters } from '../../support/fakes/storage.ts'
+import { deliveryOf } from '../../support/fakes/delivery.ts'
 import { createDatabase } from '../../support/servers.ts'
 
 const never = new AbortController().signal
@@ -39,22 +40,11 @@ function letterOf({
   delivery,
 }: Failing = {}): DeadLetter {
   return deadLetterOf({
-    delivery: {
-      text: Buffer.from(event ? JSON.stringify(event) : 'no event'),
+    delivery: deliveryOf({
+      ...(event && { text: Buffer.from(JSON.stringify(event)) }),
       queue: `${group}.00.v2`,
-      partition: 0,
-      exchange: 'tidegate.events',
-      routingKey: '00.com.acme.climate',
-      headers: {},
-      properties: {},
-      propertyBlock: Buffer.alloc(2),
-      attempt: 1,
-      redelivered: false,
-      arrivedAtMs: 0,
-      lost: false,
-      ack() {},
       ...delivery,
-    },
+    }),
     error,
     event,
     group,

@@ -5,21 +5,19 @@ import { apiConfigSchema } from '../../../cloud/api/rules/settings.ts'
 import { createKeySet } from '../../../cloud/api/tokens/key-set.ts'
 import { createVerifier, type TokenFault } from '../../../cloud/api/tokens/verify.ts'
 import { silentLog } from '../../../src/log.ts'
-import { createTestApi, fakeTokens, newOwnKey, own, signed } from '../../support/cloud/test-api.ts'
+import {
+  clockAt,
+  createTestApi,
+  fakeTokens,
+  good,
+  newOwnKey,
+  nowS,
+  own,
+  signed,
+} from '../../support/cloud/test-api.ts'
 import { FakeClock } from '../../support/fakes/clock.ts'
 
-const nowS = 1_800_000_000
-const clockAt = (seconds = nowS) => ({ now: () => seconds * 1000 })
 const key = newOwnKey()
-const good = {
-  iss: 'tidegate',
-  aud: 'tidegate',
-  sub: 'ann',
-  jti: 'j-1',
-  iat: nowS - 10,
-  exp: nowS + 3600,
-  roles: ['operator'],
-}
 const ours = (claims: object = {}, more: Parameters<typeof signed>[2] = {}): string =>
   signed({ ...good, ...claims }, key.privateKey, { kid: key.kid, ...more })
 

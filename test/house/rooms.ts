@@ -257,7 +257,14 @@ export const rooms: Readonly<Record<string, Room>> = {
     sentence: 'PostgreSQL: pool, transaction, inbox',
     mayImport: ['cloud/database/migrations'],
   },
-  'cloud/database/migrations': { sentence: 'steps of the schema', mayImport: [] },
+  'cloud/database/migrations': {
+    sentence: 'steps of the schema, in order',
+    mayImport: ['cloud/database/migrations/first'],
+  },
+  'cloud/database/migrations/first': {
+    sentence: 'the first nine: history, inbox, rollups, gateways',
+    mayImport: [],
+  },
 
   certs: { sentence: 'the development PKI and certificate tooling', mayImport: [] },
   'certs/lists': {

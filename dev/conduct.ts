@@ -22,6 +22,7 @@ import { startRun, type Run } from './run.ts'
 import type { Tree } from './stack/config.ts'
 import { startStack, type Stack } from './stack/stack.ts'
 import { unfinished } from './report/unfinished.ts'
+import { untilLetter, walkText } from './walk.ts'
 import { waitingOf } from './watch/flow.ts'
 
 export interface ConductOptions {
@@ -40,6 +41,8 @@ export interface ConductOptions {
   /** How long the end is waited for while nothing moves. */
   patienceMs: number
   clouds: number
+  /** The demonstration's own consumer runs: its letters are shown, and what can be done about them. */
+  walk: boolean
   edgeConfig?: Tree
   cloudConfig?: Tree
 }
@@ -64,6 +67,7 @@ export async function conduct(options: ConductOptions, process: NodeJS.Process):
     const stack = (started.stack = await startStackOn(stage, options))
     sayHowToLook(stack, screen)
     const run = (started.run = await startRunOn(stage, stack, options))
+    if (options.walk) sayWalkSoon(stage, run, stack)
     const { saboteur, fleet } = run
     const { forMs, faults } = options
     await untilOver({ forMs, faults, saboteur, finished: fleet.finished, clock: systemClock }, stage.stop)
@@ -176,7 +180,16 @@ async function startRunOn(stage: Stage, stack: Stack, options: ConductOptions): 
       visitor,
     }),
   )
-  stage.onKey(keysFor({ run, stack, quit, fail, screen, lookInside: () => sayHowToLook(stack, screen) }))
+  stage.onKey(
+    keysFor({
+      run,
+      stack,
+      quit,
+      fail,
+      screen,
+      lookInside: () => lookInside(run, stack, stage, options.walk),
+    }),
+  )
   const { title, forMs, faults } = options
   screen.begin({ title, plan: { forMs, faults }, keys: keyNames(stack) })
   scope.own({ close: () => screen.end() })
@@ -228,10 +241,32 @@ Look inside with your own clients:
   curl ${stack.cloudOps[0] ?? ''}/metrics    # the cloud
   npx tidegate audit --config ${pathOf(stack.configFiles.clouds[0] ?? '')}    # is anything missing?
   npx tidegate dead quarantine --config ${pathOf(stack.configFiles.clouds[0] ?? '')}    # what broken sensors sent
-  npx tidegate dead groups --config ${pathOf(stack.configFiles.clouds[0] ?? '')}    # what a consumer could not process: replay, edit, discard
+  npx tidegate dead groups --config ${pathOf(stack.configFiles.clouds[0] ?? '')}    # what a consumer could not process
   npx tidegate outbox inspect --config ${pathOf(stack.configFiles.edge)}    # what waits in the gateway
   logs: ${[stack.logs.edge, ...stack.logs.clouds].map(pathOf).join(' ')}
 `)
+}
+
+/** As soon as there is a letter: commands that name it. */
+function sayWalkSoon({ screen, scope }: Stage, run: Run, { configFiles }: Stack): void {
+  const over = new AbortController()
+  const letterToShow = (): Promise<number | undefined> => run.letterToShow()
+  const told = untilLetter({ letterToShow, clock: systemClock }, over.signal).then((letter) => {
+    if (letter !== undefined) screen.say(walkText(letter, configFiles.clouds[0] ?? ''))
+  })
+  scope.own({
+    close: () => {
+      over.abort()
+      return told
+    },
+  })
+}
+
+/** A database that is away tells of no letter. */
+async function lookInside(run: Run, stack: Stack, { screen }: Stage, walk: boolean): Promise<void> {
+  sayHowToLook(stack, screen)
+  const letter = walk ? await run.letterToShow().catch(() => undefined) : undefined
+  if (letter !== undefined) screen.say(walkText(letter, stack.configFiles.clouds[0] ?? ''))
 }
 
 /** What somebody who quits is told, after what could be proven. Resolves with the exit code. */

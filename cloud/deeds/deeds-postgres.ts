@@ -8,7 +8,8 @@ import type { SchemaCheck } from '../pipeline/schema-check.ts'
 import { admittedReading } from './admission.ts'
 import type { AcceptRequest, Accepted, Admitted, AdmitRequest, Deed, Deeds } from './deeds.ts'
 import { deedInvalid, type DeedParts, doOnce } from './deed-record.ts'
-import { discardLetters, editLetter } from './letters-postgres.ts'
+import { discard, tryDiscard } from './discard-postgres.ts'
+import { editLetter } from './letters-postgres.ts'
 import { ownLedgerIn } from './own-ledger-postgres.ts'
 import { previewReplay, readReplay, startReplay, stopReplay } from './replay-postgres.ts'
 
@@ -20,11 +21,13 @@ export interface DeedsOptions {
   clock: Clock
   random: Random
   signal: AbortSignal
+  /** Nothing stays on its storage. */
+  isTrial?: boolean
 }
 
 /** PostgreSQL as the record of deeds, and the place of most of their effects. What is to be published for them is left to the replayer and the publishing of admitted events. */
 export function postgresDeeds(options: DeedsOptions): Deeds {
-  const { storage, checkSchema, signal } = options
+  const { storage, checkSchema, signal, isTrial = false } = options
   const parts: DeedParts = options
   return {
     replay: (deed) => doOnce('replay', deed, parts, (tx) => startReplay(tx, deed)),
@@ -32,7 +35,7 @@ export function postgresDeeds(options: DeedsOptions): Deeds {
     stopReplay: (deed) => doOnce('stop-replay', deed, parts, (tx) => stopReplay(tx, deed.request.replay)),
     replayState: (replay) => storage.transaction((tx) => readReplay(tx, replay), signal),
     edit: (deed) => doOnce('edit', deed, parts, (tx) => editLetter(tx, deed, checkSchema, parts.clock.now())),
-    discard: (deed) => doOnce('discard', deed, parts, (tx) => discardLetters(tx, deed.request.filter)),
+    discard: (deed) => (isTrial ? tryDiscard(deed, parts) : discard(deed, parts)),
     admit: (deed) => admit(deed, options, parts),
     accept: (deed) => acceptLoss(deed, parts),
   }

@@ -28,8 +28,11 @@ export interface Deeds {
    *   `SCHEMA_VIOLATION` and what else the schema check says
    */
   edit(deed: Deed<EditRequest>): Promise<LetterState>
-  /** Closes open letters that are not to be processed; a later copy of the event is a repeat. @throws TidegateError `FILTER_EMPTY`, `DEED_TOO_LARGE` */
-  discard(deed: Deed<{ filter: LetterFilter }>): Promise<{ discarded: number }>
+  /**
+   * Closes open letters that are not to be processed, some hundred at a time; a later copy of the event is a repeat. After some ten seconds
+   * it answers how far it is, and goes on when it is asked for again under its key. @throws TidegateError `FILTER_EMPTY`
+   */
+  discard(deed: Deed<{ filter: LetterFilter }>): Promise<Discarded>
   /**
    * Makes an event of the cloud's own ledger of a reading that was rejected at the edge, and sends it to all groups.
    * @throws TidegateError `READING_UNKNOWN`, `ADMISSION_REFUSED`, `IDENTITY_TAKEN`, and what the schema check says
@@ -74,6 +77,15 @@ export interface ReplayPreview {
   schema: { checked: number; accepted: number; refused: number }
   /** Groups of them that do not run. */
   heldGroups: readonly { group: string; state: string; reason?: string }[]
+}
+
+export interface Discarded {
+  /** So far. */
+  discarded: number
+  /** Letters that matched and were open when it was asked for. */
+  total: number
+  /** False: ask again, under the same key. */
+  done: boolean
 }
 
 export interface EditRequest {

@@ -3,7 +3,7 @@ import { type Command, Option } from 'commander'
 import { systemClock } from '../../src/clock.ts'
 import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
 import { listOf, wholeNumber } from '../../src/settings/command-line.ts'
-import type { JsonPatch } from '../deeds/deeds.ts'
+import type { Discarded, JsonPatch } from '../deeds/deeds.ts'
 import type { LetterWhole, ReplayItem } from '../api/rules/shapes.ts'
 import { filterIn, filtering, type FilterOptions, letterOf } from './filters.ts'
 import { previewText, type Preview } from './preview.ts'
@@ -211,11 +211,15 @@ function addDiscard(dead: Command): void {
         const filter = filterIn(options, letter)
         const { dryRun = false } = options
         const request = { filter, dryRun, reason: reasonOrNone(options) }
-        const { body } = await client.post<{ discarded: number }>(
-          '/v1/dead-letters/discard',
-          request,
-          keyFor(options),
-        )
+        const key = keyFor(options)
+        const ask = async (): Promise<Discarded> =>
+          (await client.post<Discarded>('/v1/dead-letters/discard', request, key)).body
+        let body = await ask()
+        // Of many it answers now and then, and goes on under the same key.
+        while (!body.done) {
+          complain(`discarded ${body.discarded} of ${body.total} letters`)
+          body = await ask()
+        }
         if (options.json) sayJson(body)
         else say(`${dryRun ? 'would discard' : 'discarded'} ${body.discarded} letters`)
       }),

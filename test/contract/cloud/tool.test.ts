@@ -29,7 +29,7 @@ const deeds = {
   preview: noted('preview', preview),
   replay: noted('replay', { replay: 1, total: 5 }),
   stopReplay: noted('stop', {}),
-  discard: noted('discard', { discarded: 3 }),
+  discard: noted('discard', { discarded: 3, total: 3, done: true }),
   edit: noted('edit', { letter: 1, state: 'open', version: 'v2' }),
   admit: async () => {
     throw new TidegateError('ADMISSION_REFUSED', {
@@ -43,7 +43,7 @@ const deeds = {
 const trialDeeds = {
   edit: noted('try-edit', { letter: 1, state: 'open', version: 'v2' }),
   discard: async () => {
-    throw new TidegateError('DEED_TOO_LARGE', { message: 'too many', retryable: false, hint: 'narrow it' })
+    throw new TidegateError('FILTER_EMPTY', { message: 'none', retryable: false, hint: 'say which' })
   },
   admit: deeds.admit.bind(deeds),
 } as unknown as Deeds
@@ -177,7 +177,7 @@ describe('the command line, over the API', () => {
       local('groups', 'resume', 'alerts', '--dry-run'),
     ])
     expect(refused.map(({ code, stderr }) => [code, /code: {2}(\w+)/.exec(stderr)?.[1]])).toEqual([
-      [3, 'DEED_TOO_LARGE'],
+      [3, 'FILTER_EMPTY'],
       [3, 'ADMISSION_REFUSED'],
       [3, 'GROUP_UNKNOWN'],
       [3, 'GROUP_NOT_PAUSED'],

@@ -30,7 +30,7 @@ function recordingDeeds() {
     replay: call('replay', { replay: 3, total: 12 }),
     preview: call('preview', { letters: 12, byFingerprint: [] }),
     edit: call('edit', { letter: 7, state: 'open', version: 'v2' }),
-    discard: call('discard', { discarded: 1 }),
+    discard: call('discard', { discarded: 1, total: 1, done: true }),
   } as unknown as Deeds
   return { deeds, calls }
 }

@@ -38,7 +38,11 @@ export interface Deeds {
    * @throws TidegateError `READING_UNKNOWN`, `ADMISSION_REFUSED`, `IDENTITY_TAKEN`, and what the schema check says
    */
   admit(deed: Deed<AdmitRequest>): Promise<Admitted>
-  /** Puts on record that a loss is accepted, so that the audit says by whom and why instead of raising the alarm. @throws TidegateError `ACCEPTANCE_REFUSED` */
+  /**
+   * Puts on record that a loss is accepted, so that the audit says by whom and why instead of raising the alarm. Nobody signs it: it does not
+   * say that the gateway gave up what is missing, in a ledger that is signed as little as in one that is not. Refused for what is there, what is
+   * beyond the known end, and what may still come. @throws TidegateError `ACCEPTANCE_REFUSED`
+   */
   accept(deed: Deed<AcceptRequest>): Promise<Accepted>
 }
 
@@ -127,6 +131,8 @@ export interface AcceptRequest {
   gateway: string
   epoch: string
   ranges: readonly { from: number; to: number }[]
+  /** What became known to be missing within this, ms, may still come and is refused. Absent: ten minutes. */
+  settleMs?: number
 }
 
 /** Where it is on record. */

@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander'
 import { durationOf, listOf } from '../../src/settings/command-line.ts'
-import { userName } from '../api/rules/os-user.ts'
+import { userName } from '../os-user.ts'
 import { allRoutes } from '../api/routes/all.ts'
 import { openapiOf } from '../api/routes/openapi.ts'
 import { roleNames } from '../api/rules/roles.ts'

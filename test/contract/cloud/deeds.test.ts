@@ -315,7 +315,9 @@ describe('the cloud’s own ledger', () => {
     )
     const lost = { gateway: 'gateway-1', epoch }
     const accept = (from: number, to: number): Promise<unknown> =>
-      bench.deeds.accept(deedOf({ ...lost, ranges: [{ from, to }] }, { reason: 'the disk burnt' }))
+      bench.deeds.accept(
+        deedOf({ ...lost, ranges: [{ from, to }], settleMs: 0 }, { reason: 'the disk burnt' }),
+      )
     await expect(accept(4, 6)).rejects.toMatchObject({ code: 'ACCEPTANCE_REFUSED', message: /6 is there/ })
     await expect(accept(9, 20)).rejects.toMatchObject({ code: 'ACCEPTANCE_REFUSED' })
     const reportOf = async (): Promise<unknown> =>
@@ -351,6 +353,30 @@ describe('the cloud’s own ledger', () => {
     })
   })
 
+  test('of what a dead letter of history still holds is refused, however old, and of a forgery beside it is not (G5, G8)', async () => {
+    await bench.startEffects()
+    const ledger = new Ledger()
+    const events = Array.from({ length: 4 }, () => ledger.next('device-1'))
+    await bench.publish(events.filter(({ event }) => event.sequence !== 2))
+    await until(async () =>
+      expect(await bench.rows(`select from tidegate.events where gateway = 'gateway-1'`)).toHaveLength(3),
+    )
+    await bench.rows(manyLettersSql, [1, 2])
+    // The first is known by its event, the second only by its bytes.
+    await bench.rows(
+      `update tidegate.dead_letters set consumer_group = 'history', gateway = 'gateway-1', epoch = $1, sequence = 2,
+         key = case letter when 1 then key else '\\x00' end`,
+      [epoch],
+    )
+    const request = { gateway: 'gateway-1', epoch, ranges: [{ from: 2, to: 2 }], settleMs: 0 }
+    await expect(bench.deeds.accept(deedOf(request))).rejects.toMatchObject({
+      code: 'ACCEPTANCE_REFUSED',
+      message: 'these may still come: letter 1 of history holds 2',
+    })
+    await bench.deeds.discard(deedOf({ filter: { letter: 1 } }))
+    await bench.deeds.accept(deedOf(request))
+  })
+
   test('takes an accepted loss from the command line, and says whose it is (G8)', async () => {
     const ledger = new Ledger()
     const events = Array.from({ length: 6 }, () => ledger.next('device-1'))
@@ -366,7 +392,17 @@ describe('the cloud’s own ledger', () => {
       code: 1,
       stderr: expect.stringContaining('ACCEPTANCE_REFUSED') as string,
     })
-    expect(await accept('3', '--reason', 'the disk burnt')).toMatchObject({ code: 0 })
+    // History has just learned of 4: 3 may be on a rung of its ladder.
+    expect(await accept('3', '--reason', 'the disk burnt')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining(
+        'these may still come: 3–3 is known to be missing for less than 600 s',
+      ) as string,
+    })
+    expect(await accept('3', '--reason', 'the disk burnt', '--settle', '0s')).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('No gateway signs it') as string,
+    })
     const said = await tidegate('audit', '--database', url)
     expect(said).toMatchObject({ code: 0 })
     expect(said.stdout).toMatch(

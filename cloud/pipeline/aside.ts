@@ -128,23 +128,41 @@ async function commit(live: readonly (readonly [Dying, DeadLetter])[], parts: Pa
   // A replay that has failed adds nothing: its letter is there (G5, G7).
   const fitting = full ? live.filter(([, { sent }]) => sent !== undefined) : live
   if (fitting.length > 0) await add(fitting, parts)
-  if (full && fitting.length < live.length) throw full
+  if (!full || fitting.length === live.length) return
+  // Nor does what is delivered again while its letter is open: it waits for no room.
+  const fresh = live.filter(([, { sent }]) => sent === undefined)
+  if ((await settleThere(fresh, parts)) < fresh.length) throw full
+}
+
+/** Those that are letters already. Answers how many they are. */
+async function settleThere(fresh: readonly (readonly [Dying, DeadLetter])[], parts: Parts): Promise<number> {
+  const { storage, letters, cutOff } = parts
+  const made = fresh.map(([, letter]) => letter)
+  const numbers = await storage.transaction((tx) => letters.lettersIn(tx).failedAgain(made), cutOff)
+  const there = fresh.flatMap(([dying], index) => {
+    const letter = numbers[index]
+    return letter === undefined ? [] : [{ dying, added: { letter, isNew: false } }]
+  })
+  for (const { dying, added } of there) settleDead(dying, added, parts)
+  return there.length
 }
 
 async function add(live: readonly (readonly [Dying, DeadLetter])[], parts: Parts): Promise<void> {
-  const { consumer, storage, letters, settlement, observer, tellFailed, cutOff } = parts
-  const { group } = consumer
+  const { storage, letters, cutOff } = parts
   const { lettersIn } = letters
   const added = await addLetters(
     live.map(([, letter]) => letter),
     { storage, lettersIn, cutOff },
   )
-  for (const [index, [dying]] of live.entries()) {
-    const { delivery, error, event } = dying
-    const { letter, isNew } = added[index] as Added
-    if (isNew && letter !== undefined) letters.mirror(group, () => mirrorLetter(dying, letter))
-    observer.failed(group, 'dead', codeOf(error), delivery.attempt)
-    tellFailed({ delivery, event, error, outcome: { kind: 'dead', letter } })
-    settlement.settle(delivery, 'dead')
-  }
+  for (const [index, [dying]] of live.entries()) settleDead(dying, added[index] as Added, parts)
+}
+
+function settleDead(dying: Dying, { letter, isNew }: Added, parts: Parts): void {
+  const { consumer, letters, settlement, observer, tellFailed } = parts
+  const { group } = consumer
+  const { delivery, error, event } = dying
+  if (isNew && letter !== undefined) letters.mirror(group, () => mirrorLetter(dying, letter))
+  observer.failed(group, 'dead', codeOf(error), delivery.attempt)
+  tellFailed({ delivery, event, error, outcome: { kind: 'dead', letter } })
+  settlement.settle(delivery, 'dead')
 }

@@ -85,6 +85,17 @@ const groupsNow = () =>
      from tidegate.failure_groups order by fingerprint`,
   )
 
+/** The messages of the only letter's failures. */
+async function storyOf(storage: Storage): Promise<string[]> {
+  const [row] =
+    'dead' in storage
+      ? (storage as ReturnType<typeof createFakeStorage>).dead()
+      : await postgres.query<{ failures: { message: string }[] }>(
+          'select failures from tidegate.dead_letters',
+        )
+  return (row?.failures ?? []).map(({ message }) => message)
+}
+
 describe.each<[string, () => Storage, (tx: Statements) => DeadLetters]>([
   ['in memory', () => createFakeStorage(), fakeDeadLetters],
   ['PostgreSQL', () => postgresStorage(postgres), postgresDeadLetters],
@@ -104,6 +115,27 @@ describe.each<[string, () => Storage, (tx: Statements) => DeadLetters]>([
     expect(same?.letter).toBe(first?.letter)
     expect(new Set([first?.letter, second?.letter, elsewhere?.letter]).size).toBe(3)
     expect(await put([letterOf({ event })])).toEqual([{ letter: first?.letter, isNew: false }])
+  })
+
+  test('of what fails again while its letter is open, the letter has a further failure, once each, the newest ten (G5, G7)', async () => {
+    const storage = open()
+    const event = eventOf()
+    const at = (second: number): DeadLetter => ({
+      ...letterOf({ event }),
+      failures: [
+        { attempt: 1, at: new Date(second * 1000).toISOString(), code: 'ODD', message: `${second}` },
+      ],
+      lastFailedAt: new Date(second * 1000).toISOString(),
+    })
+    const failedAgain = (letter: DeadLetter): Promise<(number | undefined)[]> =>
+      storage.transaction((tx) => lettersIn(tx).failedAgain([letter]), never)
+    expect(await failedAgain(at(0))).toEqual([undefined])
+    const [added] = await storage.transaction((tx) => lettersIn(tx).add([at(0)]), never)
+    expect(await failedAgain(at(0))).toEqual([added?.letter])
+    for (let second = 1; second <= 11; second++) await failedAgain(at(second))
+    // Added once more is the same.
+    await storage.transaction((tx) => lettersIn(tx).add([at(12)]), never)
+    expect(await storyOf(storage)).toEqual([3, 4, 5, 6, 7, 8, 9, 10, 11, 12].map(String))
   })
 
   test('what is rolled back is no letter', async () => {

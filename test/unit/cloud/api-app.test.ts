@@ -211,6 +211,31 @@ describe('a request', () => {
     expect(JSON.stringify(await problemIn(broken))).not.toContain('canary')
   })
 
+  test.each([
+    ['as deep as may be', '['.repeat(97) + ']'.repeat(97), 200],
+    ['with brackets in texts', JSON.stringify(`${'['.repeat(500)}\\"${'{'.repeat(500)}`), 200],
+    ['a level too deep', '['.repeat(98) + ']'.repeat(98), 400],
+    ['of arrays as far as it takes', '['.repeat(100_000) + ']'.repeat(100_000), 400],
+    ['of objects as far as it takes', `${'{"a":'.repeat(40_000)}1${'}'.repeat(40_000)}`, 400],
+    ['that ends in the middle', '['.repeat(50), 400],
+    ['that is no JSON', 'undefined', 400],
+    ['in no UTF-8', '"\ud800', 400],
+  ])('with a body %s is answered, and never with a fault of ours (G7)', async (_, value, status) => {
+    const { deeds } = recordingDeeds()
+    const api = createTestApi({ parts: { reads, deeds } })
+    const token = await api.tokenOf('editor')
+    // The value lies three levels deep.
+    const body = `{"reason":"unit","patch":[{"op":"add","path":"/a","value":${value}}]}`
+    const answer = await api.ask('/v1/dead-letters/7/edit', {
+      token,
+      method: 'POST',
+      body,
+      headers: { 'if-match': '*' },
+    })
+    expect(answer.status).toBe(status)
+    if (status === 400) expect(await problemIn(answer)).toMatchObject({ status, code: 'BODY_UNREADABLE' })
+  })
+
   test('for a replay is answered with where to ask for it; a dry run with what would be done, and needs no reason', async () => {
     const { deeds, calls } = recordingDeeds()
     const api = createTestApi({ parts: { reads, deeds } })

@@ -93,7 +93,15 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const databaseFault = (): string | undefined => sharing?.fault
     const brokersUp = (): Record<string, boolean> => ({ consume: consuming.up, publish: publishing.up })
     const findings = (): QueueCheck['findings'] => check.findings
-    const state = { groups, letters: () => letters.standing(), databaseFault, brokersUp, findings, tls }
+    const state = {
+      groups,
+      letters: () => letters.standing(),
+      replays: () => letters.replays(),
+      databaseFault,
+      brokersUp,
+      findings,
+      tls,
+    }
     const ops = createOps(opsSettings(config, state))
     const shared = {
       ...groupSettings(config),

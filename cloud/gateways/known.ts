@@ -34,9 +34,25 @@ export interface KnownGatewaysOptions {
 export async function startKnowing({ database, clock, log }: KnownGatewaysOptions): Promise<KnownGateways> {
   const stopping = new AbortController()
   // Of one moment: half of a renaming, or of a move of devices, would be another registry than anybody had made.
-  const readAll = (before: DevicesRead): Promise<Known> => database.snapshot((query) => readIn(query, before))
+  const readAll = (before: DevicesRead, onRegistry?: (registry: Registry) => void): Promise<Known> =>
+    database.snapshot((query) => readIn(query, before, onRegistry))
   const told = new Set<string>()
   let known = await readAll(new Map())
+
+  /** A suspension waits for no devices, of which there may be a million to be read; all else is taken with them. */
+  function suspend(read: Registry): void {
+    const { registry } = known
+    const isNew = (name: string): boolean =>
+      read.stateOf(name) === 'suspended' && registry.stateOf(name) !== 'suspended'
+    if (!registry.gateways.some(({ name }) => isNew(name))) return
+    known = {
+      ...known,
+      registry: {
+        ...registry,
+        stateOf: (name) => (read.stateOf(name) === 'suspended' ? 'suspended' : registry.stateOf(name)),
+      },
+    }
+  }
 
   function take(read: Known): void {
     // Fewer are a decision. None at all is a table that was emptied, or a database that was restored from before.
@@ -67,7 +83,7 @@ export async function startKnowing({ database, clock, log }: KnownGatewaysOption
     for (;;) {
       try {
         await clock.sleep(refreshMs, stopping.signal)
-        take(await readAll(known.devicesRead))
+        take(await readAll(known.devicesRead, suspend))
       } catch (error) {
         if (isAbort(error)) return
         log.warn({ code: codeOf(error) }, `could not read who the gateways are: ${messageOf(error)}`)
@@ -96,8 +112,13 @@ interface Known {
   devicesRead: DevicesRead
 }
 
-async function readIn(query: Query, before: DevicesRead): Promise<Known> {
+async function readIn(
+  query: Query,
+  before: DevicesRead,
+  onRegistry?: (registry: Registry) => void,
+): Promise<Known> {
   const registry = await readRegistry(query)
+  onRegistry?.(registry)
   const devicesRead = await readDevices(query, registry.gateways, before)
   return knownOf(registry, devicesRead)
 }

@@ -160,6 +160,9 @@ describe('the command line, over the API', () => {
       local('groups', 'pause', 'alerts', '--dry-run'),
     ])
     expect(dry.map(({ code, stderr }) => [code, stderr])).toEqual(dry.map(() => [0, '']))
+    // They look, too.
+    expect(dry[1]?.stdout).toBe('replay 1 is done: nothing would change\n')
+    expect(dry[2]?.stdout).toBe(`would change ${seeded.fingerprint}, of alerts:\n  owner: none -> bob\n`)
     expect(done.map(({ verb }) => verb)).toEqual(['edit', 'try-edit'])
     expect((await local('groups', 'list')).stdout).not.toContain('paused')
     done.length = 1
@@ -226,7 +229,11 @@ describe('the command line, over the API', () => {
     expect(seen.code).toBe(0)
     const [, jti = ''] = /token (\S+) of bob/.exec(stderr) ?? []
     expect((await local('token', 'list')).stdout).toContain(jti)
+    expect((await local('token', 'revoke', jti, '--dry-run')).stdout).toMatch(
+      new RegExp(`^would take ${jti} back, of \\S+ \\(.*\\), good until 20`),
+    )
     expect((await local('token', 'revoke', jti, '--reason', 'lost')).code).toBe(0)
+    expect((await local('token', 'revoke', jti, '--dry-run')).stdout).toContain('nothing would change')
     const gone = await command(['dead', 'groups', '--api', served.url], { TIDEGATE_TOKEN: stdout.trim() })
     expect([gone.code, gone.stderr]).toEqual([3, expect.stringContaining('taken back')])
     const inClear = await command(['dead', 'list', '--api', 'http://cloud.example'], {

@@ -22,7 +22,7 @@ import { startRun, type Run } from './run.ts'
 import type { Tree } from './stack/config.ts'
 import { startStack, type Stack } from './stack/stack.ts'
 import { unfinished } from './report/unfinished.ts'
-import { untilLetter, walkText } from './walk.ts'
+import { startWalk, type Walk } from './walk.ts'
 import { waitingOf } from './watch/flow.ts'
 
 export interface ConductOptions {
@@ -67,7 +67,6 @@ export async function conduct(options: ConductOptions, process: NodeJS.Process):
     const stack = (started.stack = await startStackOn(stage, options))
     sayHowToLook(stack, screen)
     const run = (started.run = await startRunOn(stage, stack, options))
-    if (options.walk) sayWalkSoon(stage, run, stack)
     const { saboteur, fleet } = run
     const { forMs, faults } = options
     await untilOver({ forMs, faults, saboteur, finished: fleet.finished, clock: systemClock }, stage.stop)
@@ -180,6 +179,12 @@ async function startRunOn(stage: Stage, stack: Stack, options: ConductOptions): 
       visitor,
     }),
   )
+  const letterToShow = (): Promise<number | undefined> => run.letterToShow()
+  const say = (text: string): void => screen.say(text)
+  const cloudConfig = stack.configFiles.clouds[0] ?? ''
+  const walk = options.walk
+    ? scope.own(startWalk({ letterToShow, say, cloudConfig, clock: systemClock }))
+    : undefined
   stage.onKey(
     keysFor({
       run,
@@ -187,7 +192,7 @@ async function startRunOn(stage: Stage, stack: Stack, options: ConductOptions): 
       quit,
       fail,
       screen,
-      lookInside: () => lookInside(run, stack, stage, options.walk),
+      lookInside: () => lookInside(stack, stage, walk),
     }),
   )
   const { title, forMs, faults } = options
@@ -247,26 +252,10 @@ Look inside with your own clients:
 `)
 }
 
-/** As soon as there is a letter: commands that name it. */
-function sayWalkSoon({ screen, scope }: Stage, run: Run, { configFiles }: Stack): void {
-  const over = new AbortController()
-  const letterToShow = (): Promise<number | undefined> => run.letterToShow()
-  const told = untilLetter({ letterToShow, clock: systemClock }, over.signal).then((letter) => {
-    if (letter !== undefined) screen.say(walkText(letter, configFiles.clouds[0] ?? ''))
-  })
-  scope.own({
-    close: () => {
-      over.abort()
-      return told
-    },
-  })
-}
-
 /** A database that is away tells of no letter. */
-async function lookInside(run: Run, stack: Stack, { screen }: Stage, walk: boolean): Promise<void> {
+async function lookInside(stack: Stack, { screen }: Stage, walk: Walk | undefined): Promise<void> {
   sayHowToLook(stack, screen)
-  const letter = walk ? await run.letterToShow().catch(() => undefined) : undefined
-  if (letter !== undefined) screen.say(walkText(letter, stack.configFiles.clouds[0] ?? ''))
+  await walk?.sayNow()
 }
 
 /** What somebody who quits is told, after what could be proven. Resolves with the exit code. */

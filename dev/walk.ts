@@ -24,6 +24,41 @@ export async function untilLetter(
   }
 }
 
+/** Who tells of the first letter, with commands that name it. */
+export interface Walk {
+  /** The same again, of the oldest that is open now; nothing if there is none, or the database is away. */
+  sayNow(): Promise<void>
+  /** Waits for no letter any longer. Idempotent. */
+  close(): Promise<void>
+}
+
+export function startWalk(parts: {
+  letterToShow: () => Promise<number | undefined>
+  say: (text: string) => void
+  /** The file of a cloud's configuration. */
+  cloudConfig: string
+  clock: Clock
+}): Walk {
+  const { letterToShow, say, cloudConfig } = parts
+  const over = new AbortController()
+  const tell = (letter: number | undefined): void => {
+    if (letter !== undefined) say(walkText(letter, cloudConfig))
+  }
+  async function run(): Promise<void> {
+    tell(await untilLetter(parts, over.signal))
+  }
+  const running = run()
+  return {
+    async sayNow() {
+      tell(await letterToShow().catch(() => undefined))
+    },
+    close() {
+      over.abort()
+      return running
+    },
+  }
+}
+
 /** How a letter is found, understood, repaired and replayed: commands that work as they stand, one after another. */
 export function walkText(letter: number, cloudConfig: string): string {
   const config = `--config ${pathOf(cloudConfig)}`

@@ -39,21 +39,6 @@ export async function startKnowing({ database, clock, log }: KnownGatewaysOption
   const told = new Set<string>()
   let known = await readAll(new Map())
 
-  /** A suspension waits for no devices, of which there may be a million to be read; all else is taken with them. */
-  function suspend(read: Registry): void {
-    const { registry } = known
-    const isNew = (name: string): boolean =>
-      read.stateOf(name) === 'suspended' && registry.stateOf(name) !== 'suspended'
-    if (!registry.gateways.some(({ name }) => isNew(name))) return
-    known = {
-      ...known,
-      registry: {
-        ...registry,
-        stateOf: (name) => (read.stateOf(name) === 'suspended' ? 'suspended' : registry.stateOf(name)),
-      },
-    }
-  }
-
   function take(read: Known): void {
     // Fewer are a decision. None at all is a table that was emptied, or a database that was restored from before.
     if (read.registry.gateways.length === 0 && known.registry.gateways.length > 0) {
@@ -83,7 +68,7 @@ export async function startKnowing({ database, clock, log }: KnownGatewaysOption
     for (;;) {
       try {
         await clock.sleep(refreshMs, stopping.signal)
-        take(await readAll(known.devicesRead, suspend))
+        take(await readAll(known.devicesRead, (registry) => (known = suspending(known, registry))))
       } catch (error) {
         if (isAbort(error)) return
         log.warn({ code: codeOf(error) }, `could not read who the gateways are: ${messageOf(error)}`)
@@ -110,6 +95,17 @@ interface Known {
   registry: Registry
   devices: RegisteredDevices
   devicesRead: DevicesRead
+}
+
+/** A suspension waits for no devices, of which there may be a million to be read; all else is taken with them. */
+function suspending(known: Known, read: Registry): Known {
+  const { registry } = known
+  const isNew = (name: string): boolean =>
+    read.stateOf(name) === 'suspended' && registry.stateOf(name) !== 'suspended'
+  if (!registry.gateways.some(({ name }) => isNew(name))) return known
+  const stateOf: Registry['stateOf'] = (name) =>
+    read.stateOf(name) === 'suspended' ? 'suspended' : registry.stateOf(name)
+  return { ...known, registry: { ...registry, stateOf } }
 }
 
 async function readIn(

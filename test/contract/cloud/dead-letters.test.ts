@@ -66,6 +66,8 @@ const eventOf = (device = 'device-1'): Event => ledger.next(device).event
 const withMessage = (message: string): Error =>
   Object.assign(new Error(message), { code: 'SITE_UNKNOWN', stack: '' })
 
+const rareLetter = (): DeadLetter => letterOf({ event: eventOf(), error: withMessage('rare') })
+
 let postgres: Database
 beforeAll(async () => {
   postgres = poolOf({ url: await createDatabase(), poolMax: 4, applicationName: 'test' })
@@ -321,15 +323,14 @@ describe('dead letters in PostgreSQL', () => {
   })
 
   test('a cause that gets a letter while it is being forgotten stays (G5)', async () => {
-    const letter = (): DeadLetter => letterOf({ event: eventOf(), error: withMessage('rare') })
-    await add([letter()])
+    await add([rareLetter()])
     await upkeep().fold()
     await postgres.query('delete from tidegate.dead_letters')
     await upkeep().fold()
     await postgres.query(`update tidegate.failure_groups set last_seen = now() - interval '91 d'`)
     let forgetting: Promise<unknown> = Promise.resolve()
     await postgresStorage(postgres).transaction(async (tx) => {
-      await postgresDeadLetters(tx).add([letter()])
+      await postgresDeadLetters(tx).add([rareLetter()])
       forgetting = upkeep().age(90 * 86_400_000, never)
       await vi.waitFor(async () => {
         const waiting = await postgres.query(

@@ -56,8 +56,8 @@ test('a suspension waits for no devices that are still being read, and stays whe
     log: silentLog,
   })
   expect(known.devices.maySpeakFor('gateway-2', 'sensor-1')).toBe(true)
-  let fail: (error: Error) => void = () => {}
-  reading = new Promise((_, reject) => (fail = reject))
+  const failing: { reject?: (error: Error) => void } = {}
+  reading = new Promise((_, reject) => (failing.reject = reject))
   ;[version, state] = ['v2', 'suspended']
   await clock.advance(5_000)
   await settled()
@@ -67,7 +67,7 @@ test('a suspension waits for no devices that are still being read, and stays whe
     known.devices.maySpeakFor('gateway-2', 'sensor-1'),
   ]
   expect(now()).toEqual(['suspended', 'active', true])
-  fail(new Error('down'))
+  failing.reject?.(new Error('down'))
   await settled()
   expect(now()).toEqual(['suspended', 'active', true])
   // Taken back: with all else, as before.

@@ -41,6 +41,7 @@ on conflict (consumer_group, key) where state in ('open', 'replaying') do nothin
 returning letter, consumer_group, encode(key, 'hex')`
 
 // Locked in one order, as those that are added. What was told before, as of a delivery whose acknowledgement was lost, is told once.
+// Compared as JSON has it: anybody may have written a failure, also with what is no text of PostgreSQL's once it is read.
 const failedAgainSql = `
 with asked as (
   select * from unnest($1::text[], $2::bytea[], $3::text[], $4::text[]) as s (consumer_group, key, failures, last_failed_at)
@@ -58,8 +59,7 @@ update tidegate.dead_letters as d set
         select 1 as part, n, one from json_array_elements(d.failures) with ordinality as o (one, n)
         union all
         select 2, n, one from json_array_elements(mine.failures) with ordinality as o (one, n)
-        where not exists (select from json_array_elements(d.failures) as b (before)
-                          where before ->> 'at' = one ->> 'at' and before ->> 'attempt' = one ->> 'attempt')
+        where not exists (select from json_array_elements(d.failures) as b (before) where before::text = one::text)
       ) as told order by part desc, n desc limit ${listedFailuresMax}) as newest)
 from mine where d.letter = mine.letter
 returning d.letter, d.consumer_group, encode(d.key, 'hex')`

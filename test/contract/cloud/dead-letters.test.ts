@@ -134,6 +134,10 @@ describe.each<[string, () => Storage, (tx: Statements) => DeadLetters]>([
     expect(await failedAgain(at(0))).toEqual([undefined])
     const [added] = await storage.transaction((tx) => lettersIn(tx).add([at(0)]), never)
     expect(await failedAgain(at(0))).toEqual([added?.letter])
+    // As a publisher may have written it.
+    const odd = { attempt: 1, at: '\0', code: 'ODD', message: '\0 \ud800' }
+    expect(await failedAgain({ ...at(0), failures: [odd] })).toEqual([added?.letter])
+    expect(await failedAgain({ ...at(0), failures: [odd] })).toEqual([added?.letter])
     for (let second = 1; second <= 11; second++) await failedAgain(at(second))
     // Added once more is the same.
     await storage.transaction((tx) => lettersIn(tx).add([at(12)]), never)

@@ -233,8 +233,8 @@ class FakeTransaction implements Transaction {
     const name = `${group} ${key.toString('hex')}`
     const there = letters.get(name)
     if (there === undefined) return undefined
-    const told = new Set(there.failures.map(({ at, attempt }) => `${at} ${attempt}`))
-    const more = failures.filter(({ at, attempt }) => !told.has(`${at} ${attempt}`))
+    const told = new Set(there.failures.map((failure) => JSON.stringify(failure)))
+    const more = failures.filter((failure) => !told.has(JSON.stringify(failure)))
     const all = [...there.failures, ...more].slice(-10)
     letters.set(name, { ...there, failures: all, lastFailedAt })
     return there

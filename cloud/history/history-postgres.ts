@@ -4,30 +4,51 @@ import { bigintArray, doubleArray, textArray } from '../database/arrays-postgres
 import { isTaken } from '../database/faults-postgres.ts'
 import type { Statements } from '../database/statements.ts'
 
+/**
+ * Beyond a partition's own indexes, which hold for ever: an identity or a place may be in another week, if the event was numbered twice or
+ * an outbox was copied. Asked of the weeks around it only, row by row, so that one clock that is wrong does not widen it for the others.
+ */
+const elsewhereSql = (condition: string): string => `exists (
+  select from tidegate.events as e where ${condition}
+    and e.recorded_time >= s.recorded_time - $14::interval and e.recorded_time <= s.recorded_time + $14::interval)`
+
+const sameIdentity = 'e.id = s.id and e.source = s.source'
+const samePlace = 'e.gateway = s.gateway and e.epoch = s.epoch and e.sequence = s.sequence'
+
 // Sorted by place, so that rival transactions lock in one order.
 const appendSql = `
 insert into tidegate.events
-  (gateway, epoch, sequence, source, id, type, subject, dataschema, time, recorded_time, disposition, reason, body)
-select gateway, epoch, sequence, source, id, type, subject, dataschema, to_timestamp(time_ms / 1000),
-       to_timestamp(recorded_ms / 1000), disposition, reason, body::json
-from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-            $9::float8[], $10::float8[], $11::text[], $12::text[], $13::text[])
-  as s (gateway, epoch, sequence, source, id, type, subject, dataschema, time_ms, recorded_ms, disposition, reason,
-        body)
+  (era, gateway, epoch, sequence, source, id, type, subject, dataschema, time, recorded_time, disposition, reason, body)
+select (select tidegate.current_era()), gateway, epoch, sequence, source, id, type, subject, dataschema, time, recorded_time,
+       disposition, reason, body
+from (
+  select gateway, epoch, sequence, source, id, type, subject, dataschema, to_timestamp(time_ms / 1000) as time,
+         to_timestamp(recorded_ms / 1000) as recorded_time, disposition, reason, body::json as body
+  from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+              $9::float8[], $10::float8[], $11::text[], $12::text[], $13::text[])
+    as u (gateway, epoch, sequence, source, id, type, subject, dataschema, time_ms, recorded_ms, disposition, reason, body)
+  offset 0) as s
+where not ${elsewhereSql(sameIdentity)} and not ${elsewhereSql(samePlace)}
 order by gateway collate "C", epoch collate "C", sequence`
+
+const appendNewSql = `with new as (${appendSql} returning 1) select count(*)::int from new`
 
 // A conflict on either key is a row not returned.
 const appendFreshSql = `${appendSql}
 on conflict do nothing
 returning gateway, epoch, sequence, source, id`
 
-const findSql = `
-select gateway, epoch, sequence, source, id from tidegate.events
-where (source, id) in (select * from unnest($1::text[], $2::text[]))`
+const identitiesSql = `
+from unnest($1::text[], $2::text[], $3::float8[]) as s (source, id, recorded_ms)
+join lateral (
+  select * from tidegate.events as e where ${sameIdentity}
+    and e.recorded_time >= to_timestamp(s.recorded_ms / 1000) - $4::interval
+    and e.recorded_time <= to_timestamp(s.recorded_ms / 1000) + $4::interval
+  order by position limit 1) as e on true`
 
-const readSql = `
-select source, id, body::text from tidegate.events
-where (source, id) in (select * from unnest($1::text[], $2::text[]))`
+const findSql = `select e.gateway, e.epoch, e.sequence, e.source, e.id ${identitiesSql}`
+
+const readSql = `select e.source, e.id, e.body::text ${identitiesSql}`
 
 const noteSql = `
 insert into tidegate.ledger_notes
@@ -59,9 +80,21 @@ const readTogetherMax = 16
 
 type PlaceRow = [gateway: string, epoch: string, sequence: string, source: string, id: string]
 
-export function postgresHistory(statements: Statements): History {
+/** Longer than a device or an edge is likely to be put back to a former state, and short enough that a few weeks are asked. */
+export const dedupWindowMs = 14 * 24 * 3_600_000
+
+export interface HistoryOptions {
+  /** An identity or a place that was recorded within this long, either way, is found whichever week it is in (G4). */
+  dedupWindowMs: number
+}
+
+export function postgresHistory(
+  statements: Statements,
+  options: HistoryOptions = { dedupWindowMs },
+): History {
+  const window = `${Math.ceil(options.dedupWindowMs / 1000)} seconds`
   return {
-    append: (records) => append(statements, records),
+    append: (records) => appendApart(statements, records, window),
     async note(notes) {
       if (notes.length > 0) await statements.run('history-note', noteSql, noteColumns(notes))
     },
@@ -89,25 +122,50 @@ export function postgresHistory(statements: Statements): History {
   }
 }
 
-async function append(statements: Statements, records: readonly HistoryRecord[]): Promise<Appended[]> {
+/** Of two records with one identity, or one place, the second is told what it is by the first, which may be in another partition. */
+async function appendApart(
+  statements: Statements,
+  records: readonly HistoryRecord[],
+  window: string,
+): Promise<Appended[]> {
+  const appended: Appended[] = []
+  let together: HistoryRecord[] = []
+  let taken = new Set<string>()
+  for (const record of records) {
+    const keys = [placeKey(record), identityKey(record)]
+    if (keys.some((key) => taken.has(key))) {
+      appended.push(...(await append(statements, together, window)))
+      together = []
+      taken = new Set()
+    }
+    together.push(record)
+    for (const key of keys) taken.add(key)
+  }
+  appended.push(...(await append(statements, together, window)))
+  return appended
+}
+
+async function append(
+  statements: Statements,
+  records: readonly HistoryRecord[],
+  window: string,
+): Promise<Appended[]> {
   if (records.length === 0) return []
-  const values = columns(records)
-  if (records.length >= takenForNewMin && (await appendNew(statements, values)))
+  const values = [...columns(records), window]
+  if (records.length >= takenForNewMin && (await appendNew(statements, values, records.length)))
     return records.map(() => 'stored')
   const rows = await statements.run<PlaceRow>('history-append-fresh', appendFreshSql, values)
   const appended = new Set(rows.map((row) => row.join('\n')))
   if (appended.size === records.length) return records.map(() => 'stored')
   const fresh = records.map((record) => appended.delete(placeAndIdentity(record)))
-  const places = await findPlaces(
-    statements,
-    records.filter((_, index) => !fresh[index]),
-  )
+  const taken = records.filter((_, index) => !fresh[index])
+  const places = await findPlaces(statements, taken, window)
   const placeOf = (record: HistoryRecord): string | undefined => places.get(identityKey(record))
   const moved = records.filter((record, index) => {
     const place = placeOf(record)
     return !fresh[index] && place !== undefined && place !== placeKey(record)
   })
-  const rivals = await findRivals(statements, moved)
+  const rivals = await findRivals(statements, moved, window)
   return records.map((record, index): Appended => {
     if (fresh[index]) return 'stored'
     const place = placeOf(record)
@@ -121,14 +179,16 @@ async function append(statements: Statements, records: readonly HistoryRecord[])
 async function findRivals(
   statements: Statements,
   records: readonly HistoryRecord[],
+  window: string,
 ): Promise<Set<HistoryRecord>> {
   const rivals = new Set<HistoryRecord>()
   for (let at = 0; at < records.length; at += readTogetherMax) {
     const some = records.slice(at, at + readTogetherMax)
-    const rows = await statements.run<[source: string, id: string, body: string]>('history-read', readSql, [
-      some.map((record) => record.source),
-      some.map((record) => record.id),
-    ])
+    const rows = await statements.run<[source: string, id: string, body: string]>(
+      'history-read',
+      readSql,
+      identities(some, window),
+    )
     const bodies = new Map(rows.map(([source, id, body]) => [identityKey({ source, id }), body]))
     for (const record of some)
       if (!saysTheSame(bodies.get(identityKey(record)) ?? '', record.body)) rivals.add(record)
@@ -137,32 +197,43 @@ async function findRivals(
 }
 
 /** All of them, or none and the transaction is as it was: false if a place or an identity is taken. */
-async function appendNew(statements: Statements, values: readonly unknown[]): Promise<boolean> {
+async function appendNew(
+  statements: Statements,
+  values: readonly unknown[],
+  count: number,
+): Promise<boolean> {
   await statements.run('history-savepoint', 'savepoint history_append', [])
   try {
-    await statements.run('history-append', appendSql, values)
-    return true
+    const [[stored] = []] = await statements.run<[number]>('history-append', appendNewSql, values)
+    if (stored === count) return true
   } catch (error) {
     if (!isTaken(error)) throw error
-    await statements.run('history-back', 'rollback to savepoint history_append', [])
-    return false
   }
+  await statements.run('history-back', 'rollback to savepoint history_append', [])
+  return false
 }
 
 async function findPlaces(
   statements: Statements,
   records: readonly HistoryRecord[],
+  window: string,
 ): Promise<Map<string, string>> {
-  const rows = await statements.run<PlaceRow>('history-find', findSql, [
-    records.map((record) => record.source),
-    records.map((record) => record.id),
-  ])
+  const rows = await statements.run<PlaceRow>('history-find', findSql, identities(records, window))
   return new Map(
     rows.map(([gateway, epoch, sequence, source, id]) => [
       identityKey({ source, id }),
       placeKey({ gateway, epoch, sequence: Number(sequence) }),
     ]),
   )
+}
+
+function identities(records: readonly HistoryRecord[], window: string): unknown[] {
+  return [
+    textArray(records, (record) => record.source),
+    textArray(records, (record) => record.id),
+    doubleArray(records, (record) => record.recordedMs),
+    window,
+  ]
 }
 
 function columns(records: readonly HistoryRecord[]): Buffer[] {

@@ -11,6 +11,7 @@ import { gatewayDevices } from './0010-gateway-devices.ts'
 import { failures } from './0011-failures.ts'
 import { deeds } from './0012-deeds.ts'
 import { access } from './0013-access.ts'
+import { partitions } from './0014-partitions.ts'
 import type { Migration } from './migration.ts'
 
 export const migrations: readonly Migration[] = [
@@ -27,4 +28,5 @@ export const migrations: readonly Migration[] = [
   failures,
   deeds,
   access,
+  partitions,
 ]

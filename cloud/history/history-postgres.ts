@@ -88,9 +88,9 @@ export interface HistoryOptions {
 
 export function postgresHistory(
   statements: Statements,
-  options: HistoryOptions = { dedupWindowMs },
+  { dedupWindowMs: windowMs }: HistoryOptions = { dedupWindowMs },
 ): History {
-  const window = `${Math.ceil(options.dedupWindowMs / 1000)} seconds`
+  const window = `${Math.ceil(windowMs / 1000)} seconds`
   return {
     append: (records) => appendApart(statements, records, window),
     async note(notes) {

@@ -246,6 +246,10 @@ describe('a database of before there were weeks', () => {
     )
     const rowsOf = `select md5(string_agg(e.position || e.body::text || e.stored_time, ',' order by e.position)) as sum, count(*)::int from tidegate.events as e`
     const before = await pool.query(rowsOf)
+    await pool.query(
+      'create view public.dashboard with (security_barrier) as select id, source, time from tidegate.events',
+    )
+    await pool.query('grant select on public.dashboard to public')
     const [file] = await pool.query<{ node: string }>(
       `select pg_relation_filenode('tidegate.events')::text as node`,
     )
@@ -269,6 +273,47 @@ describe('a database of before there were weeks', () => {
     )
     expect(Number(late?.position)).toBeGreaterThan(301)
     expect(late?.era).toBe(1)
+    expect(
+      await pool.query(
+        `select reloptions, relacl is not null as granted from pg_class where relname = 'dashboard'`,
+      ),
+    ).toEqual([{ reloptions: ['security_barrier=true'], granted: true }])
+    await pool.query(
+      `insert into tidegate.events (gateway, epoch, sequence, source, id, type, time, recorded_time, disposition, body)
+       values ('late', 'x', 2, '/devices/a', 'next week', 't', now(), now() + interval '8 days', 'accepted', '{}')`,
+    )
+    expect(
+      await pool.query(`select id from public.dashboard where id in ('late', 'next week') order by id`),
+    ).toEqual([{ id: 'late' }, { id: 'next week' }])
+    await pool.close()
+  })
+
+  test.each([
+    [
+      'materialized view daily',
+      'create materialized view public.daily as select source from tidegate.events',
+    ],
+    ['publication changes', 'create publication changes for table tidegate.events'],
+    [
+      'trigger mine',
+      `create function public.mine() returns trigger language plpgsql as $$ begin return new; end $$;
+       create trigger mine after insert on tidegate.events for each row execute function public.mine()`,
+    ],
+  ])('is left as it is while it has a %s, which would see the first week only', async (what, sql) => {
+    const former = await createDatabase()
+    const pool = poolOf({ url: former, poolMax: 2, applicationName: 'test' })
+    const step = { signal, log: silentLog }
+    await migrateDatabase(pool, migrations.slice(0, 13), step)
+    const client = new Client(former)
+    await client.connect()
+    await client.query(sql)
+    await expect(migrateDatabase(pool, migrations, step)).rejects.toMatchObject({
+      code: 'MIGRATION_BLOCKED',
+      message: expect.stringContaining(what.split(' ').at(-1) as string) as string,
+    })
+    const { rows } = await client.query('select max(version)::int as step from tidegate.migrations')
+    expect(rows).toEqual([{ step: 13 }])
+    await client.end()
     await pool.close()
   })
 })

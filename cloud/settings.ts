@@ -24,8 +24,17 @@ const idleMarginMs = 30_000
 /** Besides those of the groups: the heartbeat of sharing, the replayer, what is to be published, and what else asks now and then. */
 const poolSpare = 4
 
-export function consumerSettings({ consumers, retry, handlerTimeout }: CloudConfig): ConsumersOptions {
-  return { consumers, defaults: { ladderMs: retry.ladder, timeoutMs: handlerTimeout } }
+export function consumerSettings({
+  consumers,
+  retry,
+  handlerTimeout,
+  history,
+}: CloudConfig): ConsumersOptions {
+  return {
+    consumers,
+    defaults: { ladderMs: retry.ladder, timeoutMs: handlerTimeout },
+    history: { dedupWindowMs: history.dedupWindow },
+  }
 }
 
 export function databaseSettings(

@@ -97,7 +97,11 @@ export async function openSteppedWorld(): Promise<SteppedWorld> {
   await bench.declareExchange()
   const broker = await connectTo(bench.url)
   const formerQueue = formerDeadQueue('effects')
-  const given = { 'x-queue-type': 'quorum', 'x-overflow': 'reject-publish', 'x-max-length': 1_000_000 } as const
+  const given = {
+    'x-queue-type': 'quorum',
+    'x-overflow': 'reject-publish',
+    'x-max-length': 1_000_000,
+  } as const
   await broker.client.queueDeclare({ queue: formerQueue, durable: true, arguments: { ...given } })
   const publisher = broker.client.createPublisher({ confirm: true })
   const config = bench.config({

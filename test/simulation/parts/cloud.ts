@@ -1,6 +1,6 @@
 import { codeOf, TidegateError } from '../../../src/errors.ts'
 import type { Logger } from '../../../src/log.ts'
-import { mirrorQueue, rungName } from '../../../src/contract/wire.ts'
+import { formerDeadQueue, mirrorQueue, rungName } from '../../../src/contract/wire.ts'
 import { rabbitDeliveries } from '../../../cloud/amqp/deliveries-rabbit.ts'
 import { type Consumer, defineConsumer } from '../../../cloud/pipeline/consumer.ts'
 import { configured } from '../../../cloud/pipeline/definition.ts'
@@ -8,14 +8,18 @@ import { historyConsumer } from '../../../cloud/history/consumer.ts'
 import { rollupsConsumer } from '../../../cloud/projections/rollups.ts'
 import type { Deliveries, Sidings } from '../../../cloud/amqp/delivery.ts'
 import type { LetterBox } from '../../../cloud/letters/dead-letters.ts'
-import { nothingReplayed } from '../../../cloud/replays/replayed.ts'
+import { startFormerLetters } from '../../../cloud/letters/former-letters.ts'
+import { Guard } from '../../../cloud/protection/guard.ts'
+import { startWatching } from '../../../cloud/protection/watch.ts'
+import type { Outbound } from '../../../cloud/replays/outbound.ts'
+import { startReplayer } from '../../../cloud/replays/replayer.ts'
 import { noObserver } from '../../../cloud/pipeline/observer.ts'
 import { createPipeline, type Pipeline } from '../../../cloud/pipeline/pipeline.ts'
 import { DevicePatterns, type RegisteredDevices, registeredDevices } from '../../../cloud/gateways/devices.ts'
 import { emptyRegistry } from '../../../cloud/gateways/registry.ts'
 import { provenance } from '../../../cloud/gateways/provenance.ts'
 import { schemaCheck } from '../../../cloud/pipeline/schema-check.ts'
-import { exchangeTopology, groupTopology } from '../../../cloud/amqp/topology.ts'
+import { exchangeTopology, groupTopology, type Topology } from '../../../cloud/amqp/topology.ts'
 import { eventKey } from '../../../src/contract/event.ts'
 import type { SimulatedBroker } from './broker.ts'
 import type { Chance } from '../plan/chance.ts'
@@ -23,11 +27,13 @@ import { connectionFor, type SimulatedChannel } from './channel.ts'
 import type { SimulatedDatabase } from './database.ts'
 import type { Effect } from './tables.ts'
 import type { Journal } from './journal.ts'
+import { lookedAfter, type Operator } from './operator.ts'
 import { gatewayName, type Settings } from '../plan/settings.ts'
 import { intruderName } from './intruder.ts'
 import { SimulatedProcess } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
 import { simulatedDeadLetters, simulatedHistory, simulatedRollups } from './transaction.ts'
+import { simulatedReplayed, simulatedReplays, statesFor } from './workplace.ts'
 import { schemasOf } from '../plan/schemas.ts'
 import type { Truth } from './truth.ts'
 
@@ -39,6 +45,7 @@ export interface CloudParts {
   database: SimulatedDatabase
   truth: Truth
   settings: Settings
+  operator: Operator
   log: Logger
 }
 
@@ -46,6 +53,9 @@ export const groupNames = ['history', 'rollups', 'effects'] as const
 const history = historyConsumer(simulatedHistory)
 const rollups = rollupsConsumer(simulatedRollups)
 const heartbeatMs = 10_000
+const replayLeaseMs = 10_000
+/** Its own word may be on its way when it is told once, or twice. */
+const followsMax = 3
 /** Of the groups that must never give up: long enough for any number of frozen instances in a run. */
 const longLadderMs = [1000, 2000, ...Array.from({ length: 18 }, () => 3000)]
 
@@ -58,6 +68,13 @@ export function declareAll(broker: SimulatedBroker, settings: Settings): void {
     const types = group === 'history' ? [...history.types] : ['#']
     broker.declare(groupTopology({ group, types, ordered: true, ladderMs, partitions, mirror: true }))
   }
+  if (!settings.workplace) return
+  const arguments_ = { 'x-overflow': 'reject-publish' }
+  broker.declare({
+    exchanges: [],
+    queues: [{ name: formerDeadQueue(lookedAfter), arguments: arguments_ }],
+    bindings: [],
+  } as unknown as Topology)
 }
 
 /** One instance of the cloud: every group's real pipeline on real deliveries over simulated channels. */
@@ -66,6 +83,10 @@ export class Cloud {
   process: SimulatedProcess | undefined
   private pipelines: Pipeline[] = []
   private deliveries: Deliveries[] = []
+  /** What else is to be closed at an orderly stop. */
+  private others: { close(): Promise<void> }[] = []
+  /** When the guard was told of its group, and had done what follows of it: by true time, the newest last. */
+  private followed: { toldMs: number; doneMs: number }[] = []
   private readonly channels = new Set<SimulatedChannel>()
   private readonly parts: CloudParts
 
@@ -94,7 +115,8 @@ export class Cloud {
     if (!process?.alive) return
     parts.journal.tell(this.name, 'stops')
     for (const part of deliveries) part.stop()
-    await Promise.all(pipelines.map((pipeline) => pipeline.close(5000)))
+    const others = this.others.map((one) => one.close())
+    await Promise.all([...pipelines.map((pipeline) => pipeline.close(5000)), ...others])
     await Promise.all(deliveries.map((part) => part.close()))
     if (!process.alive) return
     process.alive = false
@@ -143,7 +165,7 @@ export class Cloud {
     const devices = devicesOf(settings)
     const shared = {
       storage: database.storageFor(process),
-      replayedIn: () => nothingReplayed,
+      replayedIn: simulatedReplayed,
       sidings: this.sidingsFor(process),
       letters: this.lettersFor(process),
       provenance: provenance({
@@ -171,30 +193,115 @@ export class Cloud {
     }
     this.pipelines = []
     this.deliveries = []
+    this.others = []
+    const guard = settings.workplace ? this.guardFor(process) : undefined
     const defaults = { ladderMs: longLadderMs, timeoutMs: settings.handlerTimeoutMs }
     for (const defined of [history, rollups, this.effectsFor(process)]) {
       const consumer = configured(defined, defaults)
-      const pipeline = createPipeline({ ...shared, consumer })
+      const isGuarded = consumer.group === lookedAfter && guard !== undefined
+      const pipeline = createPipeline({ ...shared, consumer, ...(isGuarded && { gate: guard.gate }) })
       const deliveries = rabbitDeliveries({
         connection,
         group: consumer.group,
         partitions: settings.partitions,
         prefetch: settings.prefetch,
         declare: async () => {},
+        ...(isGuarded && { isHeld: () => pipeline.heldBy !== undefined || guard.gate.closed }),
         clock,
         random: random.random,
         log,
       })
+      if (isGuarded)
+        guard.over({ pause: () => deliveries.pause(), resume: () => deliveries.resume() })
       deliveries.start((delivery) => pipeline.take(delivery))
       this.pipelines.push(pipeline)
       this.deliveries.push(deliveries)
+    }
+    if (!settings.workplace) return
+    const { storage, letters } = shared
+    const connections = { consuming: connection, publishing: connection }
+    const common = { clock, random: random.random, log }
+    this.others.push(
+      startFormerLetters({ group: lookedAfter, ...connections, storage, letters, ...common }),
+      startReplayer({
+        replaysUntil: (signal) => simulatedReplays(database, process, replayLeaseMs, signal),
+        outbound: this.outboundFor(process),
+        partitions: settings.partitions,
+        clock,
+        log,
+        lookEveryMs: 2_000,
+        settleWithinMs: 60_000,
+        pageMax: 3,
+        outstandingMax: 6,
+      }),
+    )
+  }
+
+  /** Whether it does what it is told is looked at from outside: see `mayHandle`. */
+  private guardFor(process: SimulatedProcess): Guard {
+    const { database, operator, log } = this.parts
+    const { clock } = process
+    const states = statesFor(database, process, operator.states)
+    const guard = new Guard({
+      group: lookedAfter,
+      instance: this.name,
+      states,
+      killSwitch: { after: 6, share: 0.5, windowMs: 20_000, pauseMs: 3_000 },
+      ratePerSecond: undefined,
+      membersNow: () => 1,
+      clock,
+      log,
+    })
+    this.followed = []
+    const { followed } = this
+    const follow = guard.follow.bind(guard)
+    guard.follow = async (state, nowMs, askedAtMs) => {
+      await follow(state, nowMs, askedAtMs)
+      followed.push({ toldMs: nowMs, doneMs: this.parts.scheduler.nowMs })
+      if (followed.length > followsMax) followed.shift()
+    }
+    this.others.push(startWatching({ states, guards: [{ guard }], everyMs: 1_000, clock, log }))
+    return guard
+  }
+
+  /** G5: who has been told some times that the group is held, by a person or as it tripped, begins nothing of it. */
+  private async mayHandle(beganAtMs: number): Promise<void> {
+    const { journal, operator } = this.parts
+    const { states } = await operator.states.read()
+    const held = states.find(({ group, state }) => group === lookedAfter && state !== 'trial')
+    if (held === undefined) return
+    const told = this.followed.filter(({ toldMs, doneMs }) => toldMs > held.sinceMs && doneMs < beganAtMs)
+    if (told.length === followsMax)
+      journal.violate('G5', `${this.name} handles an event of a group that is ${held.state}`)
+  }
+
+  /** Straight to the queue of the letter's group, or to nobody. */
+  private outboundFor(process: SimulatedProcess): Pick<Outbound, 'send'> {
+    const { broker, random, settings, truth, journal } = this.parts
+    return {
+      async send(target, { body, headers, properties }) {
+        if (target.kind !== 'queue') throw new Error('nothing is admitted here')
+        await process.step('replay', random.between(0.1, settings.latencyMsMax))
+        truth.retried.add(`${lookedAfter} ${body.toString()}`)
+        if (!broker.up) throw unproven('connection refused')
+        const routingKey = target.queue
+        const answer = broker.publish({ exchange: '', routingKey, body, headers, properties: { ...properties } })
+        if (answer !== 'routed') throw unproven(answer)
+        journal.count('letter-replayed')
+        if (broker.letterConfirmsToLose > 0) {
+          broker.letterConfirmsToLose -= 1
+          throw unproven('no confirm')
+        }
+        await process.step('replay confirmed', random.between(0.1, settings.latencyMsMax))
+      },
     }
   }
 
   /** A handler that does, fails and hangs as the event's ID says. */
   private effectsFor(process: SimulatedProcess): Consumer {
-    const { settings, random } = this.parts
-    const group = 'effects'
+    const { settings, random, operator } = this.parts
+    const group = lookedAfter
+    const mayHandle = this.mayHandle.bind(this)
     return defineConsumer({
       group,
       types: ['#'],
@@ -210,9 +317,10 @@ export class Cloud {
           sequence,
           text: delivery.text.toString(),
         }
-        await tx.query('insert', [effect])
+        await tx.query('insert', [effect, settings.workplace ? mayHandle : undefined])
         const [what] = event.id.split('-')
-        if (what === 'hopeless') throw new Error('cannot be done')
+        if (operator.failing) throw new Error('nothing can be done')
+        if (what === 'hopeless' && !operator.mended) throw new Error('cannot be done')
         if (what === 'stumbles' && attempt <= Math.min(2, settings.ladderMs.length))
           throw new Error('not yet')
         if (what === 'hangs' && attempt === 1) await process.step('hanging', 1e9)
@@ -281,6 +389,10 @@ export class Cloud {
 
 function fullOfLetters(): TidegateError {
   return new TidegateError('DEAD_LETTERS_FULL', { message: 'there are too many', retryable: true, hint: '' })
+}
+
+function unproven(message: string): TidegateError {
+  return new TidegateError('PUBLISH_UNPROVEN', { message, retryable: true, hint: '' })
 }
 
 function unavailable(message: string): TidegateError {

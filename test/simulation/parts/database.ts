@@ -13,6 +13,7 @@ import type { SimulatedProcess } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { Effect, Lock, Tables } from './tables.ts'
 import { SimulatedTransaction, unreachable } from './transaction.ts'
+import type { LetterStanding, ReplayRecord } from './workplace.ts'
 
 interface DatabaseParts {
   scheduler: Scheduler
@@ -38,6 +39,9 @@ export class SimulatedDatabase implements Tables {
   readonly rollups = new Map<string, Rollup>()
   readonly effects: Effect[] = []
   readonly letters = new Map<number, DeadLetter>()
+  readonly standings = new Map<number, LetterStanding>()
+  readonly replays = new Map<number, ReplayRecord>()
+  readonly replayCounts: { replay: number; resolved: number; failed: number }[] = []
   readonly locks = new Map<string, Lock>()
   readonly parts: DatabaseParts
   private lettersNumbered = 0
@@ -147,7 +151,9 @@ export class SimulatedDatabase implements Tables {
 
 async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise<T>((resolve, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
-    work.then(resolve, reject)
+    const onAbort = (): void => reject(signal.reason as Error)
+    signal.addEventListener('abort', onAbort, { once: true })
+    const done = (): void => signal.removeEventListener('abort', onAbort)
+    work.finally(done).then(resolve, reject)
   })
 }

@@ -8,6 +8,7 @@ import type { Rollup } from '../../../cloud/projections/rollup.ts'
 import type { DeadLetter } from '../../../cloud/letters/dead-letters.ts'
 import type { SimulatedProcess } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
+import type { LetterStanding } from './workplace.ts'
 
 /** What a handler did, as it was committed. */
 export interface Effect {
@@ -39,6 +40,8 @@ export interface Tables {
   readonly effects: Effect[]
   /** By number. */
   readonly letters: Map<number, DeadLetter>
+  readonly standings: Map<number, LetterStanding>
+  readonly replayCounts: { replay: number; resolved: number; failed: number }[]
   nextLetter(): number
   readonly locks: Map<string, Lock>
   readonly parts: { readonly scheduler: Scheduler }

@@ -124,8 +124,9 @@ export const mechanisms: readonly Mechanism[] = [
   {
     name: 'draining letters of a former version',
     async prepare(world) {
+      const type = `com.acme.steps-${++types}`
       const events = Array.from({ length: 2 }, () =>
-        formerLedger.next('former-1', { id: `former-${formerLedger.sequence}` }),
+        formerLedger.next('former-1', { id: `former-${formerLedger.sequence}`, type }),
       )
       return {
         act: () => world.writeFormerLetters(events),

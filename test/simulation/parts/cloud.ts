@@ -9,6 +9,7 @@ import { rollupsConsumer } from '../../../cloud/projections/rollups.ts'
 import type { Deliveries, Sidings } from '../../../cloud/amqp/delivery.ts'
 import type { LetterBox } from '../../../cloud/letters/dead-letters.ts'
 import { startFormerLetters } from '../../../cloud/letters/former-letters.ts'
+import type { Gate } from '../../../cloud/protection/gate.ts'
 import { Guard } from '../../../cloud/protection/guard.ts'
 import { startWatching } from '../../../cloud/protection/watch.ts'
 import type { Outbound } from '../../../cloud/replays/outbound.ts'
@@ -53,7 +54,7 @@ export const groupNames = ['history', 'rollups', 'effects'] as const
 const history = historyConsumer(simulatedHistory)
 const rollups = rollupsConsumer(simulatedRollups)
 const heartbeatMs = 10_000
-const replayLeaseMs = 10_000
+const replayLeaseMs = 5_000
 /** Its own word may be on its way when it is told once, or twice. */
 const followsMax = 3
 /** Of the groups that must never give up: long enough for any number of frozen instances in a run. */
@@ -86,6 +87,7 @@ export class Cloud {
   /** What else is to be closed at an orderly stop. */
   private others: { close(): Promise<void> }[] = []
   /** When the guard was told of its group, and had done what follows of it: by true time, the newest last. */
+  private closed: { gate: Gate; sinceMs: number } | undefined
   private followed: { toldMs: number; doneMs: number }[] = []
   private readonly channels = new Set<SimulatedChannel>()
   private readonly parts: CloudParts
@@ -229,8 +231,8 @@ export class Cloud {
         partitions: settings.partitions,
         clock,
         log,
-        lookEveryMs: 2_000,
-        settleWithinMs: 60_000,
+        lookEveryMs: 5_000,
+        settleWithinMs: 30_000,
         pageMax: 3,
         outstandingMax: 6,
       }),
@@ -246,27 +248,33 @@ export class Cloud {
       group: lookedAfter,
       instance: this.name,
       states,
-      killSwitch: { after: 6, share: 0.5, windowMs: 20_000, pauseMs: 3_000 },
+      killSwitch: { after: 4, share: 0.5, windowMs: 20_000, pauseMs: 3_000 },
       ratePerSecond: undefined,
       membersNow: () => 1,
       clock,
       log,
     })
     this.followed = []
+    this.closed = undefined
     const { followed } = this
     const follow = guard.follow.bind(guard)
     guard.follow = async (state, nowMs, askedAtMs) => {
       await follow(state, nowMs, askedAtMs)
       followed.push({ toldMs: nowMs, doneMs: this.parts.scheduler.nowMs })
       if (followed.length > followsMax) followed.shift()
+      if (!guard.gate.closed) this.closed = undefined
+      else this.closed ??= { gate: guard.gate, sinceMs: this.parts.scheduler.nowMs }
     }
-    this.others.push(startWatching({ states, guards: [{ guard }], everyMs: 1_000, clock, log }))
+    this.others.push(startWatching({ states, guards: [{ guard }], everyMs: 2_000, clock, log }))
     return guard
   }
 
   /** G5: who has been told some times that the group is held, by a person or as it tripped, begins nothing of it. */
   private async mayHandle(beganAtMs: number): Promise<void> {
     const { journal, operator } = this.parts
+    const { closed } = this
+    if (closed?.gate.closed && beganAtMs > closed.sinceMs)
+      journal.violate('G5', `${this.name} handles an event, and its gate is closed`)
     const { states } = await operator.states.read()
     const held = states.find(({ group, state }) => group === lookedAfter && state !== 'trial')
     if (held === undefined) return

@@ -125,6 +125,7 @@ export class Operator {
 
   /** Everything is mended, and nothing is held back. */
   heal(): void {
+    if (!this.parts.settings.workplace) return
     this.mended = true
     this.failing = false
     this.resume()

@@ -71,7 +71,7 @@ const specs = {
   'replay-stop': { what: 'an operator stops a replay' },
   mend: { what: 'what nobody could do can be done from now on' },
   pause: { what: 'an operator pauses a group, and resumes it', forMs: [500, 20_000] },
-  'fleet-fails': { what: 'what a handler calls is down: it fails for all devices', forMs: [1000, 20_000] },
+  'fleet-fails': { what: 'what a handler calls is down: it fails for all devices', forMs: [5000, 20_000] },
   'former-letter': { what: 'a former version writes dead letters into its queue', times: [1, 5] },
   'device-drop': { what: 'a device loses its connection', forMs: [100, 20_000], times: [0, 4] },
 } satisfies Record<string, FaultSpec>

@@ -56,7 +56,7 @@ export function makePlan(seed: number): Plan {
     readsLate: chance(seed, 'reads').one(0.125),
     signsEvery: makeSigning(chance(seed, 'signing')),
     reservedShare: chance(seed, 'reserve').pick([0, 0.1, 0.3]),
-    workplace: chance(seed, 'workplace').one(0.25),
+    workplace: chance(seed, 'workplace').one(1 / 8),
     ...focus?.settings,
   }
   return {
@@ -179,7 +179,7 @@ function makeForgeries(random: Chance): Fault[] {
 /** What people do, and a kill of an instance now and then amid that. */
 function makeDeeds(random: Chance): Fault[] {
   return Array.from({ length: random.whole(2, 10) }, (_, index) => ({
-    ...makeFault(random, random.pick([...deedKinds, 'replay', 'replay', 'former-letter', 'cloud-kill'])),
+    ...makeFault(random, random.pick([...deedKinds, 'replay', 'replay', 'former-letter', 'fleet-fails', 'cloud-kill'])),
     n: deedN + index,
   }))
 }

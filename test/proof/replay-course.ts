@@ -64,7 +64,6 @@ export interface Progress {
   sent: number
   resolved: number
   failed: number
-  returned: number
 }
 
 /** Asks for a replay of all open letters of the group. */
@@ -95,17 +94,24 @@ export async function faultsOf(query: Query, replays: readonly Progress[], count
   const [row] = (await query(
     `select (select count(*)::int from public.effects) as effects, (select count(distinct id)::int from public.effects) as events,
        (select count(*)::int from tidegate.dead_letters where state = 'resolved' and replays = 0) as resolved,
+       (select json_object_agg(replay, returned) from tidegate.replays) as returned,
        (select json_object_agg(replay, letters) from (select replay, count(*) as letters from tidegate.dead_letters
         where replay is not null group by replay) as g) as "inReplay"`,
-  )) as { effects: number; events: number; resolved: number; inReplay: Record<string, number> }[]
+  )) as {
+    effects: number
+    events: number
+    resolved: number
+    returned: Record<string, number>
+    inReplay: Record<string, number>
+  }[]
   if (!row) throw new Error('the database has no answer')
   const faults: string[] = []
   if (row.effects !== count || row.events !== count)
     faults.push(`${row.effects} effects of ${row.events} events, there are ${count} letters`)
   if (row.resolved !== count) faults.push(`${row.resolved} letters are resolved of ${count}`)
-  for (const { replay, sent, resolved, failed, returned } of replays) {
-    if (sent !== resolved + failed + returned)
-      faults.push(`replay ${replay} has sent ${sent}, of which ${resolved + failed + returned} are settled`)
+  for (const { replay, sent, resolved, failed } of replays) {
+    const settled = resolved + failed + (row.returned[replay] ?? 0)
+    if (sent !== settled) faults.push(`replay ${replay} has sent ${sent}, of which ${settled} are settled`)
     if ((row.inReplay[replay] ?? 0) !== sent)
       faults.push(`replay ${replay} has sent ${sent}, and ${row.inReplay[replay] ?? 0} letters say so`)
   }

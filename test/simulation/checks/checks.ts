@@ -173,7 +173,10 @@ function checkEffects({ database, journal, truth, plan }: World): void {
     if (count > 1) journal.violate('G4', `${nameOf(key)} had its effect ${count} times`)
   }
   const dead = new Map(
-    lettersIn(database, 'effects', isUnresolved(database)).map((letter) => [keyOfText(letter.body.toString()), letter]),
+    lettersIn(database, 'effects', isUnresolved(database)).map((letter) => [
+      keyOfText(letter.body.toString()),
+      letter,
+    ]),
   )
   for (const record of database.events.values()) {
     const key = `${record.source}\n${record.id}`

@@ -20,7 +20,7 @@ import { DevicePatterns, type RegisteredDevices, registeredDevices } from '../..
 import { emptyRegistry } from '../../../cloud/gateways/registry.ts'
 import { provenance } from '../../../cloud/gateways/provenance.ts'
 import { schemaCheck } from '../../../cloud/pipeline/schema-check.ts'
-import { exchangeTopology, groupTopology, type Topology } from '../../../cloud/amqp/topology.ts'
+import { exchangeTopology, groupTopology } from '../../../cloud/amqp/topology.ts'
 import { eventKey } from '../../../src/contract/event.ts'
 import type { SimulatedBroker } from './broker.ts'
 import type { Chance } from '../plan/chance.ts'
@@ -70,12 +70,12 @@ export function declareAll(broker: SimulatedBroker, settings: Settings): void {
     broker.declare(groupTopology({ group, types, ordered: true, ladderMs, partitions, mirror: true }))
   }
   if (!settings.workplace) return
-  const arguments_ = { 'x-overflow': 'reject-publish' }
+  const refusing = { 'x-overflow': 'reject-publish' } as const
   broker.declare({
     exchanges: [],
-    queues: [{ name: formerDeadQueue(lookedAfter), arguments: arguments_ }],
+    queues: [{ name: formerDeadQueue(lookedAfter), arguments: { ...refusing } }],
     bindings: [],
-  } as unknown as Topology)
+  })
 }
 
 /** One instance of the cloud: every group's real pipeline on real deliveries over simulated channels. */
@@ -213,8 +213,7 @@ export class Cloud {
         random: random.random,
         log,
       })
-      if (isGuarded)
-        guard.over({ pause: () => deliveries.pause(), resume: () => deliveries.resume() })
+      if (isGuarded) guard.over({ pause: () => deliveries.pause(), resume: () => deliveries.resume() })
       deliveries.start((delivery) => pipeline.take(delivery))
       this.pipelines.push(pipeline)
       this.deliveries.push(deliveries)
@@ -293,7 +292,13 @@ export class Cloud {
         truth.retried.add(`${lookedAfter} ${body.toString()}`)
         if (!broker.up) throw unproven('connection refused')
         const routingKey = target.queue
-        const answer = broker.publish({ exchange: '', routingKey, body, headers, properties: { ...properties } })
+        const answer = broker.publish({
+          exchange: '',
+          routingKey,
+          body,
+          headers,
+          properties: { ...properties },
+        })
         if (answer !== 'routed') throw unproven(answer)
         journal.count('letter-replayed')
         if (broker.letterConfirmsToLose > 0) {

@@ -11,9 +11,8 @@ import type { Chance } from '../plan/chance.ts'
 import type { Journal } from './journal.ts'
 import type { SimulatedProcess } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
-import type { Effect, Lock, Tables } from './tables.ts'
+import type { Effect, LetterStanding, Lock, ReplayRecord, Tables } from './tables.ts'
 import { SimulatedTransaction, unreachable } from './transaction.ts'
-import type { LetterStanding, ReplayRecord } from './workplace.ts'
 
 interface DatabaseParts {
   scheduler: Scheduler

@@ -183,6 +183,11 @@ export class SimulatedTransaction implements Transaction {
       )?.[0]
       const known = same ?? this.own.get(name)
       if (known !== undefined) return { letter: Number(known), isNew: false }
+      const isClosed = [...there].some(
+        ([number, other]) =>
+          letterName(other) === letterName(letter) && standings.get(number)?.state === 'resolved',
+      )
+      if (letter.mayBeClosed && isClosed) return { letter: undefined, isNew: false }
       const number = this.database.nextLetter()
       this.own.set(name, String(number))
       this.what.push(`letter of ${letter.group} ${letter.id ?? ''}`)

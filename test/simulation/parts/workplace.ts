@@ -3,30 +3,11 @@ import type { Statements } from '../../../cloud/database/statements.ts'
 import type { DeadLetter } from '../../../cloud/letters/dead-letters.ts'
 import type { GroupStates } from '../../../cloud/protection/group-states.ts'
 import type { Replayed } from '../../../cloud/replays/replayed.ts'
-import type { ReplayedLetter, ReplayProgress, ReplayRequest, Replays } from '../../../cloud/replays/replays.ts'
+import type { ReplayedLetter, Replays } from '../../../cloud/replays/replays.ts'
 import type { SimulatedDatabase } from './database.ts'
 import type { SimulatedProcess } from './process.ts'
+import type { ReplayRecord } from './tables.ts'
 import { simulatedOf, type SimulatedTransaction } from './transaction.ts'
-
-/** What becomes of a letter, beside what it says. */
-export interface LetterStanding {
-  state: 'open' | 'replaying' | 'resolved'
-  replay: number | undefined
-}
-
-export interface ReplayRecord extends Omit<ReplayProgress, 'stillMs' | 'pageOpen'> {
-  replay: number
-  request: ReplayRequest
-  through: number
-  /** The place of the letter that was taken last. */
-  cursor: string
-  page: readonly number[] | undefined
-  claim: string | undefined
-  /** Until then it is in somebody's hands, or is not due. */
-  untilMs: number
-  movedAtMs: number
-  isOver: boolean
-}
 
 /** A deed: it is on record, and whoever looks for one finds it. */
 export function startReplay(database: SimulatedDatabase, group: string): ReplayRecord {
@@ -129,7 +110,10 @@ export function simulatedReplays(
       run(async (tx) => {
         await tx.request('claim replay')
         const [record] = [...replays.values()]
-          .filter(({ isOver, untilMs, replay }) => !isOver && untilMs < scheduler.nowMs && tx.isFree(`replay ${replay}`))
+          .filter(
+            ({ isOver, untilMs, replay }) =>
+              !isOver && untilMs < scheduler.nowMs && tx.isFree(`replay ${replay}`),
+          )
           .toSorted((a, b) => a.untilMs - b.untilMs || a.replay - b.replay)
         if (!record) return undefined
         await tx.lock(`replay ${record.replay}`)
@@ -239,7 +223,11 @@ function isOfItsEvent({ key, source = '', id = '' }: DeadLetter): boolean {
 }
 
 /** What all instances know of their groups, asked over a link; a process may die before an answer, which is true all the same. */
-export function statesFor(database: SimulatedDatabase, process: SimulatedProcess, states: GroupStates): GroupStates {
+export function statesFor(
+  database: SimulatedDatabase,
+  process: SimulatedProcess,
+  states: GroupStates,
+): GroupStates {
   const asked = async <T>(what: string, work: () => Promise<T>): Promise<T> => {
     await database.request(process, what)
     const answer = await work()

@@ -179,7 +179,10 @@ function makeForgeries(random: Chance): Fault[] {
 /** What people do, and a kill of an instance now and then amid that. */
 function makeDeeds(random: Chance): Fault[] {
   return Array.from({ length: random.whole(2, 10) }, (_, index) => ({
-    ...makeFault(random, random.pick([...deedKinds, 'replay', 'replay', 'former-letter', 'fleet-fails', 'cloud-kill'])),
+    ...makeFault(
+      random,
+      random.pick([...deedKinds, 'replay', 'replay', 'former-letter', 'fleet-fails', 'cloud-kill']),
+    ),
     n: deedN + index,
   }))
 }

@@ -33,7 +33,7 @@ export interface SteppedCloud extends CloudProgram {
 export function startSteppedCloud(config: object): SteppedCloud {
   const program = run(config, '', ['--import', pathToFileURL(programFile('step-by-step')).href])
   let steps = new Set<string>()
-  program.child.on('message', (step) => steps.add(String(step)))
+  program.child.on('message', (step) => steps.add(step as string))
   return {
     ...program,
     stepsTaken() {

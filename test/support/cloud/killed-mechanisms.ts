@@ -12,16 +12,16 @@ export interface Mechanism {
   /** Those of its steps that no other mechanism has; absent: all. */
   own?: RegExp
   /** Puts everything there that it needs, while the cloud runs; anew for each kill. */
-  prepare(world: SteppedWorld): Promise<Doing>
+  prepare: (world: SteppedWorld) => Promise<Doing>
 }
 
 export interface Doing {
   /** Sets it going. Rejects if the cloud ends under it. */
-  act(): Promise<void>
+  act: () => Promise<void>
   /** What a person does who has had no answer: asks again, under the same key. */
-  askAgain?(): Promise<void>
+  askAgain?: () => Promise<void>
   /** Throws while not everything is as it must be in the end. */
-  settled(): Promise<void>
+  settled: () => Promise<void>
 }
 
 const until = (check: () => Promise<void>): Promise<void> =>
@@ -67,7 +67,7 @@ function replayOf({ client }: SteppedWorld, type: string, more: object = {}) {
   const filter = { group: 'effects', type }
   let replay = 0
   return {
-    async start(): Promise<void> {
+    start: async (): Promise<void> => {
       const { body } = await client.post<{ replay: number }>(
         '/v1/replays',
         { filter, reason: 'mended', ...more },

@@ -42,6 +42,7 @@ function nameOf(client: object, { name, text }: Statement): string {
 type Answered = (error: unknown, result: unknown) => void
 type Query = (this: object, ...args: unknown[]) => unknown
 
+// oxlint-disable-next-line typescript/unbound-method -- it is called with its client
 const query = Client.prototype.query as Query
 
 Client.prototype.query = function (this: object, ...args: unknown[]): unknown {
@@ -105,6 +106,7 @@ function stepsIn(chunk: Buffer, channels: Map<number, string>): string[] {
 
 type Write = (this: Socket, ...args: unknown[]) => boolean
 
+// oxlint-disable-next-line typescript/unbound-method -- it is called with its socket
 const write = Socket.prototype.write as unknown as Write
 
 Socket.prototype.write = function (this: Socket, ...args: unknown[]): boolean {
@@ -123,4 +125,4 @@ Socket.prototype.write = function (this: Socket, ...args: unknown[]): boolean {
     for (const step of steps) at(step, 'after')
   })
   return taken
-} as typeof Socket.prototype.write
+}

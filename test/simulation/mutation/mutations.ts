@@ -668,7 +668,7 @@ export const mutations: readonly Mutation[] = [
     find: 'await replayed.resolve(done);',
     replace: '',
     breaks: ['G4', 'live'],
-    seed: 1,
+    seed: 10,
   },
   {
     name: 'replay-unnamed',
@@ -677,7 +677,7 @@ export const mutations: readonly Mutation[] = [
     find: '[names.letter]: letter.letter,',
     replace: '',
     breaks: ['G4', 'live'],
-    seed: 1,
+    seed: 10,
   },
   {
     name: 'replay-believed',
@@ -686,7 +686,7 @@ export const mutations: readonly Mutation[] = [
     find: 'unvetted && { [names.unvetted]: true }',
     replace: 'false',
     breaks: ['G9'],
-    seed: 1,
+    seed: 212,
   },
   {
     name: 'page-not-given-back',
@@ -695,8 +695,7 @@ export const mutations: readonly Mutation[] = [
     find: "if (over)\n            return { kind: 'give-back' };",
     replace: "if (over)\n            return { kind: 'end', state: 'stopped' };",
     breaks: ['live', 'G5'],
-    seed: 1,
-    rare: true,
+    seed: 24,
   },
   {
     name: 'former-letter-acknowledged',
@@ -705,7 +704,7 @@ export const mutations: readonly Mutation[] = [
     find: 'await addLetters(made, { storage, lettersIn, cutOff: this.#signal });',
     replace: 'addLetters(made, { storage, lettersIn, cutOff: this.#signal }).catch(() => { });',
     breaks: ['G5'],
-    seed: 1,
+    seed: 120,
   },
   {
     name: 'gate-not-asked',
@@ -714,7 +713,7 @@ export const mutations: readonly Mutation[] = [
     find: 'await gate.enter(run.length, stopping)',
     replace: 'run.length',
     breaks: ['G5'],
-    seed: 1,
+    seed: 15,
   },
   {
     name: 'pause-not-followed',
@@ -723,6 +722,15 @@ export const mutations: readonly Mutation[] = [
     find: 'this.#close();\n        const isDue',
     replace: 'const isDue',
     breaks: ['G5'],
-    seed: 1,
+    seed: 33,
+  },
+  {
+    name: 'closed-letter-again',
+    removed: 'knowing a letter of a former version again that people have closed meanwhile',
+    file: 'cloud/letters/former-letters.js',
+    find: 'mayBeClosed: true,',
+    replace: '',
+    breaks: ['G5'],
+    seed: 481,
   },
 ]

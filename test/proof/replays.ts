@@ -97,9 +97,16 @@ function reporter({ child }: RunningCloud, total: number) {
   const startedMs = performance.now()
   const seen: number[] = []
   let toldAt = -Infinity
+  /** By replays that are over. */
+  let before = { resolved: 0, sinceMs: startedMs }
   return {
     seen,
-    look({ replay, state, sent, resolved }: Progress): void {
+    /** What comes now is of another replay. */
+    next(resolved: number): void {
+      before = { resolved, sinceMs: performance.now() }
+    },
+    look({ replay, state, sent, resolved: own }: Progress): void {
+      const resolved = before.resolved + own
       if (resolved < total && resolved - toldAt < total / rounds) return
       toldAt = resolved
       const resident = residentMiB(readFileSync(`/proc/${child.pid}/status`, 'utf8'))
@@ -107,7 +114,7 @@ function reporter({ child }: RunningCloud, total: number) {
       const seconds = (performance.now() - startedMs) / 1000
       say(
         `  ${seconds.toFixed(1).padStart(6)} s  replay ${replay} ${state.padEnd(8)} sent ${String(sent).padStart(7)}  ` +
-          `resolved ${String(resolved).padStart(7)}  ${(resolved / seconds).toFixed(0).padStart(6)} letters/s  RSS ${resident.toFixed(0)} MiB`,
+          `resolved ${String(own).padStart(7)}  ${((own * 1000) / (performance.now() - before.sinceMs)).toFixed(0).padStart(6)} letters/s  RSS ${resident.toFixed(0)} MiB`,
       )
     },
   }
@@ -127,6 +134,7 @@ async function alone(cloud: RunningCloud, query: Query): Promise<string[]> {
   await stop(client, first)
   const stopped = await watch(client, first, { everyMs: 250 })
   say(`  replay ${first} is ${stopped.state}: sent ${stopped.sent}, resolved ${stopped.resolved}`)
+  report.next(stopped.resolved)
   const resumed = await replayAll(client, rate)
   const done = await watch(client, resumed, { everyMs: 250, onLook })
   const { seen } = report

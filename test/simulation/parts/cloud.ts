@@ -9,10 +9,6 @@ import { rollupsConsumer } from '../../../cloud/projections/rollups.ts'
 import type { Deliveries, Sidings } from '../../../cloud/amqp/delivery.ts'
 import type { LetterBox } from '../../../cloud/letters/dead-letters.ts'
 import { startFormerLetters } from '../../../cloud/letters/former-letters.ts'
-import type { Gate } from '../../../cloud/protection/gate.ts'
-import { Guard } from '../../../cloud/protection/guard.ts'
-import { startWatching } from '../../../cloud/protection/watch.ts'
-import type { Outbound } from '../../../cloud/replays/outbound.ts'
 import { startReplayer } from '../../../cloud/replays/replayer.ts'
 import { noObserver } from '../../../cloud/pipeline/observer.ts'
 import { createPipeline, type Pipeline } from '../../../cloud/pipeline/pipeline.ts'
@@ -34,7 +30,9 @@ import { intruderName } from './intruder.ts'
 import { SimulatedProcess } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
 import { simulatedDeadLetters, simulatedHistory, simulatedRollups } from './transaction.ts'
-import { simulatedReplayed, simulatedReplays, statesFor } from './workplace.ts'
+import { outboundFor } from './outbound.ts'
+import { watchedGuard, type WatchedGuard } from './watched-guard.ts'
+import { simulatedReplayed, simulatedReplays } from './workplace.ts'
 import { schemasOf } from '../plan/schemas.ts'
 import type { Truth } from './truth.ts'
 
@@ -55,8 +53,6 @@ const history = historyConsumer(simulatedHistory)
 const rollups = rollupsConsumer(simulatedRollups)
 const heartbeatMs = 10_000
 const replayLeaseMs = 5_000
-/** Its own word may be on its way when it is told once, or twice. */
-const followsMax = 3
 /** Of the groups that must never give up: long enough for any number of frozen instances in a run. */
 const longLadderMs = [1000, 2000, ...Array.from({ length: 18 }, () => 3000)]
 
@@ -86,9 +82,6 @@ export class Cloud {
   private deliveries: Deliveries[] = []
   /** What else is to be closed at an orderly stop. */
   private others: { close(): Promise<void> }[] = []
-  /** When the guard was told of its group, and had done what follows of it: by true time, the newest last. */
-  private closed: { gate: Gate; sinceMs: number } | undefined
-  private followed: { toldMs: number; doneMs: number }[] = []
   private readonly channels = new Set<SimulatedChannel>()
   private readonly parts: CloudParts
 
@@ -196,9 +189,11 @@ export class Cloud {
     this.pipelines = []
     this.deliveries = []
     this.others = []
-    const guard = settings.workplace ? this.guardFor(process) : undefined
+    const watched = settings.workplace ? watchedGuard(this.name, process, this.parts) : undefined
+    const guard = watched?.guard
+    if (watched) this.others.push(watched)
     const defaults = { ladderMs: longLadderMs, timeoutMs: settings.handlerTimeoutMs }
-    for (const defined of [history, rollups, this.effectsFor(process)]) {
+    for (const defined of [history, rollups, this.effectsFor(process, watched?.mayHandle)]) {
       const consumer = configured(defined, defaults)
       const isGuarded = consumer.group === lookedAfter && guard !== undefined
       const pipeline = createPipeline({ ...shared, consumer, ...(isGuarded && { gate: guard.gate }) })
@@ -226,7 +221,7 @@ export class Cloud {
       startFormerLetters({ group: lookedAfter, ...connections, storage, letters, ...common }),
       startReplayer({
         replaysUntil: (signal) => simulatedReplays(database, process, replayLeaseMs, signal),
-        outbound: this.outboundFor(process),
+        outbound: outboundFor(process, this.parts),
         partitions: settings.partitions,
         clock,
         log,
@@ -238,83 +233,10 @@ export class Cloud {
     )
   }
 
-  /** Whether it does what it is told is looked at from outside: see `mayHandle`. */
-  private guardFor(process: SimulatedProcess): Guard {
-    const { database, operator, log } = this.parts
-    const { clock } = process
-    const states = statesFor(database, process, operator.states)
-    const guard = new Guard({
-      group: lookedAfter,
-      instance: this.name,
-      states,
-      killSwitch: { after: 4, share: 0.5, windowMs: 20_000, pauseMs: 3_000 },
-      ratePerSecond: undefined,
-      membersNow: () => 1,
-      clock,
-      log,
-    })
-    this.followed = []
-    this.closed = undefined
-    const { followed } = this
-    const follow = guard.follow.bind(guard)
-    guard.follow = async (state, nowMs, askedAtMs) => {
-      await follow(state, nowMs, askedAtMs)
-      followed.push({ toldMs: nowMs, doneMs: this.parts.scheduler.nowMs })
-      if (followed.length > followsMax) followed.shift()
-      if (!guard.gate.closed) this.closed = undefined
-      else this.closed ??= { gate: guard.gate, sinceMs: this.parts.scheduler.nowMs }
-    }
-    this.others.push(startWatching({ states, guards: [{ guard }], everyMs: 2_000, clock, log }))
-    return guard
-  }
-
-  /** G5: who has been told some times that the group is held, by a person or as it tripped, begins nothing of it. */
-  private async mayHandle(beganAtMs: number): Promise<void> {
-    const { journal, operator } = this.parts
-    const { closed } = this
-    if (closed?.gate.closed && beganAtMs > closed.sinceMs)
-      journal.violate('G5', `${this.name} handles an event, and its gate is closed`)
-    const { states } = await operator.states.read()
-    const held = states.find(({ group, state }) => group === lookedAfter && state !== 'trial')
-    if (held === undefined) return
-    const told = this.followed.filter(({ toldMs, doneMs }) => toldMs > held.sinceMs && doneMs < beganAtMs)
-    if (told.length === followsMax)
-      journal.violate('G5', `${this.name} handles an event of a group that is ${held.state}`)
-  }
-
-  /** Straight to the queue of the letter's group, or to nobody. */
-  private outboundFor(process: SimulatedProcess): Pick<Outbound, 'send'> {
-    const { broker, random, settings, truth, journal } = this.parts
-    return {
-      async send(target, { body, headers, properties }) {
-        if (target.kind !== 'queue') throw new Error('nothing is admitted here')
-        await process.step('replay', random.between(0.1, settings.latencyMsMax))
-        truth.retried.add(`${lookedAfter} ${body.toString()}`)
-        if (!broker.up) throw unproven('connection refused')
-        const routingKey = target.queue
-        const answer = broker.publish({
-          exchange: '',
-          routingKey,
-          body,
-          headers,
-          properties: { ...properties },
-        })
-        if (answer !== 'routed') throw unproven(answer)
-        journal.count('letter-replayed')
-        if (broker.letterConfirmsToLose > 0) {
-          broker.letterConfirmsToLose -= 1
-          throw unproven('no confirm')
-        }
-        await process.step('replay confirmed', random.between(0.1, settings.latencyMsMax))
-      },
-    }
-  }
-
   /** A handler that does, fails and hangs as the event's ID says. */
-  private effectsFor(process: SimulatedProcess): Consumer {
+  private effectsFor(process: SimulatedProcess, mayHandle: WatchedGuard['mayHandle'] | undefined): Consumer {
     const { settings, random, operator } = this.parts
     const group = lookedAfter
-    const mayHandle = this.mayHandle.bind(this)
     return defineConsumer({
       group,
       types: ['#'],
@@ -330,7 +252,7 @@ export class Cloud {
           sequence,
           text: delivery.text.toString(),
         }
-        await tx.query('insert', [effect, settings.workplace ? mayHandle : undefined])
+        await tx.query('insert', [effect, mayHandle])
         const [what] = event.id.split('-')
         if (operator.failing) throw new Error('nothing can be done')
         if (what === 'hopeless' && !operator.mended) throw new Error('cannot be done')
@@ -402,10 +324,6 @@ export class Cloud {
 
 function fullOfLetters(): TidegateError {
   return new TidegateError('DEAD_LETTERS_FULL', { message: 'there are too many', retryable: true, hint: '' })
-}
-
-function unproven(message: string): TidegateError {
-  return new TidegateError('PUBLISH_UNPROVEN', { message, retryable: true, hint: '' })
 }
 
 function unavailable(message: string): TidegateError {

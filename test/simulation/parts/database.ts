@@ -83,8 +83,9 @@ export class SimulatedDatabase implements Tables {
     return {
       transaction: async (work, signal) => {
         signal.throwIfAborted()
+        const beganAtMs = this.parts.scheduler.nowMs
         await this.request(process, 'connect')
-        const tx = new SimulatedTransaction(this, process)
+        const tx = new SimulatedTransaction(this, process, beganAtMs)
         this.open.add(tx)
         this.watchIdle(tx)
         try {

@@ -22,6 +22,7 @@ export class SimulatedTransaction implements Transaction {
   readonly what: string[] = []
   over = false
   askedAtMs: number
+  /** When it was wanted, before there was a connection for it. */
   readonly beganAtMs: number
   outage: TidegateError | undefined
   readonly database: Tables
@@ -29,10 +30,11 @@ export class SimulatedTransaction implements Transaction {
   /** Of its own events, by place. */
   private readonly bodies = new Map<string, string>()
 
-  constructor(database: Tables, process: SimulatedProcess) {
+  constructor(database: Tables, process: SimulatedProcess, beganAtMs: number) {
     this.database = database
     this.process = process
-    this.beganAtMs = this.askedAtMs = database.parts.scheduler.nowMs
+    this.beganAtMs = beganAtMs
+    this.askedAtMs = database.parts.scheduler.nowMs
     this.inbox = {
       claim: (group, identities) => this.claim(group, identities),
       release: (group, identities) => this.release(group, identities),

@@ -707,15 +707,6 @@ export const mutations: readonly Mutation[] = [
     seed: 120,
   },
   {
-    name: 'gate-not-asked',
-    removed: 'asking whether a group may begin anything',
-    file: 'cloud/pipeline/lane.js',
-    find: 'await gate.enter(run.length, stopping)',
-    replace: 'run.length',
-    breaks: ['G5'],
-    seed: 15,
-  },
-  {
     name: 'pause-not-followed',
     removed: 'closing a group of which the database says that it is paused or has tripped',
     file: 'cloud/protection/guard.js',

@@ -19,7 +19,7 @@ export interface WatchedGuardParts {
 /** A guard of which it is looked at from outside whether what it says is done. */
 export interface WatchedGuard {
   guard: Guard
-  /** G5: of a group that is held nothing begins. `beganAtMs`: the transaction in which something is handled. */
+  /** G5: of a group that is held, or that another instance tries, nothing begins. `beganAtMs`: the transaction in which something is handled. */
   mayHandle: (beganAtMs: number) => Promise<void>
   close(): Promise<void>
 }
@@ -54,7 +54,9 @@ export function watchedGuard(
       if (guard.gate.closed && closedSinceMs !== undefined && beganAtMs > closedSinceMs)
         journal.violate('G5', `${instance} handles an event, and its gate is closed`)
       const { states: now } = await operator.states.read()
-      const held = now.find(({ group, state }) => group === lookedAfter && state !== 'trial')
+      const held = now.find(
+        ({ group, state, actor }) => group === lookedAfter && (state !== 'trial' || actor !== instance),
+      )
       if (held === undefined) return
       const told = followed.filter(({ toldMs, doneMs }) => toldMs > held.sinceMs && doneMs < beganAtMs)
       if (told.length === followsMax)

@@ -75,7 +75,8 @@ export async function serveApi(
   const cutOff = new AbortController()
   const surroundings = { clock, random, signal: cutOff.signal }
   const checks = { checkSchema: schemas.check, schemas: schemas.registry }
-  const deedsOn = (storage: Storage): Deeds => postgresDeeds({ ...surroundings, ...checks, storage })
+  const deedsOn = (storage: Storage, isTrial = false): Deeds =>
+    postgresDeeds({ ...surroundings, ...checks, storage, isTrial })
   const previews = deedsOn(looking)
   const trying = trialStorage(writing)
   const onceOn =
@@ -87,7 +88,7 @@ export async function serveApi(
     tokens: postgresTokens(signIn),
     deeds: { ...deedsOn(writing), preview: previews.preview.bind(previews) },
     workplace: postgresWorkplace({ doOnce: onceOn(writing) }),
-    trial: { deeds: deedsOn(trying), workplace: postgresWorkplace({ doOnce: onceOn(trying) }) },
+    trial: { deeds: deedsOn(trying, true), workplace: postgresWorkplace({ doOnce: onceOn(trying) }) },
   }
   return scope.own(await startApi({ config: config.api, files, parts, observer, cutOff, clock, log }))
 }

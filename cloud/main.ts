@@ -23,6 +23,7 @@ import { type Provenance, provenance, requireDevices, requireRegistered } from '
 import { type Group, startGroup } from './groups/group.ts'
 import { postgresMembers } from './groups/members-postgres.ts'
 import { type Sharing, startSharing } from './groups/sharing.ts'
+import type { CloudState } from './ops/readiness.ts'
 import { type LetterBoxOptions, type OpenLetterBox, openLetterBox } from './letters/letter-box.ts'
 import { loadConsumers } from './load-consumers.ts'
 import { createOps, type Ops } from './ops/ops.ts'
@@ -93,7 +94,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const databaseFault = (): string | undefined => sharing?.fault
     const brokersUp = (): Record<string, boolean> => ({ consume: consuming.up, publish: publishing.up })
     const findings = (): QueueCheck['findings'] => check.findings
-    const state = { groups, letters: () => letters.standing(), databaseFault, brokersUp, findings, tls }
+    const state = { groups, ...standingOf(letters), databaseFault, brokersUp, findings, tls }
     const ops = createOps(opsSettings(config, state))
     const shared = {
       ...groupSettings(config),
@@ -257,4 +258,9 @@ function checkQueues(
     ...groups.flatMap((group) => group.queues()),
   ]
   return scope.own(startQueueCheck({ management, queues, clock, log }))
+}
+
+/** How they stand, for whoever looks. */
+function standingOf(letters: OpenLetterBox): Pick<CloudState, 'letters' | 'replays'> {
+  return { letters: () => letters.standing(), replays: () => letters.replays() }
 }

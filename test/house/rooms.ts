@@ -142,7 +142,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'cloud/api': {
     sentence: 'the HTTP API: who asks, what is asked, where it listens',
-    mayImport: ['cloud/api/routes', 'cloud/api/tokens', 'cloud/api/rules'],
+    mayImport: ['cloud/api/routes', 'cloud/api/tokens', 'cloud/api/rules', 'cloud/os-user.ts'],
   },
   'cloud/api/routes': {
     sentence: 'what the API can be asked for, as data; its OpenAPI document',
@@ -175,7 +175,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'cloud/tool': {
     sentence: '`tidegate dead`, `groups`, `token`, `api`: the API from a terminal',
-    mayImport: ['cloud/api/routes', 'cloud/api/rules', 'cloud/deeds', 'cloud/config.ts'],
+    mayImport: ['cloud/api/routes', 'cloud/api/rules', 'cloud/deeds', 'cloud/config.ts', 'cloud/os-user.ts'],
   },
   'cloud/audit': {
     sentence: '`tidegate audit`: the proof',
@@ -241,6 +241,7 @@ export const rooms: Readonly<Record<string, Room>> = {
       'cloud/amqp',
       'cloud/database',
       'cloud/database-choice.ts',
+      'cloud/os-user.ts',
     ],
   },
   'cloud/replays': {

@@ -48,7 +48,10 @@ export class SimulatedTransaction implements Transaction {
       closeEpochs: (closures) =>
         this.keep(database.closures, closures, (c) => `${c.gateway}\n${c.epoch}\n${c.lastSequence}`),
     }
-    this.letters = { add: (letters) => this.addLetters(letters) }
+    this.letters = {
+      add: (letters) => this.addLetters(letters),
+      failedAgain: (letters) => this.failedAgain(letters),
+    }
     this.rollups = {
       merge: async (rollups) => {
         await this.request('merge')
@@ -199,6 +202,13 @@ export class SimulatedTransaction implements Transaction {
       })
       return { letter: number, isNew: true }
     })
+  }
+
+  /** Those that are committed; their stories are not simulated. */
+  private async failedAgain(letters: readonly DeadLetter[]): Promise<(number | undefined)[]> {
+    await this.request('letters')
+    const there = [...this.database.letters]
+    return letters.map((one) => there.find(([, other]) => letterName(other) === letterName(one))?.[0])
   }
 
   private async keep<T>(table: Map<string, T>, rows: readonly T[], keyOf: (row: T) => string): Promise<void> {

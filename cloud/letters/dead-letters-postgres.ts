@@ -2,6 +2,7 @@ import { byteaArray, textArray } from '../database/arrays-postgres.ts'
 import type { Statements } from '../database/statements.ts'
 import type { Added, DeadLetter, DeadLetters } from './dead-letters.ts'
 import type { Cause } from './fingerprint.ts'
+import { isOfItsEventIn } from '../replays/filter.ts'
 import { listedFailuresMax } from './story.ts'
 
 /** Told apart in a consumer group; then by code alone; and what is left is one (G7). */
@@ -33,9 +34,11 @@ select consumer_group, key, source, id, type, device, gateway, epoch, sequence::
        first_failed_at::timestamptz, last_failed_at::timestamptz
 from unnest($1::text[], $2::bytea[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
             $10::bytea[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[],
-            $18::text[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[])
+            $18::text[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[], $26::text[])
   as s (consumer_group, key, source, id, type, device, gateway, epoch, sequence, body, properties, headers, routing_key, queue,
-        publisher, fingerprint, code, message, stack, attempts, failures, instance, version, first_failed_at, last_failed_at)
+        publisher, fingerprint, code, message, stack, attempts, failures, instance, version, first_failed_at, last_failed_at, may_be_closed)
+where may_be_closed is null or not (${isOfItsEventIn('s')}) or not exists (
+  select from tidegate.resolutions as r where r.id = s.id and r.source = s.source and r.consumer_group = s.consumer_group)
 order by consumer_group collate "C", key
 on conflict (consumer_group, key) where state in ('open', 'replaying') do nothing
 returning letter, consumer_group, encode(key, 'hex')`
@@ -259,6 +262,7 @@ function columns(letters: readonly DeadLetter[], causes: ReadonlyMap<DeadLetter,
     texts(({ version }) => version),
     texts(({ firstFailedAt }) => firstFailedAt),
     texts(({ lastFailedAt }) => lastFailedAt),
+    texts(({ mayBeClosed }) => (mayBeClosed ? 'true' : undefined)),
   ]
 }
 

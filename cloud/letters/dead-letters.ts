@@ -56,6 +56,8 @@ export interface DeadLetter extends About {
   readonly lastFailedAt: string
   /** It is a letter already, and its replay has failed: that one is open again, if it has waited for this. */
   readonly sent: SentLetter | undefined
+  /** Its message may have come before, and its letter have been closed since: then that was it (G4). */
+  readonly mayBeClosed?: true
 }
 
 /** Which event it is, as far as it could be read: what cannot be read may say anything, of which no more is kept than these columns hold. */

@@ -29,6 +29,7 @@ export interface AuditFault {
     | 'rewritten'
     | 'unsigned'
     | 'cut'
+    | 'doubled'
   detail: string
 }
 

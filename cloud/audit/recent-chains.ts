@@ -11,6 +11,12 @@ export interface Counts {
   before: number
 }
 
+/** What is known of one place. */
+export interface Recent extends Counts {
+  sequence: number
+  chain: string
+}
+
 /** The chain values of the sequences that came last: as many as a checkpoint may reach back, in flat memory (G7). */
 export class RecentChains {
   /** Which sequence stands in each place. */
@@ -40,5 +46,15 @@ export class RecentChains {
       toBeSigned: this.#toBeSigned[place] ?? 0,
       before: this.#before[place] ?? 0,
     }
+  }
+
+  /** Of those places what is there. */
+  between(from: number, to: number): Recent[] {
+    const found: Recent[] = []
+    for (let sequence = Math.max(from, 1); sequence <= to; sequence++) {
+      const one = this.at(sequence)
+      if (one) found.push({ sequence, ...one })
+    }
+    return found
   }
 }

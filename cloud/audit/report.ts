@@ -1,5 +1,6 @@
 import type { RepeatReason } from '../history/history.ts'
 import type { AuditFault } from './event.ts'
+import type { DemandedHead } from './checkpoints.ts'
 import type { LedgerReport } from './audit.ts'
 import { formatRanges } from './ranges.ts'
 
@@ -16,11 +17,18 @@ export function formatLedger(report: LedgerReport): string {
     ...acceptances.map(formatAcceptance),
     row('MISSING', gaps.count, formatRanges(gaps)),
     `      ${chainLine(report)}`,
+    report.lastChain === null ? '' : `      head ${headText({ ...report, sequence: lastSequence, chain: report.lastChain })}`,
+    report.readFrom === 1 ? '' : `      read from ${report.readFrom} on; in front of it is said what was found before`,
     `      ${signedLine(report)}`,
     ...faults.map((fault) => `      ${formatFault(fault)}`),
     faultCount > faults.length ? `      … and ${count(faultCount - faults.length)} more` : '',
   ]
   return lines.filter((line) => line !== '').join('\n')
+}
+
+/** How a head is written, to be kept and demanded later (`--expect`). */
+export function headText({ gateway, epoch, sequence, chain }: Omit<DemandedHead, 'time'>): string {
+  return `${gateway}=${epoch}/${sequence}:${chain}`
 }
 
 function formatAcceptance({ from, to, by, at, reason }: LedgerReport['acceptances'][number]): string {
@@ -82,6 +90,8 @@ export interface AuditSummary {
   pending: number
   missing: number
   faults: number
+  /** Events that are as an earlier audit found them, and were not read. */
+  unread: number
   /** Each kind of thing that is wrong, once. */
   named: Named[]
   /** No alarm; complete only if nothing is pending either. */
@@ -99,6 +109,7 @@ export function addToSummary(summary: AuditSummary, report: LedgerReport): void 
   summary.faults += report.faultCount
   const named: Named[] = report.faults.map(({ kind }) => kind)
   if (report.gaps.count > 0) named.unshift('missing')
+  summary.unread += report.unread
   summary.named = [...new Set([...summary.named, ...named])]
   summary.ok &&= report.ok
 }
@@ -113,6 +124,7 @@ export function emptySummary(): AuditSummary {
     pending: 0,
     missing: 0,
     faults: 0,
+    unread: 0,
     named: [],
     ok: true,
   }
@@ -166,6 +178,8 @@ const advice: Readonly<Record<Named, string>> = {
   unsigned:
     'see whether the gateway signs (tidegate_edge_unsigned_seconds; edge --check says with which key); if it does, what lies behind was not written by it',
   cut: 'restore what is missing from a backup; if the database was restored to an earlier moment, see docs/OPERATIONS.md',
+  doubled:
+    'compare the two with the gateway’s outbox or a backup: if an outbox was copied, one gateway goes on under a new epoch (docs/OUTBOX.md); else one of the two was added',
   unrecorded:
     'publish the entry again if its reason is LEDGER_UNREADABLE (docs/OPERATIONS.md, What history has set aside); else restore the epoch and its closure from a backup',
 }

@@ -1,6 +1,5 @@
 import type { RepeatReason } from '../history/history.ts'
 import type { AuditFault } from './event.ts'
-import type { DemandedHead } from './checkpoints.ts'
 import type { LedgerReport } from './audit.ts'
 import { formatRanges } from './ranges.ts'
 
@@ -17,7 +16,7 @@ export function formatLedger(report: LedgerReport): string {
     ...acceptances.map(formatAcceptance),
     row('MISSING', gaps.count, formatRanges(gaps)),
     `      ${chainLine(report)}`,
-    report.lastChain === null ? '' : `      head ${headText({ ...report, sequence: lastSequence, chain: report.lastChain })}`,
+    headText(report) === null ? '' : `      head ${headText(report)}`,
     report.readFrom === 1 ? '' : `      read from ${report.readFrom} on; in front of it is said what was found before`,
     `      ${signedLine(report)}`,
     ...faults.map((fault) => `      ${formatFault(fault)}`),
@@ -26,9 +25,14 @@ export function formatLedger(report: LedgerReport): string {
   return lines.filter((line) => line !== '').join('\n')
 }
 
-/** How a head is written, to be kept and demanded later (`--expect`). */
-export function headText({ gateway, epoch, sequence, chain }: Omit<DemandedHead, 'time'>): string {
-  return `${gateway}=${epoch}/${sequence}:${chain}`
+/** How a head is written, to be kept elsewhere and demanded later (`--expect`); null: the chain value there is not known. */
+export function headText({
+  gateway,
+  epoch,
+  lastSequence,
+  lastChain,
+}: Pick<LedgerReport, 'gateway' | 'epoch' | 'lastSequence' | 'lastChain'>): string | null {
+  return lastChain === null || lastSequence === 0 ? null : `${gateway}=${epoch}/${lastSequence}:${lastChain}`
 }
 
 function formatAcceptance({ from, to, by, at, reason }: LedgerReport['acceptances'][number]): string {
@@ -131,7 +135,7 @@ export function emptySummary(): AuditSummary {
 }
 
 export function formatSummary(summary: AuditSummary): string {
-  const { ledgers, events, undelivered, rivals, accepted, pending, missing, faults } = summary
+  const { ledgers, events, undelivered, rivals, accepted, pending, missing, faults, unread } = summary
   const figures = [
     `${counted(ledgers, 'ledger')}, ${counted(events, 'event')} present, ${count(undelivered)} accounted for as not delivered`,
     rivals > 0 ? `${counted(rivals, 'reading')} with the identity of another (${rival})` : '',
@@ -141,6 +145,7 @@ export function formatSummary(summary: AuditSummary): string {
     pending > 0 ? `${count(pending)} perhaps still on the way` : '',
     missing > 0 ? `${count(missing)} MISSING` : '',
     faults > 0 ? `${count(faults)} NOT AS WRITTEN` : '',
+    unread > 0 ? `${counted(unread, 'event')} not read: in front of marks, and as found before` : '',
   ]
   const said = figures.filter((figure) => figure !== '').join(', ')
   if (!summary.ok) return [said, ...summary.named.map((name) => `  ${name}: ${advice[name]}`)].join('\n')

@@ -5,13 +5,13 @@ import type { LedgerName } from './notes.ts'
 import type { Query } from './notes-postgres.ts'
 import { signedThrough, type StoredCheckpoint } from './signatures.ts'
 
-/** The newest one is true, if nobody has tampered. */
-const pageRows = 20
+/** The newest one is true, if nobody has tampered: it is read alone, since the one before it may be 10,000 events away. */
+const pageRows = (before: number): number => (before === Number.MAX_SAFE_INTEGER ? 1 : 20)
 
 const checkpointsSql = `
 select e.sequence::float8 as sequence, e.body::text as body from tidegate.events as e
 where e.gateway = $1 and e.epoch = $2 and e.sequence < $3 and e.type = '${checkpointType}'
-order by e.sequence desc limit ${pageRows}`
+order by e.sequence desc limit $4`
 
 const bodySql = `
 select body::text as body from tidegate.events where gateway = $1 and epoch = $2 and sequence = $3`
@@ -43,10 +43,11 @@ async function* readCheckpoints(
   { gateway, epoch }: LedgerName,
 ): AsyncGenerator<StoredCheckpoint> {
   for (let before = Number.MAX_SAFE_INTEGER; ;) {
-    const rows = await query<StoredCheckpoint>(checkpointsSql, [gateway, epoch, before])
+    const count = pageRows(before)
+    const rows = await query<StoredCheckpoint>(checkpointsSql, [gateway, epoch, before, count])
     yield* rows
     const last = rows.at(-1)
-    if (last === undefined || rows.length < pageRows) return
+    if (last === undefined || rows.length < count) return
     before = last.sequence
   }
 }

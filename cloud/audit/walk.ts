@@ -128,7 +128,7 @@ export class LedgerWalk {
     const headFaults = [...(this.#ledger.headFaults ?? []), ...end.headFaults]
     const ahead = [...faultsBeforehand(this.#ledger), ...headFaults]
     const { faults, faultCount, ...found } = this.#found
-    const all = [...ahead, ...faults].toSorted((a, b) => a.sequence - b.sequence)
+    const all = [...ahead, ...faults].toSorted(bySequence)
     const count = ahead.length + faultCount
     return {
       gateway,
@@ -256,6 +256,11 @@ function copyFound({ present, undelivered, accepted, acceptances, gaps, faults, 
     gaps: copyRanges(gaps),
     faults: [...faults],
   }
+}
+
+/** Notes are read ahead at times: what is found is told in one order. */
+function bySequence(a: AuditFault, b: AuditFault): number {
+  return a.sequence - b.sequence || (a.kind < b.kind ? -1 : 1)
 }
 
 /** null: it is no time at all, which is a fault of its own. */

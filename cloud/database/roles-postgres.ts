@@ -119,7 +119,7 @@ function rightsSql(): string {
     'grant execute on function tidegate.current_era(), tidegate.enter_era(), tidegate.prepare_partitions(integer) to tidegate_writer',
     `grant select on ${ledger}, tidegate.rollup_buckets, tidegate.rollups to tidegate_module`,
     'grant select on all tables in schema tidegate to tidegate_reader',
-    `grant select on ${ledger}, tidegate.migrations, ${registry} to tidegate_auditor`,
+    `grant select on ${ledger}, tidegate.eras, tidegate.migrations, ${registry} to tidegate_auditor`,
     'commit',
   ].join(';\n')
 }

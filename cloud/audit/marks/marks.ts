@@ -95,21 +95,29 @@ export class StatesToKeep {
   }
 }
 
-/** The last one, and of those before it some twenty, so that whatever is to be read anew is at most some three times what it must be. */
-export function thinned<State extends object>(states: readonly State[], nextOf: (state: State) => number): State[] {
+/** Stretches of places, each four times as long as the one before. */
+const stretches = Array.from({ length: 21 }, (_, power) => 1024 * 4 ** power)
+
+/**
+ * The last one, and for each length of stretch the first of this and of the former one: some dozen, which come as states come by, one by
+ * one. What is to be read anew when something has changed at a distance of the end is at most eight times that distance, and 8,192.
+ */
+export function thinned<State extends object>(
+  states: readonly State[],
+  nextOf: (state: State) => number,
+): State[] {
   const last = states.at(-1)
   if (last === undefined) return []
-  const kept = [last]
-  let before: State | undefined
-  for (const state of states.toReversed()) {
-    // The nearest that is no nearer than twice as far as the one before.
-    const distance = nextOf(last) - nextOf(state)
-    const least = before === undefined ? 1 : 2 * (nextOf(last) - nextOf(before))
-    if (distance < least) continue
-    kept.push(state)
-    before = state
+  const kept = new Set([last])
+  for (const length of stretches) {
+    const current = Math.floor(nextOf(last) / length)
+    for (const stretch of [current - 1, current]) {
+      const first = states.find((state) => Math.floor(nextOf(state) / length) === stretch)
+      if (first) kept.add(first)
+    }
+    if (current === 0) break
   }
-  return kept.toReversed()
+  return states.filter((state) => kept.has(state))
 }
 
 /** Of what decides whose word is believed of a ledger. */

@@ -6,16 +6,16 @@ import { trustNoSchema } from '../database/roles-postgres.ts'
 import { migrations } from '../database/migrations/all.ts'
 import { readRegistry } from '../gateways/registry-postgres.ts'
 import type { GatewayKey, Registry } from '../gateways/registry.ts'
-import { claimedChain } from '../../src/contract/codec.ts'
-import { type DemandedHead, headIsGone, headIsOther } from './checkpoints.ts'
-import type { AuditedEvent, AuditFault } from './event.ts'
-import type { LedgerState } from './walk.ts'
+import type { DemandedHead } from './checkpoints.ts'
+import type { AuditedEvent } from './event.ts'
+import type { LedgerState } from './ledger.ts'
 import { type Acceptance, ledgerKey, readAcceptances } from '../deeds/acceptances.ts'
 import { type Heads, keysFor } from './heads.ts'
 import { type Query, readNotes } from './notes-postgres.ts'
-import { signaturesIn } from './signatures-postgres.ts'
+import { faultsOfHeads, readChain, signaturesIn } from './signatures-postgres.ts'
 import type { LedgerName } from './notes.ts'
-import { type AuditedClosure, auditLedger, type LedgerReport } from './audit.ts'
+import { auditLedger } from './audit.ts'
+import type { AuditedClosure, LedgerReport } from './ledger.ts'
 
 export interface AuditOptions {
   /** Only this gateway's ledgers. */
@@ -44,7 +44,7 @@ export interface Marking {
 
 export interface MarkedWalk {
   from: LedgerState | undefined
-  onState(state: LedgerState): void
+  onState: (state: LedgerState) => void
   end(report: LedgerReport): Promise<void>
 }
 
@@ -54,9 +54,9 @@ export interface LedgerInDatabase extends LedgerName {
   registry: Registry
   acceptances: readonly Acceptance[]
   closures: ReadonlyMap<string, AuditedClosure>
-  strangerWith(epoch: string): string | undefined
+  strangerWith: (epoch: string) => string | undefined
   /** What stands in a place, or what was said of it: its chain value. */
-  chainAt(sequence: number): Promise<string | undefined>
+  chainAt: (sequence: number) => Promise<string | undefined>
 }
 
 /** Events may be a third of a megabyte each. */
@@ -87,13 +87,6 @@ select e.sequence::float8 as sequence, e.position::text as position, source, id,
 from tidegate.events as e
 where e.gateway = $1 and e.epoch = $2 and e.sequence >= $3 and (e.sequence, e.position) > ($3, $4)
 order by e.sequence, e.position limit ${pageRows}`
-
-const chainSql = `
-select body::text as body from tidegate.events where gateway = $1 and epoch = $2 and sequence = $3 order by position limit 1`
-
-const notedChainSql = `
-select chain from tidegate.ledger_notes
-where epoch = $1 and to_sequence = $2 and from_sequence <= $2 and chain is not null limit 1`
 
 const closuresSql = `
 select gateway, epoch, max(last_sequence)::float8 as last,
@@ -157,7 +150,7 @@ export async function* auditDatabase(
 interface Around {
   options: AuditOptions
   heads: readonly DemandedHead[]
-  signedThrough(ledger: LedgerName): Promise<number>
+  signedThrough: (ledger: LedgerName) => Promise<number>
   sharedWith: readonly string[]
 }
 
@@ -177,7 +170,7 @@ async function auditOne(
     events: readEvents(query, ledger, next),
     notes: readNotes(query, ledger.epoch, next),
     kept: heads.filter(({ sequence }) => sequence >= next),
-    headFaults: await faultsOfHeads(before, ledger),
+    headFaults: await faultsOfHeads(before, ledger.chainAt),
     mayBeSpokenOfBy: (speaker) => ledger.registry.maySpeakOf(speaker, ledger.gateway),
     settledBeforeMs: settleMs === undefined ? undefined : nowMs - settleMs,
   })
@@ -228,33 +221,10 @@ function closuresFor(
 /** Ledgers of which a head was kept, and nothing else is left. */
 function goneLedgers(stored: readonly LedgerName[], demanded: readonly DemandedHead[]): LedgerName[] {
   const known = new Set(stored.map(ledgerKey))
-  const gone = new Map(demanded.map(({ gateway, epoch }) => [ledgerKey({ gateway, epoch }), { gateway, epoch }]))
+  const gone = new Map(
+    demanded.map(({ gateway, epoch }) => [ledgerKey({ gateway, epoch }), { gateway, epoch }]),
+  )
   return [...gone].filter(([key]) => !known.has(key)).map(([, ledger]) => ledger)
-}
-
-/** Of heads in front of where the walk begins. */
-async function faultsOfHeads(
-  heads: readonly DemandedHead[],
-  { chainAt }: LedgerInDatabase,
-): Promise<AuditFault[]> {
-  const faults: AuditFault[] = []
-  for (const head of heads) {
-    const chain = await chainAt(head.sequence)
-    if (chain === undefined) faults.push(headIsGone(head))
-    else if (chain !== head.chain) faults.push(headIsOther(head, chain))
-  }
-  return faults
-}
-
-async function readChain(
-  query: Query,
-  { gateway, epoch }: LedgerName,
-  sequence: number,
-): Promise<string | undefined> {
-  const [event] = await query<{ body: string }>(chainSql, [gateway, epoch, sequence])
-  if (event) return claimedChain(event.body)
-  const [note] = await query<{ chain: string }>(notedChainSql, [epoch, sequence])
-  return note?.chain
 }
 
 async function listLedgers(query: Query): Promise<LedgerName[]> {
@@ -270,7 +240,7 @@ async function* readEvents(
   from: number,
 ): AsyncGenerator<AuditedEvent> {
   for (let after: [number, string] = [from, '-1']; ;) {
-    const rows = await query<EventRow>(eventsSql, [gateway, epoch, ...after])
+    const rows = await query<EventRow & { position: string }>(eventsSql, [gateway, epoch, ...after])
     for (const row of rows) yield audited(row)
     const last = rows.at(-1)
     if (last === undefined || rows.length < pageRows) return
@@ -279,13 +249,12 @@ async function* readEvents(
 }
 
 interface EventRow extends Omit<AuditedEvent, 'subject' | 'dataschema' | 'reason'> {
-  position: string
   subject: string | null
   dataschema: string | null
   reason: string | null
 }
 
-function audited({ position: _, ...row }: EventRow): AuditedEvent {
+function audited(row: EventRow): AuditedEvent {
   return {
     ...row,
     subject: row.subject ?? undefined,

@@ -194,7 +194,9 @@ export class CheckpointAudit {
   #compareKept(sequence: number, chain: string): void {
     const kept = this.#missing.get(sequence) ?? []
     this.#missing.delete(sequence)
-    this.#headFaults.push(...kept.filter((head) => head.chain !== chain).map((head) => headIsOther(head, chain)))
+    this.#headFaults.push(
+      ...kept.filter((head) => head.chain !== chain).map((head) => headIsOther(head, chain)),
+    )
   }
 
   #examine(event: AuditedEvent): AuditFault[] {

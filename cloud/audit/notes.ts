@@ -1,4 +1,4 @@
-import { claimedChain } from '../../src/contract/codec.ts'
+import { claimedChain, verifyChain } from '../../src/contract/codec.ts'
 import { ledgerType } from '../../src/contract/event.ts'
 import type { AuditFault } from './event.ts'
 import { isAt, parseText, placeText } from './text.ts'
@@ -43,7 +43,7 @@ export interface NotedLedger extends LedgerName {
 export async function* believed(
   ledger: NotedLedger,
   settled: (knownMs: number) => boolean,
-  { doubted, unsigned }: { doubted(fault: AuditFault): void; unsigned(): void },
+  { doubted, unsigned }: { doubted: (fault: AuditFault) => void; unsigned: () => void },
 ): AsyncGenerator<AuditedNote> {
   for await (const note of ledger.notes) {
     // Whoever says so has it against himself, in a ledger of his own.
@@ -124,4 +124,18 @@ function readReports(body: string, cites: LedgerPlace): ReadonlySet<string> {
 
 function rangeKey(range: { from: number; to: number; reason: string; chain?: string | undefined }): string {
   return `${range.from} ${range.to} ${range.reason} ${range.chain ?? ''}`
+}
+
+/** A repeat's text is kept, so the chain goes through it as through an event. */
+export function unlinkedRepeat(
+  { from, note }: { from: number; note: AuditedNote | undefined },
+  chain: string | undefined,
+): AuditFault | undefined {
+  if (note?.proof === undefined || !isRepeat(note) || chain === undefined) return undefined
+  if (verifyChain(note.proof.body, chain)) return undefined
+  return {
+    sequence: from,
+    kind: 'unlinked',
+    detail: `the text of this ${note.reason} was altered, or what stood before it at ${from - 1} was`,
+  }
 }

@@ -1,6 +1,6 @@
 import type { RepeatReason } from '../history/history.ts'
 import type { AuditFault } from './event.ts'
-import type { LedgerReport } from './audit.ts'
+import type { LedgerReport } from './ledger.ts'
 import { formatRanges } from './ranges.ts'
 
 /** A ledger's report as a person reads it. */
@@ -17,7 +17,9 @@ export function formatLedger(report: LedgerReport): string {
     row('MISSING', gaps.count, formatRanges(gaps)),
     `      ${chainLine(report)}`,
     headText(report) === null ? '' : `      head ${headText(report)}`,
-    report.readFrom === 1 ? '' : `      read from ${report.readFrom} on; in front of it is said what was found before`,
+    report.readFrom === 1
+      ? ''
+      : `      read from ${report.readFrom} on; in front of it is said what was found before`,
     `      ${signedLine(report)}`,
     ...faults.map((fault) => `      ${formatFault(fault)}`),
     faultCount > faults.length ? `      … and ${count(faultCount - faults.length)} more` : '',

@@ -9,7 +9,6 @@ import { createDatabase } from '../../cloud/database/database-postgres.ts'
 import { migrateDatabase } from '../../cloud/database/migrate-postgres.ts'
 import { migrations } from '../../cloud/database/migrations/all.ts'
 import { obtainPostgres } from '../../dev/servers/obtain.ts'
-import { systemClock } from '../../src/clock.ts'
 import { checkpointType } from '../../src/contract/checkpoint.ts'
 import { messageOf } from '../../src/errors.ts'
 import { silentLog } from '../../src/log.ts'
@@ -55,7 +54,7 @@ async function main(): Promise<number> {
 async function prove(url: string, options: Options, folder: string): Promise<number> {
   const database = createDatabase({ url, poolMax: 1, applicationName: 'proof' })
   await migrateDatabase(database, migrations, {
-    ...{ timeoutMs: 10_000, clock: systemClock, random: Math.random, log: silentLog },
+    log: silentLog,
     signal: new AbortController().signal,
   })
   await database.close()
@@ -102,7 +101,10 @@ async function prove(url: string, options: Options, folder: string): Promise<num
   return wrong === 0 ? 0 : 1
 }
 
-async function audit(url: string, ...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+async function audit(
+  url: string,
+  ...args: string[]
+): Promise<{ code: number; stdout: string; stderr: string }> {
   const child = spawn(process.execPath, [program, 'audit', ...args], {
     env: { ...process.env, TIDEGATE_CLOUD__DATABASE__URL: url },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -115,16 +117,20 @@ async function audit(url: string, ...args: string[]): Promise<{ code: number; st
   return { code, stdout, stderr }
 }
 
+const at = (week: number): string => new Date(firstMs + week * weekMs).toISOString()
+
 /** Weeks that are past are made for those who have waited for them; a proof has not. */
 async function divide(client: Client, weeks: number): Promise<void> {
-  const at = (week: number): string => new Date(firstMs + week * weekMs).toISOString()
   const { rows } = await client.query<{ until: string }>(
     `select until_time::text as until from tidegate.partitions where partition = 'events_before'`,
   )
   await client.query('alter table tidegate.events detach partition tidegate.events_before')
-  await client.query(`alter table tidegate.events attach partition tidegate.events_before for values from (minvalue) to ('${at(0)}')`)
+  await client.query(
+    `alter table tidegate.events attach partition tidegate.events_before for values from (minvalue) to ('${at(0)}')`,
+  )
   for (let week = 0; week < weeks; week += 1) {
-    if (Date.parse(at(week + 1)) > Date.parse(rows[0]?.until ?? '')) throw new Error(`${weeks} weeks are not past yet`)
+    if (Date.parse(at(week + 1)) > Date.parse(rows[0]?.until ?? ''))
+      throw new Error(`${weeks} weeks are not past yet`)
     const name = `events_${at(week).slice(0, 10).replaceAll('-', '')}`
     await client.query(`select tidegate.make_partition('${name}')`)
     await client.query(
@@ -150,10 +156,13 @@ async function fill(client: Client, { events, gateways, weeks }: Options): Promi
   const beganMs = performance.now()
   // Round by round, as if all recorded at once.
   for (let done = 0; done < each; done += 1000) {
-    for (const ledger of ledgers) await store(client, await record(ledger, Math.min(1000, each - done), stepMs))
+    for (const ledger of ledgers)
+      await store(client, await record(ledger, Math.min(1000, each - done), stepMs))
     if (done % 100_000 === 0) console.error(`${(done * gateways).toLocaleString('en')} events`)
   }
-  console.log(`${events.toLocaleString('en')} events of ${gateways} gateways in ${weeks} weeks, stored in ${((performance.now() - beganMs) / 1000).toFixed(0)} s`)
+  console.log(
+    `${events.toLocaleString('en')} events of ${gateways} gateways in ${weeks} weeks, stored in ${((performance.now() - beganMs) / 1000).toFixed(0)} s`,
+  )
   return ledgers
 }
 
@@ -173,8 +182,21 @@ async function record(ledger: Ledger, count: number, stepMs: number): Promise<En
       const head = { epoch, sequence, chain, time, everyEvents: signsEvery }
       const signature = await signer.sign(ledger.gateway, head)
       const data = { ...head, key: signer.key, algorithm: signer.algorithm, signature }
-      made.push(ledger.next(ledger.gateway, { ...times, type: checkpointType, data, id: `${ledger.gateway}-${ledger.sequence}` }))
-    } else made.push(ledger.next(`device-${ledger.sequence % 50}`, { ...times, id: `${ledger.gateway}-${ledger.sequence}` }))
+      made.push(
+        ledger.next(ledger.gateway, {
+          ...times,
+          type: checkpointType,
+          data,
+          id: `${ledger.gateway}-${ledger.sequence}`,
+        }),
+      )
+    } else
+      made.push(
+        ledger.next(`device-${ledger.sequence % 50}`, {
+          ...times,
+          id: `${ledger.gateway}-${ledger.sequence}`,
+        }),
+      )
   }
   return made
 }

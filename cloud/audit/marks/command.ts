@@ -7,7 +7,7 @@ import { addAcceptCommand } from '../../deeds/accept-command.ts'
 import { askingForDatabase, type DatabaseChoice, openChosenDatabase } from '../../database-choice.ts'
 import type { Database } from '../../database/database-postgres.ts'
 import type { Registry } from '../../gateways/registry.ts'
-import type { LedgerReport } from '../audit.ts'
+import type { LedgerReport } from '../ledger.ts'
 import { addToSummary, emptySummary, formatLedger, formatSummary, headText } from '../report.ts'
 import { formatDuplicate } from './duplicates.ts'
 import { type Expected, expectedOf, readExpected } from './expected.ts'
@@ -46,7 +46,10 @@ export function registerAuditCommand(program: Command): void {
       '--marks <file>',
       'go on from the marks in it, and write new ones, with --key; what stands in front of them is read with --full alone',
     )
-    .option('--key <file>', 'with --marks: the key of “tidegate audit key”; FILE.pub verifies, and makes no marks')
+    .option(
+      '--key <file>',
+      'with --marks: the key of “tidegate audit key”; FILE.pub verifies, and makes no marks',
+    )
     .option('--full', 'with --marks: read everything; the first time, and now and then')
     .option(
       '--forget <ledger...>',
@@ -66,7 +69,10 @@ export function registerAuditCommand(program: Command): void {
       '--trust <fingerprint...>',
       'with --against: keys that are registered, not in the file, and were compared at the gateway',
     )
-    .option('--duplicates', 'only look for events that are stored twice, further apart than history.dedupWindow')
+    .option(
+      '--duplicates',
+      'only look for events that are stored twice, further apart than history.dedupWindow',
+    )
     .option('--json', 'one JSON object, for programs')
     .action(async (options: Options) => {
       const marks = await openMarks(options)
@@ -89,7 +95,9 @@ export function registerAuditCommand(program: Command): void {
 function addKeyCommand(audit: Command): void {
   audit
     .command('key')
-    .description('make the key that marks are signed with, in FILE, for this user alone, and FILE.pub to verify them')
+    .description(
+      'make the key that marks are signed with, in FILE, for this user alone, and FILE.pub to verify them',
+    )
     .argument('<file>', 'where the database, and whoever writes it, cannot come')
     .action(async (file: string) => print(`${file}  SHA-256 ${await makeMarksKey(file)}`))
 }
@@ -101,10 +109,17 @@ interface OpenMarks {
 }
 
 /** @throws TidegateError `OPTIONS_INVALID` | `MARKS_KEY` | `MARKS_FILE` */
-async function openMarks({ marks: file, key: keyFile, full, forget, duplicates }: Options): Promise<OpenMarks | undefined> {
+async function openMarks({
+  marks: file,
+  key: keyFile,
+  full,
+  forget,
+  duplicates,
+}: Options): Promise<OpenMarks | undefined> {
   if (duplicates && file !== undefined) throw notTogether('--duplicates looks for nothing else: no --marks')
   if (file === undefined) {
-    if (keyFile !== undefined || forget !== undefined) throw notTogether('--key and --forget belong to --marks')
+    if (keyFile !== undefined || forget !== undefined)
+      throw notTogether('--key and --forget belong to --marks')
     return undefined
   }
   if (keyFile === undefined) throw notTogether('--marks needs --key: tidegate audit key FILE makes one')
@@ -118,7 +133,11 @@ async function openMarks({ marks: file, key: keyFile, full, forget, duplicates }
 }
 
 function notTogether(message: string): TidegateError {
-  return new TidegateError('OPTIONS_INVALID', { message, retryable: false, hint: 'see tidegate audit --help' })
+  return new TidegateError('OPTIONS_INVALID', {
+    message,
+    retryable: false,
+    hint: 'see tidegate audit --help',
+  })
 }
 
 async function auditAll(
@@ -140,9 +159,8 @@ async function auditAll(
   const onRegistry = (read: Registry): void => void (registry = read)
   const summary = emptySummary()
   const ledgers: (LedgerReport & { head: string | null })[] = []
-  for await (const report of auditDatabase(database, {
-    ...{ gateway, settleMs, kept, expected, marking, onRegistry, nowMs },
-  })) {
+  const asked = { gateway, settleMs, kept, expected, marking, onRegistry, nowMs }
+  for await (const report of auditDatabase(database, asked)) {
     addToSummary(summary, report)
     heads.add(report)
     if (json) ledgers.push({ ...report, head: headText(report) })
@@ -162,7 +180,12 @@ async function listDuplicates(database: Database, { json }: Options): Promise<bo
     count++
     print(json ? JSON.stringify(found) : visible(formatDuplicate(found)))
   }
-  if (!json) print(count === 0 ? 'no event is stored twice' : `${count.toLocaleString('en')} events are stored more than once`)
+  if (!json)
+    print(
+      count === 0
+        ? 'no event is stored twice'
+        : `${count.toLocaleString('en')} events are stored more than once`,
+    )
   return count === 0
 }
 

@@ -31,7 +31,9 @@ export async function* findDuplicates(database: Database): AsyncGenerator<Double
     await trustNoSchema(client)
     await client.query('begin transaction isolation level repeatable read, read only')
     await requireSchema(client, migrations, database.where)
-    await client.query('set local enable_hashagg = off; set local enable_sort = off; set local enable_seqscan = off')
+    await client.query(
+      'set local enable_hashagg = off; set local enable_sort = off; set local enable_seqscan = off',
+    )
     await client.query('set local cursor_tuple_fraction = 1')
     await client.query(identitiesSql)
     for (;;) {
@@ -69,5 +71,10 @@ function gathered(rows: readonly PlaceRow[]): DoubledIdentity[] {
       last.saysTheSame &&= saysTheSame(last.body, body)
     }
   }
-  return found.map(({ body: _, ...identity }) => identity)
+  return found.map(({ source, id, places, saysTheSame: isSame }) => ({
+    source,
+    id,
+    places,
+    saysTheSame: isSame,
+  }))
 }

@@ -32,7 +32,9 @@ async function readLines(file: string): Promise<DemandedHead[]> {
   }
   // As they are printed, word before them included.
   const lines = text.split('\n').map((line) => line.trim().replace(/^head\s+/, ''))
-  const heads = lines.filter((line) => line !== '' && !line.startsWith('#')).map((line) => headOf(line) ?? line)
+  const heads = lines
+    .filter((line) => line !== '' && !line.startsWith('#'))
+    .map((line) => headOf(line) ?? line)
   const wrong = heads.find((head) => typeof head === 'string')
   if (wrong !== undefined) throw unusable(file, `“${wrong.slice(0, 80)}” is no head`, hint)
   if (heads.length === 0) throw unusable(file, 'there is no head in it', hint)

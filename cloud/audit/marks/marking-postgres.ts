@@ -2,7 +2,7 @@ import type { LedgerInDatabase, Marking } from '../audit-postgres.ts'
 import type { DemandedHead } from '../checkpoints.ts'
 import type { Query } from '../notes-postgres.ts'
 import type { LedgerName } from '../notes.ts'
-import type { LedgerState } from '../walk.ts'
+import type { LedgerState } from '../ledger.ts'
 import {
   digestOfVouching,
   type Horizon,
@@ -141,4 +141,3 @@ function earliest(horizons: readonly Horizon[]): Horizon | undefined {
 function nameOf({ gateway, epoch }: LedgerName): string {
   return `${gateway} ${epoch}`
 }
-

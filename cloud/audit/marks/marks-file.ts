@@ -67,7 +67,12 @@ export async function makeMarksKey(file: string): Promise<string> {
     await writeFile(file, privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600, flag: 'wx' })
     await writeFile(`${file}.pub`, publicKey.export({ type: 'spki', format: 'pem' }), { flag: 'wx' })
   } catch (cause) {
-    throw keyUnusable(file, messageOf(cause), 'name a file that is not there yet, in a folder where this user may write', cause)
+    throw keyUnusable(
+      file,
+      messageOf(cause),
+      'name a file that is not there yet, in a folder where this user may write',
+      cause,
+    )
   }
   return fingerprintOf(publicKey)
 }
@@ -94,7 +99,12 @@ export async function readMarks(file: string, { publicKey }: MarksKey): Promise<
   try {
     lines = (await readFile(file, 'utf8')).split('\n')
   } catch (cause) {
-    throw unusable(file, messageOf(cause), 'the first time, and if they are lost: --full makes new ones', cause)
+    throw unusable(
+      file,
+      messageOf(cause),
+      'the first time, and if they are lost: --full makes new ones',
+      cause,
+    )
   }
   const [said = '', signature = ''] = lines
   if (!verify(null, statementOf(said), publicKey, Buffer.from(signature, 'base64url')))
@@ -106,7 +116,12 @@ export async function readMarks(file: string, { publicKey }: MarksKey): Promise<
   try {
     return fileSchema.parse(JSON.parse(said)).marks as unknown as Mark[]
   } catch (cause) {
-    throw unusable(file, messageOf(cause), 'they are of another version: move the file away, and --full makes new ones', cause)
+    throw unusable(
+      file,
+      messageOf(cause),
+      'they are of another version: move the file away, and --full makes new ones',
+      cause,
+    )
   }
 }
 

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Acceptance } from '../../deeds/acceptances.ts'
 import type { GatewayKey, Registry } from '../../gateways/registry.ts'
 import type { LedgerName } from '../notes.ts'
-import type { LedgerState, Said } from '../walk.ts'
+import type { LedgerState, Said } from '../ledger.ts'
 
 /**
  * Up to where a ledger was audited, and all that an audit must know to go on from there. It is sound as long as nothing is stored, noted

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { AuditSummary } from '../../../cloud/audit/report.ts'
-import type { LedgerReport } from '../../../cloud/audit/audit.ts'
+import type { LedgerReport } from '../../../cloud/audit/ledger.ts'
 import { command, copyOf, databaseWith, tamper } from '../../support/cloud/audited-database.ts'
 import { rewritten } from '../../support/cloud/signed-ledger.ts'
 import { type Encoded, Ledger } from '../../support/cloud/cloud-events.ts'
@@ -34,6 +34,7 @@ let behind: Encoded[]
 
 /** As audited once: 3,000 and 50 events, of the first ledger the 1500th missing; the marks are a file of their own for each test. */
 let audited: string
+let made: Outcome
 let marked: string
 beforeAll(async () => {
   for (let at = 0; at < count; at += 1) texts.push(first.next('device-1'))
@@ -43,7 +44,7 @@ beforeAll(async () => {
   behind = Array.from({ length: more }, () => first.next('device-1'))
   audited = await databaseWith([...texts, ...others])
   marked = join(folder, 'marked.json')
-  expect((await command('audit', 'key', key)).stdout).toMatch(/audit\.key {2}SHA-256 [0-9a-f]{64}$/m)
+  made = await command('audit', 'key', key)
   await run(audited, marked, '--full')
 })
 
@@ -51,13 +52,21 @@ function run(url: string, marks: string, ...args: string[]): Promise<Outcome> {
   return command('audit', '--database', url, '--marks', marks, '--key', key, ...args)
 }
 
+function expecting(url: string, ...args: string[]): Promise<Outcome> {
+  return command('audit', '--database', url, '-g', 'gateway-2', '--expect', ...args)
+}
+
+const place = (sequence: number): string => `gateway-1/${epochs[0]}/${sequence}`
+
 async function json(url: string, marks: string, ...args: string[]): Promise<Json & { code: number }> {
   const { code, stdout } = await run(url, marks, '--json', ...args)
   return { ...(JSON.parse(stdout) as Json), code }
 }
 
 /** A database as it was when it was marked, with what was done to it since, and marks of its own. */
-async function since(change: string | ((client: Client) => Promise<void>)): Promise<{ url: string; marks: string }> {
+async function since(
+  change: string | ((client: Client) => Promise<void>),
+): Promise<{ url: string; marks: string }> {
   const url = await copyOf(audited)
   const marks = join(folder, `${new URL(url).pathname.slice(1)}.json`)
   writeFileSync(marks, readFileSync(marked))
@@ -74,7 +83,17 @@ async function store(client: Client, events: readonly Encoded[], old = ''): Prom
     await client.query(
       `insert into tidegate.events (${columns}${old === '' ? '' : ', era, tx'})
        values ($1, $2, $3, $4, $5, $6, null, null, $7, $8, '2026-01-03', 'accepted', null, $9${old})`,
-      [event.gateway, event.epoch, event.sequence, event.source, event.id, event.type, event.time, event.recordedtime, text],
+      [
+        event.gateway,
+        event.epoch,
+        event.sequence,
+        event.source,
+        event.id,
+        event.type,
+        event.time,
+        event.recordedtime,
+        text,
+      ],
     )
 }
 
@@ -94,7 +113,10 @@ describe('an audit that goes on from signed marks', () => {
   test('what was altered, removed or added behind them is found (G8)', async () => {
     const at = `${inFront} = ${count + 10}`
     for (const [change, fault] of [
-      [`update tidegate.events set body = replace(body::text, 'temperature', 'humidity')::json ${at}`, 'UNLINKED'],
+      [
+        `update tidegate.events set body = replace(body::text, 'temperature', 'humidity')::json ${at}`,
+        'UNLINKED',
+      ],
       [`delete from tidegate.events ${at}`, 'MISSING'],
     ] as const) {
       const { url, marks } = await since(async (client) => {
@@ -125,7 +147,9 @@ describe('an audit that goes on from signed marks', () => {
     }
     expect((await json(url, join(folder, 'other.json'), '--full')).reports[1]).toMatchObject({ ok: true })
     const cut = await since(`delete from tidegate.events ${inFront} >= 2990`)
-    expect((await json(cut.url, cut.marks)).reports[0]?.faults).toMatchObject([{ kind: 'cut', sequence: count }])
+    expect((await json(cut.url, cut.marks)).reports[0]?.faults).toMatchObject([
+      { kind: 'cut', sequence: count },
+    ])
   })
 
   test('a mark never goes back, whatever somebody adds in front of it (G8)', async () => {
@@ -133,7 +157,10 @@ describe('an audit that goes on from signed marks', () => {
     const added = other.next('device-2', { id: 'another', recordedtime: '2036-01-01T00:00:00.000Z' })
     const { url, marks } = await since((client) => store(client, [added]))
     await json(url, marks, '--settle', '36500d')
-    await tamper(url, `delete from tidegate.events where gateway = 'gateway-2' and (id = 'another' or sequence > 40)`)
+    await tamper(
+      url,
+      `delete from tidegate.events where gateway = 'gateway-2' and (id = 'another' or sequence > 40)`,
+    )
     expect((await json(url, marks)).reports[1]?.faults).toMatchObject([{ kind: 'cut', sequence: 50 }])
   })
 
@@ -148,15 +175,21 @@ describe('an audit that goes on from signed marks', () => {
   })
 
   test.each([
-    ['altered', `update tidegate.events set body = replace(body::text, 'temperature', 'humidity')::json ${inFront} = 700`],
+    [
+      'altered',
+      `update tidegate.events set body = replace(body::text, 'temperature', 'humidity')::json ${inFront} = 700`,
+    ],
     ['removed', `delete from tidegate.events ${inFront} = 700`],
-  ])('what was %s in front of them, and nothing after it, is found by --full (G8, where it ends)', async (_, change) => {
-    const { url, marks } = await since(change)
-    const before = (await json(url, marks)).reports[0]
-    expect(before).toMatchObject({ faultCount: 0, gaps: { ranges: [[1500, 1500]] } })
-    const after = (await json(url, marks, '--full')).reports[0]
-    expect(after?.faultCount === 1 || after?.gaps.count === 2).toBe(true)
-  })
+  ])(
+    'what was %s in front of them, and nothing after it, is found by --full (G8, where it ends)',
+    async (_, change) => {
+      const { url, marks } = await since(change)
+      const before = (await json(url, marks)).reports[0]
+      expect(before).toMatchObject({ faultCount: 0, gaps: { ranges: [[1500, 1500]] } })
+      const after = (await json(url, marks, '--full')).reports[0]
+      expect(after?.faultCount === 1 || after?.gaps.count === 2).toBe(true)
+    },
+  )
 
   test('what arrives late in front of them is read, and so is what is put back as it was (G8)', async () => {
     for (const old of ['', `, 0, '0'`]) {
@@ -185,6 +218,7 @@ describe('an audit that goes on from signed marks', () => {
 
 describe('marks', () => {
   test('are believed if the key has signed them, and the public key is enough to verify them (G8)', async () => {
+    expect(made.stdout).toMatch(/audit\.key {2}SHA-256 [0-9a-f]{64}$/m)
     expect(statSync(key).mode & 0o777).toBe(0o600)
     const marks = join(folder, 'checked.json')
     writeFileSync(marks, readFileSync(marked))
@@ -214,8 +248,6 @@ describe('a head that was saved elsewhere', () => {
     expect(heads).toHaveLength(2)
     const file = join(folder, 'heads.txt')
     writeFileSync(file, `# saved\n${heads.join('\n')}\n`)
-    const expecting = (url: string, ...args: string[]): Promise<Outcome> =>
-      command('audit', '--database', url, '-g', 'gateway-2', '--expect', ...args)
     expect(await expecting(audited, ...heads)).toMatchObject({ code: 0 })
     expect(await expecting(audited, `@${file}`)).toMatchObject({ code: 0 })
     const { url } = await since(`delete from tidegate.events where gateway = 'gateway-2' and sequence > 40`)
@@ -246,7 +278,6 @@ test('an identity that is stored twice, in weeks far apart, is found with both p
   })
   const { code, stdout } = await command('audit', '--database', url, '--duplicates')
   expect(code).toBe(1)
-  const place = (sequence: number): string => `gateway-1/${epochs[0]}/${sequence}`
   expect(stdout.split('\n').slice(0, 3)).toEqual([
     `IDENTITY /devices/device-1 id-7: at ${place(7)} and at ${place(again.event.sequence)}; the same event`,
     `IDENTITY /devices/device-1 id-8: at ${place(8)} and at ${place(rival.event.sequence)}; they say different things`,

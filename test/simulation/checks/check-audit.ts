@@ -1,6 +1,7 @@
 import type { AuditedEvent } from '../../../cloud/audit/event.ts'
 import type { AuditedNote, NoteProof } from '../../../cloud/audit/notes.ts'
-import { type AuditedClosure, auditLedger, type LedgerReport } from '../../../cloud/audit/audit.ts'
+import { auditLedger } from '../../../cloud/audit/audit.ts'
+import type { AuditedClosure, LedgerReport } from '../../../cloud/audit/ledger.ts'
 import { signedThrough as readSignatures } from '../../../cloud/audit/signatures.ts'
 import type { LedgerNote } from '../../../cloud/history/history.ts'
 import type { GatewayKey } from '../../../cloud/gateways/registry.ts'

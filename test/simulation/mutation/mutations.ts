@@ -75,7 +75,7 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'unsigned-excuse',
     removed: 'the signature of what excuses a loss: any ledger event is believed',
-    file: 'cloud/audit/audit.js',
+    file: 'cloud/audit/notes.js',
     find: 'return cites.sequence > (await signedThrough(cites));',
     replace: 'return false;',
     breaks: ['G8'],

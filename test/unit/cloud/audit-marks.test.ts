@@ -1,13 +1,28 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { auditLedger, type LedgerReport } from '../../../cloud/audit/audit.ts'
+import { auditLedger } from '../../../cloud/audit/audit.ts'
+import type { LedgerReport } from '../../../cloud/audit/ledger.ts'
 import type { AuditedEvent } from '../../../cloud/audit/event.ts'
-import { type Mark, markedState, type MarkFacts, soundStates, thinned } from '../../../cloud/audit/marks/marks.ts'
+import {
+  type Mark,
+  markedState,
+  type MarkFacts,
+  soundStates,
+  thinned,
+} from '../../../cloud/audit/marks/marks.ts'
 import type { AuditedNote } from '../../../cloud/audit/notes.ts'
-import type { LedgerState } from '../../../cloud/audit/walk.ts'
+import type { LedgerState } from '../../../cloud/audit/ledger.ts'
 import type { Acceptance } from '../../../cloud/deeds/acceptances.ts'
 import { claimedChain } from '../../../src/contract/codec.ts'
-import { at, chainOf, duplicateOf, founded, ledgerOf, row, without } from '../../support/cloud/audited-ledger.ts'
+import {
+  at,
+  chainOf,
+  duplicateOf,
+  founded,
+  ledgerOf,
+  row,
+  without,
+} from '../../support/cloud/audited-ledger.ts'
 import { epoch } from '../../support/cloud/cloud-events.ts'
 import { keyOf, signedLedger, signer } from '../../support/cloud/signed-ledger.ts'
 
@@ -35,7 +50,9 @@ function auditOf({ events, notes, acceptances }: Stored, more: More = {}): Promi
   return auditLedger({
     gateway: 'gateway-1',
     epoch,
-    events: stream(events.filter(({ sequence }) => sequence >= next).toSorted((a, b) => a.sequence - b.sequence)),
+    events: stream(
+      events.filter(({ sequence }) => sequence >= next).toSorted((a, b) => a.sequence - b.sequence),
+    ),
     notes: stream(notes.filter((note) => note.from >= next).toSorted((a, b) => a.from - b.from)),
     closures: new Map(),
     keys: isSigned ? [keyOf(signer)] : [],
@@ -50,7 +67,7 @@ function auditOf({ events, notes, acceptances }: Stored, more: More = {}): Promi
 }
 
 /** But for what an audit that went on says of itself. */
-const said = ({ readFrom: _, unread: __, ...report }: LedgerReport): unknown => report
+const said = (report: LedgerReport): LedgerReport => ({ ...report, readFrom: 1, unread: 0 })
 
 function factsOf({ events, notes, acceptances }: Stored, before: Stored): MarkFacts {
   const known = new Set(before.events)
@@ -73,7 +90,14 @@ async function markOf(states: readonly LedgerState[], stored: Stored): Promise<M
   const all = []
   for (const state of states) all.push(await markedState(state, facts))
   const horizon = { era: 1, tx: '1' }
-  return { gateway: 'gateway-1', epoch, at: '2026-01-02T00:00:00.000Z', horizon, vouched: 'the same', states: all }
+  return {
+    gateway: 'gateway-1',
+    epoch,
+    at: '2026-01-02T00:00:00.000Z',
+    horizon,
+    vouched: 'the same',
+    states: all,
+  }
 }
 
 const count = 40
@@ -193,7 +217,9 @@ describe('an audit that goes on from a mark', () => {
       [10, false],
     ] as const) {
       const events = plain.map((event) =>
-        event.sequence === sequence ? { ...event, body: event.body.replace('"temperature":2', '"temperature":3') } : event,
+        event.sequence === sequence
+          ? { ...event, body: event.body.replace('"temperature":2', '"temperature":3') }
+          : event,
       )
       expect((await auditOf({ ...before, events }, { from })).ok).toBe(!isFound)
       expect((await auditOf({ ...before, events })).ok).toBe(false)

@@ -43,10 +43,39 @@ comment on function tidegate.enter_era is
   'For whoever stores events, at its start: after a restore into another cluster, or a failover, it opens an era that comes after all there was.';
 select tidegate.enter_era();
 
+-- What reads the table by itself, and not by its name, would go on reading the first partition only, and not say so.
+create table tidegate.readers_of_events as
+select c.oid as view, format('create or replace view %s %s as %s', c.oid::regclass,
+                             coalesce('with (' || array_to_string(c.reloptions, ', ') || ')', ''), pg_get_viewdef(c.oid)) as definition,
+       pg_has_role(c.relowner, 'usage') and c.relkind = 'v' as is_ours,
+       case c.relkind when 'm' then 'materialized view ' else 'view ' end || c.oid::regclass as what
+from pg_class as c
+where c.oid in (select r.ev_class from pg_depend as d join pg_rewrite as r on r.oid = d.objid
+                where d.classid = 'pg_rewrite'::regclass and d.refobjid = 'tidegate.events'::regclass)
+union all select null, null, false, 'trigger ' || tgname from pg_trigger
+  where tgrelid = 'tidegate.events'::regclass and not tgisinternal and tgname <> 'append_only'
+union all select null, null, false, 'foreign key ' || conname || ' of ' || conrelid::regclass from pg_constraint
+  where confrelid = 'tidegate.events'::regclass
+union all select null, null, false, 'publication ' || pubname from pg_publication_rel join pg_publication as p on p.oid = prpubid
+  where prrelid = 'tidegate.events'::regclass
+union all select null, null, false, 'policy ' || polname from pg_policy where polrelid = 'tidegate.events'::regclass;
+
+do $$
+declare
+  others text := (select string_agg(what, ', ' order by what) from tidegate.readers_of_events where not is_ours);
+begin
+  if others is not null then
+    raise exception 'tidegate.events is to be partitioned, and this would stay with its first partition: %', others
+      using errcode = 'TG001', hint = 'drop it, take the step, and make it again (docs/DATABASE.md, Partitions)';
+  end if;
+end
+$$;
+
 alter table tidegate.events rename to events_before;
 alter index tidegate.events_pkey rename to events_before_pkey;
 alter index tidegate.events_source_id_key rename to events_before_source_id_key;
-alter index tidegate.events_position_key rename to events_before_position_key;
+alter index tidegate.events_position_key rename to events_before_position;
+alter index tidegate.events_set_aside rename to events_before_set_aside;
 
 create sequence tidegate.event_position as bigint;
 select setval('tidegate.event_position', 1 + coalesce((select max(position) from tidegate.events_before), 0), false);
@@ -96,8 +125,9 @@ begin
   execute format('create index if not exists %I on tidegate.%I (era, tx, position)', partition || '_order', partition);
   execute format('create index if not exists %I on tidegate.%I (type, era, tx, position)', partition || '_type', partition);
   execute format('create index if not exists %I on tidegate.%I (source, time)', partition || '_source', partition);
-  execute format('create index if not exists %I on tidegate.%I (era, tx, position) where disposition <> ''accepted''',
-                 partition || '_faulty', partition);
+  execute format('create index if not exists %I on tidegate.%I (position)', partition || '_position', partition);
+  execute format('create index if not exists %I on tidegate.%I (position) where disposition <> ''accepted''',
+                 partition || '_set_aside', partition);
   execute format('create index if not exists %I on tidegate.%I using brin (time, recorded_time, stored_time) with (pages_per_range = 32, autosummarize = on)',
                  partition || '_times', partition);
 end
@@ -138,7 +168,6 @@ begin
   if (select count(*) from (select from tidegate.events_before limit 5000001) as first) <= 5000000 then
     perform tidegate.index_partition('events_before');
     alter table tidegate.events_before drop constraint events_before_source_id_key;
-    alter table tidegate.events_before drop constraint events_before_position_key;
   end if;
 end
 $$;
@@ -193,22 +222,15 @@ comment on view tidegate.partitions is
 
 select tidegate.prepare_partitions(2);
 
-create or replace view tidegate.dispositions as
-select e.gateway, e.epoch, e.sequence, e.source, e.id, e.type, e.time, e.reason, e.disposition as recorded,
-       case when a.deed is not null then 'admitted'
-            when e.disposition = 'dead' and r.resolved > 0 then 'resolved'
-            when e.disposition = 'dead' and r.discarded > 0 then 'discarded'
-            else e.disposition end as disposition,
-       coalesce(r.resolved, 0) as resolved_in, coalesce(r.discarded, 0) as discarded_in, coalesce(l.open, 0) as open_in,
-       a.deed as admission, a.admitted_epoch, a.admitted_sequence
-from tidegate.events as e
-left join tidegate.admissions as a using (gateway, epoch, sequence)
-left join lateral (
-  select count(distinct consumer_group) filter (where outcome = 'resolved') as resolved,
-         count(distinct consumer_group) filter (where outcome = 'discarded') as discarded
-  from tidegate.resolutions as o where o.id = e.id and o.source = e.source) as r on true
-left join lateral (
-  select count(*) as open from tidegate.dead_letters as d
-  where d.id = e.id and d.source = e.source and d.state in ('open', 'replaying')) as l on true;
+do $$
+declare
+  one text;
+begin
+  for one in select definition from tidegate.readers_of_events loop
+    execute one;
+  end loop;
+end
+$$;
+drop table tidegate.readers_of_events;
 `,
 }

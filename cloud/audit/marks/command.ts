@@ -10,8 +10,8 @@ import type { Registry } from '../../gateways/registry.ts'
 import type { LedgerReport } from '../ledger.ts'
 import { addToSummary, emptySummary, formatLedger, formatSummary, headText } from '../report.ts'
 import { formatDuplicate } from './duplicates.ts'
-import { type Expected, expectedOf, readExpected } from './expected.ts'
-import { makeMarksKey, type MarksKey, readMarks, readMarksKey, writeMarks } from './marks-file.ts'
+import { type Expected, expectedOf, ledgersOf, readExpected } from './expected.ts'
+import type { MarksKey } from './marks-file.ts'
 import type { Mark } from './marks.ts'
 
 interface Options extends DatabaseChoice {
@@ -54,6 +54,7 @@ export function registerAuditCommand(program: Command): void {
     .option(
       '--forget <ledger...>',
       'with --marks: of these (GATEWAY/EPOCH) make new marks, though they are not as they were marked',
+      ledgersOf,
     )
     .option(
       '--expect <head...>',
@@ -99,7 +100,10 @@ function addKeyCommand(audit: Command): void {
       'make the key that marks are signed with, in FILE, for this user alone, and FILE.pub to verify them',
     )
     .argument('<file>', 'where the database, and whoever writes it, cannot come')
-    .action(async (file: string) => print(`${file}  SHA-256 ${await makeMarksKey(file)}`))
+    .action(async (file: string) => {
+      const { makeMarksKey } = await import('./marks-file.ts')
+      print(`${file}  SHA-256 ${await makeMarksKey(file)}`)
+    })
 }
 
 interface OpenMarks {
@@ -123,6 +127,7 @@ async function openMarks({
     return undefined
   }
   if (keyFile === undefined) throw notTogether('--marks needs --key: tidegate audit key FILE makes one')
+  const { readMarks, readMarksKey } = await import('./marks-file.ts')
   const key = await readMarksKey(keyFile)
   const { access } = await import('node:fs/promises')
   const isThere = await access(file).then(
@@ -168,6 +173,7 @@ async function auditAll(
   }
   if (options.heads !== undefined && registry) await writeHeads(options.heads, heads.of(registry))
   const { privateKey } = marks?.key ?? {}
+  const { writeMarks } = await import('./marks-file.ts')
   if (marks && marking && privateKey) await writeMarks(marks.file, marking.made(), { privateKey, at })
   print(json ? JSON.stringify({ ...summary, reports: ledgers }) : formatSummary(summary))
   return summary.ok

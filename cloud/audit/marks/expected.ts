@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises'
 import { InvalidArgumentError } from 'commander'
 import { messageOf, TidegateError } from '../../../src/errors.ts'
 import type { DemandedHead } from '../checkpoints.ts'
@@ -15,6 +14,12 @@ export function expectedOf(text: string, before: Expected[] = []): Expected[] {
   return [...before, one]
 }
 
+/** `--forget`: ledgers as the audit and `accept` name them. */
+export function ledgersOf(text: string, before: string[] = []): string[] {
+  if (!/^[^/]+\/[^/]+$/.test(text)) throw new InvalidArgumentError('It must be GATEWAY/EPOCH.')
+  return [...before, text]
+}
+
 /** @throws TidegateError `HEADS_FILE` */
 export async function readExpected(expected: readonly Expected[]): Promise<DemandedHead[]> {
   const heads: DemandedHead[] = []
@@ -24,6 +29,7 @@ export async function readExpected(expected: readonly Expected[]): Promise<Deman
 
 async function readLines(file: string): Promise<DemandedHead[]> {
   const hint = `each line is ${form}; a file of --heads belongs to --against`
+  const { readFile } = await import('node:fs/promises')
   let text: string
   try {
     text = await readFile(file, 'utf8')

@@ -153,7 +153,7 @@ export function formatSummary(summary: AuditSummary): string {
   if (!summary.ok) return [said, ...summary.named.map((name) => `  ${name}: ${advice[name]}`)].join('\n')
   return pending > 0
     ? `${said}: no alarm, but not complete yet; audit again later`
-    : `${said}: complete and untouched as far as it reaches\n  ${reach}`
+    : `${said}: complete and untouched ${unread > 0 ? 'behind the marks, and in front of them as it was marked' : 'as far as it reaches'}\n  ${reach}`
 }
 
 /** A ledger that was cut off behind an event looks like one that ends there (G8, "Where it ends"). */

@@ -76,20 +76,21 @@ export function registerAuditCommand(program: Command): void {
     )
     .option('--json', 'one JSON object, for programs')
     .action(async (options: Options) => {
-      const marks = await openMarks(options)
-      const expected = await readExpected(options.expect ?? [])
-      const database = await openChosenDatabase(options, 'tidegate-audit')
-      let ok: boolean
-      try {
-        await database.probe()
-        ok = options.duplicates
-          ? await listDuplicates(database, options)
-          : await auditAll(database, options, { marks, expected })
-      } finally {
-        await database.close()
-      }
-      if (!ok) process.exitCode = 1
+      if (!(await runAudit(options))) process.exitCode = 1
     })
+}
+
+async function runAudit(options: Options): Promise<boolean> {
+  const marks = await openMarks(options)
+  const expected = await readExpected(options.expect ?? [])
+  const database = await openChosenDatabase(options, 'tidegate-audit')
+  try {
+    await database.probe()
+    if (options.duplicates) return await listDuplicates(database, options)
+    return await auditAll(database, options, { marks, expected })
+  } finally {
+    await database.close()
+  }
 }
 
 /** `tidegate audit key` */
@@ -129,12 +130,7 @@ async function openMarks({
   if (keyFile === undefined) throw notTogether('--marks needs --key: tidegate audit key FILE makes one')
   const { readMarks, readMarksKey } = await import('./marks-file.ts')
   const key = await readMarksKey(keyFile)
-  const { access } = await import('node:fs/promises')
-  const isThere = await access(file).then(
-    () => true,
-    () => false,
-  )
-  return { file, key, before: full && !isThere ? [] : await readMarks(file, key) }
+  return { file, key, before: await readMarks(file, key, { mayBegin: full === true }) }
 }
 
 function notTogether(message: string): TidegateError {

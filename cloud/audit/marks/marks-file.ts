@@ -93,12 +93,20 @@ export async function readMarksKey(file: string): Promise<MarksKey> {
   return key
 }
 
-/** @throws TidegateError `MARKS_FILE`: it is not there, not of this version, or not what this key has signed. */
-export async function readMarks(file: string, { publicKey }: MarksKey): Promise<Mark[]> {
+/**
+ * `mayBegin`: a file that is not there has no marks.
+ * @throws TidegateError `MARKS_FILE`: it is not there, not of this version, or not what this key has signed.
+ */
+export async function readMarks(
+  file: string,
+  { publicKey }: MarksKey,
+  { mayBegin }: { mayBegin: boolean },
+): Promise<Mark[]> {
   let lines: string[]
   try {
     lines = (await readFile(file, 'utf8')).split('\n')
   } catch (cause) {
+    if (mayBegin && (cause as NodeJS.ErrnoException).code === 'ENOENT') return []
     throw unusable(
       file,
       messageOf(cause),

@@ -78,15 +78,15 @@ const notedSql = `
 select distinct gateway, epoch from tidegate.ledger_notes
 union select gateway, epoch from tidegate.epoch_closures`
 
-// Qualified: a bare `sequence` in the order would mean the converted output column, and no index has that. A place that is stored
-// twice, in two weeks, comes twice, by its position.
+// A cursor: planned once for all weeks, and merged once. Qualified: a bare `sequence` in the order would mean the converted output
+// column, and no index has that. A place that is stored twice, in two weeks, comes twice, by its position.
 const eventsSql = `
-select e.sequence::float8 as sequence, e.position::text as position, source, id, type, subject, dataschema,
+declare audited no scroll cursor for
+select e.sequence::float8 as sequence, source, id, type, subject, dataschema,
        extract(epoch from time)::float8 * 1000 as "timeMs", extract(epoch from recorded_time)::float8 * 1000 as "recordedMs",
        disposition, reason, extract(epoch from stored_time)::float8 * 1000 as "storedMs", body::text as body
 from tidegate.events as e
-where e.gateway = $1 and e.epoch = $2 and e.sequence >= $3 and (e.sequence, e.position) > ($3, $4)
-order by e.sequence, e.position limit ${pageRows}`
+where e.gateway = $1 and e.epoch = $2 and e.sequence >= $3 order by e.sequence, e.position`
 
 const closuresSql = `
 select gateway, epoch, max(last_sequence)::float8 as last,
@@ -107,6 +107,8 @@ export async function* auditDatabase(
     await client.query('begin transaction isolation level repeatable read, read only')
     const query: Query = async <Row>(text: string, values: readonly unknown[] = []) =>
       (await client.query(text, [...values])).rows as Row[]
+    // What comes first is what is read: an index has the order, and nothing is sorted.
+    await query('set local cursor_tuple_fraction = 0.001')
     await requireSchema(client, migrations, database.where)
     const registry = await readRegistry(query)
     options.onRegistry?.(registry)
@@ -133,7 +135,7 @@ export async function* auditDatabase(
           const of = owners.get(about) ?? []
           return of.some((owner) => registry.maySpeakOf(gateway, owner)) ? undefined : of[0]
         },
-        chainAt: (sequence) => readChain(query, ledger, sequence),
+        chainAt: remembered((sequence) => readChain(query, ledger, sequence)),
       }
       const sharedWith = (owners.get(epoch) ?? []).filter((owner) => owner !== gateway)
       const heads = demanded.filter((head) => head.gateway === gateway && head.epoch === epoch)
@@ -176,6 +178,16 @@ async function auditOne(
   })
   await walk?.end(report)
   return report
+}
+
+/** Asked for once. */
+function remembered<T>(read: (sequence: number) => Promise<T>): (sequence: number) => Promise<T> {
+  const known = new Map<number, Promise<T>>()
+  return (sequence) => {
+    const value = known.get(sequence) ?? read(sequence)
+    known.set(sequence, value)
+    return value
+  }
 }
 
 /** Whoever has events of an epoch. */
@@ -239,13 +251,13 @@ async function* readEvents(
   { gateway, epoch }: LedgerName,
   from: number,
 ): AsyncGenerator<AuditedEvent> {
-  for (let after: [number, string] = [from, '-1']; ;) {
-    const rows = await query<EventRow & { position: string }>(eventsSql, [gateway, epoch, ...after])
+  await query(eventsSql, [gateway, epoch, from])
+  for (;;) {
+    const rows = await query<EventRow>(`fetch ${pageRows} from audited`)
     for (const row of rows) yield audited(row)
-    const last = rows.at(-1)
-    if (last === undefined || rows.length < pageRows) return
-    after = [last.sequence, last.position]
+    if (rows.length < pageRows) break
   }
+  await query('close audited')
 }
 
 interface EventRow extends Omit<AuditedEvent, 'subject' | 'dataschema' | 'reason'> {

@@ -69,6 +69,11 @@ async function prove(url: string, options: Options, folder: string): Promise<num
   const key = join(folder, 'audit.key')
   await audit(url, 'key', key)
   let wrong = 0
+  const startedMs = performance.now()
+  await audit(url, '--help')
+  console.log(
+    `${((performance.now() - startedMs) / 1000).toFixed(2).padStart(14)} s  of each for starting Node.js`,
+  )
   const expect = async (what: string, code: number, ...args: string[]): Promise<void> => {
     const beganMs = performance.now()
     const outcome = await audit(url, ...args)

@@ -80,7 +80,7 @@ export const mutations: readonly Mutation[] = [
     find: 'for (const { sequence, chain, ...counts } of from.recent)',
     replace: 'for (const { sequence, chain, ...counts } of [])',
     breaks: ['G8'],
-    seed: 6,
+    seed: 60,
   },
   {
     name: 'unsigned-excuse',

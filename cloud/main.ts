@@ -18,7 +18,7 @@ import { migrations } from './database/migrations/all.ts'
 import { replayedIn } from './replays/replayed-postgres.ts'
 import { postgresStorage } from './database/storage-postgres.ts'
 import { publishAgain, type Schemas, serveApi } from './failures.ts'
-import { enterEra, startPreparing } from './history/partitions-postgres.ts'
+import { startPreparing } from './history/partitions-postgres.ts'
 import { startKnowing } from './gateways/known.ts'
 import { type Provenance, provenance, requireDevices, requireRegistered } from './gateways/provenance.ts'
 import { type Group, startGroup } from './groups/group.ts'
@@ -177,7 +177,6 @@ async function openDatabase(start: Start, consumers: readonly ConfiguredConsumer
   await untilReachable(() => database.probe(), start)
   const standing = await untilReachable(() => migrateDatabase(database, migrations, start), start)
   if (standing === 'owner') start.log.warn({ code: 'DATABASE_OWNER' }, ownerText)
-  await untilReachable(() => enterEra(database), start)
   start.scope.own(startPreparing({ ...start, database }))
   return database
 }

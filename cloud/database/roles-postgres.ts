@@ -120,7 +120,7 @@ function rightsSql(): string {
     `grant execute on function tidegate.list_partitions(), tidegate.bucket_gapfill(interval, timestamptz, timestamptz), tidegate.locf(anyelement), tidegate.locf_step(anyelement, anyelement) to ${roles}`,
     `grant select on ${ledger}, tidegate.rollup_buckets, tidegate.rollups to tidegate_module`,
     'grant select on all tables in schema tidegate to tidegate_reader',
-    `grant select on ${ledger}, tidegate.migrations, ${registry} to tidegate_auditor`,
+    `grant select on ${ledger}, tidegate.eras, tidegate.migrations, ${registry} to tidegate_auditor`,
     'commit',
   ].join(';\n')
 }

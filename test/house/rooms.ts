@@ -185,6 +185,18 @@ export const rooms: Readonly<Record<string, Room>> = {
       'cloud/gateways',
       'cloud/database',
       'cloud/database/migrations',
+    ],
+  },
+  'cloud/audit/marks': {
+    sentence:
+      'the command, signed marks that an audit goes on from, heads that are demanded, identities that are there twice',
+    mayImport: [
+      'cloud/audit',
+      'cloud/deeds',
+      'cloud/history',
+      'cloud/gateways',
+      'cloud/database',
+      'cloud/database/migrations',
       'cloud/database-choice.ts',
     ],
   },

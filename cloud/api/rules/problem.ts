@@ -1,3 +1,4 @@
+import { isDeadlock } from '../../database/faults-postgres.ts'
 import { codeOf, isAbort, messageOf, TidegateError } from '../../../src/errors.ts'
 
 /** What is wrong with a request, at which path of it. */
@@ -91,6 +92,7 @@ const statuses: readonly [pattern: RegExp, status: number][] = [
 export function refusalOf(error: unknown): Refusal {
   if (error instanceof Refusal) return error
   if (isAbort(error)) return stopping()
+  if (isDeadlock(error)) return inTheWay()
   if (!(error instanceof TidegateError)) {
     return new Refusal({
       code: 'API_FAILED',
@@ -122,6 +124,17 @@ export function tookTooLong(): Refusal {
     status: 422,
     message: 'this takes longer than anything that is asked for here may: nothing was changed',
     hint: 'narrow the filter: a group, a failure group (fingerprint), a device, a time',
+  })
+}
+
+function inTheWay(): Refusal {
+  return new Refusal({
+    code: 'API_BUSY',
+    status: 503,
+    message: 'somebody else had the same rows in hand at the same time, and was let through first',
+    hint: 'ask again, with the same Idempotency-Key: it is done once',
+    retryable: true,
+    headers: { 'retry-after': '1' },
   })
 }
 

@@ -84,7 +84,7 @@ async function doAgain<T>(transaction: () => Promise<T>): Promise<T> {
 async function begin(tx: Transaction, filter: LetterFilter): Promise<Progress> {
   const { sql, values } = conditionsOf(filter, [countedMax])
   const { rows } = await tx.query<{ counted: number; through: string }>(
-    `select (select count(*) from (select from tidegate.dead_letters as d where d.state = 'open' and ${sql} limit $1::integer + 1) as some)::float8
+    `select (select count(*) from (select from tidegate.dead_letters as d where d.state = 'open' and ${sql} limit $1::integer + 1) as found)::float8
        as counted, coalesce((select max(letter) from tidegate.dead_letters), 0)::text as through`,
     values,
   )

@@ -1,4 +1,3 @@
-import { isDeadlock } from '../../database/faults-postgres.ts'
 import { codeOf, isAbort, messageOf, TidegateError } from '../../../src/errors.ts'
 
 /** What is wrong with a request, at which path of it. */
@@ -92,7 +91,7 @@ const statuses: readonly [pattern: RegExp, status: number][] = [
 export function refusalOf(error: unknown): Refusal {
   if (error instanceof Refusal) return error
   if (isAbort(error)) return stopping()
-  if (isDeadlock(error)) return inTheWay()
+  if (isOf(error, deadlocked)) return inTheWay()
   if (!(error instanceof TidegateError)) {
     return new Refusal({
       code: 'API_FAILED',
@@ -112,10 +111,17 @@ export function refusalOf(error: unknown): Refusal {
 /** PostgreSQL gave a statement up that took longer than it may. */
 const givenUp = '57014'
 
+/** And a transaction, because it and another waited for each other. */
+const deadlocked = '40P01'
+
 /** What was thrown, or that it took too long. */
 export function translatedTimeout(error: unknown): unknown {
+  return isOf(error, givenUp) ? tookTooLong() : error
+}
+
+function isOf(error: unknown, state: string): boolean {
   const cause = error instanceof TidegateError ? error.cause : undefined
-  return codeOf(error) === givenUp || codeOf(cause) === givenUp ? tookTooLong() : error
+  return codeOf(error) === state || codeOf(cause) === state
 }
 
 export function tookTooLong(): Refusal {

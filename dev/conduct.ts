@@ -184,9 +184,10 @@ async function startRunOn(stage: Stage, stack: Stack, options: ConductOptions): 
   const say = (text: string): void => screen.say(text)
   const cloudConfig = stack.configFiles.clouds[0] ?? ''
   // Its commands ask by the socket.
-  const walk = options.walk && stack.hasApi
-    ? scope.own(startWalk({ letterToShow, say, cloudConfig, clock: systemClock }))
-    : undefined
+  const walk =
+    options.walk && stack.hasApi
+      ? scope.own(startWalk({ letterToShow, say, cloudConfig, clock: systemClock }))
+      : undefined
   stage.onKey(
     keysFor({
       run,

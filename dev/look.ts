@@ -4,7 +4,10 @@ import { demoTypes } from './fleet/sensors.ts'
 import type { Stack } from './stack/stack.ts'
 import { told } from './walk.ts'
 
-type Looked = Pick<Stack, 'pki' | 'mqtt' | 'databaseUrl' | 'edgeOps' | 'cloudOps' | 'configFiles' | 'logs' | 'hasApi'>
+type Looked = Pick<
+  Stack,
+  'pki' | 'mqtt' | 'databaseUrl' | 'edgeOps' | 'cloudOps' | 'configFiles' | 'logs' | 'hasApi'
+>
 
 /**
  * Commands with which somebody looks into a run, as they can be copied into whatever shell, in whatever folder of the project. Undefined: there
@@ -40,4 +43,3 @@ ${commands.join('\n')}
   logs: ${[stack.logs.edge, ...stack.logs.clouds].map(path).join(' ')}
 `
 }
-

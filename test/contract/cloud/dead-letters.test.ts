@@ -350,7 +350,9 @@ describe('dead letters in PostgreSQL', () => {
     }))
     await Promise.all(Array.from({ length: 8 }, (_, n) => add(n % 2 === 0 ? again : again.toReversed())))
     expect(
-      await postgres.query(`select state, replays, count(*)::int as n from tidegate.dead_letters group by 1, 2`),
+      await postgres.query(
+        `select state, replays, count(*)::int as n from tidegate.dead_letters group by 1, 2`,
+      ),
     ).toEqual([{ state: 'open', replays: 1, n: 200 }])
   })
 

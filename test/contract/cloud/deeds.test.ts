@@ -209,6 +209,10 @@ describe('a discard', () => {
     await bench.deeds.discard(deed)
     await bench.rows(`update tidegate.deeds set outcome = '{"discarded": 2}' where deed = $1`, [deed.key])
     expect(await bench.deeds.discard(deed)).toEqual({ discarded: 2, done: true })
+    expect(await bench.rows('select outcome::text as outcome from tidegate.deeds')).toEqual([
+      { outcome: '{"discarded": 2}' },
+    ])
+    expect(await bench.rows(`select from tidegate.events where type = 'dev.tidegate.deed'`)).toHaveLength(1)
   })
 
   test('of more than is worth counting begins without a count (G7)', async () => {

@@ -17,7 +17,6 @@ export function howToLook(stack: Looked, visitor: string): string | undefined {
   const pair = stack.pki.devices.find((device) => device.commonName === visitor)
   if (!pair) return undefined
   const { host, port, caFile } = stack.mqtt
-  const path = (file: string): string => quoted(resolve(file))
   const [cloud, edge] = [path(stack.configFiles.clouds[0] ?? ''), path(stack.configFiles.edge)]
   const commands = [
     told('the edge; also /readyz', `curl ${stack.edgeOps}/metrics`),
@@ -42,4 +41,8 @@ Look inside with your own clients:
 ${commands.join('\n')}
   logs: ${[stack.logs.edge, ...stack.logs.clouds].map(path).join(' ')}
 `
+}
+
+function path(file: string): string {
+  return quoted(resolve(file))
 }

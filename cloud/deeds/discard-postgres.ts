@@ -67,7 +67,8 @@ function isUnderWay(progress: OnRecord): progress is Progress {
 }
 
 function answer(progress: OnRecord): Discarded {
-  const { discarded, total = undefined } = 'done' in progress ? progress : { discarded: progress.discarded }
+  const { discarded } = progress
+  const total = 'done' in progress ? progress.total : undefined
   return { discarded, ...(total !== undefined && { total }), done: !isUnderWay(progress) }
 }
 

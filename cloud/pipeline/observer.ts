@@ -9,7 +9,7 @@ export type Outcome = (typeof outcomes)[number]
 /** What a watcher of the pipeline is told; metrics.ts is one. Must not throw. */
 export interface PipelineObserver {
   settled(group: string, outcome: Outcome): void
-  /** The same, of what a replay has sent to this group; it is told of as any other, too. */
+  /** The same, of what a replay has sent to this group; each is settled as well. */
   replayed(group: string, outcome: Outcome): void
   /** A transaction with `size` deliveries ended. */
   transaction(group: string, size: number, tookMs: number, kind: 'committed' | 'failed'): void

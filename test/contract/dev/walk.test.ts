@@ -25,12 +25,12 @@ test('commands of the view are taken by any shell from any folder: no comment be
     databaseUrl: 'postgres://localhost/x?host=/s',
     edgeOps: 'http://127.0.0.1:1',
     cloudOps: ['http://127.0.0.1:2'],
-    configFiles: { edge: 'dev/edge.yaml', clouds: ['dev/cloud-1.yaml'] },
+    configFiles: { edge: 'kept/edge.yaml', clouds: ['kept/cloud-1.yaml'] },
     logs: { edge: 'logs/edge.log', clouds: [] },
   } as unknown as Stack
   const look = (hasApi: boolean): string => howToLook({ ...stack, hasApi }, 'visitor') ?? ''
-  const all = commandsIn(walkText(1, 'dev/cloud-1.yaml') + look(true))
-  expect(all).toContain(`npx tidegate dead groups --config ${resolve('dev/cloud-1.yaml')}`)
+  const all = commandsIn(walkText(1, 'kept/cloud-1.yaml') + look(true))
+  expect(all).toContain(`npx tidegate dead groups --config ${resolve('kept/cloud-1.yaml')}`)
   for (const command of all) {
     expect(command.replaceAll(/'[^']*'/g, '')).not.toMatch(/[#?*]/)
     for (const [, path = ''] of command.matchAll(/--(?:config|cert|key) (\S+)/g)) expect(path).toMatch(/^\//)

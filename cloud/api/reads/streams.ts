@@ -98,16 +98,21 @@ async function* follow({
   warn,
 }: Following): AsyncGenerator<string> {
   let cursor = after
+  let toldAtMs = clock.monotonicMs()
+  let isBehind = true
   yield serverSent.beginning
   while (!signal.aborted) {
     try {
       const { events, next, more } = await read(cursor, filter, pageMax)
-      // A page without events still says how far it looked.
       if (events.length > 0) yield events.map(serverSent.event).join('')
-      const isFurther = next !== cursor
       cursor = next
+      // That it lives, and once that all there was has come; both say where to go on.
+      const isQuiet = events.length === 0 && clock.monotonicMs() - toldAtMs >= heartbeatMs
+      const hasCaughtUp = isBehind && !more
+      if (isQuiet || hasCaughtUp) yield serverSent.position(cursor)
+      if (isQuiet || events.length > 0) toldAtMs = clock.monotonicMs()
       if (more) continue
-      if (isFurther && events.length === 0) yield serverSent.position(cursor)
+      isBehind = false
       await tide.beyond(cursor, heartbeatMs, signal)
     } catch (error) {
       if (isAbort(error)) return

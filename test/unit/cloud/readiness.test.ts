@@ -51,6 +51,7 @@ function readyOf(pipeline: Pipeline, starveAfterMs: number): object {
   const checks = readiness({
     groups: [group],
     starveAfterMs,
+    horizon: { ageMs: () => 0, heldBy: undefined },
     databaseFault: () => undefined,
     brokersUp: () => ({}),
     findings: () => undefined,

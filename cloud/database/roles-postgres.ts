@@ -118,7 +118,7 @@ function rightsSql(): string {
     'grant usage on sequence tidegate.event_position to tidegate_writer',
     'grant execute on function tidegate.enter_era(), tidegate.prepare_partitions(integer) to tidegate_writer',
     // Reading gives nothing that the tables do not: whoever calls it reads with rights of its own.
-    `grant execute on function tidegate.current_era(), tidegate.horizon(), tidegate.read_events(text, text[], integer) to ${roles}`,
+    `grant execute on function tidegate.current_era(), tidegate.horizon(), tidegate.read_events(text, text[], integer), tidegate.claimed_id(json), tidegate.noted_id(json) to ${roles}`,
     `grant select on ${ledger}, tidegate.rollup_buckets, tidegate.rollups to tidegate_module`,
     'grant select on all tables in schema tidegate to tidegate_reader',
     `grant select on ${ledger}, tidegate.migrations, ${registry} to tidegate_auditor`,

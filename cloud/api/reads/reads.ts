@@ -7,6 +7,8 @@ import type {
   QuarantineItem,
   ReplayItem,
 } from '../rules/shapes.ts'
+import type { WhereAnswer } from '../rules/where-shapes.ts'
+import type { WhereAsked } from './where-is-postgres.ts'
 
 /** What a caller may know of: undefined is everything. */
 export interface Scope {
@@ -66,6 +68,7 @@ export interface Reads {
   replays(asked: Paging): Promise<Page<ReplayItem>>
   replay(replay: number): Promise<ReplayItem | undefined>
   quarantine(asked: QuarantineAsked, scope: Scope): Promise<Page<QuarantineItem>>
+  where(asked: WhereAsked, scope: Scope): Promise<WhereAnswer>
   groups(scope: Scope): Promise<GroupItem[]>
   deeds(asked: Paging & { actor?: string | undefined }): Promise<Page<DeedItem>>
 }

@@ -8,6 +8,7 @@ import { openapiOf } from './openapi.ts'
 import { quarantineRoutes } from './quarantine.ts'
 import { replayRoutes } from './replays.ts'
 import { route, type Route } from './route.ts'
+import { whereRoutes } from './where.ts'
 
 const describeRoutes = route({
   method: 'get',
@@ -29,6 +30,7 @@ export const allRoutes: readonly Route[] = [
   ...replayRoutes,
   ...quarantineRoutes,
   ...eventRoutes,
+  ...whereRoutes,
   ...groupRoutes,
   ...accessRoutes,
   describeRoutes,

@@ -1,3 +1,4 @@
+import { expect, vi } from 'vitest'
 import type { Database } from '../../../cloud/database/database-postgres.ts'
 
 const weekSql = `
@@ -33,6 +34,20 @@ export async function fillWeeks(
   for (let first = from + 1; first <= from + events; first += step)
     await database.query(eventsSql, [first, Math.min(from + events, first + step - 1)])
   await database.query('analyze tidegate.events')
+}
+
+/** Other tests write in databases of the same cluster, and hold readers of this one up: until all there is can be read. */
+export async function allReadable(database: Database): Promise<void> {
+  await vi.waitFor(
+    async () => {
+      const beyond = await database.query(
+        `select from tidegate.events
+         where (era, tx) >= (tidegate.current_era(), pg_snapshot_xmin(pg_current_snapshot())) limit 1`,
+      )
+      expect(beyond).toEqual([])
+    },
+    { timeout: 25_000 },
+  )
 }
 
 interface Plan {

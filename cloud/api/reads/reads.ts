@@ -8,7 +8,6 @@ import type {
   ReplayItem,
 } from '../rules/shapes.ts'
 import type { WhereAnswer } from '../rules/where-shapes.ts'
-import type { WhereAsked } from './where-is-postgres.ts'
 
 /** What a caller may know of: undefined is everything. */
 export interface Scope {
@@ -51,6 +50,11 @@ export interface QuarantineAsked extends Paging {
   gateway?: string | undefined
   device?: string | undefined
   reason?: string | undefined
+}
+
+export interface WhereAsked {
+  id: string
+  source?: string | undefined
 }
 
 /** A row and what changes with it: the ETag. */

@@ -1,13 +1,8 @@
 import type { Database } from '../../database/database-postgres.ts'
 import type { Found, WhereAnswer } from '../rules/where-shapes.ts'
 import { gatewaysSql, groupsSql, lettersSql, notesSql, resolutionsSql, eventsSql } from './where-is-sql.ts'
-import type { Scope } from './reads.ts'
+import type { Scope, WhereAsked } from './reads.ts'
 import { iso } from './where.ts'
-
-export interface WhereAsked {
-  id: string
-  source?: string | undefined
-}
 
 interface EventRow {
   source: string

@@ -93,19 +93,10 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
 
     const groups: Group[] = []
     const letters = openLetters(start, { database, publishing, ops: () => ops })
-    const horizon = scope.own(watchHorizon({ read: () => readHeld(database), clock, log }))
     const databaseFault = (): string | undefined => sharing?.fault
-    const brokersUp = (): Record<string, boolean> => ({ consume: consuming.up, publish: publishing.up })
     const findings = (): QueueCheck['findings'] => check.findings
-    const state = {
-      groups,
-      letters: () => letters.standing(),
-      databaseFault,
-      brokersUp,
-      findings,
-      horizon,
-      tls,
-    }
+    const seen = seenOf(start, database, { consuming, publishing })
+    const state = { ...seen, groups, letters: () => letters.standing(), databaseFault, findings, tls }
     const ops = createOps(opsSettings(config, state))
     const shared = {
       ...groupSettings(config),
@@ -230,6 +221,16 @@ function openLetters(
   const onMirrored: LetterBoxOptions['onMirrored'] = (group, result) => ops().mirrored(group, result)
   const settings = letterSettings(config)
   return scope.own(openLetterBox({ ...settings, database, connection: publishing, onMirrored, clock, log }))
+}
+
+/** What a watcher may ask of the servers: whether the broker is there, and how far history can be read. */
+function seenOf(
+  { scope, clock, log }: Start,
+  database: Database,
+  { consuming, publishing }: Record<'consuming' | 'publishing', AmqpConnection>,
+) {
+  const horizon = scope.own(watchHorizon({ read: () => readHeld(database), clock, log }))
+  return { horizon, brokersUp: () => ({ consume: consuming.up, publish: publishing.up }) }
 }
 
 /** Gives other instances their part, as far as they show in the database. */

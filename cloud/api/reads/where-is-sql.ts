@@ -11,7 +11,7 @@ with named as (
   where type = 'dev.tidegate.rejected' and tidegate.claimed_id(body) = left($1, 1000) and id <> $1 and ($2::text is null or source = $2))
 select e.source, e.id, e.type, e.gateway, e.epoch, e.sequence::float8 as sequence, e.position::float8 as position,
   e.era || '.' || e.tx || '.' || e.position as cursor, e.claimed,
-  (e.era, e.tx) < (tidegate.current_era(), pg_snapshot_xmin(pg_current_snapshot())) as readable,
+  (e.era, e.tx) < (tidegate.latest_era(), pg_snapshot_xmin(pg_current_snapshot())) as readable,
   e.time, e.recorded_time, e.stored_time, e.disposition, e.reason,
   a.admitted_epoch, a.admitted_sequence::float8 as admitted_sequence, a.at as admitted_at
 from named as e left join tidegate.admissions as a using (gateway, epoch, sequence)

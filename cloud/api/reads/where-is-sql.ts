@@ -74,10 +74,12 @@ select n.gateway, newest.epoch, newest.sequence::float8 as "lastSequence", newes
       from (
         select place.sequence, place.sequence - row_number() over (order by place.sequence) as island
         from generate_series(greatest(1, newest.sequence - ${recentMax} + 1), newest.sequence) as place (sequence)
-        where not exists (
-          select from tidegate.events as e
-          where e.gateway = n.gateway and e.epoch = newest.epoch and e.sequence = place.sequence
-            and e.sequence > newest.sequence - ${recentMax})
+        left join (
+          select e.sequence from tidegate.events as e
+          where e.gateway = n.gateway and e.epoch = newest.epoch and e.sequence > newest.sequence - ${recentMax}
+          -- Once: in which week a place is nobody knows, and each would be looked for in all.
+          offset 0) as there using (sequence)
+        where there.sequence is null
         and not exists (
           select from tidegate.ledger_notes as o
           where o.gateway = n.gateway and o.epoch = newest.epoch

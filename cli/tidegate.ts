@@ -15,6 +15,7 @@ const commands: Readonly<Record<string, () => Promise<Register>>> = {
   audit: async () => (await import('../cloud/audit/marks/command.ts')).registerAuditCommand,
   gateways: async () => (await import('../cloud/gateways/command.ts')).registerGatewaysCommand,
   dead: async () => (await import('../cloud/tool/dead.ts')).registerDeadCommand,
+  where: async () => (await import('../cloud/tool/where.ts')).registerWhereCommand,
   groups: async () => (await import('../cloud/tool/groups.ts')).registerGroupsCommand,
   token: async () => (await import('../cloud/tool/access.ts')).registerTokenCommand,
   api: async () => (await import('../cloud/tool/access.ts')).registerApiCommand,

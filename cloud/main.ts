@@ -18,6 +18,8 @@ import { migrations } from './database/migrations/all.ts'
 import { replayedIn } from './replays/replayed-postgres.ts'
 import { postgresStorage } from './database/storage-postgres.ts'
 import { publishAgain, type Schemas, serveApi } from './failures.ts'
+import { readHeld } from './history/horizon-postgres.ts'
+import { watchHorizon } from './history/horizon-watch.ts'
 import { startPreparing } from './history/partitions-postgres.ts'
 import { startKnowing } from './gateways/known.ts'
 import { type Provenance, provenance, requireDevices, requireRegistered } from './gateways/provenance.ts'
@@ -93,9 +95,9 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const groups: Group[] = []
     const letters = openLetters(start, { database, publishing, ops: () => ops })
     const databaseFault = (): string | undefined => sharing?.fault
-    const brokersUp = (): Record<string, boolean> => ({ consume: consuming.up, publish: publishing.up })
     const findings = (): QueueCheck['findings'] => check.findings
-    const state = { groups, ...standingOf(letters), databaseFault, brokersUp, findings, tls }
+    const seen = seenOf(start, database, { consuming, publishing })
+    const state = { ...seen, groups, ...standingOf(letters), databaseFault, findings, tls }
     const ops = createOps(opsSettings(config, state))
     const shared = {
       ...groupSettings(config),
@@ -219,6 +221,16 @@ function openLetters(
   const onMirrored: LetterBoxOptions['onMirrored'] = (group, result) => ops().mirrored(group, result)
   const settings = letterSettings(config)
   return scope.own(openLetterBox({ ...settings, database, connection: publishing, onMirrored, clock, log }))
+}
+
+/** What a watcher may ask of the servers: whether the broker is there, and how far history can be read. */
+function seenOf(
+  { scope, clock, log }: Start,
+  database: Database,
+  { consuming, publishing }: Record<'consuming' | 'publishing', AmqpConnection>,
+) {
+  const horizon = scope.own(watchHorizon({ read: () => readHeld(database), clock, log }))
+  return { horizon, brokersUp: () => ({ consume: consuming.up, publish: publishing.up }) }
 }
 
 /** Gives other instances their part, as far as they show in the database. */

@@ -34,6 +34,9 @@ const workingTables: Readonly<Record<string, string>> = {
   dispositions: 'select',
   tokens: 'select, insert, update, delete',
   group_states: 'select, insert, update, delete',
+  projections: 'select, insert, update',
+  projection_versions: 'select, insert, update, delete',
+  projection_jobs: 'select, insert, update, delete',
 }
 
 /** Who the gateways are is said by who owns the tables: the cloud at work could else vouch for keys of its own (G8). */
@@ -117,6 +120,10 @@ function rightsSql(): string {
     // What each row of history is given by itself.
     'grant usage on sequence tidegate.event_position to tidegate_writer',
     'grant execute on function tidegate.current_era(), tidegate.enter_era(), tidegate.prepare_partitions(integer) to tidegate_writer',
+    'grant execute on function tidegate.projection_schema(text, integer, boolean), tidegate.open_projection(text, integer, boolean), tidegate.drop_projection(text, integer, boolean) to tidegate_writer',
+    'revoke all on schema projection from public',
+    'grant usage, create on schema projection to tidegate_writer',
+    'grant usage on schema projection to tidegate_reader, tidegate_module',
     `grant select on ${ledger}, tidegate.rollup_buckets, tidegate.rollups to tidegate_module`,
     'grant select on all tables in schema tidegate to tidegate_reader',
     `grant select on ${ledger}, tidegate.migrations, ${registry} to tidegate_auditor`,

@@ -1,0 +1,92 @@
+import type { Migration } from './migration.ts'
+
+/**
+ * Reading without skipping (G4): in the order of `(era, tx, position)`, and only what is behind the horizon of the statement that reads.
+ * Everything is one statement: the functions are stable, so that all in them sees what the statement sees that calls them.
+ */
+export const reader: Migration = {
+  version: 15,
+  name: 'reader',
+  sql: `
+-- Whoever stores in the era of before has an end before the era that comes after it may be seen.
+create or replace function tidegate.enter_era() returns smallint language plpgsql security definer
+set search_path = pg_catalog, pg_temp as $$
+declare
+  here text := (select system_identifier::text from pg_control_system());
+  line bigint := (select timeline_id from pg_control_checkpoint());
+  latest tidegate.eras;
+begin
+  perform pg_advisory_xact_lock(7441002872);
+  select * into latest from tidegate.eras order by era desc limit 1;
+  if latest.system is distinct from here or latest.timeline is distinct from line then
+    lock table tidegate.events in share row exclusive mode;
+    insert into tidegate.eras (era, system, timeline) values (coalesce(latest.era, 0) + 1, here, line);
+  end if;
+  return tidegate.current_era();
+end
+$$;
+
+create function tidegate.horizon() returns text language sql stable security definer
+set search_path = pg_catalog, pg_temp as
+$$ select tidegate.current_era() || '.' || pg_snapshot_xmin(pg_current_snapshot()) || '.0' $$;
+comment on function tidegate.horizon is
+  'As far as everything is there that will ever be: a cursor. Whatever is stored from now on, or was not committed yet, comes after it.';
+
+create function tidegate.read_events(after text default '', types text[] default null, max integer default 1000)
+returns table (cursor text, "position" bigint, stored_time timestamptz, recorded_time timestamptz, "time" timestamptz,
+  gateway text, epoch text, sequence bigint, source text, id text, type text, subject text, dataschema text,
+  disposition text, reason text, body json)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+-- One plan for every page, of every size: the indexes of the order, merged. With costs alone a table that was analysed long ago is sorted.
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+set max_parallel_workers_per_gather = 0
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  start text[] := string_to_array(coalesce(nullif(after, ''), '0.0.0'), '.');
+  start_era smallint;
+  start_tx xid8;
+  start_position bigint;
+  end_era smallint := tidegate.current_era();
+  end_tx xid8 := pg_snapshot_xmin(pg_current_snapshot());
+  rows_max integer := least(greatest(coalesce(max, 1000), 1), 10000);
+begin
+  if after <> '' and after !~ '^[0-9]{1,5}\\.[0-9]{1,19}\\.[0-9]{1,18}$' then
+    raise exception using errcode = 'invalid_parameter_value', message = 'after is no cursor',
+      hint = 'take the cursor of the last row that you have, as it is; the beginning is an empty text';
+  end if;
+  start_era := start[1];
+  start_tx := start[2];
+  start_position := start[3];
+  if types is null then
+    return query
+    select e.era || '.' || e.tx || '.' || e.position, e.position, e.stored_time, e.recorded_time, e.time,
+      e.gateway, e.epoch, e.sequence, e.source, e.id, e.type, e.subject, e.dataschema, e.disposition, e.reason, e.body
+    from tidegate.events as e
+    where (e.era, e.tx, e.position) > (start_era, start_tx, start_position)
+      and (e.era, e.tx, e.position) < (end_era, end_tx, 0)
+    order by e.era, e.tx, e.position limit rows_max;
+  else
+    return query
+    select e.era || '.' || e.tx || '.' || e.position, e.position, e.stored_time, e.recorded_time, e.time,
+      e.gateway, e.epoch, e.sequence, e.source, e.id, e.type, e.subject, e.dataschema, e.disposition, e.reason, e.body
+    from (select distinct one from unnest(types) as one) as wanted
+    cross join lateral (
+      select * from tidegate.events as t
+      where t.type = wanted.one
+        and (t.era, t.tx, t.position) > (start_era, start_tx, start_position)
+        and (t.era, t.tx, t.position) < (end_era, end_tx, 0)
+      order by t.era, t.tx, t.position limit rows_max) as e
+    order by e.era, e.tx, e.position limit rows_max;
+  end if;
+end
+$$;
+comment on function tidegate.read_events is
+  'The next events after a cursor (an empty text: from the beginning), in an order in which none is ever skipped: go on after the cursor of the last row. 10000 at most. docs/CONSUMERS.md, Reading history.';
+`,
+}

@@ -5,8 +5,8 @@ import { type Consumer, defineConsumer, type SingleConsumerOptions } from './pip
 import { configured, type ConfiguredConsumer, type ConsumerDefaults } from './pipeline/definition.ts'
 import { historyConsumer } from './history/consumer.ts'
 import { type HistoryOptions, postgresHistory } from './history/history-postgres.ts'
-import { rollupsConsumer } from './projections/rollups.ts'
-import { postgresRollups } from './projections/rollups-postgres.ts'
+import { rollupsConsumer } from './projections/rollups/rollups.ts'
+import { postgresRollups } from './projections/rollups/rollups-postgres.ts'
 
 export interface ConsumersOptions {
   /** Which, in this order: one that is built in, or a module of the user's. */

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { Client } from 'pg'
+import { Pool } from 'pg'
 import { createDatabase as poolOf, type Database } from '../../../cloud/database/database-postgres.ts'
 import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
 import type { Storage, Transaction } from '../../../cloud/database/storage.ts'
@@ -45,9 +45,8 @@ export async function openProjectionBench(): Promise<ProjectionBench> {
   const database = poolOf({ url: urlOf('writer'), poolMax: 12, applicationName: 'test-projections' })
   await enterEra(database)
   const storage = postgresStorage(database)
-  const admin = new Client(databaseUrl)
+  const admin = new Pool({ connectionString: databaseUrl, max: 4 })
   admin.on('error', () => {})
-  await admin.connect()
   const running: RunningProjections[] = []
 
   async function rows<Row extends object>(sql: string, values: unknown[] = []): Promise<Row[]> {

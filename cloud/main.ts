@@ -18,6 +18,8 @@ import { migrations } from './database/migrations/all.ts'
 import { replayedIn } from './replays/replayed-postgres.ts'
 import { postgresStorage } from './database/storage-postgres.ts'
 import { publishAgain, type Schemas, serveApi } from './failures.ts'
+import { readHeld } from './history/horizon-postgres.ts'
+import { watchHorizon } from './history/horizon-watch.ts'
 import { enterEra, startPreparing } from './history/partitions-postgres.ts'
 import { startKnowing } from './gateways/known.ts'
 import { type Provenance, provenance, requireDevices, requireRegistered } from './gateways/provenance.ts'
@@ -91,10 +93,19 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
 
     const groups: Group[] = []
     const letters = openLetters(start, { database, publishing, ops: () => ops })
+    const horizon = scope.own(watchHorizon({ read: () => readHeld(database), clock, log }))
     const databaseFault = (): string | undefined => sharing?.fault
     const brokersUp = (): Record<string, boolean> => ({ consume: consuming.up, publish: publishing.up })
     const findings = (): QueueCheck['findings'] => check.findings
-    const state = { groups, letters: () => letters.standing(), databaseFault, brokersUp, findings, tls }
+    const state = {
+      groups,
+      letters: () => letters.standing(),
+      databaseFault,
+      brokersUp,
+      findings,
+      horizon,
+      tls,
+    }
     const ops = createOps(opsSettings(config, state))
     const shared = {
       ...groupSettings(config),

@@ -7,7 +7,8 @@ import type { HistoryRecord, LedgerPlace } from './history.ts'
  */
 export type Cursor = string
 
-export interface StoredEvent extends LedgerPlace, Pick<HistoryRecord, 'source' | 'id' | 'type' | 'disposition'> {
+export interface StoredEvent
+  extends LedgerPlace, Pick<HistoryRecord, 'source' | 'id' | 'type' | 'disposition'> {
   cursor: Cursor
   position: number
   /** ms since the Unix epoch. */

@@ -12,6 +12,18 @@ export function watch(state: CloudState, registers: Registry[]): void {
   watchQueues(state, registers)
   watchServers(state, registers)
   watchCertificates(state, registers)
+  watchHistory(state, registers)
+}
+
+function watchHistory({ horizon }: CloudState, registers: Registry[]): void {
+  const age: Gauge = new Gauge({
+    name: 'tidegate_cloud_history_horizon_age_seconds',
+    help: 'How long the oldest transaction that has not ended has been seen: what was stored since can be read when it ends',
+    registers,
+    collect() {
+      age.set(horizon.ageMs() / 1000)
+    },
+  })
 }
 
 function watchGroups({ groups }: CloudState, registers: Registry[]): void {

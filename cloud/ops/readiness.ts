@@ -15,6 +15,8 @@ export interface CloudState {
   databaseFault(): string | undefined
   /** By purpose: `consume`, `publish`. */
   brokersUp(): Readonly<Record<string, boolean>>
+  /** How long readers of history have waited, and for whom, if too long. */
+  horizon: { ageMs(): number; readonly heldBy: string | undefined }
   /** Settings of queues that are not as they should be, by severity; undefined where that cannot be seen. */
   findings(): Readonly<Record<string, number>> | undefined
   /** By its place in the configuration: days left of a certificate; 1 where its files cannot be used, so that those of before are, else 0. */
@@ -26,6 +28,12 @@ export function readiness(state: CloudState): Record<string, Check> {
   const fault = state.databaseFault()
   const checks: Record<string, Check> = {
     database: { ok: fault === undefined, detail: fault ?? 'answers' },
+  }
+  const { heldBy } = state.horizon
+  // Nothing is worse for events that come: who reads history waits.
+  if (heldBy !== undefined) {
+    const detail = `readers wait for ${durationText(state.horizon.ageMs())} for ${heldBy}`
+    checks['history'] = { ok: true, detail }
   }
   for (const [connection, up] of Object.entries(state.brokersUp())) {
     checks[`broker.${connection}`] = { ok: up, detail: up ? 'connected' : 'not connected' }

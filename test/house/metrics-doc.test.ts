@@ -60,6 +60,7 @@ function started() {
     groups: [idleGroup],
     letters: () => [],
     starveAfterMs: 300_000,
+    horizon: { ageMs: () => 0, heldBy: undefined },
     databaseFault: () => undefined,
     brokersUp: () => ({ consume: true, publish: true }),
     findings: () => ({ loss: 0, harmless: 0 }),

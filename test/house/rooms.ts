@@ -161,8 +161,8 @@ export const rooms: Readonly<Record<string, Room>> = {
     ],
   },
   'cloud/api/reads': {
-    sentence: 'what the API reads, straight from the tables',
-    mayImport: ['cloud/api/rules', 'cloud/database'],
+    sentence: 'what the API reads, straight from the tables; streams of events',
+    mayImport: ['cloud/api/rules', 'cloud/history', 'cloud/database'],
   },
   'cloud/api/tokens': {
     sentence: 'tokens: minted, proven, taken back',

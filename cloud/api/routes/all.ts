@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { accessRoutes } from './access.ts'
+import { eventRoutes } from './events.ts'
 import { failureGroupRoutes } from './failure-groups.ts'
 import { groupRoutes } from './groups.ts'
 import { letterRoutes } from './letters.ts'
@@ -27,6 +28,7 @@ export const allRoutes: readonly Route[] = [
   ...failureGroupRoutes,
   ...replayRoutes,
   ...quarantineRoutes,
+  ...eventRoutes,
   ...groupRoutes,
   ...accessRoutes,
   describeRoutes,

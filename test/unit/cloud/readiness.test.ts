@@ -24,6 +24,7 @@ test('a group that is held says by what, why, and what to do about it', () => {
   const checks = readiness({
     groups: [group],
     starveAfterMs: 1,
+    horizon: { ageMs: () => 0, heldBy: undefined },
     databaseFault: () => `${held.code}: ${held.message}`,
     brokersUp: () => ({}),
     findings: () => undefined,
@@ -50,6 +51,7 @@ function readyOf(pipeline: Pipeline, starveAfterMs: number): object {
   const checks = readiness({
     groups: [group],
     starveAfterMs,
+    horizon: { ageMs: () => 0, heldBy: undefined },
     databaseFault: () => undefined,
     brokersUp: () => ({}),
     findings: () => undefined,

@@ -28,9 +28,11 @@ import { postgresMembers } from './groups/members-postgres.ts'
 import { type Sharing, startSharing } from './groups/sharing.ts'
 import { type LetterBoxOptions, type OpenLetterBox, openLetterBox } from './letters/letter-box.ts'
 import { loadConsumers } from './load-consumers.ts'
+import { loadProjections } from './load-projections.ts'
 import { createOps, type Ops } from './ops/ops.ts'
 import type { ConfiguredConsumer } from './pipeline/definition.ts'
 import { noSchemaCheck, schemaCheck } from './pipeline/schema-check.ts'
+import { type RunningProjections, startProjections } from './projections/projections.ts'
 import { postgresGroupStates } from './protection/group-states-postgres.ts'
 import { Guard } from './protection/guard.ts'
 import { startWatching } from './protection/watch.ts'
@@ -48,6 +50,7 @@ import {
   managementSettings,
   managementWay,
   opsSettings,
+  projectionSettings,
   provenanceSettings,
   pruningSettings,
   sharingSettings,
@@ -74,7 +77,7 @@ export interface CloudParts {
  *                              └──── rungs ◀────┴─────▶ dead letters ─▶ mirror
  *
  * @throws TidegateError `DATABASE_UNREACHABLE`, `DATABASE_REFUSED`, `BROKER_UNREACHABLE`, `BROKER_REFUSED`,
- *   `BROKER_TLS`, `TLS_*`, `TOPOLOGY_*`, `GATEWAY_UNKNOWN`, `GATEWAY_DEVICES`, `SCHEMA_FOLDER`, `START_FAULTS`, `CONSUMER_*`, `MIGRATION_EDITED`, `DATABASE_NEWER`, `DATABASE_OLDER`, `DATABASE_LOCKED`,
+ *   `BROKER_TLS`, `TLS_*`, `TOPOLOGY_*`, `GATEWAY_UNKNOWN`, `GATEWAY_DEVICES`, `SCHEMA_FOLDER`, `START_FAULTS`, `CONSUMER_*`, `PROJECTION_*`, `MIGRATION_EDITED`, `DATABASE_NEWER`, `DATABASE_OLDER`, `DATABASE_LOCKED`,
  *   `PORT_TAKEN`, `API_*`
  */
 export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<void> {
@@ -85,8 +88,9 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
   const scope = createScope()
   const start: Start = { config, scope, ...surroundings, signal: stopping, timeoutMs: config.startup.timeout }
   let sharing: Sharing | undefined
+  let derived: RunningProjections | undefined
   try {
-    const { consumers, tls, schemas, api } = await orAborted(loadAll(config, surroundings), stopping)
+    const { consumers, projections, tls, schemas, api } = await orAborted(loadAll(config, surroundings), stopping)
     const database = await openDatabase(start, consumers)
     const { consuming, publishing } = await connect(start, tls)
     tellTaken(log, await orAborted(declareTopology(publishing, exchangeTopology()), stopping))
@@ -104,6 +108,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
       brokersUp,
       findings,
       horizon,
+      projections: () => derived?.statuses() ?? [],
       tls,
     }
     const ops = createOps(opsSettings(config, state))
@@ -128,6 +133,9 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
       groups.push(scope.own(await startGroup({ ...shared, consumer, guard })))
     publishAgain(start, { publishing, database, consumers })
 
+    derived = scope.own(
+      startProjections({ ...projectionSettings(config), ...surroundings, projections, database }),
+    )
     sharing = share(start, database, groups)
     scope.own(
       startWatching({ ...watchSettings(config), states: postgresGroupStates(database), guards, clock, log }),
@@ -155,6 +163,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
 function loadAll(config: CloudConfig, { clock, log }: Pick<CloudParts, 'clock' | 'log'>) {
   return allOf({
     consumers: () => loadConsumers(consumerSettings(config)),
+    projections: () => loadProjections(config.projections),
     tls: () => loadCloudTls(config, clock, log),
     ways: () => refuseOpenWays(config, log),
     schemas: () => loadSchemasOf(config),

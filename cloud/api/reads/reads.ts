@@ -4,6 +4,8 @@ import type {
   GroupItem,
   LetterItem,
   LetterWhole,
+  ProjectionItem,
+  ProjectionJob,
   QuarantineItem,
   ReplayItem,
 } from '../rules/shapes.ts'
@@ -67,5 +69,7 @@ export interface Reads {
   replay(replay: number): Promise<ReplayItem | undefined>
   quarantine(asked: QuarantineAsked, scope: Scope): Promise<Page<QuarantineItem>>
   groups(scope: Scope): Promise<GroupItem[]>
+  projections(): Promise<ProjectionItem[]>
+  projectionJob(job: string): Promise<ProjectionJob | undefined>
   deeds(asked: Paging & { actor?: string | undefined }): Promise<Page<DeedItem>>
 }

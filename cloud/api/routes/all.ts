@@ -5,6 +5,7 @@ import { failureGroupRoutes } from './failure-groups.ts'
 import { groupRoutes } from './groups.ts'
 import { letterRoutes } from './letters.ts'
 import { openapiOf } from './openapi.ts'
+import { projectionRoutes } from './projections.ts'
 import { quarantineRoutes } from './quarantine.ts'
 import { replayRoutes } from './replays.ts'
 import { route, type Route } from './route.ts'
@@ -30,6 +31,7 @@ export const allRoutes: readonly Route[] = [
   ...quarantineRoutes,
   ...eventRoutes,
   ...groupRoutes,
+  ...projectionRoutes,
   ...accessRoutes,
   describeRoutes,
 ]

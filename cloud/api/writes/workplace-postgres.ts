@@ -6,6 +6,7 @@ import { Refusal } from '../rules/problem.ts'
 import { fromMicros, microsOf } from '../reads/where.ts'
 import type { GroupChange, Workplace } from '../routes/workplace.ts'
 import { postgresTokens } from '../tokens/tokens-postgres.ts'
+import { projectionDeeds } from './projections-postgres.ts'
 
 /** Does a deed once, with its record and its effect in one transaction. */
 export type DoOnce = <Request, Outcome>(
@@ -20,6 +21,7 @@ export interface WorkplaceOptions {
 
 export function postgresWorkplace({ doOnce }: WorkplaceOptions): Workplace {
   return {
+    ...projectionDeeds(doOnce),
     changeGroup: (deed) => doOnce('change-failure-group', deed, (tx) => changeGroup(tx, deed.request)),
     pause: (deed) =>
       doOnce('pause-group', deed, async (tx) => {

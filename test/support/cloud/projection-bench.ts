@@ -69,28 +69,7 @@ export async function openProjectionBench(): Promise<ProjectionBench> {
     rows,
     until,
     transact: (work) => storage.transaction(work, never),
-    async store(events, disposition = 'accepted') {
-      await storage.transaction(async (tx) => {
-        const history = postgresHistory(tx, { dedupWindowMs: 14 * 86_400_000 })
-        await history.append(
-          events.map(({ event, text }) => ({
-            gateway: event.gateway,
-            epoch: event.epoch,
-            sequence: event.sequence,
-            source: event.source,
-            id: event.id,
-            type: event.type,
-            subject: undefined,
-            dataschema: undefined,
-            timeMs: Date.parse(event.time),
-            recordedMs: Date.parse(event.recordedtime),
-            disposition,
-            reason: undefined,
-            body: text,
-          })),
-        )
-      }, never)
-    },
+    store: (events, disposition) => storeEvents(storage, events, disposition),
     start(projections, { instance = `test-${randomUUID().slice(0, 8)}`, leaseMs = 2_000 } = {}) {
       const surroundings = { clock: systemClock, random: Math.random, log: silentLog }
       const started = startProjections({ projections, database, instance, timeoutMs: 5_000, leaseMs, ...surroundings })
@@ -111,6 +90,34 @@ export async function openProjectionBench(): Promise<ProjectionBench> {
       await database.close()
     },
   }
+}
+
+/** As the group of history does it, in one transaction. */
+export async function storeEvents(
+  storage: Storage,
+  events: readonly Encoded[],
+  disposition: 'accepted' | 'rejected' = 'accepted',
+): Promise<void> {
+  await storage.transaction(async (tx) => {
+    const history = postgresHistory(tx, { dedupWindowMs: 14 * 86_400_000 })
+    await history.append(
+      events.map(({ event, text }) => ({
+        gateway: event.gateway,
+        epoch: event.epoch,
+        sequence: event.sequence,
+        source: event.source,
+        id: event.id,
+        type: event.type,
+        subject: undefined,
+        dataschema: undefined,
+        timeMs: Date.parse(event.time),
+        recordedMs: Date.parse(event.recordedtime),
+        disposition,
+        reason: undefined,
+        body: text,
+      })),
+    )
+  }, never)
 }
 
 /** Counts events by device, and says of each which it was: whatever is applied twice, or never, or out of order, shows. */

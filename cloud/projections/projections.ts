@@ -17,6 +17,8 @@ export interface ProjectionsOptions {
   /** Of one call of `apply`, ms, where a projection does not say. */
   timeoutMs: number
   leaseMs?: number
+  /** Events of a transaction at most. */
+  batchMax?: number
   clock: Clock
   random: Random
   log: Logger
@@ -30,9 +32,12 @@ export interface RunningProjections {
 
 /** Longer than a batch takes, shorter than anybody wants to wait for the next instance. */
 const leaseMsDefault = 10_000
+/** Larger ones hold the horizon back for others, and are no faster. */
+const batchMaxDefault = 1000
 
 export function startProjections(options: ProjectionsOptions): RunningProjections {
-  const { database, instance, leaseMs = leaseMsDefault, clock, random, log } = options
+  const { database, instance, clock, random, log } = options
+  const { leaseMs = leaseMsDefault, batchMax = batchMaxDefault } = options
   const shared = {
     storage: postgresStorage(database),
     leases: postgresLeases({ database, instance, leaseMs }),
@@ -44,6 +49,7 @@ export function startProjections(options: ProjectionsOptions): RunningProjection
     random,
     log,
     leaseMs,
+    batchMax,
   }
   const runners: Runner[] = options.projections.map((projection) =>
     startRunner({

@@ -35,6 +35,8 @@ export interface RunnerOptions {
   random: Random
   log: Logger
   leaseMs: number
+  /** Events of a transaction at most. */
+  batchMax: number
 }
 
 /** How this instance stands to a version. */
@@ -57,8 +59,6 @@ export interface Runner {
   close(): Promise<void>
 }
 
-/** Events of a transaction: larger ones hold the horizon back for others, and are no faster. */
-const batchMax = 1000
 const pollMs = 100
 /** A halted version is looked at so often: whether somebody has said to go on. */
 const haltedPollMs = 1000
@@ -85,13 +85,14 @@ class VersionRunner {
   readonly #rate: ReturnType<typeof createRate>
   #lease: Lease | undefined
   /** Events of the next batch at most: fewer while one of them may be poison. */
-  #limit = batchMax
+  #limit: number
   /** As far as there was nothing more to do, so that a version that waits writes nothing. */
   #idleAt: string | undefined
 
   constructor(options: RunnerOptions) {
     const { name, version } = options.projection
     this.#options = options
+    this.#limit = options.batchMax
     this.#log = options.log.child({ projection: name, version })
     this.#rate = createRate(options.clock)
     this.status = { name, version, doing: 'starting', fault: undefined, lagMs: 0, applied: 0 }
@@ -164,7 +165,7 @@ class VersionRunner {
         this.status.doing = 'working'
         this.status.fault = undefined
       }
-      this.#limit = Math.min(batchMax, this.#limit * 2)
+      this.#limit = Math.min(this.#options.batchMax, this.#limit * 2)
       return done
     } catch (error) {
       if (!(error instanceof ApplyFailed)) throw error

@@ -7,7 +7,7 @@ import {
   switchVersion,
 } from '../../projections/deeds-postgres.ts'
 import type { ProjectionDeeds } from '../routes/workplace.ts'
-import type { DoOnce } from './workplace-postgres.ts'
+import type { DoOnce } from './do-once.ts'
 
 /** The key of the deed is that of its job: asked for again, it is the same one. */
 export function projectionDeeds(doOnce: DoOnce): ProjectionDeeds {

@@ -1,19 +1,12 @@
 import type { Database } from '../../database/database-postgres.ts'
 import type { Transaction } from '../../database/storage.ts'
-import type { Deed } from '../../deeds/deeds.ts'
 import { postgresGroupStates } from '../../protection/group-states-postgres.ts'
 import { Refusal } from '../rules/problem.ts'
 import { fromMicros, microsOf } from '../reads/where.ts'
 import type { GroupChange, Workplace } from '../routes/workplace.ts'
 import { postgresTokens } from '../tokens/tokens-postgres.ts'
+import type { DoOnce } from './do-once.ts'
 import { projectionDeeds } from './projections-postgres.ts'
-
-/** Does a deed once, with its record and its effect in one transaction. */
-export type DoOnce = <Request, Outcome>(
-  verb: string,
-  deed: Deed<Request>,
-  work: (tx: Transaction) => Promise<Outcome>,
-) => Promise<Outcome>
 
 export interface WorkplaceOptions {
   doOnce: DoOnce

@@ -7,7 +7,8 @@ import { type Outcome, run } from '../../../dev/servers/command.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { silentLog } from '../../../src/log.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
-import { counting, storeEvents } from '../../support/cloud/projection-bench.ts'
+import { counting } from '../../support/cloud/counting.ts'
+import { storeEvents } from '../../support/cloud/projection-bench.ts'
 import { type ServedApi, serveApi } from '../../support/cloud/served-api.ts'
 
 const tidegate = join(import.meta.dirname, '../../../dist/cli/tidegate.js')

@@ -14,7 +14,8 @@ import type { Projection, ProjectionOptions } from '../../../cloud/projections/d
 import { postgresVersions } from '../../../cloud/projections/versions-postgres.ts'
 import { codeOf } from '../../../src/errors.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
-import { counting, openProjectionBench, type ProjectionBench } from '../../support/cloud/projection-bench.ts'
+import { counting } from '../../support/cloud/counting.ts'
+import { openProjectionBench, type ProjectionBench } from '../../support/cloud/projection-bench.ts'
 
 let bench: ProjectionBench
 let ledger: Ledger

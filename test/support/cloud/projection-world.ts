@@ -36,7 +36,7 @@ interface FakeTx {
   draft: Draft | undefined
 }
 
-const leaseMs = 300
+const leaseMs = 4_000
 const pageMax = 3
 
 /**
@@ -74,8 +74,8 @@ export class ProjectionWorld {
   async run(steps: number): Promise<void> {
     for (let instance = 0; instance < 3; instance++) this.#start()
     for (let step = 0; step < steps; step++) {
-      if (this.#chance(0.3)) this.#horizon = Math.min(this.#events.length, this.#horizon + 1)
-      if (this.#chance(0.03)) this.#kill()
+      if (this.#chance(0.05)) this.#horizon = Math.min(this.#events.length, this.#horizon + 1)
+      if (this.#chance(0.02)) this.#kill()
       if (this.#chance(0.05)) this.#resume()
       await this.#turn()
     }

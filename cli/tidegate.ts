@@ -15,6 +15,7 @@ const commands: Readonly<Record<string, () => Promise<Register>>> = {
   audit: async () => (await import('../cloud/audit/command.ts')).registerAuditCommand,
   gateways: async () => (await import('../cloud/gateways/command.ts')).registerGatewaysCommand,
   dead: async () => (await import('../cloud/tool/dead.ts')).registerDeadCommand,
+  where: async () => (await import('../cloud/tool/where.ts')).registerWhereCommand,
   groups: async () => (await import('../cloud/tool/groups.ts')).registerGroupsCommand,
   projections: async () => (await import('../cloud/tool/projections.ts')).registerProjectionsCommand,
   token: async () => (await import('../cloud/tool/access.ts')).registerTokenCommand,

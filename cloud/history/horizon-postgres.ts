@@ -29,7 +29,8 @@ export interface Held {
 
 // A session shows the 32 bits of a transaction's ID.
 const heldSql = `
-select case when l.oldest < pg_snapshot_xmax(l.snapshot) then l.oldest::text end as oldest, h.*
+-- The newest of all may be under way as well: then nothing is behind it.
+select case when l.oldest < pg_snapshot_xmax(l.snapshot) or h.application is not null then l.oldest::text end as oldest, h.*
 from (select s as snapshot, pg_snapshot_xmin(s) as oldest from pg_current_snapshot() as s) as l
 left join lateral (
   select pid, application_name as application, usename::text as "user", datname::text as database, state, xact_start as since

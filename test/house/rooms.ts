@@ -129,7 +129,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     mayImport: ['edge/outbox', 'edge/store'],
   },
   'edge/outbox-tool': {
-    sentence: '`tidegate outbox`: inspect, verify, export, repair',
+    sentence: '`tidegate outbox`: inspect, verify, find, export, repair',
     mayImport: ['edge/outbox', 'edge/outbox/look', 'edge/store', 'edge/store/leveldb', 'edge/config.ts'],
   },
   'edge/store': { sentence: 'the disk: port, and LevelDB as its adapter', mayImport: ['edge/store/leveldb'] },
@@ -146,7 +146,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'cloud/api/routes': {
     sentence: 'what the API can be asked for, as data; its OpenAPI document',
-    mayImport: ['cloud/api/reads', 'cloud/api/tokens', 'cloud/api/rules', 'cloud/deeds'],
+    mayImport: ['cloud/api/reads', 'cloud/api/tokens', 'cloud/api/rules', 'cloud/deeds', 'cloud/history'],
   },
   'cloud/api/writes': {
     sentence: 'what the API changes besides letters: failure groups, groups, projections, tokens',
@@ -175,7 +175,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     mayImport: [],
   },
   'cloud/tool': {
-    sentence: '`tidegate dead`, `groups`, `projections`, `token`, `api`: the API from a terminal',
+    sentence: '`tidegate dead`, `where`, `groups`, `projections`, `token`, `api`: the API from a terminal',
     mayImport: ['cloud/api/routes', 'cloud/api/rules', 'cloud/deeds', 'cloud/config.ts'],
   },
   'cloud/audit': {

@@ -9,6 +9,7 @@ import { projectionRoutes } from './projections.ts'
 import { quarantineRoutes } from './quarantine.ts'
 import { replayRoutes } from './replays.ts'
 import { route, type Route } from './route.ts'
+import { whereRoutes } from './where.ts'
 
 const describeRoutes = route({
   method: 'get',
@@ -30,6 +31,7 @@ export const allRoutes: readonly Route[] = [
   ...replayRoutes,
   ...quarantineRoutes,
   ...eventRoutes,
+  ...whereRoutes,
   ...groupRoutes,
   ...projectionRoutes,
   ...accessRoutes,

@@ -88,5 +88,55 @@ end
 $$;
 comment on function tidegate.read_events is
   'The next events after a cursor (an empty text: from the beginning), in an order in which none is ever skipped: go on after the cursor of the last row. 10000 at most. docs/CONSUMERS.md, Reading history.';
+
+create function tidegate.claimed_id(body json) returns text language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp as $$
+begin
+  return left(body -> 'data' ->> 'id', 1000);
+exception when others then
+  -- A text may hold what is no text to PostgreSQL: U+0000.
+  return null;
+end
+$$;
+create function tidegate.noted_id(body json) returns text language plpgsql immutable parallel safe
+set search_path = pg_catalog, pg_temp as $$
+begin
+  return left(body ->> 'id', 1000);
+exception when others then
+  return null;
+end
+$$;
+comment on function tidegate.noted_id is 'The ID of an event, if it can be read.';
+comment on function tidegate.claimed_id is 'The ID that a device gave a reading which its gateway has rejected, if it can be read.';
+
+create or replace function tidegate.index_partition(partition text) returns void language plpgsql
+set search_path = pg_catalog, pg_temp as $$
+begin
+  execute format('create unique index if not exists %I on tidegate.%I (id, source)', partition || '_id', partition);
+  execute format('create index if not exists %I on tidegate.%I (era, tx, position)', partition || '_order', partition);
+  execute format('create index if not exists %I on tidegate.%I (type, era, tx, position)', partition || '_type', partition);
+  execute format('create index if not exists %I on tidegate.%I (source, time)', partition || '_source', partition);
+  execute format('create index if not exists %I on tidegate.%I (position)', partition || '_position', partition);
+  execute format('create index if not exists %I on tidegate.%I (position) where disposition <> ''accepted''',
+                 partition || '_set_aside', partition);
+  execute format('create index if not exists %I on tidegate.%I using brin (time, recorded_time, stored_time) with (pages_per_range = 32, autosummarize = on)',
+                 partition || '_times', partition);
+  execute format('create index if not exists %I on tidegate.%I (tidegate.claimed_id(body)) where type = ''dev.tidegate.rejected''',
+                 partition || '_claimed', partition);
+end
+$$;
+
+do $$
+declare name text;
+begin
+  -- Where the owner has put off the indexes of a large one, this comes with them.
+  for name in select partition from tidegate.partitions where to_regclass('tidegate.' || quote_ident(partition || '_order')) is not null loop
+    perform tidegate.index_partition(name);
+  end loop;
+end
+$$;
+
+-- Of readings that came twice, or that another has the name of: the note has their text, and nothing else has.
+create index ledger_notes_claimed on tidegate.ledger_notes (tidegate.noted_id(body)) where body is not null;
 `,
 }

@@ -52,7 +52,9 @@ export async function loadConsumers(options: ConsumersOptions): Promise<Configur
 
 async function loadModule(file: string): Promise<Consumer> {
   const consumer = await importDefault(file, consumerModule)
-  return isConsumer(consumer) ? consumer : inFile(file, () => defineConsumer(consumer as SingleConsumerOptions))
+  return isConsumer(consumer)
+    ? consumer
+    : inFile(file, () => defineConsumer(consumer as SingleConsumerOptions))
 }
 
 function isConsumer(value: object): value is Consumer {

@@ -17,7 +17,8 @@ const projectionModule: ModuleKind = {
   code: 'PROJECTION_MODULE',
   what: 'projection',
   pathHint: 'projections[].module is the path of a JavaScript module, relative to the configuration file',
-  exportHint: 'export default defineProjection({ name, version, events, tables, apply }); see docs/PROJECTIONS.md',
+  exportHint:
+    'export default defineProjection({ name, version, events, tables, apply }); see docs/PROJECTIONS.md',
 }
 
 /**

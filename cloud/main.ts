@@ -32,6 +32,7 @@ import { loadProjections } from './load-projections.ts'
 import { createOps, type Ops } from './ops/ops.ts'
 import type { ConfiguredConsumer } from './pipeline/definition.ts'
 import { noSchemaCheck, schemaCheck } from './pipeline/schema-check.ts'
+import type { Projection } from './projections/definition.ts'
 import { type RunningProjections, startProjections } from './projections/projections.ts'
 import { postgresGroupStates } from './protection/group-states-postgres.ts'
 import { Guard } from './protection/guard.ts'
@@ -88,15 +89,16 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
   const scope = createScope()
   const start: Start = { config, scope, ...surroundings, signal: stopping, timeoutMs: config.startup.timeout }
   let sharing: Sharing | undefined
-  let derived: RunningProjections | undefined
   try {
-    const { consumers, projections, tls, schemas, api } = await orAborted(loadAll(config, surroundings), stopping)
+    const { projections, ...loaded } = await orAborted(loadAll(config, surroundings), stopping)
+    const { consumers, tls, schemas, api } = loaded
     const database = await openDatabase(start, consumers)
     const { consuming, publishing } = await connect(start, tls)
     tellTaken(log, await orAborted(declareTopology(publishing, exchangeTopology()), stopping))
 
     const groups: Group[] = []
     const letters = openLetters(start, { database, publishing, ops: () => ops })
+    const derived = derive(start, database, projections)
     const horizon = scope.own(watchHorizon({ read: () => readHeld(database), clock, log }))
     const databaseFault = (): string | undefined => sharing?.fault
     const brokersUp = (): Record<string, boolean> => ({ consume: consuming.up, publish: publishing.up })
@@ -108,7 +110,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
       brokersUp,
       findings,
       horizon,
-      projections: () => derived?.statuses() ?? [],
+      projections: () => derived.statuses(),
       tls,
     }
     const ops = createOps(opsSettings(config, state))
@@ -133,9 +135,6 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
       groups.push(scope.own(await startGroup({ ...shared, consumer, guard })))
     publishAgain(start, { publishing, database, consumers })
 
-    derived = scope.own(
-      startProjections({ ...projectionSettings(config), ...surroundings, projections, database }),
-    )
     sharing = share(start, database, groups)
     scope.own(
       startWatching({ ...watchSettings(config), states: postgresGroupStates(database), guards, clock, log }),
@@ -265,6 +264,17 @@ function guardsOf(
       guard: new Guard({ ...settings, states, membersNow, clock, log: log.child({ group }) }),
     }
   })
+}
+
+/** What is derived from history: while the database answers, whatever the broker does. */
+function derive(
+  { config, scope, clock, random, log }: Start,
+  database: Database,
+  projections: readonly Projection[],
+): RunningProjections {
+  return scope.own(
+    startProjections({ ...projectionSettings(config), projections, database, clock, random, log }),
+  )
 }
 
 /** Looks at what is in effect for every queue there should be, where the broker lets it. */

@@ -108,7 +108,7 @@ function watchLetters({ groups, letters }: CloudState, registers: Registry[]): v
 
 const projectionStates = ['waiting', 'working', 'halted'] as const
 
-function watchProjections({ projections }: CloudState, registers: Registry[]): void {
+function watchProjections(state: CloudState, registers: Registry[]): void {
   const labelNames = ['projection', 'version'] as const
   const states: Gauge<'projection' | 'version' | 'state'> = new Gauge({
     name: 'tidegate_cloud_projection_state',
@@ -116,9 +116,9 @@ function watchProjections({ projections }: CloudState, registers: Registry[]): v
     labelNames: [...labelNames, 'state'],
     registers,
     collect() {
-      for (const { name: projection, version, doing } of projections())
-        for (const state of projectionStates)
-          states.set({ projection, version, state }, Number(doing === state))
+      for (const { name: projection, version, doing } of state.projections())
+        for (const one of projectionStates)
+          states.set({ projection, version, state: one }, Number(doing === one))
     },
   })
   const perVersion = (name: string, help: string, read: (status: RunnerStatus) => number): void => {
@@ -128,13 +128,15 @@ function watchProjections({ projections }: CloudState, registers: Registry[]): v
       labelNames,
       registers,
       collect() {
-        for (const status of projections())
+        for (const status of state.projections())
           gauge.set({ projection: status.name, version: status.version }, read(status))
       },
     })
   }
-  perVersion('lag_seconds', 'How long the events that are applied next have been in history; 0 at the horizon', (status) =>
-    status.lagMs / 1000,
+  perVersion(
+    'lag_seconds',
+    'How long the events that are applied next have been in history; 0 at the horizon',
+    (status) => status.lagMs / 1000,
   )
   perVersion('events', 'Events that this instance has applied since it started', (status) => status.applied)
   perVersion('failing', '1 while it gets no further', (status) => Number(status.fault !== undefined))

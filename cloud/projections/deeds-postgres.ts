@@ -69,7 +69,10 @@ export async function dropVersion(tx: Transaction, key: VersionKey): Promise<Ver
   const { name, version } = key
   await tx.query('select tidegate.drop_projection($1, $2)', [name, version])
   await tx.query('delete from tidegate.projection_versions where name = $1 and version = $2', [name, version])
-  await tx.query('update tidegate.projections set former = null where name = $1 and former = $2', [name, version])
+  await tx.query('update tidegate.projections set former = null where name = $1 and former = $2', [
+    name,
+    version,
+  ])
   return key
 }
 
@@ -101,7 +104,9 @@ export async function askJob(
   { name, version, job, kind, device, sample }: VersionKey & Job,
 ): Promise<{ job: string }> {
   await lockVersion(tx, { name, version })
-  await tx.query(`delete from tidegate.projection_jobs where ended_at < clock_timestamp() - interval '90 days'`)
+  await tx.query(
+    `delete from tidegate.projection_jobs where ended_at < clock_timestamp() - interval '90 days'`,
+  )
   const { rows } = await tx.query<{ waiting: number }>(
     'select count(*)::float8 as waiting from tidegate.projection_jobs where name = $1 and version = $2 and ended_at is null',
     [name, version],
@@ -130,7 +135,10 @@ async function lockInactive(tx: Transaction, key: VersionKey, hint: string): Pro
 
 function unknownVersion({ name, version }: { name: string; version: number | undefined }): TidegateError {
   return new TidegateError('PROJECTION_UNKNOWN', {
-    message: version === undefined ? `there is no such projection as ${name}` : `there is no projection ${name} ${version}`,
+    message:
+      version === undefined
+        ? `there is no such projection as ${name}`
+        : `there is no projection ${name} ${version}`,
     retryable: false,
     hint: 'tidegate projections list shows them; one is made when a cloud starts that has it in its configuration',
   })

@@ -112,7 +112,7 @@ export function defineProjection(options: ProjectionOptions): Projection {
     tables: readTables(name, options.tables),
     key: key && ((event) => key(event)),
     keyColumn,
-    timeoutMs: timeout === undefined ? undefined : (parseDuration(timeout) as number),
+    timeoutMs: timeout === undefined ? undefined : parseDuration(timeout),
     apply: (given, context) => options.apply(given, context),
     wants: memoized((type) => events.some((pattern) => takes(pattern, type))),
     types: exact ? [...new Set(events)] : undefined,

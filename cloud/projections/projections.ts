@@ -70,5 +70,7 @@ export function startProjections(options: ProjectionsOptions): RunningProjection
 
 /** What of a module can be told apart: not what `apply` does. */
 function definitionOf({ tables, events, keyColumn }: Projection): string {
-  return createHash('sha256').update(JSON.stringify([tables, events, keyColumn])).digest('hex')
+  return createHash('sha256')
+    .update(JSON.stringify([tables, events, keyColumn]))
+    .digest('hex')
 }

@@ -237,7 +237,10 @@ class VersionRunner {
     }, this.#signal)
     this.#tellHalted(poison)
     const { source, id, type } = poison
-    this.#log.error({ code: 'PROJECTION_HALTED', source, id, type, cause: poison.code }, 'the projection stopped')
+    this.#log.error(
+      { code: 'PROJECTION_HALTED', source, id, type, cause: poison.code },
+      'the projection stopped',
+    )
   }
 
   #tellHalted(poison: Parameters<typeof haltedAt>[1]): Done {

@@ -12,10 +12,7 @@ select set_config('role', rolname, true) from pg_roles
 where rolname = 'tidegate_writer' and pg_has_role(session_user, oid, 'member') and has_schema_privilege(oid, 'projection', 'create')`
 
 /** Makes what belongs to all instances, as the role of them, if there are roles. */
-export async function asWriter(
-  tx: Transaction,
-  work: (hasRoles: boolean) => Promise<void>,
-): Promise<void> {
+export async function asWriter(tx: Transaction, work: (hasRoles: boolean) => Promise<void>): Promise<void> {
   const { rowCount } = await tx.query(asWriterSql)
   await work(rowCount === 1)
   await tx.query(`select set_config('role', 'none', true)`)
@@ -45,4 +42,3 @@ export async function tablesOf(tx: Transaction, schema: string, keyColumn: strin
 export function quoted(name: string): string {
   return `"${name.replaceAll('"', '""')}"`
 }
-

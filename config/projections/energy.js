@@ -12,10 +12,9 @@ export default defineProjection({
   tables: new URL('./energy.sql', import.meta.url),
   async apply(events, { tx }) {
     const devices = [...new Set(events.map((event) => event.partitionkey))]
-    const { rows } = await tx.query(
-      'select device, time_ms, watts from energy_last where device = any($1)',
-      [devices],
-    )
+    const { rows } = await tx.query('select device, time_ms, watts from energy_last where device = any($1)', [
+      devices,
+    ])
     const last = new Map(rows.map(({ device, time_ms, watts }) => [device, { timeMs: time_ms, watts }]))
     const joules = new Map()
     for (const event of events) {
@@ -35,7 +34,7 @@ export default defineProjection({
 
 /** What a reading comes to until a time, by day. */
 function add(joules, device, { timeMs, watts }, untilMs) {
-  for (let fromMs = timeMs; fromMs < untilMs; ) {
+  for (let fromMs = timeMs; fromMs < untilMs;) {
     const dayEndsMs = (Math.floor(fromMs / dayMs) + 1) * dayMs
     const toMs = Math.min(untilMs, dayEndsMs)
     const key = `${device} ${new Date(fromMs).toISOString().slice(0, 10)}`

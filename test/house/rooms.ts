@@ -175,8 +175,12 @@ export const rooms: Readonly<Record<string, Room>> = {
     mayImport: [],
   },
   'cloud/tool': {
-    sentence: '`tidegate dead`, `where`, `groups`, `projections`, `token`, `api`: the API from a terminal',
+    sentence: '`tidegate dead`, `where`, `groups`, `token`, `api`: the API from a terminal',
     mayImport: ['cloud/api/routes', 'cloud/api/rules', 'cloud/deeds', 'cloud/config.ts'],
+  },
+  'cloud/tool/projections': {
+    sentence: '`tidegate projections`, by the same API',
+    mayImport: ['cloud/tool', 'cloud/api/rules'],
   },
   'cloud/audit': {
     sentence: '`tidegate audit`: the proof',
@@ -209,7 +213,8 @@ export const rooms: Readonly<Record<string, Room>> = {
     mayImport: ['cloud/pipeline', 'cloud/database'],
   },
   'cloud/projections': {
-    sentence: 'what is derived from the record, version beside version: definition, lease, runner, tables, deeds',
+    sentence:
+      'what is derived from the record, version beside version: definition, lease, runner, tables, deeds',
     mayImport: ['cloud/pipeline', 'cloud/history', 'cloud/database'],
   },
   'cloud/projections/rollups': {

@@ -35,6 +35,8 @@ from generate_series($2::bigint, $3::bigint) as n
 cross join lateral (select now() - interval '20 days' + n * interval '1 second' as at) as t
 cross join lateral (select to_char(at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as said) as s`
 
+const mib = (bytes: number): string => `${Math.round(bytes / 2 ** 20)} MiB`
+
 async function fill(database: Database): Promise<void> {
   const step = 20_000
   for (let from = 1; from <= events; from += step)
@@ -48,9 +50,15 @@ async function build(database: Database): Promise<boolean> {
   let peak = before
   const watching = setInterval(() => (peak = Math.max(peak, process.memoryUsage().rss)), 50)
   const fromMs = performance.now()
-  const running = startProjections({ projections: [latest], database, instance: 'proof', timeoutMs: 30_000, ...surroundings })
+  const running = startProjections({
+    projections: [latest],
+    database,
+    instance: 'proof',
+    timeoutMs: 30_000,
+    ...surroundings,
+  })
   let applied = 0
-  for (let state = ''; state !== 'live'; ) {
+  for (let state = ''; state !== 'live';) {
     await systemClock.sleep(200)
     const [row] = await database.query<{ state: string; applied: number }>(
       'select state, applied::float8 as applied from tidegate.projection_versions',
@@ -61,9 +69,12 @@ async function build(database: Database): Promise<boolean> {
   const tookMs = performance.now() - fromMs
   clearInterval(watching)
   await running.close()
-  const [found] = await database.query<{ rows: number }>('select count(*)::float8 as rows from projection.latest')
-  const mib = (bytes: number): string => `${Math.round(bytes / 2 ** 20)} MiB`
-  say(`${applied} events in ${(tookMs / 1000).toFixed(1)} s: ${Math.round((applied / tookMs) * 1000)} a second`)
+  const [found] = await database.query<{ rows: number }>(
+    'select count(*)::float8 as rows from projection.latest',
+  )
+  say(
+    `${applied} events in ${(tookMs / 1000).toFixed(1)} s: ${Math.round((applied / tookMs) * 1000)} a second`,
+  )
   say(`${found?.rows} rows; memory ${mib(before)} before, ${mib(peak)} at most`)
   return applied === events && found?.rows === Math.min(events, devices)
 }

@@ -16,7 +16,10 @@ select v.name, v.version, v.state, v.applied::float8 as applied, v.per_second as
 from tidegate.projection_versions as v left join tidegate.projections as p using (name)
 order by v.name, v.version limit 1000`
 
-interface VersionRow extends Pick<ProjectionVersion, 'state' | 'applied' | 'perSecond' | 'lagSeconds' | 'share'> {
+interface VersionRow extends Pick<
+  ProjectionVersion,
+  'state' | 'applied' | 'perSecond' | 'lagSeconds' | 'share'
+> {
   name: string
   version: number
   startedAt: Date

@@ -76,7 +76,13 @@ const switchRoute = route({
       error: 'needs a version, or back: one of the two',
     }),
   answer: versionKey.extend({ former: z.int() }),
-  problems: [...problems, 'PROJECTION_ACTIVE', 'PROJECTION_BEHIND', 'PROJECTION_IN_USE', 'PROJECTION_VIEW_USED'],
+  problems: [
+    ...problems,
+    'PROJECTION_ACTIVE',
+    'PROJECTION_BEHIND',
+    'PROJECTION_IN_USE',
+    'PROJECTION_VIEW_USED',
+  ],
   async handle(asked, parts) {
     const { reason, version, back } = asked.body
     const request = { name: asked.params.name, ...(back ? { back } : { version }) }
@@ -88,7 +94,8 @@ const rebuild = route({
   ...of,
   method: 'post',
   path: '/v1/projections/{name}/rebuild',
-  summary: 'Has a version that is not active begin again, or makes the rows of one device anew in the active one',
+  summary:
+    'Has a version that is not active begin again, or makes the rows of one device anew in the active one',
   body: z
     .strictObject({ reason, dryRun, version: version.optional(), device: device.optional() })
     .refine((body) => (body.version === undefined) !== (body.device === undefined), {

@@ -188,9 +188,7 @@ export const projectionJob = z.object({
     .object({
       removed: count.optional().describe('rows'),
       applied: count.optional().describe('events'),
-      tables: z
-        .array(z.object({ table: text, rows: count, activeRows: count.nullable() }))
-        .optional(),
+      tables: z.array(z.object({ table: text, rows: count, activeRows: count.nullable() })).optional(),
       sampled: count.optional().describe('keys that were computed again from history'),
       differing: z
         .array(z.object({ key: text, table: text, beside: count, missing: count }))

@@ -65,7 +65,8 @@ test('of two instances one works, and the other goes on after a kill -9, with no
   const children = new Map(['first', 'second'].map((name) => [name, child(0, name)]))
   try {
     await bench.live('counting')
-    const holderSql = 'select holder, token::text from tidegate.projection_versions where held_until > clock_timestamp()'
+    const holderSql =
+      'select holder, token::text from tidegate.projection_versions where held_until > clock_timestamp()'
     for (let round = 1; round <= 2; round++) {
       const { holder } = await bench.until<{ holder: string }>(holderSql, (row) => row !== undefined)
       await children.get(holder)?.kill()
@@ -80,31 +81,31 @@ test('of two instances one works, and the other goes on after a kill -9, with no
   }
 }, 60_000)
 
-describe('cut off at each of its statements', () => {
-  /** Ends the transaction's backend before each of its statements in turn, then lets it pass; answers how many there were. */
-  async function atEachStep(work: (tx: Transaction) => Promise<unknown>, whole: () => Promise<void>) {
-    for (let dieAt = 1; ; dieAt++) {
-      let step = 0
-      const cut = bench.transact(async (tx) => {
-        const query: Transaction['query'] = async (sql, params) => {
-          step += 1
-          if (step === dieAt) {
-            const { rows } = await tx.query<{ pid: number }>('select pg_backend_pid() as pid')
-            await bench.rows('select pg_terminate_backend($1, 5000)', [rows[0]?.pid])
-          }
-          return tx.query(sql, params)
+/** Ends the transaction's backend before each of its statements in turn, then lets it pass; answers how many there were. */
+async function atEachStep(work: (tx: Transaction) => Promise<unknown>, whole: () => Promise<void>) {
+  for (let dieAt = 1; ; dieAt++) {
+    let step = 0
+    const cut = bench.transact(async (tx) => {
+      const query: Transaction['query'] = async (sql, params) => {
+        step += 1
+        if (step === dieAt) {
+          const { rows } = await tx.query<{ pid: number }>('select pg_backend_pid() as pid')
+          await bench.rows('select pg_terminate_backend($1, 5000)', [rows[0]?.pid])
         }
-        await work(Object.assign(Object.create(tx) as Transaction, { query }))
-      })
-      const failed = await cut.then(
-        () => false,
-        () => true,
-      )
-      if (!failed) return dieAt - 1
-      await whole()
-    }
+        return tx.query(sql, params)
+      }
+      await work(Object.assign(Object.create(tx) as Transaction, { query }))
+    })
+    const failed = await cut.then(
+      () => false,
+      () => true,
+    )
+    if (!failed) return dieAt - 1
+    await whole()
   }
+}
 
+describe('cut off at each of its statements', () => {
   test('a switch, a rebuild and a drop are done, or as if they had never begun (G4)', async () => {
     const ledger = new Ledger()
     await bench.store(upTo(3).map(() => ledger.next('a')))

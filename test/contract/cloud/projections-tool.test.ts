@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
 import { enterEra } from '../../../cloud/history/partitions-postgres.ts'
 import { type RunningProjections, startProjections } from '../../../cloud/projections/projections.ts'
@@ -38,16 +38,18 @@ beforeAll(async () => {
     random: Math.random,
     log: silentLog,
   })
-  await vi.waitFor(async () =>
-    expect((await status()).versions.map(({ state }) => state)).toEqual(['live', 'halted']),
-  )
+  while ((await status()).versions?.map(({ state }) => state).join() !== 'live,halted')
+    await systemClock.sleep(20)
 })
 afterAll(async () => {
   await running.close()
   await served.close()
 })
 
-async function status(): Promise<{ active: number; versions: { state: string; applied: number; halted: object }[] }> {
+async function status(): Promise<{
+  active: number
+  versions: { state: string; applied: number; halted: object }[]
+}> {
   const response = await served.get('/v1/projections/counting', await served.tokenOf('viewer'))
   return (await response.json()) as never
 }
@@ -70,16 +72,24 @@ test('from a terminal a version is seen, resumed, compared, switched to and back
   expect((await local('resume', 'counting', '2', '--skip', ...because)).code).toBe(0)
   await expect.poll(async () => (await status()).versions[1]?.state).toBe('live')
   const compared = await local('compare', 'counting', '1', '--sample', '10')
-  expect([compared.code, compared.stdout]).toEqual([0, expect.stringContaining('3 keys computed again from history: the same')])
+  expect([compared.code, compared.stdout]).toEqual([
+    0,
+    expect.stringContaining('3 keys computed again from history: the same'),
+  ])
   expect((await local('switch', 'counting', '2', ...because)).stdout).toBe(
     'readers of projection.counting see version 2, and no longer 1\n',
   )
   expect((await local('switch', 'counting', '--back', ...because)).code).toBe(0)
   const again = await local('rebuild', 'counting', '--device', 'a', ...because)
-  expect([again.code, again.stdout]).toEqual([0, 'a of counting 1: 1 rows taken away, 2 events applied again\n'])
+  expect([again.code, again.stdout]).toEqual([
+    0,
+    'a of counting 1: 1 rows taken away, 2 events applied again\n',
+  ])
   expect((await local('rebuild', 'counting', '1', ...because)).stderr).toContain('PROJECTION_ACTIVE')
   expect((await local('list')).stdout).toMatch(/counting +1 +active +live/)
-  const { rows } = await served.database.pool.query<{ verb: string }>('select verb from tidegate.deeds order by at')
+  const { rows } = await served.database.pool.query<{ verb: string }>(
+    'select verb from tidegate.deeds order by at',
+  )
   expect(rows.map(({ verb }) => verb)).toEqual([
     'resume-projection',
     'compare-projection',
@@ -99,19 +109,20 @@ test('what a handler said of an event is for those with the right to payloads', 
   expect(await asked('analyst')).toContain('secret 4711')
 })
 
+const post = async (role: 'viewer' | 'operator', path: string, body: object, more = {}) => {
+  const response = await fetch(`${served.url}/v1/projections/${path}`, {
+    method: 'POST',
+    headers: {
+      authorization: `Bearer ${await served.tokenOf(role, more)}`,
+      'idempotency-key': crypto.randomUUID(),
+      'content-type': 'application/json',
+    },
+    body: JSON.stringify({ reason: 'x', ...body }),
+  })
+  return [response.status, ((await response.json()) as { code?: string }).code]
+}
+
 test('to change one takes the right to operate, a token for all types, and a version or a device', async () => {
-  const post = async (role: 'viewer' | 'operator', path: string, body: object, more = {}) => {
-    const response = await fetch(`${served.url}/v1/projections/${path}`, {
-      method: 'POST',
-      headers: {
-        authorization: `Bearer ${await served.tokenOf(role, more)}`,
-        'idempotency-key': crypto.randomUUID(),
-        'content-type': 'application/json',
-      },
-      body: JSON.stringify({ reason: 'x', ...body }),
-    })
-    return [response.status, ((await response.json()) as { code?: string }).code]
-  }
   expect(await post('viewer', 'counting/switch', { version: 2 })).toEqual([403, 'RIGHT_MISSING'])
   expect(await post('operator', 'counting/switch', { version: 2 }, { types: ['com.acme.climate'] })).toEqual([
     403,

@@ -53,7 +53,13 @@ describe('a projection', () => {
 
 const standing = async (version = 1) =>
   (
-    await bench.rows<{ state: string; code: string | null; id: string | null; token: string; applied: number }>(
+    await bench.rows<{
+      state: string
+      code: string | null
+      id: string | null
+      token: string
+      applied: number
+    }>(
       `select state, halted_code as code, halted_id as id, token::text, applied::float8 as applied
        from tidegate.projection_versions where name = 'counting' and version = $1`,
       [version],
@@ -61,7 +67,10 @@ const standing = async (version = 1) =>
   )[0]
 
 /** Counts, and fails at some events. */
-function failingAt(fails: (id: string) => Error | undefined, more: Partial<ProjectionOptions> = {}): Projection {
+function failingAt(
+  fails: (id: string) => Error | undefined,
+  more: Partial<ProjectionOptions> = {},
+): Projection {
   const inner = counting()
   return counting({
     ...more,
@@ -75,14 +84,15 @@ function failingAt(fails: (id: string) => Error | undefined, more: Partial<Proje
   })
 }
 
-describe('an event that cannot be applied', () => {
-  const poison = (id: string) => (id === 'id-3' ? Object.assign(new Error('no site'), { code: 'SITE' }) : undefined)
-  const halted = () =>
-    bench.until<{ code: string; id: string }>(
-      `select halted_code as code, halted_id as id from tidegate.projection_versions where state = 'halted'`,
-      (row) => row !== undefined,
-    )
+const poison = (id: string) =>
+  id === 'id-3' ? Object.assign(new Error('no site'), { code: 'SITE' }) : undefined
+const halted = () =>
+  bench.until<{ code: string; id: string }>(
+    `select halted_code as code, halted_id as id from tidegate.projection_versions where state = 'halted'`,
+    (row) => row !== undefined,
+  )
 
+describe('an event that cannot be applied', () => {
   test('stops its projection, and all before it are applied (G5)', async () => {
     await bench.store([1, 2, 3, 4, 5].map(() => ledger.next('a')))
     const running = bench.start([failingAt(poison), latest])
@@ -221,7 +231,10 @@ describe('versions side by side', () => {
     await bench.store([ledger.next('a'), ledger.next('a')])
     bench.start([counting(), failingAt(() => new Error('never'), { version: 2 })])
     await bench.live('counting')
-    await bench.until(`select from tidegate.projection_versions where version = 2 and state = 'halted'`, Boolean)
+    await bench.until(
+      `select from tidegate.projection_versions where version = 2 and state = 'halted'`,
+      Boolean,
+    )
     const refused = async (work: (tx: Transaction) => Promise<unknown>) =>
       bench.transact(work).then(
         () => 'done',
@@ -249,7 +262,9 @@ describe('versions side by side', () => {
     expect(await counted('projection_counting_2.counting')).toEqual([{ device: 'a', sequences: ['1', '2'] }])
     await other.close()
     await bench.transact((tx) => dropVersion(tx, key))
-    expect(await bench.rows(`select to_regnamespace('projection_counting_2') as there`)).toEqual([{ there: null }])
+    expect(await bench.rows(`select to_regnamespace('projection_counting_2') as there`)).toEqual([
+      { there: null },
+    ])
     expect(await standing(2)).toBeUndefined()
   })
 
@@ -263,14 +278,15 @@ describe('versions side by side', () => {
   })
 })
 
+const done = async (job: string) =>
+  (
+    await bench.until<{ outcome: Record<string, unknown> }>(
+      `select outcome from tidegate.projection_jobs where job = '${job}' and ended_at is not null`,
+      (row) => row !== undefined,
+    )
+  ).outcome
+
 describe('jobs', () => {
-  const done = async (job: string) =>
-    (
-      await bench.until<{ outcome: Record<string, unknown> }>(
-        `select outcome from tidegate.projection_jobs where job = '${job}' and ended_at is not null`,
-        (row) => row !== undefined,
-      )
-    ).outcome
   const ask = async (kind: 'compare' | 'rebuild-device', device?: string) => {
     const job = randomUUID()
     await bench.transact((tx) =>
@@ -307,7 +323,9 @@ describe('jobs', () => {
     expect(await ask('rebuild-device', 'a')).toEqual({ removed: 1, applied: 2 })
     await bench.store([ledger.next('a')])
     await bench.live('counting')
-    expect(await bench.rows('select device, events::int, sequences from projection.counting order by 1')).toEqual([
+    expect(
+      await bench.rows('select device, events::int, sequences from projection.counting order by 1'),
+    ).toEqual([
       { device: 'a', events: 3, sequences: ['1', '3', '4'] },
       { device: 'b', events: 99, sequences: ['2'] },
     ])
@@ -327,15 +345,18 @@ describe('jobs', () => {
 test('what a module’s tables may not be is said, and nothing is left of it', async () => {
   const running = bench.start([counting({ tables: 'create table other (device text)' })])
   await expect.poll(() => running.statuses()[0]?.fault?.message).toMatch(/none of them is named counting/)
-  expect(await bench.rows(`select to_regnamespace('projection_counting_1') as there`)).toEqual([{ there: null }])
+  expect(await bench.rows(`select to_regnamespace('projection_counting_1') as there`)).toEqual([
+    { there: null },
+  ])
 })
 
+const refused = (sql: string) =>
+  bench.database.query(sql).then(
+    () => 'done',
+    (error: unknown) => codeOf(error instanceof Error && 'cause' in error ? (error.cause ?? error) : error),
+  )
+
 test('the cloud can make schemas of projections, and no others (G8)', async () => {
-  const refused = (sql: string) =>
-    bench.database.query(sql).then(
-      () => 'done',
-      (error: unknown) => codeOf(error instanceof Error && 'cause' in error ? (error.cause ?? error) : error),
-    )
   expect(await refused(`create schema mine`)).toBe('42501')
   for (const name of ['tidegate', 'a b', 'x; drop schema tidegate', '', 'a'.repeat(32)])
     expect(await refused(`select tidegate.open_projection('${name}'::text || '"', 1)`)).toBe('22023')
@@ -345,11 +366,12 @@ test('the cloud can make schemas of projections, and no others (G8)', async () =
   expect(await refused(`drop schema projection`)).toBe('42501')
 })
 
+const power = (device: string, time: string, watts: number) =>
+  ledger.next(device, { type: 'com.acme.power', time, data: { watts } })
+
 test('energy, as a user has written it, is the same again from history', async () => {
   const { href } = new URL('../../../config/projections/energy.js', import.meta.url)
   const { default: energy } = (await import(/* @vite-ignore */ href)) as { default: Projection }
-  const power = (device: string, time: string, watts: number) =>
-    ledger.next(device, { type: 'com.acme.power', time, data: { watts } })
   await bench.store([
     power('meter-1', '2026-01-01T23:59:00.000Z', 100),
     power('meter-2', '2026-01-01T12:00:00.000Z', 5),
@@ -375,8 +397,9 @@ test('energy, as a user has written it, is the same again from history', async (
   expect(outcome).toMatchObject({ sampled: 2, same: true })
 })
 
+const at = (second: number): string => `2026-01-01T00:00:0${second}.000Z`
+
 test('latest has the last event of each device and type by its time, whatever is in it', async () => {
-  const at = (second: number): string => `2026-01-01T00:00:0${second}.000Z`
   await bench.store([
     ledger.next('a', { time: at(2), data: { n: 2 } }),
     ledger.next('a', { time: at(1), data: { n: 1 } }),
@@ -397,13 +420,13 @@ test('latest has the last event of each device and type by its time, whatever is
 
 /** Reads the view over and over, by a connection of its own, and says what failed. */
 function constantReads(url: string): { more(): Promise<void>; stop(): Promise<string[]> } {
-  let stopped = false
+  const stopping = new AbortController()
   const failed: string[] = []
   let count = 0
   async function read(): Promise<void> {
     const client = new Client(url)
     await client.connect()
-    while (!stopped) {
+    while (!stopping.signal.aborted) {
       try {
         const { rows } = await client.query<{ events: string }>('select events from projection.counting')
         if (rows[0]?.events !== '3') failed.push(`read ${rows[0]?.events}`)
@@ -422,7 +445,7 @@ function constantReads(url: string): { more(): Promise<void>; stop(): Promise<st
       await expect.poll(() => count).toBeGreaterThan(wanted)
     },
     async stop() {
-      stopped = true
+      stopping.abort()
       await reading
       return failed
     },

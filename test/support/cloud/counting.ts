@@ -1,4 +1,8 @@
-import { defineProjection, type Projection, type ProjectionOptions } from '../../../cloud/projections/definition.ts'
+import {
+  defineProjection,
+  type Projection,
+  type ProjectionOptions,
+} from '../../../cloud/projections/definition.ts'
 
 /** Counts events by device, and says of each which it was: whatever is applied twice, or never, or out of order, shows. */
 export function counting(more: Partial<ProjectionOptions> = {}): Projection {

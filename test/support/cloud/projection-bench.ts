@@ -21,7 +21,10 @@ export interface ProjectionBench {
   databaseUrl: string
   urlOf: (role: Role) => string
   store(events: readonly Encoded[], disposition?: 'accepted' | 'rejected'): Promise<void>
-  start(projections: readonly Projection[], more?: { instance?: string; leaseMs?: number }): RunningProjections
+  start(
+    projections: readonly Projection[],
+    more?: { instance?: string; leaseMs?: number },
+  ): RunningProjections
   /** Something in one transaction, as the cloud does it. */
   transact<T>(work: (tx: Transaction) => Promise<T>): Promise<T>
   /** As a superuser. */
@@ -52,7 +55,10 @@ export async function openProjectionBench(): Promise<ProjectionBench> {
     return (await admin.query<Row>(sql, values)).rows
   }
 
-  async function until<Row extends object>(sql: string, isSo: (row: Row | undefined) => boolean): Promise<Row> {
+  async function until<Row extends object>(
+    sql: string,
+    isSo: (row: Row | undefined) => boolean,
+  ): Promise<Row> {
     for (;;) {
       const [row] = await rows<Row>(sql)
       if (isSo(row)) return row as Row
@@ -71,7 +77,14 @@ export async function openProjectionBench(): Promise<ProjectionBench> {
     store: (events, disposition) => storeEvents(storage, events, disposition),
     start(projections, { instance = `test-${randomUUID().slice(0, 8)}`, leaseMs = 2_000 } = {}) {
       const surroundings = { clock: systemClock, random: Math.random, log: silentLog }
-      const started = startProjections({ projections, database, instance, timeoutMs: 5_000, leaseMs, ...surroundings })
+      const started = startProjections({
+        projections,
+        database,
+        instance,
+        timeoutMs: 5_000,
+        leaseMs,
+        ...surroundings,
+      })
       running.push(started)
       return started
     },

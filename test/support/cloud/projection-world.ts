@@ -119,7 +119,10 @@ export class ProjectionWorld {
   }
 
   #earliest(): number {
-    return this.#timers.reduce((best, timer, index, all) => (timer.atMs < (all[best]?.atMs ?? 0) ? index : best), 0)
+    return this.#timers.reduce(
+      (best, timer, index, all) => (timer.atMs < (all[best]?.atMs ?? 0) ? index : best),
+      0,
+    )
   }
 
   #kill(): void {
@@ -254,8 +257,7 @@ export class ProjectionWorld {
     if (row.token !== tx.token) this.violations.push(`token ${tx.token} commits after ${row.token}`)
     this.#committed = {
       row: { ...tx.draft.row, token: row.token },
-      effects:
-        this.#fault === 'effects-outside-the-transaction' ? this.#committed.effects : tx.draft.effects,
+      effects: this.#fault === 'effects-outside-the-transaction' ? this.#committed.effects : tx.draft.effects,
     }
   }
 
@@ -291,7 +293,8 @@ export class ProjectionWorld {
         const row = rowOf(tx)
         row.state = 'halted'
         row.poison = poison
-        if (this.#fault === 'halted-behind-the-event') row.poison = { ...poison, cursor: String(Number(poison.cursor) + 1) }
+        if (this.#fault === 'halted-behind-the-event')
+          row.poison = { ...poison, cursor: String(Number(poison.cursor) + 1) }
       },
       build: async () => {
         rowOf(tx).state = 'building'

@@ -12,6 +12,7 @@ import { counting } from '../cloud/counting.ts'
 const [url = '', dieAt = '0', name = 'child'] = process.argv.slice(2)
 
 let statements = 0
+// oxlint-disable-next-line typescript/unbound-method -- it is called on the client that it is asked of
 const original = Client.prototype.query as unknown as (...args: unknown[]) => unknown
 Client.prototype.query = function (this: Client, ...args: unknown[]) {
   const asked: unknown = original.apply(this, args)

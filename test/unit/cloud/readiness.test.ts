@@ -142,26 +142,30 @@ test('what has waited for an outage to end does not starve once it has', async (
   expect(readyOf(pipeline, 10_000)).toMatchObject({ ok: true })
 })
 
+const projectionReadyOf = (doing: 'working' | 'halted', retryable?: boolean) => {
+  const fault =
+    retryable === undefined
+      ? undefined
+      : new TidegateError('PROJECTION_HALTED', { message: 'it cannot', retryable, hint: 'mend it' })
+  const checks = readiness({
+    groups: [],
+    starveAfterMs: 1,
+    horizon: { ageMs: () => 0, heldBy: undefined },
+    databaseFault: () => undefined,
+    brokersUp: () => ({}),
+    projections: () => [{ name: 'energy', version: 3, doing, fault, lagMs: 0, applied: 0 }],
+    findings: () => undefined,
+    letters: () => [],
+    tls: { daysLeft: () => ({}), faulty: () => ({}) },
+  })
+  return checks['projection.energy.3']
+}
+
 test('a projection that has stopped at an event calls for somebody, one that tries again does not', () => {
-  const of = (doing: 'working' | 'halted', retryable?: boolean) => {
-    const fault =
-      retryable === undefined
-        ? undefined
-        : new TidegateError('PROJECTION_HALTED', { message: 'it cannot', retryable, hint: 'mend it' })
-    const checks = readiness({
-      groups: [],
-      starveAfterMs: 1,
-      horizon: { ageMs: () => 0, heldBy: undefined },
-      databaseFault: () => undefined,
-      brokersUp: () => ({}),
-      projections: () => [{ name: 'energy', version: 3, doing, fault, lagMs: 0, applied: 0 }],
-      findings: () => undefined,
-      letters: () => [],
-      tls: { daysLeft: () => ({}), faulty: () => ({}) },
-    })
-    return checks['projection.energy.3']
-  }
-  expect(of('working')).toEqual({ ok: true, detail: 'working' })
-  expect(of('working', true)).toMatchObject({ ok: true })
-  expect(of('halted', false)).toEqual({ ok: false, detail: 'halted, PROJECTION_HALTED: it cannot; mend it' })
+  expect(projectionReadyOf('working')).toEqual({ ok: true, detail: 'working' })
+  expect(projectionReadyOf('working', true)).toMatchObject({ ok: true })
+  expect(projectionReadyOf('halted', false)).toEqual({
+    ok: false,
+    detail: 'halted, PROJECTION_HALTED: it cannot; mend it',
+  })
 })

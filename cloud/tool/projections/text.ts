@@ -1,11 +1,12 @@
-import { visibleLine } from '../../src/visible.ts'
-import type { ProjectionItem, ProjectionJob, ProjectionVersion } from '../api/rules/shapes.ts'
-import { fields, shortTime, table } from './text.ts'
+import { visibleLine } from '../../../src/visible.ts'
+import type { ProjectionItem, ProjectionJob, ProjectionVersion } from '../../api/rules/shapes.ts'
+import { fields, shortTime, table } from '../text.ts'
 
 /** What the API says of projections, as a person reads it, in 80 columns. */
 
 export function projectionsText(projections: readonly ProjectionItem[]): string {
-  if (projections.length === 0) return 'no projections: none is in the configuration of a cloud that has run here'
+  if (projections.length === 0)
+    return 'no projections: none is in the configuration of a cloud that has run here'
   const rows = projections.flatMap(({ name, versions }) =>
     versions.map((version) => ({
       cells: [
@@ -33,7 +34,10 @@ function haltedText({ halted }: ProjectionVersion): string | undefined {
   return `stopped at ${id} of ${source}: ${code}${message === undefined ? '' : ` ${message}`}`
 }
 
-export function projectionText({ name, active, former, switchedAt, versions }: ProjectionItem, nowMs: number): string {
+export function projectionText(
+  { name, active, former, switchedAt, versions }: ProjectionItem,
+  nowMs: number,
+): string {
   const head = fields([
     ['projection', name],
     ['readers see', active === null ? 'nothing yet' : `version ${active} since ${shortTime(switchedAt)}`],
@@ -48,12 +52,18 @@ function versionText(version: ProjectionVersion, nowMs: number): string {
     ['version', `${version.version}, ${state}${version.isActive ? ', active' : ''}`],
     ['events', `${applied} applied, ${percent(version)} of what there was when it began`],
     ['rate', perSecond === null || liveAt !== null ? null : `${Math.round(perSecond)} a second`],
-    ['ends', endsAt === null ? null : `${shortTime(endsAt)} (UTC), in ${minutes(Date.parse(endsAt) - nowMs)}`],
+    [
+      'ends',
+      endsAt === null ? null : `${shortTime(endsAt)} (UTC), in ${minutes(Date.parse(endsAt) - nowMs)}`,
+    ],
     ['behind', lagSeconds === null ? null : `${Math.round(lagSeconds)} s`],
     ['began', shortTime(startedAt)],
     ['live', liveAt === null ? null : `since ${shortTime(liveAt)}`],
     ['works', holder ?? 'nobody'],
-    ['stopped', halted === null ? null : `${shortTime(halted.at)} at ${halted.id} of ${halted.source} (${halted.type})`],
+    [
+      'stopped',
+      halted === null ? null : `${shortTime(halted.at)} at ${halted.id} of ${halted.source} (${halted.type})`,
+    ],
     ['cause', halted && `${halted.code}${halted.message === undefined ? '' : `: ${halted.message}`}`],
   ])
 }

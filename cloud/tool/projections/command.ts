@@ -1,10 +1,10 @@
 import { type Command, Option } from 'commander'
-import { systemClock } from '../../src/clock.ts'
-import { wholeNumber } from '../../src/settings/command-line.ts'
-import type { ProjectionItem, ProjectionJob } from '../api/rules/shapes.ts'
-import type { Client } from './client.ts'
-import { jobText, projectionsText, projectionText } from './projections-text.ts'
-import { deviceOf, projectionOf, versionOf } from './readers.ts'
+import { systemClock } from '../../../src/clock.ts'
+import { wholeNumber } from '../../../src/settings/command-line.ts'
+import type { ProjectionItem, ProjectionJob } from '../../api/rules/shapes.ts'
+import type { Client } from '../client.ts'
+import { jobText, projectionsText, projectionText } from './text.ts'
+import { deviceOf, projectionOf, versionOf } from '../readers.ts'
 import {
   type Asking,
   asking,
@@ -16,7 +16,7 @@ import {
   say,
   sayJson,
   withApi,
-} from './session.ts'
+} from '../session.ts'
 
 /** `tidegate projections` */
 export function registerProjectionsCommand(program: Command): void {
@@ -42,7 +42,9 @@ export function registerProjectionsCommand(program: Command): void {
 
 function addStatus(projections: Command): void {
   asking(projections.command('status'))
-    .description('how far its versions are, who works at them, when building ends; ends with 1 if one has stopped')
+    .description(
+      'how far its versions are, who works at them, when building ends; ends with 1 if one has stopped',
+    )
     .argument('<name>', 'of the projection', projectionOf)
     .action(async (name: string, options: Asking) =>
       withApi(options, async (client) => {
@@ -64,36 +66,43 @@ function addSwitch(projections: Command): void {
       change<{ version: number; former: number }>(options, {
         path: `/v1/projections/${name}/switch`,
         request: { ...(version !== undefined && { version }), ...(options.back && { back: true }) },
-        said: ({ version, former }, would) => `readers of projection.${name} ${would ? 'would see' : 'see'} version ${version}, and no longer ${former}`,
+        said: ({ version, former }, would) =>
+          `readers of projection.${name} ${would ? 'would see' : 'see'} version ${version}, and no longer ${former}`,
       }),
     )
 }
 
 function addRebuild(projections: Command): void {
   changing(projections.command('rebuild'))
-    .description('have a version that is not active begin again, or make the rows of one device anew in place')
+    .description(
+      'have a version that is not active begin again, or make the rows of one device anew in place',
+    )
     .argument('<name>', 'of the projection', projectionOf)
     .argument('[version]', 'the version', versionOf)
     .addOption(new Option('--device <id>', 'in the active version').argParser(deviceOf))
     .action(async (name: string, version: number | undefined, options: Changing & { device?: string }) => {
       const { device } = options
       const path = `/v1/projections/${name}/rebuild`
-      if (device !== undefined && version === undefined)
-        return job(options, { path, request: { device } })
+      if (device !== undefined && version === undefined) return job(options, { path, request: { device } })
       return change(options, {
         path,
         request: { ...(version !== undefined && { version }), ...(device !== undefined && { device }) },
-        said: (_, would) => `${name} ${version} ${would ? 'would begin' : 'begins'} again: tidegate projections status ${name}`,
+        said: (_, would) =>
+          `${name} ${version} ${would ? 'would begin' : 'begins'} again: tidegate projections status ${name}`,
       })
     })
 }
 
 function addCompare(projections: Command): void {
   changing(projections.command('compare'))
-    .description('count its rows, and compute some of its keys again from history; ends with 1 if they differ')
+    .description(
+      'count its rows, and compute some of its keys again from history; ends with 1 if they differ',
+    )
     .argument('<name>', 'of the projection', projectionOf)
     .argument('<version>', 'the version', versionOf)
-    .addOption(new Option('--sample <keys>', 'how many').argParser(wholeNumber({ min: 1, max: 1000 })).default(20))
+    .addOption(
+      new Option('--sample <keys>', 'how many').argParser(wholeNumber({ min: 1, max: 1000 })).default(20),
+    )
     .action(async (name: string, version: number, options: Changing & { sample: number }) =>
       job(
         // It changes nothing that needs to be explained.

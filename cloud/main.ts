@@ -23,7 +23,7 @@ import { watchHorizon } from './history/horizon-watch.ts'
 import { enterEra, startPreparing } from './history/partitions-postgres.ts'
 import { startKnowing } from './gateways/known.ts'
 import { type Provenance, provenance, requireDevices, requireRegistered } from './gateways/provenance.ts'
-import { type Group, startGroup } from './groups/group.ts'
+import { type Group, type GroupOptions, startGroup } from './groups/group.ts'
 import { postgresMembers } from './groups/members-postgres.ts'
 import { type Sharing, startSharing } from './groups/sharing.ts'
 import { type LetterBoxOptions, type OpenLetterBox, openLetterBox } from './letters/letter-box.ts'
@@ -114,22 +114,9 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
       tls,
     }
     const ops = createOps(opsSettings(config, state))
-    const shared = {
-      ...groupSettings(config),
-      ...surroundings,
-      consuming,
-      publishing,
-      sidings: scope.own(rabbitSidings(publishing, clock)),
-      letters,
-      database,
-      storage: postgresStorage(database),
-      replayedIn,
-      provenance: await provenanceOf(start, database, publishing.user),
-      checkSchema: schemas.check,
-      observer: ops.pipeline,
-      onFatal: (error: unknown) => failed.abort(error),
-      signal: stopping,
-    }
+    const onFatal = (error: unknown): void => failed.abort(error)
+    const lines = { consuming, publishing, letters, database, observer: ops.pipeline, onFatal }
+    const shared = await sharedByGroups(start, { ...lines, checkSchema: schemas.check })
     const guards = guardsOf(start, database, consumers, (group) => sharing?.membersOf(group) ?? 1)
     for (const { consumer, guard } of guards)
       groups.push(scope.own(await startGroup({ ...shared, consumer, guard })))
@@ -264,6 +251,29 @@ function guardsOf(
       guard: new Guard({ ...settings, states, membersNow, clock, log: log.child({ group }) }),
     }
   })
+}
+
+type Lines = Pick<
+  GroupOptions,
+  'consuming' | 'publishing' | 'letters' | 'database' | 'observer' | 'onFatal' | 'checkSchema'
+>
+
+/** What every group is started with. */
+async function sharedByGroups(start: Start, lines: Lines): Promise<Omit<GroupOptions, 'consumer' | 'guard'>> {
+  const { config, scope, clock, random, log, signal } = start
+  const { publishing, database } = lines
+  return {
+    ...groupSettings(config),
+    ...lines,
+    clock,
+    random,
+    log,
+    sidings: scope.own(rabbitSidings(publishing, clock)),
+    storage: postgresStorage(database),
+    replayedIn,
+    provenance: await provenanceOf(start, database, publishing.user),
+    signal,
+  }
 }
 
 /** What is derived from history: while the database answers, whatever the broker does. */

@@ -22,8 +22,6 @@ async function lockVersion(tx: Transaction, { name, version }: VersionKey): Prom
   return rows[0]
 }
 
-export type Switch = { name: string; version: number; back?: never } | { name: string; back: true }
-
 /**
  * Has readers see another version.
  * @throws TidegateError `PROJECTION_UNKNOWN`, `PROJECTION_BEHIND`, `PROJECTION_ACTIVE`, `PROJECTION_IN_USE`, `PROJECTION_VIEW_USED`

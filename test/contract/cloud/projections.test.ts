@@ -286,15 +286,15 @@ const done = async (job: string) =>
     )
   ).outcome
 
-describe('jobs', () => {
-  const ask = async (kind: 'compare' | 'rebuild-device', device?: string) => {
-    const job = randomUUID()
-    await bench.transact((tx) =>
-      askJob(tx, { name: 'counting', version: 1, job, kind, device, sample: undefined }),
-    )
-    return done(job)
-  }
+const ask = async (kind: 'compare' | 'rebuild-device', device?: string) => {
+  const job = randomUUID()
+  await bench.transact((tx) =>
+    askJob(tx, { name: 'counting', version: 1, job, kind, device, sample: undefined }),
+  )
+  return done(job)
+}
 
+describe('jobs', () => {
   test('compare counts, and finds by key what history does not say', async () => {
     await bench.store([ledger.next('a'), ledger.next('b'), ledger.next('a')])
     bench.start([counting()])

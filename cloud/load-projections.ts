@@ -7,6 +7,7 @@ import {
   type ProjectionOptions,
 } from './projections/definition.ts'
 import { latest } from './projections/latest.ts'
+import { withTables } from './projections/tables-file.ts'
 
 const builtIn = { latest } as const
 
@@ -41,5 +42,7 @@ export async function loadProjections(entries: readonly ProjectionEntry[]): Prom
 
 async function loadModule(file: string): Promise<Projection> {
   const found = await importDefault(file, projectionModule)
-  return isProjection(found) ? found : inFile(file, () => defineProjection(found as ProjectionOptions))
+  return inFile(file, () =>
+    withTables(isProjection(found) ? found : defineProjection(found as ProjectionOptions)),
+  )
 }

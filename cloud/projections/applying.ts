@@ -4,11 +4,11 @@ import type { Logger } from '../../src/log.ts'
 import type { Transaction } from '../database/storage.ts'
 import type { StoredEvent } from '../history/reader.ts'
 import { bounded } from '../pipeline/timeout.ts'
-import type { ProjectedEvent, Projection } from './definition.ts'
+import type { ProjectedEvent, LoadedProjection } from './definition.ts'
 
 /** With what events are applied. */
 export interface ToApply {
-  projection: Projection
+  projection: LoadedProjection
   timeoutMs: number
   clock: Clock
   log: Logger
@@ -19,7 +19,7 @@ export interface ToApply {
 export type Applicable = Pick<StoredEvent, 'text' | 'cursor' | 'disposition' | 'type'>
 
 /** What of history a projection is about: what was accepted, of the types it wants. */
-export function eventsFor(stored: readonly Applicable[], projection: Projection): ProjectedEvent[] {
+export function eventsFor(stored: readonly Applicable[], projection: LoadedProjection): ProjectedEvent[] {
   return stored
     .filter(({ disposition, type }) => disposition === 'accepted' && projection.wants(type))
     .map(({ text, cursor }) => ({ ...decodeEvent(text), cursor }))

@@ -1,6 +1,5 @@
-import { readFileSync } from 'node:fs'
 import type { Event } from '../../src/contract/event.ts'
-import { messageOf, TidegateError } from '../../src/errors.ts'
+import { TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import { didYouMean } from '../../src/settings/nearest.ts'
 import { parseDuration, withinLimits } from '../../src/units.ts'
@@ -53,8 +52,7 @@ export interface Projection {
   readonly name: string
   readonly version: number
   readonly events: readonly string[]
-  /** SQL. */
-  readonly tables: string
+  readonly tables: string | URL
   /** Undefined: its device. */
   readonly key: ((event: Event) => string) | undefined
   readonly keyColumn: string
@@ -65,6 +63,9 @@ export interface Projection {
   /** The types it wants, where it says them one by one. */
   readonly types: readonly string[] | undefined
 }
+
+/** With its SQL at hand. */
+export type LoadedProjection = Projection & { readonly tables: string }
 
 /** Within 63 bytes with its prefix, its version and what is thrown away beside it (PostgreSQL 15, 4.1.1). */
 export const projectionNamePattern = /^[a-z][a-z0-9_]{0,30}$/
@@ -109,7 +110,7 @@ export function defineProjection(options: ProjectionOptions): Projection {
     name,
     version,
     events,
-    tables: readTables(name, options.tables),
+    tables: options.tables,
     key: key && ((event) => key(event)),
     keyColumn,
     timeoutMs: timeout === undefined ? undefined : parseDuration(timeout),
@@ -127,7 +128,10 @@ function refuseFaulty(given: unknown): void {
   const faults = faultsOf(given)
   if (faults.length === 0) return
   const name = (given as { name?: unknown } | null)?.name
-  throw invalid(typeof name === 'string' ? name.slice(0, 60) : '(without a name)', faults.join('; '))
+  throw projectionInvalid(
+    typeof name === 'string' ? name.slice(0, 60) : '(without a name)',
+    faults.join('; '),
+  )
 }
 
 function faultsOf(given: unknown): string[] {
@@ -147,16 +151,7 @@ function faultsOf(given: unknown): string[] {
   ].filter((fault) => typeof fault === 'string')
 }
 
-function readTables(name: string, tables: string | URL): string {
-  if (typeof tables === 'string') return tables
-  try {
-    return readFileSync(tables, 'utf8')
-  } catch (error) {
-    throw invalid(name, `tables cannot be read: ${messageOf(error)}`)
-  }
-}
-
-function invalid(name: string, message: string): TidegateError {
+export function projectionInvalid(name: string, message: string): TidegateError {
   return new TidegateError('PROJECTION_INVALID', {
     message: `projection ${name}: ${message}`,
     retryable: false,

@@ -4,7 +4,7 @@ import type { Transaction } from '../database/storage.ts'
 import type { Cursor } from '../history/reader.ts'
 import { isOutage } from '../pipeline/retry.ts'
 import { type Applicable, ApplyFailed, applyEvents, eventsFor, type ToApply } from './applying.ts'
-import type { Projection } from './definition.ts'
+import type { LoadedProjection } from './definition.ts'
 import { enterSchema, quoted, schemaOf, tablesOf } from './schema-postgres.ts'
 import { makeScratch } from './tables-postgres.ts'
 import type { Job } from './versions.ts'
@@ -100,7 +100,7 @@ async function* historyOf(
   tx: Transaction,
   key: string,
   upTo: Cursor,
-  { key: keyOf, types }: Projection,
+  { key: keyOf, types }: LoadedProjection,
 ): AsyncGenerator<Applicable[]> {
   const [era = '0', transaction = '0', position = '0'] = upTo.split('.').map((part) => part || '0')
   const values: unknown[] = [era, transaction, position, types ?? null]
@@ -121,7 +121,10 @@ async function* historyOf(
   await tx.query('close again')
 }
 
-async function activeSchema(tx: Transaction, { name, version }: Projection): Promise<string | undefined> {
+async function activeSchema(
+  tx: Transaction,
+  { name, version }: LoadedProjection,
+): Promise<string | undefined> {
   const { rows } = await tx.query<{ active: number }>(
     'select active from tidegate.projections where name = $1',
     [name],
@@ -130,7 +133,7 @@ async function activeSchema(tx: Transaction, { name, version }: Projection): Pro
   return active === undefined || active === version ? undefined : schemaOf({ name, version: active })
 }
 
-async function countRows(tx: Transaction, projection: Projection, tables: readonly { name: string }[]) {
+async function countRows(tx: Transaction, projection: LoadedProjection, tables: readonly { name: string }[]) {
   const beside = await activeSchema(tx, projection)
   const others = beside === undefined ? [] : await tablesOf(tx, beside, projection.keyColumn)
   const count = async (schema: string, name: string): Promise<number> => {
@@ -152,7 +155,7 @@ async function countRows(tx: Transaction, projection: Projection, tables: readon
 /** Some of the keys that there are here or in the active version, others at each job. */
 async function sampleKeys(
   tx: Transaction,
-  projection: Projection,
+  projection: LoadedProjection,
   tables: readonly string[],
   { job, sample = sampleDefault }: Job,
 ): Promise<string[]> {
@@ -172,7 +175,7 @@ async function sampleKeys(
   return rows.map(({ key }) => key)
 }
 
-async function compareKey(tx: Transaction, projection: Projection, table: string, key: string) {
+async function compareKey(tx: Transaction, projection: LoadedProjection, table: string, key: string) {
   const rowsIn = (schema: string): string =>
     `(select t::text as row from ${schema}.${quoted(table)} as t where t.${projection.keyColumn} = $1)`
   const here = rowsIn(schemaOf(projection))
@@ -185,7 +188,7 @@ async function compareKey(tx: Transaction, projection: Projection, table: string
   return rows[0] ?? { beside: 0, missing: 0 }
 }
 
-function keyless({ name, version, keyColumn }: Projection, tables: readonly string[]): TidegateError {
+function keyless({ name, version, keyColumn }: LoadedProjection, tables: readonly string[]): TidegateError {
   return new TidegateError('PROJECTION_KEYLESS', {
     message: `projection ${name} ${version} cannot be taken apart: ${tables.join(', ')} has no column ${keyColumn}`,
     retryable: false,

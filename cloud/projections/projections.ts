@@ -4,9 +4,10 @@ import type { Logger } from '../../src/log.ts'
 import type { Database } from '../database/database-postgres.ts'
 import { postgresStorage } from '../database/storage-postgres.ts'
 import { postgresReader } from '../history/reader-postgres.ts'
-import type { Projection } from './definition.ts'
+import type { LoadedProjection, Projection } from './definition.ts'
 import { runJob } from './jobs-postgres.ts'
 import { type Runner, type RunnerStatus, startRunner } from './runner.ts'
+import { withTables } from './tables-file.ts'
 import { postgresTables } from './tables-postgres.ts'
 import { postgresLeases, postgresVersions } from './versions-postgres.ts'
 
@@ -35,6 +36,7 @@ const leaseMsDefault = 10_000
 /** Larger ones hold the horizon back for others, and are no faster. */
 const batchMaxDefault = 1000
 
+/** @throws TidegateError `PROJECTION_INVALID` */
 export function startProjections(options: ProjectionsOptions): RunningProjections {
   const { database, instance, clock, random, log } = options
   const { leaseMs = leaseMsDefault, batchMax = batchMaxDefault } = options
@@ -51,7 +53,7 @@ export function startProjections(options: ProjectionsOptions): RunningProjection
     leaseMs,
     batchMax,
   }
-  const runners: Runner[] = options.projections.map((projection) =>
+  const runners: Runner[] = options.projections.map(withTables).map((projection) =>
     startRunner({
       ...shared,
       projection,
@@ -69,7 +71,7 @@ export function startProjections(options: ProjectionsOptions): RunningProjection
 }
 
 /** What of a module can be told apart: not what `apply` does. */
-function definitionOf({ tables, events, keyColumn }: Projection): string {
+function definitionOf({ tables, events, keyColumn }: LoadedProjection): string {
   return createHash('sha256')
     .update(JSON.stringify([tables, events, keyColumn]))
     .digest('hex')

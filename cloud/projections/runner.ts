@@ -6,7 +6,7 @@ import type { Statements } from '../database/statements.ts'
 import type { Storage, Transaction } from '../database/storage.ts'
 import type { HistoryReader } from '../history/reader.ts'
 import { ApplyFailed, applyEvents, eventsFor, type ToApply } from './applying.ts'
-import type { ProjectedEvent, Projection } from './definition.ts'
+import type { ProjectedEvent, LoadedProjection } from './definition.ts'
 import { haltedAt, isTemporary, poisonOf } from './poison.ts'
 import { createRate } from './rate.ts'
 import type { Job, Lease, Leases, VersionsIn } from './versions.ts'
@@ -14,13 +14,13 @@ import type { Job, Lease, Leases, VersionsIn } from './versions.ts'
 /** Of a version's own schema. */
 export interface Tables {
   /** Has names without a schema be those of the version, until the transaction ends. */
-  enter(tx: Transaction, projection: Projection): Promise<void>
+  enter(tx: Transaction, projection: LoadedProjection): Promise<void>
   /** Makes the tables of the version, instead of those that there are. @throws TidegateError `PROJECTION_TABLES` */
-  make(tx: Transaction, projection: Projection): Promise<void>
+  make(tx: Transaction, projection: LoadedProjection): Promise<void>
 }
 
 export interface RunnerOptions {
-  projection: Projection
+  projection: LoadedProjection
   /** Of `tables` and `events`: what must not change under a number. */
   definition: string
   /** Of one call of `apply`, ms. */

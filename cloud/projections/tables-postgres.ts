@@ -1,13 +1,13 @@
 import { messageOf, TidegateError } from '../../src/errors.ts'
 import type { Transaction } from '../database/storage.ts'
 import { isTemporary } from './poison.ts'
-import type { Projection } from './definition.ts'
+import type { LoadedProjection } from './definition.ts'
 import type { Tables } from './runner.ts'
 import { asWriter, enterSchema, schemaOf } from './schema-postgres.ts'
 import { showVersion } from './view-postgres.ts'
 
 /** The tables of a projection in a schema of their own, and its contents of before gone. */
-async function makeSchema(tx: Transaction, projection: Projection, scratch: boolean): Promise<void> {
+async function makeSchema(tx: Transaction, projection: LoadedProjection, scratch: boolean): Promise<void> {
   const { name, version, tables } = projection
   const schema = schemaOf(projection, scratch)
   await tx.query('select tidegate.drop_projection($1, $2, $3)', [name, version, scratch])
@@ -42,12 +42,12 @@ export const postgresTables: Tables = {
 }
 
 /** The same tables, empty, beside the real ones; within a transaction that is rolled back. */
-export async function makeScratch(tx: Transaction, projection: Projection): Promise<void> {
+export async function makeScratch(tx: Transaction, projection: LoadedProjection): Promise<void> {
   await makeSchema(tx, projection, true)
   await enterSchema(tx, schemaOf(projection, true))
 }
 
-function tablesFault({ name, version }: Projection, message: string): TidegateError {
+function tablesFault({ name, version }: LoadedProjection, message: string): TidegateError {
   return new TidegateError('PROJECTION_TABLES', {
     message: `the tables of projection ${name} ${version} cannot be made: ${message}`,
     retryable: false,

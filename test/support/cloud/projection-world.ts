@@ -1,6 +1,10 @@
 import type { Transaction } from '../../../cloud/database/storage.ts'
 import type { HistoryReader, StoredEvent } from '../../../cloud/history/reader.ts'
-import { defineProjection } from '../../../cloud/projections/definition.ts'
+import {
+  defineProjection,
+  type LoadedProjection,
+  type ProjectionOptions,
+} from '../../../cloud/projections/definition.ts'
 import { type Runner, type RunnerOptions, startRunner } from '../../../cloud/projections/runner.ts'
 import type { Lease, Leases, Poison, VersionsIn, VersionState } from '../../../cloud/projections/versions.ts'
 import type { Clock } from '../../../src/clock.ts'
@@ -161,7 +165,7 @@ export class ProjectionWorld {
     const versionsIn = (tx: unknown): VersionsIn => this.#versionsIn(txOf(tx))
     const readerIn = (tx: unknown): HistoryReader => this.#readerIn(txOf(tx))
     return {
-      projection: defineProjection({
+      projection: withoutFile({
         name: 'counted',
         version: 1,
         events: ['#'],
@@ -329,6 +333,10 @@ function txOf(tx: unknown): FakeTx {
 
 function leaseLost(): TidegateError {
   return new TidegateError('PROJECTION_LEASE_LOST', { message: 'lost', retryable: true, hint: 'stand by' })
+}
+
+function withoutFile(options: ProjectionOptions & { tables: string }): LoadedProjection {
+  return { ...defineProjection(options), tables: options.tables }
 }
 
 /** Until everything that follows has come to its next step. */

@@ -20,10 +20,12 @@ export type Applicable = Pick<StoredEvent, 'text' | 'cursor' | 'disposition' | '
 
 /** What of history a projection is about: what was accepted, of the types it wants. */
 export function eventsFor(stored: readonly Applicable[], projection: LoadedProjection): ProjectedEvent[] {
-  return stored
-    .filter(({ disposition, type }) => disposition === 'accepted' && projection.wants(type))
-    // What is accepted was read and judged when it was stored, and PostgreSQL keeps nothing here that is no JSON.
-    .map(({ text, cursor }) => Object.assign(JSON.parse(text) as Event, { cursor }))
+  return (
+    stored
+      .filter(({ disposition, type }) => disposition === 'accepted' && projection.wants(type))
+      // What is accepted was read and judged when it was stored, and PostgreSQL keeps nothing here that is no JSON.
+      .map(({ text, cursor }) => Object.assign(JSON.parse(text) as Event, { cursor }))
+  )
 }
 
 /** Events that could not be applied, together with why. */

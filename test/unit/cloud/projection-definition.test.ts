@@ -43,10 +43,11 @@ describe('a projection', () => {
   })
 })
 
+const coded = (code: string, more: object = {}) => Object.assign(new Error('x'), { code, ...more })
+const outage = (retryable: boolean) =>
+  new TidegateError('DATABASE_DENIED', { message: 'x', retryable, hint: 'y' })
+
 test('what may succeed later is told from what never will', () => {
-  const coded = (code: string, more: object = {}) => Object.assign(new Error('x'), { code, ...more })
-  const outage = (retryable: boolean) =>
-    new TidegateError('DATABASE_DENIED', { message: 'x', retryable, hint: 'y' })
   const temporary = [
     coded('40P01'),
     coded('40001'),

@@ -86,7 +86,8 @@ export async function resumeVersion(
   if (state !== 'halted') throw notHalted(key)
   const { rows } = await tx.query<{ source: string; id: string }>(
     `update tidegate.projection_versions
-     set state = 'building', halted_at = null, cursor = case when $3 then halted_cursor else cursor end
+     set state = 'building', halted_at = null, cursor = case when $3 then halted_cursor else cursor end,
+         skipped = case when $3 then skipped || halted_cursor else skipped end
      where name = $1 and version = $2 returning halted_source as source, halted_id as id`,
     [key.name, key.version, skip],
   )

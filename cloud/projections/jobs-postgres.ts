@@ -83,16 +83,23 @@ async function compare(tx: Transaction, job: Job, upTo: Cursor, applying: ToAppl
 /** Applies what there is of a key, from the beginning, where the transaction is. */
 async function applyAgain(tx: Transaction, key: string, upTo: Cursor, applying: ToApply): Promise<number> {
   const { projection, signal } = applying
+  const skipped = await skippedOf(tx, projection)
   let applied = 0
   for await (const page of historyOf(tx, key, upTo, projection)) {
     signal.throwIfAborted()
     const events = eventsFor(page, projection).filter(
-      (event) => (projection.key?.(event) ?? event.partitionkey) === key,
+      (event) => (projection.key?.(event) ?? event.partitionkey) === key && !skipped.includes(event.cursor),
     )
     await applyEvents(events, tx, applying)
     applied += events.length
   }
   return applied
+}
+
+/** What somebody has left out stays out. */
+async function skippedOf(tx: Transaction, { name, version }: LoadedProjection): Promise<string[]> {
+  const sql = 'select skipped from tidegate.projection_versions where name = $1 and version = $2'
+  return (await tx.query<{ skipped: string[] }>(sql, [name, version])).rows[0]?.skipped ?? []
 }
 
 /** Of a key that is not the device every event may be. */

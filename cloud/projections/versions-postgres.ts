@@ -76,7 +76,7 @@ where name = $1 and version = $2 and token = $3`
 // How far there is to go: the newest event there is now.
 const buildSql = `
 update tidegate.projection_versions
-set state = 'building', cursor = '', applied = 0, started_at = clock_timestamp(), live_at = null,
+set state = 'building', cursor = '', applied = 0, started_at = clock_timestamp(), live_at = null, skipped = '{}',
     cut = (select era || '.' || tx || '.' || position from tidegate.events order by era desc, tx desc, position desc limit 1)
 where name = $1 and version = $2 and token = $3`
 

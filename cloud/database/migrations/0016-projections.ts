@@ -41,8 +41,10 @@ create table tidegate.projection_versions (
   halted_type    text,
   halted_code    text,
   halted_message text,
+  skipped        text[] collate "C" not null default '{}',
   primary key (name, version)
 ) with (fillfactor = 50);
+comment on column tidegate.projection_versions.skipped is 'Events that somebody has left out, by their cursors.';
 comment on table tidegate.projection_versions is
   'How far each version of a projection is, and who works at it: token counts up with each holder, and each transaction is fenced by it.';
 

@@ -66,6 +66,22 @@ const standing = async (version = 1) =>
     )
   )[0]
 
+const done = async (job: string) =>
+  (
+    await bench.until<{ outcome: Record<string, unknown> }>(
+      `select outcome from tidegate.projection_jobs where job = '${job}' and ended_at is not null`,
+      (row) => row !== undefined,
+    )
+  ).outcome
+
+const ask = async (kind: 'compare' | 'rebuild-device', device?: string) => {
+  const job = randomUUID()
+  await bench.transact((tx) =>
+    askJob(tx, { name: 'counting', version: 1, job, kind, device, sample: undefined }),
+  )
+  return done(job)
+}
+
 /** Counts, and fails at some events. */
 function failingAt(
   fails: (id: string) => Error | undefined,
@@ -116,6 +132,9 @@ describe('an event that cannot be applied', () => {
     expect(outcome.skipped).toEqual({ source: '/devices/a', id: 'id-3' })
     await bench.live('counting')
     expect(await counted()).toEqual([{ device: 'a', sequences: ['1', '2', '4'] }])
+    // And stays out of what is computed again.
+    expect(await ask('compare')).toMatchObject({ sampled: 1, same: true })
+    expect(await ask('rebuild-device', 'a')).toEqual({ removed: 1, applied: 3 })
     await expect(bench.transact((tx) => resumeVersion(tx, { ...key, skip: true }))).rejects.toMatchObject({
       code: 'PROJECTION_NOT_HALTED',
     })
@@ -277,22 +296,6 @@ describe('versions side by side', () => {
     await expect(switching).rejects.toMatchObject({ code: 'PROJECTION_VIEW_USED' })
   })
 })
-
-const done = async (job: string) =>
-  (
-    await bench.until<{ outcome: Record<string, unknown> }>(
-      `select outcome from tidegate.projection_jobs where job = '${job}' and ended_at is not null`,
-      (row) => row !== undefined,
-    )
-  ).outcome
-
-const ask = async (kind: 'compare' | 'rebuild-device', device?: string) => {
-  const job = randomUUID()
-  await bench.transact((tx) =>
-    askJob(tx, { name: 'counting', version: 1, job, kind, device, sample: undefined }),
-  )
-  return done(job)
-}
 
 describe('jobs', () => {
   test('compare counts, and finds by key what history does not say', async () => {

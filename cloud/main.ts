@@ -20,7 +20,7 @@ import { postgresStorage } from './database/storage-postgres.ts'
 import { publishAgain, type Schemas, serveApi } from './failures.ts'
 import { readHeld } from './history/horizon-postgres.ts'
 import { watchHorizon } from './history/horizon-watch.ts'
-import { enterEra, startPreparing } from './history/partitions-postgres.ts'
+import { startPreparing } from './history/partitions-postgres.ts'
 import { startKnowing } from './gateways/known.ts'
 import { type Provenance, provenance, requireDevices, requireRegistered } from './gateways/provenance.ts'
 import { type Group, type GroupOptions, startGroup } from './groups/group.ts'
@@ -78,7 +78,7 @@ export interface CloudParts {
  *                              └──── rungs ◀────┴─────▶ dead letters ─▶ mirror
  *
  * @throws TidegateError `DATABASE_UNREACHABLE`, `DATABASE_REFUSED`, `BROKER_UNREACHABLE`, `BROKER_REFUSED`,
- *   `BROKER_TLS`, `TLS_*`, `TOPOLOGY_*`, `GATEWAY_UNKNOWN`, `GATEWAY_DEVICES`, `SCHEMA_FOLDER`, `START_FAULTS`, `CONSUMER_*`, `PROJECTION_*`, `MIGRATION_EDITED`, `DATABASE_NEWER`, `DATABASE_OLDER`, `DATABASE_LOCKED`,
+ *   `BROKER_TLS`, `TLS_*`, `TOPOLOGY_*`, `GATEWAY_UNKNOWN`, `GATEWAY_DEVICES`, `SCHEMA_FOLDER`, `START_FAULTS`, `CONSUMER_*`, `PROJECTION_*`, `MIGRATION_EDITED`, `MIGRATION_BLOCKED`, `DATABASE_NEWER`, `DATABASE_OLDER`, `DATABASE_LOCKED`,
  *   `PORT_TAKEN`, `API_*`
  */
 export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<void> {
@@ -99,18 +99,16 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const groups: Group[] = []
     const letters = openLetters(start, { database, publishing, ops: () => ops })
     const derived = derive(start, database, projections)
-    const horizon = scope.own(watchHorizon({ read: () => readHeld(database), clock, log }))
     const databaseFault = (): string | undefined => sharing?.fault
-    const brokersUp = (): Record<string, boolean> => ({ consume: consuming.up, publish: publishing.up })
     const findings = (): QueueCheck['findings'] => check.findings
+    const seen = seenOf(start, database, { consuming, publishing })
     const state = {
+      ...seen,
       groups,
+      projections: () => derived.statuses(),
       letters: () => letters.standing(),
       databaseFault,
-      brokersUp,
       findings,
-      horizon,
-      projections: () => derived.statuses(),
       tls,
     }
     const ops = createOps(opsSettings(config, state))
@@ -183,7 +181,6 @@ async function openDatabase(start: Start, consumers: readonly ConfiguredConsumer
   await untilReachable(() => database.probe(), start)
   const standing = await untilReachable(() => migrateDatabase(database, migrations, start), start)
   if (standing === 'owner') start.log.warn({ code: 'DATABASE_OWNER' }, ownerText)
-  await untilReachable(() => enterEra(database), start)
   start.scope.own(startPreparing({ ...start, database }))
   return database
 }
@@ -225,6 +222,16 @@ function openLetters(
   const onMirrored: LetterBoxOptions['onMirrored'] = (group, result) => ops().mirrored(group, result)
   const settings = letterSettings(config)
   return scope.own(openLetterBox({ ...settings, database, connection: publishing, onMirrored, clock, log }))
+}
+
+/** What a watcher may ask of the servers: whether the broker is there, and how far history can be read. */
+function seenOf(
+  { scope, clock, log }: Start,
+  database: Database,
+  { consuming, publishing }: Record<'consuming' | 'publishing', AmqpConnection>,
+) {
+  const horizon = scope.own(watchHorizon({ read: () => readHeld(database), clock, log }))
+  return { horizon, brokersUp: () => ({ consume: consuming.up, publish: publishing.up }) }
 }
 
 /** Gives other instances their part, as far as they show in the database. */

@@ -2,7 +2,6 @@ import type { Clock } from '../../src/clock.ts'
 import { codeOf, isAbort, messageOf } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import { createThrottledWarn } from '../../src/throttle.ts'
-import { durationText } from '../../src/units.ts'
 import type { Held, Holder } from './horizon-postgres.ts'
 
 export interface HorizonWatchOptions {
@@ -48,12 +47,8 @@ export function watchHorizon({ read, clock, log }: HorizonWatchOptions): Horizon
     }
     if (ageMs() < heldTooLongMs) return
     heldBy = holderText(held.holder)
-    const about = { code: 'HORIZON_HELD', heldMs: ageMs(), transaction: oldest, ...held.holder }
-    warn(
-      oldest ?? '',
-      `readers of history wait: a transaction has not ended for ${durationText(ageMs())}, of ${heldBy}`,
-      about,
-    )
+    const about = { code: 'HORIZON_HELD', heldMs: ageMs(), heldBy, transaction: oldest, ...held.holder }
+    warn(oldest ?? '', 'readers of history wait: a transaction does not end', about)
   }
 
   async function run(): Promise<void> {

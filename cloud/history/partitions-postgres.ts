@@ -12,15 +12,6 @@ export interface PreparingOptions {
   log: Logger
 }
 
-/**
- * Opens an era of its own for a cluster, or a timeline, in which nothing was stored yet: what is stored here comes after all there was,
- * whatever its transactions are called. To be called before anything is stored.
- * @throws TidegateError `DATABASE_UNREACHABLE`
- */
-export async function enterEra(database: Database): Promise<void> {
-  await database.query('select tidegate.enter_era()')
-}
-
 /** Makes the weeks to come, from now on and until closed. */
 export function startPreparing({ database, clock, log }: PreparingOptions): { close(): Promise<void> } {
   const stopping = new AbortController()
@@ -31,7 +22,10 @@ export function startPreparing({ database, clock, log }: PreparingOptions): { cl
       try {
         const [row] = await database.query<{ made: string[] }>('select tidegate.prepare_partitions() as made')
         const made = row?.made ?? []
-        if (made.length > 0) log.info({ made }, 'made partitions of history')
+        if (made.length > 0) {
+          log.info({ made }, 'made partitions of history')
+          await database.query('select tidegate.analyze_events()')
+        }
       } catch (error) {
         if (!isAbort(error))
           log.warn({ code: codeOf(error) }, `could not make partitions of history: ${messageOf(error)}`)

@@ -104,7 +104,7 @@ async function* follow({
   while (!signal.aborted) {
     try {
       const { events, next, more } = await read(cursor, filter, pageMax)
-      if (events.length > 0) yield events.map(serverSent.event).join('')
+      if (events.length > 0) yield events.map((event) => serverSent.event(event)).join('')
       cursor = next
       // That it lives, and once that all there was has come; both say where to go on.
       const isQuiet = events.length === 0 && clock.monotonicMs() - toldAtMs >= heartbeatMs

@@ -63,14 +63,12 @@ export async function readWhere(
       source: one,
       places: ofOne(rows).map(placeOf),
       processed: ofOne(processed).map(({ group, at }) => ({ group, at: iso(at) })),
-      letters: ofOne(letters).map(
-        ({ source: _, id: __, firstFailedAt, lastFailedAt, closedAt, ...letter }) => ({
-          ...letter,
-          firstFailedAt: iso(firstFailedAt),
-          lastFailedAt: iso(lastFailedAt),
-          closedAt: iso(closedAt),
-        }),
-      ),
+      letters: ofOne(letters).map(({ firstFailedAt, lastFailedAt, closedAt, ...letter }) => ({
+        ...letter,
+        firstFailedAt: iso(firstFailedAt),
+        lastFailedAt: iso(lastFailedAt),
+        closedAt: iso(closedAt),
+      })),
       resolutions: ofOne(resolutions).map(({ group, letter, outcome, at }) => ({
         group,
         letter,

@@ -11,7 +11,7 @@ with named as (
   where type = 'dev.tidegate.rejected' and tidegate.claimed_id(body) = left($1, 1000) and id <> $1 and ($2::text is null or source = $2))
 select e.source, e.id, e.type, e.gateway, e.epoch, e.sequence::float8 as sequence, e.position::float8 as position,
   e.era || '.' || e.tx || '.' || e.position as cursor, e.claimed,
-  (e.era, e.tx) < (tidegate.current_era(), pg_snapshot_xmin(pg_current_snapshot())) as readable,
+  (e.era, e.tx) < (tidegate.latest_era(), pg_snapshot_xmin(pg_current_snapshot())) as readable,
   e.time, e.recorded_time, e.stored_time, e.disposition, e.reason,
   a.admitted_epoch, a.admitted_sequence::float8 as admitted_sequence, a.at as admitted_at
 from named as e left join tidegate.admissions as a using (gateway, epoch, sequence)
@@ -74,10 +74,12 @@ select n.gateway, newest.epoch, newest.sequence::float8 as "lastSequence", newes
       from (
         select place.sequence, place.sequence - row_number() over (order by place.sequence) as island
         from generate_series(greatest(1, newest.sequence - ${recentMax} + 1), newest.sequence) as place (sequence)
-        where not exists (
-          select from tidegate.events as e
-          where e.gateway = n.gateway and e.epoch = newest.epoch and e.sequence = place.sequence
-            and e.sequence > newest.sequence - ${recentMax})
+        left join (
+          select e.sequence from tidegate.events as e
+          where e.gateway = n.gateway and e.epoch = newest.epoch and e.sequence > newest.sequence - ${recentMax}
+          -- Once: in which week a place is nobody knows, and each would be looked for in all.
+          offset 0) as there using (sequence)
+        where there.sequence is null
         and not exists (
           select from tidegate.ledger_notes as o
           where o.gateway = n.gateway and o.epoch = newest.epoch

@@ -12,8 +12,9 @@ import { failures } from './0011-failures.ts'
 import { deeds } from './0012-deeds.ts'
 import { access } from './0013-access.ts'
 import { partitions } from './0014-partitions.ts'
-import { reader } from './0015-reader.ts'
-import { projections } from './0016-projections.ts'
+import { series } from './0015-series.ts'
+import { reader } from './0016-reader.ts'
+import { projections } from './0017-projections.ts'
 import type { Migration } from './migration.ts'
 
 export const migrations: readonly Migration[] = [
@@ -31,6 +32,7 @@ export const migrations: readonly Migration[] = [
   deeds,
   access,
   partitions,
+  series,
   reader,
   projections,
 ]

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { Logger } from '../../../src/log.ts'
 import { createStreams } from '../../../cloud/api/reads/streams.ts'
 import { createDatabase as poolOf, type Database } from '../../../cloud/database/database-postgres.ts'
@@ -175,7 +175,15 @@ describe('readers of history', () => {
     const clock = new FakeClock()
     const warned: object[] = []
     const log = { ...silentLog, warn: (about: object) => warned.push(about) } as unknown as Logger
-    const held = await readHeld(served.database)
+    // Other tests write in databases of the same cluster.
+    const held = await vi.waitFor(
+      async () => {
+        const one = await readHeld(served.database)
+        expect(one.holder?.application).toBe('nightly report')
+        return one
+      },
+      { timeout: 25_000 },
+    )
     const watch = watchHorizon({ read: async () => held, clock, log })
     await settled()
     await clock.advance(25_000)

@@ -1,7 +1,6 @@
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
-import { enterEra } from '../../../cloud/history/partitions-postgres.ts'
 import { type RunningProjections, startProjections } from '../../../cloud/projections/projections.ts'
 import { type Outcome, run } from '../../../dev/servers/command.ts'
 import { systemClock } from '../../../src/clock.ts'
@@ -17,7 +16,6 @@ let running: RunningProjections
 
 beforeAll(async () => {
   served = await serveApi()
-  await enterEra(served.database)
   const ledger = new Ledger()
   const events = ['a', 'b', 'a', 'c'].map((device) => ledger.next(device))
   await storeEvents(postgresStorage(served.database), events)

@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createDatabase as poolOf, type Database } from '../../../cloud/database/database-postgres.ts'
 import { readFiltered } from '../../../cloud/history/filtered-postgres.ts'
 import { migrated } from '../../support/cloud/cloud.ts'
-import { allReadable, explained, fillWeeks } from '../../support/cloud/history-filled.ts'
+import { explained } from '../../support/cloud/history-explained.ts'
+import { allReadable, fillWeeks } from '../../support/cloud/history-filled.ts'
 import { createDatabase } from '../../support/servers.ts'
 
 const events = 100_000

@@ -7,7 +7,6 @@ import { startApi } from '../../../cloud/api/api.ts'
 import { postgresEvents } from '../../../cloud/api/reads/events-postgres.ts'
 import { apiConfigSchema } from '../../../cloud/api/rules/settings.ts'
 import { createDatabase as poolOf, type Database } from '../../../cloud/database/database-postgres.ts'
-import { enterEra } from '../../../cloud/history/partitions-postgres.ts'
 import { type PostgresServer, startPostgres } from '../../../dev/servers/postgres/postgres.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { silentLog } from '../../../src/log.ts'
@@ -126,8 +125,6 @@ describe('a reader of history', () => {
       const restoredUrl = await second.createDatabase('restored')
       restore(url, restoredUrl)
       const there = await benchOn(restoredUrl, 'second')
-      // As the cloud does at its start.
-      await enterEra(there.database)
       const after = await readDuring(appendAtOnce({ ...common, url: restoredUrl, firstSequence: appends }), {
         readers,
         bench: there,

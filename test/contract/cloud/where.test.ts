@@ -9,7 +9,8 @@ import {
   notesSql,
 } from '../../../cloud/api/reads/where-is-sql.ts'
 import type { WhereAnswer } from '../../../cloud/api/rules/where-shapes.ts'
-import { allReadable, explained, fillWeeks } from '../../support/cloud/history-filled.ts'
+import { explained } from '../../support/cloud/history-explained.ts'
+import { allReadable, fillWeeks } from '../../support/cloud/history-filled.ts'
 import { command } from '../../support/cloud/audited-database.ts'
 import { canary, canaryIn } from '../../support/cloud/seeded-failures.ts'
 import { type ServedApi, serveApi } from '../../support/cloud/served-api.ts'

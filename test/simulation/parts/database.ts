@@ -8,6 +8,7 @@ import type {
 } from '../../../cloud/history/history.ts'
 import type { DeadLetter } from '../../../cloud/letters/dead-letters.ts'
 import type { Chance } from '../plan/chance.ts'
+import { HistoryOrder } from './history-order.ts'
 import type { Journal } from './journal.ts'
 import type { SimulatedProcess } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -38,6 +39,7 @@ export class SimulatedDatabase implements Tables {
   readonly rollups = new Map<string, Rollup>()
   readonly effects: Effect[] = []
   readonly letters = new Map<number, DeadLetter>()
+  readonly order = new HistoryOrder()
   readonly locks = new Map<string, Lock>()
   readonly parts: DatabaseParts
   private lettersNumbered = 0
@@ -108,6 +110,7 @@ export class SimulatedDatabase implements Tables {
   finish(tx: SimulatedTransaction): void {
     if (!this.open.delete(tx)) return
     tx.over = true
+    this.order.end(tx)
     for (const [key, lock] of this.locks) {
       if (lock.holder !== tx) continue
       this.locks.delete(key)

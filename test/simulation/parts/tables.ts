@@ -6,6 +6,7 @@ import type {
 } from '../../../cloud/history/history.ts'
 import type { Rollup } from '../../../cloud/projections/rollups/rollup.ts'
 import type { DeadLetter } from '../../../cloud/letters/dead-letters.ts'
+import type { HistoryOrder } from './history-order.ts'
 import type { SimulatedProcess } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
 
@@ -39,6 +40,8 @@ export interface Tables {
   readonly effects: Effect[]
   /** By number. */
   readonly letters: Map<number, DeadLetter>
+  /** In which order history can be read. */
+  readonly order: HistoryOrder
   nextLetter(): number
   readonly locks: Map<string, Lock>
   readonly parts: { readonly scheduler: Scheduler }

@@ -129,10 +129,12 @@ export class SimulatedTransaction implements Transaction {
       if (events.has(place) || this.own.has(place)) return 'place-taken'
       this.own.set(identity, place)
       this.own.set(place, identity)
+      const row = this.database.order.number(this, place)
       this.bodies.set(place, record.body)
       this.what.push(`history ${record.sequence}`)
       this.staged.push(() => {
         events.set(place, record)
+        this.database.order.landed(row, this.database.parts.scheduler.nowMs)
         identities.set(identity, place)
       })
       return 'stored'

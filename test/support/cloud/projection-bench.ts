@@ -4,7 +4,6 @@ import { createDatabase as poolOf, type Database } from '../../../cloud/database
 import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
 import type { Storage, Transaction } from '../../../cloud/database/storage.ts'
 import { postgresHistory } from '../../../cloud/history/history-postgres.ts'
-import { enterEra } from '../../../cloud/history/partitions-postgres.ts'
 import type { Projection } from '../../../cloud/projections/definition.ts'
 import { type RunningProjections, startProjections } from '../../../cloud/projections/projections.ts'
 import { systemClock } from '../../../src/clock.ts'
@@ -45,7 +44,6 @@ export async function openProjectionBench(): Promise<ProjectionBench> {
   await migrated(owner)
   await owner.close()
   const database = poolOf({ url: urlOf('writer'), poolMax: 12, applicationName: 'test-projections' })
-  await enterEra(database)
   const storage = postgresStorage(database)
   const admin = new Pool({ connectionString: databaseUrl, max: 4 })
   admin.on('error', () => {})

@@ -5,30 +5,17 @@ import type { Migration } from './migration.ts'
  * Everything is one statement: the functions are stable, so that all in them sees what the statement sees that calls them.
  */
 export const reader: Migration = {
-  version: 15,
+  version: 16,
   name: 'reader',
   sql: `
--- Whoever stores in the era of before has an end before the era that comes after it may be seen.
-create or replace function tidegate.enter_era() returns smallint language plpgsql security definer
-set search_path = pg_catalog, pg_temp as $$
-declare
-  here text := (select system_identifier::text from pg_control_system());
-  line bigint := (select timeline_id from pg_control_checkpoint());
-  latest tidegate.eras;
-begin
-  perform pg_advisory_xact_lock(7441002872);
-  select * into latest from tidegate.eras order by era desc limit 1;
-  if latest.system is distinct from here or latest.timeline is distinct from line then
-    lock table tidegate.events in share row exclusive mode;
-    insert into tidegate.eras (era, system, timeline) values (coalesce(latest.era, 0) + 1, here, line);
-  end if;
-  return tidegate.current_era();
-end
-$$;
+create function tidegate.latest_era() returns smallint language sql stable security definer
+set search_path = pg_catalog, pg_temp as 'select max(era) from tidegate.eras';
+comment on function tidegate.latest_era is
+  'The newest era that something was stored in. Whatever opens another comes after all there is, so that readers need not know of it before.';
 
 create function tidegate.horizon() returns text language sql stable security definer
 set search_path = pg_catalog, pg_temp as
-$$ select tidegate.current_era() || '.' || pg_snapshot_xmin(pg_current_snapshot()) || '.0' $$;
+$$ select tidegate.latest_era() || '.' || pg_snapshot_xmin(pg_current_snapshot()) || '.0' $$;
 comment on function tidegate.horizon is
   'As far as everything is there that will ever be: a cursor. Whatever is stored from now on, or was not committed yet, comes after it.';
 
@@ -52,7 +39,7 @@ declare
   start_era smallint;
   start_tx xid8;
   start_position bigint;
-  end_era smallint := tidegate.current_era();
+  end_era smallint := tidegate.latest_era();
   end_tx xid8 := pg_snapshot_xmin(pg_current_snapshot());
   rows_max integer := least(greatest(coalesce(max, 1000), 1), 10000);
 begin

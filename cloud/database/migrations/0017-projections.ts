@@ -2,7 +2,7 @@ import type { Migration } from './migration.ts'
 
 /** What is derived from history, in schemas of its own, version beside version (docs/PROJECTIONS.md). */
 export const projections: Migration = {
-  version: 16,
+  version: 17,
   name: 'projections',
   sql: `
 create schema if not exists projection;

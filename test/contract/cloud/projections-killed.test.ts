@@ -110,9 +110,11 @@ describe('cut off at each of its statements', () => {
     const ledger = new Ledger()
     await bench.store(upTo(3).map(() => ledger.next('a')))
     // Without a runner that would go on meanwhile.
-    const running = bench.start([counting(), counting({ version: 2 })])
+    const first = bench.start([counting()])
     await bench.live('counting')
+    const running = bench.start([counting({ version: 2 })])
     await bench.live('counting', 2)
+    await first.close()
     await running.close()
     const state = () =>
       bench.rows(

@@ -229,7 +229,10 @@ describe('versions side by side', () => {
 
   test('are switched without a failed read, other columns or not, and back', async () => {
     await bench.store([1, 2, 3].map(() => ledger.next('a')))
-    bench.start([counting(), sums(), counting({ version: 3 })])
+    bench.start([counting()])
+    // The first that has tables is active.
+    await bench.live('counting')
+    bench.start([sums(), counting({ version: 3 })])
     await Promise.all([1, 2, 3].map((version) => bench.live('counting', version)))
     await bench.rows('grant select on projection.counting to tidegate_auditor')
     const readers = [1, 2].map(() => constantReads(bench.urlOf('reader')))
@@ -248,7 +251,10 @@ describe('versions side by side', () => {
 
   test('are not switched to before they are live, nor dropped or begun again while they are active', async () => {
     await bench.store([ledger.next('a'), ledger.next('a')])
-    bench.start([counting(), failingAt(() => new Error('never'), { version: 2 })])
+    bench.start([counting()])
+    // The first that has tables is active.
+    await bench.live('counting')
+    bench.start([failingAt(() => new Error('never'), { version: 2 })])
     await bench.live('counting')
     await bench.until(
       `select from tidegate.projection_versions where version = 2 and state = 'halted'`,
@@ -271,8 +277,8 @@ describe('versions side by side', () => {
   test('begin again, and are dropped with all they have', async () => {
     await bench.store([ledger.next('a'), ledger.next('a')])
     bench.start([counting()])
-    const other = bench.start([counting({ version: 2 })])
     await bench.live('counting')
+    const other = bench.start([counting({ version: 2 })])
     await bench.live('counting', 2)
     const key = { name: 'counting', version: 2 }
     await bench.rows('update projection_counting_2.counting set events = 99')
@@ -288,7 +294,10 @@ describe('versions side by side', () => {
   })
 
   test('leave a view of somebody upon theirs as it is, and say so', async () => {
-    bench.start([counting(), sums()])
+    bench.start([counting()])
+    // The first that has tables is active.
+    await bench.live('counting')
+    bench.start([sums()])
     await bench.live('counting')
     await bench.live('counting', 2)
     await bench.rows('create view public.mine as select sequences from projection.counting')

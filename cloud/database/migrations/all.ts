@@ -14,6 +14,7 @@ import { access } from './0013-access.ts'
 import { partitions } from './0014-partitions.ts'
 import { series } from './0015-series.ts'
 import { reader } from './0016-reader.ts'
+import { projections } from './0017-projections.ts'
 import type { Migration } from './migration.ts'
 
 export const migrations: readonly Migration[] = [
@@ -33,4 +34,5 @@ export const migrations: readonly Migration[] = [
   partitions,
   series,
   reader,
+  projections,
 ]

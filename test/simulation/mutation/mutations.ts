@@ -19,6 +19,33 @@ export interface Mutation {
 
 export const mutations: readonly Mutation[] = [
   {
+    name: 'no-horizon',
+    removed: 'the horizon: a reader of history takes what transactions behind an open one have stored',
+    file: 'test/simulation/parts/history-order.js',
+    find: '.filter((row) => row.tx < horizon)',
+    replace: '',
+    breaks: ['G4'],
+    seed: 31,
+  },
+  {
+    name: 'position-alone',
+    removed: 'the order of transactions: a reader of history goes by positions alone',
+    file: 'test/simulation/parts/history-order.js',
+    find: '.filter((row) => row.tx > tx || (row.tx === tx && row.position > position))',
+    replace: '.filter((row) => row.position > position)',
+    breaks: ['G4'],
+    seed: 5,
+  },
+  {
+    name: 'cursor-ahead',
+    removed: 'that a page which is full goes on behind its last event, and not where the horizon is',
+    file: 'cloud/history/reader-postgres.js',
+    find: 'more || compareCursors(horizon, last) < 0 ? last : horizon',
+    replace: 'horizon',
+    breaks: ['G4'],
+    seed: 4,
+  },
+  {
     name: 'any-publisher',
     removed: 'the comparison of an event’s gateway with the user that published it',
     file: 'cloud/gateways/provenance.js',

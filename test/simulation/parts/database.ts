@@ -1,4 +1,4 @@
-import type { Rollup } from '../../../cloud/projections/rollup.ts'
+import type { Rollup } from '../../../cloud/projections/rollups/rollup.ts'
 import type { Storage } from '../../../cloud/database/storage.ts'
 import type {
   ClockCorrection,
@@ -8,6 +8,7 @@ import type {
 } from '../../../cloud/history/history.ts'
 import type { DeadLetter } from '../../../cloud/letters/dead-letters.ts'
 import type { Chance } from '../plan/chance.ts'
+import { HistoryOrder } from './history-order.ts'
 import type { Journal } from './journal.ts'
 import type { SimulatedProcess } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -41,6 +42,7 @@ export class SimulatedDatabase implements Tables {
   readonly standings = new Map<number, LetterStanding>()
   readonly replays = new Map<number, ReplayRecord>()
   readonly replayCounts: { replay: number; resolved: number; failed: number }[] = []
+  readonly order = new HistoryOrder()
   readonly locks = new Map<string, Lock>()
   readonly parts: DatabaseParts
   private lettersNumbered = 0
@@ -112,6 +114,7 @@ export class SimulatedDatabase implements Tables {
   finish(tx: SimulatedTransaction): void {
     if (!this.open.delete(tx)) return
     tx.over = true
+    this.order.end(tx)
     for (const [key, lock] of this.locks) {
       if (lock.holder !== tx) continue
       this.locks.delete(key)

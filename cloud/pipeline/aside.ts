@@ -56,9 +56,10 @@ const lettersMax = 200
 const bytesMax = 16_777_216
 
 export function createAside(options: AsideOptions): Aside {
-  const { consumer, instance, settlement, clock, observer } = options
+  const { consumer, instance, clock, observer } = options
   const { group, version, ladderMs } = consumer
-  const parts = { ...options, tellFailed: createFailureLog(options.log, clock) }
+  const settlement = once(options.settlement)
+  const parts = { ...options, settlement, tellFailed: createFailureLog(options.log, clock) }
   const bounds = {
     countMax: lettersMax,
     bytesMax,
@@ -88,6 +89,18 @@ export function createAside(options: AsideOptions): Aside {
 }
 
 type Parts = AsideOptions & { tellFailed: FailureLog }
+
+/** What is settled is live no more: of what failed together some may be done and some wait. */
+function once(settlement: Settlement): Settlement {
+  const done = new WeakSet<Delivery>()
+  return {
+    isLive: (delivery) => !done.has(delivery) && settlement.isLive(delivery),
+    settle(delivery, outcome) {
+      done.add(delivery)
+      settlement.settle(delivery, outcome)
+    },
+  }
+}
 
 async function toRung(parts: Parts, failing: Dying, delayMs: number): Promise<void> {
   const { sidings, settlement, holding, observer, tellFailed, cutOff } = parts

@@ -6,6 +6,7 @@ import { fakeDeadLetters, unreachable } from '../../support/fakes/storage.ts'
 import type { LetterBox } from '../../../cloud/letters/dead-letters.ts'
 import { headers } from '../../../src/contract/wire.ts'
 import { TidegateError } from '../../../src/errors.ts'
+import { noObserver } from '../../../cloud/pipeline/observer.ts'
 
 const hopeless = () =>
   writing({
@@ -157,8 +158,10 @@ describe('the pipeline', () => {
 
   test('what needs no room in a full group does not wait behind what does: neither a known letter nor a replay that fails (G5, G7)', async () => {
     let full: TidegateError | undefined
+    const outcomes: string[] = []
     const { broker, clock, storage, start } = setUp(hopeless(), {
       pipeline: {
+        observer: { ...noObserver, settled: (_, outcome) => void outcomes.push(outcome) },
         letters: { lettersIn: fakeDeadLetters, full: () => full, mirror: () => {} },
         replayedIn: () => ({ hold: async (_group, letters) => letters, resolve: async () => {} }),
       },
@@ -182,6 +185,7 @@ describe('the pipeline', () => {
     await clock.advance(10_000)
     expect(broker.depth).toBe(0)
     expect(pipeline.heldBy).toBeUndefined()
+    expect(outcomes).toEqual(['dead', 'dead', 'dead', 'dead'])
   })
 
   test('a letter whose commit was not answered is delivered again, and is one (G5)', async () => {

@@ -93,12 +93,16 @@ export interface LedgerState {
   checkpoints: CheckpointState
   /** What the ledger has said of epochs that nobody else had events of: it must stay so. */
   says: Said[]
+  /** How many notes in front of it are not believed: each may come to be, when what it rests on is put back. */
+  doubts: number
 }
 
 /** `last`: it was said to be closed there; null: something else was said of it. */
 export interface Said {
   epoch: string
   last: number | null
+  /** It was said to be closed there, and that was not recorded. */
+  unrecorded?: number
 }
 
 /** What is found on the way. */

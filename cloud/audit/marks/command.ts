@@ -3,32 +3,17 @@ import { systemClock } from '../../../src/clock.ts'
 import { durationOf } from '../../../src/settings/command-line.ts'
 import { visible } from '../../../src/visible.ts'
 import { addAcceptCommand } from '../../deeds/accept-command.ts'
-import { askingForDatabase, type DatabaseChoice, openChosenDatabase } from '../../database-choice.ts'
+import { askingForDatabase, openChosenDatabase } from '../../database-choice.ts'
 import type { Database } from '../../database/database-postgres.ts'
 import type { Registry } from '../../gateways/registry.ts'
 import type { LedgerReport } from '../ledger.ts'
 import { addToSummary, emptySummary, formatLedger, formatSummary, headText } from '../report.ts'
 import { formatDuplicate } from './duplicates.ts'
-import { type Expected, expectedOf, ledgersOf, readExpected } from './expected.ts'
-import { checkOptions, notTogether } from './options.ts'
+import { expectedOf, ledgersOf, readExpected } from './expected.ts'
+import { checkOptions, notTogether, type Options } from './options.ts'
 import type { MarksKey } from './marks-file.ts'
 import type { MarksLock } from './lock.ts'
 import type { Mark } from './marks.ts'
-
-export interface Options extends DatabaseChoice {
-  gateway?: string
-  settle?: number
-  json?: boolean
-  heads?: string
-  against?: string
-  trust?: string[]
-  marks?: string
-  key?: string
-  full?: boolean
-  forget?: string[]
-  expect?: Expected[]
-  duplicates?: boolean
-}
 
 /** `tidegate audit` */
 export function registerAuditCommand(program: Command): void {

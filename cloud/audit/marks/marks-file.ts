@@ -10,7 +10,6 @@ import {
 import { createReadStream } from 'node:fs'
 import { open, type FileHandle, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { createInterface } from 'node:readline'
 import { z } from 'zod'
 import { messageOf, TidegateError } from '../../../src/errors.ts'
 import { fingerprintOf } from '../../../src/contract/signature.ts'
@@ -156,28 +155,34 @@ async function readLines(file: string): Promise<ReadMarks> {
   let signature = ''
   let misread: unknown
   let count = 0
-  const input = createReadStream(file)
-  // As `readline` takes it: an error of the file ends the loop there.
-  const lines = createInterface({ input, crlfDelay: Infinity })
-  const failed = new Promise<never>((_, reject) => void input.once('error', reject))
-  failed.catch(() => {})
-  const walk = async (): Promise<void> => {
-    for await (const line of lines) {
-      if (signature !== '') hash.update(signature)
-      signature = line.startsWith(signatureStart) ? line.slice(signatureStart.length) : ''
-      if (signature !== '') continue
-      hash.update(`${line}\n`)
-      try {
-        if (count++ === 0) headerSchema.parse(JSON.parse(line))
-        else marks.push(markSchema.parse(JSON.parse(line)) as unknown as Mark)
-      } catch (error) {
-        misread ??= error
-      }
+  for await (const line of linesOf(file)) {
+    if (signature !== '') hash.update(signature)
+    signature = line.startsWith(signatureStart) ? line.slice(signatureStart.length) : ''
+    if (signature !== '') continue
+    hash.update(`${line}\n`)
+    try {
+      if (count++ === 0) headerSchema.parse(JSON.parse(line))
+      else marks.push(markSchema.parse(JSON.parse(line)) as unknown as Mark)
+    } catch (error) {
+      misread ??= error
     }
   }
-  await Promise.race([walk(), failed])
-  if (input.errored) throw input.errored
   return { marks, digest: hash.digest(), signature, misread }
+}
+
+/** Ended by `\n` alone: a reason may have other line breaks in it. */
+async function* linesOf(file: string): AsyncGenerator<string> {
+  let pieces: string[] = []
+  for await (const chunk of createReadStream(file, 'utf8')) {
+    const [first = '', ...more] = String(chunk).split('\n')
+    pieces.push(first)
+    for (const piece of more) {
+      yield pieces.join('')
+      pieces = [piece]
+    }
+  }
+  const rest = pieces.join('')
+  if (rest !== '') yield rest
 }
 
 let parts = 0

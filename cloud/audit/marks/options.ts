@@ -1,6 +1,22 @@
 import { TidegateError } from '../../../src/errors.ts'
 import type { DemandedHead } from '../checkpoints.ts'
-import type { Options } from './command.ts'
+import type { DatabaseChoice } from '../../database-choice.ts'
+import type { Expected } from './expected.ts'
+
+export interface Options extends DatabaseChoice {
+  gateway?: string
+  settle?: number
+  json?: boolean
+  heads?: string
+  against?: string
+  trust?: string[]
+  marks?: string
+  key?: string
+  full?: boolean
+  forget?: string[]
+  expect?: Expected[]
+  duplicates?: boolean
+}
 
 /** What would not be looked at is not taken. @throws TidegateError `OPTIONS_INVALID` */
 export function checkOptions(options: Options, expected: readonly DemandedHead[]): void {

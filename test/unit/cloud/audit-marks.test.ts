@@ -61,10 +61,18 @@ function auditOf({ events, notes, acceptances }: Stored, more: More = {}): Promi
     settledBeforeMs,
     statesEvery: 1,
     from,
+    chainAt: chainIn(events),
     // As it will be read from a file.
     onState: states && ((state) => states.push(JSON.parse(JSON.stringify(state)) as LedgerState)),
   })
 }
+
+const chainIn =
+  (events: readonly AuditedEvent[]) =>
+  async (sequence: number): Promise<string | null | undefined> => {
+    const event = events.find((one) => one.sequence === sequence)
+    return event && (claimedChain(event.body) ?? null)
+  }
 
 /** But for what an audit that went on says of itself. */
 const said = (report: LedgerReport): LedgerReport => ({ ...report, readFrom: 1, unread: 0 })
@@ -76,11 +84,10 @@ function factsOf({ events, notes, acceptances }: Stored, before: Stored): MarkFa
     firstFresh: fresh.length === 0 ? undefined : Math.min(...fresh),
     vouched: 'the same',
     acceptances,
-    chainAt: async (sequence) => {
-      const event = events.find((one) => one.sequence === sequence)
-      return event && claimedChain(event.body)
-    },
-    notesBefore: async (sequence) => notes.filter(({ from }) => from < sequence).length,
+    chainAt: chainIn(events),
+    notesBefore: async (sequence) => JSON.stringify(notes.filter(({ from }) => from < sequence)),
+    doubtsBefore: async (sequence) =>
+      notes.filter(({ from, proof }) => from < sequence && proof === undefined).length,
     stands: () => true,
   }
 }
@@ -89,13 +96,14 @@ async function markOf(states: readonly LedgerState[], stored: Stored): Promise<M
   const facts = factsOf(stored, stored)
   const all = []
   for (const state of states) all.push(await markedState(state, facts))
-  const horizon = { era: 1, tx: '1' }
+  const horizon = { era: 1, since: '0', tx: '1' }
   return {
     gateway: 'gateway-1',
     epoch,
     at: '2026-01-02T00:00:00.000Z',
     horizon,
     vouched: 'the same',
+    head: { sequence: 1, chain: null },
     states: all,
   }
 }

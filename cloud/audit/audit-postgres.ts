@@ -66,6 +66,7 @@ export interface LedgerInDatabase extends LedgerName {
   strangerWith: (epoch: string) => string | undefined
   /** The chain value that the event in a place claims; null: it claims none; undefined: there is no event. */
   chainAt: (sequence: number) => Promise<string | null | undefined>
+  mayBeSpokenOfBy: (gateway: string) => boolean
   /** How many notes that begin in front of a place are not believed. */
   doubtsBefore: (sequence: number) => Promise<number>
 }
@@ -140,6 +141,7 @@ export async function* auditDatabase(
       const mayBeSpokenOfBy = (speaker: string): boolean => registry.maySpeakOf(speaker, gateway)
       const inDatabase: LedgerInDatabase = {
         ...ledger,
+        mayBeSpokenOfBy,
         keys: keysFor(gateway, registry, options.kept),
         registry,
         closures: closuresOf(ledger),
@@ -179,10 +181,9 @@ async function auditOne(
   const walk = await marking?.begin(query, ledger)
   const next = walk?.from?.next ?? 1
   const before = heads.filter(({ sequence }) => sequence < next)
-  const mayBeSpokenOfBy = (speaker: string): boolean => ledger.registry.maySpeakOf(speaker, ledger.gateway)
   const { signedThrough } = around
   const notedAt = (sequence: number): Promise<string[]> =>
-    readNotedChains(query, { ...ledger, mayBeSpokenOfBy, signedThrough }, sequence)
+    readNotedChains(query, { ...ledger, signedThrough }, sequence)
   const report = await auditLedger({
     ...ledger,
     ...around,
@@ -192,7 +193,6 @@ async function auditOne(
     notes: readNotes(query, ledger.epoch, next),
     kept: heads.filter(({ sequence }) => sequence >= next),
     headFaults: await faultsOfHeads(before, { ...ledger, notedAt }),
-    mayBeSpokenOfBy,
     settledBeforeMs: settleMs === undefined ? undefined : nowMs - settleMs,
   })
   await walk?.end(report)

@@ -58,57 +58,16 @@ export function markingIn({ marks, isFull, forgotten, at }: MarkingOptions): Mar
   const isForgotten = (mark: LedgerName): boolean => forgotten.includes(placeOf(mark))
   const known = new Map(marks.filter((mark) => !isForgotten(mark)).map((mark) => [nameOf(mark), mark]))
   const made = new Map(known)
-  let horizon: Horizon = { era: 0, since: '0', tx: '0' }
-  const fresh = new Map<string, number>()
-
-  async function factsOf(query: Query, ledger: LedgerInDatabase, mark: Mark | undefined): Promise<MarkFacts> {
-    const { gateway, epoch, keys, registry, acceptances, chainAt, doubtsBefore, closures, strangerWith } =
-      ledger
-    const first = Math.min(
-      fresh.get(nameOf(ledger)) ?? Infinity,
-      (mark && (await firstFilled(query, mark))) ?? Infinity,
-    )
-    return {
-      firstFresh: first === Infinity ? undefined : first,
-      vouched: digestOfVouching(gateway, keys, registry),
-      acceptances,
-      chainAt,
-      notesBefore: async (sequence) =>
-        (await query<{ notes: string }>(notesSql, [epoch, sequence]))[0]?.notes ?? '',
-      doubtsBefore,
-      stands: (said) =>
-        (said.epoch === epoch || strangerWith(said.epoch) === undefined) &&
-        standsAs(said, closures.get(said.epoch)?.last),
-    }
-  }
+  let now: Since = { horizon: { era: 0, since: '0', tx: '0' }, fresh: new Map() }
 
   return {
     heads: [...known.values()].map(headOf),
     async open(query) {
-      const eras = await query<Horizon>(horizonSql)
-      horizon = eras.at(-1) ?? horizon
-      const marks = [...known.values()]
-      const isOurs = (mark: Mark): boolean => isKnown(mark.horizon, eras)
-      for (const mark of marks.filter((one) => !isOurs(one))) fresh.set(nameOf(mark), 1)
-      const ours = marks.filter(isOurs)
-      const since = earliest(ours.map((mark) => mark.horizon))
-      if (since === undefined) return
-      // An index has the order; a plan that reads all of history is never the better one.
-      await query('set local enable_seqscan = off')
-      const rows = await query<LedgerName & { first: number }>(freshSql, [
-        since.era,
-        since.tx,
-        ours.map(({ gateway }) => gateway),
-        ours.map(({ epoch }) => epoch),
-        ours.map((mark) => mark.horizon.era),
-        ours.map((mark) => mark.horizon.tx),
-      ])
-      await query('set local enable_seqscan = on')
-      for (const row of rows) fresh.set(nameOf(row), row.first)
+      now = await readSince(query, [...known.values()])
     },
     async begin(query, ledger) {
       const mark = known.get(nameOf(ledger))
-      const facts = await factsOf(query, ledger, mark)
+      const facts = await readFacts(query, ledger, { mark, fresh: now.fresh })
       const sound = mark === undefined || isFull ? [] : await soundStates(mark, facts)
       const states = new StatesToKeep()
       const from = sound.at(-1)?.state
@@ -127,20 +86,67 @@ export function markingIn({ marks, isFull, forgotten, at }: MarkingOptions): Mar
           const isOld = mark && (report.headsLost > 0 || mark.head.sequence > (head?.sequence ?? 0))
           const newest = isOld ? mark.head : head
           if (newest === undefined) return
-          const seen = isOld ? mark.at : at
-          made.set(nameOf(ledger), {
-            gateway,
-            epoch,
-            at: seen,
-            horizon,
-            vouched: facts.vouched,
-            head: newest,
-            states: all,
-          })
+          const { vouched } = facts
+          const seen = { at: isOld ? mark.at : at, horizon: now.horizon }
+          made.set(nameOf(ledger), { gateway, epoch, ...seen, vouched, head: newest, states: all })
         },
       }
     },
     made: () => [...made.values()],
+  }
+}
+
+interface Since {
+  horizon: Horizon
+  /** The first place of each ledger in which something was stored since it was marked. */
+  fresh: Map<string, number>
+}
+
+async function readSince(query: Query, marks: readonly Mark[]): Promise<Since> {
+  const eras = await query<Horizon>(horizonSql)
+  const horizon = eras.at(-1) ?? { era: 0, since: '0', tx: '0' }
+  const isOurs = (mark: Mark): boolean => isKnown(mark.horizon, eras)
+  const fresh = new Map(marks.filter((mark) => !isOurs(mark)).map((mark) => [nameOf(mark), 1]))
+  const ours = marks.filter(isOurs)
+  const since = earliest(ours.map((mark) => mark.horizon))
+  if (since === undefined) return { horizon, fresh }
+  // An index has the order; a plan that reads all of history is never the better one.
+  await query('set local enable_seqscan = off')
+  const rows = await query<LedgerName & { first: number }>(freshSql, [
+    since.era,
+    since.tx,
+    ours.map(({ gateway }) => gateway),
+    ours.map(({ epoch }) => epoch),
+    ours.map((mark) => mark.horizon.era),
+    ours.map((mark) => mark.horizon.tx),
+  ])
+  await query('set local enable_seqscan = on')
+  for (const row of rows) fresh.set(nameOf(row), row.first)
+  return { horizon, fresh }
+}
+
+async function readFacts(
+  query: Query,
+  ledger: LedgerInDatabase,
+  { mark, fresh }: Pick<Since, 'fresh'> & { mark: Mark | undefined },
+): Promise<MarkFacts> {
+  const { gateway, epoch, keys, registry, acceptances, chainAt, doubtsBefore } = ledger
+  const { closures, strangerWith } = ledger
+  const first = Math.min(
+    fresh.get(nameOf(ledger)) ?? Infinity,
+    (mark && (await firstFilled(query, mark))) ?? Infinity,
+  )
+  return {
+    firstFresh: first === Infinity ? undefined : first,
+    vouched: digestOfVouching(gateway, keys, registry),
+    acceptances,
+    chainAt,
+    notesBefore: async (sequence) =>
+      (await query<{ notes: string }>(notesSql, [epoch, sequence]))[0]?.notes ?? '',
+    doubtsBefore,
+    stands: (said) =>
+      (said.epoch === epoch || strangerWith(said.epoch) === undefined) &&
+      standsAs(said, closures.get(said.epoch)?.last),
   }
 }
 

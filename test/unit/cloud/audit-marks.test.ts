@@ -333,27 +333,28 @@ test('a state is not gone on from when what was not believed or not recorded in 
   ])
 })
 
-describe('what was stored since', () => {
-  const markAt = (gateway: string, horizon: Horizon): Mark => ({
-    gateway,
-    epoch,
-    at: '2026-01-01T00:00:00.000Z',
-    horizon,
-    vouched: '',
-    head: { sequence: 9, chain: null },
-    states: [],
+const markAt = (gateway: string, horizon: Horizon): Mark => ({
+  gateway,
+  epoch,
+  at: '2026-01-01T00:00:00.000Z',
+  horizon,
+  vouched: '',
+  head: { sequence: 9, chain: null },
+  states: [],
+})
+/** Which horizons the database is asked of: those of the other ledgers are read anew. */
+async function asked(marks: readonly Mark[], eras: readonly Horizon[]): Promise<readonly unknown[]> {
+  const marking = markingIn({ marks, isFull: false, forgotten: [], at: '' })
+  let values: readonly unknown[] = []
+  await marking.open(async <Row extends object>(text: string, given: readonly unknown[] = []) => {
+    if (text.includes('tidegate.eras')) return eras as unknown as Row[]
+    if (text.includes('unnest')) values = given
+    return []
   })
-  /** Which horizons the database is asked of: those of the other ledgers are read anew. */
-  async function asked(marks: readonly Mark[], eras: readonly Horizon[]): Promise<readonly unknown[]> {
-    const { open } = markingIn({ marks, isFull: false, forgotten: [], at: '' })
-    let values: readonly unknown[] = []
-    await open(async <Row extends object>(text: string, given: readonly unknown[] = []) => {
-      if (text.includes('tidegate.eras')) return eras as unknown as Row[]
-      if (text.includes('unnest')) values = given
-      return []
-    })
-    return values
-  }
+  return values
+}
+
+describe('what was stored since', () => {
   const first = { era: 1, since: '100', tx: '50' }
 
   test('is asked for by each ledger’s own mark (G8)', async () => {

@@ -7,9 +7,7 @@ import { migrations } from '../database/migrations/all.ts'
 import { readRegistry } from '../gateways/registry-postgres.ts'
 import type { GatewayKey, Registry } from '../gateways/registry.ts'
 import type { DemandedHead } from './checkpoints.ts'
-import { type Closure, closuresIn, goneLedgers, headsByLedger } from './closures.ts'
 import type { AuditedEvent } from './event.ts'
-import type { LedgerState } from './ledger.ts'
 import { type Acceptance, ledgerKey, readAcceptances } from '../deeds/acceptances.ts'
 import { type Heads, keysFor } from './heads.ts'
 import { type Query, readNotes } from './notes-postgres.ts'
@@ -22,7 +20,15 @@ import {
 } from './signatures-postgres.ts'
 import type { LedgerName } from './notes.ts'
 import { auditLedger } from './audit.ts'
-import type { AuditedClosure, LedgerReport } from './ledger.ts'
+import {
+  type AuditedClosure,
+  type Closure,
+  closuresIn,
+  goneLedgers,
+  headsByLedger,
+  type LedgerReport,
+  type LedgerState,
+} from './ledger.ts'
 
 export interface AuditOptions {
   /** Only this gateway's ledgers. */

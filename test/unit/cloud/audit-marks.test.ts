@@ -263,7 +263,7 @@ describe('of a signed ledger', () => {
     expect(forged.faults).toMatchObject([{ kind: 'rewritten' }])
   })
 
-  test('with more holes behind its last signature than are kept there is none (G7)', async () => {
+  test('with more holes behind its last signature than are kept there is none (G8)', async () => {
     const ledger = new SignedLedger()
     await ledger.add(2)
     await ledger.sign()

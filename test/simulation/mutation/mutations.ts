@@ -104,8 +104,8 @@ export const mutations: readonly Mutation[] = [
     removed:
       'the places behind the last signature, of what an audit goes on from: the next one signs what it does not know',
     file: 'cloud/audit/checkpoints.js',
-    find: 'for (const { sequence, chain, ...counts } of from.recent)',
-    replace: 'for (const { sequence, chain, ...counts } of [])',
+    find: 'new RecentChains(from?.recent)',
+    replace: 'new RecentChains()',
     breaks: ['G8'],
     seed: 60,
   },

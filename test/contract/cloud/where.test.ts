@@ -132,9 +132,14 @@ describe('where an event is', () => {
     const power = await served.tokenOf('viewer', { types: ['com.acme.power'] })
     expect(await where('id=climate-1', power)).toMatchObject({ found: [], gateways: [] })
     const other = await served.tokenOf('viewer', { groups: ['other'] })
-    expect((await where('id=climate-1', other)).found).toMatchObject([
-      { processed: [], letters: [], resolutions: [] },
-    ])
+    expect(await where('id=climate-1', other)).toMatchObject({ found: [], gateways: [] })
+    expect(await where('id=nobody', other)).toMatchObject({ found: [], gateways: [] })
+    const alerts = await served.tokenOf('viewer', { groups: ['alerts'] })
+    const [found] = (await where('id=climate-1', alerts)).found
+    expect(found).toMatchObject({ places: [], notes: [] })
+    expect(found?.letters).not.toEqual([])
+    const history = await served.tokenOf('viewer', { groups: ['history'] })
+    expect((await where('id=climate-1', history)).found[0]?.places).not.toEqual([])
   })
 
   test('`tidegate where` tells it in lines, and how to ask the gateway; it ends with 1 if nothing was found', async () => {

@@ -66,7 +66,7 @@ order by noted_at limit 100`
 
 export const gatewaysMax = 50
 /** Who has spoken last is looked for among so many events. */
-const lookedAtMax = 5_000
+const lookedAtMax = 2_000
 const recentMax = 1000
 
 /**

@@ -117,7 +117,6 @@ describe('where an event is', () => {
     const { found, gateways } = await where('id=nobody', await served.tokenOf('viewer'))
     expect(found).toEqual([])
     expect(gateways).toMatchObject([
-      { gateway: 'gateway-1', lastSequence: 60_000, gaps: [], undelivered: [] },
       {
         gateway: 'gateway-2',
         epoch: 'E2',
@@ -125,6 +124,7 @@ describe('where an event is', () => {
         gaps: [[4, 4]],
         undelivered: [[6, 6, 'expired']],
       },
+      { gateway: 'gateway-1', lastSequence: 60_000, gaps: [], undelivered: [] },
     ])
   })
 

@@ -1,5 +1,12 @@
 import type { Statements } from '../database/statements.ts'
-import { compareCursors, cursorAheadIn, cursorFault, type HistoryReader, isCursor, type StoredEvent } from './reader.ts'
+import {
+  compareCursors,
+  cursorAheadIn,
+  cursorFault,
+  type HistoryReader,
+  isCursor,
+  type StoredEvent,
+} from './reader.ts'
 
 type Row = [
   horizon: string,

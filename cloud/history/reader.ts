@@ -82,7 +82,7 @@ const aheadState = 'TG003'
 
 /** What is thrown instead of a database's error, if that is what it says. */
 export function cursorAheadIn(error: unknown): unknown {
-  for (let cause = error; cause instanceof Error; ({ cause } = cause))
+  for (let cause = error; cause instanceof Error; { cause } = cause)
     if ('code' in cause && cause.code === aheadState) return cursorAhead(error)
   return error
 }

@@ -159,11 +159,11 @@ function pulled(
         untaken.cancel()
         isWanted = true
         const { value, done } = await parts.next()
-        isWanted = false
         if (done || signal.aborted) {
           end()
           return controller.close()
         }
+        isWanted = false
         untaken = clock.after(untakenMsMax, end)
         controller.enqueue(encoder.encode(value))
       },

@@ -128,6 +128,13 @@ const noGateways: Gateways = { gateways: [], moreGateways: false }
 
 async function readGateways(query: Database['query']): Promise<Gateways> {
   const rows = await query<GatewayRow>(gatewaysSql)
-  const gateways = rows.map(({ isCut: _, storedAt, ...gateway }) => ({ ...gateway, storedAt: iso(storedAt) }))
+  const gateways = rows.map(({ gateway, epoch, lastSequence, storedAt, gaps, undelivered }) => ({
+    gateway,
+    epoch,
+    lastSequence,
+    storedAt: iso(storedAt),
+    gaps,
+    undelivered,
+  }))
   return { gateways, moreGateways: rows[0]?.isCut === true }
 }

@@ -48,7 +48,9 @@ const found = z.object({
   source: text,
   places: z
     .array(place)
-    .describe('where history has it; none: something else alone knows of it, or the token is not for history'),
+    .describe(
+      'where history has it; none: something else alone knows of it, or the token is not for history',
+    ),
   processed: z.array(z.object({ group: text, at: time })).describe('as far as the inbox remembers'),
   letters: z.array(letter),
   resolutions: z.array(
@@ -80,7 +82,9 @@ export const whereAnswer = z.object({
   more: z.boolean().describe('there are more devices that use this ID: name the source'),
   gateways: z
     .array(gateway)
-    .describe('if nothing was found: how far each gateway’s newest ledger is here; those with gaps first, then who spoke last'),
+    .describe(
+      'if nothing was found: how far each gateway’s newest ledger is here; those with gaps first, then who spoke last',
+    ),
   moreGateways: z.boolean().describe('there are more gateways than these'),
 })
 

@@ -154,10 +154,12 @@ describe('a cursor of a history that was put back', () => {
   })
 })
 
+const beyond = (_: string, __: number, signal: AbortSignal) =>
+  new Promise<void>((done) => signal.addEventListener('abort', () => done(), { once: true }))
+const putBack = () => Promise.reject(Object.assign(new Error('ahead'), { code: 'CURSOR_AHEAD' }))
+
 describe('a stream', () => {
   const nothing = { events: [], next: '1.1.1', more: false }
-  const beyond = (_: string, __: number, signal: AbortSignal) =>
-    new Promise<void>((done) => signal.addEventListener('abort', () => done(), { once: true }))
 
   test('ends with its token, also while its client takes nothing, and was opened by nobody at all (G7)', async () => {
     const clock = new FakeClock()
@@ -205,8 +207,7 @@ describe('a stream', () => {
   })
 
   test('whose history was put back ends', async () => {
-    const read = () => Promise.reject(Object.assign(new Error('ahead'), { code: 'CURSOR_AHEAD' }))
-    const streams = createStreams({ read, tide: { beyond }, clock: new FakeClock(), log: silentLog })
+    const streams = createStreams({ read: putBack, tide: { beyond }, clock: new FakeClock(), log: silentLog })
     const reader = streams.open({ after: '', filter: {}, who: 'ann' }).getReader()
     await reader.read()
     expect(await reader.read()).toMatchObject({ done: true })

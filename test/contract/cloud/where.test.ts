@@ -165,8 +165,8 @@ describe('where an event is', () => {
       [groupsSql, ['id-30000', null, null], 3 * each + 50],
       [lettersSql, ['id-30000', null, null, null], 20],
       [notesSql, ['id-30000', null], 20],
-      // Of each of two gateways the newest places, one for one.
-      [gatewaysSql, [], 20_000],
+      // Of each of two gateways the newest places, one for one; the newest events; each epoch in each partition.
+      [gatewaysSql, [], 24_000],
     ]
     for (const [sql, values, pagesMax] of statements)
       expect([sql, (await explained(owner, sql, values)).pages]).toEqual([

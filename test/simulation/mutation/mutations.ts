@@ -47,7 +47,8 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'cursor-of-no-event',
-    removed: 'that a reader goes on at an event: it goes on where the IDs of transactions are that stored nothing',
+    removed:
+      'that a reader goes on at an event: it goes on where the IDs of transactions are that stored nothing',
     file: 'test/simulation/parts/history-order.js',
     find: "return row === undefined ? '' : `1.${row.tx}.${row.position}`;",
     replace: 'return `1.${horizon}.0`;',

@@ -43,7 +43,10 @@ export class HistoryOrder {
   /** The cursor of the last row that can be read. */
   get last(): string {
     const { horizon } = this
-    const row = this.rows.filter(({ tx }) => tx < horizon).toSorted(inOrder).at(-1)
+    const row = this.rows
+      .filter(({ tx }) => tx < horizon)
+      .toSorted(inOrder)
+      .at(-1)
     return row === undefined ? '' : `1.${row.tx}.${row.position}`
   }
 

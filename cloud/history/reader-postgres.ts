@@ -1,5 +1,12 @@
 import type { Statements } from '../database/statements.ts'
-import { compareCursors, cursorFault, type HistoryReader, isCursor, type StoredEvent } from './reader.ts'
+import {
+  compareCursors,
+  cursorAheadIn,
+  cursorFault,
+  type HistoryReader,
+  isCursor,
+  type StoredEvent,
+} from './reader.ts'
 
 type Row = [
   horizon: string,
@@ -27,7 +34,11 @@ export function postgresReader(statements: Statements): HistoryReader {
   return {
     async read(after, { types, max }) {
       if (!isCursor(after)) throw cursorFault()
-      const rows = await statements.run<Row>('history-page', readSql, [after, types ?? null, max])
+      const rows = await statements
+        .run<Row>('history-page', readSql, [after, types ?? null, max])
+        .catch((error: unknown) => {
+          throw cursorAheadIn(error)
+        })
       const events = rows.flatMap((row) => (row[1] === null ? [] : [eventOf(row, row[1])]))
       const more = events.length >= max
       const [[horizon] = ['']] = rows

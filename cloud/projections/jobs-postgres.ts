@@ -115,7 +115,7 @@ async function* historyOf(
   await tx.query(
     `declare again no scroll cursor for
      select body::text as text, era || '.' || tx || '.' || position as cursor, disposition, type from tidegate.events
-     where (era, tx, position) <= ($1::smallint, $2::text::xid8, $3::bigint) and disposition = 'accepted'
+     where (era, tx, position) <= ($1::integer, $2::text::xid8, $3::bigint) and disposition = 'accepted'
        and ($4::text[] is null or type = any($4)) ${keyOf === undefined ? 'and source = any($5::text[])' : ''}
      order by era, tx, position`,
     values,

@@ -126,6 +126,8 @@ class VersionRunner {
   #tellOf(error: unknown): void {
     const code = codeOf(error)
     if (code === 'PROJECTION_LEASE_LOST') this.#lease = undefined
+    // Nothing is left out for it: somebody must say where this begins again.
+    if (code === 'CURSOR_AHEAD') this.status.doing = 'halted'
     const isNew = this.status.fault?.code !== code
     this.status.fault = asFault(error)
     if (isNew) this.#log.warn({ code }, `the projection gets no further: ${messageOf(error)}`)

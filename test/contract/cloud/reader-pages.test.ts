@@ -63,7 +63,7 @@ describe('what a page of history costs', () => {
     expect(page).toMatchObject({ events: [], more: true })
     const [row] = await database.query<{ passed: number }>(
       `select count(*)::int as passed from tidegate.events
-       where (era, tx, position) <= (split_part($1, '.', 1)::smallint, split_part($1, '.', 2)::xid8, split_part($1, '.', 3)::bigint)`,
+       where (era, tx, position) <= (split_part($1, '.', 1)::integer, split_part($1, '.', 2)::xid8, split_part($1, '.', 3)::bigint)`,
       [page.next],
     )
     expect(row).toEqual({ passed: 20_000 })

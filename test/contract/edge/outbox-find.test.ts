@@ -50,7 +50,7 @@ describe('tidegate outbox find', () => {
     const never = await find({ id: 'e1', deviceId: 'd2' })
     expect(never).toMatchObject({ queued: [], remembered: false })
     expect(renderFinding('e1', 'd2', never)).toContain(
-      'never admitted here, or longer ago than the dedup window',
+      'whether it was rejected here cannot be known',
     )
     expect(renderFinding('e1', undefined, await find({ id: 'e1' }))).toContain('name --device')
   })

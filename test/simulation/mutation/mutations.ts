@@ -46,6 +46,16 @@ export const mutations: readonly Mutation[] = [
     seed: 4,
   },
   {
+    name: 'cursor-of-no-event',
+    removed:
+      'that a reader goes on at an event: it goes on where the IDs of transactions are that stored nothing',
+    file: 'test/simulation/parts/history-order.js',
+    find: "return row === undefined ? '' : `1.${row.tx}.${row.position}`;",
+    replace: 'return `1.${horizon}.0`;',
+    breaks: ['G4'],
+    seed: 568,
+  },
+  {
     name: 'any-publisher',
     removed: 'the comparison of an event’s gateway with the user that published it',
     file: 'cloud/gateways/provenance.js',

@@ -34,6 +34,22 @@ export class HistoryOrder {
     this.open.delete(transaction)
   }
 
+  /** After a crash the IDs are given again of those that stored nothing, and come after the last that did: they were on no disk. */
+  crashed(): void {
+    this.open.clear()
+    this.transactions = Math.max(0, ...this.rows.map(({ tx }) => tx))
+  }
+
+  /** The cursor of the last row that can be read. */
+  get last(): string {
+    const { horizon } = this
+    const row = this.rows
+      .filter(({ tx }) => tx < horizon)
+      .toSorted(inOrder)
+      .at(-1)
+    return row === undefined ? '' : `1.${row.tx}.${row.position}`
+  }
+
   /** The oldest that has not ended, else the next. */
   get horizon(): number {
     return Math.min(this.transactions + 1, ...this.open.values())
@@ -46,7 +62,11 @@ export class HistoryOrder {
     return this.rows
       .filter((row) => row.tx > tx || (row.tx === tx && row.position > position))
       .filter((row) => row.tx < horizon)
-      .toSorted((a, b) => a.tx - b.tx || a.position - b.position)
+      .toSorted(inOrder)
       .slice(0, max)
   }
+}
+
+function inOrder(one: OrderedRow, other: OrderedRow): number {
+  return one.tx - other.tx || one.position - other.position
 }

@@ -90,7 +90,7 @@ export async function openProjectionBench(): Promise<ProjectionBench> {
       await until<{ there: boolean }>(
         `select v.state = 'live' and not exists (
            select from tidegate.events as e where v.cursor = '' or (e.era, e.tx, e.position) >
-             (split_part(v.cursor, '.', 1)::smallint, split_part(v.cursor, '.', 2)::xid8, split_part(v.cursor, '.', 3)::bigint)) as there
+             (split_part(v.cursor, '.', 1)::integer, split_part(v.cursor, '.', 2)::xid8, split_part(v.cursor, '.', 3)::bigint)) as there
          from tidegate.projection_versions as v where name = '${name}' and version = ${version}`,
         (row) => row?.there === true,
       )

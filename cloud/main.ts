@@ -178,7 +178,11 @@ const ownerText =
   'the user of database.url owns the record and can alter it: give it tidegate_writer instead (docs/DATABASE.md, Roles)'
 
 /** A database that answers, with today's schema. */
-async function openDatabase(start: Start, consumers: readonly ConfiguredConsumer[]): Promise<Database> {
+async function openDatabase(
+  start: Start,
+  consumers: readonly ConfiguredConsumer[],
+  projections: readonly Projection[],
+): Promise<Database> {
   const database = start.scope.own(createDatabase(databaseSettings(start.config, consumers, projections)))
   await untilReachable(() => database.probe(), start)
   const standing = await untilReachable(() => migrateDatabase(database, migrations, start), start)

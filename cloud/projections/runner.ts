@@ -223,10 +223,7 @@ class VersionRunner {
         await versions.endJob(job.job, await doJob(job, run, this.#applying))
         return 'more'
       }
-      if (at.poison) {
-        await this.#lookBehind(tx, at.cursor)
-        return this.#tellHalted(at.poison)
-      }
+      if (at.poison) return this.#tellHalted(at.poison, await this.#lagBehind(tx, at.cursor))
       if (at.state === 'building' && !(hasTurn = turns.take())) return 'crowded'
       return this.#batch(tx, versions, lease, at)
     }
@@ -246,10 +243,10 @@ class VersionRunner {
   }
 
   /** How long what would be applied next has been there. */
-  async #lookBehind(tx: Transaction, cursor: string): Promise<void> {
+  async #lagBehind(tx: Transaction, cursor: string): Promise<number> {
     const { readerIn, projection, clock } = this.#options
     const [next] = (await readerIn(tx).read(cursor, { types: projection.types, max: 1 })).events
-    this.status.lagMs = next ? Math.max(0, clock.now() - next.storedMs) : 0
+    return next ? Math.max(0, clock.now() - next.storedMs) : 0
   }
 
   async #batch(tx: Transaction, versions: VersionsIn, lease: Lease, at: Standing): Promise<Done> {
@@ -273,8 +270,8 @@ class VersionRunner {
   }
 
   /** A transaction of its own, behind the one that was rolled back: somebody may have had the version begin again in between. */
-  async #halt(lease: Lease, at: Standing, event: ProjectedEvent, cause: unknown): Promise<void> {
-    const poison = poisonOf(cause, event)
+  async #halt(lease: Lease, at: Standing, event: ProjectedEvent, why: unknown): Promise<void> {
+    const poison = poisonOf(why, event)
     const isHalted = await this.#options.storage.transaction(async (tx) => {
       const versions = this.#options.versionsIn(tx)
       await versions.lock(lease)
@@ -282,14 +279,12 @@ class VersionRunner {
     }, this.#signal)
     if (!isHalted) return
     this.#tellHalted(poison)
-    const { source, id, type } = poison
-    this.#log.error(
-      { code: 'PROJECTION_HALTED', source, id, type, cause: poison.code },
-      'the projection stopped',
-    )
+    const { source, id, type, code: cause } = poison
+    this.#log.error({ code: 'PROJECTION_HALTED', source, id, type, cause }, 'the projection stopped')
   }
 
-  #tellHalted(poison: Parameters<typeof haltedAt>[1]): Done {
+  #tellHalted(poison: Parameters<typeof haltedAt>[1], lagMs = this.status.lagMs): Done {
+    this.status.lagMs = lagMs
     this.status.doing = 'halted'
     this.status.fault = haltedAt(this.#options.projection, poison)
     return 'halted'

@@ -170,7 +170,7 @@ function watchProjections(state: CloudState, registers: Registry[]): void {
   perVersion('failing', '1 while it gets no further', (status) => Number(status.fault !== undefined))
   const unheld: Gauge = new Gauge({
     name: 'tidegate_cloud_projections_unheld',
-    help: 'Versions of projections that readers see and that no instance has worked at for a minute',
+    help: 'Versions of projections that readers see and that no instance works at',
     registers,
     collect() {
       unheld.set(state.unheld().length)

@@ -78,7 +78,8 @@ $$;
 -- What has such a name and not this comment is somebody else's.
 create function tidegate.is_projection_schema(place text) returns boolean language sql stable
 set search_path = pg_catalog, pg_temp as $$
-  select obj_description(oid, 'pg_namespace') = 'A version of a projection of Tidegate.' from pg_namespace where nspname = place
+  select exists (select from pg_namespace
+    where nspname = place and obj_description(oid, 'pg_namespace') = 'A version of a projection of Tidegate.')
 $$;
 
 create function tidegate.open_projection(projection text, version integer, scratch boolean default false) returns text language plpgsql security definer

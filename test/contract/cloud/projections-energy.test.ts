@@ -36,6 +36,8 @@ async function compared(): Promise<unknown> {
   return outcome
 }
 
+const at = (minute: number): string => new Date(Date.UTC(2026, 0, 1, 0, minute)).toISOString()
+
 const sums = () => bench.rows('select device, day::text, joules from projection.energy order by 1, 2')
 
 test('energy, as a user has written it, is the same again from history', async () => {
@@ -58,8 +60,7 @@ test('energy, as a user has written it, is the same again from history', async (
 test('energy comes to the same sum however events are cut into batches', async () => {
   await startEnergy()
   for (let index = 0; index < 40; index++) {
-    const time = new Date(Date.UTC(2026, 0, 1) + index * 60_000).toISOString()
-    await bench.store([power('meter-1', time, 0.1 * index + 0.37)])
+    await bench.store([power('meter-1', at(index), 0.1 * index + 0.37)])
     await bench.live('energy')
   }
   expect(await compared()).toMatchObject({ sampled: 1, same: true })
@@ -67,7 +68,6 @@ test('energy comes to the same sum however events are cut into batches', async (
 
 test('energy stops at nothing that a meter may say', async () => {
   await startEnergy()
-  const at = (minute: number): string => new Date(Date.UTC(2026, 0, 1, 0, minute)).toISOString()
   await bench.store([
     power('meter-1', at(0), 10),
     ...[null, '12', 1.9e305, -1.9e305, {}, [], true].map((watts) => power('meter-1', at(1), watts)),

@@ -50,6 +50,14 @@ async function ask(kind: 'compare' | 'rebuild-device'): Promise<Record<string, u
   return outcome
 }
 
+function gateOf(): { opened: Promise<void>; open: () => void } {
+  let open!: () => void
+  const opened = new Promise<void>((done) => {
+    open = done
+  })
+  return { opened, open }
+}
+
 /** A session of somebody who has read a table, and has not ended. */
 async function reading(table: string): Promise<() => Promise<void>> {
   const client = new Client(bench.databaseUrl)
@@ -66,17 +74,14 @@ describe('an event that cannot be applied', () => {
     await bench.live(name)
     const inner = counting()
     let isBad = false
-    let enter = (): void => {}
-    let open = (): void => {}
-    const inIt = new Promise<void>((done) => (enter = done))
-    const gate = new Promise<void>((done) => (open = done))
+    const [inIt, gate] = [gateOf(), gateOf()]
     bench.start([
       counting({
         version: 2,
         async apply(events, context) {
           if (isBad && events.some(({ id }) => id === 'id-4')) {
-            enter()
-            await gate
+            inIt.open()
+            await gate.opened
             throw new Error('poison')
           }
           await inner.apply(events, context)
@@ -86,11 +91,11 @@ describe('an event that cannot be applied', () => {
     await bench.live(name, 2)
     isBad = true
     await stored()
-    await inIt
+    await inIt.opened
     // It waits for the row that the batch has, and has it before whatever comes behind the batch.
     const begun = bench.transact((tx) => rebuildVersion(tx, { name, version: 2 }))
     await bench.until(`select from pg_stat_activity where wait_event_type = 'Lock'`, Boolean)
-    open()
+    gate.open()
     await begun
     isBad = false
     await bench.live(name, 2)

@@ -73,7 +73,10 @@ export async function openProjectionBench(): Promise<ProjectionBench> {
     until,
     transact: (work) => storage.transaction(work, never),
     store: (events, disposition) => storeEvents(storage, events, disposition),
-    start(projections, { instance = `test-${randomUUID().slice(0, 8)}`, leaseMs = 2_000, timeoutMs = 5_000 } = {}) {
+    start(
+      projections,
+      { instance = `test-${randomUUID().slice(0, 8)}`, leaseMs = 2_000, timeoutMs = 5_000 } = {},
+    ) {
       const surroundings = { clock: systemClock, random: Math.random, log: silentLog }
       const started = startProjections({
         projections,

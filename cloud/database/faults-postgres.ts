@@ -117,6 +117,12 @@ export function isTaken(error: unknown): boolean {
   return stateOf(error) === '23505'
 }
 
+/** Given up because it and another waited for each other: it is done again. However it is told of. */
+export function isDeadlock(error: unknown): boolean {
+  const cause = error instanceof TidegateError ? error.cause : error
+  return codeOf(error) === '40P01' || codeOf(cause) === '40P01'
+}
+
 /** Why there is no connection, or none that can be used. `where` is host:port/database, never a URL with a password in it. */
 export function outage(where: string, cause: unknown): TidegateError {
   const state = stateOf(cause)

@@ -34,6 +34,8 @@ export interface ReadOptions {
   types?: readonly string[] | undefined
   /** 1 to 10000. */
   max: number
+  /** Text of the events: no more is added once there is so much. Absent: as much as there is. */
+  bytesMax?: number
 }
 
 /**

@@ -38,7 +38,9 @@ function foundText(id: string, one: Found): string {
   return [
     day === undefined ? head : `${head}  ${day}`,
     ...lines.map(lineText),
-    ...(places.length === 0 ? ['  no place in history is shown: something else alone knows of it, or your token is not for history'] : []),
+    ...(places.length === 0
+      ? ['  no place in history is shown: something else alone knows of it, or your token is not for history']
+      : []),
     '  not known here: when it was sent, and by which attempt',
   ].join('\n')
 }

@@ -22,7 +22,7 @@ export interface ProjectionBench {
   store(events: readonly Encoded[], disposition?: 'accepted' | 'rejected'): Promise<void>
   start(
     projections: readonly Projection[],
-    more?: { instance?: string; leaseMs?: number },
+    more?: { instance?: string; leaseMs?: number; timeoutMs?: number },
   ): RunningProjections
   /** Something in one transaction, as the cloud does it. */
   transact<T>(work: (tx: Transaction) => Promise<T>): Promise<T>
@@ -73,13 +73,16 @@ export async function openProjectionBench(): Promise<ProjectionBench> {
     until,
     transact: (work) => storage.transaction(work, never),
     store: (events, disposition) => storeEvents(storage, events, disposition),
-    start(projections, { instance = `test-${randomUUID().slice(0, 8)}`, leaseMs = 2_000 } = {}) {
+    start(
+      projections,
+      { instance = `test-${randomUUID().slice(0, 8)}`, leaseMs = 2_000, timeoutMs = 5_000 } = {},
+    ) {
       const surroundings = { clock: systemClock, random: Math.random, log: silentLog }
       const started = startProjections({
         projections,
         database,
         instance,
-        timeoutMs: 5_000,
+        timeoutMs,
         leaseMs,
         ...surroundings,
       })

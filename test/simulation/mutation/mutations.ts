@@ -34,7 +34,7 @@ export const mutations: readonly Mutation[] = [
     find: '.filter((row) => row.tx > tx || (row.tx === tx && row.position > position))',
     replace: '.filter((row) => row.position > position)',
     breaks: ['G4'],
-    seed: 5,
+    seed: 15,
   },
   {
     name: 'cursor-ahead',

@@ -17,11 +17,16 @@ export class HistoryOrder {
   private positions = 0
   landedAtMs = 0
 
-  /** A row of a transaction that is under way. */
-  number(transaction: object, place: string): OrderedRow {
+  /** It is to write, and has a number from here on; whatever others write meanwhile may have lower positions. */
+  begin(transaction: object): number {
     const tx = this.open.get(transaction) ?? ++this.transactions
     this.open.set(transaction, tx)
-    return { tx, position: ++this.positions, place }
+    return tx
+  }
+
+  /** A row of a transaction that is under way. */
+  number(transaction: object, place: string): OrderedRow {
+    return { tx: this.begin(transaction), position: ++this.positions, place }
   }
 
   landed(row: OrderedRow, nowMs: number): void {

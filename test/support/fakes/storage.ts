@@ -1,10 +1,4 @@
 import { TidegateError } from '../../../src/errors.ts'
-import {
-  mergeRollup,
-  type Rollup,
-  rollupKey,
-  type Rollups,
-} from '../../../cloud/projections/rollups/rollup.ts'
 import type { Added, DeadLetter, DeadLetters } from '../../../cloud/letters/dead-letters.ts'
 import type { Statements } from '../../../cloud/database/statements.ts'
 import { saysTheSame } from '../../../cloud/history/record.ts'
@@ -45,7 +39,6 @@ interface State {
   notes: Map<string, LedgerNote>
   corrections: Map<string, ClockCorrection>
   closures: Map<string, EpochClosure>
-  rollups: Map<string, Rollup>
   /** By group and key, those that are open. */
   letters: Map<string, DeadLetter & { letter: number }>
   /** What `tx.query` was asked, for handlers of tests. */
@@ -153,7 +146,7 @@ class FakeTransaction implements Transaction {
   }
 
   async run(name: string): Promise<never> {
-    throw new Error(`${name}: in memory there are no statements; see fakeHistory and fakeRollups`)
+    throw new Error(`${name}: in memory there are no statements; see fakeHistory`)
   }
 
   assertUsable(): void {
@@ -199,18 +192,6 @@ class FakeTransaction implements Transaction {
       this.#add(this.#draft.closures, closures, (closure) =>
         [closure.gateway, closure.epoch, closure.lastSequence].join('\n'),
       ),
-  }
-
-  readonly rollups: Rollups = {
-    merge: async (rollups) => {
-      await this.#step('merge')
-      for (const rollup of rollups) {
-        const known = this.#draft.rollups.get(rollupKey(rollup))
-        const merged = { ...(known ?? rollup) }
-        if (known) mergeRollup(merged, rollup)
-        this.#draft.rollups.set(rollupKey(rollup), merged)
-      }
-    },
   }
 
   readonly letters: DeadLetters = {
@@ -286,11 +267,6 @@ export function fakeHistory(transaction: Statements): History {
   return fakeOf(transaction).history
 }
 
-/** In place of `postgresRollups`. */
-export function fakeRollups(transaction: Statements): Rollups {
-  return fakeOf(transaction).rollups
-}
-
 /** In place of `postgresDeadLetters`. */
 export function fakeDeadLetters(transaction: Statements): DeadLetters {
   return fakeOf(transaction).letters
@@ -317,7 +293,6 @@ function emptyState(): State {
     notes: new Map(),
     corrections: new Map(),
     closures: new Map(),
-    rollups: new Map(),
     letters: new Map(),
     queries: [],
   }
@@ -331,7 +306,6 @@ function copy(state: State): State {
     notes: new Map(state.notes),
     corrections: new Map(state.corrections),
     closures: new Map(state.closures),
-    rollups: new Map(state.rollups),
     letters: new Map(state.letters),
     queries: [...state.queries],
   }

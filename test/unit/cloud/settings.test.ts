@@ -3,7 +3,7 @@ import { cloudConfigSchema } from '../../../cloud/config.ts'
 import { defineConsumer } from '../../../cloud/pipeline/consumer.ts'
 import { configured } from '../../../cloud/pipeline/definition.ts'
 import { defineProjection } from '../../../cloud/projections/definition.ts'
-import { latest } from '../../../cloud/projections/latest.ts'
+import { latest } from '../../../cloud/projections/built-in/latest.ts'
 import {
   connectionSettings,
   consumerSettings,

@@ -18,6 +18,21 @@ const patterns = z
 /** Less is within what a device is late by. */
 const keepLimits = { min: '1d', max: '36500d' }
 
+/** What was a consumer: whoever has configured it is told where it is now. */
+const formerConsumer = z
+  .unknown()
+  .superRefine((value, context) => {
+    context.addIssue(
+      value === 'rollups'
+        ? {
+            code: 'custom',
+            message: 'is a projection by now: name it in projections, where it is by default',
+          }
+        : { code: 'invalid_type', expected: 'never' },
+    )
+  })
+  .pipe(z.never())
+
 /** A version of rollups other than the first; fields that are absent are as in that. */
 const rollupsConfig = z
   .strictObject({
@@ -104,7 +119,7 @@ export const cloudConfigSchema = z
       })
       .prefault({}),
     consumers: z
-      .array(z.union([z.enum(['history']), z.strictObject({ module: z.string().min(1) })]))
+      .array(z.union([z.enum(['history']), z.strictObject({ module: z.string().min(1) }), formerConsumer]))
       .min(1)
       .default(['history']),
     projections: z

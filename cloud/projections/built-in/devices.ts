@@ -40,7 +40,7 @@ export const devices: Projection = defineProjection({
       seen.map(([device]) => device),
       seen.map(([, { firstMs }]) => firstMs),
       seen.map(([, { lastMs }]) => lastMs),
-      seen.map(([, { types }]) => [...types].sort().slice(0, typesMax).join(' ')),
+      seen.map(([, { types }]) => [...types].toSorted().slice(0, typesMax).join(' ')),
       seen.map(([, { events }]) => events),
     ])
   },

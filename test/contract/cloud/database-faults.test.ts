@@ -5,7 +5,6 @@ import type { Storage, Transaction } from '../../../cloud/database/storage.ts'
 import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
 import { postgresHistory } from '../../../cloud/history/history-postgres.ts'
 import { isOutage } from '../../../cloud/pipeline/retry.ts'
-import { Ledger } from '../../support/cloud/cloud-events.ts'
 import { migrated } from '../../support/cloud/cloud.ts'
 import { createDatabase } from '../../support/servers.ts'
 

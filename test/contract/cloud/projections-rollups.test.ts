@@ -179,21 +179,21 @@ describe('rollups', () => {
   })
 })
 
-describe('what was counted before rollups were a projection', () => {
-  const before = (bucket: number, count: number, width = 'minute', field = 't') =>
-    bench.rows(
-      `insert into tidegate.rollup_buckets (device, type, field, width, bucket, count, min, max, sum, last, last_time)
-       values ($1, 'com.acme.climate', $2, $3, $4, $5::int, 1, 1, $5::int, 1, $4)`,
-      [device, field, width, at(bucket), count],
+const before = (bucket: number, count: number, width = 'minute', field = 't') =>
+  bench.rows(
+    `insert into tidegate.rollup_buckets (device, type, field, width, bucket, count, min, max, sum, last, last_time)
+     values ($1, 'com.acme.climate', $2, $3, $4, $5::int, 1, 1, $5::int, 1, $4)`,
+    [device, field, width, at(bucket), count],
+  )
+const countsOf = async (): Promise<number[]> =>
+  (
+    await bench.rows<{ count: number }>(
+      `select count::int from tidegate.rollups where device = $1 and width = 'minute' order by bucket`,
+      [device],
     )
-  const countsOf = async (): Promise<number[]> =>
-    (
-      await bench.rows<{ count: number }>(
-        `select count::int from tidegate.rollups where device = $1 and width = 'minute' order by bucket`,
-        [device],
-      )
-    ).map(({ count }) => count)
+  ).map(({ count }) => count)
 
+describe('what was counted before rollups were a projection', () => {
   test('is shown until the projection has counted as much, and stays where history has it no more; the rest is let go (G4)', async () => {
     await built(rollups())
     // History has the second of these, all of the third and more, and of the fourth a half.

@@ -58,8 +58,11 @@ const scannedAtOnce = 5_000
 /** What has more comes in more pages (G7); one event always fits. */
 const pageBytesMax = 8 * 1024 * 1024
 
-// One statement: the horizon is that of what it reads, and is looked for once, not for each row.
-const pageSql = `
+/**
+ * One statement: the horizon is that of what it reads, and is asked once.
+ * $1 cursor, $2 types, $3 how many are looked at, $4 source, $5 from, $6 until (ms), $7 how many are given.
+ */
+export const pageSql = `
 with scan as materialized (
   select row_number() over () as n, e.* from tidegate.read_events($1, $2::text[], $3::int) as e),
 matching as (

@@ -25,7 +25,7 @@ type Row = [
 ]
 
 // One statement: the horizon is that of what it reads, and is looked for once (offset 0), not for each row.
-const readSql = `
+export const readSql = `
 select h.horizon, e.cursor, e.position, (extract(epoch from e.stored_time) * 1000)::float8, e.disposition, e.body::text,
   e.source, e.id, e.type, e.gateway, e.epoch, e.sequence, e.total
 from (select tidegate.horizon() as horizon offset 0) as h left join lateral (

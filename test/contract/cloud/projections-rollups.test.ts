@@ -2,10 +2,15 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { devices } from '../../../cloud/projections/built-in/devices.ts'
 import { lettingGo } from '../../../cloud/projections/built-in/former-rollups-postgres.ts'
+import { createDatabase as poolOf } from '../../../cloud/database/database-postgres.ts'
+import { migrations } from '../../../cloud/database/migrations/all.ts'
+import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
 import { rollups, rollupsDefault } from '../../../cloud/projections/built-in/rollups.ts'
 import { askJob, switchVersion } from '../../../cloud/projections/deeds-postgres.ts'
 import type { Projection } from '../../../cloud/projections/definition.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
+import { migrated } from '../../support/cloud/cloud.ts'
+import { createDatabase } from '../../support/servers.ts'
 import { openProjectionBench, type ProjectionBench } from '../../support/cloud/projection-bench.ts'
 
 let bench: ProjectionBench
@@ -194,6 +199,25 @@ const countsOf = async (): Promise<number[]> =>
   ).map(({ count }) => count)
 
 describe('what was counted before rollups were a projection', () => {
+  test('is to be compared where there is any, and is what readers see before there is a projection', async () => {
+    const database = poolOf({ url: await createDatabase(), poolMax: 1, applicationName: 'test' })
+    await migrated(database, migrations.slice(0, 17))
+    await database.query(
+      `insert into tidegate.rollup_buckets (device, type, field, width, bucket, count, min, max, sum, last, last_time)
+       values ('a', 'com.acme.climate', 't', 'minute', now(), 1, 1, 1, 1, 1, now())`,
+    )
+    await migrated(database)
+    expect(await database.query('select compared::int, done_at from tidegate.former_rollups')).toEqual([
+      { compared: 0, done_at: null },
+    ])
+    expect(await database.query('select count::int, mean from tidegate.series')).toEqual([
+      { count: 1, mean: 1 },
+    ])
+    expect(await postgresStorage(database).transaction(lettingGo, new AbortController().signal)).toBe('later')
+    await database.close()
+    expect(await bench.rows('select from tidegate.former_rollups')).toEqual([])
+  })
+
   test('is shown until the projection has counted as much, and stays where history has it no more; the rest is let go (G4)', async () => {
     await built(rollups())
     // History has the second of these, all of the third and more, and of the fourth a half.

@@ -98,7 +98,12 @@ export function pageOf<Row extends unknown[]>(
       0,
       'accepted',
       textOf(place),
-      ...['', '', '', '', '', 0],
+      '',
+      '',
+      '',
+      '',
+      '',
+      0,
     ])
   return (rows.length === 0 ? [[horizon, null]] : rows) as unknown as Row[]
 }

@@ -70,6 +70,7 @@ describe('rollups', () => {
       reading(ledger, device, 62, { t: -7 }),
       reading(ledger, device, 3600, { t: 1e290 }),
       reading(ledger, device, 5, ['none']),
+      ...[1e16, 1, -1e16].map((exact) => reading(ledger, device, 7200, { exact })),
       ledger.next(device, {
         time: '1970-01-01T00:00:00Z',
         timestatus: 'implausible',
@@ -140,6 +141,11 @@ describe('rollups', () => {
         last: 1e290,
         last_at: 3600,
       },
+    ])
+    // In floating point the one would be lost, or not, by the batch that it is in.
+    expect((await buckets(device)).filter((row) => 'field' in row && row.field === 'exact')).toMatchObject([
+      { sum: 1 },
+      { sum: 1 },
     ])
     // By the gateway's clock, since the device's is not believed.
     expect((await buckets(device)).filter((row) => 'field' in row && row.field === 'late')).toHaveLength(2)

@@ -37,9 +37,9 @@ describe('the configuration in the words of each part', () => {
     expect(databaseSettings(config(), consumers('2s'), [latest]).idleInTransactionMsMax).toBe(40_000)
   })
 
-  test('every lane of every group has a connection to the database, unless it is told how many there are', () => {
+  test('every lane of every group, and each projection, has a connection to the database, unless it is told how many there are', () => {
     const lanes = { batch: { lanes: 3 } }
-    expect(databaseSettings(config(lanes), consumers('1s', '1s'), []).poolMax).toBe(12)
+    expect(databaseSettings(config(lanes), consumers('1s', '1s'), []).poolMax).toBe(13)
     expect(
       databaseSettings(config({ ...lanes, database: { poolMax: 5 } }), consumers('1s'), []).poolMax,
     ).toBe(5)

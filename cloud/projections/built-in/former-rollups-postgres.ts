@@ -15,6 +15,11 @@ const pauseMs = 50
 /** The projection is built meanwhile, or the database is away. */
 const lookEveryMs = 10_000
 
+// By index, whatever the plan is made of: a table that is read whole for each step takes days where there are many buckets.
+const byIndexSql = `
+select set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), set_config('enable_seqscan', 'off', true),
+  set_config('enable_bitmapscan', 'off', true)`
+
 // Whoever else is at it has the row, and is not to be waited for.
 const placeSql = `
 select device, type, field, width, bucket::text as bucket from tidegate.former_rollups where done_at is null for update skip locked`
@@ -96,6 +101,7 @@ export async function lettingGo(tx: Transaction): Promise<Step | 'later' | 'noth
   const [place] = rows
   if (place === undefined) return 'later'
   const { device, type, field, width, bucket } = place
+  await tx.query(byIndexSql)
   const step = await tx.query<Step>(stepSql, [device, type, field, width, bucket, bucketsMax])
   return step.rows[0] ?? 'later'
 }

@@ -16,6 +16,7 @@ import { series } from './0015-series.ts'
 import { reader } from './0016-reader.ts'
 import { projections } from './0017-projections.ts'
 import { inboxWeeks } from './0018-inbox-weeks.ts'
+import { rollupsOfHistory } from './0019-rollups.ts'
 import type { Migration } from './migration.ts'
 
 export const migrations: readonly Migration[] = [
@@ -37,4 +38,5 @@ export const migrations: readonly Migration[] = [
   reader,
   projections,
   inboxWeeks,
+  rollupsOfHistory,
 ]

@@ -285,7 +285,7 @@ async function sharedByGroups(start: Start, lines: Lines): Promise<Omit<GroupOpt
     random,
     log,
     sidings: scope.own(rabbitSidings(publishing, clock)),
-    storage: postgresStorage(database),
+    storage: postgresStorage(database, clock),
     replayedIn,
     provenance: await provenanceOf(start, database, publishing.user),
     signal,

@@ -15,6 +15,7 @@ const commands: Readonly<Record<string, () => Promise<Register>>> = {
   audit: async () => (await import('../cloud/audit/marks/command.ts')).registerAuditCommand,
   gateways: async () => (await import('../cloud/gateways/command.ts')).registerGatewaysCommand,
   dead: async () => (await import('../cloud/tool/dead.ts')).registerDeadCommand,
+  replay: async () => (await import('../cloud/tool/replays/command.ts')).registerReplayCommand,
   where: async () => (await import('../cloud/tool/where.ts')).registerWhereCommand,
   groups: async () => (await import('../cloud/tool/groups.ts')).registerGroupsCommand,
   projections: async () => (await import('../cloud/tool/projections/command.ts')).registerProjectionsCommand,

@@ -17,6 +17,7 @@ import { doOnce } from './deeds/deed-record.ts'
 import { postgresDeeds } from './deeds/deeds-postgres.ts'
 import type { Deeds } from './deeds/deeds.ts'
 import { startPublishing } from './deeds/publishing.ts'
+import { postgresPages } from './history/replay-pages-postgres.ts'
 import type { ConfiguredConsumer } from './pipeline/definition.ts'
 import type { SchemaCheck } from './pipeline/schema-check.ts'
 import { rabbitOutbound } from './replays/outbound-rabbit.ts'
@@ -43,11 +44,20 @@ export function publishAgain(
   const outbound = scope.own(rabbitOutbound(publishing, clock))
   scope.own(startPublishing({ storage: postgresStorage(database), outbound, partitions, clock, log }))
   const groups = consumers.map(({ group }) => group)
+  const byGroup = new Map(consumers.map((consumer) => [consumer.group, consumer]))
+  const wants = (group: string, type: string): boolean => byGroup.get(group)?.wants(type) ?? false
   const ladders = consumers.map(({ ladderMs }) => ladderMs.reduce((sum, delayMs) => sum + delayMs, 0))
   scope.own(
     startReplayer({
       replaysUntil: (signal) =>
-        postgresReplays({ storage: postgresStorage(database), leaseMs: replayLeaseMs, groups, signal }),
+        postgresReplays({
+          storage: postgresStorage(database),
+          leaseMs: replayLeaseMs,
+          groups,
+          wants,
+          pages: postgresPages,
+          signal,
+        }),
       outbound,
       partitions,
       clock,
@@ -66,7 +76,17 @@ export interface Schemas {
 /** For people, if the configuration says where: what there is of failures, and what is to be done about them. */
 export async function serveApi(
   { config, scope, clock, random, log }: Start,
-  { schemas, files, observer }: { schemas: Schemas; files: ApiFiles; observer: ApiObserver },
+  {
+    schemas,
+    files,
+    observer,
+    consumers,
+  }: {
+    schemas: Schemas
+    files: ApiFiles
+    observer: ApiObserver
+    consumers: readonly ConfiguredConsumer[]
+  },
 ): Promise<RunningApi> {
   const pools = peopleSettings(config)
   const reading = scope.own(createDatabase(pools.reading))
@@ -76,9 +96,11 @@ export async function serveApi(
   // What is under way when the cloud stops has the grace of its requests.
   const cutOff = new AbortController()
   const surroundings = { clock, random, signal: cutOff.signal }
+  const dedups = new Map(consumers.map(({ group, dedup }) => [group, dedup]))
+  const known = (group: string): 'inbox' | 'own' | undefined => dedups.get(group)
   const checks = { checkSchema: schemas.check, schemas: schemas.registry }
   const deedsOn = (storage: Storage, isTrial = false): Deeds =>
-    postgresDeeds({ ...surroundings, ...checks, storage, isTrial })
+    postgresDeeds({ ...surroundings, ...checks, known, storage, isTrial })
   const previews = deedsOn(looking)
   const trying = trialStorage(writing)
   const onceOn =
@@ -90,7 +112,11 @@ export async function serveApi(
     events,
     reads: postgresReads(reading),
     tokens: postgresTokens(signIn),
-    deeds: { ...deedsOn(writing), preview: previews.preview.bind(previews) },
+    deeds: {
+      ...deedsOn(writing),
+      preview: previews.preview.bind(previews),
+      previewHistory: previews.previewHistory.bind(previews),
+    },
     workplace: postgresWorkplace({ doOnce: onceOn(writing) }),
     trial: { deeds: deedsOn(trying, true), workplace: postgresWorkplace({ doOnce: onceOn(trying) }) },
   }

@@ -41,6 +41,8 @@ export interface QueryResult<Row> {
 export interface EventIdentity {
   source: string
   id: string
+  /** Of a replay that is to have its effect again: new once in each. Absent: what comes from the gateways. */
+  generation?: string | undefined
 }
 
 export interface Inbox {

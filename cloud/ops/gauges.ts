@@ -121,14 +121,19 @@ function watchReplays({ replays }: CloudState, registers: Registry[]): void {
   ofAll('running', 'Replays that have not ended', (underWay) => underWay.replays)
   ofAll('oldest_seconds', 'Age of the oldest of them', ({ oldestAgeMs }) => oldestAgeMs / 1000)
   ofAll('still_seconds', 'How long nothing has moved in one of them', ({ stillMs }) => stillMs / 1000)
+  ofAll(
+    'history_left',
+    'Positions of history that replays out of history, and groups that begin at its beginning, have still before them',
+    ({ historyLeft }) => historyLeft,
+  )
   const letters: Gauge<'outcome'> = new Gauge({
     name: 'tidegate_cloud_replays_letters',
-    help: 'Letters of replays that have not ended: sent, and what became of them',
+    help: 'Letters and events of replays that have not ended: sent, and what became of them',
     labelNames: ['outcome'],
     registers,
     collect() {
-      const { sent, resolved, failed } = replays()
-      for (const [outcome, count] of Object.entries({ sent, resolved, failed }))
+      const { sent, resolved, failed, repeats } = replays()
+      for (const [outcome, count] of Object.entries({ sent, resolved, failed, repeats }))
         letters.set({ outcome }, count)
     },
   })

@@ -5,6 +5,7 @@ import type { Logger } from '../../src/log.ts'
 import { parseDuration } from '../../src/units.ts'
 import type { Delivery } from '../amqp/delivery.ts'
 import type { Transaction } from '../database/storage.ts'
+import type { ReplayMark } from '../replays/replayed.ts'
 import type { Breakers } from '../protection/breakers.ts'
 import { faultsOfDefinition, parseRate } from './definition-check.ts'
 
@@ -67,6 +68,8 @@ export interface HandlerContextOf<Tx> extends BatchContextOf<Tx> {
   /** 1 on the first attempt. */
   attempt: number
   delivery: Delivery
+  /** What it is the replay of; undefined: it comes from its gateway. */
+  replay: ReplayMark | undefined
 }
 
 export interface BatchEntry {
@@ -74,6 +77,8 @@ export interface BatchEntry {
   /** The wire text, verbatim. */
   text: string
   fault: TidegateError | undefined
+  /** What it is the replay of; undefined: it comes from its gateway. */
+  replay: ReplayMark | undefined
 }
 
 /** As the pipeline calls it: with all of the transaction. */

@@ -2,6 +2,7 @@ import type { Clock } from '../../src/clock.ts'
 import { codeOf, isAbort, messageOf, TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Letter } from '../amqp/delivery.ts'
+import { eventToSend } from './event-to-send.ts'
 import { letterToSend } from './letter-to-send.ts'
 import type { Outbound, Target } from './outbound.ts'
 import {
@@ -176,7 +177,13 @@ class Turn {
     const { replay, request } = this.#claimed
     const letters = await this.#replays.take(this.#claimed, lettersMax)
     try {
-      await this.#proven(letters.map((letter) => letterToSend(letter, replay, partitions)))
+      await this.#proven(
+        letters.map((one) =>
+          one.letter === undefined
+            ? eventToSend(one, replay, partitions)
+            : letterToSend(one, replay, partitions),
+        ),
+      )
     } catch (error) {
       if (!(error instanceof TidegateError && error.retryable)) throw error
       // The page stays open. Whoever has the next turn sees whether the replay is still to go on.
@@ -185,6 +192,8 @@ class Turn {
     }
     // Also of a page whose letters have all been settled meanwhile.
     await this.#replays.sent(this.#claimed)
+    // At the end of history as far as it can be read; what is under way there may still be of the replay.
+    if (request.history && letters.length === 0) return waitMs
     return (letters.length / (request.ratePerSecond ?? Infinity)) * 1000
   }
 

@@ -178,6 +178,10 @@ export const rooms: Readonly<Record<string, Room>> = {
     sentence: '`tidegate dead`, `where`, `groups`, `token`, `api`: the API from a terminal',
     mayImport: ['cloud/api/routes', 'cloud/api/rules', 'cloud/deeds', 'cloud/config.ts', 'cloud/os-user.ts'],
   },
+  'cloud/tool/replays': {
+    sentence: '`tidegate replay`: events of history to a group again, by the same API',
+    mayImport: ['cloud/tool', 'cloud/api/rules'],
+  },
   'cloud/tool/projections': {
     sentence: '`tidegate projections`, by the same API',
     mayImport: ['cloud/tool', 'cloud/api/rules'],
@@ -222,7 +226,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'cloud/history': {
     sentence: 'the record: every event once, and the ledger’s account',
-    mayImport: ['cloud/pipeline', 'cloud/database'],
+    mayImport: ['cloud/pipeline', 'cloud/replays', 'cloud/database'],
   },
   'cloud/projections': {
     sentence:

@@ -69,7 +69,7 @@ export interface HandlerContextOf<Tx> extends BatchContextOf<Tx> {
   attempt: number
   delivery: Delivery
   /** What it is the replay of; undefined: it comes from its gateway. */
-  replay: ReplayMark | undefined
+  replay?: ReplayMark | undefined
 }
 
 export interface BatchEntry {
@@ -78,7 +78,7 @@ export interface BatchEntry {
   text: string
   fault: TidegateError | undefined
   /** What it is the replay of; undefined: it comes from its gateway. */
-  replay: ReplayMark | undefined
+  replay?: ReplayMark | undefined
 }
 
 /** As the pipeline calls it: with all of the transaction. */

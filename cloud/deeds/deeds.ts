@@ -14,7 +14,7 @@ export interface Deeds {
   /**
    * Sends letters back to their group, those that match and are open now; or events of history that is stored now to a group. Answers once
    * that is on record; the replayer does it.
-   * @throws TidegateError `FILTER_EMPTY`, `DEED_INVALID`; of history `GROUP_UNKNOWN`, `REPLAY_TO_HISTORY`, `GENERATION_INAPPLICABLE`,
+   * @throws TidegateError `FILTER_EMPTY`, `DEED_INVALID`; of history `GROUP_UNKNOWN`, `REPLAY_TO_HISTORY`, `GENERATION_INAPPLICABLE`, `REPLAY_BEYOND_INBOX`,
    *   `CURSOR_INVALID`, `CURSOR_AHEAD`
    */
   replay(deed: Deed<ReplayRequest>): Promise<ReplayStarted>

@@ -1,5 +1,5 @@
 import { isDeadlock } from '../database/faults-postgres.ts'
-import type { EventIdentity, Transaction } from '../database/storage.ts'
+import type { Claim, Transaction } from '../database/storage.ts'
 import { conditionsOf, isOfItsEvent } from '../replays/filter.ts'
 import { appendDeed, type DeedParts, doOnce } from './deed-record.ts'
 import type { Deed, Discarded, LetterFilter } from './deeds.ts'
@@ -153,8 +153,8 @@ async function discardPiece(tx: Transaction, filter: LetterFilter, progress: Pro
   }
 }
 
-function byGroup(rows: readonly DiscardedRow[]): Map<string, EventIdentity[]> {
-  const groups = new Map<string, EventIdentity[]>()
+function byGroup(rows: readonly DiscardedRow[]): Map<string, Claim[]> {
+  const groups = new Map<string, Claim[]>()
   for (const { group, source, id, generation, ofEvent } of rows) {
     if (!ofEvent || source === null || id === null) continue
     groups.set(group, [...(groups.get(group) ?? []), { source, id, generation: generation ?? undefined }])

@@ -2,7 +2,7 @@ import { TidegateError } from '../../src/errors.ts'
 import type { Transaction } from '../database/storage.ts'
 import { compareCursors, cursorAheadIn, cursorFault, isCursor } from '../history/reader.ts'
 import { postgresPages } from '../history/replay-pages-postgres.ts'
-import { filterToKeep } from '../replays/history-source-postgres.ts'
+import { beyondInbox, filterToKeep, rememberedFrom } from '../replays/history-source-postgres.ts'
 import { isGeneration } from '../replays/replayed.ts'
 import type { HistorySelection, ReplayPace } from '../replays/replays.ts'
 import { deedInvalid } from './deed-record.ts'
@@ -15,7 +15,7 @@ export interface HistoryRequest extends ReplayPace {
 
 const groupSql = `select exists (select from tidegate.members where consumer_group = $1) as "isThere"`
 
-/** @throws TidegateError `GROUP_UNKNOWN`, `REPLAY_TO_HISTORY`, `GENERATION_INAPPLICABLE`, `CURSOR_INVALID`, `DEED_INVALID` */
+/** @throws TidegateError `GROUP_UNKNOWN`, `REPLAY_TO_HISTORY`, `GENERATION_INAPPLICABLE`, `REPLAY_BEYOND_INBOX`, `CURSOR_INVALID`, `DEED_INVALID` */
 async function refuseUnfit(
   tx: Transaction,
   { history, generation }: Pick<HistoryRequest, 'history' | 'generation'>,
@@ -32,6 +32,24 @@ async function refuseUnfit(
     throw deedInvalid('a generation has 1 to 64 letters, digits and ._-, the first a letter or a digit')
   if (generation !== undefined && dedup === 'own') throw inapplicable(group)
   if (!isCursor(after)) throw cursorFault()
+  if (generation === undefined) await refuseForgotten(tx, history)
+}
+
+const firstSql = `
+select (extract(epoch from stored_time) * 1000)::float8 as "storedMs" from tidegate.read_events($1, null, 1)`
+
+/** What can be seen at once; what comes up on the way stops the replay. */
+async function refuseForgotten(
+  tx: Transaction,
+  { group, after = '', fromMs }: HistorySelection,
+): Promise<void> {
+  const rememberedFromMs = await rememberedFrom(tx, group)
+  if (rememberedFromMs === undefined || (fromMs !== undefined && fromMs >= rememberedFromMs)) return
+  const { rows } = await tx.query<{ storedMs: number }>(firstSql, [after]).catch((error: unknown) => {
+    throw cursorAheadIn(error)
+  })
+  const [first] = rows
+  if (first && first.storedMs < rememberedFromMs) throw beyondInbox(group, rememberedFromMs)
 }
 
 const startSql = `

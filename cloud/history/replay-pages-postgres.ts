@@ -49,7 +49,14 @@ async function readOn(tx: Transaction, asked: PageAsked, isReadable: boolean): P
   }
 }
 
-function eventOf({ gateway, id, source, type, text }: FilteredEvent): HistoryPage['events'][number] {
+function eventOf({
+  gateway,
+  id,
+  source,
+  type,
+  text,
+  storedAt,
+}: FilteredEvent): HistoryPage['events'][number] {
   const [, , partitionkey = ''] = source.split('/')
-  return { gateway, id, type, partitionkey, text }
+  return { gateway, id, type, partitionkey, text, storedMs: storedAt.getTime() }
 }

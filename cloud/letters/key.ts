@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { withoutHeaders } from '../../src/amqp/property-block.ts'
 import type { Delivery } from '../amqp/delivery.ts'
-import type { EventIdentity } from '../database/storage.ts'
+import type { Claim } from '../database/storage.ts'
 
 /** Written on the way, by the broker and by us: what is delivered again may have others. */
 const onTheWay = /^(tidegate-|x-(death|first-death|last-death|delivery-count|acquired-count|opt-))/
@@ -14,7 +14,7 @@ const onTheWay = /^(tidegate-|x-(death|first-death|last-death|delivery-count|acq
  */
 export function letterKey(
   delivery: Pick<Delivery, 'propertyBlock' | 'text'>,
-  event: EventIdentity | undefined,
+  event: Claim | undefined,
 ): Buffer {
   const hash = createHash('sha256')
   if (event) {

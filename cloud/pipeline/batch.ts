@@ -9,7 +9,7 @@ import { countedOf, type Replayed, type SentLetter, type SettledEvent } from '..
 import { bounded } from './timeout.ts'
 import type { Parcel } from './judge.ts'
 import type { Statements } from '../database/statements.ts'
-import type { EventIdentity, Storage, Transaction } from '../database/storage.ts'
+import type { Claim, Storage, Transaction } from '../database/storage.ts'
 
 export interface TogetherOptions {
   consumer: ConfiguredConsumer
@@ -132,18 +132,18 @@ async function claim(
 ): Promise<Set<Parcel>> {
   const claiming = without(stale, parcels)
   if (claiming.length === 0) return new Set(stale)
-  const fresh = await tx.inbox.claim(group, claiming.map(identityOf))
+  const fresh = await tx.inbox.claim(group, claiming.map(claimOf))
   return new Set([...stale, ...claiming.filter((_, index) => !fresh[index])])
 }
 
 /** What there was no time for is claimed by the transaction that handles it. */
 async function giveBack(tx: Transaction, consumer: Consumer, parcels: readonly Parcel[]): Promise<void> {
   if (consumer.dedup !== 'inbox' || parcels.length === 0) return
-  await tx.inbox.release(consumer.group, parcels.map(identityOf))
+  await tx.inbox.release(consumer.group, parcels.map(claimOf))
 }
 
 /** A generation makes of an event another one, to whoever asks whether it was processed: once for each, on purpose (G4). */
-function identityOf({ event: { source, id }, replay }: Parcel): EventIdentity {
+function claimOf({ event: { source, id }, replay }: Parcel): Claim {
   return { source, id, generation: replay?.generation }
 }
 

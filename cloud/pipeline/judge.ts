@@ -20,7 +20,7 @@ export interface Parcel {
   /** The dead letter that it is the replay of. */
   sent: SentLetter | undefined
   /** What it is the replay of. */
-  replay: ReplayMark | undefined
+  replay?: ReplayMark | undefined
   /** A replay out of history has sent it, and the group takes its type no more: it is done, without an effect. */
   isUnwanted?: true
 }

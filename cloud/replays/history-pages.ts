@@ -22,7 +22,7 @@ export interface PageAsked {
 }
 
 export interface HistoryPage {
-  events: Omit<ReplayedEvent, 'group' | 'generation'>[]
+  events: (Omit<ReplayedEvent, 'group' | 'generation'> & { storedMs: number })[]
   /** Where to go on. */
   next: string
   /** There may be more by now. */

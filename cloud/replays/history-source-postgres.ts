@@ -1,3 +1,4 @@
+import { TidegateError } from '../../src/errors.ts'
 import type { Transaction } from '../database/storage.ts'
 import type { HistoryPages } from './history-pages.ts'
 import type { ClaimedReplay, HistorySelection, ReplayedEvent } from './replays.ts'
@@ -36,6 +37,31 @@ update tidegate.replays as r set returned = r.returned + own.back, sent = r.sent
   page_next = null, page_events = null, moved_at = clock_timestamp()
 from own where r.replay = own.replay returning own.back::float8 as returned`
 
+const beyondSql = `
+update tidegate.replays set state = 'stopping', reason = 'REPLAY_BEYOND_INBOX: ' || $2 where replay = $1 and state = 'running'`
+
+// A day more: whoever processes an event does it before or after history stores it. What was claimed before there were weeks is not counted on.
+const rememberedSql = `
+with remembered as (
+  select min(from_time) + interval '1 day' as at from tidegate.inbox_weeks where forgotten_at is null and name <> 'inbox')
+select (extract(epoch from at) * 1000)::float8 as "fromMs" from remembered, tidegate.inbox_groups as g
+where g.name = $1 and g.since < at`
+
+/** Since when what was stored is surely known to the inbox of a group, if it was processed; undefined: since the group began. */
+export async function rememberedFrom(tx: Transaction, group: string): Promise<number | undefined> {
+  const { rows } = await tx.query<{ fromMs: number }>(rememberedSql, [group])
+  return rows[0]?.fromMs
+}
+
+/** What the inbox has forgotten would have its effect again, and nobody has asked for that. */
+export function beyondInbox(group: string, rememberedFromMs: number): TidegateError {
+  return new TidegateError('REPLAY_BEYOND_INBOX', {
+    message: `the inbox of ${group} remembers what was stored since ${new Date(rememberedFromMs).toISOString()}, and older events, if it has processed them, would have their effect again`,
+    retryable: false,
+    hint: 'if that is what you want say so with a generation (--generation 2026-fix); else begin later (--from, --after)',
+  })
+}
+
 /** As it is kept: `history` is no condition on letters, so that no former version takes it for a replay of such. */
 export function filterToKeep({ group, ...history }: HistorySelection): object {
   return { group, history }
@@ -73,6 +99,11 @@ export function historySource(
         events.map((event) => ({ ...event, group, generation }))
       if (own.pageNext !== null) return toSend(await readAgain(pages, tx, { ...asked, upTo: own.pageNext }))
       const { events, next, exhausted } = await pages.read(tx, asked)
+      const rememberedFromMs = request.generation === undefined ? await rememberedFrom(tx, group) : undefined
+      if (rememberedFromMs !== undefined && events.some(({ storedMs }) => storedMs < rememberedFromMs)) {
+        await tx.query(beyondSql, [replay, beyondInbox(group, rememberedFromMs).message])
+        return []
+      }
       await tx.query(pageSql, [replay, next, events.length, exhausted])
       return toSend(events)
     },

@@ -117,6 +117,7 @@ const startReplay = route({
     'GROUP_UNKNOWN',
     'REPLAY_TO_HISTORY',
     'GENERATION_INAPPLICABLE',
+    'REPLAY_BEYOND_INBOX',
     'CURSOR_INVALID',
     'CURSOR_AHEAD',
   ],

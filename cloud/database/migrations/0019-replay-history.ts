@@ -26,6 +26,11 @@ comment on column tidegate.replays.page_next is 'Of history: the end of a page o
 comment on column tidegate.replays.looked is 'Of history: how many positions of total are behind it, whether their events were of the filter or not.';
 create unique index replays_start on tidegate.replays ((filter ->> 'group')) where source = 'start';
 
+-- Of groups of before it is not known when they began.
+alter table tidegate.inbox_groups add column since timestamptz not null default '-infinity';
+alter table tidegate.inbox_groups alter column since set default clock_timestamp();
+comment on column tidegate.inbox_groups.since is 'When it began: a replay of what may have been processed before the inbox remembers is refused.';
+
 alter table tidegate.dead_letters add column generation text;
 comment on column tidegate.dead_letters.generation is 'Of the replay out of history that has sent it: its own replays have it as well.';
 

@@ -15,6 +15,7 @@ import { partitions } from './0014-partitions.ts'
 import { series } from './0015-series.ts'
 import { reader } from './0016-reader.ts'
 import { projections } from './0017-projections.ts'
+import { inboxWeeks } from './0018-inbox-weeks.ts'
 import { replayHistory } from './0019-replay-history.ts'
 import type { Migration } from './migration.ts'
 
@@ -36,5 +37,6 @@ export const migrations: readonly Migration[] = [
   series,
   reader,
   projections,
+  inboxWeeks,
   replayHistory,
 ]

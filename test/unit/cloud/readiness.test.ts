@@ -31,7 +31,16 @@ test('a group that is held says by what, why, and what to do about it', () => {
     unheld: () => [],
     findings: () => undefined,
     letters: () => [],
-    replays: () => ({ replays: 0, oldestAgeMs: 0, stillMs: 0, sent: 0, resolved: 0, failed: 0 }),
+    replays: () => ({
+      replays: 0,
+      oldestAgeMs: 0,
+      stillMs: 0,
+      sent: 0,
+      resolved: 0,
+      failed: 0,
+      repeats: 0,
+      historyLeft: 0,
+    }),
     tls: { daysLeft: () => ({}), faulty: () => ({}) },
   })
   expect(checks['group.history']).toEqual({
@@ -61,7 +70,16 @@ function readyOf(pipeline: Pipeline, starveAfterMs: number): object {
     unheld: () => [],
     findings: () => undefined,
     letters: () => [],
-    replays: () => ({ replays: 0, oldestAgeMs: 0, stillMs: 0, sent: 0, resolved: 0, failed: 0 }),
+    replays: () => ({
+      replays: 0,
+      oldestAgeMs: 0,
+      stillMs: 0,
+      sent: 0,
+      resolved: 0,
+      failed: 0,
+      repeats: 0,
+      historyLeft: 0,
+    }),
     tls: { daysLeft: () => ({}), faulty: () => ({}) },
   })
   return checks['group.writer'] ?? {}
@@ -161,7 +179,16 @@ const projectionReadyOf = (doing: 'working' | 'halted', retryable?: boolean) => 
     unheld: () => [],
     findings: () => undefined,
     letters: () => [],
-    replays: () => ({ replays: 0, oldestAgeMs: 0, stillMs: 0, sent: 0, resolved: 0, failed: 0 }),
+    replays: () => ({
+      replays: 0,
+      oldestAgeMs: 0,
+      stillMs: 0,
+      sent: 0,
+      resolved: 0,
+      failed: 0,
+      repeats: 0,
+      historyLeft: 0,
+    }),
     tls: { daysLeft: () => ({}), faulty: () => ({}) },
   })
   return checks['projection.energy.3']

@@ -42,10 +42,9 @@ update tidegate.replays set state = 'stopping', reason = 'REPLAY_BEYOND_INBOX: '
 
 // A day more: whoever processes an event does it before or after history stores it. What was claimed before there were weeks is not counted on.
 const rememberedSql = `
-with remembered as (
-  select min(from_time) + interval '1 day' as at from tidegate.inbox_weeks where forgotten_at is null and name <> 'inbox')
-select (extract(epoch from at) * 1000)::float8 as "fromMs" from remembered, tidegate.inbox_groups as g
-where g.name = $1 and g.since < at`
+with kept as (select min(from_time) as since from tidegate.inbox_weeks where forgotten_at is null and name <> 'inbox')
+select (extract(epoch from kept.since + interval '1 day') * 1000)::float8 as "fromMs" from kept, tidegate.inbox_groups as g
+where g.name = $1 and g.since < kept.since`
 
 /** Since when what was stored is surely known to the inbox of a group, if it was processed; undefined: since the group began. */
 export async function rememberedFrom(tx: Transaction, group: string): Promise<number | undefined> {

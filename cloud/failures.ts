@@ -13,10 +13,13 @@ import { postgresWorkplace } from './api/writes/workplace-postgres.ts'
 import { createDatabase, type Database } from './database/database-postgres.ts'
 import { postgresStorage } from './database/storage-postgres.ts'
 import type { Storage } from './database/storage.ts'
+import { beginGroup } from './deeds/begin-postgres.ts'
 import { doOnce } from './deeds/deed-record.ts'
 import { postgresDeeds } from './deeds/deeds-postgres.ts'
 import type { Deeds } from './deeds/deeds.ts'
 import { startPublishing } from './deeds/publishing.ts'
+import { postgresBeginnings } from './groups/beginning-postgres.ts'
+import { beginningLeaseMs, type GroupOptions } from './groups/group.ts'
 import { postgresPages } from './history/replay-pages-postgres.ts'
 import type { ConfiguredConsumer } from './pipeline/definition.ts'
 import type { SchemaCheck } from './pipeline/schema-check.ts'
@@ -44,8 +47,7 @@ export function publishAgain(
   const outbound = scope.own(rabbitOutbound(publishing, clock))
   scope.own(startPublishing({ storage: postgresStorage(database), outbound, partitions, clock, log }))
   const groups = consumers.map(({ group }) => group)
-  const byGroup = new Map(consumers.map((consumer) => [consumer.group, consumer]))
-  const wants = (group: string, type: string): boolean => byGroup.get(group)?.wants(type) ?? false
+  const wants = wantsOf(consumers)
   const ladders = consumers.map(({ ladderMs }) => ladderMs.reduce((sum, delayMs) => sum + delayMs, 0))
   scope.own(
     startReplayer({
@@ -65,6 +67,35 @@ export function publishAgain(
       settleWithinMs: Math.max(0, ...ladders) + settleSlackMs,
     }),
   )
+}
+
+/** For groups that begin at the beginning of history, if there are any: who knows how far they are, and what publishes for them. */
+export function beginningParts(
+  { scope, clock, random, signal }: Start,
+  {
+    publishing,
+    database,
+    consumers,
+  }: { publishing: AmqpConnection; database: Database; consumers: readonly ConfiguredConsumer[] },
+): Pick<GroupOptions, 'beginnings' | 'outbound'> {
+  if (!consumers.some(({ from }) => from === 'beginning')) return {}
+  const storage = postgresStorage(database)
+  const outbound = scope.own(rabbitOutbound(publishing, clock))
+  const beginnings = postgresBeginnings({
+    storage,
+    pages: postgresPages,
+    wants: wantsOf(consumers),
+    begin: (group) => beginGroup(group, { storage, clock, random, signal }),
+    leaseMs: beginningLeaseMs,
+    // What is under way when the cloud stops ends with its groups.
+    signal: new AbortController().signal,
+  })
+  return { beginnings, outbound }
+}
+
+function wantsOf(consumers: readonly ConfiguredConsumer[]): (group: string, type: string) => boolean {
+  const byGroup = new Map(consumers.map((consumer) => [consumer.group, consumer]))
+  return (group, type) => byGroup.get(group)?.wants(type) ?? false
 }
 
 /** What events are checked against. */

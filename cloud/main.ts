@@ -17,7 +17,7 @@ import { migrateDatabase } from './database/migrate-postgres.ts'
 import { migrations } from './database/migrations/all.ts'
 import { replayedIn } from './replays/replayed-postgres.ts'
 import { postgresStorage } from './database/storage-postgres.ts'
-import { publishAgain, type Schemas, serveApi } from './failures.ts'
+import { beginningParts, publishAgain, type Schemas, serveApi } from './failures.ts'
 import { readHeld } from './history/horizon-postgres.ts'
 import { watchHorizon } from './history/horizon-watch.ts'
 import { startPreparing } from './history/partitions-postgres.ts'
@@ -116,11 +116,13 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const ops = createOps(opsSettings(config, state))
     const onFatal = (error: unknown): void => failed.abort(error)
     const lines = { consuming, publishing, letters, database, observer: ops.pipeline, onFatal }
-    const shared = await sharedByGroups(start, { ...lines, checkSchema: schemas.check })
+    const again = { publishing, database, consumers }
+    const all = { ...lines, ...beginningParts(start, again), checkSchema: schemas.check }
+    const shared = await sharedByGroups(start, all)
     const guards = guardsOf(start, database, consumers, (group) => sharing?.membersOf(group) ?? 1)
     for (const { consumer, guard } of guards)
       groups.push(scope.own(await startGroup({ ...shared, consumer, guard })))
-    publishAgain(start, { publishing, database, consumers })
+    publishAgain(start, again)
 
     sharing = share(start, database, groups)
     scope.own(
@@ -273,7 +275,15 @@ function guardsOf(
 
 type Lines = Pick<
   GroupOptions,
-  'consuming' | 'publishing' | 'letters' | 'database' | 'observer' | 'onFatal' | 'checkSchema'
+  | 'consuming'
+  | 'publishing'
+  | 'letters'
+  | 'database'
+  | 'observer'
+  | 'onFatal'
+  | 'checkSchema'
+  | 'beginnings'
+  | 'outbound'
 >
 
 /** What every group is started with. */

@@ -220,6 +220,7 @@ export const rooms: Readonly<Record<string, Room>> = {
       'cloud/protection',
       'cloud/letters',
       'cloud/queues',
+      'cloud/replays',
       'cloud/amqp',
       'cloud/database',
     ],

@@ -52,6 +52,9 @@ update tidegate.replays set state = $3, looked = case when $3 = 'done' then tota
   claimed_until = null, reason = case when $3 = 'done' then reason else coalesce(reason, 'stopped by hand') end
 where replay = $1 and claim = $2`
 
+const releaseSql = `
+update tidegate.replays set claim = null, claimed_until = null where replay = $1 and claim = $2 and ended_at is null`
+
 /** One row of `tidegate.replays` for each group that begins: as a replay of all of history, which the group does itself. */
 export function postgresBeginnings(options: BeginningsOptions): Beginnings {
   const { storage, pages, wants, leaseMs, signal } = options
@@ -93,6 +96,7 @@ export function postgresBeginnings(options: BeginningsOptions): Beginnings {
       (await ask<{ settled: number }>(settledSql, [replay]))?.settled ?? 0,
     close: ({ replay, claim }) =>
       run(async (tx) => void (await tx.query(closeSql, [replay, claim, await pages.end(tx)]))),
+    release: async ({ replay, claim }) => void (await change(releaseSql, [replay, claim])),
     end: async ({ replay, claim }, state) => void (await change(endSql, [replay, claim, state])),
   }
 }

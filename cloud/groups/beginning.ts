@@ -27,6 +27,8 @@ export interface Beginnings {
   /** From now on it ends: with what is stored by now. */
   close(claimed: ClaimedBeginning): Promise<void>
   end(claimed: ClaimedBeginning, state: 'done' | 'stopped'): Promise<void>
+  /** Any instance may have it at once. */
+  release(claimed: ClaimedBeginning): Promise<void>
 }
 
 export interface ClaimedBeginning {
@@ -133,7 +135,7 @@ class RunningBeginning implements Beginning {
         else {
           this.#keptAtMs = askedAtMs
           this.#state = 'running'
-          await this.#goOn(claimed)
+          await this.#goOn(claimed).finally(() => beginnings.release(claimed).catch(() => {}))
         }
       } catch (error) {
         if (signal.aborted || isAbort(error)) continue

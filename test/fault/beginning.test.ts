@@ -41,8 +41,8 @@ test('a new group has all of history and then what comes, in the order of each d
   const sending = new AbortController()
   const sent = (async () => {
     while (!sending.signal.aborted) {
-      await publishSome(1)
-      await systemClock.sleep(10)
+      await bench.publish([ledger.next(devices[ledger.sequence % devices.length] as string)])
+      await systemClock.sleep(20)
     }
   })()
   const config = (): object =>

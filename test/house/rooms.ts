@@ -214,7 +214,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     mayImport: ['cloud/amqp', 'cloud/database', 'cloud/database/migrations', 'cloud/database-choice.ts'],
   },
   'cloud/groups': {
-    sentence: 'groups at work, and shared among instances',
+    sentence: 'groups at work, shared among instances, and new ones from the beginning of history on',
     mayImport: [
       'cloud/pipeline',
       'cloud/protection',
@@ -273,7 +273,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'cloud/replays': {
     sentence:
-      'dead letters on their way back: the rule, the worker, patches; what the cloud publishes itself',
+      'dead letters and events of history on their way to a group again: the rule, the worker, patches; what the cloud publishes itself',
     mayImport: ['cloud/amqp', 'cloud/database'],
   },
   'cloud/queues': {

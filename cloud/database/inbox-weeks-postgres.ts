@@ -3,18 +3,21 @@ import type { Statements } from './statements.ts'
 /** A week after its border may meet transactions that claimed before it; a statement that claims lasts no longer than that. */
 const settledAfterMs = 5 * 60_000
 /** While it may, whoever claims asks again so often whether it still does. */
-const guardedMs = 10 * 60_000
+export const guardedMs = 5_000
 /** A week that is forgotten is asked for as long as that at the most, and dropped a day later. */
 const validMs = 3_600_000
-export const weekMs = 7 * 24 * 3_600_000
+
+interface Week {
+  name: string
+  fromMs: number
+}
 
 /** Which tables a claim has to do with, from when until when by the server's clock. */
 export interface Weeks {
   /** Where claims go. */
-  own: string
-  ownFromMs: number
+  own: Week
   /** The week before: where they go as well, and first, because a rival may be at work that claimed there and has not committed. */
-  guard: string | undefined
+  guard: Week | undefined
   /** What else is kept. */
   others: readonly string[]
   /** What was claimed before there were weeks is kept, too. */
@@ -75,22 +78,20 @@ export async function readWeeks(statements: Statements, memory: InboxMemory): Pr
 
 function weeksOf(rows: readonly WeekRow[], memory: InboxMemory): Weeks | undefined {
   const [, , , nowMs = 0, xmin = '0', xmax = '0'] = rows[0] ?? []
-  const own = rows.find(
-    ([, fromMs, untilMs]) => Number.isFinite(fromMs) && fromMs <= nowMs && nowMs < untilMs,
-  )
+  const there = rows.map(([name, fromMs, untilMs]) => ({ name, fromMs, untilMs }))
+  const weeks = there.filter(({ name }) => name !== former)
+  const own = weeks.find(({ fromMs, untilMs }) => fromMs <= nowMs && nowMs < untilMs)
   if (own === undefined) return undefined
-  const [name, ownFromMs, ownUntilMs] = own
-  const before = rows.find(([, fromMs]) => fromMs === ownFromMs - weekMs)?.[0]
   const standing = { nowMs, xmin: BigInt(xmin), xmax: BigInt(xmax) }
-  const guard = before === undefined || memory.isSettled(ownFromMs, standing) ? undefined : before
+  const before = weeks.find(({ untilMs }) => untilMs === own.fromMs)
+  const guard = before && memory.isSettled(own.fromMs, standing) ? undefined : before
   return {
-    own: name,
-    ownFromMs,
+    own,
     guard,
-    others: rows.map(([week]) => week).filter((week) => ![name, guard, former].includes(week)),
-    hasFormer: rows.some(([week]) => week === former),
-    validFromMs: ownFromMs,
-    validUntilMs: Math.min(ownUntilMs, nowMs + (guard === undefined ? validMs : guardedMs)),
+    others: weeks.filter((week) => week !== own && week !== guard).map(({ name }) => name),
+    hasFormer: weeks.length < there.length,
+    validFromMs: own.fromMs,
+    validUntilMs: Math.min(own.untilMs, nowMs + (guard === undefined ? validMs : guardedMs)),
   }
 }
 

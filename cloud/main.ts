@@ -116,13 +116,11 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const ops = createOps(opsSettings(config, state))
     const onFatal = (error: unknown): void => failed.abort(error)
     const lines = { consuming, publishing, letters, database, observer: ops.pipeline, onFatal }
-    const again = { publishing, database, consumers }
-    const all = { ...lines, ...beginningParts(start, again), checkSchema: schemas.check }
-    const shared = await sharedByGroups(start, all)
+    const shared = await sharedByGroups(start, { ...lines, checkSchema: schemas.check, consumers })
     const guards = guardsOf(start, database, consumers, (group) => sharing?.membersOf(group) ?? 1)
     for (const { consumer, guard } of guards)
       groups.push(scope.own(await startGroup({ ...shared, consumer, guard })))
-    publishAgain(start, again)
+    publishAgain(start, { publishing, database, consumers })
 
     sharing = share(start, database, groups)
     scope.own(
@@ -132,12 +130,8 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const check = checkQueues(start, tls, groups)
 
     const opsServer = scope.own(await ops.start())
-    const { port: apiPort } = await serveApi(start, {
-      schemas,
-      files: api,
-      observer: ops.api,
-      consumers,
-    })
+    const forApi = { schemas, files: api, observer: ops.api, consumers }
+    const { port: apiPort } = await serveApi(start, forApi)
     const ports = { opsPort: opsServer.port, apiPort }
     log.info({ groups: groups.map(({ name }) => name), ...ports }, 'the cloud is running')
     parts.onStarted?.(ports)
@@ -275,24 +269,20 @@ function guardsOf(
 
 type Lines = Pick<
   GroupOptions,
-  | 'consuming'
-  | 'publishing'
-  | 'letters'
-  | 'database'
-  | 'observer'
-  | 'onFatal'
-  | 'checkSchema'
-  | 'beginnings'
-  | 'outbound'
->
+  'consuming' | 'publishing' | 'letters' | 'database' | 'observer' | 'onFatal' | 'checkSchema'
+> & { consumers: readonly ConfiguredConsumer[] }
 
 /** What every group is started with. */
-async function sharedByGroups(start: Start, lines: Lines): Promise<Omit<GroupOptions, 'consumer' | 'guard'>> {
+async function sharedByGroups(
+  start: Start,
+  { consumers, ...lines }: Lines,
+): Promise<Omit<GroupOptions, 'consumer' | 'guard'>> {
   const { config, scope, clock, random, log, signal } = start
   const { publishing, database } = lines
   return {
     ...groupSettings(config),
     ...lines,
+    ...beginningParts(start, { publishing, database, consumers }),
     clock,
     random,
     log,

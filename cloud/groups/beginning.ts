@@ -135,7 +135,11 @@ class RunningBeginning implements Beginning {
         else {
           this.#keptAtMs = askedAtMs
           this.#state = 'running'
-          await this.#goOn(claimed).finally(() => beginnings.release(claimed).catch(() => {}))
+          try {
+            await this.#goOn(claimed)
+          } finally {
+            await beginnings.release(claimed).catch(() => {})
+          }
         }
       } catch (error) {
         if (signal.aborted || isAbort(error)) continue
@@ -197,25 +201,35 @@ class RunningBeginning implements Beginning {
 
   /** Resolves when all of them are settled, or there is no point in waiting. */
   async #handOver(claimed: ClaimedBeginning, events: HistoryPage['events']): Promise<void> {
-    const { group, partitions, onDelivery, clock, leaseMs } = this.#options
-    const { signal } = this.#stopping
-    let left = events.length
-    let tellSettled = (): void => {}
-    const settled = new Promise<void>((resolve) => (tellSettled = resolve))
+    if (events.length === 0) return
+    const { group, partitions, onDelivery, clock } = this.#options
     const isLost = (): boolean => !this.#isOurs
-    for (const event of events) {
+    const settled = new Promise<boolean>((resolve) => {
+      let left = events.length
       const ack = (): void => {
-        if (--left === 0) tellSettled()
+        if (--left === 0) resolve(true)
       }
-      onDelivery(createHistoryDelivery(event, { group, partitions, isLost, ack, nowMs: clock.now() }))
+      for (const event of events)
+        onDelivery(createHistoryDelivery(event, { group, partitions, isLost, ack, nowMs: clock.now() }))
+    })
+    while (this.#isOurs && !this.#stopping.signal.aborted) {
+      if (await this.#waitsFor(settled)) return
+      await this.#keep(claimed).catch(() => {})
     }
-    while (left > 0 && this.#isOurs && !signal.aborted) {
-      const waiting = new AbortController()
-      const pause = clock.sleep(leaseMs / 4, AbortSignal.any([signal, waiting.signal])).catch(() => {})
-      await Promise.race([settled, pause])
-      waiting.abort()
-      if (left > 0) await this.#keep(claimed).catch(() => {})
-    }
+  }
+
+  /** For a part of the lease. */
+  async #waitsFor(settled: Promise<boolean>): Promise<boolean> {
+    const { clock, leaseMs } = this.#options
+    const waiting = new AbortController()
+    const signal = AbortSignal.any([this.#stopping.signal, waiting.signal])
+    const pause = clock.sleep(leaseMs / 4, signal).then(
+      () => false,
+      () => false,
+    )
+    const isSettled = await Promise.race([settled, pause])
+    waiting.abort()
+    return isSettled
   }
 
   async #keep(claimed: ClaimedBeginning): Promise<boolean> {

@@ -122,7 +122,7 @@ const startReplay = route({
     'CURSOR_AHEAD',
   ],
   async handle(asked, parts) {
-    const { reason, filter, history, generation, dryRun, ...how } = asked.body
+    const { reason, generation, dryRun, ...how } = asked.body
     const deeds = offered(parts.deeds, 'replay letters')
     const source = sourceOf(asked.body)
     refuseOthers(asked.caller, source)

@@ -71,6 +71,10 @@ async function replay(history: HistorySelection, more: object = {}): Promise<Rep
   return ended(started.replay)
 }
 
+async function sentOf(history: Omit<HistorySelection, 'group'>): Promise<number> {
+  return (await replay({ group: 'one', ...history })).sent
+}
+
 function ended(number: number): Promise<ReplayState> {
   return until(async () => {
     const state = await bench.deeds.replayState(number)
@@ -110,8 +114,6 @@ describe('a replay out of history', () => {
     const [third] = await bench.rows<{ cursor: string }>(
       `select cursor from tidegate.read_events() where gateway = 'gateway-1' order by position offset 2 limit 1`,
     )
-    const sentOf = async (history: Omit<HistorySelection, 'group'>): Promise<number> =>
-      (await replay({ group: 'one', ...history })).sent
     const atMs = Date.parse('2026-01-01T00:00:00.000Z')
     const sent = await Promise.all([
       sentOf({ types: ['com.acme.power'] }),

@@ -55,47 +55,43 @@ class World {
   async run(): Promise<void> {
     for (let step = 0; step < 12; step++) this.#step()
     while (!this.#isOver) {
-      const { promise, beginning } = this.#live()
-      await promise
-      void beginning.close()
+      const beginning = await this.#live()
+      beginning.stop()
     }
     while (this.#published < this.#total) this.#publish()
     for (const event of this.#groupQueue) this.#handle(event)
   }
 
   /** One life of an instance: until it is killed, or its queues may be read. */
-  #live(): { promise: Promise<void>; beginning: Beginning } {
-    const life = ++this.#life
-    let tellKilled = (): void => {}
-    const killed = new Promise<void>((resolve) => (tellKilled = resolve))
-    /** What a dead process has asked for is not answered. */
-    const step = async <T>(work: () => T): Promise<T> => {
-      const alive = (): boolean => this.#life === life
-      await new Promise(setImmediate)
-      if (!alive()) return new Promise<never>(() => {})
-      for (let steps = Math.floor(this.#random() * 4); steps > 0; steps--) this.#step()
-      const result = work()
-      if (this.#kills < 5 && this.#random() < 0.15) {
+  #live(): Promise<Beginning> {
+    return new Promise((resolve) => {
+      const life = ++this.#life
+      /** What a dead process has asked for is not answered. */
+      const step = async <T>(work: () => T): Promise<T> => {
+        await new Promise(setImmediate)
+        if (this.#life !== life) return new Promise<never>(() => {})
+        for (let steps = Math.floor(this.#random() * 4); steps > 0; steps--) this.#step()
+        const result = work()
+        if (this.#kills >= 5 || this.#random() >= 0.15) return result
         this.#kills++
         this.#life++
-        tellKilled()
+        resolve(beginning)
         return new Promise<never>(() => {})
       }
-      return result
-    }
-    const beginning = startBeginning({
-      group: 'newcomer',
-      partitions: 1,
-      beginnings: this.#beginnings(step),
-      outbound: { send: () => step(() => void this.#historyQueue.push('marker')) },
-      bind: () => step(() => this.#bind()),
-      onDelivery: (delivery) =>
-        void step(() => this.#handle(Number(delivery.text.toString()))).then(() => delivery.ack()),
-      leaseMs: 60_000,
-      clock,
-      log: silentLog,
+      const beginning = startBeginning({
+        group: 'newcomer',
+        partitions: 1,
+        beginnings: this.#beginnings(step),
+        outbound: { send: () => step(() => void this.#historyQueue.push('marker')) },
+        bind: () => step(() => this.#bind()),
+        onDelivery: (delivery) =>
+          void step(() => this.#handle(Number(delivery.text.toString()))).then(() => delivery.ack()),
+        leaseMs: 60_000,
+        clock,
+        log: silentLog,
+      })
+      void beginning.over.then(() => resolve(beginning))
     })
-    return { promise: Promise.race([beginning.over, killed]), beginning }
   }
 
   #beginnings(step: <T>(work: () => T) => Promise<T>): Beginnings {
@@ -135,16 +131,14 @@ class World {
 
   #read(after: number, max: number): Awaited<ReturnType<Beginnings['read']>> {
     const end = Math.min(after + max, this.#through ?? this.#stored.length)
-    const events = this.#stored
-      .slice(after, end)
-      .map((event) => ({
-        id: String(event),
-        gateway: 'g',
-        type: 'a.b',
-        partitionkey: 'd',
-        text: String(event),
-        storedMs: 0,
-      }))
+    const events = this.#stored.slice(after, end).map((event) => ({
+      id: String(event),
+      gateway: 'g',
+      type: 'a.b',
+      partitionkey: 'd',
+      text: String(event),
+      storedMs: 0,
+    }))
     const more = end < (this.#through ?? this.#stored.length)
     return { events, next: String(end), more, exhausted: this.#through !== undefined && !more }
   }

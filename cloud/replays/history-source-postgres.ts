@@ -28,10 +28,10 @@ update tidegate.replays set cursor = to_json(page_next), sent = sent + page_even
   page_next = null, page_events = null, moved_at = clock_timestamp()
 where replay = $1 and claim = $2 and page_next is not null`
 
-/** Of a page that is open its events count as sent, and as those of which nothing is known; the cursor stays in front of them. */
+/** Of a page that is open its events count as sent, and as those of which nothing is known; the cursor stays in front of them. Without one it is all that nothing was heard of. */
 export const historyGiveBackSql = `
 with own as (
-  select replay, greatest(0, sent + coalesce(page_events, 0) - resolved - failed - repeats - returned) as back, coalesce(page_events, 0) as open
+  select replay, case when page_next is null then greatest(0, sent - resolved - failed - repeats - returned) else page_events end as back, coalesce(page_events, 0) as open
   from tidegate.replays where replay = $1 and claim = $2 for update)
 update tidegate.replays as r set returned = r.returned + own.back, sent = r.sent + own.open, step_sent = r.step_sent + own.open,
   page_next = null, page_events = null, moved_at = clock_timestamp()

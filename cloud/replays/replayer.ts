@@ -90,7 +90,8 @@ class Turn {
   readonly #moves: MoveOptions
 
   constructor(claimed: ClaimedReplay, replays: Replays, options: ReplayerOptions, signal: AbortSignal) {
-    const { pageMax = 50, outstandingMax = 1_000, settleWithinMs } = options
+    // What lies in history is smaller than what once failed with all of its story.
+    const { pageMax = claimed.request.history ? 200 : 50, outstandingMax = 1_000, settleWithinMs } = options
     const { ratePerSecond = Infinity } = claimed.request
     this.#claimed = claimed
     this.#replays = replays

@@ -104,7 +104,8 @@ export function postgresReplays(options: ReplaysOptions): Replays {
 }
 
 const endSql = `
-update tidegate.replays set state = $3, reason = coalesce(reason, $4), ended_at = clock_timestamp(), claim = null, claimed_until = null
+update tidegate.replays set state = $3, reason = coalesce(reason, $4), looked = case when $3 = 'done' and source = 'history' then total else looked end,
+  ended_at = clock_timestamp(), claim = null, claimed_until = null
 where replay = $1 and claim = $2`
 
 /** What somebody else had in hand when it came by was left to him; it is said how many of those are open. */

@@ -36,7 +36,7 @@ update tidegate.replays as r set cursor = to_json($4::text), sent = sent + $5, t
   looked = greatest(0, least(greatest(total, p.last - first_position), nullif(split_part($4, '.', 3), '')::bigint - first_position)),
   claimed_until = clock_timestamp() + $3 * interval '1 ms', moved_at = clock_timestamp()
 from (select coalesce(nullif(split_part(tidegate.horizon(), '.', 3), '')::bigint, 0) as last) as p
-where replay = $1 and claim = $2 and ended_at is null`
+where replay = $1 and claim = $2 and ended_at is null returning state`
 
 const markerSql = `
 select e.id, e.body::text as text from tidegate.events as e join tidegate.replays as r on r.replay = $1 and r.deed::text = e.id
@@ -63,6 +63,8 @@ export function postgresBeginnings(options: BeginningsOptions): Beginnings {
     (await run((tx) => tx.query<Row>(sql, values))).rows[0]
   const change = async (sql: string, values: unknown[]): Promise<boolean> =>
     (await run((tx) => tx.query(sql, values))).rowCount > 0
+  const kept = async (sql: string, values: unknown[]): Promise<'running' | 'stopping' | undefined> =>
+    (await ask<{ state: 'running' | 'stopping' }>(sql, values))?.state
   const standing: Beginnings['standing'] = async (group) => {
     const row = await ask<{ isOver: boolean }>(standingSql, [group])
     return row && (row.isOver ? 'over' : 'under-way')
@@ -76,9 +78,7 @@ export function postgresBeginnings(options: BeginningsOptions): Beginnings {
       if (row) return { ...row, claim, group }
       return (await standing(group)) === 'over' ? 'over' : undefined
     },
-    async keep({ replay, claim }) {
-      return (await ask<{ state: 'running' | 'stopping' }>(keepSql, [replay, claim, leaseMs]))?.state
-    },
+    keep: ({ replay, claim }) => kept(keepSql, [replay, claim, leaseMs]),
     read: ({ replay, claim, group }, after, max) =>
       run(async (tx) => {
         const { rows } = await tx.query<{ through: string | null }>(throughSql, [replay, claim])
@@ -86,7 +86,7 @@ export function postgresBeginnings(options: BeginningsOptions): Beginnings {
         const asked = { after, through, selection: { group }, max }
         return pages.read(tx, { ...asked, wants: (type) => wants(group, type) })
       }),
-    passed: ({ replay, claim }, next, events) => change(passedSql, [replay, claim, leaseMs, next, events]),
+    passed: ({ replay, claim }, next, events) => kept(passedSql, [replay, claim, leaseMs, next, events]),
     async marker({ replay }) {
       const marker = await ask<{ id: string; text: string }>(markerSql, [replay])
       if (!marker) throw new Error('the deed of the beginning is not in the ledger')

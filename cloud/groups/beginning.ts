@@ -14,12 +14,12 @@ export interface Beginnings {
   begin(group: string): Promise<void>
   /** For one instance at a time. Undefined: another has it. */
   claim(group: string): Promise<ClaimedBeginning | 'over' | undefined>
-  /** Keeps the claim. Undefined: it is lost; `stopping`: a person wants the group to go on without the rest. */
-  keep(claimed: ClaimedBeginning): Promise<'running' | 'stopping' | undefined>
+  /** Keeps the claim. */
+  keep(claimed: ClaimedBeginning): Promise<Kept>
   /** The next events that the group takes. */
   read(claimed: ClaimedBeginning, after: string, max: number): Promise<HistoryPage>
-  /** Everything up to `next` is settled. False: the claim is lost. */
-  passed(claimed: ClaimedBeginning, next: string, events: number): Promise<boolean>
+  /** Everything up to `next` is settled. Keeps the claim as well. */
+  passed(claimed: ClaimedBeginning, next: string, events: number): Promise<Kept>
   /** An event of the record that history has: whatever lies before it in a queue of history's is stored when this is settled. */
   marker(claimed: ClaimedBeginning): Promise<{ id: string; text: string }>
   /** In how many partitions of history it was settled. */
@@ -30,6 +30,9 @@ export interface Beginnings {
   /** Any instance may have it at once. */
   release(claimed: ClaimedBeginning): Promise<void>
 }
+
+/** Undefined: the claim is lost. `stopping`: a person wants the group to go on without the rest. */
+type Kept = 'running' | 'stopping' | undefined
 
 export interface ClaimedBeginning {
   replay: number
@@ -97,7 +100,7 @@ class RunningBeginning implements Beginning {
   #tellOver = (): void => {}
   /** When the claim was last known to be ours, ms of a steady clock. */
   #keptAtMs = -Infinity
-  #state: 'running' | 'stopping' | undefined
+  #state: Kept
 
   constructor(options: BeginningOptions) {
     this.#options = options
@@ -163,13 +166,13 @@ class RunningBeginning implements Beginning {
       const { events, next, more, exhausted } = await beginnings.read(claimed, cursor, pageMax)
       await this.#handOver(claimed, events)
       if (!this.#isOurs || signal.aborted) return
-      if (next !== cursor && !(await beginnings.passed(claimed, next, events.length))) return
+      if (next !== cursor && !(await this.#kept(beginnings.passed(claimed, next, events.length)))) return
       cursor = next
       if (isClosed && exhausted) return this.#end(claimed, 'done')
       if (more || events.length > 0) continue
       if (isClosed) await clock.sleep(lookEveryMs, signal)
       else isClosed = await this.#reachEnd(claimed)
-      await this.#keep(claimed)
+      await this.#kept(beginnings.keep(claimed))
     }
   }
 
@@ -193,7 +196,7 @@ class RunningBeginning implements Beginning {
         )
       }
       await clock.sleep(lookEveryMs / 5, signal)
-      if (!(await this.#keep(claimed))) return false
+      if (!(await this.#kept(beginnings.keep(claimed)))) return false
     }
     await beginnings.close(claimed)
     return true
@@ -202,7 +205,7 @@ class RunningBeginning implements Beginning {
   /** Resolves when all of them are settled, or there is no point in waiting. */
   async #handOver(claimed: ClaimedBeginning, events: HistoryPage['events']): Promise<void> {
     if (events.length === 0) return
-    const { group, partitions, onDelivery, clock } = this.#options
+    const { group, partitions, beginnings, onDelivery, clock } = this.#options
     const isLost = (): boolean => !this.#isOurs
     const settled = new Promise<boolean>((resolve) => {
       let left = events.length
@@ -214,7 +217,7 @@ class RunningBeginning implements Beginning {
     })
     while (this.#isOurs && !this.#stopping.signal.aborted) {
       if (await this.#waitsFor(settled)) return
-      await this.#keep(claimed).catch(() => {})
+      await this.#kept(beginnings.keep(claimed)).catch(() => {})
     }
   }
 
@@ -232,9 +235,10 @@ class RunningBeginning implements Beginning {
     return isSettled
   }
 
-  async #keep(claimed: ClaimedBeginning): Promise<boolean> {
+  /** Asked for now: what it says of the claim, and since when that holds. */
+  async #kept(asked: Promise<Kept>): Promise<boolean> {
     const askedAtMs = this.#options.clock.monotonicMs()
-    this.#state = await this.#options.beginnings.keep(claimed)
+    this.#state = await asked
     if (this.#state !== undefined) this.#keptAtMs = askedAtMs
     return this.#state !== undefined
   }

@@ -7,8 +7,12 @@ import { silentLog } from '../../../src/log.ts'
 type Fault = 'markers-not-waited-for' | 'bound-behind-the-end' | 'queues-read-at-once'
 
 /** Whatever it waits for comes in the next turn. */
+let nowMs = 0
+const leaseMs = 60_000
 const clock = {
   ...systemClock,
+  // Each look takes a while: what is not kept is lost.
+  monotonicMs: (): number => (nowMs += leaseMs / 40),
   sleep: (_ms: number, signal?: AbortSignal): Promise<void> =>
     new Promise((done, failed) =>
       setImmediate(() => (signal?.aborted ? failed(signal.reason as Error) : done())),
@@ -44,12 +48,18 @@ class World {
   #through: number | undefined
   #isOver = false
   readonly had: number[] = []
+  /** How often somebody took it. */
+  claims = 0
+  ended: string | undefined
+  #state: 'running' | 'stopping' = 'running'
   #life = 0
   #kills = 0
+  readonly #killsMax: number
 
-  constructor(seed: number, fault?: Fault) {
+  constructor(seed: number, fault?: Fault, killsMax = 5) {
     this.#random = randomOf(seed)
     this.#fault = fault
+    this.#killsMax = killsMax
   }
 
   async run(): Promise<void> {
@@ -72,7 +82,7 @@ class World {
         if (this.#life !== life) return new Promise<never>(() => {})
         for (let steps = Math.floor(this.#random() * 4); steps > 0; steps--) this.#step()
         const result = work()
-        if (this.#kills >= 5 || this.#random() >= 0.15) return result
+        if (this.#kills >= this.#killsMax || this.#random() >= 0.15) return result
         this.#kills++
         this.#life++
         resolve(beginning)
@@ -86,12 +96,17 @@ class World {
         bind: () => step(() => this.#bind()),
         onDelivery: (delivery) =>
           void step(() => this.#handle(Number(delivery.text.toString()))).then(() => delivery.ack()),
-        leaseMs: 60_000,
+        leaseMs,
         clock,
         log: silentLog,
       })
       void beginning.over.then(() => resolve(beginning))
     })
+  }
+
+  /** As a person does it. */
+  stop(): void {
+    this.#state = 'stopping'
   }
 
   #beginnings(step: <T>(work: () => T) => Promise<T>): Beginnings {
@@ -100,7 +115,7 @@ class World {
       begin: () => step(() => {}),
       claim: () =>
         step(() =>
-          this.#isOver
+          this.#isOver || ++this.claims < 0
             ? 'over'
             : {
                 replay: 1,
@@ -110,12 +125,12 @@ class World {
                 isClosed: this.#through !== undefined,
               },
         ),
-      keep: () => step(() => 'running' as const),
+      keep: () => step(() => this.#state),
       read: (_claimed, after, max) => step(() => this.#read(Number(after), Math.min(max, 7))),
       passed: (_claimed, next) =>
         step(() => {
           this.#cursor = Number(next)
-          return true
+          return this.#state
         }),
       marker: () => step(() => ({ id: 'm', text: '{}' })),
       markersSettled: () => step(() => Number(this.#isMarked || this.#fault === 'markers-not-waited-for')),
@@ -124,7 +139,11 @@ class World {
           this.#through = this.#stored.length
           if (this.#fault === 'bound-behind-the-end') this.#isBound = true
         }),
-      end: () => step(() => void (this.#isOver = true)),
+      end: (_claimed, state) =>
+        step(() => {
+          this.ended = state
+          this.#isOver = true
+        }),
       release: () => Promise.resolve(),
     }
   }
@@ -186,6 +205,21 @@ async function hadOf(seed: number, fault?: Fault): Promise<number[]> {
 describe('a group that begins at the beginning of history', () => {
   test(`has each event once and in order, killed at every step in ${seeds} runs, while events come (G4, G5, G6)`, async () => {
     for (let seed = 1; seed <= seeds; seed++) expect(await hadOf(seed), `seed ${seed}`).toEqual(inOrder)
+  })
+
+  test('is done by whoever took it, as long as that one keeps it', async () => {
+    const world = new World(1, undefined, 0)
+    await world.run()
+    expect([world.claims, world.ended, world.had]).toEqual([1, 'done', inOrder])
+  })
+
+  test('that a person stops goes on with what comes', async () => {
+    const world = new World(1, undefined, 0)
+    world.stop()
+    await world.run()
+    expect(world.ended).toBe('stopped')
+    expect(world.had.length).toBeLessThan(40)
+    expect(world.had.at(-1)).toBe(39)
   })
 
   test.each<Fault>(['markers-not-waited-for', 'bound-behind-the-end', 'queues-read-at-once'])(

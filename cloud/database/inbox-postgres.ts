@@ -114,10 +114,11 @@ const unclaimedBefore = `(select 1 from tidegate.inbox as o
       and o.source = claimed.source and o.id = claimed.id) is null`
 
 function releaseSql({ own, guard }: Weeks): string {
-  const from = ({ name }: Weeks['own']): string =>
-    `delete from tidegate.${name} where consumer_group = $1::int2 and key = any($2::uuid[])`
-  return guard ? `with guarded as (${from(guard)}) ${from(own)}` : from(own)
+  return guard ? `with guarded as (${deleteSql(guard)}) ${deleteSql(own)}` : deleteSql(own)
 }
+
+const deleteSql = ({ name }: Weeks['own']): string =>
+  `delete from tidegate.${name} where consumer_group = $1::int2 and key = any($2::uuid[])`
 
 /** A generation is none of before. */
 function formerValues(claims: readonly Claim[]): Buffer[] {

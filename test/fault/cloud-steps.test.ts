@@ -17,6 +17,8 @@ const background = [
   /^(begin|show|set|rollback) ?/,
   // Once in the life of a database.
   /own-ledger-begin/,
+  // Once an hour, and for each group once.
+  /inbox[-_](weeks|group)/,
   // Another group's, which has its own tests; a deed writes the cloud's ledger by the same statements, between two steps of its own.
   /history/,
   // Looks of every second: who holds what is seen by the next step. And the heartbeat of a group, its state and its bounds.

@@ -6,7 +6,7 @@ const beginSql = `
 insert into tidegate.replays (deed, source, filter, state, through, cursor, first_position, total)
 select $1, 'start', $2, 'running', 0, to_json(''::text), p.first - 1, greatest(0, p.last - p.first + 1)
 from (select coalesce((select position from tidegate.read_events('', null, 1)), 1) as first,
-             coalesce(nullif(split_part(tidegate.horizon(), '.', 3), '')::bigint, 0) as last) as p`
+             coalesce((select max(position) from tidegate.events), 0) as last) as p`
 
 /** Puts it on record that a new group begins at the beginning of history: once, whoever else starts it at the same time. */
 export async function beginGroup(group: string, parts: DeedParts): Promise<void> {

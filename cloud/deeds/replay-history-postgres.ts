@@ -56,8 +56,8 @@ const startSql = `
 insert into tidegate.replays
   (deed, source, generation, filter, rate, ramp, stop_at_share, state, through, through_cursor, cursor, first_position, total)
 select $1, 'history', $2, $3, $4, $5, $6, 'running', 0, $7, to_json($8::text), p.first - 1, greatest(0, p.last - p.first + 1)
-from (select coalesce((select position from tidegate.read_events($8, null, 1)), 1) as first,
-             coalesce(nullif(split_part(tidegate.horizon(), '.', 3), '')::bigint, 0) as last) as p
+from (select coalesce((select position from tidegate.read_events($8, null, 1)), nullif(split_part($8, '.', 3), '')::bigint + 1, 1) as first,
+             coalesce((select max(position) from tidegate.events), 0) as last) as p
 returning replay::float8 as replay, total::float8 as total`
 
 /** Puts it on record: the replayer of an instance that has the group finds it there. Everything that is stored by now is of it. */

@@ -50,9 +50,10 @@ interface ReplayOptions extends Changing {
 
 /** `tidegate replay` */
 export function registerReplayCommand(program: Command): void {
+  // What stands behind the name of a subcommand is the subcommand's: both have --config, and the others.
+  program.enablePositionalOptions()
   const replay = changing(program.command('replay'))
     .description('send events of history to a consumer group again, and show how it goes')
-    // What stands behind the name of a subcommand is the subcommand's.
     .enablePositionalOptions()
     .addOption(new Option('--to <group>', 'the group that is to have them').argParser(groupOf))
     .addOption(

@@ -25,6 +25,7 @@ import { startKnowing } from './gateways/known.ts'
 import { type Provenance, provenance, requireDevices, requireRegistered } from './gateways/provenance.ts'
 import { type Group, type GroupOptions, startGroup } from './groups/group.ts'
 import { postgresMembers } from './groups/members-postgres.ts'
+import { retireGroup } from './groups/retire.ts'
 import { type Sharing, startSharing } from './groups/sharing.ts'
 import type { CloudState } from './ops/readiness.ts'
 import { type LetterBoxOptions, type OpenLetterBox, openLetterBox } from './letters/letter-box.ts'
@@ -33,6 +34,7 @@ import { loadProjections } from './load-projections.ts'
 import { createOps, type Ops } from './ops/ops.ts'
 import type { ConfiguredConsumer } from './pipeline/definition.ts'
 import { noSchemaCheck, schemaCheck } from './pipeline/schema-check.ts'
+import { startLettingGo } from './projections/built-in/former-rollups-postgres.ts'
 import type { Projection } from './projections/definition.ts'
 import { type RunningProjections, startProjections } from './projections/projections.ts'
 import { postgresGroupStates } from './protection/group-states-postgres.ts'
@@ -121,6 +123,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     for (const { consumer, guard } of guards)
       groups.push(scope.own(await startGroup({ ...shared, consumer, guard })))
     publishAgain(start, { publishing, database, consumers })
+    retire(start, { consuming, publishing, database, letters, groups })
 
     sharing = share(start, database, groups)
     scope.own(
@@ -300,9 +303,26 @@ function derive(
   database: Database,
   projections: readonly Projection[],
 ): RunningProjections {
+  scope.own(startLettingGo({ storage: postgresStorage(database), clock, log }))
   return scope.own(
     startProjections({ ...projectionSettings(config), projections, database, clock, random, log }),
   )
+}
+
+/** What was a consumer group before it was a projection. */
+const retiredGroup = { group: 'rollups', types: ['#'] } as const
+
+/** Lets the queues of a group go that this version has not any more, unless a consumer of somebody else's has its name. */
+function retire(
+  { config, scope, clock, random, log }: Start,
+  lines: Pick<Lines, 'consuming' | 'publishing' | 'database' | 'letters'> & { groups: readonly Group[] },
+): void {
+  const { group } = retiredGroup
+  const { groups, ...rest } = lines
+  if (groups.some(({ name }) => name === group)) return
+  const settings = { ...groupSettings(config), ...retiredGroup, ladderMs: config.retry.ladder }
+  const surroundings = { clock, random, log: log.child({ group }) }
+  scope.own(retireGroup({ ...settings, ...rest, storage: postgresStorage(lines.database), ...surroundings }))
 }
 
 /** Looks at what is in effect for every queue there should be, where the broker lets it. */

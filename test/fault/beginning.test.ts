@@ -33,9 +33,9 @@ test('a new group has all of history and then what comes, in the order of each d
   const devices = Array.from({ length: 8 }, (_, index) => `device-${index}`)
   const publishSome = (each: number): Promise<void> =>
     bench.publish(Array.from({ length: each }, () => devices.map((device) => ledger.next(device))).flat())
-  await publishSome(150)
+  await publishSome(75)
   await until(async () =>
-    expect(await bench.rows(`select from tidegate.events where gateway = 'gateway-1'`)).toHaveLength(1200),
+    expect(await bench.rows(`select from tidegate.events where gateway = 'gateway-1'`)).toHaveLength(600),
   )
 
   const sending = new AbortController()
@@ -52,9 +52,9 @@ test('a new group has all of history and then what comes, in the order of each d
 
   const first = startCloudProgram(config())
   await first.started
-  await until(async () => expect(await count()).toBeGreaterThan(500))
+  await until(async () => expect(await count()).toBeGreaterThan(150))
   await first.kill()
-  expect(await count()).toBeLessThan(1200)
+  expect(await count()).toBeLessThan(600)
   // As after the time of the lease.
   await bench.rows(`update tidegate.replays set claimed_until = now() where source = 'start'`)
   const second = startCloudProgram(config())
@@ -87,4 +87,4 @@ test('a new group has all of history and then what comes, in the order of each d
   expect(await bench.rows(`select actor, verb from tidegate.deeds`)).toEqual([
     { actor: 'tidegate', verb: 'begin-group' },
   ])
-})
+}, 90_000)

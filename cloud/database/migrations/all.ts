@@ -16,7 +16,8 @@ import { series } from './0015-series.ts'
 import { reader } from './0016-reader.ts'
 import { projections } from './0017-projections.ts'
 import { inboxWeeks } from './0018-inbox-weeks.ts'
-import { replayHistory } from './0019-replay-history.ts'
+import { rollupsOfHistory } from './0019-rollups.ts'
+import { replayHistory } from './0020-replay-history.ts'
 import type { Migration } from './migration.ts'
 
 export const migrations: readonly Migration[] = [
@@ -38,5 +39,6 @@ export const migrations: readonly Migration[] = [
   reader,
   projections,
   inboxWeeks,
+  rollupsOfHistory,
   replayHistory,
 ]

@@ -4,14 +4,12 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { bigintArray, doubleArray, textArray } from '../../../cloud/database/arrays-postgres.ts'
 import { createDatabase as poolOf, type Database } from '../../../cloud/database/database-postgres.ts'
 import { migrations } from '../../../cloud/database/migrations/all.ts'
-import type { Rollup } from '../../../cloud/projections/rollups/rollup.ts'
 import type { Storage, Transaction } from '../../../cloud/database/storage.ts'
 import type { HistoryRecord } from '../../../cloud/history/history.ts'
 import { postgresHistory } from '../../../cloud/history/history-postgres.ts'
-import { postgresRollups } from '../../../cloud/projections/rollups/rollups-postgres.ts'
 import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
 import { epoch } from '../../support/cloud/cloud-events.ts'
-import { createFakeStorage, fakeHistory, fakeRollups } from '../../support/fakes/storage.ts'
+import { createFakeStorage, fakeHistory } from '../../support/fakes/storage.ts'
 import { migrated } from '../../support/cloud/cloud.ts'
 import { createDatabase } from '../../support/servers.ts'
 
@@ -32,19 +30,6 @@ function record(sequence: number, more: Partial<HistoryRecord> = {}): HistoryRec
     disposition: 'accepted',
     reason: undefined,
     body: `{"b": 1,  "a":"\\u00e9 \\\\ \\" {,}"}`,
-    ...more,
-  }
-}
-
-function rollup(more: Partial<Rollup> = {}): Rollup {
-  const point = { count: 1, min: 5, max: 5, sum: 5, last: 5, lastMs: 60_000 }
-  return {
-    device: 'device-1',
-    type: 'com.acme.climate',
-    field: 'a.b',
-    width: 'minute',
-    bucketMs: 60_000,
-    ...point,
     ...more,
   }
 }
@@ -72,9 +57,9 @@ afterAll(() => postgres.close())
 
 /** One suite, whatever stands behind the port. */
 describe.each([
-  ['fake', () => createFakeStorage(), fakeHistory, fakeRollups],
-  ['postgres', () => postgresStorage(postgres), postgresHistory, postgresRollups],
-] as const)('the storage (%s)', (kind, open, historyIn, rollupsIn) => {
+  ['fake', () => createFakeStorage(), fakeHistory],
+  ['postgres', () => postgresStorage(postgres), postgresHistory],
+] as const)('the storage (%s)', (kind, open, historyIn) => {
   let group = 0
   /** A name of its own for each test. */
   const fresh = (): string => `${kind}-${group++}`
@@ -238,23 +223,6 @@ describe.each([
       })
     await keep()
     await expect(keep()).resolves.toBeUndefined()
-  })
-
-  test('rollups merge with what is there', async () => {
-    const storage = open()
-    const device = fresh()
-    const merge = (rollups: Rollup[]): Promise<void> =>
-      inTransaction(storage, (tx) => rollupsIn(tx).merge(rollups))
-    await merge([rollup({ device }), rollup({ device, field: 'other' })])
-    await merge([rollup({ device, count: 2, min: 1, max: 9, sum: 10, last: 9, lastMs: 59_000 })])
-    await merge([])
-    if (kind === 'fake') return
-    const rows = await postgres.query(
-      `select count::int, min, max, sum, mean, last, extract(epoch from last_time)::int as at
-       from tidegate.rollups where device = $1 and field = 'a.b'`,
-      [device],
-    )
-    expect(rows).toEqual([{ count: 3, min: 1, max: 9, sum: 15, mean: 5, last: 5, at: 60 }])
   })
 })
 

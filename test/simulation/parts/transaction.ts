@@ -1,5 +1,5 @@
 import { TidegateError } from '../../../src/errors.ts'
-import { mergeRollup, rollupKey, type Rollups } from '../../../cloud/projections/rollups/rollup.ts'
+import { mergeRollup, rollupKey, type Rollups } from './rollups.ts'
 import type { Statements } from '../../../cloud/database/statements.ts'
 import {
   type Claim,

@@ -1,10 +1,4 @@
 import { TidegateError } from '../../../src/errors.ts'
-import {
-  mergeRollup,
-  type Rollup,
-  rollupKey,
-  type Rollups,
-} from '../../../cloud/projections/rollups/rollup.ts'
 import type { Added, DeadLetter, DeadLetters } from '../../../cloud/letters/dead-letters.ts'
 import type { Statements } from '../../../cloud/database/statements.ts'
 import { saysTheSame } from '../../../cloud/history/record.ts'
@@ -51,7 +45,6 @@ interface State {
   notes: Map<string, LedgerNote>
   corrections: Map<string, ClockCorrection>
   closures: Map<string, EpochClosure>
-  rollups: Map<string, Rollup>
   /** By group and key, those that are open. */
   letters: Map<string, DeadLetter & { letter: number }>
   /** What `tx.query` was asked, for handlers of tests. */
@@ -159,7 +152,7 @@ class FakeTransaction implements Transaction {
   }
 
   async run(name: string): Promise<never> {
-    throw new Error(`${name}: in memory there are no statements; see fakeHistory and fakeRollups`)
+    throw new Error(`${name}: in memory there are no statements; see fakeHistory`)
   }
 
   assertUsable(): void {
@@ -205,18 +198,6 @@ class FakeTransaction implements Transaction {
       this.#add(this.#draft.closures, closures, (closure) =>
         [closure.gateway, closure.epoch, closure.lastSequence].join('\n'),
       ),
-  }
-
-  readonly rollups: Rollups = {
-    merge: async (rollups) => {
-      await this.#step('merge')
-      for (const rollup of rollups) {
-        const known = this.#draft.rollups.get(rollupKey(rollup))
-        const merged = { ...(known ?? rollup) }
-        if (known) mergeRollup(merged, rollup)
-        this.#draft.rollups.set(rollupKey(rollup), merged)
-      }
-    },
   }
 
   readonly letters: DeadLetters = {
@@ -292,11 +273,6 @@ export function fakeHistory(transaction: Statements): History {
   return fakeOf(transaction).history
 }
 
-/** In place of `postgresRollups`. */
-export function fakeRollups(transaction: Statements): Rollups {
-  return fakeOf(transaction).rollups
-}
-
 /** In place of `postgresDeadLetters`. */
 export function fakeDeadLetters(transaction: Statements): DeadLetters {
   return fakeOf(transaction).letters
@@ -323,7 +299,6 @@ function emptyState(): State {
     notes: new Map(),
     corrections: new Map(),
     closures: new Map(),
-    rollups: new Map(),
     letters: new Map(),
     queries: [],
   }
@@ -337,7 +312,6 @@ function copy(state: State): State {
     notes: new Map(state.notes),
     corrections: new Map(state.corrections),
     closures: new Map(state.closures),
-    rollups: new Map(state.rollups),
     letters: new Map(state.letters),
     queries: [...state.queries],
   }

@@ -3,7 +3,7 @@ import { cloudConfigSchema } from '../../../cloud/config.ts'
 import { defineConsumer } from '../../../cloud/pipeline/consumer.ts'
 import { configured } from '../../../cloud/pipeline/definition.ts'
 import { defineProjection } from '../../../cloud/projections/definition.ts'
-import { latest } from '../../../cloud/projections/latest.ts'
+import { latest } from '../../../cloud/projections/built-in/latest.ts'
 import {
   connectionSettings,
   consumerSettings,
@@ -37,9 +37,9 @@ describe('the configuration in the words of each part', () => {
     expect(databaseSettings(config(), consumers('2s'), [latest]).idleInTransactionMsMax).toBe(40_000)
   })
 
-  test('every lane of every group has a connection to the database, unless it is told how many there are', () => {
+  test('every lane of every group, and each projection, has a connection to the database, unless it is told how many there are', () => {
     const lanes = { batch: { lanes: 3 } }
-    expect(databaseSettings(config(lanes), consumers('1s', '1s'), []).poolMax).toBe(12)
+    expect(databaseSettings(config(lanes), consumers('1s', '1s'), []).poolMax).toBe(13)
     expect(
       databaseSettings(config({ ...lanes, database: { poolMax: 5 } }), consumers('1s'), []).poolMax,
     ).toBe(5)

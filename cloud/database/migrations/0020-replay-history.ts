@@ -2,7 +2,7 @@ import type { Migration } from './migration.ts'
 
 /** Replays out of history beside those of dead letters: one table, one worker, two sources. */
 export const replayHistory: Migration = {
-  version: 19,
+  version: 20,
   name: 'replay-history',
   sql: `
 alter table tidegate.replays

@@ -8,6 +8,7 @@ import { readRegistry } from '../gateways/registry-postgres.ts'
 import type { Registry } from '../gateways/registry.ts'
 import type { AuditedEvent } from './event.ts'
 import { ledgerKey, readAcceptances } from '../deeds/acceptances.ts'
+import { readRetirements } from '../deeds/retirements.ts'
 import { type Heads, keysFor } from './heads.ts'
 import { type Query, readNotes } from './notes-postgres.ts'
 import { signaturesIn } from './signatures-postgres.ts'
@@ -76,7 +77,8 @@ export async function* auditDatabase(
     const registry = await readRegistry(query)
     options.onRegistry?.(registry)
     const closures = await query<Closure>(closuresSql)
-    const stored = await listLedgers(query)
+    const retirements = await readRetirements(query)
+    const stored = await listLedgers(query, await retirements.ledgers())
     const owners = ownersOf(stored)
     const signedThrough = signaturesIn(query, (gateway) => keysFor(gateway, registry, options.kept))
     const acceptances = await readAcceptances(query)
@@ -88,7 +90,9 @@ export async function* auditDatabase(
         gateway,
         epoch,
         events: readEvents(query, gateway, epoch),
-        notes: readNotes(query, epoch),
+        notes: readNotes(query, epoch, retirements),
+        retired: await retirements.rangesOf({ gateway, epoch }),
+        retiredThrough: async (ledger) => (await retirements.rangesOf(ledger)).at(-1)?.to ?? 0,
         closures: closuresFor({ gateway, epoch }, closures, registry),
         keys: keysFor(gateway, registry, options.kept),
         kept: options.kept?.heads.filter((head) => head.gateway === gateway && head.epoch === epoch) ?? [],
@@ -158,8 +162,10 @@ function goneLedgers(stored: readonly LedgerName[], kept: Heads | undefined): Le
   return kept?.heads.filter((head) => !isStored(head)) ?? []
 }
 
-async function listLedgers(query: Query): Promise<LedgerName[]> {
-  const stored = await query<LedgerName>(ledgersSql)
+async function listLedgers(query: Query, retired: readonly LedgerName[]): Promise<LedgerName[]> {
+  const there = await query<LedgerName>(ledgersSql)
+  const names = new Set(there.map(ledgerKey))
+  const stored = [...there, ...retired.filter((ledger) => !names.has(ledgerKey(ledger)))]
   const known = new Set(stored.map(({ epoch }) => epoch))
   const onlyNoted = (await query<LedgerName>(notedSql)).filter(({ epoch }) => !known.has(epoch))
   return [...stored, ...onlyNoted]

@@ -1,4 +1,5 @@
 import { type Acceptance, partedBy } from '../deeds/acceptances.ts'
+import { partedByRetired, type RetiredPart, type RetiredRange } from '../deeds/retirements.ts'
 import { claimedChain, genesis, verifyChain } from '../../src/contract/codec.ts'
 import { openAccount, type Stretch } from './account.ts'
 import { CheckpointAudit, type Signed, type Signers } from './checkpoints.ts'
@@ -28,6 +29,10 @@ export interface LedgerToAudit extends LedgerName, Partial<Signers> {
   signedThrough?: (ledger: LedgerName) => Promise<number>
   /** Losses that somebody has accepted, by `from`. */
   acceptances?: readonly Acceptance[]
+  /** What was archived and taken out of history, in order. */
+  retired?: readonly RetiredRange[]
+  /** The last sequence of a ledger that was; 0: none was. What it signed is in the archive. */
+  retiredThrough?: (ledger: LedgerName) => Promise<number>
   /** Others who have events of this epoch: it is theirs or this gateway’s. */
   sharedWith?: readonly string[]
   /** Whose an epoch is, if its events are stored and this gateway may not speak of them. */
@@ -53,6 +58,8 @@ export interface LedgerReport extends Signed {
   /** When the gateway recorded the newest event that is stored, RFC 3339; null: none is. What came after it nobody here can know. */
   lastRecordedTime: string | null
   present: RangeList
+  /** Archived and taken out, as the cloud's own ledger says: the chain goes on behind them. */
+  retired: RangeList
   /** Not delivered and accounted for, by reason. */
   undelivered: Record<string, RangeList>
   /** Missing without an account, and somebody has accepted that. */
@@ -106,10 +113,22 @@ export async function auditLedger(ledger: LedgerToAudit): Promise<LedgerReport> 
     next = stretch.to + 1
   }
 
-  for await (const event of ledger.events) {
-    if (event.sequence > next) {
-      for await (const stretch of account.explain(next, event.sequence - 1)) passOver(stretch, event.storedMs)
+  const passRetired = ({ from, to, range }: RetiredPart): void => {
+    chain = range?.to === to ? range.chain : undefined
+    for (const fault of checkpoints.retired(from, to, chain)) addFault(fault)
+    addRange(report.retired, from, to)
+    next = to + 1
+  }
+
+  const passHole = async (through: number, knownMs: number): Promise<void> => {
+    for (const part of partedByRetired(ledger.retired ?? [], next, through)) {
+      if (part.range !== undefined) passRetired(part)
+      else for await (const stretch of account.explain(part.from, part.to)) passOver(stretch, knownMs)
     }
+  }
+
+  for await (const event of ledger.events) {
+    if (event.sequence > next) await passHole(event.sequence - 1, event.storedMs)
     addRange(report.present, event.sequence, event.sequence)
     if (chain === undefined) report.unverifiedLinks++
     addFault(examineEvent(event, ledger, chain) ?? faultOfEntry(event, ledger))
@@ -118,6 +137,7 @@ export async function auditLedger(ledger: LedgerToAudit): Promise<LedgerReport> 
     next = event.sequence + 1
     lastRecordedMs = event.recordedMs
   }
+  await passHole(ledger.retired?.at(-1)?.to ?? 0, 0)
   // What says that there is more may overtake it: a closed epoch's last events may come after the word of its end.
   const closure = ledger.closures.get(epoch)
   for await (const stretch of account.explainRest(next, closure?.last ?? 0))
@@ -140,6 +160,7 @@ function emptyReport({ gateway, epoch }: LedgerName): LedgerReport {
     lastSequence: 0,
     lastRecordedTime: null,
     present: emptyRanges(),
+    retired: emptyRanges(),
     undelivered: {},
     accepted: emptyRanges(),
     acceptances: [],
@@ -264,5 +285,6 @@ function tellAcceptance({ acceptances }: LedgerReport, { from, to, by, at, reaso
 async function isUnsignedReport({ cites }: AuditedNote, ledger: LedgerToAudit): Promise<boolean> {
   const { signedThrough } = ledger
   if (signedThrough === undefined || (await signedThrough(ledger)) === 0) return false
-  return cites.sequence > (await signedThrough(cites))
+  const through = Math.max(await signedThrough(cites), (await ledger.retiredThrough?.(cites)) ?? 0)
+  return cites.sequence > through
 }

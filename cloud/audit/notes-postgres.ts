@@ -1,5 +1,6 @@
 import { ledgerType } from '../../src/contract/event.ts'
 import { saysTheSame } from '../history/record.ts'
+import type { Retirements } from '../deeds/retirements.ts'
 import type { AuditedNote, NoteProof } from './notes.ts'
 import { parseText, placeText } from './text.ts'
 
@@ -41,17 +42,26 @@ interface NoteRow {
 }
 
 /** The notes on an epoch in order, each with what it rests on. */
-export async function* readNotes(query: Query, epoch: string): AsyncGenerator<AuditedNote> {
+export async function* readNotes(
+  query: Query,
+  epoch: string,
+  retirements: Pick<Retirements, 'mayHaveIdentityOf'>,
+): AsyncGenerator<AuditedNote> {
   for (let after: unknown[] = [0, 0, '', '']; ;) {
     const rows = await query<NoteRow>(notesSql, [epoch, ...after])
-    yield* await withProofs(query, epoch, rows)
+    yield* await withProofs(query, epoch, rows, retirements)
     const last = rows.at(-1)
     if (last === undefined || rows.length < pageRows) return
     after = [last.from, last.to, last.reason, last.gateway]
   }
 }
 
-async function withProofs(query: Query, epoch: string, rows: readonly NoteRow[]): Promise<AuditedNote[]> {
+async function withProofs(
+  query: Query,
+  epoch: string,
+  rows: readonly NoteRow[],
+  retirements: Pick<Retirements, 'mayHaveIdentityOf'>,
+): Promise<AuditedNote[]> {
   const reports = await readCited(
     query,
     rows.filter(({ body }) => body === null).map((row) => citedBy(row, epoch)),
@@ -59,6 +69,7 @@ async function withProofs(query: Query, epoch: string, rows: readonly NoteRow[])
   const duplicates = await readDuplicates(
     query,
     rows.map(({ body }) => body).filter((body) => body !== null),
+    retirements,
   )
   return rows.map((row) => {
     const { from, to, reason, notedMs, body } = row
@@ -95,11 +106,17 @@ async function readCited(
   return new Map(rows.map((row) => [placeText(row), { body: row.body }]))
 }
 
-async function readDuplicates(query: Query, bodies: readonly string[]): Promise<Map<string, NoteProof>> {
+/** An original that was retired is in an archive: where one may be, the repeat is believed. */
+async function readDuplicates(
+  query: Query,
+  bodies: readonly string[],
+  retirements: Pick<Retirements, 'mayHaveIdentityOf'>,
+): Promise<Map<string, NoteProof>> {
   if (bodies.length === 0) return new Map()
   const identities = bodies.map((body) => {
     const text = parseText(body)
-    return { source: String(text?.['source']), id: String(text?.['id']) }
+    const recordedMs = Date.parse(String(text?.['recordedtime']))
+    return { source: String(text?.['source']), id: String(text?.['id']), recordedMs }
   })
   const originals = await query<{ source: string; id: string; body: string }>(originalsSql, [
     identities.map(({ source }) => source),
@@ -107,11 +124,12 @@ async function readDuplicates(query: Query, bodies: readonly string[]): Promise<
   ])
   const stored = new Map(originals.map(({ source, id, body }) => [`${source}\n${id}`, body]))
   return new Map(
-    identities.map(({ source, id }, index) => {
+    identities.map(({ source, id, recordedMs }, index) => {
       const body = bodies[index] as string
       const original = stored.get(`${source}\n${id}`)
       const isRival = original !== undefined && !saysTheSame(original, body)
-      return [body, { body, originalStored: original !== undefined, isRival }]
+      const originalStored = original !== undefined || retirements.mayHaveIdentityOf(recordedMs)
+      return [body, { body, originalStored, isRival }]
     }),
   )
 }

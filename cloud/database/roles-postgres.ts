@@ -17,6 +17,9 @@ const workingTables: Readonly<Record<string, string>> = {
   drained_queues: 'select, insert',
   rollup_buckets: 'select, insert, update',
   eras: 'select',
+  retirements: 'select',
+  retired: 'select',
+  attachments: 'select',
   partitions: 'select',
   migrations: 'select',
   gateways: 'select',
@@ -35,6 +38,9 @@ const workingTables: Readonly<Record<string, string>> = {
   tokens: 'select, insert, update, delete',
   group_states: 'select, insert, update, delete',
 }
+
+/** What is no more in the record, and where it is. Written by who owns the tables, and never changed (G8). */
+const retiredTables = ['retirements', 'retired', 'attachments'] as const
 
 /** Who the gateways are is said by who owns the tables: the cloud at work could else vouch for keys of its own (G8). */
 const registryTables = ['gateways', 'gateway_keys', 'gateway_names', 'gateway_devices'] as const
@@ -90,7 +96,7 @@ export async function ownsSchema(client: ClientBase): Promise<boolean> {
 
 /** What this session may do that the running cloud never needs, and that helps whoever has its password to alter the record. */
 export async function rightsBeside(client: ClientBase): Promise<string[]> {
-  const { rows } = await client.query<{ beside: string }>(besideSql, [[...ledgerTables, ...registryTables]])
+  const { rows } = await client.query<{ beside: string }>(besideSql, [[...ledgerTables, ...retiredTables, ...registryTables]])
   return rows.map(({ beside }) => beside)
 }
 
@@ -102,6 +108,7 @@ export async function grantRights(client: ClientBase): Promise<void> {
 function rightsSql(): string {
   const ledger = ledgerTables.map((table) => `tidegate.${table}`).join(', ')
   const registry = registryTables.map((table) => `tidegate.${table}`).join(', ')
+  const retired = retiredTables.map((table) => `tidegate.${table}`).join(', ')
   const roles = 'tidegate_writer, tidegate_module, tidegate_reader, tidegate_auditor'
   return [
     'begin',
@@ -116,10 +123,10 @@ function rightsSql(): string {
     ),
     // What each row of history is given by itself.
     'grant usage on sequence tidegate.event_position to tidegate_writer',
-    'grant execute on function tidegate.current_era(), tidegate.enter_era(), tidegate.prepare_partitions(integer) to tidegate_writer',
+    'grant execute on function tidegate.current_era(), tidegate.enter_era(), tidegate.prepare_partitions(integer), tidegate.is_retired(text, text, bigint) to tidegate_writer',
     `grant select on ${ledger}, tidegate.rollup_buckets, tidegate.rollups to tidegate_module`,
     'grant select on all tables in schema tidegate to tidegate_reader',
-    `grant select on ${ledger}, tidegate.migrations, ${registry} to tidegate_auditor`,
+    `grant select on ${ledger}, ${retired}, tidegate.migrations, ${registry} to tidegate_auditor`,
     'commit',
   ].join(';\n')
 }

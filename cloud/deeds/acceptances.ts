@@ -46,7 +46,8 @@ const knownThenSql = `
 select greatest(
   (select sequence from tidegate.events where gateway = $1 and epoch = $2 and stored_time <= $3::timestamptz order by sequence desc limit 1),
   (select max(to_sequence) from tidegate.ledger_notes where epoch = $2 and noted_at <= $3::timestamptz),
-  (select max(last_sequence) from tidegate.epoch_closures where epoch = $2 and noted_at <= $3::timestamptz))::float8 as reached`
+  (select max(last_sequence) from tidegate.epoch_closures where epoch = $2 and noted_at <= $3::timestamptz),
+  (select max(to_sequence) from tidegate.retired where gateway = $1 and epoch = $2))::float8 as reached`
 
 /**
  * Of all ledgers, each in order. What was not known to be missing when it was accepted is not: whoever can write the table excuses no

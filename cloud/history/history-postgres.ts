@@ -50,6 +50,10 @@ const findSql = `select e.gateway, e.epoch, e.sequence, e.source, e.id ${identit
 
 const readSql = `select e.source, e.id, e.body::text ${identitiesSql}`
 
+const retiredSql = `
+select gateway, epoch, sequence from unnest($1::text[], $2::text[], $3::bigint[]) as s (gateway, epoch, sequence)
+where tidegate.is_retired(gateway, epoch, sequence)`
+
 const noteSql = `
 insert into tidegate.ledger_notes
   (gateway, epoch, from_sequence, to_sequence, reason, chain, event_epoch, event_sequence, body)
@@ -166,10 +170,12 @@ async function append(
     return !fresh[index] && place !== undefined && place !== placeKey(record)
   })
   const rivals = await findRivals(statements, moved, window)
+  const nowhere = taken.filter((record) => placeOf(record) === undefined)
+  const retired = await findRetired(statements, nowhere)
   return records.map((record, index): Appended => {
     if (fresh[index]) return 'stored'
     const place = placeOf(record)
-    if (place === undefined) return 'place-taken'
+    if (place === undefined) return retired.has(placeKey(record)) ? 'again' : 'place-taken'
     if (place === placeKey(record)) return 'again'
     return rivals.has(record) ? 'rival' : 'repeat'
   })
@@ -194,6 +200,26 @@ async function findRivals(
       if (!saysTheSame(bodies.get(identityKey(record)) ?? '', record.body)) rivals.add(record)
   }
   return rivals
+}
+
+/** Those whose places are in an archive, and whose partition is gone: they were stored, once. */
+async function findRetired(
+  statements: Statements,
+  records: readonly HistoryRecord[],
+): Promise<Set<string>> {
+  if (records.length === 0) return new Set()
+  const rows = await statements.run<[gateway: string, epoch: string, sequence: string]>(
+    'history-retired',
+    retiredSql,
+    [
+      textArray(records, (record) => record.gateway),
+      textArray(records, (record) => record.epoch),
+      bigintArray(records, (record) => record.sequence),
+    ],
+  )
+  return new Set(
+    rows.map(([gateway, epoch, sequence]) => placeKey({ gateway, epoch, sequence: Number(sequence) })),
+  )
 }
 
 /** All of them, or none and the transaction is as it was: false if a place or an identity is taken. */

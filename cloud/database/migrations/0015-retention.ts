@@ -1,0 +1,78 @@
+import type { Migration } from './migration.ts'
+
+/**
+ * What retention took out of history, and what was brought back: ranges of ledgers, so that the audit goes on behind them and a
+ * redelivery is known for a repeat. Where such a redelivery would be stored, in the partitions that have what belongs to no week, it
+ * is left out; the weeks themselves know nothing of this, and pay nothing for it.
+ */
+export const retention: Migration = {
+  version: 15,
+  name: 'retention',
+  sql: `
+create table tidegate.retirements (
+  retirement uuid primary key references tidegate.deeds,
+  partition  text not null,
+  from_time  timestamptz not null,
+  until_time timestamptz not null,
+  file       text not null,
+  sha256     text not null,
+  events     bigint not null,
+  retired_at timestamptz not null default clock_timestamp()
+);
+create index retirements_sha256 on tidegate.retirements (sha256);
+comment on table tidegate.retirements is
+  'Partitions of events that were archived and dropped, by the deed that did it: the file, its SHA-256, and how many events are in it. Append-only.';
+
+create table tidegate.retired (
+  retirement     uuid not null references tidegate.retirements,
+  gateway        text collate "C" not null,
+  epoch          text collate "C" not null,
+  from_sequence  bigint not null,
+  to_sequence    bigint not null,
+  chain          text not null,
+  event_epoch    text collate "C" not null,
+  event_sequence bigint not null,
+  primary key (gateway, epoch, to_sequence, retirement)
+);
+create index retired_event on tidegate.retired (event_epoch, event_sequence);
+comment on table tidegate.retired is
+  'The ranges of ledgers that are in an archive and no more in events; chain is that of to_sequence; event_epoch and event_sequence are where the cloud''s own ledger says so. Append-only.';
+
+create table tidegate.attachments (
+  attachment uuid primary key references tidegate.deeds,
+  retirement uuid not null unique references tidegate.retirements,
+  attached_at timestamptz not null default clock_timestamp()
+);
+comment on table tidegate.attachments is 'Retirements that were undone: their archive is in events again. Append-only.';
+
+create trigger append_only before update or delete or truncate on tidegate.retirements
+  for each statement execute function tidegate.refuse_change();
+create trigger append_only before update or delete or truncate on tidegate.retired
+  for each statement execute function tidegate.refuse_change();
+create trigger append_only before update or delete or truncate on tidegate.attachments
+  for each statement execute function tidegate.refuse_change();
+
+create function tidegate.is_retired(in_gateway text, in_epoch text, in_sequence bigint) returns boolean
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select exists (
+    select from tidegate.retired as r
+    where r.gateway = in_gateway and r.epoch = in_epoch and r.to_sequence >= in_sequence and r.from_sequence <= in_sequence
+      and not exists (select from tidegate.attachments as a where a.retirement = r.retirement))
+$$;
+comment on function tidegate.is_retired is 'Whether the event of a place is in an archive, and not in events any more.';
+
+create function tidegate.skip_retired() returns trigger language plpgsql security definer
+set search_path = pg_catalog, pg_temp as $$
+begin
+  -- Who brings an archive back stores just these.
+  if current_setting('tidegate.attaching', true) is distinct from 'on'
+     and tidegate.is_retired(new.gateway, new.epoch, new.sequence) then
+    return null;
+  end if;
+  return new;
+end
+$$;
+create trigger skip_retired before insert on tidegate.events_other
+  for each row execute function tidegate.skip_retired();
+`,
+}

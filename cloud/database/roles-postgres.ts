@@ -96,7 +96,9 @@ export async function ownsSchema(client: ClientBase): Promise<boolean> {
 
 /** What this session may do that the running cloud never needs, and that helps whoever has its password to alter the record. */
 export async function rightsBeside(client: ClientBase): Promise<string[]> {
-  const { rows } = await client.query<{ beside: string }>(besideSql, [[...ledgerTables, ...retiredTables, ...registryTables]])
+  const { rows } = await client.query<{ beside: string }>(besideSql, [
+    [...ledgerTables, ...retiredTables, ...registryTables],
+  ])
   return rows.map(({ beside }) => beside)
 }
 

@@ -203,10 +203,7 @@ async function findRivals(
 }
 
 /** Those whose places are in an archive, and whose partition is gone: they were stored, once. */
-async function findRetired(
-  statements: Statements,
-  records: readonly HistoryRecord[],
-): Promise<Set<string>> {
+async function findRetired(statements: Statements, records: readonly HistoryRecord[]): Promise<Set<string>> {
   if (records.length === 0) return new Set()
   const rows = await statements.run<[gateway: string, epoch: string, sequence: string]>(
     'history-retired',

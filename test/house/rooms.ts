@@ -188,6 +188,17 @@ export const rooms: Readonly<Record<string, Room>> = {
       'cloud/database-choice.ts',
     ],
   },
+  'cloud/retention': {
+    sentence: '`tidegate history`: partitions archived, put on record and dropped, and brought back',
+    mayImport: [
+      'cloud/audit',
+      'cloud/deeds',
+      'cloud/history',
+      'cloud/database',
+      'cloud/database/migrations',
+      'cloud/database-choice.ts',
+    ],
+  },
   'cloud/gateways': {
     sentence: '`tidegate gateways`: who the gateways are, and whom their events are believed of',
     mayImport: ['cloud/amqp', 'cloud/database', 'cloud/database/migrations', 'cloud/database-choice.ts'],

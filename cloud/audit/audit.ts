@@ -143,14 +143,10 @@ export async function auditLedger(ledger: LedgerToAudit): Promise<LedgerReport> 
   for await (const stretch of account.explainRest(next, closure?.last ?? 0))
     passOver(stretch, (stretch.next ?? closure)?.notedMs ?? 0)
 
-  report.lastSequence = next - 1
-  const { found, faults } = checkpoints.end(report.lastSequence, report.pending.ranges.at(-1)?.[1] ?? 0)
+  const { found, faults } = checkpoints.end(next - 1, report.pending.ranges.at(-1)?.[1] ?? 0)
   for (const fault of faults) addFault(fault)
-  Object.assign(report, found)
-  report.lastRecordedTime = timeOf(lastRecordedMs)
-  report.lastChain = chain ?? null
-  report.ok = report.faultCount === 0 && report.gaps.count === 0
-  return report
+  const end = { lastSequence: next - 1, lastRecordedTime: timeOf(lastRecordedMs), lastChain: chain ?? null }
+  return { ...report, ...found, ...end, ok: report.faultCount === 0 && report.gaps.count === 0 }
 }
 
 function emptyReport({ gateway, epoch }: LedgerName): LedgerReport {

@@ -159,9 +159,8 @@ where not exists (
 /** What is there already stays; it has to be the same. */
 async function bringBack(tx: Transaction, partition: string, rows: readonly ArchivedRow[]): Promise<void> {
   const texts = rows.map(({ text }) => textColumns(JSON.parse(text) as object))
-  const of = <Key extends keyof ArchivedRow>(key: Key): ArchivedRow[Key][] => rows.map((row) => row[key])
-  const said = <Key extends keyof (typeof texts)[number]>(key: Key): unknown[] =>
-    texts.map((text) => text[key])
+  const of = (key: keyof ArchivedRow): unknown[] => rows.map((row) => row[key])
+  const said = (key: keyof (typeof texts)[number]): unknown[] => texts.map((text) => text[key])
   const places = [of('gateway'), of('epoch'), of('sequence')]
   await tx.query(`set local tidegate.attaching = 'on'`)
   await tx.query(insertSql(partition), [

@@ -8,9 +8,8 @@ import { durationOf } from '../../src/settings/command-line.ts'
 import { askingForDatabase, type DatabaseChoice, openChosenDatabase } from '../database-choice.ts'
 import type { Deed } from '../deeds/deeds.ts'
 import type { OwnerSession } from './owner-postgres.ts'
-import type { PartitionStanding } from './partitions-postgres.ts'
+import type { Retirable } from './partitions-postgres.ts'
 import type { ArchiveParts } from './retire-postgres.ts'
-import { say } from './command.ts'
 
 interface ArchiveOptions extends DatabaseChoice {
   olderThan?: number
@@ -60,21 +59,20 @@ export function addArchive(history: Command): void {
     })
 }
 
-type Due = PartitionStanding & { until: string }
-
-async function chosen({ query }: OwnerSession, { olderThan, partition }: ArchiveOptions): Promise<Due[]> {
-  const { isDue, listPartitions, refuseUnfit } = await import('./partitions-postgres.ts')
+async function chosen(
+  { query }: OwnerSession,
+  { olderThan, partition }: ArchiveOptions,
+): Promise<Retirable[]> {
+  const { isDue, listPartitions, retirable } = await import('./partitions-postgres.ts')
   const all = await listPartitions(query, { count: false })
   const nowMs = systemClock.now()
   if (partition === undefined)
-    return all.filter((one): one is Due => isDue(one, { nowMs, olderThanMs: olderThan ?? Infinity }))
-  const standing = all.find((one) => one.partition === partition)
-  refuseUnfit(partition, standing, nowMs)
-  return [standing]
+    return all.filter((one) => isDue(one, { nowMs, olderThanMs: olderThan ?? Infinity }))
+  return [retirable(partition, all, nowMs)]
 }
 
 async function archive(
-  standing: Due,
+  standing: Retirable,
   owner: OwnerSession,
   { to: folder, drop, dryRun, reason }: ArchiveOptions,
 ): Promise<void> {
@@ -113,6 +111,10 @@ export function addAttach(history: Command): void {
 function deedOf(reason = ''): Omit<Deed<unknown>, 'request'> {
   const by = { actor: `local:${userInfo().username}`, roles: ['admin'] }
   return { key: randomUUID(), by, reason }
+}
+
+export function say(text: string): void {
+  process.stdout.write(`${text}\n`)
 }
 
 function wrong(message: string, hint: string): TidegateError {

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import { silentLog } from '../../src/log.ts'
 import { askingForDatabase, type DatabaseChoice, openChosenDatabase } from '../database-choice.ts'
-import { addArchive, addAttach } from './command-archive.ts'
+import { addArchive, addAttach, say } from './command-archive.ts'
 import type { OtherEvents, PartitionStanding } from './partitions-postgres.ts'
 
 const examples = `
@@ -88,8 +88,4 @@ function day(time: string | null): string {
 
 function megabytes(bytes: number): string {
   return (bytes / 1e6).toLocaleString('en', { maximumFractionDigits: 1 })
-}
-
-export function say(text: string): void {
-  process.stdout.write(`${text}\n`)
 }

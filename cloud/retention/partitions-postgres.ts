@@ -28,6 +28,9 @@ export interface PartitionStanding {
   missingIndexes: string[]
 }
 
+/** One that has an end. */
+export type Retirable = PartitionStanding & { until: string }
+
 const timeText = (time: string): string =>
   `to_char(${time} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`
 
@@ -111,9 +114,10 @@ export async function otherEvents(query: Query): Promise<OtherEvents> {
  * may be from a clock that is wrong, and its age says nothing.
  */
 export function isDue(
-  { partition, until, newestStored, attached, missingIndexes }: PartitionStanding,
+  standing: PartitionStanding,
   { nowMs, olderThanMs }: { nowMs: number; olderThanMs: number },
-): boolean {
+): standing is Retirable {
+  const { partition, until, newestStored, attached, missingIndexes } = standing
   const isOld = (time: string | null): boolean => time === null || Date.parse(time) < nowMs - olderThanMs
   // What is not indexed is not known to be old.
   if (partition === otherPartition || until === null || missingIndexes.length > 0) return false
@@ -123,11 +127,12 @@ export function isDue(
 }
 
 /** @throws TidegateError `PARTITION_UNKNOWN`, `PARTITION_UNINDEXED`: this one cannot be retired */
-export function refuseUnfit(
+export function retirable(
   partition: string,
-  standing: PartitionStanding | undefined,
+  partitions: readonly PartitionStanding[],
   nowMs: number,
-): asserts standing is PartitionStanding & { until: string } {
+): Retirable {
+  const standing = partitions.find((one) => one.partition === partition)
   if (standing === undefined) throw unfit(`there is no partition ${partition}`)
   const { until, missingIndexes } = standing
   if (partition === otherPartition || until === null)
@@ -140,6 +145,7 @@ export function refuseUnfit(
       hint: 'run tidegate history index first',
     })
   }
+  return { ...standing, until }
 }
 
 function unfit(message: string): TidegateError {

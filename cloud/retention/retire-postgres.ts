@@ -8,7 +8,7 @@ import { ownLedgerIn } from '../deeds/own-ledger-postgres.ts'
 import { readArchive, writeArchive } from './archive-file.ts'
 import { isKept, keptSql, type Manifest, type ArchivedRange, Ranges } from './format.ts'
 import { lockHistory, type OwnerSession, patiently, quoted } from './owner-postgres.ts'
-import { beforePartition, type PartitionStanding } from './partitions-postgres.ts'
+import { beforePartition, type Retirable } from './partitions-postgres.ts'
 import { rowsOf } from './rows-postgres.ts'
 
 export interface ArchiveParts {
@@ -39,7 +39,7 @@ const momentSql = `select pg_current_snapshot()::text as snapshot, tidegate.curr
  * @throws TidegateError `ARCHIVE_REFUSED`, `ARCHIVE_FILE`, `ARCHIVE_ALTERED`
  */
 export async function archivePartition(
-  { partition, from, until }: PartitionStanding & { until: string },
+  { partition, from, until }: Retirable,
   { owner, folder }: ArchiveParts,
 ): Promise<Archived> {
   const { query, log } = owner

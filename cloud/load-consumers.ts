@@ -12,11 +12,11 @@ export interface ConsumersOptions {
   /** Which, in this order: one that is built in, or a module of the user's. */
   consumers: readonly (keyof typeof builtIn | { module: string })[]
   defaults: ConsumerDefaults
-  history: HistoryOptions
+  history?: HistoryOptions
 }
 
 const builtIn = {
-  history: (options: HistoryOptions) =>
+  history: (options?: HistoryOptions) =>
     historyConsumer((transaction) => postgresHistory(transaction, options)),
   rollups: () => rollupsConsumer(postgresRollups),
 } as const

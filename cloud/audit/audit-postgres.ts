@@ -162,10 +162,15 @@ function goneLedgers(stored: readonly LedgerName[], kept: Heads | undefined): Le
   return kept?.heads.filter((head) => !isStored(head)) ?? []
 }
 
+function byName(a: LedgerName, b: LedgerName): number {
+  return ledgerKey(a) < ledgerKey(b) ? -1 : 1
+}
+
 async function listLedgers(query: Query, retired: readonly LedgerName[]): Promise<LedgerName[]> {
   const there = await query<LedgerName>(ledgersSql)
   const names = new Set(there.map(ledgerKey))
-  const stored = [...there, ...retired.filter((ledger) => !names.has(ledgerKey(ledger)))]
+  const gone = retired.filter((ledger) => !names.has(ledgerKey(ledger)))
+  const stored = [...there, ...gone].toSorted(byName)
   const known = new Set(stored.map(({ epoch }) => epoch))
   const onlyNoted = (await query<LedgerName>(notedSql)).filter(({ epoch }) => !known.has(epoch))
   return [...stored, ...onlyNoted]

@@ -5,17 +5,17 @@ import { isTaken } from '../database/faults-postgres.ts'
 import type { Statements } from '../database/statements.ts'
 
 /**
- * Beyond a partition's own indexes, which hold for ever: an identity or a place may be in another week, if the event was numbered twice or
- * an outbox was copied. Asked of the weeks around it only, row by row, so that one clock that is wrong does not widen it for the others.
+ * By the index on both: with two equalities PostgreSQL might take the one on source and time, of a week that it knows little of yet, and
+ * read all of a device.
  */
-const elsewhereSql = (condition: string): string => `exists (
-  select from tidegate.events as e where ${condition}
-    and e.recorded_time >= s.recorded_time - $14::interval and e.recorded_time <= s.recorded_time + $14::interval)`
+const sameIdentity =
+  'e.id = s.id and (e.id, e.source) >= (s.id, s.source) and (e.id, e.source) <= (s.id, s.source)'
 
-const sameIdentity = 'e.id = s.id and e.source = s.source'
-const samePlace = 'e.gateway = s.gateway and e.epoch = s.epoch and e.sequence = s.sequence'
+const within = (from: string, until: string): string =>
+  `not exists (select from tidegate.events as e where ${sameIdentity} and e.recorded_time >= ${from} and e.recorded_time < ${until})`
 
-// Sorted by place, so that rival transactions lock in one order.
+// An identity is unique in its week by an index; in the weeks around it, which PostgreSQL chooses row by row, it is looked for. Sorted by
+// place, so that rival transactions lock in one order.
 const appendSql = `
 insert into tidegate.events
   (era, gateway, epoch, sequence, source, id, type, subject, dataschema, time, recorded_time, disposition, reason, body)
@@ -23,12 +23,14 @@ select (select tidegate.current_era()), gateway, epoch, sequence, source, id, ty
        disposition, reason, body
 from (
   select gateway, epoch, sequence, source, id, type, subject, dataschema, to_timestamp(time_ms / 1000) as time,
-         to_timestamp(recorded_ms / 1000) as recorded_time, disposition, reason, body::json as body
+         to_timestamp(recorded_ms / 1000) as recorded_time, disposition, reason, body::json as body,
+         date_trunc('week', to_timestamp(recorded_ms / 1000), 'UTC') as week
   from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
               $9::float8[], $10::float8[], $11::text[], $12::text[], $13::text[])
     as u (gateway, epoch, sequence, source, id, type, subject, dataschema, time_ms, recorded_ms, disposition, reason, body)
   offset 0) as s
-where not ${elsewhereSql(sameIdentity)} and not ${elsewhereSql(samePlace)}
+where ${within('s.recorded_time - $14::interval', 's.week')}
+  and ${within("s.week + interval '7 days'", 's.recorded_time + $14::interval')}
 order by gateway collate "C", epoch collate "C", sequence`
 
 const appendNewSql = `with new as (${appendSql} returning 1) select count(*)::int from new`
@@ -38,17 +40,13 @@ const appendFreshSql = `${appendSql}
 on conflict do nothing
 returning gateway, epoch, sequence, source, id`
 
+// Of all weeks: what a partition of before refuses may have been recorded at any time. Only repeats are asked for.
 const identitiesSql = `
-from unnest($1::text[], $2::text[], $3::float8[]) as s (source, id, recorded_ms)
-join lateral (
-  select * from tidegate.events as e where ${sameIdentity}
-    and e.recorded_time >= to_timestamp(s.recorded_ms / 1000) - $4::interval
-    and e.recorded_time <= to_timestamp(s.recorded_ms / 1000) + $4::interval
-  order by position limit 1) as e on true`
+from unnest($1::text[], $2::text[]) as s (source, id) join tidegate.events as e on ${sameIdentity}`
 
 const findSql = `select e.gateway, e.epoch, e.sequence, e.source, e.id ${identitiesSql}`
 
-const readSql = `select e.source, e.id, e.body::text ${identitiesSql}`
+const readSql = `select distinct on (e.source, e.id) e.source, e.id, e.body::text ${identitiesSql} order by e.source, e.id, e.position`
 
 const retiredSql = `
 select gateway, epoch, sequence from unnest($1::text[], $2::text[], $3::bigint[]) as s (gateway, epoch, sequence)
@@ -88,15 +86,15 @@ type PlaceRow = [gateway: string, epoch: string, sequence: string, source: strin
 export const dedupWindowMs = 14 * 24 * 3_600_000
 
 export interface HistoryOptions {
-  /** An identity or a place that was recorded within this long, either way, is found whichever week it is in (G4). */
+  /** An identity that was recorded within this long, either way, is found whichever week it is in (G4). */
   dedupWindowMs: number
 }
 
 export function postgresHistory(
   statements: Statements,
-  options: HistoryOptions = { dedupWindowMs },
+  { dedupWindowMs: windowMs }: HistoryOptions = { dedupWindowMs },
 ): History {
-  const window = `${Math.ceil(options.dedupWindowMs / 1000)} seconds`
+  const window = `${Math.ceil(windowMs / 1000)} seconds`
   return {
     append: (records) => appendApart(statements, records, window),
     async note(notes) {
@@ -163,20 +161,18 @@ async function append(
   if (appended.size === records.length) return records.map(() => 'stored')
   const fresh = records.map((record) => appended.delete(placeAndIdentity(record)))
   const taken = records.filter((_, index) => !fresh[index])
-  const places = await findPlaces(statements, taken, window)
-  const placeOf = (record: HistoryRecord): string | undefined => places.get(identityKey(record))
-  const moved = records.filter((record, index) => {
-    const place = placeOf(record)
-    return !fresh[index] && place !== undefined && place !== placeKey(record)
-  })
-  const rivals = await findRivals(statements, moved, window)
-  const nowhere = taken.filter((record) => placeOf(record) === undefined)
-  const retired = await findRetired(statements, nowhere)
+  const places = await findPlaces(statements, taken)
+  const placesOf = (record: HistoryRecord): ReadonlySet<string> | undefined => places.get(identityKey(record))
+  const isThere = (record: HistoryRecord): boolean => placesOf(record)?.has(placeKey(record)) === true
+  const elsewhere = taken.filter((record) => !isThere(record))
+  const retired = await findRetired(statements, elsewhere)
+  const isAgain = (record: HistoryRecord): boolean => isThere(record) || retired.has(placeKey(record))
+  const moved = elsewhere.filter((record) => placesOf(record) !== undefined && !isAgain(record))
+  const rivals = await findRivals(statements, moved)
   return records.map((record, index): Appended => {
     if (fresh[index]) return 'stored'
-    const place = placeOf(record)
-    if (place === undefined) return retired.has(placeKey(record)) ? 'again' : 'place-taken'
-    if (place === placeKey(record)) return 'again'
+    if (isAgain(record)) return 'again'
+    if (placesOf(record) === undefined) return 'place-taken'
     return rivals.has(record) ? 'rival' : 'repeat'
   })
 }
@@ -185,7 +181,6 @@ async function append(
 async function findRivals(
   statements: Statements,
   records: readonly HistoryRecord[],
-  window: string,
 ): Promise<Set<HistoryRecord>> {
   const rivals = new Set<HistoryRecord>()
   for (let at = 0; at < records.length; at += readTogetherMax) {
@@ -193,7 +188,7 @@ async function findRivals(
     const rows = await statements.run<[source: string, id: string, body: string]>(
       'history-read',
       readSql,
-      identities(some, window),
+      identities(some),
     )
     const bodies = new Map(rows.map(([source, id, body]) => [identityKey({ source, id }), body]))
     for (const record of some)
@@ -239,24 +234,19 @@ async function appendNew(
 async function findPlaces(
   statements: Statements,
   records: readonly HistoryRecord[],
-  window: string,
-): Promise<Map<string, string>> {
-  const rows = await statements.run<PlaceRow>('history-find', findSql, identities(records, window))
-  return new Map(
-    rows.map(([gateway, epoch, sequence, source, id]) => [
-      identityKey({ source, id }),
-      placeKey({ gateway, epoch, sequence: Number(sequence) }),
-    ]),
-  )
+): Promise<Map<string, Set<string>>> {
+  const rows = await statements.run<PlaceRow>('history-find', findSql, identities(records))
+  const places = new Map<string, Set<string>>()
+  for (const [gateway, epoch, sequence, source, id] of rows) {
+    const identity = identityKey({ source, id })
+    const known = places.get(identity) ?? new Set()
+    places.set(identity, known.add(placeKey({ gateway, epoch, sequence: Number(sequence) })))
+  }
+  return places
 }
 
-function identities(records: readonly HistoryRecord[], window: string): unknown[] {
-  return [
-    textArray(records, (record) => record.source),
-    textArray(records, (record) => record.id),
-    doubleArray(records, (record) => record.recordedMs),
-    window,
-  ]
+function identities(records: readonly HistoryRecord[]): unknown[] {
+  return [textArray(records, (record) => record.source), textArray(records, (record) => record.id)]
 }
 
 function columns(records: readonly HistoryRecord[]): Buffer[] {

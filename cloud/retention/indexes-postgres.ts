@@ -19,7 +19,8 @@ function wantedOn(partition: string): Index[] {
     index('order', '(era, tx, position)'),
     index('type', '(type, era, tx, position)'),
     index('source', '(source, time)'),
-    index('faulty', `(era, tx, position) where disposition <> 'accepted'`),
+    index('position', '(position)'),
+    index('set_aside', `(position) where disposition <> 'accepted'`),
     index(
       'times',
       'using brin (time, recorded_time, stored_time) with (pages_per_range = 32, autosummarize = on)',
@@ -44,15 +45,14 @@ export async function indexesOf(
   }
 }
 
-/** Those of before there were partitions. */
+/** That of before there were partitions. */
 const formerSql = `
 select conname as name from pg_constraint
-where conrelid = ('tidegate.' || quote_ident($1))::regclass
-  and conname in ('events_before_source_id_key', 'events_before_position_key')`
+where conrelid = ('tidegate.' || quote_ident($1))::regclass and conname = 'events_before_source_id_key'`
 
 /**
  * Makes the indexes that partitions lack, one after the other, while everything works. What a crash left half done is begun anew. At last the
- * former ones go, which the new ones replace.
+ * former one goes, which the first of the new ones replaces.
  * @returns what was made
  */
 export async function indexPartitions(

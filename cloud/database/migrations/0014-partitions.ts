@@ -46,7 +46,8 @@ select tidegate.enter_era();
 alter table tidegate.events rename to events_before;
 alter index tidegate.events_pkey rename to events_before_pkey;
 alter index tidegate.events_source_id_key rename to events_before_source_id_key;
-alter index tidegate.events_position_key rename to events_before_position_key;
+alter index tidegate.events_position_key rename to events_before_position;
+alter index tidegate.events_set_aside rename to events_before_set_aside;
 
 create sequence tidegate.event_position as bigint;
 select setval('tidegate.event_position', 1 + coalesce((select max(position) from tidegate.events_before), 0), false);
@@ -96,8 +97,9 @@ begin
   execute format('create index if not exists %I on tidegate.%I (era, tx, position)', partition || '_order', partition);
   execute format('create index if not exists %I on tidegate.%I (type, era, tx, position)', partition || '_type', partition);
   execute format('create index if not exists %I on tidegate.%I (source, time)', partition || '_source', partition);
-  execute format('create index if not exists %I on tidegate.%I (era, tx, position) where disposition <> ''accepted''',
-                 partition || '_faulty', partition);
+  execute format('create index if not exists %I on tidegate.%I (position)', partition || '_position', partition);
+  execute format('create index if not exists %I on tidegate.%I (position) where disposition <> ''accepted''',
+                 partition || '_set_aside', partition);
   execute format('create index if not exists %I on tidegate.%I using brin (time, recorded_time, stored_time) with (pages_per_range = 32, autosummarize = on)',
                  partition || '_times', partition);
 end
@@ -138,7 +140,6 @@ begin
   if (select count(*) from (select from tidegate.events_before limit 5000001) as first) <= 5000000 then
     perform tidegate.index_partition('events_before');
     alter table tidegate.events_before drop constraint events_before_source_id_key;
-    alter table tidegate.events_before drop constraint events_before_position_key;
   end if;
 end
 $$;

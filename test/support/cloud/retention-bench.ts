@@ -61,7 +61,7 @@ export function someEvents(): { events: Encoded[]; next: Ledger } {
   const one = new Ledger('gateway-1', epochs[0])
   const two = new Ledger('gateway-2', epochs[1])
   const events: Encoded[] = []
-  for (let n = 0; n < 300; n++) events.push(one.next('device-1', recorded(n / 45)))
+  for (let n = 0; n < 300; n++) events.push(one.next('device-1', recorded(n / 50)))
   for (let n = 0; n < 40; n++) events.push(two.next('device-2', { ...recorded(0.1), id: `b-${n}` }))
   for (let n = 0; n < 4; n++) two.skip()
   const ranges = [{ from: 41, to: 44, reason: 'lost' }]

@@ -18,7 +18,7 @@ import { migrations } from './database/migrations/all.ts'
 import { replayedIn } from './replays/replayed-postgres.ts'
 import { postgresStorage } from './database/storage-postgres.ts'
 import { publishAgain, type Schemas, serveApi } from './failures.ts'
-import { enterEra, startPreparing } from './history/partitions-postgres.ts'
+import { enterEra, type Preparing, startPreparing } from './history/partitions-postgres.ts'
 import { startKnowing } from './gateways/known.ts'
 import { type Provenance, provenance, requireDevices, requireRegistered } from './gateways/provenance.ts'
 import { type Group, startGroup } from './groups/group.ts'
@@ -85,7 +85,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
   let sharing: Sharing | undefined
   try {
     const { consumers, tls, schemas, api } = await orAborted(loadAll(config, surroundings), stopping)
-    const database = await openDatabase(start, consumers)
+    const { database, preparing } = await openDatabase(start, consumers)
     const { consuming, publishing } = await connect(start, tls)
     tellTaken(log, await orAborted(declareTopology(publishing, exchangeTopology()), stopping))
 
@@ -94,7 +94,8 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const databaseFault = (): string | undefined => sharing?.fault
     const brokersUp = (): Record<string, boolean> => ({ consume: consuming.up, publish: publishing.up })
     const findings = (): QueueCheck['findings'] => check.findings
-    const state = { groups, letters: () => letters.standing(), databaseFault, brokersUp, findings, tls }
+    const standing = { letters: () => letters.standing(), findings, partitions: preparing.standing }
+    const state = { groups, ...standing, databaseFault, brokersUp, tls }
     const ops = createOps(opsSettings(config, state))
     const shared = {
       ...groupSettings(config),
@@ -172,14 +173,17 @@ const ownerText =
   'the user of database.url owns the record and can alter it: give it tidegate_writer instead (docs/DATABASE.md, Roles)'
 
 /** A database that answers, with today's schema. */
-async function openDatabase(start: Start, consumers: readonly ConfiguredConsumer[]): Promise<Database> {
+async function openDatabase(
+  start: Start,
+  consumers: readonly ConfiguredConsumer[],
+): Promise<{ database: Database; preparing: Preparing }> {
   const database = start.scope.own(createDatabase(databaseSettings(start.config, consumers)))
   await untilReachable(() => database.probe(), start)
   const standing = await untilReachable(() => migrateDatabase(database, migrations, start), start)
   if (standing === 'owner') start.log.warn({ code: 'DATABASE_OWNER' }, ownerText)
   await untilReachable(() => enterEra(database), start)
-  start.scope.own(startPreparing({ ...start, database }))
-  return database
+  const preparing = start.scope.own(startPreparing({ ...start, database }))
+  return { database, preparing }
 }
 
 /** Whom to believe, by what is registered in the database. */

@@ -125,7 +125,7 @@ function rightsSql(): string {
     ),
     // What each row of history is given by itself.
     'grant usage on sequence tidegate.event_position to tidegate_writer',
-    'grant execute on function tidegate.current_era(), tidegate.enter_era(), tidegate.prepare_partitions(integer), tidegate.is_retired(text, text, bigint) to tidegate_writer',
+    'grant execute on function tidegate.current_era(), tidegate.enter_era(), tidegate.prepare_partitions(integer), tidegate.is_retired(text, text, bigint), tidegate.partitions_standing() to tidegate_writer',
     `grant select on ${ledger}, tidegate.rollup_buckets, tidegate.rollups to tidegate_module`,
     'grant select on all tables in schema tidegate to tidegate_reader',
     `grant select on ${ledger}, ${retired}, tidegate.migrations, ${registry} to tidegate_auditor`,

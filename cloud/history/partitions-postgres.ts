@@ -21,10 +21,27 @@ export async function enterEra(database: Database): Promise<void> {
   await database.query('select tidegate.enter_era()')
 }
 
-/** Makes the weeks to come, from now on and until closed. */
-export function startPreparing({ database, clock, log }: PreparingOptions): { close(): Promise<void> } {
+export interface PartitionsStanding {
+  /** Weeks to come that have a partition. */
+  weeksAhead: number
+  /** Events stored in the last day that belonged to no week. */
+  otherEvents: number
+}
+
+export interface Preparing {
+  /** As it was when it was last looked at, up to an hour ago; undefined: not yet. */
+  standing(): PartitionsStanding | undefined
+  close(): Promise<void>
+}
+
+const standingSql = `
+select weeks_ahead as "weeksAhead", other_events::float8 as "otherEvents" from tidegate.partitions_standing()`
+
+/** Makes the weeks to come, from now on and until closed, and looks at how they stand. */
+export function startPreparing({ database, clock, log }: PreparingOptions): Preparing {
   const stopping = new AbortController()
   const { signal } = stopping
+  let standing: PartitionsStanding | undefined
 
   async function run(): Promise<void> {
     while (!signal.aborted) {
@@ -32,6 +49,7 @@ export function startPreparing({ database, clock, log }: PreparingOptions): { cl
         const [row] = await database.query<{ made: string[] }>('select tidegate.prepare_partitions() as made')
         const made = row?.made ?? []
         if (made.length > 0) log.info({ made }, 'made partitions of history')
+        standing = (await database.query<PartitionsStanding>(standingSql))[0]
       } catch (error) {
         if (!isAbort(error))
           log.warn({ code: codeOf(error) }, `could not make partitions of history: ${messageOf(error)}`)
@@ -42,6 +60,7 @@ export function startPreparing({ database, clock, log }: PreparingOptions): { cl
 
   const running = run()
   return {
+    standing: () => standing,
     close() {
       stopping.abort()
       return running

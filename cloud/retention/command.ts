@@ -10,7 +10,7 @@ Examples:
   tidegate history archive --older-than 400d --to /srv/archive --drop --reason 'kept for 400 days' --config cloud.yaml
   tidegate history attach /srv/archive/events_20250106-5f2d1c8a9b3e4f60.jsonl.gz --reason 'audit 2026' --config cloud.yaml
 
-All but the first as a member of tidegate_owner: the running cloud may drop nothing.`
+As a member of tidegate_owner: the running cloud may drop nothing.`
 
 /** `tidegate history` */
 export function registerHistoryCommand(program: Command): void {

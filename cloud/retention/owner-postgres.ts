@@ -55,11 +55,12 @@ export async function asOwner<T>(
   }
 }
 
-/** Asks a database of this version, as whoever may read it. @throws TidegateError `DATABASE_*` */
+/** Asks a database of this version, as whoever may read its partitions: the owner. @throws TidegateError `DATABASE_*` */
 export async function reading<T>(database: Database, work: (query: Query) => Promise<T>): Promise<T> {
   const client = await database.connect()
   try {
     await trustNoSchema(client)
+    await becomeOwner(client)
     await requireSchema(client, migrations, database.where)
     return await work(
       async <Row extends object>(text: string, values: readonly unknown[] = []) =>

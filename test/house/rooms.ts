@@ -138,7 +138,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   cloud: { sentence: 'the consumers: command, composition, configuration', mayImport: wiring },
   'cloud/ops': {
     sentence: 'what one can see of a running cloud: metrics, readiness',
-    mayImport: ['cloud/groups', 'cloud/pipeline', 'cloud/letters', 'cloud/api'],
+    mayImport: ['cloud/groups', 'cloud/pipeline', 'cloud/letters', 'cloud/history', 'cloud/api'],
   },
   'cloud/api': {
     sentence: 'the HTTP API: who asks, what is asked, where it listens',

@@ -74,5 +74,13 @@ end
 $$;
 create trigger skip_retired before insert on tidegate.events_other
   for each row execute function tidegate.skip_retired();
+
+create function tidegate.partitions_standing(out weeks_ahead integer, out other_events bigint)
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select (select count(*)::int from tidegate.partitions where partition <> 'events_other' and from_time > now()),
+         (select count(*) from tidegate.events_other where stored_time > now() - interval '1 day')
+$$;
+comment on function tidegate.partitions_standing is
+  'How many weeks to come have a partition, and how many events of the last day belonged to none.';
 `,
 }

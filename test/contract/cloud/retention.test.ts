@@ -12,7 +12,10 @@ import { indexPartitions } from '../../../cloud/retention/indexes-postgres.ts'
 import { isDue } from '../../../cloud/retention/partitions-postgres.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { silentLog } from '../../../src/log.ts'
-import { audit, command, tamper } from '../../support/cloud/audited-database.ts'
+import { createDatabase as poolOf } from '../../../cloud/database/database-postgres.ts'
+import { migrated } from '../../support/cloud/cloud.ts'
+import { createRoles, type Role } from '../../support/servers.ts'
+import { audit, command, store, tamper } from '../../support/cloud/audited-database.ts'
 import {
   first,
   openRetentionBench,
@@ -22,6 +25,8 @@ import {
   someDeed,
 } from '../../support/cloud/retention-bench.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
+
+const handOver = join(import.meta.dirname, '../../../deploy/postgres/hand-over.sql')
 
 let bench: RetentionBench
 beforeEach(async () => {
@@ -409,6 +414,34 @@ test('indexes that a partition lacks are made while everything works, and those 
   await bench.retire(first)
 })
 
+test('the owner may do it, in the database of a writer who may not, and who goes on (G8)', async () => {
+  const urlOf = await createRoles(bench.url)
+  const folder = bench.folder
+  const superuser = poolOf({ url: bench.url, poolMax: 1, applicationName: 'test' })
+  await superuser.query(readFileSync(handOver, 'utf8'))
+  await superuser.close()
+  const history = (role: Role, ...args: string[]): ReturnType<typeof command> =>
+    command('history', ...args, '--database', urlOf(role))
+  const migrating = poolOf({ url: urlOf('owner'), poolMax: 1, applicationName: 'test' })
+  await migrated(migrating)
+  await migrating.close()
+  const archive = ['archive', '--partition', first, '--to', folder, '--drop', '--reason', 'as told']
+  expect(await history('writer', ...archive)).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('tidegate_owner') as string,
+  })
+  expect(await history('owner', ...archive)).toMatchObject({ code: 0 })
+  const writer = poolOf({ url: urlOf('writer'), poolMax: 1, applicationName: 'test' })
+  await store(writer, [...bench.events.slice(0, 30), bench.next.next('device-1', recorded(2))])
+  const [file = ''] = readdirSync(folder).filter((name) => name.endsWith('.gz'))
+  expect(await history('owner', 'attach', join(folder, file), '--reason', 'audit')).toMatchObject({ code: 0 })
+  await store(writer, [bench.next.next('device-1', recorded(3))])
+  await writer.close()
+  const auditor = await command('audit', '--database', urlOf('auditor'))
+  expect(auditor.stdout).toContain('complete and untouched')
+  expect(auditor.code).toBe(0)
+})
+
 test('the command lists, archives, drops with a reason, and attaches', async () => {
   const history = (...args: string[]): ReturnType<typeof command> =>
     command('history', ...args, '--database', bench.url)
@@ -429,8 +462,8 @@ test('the command lists, archives, drops with a reason, and attaches', async () 
   expect(readdirSync(bench.folder)).toEqual([])
   expect((await history(...archive)).stdout).toContain('342 events in')
   expect(await countIn(firstWeek)).toBe(342)
-  const { stdout, stderr } = await history(...archive, '--drop', '--reason', 'older than 90 days')
-  expect(stdout + stderr).toMatch(/is dropped, on record in the cloud's own ledger; 1 of its events stay\n$/)
+  const { stdout } = await history(...archive, '--drop', '--reason', 'older than 90 days')
+  expect(stdout).toMatch(/is dropped, on record in the cloud's own ledger; 1 of its events stay\n$/)
   const [file = ''] = readdirSync(bench.folder).filter((name) => name.endsWith('.gz'))
   expect((await history('attach', join(bench.folder, file), '--reason', 'audit')).stdout).toContain(
     `342 events are in ${first} again`,

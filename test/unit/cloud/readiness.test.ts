@@ -27,6 +27,7 @@ test('a group that is held says by what, why, and what to do about it', () => {
     databaseFault: () => `${held.code}: ${held.message}`,
     brokersUp: () => ({}),
     findings: () => undefined,
+    partitions: () => undefined,
     letters: () => [],
     tls: { daysLeft: () => ({}), faulty: () => ({}) },
   })
@@ -53,6 +54,7 @@ function readyOf(pipeline: Pipeline, starveAfterMs: number): object {
     databaseFault: () => undefined,
     brokersUp: () => ({}),
     findings: () => undefined,
+    partitions: () => undefined,
     letters: () => [],
     tls: { daysLeft: () => ({}), faulty: () => ({}) },
   })

@@ -108,6 +108,31 @@ describe('signatures', () => {
     })
   })
 
+  test('what was retired is followed: a signature may cover it, and a kept head of it counts as there, but for another chain (G8)', async () => {
+    const { events } = await signedLedger()
+    const signed = (await auditOf(events)).signed
+    const head = { gateway: 'gateway-1', ...(signed as NonNullable<typeof signed>) }
+    const { sequence } = head
+    const range = { from: 1, to: sequence, chain: chainAt(events, sequence) }
+    const left = events.filter(({ event }) => event.sequence > sequence)
+    const more = { retired: [range], kept: [head] }
+    expect(await auditOf(left, [], more)).toMatchObject({
+      ok: true,
+      signed,
+      retired: { ranges: [[1, sequence]] },
+      gaps: { count: 0 },
+      unverifiedLinks: 0,
+    })
+    const inside = {
+      ...more,
+      retired: [{ ...range, to: sequence + 1, chain: chainAt(events, sequence + 1) }],
+    }
+    expect(await auditOf(left.slice(1), [], inside)).toMatchObject({ ok: true })
+    expect(await auditOf(left, [], { kept: [head] })).toMatchObject({ ok: false })
+    const other = { ...more, retired: [{ ...range, chain: chainAt(events, sequence - 1) }] }
+    expect((await auditOf(left, [], other)).faults.map(({ kind }) => kind)).toContain('rewritten')
+  })
+
   test('a head that is kept never goes back, however often the end is cut off right behind it (G8)', async () => {
     const { events } = await signedLedger()
     const first = new HeadsToKeep(undefined)

@@ -317,6 +317,18 @@ describe('an archive that is brought back', () => {
     await bench.attach(path)
   })
 
+  test('is refused where another event has an identity of it meanwhile, which is lost on neither side', async () => {
+    const { path } = await bench.retire(first)
+    const again = bench.next.next('device-1', { ...recorded(2), id: 'id-50' })
+    expect(await bench.append([again])).toEqual(['stored'])
+    await expect(bench.attach(path)).rejects.toMatchObject({
+      code: 'ARCHIVE_CONFLICT',
+      message: expect.stringContaining(`${again.event.epoch}/50 `) as string,
+    })
+    const [one] = await audit(bench.url)
+    expect(one).toMatchObject({ ok: true, gaps: { count: 0 } })
+  })
+
   test('is refused where another partition has a part of its time', async () => {
     const { path } = await bench.retire(first)
     await bench.database.query(`select tidegate.make_partition('events_odd')`)

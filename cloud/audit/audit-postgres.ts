@@ -92,7 +92,7 @@ export async function* auditDatabase(
         events: readEvents(query, gateway, epoch),
         notes: readNotes(query, epoch, retirements),
         retired: await retirements.rangesOf({ gateway, epoch }),
-        retiredThrough: async (ledger) => (await retirements.rangesOf(ledger)).at(-1)?.to ?? 0,
+        retiredThrough: (ledger) => retirements.through(ledger),
         closures: closuresFor({ gateway, epoch }, closures, registry),
         keys: keysFor(gateway, registry, options.kept),
         kept: options.kept?.heads.filter((head) => head.gateway === gateway && head.epoch === epoch) ?? [],

@@ -21,6 +21,8 @@ export interface RetiredRange {
 export interface Retirements {
   /** In order. */
   rangesOf(ledger: LedgerName): Promise<RetiredRange[]>
+  /** The last sequence of a ledger that was retired; 0: none was. */
+  through(ledger: LedgerName): Promise<number>
   ledgers(): Promise<LedgerName[]>
   /** Whether what was recorded within the window of duplicates around this moment (ms) may be in an archive. */
   mayHaveIdentityOf(recordedMs: number): boolean
@@ -107,16 +109,23 @@ export async function readRetirements(query: Query): Promise<Retirements> {
     after = [last.epoch, last.sequence]
   }
   const open = [...spans].filter(([deed]) => !attached.has(deed)).map(([, span]) => span)
+  async function rangesOf({ gateway, epoch }: LedgerName): Promise<RetiredRange[]> {
+    if (proven.size === 0) return []
+    const rows = await query<RangeRow>(rangesSql, [gateway, epoch])
+    return rows
+      .filter(({ retirement, cites }) => proven.has(cites) && !attached.has(retirement))
+      .map(({ from, to, chain }) => ({ from, to, chain }))
+  }
+
+  /** Asked for each note on a loss. */
+  const known = new Map<string, number>()
   return {
-    async rangesOf({ gateway, epoch }) {
-      if (proven.size === 0) return []
-      const rows = await query<RetiredRange & { retirement: string; cites: string }>(rangesSql, [
-        gateway,
-        epoch,
-      ])
-      return rows
-        .filter(({ retirement, cites }) => proven.has(cites) && !attached.has(retirement))
-        .map(({ from, to, chain }) => ({ from, to, chain }))
+    rangesOf,
+    async through(ledger) {
+      const name = `${ledger.gateway}/${ledger.epoch}`
+      const through = known.get(name) ?? (await rangesOf(ledger)).at(-1)?.to ?? 0
+      known.set(name, through)
+      return through
     },
     ledgers: async () => (proven.size === 0 ? [] : query<LedgerName>(ledgersSql)),
     mayHaveIdentityOf: (recordedMs) =>
@@ -126,6 +135,8 @@ export async function readRetirements(query: Query): Promise<Retirements> {
       ),
   }
 }
+
+type RangeRow = RetiredRange & { retirement: string; cites: string }
 
 /** Whether each row that rests on this event is in its text. */
 async function saysAll(query: Query, { epoch, sequence, data }: RetiredText): Promise<boolean> {

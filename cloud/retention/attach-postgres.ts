@@ -1,4 +1,3 @@
-import type { Clock, Random } from '../../src/clock.ts'
 import { attachedType, cloudLedger } from '../../src/contract/event.ts'
 import { TidegateError } from '../../src/errors.ts'
 import type { Transaction } from '../database/storage.ts'
@@ -11,12 +10,6 @@ import type { ArchivedRow, Manifest } from './format.ts'
 import { lockHistory, type OwnerSession, patiently, quoted } from './owner-postgres.ts'
 import { otherPartition } from './partitions-postgres.ts'
 import { columns } from './retire-postgres.ts'
-
-export interface AttachParts {
-  owner: OwnerSession
-  clock: Clock
-  random: Random
-}
 
 export interface Attached {
   partition: string
@@ -33,9 +26,9 @@ export interface Attached {
 export async function attachArchive(
   file: string,
   deed: Omit<Deed<unknown>, 'request'>,
-  { owner, clock, random }: AttachParts,
+  owner: OwnerSession,
 ): Promise<Attached> {
-  const { storage, log } = owner
+  const { storage, log, clock, random, signal } = owner
   const { path, manifest } = await readManifest(file)
   await verifyArchive(path, manifest)
   const retirement = await retirementOf(owner, manifest)
@@ -43,13 +36,12 @@ export async function attachArchive(
   await makePlace(owner, manifest)
   log.debug({ step: 'attach: place made' })
   for await (const rows of pagesOf(readArchive(path, manifest))) {
-    await storage.transaction((tx) => bringBack(tx, manifest.partition, rows), new AbortController().signal)
+    await storage.transaction((tx) => bringBack(tx, manifest.partition, rows), signal)
     log.debug({ step: 'attach: some are back' })
   }
   const { partition, sha256, events } = manifest
   const request = { retirement, partition, sha256 }
-  const parts = { storage, clock, random, signal: new AbortController().signal }
-  return doOnce('attach', { ...deed, request }, parts, async (tx) => {
+  return doOnce('attach', { ...deed, request }, owner, async (tx) => {
     await tx.query('insert into tidegate.attachments (attachment, retirement) values ($1, $2)', [
       deed.key,
       retirement,
@@ -91,14 +83,15 @@ from tidegate.partitions
 where partition <> '${otherPartition}' and from_time < $2::timestamptz and until_time > coalesce($1::timestamptz, '-infinity')`
 
 /** A partition of those bounds, empty but for what is in history of that time. */
-async function makePlace({ query, storage, log }: OwnerSession, manifest: Manifest): Promise<void> {
+async function makePlace(owner: OwnerSession, manifest: Manifest): Promise<void> {
+  const { query, storage, signal } = owner
   const { partition, from, until } = manifest
   const overlapping = await query<{ partition: string; same: boolean }>(overlappingSql, [from, until])
   if (overlapping.length === 1 && overlapping[0]?.partition === partition && overlapping[0].same) return
   const [other] = overlapping
   if (other) throw clash(manifest, other.partition)
   const table = `tidegate.${quoted(partition)}`
-  await patiently(log, () =>
+  await patiently(owner, () =>
     storage.transaction(async (tx) => {
       await lockHistory(tx)
       await tx.query('select tidegate.make_partition($1)', [partition])
@@ -112,7 +105,7 @@ async function makePlace({ query, storage, log }: OwnerSession, manifest: Manife
       await tx.query(
         `alter table tidegate.events attach partition ${table} for values from ('${from}') to ('${until}')`,
       )
-    }, new AbortController().signal),
+    }, signal),
   )
 }
 

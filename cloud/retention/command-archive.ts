@@ -1,15 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import { userInfo } from 'node:os'
 import { type Command, Option } from 'commander'
-import { systemClock } from '../../src/clock.ts'
 import { TidegateError } from '../../src/errors.ts'
-import { silentLog } from '../../src/log.ts'
 import { durationOf } from '../../src/settings/command-line.ts'
-import { askingForDatabase, type DatabaseChoice, openChosenDatabase } from '../database-choice.ts'
+import { askingForDatabase, type DatabaseChoice } from '../database-choice.ts'
+import { owning, say } from './owning.ts'
 import type { Deed } from '../deeds/deeds.ts'
 import type { OwnerSession } from './owner-postgres.ts'
 import type { Retirable } from './partitions-postgres.ts'
-import type { ArchiveParts } from './retire-postgres.ts'
 
 interface ArchiveOptions extends DatabaseChoice {
   olderThan?: number
@@ -45,27 +43,21 @@ export function addArchive(history: Command): void {
         throw wrong('which partitions?', 'name --older-than or --partition')
       if (drop && !dryRun && reason === undefined)
         throw wrong('why is it dropped?', 'give a --reason: it is put on record')
-      const database = await openChosenDatabase(options, 'tidegate-history')
-      const { asOwner } = await import('./owner-postgres.ts')
-      try {
-        await asOwner(database, silentLog, async (owner) => {
-          const due = await chosen(owner, options)
-          if (due.length === 0) say('no partition is due')
-          for (const standing of due) await archive(standing, owner, options)
-        })
-      } finally {
-        await database.close()
-      }
+      await owning(options, async (owner) => {
+        const due = await chosen(owner, options)
+        if (due.length === 0) say('no partition is due')
+        for (const standing of due) await archive(standing, owner, options)
+      })
     })
 }
 
 async function chosen(
-  { query }: OwnerSession,
+  { query, clock }: OwnerSession,
   { olderThan, partition }: ArchiveOptions,
 ): Promise<Retirable[]> {
   const { isDue, listPartitions, retirable } = await import('./partitions-postgres.ts')
   const all = await listPartitions(query, { count: false })
-  const nowMs = systemClock.now()
+  const nowMs = clock.now()
   if (partition === undefined)
     return all.filter((one) => isDue(one, { nowMs, olderThanMs: olderThan ?? Infinity }))
   return [retirable(partition, all, nowMs)]
@@ -79,12 +71,11 @@ async function archive(
   const { partition } = standing
   const { archivePartition, retirePartition } = await import('./retire-postgres.ts')
   if (dryRun) return say(`${partition} would be archived${drop ? ' and dropped' : ''}`)
-  const parts: ArchiveParts = { owner, folder, clock: systemClock, random: Math.random }
-  const archived = await archivePartition(standing, parts)
+  const archived = await archivePartition(standing, { owner, folder })
   const { path, manifest } = archived
   say(`${partition}: ${manifest.events} events in ${path}, SHA-256 ${manifest.sha256}`)
   if (!drop) return
-  const { kept } = await retirePartition(archived, deedOf(reason), parts)
+  const { kept } = await retirePartition(archived, deedOf(reason), owner)
   say(`${partition} is dropped, on record in the cloud's own ledger; ${kept} of its events stay`)
 }
 
@@ -94,27 +85,17 @@ export function addAttach(history: Command): void {
     .argument('<file>', 'the archive; its manifest lies beside it')
     .requiredOption('--reason <text>', 'why, for whoever reads the record later')
     .action(async (file: string, options: DatabaseChoice & { reason: string }) => {
-      const database = await openChosenDatabase(options, 'tidegate-history')
-      const { asOwner } = await import('./owner-postgres.ts')
       const { attachArchive } = await import('./attach-postgres.ts')
-      try {
-        const { partition, events } = await asOwner(database, silentLog, (owner) =>
-          attachArchive(file, deedOf(options.reason), { owner, clock: systemClock, random: Math.random }),
-        )
-        say(`${events} events are in ${partition} again, on record in the cloud's own ledger`)
-      } finally {
-        await database.close()
-      }
+      const attach = (owner: OwnerSession): ReturnType<typeof attachArchive> =>
+        attachArchive(file, deedOf(options.reason), owner)
+      const { partition, events } = await owning(options, attach)
+      say(`${events} events are in ${partition} again, on record in the cloud's own ledger`)
     })
 }
 
 function deedOf(reason = ''): Omit<Deed<unknown>, 'request'> {
   const by = { actor: `local:${userInfo().username}`, roles: ['admin'] }
   return { key: randomUUID(), by, reason }
-}
-
-export function say(text: string): void {
-  process.stdout.write(`${text}\n`)
 }
 
 function wrong(message: string, hint: string): TidegateError {

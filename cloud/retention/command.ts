@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
-import { silentLog } from '../../src/log.ts'
 import { askingForDatabase, type DatabaseChoice, openChosenDatabase } from '../database-choice.ts'
-import { addArchive, addAttach, say } from './command-archive.ts'
+import { addArchive, addAttach } from './command-archive.ts'
+import { owning, say } from './owning.ts'
 import type { OtherEvents, PartitionStanding } from './partitions-postgres.ts'
 
 const examples = `
@@ -47,17 +47,9 @@ async function showPartitions(options: DatabaseChoice & { json?: boolean; count?
 }
 
 async function makeIndexes(options: DatabaseChoice): Promise<void> {
-  const { asOwner } = await import('./owner-postgres.ts')
   const { indexPartitions } = await import('./indexes-postgres.ts')
-  const database = await openChosenDatabase(options, 'tidegate-history')
-  try {
-    const made = await asOwner(database, silentLog, (owner) =>
-      indexPartitions(owner, (name) => say(`making ${name}`)),
-    )
-    say(made.length === 0 ? 'no index is missing' : `${made.length} made`)
-  } finally {
-    await database.close()
-  }
+  const made = await owning(options, (owner) => indexPartitions(owner, (name) => say(`making ${name}`)))
+  say(made.length === 0 ? 'no index is missing' : `${made.length} made`)
 }
 
 function formatPartition(standing: PartitionStanding, other: OtherEvents): string {

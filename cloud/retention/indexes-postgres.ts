@@ -56,9 +56,10 @@ where conrelid = ('tidegate.' || quote_ident($1))::regclass and conname = 'event
  * @returns what was made
  */
 export async function indexPartitions(
-  { query, storage, log }: OwnerSession,
+  owner: OwnerSession,
   onIndex: (name: string) => void = () => {},
 ): Promise<string[]> {
+  const { query, storage, signal } = owner
   const made: string[] = []
   const partitions = await query<{ partition: string }>(
     'select partition from tidegate.partitions order by from_time',
@@ -72,11 +73,11 @@ export async function indexPartitions(
       made.push(name)
     }
     for (const { name } of await query<{ name: string }>(formerSql, [partition])) {
-      await patiently(log, () =>
+      await patiently(owner, () =>
         storage.transaction(async (tx) => {
           await tx.query(`set local lock_timeout = '400ms'`)
           await tx.query(`alter table tidegate.${quoted(partition)} drop constraint ${quoted(name)}`)
-        }, new AbortController().signal),
+        }, signal),
       )
     }
   }

@@ -1,5 +1,5 @@
 import type { PoolClient } from 'pg'
-import { setTimeout as delay } from 'node:timers/promises'
+import type { Clock, Random } from '../../src/clock.ts'
 import { codeOf, TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Database } from '../database/database-postgres.ts'
@@ -12,13 +12,21 @@ import { PostgresTransaction } from '../database/transaction-postgres.ts'
 
 export type Query = <Row extends object>(text: string, values?: readonly unknown[]) => Promise<Row[]>
 
+/** What a session is given. */
+export interface OwnerParts {
+  clock: Clock
+  random: Random
+  log: Logger
+  /** Ends waiting. */
+  signal: AbortSignal
+}
+
 /** One session that acts as the owner of Tidegate's tables, and is the only one that takes history apart or puts it together. */
-export interface OwnerSession {
+export interface OwnerSession extends OwnerParts {
   readonly where: string
   readonly query: Query
   /** Its transactions, one after the other. */
   readonly storage: Storage
-  readonly log: Logger
 }
 
 /** Any number; the same in every version of Tidegate. */
@@ -30,7 +38,7 @@ const lockKey = 7_441_002_874
  */
 export async function asOwner<T>(
   database: Database,
-  log: Logger,
+  parts: OwnerParts,
   work: (owner: OwnerSession) => Promise<T>,
 ): Promise<T> {
   const client = await database.connect()
@@ -46,7 +54,7 @@ export async function asOwner<T>(
     if (!rows[0]?.locked) throw busy(where)
     const query: Query = async <Row extends object>(text: string, values: readonly unknown[] = []) =>
       (await client.query<Row>(text, [...values])).rows
-    return await work({ where, query, storage: storageOn(client, where), log })
+    return await work({ ...parts, where, query, storage: storageOn(client, where) })
   } catch (error) {
     throw outageOfOurs(where, error) ?? error
   } finally {
@@ -109,7 +117,7 @@ const deadlock = '40P01'
  * than the lock timeout. To be begun with `lockHistory`.
  * @throws TidegateError `HISTORY_LOCKED` after some minutes, and what `work` throws
  */
-export async function patiently<T>(log: Logger, work: () => Promise<T>): Promise<T> {
+export async function patiently<T>({ clock, log, signal }: OwnerParts, work: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await work()
@@ -122,7 +130,7 @@ export async function patiently<T>(log: Logger, work: () => Promise<T>): Promise
         { attempt },
         'somebody reads or writes history for longer than we make others wait: trying again',
       )
-      await delay(pauseMs)
+      await clock.sleep(pauseMs, signal)
     }
   }
 }

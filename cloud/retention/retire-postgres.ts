@@ -1,4 +1,3 @@
-import type { Clock, Random } from '../../src/clock.ts'
 import { cloudLedger, retiredType } from '../../src/contract/event.ts'
 import { TidegateError } from '../../src/errors.ts'
 import type { Transaction } from '../database/storage.ts'
@@ -15,8 +14,6 @@ export interface ArchiveParts {
   owner: OwnerSession
   /** Where the archive is to lie. */
   folder: string
-  clock: Clock
-  random: Random
 }
 
 /** An archive that was written, read again, and found to be what is in its partition. */
@@ -79,21 +76,19 @@ export interface Retired {
 export async function retirePartition(
   { manifest, snapshot, era, ranges, kept }: Archived,
   deed: Omit<Deed<unknown>, 'request'>,
-  { owner, clock, random }: ArchiveParts,
+  owner: OwnerSession,
 ): Promise<Retired> {
-  const { log, storage } = owner
   const { partition, file, sha256, events } = manifest
-  const parts = { storage, clock, random, signal: new AbortController().signal }
   const request: RetireRequest = { partition, file, sha256 }
-  return patiently(log, () =>
-    doOnce('retire', { ...deed, request }, parts, async (tx) => {
+  return patiently(owner, () =>
+    doOnce('retire', { ...deed, request }, owner, async (tx) => {
       await lockHistory(tx, partition)
-      log.debug({ step: 'retire: locked' })
+      owner.log.debug({ step: 'retire: locked' })
       await refuseNewer(tx, partition, { snapshot, era })
       await drop(tx, partition, manifest)
-      log.debug({ step: 'retire: dropped' })
-      await record(tx, deed.key, manifest, ranges, { clock, random })
-      log.debug({ step: 'retire: recorded' })
+      owner.log.debug({ step: 'retire: dropped' })
+      await record(tx, deed.key, manifest, ranges, owner)
+      owner.log.debug({ step: 'retire: recorded' })
       return { events, kept }
     }),
   )
@@ -164,7 +159,7 @@ async function record(
   deed: string,
   { partition, from, until, file, sha256, events }: Manifest,
   ranges: readonly ArchivedRange[],
-  { clock, random }: Pick<ArchiveParts, 'clock' | 'random'>,
+  { clock, random }: Pick<OwnerSession, 'clock' | 'random'>,
 ): Promise<void> {
   await tx.query(retirementSql, [deed, partition, from, until, file, sha256, events])
   const partsCount = Math.max(1, Math.ceil(ranges.length / rangesPerEvent))

@@ -10,8 +10,6 @@ import { manifestOf } from '../../../cloud/retention/archive-file.ts'
 import { asOwner } from '../../../cloud/retention/owner-postgres.ts'
 import { indexPartitions } from '../../../cloud/retention/indexes-postgres.ts'
 import { isDue } from '../../../cloud/retention/partitions-postgres.ts'
-import { systemClock } from '../../../src/clock.ts'
-import { silentLog } from '../../../src/log.ts'
 import { createDatabase as poolOf } from '../../../cloud/database/database-postgres.ts'
 import { migrated } from '../../support/cloud/cloud.ts'
 import { createRoles, type Role } from '../../support/servers.ts'
@@ -19,6 +17,7 @@ import { audit, command, store, tamper } from '../../support/cloud/audited-datab
 import {
   first,
   openRetentionBench,
+  ownerParts,
   recorded,
   type RetentionBench,
   second,
@@ -113,12 +112,14 @@ describe('a partition that is retired', () => {
     const late = bench.next.next('device-1', recorded(2))
     const { retirePartition, archivePartition } = await import('../../../cloud/retention/retire-postgres.ts')
     const { listPartitions, retirable } = await import('../../../cloud/retention/partitions-postgres.ts')
-    const retiring = asOwner(bench.database, silentLog, async (owner) => {
-      const parts = { owner, folder: bench.folder, clock: systemClock, random: Math.random }
+    const retiring = asOwner(bench.database, ownerParts, async (owner) => {
       const all = await listPartitions(owner.query, { count: false })
-      const archived = await archivePartition(retirable(first, all, Date.now()), parts)
+      const archived = await archivePartition(retirable(first, all, Date.now()), {
+        owner,
+        folder: bench.folder,
+      })
       await bench.store([late])
-      await retirePartition(archived, someDeed(), parts)
+      await retirePartition(archived, someDeed(), owner)
     })
     await expect(retiring).rejects.toMatchObject({ code: 'PARTITION_CHANGED' })
     expect(await countIn(firstWeek)).toBe(343)
@@ -199,12 +200,7 @@ describe('a partition that is retired', () => {
 
   test('leaves losses accepted that were accepted before', async () => {
     await tamper(bench.url, `delete from tidegate.events where gateway = 'gateway-1' and sequence = 100`)
-    const parts = {
-      storage: postgresStorage(bench.database),
-      clock: systemClock,
-      random: Math.random,
-      signal: new AbortController().signal,
-    }
+    const parts = { ...ownerParts, storage: postgresStorage(bench.database) }
     const request = {
       gateway: 'gateway-1',
       epoch: '01JGFJJZ00TESTTESTTESTTEST',
@@ -421,7 +417,7 @@ test('indexes that a partition lacks are made while everything works, and those 
     `${second}_order`,
   ])
   await expect(bench.retire(first)).rejects.toMatchObject({ code: 'PARTITION_UNINDEXED' })
-  expect(await asOwner(bench.database, silentLog, (owner) => indexPartitions(owner))).toHaveLength(3)
+  expect(await asOwner(bench.database, ownerParts, (owner) => indexPartitions(owner))).toHaveLength(3)
   expect((await bench.partitions()).map(({ missingIndexes }) => missingIndexes).flat()).toEqual([])
   await bench.retire(first)
 })

@@ -10,7 +10,7 @@ import { postgresHistory } from '../../../cloud/history/history-postgres.ts'
 import type { Appended } from '../../../cloud/history/history.ts'
 import { textColumns } from '../../../cloud/history/record.ts'
 import { attachArchive, type Attached } from '../../../cloud/retention/attach-postgres.ts'
-import { asOwner, type OwnerSession } from '../../../cloud/retention/owner-postgres.ts'
+import { asOwner, type OwnerParts, type OwnerSession } from '../../../cloud/retention/owner-postgres.ts'
 import {
   listPartitions,
   type PartitionStanding,
@@ -99,6 +99,13 @@ export interface RetentionBench {
   close(): Promise<void>
 }
 
+export const ownerParts: OwnerParts = {
+  clock: systemClock,
+  random: Math.random,
+  log: silentLog,
+  signal: new AbortController().signal,
+}
+
 export const someDeed = () => ({
   key: randomUUID(),
   by: { actor: 'tester', roles: ['admin'] },
@@ -117,9 +124,8 @@ export async function openRetentionBench(): Promise<RetentionBench> {
   const folder = mkdtempSync(join(tmpdir(), 'tidegate-archive-'))
   const database = poolOf({ url, poolMax: 4, applicationName: 'test' })
   const owning = <T>(work: (owner: OwnerSession) => Promise<T>): Promise<T> =>
-    asOwner(database, silentLog, work)
-  const { signal } = new AbortController()
-  const parts = (owner: OwnerSession) => ({ owner, folder, clock: systemClock, random: Math.random })
+    asOwner(database, ownerParts, work)
+  const { signal } = ownerParts
   const standing = async (partition: string, owner: OwnerSession) =>
     retirable(partition, await listPartitions(owner.query, { count: false }), Date.now())
   return {
@@ -143,14 +149,14 @@ export async function openRetentionBench(): Promise<RetentionBench> {
       ),
     partitions: () => owning(({ query }) => listPartitions(query, { count: true })),
     archive: (partition) =>
-      owning(async (owner) => archivePartition(await standing(partition, owner), parts(owner))),
+      owning(async (owner) => archivePartition(await standing(partition, owner), { owner, folder })),
     retire: (partition) =>
       owning(async (owner) => {
-        const archived = await archivePartition(await standing(partition, owner), parts(owner))
-        await retirePartition(archived, someDeed(), parts(owner))
+        const archived = await archivePartition(await standing(partition, owner), { owner, folder })
+        await retirePartition(archived, someDeed(), owner)
         return archived
       }),
-    attach: (file) => owning((owner) => attachArchive(file, someDeed(), parts(owner))),
+    attach: (file) => owning((owner) => attachArchive(file, someDeed(), owner)),
     allRows: async () => (await database.query<{ row: string }>(rowsSql)).map(({ row }) => row),
     async killedAt(step, work) {
       const args = [programFile('retention'), JSON.stringify({ url, folder, ...work }), step]

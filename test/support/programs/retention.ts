@@ -25,11 +25,14 @@ const log = pino(
 
 const database = createDatabase({ url: url ?? '', poolMax: 1, applicationName: 'retention' })
 const deed = { key: randomUUID(), by: { actor: 'tester', roles: ['admin'] }, reason: 'older than 90 days' }
-await asOwner(database, log, async (owner) => {
-  const parts = { owner, folder: folder ?? '', clock, random: Math.random }
-  if (attach !== undefined) return attachArchive(attach, deed, parts)
+const { signal } = new AbortController()
+await asOwner(database, { clock, random: Math.random, log, signal }, async (owner) => {
+  if (attach !== undefined) return attachArchive(attach, deed, owner)
   const partitions = await listPartitions(owner.query, { count: false })
-  const archived = await archivePartition(retirable(retire ?? '', partitions, clock.now()), parts)
-  return retirePartition(archived, deed, parts)
+  const archived = await archivePartition(retirable(retire ?? '', partitions, clock.now()), {
+    owner,
+    folder: folder ?? '',
+  })
+  return retirePartition(archived, deed, owner)
 })
 await database.close()

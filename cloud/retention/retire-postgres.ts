@@ -70,7 +70,7 @@ export interface Retired {
 
 /**
  * Puts on record who retires a partition, why, and where it is, and drops it: in one transaction (G8). What the rest of history rests on stays.
- * Others stand still for as long as that takes, which does not depend on how much is in it.
+ * Others stand still for as long as that takes, which depends on how many ranges are in it, and not on how much.
  * @throws TidegateError `PARTITION_CHANGED`: something was stored in it since it was archived; `HISTORY_LOCKED`, `DEED_INVALID`
  */
 export async function retirePartition(

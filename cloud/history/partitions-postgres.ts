@@ -12,15 +12,6 @@ export interface PreparingOptions {
   log: Logger
 }
 
-/**
- * Opens an era of its own for a cluster, or a timeline, in which nothing was stored yet: what is stored here comes after all there was,
- * whatever its transactions are called. To be called before anything is stored.
- * @throws TidegateError `DATABASE_UNREACHABLE`
- */
-export async function enterEra(database: Database): Promise<void> {
-  await database.query('select tidegate.enter_era()')
-}
-
 export interface PartitionsStanding {
   /** Weeks to come that have a partition. */
   weeksAhead: number
@@ -48,7 +39,10 @@ export function startPreparing({ database, clock, log }: PreparingOptions): Prep
       try {
         const [row] = await database.query<{ made: string[] }>('select tidegate.prepare_partitions() as made')
         const made = row?.made ?? []
-        if (made.length > 0) log.info({ made }, 'made partitions of history')
+        if (made.length > 0) {
+          log.info({ made }, 'made partitions of history')
+          await database.query('select tidegate.analyze_events()')
+        }
         standing = (await database.query<PartitionsStanding>(standingSql))[0]
       } catch (error) {
         if (!isAbort(error))

@@ -28,7 +28,7 @@ export interface Archived {
   kept: number
 }
 
-const momentSql = `select pg_current_snapshot()::text as snapshot, tidegate.current_era()::int as era`
+const momentSql = `select pg_current_snapshot()::text as snapshot, (select max(era) from tidegate.eras)::int as era`
 
 /**
  * Archives a partition as it is at one moment, and changes nothing in the database. When it resolves the archive is on the disk, and was read

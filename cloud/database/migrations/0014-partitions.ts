@@ -9,6 +9,9 @@ export const partitions: Migration = {
   version: 14,
   name: 'partitions',
   sql: `
+set local timezone = 'UTC';
+set local datestyle = 'ISO';
+
 create table tidegate.eras (
   era      smallint primary key,
   system   text not null,
@@ -20,28 +23,57 @@ comment on table tidegate.eras is
 create trigger append_only before update or delete or truncate on tidegate.eras
   for each statement execute function tidegate.refuse_change();
 
-create function tidegate.current_era() returns smallint language sql stable security definer
-set search_path = pg_catalog, pg_temp as 'select max(era) from tidegate.eras';
-comment on function tidegate.current_era is 'The era that events are stored in now.';
-
-create function tidegate.enter_era() returns smallint language plpgsql security definer
+create function tidegate.current_era() returns smallint language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp as $$
 declare
-  here text := (select system_identifier::text from pg_control_system());
-  line bigint := (select timeline_id from pg_control_checkpoint());
+  here constant text := (select system_identifier::text from pg_control_system());
+  -- Not that of the control file, which is the last checkpoint's, and minutes behind after a failover.
+  line constant bigint := ('x' || lpad(left(pg_walfile_name(pg_current_wal_lsn()), 8), 16, '0'))::bit(64)::bigint;
   latest tidegate.eras;
 begin
-  perform pg_advisory_xact_lock(7441002872);
   select * into latest from tidegate.eras order by era desc limit 1;
   if latest.system is distinct from here or latest.timeline is distinct from line then
-    insert into tidegate.eras (era, system, timeline) values (coalesce(latest.era, 0) + 1, here, line);
+    insert into tidegate.eras (era, system, timeline) values (coalesce(latest.era, 0) + 1, here, line) on conflict do nothing;
+    select * into strict latest from tidegate.eras order by era desc limit 1;
   end if;
-  return tidegate.current_era();
+  return latest.era;
 end
 $$;
-comment on function tidegate.enter_era is
-  'For whoever stores events, at its start: after a restore into another cluster, or a failover, it opens an era that comes after all there was.';
-select tidegate.enter_era();
+comment on function tidegate.current_era is
+  'The era of whatever is stored now. The first who stores after a restore into another cluster, or after a failover, opens one that comes after all there was.';
+select tidegate.current_era();
+
+-- What reads the table by itself, and not by its name, would go on reading the first partition only, and not say so.
+create table tidegate.readers_of_events as
+select c.oid as view, format('create or replace view %s %s as %s', c.oid::regclass,
+                             coalesce('with (' || array_to_string(c.reloptions, ', ') || ')', ''), pg_get_viewdef(c.oid)) as definition,
+       pg_has_role(c.relowner, 'usage') and c.relkind = 'v' as is_ours,
+       case c.relkind when 'm' then 'materialized view ' else 'view ' end || c.oid::regclass as what
+from pg_class as c
+where c.oid in (select r.ev_class from pg_depend as d join pg_rewrite as r on r.oid = d.objid
+                where d.classid = 'pg_rewrite'::regclass and d.refobjid = 'tidegate.events'::regclass)
+union all select null, null, false, 'trigger ' || tgname from pg_trigger
+  where tgrelid = 'tidegate.events'::regclass and not tgisinternal and tgname <> 'append_only'
+union all select null, null, false, 'foreign key ' || conname || ' of ' || conrelid::regclass from pg_constraint
+  where confrelid = 'tidegate.events'::regclass
+union all select null, null, false, 'publication ' || pubname from pg_publication_rel join pg_publication as p on p.oid = prpubid
+  where prrelid = 'tidegate.events'::regclass
+union all select null, null, false, 'function ' || objid::regprocedure from pg_depend
+  where classid = 'pg_proc'::regclass and refclassid = 'pg_class'::regclass and refobjid = 'tidegate.events'::regclass
+union all select null, null, false, 'publication ' || pubname || ' (set publish_via_partition_root)' from pg_publication
+  where puballtables and not pubviaroot
+union all select null, null, false, 'policy ' || polname from pg_policy where polrelid = 'tidegate.events'::regclass;
+
+do $$
+declare
+  others text := (select string_agg(what, ', ' order by what) from tidegate.readers_of_events where not is_ours);
+begin
+  if others is not null then
+    raise exception 'tidegate.events is to be partitioned, and this would stay with its first partition: %', others
+      using errcode = 'TG001', hint = 'drop it, take the step, and make it again (docs/DATABASE.md, Partitions)';
+  end if;
+end
+$$;
 
 alter table tidegate.events rename to events_before;
 alter index tidegate.events_pkey rename to events_before_pkey;
@@ -80,6 +112,26 @@ create table tidegate.events (
   tx            xid8 not null default pg_current_xact_id()
 ) partition by range (recorded_time);
 alter sequence tidegate.event_position owned by tidegate.events.position;
+
+do $$
+declare
+  one record;
+begin
+  for one in
+    select '' as columns, g.* from pg_class, aclexplode(relacl) as g where oid = 'tidegate.events_before'::regclass and g.grantee <> relowner
+    union all
+    select format('(%I)', attname), g.* from pg_attribute, aclexplode(attacl) as g where attrelid = 'tidegate.events_before'::regclass
+  loop
+    execute format('grant %s %s on tidegate.events to %s%s', one.privilege_type, one.columns,
+                   case one.grantee when 0 then 'public' else one.grantee::regrole::text end,
+                   case when one.is_grantable then ' with grant option' else '' end);
+    if one.privilege_type = 'INSERT' then
+      execute format('grant usage on sequence tidegate.event_position to %s',
+                     case one.grantee when 0 then 'public' else one.grantee::regrole::text end);
+    end if;
+  end loop;
+end
+$$;
 comment on table tidegate.events is
   'Every event, once, for ever: in partitions by weeks of recorded_time. Append-only. In the order of (era, tx, position), behind the horizon, nothing is skipped.';
 comment on column tidegate.events.body is
@@ -123,7 +175,7 @@ alter table tidegate.events attach partition tidegate.events_other default;
 
 do $$
 declare
-  until timestamptz := (date_trunc('week', now() at time zone 'UTC') + interval '1 week') at time zone 'UTC';
+  until timestamptz := (date_trunc('week', now()) + interval '168 hours');
 begin
   -- What a gateway recorded whose clock is ahead: the partition ends with this week.
   alter table tidegate.events_before disable trigger append_only;
@@ -144,31 +196,51 @@ begin
 end
 $$;
 
+create function tidegate.list_partitions()
+returns table (partition text, from_time timestamptz, until_time timestamptz, about_events bigint, bytes bigint) language sql stable
+set search_path = pg_catalog, pg_temp set timezone = 'UTC' set datestyle = 'ISO' as $$
+  select c.relname::text,
+         case when b.bound like 'FOR VALUES FROM (MINVALUE)%' or b.bound = 'DEFAULT' then '-infinity'
+              else substring(b.bound from 'FROM \\(''([^'']+)''\\)') end::timestamptz,
+         case when b.bound = 'DEFAULT' then 'infinity'
+              else substring(b.bound from 'TO \\(''([^'']+)''\\)') end::timestamptz,
+         greatest(c.reltuples, 0)::bigint, pg_total_relation_size(c.oid)
+  from pg_inherits as i
+  join pg_class as c on c.oid = i.inhrelid
+  cross join lateral (select pg_get_expr(c.relpartbound, c.oid) as bound) as b
+  where i.inhparent = 'tidegate.events'::regclass
+$$;
+create view tidegate.partitions as select * from tidegate.list_partitions();
+comment on view tidegate.partitions is
+  'The partitions of events: from when until when they were recorded, about how many (as of the last analysis), and bytes with indexes. events_other has what belongs to none.';
+
 create function tidegate.prepare_partitions(weeks integer default 2) returns text[] language plpgsql security definer
-set search_path = pg_catalog, pg_temp as $$
+set search_path = pg_catalog, pg_temp set timezone = 'UTC' set datestyle = 'ISO' as $$
 declare
-  monday timestamptz := date_trunc('week', now() at time zone 'UTC') at time zone 'UTC';
   starts timestamptz;
   name text;
   made text[] := '{}';
 begin
-  perform set_config('lock_timeout', '3s', true);
   perform pg_advisory_xact_lock(7441002873);
+  -- While this waits for the partition of what belongs to none, everybody who stores waits for this.
+  perform set_config('lock_timeout', '200ms', true);
   for week in 0..least(weeks, 8) loop
-    starts := monday + week * interval '1 week';
-    name := 'events_' || to_char(starts at time zone 'UTC', 'YYYYMMDD');
+    starts := date_trunc('week', now()) + week * interval '168 hours';
+    name := 'events_' || to_char(starts, 'YYYYMMDD');
     -- The first partition may reach into it, and what was brought back of an archive may be there.
-    continue when exists (
-      select from tidegate.partitions as p where p.partition <> 'events_other' and p.from_time <= starts and p.until_time > starts);
+    continue when to_regclass('tidegate.' || name) is not null or exists (
+      select from tidegate.list_partitions() as p where p.partition <> 'events_other' and p.from_time <= starts and p.until_time > starts);
     perform tidegate.make_partition(name);
     -- What was recorded by a clock that was ahead is waiting there for its week.
-    lock table tidegate.events_other in access exclusive mode;
-    alter table tidegate.events_other disable trigger append_only;
-    execute format('with due as (delete from tidegate.events_other where recorded_time >= %L and recorded_time < %L returning *) insert into tidegate.%I select * from due',
-                   starts, starts + interval '1 week', name);
-    alter table tidegate.events_other enable trigger append_only;
+    if exists (select from tidegate.events_other where recorded_time >= starts and recorded_time < starts + interval '168 hours') then
+      lock table tidegate.events_other in access exclusive mode;
+      alter table tidegate.events_other disable trigger append_only;
+      execute format('with due as (delete from tidegate.events_other where recorded_time >= %L and recorded_time < %L returning *) insert into tidegate.%I select * from due',
+                     starts, starts + interval '168 hours', name);
+      alter table tidegate.events_other enable trigger append_only;
+    end if;
     execute format('alter table tidegate.events attach partition tidegate.%I for values from (%L) to (%L)',
-                   name, starts, starts + interval '1 week');
+                   name, starts, starts + interval '168 hours');
     made := made || name;
   end loop;
   return made;
@@ -177,39 +249,24 @@ $$;
 comment on function tidegate.prepare_partitions is
   'Makes the partitions of this week and of so many after it (8 at most), where they are missing. What writes history may call it, and can do nothing else with it.';
 
-create view tidegate.partitions as
-select c.relname::text as partition,
-       case when b.bound like 'FOR VALUES FROM (MINVALUE)%' or b.bound = 'DEFAULT' then '-infinity'
-            else substring(b.bound from 'FROM \\(''([^'']+)''\\)') end::timestamptz as from_time,
-       case when b.bound = 'DEFAULT' then 'infinity'
-            else substring(b.bound from 'TO \\(''([^'']+)''\\)') end::timestamptz as until_time,
-       greatest(c.reltuples, 0)::bigint as about_events,
-       pg_total_relation_size(c.oid) as bytes
-from pg_inherits as i
-join pg_class as c on c.oid = i.inhrelid
-cross join lateral (select pg_get_expr(c.relpartbound, c.oid) as bound) as b
-where i.inhparent = 'tidegate.events'::regclass;
-comment on view tidegate.partitions is
-  'The partitions of events: from when until when they were recorded, about how many (as of the last analysis), and bytes with indexes. events_other has what belongs to none.';
+create function tidegate.analyze_events() returns void language plpgsql security definer
+set search_path = pg_catalog, pg_temp as 'begin analyze tidegate.events; end';
+comment on function tidegate.analyze_events is 'Statistics over all partitions together, which PostgreSQL does not gather by itself.';
 
 select tidegate.prepare_partitions(2);
 
-create or replace view tidegate.dispositions as
-select e.gateway, e.epoch, e.sequence, e.source, e.id, e.type, e.time, e.reason, e.disposition as recorded,
-       case when a.deed is not null then 'admitted'
-            when e.disposition = 'dead' and r.resolved > 0 then 'resolved'
-            when e.disposition = 'dead' and r.discarded > 0 then 'discarded'
-            else e.disposition end as disposition,
-       coalesce(r.resolved, 0) as resolved_in, coalesce(r.discarded, 0) as discarded_in, coalesce(l.open, 0) as open_in,
-       a.deed as admission, a.admitted_epoch, a.admitted_sequence
-from tidegate.events as e
-left join tidegate.admissions as a using (gateway, epoch, sequence)
-left join lateral (
-  select count(distinct consumer_group) filter (where outcome = 'resolved') as resolved,
-         count(distinct consumer_group) filter (where outcome = 'discarded') as discarded
-  from tidegate.resolutions as o where o.id = e.id and o.source = e.source) as r on true
-left join lateral (
-  select count(*) as open from tidegate.dead_letters as d
-  where d.id = e.id and d.source = e.source and d.state in ('open', 'replaying')) as l on true;
+do $$
+declare
+  one text;
+begin
+  for one in select definition from tidegate.readers_of_events loop
+    execute one;
+  end loop;
+exception when invalid_table_definition or feature_not_supported then
+  raise exception 'tidegate.events is to be partitioned, and a view of it cannot be made anew: %, in: %', sqlerrm, one
+    using errcode = 'TG001', hint = 'drop it, take the step, and make it again (docs/DATABASE.md, Partitions)';
+end
+$$;
+drop table tidegate.readers_of_events;
 `,
 }

@@ -12,7 +12,8 @@ import { failures } from './0011-failures.ts'
 import { deeds } from './0012-deeds.ts'
 import { access } from './0013-access.ts'
 import { partitions } from './0014-partitions.ts'
-import { retention } from './0015-retention.ts'
+import { series } from './0015-series.ts'
+import { retention } from './0016-retention.ts'
 import type { Migration } from './migration.ts'
 
 export const migrations: readonly Migration[] = [
@@ -30,5 +31,6 @@ export const migrations: readonly Migration[] = [
   deeds,
   access,
   partitions,
+  series,
   retention,
 ]

@@ -118,6 +118,48 @@ describe('history by weeks', () => {
     expect(await append(record('old', nextWeekMs(-60)))).toEqual(['repeat'])
   })
 
+  test('another copy of what is stored twice is no rival of the one it says the same as (G9)', async () => {
+    await append(record('double', nextWeekMs(-30)))
+    await append(record('double', nextWeekMs(1), { body: '{"type":"b"}' }))
+    expect(await append(record('double', nextWeekMs(2), { body: '{"type":"b"}' }))).toEqual(['repeat'])
+  })
+
+  test('however often one repeats itself, the statements are as many (G7)', async () => {
+    const counts = await Promise.all(
+      [20, 400].map(async (count) => {
+        let statements = 0
+        const batch = Array.from({ length: count }, () =>
+          record(`flood-${count}`, nextWeekMs(1), { body: `{"type":"${sequence}"}` }),
+        )
+        const answers = await postgresStorage(database).transaction(async (tx) => {
+          const counted = Object.assign(Object.create(tx), {
+            run: (...args: Parameters<typeof tx.run>) => {
+              statements++
+              return tx.run(...args)
+            },
+          }) as typeof tx
+          return await postgresHistory(counted).append(batch)
+        }, signal)
+        expect(answers).toEqual(['stored', ...Array.from({ length: count - 1 }, () => 'rival')])
+        return statements
+      }),
+    )
+    expect(counts[1]).toBe(counts[0])
+  })
+
+  test.each([1, 40])(
+    'an outbox that was put back to what it was weeks ago is told, by %i of its events (G2)',
+    async (count) => {
+      const epoch = `back-${count}`.padEnd(26, '0')
+      const batch = (prefix: string, ms: number): HistoryRecord[] =>
+        Array.from({ length: count }, (_, index) =>
+          record(`${prefix}-${count}-${index}`, ms, { epoch, sequence: index + 1 }),
+        )
+      expect(new Set(await append(...batch('then', nextWeekMs(-3))))).toEqual(new Set(['stored']))
+      expect(new Set(await append(...batch('now', nextWeekMs(1))))).toEqual(new Set(['place-taken']))
+    },
+  )
+
   test('a place that is taken is told within its week', async () => {
     const first = record('place', nextWeekMs(1))
     await append(first)
@@ -127,11 +169,19 @@ describe('history by weeks', () => {
   })
 
   test('what is new is looked for in the weeks around it only, by its identity alone', async () => {
+    // Of one device, and no statistics yet: by source and time all of them would be read.
+    await owner.query(
+      `insert into tidegate.events (gateway, epoch, sequence, source, id, type, time, recorded_time, disposition, body)
+       select 'gateway-2', 'many', n, '/devices/device-1', 'many-' || n, 't', now(), to_timestamp($1) + n * interval '1 second', 'accepted', '{}'
+       from generate_series(1, 20000) as n`,
+      [nextWeekMs(-4) / 1000],
+    )
     const plan = await explained(record('planned', nextWeekMs(1)))
     expect(plan.length).toBeGreaterThan(3)
     const scanned = plan.filter((node) => node.loops > 0).map((node) => node.relation)
     expect(scanned).not.toContain(partitionOf(nextWeekMs(0)))
-    for (const node of plan.filter(({ index }) => index !== undefined)) expect(node.index).toMatch(/_id$/)
+    for (const node of plan.filter(({ index, loops }) => index !== undefined && loops > 0))
+      expect(node.index).toMatch(/_(id|pkey)$/)
   })
 })
 
@@ -195,19 +245,43 @@ describe('the weeks to come', () => {
       ])
         await expect(owner.query(sql)).rejects.toThrow('append-only')
   })
+
+  test('are weeks of UTC, whatever the sessions’ time zone and date style', async () => {
+    const elsewhere = await createDatabase()
+    const client = new Client(elsewhere)
+    await client.connect()
+    await client.query(
+      `alter database ${new URL(elsewhere).pathname.slice(1)} set timezone = 'Asia/Kolkata'; alter database ${new URL(elsewhere).pathname.slice(1)} set datestyle = 'SQL, DMY'`,
+    )
+    const pool = poolOf({ url: elsewhere, poolMax: 1, applicationName: 'test' })
+    await migrated(pool)
+    await client.end()
+    await pool.query('select tidegate.prepare_partitions(8)')
+    const rows = await pool.query<{ partition: string; monday: string; hours: number }>(
+      `select partition, to_char(from_time at time zone 'UTC', 'YYYYMMDD HH24:MI') as monday,
+              extract(epoch from until_time - from_time)::int / 3600 as hours
+       from tidegate.partitions where partition not in ('events_before', 'events_other')`,
+    )
+    expect(rows).toHaveLength(8)
+    for (const { partition, monday, hours } of rows) {
+      expect(`events_${monday}`).toBe(`${partition} 00:00`)
+      expect(hours).toBe(168)
+    }
+    await pool.close()
+  })
 })
 
 const eras = (): Promise<{ era: number }[]> => database.query('select era from tidegate.eras order by era')
 
 describe('eras', () => {
   test('stay what they are in one cluster, and one is opened for another', async () => {
-    await owner.query('select tidegate.enter_era()')
+    await owner.query('select tidegate.current_era()')
     expect(await eras()).toEqual([{ era: 1 }])
     // As a dump that was restored elsewhere has it.
     await owner.query(
       `set session_replication_role = replica; update tidegate.eras set system = 'another'; set session_replication_role = origin`,
     )
-    await owner.query('select tidegate.enter_era(); select tidegate.enter_era()')
+    await owner.query('select tidegate.current_era(); select tidegate.current_era()')
     expect(await eras()).toEqual([{ era: 1 }, { era: 2 }])
     await append(record('in the second', nextWeekMs(1)))
     expect(await database.query(`select era from tidegate.events where id = 'in the second'`)).toEqual([
@@ -246,6 +320,13 @@ describe('a database of before there were weeks', () => {
     )
     const rowsOf = `select md5(string_agg(e.position || e.body::text || e.stored_time, ',' order by e.position)) as sum, count(*)::int from tidegate.events as e`
     const before = await pool.query(rowsOf)
+    await pool.query(
+      'create view public.dashboard with (security_barrier) as select id, source, time from tidegate.events',
+    )
+    await pool.query('grant select on public.dashboard to public')
+    await pool.query(
+      'grant select (id, source) on tidegate.events to public; grant insert on tidegate.events to public',
+    )
     const [file] = await pool.query<{ node: string }>(
       `select pg_relation_filenode('tidegate.events')::text as node`,
     )
@@ -269,6 +350,59 @@ describe('a database of before there were weeks', () => {
     )
     expect(Number(late?.position)).toBeGreaterThan(301)
     expect(late?.era).toBe(1)
+    expect(
+      await pool.query(
+        `select reloptions, relacl is not null as granted from pg_class where relname = 'dashboard'`,
+      ),
+    ).toEqual([{ reloptions: ['security_barrier=true'], granted: true }])
+    expect(
+      await pool.query(
+        `select has_table_privilege('public', 'tidegate.events', 'insert') as inserted, has_sequence_privilege('public', 'tidegate.event_position', 'usage') as counted,
+                has_column_privilege('public', 'tidegate.events', 'id', 'select') as seen, has_column_privilege('public', 'tidegate.events', 'body', 'select') as all_seen`,
+      ),
+    ).toEqual([{ inserted: true, counted: true, seen: true, all_seen: false }])
+    await pool.query(
+      `insert into tidegate.events (gateway, epoch, sequence, source, id, type, time, recorded_time, disposition, body)
+       values ('late', 'x', 2, '/devices/a', 'next week', 't', now(), now() + interval '8 days', 'accepted', '{}')`,
+    )
+    expect(
+      await pool.query(`select id from public.dashboard where id in ('late', 'next week') order by id`),
+    ).toEqual([{ id: 'late' }, { id: 'next week' }])
+    await pool.close()
+  })
+
+  test.each([
+    [
+      'materialized view daily',
+      'create materialized view public.daily as select source from tidegate.events',
+    ],
+    ['publication changes', 'create publication changes for table tidegate.events'],
+    ['publication all', 'create publication all_of_it for all tables'],
+    ['view whole', 'create view public.whole as select e from tidegate.events as e'],
+    [
+      'function counted',
+      'create function public.counted() returns bigint language sql begin atomic select count(*) from tidegate.events; end',
+    ],
+    [
+      'trigger mine',
+      `create function public.mine() returns trigger language plpgsql as $$ begin return new; end $$;
+       create trigger mine after insert on tidegate.events for each row execute function public.mine()`,
+    ],
+  ])('is left as it is while it has a %s, which would see the first week only', async (what, sql) => {
+    const former = await createDatabase()
+    const pool = poolOf({ url: former, poolMax: 2, applicationName: 'test' })
+    const step = { signal, log: silentLog }
+    await migrateDatabase(pool, migrations.slice(0, 13), step)
+    const client = new Client(former)
+    await client.connect()
+    await client.query(sql)
+    await expect(migrateDatabase(pool, migrations, step)).rejects.toMatchObject({
+      code: 'MIGRATION_BLOCKED',
+      message: expect.stringContaining(what.split(' ')[0] as string) as string,
+    })
+    const { rows } = await client.query('select max(version)::int as step from tidegate.migrations')
+    expect(rows).toEqual([{ step: 13 }])
+    await client.end()
     await pool.close()
   })
 })

@@ -88,7 +88,7 @@ describe('who may do what in the database', () => {
         await expect(writer.query(sql)).rejects.toMatchObject(denied)
       }
     await expect(writer.query('select tidegate.prepare_partitions()')).resolves.toBeDefined()
-    await expect(writer.query('select tidegate.enter_era()')).resolves.toBeDefined()
+    await expect(writer.query('select tidegate.current_era()')).resolves.toBeDefined()
   })
 
   test('nor what is said of partitions that were retired, which would excuse what is missing (G8)', async () => {

@@ -95,8 +95,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const brokersUp = (): Record<string, boolean> => ({ consume: consuming.up, publish: publishing.up })
     const findings = (): QueueCheck['findings'] => check.findings
     const standing = { letters: () => letters.standing(), findings, partitions: preparing.standing }
-    const state = { groups, ...standing, databaseFault, brokersUp, tls }
-    const ops = createOps(opsSettings(config, state))
+    const ops = createOps(opsSettings(config, { groups, ...standing, databaseFault, brokersUp, tls }))
     const shared = {
       ...groupSettings(config),
       ...surroundings,

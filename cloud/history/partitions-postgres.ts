@@ -21,7 +21,7 @@ export interface PartitionsStanding {
 
 export interface Preparing {
   /** As it was when it was last looked at, up to an hour ago; undefined: not yet. */
-  standing(): PartitionsStanding | undefined
+  readonly standing: () => PartitionsStanding | undefined
   close(): Promise<void>
 }
 

@@ -43,6 +43,8 @@ async function expectClean(): Promise<void> {
   expect(two).toMatchObject({ gateway: 'gateway-2', lastSequence: 50, chain: 'intact' })
 }
 
+const hash = (text: string): string => createHash('sha256').update(text).digest('base64url')
+
 const countIn = async (where: string): Promise<number> =>
   (
     await bench.database.query<{ n: number }>(`select count(*)::int as n from tidegate.events where ${where}`)
@@ -99,7 +101,6 @@ describe('a partition that is retired', () => {
     const lines = gunzipSync(readFileSync(path)).toString().trimEnd().split('\n')
     expect(lines).toHaveLength(342)
     const texts = lines.map((line) => (JSON.parse(line) as { text: string }).text)
-    const hash = (text: string): string => createHash('sha256').update(text).digest('base64url')
     let chain = hash('tidegate:gateway-1:01JGFJJZ00TESTTESTTESTTEST')
     for (const text of texts.slice(0, 300)) {
       chain = hash(chain + text.slice(0, text.lastIndexOf(',"chain":')))
@@ -153,14 +154,14 @@ describe('a partition that is retired', () => {
   })
 
   test('is dropped while others read and write, who all find what they look for (G2)', async () => {
-    let going = true
+    const over = new AbortController()
     const ledgers = [
       new Ledger('gateway-3', '01JGFJJZ03TESTTESTTESTTEST'),
       new Ledger('gateway-4', '01JGFJJZ04TESTTESTTESTTEST'),
     ]
     const writers = ledgers.map(async (ledger, index) => {
       let stored = 0
-      while (going) {
+      while (!over.signal.aborted) {
         const some = Array.from({ length: 20 }, () =>
           ledger.next(`device-${index}`, { ...recorded(8), id: `w-${index}-${stored++}` }),
         )
@@ -169,10 +170,10 @@ describe('a partition that is retired', () => {
       return stored
     })
     const reader = (async () => {
-      while (going) expect(await countIn(`gateway = 'gateway-1' and sequence > 300`)).toBe(50)
+      while (!over.signal.aborted) expect(await countIn(`gateway = 'gateway-1' and sequence > 300`)).toBe(50)
     })()
     await bench.retire(first)
-    going = false
+    over.abort()
     const stored = await Promise.all(writers)
     await reader
     expect(await countIn(`gateway in ('gateway-3', 'gateway-4')`)).toBe(stored.reduce((sum, n) => sum + n, 0))

@@ -14,6 +14,7 @@ import { asOwner, type OwnerParts, type OwnerSession } from '../../../cloud/rete
 import {
   listPartitions,
   type PartitionStanding,
+  type Retirable,
   retirable,
 } from '../../../cloud/retention/partitions-postgres.ts'
 import { type Archived, archivePartition, retirePartition } from '../../../cloud/retention/retire-postgres.ts'
@@ -118,6 +119,10 @@ select row_to_json(e)::text as row from (
          body::text as body, era, tx::text as tx from tidegate.events where gateway like 'gateway-%') as e
 order by gateway collate "C", epoch collate "C", sequence`
 
+async function standing(partition: string, { query }: OwnerSession): Promise<Retirable> {
+  return retirable(partition, await listPartitions(query, { count: false }), Date.now())
+}
+
 export async function openRetentionBench(): Promise<RetentionBench> {
   const { events, next } = someEvents()
   const url = await databaseWith(events, undefined, makeWeeks)
@@ -126,8 +131,6 @@ export async function openRetentionBench(): Promise<RetentionBench> {
   const owning = <T>(work: (owner: OwnerSession) => Promise<T>): Promise<T> =>
     asOwner(database, ownerParts, work)
   const { signal } = ownerParts
-  const standing = async (partition: string, owner: OwnerSession) =>
-    retirable(partition, await listPartitions(owner.query, { count: false }), Date.now())
   return {
     url,
     folder,
@@ -140,9 +143,13 @@ export async function openRetentionBench(): Promise<RetentionBench> {
         (tx) =>
           postgresHistory(tx).append(
             more.map(({ event, text: body }) => ({
-              ...{ gateway: event.gateway, epoch: event.epoch, sequence: event.sequence },
+              gateway: event.gateway,
+              epoch: event.epoch,
+              sequence: event.sequence,
               ...textColumns(event),
-              ...{ disposition: 'accepted', reason: undefined, body },
+              disposition: 'accepted',
+              reason: undefined,
+              body,
             })),
           ),
         signal,

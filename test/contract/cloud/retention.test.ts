@@ -285,8 +285,11 @@ describe('an archive that is brought back', () => {
     const lines = gunzipSync(whole).toString()
     const written = readFileSync(manifestOf(path), 'utf8')
     const altered = gzipSync(lines.replace('20.5', '20.6'))
+    // What the cloud adds is in no chain.
+    const judged = gzipSync(lines.replace('"disposition":"accepted"', '"disposition":"dead"'))
     for (const bytes of [
       altered,
+      judged,
       gzipSync(lines.slice(0, -700)),
       whole.subarray(0, 2_000),
       Buffer.from('no archive'),

@@ -130,7 +130,11 @@ describe('signatures', () => {
     expect(await auditOf(left.slice(1), [], inside)).toMatchObject({ ok: true })
     expect(await auditOf(left, [], { kept: [head] })).toMatchObject({ ok: false })
     const other = { ...more, retired: [{ ...range, chain: chainAt(events, sequence - 1) }] }
-    expect((await auditOf(left, [], other)).faults.map(({ kind }) => kind)).toContain('rewritten')
+    expect((await auditOf(left, [], other)).faults).toContainEqual({
+      sequence,
+      kind: 'rewritten',
+      detail: expect.stringContaining('the head of it that was kept') as string,
+    })
   })
 
   test('a head that is kept never goes back, however often the end is cut off right behind it (G8)', async () => {

@@ -12,10 +12,11 @@ type Register = (program: Command) => void
 const commands: Readonly<Record<string, () => Promise<Register>>> = {
   edge: async () => (await import('../edge/command.ts')).registerEdgeCommand,
   cloud: async () => (await import('../cloud/command.ts')).registerCloudCommand,
-  audit: async () => (await import('../cloud/audit/command.ts')).registerAuditCommand,
+  audit: async () => (await import('../cloud/audit/marks/command.ts')).registerAuditCommand,
   history: async () => (await import('../cloud/retention/command.ts')).registerHistoryCommand,
   gateways: async () => (await import('../cloud/gateways/command.ts')).registerGatewaysCommand,
   dead: async () => (await import('../cloud/tool/dead.ts')).registerDeadCommand,
+  where: async () => (await import('../cloud/tool/where.ts')).registerWhereCommand,
   groups: async () => (await import('../cloud/tool/groups.ts')).registerGroupsCommand,
   token: async () => (await import('../cloud/tool/access.ts')).registerTokenCommand,
   api: async () => (await import('../cloud/tool/access.ts')).registerApiCommand,

@@ -3,6 +3,7 @@ import type { AmqpConnection } from './amqp/connection-rabbit.ts'
 import { startReplaying } from './amqp/unroutable-rabbit.ts'
 import { type ApiFiles, type RunningApi, startApi } from './api/api.ts'
 import type { ApiObserver } from './api/observer.ts'
+import { postgresEvents } from './api/reads/events-postgres.ts'
 import { postgresReads } from './api/reads/reads-postgres.ts'
 import { postgresTokens } from './api/tokens/tokens-postgres.ts'
 import { boundedStorage } from './api/writes/bounded-storage.ts'
@@ -75,19 +76,25 @@ export async function serveApi(
   const cutOff = new AbortController()
   const surroundings = { clock, random, signal: cutOff.signal }
   const checks = { checkSchema: schemas.check, schemas: schemas.registry }
-  const deedsOn = (storage: Storage): Deeds => postgresDeeds({ ...surroundings, ...checks, storage })
+  const deedsOn = (storage: Storage, isTrial = false): Deeds =>
+    postgresDeeds({ ...surroundings, ...checks, storage, isTrial })
   const previews = deedsOn(looking)
   const trying = trialStorage(writing)
   const onceOn =
     (storage: Storage): DoOnce =>
     (verb, deed, work) =>
       doOnce(verb, deed, { ...surroundings, storage }, work)
+  const events = postgresEvents(reading, { clock, log })
   const parts = {
+    events,
     reads: postgresReads(reading),
     tokens: postgresTokens(signIn),
     deeds: { ...deedsOn(writing), preview: previews.preview.bind(previews) },
     workplace: postgresWorkplace({ doOnce: onceOn(writing) }),
-    trial: { deeds: deedsOn(trying), workplace: postgresWorkplace({ doOnce: onceOn(trying) }) },
+    trial: { deeds: deedsOn(trying, true), workplace: postgresWorkplace({ doOnce: onceOn(trying) }) },
   }
-  return scope.own(await startApi({ config: config.api, files, parts, observer, cutOff, clock, log }))
+  const api = scope.own(await startApi({ config: config.api, files, parts, observer, cutOff, clock, log }))
+  // Before the API waits for what is under way.
+  scope.own(events.streams)
+  return api
 }

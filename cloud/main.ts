@@ -18,12 +18,15 @@ import { migrations } from './database/migrations/all.ts'
 import { replayedIn } from './replays/replayed-postgres.ts'
 import { postgresStorage } from './database/storage-postgres.ts'
 import { publishAgain, type Schemas, serveApi } from './failures.ts'
+import { readHeld } from './history/horizon-postgres.ts'
+import { watchHorizon } from './history/horizon-watch.ts'
 import { type Preparing, startPreparing } from './history/partitions-postgres.ts'
 import { startKnowing } from './gateways/known.ts'
 import { type Provenance, provenance, requireDevices, requireRegistered } from './gateways/provenance.ts'
 import { type Group, startGroup } from './groups/group.ts'
 import { postgresMembers } from './groups/members-postgres.ts'
 import { type Sharing, startSharing } from './groups/sharing.ts'
+import type { CloudState } from './ops/readiness.ts'
 import { type LetterBoxOptions, type OpenLetterBox, openLetterBox } from './letters/letter-box.ts'
 import { loadConsumers } from './load-consumers.ts'
 import { createOps, type Ops } from './ops/ops.ts'
@@ -92,10 +95,10 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const groups: Group[] = []
     const letters = openLetters(start, { database, publishing, ops: () => ops })
     const databaseFault = (): string | undefined => sharing?.fault
-    const brokersUp = (): Record<string, boolean> => ({ consume: consuming.up, publish: publishing.up })
     const findings = (): QueueCheck['findings'] => check.findings
-    const standing = { letters: () => letters.standing(), findings, partitions: preparing.standing }
-    const ops = createOps(opsSettings(config, { groups, ...standing, databaseFault, brokersUp, tls }))
+    const seen = seenOf(start, database, { consuming, publishing })
+    const standing = { ...standingOf(letters), findings, partitions: preparing.standing }
+    const ops = createOps(opsSettings(config, { ...seen, ...standing, groups, databaseFault, tls }))
     const shared = {
       ...groupSettings(config),
       ...surroundings,
@@ -223,6 +226,16 @@ function openLetters(
   return scope.own(openLetterBox({ ...settings, database, connection: publishing, onMirrored, clock, log }))
 }
 
+/** What a watcher may ask of the servers: whether the broker is there, and how far history can be read. */
+function seenOf(
+  { scope, clock, log }: Start,
+  database: Database,
+  { consuming, publishing }: Record<'consuming' | 'publishing', AmqpConnection>,
+) {
+  const horizon = scope.own(watchHorizon({ read: () => readHeld(database), clock, log }))
+  return { horizon, brokersUp: () => ({ consume: consuming.up, publish: publishing.up }) }
+}
+
 /** Gives other instances their part, as far as they show in the database. */
 function share({ config, scope, clock, log }: Start, database: Database, groups: readonly Group[]): Sharing {
   const { instance, goneAfterMs, beatMs } = sharingSettings(config)
@@ -262,4 +275,9 @@ function checkQueues(
     ...groups.flatMap((group) => group.queues()),
   ]
   return scope.own(startQueueCheck({ management, queues, clock, log }))
+}
+
+/** How they stand, for whoever looks. */
+function standingOf(letters: OpenLetterBox): Pick<CloudState, 'letters' | 'replays'> {
+  return { letters: () => letters.standing(), replays: () => letters.replays() }
 }

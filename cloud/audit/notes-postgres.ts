@@ -41,13 +41,13 @@ interface NoteRow {
   notedMs: number
 }
 
-/** The notes on an epoch in order, each with what it rests on. */
+/** The notes on an epoch that begin at a place or behind it, in order, each with what it rests on. */
 export async function* readNotes(
   query: Query,
   epoch: string,
-  retirements: Pick<Retirements, 'mayHaveIdentityOf'>,
+  { from, retirements }: { from: number; retirements: Pick<Retirements, 'mayHaveIdentityOf'> },
 ): AsyncGenerator<AuditedNote> {
-  for (let after: unknown[] = [0, 0, '', '']; ;) {
+  for (let after: unknown[] = [from, 0, '', '']; ;) {
     const rows = await query<NoteRow>(notesSql, [epoch, ...after])
     yield* await withProofs(query, epoch, rows, retirements)
     const last = rows.at(-1)

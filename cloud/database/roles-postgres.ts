@@ -128,9 +128,11 @@ function rightsSql(): string {
     'grant execute on function tidegate.current_era(), tidegate.prepare_partitions(integer), tidegate.analyze_events() to tidegate_writer',
     'grant execute on function tidegate.is_retired(text, text, bigint), tidegate.partitions_standing() to tidegate_writer',
     `grant execute on function tidegate.list_partitions(), tidegate.bucket_gapfill(interval, timestamptz, timestamptz), tidegate.locf(anyelement), tidegate.locf_step(anyelement, anyelement) to ${roles}`,
+    // Reading gives nothing that the tables do not: whoever calls it reads with rights of its own.
+    `grant execute on function tidegate.latest_era(), tidegate.horizon(), tidegate.read_events(text, text[], integer), tidegate.claimed_id(json), tidegate.noted_id(json) to ${roles}`,
     `grant select on ${ledger}, tidegate.rollup_buckets, tidegate.rollups to tidegate_module`,
     'grant select on all tables in schema tidegate to tidegate_reader',
-    `grant select on ${ledger}, ${retired}, tidegate.migrations, ${registry} to tidegate_auditor`,
+    `grant select on ${ledger}, ${retired}, tidegate.eras, tidegate.migrations, ${registry} to tidegate_auditor`,
     'commit',
   ].join(';\n')
 }

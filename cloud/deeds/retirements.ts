@@ -24,6 +24,8 @@ export interface Retirements {
   /** The last sequence of a ledger that was retired; 0: none was. */
   through(ledger: LedgerName): Promise<number>
   ledgers(): Promise<LedgerName[]>
+  /** The deeds that nobody has undone, sorted. */
+  readonly standing: readonly string[]
   /** Whether what was recorded within the window of duplicates around this moment (ms) may be in an archive. */
   mayHaveIdentityOf(recordedMs: number): boolean
 }
@@ -84,7 +86,10 @@ from tidegate.retired where gateway = $1 and epoch = $2 order by from_sequence, 
 
 const ledgersSql = `select distinct gateway, epoch from tidegate.retired`
 
-/** Reads all that the cloud's own ledger says of it, once. Rows that it does not say are believed in nothing. */
+/**
+ * Reads all that the cloud's own ledger says of it, once: some events for each archive, with one range for each ledger of it where nothing
+ * is missing, however many events are in it. What is kept of them is a line an archive (G7). Rows that it does not say are believed in nothing.
+ */
 export async function readRetirements(query: Query): Promise<Retirements> {
   const proven = new Set<string>()
   const attached = new Set<string>()
@@ -108,7 +113,8 @@ export async function readRetirements(query: Query): Promise<Retirements> {
     if (!last || rows.length < pageRows) break
     after = [last.epoch, last.sequence]
   }
-  const open = [...spans].filter(([deed]) => !attached.has(deed)).map(([, span]) => span)
+  const standing = [...spans.keys()].filter((deed) => !attached.has(deed)).toSorted()
+  const open = standing.map((deed) => spans.get(deed)).filter((span) => span !== undefined)
   async function rangesOf({ gateway, epoch }: LedgerName): Promise<RetiredRange[]> {
     if (proven.size === 0) return []
     const rows = await query<RangeRow>(rangesSql, [gateway, epoch])
@@ -121,6 +127,7 @@ export async function readRetirements(query: Query): Promise<Retirements> {
   const known = new Map<string, number>()
   return {
     rangesOf,
+    standing,
     async through(ledger) {
       const name = `${ledger.gateway}/${ledger.epoch}`
       const through = known.get(name) ?? (await rangesOf(ledger)).at(-1)?.to ?? 0
@@ -154,6 +161,11 @@ export interface RetiredPart {
   from: number
   to: number
   range: RetiredRange | undefined
+}
+
+/** Whether a place is in an archive. */
+export function retiredAt(ranges: readonly RetiredRange[], sequence: number): boolean {
+  return ranges.some(({ from, to }) => from <= sequence && sequence <= to)
 }
 
 /** Parts a hole by what was retired of it. `ranges` are in order. */

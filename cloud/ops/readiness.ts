@@ -1,8 +1,8 @@
 import type { TidegateError } from '../../src/errors.ts'
 import type { Check } from '../../src/ops-server.ts'
 import type { Group } from '../groups/group.ts'
-import type { Standing } from '../letters/upkeep.ts'
 import type { PartitionsStanding } from '../history/partitions-postgres.ts'
+import type { ReplaysUnderWay, Standing } from '../letters/upkeep.ts'
 import { durationText } from '../../src/units.ts'
 
 /** What a watcher may ask of a running cloud. */
@@ -10,12 +10,16 @@ export interface CloudState {
   groups: readonly Group[]
   /** How the dead letters of each group stand, some seconds old. */
   letters: () => readonly Standing[]
+  /** The replays that have not ended, of all instances, some seconds old. */
+  replays: () => ReplaysUnderWay
   /** What has waited in a lane for so long for attempts that fail starves; what waits for its turn in a backlog does not. */
   starveAfterMs: number
   /** Why the database is of no use to us, if it is of none. */
   databaseFault(): string | undefined
   /** By purpose: `consume`, `publish`. */
   brokersUp(): Readonly<Record<string, boolean>>
+  /** How long readers of history have waited, and for whom, if too long. */
+  horizon: { ageMs(): number; readonly heldBy: string | undefined }
   /** Settings of queues that are not as they should be, by severity; undefined where that cannot be seen. */
   findings(): Readonly<Record<string, number>> | undefined
   /** The partitions of history; undefined: nobody has looked yet. */
@@ -29,6 +33,12 @@ export function readiness(state: CloudState): Record<string, Check> {
   const fault = state.databaseFault()
   const checks: Record<string, Check> = {
     database: { ok: fault === undefined, detail: fault ?? 'answers' },
+  }
+  const { heldBy } = state.horizon
+  // Nothing is worse for events that come: who reads history waits.
+  if (heldBy !== undefined) {
+    const detail = `readers wait for ${durationText(state.horizon.ageMs())} for ${heldBy}`
+    checks['history'] = { ok: true, detail }
   }
   for (const [connection, up] of Object.entries(state.brokersUp())) {
     checks[`broker.${connection}`] = { ok: up, detail: up ? 'connected' : 'not connected' }

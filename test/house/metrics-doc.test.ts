@@ -59,7 +59,9 @@ function started() {
   cloud.watch({
     groups: [idleGroup],
     letters: () => [],
+    replays: () => ({ replays: 0, oldestAgeMs: 0, stillMs: 0, sent: 0, resolved: 0, failed: 0 }),
     starveAfterMs: 300_000,
+    horizon: { ageMs: () => 0, heldBy: undefined },
     databaseFault: () => undefined,
     brokersUp: () => ({ consume: true, publish: true }),
     findings: () => ({ loss: 0, harmless: 0 }),

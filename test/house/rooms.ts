@@ -129,7 +129,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     mayImport: ['edge/outbox', 'edge/store'],
   },
   'edge/outbox-tool': {
-    sentence: '`tidegate outbox`: inspect, verify, export, repair',
+    sentence: '`tidegate outbox`: inspect, verify, find, export, repair',
     mayImport: ['edge/outbox', 'edge/outbox/look', 'edge/store', 'edge/store/leveldb', 'edge/config.ts'],
   },
   'edge/store': { sentence: 'the disk: port, and LevelDB as its adapter', mayImport: ['edge/store/leveldb'] },
@@ -142,11 +142,11 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'cloud/api': {
     sentence: 'the HTTP API: who asks, what is asked, where it listens',
-    mayImport: ['cloud/api/routes', 'cloud/api/tokens', 'cloud/api/rules'],
+    mayImport: ['cloud/api/routes', 'cloud/api/tokens', 'cloud/api/rules', 'cloud/os-user.ts'],
   },
   'cloud/api/routes': {
     sentence: 'what the API can be asked for, as data; its OpenAPI document',
-    mayImport: ['cloud/api/reads', 'cloud/api/tokens', 'cloud/api/rules', 'cloud/deeds'],
+    mayImport: ['cloud/api/reads', 'cloud/api/tokens', 'cloud/api/rules', 'cloud/deeds', 'cloud/history'],
   },
   'cloud/api/writes': {
     sentence: 'what the API changes besides letters: failure groups, groups, tokens',
@@ -161,8 +161,8 @@ export const rooms: Readonly<Record<string, Room>> = {
     ],
   },
   'cloud/api/reads': {
-    sentence: 'what the API reads, straight from the tables',
-    mayImport: ['cloud/api/rules', 'cloud/database'],
+    sentence: 'what the API reads, straight from the tables; streams of events',
+    mayImport: ['cloud/api/rules', 'cloud/history', 'cloud/database'],
   },
   'cloud/api/tokens': {
     sentence: 'tokens: minted, proven, taken back',
@@ -174,12 +174,24 @@ export const rooms: Readonly<Record<string, Room>> = {
     mayImport: [],
   },
   'cloud/tool': {
-    sentence: '`tidegate dead`, `groups`, `token`, `api`: the API from a terminal',
-    mayImport: ['cloud/api/routes', 'cloud/api/rules', 'cloud/deeds', 'cloud/config.ts'],
+    sentence: '`tidegate dead`, `where`, `groups`, `token`, `api`: the API from a terminal',
+    mayImport: ['cloud/api/routes', 'cloud/api/rules', 'cloud/deeds', 'cloud/config.ts', 'cloud/os-user.ts'],
   },
   'cloud/audit': {
     sentence: '`tidegate audit`: the proof',
     mayImport: [
+      'cloud/deeds',
+      'cloud/history',
+      'cloud/gateways',
+      'cloud/database',
+      'cloud/database/migrations',
+    ],
+  },
+  'cloud/audit/marks': {
+    sentence:
+      'the command, signed marks that an audit goes on from, heads that are demanded, identities that are there twice',
+    mayImport: [
+      'cloud/audit',
       'cloud/deeds',
       'cloud/history',
       'cloud/gateways',
@@ -252,6 +264,7 @@ export const rooms: Readonly<Record<string, Room>> = {
       'cloud/amqp',
       'cloud/database',
       'cloud/database-choice.ts',
+      'cloud/os-user.ts',
     ],
   },
   'cloud/replays': {

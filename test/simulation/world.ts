@@ -2,6 +2,7 @@ import type { Logger } from '../../src/log.ts'
 import { SimulatedBroker } from './parts/broker.ts'
 import { chance } from './plan/chance.ts'
 import { checkAudit } from './checks/check-audit.ts'
+import { checkReader } from './checks/check-reader.ts'
 import { checkAll, checkBounds } from './checks/checks.ts'
 import type { World } from './checks/world-view.ts'
 import { Cloud, declareAll } from './parts/cloud.ts'
@@ -10,9 +11,11 @@ import { Device } from './parts/devices.ts'
 import { heal, inflict } from './parts/faults.ts'
 import { Gateway } from './parts/gateway.ts'
 import { Intruder } from './parts/intruder.ts'
+import { Operator } from './parts/operator.ts'
 import { Journal, type Violation } from './parts/journal.ts'
 import { tracingLog } from './parts/tracing-log.ts'
 import { activeMs, type Plan } from './plan/plan.ts'
+import { HistoryReaderAtWork } from './parts/reader.ts'
 import { Scheduler } from './parts/scheduler.ts'
 import { Truth } from './parts/truth.ts'
 import { Uplink } from './parts/uplink.ts'
@@ -40,6 +43,7 @@ export async function play(plan: Plan): Promise<RunResult> {
     await act(world)
     if (journal.violations.length === 0) {
       checkAll(world)
+      checkReader(world)
       await checkAudit(world)
     }
   } finally {
@@ -65,15 +69,17 @@ function build(plan: Plan, scheduler: Scheduler, journal: Journal): World {
     latencyMsMax: settings.latencyMsMax,
     idleMsMax: settings.handlerTimeoutMs + 2000,
   })
+  const operator = new Operator({ scheduler, journal, broker, database, settings })
   const clouds = Array.from({ length: settings.cloudInstances }, (_, index) => {
     const name = `cloud-${index}`
     const random = stream(name)
-    return new Cloud(name, { scheduler, journal, random, broker, database, truth, settings, log })
+    return new Cloud(name, { scheduler, journal, random, broker, database, truth, settings, operator, log })
   })
   const devices = settings.devices.map(
     (name) => new Device(name, { scheduler, journal, random: stream(name), gateway, settings }),
   )
   const intruder = new Intruder({ broker, gateway, journal, settings })
+  const reader = new HistoryReaderAtWork({ scheduler, random: stream('reader'), database })
   const random = stream('faults')
   return {
     plan,
@@ -87,6 +93,8 @@ function build(plan: Plan, scheduler: Scheduler, journal: Journal): World {
     clouds,
     devices,
     intruder,
+    operator,
+    reader,
     random,
   }
 }
@@ -95,6 +103,7 @@ async function act(world: World): Promise<void> {
   const { plan, scheduler, journal, gateway, devices } = world
   const byName = new Map(devices.map((device) => [device.name, device]))
   gateway.start()
+  world.reader.start()
   for (const send of plan.sends) scheduler.after(send.atMs, () => byName.get(send.device)?.send(send))
   for (const fault of plan.faults) scheduler.after(fault.atMs, () => inflict(fault, world))
   const watch = (): void => {
@@ -107,6 +116,17 @@ async function act(world: World): Promise<void> {
   if (failed()) return
   heal(world)
   journal.tell('FAULT', 'everything has healed')
+  await settle(world)
+  if (failed() || !plan.settings.workplace) return
+  // What could not be done can be done now: nothing that is open needs to stay so.
+  world.operator.replay()
+  await settle(world)
+}
+
+/** Until nothing is left to do. */
+async function settle(world: World): Promise<void> {
+  const { scheduler, journal } = world
+  const failed = (): boolean => journal.violations.length > 0
   let looksAt = 0
   // What has landed on the disk is known to the program only once a disk that was slow has said so.
   let quietLooks = 0
@@ -120,7 +140,7 @@ async function act(world: World): Promise<void> {
   if (!quiet) journal.violate('live', `still at work an hour after everything healed: ${leftOver(world)}`)
 }
 
-function isQuiet({ gateway, broker, clouds, devices }: World): boolean {
+function isQuiet({ gateway, broker, clouds, devices, database, reader }: World): boolean {
   const outbox = gateway.outbox?.stats()
   return (
     gateway.up &&
@@ -131,7 +151,9 @@ function isQuiet({ gateway, broker, clouds, devices }: World): boolean {
     devices.every((device) => device.quiet) &&
     stored(gateway).length === 0 &&
     clouds.every((cloud) => cloud.quiet) &&
-    broker.working().length === 0
+    reader.quiet &&
+    broker.working().length === 0 &&
+    [...database.replays.values()].every(({ isOver }) => isOver)
   )
 }
 
@@ -140,7 +162,7 @@ function stored({ disk: { disk } }: World['gateway']): string[] {
   return ['e!h!', 'e!n!', 'u!'].flatMap((prefix) => disk.keysStartingWith(prefix))
 }
 
-function leftOver({ gateway, broker, clouds, devices }: World): string {
+function leftOver({ gateway, broker, clouds, devices, database }: World): string {
   const outbox = gateway.up ? JSON.stringify(gateway.outbox?.stats()) : 'the edge is down'
   const waiting = devices.filter((device) => !device.quiet).map((device) => device.name)
   const busy = clouds.filter((cloud) => !cloud.quiet).map((cloud) => cloud.name)
@@ -150,5 +172,6 @@ function leftOver({ gateway, broker, clouds, devices }: World): string {
     `devices ${waiting.join(' ') || '-'}`,
     `clouds ${busy.join(' ') || '-'}`,
     `queues ${broker.working().join(' ') || '-'}`,
+    `replays ${[...database.replays.values()].flatMap(({ isOver, replay }) => (isOver ? [] : [replay])).join(' ') || '-'}`,
   ].join('; ')
 }

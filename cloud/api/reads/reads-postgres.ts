@@ -5,6 +5,7 @@ import { readGroups } from './groups-postgres.ts'
 import { readLetter, readLetters } from './letters-postgres.ts'
 import { readQuarantine } from './quarantine-postgres.ts'
 import type { Reads } from './reads.ts'
+import { readWhere } from './where-is-postgres.ts'
 import { readDeeds, readReplay, readReplays } from './replays-postgres.ts'
 
 export function postgresReads(database: Pick<Database, 'query'>): Reads {
@@ -23,6 +24,7 @@ export function postgresReads(database: Pick<Database, 'query'>): Reads {
     replays: (asked) => readReplays(query, asked),
     replay: (replay) => readReplay(query, replay),
     quarantine: (asked, scope) => readQuarantine(query, asked, scope),
+    where: (asked, scope) => readWhere(query, asked, scope),
     groups: (scope) => readGroups(query, scope),
     deeds: (asked) => readDeeds(query, asked),
   }

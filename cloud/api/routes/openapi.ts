@@ -35,12 +35,24 @@ const problem = {
   },
 } as const
 
+const jsonValue = { description: 'Any JSON value.' } as const
+/** How zod names the one recursive schema that there is, `z.json()`, and refers to it as if its schema were the whole document. */
+const recursive = '__schema0'
+
 const keyParameter = {
   name: 'Idempotency-Key',
   in: 'header',
   required: true,
   description: 'A UUID. The same key with the same request is the same deed, and has the same answer.',
   schema: { type: 'string', format: 'uuid' },
+} as const
+
+const lastIdParameter = {
+  name: 'Last-Event-ID',
+  in: 'header',
+  required: false,
+  description: 'The ID of the last event that came: goes on after it. Before ?after=.',
+  schema: { type: 'string' },
 } as const
 
 const matchParameter = {
@@ -73,7 +85,7 @@ export function openapiOf(routes: readonly Route[]): Json {
     paths,
     components: {
       securitySchemes: { token: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } },
-      schemas: { Problem: problem },
+      schemas: { Problem: problem, JsonValue: jsonValue },
     },
   }
 }
@@ -90,6 +102,7 @@ function operationOf(route: Route): Json {
     body,
     writes,
     conditional,
+    streams,
     problems = [],
   } = route
   const parameters = [
@@ -97,6 +110,7 @@ function operationOf(route: Route): Json {
     ...parametersOf(route.query, 'query'),
     ...(writes ? [keyParameter] : []),
     ...(conditional ? [matchParameter] : []),
+    ...(streams ? [lastIdParameter] : []),
   ]
   return {
     operationId: `${method} ${path}`.replaceAll(/[^a-z0-9]+/gi, '-').replace(/-$/, ''),
@@ -112,12 +126,21 @@ function operationOf(route: Route): Json {
       requestBody: { required: true, content: { 'application/json': { schema: jsonSchema(body, 'input') } } },
     }),
     responses: {
-      [status]: success(status, answer),
+      [status]: streams ? streamOf(answer) : success(status, answer),
       ...(status === 202 && { 200: success(200, answer) }),
       default: {
         description: `A problem. Codes: ${[...everyProblem, ...problems].join(', ')}.`,
         content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
       },
+    },
+  }
+}
+
+function streamOf(answer: z.ZodType): Json {
+  return {
+    description: 'Server-sent events: the ID of each is its cursor, its data is JSON.',
+    content: {
+      'text/event-stream': { schema: { type: 'string' }, 'x-tidegate-data': jsonSchema(answer, 'output') },
     },
   }
 }
@@ -148,6 +171,7 @@ function jsonSchema(schema: z.ZodType, io: 'input' | 'output'): Json {
   const {
     $schema: _,
     '~standard': __,
+    $defs = {},
     ...document
   } = z.toJSONSchema(schema, {
     io,
@@ -158,5 +182,8 @@ function jsonSchema(schema: z.ZodType, io: 'input' | 'output'): Json {
       if (jsonSchema.format === 'date-time') delete jsonSchema.pattern
     },
   }) as Record<string, unknown>
-  return document
+  const strange = Object.keys($defs as object).find((name) => name !== recursive)
+  if (strange !== undefined) throw new Error(`the document has no place for the schema ${strange}`)
+  const text = JSON.stringify(document)
+  return JSON.parse(text.replaceAll(`"#/$defs/${recursive}"`, '"#/components/schemas/JsonValue"')) as Json
 }

@@ -133,6 +133,20 @@ export const deedItem = z.object({
   outcome: z.unknown(),
 })
 
+export const eventItem = z.object({
+  cursor: text.describe('its place in history: what comes after it is asked for with it'),
+  position: count,
+  storedAt: time,
+  disposition: z.enum(['accepted', 'rejected', 'dead']),
+  gateway: text,
+  epoch: text,
+  sequence: count,
+  source: text,
+  id: text,
+  type: text,
+  event: payload(z.unknown(), 'as it was published; streams bring its text, byte by byte'),
+})
+
 /** A page of a list. */
 export function pageShape<S extends z.ZodType>(item: S) {
   return z.object({

@@ -13,7 +13,8 @@ import { deeds } from './0012-deeds.ts'
 import { access } from './0013-access.ts'
 import { partitions } from './0014-partitions.ts'
 import { series } from './0015-series.ts'
-import { retention } from './0016-retention.ts'
+import { reader } from './0016-reader.ts'
+import { retention } from './0017-retention.ts'
 import type { Migration } from './migration.ts'
 
 export const migrations: readonly Migration[] = [
@@ -32,5 +33,6 @@ export const migrations: readonly Migration[] = [
   access,
   partitions,
   series,
+  reader,
   retention,
 ]

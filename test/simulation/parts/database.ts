@@ -8,10 +8,11 @@ import type {
 } from '../../../cloud/history/history.ts'
 import type { DeadLetter } from '../../../cloud/letters/dead-letters.ts'
 import type { Chance } from '../plan/chance.ts'
+import { HistoryOrder } from './history-order.ts'
 import type { Journal } from './journal.ts'
 import type { SimulatedProcess } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
-import type { Effect, Lock, Tables } from './tables.ts'
+import type { Effect, LetterStanding, Lock, ReplayRecord, Tables } from './tables.ts'
 import { SimulatedTransaction, unreachable } from './transaction.ts'
 
 interface DatabaseParts {
@@ -38,6 +39,10 @@ export class SimulatedDatabase implements Tables {
   readonly rollups = new Map<string, Rollup>()
   readonly effects: Effect[] = []
   readonly letters = new Map<number, DeadLetter>()
+  readonly standings = new Map<number, LetterStanding>()
+  readonly replays = new Map<number, ReplayRecord>()
+  readonly replayCounts: { replay: number; resolved: number; failed: number }[] = []
+  readonly order = new HistoryOrder()
   readonly locks = new Map<string, Lock>()
   readonly parts: DatabaseParts
   private lettersNumbered = 0
@@ -80,8 +85,9 @@ export class SimulatedDatabase implements Tables {
     return {
       transaction: async (work, signal) => {
         signal.throwIfAborted()
+        const beganAtMs = this.parts.scheduler.nowMs
         await this.request(process, 'connect')
-        const tx = new SimulatedTransaction(this, process)
+        const tx = new SimulatedTransaction(this, process, beganAtMs)
         this.open.add(tx)
         this.watchIdle(tx)
         try {
@@ -108,6 +114,7 @@ export class SimulatedDatabase implements Tables {
   finish(tx: SimulatedTransaction): void {
     if (!this.open.delete(tx)) return
     tx.over = true
+    this.order.end(tx)
     for (const [key, lock] of this.locks) {
       if (lock.holder !== tx) continue
       this.locks.delete(key)
@@ -147,7 +154,9 @@ export class SimulatedDatabase implements Tables {
 
 async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise<T>((resolve, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
-    work.then(resolve, reject)
+    const onAbort = (): void => reject(signal.reason as Error)
+    signal.addEventListener('abort', onAbort, { once: true })
+    const done = (): void => signal.removeEventListener('abort', onAbort)
+    work.finally(done).then(resolve, reject)
   })
 }

@@ -6,8 +6,10 @@ import type {
 } from '../../../cloud/history/history.ts'
 import type { Rollup } from '../../../cloud/projections/rollup.ts'
 import type { DeadLetter } from '../../../cloud/letters/dead-letters.ts'
+import type { HistoryOrder } from './history-order.ts'
 import type { SimulatedProcess } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
+import type { ReplayProgress, ReplayRequest } from '../../../cloud/replays/replays.ts'
 
 /** What a handler did, as it was committed. */
 export interface Effect {
@@ -17,6 +19,26 @@ export interface Effect {
   epoch: string
   sequence: number
   text: string
+}
+
+/** What becomes of a letter, beside what it says. */
+export interface LetterStanding {
+  state: 'open' | 'replaying' | 'resolved'
+  replay: number | undefined
+}
+
+export interface ReplayRecord extends Omit<ReplayProgress, 'stillMs' | 'pageOpen'> {
+  replay: number
+  request: ReplayRequest
+  through: number
+  /** The place of the letter that was taken last. */
+  cursor: string
+  page: readonly number[] | undefined
+  claim: string | undefined
+  /** Until then it is in somebody's hands, or is not due. */
+  untilMs: number
+  movedAtMs: number
+  isOver: boolean
 }
 
 /** A key that a transaction has and its rivals wait for. */
@@ -39,6 +61,10 @@ export interface Tables {
   readonly effects: Effect[]
   /** By number. */
   readonly letters: Map<number, DeadLetter>
+  readonly standings: Map<number, LetterStanding>
+  readonly replayCounts: { replay: number; resolved: number; failed: number }[]
+  /** In which order history can be read. */
+  readonly order: HistoryOrder
   nextLetter(): number
   readonly locks: Map<string, Lock>
   readonly parts: { readonly scheduler: Scheduler }

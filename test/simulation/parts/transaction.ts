@@ -22,15 +22,18 @@ export class SimulatedTransaction implements Transaction {
   readonly what: string[] = []
   over = false
   askedAtMs: number
+  /** When it was wanted, before there was a connection for it. */
+  readonly beganAtMs: number
   outage: TidegateError | undefined
-  private readonly database: Tables
+  readonly database: Tables
   private readonly own = new Map<string, string>()
   /** Of its own events, by place. */
   private readonly bodies = new Map<string, string>()
 
-  constructor(database: Tables, process: SimulatedProcess) {
+  constructor(database: Tables, process: SimulatedProcess, beganAtMs: number) {
     this.database = database
     this.process = process
+    this.beganAtMs = beganAtMs
     this.askedAtMs = database.parts.scheduler.nowMs
     this.inbox = {
       claim: (group, identities) => this.claim(group, identities),
@@ -45,7 +48,10 @@ export class SimulatedTransaction implements Transaction {
       closeEpochs: (closures) =>
         this.keep(database.closures, closures, (c) => `${c.gateway}\n${c.epoch}\n${c.lastSequence}`),
     }
-    this.letters = { add: (letters) => this.addLetters(letters) }
+    this.letters = {
+      add: (letters) => this.addLetters(letters),
+      failedAgain: (letters) => this.failedAgain(letters),
+    }
     this.rollups = {
       merge: async (rollups) => {
         await this.request('merge')
@@ -60,10 +66,11 @@ export class SimulatedTransaction implements Transaction {
     }
   }
 
-  /** The one statement that the simulated handler makes. */
+  /** The one statement that the simulated handler makes; it may want to know since when the transaction is under way. */
   async query<Row>(_sql: string, params: readonly unknown[] = []): Promise<QueryResult<Row>> {
     await this.request('query')
-    const [effect] = params as [Effect]
+    const [effect, mayHandle] = params as [Effect, ((beganAtMs: number) => Promise<void>) | undefined]
+    await mayHandle?.(this.beganAtMs)
     this.what.push(`${effect.group} ${effect.sequence}`)
     this.staged.push(() => this.database.effects.push(effect))
     return { rows: [], rowCount: 1 }
@@ -129,33 +136,81 @@ export class SimulatedTransaction implements Transaction {
       if (events.has(place) || this.own.has(place)) return 'place-taken'
       this.own.set(identity, place)
       this.own.set(place, identity)
+      const row = this.database.order.number(this, place)
       this.bodies.set(place, record.body)
       this.what.push(`history ${record.sequence}`)
       this.staged.push(() => {
         events.set(place, record)
+        this.database.order.landed(row, this.database.parts.scheduler.nowMs)
         identities.set(identity, place)
       })
       return 'stored'
     })
   }
 
-  /** Of one key there is one letter in a group: `dead_letters_key`. */
   private async addLetters(letters: readonly DeadLetter[]): Promise<Added[]> {
     await this.request('letters')
-    const there = this.database.letters
+    const again = letters.flatMap((letter) => (letter.sent ? { letter, replay: letter.sent.replay } : []))
+    if (again.length > 0) await this.openAgain(again)
+    const added = await this.addNew(letters.filter(({ sent }) => sent === undefined))
+    return letters.map(({ sent }) =>
+      sent ? { letter: sent.letter, isNew: false } : (added.shift() as Added),
+    )
+  }
+
+  /** Letters whose replay has failed, those of them that are still replaying in it. */
+  private async openAgain(failed: { letter: DeadLetter; replay: number }[]): Promise<void> {
+    const { letters: there, standings, replayCounts } = this.database
+    const ordered = failed.toSorted((a, b) => (a.letter.sent?.letter ?? 0) - (b.letter.sent?.letter ?? 0))
+    for (const { letter } of ordered) await this.lock(`row ${letter.sent?.letter}`)
+    this.staged.push(() => {
+      for (const { letter, replay } of ordered) {
+        const number = letter.sent?.letter ?? 0
+        const [before, standing] = [there.get(number), standings.get(number)]
+        if (before?.group !== letter.group || standing?.state !== 'replaying' || standing.replay !== replay)
+          continue
+        const { code, message, stack, attempts, failures, instance, lastFailedAt } = letter
+        there.set(number, { ...before, code, message, stack, attempts, failures, instance, lastFailedAt })
+        standing.state = 'open'
+        replayCounts.push({ replay, resolved: 0, failed: 1 })
+      }
+    })
+  }
+
+  /** Of one key there is one letter in a group that is not closed: `dead_letters_key`. */
+  private async addNew(letters: readonly DeadLetter[]): Promise<Added[]> {
+    const { letters: there, standings } = this.database
     const names = letters.map((letter) => `letter ${letterName(letter)}`)
     for (const name of names.toSorted()) await this.lock(name)
     return letters.map((letter, index): Added => {
       const name = names[index] as string
-      const same = [...there].find(([, other]) => letterName(other) === letterName(letter))?.[0]
+      const same = [...there].find(
+        ([number, other]) =>
+          letterName(other) === letterName(letter) && standings.get(number)?.state !== 'resolved',
+      )?.[0]
       const known = same ?? this.own.get(name)
       if (known !== undefined) return { letter: Number(known), isNew: false }
+      const isClosed = [...there].some(
+        ([number, other]) =>
+          letterName(other) === letterName(letter) && standings.get(number)?.state === 'resolved',
+      )
+      if (letter.mayBeClosed && isClosed) return { letter: undefined, isNew: false }
       const number = this.database.nextLetter()
       this.own.set(name, String(number))
       this.what.push(`letter of ${letter.group} ${letter.id ?? ''}`)
-      this.staged.push(() => there.set(number, letter))
+      this.staged.push(() => {
+        there.set(number, letter)
+        standings.set(number, { state: 'open', replay: undefined })
+      })
       return { letter: number, isNew: true }
     })
+  }
+
+  /** Those that are committed; their stories are not simulated. */
+  private async failedAgain(letters: readonly DeadLetter[]): Promise<(number | undefined)[]> {
+    await this.request('letters')
+    const there = [...this.database.letters]
+    return letters.map((one) => there.find(([, other]) => letterName(other) === letterName(one))?.[0])
   }
 
   private async keep<T>(table: Map<string, T>, rows: readonly T[], keyOf: (row: T) => string): Promise<void> {
@@ -166,8 +221,14 @@ export class SimulatedTransaction implements Transaction {
     })
   }
 
+  /** Nobody else holds it: `for update skip locked`. */
+  isFree(key: string): boolean {
+    const held = this.database.locks.get(key)
+    return held === undefined || held.holder === this
+  }
+
   /** Waits for whoever holds the key to commit or roll back. */
-  private async lock(key: string): Promise<void> {
+  async lock(key: string): Promise<void> {
     const { locks, parts } = this.database
     const untilMs = parts.scheduler.nowMs + lockWaitMsMax
     for (let held = locks.get(key); held && held.holder !== this; held = locks.get(key)) {
@@ -208,7 +269,7 @@ function letterName({ group, key }: DeadLetter): string {
   return `${group} ${key.toString('hex')}`
 }
 
-function simulatedOf(transaction: Statements): SimulatedTransaction {
+export function simulatedOf(transaction: Statements): SimulatedTransaction {
   if (transaction instanceof SimulatedTransaction) return transaction
   throw new Error('not a transaction of the simulated database')
 }

@@ -213,15 +213,31 @@ class FakeTransaction implements Transaction {
       await this.#step('letters')
       return letters.map((letter) => this.#addLetter(letter))
     },
+    failedAgain: async (letters) => {
+      await this.#step('letters')
+      return letters.map((letter) => this.#failedAgain(letter)?.letter)
+    },
   }
 
   #addLetter(letter: DeadLetter): Added {
     const { letters } = this.#draft
     const name = `${letter.group} ${letter.key.toString('hex')}`
-    const there = letters.get(name)
+    const there = this.#failedAgain(letter)
     if (there) return { letter: there.letter, isNew: false }
     letters.set(name, { ...letter, letter: letters.size + 1 })
     return { letter: letters.size, isNew: true }
+  }
+
+  #failedAgain({ group, key, failures, lastFailedAt }: DeadLetter): { letter: number } | undefined {
+    const { letters } = this.#draft
+    const name = `${group} ${key.toString('hex')}`
+    const there = letters.get(name)
+    if (there === undefined) return undefined
+    const told = new Set(there.failures.map((failure) => JSON.stringify(failure)))
+    const more = failures.filter((failure) => !told.has(JSON.stringify(failure)))
+    const all = [...there.failures, ...more].slice(-10)
+    letters.set(name, { ...there, failures: all, lastFailedAt })
+    return there
   }
 
   #append(record: HistoryRecord): Appended {

@@ -24,11 +24,13 @@ test('a group that is held says by what, why, and what to do about it', () => {
   const checks = readiness({
     groups: [group],
     starveAfterMs: 1,
+    horizon: { ageMs: () => 0, heldBy: undefined },
     databaseFault: () => `${held.code}: ${held.message}`,
     brokersUp: () => ({}),
     findings: () => undefined,
     partitions: () => undefined,
     letters: () => [],
+    replays: () => ({ replays: 0, oldestAgeMs: 0, stillMs: 0, sent: 0, resolved: 0, failed: 0 }),
     tls: { daysLeft: () => ({}), faulty: () => ({}) },
   })
   expect(checks['group.history']).toEqual({
@@ -51,11 +53,13 @@ function readyOf(pipeline: Pipeline, starveAfterMs: number): object {
   const checks = readiness({
     groups: [group],
     starveAfterMs,
+    horizon: { ageMs: () => 0, heldBy: undefined },
     databaseFault: () => undefined,
     brokersUp: () => ({}),
     findings: () => undefined,
     partitions: () => undefined,
     letters: () => [],
+    replays: () => ({ replays: 0, oldestAgeMs: 0, stillMs: 0, sent: 0, resolved: 0, failed: 0 }),
     tls: { daysLeft: () => ({}), faulty: () => ({}) },
   })
   return checks['group.writer'] ?? {}

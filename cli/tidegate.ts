@@ -18,6 +18,7 @@ const commands: Readonly<Record<string, () => Promise<Register>>> = {
   dead: async () => (await import('../cloud/tool/dead.ts')).registerDeadCommand,
   where: async () => (await import('../cloud/tool/where.ts')).registerWhereCommand,
   groups: async () => (await import('../cloud/tool/groups.ts')).registerGroupsCommand,
+  projections: async () => (await import('../cloud/tool/projections/command.ts')).registerProjectionsCommand,
   token: async () => (await import('../cloud/tool/access.ts')).registerTokenCommand,
   api: async () => (await import('../cloud/tool/access.ts')).registerApiCommand,
   outbox: async () => (await import('../edge/outbox-tool/command.ts')).registerOutboxCommand,

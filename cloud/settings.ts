@@ -15,6 +15,7 @@ import type { LetterBoxSettings } from './letters/letter-box.ts'
 import type { ConsumersOptions } from './load-consumers.ts'
 import type { OpsOptions } from './ops/ops.ts'
 import type { ConfiguredConsumer } from './pipeline/definition.ts'
+import type { ProjectionsOptions } from './projections/projections.ts'
 import type { ManagementOptions } from './queues/management.ts'
 
 /** The configuration in the words of each part. Nothing is decided here. */
@@ -38,13 +39,13 @@ export function consumerSettings({
 }
 
 export function databaseSettings(
-  { database, batch, instance }: CloudConfig,
+  { database, batch, instance, projections }: CloudConfig,
   consumers: readonly ConfiguredConsumer[],
 ): DatabaseOptions {
   return {
     url: database.url,
     passwordFile: database.passwordFile,
-    poolMax: database.poolMax ?? consumers.length * (batch.lanes + 1) + poolSpare,
+    poolMax: database.poolMax ?? consumers.length * (batch.lanes + 1) + projections.length + poolSpare,
     applicationName: `tidegate-cloud ${instance}`,
     idleInTransactionMsMax: Math.max(...consumers.map(({ timeoutMs }) => timeoutMs)) + idleMarginMs,
   }
@@ -132,6 +133,13 @@ export function groupSettings(config: CloudConfig): GroupSettings {
     stopGraceMs: stop.grace,
     mirror: deadLetters.mirror,
   }
+}
+
+export function projectionSettings({
+  instance,
+  handlerTimeout,
+}: CloudConfig): Pick<ProjectionsOptions, 'instance' | 'timeoutMs'> {
+  return { instance, timeoutMs: handlerTimeout }
 }
 
 export function letterSettings({ deadLetters }: CloudConfig): LetterBoxSettings {

@@ -37,6 +37,9 @@ const workingTables: Readonly<Record<string, string>> = {
   dispositions: 'select',
   tokens: 'select, insert, update, delete',
   group_states: 'select, insert, update, delete',
+  projections: 'select, insert, update',
+  projection_versions: 'select, insert, update, delete',
+  projection_jobs: 'select, insert, update, delete',
 }
 
 /** What is no more in the record, and where it is. Written by who owns the tables, and never changed (G8). */
@@ -130,6 +133,10 @@ function rightsSql(): string {
     `grant execute on function tidegate.list_partitions(), tidegate.bucket_gapfill(interval, timestamptz, timestamptz), tidegate.locf(anyelement), tidegate.locf_step(anyelement, anyelement) to ${roles}`,
     // Reading gives nothing that the tables do not: whoever calls it reads with rights of its own.
     `grant execute on function tidegate.latest_era(), tidegate.horizon(), tidegate.read_events(text, text[], integer), tidegate.claimed_id(json), tidegate.noted_id(json) to ${roles}`,
+    'grant execute on function tidegate.projection_schema(text, integer, boolean), tidegate.open_projection(text, integer, boolean), tidegate.drop_projection(text, integer, boolean) to tidegate_writer',
+    'revoke all on schema projection from public',
+    'grant usage, create on schema projection to tidegate_writer',
+    'grant usage on schema projection to tidegate_reader, tidegate_module',
     `grant select on ${ledger}, tidegate.rollup_buckets, tidegate.rollups to tidegate_module`,
     'grant select on all tables in schema tidegate to tidegate_reader',
     `grant select on ${ledger}, ${retired}, tidegate.eras, tidegate.migrations, ${registry} to tidegate_auditor`,

@@ -64,6 +64,9 @@ function started() {
     horizon: { ageMs: () => 0, heldBy: undefined },
     databaseFault: () => undefined,
     brokersUp: () => ({ consume: true, publish: true }),
+    projections: () => [
+      { name: 'latest', version: 1, doing: 'working', fault: undefined, lagMs: 0, applied: 0 },
+    ],
     findings: () => ({ loss: 0, harmless: 0 }),
     partitions: () => ({ weeksAhead: 2, otherEvents: 0 }),
     tls: { daysLeft: () => ({ broker: 90 }), faulty: () => ({ broker: 0 }) },

@@ -138,7 +138,14 @@ export const rooms: Readonly<Record<string, Room>> = {
   cloud: { sentence: 'the consumers: command, composition, configuration', mayImport: wiring },
   'cloud/ops': {
     sentence: 'what one can see of a running cloud: metrics, readiness',
-    mayImport: ['cloud/groups', 'cloud/pipeline', 'cloud/letters', 'cloud/history', 'cloud/api'],
+    mayImport: [
+      'cloud/groups',
+      'cloud/pipeline',
+      'cloud/letters',
+      'cloud/projections',
+      'cloud/history',
+      'cloud/api',
+    ],
   },
   'cloud/api': {
     sentence: 'the HTTP API: who asks, what is asked, where it listens',
@@ -149,8 +156,9 @@ export const rooms: Readonly<Record<string, Room>> = {
     mayImport: ['cloud/api/reads', 'cloud/api/tokens', 'cloud/api/rules', 'cloud/deeds', 'cloud/history'],
   },
   'cloud/api/writes': {
-    sentence: 'what the API changes besides letters: failure groups, groups, tokens',
+    sentence: 'what the API changes besides letters: failure groups, groups, projections, tokens',
     mayImport: [
+      'cloud/projections',
       'cloud/api/routes',
       'cloud/api/reads',
       'cloud/api/rules',
@@ -176,6 +184,10 @@ export const rooms: Readonly<Record<string, Room>> = {
   'cloud/tool': {
     sentence: '`tidegate dead`, `where`, `groups`, `token`, `api`: the API from a terminal',
     mayImport: ['cloud/api/routes', 'cloud/api/rules', 'cloud/deeds', 'cloud/config.ts', 'cloud/os-user.ts'],
+  },
+  'cloud/tool/projections': {
+    sentence: '`tidegate projections`, by the same API',
+    mayImport: ['cloud/tool', 'cloud/api/rules'],
   },
   'cloud/audit': {
     sentence: '`tidegate audit`: the proof',
@@ -231,7 +243,12 @@ export const rooms: Readonly<Record<string, Room>> = {
     mayImport: ['cloud/pipeline', 'cloud/database'],
   },
   'cloud/projections': {
-    sentence: 'what is derived from the record',
+    sentence:
+      'what is derived from the record, version beside version: definition, lease, runner, tables, deeds',
+    mayImport: ['cloud/pipeline', 'cloud/history', 'cloud/database'],
+  },
+  'cloud/projections/rollups': {
+    sentence: 'sums per minute and hour, as a consumer group',
     mayImport: ['cloud/pipeline', 'cloud/database'],
   },
   'cloud/pipeline': {

@@ -3,6 +3,7 @@ import { translatedTimeout } from '../rules/problem.ts'
 import { readFailureGroup, readFailureGroups } from './failure-groups-postgres.ts'
 import { readGroups } from './groups-postgres.ts'
 import { readLetter, readLetters } from './letters-postgres.ts'
+import { readProjectionJob, readProjections } from './projections-postgres.ts'
 import { readQuarantine } from './quarantine-postgres.ts'
 import type { Reads } from './reads.ts'
 import { readWhere } from './where-is-postgres.ts'
@@ -26,6 +27,8 @@ export function postgresReads(database: Pick<Database, 'query'>): Reads {
     quarantine: (asked, scope) => readQuarantine(query, asked, scope),
     where: (asked, scope) => readWhere(query, asked, scope),
     groups: (scope) => readGroups(query, scope),
+    projections: () => readProjections(query),
+    projectionJob: (job) => readProjectionJob(query, job),
     deeds: (asked) => readDeeds(query, asked),
   }
 }

@@ -4,6 +4,8 @@ import type {
   GroupItem,
   LetterItem,
   LetterWhole,
+  ProjectionItem,
+  ProjectionJob,
   QuarantineItem,
   ReplayItem,
 } from '../rules/shapes.ts'
@@ -74,5 +76,7 @@ export interface Reads {
   quarantine(asked: QuarantineAsked, scope: Scope): Promise<Page<QuarantineItem>>
   where(asked: WhereAsked, scope: Scope): Promise<WhereAnswer>
   groups(scope: Scope): Promise<GroupItem[]>
+  projections(): Promise<ProjectionItem[]>
+  projectionJob(job: string): Promise<ProjectionJob | undefined>
   deeds(asked: Paging & { actor?: string | undefined }): Promise<Page<DeedItem>>
 }

@@ -5,6 +5,7 @@ import { failureGroupRoutes } from './failure-groups.ts'
 import { groupRoutes } from './groups.ts'
 import { letterRoutes } from './letters.ts'
 import { openapiOf } from './openapi.ts'
+import { projectionRoutes } from './projections.ts'
 import { quarantineRoutes } from './quarantine.ts'
 import { replayRoutes } from './replays.ts'
 import { route, type Route } from './route.ts'
@@ -32,6 +33,7 @@ export const allRoutes: readonly Route[] = [
   ...eventRoutes,
   ...whereRoutes,
   ...groupRoutes,
+  ...projectionRoutes,
   ...accessRoutes,
   describeRoutes,
 ]

@@ -14,7 +14,8 @@ import { access } from './0013-access.ts'
 import { partitions } from './0014-partitions.ts'
 import { series } from './0015-series.ts'
 import { reader } from './0016-reader.ts'
-import { retention } from './0017-retention.ts'
+import { projections } from './0017-projections.ts'
+import { retention } from './0018-retention.ts'
 import type { Migration } from './migration.ts'
 
 export const migrations: readonly Migration[] = [
@@ -34,5 +35,6 @@ export const migrations: readonly Migration[] = [
   partitions,
   series,
   reader,
+  projections,
   retention,
 ]

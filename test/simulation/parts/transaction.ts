@@ -1,5 +1,5 @@
 import { TidegateError } from '../../../src/errors.ts'
-import { mergeRollup, rollupKey, type Rollups } from '../../../cloud/projections/rollup.ts'
+import { mergeRollup, rollupKey, type Rollups } from '../../../cloud/projections/rollups/rollup.ts'
 import type { Statements } from '../../../cloud/database/statements.ts'
 import type { EventIdentity, Inbox, QueryResult, Transaction } from '../../../cloud/database/storage.ts'
 import type { Added, DeadLetter, DeadLetters } from '../../../cloud/letters/dead-letters.ts'

@@ -6,7 +6,7 @@ import type { Migration } from './migration.ts'
  * is left out; the weeks themselves know nothing of this, and pay nothing for it.
  */
 export const retention: Migration = {
-  version: 17,
+  version: 18,
   name: 'retention',
   sql: `
 create table tidegate.retirements (

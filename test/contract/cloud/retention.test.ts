@@ -206,6 +206,8 @@ describe('a partition that is retired', () => {
       gateway: 'gateway-1',
       epoch: '01JGFJJZ00TESTTESTTESTTEST',
       ranges: [{ from: 100, to: 100 }],
+      // It was deleted here just now, and its gateway is no more.
+      settleMs: 0,
     }
     await acceptLoss({ ...someDeed(), request }, parts)
     await bench.retire(first)

@@ -24,6 +24,9 @@ import {
   someDeed,
 } from '../../support/cloud/retention-bench.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
+import type { LedgerReport } from '../../../cloud/audit/ledger.ts'
+import { markingIn } from '../../../cloud/audit/marks/marking-postgres.ts'
+import type { Mark } from '../../../cloud/audit/marks/marks.ts'
 
 const handOver = join(import.meta.dirname, '../../../deploy/postgres/hand-over.sql')
 
@@ -78,6 +81,34 @@ describe('a partition that is retired', () => {
       `select type from tidegate.events where gateway = 'tidegate-cloud' order by sequence`,
     )
     expect(said.map(({ type }) => type)).toEqual(['dev.tidegate.retired', 'dev.tidegate.deed'])
+  })
+
+  test('leaves audits from marks what audits of the whole are, with marks and heads in what was retired, and when it is back (G8)', async () => {
+    let marks: Mark[] = []
+    const inside = {
+      gateway: 'gateway-1',
+      epoch: '01JGFJJZ00TESTTESTTESTTEST',
+      sequence: 100,
+      chain: 'unknown',
+    }
+    const goOn = async (expected = [inside]): Promise<LedgerReport[]> => {
+      const marking = markingIn({ marks, isFull: false, forgotten: [], at: '2026-07-01T00:00:00.000Z' })
+      const reports = await audit(bench.url, { marking, expected })
+      const whole = await audit(bench.url)
+      expect(reports.map((report) => ({ ...report, readFrom: 1, unread: 0 }))).toEqual(whole)
+      marks = marking.made()
+      return reports
+    }
+    await goOn([])
+    expect((await goOn([]))[0]?.readFrom).toBe(351)
+    const { path } = await bench.retire(first)
+    expect((await goOn())[0]?.readFrom).toBe(1)
+    expect((await goOn())[0]?.readFrom).toBe(351)
+    // The heads of the marks are its last places.
+    await bench.retire(second)
+    await goOn()
+    await bench.attach(path)
+    expect((await goOn([]))[0]).toMatchObject({ present: { ranges: [[1, 300]] }, headsLost: 0 })
   })
 
   test('is known: what of it is delivered again is a repeat, and what is late is stored (G4)', async () => {

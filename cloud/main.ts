@@ -93,7 +93,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
   try {
     const { projections, ...loaded } = await orAborted(loadAll(config, surroundings), stopping)
     const { consumers, tls, schemas, api } = loaded
-    const { database, preparing } = await openDatabase(start, consumers)
+    const { database, preparing } = await openDatabase(start, consumers, projections)
     const { consuming, publishing } = await connect(start, tls)
     tellTaken(log, await orAborted(declareTopology(publishing, exchangeTopology()), stopping))
 
@@ -109,6 +109,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
       ...standing,
       groups,
       projections: () => derived.statuses(),
+      unheld: () => derived.unheld(),
       databaseFault,
       tls,
     }
@@ -180,8 +181,9 @@ const ownerText =
 async function openDatabase(
   start: Start,
   consumers: readonly ConfiguredConsumer[],
+  projections: readonly Projection[],
 ): Promise<{ database: Database; preparing: Preparing }> {
-  const database = start.scope.own(createDatabase(databaseSettings(start.config, consumers)))
+  const database = start.scope.own(createDatabase(databaseSettings(start.config, consumers, projections)))
   await untilReachable(() => database.probe(), start)
   const standing = await untilReachable(() => migrateDatabase(database, migrations, start), start)
   if (standing === 'owner') start.log.warn({ code: 'DATABASE_OWNER' }, ownerText)

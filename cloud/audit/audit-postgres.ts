@@ -10,12 +10,21 @@ import type { DemandedHead } from './checkpoints.ts'
 import type { AuditedEvent } from './event.ts'
 import { type Acceptance, ledgerKey, readAcceptances } from '../deeds/acceptances.ts'
 import { readRetirements, type RetiredRange, type Retirements } from '../deeds/retirements.ts'
+import { readChain, readEvents } from './events-postgres.ts'
 import { type Heads, keysFor } from './heads.ts'
 import { type Query, readNotes } from './notes-postgres.ts'
-import { faultsOfHeads, readChain, signaturesIn } from './signatures-postgres.ts'
+import { countDoubts, faultsOfHeads, readNotedChains, signaturesIn } from './signatures-postgres.ts'
 import type { LedgerName } from './notes.ts'
 import { auditLedger } from './audit.ts'
-import type { AuditedClosure, LedgerReport, LedgerState } from './ledger.ts'
+import {
+  type AuditedClosure,
+  type Closure,
+  closuresIn,
+  goneLedgers,
+  headsByLedger,
+  type LedgerReport,
+  type LedgerState,
+} from './ledger.ts'
 
 export interface AuditOptions {
   /** Only this gateway's ledgers. */
@@ -44,6 +53,8 @@ export interface Marking {
 
 export interface MarkedWalk {
   from: LedgerState | undefined
+  /** Each event that comes by. */
+  onEvent(event: AuditedEvent): void
   onState: (state: LedgerState) => void
   end(report: LedgerReport): Promise<void>
 }
@@ -54,16 +65,16 @@ export interface LedgerInDatabase extends LedgerName {
   registry: Registry
   acceptances: readonly Acceptance[]
   retired: readonly RetiredRange[]
-  /** The retirements that nobody has undone, of this ledger or not. */
+  /** The retirements, of this ledger or not, and which archives are attached. */
   standing: readonly string[]
   closures: ReadonlyMap<string, AuditedClosure>
   strangerWith: (epoch: string) => string | undefined
-  /** What stands in a place, or what was said of it: its chain value. */
-  chainAt: (sequence: number) => Promise<string | undefined>
+  /** The chain value that the event in a place claims; null: it claims none; undefined: there is no event. */
+  chainAt: (sequence: number) => Promise<string | null | undefined>
+  mayBeSpokenOfBy: (gateway: string) => boolean
+  /** How many notes that begin in front of a place are not believed. */
+  doubtsBefore: (sequence: number) => Promise<number>
 }
-
-/** Events may be a third of a megabyte each. */
-const pageRows = 500
 
 // A loose index scan: one step per ledger, however many events it has.
 const ledgersSql = `
@@ -80,16 +91,6 @@ select gateway, epoch from ledgers`
 const notedSql = `
 select distinct gateway, epoch from tidegate.ledger_notes
 union select gateway, epoch from tidegate.epoch_closures`
-
-// A cursor: planned once for all weeks, and merged once. Qualified: a bare `sequence` in the order would mean the converted output
-// column, and no index has that. A place that is stored twice, in two weeks, comes twice, by its position.
-const eventsSql = `
-declare audited no scroll cursor for
-select e.sequence::float8 as sequence, source, id, type, subject, dataschema,
-       extract(epoch from time)::float8 * 1000 as "timeMs", extract(epoch from recorded_time)::float8 * 1000 as "recordedMs",
-       disposition, reason, extract(epoch from stored_time)::float8 * 1000 as "storedMs", body::text as body
-from tidegate.events as e
-where e.gateway = $1 and e.epoch = $2 and e.sequence >= $3 order by e.sequence, e.position`
 
 const closuresSql = `
 select gateway, epoch, max(last_sequence)::float8 as last,
@@ -108,6 +109,8 @@ export async function* auditDatabase(
   try {
     await trustNoSchema(client)
     await client.query('begin transaction isolation level repeatable read, read only')
+    // Before there is a snapshot: a partition that is dropped behind one is not in it any more, and nor is the word that it was.
+    await client.query('lock table only tidegate.events, only tidegate.archived in access share mode')
     const query: Query = async <Row>(text: string, values: readonly unknown[] = []) =>
       (await client.query(text, [...values])).rows as Row[]
     // What comes first is what is read: an index has the order, and nothing is sorted.
@@ -115,7 +118,7 @@ export async function* auditDatabase(
     await requireSchema(client, migrations, database.where)
     const registry = await readRegistry(query)
     options.onRegistry?.(registry)
-    const closures = await query<Closure>(closuresSql)
+    const closuresOf = closuresIn(await query<Closure>(closuresSql), registry)
     const retirements = await readRetirements(query)
     const stored = await listLedgers(query, await retirements.ledgers())
     const owners = ownersOf(stored)
@@ -123,32 +126,35 @@ export async function* auditDatabase(
     const acceptances = await readAcceptances(query)
     const { marking } = options
     const demanded = [...(options.kept?.heads ?? []), ...(options.expected ?? []), ...(marking?.heads ?? [])]
+    const headsOf = headsByLedger(demanded)
     const all = [...stored, ...goneLedgers(stored, demanded)]
     const wanted = all.filter(({ gateway }) => options.gateway === undefined || gateway === options.gateway)
     if (wanted.length === 0) throw nothingToAudit(options.gateway, stored)
     await marking?.open(query)
     for (const ledger of wanted) {
       const { gateway, epoch } = ledger
+      const mayBeSpokenOfBy = (speaker: string): boolean => registry.maySpeakOf(speaker, gateway)
       const retired = await retirements.rangesOf(ledger)
+      const { attached } = retirements
       const inDatabase: LedgerInDatabase = {
         ...ledger,
         retired,
         standing: retirements.standing,
+        mayBeSpokenOfBy,
         keys: keysFor(gateway, registry, options.kept),
         registry,
-        closures: closuresFor(ledger, closures, registry),
+        closures: closuresOf(ledger),
         acceptances: acceptances.get(ledgerKey(ledger)) ?? [],
         strangerWith(about) {
           const of = owners.get(about) ?? []
           return of.some((owner) => registry.maySpeakOf(gateway, owner)) ? undefined : of[0]
         },
-        chainAt: remembered(
-          async (sequence) =>
-            (await readChain(query, ledger, sequence)) ?? retired.find(({ to }) => to === sequence)?.chain,
-        ),
+        chainAt: remembered((sequence) => readChain(query, ledger, sequence, { retired, attached })),
+        doubtsBefore: (sequence) =>
+          countDoubts(query, { ...ledger, mayBeSpokenOfBy, signedThrough, ...around(retirements) }, sequence),
       }
       const sharedWith = (owners.get(epoch) ?? []).filter((owner) => owner !== gateway)
-      const heads = demanded.filter((head) => head.gateway === gateway && head.epoch === epoch)
+      const heads = headsOf.get(ledgerKey(ledger)) ?? []
       yield await auditOne(query, inDatabase, { options, heads, signedThrough, sharedWith, retirements })
     }
     await client.query('commit')
@@ -167,29 +173,52 @@ interface Around {
   retirements: Retirements
 }
 
+/** What notes are judged by. */
+function around(retirements: Retirements): {
+  retirements: Retirements
+  retiredThrough: Retirements['through']
+} {
+  return { retirements, retiredThrough: (ledger) => retirements.through(ledger) }
+}
+
 async function auditOne(
   query: Query,
   ledger: LedgerInDatabase,
-  { options: { marking, settleMs, nowMs }, heads, retirements, ...around }: Around,
+  { options: { marking, settleMs, nowMs }, heads, retirements, signedThrough, sharedWith }: Around,
 ): Promise<LedgerReport> {
   const walk = await marking?.begin(query, ledger)
   const next = walk?.from?.next ?? 1
   const before = heads.filter(({ sequence }) => sequence < next)
+  const judging = { signedThrough, ...around(retirements) }
+  const notedAt = (sequence: number): Promise<string[]> =>
+    readNotedChains(query, { ...ledger, ...judging }, sequence)
   const report = await auditLedger({
     ...ledger,
-    ...around,
+    ...judging,
+    sharedWith,
     from: walk?.from,
     onState: walk?.onState,
-    events: readEvents(query, ledger, next),
+    events: seenBy(
+      walk,
+      readEvents(query, ledger, { from: next, retired: ledger.retired, attached: retirements.attached }),
+    ),
     notes: readNotes(query, ledger.epoch, { from: next, retirements }),
-    retiredThrough: (other) => retirements.through(other),
     kept: heads.filter(({ sequence }) => sequence >= next),
-    headFaults: await faultsOfHeads(before, ledger),
-    mayBeSpokenOfBy: (speaker) => ledger.registry.maySpeakOf(speaker, ledger.gateway),
+    headFaults: await faultsOfHeads(before, { ...ledger, notedAt }),
     settledBeforeMs: settleMs === undefined ? undefined : nowMs - settleMs,
   })
   await walk?.end(report)
   return report
+}
+
+async function* seenBy(
+  walk: MarkedWalk | undefined,
+  events: AsyncIterable<AuditedEvent>,
+): AsyncGenerator<AuditedEvent> {
+  for await (const event of events) {
+    walk?.onEvent(event)
+    yield event
+  }
 }
 
 /** Asked for once. */
@@ -225,32 +254,6 @@ function nothingToAudit(gateway: string | undefined, all: readonly LedgerName[])
   })
 }
 
-/** As many as outboxes were replaced. */
-interface Closure extends AuditedClosure, LedgerName {}
-
-/** Those of its own epoch, by whoever may speak of it, and what it says itself of others. */
-function closuresFor(
-  { gateway, epoch }: LedgerName,
-  closures: readonly Closure[],
-  registry: Registry,
-): Map<string, AuditedClosure> {
-  const found = new Map<string, AuditedClosure>()
-  for (const { gateway: speaker, epoch: about, last, notedMs } of closures) {
-    const isMeant = about === epoch ? registry.maySpeakOf(speaker, gateway) : speaker === gateway
-    if (isMeant && last >= (found.get(about)?.last ?? 0)) found.set(about, { last, notedMs })
-  }
-  return found
-}
-
-/** Ledgers of which a head was kept, and nothing else is left. */
-function goneLedgers(stored: readonly LedgerName[], demanded: readonly DemandedHead[]): LedgerName[] {
-  const known = new Set(stored.map(ledgerKey))
-  const gone = new Map(
-    demanded.map(({ gateway, epoch }) => [ledgerKey({ gateway, epoch }), { gateway, epoch }]),
-  )
-  return [...gone].filter(([key]) => !known.has(key)).map(([, ledger]) => ledger)
-}
-
 function byName(a: LedgerName, b: LedgerName): number {
   return ledgerKey(a) < ledgerKey(b) ? -1 : 1
 }
@@ -263,36 +266,4 @@ async function listLedgers(query: Query, retired: readonly LedgerName[]): Promis
   const known = new Set(stored.map(({ epoch }) => epoch))
   const onlyNoted = (await query<LedgerName>(notedSql)).filter(({ epoch }) => !known.has(epoch))
   return [...stored, ...onlyNoted]
-}
-
-async function* readEvents(
-  query: Query,
-  { gateway, epoch }: LedgerName,
-  from: number,
-): AsyncGenerator<AuditedEvent> {
-  await query(eventsSql, [gateway, epoch, from])
-  for (;;) {
-    const rows = await query<EventRow>(`fetch ${pageRows} from audited`)
-    for (const row of rows) yield audited(row)
-    if (rows.length < pageRows) break
-  }
-  await query('close audited')
-}
-
-interface EventRow extends Omit<AuditedEvent, 'subject' | 'dataschema' | 'reason'> {
-  subject: string | null
-  dataschema: string | null
-  reason: string | null
-}
-
-function audited(row: EventRow): AuditedEvent {
-  return {
-    ...row,
-    subject: row.subject ?? undefined,
-    dataschema: row.dataschema ?? undefined,
-    reason: row.reason ?? undefined,
-    // Written as seconds in floating point: thousands of years away they are off by microseconds.
-    timeMs: Math.round(row.timeMs),
-    recordedMs: Math.round(row.recordedMs),
-  }
 }

@@ -14,10 +14,9 @@ import {
   type Said,
 } from './ledger.ts'
 import { CheckpointAudit } from './checkpoints.ts'
-import { type AuditedEvent, type AuditFault, examineEvent } from './event.ts'
+import { type AuditedEvent, type AuditFault, examineEvent, parseText } from './event.ts'
 import { believed, isRepeat, unlinkedRepeat } from './notes.ts'
 import { addRange, emptyRanges } from './ranges.ts'
-import { parseText } from './text.ts'
 
 const faultsMax = 20
 const acceptancesMax = 20
@@ -49,16 +48,19 @@ class LedgerWalk {
   #stateAt: number
   /** What comes from here on may be judged otherwise later, and so may all that is behind it. */
   #unsettled = false
+  #doubts: number
   /** A note that begins there is at fault: it was read ahead. */
   #faultyNoteAt = 0
 
   constructor(ledger: LedgerToAudit) {
-    const { gateway, epoch, from, keys = [], kept = [] } = ledger
+    const { gateway, epoch, from, keys = [], kept = [], chainAt } = ledger
+    const signers = { keys, kept, ...(chainAt && { chainAt }) }
     this.#ledger = ledger
     this.#settled = (knownMs) => knownMs <= (ledger.settledBeforeMs ?? Infinity)
     this.#found = from ? copyFound(from.found) : emptyFound()
-    this.#checkpoints = new CheckpointAudit(ledger, { keys, kept }, this.#settled, from?.checkpoints)
+    this.#checkpoints = new CheckpointAudit(ledger, signers, this.#settled, from?.checkpoints)
     this.#says = [...(from?.says ?? [])]
+    this.#doubts = from?.doubts ?? 0
     this.#next = from?.next ?? 1
     this.#chain = from ? (from.chain ?? undefined) : genesis(gateway, epoch)
     this.#lastRecordedMs = from?.lastRecordedMs ?? NaN
@@ -66,10 +68,12 @@ class LedgerWalk {
     this.#account = openAccount(
       believed(ledger, this.#settled, {
         doubted: (fault) => {
+          this.#doubts++
           this.#faultyNoteAt = Math.max(this.#faultyNoteAt, fault.sequence)
           this.#addFault(fault)
         },
         unsigned: () => void (this.#unsettled = true),
+        told: (note) => this.#checkpoints.noted(note),
       }),
     )
   }
@@ -87,10 +91,10 @@ class LedgerWalk {
       await this.#tellState()
     if (!isSettled) this.#unsettled = true
     await this.#passHole(sequence - 1, storedMs)
-    addRange(this.#found.present, sequence, sequence)
+    addRange(event.isArchived ? this.#found.retired : this.#found.present, sequence, sequence)
     if (this.#chain === undefined) this.#found.unverifiedLinks++
     this.#addFault(examineEvent(event, this.#ledger, this.#chain) ?? this.#faultOfEntry(event))
-    for (const fault of this.#checkpoints.next(event)) this.#addFault(fault)
+    for (const fault of await this.#checkpoints.next(event)) this.#addFault(fault)
     this.#chain = claimedChain(event.body)
     this.#next = sequence + 1
     this.#lastRecordedMs = event.recordedMs
@@ -151,6 +155,7 @@ class LedgerWalk {
       found: copyFound(this.#found),
       checkpoints,
       says: [...this.#says],
+      doubts: this.#doubts,
     })
   }
 
@@ -172,6 +177,9 @@ class LedgerWalk {
   }
 
   #passRetired({ from, to, range }: RetiredPart): void {
+    const before = range?.from === from ? range.before : null
+    if (before === null || this.#chain === undefined) this.#found.unverifiedLinks++
+    else if (before !== this.#chain) this.#addFault(rewrittenBefore(from, before, this.#chain))
     this.#chain = range?.to === to ? range.chain : undefined
     this.#checkpoints.retired(from, to, this.#chain)
     addRange(this.#found.retired, from, to)
@@ -187,7 +195,6 @@ class LedgerWalk {
       for (const fault of this.#checkpoints.parted(from, isPending)) this.#addFault(fault)
     this.#enter(stretch, isPending)
     this.#chain = note?.to === to ? note.chain : undefined
-    this.#checkpoints.passed(to, this.#chain)
     this.#next = to + 1
   }
 
@@ -218,23 +225,37 @@ class LedgerWalk {
       return { sequence, source, id, kind: 'foreign', detail }
     }
     const fault = entry.kind === 'epoch-closed' ? unrecorded(event, entry, ledger) : undefined
-    const last = entry.kind === 'epoch-closed' && fault === undefined ? entry.lastSequence : null
-    this.#remember({ epoch: entry.epoch, last })
+    if (entry.kind !== 'epoch-closed') this.#remember({ epoch: entry.epoch, last: null })
+    else if (fault === undefined) this.#remember({ epoch: entry.epoch, last: entry.lastSequence })
+    else this.#remember({ epoch: entry.epoch, last: null, unrecorded: entry.lastSequence })
     return fault
   }
 
-  #remember({ epoch, last }: Said): void {
-    if (epoch === this.#ledger.epoch && last === null) return
-    const known = this.#says.find((said) => said.epoch === epoch)
-    if (known === undefined) this.#says.push({ epoch, last })
-    else if (last !== null)
-      this.#says[this.#says.indexOf(known)] = { epoch, last: Math.max(last, known.last ?? 0) }
+  #remember(said: Said): void {
+    const { epoch, last, unrecorded } = said
+    if (epoch === this.#ledger.epoch && last === null && unrecorded === undefined) return
+    const at = this.#says.findIndex((known) => known.epoch === epoch)
+    const known = this.#says[at]
+    if (known === undefined) this.#says.push(said)
+    else this.#says[at] = bothSaid(known, said)
   }
+}
+
+/** Of two that are not recorded the lower one comes to be first. */
+function bothSaid(a: Said, b: Said): Said {
+  const last = a.last === null || b.last === null ? (a.last ?? b.last) : Math.max(a.last, b.last)
+  const unrecorded = Math.min(a.unrecorded ?? Infinity, b.unrecorded ?? Infinity)
+  return { epoch: a.epoch, last, ...(unrecorded < Infinity && { unrecorded }) }
 }
 
 /** Notes are read ahead at times: what is found is told in one order. */
 function bySequence(a: AuditFault, b: AuditFault): number {
   return a.sequence - b.sequence || (a.kind < b.kind ? -1 : 1)
+}
+
+function rewrittenBefore(sequence: number, was: string, chain: string): AuditFault {
+  const detail = `what stands before it had the chain value ${was} when it was retired, and has ${chain} now`
+  return { sequence, kind: 'rewritten', detail }
 }
 
 /** null: it is no time at all, which is a fault of its own. */

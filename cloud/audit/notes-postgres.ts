@@ -2,7 +2,7 @@ import { ledgerType } from '../../src/contract/event.ts'
 import { saysTheSame } from '../history/record.ts'
 import type { Retirements } from '../deeds/retirements.ts'
 import type { AuditedNote, NoteProof } from './notes.ts'
-import { parseText, placeText } from './text.ts'
+import { parseText, placeText } from './event.ts'
 
 export type Query = <Row extends object>(text: string, values?: readonly unknown[]) => Promise<Row[]>
 
@@ -17,6 +17,13 @@ select n.from_sequence::float8 as "from", n.to_sequence::float8 as "to", n.reaso
 from tidegate.ledger_notes as n
 where n.epoch = $1 and (n.from_sequence, n.to_sequence, n.reason, n.gateway) > ($2, $3, $4, $5)
 order by n.from_sequence, n.to_sequence, n.reason, n.gateway limit ${pageRows}`
+
+const endingSql = `
+select n.from_sequence::float8 as "from", n.to_sequence::float8 as "to", n.reason, n.chain, n.gateway,
+       n.event_epoch as "eventEpoch", n.event_sequence::float8 as "eventSequence", n.body::text as body,
+       extract(epoch from n.noted_at)::float8 * 1000 as "notedMs"
+from tidegate.ledger_notes as n
+where n.epoch = $1 and n.to_sequence = $2 and n.from_sequence <= $2 and n.chain is not null limit ${pageRows}`
 
 const citedSql = `
 select e.gateway, e.epoch, e.sequence::float8 as sequence, e.body::text as body
@@ -41,26 +48,37 @@ interface NoteRow {
   notedMs: number
 }
 
+/** Knows whether the original of a repeat may be in an archive. */
+export type Originals = Pick<Retirements, 'mayHaveOriginalOf'>
+
 /** The notes on an epoch that begin at a place or behind it, in order, each with what it rests on. */
 export async function* readNotes(
   query: Query,
   epoch: string,
-  { from, retirements }: { from: number; retirements: Pick<Retirements, 'mayHaveIdentityOf'> },
+  { from, retirements }: { from: number; retirements: Originals },
 ): AsyncGenerator<AuditedNote> {
   for (let after: unknown[] = [from, 0, '', '']; ;) {
     const rows = await query<NoteRow>(notesSql, [epoch, ...after])
-    yield* await withProofs(query, epoch, rows, retirements)
+    yield* await withProofs(query, { epoch, retirements }, rows)
     const last = rows.at(-1)
     if (last === undefined || rows.length < pageRows) return
     after = [last.from, last.to, last.reason, last.gateway]
   }
 }
 
-async function withProofs(
+/** The notes on an epoch that know the chain value of this place, where they end. */
+export async function* readNotesEndingAt(
   query: Query,
   epoch: string,
+  { to, retirements }: { to: number; retirements: Originals },
+): AsyncGenerator<AuditedNote> {
+  yield* await withProofs(query, { epoch, retirements }, await query<NoteRow>(endingSql, [epoch, to]))
+}
+
+async function withProofs(
+  query: Query,
+  { epoch, retirements }: { epoch: string; retirements: Originals },
   rows: readonly NoteRow[],
-  retirements: Pick<Retirements, 'mayHaveIdentityOf'>,
 ): Promise<AuditedNote[]> {
   const reports = await readCited(
     query,
@@ -110,7 +128,7 @@ async function readCited(
 async function readDuplicates(
   query: Query,
   bodies: readonly string[],
-  retirements: Pick<Retirements, 'mayHaveIdentityOf'>,
+  retirements: Originals,
 ): Promise<Map<string, NoteProof>> {
   if (bodies.length === 0) return new Map()
   const identities = bodies.map((body) => {
@@ -128,7 +146,7 @@ async function readDuplicates(
       const body = bodies[index] as string
       const original = stored.get(`${source}\n${id}`)
       const isRival = original !== undefined && !saysTheSame(original, body)
-      const originalStored = original !== undefined || retirements.mayHaveIdentityOf(recordedMs)
+      const originalStored = original !== undefined || retirements.mayHaveOriginalOf(recordedMs)
       return [body, { body, originalStored, isRival }]
     }),
   )

@@ -1,11 +1,11 @@
 import { checkpointType } from '../../src/contract/checkpoint.ts'
-import { claimedChain } from '../../src/contract/codec.ts'
 import { retiredAt, type RetiredRange } from '../deeds/retirements.ts'
 import type { GatewayKey } from '../gateways/registry.ts'
-import { type DemandedHead, headIsGone, headIsOther } from './checkpoints.ts'
+import { type DemandedHead, faultOfEvent, faultOfNoted } from './checkpoints.ts'
 import type { AuditFault } from './event.ts'
-import type { LedgerName } from './notes.ts'
-import type { Query } from './notes-postgres.ts'
+import { readChain } from './events-postgres.ts'
+import { believed, type LedgerName, type NotedLedger } from './notes.ts'
+import { type Originals, type Query, readNotes, readNotesEndingAt } from './notes-postgres.ts'
 import { signedThrough, type StoredCheckpoint } from './signatures.ts'
 
 /** The newest one is true, if nobody has tampered: it is read alone, since the one before it may be 10,000 events away. */
@@ -15,13 +15,6 @@ const checkpointsSql = `
 select e.sequence::float8 as sequence, e.body::text as body from tidegate.events as e
 where e.gateway = $1 and e.epoch = $2 and e.sequence < $3 and e.type = '${checkpointType}'
 order by e.sequence desc limit $4`
-
-const chainSql = `
-select body::text as body from tidegate.events where gateway = $1 and epoch = $2 and sequence = $3 order by position limit 1`
-
-const notedChainSql = `
-select chain from tidegate.ledger_notes
-where epoch = $1 and to_sequence = $2 and from_sequence <= $2 and chain is not null limit 1`
 
 /** Up to where each ledger is signed: asked of the database once. */
 export function signaturesIn(
@@ -34,8 +27,8 @@ export function signaturesIn(
     let through = known.get(name)
     if (through === undefined) {
       const checkpoints = readCheckpoints(query, { gateway, epoch })
-      const chainAt = (sequence: number): Promise<string | undefined> =>
-        chainOfEvent(query, { gateway, epoch, sequence })
+      const chainAt = async (sequence: number): Promise<string | undefined> =>
+        (await readChain(query, { gateway, epoch }, sequence)) ?? undefined
       through = signedThrough({ gateway, epoch, keys: keysOf(gateway), checkpoints, chainAt })
       known.set(name, through)
     }
@@ -62,36 +55,43 @@ export async function faultsOfHeads(
   heads: readonly DemandedHead[],
   {
     chainAt,
+    notedAt,
     retired,
-  }: { chainAt: (sequence: number) => Promise<string | undefined>; retired: readonly RetiredRange[] },
+  }: {
+    chainAt: (sequence: number) => Promise<string | null | undefined>
+    notedAt: (sequence: number) => Promise<string[]>
+    retired: readonly RetiredRange[]
+  },
 ): Promise<AuditFault[]> {
-  const faults: AuditFault[] = []
+  const faults: (AuditFault | undefined)[] = []
   for (const head of heads) {
     const chain = await chainAt(head.sequence)
     // Of what is in an archive nothing but the end of each range is known here.
     if (chain === undefined && retiredAt(retired, head.sequence)) continue
-    if (chain === undefined) faults.push(headIsGone(head))
-    else if (chain !== head.chain) faults.push(headIsOther(head, chain))
+    if (chain !== undefined) faults.push(faultOfEvent(head, chain))
+    else faults.push(faultOfNoted(head, head.isEvent ? [] : await notedAt(head.sequence)))
   }
-  return faults
+  return faults.filter((fault) => fault !== undefined)
 }
 
-/** What stands in a place, or what was said of it: its chain value. */
-export async function readChain(
-  query: Query,
-  { gateway, epoch }: LedgerName,
-  sequence: number,
-): Promise<string | undefined> {
-  const chain = await chainOfEvent(query, { gateway, epoch, sequence })
-  if (chain !== undefined) return chain
-  const [note] = await query<{ chain: string }>(notedChainSql, [epoch, sequence])
-  return note?.chain
+/** A ledger that is spoken of, and what is retired. */
+type Spoken = Omit<NotedLedger, 'notes'> & { retirements: Originals }
+
+/** What believed notes say of the end of theirs that is there: one that reaches further may have come since. */
+export async function readNotedChains(query: Query, ledger: Spoken, sequence: number): Promise<string[]> {
+  const notes = readNotesEndingAt(query, ledger.epoch, { to: sequence, retirements: ledger.retirements })
+  const chains: string[] = []
+  for await (const { chain } of believed({ ...ledger, notes }, () => true))
+    if (chain !== undefined) chains.push(chain)
+  return chains
 }
 
-async function chainOfEvent(
-  query: Query,
-  { gateway, epoch, sequence }: LedgerName & { sequence: number },
-): Promise<string | undefined> {
-  const [event] = await query<{ body: string }>(chainSql, [gateway, epoch, sequence])
-  return event && claimedChain(event.body)
+/** How many notes that begin in front of a place are not believed. */
+export async function countDoubts(query: Query, ledger: Spoken, before: number): Promise<number> {
+  let count = 0
+  const doubted = ({ sequence }: AuditFault): void => void (count += sequence < before ? 1 : 0)
+  const notes = readNotes(query, ledger.epoch, { from: 1, retirements: ledger.retirements })
+  for await (const { from } of believed({ ...ledger, notes }, () => true, { doubted }))
+    if (from >= before) break
+  return count
 }

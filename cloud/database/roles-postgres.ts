@@ -20,6 +20,8 @@ const workingTables: Readonly<Record<string, string>> = {
   retirements: 'select',
   retired: 'select',
   attachments: 'select',
+  accepted_through: 'select',
+  archived: 'select',
   partitions: 'select',
   migrations: 'select',
   gateways: 'select',
@@ -42,8 +44,8 @@ const workingTables: Readonly<Record<string, string>> = {
   projection_jobs: 'select, insert, update, delete',
 }
 
-/** What is no more in the record, and where it is. Written by who owns the tables, and never changed (G8). */
-const retiredTables = ['retirements', 'retired', 'attachments'] as const
+/** What is no more in the record, and where it is. Written by who owns the tables, and by nobody else (G8). */
+const retiredTables = ['retirements', 'retired', 'accepted_through', 'attachments', 'archived'] as const
 
 /** Who the gateways are is said by who owns the tables: the cloud at work could else vouch for keys of its own (G8). */
 const registryTables = ['gateways', 'gateway_keys', 'gateway_names', 'gateway_devices'] as const
@@ -128,11 +130,11 @@ function rightsSql(): string {
     ),
     // What each row of history is given by itself.
     'grant usage on sequence tidegate.event_position to tidegate_writer',
-    'grant execute on function tidegate.current_era(), tidegate.prepare_partitions(integer), tidegate.analyze_events() to tidegate_writer',
+    'grant execute on function tidegate.current_era(), tidegate.prepare_partitions(integer), tidegate.analyze_events(text) to tidegate_writer',
     'grant execute on function tidegate.is_retired(text, text, bigint), tidegate.partitions_standing() to tidegate_writer',
     `grant execute on function tidegate.list_partitions(), tidegate.bucket_gapfill(interval, timestamptz, timestamptz), tidegate.locf(anyelement), tidegate.locf_step(anyelement, anyelement) to ${roles}`,
     // Reading gives nothing that the tables do not: whoever calls it reads with rights of its own.
-    `grant execute on function tidegate.latest_era(), tidegate.horizon(), tidegate.read_events(text, text[], integer), tidegate.claimed_id(json), tidegate.noted_id(json) to ${roles}`,
+    `grant execute on function tidegate.readable_before(), tidegate.check_cursor(text), tidegate.horizon(), tidegate.read_events(text, text[], integer), tidegate.claimed_id(json), tidegate.noted_id(json) to ${roles}`,
     'grant execute on function tidegate.projection_schema(text, integer, boolean), tidegate.open_projection(text, integer, boolean), tidegate.drop_projection(text, integer, boolean) to tidegate_writer',
     'revoke all on schema projection from public',
     'grant usage, create on schema projection to tidegate_writer',

@@ -56,21 +56,29 @@ const lettersMax = 200
 const bytesMax = 16_777_216
 
 export function createAside(options: AsideOptions): Aside {
-  const { consumer, instance, settlement, clock, observer } = options
+  const { consumer, instance, clock, observer } = options
   const { group, version, ladderMs } = consumer
-  const parts = { ...options, tellFailed: createFailureLog(options.log, clock) }
-  const burials = together<Dying>({
-    work: (dying) => bury(dying, parts),
+  const settlement = once(options.settlement)
+  const parts = { ...options, settlement, tellFailed: createFailureLog(options.log, clock) }
+  const bounds = {
     countMax: lettersMax,
     bytesMax,
-    bytesOf: (dying) => dying.delivery.text.length,
-  })
+    bytesOf: (dying: Dying) => dying.delivery.text.length,
+  }
+  const burials = together<Dying>({ ...bounds, work: (dying) => bury(dying, parts, { awaitsRoom: false }) })
+  // What needs room waits for it apart: behind it may be what needs none (G5, G7).
+  const lacksRoom = together<Dying>({ ...bounds, work: (dying) => bury(dying, parts, { awaitsRoom: true }) })
+
+  async function toLetters(dying: Dying): Promise<void> {
+    await burials.add(dying)
+    if (settlement.isLive(dying.delivery)) await lacksRoom.add(dying)
+  }
 
   return {
     put(delivery, error, event) {
       const failing = { delivery, error, event, group, instance, version, nowMs: clock.now() }
       const decision = decide(error, delivery.attempt, ladderMs)
-      return decision.kind === 'retry' ? toRung(parts, failing, decision.delayMs) : burials.add(failing)
+      return decision.kind === 'retry' ? toRung(parts, failing, decision.delayMs) : toLetters(failing)
     },
     recorded(delivery, fault, event) {
       observer.failed(group, 'recorded', codeOf(fault), delivery.attempt)
@@ -81,6 +89,18 @@ export function createAside(options: AsideOptions): Aside {
 }
 
 type Parts = AsideOptions & { tellFailed: FailureLog }
+
+/** What is settled is live no more: of what failed together some may be done and some wait. */
+function once(settlement: Settlement): Settlement {
+  const done = new WeakSet<Delivery>()
+  return {
+    isLive: (delivery) => !done.has(delivery) && settlement.isLive(delivery),
+    settle(delivery, outcome) {
+      done.add(delivery)
+      settlement.settle(delivery, outcome)
+    },
+  }
+}
 
 async function toRung(parts: Parts, failing: Dying, delayMs: number): Promise<void> {
   const { sidings, settlement, holding, observer, tellFailed, cutOff } = parts
@@ -103,8 +123,15 @@ async function toRung(parts: Parts, failing: Dying, delayMs: number): Promise<vo
   wait.end()
 }
 
-/** Waits until no outage is in the way; what is no longer live by then is left to the broker. */
-async function bury(dying: readonly Dying[], parts: Parts): Promise<void> {
+/**
+ * Waits until no outage is in the way; what is no longer live by then is left to the broker. Without `awaitsRoom` what a full group has
+ * no room for is left as it is.
+ */
+async function bury(
+  dying: readonly Dying[],
+  parts: Parts,
+  { awaitsRoom }: { awaitsRoom: boolean },
+): Promise<void> {
   const { settlement, holding, cutOff } = parts
   const made = new Map(dying.map((one) => [one, deadLetterOf(one)]))
   const wait = holding.createWait()
@@ -115,7 +142,7 @@ async function bury(dying: readonly Dying[], parts: Parts): Promise<void> {
       await commit(live, parts)
       break
     } catch (outage) {
-      if (cutOff.aborted) break
+      if (cutOff.aborted || (!awaitsRoom && codeOf(outage) === 'DEAD_LETTERS_FULL')) break
       if (!isOutage(outage)) throw outage
       await wait.out(outage, outages)
     }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { type FileHandle, open, readFile, rename, rm, stat } from 'node:fs/promises'
+import { constants, type FileHandle, open, readFile, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -11,9 +11,12 @@ import {
   type ArchivedRow,
   archiveFormat,
   Chains,
+  type Examined,
+  type Faulty,
   lineOf,
   type Manifest,
   manifestSchema,
+  placeKey,
   Ranges,
   rowOf,
 } from './format.ts'
@@ -23,7 +26,7 @@ const manifestSuffix = '.manifest.json'
 
 export interface ToWrite extends Pick<Manifest, 'partition' | 'from' | 'until'> {
   /** In the order of their places. */
-  rows: AsyncIterable<ArchivedRow>
+  rows: AsyncIterable<Examined>
   /** A folder that is there. */
   folder: string
   log: Logger
@@ -37,13 +40,17 @@ export interface ToWrite extends Pick<Manifest, 'partition' | 'from' | 'until'> 
  */
 export async function writeArchive(given: ToWrite): Promise<{ path: string; manifest: Manifest }> {
   const { partition, from, until, rows, folder, log } = given
+  await refuseShared(folder)
   // One after the other writes a partition's: what a crash has left under this name is begun anew.
   const draft = join(folder, `${partition}${suffix}.part`)
   const ranges = new Ranges()
+  const faulty: Faulty[] = []
   let events = 0
   async function* lines(): AsyncGenerator<string> {
-    for await (const row of rows) {
-      ranges.add(row)
+    for await (const examined of rows) {
+      const { row, fault } = examined
+      ranges.add(examined)
+      if (fault !== undefined) faulty.push({ ...placeOf(row), detail: fault.detail })
       events++
       yield lineOf(row)
     }
@@ -61,6 +68,7 @@ export async function writeArchive(given: ToWrite): Promise<{ path: string; mani
     sha256,
     events,
     ranges: ranges.list,
+    faulty,
   }
   const path = join(folder, file)
   await moved(draft, path)
@@ -74,6 +82,22 @@ export async function writeArchive(given: ToWrite): Promise<{ path: string; mani
   await syncFolder(folder)
   log.debug({ step: 'manifest renamed' })
   return { path, manifest }
+}
+
+function placeOf({ gateway, epoch, sequence }: ArchivedRow): Omit<Faulty, 'detail'> {
+  return { gateway, epoch, sequence }
+}
+
+const mayBeWrittenByOthers = 0o022
+
+/** Who else can write to the folder can put another file in the place of one that was verified. @throws TidegateError `ARCHIVE_FILE` */
+async function refuseShared(folder: string): Promise<void> {
+  const { mode } = await stat(folder).catch((error: unknown) => {
+    throw unusable(folder, error, 'name a folder that is there')
+  })
+  if ((mode & mayBeWrittenByOthers) === 0) return
+  const cause = new Error('other users may write to it')
+  throw unusable(folder, cause, `chmod go-w ${folder}, or name a folder of this user alone`)
 }
 
 /** A failure of what the rows come from is none of the file. */
@@ -104,8 +128,10 @@ async function compress(
 
 async function writeSynced<T>(path: string, write: (file: FileHandle) => Promise<T>): Promise<T> {
   try {
-    // What it holds is nobody's business.
-    const file = await open(path, 'w', 0o600)
+    // What it holds is nobody's business; and what lies there, of a crash or as a link to elsewhere, is never written into.
+    await rm(path, { force: true })
+    const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = constants
+    const file = await open(path, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY, 0o600)
     try {
       const result = await write(file)
       await file.sync()
@@ -167,19 +193,22 @@ export async function readManifest(path: string): Promise<{ path: string; manife
  * ranges, and that each text follows the one before (G8). What was read is to be used when it has ended without a fault.
  * @throws TidegateError `ARCHIVE_ALTERED`, `ARCHIVE_FILE`
  */
-export async function* readArchive(path: string, manifest: Manifest): AsyncGenerator<ArchivedRow> {
+export async function* readArchive(path: string, manifest: Manifest): AsyncGenerator<Examined> {
   const hash = createHash('sha256')
   const ranges = new Ranges()
-  const chains = new Chains()
+  const before = new Map(manifest.ranges.map((one) => [placeKey({ ...one, sequence: one.from }), one.before]))
+  const chains = new Chains(async (place) => before.get(placeKey(place)) ?? undefined)
+  const faulty = new Set(manifest.faulty.map(placeKey))
   let events = 0
   for await (const line of linesIn(path, (chunk) => hash.update(chunk))) {
     const row = readLine(line, path, events + 1)
-    const fault = await chains.examine(row)
-    if (fault !== undefined)
+    const examined = await chains.examine(row)
+    const { fault } = examined
+    if (fault !== undefined && !faulty.has(placeKey(row)))
       throw altered(path, `the event ${row.gateway}/${row.epoch}/${row.sequence}: ${fault.detail}`)
-    ranges.add(row)
+    ranges.add(examined)
     events++
-    yield row
+    yield examined
   }
   const sha256 = hash.digest('hex')
   if (sha256 !== manifest.sha256) throw altered(path, `its SHA-256 is ${sha256}, and was ${manifest.sha256}`)
@@ -188,9 +217,10 @@ export async function* readArchive(path: string, manifest: Manifest): AsyncGener
   if (!isWhole) throw altered(path, 'its manifest says something else than is in it')
 }
 
-/** @throws TidegateError `ARCHIVE_ALTERED`, `ARCHIVE_FILE` */
-export async function verifyArchive(path: string, manifest: Manifest): Promise<void> {
-  for await (const row of readArchive(path, manifest)) void row
+/** Both, which may be gone already. */
+export async function removeArchive(path: string): Promise<void> {
+  await rm(manifestOf(path), { force: true })
+  await rm(path, { force: true })
 }
 
 const lineFeed = 10

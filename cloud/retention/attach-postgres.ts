@@ -1,193 +1,183 @@
-import { attachedType, cloudLedger } from '../../src/contract/event.ts'
 import { TidegateError } from '../../src/errors.ts'
 import type { Transaction } from '../database/storage.ts'
 import { doOnce } from '../deeds/deed-record.ts'
 import type { Deed } from '../deeds/deeds.ts'
-import { ownLedgerIn } from '../deeds/own-ledger-postgres.ts'
 import { textColumns } from '../history/record.ts'
-import { readArchive, readManifest, verifyArchive } from './archive-file.ts'
+import { readArchive, readManifest } from './archive-file.ts'
 import type { ArchivedRow, Manifest } from './format.ts'
-import { lockHistory, type OwnerSession, patiently, quoted } from './owner-postgres.ts'
-import { otherPartition } from './partitions-postgres.ts'
-import { columns } from './retire-postgres.ts'
+import { type OwnerSession, patiently, quoted } from './owner-postgres.ts'
 
 export interface Attached {
-  partition: string
-  /** In the archive; all of them are in history again. */
+  archive: string
+  /** All that are in it. */
   events: number
 }
 
+/** Who does it, and why. */
+type Why = Omit<Deed<unknown>, 'request'>
+
 /**
- * Brings an archive back (G8): verified first, from its beginning to its end, and against what the cloud's own ledger says was retired. Its rows are stored
- * as they were, in several transactions that each leave history true: what is not there yet is still retired. Begun again after a crash it
- * goes on. It ends with a deed on record, from which on the events have to be there.
- * @throws TidegateError `ARCHIVE_FILE`, `ARCHIVE_ALTERED`, `ARCHIVE_UNKNOWN`, `ARCHIVE_CONFLICT`, `PARTITION_CLASH`, `HISTORY_LOCKED`, `DEED_INVALID`
+ * Makes an archive readable, as a partition of `tidegate.archived` (G8). It is read once: what was read is loaded into a table of its own, which becomes
+ * that partition when all of it was verified, against its manifest and against what was retired here, or against a SHA-256 that the caller
+ * knows. History is not touched: what was retired stays so, and what is delivered again is a repeat as before. Begun again after a crash it begins anew.
+ * @throws TidegateError `ARCHIVE_FILE`, `ARCHIVE_ALTERED`, `ARCHIVE_UNKNOWN`, `ARCHIVE_ATTACHED`, `DEED_INVALID`
  */
 export async function attachArchive(
   file: string,
-  deed: Omit<Deed<unknown>, 'request'>,
-  owner: OwnerSession,
+  deed: Why,
+  { owner, sha256: expected }: { owner: OwnerSession; sha256?: string | undefined },
 ): Promise<Attached> {
-  const { storage, log, clock, random, signal } = owner
+  const { query, log } = owner
   const { path, manifest } = await readManifest(file)
-  await verifyArchive(path, manifest)
-  const retirement = await retirementOf(owner, manifest)
+  const { sha256, events, partition } = manifest
+  const retirement = await retirementOf(owner, manifest, expected)
+  const archive = nameOf(manifest)
+  const table = tableOf(archive)
+  const [there] = await query('select from tidegate.attachments where archive = $1', [archive])
+  if (there) throw alreadyAttached(archive)
+  await query(`drop table if exists ${table}`)
+  // By this PostgreSQL knows without looking that it may be a partition.
+  await query(
+    `create table ${table} (like tidegate.archived, check (archive is not null and archive = '${archive}'))`,
+  )
+  await query(`comment on table ${table} is '${archive}'`)
+  log.debug({ step: 'attach: table made' })
+  for await (const rows of pagesOf(readArchive(path, manifest))) await load(owner, { table, archive, rows })
   log.debug({ step: 'attach: verified' })
-  await makePlace(owner, manifest)
-  log.debug({ step: 'attach: place made' })
-  for await (const rows of pagesOf(readArchive(path, manifest))) {
-    await storage.transaction((tx) => bringBack(tx, manifest.partition, rows), signal)
-    log.debug({ step: 'attach: some are back' })
-  }
-  const { partition, sha256, events } = manifest
-  const request = { retirement, partition, sha256 }
+  for (const on of indexes) await query(`create ${on.replace('$', table)}`)
+  await query(`analyze ${table}`)
+  const request = { retirement, archive, partition, sha256 }
   return doOnce('attach', { ...deed, request }, owner, async (tx) => {
-    await tx.query('insert into tidegate.attachments (attachment, retirement) values ($1, $2)', [
-      deed.key,
-      retirement,
-    ])
-    const nowMs = clock.now()
-    await ownLedgerIn(tx, random).append(nowMs, [
-      {
-        id: `attached-${deed.key}`,
-        source: `/gateways/${cloudLedger}`,
-        partitionkey: cloudLedger,
-        type: attachedType,
-        time: new Date(nowMs).toISOString(),
-        data: { deed: deed.key, retirement, partition, sha256, events },
-      },
-    ])
+    await tx.query(`alter table tidegate.archived attach partition ${table} for values in ('${archive}')`)
+    await tx.query(
+      'insert into tidegate.attachments (archive, partition, sha256, events, retirement) values ($1, $2, $3, $4, $5)',
+      [archive, partition, sha256, events, retirement],
+    )
     log.debug({ step: 'attach: recorded' })
-    return { partition, events }
+    return { archive, events }
   })
 }
 
-const retirementSql = `
-select r.retirement::text as retirement from tidegate.retirements as r
-where r.sha256 = $1 and not exists (select from tidegate.attachments as a where a.retirement = r.retirement)
-order by r.retired_at desc limit 1`
-
-async function retirementOf({ query }: OwnerSession, { file, sha256 }: Manifest): Promise<string> {
-  const [row] = await query<{ retirement: string }>(retirementSql, [sha256])
-  if (row) return row.retirement
-  throw new TidegateError('ARCHIVE_UNKNOWN', {
-    message: `no partition is retired to ${file} with the SHA-256 ${sha256}`,
-    retryable: false,
-    hint: 'it was altered together with its manifest, is of another database, was never dropped here, or was brought back already: see tidegate.retirements and tidegate.attachments',
-  })
-}
-
-const overlappingSql = `
-select partition, from_time = coalesce($1::timestamptz, '-infinity') and until_time = $2::timestamptz as same
-from tidegate.partitions
-where partition <> '${otherPartition}' and from_time < $2::timestamptz and until_time > coalesce($1::timestamptz, '-infinity')`
-
-/** A partition of those bounds, empty but for what is in history of that time. */
-async function makePlace(owner: OwnerSession, manifest: Manifest): Promise<void> {
-  const { query, storage, signal } = owner
-  const { partition, from, until } = manifest
-  const overlapping = await query<{ partition: string; same: boolean }>(overlappingSql, [from, until])
-  if (overlapping.length === 1 && overlapping[0]?.partition === partition && overlapping[0].same) return
-  const [other] = overlapping
-  if (other) throw clash(manifest, other.partition)
-  const table = `tidegate.${quoted(partition)}`
+/**
+ * Drops what was attached, or begun to be. The file is the record, and is not touched.
+ * @throws TidegateError `ARCHIVE_UNKNOWN`, `HISTORY_LOCKED`, `DEED_INVALID`
+ */
+export async function detachArchive(archive: string, deed: Why, owner: OwnerSession): Promise<void> {
+  const table = /^events_\w{1,40}-[0-9a-f]{16}$/.test(archive) ? tableOf(archive) : undefined
+  const [row] = await owner.query<{ there: boolean }>('select to_regclass($1) is not null as there', [table])
+  if (table === undefined || row?.there !== true) throw notAttached(archive)
   await patiently(owner, () =>
-    storage.transaction(async (tx) => {
-      await lockHistory(tx)
-      await tx.query('select tidegate.make_partition($1)', [partition])
-      await tx.query(`alter table tidegate.${otherPartition} disable trigger append_only`)
-      await tx.query(
-        `with these as (delete from tidegate.${otherPartition} where recorded_time >= $1 and recorded_time < $2 returning *)
-         insert into ${table} (${columns}) select ${columns} from these`,
-        [from, until],
-      )
-      await tx.query(`alter table tidegate.${otherPartition} enable trigger append_only`)
-      await tx.query(
-        `alter table tidegate.events attach partition ${table} for values from ('${from}') to ('${until}')`,
-      )
-    }, signal),
+    doOnce('detach', { ...deed, request: { archive } }, owner, async (tx) => {
+      await tx.query(`set local lock_timeout = '400ms'`)
+      await tx.query(`drop table ${table}`)
+      await tx.query('delete from tidegate.attachments where archive = $1', [archive])
+      return { archive }
+    }),
   )
 }
 
-function clash({ partition, from, until }: Manifest, other: string): TidegateError {
-  return new TidegateError('PARTITION_CLASH', {
-    message: `${partition} reaches from ${from ?? 'whenever'} until ${until}, and so does ${other} in part`,
+/** Of the partition and the SHA-256: the name of its file, whatever that is called now. */
+function nameOf({ partition, sha256 }: Manifest): string {
+  return `${partition}-${sha256.slice(0, 16)}`
+}
+
+function tableOf(archive: string): string {
+  return `tidegate.${quoted(`archived_${archive.slice(-16)}`)}`
+}
+
+const retirementSql = `
+select retirement::text as retirement from tidegate.retirements
+where sha256 = $1 and partition = $2 and events = $3 order by retired_at desc limit 1`
+
+/** What it was made of here; null: it is another database's, and the caller knows it. */
+async function retirementOf(
+  { query }: OwnerSession,
+  { file, sha256, partition, events }: Manifest,
+  expected: string | undefined,
+): Promise<string | null> {
+  const [row] = await query<{ retirement: string }>(retirementSql, [sha256, partition, events])
+  if (expected === undefined ? row !== undefined : sha256 === expected.toLowerCase())
+    return row?.retirement ?? null
+  throw new TidegateError('ARCHIVE_UNKNOWN', {
+    message:
+      expected === undefined
+        ? `no partition is retired here to ${file} with the SHA-256 ${sha256}`
+        : `the SHA-256 of ${file} is to be ${expected}, and its manifest says ${sha256}`,
     retryable: false,
-    hint: 'archive and drop that one first, or bring this archive back into another database',
+    hint: 'it was altered together with its manifest, is of another database, or was never dropped here (tidegate.retirements); if you know its SHA-256 from elsewhere: --sha256',
   })
 }
 
-const pageRows = 200
+const indexes = [
+  'unique index on $ (gateway, epoch, sequence)',
+  'index on $ (id, source)',
+  'index on $ (source, time)',
+  'index on $ (type, era, tx, position)',
+]
 
-async function* pagesOf(rows: AsyncIterable<ArchivedRow>): AsyncGenerator<ArchivedRow[]> {
+const pageRows = 1_000
+/** In characters: an event may be a third of a megabyte. */
+const pageLength = 4_000_000
+
+async function* pagesOf(rows: AsyncIterable<{ row: ArchivedRow }>): AsyncGenerator<ArchivedRow[]> {
   let page: ArchivedRow[] = []
-  for await (const row of rows) {
+  let length = 0
+  for await (const { row } of rows) {
     page.push(row)
-    if (page.length < pageRows) continue
+    length += row.text.length
+    if (page.length < pageRows && length < pageLength) continue
     yield page
     page = []
+    length = 0
   }
   if (page.length > 0) yield page
 }
 
 // The columns that say again what the text says are made of it, as they were when it was stored.
-const insertSql = (partition: string): string => `
-insert into tidegate.${quoted(partition)}
-  (gateway, epoch, sequence, source, id, type, subject, dataschema, time, recorded_time, disposition, reason, body, era, tx, position, stored_time)
-select gateway, epoch, sequence, source, id, type, subject, dataschema, to_timestamp(time_ms / 1000), to_timestamp(recorded_ms / 1000),
-       disposition, reason, body::json, era::smallint, tx::xid8, position, stored_time::timestamptz
+const insertSql = (table: string): string => `
+insert into ${table}
+  (archive, gateway, epoch, sequence, source, id, type, subject, dataschema, time, recorded_time, disposition, reason, body, era, tx, position, stored_time)
+select $18, gateway, epoch, sequence, source, id, type, subject, dataschema, to_timestamp(time_ms / 1000), to_timestamp(recorded_ms / 1000),
+       disposition, reason, body::json, era, tx::xid8, position, stored_time::timestamptz
 from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::float8[], $10::float8[],
             $11::text[], $12::text[], $13::text[], $14::int[], $15::text[], $16::bigint[], $17::text[])
-  as u (gateway, epoch, sequence, source, id, type, subject, dataschema, time_ms, recorded_ms, disposition, reason, body, era, tx, position, stored_time)
-on conflict do nothing`
+  as u (gateway, epoch, sequence, source, id, type, subject, dataschema, time_ms, recorded_ms, disposition, reason, body, era, tx, position, stored_time)`
 
-const missingSql = (partition: string): string => `
-select u.gateway || '/' || u.epoch || '/' || u.sequence as place
-from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::int[], $6::text[], $7::bigint[]) as u (gateway, epoch, sequence, body, era, tx, position)
-where not exists (
-  select from tidegate.${quoted(partition)} as e
-  where e.gateway = u.gateway and e.epoch = u.epoch and e.sequence = u.sequence
-    and e.body::text = u.body and e.era = u.era and e.tx = u.tx::xid8 and e.position = u.position) limit 1`
-
-/** What is there already stays; it has to be the same. */
-async function bringBack(tx: Transaction, partition: string, rows: readonly ArchivedRow[]): Promise<void> {
+/** A page in a transaction: one for all of them would hold back whoever reads history by cursor. */
+async function load(
+  { storage, log, signal }: OwnerSession,
+  { table, archive, rows }: { table: string; archive: string; rows: readonly ArchivedRow[] },
+): Promise<void> {
   const texts = rows.map(({ text }) => textColumns(JSON.parse(text) as object))
   const of = (key: keyof ArchivedRow): unknown[] => rows.map((row) => row[key])
   const said = (key: keyof (typeof texts)[number]): unknown[] => texts.map((text) => text[key])
-  const places = [of('gateway'), of('epoch'), of('sequence')]
-  await tx.query(`set local tidegate.attaching = 'on'`)
-  await tx.query(insertSql(partition), [
-    ...places,
-    said('source'),
-    said('id'),
-    said('type'),
-    said('subject'),
-    said('dataschema'),
-    said('timeMs'),
-    said('recordedMs'),
-    of('disposition'),
-    of('reason'),
-    of('text'),
-    of('era'),
-    of('tx'),
-    of('position'),
-    of('stored'),
-  ])
-  const { rows: missing } = await tx.query<{ place: string }>(missingSql(partition), [
-    ...places,
-    of('text'),
-    of('era'),
-    of('tx'),
-    of('position'),
-  ])
-  const [first] = missing
-  if (first) throw conflict(partition, first.place)
+  const stored: (keyof ArchivedRow)[] = ['disposition', 'reason', 'text', 'era', 'tx', 'position', 'stored']
+  await storage.transaction(async (tx: Transaction) => {
+    // What is lost of it in a crash is loaded anew.
+    await tx.query('set local synchronous_commit = off')
+    await tx.query(insertSql(table), [
+      ...[of('gateway'), of('epoch'), of('sequence')],
+      ...[said('source'), said('id'), said('type'), said('subject'), said('dataschema')],
+      ...[said('timeMs'), said('recordedMs')],
+      ...stored.map(of),
+      archive,
+    ])
+  }, signal)
+  log.debug({ step: 'attach: some are loaded' })
 }
 
-function conflict(partition: string, place: string): TidegateError {
-  return new TidegateError('ARCHIVE_CONFLICT', {
-    message: `${place} cannot be brought back: ${partition} has another event in its place, or with its source and ID`,
+function alreadyAttached(archive: string): TidegateError {
+  return new TidegateError('ARCHIVE_ATTACHED', {
+    message: `${archive} is attached`,
     retryable: false,
-    hint: 'compare the two; bring this archive back into another database if both are to be read',
+    hint: 'its events are in tidegate.archived; tidegate history detach takes them away again',
+  })
+}
+
+function notAttached(archive: string): TidegateError {
+  return new TidegateError('ARCHIVE_UNKNOWN', {
+    message: `no archive ${archive} is attached`,
+    retryable: false,
+    hint: 'tidegate history partitions lists those that are',
   })
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { userInfo } from 'node:os'
-import { type Command, Option } from 'commander'
-import { TidegateError } from '../../src/errors.ts'
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import { codeOf, explain, TidegateError } from '../../src/errors.ts'
 import { durationOf } from '../../src/settings/command-line.ts'
 import { askingForDatabase, type DatabaseChoice } from '../database-choice.ts'
 import { owning, say } from './owning.ts'
@@ -16,6 +16,7 @@ interface ArchiveOptions extends DatabaseChoice {
   drop?: boolean
   dryRun?: boolean
   reason?: string
+  keepFaulty?: boolean
 }
 
 export function addArchive(history: Command): void {
@@ -25,7 +26,7 @@ export function addArchive(history: Command): void {
     )
     .option(
       '--older-than <duration>',
-      'those in which nothing was recorded, stored or brought back for so long; longer than history.dedupWindow and the longest outage',
+      'those in which nothing was recorded or stored for so long; longer than history.dedupWindow and the longest outage',
       durationOf({ min: '15d' }),
     )
     .addOption(
@@ -36,6 +37,10 @@ export function addArchive(history: Command): void {
     .requiredOption('--to <folder>', 'where the archives are to lie; one for each database')
     .option('--drop', 'drop what was archived')
     .option('--reason <text>', 'with --drop: why, for whoever reads the record later')
+    .option(
+      '--keep-faulty',
+      'archive also partitions in which events are not as they were written: these events stay in history, where the audit names them',
+    )
     .option('--dry-run', 'say which they are, and do nothing')
     .action(async (options: ArchiveOptions) => {
       const { olderThan, partition, drop, dryRun, reason } = options
@@ -46,18 +51,40 @@ export function addArchive(history: Command): void {
       await owning(options, async (owner) => {
         const due = await chosen(owner, options)
         if (due.length === 0) say('no partition is due')
-        for (const standing of due) await archive(standing, owner, options)
+        for (const standing of due) await archiveOrSay(standing, owner, options)
       })
     })
 }
 
+/** What is amiss with one partition is no matter of the others. */
+const ofThePartition: ReadonlySet<string> = new Set([
+  'ARCHIVE_REFUSED',
+  'ARCHIVE_ALTERED',
+  'PARTITION_CHANGED',
+  'HISTORY_LOCKED',
+])
+
+async function archiveOrSay(
+  standing: Retirable,
+  owner: OwnerSession,
+  options: ArchiveOptions,
+): Promise<void> {
+  try {
+    await archive(standing, owner, options)
+  } catch (error) {
+    if (!ofThePartition.has(codeOf(error))) throw error
+    process.stderr.write(`${standing.partition}: ${explain(error)}\n`)
+    process.exitCode = 1
+  }
+}
+
 async function chosen(
-  { query, clock }: OwnerSession,
+  { query }: OwnerSession,
   { olderThan, partition }: ArchiveOptions,
 ): Promise<Retirable[]> {
-  const { isDue, listPartitions, retirable } = await import('./partitions-postgres.ts')
+  const { isDue, listPartitions, nowOf, retirable } = await import('./partitions-postgres.ts')
   const all = await listPartitions(query, { count: false })
-  const nowMs = clock.now()
+  const nowMs = await nowOf(query)
   if (partition === undefined)
     return all.filter((one) => isDue(one, { nowMs, olderThanMs: olderThan ?? Infinity }))
   return [retirable(partition, all, nowMs)]
@@ -66,30 +93,63 @@ async function chosen(
 async function archive(
   standing: Retirable,
   owner: OwnerSession,
-  { to: folder, drop, dryRun, reason }: ArchiveOptions,
+  { to: folder, drop, dryRun, reason, keepFaulty = false }: ArchiveOptions,
 ): Promise<void> {
   const { partition } = standing
   const { archivePartition, retirePartition } = await import('./retire-postgres.ts')
   if (dryRun) return say(`${partition} would be archived${drop ? ' and dropped' : ''}`)
-  const archived = await archivePartition(standing, { owner, folder })
+  const archived = await archivePartition(standing, { owner, folder, keepFaulty })
   const { path, manifest } = archived
   say(`${partition}: ${manifest.events} events in ${path}, SHA-256 ${manifest.sha256}`)
+  for (const { gateway, epoch, sequence, detail } of manifest.faulty.slice(0, faultyShownMax))
+    say(`    ${gateway}/${epoch}/${sequence} is not as it was written: ${detail}`)
   if (!drop) return
-  const { kept } = await retirePartition(archived, deedOf(reason), owner)
+  const { kept } = await retiredOrRemoved(archived, () => retirePartition(archived, deedOf(reason), owner))
   say(`${partition} is dropped, on record in the cloud's own ledger; ${kept} of its events stay`)
+}
+
+const faultyShownMax = 10
+
+/** An archive of what has changed since would lie beside the one that comes to be valid. */
+async function retiredOrRemoved<T>({ path }: { path: string }, retire: () => Promise<T>): Promise<T> {
+  try {
+    return await retire()
+  } catch (error) {
+    const { removeArchive } = await import('./archive-file.ts')
+    if (codeOf(error) === 'PARTITION_CHANGED') await removeArchive(path)
+    throw error
+  }
 }
 
 export function addAttach(history: Command): void {
   askingForDatabase(history.command('attach'))
-    .description('bring an archive back into history, verified')
+    .description('make an archive readable in tidegate.archived, verified; history is not touched')
     .argument('<file>', 'the archive; its manifest lies beside it')
     .requiredOption('--reason <text>', 'why, for whoever reads the record later')
-    .action(async (file: string, options: DatabaseChoice & { reason: string }) => {
+    .option(
+      '--sha256 <hex>',
+      'its SHA-256, known from elsewhere: for an archive of another database',
+      (text: string): string => {
+        if (/^[0-9a-f]{64}$/i.test(text)) return text
+        throw new InvalidArgumentError('It must be 64 hexadecimal digits, as sha256sum prints them.')
+      },
+    )
+    .action(async (file: string, options: DatabaseChoice & { reason: string; sha256?: string }) => {
       const { attachArchive } = await import('./attach-postgres.ts')
+      const { reason, sha256 } = options
       const attach = (owner: OwnerSession): ReturnType<typeof attachArchive> =>
-        attachArchive(file, deedOf(options.reason), owner)
-      const { partition, events } = await owning(options, attach)
-      say(`${events} events are in ${partition} again, on record in the cloud's own ledger`)
+        attachArchive(file, deedOf(reason), { owner, sha256 })
+      const { archive, events } = await owning(options, attach)
+      say(`${events} events of ${archive} are in tidegate.archived`)
+    })
+  askingForDatabase(history.command('detach'))
+    .description('drop what was attached of an archive; its file is not touched')
+    .argument('<archive>', 'its name, as history partitions prints it')
+    .requiredOption('--reason <text>', 'why, for whoever reads the record later')
+    .action(async (archive: string, options: DatabaseChoice & { reason: string }) => {
+      const { detachArchive } = await import('./attach-postgres.ts')
+      await owning(options, (owner) => detachArchive(archive, deedOf(options.reason), owner))
+      say(`${archive} is detached`)
     })
 }
 

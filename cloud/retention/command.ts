@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import { askingForDatabase, type DatabaseChoice, openChosenDatabase } from '../database-choice.ts'
 import { addArchive, addAttach } from './command-archive.ts'
 import { owning, say } from './owning.ts'
-import type { OtherEvents, PartitionStanding } from './partitions-postgres.ts'
+import type { Attachment, OtherEvents, PartitionStanding } from './partitions-postgres.ts'
 
 const examples = `
 Examples:
@@ -31,16 +31,22 @@ export function registerHistoryCommand(program: Command): void {
 }
 
 async function showPartitions(options: DatabaseChoice & { json?: boolean; count?: boolean }): Promise<void> {
-  const { listPartitions, otherEvents } = await import('./partitions-postgres.ts')
+  const { listAttachments, listPartitions, otherEvents } = await import('./partitions-postgres.ts')
   const { reading } = await import('./owner-postgres.ts')
   const database = await openChosenDatabase(options, 'tidegate-history')
   try {
-    const { partitions, other } = await reading(database, async (query) => ({
+    const { partitions, other, archives } = await reading(database, async (query) => ({
       partitions: await listPartitions(query, { count: options.count === true }),
       other: await otherEvents(query),
+      archives: await listAttachments(query),
     }))
-    if (options.json) say(JSON.stringify({ partitions, other }))
-    else say(partitions.map((one) => formatPartition(one, other)).join('\n'))
+    if (options.json) say(JSON.stringify({ partitions, other, archives }))
+    else
+      say(
+        [...partitions.map((one) => formatPartition(one, other)), ...archives.map(formatAttachment)].join(
+          '\n',
+        ),
+      )
   } finally {
     await database.close()
   }
@@ -52,9 +58,15 @@ async function makeIndexes(options: DatabaseChoice): Promise<void> {
   say(made.length === 0 ? 'no index is missing' : `${made.length} made`)
 }
 
+function formatAttachment({ archive, events, attached, isOurs }: Attachment): string {
+  if (attached === null)
+    return `${archive}  BROKEN OFF while it was attached: attach it again, or tidegate history detach`
+  const many = `${events.toLocaleString('en')} events`
+  return `${archive}  attached ${attached}  ${many}${isOurs ? '' : ', of another database'}`
+}
+
 function formatPartition(standing: PartitionStanding, other: OtherEvents): string {
-  const { partition, from, until, events, isCounted, bytes, newestStored, attached, missingIndexes } =
-    standing
+  const { partition, from, until, events, isCounted, bytes, newestStored, missingIndexes } = standing
   const { oldestRecorded, newestRecorded } = standing
   const many = `${isCounted ? '' : 'about '}${events.toLocaleString('en')} events`
   const span = until === null ? 'what belongs to no other' : `${day(from)} to ${day(until)}`
@@ -62,7 +74,6 @@ function formatPartition(standing: PartitionStanding, other: OtherEvents): strin
   const notes = [
     oldestRecorded === null ? '' : `recorded ${oldestRecorded} to ${newestRecorded}`,
     newestStored === null ? '' : `the newest stored ${newestStored}`,
-    attached === null ? '' : `brought back ${attached}`,
     until === null && events > 0
       ? `${kept} kept of partitions that were retired, ${late} late for one that was, ${ahead} of clocks that are ahead`
       : '',

@@ -1,7 +1,7 @@
 import { z } from 'zod'
-import { claimedChain, genesis, verifyChain } from '../../src/contract/codec.ts'
+import { claimedChain, genesis } from '../../src/contract/codec.ts'
 import { cloudLedger, ledgerType } from '../../src/contract/event.ts'
-import { type AuditFault, examineEvent } from '../audit/event.ts'
+import { type AuditFault, examineEvent, parseText } from '../audit/event.ts'
 import { textColumns } from '../history/record.ts'
 import type { LedgerPlace } from '../history/history.ts'
 
@@ -55,14 +55,27 @@ const rangeSchema = z.object({
   epoch: z.string(),
   from: z.int().min(1),
   to: z.int().min(1),
-  /** The chain value of `from`. */
-  firstChain: z.string(),
+  /** The chain value of the place before `from`; null: no event was there. */
+  before: z.string().nullable(),
   /** The chain value of `to`. */
   chain: z.string(),
 })
 
 /** Events of one ledger, each following the one before. */
 export type ArchivedRange = z.infer<typeof rangeSchema>
+
+/** What of an archive is not as it was written: it was so when it was archived, and its event stays in history. */
+const faultySchema = z.object({
+  gateway: z.string(),
+  epoch: z.string(),
+  sequence: z.int(),
+  detail: z.string(),
+})
+
+export type Faulty = z.infer<typeof faultySchema>
+
+/** Where more is not as it was written, a person has to look first. */
+export const faultyMax = 1_000
 
 export const manifestSchema = z.object({
   format: z.literal(archiveFormat),
@@ -77,6 +90,7 @@ export const manifestSchema = z.object({
   sha256: z.string().regex(/^[0-9a-f]{64}$/),
   events: z.int(),
   ranges: z.array(rangeSchema),
+  faulty: z.array(faultySchema).max(faultyMax),
 })
 
 export type Manifest = z.infer<typeof manifestSchema>
@@ -92,17 +106,29 @@ export function isKept({ gateway, text }: Pick<ArchivedRow, 'gateway' | 'text'>)
 /** The same in SQL, of `tidegate.events`. */
 export const keptSql = `(gateway = '${cloudLedger}' or type = '${ledgerType}')`
 
+/** A row, the chain value of the place before it, if that is known, and what of it is not as it was written. */
+export interface Examined {
+  row: ArchivedRow
+  before: string | undefined
+  fault: AuditFault | undefined
+}
+
 /** Ranges, of rows that come in the order of their places. */
 export class Ranges {
   readonly list: ArchivedRange[] = []
 
-  add({ gateway, epoch, sequence, text }: ArchivedRow): void {
+  add({ row: { gateway, epoch, sequence, text }, before }: Examined): void {
     const chain = claimedChain(text) ?? ''
     const last = this.list.at(-1)
     if (last?.gateway === gateway && last.epoch === epoch && last.to === sequence - 1)
       Object.assign(last, { to: sequence, chain })
-    else this.list.push({ gateway, epoch, from: sequence, to: sequence, firstChain: chain, chain })
+    else this.list.push({ gateway, epoch, from: sequence, to: sequence, before: before ?? null, chain })
   }
+}
+
+/** Names a place among others. */
+export function placeKey({ gateway, epoch, sequence }: LedgerPlace): string {
+  return `${gateway}\n${epoch}\n${sequence}`
 }
 
 /** The columns of a row of history that its text says again, as they are stored. */
@@ -118,17 +144,16 @@ export class Chains {
     this.#chainBefore = chainBefore
   }
 
-  /** `columns`: as they are stored; absent where there is the text alone. */
-  async examine(row: ArchivedRow, columns?: StoredColumns): Promise<AuditFault | undefined> {
+  /** `columns`: as they are stored; where there is the text alone, those that are made of it. */
+  async examine(row: ArchivedRow, columns?: StoredColumns): Promise<Examined> {
     const { gateway, epoch, sequence, text: body, disposition, reason } = row
     const follows =
       this.#last?.gateway === gateway && this.#last.epoch === epoch && this.#last.sequence === sequence - 1
     const before = follows ? this.#last?.chain : await this.#before(row)
     this.#last = { gateway, epoch, sequence, chain: claimedChain(body) }
     const event = { sequence, body, disposition, reason: reason ?? undefined, storedMs: 0 }
-    if (columns !== undefined) return examineEvent({ ...event, ...columns }, { gateway, epoch }, before)
-    if (before === undefined || verifyChain(body, before)) return undefined
-    return { sequence, kind: 'unlinked', detail: 'its text does not follow the one before' }
+    const stored = columns ?? textColumns(parseText(body) ?? {})
+    return { row, before, fault: examineEvent({ ...event, ...stored }, { gateway, epoch }, before) }
   }
 
   #before(place: LedgerPlace): Promise<string | undefined> | string {

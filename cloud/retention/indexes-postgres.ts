@@ -20,6 +20,7 @@ function wantedOn(partition: string): Index[] {
     index('type', '(type, era, tx, position)'),
     index('source', '(source, time)'),
     index('position', '(position)'),
+    index('claimed', `(tidegate.claimed_id(body)) where type = 'dev.tidegate.rejected'`),
     index('set_aside', `(position) where disposition <> 'accepted'`),
     index(
       'times',
@@ -38,10 +39,12 @@ export async function indexesOf(
   partition: string,
 ): Promise<{ missing: Index[]; broken: string[] }> {
   const there = await query<{ name: string; valid: boolean }>(thereSql, [partition])
+  const ours = new Set(wantedOn(partition).map(({ name }) => name))
   const isThere = ({ name }: Index): boolean => there.some((one) => one.valid && one.name === name)
   return {
     missing: wantedOn(partition).filter((index) => !isThere(index)),
-    broken: there.filter(({ valid }) => !valid).map(({ name }) => name),
+    // Of ours: another one may be in the making by somebody else.
+    broken: there.filter(({ name, valid }) => !valid && ours.has(name)).map(({ name }) => name),
   }
 }
 

@@ -106,6 +106,8 @@ function storageOn(client: PoolClient, where: string): Storage {
  * PostgreSQL looks for a deadlock and may end either side: it is always we who give up.
  */
 const lockTimeoutMs = 400
+/** Longer than `deadlock_timeout`, after which an autovacuum is ended for us. */
+const vacuumTimeoutMs = 5_000
 const pauseMs = 1_500
 const attemptsMax = 200
 
@@ -140,6 +142,10 @@ export async function patiently<T>({ clock, log, signal }: OwnerParts, work: () 
  * into it: in the other order two could wait for each other.
  */
 export async function lockHistory(tx: Transaction, ...partitions: readonly string[]): Promise<void> {
+  // Nobody who reads or writes waits for this lock. An autovacuum that has it gives way to who has waited for a second, and comes no more.
+  await tx.query(`set local lock_timeout = ${vacuumTimeoutMs}`)
+  for (const partition of ['events_other', ...partitions])
+    await tx.query(`lock table tidegate.${quoted(partition)} in share update exclusive mode`)
   await tx.query(`set local lock_timeout = ${lockTimeoutMs}`)
   await tx.query('select from tidegate.own_ledger for update')
   await tx.query('lock table only tidegate.events in access exclusive mode')

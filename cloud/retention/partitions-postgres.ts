@@ -23,8 +23,6 @@ export interface PartitionStanding {
   /** When the oldest and the newest were recorded; null: not counted, or none. */
   oldestRecorded: string | null
   newestRecorded: string | null
-  /** Brought back from an archive, last then. */
-  attached: string | null
   missingIndexes: string[]
 }
 
@@ -37,9 +35,7 @@ const timeText = (time: string): string =>
 const partitionsSql = `
 select p.partition, case when isfinite(p.from_time) then ${timeText('p.from_time')} end as "from",
        case when isfinite(p.until_time) then ${timeText('p.until_time')} end as until,
-       p.about_events::float8 as events, p.bytes::float8 as bytes,
-       (select ${timeText('max(a.attached_at)')} from tidegate.attachments as a join tidegate.retirements as r using (retirement)
-        where r.partition = p.partition) as attached
+       p.about_events::float8 as events, p.bytes::float8 as bytes
 from tidegate.partitions as p order by p.from_time, p.until_time`
 
 const newestSql = (partition: string): string => `
@@ -79,12 +75,42 @@ export async function listPartitions(
   return listed
 }
 
-type Listed = Pick<PartitionStanding, 'partition' | 'from' | 'until' | 'events' | 'bytes' | 'attached'>
+type Listed = Pick<PartitionStanding, 'partition' | 'from' | 'until' | 'events' | 'bytes'>
 
 interface Counted {
   events: number
   oldest: string | null
   newest: string | null
+}
+
+/** The time of the database: that of whoever asks may be wrong, and something would be due that is not. */
+export async function nowOf(query: Query): Promise<number> {
+  const [row] = await query<{ nowMs: number }>(
+    'select extract(epoch from clock_timestamp())::float8 * 1000 as "nowMs"',
+  )
+  return row?.nowMs ?? NaN
+}
+
+/** An archive that can be read in `tidegate.archived`, or whose attaching was broken off. */
+export interface Attachment {
+  archive: string
+  events: number
+  /** null: it was broken off; attach it again, or detach it. */
+  attached: string | null
+  /** Of a partition that was retired here. */
+  isOurs: boolean
+}
+
+const attachmentsSql = `
+select a.archive, a.events::float8 as events, ${timeText('a.attached_at')} as attached, a.retirement is not null as "isOurs"
+from tidegate.attachments as a
+union all
+select obj_description(c.oid), greatest(c.reltuples, 0)::float8, null, false from pg_class as c
+where c.relnamespace = 'tidegate'::regnamespace and c.relname like 'archived\\_%' and c.relkind = 'r' and not c.relispartition
+order by archive`
+
+export function listAttachments(query: Query): Promise<Attachment[]> {
+  return query<Attachment>(attachmentsSql)
 }
 
 /** Why events are in `events_other`, and how many of each kind. */
@@ -110,20 +136,20 @@ export async function otherEvents(query: Query): Promise<OtherEvents> {
 }
 
 /**
- * Whether a partition may be retired: nothing was recorded or stored in it, or brought back to it, for `olderThanMs`. `events_other` never is: what is in it
+ * Whether a partition may be retired: nothing was recorded or stored in it for `olderThanMs`. `events_other` never is: what is in it
  * may be from a clock that is wrong, and its age says nothing.
  */
 export function isDue(
   standing: PartitionStanding,
   { nowMs, olderThanMs }: { nowMs: number; olderThanMs: number },
 ): standing is Retirable {
-  const { partition, until, newestStored, attached, missingIndexes } = standing
+  const { partition, until, newestStored, missingIndexes } = standing
   const isOld = (time: string | null): boolean => time === null || Date.parse(time) < nowMs - olderThanMs
   // What is not indexed is not known to be old.
   if (partition === otherPartition || until === null || missingIndexes.length > 0) return false
   // One that is always there has nothing to be retired for if nothing is in it.
   if (partition === beforePartition && newestStored === null) return false
-  return isOld(until) && isOld(newestStored) && isOld(attached)
+  return isOld(until) && isOld(newestStored)
 }
 
 /** @throws TidegateError `PARTITION_UNKNOWN`, `PARTITION_UNINDEXED`: this one cannot be retired */

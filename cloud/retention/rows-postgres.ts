@@ -1,19 +1,35 @@
 import { claimedChain } from '../../src/contract/codec.ts'
-import { TidegateError } from '../../src/errors.ts'
 import type { LedgerPlace } from '../history/history.ts'
-import { type ArchivedRow, Chains, type StoredColumns } from './format.ts'
+import { type ArchivedRow, Chains, type Examined, type StoredColumns } from './format.ts'
 import { type OwnerSession, type Query, quoted } from './owner-postgres.ts'
 
-/** Each may be a third of a megabyte. */
-const fetchRows = 200
+/** What is stored at one moment: `pg_snapshot`, and the era. */
+export interface Moment {
+  snapshot: string
+  era: number
+}
 
+const momentSql = `select pg_current_snapshot()::text as snapshot, coalesce((select max(era) from tidegate.eras), 0)::int as era`
+
+export async function readMoment(query: Query): Promise<Moment> {
+  const [moment] = await query<Moment>(momentSql)
+  return moment ?? { snapshot: '1:1:', era: 0 }
+}
+
+/** Each may be a third of a megabyte. */
+const pageRows = 200
+
+// Rows are stored with the ID of their transaction, and never changed: which of them were there at a moment is known at any later one, and no
+// transaction is open for as long as all of them take, which would hold back readers and vacuum.
 const rowsSql = (partition: string): string => `
-declare archived no scroll cursor for
 select e.gateway, e.epoch, e.sequence::float8 as sequence, e.era::int as era, e.tx::text as tx, e.position::text as position,
        to_char(e.stored_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as stored, e.disposition, e.reason,
        e.body::text as text, e.source, e.id, e.type, e.subject, e.dataschema,
        extract(epoch from e.time)::float8 * 1000 as "timeMs", extract(epoch from e.recorded_time)::float8 * 1000 as "recordedMs"
-from tidegate.${quoted(partition)} as e order by e.gateway, e.epoch, e.sequence`
+from tidegate.${quoted(partition)} as e
+where (e.gateway, e.epoch, e.sequence) > ($3, $4, $5)
+  and (e.era < $2 or (e.era = $2 and pg_visible_in_snapshot(e.tx, $1::pg_snapshot)))
+order by e.gateway, e.epoch, e.sequence limit ${pageRows}`
 
 interface Row extends ArchivedRow {
   source: string
@@ -27,27 +43,23 @@ interface Row extends ArchivedRow {
 
 const chainSql = `
 select coalesce(
-  (select body::text from tidegate.events where gateway = $1 and epoch = $2 and sequence = $3),
-  (select json_build_object('chain', chain)::text from tidegate.retired as r
-   where gateway = $1 and epoch = $2 and to_sequence = $3
-     and not exists (select from tidegate.attachments as a where a.retirement = r.retirement) limit 1)) as text`
+  (select body::text from tidegate.events where gateway = $1 and epoch = $2 and sequence = $3 order by position limit 1),
+  (select json_build_object('chain', chain)::text from tidegate.retired
+   where gateway = $1 and epoch = $2 and to_sequence = $3 limit 1)) as text`
 
-/**
- * The rows of a partition as of one moment, in the order of their places, by a cursor: memory is that of a page. Each is examined as the audit
- * does it.
- * @throws TidegateError `ARCHIVE_REFUSED`: what is not as it was written is not archived, for the archive would make it look as if it were
- */
-export async function* rowsOf({ query }: OwnerSession, partition: string): AsyncGenerator<ArchivedRow> {
+/** The rows of a partition as of one moment, in the order of their places, each examined as the audit does it: memory is that of a page. */
+export async function* rowsOf(
+  { query }: OwnerSession,
+  partition: string,
+  { snapshot, era }: Moment,
+): AsyncGenerator<Examined> {
   const chains = new Chains((place) => chainBefore(query, place))
-  await query(rowsSql(partition))
-  for (;;) {
-    const rows = await query<Row>(`fetch ${fetchRows} from archived`)
-    for (const row of rows) {
-      const fault = await chains.examine(row, columnsOf(row))
-      if (fault !== undefined) throw refused(row, fault.detail)
-      yield row
-    }
-    if (rows.length < fetchRows) return
+  for (let after: [string, string, number] = ['', '', 0]; ;) {
+    const rows = await query<Row>(rowsSql(partition), [snapshot, era, ...after])
+    for (const row of rows) yield await chains.examine(row, columnsOf(row))
+    const last = rows.at(-1)
+    if (last === undefined || rows.length < pageRows) return
+    after = [last.gateway, last.epoch, last.sequence]
   }
 }
 
@@ -71,12 +83,4 @@ function columnsOf(row: Row): StoredColumns {
     timeMs: Math.round(timeMs),
     recordedMs: Math.round(recordedMs),
   }
-}
-
-function refused({ gateway, epoch, sequence }: LedgerPlace, detail: string): TidegateError {
-  return new TidegateError('ARCHIVE_REFUSED', {
-    message: `${gateway}/${epoch}/${sequence} is not as it was written: ${detail}`,
-    retryable: false,
-    hint: 'see what tidegate audit says of this ledger, and restore the event from a backup; nothing was archived or dropped',
-  })
 }

@@ -6,6 +6,7 @@ import { signedThrough } from '../../../cloud/audit/signatures.ts'
 import { emptyRegistry, registryOf } from '../../../cloud/gateways/registry.ts'
 import { checkpointType } from '../../../src/contract/checkpoint.ts'
 import { audit, type Noted, report, row } from '../../support/cloud/audited-ledger.ts'
+import { genesis } from '../../../src/contract/codec.ts'
 import { type Encoded, epoch, Ledger } from '../../support/cloud/cloud-events.ts'
 import { keyOf, rewritten, signedLedger, signer } from '../../support/cloud/signed-ledger.ts'
 import { testSigner } from '../../support/fakes/signer.ts'
@@ -113,7 +114,12 @@ describe('signatures', () => {
     const signed = (await auditOf(events)).signed
     const head = { gateway: 'gateway-1', ...(signed as NonNullable<typeof signed>) }
     const { sequence } = head
-    const range = { from: 1, to: sequence, chain: chainAt(events, sequence) }
+    const range = {
+      from: 1,
+      to: sequence,
+      before: genesis('gateway-1', epoch),
+      chain: chainAt(events, sequence),
+    }
     const left = events.filter(({ event }) => event.sequence > sequence)
     const more = { retired: [range], kept: [head] }
     expect(await auditOf(left, [], more)).toMatchObject({

@@ -149,6 +149,7 @@ describe('a partition that is retired', () => {
       const archived = await archivePartition(retirable(first, all, Date.now()), {
         owner,
         folder: bench.folder,
+        keepFaulty: false,
       })
       await bench.store([late])
       await retirePartition(archived, someDeed(), owner)

@@ -9,7 +9,7 @@ import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
 import { postgresHistory } from '../../../cloud/history/history-postgres.ts'
 import type { Appended } from '../../../cloud/history/history.ts'
 import { textColumns } from '../../../cloud/history/record.ts'
-import { attachArchive, type Attached } from '../../../cloud/retention/attach-postgres.ts'
+import { attachArchive, type Attached, detachArchive } from '../../../cloud/retention/attach-postgres.ts'
 import { asOwner, type OwnerParts, type OwnerSession } from '../../../cloud/retention/owner-postgres.ts'
 import {
   listPartitions,
@@ -91,8 +91,9 @@ export interface RetentionBench {
   partitions(): Promise<PartitionStanding[]>
   archive(partition: string): Promise<Archived>
   /** Archives and drops. */
-  retire(partition: string): Promise<Archived>
-  attach(file: string): Promise<Attached>
+  retire(partition: string, keepFaulty?: boolean): Promise<Archived>
+  attach(file: string, sha256?: string): Promise<Attached>
+  detach(archive: string): Promise<void>
   /** Every row, column by column, as text. */
   allRows(): Promise<string[]>
   /** Does it in a process of its own, which is killed when its log tells of this step; answers whether it was. */
@@ -156,14 +157,21 @@ export async function openRetentionBench(): Promise<RetentionBench> {
       ),
     partitions: () => owning(({ query }) => listPartitions(query, { count: true })),
     archive: (partition) =>
-      owning(async (owner) => archivePartition(await standing(partition, owner), { owner, folder })),
-    retire: (partition) =>
+      owning(async (owner) =>
+        archivePartition(await standing(partition, owner), { owner, folder, keepFaulty: false }),
+      ),
+    retire: (partition, keepFaulty = false) =>
       owning(async (owner) => {
-        const archived = await archivePartition(await standing(partition, owner), { owner, folder })
+        const archived = await archivePartition(await standing(partition, owner), {
+          owner,
+          folder,
+          keepFaulty,
+        })
         await retirePartition(archived, someDeed(), owner)
         return archived
       }),
-    attach: (file) => owning((owner) => attachArchive(file, someDeed(), owner)),
+    attach: (file, sha256) => owning((owner) => attachArchive(file, someDeed(), { owner, sha256 })),
+    detach: (archive) => owning((owner) => detachArchive(archive, someDeed(), owner)),
     allRows: async () => (await database.query<{ row: string }>(rowsSql)).map(({ row }) => row),
     async killedAt(step, work) {
       const args = [programFile('retention'), JSON.stringify({ url, folder, ...work }), step]

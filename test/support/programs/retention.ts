@@ -27,11 +27,12 @@ const database = createDatabase({ url: url ?? '', poolMax: 1, applicationName: '
 const deed = { key: randomUUID(), by: { actor: 'tester', roles: ['admin'] }, reason: 'older than 90 days' }
 const { signal } = new AbortController()
 await asOwner(database, { clock, random: Math.random, log, signal }, async (owner) => {
-  if (attach !== undefined) return attachArchive(attach, deed, owner)
+  if (attach !== undefined) return attachArchive(attach, deed, { owner })
   const partitions = await listPartitions(owner.query, { count: false })
   const archived = await archivePartition(retirable(retire ?? '', partitions, clock.now()), {
     owner,
     folder: folder ?? '',
+    keepFaulty: false,
   })
   return retirePartition(archived, deed, owner)
 })

@@ -11,7 +11,6 @@ const week: PartitionStanding = {
   newestStored: '2026-01-11T00:00:00.000Z',
   oldestRecorded: null,
   newestRecorded: null,
-  attached: null,
   missingIndexes: [],
 }
 const late = '2026-06-01T00:00:00.000Z'
@@ -20,8 +19,6 @@ test.each<[string, boolean, Partial<PartitionStanding>]>([
   ['a week that is over', true, {}],
   ['one in which nothing is', true, { newestStored: null }],
   ['one in which something was stored since', false, { newestStored: late }],
-  ['one that was brought back since', false, { attached: late }],
-  ['one that was brought back long ago', true, { attached: '2026-01-20T00:00:00.000Z' }],
   ['one that is not over for long enough', false, { until: late }],
   ['one that lacks indexes, so that nobody knows', false, { missingIndexes: ['events_20260105_order'] }],
   ['what belongs to no week', false, { partition: 'events_other', from: null, until: null }],

@@ -7,7 +7,7 @@ const ranges = fc
   .array(fc.tuple(fc.integer({ min: 1, max: 60 }), fc.integer({ min: 0, max: 9 })))
   .map((pairs): RetiredRange[] =>
     pairs
-      .map(([from, length]) => ({ from, to: from + length, chain: `${from}-${from + length}` }))
+      .map(([from, length]) => ({ from, to: from + length, before: null, chain: `${from}-${from + length}` }))
       .toSorted((a, b) => a.from - b.from || a.to - b.to),
   )
 
@@ -39,7 +39,7 @@ test('a hole is parted without a gap, and each of its places is retired if any r
 })
 
 test('a hole that no range reaches is one part', () => {
-  const range = { from: 10, to: 20, chain: '' }
+  const range = { from: 10, to: 20, before: null, chain: '' }
   expect(partedByRetired([range], 1, 9)).toEqual([{ from: 1, to: 9, range: undefined }])
   expect(partedByRetired([range], 21, 22)).toEqual([{ from: 21, to: 22, range: undefined }])
   expect(partedByRetired([range], 22, 21)).toEqual([])

@@ -194,7 +194,7 @@ export function partedByRetired(ranges: readonly RetiredRange[], from: number, t
   let at = from
   for (const range of ranges) {
     if (range.to < at) continue
-    if (range.from > to) break
+    if (at > to || range.from > to) break
     if (range.from > at) parts.push({ from: at, to: range.from - 1, range: undefined })
     const begin = Math.max(at, range.from)
     const end = Math.min(to, range.to)

@@ -1,12 +1,13 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { acceptLoss } from '../../../cloud/deeds/accept-postgres.ts'
 import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
 import { manifestOf } from '../../../cloud/retention/archive-file.ts'
+import { attachArchive } from '../../../cloud/retention/attach-postgres.ts'
 import { asOwner } from '../../../cloud/retention/owner-postgres.ts'
 import { indexPartitions } from '../../../cloud/retention/indexes-postgres.ts'
 import { isDue } from '../../../cloud/retention/partitions-postgres.ts'
@@ -23,7 +24,7 @@ import {
   second,
   someDeed,
 } from '../../support/cloud/retention-bench.ts'
-import { Ledger } from '../../support/cloud/cloud-events.ts'
+import { type Encoded, Ledger } from '../../support/cloud/cloud-events.ts'
 import type { LedgerReport } from '../../../cloud/audit/ledger.ts'
 import { markingIn } from '../../../cloud/audit/marks/marking-postgres.ts'
 import type { Mark } from '../../../cloud/audit/marks/marks.ts'
@@ -83,7 +84,7 @@ describe('a partition that is retired', () => {
     expect(said.map(({ type }) => type)).toEqual(['dev.tidegate.retired', 'dev.tidegate.deed'])
   })
 
-  test('leaves audits from marks what audits of the whole are, with marks and heads in what was retired, and when it is back (G8)', async () => {
+  test('leaves audits from marks what audits of the whole are, with marks and heads in what was retired, and when it is attached (G8)', async () => {
     let marks: Mark[] = []
     const inside = {
       gateway: 'gateway-1',
@@ -107,8 +108,11 @@ describe('a partition that is retired', () => {
     // The heads of the marks are its last places.
     await bench.retire(second)
     await goOn()
-    await bench.attach(path)
-    expect((await goOn([]))[0]).toMatchObject({ present: { ranges: [[1, 300]] }, headsLost: 0 })
+    const { archive } = await bench.attach(path)
+    expect((await goOn([]))[0]).toMatchObject({ readFrom: 1, retired: { ranges: [[1, 350]] }, headsLost: 0 })
+    expect((await goOn([]))[0]?.readFrom).toBeGreaterThan(1)
+    await bench.detach(archive)
+    expect((await goOn([]))[0]).toMatchObject({ readFrom: 1, headsLost: 0 })
   })
 
   test('is known: what of it is delivered again is a repeat, and what is late is stored (G4)', async () => {
@@ -176,7 +180,7 @@ describe('a partition that is retired', () => {
     await tamper(bench.url, async (client) => {
       await client.query(`delete from tidegate.events where gateway = 'gateway-1' and sequence = 310`)
       await client.query(
-        `insert into tidegate.retired select retirement, gateway, epoch, 310, 310, chain, event_epoch, event_sequence
+        `insert into tidegate.retired select retirement, gateway, epoch, 310, 310, chain, chain, event_epoch, event_sequence
          from tidegate.retired where gateway = 'gateway-1'`,
       )
     })
@@ -263,64 +267,90 @@ describe('a partition that is retired', () => {
   })
 })
 
-describe('an archive that is brought back', () => {
-  test('is what was, row by row, and must be there from then on (G8)', async () => {
+describe('an archive that is attached', () => {
+  test('can be read as it was, row by row, is walked through by the audit, and can be detached (G8)', async () => {
     const before = await bench.allRows()
-    const { path } = await bench.retire(first)
-    await bench.append(bench.events.slice(0, 3))
-    expect(await bench.attach(path)).toEqual({ partition: first, events: 342 })
-    expect(await bench.allRows()).toEqual(before)
+    const { path, manifest } = await bench.retire(first)
+    const left = await bench.allRows()
+    const attached = await bench.attach(path)
+    expect(attached).toEqual({ archive: `${first}-${manifest.sha256.slice(0, 16)}`, events: 342 })
+    expect(await bench.allRows()).toEqual(left)
+    const archived = await bench.archivedRows()
+    expect([...new Set([...left, ...archived])].toSorted()).toEqual(before.toSorted())
     await expectClean()
     const [one] = await audit(bench.url)
-    expect(one).toMatchObject({ present: { count: 350 }, retired: { count: 0 }, unverifiedLinks: 0 })
-    await tamper(bench.url, `delete from tidegate.events where gateway = 'gateway-1' and sequence = 100`)
-    expect((await audit(bench.url))[0]?.gaps.ranges).toEqual([[100, 100]])
-    await expect(bench.attach(path)).rejects.toMatchObject({ code: 'ARCHIVE_UNKNOWN' })
+    expect(one).toMatchObject({ present: { count: 50 }, retired: { count: 300 }, unverifiedLinks: 0 })
+    await expect(bench.attach(path)).rejects.toMatchObject({ code: 'ARCHIVE_ATTACHED' })
+    await bench.detach(attached.archive)
+    expect(await bench.archivedRows()).toEqual([])
+    await expectClean()
+    await expect(bench.detach(attached.archive)).rejects.toMatchObject({ code: 'ARCHIVE_UNKNOWN' })
+    await expect(bench.detach('events; drop')).rejects.toMatchObject({ code: 'ARCHIVE_UNKNOWN' })
   })
 
-  test('has what came late beside it, and can be retired again', async () => {
+  test('is altered in the table: the audit says so (G8)', async () => {
     const { path } = await bench.retire(first)
-    const late = bench.next.next('device-1', recorded(2))
-    await bench.append([late])
-    await bench.attach(path)
-    const { manifest } = await bench.retire(first)
-    expect(manifest.events).toBe(343)
-    expect((await audit(bench.url))[0]).toMatchObject({
-      ok: true,
-      retired: {
-        ranges: [
-          [1, 300],
-          [351, 351],
-        ],
-      },
-    })
+    const { archive } = await bench.attach(path)
+    const table = `tidegate.archived_${archive.slice(-16)}`
+    await tamper(
+      bench.url,
+      `update ${table} set subject = 'other' where gateway = 'gateway-1' and sequence = 17`,
+    )
+    const [one] = await audit(bench.url)
+    expect(one).toMatchObject({ ok: false, faults: [{ kind: 'relabelled', sequence: 17 }] })
   })
 
-  test('of what was recorded before there were weeks goes where such a gateway may write meanwhile', async () => {
+  test('makes up for nothing that is missing (G8)', async () => {
+    const { path } = await bench.retire(first)
+    // Of a partition that is retired it has what stayed, and of one that was archived and not dropped all.
+    const { archive } = await bench.attach(path)
+    const table = `tidegate.archived_${archive.slice(-16)}`
+    await tamper(bench.url, async (client) => {
+      await client.query(
+        `insert into ${table} select '${archive}', position, gateway, epoch, sequence, source, id, type, subject, dataschema, time, recorded_time,
+           stored_time, disposition, reason, body, era, tx from tidegate.events where gateway = 'gateway-1' and sequence = 310`,
+      )
+      await client.query(`delete from tidegate.events where gateway = 'gateway-1' and sequence = 310`)
+    })
+    expect((await audit(bench.url))[0]?.gaps.ranges).toEqual([[310, 310]])
+  })
+
+  test('changes nothing for what is delivered again meanwhile, or is late, or has an identity of it (G4)', async () => {
+    const { path } = await bench.retire(first)
+    for (const step of ['attach: table made', 'attach: some are loaded', 'attach: verified'])
+      expect(await bench.killedAt(step, { attach: path })).toBe(true)
+    expect(await bench.append([bench.events[10] as Encoded])).toEqual(['again'])
+    const another = bench.next.next('device-1', { ...recorded(2), id: 'id-50' })
+    expect(await bench.append([another])).toEqual(['stored'])
+    await bench.attach(path)
+    expect(await bench.append([bench.events[11] as Encoded, another])).toEqual(['again', 'again'])
+    expect((await audit(bench.url)).map(({ ok }) => ok)).toEqual([true, true, true])
+  })
+
+  test('is of what was recorded before there were weeks, too, where such a gateway may write meanwhile', async () => {
     const old = new Ledger('gateway-0', '01JGFJJZ05TESTTESTTESTTEST')
-    await bench.store(
-      Array.from({ length: 20 }, () =>
-        old.next('device-0', { recordedtime: '1970-01-01T00:00:00.000Z', id: `o-${old.sequence}` }),
-      ),
-    )
-    const before = await bench.allRows()
+    const early = { recordedtime: '1970-01-01T00:00:00.000Z' }
+    const next = (): Encoded => old.next('device-0', { ...early, id: `o-${old.sequence}` })
+    const all = Array.from({ length: 20 }, next)
+    await bench.store(all)
     const { path } = await bench.retire('events_before')
     expect((await bench.partitions())[0]).toMatchObject({ partition: 'events_before', events: 0 })
-    const again = old.next('device-0', { recordedtime: '1970-01-01T00:00:00.000Z', id: 'o-new' })
-    expect(await bench.append([again])).toEqual(['stored'])
-    await bench.attach(path)
-    expect((await bench.allRows()).filter((row) => !row.includes('o-new'))).toEqual(before)
+    expect(await bench.append([...all.slice(0, 3), next()])).toEqual(['again', 'again', 'again', 'stored'])
+    const again = await bench.retire('events_before')
+    for (const one of [path, again.path]) await bench.attach(one)
     expect((await audit(bench.url)).map(({ ok }) => ok)).toEqual([true, true, true, true])
   })
 
-  test('is refused if it was altered, cut, or its manifest with it (G8)', async () => {
+  test('is refused if it was altered, cut, or its manifest with it, also while it is read (G8)', async () => {
     const { path, manifest } = await bench.retire(first)
     const whole = readFileSync(path)
     const lines = gunzipSync(whole).toString()
     const written = readFileSync(manifestOf(path), 'utf8')
     const altered = gzipSync(lines.replace('20.5', '20.6'))
     // What the cloud adds is in no chain.
-    const judged = gzipSync(lines.replace('"disposition":"accepted"', '"disposition":"dead"'))
+    const judged = gzipSync(
+      lines.replaceAll('"disposition":"accepted","reason":null', '"disposition":"dead","reason":"forged"'),
+    )
     for (const bytes of [
       altered,
       judged,
@@ -331,6 +361,17 @@ describe('an archive that is brought back', () => {
       writeFileSync(path, bytes)
       await expect(bench.attach(path)).rejects.toMatchObject({ code: 'ARCHIVE_ALTERED' })
     }
+    writeFileSync(path, whole)
+    const swapping = {
+      ...ownerParts.log,
+      debug({ step }: { step?: string }) {
+        if (step === 'attach: table made') writeFileSync(path, judged)
+      },
+    } as unknown as typeof ownerParts.log
+    const swapped = asOwner(bench.database, { ...ownerParts, log: swapping }, (owner) =>
+      attachArchive(path, someDeed(), { owner }),
+    )
+    await expect(swapped).rejects.toMatchObject({ code: 'ARCHIVE_ALTERED' })
     // Whole events that were left out at its end.
     const fewer = gzipSync(lines.slice(0, lines.lastIndexOf('\n', lines.length - 2) + 1))
     writeFileSync(path, fewer)
@@ -345,34 +386,26 @@ describe('an archive that is brought back', () => {
     await expect(bench.attach(path)).rejects.toMatchObject({ code: 'ARCHIVE_UNKNOWN' })
     writeFileSync(manifestOf(path), 'no manifest')
     await expect(bench.attach(path)).rejects.toMatchObject({ code: 'ARCHIVE_FILE' })
-    expect(await countIn(firstWeek)).toBe(1)
+    expect(await bench.archivedRows()).toEqual([])
     writeFileSync(manifestOf(path), written)
     writeFileSync(path, whole)
     await bench.attach(path)
+    await expectClean()
   })
 
-  test('is refused where another event has an identity of it meanwhile, which is lost on neither side', async () => {
-    const { path } = await bench.retire(first)
-    const again = bench.next.next('device-1', { ...recorded(2), id: 'id-50' })
-    expect(await bench.append([again])).toEqual(['stored'])
-    await expect(bench.attach(path)).rejects.toMatchObject({
-      code: 'ARCHIVE_CONFLICT',
-      message: expect.stringContaining(`${again.event.epoch}/50 `) as string,
-    })
-    const [one] = await audit(bench.url)
-    expect(one).toMatchObject({ ok: true, gaps: { count: 0 } })
-  })
-
-  test('is refused where another partition has a part of its time', async () => {
-    const { path } = await bench.retire(first)
-    await bench.database.query(`select tidegate.make_partition('events_odd')`)
-    await bench.database.query(
-      `alter table tidegate.events attach partition tidegate.events_odd for values from ('2026-01-06Z') to ('2026-01-07Z')`,
-    )
-    await expect(bench.attach(path)).rejects.toMatchObject({
-      code: 'PARTITION_CLASH',
-      message: expect.stringContaining('events_odd') as string,
-    })
+  test('can be read in another database by who knows its SHA-256, whatever is in that', async () => {
+    const { path, manifest } = await bench.retire(first)
+    const other = await openRetentionBench()
+    try {
+      await expect(other.attach(path)).rejects.toMatchObject({ code: 'ARCHIVE_UNKNOWN' })
+      const wrong = manifest.sha256.replace(/^./, (digit) => (digit === '0' ? '1' : '0'))
+      await expect(other.attach(path, wrong)).rejects.toMatchObject({ code: 'ARCHIVE_UNKNOWN' })
+      expect(await other.attach(path, manifest.sha256.toUpperCase())).toMatchObject({ events: 342 })
+      expect(await other.archivedRows()).toHaveLength(342)
+      expect((await audit(other.url)).map(({ ok }) => ok)).toEqual([true, true, true])
+    } finally {
+      await other.close()
+    }
   })
 })
 
@@ -386,7 +419,7 @@ const retireSteps = [
   'retire: dropped',
   'retire: recorded',
 ]
-const attachSteps = ['attach: verified', 'attach: place made', 'attach: some are back', 'attach: recorded']
+const attachSteps = ['attach: table made', 'attach: some are loaded', 'attach: verified', 'attach: recorded']
 
 describe('kill -9', () => {
   test.each(retireSteps)(
@@ -401,28 +434,31 @@ describe('kill -9', () => {
       const files = readdirSync(bench.folder)
       expect(files).toHaveLength(2)
       await bench.attach(join(bench.folder, files.find((name) => name.endsWith('.gz')) as string))
-      expect(await bench.allRows()).toEqual(before)
+      await expectClean()
+      const all = [...(await bench.allRows()), ...(await bench.archivedRows())]
+      expect([...new Set(all)].toSorted()).toEqual(before.toSorted())
     },
   )
 
   test.each(attachSteps)(
-    'while an archive is attached, at "%s": nothing is there twice, and it goes on (G4, G8)',
+    'while an archive is attached, at "%s": nothing is there twice, and it is done again (G4, G8)',
     async (step) => {
-      const before = await bench.allRows()
       const { path } = await bench.retire(first)
+      const left = await bench.allRows()
       expect(await bench.killedAt(step, { attach: path })).toBe(true)
+      expect(await bench.archivedRows()).toEqual([])
       await expectClean()
       expect(await bench.killedAt('none', { attach: path })).toBe(false)
+      expect(await bench.archivedRows()).toHaveLength(342)
+      expect(await bench.allRows()).toEqual(left)
       await expectClean()
-      expect(await bench.allRows()).toEqual(before)
-      expect((await audit(bench.url))[0]?.retired.count).toBe(0)
     },
   )
 })
 
 describe('due', () => {
   const daysMs = 86_400_000
-  test('is what was recorded and stored, or brought back, long ago; never what belongs to no week', async () => {
+  test('is what was recorded and stored long ago; never what belongs to no week', async () => {
     const due = async (inDays: number): Promise<string[]> =>
       (await bench.partitions())
         .filter((one) => isDue(one, { nowMs: Date.now() + inDays * daysMs, olderThanMs: 90 * daysMs }))
@@ -434,11 +470,6 @@ describe('due', () => {
       .query(`insert into tidegate.events (gateway, epoch, sequence, source, id, type, time, recorded_time, disposition, body)
       values ('g', 'e', 1, '/devices/d', 'i', 'com.acme.x', '1970-01-01Z', '1970-01-01Z', 'accepted', '{}'), ('g', 'e', 2, '/devices/d', 'j', 'com.acme.x', '9999-01-01Z', '9999-01-01Z', 'accepted', '{}')`)
     expect(await due(91)).toEqual(['events_before', first, second, 'events_20260119'])
-    await tamper(bench.url, `delete from tidegate.events where gateway = 'g'`)
-    const { path } = await bench.retire(first)
-    await bench.attach(path)
-    expect(await due(89)).not.toContain(first)
-    expect(await due(91)).toContain(first)
   })
 })
 
@@ -511,10 +542,15 @@ test('the command lists, archives, drops with a reason, and attaches', async () 
   const { stdout } = await history(...archive, '--drop', '--reason', 'older than 90 days')
   expect(stdout).toMatch(/is dropped, on record in the cloud's own ledger; 1 of its events stay\n$/)
   const [file = ''] = readdirSync(bench.folder).filter((name) => name.endsWith('.gz'))
-  expect((await history('attach', join(bench.folder, file), '--reason', 'audit')).stdout).toContain(
-    `342 events are in ${first} again`,
+  const attachable = basename(file, '.jsonl.gz')
+  expect((await history('attach', join(bench.folder, file), '--reason', 'audit')).stdout).toBe(
+    `342 events of ${attachable} are in tidegate.archived\n`,
+  )
+  expect((await history('partitions')).stdout).toMatch(
+    new RegExp(`${attachable} {2}attached \\S+ {2}342 events\n$`),
   )
   await expectClean()
+  expect((await history('detach', attachable, '--reason', 'over')).stdout).toBe(`${attachable} is detached\n`)
   const bad = await history('archive', '--partition', 'events_other', '--to', bench.folder)
   expect(bad).toMatchObject({ code: 1, stderr: expect.stringContaining('is never retired') as string })
 })

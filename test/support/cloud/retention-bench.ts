@@ -96,6 +96,8 @@ export interface RetentionBench {
   detach(archive: string): Promise<void>
   /** Every row, column by column, as text. */
   allRows(): Promise<string[]>
+  /** Of the archives that are attached. */
+  archivedRows(): Promise<string[]>
   /** Does it in a process of its own, which is killed when its log tells of this step; answers whether it was. */
   killedAt(step: string, work: { retire: string } | { attach: string }): Promise<boolean>
   close(): Promise<void>
@@ -114,10 +116,10 @@ export const someDeed = () => ({
   reason: 'older than 90 days',
 })
 
-const rowsSql = `
+const rowsSql = (table: string): string => `
 select row_to_json(e)::text as row from (
   select position, gateway, epoch, sequence, source, id, type, subject, dataschema, time, recorded_time, stored_time, disposition, reason,
-         body::text as body, era, tx::text as tx from tidegate.events where gateway like 'gateway-%') as e
+         body::text as body, era, tx::text as tx from tidegate.${table} where gateway like 'gateway-%') as e
 order by gateway collate "C", epoch collate "C", sequence`
 
 async function standing(partition: string, { query }: OwnerSession): Promise<Retirable> {
@@ -132,6 +134,8 @@ export async function openRetentionBench(): Promise<RetentionBench> {
   const owning = <T>(work: (owner: OwnerSession) => Promise<T>): Promise<T> =>
     asOwner(database, ownerParts, work)
   const { signal } = ownerParts
+  const rowsOf = async (table: string): Promise<string[]> =>
+    (await database.query<{ row: string }>(rowsSql(table))).map(({ row }) => row)
   return {
     url,
     folder,
@@ -172,7 +176,8 @@ export async function openRetentionBench(): Promise<RetentionBench> {
       }),
     attach: (file, sha256) => owning((owner) => attachArchive(file, someDeed(), { owner, sha256 })),
     detach: (archive) => owning((owner) => detachArchive(archive, someDeed(), owner)),
-    allRows: async () => (await database.query<{ row: string }>(rowsSql)).map(({ row }) => row),
+    allRows: () => rowsOf('events'),
+    archivedRows: () => rowsOf('archived'),
     async killedAt(step, work) {
       const args = [programFile('retention'), JSON.stringify({ url, folder, ...work }), step]
       const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'inherit'] })

@@ -43,4 +43,5 @@ test('a hole that no range reaches is one part', () => {
   expect(partedByRetired([range], 1, 9)).toEqual([{ from: 1, to: 9, range: undefined }])
   expect(partedByRetired([range], 21, 22)).toEqual([{ from: 21, to: 22, range: undefined }])
   expect(partedByRetired([range], 22, 21)).toEqual([])
+  expect(partedByRetired([range], 13, 12)).toEqual([])
 })

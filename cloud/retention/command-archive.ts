@@ -104,22 +104,11 @@ async function archive(
   for (const { gateway, epoch, sequence, detail } of manifest.faulty.slice(0, faultyShownMax))
     say(`    ${gateway}/${epoch}/${sequence} is not as it was written: ${detail}`)
   if (!drop) return
-  const { kept } = await retiredOrRemoved(archived, () => retirePartition(archived, deedOf(reason), owner))
+  const { kept } = await retirePartition(archived, deedOf(reason), owner)
   say(`${partition} is dropped, on record in the cloud's own ledger; ${kept} of its events stay`)
 }
 
 const faultyShownMax = 10
-
-/** An archive of what has changed since would lie beside the one that comes to be valid. */
-async function retiredOrRemoved<T>({ path }: { path: string }, retire: () => Promise<T>): Promise<T> {
-  try {
-    return await retire()
-  } catch (error) {
-    const { removeArchive } = await import('./archive-file.ts')
-    if (codeOf(error) === 'PARTITION_CHANGED') await removeArchive(path)
-    throw error
-  }
-}
 
 export function addAttach(history: Command): void {
   askingForDatabase(history.command('attach'))

@@ -4,7 +4,7 @@ import type { Transaction } from '../database/storage.ts'
 import { doOnce } from '../deeds/deed-record.ts'
 import type { Deed } from '../deeds/deeds.ts'
 import { ownLedgerIn } from '../deeds/own-ledger-postgres.ts'
-import { readArchive, writeArchive } from './archive-file.ts'
+import { readArchive, removeArchive, writeArchive } from './archive-file.ts'
 import {
   type ArchivedRange,
   type Examined,
@@ -114,7 +114,7 @@ export async function retirePartition(
   deed: Omit<Deed<unknown>, 'request'>,
   owner: OwnerSession,
 ): Promise<Retired> {
-  const { manifest, moment, ranges, kept } = archived
+  const { manifest, ranges, kept } = archived
   const { partition, file, sha256, events } = manifest
   const request: RetireRequest = { partition, file, sha256 }
   // What is asked while others wait is asked of an index.
@@ -124,7 +124,7 @@ export async function retirePartition(
       await lockHistory(tx, partition)
       owner.log.debug({ step: 'retire: locked' })
       await tx.query('set local enable_seqscan = off')
-      await refuseNewer(tx, partition, moment)
+      await refuseNewer(tx, archived)
       await keepAcceptances(tx, ranges)
       const repeats = both(archived.repeats, await repeatsIn(tx, partition, archived.repeatsSince))
       await drop(tx, manifest)
@@ -143,9 +143,14 @@ union all
 select from tidegate.${quoted(partition)}
 where era = $2 and tx >= pg_snapshot_xmin($1::pg_snapshot) and not pg_visible_in_snapshot(tx, $1::pg_snapshot) limit 1`
 
-async function refuseNewer(tx: Transaction, partition: string, { snapshot, era }: Moment): Promise<void> {
+async function refuseNewer(
+  tx: Transaction,
+  { path, manifest: { partition }, moment: { snapshot, era } }: Archived,
+): Promise<void> {
   const { rowCount } = await tx.query(newerSql(partition), [snapshot, era])
   if (rowCount === 0) return
+  // It would lie beside the one that comes to be valid.
+  await removeArchive(path)
   throw new TidegateError('PARTITION_CHANGED', {
     message: `something was stored in ${partition} after it was archived: nothing was dropped`,
     retryable: true,

@@ -159,6 +159,7 @@ describe('a partition that is retired', () => {
       await retirePartition(archived, someDeed(), owner)
     })
     await expect(retiring).rejects.toMatchObject({ code: 'PARTITION_CHANGED' })
+    expect(readdirSync(bench.folder)).toEqual([])
     expect(await countIn(firstWeek)).toBe(343)
   })
 

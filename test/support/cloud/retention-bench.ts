@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { createDatabase as poolOf, type Database } from '../../../cloud/database/database-postgres.ts'
 import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
 import { postgresHistory } from '../../../cloud/history/history-postgres.ts'
-import type { Appended } from '../../../cloud/history/history.ts'
+import type { Appended, HistoryRecord } from '../../../cloud/history/history.ts'
 import { textColumns } from '../../../cloud/history/record.ts'
 import { attachArchive, type Attached, detachArchive } from '../../../cloud/retention/attach-postgres.ts'
 import { asOwner, type OwnerParts, type OwnerSession } from '../../../cloud/retention/owner-postgres.ts'
@@ -87,7 +87,7 @@ export interface RetentionBench {
   /** Stores more, as history does. */
   store(events: readonly Encoded[]): Promise<void>
   /** What history answers of each, in a transaction that is committed. */
-  append(events: readonly Encoded[]): Promise<Appended[]>
+  append(events: readonly Encoded[], dedupWindowMs?: number): Promise<Appended[]>
   partitions(): Promise<PartitionStanding[]>
   archive(partition: string): Promise<Archived>
   /** Archives and drops. */
@@ -116,6 +116,19 @@ export const someDeed = () => ({
   reason: 'older than 90 days',
 })
 
+export function recordOf({ event, text: body }: Encoded): HistoryRecord {
+  const { gateway, epoch, sequence } = event
+  return {
+    gateway,
+    epoch,
+    sequence,
+    ...textColumns(event),
+    disposition: 'accepted',
+    reason: undefined,
+    body,
+  }
+}
+
 const rowsSql = (table: string): string => `
 select row_to_json(e)::text as row from (
   select position, gateway, epoch, sequence, source, id, type, subject, dataschema, time, recorded_time, stored_time, disposition, reason,
@@ -143,19 +156,11 @@ export async function openRetentionBench(): Promise<RetentionBench> {
     next,
     database,
     store: (more) => store(database, more),
-    append: (more) =>
+    append: (more, dedupWindowMs) =>
       postgresStorage(database).transaction(
         (tx) =>
-          postgresHistory(tx).append(
-            more.map(({ event, text: body }) => ({
-              gateway: event.gateway,
-              epoch: event.epoch,
-              sequence: event.sequence,
-              ...textColumns(event),
-              disposition: 'accepted',
-              reason: undefined,
-              body,
-            })),
+          postgresHistory(tx, dedupWindowMs === undefined ? undefined : { dedupWindowMs }).append(
+            more.map(recordOf),
           ),
         signal,
       ),

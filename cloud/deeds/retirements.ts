@@ -155,14 +155,14 @@ export async function readRetirements(query: Query): Promise<Retirements> {
   }
 }
 
-/** Whether rows rest on this event, and it says of each of them, and of its retirement, what they say. */
+/** Whether a retirement is put down of which this event says the same, and each row that rests on it is in its text. */
 async function isPutDown(query: Query, { epoch, sequence, data }: RetiredText): Promise<boolean> {
   const { deed, ranges } = data
   const [retirement] = await query<Said>(retirementSql, [deed])
   if (retirement === undefined || saidKey(retirement) !== saidKey(data)) return false
   const keys = new Set(ranges.map((range) => rangeKey({ ...range, retirement: deed })))
   const rows = await query<RangeRow>(citingSql, [epoch, sequence])
-  return rows.length > 0 && rows.every((row) => keys.has(rangeKey(row)))
+  return rows.every((row) => keys.has(rangeKey(row)))
 }
 
 function saidKey({ deed, partition, from, until, sha256, events, repeats }: Said): string {

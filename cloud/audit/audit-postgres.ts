@@ -1,3 +1,4 @@
+import type { PoolClient } from 'pg'
 import type { Database } from '../database/database-postgres.ts'
 import { TidegateError } from '../../src/errors.ts'
 import { outageOfOurs } from '../database/faults-postgres.ts'
@@ -107,15 +108,11 @@ export async function* auditDatabase(
 ): AsyncGenerator<LedgerReport> {
   const client = await database.connect()
   try {
-    await trustNoSchema(client)
-    await client.query('begin transaction isolation level repeatable read, read only')
-    // Before there is a snapshot: a partition that is dropped behind one is not in it any more, and nor is the word that it was.
-    await client.query('lock table only tidegate.events, only tidegate.archived in access share mode')
+    await begin(client, database.where)
     const query: Query = async <Row>(text: string, values: readonly unknown[] = []) =>
       (await client.query(text, [...values])).rows as Row[]
     // What comes first is what is read: an index has the order, and nothing is sorted.
     await query('set local cursor_tuple_fraction = 0.001')
-    await requireSchema(client, migrations, database.where)
     const registry = await readRegistry(query)
     options.onRegistry?.(registry)
     const closuresOf = closuresIn(await query<Closure>(closuresSql), registry)
@@ -135,7 +132,6 @@ export async function* auditDatabase(
       const { gateway, epoch } = ledger
       const mayBeSpokenOfBy = (speaker: string): boolean => registry.maySpeakOf(speaker, gateway)
       const retired = await retirements.rangesOf(ledger)
-      const { attached } = retirements
       const inDatabase: LedgerInDatabase = {
         ...ledger,
         retired,
@@ -149,7 +145,9 @@ export async function* auditDatabase(
           const of = owners.get(about) ?? []
           return of.some((owner) => registry.maySpeakOf(gateway, owner)) ? undefined : of[0]
         },
-        chainAt: remembered((sequence) => readChain(query, ledger, sequence, { retired, attached })),
+        chainAt: remembered((sequence) =>
+          readChain(query, ledger, sequence, { retired, attached: retirements.attached }),
+        ),
         doubtsBefore: (sequence) =>
           countDoubts(query, { ...ledger, mayBeSpokenOfBy, signedThrough, ...around(retirements) }, sequence),
       }
@@ -163,6 +161,14 @@ export async function* auditDatabase(
   } finally {
     client.release(true)
   }
+}
+
+async function begin(client: PoolClient, where: string): Promise<void> {
+  await trustNoSchema(client)
+  await requireSchema(client, migrations, where)
+  await client.query('begin transaction isolation level repeatable read, read only')
+  // Before there is a snapshot: a partition that is dropped behind one is not in it any more, and nor is the word that it was.
+  await client.query('lock table only tidegate.events, only tidegate.archived in access share mode')
 }
 
 interface Around {

@@ -166,9 +166,16 @@ async function isPutDown(query: Query, { epoch, sequence, data }: RetiredText): 
 }
 
 function saidKey({ deed, partition, from, until, sha256, events, repeats }: Said): string {
-  const at = (text: string | null): number | null => (text === null ? null : Date.parse(text))
   const between = repeats && [repeats.from, repeats.until]
-  return JSON.stringify([deed, partition, at(from), at(until), sha256, events, between])
+  return JSON.stringify([
+    deed,
+    partition,
+    from && Date.parse(from),
+    Date.parse(until),
+    sha256,
+    events,
+    between,
+  ])
 }
 
 type RangeRow = RetiredRange & LedgerName & { retirement: string }

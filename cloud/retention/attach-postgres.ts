@@ -4,7 +4,7 @@ import { doOnce } from '../deeds/deed-record.ts'
 import type { Deed } from '../deeds/deeds.ts'
 import { textColumns } from '../history/record.ts'
 import { readArchive, readManifest } from './archive-file.ts'
-import type { ArchivedRow, Manifest } from './format.ts'
+import type { ArchivedRow, Manifest, StoredColumns } from './format.ts'
 import { type OwnerSession, patiently, quoted } from './owner-postgres.ts'
 
 export interface Attached {
@@ -143,6 +143,11 @@ from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::te
             $11::text[], $12::text[], $13::text[], $14::int[], $15::text[], $16::bigint[], $17::text[])
   as u (gateway, epoch, sequence, source, id, type, subject, dataschema, time_ms, recorded_ms, disposition, reason, body, era, tx, position, stored_time)`
 
+// In the order of the parameters.
+const placed = ['gateway', 'epoch', 'sequence'] as const
+const saidAgain = ['source', 'id', 'type', 'subject', 'dataschema', 'timeMs', 'recordedMs'] as const
+const stored = ['disposition', 'reason', 'text', 'era', 'tx', 'position', 'stored'] as const
+
 /** A page in a transaction: one for all of them would hold back whoever reads history by cursor. */
 async function load(
   { storage, log, signal }: OwnerSession,
@@ -150,18 +155,11 @@ async function load(
 ): Promise<void> {
   const texts = rows.map(({ text }) => textColumns(JSON.parse(text) as object))
   const of = (key: keyof ArchivedRow): unknown[] => rows.map((row) => row[key])
-  const said = (key: keyof (typeof texts)[number]): unknown[] => texts.map((text) => text[key])
-  const stored: (keyof ArchivedRow)[] = ['disposition', 'reason', 'text', 'era', 'tx', 'position', 'stored']
+  const said = (key: keyof StoredColumns): unknown[] => texts.map((text) => text[key])
   await storage.transaction(async (tx: Transaction) => {
     // What is lost of it in a crash is loaded anew.
     await tx.query('set local synchronous_commit = off')
-    await tx.query(insertSql(table), [
-      ...[of('gateway'), of('epoch'), of('sequence')],
-      ...[said('source'), said('id'), said('type'), said('subject'), said('dataschema')],
-      ...[said('timeMs'), said('recordedMs')],
-      ...stored.map(of),
-      archive,
-    ])
+    await tx.query(insertSql(table), [...placed.map(of), ...saidAgain.map(said), ...stored.map(of), archive])
   }, signal)
   log.debug({ step: 'attach: some are loaded' })
 }

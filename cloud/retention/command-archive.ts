@@ -118,10 +118,7 @@ export function addAttach(history: Command): void {
     .option(
       '--sha256 <hex>',
       'its SHA-256, known from elsewhere: for an archive of another database',
-      (text: string): string => {
-        if (/^[0-9a-f]{64}$/i.test(text)) return text
-        throw new InvalidArgumentError('It must be 64 hexadecimal digits, as sha256sum prints them.')
-      },
+      sha256Of,
     )
     .action(async (file: string, options: DatabaseChoice & { reason: string; sha256?: string }) => {
       const { attachArchive } = await import('./attach-postgres.ts')
@@ -140,6 +137,11 @@ export function addAttach(history: Command): void {
       await owning(options, (owner) => detachArchive(archive, deedOf(options.reason), owner))
       say(`${archive} is detached`)
     })
+}
+
+function sha256Of(text: string): string {
+  if (/^[0-9a-f]{64}$/i.test(text)) return text
+  throw new InvalidArgumentError('It must be 64 hexadecimal digits, as sha256sum prints them.')
 }
 
 function deedOf(reason = ''): Omit<Deed<unknown>, 'request'> {

@@ -213,7 +213,8 @@ export const rooms: Readonly<Record<string, Room>> = {
     ],
   },
   'cloud/retention': {
-    sentence: '`tidegate history`: partitions archived, put on record and dropped, and brought back',
+    sentence:
+      '`tidegate history`: partitions archived, put on record and dropped, and archives attached to be read',
     mayImport: [
       'cloud/audit',
       'cloud/deeds',

@@ -181,9 +181,10 @@ describe('what is no evidence', () => {
   })
 })
 
+const history = (...args: string[]): ReturnType<typeof command> =>
+  command('history', 'archive', '--to', bench.folder, ...args, '--database', bench.url)
+
 describe('a partition in which something is not as it was written', () => {
-  const history = (...args: string[]): ReturnType<typeof command> =>
-    command('history', 'archive', '--to', bench.folder, ...args, '--database', bench.url)
   const dropped = ['--drop', '--reason', 'old']
 
   test('holds up no other, and goes if it is asked for; what is faulty stays, and the audit names it as before (G8)', async () => {

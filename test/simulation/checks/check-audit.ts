@@ -88,6 +88,8 @@ export async function checkAudit({ database, truth, journal, gateway, plan }: Wo
       journal.violate('G8', `${unverifiedLinks} links of the chain cannot be followed`)
   }
 
+  const violate = (what: string): void => journal.violate('G8', what)
+
   async function checkRetired(epoch: string, whole: LedgerReport): Promise<void> {
     const all: AuditedEvent[] = []
     for await (const event of events(epoch)) all.push(event)
@@ -103,7 +105,6 @@ export async function checkAudit({ database, truth, journal, gateway, plan }: Wo
         signedThrough,
         retired,
       })
-    const violate = (what: string): void => journal.violate('G8', what)
     await checkRetention({ gateway: gatewayName, epoch, events: all, whole, audit, violate })
   }
 

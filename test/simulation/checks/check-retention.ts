@@ -17,8 +17,8 @@ interface ToCheck {
   events: readonly AuditedEvent[]
   /** Of all of it; it is all right. */
   whole: LedgerReport
-  audit(left: Left): Promise<LedgerReport>
-  violate(what: string): void
+  audit: (left: Left) => Promise<LedgerReport>
+  violate: (what: string) => void
 }
 
 /**

@@ -11,8 +11,7 @@ import { historyConsumer } from '../../../cloud/history/consumer.ts'
 import { createBreakers } from '../../../cloud/protection/breakers.ts'
 import { postgresHistory } from '../../../cloud/history/history-postgres.ts'
 import { silentLog } from '../../../src/log.ts'
-import { createDatabase } from '../servers.ts'
-import { migrated } from './cloud.ts'
+import { createReadyDatabase } from '../servers.ts'
 import type { Encoded } from './cloud-events.ts'
 
 /** A database in which history has stored these events, in this order, after `before` and before `more`. */
@@ -21,9 +20,8 @@ export async function databaseWith(
   more: (database: Database) => Promise<void> = async () => {},
   before: (database: Database) => Promise<void> = async () => {},
 ): Promise<string> {
-  const url = await createDatabase()
+  const url = await createReadyDatabase()
   const database = poolOf({ url, poolMax: 2, applicationName: 'test' })
-  await migrated(database)
   await before(database)
   await store(database, events)
   await more(database)

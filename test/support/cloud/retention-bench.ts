@@ -37,18 +37,26 @@ export const recorded = (day: number): { recordedtime: string } => ({
   recordedtime: new Date(Date.parse(`${weeks[0]}T12:00:00.000Z`) + day * daysMs).toISOString(),
 })
 
-/** Weeks of their own, where there is one partition for all of the past. */
+/** Weeks of their own, where there is one partition for all of the past; of whoever owns the tables. */
 export async function makeWeeks(database: Database): Promise<void> {
-  await database.query('alter table tidegate.events detach partition tidegate.events_before')
+  const client = await database.connect()
   const attach = (partition: string, from: string, until: string): Promise<unknown> =>
-    database.query(
+    client.query(
       `alter table tidegate.events attach partition tidegate.${partition} for values from (${from}) to ('${until}T00:00:00Z')`,
     )
-  await attach('events_before', 'minvalue', weeks[0])
-  for (const [index, monday] of weeks.entries()) {
-    await database.query('select tidegate.make_partition($1)', [partitionOf(monday)])
-    const next = new Date(Date.parse(weeks[index] as string) + 7 * daysMs).toISOString().slice(0, 10)
-    await attach(partitionOf(monday), `'${monday}T00:00:00Z'`, next)
+  try {
+    await client.query(
+      `select set_config('role', nspowner::regrole::text, false) from pg_namespace where nspname = 'tidegate'`,
+    )
+    await client.query('alter table tidegate.events detach partition tidegate.events_before')
+    await attach('events_before', 'minvalue', weeks[0])
+    for (const [index, monday] of weeks.entries()) {
+      await client.query('select tidegate.make_partition($1)', [partitionOf(monday)])
+      const next = new Date(Date.parse(weeks[index] as string) + 7 * daysMs).toISOString().slice(0, 10)
+      await attach(partitionOf(monday), `'${monday}T00:00:00Z'`, next)
+    }
+  } finally {
+    client.release(true)
   }
 }
 

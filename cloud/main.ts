@@ -12,7 +12,7 @@ import { exchangeTopology, type QueueSpec, tellTaken } from './amqp/topology.ts'
 import { loadApiFiles } from './api/api.ts'
 import type { CloudConfig } from './config.ts'
 import { createDatabase, type Database } from './database/database-postgres.ts'
-import { startPruning } from './database/inbox-pruning-postgres.ts'
+import { startInboxUpkeep } from './database/inbox-upkeep-postgres.ts'
 import { migrateDatabase } from './database/migrate-postgres.ts'
 import { migrations } from './database/migrations/all.ts'
 import { replayedIn } from './replays/replayed-postgres.ts'
@@ -48,13 +48,13 @@ import {
   databaseWay,
   groupSettings,
   guardSettings,
+  inboxSettings,
   letterSettings,
   managementSettings,
   managementWay,
   opsSettings,
   projectionSettings,
   provenanceSettings,
-  pruningSettings,
   sharingSettings,
   watchSettings,
 } from './settings.ts'
@@ -126,7 +126,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     scope.own(
       startWatching({ ...watchSettings(config), states: postgresGroupStates(database), guards, clock, log }),
     )
-    scope.own(startPruning({ ...pruningSettings(config), database, clock, log }))
+    scope.own(startInboxUpkeep({ ...inboxSettings(config), database, clock, log }))
     const check = checkQueues(start, tls, groups)
 
     const opsServer = scope.own(await ops.start())

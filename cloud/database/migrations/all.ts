@@ -15,7 +15,8 @@ import { partitions } from './0014-partitions.ts'
 import { series } from './0015-series.ts'
 import { reader } from './0016-reader.ts'
 import { projections } from './0017-projections.ts'
-import { retention } from './0018-retention.ts'
+import { inboxWeeks } from './0018-inbox-weeks.ts'
+import { retention } from './0019-retention.ts'
 import type { Migration } from './migration.ts'
 
 export const migrations: readonly Migration[] = [
@@ -36,5 +37,6 @@ export const migrations: readonly Migration[] = [
   series,
   reader,
   projections,
+  inboxWeeks,
   retention,
 ]

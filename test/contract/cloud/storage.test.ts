@@ -89,6 +89,34 @@ describe.each([
     expect(await claim(['a'], `${name}-other`)).toEqual([true])
   })
 
+  test('a replay of a generation has its effects once more, and once in that generation (G4)', async () => {
+    const storage = open()
+    const name = fresh()
+    const claim = (...generations: (string | undefined)[]): Promise<boolean[]> =>
+      inTransaction(storage, (tx) =>
+        tx.inbox.claim(
+          name,
+          generations.map((generation) => ({ ...identity('a'), generation })),
+        ),
+      )
+    expect(await claim(undefined)).toEqual([true])
+    expect(await claim('2026-fix', '', '2026-fix', 'other')).toEqual([true, false, false, true])
+    expect(await claim('2026-fix', 'other', undefined)).toEqual([false, false, false])
+  })
+
+  test('what is taken back is new to the next, and what was there before stays', async () => {
+    const storage = open()
+    const name = fresh()
+    await inTransaction(storage, (tx) => tx.inbox.claim(name, [identity('a')]))
+    await inTransaction(storage, async (tx) => {
+      expect(await tx.inbox.claim(name, ['a', 'b', 'c'].map(identity))).toEqual([false, true, true])
+      await tx.inbox.release(name, [identity('b')])
+    })
+    expect(await inTransaction(storage, (tx) => tx.inbox.claim(name, ['a', 'b', 'c'].map(identity)))).toEqual(
+      [false, true, false],
+    )
+  })
+
   test('nothing of a transaction that fails remains (G4)', async () => {
     const storage = open()
     const name = fresh()
@@ -310,7 +338,7 @@ describe('PostgreSQL', () => {
         select relname, relfilenode, indisvalid from pg_index join pg_class on pg_class.oid = indexrelid
         where indrelid = 'tidegate.inbox'::regclass and not indisprimary order by relname`)
     const [, before] = await look()
-    await migrated(database)
+    await migrated(database, migrations.slice(0, 9))
     const after = await look()
     expect(after).toEqual([{ ...before, indisvalid: true, relfilenode: expect.any(Number) as number }])
     expect(isValid).toBe(JSON.stringify(after) === JSON.stringify([before]))

@@ -8,7 +8,13 @@ import {
 import type { Added, DeadLetter, DeadLetters } from '../../../cloud/letters/dead-letters.ts'
 import type { Statements } from '../../../cloud/database/statements.ts'
 import { saysTheSame } from '../../../cloud/history/record.ts'
-import type { Inbox, QueryResult, Storage, Transaction } from '../../../cloud/database/storage.ts'
+import {
+  claimKey,
+  type Inbox,
+  type QueryResult,
+  type Storage,
+  type Transaction,
+} from '../../../cloud/database/storage.ts'
 import type {
   Appended,
   ClockCorrection,
@@ -167,18 +173,18 @@ class FakeTransaction implements Transaction {
   }
 
   readonly inbox: Inbox = {
-    claim: async (group, identities) => {
+    claim: async (group, claims) => {
       await this.#step('claim')
-      return identities.map(({ source, id }) => {
-        const key = `${group}\n${source}\n${id}`
+      return claims.map((claim) => {
+        const key = `${group}\n${claimKey(claim)}`
         if (this.#draft.inbox.has(key)) return false
         this.#draft.inbox.set(key, true)
         return true
       })
     },
-    release: async (group, identities) => {
+    release: async (group, claims) => {
       await this.#step('release')
-      for (const { source, id } of identities) this.#draft.inbox.delete(`${group}\n${source}\n${id}`)
+      for (const claim of claims) this.#draft.inbox.delete(`${group}\n${claimKey(claim)}`)
     },
   }
 

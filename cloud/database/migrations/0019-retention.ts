@@ -6,7 +6,7 @@ import type { Migration } from './migration.ts'
  * know nothing of this, and pay nothing for it. An archive that is attached is a table of its own: nothing that takes part in storing.
  */
 export const retention: Migration = {
-  version: 18,
+  version: 19,
   name: 'retention',
   sql: `
 create table tidegate.retirements (

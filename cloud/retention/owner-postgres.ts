@@ -4,6 +4,7 @@ import { codeOf, TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Database } from '../database/database-postgres.ts'
 import { outageOfOurs } from '../database/faults-postgres.ts'
+import { InboxMemory } from '../database/inbox-weeks-postgres.ts'
 import { requireSchema } from '../database/migrate-postgres.ts'
 import { migrations } from '../database/migrations/all.ts'
 import { becomeOwner, ownsSchema, trustNoSchema } from '../database/roles-postgres.ts'
@@ -82,9 +83,11 @@ export async function reading<T>(database: Database, work: (query: Query) => Pro
 }
 
 function storageOn(client: PoolClient, where: string): Storage {
+  // Nothing is claimed here.
+  const memory = new InboxMemory()
   return {
     async transaction(work) {
-      const tx = new PostgresTransaction(client, where)
+      const tx = new PostgresTransaction(client, where, memory)
       await tx.begin()
       try {
         const result = await work(tx)

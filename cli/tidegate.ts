@@ -13,6 +13,7 @@ const commands: Readonly<Record<string, () => Promise<Register>>> = {
   edge: async () => (await import('../edge/command.ts')).registerEdgeCommand,
   cloud: async () => (await import('../cloud/command.ts')).registerCloudCommand,
   audit: async () => (await import('../cloud/audit/marks/command.ts')).registerAuditCommand,
+  history: async () => (await import('../cloud/retention/command.ts')).registerHistoryCommand,
   gateways: async () => (await import('../cloud/gateways/command.ts')).registerGatewaysCommand,
   dead: async () => (await import('../cloud/tool/dead.ts')).registerDeadCommand,
   replay: async () => (await import('../cloud/tool/replays/command.ts')).registerReplayCommand,

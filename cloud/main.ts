@@ -20,7 +20,7 @@ import { postgresStorage } from './database/storage-postgres.ts'
 import { beginningParts, publishAgain, type Schemas, serveApi } from './failures.ts'
 import { readHeld } from './history/horizon-postgres.ts'
 import { watchHorizon } from './history/horizon-watch.ts'
-import { startPreparing } from './history/partitions-postgres.ts'
+import { type Preparing, startPreparing } from './history/partitions-postgres.ts'
 import { startKnowing } from './gateways/known.ts'
 import { type Provenance, provenance, requireDevices, requireRegistered } from './gateways/provenance.ts'
 import { type Group, type GroupOptions, startGroup } from './groups/group.ts'
@@ -95,7 +95,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
   try {
     const { projections, ...loaded } = await orAborted(loadAll(config, surroundings), stopping)
     const { consumers, tls, schemas, api } = loaded
-    const database = await openDatabase(start, consumers, projections)
+    const { database, preparing } = await openDatabase(start, consumers, projections)
     const { consuming, publishing } = await connect(start, tls)
     tellTaken(log, await orAborted(declareTopology(publishing, exchangeTopology()), stopping))
 
@@ -105,14 +105,14 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const databaseFault = (): string | undefined => sharing?.fault
     const findings = (): QueueCheck['findings'] => check.findings
     const seen = seenOf(start, database, { consuming, publishing })
+    const standing = { ...standingOf(letters), findings, partitions: preparing.standing }
     const state = {
       ...seen,
+      ...standing,
       groups,
       projections: () => derived.statuses(),
       unheld: () => derived.unheld(),
-      ...standingOf(letters),
       databaseFault,
-      findings,
       tls,
     }
     const ops = createOps(opsSettings(config, state))
@@ -186,13 +186,13 @@ async function openDatabase(
   start: Start,
   consumers: readonly ConfiguredConsumer[],
   projections: readonly Projection[],
-): Promise<Database> {
+): Promise<{ database: Database; preparing: Preparing }> {
   const database = start.scope.own(createDatabase(databaseSettings(start.config, consumers, projections)))
   await untilReachable(() => database.probe(), start)
   const standing = await untilReachable(() => migrateDatabase(database, migrations, start), start)
   if (standing === 'owner') start.log.warn({ code: 'DATABASE_OWNER' }, ownerText)
-  start.scope.own(startPreparing({ ...start, database }))
-  return database
+  const preparing = start.scope.own(startPreparing({ ...start, database }))
+  return { database, preparing }
 }
 
 /** Whom to believe, by what is registered in the database. */

@@ -13,6 +13,7 @@ export function watch(state: CloudState, registers: Registry[]): void {
   watchReplays(state, registers)
   watchProjections(state, registers)
   watchQueues(state, registers)
+  watchPartitions(state, registers)
   watchServers(state, registers)
   watchCertificates(state, registers)
   watchHistory(state, registers)
@@ -204,6 +205,25 @@ function watchQueues(state: CloudState, registers: Registry[]): void {
       findings.reset()
       for (const [severity, count] of Object.entries(state.findings() ?? {}))
         findings.set({ severity }, count)
+    },
+  })
+}
+
+function watchPartitions(state: CloudState, registers: Registry[]): void {
+  const ahead: Gauge = new Gauge({
+    name: 'tidegate_cloud_history_weeks_ahead',
+    help: 'Weeks to come for which history has a partition; NaN until somebody has looked',
+    registers,
+    collect() {
+      ahead.set(state.partitions()?.weeksAhead ?? NaN)
+    },
+  })
+  const other: Gauge = new Gauge({
+    name: 'tidegate_cloud_history_other_events',
+    help: 'Events stored in the last day that belonged to no week of history; NaN until somebody has looked',
+    registers,
+    collect() {
+      other.set(state.partitions()?.otherEvents ?? NaN)
     },
   })
 }

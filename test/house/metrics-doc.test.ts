@@ -78,6 +78,7 @@ function started() {
     ],
     unheld: () => [],
     findings: () => ({ loss: 0, harmless: 0 }),
+    partitions: () => ({ weeksAhead: 2, otherEvents: 0 }),
     tls: { daysLeft: () => ({ broker: 90 }), faulty: () => ({ broker: 0 }) },
   })
   const text = async (): Promise<string> => (await edge.text()) + (await cloud.text())

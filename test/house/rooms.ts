@@ -138,7 +138,14 @@ export const rooms: Readonly<Record<string, Room>> = {
   cloud: { sentence: 'the consumers: command, composition, configuration', mayImport: wiring },
   'cloud/ops': {
     sentence: 'what one can see of a running cloud: metrics, readiness',
-    mayImport: ['cloud/groups', 'cloud/pipeline', 'cloud/letters', 'cloud/projections', 'cloud/api'],
+    mayImport: [
+      'cloud/groups',
+      'cloud/pipeline',
+      'cloud/letters',
+      'cloud/projections',
+      'cloud/history',
+      'cloud/api',
+    ],
   },
   'cloud/api': {
     sentence: 'the HTTP API: who asks, what is asked, where it listens',
@@ -204,6 +211,18 @@ export const rooms: Readonly<Record<string, Room>> = {
       'cloud/deeds',
       'cloud/history',
       'cloud/gateways',
+      'cloud/database',
+      'cloud/database/migrations',
+      'cloud/database-choice.ts',
+    ],
+  },
+  'cloud/retention': {
+    sentence:
+      '`tidegate history`: partitions archived, put on record and dropped, and archives attached to be read',
+    mayImport: [
+      'cloud/audit',
+      'cloud/deeds',
+      'cloud/history',
       'cloud/database',
       'cloud/database/migrations',
       'cloud/database-choice.ts',

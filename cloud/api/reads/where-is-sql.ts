@@ -90,18 +90,23 @@ select (select count(*) from known) > ${gatewaysMax} as "isCut", n.gateway, newe
     from (
       select min(missing.sequence) as first, max(missing.sequence) as last
       from (
-        select place.sequence, place.sequence - row_number() over (order by place.sequence) as island
-        from generate_series(greatest(1, newest.sequence - ${recentMax} + 1), newest.sequence) as place (sequence)
-        left join (
-          select e.sequence from tidegate.events as e
-          where e.gateway = n.gateway and e.epoch = newest.epoch and e.sequence > newest.sequence - ${recentMax}
-          -- Once: in which week a place is nobody knows, and each would be looked for in all.
-          offset 0) as there using (sequence)
-        where there.sequence is null
-        and not exists (
-          select from tidegate.ledger_notes as o
-          where o.gateway = n.gateway and o.epoch = newest.epoch
-            and o.from_sequence <= place.sequence and o.to_sequence >= place.sequence)) as missing
+        select absent.sequence, absent.sequence - row_number() over (order by absent.sequence) as island
+        from (
+          select place.sequence
+          from generate_series(greatest(1, newest.sequence - ${recentMax} + 1), newest.sequence) as place (sequence)
+          left join (
+            select e.sequence from tidegate.events as e
+            where e.gateway = n.gateway and e.epoch = newest.epoch and e.sequence > newest.sequence - ${recentMax}
+            -- Once: in which week a place is nobody knows, and each would be looked for in all.
+            offset 0) as there using (sequence)
+          where there.sequence is null
+          and not exists (
+            select from tidegate.ledger_notes as o
+            where o.gateway = n.gateway and o.epoch = newest.epoch
+              and o.from_sequence <= place.sequence and o.to_sequence >= place.sequence)
+          -- Asked of those alone that are missing.
+          offset 0) as absent
+        where not tidegate.is_retired(n.gateway, newest.epoch, absent.sequence)) as missing
       group by missing.island) as gap
   ), '[]') as gaps,
   coalesce((

@@ -18,6 +18,7 @@ import { projections } from './0017-projections.ts'
 import { inboxWeeks } from './0018-inbox-weeks.ts'
 import { rollupsOfHistory } from './0019-rollups.ts'
 import { replayHistory } from './0020-replay-history.ts'
+import { retention } from './0021-retention.ts'
 import type { Migration } from './migration.ts'
 
 export const migrations: readonly Migration[] = [
@@ -41,4 +42,5 @@ export const migrations: readonly Migration[] = [
   inboxWeeks,
   rollupsOfHistory,
   replayHistory,
+  retention,
 ]

@@ -30,6 +30,7 @@ test('a group that is held says by what, why, and what to do about it', () => {
     projections: () => [],
     unheld: () => [],
     findings: () => undefined,
+    partitions: () => undefined,
     letters: () => [],
     replays: () => ({
       replays: 0,
@@ -69,6 +70,7 @@ function readyOf(pipeline: Pipeline, starveAfterMs: number): object {
     projections: () => [],
     unheld: () => [],
     findings: () => undefined,
+    partitions: () => undefined,
     letters: () => [],
     replays: () => ({
       replays: 0,
@@ -178,6 +180,7 @@ const projectionReadyOf = (doing: 'working' | 'halted', retryable?: boolean) => 
     projections: () => [{ name: 'energy', version: 3, doing, fault, lagMs: 0, applied: 0 }],
     unheld: () => [],
     findings: () => undefined,
+    partitions: () => undefined,
     letters: () => [],
     replays: () => ({
       replays: 0,

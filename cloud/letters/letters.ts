@@ -2,7 +2,7 @@ import { shortText } from '../../src/amqp/property-block.ts'
 import { headers as names } from '../../src/contract/wire.ts'
 import { codeOf, messageOf } from '../../src/errors.ts'
 import type { Delivery, Enclosure, Headers, Letter, MessageProperties } from '../amqp/delivery.ts'
-import { letterOf } from '../replays/replayed.ts'
+import { letterOf, replayOf } from '../replays/replayed.ts'
 import { addFailure, type Failure, listed } from './story.ts'
 import { stackOf } from './stack.ts'
 
@@ -93,6 +93,7 @@ export function essentials(
   // Anybody who publishes to the exchange of all can write these; what comes by the default exchange is a letter of ours.
   const before = exchange === '' ? delivery.headers : {}
   const sent = letterOf(delivery)
+  const mark = replayOf(delivery)
   const user = textIn(before, names.originalUser) ?? delivery.publisher
   return {
     [names.attempt]: attempt,
@@ -101,8 +102,10 @@ export function essentials(
     [names.originalExchange]: shortText(textIn(before, names.originalExchange) ?? exchange),
     [names.originalRoutingKey]: shortText(textIn(before, names.originalRoutingKey) ?? routingKey),
     [names.originalQueue]: delivery.queue,
-    // Of which letter it is the replay goes with it to a rung and back.
-    ...(sent && { [names.letter]: sent.letter, [names.replay]: sent.replay }),
+    // Of what it is the replay goes with it to a rung and back.
+    ...(sent && { [names.letter]: sent.letter }),
+    ...(mark && { [names.replay]: mark.replay }),
+    ...(mark?.generation !== undefined && { [names.generation]: mark.generation }),
     ...(user !== undefined && { [names.originalUser]: shortText(user) }),
     [names.errorCode]: codeOf(error),
     [names.firstFailedAt]: timeIn(before, names.firstFailedAt) ?? at,

@@ -1,6 +1,7 @@
 import type { TidegateError } from '../../src/errors.ts'
 import type { Check } from '../../src/ops-server.ts'
 import type { Group } from '../groups/group.ts'
+import type { PartitionsStanding } from '../history/partitions-postgres.ts'
 import type { ReplaysUnderWay, Standing } from '../letters/upkeep.ts'
 import type { RunnerStatus } from '../projections/runner.ts'
 import { durationText } from '../../src/units.ts'
@@ -26,6 +27,8 @@ export interface CloudState {
   unheld(): readonly { name: string; version: number }[]
   /** Settings of queues that are not as they should be, by severity; undefined where that cannot be seen. */
   findings(): Readonly<Record<string, number>> | undefined
+  /** The partitions of history; undefined: nobody has looked yet. */
+  partitions(): PartitionsStanding | undefined
   /** By its place in the configuration: days left of a certificate; 1 where its files cannot be used, so that those of before are, else 0. */
   tls: Record<'daysLeft' | 'faulty', () => Readonly<Record<string, number>>>
 }

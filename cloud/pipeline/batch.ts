@@ -5,11 +5,11 @@ import type { ConfiguredConsumer, Consumer } from './definition.ts'
 import type { Logger } from '../../src/log.ts'
 import { outageOf } from '../protection/unavailable.ts'
 import { codeOf } from '../../src/errors.ts'
-import type { Replayed, SentLetter } from '../replays/replayed.ts'
+import { countedOf, type Replayed, type SentLetter, type SettledEvent } from '../replays/replayed.ts'
 import { bounded } from './timeout.ts'
 import type { Parcel } from './judge.ts'
 import type { Statements } from '../database/statements.ts'
-import type { Storage, Transaction } from '../database/storage.ts'
+import type { Claim, Storage, Transaction } from '../database/storage.ts'
 
 export interface TogetherOptions {
   consumer: ConfiguredConsumer
@@ -54,7 +54,7 @@ export async function applyTogether(
         consumer.dedup === 'inbox' ? await claim(tx, consumer.group, parcels, stale) : new Set(stale)
       if (consumer.handler.kind === 'batch') {
         await handleBatch(without(repeats, parcels), tx, options, signal)
-        await replayed.resolve(parcels.length)
+        await replayed.settle(parcels.length, repeats)
         return { done: parcels.length, repeats }
       }
       let done = 0
@@ -65,7 +65,7 @@ export async function applyTogether(
       }
       culprit = undefined
       await giveBack(tx, consumer, without(repeats, parcels.slice(done)))
-      await replayed.resolve(done)
+      await replayed.settle(done, repeats)
       return { done, repeats }
     }, signal)
     return { kind: 'committed', ...applied }
@@ -91,15 +91,28 @@ class ReplayedParcels {
 
   /** Answers which of them are repeats: in one batch, too, the first of a letter is it. */
   async hold(group: string): Promise<Set<Parcel>> {
+    const unwanted = this.#parcels.filter(({ isUnwanted }) => isUnwanted)
     const sent = this.#parcels.flatMap((parcel) => parcel.sent ?? [])
-    if (sent.length === 0) return new Set()
+    if (sent.length === 0) return new Set(unwanted)
     this.#held = new Set((await this.#replayed.hold(group, sent)).map(nameOf))
     const unseen = new Set(this.#held)
-    return new Set(this.#parcels.filter((parcel) => parcel.sent && !unseen.delete(nameOf(parcel.sent))))
+    const stale = this.#parcels.filter((parcel) => parcel.sent && !unseen.delete(nameOf(parcel.sent)))
+    return new Set([...unwanted, ...stale])
   }
 
-  /** Of the first `done`: also those whose event another copy had brought before. */
-  async resolve(done: number): Promise<void> {
+  /** Of the first `done`. */
+  async settle(done: number, repeats: ReadonlySet<Parcel>): Promise<void> {
+    await this.#resolve(done)
+    const settled = this.#parcels.slice(0, done).flatMap((parcel): SettledEvent[] => {
+      const replay = countedOf(parcel.delivery)
+      const outcome = repeats.has(parcel) ? 'repeat' : 'resolved'
+      return replay === undefined ? [] : [{ replay, partition: parcel.delivery.partition, outcome }]
+    })
+    if (settled.length > 0) await this.#replayed.count(settled)
+  }
+
+  /** Also those whose event another copy had brought before. */
+  async #resolve(done: number): Promise<void> {
     const sent = this.#parcels.slice(0, done).flatMap((parcel) => parcel.sent ?? [])
     const held = sent.filter((each) => this.#held.has(nameOf(each)))
     if (held.length > 0) await this.#replayed.resolve([...new Set(held.map(({ letter }) => letter))])
@@ -119,20 +132,19 @@ async function claim(
 ): Promise<Set<Parcel>> {
   const claiming = without(stale, parcels)
   if (claiming.length === 0) return new Set(stale)
-  const fresh = await tx.inbox.claim(
-    group,
-    claiming.map((parcel) => parcel.event),
-  )
+  const fresh = await tx.inbox.claim(group, claiming.map(claimOf))
   return new Set([...stale, ...claiming.filter((_, index) => !fresh[index])])
 }
 
 /** What there was no time for is claimed by the transaction that handles it. */
 async function giveBack(tx: Transaction, consumer: Consumer, parcels: readonly Parcel[]): Promise<void> {
   if (consumer.dedup !== 'inbox' || parcels.length === 0) return
-  await tx.inbox.release(
-    consumer.group,
-    parcels.map((parcel) => parcel.event),
-  )
+  await tx.inbox.release(consumer.group, parcels.map(claimOf))
+}
+
+/** A generation makes of an event another one, to whoever asks whether it was processed: once for each, on purpose (G4). */
+function claimOf({ event: { source, id }, replay }: Parcel): Claim {
+  return { source, id, generation: replay?.generation }
 }
 
 function without(repeats: ReadonlySet<Parcel>, parcels: readonly Parcel[]): readonly Parcel[] {
@@ -156,7 +168,7 @@ async function handleBatch(
 }
 
 async function handleSingle(
-  { event, delivery }: Parcel,
+  { event, delivery, replay }: Parcel,
   tx: Transaction,
   { consumer, breakers, clock, log }: TogetherOptions,
   parent: AbortSignal,
@@ -165,7 +177,8 @@ async function handleSingle(
   if (handler.kind !== 'single') return
   const { attempt } = delivery
   await bounded(
-    (signal) => handler.handle(event, { tx, log, signal, breaker: breakers(signal), attempt, delivery }),
+    (signal) =>
+      handler.handle(event, { tx, log, signal, breaker: breakers(signal), attempt, delivery, replay }),
     {
       timeoutMs,
       parent,

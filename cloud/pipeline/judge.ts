@@ -5,7 +5,7 @@ import type { Event } from '../../src/contract/event.ts'
 import type { Consumer } from './definition.ts'
 import type { Provenance } from '../gateways/provenance.ts'
 import type { Delivery } from '../amqp/delivery.ts'
-import { letterOf, type SentLetter } from '../replays/replayed.ts'
+import { letterOf, type ReplayMark, replayOf, type SentLetter } from '../replays/replayed.ts'
 import { thrown } from './retry.ts'
 import type { SchemaCheck } from './schema-check.ts'
 
@@ -19,6 +19,10 @@ export interface Parcel {
   fault: TidegateError | undefined
   /** The dead letter that it is the replay of. */
   sent: SentLetter | undefined
+  /** What it is the replay of. */
+  replay?: ReplayMark | undefined
+  /** A replay out of history has sent it, and the group takes its type no more: it is done, without an effect. */
+  isUnwanted?: true
 }
 
 export type Judgement =
@@ -50,7 +54,14 @@ export function judge(delivery: Delivery, consumer: Consumer, checks: Checks, no
     const sent = letterOf(delivery)
     // Nobody but the cloud says so of an event; a device may have an attribute of that name, which is never an object.
     if (sent === undefined && typeof event.edited === 'object') delete event.edited
+    const replay = replayOf(delivery)
     if (!consumer.wants(event.type)) {
+      // Its replay waits to hear of it.
+      if (replay?.of === 'history')
+        return {
+          kind: 'handle',
+          parcel: { delivery, event, text, fault: undefined, sent, replay, isUnwanted: true },
+        }
       if (sent === undefined) return { kind: 'ignore', delivery }
       throw notWanted(event.type, consumer.group)
     }
@@ -62,7 +73,7 @@ export function judge(delivery: Delivery, consumer: Consumer, checks: Checks, no
     if (fault !== undefined && !consumer.recordsFaults)
       return { kind: 'fault', delivery, error: fault, event }
     if (isTooOld(event, delivery, consumer, nowMs)) return { kind: 'shed', delivery }
-    return { kind: 'handle', parcel: { delivery, event, text, fault, sent } }
+    return { kind: 'handle', parcel: { delivery, event, text, fault, sent, replay } }
   } catch (error) {
     return { kind: 'fault', delivery, error: thrown(error), event }
   }

@@ -17,6 +17,8 @@ import { reader } from './0016-reader.ts'
 import { projections } from './0017-projections.ts'
 import { inboxWeeks } from './0018-inbox-weeks.ts'
 import { rollupsOfHistory } from './0019-rollups.ts'
+import { replayHistory } from './0020-replay-history.ts'
+import { retention } from './0021-retention.ts'
 import type { Migration } from './migration.ts'
 
 export const migrations: readonly Migration[] = [
@@ -39,4 +41,6 @@ export const migrations: readonly Migration[] = [
   projections,
   inboxWeeks,
   rollupsOfHistory,
+  replayHistory,
+  retention,
 ]

@@ -30,8 +30,18 @@ test('a group that is held says by what, why, and what to do about it', () => {
     projections: () => [],
     unheld: () => [],
     findings: () => undefined,
+    partitions: () => undefined,
     letters: () => [],
-    replays: () => ({ replays: 0, oldestAgeMs: 0, stillMs: 0, sent: 0, resolved: 0, failed: 0 }),
+    replays: () => ({
+      replays: 0,
+      oldestAgeMs: 0,
+      stillMs: 0,
+      sent: 0,
+      resolved: 0,
+      failed: 0,
+      repeats: 0,
+      historyLeft: 0,
+    }),
     tls: { daysLeft: () => ({}), faulty: () => ({}) },
   })
   expect(checks['group.history']).toEqual({
@@ -60,8 +70,18 @@ function readyOf(pipeline: Pipeline, starveAfterMs: number): object {
     projections: () => [],
     unheld: () => [],
     findings: () => undefined,
+    partitions: () => undefined,
     letters: () => [],
-    replays: () => ({ replays: 0, oldestAgeMs: 0, stillMs: 0, sent: 0, resolved: 0, failed: 0 }),
+    replays: () => ({
+      replays: 0,
+      oldestAgeMs: 0,
+      stillMs: 0,
+      sent: 0,
+      resolved: 0,
+      failed: 0,
+      repeats: 0,
+      historyLeft: 0,
+    }),
     tls: { daysLeft: () => ({}), faulty: () => ({}) },
   })
   return checks['group.writer'] ?? {}
@@ -160,8 +180,18 @@ const projectionReadyOf = (doing: 'working' | 'halted', retryable?: boolean) => 
     projections: () => [{ name: 'energy', version: 3, doing, fault, lagMs: 0, applied: 0 }],
     unheld: () => [],
     findings: () => undefined,
+    partitions: () => undefined,
     letters: () => [],
-    replays: () => ({ replays: 0, oldestAgeMs: 0, stillMs: 0, sent: 0, resolved: 0, failed: 0 }),
+    replays: () => ({
+      replays: 0,
+      oldestAgeMs: 0,
+      stillMs: 0,
+      sent: 0,
+      resolved: 0,
+      failed: 0,
+      repeats: 0,
+      historyLeft: 0,
+    }),
     tls: { daysLeft: () => ({}), faulty: () => ({}) },
   })
   return checks['projection.energy.3']

@@ -87,6 +87,13 @@ export const cloudConfigSchema = z
     retry: z
       .strictObject({ ladder: z.array(duration(rungLimits)).max(10).prefault(['5s', '30s', '5m', '30m']) })
       .prefault({}),
+    parking: z
+      .strictObject({
+        concurrency: z.int().min(1).max(64).default(2),
+        devicesMax: z.int().min(1).max(1_000_000).default(10_000),
+        eventsMax: z.int().min(1).max(100_000_000).default(1_000_000),
+      })
+      .prefault({}),
     handlerTimeout: duration('30s', handlerLimits),
     batch: z
       .strictObject({

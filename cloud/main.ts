@@ -21,6 +21,7 @@ import { type Provenance, provenance, requireRegistered } from './gateways/prove
 import { type Group, startGroup } from './groups/group.ts'
 import { postgresMembers } from './groups/members-postgres.ts'
 import { type Sharing, startSharing } from './groups/sharing.ts'
+import { postgresParking } from './parking/parking-postgres.ts'
 import { loadConsumers } from './load-consumers.ts'
 import { createOps } from './ops/ops.ts'
 import type { ConfiguredConsumer } from './pipeline/definition.ts'
@@ -99,6 +100,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
       sidings,
       database,
       storage: postgresStorage(database),
+      parkingIn: postgresParking,
       provenance: await provenanceOf(start, database),
       checkSchema,
       observer: ops.pipeline,

@@ -26,13 +26,14 @@ export function consumerSettings({ consumers, retry, handlerTimeout }: CloudConf
 }
 
 export function databaseSettings(
-  { database, batch, instance }: CloudConfig,
+  { database, batch, parking, instance }: CloudConfig,
   consumers: readonly ConfiguredConsumer[],
 ): DatabaseOptions {
+  const runners = consumers.filter(({ parks }) => parks).length * parking.concurrency
   return {
     url: database.url,
     passwordFile: database.passwordFile,
-    poolMax: database.poolMax ?? consumers.length * batch.lanes + poolSpare,
+    poolMax: database.poolMax ?? consumers.length * batch.lanes + runners + poolSpare,
     applicationName: `tidegate-cloud ${instance}`,
     idleInTransactionMsMax: Math.max(...consumers.map(({ timeoutMs }) => timeoutMs)) + idleMarginMs,
   }
@@ -72,13 +73,14 @@ type GroupSettings = Pick<
   | 'batchMax'
   | 'batchTimeTargetMs'
   | 'lanes'
+  | 'parking'
   | 'goneAfterMs'
   | 'stallAfterMs'
   | 'stopGraceMs'
 >
 
 export function groupSettings(config: CloudConfig): GroupSettings {
-  const { instance, partitions, prefetch, batch, sharing, ops, stop } = config
+  const { instance, partitions, prefetch, batch, parking, sharing, ops, stop } = config
   return {
     instance,
     partitions,
@@ -86,6 +88,7 @@ export function groupSettings(config: CloudConfig): GroupSettings {
     batchMax: batch.max,
     batchTimeTargetMs: batch.timeTarget,
     lanes: batch.lanes,
+    parking,
     goneAfterMs: sharing.goneAfter,
     stallAfterMs: ops.stallAfter,
     stopGraceMs: stop.grace,

@@ -4,6 +4,7 @@ import type { AmqpConnection } from '../amqp/connection-rabbit.ts'
 import { rabbitDeliveries } from '../amqp/deliveries-rabbit.ts'
 import type { Deliveries, Delivery } from '../amqp/delivery.ts'
 import type { Database } from '../database/database-postgres.ts'
+import type { Occupancy } from '../parking/parking.ts'
 import type { PipelineObserver } from '../pipeline/observer.ts'
 import { createPipeline, type Pipeline, type PipelineOptions } from '../pipeline/pipeline.ts'
 import { postgresUpgradeRegister } from '../queues/former-postgres.ts'
@@ -24,6 +25,8 @@ export interface Group {
   /** By lane: for how long its oldest deliveries have waited for attempts that failed, and for the one under way. */
   readonly lanesStarvedMs: readonly number[]
   readonly heldBy: TidegateError | undefined
+  /** What is parked of it, whichever instance parked it. */
+  readonly parked: Occupancy
   /** Partition queues of former versions: those that are being drained, and those that only wait to be deleted. */
   readonly former: FormerQueues['counts']
   /** Every queue of it that there should be, or still is. */
@@ -129,6 +132,10 @@ class RunningGroup implements Group {
 
   get heldBy(): TidegateError | undefined {
     return this.#parts.pipeline.heldBy
+  }
+
+  get parked(): Occupancy {
+    return this.#parts.pipeline.parked
   }
 
   get former(): FormerQueues['counts'] {

@@ -6,6 +6,7 @@ import type { CloudState } from './readiness.ts'
 export function watch(state: CloudState, registers: Registry[]): void {
   watchGroups(state, registers)
   watchLanes(state, registers)
+  watchParking(state, registers)
   watchQueues(state, registers)
   watchServers(state, registers)
   watchCertificates(state, registers)
@@ -47,6 +48,37 @@ function watchLanes({ groups }: CloudState, registers: Registry[]): void {
           starved.set({ group, lane }, starvedMs / 1000)
     },
   })
+}
+
+/** Every instance says the same of a group, as of its last count. */
+function watchParking({ groups }: CloudState, registers: Registry[]): void {
+  const devices: Gauge<'group' | 'state'> = new Gauge({
+    name: 'tidegate_cloud_parked_devices',
+    help: 'Devices whose events wait behind one that failed: it is tried again, or held until an operator says how it goes on',
+    labelNames: ['group', 'state'],
+    registers,
+    collect() {
+      for (const { name: group, parked } of groups)
+        for (const state of ['retrying', 'held'] as const) devices.set({ group, state }, parked[state])
+    },
+  })
+  const perGroup = (name: string, help: string, read: (parked: Group['parked']) => number): void => {
+    const gauge: Gauge<'group'> = new Gauge({
+      name: `tidegate_cloud_parked_${name}`,
+      help,
+      labelNames: ['group'],
+      registers,
+      collect() {
+        for (const { name: group, parked } of groups) gauge.set({ group }, read(parked))
+      },
+    })
+  }
+  perGroup('events', 'Events that wait for parked devices', ({ events }) => events)
+  perGroup(
+    'oldest_seconds',
+    'How long the device that has been parked longest has been so',
+    ({ oldestMs }) => oldestMs / 1000,
+  )
 }
 
 function watchQueues(state: CloudState, registers: Registry[]): void {

@@ -5,6 +5,7 @@ import type { Logger } from '../../src/log.ts'
 import { codeOf } from '../../src/errors.ts'
 import { bounded } from './timeout.ts'
 import type { Parcel } from './judge.ts'
+import type { Yard } from '../parking/yard.ts'
 import type { Storage, Transaction } from '../database/storage.ts'
 
 export interface TogetherOptions {
@@ -17,49 +18,78 @@ export interface TogetherOptions {
 }
 
 export type Together =
-  /** The first `done` of them are committed; `repeats` were processed before and had no effect now. */
+  /** All but `left` are committed. */
   | ({ kind: 'committed' } & Done)
   /** Rolled back. `culprit` is known when the consumer handles one event at a time. */
   | { kind: 'failed'; error: unknown; culprit: number | undefined }
 
-interface Done {
-  done: number
+export interface Done {
+  /** Processed, now or before: these are the `repeats`, which had no effect now. */
+  done: readonly Parcel[]
   repeats: ReadonlySet<Parcel>
+  /** Their device is parked: they wait behind what it waits for. */
+  diverted: ReadonlySet<Parcel>
+  /** There was no time for them. */
+  left: readonly Parcel[]
 }
 
 /**
- * Applies parcels in order within one transaction: as many as there is time for, all of these or none (G4). Never throws.
+ * Applies parcels in order within one transaction: as many as there is time for, all of these or none (G4), and none whose device is
+ * parked (G6). Never throws.
  */
 export async function applyTogether(
   parcels: readonly Parcel[],
   options: TogetherOptions,
+  yard: Yard,
   signal: AbortSignal,
 ): Promise<Together> {
-  const { consumer, storage, clock, batchTimeTargetMs } = options
-  let culprit: number | undefined
+  const { consumer, storage } = options
+  const trace: Trace = { at: undefined }
   try {
     const applied = await storage.transaction(async (tx) => {
-      const startedMs = clock.monotonicMs()
-      const repeats =
-        consumer.dedup === 'inbox' ? await claim(tx, consumer.group, parcels) : new Set<Parcel>()
-      if (consumer.handler.kind === 'batch') {
-        await handleBatch(without(repeats, parcels), tx, options, signal)
-        return { done: parcels.length, repeats }
-      }
-      let done = 0
-      while (done < parcels.length && (done === 0 || clock.monotonicMs() - startedMs < batchTimeTargetMs)) {
-        culprit = done++
-        const parcel = parcels[culprit] as Parcel
-        if (!repeats.has(parcel)) await handleSingle(parcel, tx, options, signal)
-      }
-      culprit = undefined
-      await giveBack(tx, consumer, without(repeats, parcels.slice(done)))
-      return { done, repeats }
+      const diverted = consumer.parks ? await yard.divert(tx, parcels) : new Set<Parcel>()
+      const { done, repeats, left } = await applyWithin(tx, without(diverted, parcels), options, signal, trace)
+      return { done, repeats, left, diverted }
     }, signal)
     return { kind: 'committed', ...applied }
   } catch (error) {
+    const culprit = trace.at && parcels.indexOf(trace.at)
     return { kind: 'failed', error: await blame(thrown(error), storage), culprit }
   }
+}
+
+/** The parcel that is being handled, by a consumer that handles one at a time. */
+export interface Trace {
+  at: Parcel | undefined
+}
+
+/** Applies parcels in order: as many as there is time for. */
+export async function applyWithin(
+  tx: Transaction,
+  parcels: readonly Parcel[],
+  options: TogetherOptions,
+  signal: AbortSignal,
+  trace: Trace,
+): Promise<Omit<Done, 'diverted'>> {
+  const { consumer, clock, batchTimeTargetMs } = options
+  const startedMs = clock.monotonicMs()
+  const repeats =
+    consumer.dedup === 'inbox' && parcels.length > 0
+      ? await claim(tx, consumer.group, parcels)
+      : new Set<Parcel>()
+  if (consumer.handler.kind === 'batch') {
+    await handleBatch(without(repeats, parcels), tx, options, signal)
+    return { done: parcels, repeats, left: [] }
+  }
+  let done = 0
+  while (done < parcels.length && (done === 0 || clock.monotonicMs() - startedMs < batchTimeTargetMs)) {
+    const parcel = (trace.at = parcels[done++] as Parcel)
+    if (!repeats.has(parcel)) await handleSingle(parcel, tx, options, signal)
+  }
+  trace.at = undefined
+  const left = parcels.slice(done)
+  await giveBack(tx, consumer, without(repeats, left))
+  return { done: parcels.slice(0, done), repeats, left }
 }
 
 /** Within one batch, too, the first of equal identities is new and the others repeat it. */
@@ -114,7 +144,7 @@ async function handleSingle(
 }
 
 /** A handler that hung because the database hangs is not to blame: that is an outage, and costs no attempt. */
-async function blame(error: unknown, storage: Storage): Promise<unknown> {
+export async function blame(error: unknown, storage: Storage): Promise<unknown> {
   if (isOutage(error) || codeOf(error) !== 'HANDLER_TIMEOUT') return error
   try {
     await storage.probe()

@@ -34,6 +34,12 @@ const checks: Readonly<Record<string, Check>> = {
   timeout: (value) =>
     !withinLimits(parseDuration(value), handlerLimits) &&
     `must be a duration such as 30s, ${handlerLimits.max} at most`,
+  onFailure: (value) => value !== 'park' && value !== 'overtake' && 'must be park or overtake',
+  then: (value) => value !== 'skip' && value !== 'hold' && 'must be skip or hold',
+  final: (value) => {
+    const good = Array.isArray(value) && value.every((code) => typeof code === 'string' && code !== '')
+    return !good && `must be a list of codes such as ['SITE_UNKNOWN']`
+  },
   handle: isFunction,
   handleBatch: isFunction,
   dedup: (value) => value !== 'inbox' && value !== 'own' && 'must be inbox or own',
@@ -64,12 +70,22 @@ export function faultsOfDefinition(given: unknown): string[] {
     handlers.length === 2 && 'handle and handleBatch: a consumer has one of the two',
     !there.includes('handleBatch') &&
       batchOnly.filter((key) => there.includes(key)).map((key) => `${key} is for consumers with handleBatch`),
+    ...faultsOfParking(options),
     ...there.flatMap((key) =>
       [checks[key]?.(options[key])].flat().map((fault) => fault && `${key} ${fault}`),
     ),
   ]
     .flat()
     .filter((fault) => typeof fault === 'string')
+}
+
+/** Only what is in order can wait. */
+function faultsOfParking({ ordered, onFailure, then }: Readonly<Record<string, unknown>>): readonly Fault[] {
+  const why = ordered === false ? 'ordered: false' : onFailure === 'overtake' && 'onFailure: overtake'
+  return [
+    ordered === false && onFailure === 'park' && 'onFailure: park is for ordered groups, and this has ordered: false',
+    why !== false && then !== undefined && `then is for groups whose devices are parked, and this has ${why}`,
+  ]
 }
 
 function faultsOfTypes(value: unknown): Fault | readonly Fault[] {

@@ -25,6 +25,18 @@ export interface ConsumerOptions {
   retry?: readonly (string | number)[]
   /** Longest one call of the handler may take, ms or `'30s'`. Default: the configured timeout. */
   timeout?: string | number
+  /**
+   * What an event that fails does to the later ones of its device: `park`, they wait until it is done with, and no other device's
+   * do (G6); `overtake`, they go first. Default: `park` if ordered, else `overtake`, for without order nothing can wait.
+   */
+  onFailure?: 'park' | 'overtake'
+  /**
+   * Of a parked device, when the ladder ends: `skip` (default), the event becomes a dead letter and those behind it go on; `hold`, all
+   * of them wait for an operator.
+   */
+  then?: 'skip' | 'hold'
+  /** Codes of errors that no attempt mends: `['SITE_UNKNOWN']`. Such an event is a dead letter at once. Default: none. */
+  final?: readonly string[]
 }
 
 /** What only consumers of batches can ask for. */
@@ -75,6 +87,12 @@ export interface Consumer {
   readonly group: string
   readonly types: readonly string[]
   readonly ordered: boolean
+  /** The later events of a device wait behind one that fails (G6). */
+  readonly parks: boolean
+  /** What ends the ladder of a parked device. */
+  readonly then: 'skip' | 'hold'
+  /** Codes of errors that are hopeless. */
+  readonly final: ReadonlySet<string>
   /** Undefined: as configured. */
   readonly ladderMs: readonly number[] | undefined
   /** Undefined: as configured. */
@@ -109,10 +127,14 @@ export function makeConsumer(options: ConsumerOptions & BatchTraits, handler: Ha
   const ladderMs = options.retry?.map(parseDuration)
   const timeoutMs = options.timeout === undefined ? undefined : parseDuration(options.timeout)
   const batch = handler.kind === 'batch' ? options : undefined
+  const ordered = options.ordered ?? true
   return {
     group: options.group,
     types: options.types,
-    ordered: options.ordered ?? true,
+    ordered,
+    parks: ordered && options.onFailure !== 'overtake',
+    then: options.then ?? 'skip',
+    final: new Set(options.final),
     ladderMs: ladderMs as number[] | undefined,
     timeoutMs,
     dedup: batch?.dedup ?? 'inbox',

@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import { decodeEvent } from '../../src/contract/codec.ts'
+import { partitionKeyOf } from '../../src/contract/partition-key.ts'
 import { TidegateError } from '../../src/errors.ts'
 import type { Event } from '../../src/contract/event.ts'
 import type { Consumer } from './definition.ts'
@@ -42,6 +43,7 @@ export function judge(delivery: Delivery, consumer: Consumer, checks: Checks): J
     const text = delivery.text.toString('utf8')
     if (!isUtf8(delivery.text)) throw notUtf8()
     event = decodeEvent(text)
+    if (partitionKeyOf(delivery.text) !== event.partitionkey) throw ambiguous(event)
     if (!consumer.wants(event.type)) return { kind: 'ignore', delivery }
     // What is not believed is no record of its ledger either (G9).
     const disbelief = checks.provenance(event, delivery)
@@ -61,6 +63,15 @@ function notUtf8(): TidegateError {
     message: 'the message is not UTF-8',
     retryable: false,
     hint: 'publish CloudEvents 1.0 in structured JSON; see docs/WIRE.md',
+  })
+}
+
+/** The lane it is in is that of another device: its events would be seen out of order (G6). */
+function ambiguous({ partitionkey }: Event): TidegateError {
+  return new TidegateError('EVENT_UNREADABLE', {
+    message: `the event's partitionkey is ${partitionkey}, and it stands in the text twice, or with escapes`,
+    retryable: false,
+    hint: 'publish it once and as it is; see docs/WIRE.md for the envelope',
   })
 }
 

@@ -3,8 +3,9 @@ import type { Event } from '../../src/contract/event.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Delivery } from '../amqp/delivery.ts'
 import type { Storage } from '../database/storage.ts'
+import type { Yard } from '../parking/yard.ts'
 import type { Aside } from './aside.ts'
-import { applyTogether } from './batch.ts'
+import { applyTogether, type Done } from './batch.ts'
 import { BatchPace } from './batch-pace.ts'
 import type { ConfiguredConsumer } from './definition.ts'
 import type { Holding } from './holding.ts'
@@ -45,6 +46,7 @@ export interface LaneParts {
   settlement: Settlement
   aside: Aside
   holding: Holding
+  yard: Yard
   /** Aborted: the transaction under way is cut off, and nothing is begun after it. */
   cutOff: AbortSignal
 }
@@ -124,7 +126,14 @@ class BatchLane implements Lane {
   }
 }
 
-type PutAside = (delivery: Delivery, error: unknown, event: Event | undefined) => void
+/** What is to be done with a batch, in this order: apply parcels, or put one aside before any later event is begun with (G6). */
+type Step = Parcel[] | Faulty
+
+interface Faulty {
+  delivery: Delivery
+  error: unknown
+  event: Event | undefined
+}
 
 class LaneWork {
   readonly #options: LaneOptions
@@ -151,62 +160,71 @@ class LaneWork {
   }
 
   async on(batch: readonly Delivery[]): Promise<void> {
-    const { aside } = this.#parts
     const asides: Promise<void>[] = []
-    const putAside: PutAside = (delivery, error, event) => {
-      asides.push(aside.put(delivery, error, event).catch(this.#options.onFatal))
-    }
-    await this.#applyAll(this.#judged(batch, putAside), putAside)
+    await this.#applyAll(this.#judged(batch, asides), asides)
     await Promise.all(asides)
   }
 
-  /** Those that are to be handled. What is not is settled, or put aside. */
-  #judged(batch: readonly Delivery[], putAside: PutAside): Parcel[] {
+  /** What is to be handled. What is not is settled, or put aside; where others have to wait for that, when its turn comes. */
+  #judged(batch: readonly Delivery[], asides: Promise<void>[]): Step[] {
     const { consumer } = this.#options
-    const { settlement } = this.#parts
-    const parcels: Parcel[] = []
+    const { settlement, aside } = this.#parts
+    let parcels: Parcel[] = []
+    const steps: Step[] = [parcels]
     for (const delivery of batch.filter((one) => settlement.isLive(one))) {
       const judgement = judge(delivery, consumer, this.#options)
       if (judgement.kind === 'handle') parcels.push(judgement.parcel)
       else if (judgement.kind === 'ignore') settlement.settle(delivery, 'ignored')
-      else putAside(delivery, judgement.error, judgement.event)
+      else if (aside.parks(delivery, judgement.error, judgement.event))
+        steps.push(judgement, (parcels = []))
+      else asides.push(this.#putAside(judgement))
     }
-    return parcels
+    return steps
+  }
+
+  #putAside({ delivery, error, event }: Faulty): Promise<void> {
+    return this.#parts.aside.put(delivery, error, event).catch(this.#options.onFatal)
   }
 
   /** Applies parcels in order; culprits are put aside, and everything else is committed. */
-  async #applyAll(parcels: Parcel[], putAside: PutAside): Promise<void> {
-    const { settlement, holding, cutOff } = this.#parts
+  async #applyAll(steps: Step[], asides: Promise<void>[]): Promise<void> {
+    const { settlement, holding, cutOff, aside } = this.#parts
     const wait = holding.createWait()
-    const runs = [parcels]
     let outages = 0
-    for (let run = runs.shift(); run; run = runs.shift()) {
-      run = run.filter((parcel) => settlement.isLive(parcel.delivery))
+    for (let step = steps.shift(); step; step = steps.shift()) {
+      if (!Array.isArray(step)) {
+        await this.#putAside(step)
+        continue
+      }
+      const run = step.filter((parcel) => settlement.isLive(parcel.delivery))
       if (run.length === 0) continue
       const { limit } = this.#pace
       if (run.length > limit) {
-        runs.unshift(run.slice(0, limit), run.slice(limit))
+        steps.unshift(run.slice(0, limit), run.slice(limit))
         continue
       }
       const { tookMs, ...result } = await this.#applied(run)
       if (result.kind === 'committed') {
         wait.end()
         outages = 0
-        const { done, repeats } = result
-        this.#pace.committed(done, tookMs)
-        for (const parcel of run.slice(0, done)) this.#finish(parcel, repeats.has(parcel))
-        runs.unshift(run.slice(done))
+        this.#pace.committed(run.length - result.left.length, tookMs)
+        this.#finish(result)
+        steps.unshift([...result.left])
       } else if (cutOff.aborted) {
         break
       } else if (isOutage(result.error)) {
         this.#pace.failed(run.length)
         await wait.out(result.error, ++outages)
-        runs.unshift(run)
+        steps.unshift(run)
       } else {
         wait.end()
         const { error } = result
-        runs.unshift(
-          ...divide(run, result.culprit, ({ delivery, event }) => putAside(delivery, error, event)),
+        steps.unshift(
+          ...divide<Step>(run, result.culprit, ({ delivery, event }) => {
+            if (aside.parks(delivery, error, event)) return [{ delivery, error, event }]
+            asides.push(this.#putAside({ delivery, error, event }))
+            return []
+          }),
         )
       }
     }
@@ -218,32 +236,37 @@ class LaneWork {
   ): Promise<Awaited<ReturnType<typeof applyTogether>> & { tookMs: number }> {
     const { consumer, clock, observer } = this.#options
     this.#startedMs = clock.monotonicMs()
-    const result = await applyTogether(run, this.#options, this.#parts.cutOff)
+    const result = await applyTogether(run, this.#options, this.#parts.yard, this.#parts.cutOff)
     const tookMs = this.underWayMs
     this.#startedMs = undefined
     if (result.kind === 'failed' && !isOutage(result.error)) this.#failedMs += tookMs
-    const size = result.kind === 'committed' ? result.done : run.length
+    const size = result.kind === 'committed' ? run.length - result.left.length : run.length
     observer.transaction(consumer.group, size, tookMs, result.kind)
     return { ...result, tookMs }
   }
 
-  #finish({ delivery, event, fault }: Parcel, repeat: boolean): void {
+  #finish({ done, repeats, diverted }: Done): void {
     const { consumer, clock, observer } = this.#options
     const { settlement, aside } = this.#parts
-    if (!repeat) observer.applied(consumer.group, event, delivery, clock.now())
-    if (fault) aside.recorded(delivery, fault, event)
-    else settlement.settle(delivery, repeat ? 'repeat' : 'processed')
+    for (const { delivery } of diverted) settlement.settle(delivery, 'parked')
+    for (const parcel of done) {
+      const { delivery, event, fault } = parcel
+      const repeat = repeats.has(parcel)
+      if (!repeat) observer.applied(consumer.group, event, delivery, clock.now())
+      if (fault) aside.recorded(delivery, fault, event)
+      else settlement.settle(delivery, repeat ? 'repeat' : 'processed')
+    }
   }
 }
 
-/** The runs that remain when a run failed: without the culprit, or in halves until there is one. */
-export function divide(
+/** What remains when a run failed: without the culprit, or in halves until there is one. `blame` says what is done with it first. */
+export function divide<Rest>(
   run: readonly Parcel[],
   culprit: number | undefined,
-  blame: (parcel: Parcel) => void,
-): Parcel[][] {
+  blame: (parcel: Parcel) => readonly Rest[],
+): (Parcel[] | Rest)[] {
   const at = run.length === 1 ? 0 : culprit
   if (at === undefined) return [run.slice(0, run.length >> 1), run.slice(run.length >> 1)]
-  blame(run[at] as Parcel)
-  return [run.slice(0, at), run.slice(at + 1)]
+  const blamed = blame(run[at] as Parcel)
+  return [run.slice(0, at), ...blamed, run.slice(at + 1)]
 }

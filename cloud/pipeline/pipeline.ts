@@ -4,6 +4,12 @@ import type { TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Delivery, Sidings } from '../amqp/delivery.ts'
 import type { Storage } from '../database/storage.ts'
+import { partitionKeyOf } from '../../src/contract/partition-key.ts'
+import { partitionOf } from '../../src/contract/wire.ts'
+import { createRoom, type ParkingBounds } from '../parking/occupancy.ts'
+import type { Occupancy, ParkingIn } from '../parking/parking.ts'
+import { createYard } from '../parking/yard.ts'
+import { createRunner } from './parked/runner.ts'
 import { createAside } from './aside.ts'
 import type { ConfiguredConsumer } from './definition.ts'
 import { createHolding } from './holding.ts'
@@ -18,14 +24,17 @@ import { createSettlement } from './settlement.ts'
  *     delivery ─▶ judge ─▶ [ inbox + handler ] in one transaction ─▶ ack
  *                   │            │ fails: divide until the culprit stands alone
  *                   ▼            ▼
- *                dead letter ◀─ decide ─▶ rung          (sent with proof, then ack)
+ *                dead letter ◀─ decide ─▶ rung, parking    (with proof, then ack)
+ *
+ * In a group that parks, the transaction first moves the events of parked devices to the parking; a runner (parked/runner.ts) tries
+ * these in their order, outside the lanes, until nothing of the device waits (G6).
  *
  * A consumer that records faults is handed those that judge has found; what it has committed has no letter.
  *
  * Stages throw; `decide` turns the error into an outcome. A delivery is acknowledged after its outcome is durable,
  * never before, so a crash anywhere means a redelivery, and the inbox makes that harmless (G4, G5).
  *
- * Partitions share a few lanes (lane.ts). What fails is put aside (aside.ts); who meets an outage waits until it is
+ * Devices share a few lanes (lane.ts), each always the same. What fails is put aside (aside.ts); who meets an outage waits until it is
  * over (holding.ts).
  */
 export interface Pipeline {
@@ -37,6 +46,8 @@ export interface Pipeline {
   readonly lanesStarvedMs: readonly number[]
   /** The outage that is being waited out, if any. */
   readonly heldBy: TidegateError | undefined
+  /** What is parked of the group, whichever instance parked it. */
+  readonly parked: Occupancy
   /**
    * Begins nothing new, waits up to `graceMs` for what is under way, then cuts it off. Idempotent. What is not
    * settled stays unacknowledged.
@@ -48,6 +59,9 @@ export interface PipelineOptions extends Checks {
   consumer: ConfiguredConsumer
   storage: Storage
   sidings: Sidings
+  parkingIn: ParkingIn
+  /** `concurrency`: parked devices that are tried at a time. */
+  parking: ParkingBounds & { concurrency: number }
   /** Most deliveries in one transaction. */
   batchMax: number
   lanes: number
@@ -73,16 +87,24 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   setMaxListeners(0, stopping, cutOff)
   const settlement = createSettlement({ ...options, group, stopping })
   const holding = createHolding({ ...options, group, stopping })
-  const aside = createAside({ ...options, settlement, holding, cutOff })
+  const room = createRoom({ ...options.parking, ...options, group, signal: stopping, count })
+  const yard = createYard({ ...options, group, room, cutOff })
+  const aside = createAside({ ...options, settlement, holding, yard, cutOff })
   const lanes = Array.from({ length: options.lanes }, () =>
-    createLane(options, { settlement, aside, holding, cutOff }),
+    createLane(options, { settlement, aside, holding, yard, cutOff }),
   )
+  const { concurrency } = options.parking
+  const runner = createRunner({ ...options, concurrency }, { aside, holding, room, stopping, cutOff })
   let closing: Promise<void> | undefined
+
+  function count(): Promise<Occupancy> {
+    return options.storage.transaction((tx) => options.parkingIn(tx).occupancy(group), cutOff)
+  }
 
   async function close(graceMs: number): Promise<void> {
     stop.abort()
     const timer = options.clock.after(graceMs, () => cut.abort())
-    await Promise.all(lanes.map((lane) => lane.close()))
+    await Promise.all([...lanes.map((lane) => lane.close()), runner.close(), room.closed])
     timer.cancel()
     cut.abort()
   }
@@ -90,7 +112,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   return {
     group,
     take(delivery) {
-      if (!stopping.aborted) lanes[delivery.partition % lanes.length]?.take(delivery)
+      if (!stopping.aborted) lanes[laneOf(delivery, lanes.length)]?.take(delivery)
     },
     get inFlight() {
       return lanes.reduce((sum, lane) => sum + lane.inFlight, 0)
@@ -101,6 +123,20 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     get heldBy() {
       return holding.heldBy
     },
+    get parked() {
+      return room.occupancy
+    },
     close: (graceMs = 10_000) => (closing ??= close(graceMs)),
   }
+}
+
+/**
+ * The lane of a device is always the same, so that its events stay in order (G6), and not that of its partition, so that what hangs
+ * holds up few others. What names no device becomes a dead letter wherever it goes.
+ */
+function laneOf({ text, partition, batchFault, propertyFault }: Delivery, lanes: number): number {
+  const device = batchFault === undefined && propertyFault === undefined ? partitionKeyOf(text) : undefined
+  if (device === undefined) return partition % lanes
+  // The partition is this number too: what is mixed is independent of it.
+  return (Math.imul(partitionOf(device, 2 ** 32), 0x9e3779b1) >>> 16) % lanes
 }

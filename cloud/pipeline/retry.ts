@@ -1,15 +1,21 @@
-import { TidegateError } from '../../src/errors.ts'
+import type { Random } from '../../src/clock.ts'
+import { codeOf, TidegateError } from '../../src/errors.ts'
+import type { ConfiguredConsumer } from './definition.ts'
 
 /** Where an attempt that failed leads. */
 export type Decision =
-  /** Out of the way for `delayMs`, then back into its own queue. */
+  /** On a rung for `delayMs`, then back into its own queue; what comes later goes first. */
   | { kind: 'retry'; delayMs: number }
+  /** Its device is parked, and it is tried again after about `delayMs`; what comes later of the device waits (G6). */
+  | { kind: 'park'; delayMs: number }
+  /** Its device is parked until an operator says how it goes on. */
+  | { kind: 'hold' }
   /** Cannot succeed by itself: to the dead letters, with its story. */
   | { kind: 'dead' }
 
 /**
- * The infrastructure is down, not the event bad: an outage is waited out, and burns no attempt. Only the storage and the
- * sidings may throw these codes.
+ * The infrastructure is down or full, not the event bad: an outage is waited out, and burns no attempt. Only the storage, the sidings
+ * and the parking may throw these codes.
  */
 const outages: ReadonlySet<string> = new Set([
   'DATABASE_UNREACHABLE',
@@ -20,6 +26,7 @@ const outages: ReadonlySet<string> = new Set([
   'DATABASE_TLS',
   'DATABASE_FAULT',
   'SIDING_UNAVAILABLE',
+  'PARKING_FULL',
 ])
 
 export function isOutage(error: unknown): error is TidegateError {
@@ -31,14 +38,35 @@ export function thrown(error: unknown): unknown {
   return error ?? new Error(`${error} was thrown`)
 }
 
+/** What is to be known of an attempt that failed. */
+export interface Attempt {
+  /** Counted from 1. */
+  attempt: number
+  /** Whether it is known whose event it is: nothing else can be parked. */
+  hasDevice: boolean
+}
+
+/** By how it deals with failures. */
+export type DecidingConsumer = Pick<ConfiguredConsumer, 'ladderMs' | 'parks' | 'then' | 'final'>
+
 /**
- * The only place that turns the error of an attempt into what follows (G5); an outage is no attempt. `attempt` counts
- * from 1; the rung after attempt n is `ladderMs[n - 1]`, and behind the last rung are the dead letters. What we do not
- * know may be temporary: an unknown error climbs the whole ladder.
+ * The only place that turns the error of an attempt into what follows (G5); an outage is no attempt. The delay after attempt n is
+ * `ladderMs[n - 1]`, and behind the last are the dead letters. What we do not know may be temporary: an unknown error climbs the whole
+ * ladder. A handler that hangs parks its device as any failure does, so that it holds up its lane for one timeout and not for one with
+ * each event.
  */
-export function decide(error: unknown, attempt: number, ladderMs: readonly number[]): Decision {
+export function decide(error: unknown, { attempt, hasDevice }: Attempt, consumer: DecidingConsumer): Decision {
+  const { ladderMs, parks, then, final } = consumer
+  if (isHopeless(error) || final.has(codeOf(error))) return { kind: 'dead' }
   const delayMs = ladderMs[attempt - 1]
-  return isHopeless(error) || delayMs === undefined ? { kind: 'dead' } : { kind: 'retry', delayMs }
+  if (!parks || !hasDevice) return delayMs === undefined ? { kind: 'dead' } : { kind: 'retry', delayMs }
+  if (delayMs !== undefined) return { kind: 'park', delayMs }
+  return { kind: then === 'hold' ? 'hold' : 'dead' }
+}
+
+/** Within 20 % of it: what failed together is not tried again together. */
+export function jittered(delayMs: number, random: Random): number {
+  return Math.round(delayMs * (0.8 + 0.4 * random()))
 }
 
 /** By its shape, so that a consumer module need not import anything to say it. */

@@ -7,10 +7,13 @@ import { numericFields } from './numeric-fields.ts'
 const widthMs: Readonly<Record<BucketWidth, number>> = { minute: 60_000, hour: 3_600_000 }
 const widths: readonly BucketWidth[] = ['minute', 'hour']
 
-/** Count, min, max, sum and last of every numeric field, per device, type and minute or hour of event time. */
+/**
+ * Count, min, max, sum and last of every numeric field, per device, type and minute or hour of event time. They come out the same in any
+ * order: no device is parked for them.
+ */
 export function rollupsConsumer(rollupsIn: (transaction: Statements) => Rollups): Consumer {
   return makeConsumer(
-    { group: 'rollups', types: ['#'] },
+    { group: 'rollups', types: ['#'], onFailure: 'overtake' },
     {
       kind: 'batch',
       handleBatch: (entries, { tx }) => rollupsIn(tx).merge(aggregate(entries.map(({ event }) => event))),

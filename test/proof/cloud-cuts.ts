@@ -17,7 +17,7 @@ import { silentLog } from '../../src/log.ts'
 import { deadQueue, partitionQueue, rungName } from '../../src/contract/wire.ts'
 import { type Chance, chance } from '../simulation/plan/chance.ts'
 import { Ledger } from '../support/cloud/cloud-events.ts'
-import { createFakeStorage } from '../support/fakes/storage.ts'
+import { createFakeStorage, fakeParking } from '../support/fakes/storage.ts'
 import { bodyBytes } from './edge-cuts.ts'
 import { anyPlan, harmless, type Middle, openMiddle } from './middle.ts'
 import type { CutsOptions, CutsResult } from './result.ts'
@@ -186,6 +186,8 @@ export async function cloudCuts(options: CutsOptions): Promise<CutsResult> {
       consumer: configured(consumer, { ladderMs, timeoutMs: 30_000 }),
       storage,
       sidings,
+      parkingIn: fakeParking,
+      parking: { concurrency: 1, devicesMax: 1000, eventsMax: 1000 },
       provenance: selfConsistent,
       checkSchema: noSchemaCheck,
       batchMax: 20,

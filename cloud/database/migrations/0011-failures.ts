@@ -91,12 +91,15 @@ create table tidegate.parked_devices (
   next_at        timestamptz not null,
   code           text,
   message        text,
+  skip           bigint,
   claim          uuid,
   claimed_until  timestamptz,
   primary key (consumer_group, device)
 );
 create index parked_devices_due on tidegate.parked_devices (consumer_group, next_at) where state = 'retrying';
 comment on table tidegate.parked_devices is 'Devices of ordered groups whose events wait behind one that fails.';
+comment on column tidegate.parked_devices.attempt is 'Of the attempts at the event that waits first, the one that is made next.';
+comment on column tidegate.parked_devices.skip is 'The event, parked_events.n, that an operator wants among the dead letters.';
 
 create table tidegate.parked_events (
   consumer_group text collate "C" not null,

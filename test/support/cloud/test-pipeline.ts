@@ -12,7 +12,7 @@ import { TidegateError } from '../../../src/errors.ts'
 import { silentLog } from '../../../src/log.ts'
 import { FakeClock } from '../fakes/clock.ts'
 import { createFakeBroker, type FakeBrokerOptions } from '../fakes/deliveries.ts'
-import { createFakeStorage, type FakeStorageOptions } from '../fakes/storage.ts'
+import { createFakeStorage, fakeParking, type FakeStorageOptions } from '../fakes/storage.ts'
 
 export const partitions = 4
 
@@ -30,12 +30,14 @@ export function setUp(
   { pipeline, storage: storageOptions, broker: brokerOptions }: Setup = {},
 ) {
   const clock = new FakeClock()
-  const storage = createFakeStorage(storageOptions)
+  const storage = createFakeStorage({ nowMs: () => clock.now(), ...storageOptions })
   const broker = createFakeBroker({ group: consumer.group, partitions, clock, ...brokerOptions })
   const options = (instance: string): PipelineOptions => ({
     consumer: configured(consumer, defaults),
     storage,
     sidings: broker.sidings,
+    parkingIn: fakeParking,
+    parking: { concurrency: 2, devicesMax: 1000, eventsMax: 1000 },
     provenance: selfConsistent,
     checkSchema: noSchemaCheck,
     batchMax: 20,

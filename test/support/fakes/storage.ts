@@ -2,6 +2,8 @@ import { TidegateError } from '../../../src/errors.ts'
 import { mergeRollup, type Rollup, rollupKey, type Rollups } from '../../../cloud/projections/rollup.ts'
 import type { Statements } from '../../../cloud/database/statements.ts'
 import { saysTheSame } from '../../../cloud/history/record.ts'
+import type { Parking } from '../../../cloud/parking/parking.ts'
+import { type LockMode, memoryParking, type ParkingTables, RowLocks } from './parking.ts'
 import type { Inbox, QueryResult, Storage, Transaction } from '../../../cloud/database/storage.ts'
 import type {
   Appended,
@@ -14,14 +16,16 @@ import type {
 
 /** Where a fault can be put. `after-commit`: committed, and nobody learns of it. */
 export type StoragePoint =
-  'begin' | 'claim' | 'release' | 'append' | 'merge' | 'query' | 'commit' | 'after-commit' | 'probe'
+  'parking' | 'begin' | 'claim' | 'release' | 'append' | 'merge' | 'query' | 'commit' | 'after-commit' | 'probe'
 
 export interface FakeStorageOptions {
   /** Called at each point; may wait (a slow disk) or throw (a fault). Default: nothing. */
-  at?: (point: StoragePoint) => Promise<void> | void
+  at?: (point: StoragePoint, what?: string) => Promise<void> | void
+  /** The database's clock. Default: it stands still. */
+  nowMs?: () => number
 }
 
-interface State {
+interface State extends ParkingTables {
   inbox: Map<string, true>
   /** By `(source, id)`. */
   events: Map<string, HistoryRecord>
@@ -48,37 +52,40 @@ export interface FakeStorage extends Storage {
 }
 
 /**
- * A storage in memory: transactions run one after another and roll back as a whole. Everything waits for promises
- * only, so that a simulation decides the order.
+ * A storage in memory: transactions run beside each other, wait for whoever has a key that they want, and roll back as a whole.
+ * Everything waits for promises only, so that a test decides the order.
  */
 export function createFakeStorage(options: FakeStorageOptions = {}): FakeStorage {
-  let committed = emptyState()
-  let last: Promise<unknown> = Promise.resolve()
+  const committed = emptyState()
+  const locks = new RowLocks()
+  const open = new Set<Promise<unknown>>()
   const transactions = { committed: 0, rolledBack: 0 }
+  const nowMs = options.nowMs ?? (() => 0)
 
-  async function reach(point: StoragePoint): Promise<void> {
+  async function reach(point: StoragePoint, what?: string): Promise<void> {
     if (storage.down) throw unreachable()
-    await options.at?.(point)
+    await options.at?.(point, what)
   }
 
   async function run<T>(work: (tx: Transaction) => Promise<T>, signal: AbortSignal): Promise<T> {
     await reach('begin')
     signal.throwIfAborted()
-    const draft = copy(committed)
-    const tx = new FakeTransaction(draft, reach)
+    const tx = new FakeTransaction({ committed, locks, reach, nowMs })
+    let isCommitted = false
     try {
       const result = await orAborted(work(tx), signal)
       tx.assertUsable()
       await reach('commit')
-      committed = draft
+      isCommitted = true
+      tx.commit()
       transactions.committed++
       await reach('after-commit')
       return result
     } catch (error) {
-      if (committed !== draft) transactions.rolledBack++
+      if (!isCommitted) transactions.rolledBack++
       throw tx.outage ?? error
     } finally {
-      tx.over = true
+      tx.end()
     }
   }
 
@@ -88,17 +95,19 @@ export function createFakeStorage(options: FakeStorageOptions = {}): FakeStorage
     get committed() {
       return committed
     },
-    transaction(work, signal) {
-      const mine = last.then(() => {
-        signal.throwIfAborted()
-        return run(work, signal)
-      })
-      last = mine.catch(() => {})
-      return mine
+    async transaction(work, signal) {
+      signal.throwIfAborted()
+      const mine = run(work, signal)
+      open.add(mine)
+      try {
+        return await mine
+      } finally {
+        open.delete(mine)
+      }
     },
     probe: () => reach('probe'),
     close: async () => {
-      await last
+      await Promise.allSettled(open)
     },
     events: () =>
       [...committed.places.values()].toSorted(
@@ -109,16 +118,51 @@ export function createFakeStorage(options: FakeStorageOptions = {}): FakeStorage
   return storage
 }
 
+interface FakeTransactionParts {
+  committed: State
+  locks: RowLocks
+  reach: (point: StoragePoint, what?: string) => Promise<void>
+  nowMs: () => number
+}
+
+/** The tables that it reads as it has changed them. */
+type Table = 'inbox' | 'events' | 'places' | 'notes' | 'corrections' | 'closures' | 'rollups'
+type ValueOf<Name extends Table> = State[Name] extends Map<string, infer Value> ? Value : never
+
 class FakeTransaction implements Transaction {
   over = false
   outage: TidegateError | undefined
-  readonly #draft: State
-  readonly #reach: (point: StoragePoint) => Promise<void>
+  readonly parking: Parking
+  readonly #parts: FakeTransactionParts
+  /** By table and key; undefined: removed. */
+  readonly #own = new Map<string, { apply: () => void; value: unknown }>()
+  readonly #staged: (() => void)[] = []
+  readonly #ended: Promise<void>
+  #end: () => void = () => {}
   #spoilt = false
 
-  constructor(draft: State, reach: (point: StoragePoint) => Promise<void>) {
-    this.#draft = draft
-    this.#reach = reach
+  constructor(parts: FakeTransactionParts) {
+    this.#parts = parts
+    this.#ended = new Promise((resolve) => (this.#end = resolve))
+    this.parking = memoryParking({
+      tables: parts.committed,
+      nowMs: parts.nowMs,
+      step: (what) => this.#step('parking', what),
+      lock: (key, mode) => this.#lock(key, mode),
+      tryLock: (key, mode) => parts.locks.take(key, this, mode, this.#ended) === undefined,
+      stage: (apply) => void this.#staged.push(apply),
+    })
+  }
+
+  commit(): void {
+    for (const { apply } of this.#own.values()) apply()
+    for (const apply of this.#staged) apply()
+  }
+
+  end(): void {
+    this.over = true
+    this.#parts.locks.free(this)
+    this.#end()
   }
 
   async query<Row>(sql: string, params: readonly unknown[] = []): Promise<QueryResult<Row>> {
@@ -128,12 +172,12 @@ class FakeTransaction implements Transaction {
       this.#spoilt = true
       throw Object.assign(new Error('syntax error at or near "FAIL"'), { code: '42601' })
     }
-    this.#draft.queries.push({ sql, params })
+    this.#staged.push(() => this.#parts.committed.queries.push({ sql, params }))
     return { rows: [], rowCount: 0 }
   }
 
   async run(name: string): Promise<never> {
-    throw new Error(`${name}: in memory there are no statements; see fakeHistory and fakeRollups`)
+    throw new Error(`${name}: in memory there are no statements; see fakeHistory, fakeRollups and fakeParking`)
   }
 
   assertUsable(): void {
@@ -149,34 +193,36 @@ class FakeTransaction implements Transaction {
   readonly inbox: Inbox = {
     claim: async (group, identities) => {
       await this.#step('claim')
-      return identities.map(({ source, id }) => {
-        const key = `${group}\n${source}\n${id}`
-        if (this.#draft.inbox.has(key)) return false
-        this.#draft.inbox.set(key, true)
+      const keys = identities.map(({ source, id }) => `${group}\n${source}\n${id}`)
+      for (const key of keys.toSorted()) await this.#lock(`inbox ${key}`, 'whole')
+      return keys.map((key) => {
+        if (this.#get('inbox', key)) return false
+        this.#set('inbox', key, true)
         return true
       })
     },
     release: async (group, identities) => {
       await this.#step('release')
-      for (const { source, id } of identities) this.#draft.inbox.delete(`${group}\n${source}\n${id}`)
+      for (const { source, id } of identities) this.#set('inbox', `${group}\n${source}\n${id}`, undefined)
     },
   }
 
   readonly history: History = {
     append: async (records) => {
       await this.#step('append')
+      for (const key of records.flatMap(keysOf).toSorted()) await this.#lock(`history ${key}`, 'whole')
       return records.map((record) => this.#append(record))
     },
     note: (notes) =>
-      this.#add(this.#draft.notes, notes, (note) =>
+      this.#add('notes', notes, (note) =>
         [note.gateway, note.epoch, note.from, note.to, note.reason].join('\n'),
       ),
     correctClock: (corrections) =>
-      this.#add(this.#draft.corrections, corrections, (it) =>
+      this.#add('corrections', corrections, (it) =>
         [it.gateway, it.epoch, it.from, it.to, it.eventSequence].join('\n'),
       ),
     closeEpochs: (closures) =>
-      this.#add(this.#draft.closures, closures, (closure) =>
+      this.#add('closures', closures, (closure) =>
         [closure.gateway, closure.epoch, closure.lastSequence].join('\n'),
       ),
   }
@@ -184,35 +230,62 @@ class FakeTransaction implements Transaction {
   readonly rollups: Rollups = {
     merge: async (rollups) => {
       await this.#step('merge')
+      for (const key of rollups.map(rollupKey).toSorted()) await this.#lock(`rollup ${key}`, 'whole')
       for (const rollup of rollups) {
-        const known = this.#draft.rollups.get(rollupKey(rollup))
+        const known = this.#get('rollups', rollupKey(rollup))
         const merged = { ...(known ?? rollup) }
         if (known) mergeRollup(merged, rollup)
-        this.#draft.rollups.set(rollupKey(rollup), merged)
+        this.#set('rollups', rollupKey(rollup), merged)
       }
     },
   }
 
   #append(record: HistoryRecord): Appended {
-    const identity = `${record.source}\n${record.id}`
-    const place = `${record.gateway}\n${record.epoch}\n${record.sequence}`
-    const known = this.#draft.events.get(identity)
+    const [identity, place] = keysOf(record)
+    const known = this.#get('events', identity)
     if (known === undefined) {
-      if (this.#draft.places.has(place)) return 'place-taken'
-      this.#draft.events.set(identity, record)
-      this.#draft.places.set(place, record)
+      if (this.#get('places', place)) return 'place-taken'
+      this.#set('events', identity, record)
+      this.#set('places', place, record)
       return 'stored'
     }
-    if (this.#draft.places.get(place) === known) return 'again'
+    if (this.#get('places', place) === known) return 'again'
     return saysTheSame(known.body, record.body) ? 'repeat' : 'rival'
   }
 
-  async #add<T>(into: Map<string, T>, items: readonly T[], key: (item: T) => string): Promise<void> {
+  async #add<Name extends 'notes' | 'corrections' | 'closures'>(
+    table: Name,
+    items: readonly ValueOf<Name>[],
+    keyOf: (item: ValueOf<Name>) => string,
+  ): Promise<void> {
     await this.#step('append')
-    for (const item of items) if (!into.has(key(item))) into.set(key(item), item)
+    for (const item of items) {
+      await this.#lock(`${table} ${keyOf(item)}`, 'whole')
+      if (this.#get(table, keyOf(item)) === undefined) this.#set(table, keyOf(item), item)
+    }
   }
 
-  async #step(point: StoragePoint): Promise<void> {
+  #get<Name extends Table>(table: Name, key: string): ValueOf<Name> | undefined {
+    const own = this.#own.get(`${table} ${key}`)
+    return own ? (own.value as ValueOf<Name> | undefined) : (this.#tableOf(table).get(key) as ValueOf<Name>)
+  }
+
+  #set<Name extends Table>(table: Name, key: string, value: ValueOf<Name> | undefined): void {
+    const rows = this.#tableOf(table)
+    const apply = (): void => void (value === undefined ? rows.delete(key) : rows.set(key, value))
+    this.#own.set(`${table} ${key}`, { value, apply })
+  }
+
+  #tableOf(table: Table): Map<string, unknown> {
+    return this.#parts.committed[table]
+  }
+
+  async #lock(key: string, mode: LockMode): Promise<void> {
+    const take = (): Promise<void> | undefined => this.#parts.locks.take(key, this, mode, this.#ended)
+    for (let rival = take(); rival; rival = take()) await rival
+  }
+
+  async #step(point: StoragePoint, what?: string): Promise<void> {
     if (this.over) {
       throw new TidegateError('TRANSACTION_OVER', {
         message: 'it is over',
@@ -221,12 +294,17 @@ class FakeTransaction implements Transaction {
       })
     }
     try {
-      await this.#reach(point)
+      await this.#parts.reach(point, what)
     } catch (error) {
       if (error instanceof TidegateError && error.code === 'DATABASE_UNREACHABLE') this.outage = error
       throw error
     }
   }
+}
+
+/** Of its identity and of its place. */
+function keysOf({ source, id, gateway, epoch, sequence }: HistoryRecord): [string, string] {
+  return [`${source}\n${id}`, `${gateway}\n${epoch}\n${sequence}`]
 }
 
 /** In place of `postgresHistory`. */
@@ -237,6 +315,11 @@ export function fakeHistory(transaction: Statements): History {
 /** In place of `postgresRollups`. */
 export function fakeRollups(transaction: Statements): Rollups {
   return fakeOf(transaction).rollups
+}
+
+/** In place of `postgresParking`. */
+export function fakeParking(transaction: Statements): Parking {
+  return fakeOf(transaction).parking
 }
 
 function fakeOf(transaction: Statements): FakeTransaction {
@@ -262,19 +345,9 @@ function emptyState(): State {
     closures: new Map(),
     rollups: new Map(),
     queries: [],
-  }
-}
-
-function copy(state: State): State {
-  return {
-    inbox: new Map(state.inbox),
-    events: new Map(state.events),
-    places: new Map(state.places),
-    notes: new Map(state.notes),
-    corrections: new Map(state.corrections),
-    closures: new Map(state.closures),
-    rollups: new Map(state.rollups),
-    queries: [...state.queries],
+    parkedDevices: new Map(),
+    parkedEvents: new Map(),
+    lastParked: 0,
   }
 }
 

@@ -18,7 +18,14 @@ import type { History, HistoryRecord, LedgerNote, RepeatReason } from './history
  */
 export function historyConsumer(historyIn: (transaction: Statements) => History): Consumer {
   return makeConsumer(
-    { group: 'history', types: ['#', 'dev.tidegate.#'], onFailure: 'overtake', dedup: 'own', recordsFaults: true, inspect },
+    {
+      group: 'history',
+      types: ['#', 'dev.tidegate.#'],
+      onFailure: 'overtake',
+      dedup: 'own',
+      recordsFaults: true,
+      inspect,
+    },
     { kind: 'batch', handleBatch: (entries, { tx, log }) => keep(entries, historyIn(tx), log) },
   )
 }

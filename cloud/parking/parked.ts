@@ -8,7 +8,9 @@ export function parkedEvent(delivery: Delivery, event: Event, enclosure: Enclosu
   const { text, queue, routingKey, publisher, arrivedAtMs } = delivery
   return {
     device: event.partitionkey,
-    key: createHash('sha256').update(`event\n${eventKey(event)}`).digest(),
+    key: createHash('sha256')
+      .update(`event\n${eventKey(event)}`)
+      .digest(),
     body: text,
     properties: enclosure.properties,
     headers: enclosure.headers,

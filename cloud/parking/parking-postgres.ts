@@ -85,8 +85,11 @@ type HeadRow = [string, Buffer, Buffer, MessageProperties, Headers, string, stri
 
 /** Times are the database's: instances need not agree on them. */
 export function postgresParking(statements: Statements): Parking {
-  const run = <Row extends unknown[]>(name: string, text: string, values: readonly unknown[]): Promise<Row[]> =>
-    statements.run<Row>(`parking-${name}`, text, values)
+  const run = <Row extends unknown[]>(
+    name: string,
+    text: string,
+    values: readonly unknown[],
+  ): Promise<Row[]> => statements.run<Row>(`parking-${name}`, text, values)
 
   async function released(group: string, device: string, skip: string | null): Promise<Released> {
     if ((await run('release', releaseSql, [group, device, skip])).length > 0) return 'due'
@@ -113,14 +116,30 @@ export function postgresParking(statements: Statements): Parking {
       return (await run<[string]>('claim', claimSql, [group, token, leaseMs]))[0]?.[0]
     },
     async keep(group, device, token, leaseMs) {
-      const [row] = await run<[string | null, string, string]>('keep', keepSql, [group, device, token, leaseMs])
+      const [row] = await run<[string | null, string, string]>('keep', keepSql, [
+        group,
+        device,
+        token,
+        leaseMs,
+      ])
       return row && ({ skip: row[0] ?? undefined, code: row[1], message: row[2] } satisfies Kept)
     },
     async head(group, device) {
       const [row] = await run<HeadRow>('head', headSql, [group, device])
       if (row === undefined) return undefined
       const [n, key, body, properties, headers, routingKey, queue, publisher, arrivedAtMs] = row
-      return { n, device, key, body, properties, headers, routingKey, queue, publisher: publisher ?? undefined, arrivedAtMs }
+      return {
+        n,
+        device,
+        key,
+        body,
+        properties,
+        headers,
+        routingKey,
+        queue,
+        publisher: publisher ?? undefined,
+        arrivedAtMs,
+      }
     },
     async remove(group, device, n) {
       return (await run('remove', removeSql, [group, device, n])).length > 0

@@ -49,10 +49,12 @@ export interface AsideOptions {
   cutOff: AbortSignal
 }
 
-const outcomeOf = { retry: 'retried', dead: 'dead', park: 'parked', hold: 'parked' } as const satisfies Record<
-  Decision['kind'],
-  Outcome
->
+const outcomeOf = {
+  retry: 'retried',
+  dead: 'dead',
+  park: 'parked',
+  hold: 'parked',
+} as const satisfies Record<Decision['kind'], Outcome>
 
 export function createAside(options: AsideOptions): Aside {
   const { consumer, instance, sidings, yard, settlement, holding, clock, random, observer, cutOff } = options
@@ -137,7 +139,11 @@ export function trialOf(
   error: unknown,
   random: Random,
 ): Trial {
-  const last = { attempt: attempt + 1, code: codeOf(error).slice(0, 100), message: messageOf(error).slice(0, messageLengthMax) }
+  const last = {
+    attempt: attempt + 1,
+    code: codeOf(error).slice(0, 100),
+    message: messageOf(error).slice(0, messageLengthMax),
+  }
   return decision.kind === 'hold'
     ? { state: 'held', delayMs: 0, ...last }
     : { state: 'retrying', delayMs: jittered(decision.delayMs, random), ...last }

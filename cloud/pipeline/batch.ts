@@ -48,7 +48,13 @@ export async function applyTogether(
   try {
     const applied = await storage.transaction(async (tx) => {
       const diverted = consumer.parks ? await yard.divert(tx, parcels) : new Set<Parcel>()
-      const { done, repeats, left } = await applyWithin(tx, without(diverted, parcels), options, signal, trace)
+      const { done, repeats, left } = await applyWithin(
+        tx,
+        without(diverted, parcels),
+        options,
+        signal,
+        trace,
+      )
       return { done, repeats, left, diverted }
     }, signal)
     return { kind: 'committed', ...applied }

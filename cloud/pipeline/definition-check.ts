@@ -83,7 +83,9 @@ export function faultsOfDefinition(given: unknown): string[] {
 function faultsOfParking({ ordered, onFailure, then }: Readonly<Record<string, unknown>>): readonly Fault[] {
   const why = ordered === false ? 'ordered: false' : onFailure === 'overtake' && 'onFailure: overtake'
   return [
-    ordered === false && onFailure === 'park' && 'onFailure: park is for ordered groups, and this has ordered: false',
+    ordered === false &&
+      onFailure === 'park' &&
+      'onFailure: park is for ordered groups, and this has ordered: false',
     why !== false && then !== undefined && `then is for groups whose devices are parked, and this has ${why}`,
   ]
 }

@@ -175,8 +175,7 @@ class LaneWork {
       const judgement = judge(delivery, consumer, this.#options)
       if (judgement.kind === 'handle') parcels.push(judgement.parcel)
       else if (judgement.kind === 'ignore') settlement.settle(delivery, 'ignored')
-      else if (aside.parks(delivery, judgement.error, judgement.event))
-        steps.push(judgement, (parcels = []))
+      else if (aside.parks(delivery, judgement.error, judgement.event)) steps.push(judgement, (parcels = []))
       else asides.push(this.#putAside(judgement))
     }
     return steps

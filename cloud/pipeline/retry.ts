@@ -55,7 +55,11 @@ export type DecidingConsumer = Pick<ConfiguredConsumer, 'ladderMs' | 'parks' | '
  * ladder. A handler that hangs parks its device as any failure does, so that it holds up its lane for one timeout and not for one with
  * each event.
  */
-export function decide(error: unknown, { attempt, hasDevice }: Attempt, consumer: DecidingConsumer): Decision {
+export function decide(
+  error: unknown,
+  { attempt, hasDevice }: Attempt,
+  consumer: DecidingConsumer,
+): Decision {
   const { ladderMs, parks, then, final } = consumer
   if (isHopeless(error) || final.has(codeOf(error))) return { kind: 'dead' }
   const delayMs = ladderMs[attempt - 1]

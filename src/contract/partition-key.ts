@@ -29,7 +29,8 @@ export function partitionKeyOf(text: Buffer): string | undefined {
 
 function skipSpace(text: Buffer, from: number): number {
   let at = from
-  for (let byte = text[at]; byte === 0x20 || (byte !== undefined && byte >= 0x09 && byte <= 0x0d); ) byte = text[++at]
+  for (let byte = text[at]; byte === 0x20 || (byte !== undefined && byte >= 0x09 && byte <= 0x0d);)
+    byte = text[++at]
   return at
 }
 

@@ -302,6 +302,8 @@ async function lookInto(broker: AmqpConnection): Promise<Set<string>> {
 const consumer = defineConsumer({
   group,
   types: ['#'],
+  // It is about letters to the sidings.
+  onFailure: 'overtake',
   async handle(event, { tx }) {
     const { fate } = event.data as { fate: string }
     if (fate !== 'good')

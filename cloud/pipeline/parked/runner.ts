@@ -137,7 +137,7 @@ class DeviceRun {
     const { holding, stopping, cutOff } = this.#parts
     const wait = holding.createWait()
     try {
-      for (let outages = 0; !stopping.aborted; ) {
+      for (let outages = 0; !stopping.aborted;) {
         try {
           if ((await this.#step(wait)) === 'over') return
           outages = 0

@@ -62,11 +62,12 @@ export function setUp(
   return { clock, storage, broker, options, start }
 }
 
-/** Writes each event into the transaction. */
+/** Writes each event into the transaction. What fails goes to the rungs, unless `more` says that it is parked. */
 export function writing(more: Partial<SingleConsumerOptions> = {}): Consumer {
   return defineConsumer({
     group: 'writer',
     types: ['#'],
+    onFailure: 'overtake',
     async handle(event, { tx }) {
       await tx.query('insert', [event.partitionkey, event.sequence])
     },

@@ -112,7 +112,14 @@ export function memoryParking(tx: ParkingTransaction): Parking {
       const nowMs = tx.nowMs()
       const none = { skip: undefined, claim: undefined, claimedUntilMs: 0 }
       tx.stage(() => {
-        devices.set(key, { group, device, ...trial, sinceMs: nowMs, nextAtMs: nowMs + trial.delayMs, ...none })
+        devices.set(key, {
+          group,
+          device,
+          ...trial,
+          sinceMs: nowMs,
+          nextAtMs: nowMs + trial.delayMs,
+          ...none,
+        })
       })
       return true
     },
@@ -191,7 +198,11 @@ export function memoryParking(tx: ParkingTransaction): Parking {
   }
 }
 
-function occupancyOf({ parkedDevices, parkedEvents }: ParkingTables, group: string, nowMs: number): Occupancy {
+function occupancyOf(
+  { parkedDevices, parkedEvents }: ParkingTables,
+  group: string,
+  nowMs: number,
+): Occupancy {
   const devices = [...parkedDevices.values()].filter((one) => one.group === group)
   const held = devices.filter(({ state }) => state === 'held').length
   return {

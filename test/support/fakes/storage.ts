@@ -16,7 +16,16 @@ import type {
 
 /** Where a fault can be put. `after-commit`: committed, and nobody learns of it. */
 export type StoragePoint =
-  'parking' | 'begin' | 'claim' | 'release' | 'append' | 'merge' | 'query' | 'commit' | 'after-commit' | 'probe'
+  | 'parking'
+  | 'begin'
+  | 'claim'
+  | 'release'
+  | 'append'
+  | 'merge'
+  | 'query'
+  | 'commit'
+  | 'after-commit'
+  | 'probe'
 
 export interface FakeStorageOptions {
   /** Called at each point; may wait (a slow disk) or throw (a fault). Default: nothing. */
@@ -177,7 +186,9 @@ class FakeTransaction implements Transaction {
   }
 
   async run(name: string): Promise<never> {
-    throw new Error(`${name}: in memory there are no statements; see fakeHistory, fakeRollups and fakeParking`)
+    throw new Error(
+      `${name}: in memory there are no statements; see fakeHistory, fakeRollups and fakeParking`,
+    )
   }
 
   assertUsable(): void {

@@ -77,7 +77,7 @@ describe('the pipeline', () => {
       pipeline: { batchMax: 2 },
       storage: {
         async at(point) {
-          if (point === 'begin' && ++begun === 2) await slow
+          if (point === 'claim' && ++begun === 2) await slow
         },
       },
     })

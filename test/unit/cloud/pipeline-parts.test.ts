@@ -61,7 +61,7 @@ function parts() {
     stopping: stop.signal,
   })
   const aside: Aside = createAside({
-    consumer: configured(defineConsumer({ group, types: ['#'], handle() {} }), {
+    consumer: configured(defineConsumer({ group, types: ['#'], onFailure: 'overtake', handle() {} }), {
       ladderMs: [5_000],
       timeoutMs: 1_000,
     }),
@@ -73,9 +73,11 @@ function parts() {
       },
       close: async () => {},
     },
+    yard: { divert: async () => new Set(), park: () => Promise.reject(new Error('nothing is parked')) },
     settlement,
     holding,
     clock,
+    random: () => 0.5,
     log,
     observer,
     cutOff: new AbortController().signal,
@@ -172,11 +174,15 @@ describe('a run that failed is divided', () => {
   const run = ['a', 'b', 'c', 'd', 'e'] as unknown as Parcel[]
   const divided = (count: number, culprit: number | undefined) => {
     const blamed: Parcel[] = []
-    return { runs: divide(run.slice(0, count), culprit, (parcel) => blamed.push(parcel)), blamed }
+    const blame = (parcel: Parcel): string[] => {
+      blamed.push(parcel)
+      return ['blamed']
+    }
+    return { runs: divide(run.slice(0, count), culprit, blame), blamed }
   }
 
   test('around the culprit, if it is known', () => {
-    expect(divided(5, 1)).toEqual({ runs: [['a'], ['c', 'd', 'e']], blamed: ['b'] })
+    expect(divided(5, 1)).toEqual({ runs: [['a'], 'blamed', ['c', 'd', 'e']], blamed: ['b'] })
   })
 
   test('in halves and in order while nobody knows it (G6)', () => {
@@ -190,6 +196,6 @@ describe('a run that failed is divided', () => {
   })
 
   test('not at all when one stands alone: it is the culprit', () => {
-    expect(divided(1, undefined)).toEqual({ runs: [[], []], blamed: ['a'] })
+    expect(divided(1, undefined)).toEqual({ runs: [[], 'blamed', []], blamed: ['a'] })
   })
 })

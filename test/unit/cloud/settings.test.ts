@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { cloudConfigSchema } from '../../../cloud/config.ts'
 import { defineConsumer } from '../../../cloud/pipeline/consumer.ts'
-import { configured } from '../../../cloud/pipeline/definition.ts'
+import { configured, type ConfiguredConsumer } from '../../../cloud/pipeline/definition.ts'
 import {
   connectionSettings,
   consumerSettings,
@@ -25,9 +25,11 @@ describe('the configuration in the words of each part', () => {
     expect(idleInTransactionMsMax).toBe(120_000)
   })
 
-  test('every lane of every group has a connection to the database, unless it is told how many there are', () => {
-    const lanes = { batch: { lanes: 3 } }
-    expect(databaseSettings(config(lanes), consumers('1s', '1s')).poolMax).toBe(8)
+  test('every lane of every group, and every parked device that is tried, has a connection to the database, unless it is told how many there are', () => {
+    const lanes = { batch: { lanes: 3 }, parking: { concurrency: 5 } }
+    const [parking, other] = consumers('1s', '1s')
+    const groups = [parking, { ...other, parks: false }] as ConfiguredConsumer[]
+    expect(databaseSettings(config(lanes), groups).poolMax).toBe(2 * 3 + 5 + 2)
     expect(databaseSettings(config({ ...lanes, database: { poolMax: 5 } }), consumers('1s')).poolMax).toBe(5)
   })
 
@@ -46,6 +48,7 @@ describe('the configuration in the words of each part', () => {
       batchMax: 200,
       batchTimeTargetMs: 1_000,
       lanes: 4,
+      parking: { concurrency: 2, devicesMax: 10_000, eventsMax: 1_000_000 },
       goneAfterMs: 20_000,
       stallAfterMs: 60_000,
       stopGraceMs: 3_000,

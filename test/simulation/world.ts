@@ -120,7 +120,7 @@ async function act(world: World): Promise<void> {
   if (!quiet) journal.violate('live', `still at work an hour after everything healed: ${leftOver(world)}`)
 }
 
-function isQuiet({ gateway, broker, clouds, devices }: World): boolean {
+function isQuiet({ gateway, broker, database, clouds, devices }: World): boolean {
   const outbox = gateway.outbox?.stats()
   return (
     gateway.up &&
@@ -131,6 +131,7 @@ function isQuiet({ gateway, broker, clouds, devices }: World): boolean {
     devices.every((device) => device.quiet) &&
     stored(gateway).length === 0 &&
     clouds.every((cloud) => cloud.quiet) &&
+    database.parkedDevices.size === 0 &&
     broker.working().length === 0
   )
 }
@@ -140,7 +141,7 @@ function stored({ disk: { disk } }: World['gateway']): string[] {
   return ['e!h!', 'e!n!', 'u!'].flatMap((prefix) => disk.keysStartingWith(prefix))
 }
 
-function leftOver({ gateway, broker, clouds, devices }: World): string {
+function leftOver({ gateway, broker, database, clouds, devices }: World): string {
   const outbox = gateway.up ? JSON.stringify(gateway.outbox?.stats()) : 'the edge is down'
   const waiting = devices.filter((device) => !device.quiet).map((device) => device.name)
   const busy = clouds.filter((cloud) => !cloud.quiet).map((cloud) => cloud.name)
@@ -149,6 +150,7 @@ function leftOver({ gateway, broker, clouds, devices }: World): string {
     `on the disk ${stored(gateway).join(' ') || '-'}`,
     `devices ${waiting.join(' ') || '-'}`,
     `clouds ${busy.join(' ') || '-'}`,
+    `parked ${[...database.parkedDevices.keys()].join(', ') || '-'}`,
     `queues ${broker.working().join(' ') || '-'}`,
   ].join('; ')
 }

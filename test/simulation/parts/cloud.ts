@@ -23,7 +23,7 @@ import type { Journal } from './journal.ts'
 import type { Settings } from '../plan/settings.ts'
 import { SimulatedProcess } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
-import { simulatedHistory, simulatedRollups } from './transaction.ts'
+import { simulatedHistory, simulatedParking, simulatedRollups } from './transaction.ts'
 import { schemasOf } from '../plan/schemas.ts'
 import type { Truth } from './truth.ts'
 
@@ -139,6 +139,8 @@ export class Cloud {
     const shared = {
       storage: database.storageFor(process),
       sidings: this.sidingsFor(process),
+      parkingIn: simulatedParking,
+      parking: settings.parking,
       provenance: provenance({
         users: {},
         unvouched: 'refuse',

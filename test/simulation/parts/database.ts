@@ -6,6 +6,7 @@ import type {
   HistoryRecord,
   LedgerNote,
 } from '../../../cloud/history/history.ts'
+import { type ParkedDevice, RowLocks, type WaitingEvent } from '../../support/fakes/parking.ts'
 import type { Chance } from '../plan/chance.ts'
 import type { Journal } from './journal.ts'
 import type { SimulatedProcess } from './process.ts'
@@ -37,6 +38,10 @@ export class SimulatedDatabase implements Tables {
   readonly rollups = new Map<string, Rollup>()
   readonly effects: Effect[] = []
   readonly locks = new Map<string, Lock>()
+  readonly rowLocks = new RowLocks()
+  readonly parkedDevices = new Map<string, ParkedDevice>()
+  readonly parkedEvents = new Map<number, WaitingEvent>()
+  lastParked = 0
   readonly parts: DatabaseParts
   private readonly open = new Set<SimulatedTransaction>()
 
@@ -105,6 +110,8 @@ export class SimulatedDatabase implements Tables {
       this.locks.delete(key)
       lock.free()
     }
+    this.rowLocks.free(tx)
+    tx.end()
   }
 
   /** idle_in_transaction_session_timeout: a frozen client gives its locks up. */

@@ -5,6 +5,7 @@ import type {
   LedgerNote,
 } from '../../../cloud/history/history.ts'
 import type { Rollup } from '../../../cloud/projections/rollup.ts'
+import type { ParkingTables, RowLocks } from '../../support/fakes/parking.ts'
 import type { SimulatedProcess } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
 
@@ -27,7 +28,7 @@ export interface Lock {
 }
 
 /** What a transaction sees of the simulated database: what was committed, and who waits for whom. */
-export interface Tables {
+export interface Tables extends ParkingTables {
   readonly inbox: Set<string>
   readonly events: Map<string, HistoryRecord>
   readonly identities: Map<string, string>
@@ -37,6 +38,8 @@ export interface Tables {
   readonly rollups: Map<string, Rollup>
   readonly effects: Effect[]
   readonly locks: Map<string, Lock>
+  /** Of parked devices and events. */
+  readonly rowLocks: RowLocks
   readonly parts: { readonly scheduler: Scheduler }
   /** A request's time on its way. Throws when the database is down. */
   request(process: SimulatedProcess, what: string): Promise<void>

@@ -4,6 +4,8 @@ import type { Statements } from '../../../cloud/database/statements.ts'
 import type { EventIdentity, Inbox, QueryResult, Transaction } from '../../../cloud/database/storage.ts'
 import { saysTheSame } from '../../../cloud/history/record.ts'
 import type { Appended, History, HistoryRecord, LedgerPlace } from '../../../cloud/history/history.ts'
+import type { Parking } from '../../../cloud/parking/parking.ts'
+import { type LockMode, memoryParking } from '../../support/fakes/parking.ts'
 import type { Effect, Lock, Tables } from './tables.ts'
 import type { SimulatedProcess } from './process.ts'
 
@@ -15,6 +17,10 @@ export class SimulatedTransaction implements Transaction {
   readonly inbox: Inbox
   readonly history: History
   readonly rollups: Rollups
+  readonly parking: Parking
+  /** Resolves when it is over, and its rivals may go on. */
+  readonly ended: Promise<void>
+  end: () => void = nothing
   readonly process: SimulatedProcess
   readonly staged: (() => void)[] = []
   readonly what: string[] = []
@@ -30,6 +36,15 @@ export class SimulatedTransaction implements Transaction {
     this.database = database
     this.process = process
     this.askedAtMs = database.parts.scheduler.nowMs
+    this.ended = new Promise((resolve) => (this.end = resolve))
+    this.parking = memoryParking({
+      tables: database,
+      nowMs: () => database.parts.scheduler.nowMs,
+      step: (what) => this.request(`parking ${what}`),
+      lock: (key, mode) => this.lockRow(key, mode),
+      tryLock: (key, mode) => database.rowLocks.take(key, this, mode, this.ended) === undefined,
+      stage: (apply) => void this.staged.push(apply),
+    })
     this.inbox = {
       claim: (group, identities) => this.claim(group, identities),
       release: (group, identities) => this.release(group, identities),
@@ -144,18 +159,31 @@ export class SimulatedTransaction implements Transaction {
     })
   }
 
-  /** Waits for whoever holds the key to commit or roll back. */
-  private async lock(key: string): Promise<void> {
-    const { locks, parts } = this.database
-    const untilMs = parts.scheduler.nowMs + lockWaitMsMax
-    for (let held = locks.get(key); held && held.holder !== this; held = locks.get(key)) {
-      const leftMs = untilMs - parts.scheduler.nowMs
+  private lockRow(key: string, mode: LockMode): Promise<void> {
+    return this.waitFor(() => this.database.rowLocks.take(key, this, mode, this.ended))
+  }
+
+  /** Until there is no rival; who waits for too long is told that the database cannot be reached. */
+  private async waitFor(rival: () => Promise<void> | undefined): Promise<void> {
+    const { scheduler } = this.database.parts
+    const untilMs = scheduler.nowMs + lockWaitMsMax
+    for (let freed = rival(); freed; freed = rival()) {
+      const leftMs = untilMs - scheduler.nowMs
       if (leftMs <= 0) throw (this.outage = unreachable('query read timeout'))
-      await Promise.race([held.freed, this.process.step('lock', leftMs)])
+      await Promise.race([freed, this.process.step('lock', leftMs)])
       await this.process.step('locked', 0)
-      this.askedAtMs = parts.scheduler.nowMs
+      this.askedAtMs = scheduler.nowMs
       if (this.over) throw (this.outage = unreachable('connection terminated'))
     }
+  }
+
+  /** Waits for whoever holds the key to commit or roll back. */
+  private async lock(key: string): Promise<void> {
+    const { locks } = this.database
+    await this.waitFor(() => {
+      const held = locks.get(key)
+      return held && held.holder !== this ? held.freed : undefined
+    })
     if (locks.has(key)) return
     const lock: Lock = { holder: this, freed: Promise.resolve(), free: nothing }
     lock.freed = new Promise((resolve) => {
@@ -166,6 +194,11 @@ export class SimulatedTransaction implements Transaction {
 }
 
 function nothing(): void {}
+
+/** In place of `postgresParking`. */
+export function simulatedParking(transaction: Statements): Parking {
+  return simulatedOf(transaction).parking
+}
 
 /** In place of `postgresHistory`. */
 export function simulatedHistory(transaction: Statements): History {

@@ -55,6 +55,7 @@ export function makePlan(seed: number): Plan {
     readsLate: chance(seed, 'reads').one(0.125),
     signsEvery: makeSigning(chance(seed, 'signing')),
     reservedShare: chance(seed, 'reserve').pick([0, 0.1, 0.3]),
+    parking: makeParking(chance(seed, 'parking')),
     ...focus?.settings,
   }
   return {
@@ -72,6 +73,13 @@ export function makePlan(seed: number): Plan {
 /** One run in four has a key: the others are as they were before anything was signed. */
 function makeSigning(random: Chance): number | undefined {
   return random.one(0.25) ? random.pick([1, 3, 10]) : undefined
+}
+
+/** One run in four finds the parking full now and then. */
+function makeParking(random: Chance): Settings['parking'] {
+  const concurrency = random.whole(1, 3)
+  const [devicesMax, eventsMax] = random.one(0.25) ? [random.whole(1, 2), random.whole(1, 4)] : [1000, 1000]
+  return { concurrency, devicesMax, eventsMax }
 }
 
 /** From a stream of its own, so that the rest of a seed is as it was before there were batches. */
@@ -96,6 +104,7 @@ function makeSettings(
   | 'readsLate'
   | 'signsEvery'
   | 'reservedShare'
+  | 'parking'
 > {
   const tight = random.one(0.35)
   return {

@@ -94,6 +94,15 @@ export const cloudConfigSchema = z
         eventsMax: z.int().min(1).max(100_000_000).default(1_000_000),
       })
       .prefault({}),
+    protection: z
+      .strictObject({
+        killSwitch: z.boolean().default(true),
+        after: z.int().min(1).max(1_000_000).default(100),
+        share: z.number().gt(0).max(1).default(0.5),
+        window: duration('1m', { min: '1s', max: '1h' }),
+        pause: duration('30s', { min: '1s', max: '15m' }),
+      })
+      .prefault({}),
     handlerTimeout: duration('30s', handlerLimits),
     batch: z
       .strictObject({

@@ -26,6 +26,9 @@ import { loadConsumers } from './load-consumers.ts'
 import { createOps } from './ops/ops.ts'
 import type { ConfiguredConsumer } from './pipeline/definition.ts'
 import { noSchemaCheck, schemaCheck, type SchemaCheck } from './pipeline/schema-check.ts'
+import { postgresGroupStates } from './protection/group-states-postgres.ts'
+import { Guard } from './protection/guard.ts'
+import { startWatching } from './protection/watch.ts'
 import { type QueueCheck, startQueueCheck } from './queues/check.ts'
 import { brokerManagement } from './queues/management.ts'
 import {
@@ -35,12 +38,14 @@ import {
   databaseSettings,
   databaseWay,
   groupSettings,
+  guardSettings,
   managementSettings,
   managementWay,
   opsSettings,
   provenanceSettings,
   pruningSettings,
   sharingSettings,
+  watchSettings,
 } from './settings.ts'
 import { type StartupOptions, untilReachable } from './startup.ts'
 import { type CloudTls, loadCloudTls } from './tls.ts'
@@ -73,6 +78,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
   const stopping = AbortSignal.any([parts.signal, failed.signal])
   const scope = createScope()
   const start: Start = { config, scope, ...surroundings, signal: stopping, timeoutMs: config.startup.timeout }
+  let sharing: Sharing | undefined
   try {
     const { consumers, tls, checkSchema } = await orAborted(loadAll(config, surroundings), stopping)
     const database = await openDatabase(start, consumers)
@@ -81,17 +87,10 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     tellTaken(log, await orAborted(declareTopology(publishing, exchangeTopology()), stopping))
 
     const groups: Group[] = []
-    const ops = createOps({
-      ...opsSettings(config),
-      state: {
-        groups,
-        starveAfterMs: config.ops.starveAfter,
-        databaseFault: () => sharing.fault,
-        brokersUp: () => ({ consume: consuming.up, publish: publishing.up }),
-        findings: () => check.findings,
-        tls,
-      },
-    })
+    const databaseFault = (): string | undefined => sharing?.fault
+    const brokersUp = (): Record<string, boolean> => ({ consume: consuming.up, publish: publishing.up })
+    const findings = (): QueueCheck['findings'] => check.findings
+    const ops = createOps(opsSettings(config, { groups, databaseFault, brokersUp, findings, tls }))
     const shared = {
       ...groupSettings(config),
       ...surroundings,
@@ -107,10 +106,15 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
       onFatal: (error: unknown) => failed.abort(error),
       signal: stopping,
     }
-    for (const consumer of consumers) groups.push(scope.own(await startGroup({ ...shared, consumer })))
+    const guards = guardsOf(start, database, consumers, (group) => sharing?.membersOf(group) ?? 1)
+    for (const { consumer, guard } of guards)
+      groups.push(scope.own(await startGroup({ ...shared, consumer, guard })))
     scope.own(startReplaying({ connection: publishing, clock, log }))
 
-    const sharing = share(start, database, groups)
+    sharing = share(start, database, groups)
+    scope.own(
+      startWatching({ ...watchSettings(config), states: postgresGroupStates(database), guards, clock, log }),
+    )
     scope.own(startPruning({ ...pruningSettings(config), database, clock, log }))
     const check = checkQueues(start, tls, groups)
 
@@ -196,6 +200,25 @@ function share({ config, scope, clock, log }: Start, database: Database, groups:
   const { instance, goneAfterMs, beatMs } = sharingSettings(config)
   const members = postgresMembers(database, instance, goneAfterMs)
   return scope.own(startSharing({ instance, members, groups, beatMs, clock, log }))
+}
+
+/** Each consumer with who keeps it from working while it is not to. */
+function guardsOf(
+  { config, clock, log }: Start,
+  database: Database,
+  consumers: readonly ConfiguredConsumer[],
+  membersOf: (group: string) => number,
+): { consumer: ConfiguredConsumer; guard: Guard }[] {
+  const states = postgresGroupStates(database)
+  return consumers.map((consumer) => {
+    const { group } = consumer
+    const settings = guardSettings(config, consumer)
+    const membersNow = (): number => membersOf(group)
+    return {
+      consumer,
+      guard: new Guard({ ...settings, states, membersNow, clock, log: log.child({ group }) }),
+    }
+  })
 }
 
 /** Looks at what is in effect for every queue there should be, where the broker lets it. */

@@ -8,6 +8,8 @@ import { dialledBy } from './database/url-postgres.ts'
 import type { PruningOptions } from './database/inbox-pruning-postgres.ts'
 import type { ProvenanceOptions } from './gateways/provenance.ts'
 import type { GroupOptions } from './groups/group.ts'
+import type { GuardOptions } from './protection/guard.ts'
+import type { WatchOptions } from './protection/watch.ts'
 import type { SharingOptions } from './groups/sharing.ts'
 import type { ConsumersOptions } from './load-consumers.ts'
 import type { OpsOptions } from './ops/ops.ts'
@@ -110,6 +112,25 @@ export function provenanceSettings({ gateways }: CloudConfig): Omit<ProvenanceOp
   return { users: gateways.users, unvouched: gateways.unvouched, unknown: gateways.unknown }
 }
 
+export function guardSettings(
+  { protection, instance }: CloudConfig,
+  { group, ratePerSecond, recordsFaults }: ConfiguredConsumer,
+): Pick<GuardOptions, 'group' | 'instance' | 'ratePerSecond' | 'killSwitch'> {
+  const { killSwitch, after, share, window, pause } = protection
+  // What records faults has no failures to trip by.
+  const trips = killSwitch && !recordsFaults
+  return {
+    group,
+    instance,
+    ratePerSecond,
+    killSwitch: trips ? { after, share, windowMs: window, pauseMs: pause } : undefined,
+  }
+}
+
+export function watchSettings({ sharing }: CloudConfig): Pick<WatchOptions, 'everyMs'> {
+  return { everyMs: sharing.beat }
+}
+
 /** Undefined: what is in effect for the queues cannot be seen. */
 export function managementSettings({
   broker,
@@ -117,6 +138,14 @@ export function managementSettings({
   return broker.management === undefined ? undefined : { url: broker.management, brokerUrl: broker.url }
 }
 
-export function opsSettings({ ops }: CloudConfig): Pick<OpsOptions, 'host' | 'hosts' | 'port'> {
-  return { host: ops.host, hosts: ops.hosts, port: ops.port }
+export function opsSettings(
+  { ops }: CloudConfig,
+  state: Omit<OpsOptions['state'], 'starveAfterMs'>,
+): OpsOptions {
+  return {
+    host: ops.host,
+    hosts: ops.hosts,
+    port: ops.port,
+    state: { ...state, starveAfterMs: ops.starveAfter },
+  }
 }

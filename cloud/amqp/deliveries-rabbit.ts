@@ -42,6 +42,7 @@ class RabbitDeliveries implements Deliveries {
   /** Partitions that may not be read yet. */
   readonly #waiting = new Set<number>()
   #stopped = false
+  #paused = false
   #closing: Promise<void> | undefined
 
   constructor(options: RabbitDeliveriesOptions) {
@@ -68,6 +69,16 @@ class RabbitDeliveries implements Deliveries {
     if (this.#options.isBlocked?.()) return false
     void this.#subscriptions.get(partition)?.lease?.giveUp()
     return true
+  }
+
+  pause(): void {
+    this.#paused = true
+    for (const subscription of this.#subscriptions.values()) subscription.pause()
+  }
+
+  resume(): void {
+    this.#paused = false
+    for (const subscription of this.#subscriptions.values()) subscription.resume()
   }
 
   get subscribed(): boolean {
@@ -99,6 +110,7 @@ class RabbitDeliveries implements Deliveries {
       home: queue,
       partition,
       onDelivery,
+      paused: this.#paused,
       onMissing: () => this.#declareAgain(),
     })
     this.#subscriptions.set(partition, subscription)

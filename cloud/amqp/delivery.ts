@@ -83,6 +83,9 @@ export interface Deliveries {
    * nothing, and a letter that waits for it would be there twice (G5).
    */
   stepBack(partition: number): boolean
+  /** Gives everything that is unacknowledged back to the broker, and asks for nothing until `resume`. Idempotent. */
+  pause(): void
+  resume(): void
   /** Every partition that may be read already is subscribed: active, or in line. */
   readonly subscribed: boolean
   /** No `onDelivery` after this call. What is unacknowledged goes back to the broker on `close()`. */

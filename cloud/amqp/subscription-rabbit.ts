@@ -18,6 +18,9 @@ export interface Subscription {
   readonly lease: Lease | undefined
   /** Its queue is gone, for good. */
   readonly over: boolean
+  /** Gives what is unacknowledged back, and asks for nothing until `resume`. */
+  pause(): void
+  resume(): void
   /** Nothing is delivered after this call. */
   stop(): void
   /** Gives what is unacknowledged back. Idempotent. */
@@ -33,6 +36,8 @@ export interface SubscriptionOptions {
   /** Most unacknowledged deliveries (G7). */
   prefetch: number
   onDelivery: (delivery: Delivery) => void
+  /** To be paused from the beginning. */
+  paused?: boolean | undefined
   /** Takes what is no event; says whether it has. */
   intercept?: (message: AsyncMessage, lease: Lease) => boolean
   /** The queue is not there. Whether to go on trying; never throws. */
@@ -69,10 +74,16 @@ class KeptSubscription implements Subscription {
   readonly #batches = new KeptBatches()
   #lease: Lease | undefined
   #over = false
+  #paused: boolean
+  /** How often it was paused. */
+  #pauses = 0
+  /** Ends the wait of a pause. */
+  #wake = (): void => {}
 
   constructor(options: SubscriptionOptions) {
     this.#options = options
     this.#pace = new PrefetchPace(options.prefetch)
+    this.#paused = options.paused === true
     void this.#keep()
   }
 
@@ -84,8 +95,20 @@ class KeptSubscription implements Subscription {
     return this.#over
   }
 
+  pause(): void {
+    this.#paused = true
+    this.#pauses++
+    void this.#lease?.giveUp()
+  }
+
+  resume(): void {
+    this.#paused = false
+    this.#wake()
+  }
+
   stop(): void {
     this.#stopping.abort()
+    this.#wake()
   }
 
   async close(): Promise<void> {
@@ -97,9 +120,10 @@ class KeptSubscription implements Subscription {
   async #keep(): Promise<void> {
     const { clock } = this.#options
     for (let failures = 0; !this.#stopping.signal.aborted && !this.#over; failures++) {
+      await this.#resumed()
       const startedMs = clock.monotonicMs()
       try {
-        await this.#subscribe()
+        if (!this.#stopping.signal.aborted) await this.#subscribe()
       } catch (error) {
         await this.#report(error, failures)
       }
@@ -109,10 +133,17 @@ class KeptSubscription implements Subscription {
     }
   }
 
+  async #resumed(): Promise<void> {
+    while (this.#paused && !this.#stopping.signal.aborted)
+      await new Promise<void>((resolve) => (this.#wake = resolve))
+  }
+
   /** Resolves when the channel is gone. */
   async #subscribe(): Promise<void> {
     const { connection, queue, home, partition, onDelivery, clock, log } = this.#options
     const { signal } = this.#stopping
+    const pausesBefore = this.#pauses
+    const isOver = (): boolean => signal.aborted || this.#pauses !== pausesBefore
     const channel = await connection.client.acquire({ emitErrorsFromChannel: true })
     const ended = closed(channel)
     const lease = new Lease(channel, home, partition, this.#batches, connection.user)
@@ -121,11 +152,12 @@ class KeptSubscription implements Subscription {
     channel.once('basic.cancel', () => void lease.giveUp())
     await channel.basicQos({ prefetchCount: this.#pace.prefetch })
     await channel.basicConsume({ queue }, (message) => {
-      if (signal.aborted || lease.lost || this.#options.intercept?.(message, lease)) return
+      if (isOver() || lease.lost || this.#options.intercept?.(message, lease)) return
       for (const delivery of lease.deliveries(message, clock.now(), clock.monotonicMs())) onDelivery(delivery)
       if (lease.bytesInHand > bytesInHandMax) this.#takeFewer(lease)
     })
-    if (signal.aborted) return lease.giveUp()
+    // What came meanwhile was not taken.
+    if (isOver()) return lease.giveUp()
     this.#lease = lease
     this.#watch(lease, { sinceMs: clock.monotonicMs(), settledBefore: 0, settledBytesBefore: 0 })
     await ended

@@ -11,6 +11,8 @@ import { postgresUpgradeRegister } from '../queues/former-postgres.ts'
 import { rabbitFormerLine } from '../queues/former-rabbit.ts'
 import type { FormerQueues } from '../queues/former.ts'
 import { startUpgrade } from '../queues/upgrade.ts'
+import type { Guard } from '../protection/guard.ts'
+import type { GroupState } from '../protection/group-states.ts'
 import { createProgress, type Progress, type ProgressState } from './progress.ts'
 import { declareGroupQueues, type GroupQueues } from './queues.ts'
 
@@ -27,6 +29,8 @@ export interface Group {
   readonly heldBy: TidegateError | undefined
   /** What is parked of it, whichever instance parked it. */
   readonly parked: Occupancy
+  /** Why it does not simply work: paused by a person, tripped, or on trial. */
+  readonly state: GroupState | undefined
   /** Partition queues of former versions: those that are being drained, and those that only wait to be deleted. */
   readonly former: FormerQueues['counts']
   /** Every queue of it that there should be, or still is. */
@@ -36,7 +40,8 @@ export interface Group {
   close(): Promise<void>
 }
 
-export interface GroupOptions extends PipelineOptions {
+export interface GroupOptions extends Omit<PipelineOptions, 'gate'> {
+  guard: Guard
   partitions: number
   /** Most unacknowledged deliveries per partition (G7). */
   prefetch: number
@@ -56,14 +61,19 @@ export interface GroupOptions extends PipelineOptions {
 /** Declares a group's queues and lets its deliveries flow into its pipeline. @throws TidegateError `TOPOLOGY_*` */
 export async function startGroup(given: GroupOptions): Promise<Group> {
   const { group, ordered } = given.consumer
+  const { guard } = given
   const options = { ...given, group, ordered, log: given.log.child({ group }) }
   const register = postgresUpgradeRegister(given.database, group, given.goneAfterMs, given.clock)
   const queues = await declareGroupQueues({ ...options, register })
 
   const progress = createProgress(given.clock, given.stallAfterMs)
-  const pipeline = createPipeline({ ...options, observer: noting(given.observer, progress) })
+  const pipeline = createPipeline({
+    ...options,
+    gate: guard.gate,
+    observer: noting(given.observer, progress),
+  })
   const isBlocked = (): boolean => given.publishing.blocked !== undefined
-  const isHeld = (): boolean => pipeline.heldBy !== undefined || isBlocked()
+  const isHeld = (): boolean => pipeline.heldBy !== undefined || isBlocked() || guard.gate.closed
   const onDelivery = (delivery: Delivery): void => pipeline.take(delivery)
   const former = startUpgrade({
     ...options,
@@ -88,7 +98,8 @@ export async function startGroup(given: GroupOptions): Promise<Group> {
     whenReady: (partition) => former.whenReady(partition),
   })
   deliveries.start(onDelivery)
-  return new RunningGroup(options, { queues, pipeline, former, deliveries, progress })
+  guard.over(deliveries)
+  return new RunningGroup(options, { queues, pipeline, former, deliveries, progress, guard })
 }
 
 interface GroupParts {
@@ -97,6 +108,7 @@ interface GroupParts {
   former: FormerQueues
   deliveries: Deliveries
   progress: Progress
+  guard: Guard
 }
 
 class RunningGroup implements Group {
@@ -142,6 +154,10 @@ class RunningGroup implements Group {
     return this.#parts.former.counts
   }
 
+  get state(): GroupState | undefined {
+    return this.#parts.guard.state
+  }
+
   queues(): QueueSpec[] {
     const { queues, former } = this.#parts
     return [
@@ -151,7 +167,10 @@ class RunningGroup implements Group {
   }
 
   progress(): ProgressState {
-    return this.#parts.progress.check(this.inFlight)
+    const { progress, guard } = this.#parts
+    // What may not begin does not stall.
+    if (guard.gate.closed) progress.moved()
+    return progress.check(this.inFlight)
   }
 
   close(): Promise<void> {

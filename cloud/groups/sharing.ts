@@ -16,6 +16,8 @@ export interface SharingOptions {
 export interface Sharing {
   /** Why the last beat did not reach the database, if it did not. */
   readonly fault: string | undefined
+  /** How many instances have the group, this one too. */
+  membersOf(group: string): number
   close(): Promise<void>
 }
 
@@ -30,10 +32,11 @@ export function startSharing(options: SharingOptions): Sharing {
   const groups = options.groups.filter((group) => group.ordered)
   const names = options.groups.map((group) => group.name)
   let fault: string | undefined
+  let present: ReadonlyMap<string, readonly string[]> = new Map()
   let closing: Promise<void> | undefined
 
   async function beat(): Promise<void> {
-    const present = await members.beat(names)
+    present = await members.beat(names)
     for (const group of groups) {
       const others = present.get(group.name) ?? [instance]
       const foreign = group.deliveries.active().filter((partition) => ownerOf(partition, others) !== instance)
@@ -77,6 +80,7 @@ export function startSharing(options: SharingOptions): Sharing {
     get fault() {
       return fault
     },
+    membersOf: (group) => Math.max(1, present.get(group)?.length ?? 1),
     close: () => (closing ??= close()),
   }
 }

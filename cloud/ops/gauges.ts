@@ -7,6 +7,7 @@ export function watch(state: CloudState, registers: Registry[]): void {
   watchGroups(state, registers)
   watchLanes(state, registers)
   watchParking(state, registers)
+  watchStates(state, registers)
   watchQueues(state, registers)
   watchServers(state, registers)
   watchCertificates(state, registers)
@@ -79,6 +80,23 @@ function watchParking({ groups }: CloudState, registers: Registry[]): void {
     'How long the device that has been parked longest has been so',
     ({ oldestMs }) => oldestMs / 1000,
   )
+}
+
+/** Of each group one is 1. */
+const groupStates = ['working', 'paused', 'tripped', 'trial'] as const
+
+function watchStates({ groups }: CloudState, registers: Registry[]): void {
+  const gauge: Gauge<'group' | 'state'> = new Gauge({
+    name: 'tidegate_cloud_group_state',
+    help: '1 for the state that a group is in: working, paused by a person, tripped, or on trial',
+    labelNames: ['group', 'state'],
+    registers,
+    collect() {
+      for (const group of groups)
+        for (const state of groupStates)
+          gauge.set({ group: group.name, state }, Number((group.state?.state ?? 'working') === state))
+    },
+  })
 }
 
 function watchQueues(state: CloudState, registers: Registry[]): void {

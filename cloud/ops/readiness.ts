@@ -33,6 +33,7 @@ export function readiness(state: CloudState): Record<string, Check> {
 
 function groupCheck(group: Group, starveAfterMs: number): Check {
   const { ok, waiting, stalledMs } = group.progress()
+  const { state } = group
   const faults = [
     ...(ok ? [] : [`nothing moved for ${durationText(stalledMs)}`]),
     ...group.lanesStarvedMs.flatMap((starvedMs, lane) =>
@@ -41,10 +42,14 @@ function groupCheck(group: Group, starveAfterMs: number): Check {
         : [`lane ${lane} has waited for failing attempts for ${durationText(starvedMs)}`],
     ),
     ...(group.heldBy === undefined ? [] : [`held by ${howHeld(group.heldBy)}`]),
-    ...(group.deliveries.subscribed ? [] : ['not subscribed to every partition']),
+    ...(group.deliveries.subscribed || state !== undefined ? [] : ['not subscribed to every partition']),
+    ...(state === undefined || state.state === 'paused' ? [] : [`${state.state}: ${state.reason}`]),
   ]
   const { draining } = group.former
-  const notes = draining > 0 ? [`draining ${draining} queues of a former version`] : []
+  const notes = [
+    ...(draining > 0 ? [`draining ${draining} queues of a former version`] : []),
+    ...(state?.state === 'paused' ? [`paused by ${state.actor}: ${state.reason}`] : []),
+  ]
   return { ok: faults.length === 0, detail: [`${waiting} in flight`, ...notes, ...faults].join(', ') }
 }
 

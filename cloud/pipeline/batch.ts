@@ -1,7 +1,9 @@
 import type { Clock } from '../../src/clock.ts'
+import type { Breakers } from '../protection/breakers.ts'
 import { isOutage, thrown } from './retry.ts'
 import type { ConfiguredConsumer, Consumer } from './definition.ts'
 import type { Logger } from '../../src/log.ts'
+import { outageOf } from '../protection/unavailable.ts'
 import { codeOf } from '../../src/errors.ts'
 import { bounded } from './timeout.ts'
 import type { Parcel } from './judge.ts'
@@ -13,6 +15,8 @@ export interface TogetherOptions {
   storage: Storage
   /** A transaction ends with the event that brings it over this, and what is behind that event is left for the next. */
   batchTimeTargetMs: number
+  /** Around what handlers call. */
+  breakers: Breakers
   clock: Clock
   log: Logger
 }
@@ -123,25 +127,12 @@ function without(repeats: ReadonlySet<Parcel>, parcels: readonly Parcel[]): read
 async function handleBatch(
   parcels: readonly Parcel[],
   tx: Transaction,
-  { consumer, clock, log }: TogetherOptions,
+  { consumer, breakers, clock, log }: TogetherOptions,
   parent: AbortSignal,
 ): Promise<void> {
   const { handler, timeoutMs } = consumer
   if (handler.kind !== 'batch' || parcels.length === 0) return
-  await bounded((signal) => handler.handleBatch(parcels, { tx, log, signal }), { timeoutMs, parent, clock })
-  tx.assertUsable()
-}
-
-async function handleSingle(
-  { event, delivery }: Parcel,
-  tx: Transaction,
-  { consumer, clock, log }: TogetherOptions,
-  parent: AbortSignal,
-): Promise<void> {
-  const { handler, timeoutMs } = consumer
-  if (handler.kind !== 'single') return
-  const { attempt } = delivery
-  await bounded((signal) => handler.handle(event, { tx, log, signal, attempt, delivery }), {
+  await bounded((signal) => handler.handleBatch(parcels, { tx, log, signal, breaker: breakers }), {
     timeoutMs,
     parent,
     clock,
@@ -149,8 +140,30 @@ async function handleSingle(
   tx.assertUsable()
 }
 
+async function handleSingle(
+  { event, delivery }: Parcel,
+  tx: Transaction,
+  { consumer, breakers, clock, log }: TogetherOptions,
+  parent: AbortSignal,
+): Promise<void> {
+  const { handler, timeoutMs } = consumer
+  if (handler.kind !== 'single') return
+  const { attempt } = delivery
+  await bounded(
+    (signal) => handler.handle(event, { tx, log, signal, breaker: breakers, attempt, delivery }),
+    {
+      timeoutMs,
+      parent,
+      clock,
+    },
+  )
+  tx.assertUsable()
+}
+
 /** A handler that hung because the database hangs is not to blame: that is an outage, and costs no attempt. */
 export async function blame(error: unknown, storage: Storage): Promise<unknown> {
+  const unavailable = outageOf(error)
+  if (unavailable) return unavailable
   if (isOutage(error) || codeOf(error) !== 'HANDLER_TIMEOUT') return error
   try {
     await storage.probe()

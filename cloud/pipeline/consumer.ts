@@ -12,6 +12,7 @@ import {
   refuseFaulty,
 } from './definition.ts'
 
+export { Unavailable } from '../protection/unavailable.ts'
 export type { BatchEntry, Consumer, ConsumerOptions }
 
 /** Of its transaction a handler sees `tx.query`, and nothing else. */

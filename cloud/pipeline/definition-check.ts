@@ -4,6 +4,8 @@ import { type Limits, parseDuration, withinLimits } from '../../src/units.ts'
 /** PostgreSQL takes 24.8 days for a session that waits in a transaction. */
 export const handlerLimits = { min: '1ms', max: '24h' } satisfies Limits
 /** RabbitMQ takes 49.7 days for the time to live of a message. */
+/** Less is within what clocks differ by. */
+const freshnessLimits = { min: '1s', max: '365d' } satisfies Limits
 export const rungLimits = { min: '1ms', max: '30d' } satisfies Limits
 
 const groupPattern = /^[a-z][a-z0-9-]{0,31}$/
@@ -40,11 +42,27 @@ const checks: Readonly<Record<string, Check>> = {
     const good = Array.isArray(value) && value.every((code) => typeof code === 'string' && code !== '')
     return !good && `must be a list of codes such as ['SITE_UNKNOWN']`
   },
+  rate: (value) =>
+    parseRate(value) === undefined && "must be events a second, such as '200/s', 1,000,000/s at most",
+  concurrency: (value) =>
+    !(Number.isInteger(value) && (value as number) >= 1 && (value as number) <= 64) &&
+    'must be a whole number from 1 to 64',
+  freshness: (value) =>
+    !withinLimits(parseDuration(value), freshnessLimits) &&
+    `must be a duration such as 10m, ${freshnessLimits.min} at least`,
   handle: isFunction,
   handleBatch: isFunction,
   dedup: (value) => value !== 'inbox' && value !== 'own' && 'must be inbox or own',
   inspect: isFunction,
   recordsFaults: isTrueOrFalse,
+}
+
+/** `'200/s'`, `'30/m'`, as so many a second; undefined: it is none. */
+export function parseRate(value: unknown): number | undefined {
+  const match = typeof value === 'string' ? /^(\d{1,7}(?:\.\d{1,3})?)\/(s|m|h)$/.exec(value) : null
+  if (match === null) return undefined
+  const perSecond = Number(match[1]) / { s: 1, m: 60, h: 3600 }[match[2] as 's' | 'm' | 'h']
+  return perSecond > 0 && perSecond <= 1_000_000 ? perSecond : undefined
 }
 
 /** Everything that is wrong with what is to be a consumer; none if nothing is. */

@@ -5,7 +5,8 @@ import type { Logger } from '../../src/log.ts'
 import { parseDuration } from '../../src/units.ts'
 import type { Delivery } from '../amqp/delivery.ts'
 import type { Transaction } from '../database/storage.ts'
-import { faultsOfDefinition } from './definition-check.ts'
+import type { Breakers } from '../protection/breakers.ts'
+import { faultsOfDefinition, parseRate } from './definition-check.ts'
 
 /**
  * A consumer group: which events it wants and what it does with them. One small file default-exports one; see
@@ -37,6 +38,12 @@ export interface ConsumerOptions {
   then?: 'skip' | 'hold'
   /** Codes of errors that no attempt mends: `['SITE_UNKNOWN']`. Such an event is a dead letter at once. Default: none. */
   final?: readonly string[]
+  /** Most events a second, of all instances together, `'200/s'`; what is over waits in the queues. Default: as many as come. */
+  rate?: string
+  /** Most handlers of it that run at once in an instance. Default: as many as there are lanes. */
+  concurrency?: number
+  /** An event that was recorded longer ago than that is not handed over: it is counted as shed, and done. Default: none is too old. */
+  freshness?: string | number
 }
 
 /** What only consumers of batches can ask for. */
@@ -59,6 +66,11 @@ export interface BatchContextOf<Tx> {
   log: Logger
   /** Aborted at the timeout and at shutdown: pass it on to whatever can hang. */
   signal: AbortSignal
+  /**
+   * A circuit breaker around something that the handler calls: `await breaker('crm').execute(() => crm.tell(event, signal))`. While it
+   * is open, calls throw `Unavailable`: the group waits, and no attempt is counted.
+   */
+  breaker: Breakers
 }
 
 export interface HandlerContextOf<Tx> extends BatchContextOf<Tx> {
@@ -97,6 +109,10 @@ export interface Consumer {
   readonly ladderMs: readonly number[] | undefined
   /** Undefined: as configured. */
   readonly timeoutMs: number | undefined
+  readonly ratePerSecond: number | undefined
+  /** Undefined: as configured. */
+  readonly concurrency: number | undefined
+  readonly freshnessMs: number | undefined
   readonly dedup: 'inbox' | 'own'
   readonly recordsFaults: boolean
   readonly handler: Handler
@@ -137,6 +153,9 @@ export function makeConsumer(options: ConsumerOptions & BatchTraits, handler: Ha
     final: new Set(options.final),
     ladderMs: ladderMs as number[] | undefined,
     timeoutMs,
+    ratePerSecond: options.rate === undefined ? undefined : parseRate(options.rate),
+    concurrency: options.concurrency,
+    freshnessMs: options.freshness === undefined ? undefined : parseDuration(options.freshness),
     dedup: batch?.dedup ?? 'inbox',
     recordsFaults: batch?.recordsFaults ?? false,
     handler,

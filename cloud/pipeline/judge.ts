@@ -23,6 +23,8 @@ export type Judgement =
   | { kind: 'handle'; parcel: Parcel }
   /** Nothing this group wants: a pattern that was bound once, or a system event. */
   | { kind: 'ignore'; delivery: Delivery }
+  /** Too old for this group, by its own word. */
+  | { kind: 'shed'; delivery: Delivery }
   | { kind: 'fault'; delivery: Delivery; error: unknown; event: Event | undefined }
 
 /** What every event has to stand, whatever its group. */
@@ -35,7 +37,7 @@ export interface Checks {
  * Reads a delivery and says what is to be done with it. Never throws: what the consumer's own `inspect` throws is a
  * fault of this delivery, and no other has to wait for it.
  */
-export function judge(delivery: Delivery, consumer: Consumer, checks: Checks): Judgement {
+export function judge(delivery: Delivery, consumer: Consumer, checks: Checks, nowMs: number): Judgement {
   let event: Event | undefined
   try {
     if (delivery.propertyFault !== undefined) throw unreadableProperties(delivery.propertyFault)
@@ -52,10 +54,21 @@ export function judge(delivery: Delivery, consumer: Consumer, checks: Checks): J
     const fault = checks.checkSchema(event) ?? consumer.inspect(event) ?? undefined
     if (fault !== undefined && !consumer.recordsFaults)
       return { kind: 'fault', delivery, error: fault, event }
+    if (isTooOld(event, delivery, consumer, nowMs)) return { kind: 'shed', delivery }
     return { kind: 'handle', parcel: { delivery, event, text, fault } }
   } catch (error) {
     return { kind: 'fault', delivery, error: thrown(error), event }
   }
+}
+
+/** What was tried before and failed goes its way to the end: it was fresh when it came. So does what somebody replays. */
+function isTooOld(
+  { recordedtime }: Event,
+  { exchange }: Delivery,
+  { freshnessMs }: Consumer,
+  nowMs: number,
+): boolean {
+  return freshnessMs !== undefined && exchange !== '' && nowMs - Date.parse(recordedtime) > freshnessMs
 }
 
 function notUtf8(): TidegateError {

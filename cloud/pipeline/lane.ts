@@ -8,10 +8,12 @@ import type { Aside } from './aside.ts'
 import { applyTogether, type Done } from './batch.ts'
 import { BatchPace } from './batch-pace.ts'
 import type { ConfiguredConsumer } from './definition.ts'
+import type { Breakers } from '../protection/breakers.ts'
+import type { Gate } from '../protection/gate.ts'
 import type { Holding } from './holding.ts'
 import { type Checks, judge, type Parcel } from './judge.ts'
 import type { PipelineObserver } from './observer.ts'
-import { isOutage } from './retry.ts'
+import { isHopeless, isOutage } from './retry.ts'
 import type { Settlement } from './settlement.ts'
 
 /** Works on one batch at a time, in order of arrival (G6); what arrives meanwhile is the next batch. */
@@ -29,6 +31,7 @@ export interface Lane {
 }
 
 export interface LaneOptions extends Checks {
+  breakers: Breakers
   consumer: ConfiguredConsumer
   storage: Storage
   /** Most deliveries in one transaction. */
@@ -47,6 +50,9 @@ export interface LaneParts {
   aside: Aside
   holding: Holding
   yard: Yard
+  gate: Gate
+  /** Aborted: nothing is begun. */
+  stopping: AbortSignal
   /** Aborted: the transaction under way is cut off, and nothing is begun after it. */
   cutOff: AbortSignal
 }
@@ -172,9 +178,10 @@ class LaneWork {
     let parcels: Parcel[] = []
     const steps: Step[] = [parcels]
     for (const delivery of batch.filter((one) => settlement.isLive(one))) {
-      const judgement = judge(delivery, consumer, this.#options)
+      const judgement = judge(delivery, consumer, this.#options, this.#options.clock.now())
       if (judgement.kind === 'handle') parcels.push(judgement.parcel)
       else if (judgement.kind === 'ignore') settlement.settle(delivery, 'ignored')
+      else if (judgement.kind === 'shed') settlement.settle(delivery, 'shed')
       else if (aside.parks(delivery, judgement.error, judgement.event)) steps.push(judgement, (parcels = []))
       else asides.push(this.#putAside(judgement))
     }
@@ -187,7 +194,7 @@ class LaneWork {
 
   /** Applies parcels in order; culprits are put aside, and everything else is committed. */
   async #applyAll(steps: Step[], asides: Promise<void>[]): Promise<void> {
-    const { settlement, holding, cutOff, aside } = this.#parts
+    const { settlement, holding, gate, cutOff, aside } = this.#parts
     const wait = holding.createWait()
     let outages = 0
     for (let step = steps.shift(); step; step = steps.shift()) {
@@ -195,14 +202,22 @@ class LaneWork {
         await this.#putAside(step)
         continue
       }
-      const run = step.filter((parcel) => settlement.isLive(parcel.delivery))
+      let run = step.filter((parcel) => settlement.isLive(parcel.delivery))
       if (run.length === 0) continue
       const { limit } = this.#pace
       if (run.length > limit) {
         steps.unshift(run.slice(0, limit), run.slice(limit))
         continue
       }
+      const entered = await this.#entered(run)
+      steps.unshift(run.slice(entered.length))
+      run = entered.filter((parcel) => settlement.isLive(parcel.delivery))
+      if (run.length === 0) {
+        gate.leave(entered.length)
+        continue
+      }
       const { tookMs, ...result } = await this.#applied(run)
+      gate.leave(entered.length)
       if (result.kind === 'committed') {
         wait.end()
         outages = 0
@@ -220,6 +235,8 @@ class LaneWork {
         const { error } = result
         steps.unshift(
           ...divide<Step>(run, result.culprit, ({ delivery, event }) => {
+            // What an event itself is at fault for says nothing of its group.
+            if (!isHopeless(error)) gate.tried(event.partitionkey, true)
             if (aside.parks(delivery, error, event)) return [{ delivery, error, event }]
             asides.push(this.#putAside({ delivery, error, event }))
             return []
@@ -228,6 +245,12 @@ class LaneWork {
       }
     }
     wait.end()
+  }
+
+  /** As many of them as may begin, from the first on; none if the pipeline stops. */
+  async #entered(run: readonly Parcel[]): Promise<readonly Parcel[]> {
+    const { gate, stopping } = this.#parts
+    return run.slice(0, await gate.enter(run.length, stopping))
   }
 
   async #applied(
@@ -246,11 +269,12 @@ class LaneWork {
 
   #finish({ done, repeats, diverted }: Done): void {
     const { consumer, clock, observer } = this.#options
-    const { settlement, aside } = this.#parts
+    const { settlement, aside, gate } = this.#parts
     for (const { delivery } of diverted) settlement.settle(delivery, 'parked')
     for (const parcel of done) {
       const { delivery, event, fault } = parcel
       const repeat = repeats.has(parcel)
+      if (!repeat) gate.tried(event.partitionkey, false)
       if (!repeat) observer.applied(consumer.group, event, delivery, clock.now())
       if (fault) aside.recorded(delivery, fault, event)
       else settlement.settle(delivery, repeat ? 'repeat' : 'processed')

@@ -3,6 +3,8 @@ import type { Clock, Random } from '../../src/clock.ts'
 import type { TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Delivery, Sidings } from '../amqp/delivery.ts'
+import { createBreakers } from '../protection/breakers.ts'
+import { type Gate, openGate } from '../protection/gate.ts'
 import type { Storage } from '../database/storage.ts'
 import { partitionKeyOf } from '../../src/contract/partition-key.ts'
 import { partitionOf } from '../../src/contract/wire.ts'
@@ -62,6 +64,8 @@ export interface PipelineOptions extends Checks {
   parkingIn: ParkingIn
   /** `concurrency`: parked devices that are tried at a time. */
   parking: ParkingBounds & { concurrency: number }
+  /** What lets them begin; by default nothing holds them up. */
+  gate?: Gate | undefined
   /** Most deliveries in one transaction. */
   batchMax: number
   lanes: number
@@ -79,6 +83,8 @@ export interface PipelineOptions extends Checks {
 
 export function createPipeline(options: PipelineOptions): Pipeline {
   const { group } = options.consumer
+  const { gate = openGate } = options
+  const breakers = createBreakers()
   const stop = new AbortController()
   const cut = new AbortController()
   const stopping = stop.signal
@@ -90,11 +96,15 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   const room = createRoom({ ...options.parking, ...options, group, signal: stopping, count })
   const yard = createYard({ ...options, group, room, cutOff })
   const aside = createAside({ ...options, settlement, holding, yard, cutOff })
-  const lanes = Array.from({ length: options.lanes }, () =>
-    createLane(options, { settlement, aside, holding, yard, cutOff }),
+  const lanes = Array.from(
+    { length: Math.min(options.lanes, options.consumer.concurrency ?? Infinity) },
+    () => createLane({ ...options, breakers }, { settlement, aside, holding, yard, gate, stopping, cutOff }),
   )
   const { concurrency } = options.parking
-  const runner = createRunner({ ...options, concurrency }, { aside, holding, room, stopping, cutOff })
+  const runner = createRunner(
+    { ...options, breakers, concurrency },
+    { aside, holding, room, gate, stopping, cutOff },
+  )
   let closing: Promise<void> | undefined
 
   function count(): Promise<Occupancy> {

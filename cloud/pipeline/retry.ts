@@ -15,7 +15,7 @@ export type Decision =
 
 /**
  * The infrastructure is down or full, not the event bad: an outage is waited out, and burns no attempt. Only the storage, the sidings
- * and the parking may throw these codes.
+ * and the parking may throw these codes, and what a handler says of what it calls becomes the last (cloud/protection/unavailable.ts).
  */
 const outages: ReadonlySet<string> = new Set([
   'DATABASE_UNREACHABLE',
@@ -27,6 +27,7 @@ const outages: ReadonlySet<string> = new Set([
   'DATABASE_FAULT',
   'SIDING_UNAVAILABLE',
   'PARKING_FULL',
+  'CONSUMER_UNAVAILABLE',
 ])
 
 export function isOutage(error: unknown): error is TidegateError {
@@ -73,7 +74,7 @@ export function jittered(delayMs: number, random: Random): number {
   return Math.round(delayMs * (0.8 + 0.4 * random()))
 }
 
-/** By its shape, so that a consumer module need not import anything to say it. */
-function isHopeless(error: unknown): boolean {
+/** No other attempt would end otherwise. By its shape, so that a consumer module need not import anything to say it. */
+export function isHopeless(error: unknown): boolean {
   return error instanceof Error && 'retryable' in error && error.retryable === false
 }

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createDatabase as poolOf } from '../../cloud/database/database-postgres.ts'
 import { postgresStorage } from '../../cloud/database/storage-postgres.ts'
 import { historyConsumer } from '../../cloud/history/consumer.ts'
+import { createBreakers } from '../../cloud/protection/breakers.ts'
 import { postgresHistory } from '../../cloud/history/history-postgres.ts'
 import { type Outcome, run } from '../../dev/servers/command.ts'
 import { silentLog } from '../../src/log.ts'
@@ -49,7 +50,7 @@ async function fill(database: string): Promise<void> {
   if (handler.kind !== 'batch') throw new Error('history takes batches')
   const { signal } = new AbortController()
   await postgresStorage(pool).transaction(
-    async (tx) => handler.handleBatch(entries, { tx, log: silentLog, signal }),
+    async (tx) => handler.handleBatch(entries, { tx, log: silentLog, signal, breaker: createBreakers() }),
     signal,
   )
   await pool.close()

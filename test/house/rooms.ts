@@ -17,6 +17,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     sentence: 'what both sides and third parties agree on: event, codec, wire, schemas',
     mayImport: ['src'],
   },
+  'src/pace': { sentence: 'how much in which time', mayImport: [] },
   'src/settings': {
     sentence:
       'what a person sets: configuration files, environment, command lines, and what is said of faults in them',
@@ -155,7 +156,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'cloud/groups': {
     sentence: 'groups at work, and shared among instances',
-    mayImport: ['cloud/pipeline', 'cloud/queues', 'cloud/amqp', 'cloud/database'],
+    mayImport: ['cloud/pipeline', 'cloud/protection', 'cloud/queues', 'cloud/amqp', 'cloud/database'],
   },
   'cloud/history': {
     sentence: 'the record: every event once, and the ledger’s account',
@@ -167,7 +168,11 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'cloud/pipeline': {
     sentence: 'what becomes of a delivery; the consumer’s interface',
-    mayImport: ['cloud/gateways', 'cloud/letters', 'cloud/amqp', 'cloud/database'],
+    mayImport: ['cloud/gateways', 'cloud/letters', 'cloud/protection', 'cloud/amqp', 'cloud/database'],
+  },
+  'cloud/protection': {
+    sentence: 'when a group is not to work: paused, tripped, too fast; breakers around what handlers call',
+    mayImport: ['cloud/database'],
   },
   'cloud/letters': {
     sentence: 'what is told of an event that is set aside: headers, story, stack, log',

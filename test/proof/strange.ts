@@ -40,7 +40,7 @@ export async function faultOf({ block, body }: Strange): Promise<string | undefi
       where = `round ${round}: reading`
       const delivery = await received(properties, body)
       where = `round ${round}: judging`
-      const judgement = judge(delivery, consumer, checks)
+      const judgement = judge(delivery, consumer, checks, round * 1e12)
       if (delivery.propertyFault !== undefined && judgement.kind !== 'fault')
         return 'what cannot be read was taken'
       where = `round ${round}: the letter`

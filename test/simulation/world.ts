@@ -128,6 +128,8 @@ function isQuiet({ gateway, broker, database, clouds, devices }: World): boolean
     outbox?.refusing !== 'store-failed' &&
     // No device waits for the answer to a publish of QoS 0.
     outbox?.waiting === 0 &&
+    // The audit believes no report of a loss before it is signed.
+    (outbox.unsigned?.events ?? 0) === 0 &&
     devices.every((device) => device.quiet) &&
     stored(gateway).length === 0 &&
     clouds.every((cloud) => cloud.quiet) &&

@@ -17,13 +17,13 @@ comment on table tidegate.tokens is 'Tokens that were minted here, and those tha
 
 create table tidegate.group_states (
   consumer_group text collate "C" primary key,
-  state          text not null check (state in ('running', 'paused', 'tripped')),
+  state          text not null check (state in ('paused', 'tripped', 'trial')),
   since          timestamptz not null default clock_timestamp(),
   until          timestamptz,
-  step           integer not null default 0,
-  actor          text,
-  reason         text
+  trips          integer not null default 0,
+  actor          text not null,
+  reason         text not null
 );
-comment on table tidegate.group_states is 'Groups that somebody has paused, or that have tripped; read with every heartbeat by all instances.';
+comment on table tidegate.group_states is 'Groups that somebody has paused, or that have tripped; a group that works has no row. Read every few seconds by all instances.';
 `,
 }

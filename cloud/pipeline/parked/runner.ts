@@ -8,6 +8,7 @@ import { retryLetter } from '../../letters/letters.ts'
 import type { Room } from '../../parking/occupancy.ts'
 import { parkedDelivery } from '../../parking/parked.ts'
 import type { Kept, Parking, ParkedHead, ParkingIn } from '../../parking/parking.ts'
+import type { Gate } from '../../protection/gate.ts'
 import type { Transaction } from '../../database/storage.ts'
 import { type Aside, trialOf } from '../aside.ts'
 import { applyWithin, blame, type TogetherOptions } from '../batch.ts'
@@ -40,6 +41,7 @@ export interface RunnerParts {
   aside: Aside
   holding: Holding
   room: Room
+  gate: Gate
   stopping: AbortSignal
   cutOff: AbortSignal
 }
@@ -52,7 +54,7 @@ const tellEveryMs = 10_000
 
 export function createRunner(options: RunnerOptions, parts: RunnerParts): Runner {
   const { clock, random, concurrency, onFatal } = options
-  const { room, stopping } = parts
+  const { room, gate, stopping } = parts
   const throttle = createThrottle(clock, tellEveryMs)
   const tellEmpty = (device: string): void => {
     const alikeBefore = throttle('')
@@ -64,7 +66,8 @@ export function createRunner(options: RunnerOptions, parts: RunnerParts): Runner
   async function work(): Promise<void> {
     while (!stopping.aborted) {
       const { retrying, held } = room.occupancy
-      const run = retrying + held > 0 ? await claimed(options, parts, tellEmpty) : undefined
+      // A group that is paused or has tripped tries nothing.
+      const run = retrying + held > 0 && !gate.closed ? await claimed(options, parts, tellEmpty) : undefined
       if (run) await run.toEnd()
       else await pause(clock, lookEveryMs * (0.8 + 0.4 * random()), stopping)
     }
@@ -134,7 +137,7 @@ class DeviceRun {
   }
 
   async toEnd(): Promise<void> {
-    const { holding, stopping, cutOff } = this.#parts
+    const { holding, gate, stopping, cutOff } = this.#parts
     const wait = holding.createWait()
     try {
       for (let outages = 0; !stopping.aborted;) {
@@ -182,8 +185,8 @@ class DeviceRun {
 
   #read(head: ParkedHead): Tried {
     const delivery = parkedDelivery(head)
-    const judgement = judge(delivery, this.#options.consumer, this.#options)
-    if (judgement.kind === 'ignore') return { head, delivery, event: undefined, parcel: undefined }
+    const judgement = judge(delivery, this.#options.consumer, this.#options, this.#options.clock.now())
+    if (judgement.kind === 'ignore' || judgement.kind === 'shed') return { head, delivery, event: undefined, parcel: undefined }
     if (judgement.kind === 'handle') {
       const { parcel } = judgement
       return { head, delivery, event: parcel.event, parcel }
@@ -195,7 +198,7 @@ class DeviceRun {
   async #apply(kept: Kept, { head, delivery, parcel }: Tried, tx: Transaction): Promise<boolean> {
     if (kept.skip === head.n) throw skipped(kept)
     if (parcel === undefined) {
-      const judgement = judge(delivery, this.#options.consumer, this.#options)
+      const judgement = judge(delivery, this.#options.consumer, this.#options, this.#options.clock.now())
       if (judgement.kind === 'fault') throw judgement.error
       return true
     }

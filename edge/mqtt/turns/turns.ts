@@ -1,5 +1,5 @@
 import type { Clock } from '../../../src/clock.ts'
-import { Rate } from './rate.ts'
+import { Rate } from '../../../src/pace/rate.ts'
 
 /** What a device may do in a second, over all its connections; undefined: as much as there is time for. */
 export interface Rates {

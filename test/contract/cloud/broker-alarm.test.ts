@@ -8,7 +8,7 @@ import { type Group, startGroup } from '../../../cloud/groups/group.ts'
 import { formerPartitionQueues, partitionQueue } from '../../../src/contract/wire.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
 import { asChannel, FakeChannel } from '../../support/cloud/fake-channel.ts'
-import { failure, setUp, writing } from '../../support/cloud/test-pipeline.ts'
+import { failure, idleGuard, setUp, writing } from '../../support/cloud/test-pipeline.ts'
 import { settled } from '../../support/fakes/clock.ts'
 
 /** What queues hold, by their names; a queue gets back what was not acknowledged on a subscription to it. */
@@ -112,6 +112,7 @@ async function open(queue: string) {
   const group = await startGroup({
     ...options('a'),
     sidings: rabbitSidings(publishing, clock),
+    guard: idleGuard('writer', clock),
     partitions: 1,
     prefetch: 400,
     goneAfterMs: 15_000,

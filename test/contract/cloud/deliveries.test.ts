@@ -206,6 +206,33 @@ describe.each([
     expect(first.seen).toHaveLength(3)
   })
 
+  test('what is paused gives back what it has and gets nothing more; what waited comes when it goes on, in order (G6)', async () => {
+    desk = await open()
+    const { deliveries, seen } = await consume(() => {})
+    await desk.publish(1, numbered(3))
+    await until(() => expect(seen).toHaveLength(3))
+    deliveries.pause()
+    expect(seen.map(({ lost }) => lost)).toEqual([true, true, true])
+    await desk.publish(1, ['message 3'])
+    deliveries.resume()
+    deliveries.pause()
+    deliveries.resume()
+    await until(() => expect(seen.length).toBeGreaterThanOrEqual(7))
+    const again = seen.filter(({ lost }) => !lost)
+    expect(again.map(({ text }) => text.toString())).toEqual([...numbered(3), 'message 3'])
+    expect(again.map(({ redelivered }) => redelivered)).toEqual([true, true, true, expect.any(Boolean)])
+  })
+
+  test('what is paused before it begins gets nothing until it goes on', async () => {
+    desk = await open()
+    const first = await consume((delivery) => delivery.ack())
+    first.deliveries.pause()
+    await desk.publish(1, ['waits'])
+    const second = await consume((delivery) => delivery.ack())
+    await until(() => expect(second.texts()).toEqual(['waits']))
+    expect(first.seen).toEqual([])
+  })
+
   test('a letter on a rung comes back to its own queue after the delay, with what was written on it', async () => {
     desk = await open()
     const { seen } = await consume((delivery) => delivery.ack())

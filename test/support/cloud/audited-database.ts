@@ -8,6 +8,7 @@ import type { LedgerReport } from '../../../cloud/audit/audit.ts'
 import { createDatabase as poolOf, type Database } from '../../../cloud/database/database-postgres.ts'
 import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
 import { historyConsumer } from '../../../cloud/history/consumer.ts'
+import { createBreakers } from '../../../cloud/protection/breakers.ts'
 import { postgresHistory } from '../../../cloud/history/history-postgres.ts'
 import { silentLog } from '../../../src/log.ts'
 import { createDatabase } from '../servers.ts'
@@ -27,7 +28,7 @@ export async function databaseWith(
   const { signal } = new AbortController()
   const entries = events.map(({ event, text: body }) => ({ event, text: body, fault: undefined }))
   await postgresStorage(database).transaction(
-    async (tx) => handler.handleBatch(entries, { tx, log: silentLog, signal }),
+    async (tx) => handler.handleBatch(entries, { tx, log: silentLog, signal, breaker: createBreakers() }),
     signal,
   )
   await more(database)

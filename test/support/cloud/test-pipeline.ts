@@ -8,13 +8,30 @@ import { selfConsistent } from '../../../cloud/gateways/provenance.ts'
 import { noObserver } from '../../../cloud/pipeline/observer.ts'
 import { createPipeline, type Pipeline, type PipelineOptions } from '../../../cloud/pipeline/pipeline.ts'
 import { noSchemaCheck } from '../../../cloud/pipeline/schema-check.ts'
+import { Guard } from '../../../cloud/protection/guard.ts'
+import type { Clock } from '../../../src/clock.ts'
 import { TidegateError } from '../../../src/errors.ts'
 import { silentLog } from '../../../src/log.ts'
 import { FakeClock } from '../fakes/clock.ts'
 import { createFakeBroker, type FakeBrokerOptions } from '../fakes/deliveries.ts'
+import { fakeGroupStates } from '../fakes/group-states.ts'
 import { createFakeStorage, fakeParking, type FakeStorageOptions } from '../fakes/storage.ts'
 
 export const partitions = 4
+
+/** For a group that nobody pauses. */
+export function idleGuard(group: string, clock: Clock): Guard {
+  return new Guard({
+    group,
+    instance: 'test',
+    states: fakeGroupStates(clock),
+    killSwitch: undefined,
+    ratePerSecond: undefined,
+    membersNow: () => 1,
+    clock,
+    log: silentLog,
+  })
+}
 
 export const ladderMs = [5_000, 30_000]
 const defaults = { ladderMs, timeoutMs: 30_000 }

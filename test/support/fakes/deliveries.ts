@@ -115,6 +115,14 @@ class Consumer implements FakeDeliveries {
     return true
   }
 
+  pause(): void {
+    if (this.#started) this.drop()
+  }
+
+  resume(): void {
+    if (!this.#started) this.reconnect()
+  }
+
   drop(): void {
     this.#started = false
     this.#epoch++

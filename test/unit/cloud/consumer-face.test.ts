@@ -2,6 +2,7 @@ import { describe, expect, expectTypeOf, test } from 'vitest'
 import type { BatchContext, HandlerContext } from 'tidegate/consumer'
 import { defineConsumer } from '../../../cloud/pipeline/consumer.ts'
 import { type BatchContextOf, configured, type Handler } from '../../../cloud/pipeline/definition.ts'
+import { createBreakers } from '../../../cloud/protection/breakers.ts'
 import type { Queryable, Transaction } from '../../../cloud/database/storage.ts'
 import { silentLog } from '../../../src/log.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
@@ -14,7 +15,7 @@ const { event, text } = new Ledger().next('device-1')
 async function call(handler: Handler): Promise<ReturnType<typeof createFakeStorage>> {
   const storage = createFakeStorage()
   await storage.transaction(async (tx) => {
-    const context: BatchContextOf<Transaction> = { tx, log: silentLog, signal }
+    const context: BatchContextOf<Transaction> = { tx, log: silentLog, signal, breaker: createBreakers() }
     if (handler.kind === 'batch') await handler.handleBatch([{ event, text, fault: undefined }], context)
     else await handler.handle(event, { ...context, attempt: 1, delivery: undefined as never })
   }, signal)

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { Rate } from '../../../edge/mqtt/turns/rate.ts'
+import { Rate } from '../../../src/pace/rate.ts'
 
 test('as many as come in a second may come at once, and then so many a second (G7)', () => {
   let nowMs = 0

@@ -40,6 +40,12 @@ export class Rate {
     return this.#tokens > 0 ? 0 : ((1e-6 - this.#tokens) * 1000) / this.#perSecond
   }
 
+  /** Until so many may be spent; 0: they may. Never, of more than come together in one second. */
+  untilMs(count: number): number {
+    this.#refill()
+    return Math.max(0, ((count - this.#tokens) * 1000) / this.#perSecond)
+  }
+
   /** Until it knows no more of what was spent. */
   forgetMs(): number {
     this.#refill()

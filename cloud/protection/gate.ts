@@ -1,0 +1,153 @@
+import type { Clock } from '../../src/clock.ts'
+import { Rate } from '../../src/pace/rate.ts'
+
+/** What lets the deliveries of a group begin, in one instance. */
+export interface Gate {
+  /** Nothing may begin, because of the group's state. */
+  readonly closed: boolean
+  /** Waits until some of them may begin, and says how many; 0 once `signal` is aborted. Each is to be followed by one `leave`. */
+  enter(wanted: number, signal: AbortSignal): Promise<number>
+  /** So many that had entered are over. */
+  leave(count: number): void
+  /** What came of an attempt whose outcome says something of the group; an outage does not, nor what an event itself is at fault for. */
+  tried(device: string, failed: boolean): void
+}
+
+/** For a group without any protection. */
+export const openGate: Gate = {
+  closed: false,
+  enter: (wanted, signal) => Promise.resolve(signal.aborted ? 0 : wanted),
+  leave() {},
+  tried() {},
+}
+
+export interface GateOptions {
+  /** Events a second, of all instances together; undefined: as many as come. */
+  ratePerSecond: number | undefined
+  /** How many instances share the rate now. */
+  membersNow: () => number
+  clock: Clock
+  /** Told of every attempt while the gate is open. */
+  onTried: (device: string, failed: boolean) => void
+  /** A step of a trial is complete. */
+  onTrial: (step: TrialStep) => void
+}
+
+export interface TrialStep {
+  tried: number
+  failed: number
+}
+
+type Mode =
+  | { kind: 'open' }
+  | { kind: 'closed' }
+  /** So many may be tried, and then it is closed until it is told what comes next. */
+  | { kind: 'trial'; size: number; tried: number; failed: number }
+
+export class GroupGate implements Gate {
+  readonly #options: GateOptions
+  #rate: { shares: number; rate: Rate } | undefined
+  #mode: Mode = { kind: 'open' }
+  #underWay = 0
+  readonly #waiting = new Set<() => void>()
+
+  constructor(options: GateOptions) {
+    this.#options = options
+  }
+
+  get closed(): boolean {
+    return this.#mode.kind === 'closed'
+  }
+
+  open(): void {
+    this.#turn({ kind: 'open' })
+  }
+
+  close(): void {
+    this.#turn({ kind: 'closed' })
+  }
+
+  /** Lets so many be tried. */
+  try(size: number): void {
+    this.#turn({ kind: 'trial', size, tried: 0, failed: 0 })
+  }
+
+  async enter(wanted: number, signal: AbortSignal): Promise<number> {
+    while (!signal.aborted) {
+      const allowed = Math.min(wanted, this.#room())
+      const { atOnce, waitMs } = this.#paced(allowed)
+      if (atOnce > 0) {
+        this.#underWay += atOnce
+        return atOnce
+      }
+      await this.#wait(waitMs, signal)
+    }
+    return 0
+  }
+
+  leave(count: number): void {
+    this.#underWay -= count
+    // Those of a trial that were not tried after all make room for others.
+    if (this.#mode.kind === 'trial') this.#wake()
+  }
+
+  tried(device: string, failed: boolean): void {
+    const mode = this.#mode
+    if (mode.kind === 'open') this.#options.onTried(device, failed)
+    if (mode.kind !== 'trial' || mode.tried >= mode.size) return
+    mode.tried++
+    if (failed) mode.failed++
+    if (mode.tried >= mode.size) this.#options.onTrial({ tried: mode.tried, failed: mode.failed })
+  }
+
+  /** How many the state of the group lets begin. */
+  #room(): number {
+    const mode = this.#mode
+    if (mode.kind === 'open') return Infinity
+    return mode.kind === 'closed' ? 0 : Math.max(0, mode.size - mode.tried - this.#underWay)
+  }
+
+  #paced(allowed: number): { atOnce: number; waitMs: number | undefined } {
+    if (allowed === 0) return { atOnce: 0, waitMs: undefined }
+    const rate = this.#rateNow()
+    if (rate === undefined) return { atOnce: allowed, waitMs: undefined }
+    const atOnce = Math.min(allowed, Math.floor(rate.left()))
+    if (atOnce < 1) return { atOnce: 0, waitMs: Math.max(1, rate.untilMs(1)) }
+    rate.spend(atOnce)
+    return { atOnce, waitMs: undefined }
+  }
+
+  /** Of this instance: what all have together, by those that are there. */
+  #rateNow(): Rate | undefined {
+    const { ratePerSecond, membersNow, clock } = this.#options
+    if (ratePerSecond === undefined) return undefined
+    const shares = Math.max(1, membersNow())
+    if (this.#rate?.shares !== shares)
+      this.#rate = { shares, rate: new Rate(ratePerSecond / shares, () => clock.monotonicMs()) }
+    return this.#rate.rate
+  }
+
+  /** For so long, for ever if undefined, but no longer than until something changes. */
+  async #wait(waitMs: number | undefined, signal: AbortSignal): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const timer = waitMs === undefined ? undefined : this.#options.clock.after(waitMs, () => wake())
+      const wake = (): void => {
+        timer?.cancel()
+        signal.removeEventListener('abort', wake)
+        this.#waiting.delete(wake)
+        resolve()
+      }
+      this.#waiting.add(wake)
+      signal.addEventListener('abort', wake, { once: true })
+    })
+  }
+
+  #turn(mode: Mode): void {
+    this.#mode = mode
+    this.#wake()
+  }
+
+  #wake(): void {
+    for (const wake of this.#waiting) wake()
+  }
+}

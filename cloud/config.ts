@@ -5,7 +5,7 @@ import { faultOfAmqpUrl } from '../src/amqp/address.ts'
 import { deviceIdPattern } from '../src/contract/event.ts'
 import { authentication, clientTls, clientTlsPaths, refuseNameless } from '../src/settings/client-tls.ts'
 import { configFolder, type Environment, loadConfig } from '../src/settings/config.ts'
-import { duration } from '../src/units.ts'
+import { byteSize, duration } from '../src/units.ts'
 import { handlerLimits, rungLimits } from './pipeline/definition-check.ts'
 
 const file = z.string().min(1)
@@ -72,6 +72,7 @@ export const cloudConfigSchema = z
           .default({}),
         unvouched: z.enum(['refuse', 'accept']).default('refuse'),
         unknown: z.enum(['accept', 'refuse']).default('accept'),
+        withoutDevices: z.enum(['accept', 'refuse']).default('accept'),
       })
       .prefault({}),
     schemas: z
@@ -123,6 +124,14 @@ export const cloudConfigSchema = z
       .strictObject({
         retention: duration('14d', { min: '1h' }),
         pruneEvery: duration('1h', { min: '1s', max: '365d' }),
+      })
+      .prefault({}),
+    deadLetters: z
+      .strictObject({
+        max: z.int().min(1).max(1_000_000_000).default(10_000_000),
+        bytesMax: byteSize('10GiB', { min: '1MiB' }),
+        closedRetention: duration('90d', { min: '1h' }),
+        mirror: z.boolean().default(true),
       })
       .prefault({}),
     startup: z.strictObject({ timeout: duration('30s', { max: '24h' }) }).prefault({}),

@@ -15,20 +15,26 @@ import { createDatabase, type Database } from './database/database-postgres.ts'
 import { startPruning } from './database/inbox-pruning-postgres.ts'
 import { migrateDatabase } from './database/migrate-postgres.ts'
 import { migrations } from './database/migrations/all.ts'
+import { replayedIn } from './replays/replayed-postgres.ts'
 import { postgresStorage } from './database/storage-postgres.ts'
+import { startPublishing } from './deeds/publishing.ts'
 import { startKnowing } from './gateways/known.ts'
-import { type Provenance, provenance, requireRegistered } from './gateways/provenance.ts'
+import { type Provenance, provenance, requireDevices, requireRegistered } from './gateways/provenance.ts'
 import { type Group, startGroup } from './groups/group.ts'
 import { postgresMembers } from './groups/members-postgres.ts'
 import { type Sharing, startSharing } from './groups/sharing.ts'
+import { type LetterBoxOptions, type OpenLetterBox, openLetterBox } from './letters/letter-box.ts'
 import { postgresParking } from './parking/parking-postgres.ts'
 import { loadConsumers } from './load-consumers.ts'
-import { createOps } from './ops/ops.ts'
+import { createOps, type Ops } from './ops/ops.ts'
 import type { ConfiguredConsumer } from './pipeline/definition.ts'
 import { noSchemaCheck, schemaCheck, type SchemaCheck } from './pipeline/schema-check.ts'
 import { postgresGroupStates } from './protection/group-states-postgres.ts'
 import { Guard } from './protection/guard.ts'
 import { startWatching } from './protection/watch.ts'
+import { rabbitOutbound } from './replays/outbound-rabbit.ts'
+import { startReplayer } from './replays/replayer.ts'
+import { postgresReplays } from './replays/replays-postgres.ts'
 import { type QueueCheck, startQueueCheck } from './queues/check.ts'
 import { brokerManagement } from './queues/management.ts'
 import {
@@ -39,6 +45,7 @@ import {
   databaseWay,
   groupSettings,
   guardSettings,
+  letterSettings,
   managementSettings,
   managementWay,
   opsSettings,
@@ -65,10 +72,10 @@ export interface CloudParts {
  *
  *     tidegate.events ─▶ partition queues ─▶ pipeline ─▶ PostgreSQL         one pipeline per group
  *                              ▲                │
- *                              └──── rungs ◀────┴────▶ dead letters
+ *                              └──── rungs ◀────┴─────▶ dead letters ─▶ mirror
  *
  * @throws TidegateError `DATABASE_UNREACHABLE`, `DATABASE_REFUSED`, `BROKER_UNREACHABLE`, `BROKER_REFUSED`,
- *   `BROKER_TLS`, `TLS_*`, `TOPOLOGY_*`, `GATEWAY_UNKNOWN`, `SCHEMA_FOLDER`, `START_FAULTS`, `CONSUMER_*`, `MIGRATION_EDITED`, `DATABASE_NEWER`, `DATABASE_OLDER`, `DATABASE_LOCKED`,
+ *   `BROKER_TLS`, `TLS_*`, `TOPOLOGY_*`, `GATEWAY_UNKNOWN`, `GATEWAY_DEVICES`, `SCHEMA_FOLDER`, `START_FAULTS`, `CONSUMER_*`, `MIGRATION_EDITED`, `DATABASE_NEWER`, `DATABASE_OLDER`, `DATABASE_LOCKED`,
  *   `PORT_TAKEN`
  */
 export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<void> {
@@ -87,20 +94,24 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     tellTaken(log, await orAborted(declareTopology(publishing, exchangeTopology()), stopping))
 
     const groups: Group[] = []
+    const letters = openLetters(start, { database, publishing, ops: () => ops })
     const databaseFault = (): string | undefined => sharing?.fault
     const brokersUp = (): Record<string, boolean> => ({ consume: consuming.up, publish: publishing.up })
     const findings = (): QueueCheck['findings'] => check.findings
-    const ops = createOps(opsSettings(config, { groups, databaseFault, brokersUp, findings, tls }))
+    const state = { groups, letters: () => letters.standing(), databaseFault, brokersUp, findings, tls }
+    const ops = createOps(opsSettings(config, state))
     const shared = {
       ...groupSettings(config),
       ...surroundings,
       consuming,
       publishing,
       sidings,
+      letters,
       database,
       storage: postgresStorage(database),
       parkingIn: postgresParking,
-      provenance: await provenanceOf(start, database),
+      replayedIn,
+      provenance: await provenanceOf(start, database, publishing.user),
       checkSchema,
       observer: ops.pipeline,
       onFatal: (error: unknown) => failed.abort(error),
@@ -109,7 +120,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const guards = guardsOf(start, database, consumers, (group) => sharing?.membersOf(group) ?? 1)
     for (const { consumer, guard } of guards)
       groups.push(scope.own(await startGroup({ ...shared, consumer, guard })))
-    scope.own(startReplaying({ connection: publishing, clock, log }))
+    publishAgain(start, { publishing, database, consumers })
 
     sharing = share(start, database, groups)
     scope.own(
@@ -130,6 +141,37 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     await scope.close()
     log.info('the cloud has stopped')
   }
+}
+
+/** Nothing is heard of a letter for as long as it climbs the ladder; and its group may be behind. */
+const settleSlackMs = 3_600_000
+const replayLeaseMs = 60_000
+
+/** What no queue wanted, dead letters that somebody sends back, and readings that somebody has admitted. */
+function publishAgain(
+  { config, scope, clock, log }: Start,
+  {
+    publishing,
+    database,
+    consumers,
+  }: { publishing: AmqpConnection; database: Database; consumers: readonly ConfiguredConsumer[] },
+): void {
+  const { partitions } = config
+  scope.own(startReplaying({ connection: publishing, clock, log }))
+  const outbound = scope.own(rabbitOutbound(publishing, clock))
+  scope.own(startPublishing({ database, outbound, partitions, clock, log }))
+  const ladders = consumers.map(({ ladderMs }) => ladderMs.reduce((sum, delayMs) => sum + delayMs, 0))
+  scope.own(
+    startReplayer({
+      replaysUntil: (signal) =>
+        postgresReplays({ storage: postgresStorage(database), leaseMs: replayLeaseMs, signal }),
+      outbound,
+      partitions,
+      clock,
+      log,
+      settleWithinMs: Math.max(0, ...ladders) + settleSlackMs,
+    }),
+  )
 }
 
 interface Start extends StartupOptions {
@@ -176,11 +218,21 @@ async function openDatabase(start: Start, consumers: readonly ConfiguredConsumer
 }
 
 /** Whom to believe, by what is registered in the database. */
-async function provenanceOf(start: Start, database: Database): Promise<Provenance> {
+async function provenanceOf(
+  start: Start,
+  database: Database,
+  ownUser: string | undefined,
+): Promise<Provenance> {
   const gateways = start.scope.own(await untilReachable(() => startKnowing({ ...start, database }), start))
   const settings = provenanceSettings(start.config)
   requireRegistered(settings.unknown, gateways.registry)
-  return provenance({ ...settings, registry: () => gateways.registry })
+  requireDevices(settings.withoutDevices, gateways.devices)
+  return provenance({
+    ...settings,
+    ownUser,
+    registry: () => gateways.registry,
+    devices: () => gateways.devices,
+  })
 }
 
 async function connect(
@@ -193,6 +245,15 @@ async function connect(
     return scope.own(await untilReachable(() => connectAmqp(options), start))
   }
   return { consuming: await open('consume'), publishing: await open('publish') }
+}
+
+function openLetters(
+  { config, scope, clock, log }: Start,
+  { database, publishing, ops }: { database: Database; publishing: AmqpConnection; ops: () => Ops },
+): OpenLetterBox {
+  const onMirrored: LetterBoxOptions['onMirrored'] = (group, result) => ops().mirrored(group, result)
+  const settings = letterSettings(config)
+  return scope.own(openLetterBox({ ...settings, database, connection: publishing, onMirrored, clock, log }))
 }
 
 /** Gives other instances their part, as far as they show in the database. */

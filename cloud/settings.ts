@@ -11,6 +11,7 @@ import type { GroupOptions } from './groups/group.ts'
 import type { GuardOptions } from './protection/guard.ts'
 import type { WatchOptions } from './protection/watch.ts'
 import type { SharingOptions } from './groups/sharing.ts'
+import type { LetterBoxSettings } from './letters/letter-box.ts'
 import type { ConsumersOptions } from './load-consumers.ts'
 import type { OpsOptions } from './ops/ops.ts'
 import type { ConfiguredConsumer } from './pipeline/definition.ts'
@@ -20,8 +21,8 @@ import type { ManagementOptions } from './queues/management.ts'
 
 /** Above what a handler may take: for an instance that was frozen, not for one that is slow. */
 const idleMarginMs = 30_000
-/** Besides the lanes': the heartbeat of sharing, and what else asks now and then. */
-const poolSpare = 2
+/** Besides those of the groups: the heartbeat of sharing, the replayer, what is to be published, and what else asks now and then. */
+const poolSpare = 4
 
 export function consumerSettings({ consumers, retry, handlerTimeout }: CloudConfig): ConsumersOptions {
   return { consumers, defaults: { ladderMs: retry.ladder, timeoutMs: handlerTimeout } }
@@ -35,7 +36,7 @@ export function databaseSettings(
   return {
     url: database.url,
     passwordFile: database.passwordFile,
-    poolMax: database.poolMax ?? consumers.length * batch.lanes + runners + poolSpare,
+    poolMax: database.poolMax ?? consumers.length * (batch.lanes + 1) + runners + poolSpare,
     applicationName: `tidegate-cloud ${instance}`,
     idleInTransactionMsMax: Math.max(...consumers.map(({ timeoutMs }) => timeoutMs)) + idleMarginMs,
   }
@@ -79,10 +80,11 @@ type GroupSettings = Pick<
   | 'goneAfterMs'
   | 'stallAfterMs'
   | 'stopGraceMs'
+  | 'mirror'
 >
 
 export function groupSettings(config: CloudConfig): GroupSettings {
-  const { instance, partitions, prefetch, batch, parking, sharing, ops, stop } = config
+  const { instance, partitions, prefetch, batch, parking, sharing, ops, stop, deadLetters } = config
   return {
     instance,
     partitions,
@@ -94,7 +96,13 @@ export function groupSettings(config: CloudConfig): GroupSettings {
     goneAfterMs: sharing.goneAfter,
     stallAfterMs: ops.stallAfter,
     stopGraceMs: stop.grace,
+    mirror: deadLetters.mirror,
   }
+}
+
+export function letterSettings({ deadLetters }: CloudConfig): LetterBoxSettings {
+  const { max, bytesMax, closedRetention, mirror } = deadLetters
+  return { max, bytesMax, closedRetentionMs: closedRetention, mirror }
 }
 
 export function pruningSettings({ inbox }: CloudConfig): Pick<PruningOptions, 'retentionMs' | 'everyMs'> {
@@ -108,8 +116,10 @@ export function sharingSettings({
   return { instance, beatMs: sharing.beat, goneAfterMs: sharing.goneAfter }
 }
 
-export function provenanceSettings({ gateways }: CloudConfig): Omit<ProvenanceOptions, 'registry'> {
-  return { users: gateways.users, unvouched: gateways.unvouched, unknown: gateways.unknown }
+export function provenanceSettings({
+  gateways,
+}: CloudConfig): Omit<ProvenanceOptions, 'registry' | 'devices' | 'ownUser'> {
+  return gateways
 }
 
 export function guardSettings(

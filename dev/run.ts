@@ -8,11 +8,9 @@ import { startFleet, type Fleet } from './fleet/fleet.ts'
 import { troubles, type Sensor } from './fleet/sensors.ts'
 import { milliseconds } from './format.ts'
 import { balance, type Accounts, type Report, type RunFacts } from './report/report.ts'
-import { groups } from './stack/config.ts'
 import type { Stack } from './stack/stack.ts'
 import { auditRun } from './watch/audit.ts'
 import { createCatchUp } from './watch/catch-up.ts'
-import { countDeadLetters } from './watch/dead-letters-rabbit.ts'
 import { untilDrained } from './watch/drain.ts'
 import { gatherFindings, type Findings } from './watch/findings.ts'
 import type { Course, HistoryReader, RunFilter } from './watch/history.ts'
@@ -72,7 +70,7 @@ export async function startRun(options: RunOptions): Promise<Run> {
     const id = randomUUID()
     const sensors = options.sensors(id)
     const history = scope.own(connectHistory(stack.databaseUrl))
-    const lettersBefore = await countDeadLetters(stack.amqpUrl, groups, clock)
+    const lettersBefore = await history.deadLetters()
     const filter: RunFilter = {
       deviceIds: sensors.map((sensor) => sensor.deviceId),
       startedAtMs: clock.now(),
@@ -237,8 +235,8 @@ class FleetRun implements Run {
   }
 
   async #letters(): Promise<number> {
-    const { stack, clock } = this.#options
-    return (await countDeadLetters(stack.amqpUrl, groups, clock)) - this.#parts.lettersBefore
+    const { history, lettersBefore } = this.#parts
+    return (await history.deadLetters()) - lettersBefore
   }
 
   #findings(signal: AbortSignal): Promise<Findings> {

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { faultOfAmqpUrl } from '../src/amqp/address.ts'
 import { authentication, clientTls, clientTlsPaths, refuseNameless } from '../src/settings/client-tls.ts'
 import { configFolder, type Environment, loadConfig } from '../src/settings/config.ts'
-import { deviceIdPattern, eventTypePattern } from '../src/contract/event.ts'
+import { cloudLedger, deviceIdPattern, eventTypePattern } from '../src/contract/event.ts'
 import { byteSize, duration } from '../src/units.ts'
 import { batchLimits } from '../src/contract/batch.ts'
 import { wire } from '../src/contract/wire.ts'
@@ -217,7 +217,10 @@ const level = z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silen
 /** The whole of an edge's configuration: docs/CONFIGURATION.md says what each key means. */
 export const edgeConfigSchema = z
   .strictObject({
-    gateway: z.string().regex(deviceIdPattern, 'must be a name of letters, digits, dot, dash and underscore'),
+    gateway: z
+      .string()
+      .regex(deviceIdPattern, 'must be a name of letters, digits, dot, dash and underscore')
+      .refine((name) => name !== cloudLedger, `must not be ${cloudLedger}, which is the cloud's own`),
     dataDir: file.default('./data'),
     mqtt,
     events,

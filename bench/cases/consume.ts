@@ -41,6 +41,7 @@ export const prepareConsume: Prepare = async (bench: Bench) => {
   await declareTopology(
     rabbit.connection,
     groupTopology({
+      mirror: false,
       types: ['#'],
       ordered: true,
       partitions,

@@ -36,6 +36,7 @@ export async function startBenchRabbit(
   await declareTopology(
     connection,
     groupTopology({
+      mirror: false,
       types: ['#'],
       ordered: true,
       partitions,

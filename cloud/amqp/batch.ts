@@ -1,5 +1,5 @@
 import { isBatch, splitBatch } from '../../src/contract/batch.ts'
-import { batchHeaders, wire } from '../../src/contract/wire.ts'
+import { batchHeaders, headers as names, wire } from '../../src/contract/wire.ts'
 import { shortText } from '../../src/amqp/property-block.ts'
 import { messageBytesMax } from './in-hand.ts'
 import { TidegateError } from '../../src/errors.ts'
@@ -158,8 +158,9 @@ function ownProperties(text: Buffer): MessageProperties {
   }
 }
 
+/** What a header says of the whole is no word about each: the letter of a batch is not that of its events. */
 function withoutBatch(headers: Headers): Headers {
-  const ofBatch = new Set<string>(Object.values(batchHeaders))
+  const ofBatch = new Set<string>([...Object.values(batchHeaders), names.letter, names.replay])
   return Object.fromEntries(Object.entries(headers).filter(([name]) => !ofBatch.has(name)))
 }
 

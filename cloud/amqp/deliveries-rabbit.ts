@@ -73,7 +73,9 @@ class RabbitDeliveries implements Deliveries {
 
   pause(): void {
     this.#paused = true
-    for (const subscription of this.#subscriptions.values()) subscription.pause()
+    // A letter that waits for a broker which takes none would be there twice (G5): what is in hand waits with it.
+    const keep = this.#options.isBlocked?.() === true
+    for (const subscription of this.#subscriptions.values()) subscription.pause(keep)
   }
 
   resume(): void {

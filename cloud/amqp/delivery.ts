@@ -2,7 +2,7 @@ import { headers as names } from '../../src/contract/wire.ts'
 import type { TidegateError } from '../../src/errors.ts'
 
 /**
- * One event that comes out of a queue, by itself or with others as a batch, and where it may go when it cannot be processed. Port;
+ * One event that comes out of a queue, by itself or with others as a batch, and where it may wait for its next attempt. Port;
  * RabbitMQ's adapters are deliveries-rabbit.ts and sidings-rabbit.ts.
  */
 export interface Delivery {
@@ -109,11 +109,12 @@ export interface Enclosure {
   readonly headers: Headers
 }
 
-export type Siding =
-  /** Comes back to `queue` after `delayMs`. */
-  | { kind: 'retry'; group: string; queue: string; delayMs: number }
-  /** Stays until a person or a replay takes it. */
-  | { kind: 'dead'; group: string }
+/** A rung: what is sent there comes back to `queue` after `delayMs`. */
+export interface Siding {
+  group: string
+  queue: string
+  delayMs: number
+}
 
 export interface Sidings {
   /**

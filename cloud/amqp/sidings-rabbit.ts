@@ -2,7 +2,7 @@ import type { ConfirmEnvelope } from '../../src/amqp/confirm-channel-rabbit.ts'
 import type { Clock } from '../../src/clock.ts'
 import { codeOf, TidegateError } from '../../src/errors.ts'
 import { atMost } from '../../src/lifecycle.ts'
-import { deadQueue, rungName } from '../../src/contract/wire.ts'
+import { rungName } from '../../src/contract/wire.ts'
 import { amqpMessageOf } from '../../src/amqp/faults-rabbit.ts'
 import type { AmqpConnection } from './connection-rabbit.ts'
 import type { Enclosure, Letter, Siding, Sidings } from './delivery.ts'
@@ -18,7 +18,7 @@ const lookEveryMs = 1_000
 const closeTimeoutMs = 3_000
 
 /**
- * Rungs and dead letters, with publisher confirms and proof of routing. A siding that is missing is declared again,
+ * Rungs, with publisher confirms and proof of routing. A siding that is missing is declared again,
  * for the letter's next try.
  *
  * An answer that is late is no refusal: what has been handed to the socket arrives, however late, so a letter that is sent
@@ -201,15 +201,11 @@ function isOfTheLetter(error: unknown): boolean {
 }
 
 function address(siding: Siding, { properties, headers }: Enclosure): ConfirmEnvelope {
-  const target =
-    siding.kind === 'retry'
-      ? { exchange: nameOf(siding), routingKey: siding.queue }
-      : { exchange: '', routingKey: nameOf(siding) }
-  return { ...properties, ...target, headers: { ...headers } }
+  return { ...properties, exchange: nameOf(siding), routingKey: siding.queue, headers: { ...headers } }
 }
 
 function nameOf(siding: Siding): string {
-  return siding.kind === 'retry' ? rungName(siding.group, siding.delayMs) : deadQueue(siding.group)
+  return rungName(siding.group, siding.delayMs)
 }
 
 function unavailable(siding: Siding, cause: unknown): TidegateError {
@@ -229,7 +225,10 @@ function diagnosis(cause: unknown): [how: string, hint: string] {
       'RabbitMQ is short of memory or disk: see `rabbitmq-diagnostics alarms`, and give it more',
     ]
   if (cause instanceof Refused)
-    return ['is full', 'replay or remove its letters; until then the partitions behind it wait']
+    return [
+      'is full',
+      'its letters come back by themselves; until there is room the partitions behind it wait',
+    ]
   if (cause instanceof Unrouted)
     return ['is missing', 'it is declared again by itself; see who deletes queues']
   if (isOfTheLetter(cause))

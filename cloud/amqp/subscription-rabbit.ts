@@ -18,8 +18,8 @@ export interface Subscription {
   readonly lease: Lease | undefined
   /** Its queue is gone, for good. */
   readonly over: boolean
-  /** Gives what is unacknowledged back, and asks for nothing until `resume`. */
-  pause(): void
+  /** Gives what is unacknowledged back, unless it is to be kept, and asks for nothing until `resume`. */
+  pause(keep?: boolean): void
   resume(): void
   /** Nothing is delivered after this call. */
   stop(): void
@@ -95,8 +95,9 @@ class KeptSubscription implements Subscription {
     return this.#over
   }
 
-  pause(): void {
+  pause(keep = false): void {
     this.#paused = true
+    if (keep && this.#lease) return
     this.#pauses++
     void this.#lease?.giveUp()
   }
@@ -143,7 +144,8 @@ class KeptSubscription implements Subscription {
     const { connection, queue, home, partition, onDelivery, clock, log } = this.#options
     const { signal } = this.#stopping
     const pausesBefore = this.#pauses
-    const isOver = (): boolean => signal.aborted || this.#pauses !== pausesBefore
+    const isOver = (): boolean =>
+      signal.aborted || this.#pauses !== pausesBefore || (this.#paused && this.#lease !== lease)
     const channel = await connection.client.acquire({ emitErrorsFromChannel: true })
     const ended = closed(channel)
     const lease = new Lease(channel, home, partition, this.#batches, connection.user)

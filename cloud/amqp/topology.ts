@@ -1,5 +1,5 @@
 import type { Logger } from '../../src/log.ts'
-import { deadQueue, partitionName, partitionQueue, rungName, wire } from '../../src/contract/wire.ts'
+import { mirrorQueue, partitionName, partitionQueue, rungName, wire } from '../../src/contract/wire.ts'
 import type { Siding } from './delivery.ts'
 
 /**
@@ -40,6 +40,8 @@ export interface GroupTopologyOptions {
   ordered: boolean
   ladderMs: readonly number[]
   partitions: number
+  /** Whether other tools are to see its newest dead letters. */
+  mirror: boolean
   /** Partitions whose queue is not bound yet: one of a former generation still gets their events. */
   unbound?: ReadonlySet<number>
 }
@@ -60,6 +62,13 @@ const quorum = { 'x-queue-type': 'quorum' } as const
  */
 const refusing = { 'x-overflow': 'reject-publish' } as const
 
+/** Bounds of what is a copy: the oldest goes, and nobody waits (G7). */
+const mirrored = {
+  'x-overflow': 'drop-head',
+  'x-max-length': 100_000,
+  'x-max-length-bytes': 268_435_456,
+} as const
+
 /** What the gateways publish to. What no group wants is kept, not dropped. */
 export function exchangeTopology(): Topology {
   return {
@@ -72,9 +81,9 @@ export function exchangeTopology(): Topology {
   }
 }
 
-/** The partition queues, rungs and dead-letter queue of one consumer group. */
+/** The partition queues and rungs of one consumer group, and the mirror of its dead letters. */
 export function groupTopology(options: GroupTopologyOptions): Topology {
-  const { group, ordered, ladderMs, partitions, unbound } = options
+  const { group, ordered, ladderMs, partitions, unbound, mirror } = options
   const numbers = Array.from({ length: partitions }, (_, partition) => partition)
   const bound = numbers.filter((partition) => !unbound?.has(partition))
   const rungs = [...new Set(ladderMs)].map((delayMs) => ({ name: rungName(group, delayMs), delayMs }))
@@ -91,7 +100,7 @@ export function groupTopology(options: GroupTopologyOptions): Topology {
         },
       })),
       ...rungs.map(({ name, delayMs }) => limited(name, rungArguments(delayMs))),
-      keeping(deadQueue(group)),
+      ...(mirror ? [mirrorSpec(group)] : []),
     ],
     bindings: [
       ...bound.flatMap((partition) =>
@@ -117,8 +126,8 @@ export function partitionBindings(
 
 /** The one siding a letter is meant for. */
 export function sidingTopology(siding: Siding): Topology {
-  const ladderMs = siding.kind === 'retry' ? [siding.delayMs] : []
-  return groupTopology({ group: siding.group, types: [], ordered: true, ladderMs, partitions: 0 })
+  const { group, delayMs } = siding
+  return groupTopology({ group, types: [], ordered: true, ladderMs: [delayMs], partitions: 0, mirror: false })
 }
 
 /**
@@ -134,6 +143,10 @@ function rungArguments(delayMs: number): QueueArguments {
     'x-dead-letter-strategy': 'at-least-once',
     ...refuseBeyond(sidingMessagesMax),
   }
+}
+
+function mirrorSpec(group: string): QueueSpec {
+  return { name: mirrorQueue(group), arguments: { ...quorum, ...mirrored, ...deliveryLimit } }
 }
 
 /** Where messages lie until a person comes. */

@@ -7,6 +7,7 @@ import { migrations } from '../database/migrations/all.ts'
 import { readRegistry } from '../gateways/registry-postgres.ts'
 import type { Registry } from '../gateways/registry.ts'
 import type { AuditedEvent } from './event.ts'
+import { ledgerKey, readAcceptances } from '../deeds/acceptances.ts'
 import { type Heads, keysFor } from './heads.ts'
 import { type Query, readNotes } from './notes-postgres.ts'
 import { signaturesIn } from './signatures-postgres.ts'
@@ -78,6 +79,7 @@ export async function* auditDatabase(
     const stored = await listLedgers(query)
     const owners = ownersOf(stored)
     const signedThrough = signaturesIn(query, (gateway) => keysFor(gateway, registry, options.kept))
+    const acceptances = await readAcceptances(query)
     const all = [...stored, ...goneLedgers(stored, options.kept)]
     const wanted = all.filter(({ gateway }) => options.gateway === undefined || gateway === options.gateway)
     if (wanted.length === 0) throw nothingToAudit(options.gateway, stored)
@@ -91,6 +93,7 @@ export async function* auditDatabase(
         keys: keysFor(gateway, registry, options.kept),
         kept: options.kept?.heads.filter((head) => head.gateway === gateway && head.epoch === epoch) ?? [],
         signedThrough,
+        acceptances: acceptances.get(ledgerKey({ gateway, epoch })) ?? [],
         sharedWith: (owners.get(epoch) ?? []).filter((owner) => owner !== gateway),
         mayBeSpokenOfBy: (speaker) => registry.maySpeakOf(speaker, gateway),
         strangerWith(epoch) {

@@ -1,3 +1,4 @@
+import { type Acceptance, partedBy } from '../deeds/acceptances.ts'
 import { claimedChain, genesis, verifyChain } from '../../src/contract/codec.ts'
 import { openAccount, type Stretch } from './account.ts'
 import { CheckpointAudit, type Signed, type Signers } from './checkpoints.ts'
@@ -25,6 +26,8 @@ export interface LedgerToAudit extends LedgerName, Partial<Signers> {
   mayBeSpokenOfBy(gateway: string): boolean
   /** Up to where a ledger is signed, of this gateway or of one that speaks of it; 0: nowhere. */
   signedThrough?: (ledger: LedgerName) => Promise<number>
+  /** Losses that somebody has accepted, by `from`. */
+  acceptances?: readonly Acceptance[]
   /** Others who have events of this epoch: it is theirs or this gateway’s. */
   sharedWith?: readonly string[]
   /** Whose an epoch is, if its events are stored and this gateway may not speak of them. */
@@ -52,6 +55,10 @@ export interface LedgerReport extends Signed {
   present: RangeList
   /** Not delivered and accounted for, by reason. */
   undelivered: Record<string, RangeList>
+  /** Missing without an account, and somebody has accepted that. */
+  accepted: RangeList
+  /** Who did, the first of them; `accepted` counts all. */
+  acceptances: Acceptance[]
   /** Missing without an account: an alarm. */
   gaps: RangeList
   /** Missing, but perhaps still on the way. */
@@ -68,6 +75,7 @@ export interface LedgerReport extends Signed {
 }
 
 const faultsMax = 20
+const acceptancesMax = 20
 const chainFaults: ReadonlySet<AuditFault['kind']> = new Set(['altered', 'moved', 'unlinked', 'rewritten'])
 
 export async function auditLedger(ledger: LedgerToAudit): Promise<LedgerReport> {
@@ -93,7 +101,7 @@ export async function auditLedger(ledger: LedgerToAudit): Promise<LedgerReport> 
     const isPending = stretch.note ? stretch.note.isUnsigned === true : !settled(knownMs)
     if (!(stretch.note && isRepeat(stretch.note) && chain !== undefined))
       for (const fault of checkpoints.parted(stretch.from, isPending)) addFault(fault)
-    enter(stretch, report, isPending)
+    enter(stretch, report, isPending, ledger.acceptances)
     chain = stretch.note?.to === stretch.to ? stretch.note.chain : undefined
     next = stretch.to + 1
   }
@@ -133,6 +141,8 @@ function emptyReport({ gateway, epoch }: LedgerName): LedgerReport {
     lastRecordedTime: null,
     present: emptyRanges(),
     undelivered: {},
+    accepted: emptyRanges(),
+    acceptances: [],
     gaps: emptyRanges(),
     pending: emptyRanges(),
     chain: 'intact',
@@ -228,9 +238,26 @@ function unlinkedRepeat({ from, note }: Stretch, chain: string | undefined): Aud
 }
 
 /** Enters a stretch without events under its reason, or as missing. */
-function enter({ from, to, note }: Stretch, report: LedgerReport, isPending: boolean): void {
-  if (isPending) addRange(report.pending, from, to)
-  else addRange(note ? (report.undelivered[note.reason] ??= emptyRanges()) : report.gaps, from, to)
+function enter(
+  { from, to, note }: Stretch,
+  report: LedgerReport,
+  isPending: boolean,
+  acceptances: readonly Acceptance[] = [],
+): void {
+  if (note && !isPending) addRange((report.undelivered[note.reason] ??= emptyRanges()), from, to)
+  else if (note) addRange(report.pending, from, to)
+  else {
+    // Only what nothing else explains.
+    for (const part of partedBy(acceptances, from, to)) {
+      const { acceptance } = part
+      addRange(acceptance ? report.accepted : isPending ? report.pending : report.gaps, part.from, part.to)
+      if (acceptance) tellAcceptance(report, { ...acceptance, from: part.from, to: part.to })
+    }
+  }
+}
+
+function tellAcceptance({ acceptances }: LedgerReport, { from, to, by, at, reason }: Acceptance): void {
+  if (acceptances.length < acceptancesMax) acceptances.push({ from, to, by, at, reason })
 }
 
 /** What excuses a loss in a signed ledger is to be signed as well: anybody can write a ledger event that follows some chain. */

@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { systemClock } from '../../src/clock.ts'
 import { durationOf } from '../../src/settings/command-line.ts'
 import { addToSummary, emptySummary, formatLedger, formatSummary } from './report.ts'
+import { addAcceptCommand } from '../deeds/accept-command.ts'
 import type { Registry } from '../gateways/registry.ts'
 import type { LedgerReport } from './audit.ts'
 import { askingForDatabase, type DatabaseChoice, openChosenDatabase } from '../database-choice.ts'
@@ -18,7 +19,9 @@ interface Options extends DatabaseChoice {
 
 /** `tidegate audit` */
 export function registerAuditCommand(program: Command): void {
-  askingForDatabase(program.command('audit'))
+  const audit = askingForDatabase(program.command('audit'))
+  addAcceptCommand(audit)
+  audit
     .description('prove per gateway that history is complete and untouched; exit code 1 if it is not')
     .option('-g, --gateway <name>', 'only this gateway')
     .option(

@@ -6,11 +6,14 @@ import { formatRanges } from './ranges.ts'
 /** A ledger's report as a person reads it. */
 export function formatLedger(report: LedgerReport): string {
   const { gateway, epoch, lastSequence, present, undelivered, gaps, pending, faults, faultCount } = report
+  const { accepted, acceptances } = report
   const lines = [
     `${mark(report)} ${gateway}  epoch ${epoch}  ${count(present.count)} of ${count(lastSequence)} present`,
     row('present', present.count, formatRanges(present)),
     ...Object.entries(undelivered).map(([reason, list]) => row(reason, list.count, formatRanges(list))),
     row('on the way', pending.count, formatRanges(pending)),
+    row('accepted', accepted.count, formatRanges(accepted)),
+    ...acceptances.map(formatAcceptance),
     row('MISSING', gaps.count, formatRanges(gaps)),
     `      ${chainLine(report)}`,
     `      ${signedLine(report)}`,
@@ -18,6 +21,11 @@ export function formatLedger(report: LedgerReport): string {
     faultCount > faults.length ? `      … and ${count(faultCount - faults.length)} more` : '',
   ]
   return lines.filter((line) => line !== '').join('\n')
+}
+
+function formatAcceptance({ from, to, by, at, reason }: LedgerReport['acceptances'][number]): string {
+  const range = from === to ? String(from) : `${from}–${to}`
+  return `        ${range} accepted by ${by}, ${at}: ${reason}`
 }
 
 function chainLine(report: LedgerReport): string {
@@ -67,6 +75,8 @@ export interface AuditSummary {
   undelivered: number
   /** Of these, readings whose identity another reading has. */
   rivals: number
+  /** Missing, and somebody has accepted that. */
+  accepted: number
   /** Missing, and too young to be an alarm. */
   pending: number
   missing: number
@@ -82,6 +92,7 @@ export function addToSummary(summary: AuditSummary, report: LedgerReport): void 
   summary.events += report.present.count
   summary.undelivered += Object.values(report.undelivered).reduce((sum, list) => sum + list.count, 0)
   summary.rivals += report.undelivered[rival]?.count ?? 0
+  summary.accepted += report.accepted.count
   summary.pending += report.pending.count
   summary.missing += report.gaps.count
   summary.faults += report.faultCount
@@ -97,6 +108,7 @@ export function emptySummary(): AuditSummary {
     events: 0,
     undelivered: 0,
     rivals: 0,
+    accepted: 0,
     pending: 0,
     missing: 0,
     faults: 0,
@@ -106,10 +118,11 @@ export function emptySummary(): AuditSummary {
 }
 
 export function formatSummary(summary: AuditSummary): string {
-  const { ledgers, events, undelivered, rivals, pending, missing, faults } = summary
+  const { ledgers, events, undelivered, rivals, accepted, pending, missing, faults } = summary
   const figures = [
     `${counted(ledgers, 'ledger')}, ${counted(events, 'event')} present, ${count(undelivered)} accounted for as not delivered`,
     rivals > 0 ? `${counted(rivals, 'reading')} with the identity of another (${rival})` : '',
+    accepted > 0 ? `${count(accepted)} accepted as lost` : '',
     pending > 0 ? `${count(pending)} perhaps still on the way` : '',
     missing > 0 ? `${count(missing)} MISSING` : '',
     faults > 0 ? `${count(faults)} NOT AS WRITTEN` : '',
@@ -131,7 +144,7 @@ type Named = AuditFault['kind'] | 'missing'
 /** What to do about it; docs/OPERATIONS.md says more. */
 const advice: Readonly<Record<Named, string>> = {
   missing:
-    'if they may be on their way, --settle 10m; if events with the reason LEDGER_UNREADABLE are stored, they may be their account: publish those again first (docs/OPERATIONS.md, What history has set aside); else they were removed: restore them from a backup. A loss that is accepted stays an alarm: watch for a change of these ranges',
+    'if they may be on their way, --settle 10m; if events with the reason LEDGER_UNREADABLE are stored, they may be their account: publish those again first (docs/OPERATIONS.md, What history has set aside); if history has dead letters of them (PROVENANCE), they were refused: replay what is to be believed; else they were removed: restore them from a backup. A loss that is final can be accepted, with a reason: tidegate audit accept',
   altered: 'restore the event from a backup',
   unlinked: 'compare the event and the one before it with a backup: one of the two was altered',
   moved: 'restore what belongs in both places from a backup',

@@ -5,7 +5,7 @@
 
 const fieldBytes = 4
 const numberBytes = 8
-const oids = { text: 25, bigint: 20, double: 701 }
+const oids = { bytea: 17, text: 25, bigint: 20, double: 701 }
 
 /** `text[]`; undefined is null. */
 export function textArray<Item>(items: readonly Item[], valueOf: (item: Item) => string | undefined): Buffer {
@@ -18,6 +18,18 @@ export function textArray<Item>(items: readonly Item[], valueOf: (item: Item) =>
     at = array.writeInt32BE(length, at) + Math.max(0, length)
   }
   return array.subarray(0, at)
+}
+
+/** `bytea[]` */
+export function byteaArray<Item>(items: readonly Item[], valueOf: (item: Item) => Buffer): Buffer {
+  const bytes = items.reduce((sum, item) => sum + fieldBytes + valueOf(item).length, 0)
+  let { array, at } = begin(oids.bytea, items.length, bytes)
+  for (const item of items) {
+    const value = valueOf(item)
+    at = array.writeInt32BE(value.length, at)
+    at += value.copy(array, at)
+  }
+  return array
 }
 
 /** `bigint[]` of whole numbers. */

@@ -1,7 +1,14 @@
 import type { ClientBase } from 'pg'
 
 /** The record: rows that are added and never changed (G8). */
-export const ledgerTables = ['events', 'ledger_notes', 'clock_corrections', 'epoch_closures'] as const
+export const ledgerTables = [
+  'events',
+  'ledger_notes',
+  'clock_corrections',
+  'epoch_closures',
+  'resolutions',
+  'admissions',
+] as const
 
 /** What the cloud at work does with each of the other tables. An update of the inbox is the lock that pruning takes. */
 const workingTables: Readonly<Record<string, string>> = {
@@ -14,13 +21,17 @@ const workingTables: Readonly<Record<string, string>> = {
   gateway_keys: 'select',
   gateway_names: 'select',
   gateway_devices: 'select',
-  failure_groups: 'select, insert, update',
+  failure_groups: 'select, insert, update, delete',
   failure_counts: 'select, insert, delete',
   dead_letters: 'select, insert, update, delete',
   parked_devices: 'select, insert, update, delete',
   parked_events: 'select, insert, update, delete',
   deeds: 'select, insert, update',
   replays: 'select, insert, update',
+  replay_counts: 'select, insert, delete',
+  own_ledger: 'select, insert, update',
+  unpublished: 'select, insert, delete',
+  dispositions: 'select',
   tokens: 'select, insert, update, delete',
   group_states: 'select, insert, update, delete',
 }

@@ -1,6 +1,7 @@
-import { type Event, isSystemType, rejectedType } from '../../src/contract/event.ts'
+import { cloudLedger, type Event, isSystemType, rejectedType } from '../../src/contract/event.ts'
 import { TidegateError } from '../../src/errors.ts'
 import type { Delivery } from '../amqp/delivery.ts'
+import type { RegisteredDevices } from './devices.ts'
 import type { Registry } from './registry.ts'
 
 /** Why an event is not believed to come from where it says (G9), or undefined. */
@@ -15,8 +16,14 @@ export interface ProvenanceOptions {
   unvouched: 'refuse' | 'accept'
   /** What becomes of an event of a gateway that nobody has registered. */
   unknown: 'accept' | 'refuse'
+  /** What becomes of what devices say through a gateway of which nobody has said of which devices it may speak. */
+  withoutDevices: 'accept' | 'refuse'
+  /** The user of the broker that the cloud itself is: in the cloud's own ledger nobody else is believed, whatever else is let in. */
+  ownUser: string | undefined
   /** Asked for each event. */
   registry: () => Pick<Registry, 'stateOf'>
+  /** Asked for each event of a device. */
+  devices: () => Pick<RegisteredDevices, 'maySpeakFor'>
 }
 
 /**
@@ -36,23 +43,68 @@ export function requireRegistered(
 }
 
 /**
+ * Before any device is registered, to refuse what comes through gateways without devices would make every reading a dead letter.
+ * @throws TidegateError `GATEWAY_DEVICES`
+ */
+export function requireDevices(
+  withoutDevices: ProvenanceOptions['withoutDevices'],
+  { size }: Pick<RegisteredDevices, 'size'>,
+): void {
+  if (withoutDevices === 'accept' || size > 0) return
+  throw new TidegateError('GATEWAY_DEVICES', {
+    message:
+      'gateways.withoutDevices is refuse, and of no gateway devices are registered: every reading would be a dead letter',
+    retryable: false,
+    hint: "register them first (tidegate gateways devices add NAME 'line-3-*'), with gateways.withoutDevices: accept until all gateways have theirs",
+  })
+}
+
+/**
  * Compares what an event says with what the broker vouches for. What comes by the default exchange was let in before, and comes back
  * from a rung, or an operator has put it into the queue: no gateway has a right to that exchange.
  */
-export function provenance({ users, unvouched, unknown, registry }: ProvenanceOptions): Provenance {
+export function provenance(options: ProvenanceOptions): Provenance {
   return (event, delivery) => {
     const contradiction = contradictionIn(event)
     if (contradiction !== undefined) return contradiction
     if (delivery.exchange === '') return undefined
-    const { gateway } = event
-    const state = registry().stateOf(gateway)
-    if (state === 'suspended') return suspended(gateway)
-    if (state === undefined && unknown === 'refuse') return unregistered(gateway)
-    const { publisher } = delivery
-    if (publisher === undefined) return unvouched === 'accept' ? undefined : nobodyVouches(gateway)
-    const allowed = Object.hasOwn(users, gateway) ? (users[gateway] ?? []) : [gateway]
-    return allowed.includes(publisher) ? undefined : another(gateway, publisher)
+    if (event.gateway === cloudLedger) return strangerIn(delivery, options)
+    return impostureIn(event.gateway, delivery, options) ?? inventionIn(event, options)
   }
+}
+
+/** In the cloud's own ledger its own user alone is believed. */
+function strangerIn(
+  { publisher }: Published,
+  { users, ownUser }: ProvenanceOptions,
+): TidegateError | undefined {
+  const allowed = Object.hasOwn(users, cloudLedger) ? users[cloudLedger] : [ownUser]
+  return publisher !== undefined && allowed?.includes(publisher) ? undefined : notTheCloud(publisher)
+}
+
+/** Whether the gateway is one that is listened to, and has published it. */
+function impostureIn(
+  gateway: string,
+  { publisher }: Published,
+  { users, unvouched, unknown, registry }: ProvenanceOptions,
+): TidegateError | undefined {
+  const state = registry().stateOf(gateway)
+  if (state === 'suspended') return suspended(gateway)
+  if (state === undefined && unknown === 'refuse') return unregistered(gateway)
+  if (publisher === undefined) return unvouched === 'accept' ? undefined : nobodyVouches(gateway)
+  const allowed = Object.hasOwn(users, gateway) ? (users[gateway] ?? []) : [gateway]
+  return allowed.includes(publisher) ? undefined : another(gateway, publisher)
+}
+
+/** Whether the gateway may speak of the device. Of its own ledger it always may. */
+function inventionIn(
+  { source, gateway, partitionkey: device }: Event,
+  { withoutDevices, devices }: ProvenanceOptions,
+): TidegateError | undefined {
+  if (!source.startsWith('/devices/')) return undefined
+  const may = devices().maySpeakFor(gateway, device)
+  if (may === false) return notItsDevice(gateway, device)
+  return may === undefined && withoutDevices === 'refuse' ? noDevicesOf(gateway, device) : undefined
 }
 
 /** Believes what stands in each event, as long as it does not contradict itself. */
@@ -70,6 +122,13 @@ function contradictionIn({ source, type, partitionkey, gateway }: Event): Tidega
 
 function contradicts(message: string): TidegateError {
   return refusal(message, 'no gateway of Tidegate writes such an event: see who publishes it')
+}
+
+function notTheCloud(publisher: string | undefined): TidegateError {
+  return refusal(
+    `the event says it is of the cloud's own ledger, and ${publisher ?? 'nobody the broker vouches for'} published it`,
+    `no gateway may be called ${cloudLedger}; if the cloud publishes as that user, name it in gateways.users`,
+  )
 }
 
 function suspended(gateway: string): TidegateError {
@@ -97,6 +156,20 @@ function another(gateway: string, publisher: string): TidegateError {
   return refusal(
     `the event says it comes from ${gateway}, and ${publisher} published it`,
     'if that user publishes for this gateway, name it in gateways.users; else ask who has its password',
+  )
+}
+
+function notItsDevice(gateway: string, device: string): TidegateError {
+  return refusal(
+    `the event speaks of ${device}, and ${device} is none of the devices that ${gateway} may speak of`,
+    `if the device is connected there: tidegate gateways devices add ${gateway} ${device}, then replay the dead letters that are to be believed; else see who runs ${gateway}`,
+  )
+}
+
+function noDevicesOf(gateway: string, device: string): TidegateError {
+  return refusal(
+    `the event speaks of ${device}, and nobody has said of which devices ${gateway} may speak`,
+    `tidegate gateways devices add ${gateway} ${device} (or 'the beginning of IDs*') says it, then replay the dead letters; or set gateways.withoutDevices: accept`,
   )
 }
 

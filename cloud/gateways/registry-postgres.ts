@@ -1,11 +1,12 @@
 import { TidegateError } from '../../src/errors.ts'
+import { keepDevices } from './devices-postgres.ts'
+import type { Query } from './query.ts'
 import type { FormerName, GatewayKey, GatewayState, RegisteredGateway, Registry } from './registry.ts'
 import { registryOf } from './registry.ts'
 
-type Query = <Row extends object>(text: string, values?: readonly unknown[]) => Promise<Row[]>
-
 const gatewaysSql = `
-select name, state, extract(epoch from since)::float8 * 1000 as "sinceMs" from tidegate.gateways order by name`
+select name, state, extract(epoch from since)::float8 * 1000 as "sinceMs", devices_version as "devicesVersion"
+from tidegate.gateways order by name`
 
 const keysSql = `
 select gateway, fingerprint, public_key as "publicKey", extract(epoch from since)::float8 * 1000 as "sinceMs",
@@ -14,7 +15,7 @@ from tidegate.gateway_keys order by gateway, since, fingerprint`
 
 const namesSql = `select former, gateway from tidegate.gateway_names order by former`
 
-/** All that is registered. @throws what the query throws */
+/** All that is registered but the devices, which are many. @throws what the query throws */
 export async function readRegistry(query: Query): Promise<Registry> {
   const gateways = await query<RegisteredGateway>(gatewaysSql)
   const keys = await query<GatewayKey>(keysSql)
@@ -53,8 +54,7 @@ export async function addKey(query: Query, gateway: string, key: NewKey): Promis
  * @throws TidegateError `GATEWAY_UNKNOWN` | `GATEWAY_KEY`
  */
 export async function retireKey(query: Query, gateway: string, prefix: string): Promise<string> {
-  await requireKnown(query, gateway)
-  const registry = await readRegistry(query)
+  const registry = await requireKnown(query, gateway)
   const meant = registry
     .keysOf(gateway)
     .filter(({ fingerprint, untilMs }) => fingerprint.startsWith(prefix.toLowerCase()) && untilMs === null)
@@ -111,8 +111,14 @@ export async function renameGateway(query: Query, former: string, name: string):
   await query(renameSql, [former, name])
 }
 
-/** As if it had not been renamed; the keys that it got under the new name stay. @throws TidegateError `GATEWAY_UNKNOWN` */
+/**
+ * As if it had not been renamed; the keys that it got under the new name stay, and each name keeps the devices of both.
+ * @throws TidegateError `GATEWAY_UNKNOWN`
+ */
 export async function unnameGateway(query: Query, former: string, name: string): Promise<void> {
+  const { names } = await readRegistry(query)
+  if (names.some((known) => known.former === former && known.gateway === name))
+    await keepDevices(query, [former, name], names)
   const gone = await query(
     'delete from tidegate.gateway_names where former = $1 and gateway = $2 returning former',
     [former, name],
@@ -125,9 +131,10 @@ export async function unnameGateway(query: Query, former: string, name: string):
   })
 }
 
-async function requireKnown(query: Query, gateway: string): Promise<void> {
+/** What is registered, a gateway of that name among it. @throws TidegateError `GATEWAY_UNKNOWN` */
+export async function requireKnown(query: Query, gateway: string): Promise<Registry> {
   const registry = await readRegistry(query)
-  if (registry.stateOf(gateway) !== undefined) return
+  if (registry.stateOf(gateway) !== undefined) return registry
   throw new TidegateError('GATEWAY_UNKNOWN', {
     message: `no gateway is registered as ${gateway}`,
     retryable: false,

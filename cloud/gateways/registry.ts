@@ -8,6 +8,8 @@ export interface RegisteredGateway {
   state: GatewayState
   /** Since when it is in that state, ms since the Unix epoch. */
   sinceMs: number
+  /** Another whenever it is said anew of which devices it may speak; null: nobody has said it yet. */
+  devicesVersion: string | null
 }
 
 /** A key with which a gateway signs its ledger. */

@@ -4,6 +4,7 @@ import type { AmqpConnection } from '../amqp/connection-rabbit.ts'
 import { rabbitDeliveries } from '../amqp/deliveries-rabbit.ts'
 import type { Deliveries, Delivery } from '../amqp/delivery.ts'
 import type { Database } from '../database/database-postgres.ts'
+import { startFormerLetters } from '../letters/former-letters.ts'
 import type { Occupancy } from '../parking/parking.ts'
 import type { PipelineObserver } from '../pipeline/observer.ts'
 import { createPipeline, type Pipeline, type PipelineOptions } from '../pipeline/pipeline.ts'
@@ -43,6 +44,8 @@ export interface Group {
 export interface GroupOptions extends Omit<PipelineOptions, 'gate'> {
   guard: Guard
   partitions: number
+  /** Whether there is one of its dead letters. */
+  mirror: boolean
   /** Most unacknowledged deliveries per partition (G7). */
   prefetch: number
   /** An instance without a sign of life for so long is gone. */
@@ -98,14 +101,25 @@ export async function startGroup(given: GroupOptions): Promise<Group> {
     whenReady: (partition) => former.whenReady(partition),
   })
   deliveries.start(onDelivery)
-  guard.over(deliveries)
-  return new RunningGroup(options, { queues, pipeline, former, deliveries, progress, guard })
+  guard.over({
+    pause() {
+      deliveries.pause()
+      former.pause()
+    },
+    resume() {
+      deliveries.resume()
+      former.resume()
+    },
+  })
+  const formerLetters = startFormerLetters(options)
+  return new RunningGroup(options, { queues, pipeline, former, formerLetters, deliveries, progress, guard })
 }
 
 interface GroupParts {
   queues: GroupQueues
   pipeline: Pipeline
   former: FormerQueues
+  formerLetters: { close(): Promise<void> }
   deliveries: Deliveries
   progress: Progress
   guard: Guard
@@ -169,7 +183,7 @@ class RunningGroup implements Group {
   progress(): ProgressState {
     const { progress, guard } = this.#parts
     // What may not begin does not stall.
-    if (guard.gate.closed) progress.moved()
+    if (guard.gate.closed || guard.gate.paces) progress.moved()
     return progress.check(this.inFlight)
   }
 
@@ -178,10 +192,10 @@ class RunningGroup implements Group {
   }
 
   async #close(): Promise<void> {
-    const { deliveries, former, pipeline } = this.#parts
+    const { deliveries, former, formerLetters, pipeline } = this.#parts
     deliveries.stop()
     former.stop()
-    await pipeline.close(this.#stopGraceMs)
+    await Promise.all([pipeline.close(this.#stopGraceMs), formerLetters.close()])
     await Promise.all([deliveries.close(), former.close()])
   }
 }

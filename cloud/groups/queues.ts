@@ -26,6 +26,8 @@ export interface GroupQueues {
 export interface GroupQueuesOptions {
   consumer: ConfiguredConsumer
   partitions: number
+  /** Whether there is one of its dead letters. */
+  mirror: boolean
   publishing: AmqpConnection
   register: UpgradeRegister
   log: Logger
@@ -35,7 +37,7 @@ export interface GroupQueuesOptions {
 
 /** Declares a group's queues. @throws TidegateError `TOPOLOGY_*` */
 export async function declareGroupQueues(options: GroupQueuesOptions): Promise<GroupQueues> {
-  const { consumer, partitions, publishing, register, log, signal } = options
+  const { consumer, partitions, mirror, publishing, register, log, signal } = options
   const { group, types, ordered, ladderMs } = consumer
   await orAborted(refuseOrphanedPartitions(publishing, group, partitions), signal)
   const former = await orAborted(formerQueuesOf(publishing, group, partitions), signal)
@@ -43,7 +45,7 @@ export async function declareGroupQueues(options: GroupQueuesOptions): Promise<G
     former.length > 0 ? await register.drained(former.map(({ queue }) => queue)) : new Set<string>()
   const undrained = former.filter(({ queue }) => !drained.has(queue)).map(({ partition }) => partition)
   const topology = (unbound: ReadonlySet<number>): Topology =>
-    groupTopology({ group, types, ordered, ladderMs, partitions, unbound })
+    groupTopology({ group, types, ordered, ladderMs, partitions, mirror, unbound })
   const declare = (unbound: ReadonlySet<number>): Promise<string[]> =>
     declareTopology(publishing, topology(unbound))
   tellTaken(log, await orAborted(declare(new Set(undrained)), signal))

@@ -14,7 +14,10 @@ export interface FailedAttempt {
   event: Event | undefined
   error: unknown
   /** What has become of the event. */
-  outcome: { kind: 'retry' | 'park'; delayMs: number } | { kind: 'hold' | 'dead' | 'recorded' }
+  outcome:
+    | { kind: 'retry' | 'park'; delayMs: number }
+    | { kind: 'dead'; letter?: number | undefined }
+    | { kind: 'hold' | 'recorded' }
 }
 
 /** Tells of attempts that failed, so that whoever reads the log need not look into the letters to know where and why. */
@@ -57,6 +60,7 @@ export function createFailureLog(log: Logger, clock: Clock): FailureLog {
         code,
         ...about,
         attempt: delivery.attempt,
+        ...(outcome.kind === 'dead' && outcome.letter !== undefined && { letter: outcome.letter }),
         ...('delayMs' in outcome && { retryInMs: outcome.delayMs }),
         ...(isNew && { stack }),
         ...(alikeBefore > 0 && { alikeBefore }),

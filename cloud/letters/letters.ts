@@ -2,6 +2,7 @@ import { shortText } from '../../src/amqp/property-block.ts'
 import { headers as names } from '../../src/contract/wire.ts'
 import { codeOf, messageOf } from '../../src/errors.ts'
 import type { Delivery, Enclosure, Headers, Letter, MessageProperties } from '../amqp/delivery.ts'
+import { letterOf } from '../replays/replayed.ts'
 import { addFailure, type Failure, listed } from './story.ts'
 import { stackOf } from './stack.ts'
 
@@ -39,9 +40,9 @@ export function retryLetter(failing: Failing): Letter {
   return letter(failing, failing.delivery.attempt + 1)
 }
 
-/** The letter to the dead: the attempt header tells how many attempts were made. */
-export function deadLetter(failing: Failing): Letter {
-  return letter(failing, failing.delivery.attempt)
+/** A dead letter's copy for other tools: the attempt header tells how many attempts were made, another the number of the letter. */
+export function mirrorLetter(failing: Failing, number: number): Letter {
+  return letter(failing, failing.delivery.attempt, { [names.mirroredLetter]: number })
 }
 
 /**
@@ -69,12 +70,12 @@ export function waitingEnclosure(waiting: Waiting): Enclosure {
  * Nothing that a publisher wrote may keep its message from being set aside (G5): what is taken over of it is bounded, and what
  * is not taken over goes along as the bytes it came in.
  */
-function letter(failing: Failing, attempt: number): Letter {
+function letter(failing: Failing, attempt: number, more: Headers = {}): Letter {
   const { delivery, error, nowMs } = failing
   const at = new Date(nowMs).toISOString()
   const message = messageOf(error)
   const failure: Failure = { attempt: delivery.attempt, at, code: shortCode(error), message }
-  const essential = essentials(failing, attempt, at)
+  const essential = { ...essentials(failing, attempt, at), ...more }
   const stack = stackOf(error)
   const ours = {
     ...essential,
@@ -83,13 +84,12 @@ function letter(failing: Failing, attempt: number): Letter {
     ...(stack !== undefined && { [names.errorStack]: stack }),
   }
   const taken = takenOver(delivery)
-  const earlier = originalProperties(delivery.headers)
-  const original = { [names.originalProperties]: earlier ?? blockOf(delivery) }
-  const whole = taken.whole && earlier === undefined
+  const original = { [names.originalProperties]: originalProperties(delivery.headers) ?? blockOf(delivery) }
+  const { properties, headers } = foreignOf(delivery)
   return {
     body: delivery.text,
-    properties: taken.properties,
-    headers: { ...taken.headers, ...ours, ...(!whole && original) },
+    properties,
+    headers: { ...headers, ...ours },
     barer: [
       { properties: taken.properties, headers: { ...ours, ...original } },
       {
@@ -100,8 +100,16 @@ function letter(failing: Failing, attempt: number): Letter {
   }
 }
 
+/** What its publisher gave a message: what is bounded and can be sent again, and the rest as the bytes it came in, base64. */
+export function foreignOf(delivery: Delivery): Enclosure {
+  const { properties, headers, whole } = takenOver(delivery)
+  const earlier = originalProperties(delivery.headers)
+  if (whole && earlier === undefined) return { properties, headers }
+  return { properties, headers: { ...headers, [names.originalProperties]: earlier ?? blockOf(delivery) } }
+}
+
 /** What an operator and the next attempt cannot do without. */
-function essentials(failing: Failing, attempt: number, at: string): Headers {
+export function essentials(failing: Failing, attempt: number, at: string): Headers {
   return {
     ...origins(failing, attempt),
     [names.errorCode]: shortCode(failing.error),
@@ -114,6 +122,7 @@ function essentials(failing: Failing, attempt: number, at: string): Headers {
 function origins({ delivery, group, instance }: Waiting, attempt: number): Headers {
   const { exchange, routingKey } = delivery
   const before = toldBefore(delivery)
+  const sent = letterOf(delivery)
   const user = textIn(before, names.originalUser) ?? delivery.publisher
   return {
     [names.attempt]: attempt,
@@ -122,6 +131,8 @@ function origins({ delivery, group, instance }: Waiting, attempt: number): Heade
     [names.originalExchange]: shortText(textIn(before, names.originalExchange) ?? exchange),
     [names.originalRoutingKey]: shortText(textIn(before, names.originalRoutingKey) ?? routingKey),
     [names.originalQueue]: delivery.queue,
+    // Of which letter it is the replay goes with it wherever it waits, and back.
+    ...(sent && { [names.letter]: sent.letter, [names.replay]: sent.replay }),
     ...(user !== undefined && { [names.originalUser]: shortText(user) }),
   }
 }
@@ -182,14 +193,17 @@ function blockOf({ propertyBlock }: Delivery): string {
   return propertyBlock.subarray(0, blockBytesMax).toString('base64')
 }
 
-function textIn(headers: Headers, name: string): string | undefined {
+export function textIn(headers: Headers, name: string): string | undefined {
   const text = headers[name]
   return typeof text === 'string' ? text : undefined
 }
 
-function timeIn(headers: Headers, name: string): string | undefined {
+/** As `Date` writes it, of a year that PostgreSQL has as well. */
+export function timeIn(headers: Headers, name: string): string | undefined {
   const text = textIn(headers, name)
-  return text !== undefined && /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(text) ? text : undefined
+  const isTime = text !== undefined && /^(?!0000)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(text)
+  const at = isTime ? new Date(text) : undefined
+  return at !== undefined && !Number.isNaN(at.getTime()) && at.toISOString() === text ? text : undefined
 }
 
 function shortCode(error: unknown): string {

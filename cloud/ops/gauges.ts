@@ -1,5 +1,6 @@
 import { Gauge, type Registry } from 'prom-client'
 import type { Group } from '../groups/group.ts'
+import type { Standing } from '../letters/upkeep.ts'
 import type { CloudState } from './readiness.ts'
 
 /** What is read when somebody looks. */
@@ -8,6 +9,7 @@ export function watch(state: CloudState, registers: Registry[]): void {
   watchLanes(state, registers)
   watchParking(state, registers)
   watchStates(state, registers)
+  watchLetters(state, registers)
   watchQueues(state, registers)
   watchServers(state, registers)
   watchCertificates(state, registers)
@@ -97,6 +99,29 @@ function watchStates({ groups }: CloudState, registers: Registry[]): void {
           gauge.set({ group: group.name, state }, Number((group.state?.state ?? 'working') === state))
     },
   })
+}
+
+function watchLetters({ groups, letters }: CloudState, registers: Registry[]): void {
+  const perGroup = (name: string, help: string, read: (standing: Standing | undefined) => number): void => {
+    const gauge: Gauge<'group'> = new Gauge({
+      name: `tidegate_cloud_dead_letters_${name}`,
+      help,
+      labelNames: ['group'],
+      registers,
+      collect() {
+        const standing = letters()
+        for (const { name: group } of groups)
+          gauge.set({ group }, read(standing.find((one) => one.group === group)))
+      },
+    })
+  }
+  perGroup('open', 'Dead letters that are neither resolved nor discarded', (standing) => standing?.open ?? 0)
+  perGroup('open_bytes', 'What the bodies of open dead letters take', (standing) => standing?.bytes ?? 0)
+  perGroup(
+    'oldest_seconds',
+    'Age of the oldest open dead letter; 0 while there is none',
+    (standing) => (standing?.oldestAgeMs ?? 0) / 1000,
+  )
 }
 
 function watchQueues(state: CloudState, registers: Registry[]): void {

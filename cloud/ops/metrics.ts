@@ -1,10 +1,12 @@
 import { Counter, Histogram, Registry } from 'prom-client'
+import { type MirrorResult, mirrorResults } from '../letters/mirror-rabbit.ts'
 import { outcomes, type PipelineObserver } from '../pipeline/observer.ts'
 import { watch } from './gauges.ts'
 import type { CloudState } from './readiness.ts'
 
 export interface Metrics {
   readonly observer: PipelineObserver
+  mirrored(group: string, result: MirrorResult): void
   /** Gauges are read when somebody looks. */
   watch(state: CloudState): void
   text(): Promise<string>
@@ -25,10 +27,12 @@ export function createMetrics(): Metrics {
   const observer = observing(counters, createHistograms(registers))
   return {
     observer,
+    mirrored: (group, result) => counters.mirrored.inc({ group, result }),
     watch(state) {
       // To Prometheus, a series that appears with its first increment has not increased.
       for (const { name: group } of state.groups) {
         for (const outcome of outcomes) counters.deliveries.inc({ group, outcome }, 0)
+        for (const result of mirrorResults) counters.mirrored.inc({ group, result }, 0)
       }
       watch(state, registers)
     },
@@ -77,7 +81,13 @@ function createCounters(registers: Registry[]) {
     labelNames: ['group', 'code'],
     registers,
   })
-  return { deliveries, failures, holds }
+  const mirrored = new Counter({
+    name: 'tidegate_cloud_dead_letters_mirrored_total',
+    help: 'Copies of dead letters for other tools, by what became of them; the letters are in PostgreSQL',
+    labelNames: ['group', 'result'],
+    registers,
+  })
+  return { deliveries, failures, holds, mirrored }
 }
 
 function createHistograms(registers: Registry[]) {

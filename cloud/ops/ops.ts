@@ -1,4 +1,5 @@
 import { type OpsServer, startOpsServer } from '../../src/ops-server.ts'
+import type { MirrorResult } from '../letters/mirror-rabbit.ts'
 import type { PipelineObserver } from '../pipeline/observer.ts'
 import { createMetrics } from './metrics.ts'
 import { type CloudState, readiness } from './readiness.ts'
@@ -15,6 +16,8 @@ export interface OpsOptions {
 /** What one can see of a running cloud: metrics and readiness, fed by what the parts report. */
 export interface Ops {
   readonly pipeline: PipelineObserver
+  /** What became of the copy of a dead letter. */
+  mirrored(group: string, result: MirrorResult): void
   /** @throws TidegateError `PORT_TAKEN` | `LISTEN_FAILED` */
   start(): Promise<OpsServer>
 }
@@ -23,6 +26,7 @@ export function createOps({ host, hosts, port, state }: OpsOptions): Ops {
   const metrics = createMetrics()
   return {
     pipeline: metrics.observer,
+    mirrored: (group, result) => metrics.mirrored(group, result),
     start() {
       metrics.watch(state)
       return startOpsServer({

@@ -1,11 +1,14 @@
 import type { TidegateError } from '../../src/errors.ts'
 import type { Check } from '../../src/ops-server.ts'
 import type { Group } from '../groups/group.ts'
+import type { Standing } from '../letters/upkeep.ts'
 import { durationText } from '../../src/units.ts'
 
 /** What a watcher may ask of a running cloud. */
 export interface CloudState {
   groups: readonly Group[]
+  /** How the dead letters of each group stand, some seconds old. */
+  letters: () => readonly Standing[]
   /** What has waited in a lane for so long for attempts that fail starves; what waits for its turn in a backlog does not. */
   starveAfterMs: number
   /** Why the database is of no use to us, if it is of none. */
@@ -37,7 +40,7 @@ function groupCheck(group: Group, starveAfterMs: number): Check {
   const faults = [
     ...(ok ? [] : [`nothing moved for ${durationText(stalledMs)}`]),
     ...group.lanesStarvedMs.flatMap((starvedMs, lane) =>
-      starvedMs < starveAfterMs
+      starvedMs < starveAfterMs || state !== undefined
         ? []
         : [`lane ${lane} has waited for failing attempts for ${durationText(starvedMs)}`],
     ),

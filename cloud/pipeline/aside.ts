@@ -4,10 +4,21 @@ import { codeOf, messageOf, type TidegateError } from '../../src/errors.ts'
 import { orAborted } from '../../src/lifecycle.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Delivery, Sidings } from '../amqp/delivery.ts'
-import { createFailureLog } from '../letters/failure-log.ts'
-import { deadLetter, type Failing, retryLetter } from '../letters/letters.ts'
+import type { Storage, Transaction } from '../database/storage.ts'
+import { addLetters, addWithin } from '../letters/adding.ts'
+import {
+  type Added,
+  type DeadLetter,
+  deadLetterOf,
+  type Dying,
+  type LetterBox,
+} from '../letters/dead-letters.ts'
+import { createFailureLog, type FailureLog } from '../letters/failure-log.ts'
+import { mirrorLetter, retryLetter } from '../letters/letters.ts'
+import { together } from '../letters/together.ts'
 import type { Trial } from '../parking/parking.ts'
 import type { Yard } from '../parking/yard.ts'
+import { letterOf } from '../replays/replayed.ts'
 import type { ConfiguredConsumer } from './definition.ts'
 import type { Holding } from './holding.ts'
 import type { Outcome, PipelineObserver } from './observer.ts'
@@ -17,8 +28,8 @@ import type { Settlement } from './settlement.ts'
 /** What becomes of a delivery with a fault. */
 export interface Aside {
   /**
-   * Out of the partition's way: onto a rung, to the dead letters or into the parking, with proof; then, and only then, acknowledged (G5).
-   * Resolves when that is done, or when the delivery is no longer live. `event` is what was in it, as far as it could be read.
+   * Out of the partition's way, onto a rung, into the parking or among the dead letters, with proof; then, and only then, acknowledged
+   * (G5). Resolves when that is done, or when the delivery is no longer live. `event` is what was in it, as far as it could be read.
    */
   put(delivery: Delivery, error: unknown, event: Event | undefined): Promise<void>
   /** Whether `put` parks its device: no later event may be begun with before it has (G6). */
@@ -28,16 +39,26 @@ export interface Aside {
    * dead letters that one device has filled up hold up no other (G5, G7).
    */
   recorded(delivery: Delivery, fault: TidegateError, event: Event): void
-  /** Of an event that was parked: makes a dead letter of it. Answers whether it is one now; else the pipeline stops. */
-  bury(delivery: Delivery, error: unknown, event: Event | undefined): Promise<boolean>
-  /** Of an event that was parked: tells what has become of an attempt. */
+  /**
+   * Makes a dead letter of an event that was parked, and takes it out of the parking in the same transaction: `takeOut` answers whether
+   * it was still there to be taken, and otherwise there is no letter. Answers the same. @throws TidegateError of an outage
+   */
+  bury(
+    delivery: Delivery,
+    error: unknown,
+    event: Event | undefined,
+    takeOut: (tx: Transaction) => Promise<boolean>,
+  ): Promise<boolean>
+  /** Of an event that is parked: tells what has become of an attempt. */
   tell(delivery: Delivery, error: unknown, event: Event | undefined, outcome: Decision): void
 }
 
 export interface AsideOptions {
   consumer: ConfiguredConsumer
   instance: string
+  storage: Storage
   sidings: Sidings
+  letters: LetterBox
   yard: Yard
   settlement: Settlement
   holding: Holding
@@ -49,68 +70,38 @@ export interface AsideOptions {
   cutOff: AbortSignal
 }
 
-const outcomeOf = {
-  retry: 'retried',
-  dead: 'dead',
-  park: 'parked',
-  hold: 'parked',
-} as const satisfies Record<Decision['kind'], Outcome>
+/** Of one transaction (G7). */
+const lettersMax = 200
+const bytesMax = 16_777_216
 
 export function createAside(options: AsideOptions): Aside {
-  const { consumer, instance, sidings, yard, settlement, holding, clock, random, observer, cutOff } = options
-  const { group } = consumer
-  const tellFailed = createFailureLog(options.log, clock)
+  const { consumer, instance, settlement, clock, observer } = options
+  const { group, version } = consumer
+  const parts = { ...options, tellFailed: createFailureLog(options.log, clock) }
+  const burials = together<Dying>({
+    work: (dying) => bury(dying, parts),
+    countMax: lettersMax,
+    bytesMax,
+    bytesOf: (dying) => dying.delivery.text.length,
+  })
 
-  const decided = ({ attempt }: Delivery, error: unknown, event: Event | undefined): Decision =>
-    decide(error, { attempt, hasDevice: event !== undefined }, consumer)
+  // A dead letter that fails once more leaves its place in the order to others, as it did before: nothing waits for it.
+  const decided = (delivery: Delivery, error: unknown, event: Event | undefined): Decision =>
+    decide(
+      error,
+      { attempt: delivery.attempt, canWait: event !== undefined && letterOf(delivery) === undefined },
+      consumer,
+    )
 
-  const failing = (delivery: Delivery, error: unknown): Failing => {
-    return { delivery, error, group, instance, nowMs: clock.now() }
-  }
-
-  function tell(delivery: Delivery, error: unknown, event: Event | undefined, outcome: Decision): void {
-    observer.failed(group, outcome.kind, codeOf(error), delivery.attempt)
-    tellFailed({ delivery, event, error, outcome })
-  }
-
-  /** Makes it durable that it is out of the way. */
-  async function move(decision: Decision, failed: Failing, event: Event | undefined): Promise<void> {
-    const { delivery, error } = failed
-    if (decision.kind === 'dead') return sidings.send({ kind: 'dead', group }, deadLetter(failed))
-    const letter = retryLetter(failed)
-    if (event === undefined || decision.kind === 'retry') {
-      const delayMs = decision.kind === 'hold' ? 0 : decision.delayMs
-      return sidings.send({ kind: 'retry', group, queue: delivery.queue, delayMs }, letter)
-    }
-    return yard.park({ delivery, event }, trialOf(decision, delivery, error, random), letter)
-  }
-
-  /** Waits outages out. Answers whether it is done; else the delivery is no longer live. */
-  async function untilMoved(decision: Decision, failed: Failing, event: Event | undefined): Promise<boolean> {
-    const wait = holding.createWait()
-    try {
-      for (let outages = 1; settlement.isLive(failed.delivery); outages++) {
-        try {
-          await orAborted(move(decision, failed, event), cutOff)
-          return true
-        } catch (outage) {
-          if (cutOff.aborted) return false
-          if (!isOutage(outage)) throw outage
-          await wait.out(outage, outages)
-        }
-      }
-      return false
-    } finally {
-      wait.end()
-    }
+  const dyingOf = (delivery: Delivery, error: unknown, event: Event | undefined): Dying => {
+    return { delivery, error, event, group, instance, version, nowMs: clock.now() }
   }
 
   return {
-    async put(delivery, error, event) {
+    put(delivery, error, event) {
+      const failing = dyingOf(delivery, error, event)
       const decision = decided(delivery, error, event)
-      if (!(await untilMoved(decision, failing(delivery, error), event))) return
-      tell(delivery, error, event, decision)
-      settlement.settle(delivery, outcomeOf[decision.kind])
+      return decision.kind === 'dead' ? burials.add(failing) : moveAside(parts, failing, decision)
     },
     parks(delivery, error, event) {
       const { kind } = decided(delivery, error, event)
@@ -118,15 +109,13 @@ export function createAside(options: AsideOptions): Aside {
     },
     recorded(delivery, fault, event) {
       observer.failed(group, 'recorded', codeOf(fault), delivery.attempt)
-      tellFailed({ delivery, event, error: fault, outcome: { kind: 'recorded' } })
+      parts.tellFailed({ delivery, event, error: fault, outcome: { kind: 'recorded' } })
       settlement.settle(delivery, 'recorded')
     },
-    async bury(delivery, error, event) {
-      if (!(await untilMoved({ kind: 'dead' }, failing(delivery, error), event))) return false
-      tell(delivery, error, event, { kind: 'dead' })
-      return true
+    bury: (delivery, error, event, takeOut) => buryParked(dyingOf(delivery, error, event), takeOut, parts),
+    tell(delivery, error, event, outcome) {
+      tell(parts, dyingOf(delivery, error, event), outcome)
     },
-    tell,
   }
 }
 
@@ -147,4 +136,108 @@ export function trialOf(
   return decision.kind === 'hold'
     ? { state: 'held', delayMs: 0, ...last }
     : { state: 'retrying', delayMs: jittered(decision.delayMs, random), ...last }
+}
+
+type Parts = AsideOptions & { tellFailed: FailureLog }
+
+type Told = Exclude<Decision, { kind: 'dead' }> | { kind: 'dead'; letter?: number | undefined }
+
+function tell({ observer, tellFailed }: Parts, failed: Dying, outcome: Told): void {
+  const { group, delivery, event, error } = failed
+  observer.failed(group, outcome.kind, codeOf(error), delivery.attempt)
+  tellFailed({ delivery, event, error, outcome })
+}
+
+type Away = Exclude<Decision, { kind: 'dead' }>
+
+const outcomeOf = { retry: 'retried', park: 'parked', hold: 'parked' } as const satisfies Record<
+  Away['kind'],
+  Outcome
+>
+
+/** Waits outages out; what is no longer live by then is left to the broker. */
+async function moveAside(parts: Parts, failing: Dying, decision: Away): Promise<void> {
+  const { settlement, holding, cutOff } = parts
+  const { delivery } = failing
+  const wait = holding.createWait()
+  for (let outages = 1; settlement.isLive(delivery); outages++) {
+    try {
+      await orAborted(move(parts, failing, decision), cutOff)
+      tell(parts, failing, decision)
+      settlement.settle(delivery, outcomeOf[decision.kind])
+      break
+    } catch (outage) {
+      if (cutOff.aborted) break
+      if (!isOutage(outage)) throw outage
+      await wait.out(outage, outages)
+    }
+  }
+  wait.end()
+}
+
+/** Makes it durable that it is out of the way. */
+async function move({ sidings, yard, random }: Parts, failing: Dying, decision: Away): Promise<void> {
+  const { delivery, event, error, group } = failing
+  const letter = retryLetter(failing)
+  if (decision.kind === 'retry')
+    return sidings.send({ group, queue: delivery.queue, delayMs: decision.delayMs }, letter)
+  if (event === undefined) throw new Error('nothing is known of what was to be parked')
+  return yard.park({ delivery, event }, trialOf(decision, delivery, error, random), letter)
+}
+
+/** Waits until no outage is in the way; what is no longer live by then is left to the broker. */
+async function bury(dying: readonly Dying[], parts: Parts): Promise<void> {
+  const { settlement, holding, cutOff } = parts
+  const made = new Map(dying.map((one) => [one, deadLetterOf(one)]))
+  const wait = holding.createWait()
+  for (let outages = 1; ; outages++) {
+    const live = [...made].filter(([{ delivery }]) => settlement.isLive(delivery))
+    if (live.length === 0) break
+    try {
+      await commit(live, parts)
+      break
+    } catch (outage) {
+      if (cutOff.aborted) break
+      if (!isOutage(outage)) throw outage
+      await wait.out(outage, outages)
+    }
+  }
+  wait.end()
+}
+
+async function commit(live: readonly (readonly [Dying, DeadLetter])[], parts: Parts): Promise<void> {
+  const { storage, settlement, cutOff } = parts
+  const { lettersIn } = withRoom(parts)
+  const added = await addLetters(
+    live.map(([, letter]) => letter),
+    { storage, lettersIn, cutOff },
+  )
+  for (const [index, [dying]] of live.entries()) {
+    buried(dying, added[index] as Added, parts)
+    settlement.settle(dying.delivery, 'dead')
+  }
+}
+
+async function buryParked(
+  dying: Dying,
+  takeOut: (tx: Transaction) => Promise<boolean>,
+  parts: Parts,
+): Promise<boolean> {
+  const { storage, cutOff } = parts
+  const { lettersIn } = withRoom(parts)
+  const added = await addWithin(deadLetterOf(dying), takeOut, { storage, lettersIn, cutOff })
+  if (added) buried(dying, added, parts)
+  return added !== undefined
+}
+
+/** @throws TidegateError `DEAD_LETTERS_FULL` */
+function withRoom({ consumer, letters }: Parts): LetterBox {
+  const full = letters.full(consumer.group)
+  if (full) throw full
+  return letters
+}
+
+function buried(dying: Dying, { letter, isNew }: Added, parts: Parts): void {
+  if (isNew && letter !== undefined) parts.letters.mirror(dying.group, () => mirrorLetter(dying, letter))
+  tell(parts, dying, { kind: 'dead', letter })
 }

@@ -1,22 +1,26 @@
 import type { Clock } from '../../src/clock.ts'
-import type { Breakers } from '../protection/breakers.ts'
+import type { BreakersFor } from '../protection/breakers.ts'
 import { isOutage, thrown } from './retry.ts'
 import type { ConfiguredConsumer, Consumer } from './definition.ts'
 import type { Logger } from '../../src/log.ts'
 import { outageOf } from '../protection/unavailable.ts'
 import { codeOf } from '../../src/errors.ts'
-import { bounded } from './timeout.ts'
+import type { Replayed, SentLetter } from '../replays/replayed.ts'
+import { bounded } from './limits/timeout.ts'
 import type { Parcel } from './judge.ts'
-import type { Yard } from '../parking/yard.ts'
+import type { Statements } from '../database/statements.ts'
 import type { Storage, Transaction } from '../database/storage.ts'
+import type { Yard } from '../parking/yard.ts'
 
 export interface TogetherOptions {
   consumer: ConfiguredConsumer
   storage: Storage
+  /** Dead letters that come back. */
+  replayedIn: (transaction: Statements) => Replayed
   /** A transaction ends with the event that brings it over this, and what is behind that event is left for the next. */
   batchTimeTargetMs: number
   /** Around what handlers call. */
-  breakers: Breakers
+  breakers: BreakersFor
   clock: Clock
   log: Logger
 }
@@ -52,14 +56,8 @@ export async function applyTogether(
   try {
     const applied = await storage.transaction(async (tx) => {
       const diverted = consumer.parks ? await yard.divert(tx, parcels) : new Set<Parcel>()
-      const { done, repeats, left } = await applyWithin(
-        tx,
-        without(diverted, parcels),
-        options,
-        signal,
-        trace,
-      )
-      return { done, repeats, left, diverted }
+      const applied = await applyWithin(tx, without(diverted, parcels), options, signal, trace)
+      return { ...applied, diverted }
     }, signal)
     return { kind: 'committed', ...applied }
   } catch (error) {
@@ -81,14 +79,15 @@ export async function applyWithin(
   signal: AbortSignal,
   trace: Trace,
 ): Promise<Omit<Done, 'diverted'>> {
-  const { consumer, clock, batchTimeTargetMs } = options
+  const { consumer, clock, batchTimeTargetMs, replayedIn } = options
   const startedMs = clock.monotonicMs()
+  const replayed = new ReplayedParcels(replayedIn(tx), parcels)
+  const stale = await replayed.hold(consumer.group)
   const repeats =
-    consumer.dedup === 'inbox' && parcels.length > 0
-      ? await claim(tx, consumer.group, parcels)
-      : new Set<Parcel>()
+    consumer.dedup === 'inbox' ? await claim(tx, consumer.group, parcels, stale) : new Set(stale)
   if (consumer.handler.kind === 'batch') {
     await handleBatch(without(repeats, parcels), tx, options, signal)
+    await replayed.resolve(parcels.length)
     return { done: parcels, repeats, left: [] }
   }
   let done = 0
@@ -99,16 +98,60 @@ export async function applyWithin(
   trace.at = undefined
   const left = parcels.slice(done)
   await giveBack(tx, consumer, without(repeats, left))
+  await replayed.resolve(done)
   return { done: parcels.slice(0, done), repeats, left }
 }
 
-/** Within one batch, too, the first of equal identities is new and the others repeat it. */
-async function claim(tx: Transaction, group: string, parcels: readonly Parcel[]): Promise<Set<Parcel>> {
+/**
+ * Those of a batch that are replays of dead letters. Their effect, their claim of the inbox and the word that their letter is resolved
+ * are one transaction's. A letter that is not replaying is somebody else's, or done: its message is a repeat, and claims nothing.
+ */
+class ReplayedParcels {
+  readonly #replayed: Replayed
+  readonly #parcels: readonly Parcel[]
+  /** Of one letter there may be messages of several replays here; one at the most is of the replay that it is in. */
+  #held: ReadonlySet<string> = new Set()
+
+  constructor(replayed: Replayed, parcels: readonly Parcel[]) {
+    this.#replayed = replayed
+    this.#parcels = parcels
+  }
+
+  /** Answers which of them are repeats: in one batch, too, the first of a letter is it. */
+  async hold(group: string): Promise<Set<Parcel>> {
+    const sent = this.#parcels.flatMap((parcel) => parcel.sent ?? [])
+    if (sent.length === 0) return new Set()
+    this.#held = new Set((await this.#replayed.hold(group, sent)).map(nameOf))
+    const unseen = new Set(this.#held)
+    return new Set(this.#parcels.filter((parcel) => parcel.sent && !unseen.delete(nameOf(parcel.sent))))
+  }
+
+  /** Of the first `done`: also those whose event another copy had brought before. */
+  async resolve(done: number): Promise<void> {
+    const sent = this.#parcels.slice(0, done).flatMap((parcel) => parcel.sent ?? [])
+    const held = sent.filter((each) => this.#held.has(nameOf(each)))
+    if (held.length > 0) await this.#replayed.resolve([...new Set(held.map(({ letter }) => letter))])
+  }
+}
+
+function nameOf({ letter, replay }: SentLetter): string {
+  return `${letter} ${replay}`
+}
+
+/** Within one batch, too, the first of equal identities is new and the others repeat it. Answers the repeats, with those that are `stale`. */
+async function claim(
+  tx: Transaction,
+  group: string,
+  parcels: readonly Parcel[],
+  stale: ReadonlySet<Parcel>,
+): Promise<Set<Parcel>> {
+  const claiming = without(stale, parcels)
+  if (claiming.length === 0) return new Set(stale)
   const fresh = await tx.inbox.claim(
     group,
-    parcels.map((parcel) => parcel.event),
+    claiming.map((parcel) => parcel.event),
   )
-  return new Set(parcels.filter((_, index) => !fresh[index]))
+  return new Set([...stale, ...claiming.filter((_, index) => !fresh[index])])
 }
 
 /** What there was no time for is claimed by the transaction that handles it. */
@@ -132,7 +175,7 @@ async function handleBatch(
 ): Promise<void> {
   const { handler, timeoutMs } = consumer
   if (handler.kind !== 'batch' || parcels.length === 0) return
-  await bounded((signal) => handler.handleBatch(parcels, { tx, log, signal, breaker: breakers }), {
+  await bounded((signal) => handler.handleBatch(parcels, { tx, log, signal, breaker: breakers(signal) }), {
     timeoutMs,
     parent,
     clock,
@@ -150,7 +193,7 @@ async function handleSingle(
   if (handler.kind !== 'single') return
   const { attempt } = delivery
   await bounded(
-    (signal) => handler.handle(event, { tx, log, signal, breaker: breakers, attempt, delivery }),
+    (signal) => handler.handle(event, { tx, log, signal, breaker: breakers(signal), attempt, delivery }),
     {
       timeoutMs,
       parent,

@@ -9,6 +9,7 @@ const freshnessLimits = { min: '1s', max: '365d' } satisfies Limits
 export const rungLimits = { min: '1ms', max: '30d' } satisfies Limits
 
 const groupPattern = /^[a-z][a-z0-9-]{0,31}$/
+const versionPattern = /^[A-Za-z0-9][A-Za-z0-9.+_-]{0,63}$/
 const typePatternPattern = /^(?=.{1,128}$)([a-z0-9_-]+|\*|#)(\.([a-z0-9_-]+|\*|#))*$/i
 /** Attempts are counted up to 1,000 in a header that anybody may write. */
 const rungsMax = 100
@@ -50,6 +51,9 @@ const checks: Readonly<Record<string, Check>> = {
   freshness: (value) =>
     !withinLimits(parseDuration(value), freshnessLimits) &&
     `must be a duration such as 10m, ${freshnessLimits.min} at least`,
+  version: (value) =>
+    !(typeof value === 'string' && versionPattern.test(value)) &&
+    `must be a text such as 1.4.0, and is ${inWords(value)}`,
   handle: isFunction,
   handleBatch: isFunction,
   dedup: (value) => value !== 'inbox' && value !== 'own' && 'must be inbox or own',

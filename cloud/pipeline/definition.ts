@@ -44,6 +44,8 @@ export interface ConsumerOptions {
   concurrency?: number
   /** An event that was recorded longer ago than that is not handed over: it is counted as shed, and done. Default: none is too old. */
   freshness?: string | number
+  /** Of the handler, as its makers count: dead letters say with which it failed. 1–64 letters, digits and `.+_-`. */
+  version?: string
 }
 
 /** What only consumers of batches can ask for. */
@@ -105,6 +107,7 @@ export interface Consumer {
   readonly then: 'skip' | 'hold'
   /** Codes of errors that are hopeless. */
   readonly final: ReadonlySet<string>
+  readonly version: string | undefined
   /** Undefined: as configured. */
   readonly ladderMs: readonly number[] | undefined
   /** Undefined: as configured. */
@@ -151,6 +154,7 @@ export function makeConsumer(options: ConsumerOptions & BatchTraits, handler: Ha
     parks: ordered && options.onFailure !== 'overtake',
     then: options.then ?? 'skip',
     final: new Set(options.final),
+    version: options.version,
     ladderMs: ladderMs as number[] | undefined,
     timeoutMs,
     ratePerSecond: options.rate === undefined ? undefined : parseRate(options.rate),

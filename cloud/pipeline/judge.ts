@@ -6,6 +6,7 @@ import type { Event } from '../../src/contract/event.ts'
 import type { Consumer } from './definition.ts'
 import type { Provenance } from '../gateways/provenance.ts'
 import type { Delivery } from '../amqp/delivery.ts'
+import { letterOf, type SentLetter } from '../replays/replayed.ts'
 import { thrown } from './retry.ts'
 import type { SchemaCheck } from './schema-check.ts'
 
@@ -17,6 +18,8 @@ export interface Parcel {
   text: string
   /** What is wrong with it: of a consumer that records faults, which is handed no other's. */
   fault: TidegateError | undefined
+  /** The dead letter that it is the replay of. */
+  sent: SentLetter | undefined
 }
 
 export type Judgement =
@@ -46,7 +49,13 @@ export function judge(delivery: Delivery, consumer: Consumer, checks: Checks, no
     if (!isUtf8(delivery.text)) throw notUtf8()
     event = decodeEvent(text)
     if (partitionKeyOf(delivery.text) !== event.partitionkey) throw ambiguous(event)
-    if (!consumer.wants(event.type)) return { kind: 'ignore', delivery }
+    const sent = letterOf(delivery)
+    // Nobody but the cloud says so of an event; a device may have an attribute of that name, which is never an object.
+    if (sent === undefined && typeof event.edited === 'object') delete event.edited
+    if (!consumer.wants(event.type)) {
+      if (sent === undefined) return { kind: 'ignore', delivery }
+      throw notWanted(event.type, consumer.group)
+    }
     // What is not believed is no record of its ledger either (G9).
     const disbelief = checks.provenance(event, delivery)
     if (disbelief !== undefined) return { kind: 'fault', delivery, error: disbelief, event }
@@ -54,21 +63,24 @@ export function judge(delivery: Delivery, consumer: Consumer, checks: Checks, no
     const fault = checks.checkSchema(event) ?? consumer.inspect(event) ?? undefined
     if (fault !== undefined && !consumer.recordsFaults)
       return { kind: 'fault', delivery, error: fault, event }
-    if (isTooOld(event, delivery, consumer, nowMs)) return { kind: 'shed', delivery }
-    return { kind: 'handle', parcel: { delivery, event, text, fault } }
+    if (delivery.exchange !== '' && isTooOld(event, consumer, nowMs)) return { kind: 'shed', delivery }
+    return { kind: 'handle', parcel: { delivery, event, text, fault, sent } }
   } catch (error) {
     return { kind: 'fault', delivery, error: thrown(error), event }
   }
 }
 
-/** What was tried before and failed goes its way to the end: it was fresh when it came. So does what somebody replays. */
-function isTooOld(
-  { recordedtime }: Event,
-  { exchange }: Delivery,
-  { freshnessMs }: Consumer,
-  nowMs: number,
-): boolean {
-  return freshnessMs !== undefined && exchange !== '' && nowMs - Date.parse(recordedtime) > freshnessMs
+/** A gateway that was started without a clock cannot say how old an event is. */
+const plausibleFromMs = Date.UTC(2020)
+
+/**
+ * By its group's own word. What was tried before and failed goes its way to the end: it was fresh when it came. So does what somebody
+ * replays. Both come by the default exchange.
+ */
+export function isTooOld({ recordedtime }: Event, { freshnessMs }: Consumer, nowMs: number): boolean {
+  if (freshnessMs === undefined) return false
+  const recordedMs = Date.parse(recordedtime)
+  return recordedMs >= plausibleFromMs && nowMs - recordedMs > freshnessMs
 }
 
 function notUtf8(): TidegateError {
@@ -85,6 +97,15 @@ function ambiguous({ partitionkey }: Event): TidegateError {
     message: `the event's partitionkey is ${partitionkey}, and it stands in the text twice, or with escapes`,
     retryable: false,
     hint: 'publish it once and as it is; see docs/WIRE.md for the envelope',
+  })
+}
+
+/** Of what nobody has asked for, nothing is said; of a replay its letter must hear. */
+function notWanted(type: string, group: string): TidegateError {
+  return new TidegateError('TYPE_NOT_WANTED', {
+    message: `${group} takes no ${type} any more`,
+    retryable: false,
+    hint: 'discard its letters, or let the consumer take that type again',
   })
 }
 

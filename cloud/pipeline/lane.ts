@@ -2,15 +2,18 @@ import type { Clock } from '../../src/clock.ts'
 import type { Event } from '../../src/contract/event.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Delivery } from '../amqp/delivery.ts'
+import type { Statements } from '../database/statements.ts'
 import type { Storage } from '../database/storage.ts'
 import type { Yard } from '../parking/yard.ts'
+import type { Replayed } from '../replays/replayed.ts'
 import type { Aside } from './aside.ts'
 import { applyTogether, type Done } from './batch.ts'
-import { BatchPace } from './batch-pace.ts'
+import { BatchPace } from './limits/batch-pace.ts'
 import type { ConfiguredConsumer } from './definition.ts'
-import type { Breakers } from '../protection/breakers.ts'
+import type { BreakersFor } from '../protection/breakers.ts'
 import type { Gate } from '../protection/gate.ts'
 import type { Holding } from './holding.ts'
+import type { Places } from './limits/places.ts'
 import { type Checks, judge, type Parcel } from './judge.ts'
 import type { PipelineObserver } from './observer.ts'
 import { isHopeless, isOutage } from './retry.ts'
@@ -31,9 +34,11 @@ export interface Lane {
 }
 
 export interface LaneOptions extends Checks {
-  breakers: Breakers
+  breakers: BreakersFor
   consumer: ConfiguredConsumer
   storage: Storage
+  /** Dead letters that come back. */
+  replayedIn: (transaction: Statements) => Replayed
   /** Most deliveries in one transaction. */
   batchMax: number
   /** A transaction that takes longer ends with the event that it is at, and the next ones are smaller where that helps: slow handlers commit often. */
@@ -51,6 +56,7 @@ export interface LaneParts {
   holding: Holding
   yard: Yard
   gate: Gate
+  places: Places
   /** Aborted: nothing is begun. */
   stopping: AbortSignal
   /** Aborted: the transaction under way is cut off, and nothing is begun after it. */
@@ -213,11 +219,11 @@ class LaneWork {
       steps.unshift(run.slice(entered.length))
       run = entered.filter((parcel) => settlement.isLive(parcel.delivery))
       if (run.length === 0) {
-        gate.leave(entered.length)
+        gate.leave(entered.length, 0)
         continue
       }
       const { tookMs, ...result } = await this.#applied(run)
-      gate.leave(entered.length)
+      gate.leave(entered.length, result.kind === 'committed' ? result.done.length : Number(!isOutage(result.error)))
       if (result.kind === 'committed') {
         wait.end()
         outages = 0
@@ -257,8 +263,10 @@ class LaneWork {
     run: readonly Parcel[],
   ): Promise<Awaited<ReturnType<typeof applyTogether>> & { tookMs: number }> {
     const { consumer, clock, observer } = this.#options
-    this.#startedMs = clock.monotonicMs()
-    const result = await applyTogether(run, this.#options, this.#parts.yard, this.#parts.cutOff)
+    const result = await this.#parts.places.hold(() => {
+      this.#startedMs = clock.monotonicMs()
+      return applyTogether(run, this.#options, this.#parts.yard, this.#parts.cutOff)
+    })
     const tookMs = this.underWayMs
     this.#startedMs = undefined
     if (result.kind === 'failed' && !isOutage(result.error)) this.#failedMs += tookMs

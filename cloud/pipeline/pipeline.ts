@@ -3,19 +3,23 @@ import type { Clock, Random } from '../../src/clock.ts'
 import type { TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Delivery, Sidings } from '../amqp/delivery.ts'
+import type { Statements } from '../database/statements.ts'
 import { createBreakers } from '../protection/breakers.ts'
 import { type Gate, openGate } from '../protection/gate.ts'
 import type { Storage } from '../database/storage.ts'
+import type { Replayed } from '../replays/replayed.ts'
 import { partitionKeyOf } from '../../src/contract/partition-key.ts'
 import { partitionOf } from '../../src/contract/wire.ts'
 import { createRoom, type ParkingBounds } from '../parking/occupancy.ts'
 import type { Occupancy, ParkingIn } from '../parking/parking.ts'
 import { createYard } from '../parking/yard.ts'
-import { createRunner } from './parked/runner.ts'
+import { createRunner } from './runner.ts'
 import { createAside } from './aside.ts'
 import type { ConfiguredConsumer } from './definition.ts'
 import { createHolding } from './holding.ts'
 import { createLane } from './lane.ts'
+import { createPlaces } from './limits/places.ts'
+import type { LetterBox } from '../letters/dead-letters.ts'
 import type { Checks } from './judge.ts'
 import type { PipelineObserver } from './observer.ts'
 import { createSettlement } from './settlement.ts'
@@ -26,9 +30,9 @@ import { createSettlement } from './settlement.ts'
  *     delivery ─▶ judge ─▶ [ inbox + handler ] in one transaction ─▶ ack
  *                   │            │ fails: divide until the culprit stands alone
  *                   ▼            ▼
- *                dead letter ◀─ decide ─▶ rung, parking    (with proof, then ack)
+ *                dead letter ◀─ decide ─▶ rung, parking    (committed, or sent with proof; then ack)
  *
- * In a group that parks, the transaction first moves the events of parked devices to the parking; a runner (parked/runner.ts) tries
+ * In a group that parks, the transaction first moves the events of parked devices to the parking; a runner (runner.ts) tries
  * these in their order, outside the lanes, until nothing of the device waits (G6).
  *
  * A consumer that records faults is handed those that judge has found; what it has committed has no letter.
@@ -60,12 +64,15 @@ export interface Pipeline {
 export interface PipelineOptions extends Checks {
   consumer: ConfiguredConsumer
   storage: Storage
+  /** Dead letters that come back. */
+  replayedIn: (transaction: Statements) => Replayed
   sidings: Sidings
   parkingIn: ParkingIn
   /** `concurrency`: parked devices that are tried at a time. */
   parking: ParkingBounds & { concurrency: number }
   /** What lets them begin; by default nothing holds them up. */
   gate?: Gate | undefined
+  letters: LetterBox
   /** Most deliveries in one transaction. */
   batchMax: number
   lanes: number
@@ -96,15 +103,13 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   const room = createRoom({ ...options.parking, ...options, group, signal: stopping, count })
   const yard = createYard({ ...options, group, room, cutOff })
   const aside = createAside({ ...options, settlement, holding, yard, cutOff })
-  const lanes = Array.from(
-    { length: Math.min(options.lanes, options.consumer.concurrency ?? Infinity) },
-    () => createLane({ ...options, breakers }, { settlement, aside, holding, yard, gate, stopping, cutOff }),
+  const handlersMax = options.consumer.concurrency ?? Infinity
+  const parts = { aside, holding, gate, places: createPlaces(handlersMax), stopping, cutOff }
+  const lanes = Array.from({ length: Math.min(options.lanes, handlersMax) }, () =>
+    createLane({ ...options, breakers }, { ...parts, settlement, yard }),
   )
   const { concurrency } = options.parking
-  const runner = createRunner(
-    { ...options, breakers, concurrency },
-    { aside, holding, room, gate, stopping, cutOff },
-  )
+  const runner = createRunner({ ...options, breakers, concurrency }, { ...parts, room })
   let closing: Promise<void> | undefined
 
   function count(): Promise<Occupancy> {

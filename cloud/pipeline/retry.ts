@@ -14,8 +14,9 @@ export type Decision =
   | { kind: 'dead' }
 
 /**
- * The infrastructure is down or full, not the event bad: an outage is waited out, and burns no attempt. Only the storage, the sidings
- * and the parking may throw these codes, and what a handler says of what it calls becomes the last (cloud/protection/unavailable.ts).
+ * The infrastructure is down or full, not the event bad: an outage is waited out, and burns no attempt. Only the storage, the sidings,
+ * the parking and the dead letters may throw these codes, and what a handler says of what it calls becomes one
+ * (cloud/protection/unavailable.ts).
  */
 const outages: ReadonlySet<string> = new Set([
   'DATABASE_UNREACHABLE',
@@ -28,6 +29,7 @@ const outages: ReadonlySet<string> = new Set([
   'SIDING_UNAVAILABLE',
   'PARKING_FULL',
   'CONSUMER_UNAVAILABLE',
+  'DEAD_LETTERS_FULL',
 ])
 
 export function isOutage(error: unknown): error is TidegateError {
@@ -43,8 +45,8 @@ export function thrown(error: unknown): unknown {
 export interface Attempt {
   /** Counted from 1. */
   attempt: number
-  /** Whether it is known whose event it is: nothing else can be parked. */
-  hasDevice: boolean
+  /** Whether it can be parked: it is known whose event it is, and it is not the replay of a dead letter. */
+  canWait: boolean
 }
 
 /** By how it deals with failures. */
@@ -58,13 +60,13 @@ export type DecidingConsumer = Pick<ConfiguredConsumer, 'ladderMs' | 'parks' | '
  */
 export function decide(
   error: unknown,
-  { attempt, hasDevice }: Attempt,
+  { attempt, canWait }: Attempt,
   consumer: DecidingConsumer,
 ): Decision {
   const { ladderMs, parks, then, final } = consumer
   if (isHopeless(error) || final.has(codeOf(error))) return { kind: 'dead' }
   const delayMs = ladderMs[attempt - 1]
-  if (!parks || !hasDevice) return delayMs === undefined ? { kind: 'dead' } : { kind: 'retry', delayMs }
+  if (!parks || !canWait) return delayMs === undefined ? { kind: 'dead' } : { kind: 'retry', delayMs }
   if (delayMs !== undefined) return { kind: 'park', delayMs }
   return { kind: then === 'hold' ? 'hold' : 'dead' }
 }

@@ -5,10 +5,12 @@ import { Rate } from '../../src/pace/rate.ts'
 export interface Gate {
   /** Nothing may begin, because of the group's state. */
   readonly closed: boolean
+  /** Something waits for its turn by the group's rate. */
+  readonly paces: boolean
   /** Waits until some of them may begin, and says how many; 0 once `signal` is aborted. Each is to be followed by one `leave`. */
   enter(wanted: number, signal: AbortSignal): Promise<number>
-  /** So many that had entered are over. */
-  leave(count: number): void
+  /** So many that had entered are over; of these so many were tried, and what was not costs nothing of the rate. */
+  leave(count: number, tried: number): void
   /** What came of an attempt whose outcome says something of the group; an outage does not, nor what an event itself is at fault for. */
   tried(device: string, failed: boolean): void
 }
@@ -16,6 +18,7 @@ export interface Gate {
 /** For a group without any protection. */
 export const openGate: Gate = {
   closed: false,
+  paces: false,
   enter: (wanted, signal) => Promise.resolve(signal.aborted ? 0 : wanted),
   leave() {},
   tried() {},
@@ -34,21 +37,24 @@ export interface GateOptions {
 }
 
 export interface TrialStep {
+  devices: number
+  failing: number
   tried: number
-  failed: number
 }
 
 type Mode =
   | { kind: 'open' }
   | { kind: 'closed' }
   /** So many may be tried, and then it is closed until it is told what comes next. */
-  | { kind: 'trial'; size: number; tried: number; failed: number }
+  | { kind: 'trial'; size: number; tried: number; devices: Map<string, boolean> }
 
 export class GroupGate implements Gate {
   readonly #options: GateOptions
   #rate: { shares: number; rate: Rate } | undefined
   #mode: Mode = { kind: 'open' }
   #underWay = 0
+  #pacing = 0
+  #triedEver = 0
   readonly #waiting = new Set<() => void>()
 
   constructor(options: GateOptions) {
@@ -57,6 +63,15 @@ export class GroupGate implements Gate {
 
   get closed(): boolean {
     return this.#mode.kind === 'closed'
+  }
+
+  get paces(): boolean {
+    return this.#pacing > 0
+  }
+
+  /** How many were tried so far: something moves. */
+  get triedEver(): number {
+    return this.#triedEver
   }
 
   open(): void {
@@ -69,7 +84,7 @@ export class GroupGate implements Gate {
 
   /** Lets so many be tried. */
   try(size: number): void {
-    this.#turn({ kind: 'trial', size, tried: 0, failed: 0 })
+    this.#turn({ kind: 'trial', size, tried: 0, devices: new Map() })
   }
 
   async enter(wanted: number, signal: AbortSignal): Promise<number> {
@@ -80,24 +95,29 @@ export class GroupGate implements Gate {
         this.#underWay += atOnce
         return atOnce
       }
+      if (waitMs !== undefined) this.#pacing++
       await this.#wait(waitMs, signal)
+      if (waitMs !== undefined) this.#pacing--
     }
     return 0
   }
 
-  leave(count: number): void {
+  leave(count: number, tried: number): void {
     this.#underWay -= count
+    this.#rate?.rate.spend(tried - count)
     // Those of a trial that were not tried after all make room for others.
     if (this.#mode.kind === 'trial') this.#wake()
   }
 
   tried(device: string, failed: boolean): void {
     const mode = this.#mode
+    this.#triedEver++
     if (mode.kind === 'open') this.#options.onTried(device, failed)
     if (mode.kind !== 'trial' || mode.tried >= mode.size) return
-    mode.tried++
-    if (failed) mode.failed++
-    if (mode.tried >= mode.size) this.#options.onTrial({ tried: mode.tried, failed: mode.failed })
+    mode.devices.set(device, failed)
+    if (++mode.tried < mode.size) return
+    const failing = [...mode.devices.values()].filter(Boolean).length
+    this.#options.onTrial({ devices: mode.devices.size, failing, tried: mode.tried })
   }
 
   /** How many the state of the group lets begin. */
@@ -122,9 +142,12 @@ export class GroupGate implements Gate {
     const { ratePerSecond, membersNow, clock } = this.#options
     if (ratePerSecond === undefined) return undefined
     const shares = Math.max(1, membersNow())
-    if (this.#rate?.shares !== shares)
-      this.#rate = { shares, rate: new Rate(ratePerSecond / shares, () => clock.monotonicMs()) }
-    return this.#rate.rate
+    if (this.#rate?.shares === shares) return this.#rate.rate
+    const rate = new Rate(ratePerSecond / shares, () => clock.monotonicMs())
+    // What was spent before stays spent.
+    if (this.#rate) rate.spend(rate.left() - Math.min(rate.left(), this.#rate.rate.left()))
+    this.#rate = { shares, rate }
+    return rate
   }
 
   /** For so long, for ever if undefined, but no longer than until something changes. */

@@ -30,6 +30,10 @@ const renewSql = `
 update tidegate.group_states set until = clock_timestamp() + make_interval(secs => $3::float8 / 1000)
 where consumer_group = $1 and state = 'trial' and actor = $2 returning 1 as done`
 
+const yieldSql = `
+update tidegate.group_states set until = clock_timestamp()
+where consumer_group = $1 and state = 'trial' and actor = $2 returning 1 as done`
+
 const failSql = `
 update tidegate.group_states
 set state = 'tripped', since = clock_timestamp(), reason = $3, trips = trips + 1,
@@ -70,6 +74,7 @@ export function postgresGroupStates(database: Pick<Database, 'query'>): GroupSta
     trip: (group, instance, reason, forMs) => done(tripSql, [group, instance, text(reason), forMs]),
     beginTrial: (group, instance, leaseMs) => done(beginSql, [group, instance, leaseMs]),
     renewTrial: (group, instance, leaseMs) => done(renewSql, [group, instance, leaseMs]),
+    yieldTrial: (group, instance) => done(yieldSql, [group, instance]),
     failTrial: (group, instance, reason, forMs) => done(failSql, [group, instance, text(reason), forMs]),
     endTrial: (group, instance) => done(endSql, [group, instance]),
   }

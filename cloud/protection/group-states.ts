@@ -40,6 +40,8 @@ export interface GroupStates {
   beginTrial(group: string, instance: string, leaseMs: number): Promise<boolean>
   /** Answers whether this instance still is the one. */
   renewTrial(group: string, instance: string, leaseMs: number): Promise<boolean>
+  /** Nothing came of it: any instance may begin one. */
+  yieldTrial(group: string, instance: string): Promise<boolean>
   /** It has failed. */
   failTrial(group: string, instance: string, reason: string, forMs: number): Promise<boolean>
   /** It went well: the group works as before. */

@@ -29,6 +29,8 @@ export interface GuardOptions {
 const pauseMsMax = 900_000
 /** An instance that tries says so more often than that, or another may try. */
 const leaseMs = 60_000
+/** For so long whoever got nothing to try lets others try. */
+const yieldMs = 20_000
 /** How many events each step of a trial has: one that goes well is not enough, and one sick device is to end no trial. */
 const trialSteps = [3, 10, 100] as const
 
@@ -46,6 +48,10 @@ export class Guard {
   /** Of our trial: undefined while there is none. */
   #step: number | undefined
   #telling: Promise<void> = Promise.resolve()
+  /** Of our trial: how many had been tried when something last was, and when that was, ms of a steady clock. */
+  #moved = { tried: 0, atMs: 0 }
+  /** Another may begin a trial first. */
+  #yieldsUntilMs = -Infinity
   /** When the newest word of ours came to the database, ms of a steady clock. */
   #toldAtMs = -Infinity
 
@@ -83,22 +89,43 @@ export class Guard {
     const { group, instance, states } = this.#options
     const before = this.#state
     if (state?.state === 'trial' && state.actor === instance && this.#step !== undefined) {
-      this.#state = state
-      if (!(await states.renewTrial(group, instance, leaseMs))) this.#close()
-      return
+      return this.#renew(state)
     }
     this.#step = undefined
     this.#state = state
     this.#tell(before, state)
-    if (state === undefined) return this.#open()
+    if (state === undefined) {
+      // What was seen before says nothing of it any more.
+      if (before !== undefined) this.#switch?.forget()
+      return this.#open()
+    }
     this.#close()
     const isDue = state.state !== 'paused' && state.untilMs !== undefined && state.untilMs <= nowMs
-    if (isDue && (await states.beginTrial(group, instance, leaseMs))) this.#begin(state)
+    const yields = this.#options.clock.monotonicMs() < this.#yieldsUntilMs
+    if (isDue && !yields && (await states.beginTrial(group, instance, leaseMs))) this.#begin(state)
   }
 
   /** Resolves when what is being written is written. */
   async settled(): Promise<void> {
     await this.#telling
+  }
+
+  /** As long as something is tried: who gets nothing, or waits for what the handler calls, makes way for another instance. */
+  async #renew(state: GroupState): Promise<void> {
+    const { group, instance, states, clock } = this.#options
+    this.#state = state
+    const nowMs = clock.monotonicMs()
+    const { triedEver } = this.#gate
+    if (triedEver !== this.#moved.tried) this.#moved = { tried: triedEver, atMs: nowMs }
+    const toldBefore = this.#toldAtMs
+    if (nowMs - this.#moved.atMs >= leaseMs) {
+      this.#close()
+      this.#yieldsUntilMs = nowMs + yieldMs
+      await states.yieldTrial(group, instance)
+    } else if (!(await states.renewTrial(group, instance, leaseMs)) && this.#toldAtMs === toldBefore) {
+      // Another has it; and where we have said meanwhile how it ended, nobody has.
+      this.#close()
+    }
   }
 
   #tried(device: string, failed: boolean): void {
@@ -111,6 +138,7 @@ export class Guard {
   #trip(verdict: string): void {
     const { group, instance, states, killSwitch, log } = this.#options
     this.#close()
+    this.#state = this.#tripped(verdict, 1)
     this.#switch?.forget()
     log.error(
       { code: 'GROUP_TRIPPED', hint: trippedHint },
@@ -123,18 +151,23 @@ export class Guard {
     this.#options.log.info({ trips: state.trips }, 'the group tries a few events')
     this.#state = { ...state, state: 'trial', actor: this.#options.instance }
     this.#step = 0
+    this.#moved = { tried: this.#gate.triedEver, atMs: this.#options.clock.monotonicMs() }
     this.#queues.resume()
     this.#gate.try(trialSteps[0])
   }
 
-  #judge({ tried, failed }: TrialStep): void {
+  /** By devices, as the switch itself: a step that had none but one sick device says nothing of the others. */
+  #judge({ devices, failing, tried }: TrialStep): void {
     const { group, instance, states, killSwitch } = this.#options
     const share = killSwitch?.share ?? 1
-    if (failed >= share * tried) {
-      const forMs = this.#pauseMs(this.#state?.trips ?? 1)
+    if (failing >= 2 && failing >= share * devices) {
+      const trips = this.#state?.trips ?? 1
+      const forMs = this.#pauseMs(trips)
+      const verdict = `${failing} of ${devices} devices still fail, of ${tried} events`
       this.#close()
-      this.#options.log.warn({ code: 'GROUP_TRIPPED', tried, failed, forMs }, 'the group still fails')
-      this.#write(() => states.failTrial(group, instance, `${failed} of ${tried} tried events fail`, forMs))
+      this.#state = this.#tripped(verdict, trips + 1)
+      this.#options.log.warn({ code: 'GROUP_TRIPPED', forMs }, verdict)
+      this.#write(() => states.failTrial(group, instance, verdict, forMs))
       return
     }
     const next = (this.#step ?? 0) + 1
@@ -150,6 +183,20 @@ export class Guard {
     this.#options.log.info('the group works again')
     this.#open()
     this.#write(() => states.endTrial(group, instance))
+  }
+
+  /** As it is known here, until the database says it. */
+  #tripped(reason: string, trips: number): GroupState {
+    const { group, instance, clock } = this.#options
+    return {
+      group,
+      state: 'tripped',
+      sinceMs: clock.now(),
+      untilMs: undefined,
+      trips,
+      actor: instance,
+      reason,
+    }
   }
 
   #pauseMs(trips: number): number {

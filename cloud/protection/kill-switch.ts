@@ -12,10 +12,11 @@ const devicesMax = 10_000
 /** Of a fleet of two, one sick device is half. */
 const failingDevicesMin = 3
 
-interface Half {
-  events: number
-  /** Whether the newest attempt of a device failed. */
-  devices: Map<string, boolean>
+interface Tried {
+  /** Its newest attempt failed. */
+  failed: boolean
+  /** In which half of a window that was. */
+  half: number
 }
 
 /**
@@ -25,9 +26,12 @@ interface Half {
 export class KillSwitch {
   readonly #options: KillSwitchOptions
   readonly #monotonicMs: () => number
+  readonly #devices = new Map<string, Tried>()
+  #failing = 0
+  #half = 0
+  /** Of this half, and of the one before. */
+  #events: [number, number] = [0, 0]
   #sinceMs: number
-  #before: Half = empty()
-  #now: Half = empty()
 
   constructor(options: KillSwitchOptions, monotonicMs: () => number) {
     this.#options = options
@@ -37,40 +41,42 @@ export class KillSwitch {
 
   tried(device: string, failed: boolean): void {
     this.#slide()
-    const { devices } = this.#now
-    this.#now.events++
-    if (devices.size < devicesMax || devices.has(device)) devices.set(device, failed)
+    this.#events[0]++
+    const before = this.#devices.get(device)
+    if (before === undefined && this.#devices.size >= devicesMax) return
+    this.#failing += Number(failed) - Number(before?.failed === true)
+    this.#devices.set(device, { failed, half: this.#half })
   }
 
   /** Why the group is believed to be broken, in words; undefined while it is not. */
   verdict(): string | undefined {
     this.#slide()
     const { after, share } = this.#options
-    const events = this.#before.events + this.#now.events
-    if (events < after) return undefined
-    const devices = new Map([...this.#before.devices, ...this.#now.devices])
-    const failing = [...devices.values()].filter(Boolean).length
-    if (failing < failingDevicesMin || failing < share * devices.size) return undefined
-    return `${failing} of ${devices.size} devices fail, of ${events} events`
+    const events = this.#events[0] + this.#events[1]
+    const [devices, failing] = [this.#devices.size, this.#failing]
+    if (events < after || failing < failingDevicesMin || failing < share * devices) return undefined
+    return `${failing} of ${devices} devices fail, of ${events} events`
   }
 
   /** As if nothing had been tried yet. */
   forget(): void {
+    this.#devices.clear()
+    this.#failing = 0
+    this.#events = [0, 0]
     this.#sinceMs = this.#monotonicMs()
-    this.#before = empty()
-    this.#now = empty()
   }
 
   #slide(): void {
     const halfMs = this.#options.windowMs / 2
-    const passedMs = this.#monotonicMs() - this.#sinceMs
-    if (passedMs < halfMs) return
-    this.#before = passedMs < 2 * halfMs ? this.#now : empty()
-    this.#now = empty()
-    this.#sinceMs += Math.floor(passedMs / halfMs) * halfMs
+    const halves = Math.floor((this.#monotonicMs() - this.#sinceMs) / halfMs)
+    if (halves < 1) return
+    this.#half += halves
+    this.#sinceMs += halves * halfMs
+    this.#events = [0, halves === 1 ? this.#events[0] : 0]
+    for (const [device, { failed, half }] of this.#devices) {
+      if (half >= this.#half - 1) continue
+      this.#devices.delete(device)
+      this.#failing -= Number(failed)
+    }
   }
-}
-
-function empty(): Half {
-  return { events: 0, devices: new Map() }
 }

@@ -12,7 +12,11 @@ export class Unavailable extends Error {
 
 /** Never throws. */
 function isUnavailable(error: unknown): error is Error {
-  return error instanceof Error && 'unavailable' in error && error.unavailable === true
+  try {
+    return error instanceof Error && 'unavailable' in error && error.unavailable === true
+  } catch {
+    return false
+  }
 }
 
 /** As an outage that the group waits out (G5). */

@@ -45,12 +45,24 @@ const anew = 'let it run empty and delete it, so that it is declared anew'
  * `overflow` and `expires`; the argument's dead-letter keys.
  */
 export function findingsOf(spec: QueueSpec, actual: QueueInEffect): Finding[] {
-  const looked: Looked = { spec, actual, isRung: spec.arguments['x-message-ttl'] !== undefined }
+  const looked: Looked = {
+    spec,
+    actual,
+    isRung: spec.arguments['x-message-ttl'] !== undefined,
+    isCopy: spec.arguments['x-overflow'] === 'drop-head',
+  }
   return rules
     .map((rule) => rule(looked))
     .filter((found) => found !== undefined)
     .map(([code, severity, message, hint = keepOut]) => {
-      return { code, severity, queue: spec.name, policies: actual.policies, message, hint }
+      return {
+        code,
+        severity: looked.isCopy ? 'harmless' : severity,
+        queue: spec.name,
+        policies: actual.policies,
+        message,
+        hint,
+      }
     })
 }
 
@@ -59,6 +71,8 @@ interface Looked {
   actual: QueueInEffect
   /** Letters wait in it and come back by themselves. */
   isRung: boolean
+  /** What it holds is a copy, and its oldest may go. */
+  isCopy: boolean
 }
 
 type Found = [code: FindingCode, severity: Severity, message: string, hint?: string]
@@ -122,7 +136,8 @@ function deliveryLimit({ actual, isRung }: Looked): Found | undefined {
   ]
 }
 
-function overflowOrLimit({ actual }: Looked): Found | undefined {
+function overflowOrLimit({ actual, isCopy }: Looked): Found | undefined {
+  if (isCopy) return undefined
   const ofPolicy = actual.definition['overflow']
   const limits = ['max-length', 'max-length-bytes'].filter((key) => numberIn(actual, key) !== undefined)
   const overflow = ofPolicy ?? actual.arguments['x-overflow'] ?? 'drop-head'

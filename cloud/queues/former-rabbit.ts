@@ -37,6 +37,7 @@ class RabbitFormerLine implements FormerLine {
   readonly #probes: Probes
   readonly #subscriptions = new Map<string, Subscription>()
   #stopped = false
+  #paused = false
 
   constructor(options: RabbitFormerLineOptions) {
     this.#options = options
@@ -52,6 +53,7 @@ class RabbitFormerLine implements FormerLine {
       partition,
       home: partitionQueue(this.#options.group, partition),
       onDelivery,
+      paused: this.#paused,
       intercept: (message, lease) => this.#probes.intercept(message, lease),
       onMissing: async () => false,
     })
@@ -73,6 +75,16 @@ class RabbitFormerLine implements FormerLine {
     let waitMs = lookEveryMs
     for (; !(await this.#isEmpty(former, signal)); waitMs = Math.min(2 * waitMs, lookMsMax))
       await this.#options.clock.sleep(waitMs, signal)
+  }
+
+  pause(): void {
+    this.#paused = true
+    for (const subscription of this.#subscriptions.values()) subscription.pause()
+  }
+
+  resume(): void {
+    this.#paused = false
+    for (const subscription of this.#subscriptions.values()) subscription.resume()
   }
 
   stop(): void {

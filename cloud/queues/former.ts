@@ -21,6 +21,9 @@ export interface FormerLine {
    * @throws TidegateError `QUEUE_NOT_ALONE` when another consumer has it.
    */
   emptied(former: FormerQueue, signal: AbortSignal): Promise<void>
+  /** Gives everything back, and asks for nothing until `resume`. */
+  pause(): void
+  resume(): void
   stop(): void
   close(): Promise<void>
 }
@@ -49,6 +52,9 @@ export interface FormerQueues {
   whenReady(partition: number): Promise<void> | undefined
   /** Queues that are still there. */
   readonly counts: { draining: number; drained: number }
+  /** Draining waits until `resume`, with everything given back. */
+  pause(): void
+  resume(): void
   stop(): void
   close(): Promise<void>
 }

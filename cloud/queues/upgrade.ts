@@ -62,6 +62,8 @@ export function startUpgrade(options: UpgradeOptions): FormerQueues {
       const drained = there.filter((former) => remaining.isDrained(former)).length
       return { draining: there.length - drained, drained }
     },
+    pause: () => line.pause(),
+    resume: () => line.resume(),
     stop: () => upgrade.stop(),
     close: () => upgrade.close(),
   }

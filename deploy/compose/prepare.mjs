@@ -114,7 +114,7 @@ process.stdout.write(`prepared ${root}: ${devices.length} devices, certificates 
 /** RabbitMQ's users, each with no more rights than it needs. */
 function users() {
   // Queues and exchanges of the cloud: groups' partitions, rungs and dead letters, and what gateways publish to.
-  const own = String.raw`tidegate\.(events|unroutable)|[a-z][a-z0-9-]*\.([0-9]{2}(\.v[0-9]+)?|dead|retry\.[0-9]+(ms|s|m))`
+  const own = String.raw`tidegate\.(events|unroutable)|[a-z][a-z0-9-]*\.([0-9]{2}(\.v[0-9]+)?|dead(\.v[0-9]+)?|retry\.[0-9]+(ms|s|m))`
   return [
     {
       name: 'gateway-1',

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import type { Clock } from '../../src/clock.ts'
 import { messageOf } from '../../src/errors.ts'
-import { deadQueue, partitionQueue, rungName, wire } from '../../src/contract/wire.ts'
+import { formerDeadQueue, mirrorQueue, partitionQueue, rungName, wire } from '../../src/contract/wire.ts'
 import type { Evidence } from './text.ts'
 import { quoted } from '../../src/settings/shell.ts'
 import { lookIntoOutbox, unreported } from './search-outbox.ts'
@@ -96,7 +96,8 @@ async function queuesOf(stack: Stack, signal: AbortSignal): Promise<string[]> {
     ...groups.flatMap((group) => [
       ...Array.from({ length: stack.partitions }, (_, partition) => partitionQueue(group, partition)),
       ...ladderMs.map((delayMs) => rungName(group, delayMs)),
-      deadQueue(group),
+      formerDeadQueue(group),
+      mirrorQueue(group),
     ]),
   ]
 }

@@ -1,5 +1,5 @@
 import { parseDuration } from '../../src/units.ts'
-import { deadQueue, rungName, wire } from '../../src/contract/wire.ts'
+import { formerDeadQueue, mirrorQueue, rungName, wire } from '../../src/contract/wire.ts'
 import type { Identity } from '../watch/history.ts'
 
 /** A place in which an event was seen. */
@@ -49,7 +49,7 @@ export function kindOf(queue: string, groups: readonly string[]): QueueKind {
   if (queue === wire.unroutable) return { kind: 'unroutable' }
   const group = groups.find((group) => queue.startsWith(`${group}.`))
   if (group === undefined) return { kind: 'other-queue' }
-  if (queue === deadQueue(group)) return { kind: 'dead-letters', group }
+  if (queue === formerDeadQueue(group) || queue === mirrorQueue(group)) return { kind: 'dead-letters', group }
   const delayMs = parseDuration(queue.slice(queue.lastIndexOf('.') + 1))
   if (delayMs !== undefined && queue === rungName(group, delayMs)) return { kind: 'rung', group }
   return { kind: 'queue', group }

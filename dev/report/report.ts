@@ -53,7 +53,7 @@ export interface Report {
   /** Readings in the history as rejected, and those that had to be. */
   quarantined: number
   expectedQuarantined: number
-  /** Letters that came into the dead-letter queues: none should. */
+  /** Dead letters that were written: none should. */
   deadLetters: number
   maxBuffered: number
   resent: number

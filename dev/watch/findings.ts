@@ -9,7 +9,7 @@ export interface Findings extends RowCounts {
   storedTwice: number
   missing: Missing
   latency: Latency
-  /** Letters that came into the dead-letter queues during the run. */
+  /** Dead letters that were written during the run. */
   deadLetters: number
   /** Repeats the gateway dropped, as its metrics count them; a kill -9 takes the count of its last moments. */
   duplicates: number

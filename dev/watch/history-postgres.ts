@@ -61,6 +61,11 @@ class PostgresHistory implements HistoryReader {
     return Number(row?.position ?? 0)
   }
 
+  async deadLetters(): Promise<number> {
+    const [row] = await this.#query<{ count: string }>('select count(*) as count from tidegate.dead_letters')
+    return Number(row?.count ?? 0)
+  }
+
   async recent(filter: RunFilter, disturbances: readonly Disturbance[]): Promise<Recent> {
     const [row] = await this.#query<PercentileRow>(
       `with fresh as (

@@ -101,6 +101,8 @@ export interface HistoryReader {
   overTime(filter: RunFilter): Promise<Course>
   /** Events that others than the fleet have published since `position`, the oldest first; a few at a time. */
   others(position: number, deviceIds: readonly string[]): Promise<OtherEvent[]>
+  /** Dead letters that were ever written. */
+  deadLetters(): Promise<number>
   /** Of these identities, those that are not there. */
   absent(identities: readonly Identity[]): Promise<Identity[]>
   close(): Promise<void>

@@ -1,4 +1,4 @@
-import { deviceIdPattern, eventTypePattern, isSystemType } from '../../src/contract/event.ts'
+import { eventTypePattern, isDevicePattern, isSystemType } from '../../src/contract/event.ts'
 import type { Lane } from '../outbox/outbox.ts'
 
 /** What a kind of devices may send. What is left out is not restricted. */
@@ -88,7 +88,7 @@ export function profileFaults(profiles: Readonly<Record<string, Profile>>): Prof
       const path = [name, 'devices', index]
       const other = profileOf.get(device)
       profileOf.set(device, name)
-      if (!deviceIdPattern.test(device.replace(/\*$/, 'x')))
+      if (!isDevicePattern(device))
         faults.push({ path, message: `${device} is neither a device ID nor the beginning of one and a *` })
       else if (other !== undefined) faults.push({ path, message: `${device} is in profile ${other} already` })
     }

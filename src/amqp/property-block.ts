@@ -75,6 +75,34 @@ export function publishedAgain(
   return Buffer.concat([there, ...inOrder.map(([, value]) => value)])
 }
 
+/**
+ * The same without the headers of these names; undefined if it cannot be read. A broker may write its own into a message each time
+ * that it delivers it.
+ */
+export function withoutHeaders(block: Buffer, isLeftOut: (name: string) => boolean): Buffer | undefined {
+  const values: Buffer[] = []
+  const entries: Buffer[] = []
+  let there = 0
+  try {
+    new Walk(block).properties(
+      (index, from, to) => {
+        if (index === headersIndex && entries.length === 0) return
+        there |= bitOf(index)
+        values.push(index === headersIndex ? longBytes(...entries) : block.subarray(from, to))
+      },
+      (name, from, to) => {
+        if (!isLeftOut(name)) entries.push(block.subarray(from, to))
+      },
+    )
+  } catch (error) {
+    if (error instanceof Fault) return undefined
+    throw error
+  }
+  const flags = Buffer.alloc(2)
+  flags.writeUInt16BE(there)
+  return Buffer.concat([flags, ...values])
+}
+
 const nothing = Buffer.alloc(0)
 
 function shortBytes(text: Buffer): Buffer {

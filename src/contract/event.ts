@@ -10,6 +10,11 @@ export const limits = {
 
 /** A device ID: the subject CN of a client certificate; safe in topics, file names and routing keys. */
 export const deviceIdPattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
+/** Whether a text names devices: the ID of one, or the beginning of IDs and an asterisk, which alone is every device. */
+export function isDevicePattern(text: string): boolean {
+  // Whatever the asterisk stands for, an ID comes of it.
+  return deviceIdPattern.test(text.replace(/\*$/, 'x'))
+}
 /** An event type: reverse DNS, at least two labels. */
 export const eventTypePattern = /^(?=.{3,128}$)[a-z0-9][a-z0-9_-]*(\.[a-z0-9][a-z0-9_-]*)+$/i
 /** An event ID: 1–128 printable characters without spaces at the ends. */
@@ -44,8 +49,17 @@ export interface Event {
   /** RFC 3339; worthless after this. */
   expirytime?: string
   data: unknown
+  /** A person has corrected `data` for its replay (docs/CONSUMERS.md). Never on record: the text in history is as it was. */
+  edited?: Edited
   /** base64url(SHA-256(previous chain ‖ this event's JSON up to here)); see codec.ts. */
   chain: string
+}
+
+/** Who has corrected an event's data, when (RFC 3339), and how (RFC 6902, on `data`). */
+export interface Edited {
+  by: string
+  at: string
+  patch: readonly unknown[]
 }
 
 /**
@@ -60,6 +74,13 @@ export type Candidate = Omit<Event, 'gateway' | 'epoch' | 'sequence' | 'chain' |
 /** System event types: written by the gateway itself, part of the ledger like any other event. */
 export const rejectedType = 'dev.tidegate.rejected'
 export const ledgerType = 'dev.tidegate.ledger'
+
+/** Written by the cloud into a ledger of its own: what a person has done about failures, and losses that were accepted. */
+export const deedType = 'dev.tidegate.deed'
+export const acceptanceType = 'dev.tidegate.acceptance'
+
+/** In whose name the cloud writes its own ledger. No gateway may be called so: nobody else speaks in it (G9). */
+export const cloudLedger = 'tidegate-cloud'
 
 /** Whether a type, or a pattern of types, is of those that only the gateway itself may write, in whatever case. */
 export function isSystemType(type: string): boolean {

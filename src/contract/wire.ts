@@ -38,7 +38,12 @@ export const headers = {
   lastFailedAt: 'tidegate-last-failed-at',
   failures: 'tidegate-failures',
   instance: 'tidegate-instance',
+  /** The number of the dead letter that this is a copy of. */
+  mirroredLetter: 'tidegate-mirrored-letter',
   probe: 'tidegate-probe',
+  /** The number of a dead letter; with `replay` beside it, believed of the default exchange alone, it comes back. */
+  letter: 'tidegate-letter',
+  replay: 'tidegate-replay',
   /** Who published what the cloud publishes again, as the broker said then; empty: it did not. */
   publisher: 'tidegate-publisher',
 } as const
@@ -94,7 +99,13 @@ export function rungName(group: string, delayMs: number): string {
   return `${group}.retry.${delayName(delayMs)}`
 }
 
-export function deadQueue(group: string): string {
+/** Where other tools see a group's newest dead letters, which are rows of PostgreSQL; counted up as the partition queues are. */
+export function mirrorQueue(group: string): string {
+  return `${group}.dead.v2`
+}
+
+/** Where former versions put a group's dead letters. */
+export function formerDeadQueue(group: string): string {
   return `${group}.dead`
 }
 

@@ -96,8 +96,8 @@ describe('a consumer in one file, in a cloud process of its own', () => {
   test('that always fails leaves a dead letter that tells the whole story (G5)', async () => {
     const event = ledger.next('device-2', { data: { failUntil: 99 } })
     await bench.publish([event])
-    await until(async () => expect(await bench.depth('alerts.dead')).toBe(1))
-    const letter = await bench.get('alerts.dead')
+    await until(async () => expect(await bench.depth('alerts.dead.v2')).toBe(1))
+    const letter = await bench.get('alerts.dead.v2')
     // The letter may be there before the last line of the log is.
     await until(async () => expect(attemptsAt(event.event.id)).toHaveLength(3))
     const attempts = attemptsAt(event.event.id)

@@ -50,7 +50,8 @@ async function fill(database: string): Promise<void> {
   if (handler.kind !== 'batch') throw new Error('history takes batches')
   const { signal } = new AbortController()
   await postgresStorage(pool).transaction(
-    async (tx) => handler.handleBatch(entries, { tx, log: silentLog, signal, breaker: createBreakers() }),
+    async (tx) =>
+      handler.handleBatch(entries, { tx, log: silentLog, signal, breaker: createBreakers()(signal) }),
     signal,
   )
   await pool.close()

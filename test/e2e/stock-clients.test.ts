@@ -138,7 +138,7 @@ describe('mosquitto_pub with a device certificate', () => {
     const text = `select convert_from(decode(body->'data'->>'payload', 'base64'), 'UTF8') as payload
       from tidegate.events where source = '/devices/device-2' and disposition = 'rejected'`
     expect(await psql(text)).toEqual([{ payload }])
-    const got = await stock('amqp-get', ['-u', stack().amqpUrl, '-q', 'history.dead'])
+    const got = await stock('amqp-get', ['-u', stack().amqpUrl, '-q', 'history.dead.v2'])
     expect(got).toMatchObject({ code: 2, stdout: '' })
   })
 })

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterAll, afterEach, expect, test } from 'vitest'
-import { countMessages } from '../../dev/watch/dead-letters-rabbit.ts'
+import { countMessages } from '../../dev/watch/queues-rabbit.ts'
 import { listQueues } from '../../dev/evidence/evidence.ts'
 import type { Report } from '../../dev/report/report.ts'
 import type { RabbitServer } from '../../dev/servers/rabbit/rabbit.ts'

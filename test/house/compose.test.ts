@@ -7,7 +7,13 @@ import { loadCloudConfig } from '../../cloud/config.ts'
 import { run } from '../../dev/servers/command.ts'
 import { loadEdgeConfig } from '../../edge/config.ts'
 import { loadTlsFiles } from '../../src/tls-files.ts'
-import { deadQueue, formerPartitionQueues, partitionQueue, rungName, wire } from '../../src/contract/wire.ts'
+import {
+  mirrorQueue,
+  formerPartitionQueues,
+  partitionQueue,
+  rungName,
+  wire,
+} from '../../src/contract/wire.ts'
 
 const root = join(import.meta.dirname, '../..')
 const volumes = mkdtempSync(join(tmpdir(), 'tidegate-compose-'))
@@ -73,7 +79,7 @@ describe('what the containers are given before they start', () => {
       ...formerPartitionQueues('history', 7),
       rungName('my-alerts', 1_800_000),
       rungName('my-alerts', 400),
-      deadQueue('rollups'),
+      mirrorQueue('rollups'),
     ]
     for (const right of ['configure', 'write', 'read'] as const) {
       for (const name of names) {

@@ -58,6 +58,7 @@ function started() {
   const cloud = createCloudMetrics()
   cloud.watch({
     groups: [idleGroup],
+    letters: () => [],
     starveAfterMs: 300_000,
     databaseFault: () => undefined,
     brokersUp: () => ({ consume: true, publish: true }),

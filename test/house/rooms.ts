@@ -138,11 +138,12 @@ export const rooms: Readonly<Record<string, Room>> = {
   cloud: { sentence: 'the consumers: command, composition, configuration', mayImport: wiring },
   'cloud/ops': {
     sentence: 'what one can see of a running cloud: metrics, readiness',
-    mayImport: ['cloud/groups', 'cloud/pipeline'],
+    mayImport: ['cloud/groups', 'cloud/pipeline', 'cloud/letters'],
   },
   'cloud/audit': {
     sentence: '`tidegate audit`: the proof',
     mayImport: [
+      'cloud/deeds',
       'cloud/history',
       'cloud/gateways',
       'cloud/database',
@@ -156,7 +157,14 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'cloud/groups': {
     sentence: 'groups at work, and shared among instances',
-    mayImport: ['cloud/pipeline', 'cloud/protection', 'cloud/queues', 'cloud/amqp', 'cloud/database'],
+    mayImport: [
+      'cloud/pipeline',
+      'cloud/protection',
+      'cloud/letters',
+      'cloud/queues',
+      'cloud/amqp',
+      'cloud/database',
+    ],
   },
   'cloud/history': {
     sentence: 'the record: every event once, and the ledger’s account',
@@ -168,15 +176,40 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'cloud/pipeline': {
     sentence: 'what becomes of a delivery; the consumer’s interface',
-    mayImport: ['cloud/gateways', 'cloud/letters', 'cloud/protection', 'cloud/amqp', 'cloud/database'],
+    mayImport: [
+      'cloud/gateways',
+      'cloud/letters',
+      'cloud/replays',
+      'cloud/protection',
+      'cloud/amqp',
+      'cloud/database',
+    ],
   },
   'cloud/protection': {
     sentence: 'when a group is not to work: paused, tripped, too fast; breakers around what handlers call',
     mayImport: ['cloud/database'],
   },
   'cloud/letters': {
-    sentence: 'what is told of an event that is set aside: headers, story, stack, log',
-    mayImport: ['cloud/amqp'],
+    sentence:
+      'what failed for good, on record: letters, what they have in common, their mirror, story and log',
+    mayImport: ['cloud/replays', 'cloud/amqp', 'cloud/database'],
+  },
+  'cloud/deeds': {
+    sentence:
+      'what people do about failures, on record: replay, edit, admit, discard, accept; the cloud’s own ledger',
+    mayImport: [
+      'cloud/replays',
+      'cloud/history',
+      'cloud/pipeline',
+      'cloud/amqp',
+      'cloud/database',
+      'cloud/database-choice.ts',
+    ],
+  },
+  'cloud/replays': {
+    sentence:
+      'dead letters on their way back: the rule, the worker, patches; what the cloud publishes itself',
+    mayImport: ['cloud/amqp', 'cloud/database'],
   },
   'cloud/queues': {
     sentence: 'what the broker has of our queues: settings in effect, and queues of former versions',

@@ -4,6 +4,7 @@ import { rabbitDeliveries } from '../../cloud/amqp/deliveries-rabbit.ts'
 import { defineConsumer } from '../../cloud/pipeline/consumer.ts'
 import { configured } from '../../cloud/pipeline/definition.ts'
 import type { Siding } from '../../cloud/amqp/delivery.ts'
+import { nothingReplayed } from '../../cloud/replays/replayed.ts'
 import { noObserver } from '../../cloud/pipeline/observer.ts'
 import { createPipeline } from '../../cloud/pipeline/pipeline.ts'
 import { selfConsistent } from '../../cloud/gateways/provenance.ts'
@@ -14,10 +15,10 @@ import { groupTopology } from '../../cloud/amqp/topology.ts'
 import { systemClock } from '../../src/clock.ts'
 import { codeOf, TidegateError } from '../../src/errors.ts'
 import { silentLog } from '../../src/log.ts'
-import { deadQueue, partitionQueue, rungName } from '../../src/contract/wire.ts'
+import { partitionQueue, rungName } from '../../src/contract/wire.ts'
 import { type Chance, chance } from '../simulation/plan/chance.ts'
 import { Ledger } from '../support/cloud/cloud-events.ts'
-import { createFakeStorage, fakeParking } from '../support/fakes/storage.ts'
+import { createFakeStorage, fakeDeadLetters, fakeParking } from '../support/fakes/storage.ts'
 import { bodyBytes } from './edge-cuts.ts'
 import { anyPlan, harmless, type Middle, openMiddle } from './middle.ts'
 import type { CutsOptions, CutsResult } from './result.ts'
@@ -25,16 +26,17 @@ import { watchQueue, type Witness } from './witness.ts'
 
 const group = 'cuts'
 /** Longer than any run: what is on a rung stays there. */
-const ladderMs = [86_400_000]
+const ladderMs = [86_400_000, 90_000_000]
 const queue = partitionQueue(group, 0)
-const rung = rungName(group, ladderMs[0] as number)
+const rungs = ladderMs.map((delayMs) => rungName(group, delayMs))
 const patienceMs = 10_000
 
 interface Place {
   admin: AmqpConnection
   /** Of what consumes and of what publishes: both are cut, each for itself. */
   middles: { consume: Middle; publish: Middle }
-  asides: { rung: Witness; dead: Witness }
+  /** By rung. */
+  asides: Witness[]
   cuts(): number
   connect(middle: Middle): Promise<AmqpConnection>
   close(): Promise<void>
@@ -53,15 +55,16 @@ async function openPlace({ brokerUrl, tls }: CutsOptions): Promise<Place> {
     return broker
   }
   const admin = await open(brokerUrl)
-  await declareTopology(admin, groupTopology({ group, types: [], ordered: true, ladderMs, partitions: 1 }))
+  await declareTopology(
+    admin,
+    groupTopology({ group, types: [], ordered: true, ladderMs, partitions: 1, mirror: false }),
+  )
   const middles = {
     consume: await openMiddle(brokerUrl, tls),
     publish: await openMiddle(brokerUrl, tls),
   }
-  const asides = {
-    rung: await watchQueue(brokerUrl, rung),
-    dead: await watchQueue(brokerUrl, deadQueue(group)),
-  }
+  const asides: Witness[] = []
+  for (const rung of rungs) asides.push(await watchQueue(brokerUrl, rung))
   return {
     admin,
     middles,
@@ -70,8 +73,7 @@ async function openPlace({ brokerUrl, tls }: CutsOptions): Promise<Place> {
     connect: ({ url }) => open(url),
     async close() {
       await Promise.all([...brokers].map((broker) => broker.close()))
-      await asides.rung.close()
-      await asides.dead.close()
+      for (const aside of asides) await aside.close()
       await middles.consume.close()
       await middles.publish.close()
     },
@@ -79,8 +81,7 @@ async function openPlace({ brokerUrl, tls }: CutsOptions): Promise<Place> {
 }
 
 /**
- * The promise of the sidings (G5), against a link that cuts anywhere: a letter whose sending resolved is on its rung or among
- * the dead letters.
+ * The promise of the sidings (G5), against a link that cuts anywhere: a letter whose sending resolved is on its rung.
  */
 export async function sidingCuts(options: CutsOptions): Promise<CutsResult> {
   const place = await openPlace(options)
@@ -98,13 +99,11 @@ export async function sidingCuts(options: CutsOptions): Promise<CutsResult> {
     const letters = Array.from({ length: count }, (_, index) => ({
       id: `r${result.rounds}-${index}`,
       bytes: bodyBytes(chance, scale),
-      siding: chance.pick<Siding>([
-        { kind: 'dead', group },
-        { kind: 'retry', group, queue, delayMs: ladderMs[0] as number },
-      ]),
+      siding: chance.pick<Siding>(ladderMs.map((delayMs) => ({ group, queue, delayMs }))),
     }))
     // The first letter opens the channel; what is cut then is the traffic.
-    if (chance.one(0.8)) await sidings.send({ kind: 'dead', group }, letterOf('first', 20))
+    if (chance.one(0.8))
+      await sidings.send({ group, queue, delayMs: ladderMs[0] as number }, letterOf('first', 20))
     const bytes = letters.reduce((sum, letter) => sum + letter.bytes + 200, 0)
     middles.publish.arm(anyPlan(chance, { toBroker: Math.ceil(bytes * 1.2), toClient: count * 21 }))
     const patience = new AbortController()
@@ -126,10 +125,10 @@ export async function sidingCuts(options: CutsOptions): Promise<CutsResult> {
     middles.publish.arm(harmless)
     await sidings.close()
     await broker.close()
-    const held = { retry: await asides.rung.held(), dead: await asides.dead.held() }
+    const held = await Promise.all(asides.map((aside) => aside.held()))
     for (const { id, siding } of proven)
-      if (!held[siding.kind].has(id))
-        result.faults.push(`round ${result.rounds}: ${id} was said to be aside (${siding.kind}), and is not`)
+      if (held[ladderMs.indexOf(siding.delayMs)]?.has(id) !== true)
+        result.faults.push(`round ${result.rounds}: ${id} was said to be on its rung, and is not`)
     result.published += count
     result.told += proven.length
     result.rounds += 1
@@ -157,7 +156,7 @@ function letterOf(id: string, bytes: number) {
 
 /**
  * The promise of the cloud (G5), against links that cut anywhere while it consumes and publishes: a delivery that was
- * acknowledged is committed, or on a rung, or among the dead letters.
+ * acknowledged is committed, as an effect or as a dead letter, or on a rung.
  */
 export async function cloudCuts(options: CutsOptions): Promise<CutsResult> {
   const place = await openPlace(options)
@@ -185,7 +184,9 @@ export async function cloudCuts(options: CutsOptions): Promise<CutsResult> {
     const pipeline = createPipeline({
       consumer: configured(consumer, { ladderMs, timeoutMs: 30_000 }),
       storage,
+      replayedIn: () => nothingReplayed,
       sidings,
+      letters: { lettersIn: fakeDeadLetters, full: () => undefined, mirror: () => {} },
       parkingIn: fakeParking,
       parking: { concurrency: 1, devicesMax: 1000, eventsMax: 1000 },
       provenance: selfConsistent,
@@ -231,6 +232,7 @@ export async function cloudCuts(options: CutsOptions): Promise<CutsResult> {
     await Promise.all([deliveries.close(), sidings.close()])
     await Promise.all([consuming.close(), publishing.close()])
     for (const { params } of storage.effects()) committed.add(String(params[0]))
+    for (const { id } of storage.dead()) committed.add(String(id))
     result.told += settled
 
     async function empty(): Promise<void> {
@@ -240,7 +242,7 @@ export async function cloudCuts(options: CutsOptions): Promise<CutsResult> {
 
   /** What is neither waiting in the queue nor committed nor aside is lost. */
   async function account(): Promise<void> {
-    for (const witness of [asides.rung, asides.dead]) for (const id of await witness.held()) aside.add(id)
+    for (const witness of asides) for (const id of await witness.held()) aside.add(id)
     let waiting = await lookInto(admin)
     // What a connection had that is gone comes back to the queue a moment later.
     const found = (id: string): boolean => committed.has(id) || aside.has(id) || waiting.has(id)

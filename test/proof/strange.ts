@@ -2,7 +2,8 @@ import { createRequire } from 'node:module'
 import type { AsyncMessage, Channel, Connection } from 'rabbitmq-client'
 import { type Delivery, type Enclosure, type Letter } from '../../cloud/amqp/delivery.ts'
 import { Lease } from '../../cloud/amqp/lease-rabbit.ts'
-import { deadLetter, retryLetter } from '../../cloud/letters/letters.ts'
+import { deadLetterOf } from '../../cloud/letters/dead-letters.ts'
+import { mirrorLetter, retryLetter } from '../../cloud/letters/letters.ts'
 import { defineConsumer } from '../../cloud/pipeline/consumer.ts'
 import { judge } from '../../cloud/pipeline/judge.ts'
 import { selfConsistent } from '../../cloud/gateways/provenance.ts'
@@ -46,7 +47,10 @@ export async function faultOf({ block, body }: Strange): Promise<string | undefi
       where = `round ${round}: the letter`
       const error = judgement.kind === 'fault' ? judgement.error : new TypeError(String(properties))
       const failing = { delivery, error, group: 'group', instance: 'instance', nowMs: round * 1e12 }
-      const dead = deadLetter(failing)
+      const dead = mirrorLetter(failing, round)
+      const event = judgement.kind === 'fault' ? judgement.event : undefined
+      const row = deadLetterOf({ ...failing, event, version: undefined })
+      if (!row.body.equals(body) || row.key.length !== 32) return 'the dead letter is another message'
       const letter = retryLetter(failing)
       where = `round ${round}: sending`
       if (!dead.body.equals(body)) return 'a letter has another body'
@@ -125,7 +129,7 @@ function sendable(letter: Letter, frameBytesMax: number): Buffer | undefined {
 function encoded({ properties, headers }: Enclosure, body: Buffer, frameBytesMax: number): Buffer {
   const envelope = {
     exchange: '',
-    routingKey: 'group.dead',
+    routingKey: 'group.dead.v2',
     correlationId: '1',
     deliveryMode: 2,
     mandatory: true,

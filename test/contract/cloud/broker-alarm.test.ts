@@ -73,7 +73,7 @@ class Publishing extends FakeChannel {
 const today = partitionQueue('writer', 0)
 const [former = ''] = formerPartitionQueues('writer', 0)
 
-/** A group with one event that fails for good, on its way from its queue to a broker that may have an alarm. */
+/** A group with one event that fails, on its way from its queue to a broker that may have an alarm. */
 async function open(queue: string) {
   const { text } = new Ledger().next('device-1')
   const queues: Queues = new Map([[queue, [text]]])
@@ -105,7 +105,7 @@ async function open(queue: string) {
   const { clock, storage, options } = setUp(
     writing({
       handle() {
-        throw failure(false)
+        throw failure(true)
       },
     }),
   )
@@ -113,6 +113,7 @@ async function open(queue: string) {
     ...options('a'),
     sidings: rabbitSidings(publishing, clock),
     guard: idleGuard('writer', clock),
+    mirror: false,
     partitions: 1,
     prefetch: 400,
     goneAfterMs: 15_000,
@@ -137,7 +138,7 @@ async function open(queue: string) {
 }
 
 const heldBy = ({ heldBy: outage }: Group): string => `${outage?.code}: ${outage?.message}`
-const alarm = 'SIDING_UNAVAILABLE: writer.dead waits, for the broker takes nothing: low on memory'
+const alarm = 'SIDING_UNAVAILABLE: writer.retry.5s waits, for the broker takes nothing: low on memory'
 
 describe.each([
   ['a queue of today', today],

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { exchangeTopology, groupTopology } from '../../../cloud/amqp/topology.ts'
 import { declareTopology } from '../../../cloud/amqp/topology-rabbit.ts'
-import { rabbitSidings } from '../../../cloud/amqp/sidings-rabbit.ts'
+import { rabbitMirror } from '../../../cloud/letters/mirror-rabbit.ts'
 import { run } from '../../../dev/servers/command.ts'
 import { freePort } from '../../../dev/servers/ports.ts'
 import { type RabbitServer, startRabbit } from '../../../dev/servers/rabbit/rabbit.ts'
@@ -72,7 +72,7 @@ async function depths(queues: readonly string[]): Promise<Record<string, number>
 }
 
 describe('dead letters', () => {
-  const queues = ['alerts.dead', 'alerts.01.v2', 'alerts.00.v2', 'other.dead', 'other.01.v2']
+  const queues = ['alerts.dead.v2', 'alerts.01.v2', 'alerts.00.v2', 'other.dead.v2', 'other.01.v2']
 
   beforeEach(async () => {
     const broker = await connectTo(rabbit.urlFor('admin'))
@@ -80,14 +80,20 @@ describe('dead letters', () => {
     for (const group of groups)
       await declareTopology(
         broker,
-        groupTopology({ group, types: ['#'], ordered: false, ladderMs: [], partitions: 2 }),
+        groupTopology({ group, types: ['#'], ordered: false, ladderMs: [], partitions: 2, mirror: true }),
       )
     const channel = await broker.client.acquire()
     for (const queue of queues) await channel.queuePurge({ queue })
-    const sidings = rabbitSidings(broker, systemClock)
     const headers = { [names.attempt]: 3, [names.originalQueue]: 'alerts.01.v2', [names.group]: 'alerts' }
-    await sidings.send({ kind: 'dead', group: 'alerts' }, letter('{"id":"a"}', { headers }))
-    await sidings.close()
+    const mirrored = new Promise((onResult) => {
+      const mirror = rabbitMirror({
+        connection: broker,
+        clock: systemClock,
+        onResult: (_, result) => onResult(result),
+      })
+      mirror.copy('alerts', () => letter('{"id":"a"}', { headers }))
+    })
+    if ((await mirrored) !== 'mirrored') throw new Error('there is no copy')
     await channel.close()
     await broker.close()
   })
@@ -98,17 +104,17 @@ describe('dead letters', () => {
     let shown = ''
     for (let looks = 0; looks < 25; looks++) shown = await shell(look)
     expect(JSON.parse(shown)).toMatchObject({ event: { id: 'a' }, headers: { [names.attempt]: 3 } })
-    await vi.waitFor(async () => expect(await depths(queues)).toMatchObject({ 'alerts.dead': 1 }))
+    await vi.waitFor(async () => expect(await depths(queues)).toMatchObject({ 'alerts.dead.v2': 1 }))
   })
 
   test('go back to the group that failed, and to no other, by the documented replay (G5)', async () => {
     expect(await shell(`${apiIs}\n${replay}`)).toContain('{"routed":true}')
     await vi.waitFor(async () =>
       expect(await depths(queues)).toEqual({
-        'alerts.dead': 0,
+        'alerts.dead.v2': 0,
         'alerts.01.v2': 1,
         'alerts.00.v2': 0,
-        'other.dead': 0,
+        'other.dead.v2': 0,
         'other.01.v2': 0,
       }),
     )
@@ -117,7 +123,11 @@ describe('dead letters', () => {
   test('go back one by one with amqp-get and amqp-publish, to the group that failed and to no other (G5)', async () => {
     await shell(single.replace('alerts.07.v2', 'alerts.01.v2'))
     await vi.waitFor(async () =>
-      expect(await depths(queues)).toMatchObject({ 'alerts.dead': 0, 'alerts.01.v2': 1, 'other.01.v2': 0 }),
+      expect(await depths(queues)).toMatchObject({
+        'alerts.dead.v2': 0,
+        'alerts.01.v2': 1,
+        'other.01.v2': 0,
+      }),
     )
     expect(execFileSync('cat', [join(dir, 'letter.json')], { encoding: 'utf8' })).toBe('{"id":"a"}')
   })
@@ -149,7 +159,7 @@ describe('entries that history could not read', () => {
         await bench.rows('select from_sequence::int, to_sequence::int, reason from tidegate.ledger_notes'),
       ).toEqual([{ from_sequence: 5, to_sequence: 9, reason: 'expired' }]),
     )
-    expect(await bench.depth('history.dead')).toBe(0)
+    expect(await bench.letters('history')).toEqual([])
     await bench.close()
   })
 })

@@ -7,7 +7,7 @@ import { groupTopology } from '../../../cloud/amqp/topology.ts'
 import { declareTopology } from '../../../cloud/amqp/topology-rabbit.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { silentLog } from '../../../src/log.ts'
-import { deadQueue, headers, partitionName, partitionQueue, wire } from '../../../src/contract/wire.ts'
+import { headers, partitionName, partitionQueue, wire } from '../../../src/contract/wire.ts'
 import { createFakeBroker } from '../../support/fakes/deliveries.ts'
 import { imitateRabbit4 } from '../../support/cloud/rabbitmq-4.ts'
 import { letter, useAmqp } from '../../support/cloud/test-amqp.ts'
@@ -22,9 +22,6 @@ interface Desk {
   publish(partition: number, texts: string[]): Promise<void>
   connect(): Promise<Deliveries>
   sidings: Sidings
-  dead(): Promise<string[]>
-  /** As a person looks at the oldest dead letter, and puts it back. */
-  look(): Promise<void>
   close(): Promise<void>
 }
 
@@ -39,15 +36,20 @@ function fakeDesk(): Promise<Desk> {
     },
     connect: async () => fake.connect(),
     sidings: fake.sidings,
-    dead: async () => fake.dead.map((letter) => letter.body.toString()),
-    look: async () => {},
     close: async () => {},
   })
 }
 
 async function rabbitDesk(): Promise<Desk> {
   const group = `g${groups++}`
-  const topology = groupTopology({ group, types: ['#'], ordered: true, ladderMs: [rungMs], partitions })
+  const topology = groupTopology({
+    group,
+    types: ['#'],
+    ordered: true,
+    ladderMs: [rungMs],
+    partitions,
+    mirror: true,
+  })
   await declareTopology(amqp.broker, topology)
   const publisher = amqp.broker.client.createPublisher({ confirm: true })
   const brokers: AmqpConnection[] = []
@@ -76,20 +78,6 @@ async function rabbitDesk(): Promise<Desk> {
       })
     },
     sidings: renamed(rabbitSidings(amqp.broker, systemClock), group),
-    async dead() {
-      const texts: string[] = []
-      for (;;) {
-        const message = await channelGet(deadQueue(group))
-        if (message === undefined) return texts
-        texts.push(message)
-      }
-    },
-    async look() {
-      const channel = await amqp.broker.client.acquire()
-      const message = await channel.basicGet({ queue: deadQueue(group) })
-      if (message) channel.basicNack({ deliveryTag: message.deliveryTag, requeue: true })
-      await channel.close()
-    },
     async close() {
       await publisher.close()
       for (const mine of brokers) await mine.close()
@@ -103,29 +91,19 @@ async function rabbit4Desk(): Promise<Desk> {
   return desk
 }
 
-async function channelGet(queue: string): Promise<string | undefined> {
-  const channel = await amqp.broker.client.acquire()
-  const message = await channel.basicGet({ queue, noAck: true })
-  await channel.close()
-  return message && String(message.body)
-}
-
 /** The suite speaks of the group `fake`. */
 function renamed(sidings: Sidings, group: string): Sidings {
   return {
     send(siding, letter) {
-      const queue = siding.kind === 'retry' ? siding.queue.replace(/^fake/, group) : ''
-      return sidings.send(
-        siding.kind === 'retry' ? { ...siding, group, queue } : { ...siding, group },
-        letter,
-      )
+      const queue = siding.queue.replace(/^fake/, group)
+      return sidings.send({ ...siding, group, queue }, letter)
     },
     close: () => sidings.close(),
   }
 }
 
 const numbered = (count: number): string[] => Array.from({ length: count }, (_, index) => `message ${index}`)
-const retry: Siding = { kind: 'retry', group: 'fake', queue: 'fake.01.v2', delayMs: rungMs }
+const retry: Siding = { group: 'fake', queue: 'fake.01.v2', delayMs: rungMs }
 const until = (check: () => void | Promise<void>): Promise<void> =>
   vi.waitFor(check, { interval: 10, timeout: 10_000 })
 
@@ -245,13 +223,6 @@ describe.each([
     expect(seen[0]).toMatchObject({ partition: 1, attempt: 4, properties: { messageId: 'again' } })
     expect(seen[0]?.headers).toMatchObject({ other: 'kept' })
     expect(seen[0]?.text.toString()).toBe('again')
-  })
-
-  test('a dead letter stays, however often it is looked at (G5)', async () => {
-    desk = await open()
-    await desk.sidings.send({ kind: 'dead', group: 'fake' }, letter('dead'))
-    for (let looks = 0; looks < 25; looks++) await desk.look()
-    await until(async () => expect(await desk.dead()).toEqual(['dead']))
   })
 
   test('a delivery that 25 instances died with is delivered to the next (G5)', async () => {

@@ -7,7 +7,7 @@ import { addGateway, setState } from '../../../cloud/gateways/registry-postgres.
 import { createDatabase as poolOf } from '../../../cloud/database/database-postgres.ts'
 import { issueCertificate } from '../../../certs/issue.ts'
 import { createAuthority } from '../../../certs/authority.ts'
-import { deadQueue, headers as names } from '../../../src/contract/wire.ts'
+import { mirrorQueue, headers as names } from '../../../src/contract/wire.ts'
 import { command, databaseWith } from '../../support/cloud/audited-database.ts'
 import { type CloudBench, openCloudBench } from '../../support/cloud/cloud.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
@@ -101,12 +101,12 @@ test('events of a gateway that nobody has registered, or that is suspended, are 
       new Ledger(name, epochs[index]).next(`d-${index}`),
     ),
   )
-  await vi.waitFor(async () => expect(await bench.depth(deadQueue('history'))).toBe(2), { timeout: 10_000 })
+  await vi.waitFor(async () => expect(await bench.depth(mirrorQueue('history'))).toBe(2), { timeout: 10_000 })
   await vi.waitFor(
     async () =>
       expect(await bench.rows('select gateway from tidegate.events')).toEqual([{ gateway: 'gateway-1' }]),
     { timeout: 10_000 },
   )
-  const letters = [await bench.get(deadQueue('history')), await bench.get(deadQueue('history'))]
+  const letters = [await bench.get(mirrorQueue('history')), await bench.get(mirrorQueue('history'))]
   expect(letters.map((letter) => letter?.headers?.[names.errorCode])).toEqual(['PROVENANCE', 'PROVENANCE'])
 })

@@ -113,6 +113,15 @@ describe.each([
     expect(await states.endTrial('alerts', 'a')).toBe(false)
   })
 
+  test('whoever gets nothing to try lets another try at once', async () => {
+    await states.trip('alerts', 'a', 'fails', 30_000)
+    await table.expire('alerts')
+    await states.beginTrial('alerts', 'a', 60_000)
+    expect(await states.yieldTrial('alerts', 'b')).toBe(false)
+    expect(await states.yieldTrial('alerts', 'a')).toBe(true)
+    expect(await states.beginTrial('alerts', 'b', 60_000)).toBe(true)
+  })
+
   test('a pause by a person comes over a trial, and ends it', async () => {
     await states.trip('alerts', 'a', 'fails', 30_000)
     await table.expire('alerts')

@@ -64,7 +64,7 @@ const queue = partitionQueue('history', partitionOf('device-1', 4))
 async function declareQueues(): Promise<void> {
   const broker = await connectAmqp({ url: bench.url, connectionName: 'test', log: silentLog })
   const { partitions } = bench
-  const group = { group: 'history', types: ['#'], ordered: false, ladderMs: [], partitions }
+  const group = { mirror: true, group: 'history', types: ['#'], ordered: false, ladderMs: [], partitions }
   await declareTopology(broker, groupTopology(group))
   await broker.close()
 }

@@ -51,8 +51,8 @@ describe('one message that nobody expects', () => {
     await publishRaw(bench.url, [{ routingKey, block, body: 'not json' }])
     await bench.publish([new Ledger().next('device-1')])
     await until(async () => expect(await bench.rows('select id from tidegate.events')).toHaveLength(1))
-    await until(async () => expect(await bench.depth('history.dead')).toBe(1))
-    const letter = await bench.get('history.dead')
+    await until(async () => expect(await bench.depth('history.dead.v2')).toBe(1))
+    const letter = await bench.get('history.dead.v2')
     expect(letter?.headers).toMatchObject({ [headers.errorCode]: code, [headers.attempt]: 1 })
     expect(String(letter?.body)).toBe('not json')
     const ready = (await (await fetch(`${cloud.opsUrl}/readyz`)).json()) as object
@@ -64,8 +64,8 @@ describe('one message that nobody expects', () => {
     await bench.start({ consumers: ['history'] })
     const block = headersBlock(header('mine', 'S', longText('kept')), header('x', 'd', double(-1e300)))
     await publishRaw(bench.url, [{ routingKey: '00.com.acme.climate', block, body: 'x' }])
-    await until(async () => expect(await bench.depth('history.dead')).toBe(1))
-    const letter = await bench.get('history.dead')
+    await until(async () => expect(await bench.depth('history.dead.v2')).toBe(1))
+    const letter = await bench.get('history.dead.v2')
     expect(letter?.headers).toMatchObject({
       mine: 'kept',
       [headers.originalProperties]: Buffer.concat([block.subarray(0, 2), block.subarray(2)]).toString(
@@ -81,7 +81,7 @@ describe('one message that nobody expects', () => {
     const { text } = new Ledger().next('device-1')
     const block = contentType('application/json')
     await publishRaw(bench.url, [{ routingKey: '00.com.acme.climate', block, body: JSON.stringify(text) }])
-    await until(async () => expect(await bench.depth('history.dead')).toBe(1))
+    await until(async () => expect(await bench.depth('history.dead.v2')).toBe(1))
     expect(await bench.rows('select id from tidegate.events')).toHaveLength(0)
   })
 

@@ -1,13 +1,12 @@
-import { Connection, type Publisher } from 'rabbitmq-client'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import { deadQueue, headers as names, partitionOf, routingKey, wire } from '../../../src/contract/wire.ts'
+import { headers as names, mirrorQueue, wire } from '../../../src/contract/wire.ts'
 import { type CloudBench, openCloudBench } from '../../support/cloud/cloud.ts'
-import { type Encoded, Ledger } from '../../support/cloud/cloud-events.ts'
-import { rabbitmqctl } from '../../support/servers.ts'
+import { Ledger } from '../../support/cloud/cloud-events.ts'
+import { gatewayUser, type GatewayUser } from '../../support/cloud/gateway-user.ts'
 
 const refusing = { gateways: { unvouched: 'refuse' } }
 let bench: CloudBench
-const opened: { close(): Promise<unknown> }[] = []
+const opened: GatewayUser[] = []
 
 beforeEach(async () => {
   bench = await openCloudBench()
@@ -17,29 +16,10 @@ afterEach(async () => {
   await bench.close()
 })
 
-/** A user of the broker with a gateway's rights, and no others. */
-async function userOf(name: string): Promise<(encoded: Encoded, userId?: string) => Promise<void>> {
-  const url = new URL(bench.url)
-  const vhost = decodeURIComponent(url.pathname.slice(1))
-  await rabbitmqctl('add_user', name, 'secret').catch(() => {})
-  await rabbitmqctl('set_permissions', '-p', vhost, name, '^$', String.raw`^tidegate\.events$`, '^$')
-  Object.assign(url, { username: name, password: 'secret' })
-  const connection = new Connection(url.href)
-  connection.on('error', () => {})
-  const publisher: Publisher = connection.createPublisher({ confirm: true, maxAttempts: 1 })
-  opened.push({ close: () => publisher.close().then(() => connection.close()) })
-  return ({ event, text }, userId = name) =>
-    publisher.send(
-      {
-        exchange: wire.exchange,
-        routingKey: routingKey(partitionOf(event.partitionkey, bench.partitions), event.type),
-        durable: true,
-        userId,
-        headers: { [names.publisher]: 'gateway-1', [names.originalUser]: 'gateway-1' },
-        contentType: wire.contentType,
-      },
-      Buffer.from(text),
-    )
+async function userOf(name: string): Promise<GatewayUser['publish']> {
+  const user = await gatewayUser(bench, name)
+  opened.push(user)
+  return user.publish
 }
 
 async function stored(count: number): Promise<unknown[]> {
@@ -65,7 +45,7 @@ describe('the cloud', () => {
     expect(await stored(1)).toEqual([21])
     for (const group of ['history', 'rollups']) {
       const letter = await vi.waitFor(async () => {
-        const message = await bench.get(deadQueue(group))
+        const message = await bench.get(mirrorQueue(group))
         expect(message).toBeDefined()
         return message
       })
@@ -112,6 +92,6 @@ describe('the cloud', () => {
       },
       { timeout: 10_000, interval: 50 },
     )
-    for (const group of ['history', 'stumbles']) expect(await bench.depth(deadQueue(group))).toBe(0)
+    for (const group of ['history', 'stumbles']) expect(await bench.letters(group)).toEqual([])
   })
 })

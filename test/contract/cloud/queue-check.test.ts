@@ -16,7 +16,14 @@ import { systemClock } from '../../../src/clock.ts'
 import { silentLog } from '../../../src/log.ts'
 
 const permissions = { configure: '.*', write: '.*', read: '.*' }
-const topology = groupTopology({ group: 'g', types: ['#'], ordered: true, ladderMs: [5000], partitions: 2 })
+const topology = groupTopology({
+  mirror: true,
+  group: 'g',
+  types: ['#'],
+  ordered: true,
+  ladderMs: [5000],
+  partitions: 2,
+})
 
 let rabbit: RabbitServer
 let port: number
@@ -72,7 +79,7 @@ describe('the look at what is in effect for the queues', () => {
     const partitions = JSON.stringify({ 'message-ttl': 86_400_000, 'max-length': 100_000 })
     await rabbit.ctl(['set_policy', 'tidy', String.raw`^g\.0`, partitions, '--apply-to', 'queues'])
     const operator = JSON.stringify({ expires: 1_800_000 })
-    await rabbit.ctl(['set_operator_policy', 'idle', '^g.dead$', operator, '--apply-to', 'queues'])
+    await rabbit.ctl(['set_operator_policy', 'idle', '^g.retry.5s$', operator, '--apply-to', 'queues'])
     // RabbitMQ tells the API of it within some seconds.
     await vi.waitFor(
       async () => {
@@ -88,7 +95,7 @@ describe('the look at what is in effect for the queues', () => {
         expect(told).toEqual([
           { code: 'POLICY_MESSAGE_TTL', severity: 'loss', policies: ['tidy'], queues: both },
           { code: 'POLICY_LIMIT', severity: 'harmless', policies: ['tidy'], queues: both },
-          { code: 'POLICY_EXPIRES', severity: 'loss', policies: ['idle'], queues: ['g.dead'] },
+          { code: 'POLICY_EXPIRES', severity: 'loss', policies: ['idle'], queues: ['g.retry.5s'] },
         ])
       },
       { timeout: 25_000 },

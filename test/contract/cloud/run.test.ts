@@ -7,8 +7,6 @@ import { headers } from '../../../src/contract/wire.ts'
 import { type CloudProgram, startCloudProgram } from '../../support/cloud/cloud-program.ts'
 import { type CloudBench, openCloudBench } from '../../support/cloud/cloud.ts'
 import { type Encoded, Ledger } from '../../support/cloud/cloud-events.ts'
-import { vhostOf } from '../../support/cloud/rabbitmq-4.ts'
-import { rabbitmqctl } from '../../support/servers.ts'
 
 let bench: CloudBench
 // The servers start with the first who asks: no test's time.
@@ -71,7 +69,7 @@ describe('the cloud on RabbitMQ and PostgreSQL', () => {
     expect(waits[0]).toBeGreaterThan(290)
     expect(waits[1]).toBeGreaterThan(590)
     expect(Math.max(...waits)).toBeLessThan(2000)
-    expect(await bench.depth('effects.dead')).toBe(0)
+    expect(await bench.letters('effects')).toEqual([])
   })
 
   test('a consumer that always fails leaves a dead letter with the whole story', async () => {
@@ -79,8 +77,8 @@ describe('the cloud on RabbitMQ and PostgreSQL', () => {
     await bench.start({ ...config, instance: 'instance-a' })
     const event = new Ledger().next('device-1', { data: { failUntil: 99 } })
     await bench.publish([event])
-    await until(async () => expect(await bench.depth('effects.dead')).toBe(1))
-    const letter = await bench.get('effects.dead')
+    await until(async () => expect(await bench.depth('effects.dead.v2')).toBe(1))
+    const letter = await bench.get('effects.dead.v2')
     expect(String(letter?.body)).toBe(event.text)
     expect(letter).toMatchObject({
       messageId: event.event.id,
@@ -114,7 +112,7 @@ describe('the cloud on RabbitMQ and PostgreSQL', () => {
     await bench.publish([ledger.next('device-1', { data }), ledger.next('device-1'), ledger.next('device-2')])
     await until(async () => expect(await effectRows()).toHaveLength(3))
     expect(attempts.get('id-1')).toHaveLength(2)
-    expect(await bench.depth('effects.dead')).toBe(0)
+    expect(await bench.letters('effects')).toEqual([])
   })
 
   test('history and rollups hold each event once, however often it is published (G4)', async () => {
@@ -151,7 +149,7 @@ describe('the cloud on RabbitMQ and PostgreSQL', () => {
       ledger.next('device-1', { dataschema: 'com.acme.climate/2' }),
       ledger.next('device-1'),
     ])
-    await until(async () => expect(await bench.depth('rollups.dead')).toBe(2))
+    await until(async () => expect(await bench.depth('rollups.dead.v2')).toBe(2))
     await until(async () => expect(await bench.rows('select 1 from tidegate.events')).toHaveLength(4))
     const dispositions = await bench.rows<{ reason: string }>(
       'select sequence::int, disposition, reason from tidegate.events order by sequence',
@@ -162,27 +160,19 @@ describe('the cloud on RabbitMQ and PostgreSQL', () => {
       { sequence: 3, disposition: 'dead', reason: expect.stringContaining('SCHEMA_UNKNOWN') as string },
       { sequence: 4, disposition: 'accepted' },
     ])
-    expect(await bench.depth('history.dead')).toBe(0)
+    expect(await bench.letters('history')).toEqual([])
   })
 
   test('full dead letters hold up nothing that history stores, with a fault or without, whoever has filled them (G5, G7)', async () => {
     bench = await openCloudBench()
-    const cloud = await bench.start()
-    const limit = JSON.stringify({ 'max-length': 5, overflow: 'reject-publish' })
-    const vhost = vhostOf(bench.url)
-    await rabbitmqctl(
-      'set_policy',
-      '-p',
-      vhost,
-      'small',
-      String.raw`^history\.dead$`,
-      limit,
-      '--apply-to',
-      'queues',
-    )
+    const cloud = await bench.start({ deadLetters: { max: 1 } })
     const ledger = new Ledger()
     const rejected = (device: string): Encoded =>
       ledger.next(device, { type: 'dev.tidegate.rejected', data: { reason: 'MALFORMED_JSON', detail: 'no' } })
+    const one = ledger.next('flooding')
+    await bench.publish([{ ...one, text: 'no event' }])
+    const metrics = async (): Promise<string> => (await fetch(`${cloud.opsUrl}/metrics`)).text()
+    await until(async () => expect(await metrics()).toContain('dead_letters_open{group="history"} 1'), 20_000)
     const healthy = ['device-1', 'device-2', 'device-3']
     const events = [
       ...Array.from({ length: 80 }, () => rejected('flooding')),
@@ -201,12 +191,28 @@ describe('the cloud on RabbitMQ and PostgreSQL', () => {
         { disposition: 'rejected', events: 83 },
       ]),
     )
-    expect(await bench.depth('history.dead')).toBe(0)
+    expect(await bench.letters('history')).toHaveLength(1)
     expect((await fetch(`${cloud.opsUrl}/readyz`)).status).toBe(200)
-    const metrics = await (await fetch(`${cloud.opsUrl}/metrics`)).text()
     const about = '{group="history",consequence="recorded",code="REJECTED_AT_EDGE"}'
-    await until(() => expect(metrics).toContain(`tidegate_cloud_failures_total${about} 83`))
+    await until(async () => expect(await metrics()).toContain(`tidegate_cloud_failures_total${about} 83`))
   })
+
+  test('a group that has as many open letters as it may waits, says so, and goes on when one is closed (G5, G7)', async () => {
+    bench = await openCloudBench()
+    const cloud = await bench.start({ consumers: ['history'], deadLetters: { max: 1 } })
+    const ledger = new Ledger()
+    const broken = () => bench.publish([{ ...ledger.next('device-1'), text: `no event ${Math.random()}` }])
+    await broken()
+    const metrics = async (): Promise<string> => (await fetch(`${cloud.opsUrl}/metrics`)).text()
+    await until(async () => expect(await metrics()).toContain('dead_letters_open{group="history"} 1'), 20_000)
+    await broken()
+    const ready = async (): Promise<string> => (await fetch(`${cloud.opsUrl}/readyz`)).text()
+    await until(async () => expect(await ready()).toContain('held by DEAD_LETTERS_FULL'), 20_000)
+    expect(await bench.letters('history')).toHaveLength(1)
+    await bench.rows(`update tidegate.dead_letters set state = 'discarded', closed_at = clock_timestamp()`)
+    await until(async () => expect(await bench.letters('history')).toHaveLength(2), 20_000)
+    await until(async () => expect(await ready()).not.toContain('DEAD_LETTERS_FULL'), 20_000)
+  }, 60_000)
 
   test('two clouds share the partitions, keep each device in order, and one takes over when the other is killed (G6)', async () => {
     const config = await openEffects()
@@ -261,8 +267,9 @@ describe('the cloud on RabbitMQ and PostgreSQL', () => {
     await postgres.start()
     await until(async () => expect(await stored()).toBe(900), 30_000)
     await until(async () => expect((await fetch(`${cloud.opsUrl}/readyz`)).status).toBe(200))
-    for (const queue of ['history.dead', 'history.retry.300ms', 'rollups.dead', 'rollups.retry.300ms']) {
-      expect(await bench.depth(queue)).toBe(0)
+    for (const group of ['history', 'rollups']) {
+      expect(await bench.letters(group)).toEqual([])
+      expect(await bench.depth(`${group}.retry.300ms`)).toBe(0)
     }
     const metrics = await (await fetch(`${cloud.opsUrl}/metrics`)).text()
     expect(metrics).not.toMatch(/tidegate_cloud_failures_total\{/)

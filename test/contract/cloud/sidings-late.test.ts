@@ -5,7 +5,7 @@ import { asChannel, FakeChannel } from '../../support/cloud/fake-channel.ts'
 import { letter } from '../../support/cloud/test-amqp.ts'
 import { FakeClock, settled } from '../../support/fakes/clock.ts'
 
-const dead = { kind: 'dead', group: 'g' } as const
+const rung = { group: 'g', queue: 'g.00.v2', delayMs: 5_000 }
 
 /** Sidings on channels that answer what a test lets them answer, and what each channel was sent. */
 function open() {
@@ -45,12 +45,12 @@ describe('an answer that is late', () => {
     const { clock, channels, copies, sidings } = open()
     const one = letter('the-letter-itself', { properties: {} })
     for (let again = 0; again < 4; again++) {
-      const late = fateOf(sidings.send(dead, one))
+      const late = fateOf(sidings.send(rung, one))
       await settled()
       await clock.advance(20_000)
       expect(await late).toMatch(/has not answered for/)
     }
-    const last = fateOf(sidings.send(dead, one))
+    const last = fateOf(sidings.send(rung, one))
     await settled()
     channels[0]?.ack(1)
     await settled()
@@ -61,13 +61,13 @@ describe('an answer that is late', () => {
   test('that came while nobody waited is not asked for again (G5)', async () => {
     const { clock, channels, copies, sidings } = open()
     const one = letter('the-letter-itself', { properties: {} })
-    const late = fateOf(sidings.send(dead, one))
+    const late = fateOf(sidings.send(rung, one))
     await settled()
     await clock.advance(20_000)
     await late
     channels[0]?.ack(1)
     await settled()
-    expect(await fateOf(sidings.send(dead, one))).toBe('proven')
+    expect(await fateOf(sidings.send(rung, one))).toBe('proven')
     expect(copies('the-letter-itself')).toBe(1)
   })
 
@@ -76,13 +76,13 @@ describe('an answer that is late', () => {
     const one = letter('the-letter-itself', { properties: {} })
     state.blocked = 'low on memory'
     for (let again = 0; again < 360; again++) {
-      const late = fateOf(sidings.send(dead, one))
+      const late = fateOf(sidings.send(rung, one))
       await settled()
       await clock.advance(10_000)
-      expect(await late).toBe('g.dead waits, for the broker takes nothing: low on memory')
+      expect(await late).toBe('g.retry.5s waits, for the broker takes nothing: low on memory')
     }
     state.blocked = undefined
-    const sending = fateOf(sidings.send(dead, one))
+    const sending = fateOf(sidings.send(rung, one))
     await settled()
     await clock.advance(14_000)
     channels[0]?.ack(1)
@@ -96,15 +96,15 @@ describe('an answer that is late', () => {
     const one = letter('the-letter-itself', { properties: {} })
     for (let again = 0; channels[0]?.closed !== 1; again++) {
       expect(again).toBeLessThan(30)
-      const late = fateOf(sidings.send(dead, one))
+      const late = fateOf(sidings.send(rung, one))
       await settled()
       await clock.advance(16_000)
       await late
     }
     channels[0]?.emit('close')
     await settled()
-    expect(await fateOf(sidings.send(dead, one))).toMatch(/closed|closing/)
-    const last = fateOf(sidings.send(dead, one))
+    expect(await fateOf(sidings.send(rung, one))).toMatch(/closed|closing/)
+    const last = fateOf(sidings.send(rung, one))
     await settled()
     channels[1]?.ack(1)
     await settled()
@@ -123,8 +123,8 @@ describe('a letter because of which RabbitMQ closes the channel', () => {
       barer: [{ properties: {}, headers: {} }],
     })
     const sending = [
-      fateOf(sidings.send(dead, bad)),
-      fateOf(sidings.send(dead, letter('good', { properties: {} }))),
+      fateOf(sidings.send(rung, bad)),
+      fateOf(sidings.send(rung, letter('good', { properties: {} }))),
     ]
     await settled()
     channels[0]?.emit('error', tooLarge)
@@ -143,7 +143,7 @@ describe('a letter because of which RabbitMQ closes the channel', () => {
 
   test('also at its barest, is held, and RabbitMQ is quoted (G5)', async () => {
     const { channels, sidings } = open()
-    const sending = fateOf(sidings.send(dead, letter('bad', { properties: {} })))
+    const sending = fateOf(sidings.send(rung, letter('bad', { properties: {} })))
     await settled()
     for (const which of [0, 1]) {
       channels[which]?.emit(
@@ -152,14 +152,14 @@ describe('a letter because of which RabbitMQ closes the channel', () => {
       )
       await settled()
     }
-    expect(await sending).toBe('g.dead does not take a letter: message size')
+    expect(await sending).toBe('g.retry.5s does not take a letter: message size')
   })
 
   test('and that is taken back, as nothing of it can go out, leaves no channel open (G5)', async () => {
     const { channels, state, clock, sidings } = open()
     const tooLarge = Object.assign(new Error('too large'), { code: 'PRECONDITION_FAILED' })
     const one = letter('bad', { properties: {} })
-    const refused = fateOf(sidings.send(dead, one))
+    const refused = fateOf(sidings.send(rung, one))
     await settled()
     for (const which of [0, 1]) {
       channels[which]?.emit('error', tooLarge)
@@ -169,7 +169,7 @@ describe('a letter because of which RabbitMQ closes the channel', () => {
     state.blocked = 'low on memory'
     state.congested = true
     for (let again = 0; again < 3; again++) {
-      const late = fateOf(sidings.send(dead, one))
+      const late = fateOf(sidings.send(rung, one))
       await settled()
       await clock.advance(1_000)
       expect(await late).toMatch('low on memory')

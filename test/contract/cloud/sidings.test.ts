@@ -5,7 +5,7 @@ import { rabbitSidings } from '../../../cloud/amqp/sidings-rabbit.ts'
 import { groupTopology, sidingTopology } from '../../../cloud/amqp/topology.ts'
 import { declareTopology } from '../../../cloud/amqp/topology-rabbit.ts'
 import { systemClock } from '../../../src/clock.ts'
-import { deadQueue } from '../../../src/contract/wire.ts'
+import { rungName } from '../../../src/contract/wire.ts'
 import { letter, useAmqp } from '../../support/cloud/test-amqp.ts'
 import { rabbitmqctl } from '../../support/servers.ts'
 
@@ -30,28 +30,38 @@ function watched({ client }: AmqpConnection): { broker: AmqpConnection; channels
 describe('sidings in RabbitMQ', () => {
   test('a letter that no queue takes is refused, although the broker confirms it (G5)', async () => {
     const sidings = rabbitSidings(amqp.broker, systemClock)
-    await expect(sidings.send({ kind: 'dead', group: 'nobody' }, letter('lost'))).rejects.toMatchObject({
+    const channel = await amqp.broker.client.acquire()
+    await channel.exchangeDeclare({ exchange: rungName('nobody', 5), type: 'fanout', durable: true })
+    await channel.close()
+    const nowhere = { group: 'nobody', queue: 'nobody.00.v2', delayMs: 5 }
+    await expect(sidings.send(nowhere, letter('lost'))).rejects.toMatchObject({
       code: 'SIDING_UNAVAILABLE',
       message: expect.stringContaining('no queue took it') as string,
     })
-    await expect(
-      sidings.send({ kind: 'retry', group: 'nobody', queue: 'nobody.00.v2', delayMs: 5 }, letter('lost')),
-    ).rejects.toMatchObject({ code: 'SIDING_UNAVAILABLE' })
+    await expect(sidings.send({ ...nowhere, delayMs: 6 }, letter('lost'))).rejects.toMatchObject({
+      code: 'SIDING_UNAVAILABLE',
+    })
     await sidings.close()
     await sidings.close()
   })
 
   test.each([
-    ['dead letters', { kind: 'dead', group: 'again' }, ['again.dead'], []],
-    ['a rung', { kind: 'retry', group: 'again', queue: 'q', delayMs: 60_000 }, ['again.retry.1m'], []],
+    ['a rung', { group: 'again', queue: 'q', delayMs: 60_000 }, ['again.retry.1m'], []],
     [
       'a rung and its exchange',
-      { kind: 'retry', group: 'again', queue: 'q', delayMs: 60_000 },
+      { group: 'again', queue: 'q', delayMs: 60_000 },
       ['again.retry.1m'],
       ['again.retry.1m'],
     ],
   ] as const)('a siding that was deleted is declared again (%s)', async (_, siding, queues, exchanges) => {
-    const options = { group: 'again', types: ['#'], ordered: true, ladderMs: [60_000], partitions: 1 }
+    const options = {
+      group: 'again',
+      types: ['#'],
+      ordered: true,
+      ladderMs: [60_000],
+      partitions: 1,
+      mirror: false,
+    }
     await declareTopology(amqp.broker, groupTopology(options))
     const channel = await amqp.broker.client.acquire()
     for (const queue of queues) await channel.queueDelete(queue)
@@ -68,14 +78,18 @@ describe('sidings in RabbitMQ', () => {
 
   test('a full siding refuses (G5)', async () => {
     const channel = await amqp.broker.client.acquire()
+    const name = rungName('full', 3_600_000)
+    await channel.exchangeDeclare({ exchange: name, type: 'fanout', durable: true })
     await channel.queueDeclare({
-      queue: deadQueue('full'),
+      queue: name,
       durable: true,
       arguments: { 'x-queue-type': 'quorum', 'x-overflow': 'reject-publish', 'x-max-length': 1 },
     })
+    await channel.queueBind({ exchange: name, queue: name, routingKey: '' })
     await channel.close()
     const sidings = rabbitSidings(amqp.broker, systemClock)
-    const send = (text: string): Promise<void> => sidings.send({ kind: 'dead', group: 'full' }, letter(text))
+    const send = (text: string): Promise<void> =>
+      sidings.send({ group: 'full', queue: 'q', delayMs: 3_600_000 }, letter(text))
     // The limit is applied a moment after it was reached.
     const refused = vi.waitFor(() =>
       expect(send('one more')).rejects.toMatchObject({ code: 'SIDING_UNAVAILABLE' }),
@@ -86,7 +100,7 @@ describe('sidings in RabbitMQ', () => {
   })
 
   test('a letter that is too large for RabbitMQ disturbs others once, however often it is tried (G5)', async () => {
-    const large = { kind: 'dead', group: 'large' } as const
+    const large = { group: 'large', queue: 'q', delayMs: 3_600_000 }
     await declareTopology(amqp.broker, sidingTopology(large))
     const { broker, channels } = watched(amqp.broker)
     await limitMessages(6_000_000)
@@ -96,7 +110,7 @@ describe('sidings in RabbitMQ', () => {
         body: Buffer.alloc(7_000_000),
         barer: [{ properties: {}, headers: {} }],
       })
-      const refusal = /large\.dead does not take a letter: .*message size 7000000/
+      const refusal = /large\.retry\.60m does not take a letter: .*message size 7000000/
       await expect(sidings.send(large, bad)).rejects.toThrow(refusal)
       await sidings.send(large, letter('good'))
       const ofOthers = channels.at(-1)

@@ -15,7 +15,7 @@ describe('queues in RabbitMQ', () => {
     const fresh = await createVhost()
     const mine = await connectTo(fresh)
     await declareTopology(mine, exchangeTopology())
-    const common = { ordered: true, ladderMs: [rungMs], partitions }
+    const common = { mirror: true, ordered: true, ladderMs: [rungMs], partitions }
     await declareTopology(mine, groupTopology({ ...common, group: 'one', types: ['com.acme.*'] }))
     await declareTopology(
       mine,
@@ -39,7 +39,7 @@ describe('queues in RabbitMQ', () => {
   })
 
   test('what exists with other settings is named, with the difference', async () => {
-    const options = { group: 'mismatch', types: ['#'], ladderMs: [rungMs], partitions: 1 }
+    const options = { mirror: true, group: 'mismatch', types: ['#'], ladderMs: [rungMs], partitions: 1 }
     await declareTopology(amqp.broker, groupTopology({ ...options, ordered: true }))
     await declareTopology(amqp.broker, groupTopology({ ...options, ordered: true }))
     await expect(
@@ -53,7 +53,14 @@ describe('queues in RabbitMQ', () => {
   })
 
   test('fewer partitions than were deployed are refused', async () => {
-    const options = { group: 'shrunk', types: ['#'], ordered: true, ladderMs: [], partitions: 3 }
+    const options = {
+      mirror: true,
+      group: 'shrunk',
+      types: ['#'],
+      ordered: true,
+      ladderMs: [],
+      partitions: 3,
+    }
     await declareTopology(amqp.broker, groupTopology(options))
     await refuseOrphanedPartitions(amqp.broker, 'shrunk', 3)
     await expect(refuseOrphanedPartitions(amqp.broker, 'shrunk', 2)).rejects.toMatchObject({

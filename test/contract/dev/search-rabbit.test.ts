@@ -5,7 +5,7 @@ import { lookIntoQueues } from '../../../dev/evidence/search-rabbit.ts'
 import { search } from '../../../dev/evidence/search.ts'
 import type { Identity } from '../../../dev/watch/history.ts'
 import { systemClock } from '../../../src/clock.ts'
-import { deadQueue, partitionQueue, rungName, wire } from '../../../src/contract/wire.ts'
+import { mirrorQueue, partitionQueue, rungName, wire } from '../../../src/contract/wire.ts'
 import { Ledger, postedTogether } from '../../support/cloud/cloud-events.ts'
 import { useAmqp } from '../../support/cloud/test-amqp.ts'
 
@@ -14,7 +14,7 @@ const rungMs = 600_000
 const places = {
   queue: partitionQueue(group, 1),
   rung: rungName(group, rungMs),
-  'dead-letters': deadQueue(group),
+  'dead-letters': mirrorQueue(group),
   unroutable: wire.unroutable,
 }
 const queues = [partitionQueue(group, 0), ...Object.values(places), 'history.was-never-declared']
@@ -23,7 +23,7 @@ const amqp = useAmqp()
 beforeAll(async () => {
   await declareTopology(
     amqp.broker,
-    groupTopology({ group, types: ['#'], ordered: true, ladderMs: [rungMs], partitions: 2 }),
+    groupTopology({ mirror: true, group, types: ['#'], ordered: true, ladderMs: [rungMs], partitions: 2 }),
   )
 })
 

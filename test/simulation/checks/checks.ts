@@ -1,8 +1,14 @@
 import { verifyChain, genesis, claimedChain } from '../../../src/contract/codec.ts'
 import { checkpointType } from '../../../src/contract/checkpoint.ts'
 import { isSystemType, ledgerType, rejectedType } from '../../../src/contract/event.ts'
-import { deadQueue, headers as names, partitionOf, routingKey, wire } from '../../../src/contract/wire.ts'
-import { readFailures } from '../../../cloud/letters/story.ts'
+import {
+  headers as names,
+  mirrorQueue,
+  partitionOf,
+  partitionQueue,
+  routingKey,
+} from '../../../src/contract/wire.ts'
+import type { DeadLetter } from '../../../cloud/letters/dead-letters.ts'
 import { deviceMinimum, gatewayName } from '../plan/settings.ts'
 import { groupNames } from '../parts/cloud.ts'
 import { placeOf } from '../parts/transaction.ts'
@@ -158,14 +164,14 @@ function checkNumberedOnce({ truth, journal, plan }: World): void {
 }
 
 /** G4: each event's effects happened once for each group, and G5: or it is a dead letter. */
-function checkEffects({ database, broker, journal, truth, plan }: World): void {
+function checkEffects({ database, journal, truth, plan }: World): void {
   const times = new Map<string, number>()
   for (const { key } of database.effects) times.set(key, (times.get(key) ?? 0) + 1)
   for (const [key, count] of times) {
     if (count > 1) journal.violate('G4', `${nameOf(key)} had its effect ${count} times`)
   }
   const dead = new Map(
-    broker.messages(deadQueue('effects')).map(({ body, headers }) => [keyOfText(body.toString()), headers]),
+    lettersIn(database, 'effects').map((letter) => [keyOfText(letter.body.toString()), letter]),
   )
   for (const record of database.events.values()) {
     const key = `${record.source}\n${record.id}`
@@ -173,7 +179,7 @@ function checkEffects({ database, broker, journal, truth, plan }: World): void {
     const doomed = ['hopeless', 'disputed'].includes(record.id.split('-')[0] ?? '')
     const story = dead.get(key)
     // An instance that was frozen may have taken the time of the handlers it ran.
-    const timedOut = story !== undefined && readFailures(story).some(({ code }) => code === 'HANDLER_TIMEOUT')
+    const timedOut = story?.failures.some(({ code }) => code === 'HANDLER_TIMEOUT') === true
     if (doomed && times.has(key)) journal.violate('G4', `${nameOf(key)} failed and had an effect`)
     if (doomed && !story && !truth.gaveUp(key))
       journal.violate('G5', `${nameOf(key)} is no dead letter of effects`)
@@ -220,37 +226,54 @@ const lettersOf: Record<string, readonly string[]> = {
   effects: ['hopeless', 'disputed'],
 }
 
-/** G5: a dead letter tells its whole story. */
-function checkDeadLetters({ broker, journal, plan }: World): void {
+/** G5: a dead letter tells its whole story, and there is one of each event; its mirror, which may be missing, says its number. */
+function checkDeadLetters({ database, broker, journal, plan }: World): void {
   const { ladderMs, partitions } = plan.settings
   for (const group of groupNames) {
-    for (const { body, headers } of broker.messages(deadQueue(group))) {
-      const event = JSON.parse(body.toString()) as { id: string; type: string; partitionkey: string }
+    const letters = lettersIn(database, group)
+    for (const [key, same] of groupBy(letters, nameOfLetter))
+      if (same.length > 1)
+        journal.violate('G5', `${group} has ${same.length} letters of ${same[0]?.id ?? key}`)
+    for (const letter of letters) {
+      const event = JSON.parse(letter.body.toString()) as { id: string; type: string; partitionkey: string }
       const what = event.id.split('-')[0] ?? ''
-      const told = readFailures(headers)
+      const told = letter.failures
       if (told.some(({ code }) => code === 'HANDLER_TIMEOUT')) continue
       const attempts = what === 'hopeless' ? ladderMs.length + 1 : 1
-      if (what !== 'forged' && !lettersOf[group]?.includes(what)) {
-        journal.violate(
-          'G5',
-          `${event.id} is a dead letter of ${group}: ${String(headers[names.errorMessage])}`,
-        )
-      }
+      if (what !== 'forged' && !lettersOf[group]?.includes(what))
+        journal.violate('G5', `${event.id} is a dead letter of ${group}: ${letter.message}`)
+      const partition = partitionOf(event.partitionkey, partitions)
       const faults = [
-        headers[names.group] !== group && 'group',
-        headers[names.attempt] !== attempts && `attempt ${String(headers[names.attempt])} of ${attempts}`,
+        letter.id !== event.id && 'ID',
+        letter.attempts !== attempts && `attempt ${letter.attempts} of ${attempts}`,
         told.length !== attempts && `${told.length} failures told of ${attempts}`,
         told.some(({ attempt }, index) => attempt !== index + 1) && 'failures out of order',
-        headers[names.originalExchange] !== wire.exchange && 'original exchange',
-        headers[names.originalRoutingKey] !==
-          routingKey(partitionOf(event.partitionkey, partitions), event.type) && 'original routing key',
-        String(headers[names.firstFailedAt]) > String(headers[names.lastFailedAt]) && 'times',
-        typeof headers[names.errorCode] !== 'string' && 'error code',
+        letter.queue !== partitionQueue(group, partition) && 'queue',
+        letter.routingKey !== routingKey(partition, event.type) && 'routing key',
+        letter.firstFailedAt > letter.lastFailedAt && 'times',
+        letter.code === '' && 'error code',
       ].filter((fault) => fault !== false)
       if (faults.length > 0)
         journal.violate('G5', `the story of ${group} ${event.id} is wrong: ${faults.join(', ')}`)
     }
+    for (const { body, headers } of broker.messages(mirrorQueue(group))) {
+      const letter = database.letters.get(Number(headers[names.mirroredLetter]))
+      if (letter?.group !== group || !letter.body.equals(body))
+        journal.violate(
+          'G5',
+          `the mirror of ${group} says ${String(headers[names.mirroredLetter])} of another letter`,
+        )
+    }
   }
+}
+
+/** Of one event there is one letter; what somebody else published in its name is another. */
+function nameOfLetter({ code, body }: DeadLetter): string {
+  return code === 'PROVENANCE' ? body.toString() : keyOfText(body.toString())
+}
+
+function lettersIn({ letters }: World['database'], group: string): DeadLetter[] {
+  return [...letters.values()].filter((letter) => letter.group === group)
 }
 
 /** G5: an event with a fault is in the history with its reason, where it waits for no letter; no other has a reason. */
@@ -267,18 +290,18 @@ function checkFaulty({ database, journal }: World): void {
   }
 }
 
-/** G9: what somebody else published in the gateway's name has no effect anywhere, and is a dead letter. */
-function checkForgeries({ intruder, database, broker, journal }: World): void {
+/** G9: what another gateway published in this one's name, or in its own of a device that is not its own, has no effect anywhere, and is a dead letter. */
+function checkForgeries({ intruder, database, journal }: World): void {
   for (const [text, wasRouted] of intruder.published) {
     const believed = [...database.events.values()].some(({ body }) => body === text)
     const hadEffect = database.effects.some((effect) => effect.text === text)
     if (believed || hadEffect) journal.violate('G9', `what an intruder published is believed: ${text}`)
     for (const group of groupNames) {
-      const letters = broker.messages(deadQueue(group)).filter(({ body }) => body.toString() === text)
+      const letters = lettersIn(database, group).filter(({ body }) => body.toString() === text)
       if (wasRouted && letters.length === 0) journal.violate('G9', `${group} has no letter of a forgery`)
-      for (const { headers } of letters)
-        if (headers[names.errorCode] !== 'PROVENANCE' || headers[names.originalUser] === gatewayName)
-          journal.violate('G9', `the letter of a forgery says ${JSON.stringify(headers)}`)
+      for (const { code, publisher } of letters)
+        if (code !== 'PROVENANCE' || publisher === gatewayName)
+          journal.violate('G9', `the letter of a forgery says ${code} of ${publisher ?? 'nobody'}`)
     }
   }
 }

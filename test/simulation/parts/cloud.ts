@@ -1,14 +1,17 @@
 import { codeOf, TidegateError } from '../../../src/errors.ts'
 import type { Logger } from '../../../src/log.ts'
-import { deadQueue, rungName } from '../../../src/contract/wire.ts'
+import { mirrorQueue, rungName } from '../../../src/contract/wire.ts'
 import { rabbitDeliveries } from '../../../cloud/amqp/deliveries-rabbit.ts'
 import { type Consumer, defineConsumer } from '../../../cloud/pipeline/consumer.ts'
 import { configured } from '../../../cloud/pipeline/definition.ts'
 import { historyConsumer } from '../../../cloud/history/consumer.ts'
 import { rollupsConsumer } from '../../../cloud/projections/rollups.ts'
 import type { Deliveries, Sidings } from '../../../cloud/amqp/delivery.ts'
+import type { LetterBox } from '../../../cloud/letters/dead-letters.ts'
+import { nothingReplayed } from '../../../cloud/replays/replayed.ts'
 import { noObserver } from '../../../cloud/pipeline/observer.ts'
 import { createPipeline, type Pipeline } from '../../../cloud/pipeline/pipeline.ts'
+import { DevicePatterns, type RegisteredDevices, registeredDevices } from '../../../cloud/gateways/devices.ts'
 import { emptyRegistry } from '../../../cloud/gateways/registry.ts'
 import { provenance } from '../../../cloud/gateways/provenance.ts'
 import { schemaCheck } from '../../../cloud/pipeline/schema-check.ts'
@@ -20,10 +23,16 @@ import { connectionFor, type SimulatedChannel } from './channel.ts'
 import type { SimulatedDatabase } from './database.ts'
 import type { Effect } from './tables.ts'
 import type { Journal } from './journal.ts'
-import type { Settings } from '../plan/settings.ts'
+import { gatewayName, type Settings } from '../plan/settings.ts'
+import { intruderName } from './intruder.ts'
 import { SimulatedProcess } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
-import { simulatedHistory, simulatedParking, simulatedRollups } from './transaction.ts'
+import {
+  simulatedDeadLetters,
+  simulatedHistory,
+  simulatedParking,
+  simulatedRollups,
+} from './transaction.ts'
 import { schemasOf } from '../plan/schemas.ts'
 import type { Truth } from './truth.ts'
 
@@ -52,7 +61,7 @@ export function declareAll(broker: SimulatedBroker, settings: Settings): void {
   for (const group of groupNames) {
     const ladderMs = group === 'effects' ? settings.ladderMs : longLadderMs
     const types = group === 'history' ? [...history.types] : ['#']
-    broker.declare(groupTopology({ group, types, ordered: true, ladderMs, partitions }))
+    broker.declare(groupTopology({ group, types, ordered: true, ladderMs, partitions, mirror: true }))
   }
 }
 
@@ -136,16 +145,22 @@ export class Cloud {
     const { clock } = process
     const latencyMsMax = settings.latencyMsMax
     const connection = connectionFor(process, { scheduler, random, broker, latencyMsMax }, this.channels)
+    const devices = devicesOf(settings)
     const shared = {
       storage: database.storageFor(process),
+      replayedIn: () => nothingReplayed,
       sidings: this.sidingsFor(process),
+      letters: this.lettersFor(process),
       parkingIn: simulatedParking,
       parking: settings.parking,
       provenance: provenance({
         users: {},
         unvouched: 'refuse',
         unknown: 'accept',
+        withoutDevices: 'refuse',
+        ownUser: undefined,
         registry: () => emptyRegistry,
+        devices: () => devices,
       }),
       checkSchema: schemaCheck(schemasOf('cloud'), 'accept'),
       batchMax: settings.cloudBatchMax,
@@ -213,17 +228,42 @@ export class Cloud {
     })
   }
 
+  /** The crash points of a letter are those of its transaction, and of the acknowledgement behind it. */
+  private lettersFor(process: SimulatedProcess): LetterBox {
+    const { broker, random, settings, journal } = this.parts
+    const { clock } = process
+    /** Until when a group is held, for it is full. */
+    const untilMs = new Map<string, number>()
+    return {
+      lettersIn: simulatedDeadLetters,
+      full(group) {
+        if (!untilMs.has(group) && random.one(0.05)) {
+          untilMs.set(group, clock.monotonicMs() + 3_000)
+          journal.count('letters-full')
+        }
+        return clock.monotonicMs() < (untilMs.get(group) ?? 0) ? fullOfLetters() : undefined
+      },
+      mirror(group, make) {
+        process.mayCrash('mirror')
+        if (!process.alive) return
+        const { body, headers, properties } = make()
+        process.later(random.between(0.1, settings.latencyMsMax), () => {
+          if (!broker.up) return
+          const routingKey = mirrorQueue(group)
+          broker.publish({ exchange: '', routingKey, body, headers, properties: { ...properties } })
+        })
+      },
+    }
+  }
+
   private sidingsFor(process: SimulatedProcess): Sidings {
     const { broker, random, settings, truth, journal } = this.parts
     return {
       async send(siding, letter) {
         await process.step('letter', random.between(0.1, settings.latencyMsMax))
-        const target =
-          siding.kind === 'retry'
-            ? { exchange: rungName(siding.group, siding.delayMs), routingKey: siding.queue }
-            : { exchange: '', routingKey: deadQueue(siding.group) }
+        const target = { exchange: rungName(siding.group, siding.delayMs), routingKey: siding.queue }
         const body = letter.body
-        if (siding.kind === 'retry') truth.retried.add(`${siding.group} ${body.toString()}`)
+        truth.retried.add(`${siding.group} ${body.toString()}`)
         if (!broker.up) throw unavailable('connection refused')
         if (broker.lettersToRefuse > 0) {
           broker.lettersToRefuse -= 1
@@ -246,6 +286,23 @@ export class Cloud {
   }
 }
 
+function fullOfLetters(): TidegateError {
+  return new TidegateError('DEAD_LETTERS_FULL', { message: 'there are too many', retryable: true, hint: '' })
+}
+
 function unavailable(message: string): TidegateError {
   return new TidegateError('SIDING_UNAVAILABLE', { message, retryable: true, hint: '' })
+}
+
+/** The gateway and the intruder may each speak of devices of their own. */
+function devicesOf({ devices }: Settings): RegisteredDevices {
+  const own = { patterns: new DevicePatterns(devices) }
+  const others = { patterns: new DevicePatterns([`${intruderName}-*`]) }
+  return registeredDevices(
+    new Map([
+      [gatewayName, own],
+      [intruderName, others],
+    ]),
+    [],
+  )
 }

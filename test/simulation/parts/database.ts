@@ -6,6 +6,7 @@ import type {
   HistoryRecord,
   LedgerNote,
 } from '../../../cloud/history/history.ts'
+import type { DeadLetter } from '../../../cloud/letters/dead-letters.ts'
 import { type ParkedDevice, RowLocks, type WaitingEvent } from '../../support/fakes/parking.ts'
 import type { Chance } from '../plan/chance.ts'
 import type { Journal } from './journal.ts'
@@ -37,16 +38,23 @@ export class SimulatedDatabase implements Tables {
   readonly closures = new Map<string, EpochClosure>()
   readonly rollups = new Map<string, Rollup>()
   readonly effects: Effect[] = []
+  readonly letters = new Map<number, DeadLetter>()
   readonly locks = new Map<string, Lock>()
   readonly rowLocks = new RowLocks()
   readonly parkedDevices = new Map<string, ParkedDevice>()
   readonly parkedEvents = new Map<number, WaitingEvent>()
   lastParked = 0
   readonly parts: DatabaseParts
+  private lettersNumbered = 0
   private readonly open = new Set<SimulatedTransaction>()
 
   constructor(parts: DatabaseParts) {
     this.parts = parts
+  }
+
+  /** As a sequence: what is rolled back leaves a gap. */
+  nextLetter(): number {
+    return ++this.lettersNumbered
   }
 
   fail(forMs: number): void {

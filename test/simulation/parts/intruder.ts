@@ -12,10 +12,15 @@ export interface IntruderParts {
   settings: Settings
 }
 
-const user = 'intruder'
+/** The user, and the gateway that it is. */
+export const intruderName = 'intruder'
 const type = 'com.acme.climate'
+const ownEpoch = '01JGFJJZ06TESTTESTTESTTEST'
 
-/** A user of the broker that may publish to the exchange of all, and speaks in the name of the gateway and its devices. */
+/**
+ * A gateway that may publish to the exchange of all, and speaks in the name of another and its devices, or in its own name of a device
+ * that is connected elsewhere.
+ */
 export class Intruder {
   /** The text of every event that it has published, and whether every queue took it. */
   readonly published = new Map<string, boolean>()
@@ -25,12 +30,15 @@ export class Intruder {
     this.parts = parts
   }
 
-  /** In the place that the gateway will give out next, for a device of it. */
+  /** For a device of the gateway: in the place that this will give out next, or in one of the intruder's own. */
   forge(how: number): void {
     const { broker, gateway, journal, settings } = this.parts
     const stats = gateway.outbox?.stats()
     if (!broker.up || broker.blocked || stats === undefined) return
-    const { epoch, lastSequence } = stats
+    const isOwn = how === 3
+    const as = isOwn ? intruderName : gatewayName
+    const epoch = isOwn ? ownEpoch : stats.epoch
+    const sequence = isOwn ? this.published.size + 1 : stats.lastSequence + 1
     const device = settings.devices[0] ?? ''
     const time = new Date(0).toISOString()
     const event = {
@@ -42,19 +50,19 @@ export class Intruder {
       recordedtime: time,
       datacontenttype: 'application/json' as const,
       partitionkey: device,
-      gateway: gatewayName,
+      gateway: as,
       epoch,
-      sequence: lastSequence + 1,
+      sequence,
       data: { temperature: 99 },
     }
-    const { text } = encodeEvent(event, genesis(gatewayName, epoch))
+    const { text } = encodeEvent(event, genesis(as, epoch))
     journal.count('forgery')
-    journal.tell(user, `publishes ${event.id} as ${gatewayName}`)
+    journal.tell(intruderName, `publishes ${event.id} as ${as}`)
     const answer = broker.publish({
       body: Buffer.from(text),
       exchange: wire.exchange,
       routingKey: routingKey(partitionOf(device, settings.partitions), type),
-      properties: { contentType: wire.contentType, ...(how !== 1 && { userId: user }) },
+      properties: { contentType: wire.contentType, ...(how !== 1 && { userId: intruderName }) },
       headers: how === 2 ? { [names.publisher]: gatewayName, [names.originalUser]: gatewayName } : {},
     })
     this.published.set(text, answer === 'routed')

@@ -5,6 +5,7 @@ import type {
   LedgerNote,
 } from '../../../cloud/history/history.ts'
 import type { Rollup } from '../../../cloud/projections/rollup.ts'
+import type { DeadLetter } from '../../../cloud/letters/dead-letters.ts'
 import type { ParkingTables, RowLocks } from '../../support/fakes/parking.ts'
 import type { SimulatedProcess } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -37,6 +38,9 @@ export interface Tables extends ParkingTables {
   readonly closures: Map<string, EpochClosure>
   readonly rollups: Map<string, Rollup>
   readonly effects: Effect[]
+  /** By number. */
+  readonly letters: Map<number, DeadLetter>
+  nextLetter(): number
   readonly locks: Map<string, Lock>
   /** Of parked devices and events. */
   readonly rowLocks: RowLocks

@@ -2,6 +2,7 @@ import { TidegateError } from '../../../src/errors.ts'
 import { mergeRollup, rollupKey, type Rollups } from '../../../cloud/projections/rollup.ts'
 import type { Statements } from '../../../cloud/database/statements.ts'
 import type { EventIdentity, Inbox, QueryResult, Transaction } from '../../../cloud/database/storage.ts'
+import type { Added, DeadLetter, DeadLetters } from '../../../cloud/letters/dead-letters.ts'
 import { saysTheSame } from '../../../cloud/history/record.ts'
 import type { Appended, History, HistoryRecord, LedgerPlace } from '../../../cloud/history/history.ts'
 import type { Parking } from '../../../cloud/parking/parking.ts'
@@ -17,6 +18,7 @@ export class SimulatedTransaction implements Transaction {
   readonly inbox: Inbox
   readonly history: History
   readonly rollups: Rollups
+  readonly letters: DeadLetters
   readonly parking: Parking
   /** Resolves when it is over, and its rivals may go on. */
   readonly ended: Promise<void>
@@ -58,6 +60,7 @@ export class SimulatedTransaction implements Transaction {
       closeEpochs: (closures) =>
         this.keep(database.closures, closures, (c) => `${c.gateway}\n${c.epoch}\n${c.lastSequence}`),
     }
+    this.letters = { add: (letters) => this.addLetters(letters) }
     this.rollups = {
       merge: async (rollups) => {
         await this.request('merge')
@@ -151,6 +154,25 @@ export class SimulatedTransaction implements Transaction {
     })
   }
 
+  /** Of one key there is one letter in a group: `dead_letters_key`. */
+  private async addLetters(letters: readonly DeadLetter[]): Promise<Added[]> {
+    await this.request('letters')
+    const there = this.database.letters
+    const names = letters.map((letter) => `letter ${letterName(letter)}`)
+    for (const name of names.toSorted()) await this.lock(name)
+    return letters.map((letter, index): Added => {
+      const name = names[index] as string
+      const same = [...there].find(([, other]) => letterName(other) === letterName(letter))?.[0]
+      const known = same ?? this.own.get(name)
+      if (known !== undefined) return { letter: Number(known), isNew: false }
+      const number = this.database.nextLetter()
+      this.own.set(name, String(number))
+      this.what.push(`letter of ${letter.group} ${letter.id ?? ''}`)
+      this.staged.push(() => there.set(number, letter))
+      return { letter: number, isNew: true }
+    })
+  }
+
   private async keep<T>(table: Map<string, T>, rows: readonly T[], keyOf: (row: T) => string): Promise<void> {
     if (rows.length === 0) return
     await this.request('note')
@@ -208,6 +230,15 @@ export function simulatedHistory(transaction: Statements): History {
 /** In place of `postgresRollups`. */
 export function simulatedRollups(transaction: Statements): Rollups {
   return simulatedOf(transaction).rollups
+}
+
+/** In place of `postgresDeadLetters`. */
+export function simulatedDeadLetters(transaction: Statements): DeadLetters {
+  return simulatedOf(transaction).letters
+}
+
+function letterName({ group, key }: DeadLetter): string {
+  return `${group} ${key.toString('hex')}`
 }
 
 function simulatedOf(transaction: Statements): SimulatedTransaction {

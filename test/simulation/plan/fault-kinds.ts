@@ -63,7 +63,10 @@ const specs = {
   'clock-forward': { what: 'the wall clock jumps forward', forMs: [1000, 31_536_000_000] },
   'clock-back': { what: 'the wall clock jumps back', forMs: [1000, 31_536_000_000] },
   'boot-1970': { what: 'power cut, then a boot in 1970 until NTP answers', forMs: [1000, 100_000] },
-  forgery: { what: 'another user of the broker publishes in the gateway’s name', times: [0, 2] },
+  forgery: {
+    what: 'another gateway publishes in this one’s name, or in its own of a device that is connected here',
+    times: [0, 3],
+  },
   'device-drop': { what: 'a device loses its connection', forMs: [100, 20_000], times: [0, 4] },
 } satisfies Record<string, FaultSpec>
 

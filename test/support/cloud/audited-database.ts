@@ -28,7 +28,8 @@ export async function databaseWith(
   const { signal } = new AbortController()
   const entries = events.map(({ event, text: body }) => ({ event, text: body, fault: undefined }))
   await postgresStorage(database).transaction(
-    async (tx) => handler.handleBatch(entries, { tx, log: silentLog, signal, breaker: createBreakers() }),
+    async (tx) =>
+      handler.handleBatch(entries, { tx, log: silentLog, signal, breaker: createBreakers()(signal) }),
     signal,
   )
   await more(database)

@@ -57,11 +57,48 @@ export interface CloudBench {
     more?: { compress?: boolean; body?: Buffer },
   ): Promise<void>
   rows<Row extends object>(sql: string, values?: unknown[]): Promise<Row[]>
+  /** The dead letters of a group, the oldest first. */
+  letters(group: string): Promise<LetterRow[]>
   get(queue: string): Promise<SyncMessage | undefined>
   depth(queue: string): Promise<number>
   /** Path of a consumer module with this source. */
   module(source: string): string
   close(): Promise<void>
+}
+
+export interface LetterRow {
+  letter: string
+  key: Buffer
+  source: string | null
+  id: string | null
+  device: string | null
+  gateway: string | null
+  body: Buffer
+  properties: Record<string, unknown>
+  headers: Record<string, unknown>
+  routing_key: string
+  queue: string
+  publisher: string | null
+  fingerprint: string
+  code: string
+  message: string
+  stack: string | null
+  attempts: number
+  failures: { attempt: number }[]
+  instance: string
+  version: string | null
+  state: string
+}
+
+async function rowsOf<Row extends object>(url: string, sql: string, values: unknown[] = []): Promise<Row[]> {
+  const client = new Client(url)
+  client.on('error', () => {})
+  await client.connect()
+  try {
+    return (await client.query<Row>(sql, values)).rows
+  } finally {
+    await client.end()
+  }
 }
 
 export async function openCloudBench(given: { databaseUrl?: string } = {}): Promise<CloudBench> {
@@ -153,16 +190,11 @@ export async function openCloudBench(given: { databaseUrl?: string } = {}): Prom
         body ?? text,
       )
     },
-    async rows<Row extends object>(sql: string, values: unknown[] = []) {
-      const client = new Client(databaseUrl)
-      client.on('error', () => {})
-      await client.connect()
-      try {
-        return (await client.query<Row>(sql, values)).rows
-      } finally {
-        await client.end()
-      }
-    },
+    rows: (sql, values) => rowsOf(databaseUrl, sql, values),
+    letters: (group) =>
+      rowsOf(databaseUrl, 'select * from tidegate.dead_letters where consumer_group = $1 order by letter', [
+        group,
+      ]),
     async get(queue) {
       const channel = await connection.acquire()
       const message = await channel.basicGet({ queue, noAck: true })

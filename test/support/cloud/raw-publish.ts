@@ -3,6 +3,8 @@ import { contentFrames, internalsOf, withProperties } from '../../../src/amqp/cl
 import { wire } from '../../../src/contract/wire.ts'
 
 export interface RawMessage {
+  /** By default that of all events. */
+  exchange?: string
   routingKey: string
   /** The properties as they are to stand in the content header frame. */
   block: Buffer
@@ -16,8 +18,8 @@ export async function publishRaw(url: string, messages: readonly RawMessage[]): 
   const channel = await connection.acquire({ emitErrorsFromChannel: true })
   channel.on('error', () => {})
   const { stream, frameBytesMax } = internalsOf(channel)
-  for (const { routingKey, block, body } of messages) {
-    const envelope = { exchange: wire.exchange, routingKey, deliveryMode: 2, mandatory: false, rsvp1: 0 }
+  for (const { exchange = wire.exchange, routingKey, block, body } of messages) {
+    const envelope = { exchange, routingKey, deliveryMode: 2, mandatory: false, rsvp1: 0 }
     const [method, header, ...rest] = contentFrames(channel.id, envelope, Buffer.from(body), frameBytesMax)
     stream.write([method, withProperties(header as Buffer, block, frameBytesMax), ...rest].values())
   }

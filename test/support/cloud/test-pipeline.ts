@@ -5,6 +5,7 @@ import {
 } from '../../../cloud/pipeline/consumer.ts'
 import { configured } from '../../../cloud/pipeline/definition.ts'
 import { selfConsistent } from '../../../cloud/gateways/provenance.ts'
+import { nothingReplayed } from '../../../cloud/replays/replayed.ts'
 import { noObserver } from '../../../cloud/pipeline/observer.ts'
 import { createPipeline, type Pipeline, type PipelineOptions } from '../../../cloud/pipeline/pipeline.ts'
 import { noSchemaCheck } from '../../../cloud/pipeline/schema-check.ts'
@@ -15,7 +16,12 @@ import { silentLog } from '../../../src/log.ts'
 import { FakeClock } from '../fakes/clock.ts'
 import { createFakeBroker, type FakeBrokerOptions } from '../fakes/deliveries.ts'
 import { fakeGroupStates } from '../fakes/group-states.ts'
-import { createFakeStorage, fakeParking, type FakeStorageOptions } from '../fakes/storage.ts'
+import {
+  createFakeStorage,
+  fakeDeadLetters,
+  fakeParking,
+  type FakeStorageOptions,
+} from '../fakes/storage.ts'
 
 export const partitions = 4
 
@@ -52,7 +58,9 @@ export function setUp(
   const options = (instance: string): PipelineOptions => ({
     consumer: configured(consumer, defaults),
     storage,
+    replayedIn: () => nothingReplayed,
     sidings: broker.sidings,
+    letters: { lettersIn: fakeDeadLetters, full: () => undefined, mirror: () => {} },
     parkingIn: fakeParking,
     parking: { concurrency: 2, devicesMax: 1000, eventsMax: 1000 },
     provenance: selfConsistent,

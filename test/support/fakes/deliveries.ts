@@ -46,7 +46,7 @@ export interface FakeBrokerOptions {
 
 /**
  * The broker's side of a group, in memory: partition queues with one active consumer at a time, rungs that give
- * letters back after their delay by the given clock, and the dead letters. Deliveries are synchronous and in order;
+ * letters back after their delay by the given clock. Deliveries are synchronous and in order;
  * whatever else happens is decided by who calls what.
  */
 export interface FakeBroker {
@@ -56,7 +56,6 @@ export interface FakeBroker {
   readonly sidings: Sidings
   /** While true, sidings throw `SIDING_UNAVAILABLE`. */
   sidingsDown: boolean
-  readonly dead: Letter[]
   readonly retries: { letter: Letter; delayMs: number; queue: string; atMs: number }[]
   /** Messages in partition queues, delivered and unacknowledged ones included. */
   readonly depth: number
@@ -195,7 +194,6 @@ class Broker implements FakeBroker {
   readonly lines: Line[]
   readonly prefetch: number
   readonly clock: Clock
-  readonly dead: Letter[] = []
   readonly retries: FakeBroker['retries'] = []
   sidingsDown = false
   onRungs = 0
@@ -265,10 +263,6 @@ class Broker implements FakeBroker {
   }
 
   #take(siding: Siding, letter: Letter): void {
-    if (siding.kind === 'dead') {
-      this.dead.push(letter)
-      return
-    }
     const { delayMs, queue } = siding
     this.retries.push({ letter, delayMs, queue, atMs: this.clock.monotonicMs() })
     this.onRungs++

@@ -62,6 +62,12 @@ export function fakeGroupStates(clock: Clock): GroupStates & { down: boolean } {
       if (row) rows.set(group, { ...row, untilMs: until(leaseMs) })
       return row !== undefined
     },
+    async yieldTrial(group, actor) {
+      answer()
+      const row = own(group, actor)
+      if (row) rows.set(group, { ...row, untilMs: clock.now() })
+      return row !== undefined
+    },
     async failTrial(group, actor, reason, forMs) {
       answer()
       const row = own(group, actor)

@@ -1,5 +1,6 @@
 import { TidegateError } from '../../../src/errors.ts'
 import { mergeRollup, type Rollup, rollupKey, type Rollups } from '../../../cloud/projections/rollup.ts'
+import type { Added, DeadLetter, DeadLetters } from '../../../cloud/letters/dead-letters.ts'
 import type { Statements } from '../../../cloud/database/statements.ts'
 import { saysTheSame } from '../../../cloud/history/record.ts'
 import type { Parking } from '../../../cloud/parking/parking.ts'
@@ -16,12 +17,13 @@ import type {
 
 /** Where a fault can be put. `after-commit`: committed, and nobody learns of it. */
 export type StoragePoint =
-  | 'parking'
   | 'begin'
   | 'claim'
   | 'release'
   | 'append'
   | 'merge'
+  | 'parking'
+  | 'letters'
   | 'query'
   | 'commit'
   | 'after-commit'
@@ -44,6 +46,10 @@ interface State extends ParkingTables {
   corrections: Map<string, ClockCorrection>
   closures: Map<string, EpochClosure>
   rollups: Map<string, Rollup>
+  /** By group and key, those that are open. */
+  letters: Map<string, DeadLetter & { letter: number }>
+  /** Numbers are given out whether or not they are committed. */
+  lastLetter: number
   /** What `tx.query` was asked, for handlers of tests. */
   queries: { sql: string; params: readonly unknown[] }[]
 }
@@ -56,6 +62,8 @@ export interface FakeStorage extends Storage {
   readonly transactions: { committed: number; rolledBack: number }
   /** The committed events, by ledger place. */
   events(): HistoryRecord[]
+  /** The committed dead letters, in their order. */
+  dead(): (DeadLetter & { letter: number })[]
   /** The committed statements of user handlers. */
   effects(): { sql: string; params: readonly unknown[] }[]
 }
@@ -122,6 +130,7 @@ export function createFakeStorage(options: FakeStorageOptions = {}): FakeStorage
       [...committed.places.values()].toSorted(
         (a, b) => compare(a.gateway, b.gateway) || compare(a.epoch, b.epoch) || a.sequence - b.sequence,
       ),
+    dead: () => [...committed.letters.values()],
     effects: () => [...committed.queries],
   }
   return storage
@@ -135,7 +144,7 @@ interface FakeTransactionParts {
 }
 
 /** The tables that it reads as it has changed them. */
-type Table = 'inbox' | 'events' | 'places' | 'notes' | 'corrections' | 'closures' | 'rollups'
+type Table = 'inbox' | 'events' | 'places' | 'notes' | 'corrections' | 'closures' | 'rollups' | 'letters'
 type ValueOf<Name extends Table> = State[Name] extends Map<string, infer Value> ? Value : never
 
 class FakeTransaction implements Transaction {
@@ -187,7 +196,7 @@ class FakeTransaction implements Transaction {
 
   async run(name: string): Promise<never> {
     throw new Error(
-      `${name}: in memory there are no statements; see fakeHistory, fakeRollups and fakeParking`,
+      `${name}: in memory there are no statements; see fakeHistory, fakeRollups, fakeDeadLetters and fakeParking`,
     )
   }
 
@@ -249,6 +258,23 @@ class FakeTransaction implements Transaction {
         this.#set('rollups', rollupKey(rollup), merged)
       }
     },
+  }
+
+  readonly letters: DeadLetters = {
+    add: async (letters) => {
+      await this.#step('letters')
+      const names = letters.map(({ group, key }) => `${group} ${key.toString('hex')}`)
+      for (const name of names.toSorted()) await this.#lock(`letter ${name}`, 'whole')
+      return letters.map((letter, index) => this.#addLetter(names[index] as string, letter))
+    },
+  }
+
+  #addLetter(name: string, given: DeadLetter): Added {
+    const there = this.#get('letters', name)
+    if (there) return { letter: there.letter, isNew: false }
+    const letter = (this.#parts.committed.lastLetter += 1)
+    this.#set('letters', name, { ...given, letter })
+    return { letter, isNew: true }
   }
 
   #append(record: HistoryRecord): Appended {
@@ -333,6 +359,11 @@ export function fakeParking(transaction: Statements): Parking {
   return fakeOf(transaction).parking
 }
 
+/** In place of `postgresDeadLetters`. */
+export function fakeDeadLetters(transaction: Statements): DeadLetters {
+  return fakeOf(transaction).letters
+}
+
 function fakeOf(transaction: Statements): FakeTransaction {
   if (transaction instanceof FakeTransaction) return transaction
   throw new Error('not a transaction of the fake storage')
@@ -355,10 +386,12 @@ function emptyState(): State {
     corrections: new Map(),
     closures: new Map(),
     rollups: new Map(),
+    letters: new Map(),
     queries: [],
     parkedDevices: new Map(),
     parkedEvents: new Map(),
     lastParked: 0,
+    lastLetter: 0,
   }
 }
 

@@ -2,7 +2,6 @@ import { deflateSync } from 'node:zlib'
 import type { AsyncMessage, Channel } from 'rabbitmq-client'
 import { describe, expect, test } from 'vitest'
 import { Lease } from '../../../cloud/amqp/lease-rabbit.ts'
-import { headers } from '../../../src/contract/wire.ts'
 import { Ledger, posted, postedTogether, type Encoded } from '../../support/cloud/cloud-events.ts'
 import { failure, partitions, setUp, writing } from '../../support/cloud/test-pipeline.ts'
 import { settled } from '../../support/fakes/clock.ts'
@@ -26,7 +25,7 @@ describe('a batch', () => {
       await settled()
       const sequences = storage.effects().map(({ params }) => params[1])
       expect(sequences).toEqual(Array.from({ length: 52 }, (_, index) => index + 1))
-      expect([broker.depth, broker.dead.length]).toEqual([0, 0])
+      expect([broker.depth, storage.dead().length]).toEqual([0, 0])
     },
   )
 
@@ -45,12 +44,13 @@ describe('a batch', () => {
     start('a')
     await settled()
     await settled()
-    expect(broker.dead.map(({ body }) => body.toString())).toEqual([events[2]?.text])
-    expect(broker.dead[0]).toMatchObject({
+    expect(storage.dead().map(({ body }) => body.toString())).toEqual([events[2]?.text])
+    expect(storage.dead()[0]).toMatchObject({
       properties: { ...alone[2]?.properties, timestamp: 1_767_225_600 },
-      headers: { [headers.attempt]: 1, [headers.originalRoutingKey]: alone[2]?.routingKey },
+      attempts: 1,
+      routingKey: alone[2]?.routingKey,
     })
-    expect(Object.keys(broker.dead[0]?.headers ?? {}).filter((name) => name.includes('batch'))).toEqual([])
+    expect(Object.keys(storage.dead()[0]?.headers ?? {}).filter((name) => name.includes('batch'))).toEqual([])
     expect(broker.retries.map(({ letter }) => letter.body.toString())).toEqual([events[4]?.text])
     expect(broker.depth).toBe(0)
     await clock.advance(10_000)
@@ -58,27 +58,27 @@ describe('a batch', () => {
   })
 
   test('that inflates to thousands of objects that are no events is one dead letter (G5)', async () => {
-    const { broker, start } = setUp(writing())
+    const { broker, storage, start } = setUp(writing())
     const whole = postedTogether(together(new Ledger(), 3), partitions, true)
     broker.post({ ...whole, text: deflateSync(`[${'{},'.repeat(9_999)}{}]`) })
     start('a')
     await settled()
-    expect(broker.dead).toHaveLength(1)
-    expect(broker.dead[0]).toMatchObject({ headers: { [headers.errorCode]: 'BATCH_UNREADABLE' } })
+    expect(storage.dead()).toHaveLength(1)
+    expect(storage.dead()[0]).toMatchObject({ code: 'BATCH_UNREADABLE' })
     expect(broker.depth).toBe(0)
   })
 
   test('of more than one gateway, as none sends it, has letters with the gateway of each event (G5)', async () => {
-    const { broker, start } = setUp(writing({ handle: () => Promise.reject(failure(false)) }))
+    const { broker, storage, start } = setUp(writing({ handle: () => Promise.reject(failure(false)) }))
     const events: Together = [
       new Ledger('gateway-1').next('device-1'),
-      new Ledger('gateway-2').next('device-1'),
+      new Ledger('gateway-2').next('device-2'),
     ]
     broker.post(postedTogether(events, partitions))
     start('a')
     await settled()
     await settled()
-    expect(broker.dead.map(({ properties }) => properties.appId)).toEqual(['gateway-1', 'gateway-2'])
+    expect(storage.dead().map(({ properties }) => properties.appId)).toEqual(['gateway-1', 'gateway-2'])
   })
 
   test('of which some are settled when the connection drops comes again, and nothing of it happens twice (G4)', async () => {
@@ -114,11 +114,12 @@ describe('a batch', () => {
     broker.post(postedTogether(together(ledger, 2), partitions, true))
     start('a')
     await settled()
-    expect(broker.dead).toHaveLength(1)
-    expect(broker.dead[0]?.body).toEqual(body)
-    expect(broker.dead[0]).toMatchObject({
+    expect(storage.dead()).toHaveLength(1)
+    expect(storage.dead()[0]?.body).toEqual(body)
+    expect(storage.dead()[0]).toMatchObject({
       properties: broken.properties,
-      headers: { [headers.errorCode]: 'BATCH_UNREADABLE', 'tidegate-batch-events': 3 },
+      code: 'BATCH_UNREADABLE',
+      headers: { 'tidegate-batch-events': 3 },
     })
     expect(storage.effects()).toHaveLength(2)
     expect(broker.depth).toBe(0)

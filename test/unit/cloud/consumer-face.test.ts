@@ -15,7 +15,12 @@ const { event, text } = new Ledger().next('device-1')
 async function call(handler: Handler): Promise<ReturnType<typeof createFakeStorage>> {
   const storage = createFakeStorage()
   await storage.transaction(async (tx) => {
-    const context: BatchContextOf<Transaction> = { tx, log: silentLog, signal, breaker: createBreakers() }
+    const context: BatchContextOf<Transaction> = {
+      tx,
+      log: silentLog,
+      signal,
+      breaker: createBreakers()(signal),
+    }
     if (handler.kind === 'batch') await handler.handleBatch([{ event, text, fault: undefined }], context)
     else await handler.handle(event, { ...context, attempt: 1, delivery: undefined as never })
   }, signal)

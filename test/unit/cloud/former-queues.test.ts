@@ -22,6 +22,8 @@ function parts(more: { register?: Partial<UpgradeRegister>; line?: Partial<Forme
     leave: async ({ queue }) => void done.push(`leave ${queue}`),
     isOver: () => false,
     emptied: async ({ queue }) => void done.push(`emptied ${queue}`),
+    pause: () => {},
+    resume: () => {},
     stop: () => {},
     close: async () => {},
     ...more.line,

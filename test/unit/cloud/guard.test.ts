@@ -63,7 +63,7 @@ async function tryAll(instance: Instance, failed: boolean): Promise<number> {
   const count = await entering(instance, 1_000)
   if (count === 'waits') return 0
   for (let event = 0; event < count; event++) instance.guard.gate.tried(`device-${event}`, failed)
-  instance.guard.gate.leave(count)
+  instance.guard.gate.leave(count, count)
   await settled()
   return count
 }
@@ -163,7 +163,7 @@ test('one sick device among those that are tried ends no trial', async () => {
   trying.guard.gate.tried('sick', true)
   trying.guard.gate.tried('well-1', false)
   trying.guard.gate.tried('well-2', false)
-  trying.guard.gate.leave(3)
+  trying.guard.gate.leave(3, 3)
   expect(await entering(trying, 50)).toBe(10)
 })
 
@@ -175,7 +175,7 @@ test('what was let in for a trial and not tried makes room for others', async ()
   expect(await entering(trying, 10)).toBe(3)
   const waiting = trying.guard.gate.enter(10, never)
   expect(await entering(trying, 10)).toBe('waits')
-  trying.guard.gate.leave(3)
+  trying.guard.gate.leave(3, 0)
   expect(await waiting).toBe(3)
 })
 
@@ -241,4 +241,60 @@ test('what was read before its own word came to the database does not open it ag
   releases.forEach((release) => release())
   await settled()
   expect(a.queues.paused).toBe(true)
+})
+
+test('an instance that gets nothing to try makes way for another, and a single one tries again', async () => {
+  const { clock, a, b } = await setUp()
+  failAll(a)
+  await clock.advance(30_000 + everyMs)
+  const [first, second] = a.queues.paused ? [b, a] : [a, b]
+  await clock.advance(60_000 + 2 * everyMs)
+  expect([first.queues.paused, second.queues.paused]).toEqual([true, false])
+  await second.watching.close()
+  await clock.advance(60_000 + 2 * everyMs)
+  expect(first.queues.paused).toBe(false)
+  await clock.advance(60_000 + everyMs)
+  expect(first.queues.paused).toBe(true)
+  await clock.advance(20_000 + everyMs)
+  expect(first.queues.paused).toBe(false)
+  expect(await tryAll(first, false)).toBe(3)
+})
+
+test('a backlog of one sick device ends no trial, and a second device that fails does', async () => {
+  const { clock, a, b } = await setUp()
+  failAll(a)
+  await clock.advance(30_000 + everyMs)
+  const trying = a.queues.paused ? b : a
+  const trySick = async (places: number): Promise<void> => {
+    expect(await entering(trying, places)).toBe(places)
+    for (let event = 0; event < places; event++) trying.guard.gate.tried('sick', true)
+    trying.guard.gate.leave(places, places)
+  }
+  await trySick(3)
+  await trySick(10)
+  await trySick(99)
+  expect(await entering(trying, 1)).toBe(1)
+  trying.guard.gate.tried('sick-too', true)
+  expect(trying.queues.paused).toBe(true)
+})
+
+test('every instance begins to count anew when the group works again', async () => {
+  const { clock, states, a, b } = await setUp()
+  failAll(a)
+  for (let event = 0; event < 99; event++) b.guard.gate.tried(`device-${event % 10}`, true)
+  await clock.advance(everyMs)
+  await states.resume('alerts')
+  await clock.advance(everyMs)
+  b.guard.gate.tried('device-1', true)
+  expect([a.queues.paused, b.queues.paused]).toEqual([false, false])
+})
+
+test('what was let in by the rate and was not tried costs nothing', async () => {
+  const { a } = await setUp({ ratePerSecond: 20 })
+  expect(await entering(a, 100)).toBe(10)
+  a.guard.gate.leave(10, 4)
+  expect(a.guard.gate.paces).toBe(false)
+  expect(await entering(a, 100)).toBe(6)
+  expect(await entering(a, 1)).toBe('waits')
+  expect(a.guard.gate.paces).toBe(true)
 })

@@ -3,7 +3,6 @@ import { describe, expect, test } from 'vitest'
 import { noObserver, type PipelineObserver } from '../../../cloud/pipeline/observer.ts'
 import { historyConsumer } from '../../../cloud/history/consumer.ts'
 import { TidegateError } from '../../../src/errors.ts'
-import { headers } from '../../../src/contract/wire.ts'
 import { type Encoded, Ledger, posted } from '../../support/cloud/cloud-events.ts'
 import { settled } from '../../support/fakes/clock.ts'
 import { fakeHistory } from '../../support/fakes/storage.ts'
@@ -42,7 +41,7 @@ describe('the history', () => {
       { from: 5, to: 9, reason: 'expired' },
     ])
     expect(storage.events()[1]).toMatchObject({ reason: 'REJECTED_AT_EDGE: MALFORMED_JSON: no JSON' })
-    expect(broker.dead).toEqual([])
+    expect(storage.dead()).toEqual([])
     expect(broker.depth).toBe(0)
   })
 
@@ -132,7 +131,7 @@ describe('the history', () => {
     broker.post(posted(entry, partitions))
     await settled()
     expect([...storage.committed.notes.values()]).toMatchObject([{ from: 5, to: 9, reason: 'expired' }])
-    expect(broker.dead).toHaveLength(0)
+    expect(storage.dead()).toHaveLength(0)
     expect(broker.depth).toBe(0)
   })
 
@@ -147,7 +146,7 @@ describe('the history', () => {
     broker.post(posted(new Ledger().next('device-1'), partitions))
     await settled()
     expect(storage.events()).toMatchObject([{ disposition: 'dead', reason: 'SCHEMA_VIOLATION: data: no' }])
-    expect(broker.dead).toEqual([])
+    expect(storage.dead()).toEqual([])
     expect(broker.depth).toBe(0)
   })
 
@@ -158,6 +157,6 @@ describe('the history', () => {
     broker.post(posted(new Ledger().next('device-1', { id: 'other' }), partitions))
     await settled()
     expect(storage.events()).toHaveLength(1)
-    expect(broker.dead.map((letter) => letter.headers[headers.errorCode])).toEqual(['LEDGER_PLACE_TAKEN'])
+    expect(storage.dead().map(({ code }) => code)).toEqual(['LEDGER_PLACE_TAKEN'])
   })
 })

@@ -12,7 +12,9 @@ test('what is registered is read again every few seconds, and stays while the da
   let isDown = false
   const query = async (text: string): Promise<object[]> => {
     if (isDown) throw new Error('down')
-    return text.includes('tidegate.gateways order') ? [{ name: 'gateway-1', state, sinceMs: 0 }] : []
+    return text.includes('tidegate.gateways order')
+      ? [{ name: 'gateway-1', state, sinceMs: 0, devicesVersion: null }]
+      : []
   }
   const known = await startKnowing({ database: { query } as unknown as Database, clock, log: silentLog })
   expect(known.registry.stateOf('gateway-1')).toBe('active')
@@ -30,7 +32,7 @@ test('what is registered is read again every few seconds, and stays while the da
 
 test('a registry that is suddenly empty is not believed, and told of (G9)', async () => {
   const clock = new FakeClock()
-  let rows: object[] = [{ name: 'gateway-1', state: 'active', sinceMs: 0 }]
+  let rows: object[] = [{ name: 'gateway-1', state: 'active', sinceMs: 0, devicesVersion: null }]
   const query = async (text: string): Promise<object[]> =>
     text.includes('tidegate.gateways order') ? rows : []
   const told: object[] = []
@@ -45,7 +47,7 @@ test('a registry that is suddenly empty is not believed, and told of (G9)', asyn
 })
 
 test('to refuse whoever is not registered is refused before anybody is (G9)', () => {
-  const gateways = [{ name: 'gateway-1', state: 'active', sinceMs: 0 }] as const
+  const gateways = [{ name: 'gateway-1', state: 'active', sinceMs: 0, devicesVersion: null }] as const
   expect(() => requireRegistered('refuse', { gateways: [] })).toThrow('no gateway is registered')
   expect(() => requireRegistered('accept', { gateways: [] })).not.toThrow()
   expect(() => requireRegistered('refuse', { gateways })).not.toThrow()

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { type Delivery, readAttempt } from '../../../cloud/amqp/delivery.ts'
-import { deadLetter, retryLetter } from '../../../cloud/letters/letters.ts'
+import { mirrorLetter, retryLetter } from '../../../cloud/letters/letters.ts'
 import { listed, readFailures } from '../../../cloud/letters/story.ts'
 import { headers } from '../../../src/contract/wire.ts'
 import { TidegateError } from '../../../src/errors.ts'
@@ -58,11 +58,12 @@ describe('letters', () => {
       Array.from({ length: 50 }, (_, attempt) => ({ attempt, at: 't', code: 'c', message: 'm'.repeat(160) })),
     )
     const noise = { 'x-death': [{ count: 1 }], huge: 'h'.repeat(100_000), [headers.failures]: story }
-    const letter = deadLetter(
+    const letter = mirrorLetter(
       failing(
         { headers: noise },
         Object.assign(new Error('ä'.repeat(100_000)), { code: 'C'.repeat(100_000) }),
       ),
+      7,
     )
     expect(JSON.stringify(letter.headers).length).toBeLessThan(8_192)
     expect(Buffer.byteLength(String(letter.headers[headers.errorMessage]))).toBeLessThanOrEqual(1024)
@@ -72,22 +73,22 @@ describe('letters', () => {
   })
 
   test('where a handler threw goes along, innermost place first, and what Tidegate says itself has none', () => {
-    const stack = deadLetter(failing({}, new TypeError('odd'))).headers[headers.errorStack]
+    const stack = mirrorLetter(failing({}, new TypeError('odd')), 7).headers[headers.errorStack]
     expect(String(stack).split('\n')[0]).toContain('letters.test.ts')
     const deep = new Error('deep')
     deep.stack = `Error: deep\n${Array.from({ length: 999 }, (_, depth) => `    at dived (/ä/dive.js:${depth}:1)`).join('\n')}`
-    const kept = String(deadLetter(failing({}, deep)).headers[headers.errorStack])
+    const kept = String(mirrorLetter(failing({}, deep), 7).headers[headers.errorStack])
     expect(Buffer.byteLength(kept)).toBeGreaterThan(8_100)
     expect(Buffer.byteLength(kept)).toBeLessThanOrEqual(8_192)
     expect(kept.split('\n').every((line) => /^at dived \(.*\)$/.test(line))).toBe(true)
     const ours = new TidegateError('SCHEMA_VIOLATION', { message: 'm', retryable: false, hint: 'h' })
-    expect(deadLetter(failing({}, ours)).headers).not.toHaveProperty(headers.errorStack)
+    expect(mirrorLetter(failing({}, ours), 7).headers).not.toHaveProperty(headers.errorStack)
     const hostile = Object.defineProperty(new Error('x'), 'stack', {
       get() {
         throw new Error('no')
       },
     })
-    expect(deadLetter(failing({}, hostile)).headers).not.toHaveProperty(headers.errorStack)
+    expect(mirrorLetter(failing({}, hostile), 7).headers).not.toHaveProperty(headers.errorStack)
   })
 
   test('what a publisher forged of ours is bounded, and none of it keeps the letter from being sent (G5)', () => {
@@ -111,7 +112,7 @@ describe('letters', () => {
       mine: 'kept',
     }
     const about = { propertyBlock: Buffer.from('as it came'), attempt: readAttempt(forged) }
-    const { headers: made, barer } = deadLetter(failing({ headers: forged, exchange: '', ...about }))
+    const { headers: made, barer } = mirrorLetter(failing({ headers: forged, exchange: '', ...about }), 7)
     expect(made).toMatchObject({
       mine: 'kept',
       [headers.attempt]: 1,
@@ -134,8 +135,8 @@ describe('letters', () => {
       [headers.firstFailedAt]: '2020-01-01T00:00:00.000Z',
     }
     const about = { headers: said, publisher: 'gateway-2' }
-    expect(deadLetter(failing({ ...about, exchange: '' })).headers).toMatchObject(said)
-    expect(deadLetter(failing(about)).headers).toMatchObject({
+    expect(mirrorLetter(failing({ ...about, exchange: '' }), 7).headers).toMatchObject(said)
+    expect(mirrorLetter(failing(about), 7).headers).toMatchObject({
       [headers.originalUser]: 'gateway-2',
       [headers.originalQueue]: delivery({}).queue,
       [headers.originalRoutingKey]: '00.com.acme.climate',
@@ -146,13 +147,13 @@ describe('letters', () => {
 
   test('what is not taken over of AMQP’s properties is there as it came (G5)', () => {
     const propertyBlock = Buffer.from('as it came')
-    const more = deadLetter(failing({ propertyBlock, hasMoreProperties: true })).headers
+    const more = mirrorLetter(failing({ propertyBlock, hasMoreProperties: true }), 7).headers
     expect(more[headers.originalProperties]).toBe(propertyBlock.toString('base64'))
-    expect(deadLetter(failing({ propertyBlock })).headers).not.toHaveProperty(headers.originalProperties)
+    expect(mirrorLetter(failing({ propertyBlock }), 7).headers).not.toHaveProperty(headers.originalProperties)
   })
 
   test('what the publisher wrote is kept, and what is no story is none', () => {
-    expect(deadLetter(failing({ headers: { mine: 1 } })).headers).toMatchObject({ mine: 1 })
+    expect(mirrorLetter(failing({ headers: { mine: 1 } }), 7).headers).toMatchObject({ mine: 1 })
     expect(readFailures({ [headers.failures]: '{' })).toEqual([])
     expect(readFailures(told(1_000))[0]?.message).toHaveLength(160)
     expect(readFailures(told(20_000))).toEqual([])

@@ -60,7 +60,7 @@ describe('the pipeline', () => {
       await settled()
       const sequences = storage.effects().map(({ params }) => params[0])
       expect(sequences).toEqual([1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14, 15])
-      expect(broker.dead).toHaveLength(1)
+      expect(storage.dead()).toHaveLength(1)
       expect(broker.depth).toBe(0)
     },
   )
@@ -199,7 +199,7 @@ describe('the pipeline', () => {
     expect(storage.effects().map(({ params }) => params[0])).toEqual(
       Array.from({ length: 20 }, (_each, at) => at + 1),
     )
-    expect([broker.depth, broker.retries.length, broker.dead.length]).toEqual([0, 0, 0])
+    expect([broker.depth, broker.retries.length, storage.dead().length]).toEqual([0, 0, 0])
     expect(pipeline.heldBy).toBeUndefined()
   })
 

@@ -1,10 +1,18 @@
 import { describe, expect, test } from 'vitest'
-import { headers } from '../../../src/contract/wire.ts'
 import { Ledger, posted } from '../../support/cloud/cloud-events.ts'
 import { settled } from '../../support/fakes/clock.ts'
 import { partitions, setUp, writing, failure, gate } from '../../support/cloud/test-pipeline.ts'
-import { unreachable } from '../../support/fakes/storage.ts'
+import { fakeDeadLetters, unreachable } from '../../support/fakes/storage.ts'
+import type { LetterBox } from '../../../cloud/letters/dead-letters.ts'
+import { headers } from '../../../src/contract/wire.ts'
 import { TidegateError } from '../../../src/errors.ts'
+
+const hopeless = () =>
+  writing({
+    handle() {
+      throw failure(false)
+    },
+  })
 
 describe('the pipeline', () => {
   test('a database that is down burns no attempt and loses nothing (G5)', async () => {
@@ -21,7 +29,7 @@ describe('the pipeline', () => {
     await clock.advance(10_000)
     expect(storage.effects()).toHaveLength(30)
     expect(broker.retries).toHaveLength(0)
-    expect(broker.dead).toHaveLength(0)
+    expect(storage.dead()).toHaveLength(0)
     expect(broker.depth).toBe(0)
     expect(pipeline.heldBy).toBeUndefined()
   })
@@ -47,7 +55,7 @@ describe('the pipeline', () => {
     const { broker, clock, start } = setUp(
       writing({
         handle() {
-          throw failure(false)
+          throw failure(true)
         },
       }),
     )
@@ -57,12 +65,132 @@ describe('the pipeline', () => {
     await clock.advance(60_000)
     expect(broker.depth).toBe(1)
     broker.sidingsDown = false
-    await clock.advance(10_000)
-    expect(broker.dead).toHaveLength(1)
-    expect(broker.dead[0]?.headers[headers.attempt]).toBe(1)
+    await clock.advance(4_900)
+    expect(broker.retries).toMatchObject([{ letter: { headers: { [headers.attempt]: 2 } } }])
     expect(broker.depth).toBe(0)
   })
 
+  test('while the database takes no letter of it, what failed for good is held and not lost, and no attempt is burnt (G5)', async () => {
+    let refused = 0
+    const { broker, clock, storage, start } = setUp(hopeless(), {
+      storage: {
+        at(point) {
+          if (point === 'letters' && refused++ < 5) throw unreachable()
+        },
+      },
+    })
+    const { pipeline } = start('a')
+    broker.post(posted(new Ledger().next('device-1'), partitions))
+    await settled()
+    expect(pipeline.heldBy?.code).toBe('DATABASE_UNREACHABLE')
+    expect(broker.depth).toBe(1)
+    await clock.advance(60_000)
+    expect(pipeline.heldBy).toBeUndefined()
+    expect(storage.dead()).toHaveLength(1)
+    expect(storage.dead()[0]?.attempts).toBe(1)
+    expect(broker.depth).toBe(0)
+  })
+
+  test('a group that has as many open letters as it may is held, says so, and goes on when there is room (G5, G7)', async () => {
+    let full: TidegateError | undefined = new TidegateError('DEAD_LETTERS_FULL', {
+      message: 'full',
+      retryable: true,
+      hint: 'resolve some',
+    })
+    const { broker, clock, storage, start } = setUp(hopeless(), {
+      pipeline: { letters: { lettersIn: fakeDeadLetters, full: () => full, mirror: () => {} } },
+    })
+    const { pipeline } = start('a')
+    broker.post(posted(new Ledger().next('device-1'), partitions))
+    await clock.advance(30_000)
+    expect(pipeline.heldBy?.code).toBe('DEAD_LETTERS_FULL')
+    expect([broker.depth, storage.dead().length]).toEqual([1, 0])
+    full = undefined
+    await clock.advance(10_000)
+    expect(pipeline.heldBy).toBeUndefined()
+    expect([broker.depth, storage.dead().length]).toEqual([0, 1])
+  })
+
+  test('a letter whose commit was not answered is delivered again, and is one (G5)', async () => {
+    let lost = 0
+    const { broker, clock, storage, start } = setUp(hopeless(), {
+      storage: {
+        at(point) {
+          if (point === 'after-commit' && lost++ < 2) throw unreachable()
+        },
+      },
+    })
+    start('a')
+    broker.post(posted(new Ledger().next('device-1'), partitions))
+    await settled()
+    await clock.advance(60_000)
+    expect(storage.dead()).toHaveLength(1)
+    expect(broker.depth).toBe(0)
+  })
+
+  test('all that a batch is found to be at fault for is one transaction (G5)', async () => {
+    const { broker, storage, start } = setUp(writing())
+    for (let index = 0; index < 15; index++) broker.post({ text: `no event ${index}`, partition: 0 })
+    start('a')
+    await settled()
+    expect(storage.dead()).toHaveLength(15)
+    expect(storage.transactions.committed).toBe(1)
+    expect(broker.depth).toBe(0)
+  })
+
+  test('a letter that the database does not take as it is harms no other, and is kept with its body (G5)', async () => {
+    let asked = 0
+    const lettersIn: LetterBox['lettersIn'] = (tx) => ({
+      async add(letters) {
+        asked++
+        if (letters.some(({ message, stack }) => stack !== undefined && message === 'poison'))
+          throw Object.assign(new Error('unsupported Unicode escape sequence'), { code: '22P05' })
+        return fakeDeadLetters(tx).add(letters)
+      },
+    })
+    const consumer = writing({
+      retry: [],
+      handle({ sequence }) {
+        throw new Error(sequence === 2 ? 'poison' : 'odd')
+      },
+    })
+    const { broker, storage, start } = setUp(consumer, {
+      pipeline: { letters: { lettersIn, full: () => undefined, mirror: () => {} } },
+    })
+    const ledger = new Ledger()
+    const events = Array.from({ length: 3 }, () => ledger.next('device-1'))
+    for (const event of events) broker.post(posted(event, partitions))
+    start('a')
+    await settled()
+    await settled()
+    await settled()
+    expect(
+      storage
+        .dead()
+        .map(({ body }) => body.toString())
+        .toSorted(),
+    ).toEqual(events.map(({ text }) => text).toSorted())
+    expect(storage.dead().find(({ message }) => message === 'poison')).toMatchObject({
+      stack: undefined,
+      headers: {},
+    })
+    expect(broker.depth).toBe(0)
+    expect(asked).toBeGreaterThan(1)
+  })
+
+  test('closing waits no longer than its grace for a letter that is not committed, and the delivery stays with the broker (G5)', async () => {
+    const { broker, clock, storage, start } = setUp(hopeless(), {
+      storage: { at: (point) => (point === 'letters' ? new Promise<void>(() => {}) : undefined) },
+    })
+    const { pipeline } = start('a')
+    broker.post(posted(new Ledger().next('device-1'), partitions))
+    await settled()
+    const closed = pipeline.close(1000)
+    await clock.advance(1000)
+    await closed
+    expect(broker.depth).toBe(1)
+    expect(storage.dead()).toHaveLength(0)
+  })
   test('when an instance dies its partitions go on elsewhere, in order and without a second effect (G6)', async () => {
     const begunAfterLoss: number[] = []
     const consumer = writing({
@@ -110,7 +238,7 @@ describe('the pipeline', () => {
   test('closing waits no longer than its grace for a siding that does not answer, and the delivery stays with the broker', async () => {
     const consumer = writing({
       handle() {
-        throw failure(false)
+        throw failure(true)
       },
     })
     const { broker, clock, start } = setUp(consumer, {
@@ -123,7 +251,7 @@ describe('the pipeline', () => {
     await clock.advance(1000)
     await closed
     expect(broker.depth).toBe(1)
-    expect(broker.dead).toHaveLength(0)
+    expect(broker.retries).toHaveLength(0)
   })
 
   test.each([
@@ -153,6 +281,6 @@ describe('the pipeline', () => {
     await clock.advance(40_000)
     expect(storage.effects()).toHaveLength(1)
     expect(broker.retries).toHaveLength(0)
-    expect(broker.dead).toHaveLength(0)
+    expect(storage.dead()).toHaveLength(0)
   })
 })

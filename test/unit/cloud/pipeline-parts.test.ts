@@ -11,7 +11,7 @@ import { noObserver, type Outcome } from '../../../cloud/pipeline/observer.ts'
 import { createSettlement } from '../../../cloud/pipeline/settlement.ts'
 import { TidegateError } from '../../../src/errors.ts'
 import { FakeClock, settled } from '../../support/fakes/clock.ts'
-import { unreachable } from '../../support/fakes/storage.ts'
+import { createFakeStorage, fakeDeadLetters, unreachable } from '../../support/fakes/storage.ts'
 
 const group = 'g'
 
@@ -60,12 +60,15 @@ function parts() {
     observer,
     stopping: stop.signal,
   })
+  const storage = createFakeStorage()
   const aside: Aside = createAside({
     consumer: configured(defineConsumer({ group, types: ['#'], onFailure: 'overtake', handle() {} }), {
       ladderMs: [5_000],
       timeoutMs: 1_000,
     }),
     instance: 'i',
+    storage,
+    letters: { lettersIn: fakeDeadLetters, full: () => undefined, mirror: () => {} },
     sidings: {
       async send(siding) {
         await answer.send()
@@ -82,7 +85,7 @@ function parts() {
     observer,
     cutOff: new AbortController().signal,
   })
-  return { clock, stop, lines, outcomes, sent, answer, settlement, holding, aside }
+  return { clock, stop, lines, outcomes, sent, answer, settlement, holding, storage, aside }
 }
 
 const failure = new TidegateError('SENSOR_ODD', { message: 'odd', retryable: true, hint: '' })
@@ -103,13 +106,11 @@ describe('a delivery that is put aside', () => {
   })
 
   test('goes back to the queue it came from, and from the last rung to the dead letters (G5)', async () => {
-    const { aside, sent, outcomes } = parts()
+    const { aside, sent, storage, outcomes } = parts()
     await aside.put(delivery(), failure, undefined)
     await aside.put(delivery({ attempt: 2 }), failure, undefined)
-    expect(sent).toEqual([
-      { kind: 'retry', group, queue: 'g.00.v2', delayMs: 5_000 },
-      { kind: 'dead', group },
-    ])
+    expect(sent).toEqual([{ group, queue: 'g.00.v2', delayMs: 5_000 }])
+    expect(storage.dead()).toMatchObject([{ group, attempts: 2, code: 'SENSOR_ODD', queue: 'g.00.v2' }])
     expect(outcomes).toEqual(['retried', 'dead'])
   })
 

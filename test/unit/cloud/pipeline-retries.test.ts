@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { headers } from '../../../src/contract/wire.ts'
+import { partitionQueue } from '../../../src/contract/wire.ts'
 import { Ledger, posted } from '../../support/cloud/cloud-events.ts'
 import { settled } from '../../support/fakes/clock.ts'
 import { partitions, setUp, writing, failure } from '../../support/cloud/test-pipeline.ts'
@@ -25,12 +25,13 @@ describe('the pipeline', () => {
     expect(triedAtMs).toEqual([0, 5_000, 35_000])
     expect(attempts).toEqual([1, 2, 3])
     expect(storage.effects()).toHaveLength(1)
-    expect(broker.dead).toHaveLength(0)
+    expect(storage.dead()).toHaveLength(0)
   })
 
   test('a handler that always fails leaves a dead letter that tells the whole story', async () => {
     const { broker, clock, storage, start } = setUp(
       writing({
+        version: '1.4.0',
         handle() {
           throw failure(true)
         },
@@ -41,28 +42,32 @@ describe('the pipeline', () => {
     broker.post(message)
     await settled()
     await clock.advance(60_000)
-    const [letter] = broker.dead
-    expect(broker.dead).toHaveLength(1)
+    const [letter] = storage.dead()
+    expect(storage.dead()).toHaveLength(1)
     expect(letter?.body.toString()).toBe(message.text)
     expect(letter?.properties).toEqual(message.properties)
-    expect(letter?.headers).toMatchObject({
-      [headers.group]: 'writer',
-      [headers.attempt]: 3,
-      [headers.errorCode]: 'SENSOR_ODD',
-      [headers.errorMessage]: 'the sensor is odd',
-      [headers.originalExchange]: 'tidegate.events',
-      [headers.originalRoutingKey]: message.routingKey,
-      [headers.firstFailedAt]: '2026-01-01T00:00:00.000Z',
-      [headers.lastFailedAt]: '2026-01-01T00:00:35.000Z',
-      [headers.instance]: 'instance-a',
+    expect(letter).toMatchObject({
+      group: 'writer',
+      attempts: 3,
+      code: 'SENSOR_ODD',
+      message: 'the sensor is odd',
+      device: 'device-1',
+      gateway: 'gateway-1',
+      sequence: 1,
+      version: '1.4.0',
+      routingKey: message.routingKey,
+      queue: partitionQueue('writer', message.partition),
+      firstFailedAt: '2026-01-01T00:00:00.000Z',
+      lastFailedAt: '2026-01-01T00:00:35.000Z',
+      instance: 'instance-a',
     })
-    expect(JSON.parse(String(letter?.headers[headers.failures]))).toHaveLength(3)
+    expect(letter?.failures).toHaveLength(3)
     expect(storage.effects()).toHaveLength(0)
     expect(broker.depth).toBe(0)
   })
 
   test('what cannot succeed becomes a dead letter at once', async () => {
-    const { broker, start } = setUp(
+    const { broker, storage, start } = setUp(
       writing({
         handle() {
           throw failure(false)
@@ -73,7 +78,7 @@ describe('the pipeline', () => {
     broker.post(posted(new Ledger().next('device-1'), partitions))
     await settled()
     expect(broker.retries).toHaveLength(0)
-    expect(broker.dead).toHaveLength(1)
+    expect(storage.dead()).toHaveLength(1)
   })
 
   test('a hung handler is timed out and retried, its effects are undone, and the others go on', async () => {
@@ -117,7 +122,7 @@ describe('the pipeline', () => {
     for (let index = 0; index < 3; index++) broker.post(posted(ledger.next('device-1'), partitions))
     start('a')
     await settled()
-    expect(broker.dead.map((letter) => letter.headers[headers.errorCode])).toEqual(['TRANSACTION_SPOILT'])
+    expect(storage.dead().map(({ code }) => code)).toEqual(['TRANSACTION_SPOILT'])
     expect(storage.effects()).toHaveLength(2)
   })
 
@@ -141,11 +146,11 @@ describe('the pipeline', () => {
         },
       }),
     ]) {
-      const { broker, start } = setUp(consumer, { pipeline: { onFatal } })
+      const { broker, storage, start } = setUp(consumer, { pipeline: { onFatal } })
       start('a')
       broker.post(posted(new Ledger().next('device-1'), partitions))
       await settled()
-      expect(broker.dead.map((letter) => letter.headers[headers.errorMessage])).toEqual([message])
+      expect(storage.dead().map(({ message }) => message)).toEqual([message])
       expect(broker.depth).toBe(0)
     }
     expect(fatal).toEqual([])

@@ -1,5 +1,4 @@
 import { describe, expect, test } from 'vitest'
-import { headers } from '../../../src/contract/wire.ts'
 import { Ledger, posted } from '../../support/cloud/cloud-events.ts'
 import { settled } from '../../support/fakes/clock.ts'
 import { partitions, setUp, writing } from '../../support/cloud/test-pipeline.ts'
@@ -22,7 +21,7 @@ describe('the pipeline', () => {
     broker.post({ text: 'not JSON', partition: 1 })
     broker.post({ ...posted(new Ledger().next('device-1'), partitions), partition: 1 })
     await settled()
-    expect(broker.dead.map((letter) => letter.headers[headers.errorCode])).toEqual(['EVENT_UNREADABLE'])
+    expect(storage.dead().map(({ code }) => code)).toEqual(['EVENT_UNREADABLE'])
     expect(storage.effects()).toHaveLength(1)
   })
 

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { publisherOf } from '../../../cloud/amqp/delivery.ts'
 import { provenance, type Provenance, type Published } from '../../../cloud/gateways/provenance.ts'
+import { DevicePatterns, noDevices, registeredDevices } from '../../../cloud/gateways/devices.ts'
 import { emptyRegistry, registryOf } from '../../../cloud/gateways/registry.ts'
 import type { Event } from '../../../src/contract/event.ts'
 import { headers as names, wire } from '../../../src/contract/wire.ts'
@@ -10,13 +11,19 @@ const believes = provenance({
   users: { 'gateway-2': ['site-a', 'site-b'] },
   unvouched: 'refuse',
   unknown: 'accept',
+  withoutDevices: 'accept',
+  ownUser: 'cloud',
   registry: () => emptyRegistry,
+  devices: () => noDevices,
 })
 const accepting = provenance({
   users: {},
   unvouched: 'accept',
   unknown: 'accept',
+  withoutDevices: 'accept',
+  ownUser: 'cloud',
   registry: () => emptyRegistry,
+  devices: () => noDevices,
 })
 
 function eventOf(gateway: string, more: Partial<Event> = {}): Event {
@@ -24,9 +31,37 @@ function eventOf(gateway: string, more: Partial<Event> = {}): Event {
 }
 const reading = eventOf('gateway-1')
 
+function said(gateway: string, device: string, more: Partial<Event> = {}): Event {
+  return new Ledger(gateway).next(device, more).event
+}
+
 function by(publisher: string | undefined, exchange: string = wire.exchange): Published {
   return { exchange, publisher }
 }
+
+describe('an event of the cloud’s own ledger', () => {
+  const own = eventOf('tidegate-cloud')
+
+  test('is believed of the cloud’s own user alone, whatever else is let in (G9)', () => {
+    for (const rule of [believes, accepting]) {
+      expect(rule(own, by('cloud'))).toBeUndefined()
+      for (const publisher of ['tidegate-cloud', 'gateway-1', undefined])
+        expect(rule(own, by(publisher))).toMatchObject({ code: 'PROVENANCE' })
+    }
+    const named = provenance({
+      users: { 'tidegate-cloud': ['other-cloud'] },
+      unvouched: 'accept',
+      unknown: 'refuse',
+      // No gateway has devices of its own readings.
+      withoutDevices: 'refuse',
+      ownUser: undefined,
+      registry: () => emptyRegistry,
+      devices: () => noDevices,
+    })
+    expect(named(own, by('other-cloud'))).toBeUndefined()
+    expect(named(own, by('cloud'))).toMatchObject({ code: 'PROVENANCE' })
+  })
+})
 
 describe('an event', () => {
   test('is believed if the broker vouches for a user of its gateway (G9)', () => {
@@ -89,14 +124,22 @@ describe('an event', () => {
   test('of a gateway that is suspended is refused, and of an unregistered one where that is asked for (G9)', () => {
     const registry = registryOf({
       gateways: [
-        { name: 'gateway-1', state: 'active', sinceMs: 0 },
-        { name: 'gateway-2', state: 'suspended', sinceMs: 0 },
+        { name: 'gateway-1', state: 'active', sinceMs: 0, devicesVersion: null },
+        { name: 'gateway-2', state: 'suspended', sinceMs: 0, devicesVersion: null },
       ],
       keys: [],
       names: [],
     })
     const knowing = (unknown: 'accept' | 'refuse'): Provenance =>
-      provenance({ users: {}, unvouched: 'refuse', unknown, registry: () => registry })
+      provenance({
+        users: {},
+        unvouched: 'refuse',
+        unknown,
+        withoutDevices: 'accept',
+        ownUser: 'cloud',
+        registry: () => registry,
+        devices: () => noDevices,
+      })
     const why = (gateway: string, unknown: 'accept' | 'refuse', exchange?: string): string | undefined =>
       knowing(unknown)(eventOf(gateway), by(gateway, exchange))?.message
     expect(why('gateway-1', 'refuse')).toBeUndefined()
@@ -104,6 +147,76 @@ describe('an event', () => {
     expect(why('gateway-3', 'accept')).toBeUndefined()
     expect(why('gateway-3', 'refuse')).toContain('no gateway is registered as that')
     expect(why('gateway-3', 'refuse', '')).toBeUndefined()
+  })
+
+  describe('of a device that its gateway', () => {
+    const devices = registeredDevices(
+      new Map([
+        ['gateway-1', { patterns: new DevicePatterns(['line-3-*', 'pump-7']) }],
+        ['gateway-2', { patterns: new DevicePatterns(['pump-*']) }],
+      ]),
+      [{ former: 'gateway-1', gateway: 'gateway-1b' }],
+    )
+    const judging = (
+      withoutDevices: 'accept' | 'refuse',
+      unvouched: 'accept' | 'refuse' = 'refuse',
+    ): Provenance =>
+      provenance({
+        users: {},
+        unvouched,
+        unknown: 'accept',
+        withoutDevices,
+        ownUser: 'cloud',
+        registry: () => emptyRegistry,
+        devices: () => devices,
+      })
+    const judge = judging('accept')
+
+    test('may speak of is believed, a quarantined reading too, and under whatever name of the gateway (G9)', () => {
+      for (const device of ['line-3-', 'line-3-9', 'pump-7'])
+        for (const gateway of ['gateway-1', 'gateway-1b'])
+          expect(judge(said(gateway, device), by(gateway))).toBeUndefined()
+      // Devices roam: two gateways may speak of one.
+      expect(judge(said('gateway-2', 'pump-7'), by('gateway-2'))).toBeUndefined()
+      const rejected = { type: 'dev.tidegate.rejected' }
+      expect(judge(said('gateway-1', 'pump-7', rejected), by('gateway-1'))).toBeUndefined()
+    })
+
+    test('may not speak of is refused, with what is to be done if it is connected there (G9)', () => {
+      for (const device of ['line-3', 'line-33', 'LINE-3-1', 'pump-77', 'pump-'])
+        for (const gateway of ['gateway-1', 'gateway-1b'])
+          for (const type of ['com.acme.climate', 'dev.tidegate.rejected'])
+            expect(judge(said(gateway, device, { type }), by(gateway))).toMatchObject({
+              code: 'PROVENANCE',
+              retryable: false,
+              message: expect.stringContaining(`none of the devices that ${gateway} may speak of`) as string,
+              hint: expect.stringContaining(`tidegate gateways devices add ${gateway} ${device}`) as string,
+            })
+      // Also where the broker does not say who published it, and first of all who did.
+      const unvouched = judging('accept', 'accept')
+      expect(unvouched(said('gateway-1', 'pump-8'), by(undefined))?.message).toContain('none of the devices')
+      expect(judge(said('gateway-1', 'pump-8'), by('gateway-2'))?.message).toContain('gateway-2 published it')
+    })
+
+    test('has no say about is believed, unless every gateway is to have its devices; its ledger is its own in any case (G9)', () => {
+      const strict = judging('refuse')
+      expect(judge(said('gateway-3', 'pump-8'), by('gateway-3'))).toBeUndefined()
+      expect(strict(said('gateway-3', 'pump-8'), by('gateway-3'))).toMatchObject({
+        code: 'PROVENANCE',
+        message: expect.stringContaining('nobody has said of which devices') as string,
+      })
+      expect(strict(said('gateway-1', 'pump-7'), by('gateway-1'))).toBeUndefined()
+      for (const gateway of ['gateway-1', 'gateway-3']) {
+        const entry = {
+          type: 'dev.tidegate.ledger',
+          source: `/gateways/${gateway}`,
+          partitionkey: gateway,
+        }
+        expect(strict(said(gateway, gateway, entry), by(gateway))).toBeUndefined()
+      }
+      // What comes back from a rung, or was replayed by a person, is not asked again.
+      expect(strict(said('gateway-1', 'pump-8'), by(undefined, ''))).toBeUndefined()
+    })
   })
 
   test('by the default exchange was let in before, and must not contradict itself all the same (G9)', () => {

@@ -67,11 +67,11 @@ describe('decide', () => {
     ],
   ])('%s: %o on attempt %i', (_, thrown, attempt, decisions) => {
     for (const kind of Object.keys(by) as Kind[])
-      expect(decide(thrown, { attempt, hasDevice: true }, by[kind])).toEqual(decisions[kind])
+      expect(decide(thrown, { attempt, canWait: true }, by[kind])).toEqual(decisions[kind])
   })
 
   test('parks nothing of which it is not known whose it is', () => {
-    const unknown = { attempt: 1, hasDevice: false }
+    const unknown = { attempt: 1, canWait: false }
     expect(decide(error('X', true), unknown, by.hold)).toEqual(retry(5_000))
     expect(decide(error('X', true), { ...unknown, attempt: 3 }, by.hold)).toEqual(dead)
   })

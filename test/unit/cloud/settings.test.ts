@@ -25,11 +25,11 @@ describe('the configuration in the words of each part', () => {
     expect(idleInTransactionMsMax).toBe(120_000)
   })
 
-  test('every lane of every group, and every parked device that is tried, has a connection to the database, unless it is told how many there are', () => {
+  test('every lane of every group, what it draws from former queues, and every parked device that is tried, has a connection to the database, unless it is told how many there are', () => {
     const lanes = { batch: { lanes: 3 }, parking: { concurrency: 5 } }
     const [parking, other] = consumers('1s', '1s')
     const groups = [parking, { ...other, parks: false }] as ConfiguredConsumer[]
-    expect(databaseSettings(config(lanes), groups).poolMax).toBe(2 * 3 + 5 + 2)
+    expect(databaseSettings(config(lanes), groups).poolMax).toBe(2 * (3 + 1) + 5 + 4)
     expect(databaseSettings(config({ ...lanes, database: { poolMax: 5 } }), consumers('1s')).poolMax).toBe(5)
   })
 
@@ -52,6 +52,7 @@ describe('the configuration in the words of each part', () => {
       goneAfterMs: 20_000,
       stallAfterMs: 60_000,
       stopGraceMs: 3_000,
+      mirror: true,
     })
   })
 

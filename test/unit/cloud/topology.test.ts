@@ -9,6 +9,7 @@ const topologyOf = (ordered: boolean) =>
     ordered,
     ladderMs: [5_000, 60_000, 5_000],
     partitions: 2,
+    mirror: true,
   })
 
 describe('the topology', () => {
@@ -31,7 +32,7 @@ describe('the topology', () => {
   test('every queue has a delivery limit that nothing meets: without one RabbitMQ 4 gives it one of 20 (G5)', () => {
     const specs = [exchangeTopology(), topologyOf(true), topologyOf(false)].flatMap(({ queues }) => queues)
     expect(specs.map(({ name }) => name)).toEqual(
-      expect.arrayContaining(['tidegate.unroutable', 'g.00.v2', 'g.retry.5s', 'g.dead']),
+      expect.arrayContaining(['tidegate.unroutable', 'g.00.v2', 'g.retry.5s', 'g.dead.v2']),
     )
     for (const { arguments: given } of specs)
       expect(given).toMatchObject({ 'x-queue-type': 'quorum', 'x-delivery-limit': 1_000_000_000 })
@@ -44,7 +45,7 @@ describe('the topology', () => {
       'g.01.v2',
       'g.retry.5s',
       'g.retry.1m',
-      'g.dead',
+      'g.dead.v2',
     ])
     expect(bindings.filter(({ queue }) => queue === 'g.01.v2').map(({ routingKey }) => routingKey)).toEqual([
       '01.com.acme.*',

@@ -3,7 +3,7 @@ import { renderEvidence, type Evidence } from '../../../dev/evidence/text.ts'
 import { search, type Looked, type Lookout, type See } from '../../../dev/evidence/search.ts'
 import { kindOf, locate, tally, type Sighting } from '../../../dev/evidence/whereabouts.ts'
 import type { Identity } from '../../../dev/watch/history.ts'
-import { deadQueue, partitionQueue, rungName, wire } from '../../../src/contract/wire.ts'
+import { formerDeadQueue, mirrorQueue, partitionQueue, rungName, wire } from '../../../src/contract/wire.ts'
 import { FakeClock, settled } from '../../support/fakes/clock.ts'
 
 const groups = ['history', 'rollups']
@@ -12,14 +12,15 @@ const other: Identity = { source: '/devices/sensor-001', id: 'b' }
 const outbox: Sighting = { kind: 'outbox', folder: '/edge', epoch: 'E', sequence: 17 }
 const inQueue = (group: string): Sighting => ({ kind: 'queue', group, queue: partitionQueue(group, 2) })
 const onRung: Sighting = { kind: 'rung', group: 'history', queue: rungName('history', 5000) }
-const dead = (group: string): Sighting => ({ kind: 'dead-letters', group, queue: deadQueue(group) })
+const dead = (group: string): Sighting => ({ kind: 'dead-letters', group, queue: mirrorQueue(group) })
 
 test.each([
   [partitionQueue('history', 3), { kind: 'queue', group: 'history' }],
   [`${partitionQueue('rollups', 12)}.of-another-version`, { kind: 'queue', group: 'rollups' }],
   [rungName('history', 300), { kind: 'rung', group: 'history' }],
   [rungName('rollups', 1_800_000), { kind: 'rung', group: 'rollups' }],
-  [deadQueue('history'), { kind: 'dead-letters', group: 'history' }],
+  [formerDeadQueue('history'), { kind: 'dead-letters', group: 'history' }],
+  [mirrorQueue('history'), { kind: 'dead-letters', group: 'history' }],
   [wire.unroutable, { kind: 'unroutable' }],
   ['historyish.00', { kind: 'other-queue' }],
 ])('the queue %s is known by its name', (queue, kind) => {

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
-  deadQueue,
+  formerDeadQueue,
+  mirrorQueue,
   formerPartitionQueues,
   partitionOf,
   partitionQueue,
@@ -45,6 +46,7 @@ describe('wire names', () => {
       'history.retry.5m',
       'history.retry.250ms',
     ])
-    expect(deadQueue('history')).toBe('history.dead')
+    expect(mirrorQueue('history')).toBe('history.dead.v2')
+    expect(formerDeadQueue('history')).toBe('history.dead')
   })
 })

@@ -1,6 +1,6 @@
 import { createServer, type AddressInfo, type Socket } from 'node:net'
 import { expect, test } from 'vitest'
-import { closeConnection, countDeadLetters } from '../../../dev/watch/dead-letters-rabbit.ts'
+import { closeConnection, countMessages } from '../../../dev/watch/queues-rabbit.ts'
 import { lookIntoQueues } from '../../../dev/evidence/search-rabbit.ts'
 import { FakeClock } from '../../support/fakes/clock.ts'
 
@@ -21,7 +21,7 @@ async function silentBroker(): Promise<{ url: string; close(): Promise<void> }> 
 test('a broker that says nothing is not waited for', async () => {
   const broker = await silentBroker()
   const clock = new FakeClock()
-  const counting = countDeadLetters(broker.url, ['history'], clock)
+  const counting = countMessages(broker.url, ['history.dead.v2'], clock)
   counting.catch(() => undefined)
   await clock.advance(15_000)
   await expect(counting).rejects.toMatchObject({ code: 'BROKER_UNREACHABLE' })

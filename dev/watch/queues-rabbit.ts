@@ -1,7 +1,6 @@
 import { Connection } from 'rabbitmq-client'
 import type { Clock } from '../../src/clock.ts'
 import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
-import { deadQueue } from '../../src/contract/wire.ts'
 
 const answerWithinMs = 15_000
 const closeWithinMs = 1000
@@ -42,16 +41,6 @@ export async function countMessages(
     tooLate.cancel()
     await closeConnection(connection, clock)
   }
-}
-
-/** Letters that lie in the dead-letter queues of these groups now. @throws TidegateError `BROKER_UNREACHABLE` */
-export async function countDeadLetters(
-  url: string,
-  groups: readonly string[],
-  clock: Clock,
-): Promise<number> {
-  const counts = await countMessages(url, groups.map(deadQueue), clock)
-  return counts.reduce((sum, { messages }) => sum + messages, 0)
 }
 
 /** In order where the broker answers, else by force: the client's close() may wait for ever for a lost socket. */

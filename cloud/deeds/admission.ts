@@ -1,0 +1,101 @@
+import { isUtf8 } from 'node:buffer'
+import { z } from 'zod'
+import {
+  deviceSource,
+  type Event,
+  eventIdPattern,
+  eventTypePattern,
+  isSystemType,
+  limits,
+  rejectedType,
+} from '../../src/contract/event.ts'
+import { schemaName, type SchemaRegistry } from '../../src/contract/schema-registry.ts'
+import { TidegateError } from '../../src/errors.ts'
+import type { AdmitRequest } from './deeds.ts'
+import type { OwnCandidate } from './own-ledger-postgres.ts'
+
+const rejectionSchema = z.looseObject({
+  type: z.string().optional(),
+  id: z.string().optional(),
+  payload: z.base64(),
+  truncated: z.boolean(),
+})
+
+/** A payload that says it is a CloudEvent, as far as it is read here: the identity of the device is the source, as at the edge. */
+const envelopeSchema = z.looseObject({
+  specversion: z.literal('1.0'),
+  id: z.string().regex(eventIdPattern).optional(),
+  type: z.string().optional(),
+  subject: z.string().min(1).max(limits.subjectLengthMax).optional(),
+  time: z.iso.datetime({ offset: true }).optional(),
+  dataschema: z.string().max(160).optional(),
+  data: z.unknown().refine((data) => data !== undefined, 'is required'),
+})
+
+/**
+ * The event that a rejected reading would have been: its device, its ID and its time. One that claimed no ID has that of its rejection,
+ * so that it can be admitted once. `schemas` are those that new readings are checked against.
+ * @throws TidegateError `ADMISSION_REFUSED`
+ */
+export function admittedReading(
+  rejected: Event,
+  request: AdmitRequest,
+  schemas: SchemaRegistry,
+): OwnCandidate {
+  if (rejected.type !== rejectedType) throw refusedBecause('it is no rejected reading')
+  const { data: rejection, error } = rejectionSchema.safeParse(rejected.data)
+  if (error) throw refusedBecause('its rejection cannot be read')
+  if (rejection.truncated) throw refusedBecause('its payload was cut at the quarantine limit')
+  const payload = parsed(Buffer.from(rejection.payload, 'base64'))
+  const envelope = readEnvelope(payload)
+  const type = request.type ?? rejection.type ?? envelope?.type
+  if (type === undefined || !eventTypePattern.test(type) || isSystemType(type))
+    throw refusedBecause('it has no type that an event may have', 'say which: type')
+  const id =
+    envelope?.id ?? (eventIdPattern.test(rejection.id ?? '') ? rejection.id : undefined) ?? rejected.id
+  const latest = schemas.latest(type)
+  const dataschema = envelope?.dataschema ?? (latest === undefined ? undefined : schemaName(type, latest))
+  const time = envelope?.time ?? request.time ?? rejected.time
+  if (Number.isNaN(Date.parse(time))) throw refusedBecause('its time is none', 'say which, RFC 3339: time')
+  return {
+    // Its rejection has that identity itself.
+    id: id === rejected.id ? `admitted-${id}`.slice(0, limits.eventIdLengthMax) : id,
+    source: deviceSource(rejected.partitionkey),
+    type,
+    ...(envelope?.subject !== undefined && { subject: envelope.subject }),
+    time,
+    ...(dataschema !== undefined && { dataschema }),
+    partitionkey: rejected.partitionkey,
+    data: envelope ? envelope.data : payload,
+  }
+}
+
+function parsed(payload: Buffer): unknown {
+  try {
+    if (isUtf8(payload)) return JSON.parse(payload.toString('utf8'))
+  } catch {
+    // Said below.
+  }
+  throw refusedBecause('its payload is not JSON in UTF-8')
+}
+
+function readEnvelope(payload: unknown): z.infer<typeof envelopeSchema> | undefined {
+  const isCloudEvent =
+    typeof payload === 'object' && payload !== null && Object.hasOwn(payload, 'specversion')
+  if (!isCloudEvent) return undefined
+  const { data, error } = envelopeSchema.safeParse(payload)
+  if (data) return data
+  const [issue] = error.issues
+  throw refusedBecause(`its envelope is invalid: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}`)
+}
+
+function refusedBecause(
+  why: string,
+  hint = 'the device has to send it again, as it should be',
+): TidegateError {
+  return new TidegateError('ADMISSION_REFUSED', {
+    message: `this reading cannot become an event: ${why}`,
+    retryable: false,
+    hint,
+  })
+}

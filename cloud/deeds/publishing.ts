@@ -1,0 +1,82 @@
+import type { Clock } from '../../src/clock.ts'
+import { decodeEvent } from '../../src/contract/codec.ts'
+import { cloudLedger } from '../../src/contract/event.ts'
+import { headers as names, partitionOf, routingKey, wire } from '../../src/contract/wire.ts'
+import { codeOf, messageOf } from '../../src/errors.ts'
+import type { Logger } from '../../src/log.ts'
+import type { Letter } from '../amqp/delivery.ts'
+import type { Database } from '../database/database-postgres.ts'
+import type { Outbound } from '../replays/outbound.ts'
+
+export interface PublishingOptions {
+  database: Database
+  outbound: Pick<Outbound, 'send'>
+  partitions: number
+  clock: Clock
+  log: Logger
+  /** How often it looks for events to publish, ms. */
+  lookEveryMs?: number
+}
+
+// Whoever holds it is the one who publishes: whatever comes twice all the same is a repeat to every group.
+const nextSql = `
+select u.epoch, u.sequence::float8 as sequence, e.body::text as body
+from tidegate.unpublished as u
+join tidegate.events as e on e.gateway = '${cloudLedger}' and e.epoch = u.epoch and e.sequence = u.sequence
+order by u.epoch, u.sequence limit 20`
+
+const doneSql = `delete from tidegate.unpublished where epoch = $1 and sequence = $2`
+
+const failedWaitMs = 5_000
+
+/**
+ * Publishes the events of the cloud's own ledger that are for all groups (G5): what an admitted reading has become. They are on record
+ * before; a crash between the proof and the note of it publishes one twice, which every group takes for a repeat.
+ */
+export function startPublishing(options: PublishingOptions): { close(): Promise<void> } {
+  const { database, outbound, partitions, clock, log, lookEveryMs = 1_000 } = options
+  const stopping = new AbortController()
+  const { signal } = stopping
+
+  async function publishSome(): Promise<number> {
+    const rows = await database.query<{ epoch: string; sequence: number; body: string }>(nextSql)
+    for (const { epoch, sequence, body } of rows) {
+      if (signal.aborted) return 0
+      const event = decodeEvent(body)
+      const key = routingKey(partitionOf(event.partitionkey, partitions), event.type)
+      await outbound.send({ kind: 'events', routingKey: key }, messageOfEvent(event.id, body))
+      await database.query(doneSql, [epoch, sequence])
+      log.info({ epoch, sequence, id: event.id, type: event.type }, 'published an admitted reading')
+    }
+    return rows.length
+  }
+
+  async function run(): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        if ((await publishSome()) === 0) await clock.sleep(lookEveryMs, signal)
+      } catch (error) {
+        if (signal.aborted) return
+        log.warn({ code: codeOf(error) }, `an admitted reading waits to be published: ${messageOf(error)}`)
+        await clock.sleep(failedWaitMs, signal).catch(() => {})
+      }
+    }
+  }
+
+  const running = run()
+  return {
+    close() {
+      stopping.abort()
+      return running
+    },
+  }
+}
+
+function messageOfEvent(id: string, body: string): Letter {
+  return {
+    body: Buffer.from(body),
+    properties: { messageId: id, appId: cloudLedger, contentType: wire.contentType },
+    headers: { [names.attempt]: 1 },
+    barer: [],
+  }
+}

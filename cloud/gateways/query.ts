@@ -1,0 +1,2 @@
+/** One statement, and the rows that it answers with. */
+export type Query = <Row extends object>(text: string, values?: readonly unknown[]) => Promise<Row[]>

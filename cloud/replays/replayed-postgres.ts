@@ -1,0 +1,38 @@
+import type { Statements } from '../database/statements.ts'
+import type { Replayed } from './replayed.ts'
+
+// In one order, so that rival transactions cannot deadlock.
+const holdSql = `
+select letter::float8, replay::float8 from tidegate.dead_letters
+where consumer_group = $1 and state = 'replaying'
+  and (letter, replay) in (select * from unnest($2::bigint[], $3::bigint[]))
+order by letter for update`
+
+const resolveSql = `
+with done as (
+  update tidegate.dead_letters set state = 'resolved', closed_at = clock_timestamp()
+  where letter = any($1::bigint[]) and state = 'replaying'
+  returning letter, consumer_group, source, id, replay, edit is not null as edited
+), moved as (
+  insert into tidegate.replay_counts (replay, resolved, failed)
+  select replay, count(*), 0 from done where replay is not null group by replay
+)
+insert into tidegate.resolutions (letter, consumer_group, source, id, outcome, edited, replay)
+select letter, consumer_group, source, id, 'resolved', edited, replay from done
+where source is not null and id is not null`
+
+export function replayedIn(statements: Statements): Replayed {
+  return {
+    async hold(group, letters) {
+      const rows = await statements.run<[letter: number, replay: number]>('replayed-hold', holdSql, [
+        group,
+        letters.map(({ letter }) => letter),
+        letters.map(({ replay }) => replay),
+      ])
+      return rows.map(([letter, replay]) => ({ letter, replay }))
+    },
+    async resolve(letters) {
+      await statements.run('replayed-resolve', resolveSql, [letters])
+    },
+  }
+}

@@ -1,0 +1,307 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import type { Delivery } from '../../../cloud/amqp/delivery.ts'
+import { createDatabase as poolOf, type Database } from '../../../cloud/database/database-postgres.ts'
+import type { Storage } from '../../../cloud/database/storage.ts'
+import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
+import {
+  type Added,
+  type DeadLetter,
+  deadLetterOf,
+  type DeadLetters,
+} from '../../../cloud/letters/dead-letters.ts'
+import { postgresDeadLetters } from '../../../cloud/letters/dead-letters-postgres.ts'
+import { postgresUpkeep } from '../../../cloud/letters/upkeep-postgres.ts'
+import type { Statements } from '../../../cloud/database/statements.ts'
+import { systemClock } from '../../../src/clock.ts'
+import type { Event } from '../../../src/contract/event.ts'
+import { Ledger } from '../../support/cloud/cloud-events.ts'
+import { migrated } from '../../support/cloud/cloud.ts'
+import { createFakeStorage, fakeDeadLetters } from '../../support/fakes/storage.ts'
+import { createDatabase } from '../../support/servers.ts'
+
+const never = new AbortController().signal
+const ledger = new Ledger()
+
+interface Failing {
+  event?: Event | undefined
+  error?: unknown
+  group?: string
+  version?: string
+  delivery?: Partial<Delivery>
+}
+
+/** A letter of an event, or of a message that is none. */
+function letterOf({
+  event,
+  error = new Error('odd'),
+  group = 'g',
+  version,
+  delivery,
+}: Failing = {}): DeadLetter {
+  return deadLetterOf({
+    delivery: {
+      text: Buffer.from(event ? JSON.stringify(event) : 'no event'),
+      queue: `${group}.00.v2`,
+      partition: 0,
+      exchange: 'tidegate.events',
+      routingKey: '00.com.acme.climate',
+      headers: {},
+      properties: {},
+      propertyBlock: Buffer.alloc(2),
+      attempt: 1,
+      redelivered: false,
+      arrivedAtMs: 0,
+      lost: false,
+      ack() {},
+      ...delivery,
+    },
+    error,
+    event,
+    group,
+    instance: 'i',
+    version,
+    nowMs: Date.UTC(2026, 0, 1),
+  })
+}
+
+const failing = (code: string, word: string): DeadLetter =>
+  letterOf({ event: eventOf(), error: Object.assign(new Error(word), { code, stack: '' }) })
+/** A number without a digit. */
+const word = (index: number): string =>
+  String(index)
+    .split('')
+    .map((digit) => 'ghijklmnop'[Number(digit)])
+    .join('')
+const eventOf = (device = 'device-1'): Event => ledger.next(device).event
+const withMessage = (message: string): Error =>
+  Object.assign(new Error(message), { code: 'SITE_UNKNOWN', stack: '' })
+
+let postgres: Database
+beforeAll(async () => {
+  postgres = poolOf({ url: await createDatabase(), poolMax: 4, applicationName: 'test' })
+  await migrated(postgres)
+})
+afterAll(() => postgres.close())
+beforeEach(async () => {
+  await postgres.query('truncate tidegate.dead_letters, tidegate.failure_groups, tidegate.failure_counts')
+})
+
+const upkeep = () => postgresUpkeep(postgres, systemClock)
+const add = (letters: readonly DeadLetter[]): Promise<Added[]> =>
+  postgresStorage(postgres).transaction((tx) => postgresDeadLetters(tx).add(letters), never)
+const groupsNow = () =>
+  postgres.query<{ letters: number; open: number; status: string; message: string; code: string }>(
+    `select letters::int, open::int, open_bytes::int, status, message, code, first_version, last_version
+     from tidegate.failure_groups order by fingerprint`,
+  )
+
+describe.each<[string, () => Storage, (tx: Statements) => DeadLetters]>([
+  ['in memory', () => createFakeStorage(), fakeDeadLetters],
+  ['PostgreSQL', () => postgresStorage(postgres), postgresDeadLetters],
+])('dead letters (%s)', (_, open, lettersIn) => {
+  test('of one event there is one open letter in a group, however often it is added, also in one call (G5)', async () => {
+    const storage = open()
+    const [event, other] = [eventOf(), eventOf()]
+    const put = (letters: DeadLetter[]): Promise<Added[]> =>
+      storage.transaction((tx) => lettersIn(tx).add(letters), never)
+    const [first, same, second, elsewhere] = await put([
+      letterOf({ event }),
+      letterOf({ event }),
+      letterOf({ event: other }),
+      letterOf({ event, group: 'h' }),
+    ])
+    expect([first?.isNew, same?.isNew, second?.isNew, elsewhere?.isNew]).toEqual([true, false, true, true])
+    expect(same?.letter).toBe(first?.letter)
+    expect(new Set([first?.letter, second?.letter, elsewhere?.letter]).size).toBe(3)
+    expect(await put([letterOf({ event })])).toEqual([{ letter: first?.letter, isNew: false }])
+  })
+
+  test('what is rolled back is no letter', async () => {
+    const storage = open()
+    const event = eventOf()
+    await expect(
+      storage.transaction(async (tx) => {
+        await lettersIn(tx).add([letterOf({ event })])
+        throw new Error('no')
+      }, never),
+    ).rejects.toThrow('no')
+    const [added] = await storage.transaction((tx) => lettersIn(tx).add([letterOf({ event })]), never)
+    expect(added?.isNew).toBe(true)
+  })
+})
+
+describe('dead letters in PostgreSQL', () => {
+  const long = 'x'.repeat(100_000)
+  test.each<[string, Failing]>([
+    [
+      'NUL in its message, its code and its headers',
+      {
+        error: Object.assign(new Error('a\0b'), {
+          code: 'C\0D',
+          stack: 'Error: a\0b\n    at f\0 (/x\0.js:1:1)',
+        }),
+        delivery: {
+          headers: {
+            'a\0': 'b\0',
+            'tidegate-failures': '[{"attempt":1,"at":"\\u0000","code":"\\u0000","message":"\\u0000"}]',
+          },
+        },
+      },
+    ],
+    [
+      'half of a surrogate pair everywhere',
+      {
+        error: Object.assign(new Error('\ud800'), { code: '\udc00' }),
+        delivery: {
+          text: Buffer.from('{"id":"\\ud800","type":"\\udfff"}'),
+          headers: { h: '\ud800' },
+          properties: { messageId: '\ud800' },
+          routingKey: '\ud800',
+        },
+      },
+    ],
+    ['a body of 16 MiB', { delivery: { text: Buffer.alloc(16_777_216, 7) } }],
+    [
+      'a body of every byte',
+      { delivery: { text: Buffer.from(Array.from({ length: 256 }, (_, byte) => byte)) } },
+    ],
+    [
+      'properties that cannot be read',
+      {
+        delivery: {
+          propertyBlock: Buffer.alloc(9_000, 255),
+          propertyFault: 'there are properties that AMQP does not know',
+        },
+      },
+    ],
+    [
+      'names that are too long for an index',
+      {
+        delivery: {
+          text: Buffer.from(
+            JSON.stringify({
+              id: long.slice(0, 60_000),
+              source: 'é'.repeat(2_000),
+              partitionkey: 'ж'.repeat(300),
+              sequence: 1e300,
+            }),
+          ),
+        },
+      },
+    ],
+    ['a message of 100,000 characters', { error: new Error(long) }],
+    [
+      'a story and times that somebody made up',
+      {
+        delivery: {
+          exchange: '',
+          headers: {
+            'tidegate-first-failed-at': '9999-99-99T99:99:99.999Z',
+            'tidegate-failures': '[[[[',
+            'tidegate-original-queue': 1,
+          },
+        },
+      },
+    ],
+    ['no error at all', { error: null }],
+  ])('take a letter with %s, with its body as it came (G5)', async (_, failing) => {
+    const letter = letterOf(failing)
+    expect(await add([letter])).toEqual([{ letter: expect.any(Number) as number, isNew: true }])
+    const [row] = await postgres.query<{ body: Buffer; fingerprint: string }>(
+      'select body, fingerprint from tidegate.dead_letters',
+    )
+    expect(row?.body.equals(letter.body)).toBe(true)
+    expect(row?.fingerprint).toMatch(/^[0-9a-f]{16}$/)
+  })
+
+  test('75 letters with 75 messages are one failure group, counted by opening and closing (G5)', async () => {
+    const letters = Array.from({ length: 75 }, (_, index) => {
+      const device = `sensor-${String(index).padStart(3, '0')}`
+      const request = `${(0x8f3a + index * 7919).toString(16).slice(-4)}-${2120 + index}`
+      return letterOf({
+        event: eventOf(device),
+        error: withMessage(`${device} has no site, request ${request}`),
+        version: '1.4.0',
+      })
+    })
+    await add(letters)
+    await upkeep().fold()
+    expect(await groupsNow()).toMatchObject([
+      {
+        letters: 75,
+        open: 75,
+        status: 'open',
+        code: 'SITE_UNKNOWN',
+        message: '<it> has no site, request #',
+        first_version: '1.4.0',
+      },
+    ])
+    await postgres.query(`update tidegate.dead_letters set state = 'resolved', closed_at = clock_timestamp()
+      where letter in (select letter from tidegate.dead_letters limit 25)`)
+    await postgres.query(`update tidegate.dead_letters set state = 'replaying' where state = 'open'`)
+    expect(await upkeep().standing()).toMatchObject([{ group: 'g', open: 50 }])
+    await Promise.all(Array.from({ length: 4 }, () => upkeep().fold()))
+    expect(await groupsNow()).toMatchObject([{ letters: 75, open: 50 }])
+    const bytes = letters.reduce((sum, { body }) => sum + body.length, 0)
+    const [standing] = await upkeep().standing()
+    expect(standing?.bytes).toBeLessThan(bytes)
+    expect(standing?.oldestAgeMs).toBeGreaterThan(0)
+  })
+
+  test('a letter in a group that was resolved makes it regressed, and says between which versions', async () => {
+    await add([letterOf({ event: eventOf(), version: '1' })])
+    await upkeep().fold()
+    await postgres.query(
+      `update tidegate.failure_groups set status = 'resolved', resolved_version = '2', changed_at = clock_timestamp()`,
+    )
+    expect(await upkeep().fold()).toEqual([])
+    await add([letterOf({ event: eventOf(), version: '3' })])
+    expect(await upkeep().fold()).toMatchObject([
+      { group: 'g', code: 'UNEXPECTED', resolvedVersion: '2', version: '3' },
+    ])
+    expect(await groupsNow()).toMatchObject([
+      { letters: 2, status: 'regressed', first_version: '1', last_version: '3' },
+    ])
+    expect(await upkeep().fold()).toEqual([])
+  })
+
+  test('of too many kinds of failures what is beyond 1,000 is one group for each code, and beyond those one (G7)', async () => {
+    await add(Array.from({ length: 1_000 }, (_, index) => failing('A', `kind ${word(index)}`)))
+    await add(Array.from({ length: 50 }, (_, index) => failing(`B${word(index)}`, `more ${word(index)}`)))
+    await add(Array.from({ length: 200 }, (_, index) => failing(`C${word(index)}`, `more ${word(index)}`)))
+    await upkeep().fold()
+    const groups = await groupsNow()
+    expect(groups.length).toBeLessThanOrEqual(1_101)
+    expect(groups.reduce((sum, { letters }) => sum + letters, 0)).toBe(1_250)
+    expect(groups.filter(({ message }) => message === 'further failures with this code').length).toBe(100)
+    expect(
+      groups.filter(({ message }) => message.startsWith('further failures, with further codes')),
+    ).toMatchObject([{ letters: 150 }])
+  }, 30_000)
+
+  test('rivals that add the same letters and the same causes wait for each other in one order, and lose none (G5)', async () => {
+    const events = Array.from({ length: 40 }, () => eventOf())
+    const letters = events.map((event, index) =>
+      letterOf({ event, error: withMessage(`kind ${'abcdefgh'[index % 8]}q`) }),
+    )
+    const added = await Promise.all([letters, letters.toReversed(), letters, letters.toReversed()].map(add))
+    expect(added.flat().filter(({ isNew }) => isNew)).toHaveLength(40)
+    await upkeep().fold()
+    expect((await groupsNow()).reduce((sum, { letters: count }) => sum + count, 0)).toBe(40)
+  })
+
+  test('closed letters are forgotten when their time is over, then causes that have none, and open ones never', async () => {
+    await add([
+      letterOf({ event: eventOf(), error: withMessage('old') }),
+      letterOf({ event: eventOf(), error: withMessage('now') }),
+    ])
+    await postgres.query(
+      `update tidegate.dead_letters set state = 'resolved', closed_at = clock_timestamp() - interval '91 d' where message = 'old'`,
+    )
+    await upkeep().fold()
+    await postgres.query(`update tidegate.failure_groups set last_seen = last_seen - interval '91 d'`)
+    expect(await upkeep().age(90 * 86_400_000, never)).toBe(1)
+    expect(await groupsNow()).toMatchObject([{ message: 'now', letters: 1, open: 1 }])
+    expect(await postgres.query('select message from tidegate.dead_letters')).toEqual([{ message: 'now' }])
+  })
+})

@@ -1,0 +1,73 @@
+import { describe, expect, test } from 'vitest'
+import { rejectedType } from '../../../src/contract/event.ts'
+import type { SchemaRegistry } from '../../../src/contract/schema-registry.ts'
+import { admittedReading } from '../../../cloud/deeds/admission.ts'
+import { Ledger } from '../../support/cloud/cloud-events.ts'
+
+const noSchemas: SchemaRegistry = { types: [], latest: () => undefined, has: () => false, faults: () => [] }
+
+function rejectedOf(payload: string, more: object = {}) {
+  const data = {
+    reason: 'SCHEMA_UNKNOWN',
+    topic: 't',
+    payload: Buffer.from(payload).toString('base64'),
+    truncated: false,
+    type: 'com.acme.climate',
+    ...more,
+  }
+  return new Ledger().next('device-1', { id: 'rejected-x', type: rejectedType, data }).event
+}
+
+const place = { gateway: 'gateway-1', epoch: 'e', sequence: 1 }
+const admitted = (payload: string, more: object = {}, request: object = {}): unknown =>
+  admittedReading(rejectedOf(payload, more), { ...place, ...request }, noSchemas)
+
+describe('what a rejected reading becomes', () => {
+  test('of a CloudEvent: what it says of itself, with the device as its source', () => {
+    const said = {
+      specversion: '1.0',
+      id: 'a',
+      source: '/devices/other',
+      time: '2026-02-03T04:05:06Z',
+      subject: 's',
+      data: 5,
+    }
+    expect(admitted(JSON.stringify(said))).toEqual({
+      id: 'a',
+      source: '/devices/device-1',
+      partitionkey: 'device-1',
+      type: 'com.acme.climate',
+      subject: 's',
+      time: '2026-02-03T04:05:06Z',
+      data: 5,
+    })
+  })
+
+  test('of plain data: all of it, with the ID it claimed, or one of its rejection, and the time it came', () => {
+    expect(admitted('{"kpa":1}', { id: 'b' })).toMatchObject({
+      id: 'b',
+      time: '2026-01-01T00:00:00.000Z',
+      data: { kpa: 1 },
+    })
+    expect(admitted('{"kpa":1}')).toMatchObject({ id: 'admitted-rejected-x' })
+    expect(admitted('1', {}, { type: 'com.acme.other', time: '2026-05-05T05:05:05Z' })).toMatchObject({
+      type: 'com.acme.other',
+      time: '2026-05-05T05:05:05Z',
+      data: 1,
+    })
+  })
+
+  test.each<[string, string, object, object]>([
+    ['no JSON', '{', {}, {}],
+    ['cut', '{}', { truncated: true }, {}],
+    ['without a type', '{}', { type: undefined }, {}],
+    ['of a type of the gateway', '{}', {}, { type: 'dev.tidegate.ledger' }],
+    ['a CloudEvent without data', '{"specversion":"1.0"}', {}, {}],
+    ['a CloudEvent with an ID that is none', '{"specversion":"1.0","id":"\\u0000","data":1}', {}, {}],
+    ['with a time that is none', '{}', {}, { time: 'yesterday' }],
+  ])('nothing, if it is %s', (_name, payload, more, request) => {
+    expect(() => admitted(payload, more, request)).toThrow(
+      expect.objectContaining({ code: 'ADMISSION_REFUSED' }) as Error,
+    )
+  })
+})

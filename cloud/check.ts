@@ -10,6 +10,9 @@ import {
 } from '../src/settings/check.ts'
 import { exposureOf, refuseInClear } from '../src/settings/in-clear.ts'
 import { withPassword } from '../src/settings/password-file.ts'
+import { systemClock } from '../src/clock.ts'
+import { loadApiFiles } from './api/api.ts'
+import { refuseUnsafe } from './api/socket.ts'
 import type { CloudConfig } from './config.ts'
 import { refuseFaultyUrl } from './database/url-postgres.ts'
 import { loadConsumers } from './load-consumers.ts'
@@ -26,6 +29,7 @@ export async function checkCloud(config: CloudConfig): Promise<Checked> {
     { what: 'broker.tls', look: () => seenClientTls(brokerWay(broker), loadBrokerTls(config)) },
     ...(folder === undefined ? [] : [{ what: 'schemas.folder', look: () => seenSchemas(folder) }]),
     { what: 'consumers', look: () => seenConsumers(config) },
+    { what: 'api', look: () => seenApi(config) },
     { what: 'ops.port', look: () => seenPort(ops.host, ops.port, 'the ops endpoint') },
     {
       what: 'broker.url',
@@ -37,6 +41,15 @@ export async function checkCloud(config: CloudConfig): Promise<Checked> {
     { what: 'database.url', look: () => seenDatabase(database) },
   ]
   return checkAll(looks)
+}
+
+async function seenApi({ api }: CloudConfig): Promise<Seen> {
+  loadApiFiles(api, systemClock)
+  if (api.socket !== undefined) refuseUnsafe(api.socket)
+  const socket = api.socket === undefined ? [] : [`the socket ${api.socket}`]
+  if (api.port === undefined) return { text: socket[0] ?? 'off: neither api.port nor api.socket is set' }
+  const { text, ...seen } = await seenPort(api.host, api.port, 'the API')
+  return { ...seen, text: [...socket, text].join(', ') }
 }
 
 async function seenManagement(url: string, broker: CloudConfig['broker']): Promise<Seen> {

@@ -6,6 +6,7 @@ import { deviceIdPattern } from '../src/contract/event.ts'
 import { authentication, clientTls, clientTlsPaths, refuseNameless } from '../src/settings/client-tls.ts'
 import { configFolder, type Environment, loadConfig } from '../src/settings/config.ts'
 import { byteSize, duration } from '../src/units.ts'
+import { apiConfigSchema, apiPaths } from './api/rules/settings.ts'
 import { handlerLimits, rungLimits } from './pipeline/definition-check.ts'
 
 const file = z.string().min(1)
@@ -145,6 +146,7 @@ export const cloudConfigSchema = z
         starveAfter: duration('2m', { min: '1s', max: '24h' }),
       })
       .prefault({}),
+    api: apiConfigSchema.prefault({}),
     log: z
       .strictObject({
         level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
@@ -176,6 +178,7 @@ export function loadCloudConfig(file: string | undefined, env: Environment): Clo
       ...absoluteFile(config.broker, absolute),
     },
     database: { ...config.database, ...absoluteFile(config.database, absolute) },
+    api: apiPaths(config.api, absolute),
     schemas: {
       ...config.schemas,
       ...(config.schemas.folder !== undefined && { folder: resolve(folder, config.schemas.folder) }),

@@ -1,15 +1,15 @@
 import type { Clock, Random } from '../src/clock.ts'
 import { isAbort } from '../src/errors.ts'
-import { aborted, createScope, orAborted, type Scope } from '../src/lifecycle.ts'
+import { aborted, createScope, orAborted } from '../src/lifecycle.ts'
 import type { Logger } from '../src/log.ts'
 import { allOf } from '../src/settings/all-of.ts'
 import { refuseInClear } from '../src/settings/in-clear.ts'
-import { loadSchemas } from '../src/contract/schema-registry.ts'
+import { loadSchemas, noSchemas } from '../src/contract/schema-registry.ts'
 import { type AmqpConnection, connectAmqp } from './amqp/connection-rabbit.ts'
 import { rabbitSidings } from './amqp/sidings-rabbit.ts'
 import { declareTopology } from './amqp/topology-rabbit.ts'
 import { exchangeTopology, type QueueSpec, tellTaken } from './amqp/topology.ts'
-import { startReplaying } from './amqp/unroutable-rabbit.ts'
+import { loadApiFiles } from './api/api.ts'
 import type { CloudConfig } from './config.ts'
 import { createDatabase, type Database } from './database/database-postgres.ts'
 import { startPruning } from './database/inbox-pruning-postgres.ts'
@@ -17,7 +17,7 @@ import { migrateDatabase } from './database/migrate-postgres.ts'
 import { migrations } from './database/migrations/all.ts'
 import { replayedIn } from './replays/replayed-postgres.ts'
 import { postgresStorage } from './database/storage-postgres.ts'
-import { startPublishing } from './deeds/publishing.ts'
+import { publishAgain, type Schemas, serveApi } from './failures.ts'
 import { startKnowing } from './gateways/known.ts'
 import { type Provenance, provenance, requireDevices, requireRegistered } from './gateways/provenance.ts'
 import { type Group, startGroup } from './groups/group.ts'
@@ -28,13 +28,10 @@ import { postgresParking } from './parking/parking-postgres.ts'
 import { loadConsumers } from './load-consumers.ts'
 import { createOps, type Ops } from './ops/ops.ts'
 import type { ConfiguredConsumer } from './pipeline/definition.ts'
-import { noSchemaCheck, schemaCheck, type SchemaCheck } from './pipeline/schema-check.ts'
+import { noSchemaCheck, schemaCheck } from './pipeline/schema-check.ts'
 import { postgresGroupStates } from './protection/group-states-postgres.ts'
 import { Guard } from './protection/guard.ts'
 import { startWatching } from './protection/watch.ts'
-import { rabbitOutbound } from './replays/outbound-rabbit.ts'
-import { startReplayer } from './replays/replayer.ts'
-import { postgresReplays } from './replays/replays-postgres.ts'
 import { type QueueCheck, startQueueCheck } from './queues/check.ts'
 import { brokerManagement } from './queues/management.ts'
 import {
@@ -54,7 +51,7 @@ import {
   sharingSettings,
   watchSettings,
 } from './settings.ts'
-import { type StartupOptions, untilReachable } from './startup.ts'
+import { type Start, untilReachable } from './startup.ts'
 import { type CloudTls, loadCloudTls } from './tls.ts'
 
 export interface CloudParts {
@@ -64,7 +61,7 @@ export interface CloudParts {
   /** Stops the cloud when aborted. */
   signal: AbortSignal
   /** Called once everything consumes. */
-  onStarted?: (started: { opsPort: number }) => void
+  onStarted?: (started: { opsPort: number; apiPort: number | undefined }) => void
 }
 
 /**
@@ -76,7 +73,7 @@ export interface CloudParts {
  *
  * @throws TidegateError `DATABASE_UNREACHABLE`, `DATABASE_REFUSED`, `BROKER_UNREACHABLE`, `BROKER_REFUSED`,
  *   `BROKER_TLS`, `TLS_*`, `TOPOLOGY_*`, `GATEWAY_UNKNOWN`, `GATEWAY_DEVICES`, `SCHEMA_FOLDER`, `START_FAULTS`, `CONSUMER_*`, `MIGRATION_EDITED`, `DATABASE_NEWER`, `DATABASE_OLDER`, `DATABASE_LOCKED`,
- *   `PORT_TAKEN`
+ *   `PORT_TAKEN`, `API_*`
  */
 export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<void> {
   const { clock, random, log } = parts
@@ -87,10 +84,9 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
   const start: Start = { config, scope, ...surroundings, signal: stopping, timeoutMs: config.startup.timeout }
   let sharing: Sharing | undefined
   try {
-    const { consumers, tls, checkSchema } = await orAborted(loadAll(config, surroundings), stopping)
+    const { consumers, tls, schemas, api } = await orAborted(loadAll(config, surroundings), stopping)
     const database = await openDatabase(start, consumers)
     const { consuming, publishing } = await connect(start, tls)
-    const sidings = scope.own(rabbitSidings(publishing, clock))
     tellTaken(log, await orAborted(declareTopology(publishing, exchangeTopology()), stopping))
 
     const groups: Group[] = []
@@ -105,14 +101,14 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
       ...surroundings,
       consuming,
       publishing,
-      sidings,
+      sidings: scope.own(rabbitSidings(publishing, clock)),
       letters,
       database,
       storage: postgresStorage(database),
       parkingIn: postgresParking,
       replayedIn,
       provenance: await provenanceOf(start, database, publishing.user),
-      checkSchema,
+      checkSchema: schemas.check,
       observer: ops.pipeline,
       onFatal: (error: unknown) => failed.abort(error),
       signal: stopping,
@@ -130,8 +126,10 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const check = checkQueues(start, tls, groups)
 
     const opsServer = scope.own(await ops.start())
-    log.info({ groups: groups.map(({ name }) => name), opsPort: opsServer.port }, 'the cloud is running')
-    parts.onStarted?.({ opsPort: opsServer.port })
+    const { port: apiPort } = await serveApi(start, { database, schemas, files: api, observer: ops.api })
+    const ports = { opsPort: opsServer.port, apiPort }
+    log.info({ groups: groups.map(({ name }) => name), ...ports }, 'the cloud is running')
+    parts.onStarted?.(ports)
 
     await aborted(stopping)
     failed.signal.throwIfAborted()
@@ -143,50 +141,14 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
   }
 }
 
-/** Nothing is heard of a letter for as long as it climbs the ladder; and its group may be behind. */
-const settleSlackMs = 3_600_000
-const replayLeaseMs = 60_000
-
-/** What no queue wanted, dead letters that somebody sends back, and readings that somebody has admitted. */
-function publishAgain(
-  { config, scope, clock, log }: Start,
-  {
-    publishing,
-    database,
-    consumers,
-  }: { publishing: AmqpConnection; database: Database; consumers: readonly ConfiguredConsumer[] },
-): void {
-  const { partitions } = config
-  scope.own(startReplaying({ connection: publishing, clock, log }))
-  const outbound = scope.own(rabbitOutbound(publishing, clock))
-  scope.own(startPublishing({ database, outbound, partitions, clock, log }))
-  const ladders = consumers.map(({ ladderMs }) => ladderMs.reduce((sum, delayMs) => sum + delayMs, 0))
-  scope.own(
-    startReplayer({
-      replaysUntil: (signal) =>
-        postgresReplays({ storage: postgresStorage(database), leaseMs: replayLeaseMs, signal }),
-      outbound,
-      partitions,
-      clock,
-      log,
-      settleWithinMs: Math.max(0, ...ladders) + settleSlackMs,
-    }),
-  )
-}
-
-interface Start extends StartupOptions {
-  config: CloudConfig
-  /** Owns what is opened. */
-  scope: Scope
-}
-
 /** What is needed of files, and whether all ways out are as they must be, before anything is opened. */
 function loadAll(config: CloudConfig, { clock, log }: Pick<CloudParts, 'clock' | 'log'>) {
   return allOf({
     consumers: () => loadConsumers(consumerSettings(config)),
     tls: () => loadCloudTls(config, clock, log),
     ways: () => refuseOpenWays(config, log),
-    checkSchema: () => loadSchemaCheck(config),
+    schemas: () => loadSchemasOf(config),
+    api: () => loadApiFiles(config.api, clock, log),
   })
 }
 
@@ -200,9 +162,11 @@ function refuseOpenWays({ broker, database }: CloudConfig, log: Logger): Promise
   })
 }
 
-function loadSchemaCheck({ schemas }: CloudConfig): SchemaCheck {
+function loadSchemasOf({ schemas }: CloudConfig): Schemas {
   const { folder, unchecked } = schemas
-  return folder === undefined ? noSchemaCheck : schemaCheck(loadSchemas(folder), unchecked)
+  if (folder === undefined) return { registry: noSchemas, check: noSchemaCheck }
+  const registry = loadSchemas(folder)
+  return { registry, check: schemaCheck(registry, unchecked) }
 }
 
 const ownerText =

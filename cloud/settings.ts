@@ -42,6 +42,20 @@ export function databaseSettings(
   }
 }
 
+/** What is read for people waits for nothing that events wait for, and never long. */
+const readersMax = 4
+const readMsMax = 5_000
+
+export function readingSettings({ database, instance }: CloudConfig): DatabaseOptions {
+  return {
+    url: database.url,
+    passwordFile: database.passwordFile,
+    poolMax: readersMax,
+    applicationName: `tidegate-cloud ${instance} api`,
+    statementMsMax: readMsMax,
+  }
+}
+
 export function connectionSettings(
   { broker, instance }: CloudConfig,
   purpose: string,

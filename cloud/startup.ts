@@ -1,3 +1,5 @@
+import type { Scope } from '../src/lifecycle.ts'
+import type { CloudConfig } from './config.ts'
 import { backoffMs } from '../src/backoff.ts'
 import type { Clock, Random } from '../src/clock.ts'
 import { codeOf, messageOf, TidegateError } from '../src/errors.ts'
@@ -9,6 +11,13 @@ export interface StartupOptions {
   random: Random
   log: Logger
   signal: AbortSignal
+}
+
+/** What a start is made with. */
+export interface Start extends StartupOptions {
+  config: CloudConfig
+  /** Owns what is opened. */
+  scope: Scope
 }
 
 const backoff = { delayMsMin: 200, delayMsMax: 3_000 }

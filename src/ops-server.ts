@@ -84,7 +84,10 @@ export async function startOpsServer(options: OpsServerOptions): Promise<OpsServ
  * A page in somebody's browser can have its own name lead to this address, and read what is answered; the browser then says that name
  * here (DNS rebinding). It cannot do so with an address, and who is no browser may leave it out.
  */
-function isCalledSo(header: string | undefined, { host, hosts = [] }: OpsServerOptions): boolean {
+export function isCalledSo(
+  header: string | undefined,
+  { host, hosts = [] }: Pick<OpsServerOptions, 'host' | 'hosts'>,
+): boolean {
   if (header === undefined) return true
   const name = header.replace(/:\d*$/, '').toLowerCase()
   if (isLoopback(name) || isIP(name.replace(/^\[(.*)\]$/, '$1')) !== 0) return true

@@ -16,6 +16,8 @@ export interface DatabaseOptions {
    * than any handler may take: it is for an instance that was frozen with locks in its hands. Absent: never.
    */
   idleInTransactionMsMax?: number
+  /** A statement that takes longer is ended by the server, ms. Absent: when we give it up. */
+  statementMsMax?: number
 }
 
 /** A pool of connections, and what its errors mean. */
@@ -62,7 +64,8 @@ class PostgresDatabase implements Database {
   readonly #connection: () => ClientConfig
   #closing: Promise<void> | undefined
 
-  constructor({ url, passwordFile, applicationName, poolMax, idleInTransactionMsMax }: DatabaseOptions) {
+  constructor(options: DatabaseOptions) {
+    const { url, passwordFile, applicationName, poolMax, idleInTransactionMsMax, statementMsMax } = options
     this.where = describe(url)
     refuseFaultyUrl(url)
     const urlNow = freshUrl(url, passwordFile)
@@ -70,6 +73,7 @@ class PostgresDatabase implements Database {
       connectionString: urlNow(),
       application_name: applicationName,
       keepAlive: true,
+      ...(statementMsMax !== undefined && { statement_timeout: statementMsMax }),
     })
     this.#connection = connection
     this.pool = new Pool({

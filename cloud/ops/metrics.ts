@@ -1,12 +1,15 @@
 import { Counter, Histogram, Registry } from 'prom-client'
 import { type MirrorResult, mirrorResults } from '../letters/mirror-rabbit.ts'
 import { outcomes, type PipelineObserver } from '../pipeline/observer.ts'
+import type { ApiObserver } from '../api/observer.ts'
+import { apiMetrics } from './api-metrics.ts'
 import { watch } from './gauges.ts'
 import type { CloudState } from './readiness.ts'
 
 export interface Metrics {
   readonly observer: PipelineObserver
   mirrored(group: string, result: MirrorResult): void
+  readonly api: ApiObserver
   /** Gauges are read when somebody looks. */
   watch(state: CloudState): void
   text(): Promise<string>
@@ -25,10 +28,13 @@ export function createMetrics(): Metrics {
   const registers = [registry]
   const counters = createCounters(registers)
   const observer = observing(counters, createHistograms(registers))
+  const { api, reset } = apiMetrics(registers)
   return {
     observer,
     mirrored: (group, result) => counters.mirrored.inc({ group, result }),
+    api,
     watch(state) {
+      reset()
       // To Prometheus, a series that appears with its first increment has not increased.
       for (const { name: group } of state.groups) {
         for (const outcome of outcomes) counters.deliveries.inc({ group, outcome }, 0)

@@ -1,5 +1,6 @@
 import { type OpsServer, startOpsServer } from '../../src/ops-server.ts'
 import type { MirrorResult } from '../letters/mirror-rabbit.ts'
+import type { ApiObserver } from '../api/observer.ts'
 import type { PipelineObserver } from '../pipeline/observer.ts'
 import { createMetrics } from './metrics.ts'
 import { type CloudState, readiness } from './readiness.ts'
@@ -18,6 +19,7 @@ export interface Ops {
   readonly pipeline: PipelineObserver
   /** What became of the copy of a dead letter. */
   mirrored(group: string, result: MirrorResult): void
+  readonly api: ApiObserver
   /** @throws TidegateError `PORT_TAKEN` | `LISTEN_FAILED` */
   start(): Promise<OpsServer>
 }
@@ -27,6 +29,7 @@ export function createOps({ host, hosts, port, state }: OpsOptions): Ops {
   return {
     pipeline: metrics.observer,
     mirrored: (group, result) => metrics.mirrored(group, result),
+    api: metrics.api,
     start() {
       metrics.watch(state)
       return startOpsServer({

@@ -91,6 +91,7 @@ test('METRICS.md has a line for every metric there is, with its type and labels,
   cloud.observer.applied('alerts', event, { arrivedAtMs: 0, attempt: 1 } as Delivery, 0)
   cloud.observer.failed('alerts', 'retry', 'ANY', 1)
   cloud.observer.held('alerts', 'ANY')
+  cloud.api.answered('GET /v1/me', 200, 1)
   const now = await text()
   const series = seriesIn(now)
   const there = [...now.matchAll(/^# TYPE (\S+) (\S+)$/gm)]

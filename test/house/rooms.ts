@@ -138,7 +138,44 @@ export const rooms: Readonly<Record<string, Room>> = {
   cloud: { sentence: 'the consumers: command, composition, configuration', mayImport: wiring },
   'cloud/ops': {
     sentence: 'what one can see of a running cloud: metrics, readiness',
-    mayImport: ['cloud/groups', 'cloud/pipeline', 'cloud/letters'],
+    mayImport: ['cloud/groups', 'cloud/pipeline', 'cloud/letters', 'cloud/api'],
+  },
+  'cloud/api': {
+    sentence: 'the HTTP API: who asks, what is asked, where it listens',
+    mayImport: ['cloud/api/routes', 'cloud/api/tokens', 'cloud/api/rules'],
+  },
+  'cloud/api/routes': {
+    sentence: 'what the API can be asked for, as data; its OpenAPI document',
+    mayImport: ['cloud/api/reads', 'cloud/api/tokens', 'cloud/api/rules', 'cloud/deeds'],
+  },
+  'cloud/api/writes': {
+    sentence: 'what the API changes besides letters: failure groups, groups, parked devices, tokens',
+    mayImport: [
+      'cloud/api/routes',
+      'cloud/api/reads',
+      'cloud/api/rules',
+      'cloud/api/tokens',
+      'cloud/protection',
+      'cloud/database',
+      'cloud/deeds',
+    ],
+  },
+  'cloud/api/reads': {
+    sentence: 'what the API reads, straight from the tables',
+    mayImport: ['cloud/api/rules', 'cloud/database'],
+  },
+  'cloud/api/tokens': {
+    sentence: 'tokens: minted, proven, taken back',
+    mayImport: ['cloud/api/rules', 'cloud/database'],
+  },
+  'cloud/api/rules': {
+    sentence:
+      'rules of the API: roles, problems, cursors, what is a payload, what answers look like, settings',
+    mayImport: [],
+  },
+  'cloud/tool': {
+    sentence: '`tidegate dead`, `groups`, `parked`, `token`, `api`: the API from a terminal',
+    mayImport: ['cloud/api/routes', 'cloud/api/rules', 'cloud/deeds', 'cloud/config.ts'],
   },
   'cloud/audit': {
     sentence: '`tidegate audit`: the proof',

@@ -24,6 +24,10 @@ create table tidegate.group_states (
   actor          text not null,
   reason         text not null
 );
+-- Readings that were quarantined, and events that break their schema, are few among many: whoever lists them reads no others.
+-- Writers of history wait while it is built; an operator may have built it before, concurrently.
+create index if not exists events_set_aside on tidegate.events (position) where disposition <> 'accepted';
+
 comment on table tidegate.group_states is 'Groups that somebody has paused, or that have tripped; a group that works has no row. Read every few seconds by all instances.';
 `,
 }

@@ -1,0 +1,23 @@
+import type { Database } from '../../database/database-postgres.ts'
+import { readFailureGroup, readFailureGroups } from './failure-groups-postgres.ts'
+import { readGroups, readParked } from './groups-postgres.ts'
+import { readLetter, readLetters } from './letters-postgres.ts'
+import { readQuarantine } from './quarantine-postgres.ts'
+import type { Reads } from './reads.ts'
+import { readDeeds, readReplay, readReplays } from './replays-postgres.ts'
+
+export function postgresReads(database: Pick<Database, 'query'>): Reads {
+  const query = database.query.bind(database)
+  return {
+    letters: (asked, scope) => readLetters(query, asked, scope),
+    letter: (letter, scope) => readLetter(query, letter, scope),
+    failureGroups: (asked, scope) => readFailureGroups(query, asked, scope),
+    failureGroup: (fingerprint, scope) => readFailureGroup(query, fingerprint, scope),
+    replays: (asked) => readReplays(query, asked),
+    replay: (replay) => readReplay(query, replay),
+    quarantine: (asked, scope) => readQuarantine(query, asked, scope),
+    groups: (scope) => readGroups(query, scope),
+    parked: (group, asked) => readParked(query, group, asked),
+    deeds: (asked) => readDeeds(query, asked),
+  }
+}

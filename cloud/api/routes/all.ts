@@ -1,0 +1,30 @@
+import { z } from 'zod'
+import { accessRoutes } from './access.ts'
+import { failureGroupRoutes } from './failure-groups.ts'
+import { groupRoutes } from './groups.ts'
+import { letterRoutes } from './letters.ts'
+import { openapiOf } from './openapi.ts'
+import { quarantineRoutes } from './quarantine.ts'
+import { replayRoutes } from './replays.ts'
+import { route, type Route } from './route.ts'
+
+const describeRoutes = route({
+  method: 'get',
+  path: '/v1/openapi.json',
+  tag: 'Access',
+  summary: 'This document',
+  right: undefined,
+  answer: z.unknown(),
+  handle: () => ({ body: openapiOf(allRoutes) }),
+})
+
+/** Everything that the API of the cloud can be asked for. */
+export const allRoutes: readonly Route[] = [
+  ...letterRoutes,
+  ...failureGroupRoutes,
+  ...replayRoutes,
+  ...quarantineRoutes,
+  ...groupRoutes,
+  ...accessRoutes,
+  describeRoutes,
+]

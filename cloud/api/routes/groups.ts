@@ -1,0 +1,135 @@
+import { z } from 'zod'
+import type { Caller } from '../rules/roles.ts'
+import { groupItem, pageShape, parkedItem } from '../rules/shapes.ts'
+import {
+  deedOf,
+  device,
+  groupName,
+  offered,
+  paging,
+  reason,
+  refuseNarrowed,
+  scopeOf,
+  unknown,
+} from './asking.ts'
+import { type Parts, route, type Route } from './route.ts'
+
+const tag = 'Groups'
+const params = z.strictObject({ group: groupName })
+
+async function visibleGroup(group: string, caller: Caller, { reads }: Parts) {
+  const found = (await reads.groups(scopeOf(caller))).find((one) => one.group === group)
+  if (found === undefined) throw unknown('group')
+  return found
+}
+
+const listGroups = route({
+  method: 'get',
+  path: '/v1/groups',
+  tag,
+  summary: 'Consumer groups, by name',
+  right: 'see',
+  answer: pageShape(groupItem),
+  async handle({ caller }, { reads }) {
+    return { body: { items: await reads.groups(scopeOf(caller)), next: null } }
+  },
+})
+
+const showGroup = route({
+  method: 'get',
+  path: '/v1/groups/{group}',
+  tag,
+  summary: 'A consumer group',
+  right: 'see',
+  params,
+  answer: groupItem,
+  problems: ['GROUP_UNKNOWN'],
+  async handle({ params, caller }, parts) {
+    return { body: await visibleGroup(params.group, caller, parts) }
+  },
+})
+
+const listParked = route({
+  method: 'get',
+  path: '/v1/groups/{group}/parked',
+  tag,
+  summary: 'Devices whose events wait behind one that fails, by ID',
+  right: 'see',
+  params,
+  query: z.strictObject(paging),
+  answer: pageShape(parkedItem),
+  problems: ['GROUP_UNKNOWN', 'CURSOR_INVALID', 'OUT_OF_SCOPE'],
+  async handle({ params, query, caller }, parts) {
+    // Of a device that is parked nobody keeps which types wait.
+    refuseNarrowed({ ...caller, groups: undefined })
+    await visibleGroup(params.group, caller, parts)
+    return { body: await parts.reads.parked(params.group, query) }
+  },
+})
+
+const release = route({
+  method: 'post',
+  path: '/v1/groups/{group}/parked/{device}/release',
+  tag,
+  summary: 'Has a parked device tried again now',
+  right: 'operate',
+  params: params.extend({ device }),
+  body: z.strictObject({ reason }),
+  answer: z.object({ group: z.string(), device: z.string() }),
+  problems: ['GROUP_UNKNOWN', 'DEVICE_NOT_PARKED', 'OUT_OF_SCOPE'],
+  async handle(asked, parts) {
+    refuseNarrowed({ ...asked.caller, groups: undefined })
+    await visibleGroup(asked.params.group, asked.caller, parts)
+    const released = offered(parts.workplace?.release, 'release parked devices')
+    return { body: await released(deedOf(asked, asked.body.reason, asked.params)) }
+  },
+})
+
+const changed = z.object({ group: z.string() })
+
+const pause = route({
+  method: 'post',
+  path: '/v1/groups/{group}/pause',
+  tag,
+  summary: 'Has a group take nothing, in all instances; its queues keep everything',
+  right: 'operate',
+  params,
+  body: z.strictObject({
+    reason,
+    forMs: z
+      .int()
+      .min(1000)
+      .max(30 * 86_400_000)
+      .optional()
+      .meta({ description: 'ends by itself after that; absent: when somebody resumes it' }),
+  }),
+  answer: changed,
+  problems: ['GROUP_UNKNOWN', 'OUT_OF_SCOPE'],
+  async handle(asked, parts) {
+    refuseNarrowed({ ...asked.caller, groups: undefined })
+    const { group } = await visibleGroup(asked.params.group, asked.caller, parts)
+    const { reason, forMs } = asked.body
+    const request = { group, ...(forMs !== undefined && { forMs }) }
+    return { body: await offered(parts.workplace, 'pause groups').pause(deedOf(asked, reason, request)) }
+  },
+})
+
+const resume = route({
+  method: 'post',
+  path: '/v1/groups/{group}/resume',
+  tag,
+  summary: 'Has a group work again, whoever paused it and why ever it tripped',
+  right: 'operate',
+  params,
+  body: z.strictObject({ reason }),
+  answer: changed,
+  problems: ['GROUP_UNKNOWN', 'GROUP_NOT_PAUSED', 'OUT_OF_SCOPE'],
+  async handle(asked, parts) {
+    refuseNarrowed({ ...asked.caller, groups: undefined })
+    const { group } = await visibleGroup(asked.params.group, asked.caller, parts)
+    const deed = deedOf(asked, asked.body.reason, { group })
+    return { body: await offered(parts.workplace, 'resume groups').resume(deed) }
+  },
+})
+
+export const groupRoutes: readonly Route[] = [listGroups, showGroup, pause, resume, listParked, release]

@@ -1,0 +1,162 @@
+import { z } from 'zod'
+import { rightTexts } from '../rules/roles.ts'
+import type { Route } from './route.ts'
+
+type Json = Readonly<Record<string, unknown>>
+
+const everyProblem = [
+  'REQUEST_INVALID',
+  'TOKEN_MISSING',
+  'TOKEN_REFUSED',
+  'ROLE_MISSING',
+  'RIGHT_MISSING',
+  'TOO_MANY_REQUESTS',
+  'API_FAILED',
+]
+
+const problem = {
+  type: 'object',
+  required: ['type', 'title', 'status', 'code', 'detail', 'hint'],
+  properties: {
+    type: { type: 'string', format: 'uri' },
+    title: { type: 'string' },
+    status: { type: 'integer' },
+    code: { type: 'string', description: 'docs/ERRORS.md has a line for each' },
+    detail: { type: 'string' },
+    hint: { type: 'string' },
+    faults: {
+      type: 'array',
+      items: {
+        type: 'object',
+        required: ['path', 'text'],
+        properties: { path: { type: 'string' }, text: { type: 'string' } },
+      },
+    },
+  },
+} as const
+
+const keyParameter = {
+  name: 'Idempotency-Key',
+  in: 'header',
+  required: true,
+  description: 'A UUID. The same key with the same request is the same deed, and has the same answer.',
+  schema: { type: 'string', format: 'uuid' },
+} as const
+
+const matchParameter = {
+  name: 'If-Match',
+  in: 'header',
+  required: true,
+  description: 'The ETag of what was seen; * for whatever it is.',
+  schema: { type: 'string' },
+} as const
+
+/** The OpenAPI 3.1 document of some routes: made of them, so that it cannot say what is not so. */
+export function openapiOf(routes: readonly Route[]): Json {
+  const paths: Record<string, Record<string, unknown>> = {}
+  for (const route of routes) {
+    const path = (paths[route.path] ??= {})
+    path[route.method] = operationOf(route)
+  }
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'Tidegate cloud',
+      version: '1',
+      description:
+        'What failed, and what to do about it. Fields with x-tidegate-right: payload are left out for those without that right. docs/API.md explains roles, cursors and keys.',
+      license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+    },
+    servers: [{ url: '/' }],
+    security: [{ token: [] }],
+    tags: [...new Set(routes.map(({ tag }) => tag))].map((name) => ({ name })),
+    paths,
+    components: {
+      securitySchemes: { token: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } },
+      schemas: { Problem: problem },
+    },
+  }
+}
+
+function operationOf(route: Route): Json {
+  const {
+    right,
+    summary,
+    tag,
+    method,
+    path,
+    status,
+    answer,
+    body,
+    writes,
+    conditional,
+    problems = [],
+  } = route
+  const parameters = [
+    ...parametersOf(route.params, 'path'),
+    ...parametersOf(route.query, 'query'),
+    ...(writes ? [keyParameter] : []),
+    ...(conditional ? [matchParameter] : []),
+  ]
+  return {
+    operationId: `${method} ${path}`.replaceAll(/[^a-z0-9]+/gi, '-').replace(/-$/, ''),
+    tags: [tag],
+    summary,
+    ...(right !== undefined && {
+      'x-tidegate-right': right,
+      description: `Right: ${right} (${rightTexts[right]}).`,
+    }),
+    ...(route.localOnly && { 'x-tidegate-local-only': true }),
+    ...(parameters.length > 0 && { parameters }),
+    ...(body && {
+      requestBody: { required: true, content: { 'application/json': { schema: jsonSchema(body, 'input') } } },
+    }),
+    responses: {
+      [status]: success(status, answer),
+      ...(status === 202 && { 200: success(200, answer) }),
+      default: {
+        description: `A problem. Codes: ${[...everyProblem, ...problems].join(', ')}.`,
+        content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
+      },
+    },
+  }
+}
+
+function success(status: number, answer: z.ZodType): Json {
+  return {
+    description: status === 202 ? 'It is on record and goes on; Location says where to ask for it.' : 'Done.',
+    content: { 'application/json': { schema: jsonSchema(answer, 'output') } },
+  }
+}
+
+function parametersOf(schema: z.ZodObject | undefined, where: 'path' | 'query'): Json[] {
+  if (schema === undefined) return []
+  const { properties = {}, required = [] } = jsonSchema(schema, 'input') as {
+    properties?: Record<string, Json>
+    required?: string[]
+  }
+  return Object.entries(properties).map(([name, { description, ...one }]) => ({
+    name,
+    in: where,
+    required: where === 'path' || required.includes(name),
+    ...(description !== undefined && { description }),
+    schema: one,
+  }))
+}
+
+function jsonSchema(schema: z.ZodType, io: 'input' | 'output'): Json {
+  const {
+    $schema: _,
+    '~standard': __,
+    ...document
+  } = z.toJSONSchema(schema, {
+    io,
+    target: 'draft-2020-12',
+    unrepresentable: 'any',
+    // The format says it in a word, the pattern in three lines.
+    override: ({ jsonSchema }) => {
+      if (jsonSchema.format === 'date-time') delete jsonSchema.pattern
+    },
+  }) as Record<string, unknown>
+  return document
+}

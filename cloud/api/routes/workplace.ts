@@ -1,0 +1,30 @@
+import type { Deed } from '../../deeds/deeds.ts'
+import type { TokenRecord } from '../tokens/tokens.ts'
+
+/** What a person may say of a failure group; null takes it away. */
+export interface GroupChange {
+  note?: string | null | undefined
+  owner?: string | null | undefined
+  issue?: string | null | undefined
+  status?: 'open' | 'muted' | 'resolved' | undefined
+}
+
+/** Deeds that are not about letters. Each is on record, in the transaction of its effect. */
+export interface Workplace {
+  /** @throws Refusal `FAILURE_GROUP_UNKNOWN`, `FAILURE_GROUP_CHANGED` (it is not what `ifMatch` says any more) */
+  changeGroup(
+    deed: Deed<{ fingerprint: string; change: GroupChange; ifMatch: string }>,
+  ): Promise<{ fingerprint: string }>
+  /** Has a group take nothing until somebody resumes it, or so long. */
+  pause(deed: Deed<{ group: string; forMs?: number | undefined }>): Promise<{ group: string }>
+  /** Back to work, whoever had paused it and why ever it had tripped. @throws Refusal `GROUP_NOT_PAUSED` */
+  resume(deed: Deed<{ group: string }>): Promise<{ group: string }>
+  /** Lets a parked device be tried now. Absent: nothing is parked by this version. @throws Refusal `DEVICE_NOT_PARKED` */
+  release?: ((deed: Deed<{ group: string; device: string }>) => Promise<Released>) | undefined
+  revokeToken(deed: Deed<{ jti: string }>, untilMs: number): Promise<TokenRecord>
+}
+
+export interface Released {
+  group: string
+  device: string
+}

@@ -1,0 +1,163 @@
+import { z } from 'zod'
+import { payload } from './payload.ts'
+
+/** What the API answers with: schemas from which docs/openapi.json and the types of the reads come. */
+
+const count = z.int().min(0)
+export const time = z.iso.datetime().describe('RFC 3339, UTC')
+const text = z.string()
+const maybe = text.nullable()
+
+export const letterStates = ['open', 'replaying', 'resolved', 'discarded'] as const
+export const failureStatuses = ['open', 'muted', 'resolved', 'regressed'] as const
+
+export const letterItem = z.object({
+  letter: count,
+  group: text,
+  state: z.enum(letterStates),
+  code: text,
+  message: payload(text),
+  fingerprint: text,
+  source: maybe,
+  id: maybe,
+  type: maybe,
+  device: maybe,
+  gateway: maybe,
+  epoch: maybe,
+  sequence: count.nullable(),
+  attempts: count,
+  replays: count,
+  replay: count.nullable().describe('the replay that has it, or had it last'),
+  edited: z.boolean(),
+  instance: text,
+  version: maybe.describe('of the consumer'),
+  firstFailedAt: time,
+  lastFailedAt: time,
+  closedAt: time.nullable(),
+})
+
+const failure = z.object({ attempt: count, at: text, code: text, message: payload(text) })
+
+export const letterWhole = letterItem.extend({
+  publisher: maybe.describe('the user of the broker that published it'),
+  routingKey: text,
+  queue: text,
+  failures: z.array(failure).describe('the last attempts, oldest first'),
+  bodyBytes: count,
+  body: payload(text.nullable(), 'as it came, if it is UTF-8'),
+  bodyBase64: payload(text.nullable(), 'as it came, if it is not'),
+  stack: payload(maybe),
+  properties: payload(z.unknown()),
+  headers: payload(z.unknown()),
+  edit: payload(z.unknown(), 'the JSON Patch of its next replay, and by whom'),
+})
+
+export const failureGroup = z.object({
+  fingerprint: text,
+  group: text,
+  code: text,
+  type: maybe,
+  message: payload(text, 'with what differs from letter to letter left out'),
+  frame: maybe.describe('where it was thrown'),
+  firstSeen: time,
+  lastSeen: time,
+  letters: count,
+  open: count,
+  status: z.enum(failureStatuses),
+  firstVersion: maybe,
+  lastVersion: maybe,
+  resolvedVersion: maybe,
+  note: maybe,
+  owner: maybe,
+  issue: maybe,
+})
+
+export const replayItem = z.object({
+  replay: count,
+  deed: text,
+  actor: text,
+  why: maybe.describe('the reason of whoever asked for it'),
+  filter: z.unknown(),
+  ratePerSecond: z.number().nullable(),
+  ramp: z.array(count).nullable(),
+  stopAtShare: z.number().nullable(),
+  state: z.enum(['running', 'stopping', 'stopped', 'done']),
+  reason: maybe.describe('why it stopped'),
+  total: count,
+  sent: count,
+  resolved: count,
+  failed: count,
+  startedAt: time,
+  endedAt: time.nullable(),
+})
+
+export const groupState = z.object({
+  state: z.enum(['running', 'paused', 'tripped', 'trial']),
+  since: time.nullable(),
+  until: time.nullable(),
+  actor: maybe,
+  reason: maybe,
+})
+
+export const groupItem = z.object({
+  group: text,
+  state: groupState,
+  instances: z.array(z.object({ instance: text, seenAt: time })),
+  openLetters: count,
+  parkedDevices: count,
+})
+
+export const parkedItem = z.object({
+  device: text,
+  since: time,
+  state: z.enum(['retrying', 'held']),
+  attempt: count,
+  nextAt: time,
+  code: maybe,
+  message: payload(maybe),
+  events: count.describe('that wait, the failing one included; counted up to 10,000'),
+})
+
+export const quarantineItem = z.object({
+  gateway: text,
+  epoch: text,
+  sequence: count,
+  device: text,
+  reason: maybe,
+  type: maybe.describe('the type it would have had, if that was known'),
+  recordedAt: time,
+  payloadBytes: count.nullable(),
+  detail: payload(maybe),
+  topic: payload(maybe),
+  id: payload(maybe, 'the ID it claimed'),
+  payloadBase64: payload(maybe),
+  truncated: z.boolean().nullable(),
+})
+
+export const deedItem = z.object({
+  deed: text,
+  at: time,
+  actor: text,
+  roles: z.array(text),
+  verb: text,
+  reason: maybe,
+  request: z.unknown().describe('of a patch only what it is about, for those without the right to payloads'),
+  outcome: z.unknown(),
+})
+
+/** A page of a list. */
+export function pageShape<S extends z.ZodType>(item: S) {
+  return z.object({
+    items: z.array(item),
+    next: text.nullable().describe('cursor of the next page; null: this is the last'),
+  })
+}
+
+export type LetterItem = z.output<typeof letterItem>
+export type LetterWhole = z.output<typeof letterWhole>
+export type FailureGroup = z.output<typeof failureGroup>
+export type ReplayItem = z.output<typeof replayItem>
+export type GroupItem = z.output<typeof groupItem>
+export type ParkedItem = z.output<typeof parkedItem>
+export type QuarantineItem = z.output<typeof quarantineItem>
+export type DeedItem = z.output<typeof deedItem>

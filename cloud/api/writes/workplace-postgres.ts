@@ -1,0 +1,104 @@
+import type { Database } from '../../database/database-postgres.ts'
+import type { Transaction } from '../../database/storage.ts'
+import type { Deed } from '../../deeds/deeds.ts'
+import { postgresGroupStates } from '../../protection/group-states-postgres.ts'
+import { Refusal } from '../rules/problem.ts'
+import { fromMicros, microsOf } from '../reads/where.ts'
+import type { GroupChange, Workplace } from '../routes/workplace.ts'
+import { postgresTokens } from '../tokens/tokens-postgres.ts'
+
+/** Does a deed once, with its record and its effect in one transaction. */
+export type DoOnce = <Request, Outcome>(
+  verb: string,
+  deed: Deed<Request>,
+  work: (tx: Transaction) => Promise<Outcome>,
+) => Promise<Outcome>
+
+export interface WorkplaceOptions {
+  doOnce: DoOnce
+  /** Within a transaction: has a parked device tried now. Absent: nothing is parked by this version. */
+  release?: (tx: Transaction, group: string, device: string) => Promise<'due' | 'working' | 'absent'>
+}
+
+export function postgresWorkplace({ doOnce, release }: WorkplaceOptions): Workplace {
+  return {
+    changeGroup: (deed) => doOnce('change-failure-group', deed, (tx) => changeGroup(tx, deed.request)),
+    pause: (deed) =>
+      doOnce('pause-group', deed, async (tx) => {
+        const { group, forMs } = deed.request
+        await statesIn(tx).pause({ group, actor: deed.by.actor, reason: deed.reason, forMs })
+        return { group }
+      }),
+    resume: (deed) =>
+      doOnce('resume-group', deed, async (tx) => {
+        const { group } = deed.request
+        if (await statesIn(tx).resume(group)) return { group }
+        throw notPaused(group)
+      }),
+    release:
+      release &&
+      ((deed) =>
+        doOnce('release-device', deed, async (tx) => {
+          const { group, device } = deed.request
+          if ((await release(tx, group, device)) === 'absent') throw notParked(device, group)
+          return { group, device }
+        })),
+    revokeToken: (deed, untilMs) =>
+      doOnce('revoke-token', deed, (tx) => postgresTokens(queryIn(tx)).revoke(deed.request.jti, untilMs)),
+  }
+}
+
+function queryIn(tx: Transaction): Pick<Database, 'query'> {
+  return { query: async (text, values) => (await tx.query<never>(text, values)).rows }
+}
+
+const statesIn = (tx: Transaction): ReturnType<typeof postgresGroupStates> => postgresGroupStates(queryIn(tx))
+
+// What is absent stays; null takes it away.
+const changeSql = `
+update tidegate.failure_groups set
+  note = case when $2::json -> 'note' is null then note else $2::json ->> 'note' end,
+  owner = case when $2::json -> 'owner' is null then owner else $2::json ->> 'owner' end,
+  issue = case when $2::json -> 'issue' is null then issue else $2::json ->> 'issue' end,
+  status = coalesce($2::json ->> 'status', status),
+  resolved_version = case when $2::json ->> 'status' = 'resolved' then last_version else resolved_version end,
+  changed_at = clock_timestamp()
+where fingerprint = $1 and ($3 = '*' or changed_at = ${fromMicros(`(case when $3 = '*' then '0' else $3 end)`)})
+returning ${microsOf('changed_at')} as version`
+
+async function changeGroup(
+  tx: Transaction,
+  { fingerprint, change, ifMatch }: { fingerprint: string; change: GroupChange; ifMatch: string },
+): Promise<{ fingerprint: string }> {
+  if (ifMatch !== '*' && !/^\d{1,18}$/.test(ifMatch)) throw changed(fingerprint)
+  const { rowCount } = await tx.query(changeSql, [fingerprint, JSON.stringify(change), ifMatch])
+  if (rowCount === 0) throw changed(fingerprint)
+  return { fingerprint }
+}
+
+function changed(fingerprint: string): Refusal {
+  return new Refusal({
+    code: 'FAILURE_GROUP_CHANGED',
+    status: 412,
+    message: `failure group ${fingerprint} is not as you have seen it: somebody else has changed it`,
+    hint: 'GET it again, and see whether you still want that',
+  })
+}
+
+function notPaused(group: string): Refusal {
+  return new Refusal({
+    code: 'GROUP_NOT_PAUSED',
+    status: 409,
+    message: `${group} is not paused, and has not tripped`,
+    hint: 'GET /v1/groups says how groups are',
+  })
+}
+
+function notParked(device: string, group: string): Refusal {
+  return new Refusal({
+    code: 'DEVICE_NOT_PARKED',
+    status: 404,
+    message: `${device} is not parked in ${group}`,
+    hint: 'it may have been let go by itself meanwhile; GET the parked devices again',
+  })
+}

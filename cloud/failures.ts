@@ -1,0 +1,78 @@
+import type { SchemaRegistry } from '../src/contract/schema-registry.ts'
+import type { AmqpConnection } from './amqp/connection-rabbit.ts'
+import { startReplaying } from './amqp/unroutable-rabbit.ts'
+import { type ApiFiles, type RunningApi, startApi } from './api/api.ts'
+import type { ApiObserver } from './api/observer.ts'
+import { postgresReads } from './api/reads/reads-postgres.ts'
+import { postgresTokens } from './api/tokens/tokens-postgres.ts'
+import { postgresWorkplace } from './api/writes/workplace-postgres.ts'
+import { createDatabase, type Database } from './database/database-postgres.ts'
+import { postgresStorage } from './database/storage-postgres.ts'
+import { doOnce } from './deeds/deed-record.ts'
+import { postgresDeeds } from './deeds/deeds-postgres.ts'
+import { startPublishing } from './deeds/publishing.ts'
+import type { ConfiguredConsumer } from './pipeline/definition.ts'
+import type { SchemaCheck } from './pipeline/schema-check.ts'
+import { rabbitOutbound } from './replays/outbound-rabbit.ts'
+import { startReplayer } from './replays/replayer.ts'
+import { postgresReplays } from './replays/replays-postgres.ts'
+import { readingSettings } from './settings.ts'
+import type { Start } from './startup.ts'
+
+/** Nothing is heard of a letter for as long as it climbs the ladder; and its group may be behind. */
+const settleSlackMs = 3_600_000
+const replayLeaseMs = 60_000
+
+/** What no queue wanted, dead letters that somebody sends back, and readings that somebody has admitted. */
+export function publishAgain(
+  { config, scope, clock, log }: Start,
+  {
+    publishing,
+    database,
+    consumers,
+  }: { publishing: AmqpConnection; database: Database; consumers: readonly ConfiguredConsumer[] },
+): void {
+  const { partitions } = config
+  scope.own(startReplaying({ connection: publishing, clock, log }))
+  const outbound = scope.own(rabbitOutbound(publishing, clock))
+  scope.own(startPublishing({ database, outbound, partitions, clock, log }))
+  const ladders = consumers.map(({ ladderMs }) => ladderMs.reduce((sum, delayMs) => sum + delayMs, 0))
+  scope.own(
+    startReplayer({
+      replaysUntil: (signal) =>
+        postgresReplays({ storage: postgresStorage(database), leaseMs: replayLeaseMs, signal }),
+      outbound,
+      partitions,
+      clock,
+      log,
+      settleWithinMs: Math.max(0, ...ladders) + settleSlackMs,
+    }),
+  )
+}
+
+/** What events are checked against. */
+export interface Schemas {
+  registry: SchemaRegistry
+  check: SchemaCheck
+}
+
+/** For people, if the configuration says where: what there is of failures, and what is to be done about them. */
+export async function serveApi(
+  { config, scope, clock, random, log, signal }: Start,
+  {
+    database,
+    schemas,
+    files,
+    observer,
+  }: { database: Database; schemas: Schemas; files: ApiFiles; observer: ApiObserver },
+): Promise<RunningApi> {
+  const reading = scope.own(createDatabase(readingSettings(config)))
+  const deeds = { storage: postgresStorage(database), clock, random, signal }
+  const parts = {
+    reads: postgresReads(reading),
+    tokens: postgresTokens(reading),
+    deeds: postgresDeeds({ ...deeds, checkSchema: schemas.check, schemas: schemas.registry }),
+    workplace: postgresWorkplace({ doOnce: (verb, deed, work) => doOnce(verb, deed, deeds, work) }),
+  }
+  return scope.own(await startApi({ config: config.api, files, parts, observer, clock, log }))
+}

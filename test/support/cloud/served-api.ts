@@ -1,0 +1,97 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { loadApiFiles, type RunningApi, startApi } from '../../../cloud/api/api.ts'
+import { postgresReads } from '../../../cloud/api/reads/reads-postgres.ts'
+import { apiConfigSchema } from '../../../cloud/api/rules/settings.ts'
+import type { Role } from '../../../cloud/api/rules/roles.ts'
+import { mint } from '../../../cloud/api/tokens/mint.ts'
+import { loadOwnKey } from '../../../cloud/api/tokens/own-key.ts'
+import { postgresTokens } from '../../../cloud/api/tokens/tokens-postgres.ts'
+import { type DoOnce, postgresWorkplace } from '../../../cloud/api/writes/workplace-postgres.ts'
+import { createDatabase as poolOf, type Database } from '../../../cloud/database/database-postgres.ts'
+import type { Deeds } from '../../../cloud/deeds/deeds.ts'
+import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
+import { systemClock } from '../../../src/clock.ts'
+import { silentLog } from '../../../src/log.ts'
+import { createDatabase, createRoles } from '../servers.ts'
+import { migrated } from './cloud.ts'
+import { newOwnKey } from './test-api.ts'
+
+export interface ServedApi {
+  databaseUrl: string
+  database: Database
+  folder: string
+  keyFile: string
+  socket: string
+  url: string
+  api: RunningApi
+  /** A configuration of a cloud, for commands. */
+  configFile: string
+  tokenOf(role: Role | readonly Role[], more?: { groups?: string[]; types?: string[] }): Promise<string>
+  get(path: string, token: string): Promise<Response>
+  close(): Promise<void>
+}
+
+/** The API over a real database, as the cloud's own user, on a port and on a socket. */
+export async function serveApi(more: object = {}, deeds?: Deeds): Promise<ServedApi> {
+  const databaseUrl = await createDatabase()
+  const urlOf = await createRoles(databaseUrl)
+  const owner = poolOf({ url: urlOf('owner'), poolMax: 1, applicationName: 'test' })
+  await migrated(owner)
+  await owner.close()
+  const database = poolOf({ url: urlOf('writer'), poolMax: 4, applicationName: 'test', statementMsMax: 5000 })
+  const folder = mkdtempSync(join(tmpdir(), 'tidegate-api-'))
+  const keyFile = join(folder, 'api.key')
+  writeFileSync(keyFile, newOwnKey().privateKey.export({ format: 'pem', type: 'pkcs8' }), { mode: 0o600 })
+  const socket = join(folder, 'api.sock')
+  const config = apiConfigSchema.parse({
+    port: 0,
+    socket,
+    tokens: { key: keyFile },
+    requestsPerSecond: 1000,
+    ...more,
+  })
+  const tokens = postgresTokens(database)
+  const storage = postgresStorage(database)
+  // What the deeds do besides: nothing in the cloud's own ledger.
+  const doOnce: DoOnce = (verb, { key, by, reason, request }, work) =>
+    storage.transaction(async (tx) => {
+      const asked = [key, by.actor, by.roles, verb, reason, JSON.stringify(request)]
+      await tx.query(
+        'insert into tidegate.deeds (deed, actor, roles, verb, reason, request) values ($1, $2, $3, $4, $5, $6)',
+        asked,
+      )
+      return work(tx)
+    }, new AbortController().signal)
+  const parts = { deeds, reads: postgresReads(database), tokens, workplace: postgresWorkplace({ doOnce }) }
+  const observer = { answered: () => {}, refused: () => {} }
+  const surroundings = { clock: systemClock, log: silentLog }
+  const files = loadApiFiles(config, systemClock)
+  const api = await startApi({ config, files, parts, observer, ...surroundings })
+  const url = `${config.tls ? 'https' : 'http'}://127.0.0.1:${api.port}`
+  const configFile = join(folder, 'cloud.yaml')
+  writeFileSync(configFile, JSON.stringify({ api: { socket } }))
+  return {
+    databaseUrl,
+    database,
+    folder,
+    keyFile,
+    socket,
+    url,
+    api,
+    configFile,
+    async tokenOf(role, more = {}) {
+      const roles = typeof role === 'string' ? [role] : role
+      const wish = { subject: `a-${roles.join('-')}`, roles, forMs: 3_600_000, ...more }
+      const minting = { key: loadOwnKey(keyFile), issuer: 'tidegate', audience: 'tidegate', tokens }
+      return (await mint(wish, { ...minting, nowMs: systemClock.now() })).token
+    },
+    get: (path, token) => fetch(url + path, { headers: { authorization: `Bearer ${token}` } }),
+    async close() {
+      await api.close()
+      await database.close()
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}

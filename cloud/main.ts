@@ -114,8 +114,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
       signal: stopping,
     }
     const guards = guardsOf(start, database, consumers, (group) => sharing?.membersOf(group) ?? 1)
-    for (const { consumer, guard } of guards)
-      groups.push(scope.own(await startGroup({ ...shared, consumer, guard })))
+    for (const guarded of guards) groups.push(scope.own(await startGroup({ ...shared, ...guarded })))
     publishAgain(start, { publishing, database, consumers })
 
     sharing = share(start, database, groups)

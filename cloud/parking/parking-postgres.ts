@@ -1,6 +1,6 @@
 import type { Headers, MessageProperties } from '../amqp/delivery.ts'
 import type { Statements } from '../database/statements.ts'
-import type { Kept, Parking, ParkedEvent, Released } from './parking.ts'
+import type { Claims, Diversion, Kept, Operation, Parking, ParkedEvent, Released } from './parking.ts'
 
 /*
  * Locks of a device's row: who adds to what waits has it `for key share`, who works on it `for no key update`, and who lets it go `for
@@ -85,17 +85,13 @@ type HeadRow = [string, Buffer, Buffer, MessageProperties, Headers, string, stri
 
 /** Times are the database's: instances need not agree on them. */
 export function postgresParking(statements: Statements): Parking {
-  const run = <Row extends unknown[]>(
-    name: string,
-    text: string,
-    values: readonly unknown[],
-  ): Promise<Row[]> => statements.run<Row>(`parking-${name}`, text, values)
+  const run: Run = (name, text, values) => statements.run(`parking-${name}`, text, values)
+  return { ...diversionBy(run), ...claimsBy(run), ...operationBy(run) }
+}
 
-  async function released(group: string, device: string, skip: string | null): Promise<Released> {
-    if ((await run('release', releaseSql, [group, device, skip])).length > 0) return 'due'
-    return (await run('is-parked', isParkedSql, [group, device])).length > 0 ? 'working' : 'absent'
-  }
+type Run = <Row extends unknown[]>(name: string, text: string, values: readonly unknown[]) => Promise<Row[]>
 
+function diversionBy(run: Run): Diversion {
   return {
     async parked(group, devices) {
       const rows = await run<[string]>('parked', parkedSql, [group, devices])
@@ -112,6 +108,11 @@ export function postgresParking(statements: Statements): Parking {
     async add(group, events) {
       return (await run('add', addSql, [group, ...columnsOf(events)])).length
     },
+  }
+}
+
+function claimsBy(run: Run): Claims {
+  return {
     async claim(group, token, leaseMs) {
       return (await run<[string]>('claim', claimSql, [group, token, leaseMs]))[0]?.[0]
     },
@@ -158,6 +159,16 @@ export function postgresParking(statements: Statements): Parking {
     async unpark(group, device) {
       await run('unpark', unparkSql, [group, device])
     },
+  }
+}
+
+function operationBy(run: Run): Operation {
+  async function released(group: string, device: string, skip: string | null): Promise<Released> {
+    if ((await run('release', releaseSql, [group, device, skip])).length > 0) return 'due'
+    return (await run('is-parked', isParkedSql, [group, device])).length > 0 ? 'working' : 'absent'
+  }
+
+  return {
     release: (group, device) => released(group, device, null),
     skip: (group, device, n) => released(group, device, n),
     async occupancy(group) {

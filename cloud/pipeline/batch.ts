@@ -215,3 +215,15 @@ export async function blame(error: unknown, storage: Storage): Promise<unknown> 
     return outage
   }
 }
+
+/** What remains when a run failed: without the culprit, or in halves until there is one. `blame` says what is done with it first. */
+export function divide<Rest>(
+  run: readonly Parcel[],
+  culprit: number | undefined,
+  blame: (parcel: Parcel) => readonly Rest[],
+): (Parcel[] | Rest)[] {
+  const at = run.length === 1 ? 0 : culprit
+  if (at === undefined) return [run.slice(0, run.length >> 1), run.slice(run.length >> 1)]
+  const blamed = blame(run[at] as Parcel)
+  return [run.slice(0, at), ...blamed, run.slice(at + 1)]
+}

@@ -38,6 +38,7 @@ const checks: Readonly<Record<string, Check>> = {
     !withinLimits(parseDuration(value), handlerLimits) &&
     `must be a duration such as 30s, ${handlerLimits.max} at most`,
   onFailure: (value) => value !== 'park' && value !== 'overtake' && 'must be park or overtake',
+  // oxlint-disable-next-line unicorn/no-thenable -- an option's name; nobody awaits a table of rules
   then: (value) => value !== 'skip' && value !== 'hold' && 'must be skip or hold',
   final: (value) => {
     const good = Array.isArray(value) && value.every((code) => typeof code === 'string' && code !== '')

@@ -104,7 +104,7 @@ export interface Consumer {
   /** The later events of a device wait behind one that fails (G6). */
   readonly parks: boolean
   /** What ends the ladder of a parked device. */
-  readonly then: 'skip' | 'hold'
+  readonly ladderEnd: 'skip' | 'hold'
   /** Codes of errors that are hopeless. */
   readonly final: ReadonlySet<string>
   readonly version: string | undefined
@@ -152,7 +152,7 @@ export function makeConsumer(options: ConsumerOptions & BatchTraits, handler: Ha
     types: options.types,
     ordered,
     parks: ordered && options.onFailure !== 'overtake',
-    then: options.then ?? 'skip',
+    ladderEnd: options.then ?? 'skip',
     final: new Set(options.final),
     version: options.version,
     ladderMs: ladderMs as number[] | undefined,

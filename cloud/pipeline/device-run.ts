@@ -1,20 +1,45 @@
 import { TidegateError } from '../../src/errors.ts'
+import type { Random } from '../../src/clock.ts'
 import type { Event } from '../../src/contract/event.ts'
+import type { Logger } from '../../src/log.ts'
 import type { Delivery } from '../amqp/delivery.ts'
 import type { Transaction } from '../database/storage.ts'
 import { retryLetter } from '../letters/letters.ts'
+import type { Room } from '../parking/occupancy.ts'
 import { parkedDelivery } from '../parking/parked.ts'
-import type { Kept, Parking, ParkedHead } from '../parking/parking.ts'
-import { trialOf } from './aside.ts'
-import { applyWithin, blame } from './batch.ts'
-import type { Wait } from './holding.ts'
-import { isTooOld, judge, type Judgement } from './judge.ts'
-import type { Outcome } from './observer.ts'
+import type { Kept, Parking, ParkedHead, ParkingIn } from '../parking/parking.ts'
+import type { Gate } from '../protection/gate.ts'
+import { type Aside, trialOf } from './aside.ts'
+import { applyWithin, blame, type TogetherOptions } from './batch.ts'
+import type { Holding, Wait } from './holding.ts'
+import { type Checks, isTooOld, judge, type Judgement } from './judge.ts'
+import type { Places } from './limits/places.ts'
+import type { Outcome, PipelineObserver } from './observer.ts'
 import { decide, type Decision, isHopeless, isOutage, thrown } from './retry.ts'
-import type { RunnerOptions, RunnerParts } from './runner.ts'
 
 /** The claim of an instance that died, or was frozen between two transactions, is another's after so long. */
 export const leaseMs = 30_000
+
+export interface RunnerOptions extends TogetherOptions, Checks {
+  instance: string
+  parkingIn: ParkingIn
+  /** Devices at a time. */
+  concurrency: number
+  random: Random
+  log: Logger
+  observer: PipelineObserver
+  onFatal: (error: unknown) => void
+}
+
+export interface RunnerParts {
+  aside: Aside
+  holding: Holding
+  room: Room
+  gate: Gate
+  places: Places
+  stopping: AbortSignal
+  cutOff: AbortSignal
+}
 
 /** The first that waits, as it was read, and what was made of it. */
 interface Tried {
@@ -56,7 +81,7 @@ export class DeviceRun {
     const { holding, gate, stopping, cutOff } = this.#parts
     const wait = holding.createWait()
     try {
-      for (let outages = 0; !stopping.aborted && !gate.closed; ) {
+      for (let outages = 0; !stopping.aborted && !gate.closed;) {
         try {
           if ((await this.#entered(wait)) === 'over') return
           outages = 0

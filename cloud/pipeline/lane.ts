@@ -7,7 +7,7 @@ import type { Storage } from '../database/storage.ts'
 import type { Yard } from '../parking/yard.ts'
 import type { Replayed } from '../replays/replayed.ts'
 import type { Aside } from './aside.ts'
-import { applyTogether, type Done } from './batch.ts'
+import { applyTogether, divide, type Done } from './batch.ts'
 import { BatchPace } from './limits/batch-pace.ts'
 import type { ConfiguredConsumer } from './definition.ts'
 import type { BreakersFor } from '../protection/breakers.ts'
@@ -223,7 +223,10 @@ class LaneWork {
         continue
       }
       const { tookMs, ...result } = await this.#applied(run)
-      gate.leave(entered.length, result.kind === 'committed' ? result.done.length : Number(!isOutage(result.error)))
+      gate.leave(
+        entered.length,
+        result.kind === 'committed' ? result.done.length : Number(!isOutage(result.error)),
+      )
       if (result.kind === 'committed') {
         wait.end()
         outages = 0
@@ -288,16 +291,4 @@ class LaneWork {
       else settlement.settle(delivery, repeat ? 'repeat' : 'processed')
     }
   }
-}
-
-/** What remains when a run failed: without the culprit, or in halves until there is one. `blame` says what is done with it first. */
-export function divide<Rest>(
-  run: readonly Parcel[],
-  culprit: number | undefined,
-  blame: (parcel: Parcel) => readonly Rest[],
-): (Parcel[] | Rest)[] {
-  const at = run.length === 1 ? 0 : culprit
-  if (at === undefined) return [run.slice(0, run.length >> 1), run.slice(run.length >> 1)]
-  const blamed = blame(run[at] as Parcel)
-  return [run.slice(0, at), ...blamed, run.slice(at + 1)]
 }

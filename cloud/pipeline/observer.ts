@@ -5,7 +5,16 @@ import type { Delivery } from '../amqp/delivery.ts'
  * How a delivery ended; `recorded`: its fault is stored with it, by a consumer that records faults, and it has no letter; `parked`: it
  * waits in the database, behind an event of its device that failed, or as that event; `shed`: it was too old for its group.
  */
-export const outcomes = ['processed', 'repeat', 'ignored', 'shed', 'recorded', 'retried', 'parked', 'dead'] as const
+export const outcomes = [
+  'processed',
+  'repeat',
+  'ignored',
+  'shed',
+  'recorded',
+  'retried',
+  'parked',
+  'dead',
+] as const
 
 export type Outcome = (typeof outcomes)[number]
 

@@ -50,25 +50,20 @@ export interface Attempt {
 }
 
 /** By how it deals with failures. */
-export type DecidingConsumer = Pick<ConfiguredConsumer, 'ladderMs' | 'parks' | 'then' | 'final'>
+export type DecidingConsumer = Pick<ConfiguredConsumer, 'ladderMs' | 'parks' | 'ladderEnd' | 'final'>
 
 /**
  * The only place that turns the error of an attempt into what follows (G5); an outage is no attempt. The delay after attempt n is
  * `ladderMs[n - 1]`, and behind the last are the dead letters. What we do not know may be temporary: an unknown error climbs the whole
- * ladder. A handler that hangs parks its device as any failure does, so that it holds up its lane for one timeout and not for one with
- * each event.
+ * ladder. A handler that hangs parks its device like every failure, so that it holds up its lane for one timeout only.
  */
-export function decide(
-  error: unknown,
-  { attempt, canWait }: Attempt,
-  consumer: DecidingConsumer,
-): Decision {
-  const { ladderMs, parks, then, final } = consumer
+export function decide(error: unknown, { attempt, canWait }: Attempt, consumer: DecidingConsumer): Decision {
+  const { ladderMs, parks, ladderEnd, final } = consumer
   if (isHopeless(error) || final.has(codeOf(error))) return { kind: 'dead' }
   const delayMs = ladderMs[attempt - 1]
   if (!parks || !canWait) return delayMs === undefined ? { kind: 'dead' } : { kind: 'retry', delayMs }
   if (delayMs !== undefined) return { kind: 'park', delayMs }
-  return { kind: then === 'hold' ? 'hold' : 'dead' }
+  return { kind: ladderEnd === 'hold' ? 'hold' : 'dead' }
 }
 
 /** Within 20 % of it: what failed together is not tried again together. */

@@ -1,17 +1,7 @@
 import type { Clock, Random } from '../../src/clock.ts'
 import { isAbort } from '../../src/errors.ts'
-import type { Logger } from '../../src/log.ts'
 import { createThrottle } from '../../src/throttle.ts'
-import type { Room } from '../parking/occupancy.ts'
-import type { ParkingIn } from '../parking/parking.ts'
-import type { Gate } from '../protection/gate.ts'
-import type { Aside } from './aside.ts'
-import type { TogetherOptions } from './batch.ts'
-import { DeviceRun, leaseMs } from './device-run.ts'
-import type { Holding } from './holding.ts'
-import type { Checks } from './judge.ts'
-import type { Places } from './limits/places.ts'
-import type { PipelineObserver } from './observer.ts'
+import { DeviceRun, leaseMs, type RunnerOptions, type RunnerParts } from './device-run.ts'
 import { isOutage } from './retry.ts'
 
 /**
@@ -21,27 +11,6 @@ import { isOutage } from './retry.ts'
 export interface Runner {
   /** Begins nothing new. Resolves when nothing is under way. Idempotent. */
   close(): Promise<void>
-}
-
-export interface RunnerOptions extends TogetherOptions, Checks {
-  instance: string
-  parkingIn: ParkingIn
-  /** Devices at a time. */
-  concurrency: number
-  random: Random
-  log: Logger
-  observer: PipelineObserver
-  onFatal: (error: unknown) => void
-}
-
-export interface RunnerParts {
-  aside: Aside
-  holding: Holding
-  room: Room
-  gate: Gate
-  places: Places
-  stopping: AbortSignal
-  cutOff: AbortSignal
 }
 
 /** How often somebody looks for what is due, while anything is parked. */

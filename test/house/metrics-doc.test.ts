@@ -38,6 +38,7 @@ const idleGroup = {
   inFlight: 0,
   active: 0,
   lanesStarvedMs: [0],
+  parked: { retrying: 0, held: 0, events: 0, oldestMs: 0 },
   heldBy: undefined,
   former: { draining: 0, drained: 0 },
   progress: () => ({ ok: true, waiting: 0, stalledMs: 0 }),

@@ -196,6 +196,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     sentence: 'groups at work, and shared among instances',
     mayImport: [
       'cloud/pipeline',
+      'cloud/parking',
       'cloud/protection',
       'cloud/letters',
       'cloud/queues',
@@ -214,6 +215,8 @@ export const rooms: Readonly<Record<string, Room>> = {
   'cloud/pipeline': {
     sentence: 'what becomes of a delivery; the consumer’s interface',
     mayImport: [
+      'cloud/pipeline/limits',
+      'cloud/parking',
       'cloud/gateways',
       'cloud/letters',
       'cloud/replays',
@@ -221,6 +224,15 @@ export const rooms: Readonly<Record<string, Room>> = {
       'cloud/amqp',
       'cloud/database',
     ],
+  },
+  'cloud/pipeline/limits': {
+    sentence: 'how long a handler may take, how many run at once, how much is one transaction',
+    mayImport: [],
+  },
+  'cloud/parking': {
+    sentence:
+      'devices whose events wait behind one that failed (G6): who waits, who has them in hand, how many may wait',
+    mayImport: ['cloud/letters', 'cloud/replays', 'cloud/amqp', 'cloud/database'],
   },
   'cloud/protection': {
     sentence: 'when a group is not to work: paused, tripped, too fast; breakers around what handlers call',

@@ -27,12 +27,7 @@ import { gatewayName, type Settings } from '../plan/settings.ts'
 import { intruderName } from './intruder.ts'
 import { SimulatedProcess } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
-import {
-  simulatedDeadLetters,
-  simulatedHistory,
-  simulatedParking,
-  simulatedRollups,
-} from './transaction.ts'
+import { simulatedDeadLetters, simulatedHistory, simulatedParking, simulatedRollups } from './transaction.ts'
 import { schemasOf } from '../plan/schemas.ts'
 import type { Truth } from './truth.ts'
 

@@ -16,12 +16,7 @@ import { silentLog } from '../../../src/log.ts'
 import { FakeClock } from '../fakes/clock.ts'
 import { createFakeBroker, type FakeBrokerOptions } from '../fakes/deliveries.ts'
 import { fakeGroupStates } from '../fakes/group-states.ts'
-import {
-  createFakeStorage,
-  fakeDeadLetters,
-  fakeParking,
-  type FakeStorageOptions,
-} from '../fakes/storage.ts'
+import { createFakeStorage, fakeDeadLetters, fakeParking, type FakeStorageOptions } from '../fakes/storage.ts'
 
 export const partitions = 4
 

@@ -72,7 +72,6 @@ export interface ParkingTransaction {
 export function memoryParking(tx: ParkingTransaction): Parking {
   const { tables } = tx
   const { parkedDevices: devices, parkedEvents: events } = tables
-  const keyOf = (group: string, device: string): string => `${group} ${device}`
 
   function change(key: string, more: Partial<ParkedDevice>): void {
     tx.stage(() => {
@@ -211,4 +210,8 @@ function occupancyOf(
     events: [...parkedEvents.values()].filter((one) => one.group === group).length,
     oldestMs: Math.max(0, ...devices.map(({ sinceMs }) => nowMs - sinceMs)),
   }
+}
+
+function keyOf(group: string, device: string): string {
+  return `${group} ${device}`
 }

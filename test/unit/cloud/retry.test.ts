@@ -8,9 +8,9 @@ const error = (code: string, retryable: boolean): TidegateError =>
 type Kind = 'overtake' | 'park' | 'hold'
 
 const by: Record<Kind, DecidingConsumer> = {
-  overtake: { ladderMs: [5_000, 30_000], parks: false, then: 'skip', final: new Set(['SITE_UNKNOWN']) },
-  park: { ladderMs: [5_000, 30_000], parks: true, then: 'skip', final: new Set(['SITE_UNKNOWN']) },
-  hold: { ladderMs: [5_000, 30_000], parks: true, then: 'hold', final: new Set(['SITE_UNKNOWN']) },
+  overtake: { ladderMs: [5_000, 30_000], parks: false, ladderEnd: 'skip', final: new Set(['SITE_UNKNOWN']) },
+  park: { ladderMs: [5_000, 30_000], parks: true, ladderEnd: 'skip', final: new Set(['SITE_UNKNOWN']) },
+  hold: { ladderMs: [5_000, 30_000], parks: true, ladderEnd: 'hold', final: new Set(['SITE_UNKNOWN']) },
 }
 const said = (message: string, more: object): Error => Object.assign(new Error(message), more)
 const dead = { kind: 'dead' }

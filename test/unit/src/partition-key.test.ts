@@ -26,7 +26,7 @@ test('the device of an event is read without decoding it, wherever it stands and
       fc.array(fc.tuple(key, value)),
       fc.constantFrom(undefined, 1, '\t'),
       (before, device, after, space) => {
-        // oxlint-disable-next-line no-prototype-builtins -- such a key is set as any other
+        // oxlint-disable-next-line no-prototype-builtins -- such a key is set like the others
         const members = [...before, ['partitionkey', device] as const, ...after].filter(
           ([name]) => name !== '__proto__',
         )
@@ -59,7 +59,8 @@ test('of what is cut off or is no object nothing is read that is not there', () 
 test('never throws, whatever the bytes', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
-      partitionKeyOf(Buffer.concat([Buffer.from('{"a":'), bytes]))
+      const text = Buffer.concat([Buffer.from('{"a":'), bytes])
+      expect(() => partitionKeyOf(text)).not.toThrow()
     }),
   )
 })

@@ -1,0 +1,251 @@
+import { createHash } from 'node:crypto'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { createDatabase as poolOf, type Database } from '../../../cloud/database/database-postgres.ts'
+import type { Storage } from '../../../cloud/database/storage.ts'
+import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
+import type { ParkedEvent, Parking, ParkingIn, Trial } from '../../../cloud/parking/parking.ts'
+import { postgresParking } from '../../../cloud/parking/parking-postgres.ts'
+import { migrated } from '../../support/cloud/cloud.ts'
+import { gate } from '../../support/cloud/test-pipeline.ts'
+import { createFakeStorage, fakeParking } from '../../support/fakes/storage.ts'
+import { createDatabase } from '../../support/servers.ts'
+
+const never = new AbortController().signal
+const [mine, another] = ['11111111-1111-4111-8111-111111111111', '22222222-2222-4222-8222-222222222222']
+const trial: Trial = {
+  state: 'retrying',
+  attempt: 2,
+  delayMs: 0,
+  code: 'SENSOR_ODD',
+  message: 'it \0 is odd',
+}
+
+function eventOf(device: string, name: string): ParkedEvent {
+  return {
+    device,
+    key: createHash('sha256').update(name).digest(),
+    body: Buffer.from(`{"id":"${name}"}`),
+    properties: { messageId: name, timestamp: 7 },
+    headers: { 'tidegate-attempt': 1, strange: '\0 \ud800 ü', 'tidegate-letter': 5 },
+    routingKey: `00.com.\0acme`,
+    queue: 'g.00.v2',
+    publisher: undefined,
+    arrivedAtMs: 1_735_689_600_123,
+  }
+}
+
+interface Place {
+  storage: Storage
+  parkingIn: ParkingIn
+  /** Moves the clock of whoever waits for the end of a claim. */
+  expire(): Promise<void>
+}
+
+describe.each(['in memory', 'in PostgreSQL'])('the parking %s', (kind) => {
+  let database: Database | undefined
+  let place: Place
+  let groups = 0
+  let group = ''
+
+  beforeAll(async () => {
+    if (kind === 'in memory') {
+      let nowMs = 0
+      place = {
+        storage: createFakeStorage({ nowMs: () => nowMs }),
+        parkingIn: fakeParking,
+        expire: () => Promise.resolve(void (nowMs += 60_000)),
+      }
+      return
+    }
+    const opened = (database = poolOf({ url: await createDatabase(), poolMax: 4, applicationName: 'test' }))
+    await migrated(opened)
+    place = {
+      storage: postgresStorage(opened),
+      parkingIn: postgresParking,
+      async expire() {
+        await opened.query(
+          `update tidegate.parked_devices set next_at = next_at - interval '1 min',
+          claimed_until = claimed_until - interval '1 min' where consumer_group = $1`,
+          [group],
+        )
+      },
+    }
+  })
+  beforeEach(() => (group = `g${++groups}`))
+  afterAll(() => database?.close())
+
+  const within = <T>(work: (parking: Parking) => Promise<T>): Promise<T> =>
+    place.storage.transaction((tx) => work(place.parkingIn(tx)), never)
+
+  async function parked(device: string, ...names: string[]): Promise<void> {
+    await within(async (parking) => {
+      await parking.park(group, device, trial)
+      await parking.add(
+        group,
+        names.map((name) => eventOf(device, `${group} ${name}`)),
+      )
+    })
+  }
+
+  test('keeps what waits as it came, in its order, and each once (G5, G6)', async () => {
+    await parked('d', 'b', 'a')
+    const again = ['a', 'c', 'c'].map((name) => eventOf('d', `${group} ${name}`))
+    expect(await within((parking) => parking.add(group, again))).toBe(1)
+    const seen: string[] = []
+    for (;;) {
+      const head = await within((parking) => parking.head(group, 'd'))
+      if (head === undefined) break
+      const { n, ...event } = head
+      const { routingKey, ...rest } = eventOf('d', String(event.properties.messageId))
+      expect(event).toMatchObject({ ...rest, headers: { 'tidegate-attempt': 1, 'tidegate-letter': 5 } })
+      expect(event.routingKey.replaceAll('\0', '')).toBe(routingKey.replaceAll('\0', ''))
+      seen.push(String(event.properties.messageId).slice(group.length + 1))
+      expect(await within((parking) => parking.remove(group, 'd', n))).toBe(true)
+      expect(await within((parking) => parking.remove(group, 'd', n))).toBe(false)
+    }
+    expect(seen).toEqual(['b', 'a', 'c'])
+  })
+
+  test('says which devices are parked, and parks each once', async () => {
+    await parked('d', 'a')
+    expect(await within((parking) => parking.park(group, 'd', trial))).toBe(false)
+    expect(await within((parking) => parking.parked(group, ['c', 'd', 'e']))).toEqual(new Set(['d']))
+    expect(await within((parking) => parking.parked('other', ['d']))).toEqual(new Set())
+    const { oldestMs, ...counts } = await within((parking) => parking.occupancy(group))
+    expect(counts).toEqual({ retrying: 1, held: 0, events: 1 })
+    expect(oldestMs).toBeGreaterThanOrEqual(0)
+  })
+
+  test('one of two who park a device at once learns that it is parked (G6)', async () => {
+    const first = gate()
+    const begun = gate()
+    const one = within(async (parking) => {
+      const isNew = await parking.park(group, 'd', trial)
+      begun.release()
+      await first.promise
+      return isNew
+    })
+    await begun.promise
+    const other = within((parking) => parking.park(group, 'd', trial))
+    first.release()
+    expect([await one, await other]).toEqual([true, false])
+  })
+
+  test('a device that is due is claimed by one, who has it until it is set back, given up, or silent for too long', async () => {
+    await parked('d', 'a')
+    expect(await within((parking) => parking.claim(group, mine, 30_000))).toBe('d')
+    expect(await within((parking) => parking.claim(group, another, 30_000))).toBeUndefined()
+    expect(await within((parking) => parking.keep(group, 'd', another, 30_000))).toBeUndefined()
+    expect(await within((parking) => parking.keep(group, 'd', mine, 30_000))).toMatchObject({
+      code: 'SENSOR_ODD',
+      skip: undefined,
+    })
+    await place.expire()
+    expect(await within((parking) => parking.claim(group, another, 30_000))).toBe('d')
+    expect(await within((parking) => parking.keep(group, 'd', mine, 30_000))).toBeUndefined()
+    await within((parking) => parking.giveUp(group, 'd', mine))
+    expect(await within((parking) => parking.claim(group, mine, 30_000))).toBeUndefined()
+    await within((parking) => parking.giveUp(group, 'd', another))
+    expect(await within((parking) => parking.claim(group, mine, 30_000))).toBe('d')
+  })
+
+  test('while one has it in a transaction its events can be added to, but nobody claims it (G6)', async () => {
+    await parked('d', 'a')
+    await within((parking) => parking.claim(group, mine, 30_000))
+    await place.expire()
+    const over = gate()
+    const begun = gate()
+    const working = within(async (parking) => {
+      expect(await parking.keep(group, 'd', mine, 30_000)).toBeDefined()
+      begun.release()
+      await over.promise
+    })
+    await begun.promise
+    expect(await within((parking) => parking.claim(group, another, 30_000))).toBeUndefined()
+    expect(await within((parking) => parking.release(group, 'd'))).toBe('working')
+    const diverted = within(async (parking) => {
+      const devices = await parking.parked(group, ['d'])
+      return [devices.has('d'), await parking.add(group, [eventOf('d', `${group} b`)])]
+    })
+    expect(await diverted).toEqual([true, 1])
+    over.release()
+    await working
+  })
+
+  test('whoever lets it go waits for whoever adds to it, and sees then what was added (G6)', async () => {
+    await parked('d')
+    await within((parking) => parking.claim(group, mine, 30_000))
+    const over = gate()
+    const begun = gate()
+    const adding = within(async (parking) => {
+      await parking.parked(group, ['d'])
+      begun.release()
+      await over.promise
+      await parking.add(group, [eventOf('d', `${group} late`)])
+    })
+    await begun.promise
+    const looking = within(async (parking) => {
+      expect(await parking.lock(group, 'd', mine)).toBe(true)
+      return (await parking.head(group, 'd'))?.properties.messageId
+    })
+    over.release()
+    await adding
+    expect(await looking).toBe(`${group} late`)
+  })
+
+  test('whoever parks a device that is let go meanwhile parks it anew (G6)', async () => {
+    await parked('d')
+    await within((parking) => parking.claim(group, mine, 30_000))
+    const over = gate()
+    const begun = gate()
+    const leaving = within(async (parking) => {
+      expect(await parking.lock(group, 'd', mine)).toBe(true)
+      begun.release()
+      await over.promise
+      await parking.unpark(group, 'd')
+    })
+    await begun.promise
+    const parking = within((it) => it.park(group, 'd', trial))
+    over.release()
+    await leaving
+    expect(await parking).toBe(true)
+    expect(await within((it) => it.parked(group, ['d']))).toEqual(new Set(['d']))
+  })
+
+  test('what is set back is tried later, or held until somebody releases or skips it', async () => {
+    await parked('d', 'a')
+    const headers = { 'tidegate-attempt': 3 }
+    async function setBack(next: Partial<Trial>): Promise<string> {
+      await within((parking) => parking.claim(group, mine, 30_000))
+      const n = (await within((parking) => parking.head(group, 'd')))?.n ?? ''
+      await within((parking) => parking.setBack(group, 'd', n, { ...trial, ...next }, headers))
+      return n
+    }
+    await setBack({ delayMs: 30_000 })
+    expect((await within((parking) => parking.head(group, 'd')))?.headers).toEqual(headers)
+    expect(await within((parking) => parking.claim(group, mine, 30_000))).toBeUndefined()
+    await place.expire()
+    const n = await setBack({ state: 'held' })
+    await place.expire()
+    expect(await within((parking) => parking.claim(group, mine, 30_000))).toBeUndefined()
+    expect(await within((parking) => parking.occupancy(group))).toMatchObject({
+      retrying: 0,
+      held: 1,
+      events: 1,
+    })
+    expect(await within((parking) => parking.skip(group, 'd', n))).toBe('due')
+    expect(await within((parking) => parking.claim(group, mine, 30_000))).toBe('d')
+    expect((await within((parking) => parking.keep(group, 'd', mine, 30_000)))?.skip).toBe(n)
+    expect(await within((parking) => parking.release(group, 'nobody'))).toBe('absent')
+  })
+
+  test('nothing of a transaction that fails is left', async () => {
+    const failing = within(async (parking) => {
+      await parking.park(group, 'd', trial)
+      await parking.add(group, [eventOf('d', `${group} a`)])
+      throw new Error('odd')
+    })
+    await expect(failing).rejects.toThrow('odd')
+    expect(await within((parking) => parking.parked(group, ['d']))).toEqual(new Set())
+  })
+})

@@ -86,8 +86,15 @@ export function checkAll(world: World): void {
   checkFaulty(world)
   checkForgeries(world)
   checkOrder(world)
+  checkParked(world)
   checkExpiry(world)
   checkCounts(world)
+}
+
+/** G5, G6: what waited is done with, and nothing waits for a device that is parked no more. */
+function checkParked({ database, journal }: World): void {
+  for (const { group, properties } of database.parkedEvents.values())
+    journal.violate('G5', `${String(properties.messageId)} of ${group} is parked for ever`)
 }
 
 /** G1: what a device was told is safe is in the history, or the ledger says why not. */

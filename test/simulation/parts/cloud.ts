@@ -200,6 +200,7 @@ export class Cloud {
     return defineConsumer({
       group,
       types: ['#'],
+      onFailure: settings.onFailure,
       retry: settings.ladderMs,
       async handle(event, { tx, attempt, delivery }) {
         await process.step('handler', random.between(0, settings.latencyMsMax))

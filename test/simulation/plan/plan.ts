@@ -56,6 +56,12 @@ export function makePlan(seed: number): Plan {
     signsEvery: makeSigning(chance(seed, 'signing')),
     reservedShare: chance(seed, 'reserve').pick([0, 0.1, 0.3]),
     parking: makeParking(chance(seed, 'parking')),
+    onFailure: chance(seed, 'on failure').pick<Settings['onFailure']>([
+      'park',
+      'park',
+      'park',
+      'overtake',
+    ]),
     ...focus?.settings,
   }
   return {
@@ -105,6 +111,7 @@ function makeSettings(
   | 'signsEvery'
   | 'reservedShare'
   | 'parking'
+  | 'onFailure'
 > {
   const tight = random.one(0.35)
   return {

@@ -46,6 +46,8 @@ export interface Settings {
   ladderMs: number[]
   /** What may be parked in a group, and how many devices a runner tries at a time. */
   parking: { concurrency: number; devicesMax: number; eventsMax: number }
+  /** Of the group with the handler that fails. */
+  onFailure: 'park' | 'overtake'
   handlerTimeoutMs: number
   /** Longest wait of a message on a link or of a request to a disk or database, ms. */
   latencyMsMax: number

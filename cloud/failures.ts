@@ -6,6 +6,7 @@ import type { ApiObserver } from './api/observer.ts'
 import { postgresReads } from './api/reads/reads-postgres.ts'
 import { postgresTokens } from './api/tokens/tokens-postgres.ts'
 import { postgresWorkplace } from './api/writes/workplace-postgres.ts'
+import { postgresParking } from './parking/parking-postgres.ts'
 import { createDatabase, type Database } from './database/database-postgres.ts'
 import { postgresStorage } from './database/storage-postgres.ts'
 import { doOnce } from './deeds/deed-record.ts'
@@ -72,7 +73,10 @@ export async function serveApi(
     reads: postgresReads(reading),
     tokens: postgresTokens(reading),
     deeds: postgresDeeds({ ...deeds, checkSchema: schemas.check, schemas: schemas.registry }),
-    workplace: postgresWorkplace({ doOnce: (verb, deed, work) => doOnce(verb, deed, deeds, work) }),
+    workplace: postgresWorkplace({
+      doOnce: (verb, deed, work) => doOnce(verb, deed, deeds, work),
+      release: (tx, group, device) => postgresParking(tx).release(group, device),
+    }),
   }
   return scope.own(await startApi({ config: config.api, files, parts, observer, clock, log }))
 }

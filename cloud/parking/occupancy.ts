@@ -42,7 +42,7 @@ export function createRoom(options: RoomOptions): Room {
     throw new TidegateError('PARKING_FULL', {
       message: `${is} ${what} of ${group} are parked, and ${max} are the most`,
       retryable: true,
-      hint: `see why its events fail, and skip or release what is held: docs/OPERATIONS.md, Parked devices; or raise parking.${key}`,
+      hint: `see why its events fail, and release what is held: docs/OPERATIONS.md, Parked devices; or raise parking.${key}`,
     })
   }
 

@@ -16,7 +16,7 @@ export type DoOnce = <Request, Outcome>(
 
 export interface WorkplaceOptions {
   doOnce: DoOnce
-  /** Within a transaction: has a parked device tried now. Absent: nothing is parked by this version. */
+  /** Within a transaction: has a parked device tried now. Absent: nobody may. */
   release?: (tx: Transaction, group: string, device: string) => Promise<'due' | 'working' | 'absent'>
 }
 

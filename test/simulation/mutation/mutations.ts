@@ -521,7 +521,7 @@ export const mutations: readonly Mutation[] = [
     find: "consumer.dedup === 'inbox' ? await claim(tx, consumer.group, parcels, stale) : new Set(stale)",
     replace: 'new Set(stale)',
     breaks: ['G4'],
-    seed: 1,
+    seed: 3,
   },
   {
     name: 'kept-claims',
@@ -566,7 +566,7 @@ export const mutations: readonly Mutation[] = [
     find: 'const blamed = blame(run[at]);\n    return [run.slice(0, at), ...blamed, run.slice(at + 1)];',
     replace: 'return run.flatMap(blame);',
     breaks: ['G5'],
-    seed: 11,
+    seed: 331,
   },
   {
     name: 'dropped-letters',
@@ -575,7 +575,7 @@ export const mutations: readonly Mutation[] = [
     find: 'return sidings.send({ group, queue: delivery.queue, delayMs: decision.delayMs }, letter);',
     replace: 'return;',
     breaks: ['G4', 'G5'],
-    seed: 1,
+    seed: 7,
   },
   {
     name: 'no-second-look',
@@ -584,7 +584,7 @@ export const mutations: readonly Mutation[] = [
     find: "if ((await parking.head(group, this.#device)) !== undefined)\n                return 'again';",
     replace: '',
     breaks: ['G4', 'G6'],
-    seed: 1,
+    seed: 90,
   },
   {
     name: 'parked-after-the-ack',
@@ -594,7 +594,7 @@ export const mutations: readonly Mutation[] = [
     replace:
       'void yard.park({ delivery, event }, trialOf(decision, delivery, error, random), letter).catch(() => {});',
     breaks: ['G4', 'G6'],
-    seed: 1,
+    seed: 15,
   },
   {
     name: 'diverted-without-lock',
@@ -603,7 +603,7 @@ export const mutations: readonly Mutation[] = [
     find: "if (await locked(keyOf(group, device), 'share'))\n                    parked.add(device);",
     replace: 'if (devices.has(keyOf(group, device)))\n                    parked.add(device);',
     breaks: ['G4', 'G6'],
-    seed: 1,
+    seed: 186,
   },
   {
     name: 'nothing-diverted',
@@ -612,7 +612,7 @@ export const mutations: readonly Mutation[] = [
     find: 'consumer.parks ? await yard.divert(tx, parcels) : new Set()',
     replace: 'new Set()',
     breaks: ['G6'],
-    seed: 1,
+    seed: 2,
   },
   {
     name: 'begun-before-parked',
@@ -621,7 +621,7 @@ export const mutations: readonly Mutation[] = [
     find: "return kind === 'park' || kind === 'hold';",
     replace: 'return false;',
     breaks: ['G6'],
-    seed: 1,
+    seed: 39,
   },
   {
     name: 'removed-without-effect',

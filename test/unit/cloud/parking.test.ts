@@ -1,0 +1,331 @@
+import { describe, expect, test } from 'vitest'
+import { headers as names } from '../../../src/contract/wire.ts'
+import type { Parking } from '../../../cloud/parking/parking.ts'
+import { defineConsumer, type SingleConsumerOptions } from '../../../cloud/pipeline/consumer.ts'
+import { type Gate, openGate } from '../../../cloud/protection/gate.ts'
+import type { Replayed, SentLetter } from '../../../cloud/replays/replayed.ts'
+import { type Encoded, Ledger, posted } from '../../support/cloud/cloud-events.ts'
+import { failure, gate, partitions, type Setup, setUp, writing } from '../../support/cloud/test-pipeline.ts'
+import { settled } from '../../support/fakes/clock.ts'
+import { fakeParking, unreachable } from '../../support/fakes/storage.ts'
+
+const never = new AbortController().signal
+
+/** A group that parks; events of `sick` fail while `fails` says so. Each effect is a sequence. */
+function ward(more: Partial<SingleConsumerOptions> = {}, setup: Setup = {}) {
+  const state = { fails: (_sequence: number): boolean => true }
+  const tried: { sequence: number; attempt: number; atMs: number }[] = []
+  const world = setUp(
+    writing({
+      onFailure: 'park',
+      async handle({ partitionkey, sequence }, { tx, attempt }) {
+        if (partitionkey === 'sick') tried.push({ sequence, attempt, atMs: world.clock.monotonicMs() })
+        await tx.query('insert', [sequence])
+        if (partitionkey === 'sick' && state.fails(sequence)) throw failure(true)
+      },
+      ...more,
+    }),
+    setup,
+  )
+  const ledger = new Ledger()
+  return {
+    ...world,
+    state,
+    tried,
+    next: (device = 'sick'): Encoded => ledger.next(device),
+    post(device = 'sick'): number {
+      const event = ledger.next(device)
+      world.broker.post(posted(event, partitions))
+      return event.event.sequence
+    },
+    effects: () => world.storage.effects().map(({ params }) => params[0]),
+    parking: <T>(work: (parking: Parking) => Promise<T>): Promise<T> =>
+      world.storage.transaction((tx) => work(fakeParking(tx)), never),
+  }
+}
+
+describe('a device whose event fails', () => {
+  test('is parked: what comes later of it waits, in order, and what comes of others does not (G6)', async () => {
+    const { state, tried, post, start, clock, effects, storage, broker } = ward()
+    let left = 2
+    state.fails = (sequence) => sequence === 1 && left-- > 0
+    const { pipeline } = start('a')
+    const [first, second, healthy] = [post(), post(), post('healthy')]
+    await settled()
+    expect(effects()).toEqual([healthy])
+    const third = post()
+    await settled()
+    expect(broker.depth).toBe(0)
+    expect(pipeline.parked).toMatchObject({ retrying: 1, events: 3 })
+    await clock.advance(60_000)
+    expect(effects()).toEqual([healthy, first, second, third])
+    expect(tried.slice(0, 3).map(({ attempt }) => attempt)).toEqual([1, 2, 3])
+    expect(storage.dead()).toEqual([])
+    await clock.advance(6_000)
+    expect(pipeline.parked).toMatchObject({ retrying: 0, events: 0 })
+    const fourth = post()
+    await settled()
+    expect(effects().at(-1)).toBe(fourth)
+  })
+
+  test('has its first event among the dead letters when the ladder ends, with its story, and the rest goes on (G5, G6)', async () => {
+    const { state, post, start, clock, effects, storage } = ward()
+    state.fails = (sequence) => sequence === 1
+    start('a')
+    post()
+    const second = post()
+    await settled()
+    await clock.advance(60_000)
+    expect(effects()).toEqual([second])
+    expect(storage.dead()).toMatchObject([
+      {
+        code: 'SENSOR_ODD',
+        attempts: 3,
+        device: 'sick',
+        failures: [{ attempt: 1 }, { attempt: 2 }, { attempt: 3 }],
+      },
+    ])
+  })
+
+  test('loses neither event nor place when the database fails as its letter is written: letter and removal are one (G5, G6)', async () => {
+    let letters = 0
+    let failed = 0
+    const { state, tried, post, start, clock, effects, storage } = ward(
+      { retry: ['5s'] },
+      {
+        storage: {
+          at(point) {
+            if (point === 'letters') letters++
+            if (point === 'commit' && letters > failed && failed < 3) {
+              failed++
+              throw unreachable()
+            }
+          },
+        },
+      },
+    )
+    state.fails = (sequence) => sequence === 1
+    start('a')
+    post()
+    const second = post()
+    await settled()
+    await clock.advance(60_000)
+    expect(failed).toBe(3)
+    expect(storage.dead()).toHaveLength(1)
+    expect(effects()).toEqual([second])
+    expect(tried.map(({ sequence }) => sequence)).toEqual([1, 1, 2])
+  })
+
+  test('is held at the end of the ladder if its group says so, and goes on when somebody releases it (G6)', async () => {
+    const { state, post, start, clock, effects, storage, parking } = ward({ then: 'hold' })
+    const { pipeline } = start('a')
+    const [first, second] = [post(), post()]
+    await settled()
+    await clock.advance(600_000)
+    expect(effects()).toEqual([])
+    expect(storage.dead()).toEqual([])
+    expect(pipeline.parked).toMatchObject({ retrying: 0, held: 1, events: 2 })
+    state.fails = () => false
+    expect(await parking((it) => it.release('writer', 'sick'))).toBe('due')
+    await clock.advance(10_000)
+    expect(effects()).toEqual([first, second])
+  })
+
+  test('whose first event an operator skips has that among the dead letters, as what it failed with, and the rest goes on (G5, G6)', async () => {
+    const { state, post, start, clock, effects, storage, parking } = ward({ then: 'hold' })
+    start('a')
+    post()
+    const second = post()
+    await settled()
+    await clock.advance(600_000)
+    state.fails = () => false
+    const head = await parking((it) => it.head('writer', 'sick'))
+    expect(await parking((it) => it.skip('writer', 'sick', head?.n ?? ''))).toBe('due')
+    await clock.advance(10_000)
+    expect(storage.dead()).toMatchObject([{ code: 'SENSOR_ODD', device: 'sick' }])
+    expect(effects()).toEqual([second])
+  })
+
+  test('waits in the queue while there is no room for it, and others go on (G7)', async () => {
+    const { state, post, start, clock, effects, broker } = ward(
+      {},
+      { pipeline: { parking: { concurrency: 1, devicesMax: 1000, eventsMax: 1 } } },
+    )
+    const { pipeline } = start('a')
+    const [first, second] = [post(), post()]
+    await settled()
+    expect(pipeline.heldBy?.code).toBe('PARKING_FULL')
+    expect(broker.depth).toBe(1)
+    state.fails = () => false
+    await clock.advance(60_000)
+    expect(pipeline.heldBy).toBeUndefined()
+    expect(effects()).toEqual([first, second])
+  })
+
+  test('that somebody else has in hand is left alone until that claim is over (G6)', async () => {
+    const { post, start, clock, tried, parking } = ward()
+    start('a')
+    post()
+    await settled()
+    await clock.advance(4_900)
+    await parking((it) => it.release('writer', 'sick'))
+    expect(await parking((it) => it.claim('writer', 'dead-runner', 30_000))).toBe('sick')
+    await clock.advance(29_000)
+    expect(tried).toHaveLength(1)
+    await clock.advance(3_000)
+    expect(tried).toHaveLength(2)
+  })
+
+  test('is not tried while its group is paused, and is as soon as it goes on', async () => {
+    const door = { closed: false }
+    const paused: Gate = {
+      ...openGate,
+      get closed() {
+        return door.closed
+      },
+    }
+    const { state, post, start, clock, effects } = ward({}, { pipeline: { gate: paused } })
+    start('a')
+    const first = post()
+    await settled()
+    door.closed = true
+    state.fails = () => false
+    await clock.advance(60_000)
+    expect(effects()).toEqual([])
+    door.closed = false
+    await clock.advance(3_000)
+    expect(effects()).toEqual([first])
+  })
+
+  test('has what waited for longer than the group wants it shed, but not what has failed itself', async () => {
+    const outcomes: string[] = []
+    const { state, next, broker, start, clock, effects } = ward(
+      { freshness: '10s' },
+      {
+        pipeline: {
+          observer: {
+            settled: (_, outcome) => void outcomes.push(outcome),
+            transaction() {},
+            applied() {},
+            failed() {},
+            held() {},
+          },
+        },
+      },
+    )
+    let left = 2
+    state.fails = (sequence) => sequence === 1 && left-- > 0
+    start('a')
+    const [first, second] = [next(), next()]
+    for (const event of [first, second]) broker.post(posted(event, partitions))
+    await settled()
+    await clock.advance(60_000)
+    expect(effects()).toEqual([1])
+    expect(outcomes).toEqual(['parked', 'parked', 'parked', 'processed', 'shed'])
+  })
+
+  test('takes no place of a handler that its group has not', async () => {
+    let running = 0
+    let most = 0
+    const open = gate()
+    const { post, start, clock, broker } = ward({
+      concurrency: 1,
+      async handle({ partitionkey }, { attempt }) {
+        most = Math.max(most, ++running)
+        if (attempt > 1) await open.promise
+        running--
+        if (partitionkey === 'sick' && attempt === 1) throw failure(true)
+      },
+    })
+    start('a')
+    post()
+    await settled()
+    await clock.advance(8_000)
+    expect(running).toBe(1)
+    post('healthy')
+    await settled()
+    expect(broker.depth).toBe(1)
+    open.release()
+    await settled()
+    expect(broker.depth).toBe(0)
+    expect(most).toBe(1)
+  })
+})
+
+describe('the replay of a dead letter', () => {
+  const replay = { exchange: '', headers: { [names.letter]: 7, [names.replay]: 3 } }
+
+  function replayed() {
+    const resolved: number[] = []
+    const port: Replayed = {
+      hold: (_, letters: readonly SentLetter[]) => Promise.resolve(letters),
+      resolve: (letters) => Promise.resolve(void resolved.push(...letters)),
+    }
+    return { resolved, setup: { pipeline: { replayedIn: () => port } } }
+  }
+
+  test('that fails is not parked, and holds up nothing of its device', async () => {
+    const { setup } = replayed()
+    const { state, next, post, broker, start, effects } = ward({ retry: [] }, setup)
+    state.fails = (sequence) => sequence === 1
+    const { pipeline } = start('a')
+    broker.post({ ...posted(next(), partitions), ...replay })
+    const second = post()
+    await settled()
+    expect(effects()).toEqual([second])
+    expect(pipeline.parked).toMatchObject({ retrying: 0, events: 0 })
+  })
+
+  test('to a device that is parked waits behind what waits, and resolves its letter with its effect (G4, G6)', async () => {
+    const { resolved, setup } = replayed()
+    const { state, next, post, broker, start, clock, effects } = ward({}, setup)
+    const letter = next()
+    const { pipeline } = start('a')
+    const second = post()
+    await settled()
+    broker.post({ ...posted(letter, partitions), ...replay })
+    await settled()
+    expect(pipeline.parked).toMatchObject({ retrying: 1, events: 2 })
+    state.fails = () => false
+    await clock.advance(10_000)
+    expect(effects()).toEqual([second, letter.event.sequence])
+    expect(resolved).toEqual([7])
+  })
+
+  test('that waited and fails is a dead letter at once', async () => {
+    const { setup } = replayed()
+    const { state, next, post, broker, start, clock, storage, effects } = ward({}, setup)
+    const letter = next()
+    start('a')
+    const second = post()
+    await settled()
+    broker.post({ ...posted(letter, partitions), ...replay })
+    await settled()
+    state.fails = (sequence) => sequence === letter.event.sequence
+    await clock.advance(10_000)
+    expect(effects()).toEqual([second])
+    expect(storage.dead()).toMatchObject([{ sent: { letter: 7, replay: 3 }, attempts: 1 }])
+  })
+})
+
+describe('what a group says of failures', () => {
+  const defined = (options: object) => () =>
+    defineConsumer({ group: 'g', types: ['#'], handle() {}, ...options } as SingleConsumerOptions)
+
+  test.each<[object, RegExp]>([
+    [{ onFailure: 'wait' }, /onFailure must be park or overtake/],
+    [{ then: 'stop' }, /then must be skip or hold/],
+    [{ final: 'SITE_UNKNOWN' }, /final must be a list of codes/],
+    [{ ordered: false, onFailure: 'park' }, /onFailure: park is for ordered groups/],
+    [{ ordered: false, then: 'hold' }, /then is for groups whose devices are parked/],
+    [{ onFailure: 'overtake', then: 'hold' }, /then is for groups whose devices are parked/],
+  ])('%j is refused', (options, message) => {
+    expect(defined(options)).toThrow(message)
+  })
+
+  test('an ordered group parks, one without order does not, and hopeless codes are dead letters at once', () => {
+    expect(defined({})().parks).toBe(true)
+    expect(defined({ ordered: false })().parks).toBe(false)
+    expect([...defined({ final: ['A', 'B'] })().final]).toEqual(['A', 'B'])
+  })
+})

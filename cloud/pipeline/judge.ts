@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import { decodeEvent } from '../../src/contract/codec.ts'
-import { partitionKeyOf } from '../../src/contract/partition-key.ts'
+import { partitionKeyOf } from '../parking/partition-key.ts'
 import { TidegateError } from '../../src/errors.ts'
 import type { Event } from '../../src/contract/event.ts'
 import type { Consumer } from './definition.ts'

@@ -1,3 +1,4 @@
+/* oxlint-disable unicorn/no-thenable -- the name of an option: nobody awaits these */
 import { describe, expect, test } from 'vitest'
 import { headers as names } from '../../../src/contract/wire.ts'
 import type { Parking } from '../../../cloud/parking/parking.ts'
@@ -33,7 +34,7 @@ function ward(more: Partial<SingleConsumerOptions> = {}, setup: Setup = {}) {
     state,
     tried,
     next: (device = 'sick'): Encoded => ledger.next(device),
-    post(device = 'sick'): number {
+    post: (device = 'sick'): number => {
       const event = ledger.next(device)
       world.broker.post(posted(event, partitions))
       return event.event.sequence
@@ -43,6 +44,18 @@ function ward(more: Partial<SingleConsumerOptions> = {}, setup: Setup = {}) {
       world.storage.transaction((tx) => work(fakeParking(tx)), never),
   }
 }
+
+function replayed() {
+  const resolved: number[] = []
+  const port: Replayed = {
+    hold: (_, letters: readonly SentLetter[]) => Promise.resolve(letters),
+    resolve: (letters) => Promise.resolve(void resolved.push(...letters)),
+  }
+  return { resolved, setup: { pipeline: { replayedIn: () => port } } }
+}
+
+const defined = (options: object) => () =>
+  defineConsumer({ group: 'g', types: ['#'], handle() {}, ...options })
 
 describe('a device whose event fails', () => {
   test('is parked: what comes later of it waits, in order, and what comes of others does not (G6)', async () => {
@@ -126,7 +139,7 @@ describe('a device whose event fails', () => {
     expect(storage.dead()).toEqual([])
     expect(pipeline.parked).toMatchObject({ retrying: 0, held: 1, events: 2 })
     state.fails = () => false
-    expect(await parking((it) => it.release('writer', 'sick'))).toBe('due')
+    expect(await parking((port) => port.release('writer', 'sick'))).toBe('due')
     await clock.advance(10_000)
     expect(effects()).toEqual([first, second])
   })
@@ -139,8 +152,8 @@ describe('a device whose event fails', () => {
     await settled()
     await clock.advance(600_000)
     state.fails = () => false
-    const head = await parking((it) => it.head('writer', 'sick'))
-    expect(await parking((it) => it.skip('writer', 'sick', head?.n ?? ''))).toBe('due')
+    const head = await parking((port) => port.head('writer', 'sick'))
+    expect(await parking((port) => port.skip('writer', 'sick', head?.n ?? ''))).toBe('due')
     await clock.advance(10_000)
     expect(storage.dead()).toMatchObject([{ code: 'SENSOR_ODD', device: 'sick' }])
     expect(effects()).toEqual([second])
@@ -168,8 +181,8 @@ describe('a device whose event fails', () => {
     post()
     await settled()
     await clock.advance(4_900)
-    await parking((it) => it.release('writer', 'sick'))
-    expect(await parking((it) => it.claim('writer', 'dead-runner', 30_000))).toBe('sick')
+    await parking((port) => port.release('writer', 'sick'))
+    expect(await parking((port) => port.claim('writer', 'dead-runner', 30_000))).toBe('sick')
     await clock.advance(29_000)
     expect(tried).toHaveLength(1)
     await clock.advance(3_000)
@@ -255,15 +268,6 @@ describe('a device whose event fails', () => {
 describe('the replay of a dead letter', () => {
   const replay = { exchange: '', headers: { [names.letter]: 7, [names.replay]: 3 } }
 
-  function replayed() {
-    const resolved: number[] = []
-    const port: Replayed = {
-      hold: (_, letters: readonly SentLetter[]) => Promise.resolve(letters),
-      resolve: (letters) => Promise.resolve(void resolved.push(...letters)),
-    }
-    return { resolved, setup: { pipeline: { replayedIn: () => port } } }
-  }
-
   test('that fails is not parked, and holds up nothing of its device', async () => {
     const { setup } = replayed()
     const { state, next, post, broker, start, effects } = ward({ retry: [] }, setup)
@@ -309,9 +313,6 @@ describe('the replay of a dead letter', () => {
 })
 
 describe('what a group says of failures', () => {
-  const defined = (options: object) => () =>
-    defineConsumer({ group: 'g', types: ['#'], handle() {}, ...options } as SingleConsumerOptions)
-
   test.each<[object, RegExp]>([
     [{ onFailure: 'wait' }, /onFailure must be park or overtake/],
     [{ then: 'stop' }, /then must be skip or hold/],

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { partitionKeyOf } from '../../../src/contract/partition-key.ts'
+import { partitionKeyOf } from '../../../cloud/parking/partition-key.ts'
 
 const read = (text: string): string | undefined => partitionKeyOf(Buffer.from(text))
 

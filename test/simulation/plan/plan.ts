@@ -56,12 +56,7 @@ export function makePlan(seed: number): Plan {
     signsEvery: makeSigning(chance(seed, 'signing')),
     reservedShare: chance(seed, 'reserve').pick([0, 0.1, 0.3]),
     parking: makeParking(chance(seed, 'parking')),
-    onFailure: chance(seed, 'on failure').pick<Settings['onFailure']>([
-      'park',
-      'park',
-      'park',
-      'overtake',
-    ]),
+    onFailure: chance(seed, 'on failure').pick<Settings['onFailure']>(['park', 'park', 'park', 'overtake']),
     ...focus?.settings,
   }
   return {

@@ -227,6 +227,8 @@ Look inside with your own clients:
   curl ${stack.edgeOps}/metrics    # the edge; also /readyz
   curl ${stack.cloudOps[0] ?? ''}/metrics    # the cloud
   npx tidegate audit --config ${pathOf(stack.configFiles.clouds[0] ?? '')}    # is anything missing?
+  npx tidegate dead quarantine --config ${pathOf(stack.configFiles.clouds[0] ?? '')}    # what broken sensors sent
+  npx tidegate dead groups --config ${pathOf(stack.configFiles.clouds[0] ?? '')}    # what a consumer could not process: replay, edit, discard
   npx tidegate outbox inspect --config ${pathOf(stack.configFiles.edge)}    # what waits in the gateway
   logs: ${[stack.logs.edge, ...stack.logs.clouds].map(pathOf).join(' ')}
 `)

@@ -30,6 +30,11 @@ export interface Database {
   /** A statement of our own. @throws TidegateError `DATABASE_*`, or what PostgreSQL says of a value in it. */
   query<Row extends QueryResultRow>(text: string, values?: readonly unknown[]): Promise<Row[]>
   /**
+   * Statements that all see the database as of one moment, and change nothing.
+   * @throws TidegateError `DATABASE_*`, and what `work` throws
+   */
+  snapshot<T>(work: (query: Database['query']) => Promise<T>): Promise<T>
+  /**
    * A connection of its own, apart from the pool, that asks for nothing.
    * @throws TidegateError `DATABASE_*` within a few seconds.
    */
@@ -104,6 +109,27 @@ class PostgresDatabase implements Database {
   async query<Row extends QueryResultRow>(text: string, values: readonly unknown[] = []): Promise<Row[]> {
     const config = { text, values: [...values], query_timeout: queryTimeoutMs }
     return (await translated(this.where, this.pool.query<Row>(config))).rows
+  }
+
+  async snapshot<T>(work: (query: Database['query']) => Promise<T>): Promise<T> {
+    const client = await this.connect()
+    const query: Database['query'] = async (text, values = []) => {
+      const config = { text, values: [...values], query_timeout: queryTimeoutMs }
+      return (await translated(this.where, client.query(config))).rows as never
+    }
+    let fault: unknown
+    try {
+      await query('begin isolation level repeatable read read only')
+      const result = await work(query)
+      await query('commit')
+      return result
+    } catch (error) {
+      fault = error
+      throw error
+    } finally {
+      // Its transaction may be under way still.
+      client.release(fault !== undefined)
+    }
   }
 
   async probe(): Promise<void> {

@@ -69,13 +69,17 @@ export async function addDevices(
     const [added] = await query<Counted>(addSql, [gateway, some, namesOf(gateway, names)])
     count += added?.count ?? 0
   }
+  await refuseTooMany(query)
+  return count
+}
+
+async function refuseTooMany(query: Query): Promise<void> {
   const [all] = await query<Counted>('select count(*)::float8 as count from tidegate.gateway_devices')
   if ((all?.count ?? 0) > patternsMax)
     throw refused(
       `with these ${all?.count} patterns of devices would be registered, and ${patternsMax} is the most`,
       'the beginning of IDs and a * stands for any number of devices: line-3-*',
     )
-  return count
 }
 
 interface Counted {
@@ -120,7 +124,10 @@ export async function removeDevices(
   ])
 }
 
-/** Both names, when they part, keep what they could speak of as one: neither becomes free to speak of all. */
+/**
+ * Both names, when they part, keep what they could speak of as one: neither becomes free to speak of all.
+ * @throws TidegateError `GATEWAY_DEVICES` when there are too many now: for a transaction, which is then rolled back
+ */
 export async function keepDevices(
   query: Query,
   parting: readonly string[],
@@ -132,6 +139,7 @@ export async function keepDevices(
        select distinct $1, pattern from tidegate.gateway_devices where gateway = any($2) on conflict do nothing`,
       [name, namesOf(name, names)],
     )
+  await refuseTooMany(query)
 }
 
 function refused(message: string, hint: string): TidegateError {

@@ -33,8 +33,10 @@ export interface KnownGatewaysOptions {
  */
 export async function startKnowing({ database, clock, log }: KnownGatewaysOptions): Promise<KnownGateways> {
   const stopping = new AbortController()
-  const query = database.query.bind(database)
-  let known = await readAll(query, new Map())
+  // Of one moment: half of a renaming, or of a move of devices, would be another registry than anybody had made.
+  const readAll = (before: DevicesRead): Promise<Known> => database.snapshot((query) => readIn(query, before))
+  const told = new Set<string>()
+  let known = await readAll(new Map())
 
   function take(read: Known): void {
     // Fewer are a decision. None at all is a table that was emptied, or a database that was restored from before.
@@ -42,22 +44,30 @@ export async function startKnowing({ database, clock, log }: KnownGatewaysOption
       log.error({ code: 'GATEWAY_UNKNOWN' }, 'no gateway is registered any more: those before are believed')
       return
     }
-    if (read.devices.size > 0 || known.devices.size === 0) {
-      known = read
-      return
-    }
-    log.error(
-      { code: 'GATEWAY_DEVICES' },
-      'of no gateway devices are registered any more: those before are believed',
+    const lost = [...known.devicesRead].filter(
+      ([name, { patterns }]) => patterns.size > 0 && (read.devicesRead.get(name)?.patterns.size ?? 0) === 0,
     )
-    known = { ...known, registry: read.registry }
+    tellLost(lost.map(([name]) => name))
+    known = lost.length === 0 ? read : knownOf(read.registry, new Map([...read.devicesRead, ...lost]))
+  }
+
+  /** The command takes no gateway's last device away: who has none any more has lost them, and would be free to speak of all. */
+  function tellLost(gateways: readonly string[]): void {
+    const fresh = gateways.filter((name) => !told.has(name))
+    told.clear()
+    for (const name of gateways) told.add(name)
+    if (fresh.length === 0) return
+    log.error(
+      { code: 'GATEWAY_DEVICES', gateways: fresh.slice(0, 20), count: fresh.length },
+      'of gateways that had devices none are registered any more: those before are believed until this cloud is started anew',
+    )
   }
 
   async function run(): Promise<void> {
     for (;;) {
       try {
         await clock.sleep(refreshMs, stopping.signal)
-        take(await readAll(query, known.devicesRead))
+        take(await readAll(known.devicesRead))
       } catch (error) {
         if (isAbort(error)) return
         log.warn({ code: codeOf(error) }, `could not read who the gateways are: ${messageOf(error)}`)
@@ -86,8 +96,12 @@ interface Known {
   devicesRead: DevicesRead
 }
 
-async function readAll(query: Query, before: DevicesRead): Promise<Known> {
+async function readIn(query: Query, before: DevicesRead): Promise<Known> {
   const registry = await readRegistry(query)
   const devicesRead = await readDevices(query, registry.gateways, before)
+  return knownOf(registry, devicesRead)
+}
+
+function knownOf(registry: Registry, devicesRead: DevicesRead): Known {
   return { registry, devicesRead, devices: registeredDevices(devicesRead, registry.names) }
 }

@@ -34,7 +34,7 @@ export interface FormerName {
 export interface Registry {
   readonly gateways: readonly RegisteredGateway[]
   readonly names: readonly FormerName[]
-  /** Undefined: nobody has registered it. */
+  /** Undefined: nobody has registered it. One that is suspended is so under all names that it has or had. */
   stateOf(gateway: string): GatewayState | undefined
   keysOf(gateway: string): readonly GatewayKey[]
   /** Whether one who is called `speaker` may speak of the ledgers of `owner`: it is that gateway, or was called so before. */
@@ -49,6 +49,7 @@ export interface RegistryRows {
 
 export function registryOf({ gateways, keys, names }: RegistryRows): Registry {
   const states = new Map(gateways.map(({ name, state }) => [name, state]))
+  for (const name of suspendedNames(gateways, names)) states.set(name, 'suspended')
   const laterNames = new Map(names.map(({ former, gateway }) => [former, gateway]))
   return {
     gateways,
@@ -65,6 +66,20 @@ export function registryOf({ gateways, keys, names }: RegistryRows): Registry {
       return false
     },
   }
+}
+
+/** With every name that one of them has or had. */
+function suspendedNames(
+  gateways: readonly RegisteredGateway[],
+  names: readonly FormerName[],
+): ReadonlySet<string> {
+  const suspended = new Set(gateways.filter(({ state }) => state === 'suspended').map(({ name }) => name))
+  for (let before = -1; suspended.size !== before;) {
+    before = suspended.size
+    for (const { former, gateway } of names)
+      if (suspended.has(former) || suspended.has(gateway)) suspended.add(former).add(gateway)
+  }
+  return suspended
 }
 
 /** Nobody has registered any gateway. */

@@ -160,7 +160,7 @@ function checksOf(
       report.quarantined,
     ),
     none(
-      'no dead letter had come by the time that history had all (G5)',
+      'no dead letter is open by the time that history has all (G5)',
       'dead letters',
       report.deadLetters,
       report.stored,

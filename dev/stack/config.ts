@@ -56,6 +56,8 @@ export interface CloudConfigInput {
   databaseUrl: string
   partitions: number
   opsPort: number
+  /** Where whoever runs it may ask for what failed; undefined: the folder's path is too long for a socket. */
+  apiSocket: string | undefined
   schemasFolder: string
 }
 
@@ -73,6 +75,7 @@ export function cloudConfig(input: CloudConfigInput): Tree {
     retry: { ladder: [...ladderMs] },
     schemas: { folder: input.schemasFolder },
     ops: { host: '127.0.0.1', port: input.opsPort },
+    ...(input.apiSocket !== undefined && { api: { socket: input.apiSocket } }),
   }
 }
 

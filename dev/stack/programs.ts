@@ -59,6 +59,14 @@ function inSource(): boolean {
   return import.meta.url.endsWith('.ts')
 }
 
+/** Linux takes 107 bytes for the path of a socket, macOS 103 (unix(7)). */
+const socketBytesMax = 103
+
+function socketIn(dir: string, name: string): string | undefined {
+  const path = join(dir, `${name}.sock`)
+  return Buffer.byteLength(path) <= socketBytesMax ? path : undefined
+}
+
 /** Writes the configuration of a cloud process. */
 export async function describeCloud(options: ProgramsOptions, number: number): Promise<Described> {
   const { dir, gateway, partitions, broker, databaseUrl } = options
@@ -72,6 +80,7 @@ export async function describeCloud(options: ProgramsOptions, number: number): P
     databaseUrl,
     partitions,
     opsPort,
+    apiSocket: socketIn(dir, name),
     schemasFolder,
   })
   return describe(options, {

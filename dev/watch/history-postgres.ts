@@ -62,7 +62,9 @@ class PostgresHistory implements HistoryReader {
   }
 
   async deadLetters(): Promise<number> {
-    const [row] = await this.#query<{ count: string }>('select count(*) as count from tidegate.dead_letters')
+    const [row] = await this.#query<{ count: string }>(
+      `select count(*) as count from tidegate.dead_letters where state in ('open', 'replaying')`,
+    )
     return Number(row?.count ?? 0)
   }
 

@@ -101,7 +101,7 @@ export interface HistoryReader {
   overTime(filter: RunFilter): Promise<Course>
   /** Events that others than the fleet have published since `position`, the oldest first; a few at a time. */
   others(position: number, deviceIds: readonly string[]): Promise<OtherEvent[]>
-  /** Dead letters that were ever written. */
+  /** Dead letters that are neither resolved nor discarded. */
   deadLetters(): Promise<number>
   /** Of these identities, those that are not there. */
   absent(identities: readonly Identity[]): Promise<Identity[]>

@@ -6,6 +6,7 @@ import type { Reads } from '../../cloud/api/reads/reads.ts'
 import { createDatabase, type Database } from '../../cloud/database/database-postgres.ts'
 import { migrateDatabase } from '../../cloud/database/migrate-postgres.ts'
 import { migrations } from '../../cloud/database/migrations/all.ts'
+import { postgresUpkeep } from '../../cloud/letters/upkeep-postgres.ts'
 import { obtainPostgres } from '../../dev/servers/obtain.ts'
 import { systemClock } from '../../src/clock.ts'
 import { silentLog } from '../../src/log.ts'
@@ -30,7 +31,7 @@ const say = (text: string): void => void process.stdout.write(`${text}\n`)
 const groupsSql = `
 insert into tidegate.failure_groups (fingerprint, consumer_group, code, type, message, frame, first_seen, last_seen, letters, open)
 select lpad(to_hex(g), 16, '0'), 'group-' || g % 4, 'SITE_UNKNOWN', 'com.acme.climate', 'sensor-* has no site, request *',
-  'at siteOf (alerts.mjs)', now() - interval '1 day', now() - g * interval '1 second', $2::bigint / $1, $2::bigint / $1
+  'at siteOf (alerts.mjs)', now() - interval '1 day', now() - g * interval '1 second', 0, 0
 from generate_series(1, $1::int) as g`
 
 // As long as those of a small reading: text, headers and a stack.
@@ -44,13 +45,14 @@ select 'group-' || (1 + n % $1) % 4, sha256(n::text::bytea), '/devices/sensor-' 
 from generate_series($2::bigint, $3::bigint) as n`
 
 async function fill(database: Database): Promise<void> {
-  await database.query(groupsSql, [groups, letters])
+  await database.query(groupsSql, [groups])
   const step = 50_000
   for (let from = 1; from <= letters; from += step)
     await database.query(lettersSql, [groups, from, Math.min(letters, from + step - 1)])
+  await postgresUpkeep(database, systemClock).fold()
   // Not folded yet, as after a second of many failures.
   await database.query(
-    `insert into tidegate.failure_counts select lpad(to_hex(1 + n % $1), 16, '0'), 0, 0 from generate_series(1, 2000) as n`,
+    `insert into tidegate.failure_counts select lpad(to_hex(1 + n % $1), 16, '0'), 0, 0, 0 from generate_series(1, 2000) as n`,
     [groups],
   )
   await database.query('analyze tidegate.dead_letters')

@@ -27,7 +27,8 @@ begin
   if tg_op in ('INSERT', 'DELETE') then
     update tidegate.gateways set devices_version = gen_random_uuid() where name in (select gateway from changed);
   else
-    update tidegate.gateways set devices_version = gen_random_uuid() where devices_version is not null;
+    update tidegate.gateways set devices_version = gen_random_uuid()
+    where devices_version is not null or name in (select gateway from tidegate.gateway_devices);
   end if;
   return null;
 end

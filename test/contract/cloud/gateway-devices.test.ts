@@ -53,6 +53,24 @@ describe('tidegate gateways devices', () => {
     )
   })
 
+  test('sees what somebody who owns the tables moves to a gateway that had none (G9)', async () => {
+    const other = await databaseWith([])
+    const moved = gatewaysOf(other)
+    await moved('add', 'a', '--devices', 'pump-1')
+    await moved('add', 'b')
+    await moved('devices', 'add', 'a', 'pump-2')
+    const client = new Client(other)
+    await client.connect()
+    await client.query(`update tidegate.gateway_devices set gateway = 'b' where pattern = 'pump-1'`)
+    await client.end()
+    const { stdout } = await moved('list', '--json')
+    const { gateways: listed } = JSON.parse(stdout) as { gateways: { name: string; devices: string[] }[] }
+    expect(listed).toMatchObject([
+      { name: 'a', devices: ['pump-2'] },
+      { name: 'b', devices: ['pump-1'] },
+    ])
+  })
+
   test('refuses what it cannot do, with what to do, and changes nothing', async () => {
     await gateways('add', 'gateway-5', '--devices', 'pump-1')
     const file = join(folder, 'bad.txt')

@@ -239,7 +239,7 @@ describe('a replay of dead letters', () => {
     await bench.startEffects()
     await fail(['device-1', 'device-2'], 2)
     await bench.rows(
-      `insert into tidegate.group_states (consumer_group, state, reason) values ('effects', 'paused', 'repairs')`,
+      `insert into tidegate.group_states (consumer_group, state, actor, reason) values ('effects', 'paused', 'ada', 'repairs')`,
     )
     const preview = await bench.deeds.preview({ group: 'effects', device: 'device-1' })
     expect(preview).toMatchObject({

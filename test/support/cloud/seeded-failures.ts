@@ -67,7 +67,7 @@ export async function seedFailures(databaseUrl: string, letters = 5): Promise<vo
       [deed, JSON.stringify({ letter: 1, patch })],
     )
     await client.query(
-      `insert into tidegate.replays (deed, filter, state, total) values ($1, '{"group":"alerts"}', 'done', 5)`,
+      `insert into tidegate.replays (deed, filter, state, through, total) values ($1, '{"group":"alerts"}', 'done', 5, 5)`,
       [deed],
     )
     await client.query(
@@ -90,7 +90,6 @@ insert into tidegate.failure_groups (fingerprint, consumer_group, code, type, me
 values ($1, $2, 'SITE_UNKNOWN', 'com.acme.climate', $3, 'at siteOf (alerts.mjs)', now(), now(), 0, 0)`
 
 const letterSql = `
-with counted as (insert into tidegate.failure_counts (fingerprint, letters, open) values ($6, 1, 1))
 insert into tidegate.dead_letters (consumer_group, key, source, id, type, device, gateway, epoch, sequence, body, properties, headers,
   routing_key, queue, fingerprint, code, message, stack, attempts, failures, instance, first_failed_at, last_failed_at, edit)
 values ($1, $2, '/devices/sensor-1', $3, 'com.acme.climate', 'sensor-1', 'gateway-1', '01M8AYEPOCH', 1, $4,

@@ -122,7 +122,11 @@ async function knowing(patternsOf: Map<string, string[]>) {
     return rest.map((pattern) => ({ pattern })).slice(0, 10_000)
   }
   const log = { ...silentLog, error: (fields: object) => void told.push(fields) }
-  const known = await startKnowing({ database: { query } as unknown as Database, clock, log })
+  const known = await startKnowing({
+    database: { query, snapshot: (work: (q: unknown) => unknown) => work(query) } as unknown as Database,
+    clock,
+    log,
+  })
   const change = async (name: string, patterns: string[]): Promise<void> => {
     patternsOf.set(name, patterns)
     versions.set(name, `v${reads.length}-${name}`)
@@ -153,6 +157,21 @@ describe('a cloud', () => {
     expect(known.devices.maySpeakFor('b', 'pump-2')).toBe(true)
     expect(known.devices.maySpeakFor('b', 'pump-1')).toBe(false)
     expect(known.devices.maySpeakFor('a', 'sensor-1')).toBe(true)
+    await known.close()
+  })
+
+  test('does not believe that one gateway has lost its devices while others have theirs, however they come back (G9)', async () => {
+    const { known, told, change } = await knowing(
+      new Map([
+        ['a', ['pump-1']],
+        ['b', ['fan-1']],
+      ]),
+    )
+    await change('a', [])
+    await change('b', ['fan-1', 'fan-2'])
+    expect(known.devices.maySpeakFor('a', 'victim')).toBe(false)
+    expect(known.devices.maySpeakFor('b', 'fan-2')).toBe(true)
+    expect(told).toMatchObject([{ code: 'GATEWAY_DEVICES', gateways: ['a'] }])
     await known.close()
   })
 

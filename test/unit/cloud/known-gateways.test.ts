@@ -16,7 +16,11 @@ test('what is registered is read again every few seconds, and stays while the da
       ? [{ name: 'gateway-1', state, sinceMs: 0, devicesVersion: null }]
       : []
   }
-  const known = await startKnowing({ database: { query } as unknown as Database, clock, log: silentLog })
+  const known = await startKnowing({
+    database: { query, snapshot: (work: (q: unknown) => unknown) => work(query) } as unknown as Database,
+    clock,
+    log: silentLog,
+  })
   expect(known.registry.stateOf('gateway-1')).toBe('active')
   state = 'suspended'
   isDown = true
@@ -37,7 +41,11 @@ test('a registry that is suddenly empty is not believed, and told of (G9)', asyn
     text.includes('tidegate.gateways order') ? rows : []
   const told: object[] = []
   const log = { ...silentLog, error: (fields: object) => void told.push(fields) }
-  const known = await startKnowing({ database: { query } as unknown as Database, clock, log })
+  const known = await startKnowing({
+    database: { query, snapshot: (work: (q: unknown) => unknown) => work(query) } as unknown as Database,
+    clock,
+    log,
+  })
   rows = []
   await clock.advance(5_000)
   await settled()

@@ -149,6 +149,32 @@ describe('an event', () => {
     expect(why('gateway-3', 'refuse', '')).toBeUndefined()
   })
 
+  test('of a gateway that is suspended is refused under each name that it has or had (G9)', () => {
+    const renamed = registryOf({
+      gateways: [
+        { name: 'gw-old', state: 'active', sinceMs: 0, devicesVersion: null },
+        { name: 'gw-new', state: 'suspended', sinceMs: 0, devicesVersion: null },
+      ],
+      keys: [],
+      names: [
+        { former: 'gw-oldest', gateway: 'gw-old' },
+        { former: 'gw-old', gateway: 'gw-new' },
+      ],
+    })
+    const judge = provenance({
+      users: { 'gw-old': ['gw-new'], 'gw-oldest': ['gw-new'] },
+      unvouched: 'refuse',
+      unknown: 'accept',
+      withoutDevices: 'accept',
+      ownUser: 'cloud',
+      registry: () => renamed,
+      devices: () => noDevices,
+    })
+    for (const name of ['gw-new', 'gw-old', 'gw-oldest'])
+      expect(judge(eventOf(name), by('gw-new'))?.message).toContain('is suspended')
+    expect(judge(eventOf('gateway-1'), by('gateway-1'))).toBeUndefined()
+  })
+
   describe('of a device that its gateway', () => {
     const devices = registeredDevices(
       new Map([

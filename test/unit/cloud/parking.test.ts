@@ -175,6 +175,43 @@ describe('a device whose event fails', () => {
     expect(effects()).toEqual([first, second])
   })
 
+  test('waits in the queue while as many devices are parked as may be (G7)', async () => {
+    const { post, start, broker } = ward(
+      {
+        handle() {
+          throw failure(true)
+        },
+      },
+      { pipeline: { parking: { concurrency: 1, devicesMax: 1, eventsMax: 1000 } } },
+    )
+    const { pipeline } = start('a')
+    post()
+    await settled()
+    post('another')
+    await settled()
+    expect(pipeline.heldBy?.code).toBe('PARKING_FULL')
+    expect(pipeline.parked).toMatchObject({ retrying: 1, events: 1 })
+    expect(broker.depth).toBe(1)
+  })
+
+  test('waits in the queue while as many events wait as may, whoever brings another (G7)', async () => {
+    const { post, start, broker } = ward(
+      {
+        handle() {
+          throw failure(true)
+        },
+      },
+      { pipeline: { parking: { concurrency: 1, devicesMax: 1000, eventsMax: 1 } } },
+    )
+    const { pipeline } = start('a')
+    post()
+    await settled()
+    post('another')
+    await settled()
+    expect(pipeline.heldBy?.code).toBe('PARKING_FULL')
+    expect(broker.depth).toBe(1)
+  })
+
   test('that somebody else has in hand is left alone until that claim is over (G6)', async () => {
     const { post, start, clock, tried, parking } = ward()
     start('a')
@@ -270,7 +307,7 @@ describe('the replay of a dead letter', () => {
 
   test('that fails is not parked, and holds up nothing of its device', async () => {
     const { setup } = replayed()
-    const { state, next, post, broker, start, effects } = ward({ retry: [] }, setup)
+    const { state, next, post, broker, start, effects } = ward({}, setup)
     state.fails = (sequence) => sequence === 1
     const { pipeline } = start('a')
     broker.post({ ...posted(next(), partitions), ...replay })
@@ -278,6 +315,7 @@ describe('the replay of a dead letter', () => {
     await settled()
     expect(effects()).toEqual([second])
     expect(pipeline.parked).toMatchObject({ retrying: 0, events: 0 })
+    expect(broker.retries).toHaveLength(1)
   })
 
   test('to a device that is parked waits behind what waits, and resolves its letter with its effect (G4, G6)', async () => {

@@ -3,7 +3,7 @@ import type { Event } from '../../src/contract/event.ts'
 import { codeOf, messageOf, type TidegateError } from '../../src/errors.ts'
 import { orAborted } from '../../src/lifecycle.ts'
 import type { Logger } from '../../src/log.ts'
-import type { Delivery, Sidings } from '../amqp/delivery.ts'
+import type { Delivery, Letter, Sidings } from '../amqp/delivery.ts'
 import type { Storage, Transaction } from '../database/storage.ts'
 import { addLetters, addWithin } from '../letters/adding.ts'
 import {
@@ -159,10 +159,12 @@ const outcomeOf = { retry: 'retried', park: 'parked', hold: 'parked' } as const 
 async function moveAside(parts: Parts, failing: Dying, decision: Away): Promise<void> {
   const { settlement, holding, cutOff } = parts
   const { delivery } = failing
+  // One letter for all tries: the sidings know by it what they have sent and wait for.
+  const letter = retryLetter(failing)
   const wait = holding.createWait()
   for (let outages = 1; settlement.isLive(delivery); outages++) {
     try {
-      await orAborted(move(parts, failing, decision), cutOff)
+      await orAborted(move(parts, failing, decision, letter), cutOff)
       tell(parts, failing, decision)
       settlement.settle(delivery, outcomeOf[decision.kind])
       break
@@ -176,9 +178,13 @@ async function moveAside(parts: Parts, failing: Dying, decision: Away): Promise<
 }
 
 /** Makes it durable that it is out of the way. */
-async function move({ sidings, yard, random }: Parts, failing: Dying, decision: Away): Promise<void> {
+async function move(
+  { sidings, yard, random }: Parts,
+  failing: Dying,
+  decision: Away,
+  letter: Letter,
+): Promise<void> {
   const { delivery, event, error, group } = failing
-  const letter = retryLetter(failing)
   if (decision.kind === 'retry')
     return sidings.send({ group, queue: delivery.queue, delayMs: decision.delayMs }, letter)
   if (event === undefined) throw new Error('nothing is known of what was to be parked')

@@ -5,19 +5,22 @@ import { type ApiFiles, type RunningApi, startApi } from './api/api.ts'
 import type { ApiObserver } from './api/observer.ts'
 import { postgresReads } from './api/reads/reads-postgres.ts'
 import { postgresTokens } from './api/tokens/tokens-postgres.ts'
-import { postgresWorkplace } from './api/writes/workplace-postgres.ts'
-import { postgresParking } from './parking/parking-postgres.ts'
+import { boundedStorage } from './api/writes/bounded-storage.ts'
+import { type DoOnce, postgresWorkplace } from './api/writes/workplace-postgres.ts'
 import { createDatabase, type Database } from './database/database-postgres.ts'
 import { postgresStorage } from './database/storage-postgres.ts'
+import type { Storage } from './database/storage.ts'
 import { doOnce } from './deeds/deed-record.ts'
 import { postgresDeeds } from './deeds/deeds-postgres.ts'
+import type { Deeds } from './deeds/deeds.ts'
 import { startPublishing } from './deeds/publishing.ts'
+import { postgresParking } from './parking/parking-postgres.ts'
 import type { ConfiguredConsumer } from './pipeline/definition.ts'
 import type { SchemaCheck } from './pipeline/schema-check.ts'
 import { rabbitOutbound } from './replays/outbound-rabbit.ts'
 import { startReplayer } from './replays/replayer.ts'
 import { postgresReplays } from './replays/replays-postgres.ts'
-import { readingSettings } from './settings.ts'
+import { deedBounds, peopleSettings, previewBounds } from './settings.ts'
 import type { Start } from './startup.ts'
 
 /** Nothing is heard of a letter for as long as it climbs the ladder; and its group may be behind. */
@@ -59,24 +62,29 @@ export interface Schemas {
 
 /** For people, if the configuration says where: what there is of failures, and what is to be done about them. */
 export async function serveApi(
-  { config, scope, clock, random, log, signal }: Start,
-  {
-    database,
-    schemas,
-    files,
-    observer,
-  }: { database: Database; schemas: Schemas; files: ApiFiles; observer: ApiObserver },
+  { config, scope, clock, random, log }: Start,
+  { schemas, files, observer }: { schemas: Schemas; files: ApiFiles; observer: ApiObserver },
 ): Promise<RunningApi> {
-  const reading = scope.own(createDatabase(readingSettings(config)))
-  const deeds = { storage: postgresStorage(database), clock, random, signal }
+  const pools = peopleSettings(config)
+  const reading = scope.own(createDatabase(pools.reading))
+  const signIn = scope.own(createDatabase(pools.signIn))
+  const writing = boundedStorage(postgresStorage(scope.own(createDatabase(pools.deeds))), clock, deedBounds)
+  const looking = boundedStorage(postgresStorage(reading), clock, previewBounds)
+  // What is under way when the cloud stops has the grace of its requests.
+  const cutOff = new AbortController()
+  const surroundings = { clock, random, signal: cutOff.signal }
+  const checks = { checkSchema: schemas.check, schemas: schemas.registry }
+  const deedsOn = (storage: Storage): Deeds => postgresDeeds({ ...surroundings, ...checks, storage })
+  const { preview } = deedsOn(looking)
+  const once: DoOnce = (verb, deed, work) => doOnce(verb, deed, { ...surroundings, storage: writing }, work)
   const parts = {
     reads: postgresReads(reading),
-    tokens: postgresTokens(reading),
-    deeds: postgresDeeds({ ...deeds, checkSchema: schemas.check, schemas: schemas.registry }),
+    tokens: postgresTokens(signIn),
+    deeds: { ...deedsOn(writing), preview },
     workplace: postgresWorkplace({
-      doOnce: (verb, deed, work) => doOnce(verb, deed, deeds, work),
+      doOnce: once,
       release: (tx, group, device) => postgresParking(tx).release(group, device),
     }),
   }
-  return scope.own(await startApi({ config: config.api, files, parts, observer, clock, log }))
+  return scope.own(await startApi({ config: config.api, files, parts, observer, cutOff, clock, log }))
 }

@@ -125,7 +125,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const check = checkQueues(start, tls, groups)
 
     const opsServer = scope.own(await ops.start())
-    const { port: apiPort } = await serveApi(start, { database, schemas, files: api, observer: ops.api })
+    const { port: apiPort } = await serveApi(start, { schemas, files: api, observer: ops.api })
     const ports = { opsPort: opsServer.port, apiPort }
     log.info({ groups: groups.map(({ name }) => name), ...ports }, 'the cloud is running')
     parts.onStarted?.(ports)

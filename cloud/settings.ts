@@ -42,19 +42,33 @@ export function databaseSettings(
   }
 }
 
-/** What is read for people waits for nothing that events wait for, and never long. */
-const readersMax = 4
-const readMsMax = 5_000
-
-export function readingSettings({ database, instance }: CloudConfig): DatabaseOptions {
+/**
+ * What people ask for waits for nothing that events wait for, and never long; what they read keeps nobody from signing in, nor from
+ * stopping a replay: connections of their own for each.
+ */
+export function peopleSettings({ database, instance }: CloudConfig): {
+  reading: DatabaseOptions
+  deeds: DatabaseOptions
+  signIn: DatabaseOptions
+} {
+  const { url, passwordFile } = database
+  const pool = (purpose: string, poolMax: number, statementMsMax: number): DatabaseOptions => ({
+    url,
+    passwordFile,
+    poolMax,
+    statementMsMax,
+    applicationName: `tidegate-cloud ${instance} ${purpose}`,
+  })
   return {
-    url: database.url,
-    passwordFile: database.passwordFile,
-    poolMax: readersMax,
-    applicationName: `tidegate-cloud ${instance} api`,
-    statementMsMax: readMsMax,
+    reading: pool('api', 4, 5_000),
+    deeds: pool('deeds', 3, 30_000),
+    signIn: pool('sign-in', 2, 2_000),
   }
 }
+
+/** At a time on the pools above; previews leave half of the readers' connections. */
+export const deedBounds = { underWayMax: 3, waitingMax: 9 }
+export const previewBounds = { underWayMax: 2, waitingMax: 6, transactionMsMax: 20_000 }
 
 export function connectionSettings(
   { broker, instance }: CloudConfig,

@@ -41,10 +41,24 @@ function textOf(value: unknown): string {
   }
 }
 
-/** The stable code of anything thrown: ours, Node's (`ECONNREFUSED`), a driver's, else `UNEXPECTED`. */
+/** Of those of Tidegate, Node, OpenSSL, the broker and consumers; and PostgreSQL's SQLSTATE. */
+const codeForm = /^(?:[A-Z][A-Z0-9_]{0,63}|[0-9A-Z]{5})$/
+
+/**
+ * The stable code of anything thrown: ours, Node's (`ECONNREFUSED`), a driver's, else `UNEXPECTED`. Handlers throw what they like, and may
+ * make a code of what a device sent: what has not the form of one is none, for codes are shown to who may not see payloads. Never throws.
+ */
 export function codeOf(error: unknown): string {
-  if (error instanceof Error && 'code' in error && typeof error.code === 'string') return error.code
-  return 'UNEXPECTED'
+  try {
+    return error instanceof Error && 'code' in error ? codeIn(error.code) : 'UNEXPECTED'
+  } catch {
+    return 'UNEXPECTED'
+  }
+}
+
+/** What stands where a code is to be, if it has the form of one, else `UNEXPECTED`. */
+export function codeIn(said: unknown): string {
+  return typeof said === 'string' && codeForm.test(said) ? said : 'UNEXPECTED'
 }
 
 /** One screen for a person: what happened, why, what to do. Never a stack trace. */

@@ -1,4 +1,3 @@
-import { userInfo } from 'node:os'
 import type { Clock } from '../../src/clock.ts'
 import { TidegateError } from '../../src/errors.ts'
 import { createScope } from '../../src/lifecycle.ts'
@@ -7,6 +6,7 @@ import type { Logger } from '../../src/log.ts'
 import { isCalledSo } from '../../src/ops-server.ts'
 import { createThrottledWarn } from '../../src/throttle.ts'
 import type { KeyPair } from '../../src/tls-files.ts'
+import { userName } from './rules/os-user.ts'
 import { type AppOptions, createApp } from './app.ts'
 import { loadListenerPair, startRenewing } from './listener-tls.ts'
 import type { ApiObserver } from './observer.ts'
@@ -53,6 +53,8 @@ export interface ApiOptions {
   files: ApiFiles
   parts: Omit<Parts, 'mint' | 'clock'>
   observer: ApiObserver
+  /** Aborted at the end of the grace that what is under way has when it closes: the deeds go by its signal. */
+  cutOff: AbortController
   clock: Clock
   log: Logger
 }
@@ -65,10 +67,10 @@ export interface RunningApi {
 
 /** Serves the API where the configuration says so; nowhere, if it says nothing. @throws TidegateError `PORT_TAKEN`, `LISTEN_FAILED`, `API_SOCKET_*` */
 export async function startApi(options: ApiOptions): Promise<RunningApi> {
-  const { config, files, clock, log } = options
+  const { config, files, cutOff, clock, log } = options
   const { connectionsMax, host, port, socket } = config
   const scope = createScope()
-  const common = { connectionsMax, clock }
+  const common = { connectionsMax, cutOff, clock }
   try {
     if (socket !== undefined)
       scope.own(await listenLocally({ ...common, app: localApp(options), path: socket }))
@@ -101,7 +103,7 @@ function commonOf({
   const { key } = files
   const minting: Parts['mint'] =
     settings && key
-      ? (wish) => mint(wish, { ...settings, key, tokens: parts.tokens, nowMs: clock.now() })
+      ? (wish, tokens) => mint(wish, { ...settings, key, tokens, nowMs: clock.now() })
       : undefined
   return {
     routes: allRoutes,
@@ -125,7 +127,7 @@ function localApp(options: ApiOptions): ReturnType<typeof createApp> {
 /** Who it is the system does not tell; the socket's owner says so, for the record. */
 function localCaller(headers: Headers): Caller {
   const said = headers.get('tidegate-user') ?? ''
-  const user = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$/.test(said) ? said : userInfo().username
+  const user = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$/.test(said) ? said : userName()
   return { actor: `local:${user}`, roles: ['admin'], local: true }
 }
 

@@ -8,6 +8,7 @@ import type { ApiObserver } from './observer.ts'
 import { createRates } from './rates.ts'
 import { readRequest } from './requests.ts'
 import type { Parts, Route } from './routes/route.ts'
+import { createGate, type Gate } from './rules/gate.ts'
 import { shownBy } from './rules/payload.ts'
 import { problemOf, Refusal, refusalOf } from './rules/problem.ts'
 import { type Caller, hasRight } from './rules/roles.ts'
@@ -36,6 +37,8 @@ export interface AppOptions {
 /** Attempts to get in that failed, of one address, in a second: to check a signature costs more than to send one. A proxy is one address. */
 const failuresPerSecond = 20
 const logIntervalMs = 60_000
+/** Of one subject at a time; who asks for more at once waits, so that nobody has all connections to the database. */
+const underWayOfOne = { underWayMax: 2, waitingMax: 16, full: () => tooOften(1) }
 
 /** For the browser that is brought here by somebody else: nothing of it is to be shown, framed, guessed at or kept. */
 const secureHeaders = {
@@ -73,15 +76,18 @@ function serving(options: AppOptions): Serve {
   const { observer, clock, log } = options
   const warn = createThrottledWarn(log, clock, logIntervalMs)
   const admit = admitting(options, warn)
+  const gate = createGate(underWayOfOne)
   return async (route, request, around) => {
     const fromMs = clock.monotonicMs()
-    const response = await answerTo(route, request, { ...around, admit, options }).catch((error: unknown) => {
-      const refusal = refusalOf(error)
-      const code = codeOf(error)
-      if (refusal.status >= 500 && refusal !== error)
-        warn(code, `the API could not serve ${nameOf(route)}: ${messageOf(error)}`, { code })
-      return problemResponse(refusal)
-    })
+    const response = await answerTo(route, request, { ...around, admit, gate, options }).catch(
+      (error: unknown) => {
+        const refusal = refusalOf(error)
+        const code = codeOf(error)
+        if (refusal.status >= 500 && refusal !== error)
+          warn(code, `the API could not serve ${nameOf(route)}: ${messageOf(error)}`, { code })
+        return problemResponse(refusal)
+      },
+    )
     observer.answered(nameOf(route), response.status, clock.monotonicMs() - fromMs)
     return response
   }
@@ -106,7 +112,8 @@ function admitting(options: AppOptions, warn: ThrottledWarn): Admit {
     try {
       return await options.authenticate(headers)
     } catch (error) {
-      if (error instanceof Refusal && error.status < 500) failures.take(address)
+      // Whatever it failed for: "not now" is an answer that costs as much.
+      if (error instanceof Refusal) failures.take(address)
       throw error
     }
   }
@@ -126,7 +133,7 @@ function admitting(options: AppOptions, warn: ThrottledWarn): Admit {
 async function answerTo(
   route: Route,
   request: Request,
-  { params = {}, bindings, admit, options }: Around & { admit: Admit; options: AppOptions },
+  { params = {}, bindings, admit, gate, options }: Around & { admit: Admit; gate: Gate; options: AppOptions },
 ): Promise<Response> {
   const { parts, log } = options
   const caller = await admit(route, request.headers, options.originOf(bindings))
@@ -137,7 +144,7 @@ async function answerTo(
     status = route.status,
     version,
     location,
-  } = await route.handle({ ...read, caller } as never, parts)
+  } = await gate.pass(caller.actor, async () => route.handle({ ...read, caller } as never, parts))
   const shown = shownBy(route.answer, body, hasRight(caller, 'payload'))
   if (route.writes)
     log.info({ route: nameOf(route), actor: caller.actor, key: read.key }, 'the API has done something')

@@ -22,6 +22,8 @@ const headersMax = 100
 const requestsPerConnectionMax = 10_000
 /** What is under way at the end gets so long. */
 const graceMs = 5_000
+/** And then so long to be told that it was cut off. */
+const farewellMs = 1_000
 
 export interface Listening {
   readonly server: Server | TlsServer
@@ -32,6 +34,7 @@ export interface Listening {
 interface Common {
   app: Hono
   connectionsMax: number
+  cutOff: AbortController
   clock: Clock
 }
 
@@ -39,6 +42,7 @@ interface Common {
 export async function listenOnPort({
   app,
   connectionsMax,
+  cutOff,
   clock,
   pair,
   host,
@@ -55,20 +59,21 @@ export async function listenOnPort({
     : createServer(bounds, listener)
   bound(server, connectionsMax)
   await listen(server, port, host, 'the API')
-  return { server, port: (server.address() as AddressInfo).port, close: closing(server, clock) }
+  return { server, port: (server.address() as AddressInfo).port, close: closing(server, cutOff, clock) }
 }
 
 /** @throws TidegateError `API_SOCKET_REFUSED`, `API_SOCKET_TAKEN` */
 export async function listenLocally({
   app,
   connectionsMax,
+  cutOff,
   clock,
   path,
 }: Common & { path: string }): Promise<Listening> {
   const server = createServer(bounds, listenerOf(app))
   bound(server, connectionsMax)
   await listenOnSocket(server, path)
-  return { server, close: closing(server, clock) }
+  return { server, close: closing(server, cutOff, clock) }
 }
 
 function listenerOf(app: Hono): RequestListener {
@@ -91,13 +96,15 @@ function bound(server: Server | TlsServer, connectionsMax: number): void {
   server.on('clientError', (_, socket) => socket.destroy())
 }
 
-function closing(server: Server | TlsServer, clock: Clock): () => Promise<void> {
+function closing(server: Server | TlsServer, cutOff: AbortController, clock: Clock): () => Promise<void> {
   let closed: Promise<void> | undefined
   return () =>
     (closed ??= (async () => {
       const ended = new Promise<void>((done) => server.close(() => done()))
       server.closeIdleConnections()
       await atMost(ended, graceMs, clock)
+      cutOff.abort()
+      await atMost(ended, farewellMs, clock)
       server.closeAllConnections()
       await ended
     })())

@@ -1,8 +1,8 @@
 import { lstatSync, unlinkSync } from 'node:fs'
 import { connect, type Server } from 'node:net'
-import { userInfo } from 'node:os'
 import { dirname, resolve } from 'node:path'
 import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
+import { userId } from './rules/os-user.ts'
 
 /** As much as the kernel takes (sun_path, with its end). */
 const pathBytesMax = 107
@@ -30,7 +30,7 @@ export async function listenOnSocket(server: Server, path: string): Promise<void
 export function refuseUnsafe(path: string): void {
   if (Buffer.byteLength(path) > pathBytesMax)
     throw refused(`${path} is longer than the ${pathBytesMax} bytes that a socket's path may have`)
-  const { uid } = userInfo()
+  const uid = userId()
   for (let folder = dirname(resolve(path)), inner = true; ; folder = dirname(folder), inner = false) {
     const { mode, uid: owner, isLink } = statOf(folder)
     if (isLink) throw refused(`${folder}, on the way to ${path}, is a link: name where it leads`)

@@ -41,7 +41,7 @@ export function createFailureLog(log: Logger, clock: Clock): FailureLog {
   const throttleStacks = createThrottle(clock, stackIntervalMs)
   const throttleDevices = createThrottle(clock, deviceIntervalMs, deviceLinesMax)
   return ({ delivery, event, error, outcome }) => {
-    const code = codeOf(error).slice(0, 100)
+    const code = codeOf(error)
     const about = event ? fromEvent(event) : fromProperties(delivery)
     const stack = stackOf(error)
     const kind = digestOf([outcome.kind, code, stack?.split('\n', 1)[0]].join(' '))

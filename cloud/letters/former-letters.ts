@@ -4,7 +4,7 @@ import type { Clock, Random } from '../../src/clock.ts'
 import { decodeEvent } from '../../src/contract/codec.ts'
 import type { Event } from '../../src/contract/event.ts'
 import { formerDeadQueue, headers as names } from '../../src/contract/wire.ts'
-import { codeOf, messageOf } from '../../src/errors.ts'
+import { codeIn, codeOf, messageOf } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import type { AmqpConnection } from '../amqp/connection-rabbit.ts'
 import { type Delivery, type Headers, readAttempt } from '../amqp/delivery.ts'
@@ -179,7 +179,7 @@ export function formerLetterOf(delivery: Delivery, group: string, nowMs: number)
   const now = new Date(nowMs).toISOString()
   const text = (name: string, otherwise: string, lengthMax = 1_024): string =>
     (textIn(headers, name) ?? otherwise).slice(0, lengthMax)
-  const code = text(names.errorCode, 'UNKNOWN', 100)
+  const code = codeIn(text(names.errorCode, 'UNKNOWN', 100))
   const message = text(names.errorMessage, 'no error is told of')
   const stack = textIn(headers, names.errorStack)?.slice(0, 8_192)
   const event = eventOf(delivery)

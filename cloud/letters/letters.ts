@@ -22,7 +22,6 @@ export interface Failing extends Waiting {
  * that RabbitMQ allows a frame by itself.
  */
 const messageBytesMax = 1024
-const codeLengthMax = 100
 const foreignBytesMax = 16_384
 const blockBytesMax = 12_288
 /** AMQP lets a frame have 4 KiB at the least. */
@@ -74,7 +73,7 @@ function letter(failing: Failing, attempt: number, more: Headers = {}): Letter {
   const { delivery, error, nowMs } = failing
   const at = new Date(nowMs).toISOString()
   const message = messageOf(error)
-  const failure: Failure = { attempt: delivery.attempt, at, code: shortCode(error), message }
+  const failure: Failure = { attempt: delivery.attempt, at, code: codeOf(error), message }
   const essential = { ...essentials(failing, attempt, at), ...more }
   const stack = stackOf(error)
   const ours = {
@@ -112,7 +111,7 @@ export function foreignOf(delivery: Delivery): Enclosure {
 export function essentials(failing: Failing, attempt: number, at: string): Headers {
   return {
     ...origins(failing, attempt),
-    [names.errorCode]: shortCode(failing.error),
+    [names.errorCode]: codeOf(failing.error),
     [names.firstFailedAt]: timeIn(toldBefore(failing.delivery), names.firstFailedAt) ?? at,
     [names.lastFailedAt]: at,
   }
@@ -204,10 +203,6 @@ export function timeIn(headers: Headers, name: string): string | undefined {
   const isTime = text !== undefined && /^(?!0000)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(text)
   const at = isTime ? new Date(text) : undefined
   return at !== undefined && !Number.isNaN(at.getTime()) && at.toISOString() === text ? text : undefined
-}
-
-function shortCode(error: unknown): string {
-  return codeOf(error).slice(0, codeLengthMax)
 }
 
 /** Cuts at a character, not inside one. */

@@ -1,4 +1,5 @@
 import { headers as names } from '../../src/contract/wire.ts'
+import { codeIn } from '../../src/errors.ts'
 import type { Headers } from '../amqp/delivery.ts'
 
 /** One failed attempt, as listed in the `tidegate-failures` header. */
@@ -48,7 +49,8 @@ function brief({ attempt, at, code, message }: Failure): Failure {
   return {
     attempt,
     at: at.slice(0, listedTextLengthMax),
-    code: code.slice(0, listedTextLengthMax),
+    // Anybody may have written the header.
+    code: codeIn(code),
     message: message.slice(0, listedMessageLengthMax),
   }
 }

@@ -1,10 +1,10 @@
-import { userInfo } from 'node:os'
 import { type Command, Option } from 'commander'
 import { durationOf, listOf } from '../../src/settings/command-line.ts'
+import { userName } from '../api/rules/os-user.ts'
 import { allRoutes } from '../api/routes/all.ts'
 import { openapiOf } from '../api/routes/openapi.ts'
 import { roleNames } from '../api/rules/roles.ts'
-import { groupOf } from './readers.ts'
+import { groupOf, keyOf } from './readers.ts'
 import {
   type Asking,
   asking,
@@ -20,6 +20,8 @@ import {
 import { shortTime } from './text.ts'
 
 interface Minting extends Asking {
+  reason?: string
+  key?: string
   role: string[]
   for: number
   subject?: string
@@ -73,14 +75,19 @@ function addMint(token: Command): void {
         .default(8 * 3_600_000, '8h'),
     )
     .option('--subject <name>', 'whom its deeds are put down to; else you')
+    .option('--reason <text>', 'why; it is on record')
+    .addOption(
+      new Option('--key <uuid>', 'of a deed whose answer was lost: it is done once').argParser(keyOf),
+    )
     .addOption(new Option('--groups <names>', 'for these consumer groups alone').argParser(listOf(groupOf)))
     .addOption(new Option('--types <types>', 'for these event types alone').argParser(listOf((text) => text)))
-    .action(async ({ role, for: forMs, subject = userInfo().username, groups, types, ...options }: Minting) =>
+    .action(async ({ role, for: forMs, subject = userName(), groups, types, ...options }: Minting) =>
       withApi(options, async (client) => {
-        const wish = { subject, roles: role, forMs, groups, types }
+        const wish = { reason: reasonOf(options), subject, roles: role, forMs, groups, types }
         const { body } = await client.post<{ token: string; jti: string; expiresAt: string }>(
           '/v1/tokens',
           wish,
+          keyFor(options),
         )
         if (options.json) return sayJson(body)
         say(body.token)

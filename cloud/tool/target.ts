@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
-import { userInfo } from 'node:os'
 import { type Command, Option } from 'commander'
 import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
 import { isLoopback } from '../../src/listen.ts'
+import { userName } from '../api/rules/os-user.ts'
 import { loadCloudConfig } from '../config.ts'
 
 /** What a person has said of the cloud that a command is about. */
@@ -73,7 +73,7 @@ export function targetOf({ config, api, ca }: TargetChoice, env: NodeJS.ProcessE
     throw new TidegateError('TOKEN_MISSING', {
       message: `there is no token in ${tokenVariable}`,
       retryable: false,
-      hint: 'tidegate token mint --role operator --config cloud.yaml, on the machine of the cloud, makes one',
+      hint: 'tidegate token mint --role operator --reason "…" --config cloud.yaml, on the machine of the cloud, makes one',
     })
   }
   const headers = { authorization: `Bearer ${token.trim()}` }
@@ -89,7 +89,7 @@ function socketOf(config: string, env: NodeJS.ProcessEnv): Target {
     )
   }
   // sudo says for whom it works: the record is to name a person.
-  const user = env['SUDO_USER'] ?? userInfo().username
+  const user = env['SUDO_USER'] ?? userName()
   return { kind: 'socket', path: socket, headers: { 'tidegate-user': user } }
 }
 

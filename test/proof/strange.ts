@@ -265,7 +265,7 @@ function story(random: Chance): string {
   const failure = {
     attempt: 1,
     at: 't',
-    code: 'c',
+    code: 'C',
     message: random.pick(texts).repeat(random.pick([1, 20, 400])),
   }
   return random.pick([

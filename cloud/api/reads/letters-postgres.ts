@@ -41,6 +41,8 @@ export async function readLetters(
 ): Promise<Page<LetterItem>> {
   const { limit, state } = asked
   const where = new Where()
+  const causes = causesOf(asked, where)
+  where
     .and('consumer_group = ?', asked.group)
     .and('fingerprint = ?', asked.fingerprint)
     .and('device = ?', asked.device)
@@ -53,10 +55,30 @@ export async function readLetters(
   if (state === undefined) where.always(`state in ('open', 'replaying')`)
   else if (state !== 'all') where.and('state = ?', state)
   if (asked.after !== undefined) where.and('letter < ?', placeOf(list, asked.after, [0])[0])
+  if (causes !== undefined) where.always('l.fingerprint = g.cause')
   // By its own column, for which there are indexes, and not by what is made of it here.
-  const sql = `select ${columns} from tidegate.dead_letters as l ${where.sql} order by l.letter desc limit ${where.value(limit + 1)}`
+  const last = `order by l.letter desc limit ${where.value(limit + 1)}`
+  const letters = `from tidegate.dead_letters as l ${where.sql} ${last}`
+  const sql =
+    causes === undefined
+      ? `select ${columns} ${letters}`
+      : `select ${columns} from (${causes}) as g cross join lateral (select l.* ${letters}) as l ${last}`
   const rows = await query<ItemRow>(sql, where.values)
   return pageOf(list, rows.map(itemOf), { limit, place: ({ letter }) => [letter] })
+}
+
+/**
+ * Failure groups that may have letters of this code or type: there are few of them, and by each its letters are found in order. What did
+ * not fit into groups of its own lies in one that has no type, or neither type nor code. Undefined: these are not asked for.
+ */
+function causesOf({ code, type, fingerprint, device }: LettersAsked, values: Where): string | undefined {
+  if ((code === undefined && type === undefined) || (fingerprint ?? device) !== undefined) return undefined
+  const isRest = `(code = 'UNEXPECTED' and type is null and frame is null)`
+  const conditions = [
+    ...(code === undefined ? [] : [`(code = ${values.value(code)} or ${isRest})`]),
+    ...(type === undefined ? [] : [`(type = ${values.value(type)} or type is null)`]),
+  ]
+  return `select fingerprint as cause from tidegate.failure_groups where ${conditions.join(' and ')}`
 }
 
 export async function readLetter(

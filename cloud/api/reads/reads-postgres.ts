@@ -1,4 +1,5 @@
 import type { Database } from '../../database/database-postgres.ts'
+import { translatedTimeout } from '../rules/problem.ts'
 import { readFailureGroup, readFailureGroups } from './failure-groups-postgres.ts'
 import { readGroups, readParked } from './groups-postgres.ts'
 import { readLetter, readLetters } from './letters-postgres.ts'
@@ -7,7 +8,13 @@ import type { Reads } from './reads.ts'
 import { readDeeds, readReplay, readReplays } from './replays-postgres.ts'
 
 export function postgresReads(database: Pick<Database, 'query'>): Reads {
-  const query = database.query.bind(database)
+  const query: Database['query'] = async (text, values) => {
+    try {
+      return await database.query(text, values)
+    } catch (error) {
+      throw translatedTimeout(error)
+    }
+  }
   return {
     letters: (asked, scope) => readLetters(query, asked, scope),
     letter: (letter, scope) => readLetter(query, letter, scope),

@@ -65,7 +65,9 @@ const listTokens = route({
   summary: 'Tokens that were minted here, newest first, and those that were taken back',
   right: 'tokens',
   answer: pageShape(tokenItem),
-  async handle(_, { tokens }) {
+  problems: ['OUT_OF_SCOPE'],
+  async handle({ caller }, { tokens }) {
+    refuseNarrowed(caller)
     return { body: { items: (await tokens.list()).map(tokenOf), next: null } }
   },
 })
@@ -79,7 +81,9 @@ const revokeToken = route({
   params: z.strictObject({ jti: word(255) }),
   body: z.strictObject({ reason }),
   answer: tokenItem,
+  problems: ['OUT_OF_SCOPE'],
   async handle(asked, { workplace, clock }) {
+    refuseNarrowed(asked.caller)
     const deed = deedOf(asked, asked.body.reason, asked.params)
     const untilMs = clock.now() + providerLifetimeMsMax
     return { body: tokenOf(await offered(workplace, 'take tokens back').revokeToken(deed, untilMs)) }
@@ -96,7 +100,7 @@ const mintToken = route({
   right: 'tokens',
   localOnly: true,
   body: z.strictObject({
-    reason: reason.optional(),
+    reason,
     subject: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._@-]{0,127}$/),
     roles: z
       .array(z.enum(roleNames as [Role, ...Role[]]))
@@ -107,13 +111,12 @@ const mintToken = route({
     types: z.array(word(128)).min(1).max(100).optional(),
   }),
   answer: minted,
-  async handle({ body: { subject, roles, forMs, groups, types } }, parts) {
-    const wish = { subject, roles, forMs, groups, types }
-    const { expiresAtMs, ...token } = await offered(
-      parts.mint,
-      'mint tokens: api.tokens.key is not set',
-    )(wish)
-    return { body: { ...token, expiresAt: new Date(expiresAtMs).toISOString() } }
+  problems: ['TOKEN_SHOWN_ONCE'],
+  async handle(asked, { mint, workplace }) {
+    const { reason, ...wish } = asked.body
+    const signing = offered(mint, 'mint tokens: api.tokens.key is not set')
+    const deed = deedOf(asked, reason, wish)
+    return { body: await offered(workplace, 'mint tokens').mintToken(deed, signing) }
   },
 })
 

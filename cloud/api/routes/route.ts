@@ -4,9 +4,12 @@ import type { Deeds } from '../../deeds/deeds.ts'
 import type { Reads } from '../reads/reads.ts'
 import type { Refusal } from '../rules/problem.ts'
 import type { Caller, Right } from '../rules/roles.ts'
-import type { Wish } from '../tokens/mint.ts'
+import type { Minted, Wish } from '../tokens/mint.ts'
 import type { Tokens } from '../tokens/tokens.ts'
 import type { Workplace } from './workplace.ts'
+
+/** Signs a token of our own, once it is on this record. */
+export type Mint = (wish: Wish, tokens: Pick<Tokens, 'add'>) => Promise<Minted>
 
 /** What routes are given; absent: this cloud cannot do it. */
 export interface Parts {
@@ -14,7 +17,7 @@ export interface Parts {
   deeds?: Deeds | undefined
   workplace?: Workplace | undefined
   tokens: Tokens
-  mint?: ((wish: Wish) => Promise<{ token: string; jti: string; expiresAtMs: number }>) | undefined
+  mint?: Mint | undefined
   clock: Pick<Clock, 'now'>
 }
 

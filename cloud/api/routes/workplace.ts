@@ -1,5 +1,7 @@
 import type { Deed } from '../../deeds/deeds.ts'
+import type { Wish } from '../tokens/mint.ts'
 import type { TokenRecord } from '../tokens/tokens.ts'
+import type { Mint } from './route.ts'
 
 /** What a person may say of a failure group; null takes it away. */
 export interface GroupChange {
@@ -21,6 +23,11 @@ export interface Workplace {
   resume(deed: Deed<{ group: string }>): Promise<{ group: string }>
   /** Lets a parked device be tried now. Absent: nothing is parked by this version. @throws Refusal `DEVICE_NOT_PARKED` */
   release?: ((deed: Deed<{ group: string; device: string }>) => Promise<Released>) | undefined
+  /**
+   * Mints a token. It is answered once, and stands on no record: only its ID does.
+   * @throws Refusal `TOKEN_SHOWN_ONCE` when the same is asked for again
+   */
+  mintToken(deed: Deed<Wish>, mint: Mint): Promise<{ token: string; jti: string; expiresAt: string }>
   revokeToken(deed: Deed<{ jti: string }>, untilMs: number): Promise<TokenRecord>
 }
 

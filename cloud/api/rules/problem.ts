@@ -1,4 +1,4 @@
-import { codeOf, messageOf, TidegateError } from '../../../src/errors.ts'
+import { codeOf, isAbort, messageOf, TidegateError } from '../../../src/errors.ts'
 
 /** What is wrong with a request, at which path of it. */
 export interface RequestFault {
@@ -90,6 +90,7 @@ const statuses: readonly [pattern: RegExp, status: number][] = [
  */
 export function refusalOf(error: unknown): Refusal {
   if (error instanceof Refusal) return error
+  if (isAbort(error)) return stopping()
   if (!(error instanceof TidegateError)) {
     return new Refusal({
       code: 'API_FAILED',
@@ -104,4 +105,33 @@ export function refusalOf(error: unknown): Refusal {
   const status = retryable ? 503 : (statuses.find(([pattern]) => pattern.test(code))?.[1] ?? 409)
   const message = isOfDatabase ? 'the database does not answer as it should' : messageOf(error)
   return new Refusal({ code, status, message, hint, retryable })
+}
+
+/** PostgreSQL gave a statement up that took longer than it may. */
+const givenUp = '57014'
+
+/** What was thrown, or that it took too long. */
+export function translatedTimeout(error: unknown): unknown {
+  const cause = error instanceof TidegateError ? error.cause : undefined
+  return codeOf(error) === givenUp || codeOf(cause) === givenUp ? tookTooLong() : error
+}
+
+export function tookTooLong(): Refusal {
+  return new Refusal({
+    code: 'TOOK_TOO_LONG',
+    status: 422,
+    message: 'this takes longer than anything that is asked for here may: nothing was changed',
+    hint: 'narrow the filter: a group, a failure group (fingerprint), a device, a time',
+  })
+}
+
+function stopping(): Refusal {
+  return new Refusal({
+    code: 'API_STOPPING',
+    status: 503,
+    message: 'this cloud stops, and could not end what was asked for before that',
+    hint: 'ask again, with the same Idempotency-Key: it is done once',
+    retryable: true,
+    headers: { 'retry-after': '5' },
+  })
 }

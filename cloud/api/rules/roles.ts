@@ -29,7 +29,7 @@ export function isRole(text: unknown): text is Role {
 
 /** Who asks, once it is known. */
 export interface Caller {
-  /** Whom deeds are put down to: the subject of a token, `local:<user>` of the socket. */
+  /** Whom deeds are put down to: `local:<user>` of the socket, `token:<subject>` of our own tokens, `<provider>:<subject>` of an identity provider’s. What stands before the first colon says who vouches for the rest. */
   actor: string
   roles: readonly Role[]
   /** The only consumer groups, and the only event types, that it is about; undefined: all. */

@@ -16,7 +16,17 @@ const ownTokens = z.strictObject({
   audience: name.default('tidegate'),
 })
 
+const claim = z.string().regex(/^[A-Za-z][A-Za-z0-9_:/.-]{0,254}$/)
+
+/** What stands before the subject of somebody whom nobody else may be taken for: others than the provider put theirs there. */
+const takenNames: readonly string[] = ['local', 'token']
+
 const provider = z.strictObject({
+  name: z
+    .string()
+    .regex(/^[a-z][a-z0-9-]{0,31}$/)
+    .refine((one) => !takenNames.includes(one), { message: `must not be ${takenNames.join(' or ')}` })
+    .default('oidc'),
   issuer: name,
   audience: name,
   jwks: z
@@ -27,10 +37,12 @@ const provider = z.strictObject({
     .array(z.enum(['ES256', 'ES384', 'ES512', 'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512']))
     .min(1)
     .default(['ES256', 'RS256']),
-  rolesClaim: z
-    .string()
-    .regex(/^[A-Za-z][A-Za-z0-9_:/.-]{0,254}$/)
-    .default('roles'),
+  rolesClaim: claim.default('roles'),
+  // Providers write groups of their own into `groups`, which would narrow everybody to groups that there are not.
+  groupsClaim: claim.default('tidegate_groups'),
+  typesClaim: claim.default('tidegate_types'),
+  requireGroups: z.boolean().default(false),
+  requireTypes: z.boolean().default(false),
 })
 
 /** `api` of the cloud's configuration: docs/API.md. */

@@ -1,5 +1,4 @@
 import type { Clock } from '../../../src/clock.ts'
-import { messageOf } from '../../../src/errors.ts'
 import type { Logger } from '../../../src/log.ts'
 import { Refusal } from '../rules/problem.ts'
 import type { ApiConfig } from '../rules/settings.ts'
@@ -16,39 +15,52 @@ export function ourselves({ issuer, audience }: NonNullable<ApiConfig['tokens']>
   return {
     issuer,
     audience,
+    actorPrefix: 'token',
     algorithms: ['ES256'],
     lifetimeMsMax: ownLifetimeMsMax,
     key: (kid) => (kid === key.kid ? key.publicKey : undefined),
     rolesClaim: 'roles',
+    groupsClaim: 'groups',
+    typesClaim: 'types',
+    required: [],
     onRecord: true,
   }
 }
 
 /** Somebody's identity provider, by the keys that it publishes. */
 export function identityProvider(
-  { issuer, audience, algorithms, rolesClaim }: NonNullable<ApiConfig['provider']>,
+  settings: NonNullable<ApiConfig['provider']>,
   surroundings: { read: () => Promise<string>; clock: Clock; log: Logger },
 ): Issuer {
+  const { issuer, audience, algorithms, rolesClaim, groupsClaim, typesClaim } = settings
   const keys = createKeySet(surroundings)
   return {
     issuer,
     audience,
+    actorPrefix: settings.name,
     algorithms,
     lifetimeMsMax: providerLifetimeMsMax,
     async key(kid, algorithm) {
       try {
         return await keys.find(kid, algorithm)
-      } catch (error) {
+      } catch {
+        // Why is in the log: who asks here is not known yet.
         throw new Refusal({
           code: 'KEYS_UNREACHABLE',
           status: 503,
-          message: `the keys of the identity provider cannot be read: ${messageOf(error)}`,
-          hint: 'see api.provider.jwks, and whether this machine reaches it',
+          message: 'the keys of the identity provider cannot be read now',
+          hint: 'the log of this cloud says why; ask again later',
           retryable: true,
         })
       }
     },
     rolesClaim,
+    groupsClaim,
+    typesClaim,
+    required: [
+      ...(settings.requireGroups ? [groupsClaim] : []),
+      ...(settings.requireTypes ? [typesClaim] : []),
+    ],
     onRecord: false,
   }
 }

@@ -57,9 +57,13 @@ export function createKeySet({ read, clock, log }: KeySetOptions): KeySet {
   return {
     async find(kid, algorithm) {
       const nowMs = clock.monotonicMs()
-      const isStale = nowMs - readAtMs > freshMs || keys?.has(kid) !== true
+      const isKnown = keys?.has(kid) === true
+      const isStale = nowMs - readAtMs > freshMs || !isKnown
       // Where there were no keys at all, too: the answer is "not now", and need not be asked for with each request.
-      if (asking !== undefined || (isStale && nowMs - askedAtMs > askedAgainMs)) await refresh()
+      const mayAsk = isStale && nowMs - askedAtMs > askedAgainMs
+      const asked = asking !== undefined || mayAsk ? refresh() : undefined
+      // A key that is known is good while the provider takes its time: whoever makes up key IDs must not have others wait.
+      if (!isKnown) await asked
       if (keys === undefined) throw new Error('no keys of the identity provider could be read yet')
       const known = keys.get(kid)
       return known === undefined || (known.algorithm ?? algorithm) !== algorithm ? undefined : known.key

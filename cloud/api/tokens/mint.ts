@@ -15,6 +15,12 @@ export interface Wish {
   types?: readonly string[] | undefined
 }
 
+export interface Minted {
+  token: string
+  jti: string
+  expiresAtMs: number
+}
+
 export interface Minting {
   key: OwnKey
   issuer: string
@@ -27,7 +33,7 @@ export interface Minting {
 export async function mint(
   { subject, roles, forMs, groups, types }: Wish,
   { key, issuer, audience, tokens, nowMs }: Minting,
-): Promise<{ token: string; jti: string; expiresAtMs: number }> {
+): Promise<Minted> {
   const issuedAtS = Math.floor(nowMs / 1000)
   const expiresAtS = issuedAtS + Math.floor(Math.min(forMs, ownLifetimeMsMax) / 1000)
   const jti = randomUUID()

@@ -35,7 +35,14 @@ export interface Issuer {
   lifetimeMsMax: number
   /** The key of this ID for this algorithm; undefined: there is none. */
   key(kid: string, algorithm: string): Promise<KeyObject | undefined> | KeyObject | undefined
+  /** Before the subject, with a colon: whom it names is nobody of another issuer. */
+  actorPrefix: string
+  /** A claim by its name, or by its path: `realm_access.roles`. */
   rolesClaim: string
+  groupsClaim: string
+  typesClaim: string
+  /** Those without which no token is taken: else who lacks them is for all groups, or types. */
+  required: readonly string[]
   /** Every token of it is on record: one that is not was signed by somebody else who has the key. */
   onRecord: boolean
 }
@@ -61,8 +68,6 @@ const claims = z.object({
   iat: z.number(),
   exp: z.number(),
   jti: z.string().min(1).max(255).optional(),
-  groups: names,
-  types: names,
 })
 
 const faultTexts: Readonly<Record<TokenFault, string>> = {
@@ -76,7 +81,7 @@ const faultTexts: Readonly<Record<TokenFault, string>> = {
   expired: 'it has expired',
   early: 'it is not good yet',
   lifetime: 'it is good for longer than a token may be',
-  claims: 'it lacks iat, exp or sub, or has groups or types that are no lists of names',
+  claims: 'it lacks iat, exp or sub, or groups or types that are required, or these are no lists of names',
   unrecorded: 'it was not minted here',
   revoked: 'it was taken back',
   role: 'it has none of the roles',
@@ -120,13 +125,34 @@ async function callerOf(token: string, { issuers, tokens, clock }: VerifierOptio
   const proven = proved(token, key, issuer, clock.now())
   const read = claims.safeParse(proven)
   if (!read.success) throw new Fault('claims')
-  const { sub, iat, exp, jti, groups, types } = read.data
+  const { sub, iat, exp, jti } = read.data
+  const { groups, types } = scopeIn(proven, issuer)
   if ((exp - iat) * 1000 > issuer.lifetimeMsMax) throw new Fault('lifetime')
   await refuseRevoked(jti, issuer, tokens)
-  const said: unknown = proven[issuer.rolesClaim]
+  const said = claimAt(proven, issuer.rolesClaim)
   const roles = (Array.isArray(said) ? said : [said]).filter(isRole)
   if (roles.length === 0) throw new Fault('role')
-  return { actor: sub, roles, groups, types, local: false, untilMs: exp * 1000 }
+  return { actor: `${issuer.actorPrefix}:${sub}`, roles, groups, types, local: false, untilMs: exp * 1000 }
+}
+
+/** Of which groups and types alone it is. */
+function scopeIn(
+  proven: jwt.JwtPayload,
+  { groupsClaim, typesClaim, required }: Issuer,
+): Pick<Caller, 'groups' | 'types'> {
+  if (required.some((name) => claimAt(proven, name) === undefined)) throw new Fault('claims')
+  const [groups, types] = [groupsClaim, typesClaim].map((name) => names.safeParse(claimAt(proven, name)))
+  if (groups?.success !== true || types?.success !== true) throw new Fault('claims')
+  return { groups: groups.data, types: types.data }
+}
+
+/** By its whole name first: that of a claim may be a URL, with dots in it. */
+function claimAt(claims: object, path: string): unknown {
+  if (Object.hasOwn(claims, path)) return (claims as Record<string, unknown>)[path]
+  const [first = '', ...rest] = path.split('.')
+  if (rest.length === 0 || !Object.hasOwn(claims, first)) return undefined
+  const inner = (claims as Record<string, unknown>)[first]
+  return typeof inner === 'object' && inner !== null ? claimAt(inner, rest.join('.')) : undefined
 }
 
 function unproven(token: string): { header: { alg: string; kid: string }; claimed: unknown } {

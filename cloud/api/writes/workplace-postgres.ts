@@ -43,6 +43,16 @@ export function postgresWorkplace({ doOnce, release }: WorkplaceOptions): Workpl
           if ((await release(tx, group, device)) === 'absent') throw notParked(device, group)
           return { group, device }
         })),
+    async mintToken(deed, mint) {
+      let token: string | undefined
+      const outcome = await doOnce('mint-token', deed, async (tx) => {
+        const minted = await mint(deed.request, postgresTokens(queryIn(tx)))
+        token = minted.token
+        return { jti: minted.jti, expiresAt: new Date(minted.expiresAtMs).toISOString() }
+      })
+      if (token === undefined) throw shownOnce(outcome.jti)
+      return { ...outcome, token }
+    },
     revokeToken: (deed, untilMs) =>
       doOnce('revoke-token', deed, (tx) => postgresTokens(queryIn(tx)).revoke(deed.request.jti, untilMs)),
   }
@@ -82,6 +92,15 @@ function changed(fingerprint: string): Refusal {
     status: 412,
     message: `failure group ${fingerprint} is not as you have seen it: somebody else has changed it`,
     hint: 'GET it again, and see whether you still want that',
+  })
+}
+
+function shownOnce(jti: string): Refusal {
+  return new Refusal({
+    code: 'TOKEN_SHOWN_ONCE',
+    status: 409,
+    message: `token ${jti} was minted under this key, and a token is shown once`,
+    hint: 'if its answer was lost take it back (tidegate token revoke), and mint another under a new key',
   })
 }
 

@@ -74,6 +74,30 @@ describe('what is read', () => {
       expect(await json(`/v1/dead-letters?${filter}`, token)).toEqual({ items: [], next: null })
   })
 
+  test('by code and type finds letters in groups of their own and in those of the rest', async () => {
+    const token = await served.tokenOf('viewer')
+    const of = async (query: string): Promise<number[]> => {
+      const path = `/v1/dead-letters?state=all&limit=500&${query}`
+      return (await json<{ items: { letter: number }[] }>(path, token)).items.map(({ letter }) => letter)
+    }
+    const all = await of('group=alerts')
+    expect(await of('code=SITE_UNKNOWN')).toEqual(all)
+    expect(await of('code=SITE_UNKNOWN&type=com.acme.climate&group=alerts')).toEqual(all)
+    expect(await of('type=com.acme.climate&group=other')).toEqual([])
+    const rest = 'ffffffffffffffff'
+    await served.database.query(
+      `insert into tidegate.failure_groups (fingerprint, consumer_group, code, message, first_seen, last_seen)
+       values ($1, 'alerts', 'UNEXPECTED', 'further failures, with further codes', now(), now())`,
+      [rest],
+    )
+    const move = 'update tidegate.dead_letters set fingerprint = $2 where letter = any($1::bigint[])'
+    await served.database.query(move, [[3, 4], rest])
+    expect(await of('code=SITE_UNKNOWN')).toEqual(all)
+    expect(await of('type=com.acme.climate')).toEqual(all)
+    await served.database.query(move, [[3, 4], seeded.fingerprint])
+    await served.database.query('delete from tidegate.failure_groups where fingerprint = $1', [rest])
+  })
+
   test('of a failure group are its counts, folded or not, and its letters', async () => {
     const token = await served.tokenOf('analyst')
     const { items } = await json<{ items: object[] }>('/v1/failure-groups', token)
@@ -288,7 +312,7 @@ describe('what is changed', () => {
   })
 
   test('of tokens holds at once: minted by the socket, good by the port, taken back, good no longer', async () => {
-    const wish = { subject: 'bob', roles: ['viewer'], forMs: 600_000 }
+    const wish = { reason: 'on call', subject: 'bob', roles: ['viewer'], forMs: 600_000 }
     const { token, jti } = (await locally('/v1/tokens', 'POST', wish)).body as { token: string; jti: string }
     expect((await served.get('/v1/me', token)).status).toBe(200)
     expect(await locally('/v1/tokens')).toMatchObject({
@@ -305,6 +329,58 @@ describe('what is changed', () => {
     )
     expect((await locally('/v1/tokens', 'POST', { ...wish, forMs: 13 * 3_600_000 })).status).toBe(422)
     expect(roleNames).toContain('viewer')
+  })
+
+  test('of tokens is on record, with who and why, without the token; and it is shown once', async () => {
+    const headers = {
+      'tidegate-user': 'ann',
+      'idempotency-key': crypto.randomUUID(),
+      'content-type': 'application/json',
+    }
+    const wish = { reason: 'on call', subject: 'carol', roles: ['viewer'], forMs: 600_000 }
+    const minted = (await locallyWith(headers, '/v1/tokens', 'POST', wish)).body as {
+      token: string
+      jti: string
+    }
+    expect((await served.get('/v1/me', minted.token)).status).toBe(200)
+    const again = await locallyWith(headers, '/v1/tokens', 'POST', wish)
+    expect(again).toMatchObject({ status: 409, body: { code: 'TOKEN_SHOWN_ONCE' } })
+    const other = await locallyWith(headers, '/v1/tokens', 'POST', { ...wish, subject: 'eve' })
+    expect(other).toMatchObject({ status: 409, body: { code: 'IDEMPOTENCY_KEY_REUSED' } })
+    expect((await locally('/v1/tokens', 'POST', { ...wish, reason: undefined })).status).toBe(422)
+    const { items } = (await locally('/v1/deeds?actor=local:ann&limit=1')).body as { items: object[] }
+    expect(items).toMatchObject([
+      {
+        verb: 'mint-token',
+        reason: 'on call',
+        request: { subject: 'carol', roles: ['viewer'] },
+        outcome: { jti: minted.jti },
+      },
+    ])
+    expect(JSON.stringify(items)).not.toContain(minted.token.split('.')[2])
+    const records = (await locally('/v1/tokens')).body as { items: { subject: string }[] }
+    expect(records.items.filter(({ subject }) => subject === 'carol')).toHaveLength(1)
+  })
+
+  test('of tokens of everybody is not for an admin of some groups, and what has expired is gone', async () => {
+    const narrow = await served.tokenOf('admin', { groups: ['alerts'] })
+    expect((await served.get('/v1/tokens', narrow)).status).toBe(403)
+    const revoking = await fetch(`${served.url}/v1/tokens/x/revoke`, {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${narrow}`,
+        'content-type': 'application/json',
+        'idempotency-key': crypto.randomUUID(),
+      },
+      body: JSON.stringify({ reason: 'x' }),
+    })
+    expect(revoking.status).toBe(403)
+    await served.database.query(
+      `insert into tidegate.tokens (jti, subject, roles, issued_at, expires_at)
+       values ('old', 'x', '{}', now() - interval '3 days', now() - interval '2 days')`,
+    )
+    await locally('/v1/tokens')
+    expect(await served.database.query(`select jti from tidegate.tokens where jti = 'old'`)).toEqual([])
   })
 })
 

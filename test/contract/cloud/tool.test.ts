@@ -188,6 +188,8 @@ describe('the command line, over the API', () => {
       'viewer',
       '--for',
       '10m',
+      '--reason',
+      'on call',
       '--subject',
       'bob',
     )

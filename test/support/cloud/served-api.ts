@@ -10,6 +10,7 @@ import { loadOwnKey } from '../../../cloud/api/tokens/own-key.ts'
 import { postgresTokens } from '../../../cloud/api/tokens/tokens-postgres.ts'
 import { type DoOnce, postgresWorkplace } from '../../../cloud/api/writes/workplace-postgres.ts'
 import { createDatabase as poolOf, type Database } from '../../../cloud/database/database-postgres.ts'
+import { doOnce } from '../../../cloud/deeds/deed-record.ts'
 import type { Deeds } from '../../../cloud/deeds/deeds.ts'
 import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
 import { systemClock } from '../../../src/clock.ts'
@@ -54,19 +55,17 @@ export async function serveApi(more: object = {}, deeds?: Deeds): Promise<Served
   })
   const tokens = postgresTokens(database)
   const storage = postgresStorage(database)
-  // What the deeds do besides: nothing in the cloud's own ledger.
-  const doOnce: DoOnce = (verb, { key, by, reason, request }, work) =>
-    storage.transaction(async (tx) => {
-      const asked = [key, by.actor, by.roles, verb, reason, JSON.stringify(request)]
-      await tx.query(
-        'insert into tidegate.deeds (deed, actor, roles, verb, reason, request) values ($1, $2, $3, $4, $5, $6)',
-        asked,
-      )
-      return work(tx)
-    }, new AbortController().signal)
-  const parts = { deeds, reads: postgresReads(database), tokens, workplace: postgresWorkplace({ doOnce }) }
+  const signal = new AbortController().signal
+  const once: DoOnce = (verb, deed, work) =>
+    doOnce(verb, deed, { storage, clock: systemClock, random: Math.random, signal }, work)
+  const parts = {
+    deeds,
+    reads: postgresReads(database),
+    tokens,
+    workplace: postgresWorkplace({ doOnce: once }),
+  }
   const observer = { answered: () => {}, refused: () => {} }
-  const surroundings = { clock: systemClock, log: silentLog }
+  const surroundings = { cutOff: new AbortController(), clock: systemClock, log: silentLog }
   const files = loadApiFiles(config, systemClock)
   const api = await startApi({ config, files, parts, observer, ...surroundings })
   const url = `${config.tls ? 'https' : 'http'}://127.0.0.1:${api.port}`

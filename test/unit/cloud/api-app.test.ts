@@ -193,7 +193,7 @@ describe('a request', () => {
         verb: 'edit',
         asked: {
           key,
-          by: { actor: 'a-editor', roles: ['editor'] },
+          by: { actor: 'token:a-editor', roles: ['editor'] },
           reason: 'unit',
           request: { letter: 7, patch: edit.body.patch, ifMatch: 'v1' },
         },

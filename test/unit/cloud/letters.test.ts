@@ -1,9 +1,13 @@
+import { pino } from 'pino'
 import { describe, expect, test } from 'vitest'
 import { type Delivery, readAttempt } from '../../../cloud/amqp/delivery.ts'
+import { deadLetterOf } from '../../../cloud/letters/dead-letters.ts'
+import { createFailureLog } from '../../../cloud/letters/failure-log.ts'
 import { mirrorLetter, retryLetter } from '../../../cloud/letters/letters.ts'
 import { listed, readFailures } from '../../../cloud/letters/story.ts'
 import { headers } from '../../../src/contract/wire.ts'
-import { TidegateError } from '../../../src/errors.ts'
+import { codeOf, TidegateError } from '../../../src/errors.ts'
+import { FakeClock } from '../../support/fakes/clock.ts'
 
 const delivery = (more: Partial<Delivery> = {}): Delivery => ({
   text: Buffer.from('x'),
@@ -32,7 +36,51 @@ const failing = (more: Partial<Delivery>, thrown: unknown = new Error('bad')) =>
 
 /** A story of one failure with a message of this length. */
 const told = (length: number): Record<string, unknown> => ({
-  [headers.failures]: JSON.stringify([{ attempt: 1, at: 'a', code: 'c', message: 'm'.repeat(length) }]),
+  [headers.failures]: JSON.stringify([{ attempt: 1, at: 'a', code: 'C', message: 'm'.repeat(length) }]),
+})
+
+describe('a code', () => {
+  const canary = 'cAnArY-7f3e91'
+  const thrown = (code: unknown): Error => Object.assign(new Error('bad'), { code })
+
+  test('that is none, but what a device sent, is in no letter, no header and no column that is for all', () => {
+    const header = JSON.stringify([{ attempt: 1, at: 'a', code: canary, message: 'm' }])
+    const dying = {
+      ...failing({ headers: { [headers.failures]: header } }, thrown(canary)),
+      event: undefined,
+      version: undefined,
+    }
+    const { code, causes, failures } = deadLetterOf(dying)
+    expect(JSON.stringify([code, causes, failures])).not.toContain(canary)
+    expect(code).toBe('UNEXPECTED')
+    for (const letter of [retryLetter(dying), mirrorLetter(dying, 1)])
+      expect(JSON.stringify(letter)).not.toContain(canary)
+    const lines: string[] = []
+    const log = pino({}, { write: (line: string) => void lines.push(line) })
+    createFailureLog(log, new FakeClock())({ ...dying, outcome: { kind: 'dead', letter: 1 } })
+    expect(lines.join('')).toContain('"code":"UNEXPECTED"')
+    expect(lines.join('')).not.toContain(canary)
+  })
+
+  test('is what it was if it has the form of one: ours, Node’s, a SQLSTATE', () => {
+    for (const code of [
+      'SITE_UNKNOWN',
+      'ECONNREFUSED',
+      'ERR_SSL_WRONG_VERSION_NUMBER',
+      '23505',
+      '42P01',
+      'X',
+    ])
+      expect(codeOf(thrown(code))).toBe(code)
+    for (const code of ['', 'a', '1234', '4711-A', 'SITE UNKNOWN', `X${'Y'.repeat(64)}`, 'X\n', 5, null])
+      expect(codeOf(thrown(code))).toBe('UNEXPECTED')
+    const hostile = Object.defineProperty(new Error('bad'), 'code', {
+      get: () => {
+        throw new Error('no')
+      },
+    })
+    expect(codeOf(hostile)).toBe('UNEXPECTED')
+  })
 })
 
 describe('letters', () => {
@@ -55,7 +103,7 @@ describe('letters', () => {
 
   test('headers stay small, whatever the error says and the publisher wrote', () => {
     const story = JSON.stringify(
-      Array.from({ length: 50 }, (_, attempt) => ({ attempt, at: 't', code: 'c', message: 'm'.repeat(160) })),
+      Array.from({ length: 50 }, (_, attempt) => ({ attempt, at: 't', code: 'C', message: 'm'.repeat(160) })),
     )
     const noise = { 'x-death': [{ count: 1 }], huge: 'h'.repeat(100_000), [headers.failures]: story }
     const letter = mirrorLetter(
@@ -97,7 +145,7 @@ describe('letters', () => {
       [headers.failures]: JSON.stringify([
         { attempt: 1 },
         null,
-        { attempt: 1, at: 'a', code: 'c', message: 'm' },
+        { attempt: 1, at: 'a', code: 'C', message: 'm' },
       ]),
       [headers.originalRoutingKey]: 'k'.repeat(130_000),
       [headers.originalExchange]: { a: 1 },

@@ -91,9 +91,11 @@ export const cloudConfigSchema = z
       .prefault({}),
     parking: z
       .strictObject({
+        byDefault: z.boolean().default(true),
         concurrency: z.int().min(1).max(64).default(2),
         devicesMax: z.int().min(1).max(1_000_000).default(10_000),
         eventsMax: z.int().min(1).max(100_000_000).default(1_000_000),
+        eventsMaxPerDevice: z.int().min(1).max(1_000_000).default(10_000),
       })
       .prefault({}),
     protection: z

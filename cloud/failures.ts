@@ -6,6 +6,7 @@ import type { ApiObserver } from './api/observer.ts'
 import { postgresReads } from './api/reads/reads-postgres.ts'
 import { postgresTokens } from './api/tokens/tokens-postgres.ts'
 import { boundedStorage } from './api/writes/bounded-storage.ts'
+import { trialStorage } from './api/writes/trial-storage.ts'
 import { type DoOnce, postgresWorkplace } from './api/writes/workplace-postgres.ts'
 import { createDatabase, type Database } from './database/database-postgres.ts'
 import { postgresStorage } from './database/storage-postgres.ts'
@@ -39,12 +40,13 @@ export function publishAgain(
   const { partitions } = config
   scope.own(startReplaying({ connection: publishing, clock, log }))
   const outbound = scope.own(rabbitOutbound(publishing, clock))
-  scope.own(startPublishing({ database, outbound, partitions, clock, log }))
+  scope.own(startPublishing({ storage: postgresStorage(database), outbound, partitions, clock, log }))
+  const groups = consumers.map(({ group }) => group)
   const ladders = consumers.map(({ ladderMs }) => ladderMs.reduce((sum, delayMs) => sum + delayMs, 0))
   scope.own(
     startReplayer({
       replaysUntil: (signal) =>
-        postgresReplays({ storage: postgresStorage(database), leaseMs: replayLeaseMs, signal }),
+        postgresReplays({ storage: postgresStorage(database), leaseMs: replayLeaseMs, groups, signal }),
       outbound,
       partitions,
       clock,
@@ -75,16 +77,18 @@ export async function serveApi(
   const surroundings = { clock, random, signal: cutOff.signal }
   const checks = { checkSchema: schemas.check, schemas: schemas.registry }
   const deedsOn = (storage: Storage): Deeds => postgresDeeds({ ...surroundings, ...checks, storage })
-  const { preview } = deedsOn(looking)
-  const once: DoOnce = (verb, deed, work) => doOnce(verb, deed, { ...surroundings, storage: writing }, work)
+  const previews = deedsOn(looking)
+  const trying = trialStorage(writing)
+  const onceOn =
+    (storage: Storage): DoOnce =>
+    (verb, deed, work) =>
+      doOnce(verb, deed, { ...surroundings, storage }, work)
   const parts = {
     reads: postgresReads(reading),
     tokens: postgresTokens(signIn),
-    deeds: { ...deedsOn(writing), preview },
-    workplace: postgresWorkplace({
-      doOnce: once,
-      release: (tx, group, device) => postgresParking(tx).release(group, device),
-    }),
+    deeds: { ...deedsOn(writing), preview: previews.preview.bind(previews) },
+    workplace: postgresWorkplace({ doOnce: onceOn(writing) }),
+    trial: { deeds: deedsOn(trying), workplace: postgresWorkplace({ doOnce: onceOn(trying) }) },
   }
   return scope.own(await startApi({ config: config.api, files, parts, observer, cutOff, clock, log }))
 }

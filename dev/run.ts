@@ -191,7 +191,7 @@ class FleetRun implements Run {
         : `nothing has moved for ${milliseconds(this.#patienceMs)}, and what is missing is not waited for any more; auditing`,
     )
     await watching.lookAgain(signal)
-    const findings = await this.#findings(signal)
+    const findings = await this.#findings(drained, signal)
     const report = balance(this.#accounts(findings, { durationMs, drainMs }))
     const course = await history.overTime(filter)
     if (report.balanced) return { report, course }
@@ -239,7 +239,7 @@ class FleetRun implements Run {
     return (await history.deadLetters()) - lettersBefore
   }
 
-  #findings(signal: AbortSignal): Promise<Findings> {
+  #findings(drained: boolean, signal: AbortSignal): Promise<Findings> {
     const { id, history, filter, watching } = this.#parts
     const { stack, env } = this.#options
     return gatherFindings({
@@ -248,6 +248,7 @@ class FleetRun implements Run {
       history,
       filter,
       disturbances: watching.disturbances(),
+      drained,
       last: this.last,
       letters: () => this.#letters(),
       audit: () => auditRun({ stack, env, history, filter }, signal),

@@ -10,3 +10,16 @@ const hidden =
 export function visible(text: string): string {
   return text.replaceAll(hidden, (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`)
 }
+
+/** The same in JSON, where it stays the same value: each of these as `\\u009b`. What `JSON.stringify` left as it is may be in strings alone. */
+export function visibleJson(value: unknown): string {
+  return JSON.stringify(value).replaceAll(
+    hidden,
+    (character) => `\\u${(character.codePointAt(0) ?? 0).toString(16).padStart(4, '0')}`,
+  )
+}
+
+/** The same in one line, whatever ends of lines are in it. */
+export function visibleLine(text: string): string {
+  return visible(text.replaceAll(/\s+/g, ' '))
+}

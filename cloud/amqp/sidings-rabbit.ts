@@ -6,7 +6,8 @@ import { rungName } from '../../src/contract/wire.ts'
 import { amqpMessageOf } from '../../src/amqp/faults-rabbit.ts'
 import type { AmqpConnection } from './connection-rabbit.ts'
 import type { Enclosure, Letter, Siding, Sidings } from './delivery.ts'
-import { createPublisher, type Publisher, Refused, Unrouted, Unsendable } from './publisher-rabbit.ts'
+import { keepPublisher, type KeptPublisher, openPublisher } from './kept-publisher-rabbit.ts'
+import { type Publisher, Refused, Unrouted, Unsendable } from './publisher-rabbit.ts'
 import { declareTopology } from './topology-rabbit.ts'
 import { sidingTopology } from './topology.ts'
 
@@ -52,7 +53,7 @@ class RabbitSidings implements Sidings {
   readonly #sent = new WeakMap<Letter, Sent>()
   /** Because of which, and of no other, the broker has closed a channel. */
   readonly #refused = new WeakSet<Letter>()
-  #opening: Promise<Publisher> | undefined
+  readonly #publisher: KeptPublisher
   /** Letters that are sent alone, one after the other. */
   #alone: Promise<unknown> = Promise.resolve()
   #closing: Promise<void> | undefined
@@ -60,6 +61,7 @@ class RabbitSidings implements Sidings {
   constructor(connection: AmqpConnection, clock: Clock) {
     this.#connection = connection
     this.#clock = clock
+    this.#publisher = keepPublisher(connection)
   }
 
   async send(siding: Siding, letter: Letter): Promise<void> {
@@ -78,40 +80,17 @@ class RabbitSidings implements Sidings {
   }
 
   close(): Promise<void> {
-    return (this.#closing ??= atMost(this.#close(), closeTimeoutMs, this.#clock))
-  }
-
-  async #close(): Promise<void> {
-    const publisher = await this.#opening?.catch(() => undefined)
-    await publisher?.close()
-  }
-
-  /** The one of the moment; the first letter after its end opens another. */
-  async #publisher(): Promise<Publisher> {
-    for (;;) {
-      if (this.#closing) throw new Error('the sidings are closed')
-      this.#opening ??= this.#open()
-      const own = this.#opening
-      const opened = await own.catch((error: unknown) => {
-        if (this.#opening === own) this.#opening = undefined
-        throw error
-      })
-      if (!opened.over) return opened
-      if (this.#opening === own) this.#opening = undefined
-    }
-  }
-
-  async #open(): Promise<Publisher> {
-    const channel = await this.#connection.client.acquire({ emitErrorsFromChannel: true })
-    channel.on('error', () => {})
-    return createPublisher(channel)
+    return (this.#closing ??= atMost(this.#publisher.close(), closeTimeoutMs, this.#clock))
   }
 
   async #confirmed(letter: Letter, envelope: ConfirmEnvelope): Promise<void> {
     const sent = this.#sent.get(letter)
     if (!sent && this.#refused.has(letter)) return this.#sendAlone(letter, envelope)
     try {
-      await this.#answered(letter, sent ?? this.#publish(letter, envelope, await this.#publisher(), () => {}))
+      await this.#answered(
+        letter,
+        sent ?? this.#publish(letter, envelope, await this.#publisher.now(), () => {}),
+      )
     } catch (error) {
       if (!isOfTheLetter(error) || error instanceof Unsendable) throw error
       await this.#sendAlone(letter, envelope)
@@ -120,7 +99,7 @@ class RabbitSidings implements Sidings {
 
   #sendAlone(letter: Letter, envelope: ConfirmEnvelope): Promise<void> {
     const send = async (): Promise<void> => {
-      const publisher = await this.#open()
+      const publisher = await openPublisher(this.#connection)
       const leave = (): void => void publisher.close().catch(() => {})
       const sent = this.#publish(letter, envelope, publisher, leave)
       try {

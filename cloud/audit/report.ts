@@ -25,7 +25,8 @@ export function formatLedger(report: LedgerReport): string {
 
 function formatAcceptance({ from, to, by, at, reason }: LedgerReport['acceptances'][number]): string {
   const range = from === to ? String(from) : `${from}–${to}`
-  return `        ${range} accepted by ${by}, ${at}: ${reason}`
+  // Nobody signs the cloud's own ledger.
+  return `        ${range} accepted (unsigned) by ${by}, ${at}: ${reason}`
 }
 
 function chainLine(report: LedgerReport): string {
@@ -122,7 +123,9 @@ export function formatSummary(summary: AuditSummary): string {
   const figures = [
     `${counted(ledgers, 'ledger')}, ${counted(events, 'event')} present, ${count(undelivered)} accounted for as not delivered`,
     rivals > 0 ? `${counted(rivals, 'reading')} with the identity of another (${rival})` : '',
-    accepted > 0 ? `${count(accepted)} accepted as lost` : '',
+    accepted > 0
+      ? `${count(accepted)} accepted as lost (unsigned: the cloud’s own ledger says so, and no gateway)`
+      : '',
     pending > 0 ? `${count(pending)} perhaps still on the way` : '',
     missing > 0 ? `${count(missing)} MISSING` : '',
     faults > 0 ? `${count(faults)} NOT AS WRITTEN` : '',

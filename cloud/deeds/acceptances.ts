@@ -13,6 +13,13 @@ export interface Acceptance {
   reason: string
 }
 
+interface Row {
+  epoch: string
+  sequence: number
+  storedAt: string
+  body: string
+}
+
 /** Of the text: what stands in the columns beside it proves nothing. */
 const textSchema = z.object({
   gateway: z.literal(cloudLedger),
@@ -30,25 +37,41 @@ const textSchema = z.object({
 
 // The cloud's own ledger is as long as there were deeds: it is read in pages.
 const acceptancesSql = `
-select e.epoch, e.sequence::float8 as sequence, e.body::text as body from tidegate.events as e
+select e.epoch, e.sequence::float8 as sequence, e.stored_time::text as "storedAt", e.body::text as body from tidegate.events as e
 where e.gateway = '${cloudLedger}' and e.type = '${acceptanceType}' and (e.epoch, e.sequence) > ($1, $2)
 order by e.epoch, e.sequence limit 500`
 
+/** As far as a ledger was known when something of it was accepted. */
+const knownThenSql = `
+select greatest(
+  (select sequence from tidegate.events where gateway = $1 and epoch = $2 and stored_time <= $3::timestamptz order by sequence desc limit 1),
+  (select max(to_sequence) from tidegate.ledger_notes where epoch = $2 and noted_at <= $3::timestamptz),
+  (select max(last_sequence) from tidegate.epoch_closures where epoch = $2 and noted_at <= $3::timestamptz))::float8 as reached`
+
 /**
- * Of all ledgers, each in order. They are events of the cloud's own ledger, which is audited like any other: an acceptance that was made
+ * Of all ledgers, each in order. What was not known to be missing when it was accepted is not: whoever can write the table excuses no
+ * loss that is still to come. They are events of the cloud's own ledger, which is audited like any other: an acceptance that was made
  * up or altered shows there.
  */
 export async function readAcceptances(query: Query): Promise<Map<string, Acceptance[]>> {
   const found = new Map<string, Acceptance[]>()
   for (let after: [string, number] = ['', 0]; ;) {
-    const rows = await query<{ epoch: string; sequence: number; body: string }>(acceptancesSql, after)
+    const rows = await query<Row>(acceptancesSql, after)
     for (const row of rows) {
       const text = textSchema.safeParse(JSON.parse(row.body)).data
       if (text?.epoch !== row.epoch || text.sequence !== row.sequence) continue
       const { data } = text
       const key = ledgerKey(data)
-      const those = data.ranges.map((range) => ({
-        ...range,
+      const [known] = await query<{ reached: number | null }>(knownThenSql, [
+        data.gateway,
+        data.epoch,
+        row.storedAt,
+      ])
+      const reached = known?.reached ?? 0
+      const then = data.ranges.filter(({ from }) => from <= reached)
+      const those = then.map(({ from, to }) => ({
+        from,
+        to: Math.min(to, reached),
         by: data.actor,
         at: text.time,
         reason: data.reason,

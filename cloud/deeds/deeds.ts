@@ -65,13 +65,13 @@ export interface ReplayStarted {
 
 export interface ReplayPreview {
   letters: number
+  /** Of these, those that were never believed to come from where they say: each is asked again, unless the replay says `believe`. */
+  unvetted: number
   /** The largest first, at most 50 of each. */
   byFingerprint: readonly { fingerprint: string; group: string; code: string; letters: number }[]
   byDevice: readonly { device: string; letters: number }[]
   /** Whether today's schemas accept them, with their edits: of the first 10,000. */
   schema: { checked: number; accepted: number; refused: number }
-  /** Devices among them whose events wait behind one that fails: what is replayed of them waits too. At most 50. */
-  parked: readonly { group: string; device: string }[]
   /** Groups of them that do not run. */
   heldGroups: readonly { group: string; state: string; reason?: string }[]
 }

@@ -4,7 +4,7 @@ import type { Transaction } from '../database/storage.ts'
 import type { SchemaCheck } from '../pipeline/schema-check.ts'
 import { deedInvalid } from './deed-record.ts'
 import type { Deed, EditRequest, LetterFilter, LetterState } from './deeds.ts'
-import { conditionsOf } from '../replays/filter.ts'
+import { conditionsOf, isOfItsEvent } from '../replays/filter.ts'
 import { checkPatch } from '../replays/json-patch.ts'
 import { editedEvent } from '../replays/letter-to-send.ts'
 import type { LetterEdit } from '../replays/replays.ts'
@@ -77,22 +77,27 @@ const discardMax = 100_000
 
 const discardedSql = `
 with done as (
-  update tidegate.dead_letters set state = 'discarded', closed_at = clock_timestamp()
-  where letter = any($1::bigint[]) and state = 'open' returning letter, consumer_group, source, id
+  update tidegate.dead_letters as d set state = 'discarded', closed_at = clock_timestamp()
+  where letter = any($1::bigint[]) and state = 'open'
+  returning letter, consumer_group, source, id, ${isOfItsEvent} as of_event
 ), noted as (
   insert into tidegate.resolutions (letter, consumer_group, source, id, outcome, edited)
-  select letter, consumer_group, source, id, 'discarded', false from done where source is not null and id is not null
+  select letter, consumer_group, source, id, 'discarded', false from done where of_event
 )
-select letter::float8 as letter, consumer_group as "group", source, id from done order by consumer_group, letter`
+select letter::float8 as letter, consumer_group as "group", source, id, of_event as "ofEvent" from done order by consumer_group, letter`
 
 interface DiscardedRow {
   letter: number
   group: string
   source: string | null
   id: string | null
+  ofEvent: boolean
 }
 
-/** See `Deeds.discard`. A later copy of the event meets the claim of the inbox, as if it had been processed. */
+/**
+ * See `Deeds.discard`. A later copy of the event meets the claim of the inbox, as if it had been processed; of a letter that only says
+ * that it is that event's, nothing is claimed (G4, G9).
+ */
 export async function discardLetters(tx: Transaction, filter: LetterFilter): Promise<{ discarded: number }> {
   let discarded = 0
   for (let after = '0'; ;) {
@@ -114,8 +119,8 @@ export async function discardLetters(tx: Transaction, filter: LetterFilter): Pro
 
 function byGroup(rows: readonly DiscardedRow[]): Map<string, { source: string; id: string }[]> {
   const groups = new Map<string, { source: string; id: string }[]>()
-  for (const { group, source, id } of rows) {
-    if (source === null || id === null) continue
+  for (const { group, source, id, ofEvent } of rows) {
+    if (!ofEvent || source === null || id === null) continue
     groups.set(group, [...(groups.get(group) ?? []), { source, id }])
   }
   return groups

@@ -5,11 +5,11 @@ import { headers as names, partitionOf, routingKey, wire } from '../../src/contr
 import { codeOf, messageOf } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Letter } from '../amqp/delivery.ts'
-import type { Database } from '../database/database-postgres.ts'
+import type { Storage } from '../database/storage.ts'
 import type { Outbound } from '../replays/outbound.ts'
 
 export interface PublishingOptions {
-  database: Database
+  storage: Storage
   outbound: Pick<Outbound, 'send'>
   partitions: number
   clock: Clock
@@ -23,7 +23,7 @@ const nextSql = `
 select u.epoch, u.sequence::float8 as sequence, e.body::text as body
 from tidegate.unpublished as u
 join tidegate.events as e on e.gateway = '${cloudLedger}' and e.epoch = u.epoch and e.sequence = u.sequence
-order by u.epoch, u.sequence limit 20`
+order by u.epoch, u.sequence limit 1 for update of u skip locked`
 
 const doneSql = `delete from tidegate.unpublished where epoch = $1 and sequence = $2`
 
@@ -34,27 +34,30 @@ const failedWaitMs = 5_000
  * before; a crash between the proof and the note of it publishes one twice, which every group takes for a repeat.
  */
 export function startPublishing(options: PublishingOptions): { close(): Promise<void> } {
-  const { database, outbound, partitions, clock, log, lookEveryMs = 1_000 } = options
+  const { storage, outbound, partitions, clock, log, lookEveryMs = 1_000 } = options
   const stopping = new AbortController()
   const { signal } = stopping
 
-  async function publishSome(): Promise<number> {
-    const rows = await database.query<{ epoch: string; sequence: number; body: string }>(nextSql)
-    for (const { epoch, sequence, body } of rows) {
-      if (signal.aborted) return 0
+  /** False: there is none that nobody else has in hand. */
+  function publishNext(): Promise<boolean> {
+    return storage.transaction(async (tx) => {
+      const { rows } = await tx.query<{ epoch: string; sequence: number; body: string }>(nextSql)
+      const [row] = rows
+      if (row === undefined) return false
+      const { epoch, sequence, body } = row
       const event = decodeEvent(body)
       const key = routingKey(partitionOf(event.partitionkey, partitions), event.type)
       await outbound.send({ kind: 'events', routingKey: key }, messageOfEvent(event.id, body))
-      await database.query(doneSql, [epoch, sequence])
+      await tx.query(doneSql, [epoch, sequence])
       log.info({ epoch, sequence, id: event.id, type: event.type }, 'published an admitted reading')
-    }
-    return rows.length
+      return true
+    }, signal)
   }
 
   async function run(): Promise<void> {
     while (!signal.aborted) {
       try {
-        if ((await publishSome()) === 0) await clock.sleep(lookEveryMs, signal)
+        if (!(await publishNext())) await clock.sleep(lookEveryMs, signal)
       } catch (error) {
         if (signal.aborted) return
         log.warn({ code: codeOf(error) }, `an admitted reading waits to be published: ${messageOf(error)}`)

@@ -12,7 +12,7 @@ import type {
   ReplayState,
   ReplayStatus,
 } from './deeds.ts'
-import { conditionsOf } from '../replays/filter.ts'
+import { conditionsOf, isOfItsEvent } from '../replays/filter.ts'
 import { editedEvent } from '../replays/letter-to-send.ts'
 import type { LetterEdit } from '../replays/replays.ts'
 
@@ -56,7 +56,10 @@ export async function startReplay(tx: Transaction, deed: Deed<ReplayRequest>): P
 
 export async function stopReplay(tx: Transaction, replay: number): Promise<ReplayState> {
   await tx.query(
-    `update tidegate.replays set state = 'stopping', reason = 'stopped by hand' where replay = $1 and state = 'running'`,
+    // One that waits for its rate is due now.
+    `update tidegate.replays set state = 'stopping', reason = 'stopped by hand',
+       claimed_until = case when claim is null then null else claimed_until end
+     where replay = $1 and state = 'running'`,
     [replay],
   )
   return readReplay(tx, replay)
@@ -108,9 +111,12 @@ export async function previewReplay(
   const { sql, values } = conditionsOf(filter, [])
   const open = `from tidegate.dead_letters as d where d.state = 'open' and ${sql}`
   const ask = async <Row>(text: string): Promise<Row[]> => (await tx.query<Row>(text, values)).rows
-  const [counted] = await ask<{ letters: number }>(`select count(*)::float8 as letters ${open}`)
+  const [counted] = await ask<{ letters: number; unvetted: number }>(
+    `select count(*)::float8 as letters, count(*) filter (where not (${isOfItsEvent}))::float8 as unvetted ${open}`,
+  )
   return {
     letters: counted?.letters ?? 0,
+    unvetted: counted?.unvetted ?? 0,
     byFingerprint: await ask(
       `select d.fingerprint, d.consumer_group as "group", d.code, count(*)::float8 as letters ${open}
        group by 1, 2, 3 order by 4 desc, 1 limit ${shownMax}`,
@@ -119,11 +125,6 @@ export async function previewReplay(
       `select d.device, count(*)::float8 as letters ${open} and d.device is not null group by 1 order by 2 desc, 1 limit ${shownMax}`,
     ),
     schema: await checkAll(tx, filter, checkSchema),
-    parked: await ask(
-      `select p.consumer_group as "group", p.device from tidegate.parked_devices as p
-       where exists (select ${open} and d.consumer_group = p.consumer_group and d.device = p.device)
-       order by 1, 2 limit ${shownMax}`,
-    ),
     heldGroups: await heldGroups(tx, open, values),
   }
 }

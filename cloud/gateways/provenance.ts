@@ -1,4 +1,5 @@
 import { cloudLedger, type Event, isSystemType, rejectedType } from '../../src/contract/event.ts'
+import { headers as names, wire } from '../../src/contract/wire.ts'
 import { TidegateError } from '../../src/errors.ts'
 import type { Delivery } from '../amqp/delivery.ts'
 import type { RegisteredDevices } from './devices.ts'
@@ -7,7 +8,7 @@ import type { Registry } from './registry.ts'
 /** Why an event is not believed to come from where it says (G9), or undefined. */
 export type Provenance = (event: Event, delivery: Published) => TidegateError | undefined
 
-export type Published = Pick<Delivery, 'exchange' | 'publisher'>
+export type Published = Pick<Delivery, 'exchange' | 'publisher'> & Partial<Pick<Delivery, 'headers'>>
 
 export interface ProvenanceOptions {
   /** Which users of the broker publish for a gateway; by default the one that is named as it. */
@@ -61,16 +62,26 @@ export function requireDevices(
 
 /**
  * Compares what an event says with what the broker vouches for. What comes by the default exchange was let in before, and comes back
- * from a rung, or an operator has put it into the queue: no gateway has a right to that exchange.
+ * from a rung, or an operator has put it into the queue: no gateway has a right to that exchange. But of a dead letter that comes back
+ * and was never asked, because its message could not be read then or was not believed, the question is asked now, of whoever published
+ * it first.
  */
 export function provenance(options: ProvenanceOptions): Provenance {
   return (event, delivery) => {
     const contradiction = contradictionIn(event)
     if (contradiction !== undefined) return contradiction
-    if (delivery.exchange === '') return undefined
-    if (event.gateway === cloudLedger) return strangerIn(delivery, options)
-    return impostureIn(event.gateway, delivery, options) ?? inventionIn(event, options)
+    const published = delivery.exchange === '' ? unvettedIn(delivery) : delivery
+    if (published === undefined) return undefined
+    if (event.gateway === cloudLedger) return strangerIn(published, options)
+    return impostureIn(event.gateway, published, options) ?? inventionIn(event, options)
   }
+}
+
+/** As it was published first, if it was never let in. */
+function unvettedIn({ headers = {} }: Published): Published | undefined {
+  if (headers[names.unvetted] !== true) return undefined
+  const user = headers[names.originalUser]
+  return { exchange: wire.exchange, publisher: typeof user === 'string' ? user : undefined }
 }
 
 /** In the cloud's own ledger its own user alone is believed. */

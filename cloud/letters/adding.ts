@@ -33,26 +33,23 @@ export async function addLetters(letters: readonly DeadLetter[], options: Adding
 }
 
 /**
- * Adds one, as `addLetters` does, if what goes before it in its transaction answers that it may. Else nothing is committed with it, and
- * the answer is undefined.
+ * Adds letters, as `addLetters` does, if what goes before them in their transaction answers that they may be added. Else nothing is
+ * committed with it, and the answer is undefined. Of several that the database does not take all are added with what is ours alone.
  * @throws TidegateError `DATABASE_*`, an outage: all of it may be done again.
  */
 export async function addWithin(
-  letter: DeadLetter,
+  letters: readonly DeadLetter[],
   before: (tx: Transaction) => Promise<boolean>,
   { storage, lettersIn, cutOff }: AddingOptions,
-): Promise<Added | undefined> {
-  const add = (one: DeadLetter): Promise<Added | undefined> =>
-    storage.transaction(
-      async (tx) => ((await before(tx)) ? (await lettersIn(tx).add([one]))[0] : undefined),
-      cutOff,
-    )
+): Promise<Added[] | undefined> {
+  const add = (some: readonly DeadLetter[]): Promise<Added[] | undefined> =>
+    storage.transaction(async (tx) => ((await before(tx)) ? lettersIn(tx).add(some) : undefined), cutOff)
   try {
-    return await add(letter)
+    return await add(letters)
   } catch (error) {
     if (cutOff.aborted || error instanceof TidegateError) throw error
   }
-  return orNotTaken(() => add(barest(letter)), cutOff)
+  return orNotTaken(() => add(letters.map(barest)), cutOff)
 }
 
 async function orNotTaken<T>(work: () => Promise<T>, cutOff: AbortSignal): Promise<T> {

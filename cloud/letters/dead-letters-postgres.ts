@@ -50,7 +50,13 @@ const statementBytesMax = 8 * 1024 * 1024
 type Numbered = [letter: string, group: string, key: string]
 
 export function postgresDeadLetters(statements: Statements): DeadLetters {
-  return { add: (letters) => add(statements, letters) }
+  return {
+    add: (letters) => add(statements, letters),
+    async openOf(group, keys) {
+      const asked = keys.map((key) => ({ group, key }))
+      return new Set((await there(statements, asked)).map(([, , key]) => key))
+    },
+  }
 }
 
 async function add(statements: Statements, letters: readonly DeadLetter[]): Promise<Added[]> {
@@ -77,18 +83,24 @@ async function addNew(
     for (const [letter, group, key] of rows) numbers.set(`${group} ${key}`, Number(letter))
   }
   const fresh = new Set(numbers.keys())
-  const there = [...once].filter(([name]) => !fresh.has(name)).map(([, letter]) => letter)
-  if (there.length > 0) {
-    const rows = await statements.run<Numbered>('letters-there', thereSql, [
-      textArray(there, ({ group }) => group),
-      byteaArray(there, ({ key }) => key),
-    ])
-    for (const [letter, group, key] of rows) numbers.set(`${group} ${key}`, Number(letter))
+  const missing = [...once].filter(([name]) => !fresh.has(name)).map(([, letter]) => letter)
+  if (missing.length > 0) {
+    for (const [letter, group, key] of await there(statements, missing)) numbers.set(`${group} ${key}`, Number(letter))
   }
   return letters.map((letter) => {
     const name = nameOf(letter)
     return { letter: numbers.get(name), isNew: fresh.delete(name) }
   })
+}
+
+function there(
+  statements: Statements,
+  asked: readonly Pick<DeadLetter, 'group' | 'key'>[],
+): Promise<Numbered[]> {
+  return statements.run<Numbered>('letters-there', thereSql, [
+    textArray(asked, ({ group }) => group),
+    byteaArray(asked, ({ key }) => key),
+  ])
 }
 
 // Its body and where it came from stay as they were.

@@ -21,6 +21,8 @@ export interface DeadLetters {
    * and the acknowledgement, is the letter that is there. Nothing that stands in a letter keeps it from being added.
    */
   add(letters: readonly DeadLetter[]): Promise<Added[]>
+  /** Of these keys, in hex, those that are open letters of the group, or are being replayed. */
+  openOf(group: string, keys: readonly Buffer[]): Promise<ReadonlySet<string>>
 }
 
 export interface Added {

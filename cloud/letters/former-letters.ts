@@ -173,6 +173,9 @@ class Mover {
   }
 }
 
+/** Where it comes from was not asked, or not believed: such a letter must not take the place of the event that it names (G9). */
+const neverAsked = /^(PROVENANCE|[A-Z]+_UNREADABLE|MESSAGE_TOO_LARGE)$/
+
 /** With its story as its headers tell it, whoever wrote them. Never throws. */
 export function formerLetterOf(delivery: Delivery, group: string, nowMs: number): DeadLetter {
   const { headers, text: body } = delivery
@@ -189,7 +192,7 @@ export function formerLetterOf(delivery: Delivery, group: string, nowMs: number)
     ...about,
     ...foreignOf(delivery),
     group,
-    key: letterKey(delivery, code === 'PROVENANCE' ? undefined : event),
+    key: letterKey(delivery, neverAsked.test(code) ? undefined : event),
     body,
     routingKey: text(names.originalRoutingKey, delivery.routingKey, 255),
     queue: text(names.originalQueue, formerDeadQueue(group), 255),

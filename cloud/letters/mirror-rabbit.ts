@@ -3,7 +3,8 @@ import { mirrorQueue } from '../../src/contract/wire.ts'
 import { atMost } from '../../src/lifecycle.ts'
 import type { AmqpConnection } from '../amqp/connection-rabbit.ts'
 import type { Enclosure, Letter } from '../amqp/delivery.ts'
-import { createPublisher, type Publisher, Unsendable } from '../amqp/publisher-rabbit.ts'
+import { openPublisher } from '../amqp/kept-publisher-rabbit.ts'
+import { type Publisher, Unsendable } from '../amqp/publisher-rabbit.ts'
 
 /** `dropped`: too many or too large to be on their way at once. */
 export const mirrorResults = ['mirrored', 'dropped', 'failed'] as const
@@ -99,7 +100,7 @@ class RabbitMirror implements Mirror {
     const nowMs = this.#options.clock.monotonicMs()
     if (nowMs - this.#openedMs >= openAgainMs) {
       this.#openedMs = nowMs
-      this.#opening = this.#open()
+      this.#opening = openPublisher(this.#options.connection)
       this.#opening.catch(() => {
         this.#opening = undefined
       })
@@ -107,12 +108,6 @@ class RabbitMirror implements Mirror {
     const opened = await this.#opening
     if (opened === undefined || opened.over) throw new Error('there is no channel for it now')
     return opened
-  }
-
-  async #open(): Promise<Publisher> {
-    const channel = await this.#options.connection.client.acquire({ emitErrorsFromChannel: true })
-    channel.on('error', () => {})
-    return createPublisher(channel)
   }
 }
 

@@ -1,27 +1,29 @@
 import type { Clock } from '../../src/clock.ts'
-import { isAbort, TidegateError } from '../../src/errors.ts'
+import { isAbort } from '../../src/errors.ts'
 import type { Occupancy } from './parking.ts'
 
-/** What may wait in one group (G7). */
+/** What may wait in one group (G7). What there is no room for becomes a dead letter, and holds nobody up. */
 export interface ParkingBounds {
   devicesMax: number
   eventsMax: number
+  eventsMaxPerDevice: number
 }
 
 /** How much waits, as of the last count and with what this instance has added since. */
 export interface Room {
   readonly occupancy: Occupancy
-  /** @throws TidegateError `PARKING_FULL` */
-  refuseDevice(): void
-  /** @throws TidegateError `PARKING_FULL` */
-  refuseEvents(): void
+  readonly bounds: ParkingBounds
+  /** For how many more of them there is room. */
+  readonly devicesLeft: number
+  readonly eventsLeft: number
+  /** Counted as soon as it is committed. */
   added(devices: number, events: number): void
   /** Resolves once it is aborted. */
   readonly closed: Promise<void>
 }
 
-export interface RoomOptions extends ParkingBounds {
-  group: string
+export interface RoomOptions {
+  bounds: ParkingBounds
   count: () => Promise<Occupancy>
   clock: Clock
   /** Ends the counting. */
@@ -33,18 +35,8 @@ const countEveryMs = 5_000
 
 const empty: Occupancy = { retrying: 0, held: 0, events: 0, oldestMs: 0 }
 
-export function createRoom(options: RoomOptions): Room {
-  const { group, devicesMax, eventsMax, count, clock, signal } = options
+export function createRoom({ bounds, count, clock, signal }: RoomOptions): Room {
   let occupancy = empty
-
-  function refuse(what: string, is: number, max: number, key: string): void {
-    if (is < max) return
-    throw new TidegateError('PARKING_FULL', {
-      message: `${is} ${what} of ${group} are parked, and ${max} are the most`,
-      retryable: true,
-      hint: `see why its events fail, and release what is held: docs/OPERATIONS.md, Parked devices; or raise parking.${key}`,
-    })
-  }
 
   async function keepCounting(): Promise<void> {
     while (!signal.aborted) {
@@ -60,13 +52,22 @@ export function createRoom(options: RoomOptions): Room {
   }
 
   return {
+    bounds,
     get occupancy() {
       return occupancy
     },
-    refuseDevice: () => refuse('devices', occupancy.retrying + occupancy.held, devicesMax, 'devicesMax'),
-    refuseEvents: () => refuse('events', occupancy.events, eventsMax, 'eventsMax'),
+    get devicesLeft() {
+      return Math.max(0, bounds.devicesMax - occupancy.retrying - occupancy.held)
+    },
+    get eventsLeft() {
+      return Math.max(0, bounds.eventsMax - occupancy.events)
+    },
     added(devices, events) {
-      occupancy = { ...occupancy, retrying: occupancy.retrying + devices, events: occupancy.events + events }
+      occupancy = {
+        ...occupancy,
+        retrying: Math.max(0, occupancy.retrying + devices),
+        events: Math.max(0, occupancy.events + events),
+      }
     },
     closed: keepCounting(),
   }

@@ -1,8 +1,6 @@
-import { createHash } from 'node:crypto'
 import type { Event } from '../../src/contract/event.ts'
 import { type Delivery, type Enclosure, readAttempt } from '../amqp/delivery.ts'
 import { letterKey } from '../letters/key.ts'
-import { letterOf } from '../replays/replayed.ts'
 import type { ParkedEvent, ParkedHead } from './parking.ts'
 
 /** A delivery as it waits; `enclosure` is what is told of it until then. */
@@ -10,7 +8,7 @@ export function parkedEvent(delivery: Delivery, event: Event, enclosure: Enclosu
   const { text, queue, routingKey, publisher, arrivedAtMs } = delivery
   return {
     device: event.partitionkey,
-    key: keyOf(delivery, event),
+    key: letterKey(delivery, event),
     body: text,
     properties: enclosure.properties,
     headers: enclosure.headers,
@@ -19,16 +17,6 @@ export function parkedEvent(delivery: Delivery, event: Event, enclosure: Enclosu
     publisher,
     arrivedAtMs,
   }
-}
-
-/**
- * Of an event there is one that waits, however often it is delivered. The replay of a dead letter is not that: its letter has to hear of
- * each message of it.
- */
-function keyOf(delivery: Delivery, event: Event): Buffer {
-  const sent = letterOf(delivery)
-  if (sent === undefined) return letterKey(delivery, event)
-  return createHash('sha256').update(`replay\n${sent.letter}\n${sent.replay}`).digest()
 }
 
 /** As it would come back from a rung. It is acknowledged already: what becomes of it is its row's affair. */

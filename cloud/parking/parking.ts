@@ -13,28 +13,45 @@ export type ParkingIn = (transaction: Statements) => Parking
 /** For the lanes. */
 export interface Diversion {
   /** Those of the devices that are parked; none of them is let go before this transaction ends. */
-  parked(group: string, devices: readonly string[]): Promise<ReadonlySet<string>>
-  /** Parks a device; one that is parked stays as it is. It is not let go before this transaction ends. Answers whether it was not. */
-  park(group: string, device: string, trial: Trial): Promise<boolean>
-  /** To the end of what waits, in this order; what waits already stays where it is. Answers how many are new. */
-  add(group: string, events: readonly ParkedEvent[]): Promise<number>
+  parked(group: string, devices: readonly string[]): Promise<ReadonlyMap<string, Waiting>>
+  /** Parks a device; one that is parked stays as it is. It is not let go before this transaction ends. */
+  park(group: string, device: string, trial: Trial): Promise<void>
+  /** To the end of what waits, in this order; what waits already stays where it is. For devices that are seen parked by this transaction. */
+  add(group: string, events: readonly ParkedEvent[]): Promise<void>
+  /** What comes of these waits no more, until they are let go. For devices that are seen parked by this transaction. */
+  overflow(group: string, devices: readonly string[]): Promise<void>
+}
+
+/** Of a device that is parked. */
+export interface Waiting {
+  events: number
+  /** There was no room for an event of it: what came later must not overtake that. */
+  overflowed: boolean
 }
 
 /** For runners. Whoever has claimed a device proves it by its token. */
 export interface Claims {
-  /** A device that is due and that nobody has, or whose claim is over; it is the token's for so long. */
-  claim(group: string, token: string, leaseMs: number): Promise<string | undefined>
+  /**
+   * The device that has been due for longest, of those that nobody has, or whose claim is over; it is the token's for so long.
+   * `first`: its first event is in its first tries, and what failed last did not hang.
+   */
+  claim(group: string, token: string, leaseMs: number, among: 'all' | 'first'): Promise<Claimed | undefined>
   /** Whether it is the token's still, and then for so long from now on. Nobody can claim it before this transaction ends. */
-  keep(group: string, device: string, token: string, leaseMs: number): Promise<Kept | undefined>
-  /** What waits first. */
-  head(group: string, device: string): Promise<ParkedHead | undefined>
-  /** Takes one out. Answers whether it was there. */
-  remove(group: string, device: string, n: string): Promise<boolean>
-  /** How it waits from now on, and where it has got to: with this trial, and the first of its events with these headers. The claim ends. */
+  keep(group: string, device: string, token: string, leaseMs: number): Promise<boolean>
+  /** What waits first, in order: so many at the most, and no more bytes than one transaction should hold. */
+  heads(group: string, device: string, countMax: number): Promise<readonly ParkedHead[]>
+  /** Takes these out, for good. Answers how many were there. */
+  remove(group: string, device: string, places: readonly string[]): Promise<number>
+  /** What failed is done with: the event that waits first now has not been tried. */
+  moveOn(group: string, device: string): Promise<void>
+  /** How it waits from now on: with this trial, and its event at `n` with these headers. The claim ends. */
   setBack(group: string, device: string, n: string, trial: Trial, headers: Headers): Promise<void>
-  /** Ends a claim: somebody else may have it at once. */
-  giveUp(group: string, device: string, token: string): Promise<void>
-  /** Whether it is the token's still: then nobody adds to what waits, nor claims it, before this transaction ends. */
+  /** Ends a claim: the device is due after so long, behind all that are due before. */
+  giveUp(group: string, device: string, token: string, delayMs: number): Promise<void>
+  /**
+   * Whether it is the token's still, and nobody adds to what waits: then nobody does, nor claims it, before this transaction ends.
+   * Waits for nobody.
+   */
   lock(group: string, device: string, token: string): Promise<boolean>
   /** It is parked no longer. For whoever has locked it and then, in a statement of its own, seen that nothing waits. */
   unpark(group: string, device: string): Promise<void>
@@ -42,17 +59,27 @@ export interface Claims {
 
 /** For operators, and for whoever watches. */
 export interface Operation {
+  /** The first events of these are tried at once, whether they were to be tried later or held. */
+  release(group: string, which: Which): Promise<Released>
   /**
-   * The first that waits is tried at once, whether it was to be tried later or held. `working`: a runner has it in hand at this
-   * moment. `absent`: it is not parked.
+   * Events of these become dead letters, and what is behind them goes on: `first`, the one that waits first, if it has failed; `all`,
+   * all that wait now.
    */
-  release(group: string, device: string): Promise<Released>
-  /** As `release`; but the first that waits, if it is `n`, becomes a dead letter instead, and the rest goes on. */
-  skip(group: string, device: string, n: string): Promise<Released>
+  skip(group: string, which: Which, what: 'first' | 'all'): Promise<Released>
   occupancy(group: string): Promise<Occupancy>
 }
 
-export type Released = 'due' | 'working' | 'absent'
+/** Parked devices: all of a group, or those that are named so, or whose last failure had that code. */
+export interface Which {
+  device?: string | undefined
+  code?: string | undefined
+}
+
+export interface Released {
+  devices: number
+  /** A runner has these in hand at this moment: nothing was done with them. */
+  working: number
+}
 
 /** The next attempt at the first that waits. */
 export interface Trial {
@@ -67,9 +94,13 @@ export interface Trial {
   message: string
 }
 
-export interface Kept {
-  /** What an operator wants among the dead letters. */
+export interface Claimed {
+  device: string
+  /** The event that it was parked for is done with. */
+  again: boolean
+  /** Up to here an operator wants its events among the dead letters. */
   skip: string | undefined
+  /** Of the last failure of the one that waits first, if it was tried. */
   code: string
   message: string
 }

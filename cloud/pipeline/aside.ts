@@ -17,7 +17,7 @@ import { createFailureLog, type FailureLog } from '../letters/failure-log.ts'
 import { mirrorLetter, retryLetter } from '../letters/letters.ts'
 import { together } from '../letters/together.ts'
 import type { Trial } from '../parking/parking.ts'
-import type { Yard } from '../parking/yard.ts'
+import { parkingFull, type Yard } from '../parking/yard.ts'
 import { letterOf } from '../replays/replayed.ts'
 import type { ConfiguredConsumer } from './definition.ts'
 import type { Holding } from './holding.ts'
@@ -40,17 +40,20 @@ export interface Aside {
    */
   recorded(delivery: Delivery, fault: TidegateError, event: Event): void
   /**
-   * Makes a dead letter of an event that was parked, and takes it out of the parking in the same transaction: `takeOut` answers whether
-   * it was still there to be taken, and otherwise there is no letter. Answers the same. @throws TidegateError of an outage
+   * Makes dead letters of events that were parked, and takes them out of the parking in the same transaction: `takeOut` answers whether
+   * they were still there to be taken, and otherwise there is no letter. Answers the same. @throws TidegateError of an outage
    */
-  bury(
-    delivery: Delivery,
-    error: unknown,
-    event: Event | undefined,
-    takeOut: (tx: Transaction) => Promise<boolean>,
-  ): Promise<boolean>
+  bury(failed: readonly Failed[], takeOut: (tx: Transaction) => Promise<boolean>): Promise<boolean>
   /** Of an event that is parked: tells what has become of an attempt. */
   tell(delivery: Delivery, error: unknown, event: Event | undefined, outcome: Decision): void
+}
+
+/** An event that was parked, and what it failed with; `nowMs`: when. */
+export interface Failed {
+  delivery: Delivery
+  error: unknown
+  event: Event | undefined
+  nowMs: number
 }
 
 export interface AsideOptions {
@@ -85,11 +88,14 @@ export function createAside(options: AsideOptions): Aside {
     bytesOf: (dying) => dying.delivery.text.length,
   })
 
-  // A dead letter that fails once more leaves its place in the order to others, as it did before: nothing waits for it.
   const decided = (delivery: Delivery, error: unknown, event: Event | undefined): Decision =>
     decide(
       error,
-      { attempt: delivery.attempt, canWait: event !== undefined && letterOf(delivery) === undefined },
+      {
+        attempt: delivery.attempt,
+        canWait: event !== undefined && letterOf(delivery) === undefined,
+        again: false,
+      },
       consumer,
     )
 
@@ -101,7 +107,7 @@ export function createAside(options: AsideOptions): Aside {
     put(delivery, error, event) {
       const failing = dyingOf(delivery, error, event)
       const decision = decided(delivery, error, event)
-      return decision.kind === 'dead' ? burials.add(failing) : moveAside(parts, failing, decision)
+      return decision.kind === 'dead' ? burials.add(failing) : moveAside(parts, failing, decision, burials.add)
     },
     parks(delivery, error, event) {
       const { kind } = decided(delivery, error, event)
@@ -112,7 +118,12 @@ export function createAside(options: AsideOptions): Aside {
       parts.tellFailed({ delivery, event, error: fault, outcome: { kind: 'recorded' } })
       settlement.settle(delivery, 'recorded')
     },
-    bury: (delivery, error, event, takeOut) => buryParked(dyingOf(delivery, error, event), takeOut, parts),
+    bury: (failed, takeOut) =>
+      buryParked(
+        failed.map((one) => ({ ...one, group, instance, version })),
+        takeOut,
+        parts,
+      ),
     tell(delivery, error, event, outcome) {
       tell(parts, dyingOf(delivery, error, event), outcome)
     },
@@ -150,23 +161,22 @@ function tell({ observer, tellFailed }: Parts, failed: Dying, outcome: Told): vo
 
 type Away = Exclude<Decision, { kind: 'dead' }>
 
-const outcomeOf = { retry: 'retried', park: 'parked', hold: 'parked' } as const satisfies Record<
-  Away['kind'],
-  Outcome
->
-
-/** Waits outages out; what is no longer live by then is left to the broker. */
-async function moveAside(parts: Parts, failing: Dying, decision: Away): Promise<void> {
+/** Waits outages out; what is no longer live by then is left to the broker. What there is no room for is buried. */
+async function moveAside(
+  parts: Parts,
+  failing: Dying,
+  decision: Away,
+  buryOne: (dying: Dying) => Promise<void>,
+): Promise<void> {
   const { settlement, holding, cutOff } = parts
   const { delivery } = failing
   // One letter for all tries: the sidings know by it what they have sent and wait for.
   const letter = retryLetter(failing)
   const wait = holding.createWait()
+  let outcome: 'repeat' | 'full' | Outcome | undefined
   for (let outages = 1; settlement.isLive(delivery); outages++) {
     try {
-      await orAborted(move(parts, failing, decision, letter), cutOff)
-      tell(parts, failing, decision)
-      settlement.settle(delivery, outcomeOf[decision.kind])
+      outcome = await orAborted(move(parts, failing, decision, letter), cutOff)
       break
     } catch (outage) {
       if (cutOff.aborted) break
@@ -175,6 +185,14 @@ async function moveAside(parts: Parts, failing: Dying, decision: Away): Promise<
     }
   }
   wait.end()
+  if (outcome === 'full') return buryOne({ ...failing, error: fullFor(failing) })
+  if (outcome === undefined) return
+  if (outcome !== 'repeat') tell(parts, failing, decision)
+  settlement.settle(delivery, outcome)
+}
+
+function fullFor({ group, event, error }: Dying): TidegateError {
+  return parkingFull(group, event?.partitionkey ?? '', error)
 }
 
 /** Makes it durable that it is out of the way. */
@@ -183,10 +201,12 @@ async function move(
   failing: Dying,
   decision: Away,
   letter: Letter,
-): Promise<void> {
+): Promise<'retried' | 'parked' | 'repeat' | 'full'> {
   const { delivery, event, error, group } = failing
-  if (decision.kind === 'retry')
-    return sidings.send({ group, queue: delivery.queue, delayMs: decision.delayMs }, letter)
+  if (decision.kind === 'retry') {
+    await sidings.send({ group, queue: delivery.queue, delayMs: decision.delayMs }, letter)
+    return 'retried'
+  }
   if (event === undefined) throw new Error('nothing is known of what was to be parked')
   return yard.park({ delivery, event }, trialOf(decision, delivery, error, random), letter)
 }
@@ -212,8 +232,16 @@ async function bury(dying: readonly Dying[], parts: Parts): Promise<void> {
 }
 
 async function commit(live: readonly (readonly [Dying, DeadLetter])[], parts: Parts): Promise<void> {
-  const { storage, settlement, cutOff } = parts
-  const { lettersIn } = withRoom(parts)
+  const full = parts.letters.full(parts.consumer.group)
+  // A replay that has failed adds nothing: its letter is there (G5, G7).
+  const fitting = full ? live.filter(([, { sent }]) => sent !== undefined) : live
+  if (fitting.length > 0) await add(fitting, parts)
+  if (full && fitting.length < live.length) throw full
+}
+
+async function add(live: readonly (readonly [Dying, DeadLetter])[], parts: Parts): Promise<void> {
+  const { storage, letters, settlement, cutOff } = parts
+  const { lettersIn } = letters
   const added = await addLetters(
     live.map(([, letter]) => letter),
     { storage, lettersIn, cutOff },
@@ -225,22 +253,17 @@ async function commit(live: readonly (readonly [Dying, DeadLetter])[], parts: Pa
 }
 
 async function buryParked(
-  dying: Dying,
+  dying: readonly Dying[],
   takeOut: (tx: Transaction) => Promise<boolean>,
   parts: Parts,
 ): Promise<boolean> {
-  const { storage, cutOff } = parts
-  const { lettersIn } = withRoom(parts)
-  const added = await addWithin(deadLetterOf(dying), takeOut, { storage, lettersIn, cutOff })
-  if (added) buried(dying, added, parts)
-  return added !== undefined
-}
-
-/** @throws TidegateError `DEAD_LETTERS_FULL` */
-function withRoom({ consumer, letters }: Parts): LetterBox {
+  const { storage, letters, cutOff, consumer } = parts
   const full = letters.full(consumer.group)
   if (full) throw full
-  return letters
+  const { lettersIn } = letters
+  const added = await addWithin(dying.map(deadLetterOf), takeOut, { storage, lettersIn, cutOff })
+  for (const [index, one] of dying.entries()) if (added) buried(one, added[index] as Added, parts)
+  return added !== undefined
 }
 
 function buried(dying: Dying, { letter, isNew }: Added, parts: Parts): void {

@@ -10,13 +10,19 @@ import { bounded } from './limits/timeout.ts'
 import type { Parcel } from './judge.ts'
 import type { Statements } from '../database/statements.ts'
 import type { Storage, Transaction } from '../database/storage.ts'
-import type { Yard } from '../parking/yard.ts'
+import { type Diverted, nothingDiverted, type Yard } from '../parking/yard.ts'
+import type { DeadLetters } from '../letters/dead-letters.ts'
+import { letterKey } from '../letters/key.ts'
 
-export interface TogetherOptions {
-  consumer: ConfiguredConsumer
+export interface TogetherOptions extends HandlingOptions {
   storage: Storage
   /** Dead letters that come back. */
   replayedIn: (transaction: Statements) => Replayed
+  lettersIn: (transaction: Statements) => DeadLetters
+}
+
+export interface HandlingOptions {
+  consumer: ConfiguredConsumer
   /** A transaction ends with the event that brings it over this, and what is behind that event is left for the next. */
   batchTimeTargetMs: number
   /** Around what handlers call. */
@@ -35,8 +41,8 @@ export interface Done {
   /** Processed, now or before: these are the `repeats`, which had no effect now. */
   done: readonly Parcel[]
   repeats: ReadonlySet<Parcel>
-  /** Their device is parked: they wait behind what it waits for. */
-  diverted: ReadonlySet<Parcel>
+  /** Their device is parked: they wait behind what it waits for, or find no room there. */
+  diverted: Diverted<Parcel>
   /** There was no time for them. */
   left: readonly Parcel[]
 }
@@ -47,22 +53,19 @@ export interface Done {
  */
 export async function applyTogether(
   parcels: readonly Parcel[],
-  options: TogetherOptions,
-  yard: Yard,
+  options: TogetherOptions & { yard: Yard },
   signal: AbortSignal,
 ): Promise<Together> {
-  const { consumer, storage } = options
   const trace: Trace = { at: undefined }
   try {
-    const applied = await storage.transaction(async (tx) => {
-      const diverted = consumer.parks ? await yard.divert(tx, parcels) : new Set<Parcel>()
-      const applied = await applyWithin(tx, without(diverted, parcels), options, signal, trace)
-      return { ...applied, diverted }
-    }, signal)
-    return { kind: 'committed', ...applied }
+    const done = await options.storage.transaction(
+      (tx) => applyWithin(tx, parcels, options, { signal, trace }),
+      signal,
+    )
+    return { kind: 'committed', ...done }
   } catch (error) {
     const culprit = trace.at && parcels.indexOf(trace.at)
-    return { kind: 'failed', error: await blame(thrown(error), storage), culprit }
+    return { kind: 'failed', error: await blame(thrown(error), options.storage), culprit }
   }
 }
 
@@ -71,35 +74,74 @@ export interface Trace {
   at: Parcel | undefined
 }
 
-/** Applies parcels in order: as many as there is time for. */
-export async function applyWithin(
+interface Attempt {
+  signal: AbortSignal
+  trace: Trace
+}
+
+async function applyWithin(
   tx: Transaction,
   parcels: readonly Parcel[],
-  options: TogetherOptions,
-  signal: AbortSignal,
-  trace: Trace,
-): Promise<Omit<Done, 'diverted'>> {
-  const { consumer, clock, batchTimeTargetMs, replayedIn } = options
-  const startedMs = clock.monotonicMs()
+  options: TogetherOptions & { yard: Yard },
+  attempt: Attempt,
+): Promise<Done> {
+  const { consumer, replayedIn, yard } = options
   const replayed = new ReplayedParcels(replayedIn(tx), parcels)
   const stale = await replayed.hold(consumer.group)
-  const repeats =
+  const claimed =
     consumer.dedup === 'inbox' ? await claim(tx, consumer.group, parcels, stale) : new Set(stale)
+  // Whoever parks a device has claimed the event that failed: whoever had to wait for that claim sees the device parked from here on.
+  const lettered = consumer.parks ? await withLetter(tx, without(claimed, parcels), options) : new Set<Parcel>()
+  const repeats = new Set([...claimed, ...lettered])
+  // A dead letter that comes back has left its place in the order to others before.
+  const fresh = parcels.filter((parcel) => !repeats.has(parcel) && parcel.sent === undefined)
+  const diverted = consumer.parks ? await yard.divert(tx, fresh) : nothingDiverted
+  const stay = parcels.filter((parcel) => !diverted.waiting.has(parcel) && !diverted.surplus.has(parcel))
+  const count = await handleAll(stay, repeats, tx, options, attempt)
+  const left = stay.slice(count)
+  await giveBack(tx, consumer, [...lettered, ...diverted.surplus, ...without(repeats, left)])
+  const done = stay.slice(0, count)
+  await replayed.resolve(done)
+  return { done, repeats, diverted, left }
+}
+
+/**
+ * Those that are among the dead letters: their acknowledgement was lost, or they waited and it was. They have their effect when somebody
+ * replays them, and what came behind them has had its own (G6).
+ */
+async function withLetter(
+  tx: Transaction,
+  parcels: readonly Parcel[],
+  { consumer, lettersIn }: TogetherOptions,
+): Promise<ReadonlySet<Parcel>> {
+  const again = parcels.filter(({ delivery, sent }) => delivery.redelivered && sent === undefined)
+  if (again.length === 0) return new Set()
+  const keys = again.map(({ delivery, event }) => letterKey(delivery, event))
+  const open = await lettersIn(tx).openOf(consumer.group, keys)
+  return new Set(again.filter((_, index) => open.has((keys[index] as Buffer).toString('hex'))))
+}
+
+/** Handles them in order, as many as there is time for: answers how many. Those that are `repeats` are handed to nobody. */
+export async function handleAll(
+  parcels: readonly Parcel[],
+  repeats: ReadonlySet<Parcel>,
+  tx: Transaction,
+  options: HandlingOptions,
+  { signal, trace }: Attempt,
+): Promise<number> {
+  const { consumer, clock, batchTimeTargetMs } = options
   if (consumer.handler.kind === 'batch') {
     await handleBatch(without(repeats, parcels), tx, options, signal)
-    await replayed.resolve(parcels.length)
-    return { done: parcels, repeats, left: [] }
+    return parcels.length
   }
+  const startedMs = clock.monotonicMs()
   let done = 0
   while (done < parcels.length && (done === 0 || clock.monotonicMs() - startedMs < batchTimeTargetMs)) {
     const parcel = (trace.at = parcels[done++] as Parcel)
     if (!repeats.has(parcel)) await handleSingle(parcel, tx, options, signal)
   }
   trace.at = undefined
-  const left = parcels.slice(done)
-  await giveBack(tx, consumer, without(repeats, left))
-  await replayed.resolve(done)
-  return { done: parcels.slice(0, done), repeats, left }
+  return done
 }
 
 /**
@@ -126,9 +168,9 @@ class ReplayedParcels {
     return new Set(this.#parcels.filter((parcel) => parcel.sent && !unseen.delete(nameOf(parcel.sent))))
   }
 
-  /** Of the first `done`: also those whose event another copy had brought before. */
-  async resolve(done: number): Promise<void> {
-    const sent = this.#parcels.slice(0, done).flatMap((parcel) => parcel.sent ?? [])
+  /** Also those whose event another copy had brought before. */
+  async resolve(done: readonly Parcel[]): Promise<void> {
+    const sent = done.flatMap((parcel) => parcel.sent ?? [])
     const held = sent.filter((each) => this.#held.has(nameOf(each)))
     if (held.length > 0) await this.#replayed.resolve([...new Set(held.map(({ letter }) => letter))])
   }
@@ -170,7 +212,7 @@ function without(repeats: ReadonlySet<Parcel>, parcels: readonly Parcel[]): read
 async function handleBatch(
   parcels: readonly Parcel[],
   tx: Transaction,
-  { consumer, breakers, clock, log }: TogetherOptions,
+  { consumer, breakers, clock, log }: HandlingOptions,
   parent: AbortSignal,
 ): Promise<void> {
   const { handler, timeoutMs } = consumer
@@ -186,7 +228,7 @@ async function handleBatch(
 async function handleSingle(
   { event, delivery }: Parcel,
   tx: Transaction,
-  { consumer, breakers, clock, log }: TogetherOptions,
+  { consumer, breakers, clock, log }: HandlingOptions,
   parent: AbortSignal,
 ): Promise<void> {
   const { handler, timeoutMs } = consumer

@@ -28,7 +28,8 @@ export interface ConsumerOptions {
   timeout?: string | number
   /**
    * What an event that fails does to the later ones of its device: `park`, they wait until it is done with, and no other device's
-   * do (G6); `overtake`, they go first. Default: `park` if ordered, else `overtake`, for without order nothing can wait.
+   * do (G6); `overtake`, they go first. Default: as configured, which is `park`, if ordered; else `overtake`, for without order nothing can
+   * wait.
    */
   onFailure?: 'park' | 'overtake'
   /**
@@ -101,8 +102,8 @@ export interface Consumer {
   readonly group: string
   readonly types: readonly string[]
   readonly ordered: boolean
-  /** The later events of a device wait behind one that fails (G6). */
-  readonly parks: boolean
+  /** The later events of a device wait behind one that fails (G6). Undefined: as configured. */
+  readonly parks: boolean | undefined
   /** What ends the ladder of a parked device. */
   readonly ladderEnd: 'skip' | 'hold'
   /** Codes of errors that are hopeless. */
@@ -127,17 +128,20 @@ export interface Consumer {
 export interface ConsumerDefaults {
   ladderMs: readonly number[]
   timeoutMs: number
+  /** Of ordered groups. Default true. */
+  parks?: boolean
 }
 
 /** A consumer that knows everything there is to know before its first event, as the pipeline takes it. */
-export type ConfiguredConsumer = Consumer & ConsumerDefaults
+export type ConfiguredConsumer = Consumer & Required<ConsumerDefaults>
 
-/** The one place where a consumer's own ladder and timeout win over the configured ones. */
+/** The one place where what a consumer says itself wins over what is configured. */
 export function configured(consumer: Consumer, defaults: ConsumerDefaults): ConfiguredConsumer {
   return {
     ...consumer,
     ladderMs: consumer.ladderMs ?? defaults.ladderMs,
     timeoutMs: consumer.timeoutMs ?? defaults.timeoutMs,
+    parks: consumer.parks ?? defaults.parks ?? true,
   }
 }
 
@@ -151,7 +155,7 @@ export function makeConsumer(options: ConsumerOptions & BatchTraits, handler: Ha
     group: options.group,
     types: options.types,
     ordered,
-    parks: ordered && options.onFailure !== 'overtake',
+    parks: ordered ? parksOf(options) : false,
     ladderEnd: options.then ?? 'skip',
     final: new Set(options.final),
     version: options.version,
@@ -166,6 +170,11 @@ export function makeConsumer(options: ConsumerOptions & BatchTraits, handler: Ha
     wants: memoized((type) => options.types.some((pattern) => takes(pattern, type))),
     inspect: (event) => batch?.inspect?.(event),
   }
+}
+
+/** Of an ordered group: who says what ends the ladder of parked devices wants them parked. */
+function parksOf({ onFailure, then }: ConsumerOptions): boolean | undefined {
+  return onFailure === undefined ? then && true : onFailure === 'park'
 }
 
 /** @throws TidegateError `CONSUMER_INVALID` naming every fault. */

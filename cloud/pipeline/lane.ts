@@ -4,11 +4,13 @@ import type { Logger } from '../../src/log.ts'
 import type { Delivery } from '../amqp/delivery.ts'
 import type { Statements } from '../database/statements.ts'
 import type { Storage } from '../database/storage.ts'
-import type { Yard } from '../parking/yard.ts'
+import { parkingFull, type Yard } from '../parking/yard.ts'
 import type { Replayed } from '../replays/replayed.ts'
 import type { Aside } from './aside.ts'
 import { applyTogether, divide, type Done } from './batch.ts'
 import { BatchPace } from './limits/batch-pace.ts'
+import { type Batch, BatchQueue } from './limits/batch-queue.ts'
+import type { DeadLetters } from '../letters/dead-letters.ts'
 import type { ConfiguredConsumer } from './definition.ts'
 import type { BreakersFor } from '../protection/breakers.ts'
 import type { Gate } from '../protection/gate.ts'
@@ -39,6 +41,7 @@ export interface LaneOptions extends Checks {
   storage: Storage
   /** Dead letters that come back. */
   replayedIn: (transaction: Statements) => Replayed
+  lettersIn: (transaction: Statements) => DeadLetters
   /** Most deliveries in one transaction. */
   batchMax: number
   /** A transaction that takes longer ends with the event that it is at, and the next ones are smaller where that helps: slow handlers commit often. */
@@ -67,27 +70,25 @@ export function createLane(options: LaneOptions, parts: LaneParts): Lane {
   return new BatchLane(options, new LaneWork(options, parts))
 }
 
-interface Batch {
-  deliveries: Delivery[]
-  /** When its first was taken. */
-  sinceMs: number
-  /** What the lane had lost to failed attempts until then. */
-  failedMsBefore: number
-}
-
-/** Of what waits nothing is made but an entry in its batch: whole queues wait here, and the collector carries what lives (G7). */
 class BatchLane implements Lane {
   readonly #options: LaneOptions
   readonly #work: LaneWork
-  /** Full ones, and the one that is being filled. */
-  #waiting: Batch[] = []
+  readonly #waiting: BatchQueue
   #working: Batch | undefined
   #inFlight = 0
   #running: Promise<void> | undefined
 
   constructor(options: LaneOptions, work: LaneWork) {
+    const { consumer, batchMax, clock } = options
     this.#options = options
     this.#work = work
+    this.#waiting = new BatchQueue({
+      batchMax,
+      // Lanes of a group that parks are those of devices, of whatever partition: one that has much to do must not fill the others (G7).
+      lineOf: consumer.parks ? ({ partition }) => partition : () => 0,
+      nowMs: () => clock.monotonicMs(),
+      failedMs: () => work.failedMs,
+    })
   }
 
   get inFlight(): number {
@@ -95,7 +96,7 @@ class BatchLane implements Lane {
   }
 
   get starvedMs(): number {
-    const oldest = this.#working ?? this.#waiting[0]
+    const oldest = this.#working ?? this.#waiting.oldest
     if (oldest === undefined) return 0
     const { failedMs, underWayMs } = this.#work
     // The attempt that was under way when it came had begun before.
@@ -107,23 +108,13 @@ class BatchLane implements Lane {
 
   take(delivery: Delivery): void {
     this.#inFlight++
-    const last = this.#waiting.at(-1)
-    if (last && last.deliveries.length < this.#options.batchMax) last.deliveries.push(delivery)
-    else this.#waiting.push(this.#batchOf(delivery))
+    this.#waiting.push(delivery)
     this.#running ??= this.#run()
   }
 
   async close(): Promise<void> {
     // oxlint-disable-next-line no-unmodified-loop-condition -- #run() clears it
     while (this.#running) await this.#running
-  }
-
-  #batchOf(delivery: Delivery): Batch {
-    return {
-      deliveries: [delivery],
-      sinceMs: this.#options.clock.monotonicMs(),
-      failedMsBefore: this.#work.failedMs,
-    }
   }
 
   async #run(): Promise<void> {
@@ -231,7 +222,7 @@ class LaneWork {
         wait.end()
         outages = 0
         this.#pace.committed(run.length - result.left.length, tookMs)
-        this.#finish(result)
+        asides.push(...this.#finish(result))
         steps.unshift([...result.left])
       } else if (cutOff.aborted) {
         break
@@ -268,7 +259,7 @@ class LaneWork {
     const { consumer, clock, observer } = this.#options
     const result = await this.#parts.places.hold(() => {
       this.#startedMs = clock.monotonicMs()
-      return applyTogether(run, this.#options, this.#parts.yard, this.#parts.cutOff)
+      return applyTogether(run, { ...this.#options, yard: this.#parts.yard }, this.#parts.cutOff)
     })
     const tookMs = this.underWayMs
     this.#startedMs = undefined
@@ -278,10 +269,12 @@ class LaneWork {
     return { ...result, tookMs }
   }
 
-  #finish({ done, repeats, diverted }: Done): void {
+  /** Answers what of it is put aside. */
+  #finish({ done, repeats, diverted }: Done): Promise<void>[] {
     const { consumer, clock, observer } = this.#options
-    const { settlement, aside, gate } = this.#parts
-    for (const { delivery } of diverted) settlement.settle(delivery, 'parked')
+    const { settlement, aside, gate, yard } = this.#parts
+    yard.committed(diverted)
+    for (const { delivery } of diverted.waiting) settlement.settle(delivery, 'parked')
     for (const parcel of done) {
       const { delivery, event, fault } = parcel
       const repeat = repeats.has(parcel)
@@ -290,5 +283,9 @@ class LaneWork {
       if (fault) aside.recorded(delivery, fault, event)
       else settlement.settle(delivery, repeat ? 'repeat' : 'processed')
     }
+    // It was not tried: it says nothing of its group.
+    return [...diverted.surplus].map(({ delivery, event }) =>
+      this.#putAside({ delivery, event, error: parkingFull(consumer.group, event.partitionkey) }),
+    )
   }
 }

@@ -40,7 +40,7 @@ import { createSettlement } from './settlement.ts'
  * Stages throw; `decide` turns the error into an outcome. A delivery is acknowledged after its outcome is durable,
  * never before, so a crash anywhere means a redelivery, and the inbox makes that harmless (G4, G5).
  *
- * Devices share a few lanes (lane.ts), each always the same. What fails is put aside (aside.ts); who meets an outage waits until it is
+ * Devices share a few lanes (lane.ts), each always the same: that of its partition or, in a group that parks, of itself. What fails is put aside (aside.ts); who meets an outage waits until it is
  * over (holding.ts).
  */
 export interface Pipeline {
@@ -68,7 +68,7 @@ export interface PipelineOptions extends Checks {
   replayedIn: (transaction: Statements) => Replayed
   sidings: Sidings
   parkingIn: ParkingIn
-  /** `concurrency`: parked devices that are tried at a time. */
+  /** `concurrency`: parked devices that are tried at a time; never more than half of the handlers that the group may run at once. */
   parking: ParkingBounds & { concurrency: number }
   /** What lets them begin; by default nothing holds them up. */
   gate?: Gate | undefined
@@ -100,15 +100,17 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   setMaxListeners(0, stopping, cutOff)
   const settlement = createSettlement({ ...options, group, stopping })
   const holding = createHolding({ ...options, group, stopping })
-  const room = createRoom({ ...options.parking, ...options, group, signal: stopping, count })
-  const yard = createYard({ ...options, group, room, cutOff })
+  const { lettersIn } = options.letters
+  const { dedup, parks, concurrency: handlersMax = Infinity } = options.consumer
+  const room = createRoom({ bounds: options.parking, count, clock: options.clock, signal: stopping })
+  const yard = createYard({ ...options, group, dedup, room, cutOff })
   const aside = createAside({ ...options, settlement, holding, yard, cutOff })
-  const handlersMax = options.consumer.concurrency ?? Infinity
   const parts = { aside, holding, gate, places: createPlaces(handlersMax), stopping, cutOff }
   const lanes = Array.from({ length: Math.min(options.lanes, handlersMax) }, () =>
-    createLane({ ...options, breakers }, { ...parts, settlement, yard }),
+    createLane({ ...options, breakers, lettersIn }, { ...parts, settlement, yard }),
   )
-  const { concurrency } = options.parking
+  const laneOf = parks ? byDevice : byPartition
+  const concurrency = Math.min(options.parking.concurrency, Math.max(1, Math.floor(handlersMax / 2)))
   const runner = createRunner({ ...options, breakers, concurrency }, { ...parts, room })
   let closing: Promise<void> | undefined
 
@@ -145,11 +147,16 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   }
 }
 
+/** A lane that is full holds up its partitions, and no other. */
+function byPartition({ partition }: Delivery, lanes: number): number {
+  return partition % lanes
+}
+
 /**
- * The lane of a device is always the same, so that its events stay in order (G6), and not that of its partition, so that what hangs
- * holds up few others. What names no device becomes a dead letter wherever it goes.
+ * The lane of a device is always the same, so that its events stay in order (G6), and not that of its partition, so that one that hangs,
+ * once, holds up few others. What names no device becomes a dead letter wherever it goes.
  */
-function laneOf({ text, partition, batchFault, propertyFault }: Delivery, lanes: number): number {
+function byDevice({ text, partition, batchFault, propertyFault }: Delivery, lanes: number): number {
   const device = batchFault === undefined && propertyFault === undefined ? partitionKeyOf(text) : undefined
   if (device === undefined) return partition % lanes
   // The partition is this number too: what is mixed is independent of it.

@@ -14,8 +14,8 @@ export type Decision =
   | { kind: 'dead' }
 
 /**
- * The infrastructure is down or full, not the event bad: an outage is waited out, and burns no attempt. Only the storage, the sidings,
- * the parking and the dead letters may throw these codes, and what a handler says of what it calls becomes one
+ * The infrastructure is down or full, not the event bad: an outage is waited out, and burns no attempt. Only the storage, the sidings
+ * and the dead letters may throw these codes, and what a handler says of what it calls becomes one
  * (cloud/protection/unavailable.ts).
  */
 const outages: ReadonlySet<string> = new Set([
@@ -27,7 +27,6 @@ const outages: ReadonlySet<string> = new Set([
   'DATABASE_TLS',
   'DATABASE_FAULT',
   'SIDING_UNAVAILABLE',
-  'PARKING_FULL',
   'CONSUMER_UNAVAILABLE',
   'DEAD_LETTERS_FULL',
 ])
@@ -47,6 +46,8 @@ export interface Attempt {
   attempt: number
   /** Whether it can be parked: it is known whose event it is, and it is not the replay of a dead letter. */
   canWait: boolean
+  /** It waited behind another that failed: that one had the whole ladder, and a device whose events often fail would never catch up. */
+  again: boolean
 }
 
 /** By how it deals with failures. */
@@ -55,13 +56,19 @@ export type DecidingConsumer = Pick<ConfiguredConsumer, 'ladderMs' | 'parks' | '
 /**
  * The only place that turns the error of an attempt into what follows (G5); an outage is no attempt. The delay after attempt n is
  * `ladderMs[n - 1]`, and behind the last are the dead letters. What we do not know may be temporary: an unknown error climbs the whole
- * ladder. A handler that hangs parks its device like every failure, so that it holds up its lane for one timeout only.
+ * ladder; behind an event that failed it has the first step alone. A handler that hangs parks its device like every failure, so that it
+ * holds up its lane for one timeout only. In a group that parks, a dead letter that fails once more is one again at once: nothing waits
+ * for it.
  */
-export function decide(error: unknown, { attempt, canWait }: Attempt, consumer: DecidingConsumer): Decision {
-  const { ladderMs, parks, ladderEnd, final } = consumer
+export function decide(
+  error: unknown,
+  { attempt, canWait, again }: Attempt,
+  { ladderMs, parks, ladderEnd, final }: DecidingConsumer,
+): Decision {
   if (isHopeless(error) || final.has(codeOf(error))) return { kind: 'dead' }
-  const delayMs = ladderMs[attempt - 1]
-  if (!parks || !canWait) return delayMs === undefined ? { kind: 'dead' } : { kind: 'retry', delayMs }
+  const delayMs = (again ? ladderMs.slice(0, 1) : ladderMs)[attempt - 1]
+  if (!parks) return delayMs === undefined ? { kind: 'dead' } : { kind: 'retry', delayMs }
+  if (!canWait) return { kind: 'dead' }
   if (delayMs !== undefined) return { kind: 'park', delayMs }
   return { kind: ladderEnd === 'hold' ? 'hold' : 'dead' }
 }

@@ -1,24 +1,37 @@
-import type { Clock, Random } from '../../src/clock.ts'
 import { isAbort } from '../../src/errors.ts'
+import type { Logger } from '../../src/log.ts'
 import { createThrottle } from '../../src/throttle.ts'
-import { DeviceRun, leaseMs, type RunnerOptions, type RunnerParts } from './device-run.ts'
+import { BatchPace } from './limits/batch-pace.ts'
 import { isOutage } from './retry.ts'
+import { type Claim, leaseMs, Turn, type TurnOptions, type TurnParts } from './turn.ts'
 
 /**
- * Tries the events of parked devices, outside the lanes: one device after another, the first that is due first, each until nothing of it
- * waits or its first event fails once more (device-run.ts).
+ * Tries the events of parked devices, outside the lanes, so many devices at a time: each has a turn (turn.ts), and then waits until all
+ * others that are due have had theirs.
  */
 export interface Runner {
   /** Begins nothing new. Resolves when nothing is under way. Idempotent. */
   close(): Promise<void>
 }
 
+export interface RunnerOptions extends TurnOptions {
+  /** Devices at a time. */
+  concurrency: number
+  /** Most events in one transaction. */
+  batchMax: number
+  log: Logger
+  onFatal: (error: unknown) => void
+}
+
 /** How often somebody looks for what is due, while anything is parked. */
 const lookEveryMs = 1_000
 const tellEveryMs = 10_000
 
-export function createRunner(options: RunnerOptions, parts: RunnerParts): Runner {
-  const { clock, random, concurrency, onFatal, log } = options
+/** What a place of the runner is for. */
+type Among = Parameters<ReturnType<TurnOptions['parkingIn']>['claim']>[3]
+
+export function createRunner(options: RunnerOptions, parts: TurnParts): Runner {
+  const { clock, random, concurrency, onFatal, log, batchMax, batchTimeTargetMs } = options
   const { room, gate, stopping } = parts
   const throttle = createThrottle(clock, tellEveryMs)
   const tellEmpty = (device: string): void => {
@@ -28,17 +41,29 @@ export function createRunner(options: RunnerOptions, parts: RunnerParts): Runner
     log.info({ device, ...more }, 'nothing of the device waits any longer: it is parked no more')
   }
 
-  async function work(): Promise<void> {
-    while (!stopping.aborted) {
+  async function work(place: number): Promise<void> {
+    const pace = new BatchPace({ batchMax, timeTargetMs: batchTimeTargetMs })
+    for (let turn = 0; !stopping.aborted; turn++) {
       const { retrying, held } = room.occupancy
       // A group that is paused or has tripped tries nothing.
-      const run = retrying + held > 0 && !gate.closed ? await claimed(options, parts, tellEmpty) : undefined
-      if (run) await run.toEnd()
-      else await pause(clock, lookEveryMs * (0.8 + 0.4 * random()), stopping)
+      const isIdle = retrying + held === 0 || gate.closed
+      const claim = isIdle
+        ? undefined
+        : await claimed(options, parts, { among: amongOf(place, turn, concurrency), pace, tellEmpty })
+      if (claim) await new Turn(options, parts, claim).take()
+      else await pause(lookEveryMs * (0.8 + 0.4 * random()))
     }
   }
 
-  const working = Array.from({ length: concurrency }, () => work().catch(onFatal))
+  async function pause(delayMs: number): Promise<void> {
+    try {
+      await clock.sleep(delayMs, stopping)
+    } catch (error) {
+      if (!isAbort(error)) throw error
+    }
+  }
+
+  const working = Array.from({ length: concurrency }, (_, place) => work(place).catch(onFatal))
   return {
     async close() {
       await Promise.all(working)
@@ -46,22 +71,36 @@ export function createRunner(options: RunnerOptions, parts: RunnerParts): Runner
   }
 }
 
+/**
+ * The first place is kept for devices in their first tries, so that however many hang do not keep one that failed once from its second
+ * try. A place that is alone is so every other turn.
+ */
+function amongOf(place: number, turn: number, concurrency: number): readonly Among[] {
+  if (place > 0) return ['all']
+  return concurrency > 1 ? ['first'] : turn % 2 === 0 ? ['first', 'all'] : ['all']
+}
+
 async function claimed(
-  options: RunnerOptions,
-  parts: RunnerParts,
-  tellEmpty: (device: string) => void,
-): Promise<DeviceRun | undefined> {
-  const { storage, parkingIn, consumer, random } = options
+  { storage, parkingIn, consumer, random }: RunnerOptions,
+  { holding, cutOff }: TurnParts,
+  { among, pace, tellEmpty }: Pick<Claim, 'pace' | 'tellEmpty'> & { among: readonly Among[] },
+): Promise<Claim | undefined> {
   const token = uuid(random)
-  const wait = parts.holding.createWait()
+  const { group } = consumer
+  const wait = holding.createWait()
   try {
-    const device = await storage.transaction(
-      (tx) => parkingIn(tx).claim(consumer.group, token, leaseMs),
-      parts.cutOff,
-    )
-    return device === undefined ? undefined : new DeviceRun(options, parts, { device, token, tellEmpty })
+    return await storage.transaction(async (tx) => {
+      const parking = parkingIn(tx)
+      for (const which of among) {
+        const found = await parking.claim(group, token, leaseMs, which)
+        if (found === undefined) continue
+        const heads = await parking.heads(group, found.device, pace.limit)
+        return { ...found, token, heads, pace, tellEmpty }
+      }
+      return undefined
+    }, cutOff)
   } catch (error) {
-    if (parts.cutOff.aborted) return undefined
+    if (cutOff.aborted) return undefined
     if (!isOutage(error)) throw error
     await wait.out(error, 1)
     return undefined
@@ -70,15 +109,7 @@ async function claimed(
   }
 }
 
-async function pause(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
-  try {
-    await clock.sleep(delayMs, signal)
-  } catch (error) {
-    if (!isAbort(error)) throw error
-  }
-}
-
-function uuid(random: Random): string {
+function uuid(random: () => number): string {
   const hex = Array.from({ length: 32 }, () => Math.floor(random() * 16).toString(16)).join('')
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
 }

@@ -6,7 +6,8 @@ import { codeOf, TidegateError } from '../../src/errors.ts'
 import { atMost } from '../../src/lifecycle.ts'
 import type { AmqpConnection } from '../amqp/connection-rabbit.ts'
 import type { Enclosure, Letter } from '../amqp/delivery.ts'
-import { createPublisher, type Publisher, Refused, Unrouted, Unsendable } from '../amqp/publisher-rabbit.ts'
+import { keepPublisher, type KeptPublisher } from '../amqp/kept-publisher-rabbit.ts'
+import { Refused, Unrouted, Unsendable } from '../amqp/publisher-rabbit.ts'
 import type { Outbound, Target } from './outbound.ts'
 
 /** The client waits for a confirm for ever. What comes after this, comes twice: its receivers know a repeat. */
@@ -21,12 +22,13 @@ export function rabbitOutbound(connection: AmqpConnection, clock: Clock): Outbou
 class RabbitOutbound implements Outbound {
   readonly #connection: AmqpConnection
   readonly #clock: Clock
-  #opening: Promise<Publisher> | undefined
+  readonly #publisher: KeptPublisher
   #closing: Promise<void> | undefined
 
   constructor(connection: AmqpConnection, clock: Clock) {
     this.#connection = connection
     this.#clock = clock
+    this.#publisher = keepPublisher(connection)
   }
 
   async send(target: Target, message: Letter): Promise<void> {
@@ -44,36 +46,11 @@ class RabbitOutbound implements Outbound {
   }
 
   close(): Promise<void> {
-    return (this.#closing ??= atMost(this.#close(), closeTimeoutMs, this.#clock))
-  }
-
-  async #close(): Promise<void> {
-    const publisher = await this.#opening?.catch(() => undefined)
-    await publisher?.close()
-  }
-
-  async #publisher(): Promise<Publisher> {
-    for (;;) {
-      if (this.#closing) throw new Error('nothing is published any more')
-      this.#opening ??= this.#open()
-      const own = this.#opening
-      const opened = await own.catch((error: unknown) => {
-        if (this.#opening === own) this.#opening = undefined
-        throw error
-      })
-      if (!opened.over) return opened
-      if (this.#opening === own) this.#opening = undefined
-    }
-  }
-
-  async #open(): Promise<Publisher> {
-    const channel = await this.#connection.client.acquire({ emitErrorsFromChannel: true })
-    channel.on('error', () => {})
-    return createPublisher(channel)
+    return (this.#closing ??= atMost(this.#publisher.close(), closeTimeoutMs, this.#clock))
   }
 
   async #publish(envelope: ConfirmEnvelope, body: Buffer): Promise<void> {
-    const publisher = await this.#publisher()
+    const publisher = await this.#publisher.now()
     const { proven } = publisher.publish(envelope, body)
     let isLate = false
     const timer = this.#clock.after(answerTimeoutMs, () => {

@@ -4,7 +4,13 @@ import type { Logger } from '../../src/log.ts'
 import type { Letter } from '../amqp/delivery.ts'
 import { letterToSend } from './letter-to-send.ts'
 import type { Outbound, Target } from './outbound.ts'
-import { type ClaimedReplay, type MoveOptions, nextMove, type Replays } from './replays.ts'
+import {
+  type ClaimedReplay,
+  type MoveOptions,
+  nextMove,
+  type ReplayProgress,
+  type Replays,
+} from './replays.ts'
 
 export interface ReplayerOptions {
   /** `signal` aborted: what is under way with the database is cut off. */
@@ -25,13 +31,16 @@ export interface ReplayerOptions {
 const waitMs = 250
 const outageWaitMs = 2_000
 const closeTimeoutMs = 3_000
-/** Whatever the rate is, the claim is kept by looking. */
-const paceWaitMsMax = 5_000
+/** Then another one has its turn. */
+const turnMsMax = 2_000
+/** Of a group that does not run here, whose ladder is not known here. */
+const foreignSettleWithinMs = 7 * 86_400_000
 
 /**
- * Does the replays that are on record, one at a time in each instance: what is on its way of them is bounded, and so is what is in
- * memory (G7). An instance that stops or dies leaves its replay to another, which goes on where it was; a page of which nobody knows
- * whether it was sent is sent again, and what comes twice of it is a repeat.
+ * Does the replays that are on record, in turn: one that only waits, for its letters, its rate or a queue that takes nothing, is let go, so
+ * that it holds up no other. What is on its way of each is bounded, and so is what is in memory (G7). An instance that stops or dies
+ * leaves its replay to another, which goes on where it was; a page of which nobody knows whether it was sent is sent again, and what
+ * comes twice of it is a repeat.
  */
 export function startReplayer(options: ReplayerOptions): { close(): Promise<void> } {
   const { clock, log, lookEveryMs = 1_000 } = options
@@ -42,11 +51,16 @@ export function startReplayer(options: ReplayerOptions): { close(): Promise<void
   const { signal } = stopping
 
   async function run(): Promise<void> {
+    let restMs = lookEveryMs
     while (!signal.aborted) {
       try {
         const claimed = await replays.claim()
-        if (claimed) await new Replaying(claimed, replays, options, signal).run()
-        else await clock.sleep(lookEveryMs, signal)
+        if (claimed) {
+          restMs = Math.min(restMs, await new Turn(claimed, replays, options, signal).run())
+        } else {
+          await clock.sleep(restMs, signal)
+          restMs = lookEveryMs
+        }
       } catch (error) {
         if (signal.aborted || isAbort(error)) continue
         log.warn({ code: codeOf(error) }, `a replay waits: ${messageOf(error)}`)
@@ -67,105 +81,118 @@ export function startReplayer(options: ReplayerOptions): { close(): Promise<void
   return { close: () => (closing ??= close()) }
 }
 
-class Replaying {
+class Turn {
   readonly #replays: Replays
   readonly #claimed: ClaimedReplay
   readonly #options: ReplayerOptions
   readonly #signal: AbortSignal
   readonly #moves: MoveOptions
-  /** When the next letter may go, by the rate. */
-  #nextMs: number
 
   constructor(claimed: ClaimedReplay, replays: Replays, options: ReplayerOptions, signal: AbortSignal) {
-    const { pageMax = 50, outstandingMax = 1_000, settleWithinMs, clock } = options
+    const { pageMax = 50, outstandingMax = 1_000, settleWithinMs } = options
     const { ratePerSecond = Infinity } = claimed.request
     this.#claimed = claimed
     this.#replays = replays
     this.#options = options
     this.#signal = signal
-    // So that a rate of some a second is none of a page at once.
     this.#moves = {
+      // So that a rate of some a second is none of a page at once.
       pageMax: Math.max(1, Math.min(pageMax, Math.floor(ratePerSecond))),
       outstandingMax,
-      settleWithinMs,
+      settleWithinMs: claimed.isOurs ? settleWithinMs : Math.max(settleWithinMs, foreignSettleWithinMs),
     }
-    this.#nextMs = clock.monotonicMs()
   }
 
-  /** Until it is over, lost, or the instance stops. */
-  async run(): Promise<void> {
-    const { clock, log } = this.#options
-    const replays = this.#replays
-    const { replay, request } = this.#claimed
-    const signal = this.#signal
+  /** Until it is over or lost, has nothing to do, or has had its time. @returns after what time there is something to do again, ms. */
+  async run(): Promise<number> {
+    const { clock } = this.#options
+    const sinceMs = clock.monotonicMs()
+    // Nobody has to wait for the end of the lease.
+    let afterMs = outageWaitMs
     try {
       for (;;) {
-        signal.throwIfAborted()
-        const progress = await replays.look(this.#claimed)
-        if (!progress) return
-        const move = nextMove(progress, request, this.#moves)
-        if (move.kind === 'end') {
-          await replays.end(this.#claimed, move.state)
-          const { total, sent, resolved, failed, returned, reason } = progress
-          log.info({ replay, total, sent, resolved, failed, returned, reason }, `a replay is ${move.state}`)
-          return
-        }
-        if (move.kind === 'send') await this.#send(move.lettersMax)
-        else if (move.kind === 'step') await replays.step(this.#claimed)
-        else if (move.kind === 'stop') await replays.stop(this.#claimed, move.reason)
-        else if (move.kind === 'give-back') await this.#giveBack()
-        else await clock.sleep(waitMs, signal)
+        if (this.#signal.aborted) return (afterMs = 0)
+        const next = await this.#move()
+        if (next === 'over') return Infinity
+        afterMs = next
+        if (afterMs > 0 || clock.monotonicMs() - sinceMs >= turnMsMax) return afterMs
+        afterMs = outageWaitMs
       }
-    } catch (error) {
-      // Nobody has to wait for the end of the lease.
-      if (signal.aborted) await replays.release(this.#claimed).catch(() => {})
-      throw error
+    } finally {
+      await this.#replays.release(this.#claimed, afterMs).catch(() => {})
     }
+  }
+
+  /** One move of it, and after what time the next may be made, ms. */
+  async #move(): Promise<number | 'over'> {
+    const replays = this.#replays
+    const progress = await replays.look(this.#claimed)
+    if (!progress) return 'over'
+    const move = nextMove(progress, this.#claimed.request, this.#moves)
+    switch (move.kind) {
+      case 'end':
+        await this.#end(progress, move.state)
+        return 'over'
+      case 'send':
+        return this.#send(move.lettersMax)
+      case 'step':
+        await replays.step(this.#claimed)
+        return 0
+      case 'stop':
+        await replays.stop(this.#claimed, move.reason)
+        return 0
+      case 'give-back':
+        await this.#giveBack()
+        return 0
+      case 'wait':
+        return waitMs
+    }
+  }
+
+  async #end(progress: ReplayProgress, state: 'done' | 'stopped'): Promise<void> {
+    const { replay } = this.#claimed
+    await this.#replays.end(this.#claimed, state)
+    const { total, sent, resolved, failed, returned, reason } = progress
+    this.#options.log.info(
+      { replay, total, sent, resolved, failed, returned, reason },
+      `a replay is ${state}`,
+    )
   }
 
   async #giveBack(): Promise<void> {
     const { log, settleWithinMs } = this.#options
     const { replay } = this.#claimed
     const returned = await this.#replays.giveBack(this.#claimed)
+    if (returned === 0) return
     log.warn(
       { code: 'REPLAY_UNSETTLED', replay, returned, settleWithinMs },
-      'nothing was heard of letters that were sent: they are open again',
+      'nothing is known of letters that were sent, or were to be: they are open again',
     )
   }
 
-  /** A page, in its order and without waiting for each: on one channel the broker takes them in the order in which they were sent. */
-  async #send(lettersMax: number): Promise<void> {
-    const { clock, partitions } = this.#options
+  /** A page. What the broker does not take goes again with all of its page: those it had are repeats. */
+  async #send(lettersMax: number): Promise<number> {
+    const { partitions, log } = this.#options
     const { replay, request } = this.#claimed
-    const waitedMs = this.#nextMs - clock.monotonicMs()
-    if (waitedMs > 0) {
-      await clock.sleep(Math.min(waitedMs, paceWaitMsMax), this.#signal)
-      if (waitedMs > paceWaitMsMax) return
-    }
     const letters = await this.#replays.take(this.#claimed, lettersMax)
-    await this.#proven(letters.map((letter) => letterToSend(letter, replay, partitions)))
+    try {
+      await this.#proven(letters.map((letter) => letterToSend(letter, replay, partitions)))
+    } catch (error) {
+      if (!(error instanceof TidegateError && error.retryable)) throw error
+      // The page stays open. Whoever has the next turn sees whether the replay is still to go on.
+      log.warn({ code: error.code, replay }, error.message)
+      return outageWaitMs
+    }
     // Also of a page whose letters have all been settled meanwhile.
     await this.#replays.sent(this.#claimed)
-    const { ratePerSecond } = request
-    if (ratePerSecond !== undefined)
-      this.#nextMs = Math.max(this.#nextMs, clock.monotonicMs()) + (letters.length / ratePerSecond) * 1000
+    return (letters.length / (request.ratePerSecond ?? Infinity)) * 1000
   }
 
-  /** Until the broker has all of them. What it does not take goes again with what stands behind it: those it had are repeats. */
+  /** In their order and without waiting for each: on one channel the broker takes them in the order in which they were sent. */
   async #proven(letters: readonly (readonly [Target, Letter])[]): Promise<void> {
-    for (let left = letters; left.length > 0;) {
-      this.#signal.throwIfAborted()
-      const { outbound, log, clock } = this.#options
-      const results = await Promise.allSettled(left.map(([target, letter]) => outbound.send(target, letter)))
-      const first = results.findIndex(({ status }) => status === 'rejected')
-      if (first < 0) return
-      const { reason } = results[first] as PromiseRejectedResult
-      if (!(reason instanceof TidegateError && reason.retryable)) throw reason
-      log.warn({ code: reason.code, replay: this.#claimed.replay }, reason.message)
-      left = left.slice(first)
-      // The claim is kept meanwhile; who has lost it does no harm.
-      await this.#replays.look(this.#claimed)
-      await clock.sleep(outageWaitMs, this.#signal)
-    }
+    const { outbound } = this.#options
+    const results = await Promise.allSettled(letters.map(([target, letter]) => outbound.send(target, letter)))
+    const failed = results.find((result) => result.status === 'rejected')
+    if (failed) throw failed.reason
   }
 }

@@ -1,28 +1,35 @@
 import { randomUUID } from 'node:crypto'
 import type { Storage, Transaction } from '../database/storage.ts'
-import { conditionsOf } from './filter.ts'
-import type {
-  ClaimedReplay,
-  LetterEdit,
-  ReplayedLetter,
-  ReplayProgress,
-  ReplayRequest,
-  Replays,
+import { conditionsOf, isOfItsEvent } from './filter.ts'
+import {
+  believesAll,
+  type ClaimedReplay,
+  type LetterEdit,
+  type ReplayedLetter,
+  type ReplayProgress,
+  type ReplayRequest,
+  type Replays,
 } from './replays.ts'
 
 export interface ReplaysOptions {
   storage: Storage
   /** Without a sign of life for so long whoever has a replay is gone, ms. */
   leaseMs: number
+  /** Those that run here. */
+  groups: readonly string[]
   signal: AbortSignal
 }
 
+// Whoever was released first is next, so that one that only waits holds up none. The ladder of a group that does not run here is not known here.
 const claimSql = `
 update tidegate.replays set claim = $1, claimed_until = clock_timestamp() + $2 * interval '1 ms'
 where replay = (select replay from tidegate.replays
                 where ended_at is null and (claimed_until is null or claimed_until < clock_timestamp())
-                order by replay limit 1 for update skip locked)
-returning replay::float8 as replay, filter, rate, ramp, stop_at_share as "stopAtShare"`
+                  and (state = 'stopping' or coalesce(filter ->> 'group' = any($3::text[]), true)
+                       or coalesce(claimed_until, started_at) < clock_timestamp() - $2 * interval '1 ms')
+                order by coalesce(claimed_until, started_at), replay limit 1 for update skip locked)
+returning replay::float8 as replay, filter, rate, ramp, stop_at_share as "stopAtShare",
+  coalesce((select d.request ->> 'believe' = 'true' from tidegate.deeds as d where d.deed = replays.deed), false) as believe`
 
 // One statement: what it takes away of the counts is what it adds.
 const foldSql = `
@@ -39,12 +46,12 @@ returning state, reason, total::float8, sent::float8, r.resolved::float8, r.fail
   (extract(epoch from clock_timestamp() - moved_at) * 1000)::float8 as "stillMs"`
 
 const ownSql = `
-select through::text, cursor, page, state from tidegate.replays where replay = $1 and claim = $2 and ended_at is null for update`
+select through::text, total::float8, cursor, page, state from tidegate.replays where replay = $1 and claim = $2 and ended_at is null for update`
 
 const lettersSql = `
 select letter::float8 as letter, consumer_group as "group", device, body, properties, headers, routing_key as "routingKey", publisher,
-       edit
-from tidegate.dead_letters where letter = any($1::bigint[]) and replay = $2 and state = 'replaying'
+       edit, not (${isOfItsEvent}) as unvetted
+from tidegate.dead_letters as d where letter = any($1::bigint[]) and replay = $2 and state = 'replaying'
 order by coalesce(device, ''), coalesce(epoch, ''), coalesce(sequence, 0), letter`
 
 const markSql = `
@@ -58,13 +65,18 @@ update tidegate.replays set sent = sent + cardinality(page), step_sent = step_se
   moved_at = clock_timestamp()
 where replay = $1 and claim = $2 and page is not null`
 
-// The letters of a page that is still open were not counted as sent.
+// Those of a page that is still open count as sent, and as returned.
 const giveBackSql = `
-with back as (
-  update tidegate.dead_letters set state = 'open' where replay = $1 and state = 'replaying' returning letter
+with own as (select replay from tidegate.replays where replay = $1 and claim = $2 for update),
+back as (
+  update tidegate.dead_letters set state = 'open' where replay = (select replay from own) and state = 'replaying' returning letter
 )
-update tidegate.replays set returned = returned + (select count(*) from back), moved_at = clock_timestamp()
-where replay = $1 and claim = $2 returning returned::float8 as returned`
+update tidegate.replays set returned = returned + (select count(*) from back), sent = sent + coalesce(cardinality(page), 0),
+  step_sent = step_sent + coalesce(cardinality(page), 0), page = null, moved_at = clock_timestamp()
+where replay = (select replay from own) returning (select count(*) from back)::float8 as returned`
+
+const releaseSql = `
+update tidegate.replays set claim = null, claimed_until = clock_timestamp() + $3 * interval '1 ms' where replay = $1 and claim = $2`
 
 /** Where a replay is in its letters: in the order of device (those of none first), epoch, sequence, letter. */
 interface Cursor {
@@ -74,19 +86,25 @@ interface Cursor {
   letter: string
 }
 
+/** Sorted for each page. */
+const fewMax = 5_000
+
 /** As the index dead_letters_order has it: a page costs what is in it, however many letters there are. */
 const order = `coalesce(d.device, ''), coalesce(d.epoch, ''), coalesce(d.sequence, 0), d.letter`
 
-export function postgresReplays({ storage, leaseMs, signal }: ReplaysOptions): Replays {
+export function postgresReplays({ storage, leaseMs, groups, signal }: ReplaysOptions): Replays {
   const run = <T>(work: (tx: Transaction) => Promise<T>): Promise<T> => storage.transaction(work, signal)
   const update = async (sql: string, values: unknown[]): Promise<void> =>
     run(async (tx) => void (await tx.query(sql, values)))
   return {
     async claim() {
       const claim = randomUUID()
-      const { rows } = await run((tx) => tx.query<ClaimRow>(claimSql, [claim, leaseMs]))
+      const { rows } = await run((tx) => tx.query<ClaimRow>(claimSql, [claim, leaseMs, groups]))
       const [row] = rows
-      return row && { replay: row.replay, claim, request: requestOf(row) }
+      if (!row) return undefined
+      const request = requestOf(row)
+      const { group } = request.filter
+      return { replay: row.replay, claim, request, isOurs: group === undefined || groups.includes(group) }
     },
     async look({ replay, claim }) {
       const { rows } = await run((tx) => tx.query<ProgressRow>(foldSql, [replay, claim, leaseMs]))
@@ -111,17 +129,34 @@ export function postgresReplays({ storage, leaseMs, signal }: ReplaysOptions): R
       const { rows } = await run((tx) => tx.query<{ returned: number }>(giveBackSql, [replay, claim]))
       return rows[0]?.returned ?? 0
     },
-    end: ({ replay, claim }, state) =>
-      update(
-        `update tidegate.replays set state = $3, ended_at = clock_timestamp(), claim = null, claimed_until = null where replay = $1 and claim = $2`,
-        [replay, claim, state],
-      ),
-    release: ({ replay, claim }) =>
-      update(
-        'update tidegate.replays set claim = null, claimed_until = null where replay = $1 and claim = $2',
-        [replay, claim],
-      ),
+    end: (claimed, state) => run((tx) => end(tx, claimed, state)),
+    release: ({ replay, claim }, afterMs) => update(releaseSql, [replay, claim, afterMs]),
   }
+}
+
+const endSql = `
+update tidegate.replays set state = $3, reason = coalesce(reason, $4), ended_at = clock_timestamp(), claim = null, claimed_until = null
+where replay = $1 and claim = $2`
+
+/** What somebody else had in hand when it came by was left to him; it is said how many of those are open. */
+async function end(
+  tx: Transaction,
+  { replay, claim, request }: ClaimedReplay,
+  state: 'done' | 'stopped',
+): Promise<void> {
+  const { sql, values } = conditionsOf(request.filter, [replay])
+  const { rows } = await tx.query<{ left: number }>(
+    `select count(*)::float8 as left from tidegate.dead_letters as d
+     where d.state = 'open' and d.replay is distinct from $1 and ${sql}
+       and d.letter <= (select through from tidegate.replays where replay = $1)`,
+    values,
+  )
+  const left = rows[0]?.left ?? 0
+  const reason =
+    state === 'done' && left > 0
+      ? `${left} letters were in other hands when it came by, and are open: replay them as well`
+      : null
+  await tx.query(endSql, [replay, claim, state, reason])
 }
 
 interface ClaimRow {
@@ -130,16 +165,18 @@ interface ClaimRow {
   rate: number | null
   ramp: number[] | null
   stopAtShare: number | null
+  believe: boolean
 }
 
 type ProgressRow = Omit<ReplayProgress, 'reason'> & { reason: string | null }
 
-function requestOf({ filter, rate, ramp, stopAtShare }: ClaimRow): ReplayRequest {
+function requestOf({ filter, rate, ramp, stopAtShare, believe }: ClaimRow): ReplayRequest {
   return {
     filter,
     ...(rate !== null && { ratePerSecond: rate }),
     ...(ramp !== null && { ramp }),
     ...(stopAtShare !== null && { stopAtShare }),
+    believe,
   }
 }
 
@@ -150,15 +187,21 @@ async function take(
 ): Promise<ReplayedLetter[]> {
   const { rows } = await tx.query<{
     through: string
+    total: number
     cursor: Cursor | null
     page: string[] | null
     state: string
   }>(ownSql, [replay, claim])
   const [own] = rows
   if (!own) return []
-  if (own.page) return readLetters(tx, own.page, replay)
+  if (own.page) return readLetters(tx, own.page, replay, request)
   if (own.state !== 'running') return []
-  const found = await nextLetters(tx, { replay, request, through: own.through }, own.cursor, lettersMax)
+  const found = await nextLetters(
+    tx,
+    { replay, request, through: own.through, isFew: own.total <= fewMax },
+    own.cursor,
+    lettersMax,
+  )
   const page = found.map(({ letter }) => letter)
   const last = found.at(-1)
   await tx.query(markSql, [page, replay])
@@ -168,19 +211,21 @@ async function take(
     last === undefined ? own.cursor && JSON.stringify(own.cursor) : JSON.stringify(last),
     page.length < lettersMax,
   ])
-  return readLetters(tx, page, replay)
+  return readLetters(tx, page, replay, request)
 }
 
 interface Selection {
   replay: number
   request: ReplayRequest
   through: string
+  /** Of so few that they can be sorted for each page. */
+  isFew: boolean
 }
 
 /** At most so many. Fewer: there are no more. Whoever else has one of them in his hands takes it; it is not waited for. */
 async function nextLetters(
   tx: Transaction,
-  { replay, request, through }: Selection,
+  { replay, request, through, isFew }: Selection,
   cursor: Cursor | null,
   lettersMax: number,
 ): Promise<Cursor[]> {
@@ -190,13 +235,17 @@ async function nextLetters(
     cursor &&
     `and (${order}) > (${parameter(cursor.device)}, ${parameter(cursor.epoch)}, ${parameter(cursor.sequence)}::bigint,
       ${parameter(cursor.letter)}::bigint)`
-  // A table whose statistics are old must not be sorted for each page.
-  await tx.query('set local enable_sort = off')
+  const open = `d.state = 'open' and d.letter <= $1 and d.replay is distinct from $2 and ${sql} ${behind ?? ''}`
+  // Few letters are found by an index of what they are asked by, and sorted; many in their order, whatever the statistics say of them.
+  const few = `${open} and d.letter = any (array(
+    select letter from (select d.letter, row(${order}) as place from tidegate.dead_letters as d where ${open} offset 0) as found
+    order by place limit $3))`
+  await tx.query(`set local enable_sort = ${isFew ? 'on' : 'off'}`)
   const { rows } = await tx.query<Cursor>(
     `select coalesce(d.device, '') as device, coalesce(d.epoch, '') as epoch, coalesce(d.sequence, 0)::text as sequence,
        d.letter::text as letter
      from tidegate.dead_letters as d
-     where d.state = 'open' and d.letter <= $1 and d.replay is distinct from $2 and ${sql} ${behind ?? ''}
+     where ${isFew ? few : open}
      order by ${order} limit $3 for update skip locked`,
     values,
   )
@@ -209,10 +258,12 @@ async function readLetters(
   tx: Transaction,
   page: readonly string[],
   replay: number,
+  request: ReplayRequest,
 ): Promise<ReplayedLetter[]> {
   const { rows } = await tx.query<LetterRow>(lettersSql, [page, replay])
-  return rows.map(({ device, publisher, edit, ...row }) => ({
+  return rows.map(({ device, publisher, edit, unvetted, ...row }) => ({
     ...row,
+    unvetted: unvetted && !believesAll(request),
     device: device ?? undefined,
     publisher: publisher ?? undefined,
     edit: edit ?? undefined,

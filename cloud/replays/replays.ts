@@ -9,6 +9,16 @@ export interface ReplayRequest {
   ramp?: readonly number[]
   /** Of those that are settled, the share that may have failed, 0 to 1: a replay that exceeds it at the end of a step stops. */
   stopAtShare?: number
+  /**
+   * Letters that were never believed to come from where they say are believed now. Otherwise each is asked for that again, by what is
+   * registered and configured today. One letter that is named as such, by its number and the code `PROVENANCE`, is believed as well.
+   */
+  believe?: boolean
+}
+
+/** See `ReplayRequest.believe`. */
+export function believesAll({ believe = false, filter }: ReplayRequest): boolean {
+  return believe || (filter.letter !== undefined && filter.code === 'PROVENANCE')
 }
 
 export type ReplayStatus = 'running' | 'stopping' | 'stopped' | 'done'
@@ -36,7 +46,10 @@ export interface ReplayState {
  *        │  └──▶ stopping ─▶ stopped        a person, or the share of failures; what is on its way is settled first
  */
 export interface Replays {
-  /** One that nobody has, or that whoever had it has left. */
+  /**
+   * One that nobody has, or that whoever had it has left, and is due; of groups that do not run here when nobody has wanted it for the time of
+   * the lease, or when it is to be stopped.
+   */
   claim(): Promise<ClaimedReplay | undefined>
   /**
    * Keeps the claim, and answers how far it is, with everything that was settled until now. Undefined: it has been lost, or it is over.
@@ -50,18 +63,23 @@ export interface Replays {
   step(claimed: ClaimedReplay): Promise<void>
   /** Sends nothing more. */
   stop(claimed: ClaimedReplay, reason: string): Promise<void>
-  /** Nothing was heard of letters that were sent: they are open again, and whoever still has their message has a repeat. */
+  /**
+   * Nothing was heard of letters that were sent, or the broker has not taken them: they are open again, also those of an open page, and
+   * whoever still has their message has a repeat.
+   */
   giveBack(claimed: ClaimedReplay): Promise<number>
   /** It is over. */
   end(claimed: ClaimedReplay, state: 'done' | 'stopped'): Promise<void>
-  /** Lets another instance have it. */
-  release(claimed: ClaimedReplay): Promise<void>
+  /** Lets any instance have it, not before `afterMs`; those that were released before come first. */
+  release(claimed: ClaimedReplay, afterMs: number): Promise<void>
 }
 
 export interface ClaimedReplay {
   replay: number
   claim: string
   request: ReplayRequest
+  /** Whether its group is one of ours; of a replay of no group in particular it is taken for that. */
+  isOurs: boolean
 }
 
 export interface ReplayProgress extends Omit<ReplayState, 'replay' | 'startedAt' | 'endedAt'> {
@@ -87,6 +105,8 @@ export interface ReplayedLetter {
   headers: Headers
   routingKey: string
   publisher: string | undefined
+  /** It was never believed to come from where it says, and nobody has said that it is to be: whoever gets it asks (G9). */
+  unvetted: boolean
   edit: LetterEdit | undefined
 }
 
@@ -125,10 +145,19 @@ export interface MoveOptions {
 export function nextMove(progress: ReplayProgress, request: ReplayRequest, options: MoveOptions): ReplayMove {
   const outstanding = outstandingOf(progress)
   const over = progress.state !== 'running'
-  // What was taken before a crash goes first, whatever has been decided since: its letters are replaying.
-  if (progress.pageOpen) return { kind: 'send', lettersMax: options.pageMax }
-  const overdue = outstanding > 0 && progress.stillMs > options.settleWithinMs
-  if (overdue) return { kind: 'give-back' }
+  const isStill = progress.stillMs > options.settleWithinMs
+  if (progress.pageOpen) {
+    // Nobody knows whether its letters were sent: open again, they are in nobody's way, and their messages are repeats.
+    if (over) return { kind: 'give-back' }
+    if (isStill) return { kind: 'stop', reason: 'PUBLISH_UNPROVEN: the broker does not take its letters' }
+    // What was taken before a crash goes first: its letters are replaying.
+    return { kind: 'send', lettersMax: options.pageMax }
+  }
+  if (outstanding > 0 && isStill) {
+    // Whatever has swallowed these would swallow the next.
+    if (over || progress.exhausted) return { kind: 'give-back' }
+    return { kind: 'stop', reason: 'REPLAY_UNSETTLED: nothing was heard of letters that were sent' }
+  }
   if (over) return outstanding === 0 ? { kind: 'end', state: 'stopped' } : { kind: 'wait' }
   const ramp = request.ramp ?? []
   const left = progress.step < ramp.length ? (ramp[progress.step] ?? 0) - progress.stepSent : Infinity

@@ -16,6 +16,7 @@ import {
   exitCodes,
   keyFor,
   reasonOf,
+  reasonOrNone,
   say,
   sayJson,
   withApi,
@@ -35,6 +36,7 @@ interface ReplayOptions extends Changing, FilterOptions {
   ramp?: number[]
   stopAt?: number
   detach?: boolean
+  believe?: boolean
 }
 
 function addReplay(dead: Command): void {
@@ -51,6 +53,7 @@ function addReplay(dead: Command): void {
     .addOption(
       new Option('--stop-at <share>', 'stop when more than so much of a step failed: 10%').argParser(shareOf),
     )
+    .option('--believe', 'also what was never believed to come from where it says, as forgeries are')
     .option('--detach', 'do not wait for the end')
     .action(async (letter: number | undefined, options: ReplayOptions) =>
       withApi(options, async (client) => {
@@ -62,7 +65,12 @@ function addReplay(dead: Command): void {
           if (body.preview.schema.refused > 0) process.exitCode = exitCodes.notWell
           return
         }
-        const how = { ratePerSecond: options.rate, ramp: options.ramp, stopAtShare: options.stopAt }
+        const how = {
+          ratePerSecond: options.rate,
+          ramp: options.ramp,
+          stopAtShare: options.stopAt,
+          believe: options.believe,
+        }
         const request = { filter, reason: reasonOf(options), ...how }
         const { body } = await client.post<{ replay: number; total: number }>(
           '/v1/replays',
@@ -130,15 +138,16 @@ function addEdit(dead: Command): void {
       withApi(options, async (client) => {
         const patch = patchOf(options)
         const path = `/v1/dead-letters/${letter}`
-        const { etag, body: seen } = await client.get<LetterWhole>(path)
-        if (options.dryRun)
-          return say(`would edit letter ${letter} (${seen.state}):\n${JSON.stringify(patch, undefined, 2)}`)
-        const request = { reason: reasonOf(options), patch }
+        const { etag } = await client.get<LetterWhole>(path)
+        const { dryRun = false } = options
+        const request = { reason: reasonOrNone(options), dryRun, patch }
         const { body } = await client.post<{ state: string }>(`${path}/edit`, request, {
           ...keyFor(options),
           etag,
         })
         if (options.json) sayJson(body)
+        else if (dryRun)
+          say(`would edit letter ${letter}, which is ${body.state}:\n${JSON.stringify(patch, undefined, 2)}`)
         else say(`letter ${letter} is edited for its next replay: tidegate dead replay ${letter}`)
       }),
     )
@@ -178,16 +187,16 @@ function addAdmit(dead: Command): void {
     .action(async (place: Place, { type, ...options }: Changing & { type?: string }) =>
       withApi(options, async (client) => {
         const { gateway, epoch, sequence } = place
-        if (options.dryRun)
-          return say(`would admit ${gateway}/${epoch}/${sequence}${type === undefined ? '' : ` as ${type}`}`)
+        const { dryRun = false } = options
         const path = `/v1/quarantine/${gateway}/${epoch}/${sequence}/admit`
-        const request = { reason: reasonOf(options), ...(type !== undefined && { type }) }
+        const request = { reason: reasonOrNone(options), dryRun, ...(type !== undefined && { type }) }
         const { body } = await client.post<Place & { type: string; id: string }>(
           path,
           request,
           keyFor(options),
         )
         if (options.json) sayJson(body)
+        else if (dryRun) say(`would admit ${gateway}/${epoch}/${sequence} as ${body.type} ${body.id}`)
         else say(`admitted as ${body.type} ${body.id}, ${body.gateway}/${body.epoch}/${body.sequence}`)
       }),
     )
@@ -200,20 +209,15 @@ function addDiscard(dead: Command): void {
     .action(async (letter: number | undefined, options: Changing & FilterOptions) =>
       withApi(options, async (client) => {
         const filter = filterIn(options, letter)
-        if (options.dryRun) {
-          const { body } = await client.post<{ preview: Preview }>('/v1/replays', { filter, dryRun: true })
-          return options.json
-            ? sayJson({ letters: body.preview.letters })
-            : say(`would discard ${body.preview.letters} letters`)
-        }
-        const request = { filter, reason: reasonOf(options) }
+        const { dryRun = false } = options
+        const request = { filter, dryRun, reason: reasonOrNone(options) }
         const { body } = await client.post<{ discarded: number }>(
           '/v1/dead-letters/discard',
           request,
           keyFor(options),
         )
         if (options.json) sayJson(body)
-        else say(`discarded ${body.discarded} letters`)
+        else say(`${dryRun ? 'would discard' : 'discarded'} ${body.discarded} letters`)
       }),
     )
 }

@@ -1,22 +1,19 @@
 import { type Command, Option } from 'commander'
 import { durationOf } from '../../src/settings/command-line.ts'
-import type { GroupItem, ParkedItem } from '../api/rules/shapes.ts'
-import { limitOf } from './filters.ts'
-import { type Page, readList } from './pages.ts'
-import { deviceOf, groupOf } from './readers.ts'
+import type { GroupItem } from '../api/rules/shapes.ts'
+import { groupOf } from './readers.ts'
 import {
   type Asking,
   asking,
   type Changing,
   changing,
-  exitCodes,
   keyFor,
-  reasonOf,
+  reasonOrNone,
   say,
   sayJson,
   withApi,
 } from './session.ts'
-import { groupsText, parkedText } from './text.ts'
+import { groupsText } from './text.ts'
 
 /** `tidegate groups` */
 export function registerGroupsCommand(program: Command): void {
@@ -45,10 +42,11 @@ function addPause(groups: Command): void {
     )
     .action(async (group: string, { for: forMs, ...options }: Changing & { for?: number }) =>
       withApi(options, async (client) => {
-        if (options.dryRun) return say(`would pause ${group}`)
-        const request = { reason: reasonOf(options), ...(forMs !== undefined && { forMs }) }
+        const { dryRun = false } = options
+        const request = { reason: reasonOrNone(options), dryRun, ...(forMs !== undefined && { forMs }) }
         const { body } = await client.post(`/v1/groups/${group}/pause`, request, keyFor(options))
         if (options.json) sayJson(body)
+        else if (dryRun) say(`would pause ${group}`)
         else say(`${group} is paused: tidegate groups resume ${group} ends it`)
       }),
     )
@@ -60,45 +58,12 @@ function addResume(groups: Command): void {
     .argument('<group>', 'its name', groupOf)
     .action(async (group: string, options: Changing) =>
       withApi(options, async (client) => {
-        if (options.dryRun) return say(`would resume ${group}`)
-        const request = { reason: reasonOf(options) }
+        const { dryRun = false } = options
+        const request = { reason: reasonOrNone(options), dryRun }
         const { body } = await client.post(`/v1/groups/${group}/resume`, request, keyFor(options))
         if (options.json) sayJson(body)
+        else if (dryRun) say(`would resume ${group}`)
         else say(`${group} works again`)
-      }),
-    )
-}
-
-/** `tidegate parked` */
-export function registerParkedCommand(program: Command): void {
-  const parked = program.command('parked').description('devices whose events wait behind one that fails')
-  asking(parked.command('list'))
-    .description('show those of a group, by ID')
-    .argument('<group>', 'its name', groupOf)
-    .addOption(new Option('--limit <count>', 'at most so many').argParser(limitOf).default(50))
-    .option('--exit-code', 'end with 1 if there is anything')
-    .action(async (group: string, options: Asking & { limit: number; exitCode?: boolean }) =>
-      withApi(options, async (client) => {
-        const { items, more } = await readList(
-          (paging) => client.get<Page<ParkedItem>>(`/v1/groups/${group}/parked`, paging),
-          options.limit,
-        )
-        if (options.json) sayJson({ items, more })
-        else say(parkedText(items) + (more ? '\n… and more: --limit' : ''))
-        if (options.exitCode && items.length > 0) process.exitCode = exitCodes.notWell
-      }),
-    )
-  changing(parked.command('release'))
-    .description('have a device tried again now')
-    .argument('<group>', 'its name', groupOf)
-    .argument('<device>', 'its ID', deviceOf)
-    .action(async (group: string, device: string, options: Changing) =>
-      withApi(options, async (client) => {
-        if (options.dryRun) return say(`would have ${device} of ${group} tried now`)
-        const path = `/v1/groups/${group}/parked/${device}/release`
-        const { body } = await client.post(path, { reason: reasonOf(options) }, keyFor(options))
-        if (options.json) sayJson(body)
-        else say(`${device} of ${group} is tried now`)
       }),
     )
 }

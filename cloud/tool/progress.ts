@@ -1,4 +1,5 @@
 import type { Clock } from '../../src/clock.ts'
+import { visibleLine } from '../../src/visible.ts'
 import type { ReplayItem } from '../api/rules/shapes.ts'
 import type { Client } from './client.ts'
 
@@ -40,6 +41,6 @@ export function progressText({ total, resolved, failed, state, reason }: ReplayI
   const bar = `[${'#'.repeat(full)}${'-'.repeat(barWidth - full)}]`
   const percent = `${String(Math.floor(share * 100)).padStart(3)}%`
   const more = [...(failed > 0 ? [`${failed} failed`] : []), ...(state === 'running' ? [] : [state])]
-  const why = reason === null ? '' : `: ${reason}`
+  const why = reason === null ? '' : `: ${visibleLine(reason)}`
   return `${bar} ${percent}  ${[`${settled} of ${total}`, ...more].join(', ')}${why}`
 }

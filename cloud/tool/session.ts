@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { type Command, Option } from 'commander'
 import { explain, TidegateError } from '../../src/errors.ts'
-import { visible } from '../../src/visible.ts'
+import { visible, visibleJson } from '../../src/visible.ts'
 import { type Client, createClient, RefusedByApi, type Writing } from './client.ts'
 import { keyOf } from './readers.ts'
 import { askingForApi, type TargetChoice, targetOf } from './target.ts'
@@ -48,10 +48,27 @@ export async function withApi(choice: TargetChoice, work: (client: Client) => Pr
   }
 }
 
-/** The key of a deed, told before it is done: with it the deed can be asked for again. */
-export function keyFor({ key = randomUUID(), json }: Changing): Writing & { key: string } {
-  if (!json && process.stderr.isTTY) complain(`idempotency key ${key}`)
+/**
+ * The key of a deed, told before it is done: with it the same deed can be asked for again. The same is one with the same times, so that they
+ * are told as they were understood: `--since 2h` is another time later.
+ */
+export function keyFor({
+  key = randomUUID(),
+  since,
+  until,
+  dryRun,
+}: Changing & { since?: string; until?: string }): Writing & { key: string } {
+  const times = Object.entries({ since, until }).filter(([, time]) => time !== undefined)
+  if (!dryRun)
+    complain(
+      ['the same again:', `--key ${key}`, ...times.map(([name, time]) => `--${name} ${time}`)].join(' '),
+    )
   return { key }
+}
+
+/** Of a dry run too: what is not done needs no reason. */
+export function reasonOrNone(options: Changing): string {
+  return options.dryRun ? (options.reason ?? 'dry run') : reasonOf(options)
 }
 
 /** @throws TidegateError `OPTIONS_INVALID` */
@@ -69,7 +86,7 @@ export function say(text: string): void {
 }
 
 export function sayJson(value: unknown): void {
-  process.stdout.write(`${JSON.stringify(value)}\n`)
+  process.stdout.write(`${visibleJson(value)}\n`)
 }
 
 /** On standard error: what a command prints is for programs too. */

@@ -1,9 +1,9 @@
+import { visibleLine } from '../../src/visible.ts'
 import type {
   FailureGroup,
   GroupItem,
   LetterItem,
   LetterWhole,
-  ParkedItem,
   QuarantineItem,
   ReplayItem,
 } from '../api/rules/shapes.ts'
@@ -15,7 +15,7 @@ const indent = '  '
 
 /** One line: line ends would break a table. */
 function cut(text: string, width: number): string {
-  const line = text.replaceAll(/\s+/g, ' ')
+  const line = visibleLine(text)
   return line.length <= width ? line : `${line.slice(0, width - 1)}…`
 }
 
@@ -86,7 +86,7 @@ function fields(
 ): string {
   const shown = pairs.filter(([, value]) => value !== null && value !== undefined && value !== '')
   const widest = Math.max(...shown.map(([name]) => name.length))
-  return shown.map(([name, value]) => `${name.padEnd(widest)}  ${value}`).join('\n')
+  return shown.map(([name, value]) => `${name.padEnd(widest)}  ${visibleLine(String(value))}`).join('\n')
 }
 
 export function letterText(letter: LetterWhole): string {
@@ -116,7 +116,7 @@ export function letterText(letter: LetterWhole): string {
   ])
   const story = letter.failures.map(
     ({ attempt, at, code, message }) =>
-      `  ${attempt}. ${at}  ${code}${message === undefined ? '' : `: ${message}`}`,
+      `  ${attempt}. ${visibleLine(at)}  ${visibleLine(code)}${message === undefined ? '' : `: ${visibleLine(message)}`}`,
   )
   return [
     head,
@@ -161,34 +161,18 @@ export function replaysText(replays: readonly ReplayItem[]): string {
 
 export function groupsText(groups: readonly GroupItem[]): string {
   if (groups.length === 0) return 'no groups: no consumer has run here yet'
-  const rows = groups.map(({ group, state, openLetters, parkedDevices, instances }) => ({
-    cells: [cut(group, 32), state.state, openLetters, parkedDevices, instances.length],
+  const rows = groups.map(({ group, state, openLetters, instances }) => ({
+    cells: [cut(group, 32), state.state, openLetters, instances.length],
     ...(state.reason !== null && { beneath: `${state.actor ?? 'by itself'}: ${state.reason}` }),
   }))
-  return table(['group', 'state', 'open letters', 'parked', 'instances'], rows)
-}
-
-export function parkedText(parked: readonly ParkedItem[]): string {
-  if (parked.length === 0) return 'no parked devices'
-  const rows = parked.map(({ device, state, attempt, events, since, nextAt, code, message }) => ({
-    cells: [
-      cut(device, 28),
-      state,
-      attempt,
-      events,
-      shortTime(since),
-      state === 'held' ? '-' : nextAt.slice(11, 19),
-    ],
-    beneath: [code, message].filter((one) => one !== null && one !== undefined).join(': '),
-  }))
-  return table(['device', 'state', 'tries', 'events', 'since (UTC)', 'next'], rows)
+  return table(['group', 'state', 'open letters', 'instances'], rows)
 }
 
 export function quarantineText(readings: readonly QuarantineItem[]): string {
   if (readings.length === 0) return 'no quarantined readings'
   return readings
     .map(({ gateway, epoch, sequence, device, reason, recordedAt, detail }) => {
-      const about = `${shortTime(recordedAt)}  ${cut(device, 28)}  ${reason ?? ''}`
+      const about = `${shortTime(recordedAt)}  ${cut(device, 28)}  ${cut(reason ?? '', 30)}`
       const place = `${indent}${gateway}/${epoch}/${sequence}`
       return [
         about,

@@ -13,7 +13,7 @@ export interface Findings extends RowCounts {
   deadLetters: number
   /** Repeats the gateway dropped, as its metrics count them; a kill -9 takes the count of its last moments. */
   duplicates: number
-  /** Events left in the outbox. */
+  /** Events left in the outbox when the end was not waited for any more; what the gateway signs of itself after that is none of the run. */
   leftInOutbox: number
   audit: Audit
 }
@@ -32,6 +32,8 @@ export interface FindingsOptions {
   history: HistoryReader
   filter: RunFilter
   disturbances: readonly Disturbance[]
+  /** The outbox was seen empty after everything was stored. */
+  drained: boolean
   last: Snapshot | undefined
   letters(): Promise<number>
   audit(): Promise<Audit>
@@ -39,7 +41,7 @@ export interface FindingsOptions {
 
 /** Asks everybody who knows. @throws TidegateError `BROKER_UNREACHABLE`, and as the driver does where the database is away */
 export async function gatherFindings(options: FindingsOptions): Promise<Findings> {
-  const { history, filter, disturbances, last } = options
+  const { history, filter, disturbances, drained, last } = options
   const { devices, byType } = await history.rows(filter)
   return {
     devices,
@@ -49,7 +51,7 @@ export async function gatherFindings(options: FindingsOptions): Promise<Findings
     latency: await history.latency(filter, disturbances),
     deadLetters: await options.letters(),
     duplicates: last?.duplicates ?? 0,
-    leftInOutbox: last?.buffered ?? 0,
+    leftInOutbox: drained ? 0 : (last?.buffered ?? 0),
     audit: await options.audit(),
   }
 }

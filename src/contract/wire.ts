@@ -44,6 +44,8 @@ export const headers = {
   /** The number of a dead letter; with `replay` beside it, believed of the default exchange alone, it comes back. */
   letter: 'tidegate-letter',
   replay: 'tidegate-replay',
+  /** Of a dead letter that comes back, believed of the default exchange alone: nobody has asked yet whether it comes from where it says. */
+  unvetted: 'tidegate-unvetted',
   /** Who published what the cloud publishes again, as the broker said then; empty: it did not. */
   publisher: 'tidegate-publisher',
 } as const

@@ -149,7 +149,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     mayImport: ['cloud/api/reads', 'cloud/api/tokens', 'cloud/api/rules', 'cloud/deeds'],
   },
   'cloud/api/writes': {
-    sentence: 'what the API changes besides letters: failure groups, groups, parked devices, tokens',
+    sentence: 'what the API changes besides letters: failure groups, groups, tokens',
     mayImport: [
       'cloud/api/routes',
       'cloud/api/reads',
@@ -174,7 +174,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     mayImport: [],
   },
   'cloud/tool': {
-    sentence: '`tidegate dead`, `groups`, `parked`, `token`, `api`: the API from a terminal',
+    sentence: '`tidegate dead`, `groups`, `token`, `api`: the API from a terminal',
     mayImport: ['cloud/api/routes', 'cloud/api/rules', 'cloud/deeds', 'cloud/config.ts'],
   },
   'cloud/audit': {
@@ -269,7 +269,14 @@ export const rooms: Readonly<Record<string, Room>> = {
     sentence: 'PostgreSQL: pool, transaction, inbox',
     mayImport: ['cloud/database/migrations'],
   },
-  'cloud/database/migrations': { sentence: 'steps of the schema', mayImport: [] },
+  'cloud/database/migrations': {
+    sentence: 'steps of the schema, in order',
+    mayImport: ['cloud/database/migrations/first'],
+  },
+  'cloud/database/migrations/first': {
+    sentence: 'the first nine: history, inbox, rollups, gateways',
+    mayImport: [],
+  },
 
   certs: { sentence: 'the development PKI and certificate tooling', mayImport: [] },
   'certs/lists': {

@@ -4,7 +4,6 @@ import type {
   GroupItem,
   LetterItem,
   LetterWhole,
-  ParkedItem,
   QuarantineItem,
   ReplayItem,
 } from '../rules/shapes.ts'
@@ -68,6 +67,5 @@ export interface Reads {
   replay(replay: number): Promise<ReplayItem | undefined>
   quarantine(asked: QuarantineAsked, scope: Scope): Promise<Page<QuarantineItem>>
   groups(scope: Scope): Promise<GroupItem[]>
-  parked(group: string, asked: Paging): Promise<Page<ParkedItem>>
   deeds(asked: Paging & { actor?: string | undefined }): Promise<Page<DeedItem>>
 }

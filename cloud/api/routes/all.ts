@@ -15,8 +15,11 @@ const describeRoutes = route({
   summary: 'This document',
   right: undefined,
   answer: z.unknown(),
-  handle: () => ({ body: openapiOf(allRoutes) }),
+  handle: () => ({ body: (document ??= openapiOf(allRoutes)) }),
 })
+
+/** It takes some 20 ms to make, and anybody with a token may ask for it. */
+let document: ReturnType<typeof openapiOf> | undefined
 
 /** Everything that the API of the cloud can be asked for. */
 export const allRoutes: readonly Route[] = [

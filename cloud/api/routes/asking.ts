@@ -4,7 +4,7 @@ import type { Deed, LetterFilter } from '../../deeds/deeds.ts'
 import type { Scope } from '../reads/reads.ts'
 import { Refusal } from '../rules/problem.ts'
 import type { Caller } from '../rules/roles.ts'
-import type { Asked } from './route.ts'
+import type { Asked, Parts } from './route.ts'
 
 /** No control characters: PostgreSQL has no NUL, and a log no line ends in a name. */
 // oxlint-disable-next-line no-control-regex -- control characters are what it keeps out
@@ -84,6 +84,17 @@ export function offered<T>(part: T | undefined, what: string): T {
     message: `this cloud cannot ${what}`,
     hint: 'see docs/API.md for what has to be set, or for the version that can',
   })
+}
+
+/** Of a deed: all is done as if, and nothing stays. Its reason is on no record either. */
+export const dryRun = z
+  .boolean()
+  .default(false)
+  .meta({ description: 'answers with what would be done, or refused; nothing is' })
+
+/** The parts that do it, or only try. @throws Refusal `NOT_OFFERED` */
+export function doersOf(parts: Parts, isTrial: boolean): Parts {
+  return isTrial ? { ...parts, ...offered(parts.trial, 'try this') } : parts
 }
 
 const unknowns = {

@@ -1,12 +1,12 @@
 import { z } from 'zod'
 import type { Caller } from '../rules/roles.ts'
-import { groupItem, pageShape, parkedItem } from '../rules/shapes.ts'
+import { groupItem, pageShape } from '../rules/shapes.ts'
 import {
   deedOf,
-  device,
+  doersOf,
+  dryRun,
   groupName,
   offered,
-  paging,
   reason,
   refuseNarrowed,
   scopeOf,
@@ -49,42 +49,6 @@ const showGroup = route({
   },
 })
 
-const listParked = route({
-  method: 'get',
-  path: '/v1/groups/{group}/parked',
-  tag,
-  summary: 'Devices whose events wait behind one that fails, by ID',
-  right: 'see',
-  params,
-  query: z.strictObject(paging),
-  answer: pageShape(parkedItem),
-  problems: ['GROUP_UNKNOWN', 'CURSOR_INVALID', 'OUT_OF_SCOPE'],
-  async handle({ params, query, caller }, parts) {
-    // Of a device that is parked nobody keeps which types wait.
-    refuseNarrowed({ ...caller, groups: undefined })
-    await visibleGroup(params.group, caller, parts)
-    return { body: await parts.reads.parked(params.group, query) }
-  },
-})
-
-const release = route({
-  method: 'post',
-  path: '/v1/groups/{group}/parked/{device}/release',
-  tag,
-  summary: 'Has a parked device tried again now',
-  right: 'operate',
-  params: params.extend({ device }),
-  body: z.strictObject({ reason }),
-  answer: z.object({ group: z.string(), device: z.string() }),
-  problems: ['GROUP_UNKNOWN', 'DEVICE_NOT_PARKED', 'OUT_OF_SCOPE'],
-  async handle(asked, parts) {
-    refuseNarrowed({ ...asked.caller, groups: undefined })
-    await visibleGroup(asked.params.group, asked.caller, parts)
-    const released = offered(parts.workplace?.release, 'release parked devices')
-    return { body: await released(deedOf(asked, asked.body.reason, asked.params)) }
-  },
-})
-
 const changed = z.object({ group: z.string() })
 
 const pause = route({
@@ -96,6 +60,7 @@ const pause = route({
   params,
   body: z.strictObject({
     reason,
+    dryRun,
     forMs: z
       .int()
       .min(1000)
@@ -110,7 +75,8 @@ const pause = route({
     const { group } = await visibleGroup(asked.params.group, asked.caller, parts)
     const { reason, forMs } = asked.body
     const request = { group, ...(forMs !== undefined && { forMs }) }
-    return { body: await offered(parts.workplace, 'pause groups').pause(deedOf(asked, reason, request)) }
+    const { workplace } = doersOf(parts, asked.body.dryRun)
+    return { body: await offered(workplace, 'pause groups').pause(deedOf(asked, reason, request)) }
   },
 })
 
@@ -121,15 +87,16 @@ const resume = route({
   summary: 'Has a group work again, whoever paused it and why ever it tripped',
   right: 'operate',
   params,
-  body: z.strictObject({ reason }),
+  body: z.strictObject({ reason, dryRun }),
   answer: changed,
   problems: ['GROUP_UNKNOWN', 'GROUP_NOT_PAUSED', 'OUT_OF_SCOPE'],
   async handle(asked, parts) {
     refuseNarrowed({ ...asked.caller, groups: undefined })
     const { group } = await visibleGroup(asked.params.group, asked.caller, parts)
     const deed = deedOf(asked, asked.body.reason, { group })
-    return { body: await offered(parts.workplace, 'resume groups').resume(deed) }
+    const { workplace } = doersOf(parts, asked.body.dryRun)
+    return { body: await offered(workplace, 'resume groups').resume(deed) }
   },
 })
 
-export const groupRoutes: readonly Route[] = [listGroups, showGroup, pause, resume, listParked, release]
+export const groupRoutes: readonly Route[] = [listGroups, showGroup, pause, resume]

@@ -3,6 +3,8 @@ import type { JsonPatch } from '../../deeds/deeds.ts'
 import { letterItem, letterStates, letterWhole, pageShape } from '../rules/shapes.ts'
 import {
   deedOf,
+  doersOf,
+  dryRun,
   filter,
   filterOf,
   fingerprint,
@@ -96,6 +98,7 @@ const editLetter = route({
   params,
   body: z.strictObject({
     reason,
+    dryRun,
     patch: z
       .array(operation)
       .max(100)
@@ -112,7 +115,7 @@ const editLetter = route({
       patch: body.patch as JsonPatch,
       ...(ifMatch !== undefined && ifMatch !== '*' && { ifMatch }),
     }
-    const { version, ...state } = await offered(parts.deeds, 'edit letters').edit(
+    const { version, ...state } = await offered(doersOf(parts, body.dryRun).deeds, 'edit letters').edit(
       deedOf(asked, body.reason, request),
     )
     return { body: state, version }
@@ -147,13 +150,13 @@ const discardLetters = route({
   tag,
   summary: 'Closes the open letters that match and are not to be processed',
   right: 'operate',
-  body: z.strictObject({ reason, filter }),
+  body: z.strictObject({ reason, dryRun, filter }),
   answer: discarded,
   problems: ['OUT_OF_SCOPE', 'DEED_TOO_LARGE'],
   async handle(asked, parts) {
     const conditions = filterOf(asked.body.filter)
     refuseOutside(asked.caller, conditions)
-    const { discarded } = await offered(parts.deeds, 'discard letters').discard(
+    const { discarded } = await offered(doersOf(parts, asked.body.dryRun).deeds, 'discard letters').discard(
       deedOf(asked, asked.body.reason, { filter: conditions }),
     )
     return { body: { discarded } }

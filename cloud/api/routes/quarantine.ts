@@ -3,6 +3,8 @@ import { pageShape, quarantineItem } from '../rules/shapes.ts'
 import {
   deedOf,
   device,
+  doersOf,
+  dryRun,
   numberText,
   offered,
   paging,
@@ -47,6 +49,7 @@ const admit = route({
   }),
   body: z.strictObject({
     reason,
+    dryRun,
     type: word(128).optional().meta({ description: 'its event type, if the gateway did not know it' }),
     time: z.iso
       .datetime({ offset: true })
@@ -71,7 +74,8 @@ const admit = route({
       ...(type !== undefined && { type }),
       ...(time !== undefined && { time }),
     }
-    const admitted = await offered(parts.deeds, 'admit readings').admit(deedOf(asked, reason, request))
+    const { deeds } = doersOf(parts, asked.body.dryRun)
+    const admitted = await offered(deeds, 'admit readings').admit(deedOf(asked, reason, request))
     return { body: admitted }
   },
 })

@@ -23,6 +23,10 @@ const count = z.int().min(0)
 
 const preview = z.object({
   letters: count,
+  unvetted: count.meta({
+    description:
+      'of these, those that were never believed to come from where they say: each is asked again, unless `believe`',
+  }),
   byFingerprint: z.array(
     z.object({ fingerprint: z.string(), group: z.string(), code: z.string(), letters: count }),
   ),
@@ -30,7 +34,6 @@ const preview = z.object({
   schema: z
     .object({ checked: count, accepted: count, refused: count })
     .meta({ description: 'whether today’s schemas accept them: of the first 10,000' }),
-  parked: z.array(z.object({ group: z.string(), device: z.string() })),
   heldGroups: z.array(z.object({ group: z.string(), state: z.string(), reason: z.string().optional() })),
 })
 
@@ -44,6 +47,9 @@ const startReplay = route({
     reason: reason.optional().meta({ description: 'required, but for a dry run' }),
     filter,
     dryRun: z.boolean().default(false),
+    believe: z.boolean().default(false).meta({
+      description: 'also letters that were never believed to come from where they say, as forgeries are',
+    }),
     ratePerSecond: z.number().positive().max(100_000).optional(),
     ramp: z
       .array(z.int().min(1).max(10_000_000))
@@ -73,6 +79,7 @@ const startReplay = route({
     if (reason === undefined) throw reasonMissing()
     const request = {
       filter: conditions,
+      ...(how.believe && { believe: true }),
       ...(how.ratePerSecond !== undefined && { ratePerSecond: how.ratePerSecond }),
       ...(how.ramp !== undefined && { ramp: how.ramp }),
       ...(how.stopAtShare !== undefined && { stopAtShare: how.stopAtShare }),

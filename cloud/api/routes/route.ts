@@ -4,18 +4,17 @@ import type { Deeds } from '../../deeds/deeds.ts'
 import type { Reads } from '../reads/reads.ts'
 import type { Refusal } from '../rules/problem.ts'
 import type { Caller, Right } from '../rules/roles.ts'
-import type { Minted, Wish } from '../tokens/mint.ts'
+import type { Mint } from '../tokens/mint.ts'
 import type { Tokens } from '../tokens/tokens.ts'
 import type { Workplace } from './workplace.ts'
-
-/** Signs a token of our own, once it is on this record. */
-export type Mint = (wish: Wish, tokens: Pick<Tokens, 'add'>) => Promise<Minted>
 
 /** What routes are given; absent: this cloud cannot do it. */
 export interface Parts {
   reads: Reads
   deeds?: Deeds | undefined
   workplace?: Workplace | undefined
+  /** The same, of which nothing stays: for dry runs. */
+  trial?: { deeds: Deeds; workplace: Workplace } | undefined
   tokens: Tokens
   mint?: Mint | undefined
   clock: Pick<Clock, 'now'>

@@ -1,7 +1,6 @@
 import type { Deed } from '../../deeds/deeds.ts'
-import type { Wish } from '../tokens/mint.ts'
+import type { Mint, Wish } from '../tokens/mint.ts'
 import type { TokenRecord } from '../tokens/tokens.ts'
-import type { Mint } from './route.ts'
 
 /** What a person may say of a failure group; null takes it away. */
 export interface GroupChange {
@@ -21,17 +20,10 @@ export interface Workplace {
   pause(deed: Deed<{ group: string; forMs?: number | undefined }>): Promise<{ group: string }>
   /** Back to work, whoever had paused it and why ever it had tripped. @throws Refusal `GROUP_NOT_PAUSED` */
   resume(deed: Deed<{ group: string }>): Promise<{ group: string }>
-  /** Lets a parked device be tried now. Absent: nothing is parked by this version. @throws Refusal `DEVICE_NOT_PARKED` */
-  release?: ((deed: Deed<{ group: string; device: string }>) => Promise<Released>) | undefined
   /**
    * Mints a token. It is answered once, and stands on no record: only its ID does.
    * @throws Refusal `TOKEN_SHOWN_ONCE` when the same is asked for again
    */
   mintToken(deed: Deed<Wish>, mint: Mint): Promise<{ token: string; jti: string; expiresAt: string }>
   revokeToken(deed: Deed<{ jti: string }>, untilMs: number): Promise<TokenRecord>
-}
-
-export interface Released {
-  group: string
-  device: string
 }

@@ -21,6 +21,9 @@ export interface Minted {
   expiresAtMs: number
 }
 
+/** Signs a token of our own, once it is on this record. */
+export type Mint = (wish: Wish, tokens: Pick<Tokens, 'add'>) => Promise<Minted>
+
 export interface Minting {
   key: OwnKey
   issuer: string

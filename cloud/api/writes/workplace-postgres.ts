@@ -16,11 +16,9 @@ export type DoOnce = <Request, Outcome>(
 
 export interface WorkplaceOptions {
   doOnce: DoOnce
-  /** Within a transaction: has a parked device tried now. Absent: nobody may. */
-  release?: (tx: Transaction, group: string, device: string) => Promise<'due' | 'working' | 'absent'>
 }
 
-export function postgresWorkplace({ doOnce, release }: WorkplaceOptions): Workplace {
+export function postgresWorkplace({ doOnce }: WorkplaceOptions): Workplace {
   return {
     changeGroup: (deed) => doOnce('change-failure-group', deed, (tx) => changeGroup(tx, deed.request)),
     pause: (deed) =>
@@ -35,14 +33,6 @@ export function postgresWorkplace({ doOnce, release }: WorkplaceOptions): Workpl
         if (await statesIn(tx).resume(group)) return { group }
         throw notPaused(group)
       }),
-    release:
-      release &&
-      ((deed) =>
-        doOnce('release-device', deed, async (tx) => {
-          const { group, device } = deed.request
-          if ((await release(tx, group, device)) === 'absent') throw notParked(device, group)
-          return { group, device }
-        })),
     async mintToken(deed, mint) {
       let token: string | undefined
       const outcome = await doOnce('mint-token', deed, async (tx) => {
@@ -110,14 +100,5 @@ function notPaused(group: string): Refusal {
     status: 409,
     message: `${group} is not paused, and has not tripped`,
     hint: 'GET /v1/groups says how groups are',
-  })
-}
-
-function notParked(device: string, group: string): Refusal {
-  return new Refusal({
-    code: 'DEVICE_NOT_PARKED',
-    status: 404,
-    message: `${device} is not parked in ${group}`,
-    hint: 'it may have been let go by itself meanwhile; GET the parked devices again',
   })
 }

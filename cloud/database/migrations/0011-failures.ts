@@ -1,6 +1,6 @@
 import type { Migration } from './migration.ts'
 
-/** What failed for good, on record as what succeeded is (G5), and where the events of a device wait behind one that fails (G6). */
+/** What failed for good, on record as what succeeded is (G5). */
 export const failures: Migration = {
   version: 11,
   name: 'failures',
@@ -116,41 +116,5 @@ create trigger count_changed after update on tidegate.dead_letters
   referencing old table as before new table as after for each statement execute function tidegate.count_letters_changed();
 create trigger count_removed after delete on tidegate.dead_letters
   referencing old table as removed for each statement execute function tidegate.count_letters_removed();
-
-create table tidegate.parked_devices (
-  consumer_group text collate "C" not null,
-  device         text collate "C" not null,
-  since          timestamptz not null default clock_timestamp(),
-  state          text not null check (state in ('retrying', 'held')),
-  attempt        integer not null,
-  next_at        timestamptz not null,
-  code           text,
-  message        text,
-  skip           bigint,
-  claim          uuid,
-  claimed_until  timestamptz,
-  primary key (consumer_group, device)
-);
-create index parked_devices_due on tidegate.parked_devices (consumer_group, next_at) where state = 'retrying';
-comment on table tidegate.parked_devices is 'Devices of ordered groups whose events wait behind one that fails.';
-comment on column tidegate.parked_devices.attempt is 'Of the attempts at the event that waits first, the one that is made next.';
-comment on column tidegate.parked_devices.skip is 'The event, parked_events.n, that an operator wants among the dead letters.';
-
-create table tidegate.parked_events (
-  consumer_group text collate "C" not null,
-  device         text collate "C" not null,
-  n              bigint generated always as identity,
-  key            bytea not null,
-  body           bytea not null,
-  properties     json not null,
-  headers        json not null,
-  routing_key    text not null,
-  queue          text not null,
-  publisher      text,
-  arrived_at     timestamptz not null,
-  primary key (consumer_group, device, n),
-  unique (consumer_group, key)
-);
-comment on table tidegate.parked_events is 'What waits, in the order in which it came: the first of each device is the one that fails.';
 `,
 }

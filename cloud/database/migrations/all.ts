@@ -1,16 +1,17 @@
-import { history } from './0001-history.ts'
-import { inbox } from './0002-inbox.ts'
-import { rollups } from './0003-rollups.ts'
-import { audit } from './0004-audit.ts'
-import { evidence } from './0005-evidence.ts'
-import { queues } from './0006-queues.ts'
-import { gateways } from './0007-gateways.ts'
-import { inboxAge } from './0008-inbox-age.ts'
-import { inboxBrin } from './0009-inbox-brin.ts'
+import { history } from './first/0001-history.ts'
+import { inbox } from './first/0002-inbox.ts'
+import { rollups } from './first/0003-rollups.ts'
+import { audit } from './first/0004-audit.ts'
+import { evidence } from './first/0005-evidence.ts'
+import { queues } from './first/0006-queues.ts'
+import { gateways } from './first/0007-gateways.ts'
+import { inboxAge } from './first/0008-inbox-age.ts'
+import { inboxBrin } from './first/0009-inbox-brin.ts'
 import { gatewayDevices } from './0010-gateway-devices.ts'
 import { failures } from './0011-failures.ts'
 import { deeds } from './0012-deeds.ts'
 import { access } from './0013-access.ts'
+import { parking } from './0014-parking.ts'
 import type { Migration } from './migration.ts'
 
 export const migrations: readonly Migration[] = [
@@ -27,4 +28,5 @@ export const migrations: readonly Migration[] = [
   failures,
   deeds,
   access,
+  parking,
 ]

@@ -113,7 +113,7 @@ describe('what is read', () => {
     expect(await json('/v1/dead-letters/2', token)).toMatchObject({ body: null })
   })
 
-  test('of groups, what is parked, what was quarantined, who did what, is what the tables have', async () => {
+  test('of groups, what was quarantined, who did what, is what the tables have', async () => {
     const token = await served.tokenOf('admin')
     expect(await json('/v1/groups', token)).toMatchObject({
       items: [
@@ -121,13 +121,9 @@ describe('what is read', () => {
           group: 'alerts',
           state: { state: 'running' },
           openLetters: 25,
-          parkedDevices: 1,
           instances: [{ instance: 'cloud-1' }],
         },
       ],
-    })
-    expect(await json('/v1/groups/alerts/parked', token)).toMatchObject({
-      items: [{ device: 'sensor-1', events: 1, message: canary }],
     })
     expect(await json('/v1/quarantine?device=sensor-1', token)).toMatchObject({
       items: [{ sequence: 7, reason: 'SCHEMA_VIOLATION', type: null, detail: canary }],
@@ -252,7 +248,6 @@ describe('payloads', () => {
       '/v1/deeds',
       '/v1/failure-groups',
       '/v1/failure-groups/{fingerprint}',
-      '/v1/groups/{group}/parked',
       '/v1/quarantine',
     ])
   })
@@ -304,6 +299,19 @@ describe('what is changed', () => {
     expect((await locally('/v1/groups/alerts/resume', 'POST', { reason: 'x' })).status).toBe(200)
     expect((await locally('/v1/groups/alerts')).body).toMatchObject({ state: { state: 'running' } })
     expect((await locally('/v1/groups/none/pause', 'POST', { reason: 'x' })).status).toBe(404)
+  })
+
+  test('as a trial is refused as it would be, and nothing of it stays', async () => {
+    const deedsBefore = await served.database.query('select count(*) from tidegate.deeds')
+    const trial = { reason: 'dry run', dryRun: true }
+    expect((await locally('/v1/groups/alerts/pause', 'POST', trial)).status).toBe(200)
+    expect((await locally('/v1/groups/alerts')).body).toMatchObject({ state: { state: 'running' } })
+    expect(await locally('/v1/groups/alerts/resume', 'POST', trial)).toMatchObject({
+      status: 409,
+      body: { code: 'GROUP_NOT_PAUSED' },
+    })
+    expect((await locally('/v1/groups/none/pause', 'POST', trial)).status).toBe(404)
+    expect(await served.database.query('select count(*) from tidegate.deeds')).toEqual(deedsBefore)
   })
 
   test('is told plainly where this cloud cannot', async () => {

@@ -17,6 +17,7 @@ import type { Event } from '../../../src/contract/event.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
 import { migrated } from '../../support/cloud/cloud.ts'
 import { createFakeStorage, fakeDeadLetters } from '../../support/fakes/storage.ts'
+import { deliveryOf } from '../../support/fakes/delivery.ts'
 import { createDatabase } from '../../support/servers.ts'
 
 const never = new AbortController().signal
@@ -39,22 +40,11 @@ function letterOf({
   delivery,
 }: Failing = {}): DeadLetter {
   return deadLetterOf({
-    delivery: {
-      text: Buffer.from(event ? JSON.stringify(event) : 'no event'),
+    delivery: deliveryOf({
+      ...(event && { text: Buffer.from(JSON.stringify(event)) }),
       queue: `${group}.00.v2`,
-      partition: 0,
-      exchange: 'tidegate.events',
-      routingKey: '00.com.acme.climate',
-      headers: {},
-      properties: {},
-      propertyBlock: Buffer.alloc(2),
-      attempt: 1,
-      redelivered: false,
-      arrivedAtMs: 0,
-      lost: false,
-      ack() {},
       ...delivery,
-    },
+    }),
     error,
     event,
     group,
@@ -267,8 +257,16 @@ describe('dead letters in PostgreSQL', () => {
 
   test('of too many kinds of failures what is beyond 1,000 is one group for each code, and beyond those one (G7)', async () => {
     await add(Array.from({ length: 1_000 }, (_, index) => failing('A', `kind ${word(index)}`)))
-    await add(Array.from({ length: 50 }, (_, index) => failing(`B${word(index)}`, `more ${word(index)}`)))
-    await add(Array.from({ length: 200 }, (_, index) => failing(`C${word(index)}`, `more ${word(index)}`)))
+    await add(
+      Array.from({ length: 50 }, (_, index) =>
+        failing(`B${word(index).toUpperCase()}`, `more ${word(index)}`),
+      ),
+    )
+    await add(
+      Array.from({ length: 200 }, (_, index) =>
+        failing(`C${word(index).toUpperCase()}`, `more ${word(index)}`),
+      ),
+    )
     await upkeep().fold()
     const groups = await groupsNow()
     expect(groups.length).toBeLessThanOrEqual(1_101)

@@ -22,8 +22,8 @@ const preview = {
   byFingerprint: [{ fingerprint: seeded.fingerprint, group: 'alerts', code: 'SITE_UNKNOWN', letters: 75 }],
   byDevice: [{ device: 'sensor-1', letters: 75 }],
   schema: { checked: 75, accepted: 70, refused: 5 },
-  parked: [],
   heldGroups: [],
+  unvetted: 0,
 }
 const deeds = {
   preview: noted('preview', preview),
@@ -40,8 +40,16 @@ const deeds = {
   },
 } as unknown as Deeds
 
+const trialDeeds = {
+  edit: noted('try-edit', { letter: 1, state: 'open', version: 'v2' }),
+  discard: async () => {
+    throw new TidegateError('DEED_TOO_LARGE', { message: 'too many', retryable: false, hint: 'narrow it' })
+  },
+  admit: deeds.admit.bind(deeds),
+} as unknown as Deeds
+
 beforeAll(async () => {
-  served = await serveApi({}, deeds)
+  served = await serveApi({}, deeds, trialDeeds)
   await seedFailures(served.databaseUrl, 75)
 })
 afterAll(() => served.close())
@@ -54,13 +62,12 @@ const remote = async (role: 'viewer' | 'operator', ...args: string[]): Promise<O
   command([...args, '--api', served.url], { TIDEGATE_TOKEN: await served.tokenOf(role) })
 
 describe('the command line, over the API', () => {
-  test('shows causes, letters, parked devices and quarantined readings, each line within 80 columns', async () => {
+  test('shows causes, letters and quarantined readings, each line within 80 columns', async () => {
     const shown = await Promise.all([
       local('dead', 'groups'),
       local('dead', 'list', '--limit', '60'),
       local('dead', 'quarantine'),
       local('dead', 'replays'),
-      local('parked', 'list', 'alerts'),
       local('groups', 'list'),
     ])
     for (const { code, stdout, stderr } of shown) {
@@ -110,7 +117,11 @@ describe('the command line, over the API', () => {
     )
     expect(replayed.code).toBe(0)
     expect(replayed.stdout).toContain('replay 1: 5 letters')
-    expect(replayed.stderr).toMatch(/^\[-+\] +0%  0 of 5, done\n$/)
+    const line = /^the same again: --key (\S+) --since (\S+Z)\n\[-+\] +0%  0 of 5, done\n$/.exec(
+      replayed.stderr,
+    )
+    expect(line?.[1]).toBe(key)
+    expect(Date.now() - Date.parse(line?.[2] ?? '')).toBeGreaterThanOrEqual(7_200_000)
     expect(done.map(({ verb }) => verb)).toEqual(['preview', 'replay'])
     expect(done[1]?.asked).toMatchObject({
       key,
@@ -148,12 +159,29 @@ describe('the command line, over the API', () => {
       local('dead', 'note', seeded.fingerprint, '--owner', 'bob', '--dry-run'),
       local('groups', 'pause', 'alerts', '--dry-run'),
     ])
-    expect(dry.map(({ code }) => code)).toEqual([0, 0, 0, 0])
-    expect(done).toHaveLength(1)
+    expect(dry.map(({ code, stderr }) => [code, stderr])).toEqual(dry.map(() => [0, '']))
+    expect(done.map(({ verb }) => verb)).toEqual(['edit', 'try-edit'])
+    expect((await local('groups', 'list')).stdout).not.toContain('paused')
+    done.length = 1
     const discarded = await local('dead', 'discard', '--group', 'alerts', '--reason', 'test rig')
     expect(discarded.stdout).toBe('discarded 3 letters\n')
     expect((await local('dead', 'stop', '1', '--reason', 'x')).code).toBe(0)
     expect(done.map(({ verb }) => verb)).toEqual(['edit', 'discard', 'stop'])
+  })
+
+  test('refuses on a dry run what it would refuse', async () => {
+    const refused = await Promise.all([
+      local('dead', 'discard', '--group', 'alerts', '--dry-run'),
+      local('dead', 'admit', `gateway-1/${seeded.epoch}/7`, '--dry-run'),
+      local('groups', 'pause', 'nobody', '--dry-run'),
+      local('groups', 'resume', 'alerts', '--dry-run'),
+    ])
+    expect(refused.map(({ code, stderr }) => [code, /code: {2}(\w+)/.exec(stderr)?.[1]])).toEqual([
+      [3, 'DEED_TOO_LARGE'],
+      [3, 'ADMISSION_REFUSED'],
+      [3, 'GROUP_UNKNOWN'],
+      [3, 'GROUP_NOT_PAUSED'],
+    ])
   })
 
   test('names a group’s cause, pauses and resumes a group', async () => {
@@ -220,5 +248,13 @@ describe('the command line, over the API', () => {
     const shown = await local('dead', 'groups')
     expect(shown.stdout).not.toContain('\u001b')
     expect(shown.stdout).toContain('\\u{1b}[2Jgone')
+    const said = 'red\u009b31m\u202e\u007f\nstate  resolved'
+    await served.database.query(`update tidegate.dead_letters set message = $1 where letter = 1`, [said])
+    const inJson = (await local('dead', 'show', '1', '--json')).stdout
+    // oxlint-disable-next-line no-control-regex -- control characters are what it is about
+    expect(inJson).not.toMatch(/[\u007f-\u009f\u202e]/)
+    expect((JSON.parse(inJson) as { message: string }).message).toBe(said)
+    const inText = (await local('dead', 'show', '1')).stdout.split('\n')
+    expect(inText.filter((line) => line.startsWith('state '))).toHaveLength(1)
   })
 })

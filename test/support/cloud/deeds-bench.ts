@@ -76,7 +76,8 @@ export async function openDeedsBench({
     ...bench,
     database,
     deeds: postgresDeeds({ storage, checkSchema, schemas, clock: systemClock, random: Math.random, signal }),
-    replays: (leaseMs = 60_000) => postgresReplays({ storage, leaseMs, signal }),
+    replays: (leaseMs = 60_000) =>
+      postgresReplays({ storage, leaseMs, groups: ['effects', 'history'], signal }),
     startEffects: (more) =>
       bench.start({ consumers: ['history', { module }], retry: { ladder: ['100ms'] }, ...more }),
     breakDevice: (device) => bench.rows('insert into public.broken values ($1)', [device]),

@@ -179,6 +179,7 @@ export class ReplayWorld {
     const move = nextMove(row, { filter }, { pageMax: 3, outstandingMax: 5, settleWithinMs: 90 })
     this.trace.push(`${instance} ${replay} ${move.kind}`)
     if (move.kind === 'end') row.over = true
+    else if (move.kind === 'stop') row.state = 'stopping'
     else if (move.kind === 'give-back') this.#giveBack(replay, row)
     else if (move.kind === 'send') this.#send(replay, row, move.lettersMax)
   }
@@ -218,6 +219,9 @@ export class ReplayWorld {
 
   #giveBack(replay: number, row: ReplayRow): void {
     row.stillMs = 0
+    row.sent += row.page.length
+    row.page = []
+    row.pageOpen = false
     for (const letter of this.#state.letters) {
       if (letter.state !== 'replaying' || letter.replay !== replay) continue
       if (this.#fault !== 'never-given-back') letter.state = 'open'

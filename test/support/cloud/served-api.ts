@@ -8,6 +8,9 @@ import type { Role } from '../../../cloud/api/rules/roles.ts'
 import { mint } from '../../../cloud/api/tokens/mint.ts'
 import { loadOwnKey } from '../../../cloud/api/tokens/own-key.ts'
 import { postgresTokens } from '../../../cloud/api/tokens/tokens-postgres.ts'
+import { trialStorage } from '../../../cloud/api/writes/trial-storage.ts'
+import type { Workplace } from '../../../cloud/api/routes/workplace.ts'
+import type { Storage } from '../../../cloud/database/storage.ts'
 import { type DoOnce, postgresWorkplace } from '../../../cloud/api/writes/workplace-postgres.ts'
 import { createDatabase as poolOf, type Database } from '../../../cloud/database/database-postgres.ts'
 import { doOnce } from '../../../cloud/deeds/deed-record.ts'
@@ -35,7 +38,7 @@ export interface ServedApi {
 }
 
 /** The API over a real database, as the cloud's own user, on a port and on a socket. */
-export async function serveApi(more: object = {}, deeds?: Deeds): Promise<ServedApi> {
+export async function serveApi(more: object = {}, deeds?: Deeds, trialDeeds?: Deeds): Promise<ServedApi> {
   const databaseUrl = await createDatabase()
   const urlOf = await createRoles(databaseUrl)
   const owner = poolOf({ url: urlOf('owner'), poolMax: 1, applicationName: 'test' })
@@ -56,14 +59,13 @@ export async function serveApi(more: object = {}, deeds?: Deeds): Promise<Served
   const tokens = postgresTokens(database)
   const storage = postgresStorage(database)
   const signal = new AbortController().signal
-  const once: DoOnce = (verb, deed, work) =>
-    doOnce(verb, deed, { storage, clock: systemClock, random: Math.random, signal }, work)
-  const parts = {
-    deeds,
-    reads: postgresReads(database),
-    tokens,
-    workplace: postgresWorkplace({ doOnce: once }),
+  const workplaceOn = (on: Storage): Workplace => {
+    const once: DoOnce = (verb, deed, work) =>
+      doOnce(verb, deed, { storage: on, clock: systemClock, random: Math.random, signal }, work)
+    return postgresWorkplace({ doOnce: once })
   }
+  const trial = { deeds: trialDeeds as Deeds, workplace: workplaceOn(trialStorage(storage)) }
+  const parts = { deeds, reads: postgresReads(database), tokens, workplace: workplaceOn(storage), trial }
   const observer = { answered: () => {}, refused: () => {} }
   const surroundings = { cutOff: new AbortController(), clock: systemClock, log: silentLog }
   const files = loadApiFiles(config, systemClock)

@@ -40,6 +40,21 @@ export function fakeTokens(): Tokens & { records: Map<string, TokenRecord> } {
   }
 }
 
+/** When tokens are looked at, seconds since the Unix epoch. */
+export const nowS = 1_800_000_000
+export const clockAt = (seconds = nowS): { now: () => number } => ({ now: () => seconds * 1000 })
+
+/** Claims that are taken. */
+export const good = {
+  iss: 'tidegate',
+  aud: 'tidegate',
+  sub: 'ann',
+  jti: 'j-1',
+  iat: nowS - 10,
+  exp: nowS + 3600,
+  roles: ['operator'],
+}
+
 export const own = { issuer: 'tidegate', audience: 'tidegate' }
 
 export interface TestApi {

@@ -9,6 +9,8 @@ import { TidegateError } from '../../../src/errors.ts'
 import { createTestApi } from '../../support/cloud/test-api.ts'
 import { FakeClock } from '../../support/fakes/clock.ts'
 
+const forever = new AbortController().signal
+
 /** Transactions that end when they are told to. */
 function heldStorage() {
   const held: (() => void)[] = []
@@ -23,10 +25,20 @@ function heldStorage() {
   }
   return { storage, held }
 }
+const failing = (thrown: Error): Storage => ({
+  ...heldStorage().storage,
+  transaction: async () => {
+    throw thrown
+  },
+})
+const outcomeOf = async (thrown: Error): Promise<unknown> => {
+  const bounds = { underWayMax: 1, waitingMax: 0 }
+  const asked = boundedStorage(failing(thrown), new FakeClock(), bounds).transaction(async () => 1, forever)
+  return (await Promise.allSettled([asked]))[0]
+}
 const turn = (): Promise<void> => new Promise((done) => setImmediate(done))
-const forever = new AbortController().signal
 
-describe('what people ask for, beside the events (G7)', () => {
+describe('what people ask for, beside the events', () => {
   test('is so much at a time, waits in its order, and is told to come back when too much waits', async () => {
     const { storage, held } = heldStorage()
     const bounded = boundedStorage(storage, new FakeClock(), { underWayMax: 2, waitingMax: 2 })
@@ -82,22 +94,14 @@ describe('what people ask for, beside the events (G7)', () => {
   })
 
   test('says "narrow it" where PostgreSQL gave a statement up, and nothing else of another fault', async () => {
-    const failing = (error: Error): Storage => ({
-      ...heldStorage().storage,
-      transaction: () => Promise.reject(error),
-    })
-    const outcomeOf = (error: Error): Promise<unknown> =>
-      boundedStorage(failing(error), new FakeClock(), { underWayMax: 1, waitingMax: 0 })
-        .transaction(async () => 1, forever)
-        .catch((thrown: unknown) => thrown)
     const givenUp = Object.assign(new Error('canceling statement'), { code: '57014' })
-    expect(await outcomeOf(givenUp)).toMatchObject({ code: 'TOOK_TOO_LONG' })
+    expect(await outcomeOf(givenUp)).toMatchObject({ reason: { code: 'TOOK_TOO_LONG' } })
     const options = { message: 'm', hint: 'h', retryable: true, cause: givenUp }
     expect(await outcomeOf(new TidegateError('DATABASE_UNREACHABLE', options))).toMatchObject({
-      code: 'TOOK_TOO_LONG',
+      reason: { code: 'TOOK_TOO_LONG' },
     })
     const other = new Error('other')
-    expect(await outcomeOf(other)).toBe(other)
+    expect(await outcomeOf(other)).toEqual({ status: 'rejected', reason: other })
   })
 
   test('is two at a time of one subject, and another need not wait for them', async () => {

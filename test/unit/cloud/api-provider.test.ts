@@ -1,28 +1,23 @@
-import { createHmac, generateKeyPairSync } from 'node:crypto'
-import { pino } from 'pino'
+import { generateKeyPairSync } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { identityProvider, ourselves } from '../../../cloud/api/tokens/issuers.ts'
 import { apiConfigSchema } from '../../../cloud/api/rules/settings.ts'
 import { createKeySet } from '../../../cloud/api/tokens/key-set.ts'
-import { mint } from '../../../cloud/api/tokens/mint.ts'
-import { ownKeyOf } from '../../../cloud/api/tokens/own-key.ts'
 import { createVerifier, type TokenFault } from '../../../cloud/api/tokens/verify.ts'
 import { silentLog } from '../../../src/log.ts'
-import { createTestApi, fakeTokens, newOwnKey, own, signed } from '../../support/cloud/test-api.ts'
+import {
+  clockAt,
+  createTestApi,
+  fakeTokens,
+  good,
+  newOwnKey,
+  nowS,
+  own,
+  signed,
+} from '../../support/cloud/test-api.ts'
 import { FakeClock } from '../../support/fakes/clock.ts'
 
-const nowS = 1_800_000_000
-const clockAt = (seconds = nowS) => ({ now: () => seconds * 1000 })
 const key = newOwnKey()
-const good = {
-  iss: 'tidegate',
-  aud: 'tidegate',
-  sub: 'ann',
-  jti: 'j-1',
-  iat: nowS - 10,
-  exp: nowS + 3600,
-  roles: ['operator'],
-}
 const ours = (claims: object = {}, more: Parameters<typeof signed>[2] = {}): string =>
   signed({ ...good, ...claims }, key.privateKey, { kid: key.kid, ...more })
 
@@ -117,6 +112,7 @@ describe('the keys of an identity provider', () => {
     for (const sub of ['local:root', 'token:ann', 'ann@okta'])
       expect((await verify(theirs({ sub }))).actor).toBe(`okta:${sub}`)
     expect((await ourVerifier()(`Bearer ${ours({ sub: 'okta:ann' })}`)).actor).toBe('token:okta:ann')
+    // oxlint-disable-next-line unicorn/consistent-function-scoping -- read where it is used
     const parsed = (name: string) =>
       apiConfigSchema.safeParse({ provider: { ...settings, name, algorithms: ['RS256'] } }).success
     expect(['okta', 'local', 'token', 'a:b', ''].map(parsed)).toEqual([true, false, false, false, false])
@@ -156,7 +152,7 @@ describe('the keys of an identity provider', () => {
     expect(faults).toEqual(['claims'])
   })
 
-  test('that are known are good at once, however slow the provider is and whatever key others make up (G7)', async () => {
+  test('that are known are good at once, however slow the provider is and whatever key others make up', async () => {
     const never = new Promise<never>(() => {})
     const { verify, clock, asked } = verifierOf([{ keys: [jwk] }, never])
     await verify(theirs())
@@ -170,6 +166,7 @@ describe('the keys of an identity provider', () => {
   })
 
   test('are away, and why is for the log alone; who asks on and on is not heard for a while', async () => {
+    // oxlint-disable-next-line unicorn/consistent-function-scoping -- read where it is used
     const read = async (): Promise<string> => {
       throw new Error('connect ECONNREFUSED 10.1.2.3:443')
     }

@@ -1,31 +1,27 @@
 import { createHmac, generateKeyPairSync } from 'node:crypto'
 import { pino } from 'pino'
 import { describe, expect, test } from 'vitest'
-import { identityProvider, ourselves } from '../../../cloud/api/tokens/issuers.ts'
-import { apiConfigSchema } from '../../../cloud/api/rules/settings.ts'
-import { createKeySet } from '../../../cloud/api/tokens/key-set.ts'
+import { ourselves } from '../../../cloud/api/tokens/issuers.ts'
 import { mint } from '../../../cloud/api/tokens/mint.ts'
 import { ownKeyOf } from '../../../cloud/api/tokens/own-key.ts'
 import { createVerifier, type TokenFault } from '../../../cloud/api/tokens/verify.ts'
-import { silentLog } from '../../../src/log.ts'
-import { createTestApi, fakeTokens, newOwnKey, own, signed } from '../../support/cloud/test-api.ts'
-import { FakeClock } from '../../support/fakes/clock.ts'
+import {
+  clockAt,
+  createTestApi,
+  fakeTokens,
+  good,
+  newOwnKey,
+  nowS,
+  own,
+  signed,
+} from '../../support/cloud/test-api.ts'
 
-const nowS = 1_800_000_000
-const clockAt = (seconds = nowS) => ({ now: () => seconds * 1000 })
 const key = newOwnKey()
 const stranger = newOwnKey()
-const good = {
-  iss: 'tidegate',
-  aud: 'tidegate',
-  sub: 'ann',
-  jti: 'j-1',
-  iat: nowS - 10,
-  exp: nowS + 3600,
-  roles: ['operator'],
-}
 const ours = (claims: object = {}, more: Parameters<typeof signed>[2] = {}): string =>
   signed({ ...good, ...claims }, key.privateKey, { kid: key.kid, ...more })
+
+const without = (name: keyof typeof good): object => ({ ...good, [name]: undefined })
 
 function verifier({ onRecord = ['j-1'] }: { onRecord?: string[] } = {}) {
   const tokens = fakeTokens()
@@ -62,7 +58,6 @@ describe('a token of ours', () => {
     })
   })
 
-  const without = (name: keyof typeof good): object => ({ ...good, [name]: undefined })
   test.each<[string, string | undefined, TokenFault]>([
     ['nothing', undefined, 'missing'],
     ['no bearer token', 'Basic YTpi', 'malformed'],

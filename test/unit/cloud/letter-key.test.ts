@@ -6,23 +6,8 @@ import type { Delivery } from '../../../cloud/amqp/delivery.ts'
 import { headers as names } from '../../../src/contract/wire.ts'
 import { TidegateError } from '../../../src/errors.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
+import { deliveryOf } from '../../support/fakes/delivery.ts'
 
-const delivery = (more: Partial<Delivery> = {}): Delivery => ({
-  text: Buffer.from('no event'),
-  queue: 'g.00.v2',
-  partition: 0,
-  exchange: 'tidegate.events',
-  routingKey: '00.com.acme.climate',
-  headers: {},
-  properties: {},
-  propertyBlock: Buffer.alloc(2),
-  attempt: 1,
-  redelivered: false,
-  arrivedAtMs: 0,
-  lost: false,
-  ack() {},
-  ...more,
-})
 /** A header with a text, as it stands in a table. */
 const text = (name: string, value: string): Buffer => {
   const length = Buffer.alloc(4)
@@ -40,8 +25,8 @@ const letterOf = (one: Delivery, error: unknown, event = new Ledger().next('devi
 
 describe('the key of a letter', () => {
   test('of a message that is no event is the same when the broker delivers it again, and when we have written into it (G5)', () => {
-    const first = delivery({ propertyBlock: headersBlock(text('mine', 'kept')) })
-    const again = delivery({
+    const first = deliveryOf({ propertyBlock: headersBlock(text('mine', 'kept')) })
+    const again = deliveryOf({
       propertyBlock: headersBlock(
         text('x-delivery-count', '3'),
         text('mine', 'kept'),
@@ -51,19 +36,19 @@ describe('the key of a letter', () => {
     })
     expect(letterKey(again, undefined)).toEqual(letterKey(first, undefined))
     const others = [
-      delivery({ ...first, text: Buffer.from('other') }),
-      delivery({ propertyBlock: headersBlock(text('mine', 'other')) }),
+      deliveryOf({ ...first, text: Buffer.from('other') }),
+      deliveryOf({ propertyBlock: headersBlock(text('mine', 'other')) }),
     ]
     for (const other of others) expect(letterKey(other, undefined)).not.toEqual(letterKey(first, undefined))
   })
 
   test('of an event is that of its identity, and what is not believed has another: it takes no event’s place (G5, G9)', () => {
-    const odd = letterOf(delivery(), new Error('odd'))
+    const odd = letterOf(deliveryOf(), new Error('odd'))
     const forged = letterOf(
-      delivery({ text: Buffer.from('forged') }),
+      deliveryOf({ text: Buffer.from('forged') }),
       new TidegateError('PROVENANCE', { message: 'no', retryable: false, hint: '' }),
     )
-    expect(letterOf(delivery({ text: Buffer.from('again') }), new Error('other')).key).toEqual(odd.key)
+    expect(letterOf(deliveryOf({ text: Buffer.from('again') }), new Error('other')).key).toEqual(odd.key)
     expect(forged.key).not.toEqual(odd.key)
     expect(forged).toMatchObject({ device: 'device-1', code: 'PROVENANCE' })
   })
@@ -72,7 +57,7 @@ describe('the key of a letter', () => {
     const { event, text: body } = new Ledger().next('device-1')
     const failures = [{ attempt: 1, at: '2026-01-01T00:00:00.000Z', code: 'ODD', message: 'odd' }]
     const former = formerLetterOf(
-      delivery({
+      deliveryOf({
         text: Buffer.from(body),
         exchange: '',
         routingKey: 'g.dead',
@@ -92,7 +77,7 @@ describe('the key of a letter', () => {
       'g',
       0,
     )
-    expect(former.key).toEqual(letterOf(delivery(), new Error('x'), event).key)
+    expect(former.key).toEqual(letterOf(deliveryOf(), new Error('x'), event).key)
     expect(former).toMatchObject({
       code: 'ODD',
       attempts: 3,
@@ -110,12 +95,12 @@ describe('the key of a letter', () => {
 
   test('there is a letter of whatever lies in a former queue (G5)', () => {
     const anything = [
-      delivery({ headers: {} }),
-      delivery({ headers: { [names.errorCode]: { a: 1 }, [names.attempt]: -1, [names.failures]: '[' } }),
-      delivery({ propertyFault: 'unreadable', propertyBlock: Buffer.alloc(99, 255) }),
-      delivery({ text: Buffer.alloc(100, 255) }),
-      delivery({ headers: { [names.firstFailedAt]: '0000-01-01T00:00:00.000Z' } }),
-      delivery({ headers: { [names.firstFailedAt]: '2026-02-31T00:00:00.000Z' } }),
+      deliveryOf({ headers: {} }),
+      deliveryOf({ headers: { [names.errorCode]: { a: 1 }, [names.attempt]: -1, [names.failures]: '[' } }),
+      deliveryOf({ propertyFault: 'unreadable', propertyBlock: Buffer.alloc(99, 255) }),
+      deliveryOf({ text: Buffer.alloc(100, 255) }),
+      deliveryOf({ headers: { [names.firstFailedAt]: '0000-01-01T00:00:00.000Z' } }),
+      deliveryOf({ headers: { [names.firstFailedAt]: '2026-02-31T00:00:00.000Z' } }),
     ]
     for (const one of anything)
       expect(formerLetterOf(one, 'g', 0)).toMatchObject({

@@ -8,23 +8,10 @@ import { listed, readFailures } from '../../../cloud/letters/story.ts'
 import { headers } from '../../../src/contract/wire.ts'
 import { codeOf, TidegateError } from '../../../src/errors.ts'
 import { FakeClock } from '../../support/fakes/clock.ts'
+import { deliveryOf } from '../../support/fakes/delivery.ts'
 
-const delivery = (more: Partial<Delivery> = {}): Delivery => ({
-  text: Buffer.from('x'),
-  queue: 'g.00.v2',
-  partition: 0,
-  exchange: 'tidegate.events',
-  routingKey: '00.com.acme.climate',
-  headers: {},
-  properties: { messageId: 'm' },
-  propertyBlock: Buffer.alloc(2),
-  attempt: 1,
-  redelivered: false,
-  arrivedAtMs: 0,
-  lost: false,
-  ack() {},
-  ...more,
-})
+const delivery = (more: Partial<Delivery> = {}): Delivery =>
+  deliveryOf({ text: Buffer.from('x'), properties: { messageId: 'm' }, ...more })
 
 const failing = (more: Partial<Delivery>, thrown: unknown = new Error('bad')) => ({
   delivery: delivery(more),
@@ -39,9 +26,10 @@ const told = (length: number): Record<string, unknown> => ({
   [headers.failures]: JSON.stringify([{ attempt: 1, at: 'a', code: 'C', message: 'm'.repeat(length) }]),
 })
 
+const thrown = (code: unknown): Error => Object.assign(new Error('bad'), { code })
+
 describe('a code', () => {
   const canary = 'cAnArY-7f3e91'
-  const thrown = (code: unknown): Error => Object.assign(new Error('bad'), { code })
 
   test('that is none, but what a device sent, is in no letter, no header and no column that is for all', () => {
     const header = JSON.stringify([{ attempt: 1, at: 'a', code: canary, message: 'm' }])

@@ -111,6 +111,26 @@ describe('the pipeline', () => {
     expect([broker.depth, storage.dead().length]).toEqual([0, 1])
   })
 
+  test('a replay that fails is not held by a full group: it adds no letter (G5, G7)', async () => {
+    const full = new TidegateError('DEAD_LETTERS_FULL', {
+      message: 'full',
+      retryable: true,
+      hint: 'resolve some',
+    })
+    const { broker, clock, start } = setUp(hopeless(), {
+      pipeline: {
+        letters: { lettersIn: fakeDeadLetters, full: () => full, mirror: () => {} },
+        replayedIn: () => ({ hold: async (_group, letters) => letters, resolve: async () => {} }),
+      },
+    })
+    const { pipeline } = start('a')
+    const ofLetter = { [headers.letter]: 7, [headers.replay]: 2 }
+    broker.post({ ...posted(new Ledger().next('device-1'), partitions), exchange: '', headers: ofLetter })
+    await clock.advance(30_000)
+    expect(pipeline.heldBy).toBeUndefined()
+    expect(broker.depth).toBe(0)
+  })
+
   test('a letter whose commit was not answered is delivered again, and is one (G5)', async () => {
     let lost = 0
     const { broker, clock, storage, start } = setUp(hopeless(), {

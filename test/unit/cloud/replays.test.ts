@@ -66,9 +66,27 @@ describe('what is next with a replay', () => {
     expect(move({ sent: 100, resolved: 50, failed: 50 })).toMatchObject({ kind: 'send' })
   })
 
-  test('the page of whoever had it before, whatever has been decided since: its letters are replaying (G5)', () => {
-    expect(move({ pageOpen: true, state: 'stopping' })).toMatchObject({ kind: 'send' })
+  test('the page of whoever had it before: its letters are replaying (G5)', () => {
     expect(move({ pageOpen: true, sent: 5_000 })).toMatchObject({ kind: 'send' })
+  })
+
+  test('a page that the broker does not take is given back: at once when it is to stop, else when its time is over (G5)', () => {
+    expect(move({ pageOpen: true, state: 'stopping' })).toEqual({ kind: 'give-back' })
+    const late = { pageOpen: true, stillMs: 60_001 }
+    expect(move(late)).toMatchObject({
+      kind: 'stop',
+      reason: expect.stringMatching(/^PUBLISH_UNPROVEN/) as string,
+    })
+    expect(move({ ...late, state: 'stopping' })).toEqual({ kind: 'give-back' })
+  })
+
+  test('nothing more is sent when nothing was heard of what was', () => {
+    const silent = { sent: 3, resolved: 1, stillMs: 60_001 }
+    expect(move(silent)).toMatchObject({
+      kind: 'stop',
+      reason: expect.stringMatching(/^REPLAY_UNSETTLED/) as string,
+    })
+    expect(move({ ...silent, state: 'stopping' })).toEqual({ kind: 'give-back' })
   })
 
   test('nothing, until what is on its way is settled; what nothing is heard of is given back', () => {
@@ -97,6 +115,7 @@ describe('a letter on its way back', () => {
     headers: { own: 'x' },
     routingKey: '03.com.acme.climate',
     publisher: 'gateway-1',
+    unvetted: false,
     edit: undefined,
   }
 

@@ -3,8 +3,8 @@ import { createBook, type Book } from '../../../dev/fleet/book.ts'
 import { eventId } from '../../../dev/fleet/random.ts'
 import { createPace } from '../../../dev/screen/pace.ts'
 import { untilDrained } from '../../../dev/watch/drain.ts'
-import { findMissing } from '../../../dev/watch/findings.ts'
-import type { Identity } from '../../../dev/watch/history.ts'
+import { findMissing, gatherFindings } from '../../../dev/watch/findings.ts'
+import type { HistoryReader, Identity } from '../../../dev/watch/history.ts'
 import { snapshot } from '../../support/dev/snapshot.ts'
 import { startWatching } from '../../../dev/watch/watching.ts'
 import { FakeClock, settled } from '../../support/fakes/clock.ts'
@@ -176,3 +176,27 @@ test('the view tells rates of the last two seconds, and of each second how deep 
 const nothingStored = {
   absent: (identities: readonly Identity[]): Promise<Identity[]> => Promise.resolve([...identities]),
 }
+
+test('what the gateway signs after the outbox was seen empty is not left of the run; what never left is', async () => {
+  const history = {
+    rows: async () => ({ devices: 1, byType: {} }),
+    storedTwice: async () => 0,
+    absent: async () => [],
+    latency: async () => ({}),
+  } as unknown as HistoryReader
+  const left = async (drained: boolean): Promise<number> =>
+    (
+      await gatherFindings({
+        run: 'run',
+        book: bookOf(2),
+        history,
+        filter: {} as never,
+        disturbances: [],
+        drained,
+        last: snapshot(1000, { buffered: 1 }),
+        letters: async () => 0,
+        audit: async () => ({ kind: 'passed' }) as never,
+      })
+    ).leftInOutbox
+  expect([await left(true), await left(false)]).toEqual([0, 1])
+})

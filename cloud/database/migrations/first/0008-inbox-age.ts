@@ -1,5 +1,3 @@
-import type { Migration } from './migration.ts'
-
 /**
  * What is oldest is found without reading what is not. Once rows have taken the place of others a block range holds old and new ones,
  * and BRIN's summary of it never narrows again. Rows of a transaction have one time, and share an entry here: some 7 bytes a row.
@@ -8,7 +6,7 @@ import type { Migration } from './migration.ts'
  * waits; what such a build has left unfinished is built anew. The old index goes in a step of its own: taking it away locks out
  * whoever reads, which must not last for the build.
  */
-export const inboxAge: Migration = {
+export const inboxAge = {
   version: 8,
   name: 'inbox-age',
   sql: `

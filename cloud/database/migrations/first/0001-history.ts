@@ -1,7 +1,5 @@
-import type { Migration } from './migration.ts'
-
 /** The append-only event store and the ledger's account (G2, G8). Applied migrations are never edited. */
-export const history: Migration = {
+export const history = {
   version: 1,
   name: 'history',
   sql: `

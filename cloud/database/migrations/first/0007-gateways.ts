@@ -1,7 +1,5 @@
-import type { Migration } from './migration.ts'
-
 /** Who the gateways are: whether they are listened to, the keys they sign their ledgers with, and what they were called before. */
-export const gateways: Migration = {
+export const gateways = {
   version: 7,
   name: 'gateways',
   sql: `

@@ -1,7 +1,5 @@
-import type { Migration } from './migration.ts'
-
 /** Partition queues with other settings are other queues: who reads which, and which former ones are drained. */
-export const queues: Migration = {
+export const queues = {
   version: 6,
   name: 'queues',
   sql: `

@@ -1,7 +1,5 @@
-import type { Migration } from './migration.ts'
-
 /** What each group has processed (G4), and who is there to share partitions with. */
-export const inbox: Migration = {
+export const inbox = {
   version: 2,
   name: 'inbox',
   sql: `

@@ -1,7 +1,5 @@
-import type { Migration } from './migration.ts'
-
 /** A note says what it rests on, and every closure is recorded, so that the audit need not believe them as they stand. */
-export const evidence: Migration = {
+export const evidence = {
   version: 5,
   name: 'evidence',
   sql: `

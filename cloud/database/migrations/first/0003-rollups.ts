@@ -1,7 +1,5 @@
-import type { Migration } from './migration.ts'
-
 /** Minute and hour rollups of numeric fields. */
-export const rollups: Migration = {
+export const rollups = {
   version: 3,
   name: 'rollups',
   sql: `

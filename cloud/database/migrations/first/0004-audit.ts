@@ -1,7 +1,5 @@
-import type { Migration } from './migration.ts'
-
 /** An epoch is one ledger, whatever its gateway was called when it said something about it. */
-export const audit: Migration = {
+export const audit = {
   version: 4,
   name: 'audit',
   sql: `

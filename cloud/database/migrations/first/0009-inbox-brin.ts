@@ -1,7 +1,5 @@
-import type { Migration } from './migration.ts'
-
 /** Nobody looks by it any more (0008). For a moment nobody else may look into the table. */
-export const inboxBrin: Migration = {
+export const inboxBrin = {
   version: 9,
   name: 'inbox-brin',
   sql: `

@@ -46,6 +46,6 @@ export interface EventIdentity {
 export interface Inbox {
   /** Claims each identity for a group; answers, in order, whether it was new. Waits for a rival transaction. */
   claim(group: string, identities: readonly EventIdentity[]): Promise<boolean[]>
-  /** Takes claims back that this transaction has made: they are new again to whoever claims them next. */
+  /** Takes claims back, of this transaction or of an earlier one: they are new again to whoever claims them next. */
   release(group: string, identities: readonly EventIdentity[]): Promise<void>
 }

@@ -3,7 +3,7 @@ import { decodeEvent } from '../../src/contract/codec.ts'
 import { partitionKeyOf } from '../parking/partition-key.ts'
 import { TidegateError } from '../../src/errors.ts'
 import type { Event } from '../../src/contract/event.ts'
-import type { ConfiguredConsumer } from './definition.ts'
+import type { Consumer } from './definition.ts'
 import type { Provenance } from '../gateways/provenance.ts'
 import type { Delivery } from '../amqp/delivery.ts'
 import { letterOf, type SentLetter } from '../replays/replayed.ts'
@@ -40,7 +40,7 @@ export interface Checks {
  * Reads a delivery and says what is to be done with it. Never throws: what the consumer's own `inspect` throws is a
  * fault of this delivery, and no other has to wait for it.
  */
-export function judge(delivery: Delivery, consumer: ConfiguredConsumer, checks: Checks, nowMs: number): Judgement {
+export function judge(delivery: Delivery, consumer: Consumer, checks: Checks, nowMs: number): Judgement {
   let event: Event | undefined
   try {
     if (delivery.propertyFault !== undefined) throw unreadableProperties(delivery.propertyFault)
@@ -77,7 +77,7 @@ const plausibleFromMs = Date.UTC(2020)
  * By its group's own word. What was tried before and failed goes its way to the end: it was fresh when it came. So does what somebody
  * replays. Both come by the default exchange.
  */
-export function isTooOld({ recordedtime }: Event, { freshnessMs }: ConfiguredConsumer, nowMs: number): boolean {
+export function isTooOld({ recordedtime }: Event, { freshnessMs }: Consumer, nowMs: number): boolean {
   if (freshnessMs === undefined) return false
   const recordedMs = Date.parse(recordedtime)
   return recordedMs >= plausibleFromMs && nowMs - recordedMs > freshnessMs

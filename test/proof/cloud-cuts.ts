@@ -188,7 +188,7 @@ export async function cloudCuts(options: CutsOptions): Promise<CutsResult> {
       sidings,
       letters: { lettersIn: fakeDeadLetters, full: () => undefined, mirror: () => {} },
       parkingIn: fakeParking,
-      parking: { concurrency: 1, devicesMax: 1000, eventsMax: 1000 },
+      parking: { concurrency: 1, devicesMax: 1000, eventsMax: 1000, eventsMaxPerDevice: 1000 },
       provenance: selfConsistent,
       checkSchema: noSchemaCheck,
       batchMax: 20,

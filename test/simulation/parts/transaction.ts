@@ -60,7 +60,15 @@ export class SimulatedTransaction implements Transaction {
       closeEpochs: (closures) =>
         this.keep(database.closures, closures, (c) => `${c.gateway}\n${c.epoch}\n${c.lastSequence}`),
     }
-    this.letters = { add: (letters) => this.addLetters(letters) }
+    this.letters = {
+      add: (letters) => this.addLetters(letters),
+      openOf: async (group, keys) => {
+        await this.request('letters')
+        const open = new Set([...database.letters.values()].map(letterName))
+        const names = keys.map((key) => key.toString('hex'))
+        return new Set(names.filter((name) => open.has(`${group} ${name}`)))
+      },
+    }
     this.rollups = {
       merge: async (rollups) => {
         await this.request('merge')
@@ -121,7 +129,15 @@ export class SimulatedTransaction implements Transaction {
   /** Its rivals wait until the end of the transaction all the same. */
   private async release(group: string, identities: readonly EventIdentity[]): Promise<void> {
     await this.request('release')
-    for (const { source, id } of identities) this.own.delete(`${group}\n${source}\n${id}`)
+    for (const { source, id } of identities) {
+      const key = `${group}\n${source}\n${id}`
+      this.own.delete(key)
+      // What another transaction has claimed is given back when this is committed.
+      if (this.database.inbox.has(key)) await this.lock(`inbox ${key}`)
+      this.staged.push(() => {
+        if (!this.own.has(key)) this.database.inbox.delete(key)
+      })
+    }
   }
 
   private async append(records: readonly HistoryRecord[]): Promise<Appended[]> {

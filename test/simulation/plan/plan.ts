@@ -79,8 +79,9 @@ function makeSigning(random: Chance): number | undefined {
 /** One run in four finds the parking full now and then. */
 function makeParking(random: Chance): Settings['parking'] {
   const concurrency = random.whole(1, 3)
-  const [devicesMax, eventsMax] = random.one(0.25) ? [random.whole(1, 2), random.whole(1, 4)] : [1000, 1000]
-  return { concurrency, devicesMax, eventsMax }
+  const isTight = random.one(0.25)
+  const [devicesMax, eventsMax] = isTight ? [random.whole(1, 2), random.whole(1, 4)] : [1000, 1000]
+  return { concurrency, devicesMax, eventsMax, eventsMaxPerDevice: isTight ? 2 : 1000 }
 }
 
 /** From a stream of its own, so that the rest of a seed is as it was before there were batches. */

@@ -45,7 +45,7 @@ export interface Settings {
   prefetch: number
   ladderMs: number[]
   /** What may be parked in a group, and how many devices a runner tries at a time. */
-  parking: { concurrency: number; devicesMax: number; eventsMax: number }
+  parking: { concurrency: number; devicesMax: number; eventsMax: number; eventsMaxPerDevice: number }
   /** Of the group with the handler that fails. */
   onFailure: 'park' | 'overtake'
   handlerTimeoutMs: number

@@ -57,7 +57,7 @@ export function setUp(
     sidings: broker.sidings,
     letters: { lettersIn: fakeDeadLetters, full: () => undefined, mirror: () => {} },
     parkingIn: fakeParking,
-    parking: { concurrency: 2, devicesMax: 1000, eventsMax: 1000 },
+    parking: { concurrency: 2, devicesMax: 1000, eventsMax: 1000, eventsMaxPerDevice: 1000 },
     provenance: selfConsistent,
     checkSchema: noSchemaCheck,
     batchMax: 20,

@@ -1,4 +1,12 @@
-import type { Occupancy, Parking, ParkedHead, Released, Trial } from '../../../cloud/parking/parking.ts'
+import type {
+  Occupancy,
+  Parking,
+  ParkedHead,
+  Released,
+  Trial,
+  Waiting,
+  Which,
+} from '../../../cloud/parking/parking.ts'
 
 export interface ParkedDevice extends Trial {
   group: string
@@ -6,6 +14,8 @@ export interface ParkedDevice extends Trial {
   sinceMs: number
   nextAtMs: number
   skip: string | undefined
+  again: boolean
+  overflowed: boolean
   claim: string | undefined
   claimedUntilMs: number
 }
@@ -87,40 +97,46 @@ export function memoryParking(tx: ParkingTransaction): Parking {
     return devices.get(key)
   }
 
-  async function released(group: string, device: string, skip: string | undefined): Promise<Released> {
-    await tx.step('release')
-    const key = keyOf(group, device)
-    if (!devices.has(key)) return 'absent'
-    if (!tx.tryLock(`device ${key}`, 'work')) return 'working'
-    change(key, { state: 'retrying', nextAtMs: tx.nowMs(), ...(skip !== undefined && { skip }) })
-    return 'due'
+  const eventsOf = (group: string, device: string): WaitingEvent[] =>
+    [...events.values()]
+      .filter((one) => one.group === group && one.device === device)
+      .toSorted((a, b) => Number(a.n) - Number(b.n))
+
+  function changed(
+    group: string,
+    { device, code }: Which,
+    more: (row: ParkedDevice) => object,
+    attemptMin = 1,
+  ): Released {
+    const asked = [...devices.values()]
+      .filter((one) => one.group === group && one.attempt >= attemptMin)
+      .filter((one) => (device ?? one.device) === one.device && (code ?? one.code) === one.code)
+    const free = asked.filter((one) => tx.tryLock(`device ${keyOf(group, one.device)}`, 'work'))
+    for (const one of free)
+      change(keyOf(group, one.device), { state: 'retrying', nextAtMs: tx.nowMs(), ...more(one) })
+    return { devices: free.length, working: asked.length - free.length }
   }
 
   return {
     async parked(group, asked) {
       await tx.step('parked')
-      const parked = new Set<string>()
-      for (const device of asked) if (await locked(keyOf(group, device), 'share')) parked.add(device)
+      const parked = new Map<string, Waiting>()
+      for (const device of asked) {
+        const row = await locked(keyOf(group, device), 'share')
+        const waiting = eventsOf(group, device).length
+        if (row) parked.set(device, { events: waiting, overflowed: row.overflowed })
+      }
       return parked
     },
     async park(group, device, trial) {
       await tx.step('park')
       const key = keyOf(group, device)
       await tx.lock(`new device ${key}`, 'whole')
-      if (await locked(key, 'share')) return false
+      if (await locked(key, 'share')) return
       const nowMs = tx.nowMs()
-      const none = { skip: undefined, claim: undefined, claimedUntilMs: 0 }
-      tx.stage(() => {
-        devices.set(key, {
-          group,
-          device,
-          ...trial,
-          sinceMs: nowMs,
-          nextAtMs: nowMs + trial.delayMs,
-          ...none,
-        })
-      })
-      return true
+      const none = { skip: undefined, claim: undefined, claimedUntilMs: 0, again: false, overflowed: false }
+      const times = { sinceMs: nowMs, nextAtMs: nowMs + trial.delayMs }
+      tx.stage(() => devices.set(key, { group, device, ...trial, ...times, ...none }))
     },
     async add(group, given) {
       await tx.step('add')
@@ -135,67 +151,96 @@ export function memoryParking(tx: ParkingTransaction): Parking {
         const n = numbers[index] as number
         tx.stage(() => events.set(n, { ...event, group, n: String(n) }))
       }
-      return added.size
     },
-    async claim(group, token, leaseMs) {
+    async overflow(group, given) {
+      await tx.step('overflow')
+      for (const device of given) change(keyOf(group, device), { overflowed: true })
+    },
+    async claim(group, token, leaseMs, among) {
       await tx.step('claim')
       const nowMs = tx.nowMs()
       const due = [...devices.values()]
         .filter((one) => one.group === group && one.state === 'retrying' && one.nextAtMs <= nowMs)
         .filter((one) => one.claim === undefined || one.claimedUntilMs <= nowMs)
+        .filter((one) => among === 'all' || (one.attempt <= 2 && one.code !== 'HANDLER_TIMEOUT'))
         .toSorted((a, b) => a.nextAtMs - b.nextAtMs)
         .find(({ device }) => tx.tryLock(`device ${keyOf(group, device)}`, 'work'))
-      if (due) change(keyOf(group, due.device), { claim: token, claimedUntilMs: nowMs + leaseMs })
-      return due?.device
+      if (due === undefined) return undefined
+      change(keyOf(group, due.device), { claim: token, claimedUntilMs: nowMs + leaseMs })
+      const { device, again, skip, code, message } = due
+      return { device, again, skip, code, message }
     },
     async keep(group, device, token, leaseMs) {
       await tx.step('keep')
       const row = await locked(keyOf(group, device), 'work')
-      if (row?.claim !== token) return undefined
+      if (row?.claim !== token) return false
       change(keyOf(group, device), { claimedUntilMs: tx.nowMs() + leaseMs })
-      return { skip: row.skip, code: row.code, message: row.message }
+      return true
     },
-    async head(group, device) {
-      await tx.step('head')
-      return [...events.values()]
-        .filter((one) => one.group === group && one.device === device)
-        .toSorted((a, b) => Number(a.n) - Number(b.n))[0]
+    async heads(group, device, countMax) {
+      await tx.step('heads')
+      return eventsOf(group, device).slice(0, countMax)
     },
-    async remove(_group, _device, n) {
+    async remove(_group, _device, places) {
       await tx.step('remove')
-      tx.stage(() => events.delete(Number(n)))
-      return events.has(Number(n))
+      const there = places.map(Number).filter((n) => events.has(n))
+      for (const n of there) tx.stage(() => events.delete(n))
+      return there.length
+    },
+    async moveOn(group, device) {
+      await tx.step('move on')
+      change(keyOf(group, device), { attempt: 1, again: true, code: '', message: '' })
     },
     async setBack(group, device, n, trial, headers) {
       await tx.step('set back')
-      const none = { skip: undefined, claim: undefined, claimedUntilMs: 0 }
-      change(keyOf(group, device), { ...trial, nextAtMs: tx.nowMs() + trial.delayMs, ...none })
+      const key = keyOf(group, device)
+      const isSkipped = Number(devices.get(key)?.skip ?? 0) >= Number(n)
+      const delayMs = isSkipped ? 0 : trial.delayMs
+      change(key, {
+        ...trial,
+        ...(isSkipped && { state: 'retrying' }),
+        nextAtMs: tx.nowMs() + delayMs,
+        ...noClaim,
+      })
       tx.stage(() => {
         const event = events.get(Number(n))
         if (event) events.set(Number(n), { ...event, headers })
       })
     },
-    async giveUp(group, device, token) {
+    async giveUp(group, device, token, delayMs) {
       await tx.step('give up')
       const row = await locked(keyOf(group, device), 'work')
-      if (row?.claim === token) change(keyOf(group, device), { claim: undefined, claimedUntilMs: 0 })
+      if (row?.claim === token)
+        change(keyOf(group, device), { ...noClaim, nextAtMs: tx.nowMs() + delayMs })
     },
     async lock(group, device, token) {
       await tx.step('lock')
-      return (await locked(keyOf(group, device), 'whole'))?.claim === token
+      const key = keyOf(group, device)
+      return devices.has(key) && tx.tryLock(`device ${key}`, 'whole') && devices.get(key)?.claim === token
     },
     async unpark(group, device) {
       await tx.step('unpark')
       tx.stage(() => devices.delete(keyOf(group, device)))
     },
-    release: (group, device) => released(group, device, undefined),
-    skip: (group, device, n) => released(group, device, n),
+    async release(group, which) {
+      await tx.step('release')
+      return changed(group, which, () => ({}))
+    },
+    async skip(group, which, what) {
+      await tx.step('skip')
+      const isFirst = what === 'first'
+      const skippedTo = ({ device }: ParkedDevice): string | undefined =>
+        eventsOf(group, device).at(isFirst ? 0 : -1)?.n
+      return changed(group, which, (row) => ({ skip: skippedTo(row) }), isFirst ? 2 : 1)
+    },
     async occupancy(group) {
       await tx.step('occupancy')
       return occupancyOf(tables, group, tx.nowMs())
     },
   }
 }
+
+const noClaim = { claim: undefined, claimedUntilMs: 0 }
 
 function occupancyOf(
   { parkedDevices, parkedEvents }: ParkingTables,

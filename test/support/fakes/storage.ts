@@ -267,6 +267,11 @@ class FakeTransaction implements Transaction {
       for (const name of names.toSorted()) await this.#lock(`letter ${name}`, 'whole')
       return letters.map((letter, index) => this.#addLetter(names[index] as string, letter))
     },
+    openOf: async (group, keys) => {
+      await this.#step('letters')
+      const names = keys.map((key) => key.toString('hex'))
+      return new Set(names.filter((name) => this.#get('letters', `${group} ${name}`)))
+    },
   }
 
   #addLetter(name: string, given: DeadLetter): Added {

@@ -139,7 +139,7 @@ describe('a device whose event fails', () => {
     expect(storage.dead()).toEqual([])
     expect(pipeline.parked).toMatchObject({ retrying: 0, held: 1, events: 2 })
     state.fails = () => false
-    expect(await parking((port) => port.release('writer', 'sick'))).toBe('due')
+    expect(await parking((port) => port.release('writer', { device: 'sick' }))).toMatchObject({ devices: 1 })
     await clock.advance(10_000)
     expect(effects()).toEqual([first, second])
   })
@@ -152,8 +152,9 @@ describe('a device whose event fails', () => {
     await settled()
     await clock.advance(600_000)
     state.fails = () => false
-    const head = await parking((port) => port.head('writer', 'sick'))
-    expect(await parking((port) => port.skip('writer', 'sick', head?.n ?? ''))).toBe('due')
+    expect(await parking((port) => port.skip('writer', { device: 'sick' }, 'first'))).toMatchObject({
+      devices: 1,
+    })
     await clock.advance(10_000)
     expect(storage.dead()).toMatchObject([{ code: 'SENSOR_ODD', device: 'sick' }])
     expect(effects()).toEqual([second])
@@ -218,8 +219,10 @@ describe('a device whose event fails', () => {
     post()
     await settled()
     await clock.advance(4_900)
-    await parking((port) => port.release('writer', 'sick'))
-    expect(await parking((port) => port.claim('writer', 'dead-runner', 30_000))).toBe('sick')
+    await parking((port) => port.release('writer', { device: 'sick' }))
+    expect(await parking((port) => port.claim('writer', 'dead-runner', 30_000, 'all'))).toMatchObject({
+      device: 'sick',
+    })
     await clock.advance(29_000)
     expect(tried).toHaveLength(1)
     await clock.advance(3_000)

@@ -159,15 +159,28 @@ export class Turn {
   /** How many of them may begin; 0 if none, because the group is to wait, or the device is another's meanwhile. */
   async #entered(wanted: number): Promise<number> {
     const { gate, stopping } = this.#parts
-    while (!stopping.aborted && !gate.closed) {
-      const pause = new AbortController()
-      const timer = this.#options.clock.after(renewMs, () => pause.abort())
-      const entered = await gate.enter(wanted, AbortSignal.any([stopping, pause.signal]))
-      timer.cancel()
-      if (entered > 0) return entered
-      if (!(await this.#inTransaction((parking) => this.#keep(parking)))) break
+    const lost = new AbortController()
+    const entered = new AbortController()
+    const renewing = this.#renew(entered.signal, lost)
+    // In one wait: whoever waits anew is behind those that wait.
+    const count = await gate.enter(wanted, AbortSignal.any([stopping, lost.signal]))
+    entered.abort()
+    await renewing
+    return count
+  }
+
+  /** Keeps the claim until `entered`; `lost` is aborted when it is another's, or the group tries nothing any more. */
+  async #renew(entered: AbortSignal, lost: AbortController): Promise<void> {
+    const { gate } = this.#parts
+    try {
+      while (!entered.aborted && !gate.closed) {
+        await this.#options.clock.sleep(renewMs, entered)
+        if (!(await this.#inTransaction((parking) => this.#keep(parking)))) break
+      }
+    } catch {
+      // The claim may be over by now: whoever applies asks for it.
     }
-    return 0
+    if (!entered.aborted) lost.abort()
   }
 
   async #handled(run: readonly Waiting[]): Promise<{ handled: number; left: Waiting[] }> {

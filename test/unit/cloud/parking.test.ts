@@ -1,49 +1,15 @@
 /* oxlint-disable unicorn/no-thenable -- the name of an option: nobody awaits these */
 import { describe, expect, test } from 'vitest'
 import { headers as names } from '../../../src/contract/wire.ts'
-import type { Parking } from '../../../cloud/parking/parking.ts'
-import { defineConsumer, type SingleConsumerOptions } from '../../../cloud/pipeline/consumer.ts'
+import { defineConsumer } from '../../../cloud/pipeline/consumer.ts'
+import { configured } from '../../../cloud/pipeline/definition.ts'
 import { type Gate, openGate } from '../../../cloud/protection/gate.ts'
 import type { Replayed, SentLetter } from '../../../cloud/replays/replayed.ts'
-import { type Encoded, Ledger, posted } from '../../support/cloud/cloud-events.ts'
-import { failure, gate, partitions, type Setup, setUp, writing } from '../../support/cloud/test-pipeline.ts'
+import { posted } from '../../support/cloud/cloud-events.ts'
+import { failure, gate, partitions } from '../../support/cloud/test-pipeline.ts'
+import { ward } from '../../support/cloud/ward.ts'
 import { settled } from '../../support/fakes/clock.ts'
-import { fakeParking, unreachable } from '../../support/fakes/storage.ts'
-
-const never = new AbortController().signal
-
-/** A group that parks; events of `sick` fail while `fails` says so. Each effect is a sequence. */
-function ward(more: Partial<SingleConsumerOptions> = {}, setup: Setup = {}) {
-  const state = { fails: (_sequence: number): boolean => true }
-  const tried: { sequence: number; attempt: number; atMs: number }[] = []
-  const world = setUp(
-    writing({
-      onFailure: 'park',
-      async handle({ partitionkey, sequence }, { tx, attempt }) {
-        if (partitionkey === 'sick') tried.push({ sequence, attempt, atMs: world.clock.monotonicMs() })
-        await tx.query('insert', [sequence])
-        if (partitionkey === 'sick' && state.fails(sequence)) throw failure(true)
-      },
-      ...more,
-    }),
-    setup,
-  )
-  const ledger = new Ledger()
-  return {
-    ...world,
-    state,
-    tried,
-    next: (device = 'sick'): Encoded => ledger.next(device),
-    post: (device = 'sick'): number => {
-      const event = ledger.next(device)
-      world.broker.post(posted(event, partitions))
-      return event.event.sequence
-    },
-    effects: () => world.storage.effects().map(({ params }) => params[0]),
-    parking: <T>(work: (parking: Parking) => Promise<T>): Promise<T> =>
-      world.storage.transaction((tx) => work(fakeParking(tx)), never),
-  }
-}
+import { unreachable } from '../../support/fakes/storage.ts'
 
 function replayed() {
   const resolved: number[] = []
@@ -156,61 +122,82 @@ describe('a device whose event fails', () => {
       devices: 1,
     })
     await clock.advance(10_000)
-    expect(storage.dead()).toMatchObject([{ code: 'SENSOR_ODD', device: 'sick' }])
+    expect(storage.dead()).toMatchObject([
+      {
+        code: 'SENSOR_ODD',
+        message: 'the sensor is odd',
+        device: 'sick',
+        attempts: 3,
+        failures: [{ attempt: 1 }, { attempt: 2 }, { attempt: 3 }],
+        lastFailedAt: '2026-01-01T00:00:35.000Z',
+      },
+    ])
     expect(effects()).toEqual([second])
   })
 
-  test('waits in the queue while there is no room for it, and others go on (G7)', async () => {
-    const { state, post, start, clock, effects, broker } = ward(
-      {},
-      { pipeline: { parking: { concurrency: 1, devicesMax: 1000, eventsMax: 1 } } },
-    )
-    const { pipeline } = start('a')
-    const [first, second] = [post(), post()]
+  test('whose first event fails with the code of an outage is skipped like another (G5)', async () => {
+    const { state, post, start, clock, effects, storage, parking } = ward({
+      then: 'hold',
+      retry: [],
+      async handle({ sequence }, { tx }) {
+        if (state.fails(sequence)) throw Object.assign(new Error('theirs'), { code: 'DATABASE_UNREACHABLE' })
+        await tx.query('insert', [sequence])
+      },
+    })
+    start('a')
+    post()
+    const second = post()
     await settled()
-    expect(pipeline.heldBy?.code).toBe('PARKING_FULL')
-    expect(broker.depth).toBe(1)
     state.fails = () => false
-    await clock.advance(60_000)
-    expect(pipeline.heldBy).toBeUndefined()
-    expect(effects()).toEqual([first, second])
+    await parking((port) => port.skip('writer', { device: 'sick' }, 'first'))
+    await clock.advance(10_000)
+    expect(storage.dead()).toMatchObject([{ code: 'DATABASE_UNREACHABLE', message: 'theirs', attempts: 1 }])
+    expect(effects()).toEqual([second])
   })
 
-  test('waits in the queue while as many devices are parked as may be (G7)', async () => {
-    const { post, start, broker } = ward(
-      {
-        handle() {
-          throw failure(true)
-        },
-      },
-      { pipeline: { parking: { concurrency: 1, devicesMax: 1, eventsMax: 1000 } } },
-    )
+  test('has all that waits among the dead letters when an operator skips all, in order, and nothing waits then (G5, G6)', async () => {
+    const { post, start, clock, storage, parking } = ward({ then: 'hold', retry: [] })
     const { pipeline } = start('a')
-    post()
+    const posts = [post(), post(), post()]
     await settled()
-    post('another')
-    await settled()
-    expect(pipeline.heldBy?.code).toBe('PARKING_FULL')
-    expect(pipeline.parked).toMatchObject({ retrying: 1, events: 1 })
-    expect(broker.depth).toBe(1)
+    await parking((port) => port.skip('writer', {}, 'all'))
+    await clock.advance(10_000)
+    expect(storage.dead().map(({ sequence, code, attempts }) => [sequence, code, attempts])).toEqual(
+      posts.map((sequence, index) => [sequence, index === 0 ? 'SENSOR_ODD' : 'SKIPPED', 1]),
+    )
+    expect(pipeline.parked).toMatchObject({ retrying: 0, held: 0, events: 0 })
   })
 
-  test('waits in the queue while as many events wait as may, whoever brings another (G7)', async () => {
-    const { post, start, broker } = ward(
-      {
-        handle() {
-          throw failure(true)
-        },
-      },
-      { pipeline: { parking: { concurrency: 1, devicesMax: 1000, eventsMax: 1 } } },
-    )
-    const { pipeline } = start('a')
-    post()
+  test('has the effect of what waits once, however long ago the inbox forgot it (G4)', async () => {
+    const { state, next, broker, start, clock, effects, storage, parking } = ward({ then: 'hold', retry: [] })
+    start('a')
+    const [before, failing] = [next(), next()]
+    state.fails = (sequence) => sequence === failing.event.sequence
+    for (const event of [before, failing, before]) broker.post(posted(event, partitions))
     await settled()
-    post('another')
+    storage.committed.inbox.clear()
+    state.fails = () => false
+    await parking((port) => port.release('writer', {}))
+    await clock.advance(10_000)
+    expect(effects()).toEqual([before.event.sequence, failing.event.sequence])
+  })
+
+  test('whose letter is there already is done with when it is delivered again (G4, G6)', async () => {
+    const { state, next, post, broker, start, effects, storage } = ward({ retry: [] })
+    const first = next()
+    start('a')
+    state.fails = (sequence) => sequence === 1
+    broker.post(posted(first, partitions))
     await settled()
-    expect(pipeline.heldBy?.code).toBe('PARKING_FULL')
-    expect(broker.depth).toBe(1)
+    expect(storage.dead()).toHaveLength(1)
+    const second = post()
+    await settled()
+    state.fails = () => false
+    // As if its acknowledgement had been lost.
+    broker.post({ ...posted(first, partitions), redelivered: true })
+    await settled()
+    expect(effects()).toEqual([second])
+    expect(storage.dead()).toHaveLength(1)
   })
 
   test('that somebody else has in hand is left alone until that claim is over (G6)', async () => {
@@ -308,9 +295,9 @@ describe('a device whose event fails', () => {
 describe('the replay of a dead letter', () => {
   const replay = { exchange: '', headers: { [names.letter]: 7, [names.replay]: 3 } }
 
-  test('that fails is not parked, and holds up nothing of its device', async () => {
+  test('that fails is a letter again at once, and holds up nothing of its device (G5, G7)', async () => {
     const { setup } = replayed()
-    const { state, next, post, broker, start, effects } = ward({}, setup)
+    const { state, next, post, broker, start, effects, storage } = ward({}, setup)
     state.fails = (sequence) => sequence === 1
     const { pipeline } = start('a')
     broker.post({ ...posted(next(), partitions), ...replay })
@@ -318,38 +305,25 @@ describe('the replay of a dead letter', () => {
     await settled()
     expect(effects()).toEqual([second])
     expect(pipeline.parked).toMatchObject({ retrying: 0, events: 0 })
-    expect(broker.retries).toHaveLength(1)
+    expect(broker.retries).toEqual([])
+    expect(storage.dead()).toMatchObject([{ sent: { letter: 7, replay: 3 } }])
   })
 
-  test('to a device that is parked waits behind what waits, and resolves its letter with its effect (G4, G6)', async () => {
+  test('to a device that is parked does not wait, and resolves its letter with its effect (G4)', async () => {
     const { resolved, setup } = replayed()
     const { state, next, post, broker, start, clock, effects } = ward({}, setup)
     const letter = next()
     const { pipeline } = start('a')
     const second = post()
     await settled()
-    broker.post({ ...posted(letter, partitions), ...replay })
-    await settled()
-    expect(pipeline.parked).toMatchObject({ retrying: 1, events: 2 })
     state.fails = () => false
-    await clock.advance(10_000)
-    expect(effects()).toEqual([second, letter.event.sequence])
-    expect(resolved).toEqual([7])
-  })
-
-  test('that waited and fails is a dead letter at once', async () => {
-    const { setup } = replayed()
-    const { state, next, post, broker, start, clock, storage, effects } = ward({}, setup)
-    const letter = next()
-    start('a')
-    const second = post()
-    await settled()
     broker.post({ ...posted(letter, partitions), ...replay })
     await settled()
-    state.fails = (sequence) => sequence === letter.event.sequence
+    expect(effects()).toEqual([letter.event.sequence])
+    expect(resolved).toEqual([7])
+    expect(pipeline.parked).toMatchObject({ retrying: 1, events: 1 })
     await clock.advance(10_000)
-    expect(effects()).toEqual([second])
-    expect(storage.dead()).toMatchObject([{ sent: { letter: 7, replay: 3 }, attempts: 1 }])
+    expect(effects()).toEqual([letter.event.sequence, second])
   })
 })
 
@@ -366,7 +340,10 @@ describe('what a group says of failures', () => {
   })
 
   test('an ordered group parks, one without order does not, and hopeless codes are dead letters at once', () => {
-    expect(defined({})().parks).toBe(true)
+    const defaults = { ladderMs: [], timeoutMs: 1 }
+    expect(configured(defined({})(), defaults).parks).toBe(true)
+    expect(configured(defined({})(), { ...defaults, parks: false }).parks).toBe(false)
+    expect(configured(defined({ then: 'hold' })(), { ...defaults, parks: false }).parks).toBe(true)
     expect(defined({ ordered: false })().parks).toBe(false)
     expect([...defined({ final: ['A', 'B'] })().final]).toEqual(['A', 'B'])
   })

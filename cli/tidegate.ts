@@ -16,6 +16,7 @@ const commands: Readonly<Record<string, () => Promise<Register>>> = {
   gateways: async () => (await import('../cloud/gateways/command.ts')).registerGatewaysCommand,
   dead: async () => (await import('../cloud/tool/dead.ts')).registerDeadCommand,
   groups: async () => (await import('../cloud/tool/groups.ts')).registerGroupsCommand,
+  parked: async () => (await import('../cloud/tool/groups.ts')).registerParkedCommand,
   token: async () => (await import('../cloud/tool/access.ts')).registerTokenCommand,
   api: async () => (await import('../cloud/tool/access.ts')).registerApiCommand,
   outbox: async () => (await import('../edge/outbox-tool/command.ts')).registerOutboxCommand,

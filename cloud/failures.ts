@@ -87,8 +87,11 @@ export async function serveApi(
     reads: postgresReads(reading),
     tokens: postgresTokens(signIn),
     deeds: { ...deedsOn(writing), preview: previews.preview.bind(previews) },
-    workplace: postgresWorkplace({ doOnce: onceOn(writing) }),
-    trial: { deeds: deedsOn(trying), workplace: postgresWorkplace({ doOnce: onceOn(trying) }) },
+    workplace: postgresWorkplace({ doOnce: onceOn(writing), parkingIn: postgresParking }),
+    trial: {
+      deeds: deedsOn(trying),
+      workplace: postgresWorkplace({ doOnce: onceOn(trying), parkingIn: postgresParking }),
+    },
   }
   return scope.own(await startApi({ config: config.api, files, parts, observer, cutOff, clock, log }))
 }

@@ -46,7 +46,7 @@ folded as (
     select ctid from tidegate.parked_counts where consumer_group = $1 and device = any($2::text[]) for update skip locked))
   returning device, events, overflowed)
 insert into tidegate.parked_counts (consumer_group, device, events, overflowed)
-select $1, device, sum(events), bool_or(overflowed) from (table folded union all table given) as rows group by device`
+select $1, device, sum(events), bool_or(overflowed) from (table folded union all table given) as sums group by device`
 
 // The condition of 'first' is that of the index parked_devices_first.
 const claimSql = (among: string): string => `
@@ -76,7 +76,7 @@ const headsSql = `
 select n::text, key, body, properties, headers, routing_key, queue, publisher, extract(epoch from arrived_at)::float8 * 1000
 from (
   select *, sum(octet_length(body)) over (order by n) - octet_length(body) as bytes_before
-  from (select * from tidegate.parked_events where consumer_group = $1 and device = $2 order by n limit $3) as some
+  from (select * from tidegate.parked_events where consumer_group = $1 and device = $2 order by n limit $3) as first_ones
 ) as e where bytes_before < ${bytesMax} order by n`
 
 const removeSql = `

@@ -19,6 +19,11 @@ export function deviceOf(text: string): string {
   throw new InvalidArgumentError('A device has letters, digits, dot, dash and underscore, at most 64.')
 }
 
+export function failureCodeOf(text: string): string {
+  if (/^[A-Z][A-Z0-9_]{0,63}$/.test(text)) return text
+  throw new InvalidArgumentError('A code has capital letters, digits and underscores, at most 64.')
+}
+
 export function fingerprintOf(text: string): string {
   if (/^[0-9a-f]{8,64}$/.test(text)) return text
   throw new InvalidArgumentError('A fingerprint is hexadecimal: tidegate dead groups shows them.')

@@ -149,7 +149,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     mayImport: ['cloud/api/reads', 'cloud/api/tokens', 'cloud/api/rules', 'cloud/deeds'],
   },
   'cloud/api/writes': {
-    sentence: 'what the API changes besides letters: failure groups, groups, tokens',
+    sentence: 'what the API changes besides letters: failure groups, groups, parked devices, tokens',
     mayImport: [
       'cloud/api/routes',
       'cloud/api/reads',
@@ -174,7 +174,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     mayImport: [],
   },
   'cloud/tool': {
-    sentence: '`tidegate dead`, `groups`, `token`, `api`: the API from a terminal',
+    sentence: '`tidegate dead`, `groups`, `parked`, `token`, `api`: the API from a terminal',
     mayImport: ['cloud/api/routes', 'cloud/api/rules', 'cloud/deeds', 'cloud/config.ts'],
   },
   'cloud/audit': {

@@ -1,7 +1,7 @@
 import type { Database } from '../../database/database-postgres.ts'
 import { translatedTimeout } from '../rules/problem.ts'
 import { readFailureGroup, readFailureGroups } from './failure-groups-postgres.ts'
-import { readGroups } from './groups-postgres.ts'
+import { readGroups, readParked } from './groups-postgres.ts'
 import { readLetter, readLetters } from './letters-postgres.ts'
 import { readQuarantine } from './quarantine-postgres.ts'
 import type { Reads } from './reads.ts'
@@ -24,6 +24,7 @@ export function postgresReads(database: Pick<Database, 'query'>): Reads {
     replay: (replay) => readReplay(query, replay),
     quarantine: (asked, scope) => readQuarantine(query, asked, scope),
     groups: (scope) => readGroups(query, scope),
+    parked: (group, asked) => readParked(query, group, asked),
     deeds: (asked) => readDeeds(query, asked),
   }
 }

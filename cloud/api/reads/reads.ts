@@ -4,6 +4,7 @@ import type {
   GroupItem,
   LetterItem,
   LetterWhole,
+  ParkedItem,
   QuarantineItem,
   ReplayItem,
 } from '../rules/shapes.ts'
@@ -67,5 +68,6 @@ export interface Reads {
   replay(replay: number): Promise<ReplayItem | undefined>
   quarantine(asked: QuarantineAsked, scope: Scope): Promise<Page<QuarantineItem>>
   groups(scope: Scope): Promise<GroupItem[]>
+  parked(group: string, asked: Paging): Promise<Page<ParkedItem>>
   deeds(asked: Paging & { actor?: string | undefined }): Promise<Page<DeedItem>>
 }

@@ -1,12 +1,14 @@
 import { z } from 'zod'
 import type { Caller } from '../rules/roles.ts'
-import { groupItem, pageShape } from '../rules/shapes.ts'
+import { groupItem, pageShape, parkedItem } from '../rules/shapes.ts'
 import {
   deedOf,
+  device,
   doersOf,
   dryRun,
   groupName,
   offered,
+  paging,
   reason,
   refuseNarrowed,
   scopeOf,
@@ -99,4 +101,77 @@ const resume = route({
   },
 })
 
-export const groupRoutes: readonly Route[] = [listGroups, showGroup, pause, resume]
+const listParked = route({
+  method: 'get',
+  path: '/v1/groups/{group}/parked',
+  tag,
+  summary: 'Devices whose events wait behind one that fails, by ID',
+  right: 'see',
+  params,
+  query: z.strictObject(paging),
+  answer: pageShape(parkedItem),
+  problems: ['GROUP_UNKNOWN', 'CURSOR_INVALID', 'OUT_OF_SCOPE'],
+  async handle({ params, query, caller }, parts) {
+    // Of a device that is parked nobody keeps which types wait.
+    refuseNarrowed({ ...caller, groups: undefined })
+    await visibleGroup(params.group, caller, parts)
+    return { body: await parts.reads.parked(params.group, query) }
+  },
+})
+
+const parkedChanged = z.object({
+  group: z.string(),
+  devices: z.int().min(0),
+  inHand: z.int().min(0).meta({ description: 'others, that were being tried at that moment: nothing was done with them' }),
+})
+const which = { device: device.optional(), code: z.string().max(64).optional() }
+
+const release = route({
+  method: 'post',
+  path: '/v1/groups/{group}/parked/release',
+  tag,
+  summary: 'Has parked devices tried now: all, one, or those whose last failure had a code',
+  right: 'operate',
+  params,
+  body: z.strictObject({ ...which, reason, dryRun }),
+  answer: parkedChanged,
+  problems: ['GROUP_UNKNOWN', 'DEVICE_NOT_PARKED', 'OUT_OF_SCOPE'],
+  async handle(asked, parts) {
+    refuseNarrowed({ ...asked.caller, groups: undefined })
+    const { group } = await visibleGroup(asked.params.group, asked.caller, parts)
+    const { reason, dryRun, ...rest } = asked.body
+    const { workplace } = doersOf(parts, dryRun)
+    const deed = deedOf(asked, reason, { group, ...rest })
+    return { body: await offered(workplace, 'release parked devices').release(deed) }
+  },
+})
+
+const skip = route({
+  method: 'post',
+  path: '/v1/groups/{group}/parked/skip',
+  tag,
+  summary: 'Makes dead letters of what waits of parked devices: of the first, if it has failed, or of all',
+  right: 'operate',
+  params,
+  body: z.strictObject({ ...which, what: z.enum(['first', 'all']).default('first'), reason, dryRun }),
+  answer: parkedChanged,
+  problems: ['GROUP_UNKNOWN', 'DEVICE_NOT_PARKED', 'DEVICE_IN_HAND', 'OUT_OF_SCOPE'],
+  async handle(asked, parts) {
+    refuseNarrowed({ ...asked.caller, groups: undefined })
+    const { group } = await visibleGroup(asked.params.group, asked.caller, parts)
+    const { reason, dryRun, ...rest } = asked.body
+    const { workplace } = doersOf(parts, dryRun)
+    const deed = deedOf(asked, reason, { group, ...rest })
+    return { body: await offered(workplace, 'skip parked events').skip(deed) }
+  },
+})
+
+export const groupRoutes: readonly Route[] = [
+  listGroups,
+  showGroup,
+  pause,
+  resume,
+  listParked,
+  release,
+  skip,
+]

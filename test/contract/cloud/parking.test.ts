@@ -39,6 +39,8 @@ interface Place {
   parkingIn: ParkingIn
   /** Moves the clock of whoever waits for the end of a claim. */
   expire(): Promise<void>
+  /** Some moments go by. */
+  pass(): Promise<void>
 }
 
 describe.each(['in memory', 'in PostgreSQL'])('the parking %s', (kind) => {
@@ -54,6 +56,7 @@ describe.each(['in memory', 'in PostgreSQL'])('the parking %s', (kind) => {
         storage: createFakeStorage({ nowMs: () => nowMs }),
         parkingIn: fakeParking,
         expire: () => Promise.resolve(void (nowMs += 60_000)),
+        pass: () => Promise.resolve(void (nowMs += 10)),
       }
       return
     }
@@ -62,6 +65,7 @@ describe.each(['in memory', 'in PostgreSQL'])('the parking %s', (kind) => {
     place = {
       storage: postgresStorage(opened),
       parkingIn: postgresParking,
+      pass: () => Promise.resolve(),
       async expire() {
         await opened.query(
           `update tidegate.parked_devices set next_at = next_at - interval '1 min',
@@ -90,91 +94,170 @@ describe.each(['in memory', 'in PostgreSQL'])('the parking %s', (kind) => {
   test('keeps what waits as it came, in its order, and each once (G5, G6)', async () => {
     await parked('d', 'b', 'a')
     const again = ['a', 'c', 'c'].map((name) => eventOf('d', `${group} ${name}`))
-    expect(await within((parking) => parking.add(group, again))).toBe(1)
+    await within((parking) => parking.add(group, again))
+    expect(await within((parking) => parking.parked(group, ['d']))).toEqual(
+      new Map([['d', { events: 3, overflowed: false }]]),
+    )
     const seen: string[] = []
-    for (;;) {
-      const head = await within((parking) => parking.head(group, 'd'))
-      if (head === undefined) break
-      const { n, ...event } = head
+    for (const { n, ...event } of await within((parking) => parking.heads(group, 'd', 10))) {
       const { routingKey, ...rest } = eventOf('d', String(event.properties.messageId))
       expect(event).toMatchObject({ ...rest, headers: { 'tidegate-attempt': 1, 'tidegate-letter': 5 } })
       expect(event.routingKey.replaceAll('\0', '')).toBe(routingKey.replaceAll('\0', ''))
       seen.push(String(event.properties.messageId).slice(group.length + 1))
-      expect(await within((parking) => parking.remove(group, 'd', n))).toBe(true)
-      expect(await within((parking) => parking.remove(group, 'd', n))).toBe(false)
+      expect(await within((parking) => parking.remove(group, 'd', [n]))).toBe(1)
+      expect(await within((parking) => parking.remove(group, 'd', [n]))).toBe(0)
     }
     expect(seen).toEqual(['b', 'a', 'c'])
+    expect(await within((parking) => parking.occupancy(group))).toMatchObject({ retrying: 1, events: 0 })
   })
 
   test('says which devices are parked, and parks each once', async () => {
     await parked('d', 'a')
-    expect(await within((parking) => parking.park(group, 'd', trial))).toBe(false)
-    expect(await within((parking) => parking.parked(group, ['c', 'd', 'e']))).toEqual(new Set(['d']))
-    expect(await within((parking) => parking.parked('other', ['d']))).toEqual(new Set())
+    await within((parking) => parking.park(group, 'd', trial))
+    expect(await within((parking) => parking.parked(group, ['c', 'd', 'e']))).toEqual(
+      new Map([['d', { events: 1, overflowed: false }]]),
+    )
+    expect(await within((parking) => parking.parked('other', ['d']))).toEqual(new Map())
     const { oldestMs, ...counts } = await within((parking) => parking.occupancy(group))
     expect(counts).toEqual({ retrying: 1, held: 0, events: 1 })
     expect(oldestMs).toBeGreaterThanOrEqual(0)
   })
 
-  test('one of two who park a device at once learns that it is parked (G6)', async () => {
+  test('remembers that there was no room for one of a device until that is let go, whoever adds meanwhile (G7)', async () => {
+    await parked('d', 'a', 'b')
+    await within((parking) => parking.overflow(group, ['d']))
+    await within((parking) => parking.add(group, [eventOf('d', `${group} c`)]))
+    expect(await within((parking) => parking.parked(group, ['d']))).toEqual(
+      new Map([['d', { events: 3, overflowed: true }]]),
+    )
+    await within(async (parking) => {
+      await parking.claim(group, mine, 30_000, 'all')
+    })
+    const heads = await within((parking) => parking.heads(group, 'd', 10))
+    await within((parking) =>
+      parking.remove(
+        group,
+        'd',
+        heads.map(({ n }) => n),
+      ),
+    )
+    await within(async (parking) => {
+      expect(await parking.lock(group, 'd', mine)).toBe(true)
+      await parking.unpark(group, 'd')
+    })
+    await parked('d', 'd')
+    expect(await within((parking) => parking.parked(group, ['d']))).toEqual(
+      new Map([['d', { events: 1, overflowed: false }]]),
+    )
+  })
+
+  test('keeps a claim for those in their first tries that did not hang, and serves the one that is due for longest', async () => {
+    const of = (device: string, more: Partial<Trial>): Promise<void> =>
+      within((parking) => parking.park(group, device, { ...trial, ...more }))
+    await of('late', { attempt: 3, delayMs: 0 })
+    await of('hung', { code: 'HANDLER_TIMEOUT' })
+    await of('once', {})
+    const claim = (among: 'all' | 'first'): Promise<string | undefined> =>
+      within(async (parking) => (await parking.claim(group, mine, 30_000, among))?.device)
+    await place.pass()
+    expect(await claim('first')).toBe('once')
+    expect(await claim('first')).toBeUndefined()
+    expect(await claim('all')).toBe('late')
+    expect(await claim('all')).toBe('hung')
+  })
+
+  test('what is done with is behind: the next has not been tried', async () => {
+    await parked('d', 'a', 'b')
+    const claimed = await within((parking) => parking.claim(group, mine, 30_000, 'all'))
+    expect(claimed).toMatchObject({ again: false, code: 'SENSOR_ODD' })
+    await within(async (parking) => {
+      await parking.keep(group, 'd', mine, 30_000)
+      await parking.moveOn(group, 'd')
+      await parking.giveUp(group, 'd', mine, 0)
+    })
+    await place.pass()
+    expect(await within((parking) => parking.claim(group, another, 30_000, 'first'))).toMatchObject({
+      again: true,
+      code: '',
+    })
+  })
+
+  test('what is skipped is not held any more, whoever sets it back meanwhile', async () => {
+    await parked('d', 'a', 'b')
+    await within((parking) => parking.claim(group, mine, 30_000, 'all'))
+    const [first, second] = await within((parking) => parking.heads(group, 'd', 10))
+    expect(await within((parking) => parking.skip(group, { code: 'SENSOR_ODD' }, 'all'))).toEqual({
+      devices: 1,
+      working: 0,
+    })
+    const held: Trial = { ...trial, state: 'held', delayMs: 60_000 }
+    await within((parking) => parking.setBack(group, 'd', first?.n ?? '', held, {}))
+    await place.pass()
+    expect(await within((parking) => parking.claim(group, mine, 30_000, 'all'))).toMatchObject({
+      skip: second?.n,
+    })
+  })
+
+  test('of two who park a device at once both see it parked (G6)', async () => {
     const first = gate()
     const begun = gate()
     const one = within(async (parking) => {
-      const isNew = await parking.park(group, 'd', trial)
+      await parking.park(group, 'd', trial)
       begun.release()
       await first.promise
-      return isNew
     })
     await begun.promise
     const other = within((parking) => parking.park(group, 'd', trial))
     first.release()
-    expect([await one, await other]).toEqual([true, false])
+    await Promise.all([one, other])
+    expect((await within((parking) => parking.parked(group, ['d']))).size).toBe(1)
   })
 
   test('a device that is due is claimed by one, who has it until it is set back, given up, or silent for too long', async () => {
     await parked('d', 'a')
-    expect(await within((parking) => parking.claim(group, mine, 30_000))).toBe('d')
-    expect(await within((parking) => parking.claim(group, another, 30_000))).toBeUndefined()
-    expect(await within((parking) => parking.keep(group, 'd', another, 30_000))).toBeUndefined()
-    expect(await within((parking) => parking.keep(group, 'd', mine, 30_000))).toMatchObject({
-      code: 'SENSOR_ODD',
-      skip: undefined,
-    })
+    expect(await within((parking) => parking.claim(group, mine, 30_000, 'all'))).toMatchObject({ device: 'd' })
+    expect(await within((parking) => parking.claim(group, another, 30_000, 'all'))).toBeUndefined()
+    expect(await within((parking) => parking.keep(group, 'd', another, 30_000))).toBe(false)
+    expect(await within((parking) => parking.keep(group, 'd', mine, 30_000))).toBe(true)
     await place.expire()
-    expect(await within((parking) => parking.claim(group, another, 30_000))).toBe('d')
-    expect(await within((parking) => parking.keep(group, 'd', mine, 30_000))).toBeUndefined()
-    await within((parking) => parking.giveUp(group, 'd', mine))
-    expect(await within((parking) => parking.claim(group, mine, 30_000))).toBeUndefined()
-    await within((parking) => parking.giveUp(group, 'd', another))
-    expect(await within((parking) => parking.claim(group, mine, 30_000))).toBe('d')
+    expect(await within((parking) => parking.claim(group, another, 30_000, 'all'))).toMatchObject({ device: 'd' })
+    expect(await within((parking) => parking.keep(group, 'd', mine, 30_000))).toBe(false)
+    await within((parking) => parking.giveUp(group, 'd', mine, 0))
+    expect(await within((parking) => parking.claim(group, mine, 30_000, 'all'))).toBeUndefined()
+    await within((parking) => parking.giveUp(group, 'd', another, 0))
+    expect(await within((parking) => parking.claim(group, mine, 30_000, 'all'))).toMatchObject({ device: 'd' })
   })
 
   test('while one has it in a transaction its events can be added to, but nobody claims it (G6)', async () => {
     await parked('d', 'a')
-    await within((parking) => parking.claim(group, mine, 30_000))
+    await within((parking) => parking.claim(group, mine, 30_000, 'all'))
     await place.expire()
     const over = gate()
     const begun = gate()
     const working = within(async (parking) => {
-      expect(await parking.keep(group, 'd', mine, 30_000)).toBeDefined()
+      expect(await parking.keep(group, 'd', mine, 30_000)).toBe(true)
       begun.release()
       await over.promise
     })
     await begun.promise
-    expect(await within((parking) => parking.claim(group, another, 30_000))).toBeUndefined()
-    expect(await within((parking) => parking.release(group, 'd'))).toBe('working')
+    expect(await within((parking) => parking.claim(group, another, 30_000, 'all'))).toBeUndefined()
+    expect(await within((parking) => parking.release(group, { device: 'd' }))).toEqual({
+      devices: 0,
+      working: 1,
+    })
     const diverted = within(async (parking) => {
       const devices = await parking.parked(group, ['d'])
-      return [devices.has('d'), await parking.add(group, [eventOf('d', `${group} b`)])]
+      await parking.add(group, [eventOf('d', `${group} b`)])
+      return devices.has('d')
     })
-    expect(await diverted).toEqual([true, 1])
+    expect(await diverted).toBe(true)
     over.release()
     await working
   })
 
-  test('whoever lets it go waits for whoever adds to it, and sees then what was added (G6)', async () => {
+  test('nobody lets it go while somebody adds to it, and nobody waits for that (G6)', async () => {
     await parked('d')
-    await within((parking) => parking.claim(group, mine, 30_000))
+    await within((parking) => parking.claim(group, mine, 30_000, 'all'))
     const over = gate()
     const begun = gate()
     const adding = within(async (parking) => {
@@ -184,18 +267,19 @@ describe.each(['in memory', 'in PostgreSQL'])('the parking %s', (kind) => {
       await parking.add(group, [eventOf('d', `${group} late`)])
     })
     await begun.promise
-    const looking = within(async (parking) => {
-      expect(await parking.lock(group, 'd', mine)).toBe(true)
-      return (await parking.head(group, 'd'))?.properties.messageId
-    })
+    expect(await within((parking) => parking.lock(group, 'd', mine))).toBe(false)
     over.release()
     await adding
-    expect(await looking).toBe(`${group} late`)
+    const heads = await within(async (parking) => {
+      expect(await parking.lock(group, 'd', mine)).toBe(true)
+      return parking.heads(group, 'd', 10)
+    })
+    expect(heads.map(({ properties }) => properties.messageId)).toEqual([`${group} late`])
   })
 
   test('whoever parks a device that is let go meanwhile parks it anew (G6)', async () => {
     await parked('d')
-    await within((parking) => parking.claim(group, mine, 30_000))
+    await within((parking) => parking.claim(group, mine, 30_000, 'all'))
     const over = gate()
     const begun = gate()
     const leaving = within(async (parking) => {
@@ -208,35 +292,42 @@ describe.each(['in memory', 'in PostgreSQL'])('the parking %s', (kind) => {
     const parking = within((it) => it.park(group, 'd', trial))
     over.release()
     await leaving
-    expect(await parking).toBe(true)
-    expect(await within((it) => it.parked(group, ['d']))).toEqual(new Set(['d']))
+    await parking
+    expect((await within((it) => it.parked(group, ['d']))).size).toBe(1)
   })
 
   test('what is set back is tried later, or held until somebody releases or skips it', async () => {
     await parked('d', 'a')
     const headers = { 'tidegate-attempt': 3 }
     async function setBack(next: Partial<Trial>): Promise<string> {
-      await within((parking) => parking.claim(group, mine, 30_000))
-      const n = (await within((parking) => parking.head(group, 'd')))?.n ?? ''
+      await within((parking) => parking.claim(group, mine, 30_000, 'all'))
+      const n = (await within((parking) => parking.heads(group, 'd', 1)))[0]?.n ?? ''
       await within((parking) => parking.setBack(group, 'd', n, { ...trial, ...next }, headers))
       return n
     }
     await setBack({ delayMs: 30_000 })
-    expect((await within((parking) => parking.head(group, 'd')))?.headers).toEqual(headers)
-    expect(await within((parking) => parking.claim(group, mine, 30_000))).toBeUndefined()
+    expect((await within((parking) => parking.heads(group, 'd', 1)))[0]?.headers).toEqual(headers)
+    expect(await within((parking) => parking.claim(group, mine, 30_000, 'all'))).toBeUndefined()
     await place.expire()
     const n = await setBack({ state: 'held' })
     await place.expire()
-    expect(await within((parking) => parking.claim(group, mine, 30_000))).toBeUndefined()
+    expect(await within((parking) => parking.claim(group, mine, 30_000, 'all'))).toBeUndefined()
     expect(await within((parking) => parking.occupancy(group))).toMatchObject({
       retrying: 0,
       held: 1,
       events: 1,
     })
-    expect(await within((parking) => parking.skip(group, 'd', n))).toBe('due')
-    expect(await within((parking) => parking.claim(group, mine, 30_000))).toBe('d')
-    expect((await within((parking) => parking.keep(group, 'd', mine, 30_000)))?.skip).toBe(n)
-    expect(await within((parking) => parking.release(group, 'nobody'))).toBe('absent')
+    expect(await within((parking) => parking.skip(group, { device: 'd' }, 'first'))).toMatchObject({
+      devices: 1,
+    })
+    expect(await within((parking) => parking.claim(group, mine, 30_000, 'all'))).toMatchObject({
+      device: 'd',
+      skip: n,
+    })
+    expect(await within((parking) => parking.release(group, { device: 'nobody' }))).toEqual({
+      devices: 0,
+      working: 0,
+    })
   })
 
   test('nothing of a transaction that fails is left', async () => {
@@ -246,6 +337,6 @@ describe.each(['in memory', 'in PostgreSQL'])('the parking %s', (kind) => {
       throw new Error('odd')
     })
     await expect(failing).rejects.toThrow('odd')
-    expect(await within((parking) => parking.parked(group, ['d']))).toEqual(new Set())
+    expect(await within((parking) => parking.parked(group, ['d']))).toEqual(new Map())
   })
 })

@@ -22,6 +22,7 @@ const preview = {
   byFingerprint: [{ fingerprint: seeded.fingerprint, group: 'alerts', code: 'SITE_UNKNOWN', letters: 75 }],
   byDevice: [{ device: 'sensor-1', letters: 75 }],
   schema: { checked: 75, accepted: 70, refused: 5 },
+  parked: [],
   heldGroups: [],
   unvetted: 0,
 }
@@ -62,12 +63,13 @@ const remote = async (role: 'viewer' | 'operator', ...args: string[]): Promise<O
   command([...args, '--api', served.url], { TIDEGATE_TOKEN: await served.tokenOf(role) })
 
 describe('the command line, over the API', () => {
-  test('shows causes, letters and quarantined readings, each line within 80 columns', async () => {
+  test('shows causes, letters, parked devices and quarantined readings, each line within 80 columns', async () => {
     const shown = await Promise.all([
       local('dead', 'groups'),
       local('dead', 'list', '--limit', '60'),
       local('dead', 'quarantine'),
       local('dead', 'replays'),
+      local('parked', 'list', 'alerts'),
       local('groups', 'list'),
     ])
     for (const { code, stdout, stderr } of shown) {

@@ -190,7 +190,9 @@ function checkEffects({ database, journal, truth, plan }: World): void {
     if (doomed && times.has(key)) journal.violate('G4', `${nameOf(key)} failed and had an effect`)
     if (doomed && !story && !truth.gaveUp(key))
       journal.violate('G5', `${nameOf(key)} is no dead letter of effects`)
-    if (!doomed && story && !timedOut) journal.violate('G5', `${nameOf(key)} is a dead letter of effects`)
+    const noRoom = story?.code === 'PARKING_FULL'
+    if (noRoom && times.has(key)) journal.violate('G4', `${nameOf(key)} found no room and had an effect`)
+    if (!doomed && story && !timedOut && !noRoom) journal.violate('G5', `${nameOf(key)} is a dead letter of effects`)
     const inPart = truth.gaveUp(key)
     if (!doomed && !story && !times.has(key) && !inPart)
       journal.violate('G4', `${nameOf(key)} never had its effect`)
@@ -235,7 +237,7 @@ const lettersOf: Record<string, readonly string[]> = {
 
 /** G5: a dead letter tells its whole story, and there is one of each event; its mirror, which may be missing, says its number. */
 function checkDeadLetters({ database, broker, journal, plan }: World): void {
-  const { ladderMs, partitions } = plan.settings
+  const { ladderMs, partitions, onFailure } = plan.settings
   for (const group of groupNames) {
     const letters = lettersIn(database, group)
     for (const [key, same] of groupBy(letters, nameOfLetter))
@@ -246,7 +248,11 @@ function checkDeadLetters({ database, broker, journal, plan }: World): void {
       const what = event.id.split('-')[0] ?? ''
       const told = letter.failures
       if (told.some(({ code }) => code === 'HANDLER_TIMEOUT')) continue
-      const attempts = what === 'hopeless' ? ladderMs.length + 1 : 1
+      if (letter.code === 'PARKING_FULL') continue
+      const whole = ladderMs.length + 1
+      // Behind another that failed it has the first step of the ladder alone.
+      const isShort = onFailure === 'park' && letter.attempts === Math.min(2, whole)
+      const attempts = what !== 'hopeless' ? 1 : isShort ? letter.attempts : whole
       if (what !== 'forged' && !lettersOf[group]?.includes(what))
         journal.violate('G5', `${event.id} is a dead letter of ${group}: ${letter.message}`)
       const partition = partitionOf(event.partitionkey, partitions)

@@ -216,7 +216,9 @@ export class Cloud {
         await tx.query('insert', [effect])
         const [what] = event.id.split('-')
         if (what === 'hopeless') throw new Error('cannot be done')
-        if (what === 'stumbles' && attempt <= Math.min(2, settings.ladderMs.length))
+        // Behind another that failed it has the first step of the ladder alone.
+        const fallsMax = settings.onFailure === 'park' ? 1 : 2
+        if (what === 'stumbles' && attempt <= Math.min(fallsMax, settings.ladderMs.length))
           throw new Error('not yet')
         if (what === 'hangs' && attempt === 1) await process.step('hanging', 1e9)
         await process.step('handled', 0)

@@ -24,7 +24,12 @@ const idleMarginMs = 30_000
 /** Besides those of the groups: the heartbeat of sharing, the replayer, what is to be published, and what else asks now and then. */
 const poolSpare = 4
 
-export function consumerSettings({ consumers, retry, parking, handlerTimeout }: CloudConfig): ConsumersOptions {
+export function consumerSettings({
+  consumers,
+  retry,
+  parking,
+  handlerTimeout,
+}: CloudConfig): ConsumersOptions {
   const defaults = { ladderMs: retry.ladder, timeoutMs: handlerTimeout, parks: parking.byDefault }
   return { consumers, defaults }
 }

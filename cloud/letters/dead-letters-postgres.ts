@@ -85,7 +85,8 @@ async function addNew(
   const fresh = new Set(numbers.keys())
   const missing = [...once].filter(([name]) => !fresh.has(name)).map(([, letter]) => letter)
   if (missing.length > 0) {
-    for (const [letter, group, key] of await there(statements, missing)) numbers.set(`${group} ${key}`, Number(letter))
+    for (const [letter, group, key] of await there(statements, missing))
+      numbers.set(`${group} ${key}`, Number(letter))
   }
   return letters.map((letter) => {
     const name = nameOf(letter)

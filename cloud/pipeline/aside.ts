@@ -107,7 +107,9 @@ export function createAside(options: AsideOptions): Aside {
     put(delivery, error, event) {
       const failing = dyingOf(delivery, error, event)
       const decision = decided(delivery, error, event)
-      return decision.kind === 'dead' ? burials.add(failing) : moveAside(parts, failing, decision, burials.add)
+      return decision.kind === 'dead'
+        ? burials.add(failing)
+        : moveAside(parts, failing, decision, burials.add)
     },
     parks(delivery, error, event) {
       const { kind } = decided(delivery, error, event)

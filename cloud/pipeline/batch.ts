@@ -91,7 +91,9 @@ async function applyWithin(
   const claimed =
     consumer.dedup === 'inbox' ? await claim(tx, consumer.group, parcels, stale) : new Set(stale)
   // Whoever parks a device has claimed the event that failed: whoever had to wait for that claim sees the device parked from here on.
-  const lettered = consumer.parks ? await withLetter(tx, without(claimed, parcels), options) : new Set<Parcel>()
+  const lettered = consumer.parks
+    ? await withLetter(tx, without(claimed, parcels), options)
+    : new Set<Parcel>()
   const repeats = new Set([...claimed, ...lettered])
   // A dead letter that comes back has left its place in the order to others before.
   const fresh = parcels.filter((parcel) => !repeats.has(parcel) && parcel.sent === undefined)

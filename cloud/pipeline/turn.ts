@@ -219,7 +219,8 @@ export class Turn {
     const parcels = run.flatMap(({ judgement }) => (judgement.kind === 'handle' ? [judgement.parcel] : []))
     const signal = this.#parts.cutOff
     const count = await handleAll(parcels, new Set(), tx, this.#options, { signal, trace })
-    const next = count < parcels.length ? run.findIndex((one) => parcelOf(one) === parcels[count]) : run.length
+    const next =
+      count < parcels.length ? run.findIndex((one) => parcelOf(one) === parcels[count]) : run.length
     const done = run.slice(0, next)
     await parking.remove(
       group,
@@ -376,7 +377,9 @@ function eventOf(judgement: Judgement): Event | undefined {
 function skipped(delivery: Delivery, event: Event | undefined, told: Claimed, nowMs: number): Failed {
   const last = delivery.attempt > 1 ? lastFailureOf(delivery.headers) : undefined
   const error = new TidegateError(told.code !== '' && last ? told.code : 'SKIPPED', {
-    message: last ? told.message : 'an operator has skipped it: it was not tried, it waited behind one that failed',
+    message: last
+      ? told.message
+      : 'an operator has skipped it: it was not tried, it waited behind one that failed',
     retryable: false,
     hint: 'an operator has skipped it: correct what it failed at, then replay the dead letter',
   })

@@ -122,7 +122,10 @@ const listParked = route({
 const parkedChanged = z.object({
   group: z.string(),
   devices: z.int().min(0),
-  inHand: z.int().min(0).meta({ description: 'others, that were being tried at that moment: nothing was done with them' }),
+  inHand: z
+    .int()
+    .min(0)
+    .meta({ description: 'others, that were being tried at that moment: nothing was done with them' }),
 })
 const which = { device: device.optional(), code: z.string().max(64).optional() }
 
@@ -166,12 +169,4 @@ const skip = route({
   },
 })
 
-export const groupRoutes: readonly Route[] = [
-  listGroups,
-  showGroup,
-  pause,
-  resume,
-  listParked,
-  release,
-  skip,
-]
+export const groupRoutes: readonly Route[] = [listGroups, showGroup, pause, resume, listParked, release, skip]

@@ -116,7 +116,9 @@ export const parkedItem = z.object({
   code: maybe,
   message: payload(maybe),
   events: count.describe('that wait, the failing one included'),
-  overflowed: z.boolean().describe('there was no room for one of its events: until nothing waits, what comes is a dead letter'),
+  overflowed: z
+    .boolean()
+    .describe('there was no room for one of its events: until nothing waits, what comes is a dead letter'),
 })
 
 export const quarantineItem = z.object({

@@ -46,7 +46,8 @@ export function postgresWorkplace({ doOnce, parkingIn }: WorkplaceOptions): Work
       doOnce('skip-parked', deed, async (tx) => {
         const { group, device, code, what } = deed.request
         const { devices, working } = await parkingIn(tx).skip(group, { device, code }, what)
-        if (device !== undefined && devices === 0) throw working > 0 ? inHand(device, group) : notParked(device, group)
+        if (device !== undefined && devices === 0)
+          throw working > 0 ? inHand(device, group) : notParked(device, group)
         return { group, devices, inHand: working }
       }),
     async mintToken(deed, mint) {

@@ -215,17 +215,23 @@ describe.each(['in memory', 'in PostgreSQL'])('the parking %s', (kind) => {
 
   test('a device that is due is claimed by one, who has it until it is set back, given up, or silent for too long', async () => {
     await parked('d', 'a')
-    expect(await within((parking) => parking.claim(group, mine, 30_000, 'all'))).toMatchObject({ device: 'd' })
+    expect(await within((parking) => parking.claim(group, mine, 30_000, 'all'))).toMatchObject({
+      device: 'd',
+    })
     expect(await within((parking) => parking.claim(group, another, 30_000, 'all'))).toBeUndefined()
     expect(await within((parking) => parking.keep(group, 'd', another, 30_000))).toBe(false)
     expect(await within((parking) => parking.keep(group, 'd', mine, 30_000))).toBe(true)
     await place.expire()
-    expect(await within((parking) => parking.claim(group, another, 30_000, 'all'))).toMatchObject({ device: 'd' })
+    expect(await within((parking) => parking.claim(group, another, 30_000, 'all'))).toMatchObject({
+      device: 'd',
+    })
     expect(await within((parking) => parking.keep(group, 'd', mine, 30_000))).toBe(false)
     await within((parking) => parking.giveUp(group, 'd', mine, 0))
     expect(await within((parking) => parking.claim(group, mine, 30_000, 'all'))).toBeUndefined()
     await within((parking) => parking.giveUp(group, 'd', another, 0))
-    expect(await within((parking) => parking.claim(group, mine, 30_000, 'all'))).toMatchObject({ device: 'd' })
+    expect(await within((parking) => parking.claim(group, mine, 30_000, 'all'))).toMatchObject({
+      device: 'd',
+    })
   })
 
   test('while one has it in a transaction its events can be added to, but nobody claims it (G6)', async () => {

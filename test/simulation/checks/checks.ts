@@ -192,7 +192,8 @@ function checkEffects({ database, journal, truth, plan }: World): void {
       journal.violate('G5', `${nameOf(key)} is no dead letter of effects`)
     const noRoom = story?.code === 'PARKING_FULL'
     if (noRoom && times.has(key)) journal.violate('G4', `${nameOf(key)} found no room and had an effect`)
-    if (!doomed && story && !timedOut && !noRoom) journal.violate('G5', `${nameOf(key)} is a dead letter of effects`)
+    if (!doomed && story && !timedOut && !noRoom)
+      journal.violate('G5', `${nameOf(key)} is a dead letter of effects`)
     const inPart = truth.gaveUp(key)
     if (!doomed && !story && !times.has(key) && !inPart)
       journal.violate('G4', `${nameOf(key)} never had its effect`)

@@ -635,7 +635,8 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'turns-of-others',
-    removed: 'the proof that a parked device is still the runner’s: what it took over from one that was frozen is tried by both',
+    removed:
+      'the proof that a parked device is still the runner’s: what it took over from one that was frozen is tried by both',
     file: 'cloud/pipeline/turn.js',
     find: 'if (!(await this.#keep(parking)))\n            return undefined;',
     replace: '',

@@ -210,8 +210,7 @@ export function memoryParking(tx: ParkingTransaction): Parking {
     async giveUp(group, device, token, delayMs) {
       await tx.step('give up')
       const row = await locked(keyOf(group, device), 'work')
-      if (row?.claim === token)
-        change(keyOf(group, device), { ...noClaim, nextAtMs: tx.nowMs() + delayMs })
+      if (row?.claim === token) change(keyOf(group, device), { ...noClaim, nextAtMs: tx.nowMs() + delayMs })
     },
     async lock(group, device, token) {
       await tx.step('lock')

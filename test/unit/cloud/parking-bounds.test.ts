@@ -181,7 +181,8 @@ describe('a parked device', () => {
         retry: ['5s', '30s', '30s', '30s'],
         async handle({ partitionkey }, { attempt }) {
           if (partitionkey.startsWith('hangs') && attempt > 1) await new Promise(() => {})
-          if (partitionkey.startsWith('hangs')) throw Object.assign(new Error('slow'), { code: 'HANDLER_TIMEOUT' })
+          if (partitionkey.startsWith('hangs'))
+            throw Object.assign(new Error('slow'), { code: 'HANDLER_TIMEOUT' })
           if (attempt === 1) throw failure(true)
           tried.push(partitionkey)
         },

@@ -200,6 +200,26 @@ describe('a device whose event fails', () => {
     expect(storage.dead()).toHaveLength(1)
   })
 
+  test('that was parked has its effect when it is replayed (G4, G5)', async () => {
+    const { resolved, setup } = replayed()
+    const { state, next, broker, start, clock, effects, storage } = ward({ retry: ['5s'] }, setup)
+    start('a')
+    const event = next()
+    broker.post(posted(event, partitions))
+    await settled()
+    await clock.advance(20_000)
+    expect(storage.dead()).toHaveLength(1)
+    state.fails = () => false
+    broker.post({
+      ...posted(event, partitions),
+      exchange: '',
+      headers: { [names.letter]: 7, [names.replay]: 3 },
+    })
+    await settled()
+    expect(effects()).toEqual([event.event.sequence])
+    expect(resolved).toEqual([7])
+  })
+
   test('that somebody else has in hand is left alone until that claim is over (G6)', async () => {
     const { post, start, clock, tried, parking } = ward()
     start('a')

@@ -35,7 +35,7 @@ describe('the configuration in the words of each part', () => {
 
   test('the configured ladder and timeout are what consumers have that do not say otherwise', () => {
     const { defaults } = consumerSettings(config({ retry: { ladder: ['2s', '1m'] }, handlerTimeout: '9s' }))
-    expect(defaults).toEqual({ ladderMs: [2_000, 60_000], timeoutMs: 9_000 })
+    expect(defaults).toEqual({ ladderMs: [2_000, 60_000], timeoutMs: 9_000, parks: true })
   })
 
   test('a group gets its own settings, and no other', () => {
@@ -48,7 +48,13 @@ describe('the configuration in the words of each part', () => {
       batchMax: 200,
       batchTimeTargetMs: 1_000,
       lanes: 4,
-      parking: { concurrency: 2, devicesMax: 10_000, eventsMax: 1_000_000 },
+      parking: {
+        byDefault: true,
+        concurrency: 2,
+        devicesMax: 10_000,
+        eventsMax: 1_000_000,
+        eventsMaxPerDevice: 10_000,
+      },
       goneAfterMs: 20_000,
       stallAfterMs: 60_000,
       stopGraceMs: 3_000,

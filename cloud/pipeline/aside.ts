@@ -109,7 +109,7 @@ export function createAside(options: AsideOptions): Aside {
       const decision = decided(delivery, error, event)
       return decision.kind === 'dead'
         ? burials.add(failing)
-        : moveAside(parts, failing, decision, burials.add)
+        : moveAside(parts, failing, decision, (dying) => burials.add(dying))
     },
     parks(delivery, error, event) {
       const { kind } = decided(delivery, error, event)

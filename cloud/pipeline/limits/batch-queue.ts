@@ -53,7 +53,8 @@ export class BatchQueue {
     const share = Math.max(1, Math.floor(batchMax / this.#lines.size))
     const batch: Batch = { deliveries: [], sinceMs: Infinity, failedMsBefore: 0 }
     // Whoever has had a turn is behind those that have not.
-    for (const [name, line] of [...this.#lines]) {
+    const turns = [...this.#lines]
+    for (const [name, line] of turns) {
       const room = Math.min(share, batchMax - batch.deliveries.length)
       if (room === 0) break
       const first = line[0] as Batch

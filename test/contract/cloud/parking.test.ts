@@ -151,14 +151,17 @@ describe.each(['in memory', 'in PostgreSQL'])('the parking %s', (kind) => {
     )
   })
 
+  const claim = (among: 'all' | 'first'): Promise<string | undefined> =>
+    within(async (parking) => (await parking.claim(group, mine, 30_000, among))?.device)
+
   test('keeps a claim for those in their first tries that did not hang, and serves the one that is due for longest', async () => {
-    const of = (device: string, more: Partial<Trial>): Promise<void> =>
-      within((parking) => parking.park(group, device, { ...trial, ...more }))
-    await of('late', { attempt: 3, delayMs: 0 })
-    await of('hung', { code: 'HANDLER_TIMEOUT' })
-    await of('once', {})
-    const claim = (among: 'all' | 'first'): Promise<string | undefined> =>
-      within(async (parking) => (await parking.claim(group, mine, 30_000, among))?.device)
+    const those: readonly (readonly [string, Partial<Trial>])[] = [
+      ['late', { attempt: 3 }],
+      ['hung', { code: 'HANDLER_TIMEOUT' }],
+      ['once', {}],
+    ]
+    for (const [device, more] of those)
+      await within((parking) => parking.park(group, device, { ...trial, ...more }))
     await place.pass()
     expect(await claim('first')).toBe('once')
     expect(await claim('first')).toBeUndefined()

@@ -1,4 +1,5 @@
-import type { Yard } from '../../../cloud/parking/yard.ts'
+import type { DeadLetters } from '../../../cloud/letters/dead-letters.ts'
+import { nothingDiverted, type Yard } from '../../../cloud/parking/yard.ts'
 import { createBreakers } from '../../../cloud/protection/breakers.ts'
 import { applyTogether } from '../../../cloud/pipeline/batch.ts'
 import { defineConsumer } from '../../../cloud/pipeline/consumer.ts'
@@ -51,8 +52,13 @@ class Killed extends Error {}
 
 const group = 'effects'
 const nothingParked: Yard = {
-  divert: () => Promise.resolve(new Set()),
-  park: () => Promise.resolve(),
+  divert: () => Promise.resolve(nothingDiverted),
+  committed() {},
+  park: () => Promise.resolve('parked'),
+}
+const noLetters: DeadLetters = {
+  add: () => Promise.resolve([]),
+  openOf: () => Promise.resolve(new Set()),
 }
 
 /**
@@ -243,8 +249,9 @@ export class ReplayWorld {
         batchTimeTargetMs: 1_000,
         clock: this.#clock,
         log: silentLog,
+        lettersIn: () => noLetters,
+        yard: nothingParked,
       },
-      nothingParked,
       new AbortController().signal,
     )
     if (together.kind === 'committed') this.#queue.splice(0, together.done.length)

@@ -1,3 +1,4 @@
+import { nothingDiverted } from '../../../cloud/parking/yard.ts'
 import { pino } from 'pino'
 import { describe, expect, test } from 'vitest'
 import type { Delivery, Siding } from '../../../cloud/amqp/delivery.ts'
@@ -76,7 +77,11 @@ function parts() {
       },
       close: async () => {},
     },
-    yard: { divert: async () => new Set(), park: () => Promise.reject(new Error('nothing is parked')) },
+    yard: {
+      divert: async () => nothingDiverted,
+      committed() {},
+      park: () => Promise.reject(new Error('nothing is parked')),
+    },
     settlement,
     holding,
     clock,

@@ -67,19 +67,26 @@ describe('decide', () => {
     ],
   ])('%s: %o on attempt %i', (_, thrown, attempt, decisions) => {
     for (const kind of Object.keys(by) as Kind[])
-      expect(decide(thrown, { attempt, canWait: true }, by[kind])).toEqual(decisions[kind])
+      expect(decide(thrown, { attempt, canWait: true, again: false }, by[kind])).toEqual(decisions[kind])
   })
 
-  test('parks nothing of which it is not known whose it is', () => {
-    const unknown = { attempt: 1, canWait: false }
-    expect(decide(error('X', true), unknown, by.hold)).toEqual(retry(5_000))
-    expect(decide(error('X', true), { ...unknown, attempt: 3 }, by.hold)).toEqual(dead)
+  test('parks nothing of which it is not known whose it is, and no replay', () => {
+    const unknown = { attempt: 1, canWait: false, again: false }
+    expect(decide(error('X', true), unknown, by.overtake)).toEqual(retry(5_000))
+    expect(decide(error('X', true), unknown, by.hold)).toEqual(dead)
+  })
+
+  test('gives what fails behind another the first step of the ladder alone', () => {
+    const behind = { attempt: 1, canWait: true, again: true }
+    expect(decide(error('X', true), behind, by.park)).toEqual(park(5_000))
+    expect(decide(error('X', true), { ...behind, attempt: 2 }, by.park)).toEqual(dead)
+    expect(decide(error('X', true), { ...behind, attempt: 2 }, by.hold)).toEqual({ kind: 'hold' })
   })
 
   test('is not asked about an outage, which burns no attempt', () => {
     expect(isOutage(error('DATABASE_UNREACHABLE', true))).toBe(true)
     expect(isOutage(error('SIDING_UNAVAILABLE', true))).toBe(true)
-    expect(isOutage(error('PARKING_FULL', true))).toBe(true)
+    expect(isOutage(error('PARKING_FULL', false))).toBe(false)
     expect(isOutage(Object.assign(new Error('x'), { code: 'DATABASE_UNREACHABLE' }))).toBe(false)
     expect(isOutage(error('X', true))).toBe(false)
   })

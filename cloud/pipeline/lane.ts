@@ -73,8 +73,8 @@ export function createLane(options: LaneOptions, parts: LaneParts): Lane {
 class BatchLane implements Lane {
   readonly #options: LaneOptions
   readonly #work: LaneWork
-  readonly #waiting: BatchQueue
-  #working: Batch | undefined
+  readonly #waiting: BatchQueue<Delivery>
+  #working: Batch<Delivery> | undefined
   #inFlight = 0
   #running: Promise<void> | undefined
 
@@ -121,7 +121,7 @@ class BatchLane implements Lane {
     // One turn of the microtask queue lets everything parsed from the same socket chunk join the first batch.
     await Promise.resolve()
     while ((this.#working = this.#waiting.shift())) {
-      const { deliveries } = this.#working
+      const { items: deliveries } = this.#working
       await this.#work.on(deliveries).catch(this.#options.onFatal)
       this.#inFlight -= deliveries.length
     }

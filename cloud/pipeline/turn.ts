@@ -376,7 +376,8 @@ function eventOf(judgement: Judgement): Event | undefined {
 /** With the story that it has, and no attempt more; of what has not been tried, that it only waited. */
 function skipped(delivery: Delivery, event: Event | undefined, told: Claimed, nowMs: number): Failed {
   const last = delivery.attempt > 1 ? lastFailureOf(delivery.headers) : undefined
-  const error = new TidegateError(told.code !== '' && last ? told.code : 'SKIPPED', {
+  const code = last && told.code !== '' ? told.code : undefined
+  const error = new TidegateError(code ?? 'SKIPPED', {
     message: last
       ? told.message
       : 'an operator has skipped it: it was not tried, it waited behind one that failed',

@@ -156,6 +156,7 @@ export const rooms: Readonly<Record<string, Room>> = {
       'cloud/api/rules',
       'cloud/api/tokens',
       'cloud/protection',
+      'cloud/parking',
       'cloud/database',
       'cloud/deeds',
     ],
@@ -232,7 +233,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   'cloud/parking': {
     sentence:
       'devices whose events wait behind one that failed (G6): who waits, who has them in hand, how many may wait',
-    mayImport: ['cloud/letters', 'cloud/replays', 'cloud/amqp', 'cloud/database'],
+    mayImport: ['cloud/letters', 'cloud/amqp', 'cloud/database'],
   },
   'cloud/protection': {
     sentence: 'when a group is not to work: paused, tripped, too fast; breakers around what handlers call',

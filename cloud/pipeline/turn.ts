@@ -21,8 +21,6 @@ import { decide, type Decision, isHopeless, isOutage, thrown } from './retry.ts'
 
 /** The claim of an instance that died, or was frozen between two transactions, is another's after so long. */
 export const leaseMs = 30_000
-/** So often a claim is renewed while its device waits for its turn by the group's rate. */
-const renewMs = leaseMs / 3
 /** Somebody adds to what waits at the moment when nothing waits: it is looked at again after so long. */
 const lookAgainMs = 1_000
 
@@ -139,8 +137,9 @@ export class Turn {
 
   /** Applies them, as many as the group lets begin; answers what is to be applied next. @throws TidegateError of an outage */
   async #apply(run: readonly Waiting[]): Promise<Waiting[]> {
-    const { gate, places } = this.#parts
-    const entered = await this.#entered(run.length)
+    const { gate, places, stopping } = this.#parts
+    // It may take longer than the claim lasts: then another has it, whose group's rate has something left.
+    const entered = await gate.enter(run.length, stopping)
     if (entered === 0) {
       await this.#giveUp(0)
       return []
@@ -154,33 +153,6 @@ export class Turn {
     } finally {
       gate.leave(entered, tried)
     }
-  }
-
-  /** How many of them may begin; 0 if none, because the group is to wait, or the device is another's meanwhile. */
-  async #entered(wanted: number): Promise<number> {
-    const { gate, stopping } = this.#parts
-    const lost = new AbortController()
-    const entered = new AbortController()
-    const renewing = this.#renew(entered.signal, lost)
-    // In one wait: whoever waits anew is behind those that wait.
-    const count = await gate.enter(wanted, AbortSignal.any([stopping, lost.signal]))
-    entered.abort()
-    await renewing
-    return count
-  }
-
-  /** Keeps the claim until `entered`; `lost` is aborted when it is another's, or the group tries nothing any more. */
-  async #renew(entered: AbortSignal, lost: AbortController): Promise<void> {
-    const { gate } = this.#parts
-    try {
-      while (!entered.aborted && !gate.closed) {
-        await this.#options.clock.sleep(renewMs, entered)
-        if (!(await this.#inTransaction((parking) => this.#keep(parking)))) break
-      }
-    } catch {
-      // The claim may be over by now: whoever applies asks for it.
-    }
-    if (!entered.aborted) lost.abort()
   }
 
   async #handled(run: readonly Waiting[]): Promise<{ handled: number; left: Waiting[] }> {

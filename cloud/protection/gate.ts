@@ -56,6 +56,8 @@ export class GroupGate implements Gate {
   #pacing = 0
   #triedEver = 0
   readonly #waiting = new Set<() => void>()
+  /** Who wants to enter, the first first. */
+  readonly #line = new Set<symbol>()
 
   constructor(options: GateOptions) {
     this.#options = options
@@ -87,19 +89,28 @@ export class GroupGate implements Gate {
     this.#turn({ kind: 'trial', size, tried: 0, devices: new Map() })
   }
 
+  /** In the order in which they come: what has much to do would else leave nothing of the rate to what has little. */
   async enter(wanted: number, signal: AbortSignal): Promise<number> {
-    while (!signal.aborted) {
-      const allowed = Math.min(wanted, this.#room())
-      const { atOnce, waitMs } = this.#paced(allowed)
-      if (atOnce > 0) {
-        this.#underWay += atOnce
-        return atOnce
+    const place = Symbol('place')
+    this.#line.add(place)
+    try {
+      while (!signal.aborted) {
+        const isFirst = this.#line.values().next().value === place
+        const allowed = isFirst ? Math.min(wanted, this.#room()) : 0
+        const { atOnce, waitMs } = this.#paced(allowed)
+        if (atOnce > 0) {
+          this.#underWay += atOnce
+          return atOnce
+        }
+        if (waitMs !== undefined) this.#pacing++
+        await this.#wait(waitMs, signal)
+        if (waitMs !== undefined) this.#pacing--
       }
-      if (waitMs !== undefined) this.#pacing++
-      await this.#wait(waitMs, signal)
-      if (waitMs !== undefined) this.#pacing--
+      return 0
+    } finally {
+      this.#line.delete(place)
+      this.#wake()
     }
-    return 0
   }
 
   leave(count: number, tried: number): void {

@@ -194,6 +194,26 @@ describe('the command line, over the API', () => {
     expect((await local('groups', 'resume', 'alerts', '--reason', 'mended')).code).toBe(0)
   })
 
+  test('releases and skips what is parked, one device or those of a code, with a reason; a dry run does nothing', async () => {
+    const ask = (...args: string[]): Promise<Outcome> =>
+      remote('operator', 'parked', ...args, '--reason', 'mended')
+    const skipAll = ['skip', 'alerts', '--all', '--dry-run'] as const
+    expect((await ask(...skipAll)).stdout).toContain('1 parked devices of alerts would be skipped')
+    const skip = 'select skip from tidegate.parked_devices'
+    expect((await served.database.query(skip)).map((row) => row)).toEqual([{ skip: null }])
+    const released = await ask('release', 'alerts', seeded.device, '--json')
+    expect(JSON.parse(released.stdout)).toEqual({ group: 'alerts', devices: 1, inHand: 0 })
+    expect((await ask('release', 'alerts', '--code', 'ANOTHER')).stdout).toContain('0 parked devices')
+    const absent = await ask('release', 'alerts', 'nobody')
+    expect([absent.code, absent.stderr]).toEqual([3, expect.stringContaining('DEVICE_NOT_PARKED')])
+    expect((await ask('skip', 'alerts', '--code', 'SITE_UNKNOWN')).stdout).toContain(
+      '1 parked devices of alerts are skipped',
+    )
+    expect(await served.database.query(`${skip} where skip is not null`)).toHaveLength(1)
+    const viewer = await remote('viewer', 'parked', 'release', 'alerts', '--reason', 'x')
+    expect([viewer.code, viewer.stderr]).toEqual([3, expect.stringContaining('RIGHT_MISSING')])
+  })
+
   test('is refused with exit code 3, and not understood with 2', async () => {
     const refused = await remote('viewer', 'dead', 'discard', '--group', 'alerts', '--reason', 'x')
     expect([refused.code, refused.stderr]).toEqual([3, expect.stringContaining('RIGHT_MISSING')])

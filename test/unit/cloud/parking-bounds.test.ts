@@ -200,7 +200,11 @@ describe('a parked device', () => {
     expect(tried).toEqual(['once'])
   })
 
-  test('of a group with a rate has its share of it, and no instance takes it from another meanwhile', async () => {
+  test.each([
+    [2, ['a', 'b']],
+    [6, ['a', 'b']],
+    [2, ['a']],
+  ])('of a group with a rate of %i a minute has its share of it, in %j', async (perMinute, names) => {
     const failed = new Set<string>()
     const done: string[] = []
     const world = setUp(
@@ -215,10 +219,10 @@ describe('a parked device', () => {
         },
       }),
     )
-    const pipelines = ['a', 'b'].map((name) => {
+    const pipelines = names.map((name) => {
       const gate = new GroupGate({
-        ratePerSecond: 6 / 60,
-        membersNow: () => 2,
+        ratePerSecond: perMinute / 60,
+        membersNow: () => names.length,
         clock: world.clock,
         onTried() {},
         onTrial() {},
@@ -236,8 +240,34 @@ describe('a parked device', () => {
       await world.clock.advance(60_000)
     }
     expect(done.filter((name) => name.startsWith('sick')).toSorted()).toEqual(['sick', 'sick2'])
-    expect(done.length).toBeGreaterThan(80)
+    expect(done.length).toBeGreaterThan(perMinute * 13)
     await Promise.all(pipelines.map((pipeline) => pipeline.close(0)))
+  })
+
+  test('keeps its place at a rate that lets less begin than a claim lasts', async () => {
+    const failed = new Set<string>()
+    const done: string[] = []
+    const world = setUp(
+      writing({
+        onFailure: 'park',
+        handle({ partitionkey }) {
+          if (!failed.has(partitionkey)) {
+            failed.add(partitionkey)
+            throw failure(true)
+          }
+          done.push(partitionkey)
+        },
+      }),
+    )
+    const { clock } = world
+    const rate = { ratePerSecond: 0.5 / 60, membersNow: () => 1, onTried() {}, onTrial() {} }
+    const pipeline = createPipeline({ ...world.options('a'), gate: new GroupGate({ ...rate, clock }) })
+    world.broker.connect().start((delivery) => pipeline.take(delivery))
+    world.broker.post(posted(new Ledger().next('sick'), partitions))
+    await settled()
+    await clock.advance(300_000)
+    expect(done).toEqual(['sick'])
+    await pipeline.close(0)
   })
 
   test('of a group with one place for handlers takes every other turn at the most', async () => {

@@ -3,7 +3,8 @@ import type { Logger } from '../../src/log.ts'
 import { createThrottle } from '../../src/throttle.ts'
 import { BatchPace } from './limits/batch-pace.ts'
 import { isOutage } from './retry.ts'
-import { type Claim, leaseMs, Turn, type TurnOptions, type TurnParts } from './turn.ts'
+import { leaseMs } from '../parking/tenure.ts'
+import { type Claim, Turn, type TurnOptions, type TurnParts } from './turn.ts'
 
 /**
  * Tries the events of parked devices, outside the lanes, so many devices at a time: each has a turn (turn.ts), and then waits until all

@@ -1,14 +1,13 @@
 import type { Random } from '../../src/clock.ts'
-import { headers as names } from '../../src/contract/wire.ts'
-import { TidegateError } from '../../src/errors.ts'
+import { decodeEvent } from '../../src/contract/codec.ts'
 import type { Event } from '../../src/contract/event.ts'
 import type { Delivery } from '../amqp/delivery.ts'
 import type { Storage, Transaction } from '../database/storage.ts'
 import { retryLetter } from '../letters/letters.ts'
-import { lastFailureOf } from '../letters/story.ts'
 import type { Room } from '../parking/occupancy.ts'
-import { parkedDelivery } from '../parking/parked.ts'
-import type { Claimed, Parking, ParkedHead, ParkingIn } from '../parking/parking.ts'
+import { parkedDelivery, skipped } from '../parking/parked.ts'
+import type { Claimed, ParkedHead, ParkingIn } from '../parking/parking.ts'
+import { Tenure } from '../parking/tenure.ts'
 import type { Gate } from '../protection/gate.ts'
 import { type Aside, type Failed, trialOf } from './aside.ts'
 import { blame, handleAll, type HandlingOptions, type Trace } from './batch.ts'
@@ -18,11 +17,6 @@ import type { BatchPace } from './limits/batch-pace.ts'
 import type { Places } from './limits/places.ts'
 import type { PipelineObserver } from './observer.ts'
 import { decide, type Decision, isHopeless, isOutage, thrown } from './retry.ts'
-
-/** The claim of an instance that died, or was frozen between two transactions, is another's after so long. */
-export const leaseMs = 30_000
-/** Somebody adds to what waits at the moment when nothing waits: it is looked at again after so long. */
-const lookAgainMs = 1_000
 
 export interface TurnOptions extends HandlingOptions, Checks {
   instance: string
@@ -69,12 +63,15 @@ export class Turn {
   readonly #claim: Claim
   /** What came of an attempt, until it is recorded: there is no other meanwhile. */
   #failure: { waiting: Waiting; error: unknown } | undefined
+  readonly #tenure: Tenure
   #isOver = false
 
   constructor(options: TurnOptions, parts: TurnParts, claim: Claim) {
     this.#options = options
     this.#parts = parts
     this.#claim = claim
+    const { group } = options.consumer
+    this.#tenure = new Tenure({ ...options, ...claim, group, cutOff: parts.cutOff })
   }
 
   async take(): Promise<void> {
@@ -95,7 +92,7 @@ export class Turn {
           await wait.out(error, ++outages)
         }
       }
-      if (!this.#isOver) await this.#giveUp(0)
+      if (!this.#isOver) await this.#tenure.giveUp()
     } finally {
       wait.end()
     }
@@ -128,11 +125,18 @@ export class Turn {
   async #settleFirst(read: readonly Waiting[]): Promise<void> {
     const [first] = read
     if (this.#failure) await this.#failed(this.#failure)
-    else if (first === undefined) await this.#unpark()
-    else if (this.#isSkipped(first)) await this.#skip(read.filter((one) => this.#isSkipped(one)))
-    else if (first.judgement.kind === 'fault')
+    else if (first === undefined) await this.#letGo()
+    else if (this.#isSkipped(first)) {
+      // What an operator does not want to wait: the first as what it has failed with, those behind it as what they are.
+      const some = read.filter((one) => this.#isSkipped(one))
+      const nowMs = this.#options.clock.now()
+      await this.#bury(
+        some,
+        some.map((one) => ({ event: eventOf(one), ...skipped(one.delivery, this.#claim, nowMs) })),
+      )
+    } else if (first.judgement.kind === 'fault')
       await this.#failed((this.#failure = { waiting: first, error: first.judgement.error }))
-    else await this.#giveUp(0)
+    else this.#isOver = await this.#tenure.giveUp()
   }
 
   /** Applies them, as many as the group lets begin; answers what is to be applied next. @throws TidegateError of an outage */
@@ -141,7 +145,7 @@ export class Turn {
     // It may take longer than the claim lasts: then another has it, whose group's rate has something left.
     const entered = await gate.enter(run.length, stopping)
     if (entered === 0) {
-      await this.#giveUp(0)
+      this.#isOver = await this.#tenure.giveUp()
       return []
     }
     const some = run.slice(0, entered)
@@ -161,7 +165,8 @@ export class Turn {
     const startedMs = clock.monotonicMs()
     const trace: Trace = { at: undefined }
     try {
-      const done = await this.#inTransaction((parking, tx) => this.#within(parking, tx, run, trace))
+      const { cutOff } = this.#parts
+      const done = await storage.transaction((tx) => this.#within(tx, run, trace), cutOff)
       this.#isOver = true
       if (done === undefined) return { handled: 0, left: [] }
       const tookMs = clock.monotonicMs() - startedMs
@@ -173,35 +178,22 @@ export class Turn {
     } catch (error) {
       const cause = await blame(thrown(error), storage)
       if (this.#parts.cutOff.aborted || isOutage(cause)) throw cause
-      pace.failed(run.length)
       observer.transaction(consumer.group, run.length, clock.monotonicMs() - startedMs, 'failed')
       return { handled: 1, left: this.#withoutCulprit(run, trace, cause) }
     }
   }
 
   /** One transaction. Undefined: the device is another's. */
-  async #within(
-    parking: Parking,
-    tx: Transaction,
-    run: readonly Waiting[],
-    trace: Trace,
-  ): Promise<Waiting[] | undefined> {
-    const { group } = this.#options.consumer
-    if (!(await this.#keep(parking))) return undefined
-    const parcels = run.flatMap(({ judgement }) => (judgement.kind === 'handle' ? [judgement.parcel] : []))
+  async #within(tx: Transaction, run: readonly Waiting[], trace: Trace): Promise<Waiting[] | undefined> {
+    if (!(await this.#tenure.keeps(tx))) return undefined
+    const parcels = run.flatMap((one) => parcelOf(one) ?? [])
     const signal = this.#parts.cutOff
     const count = await handleAll(parcels, new Set(), tx, this.#options, { signal, trace })
     const next =
       count < parcels.length ? run.findIndex((one) => parcelOf(one) === parcels[count]) : run.length
     const done = run.slice(0, next)
-    await parking.remove(
-      group,
-      this.#claim.device,
-      done.map(({ head }) => head.n),
-    )
-    await parking.moveOn(group, this.#claim.device)
     // With one that has failed in hand the turn goes on.
-    if (!this.#failure) await parking.giveUp(group, this.#claim.device, this.#claim.token, 0)
+    await this.#tenure.done(tx, placesOf(done), { ends: !this.#failure })
     return done
   }
 
@@ -210,6 +202,7 @@ export class Turn {
     const handled = run.filter(({ judgement }) => judgement.kind === 'handle')
     if (handled.length === 0) throw error
     const culprit = handled.length === 1 ? handled[0] : run.find((one) => at && parcelOf(one) === at)
+    if (culprit === undefined) this.#claim.pace.failed(run.length)
     if (culprit === undefined) return run.slice(0, run.indexOf(handled[handled.length >> 1] as Waiting))
     if (!isHopeless(error)) this.#parts.gate.tried(this.#claim.device, true)
     this.#failure = { waiting: culprit, error }
@@ -236,9 +229,11 @@ export class Turn {
   /** The first of them waits once more, or is out of the way: as one place says of every failure. */
   async #failed({ waiting, error }: { waiting: Waiting; error: unknown }): Promise<void> {
     const { consumer, clock, observer } = this.#options
-    const { delivery, judgement } = waiting
-    const event = eventOf(judgement)
-    const attempt = { attempt: delivery.attempt, canWait: true, again: this.#again(waiting) }
+    const { delivery } = waiting
+    const event = eventOf(waiting)
+    // An earlier one of this stay has failed and is done with.
+    const again = this.#claim.again || waiting.head.n !== this.#claim.heads[0]?.n
+    const attempt = { attempt: delivery.attempt, canWait: true, again }
     // What is parked stays so until it is done with, also where the group parks nothing any more.
     const decision = decide(error, attempt, { ...consumer, parks: true })
     if (decision.kind !== 'park' && decision.kind !== 'hold')
@@ -250,11 +245,6 @@ export class Turn {
     this.#isOver = true
   }
 
-  /** Whether an earlier one of this stay has failed and is done with. */
-  #again(waiting: Waiting): boolean {
-    return this.#claim.again || waiting.head.n !== this.#claim.heads[0]?.n
-  }
-
   async #setBack(
     { head, delivery }: Waiting,
     error: unknown,
@@ -264,35 +254,16 @@ export class Turn {
     const { group } = consumer
     const trial = trialOf(decision, delivery, error, random)
     const { headers } = retryLetter({ delivery, error, group, instance, nowMs: clock.now() })
-    return this.#inTransaction(async (parking) => {
-      if (!(await this.#keep(parking))) return false
-      await parking.setBack(group, this.#claim.device, head.n, trial, headers)
-      return true
-    })
-  }
-
-  /** What an operator does not want to wait any longer: the first as what it has failed with, those behind it as what they are. */
-  async #skip(some: readonly Waiting[]): Promise<void> {
-    const nowMs = this.#options.clock.now()
-    await this.#bury(
-      some,
-      some.map(({ delivery, judgement }) => skipped(delivery, eventOf(judgement), this.#claim, nowMs)),
-    )
+    return this.#tenure.setBack(head.n, trial, headers)
   }
 
   async #bury(some: readonly Waiting[], failed: readonly Failed[]): Promise<void> {
-    const { consumer, observer, parkingIn } = this.#options
-    const { group } = consumer
-    const { device, token } = this.#claim
-    const places = some.map(({ head }) => head.n)
-    const events = some.flatMap(({ judgement }) => eventOf(judgement) ?? [])
+    const { consumer, observer } = this.#options
+    const { group, dedup } = consumer
+    const events = some.flatMap((one) => eventOf(one) ?? [])
     const isOurs = await this.#parts.aside.bury(failed, async (tx) => {
-      const parking = parkingIn(tx)
-      if (!(await this.#keep(parking))) return false
-      await parking.remove(group, device, places)
-      await parking.moveOn(group, device)
-      await parking.giveUp(group, device, token, 0)
-      if (consumer.dedup === 'inbox' && events.length > 0) await tx.inbox.release(group, events)
+      if (!(await this.#tenure.done(tx, placesOf(some), { ends: true }))) return false
+      if (dedup === 'inbox' && events.length > 0) await tx.inbox.release(group, events)
       return true
     })
     this.#isOver = true
@@ -301,62 +272,30 @@ export class Turn {
     for (const _ of some) observer.settled(group, 'dead')
   }
 
-  /** Nothing waits: whoever comes later need not. Between the lock and the look nobody can add anything. */
-  async #unpark(): Promise<void> {
-    const { group } = this.#options.consumer
-    const { device, token, tellEmpty } = this.#claim
-    const isGone = await this.#inTransaction(async (parking) => {
-      const isEmpty =
-        (await parking.lock(group, device, token)) && (await parking.heads(group, device, 1)).length === 0
-      if (isEmpty) await parking.unpark(group, device)
-      else await parking.giveUp(group, device, token, lookAgainMs)
-      return isEmpty
-    })
+  async #letGo(): Promise<void> {
+    const isGone = await this.#tenure.letGo()
     this.#isOver = true
     if (!isGone) return
     this.#parts.room.added(-1, 0)
-    tellEmpty(device)
+    this.#claim.tellEmpty(this.#claim.device)
   }
+}
 
-  #keep(parking: Parking): Promise<boolean> {
-    return parking.keep(this.#options.consumer.group, this.#claim.device, this.#claim.token, leaseMs)
-  }
-
-  /** So that another need not wait for the end of the lease. */
-  async #giveUp(delayMs: number): Promise<void> {
-    const { group } = this.#options.consumer
-    const { device, token } = this.#claim
-    this.#isOver = true
-    await this.#inTransaction((parking) => parking.giveUp(group, device, token, delayMs)).catch(() => {})
-  }
-
-  #inTransaction<T>(work: (parking: Parking, tx: Transaction) => Promise<T>): Promise<T> {
-    const { storage, parkingIn } = this.#options
-    return storage.transaction((tx) => work(parkingIn(tx), tx), this.#parts.cutOff)
-  }
+function placesOf(some: readonly Waiting[]): string[] {
+  return some.map(({ head }) => head.n)
 }
 
 function parcelOf({ judgement }: Waiting): Parcel | undefined {
   return judgement.kind === 'handle' ? judgement.parcel : undefined
 }
 
-function eventOf(judgement: Judgement): Event | undefined {
+/** Also of one that is to be left out: it was an event when it came to wait. */
+function eventOf({ judgement, delivery }: Waiting): Event | undefined {
   if (judgement.kind === 'handle') return judgement.parcel.event
-  return judgement.kind === 'fault' ? judgement.event : undefined
-}
-
-/** With the story that it has, and no attempt more; of what has not been tried, that it only waited. */
-function skipped(delivery: Delivery, event: Event | undefined, told: Claimed, nowMs: number): Failed {
-  const last = delivery.attempt > 1 ? lastFailureOf(delivery.headers) : undefined
-  const code = last && told.code !== '' ? told.code : undefined
-  const error = new TidegateError(code ?? 'SKIPPED', {
-    message: last
-      ? told.message
-      : 'an operator has skipped it: it was not tried, it waited behind one that failed',
-    retryable: false,
-    hint: 'an operator has skipped it: correct what it failed at, then replay the dead letter',
-  })
-  if (last === undefined) return { delivery, event, error, nowMs }
-  const headers = { ...delivery.headers, [names.failures]: last.before }
-  return { delivery: { ...delivery, headers, attempt: delivery.attempt - 1 }, event, error, nowMs: last.atMs }
+  if (judgement.kind === 'fault') return judgement.event
+  try {
+    return decodeEvent(delivery.text.toString('utf8'))
+  } catch {
+    return undefined
+  }
 }

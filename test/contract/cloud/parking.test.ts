@@ -245,6 +245,8 @@ describe.each(['in memory', 'in PostgreSQL'])('the parking %s', (kind) => {
     const begun = gate()
     const working = within(async (parking) => {
       expect(await parking.keep(group, 'd', mine, 30_000)).toBe(true)
+      const heads = await parking.heads(group, 'd', 1)
+      expect(await parking.remove(group, 'd', [heads[0]?.n ?? ''])).toBe(1)
       begun.release()
       await over.promise
     })
@@ -262,6 +264,9 @@ describe.each(['in memory', 'in PostgreSQL'])('the parking %s', (kind) => {
     expect(await diverted).toBe(true)
     over.release()
     await working
+    expect(await within((parking) => parking.parked(group, ['d']))).toEqual(
+      new Map([['d', { events: 1, overflowed: false }]]),
+    )
   })
 
   test('nobody lets it go while somebody adds to it, and nobody waits for that (G6)', async () => {

@@ -580,7 +580,7 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'no-second-look',
     removed: 'the look behind the lock: a device is let go though something came for it meanwhile',
-    file: 'cloud/pipeline/turn.js',
+    file: 'cloud/parking/tenure.js',
     find: '(await parking.lock(group, device, token)) && (await parking.heads(group, device, 1)).length === 0',
     replace: 'await parking.lock(group, device, token)',
     breaks: ['G4', 'G6'],
@@ -629,7 +629,7 @@ export const mutations: readonly Mutation[] = [
     file: 'cloud/pipeline/turn.js',
     find: 'const count = await handleAll(',
     replace:
-      'await this.#inTransaction((other) => other.remove(group, this.#claim.device, run.map(({ head }) => head.n))); const count = await handleAll(',
+      'await this.#options.storage.transaction((other) => this.#options.parkingIn(other).remove(this.#options.consumer.group, this.#claim.device, placesOf(run)), signal); const count = await handleAll(',
     breaks: ['G4', 'G5'],
     seed: 4,
   },
@@ -638,7 +638,7 @@ export const mutations: readonly Mutation[] = [
     removed:
       'the proof that a parked device is still the runner’s: what it took over from one that was frozen is tried by both',
     file: 'cloud/pipeline/turn.js',
-    find: 'if (!(await this.#keep(parking)))\n            return undefined;',
+    find: 'if (!(await this.#tenure.keeps(tx)))\n            return undefined;',
     replace: '',
     breaks: ['G4', 'G6'],
     seed: 21,

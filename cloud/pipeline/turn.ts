@@ -202,8 +202,10 @@ export class Turn {
     const handled = run.filter(({ judgement }) => judgement.kind === 'handle')
     if (handled.length === 0) throw error
     const culprit = handled.length === 1 ? handled[0] : run.find((one) => at && parcelOf(one) === at)
-    if (culprit === undefined) this.#claim.pace.failed(run.length)
-    if (culprit === undefined) return run.slice(0, run.indexOf(handled[handled.length >> 1] as Waiting))
+    if (culprit === undefined) {
+      this.#claim.pace.failed(run.length)
+      return run.slice(0, run.indexOf(handled[handled.length >> 1] as Waiting))
+    }
     if (!isHopeless(error)) this.#parts.gate.tried(this.#claim.device, true)
     this.#failure = { waiting: culprit, error }
     return run.slice(0, run.indexOf(culprit))
@@ -214,10 +216,9 @@ export class Turn {
     const { room, gate, aside } = this.#parts
     room.added(0, -done.length)
     for (const { judgement, delivery } of done) {
-      if (judgement.kind !== 'handle') {
-        observer.settled(consumer.group, judgement.kind === 'shed' ? 'shed' : 'ignored')
-        continue
-      }
+      if (judgement.kind === 'shed') observer.settled(consumer.group, 'shed')
+      if (judgement.kind === 'ignore') observer.settled(consumer.group, 'ignored')
+      if (judgement.kind !== 'handle') continue
       const { event, fault } = judgement.parcel
       gate.tried(this.#claim.device, false)
       observer.applied(consumer.group, event, delivery, clock.now())
@@ -281,9 +282,7 @@ export class Turn {
   }
 }
 
-function placesOf(some: readonly Waiting[]): string[] {
-  return some.map(({ head }) => head.n)
-}
+const placesOf = (some: readonly Waiting[]): string[] => some.map(({ head }) => head.n)
 
 function parcelOf({ judgement }: Waiting): Parcel | undefined {
   return judgement.kind === 'handle' ? judgement.parcel : undefined

@@ -584,7 +584,7 @@ export const mutations: readonly Mutation[] = [
     find: '(await parking.lock(group, device, token)) && (await parking.heads(group, device, 1)).length === 0',
     replace: 'await parking.lock(group, device, token)',
     breaks: ['G4', 'G6'],
-    seed: 183,
+    seed: 202,
   },
   {
     name: 'parked-after-the-ack',

@@ -106,6 +106,16 @@ describe.each<[string, () => Storage, (tx: Statements) => DeadLetters]>([
     expect(await put([letterOf({ event })])).toEqual([{ letter: first?.letter, isNew: false }])
   })
 
+  test('says of which keys there are open letters in a group', async () => {
+    const storage = open()
+    const [event, other] = [eventOf(), eventOf()]
+    const [mine, elsewhere] = [letterOf({ event }), letterOf({ event: other, group: 'h' })]
+    await storage.transaction((tx) => lettersIn(tx).add([mine, elsewhere]), never)
+    const keys = [mine.key, elsewhere.key]
+    const found = await storage.transaction((tx) => lettersIn(tx).openOf(mine.group, keys), never)
+    expect([...found]).toEqual([mine.key.toString('hex')])
+  })
+
   test('what is rolled back is no letter', async () => {
     const storage = open()
     const event = eventOf()

@@ -129,6 +129,8 @@ export const cloudConfigSchema = z
         pruneEvery: duration('1h', { min: '1s', max: '365d' }),
       })
       .prefault({}),
+    // Below an hour a redelivery that was numbered twice could be stored twice (G4).
+    history: z.strictObject({ dedupWindow: duration('14d', { min: '1h', max: '365d' }) }).prefault({}),
     deadLetters: z
       .strictObject({
         max: z.int().min(1).max(1_000_000_000).default(10_000_000),

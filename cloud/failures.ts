@@ -76,7 +76,8 @@ export async function serveApi(
   const cutOff = new AbortController()
   const surroundings = { clock, random, signal: cutOff.signal }
   const checks = { checkSchema: schemas.check, schemas: schemas.registry }
-  const deedsOn = (storage: Storage): Deeds => postgresDeeds({ ...surroundings, ...checks, storage })
+  const deedsOn = (storage: Storage, isTrial = false): Deeds =>
+    postgresDeeds({ ...surroundings, ...checks, storage, isTrial })
   const previews = deedsOn(looking)
   const trying = trialStorage(writing)
   const onceOn =
@@ -89,7 +90,7 @@ export async function serveApi(
     deeds: { ...deedsOn(writing), preview: previews.preview.bind(previews) },
     workplace: postgresWorkplace({ doOnce: onceOn(writing), parkingIn: postgresParking }),
     trial: {
-      deeds: deedsOn(trying),
+      deeds: deedsOn(trying, true),
       workplace: postgresWorkplace({ doOnce: onceOn(trying), parkingIn: postgresParking }),
     },
   }

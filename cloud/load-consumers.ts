@@ -4,7 +4,7 @@ import { messageOf, TidegateError } from '../src/errors.ts'
 import { type Consumer, defineConsumer, type SingleConsumerOptions } from './pipeline/consumer.ts'
 import { configured, type ConfiguredConsumer, type ConsumerDefaults } from './pipeline/definition.ts'
 import { historyConsumer } from './history/consumer.ts'
-import { postgresHistory } from './history/history-postgres.ts'
+import { type HistoryOptions, postgresHistory } from './history/history-postgres.ts'
 import { rollupsConsumer } from './projections/rollups.ts'
 import { postgresRollups } from './projections/rollups-postgres.ts'
 
@@ -12,10 +12,12 @@ export interface ConsumersOptions {
   /** Which, in this order: one that is built in, or a module of the user's. */
   consumers: readonly (keyof typeof builtIn | { module: string })[]
   defaults: ConsumerDefaults
+  history?: HistoryOptions
 }
 
 const builtIn = {
-  history: () => historyConsumer(postgresHistory),
+  history: (options?: HistoryOptions) =>
+    historyConsumer((transaction) => postgresHistory(transaction, options)),
   rollups: () => rollupsConsumer(postgresRollups),
 } as const
 
@@ -26,7 +28,8 @@ const builtIn = {
 export async function loadConsumers(options: ConsumersOptions): Promise<ConfiguredConsumer[]> {
   const consumers: ConfiguredConsumer[] = []
   for (const entry of options.consumers) {
-    const consumer = typeof entry === 'string' ? builtIn[entry]() : await loadModule(entry.module)
+    const consumer =
+      typeof entry === 'string' ? builtIn[entry](options.history) : await loadModule(entry.module)
     consumers.push(configured(consumer, options.defaults))
   }
   const groups = consumers.map((consumer) => consumer.group)

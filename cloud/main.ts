@@ -18,11 +18,13 @@ import { migrations } from './database/migrations/all.ts'
 import { replayedIn } from './replays/replayed-postgres.ts'
 import { postgresStorage } from './database/storage-postgres.ts'
 import { publishAgain, type Schemas, serveApi } from './failures.ts'
+import { startPreparing } from './history/partitions-postgres.ts'
 import { startKnowing } from './gateways/known.ts'
 import { type Provenance, provenance, requireDevices, requireRegistered } from './gateways/provenance.ts'
 import { type Group, startGroup } from './groups/group.ts'
 import { postgresMembers } from './groups/members-postgres.ts'
 import { type Sharing, startSharing } from './groups/sharing.ts'
+import type { CloudState } from './ops/readiness.ts'
 import { type LetterBoxOptions, type OpenLetterBox, openLetterBox } from './letters/letter-box.ts'
 import { postgresParking } from './parking/parking-postgres.ts'
 import { loadConsumers } from './load-consumers.ts'
@@ -72,7 +74,7 @@ export interface CloudParts {
  *                              └──── rungs ◀────┴─────▶ dead letters ─▶ mirror
  *
  * @throws TidegateError `DATABASE_UNREACHABLE`, `DATABASE_REFUSED`, `BROKER_UNREACHABLE`, `BROKER_REFUSED`,
- *   `BROKER_TLS`, `TLS_*`, `TOPOLOGY_*`, `GATEWAY_UNKNOWN`, `GATEWAY_DEVICES`, `SCHEMA_FOLDER`, `START_FAULTS`, `CONSUMER_*`, `MIGRATION_EDITED`, `DATABASE_NEWER`, `DATABASE_OLDER`, `DATABASE_LOCKED`,
+ *   `BROKER_TLS`, `TLS_*`, `TOPOLOGY_*`, `GATEWAY_UNKNOWN`, `GATEWAY_DEVICES`, `SCHEMA_FOLDER`, `START_FAULTS`, `CONSUMER_*`, `MIGRATION_EDITED`, `MIGRATION_BLOCKED`, `DATABASE_NEWER`, `DATABASE_OLDER`, `DATABASE_LOCKED`,
  *   `PORT_TAKEN`, `API_*`
  */
 export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<void> {
@@ -94,7 +96,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const databaseFault = (): string | undefined => sharing?.fault
     const brokersUp = (): Record<string, boolean> => ({ consume: consuming.up, publish: publishing.up })
     const findings = (): QueueCheck['findings'] => check.findings
-    const state = { groups, letters: () => letters.standing(), databaseFault, brokersUp, findings, tls }
+    const state = { groups, ...standingOf(letters), databaseFault, brokersUp, findings, tls }
     const ops = createOps(opsSettings(config, state))
     const shared = {
       ...groupSettings(config),
@@ -177,6 +179,7 @@ async function openDatabase(start: Start, consumers: readonly ConfiguredConsumer
   await untilReachable(() => database.probe(), start)
   const standing = await untilReachable(() => migrateDatabase(database, migrations, start), start)
   if (standing === 'owner') start.log.warn({ code: 'DATABASE_OWNER' }, ownerText)
+  start.scope.own(startPreparing({ ...start, database }))
   return database
 }
 
@@ -258,4 +261,9 @@ function checkQueues(
     ...groups.flatMap((group) => group.queues()),
   ]
   return scope.own(startQueueCheck({ management, queues, clock, log }))
+}
+
+/** How they stand, for whoever looks. */
+function standingOf(letters: OpenLetterBox): Pick<CloudState, 'letters' | 'replays'> {
+  return { letters: () => letters.standing(), replays: () => letters.replays() }
 }

@@ -11,7 +11,7 @@ import { untilReachable } from './startup.ts'
 /**
  * Brings the schema up to date and gives the roles their rights, and does nothing else: for a user whose password the running cloud
  * does not have.
- * @throws TidegateError `DATABASE_*`, `MIGRATION_EDITED`, `CONFIG_INVALID`, `CONNECTION_IN_CLEAR`, `PASSWORD_FILE_UNREADABLE`
+ * @throws TidegateError `DATABASE_*`, `MIGRATION_EDITED`, `MIGRATION_BLOCKED`, `CONFIG_INVALID`, `CONNECTION_IN_CLEAR`, `PASSWORD_FILE_UNREADABLE`
  */
 export async function migrateCloud(
   { instance, database: settings, startup }: CloudConfig,

@@ -29,9 +29,13 @@ export function consumerSettings({
   retry,
   parking,
   handlerTimeout,
+  history,
 }: CloudConfig): ConsumersOptions {
-  const defaults = { ladderMs: retry.ladder, timeoutMs: handlerTimeout, parks: parking.byDefault }
-  return { consumers, defaults }
+  return {
+    consumers,
+    defaults: { ladderMs: retry.ladder, timeoutMs: handlerTimeout, parks: parking.byDefault },
+    history: { dedupWindowMs: history.dedupWindow },
+  }
 }
 
 export function databaseSettings(

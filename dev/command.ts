@@ -1,7 +1,7 @@
 import { InvalidArgumentError, Option, type Command } from 'commander'
 import { durationOf, positiveNumber, wholeNumber } from '../src/settings/command-line.ts'
 import { conduct } from './conduct.ts'
-import { withConsumer } from './consumer.ts'
+import { withConsumer, withDemoConsumer } from './consumer.ts'
 import { killTargets, planFaults, type KillTarget } from './faults/plan.ts'
 import { seededRandom } from './fleet/random.ts'
 import { readReplay, replaySensors, type Replay } from './fleet/replay.ts'
@@ -57,7 +57,7 @@ export function registerDevCommand(program: Command): void {
     program
       .command('dev')
       .description('run the whole of Tidegate on this machine: servers, edge, cloud and a fleet of sensors')
-      .option('--sensors <count>', 'simulated sensors beside the five that misbehave', wholeNumber(), 12)
+      .option('--sensors <count>', 'simulated sensors beside the six that misbehave', wholeNumber(), 12)
       .option('--rate <number>', 'events per second of the whole fleet', positiveNumber(), 50)
       .option('--for <duration>', 'stop after this long and balance the books (30s, 5m)', durationOf())
       .addOption(
@@ -68,7 +68,10 @@ export function registerDevCommand(program: Command): void {
       .option('--report <file>', 'write the report as JSON, and a page beside it as HTML')
       .option('--replay <folder>', 'publish CSV series (timestamp,value), one device per file')
       .option('--speed <factor>', 'how much faster a replay is than its series', positiveNumber(), 3600)
-      .option('--consumer <file>', 'a consumer of yours, which the cloud runs beside ours')
+      .option(
+        '--consumer <file>',
+        'a consumer of yours, which the cloud runs instead of the demonstration’s own',
+      )
       .option('--servers-only', 'only the servers of --dir on what they hold, to look at what a run left'),
     '.tidegate/dev',
   ).action(async (options: DevOptions) => {
@@ -123,7 +126,8 @@ async function runDev(options: DevOptions): Promise<number> {
   const random = seededRandom(options.seed, 'faults')
   const { env } = process
   const { consumer } = options
-  const cloudConfig = consumer === undefined ? undefined : await withConsumer(consumer, env)
+  const demo = consumer === undefined && !replay && options.trouble
+  const cloudConfig = consumer === undefined ? demo && withDemoConsumer() : await withConsumer(consumer, env)
   const faults = planFaults({ forMs: lengthMs, outageMs: options.outage, kills: [], random, env })
   const fleet = replay
     ? replayFleet(replay, options.speed)
@@ -148,6 +152,7 @@ async function runDev(options: DevOptions): Promise<number> {
       reportFile: options.report,
       patienceMs: options.patience,
       clouds: options.clouds,
+      walk: demo,
     },
     process,
   )
@@ -173,6 +178,7 @@ function runResilience(options: SimulateOptions): Promise<number> {
       reportFile: options.report,
       patienceMs: options.patience,
       clouds: options.clouds,
+      walk: false,
     },
     process,
   )

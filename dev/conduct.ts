@@ -22,6 +22,7 @@ import { startRun, type Run } from './run.ts'
 import type { Tree } from './stack/config.ts'
 import { startStack, type Stack } from './stack/stack.ts'
 import { unfinished } from './report/unfinished.ts'
+import { startWalk, type Walk } from './walk.ts'
 import { waitingOf } from './watch/flow.ts'
 
 export interface ConductOptions {
@@ -40,6 +41,8 @@ export interface ConductOptions {
   /** How long the end is waited for while nothing moves. */
   patienceMs: number
   clouds: number
+  /** The demonstration's own consumer runs: its letters are shown, and what can be done about them. */
+  walk: boolean
   edgeConfig?: Tree
   cloudConfig?: Tree
 }
@@ -176,7 +179,22 @@ async function startRunOn(stage: Stage, stack: Stack, options: ConductOptions): 
       visitor,
     }),
   )
-  stage.onKey(keysFor({ run, stack, quit, fail, screen, lookInside: () => sayHowToLook(stack, screen) }))
+  const letterToShow = (): Promise<number | undefined> => run.letterToShow()
+  const say = (text: string): void => screen.say(text)
+  const cloudConfig = stack.configFiles.clouds[0] ?? ''
+  const walk = options.walk
+    ? scope.own(startWalk({ letterToShow, say, cloudConfig, clock: systemClock }))
+    : undefined
+  stage.onKey(
+    keysFor({
+      run,
+      stack,
+      quit,
+      fail,
+      screen,
+      lookInside: () => lookInside(stack, stage, walk),
+    }),
+  )
   const { title, forMs, faults } = options
   screen.begin({ title, plan: { forMs, faults }, keys: keyNames(stack) })
   scope.own({ close: () => screen.end() })
@@ -228,10 +246,16 @@ Look inside with your own clients:
   curl ${stack.cloudOps[0] ?? ''}/metrics    # the cloud
   npx tidegate audit --config ${pathOf(stack.configFiles.clouds[0] ?? '')}    # is anything missing?
   npx tidegate dead quarantine --config ${pathOf(stack.configFiles.clouds[0] ?? '')}    # what broken sensors sent
-  npx tidegate dead groups --config ${pathOf(stack.configFiles.clouds[0] ?? '')}    # what a consumer could not process: replay, edit, discard
+  npx tidegate dead groups --config ${pathOf(stack.configFiles.clouds[0] ?? '')}    # what a consumer could not process
   npx tidegate outbox inspect --config ${pathOf(stack.configFiles.edge)}    # what waits in the gateway
   logs: ${[stack.logs.edge, ...stack.logs.clouds].map(pathOf).join(' ')}
 `)
+}
+
+/** A database that is away tells of no letter. */
+async function lookInside(stack: Stack, { screen }: Stage, walk: Walk | undefined): Promise<void> {
+  sayHowToLook(stack, screen)
+  await walk?.sayNow()
 }
 
 /** What somebody who quits is told, after what could be proven. Resolves with the exit code. */

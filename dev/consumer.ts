@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import { TidegateError } from '../src/errors.ts'
 import { run } from './servers/command.ts'
 import { groups, type Tree } from './stack/config.ts'
-import { cli } from './stack/programs.ts'
+import { cli, demoConsumer } from './stack/programs.ts'
 
 const checkedWithinMs = 30_000
 
@@ -26,6 +26,11 @@ export async function withConsumer(file: string, env: NodeJS.ProcessEnv): Promis
   const [, fault] = /^FAULT consumers +(.*(?:\n {6}.*)*)/m.exec(stdout) ?? []
   if (fault !== undefined) throw unusable(fault.replaceAll(/\n +/g, '; '))
   return { consumers }
+}
+
+/** The cloud's configuration with the consumer of the demonstration beside ours. */
+export function withDemoConsumer(): Tree {
+  return { consumers: [...groups, { module: demoConsumer }] }
 }
 
 function unusable(message: string): TidegateError {

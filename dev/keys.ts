@@ -25,7 +25,7 @@ export function keysFor(parts: {
   quit: Quit
   fail: (error: TidegateError) => void
   /** Shows how to look in with clients of one's own. */
-  lookInside: () => void
+  lookInside: () => Promise<void>
   screen: Screen
 }): (key: string) => void {
   const { run, stack, quit, screen } = parts
@@ -47,7 +47,7 @@ export function keysFor(parts: {
     if (isQuitKey(key)) {
       screen.note('run', 'stopping')
       quit.ask()
-    } else if (key === 'i') parts.lookInside()
+    } else if (key === 'i') void parts.lookInside()
     else if (key === 'u') toggle({ kind: 'down' })
     else if (key === 's') toggle(slowMode)
     else if (key === 'h') toggle({ kind: 'stalled' })

@@ -48,6 +48,8 @@ export interface Run {
   readonly last: Snapshot | undefined
   /** Ms since the fleet began. */
   elapsedMs(): number
+  /** The number of the oldest open letter of those that the demonstration makes on purpose. */
+  letterToShow(): Promise<number | undefined>
   /**
    * Stops the sensors, gives back what a fault still holds down, waits for every PUBACK, until the outbox is empty and the cloud has
    * stored everything, and balances the books. Gives up waiting when nothing has moved for `patienceMs`; the books then say what is
@@ -177,6 +179,10 @@ class FleetRun implements Run {
     return this.#parts.watching.last
   }
 
+  letterToShow(): Promise<number | undefined> {
+    return this.#parts.history.letterToShow()
+  }
+
   async finish(signal: AbortSignal): Promise<{ report: Report; course: Course }> {
     const { onNote } = this.#options
     const { history, filter, watching } = this.#parts
@@ -285,10 +291,7 @@ class FleetRun implements Run {
     const { stack, env, clock } = this.#options
     const { history } = this.#parts
     const { missing, audit } = findings
-    const { evidence, located } = await gatherEvidence(
-      { stack, missing, audit, absent: (identities) => history.absent(identities), env, clock },
-      signal,
-    )
+    const { evidence, located } = await gatherEvidence({ stack, missing, audit, history, env, clock }, signal)
     const told = { ...report, missingEvents: located.slice(0, report.missingEvents.length), evidence }
     keepEvidence(evidence, { report: told, located })
     return told

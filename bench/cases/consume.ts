@@ -49,10 +49,7 @@ export const prepareConsume: Prepare = async (bench: Bench) => {
       ladderMs: [5_000, 30_000, 300_000, 1_800_000],
     }),
   )
-  const databaseUrl = await startBenchPostgres(bench)
-  const client = new Client(databaseUrl)
-  await client.connect()
-  bench.scope.own({ close: () => client.end() })
+  const databases = createDatabases(bench, await startBenchPostgres(bench))
   let clouds = 0
   return [
     {
@@ -75,19 +72,46 @@ export const prepareConsume: Prepare = async (bench: Bench) => {
             routingKey: routingKey(partition, type),
           }))
           const dir = join(bench.dir, `cloud-${clouds++}`)
-          return consume({ product, dir, rabbit, databaseUrl, client, events })
+          return consume({ product, dir, rabbit, ...(await databases.of(product)), events })
         },
       })),
     ),
   ]
 }
 
-interface Consume {
+interface BenchDatabase {
+  databaseUrl: string
+  client: Client
+}
+
+/** One for each checkout, which may have steps of the schema that the other knows nothing of. */
+function createDatabases(bench: Bench, serverUrl: string): { of(product: Product): Promise<BenchDatabase> } {
+  const made = new Map<Product, Promise<BenchDatabase>>()
+  async function make(name: string): Promise<BenchDatabase> {
+    const server = new Client(serverUrl)
+    await server.connect()
+    await server.query(`create database ${name}`)
+    await server.end()
+    const url = new URL(serverUrl)
+    url.pathname = `/${name}`
+    const client = new Client(url.href)
+    await client.connect()
+    bench.scope.own({ close: () => client.end() })
+    return { databaseUrl: url.href, client }
+  }
+  return {
+    of(product) {
+      const known = made.get(product) ?? make(`consume_${made.size}`)
+      made.set(product, known)
+      return known
+    },
+  }
+}
+
+interface Consume extends BenchDatabase {
   product: Product
   dir: string
   rabbit: Rabbit
-  databaseUrl: string
-  client: Client
   events: number
 }
 

@@ -6,9 +6,9 @@ import type { Logger } from '../../src/log.ts'
 import { isCalledSo } from '../../src/ops-server.ts'
 import { createThrottledWarn } from '../../src/throttle.ts'
 import type { KeyPair } from '../../src/tls-files.ts'
-import { userName } from './rules/os-user.ts'
+import { userName } from '../os-user.ts'
 import { type AppOptions, createApp } from './app.ts'
-import { loadListenerPair, startRenewing } from './listener-tls.ts'
+import { type ListenerPair, loadListenerPair, startRenewing } from './listener-tls.ts'
 import type { ApiObserver } from './observer.ts'
 import { allRoutes } from './routes/all.ts'
 import type { Parts } from './routes/route.ts'
@@ -24,7 +24,7 @@ import { createVerifier } from './tokens/verify.ts'
 /** What the API needs of files, proven before anything is opened. */
 export interface ApiFiles {
   key: OwnKey | undefined
-  pair: KeyPair | undefined
+  pair: ListenerPair | undefined
 }
 
 /** @throws TidegateError `TLS_*`, `API_KEY_UNFIT`, `API_IN_CLEAR` */
@@ -77,12 +77,13 @@ export async function startApi(options: ApiOptions): Promise<RunningApi> {
     if (port === undefined) return { port, close: () => scope.close() }
     const app = remoteApp(options)
     const listening = scope.own(await listenOnPort({ ...common, app, host, port, pair: files.pair }))
-    if (config.tls) {
+    if (config.tls && files.pair) {
       const { server } = listening
+      const { seen } = files.pair
       const renew = ({ cert, key }: KeyPair): void => {
         if ('setSecureContext' in server) server.setSecureContext({ cert, key, minVersion: 'TLSv1.2' })
       }
-      scope.own(startRenewing({ files: config.tls, renew, clock, log }))
+      scope.own(startRenewing({ files: config.tls, seen, renew, clock, log }))
     }
     return { port: listening.port, close: () => scope.close() }
   } catch (error) {

@@ -8,15 +8,24 @@ import { type KeyPair, loadKeyPair, usable } from '../../src/tls-files.ts'
 const where = 'the API (api.tls)'
 const lookEveryMs = 10_000
 
+/** What is shown, and how its files were right before they were read: whatever is put in their place since is seen. */
+export interface ListenerPair extends KeyPair {
+  seen: string
+}
+
 /** @throws TidegateError `TLS_*` */
-export function loadListenerPair({ cert, key }: { cert: string; key: string }, now: Date): KeyPair {
+export function loadListenerPair(files: { cert: string; key: string }, now: Date): ListenerPair {
+  const { cert, key } = files
+  const seen = look(files)
   const pair = loadKeyPair({ certFile: cert, keyFile: key, where, kind: 'server', now })
   usable(where, () => createSecureContext({ cert: pair.cert, key: pair.key }))
-  return pair
+  return { ...pair, seen }
 }
 
 export interface RenewingOptions {
   files: { cert: string; key: string }
+  /** Of what is shown now. */
+  seen: string
   /** Called with what is to be shown from now on. */
   renew: (pair: KeyPair) => void
   clock: Clock
@@ -24,9 +33,11 @@ export interface RenewingOptions {
 }
 
 /** Looks at the files every 10 s: a certificate is renewed by putting its files in place. What cannot be used is told, and that of before stays. */
-export function startRenewing({ files, renew, clock, log }: RenewingOptions): { close(): Promise<void> } {
+export function startRenewing({ files, renew, clock, log, ...options }: RenewingOptions): {
+  close(): Promise<void>
+} {
   const stopping = new AbortController()
-  let seen = look(files)
+  let { seen } = options
 
   async function run(): Promise<void> {
     for (;;) {

@@ -3,6 +3,8 @@ import { Refusal, type RequestFault } from './rules/problem.ts'
 import type { Route } from './routes/route.ts'
 
 const bodyBytesMax = 262_144
+/** Whoever looks at a value goes into it: one that is deeper would be an overflow of the stack (G7). */
+const bodyDepthMax = 100
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 const etagLengthMax = 200
 
@@ -89,12 +91,29 @@ async function bodyOf(request: Request): Promise<unknown> {
   const type = request.headers.get('content-type')?.split(';', 1)[0]?.trim().toLowerCase()
   if (type !== 'application/json') throw unreadable(415, 'the body is not said to be JSON')
   const bytes = await bytesOf(request)
+  let text: string
+  let body: unknown
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes)) as unknown
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+    body = JSON.parse(text)
   } catch {
     // What the parser says quotes it.
     throw unreadable(400, 'the body is no JSON')
   }
+  if (depthOf(text) > bodyDepthMax)
+    throw unreadable(400, `the body is nested deeper than ${bodyDepthMax} levels`)
+  return body
+}
+
+/** Of a text that is JSON. */
+function depthOf(text: string): number {
+  let depth = 0
+  let deepest = 0
+  for (const [token] of text.matchAll(/"(?:[^"\\]|\\.)*"|[[{\]}]/g)) {
+    if (token === '[' || token === '{') deepest = Math.max(deepest, ++depth)
+    else if (token === ']' || token === '}') depth--
+  }
+  return deepest
 }
 
 async function bytesOf({ body, headers }: Request): Promise<Buffer> {

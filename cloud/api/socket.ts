@@ -2,7 +2,7 @@ import { lstatSync, unlinkSync } from 'node:fs'
 import { connect, type Server } from 'node:net'
 import { dirname, resolve } from 'node:path'
 import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
-import { userId } from './rules/os-user.ts'
+import { userId } from '../os-user.ts'
 
 /** As much as the kernel takes (sun_path, with its end). */
 const pathBytesMax = 107

@@ -14,6 +14,10 @@ export function formatLedger(report: LedgerReport): string {
     row('on the way', pending.count, formatRanges(pending)),
     row('accepted', accepted.count, formatRanges(accepted)),
     ...acceptances.map(formatAcceptance),
+    // A signature covers what is present; it says nothing of who took the rest.
+    accepted.count > 0 && report.signed !== null
+      ? '        this ledger is signed, its acceptances are not: no gateway says that it gave these up'
+      : '',
     row('MISSING', gaps.count, formatRanges(gaps)),
     `      ${chainLine(report)}`,
     `      ${signedLine(report)}`,

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { ClientBase } from 'pg'
+import type { ClientBase, DatabaseError } from 'pg'
 import { codeOf, TidegateError } from '../../src/errors.ts'
 import { orAborted } from '../../src/lifecycle.ts'
 import type { Logger } from '../../src/log.ts'
@@ -14,6 +14,8 @@ const lockKey = 7_441_002_871
 /** Statements that wait for a table hold up everybody who comes after them. */
 const lockTimeoutMs = 3_000
 const lockNotAvailable = '55P03'
+/** Raised by our own steps. */
+const toBeDoneFirst = 'TG001'
 
 const rightsText =
   'the user of database.url may do what the cloud never needs: revoke it (docs/DATABASE.md, Roles)'
@@ -27,7 +29,7 @@ export type Standing = 'owner' | 'writer'
  * the schema finds it up to date, and is warned of what it may do beside its work (`DATABASE_RIGHTS`).
  * @throws TidegateError `MIGRATION_EDITED` when an applied step differs from ours, `DATABASE_NEWER` when the
  *   database is ahead of this version, `DATABASE_OLDER` when it is behind and the user may not alter it, `DATABASE_LOCKED`,
- *   `DATABASE_UNREACHABLE`.
+ *   `MIGRATION_BLOCKED` when somebody has to do something first, `DATABASE_UNREACHABLE`.
  */
 export async function migrateDatabase(
   database: Database,
@@ -143,7 +145,8 @@ async function apply(client: ClientBase, migration: Migration): Promise<void> {
     await client.query('commit')
   } catch (error) {
     await client.query('rollback')
-    throw codeOf(error) === lockNotAvailable ? tableInUse(migration, error) : error
+    if (codeOf(error) === lockNotAvailable) throw tableInUse(migration, error)
+    throw codeOf(error) === toBeDoneFirst ? blocked(migration, error as DatabaseError) : error
   }
 }
 
@@ -152,6 +155,15 @@ function tableInUse({ version, name }: Migration, cause: unknown): TidegateError
     message: `schema step ${version} (${name}) cannot be applied: somebody has its table locked`,
     retryable: true,
     hint: 'wait for a dump or a long transaction to end; pg_stat_activity and pg_blocking_pids() show whose it is',
+    cause,
+  })
+}
+
+function blocked({ version, name }: Migration, cause: DatabaseError): TidegateError {
+  return new TidegateError('MIGRATION_BLOCKED', {
+    message: `schema step ${version} (${name}) was not taken: ${cause.message}`,
+    retryable: false,
+    hint: cause.hint ?? '',
     cause,
   })
 }

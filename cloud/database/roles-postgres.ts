@@ -16,6 +16,8 @@ const workingTables: Readonly<Record<string, string>> = {
   members: 'select, insert, update, delete',
   drained_queues: 'select, insert',
   rollup_buckets: 'select, insert, update',
+  eras: 'select',
+  partitions: 'select',
   migrations: 'select',
   gateways: 'select',
   gateway_keys: 'select',
@@ -55,7 +57,7 @@ select 'create in the database' as beside from pg_database where datname = curre
 union all select 'create in the schema public' from pg_namespace where nspname = 'public'
   and (has_schema_privilege(oid, 'create') or pg_has_role(nspowner, 'member'))
 union all (select 'change tidegate.' || relname from pg_class
-  where relnamespace = to_regnamespace('tidegate') and relname = any($1)
+  where relnamespace = to_regnamespace('tidegate') and (relname = any($1) or relispartition)
   and (has_table_privilege(oid, 'update, delete, truncate, trigger') or has_any_column_privilege(oid, 'update'))
   order by relname)`
 
@@ -108,11 +110,17 @@ function rightsSql(): string {
     'begin',
     `revoke all on schema tidegate from ${roles}, public`,
     `revoke all on all tables in schema tidegate from ${roles}, public`,
+    `revoke all on all functions in schema tidegate from ${roles}, public`,
+    `revoke all on all sequences in schema tidegate from ${roles}, public`,
     `grant usage on schema tidegate to ${roles}`,
     `grant select, insert on ${ledger} to tidegate_writer`,
     ...Object.entries(workingTables).map(
       ([table, rights]) => `grant ${rights} on tidegate.${table} to tidegate_writer`,
     ),
+    // What each row of history is given by itself.
+    'grant usage on sequence tidegate.event_position to tidegate_writer',
+    'grant execute on function tidegate.current_era(), tidegate.prepare_partitions(integer), tidegate.analyze_events() to tidegate_writer',
+    `grant execute on function tidegate.list_partitions(), tidegate.bucket_gapfill(interval, timestamptz, timestamptz), tidegate.locf(anyelement), tidegate.locf_step(anyelement, anyelement) to ${roles}`,
     `grant select on ${ledger}, tidegate.rollup_buckets, tidegate.rollups to tidegate_module`,
     'grant select on all tables in schema tidegate to tidegate_reader',
     `grant select on ${ledger}, tidegate.migrations, ${registry} to tidegate_auditor`,

@@ -1,16 +1,22 @@
 import { randomUUID } from 'node:crypto'
-import { userInfo } from 'node:os'
 import { type Command, InvalidArgumentError } from 'commander'
 import { systemClock } from '../../src/clock.ts'
+import { durationOf } from '../../src/settings/command-line.ts'
 import { askingForDatabase, type DatabaseChoice, openChosenDatabase } from '../database-choice.ts'
+import { userName } from '../os-user.ts'
 import type { AcceptRequest } from './deeds.ts'
 
 interface Options extends DatabaseChoice {
   reason: string
+  settle?: number
 }
 
 type Ledger = Pick<AcceptRequest, 'gateway' | 'epoch'>
 type Range = AcceptRequest['ranges'][number]
+
+const vouches = `
+An acceptance says who looked into a loss and why it is final. No gateway signs it: what is present stays proven by chain and signature,
+but that the gateway has given up what is missing is nowhere proven, in a ledger that is signed as little as in one that is not.`
 
 /** `tidegate audit accept`: on the database itself, as a user that may write (tidegate_writer). */
 export function addAcceptCommand(audit: Command): void {
@@ -21,15 +27,22 @@ export function addAcceptCommand(audit: Command): void {
     .argument('<ledger>', 'GATEWAY/EPOCH, as the audit names it', ledgerOf)
     .argument('<ranges...>', 'what is missing, as the audit prints it: 17 or 17-20', rangesOf)
     .requiredOption('--reason <text>', 'why, for whoever reads the audit later')
+    .option(
+      '--settle <duration>',
+      'refuse what is known to be missing for less than this: it may still come (default: 10m)',
+      durationOf({ min: '0s' }),
+    )
+    .addHelpText('after', vouches)
     .action(async (ledger: Ledger, ranges: Range[], _own: unknown, command: Command) => {
       // The database is taken for an option of the command above, wherever it stands.
-      const { reason, ...choice } = command.optsWithGlobals<Options>()
+      const { reason, settle, ...choice } = command.optsWithGlobals<Options>()
       const database = await openChosenDatabase(choice, 'tidegate-audit-accept')
       try {
-        const { acceptLoss } = await import('./deeds-postgres.ts')
+        const { acceptLoss } = await import('./accept-postgres.ts')
         const { postgresStorage } = await import('../database/storage-postgres.ts')
-        const by = { actor: `local:${userInfo().username}`, roles: ['admin'] }
-        const deed = { key: randomUUID(), by, reason, request: { ...ledger, ranges } }
+        const by = { actor: `local:${userName()}`, roles: ['admin'] }
+        const request = { ...ledger, ranges, ...(settle !== undefined && { settleMs: settle }) }
+        const deed = { key: randomUUID(), by, reason, request }
         const parts = {
           storage: postgresStorage(database),
           clock: systemClock,
@@ -38,7 +51,7 @@ export function addAcceptCommand(audit: Command): void {
         }
         const { epoch, sequence } = await acceptLoss(deed, parts)
         process.stdout.write(
-          `accepted; on record in the cloud's own ledger, epoch ${epoch}, sequence ${sequence}\n`,
+          `accepted; on record in the cloud's own ledger, epoch ${epoch}, sequence ${sequence}\n${vouches}\n`,
         )
       } finally {
         await database.close()

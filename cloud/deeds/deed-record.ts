@@ -47,20 +47,32 @@ export async function doOnce<Request, Outcome>(
     if (rowCount === 0) return (await earlier(verb, deed, tx)) as Outcome
     const outcome = await work(tx)
     // Last, for all deeds wait for the ledger's end.
-    const nowMs = parts.clock.now()
-    await ownLedgerIn(tx, parts.random).append(nowMs, [
-      {
-        id: key,
-        source: `/gateways/${cloudLedger}`,
-        partitionkey: cloudLedger,
-        type: deedType,
-        time: new Date(nowMs).toISOString(),
-        data: { deed: key, verb, actor: by.actor, roles: by.roles, reason, request, outcome },
-      },
-    ])
+    await appendDeed(tx, parts, verb, deed, outcome, key)
     await tx.query('update tidegate.deeds set outcome = $2 where deed = $1', [key, JSON.stringify(outcome)])
     return outcome
   }, parts.signal)
+}
+
+/** The event of a deed in the cloud's own ledger. */
+export async function appendDeed(
+  tx: Transaction,
+  { clock, random }: DeedParts,
+  verb: string,
+  { key, by, reason, request }: Deed<unknown>,
+  outcome: unknown,
+  id: string,
+): Promise<void> {
+  const nowMs = clock.now()
+  await ownLedgerIn(tx, random).append(nowMs, [
+    {
+      id,
+      source: `/gateways/${cloudLedger}`,
+      partitionkey: cloudLedger,
+      type: deedType,
+      time: new Date(nowMs).toISOString(),
+      data: { deed: key, verb, actor: by.actor, roles: by.roles, reason, request, outcome },
+    },
+  ])
 }
 
 async function earlier<Request>(verb: string, deed: Deed<Request>, tx: Transaction): Promise<unknown> {

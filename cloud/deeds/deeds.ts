@@ -28,14 +28,21 @@ export interface Deeds {
    *   `SCHEMA_VIOLATION` and what else the schema check says
    */
   edit(deed: Deed<EditRequest>): Promise<LetterState>
-  /** Closes open letters that are not to be processed; a later copy of the event is a repeat. @throws TidegateError `FILTER_EMPTY`, `DEED_TOO_LARGE` */
-  discard(deed: Deed<{ filter: LetterFilter }>): Promise<{ discarded: number }>
+  /**
+   * Closes open letters that are not to be processed, some hundred at a time; a later copy of the event is a repeat. After some ten seconds
+   * it answers how far it is, and goes on when it is asked for again under its key. @throws TidegateError `FILTER_EMPTY`
+   */
+  discard(deed: Deed<{ filter: LetterFilter }>): Promise<Discarded>
   /**
    * Makes an event of the cloud's own ledger of a reading that was rejected at the edge, and sends it to all groups.
    * @throws TidegateError `READING_UNKNOWN`, `ADMISSION_REFUSED`, `IDENTITY_TAKEN`, and what the schema check says
    */
   admit(deed: Deed<AdmitRequest>): Promise<Admitted>
-  /** Puts on record that a loss is accepted, so that the audit says by whom and why instead of raising the alarm. @throws TidegateError `ACCEPTANCE_REFUSED` */
+  /**
+   * Puts on record that a loss is accepted, so that the audit says by whom and why instead of raising the alarm. Nobody signs it: it does not
+   * say that the gateway gave up what is missing, in a ledger that is signed as little as in one that is not. Refused for what is there, what is
+   * beyond the known end, and what may still come. @throws TidegateError `ACCEPTANCE_REFUSED`
+   */
   accept(deed: Deed<AcceptRequest>): Promise<Accepted>
 }
 
@@ -78,6 +85,15 @@ export interface ReplayPreview {
   heldGroups: readonly { group: string; state: string; reason?: string }[]
 }
 
+export interface Discarded {
+  /** So far. */
+  discarded: number
+  /** Letters that matched and were open when it was asked for. */
+  total: number
+  /** False: ask again, under the same key. */
+  done: boolean
+}
+
 export interface EditRequest {
   letter: number
   patch: JsonPatch
@@ -117,6 +133,8 @@ export interface AcceptRequest {
   gateway: string
   epoch: string
   ranges: readonly { from: number; to: number }[]
+  /** What became known to be missing within this, ms, may still come and is refused. Absent: ten minutes. */
+  settleMs?: number
 }
 
 /** Where it is on record. */

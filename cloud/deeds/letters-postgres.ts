@@ -3,8 +3,7 @@ import { TidegateError } from '../../src/errors.ts'
 import type { Transaction } from '../database/storage.ts'
 import type { SchemaCheck } from '../pipeline/schema-check.ts'
 import { deedInvalid } from './deed-record.ts'
-import type { Deed, EditRequest, LetterFilter, LetterState } from './deeds.ts'
-import { conditionsOf, isOfItsEvent } from '../replays/filter.ts'
+import type { Deed, EditRequest, LetterState } from './deeds.ts'
 import { checkPatch } from '../replays/json-patch.ts'
 import { editedEvent } from '../replays/letter-to-send.ts'
 import type { LetterEdit } from '../replays/replays.ts'
@@ -71,61 +70,6 @@ function eventOf({ body }: LetterRow): ReturnType<typeof decodeEvent> {
   }
 }
 
-const pageRows = 500
-/** In one transaction, which holds them all until its end. */
-const discardMax = 100_000
-
-const discardedSql = `
-with done as (
-  update tidegate.dead_letters as d set state = 'discarded', closed_at = clock_timestamp()
-  where letter = any($1::bigint[]) and state = 'open'
-  returning letter, consumer_group, source, id, ${isOfItsEvent} as of_event
-), noted as (
-  insert into tidegate.resolutions (letter, consumer_group, source, id, outcome, edited)
-  select letter, consumer_group, source, id, 'discarded', false from done where of_event
-)
-select letter::float8 as letter, consumer_group as "group", source, id, of_event as "ofEvent" from done order by consumer_group, letter`
-
-interface DiscardedRow {
-  letter: number
-  group: string
-  source: string | null
-  id: string | null
-  ofEvent: boolean
-}
-
-/**
- * See `Deeds.discard`. A later copy of the event meets the claim of the inbox, as if it had been processed; of a letter that only says
- * that it is that event's, nothing is claimed (G4, G9).
- */
-export async function discardLetters(tx: Transaction, filter: LetterFilter): Promise<{ discarded: number }> {
-  let discarded = 0
-  for (let after = '0'; ;) {
-    const { sql, values } = conditionsOf(filter, [after, pageRows])
-    const { rows: page } = await tx.query<{ letter: string }>(
-      `select d.letter::text as letter from tidegate.dead_letters as d
-       where d.letter > $1::bigint and d.state = 'open' and ${sql} order by d.letter limit $2 for update`,
-      values,
-    )
-    const last = page.at(-1)
-    if (!last) return { discarded }
-    after = last.letter
-    const { rows } = await tx.query<DiscardedRow>(discardedSql, [page.map(({ letter }) => letter)])
-    discarded += rows.length
-    if (discarded > discardMax) throw tooLarge()
-    for (const [group, identities] of byGroup(rows)) await tx.inbox.claim(group, identities)
-  }
-}
-
-function byGroup(rows: readonly DiscardedRow[]): Map<string, { source: string; id: string }[]> {
-  const groups = new Map<string, { source: string; id: string }[]>()
-  for (const { group, source, id, ofEvent } of rows) {
-    if (!ofEvent || source === null || id === null) continue
-    groups.set(group, [...(groups.get(group) ?? []), { source, id }])
-  }
-  return groups
-}
-
 function letterUnknown(letter: number): TidegateError {
   return new TidegateError('LETTER_UNKNOWN', {
     message: `there is no dead letter ${letter}`,
@@ -155,13 +99,5 @@ function refused(message: string): TidegateError {
     message,
     retryable: false,
     hint: 'replay it as it is, or discard it',
-  })
-}
-
-function tooLarge(): TidegateError {
-  return new TidegateError('DEED_TOO_LARGE', {
-    message: `more than ${discardMax} letters match: nothing was discarded`,
-    retryable: false,
-    hint: 'discard them in parts, by a narrower filter',
   })
 }

@@ -34,7 +34,8 @@ export interface KnownGatewaysOptions {
 export async function startKnowing({ database, clock, log }: KnownGatewaysOptions): Promise<KnownGateways> {
   const stopping = new AbortController()
   // Of one moment: half of a renaming, or of a move of devices, would be another registry than anybody had made.
-  const readAll = (before: DevicesRead): Promise<Known> => database.snapshot((query) => readIn(query, before))
+  const readAll = (before: DevicesRead, onRegistry?: (registry: Registry) => void): Promise<Known> =>
+    database.snapshot((query) => readIn(query, before, onRegistry))
   const told = new Set<string>()
   let known = await readAll(new Map())
 
@@ -67,7 +68,7 @@ export async function startKnowing({ database, clock, log }: KnownGatewaysOption
     for (;;) {
       try {
         await clock.sleep(refreshMs, stopping.signal)
-        take(await readAll(known.devicesRead))
+        take(await readAll(known.devicesRead, (registry) => (known = suspending(known, registry))))
       } catch (error) {
         if (isAbort(error)) return
         log.warn({ code: codeOf(error) }, `could not read who the gateways are: ${messageOf(error)}`)
@@ -96,8 +97,24 @@ interface Known {
   devicesRead: DevicesRead
 }
 
-async function readIn(query: Query, before: DevicesRead): Promise<Known> {
+/** A suspension waits for no devices, of which there may be a million to be read; all else is taken with them. */
+function suspending(known: Known, read: Registry): Known {
+  const { registry } = known
+  const isNew = (name: string): boolean =>
+    read.stateOf(name) === 'suspended' && registry.stateOf(name) !== 'suspended'
+  if (!registry.gateways.some(({ name }) => isNew(name))) return known
+  const stateOf: Registry['stateOf'] = (name) =>
+    read.stateOf(name) === 'suspended' ? 'suspended' : registry.stateOf(name)
+  return { ...known, registry: { ...registry, stateOf } }
+}
+
+async function readIn(
+  query: Query,
+  before: DevicesRead,
+  onRegistry?: (registry: Registry) => void,
+): Promise<Known> {
   const registry = await readRegistry(query)
+  onRegistry?.(registry)
   const devicesRead = await readDevices(query, registry.gateways, before)
   return knownOf(registry, devicesRead)
 }

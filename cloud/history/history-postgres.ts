@@ -1,33 +1,6 @@
-import type { Appended, History, HistoryRecord, LedgerNote, LedgerPlace } from './history.ts'
-import { saysTheSame } from './record.ts'
-import { bigintArray, doubleArray, textArray } from '../database/arrays-postgres.ts'
-import { isTaken } from '../database/faults-postgres.ts'
+import { append } from './append-postgres.ts'
+import type { History, LedgerNote } from './history.ts'
 import type { Statements } from '../database/statements.ts'
-
-// Sorted by place, so that rival transactions lock in one order.
-const appendSql = `
-insert into tidegate.events
-  (gateway, epoch, sequence, source, id, type, subject, dataschema, time, recorded_time, disposition, reason, body)
-select gateway, epoch, sequence, source, id, type, subject, dataschema, to_timestamp(time_ms / 1000),
-       to_timestamp(recorded_ms / 1000), disposition, reason, body::json
-from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-            $9::float8[], $10::float8[], $11::text[], $12::text[], $13::text[])
-  as s (gateway, epoch, sequence, source, id, type, subject, dataschema, time_ms, recorded_ms, disposition, reason,
-        body)
-order by gateway collate "C", epoch collate "C", sequence`
-
-// A conflict on either key is a row not returned.
-const appendFreshSql = `${appendSql}
-on conflict do nothing
-returning gateway, epoch, sequence, source, id`
-
-const findSql = `
-select gateway, epoch, sequence, source, id from tidegate.events
-where (source, id) in (select * from unnest($1::text[], $2::text[]))`
-
-const readSql = `
-select source, id, body::text from tidegate.events
-where (source, id) in (select * from unnest($1::text[], $2::text[]))`
 
 const noteSql = `
 insert into tidegate.ledger_notes
@@ -48,20 +21,21 @@ insert into tidegate.epoch_closures (gateway, epoch, last_sequence, reason, even
 select * from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::bigint[])
 on conflict do nothing`
 
-/**
- * From so many records on it pays to take all of them for new at first: PostgreSQL asks every index beforehand whether a row is there
- * when a conflict is to do nothing, which is a fifth of what storing it costs. Repeats are few, and cost those they come with.
- */
-const takenForNewMin = 16
+/** Longer than a device or an edge is likely to be put back to a former state, and short enough that a few weeks are asked. */
+export const dedupWindowMs = 14 * 24 * 3_600_000
 
-/** Each may be a third of a megabyte (G7). */
-const readTogetherMax = 16
+export interface HistoryOptions {
+  /** An identity that was recorded within this long, either way, is found whichever week it is in (G4). */
+  dedupWindowMs: number
+}
 
-type PlaceRow = [gateway: string, epoch: string, sequence: string, source: string, id: string]
-
-export function postgresHistory(statements: Statements): History {
+export function postgresHistory(
+  statements: Statements,
+  { dedupWindowMs: windowMs }: HistoryOptions = { dedupWindowMs },
+): History {
+  const window = { ms: windowMs, interval: `${Math.ceil(windowMs / 1000)} seconds` }
   return {
-    append: (records) => append(statements, records),
+    append: (records) => append(statements, records, window),
     async note(notes) {
       if (notes.length > 0) await statements.run('history-note', noteSql, noteColumns(notes))
     },
@@ -89,100 +63,6 @@ export function postgresHistory(statements: Statements): History {
   }
 }
 
-async function append(statements: Statements, records: readonly HistoryRecord[]): Promise<Appended[]> {
-  if (records.length === 0) return []
-  const values = columns(records)
-  if (records.length >= takenForNewMin && (await appendNew(statements, values)))
-    return records.map(() => 'stored')
-  const rows = await statements.run<PlaceRow>('history-append-fresh', appendFreshSql, values)
-  const appended = new Set(rows.map((row) => row.join('\n')))
-  if (appended.size === records.length) return records.map(() => 'stored')
-  const fresh = records.map((record) => appended.delete(placeAndIdentity(record)))
-  const places = await findPlaces(
-    statements,
-    records.filter((_, index) => !fresh[index]),
-  )
-  const placeOf = (record: HistoryRecord): string | undefined => places.get(identityKey(record))
-  const moved = records.filter((record, index) => {
-    const place = placeOf(record)
-    return !fresh[index] && place !== undefined && place !== placeKey(record)
-  })
-  const rivals = await findRivals(statements, moved)
-  return records.map((record, index): Appended => {
-    if (fresh[index]) return 'stored'
-    const place = placeOf(record)
-    if (place === undefined) return 'place-taken'
-    if (place === placeKey(record)) return 'again'
-    return rivals.has(record) ? 'rival' : 'repeat'
-  })
-}
-
-/** Those that say something else than what is stored under their identity. */
-async function findRivals(
-  statements: Statements,
-  records: readonly HistoryRecord[],
-): Promise<Set<HistoryRecord>> {
-  const rivals = new Set<HistoryRecord>()
-  for (let at = 0; at < records.length; at += readTogetherMax) {
-    const some = records.slice(at, at + readTogetherMax)
-    const rows = await statements.run<[source: string, id: string, body: string]>('history-read', readSql, [
-      some.map((record) => record.source),
-      some.map((record) => record.id),
-    ])
-    const bodies = new Map(rows.map(([source, id, body]) => [identityKey({ source, id }), body]))
-    for (const record of some)
-      if (!saysTheSame(bodies.get(identityKey(record)) ?? '', record.body)) rivals.add(record)
-  }
-  return rivals
-}
-
-/** All of them, or none and the transaction is as it was: false if a place or an identity is taken. */
-async function appendNew(statements: Statements, values: readonly unknown[]): Promise<boolean> {
-  await statements.run('history-savepoint', 'savepoint history_append', [])
-  try {
-    await statements.run('history-append', appendSql, values)
-    return true
-  } catch (error) {
-    if (!isTaken(error)) throw error
-    await statements.run('history-back', 'rollback to savepoint history_append', [])
-    return false
-  }
-}
-
-async function findPlaces(
-  statements: Statements,
-  records: readonly HistoryRecord[],
-): Promise<Map<string, string>> {
-  const rows = await statements.run<PlaceRow>('history-find', findSql, [
-    records.map((record) => record.source),
-    records.map((record) => record.id),
-  ])
-  return new Map(
-    rows.map(([gateway, epoch, sequence, source, id]) => [
-      identityKey({ source, id }),
-      placeKey({ gateway, epoch, sequence: Number(sequence) }),
-    ]),
-  )
-}
-
-function columns(records: readonly HistoryRecord[]): Buffer[] {
-  return [
-    textArray(records, (record) => record.gateway),
-    textArray(records, (record) => record.epoch),
-    bigintArray(records, (record) => record.sequence),
-    textArray(records, (record) => record.source),
-    textArray(records, (record) => record.id),
-    textArray(records, (record) => record.type),
-    textArray(records, (record) => record.subject),
-    textArray(records, (record) => record.dataschema),
-    doubleArray(records, (record) => record.timeMs),
-    doubleArray(records, (record) => record.recordedMs),
-    textArray(records, (record) => record.disposition),
-    textArray(records, (record) => record.reason),
-    textArray(records, (record) => record.body),
-  ]
-}
-
 function noteColumns(notes: readonly LedgerNote[]): unknown[] {
   return [
     notes.map((note) => note.gateway),
@@ -195,16 +75,4 @@ function noteColumns(notes: readonly LedgerNote[]): unknown[] {
     notes.map((note) => note.eventSequence),
     notes.map((note) => note.body),
   ]
-}
-
-function placeKey(place: LedgerPlace): string {
-  return `${place.gateway}\n${place.epoch}\n${place.sequence}`
-}
-
-function identityKey({ source, id }: Pick<HistoryRecord, 'source' | 'id'>): string {
-  return `${source}\n${id}`
-}
-
-function placeAndIdentity(record: HistoryRecord): string {
-  return `${placeKey(record)}\n${record.source}\n${record.id}`
 }

@@ -2,6 +2,8 @@ import { byteaArray, textArray } from '../database/arrays-postgres.ts'
 import type { Statements } from '../database/statements.ts'
 import type { Added, DeadLetter, DeadLetters } from './dead-letters.ts'
 import type { Cause } from './fingerprint.ts'
+import { isOfItsEventIn } from '../replays/filter.ts'
+import { listedFailuresMax } from './story.ts'
 
 /** Told apart in a consumer group; then by code alone; and what is left is one (G7). */
 const causesMax = [1_000, 1_100, 2_147_483_647] as const
@@ -32,17 +34,42 @@ select consumer_group, key, source, id, type, device, gateway, epoch, sequence::
        first_failed_at::timestamptz, last_failed_at::timestamptz
 from unnest($1::text[], $2::bytea[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
             $10::bytea[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[],
-            $18::text[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[])
+            $18::text[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[], $26::text[])
   as s (consumer_group, key, source, id, type, device, gateway, epoch, sequence, body, properties, headers, routing_key, queue,
-        publisher, fingerprint, code, message, stack, attempts, failures, instance, version, first_failed_at, last_failed_at)
+        publisher, fingerprint, code, message, stack, attempts, failures, instance, version, first_failed_at, last_failed_at, may_be_closed)
+where may_be_closed is null or not (${isOfItsEventIn('s')}) or not exists (
+  select from tidegate.resolutions as r where r.id = s.id and r.source = s.source and r.consumer_group = s.consumer_group)
 order by consumer_group collate "C", key
 on conflict (consumer_group, key) where state in ('open', 'replaying') do nothing
 returning letter, consumer_group, encode(key, 'hex')`
 
-const thereSql = `
-select letter, consumer_group, encode(key, 'hex') from tidegate.dead_letters
-where state in ('open', 'replaying')
-  and (consumer_group, key) in (select * from unnest($1::text[], $2::bytea[]))`
+// Locked in one order, as those that are added. What was told before, as of a delivery whose acknowledgement was lost, is told once.
+// Compared as JSON has it: anybody may have written a failure, also with what is no text of PostgreSQL's once it is read.
+const failedAgainSql = `
+with asked as (
+  select * from unnest($1::text[], $2::bytea[], $3::text[], $4::text[]) as s (consumer_group, key, failures, last_failed_at)
+), mine as materialized (
+  select d.letter, s.failures::json as failures, s.last_failed_at::timestamptz as last_failed_at
+  from tidegate.dead_letters as d join asked as s on d.consumer_group = s.consumer_group collate "C" and d.key = s.key
+  where d.state in ('open', 'replaying')
+  order by d.consumer_group, d.key for update of d
+)
+update tidegate.dead_letters as d set
+  last_failed_at = greatest(d.last_failed_at, mine.last_failed_at),
+  failures = (
+    select coalesce(json_agg(one order by part, n), '[]') from (
+      select * from (
+        select 1 as part, n, one from json_array_elements(d.failures) with ordinality as o (one, n)
+        union all
+        select 2, n, one from json_array_elements(mine.failures) with ordinality as o (one, n)
+        where not exists (select from json_array_elements(d.failures) as b (before) where before::text = one::text)
+      ) as told order by part desc, n desc limit ${listedFailuresMax}) as newest)
+from mine where d.letter = mine.letter
+returning d.letter, d.consumer_group, encode(d.key, 'hex')`
+
+const openSql = `
+select encode(key, 'hex') from tidegate.dead_letters
+where state in ('open', 'replaying') and consumer_group = $1 and key = any($2::bytea[])`
 
 /** A batch of large bodies goes in several statements of its transaction (G7). */
 const statementBytesMax = 8 * 1024 * 1024
@@ -53,10 +80,30 @@ export function postgresDeadLetters(statements: Statements): DeadLetters {
   return {
     add: (letters) => add(statements, letters),
     async openOf(group, keys) {
-      const asked = keys.map((key) => ({ group, key }))
-      return new Set((await there(statements, asked)).map(([, , key]) => key))
+      const asked = byteaArray(keys, (key) => key)
+      const rows = await statements.run<[key: string]>('letters-open', openSql, [group, asked])
+      return new Set(rows.map(([key]) => key))
+    },
+    async failedAgain(letters) {
+      const numbers = await tellAgain(statements, letters)
+      return letters.map((letter) => numbers.get(nameOf(letter)))
     },
   }
+}
+
+/** The numbers of those that are there, by name. */
+async function tellAgain(
+  statements: Statements,
+  letters: readonly DeadLetter[],
+): Promise<Map<string, number>> {
+  const once = [...new Map(letters.map((letter) => [nameOf(letter), letter])).values()]
+  const rows = await statements.run<Numbered>('letters-failed-again', failedAgainSql, [
+    textArray(once, ({ group }) => group),
+    byteaArray(once, ({ key }) => key),
+    textArray(once, ({ failures }) => clean(JSON.stringify(failures))),
+    textArray(once, ({ lastFailedAt }) => lastFailedAt),
+  ])
+  return new Map(rows.map(([letter, group, key]) => [`${group} ${key}`, Number(letter)]))
 }
 
 async function add(statements: Statements, letters: readonly DeadLetter[]): Promise<Added[]> {
@@ -83,25 +130,14 @@ async function addNew(
     for (const [letter, group, key] of rows) numbers.set(`${group} ${key}`, Number(letter))
   }
   const fresh = new Set(numbers.keys())
-  const missing = [...once].filter(([name]) => !fresh.has(name)).map(([, letter]) => letter)
-  if (missing.length > 0) {
-    for (const [letter, group, key] of await there(statements, missing))
-      numbers.set(`${group} ${key}`, Number(letter))
+  const there = [...once].filter(([name]) => !fresh.has(name)).map(([, letter]) => letter)
+  if (there.length > 0) {
+    for (const [name, letter] of await tellAgain(statements, there)) numbers.set(name, letter)
   }
   return letters.map((letter) => {
     const name = nameOf(letter)
     return { letter: numbers.get(name), isNew: fresh.delete(name) }
   })
-}
-
-function there(
-  statements: Statements,
-  asked: readonly Pick<DeadLetter, 'group' | 'key'>[],
-): Promise<Numbered[]> {
-  return statements.run<Numbered>('letters-there', thereSql, [
-    textArray(asked, ({ group }) => group),
-    byteaArray(asked, ({ key }) => key),
-  ])
 }
 
 // Its body and where it came from stay as they were.
@@ -235,6 +271,7 @@ function columns(letters: readonly DeadLetter[], causes: ReadonlyMap<DeadLetter,
     texts(({ version }) => version),
     texts(({ firstFailedAt }) => firstFailedAt),
     texts(({ lastFailedAt }) => lastFailedAt),
+    texts(({ mayBeClosed }) => (mayBeClosed ? 'true' : undefined)),
   ]
 }
 

@@ -17,12 +17,15 @@ import { stackOf } from './stack.ts'
  */
 export interface DeadLetters {
   /**
-   * Answers in order. Of one key there is one open letter in a group: one that is added again, as after a crash between the commit
-   * and the acknowledgement, is the letter that is there. Nothing that stands in a letter keeps it from being added.
+   * Answers in order. Of one key there is one open letter in a group: one that is added again, delivered once more or after a crash between
+   * the commit and the acknowledgement, is the letter that is there, with a further failure in its story. Nothing that stands in a letter
+   * keeps it from being added.
    */
   add(letters: readonly DeadLetter[]): Promise<Added[]>
   /** Of these keys, in hex, those that are open letters of the group, or are being replayed. */
   openOf(group: string, keys: readonly Buffer[]): Promise<ReadonlySet<string>>
+  /** Adds none: of those that are there, the further failure. Answers in order their numbers; undefined: it is not there. */
+  failedAgain(letters: readonly DeadLetter[]): Promise<(number | undefined)[]>
 }
 
 export interface Added {
@@ -55,6 +58,8 @@ export interface DeadLetter extends About {
   readonly lastFailedAt: string
   /** It is a letter already, and its replay has failed: that one is open again, if it has waited for this. */
   readonly sent: SentLetter | undefined
+  /** Its message may have come before, and its letter have been closed since: then that was it (G4). */
+  readonly mayBeClosed?: true
 }
 
 /** Which event it is, as far as it could be read: what cannot be read may say anything, of which no more is kept than these columns hold. */

@@ -39,7 +39,7 @@ const backoff = { delayMsMin: 500, delayMsMax: 10_000 }
 
 /**
  * Moves the letters of former versions into PostgreSQL as long as their queue is there: committed, then acknowledged, so that none is
- * lost between the two, and one that comes twice is one (G5). The queue is left: RabbitMQ deletes no quorum queue on condition that
+ * lost between the two, and one that comes twice is one, also if people have closed its letter meanwhile (G4, G5). The queue is left: RabbitMQ deletes no quorum queue on condition that
  * it is empty, and an instance of a former version may be writing to it.
  */
 export function startFormerLetters(options: FormerLettersOptions): { close(): Promise<void> } {
@@ -208,6 +208,7 @@ export function formerLetterOf(delivery: Delivery, group: string, nowMs: number)
     firstFailedAt: timeIn(headers, names.firstFailedAt) ?? now,
     lastFailedAt: timeIn(headers, names.lastFailedAt) ?? now,
     sent: undefined,
+    mayBeClosed: true,
   }
 }
 

@@ -5,7 +5,7 @@ import type { Database } from '../database/database-postgres.ts'
 import type { LetterBox } from './dead-letters.ts'
 import { postgresDeadLetters } from './dead-letters-postgres.ts'
 import { type MirrorResult, rabbitMirror } from './mirror-rabbit.ts'
-import { type LetterBounds, type Standing, startLetterBook } from './upkeep.ts'
+import { type LetterBounds, type ReplaysUnderWay, type Standing, startLetterBook } from './upkeep.ts'
 import { postgresUpkeep } from './upkeep-postgres.ts'
 
 export interface LetterBoxSettings extends LetterBounds {
@@ -25,6 +25,8 @@ export interface LetterBoxOptions extends LetterBoxSettings {
 export interface OpenLetterBox extends LetterBox {
   /** How the letters of each group stand, some seconds old. */
   standing(): readonly Standing[]
+  /** How replays are, some seconds old. */
+  replays(): ReplaysUnderWay
   close(): Promise<void>
 }
 
@@ -38,6 +40,7 @@ export function openLetterBox(options: LetterBoxOptions): OpenLetterBox {
     full: (group) => book.full(group),
     mirror: (group, letter) => mirror?.copy(group, letter),
     standing: () => book.standing(),
+    replays: () => book.replays(),
     async close() {
       await Promise.all([book.close(), mirror?.close()])
     },

@@ -10,7 +10,8 @@ export interface Failure {
   message: string
 }
 
-const listedFailuresMax = 10
+/** As many are kept of one letter, the newest (G7). */
+export const listedFailuresMax = 10
 const listedMessageLengthMax = 160
 const listedTextLengthMax = 100
 const storyBytesMax = 16_384

@@ -1,6 +1,7 @@
 import type { Clock } from '../../src/clock.ts'
 import type { Database } from '../database/database-postgres.ts'
-import type { Regressed, Standing, Upkeep } from './upkeep.ts'
+import { postgresStorage } from '../database/storage-postgres.ts'
+import type { Regressed, ReplaysUnderWay, Standing, Upkeep } from './upkeep.ts'
 
 /** Any number; whoever folds has it until the end of its transaction, and nobody waits for it. */
 const foldLock = 744_100_289
@@ -49,20 +50,37 @@ with gone as (
   returning letter)
 select count(*)::int as removed from gone`
 
-// Whoever adds a letter has a lock on its cause, so that none goes from under it.
-const forgetSql = `
-delete from tidegate.failure_groups where fingerprint = any (array(
-  select fingerprint from tidegate.failure_groups as g
-  where open = 0 and last_seen < now() - make_interval(secs => $1::float8 / 1000)
+// Few, and found by an index: what has ended is not looked at.
+const replaysSql = `
+select count(*)::float8 as replays,
+       coalesce(max(extract(epoch from clock_timestamp() - r.started_at)) * 1000, 0)::float8 as "oldestAgeMs",
+       coalesce(max(extract(epoch from clock_timestamp() - r.moved_at)) * 1000, 0)::float8 as "stillMs",
+       coalesce(sum(r.sent), 0)::float8 as sent,
+       coalesce(sum(r.resolved + coalesce(c.resolved, 0)), 0)::float8 as resolved,
+       coalesce(sum(r.failed + coalesce(c.failed, 0)), 0)::float8 as failed
+from tidegate.replays as r
+left join (select replay, sum(resolved) as resolved, sum(failed) as failed from tidegate.replay_counts group by replay) as c using (replay)
+where r.ended_at is null`
+
+const forgettable = `
+  open = 0 and last_seen < now() - make_interval(secs => $1::float8 / 1000)
     and status in ('open', 'resolved', 'regressed') and note is null and issue is null
     and not exists (select from tidegate.dead_letters as d where d.fingerprint = g.fingerprint)
-    and not exists (select from tidegate.failure_counts as c where c.fingerprint = g.fingerprint)
-  for update skip locked))`
+    and not exists (select from tidegate.failure_counts as c where c.fingerprint = g.fingerprint)`
+
+// Whoever adds a letter has a lock on its cause. What was added while this one waited is seen by the next statement alone: a statement
+// sees what was committed before it began.
+const lockForgettableSql = `
+select fingerprint from tidegate.failure_groups as g where ${forgettable} order by fingerprint for update`
+
+const forgetSql = `
+delete from tidegate.failure_groups as g where fingerprint = any($2::text[]) and ${forgettable}`
 
 /** Small, so that no lock is held for long; with the largest of bodies it is still a good second's work. */
 const rowsMax = 500
 
 export function postgresUpkeep(database: Database, clock: Clock): Upkeep {
+  const storage = postgresStorage(database)
   return {
     async fold() {
       const rows = await database.query<Named<Regressed>>(foldSql)
@@ -76,6 +94,10 @@ export function postgresUpkeep(database: Database, clock: Clock): Upkeep {
       const rows = await database.query<Named<Standing>>(standingSql)
       return rows.map(({ oldestAgeMs, ...row }) => ({ ...row, oldestAgeMs: oldestAgeMs ?? undefined }))
     },
+    async replays() {
+      const [row] = await database.query<ReplaysUnderWay>(replaysSql)
+      return row as ReplaysUnderWay
+    },
     async age(retentionMs, signal) {
       for (let total = 0; ;) {
         const [row] = await database.query<{ removed: number }>(ageSql, [retentionMs, rowsMax])
@@ -85,7 +107,11 @@ export function postgresUpkeep(database: Database, clock: Clock): Upkeep {
           await clock.sleep(20, signal)
           continue
         }
-        await database.query(forgetSql, [retentionMs])
+        await storage.transaction(async (tx) => {
+          const { rows } = await tx.query<{ fingerprint: string }>(lockForgettableSql, [retentionMs])
+          const locked = rows.map(({ fingerprint }) => fingerprint)
+          await tx.query(forgetSql, [retentionMs, locked])
+        }, signal)
         return total
       }
     },

@@ -12,6 +12,19 @@ export interface Standing {
   oldestAgeMs: number | undefined
 }
 
+/** The replays that have not ended, together. */
+export interface ReplaysUnderWay {
+  replays: number
+  /** How long ago the first of them was asked for; 0 while there is none. */
+  oldestAgeMs: number
+  /** For how long nothing has moved in the one that has stood still the longest; 0 while there is none. */
+  stillMs: number
+  /** Of their letters. */
+  sent: number
+  resolved: number
+  failed: number
+}
+
 /** A cause that somebody had called resolved, and that is back. */
 export interface Regressed {
   fingerprint: string
@@ -26,6 +39,7 @@ export interface Upkeep {
   /** Adds up what has been counted. Any number of instances may. */
   fold(): Promise<Regressed[]>
   standing(): Promise<Standing[]>
+  replays(): Promise<ReplaysUnderWay>
   /** Forgets letters that were closed longer than `retentionMs` ago, and causes of which there is nothing left. @returns how many letters. */
   age(retentionMs: number, signal: AbortSignal): Promise<number>
 }
@@ -47,10 +61,13 @@ export interface BookOptions extends LetterBounds {
 /** How the letters stand, some seconds old. */
 export interface LetterBook {
   standing(): readonly Standing[]
+  replays(): ReplaysUnderWay
   /** Why no letter of a group can be added now. */
   full(group: string): TidegateError | undefined
   close(): Promise<void>
 }
+
+const noReplays: ReplaysUnderWay = { replays: 0, oldestAgeMs: 0, stillMs: 0, sent: 0, resolved: 0, failed: 0 }
 
 const everyMs = 5_000
 const ageEveryMs = 3_600_000
@@ -61,12 +78,14 @@ export function startLetterBook(options: BookOptions): LetterBook {
   const stopping = new AbortController()
   const { signal } = stopping
   let standing: readonly Standing[] = []
+  let replays: ReplaysUnderWay = noReplays
   let agedMs = -Infinity
   let failed = false
 
   async function look(): Promise<void> {
     for (const regressed of await upkeep.fold()) tellRegressed(regressed, log)
     standing = await upkeep.standing()
+    replays = await upkeep.replays()
     if (clock.monotonicMs() - agedMs < ageEveryMs) return
     const removed = await upkeep.age(options.closedRetentionMs, signal)
     agedMs = clock.monotonicMs()
@@ -90,6 +109,7 @@ export function startLetterBook(options: BookOptions): LetterBook {
   const running = run()
   return {
     standing: () => standing,
+    replays: () => replays,
     full(group) {
       const own = standing.find((one) => one.group === group)
       if (own === undefined || (own.open < max && own.bytes < bytesMax)) return undefined

@@ -1,6 +1,6 @@
 import { Gauge, type Registry } from 'prom-client'
 import type { Group } from '../groups/group.ts'
-import type { Standing } from '../letters/upkeep.ts'
+import type { ReplaysUnderWay, Standing } from '../letters/upkeep.ts'
 import type { CloudState } from './readiness.ts'
 
 /** What is read when somebody looks. */
@@ -10,6 +10,7 @@ export function watch(state: CloudState, registers: Registry[]): void {
   watchParking(state, registers)
   watchStates(state, registers)
   watchLetters(state, registers)
+  watchReplays(state, registers)
   watchQueues(state, registers)
   watchServers(state, registers)
   watchCertificates(state, registers)
@@ -122,6 +123,33 @@ function watchLetters({ groups, letters }: CloudState, registers: Registry[]): v
     'Age of the oldest open dead letter; 0 while there is none',
     (standing) => (standing?.oldestAgeMs ?? 0) / 1000,
   )
+}
+
+function watchReplays({ replays }: CloudState, registers: Registry[]): void {
+  const ofAll = (name: string, help: string, read: (underWay: ReplaysUnderWay) => number): void => {
+    const gauge: Gauge = new Gauge({
+      name: `tidegate_cloud_replays_${name}`,
+      help,
+      registers,
+      collect() {
+        gauge.set(read(replays()))
+      },
+    })
+  }
+  ofAll('running', 'Replays that have not ended', (underWay) => underWay.replays)
+  ofAll('oldest_seconds', 'Age of the oldest of them', ({ oldestAgeMs }) => oldestAgeMs / 1000)
+  ofAll('still_seconds', 'How long nothing has moved in one of them', ({ stillMs }) => stillMs / 1000)
+  const letters: Gauge<'outcome'> = new Gauge({
+    name: 'tidegate_cloud_replays_letters',
+    help: 'Letters of replays that have not ended: sent, and what became of them',
+    labelNames: ['outcome'],
+    registers,
+    collect() {
+      const { sent, resolved, failed } = replays()
+      for (const [outcome, count] of Object.entries({ sent, resolved, failed }))
+        letters.set({ outcome }, count)
+    },
+  })
 }
 
 function watchQueues(state: CloudState, registers: Registry[]): void {

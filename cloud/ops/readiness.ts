@@ -1,7 +1,7 @@
 import type { TidegateError } from '../../src/errors.ts'
 import type { Check } from '../../src/ops-server.ts'
 import type { Group } from '../groups/group.ts'
-import type { Standing } from '../letters/upkeep.ts'
+import type { ReplaysUnderWay, Standing } from '../letters/upkeep.ts'
 import { durationText } from '../../src/units.ts'
 
 /** What a watcher may ask of a running cloud. */
@@ -9,6 +9,8 @@ export interface CloudState {
   groups: readonly Group[]
   /** How the dead letters of each group stand, some seconds old. */
   letters: () => readonly Standing[]
+  /** The replays that have not ended, of all instances, some seconds old. */
+  replays: () => ReplaysUnderWay
   /** What has waited in a lane for so long for attempts that fail starves; what waits for its turn in a backlog does not. */
   starveAfterMs: number
   /** Why the database is of no use to us, if it is of none. */

@@ -235,10 +235,22 @@ async function bury(dying: readonly Dying[], parts: Parts): Promise<void> {
 
 async function commit(live: readonly (readonly [Dying, DeadLetter])[], parts: Parts): Promise<void> {
   const full = parts.letters.full(parts.consumer.group)
-  // A replay that has failed adds nothing: its letter is there (G5, G7).
-  const fitting = full ? live.filter(([, { sent }]) => sent !== undefined) : live
+  const fitting = full ? await needingNoRoom(live, parts) : live
   if (fitting.length > 0) await add(fitting, parts)
   if (full && fitting.length < live.length) throw full
+}
+
+type Made = readonly [Dying, DeadLetter]
+
+/** A replay that has failed adds nothing: its letter is there. Nor does what is delivered again while its letter is open (G5, G7). */
+async function needingNoRoom(live: readonly Made[], { storage, letters, cutOff }: Parts): Promise<Made[]> {
+  const fresh = live.filter(([, { sent }]) => sent === undefined).map(([, letter]) => letter)
+  const numbers =
+    fresh.length === 0
+      ? []
+      : await storage.transaction((tx) => letters.lettersIn(tx).failedAgain(fresh), cutOff)
+  const there = new Set(fresh.filter((_, index) => numbers[index] !== undefined))
+  return live.filter(([, letter]) => letter.sent !== undefined || there.has(letter))
 }
 
 async function add(live: readonly (readonly [Dying, DeadLetter])[], parts: Parts): Promise<void> {

@@ -21,10 +21,15 @@ export interface Conditions {
 }
 
 /**
- * Of `tidegate.dead_letters as d`: the letter is that of its event, which was believed to come from where it says. Any other is known by its
+ * Of a table with a letter's key, source and ID: the letter is that of its event, which was believed to come from where it says. Any other is known by its
  * bytes, and may be a forgery: what its columns say of an event is what it says itself (G9).
  */
-export const isOfItsEvent = `(d.key = sha256(convert_to('event' || chr(10) || d.source || chr(10) || d.id, 'UTF8'))) is true`
+export function isOfItsEventIn(table: string): string {
+  return `(${table}.key = sha256(convert_to('event' || chr(10) || ${table}.source || chr(10) || ${table}.id, 'UTF8'))) is true`
+}
+
+/** Of `tidegate.dead_letters as d`. */
+export const isOfItsEvent = isOfItsEventIn('d')
 
 const comparisons: Readonly<Record<keyof LetterFilter, (parameter: string) => string>> = {
   group: (parameter) => `d.consumer_group = ${parameter}`,

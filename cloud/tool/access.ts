@@ -1,6 +1,7 @@
+import type { Client } from './client.ts'
 import { type Command, Option } from 'commander'
 import { durationOf, listOf } from '../../src/settings/command-line.ts'
-import { userName } from '../api/rules/os-user.ts'
+import { userName } from '../os-user.ts'
 import { allRoutes } from '../api/routes/all.ts'
 import { openapiOf } from '../api/routes/openapi.ts'
 import { roleNames } from '../api/rules/roles.ts'
@@ -47,7 +48,7 @@ export function registerTokenCommand(program: Command): void {
     .argument('<jti>', 'its ID, as token list shows it')
     .action(async (jti: string, options: Changing) =>
       withApi(options, async (client) => {
-        if (options.dryRun) return say(`would take ${jti} back`)
+        if (options.dryRun) return say(await wouldRevoke(client, jti))
         const path = `/v1/tokens/${encodeURIComponent(jti)}/revoke`
         const { body } = await client.post<Token>(path, { reason: reasonOf(options) }, keyFor(options))
         if (options.json) sayJson(body)
@@ -63,6 +64,16 @@ export function registerTokenCommand(program: Command): void {
         say(body.items.length === 0 ? 'no tokens' : body.items.map(tokenText).join('\n'))
       }),
     )
+}
+
+/** It looks, and changes nothing. A token of an identity provider is on no list before it is taken back. */
+async function wouldRevoke(client: Client, jti: string): Promise<string> {
+  const { body } = await client.get<{ items: Token[] }>('/v1/tokens')
+  const found = body.items.find((token) => token.jti === jti)
+  if (found === undefined)
+    return `would take ${jti} back, which is none that was minted here and has not expired`
+  if (found.revokedAt !== null) return `${jti} was taken back at ${found.revokedAt}: nothing would change`
+  return `would take ${jti} back, of ${found.subject} (${found.roles.join(', ')}), good until ${found.expiresAt}`
 }
 
 function addMint(token: Command): void {

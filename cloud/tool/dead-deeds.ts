@@ -3,8 +3,8 @@ import { type Command, Option } from 'commander'
 import { systemClock } from '../../src/clock.ts'
 import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
 import { listOf, wholeNumber } from '../../src/settings/command-line.ts'
-import type { JsonPatch } from '../deeds/deeds.ts'
-import type { LetterWhole, ReplayItem } from '../api/rules/shapes.ts'
+import type { Discarded, JsonPatch } from '../deeds/deeds.ts'
+import type { FailureGroup, LetterWhole, ReplayItem } from '../api/rules/shapes.ts'
 import { filterIn, filtering, type FilterOptions, letterOf } from './filters.ts'
 import { previewText, type Preview } from './preview.ts'
 import { watchReplay } from './progress.ts'
@@ -99,10 +99,7 @@ function addStop(dead: Command): void {
     .action(async (replay: number, options: Changing) =>
       withApi(options, async (client) => {
         const path = `/v1/replays/${replay}`
-        if (options.dryRun)
-          return say(
-            `would stop replay ${replay}, which is ${(await client.get<ReplayItem>(path)).body.state}`,
-          )
+        if (options.dryRun) return say(wouldStop((await client.get<ReplayItem>(path)).body))
         const { body } = await client.post<ReplayItem>(
           `${path}/stop`,
           { reason: reasonOf(options) },
@@ -115,6 +112,11 @@ function addStop(dead: Command): void {
           )
       }),
     )
+}
+
+function wouldStop({ replay, state, sent, total }: ReplayItem): string {
+  if (state !== 'running') return `replay ${replay} is ${state}: nothing would change`
+  return `would stop replay ${replay}, which has sent ${sent} of ${total} letters`
 }
 
 interface EditOptions extends Changing {
@@ -211,11 +213,15 @@ function addDiscard(dead: Command): void {
         const filter = filterIn(options, letter)
         const { dryRun = false } = options
         const request = { filter, dryRun, reason: reasonOrNone(options) }
-        const { body } = await client.post<{ discarded: number }>(
-          '/v1/dead-letters/discard',
-          request,
-          keyFor(options),
-        )
+        const key = keyFor(options)
+        const ask = async (): Promise<Discarded> =>
+          (await client.post<Discarded>('/v1/dead-letters/discard', request, key)).body
+        let body = await ask()
+        // Of many it answers now and then, and goes on under the same key.
+        while (!body.done) {
+          complain(`discarded ${body.discarded} of ${body.total} letters`)
+          body = await ask()
+        }
         if (options.json) sayJson(body)
         else say(`${dryRun ? 'would discard' : 'discarded'} ${body.discarded} letters`)
       }),
@@ -246,9 +252,9 @@ function addNote(dead: Command): void {
     .action(async (fingerprint: string, { note, owner, issue, status, ...options }: NoteOptions) =>
       withApi(options, async (client) => {
         const path = `/v1/failure-groups/${encodeURIComponent(fingerprint)}`
-        const { etag } = await client.get(path)
+        const { body: before, etag } = await client.get<FailureGroup>(path)
         const change = { note, owner, issue, status }
-        if (options.dryRun) return say(`would change ${fingerprint}: ${JSON.stringify(change)}`)
+        if (options.dryRun) return say(wouldChange(before, change))
         const { body } = await client.patch(
           path,
           { reason: reasonOf(options), ...change },
@@ -258,4 +264,17 @@ function addNote(dead: Command): void {
         else complain(`${fingerprint} is changed`)
       }),
     )
+}
+
+/** What is there, and what would be there instead. */
+function wouldChange(
+  before: FailureGroup,
+  change: Readonly<Record<'note' | 'owner' | 'issue' | 'status', string | undefined>>,
+): string {
+  const changes = Object.entries(change).flatMap(([name, value]) => {
+    const now = before[name as keyof typeof change]
+    return value === undefined || value === now ? [] : [`  ${name}: ${now ?? 'none'} -> ${value}`]
+  })
+  if (changes.length === 0) return `${before.fingerprint} is so already: nothing would change`
+  return [`would change ${before.fingerprint}, of ${before.group}:`, ...changes].join('\n')
 }

@@ -29,7 +29,7 @@ export function asking(command: Command): Command {
 export function changing(command: Command): Command {
   return asking(command)
     .option('--reason <text>', 'why; it is on record')
-    .option('--dry-run', 'say what would be done, and do nothing')
+    .option('--dry-run', 'look, say what would be done, and do nothing')
     .addOption(
       new Option('--key <uuid>', 'of a deed whose answer was lost: it is done once').argParser(keyOf),
     )

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { type Command, Option } from 'commander'
 import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
 import { isLoopback } from '../../src/listen.ts'
-import { userName } from '../api/rules/os-user.ts'
+import { userName } from '../os-user.ts'
 import { loadCloudConfig } from '../config.ts'
 
 /** What a person has said of the cloud that a command is about. */

@@ -12,7 +12,7 @@ begin
     union all
     -- Sequences go with their tables.
     select format('table tidegate.%I', relname) from pg_class
-      where relnamespace = to_regnamespace('tidegate') and relkind in ('r', 'v')
+      where relnamespace = to_regnamespace('tidegate') and relkind in ('r', 'p', 'v')
     union all
     select 'routine ' || oid::regprocedure from pg_proc where pronamespace = to_regnamespace('tidegate')
   loop

@@ -7,14 +7,15 @@ import { formerDeadQueue, mirrorQueue, partitionQueue, rungName, wire } from '..
 import type { Evidence } from './text.ts'
 import { quoted } from '../../src/settings/shell.ts'
 import { lookIntoOutbox, unreported } from './search-outbox.ts'
+import { lookIntoLetters } from './search-letters.ts'
 import { lookIntoQueues } from './search-rabbit.ts'
 import { search, type Lookout } from './search.ts'
 import type { RabbitServer } from '../servers/obtain.ts'
-import { groups, ladderMs } from '../stack/config.ts'
+import { demoGroup, groups, ladderMs } from '../stack/config.ts'
 import type { Stack } from '../stack/stack.ts'
 import type { Audit } from '../watch/audit.ts'
 import type { Missing } from '../watch/findings.ts'
-import type { Identity } from '../watch/history.ts'
+import type { HistoryReader } from '../watch/history.ts'
 import { tally, type Located } from './whereabouts.ts'
 
 /** In the folder of a run; as long as it is there, no other run begins in that folder. */
@@ -30,7 +31,7 @@ export interface EvidenceParts {
   /** Those that are named are looked for. */
   missing: Missing
   audit: Audit
-  absent: (identities: readonly Identity[]) => Promise<Identity[]>
+  history: Pick<HistoryReader, 'absent' | 'lettersOf'>
   env: NodeJS.ProcessEnv
   clock: Clock
 }
@@ -44,13 +45,15 @@ export async function gatherEvidence(
   parts: EvidenceParts,
   signal: AbortSignal,
 ): Promise<{ evidence: Evidence; located: Located[] }> {
-  const { stack, missing, audit, absent, env, clock } = parts
+  const { stack, missing, audit, history, env, clock } = parts
   const outbox = { cli: stack.cli, dataDir: stack.edgeDataDir, env }
   await Promise.all([stack.edge, ...stack.clouds].map((program) => program.stop()))
   const lookouts: Lookout[] = [
     { name: 'the outbox', look: (see, signal) => lookIntoOutbox(outbox, see, signal) },
     lookoutOnBroker(stack, clock),
+    { name: 'tidegate.dead_letters', look: (see) => lookIntoLetters(missing.first, history, see) },
   ]
+  const absent: typeof history.absent = (identities) => history.absent(identities)
   const { located, looked, blind } = await search(missing.first, { lookouts, absent, clock }, signal)
   const evidence: Evidence = {
     folder: stack.dir,
@@ -81,7 +84,12 @@ function lookoutOnBroker(stack: Stack, clock: Clock): Lookout {
     name: 'RabbitMQ',
     look: async (see, signal) =>
       lookIntoQueues(
-        { url: stack.amqpUrl, queues: (queues ??= await queuesOf(stack, signal)), groups, clock },
+        {
+          url: stack.amqpUrl,
+          queues: (queues ??= await queuesOf(stack, signal)),
+          groups: [...groups, demoGroup],
+          clock,
+        },
         see,
         signal,
       ),

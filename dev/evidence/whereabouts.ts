@@ -7,6 +7,8 @@ export type Sighting =
   | { kind: 'history' }
   /** In the outbox of the gateway, or (with a folder) in one that was set aside because it was damaged. */
   | { kind: 'outbox' | 'set-aside'; folder: string; epoch: string; sequence: number }
+  /** A row of `tidegate.dead_letters`, which holds the event's text. */
+  | { kind: 'letter'; group: string; letter: number; state: string }
   | ({ queue: string } & QueueKind)
 
 /** What a queue is there for. */
@@ -21,6 +23,7 @@ export type Where =
   | 'history'
   | 'queue'
   | 'rung'
+  | 'letter'
   | 'dead-letters'
   | 'outbox'
   | 'unroutable'
@@ -39,7 +42,16 @@ export interface Located extends Identity {
 const historian = 'history'
 
 /** The nearest to the history first. */
-const nearness = ['history', 'queue', 'rung', 'dead-letters', 'outbox', 'unroutable', 'set-aside'] as const
+const nearness = [
+  'history',
+  'queue',
+  'rung',
+  'letter',
+  'dead-letters',
+  'outbox',
+  'unroutable',
+  'set-aside',
+] as const
 
 /**
  * What a queue is, told by its name. Whatever else is named after a group is taken for one of its partition queues: those of another
@@ -60,7 +72,7 @@ export function kindOf(queue: string, groups: readonly string[]): QueueKind {
  * an event is lost.
  */
 export function locate(event: Identity, seen: readonly Sighting[], blind: boolean): Located {
-  const onItsWay = seen.filter((one) => !('group' in one) || one.group === historian)
+  const onItsWay = seen.filter((one) => !('group' in one) || (one.group === historian && !isClosed(one)))
   const where = nearness.find((kind) => onItsWay.some((one) => one.kind === kind))
   const nearestFirst = seen.toSorted((a, b) => rank(a) - rank(b))
   const places = [...new Set(nearestFirst.map(inWords))].join('; ')
@@ -76,6 +88,10 @@ export function locate(event: Identity, seen: readonly Sighting[], blind: boolea
     : { ...event, where: 'nowhere', words: 'nowhere: it is lost' }
 }
 
+function isClosed(one: Sighting): boolean {
+  return one.kind === 'letter' && !['open', 'replaying'].includes(one.state)
+}
+
 function rank({ kind }: Sighting): number {
   return kind === 'other-queue' ? nearness.length : nearness.indexOf(kind)
 }
@@ -84,7 +100,7 @@ function rank({ kind }: Sighting): number {
 export function tally(located: readonly Located[]): { where: Where; place: string; events: number }[] {
   const counts = new Map<string, { where: Where; place: string; events: number }>()
   for (const { where, words } of located) {
-    const place = words.replaceAll(/ \(epoch [^)]*\)/g, '')
+    const place = words.replaceAll(/ \((epoch|letter) [^)]*\)/g, '')
     const count = counts.get(place)
     if (count) count.events += 1
     else counts.set(place, { where, place, events: 1 })
@@ -104,6 +120,8 @@ function inWords(sighting: Sighting): string {
       return `in the partition queue ${sighting.queue}`
     case 'rung':
       return `on the rung ${sighting.queue}`
+    case 'letter':
+      return `a dead letter of ${sighting.group}, ${sighting.state} (letter ${sighting.letter})`
     case 'dead-letters':
       return `among the dead letters, ${sighting.queue}`
     case 'unroutable':

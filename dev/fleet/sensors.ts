@@ -130,8 +130,8 @@ const measuring: Record<(typeof kinds)[number], Measure> = {
   },
 }
 
-/** What five sensors do wrong on purpose, and where each of their messages must end. */
-export const troubles = ['malformed', 'schema', 'repeat', 'oversize', 'past'] as const
+/** What six sensors do wrong on purpose, and where each of their messages must end. */
+export const troubles = ['malformed', 'schema', 'repeat', 'oversize', 'past', 'fahrenheit'] as const
 export type Trouble = (typeof troubles)[number]
 
 export function troubleId(trouble: Trouble): string {
@@ -175,6 +175,8 @@ const misdeeds: Record<Trouble, (reading: Reading) => Message[]> = {
       fate: 'implausible',
     },
   ],
+  // 20 °C and a bit: the schema cannot know, and a consumer that looks closer has a dead letter of each.
+  fahrenheit: (reading) => [cloudEvent(reading, demoTypes.climate, { temperature: 68.4, humidity: 50 })],
 }
 
 export function troubleSensors(options: { run: string; seed: number; periodMs: number }): Sensor[] {

@@ -3,6 +3,8 @@ import { demoTypes } from '../fleet/sensors.ts'
 export const gatewayDefault = 'gateway-1'
 /** The consumer groups of a cloud that has no consumers of somebody else's. */
 export const groups = ['history', 'rollups'] as const
+/** Of the demonstration's own consumer, `dev/climate-alarms.ts`. */
+export const demoGroup = 'climate-alarms'
 /** The waits between attempts. */
 export const ladderMs = [5000, 30_000, 300_000, 1_800_000] as const
 

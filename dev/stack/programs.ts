@@ -54,6 +54,11 @@ export const cli = fileURLToPath(
   new URL(inSource() ? '../../dist/cli/tidegate.js' : '../../cli/tidegate.js', import.meta.url),
 )
 
+/** The demonstration's own consumer, compiled. */
+export const demoConsumer = fileURLToPath(
+  new URL(inSource() ? '../../dist/dev/climate-alarms.js' : '../climate-alarms.js', import.meta.url),
+)
+
 /** Tests import the TypeScript source; what they start is compiled all the same. */
 function inSource(): boolean {
   return import.meta.url.endsWith('.ts')

@@ -9,7 +9,7 @@ export interface Findings extends RowCounts {
   storedTwice: number
   missing: Missing
   latency: Latency
-  /** How many more dead letters are open than were before the run. */
+  /** How many more dead letters are open than were before the run, without those that are meant to be. */
   deadLetters: number
   /** Repeats the gateway dropped, as its metrics count them; a kill -9 takes the count of its last moments. */
   duplicates: number

@@ -1,4 +1,6 @@
 import { Client } from 'pg'
+import { troubleId } from '../fleet/sensors.ts'
+import { demoGroup } from '../stack/config.ts'
 import type {
   Course,
   DeviceRows,
@@ -7,6 +9,7 @@ import type {
   Identity,
   Latency,
   LatencyRow,
+  LetterPlace,
   OtherEvent,
   Recent,
   RowCounts,
@@ -63,9 +66,20 @@ class PostgresHistory implements HistoryReader {
 
   async deadLetters(): Promise<number> {
     const [row] = await this.#query<{ count: string }>(
-      `select count(*) as count from tidegate.dead_letters where state in ('open', 'replaying')`,
+      `select count(*) as count from tidegate.dead_letters
+       where state in ('open', 'replaying') and not (consumer_group = $1 and device = $2)`,
+      [demoGroup, troubleId('fahrenheit')],
     )
     return Number(row?.count ?? 0)
+  }
+
+  async letterToShow(): Promise<number | undefined> {
+    const [row] = await this.#query<{ letter: string }>(
+      `select letter from tidegate.dead_letters
+       where state = 'open' and consumer_group = $1 and device = $2 order by letter limit 1`,
+      [demoGroup, troubleId('fahrenheit')],
+    )
+    return row && Number(row.letter)
   }
 
   async recent(filter: RunFilter, disturbances: readonly Disturbance[]): Promise<Recent> {
@@ -163,6 +177,22 @@ class PostgresHistory implements HistoryReader {
       latency: latency.map(({ second, p50, p99 }) => ({ seconds: second + 0.5, p50, p99 })),
       stored: stored.map(({ second, count }) => ({ seconds: second + 0.5, count: Number(count) })),
     }
+  }
+
+  async lettersOf(identities: readonly Identity[]): Promise<LetterPlace[]> {
+    const found: LetterPlace[] = []
+    for (let from = 0; from < identities.length; from += absentAtOnce) {
+      const some = identities.slice(from, from + absentAtOnce)
+      found.push(
+        ...(await this.#query<LetterPlace>(
+          `select d.source, d.id, d.letter::float8 as letter, d.consumer_group as "group", d.state
+           from tidegate.dead_letters as d join unnest($1::text[], $2::text[]) as s (source, id) using (source, id)
+           order by d.letter`,
+          [some.map(({ source }) => source), some.map(({ id }) => id)],
+        )),
+      )
+    }
+    return found
   }
 
   async absent(identities: readonly Identity[]): Promise<Identity[]> {

@@ -4,6 +4,13 @@ export interface Identity {
   id: string
 }
 
+/** A dead letter that holds an event's text. */
+export interface LetterPlace extends Identity {
+  letter: number
+  group: string
+  state: 'open' | 'replaying' | 'resolved' | 'discarded'
+}
+
 /** How many events, and the percentiles of their way into the history, ms. */
 export interface LatencyRow {
   count: number
@@ -101,8 +108,12 @@ export interface HistoryReader {
   overTime(filter: RunFilter): Promise<Course>
   /** Events that others than the fleet have published since `position`, the oldest first; a few at a time. */
   others(position: number, deviceIds: readonly string[]): Promise<OtherEvent[]>
-  /** Dead letters that are neither resolved nor discarded. */
+  /** Dead letters that are neither resolved nor discarded, without those that the demonstration makes on purpose. */
   deadLetters(): Promise<number>
+  /** The number of the oldest of those that it makes on purpose and that are still open. */
+  letterToShow(): Promise<number | undefined>
+  /** The dead letters of these identities, in whatever state they are. */
+  lettersOf(identities: readonly Identity[]): Promise<LetterPlace[]>
   /** Of these identities, those that are not there. */
   absent(identities: readonly Identity[]): Promise<Identity[]>
   close(): Promise<void>

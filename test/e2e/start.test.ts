@@ -1,7 +1,8 @@
-import { spawn, type ChildProcess } from 'node:child_process'
+import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { Client } from 'pg'
 import { Connection } from 'rabbitmq-client'
 import { afterEach, expect, test, vi } from 'vitest'
@@ -133,7 +134,7 @@ test('an unattended run with an outage balances its books, writes its report and
     expect(misdeed.expected).toBeGreaterThan(2)
     expect(misdeed.ended).toBe(misdeed.expected)
   }
-  expect(Object.keys(report.misdeeds)).toHaveLength(5)
+  expect(Object.keys(report.misdeeds)).toHaveLength(6)
   expect(readFileSync(join(dir, 'report.html'), 'utf8')).toContain('The books balance')
 }, 120_000)
 
@@ -239,6 +240,35 @@ export default {
   const run = start('--for', '4s', '--no-trouble', '--consumer', module)
   expect(await run.ended, run.output()).toBe(0)
   expect(read(seen)).toMatch(/^sensor-\d+$/m)
+}, 120_000)
+
+test('the commands that the view prints find a letter, repair it and replay it, as they stand (G5)', async () => {
+  const file = join(dir, 'walk.json')
+  const run = start('--rate', '20', '--report', file)
+  await run.printed('--state resolved')
+  const [, letter] = /A letter to repair, (\d+) of climate-alarms/.exec(run.output()) ?? []
+  const commands = [...run.output().matchAll(/^ {2}(npx tidegate dead .*)$/gm)].map(([, line = '']) => line)
+  // Two of them are among those that look inside.
+  expect(commands).toHaveLength(9)
+  const said: string[] = []
+  // As whoever copies them: a shell, in the folder of the project.
+  const cwd = fileURLToPath(new URL('../..', import.meta.url))
+  for (const line of commands) {
+    const { stdout, stderr } = await promisify(execFile)('sh', ['-c', line], { cwd })
+    said.push(stdout + stderr)
+  }
+  const [quarantined, , groups, list, show, preview, edited, replayed, resolved] = said
+  expect(quarantined).toContain('trouble-schema')
+  expect(groups).toContain('TEMPERATURE_IMPLAUSIBLE')
+  expect(list).toContain('trouble-fahrenh')
+  expect(show).toContain('"temperature": 68.4')
+  expect(preview).toContain('would replay 1 letters')
+  expect(edited).toContain(`letter ${letter} is edited`)
+  expect(replayed).toContain('1 of 1, done')
+  expect(resolved).toMatch(new RegExp(`^ *${letter} +resolved`, 'm'))
+  run.child.kill('SIGTERM')
+  expect(await run.ended, run.output()).toBe(0)
+  expect(JSON.parse(readFileSync(file, 'utf8'))).toMatchObject({ balanced: true, deadLetters: 0 })
 }, 120_000)
 
 function urlIn(run: Run, pattern: RegExp): string {

@@ -12,7 +12,7 @@ import { undeliveredReasons } from '../../src/contract/event.ts'
 const root = join(import.meta.dirname, '../..')
 const doc = readFileSync(join(root, 'docs/ERRORS.md'), 'utf8')
 /** Readings of the demonstration fleet have codes too. */
-const notOurs = ['dev/fleet/sensors.ts']
+const notOurs = ['dev/fleet/sensors.ts', 'dev/climate-alarms.ts']
 const sources = ['src', 'edge', 'cloud', 'certs', 'dev', 'cli'].flatMap((folder) =>
   readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
     .map((name) => `${folder}/${name}`)
@@ -64,6 +64,12 @@ describe('docs/ERRORS.md', () => {
     expect(thrown.length).toBeGreaterThan(80)
     expect([...inCode].filter((code) => !rows.some((row) => row.code === code))).toEqual([])
     expect(rows.map(({ code }) => code).filter((code) => !inCode.has(code))).toEqual([])
+  })
+
+  test('says what a code means that a letter has if it says none, of ours and of a former version', () => {
+    const fallbacks = [...all(/codeIn\(text\(names\.errorCode, ('[A-Z]+')/g)]
+    expect(fallbacks.toSorted()).toContain('UNKNOWN')
+    for (const code of ['UNEXPECTED', ...fallbacks]) expect(doc).toContain(`\`${code}\` is what`)
   })
 
   test('has one line for each, and none without something to do', () => {

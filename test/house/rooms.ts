@@ -142,7 +142,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'cloud/api': {
     sentence: 'the HTTP API: who asks, what is asked, where it listens',
-    mayImport: ['cloud/api/routes', 'cloud/api/tokens', 'cloud/api/rules'],
+    mayImport: ['cloud/api/routes', 'cloud/api/tokens', 'cloud/api/rules', 'cloud/os-user.ts'],
   },
   'cloud/api/routes': {
     sentence: 'what the API can be asked for, as data; its OpenAPI document',
@@ -176,7 +176,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'cloud/tool': {
     sentence: '`tidegate dead`, `groups`, `parked`, `token`, `api`: the API from a terminal',
-    mayImport: ['cloud/api/routes', 'cloud/api/rules', 'cloud/deeds', 'cloud/config.ts'],
+    mayImport: ['cloud/api/routes', 'cloud/api/rules', 'cloud/deeds', 'cloud/config.ts', 'cloud/os-user.ts'],
   },
   'cloud/audit': {
     sentence: '`tidegate audit`: the proof',
@@ -254,6 +254,7 @@ export const rooms: Readonly<Record<string, Room>> = {
       'cloud/amqp',
       'cloud/database',
       'cloud/database-choice.ts',
+      'cloud/os-user.ts',
     ],
   },
   'cloud/replays': {

@@ -10,6 +10,7 @@ import { Device } from './parts/devices.ts'
 import { heal, inflict } from './parts/faults.ts'
 import { Gateway } from './parts/gateway.ts'
 import { Intruder } from './parts/intruder.ts'
+import { Operator } from './parts/operator.ts'
 import { Journal, type Violation } from './parts/journal.ts'
 import { tracingLog } from './parts/tracing-log.ts'
 import { activeMs, type Plan } from './plan/plan.ts'
@@ -65,10 +66,11 @@ function build(plan: Plan, scheduler: Scheduler, journal: Journal): World {
     latencyMsMax: settings.latencyMsMax,
     idleMsMax: settings.handlerTimeoutMs + 2000,
   })
+  const operator = new Operator({ scheduler, journal, broker, database, settings })
   const clouds = Array.from({ length: settings.cloudInstances }, (_, index) => {
     const name = `cloud-${index}`
     const random = stream(name)
-    return new Cloud(name, { scheduler, journal, random, broker, database, truth, settings, log })
+    return new Cloud(name, { scheduler, journal, random, broker, database, truth, settings, operator, log })
   })
   const devices = settings.devices.map(
     (name) => new Device(name, { scheduler, journal, random: stream(name), gateway, settings }),
@@ -87,6 +89,7 @@ function build(plan: Plan, scheduler: Scheduler, journal: Journal): World {
     clouds,
     devices,
     intruder,
+    operator,
     random,
   }
 }
@@ -107,6 +110,17 @@ async function act(world: World): Promise<void> {
   if (failed()) return
   heal(world)
   journal.tell('FAULT', 'everything has healed')
+  await settle(world)
+  if (failed() || !plan.settings.workplace) return
+  // What could not be done can be done now: nothing that is open needs to stay so.
+  world.operator.replay()
+  await settle(world)
+}
+
+/** Until nothing is left to do. */
+async function settle(world: World): Promise<void> {
+  const { scheduler, journal } = world
+  const failed = (): boolean => journal.violations.length > 0
   let looksAt = 0
   // What has landed on the disk is known to the program only once a disk that was slow has said so.
   let quietLooks = 0
@@ -134,7 +148,8 @@ function isQuiet({ gateway, broker, database, clouds, devices }: World): boolean
     stored(gateway).length === 0 &&
     clouds.every((cloud) => cloud.quiet) &&
     database.parkedDevices.size === 0 &&
-    broker.working().length === 0
+    broker.working().length === 0 &&
+    [...database.replays.values()].every(({ isOver }) => isOver)
   )
 }
 
@@ -154,5 +169,6 @@ function leftOver({ gateway, broker, database, clouds, devices }: World): string
     `clouds ${busy.join(' ') || '-'}`,
     `parked ${[...database.parkedDevices.keys()].join(', ') || '-'}`,
     `queues ${broker.working().join(' ') || '-'}`,
+    `replays ${[...database.replays.values()].flatMap(({ isOver, replay }) => (isOver ? [] : [replay])).join(' ') || '-'}`,
   ].join('; ')
 }

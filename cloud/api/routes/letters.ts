@@ -122,7 +122,11 @@ const editLetter = route({
   },
 })
 
-const discarded = z.object({ discarded: z.int() })
+const discarded = z.object({
+  discarded: z.int().meta({ description: 'so far' }),
+  total: z.int().meta({ description: 'that matched and were open when it was asked for' }),
+  done: z.boolean().meta({ description: 'false: ask again with the same Idempotency-Key, and it goes on' }),
+})
 
 const discardLetter = route({
   method: 'post',
@@ -137,10 +141,8 @@ const discardLetter = route({
   async handle(asked, parts) {
     await visibleLetter(asked, parts)
     const request = { filter: { letter: asked.params.letter } }
-    const { discarded } = await offered(parts.deeds, 'discard letters').discard(
-      deedOf(asked, asked.body.reason, request),
-    )
-    return { body: { discarded } }
+    const deed = deedOf(asked, asked.body.reason, request)
+    return { body: await offered(parts.deeds, 'discard letters').discard(deed) }
   },
 })
 
@@ -152,14 +154,12 @@ const discardLetters = route({
   right: 'operate',
   body: z.strictObject({ reason, dryRun, filter }),
   answer: discarded,
-  problems: ['OUT_OF_SCOPE', 'DEED_TOO_LARGE'],
+  problems: ['OUT_OF_SCOPE'],
   async handle(asked, parts) {
     const conditions = filterOf(asked.body.filter)
     refuseOutside(asked.caller, conditions)
-    const { discarded } = await offered(doersOf(parts, asked.body.dryRun).deeds, 'discard letters').discard(
-      deedOf(asked, asked.body.reason, { filter: conditions }),
-    )
-    return { body: { discarded } }
+    const deed = deedOf(asked, asked.body.reason, { filter: conditions })
+    return { body: await offered(doersOf(parts, asked.body.dryRun).deeds, 'discard letters').discard(deed) }
   },
 })
 

@@ -35,6 +35,10 @@ const problem = {
   },
 } as const
 
+const jsonValue = { description: 'Any JSON value.' } as const
+/** How zod names the one recursive schema that there is, `z.json()`, and refers to it as if its schema were the whole document. */
+const recursive = '__schema0'
+
 const keyParameter = {
   name: 'Idempotency-Key',
   in: 'header',
@@ -73,7 +77,7 @@ export function openapiOf(routes: readonly Route[]): Json {
     paths,
     components: {
       securitySchemes: { token: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } },
-      schemas: { Problem: problem },
+      schemas: { Problem: problem, JsonValue: jsonValue },
     },
   }
 }
@@ -148,6 +152,7 @@ function jsonSchema(schema: z.ZodType, io: 'input' | 'output'): Json {
   const {
     $schema: _,
     '~standard': __,
+    $defs = {},
     ...document
   } = z.toJSONSchema(schema, {
     io,
@@ -158,5 +163,8 @@ function jsonSchema(schema: z.ZodType, io: 'input' | 'output'): Json {
       if (jsonSchema.format === 'date-time') delete jsonSchema.pattern
     },
   }) as Record<string, unknown>
-  return document
+  const strange = Object.keys($defs as object).find((name) => name !== recursive)
+  if (strange !== undefined) throw new Error(`the document has no place for the schema ${strange}`)
+  const text = JSON.stringify(document)
+  return JSON.parse(text.replaceAll(`"#/$defs/${recursive}"`, '"#/components/schemas/JsonValue"')) as Json
 }

@@ -11,7 +11,9 @@ import { gatewayDevices } from './0010-gateway-devices.ts'
 import { failures } from './0011-failures.ts'
 import { deeds } from './0012-deeds.ts'
 import { access } from './0013-access.ts'
-import { parking } from './0014-parking.ts'
+import { partitions } from './0014-partitions.ts'
+import { series } from './0015-series.ts'
+import { parking } from './0016-parking.ts'
 import type { Migration } from './migration.ts'
 
 export const migrations: readonly Migration[] = [
@@ -28,5 +30,7 @@ export const migrations: readonly Migration[] = [
   failures,
   deeds,
   access,
+  partitions,
+  series,
   parking,
 ]

@@ -49,13 +49,14 @@ afterAll(async () => {
 const inTransaction = <T>(work: (tx: Transaction) => Promise<T>): Promise<T> =>
   storage.transaction(work, never)
 
+let places = 0
 const append = (body: string, id = 'a'): Promise<unknown> =>
   inTransaction((tx) =>
     postgresHistory(tx).append([
       {
         gateway: 'gateway-1',
         epoch: '0'.repeat(26),
-        sequence: 1,
+        sequence: ++places,
         source: '/devices/device-1',
         id,
         type: 'com.acme.x',

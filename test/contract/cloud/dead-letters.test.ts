@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { Delivery } from '../../../cloud/amqp/delivery.ts'
 import { createDatabase as poolOf, type Database } from '../../../cloud/database/database-postgres.ts'
 import type { Storage } from '../../../cloud/database/storage.ts'
@@ -66,6 +66,8 @@ const eventOf = (device = 'device-1'): Event => ledger.next(device).event
 const withMessage = (message: string): Error =>
   Object.assign(new Error(message), { code: 'SITE_UNKNOWN', stack: '' })
 
+const rareLetter = (): DeadLetter => letterOf({ event: eventOf(), error: withMessage('rare') })
+
 let postgres: Database
 beforeAll(async () => {
   postgres = poolOf({ url: await createDatabase(), poolMax: 4, applicationName: 'test' })
@@ -84,6 +86,17 @@ const groupsNow = () =>
     `select letters::int, open::int, open_bytes::int, status, message, code, first_version, last_version
      from tidegate.failure_groups order by fingerprint`,
   )
+
+/** The messages of the only letter's failures. */
+async function storyOf(storage: Storage): Promise<string[]> {
+  const [row] =
+    'dead' in storage
+      ? (storage as ReturnType<typeof createFakeStorage>).dead()
+      : await postgres.query<{ failures: { message: string }[] }>(
+          'select failures from tidegate.dead_letters',
+        )
+  return (row?.failures ?? []).map(({ message }) => message)
+}
 
 describe.each<[string, () => Storage, (tx: Statements) => DeadLetters]>([
   ['in memory', () => createFakeStorage(), fakeDeadLetters],
@@ -114,6 +127,31 @@ describe.each<[string, () => Storage, (tx: Statements) => DeadLetters]>([
     const keys = [mine.key, elsewhere.key]
     const found = await storage.transaction((tx) => lettersIn(tx).openOf(mine.group, keys), never)
     expect([...found]).toEqual([mine.key.toString('hex')])
+  })
+
+  test('of what fails again while its letter is open, the letter has a further failure, once each, the newest ten (G5, G7)', async () => {
+    const storage = open()
+    const event = eventOf()
+    const at = (second: number): DeadLetter => ({
+      ...letterOf({ event }),
+      failures: [
+        { attempt: 1, at: new Date(second * 1000).toISOString(), code: 'ODD', message: `${second}` },
+      ],
+      lastFailedAt: new Date(second * 1000).toISOString(),
+    })
+    const failedAgain = (letter: DeadLetter): Promise<(number | undefined)[]> =>
+      storage.transaction((tx) => lettersIn(tx).failedAgain([letter]), never)
+    expect(await failedAgain(at(0))).toEqual([undefined])
+    const [added] = await storage.transaction((tx) => lettersIn(tx).add([at(0)]), never)
+    expect(await failedAgain(at(0))).toEqual([added?.letter])
+    // As a publisher may have written it.
+    const odd = { attempt: 1, at: '\0', code: 'ODD', message: '\0 \ud800' }
+    expect(await failedAgain({ ...at(0), failures: [odd] })).toEqual([added?.letter])
+    expect(await failedAgain({ ...at(0), failures: [odd] })).toEqual([added?.letter])
+    for (let second = 1; second <= 11; second++) await failedAgain(at(second))
+    // Added once more is the same.
+    await storage.transaction((tx) => lettersIn(tx).add([at(12)]), never)
+    expect(await storyOf(storage)).toEqual([3, 4, 5, 6, 7, 8, 9, 10, 11, 12].map(String))
   })
 
   test('what is rolled back is no letter', async () => {
@@ -296,6 +334,50 @@ describe('dead letters in PostgreSQL', () => {
     expect(added.flat().filter(({ isNew }) => isNew)).toHaveLength(40)
     await upkeep().fold()
     expect((await groupsNow()).reduce((sum, { letters: count }) => sum + count, 0)).toBe(40)
+  })
+
+  test('a cause that gets a letter while it is being forgotten stays (G5)', async () => {
+    await add([rareLetter()])
+    await upkeep().fold()
+    await postgres.query('delete from tidegate.dead_letters')
+    await upkeep().fold()
+    await postgres.query(`update tidegate.failure_groups set last_seen = now() - interval '91 d'`)
+    let forgetting: Promise<unknown> = Promise.resolve()
+    await postgresStorage(postgres).transaction(async (tx) => {
+      await postgresDeadLetters(tx).add([rareLetter()])
+      forgetting = upkeep().age(90 * 86_400_000, never)
+      await vi.waitFor(async () => {
+        const waiting = await postgres.query(
+          `select from pg_stat_activity where wait_event_type = 'Lock' and query like '%failure_groups%for update%'
+             and datname = current_database()`,
+        )
+        expect(waiting).toHaveLength(1)
+      })
+    }, never)
+    await forgetting
+    await upkeep().fold()
+    expect(await groupsNow()).toMatchObject([{ letters: 2, open: 1 }])
+  })
+
+  test('replays that have not ended are counted together, with what is not folded into them yet', async () => {
+    await postgres.query('truncate tidegate.deeds cascade')
+    const none = { replays: 0, oldestAgeMs: 0, stillMs: 0, sent: 0, resolved: 0, failed: 0 }
+    expect(await upkeep().replays()).toEqual(none)
+    await postgres.query(
+      `insert into tidegate.deeds (deed, actor, roles, verb, request) values ('00000000-0000-4000-8000-000000000001', 'ada', '{}', 'replay', '{}')`,
+    )
+    await postgres.query(
+      `insert into tidegate.replays (deed, filter, state, through, sent, resolved, failed, started_at, moved_at, ended_at)
+       select '00000000-0000-4000-8000-000000000001', '{}', 'running', 1, 10, 4, 1, now() - n * interval '1 h', now() - interval '1 min', ended
+       from (values (1, null), (2, null), (3, now())) as r (n, ended)`,
+    )
+    await postgres.query(
+      `insert into tidegate.replay_counts select min(replay), 2, 1 from tidegate.replays union all select max(replay), 100, 100 from tidegate.replays`,
+    )
+    const found = await upkeep().replays()
+    expect(found).toMatchObject({ replays: 2, sent: 20, resolved: 10, failed: 3 })
+    expect(Math.round(found.oldestAgeMs / 60_000)).toBe(120)
+    expect(Math.round(found.stillMs / 60_000)).toBe(1)
   })
 
   test('closed letters are forgotten when their time is over, then causes that have none, and open ones never', async () => {

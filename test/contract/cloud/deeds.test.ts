@@ -1,6 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { rejectedType } from '../../../src/contract/event.ts'
 import type { SchemaRegistry } from '../../../src/contract/schema-registry.ts'
+import { trialStorage } from '../../../cloud/api/writes/trial-storage.ts'
+import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
+import type { Storage } from '../../../cloud/database/storage.ts'
 import { schemaCheck } from '../../../cloud/pipeline/schema-check.ts'
 import { audit, command as tidegate, databaseWith } from '../../support/cloud/audited-database.ts'
 import { epoch, Ledger } from '../../support/cloud/cloud-events.ts'
@@ -112,7 +115,7 @@ describe('a discard', () => {
     const { letter } = await oneLetter()
     const deed = deedOf({ filter: { letter } })
     const answers = await Promise.all([bench.deeds.discard(deed), bench.deeds.discard(deed)])
-    expect(answers).toEqual([{ discarded: 1 }, { discarded: 1 }])
+    expect(answers).toEqual(Array.from({ length: 2 }, () => ({ discarded: 1, total: 1, done: true })))
     await bench.mendDevice('device-1')
     const ledger = new Ledger()
     const again = ledger.next('device-1', { dataschema })
@@ -124,7 +127,75 @@ describe('a discard', () => {
     })
     expect((await bench.letterStates()).map(({ state }) => state)).toEqual(['discarded'])
   })
+
+  test('of many is done in pieces, goes on under its key where a crash has left it, and leaves those that failed later (G4, G7, G8)', async () => {
+    await bench.start({ consumers: ['history'] })
+    await bench.rows(manyLettersSql, [1, 1203])
+    const deed = deedOf({ filter: { group: 'effects' } })
+    const states = async (): Promise<unknown> =>
+      bench.rows('select state, count(*)::int as n from tidegate.dead_letters group by 1 order by 1')
+
+    // The database is away after the second piece.
+    const real = postgresStorage(bench.database)
+    let transactions = 0
+    const breaking: Storage = {
+      ...real,
+      transaction(work, signal) {
+        transactions++
+        return transactions > 2 ? Promise.reject(new Error('away')) : real.transaction(work, signal)
+      },
+    }
+    await expect(bench.deedsOn(breaking).discard(deed)).rejects.toThrow('away')
+    expect(await states()).toEqual([
+      { state: 'discarded', n: 1000 },
+      { state: 'open', n: 203 },
+    ])
+    await bench.rows(manyLettersSql, [1204, 1205])
+
+    const answers = await Promise.all([bench.deeds.discard(deed), bench.deeds.discard(deed)])
+    expect(answers).toEqual(Array.from({ length: 2 }, () => ({ discarded: 1203, total: 1203, done: true })))
+    expect(await bench.deeds.discard(deed)).toEqual(answers[0])
+    expect(await states()).toEqual([
+      { state: 'discarded', n: 1203 },
+      { state: 'open', n: 2 },
+    ])
+    expect(await bench.rows('select count(*)::int as n from tidegate.resolutions')).toEqual([{ n: 1203 }])
+    expect(
+      await bench.rows(`select count(*)::int as n from tidegate.inbox where consumer_group = 'effects'`),
+    ).toEqual([{ n: 1203 }])
+    // Its beginning and its end.
+    expect(
+      await bench.rows(
+        `select body->'data'->'outcome'->>'discarded' as n, body->'data'->'outcome'->>'done' as done
+         from tidegate.events where type = 'dev.tidegate.deed' order by sequence`,
+      ),
+    ).toEqual([
+      { n: '500', done: 'false' },
+      { n: '1203', done: 'true' },
+    ])
+  })
+
+  test('that is tried says how many it would be, and leaves nothing', async () => {
+    await bench.start({ consumers: ['history'] })
+    await bench.rows(manyLettersSql, [1, 620])
+    const trying = bench.deedsOn(trialStorage(postgresStorage(bench.database)), true)
+    expect(await trying.discard(deedOf({ filter: { group: 'effects' } }))).toEqual({
+      discarded: 620,
+      total: 620,
+      done: true,
+    })
+    expect(await bench.rows(`select from tidegate.dead_letters where state <> 'open'`)).toEqual([])
+    expect(await bench.rows('select from tidegate.deeds')).toEqual([])
+  })
 })
+
+/** Letters of events that were believed. */
+const manyLettersSql = `
+insert into tidegate.dead_letters (consumer_group, key, source, id, body, properties, headers, routing_key, queue, fingerprint, code, message,
+  attempts, failures, instance, first_failed_at, last_failed_at)
+select 'effects', sha256(convert_to(e'event\\n/devices/d\\nid-' || n, 'UTF8')), '/devices/d', 'id-' || n, '{}', '{}', '{}', 'r', 'q', 'f', 'SITE_UNKNOWN',
+  'no site', 1, '[]', 'cloud-a', now(), now()
+from generate_series($1::int, $2::int) as n`
 
 /** A reading of a device that the edge has rejected, stored by history. */
 async function rejected(
@@ -244,7 +315,9 @@ describe('the cloud’s own ledger', () => {
     )
     const lost = { gateway: 'gateway-1', epoch }
     const accept = (from: number, to: number): Promise<unknown> =>
-      bench.deeds.accept(deedOf({ ...lost, ranges: [{ from, to }] }, { reason: 'the disk burnt' }))
+      bench.deeds.accept(
+        deedOf({ ...lost, ranges: [{ from, to }], settleMs: 0 }, { reason: 'the disk burnt' }),
+      )
     await expect(accept(4, 6)).rejects.toMatchObject({ code: 'ACCEPTANCE_REFUSED', message: /6 is there/ })
     await expect(accept(9, 20)).rejects.toMatchObject({ code: 'ACCEPTANCE_REFUSED' })
     const reportOf = async (): Promise<unknown> =>
@@ -280,6 +353,30 @@ describe('the cloud’s own ledger', () => {
     })
   })
 
+  test('of what a dead letter of history still holds is refused, however old, and of a forgery beside it is not (G5, G8)', async () => {
+    await bench.startEffects()
+    const ledger = new Ledger()
+    const events = Array.from({ length: 4 }, () => ledger.next('device-1'))
+    await bench.publish(events.filter(({ event }) => event.sequence !== 2))
+    await until(async () =>
+      expect(await bench.rows(`select from tidegate.events where gateway = 'gateway-1'`)).toHaveLength(3),
+    )
+    await bench.rows(manyLettersSql, [1, 2])
+    // The first is known by its event, the second only by its bytes.
+    await bench.rows(
+      `update tidegate.dead_letters set consumer_group = 'history', gateway = 'gateway-1', epoch = $1, sequence = 2,
+         key = case letter when 1 then key else '\\x00' end`,
+      [epoch],
+    )
+    const request = { gateway: 'gateway-1', epoch, ranges: [{ from: 2, to: 2 }], settleMs: 0 }
+    await expect(bench.deeds.accept(deedOf(request))).rejects.toMatchObject({
+      code: 'ACCEPTANCE_REFUSED',
+      message: 'these may still come: letter 1 of history holds 2',
+    })
+    await bench.deeds.discard(deedOf({ filter: { letter: 1 } }))
+    await bench.deeds.accept(deedOf(request))
+  })
+
   test('takes an accepted loss from the command line, and says whose it is (G8)', async () => {
     const ledger = new Ledger()
     const events = Array.from({ length: 6 }, () => ledger.next('device-1'))
@@ -295,7 +392,17 @@ describe('the cloud’s own ledger', () => {
       code: 1,
       stderr: expect.stringContaining('ACCEPTANCE_REFUSED') as string,
     })
-    expect(await accept('3', '--reason', 'the disk burnt')).toMatchObject({ code: 0 })
+    // History has just learned of 4: 3 may be on a rung of its ladder.
+    expect(await accept('3', '--reason', 'the disk burnt')).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining(
+        'these may still come: 3–3 is known to be missing for less than 600 s',
+      ) as string,
+    })
+    expect(await accept('3', '--reason', 'the disk burnt', '--settle', '0s')).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('No gateway signs it') as string,
+    })
     const said = await tidegate('audit', '--database', url)
     expect(said).toMatchObject({ code: 0 })
     expect(said.stdout).toMatch(

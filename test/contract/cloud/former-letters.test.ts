@@ -6,6 +6,7 @@ import { formerDeadQueue, headers as names } from '../../../src/contract/wire.ts
 import { silentLog } from '../../../src/log.ts'
 import { type CloudBench, openCloudBench } from '../../support/cloud/cloud.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
+import { deedOf, openDeedsBench } from '../../support/cloud/deeds-bench.ts'
 import { double, header, headersBlock, nestedArrays, publishRaw } from '../../support/cloud/raw-publish.ts'
 import { connectTo, useAmqp } from '../../support/cloud/test-amqp.ts'
 import { createFakeStorage, fakeDeadLetters, unreachable } from '../../support/fakes/storage.ts'
@@ -83,6 +84,27 @@ describe('letters of former versions', () => {
       'x',
       'x',
       'x',
+    ])
+    await bench.close()
+  }, 60_000)
+
+  test('that come again when people have closed them are what they were: no letter is there twice (G4, G5)', async () => {
+    const bench = await openDeedsBench()
+    await bench.declareExchange()
+    await declare(bench.url)
+    const ledger = new Ledger()
+    const [closed, behind] = [ledger.next('device-1'), ledger.next('device-1')]
+    await write(bench.url, [closed.text])
+    await bench.start({ consumers: ['history'] })
+    await until(async () => expect(await bench.letters('history')).toHaveLength(1))
+    await bench.deeds.discard(deedOf({ filter: { group: 'history' } }))
+    // As if the acknowledgement had been lost with its connection.
+    await write(bench.url, [closed.text, behind.text])
+    await until(async () => expect(await bench.letters('history')).toHaveLength(2))
+    await until(async () => expect(await depth(bench.url)).toBe(0))
+    expect((await bench.letters('history')).map(({ id, state }) => [id, state])).toEqual([
+      [closed.event.id, 'discarded'],
+      [behind.event.id, 'open'],
     ])
     await bench.close()
   }, 60_000)

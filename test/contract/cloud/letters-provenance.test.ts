@@ -36,7 +36,11 @@ describe('a letter that only says that it is of an event', () => {
     await thief.publish(forged.next('device-1', { data: { temperature: 99 } }))
     await thief.publish(forged.next('device-1', { data: { temperature: 99 } }))
     await until(async () => expect(await bench.letterStates()).toHaveLength(5))
-    expect(await bench.deeds.discard(deedOf({ filter: { code: 'PROVENANCE' } }))).toEqual({ discarded: 4 })
+    expect(await bench.deeds.discard(deedOf({ filter: { code: 'PROVENANCE' } }))).toEqual({
+      discarded: 4,
+      total: 4,
+      done: true,
+    })
     expect(await bench.rows('select from tidegate.resolutions')).toEqual([])
     await bench.mendDevice('device-1')
     await replayed({ filter: { code: 'SITE_UNKNOWN' } })

@@ -56,13 +56,39 @@ describe('who may do what in the database', () => {
     const { rows } = await client.query<{ name: string; guarded: boolean; written: boolean }>(
       `select relname as name, exists (select from pg_trigger where tgrelid = c.oid and tgname = 'append_only') as guarded,
               has_table_privilege('tidegate_writer', c.oid, 'select') as written
-       from pg_class as c where relnamespace = 'tidegate'::regnamespace and relkind = 'r'`,
+       from pg_class as c where relnamespace = 'tidegate'::regnamespace and relkind in ('r', 'p') and not relispartition`,
     )
+    // Eras are opened by a function, and by nobody's hand.
+    const record = [...ledgerTables, 'eras']
     expect(rows.filter(({ guarded }) => guarded).map(({ name }) => name)).toEqual(
-      expect.arrayContaining([...ledgerTables]),
+      expect.arrayContaining(record),
     )
-    expect(rows.filter(({ guarded }) => guarded)).toHaveLength(ledgerTables.length)
+    expect(rows.filter(({ guarded }) => guarded)).toHaveLength(record.length)
     expect(rows.filter(({ written }) => !written)).toEqual([])
+  })
+
+  test('nor anything in a partition of history, of which it can make those to come (G8)', async () => {
+    const client = await connected(databaseUrl)
+    const writer = await as('writer')
+    const { rows } = await client.query<{ partition: string }>(
+      `select c.oid::regclass::text as partition from pg_inherits join pg_class as c on c.oid = inhrelid
+       where inhparent = 'tidegate.events'::regclass`,
+    )
+    expect(rows.length).toBeGreaterThanOrEqual(4)
+    for (const { partition } of rows)
+      for (const sql of [
+        `update ${partition} set gateway = gateway`,
+        `delete from ${partition}`,
+        `truncate ${partition}`,
+        `insert into ${partition} select * from tidegate.events`,
+        `drop table ${partition}`,
+        `alter table tidegate.events detach partition ${partition}`,
+        `select tidegate.make_partition('mine')`,
+      ]) {
+        await expect(writer.query(sql)).rejects.toMatchObject(denied)
+      }
+    await expect(writer.query('select tidegate.prepare_partitions()')).resolves.toBeDefined()
+    await expect(writer.query('select tidegate.enter_era()')).resolves.toBeDefined()
   })
 
   test.each(ledgerTables)(

@@ -30,7 +30,7 @@ const deeds = {
   preview: noted('preview', preview),
   replay: noted('replay', { replay: 1, total: 5 }),
   stopReplay: noted('stop', {}),
-  discard: noted('discard', { discarded: 3 }),
+  discard: noted('discard', { discarded: 3, total: 3, done: true }),
   edit: noted('edit', { letter: 1, state: 'open', version: 'v2' }),
   admit: async () => {
     throw new TidegateError('ADMISSION_REFUSED', {
@@ -44,7 +44,7 @@ const deeds = {
 const trialDeeds = {
   edit: noted('try-edit', { letter: 1, state: 'open', version: 'v2' }),
   discard: async () => {
-    throw new TidegateError('DEED_TOO_LARGE', { message: 'too many', retryable: false, hint: 'narrow it' })
+    throw new TidegateError('FILTER_EMPTY', { message: 'none', retryable: false, hint: 'say which' })
   },
   admit: deeds.admit.bind(deeds),
 } as unknown as Deeds
@@ -162,6 +162,9 @@ describe('the command line, over the API', () => {
       local('groups', 'pause', 'alerts', '--dry-run'),
     ])
     expect(dry.map(({ code, stderr }) => [code, stderr])).toEqual(dry.map(() => [0, '']))
+    // They look, too.
+    expect(dry[1]?.stdout).toBe('replay 1 is done: nothing would change\n')
+    expect(dry[2]?.stdout).toBe(`would change ${seeded.fingerprint}, of alerts:\n  owner: none -> bob\n`)
     expect(done.map(({ verb }) => verb)).toEqual(['edit', 'try-edit'])
     expect((await local('groups', 'list')).stdout).not.toContain('paused')
     done.length = 1
@@ -179,7 +182,7 @@ describe('the command line, over the API', () => {
       local('groups', 'resume', 'alerts', '--dry-run'),
     ])
     expect(refused.map(({ code, stderr }) => [code, /code: {2}(\w+)/.exec(stderr)?.[1]])).toEqual([
-      [3, 'DEED_TOO_LARGE'],
+      [3, 'FILTER_EMPTY'],
       [3, 'ADMISSION_REFUSED'],
       [3, 'GROUP_UNKNOWN'],
       [3, 'GROUP_NOT_PAUSED'],
@@ -248,7 +251,11 @@ describe('the command line, over the API', () => {
     expect(seen.code).toBe(0)
     const [, jti = ''] = /token (\S+) of bob/.exec(stderr) ?? []
     expect((await local('token', 'list')).stdout).toContain(jti)
+    expect((await local('token', 'revoke', jti, '--dry-run')).stdout).toMatch(
+      new RegExp(`^would take ${jti} back, of \\S+ \\(.*\\), good until 20`),
+    )
     expect((await local('token', 'revoke', jti, '--reason', 'lost')).code).toBe(0)
+    expect((await local('token', 'revoke', jti, '--dry-run')).stdout).toContain('nothing would change')
     const gone = await command(['dead', 'groups', '--api', served.url], { TIDEGATE_TOKEN: stdout.trim() })
     expect([gone.code, gone.stderr]).toEqual([3, expect.stringContaining('taken back')])
     const inClear = await command(['dead', 'list', '--api', 'http://cloud.example'], {

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import climateAlarms from '../../../dev/climate-alarms.ts'
 import { demoTypes, ordinarySensors, troubleSensors, type Sensor } from '../../../dev/fleet/sensors.ts'
 import { loadSchemas } from '../../../src/contract/schema-registry.ts'
 
@@ -69,6 +70,10 @@ test('each troublemaker does its misdeed, and no two rejected payloads are alike
   expect(twice).toEqual({ ...once, fate: 'repeat' })
   expect(byTrouble.get('oversize')?.[0]?.payload.length).toBeGreaterThan(300_000)
   expect(byTrouble.get('past')?.[0]?.payload).toContain('"time":"1970-01-01T')
+  const [fahrenheit] = byTrouble.get('fahrenheit') ?? []
+  const spoken = JSON.parse(fahrenheit?.payload ?? '') as { data: { temperature: number } }
+  expect(schemas.faults(demoTypes.climate, 1, spoken.data)).toEqual([])
+  expect(() => climateAlarms.handle({ partitionkey: 'it', data: spoken.data })).toThrow('is that Fahrenheit?')
   const rejected = [...byTrouble.values()].flat().filter(({ fate }) => fate === 'rejected')
   expect(new Set(rejected.map(({ payload }) => payload)).size).toBe(9)
 })

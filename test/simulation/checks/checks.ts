@@ -14,6 +14,7 @@ import { groupNames } from '../parts/cloud.ts'
 import { placeOf } from '../parts/transaction.ts'
 import { queuedOn } from '../parts/blocks-seen.ts'
 import type { Place } from '../parts/truth.ts'
+import { checkWorkplace } from './check-workplace.ts'
 import type { World } from './world-view.ts'
 
 /** A system event's own bound is that there are few of them. */
@@ -83,6 +84,7 @@ export function checkAll(world: World): void {
   checkNumberedOnce(world)
   checkEffects(world)
   checkDeadLetters(world)
+  checkWorkplace(world)
   checkFaulty(world)
   checkForgeries(world)
   checkOrder(world)
@@ -178,12 +180,15 @@ function checkEffects({ database, journal, truth, plan }: World): void {
     if (count > 1) journal.violate('G4', `${nameOf(key)} had its effect ${count} times`)
   }
   const dead = new Map(
-    lettersIn(database, 'effects').map((letter) => [keyOfText(letter.body.toString()), letter]),
+    lettersIn(database, 'effects', isUnresolved(database)).map((letter) => [
+      keyOfText(letter.body.toString()),
+      letter,
+    ]),
   )
   for (const record of database.events.values()) {
     const key = `${record.source}\n${record.id}`
     if (isSystemType(record.type)) continue
-    const doomed = ['hopeless', 'disputed'].includes(record.id.split('-')[0] ?? '')
+    const doomed = doomedIn(plan.settings).includes(record.id.split('-')[0] ?? '')
     const story = dead.get(key)
     // An instance that was frozen may have taken the time of the handlers it ran.
     const timedOut = story?.failures.some(({ code }) => code === 'HANDLER_TIMEOUT') === true
@@ -238,7 +243,7 @@ const lettersOf: Record<string, readonly string[]> = {
 
 /** G5: a dead letter tells its whole story, and there is one of each event; its mirror, which may be missing, says its number. */
 function checkDeadLetters({ database, broker, journal, plan }: World): void {
-  const { ladderMs, partitions, onFailure } = plan.settings
+  const { ladderMs, partitions, onFailure, workplace } = plan.settings
   for (const group of groupNames) {
     const letters = lettersIn(database, group)
     for (const [key, same] of groupBy(letters, nameOfLetter))
@@ -249,12 +254,14 @@ function checkDeadLetters({ database, broker, journal, plan }: World): void {
       const what = event.id.split('-')[0] ?? ''
       const told = letter.failures
       if (told.some(({ code }) => code === 'HANDLER_TIMEOUT')) continue
-      if (letter.code === 'PARKING_FULL') continue
+      // What a former version wrote has its own story.
+      if (letter.code === 'PARKING_FULL' || what === 'former') continue
       const whole = ladderMs.length + 1
       // Behind another that failed it has the first step of the ladder alone.
       const isShort = onFailure === 'park' && letter.attempts === Math.min(2, whole)
-      const attempts = what !== 'hopeless' ? 1 : isShort ? letter.attempts : whole
-      if (what !== 'forged' && !lettersOf[group]?.includes(what))
+      const isTried = what === 'hopeless' || (workplace && !['forged', 'disputed'].includes(what))
+      const attempts = !isTried ? 1 : isShort ? letter.attempts : whole
+      if (what !== 'forged' && !lettersOf[group]?.includes(what) && !(workplace && group === 'effects'))
         journal.violate('G5', `${event.id} is a dead letter of ${group}: ${letter.message}`)
       const partition = partitionOf(event.partitionkey, partitions)
       const faults = [
@@ -286,8 +293,23 @@ function nameOfLetter({ code, body }: DeadLetter): string {
   return code === 'PROVENANCE' ? body.toString() : keyOfText(body.toString())
 }
 
-function lettersIn({ letters }: World['database'], group: string): DeadLetter[] {
-  return [...letters.values()].filter((letter) => letter.group === group)
+function lettersIn(
+  { letters }: World['database'],
+  group: string,
+  isMeant: (number: number) => boolean = () => true,
+): DeadLetter[] {
+  return [...letters].flatMap(([number, letter]) =>
+    letter.group === group && isMeant(number) ? [letter] : [],
+  )
+}
+
+function isUnresolved({ standings }: World['database']): (number: number) => boolean {
+  return (number) => standings.get(number)?.state !== 'resolved'
+}
+
+/** In the end, when people have mended what they could. */
+function doomedIn({ workplace }: World['plan']['settings']): readonly string[] {
+  return workplace ? ['disputed'] : ['hopeless', 'disputed']
 }
 
 /** G5: an event with a fault is in the history with its reason, where it waits for no letter; no other has a reason. */

@@ -152,7 +152,7 @@ export class SimulatedBroker {
   working(): string[] {
     return [...this.queues.values()]
       .filter(({ name, ready, line }) => {
-        const settled = /\.dead(\.v\d+)?$/.test(name) || name === wire.unroutable
+        const settled = /\.dead\.v\d+$/.test(name) || name === wire.unroutable
         return !settled && (ready.length > 0 || line.some((member) => member.unacked.size > 0))
       })
       .map((queue) => queue.name)

@@ -64,6 +64,12 @@ export class SimulatedChannel extends EventEmitter implements Subscription {
     })
   }
 
+  async queueDeclare({ queue }: { queue: string }): Promise<{ messageCount: number; consumerCount: number }> {
+    await this.process.step('channel declare', this.latencyMs())
+    const { ready, line } = this.parts.broker.queues.get(queue) as { ready: unknown[]; line: unknown[] }
+    return { messageCount: ready.length, consumerCount: line.length }
+  }
+
   basicAck({ deliveryTag }: { deliveryTag: number; multiple: boolean }): void {
     this.process.mayCrash('acknowledge')
     if (!this.process.alive) return

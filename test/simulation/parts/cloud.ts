@@ -1,6 +1,6 @@
 import { codeOf, TidegateError } from '../../../src/errors.ts'
 import type { Logger } from '../../../src/log.ts'
-import { mirrorQueue, rungName } from '../../../src/contract/wire.ts'
+import { formerDeadQueue, mirrorQueue, rungName } from '../../../src/contract/wire.ts'
 import { rabbitDeliveries } from '../../../cloud/amqp/deliveries-rabbit.ts'
 import { type Consumer, defineConsumer } from '../../../cloud/pipeline/consumer.ts'
 import { configured } from '../../../cloud/pipeline/definition.ts'
@@ -8,7 +8,8 @@ import { historyConsumer } from '../../../cloud/history/consumer.ts'
 import { rollupsConsumer } from '../../../cloud/projections/rollups.ts'
 import type { Deliveries, Sidings } from '../../../cloud/amqp/delivery.ts'
 import type { LetterBox } from '../../../cloud/letters/dead-letters.ts'
-import { nothingReplayed } from '../../../cloud/replays/replayed.ts'
+import { startFormerLetters } from '../../../cloud/letters/former-letters.ts'
+import { startReplayer } from '../../../cloud/replays/replayer.ts'
 import { noObserver } from '../../../cloud/pipeline/observer.ts'
 import { createPipeline, type Pipeline } from '../../../cloud/pipeline/pipeline.ts'
 import { DevicePatterns, type RegisteredDevices, registeredDevices } from '../../../cloud/gateways/devices.ts'
@@ -23,11 +24,15 @@ import { connectionFor, type SimulatedChannel } from './channel.ts'
 import type { SimulatedDatabase } from './database.ts'
 import type { Effect } from './tables.ts'
 import type { Journal } from './journal.ts'
+import { lookedAfter, type Operator } from './operator.ts'
 import { gatewayName, type Settings } from '../plan/settings.ts'
 import { intruderName } from './intruder.ts'
 import { SimulatedProcess } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
 import { simulatedDeadLetters, simulatedHistory, simulatedParking, simulatedRollups } from './transaction.ts'
+import { outboundFor } from './outbound.ts'
+import { watchedGuard, type WatchedGuard } from './watched-guard.ts'
+import { simulatedReplayed, simulatedReplays } from './workplace.ts'
 import { schemasOf } from '../plan/schemas.ts'
 import type { Truth } from './truth.ts'
 
@@ -39,6 +44,7 @@ export interface CloudParts {
   database: SimulatedDatabase
   truth: Truth
   settings: Settings
+  operator: Operator
   log: Logger
 }
 
@@ -46,6 +52,7 @@ export const groupNames = ['history', 'rollups', 'effects'] as const
 const history = historyConsumer(simulatedHistory)
 const rollups = rollupsConsumer(simulatedRollups)
 const heartbeatMs = 10_000
+const replayLeaseMs = 5_000
 /** Of the groups that must never give up: long enough for any number of frozen instances in a run. */
 const longLadderMs = [1000, 2000, ...Array.from({ length: 18 }, () => 3000)]
 
@@ -58,6 +65,13 @@ export function declareAll(broker: SimulatedBroker, settings: Settings): void {
     const types = group === 'history' ? [...history.types] : ['#']
     broker.declare(groupTopology({ group, types, ordered: true, ladderMs, partitions, mirror: true }))
   }
+  if (!settings.workplace) return
+  const refusing = { 'x-overflow': 'reject-publish' } as const
+  broker.declare({
+    exchanges: [],
+    queues: [{ name: formerDeadQueue(lookedAfter), arguments: { ...refusing } }],
+    bindings: [],
+  })
 }
 
 /** One instance of the cloud: every group's real pipeline on real deliveries over simulated channels. */
@@ -66,6 +80,8 @@ export class Cloud {
   process: SimulatedProcess | undefined
   private pipelines: Pipeline[] = []
   private deliveries: Deliveries[] = []
+  /** What else is to be closed at an orderly stop. */
+  private others: { close(): Promise<void> }[] = []
   private readonly channels = new Set<SimulatedChannel>()
   private readonly parts: CloudParts
 
@@ -94,7 +110,8 @@ export class Cloud {
     if (!process?.alive) return
     parts.journal.tell(this.name, 'stops')
     for (const part of deliveries) part.stop()
-    await Promise.all(pipelines.map((pipeline) => pipeline.close(5000)))
+    const others = this.others.map((one) => one.close())
+    await Promise.all([...pipelines.map((pipeline) => pipeline.close(5000)), ...others])
     await Promise.all(deliveries.map((part) => part.close()))
     if (!process.alive) return
     process.alive = false
@@ -143,7 +160,7 @@ export class Cloud {
     const devices = devicesOf(settings)
     const shared = {
       storage: database.storageFor(process),
-      replayedIn: () => nothingReplayed,
+      replayedIn: simulatedReplayed,
       sidings: this.sidingsFor(process),
       letters: this.lettersFor(process),
       parkingIn: simulatedParking,
@@ -173,30 +190,55 @@ export class Cloud {
     }
     this.pipelines = []
     this.deliveries = []
+    this.others = []
+    const watched = settings.workplace ? watchedGuard(this.name, process, this.parts) : undefined
+    const guard = watched?.guard
+    if (watched) this.others.push(watched)
     const defaults = { ladderMs: longLadderMs, timeoutMs: settings.handlerTimeoutMs }
-    for (const defined of [history, rollups, this.effectsFor(process)]) {
+    for (const defined of [history, rollups, this.effectsFor(process, watched?.mayHandle)]) {
       const consumer = configured(defined, defaults)
-      const pipeline = createPipeline({ ...shared, consumer })
+      const isGuarded = consumer.group === lookedAfter && guard !== undefined
+      const pipeline = createPipeline({ ...shared, consumer, ...(isGuarded && { gate: guard.gate }) })
       const deliveries = rabbitDeliveries({
         connection,
         group: consumer.group,
         partitions: settings.partitions,
         prefetch: settings.prefetch,
         declare: async () => {},
+        ...(isGuarded && { isHeld: () => pipeline.heldBy !== undefined || guard.gate.closed }),
         clock,
         random: random.random,
         log,
       })
+      if (isGuarded) guard.over({ pause: () => deliveries.pause(), resume: () => deliveries.resume() })
       deliveries.start((delivery) => pipeline.take(delivery))
       this.pipelines.push(pipeline)
       this.deliveries.push(deliveries)
     }
+    if (!settings.workplace) return
+    const { storage, letters } = shared
+    const connections = { consuming: connection, publishing: connection }
+    const common = { clock, random: random.random, log }
+    this.others.push(
+      startFormerLetters({ group: lookedAfter, ...connections, storage, letters, ...common }),
+      startReplayer({
+        replaysUntil: (signal) => simulatedReplays(database, process, replayLeaseMs, signal),
+        outbound: outboundFor(process, this.parts),
+        partitions: settings.partitions,
+        clock,
+        log,
+        lookEveryMs: 5_000,
+        settleWithinMs: 30_000,
+        pageMax: 3,
+        outstandingMax: 6,
+      }),
+    )
   }
 
   /** A handler that does, fails and hangs as the event's ID says. */
-  private effectsFor(process: SimulatedProcess): Consumer {
-    const { settings, random } = this.parts
-    const group = 'effects'
+  private effectsFor(process: SimulatedProcess, mayHandle: WatchedGuard['mayHandle'] | undefined): Consumer {
+    const { settings, random, operator } = this.parts
+    const group = lookedAfter
     return defineConsumer({
       group,
       types: ['#'],
@@ -213,9 +255,10 @@ export class Cloud {
           sequence,
           text: delivery.text.toString(),
         }
-        await tx.query('insert', [effect])
+        await tx.query('insert', [effect, mayHandle])
         const [what] = event.id.split('-')
-        if (what === 'hopeless') throw new Error('cannot be done')
+        if (operator.failing) throw new Error('nothing can be done')
+        if (what === 'hopeless' && !operator.mended) throw new Error('cannot be done')
         // Behind another that failed it has the first step of the ladder alone.
         const fallsMax = settings.onFailure === 'park' ? 1 : 2
         if (what === 'stumbles' && attempt <= Math.min(fallsMax, settings.ladderMs.length))

@@ -12,7 +12,7 @@ import type { Chance } from '../plan/chance.ts'
 import type { Journal } from './journal.ts'
 import type { SimulatedProcess } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
-import type { Effect, Lock, Tables } from './tables.ts'
+import type { Effect, LetterStanding, Lock, ReplayRecord, Tables } from './tables.ts'
 import { SimulatedTransaction, unreachable } from './transaction.ts'
 
 interface DatabaseParts {
@@ -39,6 +39,9 @@ export class SimulatedDatabase implements Tables {
   readonly rollups = new Map<string, Rollup>()
   readonly effects: Effect[] = []
   readonly letters = new Map<number, DeadLetter>()
+  readonly standings = new Map<number, LetterStanding>()
+  readonly replays = new Map<number, ReplayRecord>()
+  readonly replayCounts: { replay: number; resolved: number; failed: number }[] = []
   readonly locks = new Map<string, Lock>()
   readonly rowLocks = new RowLocks()
   readonly parkedDevices = new Map<string, ParkedDevice>()
@@ -85,8 +88,9 @@ export class SimulatedDatabase implements Tables {
     return {
       transaction: async (work, signal) => {
         signal.throwIfAborted()
+        const beganAtMs = this.parts.scheduler.nowMs
         await this.request(process, 'connect')
-        const tx = new SimulatedTransaction(this, process)
+        const tx = new SimulatedTransaction(this, process, beganAtMs)
         this.open.add(tx)
         this.watchIdle(tx)
         try {
@@ -154,7 +158,9 @@ export class SimulatedDatabase implements Tables {
 
 async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise<T>((resolve, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
-    work.then(resolve, reject)
+    const onAbort = (): void => reject(signal.reason as Error)
+    signal.addEventListener('abort', onAbort, { once: true })
+    const done = (): void => signal.removeEventListener('abort', onAbort)
+    work.finally(done).then(resolve, reject)
   })
 }

@@ -7,6 +7,7 @@ import type { Fault } from '../plan/fault-kinds.ts'
 import type { Gateway } from './gateway.ts'
 import type { Intruder } from './intruder.ts'
 import type { Journal } from './journal.ts'
+import type { Operator } from './operator.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { Uplink } from './uplink.ts'
 
@@ -21,12 +22,14 @@ export interface Stage {
   clouds: readonly Cloud[]
   devices: readonly Device[]
   intruder: Intruder
+  operator: Operator
 }
 
 /** Counted where they strike, not where they are ordered. */
 const countedElsewhere = new Set(
   `write-lost write-landed read-failed confirm-lost confirm-late nack unroutable ack-lost siding-lost siding-unknown
-  commit-lost commit-unknown edge-kill power-cut log-torn cloud-kill forgery`.split(/\s+/),
+  commit-lost commit-unknown edge-kill power-cut log-torn cloud-kill forgery
+  replay replay-stop pause former-letter`.split(/\s+/),
 )
 
 /** Makes a fault happen, and, after its time, end. */
@@ -162,6 +165,25 @@ export function inflict(fault: Fault, stage: Stage): void {
     case 'forgery':
       stage.intruder.forge(times)
       break
+    case 'replay':
+      stage.operator.replay()
+      break
+    case 'replay-stop':
+      stage.operator.stopReplay()
+      break
+    case 'mend':
+      stage.operator.mended = true
+      break
+    case 'pause':
+      stage.operator.pause(forMs)
+      break
+    case 'fleet-fails':
+      stage.operator.failing = true
+      later(() => (stage.operator.failing = false))
+      break
+    case 'former-letter':
+      stage.operator.writeFormerLetters(times)
+      break
     case 'device-drop':
       stage.devices[times % stage.devices.length]?.drop(forMs)
       break
@@ -169,7 +191,8 @@ export function inflict(fault: Fault, stage: Stage): void {
 }
 
 /** Everything works again, and what was ordered and did not strike is called off. */
-export function heal({ gateway, uplink, broker, database, clouds }: Stage): void {
+export function heal({ gateway, uplink, broker, database, clouds, operator }: Stage): void {
+  operator.heal()
   gateway.disk.heal()
   uplink.heal()
   broker.heal()

@@ -9,6 +9,7 @@ import type { DeadLetter } from '../../../cloud/letters/dead-letters.ts'
 import type { ParkingTables, RowLocks } from '../../support/fakes/parking.ts'
 import type { SimulatedProcess } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
+import type { ReplayProgress, ReplayRequest } from '../../../cloud/replays/replays.ts'
 
 /** What a handler did, as it was committed. */
 export interface Effect {
@@ -18,6 +19,26 @@ export interface Effect {
   epoch: string
   sequence: number
   text: string
+}
+
+/** What becomes of a letter, beside what it says. */
+export interface LetterStanding {
+  state: 'open' | 'replaying' | 'resolved'
+  replay: number | undefined
+}
+
+export interface ReplayRecord extends Omit<ReplayProgress, 'stillMs' | 'pageOpen'> {
+  replay: number
+  request: ReplayRequest
+  through: number
+  /** The place of the letter that was taken last. */
+  cursor: string
+  page: readonly number[] | undefined
+  claim: string | undefined
+  /** Until then it is in somebody's hands, or is not due. */
+  untilMs: number
+  movedAtMs: number
+  isOver: boolean
 }
 
 /** A key that a transaction has and its rivals wait for. */
@@ -40,6 +61,8 @@ export interface Tables extends ParkingTables {
   readonly effects: Effect[]
   /** By number. */
   readonly letters: Map<number, DeadLetter>
+  readonly standings: Map<number, LetterStanding>
+  readonly replayCounts: { replay: number; resolved: number; failed: number }[]
   nextLetter(): number
   readonly locks: Map<string, Lock>
   /** Of parked devices and events. */

@@ -28,15 +28,18 @@ export class SimulatedTransaction implements Transaction {
   readonly what: string[] = []
   over = false
   askedAtMs: number
+  /** When it was wanted, before there was a connection for it. */
+  readonly beganAtMs: number
   outage: TidegateError | undefined
-  private readonly database: Tables
+  readonly database: Tables
   private readonly own = new Map<string, string>()
   /** Of its own events, by place. */
   private readonly bodies = new Map<string, string>()
 
-  constructor(database: Tables, process: SimulatedProcess) {
+  constructor(database: Tables, process: SimulatedProcess, beganAtMs: number) {
     this.database = database
     this.process = process
+    this.beganAtMs = beganAtMs
     this.askedAtMs = database.parts.scheduler.nowMs
     this.ended = new Promise((resolve) => (this.end = resolve))
     this.parking = memoryParking({
@@ -64,10 +67,10 @@ export class SimulatedTransaction implements Transaction {
       add: (letters) => this.addLetters(letters),
       openOf: async (group, keys) => {
         await this.request('letters')
-        const open = new Set([...database.letters.values()].map(letterName))
         const names = keys.map((key) => key.toString('hex'))
-        return new Set(names.filter((name) => open.has(`${group} ${name}`)))
+        return new Set(names.filter((name) => this.committedLetter(`${group} ${name}`) !== undefined))
       },
+      failedAgain: (letters) => this.failedAgain(letters),
     }
     this.rollups = {
       merge: async (rollups) => {
@@ -83,10 +86,11 @@ export class SimulatedTransaction implements Transaction {
     }
   }
 
-  /** The one statement that the simulated handler makes. */
+  /** The one statement that the simulated handler makes; it may want to know since when the transaction is under way. */
   async query<Row>(_sql: string, params: readonly unknown[] = []): Promise<QueryResult<Row>> {
     await this.request('query')
-    const [effect] = params as [Effect]
+    const [effect, mayHandle] = params as [Effect, ((beganAtMs: number) => Promise<void>) | undefined]
+    await mayHandle?.(this.beganAtMs)
     this.what.push(`${effect.group} ${effect.sequence}`)
     this.staged.push(() => this.database.effects.push(effect))
     return { rows: [], rowCount: 1 }
@@ -170,23 +174,72 @@ export class SimulatedTransaction implements Transaction {
     })
   }
 
-  /** Of one key there is one letter in a group: `dead_letters_key`. */
   private async addLetters(letters: readonly DeadLetter[]): Promise<Added[]> {
     await this.request('letters')
-    const there = this.database.letters
+    const again = letters.flatMap((letter) => (letter.sent ? { letter, replay: letter.sent.replay } : []))
+    if (again.length > 0) await this.openAgain(again)
+    const added = await this.addNew(letters.filter(({ sent }) => sent === undefined))
+    return letters.map(({ sent }) =>
+      sent ? { letter: sent.letter, isNew: false } : (added.shift() as Added),
+    )
+  }
+
+  /** Letters whose replay has failed, those of them that are still replaying in it. */
+  private async openAgain(failed: { letter: DeadLetter; replay: number }[]): Promise<void> {
+    const { letters: there, standings, replayCounts } = this.database
+    const ordered = failed.toSorted((a, b) => (a.letter.sent?.letter ?? 0) - (b.letter.sent?.letter ?? 0))
+    for (const { letter } of ordered) await this.lock(`row ${letter.sent?.letter}`)
+    this.staged.push(() => {
+      for (const { letter, replay } of ordered) {
+        const number = letter.sent?.letter ?? 0
+        const [before, standing] = [there.get(number), standings.get(number)]
+        if (before?.group !== letter.group || standing?.state !== 'replaying' || standing.replay !== replay)
+          continue
+        const { code, message, stack, attempts, failures, instance, lastFailedAt } = letter
+        there.set(number, { ...before, code, message, stack, attempts, failures, instance, lastFailedAt })
+        standing.state = 'open'
+        replayCounts.push({ replay, resolved: 0, failed: 1 })
+      }
+    })
+  }
+
+  /** Of one key there is one letter in a group that is not closed: `dead_letters_key`. */
+  private async addNew(letters: readonly DeadLetter[]): Promise<Added[]> {
+    const { letters: there, standings } = this.database
     const names = letters.map((letter) => `letter ${letterName(letter)}`)
     for (const name of names.toSorted()) await this.lock(name)
     return letters.map((letter, index): Added => {
       const name = names[index] as string
-      const same = [...there].find(([, other]) => letterName(other) === letterName(letter))?.[0]
-      const known = same ?? this.own.get(name)
+      const known = this.committedLetter(letterName(letter)) ?? this.own.get(name)
       if (known !== undefined) return { letter: Number(known), isNew: false }
+      const isClosed = [...there].some(
+        ([number, other]) =>
+          letterName(other) === letterName(letter) && standings.get(number)?.state === 'resolved',
+      )
+      if (letter.mayBeClosed && isClosed) return { letter: undefined, isNew: false }
       const number = this.database.nextLetter()
       this.own.set(name, String(number))
       this.what.push(`letter of ${letter.group} ${letter.id ?? ''}`)
-      this.staged.push(() => there.set(number, letter))
+      this.staged.push(() => {
+        there.set(number, letter)
+        standings.set(number, { state: 'open', replay: undefined })
+      })
       return { letter: number, isNew: true }
     })
+  }
+
+  /** Those that are committed; their stories are not simulated. */
+  private async failedAgain(letters: readonly DeadLetter[]): Promise<(number | undefined)[]> {
+    await this.request('letters')
+    return letters.map((one) => this.committedLetter(letterName(one)))
+  }
+
+  /** The number of the one that is not closed. */
+  private committedLetter(name: string): number | undefined {
+    const { letters, standings } = this.database
+    for (const [number, other] of letters)
+      if (letterName(other) === name && standings.get(number)?.state !== 'resolved') return number
+    return undefined
   }
 
   private async keep<T>(table: Map<string, T>, rows: readonly T[], keyOf: (row: T) => string): Promise<void> {
@@ -195,6 +248,12 @@ export class SimulatedTransaction implements Transaction {
     this.staged.push(() => {
       for (const row of rows) if (!table.has(keyOf(row))) table.set(keyOf(row), row)
     })
+  }
+
+  /** Nobody else holds it: `for update skip locked`. */
+  isFree(key: string): boolean {
+    const held = this.database.locks.get(key)
+    return held === undefined || held.holder === this
   }
 
   private lockRow(key: string, mode: LockMode): Promise<void> {
@@ -216,7 +275,7 @@ export class SimulatedTransaction implements Transaction {
   }
 
   /** Waits for whoever holds the key to commit or roll back. */
-  private async lock(key: string): Promise<void> {
+  async lock(key: string): Promise<void> {
     const { locks } = this.database
     await this.waitFor(() => {
       const held = locks.get(key)
@@ -257,7 +316,7 @@ function letterName({ group, key }: DeadLetter): string {
   return `${group} ${key.toString('hex')}`
 }
 
-function simulatedOf(transaction: Statements): SimulatedTransaction {
+export function simulatedOf(transaction: Statements): SimulatedTransaction {
   if (transaction instanceof SimulatedTransaction) return transaction
   throw new Error('not a transaction of the simulated database')
 }

@@ -67,6 +67,12 @@ const specs = {
     what: 'another gateway publishes in this one’s name, or in its own of a device that is connected here',
     times: [0, 3],
   },
+  replay: { what: 'an operator replays the dead letters of a group' },
+  'replay-stop': { what: 'an operator stops a replay' },
+  mend: { what: 'what nobody could do can be done from now on' },
+  pause: { what: 'an operator pauses a group, and resumes it', forMs: [500, 20_000] },
+  'fleet-fails': { what: 'what a handler calls is down: it fails for all devices', forMs: [5000, 20_000] },
+  'former-letter': { what: 'a former version writes dead letters into its queue', times: [1, 5] },
   'device-drop': { what: 'a device loses its connection', forMs: [100, 20_000], times: [0, 4] },
 } satisfies Record<string, FaultSpec>
 
@@ -74,10 +80,20 @@ export type FaultKind = keyof typeof specs
 
 export const faultSpecs: Readonly<Record<FaultKind, FaultSpec>> = specs
 
+/** What people do about failures: in runs that have a workplace alone. */
+export const deedKinds: readonly FaultKind[] = [
+  'replay',
+  'replay-stop',
+  'mend',
+  'pause',
+  'fleet-fails',
+  'former-letter',
+]
+
 /**
  * Damage is not among them: hardly any run is to have it, because most checks are of runs in which nothing is damaged. Nor are
  * forgeries: each run has its own.
  */
 export const faultKinds = (Object.keys(specs) as FaultKind[]).filter(
-  (kind) => kind !== 'log-torn' && kind !== 'forgery',
+  (kind) => kind !== 'log-torn' && kind !== 'forgery' && !deedKinds.includes(kind),
 )

@@ -1,7 +1,7 @@
 import { type Chance, chance } from './chance.ts'
 import { pickFocus } from './focus.ts'
 import type { SendKind, Settings } from './settings.ts'
-import { type Fault, type FaultKind, faultKinds, faultSpecs } from './fault-kinds.ts'
+import { deedKinds, type Fault, type FaultKind, faultKinds, faultSpecs } from './fault-kinds.ts'
 
 /** Everything a run is made of. The same plan always makes the same run. */
 export interface Plan {
@@ -39,6 +39,7 @@ const kindOfSend: [SendKind, number][] = [
 /** Behind all other faults of a plan. */
 const damageN = 1000
 const forgeryN = 2000
+const deedN = 3000
 
 /** How long devices send and faults happen; then everything heals. */
 export const activeMs = 60_000
@@ -57,6 +58,7 @@ export function makePlan(seed: number): Plan {
     reservedShare: chance(seed, 'reserve').pick([0, 0.1, 0.3]),
     parking: makeParking(chance(seed, 'parking')),
     onFailure: chance(seed, 'on failure').pick<Settings['onFailure']>(['park', 'park', 'park', 'overtake']),
+    workplace: chance(seed, 'workplace').one(1 / 8),
     ...focus?.settings,
   }
   return {
@@ -67,6 +69,7 @@ export function makePlan(seed: number): Plan {
       ...makeFaults(random, focus?.faults),
       ...makeDamage(chance(seed, 'damage')),
       ...makeForgeries(chance(seed, 'forgery')),
+      ...(settings.workplace ? makeDeeds(chance(seed, 'deeds')) : []),
     ],
   }
 }
@@ -108,6 +111,7 @@ function makeSettings(
   | 'reservedShare'
   | 'parking'
   | 'onFailure'
+  | 'workplace'
 > {
   const tight = random.one(0.35)
   return {
@@ -181,6 +185,17 @@ function makeForgeries(random: Chance): Fault[] {
   return Array.from({ length: count }, (_, index) => ({
     ...makeFault(random, 'forgery'),
     n: forgeryN + index,
+  }))
+}
+
+/** What people do, and a kill of an instance now and then amid that. */
+function makeDeeds(random: Chance): Fault[] {
+  return Array.from({ length: random.whole(2, 10) }, (_, index) => ({
+    ...makeFault(
+      random,
+      random.pick([...deedKinds, 'replay', 'replay', 'former-letter', 'fleet-fails', 'cloud-kill']),
+    ),
+    n: deedN + index,
   }))
 }
 

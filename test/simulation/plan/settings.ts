@@ -49,6 +49,8 @@ export interface Settings {
   /** Of the group with the handler that fails. */
   onFailure: 'park' | 'overtake'
   handlerTimeoutMs: number
+  /** Groups can be paused and trip, letters are replayed, and those of former versions drained. */
+  workplace: boolean
   /** Longest wait of a message on a link or of a request to a disk or database, ms. */
   latencyMsMax: number
 }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { createDatabase as poolOf, type Database } from '../../../cloud/database/database-postgres.ts'
 import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
+import type { Storage } from '../../../cloud/database/storage.ts'
 import type { Deed, Deeds } from '../../../cloud/deeds/deeds.ts'
 import { postgresDeeds } from '../../../cloud/deeds/deeds-postgres.ts'
 import { noSchemaCheck, type SchemaCheck } from '../../../cloud/pipeline/schema-check.ts'
@@ -35,6 +36,8 @@ grant select, insert on public.broken, public.effects to public`
 
 export interface DeedsBench extends CloudBench {
   deeds: Deeds
+  /** The same on another storage. */
+  deedsOn(storage: Storage, isTrial?: boolean): Deeds
   replays(leaseMs?: number): Replays
   database: Database
   /** Starts a cloud with `effects` and history. */
@@ -72,10 +75,21 @@ export async function openDeedsBench({
   const storage = postgresStorage(database)
   const { signal } = new AbortController()
   const module = bench.module(effects)
+  const deedsOn = (storage: Storage, isTrial = false): Deeds =>
+    postgresDeeds({
+      storage,
+      checkSchema,
+      schemas,
+      clock: systemClock,
+      random: Math.random,
+      signal,
+      isTrial,
+    })
   return {
     ...bench,
     database,
-    deeds: postgresDeeds({ storage, checkSchema, schemas, clock: systemClock, random: Math.random, signal }),
+    deeds: deedsOn(storage),
+    deedsOn,
     replays: (leaseMs = 60_000) =>
       postgresReplays({ storage, leaseMs, groups: ['effects', 'history'], signal }),
     startEffects: (more) =>

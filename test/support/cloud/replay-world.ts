@@ -59,6 +59,7 @@ const nothingParked: Yard = {
 const noLetters: DeadLetters = {
   add: () => Promise.resolve([]),
   openOf: () => Promise.resolve(new Set()),
+  failedAgain: (letters) => Promise.resolve(letters.map(() => undefined)),
 }
 
 /**

@@ -2,6 +2,7 @@ import { TidegateError } from '../../../src/errors.ts'
 import { mergeRollup, type Rollup, rollupKey, type Rollups } from '../../../cloud/projections/rollup.ts'
 import type { Added, DeadLetter, DeadLetters } from '../../../cloud/letters/dead-letters.ts'
 import type { Statements } from '../../../cloud/database/statements.ts'
+import { listedFailuresMax } from '../../../cloud/letters/story.ts'
 import { saysTheSame } from '../../../cloud/history/record.ts'
 import type { Parking } from '../../../cloud/parking/parking.ts'
 import { type LockMode, memoryParking, type ParkingTables, RowLocks } from './parking.ts'
@@ -263,7 +264,7 @@ class FakeTransaction implements Transaction {
   readonly letters: DeadLetters = {
     add: async (letters) => {
       await this.#step('letters')
-      const names = letters.map(({ group, key }) => `${group} ${key.toString('hex')}`)
+      const names = letters.map(nameOf)
       for (const name of names.toSorted()) await this.#lock(`letter ${name}`, 'whole')
       return letters.map((letter, index) => this.#addLetter(names[index] as string, letter))
     },
@@ -272,14 +273,29 @@ class FakeTransaction implements Transaction {
       const names = keys.map((key) => key.toString('hex'))
       return new Set(names.filter((name) => this.#get('letters', `${group} ${name}`)))
     },
+    failedAgain: async (letters) => {
+      await this.#step('letters')
+      for (const name of letters.map(nameOf).toSorted()) await this.#lock(`letter ${name}`, 'whole')
+      return letters.map((letter) => this.#failedAgain(letter)?.letter)
+    },
   }
 
   #addLetter(name: string, given: DeadLetter): Added {
-    const there = this.#get('letters', name)
+    const there = this.#failedAgain(given)
     if (there) return { letter: there.letter, isNew: false }
     const letter = (this.#parts.committed.lastLetter += 1)
     this.#set('letters', name, { ...given, letter })
     return { letter, isNew: true }
+  }
+
+  #failedAgain(letter: DeadLetter): { letter: number } | undefined {
+    const there = this.#get('letters', nameOf(letter))
+    if (there === undefined) return undefined
+    const told = new Set(there.failures.map((failure) => JSON.stringify(failure)))
+    const more = letter.failures.filter((failure) => !told.has(JSON.stringify(failure)))
+    const failures = [...there.failures, ...more].slice(-listedFailuresMax)
+    this.#set('letters', nameOf(letter), { ...there, failures, lastFailedAt: letter.lastFailedAt })
+    return there
   }
 
   #append(record: HistoryRecord): Appended {
@@ -347,6 +363,10 @@ class FakeTransaction implements Transaction {
 /** Of its identity and of its place. */
 function keysOf({ source, id, gateway, epoch, sequence }: HistoryRecord): [string, string] {
   return [`${source}\n${id}`, `${gateway}\n${epoch}\n${sequence}`]
+}
+
+function nameOf({ group, key }: DeadLetter): string {
+  return `${group} ${key.toString('hex')}`
 }
 
 /** In place of `postgresHistory`. */

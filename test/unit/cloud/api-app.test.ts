@@ -30,7 +30,7 @@ function recordingDeeds() {
     replay: call('replay', { replay: 3, total: 12 }),
     preview: call('preview', { letters: 12, byFingerprint: [] }),
     edit: call('edit', { letter: 7, state: 'open', version: 'v2' }),
-    discard: call('discard', { discarded: 1 }),
+    discard: call('discard', { discarded: 1, total: 1, done: true }),
   } as unknown as Deeds
   return { deeds, calls }
 }
@@ -209,6 +209,31 @@ describe('a request', () => {
     expect(await problemIn(answer)).toMatchObject({ status: 413, code: 'BODY_TOO_LARGE' })
     const broken = await api.ask('/v1/replays', { token, method: 'POST', body: '{"reason": "canary' })
     expect(JSON.stringify(await problemIn(broken))).not.toContain('canary')
+  })
+
+  test.each([
+    ['as deep as may be', '['.repeat(97) + ']'.repeat(97), 200],
+    ['with brackets in texts', JSON.stringify(`${'['.repeat(500)}\\"${'{'.repeat(500)}`), 200],
+    ['a level too deep', '['.repeat(98) + ']'.repeat(98), 400],
+    ['of arrays as far as it takes', '['.repeat(100_000) + ']'.repeat(100_000), 400],
+    ['of objects as far as it takes', `${'{"a":'.repeat(40_000)}1${'}'.repeat(40_000)}`, 400],
+    ['that ends in the middle', '['.repeat(50), 400],
+    ['that is no JSON', 'undefined', 400],
+    ['in no UTF-8', '"\ud800', 400],
+  ])('with a body %s is answered, and never with a fault of ours (G7)', async (_, value, status) => {
+    const { deeds } = recordingDeeds()
+    const api = createTestApi({ parts: { reads, deeds } })
+    const token = await api.tokenOf('editor')
+    // The value lies three levels deep.
+    const body = `{"reason":"unit","patch":[{"op":"add","path":"/a","value":${value}}]}`
+    const answer = await api.ask('/v1/dead-letters/7/edit', {
+      token,
+      method: 'POST',
+      body,
+      headers: { 'if-match': '*' },
+    })
+    const { code } = (await answer.json()) as { code?: string }
+    expect([answer.status, code]).toEqual([status, status === 400 ? 'BODY_UNREADABLE' : undefined])
   })
 
   test('for a replay is answered with where to ask for it; a dry run with what would be done, and needs no reason', async () => {

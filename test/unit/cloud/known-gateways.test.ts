@@ -34,6 +34,50 @@ test('what is registered is read again every few seconds, and stays while the da
   await known.close()
 })
 
+test('a suspension waits for no devices that are still being read, and stays when they cannot be (G9)', async () => {
+  const clock = new FakeClock()
+  let version = 'v1'
+  let state = 'active'
+  let reading: Promise<object[]> = Promise.resolve([{ pattern: 'sensor-1' }])
+  const query = async (text: string): Promise<object[]> => {
+    if (text.includes('tidegate.gateway_devices')) return reading
+    return text.includes('tidegate.gateways order')
+      ? ['gateway-1', 'gateway-2'].map((name) => ({
+          name,
+          state: name === 'gateway-1' ? state : 'active',
+          sinceMs: 0,
+          devicesVersion: name === 'gateway-1' ? null : version,
+        }))
+      : []
+  }
+  const known = await startKnowing({
+    database: { query, snapshot: (work: (q: unknown) => unknown) => work(query) } as unknown as Database,
+    clock,
+    log: silentLog,
+  })
+  expect(known.devices.maySpeakFor('gateway-2', 'sensor-1')).toBe(true)
+  const failing: { reject?: (error: Error) => void } = {}
+  reading = new Promise((_, reject) => (failing.reject = reject))
+  ;[version, state] = ['v2', 'suspended']
+  await clock.advance(5_000)
+  await settled()
+  const now = (): unknown[] => [
+    known.registry.stateOf('gateway-1'),
+    known.registry.stateOf('gateway-2'),
+    known.devices.maySpeakFor('gateway-2', 'sensor-1'),
+  ]
+  expect(now()).toEqual(['suspended', 'active', true])
+  failing.reject?.(new Error('down'))
+  await settled()
+  expect(now()).toEqual(['suspended', 'active', true])
+  // Taken back: with all else, as before.
+  ;[state, reading] = ['active', Promise.resolve([{ pattern: 'sensor-2' }])]
+  await clock.advance(5_000)
+  await settled()
+  expect(now()).toEqual(['active', 'active', false])
+  await known.close()
+})
+
 test('a registry that is suddenly empty is not believed, and told of (G9)', async () => {
   const clock = new FakeClock()
   let rows: object[] = [{ name: 'gateway-1', state: 'active', sinceMs: 0, devicesVersion: null }]

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { userId, userName } from '../../../cloud/api/rules/os-user.ts'
+import { userId, userName } from '../../../cloud/os-user.ts'
 
 const unknown = (): never => {
   throw Object.assign(new Error('uv_os_get_passwd returned ENOENT'), { code: 'ERR_SYSTEM_ERROR' })

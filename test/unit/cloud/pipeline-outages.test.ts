@@ -131,6 +131,30 @@ describe('the pipeline', () => {
     expect(broker.depth).toBe(0)
   })
 
+  test('what is delivered again while its letter is open is not held by a full group, and what is new beside it is (G5, G7)', async () => {
+    let full: TidegateError | undefined
+    const { broker, clock, storage, start } = setUp(hopeless(), {
+      pipeline: { letters: { lettersIn: fakeDeadLetters, full: () => full, mirror: () => {} } },
+    })
+    const { pipeline } = start('a')
+    const ledger = new Ledger()
+    const known = posted(ledger.next('device-1'), partitions)
+    broker.post(known)
+    await settled()
+    expect(storage.dead()).toHaveLength(1)
+    full = new TidegateError('DEAD_LETTERS_FULL', { message: 'full', retryable: true, hint: 'resolve some' })
+    await clock.advance(1_000)
+    broker.post(known)
+    await clock.advance(30_000)
+    expect(pipeline.heldBy).toBeUndefined()
+    expect(broker.depth).toBe(0)
+    expect(storage.dead()).toMatchObject([{ failures: [{ attempt: 1 }, { attempt: 1 }] }])
+    broker.post(posted(ledger.next('device-1'), partitions))
+    await clock.advance(30_000)
+    expect(pipeline.heldBy?.code).toBe('DEAD_LETTERS_FULL')
+    expect([broker.depth, storage.dead().length]).toEqual([1, 1])
+  })
+
   test('a letter whose commit was not answered is delivered again, and is one (G5)', async () => {
     let lost = 0
     const { broker, clock, storage, start } = setUp(hopeless(), {
@@ -163,6 +187,7 @@ describe('the pipeline', () => {
   test('a letter that the database does not take as it is harms no other, and is kept with its body (G5)', async () => {
     let asked = 0
     const lettersIn: LetterBox['lettersIn'] = (tx) => ({
+      ...fakeDeadLetters(tx),
       async add(letters) {
         asked++
         if (letters.some(({ message, stack }) => stack !== undefined && message === 'poison'))

@@ -12,6 +12,7 @@ const other: Identity = { source: '/devices/sensor-001', id: 'b' }
 const outbox: Sighting = { kind: 'outbox', folder: '/edge', epoch: 'E', sequence: 17 }
 const inQueue = (group: string): Sighting => ({ kind: 'queue', group, queue: partitionQueue(group, 2) })
 const onRung: Sighting = { kind: 'rung', group: 'history', queue: rungName('history', 5000) }
+const letter = (group: string, state: string): Sighting => ({ kind: 'letter', group, letter: 7, state })
 const dead = (group: string): Sighting => ({ kind: 'dead-letters', group, queue: mirrorQueue(group) })
 
 test.each([
@@ -36,6 +37,19 @@ test.each<[string, Sighting[], string, RegExp]>([
     /partition queue history.*; in the gateway’s outbox/,
   ],
   ['a rung', [onRung], 'rung', /on the rung/],
+  [
+    'a letter of the history',
+    [letter('history', 'open')],
+    'letter',
+    /a dead letter of history, open \(letter 7\)/,
+  ],
+  [
+    'a letter that somebody discarded',
+    [letter('history', 'discarded')],
+    'elsewhere',
+    /a copy is a dead letter of history, discarded/,
+  ],
+  ['a letter of another group', [letter('rollups', 'open')], 'elsewhere', /a dead letter of rollups/],
   ['the dead letters', [dead('history')], 'dead-letters', /among the dead letters, history/],
   ['what no group wanted', [{ kind: 'unroutable', queue: wire.unroutable }], 'unroutable', /no group wanted/],
   ['a store that was set aside', [{ ...outbox, kind: 'set-aside' }], 'set-aside', /set aside, \/edge/],

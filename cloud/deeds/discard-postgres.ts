@@ -1,0 +1,121 @@
+import type { Transaction } from '../database/storage.ts'
+import { conditionsOf, isOfItsEvent } from '../replays/filter.ts'
+import { appendDeed, type DeedParts, doOnce } from './deed-record.ts'
+import type { Deed, Discarded, LetterFilter } from './deeds.ts'
+
+/** Of one transaction, which holds them until its end (G7). */
+const pieceLetters = 500
+/** One asking takes no longer than about that, ms; the next one under the same key goes on. */
+const askingMsMax = 10_000
+
+const verb = 'discard'
+
+/** The outcome of the deed as it is on record: how far it is. */
+interface Progress extends Discarded {
+  /** The newest letter there was when it was asked for: what fails later is not of this discard. */
+  through: string
+  /** The last one that was looked at. */
+  after: string
+}
+
+type Discard = Deed<{ filter: LetterFilter }>
+
+/**
+ * See `Deeds.discard`. The deed, with the first piece of it, is one transaction; each further piece is one of its own, with how far it is.
+ * A crash between two of them leaves a deed that is not done, and whoever asks for it again under its key goes on. Its end is an event of
+ * the cloud's ledger as its beginning was (G8).
+ */
+export async function discard(deed: Discard, parts: DeedParts): Promise<Discarded> {
+  const sinceMs = parts.clock.monotonicMs()
+  let progress = await doOnce(verb, deed, parts, (tx) => begin(tx, deed.request.filter))
+  while (!progress.done && parts.clock.monotonicMs() - sinceMs < askingMsMax)
+    progress = await goOn(deed, parts)
+  return answer(progress)
+}
+
+/** What it would discard. On a storage on which nothing stays. */
+export async function tryDiscard(deed: Discard, parts: DeedParts): Promise<Discarded> {
+  const { total } = await doOnce(verb, deed, parts, (tx) => begin(tx, deed.request.filter))
+  return { discarded: total, total, done: true }
+}
+
+function answer({ discarded, total, done }: Progress): Discarded {
+  return { discarded, total, done }
+}
+
+async function begin(tx: Transaction, filter: LetterFilter): Promise<Progress> {
+  const { sql, values } = conditionsOf(filter, [])
+  const { rows } = await tx.query<{ total: number; through: string }>(
+    `select count(*)::float8 as total, coalesce(max(d.letter), 0)::text as through
+     from tidegate.dead_letters as d where d.state = 'open' and ${sql}`,
+    values,
+  )
+  const { total, through } = rows[0] ?? { total: 0, through: '0' }
+  return discardPiece(tx, filter, { discarded: 0, total, done: false, through, after: '0' })
+}
+
+// Whoever else asks for it under the same key waits here, and goes on behind this piece.
+const progressSql = `select outcome::text as outcome from tidegate.deeds where deed = $1 for update`
+
+function goOn(deed: Discard, parts: DeedParts): Promise<Progress> {
+  return parts.storage.transaction(async (tx) => {
+    const { rows } = await tx.query<{ outcome: string }>(progressSql, [deed.key])
+    const before = JSON.parse((rows[0] as { outcome: string }).outcome) as Progress
+    if (before.done) return before
+    const progress = await discardPiece(tx, deed.request.filter, before)
+    const outcome = JSON.stringify(progress)
+    await tx.query('update tidegate.deeds set outcome = $2 where deed = $1', [deed.key, outcome])
+    if (progress.done) await appendDeed(tx, parts, verb, deed, progress, `${deed.key}-done`)
+    return progress
+  }, parts.signal)
+}
+
+const discardedSql = `
+with done as (
+  update tidegate.dead_letters as d set state = 'discarded', closed_at = clock_timestamp()
+  where letter = any($1::bigint[]) and state = 'open'
+  returning letter, consumer_group, source, id, ${isOfItsEvent} as of_event
+), noted as (
+  insert into tidegate.resolutions (letter, consumer_group, source, id, outcome, edited)
+  select letter, consumer_group, source, id, 'discarded', false from done where of_event
+)
+select letter::float8 as letter, consumer_group as "group", source, id, of_event as "ofEvent" from done order by consumer_group, letter`
+
+interface DiscardedRow {
+  letter: number
+  group: string
+  source: string | null
+  id: string | null
+  ofEvent: boolean
+}
+
+/**
+ * A later copy of the event meets the claim of the inbox, as if it had been processed; of a letter that only says that it is that event's,
+ * nothing is claimed (G4, G9).
+ */
+async function discardPiece(tx: Transaction, filter: LetterFilter, progress: Progress): Promise<Progress> {
+  const { sql, values } = conditionsOf(filter, [progress.after, progress.through, pieceLetters])
+  const { rows: page } = await tx.query<{ letter: string }>(
+    `select d.letter::text as letter from tidegate.dead_letters as d
+     where d.letter > $1::bigint and d.letter <= $2::bigint and d.state = 'open' and ${sql}
+     order by d.letter limit $3 for update`,
+    values,
+  )
+  const { rows } = await tx.query<DiscardedRow>(discardedSql, [page.map(({ letter }) => letter)])
+  for (const [group, identities] of byGroup(rows)) await tx.inbox.claim(group, identities)
+  return {
+    ...progress,
+    discarded: progress.discarded + rows.length,
+    done: page.length < pieceLetters,
+    after: page.at(-1)?.letter ?? progress.after,
+  }
+}
+
+function byGroup(rows: readonly DiscardedRow[]): Map<string, { source: string; id: string }[]> {
+  const groups = new Map<string, { source: string; id: string }[]>()
+  for (const { group, source, id, ofEvent } of rows) {
+    if (!ofEvent || source === null || id === null) continue
+    groups.set(group, [...(groups.get(group) ?? []), { source, id }])
+  }
+  return groups
+}

@@ -1,0 +1,44 @@
+import type { Clock } from '../../src/clock.ts'
+import { codeOf, isAbort, messageOf } from '../../src/errors.ts'
+import type { Logger } from '../../src/log.ts'
+import type { Database } from '../database/database-postgres.ts'
+
+/** A missed one does no harm: weeks are made long before they begin, and what belongs to none has a partition of its own. */
+const everyMs = 3_600_000
+
+export interface PreparingOptions {
+  database: Database
+  clock: Clock
+  log: Logger
+}
+
+/** Makes the weeks to come, from now on and until closed. */
+export function startPreparing({ database, clock, log }: PreparingOptions): { close(): Promise<void> } {
+  const stopping = new AbortController()
+  const { signal } = stopping
+
+  async function run(): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        const [row] = await database.query<{ made: string[] }>('select tidegate.prepare_partitions() as made')
+        const made = row?.made ?? []
+        if (made.length > 0) {
+          log.info({ made }, 'made partitions of history')
+          await database.query('select tidegate.analyze_events()')
+        }
+      } catch (error) {
+        if (!isAbort(error))
+          log.warn({ code: codeOf(error) }, `could not make partitions of history: ${messageOf(error)}`)
+      }
+      await clock.sleep(everyMs, signal).catch(() => {})
+    }
+  }
+
+  const running = run()
+  return {
+    close() {
+      stopping.abort()
+      return running
+    },
+  }
+}

@@ -1,0 +1,135 @@
+import { readFileSync } from 'node:fs'
+import type { Database } from '../../../cloud/database/database-postgres.ts'
+
+/** As many events as 200 devices make in a week, so that more events are more weeks. */
+const eventsOfWeek = 37_500
+const eventsAtOnce = 50_000
+
+/**
+ * History as an installation has it that is some weeks old, up to now: a partition a week, 200 devices of one gateway, a type that is
+ * rare, readings that were set aside, and rollups of what was recorded. For the owner of the tables.
+ */
+export async function seedHistory(database: Database, events: number): Promise<void> {
+  const weeks = Math.ceil(events / eventsOfWeek)
+  await database.query(partSql(weeks))
+  for (let from = 0; from < events; from += eventsAtOnce) {
+    const upTo = Math.min(events, from + eventsAtOnce) - 1
+    await database.query(eventsSql, [from, upTo, events, eventsOfWeek])
+  }
+  await database.query(rollupsSql)
+  await database.query(
+    `insert into tidegate.ledger_notes (gateway, epoch, from_sequence, to_sequence, reason, event_sequence)
+     values ('gateway-1', 'seeded', $1, $1, 'expired', $1)`,
+    [events + 1],
+  )
+  // As autovacuum does within a minute or two: newest pages are known to the index on times.
+  await database.query('vacuum (analyze) tidegate.events')
+  await database.query('analyze tidegate.rollup_buckets')
+}
+
+/** What is before the weeks to come is parted as well. */
+const partSql = (weeks: number): string => `
+do $$
+declare
+  monday timestamptz := (date_trunc('week', now() at time zone 'UTC') - interval '${weeks} weeks') at time zone 'UTC';
+  until timestamptz := (select until_time from tidegate.partitions where partition = 'events_before');
+begin
+  alter table tidegate.events detach partition tidegate.events_before;
+  execute format('alter table tidegate.events attach partition tidegate.events_before for values from (minvalue) to (%L)', monday);
+  while monday < until loop
+    perform tidegate.make_partition('events_' || to_char(monday at time zone 'UTC', 'YYYYMMDD'));
+    execute format('alter table tidegate.events attach partition tidegate.%I for values from (%L) to (%L)',
+                   'events_' || to_char(monday at time zone 'UTC', 'YYYYMMDD'), monday, monday + interval '1 week');
+    monday := monday + interval '1 week';
+  end loop;
+end
+$$`
+
+const eventsSql = `
+insert into tidegate.events (gateway, epoch, sequence, source, id, type, time, recorded_time, stored_time, disposition, reason, body)
+select 'gateway-1', 'seeded', n + 1, '/devices/sensor-' || lpad((n % 200)::text, 3, '0'), md5(n::text),
+  case when n % 997 = 0 then 'com.acme.door' when aside then 'dev.tidegate.rejected' else 'com.acme.climate' end,
+  at, at, at + interval '40 ms', case when aside then 'rejected' else 'accepted' end,
+  case when aside then 'REJECTED_AT_EDGE: NOT_JSON: it is no JSON' end,
+  json_build_object('id', md5(n::text), 'type', 'com.acme.climate', 'note', repeat('x', 200),
+    'data', json_build_object('temperature', 20 + n % 7, 'payload', 'eA=='))
+from (
+  select n, n % 499 = 7 as aside, now() - interval '1 minute' - ($3::bigint - n) * (interval '1 week' / $4::int) as at
+  from generate_series($1::bigint, $2::bigint) as n) as made`
+
+const rollupsSql = `
+insert into tidegate.rollup_buckets (device, type, field, width, bucket, count, min, max, sum, last, last_time)
+select 'sensor-' || lpad(d::text, 3, '0'), 'com.acme.climate', 'temperature', 'hour', date_trunc('hour', now()) - h * interval '1 hour',
+  60, 20, 26, 1380, 23, now() - h * interval '1 hour'
+from generate_series(0, 199) as d, generate_series(0, 335) as h
+on conflict do nothing`
+
+export interface Question {
+  /** What is asked, in the words of the page. */
+  asked: string
+  sql: string
+}
+
+/** Those of docs/DATABASE.md. */
+export function documentedQuestions(): Question[] {
+  const page = readFileSync('docs/DATABASE.md', 'utf8')
+  const section = page.split('\n## Questions\n')[1]?.split('\n## ')[0] ?? ''
+  return [...section.matchAll(/([^\n]+):\n\n```sql\n(.*?)```/gs)].map(([, asked = '', sql = '']) => ({
+    asked,
+    sql: sql.replace(/;\s*$/, ''),
+  }))
+}
+
+export interface Answered {
+  rows: number
+  pages: number
+  ms: number
+  /** Partitions of events that were read from the beginning to the end. */
+  readWhole: string[]
+}
+
+/** How PostgreSQL answers: pages touched, in memory or not, once what is needed is there. */
+export async function answer(database: Database, sql: string): Promise<Answered> {
+  const readWhole: string[] = []
+  await database.query(sql)
+  const [found] = await database.query<{ 'QUERY PLAN': [Explained] }>(
+    `explain (analyze, buffers, format json) ${sql}`,
+  )
+  const explained = found?.['QUERY PLAN'][0]
+  if (explained === undefined) throw new Error('PostgreSQL has explained nothing')
+  walk(explained.Plan)
+  return {
+    rows: explained.Plan['Actual Rows'],
+    pages: explained.Plan['Shared Hit Blocks'] + explained.Plan['Shared Read Blocks'],
+    ms: explained['Execution Time'],
+    readWhole,
+  }
+
+  function walk(node: Node): void {
+    const name = node['Relation Name']
+    const isWhole = node['Node Type'] === 'Seq Scan' && node['Actual Loops'] > 0
+    if (
+      isWhole &&
+      name?.startsWith('events_') &&
+      node['Actual Rows'] + (node['Rows Removed by Filter'] ?? 0) > 0
+    )
+      readWhole.push(name)
+    for (const child of node.Plans ?? []) walk(child)
+  }
+}
+
+interface Explained {
+  Plan: Node
+  'Execution Time': number
+}
+
+interface Node {
+  'Node Type': string
+  'Relation Name'?: string
+  'Actual Loops': number
+  'Actual Rows': number
+  'Rows Removed by Filter'?: number
+  'Shared Hit Blocks': number
+  'Shared Read Blocks': number
+  Plans?: Node[]
+}

@@ -244,6 +244,11 @@ const lettersOf: Record<string, readonly string[]> = {
 /** G5: a dead letter tells its whole story, and there is one of each event; its mirror, which may be missing, says its number. */
 function checkDeadLetters({ database, broker, journal, plan }: World): void {
   const { ladderMs, partitions, onFailure, workplace } = plan.settings
+  const replayed = new Set(
+    [...database.letters].flatMap(([number, letter]) =>
+      database.standings.get(number)?.replay === undefined ? [] : [letter],
+    ),
+  )
   for (const group of groupNames) {
     const letters = lettersIn(database, group)
     for (const [key, same] of groupBy(letters, nameOfLetter))
@@ -257,10 +262,10 @@ function checkDeadLetters({ database, broker, journal, plan }: World): void {
       // What a former version wrote has its own story.
       if (letter.code === 'PARKING_FULL' || what === 'former') continue
       const whole = ladderMs.length + 1
-      // Behind another that failed it has the first step of the ladder alone.
-      const isShort = onFailure === 'park' && letter.attempts === Math.min(2, whole)
+      // Behind another that failed it has the first step of the ladder alone, and as a replay none.
+      const isShort = letter.attempts === Math.min(2, whole) || (letter.attempts === 1 && replayed.has(letter))
       const isTried = what === 'hopeless' || (workplace && !['forged', 'disputed'].includes(what))
-      const attempts = !isTried ? 1 : isShort ? letter.attempts : whole
+      const attempts = !isTried ? 1 : onFailure === 'park' && isShort ? letter.attempts : whole
       if (what !== 'forged' && !lettersOf[group]?.includes(what) && !(workplace && group === 'effects'))
         journal.violate('G5', `${event.id} is a dead letter of ${group}: ${letter.message}`)
       const partition = partitionOf(event.partitionkey, partitions)

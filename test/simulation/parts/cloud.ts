@@ -259,8 +259,8 @@ export class Cloud {
         const [what] = event.id.split('-')
         if (operator.failing) throw new Error('nothing can be done')
         if (what === 'hopeless' && !operator.mended) throw new Error('cannot be done')
-        // Behind another that failed it has the first step of the ladder alone.
-        const fallsMax = settings.onFailure === 'park' ? 1 : 2
+        // Behind another that failed it has the first step of the ladder alone, and as a replay none.
+        const fallsMax = settings.onFailure !== 'park' ? 2 : operator.mended ? 0 : 1
         if (what === 'stumbles' && attempt <= Math.min(fallsMax, settings.ladderMs.length))
           throw new Error('not yet')
         if (what === 'hangs' && attempt === 1) await process.step('hanging', 1e9)

@@ -194,7 +194,6 @@ describe('the pipeline', () => {
           throw Object.assign(new Error('unsupported Unicode escape sequence'), { code: '22P05' })
         return fakeDeadLetters(tx).add(letters)
       },
-      openOf: (group, keys) => fakeDeadLetters(tx).openOf(group, keys),
     })
     const consumer = writing({
       retry: [],

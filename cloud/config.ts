@@ -92,7 +92,8 @@ export const cloudConfigSchema = z
     parking: z
       .strictObject({
         byDefault: z.boolean().default(true),
-        concurrency: z.int().min(1).max(64).default(2),
+        concurrency: z.int().min(1).max(64).optional(),
+        ladder: z.array(duration(rungLimits)).max(10).prefault(['1s', '5s', '30s', '2m']),
         devicesMax: z.int().min(1).max(1_000_000).default(10_000),
         eventsMax: z.int().min(1).max(100_000_000).default(1_000_000),
         eventsMaxPerDevice: z.int().min(1).max(1_000_000).default(10_000),

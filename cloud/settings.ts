@@ -33,7 +33,12 @@ export function consumerSettings({
 }: CloudConfig): ConsumersOptions {
   return {
     consumers,
-    defaults: { ladderMs: retry.ladder, timeoutMs: handlerTimeout, parks: parking.byDefault },
+    defaults: {
+      ladderMs: retry.ladder,
+      parkedLadderMs: parking.ladder,
+      timeoutMs: handlerTimeout,
+      parks: parking.byDefault,
+    },
     history: { dedupWindowMs: history.dedupWindow },
   }
 }
@@ -42,7 +47,8 @@ export function databaseSettings(
   { database, batch, parking, instance }: CloudConfig,
   consumers: readonly ConfiguredConsumer[],
 ): DatabaseOptions {
-  const runners = consumers.filter(({ parks }) => parks).length * parking.concurrency
+  const places = parking.concurrency ?? batch.lanes
+  const runners = consumers.filter(({ parks }) => parks).length * places
   return {
     url: database.url,
     passwordFile: database.passwordFile,

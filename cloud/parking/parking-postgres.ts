@@ -24,8 +24,8 @@ select d.device, c.events, c.overflowed from tidegate.parked_devices as d cross 
 where d.consumer_group = $1 and d.device = any($2::text[]) for key share of d`
 
 const parkSql = `
-insert into tidegate.parked_devices (consumer_group, device, state, attempt, next_at, code, message)
-values ($1, $2, $3, $4, clock_timestamp() + $5 * interval '1 ms', $6, $7)
+insert into tidegate.parked_devices (consumer_group, device, state, attempt, next_at, code, message, hung)
+values ($1, $2, $3, $4, clock_timestamp() + $5 * interval '1 ms', $6, $7, $6 = 'HANDLER_TIMEOUT')
 on conflict do nothing returning true`
 
 // Numbers are given in the order of the rows.
@@ -57,17 +57,18 @@ where (consumer_group, device) = (
   where consumer_group = $1 and state = 'retrying' and next_at <= clock_timestamp()
     and (claimed_until is null or claimed_until <= clock_timestamp()) ${among}
   order by next_at limit 1 for no key update skip locked)
-returning device, again, skip::text, coalesce(code, ''), coalesce(message, '')`
+returning device, again, hung, deeds, skip::text, coalesce(code, ''), coalesce(message, '')`
 
 const claimSqls = {
   all: claimSql(''),
-  first: claimSql("and attempt <= 2 and code is distinct from 'HANDLER_TIMEOUT'"),
+  first: claimSql('and attempt <= 2 and not hung'),
+  skipped: claimSql('and skip is not null'),
 } as const
 
 const keepSql = `
 update tidegate.parked_devices set claimed_until = clock_timestamp() + $4 * interval '1 ms'
 where consumer_group = $1 and device = $2 and claim = $3
-returning true`
+returning deeds`
 
 /** Of one transaction (G7). */
 const bytesMax = 16_777_216
@@ -83,22 +84,24 @@ const removeSql = `
 delete from tidegate.parked_events where consumer_group = $1 and device = $2 and n = any($3::bigint[]) returning true`
 
 const moveOnSql = `
-update tidegate.parked_devices set attempt = 1, again = true, code = null, message = null
+update tidegate.parked_devices as d set attempt = 1, again = true, hung = hung or $3, code = null, message = null,
+  skip = case when exists (
+    select from tidegate.parked_events as e
+    where e.consumer_group = d.consumer_group and e.device = d.device and e.n <= d.skip) then skip end
 where consumer_group = $1 and device = $2`
 
-// Skipped meanwhile: it is tried no more.
 const setBackDeviceSql = `
 update tidegate.parked_devices
-set state = case when skip >= $8::bigint then 'retrying' else $3 end, attempt = $4, code = $6, message = $7,
-  next_at = clock_timestamp() + (case when skip >= $8::bigint then 0 else $5 end) * interval '1 ms',
-  claim = null, claimed_until = null
+set state = $3, attempt = $4, code = $6, message = $7, hung = hung or $6 = 'HANDLER_TIMEOUT',
+  next_at = clock_timestamp() + $5 * interval '1 ms', claim = null, claimed_until = null
 where consumer_group = $1 and device = $2`
 
 const setBackEventSql = `
 update tidegate.parked_events set headers = $4 where consumer_group = $1 and device = $2 and n = $3::bigint`
 
 const giveUpSql = `
-update tidegate.parked_devices set claim = null, claimed_until = null, next_at = clock_timestamp() + $4 * interval '1 ms'
+update tidegate.parked_devices set claim = null, claimed_until = null, hung = hung or $5,
+  next_at = clock_timestamp() + $4 * interval '1 ms'
 where consumer_group = $1 and device = $2 and claim = $3`
 
 const lockSql = `
@@ -117,7 +120,7 @@ with asked as (
   select device from tidegate.parked_devices
   where consumer_group = $1 and device in (select device from asked) for no key update skip locked
 ), changed as (
-  update tidegate.parked_devices as d set state = 'retrying', next_at = clock_timestamp() ${set}
+  update tidegate.parked_devices as d set state = 'retrying', next_at = clock_timestamp(), deeds = deeds + 1 ${set}
   from free where d.consumer_group = $1 and d.device = free.device returning true
 )
 select (select count(*) from changed)::float8, (select count(*) from asked)::float8`
@@ -185,14 +188,15 @@ function diversionBy(run: Run): Diversion {
 function claimsBy(run: Run): Claims {
   return {
     async claim(group, token, leaseMs, among) {
-      type Row = [string, boolean, string | null, string, string]
+      type Row = [string, boolean, boolean, number, string | null, string, string]
       const [row] = await run<Row>(`claim-${among}`, claimSqls[among], [group, token, leaseMs])
       if (row === undefined) return undefined
-      const [device, again, skip, code, message] = row
-      return { device, again, skip: skip ?? undefined, code, message } satisfies Claimed
+      const [device, again, hung, deeds, skip, code, message] = row
+      return { device, again, hung, deeds, skip: skip ?? undefined, code, message } satisfies Claimed
     },
     async keep(group, device, token, leaseMs) {
-      return (await run('keep', keepSql, [group, device, token, leaseMs])).length > 0
+      const [row] = await run<[number]>('keep', keepSql, [group, device, token, leaseMs])
+      return row?.[0]
     },
     async heads(group, device, countMax) {
       const rows = await run<HeadRow>('heads', headsSql, [group, device, countMax])
@@ -203,16 +207,16 @@ function claimsBy(run: Run): Claims {
       if (removed > 0) await count(run, group, new Map([[device, -removed]]))
       return removed
     },
-    async moveOn(group, device) {
-      await run('move-on', moveOnSql, [group, device])
+    async moveOn(group, device, hung = false) {
+      await run('move-on', moveOnSql, [group, device, hung])
     },
     async setBack(group, device, n, { state, attempt, delayMs, code, message }, headers) {
-      const values = [group, device, state, attempt, delayMs, plain(code), plain(message), n]
+      const values = [group, device, state, attempt, delayMs, plain(code), plain(message)]
       await run('set-back-device', setBackDeviceSql, values)
       await run('set-back-event', setBackEventSql, [group, device, n, JSON.stringify(headers)])
     },
-    async giveUp(group, device, token, delayMs) {
-      await run('give-up', giveUpSql, [group, device, token, delayMs])
+    async giveUp(group, device, token, delayMs, hung = false) {
+      await run('give-up', giveUpSql, [group, device, token, delayMs, hung])
     },
     async lock(group, device, token) {
       return (await run('lock', lockSql, [group, device, token])).length > 0

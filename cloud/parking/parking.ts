@@ -29,25 +29,30 @@ export interface Waiting {
   overflowed: boolean
 }
 
+/** `first`: its first event is in its first tries, and none has hung in this stay; `skipped`: an operator wants letters of it. */
+export type Among = 'all' | 'first' | 'skipped'
+
 /** For runners. Whoever has claimed a device proves it by its token. */
 export interface Claims {
   /**
    * The device that has been due for longest, of those that nobody has, or whose claim is over; it is the token's for so long.
-   * `first`: its first event is in its first tries, and what failed last did not hang.
    */
-  claim(group: string, token: string, leaseMs: number, among: 'all' | 'first'): Promise<Claimed | undefined>
-  /** Whether it is the token's still, and then for so long from now on. Nobody can claim it before this transaction ends. */
-  keep(group: string, device: string, token: string, leaseMs: number): Promise<boolean>
+  claim(group: string, token: string, leaseMs: number, among: Among): Promise<Claimed | undefined>
+  /**
+   * If it is the token's still it is so for so long from now on, and nobody can claim it before this transaction ends. Answers how often
+   * operators have said how it goes on; undefined: it is another's.
+   */
+  keep(group: string, device: string, token: string, leaseMs: number): Promise<number | undefined>
   /** What waits first, in order: so many at the most, and no more bytes than one transaction should hold. */
   heads(group: string, device: string, countMax: number): Promise<readonly ParkedHead[]>
   /** Takes these out, for good. Answers how many were there. */
   remove(group: string, device: string, places: readonly string[]): Promise<number>
-  /** What failed is done with: the event that waits first now has not been tried. */
-  moveOn(group: string, device: string): Promise<void>
+  /** What failed is done with, `hung`: by hanging; the event that waits first now has not been tried. */
+  moveOn(group: string, device: string, hung?: boolean): Promise<void>
   /** How it waits from now on: with this trial, and its event at `n` with these headers. The claim ends. */
   setBack(group: string, device: string, n: string, trial: Trial, headers: Headers): Promise<void>
-  /** Ends a claim: the device is due after so long, behind all that are due before. */
-  giveUp(group: string, device: string, token: string, delayMs: number): Promise<void>
+  /** Ends a claim: the device is due after so long, behind all that are due before. `hung`: one of several events has. */
+  giveUp(group: string, device: string, token: string, delayMs: number, hung?: boolean): Promise<void>
   /**
    * Whether it is the token's still, and nobody adds to what waits: then nobody does, nor claims it, before this transaction ends.
    * Waits for nobody.
@@ -98,6 +103,10 @@ export interface Claimed {
   device: string
   /** The event that it was parked for is done with. */
   again: boolean
+  /** An event of it has hung since it was parked. */
+  hung: boolean
+  /** How often operators have said how it goes on. */
+  deeds: number
   /** Up to here an operator wants its events among the dead letters. */
   skip: string | undefined
   /** Of the last failure of the one that waits first, if it was tried. */

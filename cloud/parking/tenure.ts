@@ -1,6 +1,6 @@
 import type { Headers } from '../amqp/delivery.ts'
 import type { Storage, Transaction } from '../database/storage.ts'
-import type { Parking, ParkingIn, Trial } from './parking.ts'
+import type { Parking, ParkedHead, ParkingIn, Trial } from './parking.ts'
 
 /** The claim of an instance that died, or was frozen between two transactions, is another's after so long. */
 export const leaseMs = 30_000
@@ -11,13 +11,18 @@ export interface TenureOptions {
   group: string
   device: string
   token: string
+  /** What operators had said when it was claimed. */
+  deeds: number
   storage: Storage
   parkingIn: ParkingIn
   /** Aborted: nothing is waited for any longer. */
   cutOff: AbortSignal
 }
 
-/** A parked device that a runner has claimed: each change proves that it is the runner's still. All throw what a transaction throws. */
+/**
+ * A parked device that a runner has claimed: each change proves that it is the runner's still, and that no operator has said meanwhile
+ * how it goes on. All throw what a transaction throws.
+ */
 export class Tenure {
   readonly #options: TenureOptions
 
@@ -26,23 +31,26 @@ export class Tenure {
   }
 
   /**
-   * Takes what is done with out of the parking, in the transaction of what it has caused. `ends`: others have their turn then. False: it
+   * Takes what is done with out of the parking, in the transaction of what it has caused. `hung`: it was a handler that hung. False: it
    * is the runner's no longer, and nothing may be committed.
    */
-  async done(tx: Transaction, places: readonly string[], { ends }: { ends: boolean }): Promise<boolean> {
-    const { group, device, token, parkingIn } = this.#options
+  async done(tx: Transaction, places: readonly string[], hung: boolean): Promise<boolean> {
+    const { group, device, parkingIn } = this.#options
     const parking = parkingIn(tx)
     if (!(await this.keeps(tx))) return false
     await parking.remove(group, device, places)
-    await parking.moveOn(group, device)
-    if (ends) await parking.giveUp(group, device, token, 0)
+    await parking.moveOn(group, device, hung)
     return true
   }
 
-  /** Whether it is the runner's; then nobody else can claim it before the end of this transaction. */
-  keeps(tx: Transaction): Promise<boolean> {
-    const { group, device, token, parkingIn } = this.#options
-    return parkingIn(tx).keep(group, device, token, leaseMs)
+  /** Whether it is the runner's; then nobody else can claim it before the end of this transaction. Else the tenure is over. */
+  async keeps(tx: Transaction): Promise<boolean> {
+    const { group, device, token, deeds, parkingIn } = this.#options
+    const parking = parkingIn(tx)
+    const said = await parking.keep(group, device, token, leaseMs)
+    if (said === deeds) return true
+    if (said !== undefined) await parking.giveUp(group, device, token, 0)
+    return false
   }
 
   /** How it waits from now on. The tenure ends. Answers whether it was the runner's. */
@@ -55,23 +63,29 @@ export class Tenure {
     })
   }
 
-  /** Nothing waits: whoever comes later need not. Between the lock and the look nobody can add anything. Answers whether it was let go. */
-  letGo(): Promise<boolean> {
+  /**
+   * What waits now, so many at the most. If nothing does, the device is let go: whoever comes later need not wait; between the lock and
+   * the look nobody can add anything. Undefined: that cannot be had now, and the tenure is over.
+   */
+  look(countMax: number): Promise<readonly ParkedHead[] | undefined> {
     const { group, device, token } = this.#options
     return this.#inTransaction(async (parking) => {
-      const isEmpty =
-        (await parking.lock(group, device, token)) && (await parking.heads(group, device, 1)).length === 0
-      if (isEmpty) await parking.unpark(group, device)
-      else await parking.giveUp(group, device, token, lookAgainMs)
-      return isEmpty
+      if (!(await parking.lock(group, device, token))) {
+        await parking.giveUp(group, device, token, lookAgainMs)
+        return undefined
+      }
+      const heads = await parking.heads(group, device, countMax)
+      if (heads.length === 0) await parking.unpark(group, device)
+      return heads
     })
   }
 
-  /** So that another need not wait for the end of the claim. Never throws; it is over in any case: true. */
-  async giveUp(): Promise<true> {
+  /** So that another need not wait for the end of the claim. Never throws; it is over in any case. */
+  async giveUp(delayMs = 0, hung = false): Promise<void> {
     const { group, device, token } = this.#options
-    await this.#inTransaction((parking) => parking.giveUp(group, device, token, 0)).catch(() => {})
-    return true
+    await this.#inTransaction((parking) => parking.giveUp(group, device, token, delayMs, hung)).catch(
+      () => {},
+    )
   }
 
   #inTransaction<T>(work: (parking: Parking, tx: Transaction) => Promise<T>): Promise<T> {

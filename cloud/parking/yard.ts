@@ -28,11 +28,16 @@ export interface Yard {
   /** What `divert` has led aside is committed. */
   committed(diverted: Diverted<unknown>): void
   /**
-   * Parks the device of an event that failed, in a transaction of its own. `repeat`: another copy of it has had its effect, or waits.
-   * `full`: there is no room for it. @throws TidegateError `DATABASE_*`
+   * Parks the device of an event that failed, in a transaction of its own. @throws TidegateError `DATABASE_*`
    */
-  park(failed: Readable, trial: Trial, enclosure: Enclosure): Promise<'parked' | 'repeat' | 'full'>
+  park(failed: Readable, trial: Trial, enclosure: Enclosure): Promise<Parked>
 }
+
+/**
+ * `repeat`: another copy of it has had its effect, or waits. `full`: there is no room for another device. `surplus`: its device is parked,
+ * and there is no room for another event.
+ */
+export type Parked = 'parked' | 'repeat' | 'full' | 'surplus'
 
 export interface YardOptions {
   group: string
@@ -53,7 +58,7 @@ export function createYard(options: YardOptions): Yard {
     { delivery, event }: Readable,
     trial: Trial,
     enclosure: Enclosure,
-  ): Promise<{ outcome: 'parked' | 'repeat' | 'full'; isNew: boolean }> {
+  ): Promise<{ outcome: Parked; isNew: boolean }> {
     const isFresh = dedup === 'own' || (await tx.inbox.claim(group, [event]))[0] === true
     if (!isFresh) return { outcome: 'repeat', isNew: false }
     const parking = parkingIn(tx)
@@ -63,7 +68,7 @@ export function createYard(options: YardOptions): Yard {
     if (!fits) {
       if (waiting) await parking.overflow(group, [device])
       if (dedup === 'inbox') await tx.inbox.release(group, [event])
-      return { outcome: 'full', isNew: false }
+      return { outcome: waiting ? 'surplus' : 'full', isNew: false }
     }
     if (!waiting) await parking.park(group, device, trial)
     await parking.add(group, [parkedEvent(delivery, event, enclosure)])

@@ -163,7 +163,7 @@ function tell({ observer, tellFailed }: Parts, failed: Dying, outcome: Told): vo
 
 type Away = Exclude<Decision, { kind: 'dead' }>
 
-/** Waits outages out; what is no longer live by then is left to the broker. What there is no room for is buried. */
+/** Waits outages out; what is no longer live by then is left to the broker. What there is no room for behind others is buried. */
 async function moveAside(
   parts: Parts,
   failing: Dying,
@@ -175,10 +175,10 @@ async function moveAside(
   // One letter for all tries: the sidings know by it what they have sent and wait for.
   const letter = retryLetter(failing)
   const wait = holding.createWait()
-  let outcome: 'repeat' | 'full' | Outcome | undefined
+  let moved: Moved | undefined
   for (let outages = 1; settlement.isLive(delivery); outages++) {
     try {
-      outcome = await orAborted(move(parts, failing, decision, letter), cutOff)
+      moved = await orAborted(move(parts, failing, decision, letter), cutOff)
       break
     } catch (outage) {
       if (cutOff.aborted) break
@@ -187,15 +187,14 @@ async function moveAside(
     }
   }
   wait.end()
-  if (outcome === 'full') return buryOne({ ...failing, error: fullFor(failing) })
-  if (outcome === undefined) return
-  if (outcome !== 'repeat') tell(parts, failing, decision)
-  settlement.settle(delivery, outcome)
+  if (moved === undefined) return
+  if ('error' in moved) return buryOne({ ...failing, error: moved.error })
+  if (moved.told) tell(parts, failing, moved.told)
+  settlement.settle(delivery, moved.outcome)
 }
 
-function fullFor({ group, event, error }: Dying): TidegateError {
-  return parkingFull(group, event?.partitionkey ?? '', error)
-}
+/** It is out of the way, or there was no room for it: then it is to be buried, with this. */
+type Moved = { outcome: Outcome; told: Away | undefined } | { error: unknown }
 
 /** Makes it durable that it is out of the way. */
 async function move(
@@ -203,14 +202,19 @@ async function move(
   failing: Dying,
   decision: Away,
   letter: Letter,
-): Promise<'retried' | 'parked' | 'repeat' | 'full'> {
+): Promise<Moved> {
   const { delivery, event, error, group } = failing
-  if (decision.kind === 'retry') {
-    await sidings.send({ group, queue: delivery.queue, delayMs: decision.delayMs }, letter)
-    return 'retried'
+  const toRung = async (delayMs: number): Promise<Moved> => {
+    await sidings.send({ group, queue: delivery.queue, delayMs }, letter)
+    return { outcome: 'retried', told: { kind: 'retry', delayMs } }
   }
+  if (decision.kind === 'retry') return toRung(decision.delayMs)
   if (event === undefined) throw new Error('nothing is known of what was to be parked')
-  return yard.park({ delivery, event }, trialOf(decision, delivery, error, random), letter)
+  const outcome = await yard.park({ delivery, event }, trialOf(decision, delivery, error, random), letter)
+  if (outcome === 'surplus') return { error: parkingFull(group, event.partitionkey, error) }
+  // Order gives way: it has all its attempts, as in a group that does not park.
+  if (outcome === 'full') return decision.kind === 'park' ? toRung(decision.delayMs) : { error }
+  return { outcome, told: outcome === 'parked' ? decision : undefined }
 }
 
 /** Waits until no outage is in the way; what is no longer live by then is left to the broker. */

@@ -127,21 +127,25 @@ export interface Consumer {
 /** What holds for consumers that do not say it themselves. */
 export interface ConsumerDefaults {
   ladderMs: readonly number[]
+  /** Of groups that park: a device that waits for an event collects what comes meanwhile. Default: the same. */
+  parkedLadderMs?: readonly number[]
   timeoutMs: number
   /** Of ordered groups. Default true. */
   parks?: boolean
 }
 
 /** A consumer that knows everything there is to know before its first event, as the pipeline takes it. */
-export type ConfiguredConsumer = Consumer & Required<ConsumerDefaults>
+export type ConfiguredConsumer = Consumer & Required<Omit<ConsumerDefaults, 'parkedLadderMs'>>
 
 /** The one place where what a consumer says itself wins over what is configured. */
 export function configured(consumer: Consumer, defaults: ConsumerDefaults): ConfiguredConsumer {
+  const parks = consumer.parks ?? defaults.parks ?? true
+  const { ladderMs, parkedLadderMs = ladderMs } = defaults
   return {
     ...consumer,
-    ladderMs: consumer.ladderMs ?? defaults.ladderMs,
+    ladderMs: consumer.ladderMs ?? (parks ? parkedLadderMs : ladderMs),
     timeoutMs: consumer.timeoutMs ?? defaults.timeoutMs,
-    parks: consumer.parks ?? defaults.parks ?? true,
+    parks,
   }
 }
 

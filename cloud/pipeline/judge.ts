@@ -1,5 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { decodeEvent } from '../../src/contract/codec.ts'
+import { parkedDelivery } from '../parking/parked.ts'
+import type { ParkedHead } from '../parking/parking.ts'
 import { partitionKeyOf } from '../parking/partition-key.ts'
 import { TidegateError } from '../../src/errors.ts'
 import type { Event } from '../../src/contract/event.ts'
@@ -70,6 +72,37 @@ export function judge(delivery: Delivery, consumer: Consumer, checks: Checks, no
   }
 }
 
+/** One that is parked, as it was read. */
+export interface Waiting {
+  head: ParkedHead
+  delivery: Delivery
+  judgement: Judgement
+}
+
+export function judgeParked(head: ParkedHead, consumer: Consumer, checks: Checks, nowMs: number): Waiting {
+  const delivery = parkedDelivery(head)
+  const judgement = judge(delivery, consumer, checks, nowMs)
+  // What has not failed has only waited, as it might have in its queue.
+  const isLate =
+    judgement.kind === 'handle' && delivery.attempt === 1 && isTooOld(judgement.parcel.event, consumer, nowMs)
+  return { head, delivery, judgement: isLate ? { kind: 'shed', delivery } : judgement }
+}
+
+export function parcelOf({ judgement }: Waiting): Parcel | undefined {
+  return judgement.kind === 'handle' ? judgement.parcel : undefined
+}
+
+/** Also of one that is to be left out: it was an event when it came to wait. */
+export function eventOf({ judgement, delivery }: Waiting): Event | undefined {
+  if (judgement.kind === 'handle') return judgement.parcel.event
+  if (judgement.kind === 'fault') return judgement.event
+  try {
+    return decodeEvent(delivery.text.toString('utf8'))
+  } catch {
+    return undefined
+  }
+}
+
 /** A gateway that was started without a clock cannot say how old an event is. */
 const plausibleFromMs = Date.UTC(2020)
 
@@ -77,7 +110,7 @@ const plausibleFromMs = Date.UTC(2020)
  * By its group's own word. What was tried before and failed goes its way to the end: it was fresh when it came. So does what somebody
  * replays. Both come by the default exchange.
  */
-export function isTooOld({ recordedtime }: Event, { freshnessMs }: Consumer, nowMs: number): boolean {
+function isTooOld({ recordedtime }: Event, { freshnessMs }: Consumer, nowMs: number): boolean {
   if (freshnessMs === undefined) return false
   const recordedMs = Date.parse(recordedtime)
   return recordedMs >= plausibleFromMs && nowMs - recordedMs > freshnessMs

@@ -68,8 +68,11 @@ export interface PipelineOptions extends Checks {
   replayedIn: (transaction: Statements) => Replayed
   sidings: Sidings
   parkingIn: ParkingIn
-  /** `concurrency`: parked devices that are tried at a time; never more than half of the handlers that the group may run at once. */
-  parking: ParkingBounds & { concurrency: number }
+  /**
+   * `concurrency`: parked devices that are tried at a time, by default as many as there are lanes: they may have to carry what those would.
+   * Of a group with a `concurrency` never more than half of it.
+   */
+  parking: ParkingBounds & { concurrency?: number | undefined }
   /** What lets them begin; by default nothing holds them up. */
   gate?: Gate | undefined
   letters: LetterBox
@@ -110,7 +113,8 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     createLane({ ...options, breakers, lettersIn }, { ...parts, settlement, yard }),
   )
   const laneOf = parks ? byDevice : byPartition
-  const concurrency = Math.min(options.parking.concurrency, Math.max(1, Math.floor(handlersMax / 2)))
+  const places = options.parking.concurrency ?? options.lanes
+  const concurrency = Math.min(places, Math.max(1, Math.floor(handlersMax / 2)))
   const runner = createRunner({ ...options, breakers, concurrency }, { ...parts, room })
   let closing: Promise<void> | undefined
 

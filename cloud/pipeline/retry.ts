@@ -78,6 +78,11 @@ export function jittered(delayMs: number, random: Random): number {
   return Math.round(delayMs * (0.8 + 0.4 * random()))
 }
 
+/** A handler that was cut off at its timeout. */
+export function hasHung(error: unknown): boolean {
+  return codeOf(error) === 'HANDLER_TIMEOUT'
+}
+
 /** No other attempt would end otherwise. By its shape, so that a consumer module need not import anything to say it. */
 export function isHopeless(error: unknown): boolean {
   return error instanceof Error && 'retryable' in error && error.retryable === false

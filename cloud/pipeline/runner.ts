@@ -1,8 +1,10 @@
 import { isAbort } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import { createThrottle } from '../../src/throttle.ts'
+import type { Holding } from './holding.ts'
 import { BatchPace } from './limits/batch-pace.ts'
 import { isOutage } from './retry.ts'
+import type { Among } from '../parking/parking.ts'
 import { leaseMs } from '../parking/tenure.ts'
 import { type Claim, Turn, type TurnOptions, type TurnParts } from './turn.ts'
 
@@ -28,12 +30,13 @@ export interface RunnerOptions extends TurnOptions {
 const lookEveryMs = 1_000
 const tellEveryMs = 10_000
 
-/** What a place of the runner is for. */
-type Among = Parameters<ReturnType<TurnOptions['parkingIn']>['claim']>[3]
+export interface RunnerParts extends TurnParts {
+  holding: Holding
+}
 
-export function createRunner(options: RunnerOptions, parts: TurnParts): Runner {
+export function createRunner(options: RunnerOptions, parts: RunnerParts): Runner {
   const { clock, random, concurrency, onFatal, log, batchMax, batchTimeTargetMs } = options
-  const { room, gate, stopping } = parts
+  const { room, gate, holding, stopping, cutOff } = parts
   const throttle = createThrottle(clock, tellEveryMs)
   const tellEmpty = (device: string): void => {
     const alikeBefore = throttle('')
@@ -44,16 +47,34 @@ export function createRunner(options: RunnerOptions, parts: TurnParts): Runner {
 
   async function work(place: number): Promise<void> {
     const pace = new BatchPace({ batchMax, timeTargetMs: batchTimeTargetMs })
+    const wait = holding.createWait()
     for (let turn = 0; !stopping.aborted; turn++) {
-      const { retrying, held } = room.occupancy
-      // A group that is paused or has tripped tries nothing.
-      const isIdle = retrying + held === 0 || gate.closed
-      const claim = isIdle
-        ? undefined
-        : await claimed(options, parts, { among: amongOf(place, turn, concurrency), pace, tellEmpty })
-      if (claim) await new Turn(options, parts, claim).take()
-      else await pause(lookEveryMs * (0.8 + 0.4 * random()))
+      try {
+        const among = amongOf(place, turn)
+        const claim = among.length > 0 && (await claimed(options, parts, { among, pace, tellEmpty }))
+        if (claim) await new Turn(options, parts, claim).take()
+        wait.end()
+        if (!claim) await pause(lookEveryMs * (0.8 + 0.4 * random()))
+      } catch (error) {
+        if (cutOff.aborted) break
+        if (!isOutage(error)) throw error
+        // Whoever met it is given up; what other devices need may be there.
+        await wait.out(error, 1)
+      }
     }
+    wait.end()
+  }
+
+  /**
+   * The first place is kept for devices in their first tries, so that however many hang do not keep one that failed once from its second
+   * try. A place that is alone is so every other turn. A group that is paused or has tripped tries nothing.
+   */
+  function amongOf(place: number, turn: number): readonly Among[] {
+    const { retrying, held } = room.occupancy
+    if (retrying + held === 0) return []
+    if (gate.closed) return place === 0 ? ['skipped'] : []
+    if (place > 0) return ['all']
+    return concurrency > 1 ? ['first'] : turn % 2 === 0 ? ['first', 'all'] : ['all']
   }
 
   async function pause(delayMs: number): Promise<void> {
@@ -72,42 +93,23 @@ export function createRunner(options: RunnerOptions, parts: TurnParts): Runner {
   }
 }
 
-/**
- * The first place is kept for devices in their first tries, so that however many hang do not keep one that failed once from its second
- * try. A place that is alone is so every other turn.
- */
-function amongOf(place: number, turn: number, concurrency: number): readonly Among[] {
-  if (place > 0) return ['all']
-  return concurrency > 1 ? ['first'] : turn % 2 === 0 ? ['first', 'all'] : ['all']
-}
-
 async function claimed(
   { storage, parkingIn, consumer, random }: RunnerOptions,
-  { holding, cutOff }: TurnParts,
+  { cutOff }: TurnParts,
   { among, pace, tellEmpty }: Pick<Claim, 'pace' | 'tellEmpty'> & { among: readonly Among[] },
 ): Promise<Claim | undefined> {
   const token = uuid(random)
   const { group } = consumer
-  const wait = holding.createWait()
-  try {
-    return await storage.transaction(async (tx) => {
-      const parking = parkingIn(tx)
-      for (const which of among) {
-        const found = await parking.claim(group, token, leaseMs, which)
-        if (found === undefined) continue
-        const heads = await parking.heads(group, found.device, pace.limit)
-        return { ...found, token, heads, pace, tellEmpty }
-      }
-      return undefined
-    }, cutOff)
-  } catch (error) {
-    if (cutOff.aborted) return undefined
-    if (!isOutage(error)) throw error
-    await wait.out(error, 1)
+  return storage.transaction(async (tx) => {
+    const parking = parkingIn(tx)
+    for (const which of among) {
+      const found = await parking.claim(group, token, leaseMs, which)
+      if (found === undefined) continue
+      const heads = await parking.heads(group, found.device, pace.limit)
+      return { ...found, token, heads, pace, tellEmpty }
+    }
     return undefined
-  } finally {
-    wait.end()
-  }
+  }, cutOff)
 }
 
 function uuid(random: () => number): string {

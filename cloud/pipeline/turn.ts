@@ -1,22 +1,18 @@
 import type { Random } from '../../src/clock.ts'
-import { decodeEvent } from '../../src/contract/codec.ts'
-import type { Event } from '../../src/contract/event.ts'
-import type { Delivery } from '../amqp/delivery.ts'
 import type { Storage, Transaction } from '../database/storage.ts'
 import { retryLetter } from '../letters/letters.ts'
 import type { Room } from '../parking/occupancy.ts'
-import { parkedDelivery, skipped } from '../parking/parked.ts'
+import { skipped } from '../parking/parked.ts'
 import type { Claimed, ParkedHead, ParkingIn } from '../parking/parking.ts'
 import { Tenure } from '../parking/tenure.ts'
 import type { Gate } from '../protection/gate.ts'
 import { type Aside, type Failed, trialOf } from './aside.ts'
 import { blame, handleAll, type HandlingOptions, type Trace } from './batch.ts'
-import type { Holding } from './holding.ts'
-import { type Checks, isTooOld, judge, type Judgement, type Parcel } from './judge.ts'
+import { type Checks, eventOf, judgeParked, parcelOf, type Waiting } from './judge.ts'
 import type { BatchPace } from './limits/batch-pace.ts'
 import type { Places } from './limits/places.ts'
 import type { PipelineObserver } from './observer.ts'
-import { decide, type Decision, isHopeless, isOutage, thrown } from './retry.ts'
+import { decide, hasHung, isHopeless, isOutage, jittered, thrown } from './retry.ts'
 
 export interface TurnOptions extends HandlingOptions, Checks {
   instance: string
@@ -28,7 +24,6 @@ export interface TurnOptions extends HandlingOptions, Checks {
 
 export interface TurnParts {
   aside: Aside
-  holding: Holding
   room: Room
   gate: Gate
   places: Places
@@ -44,16 +39,13 @@ export interface Claim extends Claimed {
   tellEmpty: (device: string) => void
 }
 
-/** One that waits, as it was read. */
-interface Waiting {
-  head: ParkedHead
-  delivery: Delivery
-  judgement: Judgement
-}
+/** What meets an outage, that of a breaker or a letter that the database refuses, keeps no place of those that do not. */
+const outageDelayMs = 10_000
 
 /**
- * One turn of a parked device: a batch of what waits first of it, in the order in which it came (G6), in one transaction with its removal
- * and the proof that the device is ours (G4), and what comes of the event at which it ends. Then the turn is another's. What fails for
+ * One turn of a parked device: what waits first of it, in the order in which it came (G6), in transactions with its removal and the proof
+ * that the device is ours (G4). The turn is another's at an event that fails and is to wait, at one handler that hangs, when the time of
+ * one transaction is over, or behind a full batch; a device of which nothing waits any longer is let go at once. What fails for
  * good becomes a letter in the transaction that removes it (G5). What waits is claimed in the inbox since it waits: here nobody asks, however
  * long ago that was, and what becomes a letter gives its claim back, so that its replay has its effect.
  */
@@ -61,59 +53,68 @@ export class Turn {
   readonly #options: TurnOptions
   readonly #parts: TurnParts
   readonly #claim: Claim
-  /** What came of an attempt, until it is recorded: there is no other meanwhile. */
-  #failure: { waiting: Waiting; error: unknown } | undefined
   readonly #tenure: Tenure
+  readonly #startedMs: number
+  /** What waits and was read, the first first; what is done with is not in it. */
+  #waiting: Waiting[] = []
+  /** There may be more than what was read. */
+  #isFull = false
+  /** So many of them are tried together at the most: one, of a device that has hung, so that a turn has one timeout. */
+  #togetherMax = Infinity
+  /** What came of an attempt; it is recorded as soon as nothing waits before it. */
+  #failure: { waiting: Waiting; error: unknown } | undefined
+  /** An earlier one of this stay is done with. */
+  #again: boolean
   #isOver = false
 
   constructor(options: TurnOptions, parts: TurnParts, claim: Claim) {
     this.#options = options
     this.#parts = parts
     this.#claim = claim
+    this.#again = claim.again
+    this.#startedMs = options.clock.monotonicMs()
     const { group } = options.consumer
     this.#tenure = new Tenure({ ...options, ...claim, group, cutOff: parts.cutOff })
+    this.#read(claim.heads)
   }
 
+  /** @throws TidegateError of an outage, when the device is given up for a while */
   async take(): Promise<void> {
-    const { holding, stopping, cutOff } = this.#parts
-    const wait = holding.createWait()
-    const read = this.#claim.heads.map((head) => this.#read(head))
-    let run = this.#leading(read)
+    const { stopping, cutOff } = this.#parts
     try {
-      for (let outages = 0; !this.#isOver && !stopping.aborted;) {
-        try {
-          if (run.length > 0) run = await this.#apply(run)
-          else await this.#settleFirst(read)
-          outages = 0
-          wait.end()
-        } catch (error) {
-          if (cutOff.aborted) return
-          if (!isOutage(error)) throw error
-          await wait.out(error, ++outages)
-        }
-      }
-      if (!this.#isOver) await this.#tenure.giveUp()
-    } finally {
-      wait.end()
+      while (!this.#isOver && !stopping.aborted) await this.#step()
+      if (!this.#isOver) await this.#end()
+    } catch (error) {
+      if (cutOff.aborted) return
+      if (isOutage(error)) await this.#tenure.giveUp(jittered(outageDelayMs, this.#options.random))
+      throw error
     }
   }
 
-  #read(head: ParkedHead): Waiting {
+  #read(heads: readonly ParkedHead[]): void {
     const { consumer, clock } = this.#options
-    const delivery = parkedDelivery(head)
-    const judgement = judge(delivery, consumer, this.#options, clock.now())
-    // What has not failed has only waited, as it might have in its queue.
-    const isLate =
-      judgement.kind === 'handle' &&
-      delivery.attempt === 1 &&
-      isTooOld(judgement.parcel.event, consumer, clock.now())
-    return { head, delivery, judgement: isLate ? { kind: 'shed', delivery } : judgement }
+    const { pace, hung } = this.#claim
+    this.#waiting = heads.map((head) => judgeParked(head, consumer, this.#options, clock.now()))
+    this.#isFull = heads.length >= pace.limit
+    this.#togetherMax = hung ? 1 : Infinity
+  }
+
+  async #step(): Promise<void> {
+    const [first] = this.#waiting
+    if (first === undefined) await this.#look()
+    else if (this.#isSkipped(first)) await this.#skip()
+    else if (this.#failure?.waiting === first) await this.#failed(this.#failure)
+    else if (first.judgement.kind === 'fault')
+      this.#failure = { waiting: first, error: first.judgement.error }
+    else await this.#apply(this.#leading())
   }
 
   /** Those that are to be handled, or left out, until one is not. */
-  #leading(read: readonly Waiting[]): Waiting[] {
-    const end = read.findIndex((one) => this.#isSkipped(one) || one.judgement.kind === 'fault')
-    return read.slice(0, end < 0 ? read.length : end)
+  #leading(): Waiting[] {
+    const end = this.#waiting.findIndex(
+      (one) => one.judgement.kind === 'fault' || one === this.#failure?.waiting,
+    )
+    return this.#waiting.slice(0, Math.min(end < 0 ? Infinity : end, this.#togetherMax))
   }
 
   #isSkipped({ head }: Waiting): boolean {
@@ -121,65 +122,55 @@ export class Turn {
     return skip !== undefined && BigInt(head.n) <= BigInt(skip)
   }
 
-  /** Of what is not to be handled, or has failed, the first. */
-  async #settleFirst(read: readonly Waiting[]): Promise<void> {
-    const [first] = read
-    if (this.#failure) await this.#failed(this.#failure)
-    else if (first === undefined) await this.#letGo()
-    else if (this.#isSkipped(first)) {
-      // What an operator does not want to wait: the first as what it has failed with, those behind it as what they are.
-      const some = read.filter((one) => this.#isSkipped(one))
-      const nowMs = this.#options.clock.now()
-      await this.#bury(
-        some,
-        some.map((one) => ({ event: eventOf(one), ...skipped(one.delivery, this.#claim, nowMs) })),
-      )
-    } else if (first.judgement.kind === 'fault')
-      await this.#failed((this.#failure = { waiting: first, error: first.judgement.error }))
-    else this.#isOver = await this.#tenure.giveUp()
+  /** What an operator does not want to wait: the first as what it has failed with, those behind it as what they are. */
+  async #skip(): Promise<void> {
+    const some = this.#waiting.filter((one) => this.#isSkipped(one))
+    const nowMs = this.#options.clock.now()
+    await this.#bury(
+      some,
+      some.map((one) => ({ event: eventOf(one), ...skipped(one.delivery, this.#claim, nowMs) })),
+    )
   }
 
-  /** Applies them, as many as the group lets begin; answers what is to be applied next. @throws TidegateError of an outage */
-  async #apply(run: readonly Waiting[]): Promise<Waiting[]> {
+  /** Applies as many of them as the group lets begin. @throws TidegateError of an outage */
+  async #apply(run: readonly Waiting[]): Promise<void> {
     const { gate, places, stopping } = this.#parts
     // It may take longer than the claim lasts: then another has it, whose group's rate has something left.
-    const entered = await gate.enter(run.length, stopping)
-    if (entered === 0) {
-      this.#isOver = await this.#tenure.giveUp()
-      return []
-    }
-    const some = run.slice(0, entered)
+    const entered = gate.closed ? 0 : await gate.enter(run.length, stopping)
+    if (entered === 0) return this.#end()
     let tried = 0
     try {
-      const { handled, left } = await places.hold(() => this.#handled(some))
-      tried = handled
-      return left
+      tried = await places.hold(() => this.#handled(run.slice(0, entered)))
     } finally {
       gate.leave(entered, tried)
     }
+    if (entered < run.length && !this.#failure && !this.#isOver) await this.#end()
   }
 
-  async #handled(run: readonly Waiting[]): Promise<{ handled: number; left: Waiting[] }> {
+  /** Answers how many were tried. */
+  async #handled(run: readonly Waiting[]): Promise<number> {
     const { clock, storage, consumer, observer } = this.#options
-    const { pace } = this.#claim
     const startedMs = clock.monotonicMs()
     const trace: Trace = { at: undefined }
     try {
       const { cutOff } = this.#parts
       const done = await storage.transaction((tx) => this.#within(tx, run, trace), cutOff)
-      this.#isOver = true
-      if (done === undefined) return { handled: 0, left: [] }
+      if (done === undefined) {
+        this.#isOver = true
+        return 0
+      }
       const tookMs = clock.monotonicMs() - startedMs
-      pace.committed(done.length, tookMs)
+      this.#claim.pace.committed(done.length, tookMs)
       observer.transaction(consumer.group, done.length, tookMs, 'committed')
-      this.#done(done)
-      if (this.#failure) this.#isOver = false
-      return { handled: done.length, left: [] }
+      this.#tellDone(done)
+      await this.#goneOn(done.length)
+      return done.length
     } catch (error) {
       const cause = await blame(thrown(error), storage)
       if (this.#parts.cutOff.aborted || isOutage(cause)) throw cause
       observer.transaction(consumer.group, run.length, clock.monotonicMs() - startedMs, 'failed')
-      return { handled: 1, left: this.#withoutCulprit(run, trace, cause) }
+      await this.#blame(run, trace, cause)
+      return 1
     }
   }
 
@@ -192,29 +183,45 @@ export class Turn {
     const next =
       count < parcels.length ? run.findIndex((one) => parcelOf(one) === parcels[count]) : run.length
     const done = run.slice(0, next)
-    // With one that has failed in hand the turn goes on.
-    await this.#tenure.done(tx, placesOf(done), { ends: !this.#failure })
+    await this.#tenure.done(tx, placesOf(done), false)
     return done
   }
 
-  /** What is before the one at fault, or half of them until there is one. */
-  #withoutCulprit(run: readonly Waiting[], { at }: Trace, error: unknown): Waiting[] {
+  /** The first so many are done with, as is committed. Others have their turn, unless one that has failed is to be recorded. */
+  async #goneOn(count: number): Promise<void> {
+    this.#waiting.splice(0, count)
+    this.#parts.room.added(0, -count)
+    this.#again = true
+    if (this.#failure) return
+    if (this.#waiting.length === 0 ? this.#isFull : this.#isTimeOver) await this.#end()
+  }
+
+  get #isTimeOver(): boolean {
+    const { clock, batchTimeTargetMs } = this.#options
+    return clock.monotonicMs() - this.#startedMs >= batchTimeTargetMs
+  }
+
+  /** The one at fault, or half of them until there is one. Of those of which one has hung each is tried alone, in another turn. */
+  async #blame(run: readonly Waiting[], { at }: Trace, error: unknown): Promise<void> {
+    const { gate } = this.#parts
+    const { device, pace } = this.#claim
     const handled = run.filter(({ judgement }) => judgement.kind === 'handle')
     if (handled.length === 0) throw error
     const culprit = handled.length === 1 ? handled[0] : run.find((one) => at && parcelOf(one) === at)
-    if (culprit === undefined) {
-      this.#claim.pace.failed(run.length)
-      return run.slice(0, run.indexOf(handled[handled.length >> 1] as Waiting))
+    if (culprit && !isHopeless(error)) gate.tried(device, true)
+    if (hasHung(error) && handled.length > 1) {
+      this.#isOver = true
+      await this.#tenure.giveUp(0, true)
+    } else if (culprit) this.#failure = { waiting: culprit, error }
+    else {
+      pace.failed(run.length)
+      this.#togetherMax = run.indexOf(handled[handled.length >> 1] as Waiting)
     }
-    if (!isHopeless(error)) this.#parts.gate.tried(this.#claim.device, true)
-    this.#failure = { waiting: culprit, error }
-    return run.slice(0, run.indexOf(culprit))
   }
 
-  #done(done: readonly Waiting[]): void {
+  #tellDone(done: readonly Waiting[]): void {
     const { consumer, observer, clock } = this.#options
-    const { room, gate, aside } = this.#parts
-    room.added(0, -done.length)
+    const { gate, aside } = this.#parts
     for (const { judgement, delivery } of done) {
       if (judgement.kind === 'shed') observer.settled(consumer.group, 'shed')
       if (judgement.kind === 'ignore') observer.settled(consumer.group, 'ignored')
@@ -227,74 +234,64 @@ export class Turn {
     }
   }
 
-  /** The first of them waits once more, or is out of the way: as one place says of every failure. */
+  /** The first waits once more, or is out of the way: as one place says of every failure. */
   async #failed({ waiting, error }: { waiting: Waiting; error: unknown }): Promise<void> {
-    const { consumer, clock, observer } = this.#options
-    const { delivery } = waiting
+    const { consumer, clock, observer, instance, random } = this.#options
+    const { group } = consumer
+    const { delivery, head } = waiting
     const event = eventOf(waiting)
-    // An earlier one of this stay has failed and is done with.
-    const again = this.#claim.again || waiting.head.n !== this.#claim.heads[0]?.n
-    const attempt = { attempt: delivery.attempt, canWait: true, again }
+    const nowMs = clock.now()
+    const attempt = { attempt: delivery.attempt, canWait: true, again: this.#again }
     // What is parked stays so until it is done with, also where the group parks nothing any more.
     const decision = decide(error, attempt, { ...consumer, parks: true })
-    if (decision.kind !== 'park' && decision.kind !== 'hold')
-      return this.#bury([waiting], [{ delivery, error, event, nowMs: clock.now() }])
-    if (await this.#setBack(waiting, error, decision)) {
-      this.#parts.aside.tell(delivery, error, event, decision)
-      observer.settled(consumer.group, 'parked')
+    this.#failure = undefined
+    if (decision.kind !== 'park' && decision.kind !== 'hold') {
+      await this.#bury([waiting], [{ delivery, error, event, nowMs }], hasHung(error))
+      if (hasHung(error) && !this.#isOver) await this.#end()
+      return
     }
-    this.#isOver = true
-  }
-
-  async #setBack(
-    { head, delivery }: Waiting,
-    error: unknown,
-    decision: Extract<Decision, { kind: 'park' | 'hold' }>,
-  ): Promise<boolean> {
-    const { consumer, clock, instance, random } = this.#options
-    const { group } = consumer
     const trial = trialOf(decision, delivery, error, random)
-    const { headers } = retryLetter({ delivery, error, group, instance, nowMs: clock.now() })
-    return this.#tenure.setBack(head.n, trial, headers)
+    const { headers } = retryLetter({ delivery, error, group, instance, nowMs })
+    const isOurs = await this.#tenure.setBack(head.n, trial, headers)
+    this.#isOver = true
+    if (!isOurs) return
+    this.#parts.aside.tell(delivery, error, event, decision)
+    observer.settled(group, 'parked')
   }
 
-  async #bury(some: readonly Waiting[], failed: readonly Failed[]): Promise<void> {
+  /** The first of those that wait. */
+  async #bury(some: readonly Waiting[], failed: readonly Failed[], hung = false): Promise<void> {
     const { consumer, observer } = this.#options
     const { group, dedup } = consumer
     const events = some.flatMap((one) => eventOf(one) ?? [])
     const isOurs = await this.#parts.aside.bury(failed, async (tx) => {
-      if (!(await this.#tenure.done(tx, placesOf(some), { ends: true }))) return false
+      if (!(await this.#tenure.done(tx, placesOf(some), hung))) return false
       if (dedup === 'inbox' && events.length > 0) await tx.inbox.release(group, events)
       return true
     })
-    this.#isOver = true
-    if (!isOurs) return
-    this.#parts.room.added(0, -some.length)
-    for (const _ of some) observer.settled(group, 'dead')
+    if (!isOurs) this.#isOver = true
+    else for (const _ of some) observer.settled(group, 'dead')
+    if (isOurs) await this.#goneOn(some.length)
   }
 
-  async #letGo(): Promise<void> {
-    const isGone = await this.#tenure.letGo()
+  async #look(): Promise<void> {
+    const { pace, device, tellEmpty } = this.#claim
+    const heads = await this.#tenure.look(pace.limit)
+    if (heads && heads.length > 0) {
+      if (this.#isTimeOver) await this.#end()
+      else this.#read(heads)
+      return
+    }
     this.#isOver = true
-    if (!isGone) return
+    if (heads === undefined) return
     this.#parts.room.added(-1, 0)
-    this.#claim.tellEmpty(this.#claim.device)
+    tellEmpty(device)
+  }
+
+  async #end(): Promise<void> {
+    this.#isOver = true
+    await this.#tenure.giveUp()
   }
 }
 
 const placesOf = (some: readonly Waiting[]): string[] => some.map(({ head }) => head.n)
-
-function parcelOf({ judgement }: Waiting): Parcel | undefined {
-  return judgement.kind === 'handle' ? judgement.parcel : undefined
-}
-
-/** Also of one that is to be left out: it was an event when it came to wait. */
-function eventOf({ judgement, delivery }: Waiting): Event | undefined {
-  if (judgement.kind === 'handle') return judgement.parcel.event
-  if (judgement.kind === 'fault') return judgement.event
-  try {
-    return decodeEvent(delivery.text.toString('utf8'))
-  } catch {
-    return undefined
-  }
-}

@@ -48,12 +48,18 @@ export class BatchQueue<Item> {
   shift(): Batch<Item> | undefined {
     const { batchMax } = this.#options
     if (this.#lines.size === 0) return undefined
-    const share = Math.max(1, Math.floor(batchMax / this.#lines.size))
     const batch: Batch<Item> = { items: [], sinceMs: Infinity, failedMsBefore: 0 }
-    // Whoever has had a turn is behind those that have not.
+    this.#fill(batch, Math.max(1, Math.floor(batchMax / this.#lines.size)))
+    // What those leave that have less than their share.
+    this.#fill(batch, batchMax)
+    return batch
+  }
+
+  /** Of each line one after another so many, at the most. Whoever has had a turn is behind those that have not. */
+  #fill(batch: Batch<Item>, share: number): void {
     const turns = [...this.#lines]
     for (const [name, line] of turns) {
-      const room = Math.min(share, batchMax - batch.items.length)
+      const room = Math.min(share, this.#options.batchMax - batch.items.length)
       if (room === 0) break
       const first = line[0] as Batch<Item>
       batch.items.push(...first.items.splice(0, room))
@@ -65,7 +71,6 @@ export class BatchQueue<Item> {
       this.#lines.delete(name)
       if (line.length > 0) this.#lines.set(name, line)
     }
-    return batch
   }
 
   #batchOf(items: Item[]): Batch<Item> {

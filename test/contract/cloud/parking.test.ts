@@ -185,20 +185,53 @@ describe.each(['in memory', 'in PostgreSQL'])('the parking %s', (kind) => {
     })
   })
 
-  test('what is skipped is not held any more, whoever sets it back meanwhile', async () => {
+  test('whoever has it in hand sees what operators said meanwhile; what is skipped can be claimed alone, and is forgotten when it is done with', async () => {
     await parked('d', 'a', 'b')
-    await within((parking) => parking.claim(group, mine, 30_000, 'all'))
-    const [first, second] = await within((parking) => parking.heads(group, 'd', 10))
-    expect(await within((parking) => parking.skip(group, { code: 'SENSOR_ODD' }, 'all'))).toEqual({
-      devices: 1,
-      working: 0,
-    })
-    const held: Trial = { ...trial, state: 'held', delayMs: 60_000 }
-    await within((parking) => parking.setBack(group, 'd', first?.n ?? '', held, {}))
+    const said = async (): Promise<number | undefined> =>
+      within((parking) => parking.keep(group, 'd', mine, 30_000))
+    const claimed = await within((parking) => parking.claim(group, mine, 30_000, 'all'))
+    expect(await said()).toBe(claimed?.deeds)
+    const [first] = await within((parking) => parking.heads(group, 'd', 10))
+    await within((parking) => parking.release(group, { device: 'd' }))
+    expect(await said()).toBe(1)
+    await within((parking) => parking.giveUp(group, 'd', mine, 0))
+    expect(await within((parking) => parking.claim(group, mine, 30_000, 'skipped'))).toBeUndefined()
+    await within((parking) => parking.skip(group, { code: 'SENSOR_ODD' }, 'first'))
     await place.pass()
-    expect(await within((parking) => parking.claim(group, mine, 30_000, 'all'))).toMatchObject({
-      skip: second?.n,
+    expect(await within((parking) => parking.claim(group, mine, 30_000, 'skipped'))).toMatchObject({
+      skip: first?.n,
+      deeds: 2,
     })
+    await within(async (parking) => {
+      await parking.remove(group, 'd', [first?.n ?? ''])
+      await parking.moveOn(group, 'd')
+    })
+    await within((parking) => parking.giveUp(group, 'd', mine, 0))
+    await place.pass()
+    expect(await within((parking) => parking.claim(group, mine, 30_000, 'skipped'))).toBeUndefined()
+  })
+
+  test('one that has hung is none of the first tries until it is let go, whatever is done with', async () => {
+    const hangs: readonly ((parking: Parking) => Promise<void>)[] = [
+      (parking) => parking.giveUp(group, 'd', mine, 0, true),
+      async (parking) => {
+        await parking.moveOn(group, 'd', true)
+        await parking.giveUp(group, 'd', mine, 0)
+      },
+      (parking) => parking.setBack(group, 'd', '1', { ...trial, attempt: 1, code: 'HANDLER_TIMEOUT' }, {}),
+    ]
+    for (const [index, hang] of hangs.entries()) {
+      group = `${group} ${index}`
+      await parked('d', 'a')
+      await within((parking) => parking.claim(group, mine, 30_000, 'all'))
+      await within(hang)
+      await within((parking) => parking.moveOn(group, 'd'))
+      await place.pass()
+      expect(await claim('first')).toBeUndefined()
+      expect(await within((parking) => parking.claim(group, mine, 30_000, 'all'))).toMatchObject({
+        hung: true,
+      })
+    }
   })
 
   test('of two who park a device at once both see it parked (G6)', async () => {
@@ -222,13 +255,13 @@ describe.each(['in memory', 'in PostgreSQL'])('the parking %s', (kind) => {
       device: 'd',
     })
     expect(await within((parking) => parking.claim(group, another, 30_000, 'all'))).toBeUndefined()
-    expect(await within((parking) => parking.keep(group, 'd', another, 30_000))).toBe(false)
-    expect(await within((parking) => parking.keep(group, 'd', mine, 30_000))).toBe(true)
+    expect(await within((parking) => parking.keep(group, 'd', another, 30_000))).toBeUndefined()
+    expect(await within((parking) => parking.keep(group, 'd', mine, 30_000))).toBe(0)
     await place.expire()
     expect(await within((parking) => parking.claim(group, another, 30_000, 'all'))).toMatchObject({
       device: 'd',
     })
-    expect(await within((parking) => parking.keep(group, 'd', mine, 30_000))).toBe(false)
+    expect(await within((parking) => parking.keep(group, 'd', mine, 30_000))).toBeUndefined()
     await within((parking) => parking.giveUp(group, 'd', mine, 0))
     expect(await within((parking) => parking.claim(group, mine, 30_000, 'all'))).toBeUndefined()
     await within((parking) => parking.giveUp(group, 'd', another, 0))
@@ -244,7 +277,7 @@ describe.each(['in memory', 'in PostgreSQL'])('the parking %s', (kind) => {
     const over = gate()
     const begun = gate()
     const working = within(async (parking) => {
-      expect(await parking.keep(group, 'd', mine, 30_000)).toBe(true)
+      expect(await parking.keep(group, 'd', mine, 30_000)).toBe(0)
       const heads = await parking.heads(group, 'd', 1)
       expect(await parking.remove(group, 'd', [heads[0]?.n ?? ''])).toBe(1)
       begun.release()

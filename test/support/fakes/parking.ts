@@ -1,4 +1,5 @@
 import type {
+  Among,
   Occupancy,
   Parking,
   ParkedHead,
@@ -15,6 +16,8 @@ export interface ParkedDevice extends Trial {
   nextAtMs: number
   skip: string | undefined
   again: boolean
+  hung: boolean
+  deeds: number
   overflowed: boolean
   claim: string | undefined
   claimedUntilMs: number
@@ -113,7 +116,12 @@ export function memoryParking(tx: ParkingTransaction): Parking {
       .filter((one) => (device ?? one.device) === one.device && (code ?? one.code) === one.code)
     const free = asked.filter((one) => tx.tryLock(`device ${keyOf(group, one.device)}`, 'work'))
     for (const one of free)
-      change(keyOf(group, one.device), { state: 'retrying', nextAtMs: tx.nowMs(), ...more(one) })
+      change(keyOf(group, one.device), {
+        state: 'retrying',
+        nextAtMs: tx.nowMs(),
+        deeds: one.deeds + 1,
+        ...more(one),
+      })
     return { devices: free.length, working: asked.length - free.length }
   }
 
@@ -134,9 +142,17 @@ export function memoryParking(tx: ParkingTransaction): Parking {
       await tx.lock(`new device ${key}`, 'whole')
       if (await locked(key, 'share')) return
       const nowMs = tx.nowMs()
-      const none = { skip: undefined, claim: undefined, claimedUntilMs: 0, again: false, overflowed: false }
+      const none = {
+        skip: undefined,
+        claim: undefined,
+        claimedUntilMs: 0,
+        again: false,
+        deeds: 0,
+        overflowed: false,
+      }
+      const hung = trial.code === hangs
       const times = { sinceMs: nowMs, nextAtMs: nowMs + trial.delayMs }
-      tx.stage(() => devices.set(key, { group, device, ...trial, ...times, ...none }))
+      tx.stage(() => devices.set(key, { group, device, ...trial, ...times, ...none, hung }))
     },
     async add(group, given) {
       await tx.step('add')
@@ -162,20 +178,20 @@ export function memoryParking(tx: ParkingTransaction): Parking {
       const due = [...devices.values()]
         .filter((one) => one.group === group && one.state === 'retrying' && one.nextAtMs <= nowMs)
         .filter((one) => one.claim === undefined || one.claimedUntilMs <= nowMs)
-        .filter((one) => among === 'all' || (one.attempt <= 2 && one.code !== 'HANDLER_TIMEOUT'))
+        .filter((one) => wanted[among](one))
         .toSorted((a, b) => a.nextAtMs - b.nextAtMs)
         .find(({ device }) => tx.tryLock(`device ${keyOf(group, device)}`, 'work'))
       if (due === undefined) return undefined
       change(keyOf(group, due.device), { claim: token, claimedUntilMs: nowMs + leaseMs })
-      const { device, again, skip, code, message } = due
-      return { device, again, skip, code, message }
+      const { device, again, hung, deeds, skip, code, message } = due
+      return { device, again, hung, deeds, skip, code, message }
     },
     async keep(group, device, token, leaseMs) {
       await tx.step('keep')
       const row = await locked(keyOf(group, device), 'work')
-      if (row?.claim !== token) return false
+      if (row?.claim !== token) return undefined
       change(keyOf(group, device), { claimedUntilMs: tx.nowMs() + leaseMs })
-      return true
+      return row.deeds
     },
     async heads(group, device, countMax) {
       await tx.step('heads')
@@ -187,30 +203,31 @@ export function memoryParking(tx: ParkingTransaction): Parking {
       for (const n of there) tx.stage(() => events.delete(n))
       return there.length
     },
-    async moveOn(group, device) {
+    async moveOn(group, device, hung = false) {
       await tx.step('move on')
-      change(keyOf(group, device), { attempt: 1, again: true, code: '', message: '' })
+      tx.stage(() => {
+        const row = devices.get(keyOf(group, device))
+        const isLeft = eventsOf(group, device).some(({ n }) => Number(n) <= Number(row?.skip ?? 0))
+        const more = { attempt: 1, again: true, code: '', message: '', skip: isLeft ? row?.skip : undefined }
+        if (row) devices.set(keyOf(group, device), { ...row, ...more, hung: row.hung || hung })
+      })
     },
     async setBack(group, device, n, trial, headers) {
       await tx.step('set back')
       const key = keyOf(group, device)
-      const isSkipped = Number(devices.get(key)?.skip ?? 0) >= Number(n)
-      const delayMs = isSkipped ? 0 : trial.delayMs
-      change(key, {
-        ...trial,
-        ...(isSkipped && { state: 'retrying' }),
-        nextAtMs: tx.nowMs() + delayMs,
-        ...noClaim,
-      })
+      const hung = devices.get(key)?.hung === true || trial.code === hangs
+      change(key, { ...trial, hung, nextAtMs: tx.nowMs() + trial.delayMs, ...noClaim })
       tx.stage(() => {
         const event = events.get(Number(n))
         if (event) events.set(Number(n), { ...event, headers })
       })
     },
-    async giveUp(group, device, token, delayMs) {
+    async giveUp(group, device, token, delayMs, hung = false) {
       await tx.step('give up')
       const row = await locked(keyOf(group, device), 'work')
-      if (row?.claim === token) change(keyOf(group, device), { ...noClaim, nextAtMs: tx.nowMs() + delayMs })
+      if (row?.claim !== token) return
+      const more = { hung: row.hung || hung, nextAtMs: tx.nowMs() + delayMs }
+      change(keyOf(group, device), { ...noClaim, ...more })
     },
     async lock(group, device, token) {
       await tx.step('lock')
@@ -237,6 +254,14 @@ export function memoryParking(tx: ParkingTransaction): Parking {
       return occupancyOf(tables, group, tx.nowMs())
     },
   }
+}
+
+const hangs = 'HANDLER_TIMEOUT'
+
+const wanted: Readonly<Record<Among, (row: ParkedDevice) => boolean>> = {
+  all: () => true,
+  first: ({ attempt, hung }) => attempt <= 2 && !hung,
+  skipped: ({ skip }) => skip !== undefined,
 }
 
 const noClaim = { claim: undefined, claimedUntilMs: 0 }

@@ -40,8 +40,8 @@ describe('what there is no room for', () => {
     expect(effects()).toEqual([healthy, sick[0], sick[1], late])
   })
 
-  test('of a group makes letters of what cannot be parked, with what it failed with; its device goes on (G5, G7)', async () => {
-    const { state, post, start, effects, storage, broker } = ward(
+  test('of a group goes to the rungs if its device waits for nothing yet, is overtaken, and has all its attempts (G5, G7)', async () => {
+    const { state, post, start, clock, effects, storage, broker } = ward(
       {},
       { pipeline: { parking: { ...bounds, devicesMax: 0 } } },
     )
@@ -53,9 +53,9 @@ describe('what there is no room for', () => {
     expect(pipeline.heldBy).toBeUndefined()
     expect(broker.depth).toBe(0)
     expect(effects()).toEqual([second])
-    expect(storage.dead()).toMatchObject([
-      { code: 'PARKING_FULL', message: expect.stringContaining('SENSOR_ODD: the sensor is odd') as string },
-    ])
+    expect(storage.dead()).toEqual([])
+    await clock.advance(60_000)
+    expect(storage.dead()).toMatchObject([{ code: 'SENSOR_ODD', attempts: 3 }])
   })
 
   test('does not slow down a fleet: one device that is held and full, and forty that go on as before (G7)', async () => {

@@ -92,7 +92,8 @@ describe('a device whose event fails', () => {
     expect(failed).toBe(3)
     expect(storage.dead()).toHaveLength(1)
     expect(effects()).toEqual([second])
-    expect(tried.map(({ sequence }) => sequence)).toEqual([1, 1, 2])
+    // What meets an outage is tried again from its beginning: others need not wait for it.
+    expect(tried.map(({ sequence }) => sequence)).toEqual([1, 1, 1, 1, 1, 2])
   })
 
   test('is held at the end of the ladder if its group says so, and goes on when somebody releases it (G6)', async () => {
@@ -364,6 +365,10 @@ describe('what a group says of failures', () => {
     expect(configured(defined({})(), defaults).parks).toBe(true)
     expect(configured(defined({})(), { ...defaults, parks: false }).parks).toBe(false)
     expect(configured(defined({ then: 'hold' })(), { ...defaults, parks: false }).parks).toBe(true)
+    const ladders = { ladderMs: [5], parkedLadderMs: [1], timeoutMs: 1 }
+    expect(configured(defined({})(), ladders).ladderMs).toEqual([1])
+    expect(configured(defined({ retry: ['7s'] })(), ladders).ladderMs).toEqual([7_000])
+    expect(configured(defined({ onFailure: 'overtake' })(), ladders).ladderMs).toEqual([5])
     expect(defined({ ordered: false })().parks).toBe(false)
     expect([...defined({ final: ['A', 'B'] })().final]).toEqual(['A', 'B'])
   })

@@ -30,12 +30,19 @@ describe('the configuration in the words of each part', () => {
     const [parking, other] = consumers('1s', '1s')
     const groups = [parking, { ...other, parks: false }] as ConfiguredConsumer[]
     expect(databaseSettings(config(lanes), groups).poolMax).toBe(2 * (3 + 1) + 5 + 4)
+    const unset = { batch: { lanes: 3 } }
+    expect(databaseSettings(config(unset), groups).poolMax).toBe(2 * (3 + 1) + 3 + 4)
     expect(databaseSettings(config({ ...lanes, database: { poolMax: 5 } }), consumers('1s')).poolMax).toBe(5)
   })
 
   test('the configured ladder and timeout are what consumers have that do not say otherwise', () => {
     const { defaults } = consumerSettings(config({ retry: { ladder: ['2s', '1m'] }, handlerTimeout: '9s' }))
-    expect(defaults).toEqual({ ladderMs: [2_000, 60_000], timeoutMs: 9_000, parks: true })
+    expect(defaults).toEqual({
+      ladderMs: [2_000, 60_000],
+      parkedLadderMs: [1_000, 5_000, 30_000, 120_000],
+      timeoutMs: 9_000,
+      parks: true,
+    })
   })
 
   test('a group gets its own settings, and no other', () => {
@@ -50,7 +57,7 @@ describe('the configuration in the words of each part', () => {
       lanes: 4,
       parking: {
         byDefault: true,
-        concurrency: 2,
+        ladder: [1_000, 5_000, 30_000, 120_000],
         devicesMax: 10_000,
         eventsMax: 1_000_000,
         eventsMaxPerDevice: 10_000,

@@ -226,7 +226,7 @@ export function memoryParking(tx: ParkingTransaction): Parking {
       await tx.step('give up')
       const row = await locked(keyOf(group, device), 'work')
       if (row?.claim !== token) return
-      const more = { hung: row.hung || hung, nextAtMs: tx.nowMs() + delayMs }
+      const more = { nextAtMs: tx.nowMs() + delayMs, ...(hung && { hung }) }
       change(keyOf(group, device), { ...noClaim, ...more })
     },
     async lock(group, device, token) {

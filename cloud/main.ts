@@ -27,6 +27,7 @@ import { type Sharing, startSharing } from './groups/sharing.ts'
 import type { CloudState } from './ops/readiness.ts'
 import { type LetterBoxOptions, type OpenLetterBox, openLetterBox } from './letters/letter-box.ts'
 import { postgresParking } from './parking/parking-postgres.ts'
+import { startWatchingUnattended } from './parking/unattended-postgres.ts'
 import { loadConsumers } from './load-consumers.ts'
 import { createOps, type Ops } from './ops/ops.ts'
 import type { ConfiguredConsumer } from './pipeline/definition.ts'
@@ -96,7 +97,8 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const databaseFault = (): string | undefined => sharing?.fault
     const brokersUp = (): Record<string, boolean> => ({ consume: consuming.up, publish: publishing.up })
     const findings = (): QueueCheck['findings'] => check.findings
-    const state = { groups, ...standingOf(letters), databaseFault, brokersUp, findings, tls }
+    const unattended = watchUnattended(start, database, consumers)
+    const state = { groups, ...standingOf(letters), databaseFault, brokersUp, findings, unattended, tls }
     const ops = createOps(opsSettings(config, state))
     const shared = {
       ...groupSettings(config),
@@ -261,6 +263,18 @@ function checkQueues(
     ...groups.flatMap((group) => group.queues()),
   ]
   return scope.own(startQueueCheck({ management, queues, clock, log }))
+}
+
+/** What is parked of groups that were taken away waits for nobody. */
+function watchUnattended(
+  { config, scope, clock, log }: Start,
+  database: Database,
+  consumers: readonly ConfiguredConsumer[],
+): CloudState['unattended'] {
+  const { goneAfterMs } = sharingSettings(config)
+  const groups = consumers.map(({ group }) => group)
+  const watching = scope.own(startWatchingUnattended({ database, groups, goneAfterMs, clock, log }))
+  return () => watching.unattended
 }
 
 /** How they stand, for whoever looks. */

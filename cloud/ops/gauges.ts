@@ -55,7 +55,7 @@ function watchLanes({ groups }: CloudState, registers: Registry[]): void {
 }
 
 /** Every instance says the same of a group, as of its last count. */
-function watchParking({ groups }: CloudState, registers: Registry[]): void {
+function watchParking({ groups, unattended }: CloudState, registers: Registry[]): void {
   const devices: Gauge<'group' | 'state'> = new Gauge({
     name: 'tidegate_cloud_parked_devices',
     help: 'Devices whose events wait behind one that failed: it is tried again, or held until an operator says how it goes on',
@@ -64,6 +64,16 @@ function watchParking({ groups }: CloudState, registers: Registry[]): void {
     collect() {
       for (const { name: group, parked } of groups)
         for (const state of ['retrying', 'held'] as const) devices.set({ group, state }, parked[state])
+    },
+  })
+  const alone: Gauge<'group'> = new Gauge({
+    name: 'tidegate_cloud_parked_unattended_devices',
+    help: 'Parked devices of groups that no instance runs: nobody tries their events',
+    labelNames: ['group'],
+    registers,
+    collect() {
+      alone.reset()
+      for (const { group, devices: count } of unattended()) alone.set({ group }, count)
     },
   })
   const perGroup = (name: string, help: string, read: (parked: Group['parked']) => number): void => {

@@ -19,6 +19,8 @@ export interface CloudState {
   brokersUp(): Readonly<Record<string, boolean>>
   /** Settings of queues that are not as they should be, by severity; undefined where that cannot be seen. */
   findings(): Readonly<Record<string, number>> | undefined
+  /** What waits for parked devices of groups that no instance runs, as of the last look. */
+  unattended: () => readonly { group: string; devices: number }[]
   /** By its place in the configuration: days left of a certificate; 1 where its files cannot be used, so that those of before are, else 0. */
   tls: Record<'daysLeft' | 'faulty', () => Readonly<Record<string, number>>>
 }

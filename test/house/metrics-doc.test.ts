@@ -60,6 +60,7 @@ function started() {
   cloud.watch({
     groups: [idleGroup],
     letters: () => [],
+    unattended: () => [{ group: 'gone', devices: 1 }],
     replays: () => ({ replays: 0, oldestAgeMs: 0, stillMs: 0, sent: 0, resolved: 0, failed: 0 }),
     starveAfterMs: 300_000,
     databaseFault: () => undefined,

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { Refusal } from '../rules/problem.ts'
 import type { Caller } from '../rules/roles.ts'
 import { groupItem, pageShape, parkedItem } from '../rules/shapes.ts'
 import {
@@ -23,6 +24,23 @@ async function visibleGroup(group: string, caller: Caller, { reads }: Parts) {
   const found = (await reads.groups(scopeOf(caller))).find((one) => one.group === group)
   if (found === undefined) throw unknown('group')
   return found
+}
+
+/** An instance without a beat for so long does not run. */
+const notSeenMs = 300_000
+
+/** What is skipped is made letters by who runs the group. */
+function refuseUnattended(
+  { group, instances }: Awaited<ReturnType<typeof visibleGroup>>,
+  nowMs: number,
+): void {
+  if (instances.some(({ seenAt }) => nowMs - Date.parse(seenAt) < notSeenMs)) return
+  throw new Refusal({
+    code: 'GROUP_NOT_RUNNING',
+    status: 409,
+    message: `no instance runs ${group}: nobody would make letters of what waits`,
+    hint: 'start its consumer again, paused if it is to try nothing, then skip',
+  })
 }
 
 const listGroups = route({
@@ -158,13 +176,14 @@ const skip = route({
   params,
   body: z.strictObject({ ...which, what: z.enum(['first', 'all']).default('first'), reason, dryRun }),
   answer: parkedChanged,
-  problems: ['GROUP_UNKNOWN', 'DEVICE_NOT_PARKED', 'DEVICE_IN_HAND', 'OUT_OF_SCOPE'],
+  problems: ['GROUP_UNKNOWN', 'DEVICE_NOT_PARKED', 'DEVICE_IN_HAND', 'GROUP_NOT_RUNNING', 'OUT_OF_SCOPE'],
   async handle(asked, parts) {
     refuseNarrowed({ ...asked.caller, groups: undefined })
-    const { group } = await visibleGroup(asked.params.group, asked.caller, parts)
+    const found = await visibleGroup(asked.params.group, asked.caller, parts)
+    refuseUnattended(found, parts.clock.now())
     const { reason, dryRun, ...rest } = asked.body
     const { workplace } = doersOf(parts, dryRun)
-    const deed = deedOf(asked, reason, { group, ...rest })
+    const deed = deedOf(asked, reason, { group: found.group, ...rest })
     return { body: await offered(workplace, 'skip parked events').skip(deed) }
   },
 })

@@ -201,6 +201,12 @@ describe('the command line, over the API', () => {
     const ask = (...args: string[]): Promise<Outcome> =>
       remote('operator', 'parked', ...args, '--reason', 'mended')
     const skipAll = ['skip', 'alerts', '--all', '--dry-run'] as const
+    await served.database.query('delete from tidegate.members')
+    expect((await ask(...skipAll)).stderr).toContain('GROUP_NOT_RUNNING')
+    await served.database.query(
+      `insert into tidegate.members (consumer_group, instance, seen_at, queue_generation)
+       values ('alerts', 'cloud-1', clock_timestamp(), 2)`,
+    )
     expect((await ask(...skipAll)).stdout).toContain('1 parked devices of alerts would be skipped')
     const skip = 'select skip from tidegate.parked_devices'
     expect((await served.database.query(skip)).map((row) => row)).toEqual([{ skip: null }])

@@ -28,6 +28,7 @@ test('a group that is held says by what, why, and what to do about it', () => {
     brokersUp: () => ({}),
     findings: () => undefined,
     letters: () => [],
+    unattended: () => [],
     replays: () => ({ replays: 0, oldestAgeMs: 0, stillMs: 0, sent: 0, resolved: 0, failed: 0 }),
     tls: { daysLeft: () => ({}), faulty: () => ({}) },
   })
@@ -55,6 +56,7 @@ function readyOf(pipeline: Pipeline, starveAfterMs: number): object {
     brokersUp: () => ({}),
     findings: () => undefined,
     letters: () => [],
+    unattended: () => [],
     replays: () => ({ replays: 0, oldestAgeMs: 0, stillMs: 0, sent: 0, resolved: 0, failed: 0 }),
     tls: { daysLeft: () => ({}), faulty: () => ({}) },
   })

@@ -122,10 +122,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     publishAgain(start, { publishing, database, consumers })
 
     sharing = share(start, database, groups)
-    scope.own(
-      startWatching({ ...watchSettings(config), states: postgresGroupStates(database), guards, clock, log }),
-    )
-    scope.own(startPruning({ ...pruningSettings(config), database, clock, log }))
+    keepUp(start, database, guards)
     const check = checkQueues(start, tls, groups)
 
     const opsServer = scope.own(await ops.start())
@@ -263,6 +260,17 @@ function checkQueues(
     ...groups.flatMap((group) => group.queues()),
   ]
   return scope.own(startQueueCheck({ management, queues, clock, log }))
+}
+
+/** What groups are told by way of the database, and what is taken out of it. */
+function keepUp(
+  { config, scope, clock, log }: Start,
+  database: Database,
+  guards: readonly { guard: Guard }[],
+): void {
+  const states = postgresGroupStates(database)
+  scope.own(startWatching({ ...watchSettings(config), states, guards, clock, log }))
+  scope.own(startPruning({ ...pruningSettings(config), database, clock, log }))
 }
 
 /** What is parked of groups that were taken away waits for nobody. */

@@ -6,7 +6,7 @@ import { postgresParking } from '../../../cloud/parking/parking-postgres.ts'
 import { startWatchingUnattended } from '../../../cloud/parking/unattended-postgres.ts'
 import { migrated } from '../../support/cloud/cloud.ts'
 import { gate } from '../../support/cloud/test-pipeline.ts'
-import { FakeClock } from '../../support/fakes/clock.ts'
+import { FakeClock, settled } from '../../support/fakes/clock.ts'
 import { createDatabase } from '../../support/servers.ts'
 
 const database = poolOf({ url: await createDatabase(), poolMax: 2, applicationName: 'test' })
@@ -41,6 +41,7 @@ test('what is parked of a group that no instance runs is warned of once, and cou
     log: pino({ level: 'warn' }, { write: (line) => void lines.push(JSON.parse(line) as object) }),
   })
   await looked[0]?.promise
+  await settled()
   await clock.advance(60_000)
   await looked[1]?.promise
   await watching.close()

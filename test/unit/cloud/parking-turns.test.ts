@@ -191,33 +191,33 @@ describe('what meets an outage', () => {
   })
 })
 
-describe('devices whose every event hangs', () => {
-  const hanging = (handler: 'single' | 'batch') => {
-    const calls: { devices: string[]; atMs: number }[] = []
-    const done: string[] = []
-    let isFirst = true
-    const on = async (devices: string[]): Promise<void> => {
-      calls.push({ devices, atMs: world.clock.monotonicMs() })
-      if (devices.some((name) => name.startsWith('hangs'))) await new Promise(() => {})
-      if (devices.includes('once') && isFirst) {
-        isFirst = false
-        throw failure(true)
-      }
-      done.push(...devices)
+function hanging(handler: 'single' | 'batch') {
+  const calls: { devices: string[]; atMs: number }[] = []
+  const done: string[] = []
+  let isFirst = true
+  const on = async (devices: string[]): Promise<void> => {
+    calls.push({ devices, atMs: world.clock.monotonicMs() })
+    if (devices.some((name) => name.startsWith('hangs'))) await new Promise(() => {})
+    if (devices.includes('once') && isFirst) {
+      isFirst = false
+      throw failure(true)
     }
-    const about = { group: 'writer', types: ['#'], onFailure: 'park', timeout: '30s', retry: ['5s'] } as const
-    const world = setUp(
-      handler === 'single'
-        ? defineConsumer({ ...about, handle: ({ partitionkey }) => on([partitionkey]) })
-        : defineConsumer({
-            ...about,
-            handleBatch: (entries) => on(entries.map(({ event }) => event.partitionkey)),
-          }),
-      { pipeline: { lanes: 8, parking: { ...bounds, concurrency: 2 } } },
-    )
-    return { ...world, calls, done }
+    done.push(...devices)
   }
+  const about = { group: 'writer', types: ['#'], onFailure: 'park', timeout: '30s', retry: ['5s'] } as const
+  const world = setUp(
+    handler === 'single'
+      ? defineConsumer({ ...about, handle: ({ partitionkey }) => on([partitionkey]) })
+      : defineConsumer({
+          ...about,
+          handleBatch: (entries) => on(entries.map(({ event }) => event.partitionkey)),
+        }),
+    { pipeline: { lanes: 8, parking: { ...bounds, concurrency: 2 } } },
+  )
+  return { ...world, calls, done }
+}
 
+describe('devices whose every event hangs', () => {
   test.each(['single', 'batch'] as const)(
     'keep no place of first tries, however many of them are buried (G7): %s',
     async (handler) => {

@@ -18,19 +18,24 @@ import { migrations } from './database/migrations/all.ts'
 import { replayedIn } from './replays/replayed-postgres.ts'
 import { postgresStorage } from './database/storage-postgres.ts'
 import { publishAgain, type Schemas, serveApi } from './failures.ts'
+import { readHeld } from './history/horizon-postgres.ts'
+import { watchHorizon } from './history/horizon-watch.ts'
 import { startPreparing } from './history/partitions-postgres.ts'
 import { startKnowing } from './gateways/known.ts'
 import { type Provenance, provenance, requireDevices, requireRegistered } from './gateways/provenance.ts'
-import { type Group, startGroup } from './groups/group.ts'
+import { type Group, type GroupOptions, startGroup } from './groups/group.ts'
 import { postgresMembers } from './groups/members-postgres.ts'
 import { type Sharing, startSharing } from './groups/sharing.ts'
 import type { CloudState } from './ops/readiness.ts'
 import { type LetterBoxOptions, type OpenLetterBox, openLetterBox } from './letters/letter-box.ts'
 import { postgresParking } from './parking/parking-postgres.ts'
 import { loadConsumers } from './load-consumers.ts'
+import { loadProjections } from './load-projections.ts'
 import { createOps, type Ops } from './ops/ops.ts'
 import type { ConfiguredConsumer } from './pipeline/definition.ts'
 import { noSchemaCheck, schemaCheck } from './pipeline/schema-check.ts'
+import type { Projection } from './projections/definition.ts'
+import { type RunningProjections, startProjections } from './projections/projections.ts'
 import { postgresGroupStates } from './protection/group-states-postgres.ts'
 import { Guard } from './protection/guard.ts'
 import { startWatching } from './protection/watch.ts'
@@ -48,6 +53,7 @@ import {
   managementSettings,
   managementWay,
   opsSettings,
+  projectionSettings,
   provenanceSettings,
   pruningSettings,
   sharingSettings,
@@ -74,7 +80,7 @@ export interface CloudParts {
  *                              └──── rungs ◀────┴─────▶ dead letters ─▶ mirror
  *
  * @throws TidegateError `DATABASE_UNREACHABLE`, `DATABASE_REFUSED`, `BROKER_UNREACHABLE`, `BROKER_REFUSED`,
- *   `BROKER_TLS`, `TLS_*`, `TOPOLOGY_*`, `GATEWAY_UNKNOWN`, `GATEWAY_DEVICES`, `SCHEMA_FOLDER`, `START_FAULTS`, `CONSUMER_*`, `MIGRATION_EDITED`, `MIGRATION_BLOCKED`, `DATABASE_NEWER`, `DATABASE_OLDER`, `DATABASE_LOCKED`,
+ *   `BROKER_TLS`, `TLS_*`, `TOPOLOGY_*`, `GATEWAY_UNKNOWN`, `GATEWAY_DEVICES`, `SCHEMA_FOLDER`, `START_FAULTS`, `CONSUMER_*`, `PROJECTION_*`, `MIGRATION_EDITED`, `MIGRATION_BLOCKED`, `DATABASE_NEWER`, `DATABASE_OLDER`, `DATABASE_LOCKED`,
  *   `PORT_TAKEN`, `API_*`
  */
 export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<void> {
@@ -86,35 +92,31 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
   const start: Start = { config, scope, ...surroundings, signal: stopping, timeoutMs: config.startup.timeout }
   let sharing: Sharing | undefined
   try {
-    const { consumers, tls, schemas, api } = await orAborted(loadAll(config, surroundings), stopping)
+    const { projections, ...loaded } = await orAborted(loadAll(config, surroundings), stopping)
+    const { consumers, tls, schemas, api } = loaded
     const database = await openDatabase(start, consumers)
     const { consuming, publishing } = await connect(start, tls)
     tellTaken(log, await orAborted(declareTopology(publishing, exchangeTopology()), stopping))
 
     const groups: Group[] = []
     const letters = openLetters(start, { database, publishing, ops: () => ops })
+    const derived = derive(start, database, projections)
     const databaseFault = (): string | undefined => sharing?.fault
-    const brokersUp = (): Record<string, boolean> => ({ consume: consuming.up, publish: publishing.up })
     const findings = (): QueueCheck['findings'] => check.findings
-    const state = { groups, ...standingOf(letters), databaseFault, brokersUp, findings, tls }
-    const ops = createOps(opsSettings(config, state))
-    const shared = {
-      ...groupSettings(config),
-      ...surroundings,
-      consuming,
-      publishing,
-      sidings: scope.own(rabbitSidings(publishing, clock)),
-      letters,
-      database,
-      storage: postgresStorage(database),
-      parkingIn: postgresParking,
-      replayedIn,
-      provenance: await provenanceOf(start, database, publishing.user),
-      checkSchema: schemas.check,
-      observer: ops.pipeline,
-      onFatal: (error: unknown) => failed.abort(error),
-      signal: stopping,
+    const seen = seenOf(start, database, { consuming, publishing })
+    const state = {
+      ...seen,
+      groups,
+      projections: () => derived.statuses(),
+      ...standingOf(letters),
+      databaseFault,
+      findings,
+      tls,
     }
+    const ops = createOps(opsSettings(config, state))
+    const onFatal = (error: unknown): void => failed.abort(error)
+    const lines = { consuming, publishing, letters, database, observer: ops.pipeline, onFatal }
+    const shared = await sharedByGroups(start, { ...lines, checkSchema: schemas.check })
     const guards = guardsOf(start, database, consumers, (group) => sharing?.membersOf(group) ?? 1)
     for (const guarded of guards) groups.push(scope.own(await startGroup({ ...shared, ...guarded })))
     publishAgain(start, { publishing, database, consumers })
@@ -146,6 +148,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
 function loadAll(config: CloudConfig, { clock, log }: Pick<CloudParts, 'clock' | 'log'>) {
   return allOf({
     consumers: () => loadConsumers(consumerSettings(config)),
+    projections: () => loadProjections(config.projections),
     tls: () => loadCloudTls(config, clock, log),
     ways: () => refuseOpenWays(config, log),
     schemas: () => loadSchemasOf(config),
@@ -222,6 +225,16 @@ function openLetters(
   return scope.own(openLetterBox({ ...settings, database, connection: publishing, onMirrored, clock, log }))
 }
 
+/** What a watcher may ask of the servers: whether the broker is there, and how far history can be read. */
+function seenOf(
+  { scope, clock, log }: Start,
+  database: Database,
+  { consuming, publishing }: Record<'consuming' | 'publishing', AmqpConnection>,
+) {
+  const horizon = scope.own(watchHorizon({ read: () => readHeld(database), clock, log }))
+  return { horizon, brokersUp: () => ({ consume: consuming.up, publish: publishing.up }) }
+}
+
 /** Gives other instances their part, as far as they show in the database. */
 function share({ config, scope, clock, log }: Start, database: Database, groups: readonly Group[]): Sharing {
   const { instance, goneAfterMs, beatMs } = sharingSettings(config)
@@ -246,6 +259,41 @@ function guardsOf(
       guard: new Guard({ ...settings, states, membersNow, clock, log: log.child({ group }) }),
     }
   })
+}
+
+type Lines = Pick<
+  GroupOptions,
+  'consuming' | 'publishing' | 'letters' | 'database' | 'observer' | 'onFatal' | 'checkSchema'
+>
+
+/** What every group is started with. */
+async function sharedByGroups(start: Start, lines: Lines): Promise<Omit<GroupOptions, 'consumer' | 'guard'>> {
+  const { config, scope, clock, random, log, signal } = start
+  const { publishing, database } = lines
+  return {
+    ...groupSettings(config),
+    ...lines,
+    clock,
+    random,
+    log,
+    sidings: scope.own(rabbitSidings(publishing, clock)),
+    storage: postgresStorage(database),
+    parkingIn: postgresParking,
+    replayedIn,
+    provenance: await provenanceOf(start, database, publishing.user),
+    signal,
+  }
+}
+
+/** What is derived from history: while the database answers, whatever the broker does. */
+function derive(
+  { config, scope, clock, random, log }: Start,
+  database: Database,
+  projections: readonly Projection[],
+): RunningProjections {
+  return scope.own(
+    startProjections({ ...projectionSettings(config), projections, database, clock, random, log }),
+  )
 }
 
 /** Looks at what is in effect for every queue there should be, where the broker lets it. */

@@ -621,7 +621,7 @@ export const mutations: readonly Mutation[] = [
     find: '(await parking.lock(group, device, token)) && (await parking.heads(group, device, 1)).length === 0',
     replace: 'await parking.lock(group, device, token)',
     breaks: ['G4', 'G6'],
-    seed: 202,
+    seed: 102,
   },
   {
     name: 'parked-after-the-ack',
@@ -640,7 +640,7 @@ export const mutations: readonly Mutation[] = [
     find: "const row = await locked(keyOf(group, device), 'share');",
     replace: 'const row = devices.get(keyOf(group, device));',
     breaks: ['G4', 'G6'],
-    seed: 88,
+    seed: 141,
   },
   {
     name: 'nothing-diverted',
@@ -678,7 +678,7 @@ export const mutations: readonly Mutation[] = [
     find: 'if (!(await this.#tenure.keeps(tx)))\n            return undefined;',
     replace: '',
     breaks: ['G4', 'G6'],
-    seed: 21,
+    seed: 88,
   },
   {
     name: 'letters-delivered-again',
@@ -726,7 +726,7 @@ export const mutations: readonly Mutation[] = [
     replace:
       "if (full) { for (const [{ delivery }] of live) parts.settlement.settle(delivery, 'dead'); return; }",
     breaks: ['G5', 'G9'],
-    seed: 4,
+    seed: 30,
   },
   {
     name: 'letters-of-the-recorded',

@@ -16,6 +16,7 @@ import { refuseUnsafe } from './api/socket.ts'
 import type { CloudConfig } from './config.ts'
 import { refuseFaultyUrl } from './database/url-postgres.ts'
 import { loadConsumers } from './load-consumers.ts'
+import { loadProjections } from './load-projections.ts'
 import { brokerWay, consumerSettings, databaseWay, managementWay } from './settings.ts'
 import { loadBrokerTls } from './tls.ts'
 
@@ -29,6 +30,7 @@ export async function checkCloud(config: CloudConfig): Promise<Checked> {
     { what: 'broker.tls', look: () => seenClientTls(brokerWay(broker), loadBrokerTls(config)) },
     ...(folder === undefined ? [] : [{ what: 'schemas.folder', look: () => seenSchemas(folder) }]),
     { what: 'consumers', look: () => seenConsumers(config) },
+    { what: 'projections', look: () => seenProjections(config) },
     { what: 'api', look: () => seenApi(config) },
     { what: 'ops.port', look: () => seenPort(ops.host, ops.port, 'the ops endpoint') },
     {
@@ -79,4 +81,9 @@ function seenSchemas(folder: string): Seen {
 async function seenConsumers(config: CloudConfig): Promise<Seen> {
   const consumers = await loadConsumers(consumerSettings(config))
   return { text: consumers.map(({ group }) => group).join(', ') }
+}
+
+async function seenProjections(config: CloudConfig): Promise<Seen> {
+  const projections = await loadProjections(config.projections)
+  return { text: projections.map(({ name, version }) => `${name} ${version}`).join(', ') || 'none' }
 }

@@ -86,6 +86,10 @@ export const cloudConfigSchema = z
       .array(z.union([z.enum(['history', 'rollups']), z.strictObject({ module: z.string().min(1) })]))
       .min(1)
       .default(['history', 'rollups']),
+    projections: z
+      .array(z.union([z.enum(['latest']), z.strictObject({ module: z.string().min(1) })]))
+      .max(100)
+      .default([]),
     retry: z
       .strictObject({ ladder: z.array(duration(rungLimits)).max(10).prefault(['5s', '30s', '5m', '30m']) })
       .prefault({}),
@@ -189,7 +193,10 @@ export function loadCloudConfig(file: string | undefined, env: Environment): Clo
       ...(config.schemas.folder !== undefined && { folder: resolve(folder, config.schemas.folder) }),
     },
     consumers: config.consumers.map((consumer) =>
-      typeof consumer === 'string' ? consumer : { module: resolve(folder, consumer.module) },
+      typeof consumer === 'string' ? consumer : { module: absolute(consumer.module) },
+    ),
+    projections: config.projections.map((projection) =>
+      typeof projection === 'string' ? projection : { module: absolute(projection.module) },
     ),
   }
 }

@@ -3,11 +3,13 @@ import type { AmqpConnection } from './amqp/connection-rabbit.ts'
 import { startReplaying } from './amqp/unroutable-rabbit.ts'
 import { type ApiFiles, type RunningApi, startApi } from './api/api.ts'
 import type { ApiObserver } from './api/observer.ts'
+import { postgresEvents } from './api/reads/events-postgres.ts'
 import { postgresReads } from './api/reads/reads-postgres.ts'
 import { postgresTokens } from './api/tokens/tokens-postgres.ts'
 import { boundedStorage } from './api/writes/bounded-storage.ts'
 import { trialStorage } from './api/writes/trial-storage.ts'
-import { type DoOnce, postgresWorkplace } from './api/writes/workplace-postgres.ts'
+import type { DoOnce } from './api/writes/do-once.ts'
+import { postgresWorkplace } from './api/writes/workplace-postgres.ts'
 import { createDatabase, type Database } from './database/database-postgres.ts'
 import { postgresStorage } from './database/storage-postgres.ts'
 import type { Storage } from './database/storage.ts'
@@ -84,7 +86,9 @@ export async function serveApi(
     (storage: Storage): DoOnce =>
     (verb, deed, work) =>
       doOnce(verb, deed, { ...surroundings, storage }, work)
+  const events = postgresEvents(reading, { clock, log })
   const parts = {
+    events,
     reads: postgresReads(reading),
     tokens: postgresTokens(signIn),
     deeds: { ...deedsOn(writing), preview: previews.preview.bind(previews) },
@@ -94,5 +98,8 @@ export async function serveApi(
       workplace: postgresWorkplace({ doOnce: onceOn(trying), parkingIn: postgresParking }),
     },
   }
-  return scope.own(await startApi({ config: config.api, files, parts, observer, cutOff, clock, log }))
+  const api = scope.own(await startApi({ config: config.api, files, parts, observer, cutOff, clock, log }))
+  // Before the API waits for what is under way.
+  scope.own(events.streams)
+  return api
 }

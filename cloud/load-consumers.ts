@@ -1,12 +1,11 @@
-import { spawnSync } from 'node:child_process'
-import { pathToFileURL } from 'node:url'
-import { messageOf, TidegateError } from '../src/errors.ts'
+import { TidegateError } from '../src/errors.ts'
+import { importDefault, inFile, type ModuleKind } from './load-module.ts'
 import { type Consumer, defineConsumer, type SingleConsumerOptions } from './pipeline/consumer.ts'
 import { configured, type ConfiguredConsumer, type ConsumerDefaults } from './pipeline/definition.ts'
 import { historyConsumer } from './history/consumer.ts'
 import { type HistoryOptions, postgresHistory } from './history/history-postgres.ts'
-import { rollupsConsumer } from './projections/rollups.ts'
-import { postgresRollups } from './projections/rollups-postgres.ts'
+import { rollupsConsumer } from './projections/rollups/rollups.ts'
+import { postgresRollups } from './projections/rollups/rollups-postgres.ts'
 
 export interface ConsumersOptions {
   /** Which, in this order: one that is built in, or a module of the user's. */
@@ -20,6 +19,13 @@ const builtIn = {
     historyConsumer((transaction) => postgresHistory(transaction, options)),
   rollups: () => rollupsConsumer(postgresRollups),
 } as const
+
+const consumerModule: ModuleKind = {
+  code: 'CONSUMER_MODULE',
+  what: 'consumer',
+  pathHint: 'consumers[].module is the path of a JavaScript module, relative to the configuration file',
+  exportHint: 'export default { group, types, handle }; see docs/CONSUMERS.md',
+}
 
 /**
  * The configured consumers. A module's default export is what `defineConsumer` returned, or its options.
@@ -45,61 +51,12 @@ export async function loadConsumers(options: ConsumersOptions): Promise<Configur
 }
 
 async function loadModule(file: string): Promise<Consumer> {
-  let loaded: { default?: unknown }
-  try {
-    loaded = (await import(pathToFileURL(file).href)) as { default?: unknown }
-  } catch (cause) {
-    throw new TidegateError('CONSUMER_MODULE', {
-      message: `cannot load the consumer ${file}: ${placeIn(file, cause)}${messageOf(cause)}`,
-      retryable: false,
-      hint: 'consumers[].module is the path of a JavaScript module, relative to the configuration file',
-      cause,
-    })
-  }
-  const consumer = loaded.default
-  if (isConsumer(consumer)) return consumer
-  if (typeof consumer !== 'object' || consumer === null) throw withoutConsumer(file, loaded)
-  try {
-    return defineConsumer(consumer as SingleConsumerOptions)
-  } catch (error) {
-    throw error instanceof TidegateError ? inFile(file, error) : error
-  }
+  const consumer = await importDefault(file, consumerModule)
+  return isConsumer(consumer)
+    ? consumer
+    : inFile(file, () => defineConsumer(consumer as SingleConsumerOptions))
 }
 
-function withoutConsumer(file: string, loaded: object): TidegateError {
-  const names = Object.keys(loaded)
-  const instead = names.length === 0 ? '' : `; it exports ${names.join(', ')}`
-  return new TidegateError('CONSUMER_MODULE', {
-    message: `${file} default-exports no consumer${instead}`,
-    retryable: false,
-    hint: 'export default { group, types, handle }; see docs/CONSUMERS.md',
-  })
-}
-
-function inFile(file: string, { code, message, retryable, hint }: TidegateError): TidegateError {
-  return new TidegateError(code, { message: `${file}: ${message}`, retryable, hint })
-}
-
-/** Where in it something is wrong, as far as that can be known: the line of what it throws, or of what Node cannot read. */
-function placeIn(file: string, error: unknown): string {
-  const said = error instanceof SyntaxError ? checkedByNode(file) : stackOf(error)
-  const places = [file, pathToFileURL(file).href]
-  const line = said
-    .split('\n')
-    .map((text) => /^(?:.*[( ])?(\S+?):(\d+)(?::\d+)?\)?$/.exec(text.trim()))
-    .find((match) => match !== null && places.includes(match[1] as string))?.[2]
-  return line === undefined ? '' : `line ${line}: `
-}
-
-function stackOf(error: unknown): string {
-  return error instanceof Error ? String(error.stack) : ''
-}
-
-/** Of a module that it cannot read Node tells the line only to whoever runs it. */
-function checkedByNode(file: string): string {
-  return spawnSync(process.execPath, ['--check', file], { encoding: 'utf8', timeout: 5_000 }).stderr ?? ''
-}
-
-function isConsumer(value: unknown): value is Consumer {
-  return typeof value === 'object' && value !== null && 'handler' in value && 'wants' in value
+function isConsumer(value: object): value is Consumer {
+  return 'handler' in value && 'wants' in value
 }

@@ -18,10 +18,12 @@ import { migrations } from './database/migrations/all.ts'
 import { replayedIn } from './replays/replayed-postgres.ts'
 import { postgresStorage } from './database/storage-postgres.ts'
 import { publishAgain, type Schemas, serveApi } from './failures.ts'
+import { readHeld } from './history/horizon-postgres.ts'
+import { watchHorizon } from './history/horizon-watch.ts'
 import { startPreparing } from './history/partitions-postgres.ts'
 import { startKnowing } from './gateways/known.ts'
 import { type Provenance, provenance, requireDevices, requireRegistered } from './gateways/provenance.ts'
-import { type Group, startGroup } from './groups/group.ts'
+import { type Group, type GroupOptions, startGroup } from './groups/group.ts'
 import { postgresMembers } from './groups/members-postgres.ts'
 import { type Sharing, startSharing } from './groups/sharing.ts'
 import type { CloudState } from './ops/readiness.ts'
@@ -29,9 +31,12 @@ import { type LetterBoxOptions, type OpenLetterBox, openLetterBox } from './lett
 import { postgresParking } from './parking/parking-postgres.ts'
 import { startWatchingUnattended } from './parking/unattended-postgres.ts'
 import { loadConsumers } from './load-consumers.ts'
+import { loadProjections } from './load-projections.ts'
 import { createOps, type Ops } from './ops/ops.ts'
 import type { ConfiguredConsumer } from './pipeline/definition.ts'
 import { noSchemaCheck, schemaCheck } from './pipeline/schema-check.ts'
+import type { Projection } from './projections/definition.ts'
+import { type RunningProjections, startProjections } from './projections/projections.ts'
 import { postgresGroupStates } from './protection/group-states-postgres.ts'
 import { Guard } from './protection/guard.ts'
 import { startWatching } from './protection/watch.ts'
@@ -49,6 +54,7 @@ import {
   managementSettings,
   managementWay,
   opsSettings,
+  projectionSettings,
   provenanceSettings,
   pruningSettings,
   sharingSettings,
@@ -75,7 +81,7 @@ export interface CloudParts {
  *                              └──── rungs ◀────┴─────▶ dead letters ─▶ mirror
  *
  * @throws TidegateError `DATABASE_UNREACHABLE`, `DATABASE_REFUSED`, `BROKER_UNREACHABLE`, `BROKER_REFUSED`,
- *   `BROKER_TLS`, `TLS_*`, `TOPOLOGY_*`, `GATEWAY_UNKNOWN`, `GATEWAY_DEVICES`, `SCHEMA_FOLDER`, `START_FAULTS`, `CONSUMER_*`, `MIGRATION_EDITED`, `MIGRATION_BLOCKED`, `DATABASE_NEWER`, `DATABASE_OLDER`, `DATABASE_LOCKED`,
+ *   `BROKER_TLS`, `TLS_*`, `TOPOLOGY_*`, `GATEWAY_UNKNOWN`, `GATEWAY_DEVICES`, `SCHEMA_FOLDER`, `START_FAULTS`, `CONSUMER_*`, `PROJECTION_*`, `MIGRATION_EDITED`, `MIGRATION_BLOCKED`, `DATABASE_NEWER`, `DATABASE_OLDER`, `DATABASE_LOCKED`,
  *   `PORT_TAKEN`, `API_*`
  */
 export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<void> {
@@ -87,36 +93,31 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
   const start: Start = { config, scope, ...surroundings, signal: stopping, timeoutMs: config.startup.timeout }
   let sharing: Sharing | undefined
   try {
-    const { consumers, tls, schemas, api } = await orAborted(loadAll(config, surroundings), stopping)
+    const { projections, ...loaded } = await orAborted(loadAll(config, surroundings), stopping)
+    const { consumers, tls, schemas, api } = loaded
     const database = await openDatabase(start, consumers)
     const { consuming, publishing } = await connect(start, tls)
     tellTaken(log, await orAborted(declareTopology(publishing, exchangeTopology()), stopping))
 
     const groups: Group[] = []
     const letters = openLetters(start, { database, publishing, ops: () => ops })
+    const derived = derive(start, database, projections)
     const databaseFault = (): string | undefined => sharing?.fault
-    const brokersUp = (): Record<string, boolean> => ({ consume: consuming.up, publish: publishing.up })
     const findings = (): QueueCheck['findings'] => check.findings
-    const unattended = watchUnattended(start, database, consumers)
-    const state = { groups, ...standingOf(letters), databaseFault, brokersUp, findings, unattended, tls }
-    const ops = createOps(opsSettings(config, state))
-    const shared = {
-      ...groupSettings(config),
-      ...surroundings,
-      consuming,
-      publishing,
-      sidings: scope.own(rabbitSidings(publishing, clock)),
-      letters,
-      database,
-      storage: postgresStorage(database),
-      parkingIn: postgresParking,
-      replayedIn,
-      provenance: await provenanceOf(start, database, publishing.user),
-      checkSchema: schemas.check,
-      observer: ops.pipeline,
-      onFatal: (error: unknown) => failed.abort(error),
-      signal: stopping,
+    const seen = seenOf(start, database, { consuming, publishing, consumers })
+    const state = {
+      ...seen,
+      groups,
+      projections: () => derived.statuses(),
+      ...standingOf(letters),
+      databaseFault,
+      findings,
+      tls,
     }
+    const ops = createOps(opsSettings(config, state))
+    const onFatal = (error: unknown): void => failed.abort(error)
+    const lines = { consuming, publishing, letters, database, observer: ops.pipeline, onFatal }
+    const shared = await sharedByGroups(start, { ...lines, checkSchema: schemas.check })
     const guards = guardsOf(start, database, consumers, (group) => sharing?.membersOf(group) ?? 1)
     for (const guarded of guards) groups.push(scope.own(await startGroup({ ...shared, ...guarded })))
     publishAgain(start, { publishing, database, consumers })
@@ -145,6 +146,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
 function loadAll(config: CloudConfig, { clock, log }: Pick<CloudParts, 'clock' | 'log'>) {
   return allOf({
     consumers: () => loadConsumers(consumerSettings(config)),
+    projections: () => loadProjections(config.projections),
     tls: () => loadCloudTls(config, clock, log),
     ways: () => refuseOpenWays(config, log),
     schemas: () => loadSchemasOf(config),
@@ -221,6 +223,24 @@ function openLetters(
   return scope.own(openLetterBox({ ...settings, database, connection: publishing, onMirrored, clock, log }))
 }
 
+/** What a watcher may ask of the servers: whether the broker is there, and how far history can be read. */
+function seenOf(
+  { config, scope, clock, log }: Start,
+  database: Database,
+  {
+    consuming,
+    publishing,
+    consumers,
+  }: Record<'consuming' | 'publishing', AmqpConnection> & { consumers: readonly ConfiguredConsumer[] },
+) {
+  const horizon = scope.own(watchHorizon({ read: () => readHeld(database), clock, log }))
+  const { goneAfterMs } = sharingSettings(config)
+  const groups = consumers.map(({ group }) => group)
+  const parked = scope.own(startWatchingUnattended({ database, groups, goneAfterMs, clock, log }))
+  const brokersUp = (): Record<string, boolean> => ({ consume: consuming.up, publish: publishing.up })
+  return { horizon, brokersUp, unattended: () => parked.unattended }
+}
+
 /** Gives other instances their part, as far as they show in the database. */
 function share({ config, scope, clock, log }: Start, database: Database, groups: readonly Group[]): Sharing {
   const { instance, goneAfterMs, beatMs } = sharingSettings(config)
@@ -247,6 +267,41 @@ function guardsOf(
   })
 }
 
+type Lines = Pick<
+  GroupOptions,
+  'consuming' | 'publishing' | 'letters' | 'database' | 'observer' | 'onFatal' | 'checkSchema'
+>
+
+/** What every group is started with. */
+async function sharedByGroups(start: Start, lines: Lines): Promise<Omit<GroupOptions, 'consumer' | 'guard'>> {
+  const { config, scope, clock, random, log, signal } = start
+  const { publishing, database } = lines
+  return {
+    ...groupSettings(config),
+    ...lines,
+    clock,
+    random,
+    log,
+    sidings: scope.own(rabbitSidings(publishing, clock)),
+    storage: postgresStorage(database),
+    parkingIn: postgresParking,
+    replayedIn,
+    provenance: await provenanceOf(start, database, publishing.user),
+    signal,
+  }
+}
+
+/** What is derived from history: while the database answers, whatever the broker does. */
+function derive(
+  { config, scope, clock, random, log }: Start,
+  database: Database,
+  projections: readonly Projection[],
+): RunningProjections {
+  return scope.own(
+    startProjections({ ...projectionSettings(config), projections, database, clock, random, log }),
+  )
+}
+
 /** Looks at what is in effect for every queue there should be, where the broker lets it. */
 function checkQueues(
   { config, scope, clock, log }: Start,
@@ -271,18 +326,6 @@ function keepUp(
   const states = postgresGroupStates(database)
   scope.own(startWatching({ ...watchSettings(config), states, guards, clock, log }))
   scope.own(startPruning({ ...pruningSettings(config), database, clock, log }))
-}
-
-/** What is parked of groups that were taken away waits for nobody. */
-function watchUnattended(
-  { config, scope, clock, log }: Start,
-  database: Database,
-  consumers: readonly ConfiguredConsumer[],
-): CloudState['unattended'] {
-  const { goneAfterMs } = sharingSettings(config)
-  const groups = consumers.map(({ group }) => group)
-  const watching = scope.own(startWatchingUnattended({ database, groups, goneAfterMs, clock, log }))
-  return () => watching.unattended
 }
 
 /** How they stand, for whoever looks. */

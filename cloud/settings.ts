@@ -15,6 +15,7 @@ import type { LetterBoxSettings } from './letters/letter-box.ts'
 import type { ConsumersOptions } from './load-consumers.ts'
 import type { OpsOptions } from './ops/ops.ts'
 import type { ConfiguredConsumer } from './pipeline/definition.ts'
+import type { ProjectionsOptions } from './projections/projections.ts'
 import type { ManagementOptions } from './queues/management.ts'
 
 /** The configuration in the words of each part. Nothing is decided here. */
@@ -44,7 +45,7 @@ export function consumerSettings({
 }
 
 export function databaseSettings(
-  { database, batch, parking, instance }: CloudConfig,
+  { database, batch, parking, instance, projections }: CloudConfig,
   consumers: readonly ConfiguredConsumer[],
 ): DatabaseOptions {
   const places = parking.concurrency ?? batch.lanes
@@ -52,7 +53,8 @@ export function databaseSettings(
   return {
     url: database.url,
     passwordFile: database.passwordFile,
-    poolMax: database.poolMax ?? consumers.length * (batch.lanes + 1) + runners + poolSpare,
+    poolMax:
+      database.poolMax ?? consumers.length * (batch.lanes + 1) + runners + projections.length + poolSpare,
     applicationName: `tidegate-cloud ${instance}`,
     idleInTransactionMsMax: Math.max(...consumers.map(({ timeoutMs }) => timeoutMs)) + idleMarginMs,
   }
@@ -142,6 +144,13 @@ export function groupSettings(config: CloudConfig): GroupSettings {
     stopGraceMs: stop.grace,
     mirror: deadLetters.mirror,
   }
+}
+
+export function projectionSettings({
+  instance,
+  handlerTimeout,
+}: CloudConfig): Pick<ProjectionsOptions, 'instance' | 'timeoutMs'> {
+  return { instance, timeoutMs: handlerTimeout }
 }
 
 export function letterSettings({ deadLetters }: CloudConfig): LetterBoxSettings {

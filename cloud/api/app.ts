@@ -144,7 +144,10 @@ async function answerTo(
     status = route.status,
     version,
     location,
+    stream,
   } = await gate.pass(caller.actor, async () => route.handle({ ...read, caller } as never, parts))
+  if (stream !== undefined)
+    return new Response(stream, { headers: { ...secureHeaders, 'content-type': 'text/event-stream' } })
   const shown = shownBy(route.answer, body, hasRight(caller, 'payload'))
   if (route.writes)
     log.info({ route: nameOf(route), actor: caller.actor, key: read.key }, 'the API has done something')

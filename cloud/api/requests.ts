@@ -14,6 +14,7 @@ export async function readRequest(route: Route, request: Request, params: Readon
     params: judged(route.params, params, 'params'),
     query: judged(route.query, queryOf(request), 'query'),
     key: route.writes ? keyOf(request) : '',
+    lastEventId: route.streams ? (request.headers.get('last-event-id') ?? undefined) : undefined,
     ifMatch: route.conditional ? ifMatchOf(request) : undefined,
   }
   return { ...read, body: route.body && judged(route.body, await bodyOf(request), 'body') }

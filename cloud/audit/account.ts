@@ -15,6 +15,10 @@ export interface Account {
   explain(from: number, to: number): AsyncGenerator<Stretch>
   /** The same for all that lies from `from` on: up to `end`, or as far as the notes reach. */
   explainRest(from: number, end: number): AsyncGenerator<Stretch>
+  /** Reads the notes that begin no later than there. */
+  readUpTo(sequence: number): Promise<void>
+  /** How far those that were read reach, of those that begin no later than where we are; 0: there were none. */
+  reaches(): number
 }
 
 /**
@@ -50,6 +54,8 @@ export function openAccount(notes: AsyncIterable<AuditedNote>): Account {
 
   return {
     explain: (from, to) => explain(from, () => to),
+    readUpTo,
+    reaches: () => furthest?.to ?? 0,
     explainRest: (from, end) => explain(from, () => Math.max(end, furthest?.to ?? 0, ahead?.to ?? 0)),
   }
 }

@@ -5,14 +5,17 @@ import { requireSchema } from '../database/migrate-postgres.ts'
 import { trustNoSchema } from '../database/roles-postgres.ts'
 import { migrations } from '../database/migrations/all.ts'
 import { readRegistry } from '../gateways/registry-postgres.ts'
-import type { Registry } from '../gateways/registry.ts'
+import type { GatewayKey, Registry } from '../gateways/registry.ts'
+import type { DemandedHead } from './checkpoints.ts'
 import type { AuditedEvent } from './event.ts'
-import { ledgerKey, readAcceptances } from '../deeds/acceptances.ts'
+import type { LedgerState } from './ledger.ts'
+import { type Acceptance, ledgerKey, readAcceptances } from '../deeds/acceptances.ts'
 import { type Heads, keysFor } from './heads.ts'
 import { type Query, readNotes } from './notes-postgres.ts'
-import { signaturesIn } from './signatures-postgres.ts'
+import { faultsOfHeads, readChain, signaturesIn } from './signatures-postgres.ts'
 import type { LedgerName } from './notes.ts'
-import { type AuditedClosure, auditLedger, type LedgerReport } from './audit.ts'
+import { auditLedger } from './audit.ts'
+import type { AuditedClosure, LedgerReport } from './ledger.ts'
 
 export interface AuditOptions {
   /** Only this gateway's ledgers. */
@@ -22,8 +25,38 @@ export interface AuditOptions {
   nowMs: number
   /** Heads and keys that were kept elsewhere: the database must have the ones, and is not asked for the others. */
   kept?: Heads | undefined
+  /** Further heads that it must have. */
+  expected?: readonly DemandedHead[] | undefined
+  /** Where audits of before have come to. Default: everything is read. */
+  marking?: Marking | undefined
   /** Told once who the gateways are by this database. */
   onRegistry?: (registry: Registry) => void
+}
+
+/** Where an audit begins, ledger by ledger, and what it leaves for the next one. */
+export interface Marking {
+  /** The ledgers must still have them. */
+  heads: readonly DemandedHead[]
+  /** Within the snapshot, before the first ledger. */
+  open(query: Query): Promise<void>
+  begin(query: Query, ledger: LedgerInDatabase): Promise<MarkedWalk>
+}
+
+export interface MarkedWalk {
+  from: LedgerState | undefined
+  onState: (state: LedgerState) => void
+  end(report: LedgerReport): Promise<void>
+}
+
+/** A ledger, and what of the rest of the database its audit rests on. */
+export interface LedgerInDatabase extends LedgerName {
+  keys: readonly GatewayKey[]
+  registry: Registry
+  acceptances: readonly Acceptance[]
+  closures: ReadonlyMap<string, AuditedClosure>
+  strangerWith: (epoch: string) => string | undefined
+  /** What stands in a place, or what was said of it: its chain value. */
+  chainAt: (sequence: number) => Promise<string | undefined>
 }
 
 /** Events may be a third of a megabyte each. */
@@ -45,13 +78,15 @@ const notedSql = `
 select distinct gateway, epoch from tidegate.ledger_notes
 union select gateway, epoch from tidegate.epoch_closures`
 
-// Qualified: a bare `sequence` in the order would mean the converted output column, and no index has that.
+// A cursor: planned once for all weeks, and merged once. Qualified: a bare `sequence` in the order would mean the converted output
+// column, and no index has that. A place that is stored twice, in two weeks, comes twice, by its position.
 const eventsSql = `
+declare audited no scroll cursor for
 select e.sequence::float8 as sequence, source, id, type, subject, dataschema,
        extract(epoch from time)::float8 * 1000 as "timeMs", extract(epoch from recorded_time)::float8 * 1000 as "recordedMs",
        disposition, reason, extract(epoch from stored_time)::float8 * 1000 as "storedMs", body::text as body
 from tidegate.events as e
-where e.gateway = $1 and e.epoch = $2 and e.sequence > $3 order by e.sequence limit ${pageRows}`
+where e.gateway = $1 and e.epoch = $2 and e.sequence >= $3 order by e.sequence, e.position`
 
 const closuresSql = `
 select gateway, epoch, max(last_sequence)::float8 as last,
@@ -72,6 +107,8 @@ export async function* auditDatabase(
     await client.query('begin transaction isolation level repeatable read, read only')
     const query: Query = async <Row>(text: string, values: readonly unknown[] = []) =>
       (await client.query(text, [...values])).rows as Row[]
+    // What comes first is what is read: an index has the order, and nothing is sorted.
+    await query('set local cursor_tuple_fraction = 0.001')
     await requireSchema(client, migrations, database.where)
     const registry = await readRegistry(query)
     options.onRegistry?.(registry)
@@ -80,34 +117,76 @@ export async function* auditDatabase(
     const owners = ownersOf(stored)
     const signedThrough = signaturesIn(query, (gateway) => keysFor(gateway, registry, options.kept))
     const acceptances = await readAcceptances(query)
-    const all = [...stored, ...goneLedgers(stored, options.kept)]
+    const { marking } = options
+    const demanded = [...(options.kept?.heads ?? []), ...(options.expected ?? []), ...(marking?.heads ?? [])]
+    const all = [...stored, ...goneLedgers(stored, demanded)]
     const wanted = all.filter(({ gateway }) => options.gateway === undefined || gateway === options.gateway)
     if (wanted.length === 0) throw nothingToAudit(options.gateway, stored)
-    for (const { gateway, epoch } of wanted) {
-      yield await auditLedger({
-        gateway,
-        epoch,
-        events: readEvents(query, gateway, epoch),
-        notes: readNotes(query, epoch),
-        closures: closuresFor({ gateway, epoch }, closures, registry),
+    await marking?.open(query)
+    for (const ledger of wanted) {
+      const { gateway, epoch } = ledger
+      const inDatabase: LedgerInDatabase = {
+        ...ledger,
         keys: keysFor(gateway, registry, options.kept),
-        kept: options.kept?.heads.filter((head) => head.gateway === gateway && head.epoch === epoch) ?? [],
-        signedThrough,
-        acceptances: acceptances.get(ledgerKey({ gateway, epoch })) ?? [],
-        sharedWith: (owners.get(epoch) ?? []).filter((owner) => owner !== gateway),
-        mayBeSpokenOfBy: (speaker) => registry.maySpeakOf(speaker, gateway),
-        strangerWith(epoch) {
-          const of = owners.get(epoch) ?? []
+        registry,
+        closures: closuresFor(ledger, closures, registry),
+        acceptances: acceptances.get(ledgerKey(ledger)) ?? [],
+        strangerWith(about) {
+          const of = owners.get(about) ?? []
           return of.some((owner) => registry.maySpeakOf(gateway, owner)) ? undefined : of[0]
         },
-        settledBeforeMs: options.settleMs === undefined ? undefined : options.nowMs - options.settleMs,
-      })
+        chainAt: remembered((sequence) => readChain(query, ledger, sequence)),
+      }
+      const sharedWith = (owners.get(epoch) ?? []).filter((owner) => owner !== gateway)
+      const heads = demanded.filter((head) => head.gateway === gateway && head.epoch === epoch)
+      yield await auditOne(query, inDatabase, { options, heads, signedThrough, sharedWith })
     }
     await client.query('commit')
   } catch (error) {
     throw outageOfOurs(database.where, error) ?? error
   } finally {
     client.release(true)
+  }
+}
+
+interface Around {
+  options: AuditOptions
+  heads: readonly DemandedHead[]
+  signedThrough: (ledger: LedgerName) => Promise<number>
+  sharedWith: readonly string[]
+}
+
+async function auditOne(
+  query: Query,
+  ledger: LedgerInDatabase,
+  { options: { marking, settleMs, nowMs }, heads, ...around }: Around,
+): Promise<LedgerReport> {
+  const walk = await marking?.begin(query, ledger)
+  const next = walk?.from?.next ?? 1
+  const before = heads.filter(({ sequence }) => sequence < next)
+  const report = await auditLedger({
+    ...ledger,
+    ...around,
+    from: walk?.from,
+    onState: walk?.onState,
+    events: readEvents(query, ledger, next),
+    notes: readNotes(query, ledger.epoch, next),
+    kept: heads.filter(({ sequence }) => sequence >= next),
+    headFaults: await faultsOfHeads(before, ledger.chainAt),
+    mayBeSpokenOfBy: (speaker) => ledger.registry.maySpeakOf(speaker, ledger.gateway),
+    settledBeforeMs: settleMs === undefined ? undefined : nowMs - settleMs,
+  })
+  await walk?.end(report)
+  return report
+}
+
+/** Asked for once. */
+function remembered<T>(read: (sequence: number) => Promise<T>): (sequence: number) => Promise<T> {
+  const known = new Map<number, Promise<T>>()
+  return (sequence) => {
+    const value = known.get(sequence) ?? read(sequence)
+    known.set(sequence, value)
+    return value
   }
 }
 
@@ -152,10 +231,12 @@ function closuresFor(
 }
 
 /** Ledgers of which a head was kept, and nothing else is left. */
-function goneLedgers(stored: readonly LedgerName[], kept: Heads | undefined): LedgerName[] {
-  const isStored = (head: LedgerName): boolean =>
-    stored.some(({ gateway, epoch }) => gateway === head.gateway && epoch === head.epoch)
-  return kept?.heads.filter((head) => !isStored(head)) ?? []
+function goneLedgers(stored: readonly LedgerName[], demanded: readonly DemandedHead[]): LedgerName[] {
+  const known = new Set(stored.map(ledgerKey))
+  const gone = new Map(
+    demanded.map(({ gateway, epoch }) => [ledgerKey({ gateway, epoch }), { gateway, epoch }]),
+  )
+  return [...gone].filter(([key]) => !known.has(key)).map(([, ledger]) => ledger)
 }
 
 async function listLedgers(query: Query): Promise<LedgerName[]> {
@@ -165,14 +246,18 @@ async function listLedgers(query: Query): Promise<LedgerName[]> {
   return [...stored, ...onlyNoted]
 }
 
-async function* readEvents(query: Query, gateway: string, epoch: string): AsyncGenerator<AuditedEvent> {
-  for (let after = 0; ;) {
-    const rows = await query<EventRow>(eventsSql, [gateway, epoch, after])
+async function* readEvents(
+  query: Query,
+  { gateway, epoch }: LedgerName,
+  from: number,
+): AsyncGenerator<AuditedEvent> {
+  await query(eventsSql, [gateway, epoch, from])
+  for (;;) {
+    const rows = await query<EventRow>(`fetch ${pageRows} from audited`)
     for (const row of rows) yield audited(row)
-    const last = rows.at(-1)
-    if (last === undefined || rows.length < pageRows) return
-    after = last.sequence
+    if (rows.length < pageRows) break
   }
+  await query('close audited')
 }
 
 interface EventRow extends Omit<AuditedEvent, 'subject' | 'dataschema' | 'reason'> {

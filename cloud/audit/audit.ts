@@ -1,161 +1,244 @@
 import { type Acceptance, partedBy } from '../deeds/acceptances.ts'
-import { claimedChain, genesis, verifyChain } from '../../src/contract/codec.ts'
-import { openAccount, type Stretch } from './account.ts'
-import { CheckpointAudit, type Signed, type Signers } from './checkpoints.ts'
-import { type AuditedEvent, type AuditFault, examineEvent } from './event.ts'
-import { type AuditedNote, doubtOf, type LedgerName, isRepeat } from './notes.ts'
+import { claimedChain, genesis } from '../../src/contract/codec.ts'
 import { type LedgerEntry, ledgerType } from '../../src/contract/event.ts'
 import { keyObjectOf } from '../gateways/registry.ts'
-import { parseText, placeText } from './text.ts'
 import { readLedgerEntry } from '../history/ledger-entry.ts'
-import { addRange, emptyRanges, type RangeList } from './ranges.ts'
-
-/**
- * The proof that a gateway's ledger is complete and untouched (G8): which sequences are present, which are accounted
- * for as not delivered, which are missing, and whether the hash chain holds. Pure over two ordered streams, in flat
- * memory, so that PostgreSQL, a file or a simulation can stand behind it.
- */
-export interface LedgerToAudit extends LedgerName, Partial<Signers> {
-  /** Ordered by sequence, each at most once. */
-  events: AsyncIterable<AuditedEvent>
-  /** Ordered by `from`. */
-  notes: AsyncIterable<AuditedNote>
-  /** Which epochs were closed: of this gateway and others, by epoch. */
-  closures: ReadonlyMap<string, AuditedClosure>
-  /** Whether what a gateway says of this ledger is believed: it is its own, or was when it was called otherwise (G9). */
-  mayBeSpokenOfBy(gateway: string): boolean
-  /** Up to where a ledger is signed, of this gateway or of one that speaks of it; 0: nowhere. */
-  signedThrough?: (ledger: LedgerName) => Promise<number>
-  /** Losses that somebody has accepted, by `from`. */
-  acceptances?: readonly Acceptance[]
-  /** Others who have events of this epoch: it is theirs or this gateway’s. */
-  sharedWith?: readonly string[]
-  /** Whose an epoch is, if its events are stored and this gateway may not speak of them. */
-  strangerWith?: (epoch: string) => string | undefined
-  /**
-   * A gap is pending, not yet an alarm, if what lies behind it became known after this moment (ms). Default: every gap
-   * alarms.
-   */
-  settledBeforeMs?: number | undefined
-}
-
-/** The epoch was closed and reached at least this sequence. */
-export interface AuditedClosure {
-  last: number
-  notedMs: number
-}
-
-export interface LedgerReport extends Signed {
-  gateway: string
-  epoch: string
-  /** The highest sequence anybody told us of. */
-  lastSequence: number
-  /** When the gateway recorded the newest event that is stored, RFC 3339; null: none is. What came after it nobody here can know. */
-  lastRecordedTime: string | null
-  present: RangeList
-  /** Not delivered and accounted for, by reason. */
-  undelivered: Record<string, RangeList>
-  /** Missing without an account, and somebody has accepted that. */
-  accepted: RangeList
-  /** Who did, the first of them; `accepted` counts all. */
-  acceptances: Acceptance[]
-  /** Missing without an account: an alarm. */
-  gaps: RangeList
-  /** Missing, but perhaps still on the way. */
-  pending: RangeList
-  chain: 'intact' | 'broken'
-  /** The chain value of the last sequence, if it is known: kept elsewhere, it shows later whether this was altered. */
-  lastChain: string | null
-  /** Links that could not be followed, because what lies before them is gone. */
-  unverifiedLinks: number
-  /** The first ones; `faultCount` counts all. */
-  faults: AuditFault[]
-  faultCount: number
-  ok: boolean
-}
+import { type Account, openAccount, type Stretch } from './account.ts'
+import type { Found, LedgerReport, LedgerToAudit, Said } from './ledger.ts'
+import { CheckpointAudit } from './checkpoints.ts'
+import { type AuditedEvent, type AuditFault, examineEvent } from './event.ts'
+import { believed, isRepeat, unlinkedRepeat } from './notes.ts'
+import { addRange, copyRanges, emptyRanges } from './ranges.ts'
+import { parseText } from './text.ts'
 
 const faultsMax = 20
 const acceptancesMax = 20
+/** A gateway speaks of epochs of its own: of one whenever its outbox was replaced. One that speaks of more has no marks behind that. */
+const saidMax = 1000
+/** By default. */
+const statesEvery = 1000
 const chainFaults: ReadonlySet<AuditFault['kind']> = new Set(['altered', 'moved', 'unlinked', 'rewritten'])
 
+/** With `from` it says what an audit of the whole would say, if nothing was changed in front of there; but for `readFrom`. */
 export async function auditLedger(ledger: LedgerToAudit): Promise<LedgerReport> {
-  const { gateway, epoch } = ledger
-  const report = emptyReport(ledger)
-  const addFault = (fault: AuditFault | undefined): void => {
-    if (fault === undefined) return
-    if (report.faults.length < faultsMax) report.faults.push(fault)
-    report.faultCount++
-    if (chainFaults.has(fault.kind)) report.chain = 'broken'
-  }
-  const settled = (knownMs: number): boolean => knownMs <= (ledger.settledBeforeMs ?? Infinity)
-  const account = openAccount(believed(ledger, settled, addFault))
-  const signers = { keys: ledger.keys ?? [], kept: ledger.kept ?? [] }
-  const checkpoints = new CheckpointAudit(ledger, signers, settled)
-  for (const fault of faultsBeforehand(ledger)) addFault(fault)
-  let next = 1
-  let lastRecordedMs = NaN
-  let chain: string | undefined = genesis(gateway, epoch)
-
-  const passOver = (stretch: Stretch, knownMs: number): void => {
-    addFault(unlinkedRepeat(stretch, chain))
-    const isPending = stretch.note ? stretch.note.isUnsigned === true : !settled(knownMs)
-    if (!(stretch.note && isRepeat(stretch.note) && chain !== undefined))
-      for (const fault of checkpoints.parted(stretch.from, isPending)) addFault(fault)
-    enter(stretch, report, isPending, ledger.acceptances)
-    chain = stretch.note?.to === stretch.to ? stretch.note.chain : undefined
-    next = stretch.to + 1
-  }
-
-  for await (const event of ledger.events) {
-    if (event.sequence > next) {
-      for await (const stretch of account.explain(next, event.sequence - 1)) passOver(stretch, event.storedMs)
-    }
-    addRange(report.present, event.sequence, event.sequence)
-    if (chain === undefined) report.unverifiedLinks++
-    addFault(examineEvent(event, ledger, chain) ?? faultOfEntry(event, ledger))
-    for (const fault of checkpoints.next(event)) addFault(fault)
-    chain = claimedChain(event.body)
-    next = event.sequence + 1
-    lastRecordedMs = event.recordedMs
-  }
-  // What says that there is more may overtake it: a closed epoch's last events may come after the word of its end.
-  const closure = ledger.closures.get(epoch)
-  for await (const stretch of account.explainRest(next, closure?.last ?? 0))
-    passOver(stretch, (stretch.next ?? closure)?.notedMs ?? 0)
-
-  report.lastSequence = next - 1
-  const { found, faults } = checkpoints.end(report.lastSequence, report.pending.ranges.at(-1)?.[1] ?? 0)
-  for (const fault of faults) addFault(fault)
-  Object.assign(report, found)
-  report.lastRecordedTime = timeOf(lastRecordedMs)
-  report.lastChain = chain ?? null
-  report.ok = report.faultCount === 0 && report.gaps.count === 0
-  return report
+  const walk = new LedgerWalk(ledger)
+  for await (const event of ledger.events) await walk.take(event)
+  return walk.end()
 }
 
-function emptyReport({ gateway, epoch }: LedgerName): LedgerReport {
+/** Goes through a ledger, place by place. */
+class LedgerWalk {
+  readonly #ledger: LedgerToAudit
+  readonly #settled: (knownMs: number) => boolean
+  readonly #account: Account
+  readonly #checkpoints: CheckpointAudit
+  readonly #found: Found
+  readonly #pending = emptyRanges()
+  readonly #says: Said[]
+  #next: number
+  #chain: string | undefined
+  #lastRecordedMs: number
+  #stateAt: number
+  /** What comes from here on may be judged otherwise later, and so may all that is behind it. */
+  #unsettled = false
+  /** A note that begins there is at fault: it was read ahead. */
+  #faultyNoteAt = 0
+
+  constructor(ledger: LedgerToAudit) {
+    const { gateway, epoch, from, keys = [], kept = [] } = ledger
+    this.#ledger = ledger
+    this.#settled = (knownMs) => knownMs <= (ledger.settledBeforeMs ?? Infinity)
+    this.#found = from ? copyFound(from.found) : emptyFound()
+    this.#checkpoints = new CheckpointAudit(ledger, { keys, kept }, this.#settled, from?.checkpoints)
+    this.#says = [...(from?.says ?? [])]
+    this.#next = from?.next ?? 1
+    this.#chain = from ? (from.chain ?? undefined) : genesis(gateway, epoch)
+    this.#lastRecordedMs = from?.lastRecordedMs ?? NaN
+    this.#stateAt = this.#next
+    this.#account = openAccount(
+      believed(ledger, this.#settled, {
+        doubted: (fault) => {
+          this.#faultyNoteAt = Math.max(this.#faultyNoteAt, fault.sequence)
+          this.#addFault(fault)
+        },
+        unsigned: () => void (this.#unsettled = true),
+      }),
+    )
+  }
+
+  async take(event: AuditedEvent): Promise<void> {
+    const { sequence, storedMs, source, id } = event
+    if (sequence < this.#next) {
+      const detail =
+        'this place is stored twice, in two weeks: its outbox was copied, or somebody has added it'
+      this.#addFault({ sequence, source, id, kind: 'doubled', detail })
+      return
+    }
+    const isSettled = this.#settled(storedMs)
+    if (this.#next - this.#stateAt >= (this.#ledger.statesEvery ?? statesEvery) || !isSettled)
+      await this.#tellState()
+    if (!isSettled) this.#unsettled = true
+    if (sequence > this.#next) {
+      for await (const stretch of this.#account.explain(this.#next, sequence - 1))
+        this.#passOver(stretch, storedMs)
+    }
+    addRange(this.#found.present, sequence, sequence)
+    if (this.#chain === undefined) this.#found.unverifiedLinks++
+    this.#addFault(examineEvent(event, this.#ledger, this.#chain) ?? this.#faultOfEntry(event))
+    for (const fault of this.#checkpoints.next(event)) this.#addFault(fault)
+    this.#chain = claimedChain(event.body)
+    this.#next = sequence + 1
+    this.#lastRecordedMs = event.recordedMs
+  }
+
+  async end(): Promise<LedgerReport> {
+    const { gateway, epoch, closures, from } = this.#ledger
+    await this.#tellState()
+    // What says that there is more may overtake it: a closed epoch's last events may come after the word of its end.
+    const closure = closures.get(epoch)
+    for await (const stretch of this.#account.explainRest(this.#next, closure?.last ?? 0))
+      this.#passOver(stretch, (stretch.next ?? closure)?.notedMs ?? 0)
+    const lastSequence = this.#next - 1
+    const end = this.#checkpoints.end(lastSequence, this.#pending.ranges.at(-1)?.[1] ?? 0)
+    for (const fault of end.faults) this.#addFault(fault)
+    // Asked anew, wherever the walk begins.
+    const headFaults = [...(this.#ledger.headFaults ?? []), ...end.headFaults]
+    const ahead = [...faultsBeforehand(this.#ledger), ...headFaults]
+    const { faults, faultCount, ...found } = this.#found
+    const all = [...ahead, ...faults].toSorted(bySequence)
+    const count = ahead.length + faultCount
+    return {
+      gateway,
+      epoch,
+      readFrom: from?.next ?? 1,
+      unread: from?.found.present.count ?? 0,
+      lastSequence,
+      lastRecordedTime: timeOf(this.#lastRecordedMs),
+      ...found,
+      pending: this.#pending,
+      chain: ahead.some(({ kind }) => chainFaults.has(kind)) ? 'broken' : found.chain,
+      lastChain: this.#chain ?? null,
+      ...end.found,
+      faults: all.slice(0, faultsMax),
+      faultCount: count,
+      headsLost: headFaults.length,
+      ok: count === 0 && found.gaps.count === 0,
+    }
+  }
+
+  /** What is read from here on need not know what stands before, but for what the state says. */
+  async #tellState(): Promise<void> {
+    const { onState } = this.#ledger
+    const next = this.#next
+    if (onState === undefined || this.#unsettled || next === 1 || next === this.#stateAt) return
+    const checkpoints = this.#checkpoints.state(next - 1)
+    if (checkpoints === undefined || this.#says.length > saidMax) return
+    await this.#account.readUpTo(next - 1)
+    const isClear = this.#account.reaches() < next && this.#faultyNoteAt < next
+    // Reading the notes may have shown one that is not signed yet.
+    if (!isClear || this.#unsettled) return
+    this.#stateAt = next
+    onState({
+      next,
+      chain: this.#chain ?? null,
+      lastRecordedMs: Number.isNaN(this.#lastRecordedMs) ? null : this.#lastRecordedMs,
+      found: copyFound(this.#found),
+      checkpoints,
+      says: [...this.#says],
+    })
+  }
+
+  #addFault(fault: AuditFault | undefined): void {
+    if (fault === undefined) return
+    if (this.#found.faults.length < faultsMax) this.#found.faults.push(fault)
+    this.#found.faultCount++
+    if (chainFaults.has(fault.kind)) this.#found.chain = 'broken'
+  }
+
+  #passOver(stretch: Stretch, knownMs: number): void {
+    const { from, to, note } = stretch
+    this.#addFault(unlinkedRepeat(stretch, this.#chain))
+    const isPending = note ? note.isUnsigned === true : !this.#settled(knownMs)
+    if (isPending) this.#unsettled = true
+    if (!(note && isRepeat(note) && this.#chain !== undefined))
+      for (const fault of this.#checkpoints.parted(from, isPending)) this.#addFault(fault)
+    this.#enter(stretch, isPending)
+    this.#chain = note?.to === to ? note.chain : undefined
+    this.#checkpoints.passed(to, this.#chain)
+    this.#next = to + 1
+  }
+
+  /** Enters a stretch without events under its reason, or as missing. */
+  #enter({ from, to, note }: Stretch, isPending: boolean): void {
+    const { undelivered, accepted, acceptances, gaps } = this.#found
+    if (note && !isPending) addRange((undelivered[note.reason] ??= emptyRanges()), from, to)
+    else if (note) addRange(this.#pending, from, to)
+    else {
+      // Only what nothing else explains.
+      for (const part of partedBy(this.#ledger.acceptances ?? [], from, to)) {
+        const { acceptance } = part
+        addRange(acceptance ? accepted : isPending ? this.#pending : gaps, part.from, part.to)
+        if (acceptance) tellAcceptance(acceptances, { ...acceptance, from: part.from, to: part.to })
+      }
+    }
+  }
+
+  /** A gateway gives account of its own ledgers. */
+  #faultOfEntry(event: AuditedEvent): AuditFault | undefined {
+    const { sequence, source, id, type, body } = event
+    const entry = type === ledgerType ? readLedgerEntry(parseText(body)?.['data']) : undefined
+    if (entry === undefined) return undefined
+    const ledger = this.#ledger
+    const owner = entry.epoch === ledger.epoch ? undefined : ledger.strangerWith?.(entry.epoch)
+    if (owner !== undefined) {
+      const detail = `it speaks of epoch ${entry.epoch}, which is ${owner}’s: nothing of that is believed`
+      return { sequence, source, id, kind: 'foreign', detail }
+    }
+    const fault = entry.kind === 'epoch-closed' ? unrecorded(event, entry, ledger) : undefined
+    const last = entry.kind === 'epoch-closed' && fault === undefined ? entry.lastSequence : null
+    this.#remember({ epoch: entry.epoch, last })
+    return fault
+  }
+
+  #remember({ epoch, last }: Said): void {
+    if (epoch === this.#ledger.epoch && last === null) return
+    const known = this.#says.find((said) => said.epoch === epoch)
+    if (known === undefined) this.#says.push({ epoch, last })
+    else if (last !== null)
+      this.#says[this.#says.indexOf(known)] = { epoch, last: Math.max(last, known.last ?? 0) }
+  }
+}
+
+function emptyFound(): Found {
   return {
-    gateway,
-    epoch,
-    lastSequence: 0,
-    lastRecordedTime: null,
     present: emptyRanges(),
     undelivered: {},
     accepted: emptyRanges(),
     acceptances: [],
     gaps: emptyRanges(),
-    pending: emptyRanges(),
     chain: 'intact',
-    lastChain: null,
     unverifiedLinks: 0,
-    signed: null,
-    unsignedEvents: 0,
-    uncoveredEvents: 0,
-    unverified: null,
     faults: [],
     faultCount: 0,
-    ok: true,
   }
+}
+
+function copyFound({ present, undelivered, accepted, acceptances, gaps, faults, ...plain }: Found): Found {
+  const reasons = Object.entries(undelivered).map(([reason, list]) => [reason, copyRanges(list)] as const)
+  return {
+    ...plain,
+    present: copyRanges(present),
+    undelivered: Object.fromEntries(reasons),
+    accepted: copyRanges(accepted),
+    acceptances: [...acceptances],
+    gaps: copyRanges(gaps),
+    faults: [...faults],
+  }
+}
+
+/** Notes are read ahead at times: what is found is told in one order. */
+function bySequence(a: AuditFault, b: AuditFault): number {
+  return a.sequence - b.sequence || (a.kind < b.kind ? -1 : 1)
 }
 
 /** null: it is no time at all, which is a fault of its own. */
@@ -164,8 +247,15 @@ function timeOf(ms: number): string | null {
   return Number.isNaN(date.getTime()) ? null : date.toISOString()
 }
 
+function tellAcceptance(told: Acceptance[], { from, to, by, at, reason }: Acceptance): void {
+  if (told.length < acceptancesMax) told.push({ from, to, by, at, reason })
+}
+
 /** What an audit of any event would not show. */
-function faultsBeforehand({ keys = [], sharedWith = [] }: LedgerToAudit): AuditFault[] {
+function faultsBeforehand({
+  keys = [],
+  sharedWith = [],
+}: Pick<LedgerToAudit, 'keys' | 'sharedWith'>): AuditFault[] {
   const shared = sharedWith.map(
     (other) => `${other} has events of this epoch too: one of the two has taken it`,
   )
@@ -178,91 +268,15 @@ function faultsBeforehand({ keys = [], sharedWith = [] }: LedgerToAudit): AuditF
   ]
 }
 
-/** The notes that rest on what is stored. Of the others each is a fault, and explains nothing. */
-async function* believed(
-  ledger: LedgerToAudit,
-  settled: (knownMs: number) => boolean,
-  addFault: (fault: AuditFault) => void,
-): AsyncGenerator<AuditedNote> {
-  for await (const note of ledger.notes) {
-    // Whoever says so has it against himself, in a ledger of his own.
-    if (!ledger.mayBeSpokenOfBy(note.cites.gateway)) continue
-    const isUnsigned = !isRepeat(note) && (await isUnsignedReport(note, ledger))
-    const doubt =
-      doubtOf(note, ledger) ??
-      (isUnsigned && settled(note.notedMs)
-        ? `${placeText(note.cites)} says so, and is not signed`
-        : undefined)
-    if (doubt === undefined) yield isUnsigned ? { ...note, isUnsigned } : note
-    else {
-      const { from, to, reason } = note
-      const detail = `the note that ${from === to ? from : `${from}–${to}`} is ${reason} is not believed: ${doubt}`
-      addFault({ sequence: from, kind: 'unfounded', detail })
-    }
-  }
-}
-
-/** A gateway gives account of its own ledgers. */
-function faultOfEntry(event: AuditedEvent, ledger: LedgerToAudit): AuditFault | undefined {
-  const { sequence, source, id, type, body } = event
-  const entry = type === ledgerType ? readLedgerEntry(parseText(body)?.['data']) : undefined
-  if (entry === undefined) return undefined
-  const owner = entry.epoch === ledger.epoch ? undefined : ledger.strangerWith?.(entry.epoch)
-  if (owner === undefined) return entry.kind === 'epoch-closed' ? unrecorded(event, entry, ledger) : undefined
-  const detail = `it speaks of epoch ${entry.epoch}, which is ${owner}’s: nothing of that is believed`
-  return { sequence, source, id, kind: 'foreign', detail }
-}
-
 /** Who removes the end of a closed epoch, or all of it, must make its closure disappear: the event that closed it is left. */
 function unrecorded(
   { sequence, source, id }: AuditedEvent,
   entry: LedgerEntry & { kind: 'epoch-closed' },
-  { closures }: LedgerToAudit,
+  { closures }: Pick<LedgerToAudit, 'closures'>,
 ): AuditFault | undefined {
   const recorded = closures.get(entry.epoch)?.last
   if (recorded !== undefined && recorded >= entry.lastSequence) return undefined
   const instead = recorded === undefined ? 'nothing of that is' : `only ${recorded} is`
   const detail = `it says that epoch ${entry.epoch} reached ${entry.lastSequence}, and ${instead} recorded`
   return { sequence, source, id, kind: 'unrecorded', detail }
-}
-
-/** A repeat's text is kept, so the chain goes through it as through an event. */
-function unlinkedRepeat({ from, note }: Stretch, chain: string | undefined): AuditFault | undefined {
-  if (note?.proof === undefined || !isRepeat(note) || chain === undefined) return undefined
-  if (verifyChain(note.proof.body, chain)) return undefined
-  return {
-    sequence: from,
-    kind: 'unlinked',
-    detail: `the text of this ${note.reason} was altered, or what stood before it at ${from - 1} was`,
-  }
-}
-
-/** Enters a stretch without events under its reason, or as missing. */
-function enter(
-  { from, to, note }: Stretch,
-  report: LedgerReport,
-  isPending: boolean,
-  acceptances: readonly Acceptance[] = [],
-): void {
-  if (note && !isPending) addRange((report.undelivered[note.reason] ??= emptyRanges()), from, to)
-  else if (note) addRange(report.pending, from, to)
-  else {
-    // Only what nothing else explains.
-    for (const part of partedBy(acceptances, from, to)) {
-      const { acceptance } = part
-      addRange(acceptance ? report.accepted : isPending ? report.pending : report.gaps, part.from, part.to)
-      if (acceptance) tellAcceptance(report, { ...acceptance, from: part.from, to: part.to })
-    }
-  }
-}
-
-function tellAcceptance({ acceptances }: LedgerReport, { from, to, by, at, reason }: Acceptance): void {
-  if (acceptances.length < acceptancesMax) acceptances.push({ from, to, by, at, reason })
-}
-
-/** What excuses a loss in a signed ledger is to be signed as well: anybody can write a ledger event that follows some chain. */
-async function isUnsignedReport({ cites }: AuditedNote, ledger: LedgerToAudit): Promise<boolean> {
-  const { signedThrough } = ledger
-  if (signedThrough === undefined || (await signedThrough(ledger)) === 0) return false
-  return cites.sequence > (await signedThrough(cites))
 }

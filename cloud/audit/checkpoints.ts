@@ -1,9 +1,9 @@
-import { type Checkpoint, checkpointType } from '../../src/contract/checkpoint.ts'
+import { type Checkpoint, checkpointDistanceMax, checkpointType } from '../../src/contract/checkpoint.ts'
 import { claimedChain } from '../../src/contract/codec.ts'
 import type { GatewayKey } from '../gateways/registry.ts'
 import type { AuditedEvent, AuditFault } from './event.ts'
 import type { LedgerName } from './notes.ts'
-import { RecentChains } from './recent-chains.ts'
+import { type Recent, RecentChains } from './recent-chains.ts'
 import { isInUse, judge } from './signatures.ts'
 
 /** What is known of a ledger beforehand. */
@@ -11,12 +11,37 @@ export interface Signers {
   /** With which keys its gateway signs; none: nobody has registered one, and no signature is verified. */
   keys: readonly GatewayKey[]
   /** Heads that were kept elsewhere: the ledger must still have them. */
-  kept: readonly KeptHead[]
+  kept: readonly DemandedHead[]
+}
+
+/** A head that a ledger must still have. */
+export interface DemandedHead {
+  gateway: string
+  epoch: string
+  sequence: number
+  chain: string
+  /** When it was signed or saved, if that is known. */
+  time?: string | undefined
 }
 
 /** The newest signed head of a ledger, as it was. */
 export interface KeptHead extends Checkpoint {
   gateway: string
+}
+
+/** What goes on being known behind a place. */
+export interface CheckpointState {
+  events: number
+  toBeSigned: number
+  begun: { events: number; toBeSigned: number }
+  signedEvents: number
+  coveredEvents: number
+  newest: { sequence: number; toBeSigned: number }
+  everyEvents: number | null
+  signed: Checkpoint | null
+  unverified: Checkpoint | null
+  /** The last places: what the next checkpoint may sign. */
+  recent: Recent[]
 }
 
 /** How far a ledger is signed. */
@@ -41,6 +66,11 @@ const everyEventsDefault = 10_000
 /** Several of its writes, however often it is to sign: what comes in one write is signed at once. */
 const boundMin = 2_000
 
+/** As many places are known behind a signature: the next one signs none before it. */
+const recentMax = 64
+/** As many where nothing is signed. The first signature of an epoch, or of a gateway that got a key, signs what it had last. */
+const recentUnsigned = 16
+
 /** Follows the checkpoints of one ledger, as its events come by in order (G8). */
 export class CheckpointAudit {
   readonly #ledger: LedgerName
@@ -48,7 +78,8 @@ export class CheckpointAudit {
   readonly #settled: (storedMs: number) => boolean
   readonly #chains = new RecentChains()
   readonly #found: Signed = { signed: null, unsignedEvents: 0, uncoveredEvents: 0, unverified: null }
-  readonly #missing: Map<number, KeptHead[]>
+  readonly #missing: Map<number, DemandedHead[]>
+  readonly #headFaults: AuditFault[] = []
   #events = 0
   /** Recorded while its gateway had a key to sign with, and not just now. */
   #toBeSigned = 0
@@ -61,16 +92,51 @@ export class CheckpointAudit {
   #newest = { sequence: 0, toBeSigned: 0 }
   #everyEvents: number | undefined
 
-  constructor(ledger: LedgerName, signers: Signers, settled: (storedMs: number) => boolean) {
+  constructor(
+    ledger: LedgerName,
+    signers: Signers,
+    settled: (storedMs: number) => boolean,
+    from?: CheckpointState,
+  ) {
     this.#ledger = ledger
     this.#signers = signers
     this.#settled = settled
     this.#missing = new Map()
     for (const head of signers.kept)
       this.#missing.set(head.sequence, [...(this.#missing.get(head.sequence) ?? []), head])
+    if (from === undefined) return
+    this.#events = from.events
+    this.#toBeSigned = from.toBeSigned
+    this.#begun = from.begun
+    this.#signedEvents = from.signedEvents
+    this.#coveredEvents = from.coveredEvents
+    this.#newest = from.newest
+    this.#everyEvents = from.everyEvents ?? undefined
+    this.#found.signed = from.signed
+    this.#found.unverified = from.unverified
+    for (const { sequence, chain, ...counts } of from.recent) this.#chains.add(sequence, chain, counts)
   }
 
-  /** The next event; what is wrong with what it signs, or with what was kept of its place. */
+  /** What is known behind this place; undefined: the next checkpoint may sign what stands too far before it. */
+  state(through: number): CheckpointState | undefined {
+    const signed = Math.max(this.#newest.sequence, this.#found.unverified?.sequence ?? 0)
+    const signsNoMore = signed === 0 || through - signed > checkpointDistanceMax
+    if (!signsNoMore && through - signed > recentMax) return undefined
+    return {
+      events: this.#events,
+      toBeSigned: this.#toBeSigned,
+      begun: this.#begun,
+      signedEvents: this.#signedEvents,
+      coveredEvents: this.#coveredEvents,
+      newest: this.#newest,
+      everyEvents: this.#everyEvents ?? null,
+      signed: this.#found.signed,
+      unverified: this.#found.unverified,
+      recent: this.#chains.between(signsNoMore ? through - recentUnsigned : signed, through),
+    }
+  }
+
+  /** The next event; what is wrong with what it signs. */
   next(event: AuditedEvent): AuditFault[] {
     const { sequence, body, recordedMs, storedMs } = event
     this.#events += 1
@@ -80,8 +146,13 @@ export class CheckpointAudit {
     if (chain === undefined) return []
     const counts = { events: this.#events, toBeSigned: this.#toBeSigned, before: this.#begun.events }
     this.#chains.add(sequence, chain, counts)
-    const faults = this.#compareKept(sequence, chain)
-    return event.type === checkpointType ? [...faults, ...this.#examine(event)] : faults
+    this.#compareKept(sequence, chain)
+    return event.type === checkpointType ? this.#examine(event) : []
+  }
+
+  /** Up to there nothing is stored, and `chain` is what was said of its end. */
+  passed(sequence: number, chain: string | undefined): void {
+    if (chain !== undefined) this.#compareKept(sequence, chain)
   }
 
   /** What comes next is not known to follow what has come: no signature behind it covers that. */
@@ -95,12 +166,12 @@ export class CheckpointAudit {
   }
 
   /** All events have come by. `pendingThrough`: the last sequence that may be on its way. */
-  end(lastSequence: number, pendingThrough: number): { found: Signed; faults: AuditFault[] } {
-    const faults = [...this.#missing.values()].flat().map(({ sequence, time }): AuditFault => ({
-      sequence,
-      kind: 'cut',
-      detail: `a head of it that was kept, signed ${time}, is not there: it ends at ${lastSequence}`,
-    }))
+  end(
+    lastSequence: number,
+    pendingThrough: number,
+  ): { found: Signed; faults: AuditFault[]; headFaults: AuditFault[] } {
+    const faults: AuditFault[] = []
+    const gone = [...this.#missing.values()].flat().map((head) => headIsGone(head, lastSequence))
     // The checkpoint needs none.
     this.#found.unsignedEvents = this.#events - this.#signedEvents - (this.#found.signed === null ? 0 : 1)
     this.#found.uncoveredEvents = this.#signedEvents - this.#coveredEvents
@@ -113,23 +184,19 @@ export class CheckpointAudit {
       const detail = `${unsigned} events lie behind ${behind}, and its gateway never leaves more than ${bound}`
       faults.push({ sequence: lastSequence, kind: 'unsigned', detail })
     }
-    return { found: this.#found, faults }
+    return { found: this.#found, faults, headFaults: [...this.#headFaults, ...gone] }
   }
 
   #bound(everyEvents: number): number {
     return Math.max(patience * (this.#everyEvents ?? everyEvents), boundMin)
   }
 
-  #compareKept(sequence: number, chain: string): AuditFault[] {
+  #compareKept(sequence: number, chain: string): void {
     const kept = this.#missing.get(sequence) ?? []
     this.#missing.delete(sequence)
-    return kept
-      .filter((head) => head.chain !== chain)
-      .map(({ time, chain: was }) => ({
-        sequence,
-        kind: 'rewritten',
-        detail: `the head of it that was kept, signed ${time}, has the chain value ${was}, and it has ${chain} now`,
-      }))
+    this.#headFaults.push(
+      ...kept.filter((head) => head.chain !== chain).map((head) => headIsOther(head, chain)),
+    )
   }
 
   #examine(event: AuditedEvent): AuditFault[] {
@@ -160,4 +227,19 @@ export class CheckpointAudit {
     this.#signedEvents = there.events
     return []
   }
+}
+
+/** Where a head was kept, nothing is. */
+export function headIsGone({ sequence, time }: DemandedHead, lastSequence?: number): AuditFault {
+  const end = lastSequence === undefined ? '' : `: it ends at ${lastSequence}`
+  return { sequence, kind: 'cut', detail: `a head of it that was kept${dated(time)} is not there${end}` }
+}
+
+export function headIsOther({ sequence, time, chain: was }: DemandedHead, chain: string): AuditFault {
+  const detail = `the head of it that was kept${dated(time)} has the chain value ${was}, and it has ${chain} now`
+  return { sequence, kind: 'rewritten', detail }
+}
+
+function dated(time: string | undefined): string {
+  return time === undefined ? '' : `, of ${time},`
 }

@@ -1,8 +1,7 @@
 import { claimedChain, verifyChain } from '../../src/contract/codec.ts'
 import { rejectedType } from '../../src/contract/event.ts'
-import type { LedgerName } from './notes.ts'
 import { attributes, dispositionOf, type TextColumns, textColumns } from '../history/record.ts'
-import type { HistoryRecord } from '../history/history.ts'
+import type { HistoryRecord, LedgerPlace } from '../history/history.ts'
 import { isAt, parseText, placeText } from './text.ts'
 
 /** An event as it is stored, column by column. */
@@ -29,13 +28,14 @@ export interface AuditFault {
     | 'rewritten'
     | 'unsigned'
     | 'cut'
+    | 'doubled'
   detail: string
 }
 
 /** What is wrong with one event, if anything; `chain` is that of its predecessor, if it is known. */
 export function examineEvent(
   event: AuditedEvent,
-  ledger: LedgerName,
+  ledger: Omit<LedgerPlace, 'sequence'>,
   chain: string | undefined,
 ): AuditFault | undefined {
   const { sequence, source, id, body } = event

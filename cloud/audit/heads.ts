@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { checkpointSchema } from '../../src/contract/checkpoint.ts'
 import { messageOf, TidegateError } from '../../src/errors.ts'
 import { type GatewayKey, keyObjectOf, type Registry } from '../gateways/registry.ts'
-import type { LedgerReport } from './audit.ts'
+import type { LedgerReport } from './ledger.ts'
 import type { KeptHead } from './checkpoints.ts'
 
 /** The newest signed head of each ledger, and the keys they were verified with. Kept elsewhere, it binds the database to what was. */

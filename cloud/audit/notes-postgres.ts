@@ -40,9 +40,9 @@ interface NoteRow {
   notedMs: number
 }
 
-/** The notes on an epoch in order, each with what it rests on. */
-export async function* readNotes(query: Query, epoch: string): AsyncGenerator<AuditedNote> {
-  for (let after: unknown[] = [0, 0, '', '']; ;) {
+/** The notes on an epoch that begin at a place or behind it, in order, each with what it rests on. */
+export async function* readNotes(query: Query, epoch: string, from: number): AsyncGenerator<AuditedNote> {
+  for (let after: unknown[] = [from, 0, '', '']; ;) {
     const rows = await query<NoteRow>(notesSql, [epoch, ...after])
     yield* await withProofs(query, epoch, rows)
     const last = rows.at(-1)

@@ -1,5 +1,6 @@
-import { claimedChain } from '../../src/contract/codec.ts'
+import { claimedChain, verifyChain } from '../../src/contract/codec.ts'
 import { ledgerType } from '../../src/contract/event.ts'
+import type { AuditFault } from './event.ts'
 import { isAt, parseText, placeText } from './text.ts'
 import { readLedgerEntry } from '../history/ledger-entry.ts'
 import { type LedgerPlace, repeatReasons } from '../history/history.ts'
@@ -31,8 +32,47 @@ export interface NoteProof {
 
 export type LedgerName = Omit<LedgerPlace, 'sequence'>
 
+/** The ledger that notes speak of. */
+export interface NotedLedger extends LedgerName {
+  notes: AsyncIterable<AuditedNote>
+  mayBeSpokenOfBy(gateway: string): boolean
+  signedThrough?: (ledger: LedgerName) => Promise<number>
+}
+
+/** The notes that rest on what is stored. Of the others each is a fault, and explains nothing. */
+export async function* believed(
+  ledger: NotedLedger,
+  settled: (knownMs: number) => boolean,
+  { doubted, unsigned }: { doubted: (fault: AuditFault) => void; unsigned: () => void },
+): AsyncGenerator<AuditedNote> {
+  for await (const note of ledger.notes) {
+    // Whoever says so has it against himself, in a ledger of his own.
+    if (!ledger.mayBeSpokenOfBy(note.cites.gateway)) continue
+    const isUnsigned = !isRepeat(note) && (await isUnsignedReport(note, ledger))
+    if (isUnsigned) unsigned()
+    const doubt =
+      doubtOf(note, ledger) ??
+      (isUnsigned && settled(note.notedMs)
+        ? `${placeText(note.cites)} says so, and is not signed`
+        : undefined)
+    if (doubt === undefined) yield isUnsigned ? { ...note, isUnsigned } : note
+    else {
+      const { from, to, reason } = note
+      const detail = `the note that ${from === to ? from : `${from}–${to}`} is ${reason} is not believed: ${doubt}`
+      doubted({ sequence: from, kind: 'unfounded', detail })
+    }
+  }
+}
+
+/** What excuses a loss in a signed ledger is to be signed as well: anybody can write a ledger event that follows some chain. */
+async function isUnsignedReport({ cites }: AuditedNote, ledger: NotedLedger): Promise<boolean> {
+  const { signedThrough } = ledger
+  if (signedThrough === undefined || (await signedThrough(ledger)) === 0) return false
+  return cites.sequence > (await signedThrough(cites))
+}
+
 /** Why a note cannot be believed, if it cannot. */
-export function doubtOf(note: AuditedNote, ledger: LedgerName): string | undefined {
+function doubtOf(note: AuditedNote, ledger: LedgerName): string | undefined {
   return isRepeat(note) ? doubtOfRepeat(note, ledger) : doubtOfReport(note, ledger)
 }
 
@@ -84,4 +124,18 @@ function readReports(body: string, cites: LedgerPlace): ReadonlySet<string> {
 
 function rangeKey(range: { from: number; to: number; reason: string; chain?: string | undefined }): string {
   return `${range.from} ${range.to} ${range.reason} ${range.chain ?? ''}`
+}
+
+/** A repeat's text is kept, so the chain goes through it as through an event. */
+export function unlinkedRepeat(
+  { from, note }: { from: number; note: AuditedNote | undefined },
+  chain: string | undefined,
+): AuditFault | undefined {
+  if (note?.proof === undefined || !isRepeat(note) || chain === undefined) return undefined
+  if (verifyChain(note.proof.body, chain)) return undefined
+  return {
+    sequence: from,
+    kind: 'unlinked',
+    detail: `the text of this ${note.reason} was altered, or what stood before it at ${from - 1} was`,
+  }
 }

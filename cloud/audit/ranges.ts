@@ -30,3 +30,7 @@ export function formatRanges(list: RangeList, listedMax = 12): string {
   const more = list.ranges.length - listed.length + list.unlisted
   return listed.join(', ') + (more > 0 ? `, and ${more} more ranges` : '')
 }
+
+export function copyRanges({ ranges, count, unlisted }: RangeList): RangeList {
+  return { ranges: ranges.map(([from, to]) => [from, to]), count, unlisted }
+}

@@ -1,6 +1,6 @@
 import type { RepeatReason } from '../history/history.ts'
 import type { AuditFault } from './event.ts'
-import type { LedgerReport } from './audit.ts'
+import type { LedgerReport } from './ledger.ts'
 import { formatRanges } from './ranges.ts'
 
 /** A ledger's report as a person reads it. */
@@ -20,11 +20,25 @@ export function formatLedger(report: LedgerReport): string {
       : '',
     row('MISSING', gaps.count, formatRanges(gaps)),
     `      ${chainLine(report)}`,
+    headText(report) === null ? '' : `      head ${headText(report)}`,
+    report.readFrom === 1
+      ? ''
+      : `      read from ${report.readFrom} on; in front of it is said what was found before`,
     `      ${signedLine(report)}`,
     ...faults.map((fault) => `      ${formatFault(fault)}`),
     faultCount > faults.length ? `      … and ${count(faultCount - faults.length)} more` : '',
   ]
   return lines.filter((line) => line !== '').join('\n')
+}
+
+/** How a head is written, to be kept elsewhere and demanded later (`--expect`); null: the chain value there is not known. */
+export function headText({
+  gateway,
+  epoch,
+  lastSequence,
+  lastChain,
+}: Pick<LedgerReport, 'gateway' | 'epoch' | 'lastSequence' | 'lastChain'>): string | null {
+  return lastChain === null || lastSequence === 0 ? null : `${gateway}=${epoch}/${lastSequence}:${lastChain}`
 }
 
 function formatAcceptance({ from, to, by, at, reason }: LedgerReport['acceptances'][number]): string {
@@ -86,6 +100,8 @@ export interface AuditSummary {
   pending: number
   missing: number
   faults: number
+  /** Events that are as an earlier audit found them, and were not read. */
+  unread: number
   /** Each kind of thing that is wrong, once. */
   named: Named[]
   /** No alarm; complete only if nothing is pending either. */
@@ -103,6 +119,7 @@ export function addToSummary(summary: AuditSummary, report: LedgerReport): void 
   summary.faults += report.faultCount
   const named: Named[] = report.faults.map(({ kind }) => kind)
   if (report.gaps.count > 0) named.unshift('missing')
+  summary.unread += report.unread
   summary.named = [...new Set([...summary.named, ...named])]
   summary.ok &&= report.ok
 }
@@ -117,13 +134,14 @@ export function emptySummary(): AuditSummary {
     pending: 0,
     missing: 0,
     faults: 0,
+    unread: 0,
     named: [],
     ok: true,
   }
 }
 
 export function formatSummary(summary: AuditSummary): string {
-  const { ledgers, events, undelivered, rivals, accepted, pending, missing, faults } = summary
+  const { ledgers, events, undelivered, rivals, accepted, pending, missing, faults, unread } = summary
   const figures = [
     `${counted(ledgers, 'ledger')}, ${counted(events, 'event')} present, ${count(undelivered)} accounted for as not delivered`,
     rivals > 0 ? `${counted(rivals, 'reading')} with the identity of another (${rival})` : '',
@@ -133,12 +151,13 @@ export function formatSummary(summary: AuditSummary): string {
     pending > 0 ? `${count(pending)} perhaps still on the way` : '',
     missing > 0 ? `${count(missing)} MISSING` : '',
     faults > 0 ? `${count(faults)} NOT AS WRITTEN` : '',
+    unread > 0 ? `${counted(unread, 'event')} not read: in front of marks, and as found before` : '',
   ]
   const said = figures.filter((figure) => figure !== '').join(', ')
   if (!summary.ok) return [said, ...summary.named.map((name) => `  ${name}: ${advice[name]}`)].join('\n')
   return pending > 0
     ? `${said}: no alarm, but not complete yet; audit again later`
-    : `${said}: complete and untouched as far as it reaches\n  ${reach}`
+    : `${said}: complete and untouched ${unread > 0 ? 'behind the marks, and in front of them as it was marked' : 'as far as it reaches'}\n  ${reach}`
 }
 
 /** A ledger that was cut off behind an event looks like one that ends there (G8, "Where it ends"). */
@@ -170,6 +189,8 @@ const advice: Readonly<Record<Named, string>> = {
   unsigned:
     'see whether the gateway signs (tidegate_edge_unsigned_seconds; edge --check says with which key); if it does, what lies behind was not written by it',
   cut: 'restore what is missing from a backup; if the database was restored to an earlier moment, see docs/OPERATIONS.md',
+  doubled:
+    'compare the two with the gateway’s outbox or a backup: if an outbox was copied, one gateway goes on under a new epoch (docs/OUTBOX.md); else one of the two was added',
   unrecorded:
     'publish the entry again if its reason is LEDGER_UNREADABLE (docs/OPERATIONS.md, What history has set aside); else restore the epoch and its closure from a backup',
 }

@@ -191,6 +191,8 @@ async function translated<T>(where: string, work: Promise<T>): Promise<T> {
 async function prepare(client: ClientBase, idleInTransactionMsMax: number | undefined): Promise<void> {
   await insistOnDurability(client)
   await giveLocksBack(client, idleInTransactionMsMax)
+  // Over many weeks a statement is estimated high, and compiling it then takes a hundred times as long as answering.
+  await client.query('set jit = off').catch(() => {})
 }
 
 /**

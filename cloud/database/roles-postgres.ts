@@ -37,6 +37,9 @@ const workingTables: Readonly<Record<string, string>> = {
   dispositions: 'select',
   tokens: 'select, insert, update, delete',
   group_states: 'select, insert, update, delete',
+  projections: 'select, insert, update',
+  projection_versions: 'select, insert, update, delete',
+  projection_jobs: 'select, insert, update, delete',
 }
 
 /** Who the gateways are is said by who owns the tables: the cloud at work could else vouch for keys of its own (G8). */
@@ -121,9 +124,15 @@ function rightsSql(): string {
     'grant usage on sequence tidegate.event_position to tidegate_writer',
     'grant execute on function tidegate.current_era(), tidegate.prepare_partitions(integer), tidegate.analyze_events() to tidegate_writer',
     `grant execute on function tidegate.list_partitions(), tidegate.bucket_gapfill(interval, timestamptz, timestamptz), tidegate.locf(anyelement), tidegate.locf_step(anyelement, anyelement) to ${roles}`,
+    // Reading gives nothing that the tables do not: whoever calls it reads with rights of its own.
+    `grant execute on function tidegate.latest_era(), tidegate.horizon(), tidegate.read_events(text, text[], integer), tidegate.claimed_id(json), tidegate.noted_id(json) to ${roles}`,
+    'grant execute on function tidegate.projection_schema(text, integer, boolean), tidegate.open_projection(text, integer, boolean), tidegate.drop_projection(text, integer, boolean) to tidegate_writer',
+    'revoke all on schema projection from public',
+    'grant usage, create on schema projection to tidegate_writer',
+    'grant usage on schema projection to tidegate_reader, tidegate_module',
     `grant select on ${ledger}, tidegate.rollup_buckets, tidegate.rollups to tidegate_module`,
     'grant select on all tables in schema tidegate to tidegate_reader',
-    `grant select on ${ledger}, tidegate.migrations, ${registry} to tidegate_auditor`,
+    `grant select on ${ledger}, tidegate.eras, tidegate.migrations, ${registry} to tidegate_auditor`,
     'commit',
   ].join(';\n')
 }

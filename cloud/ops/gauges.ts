@@ -1,6 +1,7 @@
 import { Gauge, type Registry } from 'prom-client'
 import type { Group } from '../groups/group.ts'
 import type { ReplaysUnderWay, Standing } from '../letters/upkeep.ts'
+import type { RunnerStatus } from '../projections/runner.ts'
 import type { CloudState } from './readiness.ts'
 
 /** What is read when somebody looks. */
@@ -11,9 +12,22 @@ export function watch(state: CloudState, registers: Registry[]): void {
   watchStates(state, registers)
   watchLetters(state, registers)
   watchReplays(state, registers)
+  watchProjections(state, registers)
   watchQueues(state, registers)
   watchServers(state, registers)
   watchCertificates(state, registers)
+  watchHistory(state, registers)
+}
+
+function watchHistory({ horizon }: CloudState, registers: Registry[]): void {
+  const age: Gauge = new Gauge({
+    name: 'tidegate_cloud_history_horizon_age_seconds',
+    help: 'How long the oldest transaction that has not ended has been seen: what was stored since can be read when it ends',
+    registers,
+    collect() {
+      age.set(horizon.ageMs() / 1000)
+    },
+  })
 }
 
 function watchGroups({ groups }: CloudState, registers: Registry[]): void {
@@ -160,6 +174,42 @@ function watchReplays({ replays }: CloudState, registers: Registry[]): void {
         letters.set({ outcome }, count)
     },
   })
+}
+
+const projectionStates = ['waiting', 'working', 'halted'] as const
+
+function watchProjections(state: CloudState, registers: Registry[]): void {
+  const labelNames = ['projection', 'version'] as const
+  const states: Gauge<'projection' | 'version' | 'state'> = new Gauge({
+    name: 'tidegate_cloud_projection_state',
+    help: '1 for what this instance does with a version of a projection: waits for another’s lease, works, or has halted at an event',
+    labelNames: [...labelNames, 'state'],
+    registers,
+    collect() {
+      for (const { name: projection, version, doing } of state.projections())
+        for (const one of projectionStates)
+          states.set({ projection, version, state: one }, Number(doing === one))
+    },
+  })
+  const perVersion = (name: string, help: string, read: (status: RunnerStatus) => number): void => {
+    const gauge: Gauge<'projection' | 'version'> = new Gauge({
+      name: `tidegate_cloud_projection_${name}`,
+      help,
+      labelNames,
+      registers,
+      collect() {
+        for (const status of state.projections())
+          gauge.set({ projection: status.name, version: status.version }, read(status))
+      },
+    })
+  }
+  perVersion(
+    'lag_seconds',
+    'How long the events that are applied next have been in history; 0 at the horizon',
+    (status) => status.lagMs / 1000,
+  )
+  perVersion('events', 'Events that this instance has applied since it started', (status) => status.applied)
+  perVersion('failing', '1 while it gets no further', (status) => Number(status.fault !== undefined))
 }
 
 function watchQueues(state: CloudState, registers: Registry[]): void {

@@ -2,6 +2,7 @@ import type { TidegateError } from '../../src/errors.ts'
 import type { Check } from '../../src/ops-server.ts'
 import type { Group } from '../groups/group.ts'
 import type { ReplaysUnderWay, Standing } from '../letters/upkeep.ts'
+import type { RunnerStatus } from '../projections/runner.ts'
 import { durationText } from '../../src/units.ts'
 
 /** What a watcher may ask of a running cloud. */
@@ -17,6 +18,10 @@ export interface CloudState {
   databaseFault(): string | undefined
   /** By purpose: `consume`, `publish`. */
   brokersUp(): Readonly<Record<string, boolean>>
+  /** How long readers of history have waited, and for whom, if too long. */
+  horizon: { ageMs(): number; readonly heldBy: string | undefined }
+  /** How this instance stands to each version of a projection that it has. */
+  projections(): readonly RunnerStatus[]
   /** Settings of queues that are not as they should be, by severity; undefined where that cannot be seen. */
   findings(): Readonly<Record<string, number>> | undefined
   /** What waits for parked devices of groups that no instance runs, as of the last look. */
@@ -31,11 +36,25 @@ export function readiness(state: CloudState): Record<string, Check> {
   const checks: Record<string, Check> = {
     database: { ok: fault === undefined, detail: fault ?? 'answers' },
   }
+  const { heldBy } = state.horizon
+  // Nothing is worse for events that come: who reads history waits.
+  if (heldBy !== undefined) {
+    const detail = `readers wait for ${durationText(state.horizon.ageMs())} for ${heldBy}`
+    checks['history'] = { ok: true, detail }
+  }
   for (const [connection, up] of Object.entries(state.brokersUp())) {
     checks[`broker.${connection}`] = { ok: up, detail: up ? 'connected' : 'not connected' }
   }
   for (const group of state.groups) checks[`group.${group.name}`] = groupCheck(group, state.starveAfterMs)
+  for (const status of state.projections())
+    checks[`projection.${status.name}.${status.version}`] = projectionCheck(status)
   return checks
+}
+
+/** What is only tried again is no reason to call for somebody; what stands still until somebody comes is. */
+function projectionCheck({ doing, fault }: RunnerStatus): Check {
+  if (fault === undefined) return { ok: true, detail: doing }
+  return { ok: fault.retryable, detail: `${doing}, ${howHeld(fault)}` }
 }
 
 function groupCheck(group: Group, starveAfterMs: number): Check {

@@ -113,7 +113,7 @@ function faultsOfParking({ ordered, onFailure, then }: Readonly<Record<string, u
   ]
 }
 
-function faultsOfTypes(value: unknown): Fault | readonly Fault[] {
+export function faultsOfTypes(value: unknown): Fault | readonly Fault[] {
   if (!Array.isArray(value)) return `must be a list such as ['com.acme.climate'], and is ${inWords(value)}`
   if (value.length === 0) return 'must name at least one event type pattern'
   return value.map((type: unknown) => {
@@ -132,11 +132,11 @@ function isTrueOrFalse(value: unknown): Fault {
   return typeof value !== 'boolean' && 'must be true or false'
 }
 
-function isFunction(value: unknown): Fault {
+export function isFunction(value: unknown): Fault {
   return typeof value !== 'function' && `must be a function, and is ${inWords(value)}`
 }
 
-function inWords(value: unknown): string {
+export function inWords(value: unknown): string {
   if (value === null || value === undefined) return String(value)
   if (Array.isArray(value)) return 'a list'
   if (typeof value === 'string') return `the text ${JSON.stringify(value).slice(0, 60)}`

@@ -193,12 +193,13 @@ export function refuseFaulty(given: unknown): void {
   })
 }
 
-function takes(pattern: string, type: string): boolean {
+/** Whether events of a type are meant; the gateways' own come only if a pattern names them. */
+export function takes(pattern: string, type: string): boolean {
   return (isSystemType(pattern) || !isSystemType(type)) && matchesTopic(pattern, type)
 }
 
 /** Types are few, but a hostile device may invent many: the memory is bounded (G7). */
-function memoized(answer: (type: string) => boolean): (type: string) => boolean {
+export function memoized(answer: (type: string) => boolean): (type: string) => boolean {
   const known = new Map<string, boolean>()
   return (type) => {
     let wanted = known.get(type)

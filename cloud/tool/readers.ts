@@ -24,6 +24,16 @@ export function failureCodeOf(text: string): string {
   throw new InvalidArgumentError('A code has capital letters, digits and underscores, at most 64.')
 }
 
+export function projectionOf(text: string): string {
+  if (/^[a-z][a-z0-9_]{0,30}$/.test(text)) return text
+  throw new InvalidArgumentError('A projection has small letters, digits and underscores, at most 31.')
+}
+
+export function versionOf(text: string): number {
+  if (/^[1-9]\d{0,3}$/.test(text)) return Number(text)
+  throw new InvalidArgumentError('A version is a whole number from 1 to 9999.')
+}
+
 export function fingerprintOf(text: string): string {
   if (/^[0-9a-f]{8,64}$/.test(text)) return text
   throw new InvalidArgumentError('A fingerprint is hexadecimal: tidegate dead groups shows them.')

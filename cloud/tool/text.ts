@@ -28,7 +28,7 @@ export function shortTime(time: string | null): string {
 type Cell = string | number
 
 /** Columns as wide as their widest cell; numbers to the right; a line more beneath a row where there is one to say. */
-function table(
+export function table(
   heads: readonly string[],
   rows: readonly { cells: readonly Cell[]; beneath?: string }[],
 ): string {
@@ -82,7 +82,7 @@ export function lettersText(letters: readonly LetterItem[]): string {
   return table(['letter', 'state', 'tries', 'failed (UTC)', 'group', 'device'], rows) + note
 }
 
-function fields(
+export function fields(
   pairs: readonly (readonly [name: string, value: string | number | null | undefined])[],
 ): string {
   const shown = pairs.filter(([, value]) => value !== null && value !== undefined && value !== '')

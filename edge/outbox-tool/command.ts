@@ -6,6 +6,7 @@ import { loadEdgeConfig } from '../config.ts'
 import { bothLanes, type Lane } from '../outbox/outbox.ts'
 import { inPieces } from './export-filter.ts'
 import { type Output, outputTo, outputToFile } from './output.ts'
+import { renderFinding } from './finding-text.ts'
 import { renderLoss, renderReport } from './report.ts'
 import { repairQueue } from './repair.ts'
 import { openQueue } from './open-queue.ts'
@@ -17,11 +18,12 @@ interface Place {
   dataDir?: string
 }
 
-/** `tidegate outbox inspect|verify|export|repair` */
+/** `tidegate outbox inspect|verify|find|export|repair` */
 export function registerOutboxCommand(program: Command): void {
   const outbox = program.command('outbox').description('look at, check, export or repair a gateway’s queue')
   registerInspect(outbox)
   registerVerify(outbox)
+  registerFind(outbox)
   registerExport(outbox)
   registerRepair(outbox)
 }
@@ -65,6 +67,20 @@ function registerVerify(outbox: Command): void {
             ].join('\n'),
           )
         if (faults.length > 0) process.exitCode = 1
+      })
+    })
+}
+
+function registerFind(outbox: Command): void {
+  place(outbox.command('find').description('whether an event is in the queue, was here, or will not come'))
+    .argument('<id>', 'its ID, or the one that its device gave a rejected reading')
+    .option('--device <id>', 'of this device: says whether its ID is remembered, too')
+    .option('--json', 'as JSON')
+    .action(async (id: string, options: Place & { device?: string; json?: boolean }) => {
+      await onQueue(options, false, async (queue) => {
+        const finding = await queue.find({ id, deviceId: options.device })
+        say(options.json ? JSON.stringify(finding) : renderFinding(id, options.device, finding))
+        if (finding.queued.length === 0 && finding.remembered !== true) process.exitCode = 1
       })
     })
 }

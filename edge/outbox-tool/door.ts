@@ -5,6 +5,7 @@ import type { Clock } from '../../src/clock.ts'
 import type { OpsAnswer, OpsRoute } from '../../src/ops-server.ts'
 import type { OutboxStats } from '../outbox/outbox.ts'
 import { type Exported, exportTexts } from '../outbox/look/export.ts'
+import { find } from '../outbox/look/finding.ts'
 import { inspect } from '../outbox/look/inspection.ts'
 import type { Inspectable } from '../outbox/open.ts'
 import { verify } from '../outbox/look/verification.ts'
@@ -56,7 +57,7 @@ export interface DoorOptions {
   clock: Clock
 }
 
-/** The routes behind the door: `/outbox/inspect`, `/outbox/verify` and `/outbox/export`. */
+/** The routes behind the door: `/outbox/inspect`, `/outbox/verify`, `/outbox/find` and `/outbox/export`. */
 export function doorRoutes({
   outbox,
   stats,
@@ -88,6 +89,10 @@ export function doorRoutes({
       return json({ ...inspection, diskBytes: await usedBytes(), inFlight, waiting, refusing })
     }),
     '/outbox/verify': guarded(async () => json(await onSnapshot(verify))),
+    '/outbox/find': guarded(async (query) => {
+      const asked = { id: query.get('id') ?? '', deviceId: query.get('device') ?? undefined }
+      return json(await onSnapshot((store) => find(store, asked)))
+    }),
     '/outbox/export': guarded(async (query) => ({
       status: 200,
       type: 'application/x-ndjson',

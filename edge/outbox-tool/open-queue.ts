@@ -1,6 +1,7 @@
 import { dirname, join } from 'node:path'
 import { codeOf, messageOf } from '../../src/errors.ts'
 import { exportTexts } from '../outbox/look/export.ts'
+import { find } from '../outbox/look/finding.ts'
 import { inspect } from '../outbox/look/inspection.ts'
 import { type Look, openCopy } from '../outbox/look/open-copy.ts'
 import { verify } from '../outbox/look/verification.ts'
@@ -47,6 +48,7 @@ export async function openQueue(options: QueueOptions & { thorough: boolean }): 
       const { events, faults } = await verify(store)
       return { events, faults: [...findings, ...faults] }
     },
+    find: (asked) => find(store, asked),
     export: (filter) => exportTexts(store, filter),
     async close() {
       await store.close()

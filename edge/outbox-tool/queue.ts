@@ -1,5 +1,6 @@
 import type { Clock } from '../../src/clock.ts'
 import type { Exported, ExportFilter } from '../outbox/look/export.ts'
+import type { FindAsked, Finding } from '../outbox/look/finding.ts'
 import type { Inspection } from '../outbox/look/inspection.ts'
 import type { Verification } from '../outbox/look/verification.ts'
 import type { Scratch } from '../store/leveldb/scratch.ts'
@@ -19,6 +20,7 @@ export interface Queue {
   readonly findings: readonly string[]
   inspect(devicesMax: number): Promise<QueueReport>
   verify(): Promise<Verification>
+  find(asked: FindAsked): Promise<Finding>
   export(filter: ExportFilter): AsyncIterable<Exported>
   close(): Promise<void>
 }

@@ -1,4 +1,5 @@
 import { messageOf, TidegateError } from '../../src/errors.ts'
+import type { Finding } from '../outbox/look/finding.ts'
 import type { Verification } from '../outbox/look/verification.ts'
 import { type Door, readExported } from './door.ts'
 import { writeFilter } from './export-filter.ts'
@@ -36,6 +37,10 @@ export function queueBehind(door: Door): Queue {
     findings: [],
     inspect: async (devicesMax) => (await askWhole(`/outbox/inspect?devices=${devicesMax}`)) as QueueReport,
     verify: async () => (await askWhole('/outbox/verify')) as Verification,
+    find: async ({ id, deviceId }) => {
+      const query = new URLSearchParams({ id, ...(deviceId !== undefined && { device: deviceId }) })
+      return (await askWhole(`/outbox/find?${query.toString()}`)) as Finding
+    },
     async *export(filter) {
       let rest = ''
       for await (const chunk of ask(`/outbox/export?${writeFilter(filter).toString()}`)) {

@@ -10,6 +10,7 @@ const freeTexts = [
   'url',
   'name',
   'id',
+  'source',
   'type',
   'lane',
   'names...',

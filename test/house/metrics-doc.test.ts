@@ -63,8 +63,12 @@ function started() {
     unattended: () => [{ group: 'gone', devices: 1 }],
     replays: () => ({ replays: 0, oldestAgeMs: 0, stillMs: 0, sent: 0, resolved: 0, failed: 0 }),
     starveAfterMs: 300_000,
+    horizon: { ageMs: () => 0, heldBy: undefined },
     databaseFault: () => undefined,
     brokersUp: () => ({ consume: true, publish: true }),
+    projections: () => [
+      { name: 'latest', version: 1, doing: 'working', fault: undefined, lagMs: 0, applied: 0 },
+    ],
     findings: () => ({ loss: 0, harmless: 0 }),
     tls: { daysLeft: () => ({ broker: 90 }), faulty: () => ({ broker: 0 }) },
   })

@@ -138,8 +138,8 @@ describe('a reference leads somewhere', () => {
       'docs/SCHEMAS.md',
       'docs/WIRE.md#none',
     ])
-    expect(deadBuilds(told('dist/cloud/consumer.d.ts', './dist/cli/tidegate.js'))).toEqual([
-      'dist/cloud/consumer.d.ts',
+    expect(deadBuilds(told('dist/cloud/consumers.d.ts', './dist/cli/tidegate.js'))).toEqual([
+      'dist/cloud/consumers.d.ts',
     ])
     expect(deadNames(told('`store-level-folder.ts`, `main.ts`'))).toEqual(['store-level-folder.ts'])
   })

@@ -129,7 +129,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     mayImport: ['edge/outbox', 'edge/store'],
   },
   'edge/outbox-tool': {
-    sentence: '`tidegate outbox`: inspect, verify, export, repair',
+    sentence: '`tidegate outbox`: inspect, verify, find, export, repair',
     mayImport: ['edge/outbox', 'edge/outbox/look', 'edge/store', 'edge/store/leveldb', 'edge/config.ts'],
   },
   'edge/store': { sentence: 'the disk: port, and LevelDB as its adapter', mayImport: ['edge/store/leveldb'] },
@@ -138,7 +138,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   cloud: { sentence: 'the consumers: command, composition, configuration', mayImport: wiring },
   'cloud/ops': {
     sentence: 'what one can see of a running cloud: metrics, readiness',
-    mayImport: ['cloud/groups', 'cloud/pipeline', 'cloud/letters', 'cloud/api'],
+    mayImport: ['cloud/groups', 'cloud/pipeline', 'cloud/letters', 'cloud/projections', 'cloud/api'],
   },
   'cloud/api': {
     sentence: 'the HTTP API: who asks, what is asked, where it listens',
@@ -146,11 +146,13 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'cloud/api/routes': {
     sentence: 'what the API can be asked for, as data; its OpenAPI document',
-    mayImport: ['cloud/api/reads', 'cloud/api/tokens', 'cloud/api/rules', 'cloud/deeds'],
+    mayImport: ['cloud/api/reads', 'cloud/api/tokens', 'cloud/api/rules', 'cloud/deeds', 'cloud/history'],
   },
   'cloud/api/writes': {
-    sentence: 'what the API changes besides letters: failure groups, groups, parked devices, tokens',
+    sentence:
+      'what the API changes besides letters: failure groups, groups, parked devices, projections, tokens',
     mayImport: [
+      'cloud/projections',
       'cloud/api/routes',
       'cloud/api/reads',
       'cloud/api/rules',
@@ -162,8 +164,8 @@ export const rooms: Readonly<Record<string, Room>> = {
     ],
   },
   'cloud/api/reads': {
-    sentence: 'what the API reads, straight from the tables',
-    mayImport: ['cloud/api/rules', 'cloud/database'],
+    sentence: 'what the API reads, straight from the tables; streams of events',
+    mayImport: ['cloud/api/rules', 'cloud/history', 'cloud/database'],
   },
   'cloud/api/tokens': {
     sentence: 'tokens: minted, proven, taken back',
@@ -175,12 +177,28 @@ export const rooms: Readonly<Record<string, Room>> = {
     mayImport: [],
   },
   'cloud/tool': {
-    sentence: '`tidegate dead`, `groups`, `parked`, `token`, `api`: the API from a terminal',
+    sentence: '`tidegate dead`, `where`, `groups`, `parked`, `token`, `api`: the API from a terminal',
     mayImport: ['cloud/api/routes', 'cloud/api/rules', 'cloud/deeds', 'cloud/config.ts', 'cloud/os-user.ts'],
+  },
+  'cloud/tool/projections': {
+    sentence: '`tidegate projections`, by the same API',
+    mayImport: ['cloud/tool', 'cloud/api/rules'],
   },
   'cloud/audit': {
     sentence: '`tidegate audit`: the proof',
     mayImport: [
+      'cloud/deeds',
+      'cloud/history',
+      'cloud/gateways',
+      'cloud/database',
+      'cloud/database/migrations',
+    ],
+  },
+  'cloud/audit/marks': {
+    sentence:
+      'the command, signed marks that an audit goes on from, heads that are demanded, identities that are there twice',
+    mayImport: [
+      'cloud/audit',
       'cloud/deeds',
       'cloud/history',
       'cloud/gateways',
@@ -210,7 +228,12 @@ export const rooms: Readonly<Record<string, Room>> = {
     mayImport: ['cloud/pipeline', 'cloud/database'],
   },
   'cloud/projections': {
-    sentence: 'what is derived from the record',
+    sentence:
+      'what is derived from the record, version beside version: definition, lease, runner, tables, deeds',
+    mayImport: ['cloud/pipeline', 'cloud/pipeline/limits', 'cloud/history', 'cloud/database'],
+  },
+  'cloud/projections/rollups': {
+    sentence: 'sums per minute and hour, as a consumer group',
     mayImport: ['cloud/pipeline', 'cloud/database'],
   },
   'cloud/pipeline': {

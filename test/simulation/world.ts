@@ -2,6 +2,7 @@ import type { Logger } from '../../src/log.ts'
 import { SimulatedBroker } from './parts/broker.ts'
 import { chance } from './plan/chance.ts'
 import { checkAudit } from './checks/check-audit.ts'
+import { checkReader } from './checks/check-reader.ts'
 import { checkAll, checkBounds } from './checks/checks.ts'
 import type { World } from './checks/world-view.ts'
 import { Cloud, declareAll } from './parts/cloud.ts'
@@ -14,6 +15,7 @@ import { Operator } from './parts/operator.ts'
 import { Journal, type Violation } from './parts/journal.ts'
 import { tracingLog } from './parts/tracing-log.ts'
 import { activeMs, type Plan } from './plan/plan.ts'
+import { HistoryReaderAtWork } from './parts/reader.ts'
 import { Scheduler } from './parts/scheduler.ts'
 import { Truth } from './parts/truth.ts'
 import { Uplink } from './parts/uplink.ts'
@@ -41,6 +43,7 @@ export async function play(plan: Plan): Promise<RunResult> {
     await act(world)
     if (journal.violations.length === 0) {
       checkAll(world)
+      checkReader(world)
       await checkAudit(world)
     }
   } finally {
@@ -76,6 +79,7 @@ function build(plan: Plan, scheduler: Scheduler, journal: Journal): World {
     (name) => new Device(name, { scheduler, journal, random: stream(name), gateway, settings }),
   )
   const intruder = new Intruder({ broker, gateway, journal, settings })
+  const reader = new HistoryReaderAtWork({ scheduler, random: stream('reader'), database })
   const random = stream('faults')
   return {
     plan,
@@ -90,6 +94,7 @@ function build(plan: Plan, scheduler: Scheduler, journal: Journal): World {
     devices,
     intruder,
     operator,
+    reader,
     random,
   }
 }
@@ -98,6 +103,7 @@ async function act(world: World): Promise<void> {
   const { plan, scheduler, journal, gateway, devices } = world
   const byName = new Map(devices.map((device) => [device.name, device]))
   gateway.start()
+  world.reader.start()
   for (const send of plan.sends) scheduler.after(send.atMs, () => byName.get(send.device)?.send(send))
   for (const fault of plan.faults) scheduler.after(fault.atMs, () => inflict(fault, world))
   const watch = (): void => {
@@ -134,7 +140,7 @@ async function settle(world: World): Promise<void> {
   if (!quiet) journal.violate('live', `still at work an hour after everything healed: ${leftOver(world)}`)
 }
 
-function isQuiet({ gateway, broker, database, clouds, devices }: World): boolean {
+function isQuiet({ gateway, broker, database, clouds, devices, reader }: World): boolean {
   const outbox = gateway.outbox?.stats()
   return (
     gateway.up &&
@@ -148,6 +154,7 @@ function isQuiet({ gateway, broker, database, clouds, devices }: World): boolean
     stored(gateway).length === 0 &&
     clouds.every((cloud) => cloud.quiet) &&
     database.parkedDevices.size === 0 &&
+    reader.quiet &&
     broker.working().length === 0 &&
     [...database.replays.values()].every(({ isOver }) => isOver)
   )

@@ -5,9 +5,12 @@ import type {
   LetterItem,
   LetterWhole,
   ParkedItem,
+  ProjectionItem,
+  ProjectionJob,
   QuarantineItem,
   ReplayItem,
 } from '../rules/shapes.ts'
+import type { WhereAnswer } from '../rules/where-shapes.ts'
 
 /** What a caller may know of: undefined is everything. */
 export interface Scope {
@@ -52,6 +55,11 @@ export interface QuarantineAsked extends Paging {
   reason?: string | undefined
 }
 
+export interface WhereAsked {
+  id: string
+  source?: string | undefined
+}
+
 /** A row and what changes with it: the ETag. */
 export interface Versioned<T> {
   item: T
@@ -67,7 +75,10 @@ export interface Reads {
   replays(asked: Paging): Promise<Page<ReplayItem>>
   replay(replay: number): Promise<ReplayItem | undefined>
   quarantine(asked: QuarantineAsked, scope: Scope): Promise<Page<QuarantineItem>>
+  where(asked: WhereAsked, scope: Scope): Promise<WhereAnswer>
   groups(scope: Scope): Promise<GroupItem[]>
   parked(group: string, asked: Paging): Promise<Page<ParkedItem>>
+  projections(): Promise<ProjectionItem[]>
+  projectionJob(job: string): Promise<ProjectionJob | undefined>
   deeds(asked: Paging & { actor?: string | undefined }): Promise<Page<DeedItem>>
 }

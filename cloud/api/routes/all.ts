@@ -1,12 +1,15 @@
 import { z } from 'zod'
 import { accessRoutes } from './access.ts'
+import { eventRoutes } from './events.ts'
 import { failureGroupRoutes } from './failure-groups.ts'
 import { groupRoutes } from './groups.ts'
 import { letterRoutes } from './letters.ts'
 import { openapiOf } from './openapi.ts'
+import { projectionRoutes } from './projections.ts'
 import { quarantineRoutes } from './quarantine.ts'
 import { replayRoutes } from './replays.ts'
 import { route, type Route } from './route.ts'
+import { whereRoutes } from './where.ts'
 
 const describeRoutes = route({
   method: 'get',
@@ -27,7 +30,10 @@ export const allRoutes: readonly Route[] = [
   ...failureGroupRoutes,
   ...replayRoutes,
   ...quarantineRoutes,
+  ...eventRoutes,
+  ...whereRoutes,
   ...groupRoutes,
+  ...projectionRoutes,
   ...accessRoutes,
   describeRoutes,
 ]

@@ -102,6 +102,8 @@ const unknowns = {
   'failure group': { code: 'FAILURE_GROUP_UNKNOWN' },
   replay: { code: 'REPLAY_UNKNOWN' },
   group: { code: 'GROUP_UNKNOWN' },
+  projection: { code: 'PROJECTION_UNKNOWN' },
+  'projection job': { code: 'PROJECTION_JOB_UNKNOWN' },
 } as const
 
 /** What there is not, or is not for this caller: the two are not told apart. */

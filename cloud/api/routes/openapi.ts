@@ -47,6 +47,14 @@ const keyParameter = {
   schema: { type: 'string', format: 'uuid' },
 } as const
 
+const lastIdParameter = {
+  name: 'Last-Event-ID',
+  in: 'header',
+  required: false,
+  description: 'The ID of the last event that came: goes on after it. Before ?after=.',
+  schema: { type: 'string' },
+} as const
+
 const matchParameter = {
   name: 'If-Match',
   in: 'header',
@@ -94,6 +102,7 @@ function operationOf(route: Route): Json {
     body,
     writes,
     conditional,
+    streams,
     problems = [],
   } = route
   const parameters = [
@@ -101,6 +110,7 @@ function operationOf(route: Route): Json {
     ...parametersOf(route.query, 'query'),
     ...(writes ? [keyParameter] : []),
     ...(conditional ? [matchParameter] : []),
+    ...(streams ? [lastIdParameter] : []),
   ]
   return {
     operationId: `${method} ${path}`.replaceAll(/[^a-z0-9]+/gi, '-').replace(/-$/, ''),
@@ -116,12 +126,21 @@ function operationOf(route: Route): Json {
       requestBody: { required: true, content: { 'application/json': { schema: jsonSchema(body, 'input') } } },
     }),
     responses: {
-      [status]: success(status, answer),
+      [status]: streams ? streamOf(answer) : success(status, answer),
       ...(status === 202 && { 200: success(200, answer) }),
       default: {
         description: `A problem. Codes: ${[...everyProblem, ...problems].join(', ')}.`,
         content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
       },
+    },
+  }
+}
+
+function streamOf(answer: z.ZodType): Json {
+  return {
+    description: 'Server-sent events: the ID of each is its cursor, its data is JSON.',
+    content: {
+      'text/event-stream': { schema: { type: 'string' }, 'x-tidegate-data': jsonSchema(answer, 'output') },
     },
   }
 }

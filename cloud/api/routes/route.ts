@@ -1,7 +1,9 @@
 import type { z } from 'zod'
 import type { Clock } from '../../../src/clock.ts'
 import type { Deeds } from '../../deeds/deeds.ts'
+import type { Events } from '../reads/events-postgres.ts'
 import type { Reads } from '../reads/reads.ts'
+
 import type { Refusal } from '../rules/problem.ts'
 import type { Caller, Right } from '../rules/roles.ts'
 import type { Mint } from '../tokens/mint.ts'
@@ -15,6 +17,8 @@ export interface Parts {
   workplace?: Workplace | undefined
   /** The same, of which nothing stays: for dry runs. */
   trial?: { deeds: Deeds; workplace: Workplace } | undefined
+  /** History, in order. */
+  events?: Events | undefined
   tokens: Tokens
   mint?: Mint | undefined
   clock: Pick<Clock, 'now'>
@@ -30,10 +34,14 @@ export interface Asked<P, Q, B> {
   key: string
   /** What If-Match says, without its quotes. */
   ifMatch: string | undefined
+  /** What Last-Event-ID says, of a stream that was cut off. */
+  lastEventId: string | undefined
 }
 
 export interface Answer {
   body: unknown
+  /** Of a route that streams: goes out as it comes, and nothing of it is left out. */
+  stream?: ReadableStream<Uint8Array>
   /** Instead of the route's own. */
   status?: number
   /** Version of what is answered with: goes out as ETag. */
@@ -58,6 +66,8 @@ interface Definition<P extends z.ZodObject, Q extends z.ZodObject, B extends z.Z
   answer: z.ZodType
   /** If-Match is required: what is changed must be what was seen. */
   conditional?: boolean
+  /** Answers with server-sent events, each of which is as `answer` says. */
+  streams?: boolean
   /** By the socket of the machine's owner alone. */
   localOnly?: boolean
   /** Codes of problems, besides those of every route. */

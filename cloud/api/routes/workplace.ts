@@ -10,8 +10,33 @@ export interface GroupChange {
   status?: 'open' | 'muted' | 'resolved' | undefined
 }
 
+/** Deeds about versions of projections. Each throws TidegateError `PROJECTION_UNKNOWN`, and what stands beside it. */
+export interface ProjectionDeeds {
+  /** `PROJECTION_ACTIVE`, `PROJECTION_BEHIND`, `PROJECTION_IN_USE`, `PROJECTION_VIEW_USED` */
+  switchProjection(
+    deed: Deed<{ name: string; version?: number | undefined; back?: true | undefined }>,
+  ): Promise<{ name: string; version: number; former: number }>
+  /** `PROJECTION_ACTIVE` */
+  rebuildProjection(deed: Deed<ProjectionVersionKey>): Promise<ProjectionVersionKey>
+  /** `PROJECTION_NOT_HALTED` */
+  resumeProjection(
+    deed: Deed<ProjectionVersionKey & { skip: boolean }>,
+  ): Promise<ProjectionVersionKey & { skipped: { source: string; id: string } | null }>
+  /** `PROJECTION_ACTIVE` */
+  dropProjection(deed: Deed<ProjectionVersionKey>): Promise<ProjectionVersionKey>
+  /** `PROJECTION_JOBS_FULL` */
+  compareProjection(deed: Deed<ProjectionVersionKey & { sample: number }>): Promise<{ job: string }>
+  /** In the active version. `PROJECTION_JOBS_FULL` */
+  rebuildDevice(deed: Deed<{ name: string; device: string }>): Promise<{ job: string }>
+}
+
+interface ProjectionVersionKey {
+  name: string
+  version: number
+}
+
 /** Deeds that are not about letters. Each is on record, in the transaction of its effect. */
-export interface Workplace {
+export interface Workplace extends ProjectionDeeds {
   /** @throws Refusal `FAILURE_GROUP_UNKNOWN`, `FAILURE_GROUP_CHANGED` (it is not what `ifMatch` says any more) */
   changeGroup(
     deed: Deed<{ fingerprint: string; change: GroupChange; ifMatch: string }>,

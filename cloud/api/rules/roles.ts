@@ -12,7 +12,8 @@ export const rightsByRole = {
 export const rightTexts = {
   see: 'numbers, names, times and codes; never a byte of what a device sent',
   payload: 'what devices sent, what handlers said of it, and patches',
-  operate: 'replay, stop, discard, release; notes, owner, mute and resolve of failure groups',
+  operate:
+    'replay, stop, discard, release; notes, owner, mute and resolve of failure groups; versions of projections',
   edit: 'edit a letter, admit a quarantined reading',
   deeds: 'who did what and why',
   tokens: 'list tokens and take them back',

@@ -148,6 +148,74 @@ export const deedItem = z.object({
   outcome: z.unknown(),
 })
 
+export const eventItem = z.object({
+  cursor: text.describe('its place in history: what comes after it is asked for with it'),
+  position: count,
+  storedAt: time,
+  disposition: z.enum(['accepted', 'rejected', 'dead']),
+  gateway: text,
+  epoch: text,
+  sequence: count,
+  source: text,
+  id: text,
+  type: text,
+  event: payload(z.unknown(), 'as it was published; streams bring its text, byte by byte'),
+})
+
+export const projectionStates = ['new', 'building', 'live', 'halted'] as const
+
+const projectionVersion = z.object({
+  version: count,
+  state: z.enum(projectionStates),
+  isActive: z.boolean().describe('it is what readers of the view see'),
+  applied: count.describe('events, since it began'),
+  share: z.number().describe('how much of what there was when it began is read, 0 to 1: an estimate'),
+  perSecond: z.number().nullable().describe('events applied, over the last ten seconds'),
+  lagSeconds: z.number().nullable(),
+  endsAt: time.nullable().describe('when building ends at this rate'),
+  startedAt: time.nullable(),
+  liveAt: time.nullable(),
+  advancedAt: time.nullable(),
+  holder: maybe.describe('the instance that works at it; null: none does'),
+  halted: z
+    .object({ at: time, source: text, id: text, type: text, code: text, message: payload(text) })
+    .nullable()
+    .describe('the event that it cannot apply'),
+})
+
+export const projectionItem = z.object({
+  name: text,
+  active: count.nullable(),
+  former: count.nullable().describe('what readers saw before'),
+  switchedAt: time.nullable(),
+  versions: z.array(projectionVersion),
+})
+
+export const projectionJob = z.object({
+  job: text,
+  name: text,
+  version: count,
+  kind: z.enum(['compare', 'rebuild-device']),
+  device: maybe,
+  askedAt: time.nullable(),
+  endedAt: time.nullable().describe('null: it waits for whoever holds the version'),
+  outcome: z
+    .object({
+      removed: count.optional().describe('rows'),
+      applied: count.optional().describe('events'),
+      tables: z.array(z.object({ table: text, rows: count, activeRows: count.nullable() })).optional(),
+      sampled: count.optional().describe('keys that were computed again from history'),
+      differing: z
+        .array(z.object({ key: text, table: text, beside: count, missing: count }))
+        .optional()
+        .describe('rows of a key that history does not say, and that are missing; the first 50'),
+      same: z.boolean().optional(),
+    })
+    .nullable(),
+  failed: maybe.describe('code of what kept it from being done'),
+  message: payload(maybe),
+})
+
 /** A page of a list. */
 export function pageShape<S extends z.ZodType>(item: S) {
   return z.object({
@@ -163,4 +231,7 @@ export type ReplayItem = z.output<typeof replayItem>
 export type GroupItem = z.output<typeof groupItem>
 export type ParkedItem = z.output<typeof parkedItem>
 export type QuarantineItem = z.output<typeof quarantineItem>
+export type ProjectionItem = z.output<typeof projectionItem>
+export type ProjectionVersion = z.output<typeof projectionVersion>
+export type ProjectionJob = z.output<typeof projectionJob>
 export type DeedItem = z.output<typeof deedItem>

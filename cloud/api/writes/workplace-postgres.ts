@@ -1,19 +1,13 @@
 import type { Database } from '../../database/database-postgres.ts'
 import type { Transaction } from '../../database/storage.ts'
-import type { Deed } from '../../deeds/deeds.ts'
 import type { ParkingIn } from '../../parking/parking.ts'
 import { postgresGroupStates } from '../../protection/group-states-postgres.ts'
 import { Refusal } from '../rules/problem.ts'
 import { fromMicros, microsOf } from '../reads/where.ts'
 import type { GroupChange, Workplace } from '../routes/workplace.ts'
 import { postgresTokens } from '../tokens/tokens-postgres.ts'
-
-/** Does a deed once, with its record and its effect in one transaction. */
-export type DoOnce = <Request, Outcome>(
-  verb: string,
-  deed: Deed<Request>,
-  work: (tx: Transaction) => Promise<Outcome>,
-) => Promise<Outcome>
+import type { DoOnce } from './do-once.ts'
+import { projectionDeeds } from './projections-postgres.ts'
 
 export interface WorkplaceOptions {
   doOnce: DoOnce
@@ -22,6 +16,7 @@ export interface WorkplaceOptions {
 
 export function postgresWorkplace({ doOnce, parkingIn }: WorkplaceOptions): Workplace {
   return {
+    ...projectionDeeds(doOnce),
     changeGroup: (deed) => doOnce('change-failure-group', deed, (tx) => changeGroup(tx, deed.request)),
     pause: (deed) =>
       doOnce('pause-group', deed, async (tx) => {

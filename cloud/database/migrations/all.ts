@@ -13,7 +13,9 @@ import { deeds } from './0012-deeds.ts'
 import { access } from './0013-access.ts'
 import { partitions } from './0014-partitions.ts'
 import { series } from './0015-series.ts'
-import { parking } from './0016-parking.ts'
+import { reader } from './0016-reader.ts'
+import { projections } from './0017-projections.ts'
+import { parking } from './0018-parking.ts'
 import type { Migration } from './migration.ts'
 
 export const migrations: readonly Migration[] = [
@@ -32,5 +34,7 @@ export const migrations: readonly Migration[] = [
   access,
   partitions,
   series,
+  reader,
+  projections,
   parking,
 ]

@@ -219,6 +219,11 @@ function hashesOf(name: string, value: string): string {
   return name.length === 16 ? value : Buffer.from(name, 'base64url').toString('hex', 0, hashLength / 2)
 }
 
+/** Whether a record of `d!` or `s!` has a hash in it. */
+export function holdsHash([key, value]: readonly [key: string, value: string], hash: string): boolean {
+  return has(key.startsWith('d!') ? hashesOf(key.slice(key.lastIndexOf('!') + 1), value) : value, hash)
+}
+
 function has(block: string, hash: string): boolean {
   for (let at = block.indexOf(hash); at >= 0; at = block.indexOf(hash, at + 1))
     if (at % hashLength === 0) return true

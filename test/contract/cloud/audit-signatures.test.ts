@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { HeadsToKeep, keysFor } from '../../../cloud/audit/heads.ts'
-import type { LedgerReport, LedgerToAudit } from '../../../cloud/audit/audit.ts'
+import type { LedgerReport, LedgerToAudit } from '../../../cloud/audit/ledger.ts'
 import type { LedgerName } from '../../../cloud/audit/notes.ts'
 import { signedThrough } from '../../../cloud/audit/signatures.ts'
 import { emptyRegistry, registryOf } from '../../../cloud/gateways/registry.ts'

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { loadCloudConfig } from '../../../cloud/config.ts'
 import { loadConsumers } from '../../../cloud/load-consumers.ts'
+import { loadProjections } from '../../../cloud/load-projections.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'tidegate-config-'))
 afterAll(() => rmSync(folder, { recursive: true }))
@@ -116,5 +117,39 @@ describe('consumer modules', () => {
   ])('that cannot be used are one clear error (%s)', async (name, text, code) => {
     const module = text === undefined ? join(folder, 'missing.mjs') : file(`${name}.mjs`, text)
     await expect(loadConsumers({ consumers: [{ module }], defaults })).rejects.toMatchObject({ code })
+  })
+})
+
+describe('modules of projections', () => {
+  const options = `name: 'own', version: 2, events: ['com.acme.power'], apply() {}`
+
+  test('may default-export plain options, with their SQL in a file beside them', async () => {
+    file('own.sql', 'create table own (device text)')
+    const module = file(
+      'derived.mjs',
+      `export default { ${options}, tables: new URL('./own.sql', import.meta.url) }`,
+    )
+    expect(await loadProjections([{ module }, 'latest'])).toMatchObject([
+      { name: 'own', version: 2, tables: 'create table own (device text)' },
+      { name: 'latest', version: 1 },
+    ])
+    await expect(loadProjections([{ module }, { module }])).rejects.toMatchObject({
+      code: 'PROJECTION_INVALID',
+      message: 'two modules are projection own 2',
+    })
+  })
+
+  test.each([
+    ['missing', undefined, 'PROJECTION_MODULE'],
+    ['nothing', 'export const a = 1', 'PROJECTION_MODULE'],
+    ['faulty', `export default { ${options}, table: 'x' }`, 'PROJECTION_INVALID'],
+    [
+      'without-its-file',
+      `export default { ${options}, tables: new URL('./none.sql', import.meta.url) }`,
+      'PROJECTION_INVALID',
+    ],
+  ])('that cannot be used are one clear error (%s)', async (name, text, code) => {
+    const module = text === undefined ? join(folder, 'missing.mjs') : file(`derived-${name}.mjs`, text)
+    await expect(loadProjections([{ module }])).rejects.toMatchObject({ code })
   })
 })

@@ -88,7 +88,7 @@ describe('who may do what in the database', () => {
         await expect(writer.query(sql)).rejects.toMatchObject(denied)
       }
     await expect(writer.query('select tidegate.prepare_partitions()')).resolves.toBeDefined()
-    await expect(writer.query('select tidegate.enter_era()')).resolves.toBeDefined()
+    await expect(writer.query('select tidegate.current_era()')).resolves.toBeDefined()
   })
 
   test.each(ledgerTables)(
@@ -216,6 +216,8 @@ describe('who may do what in the database', () => {
       await expect(client.query('delete from tidegate.inbox')).rejects.toMatchObject(denied)
     }
     await (await as('reader')).query('select from tidegate.rollups, tidegate.inbox')
+    // An audit that goes on from marks asks since when it has not looked.
+    await (await as('auditor')).query('select from tidegate.eras')
     await expect((await as('auditor')).query('select from tidegate.rollups')).rejects.toMatchObject(denied)
     const { code, stderr } = await run({
       file: process.execPath,

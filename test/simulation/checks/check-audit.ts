@@ -1,6 +1,8 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { AuditedEvent } from '../../../cloud/audit/event.ts'
 import type { AuditedNote, NoteProof } from '../../../cloud/audit/notes.ts'
-import { type AuditedClosure, auditLedger, type LedgerReport } from '../../../cloud/audit/audit.ts'
+import { auditLedger } from '../../../cloud/audit/audit.ts'
+import type { AuditedClosure, LedgerReport, LedgerState } from '../../../cloud/audit/ledger.ts'
 import { signedThrough as readSignatures } from '../../../cloud/audit/signatures.ts'
 import type { LedgerNote } from '../../../cloud/history/history.ts'
 import type { GatewayKey } from '../../../cloud/gateways/registry.ts'
@@ -42,16 +44,30 @@ export async function checkAudit({ database, truth, journal, gateway, plan }: Wo
     lasts.set(epoch, Math.max(sequence, lasts.get(epoch) ?? 0))
   }
   for (const [epoch, last] of lasts) {
-    const report = await auditLedger({
-      gateway: gatewayName,
-      epoch,
-      events: events(epoch),
-      notes: notes(epoch),
-      closures: closures(),
-      mayBeSpokenOfBy: (gateway) => gateway === gatewayName,
-      keys: isSigned ? keys : [],
-      signedThrough,
-    })
+    const states: LedgerState[] = []
+    const auditFrom = (from?: LedgerState): Promise<LedgerReport> =>
+      auditLedger({
+        gateway: gatewayName,
+        epoch,
+        from,
+        onState: from ? undefined : (state) => void states.push(state),
+        statesEvery: 10,
+        events: events(epoch, from?.next),
+        notes: notes(epoch, from?.next),
+        closures: closures(),
+        mayBeSpokenOfBy: (gateway) => gateway === gatewayName,
+        keys: isSigned ? keys : [],
+        signedThrough,
+      })
+    const report = await auditFrom()
+    for (const at of new Set([states.at(0), states.at(states.length / 2), states.at(-1)])) {
+      const goneOn = at && { ...(await auditFrom(at)), readFrom: 1, unread: 0 }
+      if (goneOn && !isDeepStrictEqual(goneOn, report))
+        journal.violate(
+          'G8',
+          `the audit that goes on from ${at.next} says something else than that of the whole`,
+        )
+    }
     if (isSigned) await checkSigned(epoch, report)
     const { lastSequence, gaps, faults, unverifiedLinks } = report
     // The signature of a report may be what damage took; then the report is not believed (G8, where it ends).
@@ -184,15 +200,17 @@ export async function checkAudit({ database, truth, journal, gateway, plan }: Wo
     return new Map(known.map(({ epoch, lastSequence: last }) => [epoch, { last, notedMs: 0 }]))
   }
 
-  async function* events(epoch: string): AsyncGenerator<AuditedEvent> {
-    const records = [...database.events.values()].filter((record) => record.epoch === epoch)
+  async function* events(epoch: string, from = 1): AsyncGenerator<AuditedEvent> {
+    const records = [...database.events.values()].filter(
+      (record) => record.epoch === epoch && record.sequence >= from,
+    )
     for (const record of records.toSorted((a, b) => (placeOf(a) < placeOf(b) ? -1 : 1))) {
       yield { ...record, storedMs: record.recordedMs }
     }
   }
 
-  async function* notes(epoch: string): AsyncGenerator<AuditedNote> {
-    const known = [...database.notes.values()].filter((note) => note.epoch === epoch)
+  async function* notes(epoch: string, from = 1): AsyncGenerator<AuditedNote> {
+    const known = [...database.notes.values()].filter((note) => note.epoch === epoch && note.from >= from)
     for (const note of known.toSorted((a, b) => a.from - b.from)) {
       const { gateway, eventEpoch, eventSequence } = note
       const cites = { gateway, epoch: eventEpoch, sequence: eventSequence }

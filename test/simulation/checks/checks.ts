@@ -263,7 +263,8 @@ function checkDeadLetters({ database, broker, journal, plan }: World): void {
       if (letter.code === 'PARKING_FULL' || what === 'former') continue
       const whole = ladderMs.length + 1
       // Behind another that failed it has the first step of the ladder alone, and as a replay none.
-      const isShort = letter.attempts === Math.min(2, whole) || (letter.attempts === 1 && replayed.has(letter))
+      const isShort =
+        letter.attempts === Math.min(2, whole) || (letter.attempts === 1 && replayed.has(letter))
       const isTried = what === 'hopeless' || (workplace && !['forged', 'disputed'].includes(what))
       const attempts = !isTried ? 1 : onFailure === 'park' && isShort ? letter.attempts : whole
       if (what !== 'forged' && !lettersOf[group]?.includes(what) && !(workplace && group === 'effects'))

@@ -1,4 +1,4 @@
-import type { Rollup } from '../../../cloud/projections/rollup.ts'
+import type { Rollup } from '../../../cloud/projections/rollups/rollup.ts'
 import type { Storage } from '../../../cloud/database/storage.ts'
 import type {
   ClockCorrection,
@@ -9,6 +9,7 @@ import type {
 import type { DeadLetter } from '../../../cloud/letters/dead-letters.ts'
 import { type ParkedDevice, RowLocks, type WaitingEvent } from '../../support/fakes/parking.ts'
 import type { Chance } from '../plan/chance.ts'
+import { HistoryOrder } from './history-order.ts'
 import type { Journal } from './journal.ts'
 import type { SimulatedProcess } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -42,6 +43,7 @@ export class SimulatedDatabase implements Tables {
   readonly standings = new Map<number, LetterStanding>()
   readonly replays = new Map<number, ReplayRecord>()
   readonly replayCounts: { replay: number; resolved: number; failed: number }[] = []
+  readonly order = new HistoryOrder()
   readonly locks = new Map<string, Lock>()
   readonly rowLocks = new RowLocks()
   readonly parkedDevices = new Map<string, ParkedDevice>()
@@ -117,6 +119,7 @@ export class SimulatedDatabase implements Tables {
   finish(tx: SimulatedTransaction): void {
     if (!this.open.delete(tx)) return
     tx.over = true
+    this.order.end(tx)
     for (const [key, lock] of this.locks) {
       if (lock.holder !== tx) continue
       this.locks.delete(key)

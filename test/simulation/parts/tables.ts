@@ -4,9 +4,10 @@ import type {
   HistoryRecord,
   LedgerNote,
 } from '../../../cloud/history/history.ts'
-import type { Rollup } from '../../../cloud/projections/rollup.ts'
+import type { Rollup } from '../../../cloud/projections/rollups/rollup.ts'
 import type { DeadLetter } from '../../../cloud/letters/dead-letters.ts'
 import type { ParkingTables, RowLocks } from '../../support/fakes/parking.ts'
+import type { HistoryOrder } from './history-order.ts'
 import type { SimulatedProcess } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { ReplayProgress, ReplayRequest } from '../../../cloud/replays/replays.ts'
@@ -63,6 +64,8 @@ export interface Tables extends ParkingTables {
   readonly letters: Map<number, DeadLetter>
   readonly standings: Map<number, LetterStanding>
   readonly replayCounts: { replay: number; resolved: number; failed: number }[]
+  /** In which order history can be read. */
+  readonly order: HistoryOrder
   nextLetter(): number
   readonly locks: Map<string, Lock>
   /** Of parked devices and events. */

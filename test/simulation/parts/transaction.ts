@@ -1,5 +1,5 @@
 import { TidegateError } from '../../../src/errors.ts'
-import { mergeRollup, rollupKey, type Rollups } from '../../../cloud/projections/rollup.ts'
+import { mergeRollup, rollupKey, type Rollups } from '../../../cloud/projections/rollups/rollup.ts'
 import type { Statements } from '../../../cloud/database/statements.ts'
 import type { EventIdentity, Inbox, QueryResult, Transaction } from '../../../cloud/database/storage.ts'
 import type { Added, DeadLetter, DeadLetters } from '../../../cloud/letters/dead-letters.ts'
@@ -164,10 +164,12 @@ export class SimulatedTransaction implements Transaction {
       if (events.has(place) || this.own.has(place)) return 'place-taken'
       this.own.set(identity, place)
       this.own.set(place, identity)
+      const row = this.database.order.number(this, place)
       this.bodies.set(place, record.body)
       this.what.push(`history ${record.sequence}`)
       this.staged.push(() => {
         events.set(place, record)
+        this.database.order.landed(row, this.database.parts.scheduler.nowMs)
         identities.set(identity, place)
       })
       return 'stored'

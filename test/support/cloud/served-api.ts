@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { loadApiFiles, type RunningApi, startApi } from '../../../cloud/api/api.ts'
+import { postgresEvents } from '../../../cloud/api/reads/events-postgres.ts'
 import { postgresReads } from '../../../cloud/api/reads/reads-postgres.ts'
 import { apiConfigSchema } from '../../../cloud/api/rules/settings.ts'
 import type { Role } from '../../../cloud/api/rules/roles.ts'
@@ -12,7 +13,8 @@ import { postgresTokens } from '../../../cloud/api/tokens/tokens-postgres.ts'
 import { trialStorage } from '../../../cloud/api/writes/trial-storage.ts'
 import type { Workplace } from '../../../cloud/api/routes/workplace.ts'
 import type { Storage } from '../../../cloud/database/storage.ts'
-import { type DoOnce, postgresWorkplace } from '../../../cloud/api/writes/workplace-postgres.ts'
+import type { DoOnce } from '../../../cloud/api/writes/do-once.ts'
+import { postgresWorkplace } from '../../../cloud/api/writes/workplace-postgres.ts'
 import { createDatabase as poolOf, type Database } from '../../../cloud/database/database-postgres.ts'
 import { doOnce } from '../../../cloud/deeds/deed-record.ts'
 import type { Deeds } from '../../../cloud/deeds/deeds.ts'
@@ -66,7 +68,15 @@ export async function serveApi(more: object = {}, deeds?: Deeds, trialDeeds?: De
     return postgresWorkplace({ doOnce: once, parkingIn: postgresParking })
   }
   const trial = { deeds: trialDeeds as Deeds, workplace: workplaceOn(trialStorage(storage)) }
-  const parts = { deeds, reads: postgresReads(database), tokens, workplace: workplaceOn(storage), trial }
+  const events = postgresEvents(database, { clock: systemClock, log: silentLog })
+  const parts = {
+    deeds,
+    events,
+    reads: postgresReads(database),
+    tokens,
+    workplace: workplaceOn(storage),
+    trial,
+  }
   const observer = { answered: () => {}, refused: () => {} }
   const surroundings = { cutOff: new AbortController(), clock: systemClock, log: silentLog }
   const files = loadApiFiles(config, systemClock)
@@ -91,6 +101,7 @@ export async function serveApi(more: object = {}, deeds?: Deeds, trialDeeds?: De
     },
     get: (path, token) => fetch(url + path, { headers: { authorization: `Bearer ${token}` } }),
     async close() {
+      events.streams.close()
       await api.close()
       await database.close()
       rmSync(folder, { recursive: true, force: true })

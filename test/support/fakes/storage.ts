@@ -1,5 +1,10 @@
 import { TidegateError } from '../../../src/errors.ts'
-import { mergeRollup, type Rollup, rollupKey, type Rollups } from '../../../cloud/projections/rollup.ts'
+import {
+  mergeRollup,
+  type Rollup,
+  rollupKey,
+  type Rollups,
+} from '../../../cloud/projections/rollups/rollup.ts'
 import type { Added, DeadLetter, DeadLetters } from '../../../cloud/letters/dead-letters.ts'
 import type { Statements } from '../../../cloud/database/statements.ts'
 import { listedFailuresMax } from '../../../cloud/letters/story.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { LedgerReport, LedgerToAudit } from '../../../cloud/audit/audit.ts'
+import type { LedgerReport, LedgerToAudit } from '../../../cloud/audit/ledger.ts'
 import { formatLedger } from '../../../cloud/audit/report.ts'
 import { checkpointType } from '../../../src/contract/checkpoint.ts'
 import { audit, ledgerOf, row } from '../../support/cloud/audited-ledger.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { LedgerReport } from '../../../cloud/audit/audit.ts'
+import type { LedgerReport } from '../../../cloud/audit/ledger.ts'
 import { addToSummary, emptySummary, formatLedger, formatSummary } from '../../../cloud/audit/report.ts'
 import { addRange, emptyRanges, formatRanges } from '../../../cloud/audit/ranges.ts'
 import {

@@ -24,8 +24,10 @@ test('a group that is held says by what, why, and what to do about it', () => {
   const checks = readiness({
     groups: [group],
     starveAfterMs: 1,
+    horizon: { ageMs: () => 0, heldBy: undefined },
     databaseFault: () => `${held.code}: ${held.message}`,
     brokersUp: () => ({}),
+    projections: () => [],
     findings: () => undefined,
     letters: () => [],
     unattended: () => [],
@@ -52,8 +54,10 @@ function readyOf(pipeline: Pipeline, starveAfterMs: number): object {
   const checks = readiness({
     groups: [group],
     starveAfterMs,
+    horizon: { ageMs: () => 0, heldBy: undefined },
     databaseFault: () => undefined,
     brokersUp: () => ({}),
+    projections: () => [],
     findings: () => undefined,
     letters: () => [],
     unattended: () => [],
@@ -140,4 +144,34 @@ test('what has waited for an outage to end does not starve once it has', async (
   await clock.advance(10_000)
   expect(pipeline.inFlight).toBeGreaterThan(0)
   expect(readyOf(pipeline, 10_000)).toMatchObject({ ok: true })
+})
+
+const projectionReadyOf = (doing: 'working' | 'halted', retryable?: boolean) => {
+  const fault =
+    retryable === undefined
+      ? undefined
+      : new TidegateError('PROJECTION_HALTED', { message: 'it cannot', retryable, hint: 'mend it' })
+  const checks = readiness({
+    groups: [],
+    starveAfterMs: 1,
+    horizon: { ageMs: () => 0, heldBy: undefined },
+    databaseFault: () => undefined,
+    brokersUp: () => ({}),
+    projections: () => [{ name: 'energy', version: 3, doing, fault, lagMs: 0, applied: 0 }],
+    findings: () => undefined,
+    letters: () => [],
+    unattended: () => [],
+    replays: () => ({ replays: 0, oldestAgeMs: 0, stillMs: 0, sent: 0, resolved: 0, failed: 0 }),
+    tls: { daysLeft: () => ({}), faulty: () => ({}) },
+  })
+  return checks['projection.energy.3']
+}
+
+test('a projection that has stopped at an event calls for somebody, one that tries again does not', () => {
+  expect(projectionReadyOf('working')).toEqual({ ok: true, detail: 'working' })
+  expect(projectionReadyOf('working', true)).toMatchObject({ ok: true })
+  expect(projectionReadyOf('halted', false)).toEqual({
+    ok: false,
+    detail: 'halted, PROJECTION_HALTED: it cannot; mend it',
+  })
 })

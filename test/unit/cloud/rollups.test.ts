@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { numericFields } from '../../../cloud/projections/numeric-fields.ts'
-import { aggregate } from '../../../cloud/projections/rollups.ts'
+import { numericFields } from '../../../cloud/projections/rollups/numeric-fields.ts'
+import { aggregate } from '../../../cloud/projections/rollups/rollups.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
 
 describe('rollups', () => {

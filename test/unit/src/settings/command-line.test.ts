@@ -1,7 +1,7 @@
 import { Command } from 'commander'
 import { describe, expect, test } from 'vitest'
 import { registerCertsCommands } from '../../../../certs/command.ts'
-import { registerAuditCommand } from '../../../../cloud/audit/command.ts'
+import { registerAuditCommand } from '../../../../cloud/audit/marks/command.ts'
 import { registerDevCommand, registerSimulateCommand } from '../../../../dev/command.ts'
 import { registerOutboxCommand } from '../../../../edge/outbox-tool/command.ts'
 import { durationOf, listOf, positiveNumber, wholeNumber } from '../../../../src/settings/command-line.ts'

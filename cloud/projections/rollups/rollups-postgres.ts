@@ -1,5 +1,5 @@
 import type { Rollups } from './rollup.ts'
-import type { Statements } from '../database/statements.ts'
+import type { Statements } from '../../database/statements.ts'
 
 // Sorted, so that rival transactions lock in one order and cannot deadlock.
 const mergeSql = `

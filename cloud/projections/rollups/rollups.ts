@@ -1,6 +1,6 @@
-import type { Event } from '../../src/contract/event.ts'
-import type { Statements } from '../database/statements.ts'
-import { type Consumer, makeConsumer } from '../pipeline/definition.ts'
+import type { Event } from '../../../src/contract/event.ts'
+import type { Statements } from '../../database/statements.ts'
+import { type Consumer, makeConsumer } from '../../pipeline/definition.ts'
 import { type BucketWidth, mergeRollup, type Rollup, rollupKey, type Rollups } from './rollup.ts'
 import { numericFields } from './numeric-fields.ts'
 

@@ -1,0 +1,123 @@
+import type { Database } from '../../database/database-postgres.ts'
+import type { Found, WhereAnswer } from '../rules/where-shapes.ts'
+import { gatewaysSql, groupsSql, lettersSql, notesSql, resolutionsSql, eventsSql } from './where-is-sql.ts'
+import type { Scope, WhereAsked } from './reads.ts'
+import { iso } from './where.ts'
+
+interface EventRow {
+  source: string
+  id: string
+  type: string
+  gateway: string
+  epoch: string
+  sequence: number
+  position: number
+  cursor: string
+  readable: boolean
+  claimed: boolean
+  time: Date
+  recorded_time: Date
+  stored_time: Date
+  disposition: Found['places'][number]['disposition']
+  reason: string | null
+  admitted_epoch: string | null
+  admitted_sequence: number | null
+  admitted_at: Date | null
+}
+
+type Dated<T, Names extends keyof T> = Omit<T, Names> & { [Name in Names]: Date }
+type OfSource<T> = T & { source: string; id: string }
+
+/** IDs are unique for a device alone: so many of other devices are shown. */
+export const foundMax = 20
+
+/**
+ * Where an event is, by its ID: a bounded number of index look-ups, whatever the size of history (G7). Nothing of what a device sent.
+ * Throws TidegateError `DATABASE_*`.
+ */
+export async function readWhere(
+  query: Database['query'],
+  { id, source }: WhereAsked,
+  { groups, types }: Scope,
+): Promise<WhereAnswer> {
+  const [rows, processed, letters, resolutions, notes] = await Promise.all([
+    query<EventRow>(eventsSql, [id, source ?? null, types ?? null, foundMax + 1]),
+    query<OfSource<Dated<Found['processed'][number], 'at'>>>(groupsSql, [id, source ?? null, groups ?? null]),
+    query<
+      OfSource<Dated<Found['letters'][number], 'firstFailedAt' | 'lastFailedAt'> & { closedAt: Date | null }>
+    >(lettersSql, [id, source ?? null, groups ?? null, types ?? null]),
+    query<OfSource<Dated<Found['resolutions'][number], 'at'>>>(resolutionsSql, [
+      id,
+      source ?? null,
+      groups ?? null,
+    ]),
+    query<OfSource<Dated<Found['notes'][number], 'at'>>>(notesSql, [id, source ?? null]),
+  ])
+  const sources = new Set(
+    [...rows, ...letters, ...(types === undefined ? notes : [])].map((row) => row.source),
+  )
+  const found = [...sources].slice(0, foundMax).map((one): Found => {
+    const ofOne = <T extends { source: string }>(list: readonly T[]): T[] =>
+      list.filter((row) => row.source === one)
+    return {
+      source: one,
+      places: ofOne(rows).map(placeOf),
+      processed: ofOne(processed).map(({ group, at }) => ({ group, at: iso(at) })),
+      letters: ofOne(letters).map(({ firstFailedAt, lastFailedAt, closedAt, ...letter }) => ({
+        ...letter,
+        firstFailedAt: iso(firstFailedAt),
+        lastFailedAt: iso(lastFailedAt),
+        closedAt: iso(closedAt),
+      })),
+      resolutions: ofOne(resolutions).map(({ group, letter, outcome, at }) => ({
+        group,
+        letter,
+        outcome,
+        at: iso(at),
+      })),
+      notes: ofOne(notes).map(({ gateway, epoch, sequence, reason, at }) => ({
+        gateway,
+        epoch,
+        sequence,
+        reason,
+        at: iso(at),
+      })),
+    }
+  })
+  // What a gateway has is of no type.
+  const gateways = found.length > 0 || types !== undefined ? [] : await readGateways(query)
+  return { id, found, more: sources.size > foundMax || rows.length > foundMax, gateways }
+}
+
+function placeOf(row: EventRow): Found['places'][number] {
+  const { gateway, epoch, sequence, type, position, cursor, readable, claimed, disposition, reason } = row
+  const { admitted_epoch, admitted_sequence, admitted_at } = row
+  return {
+    gateway,
+    epoch,
+    sequence,
+    type,
+    claimed,
+    time: iso(row.time),
+    admittedAt: iso(row.recorded_time),
+    storedAt: iso(row.stored_time),
+    position,
+    cursor,
+    readable,
+    disposition,
+    // What follows may quote the device.
+    code: reason === null ? null : (/^[A-Z][A-Z0-9_]*/.exec(reason)?.[0] ?? null),
+    ...(reason !== null && { reason }),
+    admission:
+      admitted_epoch === null || admitted_sequence === null || admitted_at === null
+        ? null
+        : { epoch: admitted_epoch, sequence: admitted_sequence, at: iso(admitted_at) },
+  }
+}
+
+type GatewayRow = Dated<WhereAnswer['gateways'][number], 'storedAt'>
+
+async function readGateways(query: Database['query']): Promise<WhereAnswer['gateways']> {
+  const rows = await query<GatewayRow>(gatewaysSql)
+  return rows.map(({ storedAt, ...gateway }) => ({ ...gateway, storedAt: iso(storedAt) }))
+}

@@ -1,0 +1,100 @@
+/** The questions of `where`: each by an index, of every partition where it is of history. */
+
+const columns = `source, id, type, gateway, epoch, sequence, position, era, tx, time, recorded_time, stored_time, disposition, reason`
+
+/** $1 ID, $2 source, $3 types, $4 how many. A reading that was rejected is found by the ID that its device gave it, too. */
+export const eventsSql = `
+with named as (
+  select ${columns}, false as claimed from tidegate.events where id = $1 and ($2::text is null or source = $2)
+  union all
+  select ${columns}, true from tidegate.events
+  where type = 'dev.tidegate.rejected' and tidegate.claimed_id(body) = left($1, 1000) and id <> $1 and ($2::text is null or source = $2))
+select e.source, e.id, e.type, e.gateway, e.epoch, e.sequence::float8 as sequence, e.position::float8 as position,
+  e.era || '.' || e.tx || '.' || e.position as cursor, e.claimed,
+  (e.era, e.tx) < (tidegate.latest_era(), pg_snapshot_xmin(pg_current_snapshot())) as readable,
+  e.time, e.recorded_time, e.stored_time, e.disposition, e.reason,
+  a.admitted_epoch, a.admitted_sequence::float8 as admitted_sequence, a.at as admitted_at
+from named as e left join tidegate.admissions as a using (gateway, epoch, sequence)
+where $3::text[] is null or e.type = any($3)
+order by e.stored_time limit $4::int`
+
+const ofOne = `id = $1 and ($2::text is null or source = $2) and ($3::text[] is null or consumer_group = any($3))`
+
+/** $1 ID, $2 source, $3 groups. The inbox is by group: each is asked for itself. */
+export const groupsSql = `
+with recursive known as (
+  (select consumer_group from tidegate.inbox order by consumer_group limit 1)
+  union all
+  select (select i.consumer_group from tidegate.inbox as i where i.consumer_group > known.consumer_group order by i.consumer_group limit 1)
+  from known where known.consumer_group is not null),
+sources as (
+  select source from tidegate.events where id = $1
+  union select source from tidegate.dead_letters where id = $1)
+select i.consumer_group as group, i.source, i.id, i.processed_at as at
+from known join sources on true
+cross join lateral (
+  select * from tidegate.inbox as i
+  where i.consumer_group = known.consumer_group and i.source = sources.source and i.id = $1) as i
+where ($2::text is null or i.source = $2) and ($3::text[] is null or i.consumer_group = any($3))
+order by i.processed_at limit 100`
+
+/** $1 ID, $2 source, $3 groups, $4 types. */
+export const lettersSql = `
+select letter::float8 as letter, consumer_group as group, source, id, state, code, fingerprint, attempts, replays, replay::float8 as replay,
+  first_failed_at as "firstFailedAt", last_failed_at as "lastFailedAt", closed_at as "closedAt"
+from tidegate.dead_letters where ${ofOne} and ($4::text[] is null or type = any($4)) order by letter limit 100`
+
+/** $1 ID, $2 source, $3 groups. */
+export const resolutionsSql = `
+select letter::float8 as letter, consumer_group as group, source, id, outcome, at
+from tidegate.resolutions where ${ofOne} order by at limit 100`
+
+/** $1 ID, $2 source. Repeats, and other readings of the same name: their text is in the note. */
+export const notesSql = `
+select tidegate.noted_id(body) as id, body ->> 'source' as source, gateway, epoch, from_sequence::float8 as sequence, reason, noted_at as at
+from tidegate.ledger_notes
+where body is not null and tidegate.noted_id(body) = left($1, 1000) and ($2::text is null or body ->> 'source' = $2)
+order by noted_at limit 100`
+
+const gatewaysMax = 50
+const recentMax = 1000
+
+/** What the newest ledger of each gateway says: how far it is here, and what is missing of its last ${recentMax} places. */
+export const gatewaysSql = `
+with recursive names as (
+  (select gateway from tidegate.events order by gateway limit 1)
+  union all
+  select (select e.gateway from tidegate.events as e where e.gateway > names.gateway order by e.gateway limit 1)
+  from names where names.gateway is not null)
+select n.gateway, newest.epoch, newest.sequence::float8 as "lastSequence", newest.stored_time as "storedAt",
+  coalesce((
+    select json_agg(json_build_array(gap.first, gap.last) order by gap.first)
+    from (
+      select min(missing.sequence) as first, max(missing.sequence) as last
+      from (
+        select place.sequence, place.sequence - row_number() over (order by place.sequence) as island
+        from generate_series(greatest(1, newest.sequence - ${recentMax} + 1), newest.sequence) as place (sequence)
+        left join (
+          select e.sequence from tidegate.events as e
+          where e.gateway = n.gateway and e.epoch = newest.epoch and e.sequence > newest.sequence - ${recentMax}
+          -- Once: in which week a place is nobody knows, and each would be looked for in all.
+          offset 0) as there using (sequence)
+        where there.sequence is null
+        and not exists (
+          select from tidegate.ledger_notes as o
+          where o.gateway = n.gateway and o.epoch = newest.epoch
+            and o.from_sequence <= place.sequence and o.to_sequence >= place.sequence)) as missing
+      group by missing.island) as gap
+  ), '[]') as gaps,
+  coalesce((
+    select json_agg(json_build_array(o.from_sequence, o.to_sequence, o.reason) order by o.from_sequence)
+    from (
+      select * from tidegate.ledger_notes as o
+      where o.gateway = n.gateway and o.epoch = newest.epoch and o.reason in ('expired', 'evicted', 'lost')
+      order by o.from_sequence desc limit 10) as o
+  ), '[]') as undelivered
+from (select gateway from names where gateway is not null limit ${gatewaysMax}) as n
+cross join lateral (
+  select e.epoch, e.sequence, e.stored_time from tidegate.events as e
+  where e.gateway = n.gateway order by e.gateway desc, e.epoch desc, e.sequence desc limit 1) as newest
+order by n.gateway`

@@ -1,0 +1,83 @@
+import { z } from 'zod'
+import { payload } from './payload.ts'
+import { letterStates, time } from './shapes.ts'
+
+const count = z.int().min(0)
+const text = z.string()
+
+const place = z.object({
+  gateway: text,
+  epoch: text,
+  sequence: count,
+  type: text,
+  claimed: z
+    .boolean()
+    .describe(
+      'the gateway has rejected the reading: it has another ID here, and this one was given by the device',
+    ),
+  time: time.describe('by the clock of the device, or of the gateway where it gave none'),
+  admittedAt: time.describe('by the clock of the gateway'),
+  storedAt: time,
+  position: count,
+  cursor: text,
+  readable: z.boolean().describe('readers of history get it by now: every transaction before it has ended'),
+  disposition: z.enum(['accepted', 'rejected', 'dead']),
+  code: text.nullable().describe('why it was not accepted'),
+  reason: payload(text),
+  admission: z
+    .object({ epoch: text, sequence: count, at: time })
+    .nullable()
+    .describe('the event of the cloud’s own ledger that somebody has made of it'),
+})
+
+const letter = z.object({
+  letter: count,
+  group: text,
+  state: z.enum(letterStates),
+  code: text,
+  fingerprint: text,
+  attempts: count,
+  replays: count,
+  replay: count.nullable(),
+  firstFailedAt: time,
+  lastFailedAt: time,
+  closedAt: time.nullable(),
+})
+
+const found = z.object({
+  source: text,
+  places: z.array(place).describe('where history has it; none: a letter or a note alone knows of it'),
+  processed: z.array(z.object({ group: text, at: time })).describe('as far as the inbox remembers'),
+  letters: z.array(letter),
+  resolutions: z.array(
+    z.object({ group: text, letter: count, outcome: z.enum(['resolved', 'discarded']), at: time }),
+  ),
+  notes: z
+    .array(z.object({ gateway: text, epoch: text, sequence: count, reason: text, at: time }))
+    .describe('repeats of it, and other readings that came under its name'),
+})
+
+const gateway = z.object({
+  gateway: text,
+  epoch: text,
+  lastSequence: count,
+  storedAt: time.describe('when that one was stored'),
+  gaps: z
+    .array(z.tuple([count, count]))
+    .describe('of its last 1000 places those that hold nothing and are not accounted for'),
+  undelivered: z
+    .array(z.tuple([count, count, text]))
+    .describe(
+      'the newest places of which the gateway has said that nothing comes, and why: expired, evicted, lost',
+    ),
+})
+
+export const whereAnswer = z.object({
+  id: text,
+  found: z.array(found),
+  more: z.boolean().describe('there are more devices that use this ID: name the source'),
+  gateways: z.array(gateway).describe('if nothing was found: how far each gateway’s newest ledger is here'),
+})
+
+export type Found = z.output<typeof found>
+export type WhereAnswer = z.output<typeof whereAnswer>

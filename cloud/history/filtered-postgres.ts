@@ -1,0 +1,121 @@
+import type { Database } from '../database/database-postgres.ts'
+import { compareCursors, type Cursor, cursorFault, isCursor } from './reader.ts'
+
+export interface Filter {
+  /** Absent: all. */
+  types?: readonly string[] | undefined
+  /** Absent: all. */
+  source?: string | undefined
+  /** What the event says of its time: at or after, and before, ms since the Unix epoch. */
+  fromMs?: number | undefined
+  untilMs?: number | undefined
+}
+
+export interface FilteredEvent {
+  cursor: Cursor
+  position: number
+  storedAt: Date
+  disposition: string
+  gateway: string
+  epoch: string
+  sequence: number
+  source: string
+  id: string
+  type: string
+  /** The wire text, verbatim. */
+  text: string
+}
+
+export interface FilteredPage {
+  events: FilteredEvent[]
+  /** Where to go on; what is not of the filter is passed over as well. */
+  next: Cursor
+  /** There may be more by now, also after a page without any. */
+  more: boolean
+}
+
+interface Row {
+  horizon: string
+  scanned: number
+  last: string | null
+  matches: number | null
+  cursor: string | null
+  position: number
+  stored_time: Date
+  disposition: string
+  gateway: string
+  epoch: string
+  sequence: number
+  source: string
+  id: string
+  type: string
+  text: string
+}
+
+/** So many events are looked at for a page, however few are of the filter (G7). */
+const scannedMax = 20_000
+const scannedAtOnce = 5_000
+/** What has more comes in more pages (G7); one event always fits. */
+const pageBytesMax = 8 * 1024 * 1024
+
+// One statement: the horizon is that of what it reads.
+const pageSql = `
+with scan as materialized (
+  select row_number() over () as n, e.* from tidegate.read_events($1, $2::text[], $3::int) as e),
+matching as (
+  select s.*, count(*) over () as matches, sum(octet_length(s.body::text)) over (order by s.n) as bytes, row_number() over (order by s.n) as nth
+  from scan as s
+  where ($4::text is null or s.source = $4) and ($5::float8 is null or s.time >= to_timestamp($5::float8 / 1000))
+    and ($6::float8 is null or s.time < to_timestamp($6::float8 / 1000)))
+select tidegate.horizon() as horizon, a.scanned, a.last, m.matches::int as matches, m.cursor, m.position::float8 as position,
+  m.stored_time, m.disposition, m.gateway, m.epoch, m.sequence::float8 as sequence, m.source, m.id, m.type, m.body::text as text
+from (select count(*)::int as scanned, (array_agg(cursor order by n desc))[1] as last from scan) as a
+left join matching as m on m.nth = 1 or (m.nth <= $7::int and m.bytes <= ${pageBytesMax})
+order by m.n`
+
+/**
+ * Events after a cursor, of a filter, in the order in which none is skipped. Work and bytes of a page are bounded: with a filter that little is of,
+ * a page may be empty and there is more nevertheless.
+ * @throws TidegateError `CURSOR_INVALID`, `DATABASE_*`
+ */
+export async function readFiltered(
+  query: Database['query'],
+  after: Cursor,
+  { types, source, fromMs, untilMs }: Filter,
+  max: number,
+): Promise<FilteredPage> {
+  if (!isCursor(after)) throw cursorFault()
+  const hasConditions = source !== undefined || fromMs !== undefined || untilMs !== undefined
+  const atOnce = hasConditions ? scannedAtOnce : max
+  let next = after
+  for (let looked = 0; looked < scannedMax; looked += atOnce) {
+    const values = [next, types ?? null, atOnce, source ?? null, fromMs ?? null, untilMs ?? null, max]
+    const rows = await query<Row>(pageSql, values)
+    const events = rows.flatMap(eventIn)
+    const { horizon = '', scanned = 0, last = null, matches = 0 } = rows[0] ?? {}
+    const isCut = (matches ?? 0) > events.length
+    const more = isCut || scanned >= atOnce
+    if (isCut) next = events.at(-1)?.cursor ?? next
+    else if (more) next = last ?? next
+    else next = compareCursors(horizon, last ?? next) < 0 ? (last ?? next) : horizon
+    if (events.length > 0 || !more) return { events, next, more }
+  }
+  return { events: [], next, more: true }
+}
+
+function eventIn({ cursor, ...row }: Row): FilteredEvent[] {
+  if (cursor === null) return []
+  const {
+    position,
+    stored_time: storedAt,
+    disposition,
+    gateway,
+    epoch,
+    sequence,
+    source,
+    id,
+    type,
+    text,
+  } = row
+  return [{ cursor, position, storedAt, disposition, gateway, epoch, sequence, source, id, type, text }]
+}

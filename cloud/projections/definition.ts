@@ -1,0 +1,160 @@
+import type { Event } from '../../src/contract/event.ts'
+import { TidegateError } from '../../src/errors.ts'
+import type { Logger } from '../../src/log.ts'
+import { didYouMean } from '../../src/settings/nearest.ts'
+import { parseDuration, withinLimits } from '../../src/units.ts'
+import type { Queryable } from '../database/storage.ts'
+import { faultsOfTypes, handlerLimits, inWords, isFunction } from '../pipeline/definition-check.ts'
+import { memoized, takes } from '../pipeline/definition.ts'
+
+/** What `apply` is called with. */
+export interface ProjectionContext {
+  /** The transaction of these events and of the cursor behind them; names without a schema are of this version's own. */
+  tx: Queryable
+  log: Logger
+  /** Aborted at the timeout and when the cloud stops. */
+  signal: AbortSignal
+}
+
+/** An event of history, with where it is in it. */
+export type ProjectedEvent = Event & {
+  /** Place in history: the same events have the same, however often they are applied. */
+  cursor: string
+}
+
+/** What is derived from history. One small file default-exports one; see docs/PROJECTIONS.md. */
+export interface ProjectionOptions {
+  /** Readers ask the view `projection.<name>`. `[a-z][a-z0-9_]{0,30}` */
+  name: string
+  /** Another one whenever `apply`, `tables` or `events` change. 1 to 9999. */
+  version: number
+  /** Event type patterns: `com.acme.power`, `com.acme.#`, `#` (everything the devices send). */
+  events: readonly string[]
+  /** SQL that makes its tables, or a `file:` URL of it. One is named like the projection; names have no schema. */
+  tables: string | URL
+  /**
+   * Applies events, in the order of history, all or nothing. Depends on nothing but them, and has effects through `context.tx` alone: then
+   * each has them once, and all can be had again from history. Throw to fail: what is `retryable` is tried again, anything else stops the
+   * projection at the event.
+   */
+  apply(events: readonly ProjectedEvent[], context: ProjectionContext): Promise<void> | void
+  /** Whose rows an event changes. Default: those of its device. */
+  key?: (event: Event) => string
+  /** Column of its tables that holds the key. Default `device`. */
+  keyColumn?: string
+  /** Longest one call of `apply` may take, ms or `'30s'`. Default: the configured timeout of handlers. */
+  timeout?: string | number
+}
+
+/** A checked projection. Made by `defineProjection`. */
+export interface Projection {
+  readonly kind: 'projection'
+  readonly name: string
+  readonly version: number
+  readonly events: readonly string[]
+  readonly tables: string | URL
+  /** Undefined: its device. */
+  readonly key: ((event: Event) => string) | undefined
+  readonly keyColumn: string
+  /** Undefined: as configured. */
+  readonly timeoutMs: number | undefined
+  apply(events: readonly ProjectedEvent[], context: ProjectionContext): Promise<void> | void
+  wants(type: string): boolean
+  /** The types it wants, where it says them one by one. */
+  readonly types: readonly string[] | undefined
+}
+
+/** With its SQL at hand. */
+export type LoadedProjection = Projection & { readonly tables: string }
+
+/** Within 63 bytes with its prefix, its version and what is thrown away beside it (PostgreSQL 15, 4.1.1). */
+export const projectionNamePattern = /^[a-z][a-z0-9_]{0,30}$/
+export const versionMax = 9999
+const columnPattern = /^[a-z_][a-z0-9_]{0,62}$/
+
+type Fault = string | false | undefined
+
+const checks: Readonly<Record<string, (value: unknown) => Fault | readonly Fault[]>> = {
+  name: (value) =>
+    !(typeof value === 'string' && projectionNamePattern.test(value)) &&
+    `must match ${projectionNamePattern.source.slice(1, -1)}`,
+  version: (value) =>
+    !(Number.isInteger(value) && (value as number) >= 1 && (value as number) <= versionMax) &&
+    `must be a whole number from 1 to ${versionMax}`,
+  events: faultsOfTypes,
+  tables: (value) =>
+    !(value instanceof URL) &&
+    !(typeof value === 'string' && value.trim() !== '') &&
+    `must be SQL, or a file: URL of it, and is ${inWords(value)}`,
+  apply: isFunction,
+  key: isFunction,
+  keyColumn: (value) =>
+    !(typeof value === 'string' && columnPattern.test(value)) &&
+    'must be the name of a column, in small letters',
+  timeout: (value) =>
+    !withinLimits(parseDuration(value), handlerLimits) &&
+    `must be a duration such as 30s, ${handlerLimits.max} at most`,
+}
+const required = ['name', 'version', 'events', 'tables', 'apply']
+
+/**
+ * Makes a projection: what a user writes (published as `tidegate/consumer`).
+ * @throws TidegateError `PROJECTION_INVALID` naming every fault.
+ */
+export function defineProjection(options: ProjectionOptions): Projection {
+  refuseFaulty(options)
+  const { name, version, events, key, keyColumn = 'device', timeout } = options
+  const exact = events.every((pattern) => !/[*#]/.test(pattern))
+  return {
+    kind: 'projection',
+    name,
+    version,
+    events,
+    tables: options.tables,
+    key: key && ((event) => key(event)),
+    keyColumn,
+    timeoutMs: timeout === undefined ? undefined : parseDuration(timeout),
+    apply: (given, context) => options.apply(given, context),
+    wants: memoized((type) => events.some((pattern) => takes(pattern, type))),
+    types: exact ? [...new Set(events)] : undefined,
+  }
+}
+
+export function isProjection(value: unknown): value is Projection {
+  return typeof value === 'object' && value !== null && 'kind' in value && value.kind === 'projection'
+}
+
+function refuseFaulty(given: unknown): void {
+  const faults = faultsOf(given)
+  if (faults.length === 0) return
+  const name = (given as { name?: unknown } | null)?.name
+  throw projectionInvalid(
+    typeof name === 'string' ? name.slice(0, 60) : '(without a name)',
+    faults.join('; '),
+  )
+}
+
+function faultsOf(given: unknown): string[] {
+  if (typeof given !== 'object' || given === null)
+    return [`a projection is an object, and this is ${inWords(given)}`]
+  const options = given as Readonly<Record<string, unknown>>
+  const known = Object.keys(checks)
+  const there = known.filter((key) => options[key] !== undefined)
+  const missing = known.filter((key) => !there.includes(key))
+  const unknown = Object.keys(options).filter((key) => !known.includes(key) && options[key] !== undefined)
+  return [
+    ...unknown.map((key) => `${key} is nothing a projection has${didYouMean(key, missing)}`),
+    ...required.filter((key) => !there.includes(key)).map((key) => `${key} is required`),
+    ...there.flatMap((key) =>
+      [checks[key]?.(options[key])].flat().map((fault) => fault && `${key} ${fault}`),
+    ),
+  ].filter((fault) => typeof fault === 'string')
+}
+
+export function projectionInvalid(name: string, message: string): TidegateError {
+  return new TidegateError('PROJECTION_INVALID', {
+    message: `projection ${name}: ${message}`,
+    retryable: false,
+    hint: 'see docs/PROJECTIONS.md',
+  })
+}

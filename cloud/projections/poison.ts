@@ -1,0 +1,30 @@
+import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
+import { isOutage } from '../pipeline/retry.ts'
+import type { ProjectedEvent } from './definition.ts'
+import type { Poison, VersionKey } from './versions.ts'
+
+/** A rival's lock, or somebody who ended a statement (PostgreSQL 15, Appendix A: 40, 55P03, 57014): the same may succeed. */
+const rivalState = /^(40...|55P03|57014)$/
+const messageLengthMax = 1000
+
+/** Whether the same events may be applied later without anybody changing anything. */
+export function isTemporary(error: unknown): boolean {
+  // What a statement did that nobody awaited is no better the next time.
+  if (codeOf(error) === 'TRANSACTION_SPOILT') return false
+  if (isOutage(error) || rivalState.test(codeOf(error))) return true
+  return error instanceof Error && 'retryable' in error && error.retryable === true
+}
+
+export function poisonOf(error: unknown, { cursor, source, id, type }: ProjectedEvent): Poison {
+  // PostgreSQL has no U+0000, and handlers throw what they like.
+  const message = messageOf(error).replaceAll('\0', '').toWellFormed().slice(0, messageLengthMax)
+  return { cursor, source, id, type, code: codeOf(error), message }
+}
+
+export function haltedAt({ name, version }: VersionKey, { source, id, code }: Poison): TidegateError {
+  return new TidegateError('PROJECTION_HALTED', {
+    message: `projection ${name} ${version} cannot apply the event ${id} of ${source}: ${code}`,
+    retryable: false,
+    hint: 'mend the module and give it another version, or have it go on: tidegate projections resume NAME VERSION [--skip]',
+  })
+}

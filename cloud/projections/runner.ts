@@ -1,0 +1,267 @@
+import { backoffMs } from '../../src/backoff.ts'
+import type { Clock, Random } from '../../src/clock.ts'
+import { codeOf, isAbort, messageOf, TidegateError } from '../../src/errors.ts'
+import type { Logger } from '../../src/log.ts'
+import type { Statements } from '../database/statements.ts'
+import type { Storage, Transaction } from '../database/storage.ts'
+import type { HistoryReader } from '../history/reader.ts'
+import { ApplyFailed, applyEvents, eventsFor, type ToApply } from './applying.ts'
+import type { ProjectedEvent, LoadedProjection } from './definition.ts'
+import { haltedAt, isTemporary, poisonOf } from './poison.ts'
+import { createRate } from './rate.ts'
+import type { Job, Lease, Leases, VersionsIn } from './versions.ts'
+
+/** Of a version's own schema. */
+export interface Tables {
+  /** Has names without a schema be those of the version, until the transaction ends. */
+  enter(tx: Transaction, projection: LoadedProjection): Promise<void>
+  /** Makes the tables of the version, instead of those that there are. @throws TidegateError `PROJECTION_TABLES` */
+  make(tx: Transaction, projection: LoadedProjection): Promise<void>
+}
+
+export interface RunnerOptions {
+  projection: LoadedProjection
+  /** Of `tables` and `events`: what must not change under a number. */
+  definition: string
+  /** Of one call of `apply`, ms. */
+  timeoutMs: number
+  storage: Storage
+  leases: Leases
+  tables: Tables
+  versionsIn: (tx: Statements) => VersionsIn
+  readerIn: (tx: Statements) => HistoryReader
+  runJob: (tx: Transaction, job: Job, upTo: string, applying: ToApply) => Promise<object>
+  clock: Clock
+  random: Random
+  log: Logger
+  leaseMs: number
+  /** Events of a transaction at most. */
+  batchMax: number
+}
+
+/** How this instance stands to a version. */
+export interface RunnerStatus {
+  name: string
+  version: number
+  /** `waiting`: another instance has the lease. */
+  doing: 'starting' | 'waiting' | 'working' | 'halted'
+  /** Why it gets no further, if it does not. */
+  fault: TidegateError | undefined
+  /** Behind history, ms; of an instance that works. */
+  lagMs: number
+  /** Events since the start. */
+  applied: number
+}
+
+export interface Runner {
+  readonly status: RunnerStatus
+  /** Gives the lease back when what is under way has settled. */
+  close(): Promise<void>
+}
+
+const pollMs = 100
+/** A halted version is looked at so often: whether somebody has said to go on. */
+const haltedPollMs = 1000
+const backoff = { delayMsMin: 100, delayMsMax: 10_000 }
+
+/** Works at a version while its lease is held here, and stands by otherwise, until closed. */
+export function startRunner(options: RunnerOptions): Runner {
+  const runner = new VersionRunner(options)
+  const running = runner.run()
+  let closing: Promise<void> | undefined
+  return {
+    status: runner.status,
+    close: () => (closing ??= runner.stop(running)),
+  }
+}
+
+type Done = 'more' | 'idle' | 'halted'
+
+class VersionRunner {
+  readonly status: RunnerStatus
+  readonly #options: RunnerOptions
+  readonly #log: Logger
+  readonly #stopping = new AbortController()
+  readonly #rate: ReturnType<typeof createRate>
+  #lease: Lease | undefined
+  /** Events of the next batch at most: fewer while one of them may be poison. */
+  #limit: number
+  /** As far as there was nothing more to do, so that a version that waits writes nothing. */
+  #idleAt: string | undefined
+
+  constructor(options: RunnerOptions) {
+    const { name, version } = options.projection
+    this.#options = options
+    this.#limit = options.batchMax
+    this.#log = options.log.child({ projection: name, version })
+    this.#rate = createRate(options.clock)
+    this.status = { name, version, doing: 'starting', fault: undefined, lagMs: 0, applied: 0 }
+  }
+
+  get #signal(): AbortSignal {
+    return this.#stopping.signal
+  }
+
+  async run(): Promise<void> {
+    let failures = 0
+    while (!this.#signal.aborted) {
+      try {
+        await this.#workOrWait()
+        failures = 0
+      } catch (error) {
+        if (this.#signal.aborted) return
+        failures += 1
+        this.#tellOf(error instanceof ApplyFailed ? error.cause : error)
+        await this.#pause(backoffMs(failures, backoff, this.#options.random))
+      }
+    }
+  }
+
+  async stop(running: Promise<void>): Promise<void> {
+    this.#stopping.abort()
+    await running
+    if (this.#lease) await this.#options.leases.leave(this.#lease).catch(() => {})
+  }
+
+  #tellOf(error: unknown): void {
+    const code = codeOf(error)
+    if (code === 'PROJECTION_LEASE_LOST') this.#lease = undefined
+    const isNew = this.status.fault?.code !== code
+    this.status.fault = asFault(error)
+    if (isNew) this.#log.warn({ code }, `the projection gets no further: ${messageOf(error)}`)
+  }
+
+  /** Works for a third of a lease, then sees to it that it has one still. */
+  async #workOrWait(): Promise<void> {
+    const { clock, leases, leaseMs } = this.#options
+    const lease = (this.#lease ??= await this.#take())
+    if (lease === undefined) return this.#pause(leaseMs / 3)
+    const untilMs = clock.monotonicMs() + leaseMs / 3
+    while (!this.#signal.aborted && clock.monotonicMs() < untilMs) {
+      const done = await this.#step(lease)
+      if (done !== 'more') await this.#pause(done === 'halted' ? haltedPollMs : pollMs)
+    }
+    if (!this.#signal.aborted && !(await leases.renew(lease))) this.#lease = undefined
+  }
+
+  async #take(): Promise<Lease | undefined> {
+    const { leases, definition, projection } = this.#options
+    await leases.register(projection, definition)
+    const lease = await leases.take(projection)
+    this.#idleAt = undefined
+    if (lease) this.#log.info({ token: String(lease.token) }, 'works at the projection')
+    else {
+      this.status.doing = 'waiting'
+      this.status.fault = undefined
+    }
+    return lease
+  }
+
+  /** One transaction: the tables, or a job, or a batch. Of a batch that fails, a smaller one follows, down to the event that is why. */
+  async #step(lease: Lease): Promise<Done> {
+    try {
+      const done = (await this.#isIdle(lease)) ? 'idle' : await this.#transact(lease)
+      if (done !== 'halted') {
+        this.status.doing = 'working'
+        this.status.fault = undefined
+      }
+      this.#limit = Math.min(this.#options.batchMax, this.#limit * 2)
+      return done
+    } catch (error) {
+      if (!(error instanceof ApplyFailed)) throw error
+      const { events, cause } = error
+      const [first] = events
+      if (events.length > 1) this.#limit = Math.max(1, Math.floor(events.length / 2))
+      if (isTemporary(cause) || first === undefined) throw error
+      if (events.length === 1) await this.#halt(lease, first, cause)
+      return 'more'
+    }
+  }
+
+  /** Looks without a lock: a transaction that locks is one that writes. */
+  #isIdle(lease: Lease): Promise<boolean> {
+    const from = this.#idleAt
+    if (from === undefined) return Promise.resolve(false)
+    const { storage, readerIn, versionsIn, projection } = this.#options
+    return storage.transaction(async (tx) => {
+      const { events } = await readerIn(tx).read(from, { types: projection.types, max: 1 })
+      return events.length === 0 && !(await versionsIn(tx).isWanted(lease, from))
+    }, this.#signal)
+  }
+
+  async #transact(lease: Lease): Promise<Done> {
+    const { storage, versionsIn, tables, projection, runJob, timeoutMs, clock } = this.#options
+    const signal = this.#signal
+    return storage.transaction(async (tx) => {
+      const versions = versionsIn(tx)
+      const at = await versions.lock(lease)
+      if (at.state === 'new') {
+        await tables.make(tx, projection)
+        await versions.build(lease)
+        return 'more'
+      }
+      const job = await versions.nextJob(lease)
+      if (job) {
+        const applying = { projection, timeoutMs, clock, log: this.#log, signal }
+        await versions.endJob(job.job, await runJob(tx, job, at.cursor, applying))
+        return 'more'
+      }
+      if (at.poison) return this.#tellHalted(at.poison)
+      return this.#batch(tx, versions, lease, at.cursor)
+    }, signal)
+  }
+
+  async #batch(tx: Transaction, versions: VersionsIn, lease: Lease, cursor: string): Promise<Done> {
+    const { readerIn, tables, projection, timeoutMs, clock } = this.#options
+    await tables.enter(tx, projection)
+    const page = await readerIn(tx).read(cursor, { types: projection.types, max: this.#limit })
+    const events = eventsFor(page.events, projection)
+    await applyEvents(events, tx, { projection, timeoutMs, clock, log: this.#log, signal: this.#signal })
+    const last = page.events.at(-1)
+    const lagMs = page.more && last ? Math.max(0, clock.now() - last.storedMs) : 0
+    const applied = events.length
+    const perSecond = this.#rate.add(applied)
+    await versions.advance(lease, { cursor: page.next, applied, live: !page.more, perSecond, lagMs })
+    this.status.applied += applied
+    this.status.lagMs = lagMs
+    this.#idleAt = page.more ? undefined : page.next
+    return page.more ? 'more' : 'idle'
+  }
+
+  async #halt(lease: Lease, event: ProjectedEvent, cause: unknown): Promise<void> {
+    const poison = poisonOf(cause, event)
+    await this.#options.storage.transaction(async (tx) => {
+      const versions = this.#options.versionsIn(tx)
+      await versions.lock(lease)
+      await versions.halt(lease, poison)
+    }, this.#signal)
+    this.#tellHalted(poison)
+    const { source, id, type } = poison
+    this.#log.error(
+      { code: 'PROJECTION_HALTED', source, id, type, cause: poison.code },
+      'the projection stopped',
+    )
+  }
+
+  #tellHalted(poison: Parameters<typeof haltedAt>[1]): Done {
+    this.status.doing = 'halted'
+    this.status.fault = haltedAt(this.#options.projection, poison)
+    return 'halted'
+  }
+
+  async #pause(delayMs: number): Promise<void> {
+    await this.#options.clock.sleep(delayMs, this.#signal).catch((error: unknown) => {
+      if (!isAbort(error)) throw error
+    })
+  }
+}
+
+function asFault(error: unknown): TidegateError {
+  if (error instanceof TidegateError) return error
+  return new TidegateError('PROJECTION_FAILED', {
+    message: messageOf(error),
+    retryable: true,
+    hint: 'it is tried again by itself; the log of this instance says more',
+    cause: error,
+  })
+}

@@ -621,7 +621,7 @@ export const mutations: readonly Mutation[] = [
     find: 'if (heads.length === 0)\n                await parking.unpark(group, device);\n            return heads;',
     replace: 'await parking.unpark(group, device); return [];',
     breaks: ['G4', 'G6'],
-    seed: 102,
+    seed: 26,
   },
   {
     name: 'parked-after-the-ack',

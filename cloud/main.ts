@@ -95,7 +95,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
   try {
     const { projections, ...loaded } = await orAborted(loadAll(config, surroundings), stopping)
     const { consumers, tls, schemas, api } = loaded
-    const database = await openDatabase(start, consumers)
+    const database = await openDatabase(start, consumers, projections)
     const { consuming, publishing } = await connect(start, tls)
     tellTaken(log, await orAborted(declareTopology(publishing, exchangeTopology()), stopping))
 
@@ -109,6 +109,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
       ...seen,
       groups,
       projections: () => derived.statuses(),
+      unheld: () => derived.unheld(),
       ...standingOf(letters),
       databaseFault,
       findings,
@@ -175,8 +176,12 @@ const ownerText =
   'the user of database.url owns the record and can alter it: give it tidegate_writer instead (docs/DATABASE.md, Roles)'
 
 /** A database that answers, with today's schema. */
-async function openDatabase(start: Start, consumers: readonly ConfiguredConsumer[]): Promise<Database> {
-  const database = start.scope.own(createDatabase(databaseSettings(start.config, consumers)))
+async function openDatabase(
+  start: Start,
+  consumers: readonly ConfiguredConsumer[],
+  projections: readonly Projection[],
+): Promise<Database> {
+  const database = start.scope.own(createDatabase(databaseSettings(start.config, consumers, projections)))
   await untilReachable(() => database.probe(), start)
   const standing = await untilReachable(() => migrateDatabase(database, migrations, start), start)
   if (standing === 'owner') start.log.warn({ code: 'DATABASE_OWNER' }, ownerText)

@@ -15,7 +15,8 @@ import type { LetterBoxSettings } from './letters/letter-box.ts'
 import type { ConsumersOptions } from './load-consumers.ts'
 import type { OpsOptions } from './ops/ops.ts'
 import type { ConfiguredConsumer } from './pipeline/definition.ts'
-import type { ProjectionsOptions } from './projections/projections.ts'
+import type { Projection } from './projections/definition.ts'
+import { type ProjectionsOptions, projectionTimeoutMsDefault } from './projections/projections.ts'
 import type { ManagementOptions } from './queues/management.ts'
 
 /** The configuration in the words of each part. Nothing is decided here. */
@@ -47,16 +48,18 @@ export function consumerSettings({
 export function databaseSettings(
   { database, batch, parking, instance, projections }: CloudConfig,
   consumers: readonly ConfiguredConsumer[],
+  derived: readonly Projection[],
 ): DatabaseOptions {
   const places = parking.concurrency ?? batch.lanes
   const runners = consumers.filter(({ parks }) => parks).length * places
+  const timeoutsMs = [...consumers, ...derived].map(({ timeoutMs = projectionTimeoutMsDefault }) => timeoutMs)
   return {
     url: database.url,
     passwordFile: database.passwordFile,
     poolMax:
       database.poolMax ?? consumers.length * (batch.lanes + 1) + runners + projections.length + poolSpare,
     applicationName: `tidegate-cloud ${instance}`,
-    idleInTransactionMsMax: Math.max(...consumers.map(({ timeoutMs }) => timeoutMs)) + idleMarginMs,
+    idleInTransactionMsMax: Math.max(...timeoutsMs) + idleMarginMs,
   }
 }
 
@@ -146,11 +149,8 @@ export function groupSettings(config: CloudConfig): GroupSettings {
   }
 }
 
-export function projectionSettings({
-  instance,
-  handlerTimeout,
-}: CloudConfig): Pick<ProjectionsOptions, 'instance' | 'timeoutMs'> {
-  return { instance, timeoutMs: handlerTimeout }
+export function projectionSettings({ instance }: CloudConfig): Pick<ProjectionsOptions, 'instance'> {
+  return { instance }
 }
 
 export function letterSettings({ deadLetters }: CloudConfig): LetterBoxSettings {

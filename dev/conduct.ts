@@ -9,6 +9,7 @@ import { untilNpmIsGone } from './parents.ts'
 import { pathOf, shortest } from './stack/paths.ts'
 import { createQuit, unless, type Quit } from './quit.ts'
 import { grouped, milliseconds } from './format.ts'
+import { howToLook } from './look.ts'
 import { openReportFiles, type ReportFiles } from './report/files.ts'
 import { renderHtml } from './report/html.ts'
 import { loadPage, type Page } from './report/page.ts'
@@ -16,7 +17,7 @@ import { isProven, renderVerdict } from './report/verdict.ts'
 import { renderBooks, sayBroken, type Report, type RunFacts } from './report/report.ts'
 import { untilOver } from './faults/schedule.ts'
 import { openScreen, type Screen } from './screen/screen.ts'
-import { demoTypes, type Sensor } from './fleet/sensors.ts'
+import type { Sensor } from './fleet/sensors.ts'
 import { keptLine, lockRun, refuseToAlterEvidence } from './folder.ts'
 import { startRun, type Run } from './run.ts'
 import type { Tree } from './stack/config.ts'
@@ -182,9 +183,11 @@ async function startRunOn(stage: Stage, stack: Stack, options: ConductOptions): 
   const letterToShow = (): Promise<number | undefined> => run.letterToShow()
   const say = (text: string): void => screen.say(text)
   const cloudConfig = stack.configFiles.clouds[0] ?? ''
-  const walk = options.walk
-    ? scope.own(startWalk({ letterToShow, say, cloudConfig, clock: systemClock }))
-    : undefined
+  // Its commands ask by the socket.
+  const walk =
+    options.walk && stack.hasApi
+      ? scope.own(startWalk({ letterToShow, say, cloudConfig, clock: systemClock }))
+      : undefined
   stage.onKey(
     keysFor({
       run,
@@ -231,25 +234,8 @@ async function balanceBooks(stage: Stage, run: Run, output: Output | undefined):
 }
 
 function sayHowToLook(stack: Stack, screen: Screen): void {
-  const pair = stack.pki.devices.find((device) => device.commonName === visitor)
-  if (!pair) return
-  const { host, port, caFile } = stack.mqtt
-  screen.say(`
-Look inside with your own clients:
-  mosquitto_pub -h ${host} -p ${port} -i ${visitor} -q 1 --cafile ${pathOf(caFile)} \\
-    --cert ${pathOf(pair.certFile)} --key ${pathOf(pair.keyFile)} \\
-    -t devices/${visitor}/events/${demoTypes.climate} \\
-    -m '{"temperature":21.5,"humidity":40}'
-  psql '${stack.databaseUrl}' \\
-    -c 'select type, count(*) from tidegate.events group by 1'
-  curl ${stack.edgeOps}/metrics    # the edge; also /readyz
-  curl ${stack.cloudOps[0] ?? ''}/metrics    # the cloud
-  npx tidegate audit --config ${pathOf(stack.configFiles.clouds[0] ?? '')}    # is anything missing?
-  npx tidegate dead quarantine --config ${pathOf(stack.configFiles.clouds[0] ?? '')}    # what broken sensors sent
-  npx tidegate dead groups --config ${pathOf(stack.configFiles.clouds[0] ?? '')}    # what a consumer could not process
-  npx tidegate outbox inspect --config ${pathOf(stack.configFiles.edge)}    # what waits in the gateway
-  logs: ${[stack.logs.edge, ...stack.logs.clouds].map(pathOf).join(' ')}
-`)
+  const text = howToLook(stack, visitor)
+  if (text !== undefined) screen.say(text)
 }
 
 /** A database that is away tells of no letter. */

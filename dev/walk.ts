@@ -1,7 +1,8 @@
+import { resolve } from 'node:path'
 import type { Clock } from '../src/clock.ts'
 import { isAbort } from '../src/errors.ts'
+import { quoted } from '../src/settings/shell.ts'
 import { demoGroup } from './stack/config.ts'
-import { pathOf } from './stack/paths.ts'
 
 const askEveryMs = 500
 
@@ -59,9 +60,12 @@ export function startWalk(parts: {
   }
 }
 
-/** How a letter is found, understood, repaired and replayed: commands that work as they stand, one after another. */
+/**
+ * How a letter is found, understood, repaired and replayed: commands that work as they stand, one after another, in whatever shell and
+ * in whatever folder of the project. Why is a line of its own: an interactive zsh knows no comments.
+ */
 export function walkText(letter: number, cloudConfig: string): string {
-  const config = `--config ${pathOf(cloudConfig)}`
+  const config = `--config ${quoted(resolve(cloudConfig))}`
   const steps = [
     ['groups', 'what a consumer could not process, by cause'],
     [`list --group ${demoGroup}`, 'one sensor speaks Fahrenheit: a letter of each of its readings'],
@@ -71,6 +75,11 @@ export function walkText(letter: number, cloudConfig: string): string {
     [`replay ${letter} --reason 'it was Fahrenheit'`, 'sent to that group alone: 1 resolved'],
     [`list --group ${demoGroup} --state resolved`, 'there it is'],
   ] as const
-  const lines = steps.map(([command, why]) => `  npx tidegate dead ${command} ${config}    # ${why}`)
+  const lines = steps.map(([command, why]) => told(why, `npx tidegate dead ${command} ${config}`))
   return `\nA letter to repair, ${letter} of ${demoGroup} (docs/FAILURES.md):\n${lines.join('\n')}\n`
+}
+
+/** What a command is for, and the command, as whoever copies it needs it. */
+export function told(why: string, command: string): string {
+  return `  ${why}:\n    ${command}`
 }

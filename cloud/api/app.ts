@@ -139,6 +139,8 @@ async function answerTo(
   const caller = await admit(route, request.headers, options.originOf(bindings))
   if (route.refusal) throw route.refusal
   const read = await readRequest(route, request, params)
+  // What HEAD opens nobody would take.
+  if (route.streams && request.method === 'HEAD') return eventStream(null)
   const {
     body,
     status = route.status,
@@ -146,8 +148,7 @@ async function answerTo(
     location,
     stream,
   } = await gate.pass(caller.actor, async () => route.handle({ ...read, caller } as never, parts))
-  if (stream !== undefined)
-    return new Response(stream, { headers: { ...secureHeaders, 'content-type': 'text/event-stream' } })
+  if (stream !== undefined) return eventStream(stream)
   const shown = shownBy(route.answer, body, hasRight(caller, 'payload'))
   if (route.writes)
     log.info({ route: nameOf(route), actor: caller.actor, key: read.key }, 'the API has done something')
@@ -159,6 +160,10 @@ async function answerTo(
       ...(location !== undefined && { location }),
     },
   })
+}
+
+function eventStream(stream: ReadableStream<Uint8Array> | null): Response {
+  return new Response(stream, { headers: { ...secureHeaders, 'content-type': 'text/event-stream' } })
 }
 
 function nameOf({ method, path }: Route): string {

@@ -8,14 +8,27 @@ import { readRegistry } from '../gateways/registry-postgres.ts'
 import type { GatewayKey, Registry } from '../gateways/registry.ts'
 import type { DemandedHead } from './checkpoints.ts'
 import type { AuditedEvent } from './event.ts'
-import type { LedgerState } from './ledger.ts'
 import { type Acceptance, ledgerKey, readAcceptances } from '../deeds/acceptances.ts'
 import { type Heads, keysFor } from './heads.ts'
 import { type Query, readNotes } from './notes-postgres.ts'
-import { faultsOfHeads, readChain, signaturesIn } from './signatures-postgres.ts'
+import {
+  countDoubts,
+  faultsOfHeads,
+  readChain,
+  readNotedChains,
+  signaturesIn,
+} from './signatures-postgres.ts'
 import type { LedgerName } from './notes.ts'
 import { auditLedger } from './audit.ts'
-import type { AuditedClosure, LedgerReport } from './ledger.ts'
+import {
+  type AuditedClosure,
+  type Closure,
+  closuresIn,
+  goneLedgers,
+  headsByLedger,
+  type LedgerReport,
+  type LedgerState,
+} from './ledger.ts'
 
 export interface AuditOptions {
   /** Only this gateway's ledgers. */
@@ -44,6 +57,8 @@ export interface Marking {
 
 export interface MarkedWalk {
   from: LedgerState | undefined
+  /** Each event that comes by. */
+  onEvent(event: AuditedEvent): void
   onState: (state: LedgerState) => void
   end(report: LedgerReport): Promise<void>
 }
@@ -55,8 +70,11 @@ export interface LedgerInDatabase extends LedgerName {
   acceptances: readonly Acceptance[]
   closures: ReadonlyMap<string, AuditedClosure>
   strangerWith: (epoch: string) => string | undefined
-  /** What stands in a place, or what was said of it: its chain value. */
-  chainAt: (sequence: number) => Promise<string | undefined>
+  /** The chain value that the event in a place claims; null: it claims none; undefined: there is no event. */
+  chainAt: (sequence: number) => Promise<string | null | undefined>
+  mayBeSpokenOfBy: (gateway: string) => boolean
+  /** How many notes that begin in front of a place are not believed. */
+  doubtsBefore: (sequence: number) => Promise<number>
 }
 
 /** Events may be a third of a megabyte each. */
@@ -112,33 +130,38 @@ export async function* auditDatabase(
     await requireSchema(client, migrations, database.where)
     const registry = await readRegistry(query)
     options.onRegistry?.(registry)
-    const closures = await query<Closure>(closuresSql)
+    const closuresOf = closuresIn(await query<Closure>(closuresSql), registry)
     const stored = await listLedgers(query)
     const owners = ownersOf(stored)
     const signedThrough = signaturesIn(query, (gateway) => keysFor(gateway, registry, options.kept))
     const acceptances = await readAcceptances(query)
     const { marking } = options
     const demanded = [...(options.kept?.heads ?? []), ...(options.expected ?? []), ...(marking?.heads ?? [])]
+    const headsOf = headsByLedger(demanded)
     const all = [...stored, ...goneLedgers(stored, demanded)]
     const wanted = all.filter(({ gateway }) => options.gateway === undefined || gateway === options.gateway)
     if (wanted.length === 0) throw nothingToAudit(options.gateway, stored)
     await marking?.open(query)
     for (const ledger of wanted) {
       const { gateway, epoch } = ledger
+      const mayBeSpokenOfBy = (speaker: string): boolean => registry.maySpeakOf(speaker, gateway)
       const inDatabase: LedgerInDatabase = {
         ...ledger,
+        mayBeSpokenOfBy,
         keys: keysFor(gateway, registry, options.kept),
         registry,
-        closures: closuresFor(ledger, closures, registry),
+        closures: closuresOf(ledger),
         acceptances: acceptances.get(ledgerKey(ledger)) ?? [],
         strangerWith(about) {
           const of = owners.get(about) ?? []
           return of.some((owner) => registry.maySpeakOf(gateway, owner)) ? undefined : of[0]
         },
         chainAt: remembered((sequence) => readChain(query, ledger, sequence)),
+        doubtsBefore: (sequence) =>
+          countDoubts(query, { ...ledger, mayBeSpokenOfBy, signedThrough }, sequence),
       }
       const sharedWith = (owners.get(epoch) ?? []).filter((owner) => owner !== gateway)
-      const heads = demanded.filter((head) => head.gateway === gateway && head.epoch === epoch)
+      const heads = headsOf.get(ledgerKey(ledger)) ?? []
       yield await auditOne(query, inDatabase, { options, heads, signedThrough, sharedWith })
     }
     await client.query('commit')
@@ -164,20 +187,32 @@ async function auditOne(
   const walk = await marking?.begin(query, ledger)
   const next = walk?.from?.next ?? 1
   const before = heads.filter(({ sequence }) => sequence < next)
+  const { signedThrough } = around
+  const notedAt = (sequence: number): Promise<string[]> =>
+    readNotedChains(query, { ...ledger, signedThrough }, sequence)
   const report = await auditLedger({
     ...ledger,
     ...around,
     from: walk?.from,
     onState: walk?.onState,
-    events: readEvents(query, ledger, next),
+    events: seenBy(walk, readEvents(query, ledger, next)),
     notes: readNotes(query, ledger.epoch, next),
     kept: heads.filter(({ sequence }) => sequence >= next),
-    headFaults: await faultsOfHeads(before, ledger.chainAt),
-    mayBeSpokenOfBy: (speaker) => ledger.registry.maySpeakOf(speaker, ledger.gateway),
+    headFaults: await faultsOfHeads(before, { ...ledger, notedAt }),
     settledBeforeMs: settleMs === undefined ? undefined : nowMs - settleMs,
   })
   await walk?.end(report)
   return report
+}
+
+async function* seenBy(
+  walk: MarkedWalk | undefined,
+  events: AsyncIterable<AuditedEvent>,
+): AsyncGenerator<AuditedEvent> {
+  for await (const event of events) {
+    walk?.onEvent(event)
+    yield event
+  }
 }
 
 /** Asked for once. */
@@ -211,32 +246,6 @@ function nothingToAudit(gateway: string | undefined, all: readonly LedgerName[])
         ? 'see whether it is the right database; if gateways did report, their rows are gone'
         : `it holds those of ${listed}; check --gateway, and if that gateway did report, its rows are gone`,
   })
-}
-
-/** As many as outboxes were replaced. */
-interface Closure extends AuditedClosure, LedgerName {}
-
-/** Those of its own epoch, by whoever may speak of it, and what it says itself of others. */
-function closuresFor(
-  { gateway, epoch }: LedgerName,
-  closures: readonly Closure[],
-  registry: Registry,
-): Map<string, AuditedClosure> {
-  const found = new Map<string, AuditedClosure>()
-  for (const { gateway: speaker, epoch: about, last, notedMs } of closures) {
-    const isMeant = about === epoch ? registry.maySpeakOf(speaker, gateway) : speaker === gateway
-    if (isMeant && last >= (found.get(about)?.last ?? 0)) found.set(about, { last, notedMs })
-  }
-  return found
-}
-
-/** Ledgers of which a head was kept, and nothing else is left. */
-function goneLedgers(stored: readonly LedgerName[], demanded: readonly DemandedHead[]): LedgerName[] {
-  const known = new Set(stored.map(ledgerKey))
-  const gone = new Map(
-    demanded.map(({ gateway, epoch }) => [ledgerKey({ gateway, epoch }), { gateway, epoch }]),
-  )
-  return [...gone].filter(([key]) => !known.has(key)).map(([, ledger]) => ledger)
 }
 
 async function listLedgers(query: Query): Promise<LedgerName[]> {

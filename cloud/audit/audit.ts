@@ -41,16 +41,19 @@ class LedgerWalk {
   #stateAt: number
   /** What comes from here on may be judged otherwise later, and so may all that is behind it. */
   #unsettled = false
+  #doubts: number
   /** A note that begins there is at fault: it was read ahead. */
   #faultyNoteAt = 0
 
   constructor(ledger: LedgerToAudit) {
-    const { gateway, epoch, from, keys = [], kept = [] } = ledger
+    const { gateway, epoch, from, keys = [], kept = [], chainAt } = ledger
+    const signers = { keys, kept, ...(chainAt && { chainAt }) }
     this.#ledger = ledger
     this.#settled = (knownMs) => knownMs <= (ledger.settledBeforeMs ?? Infinity)
     this.#found = from ? copyFound(from.found) : emptyFound()
-    this.#checkpoints = new CheckpointAudit(ledger, { keys, kept }, this.#settled, from?.checkpoints)
+    this.#checkpoints = new CheckpointAudit(ledger, signers, this.#settled, from?.checkpoints)
     this.#says = [...(from?.says ?? [])]
+    this.#doubts = from?.doubts ?? 0
     this.#next = from?.next ?? 1
     this.#chain = from ? (from.chain ?? undefined) : genesis(gateway, epoch)
     this.#lastRecordedMs = from?.lastRecordedMs ?? NaN
@@ -58,10 +61,12 @@ class LedgerWalk {
     this.#account = openAccount(
       believed(ledger, this.#settled, {
         doubted: (fault) => {
+          this.#doubts++
           this.#faultyNoteAt = Math.max(this.#faultyNoteAt, fault.sequence)
           this.#addFault(fault)
         },
         unsigned: () => void (this.#unsettled = true),
+        told: (note) => this.#checkpoints.noted(note),
       }),
     )
   }
@@ -85,7 +90,7 @@ class LedgerWalk {
     addRange(this.#found.present, sequence, sequence)
     if (this.#chain === undefined) this.#found.unverifiedLinks++
     this.#addFault(examineEvent(event, this.#ledger, this.#chain) ?? this.#faultOfEntry(event))
-    for (const fault of this.#checkpoints.next(event)) this.#addFault(fault)
+    for (const fault of await this.#checkpoints.next(event)) this.#addFault(fault)
     this.#chain = claimedChain(event.body)
     this.#next = sequence + 1
     this.#lastRecordedMs = event.recordedMs
@@ -145,6 +150,7 @@ class LedgerWalk {
       found: copyFound(this.#found),
       checkpoints,
       says: [...this.#says],
+      doubts: this.#doubts,
     })
   }
 
@@ -164,7 +170,6 @@ class LedgerWalk {
       for (const fault of this.#checkpoints.parted(from, isPending)) this.#addFault(fault)
     this.#enter(stretch, isPending)
     this.#chain = note?.to === to ? note.chain : undefined
-    this.#checkpoints.passed(to, this.#chain)
     this.#next = to + 1
   }
 
@@ -195,18 +200,27 @@ class LedgerWalk {
       return { sequence, source, id, kind: 'foreign', detail }
     }
     const fault = entry.kind === 'epoch-closed' ? unrecorded(event, entry, ledger) : undefined
-    const last = entry.kind === 'epoch-closed' && fault === undefined ? entry.lastSequence : null
-    this.#remember({ epoch: entry.epoch, last })
+    if (entry.kind !== 'epoch-closed') this.#remember({ epoch: entry.epoch, last: null })
+    else if (fault === undefined) this.#remember({ epoch: entry.epoch, last: entry.lastSequence })
+    else this.#remember({ epoch: entry.epoch, last: null, unrecorded: entry.lastSequence })
     return fault
   }
 
-  #remember({ epoch, last }: Said): void {
-    if (epoch === this.#ledger.epoch && last === null) return
-    const known = this.#says.find((said) => said.epoch === epoch)
-    if (known === undefined) this.#says.push({ epoch, last })
-    else if (last !== null)
-      this.#says[this.#says.indexOf(known)] = { epoch, last: Math.max(last, known.last ?? 0) }
+  #remember(said: Said): void {
+    const { epoch, last, unrecorded } = said
+    if (epoch === this.#ledger.epoch && last === null && unrecorded === undefined) return
+    const at = this.#says.findIndex((known) => known.epoch === epoch)
+    const known = this.#says[at]
+    if (known === undefined) this.#says.push(said)
+    else this.#says[at] = bothSaid(known, said)
   }
+}
+
+/** Of two that are not recorded the lower one comes to be first. */
+function bothSaid(a: Said, b: Said): Said {
+  const last = a.last === null || b.last === null ? (a.last ?? b.last) : Math.max(a.last, b.last)
+  const unrecorded = Math.min(a.unrecorded ?? Infinity, b.unrecorded ?? Infinity)
+  return { epoch: a.epoch, last, ...(unrecorded < Infinity && { unrecorded }) }
 }
 
 function emptyFound(): Found {

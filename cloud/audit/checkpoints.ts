@@ -3,7 +3,7 @@ import { claimedChain } from '../../src/contract/codec.ts'
 import type { GatewayKey } from '../gateways/registry.ts'
 import type { AuditedEvent, AuditFault } from './event.ts'
 import type { LedgerName } from './notes.ts'
-import { type Recent, RecentChains } from './recent-chains.ts'
+import { type Counts, RecentChains, type Run } from './recent-chains.ts'
 import { isInUse, judge } from './signatures.ts'
 
 /** What is known of a ledger beforehand. */
@@ -12,6 +12,8 @@ export interface Signers {
   keys: readonly GatewayKey[]
   /** Heads that were kept elsewhere: the ledger must still have them. */
   kept: readonly DemandedHead[]
+  /** The chain value that the event in a place claims, where the walk has begun behind it; null: it claims none; undefined: there is no event. */
+  chainAt?: (sequence: number) => Promise<string | null | undefined>
 }
 
 /** A head that a ledger must still have. */
@@ -19,9 +21,12 @@ export interface DemandedHead {
   gateway: string
   epoch: string
   sequence: number
-  chain: string
+  /** null: its event had none, and is to be there. */
+  chain: string | null
   /** When it was signed or saved, if that is known. */
   time?: string | undefined
+  /** It was seen on an event: what a note says of its place is not enough. */
+  isEvent?: boolean
 }
 
 /** The newest signed head of a ledger, as it was. */
@@ -41,7 +46,7 @@ export interface CheckpointState {
   signed: Checkpoint | null
   unverified: Checkpoint | null
   /** The last places: what the next checkpoint may sign. */
-  recent: Recent[]
+  recent: Run[]
 }
 
 /** How far a ledger is signed. */
@@ -66,19 +71,16 @@ const everyEventsDefault = 10_000
 /** Several of its writes, however often it is to sign: what comes in one write is signed at once. */
 const boundMin = 2_000
 
-/** As many places are known behind a signature: the next one signs none before it. */
-const recentMax = 64
-/** As many where nothing is signed. The first signature of an epoch, or of a gateway that got a key, signs what it had last. */
-const recentUnsigned = 16
-
 /** Follows the checkpoints of one ledger, as its events come by in order (G8). */
 export class CheckpointAudit {
   readonly #ledger: LedgerName
   readonly #signers: Signers
   readonly #settled: (storedMs: number) => boolean
-  readonly #chains = new RecentChains()
+  readonly #chains: RecentChains
   readonly #found: Signed = { signed: null, unsignedEvents: 0, uncoveredEvents: 0, unverified: null }
   readonly #missing: Map<number, DemandedHead[]>
+  /** Of those places, the chain values that believed notes say. */
+  readonly #noted = new Map<number, string[]>()
   readonly #headFaults: AuditFault[] = []
   #events = 0
   /** Recorded while its gateway had a key to sign with, and not just now. */
@@ -104,6 +106,7 @@ export class CheckpointAudit {
     this.#missing = new Map()
     for (const head of signers.kept)
       this.#missing.set(head.sequence, [...(this.#missing.get(head.sequence) ?? []), head])
+    this.#chains = new RecentChains(from?.recent)
     if (from === undefined) return
     this.#events = from.events
     this.#toBeSigned = from.toBeSigned
@@ -114,14 +117,14 @@ export class CheckpointAudit {
     this.#everyEvents = from.everyEvents ?? undefined
     this.#found.signed = from.signed
     this.#found.unverified = from.unverified
-    for (const { sequence, chain, ...counts } of from.recent) this.#chains.add(sequence, chain, counts)
   }
 
-  /** What is known behind this place; undefined: the next checkpoint may sign what stands too far before it. */
+  /** What is known behind this place; undefined: there are too many holes in what the next checkpoint may sign. */
   state(through: number): CheckpointState | undefined {
     const signed = Math.max(this.#newest.sequence, this.#found.unverified?.sequence ?? 0)
-    const signsNoMore = signed === 0 || through - signed > checkpointDistanceMax
-    if (!signsNoMore && through - signed > recentMax) return undefined
+    // The next signature signs none before the last one.
+    const recent = this.#chains.runsFrom(Math.max(signed, through - checkpointDistanceMax + 1, 1))
+    if (recent === undefined) return undefined
     return {
       events: this.#events,
       toBeSigned: this.#toBeSigned,
@@ -132,27 +135,28 @@ export class CheckpointAudit {
       everyEvents: this.#everyEvents ?? null,
       signed: this.#found.signed,
       unverified: this.#found.unverified,
-      recent: this.#chains.between(signsNoMore ? through - recentUnsigned : signed, through),
+      recent,
     }
   }
 
   /** The next event; what is wrong with what it signs. */
-  next(event: AuditedEvent): AuditFault[] {
+  async next(event: AuditedEvent): Promise<AuditFault[]> {
     const { sequence, body, recordedMs, storedMs } = event
     this.#events += 1
     const isToBeSigned = this.#signers.keys.some((key) => isInUse(key, recordedMs))
     if (isToBeSigned && this.#settled(storedMs)) this.#toBeSigned += 1
     const chain = claimedChain(body)
+    this.#compareKept(sequence, chain)
     if (chain === undefined) return []
     const counts = { events: this.#events, toBeSigned: this.#toBeSigned, before: this.#begun.events }
     this.#chains.add(sequence, chain, counts)
-    this.#compareKept(sequence, chain)
     return event.type === checkpointType ? this.#examine(event) : []
   }
 
-  /** Up to there nothing is stored, and `chain` is what was said of its end. */
-  passed(sequence: number, chain: string | undefined): void {
-    if (chain !== undefined) this.#compareKept(sequence, chain)
+  /** A note that is believed: what it says of its end counts where no event is. */
+  noted({ to, chain }: { to: number; chain: string | undefined }): void {
+    if (chain !== undefined && this.#missing.has(to))
+      this.#noted.set(to, [...(this.#noted.get(to) ?? []), chain])
   }
 
   /** What comes next is not known to follow what has come: no signature behind it covers that. */
@@ -171,7 +175,10 @@ export class CheckpointAudit {
     pendingThrough: number,
   ): { found: Signed; faults: AuditFault[]; headFaults: AuditFault[] } {
     const faults: AuditFault[] = []
-    const gone = [...this.#missing.values()].flat().map((head) => headIsGone(head, lastSequence))
+    const gone = [...this.#missing.values()]
+      .flat()
+      .map((head) => faultOfNoted(head, this.#noted.get(head.sequence) ?? [], lastSequence))
+      .filter((fault) => fault !== undefined)
     // The checkpoint needs none.
     this.#found.unsignedEvents = this.#events - this.#signedEvents - (this.#found.signed === null ? 0 : 1)
     this.#found.uncoveredEvents = this.#signedEvents - this.#coveredEvents
@@ -191,21 +198,30 @@ export class CheckpointAudit {
     return Math.max(patience * (this.#everyEvents ?? everyEvents), boundMin)
   }
 
-  #compareKept(sequence: number, chain: string): void {
-    const kept = this.#missing.get(sequence) ?? []
+  #compareKept(sequence: number, chain: string | undefined): void {
+    const kept = this.#missing.get(sequence)
+    if (kept === undefined) return
     this.#missing.delete(sequence)
-    this.#headFaults.push(
-      ...kept.filter((head) => head.chain !== chain).map((head) => headIsOther(head, chain)),
-    )
+    const faults = kept.map((head) => faultOfEvent(head, chain ?? null))
+    this.#headFaults.push(...faults.filter((fault) => fault !== undefined))
   }
 
-  #examine(event: AuditedEvent): AuditFault[] {
+  /** What a signature of `at` may sign, also where the walk has begun behind it. */
+  async #at(sequence: number, at: number): Promise<({ chain: string } & Counts) | undefined> {
+    const there = this.#chains.at(sequence)
+    if (there !== undefined || at - sequence >= checkpointDistanceMax) return there
+    const counts = this.#chains.countsAt(sequence)
+    const chain = counts && (await this.#signers.chainAt?.(sequence))
+    return counts && chain ? { chain, ...counts } : undefined
+  }
+
+  async #examine(event: AuditedEvent): Promise<AuditFault[]> {
     const { sequence: at, source, id } = event
     const judged = judge(event, this.#ledger, this.#signers.keys)
     if ('wrong' in judged) return [{ sequence: at, source, id, ...judged.wrong }]
     const { checkpoint, key } = judged
     const { sequence, chain, time, everyEvents } = checkpoint
-    const there = this.#chains.at(sequence)
+    const there = await this.#at(sequence, at)
     if (there !== undefined && there.chain !== chain) {
       const detail = `${sequence} was signed ${time} with the chain value ${chain}, and has ${there.chain} now: what stands up to there was written anew`
       return [{ sequence: at, source, id, kind: 'rewritten', detail }]
@@ -229,13 +245,29 @@ export class CheckpointAudit {
   }
 }
 
+/** Of a head in whose place there is an event. */
+export function faultOfEvent(head: DemandedHead, chain: string | null): AuditFault | undefined {
+  return head.chain === null || head.chain === chain ? undefined : headIsOther(head, chain ?? 'none')
+}
+
+/** Of a head in whose place no event is, and of which believed notes say this. */
+export function faultOfNoted(
+  head: DemandedHead,
+  chains: readonly string[],
+  lastSequence?: number,
+): AuditFault | undefined {
+  const [chain] = chains
+  if (head.isEvent || chain === undefined) return headIsGone(head, lastSequence)
+  return head.chain === null || chains.includes(head.chain) ? undefined : headIsOther(head, chain)
+}
+
 /** Where a head was kept, nothing is. */
-export function headIsGone({ sequence, time }: DemandedHead, lastSequence?: number): AuditFault {
+function headIsGone({ sequence, time }: DemandedHead, lastSequence?: number): AuditFault {
   const end = lastSequence === undefined ? '' : `: it ends at ${lastSequence}`
   return { sequence, kind: 'cut', detail: `a head of it that was kept${dated(time)} is not there${end}` }
 }
 
-export function headIsOther({ sequence, time, chain: was }: DemandedHead, chain: string): AuditFault {
+function headIsOther({ sequence, time, chain: was }: DemandedHead, chain: string): AuditFault {
   const detail = `the head of it that was kept${dated(time)} has the chain value ${was}, and it has ${chain} now`
   return { sequence, kind: 'rewritten', detail }
 }

@@ -1,5 +1,6 @@
-import type { Acceptance } from '../deeds/acceptances.ts'
-import type { CheckpointState, Signed, Signers } from './checkpoints.ts'
+import { type Acceptance, ledgerKey } from '../deeds/acceptances.ts'
+import type { Registry } from '../gateways/registry.ts'
+import type { CheckpointState, DemandedHead, Signed, Signers } from './checkpoints.ts'
 import type { AuditedEvent, AuditFault } from './event.ts'
 import type { AuditedNote, LedgerName } from './notes.ts'
 import type { RangeList } from './ranges.ts'
@@ -93,12 +94,16 @@ export interface LedgerState {
   checkpoints: CheckpointState
   /** What the ledger has said of epochs that nobody else had events of: it must stay so. */
   says: Said[]
+  /** How many notes in front of it are not believed: each may come to be, when what it rests on is put back. */
+  doubts: number
 }
 
 /** `last`: it was said to be closed there; null: something else was said of it. */
 export interface Said {
   epoch: string
   last: number | null
+  /** It was said to be closed there, and that was not recorded. */
+  unrecorded?: number
 }
 
 /** What is found on the way. */
@@ -114,3 +119,48 @@ export type Found = Pick<
   | 'faults'
   | 'faultCount'
 >
+
+/** As many as outboxes were replaced. */
+export interface Closure extends AuditedClosure, LedgerName {}
+
+/** For each ledger those of its own epoch, by whoever may speak of it, and what its gateway says of others. */
+export function closuresIn(
+  closures: readonly Closure[],
+  registry: Registry,
+): (ledger: LedgerName) => Map<string, AuditedClosure> {
+  const byEpoch = grouped(closures, ({ epoch }) => epoch)
+  const bySpeaker = grouped(closures, ({ gateway }) => gateway)
+  return ({ gateway, epoch }) => {
+    const ofIt = (byEpoch.get(epoch) ?? []).filter((one) => registry.maySpeakOf(one.gateway, gateway))
+    const ofOthers = (bySpeaker.get(gateway) ?? []).filter((one) => one.epoch !== epoch)
+    const found = new Map<string, AuditedClosure>()
+    for (const { epoch: about, last, notedMs } of [...ofIt, ...ofOthers])
+      if (last >= (found.get(about)?.last ?? 0)) found.set(about, { last, notedMs })
+    return found
+  }
+}
+
+/** By ledger. */
+export function headsByLedger(heads: readonly DemandedHead[]): Map<string, DemandedHead[]> {
+  return grouped(heads, ledgerKey)
+}
+
+/** Ledgers of which a head was kept, and nothing else is left. */
+export function goneLedgers(stored: readonly LedgerName[], demanded: readonly DemandedHead[]): LedgerName[] {
+  const known = new Set(stored.map(ledgerKey))
+  const gone = new Map(
+    demanded.map(({ gateway, epoch }) => [ledgerKey({ gateway, epoch }), { gateway, epoch }]),
+  )
+  return [...gone].filter(([key]) => !known.has(key)).map(([, ledger]) => ledger)
+}
+
+function grouped<T>(items: readonly T[], keyOf: (item: T) => string): Map<string, T[]> {
+  const groups = new Map<string, T[]>()
+  for (const item of items) {
+    const key = keyOf(item)
+    const group = groups.get(key)
+    if (group === undefined) groups.set(key, [item])
+    else group.push(item)
+  }
+  return groups
+}

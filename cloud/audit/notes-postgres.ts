@@ -17,6 +17,13 @@ from tidegate.ledger_notes as n
 where n.epoch = $1 and (n.from_sequence, n.to_sequence, n.reason, n.gateway) > ($2, $3, $4, $5)
 order by n.from_sequence, n.to_sequence, n.reason, n.gateway limit ${pageRows}`
 
+const endingSql = `
+select n.from_sequence::float8 as "from", n.to_sequence::float8 as "to", n.reason, n.chain, n.gateway,
+       n.event_epoch as "eventEpoch", n.event_sequence::float8 as "eventSequence", n.body::text as body,
+       extract(epoch from n.noted_at)::float8 * 1000 as "notedMs"
+from tidegate.ledger_notes as n
+where n.epoch = $1 and n.to_sequence = $2 and n.from_sequence <= $2 and n.chain is not null limit ${pageRows}`
+
 const citedSql = `
 select e.gateway, e.epoch, e.sequence::float8 as sequence, e.body::text as body
 from (select distinct * from unnest($1::text[], $2::text[], $3::bigint[]))
@@ -49,6 +56,15 @@ export async function* readNotes(query: Query, epoch: string, from: number): Asy
     if (last === undefined || rows.length < pageRows) return
     after = [last.from, last.to, last.reason, last.gateway]
   }
+}
+
+/** The notes on an epoch that know the chain value of this place, where they end. */
+export async function* readNotesEndingAt(
+  query: Query,
+  epoch: string,
+  to: number,
+): AsyncGenerator<AuditedNote> {
+  yield* await withProofs(query, epoch, await query<NoteRow>(endingSql, [epoch, to]))
 }
 
 async function withProofs(query: Query, epoch: string, rows: readonly NoteRow[]): Promise<AuditedNote[]> {

@@ -39,27 +39,36 @@ export interface NotedLedger extends LedgerName {
   signedThrough?: (ledger: LedgerName) => Promise<number>
 }
 
+interface Judging {
+  doubted?: (fault: AuditFault) => void
+  unsigned?: () => void
+  /** Of each that is believed, in whatever order the walk comes to it. */
+  told?: (note: AuditedNote) => void
+}
+
 /** The notes that rest on what is stored. Of the others each is a fault, and explains nothing. */
 export async function* believed(
   ledger: NotedLedger,
   settled: (knownMs: number) => boolean,
-  { doubted, unsigned }: { doubted: (fault: AuditFault) => void; unsigned: () => void },
+  { doubted, unsigned, told }: Judging = {},
 ): AsyncGenerator<AuditedNote> {
   for await (const note of ledger.notes) {
     // Whoever says so has it against himself, in a ledger of his own.
     if (!ledger.mayBeSpokenOfBy(note.cites.gateway)) continue
     const isUnsigned = !isRepeat(note) && (await isUnsignedReport(note, ledger))
-    if (isUnsigned) unsigned()
+    if (isUnsigned) unsigned?.()
     const doubt =
       doubtOf(note, ledger) ??
       (isUnsigned && settled(note.notedMs)
         ? `${placeText(note.cites)} says so, and is not signed`
         : undefined)
-    if (doubt === undefined) yield isUnsigned ? { ...note, isUnsigned } : note
-    else {
+    if (doubt === undefined) {
+      told?.(note)
+      yield isUnsigned ? { ...note, isUnsigned } : note
+    } else {
       const { from, to, reason } = note
       const detail = `the note that ${from === to ? from : `${from}–${to}`} is ${reason} is not believed: ${doubt}`
-      doubted({ sequence: from, kind: 'unfounded', detail })
+      doubted?.({ sequence: from, kind: 'unfounded', detail })
     }
   }
 }

@@ -11,13 +11,17 @@ export interface Counts {
   before: number
 }
 
-/** What is known of one place. */
-export interface Recent extends Counts {
-  sequence: number
-  chain: string
+/** Places in a row, each with an event and one more of `events` than the one before. The counts are those of the last. */
+export interface Run extends Counts {
+  from: number
+  to: number
+  /** Whether each of them was to be signed, but perhaps for the first. */
+  signs: boolean
 }
 
 const placesMin = 256
+/** A ledger with more holes than this between its signatures is audited anew from before them. */
+const runsMax = 64
 
 /** The chain values of the sequences that came last: as many as a checkpoint may reach back, in flat memory (G7). Most ledgers of a fleet are short. */
 export class RecentChains {
@@ -28,10 +32,50 @@ export class RecentChains {
   #toBeSigned = new Float64Array(placesMin)
   #before = new Float64Array(placesMin)
   #chains = Buffer.alloc(placesMin * chainBytes)
+  #runs: Run[] = []
+  /** Places up to there are in no run any more. */
+  #forgotten = 0
+
+  /** `runs`: what came before. Its chain values are where the events are. */
+  constructor(runs: readonly Run[] = []) {
+    this.#runs = runs.map((run) => ({ ...run }))
+  }
 
   add(sequence: number, chain: string, counts: Counts): void {
     while (this.#places < checkpointDistanceMax && this.#takesPlace(sequence)) this.#grow()
     this.#set(sequence, chain, counts)
+    this.#enter(sequence, counts)
+  }
+
+  #enter(sequence: number, counts: Counts): void {
+    const last = this.#runs.at(-1)
+    const signed = counts.toBeSigned - (last?.toBeSigned ?? 0)
+    const isNext =
+      last?.to === sequence - 1 &&
+      last.events === counts.events - 1 &&
+      last.before === counts.before &&
+      (last.from === last.to ? signed === 0 || signed === 1 : signed === (last.signs ? 1 : 0))
+    if (isNext) {
+      Object.assign(last, counts, { to: sequence, signs: signed === 1 })
+      return
+    }
+    this.#runs.push({ from: sequence, to: sequence, signs: false, ...counts })
+    if (this.#runs.length > runsMax) this.#forgotten = this.#runs.shift()?.to ?? 0
+  }
+
+  /** The runs from a place on; undefined: there are too many. */
+  runsFrom(sequence: number): Run[] | undefined {
+    if (this.#forgotten >= sequence) return undefined
+    return this.#runs.filter(({ to }) => to >= sequence).map((run) => ({ ...run }))
+  }
+
+  /** Of a place in a run. */
+  countsAt(sequence: number): Counts | undefined {
+    const run = this.#runs.find(({ from, to }) => from <= sequence && sequence <= to)
+    if (run === undefined) return undefined
+    const behind = run.to - sequence
+    const { events, toBeSigned, before, signs } = run
+    return { events: events - behind, toBeSigned: toBeSigned - (signs ? behind : 0), before }
   }
 
   /** Of one that a checkpoint may still sign. */
@@ -50,7 +94,10 @@ export class RecentChains {
   }
 
   #grow(): void {
-    const all = [...this.#sequences].flatMap((sequence) => this.between(sequence, sequence))
+    const all = [...this.#sequences].flatMap((sequence) => {
+      const one = sequence > 0 ? this.at(sequence) : undefined
+      return one ? [{ sequence, ...one }] : []
+    })
     this.#places *= 4
     this.#sequences = new Float64Array(this.#places)
     this.#events = new Float64Array(this.#places)
@@ -71,15 +118,5 @@ export class RecentChains {
       toBeSigned: this.#toBeSigned[place] ?? 0,
       before: this.#before[place] ?? 0,
     }
-  }
-
-  /** Of those places what is there. */
-  between(from: number, to: number): Recent[] {
-    const found: Recent[] = []
-    for (let sequence = Math.max(from, 1); sequence <= to; sequence++) {
-      const one = this.at(sequence)
-      if (one) found.push({ sequence, ...one })
-    }
-    return found
   }
 }

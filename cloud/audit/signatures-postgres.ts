@@ -1,10 +1,10 @@
 import { checkpointType } from '../../src/contract/checkpoint.ts'
 import { claimedChain } from '../../src/contract/codec.ts'
 import type { GatewayKey } from '../gateways/registry.ts'
-import { type DemandedHead, headIsGone, headIsOther } from './checkpoints.ts'
+import { type DemandedHead, faultOfEvent, faultOfNoted } from './checkpoints.ts'
 import type { AuditFault } from './event.ts'
-import type { LedgerName } from './notes.ts'
-import type { Query } from './notes-postgres.ts'
+import { believed, type LedgerName, type NotedLedger } from './notes.ts'
+import { type Query, readNotes, readNotesEndingAt } from './notes-postgres.ts'
 import { signedThrough, type StoredCheckpoint } from './signatures.ts'
 
 /** The newest one is true, if nobody has tampered: it is read alone, since the one before it may be 10,000 events away. */
@@ -18,10 +18,6 @@ order by e.sequence desc limit $4`
 const chainSql = `
 select body::text as body from tidegate.events where gateway = $1 and epoch = $2 and sequence = $3 order by position limit 1`
 
-const notedChainSql = `
-select chain from tidegate.ledger_notes
-where epoch = $1 and to_sequence = $2 and from_sequence <= $2 and chain is not null limit 1`
-
 /** Up to where each ledger is signed: asked of the database once. */
 export function signaturesIn(
   query: Query,
@@ -33,8 +29,8 @@ export function signaturesIn(
     let through = known.get(name)
     if (through === undefined) {
       const checkpoints = readCheckpoints(query, { gateway, epoch })
-      const chainAt = (sequence: number): Promise<string | undefined> =>
-        chainOfEvent(query, { gateway, epoch, sequence })
+      const chainAt = async (sequence: number): Promise<string | undefined> =>
+        (await readChain(query, { gateway, epoch }, sequence)) ?? undefined
       through = signedThrough({ gateway, epoch, keys: keysOf(gateway), checkpoints, chainAt })
       known.set(name, through)
     }
@@ -59,33 +55,56 @@ async function* readCheckpoints(
 /** Of heads in front of where the walk begins. */
 export async function faultsOfHeads(
   heads: readonly DemandedHead[],
-  chainAt: (sequence: number) => Promise<string | undefined>,
+  {
+    chainAt,
+    notedAt,
+  }: {
+    chainAt: (sequence: number) => Promise<string | null | undefined>
+    notedAt: (sequence: number) => Promise<string[]>
+  },
 ): Promise<AuditFault[]> {
-  const faults: AuditFault[] = []
+  const faults: (AuditFault | undefined)[] = []
   for (const head of heads) {
     const chain = await chainAt(head.sequence)
-    if (chain === undefined) faults.push(headIsGone(head))
-    else if (chain !== head.chain) faults.push(headIsOther(head, chain))
+    if (chain !== undefined) faults.push(faultOfEvent(head, chain))
+    else faults.push(faultOfNoted(head, head.isEvent ? [] : await notedAt(head.sequence)))
   }
-  return faults
+  return faults.filter((fault) => fault !== undefined)
 }
 
-/** What stands in a place, or what was said of it: its chain value. */
+/** What believed notes say of the end of theirs that is there: one that reaches further may have come since. */
+export async function readNotedChains(
+  query: Query,
+  ledger: Omit<NotedLedger, 'notes'>,
+  sequence: number,
+): Promise<string[]> {
+  const notes = readNotesEndingAt(query, ledger.epoch, sequence)
+  const chains: string[] = []
+  for await (const { chain } of believed({ ...ledger, notes }, () => true))
+    if (chain !== undefined) chains.push(chain)
+  return chains
+}
+
+/** How many notes that begin in front of a place are not believed. */
+export async function countDoubts(
+  query: Query,
+  ledger: Omit<NotedLedger, 'notes'>,
+  before: number,
+): Promise<number> {
+  let count = 0
+  const doubted = ({ sequence }: AuditFault): void => void (count += sequence < before ? 1 : 0)
+  const notes = readNotes(query, ledger.epoch, 1)
+  for await (const { from } of believed({ ...ledger, notes }, () => true, { doubted }))
+    if (from >= before) break
+  return count
+}
+
+/** The chain value that the event in a place claims; null: it claims none; undefined: there is no event. */
 export async function readChain(
   query: Query,
   { gateway, epoch }: LedgerName,
   sequence: number,
-): Promise<string | undefined> {
-  const chain = await chainOfEvent(query, { gateway, epoch, sequence })
-  if (chain !== undefined) return chain
-  const [note] = await query<{ chain: string }>(notedChainSql, [epoch, sequence])
-  return note?.chain
-}
-
-async function chainOfEvent(
-  query: Query,
-  { gateway, epoch, sequence }: LedgerName & { sequence: number },
-): Promise<string | undefined> {
+): Promise<string | null | undefined> {
   const [event] = await query<{ body: string }>(chainSql, [gateway, epoch, sequence])
-  return event && claimedChain(event.body)
+  return event && (claimedChain(event.body) ?? null)
 }

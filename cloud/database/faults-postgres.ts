@@ -8,10 +8,10 @@ import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
 
 /**
  * What a value can be at fault for: it is there twice where it may be once (21), it is no such value (22), it breaks a constraint
- * (23), it is over a limit of PostgreSQL (54, as JSON that is nested too deep). And 25P02 says no more than that a statement before
+ * (23), it is over a limit of PostgreSQL (54, as JSON that is nested too deep), a function of ours refuses it (TG). And 25P02 says no more than that a statement before
  * this one failed.
  */
-const valueState = /^((21|22|23|54)...|25P02)$/
+const valueState = /^((21|22|23|54|TG)...|25P02)$/
 /**
  * What a consumer's statement cannot be at fault for: the connection (08), what the server is short of (53), that it is stopped
  * or starts (57P), its files (58), damage (XX), that it is read-only (25006) or lets nobody in (28, 3D).
@@ -115,6 +115,12 @@ function endsSession({ severity }: DatabaseError): boolean {
 /** Something that may be there once is there already. */
 export function isTaken(error: unknown): boolean {
   return stateOf(error) === '23505'
+}
+
+/** Given up because it and another waited for each other: it is done again. However it is told of. */
+export function isDeadlock(error: unknown): boolean {
+  const cause = error instanceof TidegateError ? error.cause : error
+  return codeOf(error) === '40P01' || codeOf(cause) === '40P01'
 }
 
 /** Why there is no connection, or none that can be used. `where` is host:port/database, never a URL with a password in it. */

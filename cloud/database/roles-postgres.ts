@@ -122,10 +122,10 @@ function rightsSql(): string {
     ),
     // What each row of history is given by itself.
     'grant usage on sequence tidegate.event_position to tidegate_writer',
-    'grant execute on function tidegate.current_era(), tidegate.prepare_partitions(integer), tidegate.analyze_events() to tidegate_writer',
+    'grant execute on function tidegate.current_era(), tidegate.prepare_partitions(integer), tidegate.analyze_events(text) to tidegate_writer',
     `grant execute on function tidegate.list_partitions(), tidegate.bucket_gapfill(interval, timestamptz, timestamptz), tidegate.locf(anyelement), tidegate.locf_step(anyelement, anyelement) to ${roles}`,
     // Reading gives nothing that the tables do not: whoever calls it reads with rights of its own.
-    `grant execute on function tidegate.latest_era(), tidegate.horizon(), tidegate.read_events(text, text[], integer), tidegate.claimed_id(json), tidegate.noted_id(json) to ${roles}`,
+    `grant execute on function tidegate.readable_before(), tidegate.check_cursor(text), tidegate.horizon(), tidegate.read_events(text, text[], integer), tidegate.claimed_id(json), tidegate.noted_id(json) to ${roles}`,
     'grant execute on function tidegate.projection_schema(text, integer, boolean), tidegate.open_projection(text, integer, boolean), tidegate.drop_projection(text, integer, boolean) to tidegate_writer',
     'revoke all on schema projection from public',
     'grant usage, create on schema projection to tidegate_writer',

@@ -9,6 +9,7 @@ import type { AcceptRequest } from './deeds.ts'
 interface Options extends DatabaseChoice {
   reason: string
   settle?: number
+  disbelieve?: boolean
 }
 
 type Ledger = Pick<AcceptRequest, 'gateway' | 'epoch'>
@@ -32,16 +33,25 @@ export function addAcceptCommand(audit: Command): void {
       'refuse what is known to be missing for less than this: it may still come (default: 10m)',
       durationOf({ min: '0s' }),
     )
+    .option(
+      '--disbelieve',
+      'also what letters of history say that they are and were never believed to be, as forgeries are',
+    )
     .addHelpText('after', vouches)
     .action(async (ledger: Ledger, ranges: Range[], _own: unknown, command: Command) => {
       // The database is taken for an option of the command above, wherever it stands.
-      const { reason, settle, ...choice } = command.optsWithGlobals<Options>()
+      const { reason, settle, disbelieve, ...choice } = command.optsWithGlobals<Options>()
       const database = await openChosenDatabase(choice, 'tidegate-audit-accept')
       try {
         const { acceptLoss } = await import('./accept-postgres.ts')
         const { postgresStorage } = await import('../database/storage-postgres.ts')
         const by = { actor: `local:${userName()}`, roles: ['admin'] }
-        const request = { ...ledger, ranges, ...(settle !== undefined && { settleMs: settle }) }
+        const request = {
+          ...ledger,
+          ranges,
+          ...(settle !== undefined && { settleMs: settle }),
+          ...(disbelieve && { disbelieve }),
+        }
         const deed = { key: randomUUID(), by, reason, request }
         const parts = {
           storage: postgresStorage(database),

@@ -87,24 +87,19 @@ where least(
 limit 1`
 
 const heldSql = `
-select d.letter::float8 as letter, d.sequence::float8 as sequence from tidegate.dead_letters as d
-where d.consumer_group = 'history' and d.state in ('open', 'replaying') and d.gateway = $1 and d.epoch = $2 and ${isOfItsEvent}
+select d.letter::float8 as letter, d.sequence::float8 as sequence, ${isOfItsEvent} as believed from tidegate.dead_letters as d
+where d.consumer_group = 'history' and d.state in ('open', 'replaying') and d.gateway = $1 and d.epoch = $2 and (${isOfItsEvent} or not $5)
   and exists (select from unnest($3::bigint[], $4::bigint[]) as r (first, last) where d.sequence between r.first and r.last)
-order by d.letter limit 1`
+order by believed desc, d.letter limit 1`
 
 /** What may still come is not lost: an acceptance would hide it if it did not. */
 async function refuseWhatMayCome(
   tx: Transaction,
-  { gateway, epoch, ranges, settleMs = settleMsDefault }: AcceptRequest,
+  { gateway, epoch, ranges, settleMs = settleMsDefault, disbelieve = false }: AcceptRequest,
 ): Promise<void> {
   const asked = [gateway, epoch, ranges.map(({ from }) => from), ranges.map(({ to }) => to)]
-  const { rows: letters } = await tx.query<{ letter: number; sequence: number }>(heldSql, asked)
-  const [held] = letters
-  if (held)
-    throw mayStillCome(
-      `letter ${held.letter} of history holds ${held.sequence}`,
-      `replay it (tidegate dead replay ${held.letter}), or discard it first`,
-    )
+  const { rows: letters } = await tx.query<Held>(heldSql, [...asked, disbelieve])
+  if (letters[0]) throw heldBy(letters[0])
   const { rows } = await tx.query<{ first: number; last: number }>(pendingSql, [...asked, settleMs])
   const [pending] = rows
   if (pending)
@@ -112,6 +107,25 @@ async function refuseWhatMayCome(
       `${pending.first}–${pending.last} is known to be missing for less than ${settleMs / 1000} s`,
       'wait until nothing of that gateway lies in queues or its outbox; if you know that it cannot come: --settle 0s',
     )
+}
+
+interface Held {
+  letter: number
+  sequence: number
+  believed: boolean
+}
+
+/** What was not believed may be the gateway's all the same, as that of one that was registered late; and a forgery must be in nobody's way. */
+function heldBy({ letter, sequence, believed }: Held): TidegateError {
+  return believed
+    ? mayStillCome(
+        `letter ${letter} of history holds ${sequence}`,
+        `replay it (tidegate dead replay ${letter}), or discard it first`,
+      )
+    : mayStillCome(
+        `letter ${letter} of history says that it is ${sequence}, and was not believed`,
+        `see it (tidegate dead show ${letter}): replay it if it is the gateway's; discard it if it is a forgery, or say --disbelieve`,
+      )
 }
 
 function mayStillCome(what: string, hint: string): TidegateError {

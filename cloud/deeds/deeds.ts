@@ -30,7 +30,8 @@ export interface Deeds {
   edit(deed: Deed<EditRequest>): Promise<LetterState>
   /**
    * Closes open letters that are not to be processed, some hundred at a time; a later copy of the event is a repeat. After some ten seconds
-   * it answers how far it is, and goes on when it is asked for again under its key. @throws TidegateError `FILTER_EMPTY`
+   * it answers how far it is, and so where something is in the way of a later piece; it goes on when it is asked for again under its key.
+   * @throws TidegateError `FILTER_EMPTY`; whatever an asking meets that has discarded nothing
    */
   discard(deed: Deed<{ filter: LetterFilter }>): Promise<Discarded>
   /**
@@ -88,8 +89,8 @@ export interface ReplayPreview {
 export interface Discarded {
   /** So far. */
   discarded: number
-  /** Letters that matched and were open when it was asked for. */
-  total: number
+  /** Letters that matched and were open when it was asked for. Absent: more than 100,000, which are not counted. */
+  total?: number
   /** False: ask again, under the same key. */
   done: boolean
 }
@@ -135,6 +136,8 @@ export interface AcceptRequest {
   ranges: readonly { from: number; to: number }[]
   /** What became known to be missing within this, ms, may still come and is refused. Absent: ten minutes. */
   settleMs?: number
+  /** Of what a letter of history says that it is, and was never believed to be: that may be a forgery, and does not hold the place. */
+  disbelieve?: boolean
 }
 
 /** Where it is on record. */

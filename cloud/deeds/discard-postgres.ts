@@ -1,3 +1,4 @@
+import { isDeadlock } from '../database/faults-postgres.ts'
 import type { Transaction } from '../database/storage.ts'
 import { conditionsOf, isOfItsEvent } from '../replays/filter.ts'
 import { appendDeed, type DeedParts, doOnce } from './deed-record.ts'
@@ -10,6 +11,11 @@ const askingMsMax = 10_000
 
 const verb = 'discard'
 
+/** What is counted beforehand: a discard of millions begins as soon as one of a few. */
+const countedMax = 100_000
+/** A deadlock harms nobody but the transaction that is given up for it. */
+const deadlocksMax = 5
+
 /** The outcome of the deed as it is on record: how far it is. */
 interface Progress extends Discarded {
   /** The newest letter there was when it was asked for: what fails later is not of this discard. */
@@ -18,40 +24,74 @@ interface Progress extends Discarded {
   after: string
 }
 
+/** Of a cloud that did all of it in one transaction nothing is on record but how many it were. */
+type OnRecord = Progress | Pick<Progress, 'discarded'>
+
 type Discard = Deed<{ filter: LetterFilter }>
 
 /**
- * See `Deeds.discard`. The deed, with the first piece of it, is one transaction; each further piece is one of its own, with how far it is.
- * A crash between two of them leaves a deed that is not done, and whoever asks for it again under its key goes on. Its end is an event of
- * the cloud's ledger as its beginning was (G8).
+ * See `Deeds.discard`. The deed, with the first piece of it, is one transaction; each further piece is one of its own, with how far it is:
+ * on record, and as an event of the cloud's ledger (G8). A crash between two of them leaves a deed that is not done, and whoever asks for
+ * it again under its key goes on. What fails behind a piece of this asking is answered with what was done, and thrown by the next asking
+ * that gets no further.
  */
 export async function discard(deed: Discard, parts: DeedParts): Promise<Discarded> {
   const sinceMs = parts.clock.monotonicMs()
-  let progress = await doOnce(verb, deed, parts, (tx) => begin(tx, deed.request.filter))
-  while (!progress.done && parts.clock.monotonicMs() - sinceMs < askingMsMax)
-    progress = await goOn(deed, parts)
+  let isMoved = false
+  let progress = await doAgain<OnRecord>(() =>
+    doOnce(verb, deed, parts, (tx) => {
+      isMoved = true
+      return begin(tx, deed.request.filter)
+    }),
+  )
+  while (isUnderWay(progress) && parts.clock.monotonicMs() - sinceMs < askingMsMax) {
+    try {
+      progress = await doAgain(() => goOn(deed, parts))
+      isMoved = true
+    } catch (error) {
+      if (!isMoved) throw error
+      break
+    }
+  }
   return answer(progress)
 }
 
 /** What it would discard. On a storage on which nothing stays. */
 export async function tryDiscard(deed: Discard, parts: DeedParts): Promise<Discarded> {
   const { total } = await doOnce(verb, deed, parts, (tx) => begin(tx, deed.request.filter))
-  return { discarded: total, total, done: true }
+  return { discarded: total ?? countedMax, ...(total !== undefined && { total }), done: true }
 }
 
-function answer({ discarded, total, done }: Progress): Discarded {
-  return { discarded, total, done }
+function isUnderWay(progress: OnRecord): progress is Progress {
+  return 'done' in progress && !progress.done
+}
+
+function answer(progress: OnRecord): Discarded {
+  const { discarded } = progress
+  const total = 'done' in progress ? progress.total : undefined
+  return { discarded, ...(total !== undefined && { total }), done: !isUnderWay(progress) }
+}
+
+async function doAgain<T>(transaction: () => Promise<T>): Promise<T> {
+  for (let deadlocks = 1; ; deadlocks++) {
+    try {
+      return await transaction()
+    } catch (error) {
+      if (!isDeadlock(error) || deadlocks === deadlocksMax) throw error
+    }
+  }
 }
 
 async function begin(tx: Transaction, filter: LetterFilter): Promise<Progress> {
-  const { sql, values } = conditionsOf(filter, [])
-  const { rows } = await tx.query<{ total: number; through: string }>(
-    `select count(*)::float8 as total, coalesce(max(d.letter), 0)::text as through
-     from tidegate.dead_letters as d where d.state = 'open' and ${sql}`,
+  const { sql, values } = conditionsOf(filter, [countedMax])
+  const { rows } = await tx.query<{ counted: number; through: string }>(
+    `select (select count(*) from (select from tidegate.dead_letters as d where d.state = 'open' and ${sql} limit $1::integer + 1) as found)::float8
+       as counted, coalesce((select max(letter) from tidegate.dead_letters), 0)::text as through`,
     values,
   )
-  const { total, through } = rows[0] ?? { total: 0, through: '0' }
-  return discardPiece(tx, filter, { discarded: 0, total, done: false, through, after: '0' })
+  const { counted, through } = rows[0] ?? { counted: 0, through: '0' }
+  const total = counted <= countedMax ? { total: counted } : {}
+  return discardPiece(tx, filter, { discarded: 0, ...total, done: false, through, after: '0' })
 }
 
 // Whoever else asks for it under the same key waits here, and goes on behind this piece.
@@ -65,7 +105,8 @@ function goOn(deed: Discard, parts: DeedParts): Promise<Progress> {
     const progress = await discardPiece(tx, deed.request.filter, before)
     const outcome = JSON.stringify(progress)
     await tx.query('update tidegate.deeds set outcome = $2 where deed = $1', [deed.key, outcome])
-    if (progress.done) await appendDeed(tx, parts, verb, deed, progress, `${deed.key}-done`)
+    const id = `${deed.key}-${progress.done ? 'done' : progress.after}`
+    await appendDeed(tx, parts, verb, deed, progress, id)
     return progress
   }, parts.signal)
 }

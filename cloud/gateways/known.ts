@@ -102,7 +102,7 @@ function suspending(known: Known, read: Registry): Known {
   const { registry } = known
   const isNew = (name: string): boolean =>
     read.stateOf(name) === 'suspended' && registry.stateOf(name) !== 'suspended'
-  if (!registry.gateways.some(({ name }) => isNew(name))) return known
+  if (![...registry.gateways, ...read.gateways].some(({ name }) => isNew(name))) return known
   const stateOf: Registry['stateOf'] = (name) =>
     read.stateOf(name) === 'suspended' ? 'suspended' : registry.stateOf(name)
   return { ...known, registry: { ...registry, stateOf } }

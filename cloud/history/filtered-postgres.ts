@@ -1,5 +1,5 @@
 import type { Database } from '../database/database-postgres.ts'
-import { compareCursors, type Cursor, cursorFault, isCursor } from './reader.ts'
+import { compareCursors, type Cursor, cursorAheadIn, cursorFault, isCursor } from './reader.ts'
 
 export interface Filter {
   /** Absent: all. */
@@ -76,7 +76,7 @@ order by m.n`
 /**
  * Events after a cursor, of a filter, in the order in which none is skipped. Work and bytes of a page are bounded: with a filter that little is of,
  * a page may be empty and there is more nevertheless.
- * @throws TidegateError `CURSOR_INVALID`, `DATABASE_*`
+ * @throws TidegateError `CURSOR_INVALID`, `CURSOR_AHEAD`, `DATABASE_*`
  */
 export async function readFiltered(
   query: Database['query'],
@@ -90,7 +90,9 @@ export async function readFiltered(
   let next = after
   for (let looked = 0; looked < scannedMax; looked += atOnce) {
     const values = [next, types ?? null, atOnce, source ?? null, fromMs ?? null, untilMs ?? null, max]
-    const rows = await query<Row>(pageSql, values)
+    const rows = await query<Row>(pageSql, values).catch((error: unknown) => {
+      throw cursorAheadIn(error)
+    })
     const events = rows.flatMap(eventIn)
     const { horizon = '', scanned = 0, last = null, matches = 0 } = rows[0] ?? {}
     const isCut = (matches ?? 0) > events.length

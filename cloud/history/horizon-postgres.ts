@@ -1,10 +1,17 @@
 import type { Database } from '../database/database-postgres.ts'
-import type { Cursor } from './reader.ts'
+import { type Cursor, cursorAheadIn } from './reader.ts'
 
-/** As far as everything is there that will ever be. @throws TidegateError `DATABASE_*` */
+/** The last event that can be read by now; empty: there is none. @throws TidegateError `DATABASE_*` */
 export async function readHorizon(database: Pick<Database, 'query'>): Promise<Cursor> {
   const [row] = await database.query<{ horizon: string }>('select tidegate.horizon() as horizon')
   return row?.horizon ?? ''
+}
+
+/** @throws TidegateError `CURSOR_AHEAD`, `DATABASE_*` */
+export async function checkCursor(database: Pick<Database, 'query'>, cursor: Cursor): Promise<void> {
+  await database.query('select tidegate.check_cursor($1)', [cursor]).catch((error: unknown) => {
+    throw cursorAheadIn(error)
+  })
 }
 
 /** Who holds the horizon back. Of another user's session PostgreSQL shows state and times to members of `pg_read_all_stats` alone. */

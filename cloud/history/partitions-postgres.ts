@@ -24,7 +24,9 @@ export function startPreparing({ database, clock, log }: PreparingOptions): { cl
         const made = row?.made ?? []
         if (made.length > 0) {
           log.info({ made }, 'made partitions of history')
-          await database.query('select tidegate.analyze_events()')
+          // Each in a transaction of its own: readers wait for as long as one lasts.
+          for (const partition of [...made, null])
+            await database.query('select tidegate.analyze_events($1)', [partition])
         }
       } catch (error) {
         if (!isAbort(error))

@@ -1,5 +1,12 @@
 import type { Statements } from '../database/statements.ts'
-import { compareCursors, cursorFault, type HistoryReader, isCursor, type StoredEvent } from './reader.ts'
+import {
+  compareCursors,
+  cursorAheadIn,
+  cursorFault,
+  type HistoryReader,
+  isCursor,
+  type StoredEvent,
+} from './reader.ts'
 
 type Row = [
   horizon: string,
@@ -14,22 +21,33 @@ type Row = [
   gateway: string,
   epoch: string,
   sequence: string,
+  total: string,
 ]
 
 // One statement: the horizon is that of what it reads.
 const readSql = `
 select h.horizon, e.cursor, e.position, (extract(epoch from e.stored_time) * 1000)::float8, e.disposition, e.body::text,
-  e.source, e.id, e.type, e.gateway, e.epoch, e.sequence
-from (select tidegate.horizon() as horizon) as h left join lateral tidegate.read_events($1, $2::text[], $3::int) as e on true`
+  e.source, e.id, e.type, e.gateway, e.epoch, e.sequence, e.total
+from (select tidegate.horizon() as horizon) as h left join lateral (
+  select r.*, count(*) over () as total,
+    coalesce(sum(octet_length(r.body::text)) over (order by n rows between unbounded preceding and 1 preceding), 0) as bytes_before
+  from tidegate.read_events($1, $2::text[], $3::int) with ordinality as r (cursor, position, stored_time, recorded_time, time,
+    gateway, epoch, sequence, source, id, type, subject, dataschema, disposition, reason, body, n)
+) as e on $4::bigint is null or e.bytes_before < $4::bigint
+order by e.n`
 
 /** Reads within the transaction of these statements, which may write what follows from it and the cursor at once. */
 export function postgresReader(statements: Statements): HistoryReader {
   return {
-    async read(after, { types, max }) {
+    async read(after, { types, max, bytesMax }) {
       if (!isCursor(after)) throw cursorFault()
-      const rows = await statements.run<Row>('history-page', readSql, [after, types ?? null, max])
+      const rows = await statements
+        .run<Row>('history-page', readSql, [after, types ?? null, max, bytesMax ?? null])
+        .catch((error: unknown) => {
+          throw cursorAheadIn(error)
+        })
       const events = rows.flatMap((row) => (row[1] === null ? [] : [eventOf(row, row[1])]))
-      const more = events.length >= max
+      const more = events.length >= max || events.length < Number(rows[0]?.[12] ?? 0)
       const [[horizon] = ['']] = rows
       const last = events.at(-1)?.cursor ?? after
       const next = more || compareCursors(horizon, last) < 0 ? last : horizon

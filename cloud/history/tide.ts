@@ -5,15 +5,15 @@ import { createThrottledWarn } from '../../src/throttle.ts'
 import { compareCursors, type Cursor } from './reader.ts'
 
 export interface TideOptions {
-  /** @throws TidegateError `DATABASE_*` */
+  /** The last event that can be read. @throws TidegateError `DATABASE_*` */
   horizon: () => Promise<Cursor>
   clock: Clock
   log: Logger
 }
 
-/** Tells those who have read to the end that there may be more. */
+/** Tells those who have read to the end that there is more. */
 export interface Tide {
-  /** Resolves as soon as the horizon is beyond the cursor, or after `withinMs`, or when aborted. Never throws. */
+  /** Resolves as soon as there is an event beyond the cursor, or after `withinMs`, or when aborted. Never throws. */
   beyond(cursor: Cursor, withinMs: number, signal: AbortSignal): Promise<void>
 }
 

@@ -43,29 +43,34 @@ order by consumer_group collate "C", key
 on conflict (consumer_group, key) where state in ('open', 'replaying') do nothing
 returning letter, consumer_group, encode(key, 'hex')`
 
-// Locked in one order, as those that are added. What was told before, as of a delivery whose acknowledgement was lost, is told once.
-// Compared as JSON has it: anybody may have written a failure, also with what is no text of PostgreSQL's once it is read.
+// What a lane has in its hands for as long as its handler takes is not waited for: its letter is there, and has one failure less in its story.
+// What was told before, as of a delivery whose acknowledgement was lost, is told once. Compared as JSON has it: anybody may have written
+// a failure, also with what is no text of PostgreSQL's once it is read.
 const failedAgainSql = `
 with asked as (
   select * from unnest($1::text[], $2::bytea[], $3::text[], $4::text[]) as s (consumer_group, key, failures, last_failed_at)
-), mine as materialized (
-  select d.letter, s.failures::json as failures, s.last_failed_at::timestamptz as last_failed_at
+), there as materialized (
+  select d.letter, d.consumer_group, d.key, s.failures::json as failures, s.last_failed_at::timestamptz as last_failed_at
   from tidegate.dead_letters as d join asked as s on d.consumer_group = s.consumer_group collate "C" and d.key = s.key
   where d.state in ('open', 'replaying')
-  order by d.consumer_group, d.key for update of d
+), mine as materialized (
+  select letter from tidegate.dead_letters
+  where letter = any (array(select letter from there)) and state in ('open', 'replaying')
+  order by letter for update skip locked
+), told as (
+  update tidegate.dead_letters as d set
+    last_failed_at = greatest(d.last_failed_at, there.last_failed_at),
+    failures = (
+      select coalesce(json_agg(one order by part, n), '[]') from (
+        select * from (
+          select 1 as part, n, one from json_array_elements(d.failures) with ordinality as o (one, n)
+          union all
+          select 2, n, one from json_array_elements(there.failures) with ordinality as o (one, n)
+          where not exists (select from json_array_elements(d.failures) as b (before) where before::text = one::text)
+        ) as told order by part desc, n desc limit ${listedFailuresMax}) as newest)
+  from there join mine using (letter) where d.letter = there.letter
 )
-update tidegate.dead_letters as d set
-  last_failed_at = greatest(d.last_failed_at, mine.last_failed_at),
-  failures = (
-    select coalesce(json_agg(one order by part, n), '[]') from (
-      select * from (
-        select 1 as part, n, one from json_array_elements(d.failures) with ordinality as o (one, n)
-        union all
-        select 2, n, one from json_array_elements(mine.failures) with ordinality as o (one, n)
-        where not exists (select from json_array_elements(d.failures) as b (before) where before::text = one::text)
-      ) as told order by part desc, n desc limit ${listedFailuresMax}) as newest)
-from mine where d.letter = mine.letter
-returning d.letter, d.consumer_group, encode(d.key, 'hex')`
+select letter, consumer_group, encode(key, 'hex') from there`
 
 const openSql = `
 select encode(key, 'hex') from tidegate.dead_letters
@@ -140,9 +145,11 @@ async function addNew(
   })
 }
 
-// Its body and where it came from stay as they were.
+// Its body and where it came from stay as they were. Locked by number, as whoever has several letters in hand does.
 const openAgainSql = `
-with failed as (
+with locked as materialized (
+  select letter from tidegate.dead_letters where letter = any($2::text[]::bigint[]) order by letter for update
+), failed as (
   update tidegate.dead_letters as d set
     state = 'open', replays = d.replays + 1, fingerprint = s.fingerprint, code = s.code, message = s.message, stack = s.stack,
     attempts = s.attempts::integer, failures = s.failures::json, instance = s.instance, version = s.version,
@@ -151,7 +158,8 @@ with failed as (
               $10::text[], $11::text[], $12::text[])
     as s (consumer_group, letter, replay, fingerprint, code, message, stack, attempts, failures, instance, version,
           last_failed_at)
-  where d.letter = s.letter::bigint and d.replay = s.replay::bigint and d.consumer_group = s.consumer_group
+  join locked on locked.letter = s.letter::bigint
+  where d.letter = locked.letter and d.replay = s.replay::bigint and d.consumer_group = s.consumer_group
     and d.state = 'replaying'
   returning d.replay
 )

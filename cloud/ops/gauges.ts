@@ -210,6 +210,14 @@ function watchProjections(state: CloudState, registers: Registry[]): void {
   )
   perVersion('events', 'Events that this instance has applied since it started', (status) => status.applied)
   perVersion('failing', '1 while it gets no further', (status) => Number(status.fault !== undefined))
+  const unheld: Gauge = new Gauge({
+    name: 'tidegate_cloud_projections_unheld',
+    help: 'Versions of projections that readers see and that no instance works at',
+    registers,
+    collect() {
+      unheld.set(state.unheld().length)
+    },
+  })
 }
 
 function watchQueues(state: CloudState, registers: Registry[]): void {

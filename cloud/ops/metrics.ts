@@ -37,7 +37,10 @@ export function createMetrics(): Metrics {
       reset()
       // To Prometheus, a series that appears with its first increment has not increased.
       for (const { name: group } of state.groups) {
-        for (const outcome of outcomes) counters.deliveries.inc({ group, outcome }, 0)
+        for (const outcome of outcomes) {
+          counters.deliveries.inc({ group, outcome }, 0)
+          counters.replayed.inc({ group, outcome }, 0)
+        }
         for (const result of mirrorResults) counters.mirrored.inc({ group, result }, 0)
       }
       watch(state, registers)
@@ -52,6 +55,7 @@ type Histograms = ReturnType<typeof createHistograms>
 function observing(counters: Counters, histograms: Histograms): PipelineObserver {
   return {
     settled: (group, outcome) => counters.deliveries.inc({ group, outcome }),
+    replayed: (group, outcome) => counters.replayed.inc({ group, outcome }),
     transaction(group, size, tookMs, result) {
       histograms.batches.observe({ group }, size)
       histograms.transactions.observe({ group, result }, tookMs / 1000)
@@ -75,6 +79,12 @@ function createCounters(registers: Registry[]) {
     labelNames: ['group', 'outcome'],
     registers,
   })
+  const replayed = new Counter({
+    name: 'tidegate_cloud_replayed_total',
+    help: 'Of these, letters that a replay has sent',
+    labelNames: ['group', 'outcome'],
+    registers,
+  })
   const failures = new Counter({
     name: 'tidegate_cloud_failures_total',
     help: 'Failed attempts, by what followed and by code',
@@ -93,7 +103,7 @@ function createCounters(registers: Registry[]) {
     labelNames: ['group', 'result'],
     registers,
   })
-  return { deliveries, failures, holds, mirrored }
+  return { deliveries, replayed, failures, holds, mirrored }
 }
 
 function createHistograms(registers: Registry[]) {

@@ -22,6 +22,8 @@ export interface CloudState {
   horizon: { ageMs(): number; readonly heldBy: string | undefined }
   /** How this instance stands to each version of a projection that it has. */
   projections(): readonly RunnerStatus[]
+  /** Versions of projections that readers see and no instance works at, some seconds old. */
+  unheld(): readonly { name: string; version: number }[]
   /** Settings of queues that are not as they should be, by severity; undefined where that cannot be seen. */
   findings(): Readonly<Record<string, number>> | undefined
   /** What waits for parked devices of groups that no instance runs, as of the last look. */
@@ -48,13 +50,15 @@ export function readiness(state: CloudState): Record<string, Check> {
   for (const group of state.groups) checks[`group.${group.name}`] = groupCheck(group, state.starveAfterMs)
   for (const status of state.projections())
     checks[`projection.${status.name}.${status.version}`] = projectionCheck(status)
+  for (const { name, version } of state.unheld())
+    checks[`projection.${name}.${version}`] ??= { ok: true, detail: 'active, and no instance works at it' }
   return checks
 }
 
-/** What is only tried again is no reason to call for somebody; what stands still until somebody comes is. */
+/** Events are taken, and readers see what there is: no reason to take the instance away. That it stands still is told by a metric. */
 function projectionCheck({ doing, fault }: RunnerStatus): Check {
   if (fault === undefined) return { ok: true, detail: doing }
-  return { ok: fault.retryable, detail: `${doing}, ${howHeld(fault)}` }
+  return { ok: true, detail: `${doing}, ${howHeld(fault)}` }
 }
 
 function groupCheck(group: Group, starveAfterMs: number): Check {

@@ -78,15 +78,23 @@ const lettersMax = 200
 const bytesMax = 16_777_216
 
 export function createAside(options: AsideOptions): Aside {
-  const { consumer, instance, settlement, clock, observer } = options
+  const { consumer, instance, clock, observer } = options
   const { group, version } = consumer
-  const parts = { ...options, tellFailed: createFailureLog(options.log, clock) }
-  const burials = together<Dying>({
-    work: (dying) => bury(dying, parts),
+  const settlement = once(options.settlement)
+  const parts = { ...options, settlement, tellFailed: createFailureLog(options.log, clock) }
+  const bounds = {
     countMax: lettersMax,
     bytesMax,
-    bytesOf: (dying) => dying.delivery.text.length,
-  })
+    bytesOf: (dying: Dying) => dying.delivery.text.length,
+  }
+  const burials = together<Dying>({ ...bounds, work: (dying) => bury(dying, parts, { awaitsRoom: false }) })
+  // What needs room waits for it apart: behind it may be what needs none (G5, G7).
+  const lacksRoom = together<Dying>({ ...bounds, work: (dying) => bury(dying, parts, { awaitsRoom: true }) })
+
+  async function toLetters(dying: Dying): Promise<void> {
+    await burials.add(dying)
+    if (settlement.isLive(dying.delivery)) await lacksRoom.add(dying)
+  }
 
   const decided = (delivery: Delivery, error: unknown, event: Event | undefined): Decision =>
     decide(
@@ -107,9 +115,7 @@ export function createAside(options: AsideOptions): Aside {
     put(delivery, error, event) {
       const failing = dyingOf(delivery, error, event)
       const decision = decided(delivery, error, event)
-      return decision.kind === 'dead'
-        ? burials.add(failing)
-        : moveAside(parts, failing, decision, (dying) => burials.add(dying))
+      return decision.kind === 'dead' ? toLetters(failing) : moveAside(parts, failing, decision, toLetters)
     },
     parks(delivery, error, event) {
       const { kind } = decided(delivery, error, event)
@@ -152,6 +158,18 @@ export function trialOf(
 }
 
 type Parts = AsideOptions & { tellFailed: FailureLog }
+
+/** What is settled is live no more: of what failed together some may be done and some wait. */
+function once(settlement: Settlement): Settlement {
+  const done = new WeakSet<Delivery>()
+  return {
+    isLive: (delivery) => !done.has(delivery) && settlement.isLive(delivery),
+    settle(delivery, outcome) {
+      done.add(delivery)
+      settlement.settle(delivery, outcome)
+    },
+  }
+}
 
 type Told = Exclude<Decision, { kind: 'dead' }> | { kind: 'dead'; letter?: number | undefined }
 
@@ -217,8 +235,15 @@ async function move(
   return { outcome, told: outcome === 'parked' ? decision : undefined }
 }
 
-/** Waits until no outage is in the way; what is no longer live by then is left to the broker. */
-async function bury(dying: readonly Dying[], parts: Parts): Promise<void> {
+/**
+ * Waits until no outage is in the way; what is no longer live by then is left to the broker. Without `awaitsRoom` what a full group has
+ * no room for is left as it is.
+ */
+async function bury(
+  dying: readonly Dying[],
+  parts: Parts,
+  { awaitsRoom }: { awaitsRoom: boolean },
+): Promise<void> {
   const { settlement, holding, cutOff } = parts
   const made = new Map(dying.map((one) => [one, deadLetterOf(one)]))
   const wait = holding.createWait()
@@ -229,7 +254,7 @@ async function bury(dying: readonly Dying[], parts: Parts): Promise<void> {
       await commit(live, parts)
       break
     } catch (outage) {
-      if (cutOff.aborted) break
+      if (cutOff.aborted || (!awaitsRoom && codeOf(outage) === 'DEAD_LETTERS_FULL')) break
       if (!isOutage(outage)) throw outage
       await wait.out(outage, outages)
     }

@@ -24,6 +24,8 @@ export type Consequence = 'retry' | 'park' | 'hold' | 'dead' | 'recorded'
 /** What a watcher of the pipeline is told; metrics.ts is one. Must not throw. */
 export interface PipelineObserver {
   settled(group: string, outcome: Outcome): void
+  /** The same, of what a replay has sent to this group; each is settled as well. */
+  replayed(group: string, outcome: Outcome): void
   /** A transaction with `size` deliveries ended. */
   transaction(group: string, size: number, tookMs: number, kind: 'committed' | 'failed'): void
   /** An event's effects are durable. */
@@ -36,6 +38,7 @@ export interface PipelineObserver {
 
 export const noObserver: PipelineObserver = {
   settled() {},
+  replayed() {},
   transaction() {},
   applied() {},
   failed() {},

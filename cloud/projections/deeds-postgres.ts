@@ -1,6 +1,8 @@
 import { TidegateError } from '../../src/errors.ts'
 import type { Transaction } from '../database/storage.ts'
 import type { Job, VersionKey, VersionState } from './versions.ts'
+import { compareCursors } from '../history/reader.ts'
+import { quietly } from './schema-postgres.ts'
 import { showVersion } from './view-postgres.ts'
 
 /** What people do to versions, each within the transaction of its deed. */
@@ -8,39 +10,57 @@ import { showVersion } from './view-postgres.ts'
 interface Known {
   state: VersionState
   active: number | null
-  former: number | null
+  cursor: string
+  holder: string | null
+  /** By a lease that has not run out. */
+  isHeld: boolean
+  haltedCursor: string | null
+  haltedSource: string | null
+  haltedId: string | null
 }
 
 const knownSql = `
-select v.state, p.active, p.former from tidegate.projection_versions as v left join tidegate.projections as p using (name)
+select v.state, p.active, v.cursor, v.holder, v.held_until > clock_timestamp() as "isHeld",
+  v.halted_cursor as "haltedCursor", v.halted_source as "haltedSource", v.halted_id as "haltedId"
+from tidegate.projection_versions as v left join tidegate.projections as p using (name)
 where v.name = $1 and v.version = $2 for update of v`
 
-/** Waits for the batch that is under way. @throws TidegateError `PROJECTION_UNKNOWN` */
+/** Waits for the batch that is under way, and not for long. @throws TidegateError `PROJECTION_UNKNOWN`, `PROJECTION_IN_USE` */
 async function lockVersion(tx: Transaction, { name, version }: VersionKey): Promise<Known> {
-  const { rows } = await tx.query<Known>(knownSql, [name, version])
+  const { rows } = await quietly(tx, name, () => tx.query<Known>(knownSql, [name, version]))
   if (rows[0] === undefined) throw unknownVersion({ name, version })
   return rows[0]
 }
 
+interface Switch {
+  name: string
+  version?: number | undefined
+  back?: boolean | undefined
+  /** However far behind it is, and if nobody works at it. */
+  force?: boolean | undefined
+}
+
 /**
  * Has readers see another version.
- * @throws TidegateError `PROJECTION_UNKNOWN`, `PROJECTION_BEHIND`, `PROJECTION_ACTIVE`, `PROJECTION_IN_USE`, `PROJECTION_VIEW_USED`
+ * @throws TidegateError `PROJECTION_UNKNOWN`, `PROJECTION_BEHIND`, `PROJECTION_UNHELD`, `PROJECTION_ACTIVE`, `PROJECTION_IN_USE`, `PROJECTION_VIEW_USED`
  */
 export async function switchVersion(
   tx: Transaction,
-  { name, version, back }: { name: string; version?: number | undefined; back?: boolean | undefined },
+  { name, version, back, force }: Switch,
 ): Promise<{ name: string; version: number; former: number }> {
-  const { rows } = await tx.query<{ active: number; former: number | null }>(
-    'select active, former from tidegate.projections where name = $1 for update',
-    [name],
+  const sql = 'select active, former from tidegate.projections where name = $1 for update'
+  const { rows } = await quietly(tx, name, () =>
+    tx.query<{ active: number; former: number | null }>(sql, [name]),
   )
   const [row] = rows
   const wanted = back ? row?.former : version
   if (row === undefined || wanted === undefined || wanted === null)
     throw unknownVersion({ name, version: wanted ?? undefined })
-  const { state } = await lockVersion(tx, { name, version: wanted })
+  const known = await lockVersion(tx, { name, version: wanted })
   if (row.active === wanted) throw isActive({ name, version: wanted }, 'it is what readers see')
-  if (state !== 'live') throw behind({ name, version: wanted }, state)
+  const { state } = known
+  if (state === 'new' || (state !== 'live' && !force)) throw behind({ name, version: wanted }, `is ${state}`)
+  if (!force) await refuseWorse(tx, { name, version: wanted }, known)
   await showVersion(tx, { name, version: wanted })
   await tx.query(
     'update tidegate.projections set former = active, active = $2, switched_at = clock_timestamp() where name = $1',
@@ -49,23 +69,50 @@ export async function switchVersion(
   return { name, version: wanted, former: row.active }
 }
 
+/** Longer than a version that is at work needs for the newest events. */
+const behindSecondsMax = 10
+
+// Behind is whom an event waits for, that is of its types: a cursor stays where the last of them was.
+const behindSql = `
+select extract(epoch from clock_timestamp() - e.stored_time)::float8 as seconds, a.cursor as "activeCursor"
+from tidegate.projection_versions as v
+  join tidegate.projections as p using (name)
+  left join tidegate.projection_versions as a on a.name = p.name and a.version = p.active
+  cross join lateral tidegate.read_events(v.cursor, v.types, 1) as e
+where v.name = $1 and v.version = $2`
+
+/** Whether readers would see less than now, or soon will: because nobody works at it, or it is behind, also behind what they see now. */
+async function refuseWorse(tx: Transaction, key: VersionKey, { cursor, isHeld }: Known): Promise<void> {
+  if (!isHeld) throw unheld(key)
+  const { rows } = await tx.query<{ seconds: number; activeCursor: string | null }>(behindSql, [
+    key.name,
+    key.version,
+  ])
+  const [next] = rows
+  if (next === undefined || next.seconds < behindSecondsMax) return
+  if (compareCursors(cursor, next.activeCursor ?? '') < 0)
+    throw behind(key, `is ${Math.round(next.seconds)} s behind`)
+}
+
 /** Has a version start at the beginning. @throws TidegateError `PROJECTION_UNKNOWN`, `PROJECTION_ACTIVE` */
 export async function rebuildVersion(tx: Transaction, key: VersionKey): Promise<VersionKey> {
   await lockInactive(tx, key, 'its readers would see it empty: give what is to be built another version')
   await tx.query(
     `update tidegate.projection_versions
-     set state = 'new', cursor = '', applied = 0, per_second = null, lag_seconds = null, live_at = null, cut = null, halted_at = null
+     set state = 'new', cursor = '', applied = 0, per_second = null, lag_seconds = null, live_at = null, cut = null,
+       halted_at = null, halted_cursor = null, halted_source = null, halted_id = null, halted_type = null, halted_code = null, halted_message = null
      where name = $1 and version = $2`,
     [key.name, key.version],
   )
   return key
 }
 
-/** Takes a version away, with all that it has. @throws TidegateError `PROJECTION_UNKNOWN`, `PROJECTION_ACTIVE` */
+/** Takes a version away, with all that it has. @throws TidegateError `PROJECTION_UNKNOWN`, `PROJECTION_ACTIVE`, `PROJECTION_HELD`, `PROJECTION_IN_USE` */
 export async function dropVersion(tx: Transaction, key: VersionKey): Promise<VersionKey> {
-  await lockInactive(tx, key, 'switch to another first')
+  const { isHeld, holder } = await lockInactive(tx, key, 'switch to another first')
+  if (isHeld) throw held(key, holder)
   const { name, version } = key
-  await tx.query('select tidegate.drop_projection($1, $2)', [name, version])
+  await quietly(tx, name, () => tx.query('select tidegate.drop_projection($1, $2)', [name, version]))
   await tx.query('delete from tidegate.projection_versions where name = $1 and version = $2', [name, version])
   await tx.query('update tidegate.projections set former = null where name = $1 and former = $2', [
     name,
@@ -75,23 +122,25 @@ export async function dropVersion(tx: Transaction, key: VersionKey): Promise<Ver
 }
 
 /**
- * Has a version that has stopped at an event try it again, or leave it out.
- * @throws TidegateError `PROJECTION_UNKNOWN`, `PROJECTION_NOT_HALTED`
+ * Has a version that has stopped at an event try it again, or leave it out: `skip` is its ID.
+ * @throws TidegateError `PROJECTION_UNKNOWN`, `PROJECTION_NOT_HALTED`, `PROJECTION_HALTED_ELSEWHERE`
  */
 export async function resumeVersion(
   tx: Transaction,
-  { skip, ...key }: VersionKey & { skip: boolean },
+  { skip, ...key }: VersionKey & { skip?: string | undefined },
 ): Promise<VersionKey & { skipped: { source: string; id: string } | null }> {
-  const { state } = await lockVersion(tx, key)
-  if (state !== 'halted') throw notHalted(key)
-  const { rows } = await tx.query<{ source: string; id: string }>(
+  const { state, cursor, haltedCursor, haltedSource, haltedId } = await lockVersion(tx, key)
+  // An event that is not ahead of where it stands is none that it has stopped at.
+  if (state !== 'halted' || !haltedCursor || compareCursors(haltedCursor, cursor) <= 0) throw notHalted(key)
+  if (skip !== undefined && skip !== haltedId) throw haltedElsewhere(key, `${haltedId} of ${haltedSource}`)
+  await tx.query(
     `update tidegate.projection_versions
-     set state = 'building', halted_at = null, cursor = case when $3 then halted_cursor else cursor end,
+     set state = 'building', halted_at = null, halted_cursor = null, cursor = case when $3 then halted_cursor else cursor end,
          skipped = case when $3 then skipped || halted_cursor else skipped end
-     where name = $1 and version = $2 returning halted_source as source, halted_id as id`,
-    [key.name, key.version, skip],
+     where name = $1 and version = $2`,
+    [key.name, key.version, skip !== undefined],
   )
-  return { ...key, skipped: skip ? (rows[0] ?? null) : null }
+  return { ...key, skipped: skip === undefined ? null : { source: haltedSource ?? '', id: skip } }
 }
 
 /** Waiting jobs of a version at most (G7). */
@@ -126,10 +175,12 @@ export async function activeVersion(tx: Transaction, name: string): Promise<numb
   return rows[0].active
 }
 
-async function lockInactive(tx: Transaction, key: VersionKey, hint: string): Promise<void> {
-  await tx.query('select from tidegate.projections where name = $1 for update', [key.name])
-  const { active } = await lockVersion(tx, key)
-  if (active === key.version) throw isActive(key, hint)
+async function lockInactive(tx: Transaction, key: VersionKey, hint: string): Promise<Known> {
+  const sql = 'select from tidegate.projections where name = $1 for update'
+  await quietly(tx, key.name, () => tx.query(sql, [key.name]))
+  const known = await lockVersion(tx, key)
+  if (known.active === key.version) throw isActive(key, hint)
+  return known
 }
 
 function unknownVersion({ name, version }: { name: string; version: number | undefined }): TidegateError {
@@ -151,11 +202,35 @@ function isActive({ name, version }: VersionKey, hint: string): TidegateError {
   })
 }
 
-function behind({ name, version }: VersionKey, state: VersionState): TidegateError {
+function behind({ name, version }: VersionKey, how: string): TidegateError {
   return new TidegateError('PROJECTION_BEHIND', {
-    message: `projection ${name} ${version} is ${state}, and readers would see less than they do now`,
+    message: `projection ${name} ${version} ${how}, and readers would see less than they do now`,
     retryable: false,
-    hint: 'switch when it is live: tidegate projections status NAME says when that will be',
+    hint: 'switch when it is live: tidegate projections status NAME says when that will be; --force does not wait for it',
+  })
+}
+
+function unheld({ name, version }: VersionKey): TidegateError {
+  return new TidegateError('PROJECTION_UNHELD', {
+    message: `no instance works at projection ${name} ${version}: readers would see nothing that comes from now on`,
+    retryable: false,
+    hint: 'put its module into the configuration of a cloud, and ask again when it works; --force does not wait for it',
+  })
+}
+
+function held({ name, version }: VersionKey, holder: string | null): TidegateError {
+  return new TidegateError('PROJECTION_HELD', {
+    message: `the instance ${holder} works at projection ${name} ${version}, and would make it again`,
+    retryable: false,
+    hint: 'take its module out of the configuration of every cloud, start them again, then drop it',
+  })
+}
+
+function haltedElsewhere({ name, version }: VersionKey, event: string): TidegateError {
+  return new TidegateError('PROJECTION_HALTED_ELSEWHERE', {
+    message: `projection ${name} ${version} has not stopped at that event, but at ${event}`,
+    retryable: false,
+    hint: 'look at that event, and name it if it is to be left out: tidegate projections status NAME',
   })
 }
 

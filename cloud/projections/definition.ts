@@ -42,7 +42,7 @@ export interface ProjectionOptions {
   key?: (event: Event) => string
   /** Column of its tables that holds the key. Default `device`. */
   keyColumn?: string
-  /** Longest one call of `apply` may take, ms or `'30s'`. Default: the configured timeout of handlers. */
+  /** Longest one call of `apply` may take, ms or `'30s'`. Default 10 s: readers of history wait for one that hangs. */
   timeout?: string | number
 }
 

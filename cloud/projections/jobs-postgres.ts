@@ -1,38 +1,32 @@
-import { codeOf, messageOf, TidegateError } from '../../src/errors.ts'
+import { TidegateError } from '../../src/errors.ts'
 import { deviceSource } from '../../src/contract/event.ts'
 import type { Transaction } from '../database/storage.ts'
 import type { Cursor } from '../history/reader.ts'
-import { isOutage } from '../pipeline/retry.ts'
-import { type Applicable, ApplyFailed, applyEvents, eventsFor, type ToApply } from './applying.ts'
+import { type Applicable, applyEvents, eventsFor, type ToApply } from './applying.ts'
 import type { LoadedProjection } from './definition.ts'
 import { enterSchema, quoted, schemaOf, tablesOf } from './schema-postgres.ts'
 import { makeScratch } from './tables-postgres.ts'
 import type { Job } from './versions.ts'
 
 const pageMax = 1000
+/** Of the first page, whose size is not known: so many events of the largest there are. */
+const pageMin = 32
+/** Text of a page, as that of the one before was. */
+const pageBytes = 8 * 1024 ** 2
 const sampleDefault = 20
 /** What differs is told of so many. */
 const differingMax = 50
 
 /**
- * Does a job within the transaction that has the version to itself, so that it is of one moment: as far as `upTo`. What fails has left
- * nothing, and is told in the outcome; an outage is thrown.
+ * Does a job within the transaction that has the version to itself, so that it is of one moment: as far as `upTo`. What fails is thrown,
+ * and the transaction is to be rolled back.
  */
 export async function runJob(tx: Transaction, job: Job, upTo: Cursor, applying: ToApply): Promise<object> {
-  await tx.query('savepoint job')
-  try {
-    const outcome =
-      job.kind === 'compare'
-        ? await compare(tx, job, upTo, applying)
-        : await rebuildDevice(tx, job.device ?? '', upTo, applying)
-    if (job.kind === 'compare') await tx.query('rollback to savepoint job')
-    return outcome
-  } catch (error) {
-    const cause = error instanceof ApplyFailed ? error.cause : error
-    if (isOutage(cause) || applying.signal.aborted) throw cause
-    await tx.query('rollback to savepoint job')
-    return { failed: { code: codeOf(cause), message: messageOf(cause).slice(0, 1000) } }
-  }
+  if (job.kind === 'rebuild-device') return rebuildDevice(tx, job.device ?? '', upTo, applying)
+  await tx.query('savepoint compared')
+  const outcome = await compare(tx, job, upTo, applying)
+  await tx.query('rollback to savepoint compared')
+  return outcome
 }
 
 async function rebuildDevice(tx: Transaction, key: string, upTo: Cursor, applying: ToApply): Promise<object> {
@@ -44,7 +38,7 @@ async function rebuildDevice(tx: Transaction, key: string, upTo: Cursor, applyin
   await enterSchema(tx, schemaOf(projection))
   let removed = 0
   for (const { name } of tables)
-    removed += (await tx.query(`delete from ${quoted(name)} where ${keyColumn} = $1`, [key])).rowCount
+    removed += (await tx.query(`delete from ${quoted(name)} where ${quoted(keyColumn)} = $1`, [key])).rowCount
   return { removed, applied: await applyAgain(tx, key, upTo, applying) }
 }
 
@@ -62,6 +56,11 @@ async function compare(tx: Transaction, job: Job, upTo: Cursor, applying: ToAppl
   const tables = await tablesOf(tx, own, projection.keyColumn)
   const counted = await countRows(tx, projection, tables)
   const keyed = tables.filter(({ hasKey }) => hasKey).map(({ name }) => name)
+  if (keyed.length === 0)
+    throw keyless(
+      projection,
+      tables.map(({ name }) => name),
+    )
   const keys = await sampleKeys(tx, projection, keyed, job)
   await makeScratch(tx, projection)
   const differing: Differing[] = []
@@ -76,7 +75,8 @@ async function compare(tx: Transaction, job: Job, upTo: Cursor, applying: ToAppl
     tables: counted,
     sampled: keys.length,
     differing: differing.slice(0, differingMax),
-    same: differing.length === 0,
+    // Where there was nothing to compare, nothing is said.
+    same: keys.length === 0 ? null : differing.length === 0,
   }
 }
 
@@ -115,15 +115,18 @@ async function* historyOf(
   await tx.query(
     `declare again no scroll cursor for
      select body::text as text, era || '.' || tx || '.' || position as cursor, disposition, type from tidegate.events
-     where (era, tx, position) <= ($1::smallint, $2::text::xid8, $3::bigint) and disposition = 'accepted'
+     where (era, tx, position) <= ($1::integer, $2::text::xid8, $3::bigint) and disposition = 'accepted'
        and ($4::text[] is null or type = any($4)) ${keyOf === undefined ? 'and source = any($5::text[])' : ''}
      order by era, tx, position`,
     values,
   )
+  let page = pageMin
   for (;;) {
-    const { rows } = await tx.query<Applicable>(`fetch ${pageMax} from again`)
+    const { rows } = await tx.query<Applicable>(`fetch ${page} from again`)
     if (rows.length > 0) yield rows
-    if (rows.length < pageMax) break
+    if (rows.length < page) break
+    const longest = Math.max(...rows.map(({ text }) => text.length))
+    page = Math.max(pageMin, Math.min(pageMax, page * 2, Math.floor(pageBytes / longest)))
   }
   await tx.query('close again')
 }
@@ -174,7 +177,7 @@ async function sampleKeys(
     ...others.filter(({ hasKey }) => hasKey).map(({ name }) => `${beside}.${quoted(name)}`),
   ]
   if (all.length === 0) return []
-  const union = all.map((table) => `select ${keyColumn}::text as key from ${table}`).join(' union ')
+  const union = all.map((table) => `select ${quoted(keyColumn)}::text as key from ${table}`).join(' union ')
   const { rows } = await tx.query<{ key: string }>(
     `select key from (${union}) as keys where key is not null order by md5(key || $1) limit $2`,
     [job, sample],
@@ -184,7 +187,7 @@ async function sampleKeys(
 
 async function compareKey(tx: Transaction, projection: LoadedProjection, table: string, key: string) {
   const rowsIn = (schema: string): string =>
-    `(select t::text as row from ${schema}.${quoted(table)} as t where t.${projection.keyColumn} = $1)`
+    `(select t::text as row from ${schema}.${quoted(table)} as t where t.${quoted(projection.keyColumn)} = $1)`
   const here = rowsIn(schemaOf(projection))
   const again = rowsIn(schemaOf(projection, true))
   const { rows } = await tx.query<{ beside: number; missing: number }>(

@@ -15,6 +15,17 @@ export function isTemporary(error: unknown): boolean {
   return error instanceof Error && 'retryable' in error && error.retryable === true
 }
 
+/** The same as a fault of the runner. */
+export function asFault(error: unknown): TidegateError {
+  if (error instanceof TidegateError) return error
+  return new TidegateError('PROJECTION_FAILED', {
+    message: messageOf(error),
+    retryable: true,
+    hint: 'it is tried again by itself; the log of this instance says more',
+    cause: error,
+  })
+}
+
 export function poisonOf(error: unknown, { cursor, source, id, type }: ProjectedEvent): Poison {
   // PostgreSQL has no U+0000, and handlers throw what they like.
   const message = messageOf(error).replaceAll('\0', '').toWellFormed().slice(0, messageLengthMax)
@@ -25,6 +36,6 @@ export function haltedAt({ name, version }: VersionKey, { source, id, code }: Po
   return new TidegateError('PROJECTION_HALTED', {
     message: `projection ${name} ${version} cannot apply the event ${id} of ${source}: ${code}`,
     retryable: false,
-    hint: 'mend the module and give it another version, or have it go on: tidegate projections resume NAME VERSION [--skip]',
+    hint: 'mend the module and give it another version, or have it go on: tidegate projections resume NAME VERSION [--skip ID]',
   })
 }

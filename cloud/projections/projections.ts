@@ -7,16 +7,18 @@ import { postgresReader } from '../history/reader-postgres.ts'
 import type { LoadedProjection, Projection } from './definition.ts'
 import { runJob } from './jobs-postgres.ts'
 import { type Runner, type RunnerStatus, startRunner } from './runner.ts'
+import { createTurns } from './pace.ts'
 import { withTables } from './tables-file.ts'
+import type { VersionKey } from './versions.ts'
 import { postgresTables } from './tables-postgres.ts'
-import { postgresLeases, postgresVersions } from './versions-postgres.ts'
+import { postgresLeases, postgresVersions, readUnheld } from './versions-postgres.ts'
 
 export interface ProjectionsOptions {
   projections: readonly Projection[]
   database: Database
   instance: string
-  /** Of one call of `apply`, ms, where a projection does not say. */
-  timeoutMs: number
+  /** Of one call of `apply`, ms, where a projection does not say. Readers of history wait for one that hangs. Default 10 s. */
+  timeoutMs?: number
   leaseMs?: number
   /** Events of a transaction at most. */
   batchMax?: number
@@ -28,6 +30,8 @@ export interface ProjectionsOptions {
 /** Those that this instance has, at work or standing by. */
 export interface RunningProjections {
   statuses(): RunnerStatus[]
+  /** Versions that readers see and nobody works at, here or elsewhere; some seconds old. */
+  unheld(): readonly VersionKey[]
   close(): Promise<void>
 }
 
@@ -35,6 +39,15 @@ export interface RunningProjections {
 const leaseMsDefault = 10_000
 /** Larger ones hold the horizon back for others, and are no faster. */
 const batchMaxDefault = 1000
+/** Versions that are built at once; those that are live take no turns. */
+const buildersMax = 2
+
+/** Of one call of `apply`. */
+export const projectionTimeoutMsDefault = 10_000
+
+const unheldEveryMs = 10_000
+/** A lease that ran out so long ago is nobody's; who does a job renews none meanwhile. */
+const unheldAfterMs = 60_000
 
 /** @throws TidegateError `PROJECTION_INVALID` */
 export function startProjections(options: ProjectionsOptions): RunningProjections {
@@ -52,20 +65,51 @@ export function startProjections(options: ProjectionsOptions): RunningProjection
     log,
     leaseMs,
     batchMax,
+    turns: createTurns(buildersMax),
   }
   const runners: Runner[] = options.projections.map(withTables).map((projection) =>
     startRunner({
       ...shared,
       projection,
       definition: definitionOf(projection),
-      timeoutMs: projection.timeoutMs ?? options.timeoutMs,
+      timeoutMs: projection.timeoutMs ?? options.timeoutMs ?? projectionTimeoutMsDefault,
     }),
   )
+  const watch = watchUnheld(options)
   let closing: Promise<unknown> | undefined
   return {
     statuses: () => runners.map(({ status }) => status),
+    unheld: () => watch.unheld,
     async close() {
-      await (closing ??= Promise.all(runners.map((runner) => runner.close())))
+      await (closing ??= Promise.all([...runners, watch].map((one) => one.close())))
+    },
+  }
+}
+
+/** Looks now and then, also where no projection is configured: it may have been taken out of every configuration. */
+function watchUnheld({ database, clock, log }: ProjectionsOptions): {
+  readonly unheld: readonly VersionKey[]
+  close(): Promise<void>
+} {
+  const stopping = new AbortController()
+  let unheld: readonly VersionKey[] = []
+  async function look(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      // What the database does not say it says the next time; readiness tells of it.
+      unheld = await readUnheld(database, unheldAfterMs).catch(() => unheld)
+      if (unheld.length > 0)
+        log.warn({ code: 'PROJECTION_UNHELD', unheld }, 'nobody works at what readers see')
+      await clock.sleep(unheldEveryMs, stopping.signal).catch(() => {})
+    }
+  }
+  const looking = look()
+  return {
+    get unheld() {
+      return unheld
+    },
+    close() {
+      stopping.abort()
+      return looking
     },
   }
 }

@@ -1,23 +1,23 @@
 import { backoffMs } from '../../src/backoff.ts'
 import type { Clock, Random } from '../../src/clock.ts'
-import { codeOf, isAbort, messageOf, TidegateError } from '../../src/errors.ts'
+import { codeOf, isAbort, messageOf, type TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Statements } from '../database/statements.ts'
 import type { Storage, Transaction } from '../database/storage.ts'
 import type { HistoryReader } from '../history/reader.ts'
-import { ApplyFailed, applyEvents, eventsFor, type ToApply } from './applying.ts'
+import {
+  ApplyFailed,
+  applyEvents,
+  type Attempt,
+  doJob,
+  eventsFor,
+  JobFailed,
+  type ToApply,
+} from './applying.ts'
 import type { ProjectedEvent, LoadedProjection } from './definition.ts'
-import { haltedAt, isTemporary, poisonOf } from './poison.ts'
-import { createRate } from './rate.ts'
-import type { Job, Lease, Leases, VersionsIn } from './versions.ts'
-
-/** Of a version's own schema. */
-export interface Tables {
-  /** Has names without a schema be those of the version, until the transaction ends. */
-  enter(tx: Transaction, projection: LoadedProjection): Promise<void>
-  /** Makes the tables of the version, instead of those that there are. @throws TidegateError `PROJECTION_TABLES` */
-  make(tx: Transaction, projection: LoadedProjection): Promise<void>
-}
+import { asFault, haltedAt, isTemporary, poisonOf } from './poison.ts'
+import { createRate, type Turns } from './pace.ts'
+import type { Job, Lease, Leases, Standing, Tables, VersionsIn } from './versions.ts'
 
 export interface RunnerOptions {
   projection: LoadedProjection
@@ -37,6 +37,8 @@ export interface RunnerOptions {
   leaseMs: number
   /** Events of a transaction at most. */
   batchMax: number
+  /** Who may build: more at once would be no faster, and hold more in memory. */
+  turns: Turns
 }
 
 /** How this instance stands to a version. */
@@ -62,6 +64,8 @@ export interface Runner {
 const pollMs = 100
 /** A halted version is looked at so often: whether somebody has said to go on. */
 const haltedPollMs = 1000
+/** Text of events that a transaction holds at most, and one event more. */
+const pageBytesMax = 8 * 1024 ** 2
 const backoff = { delayMsMin: 100, delayMsMax: 10_000 }
 
 /** Works at a version while its lease is held here, and stands by otherwise, until closed. */
@@ -75,7 +79,8 @@ export function startRunner(options: RunnerOptions): Runner {
   }
 }
 
-type Done = 'more' | 'idle' | 'halted'
+/** `crowded`: others build, and it waits for its turn. */
+type Done = 'more' | 'idle' | 'halted' | 'crowded'
 
 class VersionRunner {
   readonly status: RunnerStatus
@@ -88,6 +93,7 @@ class VersionRunner {
   #limit: number
   /** As far as there was nothing more to do, so that a version that waits writes nothing. */
   #idleAt: string | undefined
+  #attempt: Attempt | undefined
 
   constructor(options: RunnerOptions) {
     const { name, version } = options.projection
@@ -100,6 +106,11 @@ class VersionRunner {
 
   get #signal(): AbortSignal {
     return this.#stopping.signal
+  }
+
+  get #applying(): ToApply {
+    const { projection, timeoutMs, clock } = this.#options
+    return { projection, timeoutMs, clock, log: this.#log, signal: this.#signal }
   }
 
   async run(): Promise<void> {
@@ -126,7 +137,11 @@ class VersionRunner {
   #tellOf(error: unknown): void {
     const code = codeOf(error)
     if (code === 'PROJECTION_LEASE_LOST') this.#lease = undefined
+    // Nothing is left out for it: somebody must say where this begins again.
+    if (code === 'CURSOR_AHEAD') this.status.doing = 'halted'
     const isNew = this.status.fault?.code !== code
+    // History was put back behind it: nothing but a rebuild helps.
+    if (code === 'CURSOR_AHEAD') this.status.doing = 'halted'
     this.status.fault = asFault(error)
     if (isNew) this.#log.warn({ code }, `the projection gets no further: ${messageOf(error)}`)
   }
@@ -139,14 +154,14 @@ class VersionRunner {
     const untilMs = clock.monotonicMs() + leaseMs / 3
     while (!this.#signal.aborted && clock.monotonicMs() < untilMs) {
       const done = await this.#step(lease)
-      if (done !== 'more') await this.#pause(done === 'halted' ? haltedPollMs : pollMs)
+      if (done !== 'more') await this.#pause(done === 'idle' ? pollMs : haltedPollMs)
     }
     if (!this.#signal.aborted && !(await leases.renew(lease))) this.#lease = undefined
   }
 
   async #take(): Promise<Lease | undefined> {
     const { leases, definition, projection } = this.#options
-    await leases.register(projection, definition)
+    await leases.register(projection, { definition, types: projection.types })
     const lease = await leases.take(projection)
     this.#idleAt = undefined
     if (lease) this.#log.info({ token: String(lease.token) }, 'works at the projection')
@@ -168,12 +183,15 @@ class VersionRunner {
       this.#limit = Math.min(this.#options.batchMax, this.#limit * 2)
       return done
     } catch (error) {
-      if (!(error instanceof ApplyFailed)) throw error
-      const { events, cause } = error
+      if (error instanceof JobFailed) return this.#failJob(lease, error)
+      const attempt = this.#attempt
+      const cause = error instanceof ApplyFailed ? error.cause : error
+      if (attempt === undefined || !(error instanceof ApplyFailed || attempt.committing)) throw error
+      const { at, events } = attempt
       const [first] = events
       if (events.length > 1) this.#limit = Math.max(1, Math.floor(events.length / 2))
       if (isTemporary(cause) || first === undefined) throw error
-      if (events.length === 1) await this.#halt(lease, first, cause)
+      if (events.length === 1) await this.#halt(lease, at, first, cause)
       return 'more'
     }
   }
@@ -190,9 +208,10 @@ class VersionRunner {
   }
 
   async #transact(lease: Lease): Promise<Done> {
-    const { storage, versionsIn, tables, projection, runJob, timeoutMs, clock } = this.#options
-    const signal = this.#signal
-    return storage.transaction(async (tx) => {
+    const { storage, versionsIn, tables, projection, runJob, turns } = this.#options
+    let hasTurn = false
+    this.#attempt = undefined
+    const work = async (tx: Transaction): Promise<Done> => {
       const versions = versionsIn(tx)
       const at = await versions.lock(lease)
       if (at.state === 'new') {
@@ -202,48 +221,72 @@ class VersionRunner {
       }
       const job = await versions.nextJob(lease)
       if (job) {
-        const applying = { projection, timeoutMs, clock, log: this.#log, signal }
-        await versions.endJob(job.job, await runJob(tx, job, at.cursor, applying))
+        const run = (applying: ToApply): Promise<object> => runJob(tx, job, at.cursor, applying)
+        await versions.endJob(job.job, await doJob(job, run, this.#applying))
         return 'more'
       }
-      if (at.poison) return this.#tellHalted(at.poison)
-      return this.#batch(tx, versions, lease, at.cursor)
-    }, signal)
+      if (at.poison) return this.#tellHalted(at.poison, await this.#lagBehind(tx, at.cursor))
+      if (at.state === 'building' && !(hasTurn = turns.take())) return 'crowded'
+      return this.#batch(tx, versions, lease, at)
+    }
+    return storage.transaction(work, this.#signal).finally(() => {
+      if (hasTurn) turns.give()
+    })
   }
 
-  async #batch(tx: Transaction, versions: VersionsIn, lease: Lease, cursor: string): Promise<Done> {
-    const { readerIn, tables, projection, timeoutMs, clock } = this.#options
+  async #failJob(lease: Lease, { job, cause }: JobFailed): Promise<Done> {
+    const failed = { code: codeOf(cause), message: messageOf(cause).replaceAll('\0', '').slice(0, 1000) }
+    await this.#options.storage.transaction(async (tx) => {
+      const versions = this.#options.versionsIn(tx)
+      await versions.lock(lease)
+      await versions.endJob(job, { failed })
+    }, this.#signal)
+    return 'more'
+  }
+
+  /** How long what would be applied next has been there. */
+  async #lagBehind(tx: Transaction, cursor: string): Promise<number> {
+    const { readerIn, projection, clock } = this.#options
+    const [next] = (await readerIn(tx).read(cursor, { types: projection.types, max: 1 })).events
+    return next ? Math.max(0, clock.now() - next.storedMs) : 0
+  }
+
+  async #batch(tx: Transaction, versions: VersionsIn, lease: Lease, at: Standing): Promise<Done> {
+    const { readerIn, tables, projection, clock } = this.#options
     await tables.enter(tx, projection)
-    const page = await readerIn(tx).read(cursor, { types: projection.types, max: this.#limit })
+    const pageOptions = { types: projection.types, max: this.#limit, bytesMax: pageBytesMax }
+    const page = await readerIn(tx).read(at.cursor, pageOptions)
     const events = eventsFor(page.events, projection)
-    await applyEvents(events, tx, { projection, timeoutMs, clock, log: this.#log, signal: this.#signal })
+    this.#attempt = { at, events, committing: false }
+    await applyEvents(events, tx, this.#applying)
     const last = page.events.at(-1)
     const lagMs = page.more && last ? Math.max(0, clock.now() - last.storedMs) : 0
     const applied = events.length
     const perSecond = this.#rate.add(applied)
     await versions.advance(lease, { cursor: page.next, applied, live: !page.more, perSecond, lagMs })
+    this.#attempt.committing = true
     this.status.applied += applied
     this.status.lagMs = lagMs
     this.#idleAt = page.more ? undefined : page.next
     return page.more ? 'more' : 'idle'
   }
 
-  async #halt(lease: Lease, event: ProjectedEvent, cause: unknown): Promise<void> {
-    const poison = poisonOf(cause, event)
-    await this.#options.storage.transaction(async (tx) => {
+  /** A transaction of its own, behind the one that was rolled back: somebody may have had the version begin again in between. */
+  async #halt(lease: Lease, at: Standing, event: ProjectedEvent, why: unknown): Promise<void> {
+    const poison = poisonOf(why, event)
+    const isHalted = await this.#options.storage.transaction(async (tx) => {
       const versions = this.#options.versionsIn(tx)
       await versions.lock(lease)
-      await versions.halt(lease, poison)
+      return versions.halt(lease, at, poison)
     }, this.#signal)
+    if (!isHalted) return
     this.#tellHalted(poison)
-    const { source, id, type } = poison
-    this.#log.error(
-      { code: 'PROJECTION_HALTED', source, id, type, cause: poison.code },
-      'the projection stopped',
-    )
+    const { source, id, type, code: cause } = poison
+    this.#log.error({ code: 'PROJECTION_HALTED', source, id, type, cause }, 'the projection stopped')
   }
 
-  #tellHalted(poison: Parameters<typeof haltedAt>[1]): Done {
+  #tellHalted(poison: Parameters<typeof haltedAt>[1], lagMs = this.status.lagMs): Done {
+    this.status.lagMs = lagMs
     this.status.doing = 'halted'
     this.status.fault = haltedAt(this.#options.projection, poison)
     return 'halted'
@@ -254,14 +297,4 @@ class VersionRunner {
       if (!isAbort(error)) throw error
     })
   }
-}
-
-function asFault(error: unknown): TidegateError {
-  if (error instanceof TidegateError) return error
-  return new TidegateError('PROJECTION_FAILED', {
-    message: messageOf(error),
-    retryable: true,
-    hint: 'it is tried again by itself; the log of this instance says more',
-    cause: error,
-  })
 }

@@ -1,3 +1,4 @@
+import { codeOf, TidegateError } from '../../src/errors.ts'
 import type { Transaction } from '../database/storage.ts'
 import type { VersionKey } from './versions.ts'
 
@@ -16,6 +17,34 @@ export async function asWriter(tx: Transaction, work: (hasRoles: boolean) => Pro
   const { rowCount } = await tx.query(asWriterSql)
   await work(rowCount === 1)
   await tx.query(`select set_config('role', 'none', true)`)
+}
+
+/** Who waits for longer holds up those who come after: behind what locks everything, and behind the horizon of whoever has written. */
+const lockTimeoutMs = 2_000
+const lockNotAvailable = '55P03'
+
+/**
+ * Something that waits for locks, and not for long.
+ * @throws TidegateError `PROJECTION_IN_USE`
+ */
+export async function quietly<T>(tx: Transaction, name: string, work: () => Promise<T>): Promise<T> {
+  await tx.query(`select set_config('lock_timeout', $1, true)`, [String(lockTimeoutMs)])
+  try {
+    const result = await work()
+    await tx.query(`select set_config('lock_timeout', '0', true)`)
+    return result
+  } catch (error) {
+    throw codeOf(error) === lockNotAvailable ? inUse(name, error) : error
+  }
+}
+
+function inUse(name: string, cause: unknown): TidegateError {
+  return new TidegateError('PROJECTION_IN_USE', {
+    message: `somebody reads projection ${name}, or works at it, for longer than ${lockTimeoutMs / 1000} s`,
+    retryable: true,
+    hint: 'ask again when that has ended: pg_stat_activity shows it',
+    cause,
+  })
 }
 
 /** Names without a schema are of this one, until the transaction ends. */

@@ -2,22 +2,26 @@ import { messageOf, TidegateError } from '../../src/errors.ts'
 import type { Transaction } from '../database/storage.ts'
 import { isTemporary } from './poison.ts'
 import type { LoadedProjection } from './definition.ts'
-import type { Tables } from './runner.ts'
-import { asWriter, enterSchema, schemaOf } from './schema-postgres.ts'
+import type { Tables } from './versions.ts'
+import { asWriter, enterSchema, quietly, schemaOf } from './schema-postgres.ts'
 import { showVersion } from './view-postgres.ts'
 
 /** The tables of a projection in a schema of their own, and its contents of before gone. */
 async function makeSchema(tx: Transaction, projection: LoadedProjection, scratch: boolean): Promise<void> {
   const { name, version, tables } = projection
   const schema = schemaOf(projection, scratch)
-  await tx.query('select tidegate.drop_projection($1, $2, $3)', [name, version, scratch])
+  await quietly(tx, name, () =>
+    tx.query('select tidegate.drop_projection($1, $2, $3)', [name, version, scratch]),
+  )
   await tx.query('select tidegate.open_projection($1, $2, $3)', [name, version, scratch])
   await asWriter(tx, async (hasRoles) => {
     await enterSchema(tx, schema)
     try {
-      await tx.query(tables)
+      await quietly(tx, name, () => tx.query(tables))
     } catch (error) {
-      throw isTemporary(error) ? error : tablesFault(projection, messageOf(error))
+      throw isTemporary(error) || error instanceof TidegateError
+        ? error
+        : tablesFault(projection, messageOf(error))
     }
     const { rows } = await tx.query<{ there: boolean }>('select to_regclass($1) is not null as there', [
       `${schema}.${name}`,

@@ -4,7 +4,7 @@ import type { Statements } from '../database/statements.ts'
 import type { Job, Lease, Leases, Poison, VersionKey, VersionsIn, VersionState } from './versions.ts'
 
 const registerSql = `
-insert into tidegate.projection_versions (name, version, definition) values ($1, $2, $3) on conflict do nothing`
+insert into tidegate.projection_versions (name, version, definition, types) values ($1, $2, $3, $4) on conflict do nothing`
 
 // Whoever is amid a transaction has the row locked, and is not to be waited for: it is at work.
 const takeSql = `
@@ -23,6 +23,16 @@ const leaveSql = `
 update tidegate.projection_versions set holder = null, held_until = '-infinity'
 where name = $1 and version = $2 and token = $3`
 
+// A job takes longer than a lease is, and its holder works: it is nobody's only after that.
+const unheldSql = `
+select v.name, v.version from tidegate.projections as p join tidegate.projection_versions as v on v.name = p.name and v.version = p.active
+where v.held_until < clock_timestamp() - make_interval(secs => $1::float8 / 1000) order by v.name limit 100`
+
+/** Versions that readers see and that no instance has worked at for so long. */
+export function readUnheld(database: Pick<Database, 'query'>, forMs: number): Promise<VersionKey[]> {
+  return database.query<VersionKey>(unheldSql, [forMs])
+}
+
 export interface LeasesOptions {
   database: Pick<Database, 'query'>
   instance: string
@@ -32,8 +42,8 @@ export interface LeasesOptions {
 /** Leases by rows and the database's clock: clocks of instances may differ. */
 export function postgresLeases({ database, instance, leaseMs }: LeasesOptions): Leases {
   return {
-    async register({ name, version }, definition) {
-      await database.query(registerSql, [name, version, definition])
+    async register({ name, version }, { definition, types }) {
+      await database.query(registerSql, [name, version, definition, types ?? null])
       const [known] = await database.query<{ definition: string }>(
         'select definition from tidegate.projection_versions where name = $1 and version = $2',
         [name, version],
@@ -70,8 +80,10 @@ where name = $1 and version = $2 and token = $3`
 const haltSql = `
 update tidegate.projection_versions
 set state = 'halted', halted_at = clock_timestamp(), halted_cursor = $4, halted_source = $5, halted_id = $6, halted_type = $7,
-    halted_code = $8, halted_message = $9
-where name = $1 and version = $2 and token = $3`
+    halted_code = $8, halted_message = $9,
+    lag_seconds = (select greatest(0, extract(epoch from clock_timestamp() - e.stored_time)) from tidegate.events as e
+      where e.position = split_part($4, '.', 3)::bigint and e.tx = split_part($4, '.', 2)::xid8)
+where name = $1 and version = $2 and token = $3 and state = $10 and cursor = $11 returning name`
 
 // How far there is to go: the newest event there is now.
 const buildSql = `
@@ -118,9 +130,9 @@ export function postgresVersions(statements: Statements, leaseMs: number): Versi
       const values = [...valuesOf(lease), cursor, applied, perSecond, lagMs / 1000, live, leaseMs]
       await statements.run('projection-advance', advanceSql, values)
     },
-    async halt(lease, { cursor, source, id, type, code, message }) {
-      const values = [...valuesOf(lease), cursor, source, id, type, code, message]
-      await statements.run('projection-halt', haltSql, values)
+    async halt(lease, at, { cursor, source, id, type, code, message }) {
+      const values = [...valuesOf(lease), cursor, source, id, type, code, message, at.state, at.cursor]
+      return (await statements.run('projection-halt', haltSql, values)).length === 1
     },
     async build(lease) {
       await statements.run('projection-build', buildSql, valuesOf(lease))
@@ -134,7 +146,7 @@ export function postgresVersions(statements: Statements, leaseMs: number): Versi
     async endJob(job, outcome) {
       await statements.run(
         'projection-job-end',
-        'update tidegate.projection_jobs set ended_at = clock_timestamp(), outcome = $2 where job = $1',
+        'update tidegate.projection_jobs set ended_at = clock_timestamp(), outcome = $2 where job = $1 and ended_at is null',
         [job, JSON.stringify(outcome)],
       )
     },

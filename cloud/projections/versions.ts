@@ -1,4 +1,6 @@
+import type { Transaction } from '../database/storage.ts'
 import type { Cursor } from '../history/reader.ts'
+import type { LoadedProjection } from './definition.ts'
 
 /** A version of a projection, by what it is told apart. */
 export interface VersionKey {
@@ -49,13 +51,21 @@ export interface Step {
   lagMs: number
 }
 
+/** What is on record of a version from the beginning. */
+export interface Registered {
+  /** Of `tables` and `events`: what must not change under a number. */
+  definition: string
+  /** The types it reads; undefined: all. */
+  types: readonly string[] | undefined
+}
+
 /** Who works at which version. Port; the adapter is versions-postgres.ts. Throws TidegateError `DATABASE_*`. */
 export interface Leases {
   /**
    * Makes the version known, if it is not.
    * @throws TidegateError `PROJECTION_CHANGED` when under this number something else was built
    */
-  register(key: VersionKey, definition: string): Promise<void>
+  register(key: VersionKey, what: Registered): Promise<void>
   /** The lease, if nobody has it, or who had it has let it run out. Waits for nobody. */
   take(key: VersionKey): Promise<Lease | undefined>
   /** Whether it is held still: then for as long again. */
@@ -74,9 +84,19 @@ export interface VersionsIn {
   /** Without a lock: whether there is something to do at a version that has come so far, besides new events. */
   isWanted(lease: Lease, cursor: Cursor): Promise<boolean>
   advance(lease: Lease, step: Step): Promise<void>
-  halt(lease: Lease, poison: Poison): Promise<void>
+  /** Stops it, if it is where the batch that failed began: answers whether it is. */
+  halt(lease: Lease, at: Standing, poison: Poison): Promise<boolean>
   /** Has tables: from here on it is built. */
   build(lease: Lease): Promise<void>
   nextJob(lease: Lease): Promise<Job | undefined>
+  /** Once: what was ended stays as it is. */
   endJob(job: string, outcome: object): Promise<void>
+}
+
+/** Of a version's own schema. */
+export interface Tables {
+  /** Has names without a schema be those of the version, until the transaction ends. */
+  enter(tx: Transaction, projection: LoadedProjection): Promise<void>
+  /** Makes the tables of the version, instead of those that there are. @throws TidegateError `PROJECTION_TABLES` */
+  make(tx: Transaction, projection: LoadedProjection): Promise<void>
 }

@@ -1,11 +1,8 @@
 import { codeOf, TidegateError } from '../../src/errors.ts'
 import type { Transaction } from '../database/storage.ts'
-import { asWriter, schemaOf } from './schema-postgres.ts'
+import { asWriter, quietly, schemaOf } from './schema-postgres.ts'
 import type { VersionKey } from './versions.ts'
 
-/** Who reads the view for so long keeps it from being switched, and those who come after would wait behind the switch. */
-const lockTimeoutMs = 2_000
-const lockNotAvailable = '55P03'
 const otherColumns = '42P16'
 const dependedOn = '2BP01'
 
@@ -23,20 +20,19 @@ where c.oid = to_regclass('projection.' || quote_ident($1)) and a.grantee <> c.r
 export async function showVersion(tx: Transaction, key: VersionKey): Promise<void> {
   const { name } = key
   const select = `select * from ${schemaOf(key)}.${name}`
-  await asWriter(tx, async (hasRoles) => {
-    await tx.query(`select set_config('lock_timeout', $1, true)`, [String(lockTimeoutMs)])
+  const replace = async (hasRoles: boolean): Promise<void> => {
     await tx.query('savepoint switched')
     try {
       await tx.query(`create or replace view projection.${name} as ${select}`)
     } catch (error) {
       await tx.query('rollback to savepoint switched')
-      if (codeOf(error) !== otherColumns) throw inTheWay(key, error)
+      if (codeOf(error) !== otherColumns) throw error
       await replaceView(tx, key, select)
     }
     await tx.query('release savepoint switched')
     if (hasRoles) await tx.query(`grant select on projection.${name} to tidegate_reader, tidegate_module`)
-    await tx.query(`select set_config('lock_timeout', '0', true)`)
-  })
+  }
+  await asWriter(tx, (hasRoles) => quietly(tx, name, () => replace(hasRoles)))
 }
 
 /** PostgreSQL adds columns to a view, and takes none away. */
@@ -53,13 +49,6 @@ async function replaceView(tx: Transaction, key: VersionKey, select: string): Pr
 }
 
 function inTheWay({ name }: VersionKey, error: unknown): unknown {
-  if (codeOf(error) === lockNotAvailable)
-    return new TidegateError('PROJECTION_IN_USE', {
-      message: `somebody reads projection.${name} for longer than ${lockTimeoutMs / 1000} s`,
-      retryable: true,
-      hint: 'ask again when that query has ended: pg_stat_activity shows it',
-      cause: error,
-    })
   if (codeOf(error) === dependedOn)
     return new TidegateError('PROJECTION_VIEW_USED', {
       message: `the columns of projection.${name} change, and something of yours is made upon it`,

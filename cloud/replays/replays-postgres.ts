@@ -54,6 +54,7 @@ select letter::float8 as letter, consumer_group as "group", device, body, proper
 from tidegate.dead_letters as d where letter = any($1::bigint[]) and replay = $2 and state = 'replaying'
 order by coalesce(device, ''), coalesce(epoch, ''), coalesce(sequence, 0), letter`
 
+// Of those that are locked already.
 const markSql = `
 update tidegate.dead_letters set state = 'replaying', replay = $2 where letter = any($1::bigint[]) and state = 'open'`
 
@@ -68,8 +69,10 @@ where replay = $1 and claim = $2 and page is not null`
 // Those of a page that is still open count as sent, and as returned.
 const giveBackSql = `
 with own as (select replay from tidegate.replays where replay = $1 and claim = $2 for update),
-back as (
-  update tidegate.dead_letters set state = 'open' where replay = (select replay from own) and state = 'replaying' returning letter
+held as materialized (
+  select letter from tidegate.dead_letters where replay = (select replay from own) and state = 'replaying' order by letter for update
+), back as (
+  update tidegate.dead_letters set state = 'open' where letter in (select letter from held) and state = 'replaying' returning letter
 )
 update tidegate.replays set returned = returned + (select count(*) from back), sent = sent + coalesce(cardinality(page), 0),
   step_sent = step_sent + coalesce(cardinality(page), 0), page = null, moved_at = clock_timestamp()

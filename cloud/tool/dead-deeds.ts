@@ -214,18 +214,27 @@ function addDiscard(dead: Command): void {
         const { dryRun = false } = options
         const request = { filter, dryRun, reason: reasonOrNone(options) }
         const key = keyFor(options)
-        const ask = async (): Promise<Discarded> =>
-          (await client.post<Discarded>('/v1/dead-letters/discard', request, key)).body
+        const ask = async (): Promise<Answered> =>
+          (await client.post<Answered>('/v1/dead-letters/discard', request, key)).body
         let body = await ask()
         // Of many it answers now and then, and goes on under the same key.
-        while (!body.done) {
-          complain(`discarded ${body.discarded} of ${body.total} letters`)
+        while (body.done === false) {
+          complain(`discarded ${body.discarded} of ${body.total ?? 'more than 100000'} letters`)
           body = await ask()
         }
         if (options.json) sayJson(body)
-        else say(`${dryRun ? 'would discard' : 'discarded'} ${body.discarded} letters`)
+        else if (dryRun) say(`would discard ${discardable(body)} letters`)
+        else say(`discarded ${body.discarded} letters`)
       }),
     )
+}
+
+/** A cloud of before does not say `done`: it is. */
+type Answered = Omit<Discarded, 'done'> & Partial<Pick<Discarded, 'done'>>
+
+/** What is not counted to its end is more; a cloud of before counted all. */
+function discardable({ discarded, total }: Answered): string {
+  return total === undefined && discarded >= 100_000 ? `more than ${discarded}` : `${discarded}`
 }
 
 interface NoteOptions extends Changing {

@@ -38,7 +38,9 @@ function foundText(id: string, one: Found): string {
   return [
     day === undefined ? head : `${head}  ${day}`,
     ...lines.map(lineText),
-    ...(places.length === 0 ? ['  history has it not: a dead letter, or a note, alone knows of it'] : []),
+    ...(places.length === 0
+      ? ['  no place in history is shown: something else alone knows of it, or your token is not for history']
+      : []),
     '  not known here: when it was sent, and by which attempt',
   ].join('\n')
 }
@@ -79,10 +81,11 @@ function afterText(one: string, other: string): string {
   return `${seconds < 0 ? '-' : '+'} ${Math.abs(seconds).toFixed(3)} s`
 }
 
-function notFoundText({ id, gateways }: WhereAnswer): string {
+function notFoundText({ id, gateways, moreGateways }: WhereAnswer): string {
   return [
     `${visibleLine(id)} is not here: not in history, not among the readings that gateways rejected, not in a dead letter or a note`,
     ...gateways.map(gatewayText),
+    ...(moreGateways ? [`  … and more gateways than these ${gateways.length}`] : []),
     '  not asked: the gateways themselves, and what is on its way in the broker',
     `  ask the gateway: tidegate outbox find ${/^[\w.:-]+$/.test(id) ? id : 'ID'}`,
   ].join('\n')

@@ -36,6 +36,11 @@ export interface Described {
   opsUrl: string
 }
 
+export interface DescribedCloud extends Described {
+  /** Whether there is a socket by which it can be asked for what failed. */
+  hasApi: boolean
+}
+
 interface DescribedEdge extends Described {
   mqttPort: number
   dataDir: string
@@ -73,10 +78,11 @@ function socketIn(dir: string, name: string): string | undefined {
 }
 
 /** Writes the configuration of a cloud process. */
-export async function describeCloud(options: ProgramsOptions, number: number): Promise<Described> {
+export async function describeCloud(options: ProgramsOptions, number: number): Promise<DescribedCloud> {
   const { dir, gateway, partitions, broker, databaseUrl } = options
   const name = `cloud-${number}`
   const opsPort = await keepPort(dir, `${name}-ops`)
+  const apiSocket = socketIn(dir, name)
   const generated = cloudConfig({
     instance: name,
     brokerUrl: broker.cloudUrl,
@@ -85,15 +91,14 @@ export async function describeCloud(options: ProgramsOptions, number: number): P
     databaseUrl,
     partitions,
     opsPort,
-    apiSocket: socketIn(dir, name),
+    apiSocket,
     schemasFolder,
   })
-  return describe(options, {
-    side: 'cloud',
-    name,
-    opsPort,
-    config: merge(generated, options.cloudConfig ?? {}),
-  })
+  const config = merge(generated, options.cloudConfig ?? {})
+  return {
+    ...describe(options, { side: 'cloud', name, opsPort, config }),
+    hasApi: apiSocket !== undefined,
+  }
 }
 
 /**

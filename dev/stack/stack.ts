@@ -19,7 +19,7 @@ import {
   describeEdge,
   logFileOf,
   setupFiles,
-  type Described,
+  type DescribedCloud,
   type ProgramsOptions,
 } from './programs.ts'
 import { startServers, type Servers } from './servers.ts'
@@ -70,6 +70,8 @@ export interface Stack {
   readonly cloudOps: readonly string[]
   /** The compiled `tidegate`, for commands to be run against this stack. */
   readonly cli: string
+  /** Whether the first cloud can be asked for what failed: the path of the folder may be too long for a socket. */
+  readonly hasApi: boolean
   readonly configFiles: { edge: string; clouds: readonly string[] }
   readonly logs: { edge: string; clouds: readonly string[] }
   /** Stops everything it started, programs before servers. Idempotent. */
@@ -115,7 +117,7 @@ async function startAll(options: StackOptions, scope: Scope): Promise<Stack> {
     databaseUrl: cloudDatabaseUrl,
   }
 
-  const clouds: Described[] = []
+  const clouds: DescribedCloud[] = []
   for (let number = 1; number <= (options.clouds ?? 1); number += 1)
     clouds.push(await describeCloud(known, number))
   const programs = clouds.map(({ program }) => program)
@@ -144,6 +146,7 @@ async function startAll(options: StackOptions, scope: Scope): Promise<Stack> {
     edgeOps: edge.opsUrl,
     cloudOps: clouds.map(({ opsUrl }) => opsUrl),
     cli,
+    hasApi: clouds[0]?.hasApi ?? false,
     configFiles: {
       edge: configFileOf(dir, 'edge'),
       clouds: cloudNames.map((name) => configFileOf(dir, name)),

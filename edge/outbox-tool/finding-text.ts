@@ -14,7 +14,10 @@ export function renderFinding(id: string, device: string | undefined, finding: F
   if (remembered === true && queued.length === 0)
     lines.push('  remembered: it was admitted here, and has left the queue: delivered, or expired or evicted')
   if (remembered === false)
-    lines.push('  not remembered: never admitted here, or longer ago than the dedup window')
+    lines.push(
+      '  not remembered: not admitted under this ID within the dedup window',
+      '  whether it was rejected here cannot be known: such a reading has another ID, of its text; the cloud finds it by this one',
+    )
   if (device === undefined)
     lines.push('  not asked whether it is remembered: only a hash of device and ID is, so name --device')
   lines.push(

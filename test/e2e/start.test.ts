@@ -247,12 +247,12 @@ test('the commands that the view prints find a letter, repair it and replay it, 
   const run = start('--rate', '20', '--report', file)
   await run.printed('--state resolved')
   const [, letter] = /A letter to repair, (\d+) of climate-alarms/.exec(run.output()) ?? []
-  const commands = [...run.output().matchAll(/^ {2}(npx tidegate dead .*)$/gm)].map(([, line = '']) => line)
+  const commands = [...run.output().matchAll(/^ {4}(npx tidegate dead .*)$/gm)].map(([, line = '']) => line)
   // Two of them are among those that look inside.
   expect(commands).toHaveLength(9)
   const said: string[] = []
-  // As whoever copies them: a shell, in the folder of the project.
-  const cwd = fileURLToPath(new URL('../..', import.meta.url))
+  // As whoever copies them: a shell, in a folder of the project.
+  const cwd = fileURLToPath(new URL('.', import.meta.url))
   for (const line of commands) {
     const { stdout, stderr } = await promisify(execFile)('sh', ['-c', line], { cwd })
     said.push(stdout + stderr)

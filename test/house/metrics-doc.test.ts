@@ -69,6 +69,7 @@ function started() {
     projections: () => [
       { name: 'latest', version: 1, doing: 'working', fault: undefined, lagMs: 0, applied: 0 },
     ],
+    unheld: () => [],
     findings: () => ({ loss: 0, harmless: 0 }),
     tls: { daysLeft: () => ({ broker: 90 }), faulty: () => ({ broker: 0 }) },
   })

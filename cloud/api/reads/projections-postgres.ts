@@ -4,7 +4,7 @@ import { iso } from './where.ts'
 
 // How far it is by the positions of what it has read and of the newest there was when it began: of history they count up.
 const versionsSql = `
-select v.name, v.version, v.state, v.applied::float8 as applied, v.per_second as "perSecond", v.lag_seconds as "lagSeconds",
+select v.name, v.version, v.state, v.applied::float8 as applied, v.per_second as "perSecond", v.lag_seconds + case when v.halted_at is null then 0 else extract(epoch from clock_timestamp() - v.halted_at) end as "lagSeconds",
   v.started_at as "startedAt", v.live_at as "liveAt", v.advanced_at as "advancedAt", v.holder,
   case when v.held_until > clock_timestamp() then v.held_until end as "heldUntil",
   case when v.live_at is not null then 1

@@ -5,6 +5,7 @@ import { createThrottledWarn } from '../../../src/throttle.ts'
 import type { Filter, FilteredPage } from '../../history/filtered-postgres.ts'
 import type { Cursor } from '../../history/reader.ts'
 import type { Tide } from '../../history/tide.ts'
+import { createGate } from '../rules/gate.ts'
 import { Refusal } from '../rules/problem.ts'
 import { serverSent } from './server-sent.ts'
 
@@ -18,7 +19,7 @@ export interface StreamAsked {
 }
 
 export interface StreamsOptions {
-  /** @throws TidegateError `DATABASE_*` */
+  /** @throws TidegateError `CURSOR_AHEAD`, `DATABASE_*` */
   read: (after: Cursor, filter: Filter, max: number) => Promise<FilteredPage>
   tide: Tide
   clock: Clock
@@ -44,6 +45,10 @@ export const heartbeatMs = 15_000
 const untakenMsMax = 60_000
 /** Who asks is asked again who it is after so long: a token may have been taken back. */
 const lifeMsMax = 900_000
+/** Of all streams at a time: most connections for reading are left to who asks and waits for an answer. */
+const readsUnderWayMax = 2
+/** After a page that nothing was found on: whoever looks for what is rare leaves the database to others between. */
+const emptyPauseMs = 250
 const afterFaultMs = 1_000
 const warnEveryMs = 60_000
 
@@ -52,6 +57,8 @@ export function createStreams(options: StreamsOptions): Streams {
   const open = new Map<AbortController, string>()
   const closing = new AbortController()
   const warn = createThrottledWarn(options.log, clock, warnEveryMs)
+  const gate = createGate({ underWayMax: readsUnderWayMax, waitingMax: streamsMax, full })
+  const read: StreamsOptions['read'] = (...page) => gate.pass('', () => options.read(...page))
 
   function admit(who: string): AbortController {
     const ofOne = [...open.values()].filter((one) => one === who).length
@@ -71,7 +78,7 @@ export function createStreams(options: StreamsOptions): Streams {
       const end = (): void => ending.abort()
       const life = clock.after(Math.min(lifeMsMax, Math.max(0, untilMs - clock.now())), end)
       ending.signal.addEventListener('abort', () => life.cancel(), { once: true })
-      const parts = follow({ ...options, after, filter, signal: ending.signal, warn })
+      const parts = follow({ ...options, read, after, filter, signal: ending.signal, warn })
       return pulled(parts, { end, signal: ending.signal, clock })
     },
     close() {
@@ -111,11 +118,15 @@ async function* follow({
       const hasCaughtUp = isBehind && !more
       if (isQuiet || hasCaughtUp) yield serverSent.position(cursor)
       if (isQuiet || events.length > 0) toldAtMs = clock.monotonicMs()
-      if (more) continue
+      if (more) {
+        if (events.length === 0) await clock.sleep(emptyPauseMs, signal)
+        continue
+      }
       isBehind = false
       await tide.beyond(cursor, heartbeatMs, signal)
     } catch (error) {
-      if (isAbort(error)) return
+      // Whoever comes again is told which it is.
+      if (isAbort(error) || codeOf(error) === 'CURSOR_AHEAD') return
       warn(codeOf(error), `a stream of events waits: ${messageOf(error)}`, { code: codeOf(error) })
       yield serverSent.heartbeat
       await clock.sleep(afterFaultMs, signal).catch(() => {})
@@ -123,30 +134,43 @@ async function* follow({
   }
 }
 
-/** The text as bytes, one piece at a time, as it is taken. */
+/**
+ * The text as bytes, one piece at a time, as it is taken. Whose end comes while nobody takes anything is cut off: an end would wait behind
+ * what is not taken, and the connection with it.
+ */
 function pulled(
   parts: AsyncGenerator<string>,
   { end, signal, clock }: { end: () => void; signal: AbortSignal; clock: Clock },
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder()
   let untaken = { cancel(): void {} }
-  signal.addEventListener('abort', () => untaken.cancel(), { once: true })
+  let isWanted = false
   return new ReadableStream<Uint8Array>(
     {
+      start(controller) {
+        untaken = clock.after(untakenMsMax, end)
+        const cut = (): void => {
+          untaken.cancel()
+          if (!isWanted) controller.error(new Error('nobody takes what this stream brings'))
+        }
+        signal.addEventListener('abort', cut, { once: true })
+      },
       async pull(controller) {
         untaken.cancel()
+        isWanted = true
         const { value, done } = await parts.next()
         if (done || signal.aborted) {
           end()
           return controller.close()
         }
-        untaken = clock.after(untakenMsMax, () => {
-          end()
-          controller.error(new Error('nobody takes what this stream brings'))
-        })
+        isWanted = false
+        untaken = clock.after(untakenMsMax, end)
         controller.enqueue(encoder.encode(value))
       },
-      cancel: end,
+      cancel() {
+        isWanted = true
+        end()
+      },
     },
     { highWaterMark: 0 },
   )

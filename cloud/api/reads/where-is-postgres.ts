@@ -33,6 +33,7 @@ export const foundMax = 20
 
 /**
  * Where an event is, by its ID: a bounded number of index look-ups, whatever the size of history (G7). Nothing of what a device sent.
+ * History, notes and ledgers are for who may read history: of a narrower scope nothing but what its groups have done.
  * Throws TidegateError `DATABASE_*`.
  */
 export async function readWhere(
@@ -40,8 +41,9 @@ export async function readWhere(
   { id, source }: WhereAsked,
   { groups, types }: Scope,
 ): Promise<WhereAnswer> {
+  const maySeeHistory = groups === undefined || groups.includes('history')
   const [rows, processed, letters, resolutions, notes] = await Promise.all([
-    query<EventRow>(eventsSql, [id, source ?? null, types ?? null, foundMax + 1]),
+    maySeeHistory ? query<EventRow>(eventsSql, [id, source ?? null, types ?? null, foundMax + 1]) : [],
     query<OfSource<Dated<Found['processed'][number], 'at'>>>(groupsSql, [id, source ?? null, groups ?? null]),
     query<
       OfSource<Dated<Found['letters'][number], 'firstFailedAt' | 'lastFailedAt'> & { closedAt: Date | null }>
@@ -51,10 +53,13 @@ export async function readWhere(
       source ?? null,
       groups ?? null,
     ]),
-    query<OfSource<Dated<Found['notes'][number], 'at'>>>(notesSql, [id, source ?? null]),
+    maySeeHistory ? query<OfSource<Dated<Found['notes'][number], 'at'>>>(notesSql, [id, source ?? null]) : [],
   ])
   const sources = new Set(
-    [...rows, ...letters, ...(types === undefined ? notes : [])].map((row) => row.source),
+    // Of what is of no type, the type is not known.
+    [...rows, ...letters, ...(types === undefined ? [...notes, ...processed, ...resolutions] : [])].map(
+      (row) => row.source,
+    ),
   )
   const found = [...sources].slice(0, foundMax).map((one): Found => {
     const ofOne = <T extends { source: string }>(list: readonly T[]): T[] =>
@@ -85,8 +90,9 @@ export async function readWhere(
     }
   })
   // What a gateway has is of no type.
-  const gateways = found.length > 0 || types !== undefined ? [] : await readGateways(query)
-  return { id, found, more: sources.size > foundMax || rows.length > foundMax, gateways }
+  const isForGateways = found.length === 0 && types === undefined && maySeeHistory
+  const more = sources.size > foundMax || rows.length > foundMax
+  return { id, found, more, ...(isForGateways ? await readGateways(query) : noGateways) }
 }
 
 function placeOf(row: EventRow): Found['places'][number] {
@@ -115,9 +121,20 @@ function placeOf(row: EventRow): Found['places'][number] {
   }
 }
 
-type GatewayRow = Dated<WhereAnswer['gateways'][number], 'storedAt'>
+type Gateways = Pick<WhereAnswer, 'gateways' | 'moreGateways'>
+type GatewayRow = Dated<Gateways['gateways'][number], 'storedAt'> & { isCut: boolean }
 
-async function readGateways(query: Database['query']): Promise<WhereAnswer['gateways']> {
+const noGateways: Gateways = { gateways: [], moreGateways: false }
+
+async function readGateways(query: Database['query']): Promise<Gateways> {
   const rows = await query<GatewayRow>(gatewaysSql)
-  return rows.map(({ storedAt, ...gateway }) => ({ ...gateway, storedAt: iso(storedAt) }))
+  const gateways = rows.map(({ gateway, epoch, lastSequence, storedAt, gaps, undelivered }) => ({
+    gateway,
+    epoch,
+    lastSequence,
+    storedAt: iso(storedAt),
+    gaps,
+    undelivered,
+  }))
+  return { gateways, moreGateways: rows[0]?.isCut === true }
 }

@@ -2,21 +2,28 @@
 
 const columns = `source, id, type, gateway, epoch, sequence, position, era, tx, time, recorded_time, stored_time, disposition, reason`
 
-/** $1 ID, $2 source, $3 types, $4 how many. A reading that was rejected is found by the ID that its device gave it, too. */
+const ofAsked = `($2::text is null or source = $2) and ($3::text[] is null or type = any($3))`
+
+/**
+ * $1 ID, $2 source, $3 types, $4 how many: those that were accepted before those that were not. A reading that was rejected is found by the ID
+ * that its device gave it, too: the index has its beginning.
+ */
 export const eventsSql = `
 with named as (
-  select ${columns}, false as claimed from tidegate.events where id = $1 and ($2::text is null or source = $2)
+  (select ${columns}, false as claimed from tidegate.events where id = $1 and ${ofAsked}
+   order by disposition <> 'accepted', stored_time limit $4::int)
   union all
-  select ${columns}, true from tidegate.events
-  where type = 'dev.tidegate.rejected' and tidegate.claimed_id(body) = left($1, 1000) and id <> $1 and ($2::text is null or source = $2))
+  (select ${columns}, true from tidegate.events
+   where type = 'dev.tidegate.rejected' and tidegate.claimed_id(body) = left($1, 128) and id <> $1 and ${ofAsked}
+     and case when tidegate.claimed_id(body) is not null then body -> 'data' ->> 'id' end = $1
+   order by stored_time limit $4::int))
 select e.source, e.id, e.type, e.gateway, e.epoch, e.sequence::float8 as sequence, e.position::float8 as position,
   e.era || '.' || e.tx || '.' || e.position as cursor, e.claimed,
-  (e.era, e.tx) < (tidegate.latest_era(), pg_snapshot_xmin(pg_current_snapshot())) as readable,
+  (e.era, e.tx) < (b.end_era, b.end_tx) as readable,
   e.time, e.recorded_time, e.stored_time, e.disposition, e.reason,
   a.admitted_epoch, a.admitted_sequence::float8 as admitted_sequence, a.at as admitted_at
-from named as e left join tidegate.admissions as a using (gateway, epoch, sequence)
-where $3::text[] is null or e.type = any($3)
-order by e.stored_time limit $4::int`
+from named as e cross join tidegate.readable_before() as b left join tidegate.admissions as a using (gateway, epoch, sequence)
+order by e.disposition <> 'accepted', e.stored_time limit $4::int`
 
 const ofOne = `id = $1 and ($2::text is null or source = $2) and ($3::text[] is null or consumer_group = any($3))`
 
@@ -51,22 +58,41 @@ from tidegate.resolutions where ${ofOne} order by at limit 100`
 
 /** $1 ID, $2 source. Repeats, and other readings of the same name: their text is in the note. */
 export const notesSql = `
-select tidegate.noted_id(body) as id, body ->> 'source' as source, gateway, epoch, from_sequence::float8 as sequence, reason, noted_at as at
+select $1 as id, body ->> 'source' as source, gateway, epoch, from_sequence::float8 as sequence, reason, noted_at as at
 from tidegate.ledger_notes
-where body is not null and tidegate.noted_id(body) = left($1, 1000) and ($2::text is null or body ->> 'source' = $2)
+where body is not null and tidegate.noted_id(body) = left($1, 128) and ($2::text is null or body ->> 'source' = $2)
+  and case when tidegate.noted_id(body) is not null then body ->> 'id' end = $1
 order by noted_at limit 100`
 
-const gatewaysMax = 50
+export const gatewaysMax = 50
+/** Who has spoken last is looked for among so many events. */
+const lookedAtMax = 2_000
 const recentMax = 1000
 
-/** What the newest ledger of each gateway says: how far it is here, and what is missing of its last ${recentMax} places. */
+/**
+ * What the newest ledger of each gateway says, newest by when it was stored: how far it is here, and what is missing of its last ${recentMax}
+ * places. Of more gateways than so many: those that have spoken last. Those with gaps are first.
+ */
 export const gatewaysSql = `
 with recursive names as (
   (select gateway from tidegate.events order by gateway limit 1)
   union all
   select (select e.gateway from tidegate.events as e where e.gateway > names.gateway order by e.gateway limit 1)
-  from names where names.gateway is not null)
-select n.gateway, newest.epoch, newest.sequence::float8 as "lastSequence", newest.stored_time as "storedAt",
+  from names where names.gateway is not null),
+recent as materialized (
+  select gateway, min(n) as rank
+  from (select gateway, row_number() over () as n
+        from (select gateway from tidegate.events order by era desc, tx desc, position desc limit ${lookedAtMax}) as e) as ranked
+  group by gateway),
+known as materialized (
+  select gateway, min(rank) as rank
+  from (select * from recent
+        union all
+        (select gateway, ${lookedAtMax} + 1 from names where gateway is not null limit (select count(*) from recent) + ${gatewaysMax} + 1)) as one
+  group by gateway order by 2, 1 limit ${gatewaysMax} + 1),
+chosen as (select gateway from known order by rank, gateway limit ${gatewaysMax})
+select * from (
+select (select count(*) from known) > ${gatewaysMax} as "isCut", n.gateway, newest.epoch, newest.sequence::float8 as "lastSequence", newest.stored_time as "storedAt",
   coalesce((
     select json_agg(json_build_array(gap.first, gap.last) order by gap.first)
     from (
@@ -93,8 +119,17 @@ select n.gateway, newest.epoch, newest.sequence::float8 as "lastSequence", newes
       where o.gateway = n.gateway and o.epoch = newest.epoch and o.reason in ('expired', 'evicted', 'lost')
       order by o.from_sequence desc limit 10) as o
   ), '[]') as undelivered
-from (select gateway from names where gateway is not null limit ${gatewaysMax}) as n
+from chosen as n
 cross join lateral (
-  select e.epoch, e.sequence, e.stored_time from tidegate.events as e
-  where e.gateway = n.gateway order by e.gateway desc, e.epoch desc, e.sequence desc limit 1) as newest
-order by n.gateway`
+  with recursive epochs as (
+    (select e.epoch from tidegate.events as e where e.gateway = n.gateway order by e.gateway, e.epoch limit 1)
+    union all
+    select (select e.epoch from tidegate.events as e where e.gateway = n.gateway and e.epoch > epochs.epoch
+            order by e.gateway, e.epoch limit 1)
+    from epochs where epochs.epoch is not null)
+  select e.epoch, e.sequence, e.stored_time
+  from epochs cross join lateral (
+    select * from tidegate.events as e where e.gateway = n.gateway and e.epoch = epochs.epoch
+    order by e.gateway desc, e.epoch desc, e.sequence desc limit 1) as e
+  order by e.era desc, e.tx desc, e.position desc limit 1) as newest) as one
+order by gaps::text = '[]', "storedAt" desc, gateway`

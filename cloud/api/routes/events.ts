@@ -60,7 +60,7 @@ function cursorIn(text: string): string {
     code: 'CURSOR_INVALID',
     status: 400,
     message: 'after is no cursor of history',
-    hint: 'take next, or the cursor of an event, as it came: such as 1.7423.88120; or leave it out',
+    hint: 'take next, or the cursor of an event, as it came: such as 28684800.7423.88120; or leave it out',
   })
 }
 
@@ -84,7 +84,7 @@ const listEvents = route({
     next: z.string().describe('where to go on, now or later: a cursor'),
     more: z.boolean().describe('there may be more by now, also after a page without any'),
   }),
-  problems: ['CURSOR_INVALID', 'OUT_OF_SCOPE'],
+  problems: ['CURSOR_INVALID', 'CURSOR_AHEAD', 'OUT_OF_SCOPE'],
   async handle({ query, caller }, { events }) {
     refuseGroups(caller)
     const read = offered(events, 'read history').read
@@ -107,11 +107,12 @@ const streamEvents = route({
   query: z.strictObject(conditions),
   answer: eventItem,
   streams: true,
-  problems: ['CURSOR_INVALID', 'OUT_OF_SCOPE', 'STREAMS_FULL'],
-  handle({ query, caller, lastEventId }, { events }) {
+  problems: ['CURSOR_INVALID', 'CURSOR_AHEAD', 'OUT_OF_SCOPE', 'STREAMS_FULL'],
+  async handle({ query, caller, lastEventId }, { events }) {
     refuseGroups(caller)
     const after = cursorIn(lastEventId ?? query.after)
-    const { streams } = offered(events, 'stream history')
+    const { streams, check } = offered(events, 'stream history')
+    await check(after)
     const { actor: who, untilMs } = caller
     return { body: null, stream: streams.open({ after, filter: filterOf(query, caller), who, untilMs }) }
   },

@@ -124,7 +124,10 @@ const editLetter = route({
 
 const discarded = z.object({
   discarded: z.int().meta({ description: 'so far' }),
-  total: z.int().meta({ description: 'that matched and were open when it was asked for' }),
+  total: z.int().optional().meta({
+    description:
+      'that matched and were open when it was asked for; absent: more than 100,000, which are not counted (a dry run then says 100,000)',
+  }),
   done: z.boolean().meta({ description: 'false: ask again with the same Idempotency-Key, and it goes on' }),
 })
 

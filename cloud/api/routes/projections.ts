@@ -71,7 +71,13 @@ const switchRoute = route({
   path: '/v1/projections/{name}/switch',
   summary: 'Has readers see another version, or the former one again',
   body: z
-    .strictObject({ reason, dryRun, version: version.optional(), back: z.literal(true).optional() })
+    .strictObject({
+      reason,
+      dryRun,
+      version: version.optional(),
+      back: z.literal(true).optional(),
+      force: z.boolean().default(false).describe('however far behind it is, and if nobody works at it'),
+    })
     .refine((body) => (body.version === undefined) !== (body.back === undefined), {
       error: 'needs a version, or back: one of the two',
     }),
@@ -80,12 +86,13 @@ const switchRoute = route({
     ...problems,
     'PROJECTION_ACTIVE',
     'PROJECTION_BEHIND',
+    'PROJECTION_UNHELD',
     'PROJECTION_IN_USE',
     'PROJECTION_VIEW_USED',
   ],
   async handle(asked, parts) {
-    const { reason, version, back } = asked.body
-    const request = { name: asked.params.name, ...(back ? { back } : { version }) }
+    const { reason, version, back, force } = asked.body
+    const request = { name: asked.params.name, ...(back ? { back } : { version }), ...(force && { force }) }
     return { body: await workplaceFor(asked, parts).switchProjection(deedOf(asked, reason, request)) }
   },
 })
@@ -103,7 +110,7 @@ const rebuild = route({
     }),
   status: 202,
   answer: z.union([versionKey, jobAsked]),
-  problems: [...problems, 'PROJECTION_ACTIVE', 'PROJECTION_JOBS_FULL'],
+  problems: [...problems, 'PROJECTION_ACTIVE', 'PROJECTION_IN_USE', 'PROJECTION_JOBS_FULL'],
   async handle(asked, parts) {
     const { reason, version, device } = asked.body
     const { name } = asked.params
@@ -124,7 +131,7 @@ const compare = route({
   body: z.strictObject({ reason, dryRun, version, sample: z.int().min(1).max(1000).default(20) }),
   status: 202,
   answer: jobAsked,
-  problems: [...problems, 'PROJECTION_JOBS_FULL'],
+  problems: [...problems, 'PROJECTION_IN_USE', 'PROJECTION_JOBS_FULL'],
   async handle(asked, parts) {
     const { reason, version, sample } = asked.body
     const request = { name: asked.params.name, version, sample }
@@ -133,17 +140,19 @@ const compare = route({
   },
 })
 
+const skipped = z.string().min(1).max(256).describe('ID of the event at which it has stopped: it is left out')
+
 const resume = route({
   ...of,
   method: 'post',
   path: '/v1/projections/{name}/resume',
   summary: 'Has a version go on that has stopped at an event: with it, or behind it',
-  body: z.strictObject({ reason, dryRun, version, skip: z.boolean().default(false) }),
+  body: z.strictObject({ reason, dryRun, version, skip: skipped.optional() }),
   answer: versionKey.extend({ skipped: z.object({ source: z.string(), id: z.string() }).nullable() }),
-  problems: [...problems, 'PROJECTION_NOT_HALTED'],
+  problems: [...problems, 'PROJECTION_IN_USE', 'PROJECTION_NOT_HALTED', 'PROJECTION_HALTED_ELSEWHERE'],
   async handle(asked, parts) {
     const { reason, version, skip } = asked.body
-    const request = { name: asked.params.name, version, skip }
+    const request = { name: asked.params.name, version, ...(skip !== undefined && { skip }) }
     return { body: await workplaceFor(asked, parts).resumeProjection(deedOf(asked, reason, request)) }
   },
 })
@@ -155,7 +164,7 @@ const drop = route({
   summary: 'Takes a version that is not active away, with its tables',
   body: z.strictObject({ reason, dryRun, version }),
   answer: versionKey,
-  problems: [...problems, 'PROJECTION_ACTIVE'],
+  problems: [...problems, 'PROJECTION_ACTIVE', 'PROJECTION_HELD', 'PROJECTION_IN_USE'],
   async handle(asked, parts) {
     const { reason, version } = asked.body
     const request = { name: asked.params.name, version }

@@ -12,17 +12,22 @@ export interface GroupChange {
 
 /** Deeds about versions of projections. Each throws TidegateError `PROJECTION_UNKNOWN`, and what stands beside it. */
 export interface ProjectionDeeds {
-  /** `PROJECTION_ACTIVE`, `PROJECTION_BEHIND`, `PROJECTION_IN_USE`, `PROJECTION_VIEW_USED` */
+  /** `PROJECTION_ACTIVE`, `PROJECTION_BEHIND`, `PROJECTION_UNHELD`, `PROJECTION_IN_USE`, `PROJECTION_VIEW_USED` */
   switchProjection(
-    deed: Deed<{ name: string; version?: number | undefined; back?: true | undefined }>,
+    deed: Deed<{
+      name: string
+      version?: number | undefined
+      back?: true | undefined
+      force?: true | undefined
+    }>,
   ): Promise<{ name: string; version: number; former: number }>
   /** `PROJECTION_ACTIVE` */
   rebuildProjection(deed: Deed<ProjectionVersionKey>): Promise<ProjectionVersionKey>
-  /** `PROJECTION_NOT_HALTED` */
+  /** `PROJECTION_NOT_HALTED`, `PROJECTION_HALTED_ELSEWHERE` */
   resumeProjection(
-    deed: Deed<ProjectionVersionKey & { skip: boolean }>,
+    deed: Deed<ProjectionVersionKey & { skip?: string }>,
   ): Promise<ProjectionVersionKey & { skipped: { source: string; id: string } | null }>
-  /** `PROJECTION_ACTIVE` */
+  /** `PROJECTION_ACTIVE`, `PROJECTION_HELD`, `PROJECTION_IN_USE` */
   dropProjection(deed: Deed<ProjectionVersionKey>): Promise<ProjectionVersionKey>
   /** `PROJECTION_JOBS_FULL` */
   compareProjection(deed: Deed<ProjectionVersionKey & { sample: number }>): Promise<{ job: string }>

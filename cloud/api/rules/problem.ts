@@ -91,6 +91,7 @@ const statuses: readonly [pattern: RegExp, status: number][] = [
 export function refusalOf(error: unknown): Refusal {
   if (error instanceof Refusal) return error
   if (isAbort(error)) return stopping()
+  if (isOf(error, deadlocked)) return inTheWay()
   if (!(error instanceof TidegateError)) {
     return new Refusal({
       code: 'API_FAILED',
@@ -110,10 +111,17 @@ export function refusalOf(error: unknown): Refusal {
 /** PostgreSQL gave a statement up that took longer than it may. */
 const givenUp = '57014'
 
+/** And a transaction, because it and another waited for each other. */
+const deadlocked = '40P01'
+
 /** What was thrown, or that it took too long. */
 export function translatedTimeout(error: unknown): unknown {
+  return isOf(error, givenUp) ? tookTooLong() : error
+}
+
+function isOf(error: unknown, state: string): boolean {
   const cause = error instanceof TidegateError ? error.cause : undefined
-  return codeOf(error) === givenUp || codeOf(cause) === givenUp ? tookTooLong() : error
+  return codeOf(error) === state || codeOf(cause) === state
 }
 
 export function tookTooLong(): Refusal {
@@ -122,6 +130,17 @@ export function tookTooLong(): Refusal {
     status: 422,
     message: 'this takes longer than anything that is asked for here may: nothing was changed',
     hint: 'narrow the filter: a group, a failure group (fingerprint), a device, a time',
+  })
+}
+
+function inTheWay(): Refusal {
+  return new Refusal({
+    code: 'API_BUSY',
+    status: 503,
+    message: 'somebody else had the same rows in hand at the same time, and was let through first',
+    hint: 'ask again, with the same Idempotency-Key: it is done once',
+    retryable: true,
+    headers: { 'retry-after': '1' },
   })
 }
 

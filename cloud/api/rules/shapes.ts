@@ -209,7 +209,7 @@ export const projectionJob = z.object({
         .array(z.object({ key: text, table: text, beside: count, missing: count }))
         .optional()
         .describe('rows of a key that history does not say, and that are missing; the first 50'),
-      same: z.boolean().optional(),
+      same: z.boolean().nullable().optional().describe('null: there was no key to compare'),
     })
     .nullable(),
   failed: maybe.describe('code of what kept it from being done'),

@@ -46,7 +46,11 @@ const letter = z.object({
 
 const found = z.object({
   source: text,
-  places: z.array(place).describe('where history has it; none: a letter or a note alone knows of it'),
+  places: z
+    .array(place)
+    .describe(
+      'where history has it; none: something else alone knows of it, or the token is not for history',
+    ),
   processed: z.array(z.object({ group: text, at: time })).describe('as far as the inbox remembers'),
   letters: z.array(letter),
   resolutions: z.array(
@@ -76,7 +80,12 @@ export const whereAnswer = z.object({
   id: text,
   found: z.array(found),
   more: z.boolean().describe('there are more devices that use this ID: name the source'),
-  gateways: z.array(gateway).describe('if nothing was found: how far each gateway’s newest ledger is here'),
+  gateways: z
+    .array(gateway)
+    .describe(
+      'if nothing was found: how far each gateway’s newest ledger is here; those with gaps first, then who spoke last',
+    ),
+  moreGateways: z.boolean().describe('there are more gateways than these'),
 })
 
 export type Found = z.output<typeof found>

@@ -1,33 +1,19 @@
 import type { Command } from 'commander'
 import { systemClock } from '../../../src/clock.ts'
-import { TidegateError } from '../../../src/errors.ts'
 import { durationOf } from '../../../src/settings/command-line.ts'
 import { visible } from '../../../src/visible.ts'
 import { addAcceptCommand } from '../../deeds/accept-command.ts'
-import { askingForDatabase, type DatabaseChoice, openChosenDatabase } from '../../database-choice.ts'
+import { askingForDatabase, openChosenDatabase } from '../../database-choice.ts'
 import type { Database } from '../../database/database-postgres.ts'
 import type { Registry } from '../../gateways/registry.ts'
 import type { LedgerReport } from '../ledger.ts'
 import { addToSummary, emptySummary, formatLedger, formatSummary, headText } from '../report.ts'
 import { formatDuplicate } from './duplicates.ts'
-import { type Expected, expectedOf, ledgersOf, readExpected } from './expected.ts'
+import { expectedOf, ledgersOf, readExpected } from './expected.ts'
+import { checkOptions, notTogether, type Options } from './options.ts'
 import type { MarksKey } from './marks-file.ts'
+import type { MarksLock } from './lock.ts'
 import type { Mark } from './marks.ts'
-
-interface Options extends DatabaseChoice {
-  gateway?: string
-  settle?: number
-  json?: boolean
-  heads?: string
-  against?: string
-  trust?: string[]
-  marks?: string
-  key?: string
-  full?: boolean
-  forget?: string[]
-  expect?: Expected[]
-  duplicates?: boolean
-}
 
 /** `tidegate audit` */
 export function registerAuditCommand(program: Command): void {
@@ -81,15 +67,20 @@ export function registerAuditCommand(program: Command): void {
 }
 
 async function runAudit(options: Options): Promise<boolean> {
-  const marks = await openMarks(options)
   const expected = await readExpected(options.expect ?? [])
-  const database = await openChosenDatabase(options, 'tidegate-audit')
+  checkOptions(options, expected)
+  const marks = await openMarks(options)
   try {
-    await database.probe()
-    if (options.duplicates) return await listDuplicates(database, options)
-    return await auditAll(database, options, { marks, expected })
+    const database = await openChosenDatabase(options, 'tidegate-audit')
+    try {
+      await database.probe()
+      if (options.duplicates) return await listDuplicates(database, options)
+      return await auditAll(database, options, { marks, expected })
+    } finally {
+      await database.close()
+    }
   } finally {
-    await database.close()
+    await marks?.lock?.release()
   }
 }
 
@@ -110,35 +101,34 @@ function addKeyCommand(audit: Command): void {
 interface OpenMarks {
   file: string
   key: MarksKey
+  /** Who cannot write marks needs none. */
+  lock: MarksLock | undefined
   before: Mark[]
 }
 
-/** @throws TidegateError `OPTIONS_INVALID` | `MARKS_KEY` | `MARKS_FILE` */
+/** @throws TidegateError `OPTIONS_INVALID` | `MARKS_KEY` | `MARKS_FILE` | `MARKS_LOCKED` */
 async function openMarks({
   marks: file,
   key: keyFile,
   full,
-  forget,
-  duplicates,
+  forget = [],
 }: Options): Promise<OpenMarks | undefined> {
-  if (duplicates && file !== undefined) throw notTogether('--duplicates looks for nothing else: no --marks')
-  if (file === undefined) {
-    if (keyFile !== undefined || forget !== undefined)
-      throw notTogether('--key and --forget belong to --marks')
-    return undefined
-  }
-  if (keyFile === undefined) throw notTogether('--marks needs --key: tidegate audit key FILE makes one')
+  if (file === undefined || keyFile === undefined) return undefined
   const { readMarks, readMarksKey } = await import('./marks-file.ts')
+  const { lockMarks } = await import('./lock.ts')
+  const { placeOf } = await import('./marking-postgres.ts')
   const key = await readMarksKey(keyFile)
-  return { file, key, before: await readMarks(file, key, { mayBegin: full === true }) }
-}
-
-function notTogether(message: string): TidegateError {
-  return new TidegateError('OPTIONS_INVALID', {
-    message,
-    retryable: false,
-    hint: 'see tidegate audit --help',
-  })
+  const lock = key.privateKey && (await lockMarks(file))
+  try {
+    const before = await readMarks(file, key, { mayBegin: full === true })
+    const marked = new Set(before.map(placeOf))
+    const unknown = forget.find((name) => !marked.has(name))
+    if (unknown !== undefined) throw notTogether(`--forget ${unknown}: there is no mark of it in ${file}`)
+    return { file, key, lock, before }
+  } catch (error) {
+    await lock?.release()
+    throw error
+  }
 }
 
 async function auditAll(
@@ -167,11 +157,15 @@ async function auditAll(
     if (json) ledgers.push({ ...report, head: headText(report) })
     else print(visible(formatLedger(report)))
   }
-  if (options.heads !== undefined && registry) await writeHeads(options.heads, heads.of(registry))
+  print(json ? JSON.stringify({ ...summary, reports: ledgers }) : formatSummary(summary))
   const { privateKey } = marks?.key ?? {}
   const { writeMarks } = await import('./marks-file.ts')
-  if (marks && marking && privateKey) await writeMarks(marks.file, marking.made(), { privateKey, at })
-  print(json ? JSON.stringify({ ...summary, reports: ledgers }) : formatSummary(summary))
+  // The report comes first: what cannot be kept takes nothing of it.
+  if (marks && marking && privateKey) {
+    await marks.lock?.confirm()
+    await writeMarks(marks.file, marking.made(), { privateKey, at })
+  }
+  if (options.heads !== undefined && registry) await writeHeads(options.heads, heads.of(registry))
   return summary.ok
 }
 

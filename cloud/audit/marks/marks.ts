@@ -17,21 +17,31 @@ export interface Mark extends LedgerName {
   horizon: Horizon
   /** Of the keys and names of its gateway: with others the past is judged otherwise. */
   vouched: string
-  /** In order; the last is where the ledger was audited up to, the others are apart by ever more. */
+  /** The last event that was read: the ledger must still have it. It never goes back. */
+  head: Head
+  /** In order, apart by ever more, each one to go on from; none: it is read from its beginning. */
   states: readonly MarkedState[]
+}
+
+export interface Head {
+  sequence: number
+  /** null: its event has none. */
+  chain: string | null
 }
 
 /** A place in the order of `(era, tx)`. */
 export interface Horizon {
   era: number
+  /** When this era began, as the database says: another one with this number is another era. */
+  since: string
   /** A `xid8`, in decimal. */
   tx: string
 }
 
 export interface MarkedState {
   state: LedgerState
-  /** How many notes begin in front of it. */
-  notes: number
+  /** Of the notes that begin in front of it. */
+  notes: string
   /** Of the acceptances that begin in front of it. */
   accepted: string
 }
@@ -42,8 +52,11 @@ export interface MarkFacts {
   firstFresh: number | undefined
   vouched: string
   acceptances: readonly Acceptance[]
-  chainAt(sequence: number): Promise<string | undefined>
-  notesBefore(sequence: number): Promise<number>
+  chainAt(sequence: number): Promise<string | null | undefined>
+  /** Of the notes that begin in front of a place. */
+  notesBefore(sequence: number): Promise<string>
+  /** How many of them are not believed. */
+  doubtsBefore(sequence: number): Promise<number>
   /** Whether what a ledger has said of an epoch would be judged now as it was then. */
   stands(said: Said): boolean
 }
@@ -59,12 +72,18 @@ export async function soundStates(mark: Mark, facts: MarkFacts): Promise<MarkedS
 }
 
 async function isSound({ state, notes, accepted }: MarkedState, facts: MarkFacts): Promise<boolean> {
-  const { next, chain, says } = state
+  const { next, chain, says, doubts } = state
   if ((facts.firstFresh ?? Infinity) < next) return false
   if (accepted !== digestOfAcceptances(facts.acceptances, next)) return false
   if (!says.every((said) => facts.stands(said))) return false
-  if ((await facts.chainAt(next - 1)) !== (chain ?? undefined)) return false
-  return (await facts.notesBefore(next)) === notes
+  if ((await facts.chainAt(next - 1)) !== chain) return false
+  if ((await facts.notesBefore(next)) !== notes) return false
+  return doubts === 0 || (await facts.doubtsBefore(next)) === doubts
+}
+
+/** Whether what a ledger has said of an epoch is judged as it was, by where that epoch is recorded to be closed. */
+export function standsAs({ last, unrecorded = Infinity }: Said, closedAt = -1): boolean {
+  return (last === null || closedAt >= last) && closedAt < unrecorded
 }
 
 /** Of a state what it rests on. */

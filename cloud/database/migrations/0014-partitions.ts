@@ -13,34 +13,35 @@ set local timezone = 'UTC';
 set local datestyle = 'ISO';
 
 create table tidegate.eras (
-  era      smallint primary key,
-  system   text not null,
-  timeline bigint not null,
-  since    timestamptz not null default clock_timestamp()
+  era            integer primary key,
+  server_started timestamptz not null,
+  since          timestamptz not null default clock_timestamp()
 );
 comment on table tidegate.eras is
-  'Clusters and timelines in which this history was written: transaction IDs count within one. Append-only.';
+  'Lives of the server, from start to stop, in which this history was written: transaction IDs count within one. Append-only.';
+comment on column tidegate.eras.server_started is 'pg_postmaster_start_time() of whoever stored first.';
 create trigger append_only before update or delete or truncate on tidegate.eras
   for each statement execute function tidegate.refuse_change();
 
-create function tidegate.current_era() returns smallint language plpgsql volatile security definer
+create function tidegate.current_era() returns integer language plpgsql volatile security definer
 set search_path = pg_catalog, pg_temp as $$
 declare
-  here constant text := (select system_identifier::text from pg_control_system());
-  -- Not that of the control file, which is the last checkpoint's, and minutes behind after a failover.
-  line constant bigint := ('x' || lpad(left(pg_walfile_name(pg_current_wal_lsn()), 8), 16, '0'))::bit(64)::bigint;
+  here constant timestamptz := pg_postmaster_start_time();
   latest tidegate.eras;
 begin
   select * into latest from tidegate.eras order by era desc limit 1;
-  if latest.system is distinct from here or latest.timeline is distinct from line then
-    insert into tidegate.eras (era, system, timeline) values (coalesce(latest.era, 0) + 1, here, line) on conflict do nothing;
+  if latest.server_started is distinct from here then
+    -- Seconds since 2026: what was counted on in a database that was put back since has other numbers, and is not taken for this.
+    insert into tidegate.eras (era, server_started)
+    values (greatest(coalesce(latest.era, 0) + 1, floor(extract(epoch from here) - 1767225600)::integer), here)
+    on conflict do nothing;
     select * into strict latest from tidegate.eras order by era desc limit 1;
   end if;
   return latest.era;
 end
 $$;
 comment on function tidegate.current_era is
-  'The era of whatever is stored now. The first who stores after a restore into another cluster, or after a failover, opens one that comes after all there was.';
+  'The era of whatever is stored now. The first who stores after a start of the server (and so after a restore, a failover, a copy put back) opens one that comes after all there was.';
 select tidegate.current_era();
 
 -- What reads the table by itself, and not by its name, would go on reading the first partition only, and not say so.
@@ -86,7 +87,7 @@ select setval('tidegate.event_position', 1 + coalesce((select max(position) from
 alter table tidegate.events_before
   alter column position drop identity,
   alter column position set default nextval('tidegate.event_position'),
-  add column era smallint not null default 0,
+  add column era integer not null default 0,
   add column tx xid8 not null default '0';
 alter table tidegate.events_before
   alter column era set default tidegate.current_era(),
@@ -108,7 +109,7 @@ create table tidegate.events (
   disposition   text not null constraint events_disposition_check check (disposition in ('accepted', 'rejected', 'dead')),
   reason        text,
   body          json not null,
-  era           smallint not null default tidegate.current_era(),
+  era           integer not null default tidegate.current_era(),
   tx            xid8 not null default pg_current_xact_id()
 ) partition by range (recorded_time);
 alter sequence tidegate.event_position owned by tidegate.events.position;
@@ -137,7 +138,7 @@ comment on table tidegate.events is
 comment on column tidegate.events.body is
   'The wire text. Of type json, not jsonb: it is kept character by character, so that the hash chain can be verified.';
 comment on column tidegate.events.era is
-  'The cluster and timeline it was stored in (tidegate.eras). 0: before there were eras; then tx is 0 as well.';
+  'The life of the server in which it was stored (tidegate.eras). 0: before there were eras; then tx is 0 as well.';
 comment on column tidegate.events.tx is 'The transaction that stored it.';
 create trigger append_only before update or delete or truncate on tidegate.events
   for each statement execute function tidegate.refuse_change();
@@ -249,9 +250,18 @@ $$;
 comment on function tidegate.prepare_partitions is
   'Makes the partitions of this week and of so many after it (8 at most), where they are missing. What writes history may call it, and can do nothing else with it.';
 
-create function tidegate.analyze_events() returns void language plpgsql security definer
-set search_path = pg_catalog, pg_temp as 'begin analyze tidegate.events; end';
-comment on function tidegate.analyze_events is 'Statistics over all partitions together, which PostgreSQL does not gather by itself.';
+create function tidegate.analyze_events(partition text default null) returns void language plpgsql security definer
+set search_path = pg_catalog, pg_temp as $$
+begin
+  if partition is null then
+    execute 'analyze tidegate.events (gateway, source, type, disposition, time, recorded_time)';
+  elsif exists (select from tidegate.list_partitions() as p where p.partition = analyze_events.partition) then
+    execute format('analyze tidegate.%I', partition);
+  end if;
+end
+$$;
+comment on function tidegate.analyze_events is
+  'Statistics of a partition; without one, over all partitions together. PostgreSQL does not gather these by itself. One transaction each: readers wait for it.';
 
 select tidegate.prepare_partitions(2);
 

@@ -56,16 +56,23 @@ function addStatus(projections: Command): void {
     )
 }
 
+type Switching = Changing & { back?: boolean; force?: boolean }
+
 function addSwitch(projections: Command): void {
   changing(projections.command('switch'))
     .description('have readers see another version, which must be live')
     .argument('<name>', 'of the projection', projectionOf)
     .argument('[version]', 'the version', versionOf)
     .option('--back', 'the former one again')
-    .action(async (name: string, version: number | undefined, options: Changing & { back?: boolean }) =>
+    .option('--force', 'however far behind it is, and if no instance works at it')
+    .action(async (name: string, version: number | undefined, options: Switching) =>
       change<{ version: number; former: number }>(options, {
         path: `/v1/projections/${name}/switch`,
-        request: { ...(version !== undefined && { version }), ...(options.back && { back: true }) },
+        request: {
+          ...(version !== undefined && { version }),
+          ...(options.back && { back: true }),
+          ...(options.force && { force: true }),
+        },
         said: ({ version, former }, would) =>
           `readers of projection.${name} ${would ? 'would see' : 'see'} version ${version}, and no longer ${former}`,
       }),
@@ -117,11 +124,11 @@ function addResume(projections: Command): void {
     .description('have a version go on that has stopped at an event')
     .argument('<name>', 'of the projection', projectionOf)
     .argument('<version>', 'the version', versionOf)
-    .option('--skip', 'without that event')
-    .action(async (name: string, version: number, options: Changing & { skip?: boolean }) =>
+    .option('--skip <id>', 'without that event, at which it has stopped')
+    .action(async (name: string, version: number, options: Changing & { skip?: string }) =>
       change<{ skipped: { source: string; id: string } | null }>(options, {
         path: `/v1/projections/${name}/resume`,
-        request: { version, skip: options.skip ?? false },
+        request: { version, ...(options.skip !== undefined && { skip: options.skip }) },
         said: ({ skipped }, would) =>
           `${name} ${version} ${would ? 'would go' : 'goes'} on${skipped ? `, without ${skipped.id} of ${skipped.source}` : ''}`,
       }),

@@ -59,7 +59,7 @@ function versionText(version: ProjectionVersion, nowMs: number): string {
     ['behind', lagSeconds === null ? null : `${Math.round(lagSeconds)} s`],
     ['began', shortTime(startedAt)],
     ['live', liveAt === null ? null : `since ${shortTime(liveAt)}`],
-    ['works', holder ?? 'nobody'],
+    ['works', holder ?? (version.isActive ? 'nobody: readers see nothing that comes from now on' : 'nobody')],
     [
       'stopped',
       halted === null ? null : `${shortTime(halted.at)} at ${halted.id} of ${halted.source} (${halted.type})`,
@@ -84,6 +84,8 @@ export function jobText({ name, version, kind, device, outcome, failed, message 
     ({ key, table, beside, missing }) =>
       `  ${visibleLine(key)} in ${table}: ${beside} rows that history does not say, ${missing} that are missing`,
   )
+  if (outcome.same === null)
+    return `${table(['table', 'rows', 'in the active version'], counted)}\nnothing was compared: there is no key`
   const verdict = outcome.same
     ? `${outcome.sampled} keys computed again from history: the same`
     : `of ${outcome.sampled} keys computed again from history these are not the same:`

@@ -239,7 +239,8 @@ describe('payloads', () => {
 
   test('are there for those with the right to them, so that the test above would see them', async () => {
     const token = await served.tokenOf(['analyst', 'auditor', 'admin'])
-    const reading = operations.filter(({ method }) => method === 'get')
+    // A stream ends only when it is told to; what it says is what a page of the same events does.
+    const reading = operations.filter(({ method, path }) => method === 'get' && !path.endsWith('/stream'))
     const withCanary = await Promise.all(
       reading.map(async ({ path, method }) => {
         const filled = path.replaceAll(/\{(\w+)\}/g, (_, name: string) => known[name]?.[0] ?? '1')
@@ -250,6 +251,7 @@ describe('payloads', () => {
       '/v1/dead-letters',
       '/v1/dead-letters/{letter}',
       '/v1/deeds',
+      '/v1/events',
       '/v1/failure-groups',
       '/v1/failure-groups/{fingerprint}',
       '/v1/groups/{group}/parked',

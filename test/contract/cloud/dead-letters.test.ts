@@ -336,6 +336,36 @@ describe('dead letters in PostgreSQL', () => {
     expect((await groupsNow()).reduce((sum, { letters: count }) => sum + count, 0)).toBe(40)
   })
 
+  test('of a letter that a lane has in hand it is known at once that it is there, and its handler is not waited for (G5, G7)', async () => {
+    const [event, other] = [eventOf(), eventOf()]
+    const [held, free] = await add([letterOf({ event }), letterOf({ event: other })])
+    const storage = postgresStorage(postgres)
+    await storage.transaction(async (tx) => {
+      await tx.query('select from tidegate.dead_letters where letter = $1 for update', [held?.letter])
+      const numbers = await storage.transaction(
+        (tx) => postgresDeadLetters(tx).failedAgain([letterOf({ event }), letterOf({ event: other })]),
+        never,
+      )
+      expect(numbers).toEqual([held?.letter, free?.letter])
+    }, never)
+  })
+
+  test('rivals that open letters again in other orders wait for each other in one (G5)', async () => {
+    const events = Array.from({ length: 200 }, () => eventOf())
+    const added = await add(events.map((event) => letterOf({ event })))
+    await postgres.query(`update tidegate.dead_letters set state = 'replaying', replay = 999`)
+    const again = added.map(({ letter = 0 }, index) => ({
+      ...letterOf({ event: events[index] }),
+      sent: { letter, replay: 999 },
+    }))
+    await Promise.all(Array.from({ length: 8 }, (_, n) => add(n % 2 === 0 ? again : again.toReversed())))
+    expect(
+      await postgres.query(
+        `select state, replays, count(*)::int as n from tidegate.dead_letters group by 1, 2`,
+      ),
+    ).toEqual([{ state: 'open', replays: 1, n: 200 }])
+  })
+
   test('a cause that gets a letter while it is being forgotten stays (G5)', async () => {
     await add([rareLetter()])
     await upkeep().fold()

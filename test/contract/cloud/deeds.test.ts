@@ -145,7 +145,9 @@ describe('a discard', () => {
         return transactions > 2 ? Promise.reject(new Error('away')) : real.transaction(work, signal)
       },
     }
-    await expect(bench.deedsOn(breaking).discard(deed)).rejects.toThrow('away')
+    const breakingDeeds = bench.deedsOn(breaking)
+    expect(await breakingDeeds.discard(deed)).toEqual({ discarded: 1000, total: 1203, done: false })
+    await expect(breakingDeeds.discard(deed)).rejects.toThrow('away')
     expect(await states()).toEqual([
       { state: 'discarded', n: 1000 },
       { state: 'open', n: 203 },
@@ -163,7 +165,7 @@ describe('a discard', () => {
     expect(
       await bench.rows(`select count(*)::int as n from tidegate.inbox where consumer_group = 'effects'`),
     ).toEqual([{ n: 1203 }])
-    // Its beginning and its end.
+    // Each of its pieces.
     expect(
       await bench.rows(
         `select body->'data'->'outcome'->>'discarded' as n, body->'data'->'outcome'->>'done' as done
@@ -171,8 +173,56 @@ describe('a discard', () => {
       ),
     ).toEqual([
       { n: '500', done: 'false' },
+      { n: '1000', done: 'false' },
       { n: '1203', done: 'true' },
     ])
+  })
+
+  test('that is given up for a rival which holds what it waits for is done all the same (G4)', async () => {
+    await bench.start({ consumers: ['history'] })
+    await bench.rows(manyLettersSql, [1, 3])
+    const waiting = async (): Promise<void> =>
+      expect(
+        await bench.rows(
+          `select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()`,
+        ),
+      ).toHaveLength(1)
+    const lock = 'select from tidegate.dead_letters where letter = $1 for update'
+    const { signal } = new AbortController()
+    const deed = deedOf({ filter: { group: 'effects' } })
+    const discarded = await postgresStorage(bench.database).transaction(async (tx) => {
+      await tx.query(lock, [3])
+      const discarding = bench.deeds.discard(deed)
+      discarding.catch(() => undefined)
+      await until(waiting)
+      // Whoever has waited for longer is given up.
+      await tx.query(lock, [1])
+      return { discarding }
+    }, signal)
+    expect(await discarded.discarding).toEqual({ discarded: 3, total: 3, done: true })
+  })
+
+  test('of a cloud of before, on record without whether it was done, was done', async () => {
+    await bench.start({ consumers: ['history'] })
+    await bench.rows(manyLettersSql, [1, 2])
+    const deed = deedOf({ filter: { group: 'effects' } })
+    await bench.deeds.discard(deed)
+    await bench.rows(`update tidegate.deeds set outcome = '{"discarded": 2}' where deed = $1`, [deed.key])
+    expect(await bench.deeds.discard(deed)).toEqual({ discarded: 2, done: true })
+    expect(await bench.rows('select outcome::text as outcome from tidegate.deeds')).toEqual([
+      { outcome: '{"discarded": 2}' },
+    ])
+    expect(await bench.rows(`select from tidegate.events where type = 'dev.tidegate.deed'`)).toHaveLength(1)
+  })
+
+  test('of more than is worth counting begins without a count (G7)', async () => {
+    await bench.start({ consumers: ['history'] })
+    await bench.rows(manyLettersSql, [1, 100_001])
+    const trying = bench.deedsOn(trialStorage(postgresStorage(bench.database)), true)
+    expect(await trying.discard(deedOf({ filter: { group: 'effects' } }))).toEqual({
+      discarded: 100_000,
+      done: true,
+    })
   })
 
   test('that is tried says how many it would be, and leaves nothing', async () => {
@@ -353,7 +403,7 @@ describe('the cloud’s own ledger', () => {
     })
   })
 
-  test('of what a dead letter of history still holds is refused, however old, and of a forgery beside it is not (G5, G8)', async () => {
+  test('of what a dead letter of history still holds is refused, however old; and so is what one that was not believed says that it holds, but for who disbelieves it (G5, G8, G9)', async () => {
     await bench.startEffects()
     const ledger = new Ledger()
     const events = Array.from({ length: 4 }, () => ledger.next('device-1'))
@@ -373,8 +423,16 @@ describe('the cloud’s own ledger', () => {
       code: 'ACCEPTANCE_REFUSED',
       message: 'these may still come: letter 1 of history holds 2',
     })
+    await expect(bench.deeds.accept(deedOf({ ...request, disbelieve: true }))).rejects.toMatchObject({
+      message: 'these may still come: letter 1 of history holds 2',
+    })
     await bench.deeds.discard(deedOf({ filter: { letter: 1 } }))
-    await bench.deeds.accept(deedOf(request))
+    await expect(bench.deeds.accept(deedOf(request))).rejects.toMatchObject({
+      code: 'ACCEPTANCE_REFUSED',
+      message: 'these may still come: letter 2 of history says that it is 2, and was not believed',
+      hint: expect.stringContaining('--disbelieve') as string,
+    })
+    await bench.deeds.accept(deedOf({ ...request, disbelieve: true }))
   })
 
   test('takes an accepted loss from the command line, and says whose it is (G8)', async () => {

@@ -133,6 +133,88 @@ describe('a stream of events', () => {
   })
 })
 
+describe('HEAD of a stream', () => {
+  test('has the fields of one, and takes no place of one (G7)', async () => {
+    const token = await served.tokenOf(['analyst', 'viewer'])
+    for (let one = 0; one < 6; one++) {
+      const head = await fetch(`${served.url}/v1/events/stream`, {
+        method: 'HEAD',
+        headers: { authorization: `Bearer ${token}` },
+      })
+      expect([head.status, head.headers.get('content-type')]).toEqual([200, 'text/event-stream'])
+    }
+  })
+})
+
+describe('a cursor of a history that was put back', () => {
+  test('is refused, of a page and of a stream', async () => {
+    const token = await served.tokenOf('analyst')
+    for (const path of ['/v1/events', '/v1/events/stream'])
+      expect(await refusal(`${path}?after=2147483000.1.1`, token)).toEqual([409, 'CURSOR_AHEAD'])
+  })
+})
+
+const beyond = (_: string, __: number, signal: AbortSignal) =>
+  new Promise<void>((done) => signal.addEventListener('abort', () => done(), { once: true }))
+const putBack = () => Promise.reject(Object.assign(new Error('ahead'), { code: 'CURSOR_AHEAD' }))
+
+describe('a stream', () => {
+  const nothing = { events: [], next: '1.1.1', more: false }
+
+  test('ends with its token, also while its client takes nothing, and was opened by nobody at all (G7)', async () => {
+    const clock = new FakeClock()
+    const streams = createStreams({ read: async () => nothing, tide: { beyond }, clock, log: silentLog })
+    const open = (who: string) =>
+      streams.open({ after: '', filter: {}, who, untilMs: clock.now() + 30_000 }).getReader()
+    const untaken = open('ann')
+    await untaken.read()
+    const waiting = open('ben')
+    await waiting.read()
+    await waiting.read()
+    const last = waiting.read()
+    await settled()
+    expect(streams.count).toBe(2)
+    await clock.advance(30_000)
+    expect(streams.count).toBe(0)
+    await expect(untaken.closed).rejects.toThrow('nobody takes')
+    expect(await last).toMatchObject({ done: true })
+    streams.open({ after: '', filter: {}, who: 'cid' })
+    await clock.advance(60_000)
+    expect(streams.count).toBe(0)
+  })
+
+  test('that finds nothing looks on after a pause, and two of all read at a time (G7)', async () => {
+    const clock = new FakeClock()
+    let reads = 0
+    let underWay = 0
+    let most = 0
+    const read = async () => {
+      reads += 1
+      most = Math.max(most, ++underWay)
+      await settled()
+      underWay -= 1
+      return { ...nothing, more: true }
+    }
+    const streams = createStreams({ read, tide: { beyond }, clock, log: silentLog })
+    for (const who of ['ann', 'ben', 'cid', 'dan']) {
+      const reader = streams.open({ after: '', filter: {}, who }).getReader()
+      await reader.read()
+      void reader.read().catch(() => {})
+    }
+    for (let turn = 0; turn < 10; turn++) await settled()
+    expect([reads, most]).toEqual([4, 2])
+    streams.close()
+  })
+
+  test('whose history was put back ends', async () => {
+    const streams = createStreams({ read: putBack, tide: { beyond }, clock: new FakeClock(), log: silentLog })
+    const reader = streams.open({ after: '', filter: {}, who: 'ann' }).getReader()
+    await reader.read()
+    expect(await reader.read()).toMatchObject({ done: true })
+    expect(streams.count).toBe(0)
+  })
+})
+
 describe('a stream that nobody takes', () => {
   test('reads nothing ahead, and is let go after a minute (G7)', async () => {
     const clock = new FakeClock()

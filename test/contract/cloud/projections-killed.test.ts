@@ -125,7 +125,7 @@ describe('cut off at each of its statements', () => {
       )
     const name = 'counting'
     for (const work of [
-      (tx: Transaction) => switchVersion(tx, { name, version: 2 }),
+      (tx: Transaction) => switchVersion(tx, { name, version: 2, force: true }),
       (tx: Transaction) => rebuildVersion(tx, { name, version: 1 }),
       (tx: Transaction) => dropVersion(tx, { name, version: 1 }),
     ]) {

@@ -64,10 +64,14 @@ test('from a terminal a version is seen, resumed, compared, switched to and back
   const stopped = await local('status', 'counting')
   expect([stopped.code, stopped.stdout]).toEqual([1, expect.stringContaining('SITE_UNKNOWN: secret 4711')])
   expect((await local('switch', 'counting', '2', ...because)).stderr).toContain('PROJECTION_BEHIND')
-  expect((await local('resume', 'counting', '2', '--skip', '--dry-run')).stdout).toBe(
+  expect((await local('resume', 'counting', '2', '--skip', 'id-1', ...because)).stderr).toContain(
+    'PROJECTION_HALTED_ELSEWHERE',
+  )
+  expect((await local('drop', 'counting', '2', ...because)).stderr).toContain('PROJECTION_HELD')
+  expect((await local('resume', 'counting', '2', '--skip', 'id-3', '--dry-run')).stdout).toBe(
     'counting 2 would go on, without id-3 of /devices/a\n',
   )
-  expect((await local('resume', 'counting', '2', '--skip', ...because)).code).toBe(0)
+  expect((await local('resume', 'counting', '2', '--skip', 'id-3', ...because)).code).toBe(0)
   await expect.poll(async () => (await status()).versions[1]?.state).toBe('live')
   const compared = await local('compare', 'counting', '1', '--sample', '10')
   expect([compared.code, compared.stdout]).toEqual([

@@ -125,6 +125,9 @@ describe('a reader of history', () => {
       const restoredUrl = await second.createDatabase('restored')
       restore(url, restoredUrl)
       const there = await benchOn(restoredUrl, 'second')
+      const early = portReader()
+      while ((await early.step(there.database, there.socket)) > 0);
+      expect(early.seen.toSorted()).toEqual([...before].toSorted())
       const after = await readDuring(appendAtOnce({ ...common, url: restoredUrl, firstSequence: appends }), {
         readers,
         bench: there,

@@ -1,4 +1,6 @@
 import { writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Deeds } from '../../../cloud/deeds/deeds.ts'
@@ -172,6 +174,29 @@ describe('the command line, over the API', () => {
     expect(discarded.stdout).toBe('discarded 3 letters\n')
     expect((await local('dead', 'stop', '1', '--reason', 'x')).code).toBe(0)
     expect(done.map(({ verb }) => verb)).toEqual(['edit', 'discard', 'stop'])
+  })
+
+  test('is done with a discard that a cloud of before has answered, which does not say that it is', async () => {
+    const before = createServer((request, response) => {
+      asked.push(request.url ?? '')
+      response.setHeader('content-type', 'application/json')
+      // Asked for ever it would never end.
+      response.end(JSON.stringify(asked.length > 5 ? { discarded: 0, done: true } : { discarded: 3 }))
+    })
+    const asked: string[] = []
+    await new Promise<void>((done) => before.listen(0, '127.0.0.1', done))
+    const api = `http://127.0.0.1:${(before.address() as AddressInfo).port}`
+    const discard = (...more: string[]): Promise<Outcome> =>
+      command(['dead', 'discard', '--group', 'g', '--reason', 'r', '--api', api, ...more], {
+        TIDEGATE_TOKEN: 'of-before',
+      })
+    try {
+      expect(await discard()).toMatchObject({ code: 0, stdout: 'discarded 3 letters\n' })
+      expect(await discard('--dry-run')).toMatchObject({ code: 0, stdout: 'would discard 3 letters\n' })
+      expect(asked).toHaveLength(2)
+    } finally {
+      before.close()
+    }
   })
 
   test('refuses on a dry run what it would refuse', async () => {

@@ -117,7 +117,6 @@ describe('where an event is', () => {
     const { found, gateways } = await where('id=nobody', await served.tokenOf('viewer'))
     expect(found).toEqual([])
     expect(gateways).toMatchObject([
-      { gateway: 'gateway-1', lastSequence: 60_000, gaps: [], undelivered: [] },
       {
         gateway: 'gateway-2',
         epoch: 'E2',
@@ -125,6 +124,7 @@ describe('where an event is', () => {
         gaps: [[4, 4]],
         undelivered: [[6, 6, 'expired']],
       },
+      { gateway: 'gateway-1', lastSequence: 60_000, gaps: [], undelivered: [] },
     ])
   })
 
@@ -132,9 +132,14 @@ describe('where an event is', () => {
     const power = await served.tokenOf('viewer', { types: ['com.acme.power'] })
     expect(await where('id=climate-1', power)).toMatchObject({ found: [], gateways: [] })
     const other = await served.tokenOf('viewer', { groups: ['other'] })
-    expect((await where('id=climate-1', other)).found).toMatchObject([
-      { processed: [], letters: [], resolutions: [] },
-    ])
+    expect(await where('id=climate-1', other)).toMatchObject({ found: [], gateways: [] })
+    expect(await where('id=nobody', other)).toMatchObject({ found: [], gateways: [] })
+    const alerts = await served.tokenOf('viewer', { groups: ['alerts'] })
+    const [found] = (await where('id=climate-1', alerts)).found
+    expect(found).toMatchObject({ places: [], notes: [] })
+    expect(found?.letters).not.toEqual([])
+    const history = await served.tokenOf('viewer', { groups: ['history'] })
+    expect((await where('id=climate-1', history)).found[0]?.places).not.toEqual([])
   })
 
   test('`tidegate where` tells it in lines, and how to ask the gateway; it ends with 1 if nothing was found', async () => {
@@ -160,8 +165,8 @@ describe('where an event is', () => {
       [groupsSql, ['id-30000', null, null], 3 * each + 50],
       [lettersSql, ['id-30000', null, null, null], 20],
       [notesSql, ['id-30000', null], 20],
-      // Of each of two gateways the newest places, one for one.
-      [gatewaysSql, [], 20_000],
+      // Of each of two gateways the newest places, one for one; the newest events; each epoch in each partition.
+      [gatewaysSql, [], 24_000],
     ]
     for (const [sql, values, pagesMax] of statements)
       expect([sql, (await explained(owner, sql, values)).pages]).toEqual([

@@ -52,6 +52,7 @@ export async function checkAudit({ database, truth, journal, gateway, plan }: Wo
         from,
         onState: from ? undefined : (state) => void states.push(state),
         statesEvery: 10,
+        chainAt: (sequence) => chainAt(epoch, sequence),
         events: events(epoch, from?.next),
         notes: notes(epoch, from?.next),
         closures: closures(),
@@ -112,18 +113,25 @@ export async function checkAudit({ database, truth, journal, gateway, plan }: Wo
     }
   }
 
+  async function chainAt(epoch: string, sequence: number): Promise<string | undefined> {
+    const stored = database.events.get(placeOf({ gateway: gatewayName, epoch, sequence }))
+    return stored && claimedChain(stored.body)
+  }
+
   function signedThrough({ epoch }: { epoch: string }): Promise<number> {
     async function* checkpoints(): AsyncGenerator<AuditedEvent> {
       const all: AuditedEvent[] = []
       for await (const event of events(epoch)) if (event.type === checkpointType) all.push(event)
       yield* all.toReversed()
     }
-    const chainAt = async (sequence: number): Promise<string | undefined> => {
-      const stored = database.events.get(placeOf({ gateway: gatewayName, epoch, sequence }))
-      return stored && claimedChain(stored.body)
-    }
     const own = isSigned ? keys : []
-    return readSignatures({ gateway: gatewayName, epoch, keys: own, checkpoints: checkpoints(), chainAt })
+    return readSignatures({
+      gateway: gatewayName,
+      epoch,
+      keys: own,
+      checkpoints: checkpoints(),
+      chainAt: (sequence) => chainAt(epoch, sequence),
+    })
   }
 
   /** Somebody removes a signed event and excuses that: in an epoch that he makes up, or in what he has written anew before it. */

@@ -65,6 +65,7 @@ export class SimulatedDatabase implements Tables {
   fail(forMs: number): void {
     this.up = false
     this.parts.journal.tell('database', 'goes down')
+    this.order.crashed()
     for (const tx of this.open) this.finish(tx)
     this.parts.scheduler.after(forMs, () => {
       this.up = true

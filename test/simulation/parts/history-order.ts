@@ -17,11 +17,16 @@ export class HistoryOrder {
   private positions = 0
   landedAtMs = 0
 
-  /** A row of a transaction that is under way. */
-  number(transaction: object, place: string): OrderedRow {
+  /** It is to write, and has a number from here on; whatever others write meanwhile may have lower positions. */
+  begin(transaction: object): number {
     const tx = this.open.get(transaction) ?? ++this.transactions
     this.open.set(transaction, tx)
-    return { tx, position: ++this.positions, place }
+    return tx
+  }
+
+  /** A row of a transaction that is under way. */
+  number(transaction: object, place: string): OrderedRow {
+    return { tx: this.begin(transaction), position: ++this.positions, place }
   }
 
   landed(row: OrderedRow, nowMs: number): void {
@@ -32,6 +37,22 @@ export class HistoryOrder {
   /** Committed or not. */
   end(transaction: object): void {
     this.open.delete(transaction)
+  }
+
+  /** After a crash the IDs are given again of those that stored nothing, and come after the last that did: they were on no disk. */
+  crashed(): void {
+    this.open.clear()
+    this.transactions = Math.max(0, ...this.rows.map(({ tx }) => tx))
+  }
+
+  /** The cursor of the last row that can be read. */
+  get last(): string {
+    const { horizon } = this
+    const row = this.rows
+      .filter(({ tx }) => tx < horizon)
+      .toSorted(inOrder)
+      .at(-1)
+    return row === undefined ? '' : `1.${row.tx}.${row.position}`
   }
 
   /** The oldest that has not ended, else the next. */
@@ -46,7 +67,11 @@ export class HistoryOrder {
     return this.rows
       .filter((row) => row.tx > tx || (row.tx === tx && row.position > position))
       .filter((row) => row.tx < horizon)
-      .toSorted((a, b) => a.tx - b.tx || a.position - b.position)
+      .toSorted(inOrder)
       .slice(0, max)
   }
+}
+
+function inOrder(one: OrderedRow, other: OrderedRow): number {
+  return one.tx - other.tx || one.position - other.position
 }

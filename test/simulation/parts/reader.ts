@@ -65,7 +65,7 @@ export class HistoryReaderAtWork {
         if (!database.up) throw unreachable('connection refused')
         const [after, , max] = values as [string, unknown, number]
         const { order } = database
-        const horizon = `1.${order.horizon}.0`
+        const horizon = order.last
         const rows = order
           .page(after, max)
           .map(({ tx, position, place }) => [

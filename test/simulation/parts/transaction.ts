@@ -145,6 +145,7 @@ export class SimulatedTransaction implements Transaction {
   }
 
   private async append(records: readonly HistoryRecord[]): Promise<Appended[]> {
+    this.database.order.begin(this)
     await this.request('append')
     const { events, identities } = this.database
     const byPlace = records.toSorted((a, b) => (placeOf(a) < placeOf(b) ? -1 : 1))

@@ -42,7 +42,7 @@ export async function allReadable(database: Database): Promise<void> {
     async () => {
       const beyond = await database.query(
         `select from tidegate.events
-         where (era, tx) >= (tidegate.latest_era(), pg_snapshot_xmin(pg_current_snapshot())) limit 1`,
+         where (era, tx) >= (select end_era, end_tx from tidegate.readable_before()) limit 1`,
       )
       expect(beyond).toEqual([])
     },

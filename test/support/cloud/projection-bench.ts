@@ -22,7 +22,7 @@ export interface ProjectionBench {
   store(events: readonly Encoded[], disposition?: 'accepted' | 'rejected'): Promise<void>
   start(
     projections: readonly Projection[],
-    more?: { instance?: string; leaseMs?: number },
+    more?: { instance?: string; leaseMs?: number; timeoutMs?: number },
   ): RunningProjections
   /** Something in one transaction, as the cloud does it. */
   transact<T>(work: (tx: Transaction) => Promise<T>): Promise<T>
@@ -73,13 +73,16 @@ export async function openProjectionBench(): Promise<ProjectionBench> {
     until,
     transact: (work) => storage.transaction(work, never),
     store: (events, disposition) => storeEvents(storage, events, disposition),
-    start(projections, { instance = `test-${randomUUID().slice(0, 8)}`, leaseMs = 2_000 } = {}) {
+    start(
+      projections,
+      { instance = `test-${randomUUID().slice(0, 8)}`, leaseMs = 2_000, timeoutMs = 5_000 } = {},
+    ) {
       const surroundings = { clock: systemClock, random: Math.random, log: silentLog }
       const started = startProjections({
         projections,
         database,
         instance,
-        timeoutMs: 5_000,
+        timeoutMs,
         leaseMs,
         ...surroundings,
       })
@@ -90,7 +93,7 @@ export async function openProjectionBench(): Promise<ProjectionBench> {
       await until<{ there: boolean }>(
         `select v.state = 'live' and not exists (
            select from tidegate.events as e where v.cursor = '' or (e.era, e.tx, e.position) >
-             (split_part(v.cursor, '.', 1)::smallint, split_part(v.cursor, '.', 2)::xid8, split_part(v.cursor, '.', 3)::bigint)) as there
+             (split_part(v.cursor, '.', 1)::integer, split_part(v.cursor, '.', 2)::xid8, split_part(v.cursor, '.', 3)::bigint)) as there
          from tidegate.projection_versions as v where name = '${name}' and version = ${version}`,
         (row) => row?.there === true,
       )

@@ -6,6 +6,7 @@ import {
   type ProjectionOptions,
 } from '../../../cloud/projections/definition.ts'
 import { type Runner, type RunnerOptions, startRunner } from '../../../cloud/projections/runner.ts'
+import { createTurns } from '../../../cloud/projections/pace.ts'
 import type { Lease, Leases, Poison, VersionsIn, VersionState } from '../../../cloud/projections/versions.ts'
 import type { Clock } from '../../../src/clock.ts'
 import { TidegateError } from '../../../src/errors.ts'
@@ -19,6 +20,7 @@ export type ProjectionFault =
   | 'lease-unchecked'
   | 'row-not-locked'
   | 'halted-behind-the-event'
+  | 'halted-whatever-was-done-meanwhile'
 
 interface Row {
   token: bigint
@@ -49,7 +51,7 @@ const pageMax = 3
  */
 export class ProjectionWorld {
   readonly violations: string[] = []
-  readonly skipped: number[] = []
+  skipped: number[] = []
   readonly #random: () => number
   readonly #fault: ProjectionFault | undefined
   readonly #events: StoredEvent[] = []
@@ -80,13 +82,14 @@ export class ProjectionWorld {
     for (let step = 0; step < steps; step++) {
       if (this.#chance(0.05)) this.#horizon = Math.min(this.#events.length, this.#horizon + 1)
       if (this.#chance(0.02)) this.#kill()
-      if (this.#chance(0.05)) this.#resume()
+      if (this.#chance(0.05)) this.#resume(this.#chance(0.5))
+      if (this.#chance(0.02)) this.#rebuild()
       await this.#turn()
     }
     // From here on nobody dies, and all is applied some time.
     this.#horizon = this.#events.length
     for (let turn = 0; turn < 4000 && this.#behind(); turn++) {
-      if (this.#committed.row.state === 'halted') this.#resume()
+      if (this.#committed.row.state === 'halted') this.#resume(true)
       await this.#turn()
     }
     const wanted = this.#events.map(({ position }) => position).filter((one) => !this.skipped.includes(one))
@@ -141,14 +144,22 @@ export class ProjectionWorld {
     this.#start()
   }
 
-  /** Somebody has a version that has stopped go on without the event. */
-  #resume(): void {
+  /** Somebody has a version that has stopped go on, with the event or without it. */
+  #resume(skip: boolean): void {
     const { row } = this.#committed
     if (row.state !== 'halted' || this.#lockedBy) return
     const at = Number(row.poison?.cursor)
     if (!this.#poison.has(at)) this.violations.push(`stopped at ${at}, which can be applied`)
-    this.skipped.push(at)
-    this.#committed.row = { ...row, state: 'building', cursor: String(at), poison: undefined }
+    if (skip) this.skipped.push(at)
+    const cursor = skip ? String(at) : row.cursor
+    this.#committed.row = { ...row, state: 'building', cursor, poison: undefined }
+  }
+
+  /** Somebody has it begin again: whoever holds it makes its tables anew. */
+  #rebuild(): void {
+    if (this.#lockedBy) return
+    this.skipped = []
+    this.#committed.row = { ...this.#committed.row, state: 'new', cursor: '', poison: undefined }
   }
 
   #start(): void {
@@ -185,7 +196,14 @@ export class ProjectionWorld {
         close: async () => {},
       },
       leases: this.#leasesOf(owner),
-      tables: { enter: async () => {}, make: async () => {} },
+      tables: {
+        enter: async () => {},
+        make: async (tx) => {
+          const { draft } = txOf(tx)
+          if (draft) draft.effects = []
+          if (this.#fault === 'effects-outside-the-transaction') this.#committed.effects = []
+        },
+      },
       versionsIn,
       readerIn,
       runJob: async () => ({}),
@@ -194,6 +212,7 @@ export class ProjectionWorld {
       log: silentLog,
       leaseMs,
       batchMax: pageMax,
+      turns: createTurns(1),
     }
   }
 
@@ -293,12 +312,15 @@ export class ProjectionWorld {
         rowOf(tx).heldUntilMs = this.#nowMs + leaseMs
         if (live) rowOf(tx).state = 'live'
       },
-      halt: async (_, poison) => {
+      halt: async (_, at, poison) => {
         const row = rowOf(tx)
+        const isThere = row.state === at.state && row.cursor === at.cursor
+        if (!isThere && this.#fault !== 'halted-whatever-was-done-meanwhile') return false
         row.state = 'halted'
         row.poison = poison
         if (this.#fault === 'halted-behind-the-event')
           row.poison = { ...poison, cursor: String(Number(poison.cursor) + 1) }
+        return true
       },
       build: async () => {
         rowOf(tx).state = 'building'

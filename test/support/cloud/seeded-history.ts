@@ -23,7 +23,9 @@ export async function seedHistory(database: Database, events: number): Promise<v
     [events + 1],
   )
   // As autovacuum does within a minute or two: newest pages are known to the index on times.
-  await database.query('vacuum (analyze) tidegate.events')
+  const parts = await database.query<{ partition: string }>('select partition from tidegate.partitions')
+  for (const { partition } of parts) await database.query(`vacuum (analyze) tidegate.${partition}`)
+  await database.query('select tidegate.analyze_events()')
   await database.query('analyze tidegate.rollup_buckets')
 }
 

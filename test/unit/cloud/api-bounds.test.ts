@@ -104,6 +104,13 @@ describe('what people ask for, beside the events', () => {
     expect(await outcomeOf(other)).toEqual({ status: 'rejected', reason: other })
   })
 
+  test('is "not now" where PostgreSQL gave it up for a rival, and no fault of anybody', () => {
+    const deadlock = Object.assign(new Error('deadlock detected'), { code: '40P01' })
+    expect(refusalOf(deadlock)).toMatchObject({ status: 503, code: 'API_BUSY', retryable: true })
+    const options = { message: 'm', hint: 'h', retryable: true, cause: deadlock }
+    expect(refusalOf(new TidegateError('DATABASE_FAULT', options))).toMatchObject({ code: 'API_BUSY' })
+  })
+
   test('is two at a time of one subject, and another need not wait for them', async () => {
     const held: (() => void)[] = []
     const letters = async (): Promise<unknown> => {

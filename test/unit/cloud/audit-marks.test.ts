@@ -3,13 +3,17 @@ import { describe, expect, test } from 'vitest'
 import { auditLedger } from '../../../cloud/audit/audit.ts'
 import type { LedgerReport } from '../../../cloud/audit/ledger.ts'
 import type { AuditedEvent } from '../../../cloud/audit/event.ts'
+import { markingIn } from '../../../cloud/audit/marks/marking-postgres.ts'
 import {
+  type Horizon,
   type Mark,
   markedState,
   type MarkFacts,
   soundStates,
+  standsAs,
   thinned,
 } from '../../../cloud/audit/marks/marks.ts'
+import type { DemandedHead } from '../../../cloud/audit/checkpoints.ts'
 import type { AuditedNote } from '../../../cloud/audit/notes.ts'
 import type { LedgerState } from '../../../cloud/audit/ledger.ts'
 import type { Acceptance } from '../../../cloud/deeds/acceptances.ts'
@@ -24,7 +28,7 @@ import {
   without,
 } from '../../support/cloud/audited-ledger.ts'
 import { epoch } from '../../support/cloud/cloud-events.ts'
-import { keyOf, signedLedger, signer } from '../../support/cloud/signed-ledger.ts'
+import { keyOf, SignedLedger, signedLedger, signer } from '../../support/cloud/signed-ledger.ts'
 
 /** What is stored of one ledger. */
 interface Stored {
@@ -61,10 +65,18 @@ function auditOf({ events, notes, acceptances }: Stored, more: More = {}): Promi
     settledBeforeMs,
     statesEvery: 1,
     from,
+    chainAt: chainIn(events),
     // As it will be read from a file.
     onState: states && ((state) => states.push(JSON.parse(JSON.stringify(state)) as LedgerState)),
   })
 }
+
+const chainIn =
+  (events: readonly AuditedEvent[]) =>
+  async (sequence: number): Promise<string | null | undefined> => {
+    const event = events.find((one) => one.sequence === sequence)
+    return event && (claimedChain(event.body) ?? null)
+  }
 
 /** But for what an audit that went on says of itself. */
 const said = (report: LedgerReport): LedgerReport => ({ ...report, readFrom: 1, unread: 0 })
@@ -76,11 +88,10 @@ function factsOf({ events, notes, acceptances }: Stored, before: Stored): MarkFa
     firstFresh: fresh.length === 0 ? undefined : Math.min(...fresh),
     vouched: 'the same',
     acceptances,
-    chainAt: async (sequence) => {
-      const event = events.find((one) => one.sequence === sequence)
-      return event && claimedChain(event.body)
-    },
-    notesBefore: async (sequence) => notes.filter(({ from }) => from < sequence).length,
+    chainAt: chainIn(events),
+    notesBefore: async (sequence) => JSON.stringify(notes.filter(({ from }) => from < sequence)),
+    doubtsBefore: async (sequence) =>
+      notes.filter(({ from, proof }) => from < sequence && proof === undefined).length,
     stands: () => true,
   }
 }
@@ -89,13 +100,14 @@ async function markOf(states: readonly LedgerState[], stored: Stored): Promise<M
   const facts = factsOf(stored, stored)
   const all = []
   for (const state of states) all.push(await markedState(state, facts))
-  const horizon = { era: 1, tx: '1' }
+  const horizon = { era: 1, since: '0', tx: '1' }
   return {
     gateway: 'gateway-1',
     epoch,
     at: '2026-01-02T00:00:00.000Z',
     horizon,
     vouched: 'the same',
+    head: { sequence: 1, chain: null },
     states: all,
   }
 }
@@ -224,6 +236,146 @@ describe('an audit that goes on from a mark', () => {
       expect((await auditOf({ ...before, events }, { from })).ok).toBe(!isFound)
       expect((await auditOf({ ...before, events })).ok).toBe(false)
     }
+  })
+})
+
+describe('of a signed ledger', () => {
+  test('there is a mark however far behind the last signature, and the next signature is judged from it as from the whole (G8)', async () => {
+    const ledger = new SignedLedger()
+    await ledger.add(10)
+    await ledger.sign()
+    await ledger.add(500)
+    const states: LedgerState[] = []
+    await auditOf({ events: ledger.events.map(row), notes: [], acceptances: [] }, { states, isSigned: true })
+    expect(states.at(-1)?.next).toBe(512)
+    // It signs what stands far in front of the mark.
+    const head = ledger.events.at(-300)?.event
+    await ledger.add(5)
+    await ledger.sign(signer, { sequence: head?.sequence ?? 0, chain: head?.chain ?? '' })
+    const stored = { events: ledger.events.map(row), notes: [], acceptances: [] }
+    const whole = await auditOf(stored, { isSigned: true })
+    expect(whole).toMatchObject({ ok: true, signed: { sequence: head?.sequence } })
+    expect(said(await auditOf(stored, { from: states.at(-1), isSigned: true }))).toEqual(whole)
+    const other = stored.events.map((event) =>
+      event.sequence === head?.sequence ? { ...event, body: at(plain, 3).body } : event,
+    )
+    const forged = await auditOf({ ...stored, events: other }, { from: states.at(-1), isSigned: true })
+    expect(forged.faults).toMatchObject([{ kind: 'rewritten' }])
+  })
+
+  test('with more holes behind its last signature than are kept there is none (G8)', async () => {
+    const ledger = new SignedLedger()
+    await ledger.add(2)
+    await ledger.sign()
+    await ledger.add(400)
+    const events = ledger.events.map(row).filter(({ sequence }) => sequence < 4 || sequence % 2 === 0)
+    const states: LedgerState[] = []
+    await auditOf({ events, notes: [], acceptances: [] }, { states, isSigned: true })
+    expect(states.at(-1)?.next).toBeGreaterThan(100)
+    expect(states.at(-1)?.next).toBeLessThan(140)
+  })
+})
+
+describe('a head that was kept', () => {
+  const events = plain.slice(0, 20)
+  const end = (to: number): AuditedNote[] =>
+    founded([{ from: 21, to, reason: 'expired', chain: chainOf(at(plain, to)) }])
+  const demand = (head: Partial<DemandedHead>, notes: readonly AuditedNote[]): Promise<LedgerReport> =>
+    auditLedger({
+      gateway: 'gateway-1',
+      epoch,
+      events: stream(events),
+      notes: stream(notes),
+      closures: new Map(),
+      mayBeSpokenOfBy: () => true,
+      kept: [{ gateway: 'gateway-1', epoch, sequence: 25, chain: chainOf(at(plain, 25)) ?? '', ...head }],
+    })
+
+  test('and that a believed note says is there, though a wider one has come since (G8)', async () => {
+    expect(await demand({}, [...end(25), ...end(30)])).toMatchObject({ ok: true, lastSequence: 30 })
+    expect((await demand({ chain: 'other' }, [...end(25), ...end(30)])).faults).toMatchObject([
+      { kind: 'rewritten', sequence: 25 },
+    ])
+    expect((await demand({}, end(30))).faults).toMatchObject([{ kind: 'cut', sequence: 25 }])
+  })
+
+  test('and was seen on an event is not there because a note says so, nor one of a note that is not believed (G8)', async () => {
+    expect((await demand({ isEvent: true }, end(25))).faults).toMatchObject([{ kind: 'cut', sequence: 25 }])
+    const unfounded = end(25).map((note) => ({ ...note, proof: undefined }))
+    expect((await demand({}, unfounded)).faults.map(({ kind }) => kind)).toContain('cut')
+  })
+
+  test('without a chain value demands the event (G8)', async () => {
+    expect(await demand({ sequence: 20, chain: null, isEvent: true }, [])).toMatchObject({ ok: true })
+    expect((await demand({ chain: null, isEvent: true }, [])).faults).toMatchObject([{ kind: 'cut' }])
+  })
+})
+
+test('a state is not gone on from when what was not believed or not recorded in front of it has come to be (G8)', async () => {
+  const doubted = founded([{ from: 5, to: 6, reason: 'expired', chain: undefined }])
+  const before: Stored = {
+    events: without(plain, 5, 6),
+    notes: doubted.map((note) => ({ ...note, proof: undefined })),
+    acceptances: [],
+  }
+  const states: LedgerState[] = []
+  await auditOf(before, { states })
+  const mark = await markOf(states, before)
+  const facts = factsOf(before, before)
+  expect((await soundStates(mark, facts)).at(-1)?.state).toMatchObject({ next: 41, doubts: 1 })
+  const restored = { ...facts, doubtsBefore: async () => 0 }
+  expect(await soundStates(mark, restored)).toEqual([])
+  const unrecorded = { epoch: 'E', last: null, unrecorded: 5 }
+  expect([standsAs(unrecorded), standsAs(unrecorded, 4), standsAs(unrecorded, 5)]).toEqual([
+    true,
+    true,
+    false,
+  ])
+})
+
+const markAt = (gateway: string, horizon: Horizon): Mark => ({
+  gateway,
+  epoch,
+  at: '2026-01-01T00:00:00.000Z',
+  horizon,
+  vouched: '',
+  head: { sequence: 9, chain: null },
+  states: [],
+})
+/** Which horizons the database is asked of: those of the other ledgers are read anew. */
+async function asked(marks: readonly Mark[], eras: readonly Horizon[]): Promise<readonly unknown[]> {
+  const marking = markingIn({ marks, isFull: false, forgotten: [], at: '' })
+  let values: readonly unknown[] = []
+  await marking.open(async <Row extends object>(text: string, given: readonly unknown[] = []) => {
+    if (text.includes('tidegate.eras')) return eras as unknown as Row[]
+    if (text.includes('unnest')) values = given
+    return []
+  })
+  return values
+}
+
+describe('what was stored since', () => {
+  const first = { era: 1, since: '100', tx: '50' }
+
+  test('is asked for by each ledger’s own mark (G8)', async () => {
+    const marks = [markAt('stuck', { ...first, tx: '7' }), markAt('newest', first)]
+    expect(await asked(marks, [first])).toEqual([
+      1,
+      '7',
+      ['stuck', 'newest'],
+      [epoch, epoch],
+      [1, 1],
+      ['7', '50'],
+    ])
+  })
+
+  test('is everything, in another era of that number, and where transactions have gone back (G8)', async () => {
+    const other = { ...first, since: '101' }
+    const second = { era: 2, since: '200', tx: '3' }
+    expect((await asked([markAt('one', first)], [other]))[2]).toBeUndefined()
+    expect((await asked([markAt('one', first)], [{ ...first, tx: '49' }]))[2]).toBeUndefined()
+    expect((await asked([markAt('one', second)], [first]))[2]).toBeUndefined()
+    expect((await asked([markAt('one', first)], [first, second]))[2]).toEqual(['one'])
   })
 })
 

@@ -78,6 +78,30 @@ test('a suspension waits for no devices that are still being read, and stays whe
   await known.close()
 })
 
+test('a gateway that is registered as suspended is so before the devices of others are read (G9)', async () => {
+  const clock = new FakeClock()
+  const rows = [{ name: 'gateway-1', state: 'active', sinceMs: 0, devicesVersion: 'v1' }]
+  let reading: Promise<object[]> = Promise.resolve([])
+  const query = async (text: string): Promise<object[]> => {
+    if (text.includes('tidegate.gateway_devices')) return reading
+    return text.includes('tidegate.gateways order') ? [...rows] : []
+  }
+  const known = await startKnowing({
+    database: { query, snapshot: (work: (q: unknown) => unknown) => work(query) } as unknown as Database,
+    clock,
+    log: silentLog,
+  })
+  expect(known.registry.stateOf('gateway-2')).toBeUndefined()
+  const failing: { reject?: (error: Error) => void } = {}
+  reading = new Promise((_, reject) => (failing.reject = reject))
+  rows.push({ name: 'gateway-2', state: 'suspended', sinceMs: 0, devicesVersion: 'v2' })
+  await clock.advance(5_000)
+  await settled()
+  expect(known.registry.stateOf('gateway-2')).toBe('suspended')
+  failing.reject?.(new Error('down'))
+  await known.close()
+})
+
 test('a registry that is suddenly empty is not believed, and told of (G9)', async () => {
   const clock = new FakeClock()
   let rows: object[] = [{ name: 'gateway-1', state: 'active', sinceMs: 0, devicesVersion: null }]

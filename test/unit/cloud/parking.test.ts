@@ -270,6 +270,7 @@ describe('a device whose event fails', () => {
             applied() {},
             failed() {},
             held() {},
+            replayed() {},
           },
         },
       },

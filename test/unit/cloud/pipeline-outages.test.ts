@@ -6,6 +6,7 @@ import { fakeDeadLetters, unreachable } from '../../support/fakes/storage.ts'
 import type { LetterBox } from '../../../cloud/letters/dead-letters.ts'
 import { headers } from '../../../src/contract/wire.ts'
 import { TidegateError } from '../../../src/errors.ts'
+import { noObserver } from '../../../cloud/pipeline/observer.ts'
 
 const hopeless = () =>
   writing({
@@ -153,6 +154,38 @@ describe('the pipeline', () => {
     await clock.advance(30_000)
     expect(pipeline.heldBy?.code).toBe('DEAD_LETTERS_FULL')
     expect([broker.depth, storage.dead().length]).toEqual([1, 1])
+  })
+
+  test('what needs no room in a full group does not wait behind what does: neither a known letter nor a replay that fails (G5, G7)', async () => {
+    let full: TidegateError | undefined
+    const outcomes: string[] = []
+    const { broker, clock, storage, start } = setUp(hopeless(), {
+      pipeline: {
+        observer: { ...noObserver, settled: (_, outcome) => void outcomes.push(outcome) },
+        letters: { lettersIn: fakeDeadLetters, full: () => full, mirror: () => {} },
+        replayedIn: () => ({ hold: async (_group, letters) => letters, resolve: async () => {} }),
+      },
+    })
+    const { pipeline } = start('a')
+    const ledger = new Ledger()
+    const known = posted(ledger.next('device-1'), partitions)
+    broker.post(known)
+    await settled()
+    full = new TidegateError('DEAD_LETTERS_FULL', { message: 'full', retryable: true, hint: 'resolve some' })
+    broker.post(posted(ledger.next('device-2'), partitions))
+    await clock.advance(30_000)
+    expect([broker.depth, storage.dead().length]).toEqual([1, 1])
+    broker.post(known)
+    const ofLetter = { [headers.letter]: 7, [headers.replay]: 2 }
+    broker.post({ ...posted(ledger.next('device-3'), partitions), exchange: '', headers: ofLetter })
+    await clock.advance(1_000)
+    expect(broker.depth).toBe(1)
+    expect(pipeline.heldBy?.code).toBe('DEAD_LETTERS_FULL')
+    full = undefined
+    await clock.advance(10_000)
+    expect(broker.depth).toBe(0)
+    expect(pipeline.heldBy).toBeUndefined()
+    expect(outcomes).toEqual(['dead', 'dead', 'dead', 'dead'])
   })
 
   test('a letter whose commit was not answered is delivered again, and is one (G5)', async () => {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { defineProjection, type ProjectionOptions } from '../../../cloud/projections/definition.ts'
 import { isTemporary, poisonOf } from '../../../cloud/projections/poison.ts'
-import { createRate } from '../../../cloud/projections/rate.ts'
+import { createRate } from '../../../cloud/projections/pace.ts'
 import { TidegateError } from '../../../src/errors.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
 import { FakeClock } from '../../support/fakes/clock.ts'

@@ -31,6 +31,7 @@ describe('a projection that several instances would run, in any order of what th
     'lease-unchecked',
     'row-not-locked',
     'halted-behind-the-event',
+    'halted-whatever-was-done-meanwhile',
   ])('what breaks is noticed when a mechanism is removed: %s', async (fault) => {
     let noticed = 0
     for (let seed = 1; seed <= seeds && noticed === 0; seed++)

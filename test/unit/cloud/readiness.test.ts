@@ -28,6 +28,7 @@ test('a group that is held says by what, why, and what to do about it', () => {
     databaseFault: () => `${held.code}: ${held.message}`,
     brokersUp: () => ({}),
     projections: () => [],
+    unheld: () => [],
     findings: () => undefined,
     letters: () => [],
     unattended: () => [],
@@ -58,6 +59,7 @@ function readyOf(pipeline: Pipeline, starveAfterMs: number): object {
     databaseFault: () => undefined,
     brokersUp: () => ({}),
     projections: () => [],
+    unheld: () => [],
     findings: () => undefined,
     letters: () => [],
     unattended: () => [],
@@ -158,6 +160,7 @@ const projectionReadyOf = (doing: 'working' | 'halted', retryable?: boolean) => 
     databaseFault: () => undefined,
     brokersUp: () => ({}),
     projections: () => [{ name: 'energy', version: 3, doing, fault, lagMs: 0, applied: 0 }],
+    unheld: () => [],
     findings: () => undefined,
     letters: () => [],
     unattended: () => [],
@@ -167,11 +170,11 @@ const projectionReadyOf = (doing: 'working' | 'halted', retryable?: boolean) => 
   return checks['projection.energy.3']
 }
 
-test('a projection that has stopped at an event calls for somebody, one that tries again does not', () => {
+test('a projection that has stopped at an event is told of, and takes no events from anybody', () => {
   expect(projectionReadyOf('working')).toEqual({ ok: true, detail: 'working' })
   expect(projectionReadyOf('working', true)).toMatchObject({ ok: true })
   expect(projectionReadyOf('halted', false)).toEqual({
-    ok: false,
+    ok: true,
     detail: 'halted, PROJECTION_HALTED: it cannot; mend it',
   })
 })

@@ -2,6 +2,8 @@ import { describe, expect, test } from 'vitest'
 import { cloudConfigSchema } from '../../../cloud/config.ts'
 import { defineConsumer } from '../../../cloud/pipeline/consumer.ts'
 import { configured, type ConfiguredConsumer } from '../../../cloud/pipeline/definition.ts'
+import { defineProjection } from '../../../cloud/projections/definition.ts'
+import { latest } from '../../../cloud/projections/latest.ts'
 import {
   connectionSettings,
   consumerSettings,
@@ -21,18 +23,30 @@ const consumers = (...timeouts: string[]) =>
 
 describe('the configuration in the words of each part', () => {
   test('the database ends a session that sits in a transaction for longer than any handler may take', () => {
-    const { idleInTransactionMsMax } = databaseSettings(config(), consumers('2s', '90s', '10s'))
+    const { idleInTransactionMsMax } = databaseSettings(config(), consumers('2s', '90s', '10s'), [])
     expect(idleInTransactionMsMax).toBe(120_000)
+    const slow = defineProjection({
+      name: 'slow',
+      version: 1,
+      events: ['#'],
+      tables: 'x',
+      timeout: '100s',
+      apply() {},
+    })
+    expect(databaseSettings(config(), consumers('2s'), [slow, latest]).idleInTransactionMsMax).toBe(130_000)
+    expect(databaseSettings(config(), consumers('2s'), [latest]).idleInTransactionMsMax).toBe(40_000)
   })
 
   test('every lane of every group, what it draws from former queues, and every parked device that is tried, has a connection to the database, unless it is told how many there are', () => {
     const lanes = { batch: { lanes: 3 }, parking: { concurrency: 5 } }
     const [parking, other] = consumers('1s', '1s')
     const groups = [parking, { ...other, parks: false }] as ConfiguredConsumer[]
-    expect(databaseSettings(config(lanes), groups).poolMax).toBe(2 * (3 + 1) + 5 + 4)
+    expect(databaseSettings(config(lanes), groups, []).poolMax).toBe(2 * (3 + 1) + 5 + 4)
     const unset = { batch: { lanes: 3 } }
-    expect(databaseSettings(config(unset), groups).poolMax).toBe(2 * (3 + 1) + 3 + 4)
-    expect(databaseSettings(config({ ...lanes, database: { poolMax: 5 } }), consumers('1s')).poolMax).toBe(5)
+    expect(databaseSettings(config(unset), groups, []).poolMax).toBe(2 * (3 + 1) + 3 + 4)
+    expect(
+      databaseSettings(config({ ...lanes, database: { poolMax: 5 } }), consumers('1s'), []).poolMax,
+    ).toBe(5)
   })
 
   test('the configured ladder and timeout are what consumers have that do not say otherwise', () => {

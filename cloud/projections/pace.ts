@@ -19,3 +19,20 @@ export function createRate(clock: Pick<Clock, 'monotonicMs'>): { add(count: numb
     },
   }
 }
+
+/** A number of turns, of which each is taken by one at a time. */
+export interface Turns {
+  /** Whether there was one left. */
+  take(): boolean
+  give(): void
+}
+
+export function createTurns(count: number): Turns {
+  let left = count
+  return {
+    take: () => left > 0 && left-- > 0,
+    give() {
+      left += 1
+    },
+  }
+}

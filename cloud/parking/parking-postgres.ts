@@ -57,7 +57,7 @@ where (consumer_group, device) = (
   where consumer_group = $1 and state = 'retrying' and next_at <= clock_timestamp()
     and (claimed_until is null or claimed_until <= clock_timestamp()) ${among}
   order by next_at limit 1 for no key update skip locked)
-returning device, again, hung, deeds, skip::text, coalesce(code, ''), coalesce(message, '')`
+returning device, recovering, hung, deeds, skip::text, coalesce(code, ''), coalesce(message, '')`
 
 const claimSqls = {
   all: claimSql(''),
@@ -83,11 +83,12 @@ from (
 const removeSql = `
 delete from tidegate.parked_events where consumer_group = $1 and device = $2 and n = any($3::bigint[]) returning true`
 
+// What is skipped stays so until something waits that is not, or the device is let go: a paused group looks at no other.
 const moveOnSql = `
-update tidegate.parked_devices as d set attempt = 1, again = true, hung = hung or $3, code = null, message = null,
-  skip = case when exists (
-    select from tidegate.parked_events as e
-    where e.consumer_group = d.consumer_group and e.device = d.device and e.n <= d.skip) then skip end
+update tidegate.parked_devices as d set attempt = 1, recovering = $4, hung = hung or $3, code = null, message = null,
+  skip = case when coalesce((
+    select min(e.n) from tidegate.parked_events as e
+    where e.consumer_group = d.consumer_group and e.device = d.device), 0) <= d.skip then skip end
 where consumer_group = $1 and device = $2`
 
 const setBackDeviceSql = `
@@ -191,8 +192,8 @@ function claimsBy(run: Run): Claims {
       type Row = [string, boolean, boolean, number, string | null, string, string]
       const [row] = await run<Row>(`claim-${among}`, claimSqls[among], [group, token, leaseMs])
       if (row === undefined) return undefined
-      const [device, again, hung, deeds, skip, code, message] = row
-      return { device, again, hung, deeds, skip: skip ?? undefined, code, message } satisfies Claimed
+      const [device, recovering, hung, deeds, skip, code, message] = row
+      return { device, recovering, hung, deeds, skip: skip ?? undefined, code, message } satisfies Claimed
     },
     async keep(group, device, token, leaseMs) {
       const [row] = await run<[number]>('keep', keepSql, [group, device, token, leaseMs])
@@ -207,8 +208,8 @@ function claimsBy(run: Run): Claims {
       if (removed > 0) await count(run, group, new Map([[device, -removed]]))
       return removed
     },
-    async moveOn(group, device, hung = false) {
-      await run('move-on', moveOnSql, [group, device, hung])
+    async moveOn(group, device, { recovering, hung }) {
+      await run('move-on', moveOnSql, [group, device, hung, recovering])
     },
     async setBack(group, device, n, { state, attempt, delayMs, code, message }, headers) {
       const values = [group, device, state, attempt, delayMs, plain(code), plain(message)]

@@ -47,8 +47,8 @@ export interface Claims {
   heads(group: string, device: string, countMax: number): Promise<readonly ParkedHead[]>
   /** Takes these out, for good. Answers how many were there. */
   remove(group: string, device: string, places: readonly string[]): Promise<number>
-  /** What failed is done with, `hung`: by hanging; the event that waits first now has not been tried. */
-  moveOn(group: string, device: string, hung?: boolean): Promise<void>
+  /** What waited first is done with; the event that waits first now has not been tried. */
+  moveOn(group: string, device: string, after: After): Promise<void>
   /** How it waits from now on: with this trial, and its event at `n` with these headers. The claim ends. */
   setBack(group: string, device: string, n: string, trial: Trial, headers: Headers): Promise<void>
   /** Ends a claim: the device is due after so long, behind all that are due before. `hung`: one of several events has. */
@@ -99,15 +99,23 @@ export interface Trial {
   message: string
 }
 
+/** How a device stands when what waited first is done with. */
+export interface After {
+  /** Of this stay the event that was done with last has succeeded. */
+  recovering: boolean
+  /** What is done with has hung. */
+  hung: boolean
+}
+
 export interface Claimed {
   device: string
-  /** The event that it was parked for is done with. */
-  again: boolean
+  /** Of this stay the event that was done with last has succeeded. */
+  recovering: boolean
   /** An event of it has hung since it was parked. */
   hung: boolean
   /** How often operators have said how it goes on. */
   deeds: number
-  /** Up to here an operator wants its events among the dead letters. */
+  /** Up to here an operator wants its events among the dead letters, or wanted, and nothing waits any longer. */
   skip: string | undefined
   /** Of the last failure of the one that waits first, if it was tried. */
   code: string

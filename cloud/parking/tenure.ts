@@ -1,9 +1,26 @@
+import type { Clock } from '../../src/clock.ts'
 import type { Headers } from '../amqp/delivery.ts'
 import type { Storage, Transaction } from '../database/storage.ts'
-import type { Parking, ParkedHead, ParkingIn, Trial } from './parking.ts'
+import type { After, Parking, ParkedHead, ParkingIn, Trial } from './parking.ts'
 
-/** The claim of an instance that died, or was frozen between two transactions, is another's after so long. */
-export const leaseMs = 30_000
+const leaseMsMin = 30_000
+/** For what is asked of the database around a transaction. */
+const leaseMarginMs = 10_000
+
+/** What bounds a transaction that tries events: it begins with none after `batchTimeTargetMs`, and one takes `timeoutMs` at the most. */
+export interface TransactionBounds {
+  timeoutMs: number
+  batchTimeTargetMs: number
+}
+
+/**
+ * The claim of an instance that died, or was frozen, is another's after so long. A transaction that hangs, or fails, has kept none: the
+ * claim outlasts it, so that its attempt is counted.
+ */
+export function leaseMsOf({ timeoutMs, batchTimeTargetMs }: TransactionBounds): number {
+  return Math.max(leaseMsMin, timeoutMs + 2 * batchTimeTargetMs + leaseMarginMs)
+}
+
 /** Somebody adds to what waits at the moment when nothing waits: it is looked at again after so long. */
 const lookAgainMs = 1_000
 
@@ -15,6 +32,8 @@ export interface TenureOptions {
   deeds: number
   storage: Storage
   parkingIn: ParkingIn
+  bounds: TransactionBounds
+  clock: Clock
   /** Aborted: nothing is waited for any longer. */
   cutOff: AbortSignal
 }
@@ -25,21 +44,41 @@ export interface TenureOptions {
  */
 export class Tenure {
   readonly #options: TenureOptions
+  readonly #leaseMs: number
+  /** Since when the claim has its whole length. */
+  #keptMs: number
 
   constructor(options: TenureOptions) {
     this.#options = options
+    this.#leaseMs = leaseMsOf(options.bounds)
+    this.#keptMs = options.clock.monotonicMs()
+  }
+
+  /** Before a transaction: whether it is the runner's, and stays so for as long as that may take. */
+  async lasts(): Promise<boolean> {
+    const { clock, bounds } = this.#options
+    const nowMs = clock.monotonicMs()
+    if (nowMs - this.#keptMs <= bounds.batchTimeTargetMs) return true
+    const isOurs = await this.#inTransaction((_, tx) => this.keeps(tx))
+    if (isOurs) this.kept(nowMs)
+    return isOurs
+  }
+
+  /** A transaction is committed that has kept it, and began then. */
+  kept(sinceMs: number): void {
+    this.#keptMs = sinceMs
   }
 
   /**
-   * Takes what is done with out of the parking, in the transaction of what it has caused. `hung`: it was a handler that hung. False: it
-   * is the runner's no longer, and nothing may be committed.
+   * Takes what is done with out of the parking, in the transaction of what it has caused. False: it is the runner's no longer, and
+   * nothing may be committed.
    */
-  async done(tx: Transaction, places: readonly string[], hung: boolean): Promise<boolean> {
+  async done(tx: Transaction, places: readonly string[], after: After): Promise<boolean> {
     const { group, device, parkingIn } = this.#options
     const parking = parkingIn(tx)
     if (!(await this.keeps(tx))) return false
     await parking.remove(group, device, places)
-    await parking.moveOn(group, device, hung)
+    await parking.moveOn(group, device, after)
     return true
   }
 
@@ -47,7 +86,7 @@ export class Tenure {
   async keeps(tx: Transaction): Promise<boolean> {
     const { group, device, token, deeds, parkingIn } = this.#options
     const parking = parkingIn(tx)
-    const said = await parking.keep(group, device, token, leaseMs)
+    const said = await parking.keep(group, device, token, this.#leaseMs)
     if (said === deeds) return true
     if (said !== undefined) await parking.giveUp(group, device, token, 0)
     return false

@@ -102,7 +102,7 @@ export function createAside(options: AsideOptions): Aside {
       {
         attempt: delivery.attempt,
         canWait: event !== undefined && letterOf(delivery) === undefined,
-        again: false,
+        recovering: false,
       },
       consumer,
     )

@@ -46,8 +46,11 @@ export interface Attempt {
   attempt: number
   /** Whether it can be parked: it is known whose event it is, and it is not the replay of a dead letter. */
   canWait: boolean
-  /** It waited behind another that failed: that one had the whole ladder, and a device whose events often fail would never catch up. */
-  again: boolean
+  /**
+   * The one before it, of its parked device, has succeeded. What both need is there: it has one step, for a device whose events often fail
+   * would never catch up.
+   */
+  recovering: boolean
 }
 
 /** By how it deals with failures. */
@@ -56,17 +59,18 @@ export type DecidingConsumer = Pick<ConfiguredConsumer, 'ladderMs' | 'parks' | '
 /**
  * The only place that turns the error of an attempt into what follows (G5); an outage is no attempt. The delay after attempt n is
  * `ladderMs[n - 1]`, and behind the last are the dead letters. What we do not know may be temporary: an unknown error climbs the whole
- * ladder; behind an event that failed it has the first step alone. A handler that hangs parks its device like every failure, so that it
+ * ladder, also behind one that has climbed it in vain, so that an outage of what a device needs costs few letters; behind one that waited
+ * and has succeeded it has the first step alone. A handler that hangs parks its device like every failure, so that it
  * holds up its lane for one timeout only. In a group that parks, a dead letter that fails once more is one again at once: nothing waits
  * for it.
  */
 export function decide(
   error: unknown,
-  { attempt, canWait, again }: Attempt,
+  { attempt, canWait, recovering }: Attempt,
   { ladderMs, parks, ladderEnd, final }: DecidingConsumer,
 ): Decision {
   if (isHopeless(error) || final.has(codeOf(error))) return { kind: 'dead' }
-  const delayMs = (again ? ladderMs.slice(0, 1) : ladderMs)[attempt - 1]
+  const delayMs = (recovering ? ladderMs.slice(0, 1) : ladderMs)[attempt - 1]
   if (!parks) return delayMs === undefined ? { kind: 'dead' } : { kind: 'retry', delayMs }
   if (!canWait) return { kind: 'dead' }
   if (delayMs !== undefined) return { kind: 'park', delayMs }

@@ -5,7 +5,7 @@ import type { Holding } from './holding.ts'
 import { BatchPace } from './limits/batch-pace.ts'
 import { isOutage } from './retry.ts'
 import type { Among } from '../parking/parking.ts'
-import { leaseMs } from '../parking/tenure.ts'
+import { leaseMsOf } from '../parking/tenure.ts'
 import { type Claim, Turn, type TurnOptions, type TurnParts } from './turn.ts'
 
 /**
@@ -94,12 +94,13 @@ export function createRunner(options: RunnerOptions, parts: RunnerParts): Runner
 }
 
 async function claimed(
-  { storage, parkingIn, consumer, random }: RunnerOptions,
+  { storage, parkingIn, consumer, random, batchTimeTargetMs }: RunnerOptions,
   { cutOff }: TurnParts,
   { among, pace, tellEmpty }: Pick<Claim, 'pace' | 'tellEmpty'> & { among: readonly Among[] },
 ): Promise<Claim | undefined> {
   const token = uuid(random)
-  const { group } = consumer
+  const { group, timeoutMs } = consumer
+  const leaseMs = leaseMsOf({ timeoutMs, batchTimeTargetMs })
   return storage.transaction(async (tx) => {
     const parking = parkingIn(tx)
     for (const which of among) {

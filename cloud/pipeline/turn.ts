@@ -41,6 +41,8 @@ export interface Claim extends Claimed {
 
 /** What meets an outage, that of a breaker or a letter that the database refuses, keeps no place of those that do not. */
 const outageDelayMs = 10_000
+/** What cannot go on because its group is paused keeps no place of what is skipped. */
+const pausedDelayMs = 1_000
 
 /**
  * One turn of a parked device: what waits first of it, in the order in which it came (G6), in transactions with its removal and the proof
@@ -63,18 +65,19 @@ export class Turn {
   #togetherMax = Infinity
   /** What came of an attempt; it is recorded as soon as nothing waits before it. */
   #failure: { waiting: Waiting; error: unknown } | undefined
-  /** An earlier one of this stay is done with. */
-  #again: boolean
+  /** Of this stay the event that was done with last has succeeded. */
+  #recovering: boolean
   #isOver = false
 
   constructor(options: TurnOptions, parts: TurnParts, claim: Claim) {
     this.#options = options
     this.#parts = parts
     this.#claim = claim
-    this.#again = claim.again
+    this.#recovering = claim.recovering
     this.#startedMs = options.clock.monotonicMs()
-    const { group } = options.consumer
-    this.#tenure = new Tenure({ ...options, ...claim, group, cutOff: parts.cutOff })
+    const { group, timeoutMs } = options.consumer
+    const bounds = { timeoutMs, batchTimeTargetMs: options.batchTimeTargetMs }
+    this.#tenure = new Tenure({ ...options, ...claim, group, bounds, cutOff: parts.cutOff })
     this.#read(claim.heads)
   }
 
@@ -136,8 +139,8 @@ export class Turn {
   async #apply(run: readonly Waiting[]): Promise<void> {
     const { gate, places, stopping } = this.#parts
     // It may take longer than the claim lasts: then another has it, whose group's rate has something left.
-    const entered = gate.closed ? 0 : await gate.enter(run.length, stopping)
-    if (entered === 0) return this.#end()
+    const entered = await gate.enter(run.length, stopping, true)
+    if (entered === 0) return this.#end(gate.closed ? pausedDelayMs : 0)
     let tried = 0
     try {
       tried = await places.hold(() => this.#handled(run.slice(0, entered)))
@@ -150,18 +153,21 @@ export class Turn {
   /** Answers how many were tried. */
   async #handled(run: readonly Waiting[]): Promise<number> {
     const { clock, storage, consumer, observer } = this.#options
+    const { cutOff } = this.#parts
+    const isOurs = await this.#tenure.lasts()
     const startedMs = clock.monotonicMs()
     const trace: Trace = { at: undefined }
     try {
-      const { cutOff } = this.#parts
-      const done = await storage.transaction((tx) => this.#within(tx, run, trace), cutOff)
-      if (done === undefined) {
+      const done = isOurs && (await storage.transaction((tx) => this.#within(tx, run, trace), cutOff))
+      if (!done) {
         this.#isOver = true
         return 0
       }
+      this.#tenure.kept(startedMs)
       const tookMs = clock.monotonicMs() - startedMs
       this.#claim.pace.committed(done.length, tookMs)
       observer.transaction(consumer.group, done.length, tookMs, 'committed')
+      this.#recovering ||= done.some(isHandled)
       this.#tellDone(done)
       await this.#goneOn(done.length)
       return done.length
@@ -183,7 +189,7 @@ export class Turn {
     const next =
       count < parcels.length ? run.findIndex((one) => parcelOf(one) === parcels[count]) : run.length
     const done = run.slice(0, next)
-    await this.#tenure.done(tx, placesOf(done), false)
+    await this.#tenure.done(tx, placesOf(done), { recovering: this.#recovering || done.some(isHandled), hung: false })
     return done
   }
 
@@ -191,7 +197,6 @@ export class Turn {
   async #goneOn(count: number): Promise<void> {
     this.#waiting.splice(0, count)
     this.#parts.room.added(0, -count)
-    this.#again = true
     if (this.#failure) return
     if (this.#waiting.length === 0 ? this.#isFull : this.#isTimeOver) await this.#end()
   }
@@ -241,9 +246,11 @@ export class Turn {
     const { delivery, head } = waiting
     const event = eventOf(waiting)
     const nowMs = clock.now()
-    const attempt = { attempt: delivery.attempt, canWait: true, again: this.#again }
+    const recovering = this.#recovering
+    // What comes from a rung has been tried there, and has its step here all the same.
+    const attempt = recovering ? 1 + Number(this.#wasTried(waiting)) : delivery.attempt
     // What is parked stays so until it is done with, also where the group parks nothing any more.
-    const decision = decide(error, attempt, { ...consumer, parks: true })
+    const decision = decide(error, { attempt, canWait: true, recovering }, { ...consumer, parks: true })
     this.#failure = undefined
     if (decision.kind !== 'park' && decision.kind !== 'hold') {
       await this.#bury([waiting], [{ delivery, error, event, nowMs }], hasHung(error))
@@ -259,16 +266,23 @@ export class Turn {
     observer.settled(group, 'parked')
   }
 
+  /** While it has waited, and not before. */
+  #wasTried({ head }: Waiting): boolean {
+    const { code, heads } = this.#claim
+    return code !== '' && head.n === heads[0]?.n
+  }
+
   /** The first of those that wait. */
   async #bury(some: readonly Waiting[], failed: readonly Failed[], hung = false): Promise<void> {
     const { consumer, observer } = this.#options
     const { group, dedup } = consumer
     const events = some.flatMap((one) => eventOf(one) ?? [])
     const isOurs = await this.#parts.aside.bury(failed, async (tx) => {
-      if (!(await this.#tenure.done(tx, placesOf(some), hung))) return false
+      if (!(await this.#tenure.done(tx, placesOf(some), { recovering: false, hung }))) return false
       if (dedup === 'inbox' && events.length > 0) await tx.inbox.release(group, events)
       return true
     })
+    this.#recovering = false
     if (!isOurs) this.#isOver = true
     else for (const _ of some) observer.settled(group, 'dead')
     if (isOurs) await this.#goneOn(some.length)
@@ -288,10 +302,11 @@ export class Turn {
     tellEmpty(device)
   }
 
-  async #end(): Promise<void> {
+  async #end(delayMs = 0): Promise<void> {
     this.#isOver = true
-    await this.#tenure.giveUp()
+    await this.#tenure.giveUp(delayMs)
   }
 }
 
+const isHandled = ({ judgement }: Waiting): boolean => judgement.kind === 'handle'
 const placesOf = (some: readonly Waiting[]): string[] => some.map(({ head }) => head.n)

@@ -7,8 +7,11 @@ export interface Gate {
   readonly closed: boolean
   /** Something waits for its turn by the group's rate. */
   readonly paces: boolean
-  /** Waits until some of them may begin, and says how many; 0 once `signal` is aborted. Each is to be followed by one `leave`. */
-  enter(wanted: number, signal: AbortSignal): Promise<number>
+  /**
+   * Waits until some of them may begin, and says how many; 0 once `signal` is aborted. Each is to be followed by one `leave`. Who has else
+   * to do while the group is paused or has tripped is answered 0 as soon as it is: `orClosed`.
+   */
+  enter(wanted: number, signal: AbortSignal, orClosed?: boolean): Promise<number>
   /** So many that had entered are over; of these so many were tried, and what was not costs nothing of the rate. */
   leave(count: number, tried: number): void
   /** What came of an attempt whose outcome says something of the group; an outage does not, nor what an event itself is at fault for. */
@@ -90,11 +93,11 @@ export class GroupGate implements Gate {
   }
 
   /** In the order in which they come: what has much to do would else leave nothing of the rate to what has little. */
-  async enter(wanted: number, signal: AbortSignal): Promise<number> {
+  async enter(wanted: number, signal: AbortSignal, orClosed = false): Promise<number> {
     const place = Symbol('place')
     this.#line.add(place)
     try {
-      while (!signal.aborted) {
+      while (!signal.aborted && !(orClosed && this.closed)) {
         const isFirst = this.#line.values().next().value === place
         const allowed = isFirst ? Math.min(wanted, this.#room()) : 0
         const { atOnce, waitMs } = this.#paced(allowed)

@@ -11,7 +11,7 @@ create table tidegate.parked_devices (
   since          timestamptz not null default clock_timestamp(),
   state          text not null check (state in ('retrying', 'held')),
   attempt        integer not null,
-  again          boolean not null default false,
+  recovering     boolean not null default false,
   hung           boolean not null default false,
   deeds          integer not null default 0,
   next_at        timestamptz not null,
@@ -27,7 +27,7 @@ create index parked_devices_first on tidegate.parked_devices (consumer_group, ne
   where state = 'retrying' and attempt <= 2 and not hung;
 comment on table tidegate.parked_devices is 'Devices of ordered groups whose events wait behind one that fails.';
 comment on column tidegate.parked_devices.attempt is 'Of the attempts at the event that waits first, the one that is made next.';
-comment on column tidegate.parked_devices.again is 'The event that it was parked for is done with: of the others each has the first step of the ladder only.';
+comment on column tidegate.parked_devices.recovering is 'Of this stay what was done with last has succeeded: what fails next has the first step of the ladder only.';
 comment on column tidegate.parked_devices.hung is 'One of its events has hung in this stay.';
 comment on column tidegate.parked_devices.deeds is 'How often an operator has said how it goes on: whoever has it in hand begins anew then.';
 comment on column tidegate.parked_devices.skip is 'Events up to here, parked_events.n, an operator wants among the dead letters.';

@@ -12,6 +12,7 @@ import { createDatabase } from '../../support/servers.ts'
 
 const never = new AbortController().signal
 const [mine, another] = ['11111111-1111-4111-8111-111111111111', '22222222-2222-4222-8222-222222222222']
+const after = { recovering: false, hung: false }
 const trial: Trial = {
   state: 'retrying',
   attempt: 2,
@@ -172,15 +173,15 @@ describe.each(['in memory', 'in PostgreSQL'])('the parking %s', (kind) => {
   test('what is done with is behind: the next has not been tried', async () => {
     await parked('d', 'a', 'b')
     const claimed = await within((parking) => parking.claim(group, mine, 30_000, 'all'))
-    expect(claimed).toMatchObject({ again: false, code: 'SENSOR_ODD' })
+    expect(claimed).toMatchObject({ recovering: false, code: 'SENSOR_ODD' })
     await within(async (parking) => {
       await parking.keep(group, 'd', mine, 30_000)
-      await parking.moveOn(group, 'd')
+      await parking.moveOn(group, 'd', { recovering: true, hung: false })
       await parking.giveUp(group, 'd', mine, 0)
     })
     await place.pass()
     expect(await within((parking) => parking.claim(group, another, 30_000, 'first'))).toMatchObject({
-      again: true,
+      recovering: true,
       code: '',
     })
   })
@@ -204,18 +205,34 @@ describe.each(['in memory', 'in PostgreSQL'])('the parking %s', (kind) => {
     })
     await within(async (parking) => {
       await parking.remove(group, 'd', [first?.n ?? ''])
-      await parking.moveOn(group, 'd')
+      await parking.moveOn(group, 'd', after)
     })
     await within((parking) => parking.giveUp(group, 'd', mine, 0))
     await place.pass()
     expect(await within((parking) => parking.claim(group, mine, 30_000, 'skipped'))).toBeUndefined()
   })
 
+  test('what is skipped is remembered while nothing waits: whoever lets the device go may be one of those who only skip', async () => {
+    await parked('d', 'a')
+    await within((parking) => parking.skip(group, {}, 'all'))
+    await within((parking) => parking.claim(group, mine, 30_000, 'skipped'))
+    const [head] = await within((parking) => parking.heads(group, 'd', 10))
+    await within(async (parking) => {
+      await parking.remove(group, 'd', [head?.n ?? ''])
+      await parking.moveOn(group, 'd', after)
+      await parking.giveUp(group, 'd', mine, 0)
+    })
+    await place.pass()
+    expect(await within((parking) => parking.claim(group, mine, 30_000, 'skipped'))).toMatchObject({
+      device: 'd',
+    })
+  })
+
   test('one that has hung is none of the first tries until it is let go, whatever is done with', async () => {
     const hangs: readonly ((parking: Parking) => Promise<void>)[] = [
       (parking) => parking.giveUp(group, 'd', mine, 0, true),
       async (parking) => {
-        await parking.moveOn(group, 'd', true)
+        await parking.moveOn(group, 'd', { ...after, hung: true })
         await parking.giveUp(group, 'd', mine, 0)
       },
       (parking) => parking.setBack(group, 'd', '1', { ...trial, attempt: 1, code: 'HANDLER_TIMEOUT' }, {}),
@@ -225,7 +242,7 @@ describe.each(['in memory', 'in PostgreSQL'])('the parking %s', (kind) => {
       await parked('d', 'a')
       await within((parking) => parking.claim(group, mine, 30_000, 'all'))
       await within(hang)
-      await within((parking) => parking.moveOn(group, 'd'))
+      await within((parking) => parking.moveOn(group, 'd', after))
       await place.pass()
       expect(await claim('first')).toBeUndefined()
       expect(await within((parking) => parking.claim(group, mine, 30_000, 'all'))).toMatchObject({

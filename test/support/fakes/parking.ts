@@ -15,7 +15,7 @@ export interface ParkedDevice extends Trial {
   sinceMs: number
   nextAtMs: number
   skip: string | undefined
-  again: boolean
+  recovering: boolean
   hung: boolean
   deeds: number
   overflowed: boolean
@@ -146,7 +146,7 @@ export function memoryParking(tx: ParkingTransaction): Parking {
         skip: undefined,
         claim: undefined,
         claimedUntilMs: 0,
-        again: false,
+        recovering: false,
         deeds: 0,
         overflowed: false,
       }
@@ -183,8 +183,8 @@ export function memoryParking(tx: ParkingTransaction): Parking {
         .find(({ device }) => tx.tryLock(`device ${keyOf(group, device)}`, 'work'))
       if (due === undefined) return undefined
       change(keyOf(group, due.device), { claim: token, claimedUntilMs: nowMs + leaseMs })
-      const { device, again, hung, deeds, skip, code, message } = due
-      return { device, again, hung, deeds, skip, code, message }
+      const { device, recovering, hung, deeds, skip, code, message } = due
+      return { device, recovering, hung, deeds, skip, code, message }
     },
     async keep(group, device, token, leaseMs) {
       await tx.step('keep')
@@ -203,12 +203,13 @@ export function memoryParking(tx: ParkingTransaction): Parking {
       for (const n of there) tx.stage(() => events.delete(n))
       return there.length
     },
-    async moveOn(group, device, hung = false) {
+    async moveOn(group, device, { recovering, hung }) {
       await tx.step('move on')
       tx.stage(() => {
         const row = devices.get(keyOf(group, device))
-        const isLeft = eventsOf(group, device).some(({ n }) => Number(n) <= Number(row?.skip ?? 0))
-        const more = { attempt: 1, again: true, code: '', message: '', skip: isLeft ? row?.skip : undefined }
+        const [next] = eventsOf(group, device)
+        const isLeft = Number(next?.n ?? 0) <= Number(row?.skip ?? -1)
+        const more = { attempt: 1, recovering, code: '', message: '', skip: isLeft ? row?.skip : undefined }
         if (row) devices.set(keyOf(group, device), { ...row, ...more, hung: row.hung || hung })
       })
     },

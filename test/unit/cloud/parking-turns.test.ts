@@ -2,13 +2,13 @@
 import { describe, expect, test } from 'vitest'
 import { defineConsumer, Unavailable } from '../../../cloud/pipeline/consumer.ts'
 import { BatchQueue } from '../../../cloud/pipeline/limits/batch-queue.ts'
-import { type Gate, openGate } from '../../../cloud/protection/gate.ts'
+import { type Gate, GroupGate, openGate } from '../../../cloud/protection/gate.ts'
 import { TidegateError } from '../../../src/errors.ts'
 import { Ledger, posted } from '../../support/cloud/cloud-events.ts'
 import { failure, gate, partitions, setUp, writing } from '../../support/cloud/test-pipeline.ts'
 import { ward } from '../../support/cloud/ward.ts'
 import { settled } from '../../support/fakes/clock.ts'
-import { fakeDeadLetters } from '../../support/fakes/storage.ts'
+import { fakeDeadLetters, fakeParking } from '../../support/fakes/storage.ts'
 
 const never = new AbortController().signal
 const bounds = { devicesMax: 10_000, eventsMax: 100_000, eventsMaxPerDevice: 100_000 }
@@ -285,6 +285,7 @@ describe('what an operator says while a device is in hand', () => {
       get closed() {
         return door.closed
       },
+      enter: (wanted, _, orClosed) => Promise.resolve(orClosed && door.closed ? 0 : wanted),
     }
     const { post, tried, start, clock, storage, parking } = ward(
       { then: 'hold', retry: [] },
@@ -306,6 +307,50 @@ describe('what an operator says while a device is in hand', () => {
     expect(pipeline.parked).toMatchObject({ retrying: 0, held: 0, events: 0 })
   })
 })
+
+/** Devices that often fail, of a group with a rate: its places wait for the rate as it is paused. */
+test.each([1, 4])(
+  'what waits of a group that is paused is skipped to the last, also where all %i places had waited for its rate',
+  async (concurrency) => {
+    let door: GroupGate | undefined
+    const tried: boolean[] = []
+    const lazy: Gate = {
+      get closed() {
+        return door?.closed ?? false
+      },
+      get paces() {
+        return door?.paces ?? false
+      },
+      enter: (wanted, signal, ...more) => (door as GroupGate).enter(wanted, signal, ...more),
+      leave: (count, those) => door?.leave(count, those),
+      tried: (_, failed) => void tried.push(failed),
+    }
+    const world = setUp(
+      writing({
+        onFailure: 'park',
+        handle({ sequence }) {
+          if (sequence % 3 === 1) throw failure(true)
+        },
+      }),
+      { pipeline: { gate: lazy, parking: { ...bounds, concurrency } } },
+    )
+    const { clock, storage } = world
+    door = new GroupGate({ ratePerSecond: 2, membersNow: () => 1, clock, onTried() {}, onTrial() {} })
+    const { pipeline } = world.start('a')
+    await fleetOf(8, world)(40)
+    expect(pipeline.parked.retrying).toBe(8)
+    door.close()
+    await clock.advance(5_000)
+    const before = tried.length
+    await storage.transaction((tx) => fakeParking(tx).skip('writer', {}, 'all'), never)
+    await clock.advance(60_000)
+    expect(pipeline.parked).toMatchObject({ retrying: 0, held: 0, events: 0 })
+    expect(tried).toHaveLength(before)
+    door.open()
+    await clock.advance(60_000)
+    expect(tried.length).toBeGreaterThan(before)
+  },
+)
 
 test('what is left of a batch by lines that have less than their share is for those that have more', () => {
   const queue = new BatchQueue<number>({

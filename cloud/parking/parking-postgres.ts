@@ -17,7 +17,7 @@ import type {
  * update`. The first two do not wait for each other: a handler that hangs in a runner holds up no lane (G6).
  */
 const parkedSql = `
-select d.device, c.events, c.overflowed from tidegate.parked_devices as d cross join lateral (
+select d.device, c.events, c.overflowed, d.state = 'retrying' and d.code is not null from tidegate.parked_devices as d cross join lateral (
   select coalesce(sum(events), 0)::float8 as events, coalesce(bool_or(overflowed), false) as overflowed
   from tidegate.parked_counts as c where c.consumer_group = d.consumer_group and c.device = d.device
 ) as c
@@ -165,8 +165,8 @@ async function count(
 function diversionBy(run: Run): Diversion {
   return {
     async parked(group, devices) {
-      const rows = await run<[string, number, boolean]>('parked', parkedSql, [group, devices])
-      return new Map(rows.map(([device, events, overflowed]) => [device, { events, overflowed }]))
+      const rows = await run<[string, number, boolean, boolean]>('parked', parkedSql, [group, devices])
+      return new Map(rows.map(([device, events, overflowed, failing]) => [device, { events, overflowed, failing }]))
     },
     async park(group, device, { state, attempt, delayMs, code, message }) {
       for (;;) {

@@ -27,6 +27,8 @@ export interface Waiting {
   events: number
   /** There was no room for an event of it: what came later must not overtake that. */
   overflowed: boolean
+  /** The newest attempt at what waits first failed, whoever made it, and there will be another. */
+  failing: boolean
 }
 
 /** `first`: its first event is in its first tries, and none has hung in this stay; `skipped`: an operator wants letters of it. */

@@ -19,6 +19,8 @@ export interface Diverted<Item> {
   waiting: ReadonlySet<Item>
   /** There is no room for them: dead letters, in their order (G7). */
   surplus: ReadonlySet<Item>
+  /** Of the devices of both, those whose newest attempt failed. */
+  failing: ReadonlySet<string>
 }
 
 /** Where the lanes of a group leave what has to wait. An event that waits is claimed in the inbox: nobody else has its effect (G4). */
@@ -86,7 +88,8 @@ export function createYard(options: YardOptions): Yard {
         await add(parking, group, [...waiting], waits)
       }
       if (full.size > 0) await parking.overflow(group, [...full])
-      return { waiting, surplus }
+      const failing = new Set([...parked].filter(([, has]) => has.failing).map(([device]) => device))
+      return { waiting, surplus, failing }
     },
     committed: ({ waiting }) => room.added(0, waiting.size),
     async park(failed, trial, enclosure) {
@@ -100,7 +103,7 @@ export function createYard(options: YardOptions): Yard {
   }
 }
 
-export const nothingDiverted: Diverted<never> = { waiting: new Set(), surplus: new Set() }
+export const nothingDiverted: Diverted<never> = { waiting: new Set(), surplus: new Set(), failing: new Set() }
 
 async function add(
   parking: Parking,

@@ -275,6 +275,8 @@ class LaneWork {
     const { settlement, aside, gate, yard } = this.#parts
     yard.committed(diverted)
     for (const { delivery } of diverted.waiting) settlement.settle(delivery, 'parked')
+    for (const { event } of [...diverted.waiting, ...diverted.surplus])
+      if (diverted.failing.has(event.partitionkey)) gate.waited(event.partitionkey)
     for (const parcel of done) {
       const { delivery, event, fault } = parcel
       const repeat = repeats.has(parcel)
@@ -283,7 +285,6 @@ class LaneWork {
       if (fault) aside.recorded(delivery, fault, event)
       else settlement.settle(delivery, repeat ? 'repeat' : 'processed')
     }
-    // It was not tried: it says nothing of its group.
     return [...diverted.surplus].map(({ delivery, event }) =>
       this.#putAside({ delivery, event, error: parkingFull(consumer.group, event.partitionkey) }),
     )

@@ -16,6 +16,8 @@ export interface Gate {
   leave(count: number, tried: number): void
   /** What came of an attempt whose outcome says something of the group; an outage does not, nor what an event itself is at fault for. */
   tried(device: string, failed: boolean): void
+  /** An event waits behind one of its device whose newest attempt failed: where everything is tried it would have failed as well. */
+  waited(device: string): void
 }
 
 /** For a group without any protection. */
@@ -25,6 +27,7 @@ export const openGate: Gate = {
   enter: (wanted, signal) => Promise.resolve(signal.aborted ? 0 : wanted),
   leave() {},
   tried() {},
+  waited() {},
 }
 
 export interface GateOptions {
@@ -35,6 +38,8 @@ export interface GateOptions {
   clock: Clock
   /** Told of every attempt while the gate is open. */
   onTried: (device: string, failed: boolean) => void
+  /** Told of every event that waits behind one that failed, while the gate is open. */
+  onWaited: (device: string) => void
   /** A step of a trial is complete. */
   onTrial: (step: TrialStep) => void
 }
@@ -132,6 +137,11 @@ export class GroupGate implements Gate {
     if (++mode.tried < mode.size) return
     const failing = [...mode.devices.values()].filter(Boolean).length
     this.#options.onTrial({ devices: mode.devices.size, failing, tried: mode.tried })
+  }
+
+  /** What failed before a trial says nothing of it. */
+  waited(device: string): void {
+    if (this.#mode.kind === 'open') this.#options.onWaited(device)
   }
 
   /** How many the state of the group lets begin. */

@@ -97,7 +97,7 @@ describe.each(['in memory', 'in PostgreSQL'])('the parking %s', (kind) => {
     const again = ['a', 'c', 'c'].map((name) => eventOf('d', `${group} ${name}`))
     await within((parking) => parking.add(group, again))
     expect(await within((parking) => parking.parked(group, ['d']))).toEqual(
-      new Map([['d', { events: 3, overflowed: false }]]),
+      new Map([['d', { events: 3, overflowed: false, failing: true }]]),
     )
     const seen: string[] = []
     for (const { n, ...event } of await within((parking) => parking.heads(group, 'd', 10))) {
@@ -116,7 +116,7 @@ describe.each(['in memory', 'in PostgreSQL'])('the parking %s', (kind) => {
     await parked('d', 'a')
     await within((parking) => parking.park(group, 'd', trial))
     expect(await within((parking) => parking.parked(group, ['c', 'd', 'e']))).toEqual(
-      new Map([['d', { events: 1, overflowed: false }]]),
+      new Map([['d', { events: 1, overflowed: false, failing: true }]]),
     )
     expect(await within((parking) => parking.parked('other', ['d']))).toEqual(new Map())
     const { oldestMs, ...counts } = await within((parking) => parking.occupancy(group))
@@ -124,12 +124,21 @@ describe.each(['in memory', 'in PostgreSQL'])('the parking %s', (kind) => {
     expect(oldestMs).toBeGreaterThanOrEqual(0)
   })
 
+  test('says which devices fail: not those that are held, nor those whose first event was not tried', async () => {
+    await parked('fails', 'a')
+    await parked('goes on', 'b', 'c')
+    await within((parking) => parking.moveOn(group, 'goes on', after))
+    await within((parking) => parking.park(group, 'held', { ...trial, state: 'held' }))
+    const found = await within((parking) => parking.parked(group, ['fails', 'goes on', 'held']))
+    expect([...found].filter(([, { failing }]) => failing).map(([device]) => device)).toEqual(['fails'])
+  })
+
   test('remembers that there was no room for one of a device until that is let go, whoever adds meanwhile (G7)', async () => {
     await parked('d', 'a', 'b')
     await within((parking) => parking.overflow(group, ['d']))
     await within((parking) => parking.add(group, [eventOf('d', `${group} c`)]))
     expect(await within((parking) => parking.parked(group, ['d']))).toEqual(
-      new Map([['d', { events: 3, overflowed: true }]]),
+      new Map([['d', { events: 3, overflowed: true, failing: true }]]),
     )
     await within(async (parking) => {
       await parking.claim(group, mine, 30_000, 'all')
@@ -148,7 +157,7 @@ describe.each(['in memory', 'in PostgreSQL'])('the parking %s', (kind) => {
     })
     await parked('d', 'd')
     expect(await within((parking) => parking.parked(group, ['d']))).toEqual(
-      new Map([['d', { events: 1, overflowed: false }]]),
+      new Map([['d', { events: 1, overflowed: false, failing: true }]]),
     )
   })
 
@@ -315,7 +324,7 @@ describe.each(['in memory', 'in PostgreSQL'])('the parking %s', (kind) => {
     over.release()
     await working
     expect(await within((parking) => parking.parked(group, ['d']))).toEqual(
-      new Map([['d', { events: 1, overflowed: false }]]),
+      new Map([['d', { events: 1, overflowed: false, failing: true }]]),
     )
   })
 

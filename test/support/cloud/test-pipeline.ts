@@ -41,13 +41,13 @@ export interface Setup {
   pipeline?: Partial<PipelineOptions>
   storage?: FakeStorageOptions
   broker?: Partial<FakeBrokerOptions>
+  clock?: FakeClock
 }
 
 export function setUp(
   consumer: Consumer,
-  { pipeline, storage: storageOptions, broker: brokerOptions }: Setup = {},
+  { pipeline, storage: storageOptions, broker: brokerOptions, clock = new FakeClock() }: Setup = {},
 ) {
-  const clock = new FakeClock()
   const storage = createFakeStorage({ nowMs: () => clock.now(), ...storageOptions })
   const broker = createFakeBroker({ group: consumer.group, partitions, clock, ...brokerOptions })
   const options = (instance: string): PipelineOptions => ({

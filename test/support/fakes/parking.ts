@@ -132,7 +132,9 @@ export function memoryParking(tx: ParkingTransaction): Parking {
       for (const device of asked) {
         const row = await locked(keyOf(group, device), 'share')
         const waiting = eventsOf(group, device).length
-        if (row) parked.set(device, { events: waiting, overflowed: row.overflowed })
+        if (row === undefined) continue
+        const failing = row.state === 'retrying' && row.code !== ''
+        parked.set(device, { events: waiting, overflowed: row.overflowed, failing })
       }
       return parked
     },

@@ -93,19 +93,19 @@ describe('a parked device', () => {
     state.fails = (sequence) => sequence % 10 === 1
     const { pipeline } = start('a')
     let isFree = 0
-    // Four readings a minute, for three hours.
-    for (let reading = 0; reading < 4 * 60 * 3; reading++) {
+    // Four readings a minute, for two hours.
+    for (let reading = 0; reading < 4 * 60 * 2; reading++) {
       post()
       await settled()
       await clock.advance(15_000)
       if (pipeline.parked.retrying === 0) isFree++
     }
-    await clock.advance(3 * 3_600_000)
+    await clock.advance(2_400_000)
     expect(isFree).toBeGreaterThan(0)
     expect(pipeline.parked).toMatchObject({ retrying: 0, events: 0 })
-    expect(effects()).toHaveLength(648)
+    expect(effects()).toHaveLength(432)
     expect(effects()).toEqual(effects().toSorted((a, b) => Number(a) - Number(b)))
-    expect(storage.dead()).toHaveLength(72)
+    expect(storage.dead()).toHaveLength(48)
   })
 
   test('that sends 300 events a second to a consumer of batches is let go again', async () => {
@@ -225,6 +225,7 @@ describe('a parked device', () => {
         membersNow: () => names.length,
         clock: world.clock,
         onTried() {},
+        onWaited() {},
         onTrial() {},
       })
       const pipeline: Pipeline = createPipeline({ ...world.options(name), gate })
@@ -260,7 +261,7 @@ describe('a parked device', () => {
       }),
     )
     const { clock } = world
-    const rate = { ratePerSecond: 0.5 / 60, membersNow: () => 1, onTried() {}, onTrial() {} }
+    const rate = { ratePerSecond: 0.5 / 60, membersNow: () => 1, onTried() {}, onWaited() {}, onTrial() {} }
     const pipeline = createPipeline({ ...world.options('a'), gate: new GroupGate({ ...rate, clock }) })
     world.broker.connect().start((delivery) => pipeline.take(delivery))
     world.broker.post(posted(new Ledger().next('sick'), partitions))
@@ -389,5 +390,6 @@ function watching(tried: boolean[]) {
     enter: (wanted: number, signal: AbortSignal) => Promise.resolve(signal.aborted ? 0 : wanted),
     leave() {},
     tried: (_: string, failed: boolean) => void tried.push(failed),
+    waited() {},
   }
 }

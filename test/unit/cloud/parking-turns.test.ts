@@ -324,6 +324,7 @@ test.each([1, 4])(
       enter: (wanted, signal, ...more) => (door as GroupGate).enter(wanted, signal, ...more),
       leave: (count, those) => door?.leave(count, those),
       tried: (_, failed) => void tried.push(failed),
+      waited() {},
     }
     const world = setUp(
       writing({
@@ -335,7 +336,7 @@ test.each([1, 4])(
       { pipeline: { gate: lazy, parking: { ...bounds, concurrency } } },
     )
     const { clock, storage } = world
-    door = new GroupGate({ ratePerSecond: 2, membersNow: () => 1, clock, onTried() {}, onTrial() {} })
+    door = new GroupGate({ ratePerSecond: 2, membersNow: () => 1, clock, onTried() {}, onWaited() {}, onTrial() {} })
     const { pipeline } = world.start('a')
     await fleetOf(8, world)(40)
     expect(pipeline.parked.retrying).toBe(8)

@@ -10,6 +10,7 @@ import { apiConfigSchema, apiPaths } from './api/rules/settings.ts'
 import { handlerLimits, rungLimits } from './pipeline/definition-check.ts'
 
 const file = z.string().min(1)
+const ladder = z.array(duration(rungLimits)).max(10)
 const instancePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
 
 function hasReadableCredentials(url: string): boolean {
@@ -90,14 +91,12 @@ export const cloudConfigSchema = z
       .array(z.union([z.enum(['latest']), z.strictObject({ module: z.string().min(1) })]))
       .max(100)
       .default([]),
-    retry: z
-      .strictObject({ ladder: z.array(duration(rungLimits)).max(10).prefault(['5s', '30s', '5m', '30m']) })
-      .prefault({}),
+    retry: z.strictObject({ ladder: ladder.optional() }).prefault({}),
     parking: z
       .strictObject({
         byDefault: z.boolean().default(true),
         concurrency: z.int().min(1).max(64).optional(),
-        ladder: z.array(duration(rungLimits)).max(10).prefault(['1s', '5s', '30s', '2m']),
+        ladder: ladder.optional(),
         devicesMax: z.int().min(1).max(1_000_000).default(10_000),
         eventsMax: z.int().min(1).max(100_000_000).default(1_000_000),
         eventsMaxPerDevice: z.int().min(1).max(1_000_000).default(10_000),

@@ -44,6 +44,7 @@ import { type QueueCheck, startQueueCheck } from './queues/check.ts'
 import { brokerManagement } from './queues/management.ts'
 import {
   brokerWay,
+  connectionsNeeded,
   connectionSettings,
   consumerSettings,
   databaseSettings,
@@ -60,7 +61,7 @@ import {
   sharingSettings,
   watchSettings,
 } from './settings.ts'
-import { type Start, untilReachable } from './startup.ts'
+import { type Start, tellSmallPool, untilReachable } from './startup.ts'
 import { type CloudTls, loadCloudTls } from './tls.ts'
 
 export interface CloudParts {
@@ -181,10 +182,12 @@ async function openDatabase(
   consumers: readonly ConfiguredConsumer[],
   projections: readonly Projection[],
 ): Promise<Database> {
-  const database = start.scope.own(createDatabase(databaseSettings(start.config, consumers, projections)))
+  const { config, log } = start
+  tellSmallPool(log, config.database.poolMax, connectionsNeeded(config, consumers))
+  const database = start.scope.own(createDatabase(databaseSettings(config, consumers, projections)))
   await untilReachable(() => database.probe(), start)
   const standing = await untilReachable(() => migrateDatabase(database, migrations, start), start)
-  if (standing === 'owner') start.log.warn({ code: 'DATABASE_OWNER' }, ownerText)
+  if (standing === 'owner') log.warn({ code: 'DATABASE_OWNER' }, ownerText)
   start.scope.own(startPreparing({ ...start, database }))
   return database
 }

@@ -45,19 +45,27 @@ export function consumerSettings({
   }
 }
 
+/** Of one for each that may have a transaction open at the same time. With fewer they wait for each other. */
+export function connectionsNeeded(
+  { batch, parking, projections }: CloudConfig,
+  consumers: readonly ConfiguredConsumer[],
+): number {
+  const places = parking.concurrency ?? batch.lanes
+  const runners = consumers.filter(({ parks }) => parks).length * places
+  return consumers.length * (batch.lanes + 1) + runners + projections.length + poolSpare
+}
+
 export function databaseSettings(
-  { database, batch, parking, instance, projections }: CloudConfig,
+  config: CloudConfig,
   consumers: readonly ConfiguredConsumer[],
   derived: readonly Projection[],
 ): DatabaseOptions {
-  const places = parking.concurrency ?? batch.lanes
-  const runners = consumers.filter(({ parks }) => parks).length * places
+  const { database, instance } = config
   const timeoutsMs = [...consumers, ...derived].map(({ timeoutMs = projectionTimeoutMsDefault }) => timeoutMs)
   return {
     url: database.url,
     passwordFile: database.passwordFile,
-    poolMax:
-      database.poolMax ?? consumers.length * (batch.lanes + 1) + runners + projections.length + poolSpare,
+    poolMax: database.poolMax ?? connectionsNeeded(config, consumers),
     applicationName: `tidegate-cloud ${instance}`,
     idleInTransactionMsMax: Math.max(...timeoutsMs) + idleMarginMs,
   }

@@ -126,24 +126,30 @@ export interface Consumer {
 
 /** What holds for consumers that do not say it themselves. */
 export interface ConsumerDefaults {
-  ladderMs: readonly number[]
-  /** Of groups that park: a device that waits for an event collects what comes meanwhile. Default: the same. */
-  parkedLadderMs?: readonly number[]
+  /** Default: of groups that park `1s, 5s, 30s, 2m`, of others `5s, 30s, 5m, 30m`. */
+  ladderMs?: readonly number[] | undefined
+  /** Of groups that park. Default: `ladderMs`. */
+  parkedLadderMs?: readonly number[] | undefined
   timeoutMs: number
   /** Of ordered groups. Default true. */
   parks?: boolean
 }
 
 /** A consumer that knows everything there is to know before its first event, as the pipeline takes it. */
-export type ConfiguredConsumer = Consumer & Required<Omit<ConsumerDefaults, 'parkedLadderMs'>>
+export type ConfiguredConsumer = Consumer &
+  Required<Omit<ConsumerDefaults, 'ladderMs' | 'parkedLadderMs'>> & { ladderMs: readonly number[] }
+
+const ladderMsDefault = [5_000, 30_000, 300_000, 1_800_000]
+/** A device that waits for an event collects what comes meanwhile. */
+const parkedLadderMsDefault = [1_000, 5_000, 30_000, 120_000]
 
 /** The one place where what a consumer says itself wins over what is configured. */
 export function configured(consumer: Consumer, defaults: ConsumerDefaults): ConfiguredConsumer {
   const parks = consumer.parks ?? defaults.parks ?? true
-  const { ladderMs, parkedLadderMs = ladderMs } = defaults
+  const { ladderMs, parkedLadderMs = ladderMs ?? parkedLadderMsDefault } = defaults
   return {
     ...consumer,
-    ladderMs: consumer.ladderMs ?? (parks ? parkedLadderMs : ladderMs),
+    ladderMs: consumer.ladderMs ?? (parks ? parkedLadderMs : (ladderMs ?? ladderMsDefault)),
     timeoutMs: consumer.timeoutMs ?? defaults.timeoutMs,
     parks,
   }

@@ -1,17 +1,15 @@
 import { describe, expect, test } from 'vitest'
-import { cloudConfigSchema } from '../../../cloud/config.ts'
-import { consumerSettings } from '../../../cloud/settings.ts'
 import { posted } from '../../support/cloud/cloud-events.ts'
 import { partitions } from '../../support/cloud/test-pipeline.ts'
 import { ward } from '../../support/cloud/ward.ts'
 import { settled } from '../../support/fakes/clock.ts'
 
-const { parkedLadderMs } = consumerSettings(cloudConfigSchema.parse({ instance: 'i' })).defaults
 const bounds = { concurrency: 4, devicesMax: 10_000, eventsMax: 1_000_000, eventsMaxPerDevice: 10_000 }
 
-/** A device that sends an event a second, and a group with the ladder that is configured by default. */
+/** A device that sends an event a second, and a group that has the ladder which is the default of those that park. */
 function sender() {
-  const world = ward({ retry: parkedLadderMs ?? [] }, { pipeline: { batchMax: 200, parking: bounds } })
+  const retry = ['1s', '5s', '30s', '2m']
+  const world = ward({ retry }, { pipeline: { batchMax: 200, parking: bounds } })
   const { pipeline } = world.start('a')
   return {
     ...world,

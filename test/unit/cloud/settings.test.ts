@@ -1,10 +1,13 @@
 import { describe, expect, test } from 'vitest'
 import { cloudConfigSchema } from '../../../cloud/config.ts'
 import { defineConsumer } from '../../../cloud/pipeline/consumer.ts'
-import { configured, type ConfiguredConsumer } from '../../../cloud/pipeline/definition.ts'
+import { configured, type ConfiguredConsumer, type ConsumerDefaults } from '../../../cloud/pipeline/definition.ts'
 import { defineProjection } from '../../../cloud/projections/definition.ts'
 import { latest } from '../../../cloud/projections/latest.ts'
+import { tellSmallPool } from '../../../cloud/startup.ts'
+import { type Logger, silentLog } from '../../../src/log.ts'
 import {
+  connectionsNeeded,
   connectionSettings,
   consumerSettings,
   databaseSettings,
@@ -20,6 +23,12 @@ const consumers = (...timeouts: string[]) =>
       timeoutMs: 1,
     }),
   )
+
+function laddersOf(defaults: ConsumerDefaults) {
+  const ladderOf = (onFailure: 'park' | 'overtake') =>
+    configured(defineConsumer({ group: 'g', types: ['#'], onFailure, handle() {} }), defaults).ladderMs
+  return { park: ladderOf('park'), overtake: ladderOf('overtake') }
+}
 
 describe('the configuration in the words of each part', () => {
   test('the database ends a session that sits in a transaction for longer than any handler may take', () => {
@@ -49,14 +58,32 @@ describe('the configuration in the words of each part', () => {
     ).toBe(5)
   })
 
+  test('fewer connections than there may be transactions are warned of, by how many are needed', () => {
+    const warnings: object[] = []
+    const log = { ...silentLog, warn: (fields: object) => void warnings.push(fields) } as unknown as Logger
+    const needed = connectionsNeeded(config({ batch: { lanes: 3 } }), consumers('1s'))
+    for (const poolMax of [undefined, needed, needed - 1]) tellSmallPool(log, poolMax, needed)
+    expect(warnings).toEqual([
+      { code: 'DATABASE_POOL_SMALL', poolMax: 10, needed: 11, hint: expect.any(String) as string },
+    ])
+  })
+
   test('the configured ladder and timeout are what consumers have that do not say otherwise', () => {
     const { defaults } = consumerSettings(config({ retry: { ladder: ['2s', '1m'] }, handlerTimeout: '9s' }))
-    expect(defaults).toEqual({
-      ladderMs: [2_000, 60_000],
-      parkedLadderMs: [1_000, 5_000, 30_000, 120_000],
-      timeoutMs: 9_000,
-      parks: true,
-    })
+    expect(defaults).toMatchObject({ timeoutMs: 9_000, parks: true })
+    expect(laddersOf(defaults)).toEqual({ park: [2_000, 60_000], overtake: [2_000, 60_000] })
+  })
+
+  test('groups that park have a ladder of their own, unless only that of all is configured', () => {
+    const ladders = (more: object) => laddersOf(consumerSettings(config(more)).defaults)
+    const [short, long] = [
+      [1_000, 5_000, 30_000, 120_000],
+      [5_000, 30_000, 300_000, 1_800_000],
+    ]
+    expect(ladders({})).toEqual({ park: short, overtake: long })
+    expect(ladders({ parking: { ladder: ['1s'] } })).toEqual({ park: [1_000], overtake: long })
+    const both = { retry: { ladder: ['2s'] }, parking: { ladder: [] } }
+    expect(ladders(both)).toEqual({ park: [], overtake: [2_000] })
   })
 
   test('a group gets its own settings, and no other', () => {
@@ -71,7 +98,6 @@ describe('the configuration in the words of each part', () => {
       lanes: 4,
       parking: {
         byDefault: true,
-        ladder: [1_000, 5_000, 30_000, 120_000],
         devicesMax: 10_000,
         eventsMax: 1_000_000,
         eventsMaxPerDevice: 10_000,

@@ -166,7 +166,9 @@ function diversionBy(run: Run): Diversion {
   return {
     async parked(group, devices) {
       const rows = await run<[string, number, boolean, boolean]>('parked', parkedSql, [group, devices])
-      return new Map(rows.map(([device, events, overflowed, failing]) => [device, { events, overflowed, failing }]))
+      return new Map(
+        rows.map(([device, events, overflowed, failing]) => [device, { events, overflowed, failing }]),
+      )
     },
     async park(group, device, { state, attempt, delayMs, code, message }) {
       for (;;) {

@@ -189,7 +189,10 @@ export class Turn {
     const next =
       count < parcels.length ? run.findIndex((one) => parcelOf(one) === parcels[count]) : run.length
     const done = run.slice(0, next)
-    await this.#tenure.done(tx, placesOf(done), { recovering: this.#recovering || done.some(isHandled), hung: false })
+    await this.#tenure.done(tx, placesOf(done), {
+      recovering: this.#recovering || done.some(isHandled),
+      hung: false,
+    })
     return done
   }
 

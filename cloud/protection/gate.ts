@@ -101,8 +101,9 @@ export class GroupGate implements Gate {
   async enter(wanted: number, signal: AbortSignal, orClosed = false): Promise<number> {
     const place = Symbol('place')
     this.#line.add(place)
+    const goesAway = (): boolean => signal.aborted || (orClosed && this.closed)
     try {
-      while (!signal.aborted && !(orClosed && this.closed)) {
+      while (!goesAway()) {
         const isFirst = this.#line.values().next().value === place
         const allowed = isFirst ? Math.min(wanted, this.#room()) : 0
         const { atOnce, waitMs } = this.#paced(allowed)

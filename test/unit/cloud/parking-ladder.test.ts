@@ -11,17 +11,14 @@ function sender() {
   const retry = ['1s', '5s', '30s', '2m']
   const world = ward({ retry }, { pipeline: { batchMax: 200, parking: bounds } })
   const { pipeline } = world.start('a')
-  return {
-    ...world,
-    pipeline,
-    async send(seconds: number): Promise<void> {
-      for (let second = 0; second < seconds; second++) {
-        world.post()
-        await settled()
-        await world.clock.advance(1_000)
-      }
-    },
+  const send = async (seconds: number): Promise<void> => {
+    for (let second = 0; second < seconds; second++) {
+      world.post()
+      await settled()
+      await world.clock.advance(1_000)
+    }
   }
+  return { ...world, pipeline, send }
 }
 
 describe('an outage of what the events of one device need', () => {

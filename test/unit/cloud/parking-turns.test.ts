@@ -336,7 +336,14 @@ test.each([1, 4])(
       { pipeline: { gate: lazy, parking: { ...bounds, concurrency } } },
     )
     const { clock, storage } = world
-    door = new GroupGate({ ratePerSecond: 2, membersNow: () => 1, clock, onTried() {}, onWaited() {}, onTrial() {} })
+    door = new GroupGate({
+      ratePerSecond: 2,
+      membersNow: () => 1,
+      clock,
+      onTried() {},
+      onWaited() {},
+      onTrial() {},
+    })
     const { pipeline } = world.start('a')
     await fleetOf(8, world)(40)
     expect(pipeline.parked.retrying).toBe(8)

@@ -1,7 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import { cloudConfigSchema } from '../../../cloud/config.ts'
 import { defineConsumer } from '../../../cloud/pipeline/consumer.ts'
-import { configured, type ConfiguredConsumer, type ConsumerDefaults } from '../../../cloud/pipeline/definition.ts'
+import {
+  configured,
+  type ConfiguredConsumer,
+  type ConsumerDefaults,
+} from '../../../cloud/pipeline/definition.ts'
 import { defineProjection } from '../../../cloud/projections/definition.ts'
 import { latest } from '../../../cloud/projections/latest.ts'
 import { tellSmallPool } from '../../../cloud/startup.ts'
@@ -29,6 +33,8 @@ function laddersOf(defaults: ConsumerDefaults) {
     configured(defineConsumer({ group: 'g', types: ['#'], onFailure, handle() {} }), defaults).ladderMs
   return { park: ladderOf('park'), overtake: ladderOf('overtake') }
 }
+
+const ladders = (more: object) => laddersOf(consumerSettings(config(more)).defaults)
 
 describe('the configuration in the words of each part', () => {
   test('the database ends a session that sits in a transaction for longer than any handler may take', () => {
@@ -75,7 +81,6 @@ describe('the configuration in the words of each part', () => {
   })
 
   test('groups that park have a ladder of their own, unless only that of all is configured', () => {
-    const ladders = (more: object) => laddersOf(consumerSettings(config(more)).defaults)
     const [short, long] = [
       [1_000, 5_000, 30_000, 120_000],
       [5_000, 30_000, 300_000, 1_800_000],

@@ -58,8 +58,11 @@ const scannedAtOnce = 5_000
 /** What has more comes in more pages (G7); one event always fits. */
 const pageBytesMax = 8 * 1024 * 1024
 
-// One statement: the horizon is that of what it reads.
-const pageSql = `
+/**
+ * One statement: the horizon is that of what it reads, and is asked once.
+ * $1 cursor, $2 types, $3 how many are looked at, $4 source, $5 from, $6 until (ms), $7 how many are given.
+ */
+export const pageSql = `
 with scan as materialized (
   select row_number() over () as n, e.* from tidegate.read_events($1, $2::text[], $3::int) as e),
 matching as (
@@ -67,7 +70,7 @@ matching as (
   from scan as s
   where ($4::text is null or s.source = $4) and ($5::float8 is null or s.time >= to_timestamp($5::float8 / 1000))
     and ($6::float8 is null or s.time < to_timestamp($6::float8 / 1000)))
-select tidegate.horizon() as horizon, a.scanned, a.last, m.matches::int as matches, m.cursor, m.position::float8 as position,
+select (select tidegate.horizon()) as horizon, a.scanned, a.last, m.matches::int as matches, m.cursor, m.position::float8 as position,
   m.stored_time, m.disposition, m.gateway, m.epoch, m.sequence::float8 as sequence, m.source, m.id, m.type, m.body::text as text
 from (select count(*)::int as scanned, (array_agg(cursor order by n desc))[1] as last from scan) as a
 left join matching as m on m.nth = 1 or (m.nth <= $7::int and m.bytes <= ${pageBytesMax})

@@ -10,16 +10,24 @@ export function createDatabase(): Promise<string> {
   return ask('/database')
 }
 
+/** The same with all of Tidegate's tables, and with the roles that are shipped. */
+export function createReadyDatabase(): Promise<string> {
+  return ask('/database/ready')
+}
+
 export type Role = 'owner' | 'writer' | 'module' | 'reader' | 'auditor'
 
 /** Makes the roles that are shipped for a database; returns its URL as a login of one of them. */
 export async function createRoles(databaseUrl: string): Promise<(role: Role) => string> {
   await ask('/roles', databaseUrl)
-  return (role) => {
-    const url = new URL(databaseUrl)
-    url.username = url.password = `test_${role}`
-    return url.href
-  }
+  return (role) => urlAs(role, databaseUrl)
+}
+
+/** As a login of a role of a database that has the roles. */
+export function urlAs(role: Role, databaseUrl: string): string {
+  const url = new URL(databaseUrl)
+  url.username = url.password = `test_${role}`
+  return url.href
 }
 
 /** Runs rabbitmqctl on the run's RabbitMQ (about half a second); returns what it printed. */

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createDatabase as poolOf, type Database } from '../../../cloud/database/database-postgres.ts'
-import { readFiltered } from '../../../cloud/history/filtered-postgres.ts'
+import { pageSql, readFiltered } from '../../../cloud/history/filtered-postgres.ts'
 import { migrated } from '../../support/cloud/cloud.ts'
 import { explained } from '../../support/cloud/history-explained.ts'
 import { allReadable, fillWeeks } from '../../support/cloud/history-filled.ts'
@@ -37,6 +37,12 @@ describe('what a page of history costs', () => {
     const ended = cold + 2 * partitions.length
     expect(await pagesOfPage('tidegate.horizon()', 'null')).toBeLessThan(ended)
     expect(await pagesOfPage('tidegate.horizon()', `'{com.acme.power}'`)).toBeLessThan(ended)
+  })
+
+  test('a page over HTTP costs what it costs in SQL, and the horizon once', async () => {
+    const partitions = await database.query('select from tidegate.partitions')
+    const { pages } = await explained(database, pageSql, ['', null, 1000, null, null, null, 1000])
+    expect(pages).toBeLessThan((await pagesOfPage(`''`, 'null')) + 3 * partitions.length + 10)
   })
 
   test('what is beyond the horizon is not read, however much it is', async () => {

@@ -11,8 +11,7 @@ import { historyConsumer } from '../../../cloud/history/consumer.ts'
 import { createBreakers } from '../../../cloud/protection/breakers.ts'
 import { postgresHistory } from '../../../cloud/history/history-postgres.ts'
 import { silentLog } from '../../../src/log.ts'
-import { createDatabase } from '../servers.ts'
-import { migrated } from './cloud.ts'
+import { createReadyDatabase } from '../servers.ts'
 import type { Encoded } from './cloud-events.ts'
 
 /** A database in which history has stored these events, in this order. */
@@ -20,9 +19,8 @@ export async function databaseWith(
   events: readonly Encoded[],
   more: (database: Database) => Promise<void> = async () => {},
 ): Promise<string> {
-  const url = await createDatabase()
+  const url = await createReadyDatabase()
   const database = poolOf({ url, poolMax: 2, applicationName: 'test' })
-  await migrated(database)
   const { handler } = historyConsumer(postgresHistory)
   if (handler.kind !== 'batch') throw new Error('history takes batches')
   const { signal } = new AbortController()

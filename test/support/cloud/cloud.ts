@@ -18,7 +18,7 @@ import { systemClock } from '../../../src/clock.ts'
 import { silentLog } from '../../../src/log.ts'
 import { partitionOf, routingKey, wire } from '../../../src/contract/wire.ts'
 import { type Encoded, postedTogether } from './cloud-events.ts'
-import { createDatabase, createRoles, createVhost } from '../servers.ts'
+import { createReadyDatabase, createRoles, createVhost, type Role, urlAs } from '../servers.ts'
 
 /** For what is there already. */
 export const startup: StartupOptions = {
@@ -101,13 +101,19 @@ async function rowsOf<Row extends object>(url: string, sql: string, values: unkn
   }
 }
 
-export async function openCloudBench(given: { databaseUrl?: string } = {}): Promise<CloudBench> {
-  const url = await createVhost()
-  const databaseUrl = given.databaseUrl ?? (await createDatabase())
+async function madeReady(databaseUrl: string): Promise<string> {
   const urlOf = await createRoles(databaseUrl)
   const owner = poolOf({ url: urlOf('owner'), poolMax: 1, applicationName: 'test' })
   await migrated(owner)
   await owner.close()
+  return databaseUrl
+}
+
+export async function openCloudBench(given: { databaseUrl?: string } = {}): Promise<CloudBench> {
+  const url = await createVhost()
+  const databaseUrl =
+    given.databaseUrl === undefined ? await createReadyDatabase() : await madeReady(given.databaseUrl)
+  const urlOf = (role: Role): string => urlAs(role, databaseUrl)
   const folder = mkdtempSync(join(tmpdir(), 'tidegate-cloud-'))
   const partitions = 4
   const connection = new Connection({ url, frameMax: 131_072 })

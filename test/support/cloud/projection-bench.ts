@@ -8,8 +8,7 @@ import type { Projection } from '../../../cloud/projections/definition.ts'
 import { type RunningProjections, startProjections } from '../../../cloud/projections/projections.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { silentLog } from '../../../src/log.ts'
-import { createDatabase, createRoles, type Role } from '../servers.ts'
-import { migrated } from './cloud.ts'
+import { createReadyDatabase, type Role, urlAs } from '../servers.ts'
 import type { Encoded } from './cloud-events.ts'
 
 /** A database with its roles, in which projections run as they do in a cloud, without a broker. */
@@ -38,11 +37,8 @@ export interface ProjectionBench {
 const never = new AbortController().signal
 
 export async function openProjectionBench(): Promise<ProjectionBench> {
-  const databaseUrl = await createDatabase()
-  const urlOf = await createRoles(databaseUrl)
-  const owner = poolOf({ url: urlOf('owner'), poolMax: 1, applicationName: 'test' })
-  await migrated(owner)
-  await owner.close()
+  const databaseUrl = await createReadyDatabase()
+  const urlOf = (role: Role): string => urlAs(role, databaseUrl)
   const database = poolOf({ url: urlOf('writer'), poolMax: 12, applicationName: 'test-projections' })
   const storage = postgresStorage(database)
   const admin = new Pool({ connectionString: databaseUrl, max: 4 })

@@ -21,8 +21,7 @@ import type { Deeds } from '../../../cloud/deeds/deeds.ts'
 import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { silentLog } from '../../../src/log.ts'
-import { createDatabase, createRoles } from '../servers.ts'
-import { migrated } from './cloud.ts'
+import { createReadyDatabase, type Role as DatabaseRole, urlAs } from '../servers.ts'
 import { newOwnKey } from './test-api.ts'
 
 export interface ServedApi {
@@ -42,11 +41,8 @@ export interface ServedApi {
 
 /** The API over a real database, as the cloud's own user, on a port and on a socket. */
 export async function serveApi(more: object = {}, deeds?: Deeds, trialDeeds?: Deeds): Promise<ServedApi> {
-  const databaseUrl = await createDatabase()
-  const urlOf = await createRoles(databaseUrl)
-  const owner = poolOf({ url: urlOf('owner'), poolMax: 1, applicationName: 'test' })
-  await migrated(owner)
-  await owner.close()
+  const databaseUrl = await createReadyDatabase()
+  const urlOf = (role: DatabaseRole): string => urlAs(role, databaseUrl)
   const database = poolOf({ url: urlOf('writer'), poolMax: 4, applicationName: 'test', statementMsMax: 5000 })
   const folder = mkdtempSync(join(tmpdir(), 'tidegate-api-'))
   const keyFile = join(folder, 'api.key')

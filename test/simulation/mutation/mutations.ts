@@ -838,6 +838,15 @@ export const mutations: readonly Mutation[] = [
     seed: 33,
   },
   {
+    name: 'trial-without-steps',
+    removed: 'the steps of a trial: a group that has tripped tries all that waits, instead of a few events first',
+    file: 'cloud/protection/gate.js',
+    find: "return mode.kind === 'closed' ? 0 :",
+    replace: "return mode.kind === 'trial' ? Infinity : mode.kind === 'closed' ? 0 :",
+    breaks: ['G5'],
+    seed: 142,
+  },
+  {
     name: 'closed-letter-again',
     removed: 'knowing a letter of a former version again that people have closed meanwhile',
     file: 'cloud/letters/former-letters.js',

@@ -1,3 +1,4 @@
+import { GroupGate } from '../../../cloud/protection/gate.ts'
 import { Guard } from '../../../cloud/protection/guard.ts'
 import { startWatching } from '../../../cloud/protection/watch.ts'
 import type { Logger } from '../../../src/log.ts'
@@ -37,6 +38,7 @@ export function watchedGuard(
   const killSwitch = { after: 4, share: 0.5, windowMs: 20_000, pauseMs: 3_000 }
   const pace = { ratePerSecond: undefined, membersNow: () => 1 }
   const guard = new Guard({ group: lookedAfter, instance, states, killSwitch, ...pace, clock, log })
+  watchTrials(guard, (detail) => journal.violate('G5', `${instance} ${detail}`))
   /** When it was told of its group, and had done what follows of it: by true time, the newest last. */
   const followed: { toldMs: number; doneMs: number }[] = []
   let closedSinceMs: number | undefined
@@ -63,5 +65,45 @@ export function watchedGuard(
         journal.violate('G5', `${instance} handles an event of a group that is ${held.state}`)
     },
     close: () => watching.close(),
+  }
+}
+
+/** Of a step of a trial no more events are tried, or under way, than it has. */
+function watchTrials({ gate }: Guard, violate: (detail: string) => void): void {
+  if (!(gate instanceof GroupGate)) return
+  const actual = {
+    step: gate.try.bind(gate),
+    enter: gate.enter.bind(gate),
+    leave: gate.leave.bind(gate),
+    tried: gate.tried.bind(gate),
+  }
+  let step = { size: Infinity, tried: 0, underWay: 0 }
+  const begin = (size: number): void => void (step = { size, tried: 0, underWay: 0 })
+  gate.try = (size) => {
+    begin(size)
+    actual.step(size)
+  }
+  const open = gate.open.bind(gate)
+  gate.open = () => {
+    begin(Infinity)
+    open()
+  }
+  gate.enter = (wanted, signal, orClosed) => {
+    const entered = actual.enter(wanted, signal, orClosed)
+    // Told before whoever has asked.
+    void entered.then((count) => {
+      step.underWay += count
+      if (step.tried + step.underWay > step.size)
+        violate(`lets ${count} more events begin in a step of ${step.size}`)
+    })
+    return entered
+  }
+  gate.leave = (count, tried) => {
+    step.underWay = Math.max(0, step.underWay - count)
+    actual.leave(count, tried)
+  }
+  gate.tried = (device, failed) => {
+    step.tried++
+    actual.tried(device, failed)
   }
 }

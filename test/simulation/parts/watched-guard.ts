@@ -68,42 +68,37 @@ export function watchedGuard(
   }
 }
 
-/** Of a step of a trial no more events are tried, or under way, than it has. */
+/** In a step of a trial no more events are under way than it has. */
 function watchTrials({ gate }: Guard, violate: (detail: string) => void): void {
   if (!(gate instanceof GroupGate)) return
-  const actual = {
-    step: gate.try.bind(gate),
-    enter: gate.enter.bind(gate),
-    leave: gate.leave.bind(gate),
-    tried: gate.tried.bind(gate),
+  const [begin, open, enter, leave] = [
+    gate.try.bind(gate),
+    gate.open.bind(gate),
+    gate.enter.bind(gate),
+    gate.leave.bind(gate),
+  ]
+  let size = Infinity
+  let underWay = 0
+  gate.try = (wanted) => {
+    // What is under way from before is not of this step.
+    ;[size, underWay] = [wanted, 0]
+    begin(wanted)
   }
-  let step = { size: Infinity, tried: 0, underWay: 0 }
-  const begin = (size: number): void => void (step = { size, tried: 0, underWay: 0 })
-  gate.try = (size) => {
-    begin(size)
-    actual.step(size)
-  }
-  const open = gate.open.bind(gate)
   gate.open = () => {
-    begin(Infinity)
+    ;[size, underWay] = [Infinity, 0]
     open()
   }
   gate.enter = (wanted, signal, orClosed) => {
-    const entered = actual.enter(wanted, signal, orClosed)
-    // Told before whoever has asked.
-    void entered.then((count) => {
-      step.underWay += count
-      if (step.tried + step.underWay > step.size)
-        violate(`lets ${count} more events begin in a step of ${step.size}`)
+    const entered = enter(wanted, signal, orClosed)
+    // Noted before whoever has asked goes on.
+    return entered.then((count) => {
+      underWay += count
+      if (count > 0 && underWay > size) violate(`has ${underWay} events under way in a step of ${size}`)
+      return count
     })
-    return entered
   }
   gate.leave = (count, tried) => {
-    step.underWay = Math.max(0, step.underWay - count)
-    actual.leave(count, tried)
-  }
-  gate.tried = (device, failed) => {
-    step.tried++
-    actual.tried(device, failed)
+    underWay = Math.max(0, underWay - count)
+    leave(count, tried)
   }
 }

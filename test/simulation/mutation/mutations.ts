@@ -845,7 +845,7 @@ export const mutations: readonly Mutation[] = [
     find: "return mode.kind === 'closed' ? 0 :",
     replace: "return mode.kind === 'trial' ? Infinity : mode.kind === 'closed' ? 0 :",
     breaks: ['G5'],
-    seed: 142,
+    seed: 307,
   },
   {
     name: 'closed-letter-again',
@@ -854,6 +854,7 @@ export const mutations: readonly Mutation[] = [
     find: 'mayBeClosed: true,',
     replace: '',
     breaks: ['G5'],
+    rare: true,
     seed: 481,
   },
 ]

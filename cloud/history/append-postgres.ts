@@ -12,12 +12,15 @@ const week = "interval '168 hours'"
 /** Bounds of the whole call, by which PostgreSQL leaves the other weeks out before it has planned or locked them. */
 const around = 'e.recorded_time >= to_timestamp($15::float8) and e.recorded_time <= to_timestamp($16::float8)'
 
-/** In the weeks around its own, where an index says it: PostgreSQL chooses them row by row. */
+/**
+ * In the weeks around its own, where an index says it: PostgreSQL chooses them row by row. `offset 0` keeps it from joining all at once:
+ * a plan that it made while a week was empty would go on reading the whole of it for each batch.
+ */
 const isNowhereElse = (same: string): string => `
   not exists (select from tidegate.events as e where ${same} and ${around}
-    and e.recorded_time >= s.recorded_time - $14::interval and e.recorded_time < s.week)
+    and e.recorded_time >= s.recorded_time - $14::interval and e.recorded_time < s.week offset 0)
   and not exists (select from tidegate.events as e where ${same} and ${around}
-    and e.recorded_time >= s.week + ${week} and e.recorded_time <= s.recorded_time + $14::interval)`
+    and e.recorded_time >= s.week + ${week} and e.recorded_time <= s.recorded_time + $14::interval offset 0)`
 
 // Sorted by place, so that rival transactions lock in one order.
 const appendSql = (isNew: string): string => `
@@ -42,7 +45,7 @@ order by gateway collate "C", epoch collate "C", sequence`
  */
 const firstPlacesAreFree = `not exists (
   select from unnest($17::text[], $18::text[], $19::bigint[]) as s (gateway, epoch, sequence)
-  join tidegate.events as e on ${samePlace} where ${around})`
+  where exists (select from tidegate.events as e where ${samePlace} and ${around} offset 0))`
 
 const appendNewSql = `
 with new as (${appendSql(`${firstPlacesAreFree} and ${isNowhereElse(sameIdentity)}`)} returning 1)
@@ -54,8 +57,8 @@ on conflict do nothing
 returning gateway, epoch, sequence, source, id`
 
 const copiesSql = (columns: string, when = 'true'): string => `
-select ${columns} from unnest($1::text[], $2::text[]) as s (source, id) join tidegate.events as e on ${sameIdentity}
-where ${when}`
+select ${columns} from unnest($1::text[], $2::text[]) as s (source, id)
+cross join lateral (select * from tidegate.events as e where ${sameIdentity} and ${when} offset 0) as e`
 
 const placesOf = 'e.gateway, e.epoch, e.sequence, e.source, e.id'
 const findAroundSql = copiesSql(

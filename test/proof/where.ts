@@ -43,7 +43,7 @@ async function measure(database: Database): Promise<void> {
     const [row] = await database.query<{ id: string }>('select md5($1::text) as id', [String(n)])
     return row?.id ?? ''
   }
-  const ids = await Promise.all(Array.from({ length: rounds }, (_, round) => md5(round * 99_991)))
+  const ids = await Promise.all(Array.from({ length: rounds }, (_, round) => md5(1 + round * 99_991)))
   const idOf = (round: number): string => ids[round % ids.length] ?? ''
   const first = idOf(1)
   for (const [name, sql, values] of [

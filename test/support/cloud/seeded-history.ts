@@ -7,7 +7,7 @@ const eventsAtOnce = 50_000
 
 /**
  * History as an installation has it that is some weeks old, up to now: a partition a week, 200 devices of one gateway, a type that is
- * rare, readings that were set aside, and rollups of what was recorded. For the owner of the tables.
+ * rare, readings that were set aside, and rollups of what was recorded. IDs are the MD5 of 1, the newest, of 2 and so on. For the owner of the tables.
  */
 export async function seedHistory(database: Database, events: number): Promise<void> {
   const weeks = Math.ceil(events / eventsOfWeek)
@@ -49,14 +49,14 @@ $$`
 
 const eventsSql = `
 insert into tidegate.events (gateway, epoch, sequence, source, id, type, time, recorded_time, stored_time, disposition, reason, body)
-select 'gateway-1', 'seeded', n + 1, '/devices/sensor-' || lpad((n % 200)::text, 3, '0'), md5(n::text),
+select 'gateway-1', 'seeded', n + 1, '/devices/sensor-' || lpad((n % 200)::text, 3, '0'), id,
   case when n % 997 = 0 then 'com.acme.door' when aside then 'dev.tidegate.rejected' else 'com.acme.climate' end,
   at, at, at + interval '40 ms', case when aside then 'rejected' else 'accepted' end,
   case when aside then 'REJECTED_AT_EDGE: NOT_JSON: it is no JSON' end,
-  json_build_object('id', md5(n::text), 'type', 'com.acme.climate', 'note', repeat('x', 200),
+  json_build_object('id', id, 'type', 'com.acme.climate', 'note', repeat('x', 200),
     'data', json_build_object('temperature', 20 + n % 7, 'payload', 'eA=='))
 from (
-  select n, n % 499 = 7 as aside, now() - interval '1 minute' - ($3::bigint - n) * (interval '1 week' / $4::int) as at
+  select n, md5(($3::bigint - n)::text) as id, n % 499 = 7 as aside, now() - interval '1 minute' - ($3::bigint - n) * (interval '1 week' / $4::int) as at
   from generate_series($1::bigint, $2::bigint) as n) as made`
 
 const rollupsSql = `

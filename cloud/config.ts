@@ -7,10 +7,46 @@ import { authentication, clientTls, clientTlsPaths, refuseNameless } from '../sr
 import { configFolder, type Environment, loadConfig } from '../src/settings/config.ts'
 import { byteSize, duration } from '../src/units.ts'
 import { apiConfigSchema, apiPaths } from './api/rules/settings.ts'
-import { handlerLimits, rungLimits } from './pipeline/definition-check.ts'
+import { handlerLimits, rungLimits, typePatternPattern } from './pipeline/definition-check.ts'
+import { rollupsDefault, type RollupsOptions, rollupWidths } from './projections/built-in/rollups.ts'
+import { versionMax } from './projections/definition.ts'
 
 const file = z.string().min(1)
 const ladder = z.array(duration(rungLimits)).max(10)
+const patterns = z
+  .array(z.string().regex(typePatternPattern, 'must be a pattern such as battery.* or #'))
+  .min(1)
+/** Less is within what a device is late by. */
+const keepLimits = { min: '1d', max: '36500d' }
+
+/** What was a consumer: whoever has configured it is told where it is now. */
+const formerConsumer = z
+  .unknown()
+  .superRefine((value, context) => {
+    context.addIssue(
+      value === 'rollups'
+        ? {
+            code: 'custom',
+            message: 'is a projection by now: name it in projections, where it is by default',
+          }
+        : { code: 'invalid_type', expected: 'never' },
+    )
+  })
+  .pipe(z.never())
+
+/** A version of rollups other than the first; fields that are absent are as in that. */
+const rollupsConfig = z
+  .strictObject({
+    version: z.int().min(1).max(versionMax),
+    types: patterns.default([...rollupsDefault.types]),
+    fields: patterns.default([...rollupsDefault.fields]),
+    widths: z
+      .array(z.enum(rollupWidths))
+      .min(1)
+      .default([...rollupsDefault.widths]),
+    keep: z.partialRecord(z.enum(rollupWidths), duration(keepLimits)).default({}),
+  })
+  .transform(({ keep, ...rest }): RollupsOptions => ({ ...rest, keepMs: keep }))
 const instancePattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
 
 function hasReadableCredentials(url: string): boolean {
@@ -84,13 +120,19 @@ export const cloudConfigSchema = z
       })
       .prefault({}),
     consumers: z
-      .array(z.union([z.enum(['history', 'rollups']), z.strictObject({ module: z.string().min(1) })]))
+      .array(z.union([z.enum(['history']), z.strictObject({ module: z.string().min(1) }), formerConsumer]))
       .min(1)
-      .default(['history', 'rollups']),
+      .default(['history']),
     projections: z
-      .array(z.union([z.enum(['latest']), z.strictObject({ module: z.string().min(1) })]))
+      .array(
+        z.union([
+          z.enum(['latest', 'devices', 'rollups']),
+          z.strictObject({ rollups: rollupsConfig }),
+          z.strictObject({ module: z.string().min(1) }),
+        ]),
+      )
       .max(100)
-      .default([]),
+      .default(['rollups']),
     retry: z.strictObject({ ladder: ladder.optional() }).prefault({}),
     parking: z
       .strictObject({
@@ -195,7 +237,9 @@ export function loadCloudConfig(file: string | undefined, env: Environment): Clo
       typeof consumer === 'string' ? consumer : { module: absolute(consumer.module) },
     ),
     projections: config.projections.map((projection) =>
-      typeof projection === 'string' ? projection : { module: absolute(projection.module) },
+      typeof projection === 'object' && 'module' in projection
+        ? { module: absolute(projection.module) }
+        : projection,
     ),
   }
 }

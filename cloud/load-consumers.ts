@@ -4,8 +4,6 @@ import { type Consumer, defineConsumer, type SingleConsumerOptions } from './pip
 import { configured, type ConfiguredConsumer, type ConsumerDefaults } from './pipeline/definition.ts'
 import { historyConsumer } from './history/consumer.ts'
 import { type HistoryOptions, postgresHistory } from './history/history-postgres.ts'
-import { rollupsConsumer } from './projections/rollups/rollups.ts'
-import { postgresRollups } from './projections/rollups/rollups-postgres.ts'
 
 export interface ConsumersOptions {
   /** Which, in this order: one that is built in, or a module of the user's. */
@@ -17,7 +15,6 @@ export interface ConsumersOptions {
 const builtIn = {
   history: (options?: HistoryOptions) =>
     historyConsumer((transaction) => postgresHistory(transaction, options)),
-  rollups: () => rollupsConsumer(postgresRollups),
 } as const
 
 const consumerModule: ModuleKind = {

@@ -3,16 +3,19 @@ import { importDefault, inFile, type ModuleKind } from './load-module.ts'
 import {
   defineProjection,
   isProjection,
+  projectionInvalid,
   type Projection,
   type ProjectionOptions,
 } from './projections/definition.ts'
-import { latest } from './projections/latest.ts'
+import { devices } from './projections/built-in/devices.ts'
+import { latest } from './projections/built-in/latest.ts'
+import { rollups, type RollupsOptions } from './projections/built-in/rollups.ts'
 import { withTables } from './projections/tables-file.ts'
 
-const builtIn = { latest } as const
+const builtIn = { latest, devices, rollups: rollups() } as const
 
-/** Which: one that is built in, or a module of the user's. */
-export type ProjectionEntry = keyof typeof builtIn | { module: string }
+/** Which: one that is built in, a version of rollups, or a module of the user's. */
+export type ProjectionEntry = keyof typeof builtIn | { rollups: RollupsOptions } | { module: string }
 
 const projectionModule: ModuleKind = {
   code: 'PROJECTION_MODULE',
@@ -28,8 +31,7 @@ const projectionModule: ModuleKind = {
  */
 export async function loadProjections(entries: readonly ProjectionEntry[]): Promise<Projection[]> {
   const projections: Projection[] = []
-  for (const entry of entries)
-    projections.push(typeof entry === 'string' ? builtIn[entry] : await loadModule(entry.module))
+  for (const entry of entries) projections.push(await load(entry))
   const keys = projections.map(({ name, version }) => `${name} ${version}`)
   const twice = keys.find((key, index) => keys.indexOf(key) !== index)
   if (twice === undefined) return projections
@@ -40,9 +42,16 @@ export async function loadProjections(entries: readonly ProjectionEntry[]): Prom
   })
 }
 
+async function load(entry: ProjectionEntry): Promise<Projection> {
+  if (typeof entry === 'string') return builtIn[entry]
+  return 'rollups' in entry ? rollups(entry.rollups) : loadModule(entry.module)
+}
+
 async function loadModule(file: string): Promise<Projection> {
   const found = await importDefault(file, projectionModule)
-  return inFile(file, () =>
-    withTables(isProjection(found) ? found : defineProjection(found as ProjectionOptions)),
-  )
+  return inFile(file, () => {
+    const loaded = withTables(isProjection(found) ? found : defineProjection(found as ProjectionOptions))
+    if (!Object.hasOwn(builtIn, loaded.name)) return loaded
+    throw projectionInvalid(loaded.name, 'a projection of this name is built in: give it another')
+  })
 }

@@ -12,7 +12,7 @@ import { exchangeTopology, type QueueSpec, tellTaken } from './amqp/topology.ts'
 import { loadApiFiles } from './api/api.ts'
 import type { CloudConfig } from './config.ts'
 import { createDatabase, type Database } from './database/database-postgres.ts'
-import { startPruning } from './database/inbox-pruning-postgres.ts'
+import { startInboxUpkeep } from './database/inbox-upkeep-postgres.ts'
 import { migrateDatabase } from './database/migrate-postgres.ts'
 import { migrations } from './database/migrations/all.ts'
 import { replayedIn } from './replays/replayed-postgres.ts'
@@ -25,6 +25,7 @@ import { startKnowing } from './gateways/known.ts'
 import { type Provenance, provenance, requireDevices, requireRegistered } from './gateways/provenance.ts'
 import { type Group, type GroupOptions, startGroup } from './groups/group.ts'
 import { postgresMembers } from './groups/members-postgres.ts'
+import { retireGroup } from './groups/retire.ts'
 import { type Sharing, startSharing } from './groups/sharing.ts'
 import type { CloudState } from './ops/readiness.ts'
 import { type LetterBoxOptions, type OpenLetterBox, openLetterBox } from './letters/letter-box.ts'
@@ -33,8 +34,9 @@ import { startWatchingUnattended } from './parking/unattended-postgres.ts'
 import { loadConsumers } from './load-consumers.ts'
 import { loadProjections } from './load-projections.ts'
 import { createOps, type Ops } from './ops/ops.ts'
-import type { ConfiguredConsumer } from './pipeline/definition.ts'
+import { type ConfiguredConsumer, ladderMsDefault } from './pipeline/definition.ts'
 import { noSchemaCheck, schemaCheck } from './pipeline/schema-check.ts'
+import { startLettingGo } from './projections/built-in/former-rollups-postgres.ts'
 import type { Projection } from './projections/definition.ts'
 import { type RunningProjections, startProjections } from './projections/projections.ts'
 import { postgresGroupStates } from './protection/group-states-postgres.ts'
@@ -51,13 +53,13 @@ import {
   databaseWay,
   groupSettings,
   guardSettings,
+  inboxSettings,
   letterSettings,
   managementSettings,
   managementWay,
   opsSettings,
   projectionSettings,
   provenanceSettings,
-  pruningSettings,
   sharingSettings,
   watchSettings,
 } from './settings.ts'
@@ -123,6 +125,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const guards = guardsOf(start, database, consumers, (group) => sharing?.membersOf(group) ?? 1)
     for (const guarded of guards) groups.push(scope.own(await startGroup({ ...shared, ...guarded })))
     publishAgain(start, { publishing, database, consumers })
+    retire(start, { consuming, publishing, database, letters, groups })
 
     sharing = share(start, database, groups)
     keepUp(start, database, guards)
@@ -305,9 +308,26 @@ function derive(
   database: Database,
   projections: readonly Projection[],
 ): RunningProjections {
+  scope.own(startLettingGo({ storage: postgresStorage(database), clock, log }))
   return scope.own(
     startProjections({ ...projectionSettings(config), projections, database, clock, random, log }),
   )
+}
+
+/** What was a consumer group before it was a projection. */
+const retiredGroup = { group: 'rollups', types: ['#'] } as const
+
+/** Lets the queues of a group go that this version has not any more, unless a consumer of somebody else's has its name. */
+function retire(
+  { config, scope, clock, random, log }: Start,
+  lines: Pick<Lines, 'consuming' | 'publishing' | 'database' | 'letters'> & { groups: readonly Group[] },
+): void {
+  const { group } = retiredGroup
+  const { groups, ...rest } = lines
+  if (groups.some(({ name }) => name === group)) return
+  const settings = { ...groupSettings(config), ...retiredGroup, ladderMs: config.retry.ladder ?? ladderMsDefault }
+  const surroundings = { clock, random, log: log.child({ group }) }
+  scope.own(retireGroup({ ...settings, ...rest, storage: postgresStorage(lines.database), ...surroundings }))
 }
 
 /** Looks at what is in effect for every queue there should be, where the broker lets it. */
@@ -333,7 +353,7 @@ function keepUp(
 ): void {
   const states = postgresGroupStates(database)
   scope.own(startWatching({ ...watchSettings(config), states, guards, clock, log }))
-  scope.own(startPruning({ ...pruningSettings(config), database, clock, log }))
+  scope.own(startInboxUpkeep({ ...inboxSettings(config), database, clock, log }))
 }
 
 /** How they stand, for whoever looks. */

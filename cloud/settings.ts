@@ -5,7 +5,7 @@ import type { AmqpOptions } from './amqp/connection-rabbit.ts'
 import type { CloudConfig } from './config.ts'
 import type { DatabaseOptions } from './database/database-postgres.ts'
 import { dialledBy } from './database/url-postgres.ts'
-import type { PruningOptions } from './database/inbox-pruning-postgres.ts'
+import type { InboxUpkeepOptions } from './database/inbox-upkeep-postgres.ts'
 import type { ProvenanceOptions } from './gateways/provenance.ts'
 import type { GroupOptions } from './groups/group.ts'
 import type { GuardOptions } from './protection/guard.ts'
@@ -166,7 +166,7 @@ export function letterSettings({ deadLetters }: CloudConfig): LetterBoxSettings 
   return { max, bytesMax, closedRetentionMs: closedRetention, mirror }
 }
 
-export function pruningSettings({ inbox }: CloudConfig): Pick<PruningOptions, 'retentionMs' | 'everyMs'> {
+export function inboxSettings({ inbox }: CloudConfig): Pick<InboxUpkeepOptions, 'retentionMs' | 'everyMs'> {
   return { retentionMs: inbox.retention, everyMs: inbox.pruneEvery }
 }
 

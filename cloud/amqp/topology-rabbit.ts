@@ -76,6 +76,18 @@ export async function unbind(connection: AmqpConnection, bindings: readonly Bind
   })
 }
 
+/** With the exchange that has brought it what it held, if there is one. Idempotent. Whoever calls it knows that it is empty. */
+export async function removeQueue(
+  connection: AmqpConnection,
+  queue: string,
+  exchange?: string,
+): Promise<void> {
+  await onChannel(connection, async (channel) => {
+    if (exchange !== undefined) await channel.exchangeDelete({ exchange })
+    await channel.queueDelete({ queue })
+  })
+}
+
 /**
  * A group that once had more partitions would leave queues behind that fill and that nobody reads.
  * @throws TidegateError `TOPOLOGY_PARTITIONS`

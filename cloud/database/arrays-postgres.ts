@@ -5,7 +5,8 @@
 
 const fieldBytes = 4
 const numberBytes = 8
-const oids = { bytea: 17, text: 25, bigint: 20, double: 701 }
+const oids = { bytea: 17, text: 25, bigint: 20, double: 701, uuid: 2950 }
+const uuidBytes = 16
 
 /** `text[]`; undefined is null. */
 export function textArray<Item>(items: readonly Item[], valueOf: (item: Item) => string | undefined): Buffer {
@@ -28,6 +29,16 @@ export function byteaArray<Item>(items: readonly Item[], valueOf: (item: Item) =
     const value = valueOf(item)
     at = array.writeInt32BE(value.length, at)
     at += value.copy(array, at)
+  }
+  return array
+}
+
+/** `uuid[]`, of the first 16 bytes of each. */
+export function uuidArray<Item>(items: readonly Item[], valueOf: (item: Item) => Buffer): Buffer {
+  let { array, at } = begin(oids.uuid, items.length, items.length * (fieldBytes + uuidBytes))
+  for (const item of items) {
+    at = array.writeInt32BE(uuidBytes, at)
+    at += valueOf(item).copy(array, at, 0, uuidBytes)
   }
   return array
 }

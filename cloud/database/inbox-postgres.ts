@@ -1,40 +1,141 @@
-import type { EventIdentity, Inbox } from './storage.ts'
+import { hash } from 'node:crypto'
+import { textArray, uuidArray } from './arrays-postgres.ts'
+import { type InboxMemory, readWeeks, type Weeks } from './inbox-weeks-postgres.ts'
 import type { Statements } from './statements.ts'
+import { type Claim, claimKey, type Inbox } from './storage.ts'
 
-// Sorted, so that rival transactions lock in one order and cannot deadlock.
-const claimSql = `
-insert into tidegate.inbox (consumer_group, source, id)
-select $1, source, id from unnest($2::text[], $3::text[]) as claimed (source, id)
-order by source collate "C", id collate "C"
-on conflict do nothing
-returning source, id`
+/**
+ * The inbox by weeks (migration 0018, G4). A claim is made in this week, if none of the weeks that are kept has it; while somebody may be
+ * at work who claimed before the border, in the week before as well, which is where the two meet.
+ */
+export function postgresInbox(statements: Statements, memory: InboxMemory): Inbox {
+  /** By which this transaction has claimed. */
+  let asked: Asked | undefined
 
-const releaseSql = `
-delete from tidegate.inbox
-where consumer_group = $1 and (source, id) in (select * from unnest($2::text[], $3::text[]))`
+  async function ask(isAgain: boolean): Promise<Asked> {
+    const weeks = memory.weeks && !isAgain ? memory.weeks : await readWeeks(statements, memory)
+    const known = askedOf.get(weeks) ?? writtenFor(weeks)
+    askedOf.set(weeks, known)
+    return known
+  }
 
-export function postgresInbox(statements: Statements): Inbox {
   return {
-    async claim(group, identities) {
-      const rows = await statements.run<[string, string]>('inbox-claim', claimSql, [
-        group,
-        identities.map((identity) => identity.source),
-        identities.map((identity) => identity.id),
-      ])
-      const fresh = new Set(rows.map(([source, id]) => key({ source, id })))
-      // Deleting makes the second of equal identities in one call a repeat of the first.
-      return identities.map((identity) => fresh.delete(key(identity)))
+    async claim(group, claims) {
+      const number = await numberOf(group, statements, memory)
+      const keys = claims.map(digest)
+      const values = [number, uuidArray(keys, (key) => key)]
+      // The clock may pass a border between the two.
+      for (let times = 0; times < 3; times++) {
+        asked = await ask(times > 0)
+        const { claim, name, weeks } = asked
+        const former = weeks.hasFormer ? formerValues(claims) : []
+        const bounds = [weeks.validFromMs, weeks.validUntilMs]
+        const [row] = await statements.run<[boolean, string | null]>(`inbox-claim-${name}`, claim, [
+          ...values,
+          ...bounds,
+          ...former,
+        ])
+        const [isNow, fresh] = row ?? [false, null]
+        if (isNow) return isFresh(keys, fresh ?? '')
+      }
+      throw new Error('the clock of the database passes weeks faster than one can claim')
     },
-    async release(group, identities) {
-      await statements.run('inbox-release', releaseSql, [
-        group,
-        identities.map((identity) => identity.source),
-        identities.map((identity) => identity.id),
-      ])
+    async release(group, claims) {
+      if (asked === undefined) return
+      const number = await numberOf(group, statements, memory)
+      const keys = uuidArray(claims.map(digest), (key) => key)
+      await statements.run(`inbox-release-${asked.name}`, asked.release, [number, keys])
     },
   }
 }
 
-function key({ source, id }: EventIdentity): string {
-  return `${source}\n${id}`
+/** What is asked of these tables. */
+interface Asked {
+  weeks: Weeks
+  /** Tells tables apart: a statement is prepared under one name with one text. */
+  name: string
+  claim: string
+  release: string
+}
+
+const askedOf = new WeakMap<Weeks, Asked>()
+
+function writtenFor(weeks: Weeks): Asked {
+  const [claim, release] = [claimSql(weeks), releaseSql(weeks)]
+  return { weeks, name: hash('sha256', claim + release).slice(0, 16), claim, release }
+}
+
+async function numberOf(group: string, statements: Statements, memory: InboxMemory): Promise<number> {
+  const known = memory.groups.get(group)
+  if (known !== undefined) return known
+  const [row] = await statements.run<[number, boolean]>('inbox-group', groupSql, [group])
+  const [number, isNew] = row as [number, boolean]
+  // What this transaction has given may be taken back.
+  if (!isNew) memory.groups.set(group, number)
+  return number
+}
+
+const groupSql = 'select number, is_new from tidegate.inbox_group($1)'
+
+const isNow =
+  'statement_timestamp() >= to_timestamp($3::float8 / 1000) and statement_timestamp() < to_timestamp($4::float8 / 1000)'
+
+/**
+ * $1 the group, $2 keys, $3 and $4 from when until when it is these tables, $5 and $6 sources and IDs for the table of before. Sorted, so
+ * that rival transactions lock in one order and cannot deadlock. Each week is asked by a subquery of its own: as a join it would be read
+ * as a whole where it was small when the plan was made.
+ */
+function claimSql({ own, guard, others, hasFormer }: Weeks): string {
+  const conditions = [isNow, ...others.map(unclaimedIn), ...(hasFormer ? [unclaimedBefore] : [])]
+  const claimed = hasFormer
+    ? 'unnest($2::uuid[], $5::text[], $6::text[]) as claimed (key, source, id)'
+    : 'unnest($2::uuid[]) as claimed (key)'
+  const first = `${claimed} where ${conditions.join('\n  and ')}`
+  const fresh = guard
+    ? `guarded as (${insertSql(guard, first)}),\nfresh as (${insertSql(own, 'guarded')})`
+    : `fresh as (${insertSql(own, first)})`
+  return `with ${fresh}\nselect ${isNow}, encode(string_agg(uuid_send(key), ''), 'hex') from fresh`
+}
+
+function insertSql({ name, fromMs }: Weeks['own'], from: string): string {
+  return `
+insert into tidegate.${name} (key, at_ms, consumer_group)
+select key, (extract(epoch from statement_timestamp())::float8 * 1000 - ${fromMs})::integer, $1::int2 from ${from}
+order by key
+on conflict do nothing
+returning key`
+}
+
+const unclaimedIn = (week: string): string =>
+  `(select 1 from tidegate.${week} as o where o.key = claimed.key and o.consumer_group = $1::int2) is null`
+
+const unclaimedBefore = `(select 1 from tidegate.inbox as o
+    where o.consumer_group = (select name from tidegate.inbox_groups where number = $1::int2)
+      and o.source = claimed.source and o.id = claimed.id) is null`
+
+function releaseSql({ own, guard }: Weeks): string {
+  return guard ? `with guarded as (${deleteSql(guard)}) ${deleteSql(own)}` : deleteSql(own)
+}
+
+const deleteSql = ({ name }: Weeks['own']): string =>
+  `delete from tidegate.${name} where consumer_group = $1::int2 and key = any($2::uuid[])`
+
+/** A generation is none of before. */
+function formerValues(claims: readonly Claim[]): Buffer[] {
+  return [
+    textArray(claims, ({ source, generation = '' }) => (generation === '' ? source : undefined)),
+    textArray(claims, ({ id }) => id),
+  ]
+}
+
+/** 16 bytes of it are the key; `tidegate.inbox_key` is the same in SQL. */
+function digest(claim: Claim): Buffer {
+  return hash('sha256', claimKey(claim), 'buffer')
+}
+
+/** `fresh` is the keys of those, 32 hexadecimal digits each. Deleting makes the second of equal ones in one call a repeat of the first. */
+function isFresh(keys: readonly Buffer[], fresh: string): boolean[] {
+  const left = new Set<string>()
+  for (let at = 0; at < fresh.length; at += 32) left.add(fresh.slice(at, at + 32))
+  return keys.map((key) => left.delete(key.toString('hex', 0, 16)))
 }

@@ -10,12 +10,17 @@ export const ledgerTables = [
   'admissions',
 ] as const
 
-/** What the cloud at work does with each of the other tables. An update of the inbox is the lock that pruning takes. */
+/** What the cloud at work does with each of the other tables. */
 const workingTables: Readonly<Record<string, string>> = {
-  inbox: 'select, insert, update, delete',
+  inbox_claims: 'select, insert, delete',
+  inbox_groups: 'select, insert',
+  inbox_weeks: 'select',
+  inbox_former: 'select',
   members: 'select, insert, update, delete',
   drained_queues: 'select, insert',
-  rollup_buckets: 'select, insert, update',
+  // Instances of before, beside this version, still count there.
+  rollup_buckets: 'select, insert, update, delete',
+  former_rollups: 'select, update',
   eras: 'select',
   partitions: 'select',
   migrations: 'select',
@@ -122,17 +127,18 @@ function rightsSql(): string {
     ),
     // What each row of history is given by itself.
     'grant usage on sequence tidegate.event_position to tidegate_writer',
-    'grant execute on function tidegate.current_era(), tidegate.prepare_partitions(integer), tidegate.analyze_events(text) to tidegate_writer',
-    `grant execute on function tidegate.list_partitions(), tidegate.bucket_gapfill(interval, timestamptz, timestamptz), tidegate.locf(anyelement), tidegate.locf_step(anyelement, anyelement) to ${roles}`,
+    'grant execute on function tidegate.current_era(), tidegate.prepare_partitions(integer), tidegate.analyze_events(text), tidegate.inbox_group(text), tidegate.prepare_inbox(integer), tidegate.forget_inbox(interval) to tidegate_writer',
+    `grant execute on function tidegate.list_partitions(), tidegate.bucket_gapfill(interval, timestamptz, timestamptz), tidegate.locf(anyelement), tidegate.locf_step(anyelement, anyelement), tidegate.series(text, text, text, interval, timestamptz, timestamptz) to ${roles}`,
     // Reading gives nothing that the tables do not: whoever calls it reads with rights of its own.
-    `grant execute on function tidegate.readable_before(), tidegate.check_cursor(text), tidegate.horizon(), tidegate.read_events(text, text[], integer), tidegate.claimed_id(json), tidegate.noted_id(json) to ${roles}`,
-    'grant execute on function tidegate.projection_schema(text, integer, boolean), tidegate.open_projection(text, integer, boolean), tidegate.drop_projection(text, integer, boolean) to tidegate_writer',
+    `grant execute on function tidegate.readable_before(), tidegate.check_cursor(text), tidegate.horizon(), tidegate.read_events(text, text[], integer), tidegate.claimed_id(json), tidegate.noted_id(json), tidegate.inbox_key(text, text, text), tidegate.processed(text, text) to ${roles}`,
+    'grant execute on function tidegate.projection_schema(text, integer, boolean), tidegate.open_projection(text, integer, boolean), tidegate.drop_projection(text, integer, boolean), tidegate.show_rollups() to tidegate_writer',
     'revoke all on schema projection from public',
     'grant usage, create on schema projection to tidegate_writer',
     'grant usage on schema projection to tidegate_reader, tidegate_module',
-    `grant select on ${ledger}, tidegate.rollup_buckets, tidegate.rollups to tidegate_module`,
+    `grant select on ${ledger}, tidegate.rollup_buckets, tidegate.rollups, tidegate.series to tidegate_module`,
     'grant select on all tables in schema tidegate to tidegate_reader',
     `grant select on ${ledger}, tidegate.eras, tidegate.migrations, ${registry} to tidegate_auditor`,
+    'select tidegate.share_inbox()',
     'commit',
   ].join(';\n')
 }

@@ -1,16 +1,18 @@
 import type { PoolClient } from 'pg'
 import { orAborted } from '../../src/lifecycle.ts'
 import type { Database } from './database-postgres.ts'
+import { InboxMemory } from './inbox-weeks-postgres.ts'
 import type { Storage } from './storage.ts'
 import { PostgresTransaction } from './transaction-postgres.ts'
 
 /** PostgreSQL as the storage: one connection per transaction, read committed. */
 export function postgresStorage(database: Database): Storage {
+  const memory = new InboxMemory()
   return {
     async transaction(work, signal) {
       signal.throwIfAborted()
       const client = await database.connect()
-      const tx = new PostgresTransaction(client, database.where)
+      const tx = new PostgresTransaction(client, database.where, memory)
       try {
         await tx.begin()
         const result = await orAborted(work(tx), signal)

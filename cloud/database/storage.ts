@@ -43,9 +43,20 @@ export interface EventIdentity {
   id: string
 }
 
+/** What a group claims: an event, for the effects that it has once. */
+export interface Claim extends EventIdentity {
+  /** Of a replay whose effects are wanted again: once in each generation, beside once without. '' or absent: none. No newline. */
+  generation?: string | undefined
+}
+
 export interface Inbox {
-  /** Claims each identity for a group; answers, in order, whether it was new. Waits for a rival transaction. */
-  claim(group: string, identities: readonly EventIdentity[]): Promise<boolean[]>
+  /** Claims each event for a group; answers, in order, whether it was new. Waits for a rival transaction. */
+  claim(group: string, claims: readonly Claim[]): Promise<boolean[]>
   /** Takes claims back, of this transaction or of an earlier one: they are new again to whoever claims them next. */
-  release(group: string, identities: readonly EventIdentity[]): Promise<void>
+  release(group: string, claims: readonly Claim[]): Promise<void>
+}
+
+/** A claim as one string; a newline cannot occur in any part. */
+export function claimKey({ source, id, generation = '' }: Claim): string {
+  return generation === '' ? `${source}\n${id}` : `${source}\n${id}\n${generation}`
 }

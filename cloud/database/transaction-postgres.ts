@@ -2,7 +2,8 @@ import { DatabaseError, type PoolClient, type QueryConfig, type QueryResult as P
 import { TidegateError } from '../../src/errors.ts'
 import { outageOfConsumers, outageOfOurs } from './faults-postgres.ts'
 import { postgresInbox } from './inbox-postgres.ts'
-import type { QueryResult, Transaction } from './storage.ts'
+import type { InboxMemory } from './inbox-weeks-postgres.ts'
+import type { Inbox, QueryResult, Transaction } from './storage.ts'
 
 /** Our own statements are short: one that takes this long waits for a server that hangs. */
 const statementTimeoutMs = 30_000
@@ -12,7 +13,7 @@ type OutageOf = typeof outageOfOurs
 
 /** One transaction on one connection of the pool. */
 export class PostgresTransaction implements Transaction {
-  readonly inbox = postgresInbox(this)
+  readonly inbox: Inbox
   /** The outage that ended it, if one did; kept even if the work swallowed the error. */
   outage: TidegateError | undefined
   readonly #client: PoolClient
@@ -22,7 +23,8 @@ export class PostgresTransaction implements Transaction {
   /** The newest answer was an error. pg tells of it before the server's word on the transaction has come. */
   #failed = false
 
-  constructor(client: PoolClient, where: string) {
+  constructor(client: PoolClient, where: string, memory: InboxMemory) {
+    this.inbox = postgresInbox(this, memory)
     this.#client = client
     this.#where = where
   }

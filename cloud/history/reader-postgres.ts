@@ -24,11 +24,11 @@ type Row = [
   total: string,
 ]
 
-// One statement: the horizon is that of what it reads.
-const readSql = `
+// One statement: the horizon is that of what it reads, and is looked for once (offset 0), not for each row.
+export const readSql = `
 select h.horizon, e.cursor, e.position, (extract(epoch from e.stored_time) * 1000)::float8, e.disposition, e.body::text,
   e.source, e.id, e.type, e.gateway, e.epoch, e.sequence, e.total
-from (select tidegate.horizon() as horizon) as h left join lateral (
+from (select tidegate.horizon() as horizon offset 0) as h left join lateral (
   select r.*, count(*) over () as total,
     coalesce(sum(octet_length(r.body::text)) over (order by n rows between unbounded preceding and 1 preceding), 0) as bytes_before
   from tidegate.read_events($1, $2::text[], $3::int) with ordinality as r (cursor, position, stored_time, recorded_time, time,

@@ -10,7 +10,7 @@ export const rungLimits = { min: '1ms', max: '30d' } satisfies Limits
 
 const groupPattern = /^[a-z][a-z0-9-]{0,31}$/
 const versionPattern = /^[A-Za-z0-9][A-Za-z0-9.+_-]{0,63}$/
-const typePatternPattern = /^(?=.{1,128}$)([a-z0-9_-]+|\*|#)(\.([a-z0-9_-]+|\*|#))*$/i
+export const typePatternPattern = /^(?=.{1,128}$)([a-z0-9_-]+|\*|#)(\.([a-z0-9_-]+|\*|#))*$/i
 /** Attempts are counted up to 1,000 in a header that anybody may write. */
 const rungsMax = 100
 

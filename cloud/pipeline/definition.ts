@@ -139,7 +139,8 @@ export interface ConsumerDefaults {
 export type ConfiguredConsumer = Consumer &
   Required<Omit<ConsumerDefaults, 'ladderMs' | 'parkedLadderMs'>> & { ladderMs: readonly number[] }
 
-const ladderMsDefault = [5_000, 30_000, 300_000, 1_800_000]
+/** Of groups that do not park, unless something else is configured. */
+export const ladderMsDefault: readonly number[] = [5_000, 30_000, 300_000, 1_800_000]
 /** A device that waits for an event collects what comes meanwhile. */
 const parkedLadderMsDefault = [1_000, 5_000, 30_000, 120_000]
 

@@ -19,7 +19,7 @@ export interface ToApply {
 }
 
 /** What is needed of an event of history to apply it. */
-export type Applicable = Pick<StoredEvent, 'text' | 'cursor' | 'disposition' | 'type'>
+export type Applicable = Pick<StoredEvent, 'text' | 'cursor' | 'storedMs' | 'disposition' | 'type'>
 
 /** What of history a projection is about: what was accepted, of the types it wants. */
 export function eventsFor(stored: readonly Applicable[], projection: LoadedProjection): ProjectedEvent[] {
@@ -27,7 +27,9 @@ export function eventsFor(stored: readonly Applicable[], projection: LoadedProje
     stored
       .filter(({ disposition, type }) => disposition === 'accepted' && projection.wants(type))
       // What is accepted was read and judged when it was stored, and PostgreSQL keeps nothing here that is no JSON.
-      .map(({ text, cursor }) => Object.assign(JSON.parse(text) as Event, { cursor }))
+      .map(({ text, cursor, storedMs }) =>
+        Object.assign(JSON.parse(text) as Event, { cursor, storedtime: new Date(storedMs).toISOString() }),
+      )
   )
 }
 

@@ -16,10 +16,12 @@ export interface ProjectionContext {
   signal: AbortSignal
 }
 
-/** An event of history, with where it is in it. */
+/** An event of history, with where it is in it: the same events have the same, however often they are applied. */
 export type ProjectedEvent = Event & {
-  /** Place in history: the same events have the same, however often they are applied. */
+  /** Place in history. */
   cursor: string
+  /** When it was stored, by PostgreSQL's clock (RFC 3339): no device and no gateway can make it up. */
+  storedtime: string
 }
 
 /** What is derived from history. One small file default-exports one; see docs/PROJECTIONS.md. */

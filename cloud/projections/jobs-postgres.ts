@@ -114,7 +114,8 @@ async function* historyOf(
   if (keyOf === undefined) values.push([deviceSource(key), `/gateways/${key}`])
   await tx.query(
     `declare again no scroll cursor for
-     select body::text as text, era || '.' || tx || '.' || position as cursor, disposition, type from tidegate.events
+     select body::text as text, era || '.' || tx || '.' || position as cursor, (extract(epoch from stored_time) * 1000)::float8 as "storedMs",
+       disposition, type from tidegate.events
      where (era, tx, position) <= ($1::integer, $2::text::xid8, $3::bigint) and disposition = 'accepted'
        and ($4::text[] is null or type = any($4)) ${keyOf === undefined ? 'and source = any($5::text[])' : ''}
      order by era, tx, position`,

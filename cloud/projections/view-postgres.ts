@@ -3,6 +3,9 @@ import type { Transaction } from '../database/storage.ts'
 import { asWriter, quietly, schemaOf } from './schema-postgres.ts'
 import type { VersionKey } from './versions.ts'
 
+/** Shown by `tidegate.rollups` as well, which was there before there were projections. */
+const rollupsName = 'rollups'
+
 const otherColumns = '42P16'
 const dependedOn = '2BP01'
 
@@ -30,9 +33,13 @@ export async function showVersion(tx: Transaction, key: VersionKey): Promise<voi
       await replaceView(tx, key, select)
     }
     await tx.query('release savepoint switched')
-    if (hasRoles) await tx.query(`grant select on projection.${name} to tidegate_reader, tidegate_module`)
+    if (!hasRoles) return
+    await tx.query(`grant select on projection.${name} to tidegate_reader, tidegate_module`)
+    // Of what it shows of this one, the owner's view asks as the owner.
+    if (name === rollupsName) await tx.query(`grant select on projection.${name} to tidegate_owner`)
   }
   await asWriter(tx, (hasRoles) => quietly(tx, name, () => replace(hasRoles)))
+  if (name === rollupsName) await quietly(tx, name, () => tx.query('select tidegate.show_rollups()'))
 }
 
 /** PostgreSQL adds columns to a view, and takes none away. */

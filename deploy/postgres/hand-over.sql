@@ -23,6 +23,10 @@ begin
   loop
     execute 'alter ' || one;
   end loop;
+  -- The view tidegate.rollups shows it with the rights of its owner.
+  if to_regclass('projection.rollups') is not null then
+    grant select on projection.rollups to tidegate_owner;
+  end if;
   for one in select nspname from pg_namespace where nspname ~ '^projection_.+_[0-9]+$' loop
     execute format('grant usage, create on schema %I to tidegate_writer', one);
     execute format('grant usage on schema %I to tidegate_reader, tidegate_module', one);

@@ -2,7 +2,7 @@ import { demoTypes } from '../fleet/sensors.ts'
 
 export const gatewayDefault = 'gateway-1'
 /** The consumer groups of a cloud that has no consumers of somebody else's. */
-export const groups = ['history', 'rollups'] as const
+export const groups = ['history'] as const
 /** Of the demonstration's own consumer, `dev/climate-alarms.ts`. */
 export const demoGroup = 'climate-alarms'
 /** The waits between attempts. */

@@ -198,7 +198,7 @@ describe('a cloud that cannot start says why on one screen and exits', () => {
         'broker.url: ',
         'broker.tls.key: ',
         'partitions: ',
-        'consumers[0]: must be history, rollups or module: …; did you mean history?',
+        'consumers[0]: must be history or module: …; did you mean history?',
         'handlerTimeout: ',
       ],
     }))
@@ -283,7 +283,7 @@ describe('a cloud that cannot start says why on one screen and exits', () => {
       expectFailure('cloud', {
         config: {
           ...cloud,
-          consumers: ['rollups'],
+          consumers: ['history'],
           partitions: 1,
           database,
           broker,

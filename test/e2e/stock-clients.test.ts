@@ -229,7 +229,7 @@ describe('an operator with an HTTP client', () => {
     }
     expect(checks).toEqual({
       edge: ['mqtt', 'outbox', 'uplink'],
-      cloud: ['database', 'broker.consume', 'broker.publish', 'group.history', 'group.rollups'],
+      cloud: ['database', 'broker.consume', 'broker.publish', 'group.history', 'projection.rollups.1'],
     })
   })
 

@@ -17,12 +17,14 @@ const background = [
   /^(begin|show|set|rollback) ?/,
   // Once in the life of a database.
   /own-ledger-begin/,
+  // Once an hour, and for each group once.
+  /inbox[-_](weeks|group)/,
   // Another group's, which has its own tests; a deed writes the cloud's ledger by the same statements, between two steps of its own.
   /history/,
   // Looks of every second: who holds what is seen by the next step. And the heartbeat of a group, its state and its bounds.
   /tidegate\.replays set claim = \$1|u\.epoch, u\.sequence|case when until|with (counts|mine|gone) as/,
   /parking-(claim|occupancy)/,
-  /tidegate\.(members|gateways|gateway_names|gateway_keys|failure_groups where|inbox where)/,
+  /tidegate\.(members|gateways|gateway_names|gateway_keys|failure_groups where|prepare_inbox|forget_inbox)/,
   // Who is registered, and what the test itself asks for.
   /select (name, state|gateway, fingerprint|former, gateway|r\.replay|gateway, device)/,
 ]

@@ -68,7 +68,7 @@ async function waiting(): Promise<Waiting[]> {
 }
 
 function isPartitionOfHistory(name: string): boolean {
-  const kind = kindOf(name, ['history', 'rollups'])
+  const kind = kindOf(name, ['history'])
   return kind.kind === 'queue' && kind.group === 'history'
 }
 

@@ -10,10 +10,7 @@ import { useRig } from './rig.ts'
 /** The suite has ten minutes for everything; more by itself: `TIDEGATE_UPGRADE_RATE=2000 npx vitest run test/fault/upgrade.test.ts`. */
 const eventsPerSecond = Number(process.env['TIDEGATE_UPGRADE_RATE'] ?? 500)
 const partitions = 4
-const groups = [
-  { group: 'history', types: ['#', 'dev.tidegate.#'] },
-  { group: 'rollups', types: ['#'] },
-]
+const groups = [{ group: 'history', types: ['#', 'dev.tidegate.#'] }]
 const rig = useRig({
   clouds: 2,
   partitions,

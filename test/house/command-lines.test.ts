@@ -26,6 +26,7 @@ const started = [
   'test/proof/worker.ts',
   'test/proof/flip-worker.ts',
   'test/proof/upgrade-worker.ts',
+  'test/proof/projections-worker.ts',
 ]
 
 const sources = ['cli', 'edge', 'cloud', 'certs', 'dev', 'src', 'bench', 'test'].flatMap(sourcesIn)

@@ -79,7 +79,7 @@ describe('what the containers are given before they start', () => {
       ...formerPartitionQueues('history', 7),
       rungName('my-alerts', 1_800_000),
       rungName('my-alerts', 400),
-      mirrorQueue('rollups'),
+      mirrorQueue('my-alerts'),
     ]
     for (const right of ['configure', 'write', 'read'] as const) {
       for (const name of names) {

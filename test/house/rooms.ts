@@ -232,9 +232,9 @@ export const rooms: Readonly<Record<string, Room>> = {
       'what is derived from the record, version beside version: definition, lease, runner, tables, deeds',
     mayImport: ['cloud/pipeline', 'cloud/pipeline/limits', 'cloud/history', 'cloud/database'],
   },
-  'cloud/projections/rollups': {
-    sentence: 'sums per minute and hour, as a consumer group',
-    mayImport: ['cloud/pipeline', 'cloud/database'],
+  'cloud/projections/built-in': {
+    sentence: 'latest, devices, rollups; what was counted before rollups were a projection',
+    mayImport: ['cloud/projections', 'cloud/database'],
   },
   'cloud/pipeline': {
     sentence: 'what becomes of a delivery; the consumer’s interface',

@@ -195,7 +195,7 @@ async function main(): Promise<boolean> {
     await writeLetters(query, letters, partitions)
     const faults = await alone(first, query)
     await query(
-      'truncate public.effects, tidegate.dead_letters, tidegate.failure_groups, tidegate.failure_counts, tidegate.inbox',
+      'truncate public.effects, tidegate.dead_letters, tidegate.failure_groups, tidegate.failure_counts, tidegate.inbox_claims',
     )
     await writeLetters(query, letters, partitions)
     const second = await startCloud(folder, 'cloud-2', urls)

@@ -2,7 +2,7 @@ import type { Logger } from '../../src/log.ts'
 import { SimulatedBroker } from './parts/broker.ts'
 import { chance } from './plan/chance.ts'
 import { checkAudit } from './checks/check-audit.ts'
-import { checkReader } from './checks/check-reader.ts'
+import { checkProjection, checkReader } from './checks/check-reader.ts'
 import { checkAll, checkBounds } from './checks/checks.ts'
 import type { World } from './checks/world-view.ts'
 import { Cloud, declareAll } from './parts/cloud.ts'
@@ -15,6 +15,7 @@ import { Operator } from './parts/operator.ts'
 import { Journal, type Violation } from './parts/journal.ts'
 import { tracingLog } from './parts/tracing-log.ts'
 import { activeMs, type Plan } from './plan/plan.ts'
+import { ProjectionAtWork } from './parts/projection.ts'
 import { HistoryReaderAtWork } from './parts/reader.ts'
 import { Scheduler } from './parts/scheduler.ts'
 import { Truth } from './parts/truth.ts'
@@ -44,6 +45,7 @@ export async function play(plan: Plan): Promise<RunResult> {
     if (journal.violations.length === 0) {
       checkAll(world)
       checkReader(world)
+      checkProjection(world)
       await checkAudit(world)
     }
   } finally {
@@ -80,6 +82,8 @@ function build(plan: Plan, scheduler: Scheduler, journal: Journal): World {
   )
   const intruder = new Intruder({ broker, gateway, journal, settings })
   const reader = new HistoryReaderAtWork({ scheduler, random: stream('reader'), database })
+  const derived = { scheduler, random: stream('projection'), database, activeMs }
+  const projection = new ProjectionAtWork(derived)
   const random = stream('faults')
   return {
     plan,
@@ -95,6 +99,7 @@ function build(plan: Plan, scheduler: Scheduler, journal: Journal): World {
     intruder,
     operator,
     reader,
+    projection,
     random,
   }
 }
@@ -104,6 +109,7 @@ async function act(world: World): Promise<void> {
   const byName = new Map(devices.map((device) => [device.name, device]))
   gateway.start()
   world.reader.start()
+  world.projection.start()
   for (const send of plan.sends) scheduler.after(send.atMs, () => byName.get(send.device)?.send(send))
   for (const fault of plan.faults) scheduler.after(fault.atMs, () => inflict(fault, world))
   const watch = (): void => {
@@ -140,7 +146,7 @@ async function settle(world: World): Promise<void> {
   if (!quiet) journal.violate('live', `still at work an hour after everything healed: ${leftOver(world)}`)
 }
 
-function isQuiet({ gateway, broker, database, clouds, devices, reader }: World): boolean {
+function isQuiet({ gateway, broker, clouds, devices, database, reader, projection }: World): boolean {
   const outbox = gateway.outbox?.stats()
   return (
     gateway.up &&
@@ -155,6 +161,7 @@ function isQuiet({ gateway, broker, database, clouds, devices, reader }: World):
     clouds.every((cloud) => cloud.quiet) &&
     database.parkedDevices.size === 0 &&
     reader.quiet &&
+    projection.quiet &&
     broker.working().length === 0 &&
     [...database.replays.values()].every(({ isOver }) => isOver)
   )

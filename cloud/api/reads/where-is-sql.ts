@@ -27,23 +27,15 @@ order by e.disposition <> 'accepted', e.stored_time limit $4::int`
 
 const ofOne = `id = $1 and ($2::text is null or source = $2) and ($3::text[] is null or consumer_group = any($3))`
 
-/** $1 ID, $2 source, $3 groups. The inbox is by group: each is asked for itself. */
+/** $1 ID, $2 source, $3 groups. The inbox is by identities: whose ID it can be is asked first. */
 export const groupsSql = `
-with recursive known as (
-  (select consumer_group from tidegate.inbox order by consumer_group limit 1)
-  union all
-  select (select i.consumer_group from tidegate.inbox as i where i.consumer_group > known.consumer_group order by i.consumer_group limit 1)
-  from known where known.consumer_group is not null),
-sources as (
+with sources as (
   select source from tidegate.events where id = $1
   union select source from tidegate.dead_letters where id = $1)
-select i.consumer_group as group, i.source, i.id, i.processed_at as at
-from known join sources on true
-cross join lateral (
-  select * from tidegate.inbox as i
-  where i.consumer_group = known.consumer_group and i.source = sources.source and i.id = $1) as i
-where ($2::text is null or i.source = $2) and ($3::text[] is null or i.consumer_group = any($3))
-order by i.processed_at limit 100`
+select p.consumer_group as group, sources.source, $1 as id, p.processed_at as at
+from sources cross join lateral tidegate.processed(sources.source, $1) as p
+where ($2::text is null or sources.source = $2) and ($3::text[] is null or p.consumer_group = any($3))
+order by p.processed_at limit 100`
 
 /** $1 ID, $2 source, $3 groups, $4 types. */
 export const lettersSql = `

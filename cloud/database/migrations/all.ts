@@ -15,7 +15,9 @@ import { partitions } from './0014-partitions.ts'
 import { series } from './0015-series.ts'
 import { reader } from './0016-reader.ts'
 import { projections } from './0017-projections.ts'
-import { parking } from './0018-parking.ts'
+import { inboxWeeks } from './0018-inbox-weeks.ts'
+import { rollupsOfHistory } from './0019-rollups.ts'
+import { parking } from './0020-parking.ts'
 import type { Migration } from './migration.ts'
 
 export const migrations: readonly Migration[] = [
@@ -36,5 +38,7 @@ export const migrations: readonly Migration[] = [
   series,
   reader,
   projections,
+  inboxWeeks,
+  rollupsOfHistory,
   parking,
 ]

@@ -94,9 +94,9 @@ describe('consumer modules', () => {
       'own.mjs',
       `export default { group: 'own', types: ['#'], retry: ['1s', '2s'], timeout: '7s', handle() {} }`,
     )
-    expect(await loadConsumers({ consumers: [{ module }, 'rollups'], defaults })).toMatchObject([
+    expect(await loadConsumers({ consumers: [{ module }, 'history'], defaults })).toMatchObject([
       { group: 'own', ladderMs: [1_000, 2_000], timeoutMs: 7_000 },
-      { group: 'rollups', ladderMs: [5_000], timeoutMs: 30_000 },
+      { group: 'history', ladderMs: [5_000], timeoutMs: 30_000 },
     ])
   })
 

@@ -5,10 +5,6 @@ import type { Storage, Transaction } from '../../../cloud/database/storage.ts'
 import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
 import { postgresHistory } from '../../../cloud/history/history-postgres.ts'
 import { isOutage } from '../../../cloud/pipeline/retry.ts'
-import { aggregate } from '../../../cloud/projections/rollups/rollups.ts'
-import type { Rollup } from '../../../cloud/projections/rollups/rollup.ts'
-import { postgresRollups } from '../../../cloud/projections/rollups/rollups-postgres.ts'
-import { Ledger } from '../../support/cloud/cloud-events.ts'
 import { migrated } from '../../support/cloud/cloud.ts'
 import { createDatabase } from '../../support/servers.ts'
 
@@ -71,9 +67,6 @@ const append = (body: string, id = 'a'): Promise<unknown> =>
     ]),
   )
 
-const merge = (rollups: readonly Rollup[]): Promise<unknown> =>
-  inTransaction((tx) => postgresRollups(tx).merge(rollups))
-
 const ask = (sql: string): Promise<unknown> => inTransaction((tx) => tx.query(sql))
 
 async function faultOf(work: Promise<unknown>): Promise<{ code: string; outage: boolean; message: string }> {
@@ -124,15 +117,6 @@ describe('a statement of Tidegate’s own that fails', () => {
     ['nesting beyond what PostgreSQL reads', `${'['.repeat(200_000)}${']'.repeat(200_000)}`, '54001'],
   ])('by %s is that event’s fault, and no other waits for it (G5)', async (_, body, code) => {
     expect(await faultOf(append(body))).toMatchObject({ code, outage: false })
-  })
-
-  test('by two keys that PostgreSQL writes alike is that event’s fault, and rollups leave such keys out (G5)', async () => {
-    const data: unknown = JSON.parse(String.raw`{"\ud800":1,"\ud801":2,"t":3}`)
-    const rollups = aggregate([new Ledger().next('device-1', { data }).event])
-    await expect(merge(rollups)).resolves.toBeUndefined()
-    const [one] = rollups
-    const alike = ['\ud800', '\ud801'].map((field) => ({ ...one, field }) as Rollup)
-    expect(await faultOf(merge(alike))).toMatchObject({ code: '21000', outage: false })
   })
 })
 

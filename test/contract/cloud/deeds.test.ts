@@ -163,7 +163,9 @@ describe('a discard', () => {
     ])
     expect(await bench.rows('select count(*)::int as n from tidegate.resolutions')).toEqual([{ n: 1203 }])
     expect(
-      await bench.rows(`select count(*)::int as n from tidegate.inbox where consumer_group = 'effects'`),
+      await bench.rows(
+        `select count(*)::int as n from tidegate.inbox_claims as c join tidegate.inbox_groups as g on number = c.consumer_group where name = 'effects'`,
+      ),
     ).toEqual([{ n: 1203 }])
     // Each of its pieces.
     expect(

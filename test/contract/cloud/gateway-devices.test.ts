@@ -204,7 +204,9 @@ describe('the cloud', () => {
     const gateways = gatewaysOf(bench.databaseUrl)
     await gateways('add', 'gateway-1', '--devices', 'line-1-*')
     await gateways('add', 'gateway-2', '--devices', 'line-2-*')
-    await bench.start({ gateways: { unvouched: 'refuse', withoutDevices: 'refuse' } })
+    const module = bench.module(`export default { group: 'other', types: ['#'], handle() {} }`)
+    const consumers = ['history', { module }]
+    await bench.start({ consumers, gateways: { unvouched: 'refuse', withoutDevices: 'refuse' } })
     const [honest, liar] = [await userOf('gateway-1'), await userOf('gateway-2')]
     const [ledger, lies] = [new Ledger('gateway-1'), new Ledger('gateway-2', '01JGFJJZ01TESTTESTTESTTEST')]
     // The identity of the honest reading, before the honest gateway has it.
@@ -215,8 +217,8 @@ describe('the cloud', () => {
     await stored('gateway-2', [30])
     expect(await bench.rows(`select 1 from tidegate.ledger_notes`)).toEqual([])
     const letter = await letterOf('history')
-    const rollupsLetter = await letterOf('rollups')
-    for (const { headers } of [letter, rollupsLetter])
+    const othersLetter = await letterOf('other')
+    for (const { headers } of [letter, othersLetter])
       expect(headers).toMatchObject({
         [names.errorCode]: 'PROVENANCE',
         [names.errorMessage]: expect.stringContaining(

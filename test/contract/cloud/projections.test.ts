@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { Client } from 'pg'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { latest } from '../../../cloud/projections/latest.ts'
+import { latest } from '../../../cloud/projections/built-in/latest.ts'
 import type { Transaction } from '../../../cloud/database/storage.ts'
 import {
   askJob,

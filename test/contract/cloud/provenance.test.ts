@@ -37,13 +37,14 @@ async function stored(count: number): Promise<unknown[]> {
 
 describe('the cloud', () => {
   test('what one gateway’s user publishes in another’s name is a dead letter of each group, and the event that it wanted to be is stored (G9)', async () => {
-    await bench.start(refusing)
+    const module = bench.module(`export default { group: 'other', types: ['#'], handle() {} }`)
+    await bench.start({ ...refusing, consumers: ['history', { module }] })
     const [honest, thief] = [await userOf('gateway-1'), await userOf('gateway-2')]
     const [ledger, forged] = [new Ledger('gateway-1'), new Ledger('gateway-1')]
     await thief(forged.next('device-1', { data: { temperature: 99 } }))
     await honest(ledger.next('device-1', { data: { temperature: 21 } }))
     expect(await stored(1)).toEqual([21])
-    for (const group of ['history', 'rollups']) {
+    for (const group of ['history', 'other']) {
       const letter = await vi.waitFor(async () => {
         const message = await bench.get(mirrorQueue(group))
         expect(message).toBeDefined()
@@ -58,7 +59,8 @@ describe('the cloud', () => {
   })
 
   test('RabbitMQ refuses a message with the user ID of another (G9)', async () => {
-    await bench.start(refusing)
+    const module = bench.module(`export default { group: 'other', types: ['#'], handle() {} }`)
+    await bench.start({ ...refusing, consumers: ['history', { module }] })
     const [honest, thief] = [await userOf('gateway-1'), await userOf('gateway-2')]
     const ledger = new Ledger('gateway-1')
     await expect(thief(ledger.next('device-1'), 'gateway-1')).rejects.toThrow(/user_id/)

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createDatabase as poolOf, type Database } from '../../../cloud/database/database-postgres.ts'
 import { pageSql, readFiltered } from '../../../cloud/history/filtered-postgres.ts'
+import { readSql } from '../../../cloud/history/reader-postgres.ts'
 import { migrated } from '../../support/cloud/cloud.ts'
 import { explained } from '../../support/cloud/history-explained.ts'
 import { allReadable, fillWeeks } from '../../support/cloud/history-filled.ts'
@@ -39,9 +40,12 @@ describe('what a page of history costs', () => {
     expect(await pagesOfPage('tidegate.horizon()', `'{com.acme.power}'`)).toBeLessThan(ended)
   })
 
-  test('a page over HTTP costs what it costs in SQL, and the horizon once', async () => {
+  test.each([
+    ['over HTTP', pageSql, ['', null, 1000, null, null, null, 1000]],
+    ['of a projection', readSql, ['', null, 1000, null]],
+  ])('a page %s costs what it costs in SQL, and the horizon once', async (_, sql, values) => {
     const partitions = await database.query('select from tidegate.partitions')
-    const { pages } = await explained(database, pageSql, ['', null, 1000, null, null, null, 1000])
+    const { pages } = await explained(database, sql, values)
     expect(pages).toBeLessThan((await pagesOfPage(`''`, 'null')) + 3 * partitions.length + 10)
   })
 

@@ -177,7 +177,7 @@ describe('a replay of dead letters', () => {
     expect(await ended(replay)).toMatchObject({ state: 'done', sent: 4, resolved: 4 })
     expect(await bench.effects()).toHaveLength(4)
     // However late: the inbox has forgotten them by then.
-    await bench.rows('delete from tidegate.inbox')
+    await bench.rows('delete from tidegate.inbox_claims')
     await sendCopies()
     await bench.publish([new Ledger('gateway-2').next('device-1', { id: 'behind-them' })])
     await until(async () => expect((await bench.effects()).at(-1)?.id).toBe('behind-them'))

@@ -5,6 +5,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createDatabase as poolOf } from '../../../cloud/database/database-postgres.ts'
 import { migrateDatabase } from '../../../cloud/database/migrate-postgres.ts'
 import { migrations } from '../../../cloud/database/migrations/all.ts'
+import { rollups } from '../../../cloud/projections/built-in/rollups.ts'
+import { startProjections } from '../../../cloud/projections/projections.ts'
 import { type Outcome, run } from '../../../dev/servers/command.ts'
 import { prepareDatabase } from '../../../dev/stack/database-postgres.ts'
 import { cli, setupFiles } from '../../../dev/stack/programs.ts'
@@ -69,6 +71,15 @@ async function standing(url: string): Promise<string> {
   }
 }
 
+/** As a cloud of that user has them, which `tidegate.rollups` shows from then on. */
+async function buildRollups(url: string): Promise<void> {
+  const database = poolOf({ url, poolMax: 3, applicationName: 'test' })
+  const running = startProjections({ ...startup, projections: [rollups()], database, instance: 'test' })
+  await expect.poll(() => running.statuses()[0]?.doing).toBe('working')
+  await running.close()
+  await database.close()
+}
+
 describe('who follows the commands of the pages', () => {
   test('has a database with its roles, and no login of another database comes in', async () => {
     const url = await createDatabase()
@@ -91,6 +102,7 @@ describe('who follows the commands of the pages', () => {
     expect(await standing(urlAs(url, former))).toBe('owner')
     const before = await connected(urlAs(url, former))
     await before.query('create schema acme; create table acme.alerts (number serial, device text)')
+    await buildRollups(urlAs(url, former))
     await before.query(`grant usage on schema tidegate to ${analyst}`)
     await before.query(`grant select on tidegate.events to ${analyst}`)
     expect(await follow(handOver, url)).toMatchObject({ code: 0, stderr: '' })

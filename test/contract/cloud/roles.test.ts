@@ -131,7 +131,7 @@ describe('who may do what in the database', () => {
       'set session_replication_role = replica',
       'set role tidegate_owner',
       'delete from tidegate.migrations',
-      'truncate tidegate.inbox',
+      'truncate tidegate.inbox_claims',
       'grant tidegate_owner to test_writer',
     ])
       await expect(writer.query(sql), sql).rejects.toMatchObject(denied)
@@ -213,9 +213,9 @@ describe('who may do what in the database', () => {
       await expect(
         client.query(`insert into tidegate.epoch_closures values ('g', 'e', 1, 'x', 1)`),
       ).rejects.toMatchObject(denied)
-      await expect(client.query('delete from tidegate.inbox')).rejects.toMatchObject(denied)
+      await expect(client.query('delete from tidegate.inbox_claims')).rejects.toMatchObject(denied)
     }
-    await (await as('reader')).query('select from tidegate.rollups, tidegate.inbox')
+    await (await as('reader')).query('select from tidegate.rollups, tidegate.inbox_claims')
     // An audit that goes on from marks asks since when it has not looked.
     await (await as('auditor')).query('select from tidegate.eras')
     await expect((await as('auditor')).query('select from tidegate.rollups')).rejects.toMatchObject(denied)

@@ -126,7 +126,7 @@ describe('the cloud on RabbitMQ and PostgreSQL', () => {
       bench.rows(`select sum(count)::int as count from tidegate.rollups where width = 'minute'`)
     await until(async () => expect(await rollups()).toEqual([{ count: 50 }]))
     const metrics = await (await fetch(`${cloud.opsUrl}/metrics`)).text()
-    expect(metrics).toContain('tidegate_cloud_deliveries_total{group="rollups",outcome="processed"} 50')
+    expect(metrics).toContain('tidegate_cloud_projection_events{projection="rollups",version="1"} 50')
     expect(metrics).not.toContain('device-')
     expect((await fetch(`${cloud.opsUrl}/readyz`)).status).toBe(200)
   })
@@ -140,7 +140,8 @@ describe('the cloud on RabbitMQ and PostgreSQL', () => {
       join(folder, 'com.acme.climate', '1.json'),
       '{"type":"object","properties":{"temperature":{"type":"number"}},"required":["temperature"]}',
     )
-    await bench.start({ schemas: { folder } })
+    const module = bench.module(`export default { group: 'other', types: ['#'], handle() {} }`)
+    await bench.start({ schemas: { folder }, consumers: ['history', { module }] })
     const ledger = new Ledger()
     const dataschema = 'com.acme.climate/1'
     await bench.publish([
@@ -149,7 +150,7 @@ describe('the cloud on RabbitMQ and PostgreSQL', () => {
       ledger.next('device-1', { dataschema: 'com.acme.climate/2' }),
       ledger.next('device-1'),
     ])
-    await until(async () => expect(await bench.depth('rollups.dead.v2')).toBe(2))
+    await until(async () => expect(await bench.depth('other.dead.v2')).toBe(2))
     await until(async () => expect(await bench.rows('select 1 from tidegate.events')).toHaveLength(4))
     const dispositions = await bench.rows<{ reason: string }>(
       'select sequence::int, disposition, reason from tidegate.events order by sequence',
@@ -267,10 +268,8 @@ describe('the cloud on RabbitMQ and PostgreSQL', () => {
     await postgres.start()
     await until(async () => expect(await stored()).toBe(900), 30_000)
     await until(async () => expect((await fetch(`${cloud.opsUrl}/readyz`)).status).toBe(200))
-    for (const group of ['history', 'rollups']) {
-      expect(await bench.letters(group)).toEqual([])
-      expect(await bench.depth(`${group}.retry.300ms`)).toBe(0)
-    }
+    expect(await bench.letters('history')).toEqual([])
+    expect(await bench.depth('history.retry.300ms')).toBe(0)
     const metrics = await (await fetch(`${cloud.opsUrl}/metrics`)).text()
     expect(metrics).not.toMatch(/tidegate_cloud_failures_total\{/)
     const rollups = (): Promise<object[]> =>

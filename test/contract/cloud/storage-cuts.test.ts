@@ -119,7 +119,7 @@ function apply(database: Database, { event, parts, fillerBytes }: Work): Promise
 /** In one statement, so as of one moment: whether the event is claimed, and how many effects it has had. */
 async function stored(event: string): Promise<{ claimed: number; effects: number }> {
   const [row] = await direct.query<{ claimed: number; effects: number }>(
-    `select (select count(*)::int from tidegate.inbox where id = $1) as claimed,
+    `select (select count(*)::int from tidegate.processed('/devices/d', $1)) as claimed,
             (select count(*)::int from effects where event = $1) as effects`,
     [event],
   )

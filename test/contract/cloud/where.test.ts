@@ -12,6 +12,7 @@ import type { WhereAnswer } from '../../../cloud/api/rules/where-shapes.ts'
 import { explained } from '../../support/cloud/history-explained.ts'
 import { allReadable, fillWeeks } from '../../support/cloud/history-filled.ts'
 import { command } from '../../support/cloud/audited-database.ts'
+import { processedSql } from '../../support/cloud/inbox-claims.ts'
 import { canary, canaryIn } from '../../support/cloud/seeded-failures.ts'
 import { type ServedApi, serveApi } from '../../support/cloud/served-api.ts'
 
@@ -42,7 +43,8 @@ insert into tidegate.events (gateway, epoch, sequence, source, id, type, time, r
   ('gateway-2', 'E2', 3, '${source}', 'gateway-2/E2/3', 'dev.tidegate.rejected', '2026-11-26T09:15:00Z', '2026-11-26T09:15:00Z', 'rejected',
    'REJECTED_AT_EDGE: NOT_JSON', '{"id":"gateway-2/E2/3","data":{"id":"\\u0000"}}'),
   ('gateway-2', 'E2', 7, '${source}', 'climate-7', 'com.acme.climate', now(), now(), 'accepted', null, '{"id":"climate-7"}');
-insert into tidegate.inbox (consumer_group, source, id) values ('rollups', '${source}', 'climate-1'), ('other', '${source}', 'climate-7');
+${processedSql('rollups', source, 'climate-1')};
+${processedSql('other', source, 'climate-7')};
 insert into tidegate.failure_groups (fingerprint, consumer_group, code, message, first_seen, last_seen)
   values ('8f3a21c07b6e4d19', 'alerts', 'SITE_UNKNOWN', '${canary}', now(), now());
 insert into tidegate.dead_letters (consumer_group, key, source, id, type, device, body, properties, headers, routing_key, queue, fingerprint,

@@ -56,6 +56,17 @@ export const mutations: readonly Mutation[] = [
     seed: 568,
   },
   {
+    name: 'cursor-in-memory',
+    removed:
+      'that each transaction of a projection goes on at the cursor that is committed with its effects: it goes on where the last one wanted to',
+    file: 'cloud/projections/runner.js',
+    find: 'const page = await readerIn(tx).read(at.cursor, pageOptions);',
+    replace:
+      'const page = await readerIn(tx).read(this.wanted ?? at.cursor, pageOptions); this.wanted = page.next;',
+    breaks: ['G4'],
+    seed: 1,
+  },
+  {
     name: 'any-publisher',
     removed: 'the comparison of an event’s gateway with the user that published it',
     file: 'cloud/gateways/provenance.js',

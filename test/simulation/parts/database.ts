@@ -1,4 +1,4 @@
-import type { Rollup } from '../../../cloud/projections/rollups/rollup.ts'
+import type { Rollup } from './rollups.ts'
 import type { Storage } from '../../../cloud/database/storage.ts'
 import type {
   ClockCorrection,

@@ -55,6 +55,11 @@ export class HistoryOrder {
     return row === undefined ? '' : `1.${row.tx}.${row.position}`
   }
 
+  /** All that was written, in the order in which it is read. */
+  places(): string[] {
+    return this.rows.toSorted(inOrder).map(({ place }) => place)
+  }
+
   /** The oldest that has not ended, else the next. */
   get horizon(): number {
     return Math.min(this.transactions + 1, ...this.open.values())
@@ -74,4 +79,31 @@ export class HistoryOrder {
 
 function inOrder(one: OrderedRow, other: OrderedRow): number {
   return one.tx - other.tx || one.position - other.position
+}
+
+/** As the one statement of `postgresReader` answers. */
+export function pageOf<Row extends unknown[]>(
+  order: HistoryOrder,
+  after: string,
+  max: number,
+  textOf: (place: string) => string,
+): Row[] {
+  const horizon = order.last
+  const rows = order
+    .page(after, max)
+    .map(({ tx, position, place }) => [
+      horizon,
+      `1.${tx}.${position}`,
+      position,
+      0,
+      'accepted',
+      textOf(place),
+      '',
+      '',
+      '',
+      '',
+      '',
+      0,
+    ])
+  return (rows.length === 0 ? [[horizon, null]] : rows) as unknown as Row[]
 }

@@ -2,6 +2,7 @@ import type { Statements } from '../../../cloud/database/statements.ts'
 import { postgresReader } from '../../../cloud/history/reader-postgres.ts'
 import type { Chance } from '../plan/chance.ts'
 import type { SimulatedDatabase } from './database.ts'
+import { pageOf } from './history-order.ts'
 import { SimulatedProcess } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
 import { unreachable } from './transaction.ts'
@@ -65,25 +66,9 @@ export class HistoryReaderAtWork {
         if (!database.up) throw unreachable('connection refused')
         const [after, , max] = values as [string, unknown, number]
         const { order } = database
-        const horizon = order.last
-        const rows = order
-          .page(after, max)
-          .map(({ tx, position, place }) => [
-            horizon,
-            `1.${tx}.${position}`,
-            position,
-            0,
-            'accepted',
-            place,
-            '',
-            '',
-            '',
-            '',
-            '',
-            0,
-          ])
+        const rows = pageOf<Row>(order, after, max, (place) => place)
         await this.process.step('reader is answered', random.between(0.1, 20))
-        return (rows.length === 0 ? [[horizon, null]] : rows) as unknown as Row[]
+        return rows
       },
     }
   }

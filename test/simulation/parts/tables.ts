@@ -4,7 +4,7 @@ import type {
   HistoryRecord,
   LedgerNote,
 } from '../../../cloud/history/history.ts'
-import type { Rollup } from '../../../cloud/projections/rollups/rollup.ts'
+import type { Rollup } from './rollups.ts'
 import type { DeadLetter } from '../../../cloud/letters/dead-letters.ts'
 import type { ParkingTables, RowLocks } from '../../support/fakes/parking.ts'
 import type { HistoryOrder } from './history-order.ts'

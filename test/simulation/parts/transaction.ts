@@ -1,7 +1,14 @@
 import { TidegateError } from '../../../src/errors.ts'
-import { mergeRollup, rollupKey, type Rollups } from '../../../cloud/projections/rollups/rollup.ts'
+import { mergeRollup, rollupKey, type Rollups } from './rollups.ts'
 import type { Statements } from '../../../cloud/database/statements.ts'
-import type { EventIdentity, Inbox, QueryResult, Transaction } from '../../../cloud/database/storage.ts'
+import {
+  type Claim,
+  claimKey,
+  type EventIdentity,
+  type Inbox,
+  type QueryResult,
+  type Transaction,
+} from '../../../cloud/database/storage.ts'
 import type { Added, DeadLetter, DeadLetters } from '../../../cloud/letters/dead-letters.ts'
 import { saysTheSame } from '../../../cloud/history/record.ts'
 import type { Appended, History, HistoryRecord, LedgerPlace } from '../../../cloud/history/history.ts'
@@ -51,8 +58,8 @@ export class SimulatedTransaction implements Transaction {
       stage: (apply) => void this.staged.push(apply),
     })
     this.inbox = {
-      claim: (group, identities) => this.claim(group, identities),
-      release: (group, identities) => this.release(group, identities),
+      claim: (group, claims) => this.claim(group, claims),
+      release: (group, claims) => this.release(group, claims),
     }
     this.history = {
       append: (records) => this.append(records),
@@ -115,10 +122,10 @@ export class SimulatedTransaction implements Transaction {
     this.askedAtMs = this.database.parts.scheduler.nowMs
   }
 
-  private async claim(group: string, identities: readonly EventIdentity[]): Promise<boolean[]> {
+  private async claim(group: string, claims: readonly Claim[]): Promise<boolean[]> {
     await this.request('claim')
     const { inbox } = this.database
-    const keys = identities.map(({ source, id }) => `${group}\n${source}\n${id}`)
+    const keys = claims.map((claim) => `${group}\n${claimKey(claim)}`)
     for (const key of keys.toSorted()) await this.lock(`inbox ${key}`)
     return keys.map((key) => {
       if (inbox.has(key) || this.own.has(key)) return false
@@ -131,10 +138,10 @@ export class SimulatedTransaction implements Transaction {
   }
 
   /** Its rivals wait until the end of the transaction all the same. */
-  private async release(group: string, identities: readonly EventIdentity[]): Promise<void> {
+  private async release(group: string, claims: readonly Claim[]): Promise<void> {
     await this.request('release')
-    for (const { source, id } of identities) {
-      const key = `${group}\n${source}\n${id}`
+    for (const claim of claims) {
+      const key = `${group}\n${claimKey(claim)}`
       this.own.delete(key)
       // What another transaction has claimed is given back when this is committed.
       if (this.database.inbox.has(key)) await this.lock(`inbox ${key}`)

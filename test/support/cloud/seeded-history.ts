@@ -1,5 +1,11 @@
 import { readFileSync } from 'node:fs'
 import type { Database } from '../../../cloud/database/database-postgres.ts'
+import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
+import { devices } from '../../../cloud/projections/built-in/devices.ts'
+import { latest } from '../../../cloud/projections/built-in/latest.ts'
+import { rollups } from '../../../cloud/projections/built-in/rollups.ts'
+import { withTables } from '../../../cloud/projections/tables-file.ts'
+import { postgresTables } from '../../../cloud/projections/tables-postgres.ts'
 
 /** As many events as 200 devices make in a week, so that more events are more weeks. */
 const eventsOfWeek = 37_500
@@ -7,7 +13,8 @@ const eventsAtOnce = 50_000
 
 /**
  * History as an installation has it that is some weeks old, up to now: a partition a week, 200 devices of one gateway, a type that is
- * rare, readings that were set aside, and rollups of what was recorded. IDs are the MD5 of 1, the newest, of 2 and so on. For the owner of the tables.
+ * rare, readings that were set aside, and the built-in projections of it, as far as questions ask for them. IDs are the MD5 of 1, the newest, of 2 and so on.
+ * For the owner of the tables.
  */
 export async function seedHistory(database: Database, events: number): Promise<void> {
   const weeks = Math.ceil(events / eventsOfWeek)
@@ -16,7 +23,8 @@ export async function seedHistory(database: Database, events: number): Promise<v
     const upTo = Math.min(events, from + eventsAtOnce) - 1
     await database.query(eventsSql, [from, upTo, events, eventsOfWeek])
   }
-  await database.query(rollupsSql)
+  await makeProjections(database)
+  for (const sql of projectedSql) await database.query(sql, sql.includes('$1') ? [events] : [])
   await database.query(
     `insert into tidegate.ledger_notes (gateway, epoch, from_sequence, to_sequence, reason, event_sequence)
      values ('gateway-1', 'seeded', $1, $1, 'expired', $1)`,
@@ -26,7 +34,7 @@ export async function seedHistory(database: Database, events: number): Promise<v
   const parts = await database.query<{ partition: string }>('select partition from tidegate.partitions')
   for (const { partition } of parts) await database.query(`vacuum (analyze) tidegate.${partition}`)
   await database.query('select tidegate.analyze_events()')
-  await database.query('analyze tidegate.rollup_buckets')
+  for (const table of projected) await database.query(`vacuum (analyze) ${table}`)
 }
 
 /** What is before the weeks to come is parted as well. */
@@ -59,12 +67,38 @@ from (
   select n, md5(($3::bigint - n)::text) as id, n % 499 = 7 as aside, now() - interval '1 minute' - ($3::bigint - n) * (interval '1 week' / $4::int) as at
   from generate_series($1::bigint, $2::bigint) as n) as made`
 
-const rollupsSql = `
-insert into tidegate.rollup_buckets (device, type, field, width, bucket, count, min, max, sum, last, last_time)
-select 'sensor-' || lpad(d::text, 3, '0'), 'com.acme.climate', 'temperature', 'hour', date_trunc('hour', now()) - h * interval '1 hour',
-  60, 20, 26, 1380, 23, now() - h * interval '1 hour'
-from generate_series(0, 199) as d, generate_series(0, 335) as h
-on conflict do nothing`
+/** Their tables, as whoever holds their leases makes them. */
+async function makeProjections(database: Database): Promise<void> {
+  await postgresStorage(database).transaction(async (tx) => {
+    for (const projection of [rollups(), devices, latest].map(withTables)) {
+      await tx.query(
+        `insert into tidegate.projection_versions (name, version, definition, state, live_at) values ($1, $2, 'seeded', 'live', now())`,
+        [projection.name, projection.version],
+      )
+      await postgresTables.make(tx, projection)
+    }
+  }, new AbortController().signal)
+}
+
+const projected = [
+  'projection_rollups_1.buckets',
+  'projection_devices_1.devices',
+  'projection_latest_1.latest',
+]
+const deviceSql = `'sensor-' || lpad(d::text, 3, '0')`
+
+// Two weeks of hours, and eight hours of minutes.
+const projectedSql = [
+  `insert into projection_rollups_1.buckets (device, type, field, width, bucket, count, min, max, sum, last, last_time)
+   select ${deviceSql}, 'com.acme.climate', 'temperature', width, date_trunc(width, now()) - n * step, 60, 20, 26, 1380, 23, now() - n * step
+   from generate_series(0, 199) as d cross join (values ('hour', interval '1 hour', 335), ('minute', interval '1 minute', 480)) as w (width, step, steps)
+   cross join lateral generate_series(0, steps) as n`,
+  `insert into projection_devices_1.devices (device, first_seen, last_seen, types, events)
+   select ${deviceSql}, now() - interval '35 days', now(), array['com.acme.climate', 'com.acme.door'], $1::bigint / 200 from generate_series(0, 199) as d`,
+  `insert into projection_latest_1.latest (device, type, time, data, cursor)
+   select ${deviceSql}, type, now() - d * interval '1 second', json_build_object('temperature', 21, 'note', repeat('x', 200)), '1.1.' || d
+   from generate_series(0, 199) as d cross join unnest(array['com.acme.climate', 'com.acme.door']) as type`,
+]
 
 export interface Question {
   /** What is asked, in the words of the page. */

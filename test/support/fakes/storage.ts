@@ -1,17 +1,17 @@
 import { TidegateError } from '../../../src/errors.ts'
-import {
-  mergeRollup,
-  type Rollup,
-  rollupKey,
-  type Rollups,
-} from '../../../cloud/projections/rollups/rollup.ts'
 import type { Added, DeadLetter, DeadLetters } from '../../../cloud/letters/dead-letters.ts'
 import type { Statements } from '../../../cloud/database/statements.ts'
 import { listedFailuresMax } from '../../../cloud/letters/story.ts'
 import { saysTheSame } from '../../../cloud/history/record.ts'
 import type { Parking } from '../../../cloud/parking/parking.ts'
 import { type LockMode, memoryParking, type ParkingTables, RowLocks } from './parking.ts'
-import type { Inbox, QueryResult, Storage, Transaction } from '../../../cloud/database/storage.ts'
+import {
+  claimKey,
+  type Inbox,
+  type QueryResult,
+  type Storage,
+  type Transaction,
+} from '../../../cloud/database/storage.ts'
 import type {
   Appended,
   ClockCorrection,
@@ -27,7 +27,6 @@ export type StoragePoint =
   | 'claim'
   | 'release'
   | 'append'
-  | 'merge'
   | 'parking'
   | 'letters'
   | 'query'
@@ -51,7 +50,6 @@ interface State extends ParkingTables {
   notes: Map<string, LedgerNote>
   corrections: Map<string, ClockCorrection>
   closures: Map<string, EpochClosure>
-  rollups: Map<string, Rollup>
   /** By group and key, those that are open. */
   letters: Map<string, DeadLetter & { letter: number }>
   /** Numbers are given out whether or not they are committed. */
@@ -150,7 +148,7 @@ interface FakeTransactionParts {
 }
 
 /** The tables that it reads as it has changed them. */
-type Table = 'inbox' | 'events' | 'places' | 'notes' | 'corrections' | 'closures' | 'rollups' | 'letters'
+type Table = 'inbox' | 'events' | 'places' | 'notes' | 'corrections' | 'closures' | 'letters'
 type ValueOf<Name extends Table> = State[Name] extends Map<string, infer Value> ? Value : never
 
 class FakeTransaction implements Transaction {
@@ -202,7 +200,7 @@ class FakeTransaction implements Transaction {
 
   async run(name: string): Promise<never> {
     throw new Error(
-      `${name}: in memory there are no statements; see fakeHistory, fakeRollups, fakeDeadLetters and fakeParking`,
+      `${name}: in memory there are no statements; see fakeHistory, fakeDeadLetters and fakeParking`,
     )
   }
 
@@ -217,9 +215,9 @@ class FakeTransaction implements Transaction {
   }
 
   readonly inbox: Inbox = {
-    claim: async (group, identities) => {
+    claim: async (group, claims) => {
       await this.#step('claim')
-      const keys = identities.map(({ source, id }) => `${group}\n${source}\n${id}`)
+      const keys = claims.map((claim) => `${group}\n${claimKey(claim)}`)
       for (const key of keys.toSorted()) await this.#lock(`inbox ${key}`, 'whole')
       return keys.map((key) => {
         if (this.#get('inbox', key)) return false
@@ -227,9 +225,9 @@ class FakeTransaction implements Transaction {
         return true
       })
     },
-    release: async (group, identities) => {
+    release: async (group, claims) => {
       await this.#step('release')
-      for (const { source, id } of identities) this.#set('inbox', `${group}\n${source}\n${id}`, undefined)
+      for (const claim of claims) this.#set('inbox', `${group}\n${claimKey(claim)}`, undefined)
     },
   }
 
@@ -251,19 +249,6 @@ class FakeTransaction implements Transaction {
       this.#add('closures', closures, (closure) =>
         [closure.gateway, closure.epoch, closure.lastSequence].join('\n'),
       ),
-  }
-
-  readonly rollups: Rollups = {
-    merge: async (rollups) => {
-      await this.#step('merge')
-      for (const key of rollups.map(rollupKey).toSorted()) await this.#lock(`rollup ${key}`, 'whole')
-      for (const rollup of rollups) {
-        const known = this.#get('rollups', rollupKey(rollup))
-        const merged = { ...(known ?? rollup) }
-        if (known) mergeRollup(merged, rollup)
-        this.#set('rollups', rollupKey(rollup), merged)
-      }
-    },
   }
 
   readonly letters: DeadLetters = {
@@ -379,11 +364,6 @@ export function fakeHistory(transaction: Statements): History {
   return fakeOf(transaction).history
 }
 
-/** In place of `postgresRollups`. */
-export function fakeRollups(transaction: Statements): Rollups {
-  return fakeOf(transaction).rollups
-}
-
 /** In place of `postgresParking`. */
 export function fakeParking(transaction: Statements): Parking {
   return fakeOf(transaction).parking
@@ -415,7 +395,6 @@ function emptyState(): State {
     notes: new Map(),
     corrections: new Map(),
     closures: new Map(),
-    rollups: new Map(),
     letters: new Map(),
     queries: [],
     parkedDevices: new Map(),

@@ -67,7 +67,7 @@ test('what may succeed later is told from what never will', () => {
 })
 
 test('what is kept of a failure PostgreSQL can keep', () => {
-  const event = { ...new Ledger().next('a').event, cursor: '1.2.3' }
+  const event = { ...new Ledger().next('a').event, cursor: '1.2.3', storedtime: '2026-01-01T00:00:00.000Z' }
   const poison = poisonOf(new Error(`a\0\ud800${'b'.repeat(5000)}`), event)
   expect(poison).toMatchObject({ cursor: '1.2.3', id: 'id-1', source: '/devices/a', code: 'UNEXPECTED' })
   expect([poison.message.length, poison.message.isWellFormed(), poison.message.includes('\0')]).toEqual([

@@ -7,7 +7,7 @@ import {
   type ConsumerDefaults,
 } from '../../../cloud/pipeline/definition.ts'
 import { defineProjection } from '../../../cloud/projections/definition.ts'
-import { latest } from '../../../cloud/projections/latest.ts'
+import { latest } from '../../../cloud/projections/built-in/latest.ts'
 import { tellSmallPool } from '../../../cloud/startup.ts'
 import { type Logger, silentLog } from '../../../src/log.ts'
 import {
@@ -52,13 +52,15 @@ describe('the configuration in the words of each part', () => {
     expect(databaseSettings(config(), consumers('2s'), [latest]).idleInTransactionMsMax).toBe(40_000)
   })
 
-  test('every lane of every group, what it draws from former queues, and every parked device that is tried, has a connection to the database, unless it is told how many there are', () => {
+  test('every lane of every group, what it draws from former queues, every parked device that is tried, and each projection, has a connection to the database, unless it is told how many there are', () => {
     const lanes = { batch: { lanes: 3 }, parking: { concurrency: 5 } }
     const [parking, other] = consumers('1s', '1s')
     const groups = [parking, { ...other, parks: false }] as ConfiguredConsumer[]
-    expect(databaseSettings(config(lanes), groups, []).poolMax).toBe(2 * (3 + 1) + 5 + 4)
+    expect(databaseSettings(config(lanes), groups, []).poolMax).toBe(2 * (3 + 1) + 5 + 1 + 4)
     const unset = { batch: { lanes: 3 } }
-    expect(databaseSettings(config(unset), groups, []).poolMax).toBe(2 * (3 + 1) + 3 + 4)
+    expect(databaseSettings(config(unset), groups, []).poolMax).toBe(2 * (3 + 1) + 3 + 1 + 4)
+    const none = { ...unset, projections: [] }
+    expect(databaseSettings(config(none), groups, []).poolMax).toBe(2 * (3 + 1) + 3 + 4)
     expect(
       databaseSettings(config({ ...lanes, database: { poolMax: 5 } }), consumers('1s'), []).poolMax,
     ).toBe(5)

@@ -1,4 +1,5 @@
-import { defineProjection, type ProjectedEvent, type Projection } from './definition.ts'
+import { defineProjection, type ProjectedEvent, type Projection } from '../definition.ts'
+import { eventTimeMs } from './event-time.ts'
 
 const tables = `
 create table latest (
@@ -32,7 +33,7 @@ export const latest: Projection = defineProjection({
     await tx.query(upsertSql, [
       newest.map((event) => event.partitionkey),
       newest.map((event) => event.type),
-      newest.map(timeMsOf),
+      newest.map(eventTimeMs),
       newest.map((event) => storable(event.data)),
       newest.map((event) => event.cursor),
     ])
@@ -44,14 +45,9 @@ function newestOf(events: readonly ProjectedEvent[]): Map<string, ProjectedEvent
   for (const event of events) {
     const key = `${event.partitionkey}\n${event.type}`
     const known = newest.get(key)
-    if (known === undefined || timeMsOf(event) >= timeMsOf(known)) newest.set(key, event)
+    if (known === undefined || eventTimeMs(event) >= eventTimeMs(known)) newest.set(key, event)
   }
   return newest
-}
-
-/** The device's clock, unless it was far off; then the gateway's. */
-function timeMsOf(event: ProjectedEvent): number {
-  return Date.parse(event.timestatus === 'implausible' ? event.recordedtime : event.time)
 }
 
 /**

@@ -325,7 +325,11 @@ function retire(
   const { group } = retiredGroup
   const { groups, ...rest } = lines
   if (groups.some(({ name }) => name === group)) return
-  const settings = { ...groupSettings(config), ...retiredGroup, ladderMs: config.retry.ladder ?? ladderMsDefault }
+  const settings = {
+    ...groupSettings(config),
+    ...retiredGroup,
+    ladderMs: config.retry.ladder ?? ladderMsDefault,
+  }
   const surroundings = { clock, random, log: log.child({ group }) }
   scope.own(retireGroup({ ...settings, ...rest, storage: postgresStorage(lines.database), ...surroundings }))
 }

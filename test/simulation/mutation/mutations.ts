@@ -865,7 +865,6 @@ export const mutations: readonly Mutation[] = [
     find: 'mayBeClosed: true,',
     replace: '',
     breaks: ['G5'],
-    rare: true,
-    seed: 481,
+    seed: 105,
   },
 ]

@@ -40,6 +40,7 @@ const kindOfSend: [SendKind, number][] = [
 const damageN = 1000
 const forgeryN = 2000
 const deedN = 3000
+const comingAgainN = 4000
 
 /** How long devices send and faults happen; then everything heals. */
 export const activeMs = 60_000
@@ -70,6 +71,7 @@ export function makePlan(seed: number): Plan {
       ...makeDamage(chance(seed, 'damage')),
       ...makeForgeries(chance(seed, 'forgery')),
       ...(settings.workplace ? makeDeeds(chance(seed, 'deeds')) : []),
+      ...(settings.workplace ? makeComingAgain(chance(seed, 'coming again')) : []),
     ],
   }
 }
@@ -197,6 +199,18 @@ function makeDeeds(random: Chance): Fault[] {
     ),
     n: deedN + index,
   }))
+}
+
+/** In one such run in four letters of a former version come again when somebody has replayed them: by chance alone they hardly ever do. */
+function makeComingAgain(random: Chance): Fault[] {
+  if (!random.one(0.25)) return []
+  const atMs = Math.round(random.between(0, activeMs / 2))
+  const replayedMs = atMs + random.whole(500, 5000)
+  return [
+    { ...makeFault(random, 'ack-swallowed'), atMs },
+    { ...makeFault(random, 'former-letter'), atMs },
+    { ...makeFault(random, 'replay'), atMs: replayedMs },
+  ].map((fault, index) => ({ ...fault, n: comingAgainN + index }))
 }
 
 function makeFault(random: Chance, kind: FaultKind): Fault {

@@ -72,7 +72,7 @@ describe('the configuration in the words of each part', () => {
     const needed = connectionsNeeded(config({ batch: { lanes: 3 } }), consumers('1s'))
     for (const poolMax of [undefined, needed, needed - 1]) tellSmallPool(log, poolMax, needed)
     expect(warnings).toEqual([
-      { code: 'DATABASE_POOL_SMALL', poolMax: 10, needed: 11, hint: expect.any(String) as string },
+      { code: 'DATABASE_POOL_SMALL', poolMax: 11, needed: 12, hint: expect.any(String) as string },
     ])
   })
 

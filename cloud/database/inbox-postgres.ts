@@ -9,9 +9,6 @@ import { type Claim, claimKey, type Inbox } from './storage.ts'
  * at work who claimed before the border, in the week before as well, which is where the two meet.
  */
 export function postgresInbox(statements: Statements, memory: InboxMemory): Inbox {
-  /** By which this transaction has claimed. */
-  let asked: Asked | undefined
-
   async function ask(isAgain: boolean): Promise<Asked> {
     const weeks = memory.weeks && !isAgain ? memory.weeks : await readWeeks(statements, memory)
     const known = askedOf.get(weeks) ?? writtenFor(weeks)
@@ -19,32 +16,36 @@ export function postgresInbox(statements: Statements, memory: InboxMemory): Inbo
     return known
   }
 
+  async function inWeeks(
+    group: string,
+    claims: readonly Claim[],
+    keys: readonly Buffer[],
+    statement: (asked: Asked) => [name: string, sql: string],
+  ): Promise<string> {
+    const values = [await numberOf(group, statements, memory), uuidArray(keys, (key) => key)]
+    // The clock may pass a border between the two.
+    for (let times = 0; times < 3; times++) {
+      const asked = await ask(times > 0)
+      const { validFromMs, validUntilMs, hasFormer } = asked.weeks
+      const former = hasFormer ? formerValues(claims) : []
+      const all = [...values, validFromMs, validUntilMs, ...former]
+      const [row] = await statements.run<[boolean, string | null]>(...statement(asked), all)
+      const [isNow, answer] = row ?? [false, null]
+      if (isNow) return answer ?? ''
+    }
+    throw new Error('the clock of the database passes weeks faster than one can claim')
+  }
+
   return {
     async claim(group, claims) {
-      const number = await numberOf(group, statements, memory)
       const keys = claims.map(digest)
-      const values = [number, uuidArray(keys, (key) => key)]
-      // The clock may pass a border between the two.
-      for (let times = 0; times < 3; times++) {
-        asked = await ask(times > 0)
-        const { claim, name, weeks } = asked
-        const former = weeks.hasFormer ? formerValues(claims) : []
-        const bounds = [weeks.validFromMs, weeks.validUntilMs]
-        const [row] = await statements.run<[boolean, string | null]>(`inbox-claim-${name}`, claim, [
-          ...values,
-          ...bounds,
-          ...former,
-        ])
-        const [isNow, fresh] = row ?? [false, null]
-        if (isNow) return isFresh(keys, fresh ?? '')
-      }
-      throw new Error('the clock of the database passes weeks faster than one can claim')
+      const fresh = await inWeeks(group, claims, keys, ({ claim, name }) => [`inbox-claim-${name}`, claim])
+      return isFresh(keys, fresh)
     },
     async release(group, claims) {
-      if (asked === undefined) return
-      const number = await numberOf(group, statements, memory)
-      const keys = uuidArray(claims.map(digest), (key) => key)
-      await statements.run(`inbox-release-${asked.name}`, asked.release, [number, keys])
+      if (claims.length === 0) return
+      // Without a name, so that it is planned each time: by a plan of an empty week it would read the whole of a full one.
+      await inWeeks(group, claims, claims.map(digest), ({ release }) => ['', release])
     },
   }
 }
@@ -113,12 +114,20 @@ const unclaimedBefore = `(select 1 from tidegate.inbox as o
     where o.consumer_group = (select name from tidegate.inbox_groups where number = $1::int2)
       and o.source = claimed.source and o.id = claimed.id) is null`
 
-function releaseSql({ own, guard }: Weeks): string {
-  return guard ? `with guarded as (${deleteSql(guard)}) ${deleteSql(own)}` : deleteSql(own)
+/** The same parameters. A claim of an earlier transaction is in any of the weeks that are kept, or in the table of before. */
+function releaseSql({ own, guard, others, hasFormer }: Weeks): string {
+  const names = [own.name, ...(guard ? [guard.name] : []), ...others]
+  const deletes = [...names.map(deleteSql), ...(hasFormer ? [deleteFormerSql] : [])]
+  const steps = deletes.map((sql, index) => `deleted_${index} as (${sql})`)
+  return `with ${steps.join(',\n')}\nselect ${isNow}, null`
 }
 
-const deleteSql = ({ name }: Weeks['own']): string =>
-  `delete from tidegate.${name} where consumer_group = $1::int2 and key = any($2::uuid[])`
+const deleteSql = (week: string): string =>
+  `delete from tidegate.${week} where consumer_group = $1::int2 and key = any($2::uuid[])`
+
+const deleteFormerSql = `delete from tidegate.inbox
+  where consumer_group = (select name from tidegate.inbox_groups where number = $1::int2)
+    and (source, id) in (select * from unnest($5::text[], $6::text[]))`
 
 /** A generation is none of before. */
 function formerValues(claims: readonly Claim[]): Buffer[] {

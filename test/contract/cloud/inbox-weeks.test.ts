@@ -143,6 +143,19 @@ describe('the inbox by weeks', () => {
     expect(await claim(event('a'))).toEqual([true])
   })
 
+  test('what an earlier transaction has claimed is taken back from each week that is kept (G4)', async () => {
+    for (const id of ['a', 'b', 'c']) {
+      await claim(event(id), event(`${id} stays`))
+      await weekPasses(owner)
+    }
+    await borderIsNow()
+    await claim(event('d'))
+    await transaction((tx) => tx.inbox.release('group', [event('a'), event('b'), event('c'), event('d')]))
+    const stays = [event('a stays'), event('b stays'), event('c stays')]
+    expect(await claim(...stays)).toEqual([false, false, false])
+    expect(await claim(event('a'), event('b'), event('c'), event('d'))).toEqual([true, true, true, true])
+  })
+
   test('a week is forgotten once its last claim is as old as the retention, and not before; a day later it is dropped, while others claim (G4, G7)', async () => {
     await claim(event('a'))
     await weekPasses(owner)
@@ -242,9 +255,11 @@ describe('a database whose inbox was not by weeks', () => {
   })
 
   test('what was claimed there is known for as long as it would have been, and goes then, nothing copied (G4)', async () => {
-    await claimBefore('a', 'b')
+    await claimBefore('a', 'b', 'buried')
     await migrated(owner)
     expect(await claim(event('a'), event('c'), event('b', 'again'))).toEqual([false, true, true])
+    await transaction((tx) => tx.inbox.release('group', [event('buried'), event('b', 'again')]))
+    expect(await claim(event('buried'), event('b'), event('b', 'again'))).toEqual([true, false, true])
     expect(await processed('a')).toEqual([{ group: 'group', just_now: true }])
     await weekPasses(owner)
     await weekPasses(owner)

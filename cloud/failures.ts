@@ -13,10 +13,14 @@ import { postgresWorkplace } from './api/writes/workplace-postgres.ts'
 import { createDatabase, type Database } from './database/database-postgres.ts'
 import { postgresStorage } from './database/storage-postgres.ts'
 import type { Storage } from './database/storage.ts'
+import { beginGroup } from './deeds/begin-postgres.ts'
 import { doOnce } from './deeds/deed-record.ts'
 import { postgresDeeds } from './deeds/deeds-postgres.ts'
 import type { Deeds } from './deeds/deeds.ts'
 import { startPublishing } from './deeds/publishing.ts'
+import { postgresBeginnings } from './groups/beginning-postgres.ts'
+import { beginningLeaseMs, type GroupOptions } from './groups/group.ts'
+import { postgresPages } from './history/replay-pages-postgres.ts'
 import { postgresParking } from './parking/parking-postgres.ts'
 import type { ConfiguredConsumer } from './pipeline/definition.ts'
 import type { SchemaCheck } from './pipeline/schema-check.ts'
@@ -44,11 +48,19 @@ export function publishAgain(
   const outbound = scope.own(rabbitOutbound(publishing, clock))
   scope.own(startPublishing({ storage: postgresStorage(database), outbound, partitions, clock, log }))
   const groups = consumers.map(({ group }) => group)
+  const wants = wantsOf(consumers)
   const ladders = consumers.map(({ ladderMs }) => ladderMs.reduce((sum, delayMs) => sum + delayMs, 0))
   scope.own(
     startReplayer({
       replaysUntil: (signal) =>
-        postgresReplays({ storage: postgresStorage(database), leaseMs: replayLeaseMs, groups, signal }),
+        postgresReplays({
+          storage: postgresStorage(database),
+          leaseMs: replayLeaseMs,
+          groups,
+          wants,
+          pages: postgresPages,
+          signal,
+        }),
       outbound,
       partitions,
       clock,
@@ -56,6 +68,35 @@ export function publishAgain(
       settleWithinMs: Math.max(0, ...ladders) + settleSlackMs,
     }),
   )
+}
+
+/** For groups that begin at the beginning of history, if there are any: who knows how far they are, and what publishes for them. */
+export function beginningParts(
+  { scope, clock, random, signal }: Start,
+  {
+    publishing,
+    database,
+    consumers,
+  }: { publishing: AmqpConnection; database: Database; consumers: readonly ConfiguredConsumer[] },
+): Pick<GroupOptions, 'beginnings' | 'outbound'> {
+  if (!consumers.some(({ from }) => from === 'beginning')) return {}
+  const storage = postgresStorage(database)
+  const outbound = scope.own(rabbitOutbound(publishing, clock))
+  const beginnings = postgresBeginnings({
+    storage,
+    pages: postgresPages,
+    wants: wantsOf(consumers),
+    begin: (group) => beginGroup(group, { storage, clock, random, signal }),
+    leaseMs: beginningLeaseMs,
+    // What is under way when the cloud stops ends with its groups.
+    signal: new AbortController().signal,
+  })
+  return { beginnings, outbound }
+}
+
+function wantsOf(consumers: readonly ConfiguredConsumer[]): (group: string, type: string) => boolean {
+  const byGroup = new Map(consumers.map((consumer) => [consumer.group, consumer]))
+  return (group, type) => byGroup.get(group)?.wants(type) ?? false
 }
 
 /** What events are checked against. */
@@ -67,7 +108,17 @@ export interface Schemas {
 /** For people, if the configuration says where: what there is of failures, and what is to be done about them. */
 export async function serveApi(
   { config, scope, clock, random, log }: Start,
-  { schemas, files, observer }: { schemas: Schemas; files: ApiFiles; observer: ApiObserver },
+  {
+    schemas,
+    files,
+    observer,
+    consumers,
+  }: {
+    schemas: Schemas
+    files: ApiFiles
+    observer: ApiObserver
+    consumers: readonly ConfiguredConsumer[]
+  },
 ): Promise<RunningApi> {
   const pools = peopleSettings(config)
   const reading = scope.own(createDatabase(pools.reading))
@@ -77,9 +128,11 @@ export async function serveApi(
   // What is under way when the cloud stops has the grace of its requests.
   const cutOff = new AbortController()
   const surroundings = { clock, random, signal: cutOff.signal }
+  const dedups = new Map(consumers.map(({ group, dedup }) => [group, dedup]))
+  const known = (group: string): 'inbox' | 'own' | undefined => dedups.get(group)
   const checks = { checkSchema: schemas.check, schemas: schemas.registry }
   const deedsOn = (storage: Storage, isTrial = false): Deeds =>
-    postgresDeeds({ ...surroundings, ...checks, storage, isTrial })
+    postgresDeeds({ ...surroundings, ...checks, known, storage, isTrial })
   const previews = deedsOn(looking)
   const trying = trialStorage(writing)
   const onceOn =
@@ -91,7 +144,11 @@ export async function serveApi(
     events,
     reads: postgresReads(reading),
     tokens: postgresTokens(signIn),
-    deeds: { ...deedsOn(writing), preview: previews.preview.bind(previews) },
+    deeds: {
+      ...deedsOn(writing),
+      preview: previews.preview.bind(previews),
+      previewHistory: previews.previewHistory.bind(previews),
+    },
     workplace: postgresWorkplace({ doOnce: onceOn(writing), parkingIn: postgresParking }),
     trial: {
       deeds: deedsOn(trying, true),

@@ -17,10 +17,10 @@ import { migrateDatabase } from './database/migrate-postgres.ts'
 import { migrations } from './database/migrations/all.ts'
 import { replayedIn } from './replays/replayed-postgres.ts'
 import { postgresStorage } from './database/storage-postgres.ts'
-import { publishAgain, type Schemas, serveApi } from './failures.ts'
+import { beginningParts, publishAgain, type Schemas, serveApi } from './failures.ts'
 import { readHeld } from './history/horizon-postgres.ts'
 import { watchHorizon } from './history/horizon-watch.ts'
-import { startPreparing } from './history/partitions-postgres.ts'
+import { type Preparing, startPreparing } from './history/partitions-postgres.ts'
 import { startKnowing } from './gateways/known.ts'
 import { type Provenance, provenance, requireDevices, requireRegistered } from './gateways/provenance.ts'
 import { type Group, type GroupOptions, startGroup } from './groups/group.ts'
@@ -98,7 +98,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
   try {
     const { projections, ...loaded } = await orAborted(loadAll(config, surroundings), stopping)
     const { consumers, tls, schemas, api } = loaded
-    const database = await openDatabase(start, consumers, projections)
+    const { database, preparing } = await openDatabase(start, consumers, projections)
     const { consuming, publishing } = await connect(start, tls)
     tellTaken(log, await orAborted(declareTopology(publishing, exchangeTopology()), stopping))
 
@@ -108,20 +108,20 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const databaseFault = (): string | undefined => sharing?.fault
     const findings = (): QueueCheck['findings'] => check.findings
     const seen = seenOf(start, database, { consuming, publishing, consumers })
+    const standing = { ...standingOf(letters), findings, partitions: preparing.standing }
     const state = {
       ...seen,
+      ...standing,
       groups,
       projections: () => derived.statuses(),
       unheld: () => derived.unheld(),
-      ...standingOf(letters),
       databaseFault,
-      findings,
       tls,
     }
     const ops = createOps(opsSettings(config, state))
     const onFatal = (error: unknown): void => failed.abort(error)
     const lines = { consuming, publishing, letters, database, observer: ops.pipeline, onFatal }
-    const shared = await sharedByGroups(start, { ...lines, checkSchema: schemas.check })
+    const shared = await sharedByGroups(start, { ...lines, checkSchema: schemas.check, consumers })
     const guards = guardsOf(start, database, consumers, (group) => sharing?.membersOf(group) ?? 1)
     for (const guarded of guards) groups.push(scope.own(await startGroup({ ...shared, ...guarded })))
     publishAgain(start, { publishing, database, consumers })
@@ -132,7 +132,8 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const check = checkQueues(start, tls, groups)
 
     const opsServer = scope.own(await ops.start())
-    const { port: apiPort } = await serveApi(start, { schemas, files: api, observer: ops.api })
+    const forApi = { schemas, files: api, observer: ops.api, consumers }
+    const { port: apiPort } = await serveApi(start, forApi)
     const ports = { opsPort: opsServer.port, apiPort }
     log.info({ groups: groups.map(({ name }) => name), ...ports }, 'the cloud is running')
     parts.onStarted?.(ports)
@@ -184,15 +185,15 @@ async function openDatabase(
   start: Start,
   consumers: readonly ConfiguredConsumer[],
   projections: readonly Projection[],
-): Promise<Database> {
+): Promise<{ database: Database; preparing: Preparing }> {
   const { config, log } = start
   tellSmallPool(log, config.database.poolMax, connectionsNeeded(config, consumers))
   const database = start.scope.own(createDatabase(databaseSettings(config, consumers, projections)))
   await untilReachable(() => database.probe(), start)
   const standing = await untilReachable(() => migrateDatabase(database, migrations, start), start)
   if (standing === 'owner') log.warn({ code: 'DATABASE_OWNER' }, ownerText)
-  start.scope.own(startPreparing({ ...start, database }))
-  return database
+  const preparing = start.scope.own(startPreparing({ ...start, database }))
+  return { database, preparing }
 }
 
 /** Whom to believe, by what is registered in the database. */
@@ -281,15 +282,19 @@ function guardsOf(
 type Lines = Pick<
   GroupOptions,
   'consuming' | 'publishing' | 'letters' | 'database' | 'observer' | 'onFatal' | 'checkSchema'
->
+> & { consumers: readonly ConfiguredConsumer[] }
 
 /** What every group is started with. */
-async function sharedByGroups(start: Start, lines: Lines): Promise<Omit<GroupOptions, 'consumer' | 'guard'>> {
+async function sharedByGroups(
+  start: Start,
+  { consumers, ...lines }: Lines,
+): Promise<Omit<GroupOptions, 'consumer' | 'guard'>> {
   const { config, scope, clock, random, log, signal } = start
   const { publishing, database } = lines
   return {
     ...groupSettings(config),
     ...lines,
+    ...beginningParts(start, { publishing, database, consumers }),
     clock,
     random,
     log,

@@ -1,3 +1,4 @@
+import type { PoolClient } from 'pg'
 import type { Database } from '../database/database-postgres.ts'
 import { TidegateError } from '../../src/errors.ts'
 import { outageOfOurs } from '../database/faults-postgres.ts'
@@ -9,15 +10,11 @@ import type { GatewayKey, Registry } from '../gateways/registry.ts'
 import type { DemandedHead } from './checkpoints.ts'
 import type { AuditedEvent } from './event.ts'
 import { type Acceptance, ledgerKey, readAcceptances } from '../deeds/acceptances.ts'
+import { readRetirements, type RetiredRange, type Retirements } from '../deeds/retirements.ts'
+import { readChain, readEvents } from './events-postgres.ts'
 import { type Heads, keysFor } from './heads.ts'
 import { type Query, readNotes } from './notes-postgres.ts'
-import {
-  countDoubts,
-  faultsOfHeads,
-  readChain,
-  readNotedChains,
-  signaturesIn,
-} from './signatures-postgres.ts'
+import { countDoubts, faultsOfHeads, readNotedChains, signaturesIn } from './signatures-postgres.ts'
 import type { LedgerName } from './notes.ts'
 import { auditLedger } from './audit.ts'
 import {
@@ -68,6 +65,9 @@ export interface LedgerInDatabase extends LedgerName {
   keys: readonly GatewayKey[]
   registry: Registry
   acceptances: readonly Acceptance[]
+  retired: readonly RetiredRange[]
+  /** The retirements, of this ledger or not, and which archives are attached. */
+  standing: readonly string[]
   closures: ReadonlyMap<string, AuditedClosure>
   strangerWith: (epoch: string) => string | undefined
   /** The chain value that the event in a place claims; null: it claims none; undefined: there is no event. */
@@ -76,9 +76,6 @@ export interface LedgerInDatabase extends LedgerName {
   /** How many notes that begin in front of a place are not believed. */
   doubtsBefore: (sequence: number) => Promise<number>
 }
-
-/** Events may be a third of a megabyte each. */
-const pageRows = 500
 
 // A loose index scan: one step per ledger, however many events it has.
 const ledgersSql = `
@@ -96,16 +93,6 @@ const notedSql = `
 select distinct gateway, epoch from tidegate.ledger_notes
 union select gateway, epoch from tidegate.epoch_closures`
 
-// A cursor: planned once for all weeks, and merged once. Qualified: a bare `sequence` in the order would mean the converted output
-// column, and no index has that. A place that is stored twice, in two weeks, comes twice, by its position.
-const eventsSql = `
-declare audited no scroll cursor for
-select e.sequence::float8 as sequence, source, id, type, subject, dataschema,
-       extract(epoch from time)::float8 * 1000 as "timeMs", extract(epoch from recorded_time)::float8 * 1000 as "recordedMs",
-       disposition, reason, extract(epoch from stored_time)::float8 * 1000 as "storedMs", body::text as body
-from tidegate.events as e
-where e.gateway = $1 and e.epoch = $2 and e.sequence >= $3 order by e.sequence, e.position`
-
 const closuresSql = `
 select gateway, epoch, max(last_sequence)::float8 as last,
        extract(epoch from max(noted_at))::float8 * 1000 as "notedMs"
@@ -121,17 +108,16 @@ export async function* auditDatabase(
 ): AsyncGenerator<LedgerReport> {
   const client = await database.connect()
   try {
-    await trustNoSchema(client)
-    await client.query('begin transaction isolation level repeatable read, read only')
+    await begin(client, database.where)
     const query: Query = async <Row>(text: string, values: readonly unknown[] = []) =>
       (await client.query(text, [...values])).rows as Row[]
     // What comes first is what is read: an index has the order, and nothing is sorted.
     await query('set local cursor_tuple_fraction = 0.001')
-    await requireSchema(client, migrations, database.where)
     const registry = await readRegistry(query)
     options.onRegistry?.(registry)
     const closuresOf = closuresIn(await query<Closure>(closuresSql), registry)
-    const stored = await listLedgers(query)
+    const retirements = await readRetirements(query)
+    const stored = await listLedgers(query, await retirements.ledgers())
     const owners = ownersOf(stored)
     const signedThrough = signaturesIn(query, (gateway) => keysFor(gateway, registry, options.kept))
     const acceptances = await readAcceptances(query)
@@ -145,8 +131,11 @@ export async function* auditDatabase(
     for (const ledger of wanted) {
       const { gateway, epoch } = ledger
       const mayBeSpokenOfBy = (speaker: string): boolean => registry.maySpeakOf(speaker, gateway)
+      const retired = await retirements.rangesOf(ledger)
       const inDatabase: LedgerInDatabase = {
         ...ledger,
+        retired,
+        standing: retirements.standing,
         mayBeSpokenOfBy,
         keys: keysFor(gateway, registry, options.kept),
         registry,
@@ -156,13 +145,15 @@ export async function* auditDatabase(
           const of = owners.get(about) ?? []
           return of.some((owner) => registry.maySpeakOf(gateway, owner)) ? undefined : of[0]
         },
-        chainAt: remembered((sequence) => readChain(query, ledger, sequence)),
+        chainAt: remembered((sequence) =>
+          readChain(query, ledger, sequence, { retired, attached: retirements.attached }),
+        ),
         doubtsBefore: (sequence) =>
-          countDoubts(query, { ...ledger, mayBeSpokenOfBy, signedThrough }, sequence),
+          countDoubts(query, { ...ledger, mayBeSpokenOfBy, signedThrough, ...around(retirements) }, sequence),
       }
       const sharedWith = (owners.get(epoch) ?? []).filter((owner) => owner !== gateway)
       const heads = headsOf.get(ledgerKey(ledger)) ?? []
-      yield await auditOne(query, inDatabase, { options, heads, signedThrough, sharedWith })
+      yield await auditOne(query, inDatabase, { options, heads, signedThrough, sharedWith, retirements })
     }
     await client.query('commit')
   } catch (error) {
@@ -172,31 +163,52 @@ export async function* auditDatabase(
   }
 }
 
+async function begin(client: PoolClient, where: string): Promise<void> {
+  await trustNoSchema(client)
+  await requireSchema(client, migrations, where)
+  await client.query('begin transaction isolation level repeatable read, read only')
+  // Before there is a snapshot: a partition that is dropped behind one is not in it any more, and nor is the word that it was.
+  await client.query('lock table only tidegate.events, only tidegate.archived in access share mode')
+}
+
 interface Around {
   options: AuditOptions
   heads: readonly DemandedHead[]
   signedThrough: (ledger: LedgerName) => Promise<number>
   sharedWith: readonly string[]
+  retirements: Retirements
+}
+
+/** What notes are judged by. */
+function around(retirements: Retirements): {
+  retirements: Retirements
+  retiredThrough: Retirements['through']
+} {
+  return { retirements, retiredThrough: (ledger) => retirements.through(ledger) }
 }
 
 async function auditOne(
   query: Query,
   ledger: LedgerInDatabase,
-  { options: { marking, settleMs, nowMs }, heads, ...around }: Around,
+  { options: { marking, settleMs, nowMs }, heads, retirements, signedThrough, sharedWith }: Around,
 ): Promise<LedgerReport> {
   const walk = await marking?.begin(query, ledger)
   const next = walk?.from?.next ?? 1
   const before = heads.filter(({ sequence }) => sequence < next)
-  const { signedThrough } = around
+  const judging = { signedThrough, ...around(retirements) }
   const notedAt = (sequence: number): Promise<string[]> =>
-    readNotedChains(query, { ...ledger, signedThrough }, sequence)
+    readNotedChains(query, { ...ledger, ...judging }, sequence)
   const report = await auditLedger({
     ...ledger,
-    ...around,
+    ...judging,
+    sharedWith,
     from: walk?.from,
     onState: walk?.onState,
-    events: seenBy(walk, readEvents(query, ledger, next)),
-    notes: readNotes(query, ledger.epoch, next),
+    events: seenBy(
+      walk,
+      readEvents(query, ledger, { from: next, retired: ledger.retired, attached: retirements.attached }),
+    ),
+    notes: readNotes(query, ledger.epoch, { from: next, retirements }),
     kept: heads.filter(({ sequence }) => sequence >= next),
     headFaults: await faultsOfHeads(before, { ...ledger, notedAt }),
     settledBeforeMs: settleMs === undefined ? undefined : nowMs - settleMs,
@@ -248,41 +260,16 @@ function nothingToAudit(gateway: string | undefined, all: readonly LedgerName[])
   })
 }
 
-async function listLedgers(query: Query): Promise<LedgerName[]> {
-  const stored = await query<LedgerName>(ledgersSql)
+function byName(a: LedgerName, b: LedgerName): number {
+  return ledgerKey(a) < ledgerKey(b) ? -1 : 1
+}
+
+async function listLedgers(query: Query, retired: readonly LedgerName[]): Promise<LedgerName[]> {
+  const there = await query<LedgerName>(ledgersSql)
+  const names = new Set(there.map(ledgerKey))
+  const gone = retired.filter((ledger) => !names.has(ledgerKey(ledger)))
+  const stored = [...there, ...gone].toSorted(byName)
   const known = new Set(stored.map(({ epoch }) => epoch))
   const onlyNoted = (await query<LedgerName>(notedSql)).filter(({ epoch }) => !known.has(epoch))
   return [...stored, ...onlyNoted]
-}
-
-async function* readEvents(
-  query: Query,
-  { gateway, epoch }: LedgerName,
-  from: number,
-): AsyncGenerator<AuditedEvent> {
-  await query(eventsSql, [gateway, epoch, from])
-  for (;;) {
-    const rows = await query<EventRow>(`fetch ${pageRows} from audited`)
-    for (const row of rows) yield audited(row)
-    if (rows.length < pageRows) break
-  }
-  await query('close audited')
-}
-
-interface EventRow extends Omit<AuditedEvent, 'subject' | 'dataschema' | 'reason'> {
-  subject: string | null
-  dataschema: string | null
-  reason: string | null
-}
-
-function audited(row: EventRow): AuditedEvent {
-  return {
-    ...row,
-    subject: row.subject ?? undefined,
-    dataschema: row.dataschema ?? undefined,
-    reason: row.reason ?? undefined,
-    // Written as seconds in floating point: thousands of years away they are off by microseconds.
-    timeMs: Math.round(row.timeMs),
-    recordedMs: Math.round(row.recordedMs),
-  }
 }

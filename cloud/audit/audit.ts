@@ -1,15 +1,22 @@
 import { type Acceptance, partedBy } from '../deeds/acceptances.ts'
+import { partedByRetired, type RetiredPart } from '../deeds/retirements.ts'
 import { claimedChain, genesis } from '../../src/contract/codec.ts'
 import { type LedgerEntry, ledgerType } from '../../src/contract/event.ts'
 import { keyObjectOf } from '../gateways/registry.ts'
 import { readLedgerEntry } from '../history/ledger-entry.ts'
 import { type Account, openAccount, type Stretch } from './account.ts'
-import type { Found, LedgerReport, LedgerToAudit, Said } from './ledger.ts'
+import {
+  copyFound,
+  emptyFound,
+  type Found,
+  type LedgerReport,
+  type LedgerToAudit,
+  type Said,
+} from './ledger.ts'
 import { CheckpointAudit } from './checkpoints.ts'
-import { type AuditedEvent, type AuditFault, examineEvent } from './event.ts'
+import { type AuditedEvent, type AuditFault, examineEvent, parseText } from './event.ts'
 import { believed, isRepeat, unlinkedRepeat } from './notes.ts'
-import { addRange, copyRanges, emptyRanges } from './ranges.ts'
-import { parseText } from './text.ts'
+import { addRange, emptyRanges } from './ranges.ts'
 
 const faultsMax = 20
 const acceptancesMax = 20
@@ -83,11 +90,8 @@ class LedgerWalk {
     if (this.#next - this.#stateAt >= (this.#ledger.statesEvery ?? statesEvery) || !isSettled)
       await this.#tellState()
     if (!isSettled) this.#unsettled = true
-    if (sequence > this.#next) {
-      for await (const stretch of this.#account.explain(this.#next, sequence - 1))
-        this.#passOver(stretch, storedMs)
-    }
-    addRange(this.#found.present, sequence, sequence)
+    await this.#passHole(sequence - 1, storedMs)
+    addRange(event.isArchived ? this.#found.retired : this.#found.present, sequence, sequence)
     if (this.#chain === undefined) this.#found.unverifiedLinks++
     this.#addFault(examineEvent(event, this.#ledger, this.#chain) ?? this.#faultOfEntry(event))
     for (const fault of await this.#checkpoints.next(event)) this.#addFault(fault)
@@ -99,6 +103,7 @@ class LedgerWalk {
   async end(): Promise<LedgerReport> {
     const { gateway, epoch, closures, from } = this.#ledger
     await this.#tellState()
+    await this.#passHole(this.#ledger.retired?.at(-1)?.to ?? 0, 0)
     // What says that there is more may overtake it: a closed epoch's last events may come after the word of its end.
     const closure = closures.get(epoch)
     for await (const stretch of this.#account.explainRest(this.#next, closure?.last ?? 0))
@@ -159,6 +164,26 @@ class LedgerWalk {
     if (this.#found.faults.length < faultsMax) this.#found.faults.push(fault)
     this.#found.faultCount++
     if (chainFaults.has(fault.kind)) this.#found.chain = 'broken'
+  }
+
+  /** Nothing is stored up to there. */
+  async #passHole(through: number, knownMs: number): Promise<void> {
+    for (const part of partedByRetired(this.#ledger.retired ?? [], this.#next, through)) {
+      if (part.range !== undefined) this.#passRetired(part)
+      else
+        for await (const stretch of this.#account.explain(part.from, part.to))
+          this.#passOver(stretch, knownMs)
+    }
+  }
+
+  #passRetired({ from, to, range }: RetiredPart): void {
+    const before = range?.from === from ? range.before : null
+    if (before === null || this.#chain === undefined) this.#found.unverifiedLinks++
+    else if (before !== this.#chain) this.#addFault(rewrittenBefore(from, before, this.#chain))
+    this.#chain = range?.to === to ? range.chain : undefined
+    this.#checkpoints.retired(from, to, this.#chain)
+    addRange(this.#found.retired, from, to)
+    this.#next = to + 1
   }
 
   #passOver(stretch: Stretch, knownMs: number): void {
@@ -223,36 +248,14 @@ function bothSaid(a: Said, b: Said): Said {
   return { epoch: a.epoch, last, ...(unrecorded < Infinity && { unrecorded }) }
 }
 
-function emptyFound(): Found {
-  return {
-    present: emptyRanges(),
-    undelivered: {},
-    accepted: emptyRanges(),
-    acceptances: [],
-    gaps: emptyRanges(),
-    chain: 'intact',
-    unverifiedLinks: 0,
-    faults: [],
-    faultCount: 0,
-  }
-}
-
-function copyFound({ present, undelivered, accepted, acceptances, gaps, faults, ...plain }: Found): Found {
-  const reasons = Object.entries(undelivered).map(([reason, list]) => [reason, copyRanges(list)] as const)
-  return {
-    ...plain,
-    present: copyRanges(present),
-    undelivered: Object.fromEntries(reasons),
-    accepted: copyRanges(accepted),
-    acceptances: [...acceptances],
-    gaps: copyRanges(gaps),
-    faults: [...faults],
-  }
-}
-
 /** Notes are read ahead at times: what is found is told in one order. */
 function bySequence(a: AuditFault, b: AuditFault): number {
   return a.sequence - b.sequence || (a.kind < b.kind ? -1 : 1)
+}
+
+function rewrittenBefore(sequence: number, was: string, chain: string): AuditFault {
+  const detail = `what stands before it had the chain value ${was} when it was retired, and has ${chain} now`
+  return { sequence, kind: 'rewritten', detail }
 }
 
 /** null: it is no time at all, which is a fault of its own. */

@@ -169,6 +169,19 @@ export class CheckpointAudit {
     return [{ sequence: at, kind: 'unsigned', detail }]
   }
 
+  /** What lies from `from` to `to` is in an archive: the chain goes on behind it, and a signature may cover it. */
+  retired(from: number, to: number, chain: string | undefined): void {
+    for (const sequence of this.#missing.keys())
+      if (sequence >= from && sequence < to) this.#missing.delete(sequence)
+    if (chain === undefined) {
+      this.#missing.delete(to)
+      return
+    }
+    const counts = { events: this.#events, toBeSigned: this.#toBeSigned, before: this.#begun.events }
+    this.#chains.add(to, chain, counts)
+    this.#compareKept(to, chain)
+  }
+
   /** All events have come by. `pendingThrough`: the last sequence that may be on its way. */
   end(
     lastSequence: number,

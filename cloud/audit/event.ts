@@ -2,11 +2,12 @@ import { claimedChain, verifyChain } from '../../src/contract/codec.ts'
 import { rejectedType } from '../../src/contract/event.ts'
 import { attributes, dispositionOf, type TextColumns, textColumns } from '../history/record.ts'
 import type { HistoryRecord, LedgerPlace } from '../history/history.ts'
-import { isAt, parseText, placeText } from './text.ts'
 
 /** An event as it is stored, column by column. */
 export interface AuditedEvent extends Omit<HistoryRecord, 'gateway' | 'epoch'> {
   storedMs: number
+  /** Of an archive that is attached: its place is retired all the same. */
+  isArchived?: boolean
 }
 
 export interface AuditFault {
@@ -74,4 +75,24 @@ function relabelled(event: AuditedEvent, text: Record<string, unknown>): string 
   if (disposition !== dispositionOf(type, reason !== undefined))
     return `it is stored as ${disposition}, ${reason === undefined ? 'without a reason' : 'with a reason why not'}`
   return undefined
+}
+
+/** The members of a wire text, or undefined if it is no JSON object. Nothing is known of their types. */
+export function parseText(body: string | undefined): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(body ?? '')
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** Whether a text says that it stands there. */
+export function isAt(text: Record<string, unknown>, { gateway, epoch, sequence }: LedgerPlace): boolean {
+  return text['gateway'] === gateway && text['epoch'] === epoch && text['sequence'] === sequence
+}
+
+/** How a place of a ledger is written for a person. */
+export function placeText({ gateway, epoch, sequence }: Record<keyof LedgerPlace, unknown>): string {
+  return `${String(gateway)}/${String(epoch)}/${String(sequence)}`
 }

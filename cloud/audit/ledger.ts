@@ -1,9 +1,10 @@
 import { type Acceptance, ledgerKey } from '../deeds/acceptances.ts'
+import type { RetiredRange } from '../deeds/retirements.ts'
 import type { Registry } from '../gateways/registry.ts'
 import type { CheckpointState, DemandedHead, Signed, Signers } from './checkpoints.ts'
 import type { AuditedEvent, AuditFault } from './event.ts'
 import type { AuditedNote, LedgerName } from './notes.ts'
-import type { RangeList } from './ranges.ts'
+import { copyRanges, emptyRanges, type RangeList } from './ranges.ts'
 
 /**
  * The proof that a gateway's ledger is complete and untouched (G8): which sequences are present, which are accounted
@@ -31,6 +32,10 @@ export interface LedgerToAudit extends LedgerName, Partial<Signers> {
   signedThrough?: (ledger: LedgerName) => Promise<number>
   /** Losses that somebody has accepted, by `from`. */
   acceptances?: readonly Acceptance[]
+  /** What was archived and taken out of history, in order. */
+  retired?: readonly RetiredRange[]
+  /** The last sequence of a ledger that was; 0: none was. What it signed is in the archive. */
+  retiredThrough?: (ledger: LedgerName) => Promise<number>
   /** Others who have events of this epoch: it is theirs or this gateway’s. */
   sharedWith?: readonly string[]
   /** Whose an epoch is, if its events are stored and this gateway may not speak of them. */
@@ -60,6 +65,8 @@ export interface LedgerReport extends Signed {
   /** When the gateway recorded the newest event that is stored, RFC 3339; null: none is. What came after it nobody here can know. */
   lastRecordedTime: string | null
   present: RangeList
+  /** Archived and taken out, as the cloud's own ledger says: the chain goes on behind them, and through those that are attached. */
+  retired: RangeList
   /** Not delivered and accounted for, by reason. */
   undelivered: Record<string, RangeList>
   /** Missing without an account, and somebody has accepted that. */
@@ -110,6 +117,7 @@ export interface Said {
 export type Found = Pick<
   LedgerReport,
   | 'present'
+  | 'retired'
   | 'undelivered'
   | 'accepted'
   | 'acceptances'
@@ -119,6 +127,36 @@ export type Found = Pick<
   | 'faults'
   | 'faultCount'
 >
+
+export function emptyFound(): Found {
+  return {
+    present: emptyRanges(),
+    retired: emptyRanges(),
+    undelivered: {},
+    accepted: emptyRanges(),
+    acceptances: [],
+    gaps: emptyRanges(),
+    chain: 'intact',
+    unverifiedLinks: 0,
+    faults: [],
+    faultCount: 0,
+  }
+}
+
+export function copyFound(found: Found): Found {
+  const { present, retired, undelivered, accepted, acceptances, gaps, faults, ...plain } = found
+  const reasons = Object.entries(undelivered).map(([reason, list]) => [reason, copyRanges(list)] as const)
+  return {
+    ...plain,
+    present: copyRanges(present),
+    retired: copyRanges(retired),
+    undelivered: Object.fromEntries(reasons),
+    accepted: copyRanges(accepted),
+    acceptances: [...acceptances],
+    gaps: copyRanges(gaps),
+    faults: [...faults],
+  }
+}
 
 /** As many as outboxes were replaced. */
 export interface Closure extends AuditedClosure, LedgerName {}

@@ -1,7 +1,8 @@
 import { ledgerType } from '../../src/contract/event.ts'
 import { saysTheSame } from '../history/record.ts'
+import type { Retirements } from '../deeds/retirements.ts'
 import type { AuditedNote, NoteProof } from './notes.ts'
-import { parseText, placeText } from './text.ts'
+import { parseText, placeText } from './event.ts'
 
 export type Query = <Row extends object>(text: string, values?: readonly unknown[]) => Promise<Row[]>
 
@@ -47,11 +48,18 @@ interface NoteRow {
   notedMs: number
 }
 
+/** Knows whether the original of a repeat may be in an archive. */
+export type Originals = Pick<Retirements, 'mayHaveOriginalOf'>
+
 /** The notes on an epoch that begin at a place or behind it, in order, each with what it rests on. */
-export async function* readNotes(query: Query, epoch: string, from: number): AsyncGenerator<AuditedNote> {
+export async function* readNotes(
+  query: Query,
+  epoch: string,
+  { from, retirements }: { from: number; retirements: Originals },
+): AsyncGenerator<AuditedNote> {
   for (let after: unknown[] = [from, 0, '', '']; ;) {
     const rows = await query<NoteRow>(notesSql, [epoch, ...after])
-    yield* await withProofs(query, epoch, rows)
+    yield* await withProofs(query, { epoch, retirements }, rows)
     const last = rows.at(-1)
     if (last === undefined || rows.length < pageRows) return
     after = [last.from, last.to, last.reason, last.gateway]
@@ -62,12 +70,16 @@ export async function* readNotes(query: Query, epoch: string, from: number): Asy
 export async function* readNotesEndingAt(
   query: Query,
   epoch: string,
-  to: number,
+  { to, retirements }: { to: number; retirements: Originals },
 ): AsyncGenerator<AuditedNote> {
-  yield* await withProofs(query, epoch, await query<NoteRow>(endingSql, [epoch, to]))
+  yield* await withProofs(query, { epoch, retirements }, await query<NoteRow>(endingSql, [epoch, to]))
 }
 
-async function withProofs(query: Query, epoch: string, rows: readonly NoteRow[]): Promise<AuditedNote[]> {
+async function withProofs(
+  query: Query,
+  { epoch, retirements }: { epoch: string; retirements: Originals },
+  rows: readonly NoteRow[],
+): Promise<AuditedNote[]> {
   const reports = await readCited(
     query,
     rows.filter(({ body }) => body === null).map((row) => citedBy(row, epoch)),
@@ -75,6 +87,7 @@ async function withProofs(query: Query, epoch: string, rows: readonly NoteRow[])
   const duplicates = await readDuplicates(
     query,
     rows.map(({ body }) => body).filter((body) => body !== null),
+    retirements,
   )
   return rows.map((row) => {
     const { from, to, reason, notedMs, body } = row
@@ -111,11 +124,17 @@ async function readCited(
   return new Map(rows.map((row) => [placeText(row), { body: row.body }]))
 }
 
-async function readDuplicates(query: Query, bodies: readonly string[]): Promise<Map<string, NoteProof>> {
+/** An original that was retired is in an archive: where one may be, the repeat is believed. */
+async function readDuplicates(
+  query: Query,
+  bodies: readonly string[],
+  retirements: Originals,
+): Promise<Map<string, NoteProof>> {
   if (bodies.length === 0) return new Map()
   const identities = bodies.map((body) => {
     const text = parseText(body)
-    return { source: String(text?.['source']), id: String(text?.['id']) }
+    const recordedMs = Date.parse(String(text?.['recordedtime']))
+    return { source: String(text?.['source']), id: String(text?.['id']), recordedMs }
   })
   const originals = await query<{ source: string; id: string; body: string }>(originalsSql, [
     identities.map(({ source }) => source),
@@ -123,11 +142,12 @@ async function readDuplicates(query: Query, bodies: readonly string[]): Promise<
   ])
   const stored = new Map(originals.map(({ source, id, body }) => [`${source}\n${id}`, body]))
   return new Map(
-    identities.map(({ source, id }, index) => {
+    identities.map(({ source, id, recordedMs }, index) => {
       const body = bodies[index] as string
       const original = stored.get(`${source}\n${id}`)
       const isRival = original !== undefined && !saysTheSame(original, body)
-      return [body, { body, originalStored: original !== undefined, isRival }]
+      const originalStored = original !== undefined || retirements.mayHaveOriginalOf(recordedMs)
+      return [body, { body, originalStored, isRival }]
     }),
   )
 }

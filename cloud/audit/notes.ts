@@ -1,7 +1,6 @@
 import { claimedChain, verifyChain } from '../../src/contract/codec.ts'
 import { ledgerType } from '../../src/contract/event.ts'
-import type { AuditFault } from './event.ts'
-import { isAt, parseText, placeText } from './text.ts'
+import { type AuditFault, isAt, parseText, placeText } from './event.ts'
 import { readLedgerEntry } from '../history/ledger-entry.ts'
 import { type LedgerPlace, repeatReasons } from '../history/history.ts'
 
@@ -37,6 +36,7 @@ export interface NotedLedger extends LedgerName {
   notes: AsyncIterable<AuditedNote>
   mayBeSpokenOfBy(gateway: string): boolean
   signedThrough?: (ledger: LedgerName) => Promise<number>
+  retiredThrough?: (ledger: LedgerName) => Promise<number>
 }
 
 interface Judging {
@@ -75,9 +75,10 @@ export async function* believed(
 
 /** What excuses a loss in a signed ledger is to be signed as well: anybody can write a ledger event that follows some chain. */
 async function isUnsignedReport({ cites }: AuditedNote, ledger: NotedLedger): Promise<boolean> {
-  const { signedThrough } = ledger
+  const { signedThrough, retiredThrough } = ledger
   if (signedThrough === undefined || (await signedThrough(ledger)) === 0) return false
-  return cites.sequence > (await signedThrough(cites))
+  const through = Math.max(await signedThrough(cites), (await retiredThrough?.(cites)) ?? 0)
+  return cites.sequence > through
 }
 
 /** Why a note cannot be believed, if it cannot. */

@@ -6,10 +6,11 @@ import { formatRanges } from './ranges.ts'
 /** A ledger's report as a person reads it. */
 export function formatLedger(report: LedgerReport): string {
   const { gateway, epoch, lastSequence, present, undelivered, gaps, pending, faults, faultCount } = report
-  const { accepted, acceptances } = report
+  const { accepted, acceptances, retired } = report
   const lines = [
     `${mark(report)} ${gateway}  epoch ${epoch}  ${count(present.count)} of ${count(lastSequence)} present`,
     row('present', present.count, formatRanges(present)),
+    row('retired', retired.count, formatRanges(retired)),
     ...Object.entries(undelivered).map(([reason, list]) => row(reason, list.count, formatRanges(list))),
     row('on the way', pending.count, formatRanges(pending)),
     row('accepted', accepted.count, formatRanges(accepted)),
@@ -92,7 +93,9 @@ export interface AuditSummary {
   ledgers: number
   events: number
   undelivered: number
-  /** Of these, readings whose identity another reading has. */
+  /** Archived and taken out of history. */
+  retired: number
+  /** Of the undelivered, readings whose identity another reading has. */
   rivals: number
   /** Missing, and somebody has accepted that. */
   accepted: number
@@ -112,6 +115,7 @@ export function addToSummary(summary: AuditSummary, report: LedgerReport): void 
   summary.ledgers++
   summary.events += report.present.count
   summary.undelivered += Object.values(report.undelivered).reduce((sum, list) => sum + list.count, 0)
+  summary.retired += report.retired.count
   summary.rivals += report.undelivered[rival]?.count ?? 0
   summary.accepted += report.accepted.count
   summary.pending += report.pending.count
@@ -129,6 +133,7 @@ export function emptySummary(): AuditSummary {
     ledgers: 0,
     events: 0,
     undelivered: 0,
+    retired: 0,
     rivals: 0,
     accepted: 0,
     pending: 0,
@@ -144,6 +149,7 @@ export function formatSummary(summary: AuditSummary): string {
   const { ledgers, events, undelivered, rivals, accepted, pending, missing, faults, unread } = summary
   const figures = [
     `${counted(ledgers, 'ledger')}, ${counted(events, 'event')} present, ${count(undelivered)} accounted for as not delivered`,
+    summary.retired > 0 ? `${count(summary.retired)} retired to archives` : '',
     rivals > 0 ? `${counted(rivals, 'reading')} with the identity of another (${rival})` : '',
     accepted > 0
       ? `${count(accepted)} accepted as lost (unsigned: the cloud’s own ledger says so, and no gateway)`

@@ -1,10 +1,11 @@
 import { checkpointType } from '../../src/contract/checkpoint.ts'
-import { claimedChain } from '../../src/contract/codec.ts'
+import { retiredAt, type RetiredRange } from '../deeds/retirements.ts'
 import type { GatewayKey } from '../gateways/registry.ts'
 import { type DemandedHead, faultOfEvent, faultOfNoted } from './checkpoints.ts'
 import type { AuditFault } from './event.ts'
+import { readChain } from './events-postgres.ts'
 import { believed, type LedgerName, type NotedLedger } from './notes.ts'
-import { type Query, readNotes, readNotesEndingAt } from './notes-postgres.ts'
+import { type Originals, type Query, readNotes, readNotesEndingAt } from './notes-postgres.ts'
 import { signedThrough, type StoredCheckpoint } from './signatures.ts'
 
 /** The newest one is true, if nobody has tampered: it is read alone, since the one before it may be 10,000 events away. */
@@ -14,9 +15,6 @@ const checkpointsSql = `
 select e.sequence::float8 as sequence, e.body::text as body from tidegate.events as e
 where e.gateway = $1 and e.epoch = $2 and e.sequence < $3 and e.type = '${checkpointType}'
 order by e.sequence desc limit $4`
-
-const chainSql = `
-select body::text as body from tidegate.events where gateway = $1 and epoch = $2 and sequence = $3 order by position limit 1`
 
 /** Up to where each ledger is signed: asked of the database once. */
 export function signaturesIn(
@@ -58,27 +56,30 @@ export async function faultsOfHeads(
   {
     chainAt,
     notedAt,
+    retired,
   }: {
     chainAt: (sequence: number) => Promise<string | null | undefined>
     notedAt: (sequence: number) => Promise<string[]>
+    retired: readonly RetiredRange[]
   },
 ): Promise<AuditFault[]> {
   const faults: (AuditFault | undefined)[] = []
   for (const head of heads) {
     const chain = await chainAt(head.sequence)
+    // Of what is in an archive nothing but the end of each range is known here.
+    if (chain === undefined && retiredAt(retired, head.sequence)) continue
     if (chain !== undefined) faults.push(faultOfEvent(head, chain))
     else faults.push(faultOfNoted(head, head.isEvent ? [] : await notedAt(head.sequence)))
   }
   return faults.filter((fault) => fault !== undefined)
 }
 
+/** A ledger that is spoken of, and what is retired. */
+type Spoken = Omit<NotedLedger, 'notes'> & { retirements: Originals }
+
 /** What believed notes say of the end of theirs that is there: one that reaches further may have come since. */
-export async function readNotedChains(
-  query: Query,
-  ledger: Omit<NotedLedger, 'notes'>,
-  sequence: number,
-): Promise<string[]> {
-  const notes = readNotesEndingAt(query, ledger.epoch, sequence)
+export async function readNotedChains(query: Query, ledger: Spoken, sequence: number): Promise<string[]> {
+  const notes = readNotesEndingAt(query, ledger.epoch, { to: sequence, retirements: ledger.retirements })
   const chains: string[] = []
   for await (const { chain } of believed({ ...ledger, notes }, () => true))
     if (chain !== undefined) chains.push(chain)
@@ -86,25 +87,11 @@ export async function readNotedChains(
 }
 
 /** How many notes that begin in front of a place are not believed. */
-export async function countDoubts(
-  query: Query,
-  ledger: Omit<NotedLedger, 'notes'>,
-  before: number,
-): Promise<number> {
+export async function countDoubts(query: Query, ledger: Spoken, before: number): Promise<number> {
   let count = 0
   const doubted = ({ sequence }: AuditFault): void => void (count += sequence < before ? 1 : 0)
-  const notes = readNotes(query, ledger.epoch, 1)
+  const notes = readNotes(query, ledger.epoch, { from: 1, retirements: ledger.retirements })
   for await (const { from } of believed({ ...ledger, notes }, () => true, { doubted }))
     if (from >= before) break
   return count
-}
-
-/** The chain value that the event in a place claims; null: it claims none; undefined: there is no event. */
-export async function readChain(
-  query: Query,
-  { gateway, epoch }: LedgerName,
-  sequence: number,
-): Promise<string | null | undefined> {
-  const [event] = await query<{ body: string }>(chainSql, [gateway, epoch, sequence])
-  return event && (claimedChain(event.body) ?? null)
 }

@@ -5,9 +5,8 @@ import {
   verifyCheckpoint,
 } from '../../src/contract/checkpoint.ts'
 import { type GatewayKey, keyObjectOf } from '../gateways/registry.ts'
-import type { AuditedEvent, AuditFault } from './event.ts'
+import { type AuditedEvent, type AuditFault, parseText } from './event.ts'
 import type { LedgerName } from './notes.ts'
-import { parseText } from './text.ts'
 
 /** A checkpoint event as it is stored. */
 export type StoredCheckpoint = Pick<AuditedEvent, 'sequence' | 'body'>

@@ -22,6 +22,11 @@ const workingTables: Readonly<Record<string, string>> = {
   rollup_buckets: 'select, insert, update, delete',
   former_rollups: 'select, update',
   eras: 'select',
+  retirements: 'select',
+  retired: 'select',
+  attachments: 'select',
+  accepted_through: 'select',
+  archived: 'select',
   partitions: 'select',
   migrations: 'select',
   gateways: 'select',
@@ -46,6 +51,9 @@ const workingTables: Readonly<Record<string, string>> = {
   projection_versions: 'select, insert, update, delete',
   projection_jobs: 'select, insert, update, delete',
 }
+
+/** What is no more in the record, and where it is. Written by who owns the tables, and by nobody else (G8). */
+const retiredTables = ['retirements', 'retired', 'accepted_through', 'attachments', 'archived'] as const
 
 /** Who the gateways are is said by who owns the tables: the cloud at work could else vouch for keys of its own (G8). */
 const registryTables = ['gateways', 'gateway_keys', 'gateway_names', 'gateway_devices'] as const
@@ -101,7 +109,9 @@ export async function ownsSchema(client: ClientBase): Promise<boolean> {
 
 /** What this session may do that the running cloud never needs, and that helps whoever has its password to alter the record. */
 export async function rightsBeside(client: ClientBase): Promise<string[]> {
-  const { rows } = await client.query<{ beside: string }>(besideSql, [[...ledgerTables, ...registryTables]])
+  const { rows } = await client.query<{ beside: string }>(besideSql, [
+    [...ledgerTables, ...retiredTables, ...registryTables],
+  ])
   return rows.map(({ beside }) => beside)
 }
 
@@ -113,6 +123,7 @@ export async function grantRights(client: ClientBase): Promise<void> {
 function rightsSql(): string {
   const ledger = ledgerTables.map((table) => `tidegate.${table}`).join(', ')
   const registry = registryTables.map((table) => `tidegate.${table}`).join(', ')
+  const retired = retiredTables.map((table) => `tidegate.${table}`).join(', ')
   const roles = 'tidegate_writer, tidegate_module, tidegate_reader, tidegate_auditor'
   return [
     'begin',
@@ -128,6 +139,7 @@ function rightsSql(): string {
     // What each row of history is given by itself.
     'grant usage on sequence tidegate.event_position to tidegate_writer',
     'grant execute on function tidegate.current_era(), tidegate.prepare_partitions(integer), tidegate.analyze_events(text), tidegate.inbox_group(text), tidegate.prepare_inbox(integer), tidegate.forget_inbox(interval) to tidegate_writer',
+    'grant execute on function tidegate.is_retired(text, text, bigint), tidegate.partitions_standing() to tidegate_writer',
     `grant execute on function tidegate.list_partitions(), tidegate.bucket_gapfill(interval, timestamptz, timestamptz), tidegate.locf(anyelement), tidegate.locf_step(anyelement, anyelement), tidegate.series(text, text, text, interval, timestamptz, timestamptz) to ${roles}`,
     // Reading gives nothing that the tables do not: whoever calls it reads with rights of its own.
     `grant execute on function tidegate.readable_before(), tidegate.check_cursor(text), tidegate.horizon(), tidegate.read_events(text, text[], integer), tidegate.claimed_id(json), tidegate.noted_id(json), tidegate.inbox_key(text, text, text), tidegate.processed(text, text) to ${roles}`,
@@ -137,7 +149,7 @@ function rightsSql(): string {
     'grant usage on schema projection to tidegate_reader, tidegate_module',
     `grant select on ${ledger}, tidegate.rollup_buckets, tidegate.rollups, tidegate.series to tidegate_module`,
     'grant select on all tables in schema tidegate to tidegate_reader',
-    `grant select on ${ledger}, tidegate.eras, tidegate.migrations, ${registry} to tidegate_auditor`,
+    `grant select on ${ledger}, ${retired}, tidegate.eras, tidegate.migrations, ${registry} to tidegate_auditor`,
     'select tidegate.share_inbox()',
     'commit',
   ].join(';\n')

@@ -25,7 +25,8 @@ export function acceptLoss(deed: Deed<AcceptRequest>, parts: DeedParts): Promise
     const { rowCount } = await tx.query(
       `select from tidegate.events where gateway = $1 and epoch = $2
        union all select from tidegate.ledger_notes where epoch = $2
-       union all select from tidegate.epoch_closures where epoch = $2 limit 1`,
+       union all select from tidegate.epoch_closures where epoch = $2
+       union all select from tidegate.retired where gateway = $1 and epoch = $2 limit 1`,
       [gateway, epoch],
     )
     if (rowCount === 0) throw ledgerUnknown(`${gateway}/${epoch}`)
@@ -51,12 +52,17 @@ const reachedSql = `
 select greatest(
   (select max(sequence) from tidegate.events where gateway = $1 and epoch = $2),
   (select max(to_sequence) from tidegate.ledger_notes where epoch = $2),
-  (select max(last_sequence) from tidegate.epoch_closures where epoch = $2))::float8 as reached`
+  (select max(last_sequence) from tidegate.epoch_closures where epoch = $2),
+  (select max(to_sequence) from tidegate.retired where gateway = $1 and epoch = $2))::float8 as reached`
 
 const thereSql = `
 select e.sequence::float8 as sequence
 from unnest($3::bigint[], $4::bigint[]) as r (first, last)
-join tidegate.events as e on e.gateway = $1 and e.epoch = $2 and e.sequence between r.first and r.last limit 1`
+join tidegate.events as e on e.gateway = $1 and e.epoch = $2 and e.sequence between r.first and r.last
+union all
+select greatest(r.first, g.from_sequence)::float8
+from unnest($3::bigint[], $4::bigint[]) as r (first, last)
+join tidegate.retired as g on g.gateway = $1 and g.epoch = $2 and g.to_sequence >= r.first and g.from_sequence <= r.last limit 1`
 
 /** What is accepted excuses its disappearance for ever: neither what is there, nor what is still to come, may be. */
 async function refuseWhatIsThere(tx: Transaction, { gateway, epoch, ranges }: AcceptRequest): Promise<void> {

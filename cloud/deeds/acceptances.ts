@@ -41,12 +41,15 @@ select e.epoch, e.sequence::float8 as sequence, e.stored_time::text as "storedAt
 where e.gateway = '${cloudLedger}' and e.type = '${acceptanceType}' and (e.epoch, e.sequence) > ($1, $2)
 order by e.epoch, e.sequence limit 500`
 
-/** As far as a ledger was known when something of it was accepted. */
+/** As far as a ledger was known when something of it was accepted: what shows it may have been retired since. */
 const knownThenSql = `
 select greatest(
   (select sequence from tidegate.events where gateway = $1 and epoch = $2 and stored_time <= $3::timestamptz order by sequence desc limit 1),
   (select max(to_sequence) from tidegate.ledger_notes where epoch = $2 and noted_at <= $3::timestamptz),
-  (select max(last_sequence) from tidegate.epoch_closures where epoch = $2 and noted_at <= $3::timestamptz))::float8 as reached`
+  (select max(last_sequence) from tidegate.epoch_closures where epoch = $2 and noted_at <= $3::timestamptz),
+  (select max(g.to_sequence) from tidegate.retired as g join tidegate.retirements as r using (retirement)
+   where g.gateway = $1 and g.epoch = $2 and r.retired_at <= $3::timestamptz),
+  (select reached from tidegate.accepted_through where event_epoch = $4 and event_sequence = $5))::float8 as reached`
 
 /**
  * Of all ledgers, each in order. What was not known to be missing when it was accepted is not: whoever can write the table excuses no
@@ -66,6 +69,8 @@ export async function readAcceptances(query: Query): Promise<Map<string, Accepta
         data.gateway,
         data.epoch,
         row.storedAt,
+        row.epoch,
+        row.sequence,
       ])
       const reached = known?.reached ?? 0
       const then = data.ranges.filter(({ from }) => from <= reached)

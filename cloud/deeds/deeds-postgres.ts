@@ -3,16 +3,25 @@ import { cloudLedger } from '../../src/contract/event.ts'
 import { decodeEvent } from '../../src/contract/codec.ts'
 import type { SchemaRegistry } from '../../src/contract/schema-registry.ts'
 import { TidegateError } from '../../src/errors.ts'
-import type { Storage } from '../database/storage.ts'
+import type { Storage, Transaction } from '../database/storage.ts'
 import type { SchemaCheck } from '../pipeline/schema-check.ts'
 import { acceptLoss } from './accept-postgres.ts'
 import { admittedReading } from './admission.ts'
-import type { Admitted, AdmitRequest, Deed, Deeds } from './deeds.ts'
+import type {
+  Admitted,
+  AdmitRequest,
+  Deed,
+  Deeds,
+  GroupKnown,
+  ReplayRequest,
+  ReplayStarted,
+} from './deeds.ts'
 import { type DeedParts, doOnce } from './deed-record.ts'
 import { discard, tryDiscard } from './discard-postgres.ts'
 import { editLetter } from './letters-postgres.ts'
 import { ownLedgerIn } from './own-ledger-postgres.ts'
-import { previewReplay, readReplay, startReplay, stopReplay } from './replay-postgres.ts'
+import { previewHistory, resumeHistoryReplay, startHistoryReplay } from './replay-history-postgres.ts'
+import { previewReplay, readReplay, refuseFaultyPace, startReplay, stopReplay } from './replay-postgres.ts'
 
 export interface DeedsOptions {
   storage: Storage
@@ -22,17 +31,26 @@ export interface DeedsOptions {
   clock: Clock
   random: Random
   signal: AbortSignal
+  /** Of the groups that run here; by default none does. */
+  known?: GroupKnown
   /** Nothing stays on its storage. */
   isTrial?: boolean
 }
 
 /** PostgreSQL as the record of deeds, and the place of most of their effects. What is to be published for them is left to the replayer and the publishing of admitted events. */
 export function postgresDeeds(options: DeedsOptions): Deeds {
-  const { storage, checkSchema, signal, isTrial = false } = options
+  const { storage, checkSchema, signal, isTrial = false, known = () => undefined } = options
   const parts: DeedParts = options
   return {
-    replay: (deed) => doOnce('replay', deed, parts, (tx) => startReplay(tx, deed)),
+    replay: (deed) => doOnce('replay', deed, parts, (tx) => start(tx, deed, known)),
     preview: (filter) => storage.transaction((tx) => previewReplay(tx, filter, checkSchema), signal),
+    previewHistory: (selection, generation) =>
+      storage.transaction((tx) => previewHistory(tx, selection, generation, known), signal),
+    resumeReplay: (deed) =>
+      doOnce('resume-replay', deed, parts, async (tx) => {
+        await resumeHistoryReplay(tx, deed.request.replay)
+        return readReplay(tx, deed.request.replay)
+      }),
     stopReplay: (deed) => doOnce('stop-replay', deed, parts, (tx) => stopReplay(tx, deed.request.replay)),
     replayState: (replay) => storage.transaction((tx) => readReplay(tx, replay), signal),
     edit: (deed) => doOnce('edit', deed, parts, (tx) => editLetter(tx, deed, checkSchema, parts.clock.now())),
@@ -40,6 +58,14 @@ export function postgresDeeds(options: DeedsOptions): Deeds {
     admit: (deed) => admit(deed, options, parts),
     accept: (deed) => acceptLoss(deed, parts),
   }
+}
+
+function start(tx: Transaction, deed: Deed<ReplayRequest>, known: GroupKnown): Promise<ReplayStarted> {
+  const { request } = deed
+  refuseFaultyPace(request)
+  return request.history
+    ? startHistoryReplay(tx, { ...deed, request }, known)
+    : startReplay(tx, { ...deed, request })
 }
 
 const rejectedSql = `

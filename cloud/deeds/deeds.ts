@@ -1,10 +1,10 @@
 import type { LetterFilter } from '../replays/filter.ts'
 import type { JsonPatch } from '../replays/json-patch.ts'
-import type { ReplayRequest, ReplayState } from '../replays/replays.ts'
+import type { HistorySelection, ReplayRequest, ReplayState } from '../replays/replays.ts'
 
 export type { JsonPatch } from '../replays/json-patch.ts'
 export type { LetterFilter } from '../replays/filter.ts'
-export type { ReplayRequest, ReplayState, ReplayStatus } from '../replays/replays.ts'
+export type { HistorySelection, ReplayRequest, ReplayState, ReplayStatus } from '../replays/replays.ts'
 
 /**
  * What a person does about failures (G5, G8): each deed is on record, with who and why, in the transaction of its effect, and as an
@@ -12,12 +12,18 @@ export type { ReplayRequest, ReplayState, ReplayStatus } from '../replays/replay
  */
 export interface Deeds {
   /**
-   * Sends letters back to their group: those that match and are open now. Answers once that is on record; the replayer does it.
-   * @throws TidegateError `FILTER_EMPTY`, `DEED_INVALID`
+   * Sends letters back to their group, those that match and are open now; or events of history that is stored now to a group. Answers once
+   * that is on record; the replayer does it.
+   * @throws TidegateError `FILTER_EMPTY`, `DEED_INVALID`; of history `GROUP_UNKNOWN`, `REPLAY_TO_HISTORY`, `GENERATION_INAPPLICABLE`, `REPLAY_BEYOND_INBOX`,
+   *   `CURSOR_INVALID`, `CURSOR_AHEAD`
    */
   replay(deed: Deed<ReplayRequest>): Promise<ReplayStarted>
   /** What a replay of these would do. Writes nothing. @throws TidegateError `FILTER_EMPTY` */
   preview(filter: LetterFilter): Promise<ReplayPreview>
+  /** What a replay of these events would send. Writes nothing. @throws TidegateError as `replay` does */
+  previewHistory(selection: HistorySelection, generation?: string): Promise<HistoryPreview>
+  /** One of history that has stopped goes on where it was. @throws TidegateError `REPLAY_UNKNOWN`, `REPLAY_NOT_RESUMABLE` */
+  resumeReplay(deed: Deed<{ replay: number }>): Promise<ReplayState>
   /** Sends nothing more. What is on its way is settled by its group. @throws TidegateError `REPLAY_UNKNOWN` */
   stopReplay(deed: Deed<{ replay: number }>): Promise<ReplayState>
   /** How far a replay is. @throws TidegateError `REPLAY_UNKNOWN` */
@@ -67,8 +73,23 @@ export interface Deed<Request> {
 
 export interface ReplayStarted {
   replay: number
-  /** Letters that matched and were open. */
+  /** Letters that matched and were open; of history, positions from the first to the end, of whatever events. */
   total: number
+}
+
+/** How a group keeps its effects single; undefined: it does not run here. */
+export type GroupKnown = (group: string) => 'inbox' | 'own' | undefined
+
+export interface HistoryPreview {
+  group: string
+  /** As far as was looked: 100,000 events at the most. */
+  events: number
+  /** All was looked at. */
+  isWhole: boolean
+  /** Most first, at most 50; also of types that the group does not take, where none was named. */
+  byType: readonly { type: string; events: number }[]
+  /** What it has processed before has no effect without a generation; null: the group does not run in this instance. */
+  keepsInbox: boolean | null
 }
 
 export interface ReplayPreview {

@@ -1,5 +1,5 @@
 import { isDeadlock } from '../database/faults-postgres.ts'
-import type { Transaction } from '../database/storage.ts'
+import type { Claim, Transaction } from '../database/storage.ts'
 import { conditionsOf, isOfItsEvent } from '../replays/filter.ts'
 import { appendDeed, type DeedParts, doOnce } from './deed-record.ts'
 import type { Deed, Discarded, LetterFilter } from './deeds.ts'
@@ -115,18 +115,19 @@ const discardedSql = `
 with done as (
   update tidegate.dead_letters as d set state = 'discarded', closed_at = clock_timestamp()
   where letter = any($1::bigint[]) and state = 'open'
-  returning letter, consumer_group, source, id, ${isOfItsEvent} as of_event
+  returning letter, consumer_group, source, id, generation, ${isOfItsEvent} as of_event
 ), noted as (
   insert into tidegate.resolutions (letter, consumer_group, source, id, outcome, edited)
   select letter, consumer_group, source, id, 'discarded', false from done where of_event
 )
-select letter::float8 as letter, consumer_group as "group", source, id, of_event as "ofEvent" from done order by consumer_group, letter`
+select letter::float8 as letter, consumer_group as "group", source, id, generation, of_event as "ofEvent" from done order by consumer_group, letter`
 
 interface DiscardedRow {
   letter: number
   group: string
   source: string | null
   id: string | null
+  generation: string | null
   ofEvent: boolean
 }
 
@@ -152,11 +153,11 @@ async function discardPiece(tx: Transaction, filter: LetterFilter, progress: Pro
   }
 }
 
-function byGroup(rows: readonly DiscardedRow[]): Map<string, { source: string; id: string }[]> {
-  const groups = new Map<string, { source: string; id: string }[]>()
-  for (const { group, source, id, ofEvent } of rows) {
+function byGroup(rows: readonly DiscardedRow[]): Map<string, Claim[]> {
+  const groups = new Map<string, Claim[]>()
+  for (const { group, source, id, generation, ofEvent } of rows) {
     if (!ofEvent || source === null || id === null) continue
-    groups.set(group, [...(groups.get(group) ?? []), { source, id }])
+    groups.set(group, [...(groups.get(group) ?? []), { source, id, generation: generation ?? undefined }])
   }
   return groups
 }

@@ -3,24 +3,17 @@ import { TidegateError } from '../../src/errors.ts'
 import type { Transaction } from '../database/storage.ts'
 import type { SchemaCheck } from '../pipeline/schema-check.ts'
 import { deedInvalid } from './deed-record.ts'
-import type {
-  Deed,
-  LetterFilter,
-  ReplayPreview,
-  ReplayRequest,
-  ReplayStarted,
-  ReplayState,
-  ReplayStatus,
-} from './deeds.ts'
+import type { Deed, LetterFilter, ReplayPreview, ReplayStarted, ReplayState, ReplayStatus } from './deeds.ts'
 import { conditionsOf, isOfItsEvent } from '../replays/filter.ts'
 import { editedEvent } from '../replays/letter-to-send.ts'
-import type { LetterEdit } from '../replays/replays.ts'
+import type { LetterEdit, ReplayPace } from '../replays/replays.ts'
 
 const rampMax = 20
 
-function refuseFaulty({ ratePerSecond, ramp = [], stopAtShare }: ReplayRequest): void {
+/** @throws TidegateError `DEED_INVALID` */
+export function refuseFaultyPace({ ratePerSecond, ramp = [], stopAtShare }: ReplayPace): void {
   if (ratePerSecond !== undefined && !(ratePerSecond >= 0.01 && ratePerSecond <= 100_000))
-    throw deedInvalid('a rate is 0.01 to 100,000 letters a second')
+    throw deedInvalid('a rate is 0.01 to 100,000 a second')
   if (ramp.length > rampMax || !ramp.every((step) => Number.isSafeInteger(step) && step >= 1 && step <= 1e9))
     throw deedInvalid(`a ramp has at most ${rampMax} steps of whole numbers`)
   if (stopAtShare !== undefined && !(stopAtShare >= 0 && stopAtShare <= 1))
@@ -31,10 +24,11 @@ const startSql = `
 insert into tidegate.replays (deed, filter, rate, ramp, stop_at_share, state, through, total)
 values ($1, $2, $3, $4, $5, 'running', $6, $7) returning replay::float8 as replay`
 
+type LettersRequest = ReplayPace & { filter: LetterFilter }
+
 /** Puts it on record: the replayer of any instance finds it there. */
-export async function startReplay(tx: Transaction, deed: Deed<ReplayRequest>): Promise<ReplayStarted> {
+export async function startReplay(tx: Transaction, deed: Deed<LettersRequest>): Promise<ReplayStarted> {
   const { filter, ratePerSecond, ramp, stopAtShare } = deed.request
-  refuseFaulty(deed.request)
   const { sql, values } = conditionsOf(filter, [])
   const counted = await tx.query<{ total: number; through: string }>(
     `select count(*)::float8 as total, coalesce(max(d.letter), 0)::text as through
@@ -73,6 +67,7 @@ interface ReplayRow {
   sent: number
   resolved: number
   failed: number
+  repeats: number
   returned: number
   startedAt: Date
   endedAt: Date | null
@@ -81,9 +76,9 @@ interface ReplayRow {
 const readSql = `
 select replay::float8 as replay, state, reason, total::float8, sent::float8,
        (r.resolved + coalesce(c.resolved, 0))::float8 as resolved, (r.failed + coalesce(c.failed, 0))::float8 as failed,
-       returned::float8, started_at as "startedAt", ended_at as "endedAt"
+       (r.repeats + coalesce(c.repeats, 0))::float8 as repeats, returned::float8, started_at as "startedAt", ended_at as "endedAt"
 from tidegate.replays as r
-left join lateral (select sum(resolved) as resolved, sum(failed) as failed from tidegate.replay_counts as c
+left join lateral (select sum(resolved) as resolved, sum(failed) as failed, sum(repeats) as repeats from tidegate.replay_counts as c
                    where c.replay = r.replay) as c on true
 where replay = $1`
 

@@ -15,7 +15,9 @@ import { startUpgrade } from '../queues/upgrade.ts'
 import type { Guard } from '../protection/guard.ts'
 import type { GroupState } from '../protection/group-states.ts'
 import { createProgress, type Progress, type ProgressState } from './progress.ts'
-import { declareGroupQueues, type GroupQueues } from './queues.ts'
+import type { Outbound } from '../replays/outbound.ts'
+import { type Beginning, type Beginnings, startBeginning } from './beginning.ts'
+import { declareGroupQueues, type GroupQueues, hasQueues, partitionsOf } from './queues.ts'
 
 /** A consumer group at work: its deliveries flow into its pipeline. */
 export interface Group {
@@ -57,9 +59,15 @@ export interface GroupOptions extends Omit<PipelineOptions, 'gate'> {
   consuming: AmqpConnection
   publishing: AmqpConnection
   database: Database
+  /** For groups that begin at the beginning of history; absent: none does. */
+  beginnings?: Beginnings | undefined
+  outbound?: Outbound | undefined
   /** Gives the start up. */
   signal: AbortSignal
 }
+
+/** Of an instance that died: then another goes on with its beginning. */
+export const beginningLeaseMs = 10_000
 
 /** Declares a group's queues and lets its deliveries flow into its pipeline. @throws TidegateError `TOPOLOGY_*` */
 export async function startGroup(given: GroupOptions): Promise<Group> {
@@ -67,7 +75,8 @@ export async function startGroup(given: GroupOptions): Promise<Group> {
   const { guard } = given
   const options = { ...given, group, ordered, log: given.log.child({ group }) }
   const register = postgresUpgradeRegister(given.database, group, given.goneAfterMs, given.clock)
-  const queues = await declareGroupQueues({ ...options, register })
+  const isBeginning = await begins(options)
+  const queues = await declareGroupQueues({ ...options, register, isUnbound: isBeginning })
 
   const progress = createProgress(given.clock, given.stallAfterMs)
   const pipeline = createPipeline({
@@ -92,13 +101,17 @@ export async function startGroup(given: GroupOptions): Promise<Group> {
     unbind: (queue) => queues.unbind(queue),
     onDelivery,
   })
+  const beginning = isBeginning ? beginningOf(options, { queues, onDelivery }) : undefined
+  const unbound = (): ReadonlySet<number> =>
+    beginning && !beginning.isOver ? new Set(partitionsOf(given.partitions)) : former.unbound()
   const deliveries = rabbitDeliveries({
     ...options,
     connection: given.consuming,
     isHeld,
     isBlocked,
-    declare: () => queues.declare(former.unbound()),
-    whenReady: (partition) => former.whenReady(partition),
+    declare: () => queues.declare(unbound()),
+    whenReady: (partition) =>
+      beginning ? beginning.over.then(() => former.whenReady(partition)) : former.whenReady(partition),
   })
   deliveries.start(onDelivery)
   guard.over({
@@ -112,7 +125,8 @@ export async function startGroup(given: GroupOptions): Promise<Group> {
     },
   })
   const formerLetters = startFormerLetters(options)
-  return new RunningGroup(options, { queues, pipeline, former, formerLetters, deliveries, progress, guard })
+  const parts = { queues, pipeline, former, formerLetters, deliveries, progress, guard, beginning }
+  return new RunningGroup(options, parts)
 }
 
 interface GroupParts {
@@ -123,6 +137,44 @@ interface GroupParts {
   deliveries: Deliveries
   progress: Progress
   guard: Guard
+  beginning: Beginning | undefined
+}
+
+/** Whether it is new, and to begin at the beginning of history; or was found so before, and is not done with it. */
+async function begins({ group, consumer, beginnings, publishing, partitions, log }: Named): Promise<boolean> {
+  if (consumer.from !== 'beginning' || beginnings === undefined) return false
+  const standing = await beginnings.standing(group)
+  if (standing !== undefined) return standing === 'under-way'
+  if (!(await hasQueues(publishing, group, partitions))) {
+    await beginnings.begin(group)
+    return true
+  }
+  // Whoever has begun it meanwhile has said so before there were queues.
+  if ((await beginnings.standing(group)) === 'under-way') return true
+  log.info({ hint: fromHint }, 'the group was here before: that it is to begin at the beginning says nothing')
+  return false
+}
+
+const fromHint = 'to have history again: tidegate replay --to GROUP --from beginning'
+
+type Named = GroupOptions & { group: string }
+
+function beginningOf(
+  options: Named,
+  { queues, onDelivery }: { queues: GroupQueues; onDelivery: (delivery: Delivery) => void },
+): Beginning | undefined {
+  const { beginnings, outbound, partitions } = options
+  if (beginnings === undefined || outbound === undefined) return undefined
+  return startBeginning({
+    ...options,
+    beginnings,
+    outbound,
+    onDelivery,
+    leaseMs: beginningLeaseMs,
+    bind: async () => {
+      for (const partition of partitionsOf(partitions)) await queues.bind(partition)
+    },
+  })
 }
 
 class RunningGroup implements Group {
@@ -192,11 +244,12 @@ class RunningGroup implements Group {
   }
 
   async #close(): Promise<void> {
-    const { deliveries, former, formerLetters, pipeline } = this.#parts
+    const { deliveries, former, formerLetters, pipeline, beginning } = this.#parts
+    beginning?.stop()
     deliveries.stop()
     former.stop()
     await Promise.all([pipeline.close(this.#stopGraceMs), formerLetters.close()])
-    await Promise.all([deliveries.close(), former.close()])
+    await Promise.all([deliveries.close(), former.close(), beginning?.close()])
   }
 }
 

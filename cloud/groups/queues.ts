@@ -30,6 +30,8 @@ export interface GroupQueuesOptions {
   mirror: boolean
   publishing: AmqpConnection
   register: UpgradeRegister
+  /** Its queues of today are to get nothing yet. */
+  isUnbound?: boolean
   log: Logger
   /** Gives the start up. */
   signal: AbortSignal
@@ -37,7 +39,7 @@ export interface GroupQueuesOptions {
 
 /** Declares a group's queues. @throws TidegateError `TOPOLOGY_*` */
 export async function declareGroupQueues(options: GroupQueuesOptions): Promise<GroupQueues> {
-  const { consumer, partitions, mirror, publishing, register, log, signal } = options
+  const { consumer, partitions, mirror, publishing, register, isUnbound = false, log, signal } = options
   const { group, types, ordered, ladderMs } = consumer
   await orAborted(refuseOrphanedPartitions(publishing, group, partitions), signal)
   const former = await orAborted(formerQueuesOf(publishing, group, partitions), signal)
@@ -48,7 +50,8 @@ export async function declareGroupQueues(options: GroupQueuesOptions): Promise<G
     groupTopology({ group, types, ordered, ladderMs, partitions, mirror, unbound })
   const declare = (unbound: ReadonlySet<number>): Promise<string[]> =>
     declareTopology(publishing, topology(unbound))
-  tellTaken(log, await orAborted(declare(new Set(undrained)), signal))
+  const none = isUnbound ? partitionsOf(partitions) : undrained
+  tellTaken(log, await orAborted(declare(new Set(none)), signal))
   return {
     former,
     drained,
@@ -58,6 +61,24 @@ export async function declareGroupQueues(options: GroupQueuesOptions): Promise<G
       bind(publishing, partitionBindings({ types }, partition, partitionQueue(group, partition))),
     unbind: ({ queue, partition }) => unbind(publishing, partitionBindings({ types }, partition, queue)),
   }
+}
+
+export function partitionsOf(partitions: number): number[] {
+  return Array.from({ length: partitions }, (_, partition) => partition)
+}
+
+/** Whether a group of this name was declared before. */
+export async function hasQueues(
+  connection: AmqpConnection,
+  group: string,
+  partitions: number,
+): Promise<boolean> {
+  const names = partitionsOf(partitions).flatMap((partition) => [
+    partitionQueue(group, partition),
+    ...formerPartitionQueues(group, partition),
+  ])
+  const counts = await Promise.all(names.map((queue) => countsOf(connection, queue)))
+  return counts.some((each) => each !== undefined)
 }
 
 /** Those that exist, oldest first. */

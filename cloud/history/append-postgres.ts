@@ -1,6 +1,7 @@
 import type { Appended, HistoryRecord, LedgerPlace } from './history.ts'
 import { saysTheSame } from './record.ts'
 import { bigintArray, doubleArray, textArray } from '../database/arrays-postgres.ts'
+import { findRetired } from './retired-postgres.ts'
 import { isTaken } from '../database/faults-postgres.ts'
 import type { Statements } from '../database/statements.ts'
 
@@ -142,16 +143,19 @@ async function store(
   return new Set(records.filter((record) => appended.has(placeAndIdentity(record))))
 }
 
-/** What those are that could not be stored, as far as their identity is there. */
+/** What those are that could not be stored, as far as their identity is there, or their place is in an archive. */
 async function classify(
   statements: Statements,
   records: readonly HistoryRecord[],
   window: Window,
 ): Promise<[HistoryRecord, Appended][]> {
   const places = await findPlaces(statements, records, window)
-  const known = records.filter((record) => places.has(identityKey(record)))
-  const isAgain = (record: HistoryRecord): boolean =>
+  const isThere = (record: HistoryRecord): boolean =>
     places.get(identityKey(record))?.has(placeKey(record)) === true
+  const elsewhere = records.filter((record) => !isThere(record))
+  const retired = await findRetired(statements, elsewhere)
+  const isAgain = (record: HistoryRecord): boolean => isThere(record) || retired.has(record)
+  const known = records.filter((record) => places.has(identityKey(record)) || isAgain(record))
   const rivals = await findRivals(
     statements,
     known.filter((record) => !isAgain(record)),

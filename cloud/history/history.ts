@@ -24,7 +24,7 @@ export interface HistoryRecord extends LedgerPlace, EventIdentity {
 /** What became of a record that was to be appended. */
 export type Appended =
   | 'stored'
-  /** This very record is there already: it was delivered again. */
+  /** This very record is there already, or in an archive that its place was retired to: it was delivered again. */
   | 'again'
   /** The same `(source, id)` is there under another ledger place: the event was numbered twice. */
   | 'repeat'

@@ -12,10 +12,27 @@ export interface PreparingOptions {
   log: Logger
 }
 
-/** Makes the weeks to come, from now on and until closed. */
-export function startPreparing({ database, clock, log }: PreparingOptions): { close(): Promise<void> } {
+export interface PartitionsStanding {
+  /** Weeks to come that have a partition. */
+  weeksAhead: number
+  /** Events stored in the last day that belonged to no week. */
+  otherEvents: number
+}
+
+export interface Preparing {
+  /** As it was when it was last looked at, up to an hour ago; undefined: not yet. */
+  readonly standing: () => PartitionsStanding | undefined
+  close(): Promise<void>
+}
+
+const standingSql = `
+select weeks_ahead as "weeksAhead", other_events::float8 as "otherEvents" from tidegate.partitions_standing()`
+
+/** Makes the weeks to come, from now on and until closed, and looks at how they stand. */
+export function startPreparing({ database, clock, log }: PreparingOptions): Preparing {
   const stopping = new AbortController()
   const { signal } = stopping
+  let standing: PartitionsStanding | undefined
 
   async function run(): Promise<void> {
     while (!signal.aborted) {
@@ -28,6 +45,7 @@ export function startPreparing({ database, clock, log }: PreparingOptions): { cl
           for (const partition of [...made, null])
             await database.query('select tidegate.analyze_events($1)', [partition])
         }
+        standing = (await database.query<PartitionsStanding>(standingSql))[0]
       } catch (error) {
         if (!isAbort(error))
           log.warn({ code: codeOf(error) }, `could not make partitions of history: ${messageOf(error)}`)
@@ -38,6 +56,7 @@ export function startPreparing({ database, clock, log }: PreparingOptions): { cl
 
   const running = run()
   return {
+    standing: () => standing,
     close() {
       stopping.abort()
       return running

@@ -3,6 +3,7 @@ import type { Statements } from '../database/statements.ts'
 import type { Added, DeadLetter, DeadLetters } from './dead-letters.ts'
 import type { Cause } from './fingerprint.ts'
 import { isOfItsEventIn } from '../replays/filter.ts'
+import { countSettled } from '../replays/replayed-postgres.ts'
 import { listedFailuresMax } from './story.ts'
 
 /** Told apart in a consumer group; then by code alone; and what is left is one (G7). */
@@ -28,15 +29,17 @@ on conflict (fingerprint) do nothing`
 const addSql = `
 insert into tidegate.dead_letters
   (consumer_group, key, source, id, type, device, gateway, epoch, sequence, body, properties, headers, routing_key, queue,
-   publisher, fingerprint, code, message, stack, attempts, failures, instance, version, first_failed_at, last_failed_at)
+   publisher, fingerprint, code, message, stack, attempts, failures, instance, version, first_failed_at, last_failed_at,
+   generation)
 select consumer_group, key, source, id, type, device, gateway, epoch, sequence::bigint, body, properties::json, headers::json,
        routing_key, queue, publisher, fingerprint, code, message, stack, attempts::integer, failures::json, instance, version,
-       first_failed_at::timestamptz, last_failed_at::timestamptz
+       first_failed_at::timestamptz, last_failed_at::timestamptz, generation
 from unnest($1::text[], $2::bytea[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
             $10::bytea[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[],
-            $18::text[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[], $26::text[])
+            $18::text[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::text[], $26::text[],
+            $27::text[])
   as s (consumer_group, key, source, id, type, device, gateway, epoch, sequence, body, properties, headers, routing_key, queue,
-        publisher, fingerprint, code, message, stack, attempts, failures, instance, version, first_failed_at, last_failed_at, may_be_closed)
+        publisher, fingerprint, code, message, stack, attempts, failures, instance, version, first_failed_at, last_failed_at, may_be_closed, generation)
 where may_be_closed is null or not (${isOfItsEventIn('s')}) or not exists (
   select from tidegate.resolutions as r where r.id = s.id and r.source = s.source and r.consumer_group = s.consumer_group)
 order by consumer_group collate "C", key
@@ -118,6 +121,10 @@ async function add(statements: Statements, letters: readonly DeadLetter[]): Prom
   if (again.length > 0)
     await openAgain(statements, again, (letter) => causes.get(letter)?.fingerprint as string)
   const added = fresh.length === 0 ? [] : await addNew(statements, fresh, causes)
+  await countSettled(
+    statements,
+    letters.flatMap(({ counted }) => (counted ? [{ ...counted, outcome: 'failed' as const }] : [])),
+  )
   return letters.map((letter) =>
     letter.sent ? { letter: letter.sent.letter, isNew: false } : (added.shift() as Added),
   )
@@ -280,6 +287,7 @@ function columns(letters: readonly DeadLetter[], causes: ReadonlyMap<DeadLetter,
     texts(({ firstFailedAt }) => firstFailedAt),
     texts(({ lastFailedAt }) => lastFailedAt),
     texts(({ mayBeClosed }) => (mayBeClosed ? 'true' : undefined)),
+    texts(({ generation }) => generation),
   ]
 }
 

@@ -7,7 +7,7 @@ import type { Statements } from '../database/statements.ts'
 import { type Cause, causesOf } from './fingerprint.ts'
 import { letterKey } from './key.ts'
 import { essentials, type Failing, foreignOf } from './letters.ts'
-import { letterOf, type SentLetter } from '../replays/replayed.ts'
+import { countedOf, letterOf, replayOf, type SentLetter } from '../replays/replayed.ts'
 import { addFailure, type Failure } from './story.ts'
 import { stackOf } from './stack.ts'
 
@@ -58,6 +58,10 @@ export interface DeadLetter extends About {
   readonly lastFailedAt: string
   /** It is a letter already, and its replay has failed: that one is open again, if it has waited for this. */
   readonly sent: SentLetter | undefined
+  /** Of the replay that has sent it: its own replays have it as well. */
+  readonly generation: string | undefined
+  /** The replay out of history that has sent it, and waits to hear of it. */
+  readonly counted?: { replay: number; partition: number } | undefined
   /** Its message may have come before, and its letter have been closed since: then that was it (G4). */
   readonly mayBeClosed?: true
 }
@@ -106,11 +110,14 @@ export function deadLetterOf(dying: Dying): DeadLetter {
   const about = aboutOf(dying)
   const { device, id, gateway, source, type } = about
   const user = essential[names.originalUser]
+  const generation = replayOf(delivery)?.generation
+  const counted = countedOf(delivery)
   return {
     ...about,
     ...foreignOf(delivery),
     group,
-    key: letterKey(delivery, isBelieved(error) ? event : undefined),
+    generation,
+    key: letterKey(delivery, event && isBelieved(error) ? { ...identity(event), generation } : undefined),
     body: delivery.text,
     routingKey: text(names.originalRoutingKey),
     queue: text(names.originalQueue),
@@ -126,7 +133,12 @@ export function deadLetterOf(dying: Dying): DeadLetter {
     firstFailedAt: text(names.firstFailedAt),
     lastFailedAt: at,
     sent: letterOf(delivery),
+    counted: counted === undefined ? undefined : { replay: counted, partition: delivery.partition },
   }
+}
+
+function identity({ source, id }: Event): { source: string; id: string } {
+  return { source, id }
 }
 
 /** What somebody publishes in a gateway's name must not take the place of the event that it names (G9). */
@@ -171,8 +183,8 @@ function fieldsOf(body: Buffer): Record<string, unknown> {
 /** The same with what is ours alone, for a letter that the database does not take as it is. */
 export function barest(letter: DeadLetter): DeadLetter {
   const [, ofCode, ofGroup] = letter.causes
-  const { group, key, body, routingKey, queue, attempts, instance, firstFailedAt, lastFailedAt, sent } =
-    letter
+  const { group, key, body, routingKey, queue, attempts, instance, firstFailedAt, lastFailedAt } = letter
+  const { sent, generation, counted } = letter
   return {
     group,
     key,
@@ -193,6 +205,8 @@ export function barest(letter: DeadLetter): DeadLetter {
     firstFailedAt,
     lastFailedAt,
     sent,
+    generation,
+    counted,
   }
 }
 

@@ -208,6 +208,7 @@ export function formerLetterOf(delivery: Delivery, group: string, nowMs: number)
     firstFailedAt: timeIn(headers, names.firstFailedAt) ?? now,
     lastFailedAt: timeIn(headers, names.lastFailedAt) ?? now,
     sent: undefined,
+    generation: undefined,
     mayBeClosed: true,
   }
 }

@@ -2,7 +2,7 @@ import { shortText } from '../../src/amqp/property-block.ts'
 import { headers as names } from '../../src/contract/wire.ts'
 import { codeOf, messageOf } from '../../src/errors.ts'
 import type { Delivery, Enclosure, Headers, Letter, MessageProperties } from '../amqp/delivery.ts'
-import { letterOf } from '../replays/replayed.ts'
+import { letterOf, replayOf } from '../replays/replayed.ts'
 import { addFailure, type Failure, listed } from './story.ts'
 import { stackOf } from './stack.ts'
 
@@ -122,6 +122,7 @@ function origins({ delivery, group, instance }: Waiting, attempt: number): Heade
   const { exchange, routingKey } = delivery
   const before = toldBefore(delivery)
   const sent = letterOf(delivery)
+  const mark = replayOf(delivery)
   const user = textIn(before, names.originalUser) ?? delivery.publisher
   return {
     [names.attempt]: attempt,
@@ -130,8 +131,10 @@ function origins({ delivery, group, instance }: Waiting, attempt: number): Heade
     [names.originalExchange]: shortText(textIn(before, names.originalExchange) ?? exchange),
     [names.originalRoutingKey]: shortText(textIn(before, names.originalRoutingKey) ?? routingKey),
     [names.originalQueue]: delivery.queue,
-    // Of which letter it is the replay goes with it wherever it waits, and back.
-    ...(sent && { [names.letter]: sent.letter, [names.replay]: sent.replay }),
+    // Of what it is the replay goes with it wherever it waits, and back.
+    ...(sent && { [names.letter]: sent.letter }),
+    ...(mark && { [names.replay]: mark.replay }),
+    ...(mark?.generation !== undefined && { [names.generation]: mark.generation }),
     ...(user !== undefined && { [names.originalUser]: shortText(user) }),
   }
 }

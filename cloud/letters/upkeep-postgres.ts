@@ -57,9 +57,11 @@ select count(*)::float8 as replays,
        coalesce(max(extract(epoch from clock_timestamp() - r.moved_at)) * 1000, 0)::float8 as "stillMs",
        coalesce(sum(r.sent), 0)::float8 as sent,
        coalesce(sum(r.resolved + coalesce(c.resolved, 0)), 0)::float8 as resolved,
-       coalesce(sum(r.failed + coalesce(c.failed, 0)), 0)::float8 as failed
+       coalesce(sum(r.failed + coalesce(c.failed, 0)), 0)::float8 as failed,
+       coalesce(sum(r.repeats + coalesce(c.repeats, 0)), 0)::float8 as repeats,
+       coalesce(sum(r.total - r.looked) filter (where r.source <> 'letters'), 0)::float8 as "historyLeft"
 from tidegate.replays as r
-left join (select replay, sum(resolved) as resolved, sum(failed) as failed from tidegate.replay_counts group by replay) as c using (replay)
+left join (select replay, sum(resolved) as resolved, sum(failed) as failed, sum(repeats) as repeats from tidegate.replay_counts group by replay) as c using (replay)
 where r.ended_at is null`
 
 const forgettable = `

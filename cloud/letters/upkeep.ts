@@ -19,10 +19,13 @@ export interface ReplaysUnderWay {
   oldestAgeMs: number
   /** For how long nothing has moved in the one that has stood still the longest; 0 while there is none. */
   stillMs: number
-  /** Of their letters. */
+  /** Of their letters, and events of history. */
   sent: number
   resolved: number
   failed: number
+  repeats: number
+  /** Positions of history that those out of history have not looked at. */
+  historyLeft: number
 }
 
 /** A cause that somebody had called resolved, and that is back. */
@@ -67,7 +70,16 @@ export interface LetterBook {
   close(): Promise<void>
 }
 
-const noReplays: ReplaysUnderWay = { replays: 0, oldestAgeMs: 0, stillMs: 0, sent: 0, resolved: 0, failed: 0 }
+const noReplays: ReplaysUnderWay = {
+  replays: 0,
+  oldestAgeMs: 0,
+  stillMs: 0,
+  sent: 0,
+  resolved: 0,
+  failed: 0,
+  repeats: 0,
+  historyLeft: 0,
+}
 
 const everyMs = 5_000
 const ageEveryMs = 3_600_000

@@ -14,6 +14,7 @@ export function watch(state: CloudState, registers: Registry[]): void {
   watchReplays(state, registers)
   watchProjections(state, registers)
   watchQueues(state, registers)
+  watchPartitions(state, registers)
   watchServers(state, registers)
   watchCertificates(state, registers)
   watchHistory(state, registers)
@@ -163,14 +164,19 @@ function watchReplays({ replays }: CloudState, registers: Registry[]): void {
   ofAll('running', 'Replays that have not ended', (underWay) => underWay.replays)
   ofAll('oldest_seconds', 'Age of the oldest of them', ({ oldestAgeMs }) => oldestAgeMs / 1000)
   ofAll('still_seconds', 'How long nothing has moved in one of them', ({ stillMs }) => stillMs / 1000)
+  ofAll(
+    'history_left',
+    'Positions of history that replays out of history, and groups that begin at its beginning, have still before them',
+    ({ historyLeft }) => historyLeft,
+  )
   const letters: Gauge<'outcome'> = new Gauge({
     name: 'tidegate_cloud_replays_letters',
-    help: 'Letters of replays that have not ended: sent, and what became of them',
+    help: 'Letters and events of replays that have not ended: sent, and what became of them',
     labelNames: ['outcome'],
     registers,
     collect() {
-      const { sent, resolved, failed } = replays()
-      for (const [outcome, count] of Object.entries({ sent, resolved, failed }))
+      const { sent, resolved, failed, repeats } = replays()
+      for (const [outcome, count] of Object.entries({ sent, resolved, failed, repeats }))
         letters.set({ outcome }, count)
     },
   })
@@ -241,6 +247,25 @@ function watchQueues(state: CloudState, registers: Registry[]): void {
       findings.reset()
       for (const [severity, count] of Object.entries(state.findings() ?? {}))
         findings.set({ severity }, count)
+    },
+  })
+}
+
+function watchPartitions(state: CloudState, registers: Registry[]): void {
+  const ahead: Gauge = new Gauge({
+    name: 'tidegate_cloud_history_weeks_ahead',
+    help: 'Weeks to come for which history has a partition; NaN until somebody has looked',
+    registers,
+    collect() {
+      ahead.set(state.partitions()?.weeksAhead ?? NaN)
+    },
+  })
+  const other: Gauge = new Gauge({
+    name: 'tidegate_cloud_history_other_events',
+    help: 'Events stored in the last day that belonged to no week of history; NaN until somebody has looked',
+    registers,
+    collect() {
+      other.set(state.partitions()?.otherEvents ?? NaN)
     },
   })
 }

@@ -81,7 +81,7 @@ function createCounters(registers: Registry[]) {
   })
   const replayed = new Counter({
     name: 'tidegate_cloud_replayed_total',
-    help: 'Of these, letters that a replay has sent',
+    help: 'Of these, letters and events of history that a replay has sent',
     labelNames: ['group', 'outcome'],
     registers,
   })

@@ -1,6 +1,7 @@
 import type { TidegateError } from '../../src/errors.ts'
 import type { Check } from '../../src/ops-server.ts'
 import type { Group } from '../groups/group.ts'
+import type { PartitionsStanding } from '../history/partitions-postgres.ts'
 import type { ReplaysUnderWay, Standing } from '../letters/upkeep.ts'
 import type { RunnerStatus } from '../projections/runner.ts'
 import { durationText } from '../../src/units.ts'
@@ -28,6 +29,8 @@ export interface CloudState {
   findings(): Readonly<Record<string, number>> | undefined
   /** What waits for parked devices of groups that no instance runs, as of the last look. */
   unattended: () => readonly { group: string; devices: number }[]
+  /** The partitions of history; undefined: nobody has looked yet. */
+  partitions(): PartitionsStanding | undefined
   /** By its place in the configuration: days left of a certificate; 1 where its files cannot be used, so that those of before are, else 0. */
   tls: Record<'daysLeft' | 'faulty', () => Readonly<Record<string, number>>>
 }

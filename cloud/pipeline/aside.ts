@@ -18,11 +18,11 @@ import { mirrorLetter, retryLetter } from '../letters/letters.ts'
 import { together } from '../letters/together.ts'
 import type { Trial } from '../parking/parking.ts'
 import { parkingFull, type Yard } from '../parking/yard.ts'
-import { letterOf } from '../replays/replayed.ts'
+import { countedOf, letterOf } from '../replays/replayed.ts'
 import type { ConfiguredConsumer } from './definition.ts'
 import type { Holding } from './holding.ts'
 import type { Outcome, PipelineObserver } from './observer.ts'
-import { decide, type Decision, isOutage, jittered } from './retry.ts'
+import { type Attempt, decide, type Decision, isOutage, jittered } from './retry.ts'
 import type { Settlement } from './settlement.ts'
 
 /** What becomes of a delivery with a fault. */
@@ -101,7 +101,7 @@ export function createAside(options: AsideOptions): Aside {
       error,
       {
         attempt: delivery.attempt,
-        canWait: event !== undefined && letterOf(delivery) === undefined,
+        waits: waitsOf(delivery, event),
         recovering: false,
       },
       consumer,
@@ -136,6 +136,11 @@ export function createAside(options: AsideOptions): Aside {
       tell(parts, dyingOf(delivery, error, event), outcome)
     },
   }
+}
+
+function waitsOf(delivery: Delivery, event: Event | undefined): Attempt['waits'] {
+  if (event === undefined || letterOf(delivery)) return 'nowhere'
+  return countedOf(delivery) === undefined ? 'parked' : 'on a rung'
 }
 
 const messageLengthMax = 500

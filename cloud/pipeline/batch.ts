@@ -5,11 +5,11 @@ import type { ConfiguredConsumer, Consumer } from './definition.ts'
 import type { Logger } from '../../src/log.ts'
 import { outageOf } from '../protection/unavailable.ts'
 import { codeOf } from '../../src/errors.ts'
-import type { Replayed, SentLetter } from '../replays/replayed.ts'
+import { countedOf, type Replayed, type SentLetter, type SettledEvent } from '../replays/replayed.ts'
 import { bounded } from './limits/timeout.ts'
 import type { Parcel } from './judge.ts'
 import type { Statements } from '../database/statements.ts'
-import type { Storage, Transaction } from '../database/storage.ts'
+import type { Claim, Storage, Transaction } from '../database/storage.ts'
 import { type Diverted, nothingDiverted, type Yard } from '../parking/yard.ts'
 import type { DeadLetters } from '../letters/dead-letters.ts'
 import { letterKey } from '../letters/key.ts'
@@ -95,15 +95,14 @@ async function applyWithin(
     ? await withLetter(tx, without(claimed, parcels), options)
     : new Set<Parcel>()
   const repeats = new Set([...claimed, ...lettered])
-  // A dead letter that comes back has left its place in the order to others before.
-  const fresh = parcels.filter((parcel) => !repeats.has(parcel) && parcel.sent === undefined)
+  const fresh = parcels.filter((parcel) => !repeats.has(parcel) && isInOrder(parcel))
   const diverted = consumer.parks ? await yard.divert(tx, fresh) : nothingDiverted
   const stay = parcels.filter((parcel) => !diverted.waiting.has(parcel) && !diverted.surplus.has(parcel))
   const count = await handleAll(stay, repeats, tx, options, attempt)
   const left = stay.slice(count)
   await giveBack(tx, consumer, [...lettered, ...diverted.surplus, ...without(repeats, left)])
   const done = stay.slice(0, count)
-  await replayed.resolve(done)
+  await replayed.settle(done, repeats)
   return { done, repeats, diverted, left }
 }
 
@@ -116,11 +115,16 @@ async function withLetter(
   parcels: readonly Parcel[],
   { consumer, lettersIn }: TogetherOptions,
 ): Promise<ReadonlySet<Parcel>> {
-  const again = parcels.filter(({ delivery, sent }) => delivery.redelivered && sent === undefined)
+  const again = parcels.filter((parcel) => parcel.delivery.redelivered && isInOrder(parcel))
   if (again.length === 0) return new Set()
   const keys = again.map(({ delivery, event }) => letterKey(delivery, event))
   const open = await lettersIn(tx).openOf(consumer.group, keys)
   return new Set(again.filter((_, index) => open.has((keys[index] as Buffer).toString('hex'))))
+}
+
+/** What a replay has sent has left its place in the order to others before: it neither waits behind them nor they behind it. */
+function isInOrder({ delivery, sent }: Parcel): boolean {
+  return sent === undefined && countedOf(delivery) === undefined
 }
 
 /** Handles them in order, as many as there is time for: answers how many. Those that are `repeats` are handed to nobody. */
@@ -163,15 +167,27 @@ class ReplayedParcels {
 
   /** Answers which of them are repeats: in one batch, too, the first of a letter is it. */
   async hold(group: string): Promise<Set<Parcel>> {
+    const unwanted = this.#parcels.filter(({ isUnwanted }) => isUnwanted)
     const sent = this.#parcels.flatMap((parcel) => parcel.sent ?? [])
-    if (sent.length === 0) return new Set()
+    if (sent.length === 0) return new Set(unwanted)
     this.#held = new Set((await this.#replayed.hold(group, sent)).map(nameOf))
     const unseen = new Set(this.#held)
-    return new Set(this.#parcels.filter((parcel) => parcel.sent && !unseen.delete(nameOf(parcel.sent))))
+    const stale = this.#parcels.filter((parcel) => parcel.sent && !unseen.delete(nameOf(parcel.sent)))
+    return new Set([...unwanted, ...stale])
+  }
+
+  async settle(done: readonly Parcel[], repeats: ReadonlySet<Parcel>): Promise<void> {
+    await this.#resolve(done)
+    const settled = done.flatMap((parcel): SettledEvent[] => {
+      const replay = countedOf(parcel.delivery)
+      const outcome = repeats.has(parcel) ? 'repeat' : 'resolved'
+      return replay === undefined ? [] : [{ replay, partition: parcel.delivery.partition, outcome }]
+    })
+    if (settled.length > 0) await this.#replayed.count(settled)
   }
 
   /** Also those whose event another copy had brought before. */
-  async resolve(done: readonly Parcel[]): Promise<void> {
+  async #resolve(done: readonly Parcel[]): Promise<void> {
     const sent = done.flatMap((parcel) => parcel.sent ?? [])
     const held = sent.filter((each) => this.#held.has(nameOf(each)))
     if (held.length > 0) await this.#replayed.resolve([...new Set(held.map(({ letter }) => letter))])
@@ -191,20 +207,19 @@ async function claim(
 ): Promise<Set<Parcel>> {
   const claiming = without(stale, parcels)
   if (claiming.length === 0) return new Set(stale)
-  const fresh = await tx.inbox.claim(
-    group,
-    claiming.map((parcel) => parcel.event),
-  )
+  const fresh = await tx.inbox.claim(group, claiming.map(claimOf))
   return new Set([...stale, ...claiming.filter((_, index) => !fresh[index])])
 }
 
 /** What there was no time for is claimed by the transaction that handles it. */
 async function giveBack(tx: Transaction, consumer: Consumer, parcels: readonly Parcel[]): Promise<void> {
   if (consumer.dedup !== 'inbox' || parcels.length === 0) return
-  await tx.inbox.release(
-    consumer.group,
-    parcels.map((parcel) => parcel.event),
-  )
+  await tx.inbox.release(consumer.group, parcels.map(claimOf))
+}
+
+/** A generation makes of an event another one, to whoever asks whether it was processed: once for each, on purpose (G4). */
+function claimOf({ event: { source, id }, replay }: Parcel): Claim {
+  return { source, id, generation: replay?.generation }
 }
 
 function without(repeats: ReadonlySet<Parcel>, parcels: readonly Parcel[]): readonly Parcel[] {
@@ -228,7 +243,7 @@ async function handleBatch(
 }
 
 async function handleSingle(
-  { event, delivery }: Parcel,
+  { event, delivery, replay }: Parcel,
   tx: Transaction,
   { consumer, breakers, clock, log }: HandlingOptions,
   parent: AbortSignal,
@@ -237,7 +252,8 @@ async function handleSingle(
   if (handler.kind !== 'single') return
   const { attempt } = delivery
   await bounded(
-    (signal) => handler.handle(event, { tx, log, signal, breaker: breakers(signal), attempt, delivery }),
+    (signal) =>
+      handler.handle(event, { tx, log, signal, breaker: breakers(signal), attempt, delivery, replay }),
     {
       timeoutMs,
       parent,

@@ -52,6 +52,8 @@ const checks: Readonly<Record<string, Check>> = {
   freshness: (value) =>
     !withinLimits(parseDuration(value), freshnessLimits) &&
     `must be a duration such as 10m, ${freshnessLimits.min} at least`,
+  from: (value) =>
+    value !== 'beginning' && value !== 'now' && `must be beginning or now, and is ${inWords(value)}`,
   version: (value) =>
     !(typeof value === 'string' && versionPattern.test(value)) &&
     `must be a text such as 1.4.0, and is ${inWords(value)}`,

@@ -5,6 +5,7 @@ import type { Logger } from '../../src/log.ts'
 import { parseDuration } from '../../src/units.ts'
 import type { Delivery } from '../amqp/delivery.ts'
 import type { Transaction } from '../database/storage.ts'
+import type { ReplayMark } from '../replays/replayed.ts'
 import type { Breakers } from '../protection/breakers.ts'
 import { faultsOfDefinition, parseRate } from './definition-check.ts'
 
@@ -45,6 +46,11 @@ export interface ConsumerOptions {
   concurrency?: number
   /** An event that was recorded longer ago than that is not handed over: it is counted as shed, and done. Default: none is too old. */
   freshness?: string | number
+  /**
+   * Where a group that is new begins: `now` (default), or at the `beginning` of history; then its devices' events of today wait until it has
+   * had those of before. Of a group that was here before it says nothing.
+   */
+  from?: 'beginning' | 'now'
   /** Of the handler, as its makers count: dead letters say with which it failed. 1–64 letters, digits and `.+_-`. */
   version?: string
 }
@@ -80,6 +86,8 @@ export interface HandlerContextOf<Tx> extends BatchContextOf<Tx> {
   /** 1 on the first attempt. */
   attempt: number
   delivery: Delivery
+  /** What it is the replay of; undefined: it comes from its gateway. */
+  replay?: ReplayMark | undefined
 }
 
 export interface BatchEntry {
@@ -87,6 +95,8 @@ export interface BatchEntry {
   /** The wire text, verbatim. */
   text: string
   fault: TidegateError | undefined
+  /** What it is the replay of; undefined: it comes from its gateway. */
+  replay?: ReplayMark | undefined
 }
 
 /** As the pipeline calls it: with all of the transaction. */
@@ -117,6 +127,7 @@ export interface Consumer {
   /** Undefined: as configured. */
   readonly concurrency: number | undefined
   readonly freshnessMs: number | undefined
+  readonly from: 'beginning' | 'now'
   readonly dedup: 'inbox' | 'own'
   readonly recordsFaults: boolean
   readonly handler: Handler
@@ -175,6 +186,7 @@ export function makeConsumer(options: ConsumerOptions & BatchTraits, handler: Ha
     ratePerSecond: options.rate === undefined ? undefined : parseRate(options.rate),
     concurrency: options.concurrency,
     freshnessMs: options.freshness === undefined ? undefined : parseDuration(options.freshness),
+    from: options.from ?? 'now',
     dedup: batch?.dedup ?? 'inbox',
     recordsFaults: batch?.recordsFaults ?? false,
     handler,

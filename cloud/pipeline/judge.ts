@@ -8,7 +8,7 @@ import type { Event } from '../../src/contract/event.ts'
 import type { Consumer } from './definition.ts'
 import type { Provenance } from '../gateways/provenance.ts'
 import type { Delivery } from '../amqp/delivery.ts'
-import { letterOf, type SentLetter } from '../replays/replayed.ts'
+import { letterOf, type ReplayMark, replayOf, type SentLetter } from '../replays/replayed.ts'
 import { thrown } from './retry.ts'
 import type { SchemaCheck } from './schema-check.ts'
 
@@ -22,6 +22,10 @@ export interface Parcel {
   fault: TidegateError | undefined
   /** The dead letter that it is the replay of. */
   sent: SentLetter | undefined
+  /** What it is the replay of. */
+  replay?: ReplayMark | undefined
+  /** A replay out of history has sent it, and the group takes its type no more: it is done, without an effect. */
+  isUnwanted?: true
 }
 
 export type Judgement =
@@ -54,7 +58,14 @@ export function judge(delivery: Delivery, consumer: Consumer, checks: Checks, no
     const sent = letterOf(delivery)
     // Nobody but the cloud says so of an event; a device may have an attribute of that name, which is never an object.
     if (sent === undefined && typeof event.edited === 'object') delete event.edited
+    const replay = replayOf(delivery)
     if (!consumer.wants(event.type)) {
+      // Its replay waits to hear of it.
+      if (replay?.of === 'history')
+        return {
+          kind: 'handle',
+          parcel: { delivery, event, text, fault: undefined, sent, replay, isUnwanted: true },
+        }
       if (sent === undefined) return { kind: 'ignore', delivery }
       throw notWanted(event.type, consumer.group)
     }
@@ -66,7 +77,7 @@ export function judge(delivery: Delivery, consumer: Consumer, checks: Checks, no
     if (fault !== undefined && !consumer.recordsFaults)
       return { kind: 'fault', delivery, error: fault, event }
     if (delivery.exchange !== '' && isTooOld(event, consumer, nowMs)) return { kind: 'shed', delivery }
-    return { kind: 'handle', parcel: { delivery, event, text, fault, sent } }
+    return { kind: 'handle', parcel: { delivery, event, text, fault, sent, replay } }
   } catch (error) {
     return { kind: 'fault', delivery, error: thrown(error), event }
   }
@@ -83,8 +94,8 @@ export function judgeParked(head: ParkedHead, consumer: Consumer, checks: Checks
   const delivery = parkedDelivery(head)
   const judgement = judge(delivery, consumer, checks, nowMs)
   // What has not failed has only waited, as it might have in its queue.
-  const isLate =
-    judgement.kind === 'handle' && delivery.attempt === 1 && isTooOld(judgement.parcel.event, consumer, nowMs)
+  const live = judgement.kind === 'handle' && judgement.parcel.replay === undefined && delivery.attempt === 1
+  const isLate = live && isTooOld(judgement.parcel.event, consumer, nowMs)
   return { head, delivery, judgement: isLate ? { kind: 'shed', delivery } : judgement }
 }
 

@@ -44,8 +44,11 @@ export function thrown(error: unknown): unknown {
 export interface Attempt {
   /** Counted from 1. */
   attempt: number
-  /** Whether it can be parked: it is known whose event it is, and it is not the replay of a dead letter. */
-  canWait: boolean
+  /**
+   * Where it can wait: parked, if it is known whose event it is; what a replay has sent out of history on a rung, for nothing waits behind
+   * it; a dead letter that comes back nowhere.
+   */
+  waits: 'parked' | 'on a rung' | 'nowhere'
   /**
    * The one before it, of its parked device, has succeeded. What both need is there: it has one step, for a device whose events often fail
    * would never catch up.
@@ -66,13 +69,14 @@ export type DecidingConsumer = Pick<ConfiguredConsumer, 'ladderMs' | 'parks' | '
  */
 export function decide(
   error: unknown,
-  { attempt, canWait, recovering }: Attempt,
+  { attempt, waits, recovering }: Attempt,
   { ladderMs, parks, ladderEnd, final }: DecidingConsumer,
 ): Decision {
   if (isHopeless(error) || final.has(codeOf(error))) return { kind: 'dead' }
   const delayMs = (recovering ? ladderMs.slice(0, 1) : ladderMs)[attempt - 1]
-  if (!parks) return delayMs === undefined ? { kind: 'dead' } : { kind: 'retry', delayMs }
-  if (!canWait) return { kind: 'dead' }
+  if (!parks || waits === 'on a rung')
+    return delayMs === undefined ? { kind: 'dead' } : { kind: 'retry', delayMs }
+  if (waits === 'nowhere') return { kind: 'dead' }
   if (delayMs !== undefined) return { kind: 'park', delayMs }
   return { kind: ladderEnd === 'hold' ? 'hold' : 'dead' }
 }

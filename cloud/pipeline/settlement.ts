@@ -1,5 +1,5 @@
 import type { Delivery } from '../amqp/delivery.ts'
-import { letterOf } from '../replays/replayed.ts'
+import { replayOf } from '../replays/replayed.ts'
 import type { Outcome, PipelineObserver } from './observer.ts'
 
 /** What may be begun with a delivery, and how it ends. */
@@ -22,7 +22,7 @@ export function createSettlement({ group, observer, stopping }: SettlementOption
     settle(delivery, outcome) {
       delivery.ack()
       observer.settled(group, outcome)
-      if (letterOf(delivery) !== undefined) observer.replayed(group, outcome)
+      if (replayOf(delivery) !== undefined) observer.replayed(group, outcome)
     },
   }
 }

@@ -185,7 +185,8 @@ export class Turn {
     if (!(await this.#tenure.keeps(tx))) return undefined
     const parcels = run.flatMap((one) => parcelOf(one) ?? [])
     const signal = this.#parts.cutOff
-    const count = await handleAll(parcels, new Set(), tx, this.#options, { signal, trace })
+    const unwanted = new Set(parcels.filter(({ isUnwanted }) => isUnwanted))
+    const count = await handleAll(parcels, unwanted, tx, this.#options, { signal, trace })
     const next =
       count < parcels.length ? run.findIndex((one) => parcelOf(one) === parcels[count]) : run.length
     const done = run.slice(0, next)
@@ -253,7 +254,7 @@ export class Turn {
     // What comes from a rung has been tried there, and has its step here all the same.
     const attempt = recovering ? 1 + Number(this.#wasTried(waiting)) : delivery.attempt
     // What is parked stays so until it is done with, also where the group parks nothing any more.
-    const decision = decide(error, { attempt, canWait: true, recovering }, { ...consumer, parks: true })
+    const decision = decide(error, { attempt, waits: 'parked', recovering }, { ...consumer, parks: true })
     this.#failure = undefined
     if (decision.kind !== 'park' && decision.kind !== 'hold') {
       await this.#bury([waiting], [{ delivery, error, event, nowMs }], hasHung(error))

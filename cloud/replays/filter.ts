@@ -21,11 +21,11 @@ export interface Conditions {
 }
 
 /**
- * Of a table with a letter's key, source and ID: the letter is that of its event, which was believed to come from where it says. Any other is known by its
+ * Of a table with a letter's key, source, ID and generation: the letter is that of its event, which was believed to come from where it says. Any other is known by its
  * bytes, and may be a forgery: what its columns say of an event is what it says itself (G9).
  */
 export function isOfItsEventIn(table: string): string {
-  return `(${table}.key = sha256(convert_to('event' || chr(10) || ${table}.source || chr(10) || ${table}.id, 'UTF8'))) is true`
+  return `(${table}.key = sha256(convert_to('event' || chr(10) || ${table}.source || chr(10) || ${table}.id || coalesce(chr(10) || ${table}.generation, ''), 'UTF8'))) is true`
 }
 
 /** Of `tidegate.dead_letters as d`. */

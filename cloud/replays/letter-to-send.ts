@@ -10,7 +10,8 @@ import type { LetterEdit, ReplayedLetter } from './replays.ts'
  * says which letter it is. Nothing of its story is in it but where it came from: the story is in the letter.
  */
 export function letterToSend(letter: ReplayedLetter, replay: number, partitions: number): [Target, Letter] {
-  const { group, device, headers, properties, routingKey, publisher, unvetted, edit, body } = letter
+  const { group, device, headers, properties, routingKey, publisher, unvetted, generation, edit, body } =
+    letter
   const ours = {
     [names.letter]: letter.letter,
     [names.replay]: replay,
@@ -19,6 +20,7 @@ export function letterToSend(letter: ReplayedLetter, replay: number, partitions:
     [names.originalRoutingKey]: routingKey,
     ...(publisher !== undefined && { [names.originalUser]: publisher }),
     ...(unvetted && { [names.unvetted]: true }),
+    ...(generation !== undefined && { [names.generation]: generation }),
   }
   const queue = partitionQueue(group, partitionFor(routingKey, device, partitions))
   return [

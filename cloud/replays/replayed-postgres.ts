@@ -1,5 +1,5 @@
 import type { Statements } from '../database/statements.ts'
-import type { Replayed } from './replayed.ts'
+import type { Replayed, SettledEvent } from './replayed.ts'
 
 // In one order, so that rival transactions cannot deadlock.
 const holdSql = `
@@ -21,6 +21,12 @@ insert into tidegate.resolutions (letter, consumer_group, source, id, outcome, e
 select letter, consumer_group, source, id, 'resolved', edited, replay from done
 where source is not null and id is not null`
 
+const countSql = `
+insert into tidegate.replay_counts (replay, partition, resolved, repeats, failed)
+select replay, partition, count(*) filter (where outcome = 'resolved'), count(*) filter (where outcome = 'repeat'),
+       count(*) filter (where outcome = 'failed')
+from unnest($1::bigint[], $2::smallint[], $3::text[]) as s (replay, partition, outcome) group by replay, partition`
+
 export function replayedIn(statements: Statements): Replayed {
   return {
     async hold(group, letters) {
@@ -34,5 +40,16 @@ export function replayedIn(statements: Statements): Replayed {
     async resolve(letters) {
       await statements.run('replayed-resolve', resolveSql, [letters])
     },
+    count: (settled) => countSettled(statements, settled),
   }
+}
+
+/** In the transaction of what has become of them. */
+export async function countSettled(statements: Statements, settled: readonly SettledEvent[]): Promise<void> {
+  if (settled.length === 0) return
+  await statements.run('replayed-count', countSql, [
+    settled.map(({ replay }) => replay),
+    settled.map(({ partition }) => partition),
+    settled.map(({ outcome }) => outcome),
+  ])
 }

@@ -16,6 +16,25 @@ export interface Replayed {
   hold(group: string, letters: readonly SentLetter[]): Promise<readonly SentLetter[]>
   /** Those that were held and processed. */
   resolve(letters: readonly number[]): Promise<void>
+  /** Of what replays have sent out of history: what has become of it. One that is delivered twice may be counted twice. */
+  count(settled: readonly SettledEvent[]): Promise<void>
+}
+
+/** What a message is that a replay has sent. */
+export interface ReplayMark {
+  /** `letter`: a dead letter that comes back; `history`: an event of the record. */
+  readonly of: 'letter' | 'history'
+  /** Its number; 0: a group that is new begins at the beginning of history. */
+  readonly replay: number
+  /** Its effect is wanted once more, on purpose: once for each generation. Undefined: what was processed has no effect again. */
+  readonly generation: string | undefined
+}
+
+/** An event that a replay has sent out of history, once it is settled. */
+export interface SettledEvent {
+  replay: number
+  partition: number
+  outcome: 'resolved' | 'repeat' | 'failed'
 }
 
 /** A letter, and the replay that sent it. */
@@ -28,17 +47,42 @@ export interface SentLetter {
 export const nothingReplayed: Replayed = {
   hold: () => Promise.resolve([]),
   resolve: () => Promise.resolve(),
+  count: () => Promise.resolve(),
 }
 
+type Sent = Pick<Delivery, 'exchange' | 'headers'>
+
 /** Of which letter a delivery is the replay. Only the cloud publishes by the default exchange; anybody writes headers (G9). */
-export function letterOf({
-  exchange,
-  headers,
-}: Pick<Delivery, 'exchange' | 'headers'>): SentLetter | undefined {
+export function letterOf({ exchange, headers }: Sent): SentLetter | undefined {
   if (exchange !== '') return undefined
   const letter = headers[names.letter]
   const replay = headers[names.replay]
   return isNumber(letter) && isNumber(replay) ? { letter, replay } : undefined
+}
+
+/** What a delivery is the replay of; undefined: of nothing. Believed as `letterOf` is. */
+export function replayOf(delivery: Sent): ReplayMark | undefined {
+  const { exchange, headers } = delivery
+  if (exchange !== '') return undefined
+  const replay = headers[names.replay]
+  if (replay !== 0 && !isNumber(replay)) return undefined
+  const generation = headers[names.generation]
+  return {
+    of: letterOf(delivery) ? 'letter' : 'history',
+    replay,
+    generation: isGeneration(generation) ? generation : undefined,
+  }
+}
+
+/** Of a replay out of history, if its settlement is counted. */
+export function countedOf(delivery: Sent): number | undefined {
+  const mark = replayOf(delivery)
+  return mark?.of === 'history' && mark.replay > 0 ? mark.replay : undefined
+}
+
+/** 1 to 64 letters, digits and `._-`, the first a letter or a digit. */
+export function isGeneration(value: unknown): value is string {
+  return typeof value === 'string' && /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(value)
 }
 
 function isNumber(value: unknown): value is number {

@@ -2,6 +2,7 @@ import type { Clock } from '../../src/clock.ts'
 import { codeOf, isAbort, messageOf, TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Letter } from '../amqp/delivery.ts'
+import { eventToSend } from './event-to-send.ts'
 import { letterToSend } from './letter-to-send.ts'
 import type { Outbound, Target } from './outbound.ts'
 import {
@@ -89,7 +90,8 @@ class Turn {
   readonly #moves: MoveOptions
 
   constructor(claimed: ClaimedReplay, replays: Replays, options: ReplayerOptions, signal: AbortSignal) {
-    const { pageMax = 50, outstandingMax = 1_000, settleWithinMs } = options
+    // What lies in history is smaller than what once failed with all of its story.
+    const { pageMax = claimed.request.history ? 200 : 50, outstandingMax = 1_000, settleWithinMs } = options
     const { ratePerSecond = Infinity } = claimed.request
     this.#claimed = claimed
     this.#replays = replays
@@ -176,7 +178,13 @@ class Turn {
     const { replay, request } = this.#claimed
     const letters = await this.#replays.take(this.#claimed, lettersMax)
     try {
-      await this.#proven(letters.map((letter) => letterToSend(letter, replay, partitions)))
+      await this.#proven(
+        letters.map((one) =>
+          one.letter === undefined
+            ? eventToSend(one, replay, partitions)
+            : letterToSend(one, replay, partitions),
+        ),
+      )
     } catch (error) {
       if (!(error instanceof TidegateError && error.retryable)) throw error
       // The page stays open. Whoever has the next turn sees whether the replay is still to go on.
@@ -185,6 +193,8 @@ class Turn {
     }
     // Also of a page whose letters have all been settled meanwhile.
     await this.#replays.sent(this.#claimed)
+    // At the end of history as far as it can be read; what is under way there may still be of the replay.
+    if (request.history && letters.length === 0) return waitMs
     return (letters.length / (request.ratePerSecond ?? Infinity)) * 1000
   }
 

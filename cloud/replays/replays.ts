@@ -1,9 +1,28 @@
 import type { Headers, MessageProperties } from '../amqp/delivery.ts'
 import type { LetterFilter } from './filter.ts'
 
-export interface ReplayRequest {
-  filter: LetterFilter
-  /** Letters sent in a second at the most. Absent: as fast as they are settled. */
+/** Where what is sent comes from. */
+export type ReplaySource =
+  | { filter: LetterFilter; history?: undefined }
+  | { filter?: undefined; history: HistorySelection; generation?: string | undefined }
+
+/** Which events of history, and to which group: those that were accepted, all conditions hold. */
+export interface HistorySelection {
+  group: string
+  /** Absent: all that the group takes. */
+  types?: readonly string[] | undefined
+  device?: string | undefined
+  /** What the event says of its time: at or after, and before, ms since the Unix epoch. */
+  fromMs?: number | undefined
+  untilMs?: number | undefined
+  /** A cursor: those behind it. Absent: from the beginning. */
+  after?: string | undefined
+}
+
+export type ReplayRequest = ReplaySource & ReplayPace
+
+export interface ReplayPace {
+  /** Messages sent in a second at the most. Absent: as fast as they are settled. */
   ratePerSecond?: number
   /** So many letters first, and no more until all of them are settled; then the next number; behind the last, the rest. */
   ramp?: readonly number[]
@@ -18,7 +37,7 @@ export interface ReplayRequest {
 
 /** See `ReplayRequest.believe`. */
 export function believesAll({ believe = false, filter }: ReplayRequest): boolean {
-  return believe || (filter.letter !== undefined && filter.code === 'PROVENANCE')
+  return believe || (filter?.letter !== undefined && filter.code === 'PROVENANCE')
 }
 
 export type ReplayStatus = 'running' | 'stopping' | 'stopped' | 'done'
@@ -32,6 +51,8 @@ export interface ReplayState {
   sent: number
   resolved: number
   failed: number
+  /** Events of history that the group had processed before, or does not take: without an effect. */
+  repeats: number
   /** Of which nothing was heard for so long that they were opened again. */
   returned: number
   startedAt: string
@@ -56,7 +77,7 @@ export interface Replays {
    */
   look(claimed: ClaimedReplay): Promise<ReplayProgress | undefined>
   /** The next letters, which are replaying from now on, per device in the order of its ledger; and at first those that were taken before and perhaps not sent. */
-  take(claimed: ClaimedReplay, lettersMax: number): Promise<readonly ReplayedLetter[]>
+  take(claimed: ClaimedReplay, lettersMax: number): Promise<readonly Replayable[]>
   /** The page that was taken last is sent. */
   sent(claimed: ClaimedReplay): Promise<void>
   /** The next step of the ramp. */
@@ -96,6 +117,23 @@ export interface ReplayProgress extends Omit<ReplayState, 'replay' | 'startedAt'
 }
 
 /** As it is to be published. */
+export type Replayable = ReplayedLetter | ReplayedEvent
+
+/** An event of history. */
+export interface ReplayedEvent {
+  letter?: undefined
+  group: string
+  gateway: string
+  id: string
+  type: string
+  /** The device. */
+  partitionkey: string
+  /** The wire text, verbatim. */
+  text: string
+  generation: string | undefined
+}
+
+/** A dead letter. */
 export interface ReplayedLetter {
   letter: number
   group: string
@@ -107,6 +145,7 @@ export interface ReplayedLetter {
   publisher: string | undefined
   /** It was never believed to come from where it says, and nobody has said that it is to be: whoever gets it asks (G9). */
   unvetted: boolean
+  generation: string | undefined
   edit: LetterEdit | undefined
 }
 
@@ -120,8 +159,8 @@ export interface LetterEdit {
 }
 
 /** What was sent and is not settled. */
-export function outstandingOf({ sent, resolved, failed, returned }: ReplayProgress): number {
-  return Math.max(0, sent - resolved - failed - returned)
+export function outstandingOf({ sent, resolved, failed, repeats, returned }: ReplayProgress): number {
+  return Math.max(0, sent - resolved - failed - repeats - returned)
 }
 
 /** What is to be done next with a replay. */

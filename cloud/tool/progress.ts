@@ -33,14 +33,28 @@ export async function watchReplay(client: Client, replay: number, watching: Watc
   }
 }
 
-/** `[########----------------]  42%  420 of 1000, 3 failed` */
-export function progressText({ total, resolved, failed, state, reason }: ReplayItem): string {
-  const settled = resolved + failed
+/** `[########----------------]  42%  420 of 1000, 3 failed`; of history the counts are positions, and what became of its events stands behind them. */
+export function progressText({
+  source,
+  total,
+  resolved,
+  failed,
+  repeats,
+  looked,
+  state,
+  reason,
+}: ReplayItem): string {
+  // Of history it is known how far it is; how many of what is before it are of the filter is not.
+  const settled = source === 'letters' ? resolved + failed : (looked ?? 0)
   const share = total === 0 ? 1 : Math.min(1, settled / total)
   const full = Math.floor(share * barWidth)
   const bar = `[${'#'.repeat(full)}${'-'.repeat(barWidth - full)}]`
   const percent = `${String(Math.floor(share * 100)).padStart(3)}%`
-  const more = [...(failed > 0 ? [`${failed} failed`] : []), ...(state === 'running' ? [] : [state])]
+  const more = [
+    ...(source === 'letters' ? [] : [`${resolved} processed`, `${repeats} repeats`]),
+    ...(failed > 0 ? [`${failed} failed`] : []),
+    ...(state === 'running' ? [] : [state]),
+  ]
   const why = reason === null ? '' : `: ${visibleLine(reason)}`
   return `${bar} ${percent}  ${[`${settled} of ${total}`, ...more].join(', ')}${why}`
 }

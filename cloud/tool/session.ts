@@ -55,10 +55,11 @@ export async function withApi(choice: TargetChoice, work: (client: Client) => Pr
 export function keyFor({
   key = randomUUID(),
   since,
+  from,
   until,
   dryRun,
-}: Changing & { since?: string; until?: string }): Writing & { key: string } {
-  const times = Object.entries({ since, until }).filter(([, time]) => time !== undefined)
+}: Changing & { since?: string; from?: string; until?: string }): Writing & { key: string } {
+  const times = Object.entries({ since, from, until }).filter(([, time]) => time !== undefined)
   if (!dryRun)
     complain(
       ['the same again:', `--key ${key}`, ...times.map(([name, time]) => `--${name} ${time}`)].join(' '),

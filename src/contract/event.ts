@@ -78,6 +78,8 @@ export const ledgerType = 'dev.tidegate.ledger'
 /** Written by the cloud into a ledger of its own: what a person has done about failures, and losses that were accepted. */
 export const deedType = 'dev.tidegate.deed'
 export const acceptanceType = 'dev.tidegate.acceptance'
+/** Likewise: ranges of ledgers that were archived and taken out of history. */
+export const retiredType = 'dev.tidegate.retired'
 
 /** In whose name the cloud writes its own ledger. No gateway may be called so: nobody else speaks in it (G9). */
 export const cloudLedger = 'tidegate-cloud'

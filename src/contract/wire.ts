@@ -43,7 +43,10 @@ export const headers = {
   probe: 'tidegate-probe',
   /** The number of a dead letter; with `replay` beside it, believed of the default exchange alone, it comes back. */
   letter: 'tidegate-letter',
+  /** By itself, believed of the default exchange alone: an event of history that a replay of this number sends; 0: that a new group begins with. */
   replay: 'tidegate-replay',
+  /** Of what a replay sends, believed of the default exchange alone: part of its key in the inbox, so that it has its effect once for each. */
+  generation: 'tidegate-generation',
   /** Of a dead letter that comes back, believed of the default exchange alone: nobody has asked yet whether it comes from where it says. */
   unvetted: 'tidegate-unvetted',
   /** Who published what the cloud publishes again, as the broker said then; empty: it did not. */

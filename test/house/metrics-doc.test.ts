@@ -61,7 +61,16 @@ function started() {
     groups: [idleGroup],
     letters: () => [],
     unattended: () => [{ group: 'gone', devices: 1 }],
-    replays: () => ({ replays: 0, oldestAgeMs: 0, stillMs: 0, sent: 0, resolved: 0, failed: 0 }),
+    replays: () => ({
+      replays: 0,
+      oldestAgeMs: 0,
+      stillMs: 0,
+      sent: 0,
+      resolved: 0,
+      failed: 0,
+      repeats: 0,
+      historyLeft: 0,
+    }),
     starveAfterMs: 300_000,
     horizon: { ageMs: () => 0, heldBy: undefined },
     databaseFault: () => undefined,
@@ -71,6 +80,7 @@ function started() {
     ],
     unheld: () => [],
     findings: () => ({ loss: 0, harmless: 0 }),
+    partitions: () => ({ weeksAhead: 2, otherEvents: 0 }),
     tls: { daysLeft: () => ({ broker: 90 }), faulty: () => ({ broker: 0 }) },
   })
   const text = async (): Promise<string> => (await edge.text()) + (await cloud.text())

@@ -138,7 +138,14 @@ export const rooms: Readonly<Record<string, Room>> = {
   cloud: { sentence: 'the consumers: command, composition, configuration', mayImport: wiring },
   'cloud/ops': {
     sentence: 'what one can see of a running cloud: metrics, readiness',
-    mayImport: ['cloud/groups', 'cloud/pipeline', 'cloud/letters', 'cloud/projections', 'cloud/api'],
+    mayImport: [
+      'cloud/groups',
+      'cloud/pipeline',
+      'cloud/letters',
+      'cloud/projections',
+      'cloud/history',
+      'cloud/api',
+    ],
   },
   'cloud/api': {
     sentence: 'the HTTP API: who asks, what is asked, where it listens',
@@ -180,6 +187,10 @@ export const rooms: Readonly<Record<string, Room>> = {
     sentence: '`tidegate dead`, `where`, `groups`, `parked`, `token`, `api`: the API from a terminal',
     mayImport: ['cloud/api/routes', 'cloud/api/rules', 'cloud/deeds', 'cloud/config.ts', 'cloud/os-user.ts'],
   },
+  'cloud/tool/replays': {
+    sentence: '`tidegate replay`: events of history to a group again, by the same API',
+    mayImport: ['cloud/tool', 'cloud/api/rules'],
+  },
   'cloud/tool/projections': {
     sentence: '`tidegate projections`, by the same API',
     mayImport: ['cloud/tool', 'cloud/api/rules'],
@@ -207,25 +218,38 @@ export const rooms: Readonly<Record<string, Room>> = {
       'cloud/database-choice.ts',
     ],
   },
+  'cloud/retention': {
+    sentence:
+      '`tidegate history`: partitions archived, put on record and dropped, and archives attached to be read',
+    mayImport: [
+      'cloud/audit',
+      'cloud/deeds',
+      'cloud/history',
+      'cloud/database',
+      'cloud/database/migrations',
+      'cloud/database-choice.ts',
+    ],
+  },
   'cloud/gateways': {
     sentence: '`tidegate gateways`: who the gateways are, and whom their events are believed of',
     mayImport: ['cloud/amqp', 'cloud/database', 'cloud/database/migrations', 'cloud/database-choice.ts'],
   },
   'cloud/groups': {
-    sentence: 'groups at work, and shared among instances',
+    sentence: 'groups at work, shared among instances, and new ones from the beginning of history on',
     mayImport: [
       'cloud/pipeline',
       'cloud/parking',
       'cloud/protection',
       'cloud/letters',
       'cloud/queues',
+      'cloud/replays',
       'cloud/amqp',
       'cloud/database',
     ],
   },
   'cloud/history': {
     sentence: 'the record: every event once, and the ledger’s account',
-    mayImport: ['cloud/pipeline', 'cloud/database'],
+    mayImport: ['cloud/pipeline', 'cloud/replays', 'cloud/database'],
   },
   'cloud/projections': {
     sentence:
@@ -282,7 +306,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   },
   'cloud/replays': {
     sentence:
-      'dead letters on their way back: the rule, the worker, patches; what the cloud publishes itself',
+      'dead letters and events of history on their way to a group again: the rule, the worker, patches; what the cloud publishes itself',
     mayImport: ['cloud/amqp', 'cloud/database'],
   },
   'cloud/queues': {

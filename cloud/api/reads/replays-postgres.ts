@@ -4,9 +4,11 @@ import type { DeedItem, ReplayItem } from '../rules/shapes.ts'
 import type { Page, Paging } from './reads.ts'
 import { fromMicros, iso, microsOf, Where } from './where.ts'
 
-const replayColumns = `r.replay::float8 as replay, r.deed::text as deed, d.actor, d.reason as why, r.filter, r.rate as "ratePerSecond",
+const replayColumns = `r.replay::float8 as replay, r.deed::text as deed, d.actor, d.reason as why, r.source, r.filter, r.generation, r.rate as "ratePerSecond",
   r.ramp, r.stop_at_share as "stopAtShare", r.state, r.reason, r.total::float8 as total, r.sent::float8 as sent,
-  r.resolved::float8 as resolved, r.failed::float8 as failed, r.started_at, r.ended_at`
+  r.resolved::float8 as resolved, r.failed::float8 as failed, r.repeats::float8 as repeats,
+  case when r.source <> 'letters' then r.looked::float8 end as looked, case when r.source <> 'letters' then r.cursor #>> '{}' end as cursor,
+  r.started_at, r.ended_at`
 
 type ReplayRow = Omit<ReplayItem, 'startedAt' | 'endedAt'> & { started_at: Date; ended_at: Date | null }
 

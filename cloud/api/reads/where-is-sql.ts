@@ -37,6 +37,12 @@ from sources cross join lateral tidegate.processed(sources.source, $1) as p
 where ($2::text is null or sources.source = $2) and ($3::text[] is null or p.consumer_group = any($3))
 order by p.processed_at limit 100`
 
+/** All versions: there are few. */
+export const projectionsSql = `
+select v.name, v.version, v.version = p.active as active, v.types, v.cursor, v.skipped, case when v.state = 'halted' then v.halted_cursor end as halted
+from tidegate.projection_versions as v left join tidegate.projections as p using (name)
+order by v.name, v.version limit 1000`
+
 /** $1 ID, $2 source, $3 groups, $4 types. */
 export const lettersSql = `
 select letter::float8 as letter, consumer_group as group, source, id, state, code, fingerprint, attempts, replays, replay::float8 as replay,
@@ -90,18 +96,23 @@ select (select count(*) from known) > ${gatewaysMax} as "isCut", n.gateway, newe
     from (
       select min(missing.sequence) as first, max(missing.sequence) as last
       from (
-        select place.sequence, place.sequence - row_number() over (order by place.sequence) as island
-        from generate_series(greatest(1, newest.sequence - ${recentMax} + 1), newest.sequence) as place (sequence)
-        left join (
-          select e.sequence from tidegate.events as e
-          where e.gateway = n.gateway and e.epoch = newest.epoch and e.sequence > newest.sequence - ${recentMax}
-          -- Once: in which week a place is nobody knows, and each would be looked for in all.
-          offset 0) as there using (sequence)
-        where there.sequence is null
-        and not exists (
-          select from tidegate.ledger_notes as o
-          where o.gateway = n.gateway and o.epoch = newest.epoch
-            and o.from_sequence <= place.sequence and o.to_sequence >= place.sequence)) as missing
+        select absent.sequence, absent.sequence - row_number() over (order by absent.sequence) as island
+        from (
+          select place.sequence
+          from generate_series(greatest(1, newest.sequence - ${recentMax} + 1), newest.sequence) as place (sequence)
+          left join (
+            select e.sequence from tidegate.events as e
+            where e.gateway = n.gateway and e.epoch = newest.epoch and e.sequence > newest.sequence - ${recentMax}
+            -- Once: in which week a place is nobody knows, and each would be looked for in all.
+            offset 0) as there using (sequence)
+          where there.sequence is null
+          and not exists (
+            select from tidegate.ledger_notes as o
+            where o.gateway = n.gateway and o.epoch = newest.epoch
+              and o.from_sequence <= place.sequence and o.to_sequence >= place.sequence)
+          -- Asked of those alone that are missing.
+          offset 0) as absent
+        where not tidegate.is_retired(n.gateway, newest.epoch, absent.sequence)) as missing
       group by missing.island) as gap
   ), '[]') as gaps,
   coalesce((

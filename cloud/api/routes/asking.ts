@@ -28,7 +28,7 @@ export const numberText = z
   .regex(/^\d{1,15}$/)
   .transform(Number)
   .meta({ type: 'integer' })
-const instant = z.iso.datetime({ offset: true }).transform((text) => Date.parse(text))
+export const instant = z.iso.datetime({ offset: true }).transform((text) => Date.parse(text))
 
 export const paging = {
   limit: z

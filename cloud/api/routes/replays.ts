@@ -1,12 +1,16 @@
 import { z } from 'zod'
-import type { LetterFilter } from '../../deeds/deeds.ts'
+import { eventTypePattern } from '../../../src/contract/event.ts'
+import type { HistorySelection, LetterFilter } from '../../deeds/deeds.ts'
 import { Refusal } from '../rules/problem.ts'
 import type { Caller } from '../rules/roles.ts'
-import { pageShape, replayItem } from '../rules/shapes.ts'
+import { pageShape, type ReplayItem, replayItem } from '../rules/shapes.ts'
 import {
   deedOf,
+  device,
   filter,
   filterOf,
+  groupName,
+  instant,
   numberText,
   offered,
   paging,
@@ -38,48 +42,97 @@ const preview = z.object({
   heldGroups: z.array(z.object({ group: z.string(), state: z.string(), reason: z.string().optional() })),
 })
 
+const historyPreview = z.object({
+  group: z.string(),
+  events: count.meta({ description: 'that it would look at: of the first 100,000' }),
+  isWhole: z.boolean().meta({ description: 'all was looked at' }),
+  byType: z.array(z.object({ type: z.string(), events: count })),
+  keepsInbox: z
+    .boolean()
+    .nullable()
+    .meta({ description: 'whether a generation applies to it; null: it does not run in this instance' }),
+})
+
+const history = z
+  .strictObject({
+    group: groupName,
+    types: z.array(z.string().regex(eventTypePattern)).min(1).max(20).optional(),
+    device: device.optional(),
+    from: instant.optional().meta({ description: 'the time of the event, at or after' }),
+    until: instant.optional().meta({ description: 'the time of the event, before' }),
+    after: z.string().max(64).optional().meta({ description: 'a cursor; absent: from the beginning' }),
+  })
+  .meta({ description: 'events of history that were accepted, and the group they are sent to' })
+
+const startBody = z.strictObject({
+  reason: reason.optional().meta({ description: 'required, but for a dry run' }),
+  filter: filter.optional().meta({ description: 'which letters; this or history' }),
+  history: history.optional(),
+  generation: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/)
+    .optional()
+    .meta({
+      description:
+        'of history: events that were processed have their effect once more, once for each generation; without one they are repeats',
+    }),
+  dryRun: z.boolean().default(false),
+  believe: z.boolean().default(false).meta({
+    description: 'also letters that were never believed to come from where they say, as forgeries are',
+  }),
+  ratePerSecond: z.number().positive().max(100_000).optional(),
+  ramp: z
+    .array(z.int().min(1).max(10_000_000))
+    .max(20)
+    .optional()
+    .meta({ description: 'so many, and no more until they are settled; then the next number' }),
+  stopAtShare: z
+    .number()
+    .min(0)
+    .max(1)
+    .optional()
+    .meta({ description: 'of those settled, the share that may have failed' }),
+})
+
+type StartBody = z.output<typeof startBody>
+
 const startReplay = route({
   method: 'post',
   path: '/v1/replays',
   tag,
-  summary: 'Sends letters back to their group; or says what that would do',
+  summary: 'Sends letters back to their group, or events of history to one; or says what that would do',
   right: 'operate',
-  body: z.strictObject({
-    reason: reason.optional().meta({ description: 'required, but for a dry run' }),
-    filter,
-    dryRun: z.boolean().default(false),
-    believe: z.boolean().default(false).meta({
-      description: 'also letters that were never believed to come from where they say, as forgeries are',
-    }),
-    ratePerSecond: z.number().positive().max(100_000).optional(),
-    ramp: z
-      .array(z.int().min(1).max(10_000_000))
-      .max(20)
-      .optional()
-      .meta({ description: 'so many, and no more until they are settled; then the next number' }),
-    stopAtShare: z
-      .number()
-      .min(0)
-      .max(1)
-      .optional()
-      .meta({ description: 'of those settled, the share that may have failed' }),
-  }),
+  body: startBody,
   status: 202,
   answer: z.object({
     replay: count.optional(),
     total: count.optional(),
-    preview: preview.optional().meta({ description: 'of a dry run, with status 200' }),
+    preview: preview.optional().meta({ description: 'of a dry run of letters, with status 200' }),
+    history: historyPreview.optional().meta({ description: 'of a dry run of history, with status 200' }),
   }),
-  problems: ['OUT_OF_SCOPE', 'REASON_MISSING', 'FILTER_EMPTY'],
+  problems: [
+    'OUT_OF_SCOPE',
+    'REASON_MISSING',
+    'REPLAY_SOURCE',
+    'FILTER_EMPTY',
+    'GROUP_UNKNOWN',
+    'REPLAY_TO_HISTORY',
+    'GENERATION_INAPPLICABLE',
+    'REPLAY_BEYOND_INBOX',
+    'CURSOR_INVALID',
+    'CURSOR_AHEAD',
+  ],
   async handle(asked, parts) {
-    const { reason, filter, dryRun, ...how } = asked.body
-    const conditions = filterOf(filter)
-    refuseOutside(asked.caller, conditions)
+    const { reason, generation, dryRun, ...how } = asked.body
     const deeds = offered(parts.deeds, 'replay letters')
-    if (dryRun) return { body: { preview: await deeds.preview(conditions) }, status: 200 }
+    const source = sourceOf(asked.body)
+    refuseOthers(asked.caller, source)
+    if (dryRun && source.history)
+      return { body: { history: await deeds.previewHistory(source.history, generation) }, status: 200 }
+    if (dryRun && source.filter) return { body: { preview: await deeds.preview(source.filter) }, status: 200 }
     if (reason === undefined) throw reasonMissing()
     const request = {
-      filter: conditions,
+      ...source,
       ...(how.believe && { believe: true }),
       ...(how.ratePerSecond !== undefined && { ratePerSecond: how.ratePerSecond }),
       ...(how.ramp !== undefined && { ramp: how.ramp }),
@@ -117,7 +170,7 @@ const showReplay = route({
   async handle({ params, caller }, { reads }) {
     const found = await reads.replay(params.replay)
     if (found === undefined) throw unknown('replay')
-    refuseOthersReplay(caller, found.filter)
+    refuseOthersReplay(caller, found)
     return { body: found }
   },
 })
@@ -136,19 +189,79 @@ const stopReplay = route({
     const { replay } = asked.params
     const found = await reads.replay(replay)
     if (found === undefined) throw unknown('replay')
-    refuseOthersReplay(asked.caller, found.filter)
+    refuseOthersReplay(asked.caller, found)
     await offered(deeds, 'stop replays').stopReplay(deedOf(asked, asked.body.reason, { replay }))
     return { body: (await reads.replay(replay)) ?? found }
   },
 })
 
+const resumeReplay = route({
+  method: 'post',
+  path: '/v1/replays/{replay}/resume',
+  tag,
+  summary: 'A replay out of history that has stopped goes on where it was',
+  right: 'operate',
+  params,
+  body: z.strictObject({ reason }),
+  answer: replayItem,
+  problems: ['REPLAY_UNKNOWN', 'REPLAY_NOT_RESUMABLE'],
+  async handle(asked, { reads, deeds }) {
+    const { replay } = asked.params
+    const found = await reads.replay(replay)
+    if (found === undefined) throw unknown('replay')
+    refuseOthersReplay(asked.caller, found)
+    await offered(deeds, 'resume replays').resumeReplay(deedOf(asked, asked.body.reason, { replay }))
+    return { body: (await reads.replay(replay)) ?? found }
+  },
+})
+
+type Source =
+  | { filter: LetterFilter; history?: undefined }
+  | { filter?: undefined; history: HistorySelection; generation?: string }
+
+/** @throws Refusal `REPLAY_SOURCE` */
+function sourceOf({ filter, history, generation, believe }: StartBody): Source {
+  if (filter !== undefined && history === undefined && generation === undefined)
+    return { filter: filterOf(filter) }
+  if (history === undefined || filter !== undefined || believe) throw sourceRefused()
+  const { from, until, ...rest } = history
+  const conditions = Object.entries({ ...rest, fromMs: from, untilMs: until })
+  const selection = Object.fromEntries(conditions.filter(([, value]) => value !== undefined))
+  return {
+    history: selection as unknown as HistorySelection,
+    ...(generation !== undefined && { generation }),
+  }
+}
+
+/** What is of several types is for those who are for each of them. @throws Refusal `OUT_OF_SCOPE` */
+function refuseOthers(caller: Caller, { filter, history }: Source): void {
+  if (filter) return refuseOutside(caller, filter)
+  const { group, types = [undefined] } = history
+  for (const type of types) refuseOutside(caller, { group, ...(type !== undefined && { type }) })
+}
+
 /** A replay is for those who could have asked for it. @throws Refusal `REPLAY_UNKNOWN` */
-function refuseOthersReplay(caller: Caller, filter: unknown): void {
+function refuseOthersReplay(caller: Caller, { source, filter }: Pick<ReplayItem, 'source' | 'filter'>): void {
   try {
-    refuseOutside(caller, filter as LetterFilter)
+    if (source === 'letters') refuseOutside(caller, filter as LetterFilter)
+    else {
+      const { group, history } = filter as { group: string; history: Omit<HistorySelection, 'group'> }
+      refuseOthers(caller, { history: { group, ...history } })
+    }
   } catch {
     throw unknown('replay')
   }
+}
+
+function sourceRefused(): Refusal {
+  return new Refusal({
+    code: 'REPLAY_SOURCE',
+    status: 422,
+    message:
+      'a replay is of letters (filter), or of history (history, with or without a generation), and this is not one of the two',
+    hint: 'believe is for letters alone, generation for history alone',
+    faults: [{ path: 'history', text: 'or filter, one of the two' }],
+  })
 }
 
 function reasonMissing(): Refusal {
@@ -161,4 +274,4 @@ function reasonMissing(): Refusal {
   })
 }
 
-export const replayRoutes: readonly Route[] = [startReplay, listReplays, showReplay, stopReplay]
+export const replayRoutes: readonly Route[] = [startReplay, listReplays, showReplay, stopReplay, resumeReplay]

@@ -1,5 +1,5 @@
 import type { LedgerPlace } from '../../history/history.ts'
-import { placeText } from '../text.ts'
+import { placeText } from '../event.ts'
 
 /** One identity that is stored more than once, in weeks that are further apart than `history.dedupWindow`. */
 export interface DoubledIdentity {

@@ -5,6 +5,7 @@ import type { LedgerName } from '../notes.ts'
 import type { LedgerState } from '../ledger.ts'
 import { claimedChain } from '../../../src/contract/codec.ts'
 import {
+  digestOfRetired,
   digestOfVouching,
   type Head,
   type Horizon,
@@ -86,9 +87,9 @@ export function markingIn({ marks, isFull, forgotten, at }: MarkingOptions): Mar
           const isOld = mark && (report.headsLost > 0 || mark.head.sequence > (head?.sequence ?? 0))
           const newest = isOld ? mark.head : head
           if (newest === undefined) return
-          const { vouched } = facts
+          const { vouched, retired } = facts
           const seen = { at: isOld ? mark.at : at, horizon: now.horizon }
-          made.set(nameOf(ledger), { gateway, epoch, ...seen, vouched, head: newest, states: all })
+          made.set(nameOf(ledger), { gateway, epoch, ...seen, vouched, retired, head: newest, states: all })
         },
       }
     },
@@ -131,7 +132,7 @@ async function readFacts(
   { mark, fresh }: Pick<Since, 'fresh'> & { mark: Mark | undefined },
 ): Promise<MarkFacts> {
   const { gateway, epoch, keys, registry, acceptances, chainAt, doubtsBefore } = ledger
-  const { closures, strangerWith } = ledger
+  const { closures, strangerWith, standing, retired } = ledger
   const first = Math.min(
     fresh.get(nameOf(ledger)) ?? Infinity,
     (mark && (await firstFilled(query, mark))) ?? Infinity,
@@ -139,6 +140,7 @@ async function readFacts(
   return {
     firstFresh: first === Infinity ? undefined : first,
     vouched: digestOfVouching(gateway, keys, registry),
+    retired: digestOfRetired(standing, retired),
     acceptances,
     chainAt,
     notesBefore: async (sequence) =>

@@ -32,13 +32,14 @@ const markSchema = z.object({
   at: z.string(),
   horizon: z.object({ era: z.number(), since: z.string(), tx: z.string().regex(/^\d+$/) }),
   vouched: z.string(),
+  retired: z.string(),
   head: z.object({ sequence: z.int().min(1), chain: z.string().nullable() }),
   states: z.array(
     z.object({
       state: z.looseObject({
         next: z.int().min(2),
         chain: z.string().nullable(),
-        found: z.looseObject({ present: ranges, gaps: ranges, accepted: ranges }),
+        found: z.looseObject({ present: ranges, retired: ranges, gaps: ranges, accepted: ranges }),
         checkpoints: z.looseObject({ recent: z.array(z.unknown()) }),
         says: z.array(z.unknown()),
         doubts: z.int().min(0),

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Acceptance } from '../../deeds/acceptances.ts'
+import type { RetiredRange } from '../../deeds/retirements.ts'
 import type { GatewayKey, Registry } from '../../gateways/registry.ts'
 import type { LedgerName } from '../notes.ts'
 import type { LedgerState, Said } from '../ledger.ts'
@@ -17,6 +18,8 @@ export interface Mark extends LedgerName {
   horizon: Horizon
   /** Of the keys and names of its gateway: with others the past is judged otherwise. */
   vouched: string
+  /** Of what was archived and taken out of history: what it excuses, here and in what other ledgers say, is judged by it. */
+  retired: string
   /** The last event that was read: the ledger must still have it. It never goes back. */
   head: Head
   /** In order, apart by ever more, each one to go on from; none: it is read from its beginning. */
@@ -51,6 +54,7 @@ export interface MarkFacts {
   /** The first place in which something has come to be since; undefined: none. */
   firstFresh: number | undefined
   vouched: string
+  retired: string
   acceptances: readonly Acceptance[]
   chainAt(sequence: number): Promise<string | null | undefined>
   /** Of the notes that begin in front of a place. */
@@ -63,7 +67,7 @@ export interface MarkFacts {
 
 /** The states of a mark that an audit may still go on from, in order. */
 export async function soundStates(mark: Mark, facts: MarkFacts): Promise<MarkedState[]> {
-  if (mark.vouched !== facts.vouched) return []
+  if (mark.vouched !== facts.vouched || mark.retired !== facts.retired) return []
   for (let count = mark.states.length; count > 0; count--) {
     const last = mark.states[count - 1] as MarkedState
     if (await isSound(last, facts)) return mark.states.slice(0, count)
@@ -154,6 +158,14 @@ export function digestOfVouching(
     untilMs,
   ])
   return digestOf([related.toSorted(), said])
+}
+
+/**
+ * Of what was retired, and which archives are attached, of this ledger and of others: rows that are attached are no newer than they were,
+ * so nothing else shows them; and what was retired is the oldest there is, which nearly every state stands behind: none is kept for it.
+ */
+export function digestOfRetired(standing: readonly string[], ranges: readonly RetiredRange[]): string {
+  return digestOf([standing, ranges.map(({ from, to, before, chain }) => [from, to, before, chain])])
 }
 
 function digestOfAcceptances(acceptances: readonly Acceptance[], before: number): string {

@@ -17,7 +17,9 @@ import { reader } from './0016-reader.ts'
 import { projections } from './0017-projections.ts'
 import { inboxWeeks } from './0018-inbox-weeks.ts'
 import { rollupsOfHistory } from './0019-rollups.ts'
-import { parking } from './0020-parking.ts'
+import { replayHistory } from './0020-replay-history.ts'
+import { retention } from './0021-retention.ts'
+import { parking } from './0022-parking.ts'
 import type { Migration } from './migration.ts'
 
 export const migrations: readonly Migration[] = [
@@ -40,5 +42,7 @@ export const migrations: readonly Migration[] = [
   projections,
   inboxWeeks,
   rollupsOfHistory,
+  replayHistory,
+  retention,
   parking,
 ]

@@ -19,6 +19,7 @@ function markOf(gateway: string): Mark {
     at,
     horizon: { era: 1, since: '0', tx: '1' },
     vouched: 'v',
+    retired: '',
     head: { sequence: 3, chain: null },
     states: [],
   }

@@ -6,6 +6,7 @@ import { signedThrough } from '../../../cloud/audit/signatures.ts'
 import { emptyRegistry, registryOf } from '../../../cloud/gateways/registry.ts'
 import { checkpointType } from '../../../src/contract/checkpoint.ts'
 import { audit, type Noted, report, row } from '../../support/cloud/audited-ledger.ts'
+import { genesis } from '../../../src/contract/codec.ts'
 import { type Encoded, epoch, Ledger } from '../../support/cloud/cloud-events.ts'
 import { keyOf, rewritten, signedLedger, signer } from '../../support/cloud/signed-ledger.ts'
 import { testSigner } from '../../support/fakes/signer.ts'
@@ -105,6 +106,40 @@ describe('signatures', () => {
       gaps: { ranges: [[20, 20]] },
       faults: [{ kind: 'unfounded', detail: expect.stringContaining('comes before it') as string }],
       uncoveredEvents: 19,
+    })
+  })
+
+  test('what was retired is followed: a signature may cover it, and a kept head of it counts as there, but for another chain (G8)', async () => {
+    const { events } = await signedLedger()
+    const signed = (await auditOf(events)).signed
+    const head = { gateway: 'gateway-1', ...(signed as NonNullable<typeof signed>) }
+    const { sequence } = head
+    const range = {
+      from: 1,
+      to: sequence,
+      before: genesis('gateway-1', epoch),
+      chain: chainAt(events, sequence),
+    }
+    const left = events.filter(({ event }) => event.sequence > sequence)
+    const more = { retired: [range], kept: [head] }
+    expect(await auditOf(left, [], more)).toMatchObject({
+      ok: true,
+      signed,
+      retired: { ranges: [[1, sequence]] },
+      gaps: { count: 0 },
+      unverifiedLinks: 0,
+    })
+    const inside = {
+      ...more,
+      retired: [{ ...range, to: sequence + 1, chain: chainAt(events, sequence + 1) }],
+    }
+    expect(await auditOf(left.slice(1), [], inside)).toMatchObject({ ok: true })
+    expect(await auditOf(left, [], { kept: [head] })).toMatchObject({ ok: false })
+    const other = { ...more, retired: [{ ...range, chain: chainAt(events, sequence - 1) }] }
+    expect((await auditOf(left, [], other)).faults).toContainEqual({
+      sequence,
+      kind: 'rewritten',
+      detail: expect.stringContaining('the head of it that was kept') as string,
     })
   })
 

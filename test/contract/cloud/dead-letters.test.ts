@@ -391,7 +391,16 @@ describe('dead letters in PostgreSQL', () => {
 
   test('replays that have not ended are counted together, with what is not folded into them yet', async () => {
     await postgres.query('truncate tidegate.deeds cascade')
-    const none = { replays: 0, oldestAgeMs: 0, stillMs: 0, sent: 0, resolved: 0, failed: 0 }
+    const none = {
+      replays: 0,
+      oldestAgeMs: 0,
+      stillMs: 0,
+      sent: 0,
+      resolved: 0,
+      failed: 0,
+      repeats: 0,
+      historyLeft: 0,
+    }
     expect(await upkeep().replays()).toEqual(none)
     await postgres.query(
       `insert into tidegate.deeds (deed, actor, roles, verb, request) values ('00000000-0000-4000-8000-000000000001', 'ada', '{}', 'replay', '{}')`,

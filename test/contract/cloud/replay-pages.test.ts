@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
 import type { Storage, Transaction } from '../../../cloud/database/storage.ts'
 import type { LetterFilter, ReplayState } from '../../../cloud/deeds/deeds.ts'
+import { postgresPages } from '../../../cloud/history/replay-pages-postgres.ts'
 import { postgresReplays } from '../../../cloud/replays/replays-postgres.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
 import { deedOf, type DeedsBench, openDeedsBench } from '../../support/cloud/deeds-bench.ts'
@@ -77,7 +78,13 @@ describe('a page of a replay', () => {
     const pages: number[] = []
     const { signal } = new AbortController()
     const storage = explaining(pages)
-    const replays = postgresReplays({ storage, leaseMs: 60_000, groups: ['retired'], signal })
+    const replays = postgresReplays({
+      storage,
+      leaseMs: 60_000,
+      groups: ['retired'],
+      pages: postgresPages,
+      signal,
+    })
     const claimed = await until(async () => {
       const found = await replays.claim()
       expect(found).toBeDefined()

@@ -166,7 +166,9 @@ describe('a replay of dead letters', () => {
     const broker = await connectTo(bench.url)
     const publisher = broker.client.createPublisher({ confirm: true })
     const sendCopies = async (): Promise<void> => {
-      for (const { letter, device, body } of letters) {
+      for (const one of letters) {
+        if (one.letter === undefined) continue
+        const { letter, device, body } = one
         const queue = partitionQueue('effects', partitionOf(device ?? '', bench.partitions))
         const headers = { [names.letter]: letter, [names.replay]: replay }
         await publisher.send({ exchange: '', routingKey: queue, durable: true, headers }, body)

@@ -92,12 +92,13 @@ describe('a group that this version has not any more', () => {
 
   test('keeps its queues while an instance of the version before works at them', async () => {
     await asBefore()
-    const here = (): Promise<unknown> =>
+    const seen = (from: string): Promise<unknown> =>
       bench.rows(
-        `insert into tidegate.members (consumer_group, instance, seen_at, queue_generation) values ('rollups', 'before', clock_timestamp() + interval '3 s', 2)
+        `insert into tidegate.members (consumer_group, instance, seen_at, queue_generation) values ('rollups', 'before', clock_timestamp() + $1::interval, 2)
          on conflict (consumer_group, instance) do update set seen_at = excluded.seen_at`,
+        [from],
       )
-    await here()
+    await seen('1 hour')
     const ledger = new Ledger()
     await bench.start({ ...quick, ...ladder })
     await bench.publish([ledger.next('device-1')])
@@ -110,6 +111,7 @@ describe('a group that this version has not any more', () => {
       [...names, rungName('rollups', 300), rungName('rollups', 45_000), mirrorQueue('rollups')].toSorted(),
     )
     expect(await bindingsOf(rabbitmqctl, bench.url)).toContain(`${partitionQueue('rollups', 0)} 00.#`)
+    await seen('-1 hour')
     await until(async () => expect(await queuesOfRollups()).toEqual([]))
   }, 60_000)
 })

@@ -59,7 +59,7 @@ describe('who may do what in the database', () => {
        from pg_class as c where relnamespace = 'tidegate'::regnamespace and relkind in ('r', 'p') and not relispartition`,
     )
     // Eras are opened by a function, and by nobody's hand.
-    const record = [...ledgerTables, 'eras']
+    const record = [...ledgerTables, 'eras', 'retirements', 'retired', 'accepted_through']
     expect(rows.filter(({ guarded }) => guarded).map(({ name }) => name)).toEqual(
       expect.arrayContaining(record),
     )
@@ -89,6 +89,26 @@ describe('who may do what in the database', () => {
       }
     await expect(writer.query('select tidegate.prepare_partitions()')).resolves.toBeDefined()
     await expect(writer.query('select tidegate.current_era()')).resolves.toBeDefined()
+  })
+
+  test('nor what is said of partitions that were retired, which would excuse what is missing (G8)', async () => {
+    const writer = await as('writer')
+    for (const [table, column] of [
+      ['retirements', 'partition'],
+      ['retired', 'gateway'],
+      ['accepted_through', 'reached'],
+      ['attachments', 'archive'],
+      ['archived', 'archive'],
+    ] as const)
+      for (const sql of [
+        `insert into tidegate.${table} select * from tidegate.${table}`,
+        `update tidegate.${table} set ${column} = ${column}`,
+        `delete from tidegate.${table}`,
+        `truncate tidegate.${table} cascade`,
+      ])
+        await expect(writer.query(sql), sql).rejects.toMatchObject(denied)
+    await expect(writer.query(`select tidegate.is_retired('g', 'e', 1)`)).resolves.toBeDefined()
+    await expect(writer.query('select * from tidegate.partitions_standing()')).resolves.toBeDefined()
   })
 
   test.each(ledgerTables)(

@@ -31,6 +31,14 @@ const preview = {
 const deeds = {
   preview: noted('preview', preview),
   replay: noted('replay', { replay: 1, total: 5 }),
+  previewHistory: noted('preview-history', {
+    group: 'alerts',
+    events: 3,
+    isWhole: true,
+    byType: [{ type: 'com.acme.power', events: 3 }],
+    keepsInbox: true,
+  }),
+  resumeReplay: noted('resume', {}),
   stopReplay: noted('stop', {}),
   discard: noted('discard', { discarded: 3, total: 3, done: true }),
   edit: noted('edit', { letter: 1, state: 'open', version: 'v2' }),
@@ -100,6 +108,44 @@ describe('the command line, over the API', () => {
     expect((JSON.parse(stdout) as { items: object[] }).items).toHaveLength(75)
     expect((await local('dead', 'list', '--exit-code')).code).toBe(1)
     expect((await local('dead', 'list', '--exit-code', '--code', 'OTHER')).code).toBe(0)
+  })
+
+  test('replays out of history after a dry run, and not everything by mistake; goes on with one that has stopped', async () => {
+    done.length = 0
+    const of = ['--to', 'alerts', '--type', 'com.acme.power', '--generation', '2026-fix']
+    const dry = await local('replay', ...of, '--dry-run')
+    expect([dry.code, dry.stdout]).toEqual([0, expect.stringContaining('would send 3 events to alerts')])
+    expect(dry.stdout).toContain('once for the generation 2026-fix')
+    const all = await local('replay', '--to', 'alerts', '--reason', 'why')
+    expect([all.code, all.stderr]).toEqual([2, expect.stringContaining('--from beginning')])
+    const started = await local(
+      'replay',
+      ...of,
+      '--from',
+      '2h',
+      '--rate',
+      '500/s',
+      '--reason',
+      'why',
+      '--detach',
+    )
+    expect([started.code, started.stdout]).toEqual([0, 'replay 1: of 5 positions\n'])
+    expect(started.stderr).toMatch(/^the same again: --key \S+ --from \S+Z\n$/)
+    expect(done.map(({ verb }) => verb)).toEqual(['preview-history', 'replay'])
+    expect(done[1]?.asked).toMatchObject({
+      request: {
+        history: { group: 'alerts', types: ['com.acme.power'] },
+        generation: '2026-fix',
+        ratePerSecond: 500,
+      },
+    })
+    const [resumed, shown] = await Promise.all([
+      local('replay', 'resume', '1', '--reason', 'enough room now'),
+      local('replay', 'show', '1'),
+    ])
+    expect([resumed.code, shown.code]).toEqual([0, 0])
+    expect(shown.stdout).toContain('replay 1 of letters')
+    expect(done.at(-1)?.verb).toBe('resume')
   })
 
   test('replays after a dry run, with a reason, by cause; and shows how it goes to its end', async () => {

@@ -13,6 +13,7 @@ import { type TestSigner, testSigner } from '../../support/fakes/signer.ts'
 import { gatewaySigner } from '../parts/gateway.ts'
 import { placeOf } from '../parts/transaction.ts'
 import { gatewayName } from '../plan/settings.ts'
+import { checkRetention, type Left } from './check-retention.ts'
 import type { World } from './world-view.ts'
 
 const keys = [keyOf(gatewaySigner)]
@@ -75,6 +76,7 @@ export async function checkAudit({ database, truth, journal, gateway, plan }: Wo
     const mayLackSignatures = isSigned && truth.wasTorn
     const onlyUnfounded = faults.length > 0 && faults.every(({ kind }) => kind === 'unfounded')
     if (mayLackSignatures && onlyUnfounded) continue
+    if (report.ok) await checkRetired(epoch, report)
     if (!report.ok) {
       journal.violate('G8', `the audit alarms: ${gaps.count} missing, ${JSON.stringify(faults.slice(0, 3))}`)
     }
@@ -84,6 +86,26 @@ export async function checkAudit({ database, truth, journal, gateway, plan }: Wo
       journal.violate('G8', `the audit ends at ${lastSequence}, the ledger at ${last}`)
     if (lastTaken === last && unverifiedLinks > arrivedAllTheSame(epoch))
       journal.violate('G8', `${unverifiedLinks} links of the chain cannot be followed`)
+  }
+
+  const violate = (what: string): void => journal.violate('G8', what)
+
+  async function checkRetired(epoch: string, whole: LedgerReport): Promise<void> {
+    const all: AuditedEvent[] = []
+    for await (const event of events(epoch)) all.push(event)
+    const audit = ({ events: left, retired }: Left): Promise<LedgerReport> =>
+      auditLedger({
+        gateway: gatewayName,
+        epoch,
+        events: stream(left),
+        notes: notes(epoch),
+        closures: closures(),
+        mayBeSpokenOfBy: (gateway) => gateway === gatewayName,
+        keys: isSigned ? keys : [],
+        signedThrough,
+        retired,
+      })
+    await checkRetention({ gateway: gatewayName, epoch, events: all, whole, audit, violate })
   }
 
   /** All is signed when the gateway says so, and what somebody writes anew, with correct hashes, is not taken for signed. */

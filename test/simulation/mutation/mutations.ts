@@ -131,6 +131,15 @@ export const mutations: readonly Mutation[] = [
     seed: 60,
   },
   {
+    name: 'before-what-was-retired',
+    removed: 'the comparison of what stands before a retired range with what stood there',
+    file: 'cloud/audit/audit.js',
+    find: 'else if (before !== this.#chain)',
+    replace: 'else if (before === this.#next)',
+    breaks: ['G8'],
+    seed: 1,
+  },
+  {
     name: 'unsigned-excuse',
     removed: 'the signature of what excuses a loss: any ledger event is believed',
     file: 'cloud/audit/notes.js',

@@ -30,6 +30,7 @@ export function startReplay(database: SimulatedDatabase, group: string): ReplayR
     sent: 0,
     resolved: 0,
     failed: 0,
+    repeats: 0,
     returned: 0,
     step: 0,
     stepSent: 0,
@@ -73,6 +74,8 @@ export function simulatedReplayed(transaction: Statements): Replayed {
         }
       })
     },
+    // Nothing is replayed out of history there.
+    count: () => Promise.resolve(),
   }
 }
 
@@ -148,7 +151,7 @@ export function simulatedReplays(
         const found = [...database.letters]
           .filter(
             ([number, { group }]) =>
-              group === record.request.filter.group &&
+              group === record.request.filter?.group &&
               number <= record.through &&
               database.standings.get(number)?.state === 'open' &&
               database.standings.get(number)?.replay !== record.replay &&
@@ -214,7 +217,15 @@ function toSend({ letters }: SimulatedDatabase, number: number): ReplayedLetter 
   const letter = letters.get(number) as DeadLetter
   const { group, device, body, properties, headers, routingKey, publisher } = letter
   const message = { body, properties, headers, routingKey, publisher }
-  return { letter: number, group, device, ...message, unvetted: !isOfItsEvent(letter), edit: undefined }
+  return {
+    letter: number,
+    group,
+    device,
+    ...message,
+    unvetted: !isOfItsEvent(letter),
+    generation: undefined,
+    edit: undefined,
+  }
 }
 
 /** As `isOfItsEvent` of filter.ts: any other key is that of bytes, which nobody has believed (G9). */

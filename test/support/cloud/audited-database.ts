@@ -14,13 +14,23 @@ import { silentLog } from '../../../src/log.ts'
 import { createReadyDatabase } from '../servers.ts'
 import type { Encoded } from './cloud-events.ts'
 
-/** A database in which history has stored these events, in this order. */
+/** A database in which history has stored these events, in this order, after `before` and before `more`. */
 export async function databaseWith(
   events: readonly Encoded[],
   more: (database: Database) => Promise<void> = async () => {},
+  before: (database: Database) => Promise<void> = async () => {},
 ): Promise<string> {
   const url = await createReadyDatabase()
   const database = poolOf({ url, poolMax: 2, applicationName: 'test' })
+  await before(database)
+  await store(database, events)
+  await more(database)
+  await database.close()
+  return url
+}
+
+/** As history does it, in one transaction. */
+export async function store(database: Database, events: readonly Encoded[]): Promise<void> {
   const { handler } = historyConsumer(postgresHistory)
   if (handler.kind !== 'batch') throw new Error('history takes batches')
   const { signal } = new AbortController()
@@ -30,9 +40,6 @@ export async function databaseWith(
       handler.handleBatch(entries, { tx, log: silentLog, signal, breaker: createBreakers()(signal) }),
     signal,
   )
-  await more(database)
-  await database.close()
-  return url
 }
 
 let copies = 0

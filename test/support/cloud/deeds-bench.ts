@@ -4,6 +4,7 @@ import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
 import type { Storage } from '../../../cloud/database/storage.ts'
 import type { Deed, Deeds } from '../../../cloud/deeds/deeds.ts'
 import { postgresDeeds } from '../../../cloud/deeds/deeds-postgres.ts'
+import { postgresPages } from '../../../cloud/history/replay-pages-postgres.ts'
 import { noSchemaCheck, type SchemaCheck } from '../../../cloud/pipeline/schema-check.ts'
 import { postgresReplays } from '../../../cloud/replays/replays-postgres.ts'
 import type { Replays } from '../../../cloud/replays/replays.ts'
@@ -91,7 +92,7 @@ export async function openDeedsBench({
     deeds: deedsOn(storage),
     deedsOn,
     replays: (leaseMs = 60_000) =>
-      postgresReplays({ storage, leaseMs, groups: ['effects', 'history'], signal }),
+      postgresReplays({ storage, leaseMs, groups: ['effects', 'history'], pages: postgresPages, signal }),
     startEffects: (more) =>
       bench.start({ consumers: ['history', { module }], retry: { ladder: ['100ms'] }, ...more }),
     breakDevice: (device) => bench.rows('insert into public.broken values ($1)', [device]),

@@ -201,6 +201,41 @@ export const mechanisms: readonly Mechanism[] = [
     },
   },
   {
+    name: 'replaying out of history',
+    own: /page_next|replayed-count|generation|publish .*effects/,
+    async prepare(world) {
+      const { type, events } = eventsOf(world.ledger, 'history-1', 6)
+      await world.bench.publish(events)
+      await until(() => expectStanding(world, events, { effects: 1, letters: [] }))
+      const ids = events.map(({ event }) => event.id)
+      await until(async () =>
+        expect(await world.bench.rows('select from tidegate.events where id = any($1)', [ids])).toHaveLength(
+          6,
+        ),
+      )
+      const key = randomUUID()
+      let replay = 0
+      const start = async (): Promise<void> => {
+        const history = { group: 'effects', types: [type] }
+        const request = { history, generation: type, reason: 'once more', ramp: [2] }
+        replay = (await world.client.post<{ replay: number }>('/v1/replays', request, { key })).body.replay
+      }
+      return {
+        act: start,
+        askAgain: start,
+        async settled() {
+          const { body } = await world.client.get<ReplayAnswer>(`/v1/replays/${replay}`)
+          expect(body).toMatchObject({ state: 'done', sent: 6, failed: 0 })
+          const had = await world.bench.rows<{ id: string }>(
+            'select id from public.again where id = any($1) order by n',
+            [ids],
+          )
+          expect(had.map(({ id }) => id)).toEqual(ids)
+        },
+      }
+    },
+  },
+  {
     name: 'replaying what fails again',
     own: /open-again|letters-/,
     async prepare(world) {

@@ -164,6 +164,7 @@ export class ReplayWorld {
       sent: 0,
       resolved: 0,
       failed: 0,
+      repeats: 0,
       returned: 0,
       step: 0,
       stepSent: 0,
@@ -361,6 +362,7 @@ class ModelTransaction implements Transaction {
       for (const state of isOutside ? [this.#draft, this.#committed] : [this.#draft])
         for (const letter of letters) resolveIn(state, letter)
     },
+    count: async () => {},
   }
 
   // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- as the port has it

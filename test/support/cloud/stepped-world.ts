@@ -10,15 +10,16 @@ import { type Encoded, Ledger } from './cloud-events.ts'
 import { type SteppedCloud, startSteppedCloud } from './cloud-program.ts'
 import { connectTo } from './test-amqp.ts'
 
-/** Fails as often as the event says, and for good while there is a row for its device; then it leaves one row for each time it ran. */
+/** Fails as often as the event says, and for good while there is a row for its device; then it leaves one row for each time it ran, elsewhere if a generation had it run. */
 const consumerOf = (says: string): string => `
 export default {
   ${says},
-  async handle(event, { tx, attempt }) {
+  async handle(event, { tx, attempt, replay }) {
     const broken = await tx.query('select from public.broken where device = $1', [event.partitionkey])
     if (broken.rowCount > 0) throw Object.assign(new Error('site unknown'), { code: 'SITE_UNKNOWN', retryable: false })
     if (attempt <= (event.data.failUntil ?? 0)) throw new Error('the sensor is odd')
-    await tx.query('insert into public.effects (id) values ($1)', [event.id])
+    const table = replay?.generation === undefined ? 'effects' : 'again'
+    await tx.query('insert into public.' + table + ' (id) values ($1)', [event.id])
   },
 }`
 
@@ -31,7 +32,8 @@ const consumers = [
 const tablesSql = `
 create table public.broken (device text primary key);
 create table public.effects (n bigint generated always as identity, id text);
-grant select, insert on public.broken, public.effects to public`
+create table public.again (n bigint generated always as identity, id text);
+grant select, insert on public.broken, public.effects, public.again to public`
 
 /** One cloud at a time, with an API on its socket, of which each is killed; and what a test does around them. */
 export interface SteppedWorld {

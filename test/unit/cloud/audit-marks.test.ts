@@ -5,6 +5,7 @@ import type { LedgerReport } from '../../../cloud/audit/ledger.ts'
 import type { AuditedEvent } from '../../../cloud/audit/event.ts'
 import { markingIn } from '../../../cloud/audit/marks/marking-postgres.ts'
 import {
+  digestOfRetired,
   type Horizon,
   type Mark,
   markedState,
@@ -17,6 +18,7 @@ import type { DemandedHead } from '../../../cloud/audit/checkpoints.ts'
 import type { AuditedNote } from '../../../cloud/audit/notes.ts'
 import type { LedgerState } from '../../../cloud/audit/ledger.ts'
 import type { Acceptance } from '../../../cloud/deeds/acceptances.ts'
+import { retiredAt, type RetiredRange } from '../../../cloud/deeds/retirements.ts'
 import { claimedChain } from '../../../src/contract/codec.ts'
 import {
   at,
@@ -35,6 +37,7 @@ interface Stored {
   events: readonly AuditedEvent[]
   notes: readonly AuditedNote[]
   acceptances: readonly Acceptance[]
+  retired?: readonly RetiredRange[]
 }
 
 async function* stream<T>(items: readonly T[]): AsyncGenerator<T> {
@@ -48,7 +51,10 @@ interface More {
   isSigned?: boolean | undefined
 }
 
-function auditOf({ events, notes, acceptances }: Stored, more: More = {}): Promise<LedgerReport> {
+function auditOf(
+  { events, notes, acceptances, retired = [] }: Stored,
+  more: More = {},
+): Promise<LedgerReport> {
   const { from, states, settledBeforeMs, isSigned } = more
   const next = from?.next ?? 1
   return auditLedger({
@@ -61,34 +67,40 @@ function auditOf({ events, notes, acceptances }: Stored, more: More = {}): Promi
     closures: new Map(),
     keys: isSigned ? [keyOf(signer)] : [],
     acceptances,
+    retired,
     mayBeSpokenOfBy: () => true,
     settledBeforeMs,
     statesEvery: 1,
     from,
-    chainAt: chainIn(events),
+    chainAt: chainIn(events, retired),
     // As it will be read from a file.
     onState: states && ((state) => states.push(JSON.parse(JSON.stringify(state)) as LedgerState)),
   })
 }
 
 const chainIn =
-  (events: readonly AuditedEvent[]) =>
+  (events: readonly AuditedEvent[], retired: readonly RetiredRange[]) =>
   async (sequence: number): Promise<string | null | undefined> => {
     const event = events.find((one) => one.sequence === sequence)
-    return event && (claimedChain(event.body) ?? null)
+    if (event === undefined) return retired.find(({ to }) => to === sequence)?.chain
+    return claimedChain(event.body) ?? null
   }
 
 /** But for what an audit that went on says of itself. */
 const said = (report: LedgerReport): LedgerReport => ({ ...report, readFrom: 1, unread: 0 })
 
-function factsOf({ events, notes, acceptances }: Stored, before: Stored): MarkFacts {
+function factsOf({ events, notes, acceptances, retired = [] }: Stored, before: Stored): MarkFacts {
   const known = new Set(before.events)
-  const fresh = events.filter((event) => !known.has(event)).map(({ sequence }) => sequence)
+  // What is attached is no newer than it was.
+  const fresh = events
+    .filter((event) => !known.has(event) && event.isArchived !== true)
+    .map(({ sequence }) => sequence)
   return {
     firstFresh: fresh.length === 0 ? undefined : Math.min(...fresh),
     vouched: 'the same',
+    retired: digestOfRetired([events.some(({ isArchived }) => isArchived) ? 'attached' : ''], retired),
     acceptances,
-    chainAt: chainIn(events),
+    chainAt: chainIn(events, retired),
     notesBefore: async (sequence) => JSON.stringify(notes.filter(({ from }) => from < sequence)),
     doubtsBefore: async (sequence) =>
       notes.filter(({ from, proof }) => from < sequence && proof === undefined).length,
@@ -107,6 +119,7 @@ async function markOf(states: readonly LedgerState[], stored: Stored): Promise<M
     at: '2026-01-02T00:00:00.000Z',
     horizon,
     vouched: 'the same',
+    retired: facts.retired,
     head: { sequence: 1, chain: null },
     states: all,
   }
@@ -135,6 +148,17 @@ const history = fc.record({
   late: fc.uniqueArray(fc.integer({ min: 1, max: count }), { maxLength: 4 }),
   lateNotes: fc.integer({ min: 0, max: 2 }),
   lateAcceptances: fc.integer({ min: 0, max: 2 }),
+  /** Ranges that were retired before the first audit, or after it; as they are, or forged; and whether their archive is attached at last. */
+  retired: fc.array(
+    fc.record({
+      after: fc.integer({ min: 1, max: 20 }),
+      length: fc.integer({ min: 1, max: 10 }),
+      when: fc.constantFrom('before', 'since'),
+      isOther: fc.boolean(),
+    }),
+    { maxLength: 3 },
+  ),
+  isAttached: fc.boolean(),
   end: fc.integer({ min: 1, max: count }),
   settledBeforeMs: fc.option(fc.integer({ min: 1, max: count }), { nil: undefined }),
 })
@@ -152,6 +176,25 @@ function notesOf(drawn: Drawn['notes'], events: readonly AuditedEvent[]): Audite
   })
 }
 
+interface DrawnRange extends RetiredRange {
+  when: 'before' | 'since'
+}
+
+function retiredOf(drawn: Drawn['retired'], whole: readonly AuditedEvent[]): DrawnRange[] {
+  const found: DrawnRange[] = []
+  for (const { after, length, when, isOther } of drawn) {
+    const from = (found.at(-1)?.to ?? 0) + after
+    const to = from + length - 1
+    const last = whole.find(({ sequence }) => sequence === (isOther ? to - 1 : to))
+    const before = whole.find(({ sequence }) => sequence === from - 1)
+    if (last)
+      found.push({ from, to, before: (before && chainOf(before)) ?? null, chain: chainOf(last) ?? '', when })
+  }
+  return found
+}
+
+const plainRange = ({ from, to, before, chain }: RetiredRange): RetiredRange => ({ from, to, before, chain })
+
 function storedOf(drawn: Drawn): { before: Stored; after: Stored } {
   const whole = (drawn.isSigned ? signed : plain).map((event) => ({ ...event, storedMs: event.sequence }))
   const altered = whole.map((event) =>
@@ -166,18 +209,30 @@ function storedOf(drawn: Drawn): { before: Stored; after: Stored } {
     .toSorted((a, b) => a.from - b.from)
   const isLate = (event: AuditedEvent): boolean =>
     event.sequence > drawn.end || drawn.late.includes(event.sequence)
+  const ranges = retiredOf(drawn.retired, whole)
+  const then = ranges.filter(({ when }) => when === 'before').map(plainRange)
+  const now = ranges.map(plainRange)
+  const archived = drawn.isAttached
+    ? left.filter(({ sequence }) => retiredAt(now, sequence)).map((event) => ({ ...event, isArchived: true }))
+    : []
   return {
     before: {
-      events: all.filter((event) => !isLate(event)),
+      events: all.filter((event) => !isLate(event) && !retiredAt(then, event.sequence)),
+      retired: then,
       notes: notes.filter((_, index) => index >= drawn.lateNotes),
       acceptances: acceptances.filter((_, index) => index >= drawn.lateAcceptances),
     },
-    after: { events: all, notes, acceptances },
+    after: {
+      events: [...all.filter(({ sequence }) => !retiredAt(now, sequence)), ...archived],
+      notes,
+      acceptances,
+      retired: now,
+    },
   }
 }
 
 describe('an audit that goes on from a mark', () => {
-  test('from whatever place says what an audit of the whole says, whatever was lost, noted, altered or doubled (G8, model)', async () => {
+  test('from whatever place says what an audit of the whole says, whatever was lost, noted, altered, doubled, retired or attached (G8, model)', async () => {
     await fc.assert(
       fc.asyncProperty(history, async (drawn) => {
         const { after } = storedOf(drawn)
@@ -192,7 +247,7 @@ describe('an audit that goes on from a mark', () => {
     )
   })
 
-  test('says what an audit of the whole says, though events, notes and acceptances have come since in front of it (G8, model)', async () => {
+  test('says what an audit of the whole says, though events, notes, acceptances and archives have come since in front of it (G8, model)', async () => {
     await fc.assert(
       fc.asyncProperty(history, async (drawn) => {
         const { before, after } = storedOf(drawn)
@@ -339,6 +394,7 @@ const markAt = (gateway: string, horizon: Horizon): Mark => ({
   at: '2026-01-01T00:00:00.000Z',
   horizon,
   vouched: '',
+  retired: '',
   head: { sequence: 9, chain: null },
   states: [],
 })

@@ -91,6 +91,11 @@ describe('a consumer', () => {
     ['a number among the types', { types: [3] }, /types must hold texts, and holds 3/],
     ['a retry that is no list', { retry: '5s' }, /retry must be a list/],
     ['an order that is a text', { ordered: 'no' }, /ordered must be true or false/],
+    [
+      'a beginning that there is not',
+      { from: 'earliest' },
+      /from must be beginning or now, and is the text "earliest"/,
+    ],
     ['a handler that is none', { handle: 'later' }, /handle must be a function/],
     ['two handlers', { handleBatch() {} }, /one of the two/],
     ['what is for batches alone', { dedup: 'own' }, /dedup is for consumers with handleBatch/],

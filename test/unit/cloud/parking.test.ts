@@ -4,7 +4,7 @@ import { headers as names } from '../../../src/contract/wire.ts'
 import { defineConsumer } from '../../../cloud/pipeline/consumer.ts'
 import { configured } from '../../../cloud/pipeline/definition.ts'
 import { type Gate, openGate } from '../../../cloud/protection/gate.ts'
-import type { Replayed, SentLetter } from '../../../cloud/replays/replayed.ts'
+import type { Replayed, SentLetter, SettledEvent } from '../../../cloud/replays/replayed.ts'
 import { posted } from '../../support/cloud/cloud-events.ts'
 import { failure, gate, partitions } from '../../support/cloud/test-pipeline.ts'
 import { ward } from '../../support/cloud/ward.ts'
@@ -13,11 +13,13 @@ import { unreachable } from '../../support/fakes/storage.ts'
 
 function replayed() {
   const resolved: number[] = []
+  const counted: SettledEvent[] = []
   const port: Replayed = {
     hold: (_, letters: readonly SentLetter[]) => Promise.resolve(letters),
     resolve: (letters) => Promise.resolve(void resolved.push(...letters)),
+    count: (settled) => Promise.resolve(void counted.push(...settled)),
   }
-  return { resolved, setup: { pipeline: { replayedIn: () => port } } }
+  return { resolved, counted, setup: { pipeline: { replayedIn: () => port } } }
 }
 
 const defined = (options: object) => () =>
@@ -219,6 +221,25 @@ describe('a device whose event fails', () => {
     await settled()
     expect(effects()).toEqual([event.event.sequence])
     expect(resolved).toEqual([7])
+  })
+
+  test('neither holds up nor waits for what a replay sends out of history: that goes to a rung when it fails, and is counted (G4, G6)', async () => {
+    const { counted, setup } = replayed()
+    const { state, next, post, broker, start, clock, effects, tried } = ward({ retry: ['5s', '1h'] }, setup)
+    const { pipeline } = start('a')
+    post()
+    await settled()
+    state.fails = (sequence) => sequence === 1 || tried.filter((one) => one.sequence === sequence).length < 2
+    const event = next()
+    const sentOut = { [names.replay]: 4, [names.generation]: 'fix' }
+    broker.post({ ...posted(event, partitions), exchange: '', headers: sentOut })
+    await settled()
+    expect(pipeline.parked).toMatchObject({ retrying: 1, events: 1 })
+    expect([effects(), counted]).toEqual([[], []])
+    await clock.advance(8_000)
+    expect(effects()).toEqual([event.event.sequence])
+    expect(counted).toMatchObject([{ replay: 4, outcome: 'resolved' }])
+    expect(pipeline.parked).toMatchObject({ retrying: 1, events: 1 })
   })
 
   test('that somebody else has in hand is left alone until that claim is over (G6)', async () => {

@@ -121,7 +121,11 @@ describe('the pipeline', () => {
     const { broker, clock, start } = setUp(hopeless(), {
       pipeline: {
         letters: { lettersIn: fakeDeadLetters, full: () => full, mirror: () => {} },
-        replayedIn: () => ({ hold: async (_group, letters) => letters, resolve: async () => {} }),
+        replayedIn: () => ({
+          hold: async (_group, letters) => letters,
+          resolve: async () => {},
+          count: async () => {},
+        }),
       },
     })
     const { pipeline } = start('a')
@@ -163,7 +167,11 @@ describe('the pipeline', () => {
       pipeline: {
         observer: { ...noObserver, settled: (_, outcome) => void outcomes.push(outcome) },
         letters: { lettersIn: fakeDeadLetters, full: () => full, mirror: () => {} },
-        replayedIn: () => ({ hold: async (_group, letters) => letters, resolve: async () => {} }),
+        replayedIn: () => ({
+          hold: async (_group, letters) => letters,
+          resolve: async () => {},
+          count: async () => {},
+        }),
       },
     })
     const { pipeline } = start('a')

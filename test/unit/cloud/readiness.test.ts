@@ -30,9 +30,19 @@ test('a group that is held says by what, why, and what to do about it', () => {
     projections: () => [],
     unheld: () => [],
     findings: () => undefined,
+    partitions: () => undefined,
     letters: () => [],
     unattended: () => [],
-    replays: () => ({ replays: 0, oldestAgeMs: 0, stillMs: 0, sent: 0, resolved: 0, failed: 0 }),
+    replays: () => ({
+      replays: 0,
+      oldestAgeMs: 0,
+      stillMs: 0,
+      sent: 0,
+      resolved: 0,
+      failed: 0,
+      repeats: 0,
+      historyLeft: 0,
+    }),
     tls: { daysLeft: () => ({}), faulty: () => ({}) },
   })
   expect(checks['group.history']).toEqual({
@@ -61,9 +71,19 @@ function readyOf(pipeline: Pipeline, starveAfterMs: number): object {
     projections: () => [],
     unheld: () => [],
     findings: () => undefined,
+    partitions: () => undefined,
     letters: () => [],
     unattended: () => [],
-    replays: () => ({ replays: 0, oldestAgeMs: 0, stillMs: 0, sent: 0, resolved: 0, failed: 0 }),
+    replays: () => ({
+      replays: 0,
+      oldestAgeMs: 0,
+      stillMs: 0,
+      sent: 0,
+      resolved: 0,
+      failed: 0,
+      repeats: 0,
+      historyLeft: 0,
+    }),
     tls: { daysLeft: () => ({}), faulty: () => ({}) },
   })
   return checks['group.writer'] ?? {}
@@ -162,9 +182,19 @@ const projectionReadyOf = (doing: 'working' | 'halted', retryable?: boolean) => 
     projections: () => [{ name: 'energy', version: 3, doing, fault, lagMs: 0, applied: 0 }],
     unheld: () => [],
     findings: () => undefined,
+    partitions: () => undefined,
     letters: () => [],
     unattended: () => [],
-    replays: () => ({ replays: 0, oldestAgeMs: 0, stillMs: 0, sent: 0, resolved: 0, failed: 0 }),
+    replays: () => ({
+      replays: 0,
+      oldestAgeMs: 0,
+      stillMs: 0,
+      sent: 0,
+      resolved: 0,
+      failed: 0,
+      repeats: 0,
+      historyLeft: 0,
+    }),
     tls: { daysLeft: () => ({}), faulty: () => ({}) },
   })
   return checks['projection.energy.3']

@@ -30,6 +30,7 @@ const letterOf = (letter: number, group: string): ReplayedLetter => ({
   routingKey: '00.a',
   publisher: undefined,
   unvetted: false,
+  generation: undefined,
   edit: undefined,
 })
 
@@ -56,6 +57,7 @@ class Rows implements Replays {
       sent: 0,
       resolved: 0,
       failed: 0,
+      repeats: 0,
       returned: 0,
       step: 0,
       stepSent: 0,

@@ -8,7 +8,7 @@ import {
   nextMove,
   type ReplayedLetter,
   type ReplayProgress,
-  type ReplayRequest,
+  type ReplayPace,
 } from '../../../cloud/replays/replays.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
 
@@ -20,6 +20,7 @@ const progress = (more: Partial<ReplayProgress> = {}): ReplayProgress => ({
   sent: 0,
   resolved: 0,
   failed: 0,
+  repeats: 0,
   returned: 0,
   step: 0,
   stepSent: 0,
@@ -30,7 +31,7 @@ const progress = (more: Partial<ReplayProgress> = {}): ReplayProgress => ({
 })
 
 const filter = { group: 'effects' }
-const move = (more: Partial<ReplayProgress>, request: Partial<ReplayRequest> = {}): unknown =>
+const move = (more: Partial<ReplayProgress>, request: ReplayPace = {}): unknown =>
   nextMove(progress(more), { filter, ...request }, options)
 
 describe('what is next with a replay', () => {
@@ -116,6 +117,7 @@ describe('a letter on its way back', () => {
     routingKey: '03.com.acme.climate',
     publisher: 'gateway-1',
     unvetted: false,
+    generation: undefined,
     edit: undefined,
   }
 

@@ -67,17 +67,26 @@ describe('decide', () => {
     ],
   ])('%s: %o on attempt %i', (_, thrown, attempt, decisions) => {
     for (const kind of Object.keys(by) as Kind[])
-      expect(decide(thrown, { attempt, canWait: true, recovering: false }, by[kind])).toEqual(decisions[kind])
+      expect(decide(thrown, { attempt, waits: 'parked' as const, recovering: false }, by[kind])).toEqual(
+        decisions[kind],
+      )
   })
 
   test('parks nothing of which it is not known whose it is, and no replay', () => {
-    const unknown = { attempt: 1, canWait: false, recovering: false }
+    const unknown = { attempt: 1, waits: 'nowhere' as const, recovering: false }
     expect(decide(error('X', true), unknown, by.overtake)).toEqual(retry(5_000))
     expect(decide(error('X', true), unknown, by.hold)).toEqual(dead)
   })
 
+  test('has what a replay has sent out of history wait on a rung, whatever its group does with others', () => {
+    const replayed = { attempt: 1, waits: 'on a rung' as const, recovering: false }
+    for (const kind of Object.keys(by) as Kind[])
+      expect(decide(error('X', true), replayed, by[kind])).toEqual(retry(5_000))
+    expect(decide(error('X', true), { ...replayed, attempt: 9 }, by.hold)).toEqual(dead)
+  })
+
   test('gives what fails behind one that has succeeded the first step of the ladder alone', () => {
-    const behind = { attempt: 1, canWait: true, recovering: true }
+    const behind = { attempt: 1, waits: 'parked' as const, recovering: true }
     expect(decide(error('X', true), behind, by.park)).toEqual(park(5_000))
     expect(decide(error('X', true), { ...behind, attempt: 2 }, by.park)).toEqual(dead)
     expect(decide(error('X', true), { ...behind, attempt: 2 }, by.hold)).toEqual({ kind: 'hold' })

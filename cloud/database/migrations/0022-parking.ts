@@ -2,7 +2,7 @@ import type { Migration } from './migration.ts'
 
 /** Where the events of a device wait behind one that fails (G6). */
 export const parking: Migration = {
-  version: 20,
+  version: 22,
   name: 'parking',
   sql: `
 create table tidegate.parked_devices (

@@ -1,0 +1,213 @@
+import { z } from 'zod'
+import { cloudLedger, retiredType } from '../../src/contract/event.ts'
+
+type Query = <Row extends object>(text: string, values?: readonly unknown[]) => Promise<Row[]>
+
+interface LedgerName {
+  gateway: string
+  epoch: string
+}
+
+/** A range of a ledger that is in an archive, and no more in history. */
+export interface RetiredRange {
+  from: number
+  to: number
+  /** The chain value of the place before `from`; null: no event was there when it was retired. */
+  before: string | null
+  /** The chain value of `to`. */
+  chain: string
+}
+
+/** What retention took away: what the owner of the tables has put down, as far as the cloud's own ledger says the same (G8). */
+export interface Retirements {
+  /** In order. */
+  rangesOf(ledger: LedgerName): Promise<RetiredRange[]>
+  /** The last sequence of a ledger that was retired; 0: none was. */
+  through(ledger: LedgerName): Promise<number>
+  ledgers(): Promise<LedgerName[]>
+  /** Of what an audit rests on: the deeds, and which archives are attached; sorted. */
+  readonly standing: readonly string[]
+  /** The archives that are attached, and were retired here. */
+  readonly attached: readonly string[]
+  /** Whether the original of a repeat that was recorded at this moment (ms) may be in an archive. */
+  mayHaveOriginalOf(recordedMs: number): boolean
+}
+
+const time = z.iso.datetime({ offset: true })
+const said = {
+  deed: z.string(),
+  partition: z.string(),
+  /** null: from whenever. */
+  from: time.nullable(),
+  until: time,
+  sha256: z.string(),
+  events: z.int(),
+  /** When the repeats were recorded whose original is in it; null: there are none. */
+  repeats: z.object({ from: z.string(), until: z.string() }).nullable(),
+}
+
+/** Of the text: what stands in the columns beside it proves nothing. */
+const textSchema = z.object({
+  type: z.literal(retiredType),
+  gateway: z.literal(cloudLedger),
+  epoch: z.string(),
+  sequence: z.number(),
+  data: z.object({
+    ...said,
+    ranges: z.array(
+      z.object({
+        gateway: z.string(),
+        epoch: z.string(),
+        from: z.int(),
+        to: z.int(),
+        before: z.string().nullable(),
+        chain: z.string(),
+      }),
+    ),
+  }),
+})
+
+type RetiredText = z.infer<typeof textSchema>
+type Said = Omit<RetiredText['data'], 'ranges'>
+
+/** Each may be some 100 KB. */
+const pageRows = 50
+
+// The cloud's own ledger is never retired: what it says is there.
+const textsSql = `
+select e.epoch, e.sequence::float8 as sequence, e.body::text as body from tidegate.events as e
+where e.gateway = '${cloudLedger}' and e.type = '${retiredType}' and (e.epoch, e.sequence) > ($1, $2)
+order by e.epoch, e.sequence limit ${pageRows}`
+
+const iso = (column: string): string =>
+  `case when isfinite(${column}) then to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') end`
+
+const retirementSql = `
+select retirement::text as deed, partition, ${iso('from_time')} as "from", ${iso('until_time')} as until, sha256, events::float8 as events,
+       case when repeats_from is not null then json_build_object('from', repeats_from, 'until', repeats_until) end as repeats
+from tidegate.retirements where retirement::text = $1`
+
+const rangeColumns = `from_sequence::float8 as "from", to_sequence::float8 as "to", chain_before as before, chain`
+
+const citingSql = `
+select retirement::text as retirement, gateway, epoch, ${rangeColumns}
+from tidegate.retired where event_epoch = $1 and event_sequence = $2`
+
+const rangesSql = `
+select ${rangeColumns}, event_epoch || '/' || event_sequence as cites
+from tidegate.retired where gateway = $1 and epoch = $2 order by from_sequence, to_sequence`
+
+const ledgersSql = `select distinct gateway, epoch from tidegate.retired`
+
+const attachedSql = `
+select archive, retirement::text as retirement, attached_at::text as at from tidegate.attachments where retirement is not null order by archive`
+
+/**
+ * Reads all that is said of it, once: some events of the cloud's own ledger for each archive, with one range for each ledger of it where
+ * nothing is missing, however many events are in it. What is kept of them is a line an archive (G7). Neither is enough by itself: the cloud's
+ * user can write events, and not the tables beside them; and rows that no event says are believed in nothing.
+ */
+export async function readRetirements(query: Query): Promise<Retirements> {
+  const proven = new Set<string>()
+  const deeds = new Map<string, Said>()
+  for (let after: [string, number] = ['', 0]; ;) {
+    const rows = await query<{ epoch: string; sequence: number; body: string }>(textsSql, after)
+    for (const row of rows) {
+      const text = textSchema.safeParse(JSON.parse(row.body)).data
+      if (text?.epoch !== row.epoch || text.sequence !== row.sequence) continue
+      if (!(await isPutDown(query, text))) continue
+      proven.add(`${row.epoch}/${row.sequence}`)
+      deeds.set(text.data.deed, text.data)
+    }
+    const last = rows.at(-1)
+    if (!last || rows.length < pageRows) break
+    after = [last.epoch, last.sequence]
+  }
+  const repeats = [...deeds.values()]
+    .map((one) => one.repeats)
+    .filter((one) => one !== null)
+    .map(({ from, until }) => ({ fromMs: Date.parse(from), untilMs: Date.parse(until) }))
+  const attachments = await query<{ archive: string; retirement: string; at: string }>(attachedSql)
+  const attached = attachments.filter(({ retirement }) => deeds.has(retirement))
+  async function rangesOf({ gateway, epoch }: LedgerName): Promise<RetiredRange[]> {
+    if (proven.size === 0) return []
+    const rows = await query<RetiredRange & { cites: string }>(rangesSql, [gateway, epoch])
+    return rows
+      .filter(({ cites }) => proven.has(cites))
+      .map(({ from, to, before, chain }) => ({ from, to, before, chain }))
+  }
+
+  /** Asked for each note on a loss. */
+  const known = new Map<string, number>()
+  return {
+    rangesOf,
+    standing: [...deeds.keys(), ...attached.map(({ archive, at }) => `${archive} ${at}`)].toSorted(),
+    attached: attached.map(({ archive }) => archive),
+    async through(ledger) {
+      const name = `${ledger.gateway}/${ledger.epoch}`
+      const through = known.get(name) ?? (await rangesOf(ledger)).at(-1)?.to ?? 0
+      known.set(name, through)
+      return through
+    },
+    ledgers: async () => (proven.size === 0 ? [] : query<LedgerName>(ledgersSql)),
+    mayHaveOriginalOf: (recordedMs) =>
+      repeats.some(({ fromMs, untilMs }) => recordedMs >= fromMs && recordedMs <= untilMs),
+  }
+}
+
+/** Whether a retirement is put down of which this event says the same, and each row that rests on it is in its text. */
+async function isPutDown(query: Query, { epoch, sequence, data }: RetiredText): Promise<boolean> {
+  const { deed, ranges } = data
+  const [retirement] = await query<Said>(retirementSql, [deed])
+  if (retirement === undefined || saidKey(retirement) !== saidKey(data)) return false
+  const keys = new Set(ranges.map((range) => rangeKey({ ...range, retirement: deed })))
+  const rows = await query<RangeRow>(citingSql, [epoch, sequence])
+  return rows.every((row) => keys.has(rangeKey(row)))
+}
+
+function saidKey({ deed, partition, from, until, sha256, events, repeats }: Said): string {
+  const between = repeats && [repeats.from, repeats.until]
+  return JSON.stringify([
+    deed,
+    partition,
+    from && Date.parse(from),
+    Date.parse(until),
+    sha256,
+    events,
+    between,
+  ])
+}
+
+type RangeRow = RetiredRange & LedgerName & { retirement: string }
+
+function rangeKey({ retirement, gateway, epoch, from, to, before, chain }: RangeRow): string {
+  return JSON.stringify([retirement, gateway, epoch, from, to, before, chain])
+}
+
+export interface RetiredPart {
+  from: number
+  to: number
+  range: RetiredRange | undefined
+}
+
+/** Whether a place is in an archive. */
+export function retiredAt(ranges: readonly RetiredRange[], sequence: number): boolean {
+  return ranges.some(({ from, to }) => from <= sequence && sequence <= to)
+}
+
+/** Parts a hole by what was retired of it. `ranges` are in order. */
+export function partedByRetired(ranges: readonly RetiredRange[], from: number, to: number): RetiredPart[] {
+  const parts: RetiredPart[] = []
+  let at = from
+  for (const range of ranges) {
+    if (range.to < at) continue
+    if (at > to || range.from > to) break
+    if (range.from > at) parts.push({ from: at, to: range.from - 1, range: undefined })
+    const begin = Math.max(at, range.from)
+    const end = Math.min(to, range.to)
+    parts.push({ from: begin, to: end, range })
+    at = end + 1
+  }
+  if (at <= to) parts.push({ from: at, to, range: undefined })
+  return parts
+}

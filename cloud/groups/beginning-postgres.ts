@@ -1,0 +1,102 @@
+import { randomUUID } from 'node:crypto'
+import { cloudLedger } from '../../src/contract/event.ts'
+import type { Storage, Transaction } from '../database/storage.ts'
+import type { HistoryPages } from '../replays/history-pages.ts'
+import type { Beginnings, ClaimedBeginning } from './beginning.ts'
+
+export interface BeginningsOptions {
+  storage: Storage
+  pages: HistoryPages
+  wants: (group: string, type: string) => boolean
+  /** Puts it on record that a group begins; idempotent. */
+  begin: (group: string) => Promise<void>
+  /** Without a sign of life for so long whoever has one is gone, ms. */
+  leaseMs: number
+  signal: AbortSignal
+}
+
+const standingSql = `
+select ended_at is not null as "isOver" from tidegate.replays where source = 'start' and filter ->> 'group' = $1`
+
+const claimSql = `
+update tidegate.replays set claim = $1, claimed_until = clock_timestamp() + $3 * interval '1 ms'
+where source = 'start' and filter ->> 'group' = $2 and ended_at is null
+  and (claimed_until is null or claimed_until < clock_timestamp())
+returning replay::float8 as replay, coalesce(cursor #>> '{}', '') as cursor, through_cursor is not null as "isClosed"`
+
+const keepSql = `
+update tidegate.replays set claimed_until = clock_timestamp() + $3 * interval '1 ms'
+where replay = $1 and claim = $2 and ended_at is null returning state`
+
+const throughSql = `select through_cursor as through from tidegate.replays where replay = $1 and claim = $2`
+
+// What comes meanwhile is before it as well.
+const passedSql = `
+update tidegate.replays as r set cursor = to_json($4::text), sent = sent + $5, total = greatest(total, p.last - first_position),
+  looked = greatest(0, least(greatest(total, p.last - first_position), nullif(split_part($4, '.', 3), '')::bigint - first_position)),
+  claimed_until = clock_timestamp() + $3 * interval '1 ms', moved_at = clock_timestamp()
+from (select coalesce(nullif(split_part(tidegate.horizon(), '.', 3), '')::bigint, 0) as last) as p
+where replay = $1 and claim = $2 and ended_at is null returning state`
+
+const markerSql = `
+select e.id, e.body::text as text from tidegate.events as e join tidegate.replays as r on r.replay = $1 and r.deed::text = e.id
+where e.gateway = '${cloudLedger}' and e.source = '/gateways/${cloudLedger}'`
+
+const settledSql = `select count(distinct partition)::int as settled from tidegate.replay_counts where replay = $1`
+
+const closeSql = `update tidegate.replays set through_cursor = $3 where replay = $1 and claim = $2 and ended_at is null`
+
+const endSql = `
+with gone as (delete from tidegate.replay_counts where replay = $1)
+update tidegate.replays set state = $3, looked = case when $3 = 'done' then total else looked end, ended_at = clock_timestamp(), claim = null,
+  claimed_until = null, reason = case when $3 = 'done' then reason else coalesce(reason, 'stopped by hand') end
+where replay = $1 and claim = $2`
+
+const releaseSql = `
+update tidegate.replays set claim = null, claimed_until = null where replay = $1 and claim = $2 and ended_at is null`
+
+/** One row of `tidegate.replays` for each group that begins: as a replay of all of history, which the group does itself. */
+export function postgresBeginnings(options: BeginningsOptions): Beginnings {
+  const { storage, pages, wants, leaseMs, signal } = options
+  const run = <T>(work: (tx: Transaction) => Promise<T>): Promise<T> => storage.transaction(work, signal)
+  const ask = async <Row>(sql: string, values: unknown[]): Promise<Row | undefined> =>
+    (await run((tx) => tx.query<Row>(sql, values))).rows[0]
+  const change = async (sql: string, values: unknown[]): Promise<boolean> =>
+    (await run((tx) => tx.query(sql, values))).rowCount > 0
+  const kept = async (sql: string, values: unknown[]): Promise<'running' | 'stopping' | undefined> =>
+    (await ask<{ state: 'running' | 'stopping' }>(sql, values))?.state
+  const standing: Beginnings['standing'] = async (group) => {
+    const row = await ask<{ isOver: boolean }>(standingSql, [group])
+    return row && (row.isOver ? 'over' : 'under-way')
+  }
+  return {
+    standing,
+    begin: options.begin,
+    async claim(group) {
+      const claim = randomUUID()
+      const row = await ask<Omit<ClaimedBeginning, 'claim' | 'group'>>(claimSql, [claim, group, leaseMs])
+      if (row) return { ...row, claim, group }
+      return (await standing(group)) === 'over' ? 'over' : undefined
+    },
+    keep: ({ replay, claim }) => kept(keepSql, [replay, claim, leaseMs]),
+    read: ({ replay, claim, group }, after, max) =>
+      run(async (tx) => {
+        const { rows } = await tx.query<{ through: string | null }>(throughSql, [replay, claim])
+        const through = rows[0]?.through ?? undefined
+        const asked = { after, through, selection: { group }, max }
+        return pages.read(tx, { ...asked, wants: (type) => wants(group, type) })
+      }),
+    passed: ({ replay, claim }, next, events) => kept(passedSql, [replay, claim, leaseMs, next, events]),
+    async marker({ replay }) {
+      const marker = await ask<{ id: string; text: string }>(markerSql, [replay])
+      if (!marker) throw new Error('the deed of the beginning is not in the ledger')
+      return marker
+    },
+    markersSettled: async ({ replay }) =>
+      (await ask<{ settled: number }>(settledSql, [replay]))?.settled ?? 0,
+    close: ({ replay, claim }) =>
+      run(async (tx) => void (await tx.query(closeSql, [replay, claim, await pages.end(tx)]))),
+    release: async ({ replay, claim }) => void (await change(releaseSql, [replay, claim])),
+    end: async ({ replay, claim }, state) => void (await change(endSql, [replay, claim, state])),
+  }
+}

@@ -1,0 +1,261 @@
+import type { Clock } from '../../src/clock.ts'
+import { codeOf, isAbort, messageOf } from '../../src/errors.ts'
+import type { Logger } from '../../src/log.ts'
+import type { Delivery } from '../amqp/delivery.ts'
+import type { HistoryPage } from '../replays/history-pages.ts'
+import type { Outbound } from '../replays/outbound.ts'
+import { createHistoryDelivery, markerOf } from './history-delivery.ts'
+
+/** New groups that begin at the beginning of history, as all instances know of them. Port; the adapter is beginning-postgres.ts. */
+export interface Beginnings {
+  /** Undefined: no group of this name has begun there. */
+  standing(group: string): Promise<'under-way' | 'over' | undefined>
+  /** It is on record that it begins, as a deed in the cloud's own ledger. Idempotent. */
+  begin(group: string): Promise<void>
+  /** For one instance at a time. Undefined: another has it. */
+  claim(group: string): Promise<ClaimedBeginning | 'over' | undefined>
+  /** Keeps the claim. */
+  keep(claimed: ClaimedBeginning): Promise<Kept>
+  /** The next events that the group takes. */
+  read(claimed: ClaimedBeginning, after: string, max: number): Promise<HistoryPage>
+  /** Everything up to `next` is settled. Keeps the claim as well. */
+  passed(claimed: ClaimedBeginning, next: string, events: number): Promise<Kept>
+  /** An event of the record that history has: whatever lies before it in a queue of history's is stored when this is settled. */
+  marker(claimed: ClaimedBeginning): Promise<{ id: string; text: string }>
+  /** In how many partitions of history it was settled. */
+  markersSettled(claimed: ClaimedBeginning): Promise<number>
+  /** From now on it ends: with what is stored by now. */
+  close(claimed: ClaimedBeginning): Promise<void>
+  end(claimed: ClaimedBeginning, state: 'done' | 'stopped'): Promise<void>
+  /** Any instance may have it at once. */
+  release(claimed: ClaimedBeginning): Promise<void>
+}
+
+/** Undefined: the claim is lost. `stopping`: a person wants the group to go on without the rest. */
+type Kept = 'running' | 'stopping' | undefined
+
+export interface ClaimedBeginning {
+  replay: number
+  claim: string
+  group: string
+  /** Behind this it goes on. */
+  cursor: string
+  /** Its queues were bound, and what is to be read is known. */
+  isClosed: boolean
+}
+
+export interface BeginningOptions {
+  group: string
+  partitions: number
+  beginnings: Beginnings
+  outbound: Pick<Outbound, 'send'>
+  /** Its queues get events from now on. Idempotent. */
+  bind: () => Promise<void>
+  onDelivery: (delivery: Delivery) => void
+  /** A claim without a sign of life is anybody's after this. */
+  leaseMs: number
+  clock: Clock
+  log: Logger
+}
+
+/** So many are in hand at once (G7). */
+const pageMax = 500
+const lookEveryMs = 500
+/** What was routed before the binding may still be on its way to history's queue. */
+const onTheWayMs = 500
+const markersTellMs = 30_000
+
+/** A new group on its way from the beginning of history to its queues. */
+export interface Beginning {
+  /** Its queues are bound, or will be by whoever has the claim. */
+  readonly isOver: boolean
+  /** Resolves when its queues may be read; never, if it is stopped before. */
+  readonly over: Promise<void>
+  stop(): void
+  close(): Promise<void>
+}
+
+/**
+ * Hands a new group all of history, in order, before it may read its queues (G4, G6):
+ *
+ *     history, page by page, while the queues are not bound: nothing gathers in them, and no gateway is held up (G7)
+ *        │ read to the end
+ *        ▼
+ *     bind ─▶ markers into history's queues, and settled there ─▶ the rest of history, as far as it goes now ─▶ read the queues
+ *
+ * What was published before the queues were bound lies before a marker in a queue of history's, and so is stored once the marker is settled;
+ * what was published later is in the queues. What is in both is a repeat to the inbox. The cursor moves behind what is settled: whoever goes
+ * on after a crash hands over again what was not, and what of that was committed is a repeat.
+ */
+export function startBeginning(options: BeginningOptions): Beginning {
+  return new RunningBeginning(options)
+}
+
+class RunningBeginning implements Beginning {
+  readonly over: Promise<void>
+  readonly #options: BeginningOptions
+  readonly #stopping = new AbortController()
+  readonly #running: Promise<void>
+  #isOver = false
+  #tellOver = (): void => {}
+  /** When the claim was last known to be ours, ms of a steady clock. */
+  #keptAtMs = -Infinity
+  #state: Kept
+
+  constructor(options: BeginningOptions) {
+    this.#options = options
+    this.over = new Promise((resolve) => (this.#tellOver = resolve))
+    this.#running = this.#run()
+  }
+
+  get isOver(): boolean {
+    return this.#isOver
+  }
+
+  stop(): void {
+    this.#stopping.abort()
+  }
+
+  async close(): Promise<void> {
+    this.stop()
+    await this.#running
+  }
+
+  get #isOurs(): boolean {
+    const { clock, leaseMs } = this.#options
+    return this.#state !== undefined && clock.monotonicMs() - this.#keptAtMs < leaseMs
+  }
+
+  async #run(): Promise<void> {
+    const { group, beginnings, clock, log } = this.#options
+    const { signal } = this.#stopping
+    while (!signal.aborted && !this.#isOver) {
+      try {
+        const askedAtMs = clock.monotonicMs()
+        const claimed = await beginnings.claim(group)
+        if (claimed === 'over') await this.#goLive()
+        else if (claimed === undefined) await clock.sleep(lookEveryMs, signal)
+        else {
+          this.#keptAtMs = askedAtMs
+          this.#state = 'running'
+          try {
+            await this.#goOn(claimed)
+          } finally {
+            await beginnings.release(claimed).catch(() => {})
+          }
+        }
+      } catch (error) {
+        if (signal.aborted || isAbort(error)) continue
+        log.warn({ code: codeOf(error) }, `the beginning of the group waits: ${messageOf(error)}`)
+        await clock.sleep(lookEveryMs, signal).catch(() => {})
+      }
+    }
+  }
+
+  /** As far as the claim lasts. */
+  async #goOn(claimed: ClaimedBeginning): Promise<void> {
+    const { beginnings, clock, log } = this.#options
+    const { signal } = this.#stopping
+    let { cursor, isClosed } = claimed
+    log.info(
+      { after: cursor, replay: claimed.replay },
+      'a new group is handed history before its queues are read',
+    )
+    while (!signal.aborted && this.#isOurs) {
+      if (this.#state === 'stopping') return this.#end(claimed, 'stopped')
+      const { events, next, more, exhausted } = await beginnings.read(claimed, cursor, pageMax)
+      await this.#handOver(claimed, events)
+      if (!this.#isOurs || signal.aborted) return
+      if (next !== cursor && !(await this.#kept(beginnings.passed(claimed, next, events.length)))) return
+      cursor = next
+      if (isClosed && exhausted) return this.#end(claimed, 'done')
+      if (more || events.length > 0) continue
+      if (isClosed) await clock.sleep(lookEveryMs, signal)
+      else isClosed = await this.#reachEnd(claimed)
+      await this.#kept(beginnings.keep(claimed))
+    }
+  }
+
+  /** Binds the queues, and learns how far history is to be read so that nothing is missing between the two. */
+  async #reachEnd(claimed: ClaimedBeginning): Promise<boolean> {
+    const { beginnings, bind, clock, log, outbound, partitions } = this.#options
+    const { signal } = this.#stopping
+    await bind()
+    await clock.sleep(onTheWayMs, signal)
+    const marker = await beginnings.marker(claimed)
+    for (let partition = 0; partition < partitions; partition++)
+      await outbound.send(...markerOf(marker, claimed.replay, partition))
+    const sinceMs = clock.monotonicMs()
+    let isTold = false
+    while ((await beginnings.markersSettled(claimed)) < partitions) {
+      if (!isTold && clock.monotonicMs() - sinceMs > markersTellMs) {
+        isTold = true
+        log.warn(
+          { code: 'BEGINNING_WAITS', hint: waitsHint },
+          'the group waits for history, which does not move',
+        )
+      }
+      await clock.sleep(lookEveryMs / 5, signal)
+      if (!(await this.#kept(beginnings.keep(claimed)))) return false
+    }
+    await beginnings.close(claimed)
+    return true
+  }
+
+  /** Resolves when all of them are settled, or there is no point in waiting. */
+  async #handOver(claimed: ClaimedBeginning, events: HistoryPage['events']): Promise<void> {
+    if (events.length === 0) return
+    const { group, partitions, beginnings, onDelivery, clock } = this.#options
+    const isLost = (): boolean => !this.#isOurs
+    const settled = new Promise<boolean>((resolve) => {
+      let left = events.length
+      const ack = (): void => {
+        if (--left === 0) resolve(true)
+      }
+      for (const event of events)
+        onDelivery(createHistoryDelivery(event, { group, partitions, isLost, ack, nowMs: clock.now() }))
+    })
+    while (this.#isOurs && !this.#stopping.signal.aborted) {
+      if (await this.#waitsFor(settled)) return
+      await this.#kept(beginnings.keep(claimed)).catch(() => {})
+    }
+  }
+
+  /** For a part of the lease. */
+  async #waitsFor(settled: Promise<boolean>): Promise<boolean> {
+    const { clock, leaseMs } = this.#options
+    const waiting = new AbortController()
+    const signal = AbortSignal.any([this.#stopping.signal, waiting.signal])
+    const pause = clock.sleep(leaseMs / 4, signal).then(
+      () => false,
+      () => false,
+    )
+    const isSettled = await Promise.race([settled, pause])
+    waiting.abort()
+    return isSettled
+  }
+
+  /** Asked for now: what it says of the claim, and since when that holds. */
+  async #kept(asked: Promise<Kept>): Promise<boolean> {
+    const askedAtMs = this.#options.clock.monotonicMs()
+    this.#state = await asked
+    if (this.#state !== undefined) this.#keptAtMs = askedAtMs
+    return this.#state !== undefined
+  }
+
+  async #end(claimed: ClaimedBeginning, state: 'done' | 'stopped'): Promise<void> {
+    await this.#options.bind()
+    await this.#options.beginnings.end(claimed, state)
+    await this.#goLive()
+  }
+
+  async #goLive(): Promise<void> {
+    await this.#options.bind()
+    this.#isOver = true
+    this.#options.log.info('the group has had its history, and reads its queues')
+    this.#tellOver()
+  }
+}
+
+const waitsHint =
+  'it needs an instance that runs the group history: see why that one does not work; its queues gather no more than those of history do'

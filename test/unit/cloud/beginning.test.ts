@@ -1,0 +1,234 @@
+import { describe, expect, test } from 'vitest'
+import { type Beginning, type Beginnings, startBeginning } from '../../../cloud/groups/beginning.ts'
+import { systemClock } from '../../../src/clock.ts'
+import { silentLog } from '../../../src/log.ts'
+
+/** What is taken away, to see that the check notices. */
+type Fault = 'markers-not-waited-for' | 'bound-behind-the-end' | 'queues-read-at-once'
+
+/** Whatever it waits for comes in the next turn. */
+let nowMs = 0
+const leaseMs = 60_000
+const clock = {
+  ...systemClock,
+  // Each look takes a while: what is not kept is lost.
+  monotonicMs: (): number => (nowMs += leaseMs / 40),
+  sleep: (_ms: number, signal?: AbortSignal): Promise<void> =>
+    new Promise((done, failed) =>
+      setImmediate(() => (signal?.aborted ? failed(signal.reason as Error) : done())),
+    ),
+}
+
+/** mulberry32: a run is its seed. */
+function randomOf(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+/**
+ * A gateway that numbers what it publishes, history behind a queue of its own, and a new group, in one partition. The worker is the cloud's
+ * own; between any two of its steps the others go on, and it is killed now and then.
+ */
+class World {
+  readonly #random: () => number
+  readonly #fault: Fault | undefined
+  readonly #total = 40
+  #published = 0
+  readonly #historyQueue: (number | 'marker')[] = []
+  readonly #stored: number[] = []
+  readonly #groupQueue: number[] = []
+  #isBound = false
+  #isMarked = false
+  #cursor = 0
+  #through: number | undefined
+  #isOver = false
+  readonly had: number[] = []
+  /** How often somebody took it. */
+  claims = 0
+  ended: string | undefined
+  #state: 'running' | 'stopping' = 'running'
+  #life = 0
+  #kills = 0
+  readonly #killsMax: number
+
+  constructor(seed: number, fault?: Fault, killsMax = 5) {
+    this.#random = randomOf(seed)
+    this.#fault = fault
+    this.#killsMax = killsMax
+  }
+
+  async run(): Promise<void> {
+    for (let step = 0; step < 12; step++) this.#step()
+    while (!this.#isOver) {
+      const beginning = await this.#live()
+      beginning.stop()
+    }
+    while (this.#published < this.#total) this.#publish()
+    for (const event of this.#groupQueue) this.#handle(event)
+  }
+
+  /** One life of an instance: until it is killed, or its queues may be read. */
+  #live(): Promise<Beginning> {
+    return new Promise((resolve) => {
+      const life = ++this.#life
+      /** What a dead process has asked for is not answered. */
+      const step = async <T>(work: () => T): Promise<T> => {
+        await new Promise(setImmediate)
+        if (this.#life !== life) return new Promise<never>(() => {})
+        for (let steps = Math.floor(this.#random() * 4); steps > 0; steps--) this.#step()
+        const result = work()
+        if (this.#kills >= this.#killsMax || this.#random() >= 0.15) return result
+        this.#kills++
+        this.#life++
+        resolve(beginning)
+        return new Promise<never>(() => {})
+      }
+      const beginning = startBeginning({
+        group: 'newcomer',
+        partitions: 1,
+        beginnings: this.#beginnings(step),
+        outbound: { send: () => step(() => void this.#historyQueue.push('marker')) },
+        bind: () => step(() => this.#bind()),
+        onDelivery: (delivery) =>
+          void step(() => this.#handle(Number(delivery.text.toString()))).then(() => delivery.ack()),
+        leaseMs,
+        clock,
+        log: silentLog,
+      })
+      void beginning.over.then(() => resolve(beginning))
+    })
+  }
+
+  /** As a person does it. */
+  stop(): void {
+    this.#state = 'stopping'
+  }
+
+  #beginnings(step: <T>(work: () => T) => Promise<T>): Beginnings {
+    return {
+      standing: () => step(() => (this.#isOver ? 'over' : 'under-way')),
+      begin: () => step(() => {}),
+      claim: () =>
+        step(() =>
+          this.#isOver || ++this.claims < 0
+            ? 'over'
+            : {
+                replay: 1,
+                claim: 'c',
+                group: 'newcomer',
+                cursor: String(this.#cursor),
+                isClosed: this.#through !== undefined,
+              },
+        ),
+      keep: () => step(() => this.#state),
+      read: (_claimed, after, max) => step(() => this.#read(Number(after), Math.min(max, 7))),
+      passed: (_claimed, next) =>
+        step(() => {
+          this.#cursor = Number(next)
+          return this.#state
+        }),
+      marker: () => step(() => ({ id: 'm', text: '{}' })),
+      markersSettled: () => step(() => Number(this.#isMarked || this.#fault === 'markers-not-waited-for')),
+      close: () =>
+        step(() => {
+          this.#through = this.#stored.length
+          if (this.#fault === 'bound-behind-the-end') this.#isBound = true
+        }),
+      end: (_claimed, state) =>
+        step(() => {
+          this.ended = state
+          this.#isOver = true
+        }),
+      release: () => Promise.resolve(),
+    }
+  }
+
+  #read(after: number, max: number): Awaited<ReturnType<Beginnings['read']>> {
+    const end = Math.min(after + max, this.#through ?? this.#stored.length)
+    const events = this.#stored.slice(after, end).map((event) => ({
+      id: String(event),
+      gateway: 'g',
+      type: 'a.b',
+      partitionkey: 'd',
+      text: String(event),
+      storedMs: 0,
+    }))
+    const more = end < (this.#through ?? this.#stored.length)
+    return { events, next: String(end), more, exhausted: this.#through !== undefined && !more }
+  }
+
+  #bind(): void {
+    if (this.#fault !== 'bound-behind-the-end') this.#isBound = true
+  }
+
+  #step(): void {
+    const dice = this.#random()
+    if (dice < 0.4) this.#publish()
+    else if (dice < 0.8) this.#store()
+    else if (this.#fault === 'queues-read-at-once' && this.#groupQueue.length > 0)
+      this.#handle(this.#groupQueue[0] as number)
+  }
+
+  #publish(): void {
+    if (this.#published >= this.#total) return
+    const event = this.#published++
+    this.#historyQueue.push(event)
+    if (this.#isBound) this.#groupQueue.push(event)
+  }
+
+  #store(): void {
+    const next = this.#historyQueue.shift()
+    if (next === 'marker') this.#isMarked = true
+    else if (next !== undefined) this.#stored.push(next)
+  }
+
+  /** The inbox is in the transaction of the effect. */
+  #handle(event: number): void {
+    if (!this.had.includes(event)) this.had.push(event)
+  }
+}
+
+const seeds = 150
+const inOrder = Array.from({ length: 40 }, (_, event) => event)
+
+async function hadOf(seed: number, fault?: Fault): Promise<number[]> {
+  const world = new World(seed, fault)
+  await world.run()
+  return world.had
+}
+
+describe('a group that begins at the beginning of history', () => {
+  test(`has each event once and in order, killed at every step in ${seeds} runs, while events come (G4, G5, G6)`, async () => {
+    for (let seed = 1; seed <= seeds; seed++) expect(await hadOf(seed), `seed ${seed}`).toEqual(inOrder)
+  })
+
+  test('is done by whoever took it, as long as that one keeps it', async () => {
+    const world = new World(1, undefined, 0)
+    await world.run()
+    expect([world.claims, world.ended, world.had]).toEqual([1, 'done', inOrder])
+  })
+
+  test('that a person stops goes on with what comes', async () => {
+    const world = new World(1, undefined, 0)
+    world.stop()
+    await world.run()
+    expect(world.ended).toBe('stopped')
+    expect(world.had.length).toBeLessThan(40)
+    expect(world.had.at(-1)).toBe(39)
+  })
+
+  test.each<Fault>(['markers-not-waited-for', 'bound-behind-the-end', 'queues-read-at-once'])(
+    'has gaps, or another order, without one of its mechanisms: %s',
+    async (fault) => {
+      let noticed = false
+      for (let seed = 1; seed <= seeds && !noticed; seed++)
+        noticed = String(await hadOf(seed, fault)) !== String(inOrder)
+      expect(noticed).toBe(true)
+    },
+  )
+})

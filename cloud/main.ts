@@ -299,7 +299,7 @@ async function sharedByGroups(
     random,
     log,
     sidings: scope.own(rabbitSidings(publishing, clock)),
-    storage: postgresStorage(database),
+    storage: postgresStorage(database, clock),
     parkingIn: postgresParking,
     replayedIn,
     provenance: await provenanceOf(start, database, publishing.user),

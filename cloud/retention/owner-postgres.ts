@@ -83,8 +83,9 @@ export async function reading<T>(database: Database, work: (query: Query) => Pro
 }
 
 function storageOn(client: PoolClient, where: string): Storage {
-  // Nothing is claimed here.
-  const memory = new InboxMemory()
+  const memory = new InboxMemory(() => Promise.reject(new Error('nothing is claimed here')), {
+    monotonicMs: () => 0,
+  })
   return {
     async transaction(work) {
       const tx = new PostgresTransaction(client, where, memory)

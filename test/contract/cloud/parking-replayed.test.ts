@@ -42,7 +42,7 @@ describe('a dead letter of what was parked', () => {
       await bench.publish(events)
       await until(async () => expect(await parked()).toEqual([{ state: 'held', events: 2 }]))
       await cloud.stop()
-      for (let week = 0; week < weeks; week++) await weekPasses({ query: bench.rows })
+      for (let week = 0; week < weeks; week++) await weekPasses({ query: (sql: string) => bench.rows(sql) })
       await bench.startEffects({ consumers })
       await postgresStorage(bench.database).transaction(
         (tx) => postgresParking(tx).skip('effects', { device: 'device-1' }, 'all'),

@@ -19,6 +19,7 @@ const commands: Readonly<Record<string, () => Promise<Register>>> = {
   replay: async () => (await import('../cloud/tool/replays/command.ts')).registerReplayCommand,
   where: async () => (await import('../cloud/tool/where.ts')).registerWhereCommand,
   groups: async () => (await import('../cloud/tool/groups.ts')).registerGroupsCommand,
+  parked: async () => (await import('../cloud/tool/groups.ts')).registerParkedCommand,
   projections: async () => (await import('../cloud/tool/projections/command.ts')).registerProjectionsCommand,
   token: async () => (await import('../cloud/tool/access.ts')).registerTokenCommand,
   api: async () => (await import('../cloud/tool/access.ts')).registerApiCommand,

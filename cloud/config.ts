@@ -12,6 +12,7 @@ import { rollupsDefault, type RollupsOptions, rollupWidths } from './projections
 import { versionMax } from './projections/definition.ts'
 
 const file = z.string().min(1)
+const ladder = z.array(duration(rungLimits)).max(10)
 const patterns = z
   .array(z.string().regex(typePatternPattern, 'must be a pattern such as battery.* or #'))
   .min(1)
@@ -132,8 +133,16 @@ export const cloudConfigSchema = z
       )
       .max(100)
       .default(['rollups']),
-    retry: z
-      .strictObject({ ladder: z.array(duration(rungLimits)).max(10).prefault(['5s', '30s', '5m', '30m']) })
+    retry: z.strictObject({ ladder: ladder.optional() }).prefault({}),
+    parking: z
+      .strictObject({
+        byDefault: z.boolean().default(true),
+        concurrency: z.int().min(1).max(64).optional(),
+        ladder: ladder.optional(),
+        devicesMax: z.int().min(1).max(1_000_000).default(10_000),
+        eventsMax: z.int().min(1).max(100_000_000).default(1_000_000),
+        eventsMaxPerDevice: z.int().min(1).max(1_000_000).default(10_000),
+      })
       .prefault({}),
     protection: z
       .strictObject({

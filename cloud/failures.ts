@@ -21,6 +21,7 @@ import { startPublishing } from './deeds/publishing.ts'
 import { postgresBeginnings } from './groups/beginning-postgres.ts'
 import { beginningLeaseMs, type GroupOptions } from './groups/group.ts'
 import { postgresPages } from './history/replay-pages-postgres.ts'
+import { postgresParking } from './parking/parking-postgres.ts'
 import type { ConfiguredConsumer } from './pipeline/definition.ts'
 import type { SchemaCheck } from './pipeline/schema-check.ts'
 import { rabbitOutbound } from './replays/outbound-rabbit.ts'
@@ -148,8 +149,11 @@ export async function serveApi(
       preview: previews.preview.bind(previews),
       previewHistory: previews.previewHistory.bind(previews),
     },
-    workplace: postgresWorkplace({ doOnce: onceOn(writing) }),
-    trial: { deeds: deedsOn(trying, true), workplace: postgresWorkplace({ doOnce: onceOn(trying) }) },
+    workplace: postgresWorkplace({ doOnce: onceOn(writing), parkingIn: postgresParking }),
+    trial: {
+      deeds: deedsOn(trying, true),
+      workplace: postgresWorkplace({ doOnce: onceOn(trying), parkingIn: postgresParking }),
+    },
   }
   const api = scope.own(await startApi({ config: config.api, files, parts, observer, cutOff, clock, log }))
   // Before the API waits for what is under way.

@@ -29,10 +29,12 @@ import { retireGroup } from './groups/retire.ts'
 import { type Sharing, startSharing } from './groups/sharing.ts'
 import type { CloudState } from './ops/readiness.ts'
 import { type LetterBoxOptions, type OpenLetterBox, openLetterBox } from './letters/letter-box.ts'
+import { postgresParking } from './parking/parking-postgres.ts'
+import { startWatchingUnattended } from './parking/unattended-postgres.ts'
 import { loadConsumers } from './load-consumers.ts'
 import { loadProjections } from './load-projections.ts'
 import { createOps, type Ops } from './ops/ops.ts'
-import type { ConfiguredConsumer } from './pipeline/definition.ts'
+import { type ConfiguredConsumer, ladderMsDefault } from './pipeline/definition.ts'
 import { noSchemaCheck, schemaCheck } from './pipeline/schema-check.ts'
 import { startLettingGo } from './projections/built-in/former-rollups-postgres.ts'
 import type { Projection } from './projections/definition.ts'
@@ -44,6 +46,7 @@ import { type QueueCheck, startQueueCheck } from './queues/check.ts'
 import { brokerManagement } from './queues/management.ts'
 import {
   brokerWay,
+  connectionsNeeded,
   connectionSettings,
   consumerSettings,
   databaseSettings,
@@ -60,7 +63,7 @@ import {
   sharingSettings,
   watchSettings,
 } from './settings.ts'
-import { type Start, untilReachable } from './startup.ts'
+import { type Start, tellSmallPool, untilReachable } from './startup.ts'
 import { type CloudTls, loadCloudTls } from './tls.ts'
 
 export interface CloudParts {
@@ -104,7 +107,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const derived = derive(start, database, projections)
     const databaseFault = (): string | undefined => sharing?.fault
     const findings = (): QueueCheck['findings'] => check.findings
-    const seen = seenOf(start, database, { consuming, publishing })
+    const seen = seenOf(start, database, { consuming, publishing, consumers })
     const standing = { ...standingOf(letters), findings, partitions: preparing.standing }
     const state = {
       ...seen,
@@ -120,16 +123,12 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const lines = { consuming, publishing, letters, database, observer: ops.pipeline, onFatal }
     const shared = await sharedByGroups(start, { ...lines, checkSchema: schemas.check, consumers })
     const guards = guardsOf(start, database, consumers, (group) => sharing?.membersOf(group) ?? 1)
-    for (const { consumer, guard } of guards)
-      groups.push(scope.own(await startGroup({ ...shared, consumer, guard })))
+    for (const guarded of guards) groups.push(scope.own(await startGroup({ ...shared, ...guarded })))
     publishAgain(start, { publishing, database, consumers })
     retire(start, { consuming, publishing, database, letters, groups })
 
     sharing = share(start, database, groups)
-    scope.own(
-      startWatching({ ...watchSettings(config), states: postgresGroupStates(database), guards, clock, log }),
-    )
-    scope.own(startInboxUpkeep({ ...inboxSettings(config), database, clock, log }))
+    keepUp(start, database, guards)
     const check = checkQueues(start, tls, groups)
 
     const opsServer = scope.own(await ops.start())
@@ -187,10 +186,12 @@ async function openDatabase(
   consumers: readonly ConfiguredConsumer[],
   projections: readonly Projection[],
 ): Promise<{ database: Database; preparing: Preparing }> {
-  const database = start.scope.own(createDatabase(databaseSettings(start.config, consumers, projections)))
+  const { config, log } = start
+  tellSmallPool(log, config.database.poolMax, connectionsNeeded(config, consumers))
+  const database = start.scope.own(createDatabase(databaseSettings(config, consumers, projections)))
   await untilReachable(() => database.probe(), start)
   const standing = await untilReachable(() => migrateDatabase(database, migrations, start), start)
-  if (standing === 'owner') start.log.warn({ code: 'DATABASE_OWNER' }, ownerText)
+  if (standing === 'owner') log.warn({ code: 'DATABASE_OWNER' }, ownerText)
   const preparing = start.scope.own(startPreparing({ ...start, database }))
   return { database, preparing }
 }
@@ -236,12 +237,20 @@ function openLetters(
 
 /** What a watcher may ask of the servers: whether the broker is there, and how far history can be read. */
 function seenOf(
-  { scope, clock, log }: Start,
+  { config, scope, clock, log }: Start,
   database: Database,
-  { consuming, publishing }: Record<'consuming' | 'publishing', AmqpConnection>,
+  {
+    consuming,
+    publishing,
+    consumers,
+  }: Record<'consuming' | 'publishing', AmqpConnection> & { consumers: readonly ConfiguredConsumer[] },
 ) {
   const horizon = scope.own(watchHorizon({ read: () => readHeld(database), clock, log }))
-  return { horizon, brokersUp: () => ({ consume: consuming.up, publish: publishing.up }) }
+  const { goneAfterMs } = sharingSettings(config)
+  const groups = consumers.map(({ group }) => group)
+  const parked = scope.own(startWatchingUnattended({ database, groups, goneAfterMs, clock, log }))
+  const brokersUp = (): Record<string, boolean> => ({ consume: consuming.up, publish: publishing.up })
+  return { horizon, brokersUp, unattended: () => parked.unattended }
 }
 
 /** Gives other instances their part, as far as they show in the database. */
@@ -291,6 +300,7 @@ async function sharedByGroups(
     log,
     sidings: scope.own(rabbitSidings(publishing, clock)),
     storage: postgresStorage(database, clock),
+    parkingIn: postgresParking,
     replayedIn,
     provenance: await provenanceOf(start, database, publishing.user),
     signal,
@@ -320,7 +330,11 @@ function retire(
   const { group } = retiredGroup
   const { groups, ...rest } = lines
   if (groups.some(({ name }) => name === group)) return
-  const settings = { ...groupSettings(config), ...retiredGroup, ladderMs: config.retry.ladder }
+  const settings = {
+    ...groupSettings(config),
+    ...retiredGroup,
+    ladderMs: config.retry.ladder ?? ladderMsDefault,
+  }
   const surroundings = { clock, random, log: log.child({ group }) }
   scope.own(retireGroup({ ...settings, ...rest, storage: postgresStorage(lines.database), ...surroundings }))
 }
@@ -338,6 +352,17 @@ function checkQueues(
     ...groups.flatMap((group) => group.queues()),
   ]
   return scope.own(startQueueCheck({ management, queues, clock, log }))
+}
+
+/** What groups are told by way of the database, and what is taken out of it. */
+function keepUp(
+  { config, scope, clock, log }: Start,
+  database: Database,
+  guards: readonly { guard: Guard }[],
+): void {
+  const states = postgresGroupStates(database)
+  scope.own(startWatching({ ...watchSettings(config), states, guards, clock, log }))
+  scope.own(startInboxUpkeep({ ...inboxSettings(config), database, clock, log }))
 }
 
 /** How they stand, for whoever looks. */

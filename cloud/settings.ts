@@ -29,26 +29,43 @@ const poolSpare = 4
 export function consumerSettings({
   consumers,
   retry,
+  parking,
   handlerTimeout,
   history,
 }: CloudConfig): ConsumersOptions {
   return {
     consumers,
-    defaults: { ladderMs: retry.ladder, timeoutMs: handlerTimeout },
+    defaults: {
+      ladderMs: retry.ladder,
+      parkedLadderMs: parking.ladder,
+      timeoutMs: handlerTimeout,
+      parks: parking.byDefault,
+    },
     history: { dedupWindowMs: history.dedupWindow },
   }
 }
 
+/** Of one for each that may have a transaction open at the same time. With fewer they wait for each other. */
+export function connectionsNeeded(
+  { batch, parking, projections }: CloudConfig,
+  consumers: readonly ConfiguredConsumer[],
+): number {
+  const places = parking.concurrency ?? batch.lanes
+  const runners = consumers.filter(({ parks }) => parks).length * places
+  return consumers.length * (batch.lanes + 1) + runners + projections.length + poolSpare
+}
+
 export function databaseSettings(
-  { database, batch, instance, projections }: CloudConfig,
+  config: CloudConfig,
   consumers: readonly ConfiguredConsumer[],
   derived: readonly Projection[],
 ): DatabaseOptions {
+  const { database, instance } = config
   const timeoutsMs = [...consumers, ...derived].map(({ timeoutMs = projectionTimeoutMsDefault }) => timeoutMs)
   return {
     url: database.url,
     passwordFile: database.passwordFile,
-    poolMax: database.poolMax ?? consumers.length * (batch.lanes + 1) + projections.length + poolSpare,
+    poolMax: database.poolMax ?? connectionsNeeded(config, consumers),
     applicationName: `tidegate-cloud ${instance}`,
     idleInTransactionMsMax: Math.max(...timeoutsMs) + idleMarginMs,
   }
@@ -116,6 +133,7 @@ type GroupSettings = Pick<
   | 'batchMax'
   | 'batchTimeTargetMs'
   | 'lanes'
+  | 'parking'
   | 'goneAfterMs'
   | 'stallAfterMs'
   | 'stopGraceMs'
@@ -123,7 +141,7 @@ type GroupSettings = Pick<
 >
 
 export function groupSettings(config: CloudConfig): GroupSettings {
-  const { instance, partitions, prefetch, batch, sharing, ops, stop, deadLetters } = config
+  const { instance, partitions, prefetch, batch, parking, sharing, ops, stop, deadLetters } = config
   return {
     instance,
     partitions,
@@ -131,6 +149,7 @@ export function groupSettings(config: CloudConfig): GroupSettings {
     batchMax: batch.max,
     batchTimeTargetMs: batch.timeTarget,
     lanes: batch.lanes,
+    parking,
     goneAfterMs: sharing.goneAfter,
     stallAfterMs: ops.stallAfter,
     stopGraceMs: stop.grace,

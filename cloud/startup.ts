@@ -20,6 +20,17 @@ export interface Start extends StartupOptions {
   scope: Scope
 }
 
+/** A pool that was sized for less: what is to be done waits for connections, beginning with the heartbeat. */
+export function tellSmallPool(log: Logger, poolMax: number | undefined, needed: number): void {
+  if (poolMax === undefined || poolMax >= needed) return
+  const hint =
+    'raise database.poolMax, or leave it out; or have fewer lanes (batch.lanes) and fewer parked devices tried at a time (parking.concurrency)'
+  log.warn(
+    { code: 'DATABASE_POOL_SMALL', poolMax, needed, hint },
+    `database.poolMax is ${poolMax}, and ${needed} transactions may be open at the same time: they wait for each other`,
+  )
+}
+
 const backoff = { delayMsMin: 200, delayMsMax: 3_000 }
 
 /**

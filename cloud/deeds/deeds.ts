@@ -101,6 +101,8 @@ export interface ReplayPreview {
   byDevice: readonly { device: string; letters: number }[]
   /** Whether today's schemas accept them, with their edits: of the first 10,000. */
   schema: { checked: number; accepted: number; refused: number }
+  /** Devices among them whose events wait behind one that fails: what is replayed of them waits too. At most 50. */
+  parked: readonly { group: string; device: string }[]
   /** Groups of them that do not run. */
   heldGroups: readonly { group: string; state: string; reason?: string }[]
 }

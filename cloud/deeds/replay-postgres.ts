@@ -120,6 +120,11 @@ export async function previewReplay(
       `select d.device, count(*)::float8 as letters ${open} and d.device is not null group by 1 order by 2 desc, 1 limit ${shownMax}`,
     ),
     schema: await checkAll(tx, filter, checkSchema),
+    parked: await ask(
+      `select p.consumer_group as "group", p.device from tidegate.parked_devices as p
+       where exists (select ${open} and d.consumer_group = p.consumer_group and d.device = p.device)
+       order by 1, 2 limit ${shownMax}`,
+    ),
     heldGroups: await heldGroups(tx, open, values),
   }
 }

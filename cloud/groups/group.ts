@@ -5,6 +5,7 @@ import { rabbitDeliveries } from '../amqp/deliveries-rabbit.ts'
 import type { Deliveries, Delivery } from '../amqp/delivery.ts'
 import type { Database } from '../database/database-postgres.ts'
 import { startFormerLetters } from '../letters/former-letters.ts'
+import type { Occupancy } from '../parking/parking.ts'
 import type { PipelineObserver } from '../pipeline/observer.ts'
 import { createPipeline, type Pipeline, type PipelineOptions } from '../pipeline/pipeline.ts'
 import { postgresUpgradeRegister } from '../queues/former-postgres.ts'
@@ -29,6 +30,8 @@ export interface Group {
   /** By lane: for how long its oldest deliveries have waited for attempts that failed, and for the one under way. */
   readonly lanesStarvedMs: readonly number[]
   readonly heldBy: TidegateError | undefined
+  /** What is parked of it, whichever instance parked it. */
+  readonly parked: Occupancy
   /** Why it does not simply work: paused by a person, tripped, or on trial. */
   readonly state: GroupState | undefined
   /** Partition queues of former versions: those that are being drained, and those that only wait to be deleted. */
@@ -207,6 +210,10 @@ class RunningGroup implements Group {
 
   get heldBy(): TidegateError | undefined {
     return this.#parts.pipeline.heldBy
+  }
+
+  get parked(): Occupancy {
+    return this.#parts.pipeline.parked
   }
 
   get former(): FormerQueues['counts'] {

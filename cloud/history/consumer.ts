@@ -13,11 +13,19 @@ import type { History, HistoryRecord, LedgerNote, RepeatReason } from './history
 /**
  * The event store: every event once, for ever, under its ledger place, with the wire text verbatim (G2, G8). Its own
  * unique keys are its inbox. Faulty events are recorded too, with a disposition and the reason, so that their sequence is
- * accounted for; that row is where an operator finds them, and nothing of it waits for a queue (G5, G7).
+ * accounted for; that row is where an operator finds them, and nothing of it waits for a queue (G5, G7). It parks no device: its order is
+ * that of the ledger, which no event that comes later can change, and what would wait behind another would be missing meanwhile (G2).
  */
 export function historyConsumer(historyIn: (transaction: Statements) => History): Consumer {
   return makeConsumer(
-    { group: 'history', types: ['#', 'dev.tidegate.#'], dedup: 'own', recordsFaults: true, inspect },
+    {
+      group: 'history',
+      types: ['#', 'dev.tidegate.#'],
+      onFailure: 'overtake',
+      dedup: 'own',
+      recordsFaults: true,
+      inspect,
+    },
     { kind: 'batch', handleBatch: (entries, { tx, log }) => keep(entries, historyIn(tx), log) },
   )
 }

@@ -1,6 +1,6 @@
 import { messageOf, TidegateError } from '../../src/errors.ts'
 import type { Statements } from '../database/statements.ts'
-import type { Storage } from '../database/storage.ts'
+import type { Storage, Transaction } from '../database/storage.ts'
 import { type Added, barest, type DeadLetter, type DeadLetters } from './dead-letters.ts'
 
 export interface AddingOptions {
@@ -29,8 +29,32 @@ export async function addLetters(letters: readonly DeadLetter[], options: Adding
     const first = await addLetters(letters.slice(0, half), options)
     return [...first, ...(await addLetters(letters.slice(half), options))]
   }
+  return orNotTaken(() => add(letters.map(barest)), cutOff)
+}
+
+/**
+ * Adds letters, as `addLetters` does, if what goes before them in their transaction answers that they may be added. Else nothing is
+ * committed with it, and the answer is undefined. Of several that the database does not take all are added with what is ours alone.
+ * @throws TidegateError `DATABASE_*`, an outage: all of it may be done again.
+ */
+export async function addWithin(
+  letters: readonly DeadLetter[],
+  before: (tx: Transaction) => Promise<boolean>,
+  { storage, lettersIn, cutOff }: AddingOptions,
+): Promise<Added[] | undefined> {
+  const add = (some: readonly DeadLetter[]): Promise<Added[] | undefined> =>
+    storage.transaction(async (tx) => ((await before(tx)) ? lettersIn(tx).add(some) : undefined), cutOff)
   try {
-    return await add(letters.map(barest))
+    return await add(letters)
+  } catch (error) {
+    if (cutOff.aborted || error instanceof TidegateError) throw error
+  }
+  return orNotTaken(() => add(letters.map(barest)), cutOff)
+}
+
+async function orNotTaken<T>(work: () => Promise<T>, cutOff: AbortSignal): Promise<T> {
+  try {
+    return await work()
   } catch (error) {
     throw cutOff.aborted || error instanceof TidegateError ? error : notTaken(error)
   }

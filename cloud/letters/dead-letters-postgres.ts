@@ -75,6 +75,10 @@ with asked as (
 )
 select letter, consumer_group, encode(key, 'hex') from there`
 
+const openSql = `
+select encode(key, 'hex') from tidegate.dead_letters
+where state in ('open', 'replaying') and consumer_group = $1 and key = any($2::bytea[])`
+
 /** A batch of large bodies goes in several statements of its transaction (G7). */
 const statementBytesMax = 8 * 1024 * 1024
 
@@ -83,6 +87,11 @@ type Numbered = [letter: string, group: string, key: string]
 export function postgresDeadLetters(statements: Statements): DeadLetters {
   return {
     add: (letters) => add(statements, letters),
+    async openOf(group, keys) {
+      const asked = byteaArray(keys, (key) => key)
+      const rows = await statements.run<[key: string]>('letters-open', openSql, [group, asked])
+      return new Set(rows.map(([key]) => key))
+    },
     async failedAgain(letters) {
       const numbers = await tellAgain(statements, letters)
       return letters.map((letter) => numbers.get(nameOf(letter)))

@@ -22,6 +22,8 @@ export interface DeadLetters {
    * keeps it from being added.
    */
   add(letters: readonly DeadLetter[]): Promise<Added[]>
+  /** Of these keys, in hex, those that are open letters of the group, or are being replayed. */
+  openOf(group: string, keys: readonly Buffer[]): Promise<ReadonlySet<string>>
   /** Adds none: of those that are there, the further failure. Answers in order their numbers; undefined: it is not there. */
   failedAgain(letters: readonly DeadLetter[]): Promise<(number | undefined)[]>
 }

@@ -15,7 +15,9 @@ export interface FailedAttempt {
   error: unknown
   /** What has become of the event. */
   outcome:
-    { kind: 'retry'; delayMs: number } | { kind: 'dead'; letter?: number | undefined } | { kind: 'recorded' }
+    | { kind: 'retry' | 'park'; delayMs: number }
+    | { kind: 'dead'; letter?: number | undefined }
+    | { kind: 'hold' | 'recorded' }
 }
 
 /** Tells of attempts that failed, so that whoever reads the log need not look into the letters to know where and why. */
@@ -59,7 +61,7 @@ export function createFailureLog(log: Logger, clock: Clock): FailureLog {
         ...about,
         attempt: delivery.attempt,
         ...(outcome.kind === 'dead' && outcome.letter !== undefined && { letter: outcome.letter }),
-        ...(outcome.kind === 'retry' && { retryInMs: outcome.delayMs }),
+        ...('delayMs' in outcome && { retryInMs: outcome.delayMs }),
         ...(isNew && { stack }),
         ...(alikeBefore > 0 && { alikeBefore }),
         ...(othersBefore > 0 && { othersBefore }),
@@ -71,6 +73,8 @@ export function createFailureLog(log: Logger, clock: Clock): FailureLog {
 
 const consequences = {
   retry: 'an attempt failed, and it is tried again',
+  park: 'an attempt failed, and its device is parked: what comes later of it waits until this is done with',
+  hold: 'the last attempt failed, and its device is held: all that comes of it waits for an operator',
   dead: 'an attempt failed, and the event is a dead letter now',
   recorded: 'an event was stored with its fault',
 } as const

@@ -6,11 +6,14 @@ import { letterOf, replayOf } from '../replays/replayed.ts'
 import { addFailure, type Failure, listed } from './story.ts'
 import { stackOf } from './stack.ts'
 
-export interface Failing {
+export interface Waiting {
   delivery: Delivery
-  error: unknown
   group: string
   instance: string
+}
+
+export interface Failing extends Waiting {
+  error: unknown
   nowMs: number
 }
 
@@ -39,6 +42,27 @@ export function retryLetter(failing: Failing): Letter {
 /** A dead letter's copy for other tools: the attempt header tells how many attempts were made, another the number of the letter. */
 export function mirrorLetter(failing: Failing, number: number): Letter {
   return letter(failing, failing.delivery.attempt, { [names.mirroredLetter]: number })
+}
+
+/**
+ * What goes with an event that waits behind one that failed, so that it comes back as from a rung: it has not failed itself, and what it
+ * told before it still tells.
+ */
+export function waitingEnclosure(waiting: Waiting): Enclosure {
+  const { delivery } = waiting
+  const taken = takenOver(delivery)
+  const told = Object.entries(toldBefore(delivery)).filter(([name]) => name.startsWith('tidegate-'))
+  const earlier = originalProperties(delivery.headers)
+  const whole = taken.whole && earlier === undefined
+  return {
+    properties: taken.properties,
+    headers: {
+      ...taken.headers,
+      ...Object.fromEntries(told),
+      ...origins(waiting, delivery.attempt),
+      ...(!whole && { [names.originalProperties]: earlier ?? blockOf(delivery) }),
+    },
+  }
 }
 
 /**
@@ -84,14 +108,19 @@ export function foreignOf(delivery: Delivery): Enclosure {
 }
 
 /** What an operator and the next attempt cannot do without. */
-export function essentials(
-  { delivery, error, group, instance }: Failing,
-  attempt: number,
-  at: string,
-): Headers {
+export function essentials(failing: Failing, attempt: number, at: string): Headers {
+  return {
+    ...origins(failing, attempt),
+    [names.errorCode]: codeOf(failing.error),
+    [names.firstFailedAt]: timeIn(toldBefore(failing.delivery), names.firstFailedAt) ?? at,
+    [names.lastFailedAt]: at,
+  }
+}
+
+/** Where it came from, and how far it is. */
+function origins({ delivery, group, instance }: Waiting, attempt: number): Headers {
   const { exchange, routingKey } = delivery
-  // Anybody who publishes to the exchange of all can write these; what comes by the default exchange is a letter of ours.
-  const before = exchange === '' ? delivery.headers : {}
+  const before = toldBefore(delivery)
   const sent = letterOf(delivery)
   const mark = replayOf(delivery)
   const user = textIn(before, names.originalUser) ?? delivery.publisher
@@ -102,15 +131,17 @@ export function essentials(
     [names.originalExchange]: shortText(textIn(before, names.originalExchange) ?? exchange),
     [names.originalRoutingKey]: shortText(textIn(before, names.originalRoutingKey) ?? routingKey),
     [names.originalQueue]: delivery.queue,
-    // Of what it is the replay goes with it to a rung and back.
+    // Of what it is the replay goes with it wherever it waits, and back.
     ...(sent && { [names.letter]: sent.letter }),
     ...(mark && { [names.replay]: mark.replay }),
     ...(mark?.generation !== undefined && { [names.generation]: mark.generation }),
     ...(user !== undefined && { [names.originalUser]: shortText(user) }),
-    [names.errorCode]: codeOf(error),
-    [names.firstFailedAt]: timeIn(before, names.firstFailedAt) ?? at,
-    [names.lastFailedAt]: at,
   }
+}
+
+/** Anybody who publishes to the exchange of all can write what we write; what comes by the default exchange is a letter of ours. */
+function toldBefore({ exchange, headers }: Delivery): Headers {
+  return exchange === '' ? headers : {}
 }
 
 interface TakenOver extends Enclosure {

@@ -55,3 +55,11 @@ function brief({ attempt, at, code, message }: Failure): Failure {
     message: message.slice(0, listedMessageLengthMax),
   }
 }
+
+/** The last failure of the story, and the story before it as a header; undefined: there is none. */
+export function lastFailureOf(headers: Headers): { atMs: number; before: string } | undefined {
+  const failures = readFailures(headers)
+  const last = failures.at(-1)
+  const atMs = last ? Date.parse(last.at) : Number.NaN
+  return Number.isNaN(atMs) ? undefined : { atMs, before: listed(failures.slice(0, -1)) }
+}

@@ -8,6 +8,7 @@ import type { CloudState } from './readiness.ts'
 export function watch(state: CloudState, registers: Registry[]): void {
   watchGroups(state, registers)
   watchLanes(state, registers)
+  watchParking(state, registers)
   watchStates(state, registers)
   watchLetters(state, registers)
   watchReplays(state, registers)
@@ -66,6 +67,47 @@ function watchLanes({ groups }: CloudState, registers: Registry[]): void {
           starved.set({ group, lane }, starvedMs / 1000)
     },
   })
+}
+
+/** Every instance says the same of a group, as of its last count. */
+function watchParking({ groups, unattended }: CloudState, registers: Registry[]): void {
+  const devices: Gauge<'group' | 'state'> = new Gauge({
+    name: 'tidegate_cloud_parked_devices',
+    help: 'Devices whose events wait behind one that failed: it is tried again, or held until an operator says how it goes on',
+    labelNames: ['group', 'state'],
+    registers,
+    collect() {
+      for (const { name: group, parked } of groups)
+        for (const state of ['retrying', 'held'] as const) devices.set({ group, state }, parked[state])
+    },
+  })
+  const alone: Gauge<'group'> = new Gauge({
+    name: 'tidegate_cloud_parked_unattended_devices',
+    help: 'Parked devices of groups that no instance runs: nobody tries their events',
+    labelNames: ['group'],
+    registers,
+    collect() {
+      alone.reset()
+      for (const { group, devices: count } of unattended()) alone.set({ group }, count)
+    },
+  })
+  const perGroup = (name: string, help: string, read: (parked: Group['parked']) => number): void => {
+    const gauge: Gauge<'group'> = new Gauge({
+      name: `tidegate_cloud_parked_${name}`,
+      help,
+      labelNames: ['group'],
+      registers,
+      collect() {
+        for (const { name: group, parked } of groups) gauge.set({ group }, read(parked))
+      },
+    })
+  }
+  perGroup('events', 'Events that wait for parked devices', ({ events }) => events)
+  perGroup(
+    'oldest_seconds',
+    'How long the device that has been parked longest has been so',
+    ({ oldestMs }) => oldestMs / 1000,
+  )
 }
 
 /** Of each group one is 1. */

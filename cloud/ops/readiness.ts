@@ -27,6 +27,8 @@ export interface CloudState {
   unheld(): readonly { name: string; version: number }[]
   /** Settings of queues that are not as they should be, by severity; undefined where that cannot be seen. */
   findings(): Readonly<Record<string, number>> | undefined
+  /** What waits for parked devices of groups that no instance runs, as of the last look. */
+  unattended: () => readonly { group: string; devices: number }[]
   /** The partitions of history; undefined: nobody has looked yet. */
   partitions(): PartitionsStanding | undefined
   /** By its place in the configuration: days left of a certificate; 1 where its files cannot be used, so that those of before are, else 0. */

@@ -6,16 +6,23 @@ import type { Logger } from '../../src/log.ts'
 import { outageOf } from '../protection/unavailable.ts'
 import { codeOf } from '../../src/errors.ts'
 import { countedOf, type Replayed, type SentLetter, type SettledEvent } from '../replays/replayed.ts'
-import { bounded } from './timeout.ts'
+import { bounded } from './limits/timeout.ts'
 import type { Parcel } from './judge.ts'
 import type { Statements } from '../database/statements.ts'
 import type { Claim, Storage, Transaction } from '../database/storage.ts'
+import { type Diverted, nothingDiverted, type Yard } from '../parking/yard.ts'
+import type { DeadLetters } from '../letters/dead-letters.ts'
+import { letterKey } from '../letters/key.ts'
 
-export interface TogetherOptions {
-  consumer: ConfiguredConsumer
+export interface TogetherOptions extends HandlingOptions {
   storage: Storage
   /** Dead letters that come back. */
   replayedIn: (transaction: Statements) => Replayed
+  lettersIn: (transaction: Statements) => DeadLetters
+}
+
+export interface HandlingOptions {
+  consumer: ConfiguredConsumer
   /** A transaction ends with the event that brings it over this, and what is behind that event is left for the next. */
   batchTimeTargetMs: number
   /** Around what handlers call. */
@@ -25,53 +32,122 @@ export interface TogetherOptions {
 }
 
 export type Together =
-  /** The first `done` of them are committed; `repeats` were processed before and had no effect now. */
+  /** All but `left` are committed. */
   | ({ kind: 'committed' } & Done)
   /** Rolled back. `culprit` is known when the consumer handles one event at a time. */
   | { kind: 'failed'; error: unknown; culprit: number | undefined }
 
-interface Done {
-  done: number
+export interface Done {
+  /** Processed, now or before: these are the `repeats`, which had no effect now. */
+  done: readonly Parcel[]
   repeats: ReadonlySet<Parcel>
+  /** Their device is parked: they wait behind what it waits for, or find no room there. */
+  diverted: Diverted<Parcel>
+  /** There was no time for them. */
+  left: readonly Parcel[]
 }
 
 /**
- * Applies parcels in order within one transaction: as many as there is time for, all of these or none (G4). Never throws.
+ * Applies parcels in order within one transaction: as many as there is time for, all of these or none (G4), and none whose device is
+ * parked (G6). Never throws.
  */
 export async function applyTogether(
   parcels: readonly Parcel[],
-  options: TogetherOptions,
+  options: TogetherOptions & { yard: Yard },
   signal: AbortSignal,
 ): Promise<Together> {
-  const { consumer, storage, clock, batchTimeTargetMs, replayedIn } = options
-  let culprit: number | undefined
+  const trace: Trace = { at: undefined }
   try {
-    const applied = await storage.transaction(async (tx) => {
-      const startedMs = clock.monotonicMs()
-      const replayed = new ReplayedParcels(replayedIn(tx), parcels)
-      const stale = await replayed.hold(consumer.group)
-      const repeats =
-        consumer.dedup === 'inbox' ? await claim(tx, consumer.group, parcels, stale) : new Set(stale)
-      if (consumer.handler.kind === 'batch') {
-        await handleBatch(without(repeats, parcels), tx, options, signal)
-        await replayed.settle(parcels.length, repeats)
-        return { done: parcels.length, repeats }
-      }
-      let done = 0
-      while (done < parcels.length && (done === 0 || clock.monotonicMs() - startedMs < batchTimeTargetMs)) {
-        culprit = done++
-        const parcel = parcels[culprit] as Parcel
-        if (!repeats.has(parcel)) await handleSingle(parcel, tx, options, signal)
-      }
-      culprit = undefined
-      await giveBack(tx, consumer, without(repeats, parcels.slice(done)))
-      await replayed.settle(done, repeats)
-      return { done, repeats }
-    }, signal)
-    return { kind: 'committed', ...applied }
+    const done = await options.storage.transaction(
+      (tx) => applyWithin(tx, parcels, options, { signal, trace }),
+      signal,
+    )
+    return { kind: 'committed', ...done }
   } catch (error) {
-    return { kind: 'failed', error: await blame(thrown(error), storage), culprit }
+    const culprit = trace.at && parcels.indexOf(trace.at)
+    return { kind: 'failed', error: await blame(thrown(error), options.storage), culprit }
   }
+}
+
+/** The parcel that is being handled, by a consumer that handles one at a time. */
+export interface Trace {
+  at: Parcel | undefined
+}
+
+interface Attempt {
+  signal: AbortSignal
+  trace: Trace
+}
+
+async function applyWithin(
+  tx: Transaction,
+  parcels: readonly Parcel[],
+  options: TogetherOptions & { yard: Yard },
+  attempt: Attempt,
+): Promise<Done> {
+  const { consumer, replayedIn, yard } = options
+  const replayed = new ReplayedParcels(replayedIn(tx), parcels)
+  const stale = await replayed.hold(consumer.group)
+  const claimed =
+    consumer.dedup === 'inbox' ? await claim(tx, consumer.group, parcels, stale) : new Set(stale)
+  // Whoever parks a device has claimed the event that failed: whoever had to wait for that claim sees the device parked from here on.
+  const lettered = consumer.parks
+    ? await withLetter(tx, without(claimed, parcels), options)
+    : new Set<Parcel>()
+  const repeats = new Set([...claimed, ...lettered])
+  const fresh = parcels.filter((parcel) => !repeats.has(parcel) && isInOrder(parcel))
+  const diverted = consumer.parks ? await yard.divert(tx, fresh) : nothingDiverted
+  const stay = parcels.filter((parcel) => !diverted.waiting.has(parcel) && !diverted.surplus.has(parcel))
+  const count = await handleAll(stay, repeats, tx, options, attempt)
+  const left = stay.slice(count)
+  await giveBack(tx, consumer, [...lettered, ...diverted.surplus, ...without(repeats, left)])
+  const done = stay.slice(0, count)
+  await replayed.settle(done, repeats)
+  return { done, repeats, diverted, left }
+}
+
+/**
+ * Those that are among the dead letters: their acknowledgement was lost, or they waited and it was. They have their effect when somebody
+ * replays them, and what came behind them has had its own (G6).
+ */
+async function withLetter(
+  tx: Transaction,
+  parcels: readonly Parcel[],
+  { consumer, lettersIn }: TogetherOptions,
+): Promise<ReadonlySet<Parcel>> {
+  const again = parcels.filter((parcel) => parcel.delivery.redelivered && isInOrder(parcel))
+  if (again.length === 0) return new Set()
+  const keys = again.map(({ delivery, event }) => letterKey(delivery, event))
+  const open = await lettersIn(tx).openOf(consumer.group, keys)
+  return new Set(again.filter((_, index) => open.has((keys[index] as Buffer).toString('hex'))))
+}
+
+/** What a replay has sent has left its place in the order to others before: it neither waits behind them nor they behind it. */
+function isInOrder({ delivery, sent }: Parcel): boolean {
+  return sent === undefined && countedOf(delivery) === undefined
+}
+
+/** Handles them in order, as many as there is time for: answers how many. Those that are `repeats` are handed to nobody. */
+export async function handleAll(
+  parcels: readonly Parcel[],
+  repeats: ReadonlySet<Parcel>,
+  tx: Transaction,
+  options: HandlingOptions,
+  { signal, trace }: Attempt,
+): Promise<number> {
+  const { consumer, clock, batchTimeTargetMs } = options
+  if (consumer.handler.kind === 'batch') {
+    await handleBatch(without(repeats, parcels), tx, options, signal)
+    return parcels.length
+  }
+  const startedMs = clock.monotonicMs()
+  let done = 0
+  while (done < parcels.length && (done === 0 || clock.monotonicMs() - startedMs < batchTimeTargetMs)) {
+    const parcel = (trace.at = parcels[done++] as Parcel)
+    if (!repeats.has(parcel)) await handleSingle(parcel, tx, options, signal)
+  }
+  trace.at = undefined
+  return done
 }
 
 /**
@@ -100,10 +176,9 @@ class ReplayedParcels {
     return new Set([...unwanted, ...stale])
   }
 
-  /** Of the first `done`. */
-  async settle(done: number, repeats: ReadonlySet<Parcel>): Promise<void> {
+  async settle(done: readonly Parcel[], repeats: ReadonlySet<Parcel>): Promise<void> {
     await this.#resolve(done)
-    const settled = this.#parcels.slice(0, done).flatMap((parcel): SettledEvent[] => {
+    const settled = done.flatMap((parcel): SettledEvent[] => {
       const replay = countedOf(parcel.delivery)
       const outcome = repeats.has(parcel) ? 'repeat' : 'resolved'
       return replay === undefined ? [] : [{ replay, partition: parcel.delivery.partition, outcome }]
@@ -112,8 +187,8 @@ class ReplayedParcels {
   }
 
   /** Also those whose event another copy had brought before. */
-  async #resolve(done: number): Promise<void> {
-    const sent = this.#parcels.slice(0, done).flatMap((parcel) => parcel.sent ?? [])
+  async #resolve(done: readonly Parcel[]): Promise<void> {
+    const sent = done.flatMap((parcel) => parcel.sent ?? [])
     const held = sent.filter((each) => this.#held.has(nameOf(each)))
     if (held.length > 0) await this.#replayed.resolve([...new Set(held.map(({ letter }) => letter))])
   }
@@ -154,7 +229,7 @@ function without(repeats: ReadonlySet<Parcel>, parcels: readonly Parcel[]): read
 async function handleBatch(
   parcels: readonly Parcel[],
   tx: Transaction,
-  { consumer, breakers, clock, log }: TogetherOptions,
+  { consumer, breakers, clock, log }: HandlingOptions,
   parent: AbortSignal,
 ): Promise<void> {
   const { handler, timeoutMs } = consumer
@@ -170,7 +245,7 @@ async function handleBatch(
 async function handleSingle(
   { event, delivery, replay }: Parcel,
   tx: Transaction,
-  { consumer, breakers, clock, log }: TogetherOptions,
+  { consumer, breakers, clock, log }: HandlingOptions,
   parent: AbortSignal,
 ): Promise<void> {
   const { handler, timeoutMs } = consumer
@@ -189,7 +264,7 @@ async function handleSingle(
 }
 
 /** A handler that hung because the database hangs is not to blame: that is an outage, and costs no attempt. */
-async function blame(error: unknown, storage: Storage): Promise<unknown> {
+export async function blame(error: unknown, storage: Storage): Promise<unknown> {
   const unavailable = outageOf(error)
   if (unavailable) return unavailable
   if (isOutage(error) || codeOf(error) !== 'HANDLER_TIMEOUT') return error
@@ -199,4 +274,16 @@ async function blame(error: unknown, storage: Storage): Promise<unknown> {
   } catch (outage) {
     return outage
   }
+}
+
+/** What remains when a run failed: without the culprit, or in halves until there is one. `blame` says what is done with it first. */
+export function divide<Rest>(
+  run: readonly Parcel[],
+  culprit: number | undefined,
+  blame: (parcel: Parcel) => readonly Rest[],
+): (Parcel[] | Rest)[] {
+  const at = run.length === 1 ? 0 : culprit
+  if (at === undefined) return [run.slice(0, run.length >> 1), run.slice(run.length >> 1)]
+  const blamed = blame(run[at] as Parcel)
+  return [run.slice(0, at), ...blamed, run.slice(at + 1)]
 }

@@ -37,6 +37,13 @@ const checks: Readonly<Record<string, Check>> = {
   timeout: (value) =>
     !withinLimits(parseDuration(value), handlerLimits) &&
     `must be a duration such as 30s, ${handlerLimits.max} at most`,
+  onFailure: (value) => value !== 'park' && value !== 'overtake' && 'must be park or overtake',
+  // oxlint-disable-next-line unicorn/no-thenable -- an option's name; nobody awaits a table of rules
+  then: (value) => value !== 'skip' && value !== 'hold' && 'must be skip or hold',
+  final: (value) => {
+    const good = Array.isArray(value) && value.every((code) => typeof code === 'string' && code !== '')
+    return !good && `must be a list of codes such as ['SITE_UNKNOWN']`
+  },
   rate: (value) =>
     parseRate(value) === undefined && "must be events a second, such as '200/s', 1,000,000/s at most",
   concurrency: (value) =>
@@ -88,12 +95,24 @@ export function faultsOfDefinition(given: unknown): string[] {
     handlers.length === 2 && 'handle and handleBatch: a consumer has one of the two',
     !there.includes('handleBatch') &&
       batchOnly.filter((key) => there.includes(key)).map((key) => `${key} is for consumers with handleBatch`),
+    ...faultsOfParking(options),
     ...there.flatMap((key) =>
       [checks[key]?.(options[key])].flat().map((fault) => fault && `${key} ${fault}`),
     ),
   ]
     .flat()
     .filter((fault) => typeof fault === 'string')
+}
+
+/** Only what is in order can wait. */
+function faultsOfParking({ ordered, onFailure, then }: Readonly<Record<string, unknown>>): readonly Fault[] {
+  const why = ordered === false ? 'ordered: false' : onFailure === 'overtake' && 'onFailure: overtake'
+  return [
+    ordered === false &&
+      onFailure === 'park' &&
+      'onFailure: park is for ordered groups, and this has ordered: false',
+    why !== false && then !== undefined && `then is for groups whose devices are parked, and this has ${why}`,
+  ]
 }
 
 export function faultsOfTypes(value: unknown): Fault | readonly Fault[] {

@@ -27,6 +27,19 @@ export interface ConsumerOptions {
   retry?: readonly (string | number)[]
   /** Longest one call of the handler may take, ms or `'30s'`. Default: the configured timeout. */
   timeout?: string | number
+  /**
+   * What an event that fails does to the later ones of its device: `park`, they wait until it is done with, and no other device's
+   * do (G6); `overtake`, they go first. Default: as configured, which is `park`, if ordered; else `overtake`, for without order nothing can
+   * wait.
+   */
+  onFailure?: 'park' | 'overtake'
+  /**
+   * Of a parked device, when the ladder ends: `skip` (default), the event becomes a dead letter and those behind it go on; `hold`, all
+   * of them wait for an operator.
+   */
+  then?: 'skip' | 'hold'
+  /** Codes of errors that no attempt mends: `['SITE_UNKNOWN']`. Such an event is a dead letter at once. Default: none. */
+  final?: readonly string[]
   /** Most events a second, of all instances together, `'200/s'`; what is over waits in the queues. Default: as many as come. */
   rate?: string
   /** Most handlers of it that run at once in an instance. Default: as many as there are lanes. */
@@ -99,6 +112,12 @@ export interface Consumer {
   readonly group: string
   readonly types: readonly string[]
   readonly ordered: boolean
+  /** The later events of a device wait behind one that fails (G6). Undefined: as configured. */
+  readonly parks: boolean | undefined
+  /** What ends the ladder of a parked device. */
+  readonly ladderEnd: 'skip' | 'hold'
+  /** Codes of errors that are hopeless. */
+  readonly final: ReadonlySet<string>
   readonly version: string | undefined
   /** Undefined: as configured. */
   readonly ladderMs: readonly number[] | undefined
@@ -118,19 +137,33 @@ export interface Consumer {
 
 /** What holds for consumers that do not say it themselves. */
 export interface ConsumerDefaults {
-  ladderMs: readonly number[]
+  /** Default: of groups that park `1s, 5s, 30s, 2m`, of others `5s, 30s, 5m, 30m`. */
+  ladderMs?: readonly number[] | undefined
+  /** Of groups that park. Default: `ladderMs`. */
+  parkedLadderMs?: readonly number[] | undefined
   timeoutMs: number
+  /** Of ordered groups. Default true. */
+  parks?: boolean
 }
 
 /** A consumer that knows everything there is to know before its first event, as the pipeline takes it. */
-export type ConfiguredConsumer = Consumer & ConsumerDefaults
+export type ConfiguredConsumer = Consumer &
+  Required<Omit<ConsumerDefaults, 'ladderMs' | 'parkedLadderMs'>> & { ladderMs: readonly number[] }
 
-/** The one place where a consumer's own ladder and timeout win over the configured ones. */
+/** Of groups that do not park, unless something else is configured. */
+export const ladderMsDefault: readonly number[] = [5_000, 30_000, 300_000, 1_800_000]
+/** A device that waits for an event collects what comes meanwhile. */
+const parkedLadderMsDefault = [1_000, 5_000, 30_000, 120_000]
+
+/** The one place where what a consumer says itself wins over what is configured. */
 export function configured(consumer: Consumer, defaults: ConsumerDefaults): ConfiguredConsumer {
+  const parks = consumer.parks ?? defaults.parks ?? true
+  const { ladderMs, parkedLadderMs = ladderMs ?? parkedLadderMsDefault } = defaults
   return {
     ...consumer,
-    ladderMs: consumer.ladderMs ?? defaults.ladderMs,
+    ladderMs: consumer.ladderMs ?? (parks ? parkedLadderMs : (ladderMs ?? ladderMsDefault)),
     timeoutMs: consumer.timeoutMs ?? defaults.timeoutMs,
+    parks,
   }
 }
 
@@ -139,10 +172,14 @@ export function makeConsumer(options: ConsumerOptions & BatchTraits, handler: Ha
   const ladderMs = options.retry?.map(parseDuration)
   const timeoutMs = options.timeout === undefined ? undefined : parseDuration(options.timeout)
   const batch = handler.kind === 'batch' ? options : undefined
+  const ordered = options.ordered ?? true
   return {
     group: options.group,
     types: options.types,
-    ordered: options.ordered ?? true,
+    ordered,
+    parks: ordered ? parksOf(options) : false,
+    ladderEnd: options.then ?? 'skip',
+    final: new Set(options.final),
     version: options.version,
     ladderMs: ladderMs as number[] | undefined,
     timeoutMs,
@@ -156,6 +193,11 @@ export function makeConsumer(options: ConsumerOptions & BatchTraits, handler: Ha
     wants: memoized((type) => options.types.some((pattern) => takes(pattern, type))),
     inspect: (event) => batch?.inspect?.(event),
   }
+}
+
+/** Of an ordered group: who says what ends the ladder of parked devices wants them parked. */
+function parksOf({ onFailure, then }: ConsumerOptions): boolean | undefined {
+  return onFailure === undefined ? then && true : onFailure === 'park'
 }
 
 /** @throws TidegateError `CONSUMER_INVALID` naming every fault. */

@@ -1,5 +1,8 @@
 import { isUtf8 } from 'node:buffer'
 import { decodeEvent } from '../../src/contract/codec.ts'
+import { parkedDelivery } from '../parking/parked.ts'
+import type { ParkedHead } from '../parking/parking.ts'
+import { partitionKeyOf } from '../parking/partition-key.ts'
 import { TidegateError } from '../../src/errors.ts'
 import type { Event } from '../../src/contract/event.ts'
 import type { Consumer } from './definition.ts'
@@ -51,6 +54,7 @@ export function judge(delivery: Delivery, consumer: Consumer, checks: Checks, no
     const text = delivery.text.toString('utf8')
     if (!isUtf8(delivery.text)) throw notUtf8()
     event = decodeEvent(text)
+    if (consumer.parks && partitionKeyOf(delivery.text) !== event.partitionkey) throw ambiguous(event)
     const sent = letterOf(delivery)
     // Nobody but the cloud says so of an event; a device may have an attribute of that name, which is never an object.
     if (sent === undefined && typeof event.edited === 'object') delete event.edited
@@ -72,24 +76,53 @@ export function judge(delivery: Delivery, consumer: Consumer, checks: Checks, no
     const fault = checks.checkSchema(event) ?? consumer.inspect(event) ?? undefined
     if (fault !== undefined && !consumer.recordsFaults)
       return { kind: 'fault', delivery, error: fault, event }
-    if (isTooOld(event, delivery, consumer, nowMs)) return { kind: 'shed', delivery }
+    if (delivery.exchange !== '' && isTooOld(event, consumer, nowMs)) return { kind: 'shed', delivery }
     return { kind: 'handle', parcel: { delivery, event, text, fault, sent, replay } }
   } catch (error) {
     return { kind: 'fault', delivery, error: thrown(error), event }
   }
 }
 
+/** One that is parked, as it was read. */
+export interface Waiting {
+  head: ParkedHead
+  delivery: Delivery
+  judgement: Judgement
+}
+
+export function judgeParked(head: ParkedHead, consumer: Consumer, checks: Checks, nowMs: number): Waiting {
+  const delivery = parkedDelivery(head)
+  const judgement = judge(delivery, consumer, checks, nowMs)
+  // What has not failed has only waited, as it might have in its queue.
+  const live = judgement.kind === 'handle' && judgement.parcel.replay === undefined && delivery.attempt === 1
+  const isLate = live && isTooOld(judgement.parcel.event, consumer, nowMs)
+  return { head, delivery, judgement: isLate ? { kind: 'shed', delivery } : judgement }
+}
+
+export function parcelOf({ judgement }: Waiting): Parcel | undefined {
+  return judgement.kind === 'handle' ? judgement.parcel : undefined
+}
+
+/** Also of one that is to be left out: it was an event when it came to wait. */
+export function eventOf({ judgement, delivery }: Waiting): Event | undefined {
+  if (judgement.kind === 'handle') return judgement.parcel.event
+  if (judgement.kind === 'fault') return judgement.event
+  try {
+    return decodeEvent(delivery.text.toString('utf8'))
+  } catch {
+    return undefined
+  }
+}
+
 /** A gateway that was started without a clock cannot say how old an event is. */
 const plausibleFromMs = Date.UTC(2020)
 
-/** What was tried before and failed goes its way to the end: it was fresh when it came. So does what somebody replays. */
-function isTooOld(
-  { recordedtime }: Event,
-  { exchange }: Delivery,
-  { freshnessMs }: Consumer,
-  nowMs: number,
-): boolean {
-  if (freshnessMs === undefined || exchange === '') return false
+/**
+ * By its group's own word. What was tried before and failed goes its way to the end: it was fresh when it came. So does what somebody
+ * replays. Both come by the default exchange.
+ */
+function isTooOld({ recordedtime }: Event, { freshnessMs }: Consumer, nowMs: number): boolean {
+  if (freshnessMs === undefined) return false
   const recordedMs = Date.parse(recordedtime)
   return recordedMs >= plausibleFromMs && nowMs - recordedMs > freshnessMs
 }
@@ -99,6 +132,15 @@ function notUtf8(): TidegateError {
     message: 'the message is not UTF-8',
     retryable: false,
     hint: 'publish CloudEvents 1.0 in structured JSON; see docs/WIRE.md',
+  })
+}
+
+/** The lane it is in is that of another device: its events would be seen out of order (G6). */
+function ambiguous({ partitionkey }: Event): TidegateError {
+  return new TidegateError('EVENT_UNREADABLE', {
+    message: `the event's partitionkey is ${partitionkey}, and it stands in the text twice, or with escapes`,
+    retryable: false,
+    hint: 'publish it once and as it is; see docs/WIRE.md for the envelope',
   })
 }
 

@@ -4,14 +4,18 @@ import type { Logger } from '../../src/log.ts'
 import type { Delivery } from '../amqp/delivery.ts'
 import type { Statements } from '../database/statements.ts'
 import type { Storage } from '../database/storage.ts'
+import { parkingFull, type Yard } from '../parking/yard.ts'
 import type { Replayed } from '../replays/replayed.ts'
 import type { Aside } from './aside.ts'
-import { applyTogether } from './batch.ts'
-import { BatchPace } from './batch-pace.ts'
+import { applyTogether, divide, type Done } from './batch.ts'
+import { BatchPace } from './limits/batch-pace.ts'
+import { type Batch, BatchQueue } from './limits/batch-queue.ts'
+import type { DeadLetters } from '../letters/dead-letters.ts'
 import type { ConfiguredConsumer } from './definition.ts'
 import type { BreakersFor } from '../protection/breakers.ts'
 import type { Gate } from '../protection/gate.ts'
 import type { Holding } from './holding.ts'
+import type { Places } from './limits/places.ts'
 import { type Checks, judge, type Parcel } from './judge.ts'
 import type { PipelineObserver } from './observer.ts'
 import { isHopeless, isOutage } from './retry.ts'
@@ -37,6 +41,7 @@ export interface LaneOptions extends Checks {
   storage: Storage
   /** Dead letters that come back. */
   replayedIn: (transaction: Statements) => Replayed
+  lettersIn: (transaction: Statements) => DeadLetters
   /** Most deliveries in one transaction. */
   batchMax: number
   /** A transaction that takes longer ends with the event that it is at, and the next ones are smaller where that helps: slow handlers commit often. */
@@ -52,7 +57,9 @@ export interface LaneParts {
   settlement: Settlement
   aside: Aside
   holding: Holding
+  yard: Yard
   gate: Gate
+  places: Places
   /** Aborted: nothing is begun. */
   stopping: AbortSignal
   /** Aborted: the transaction under way is cut off, and nothing is begun after it. */
@@ -63,27 +70,25 @@ export function createLane(options: LaneOptions, parts: LaneParts): Lane {
   return new BatchLane(options, new LaneWork(options, parts))
 }
 
-interface Batch {
-  deliveries: Delivery[]
-  /** When its first was taken. */
-  sinceMs: number
-  /** What the lane had lost to failed attempts until then. */
-  failedMsBefore: number
-}
-
-/** Of what waits nothing is made but an entry in its batch: whole queues wait here, and the collector carries what lives (G7). */
 class BatchLane implements Lane {
   readonly #options: LaneOptions
   readonly #work: LaneWork
-  /** Full ones, and the one that is being filled. */
-  #waiting: Batch[] = []
-  #working: Batch | undefined
+  readonly #waiting: BatchQueue<Delivery>
+  #working: Batch<Delivery> | undefined
   #inFlight = 0
   #running: Promise<void> | undefined
 
   constructor(options: LaneOptions, work: LaneWork) {
+    const { consumer, batchMax, clock } = options
     this.#options = options
     this.#work = work
+    this.#waiting = new BatchQueue({
+      batchMax,
+      // Lanes of a group that parks are those of devices, of whatever partition: one that has much to do must not fill the others (G7).
+      lineOf: consumer.parks ? ({ partition }) => partition : () => 0,
+      nowMs: () => clock.monotonicMs(),
+      failedMs: () => work.failedMs,
+    })
   }
 
   get inFlight(): number {
@@ -91,7 +96,7 @@ class BatchLane implements Lane {
   }
 
   get starvedMs(): number {
-    const oldest = this.#working ?? this.#waiting[0]
+    const oldest = this.#working ?? this.#waiting.oldest
     if (oldest === undefined) return 0
     const { failedMs, underWayMs } = this.#work
     // The attempt that was under way when it came had begun before.
@@ -103,9 +108,7 @@ class BatchLane implements Lane {
 
   take(delivery: Delivery): void {
     this.#inFlight++
-    const last = this.#waiting.at(-1)
-    if (last && last.deliveries.length < this.#options.batchMax) last.deliveries.push(delivery)
-    else this.#waiting.push(this.#batchOf(delivery))
+    this.#waiting.push(delivery)
     this.#running ??= this.#run()
   }
 
@@ -114,19 +117,11 @@ class BatchLane implements Lane {
     while (this.#running) await this.#running
   }
 
-  #batchOf(delivery: Delivery): Batch {
-    return {
-      deliveries: [delivery],
-      sinceMs: this.#options.clock.monotonicMs(),
-      failedMsBefore: this.#work.failedMs,
-    }
-  }
-
   async #run(): Promise<void> {
     // One turn of the microtask queue lets everything parsed from the same socket chunk join the first batch.
     await Promise.resolve()
     while ((this.#working = this.#waiting.shift())) {
-      const { deliveries } = this.#working
+      const { items: deliveries } = this.#working
       await this.#work.on(deliveries).catch(this.#options.onFatal)
       this.#inFlight -= deliveries.length
     }
@@ -134,7 +129,14 @@ class BatchLane implements Lane {
   }
 }
 
-type PutAside = (delivery: Delivery, error: unknown, event: Event | undefined) => void
+/** What is to be done with a batch, in this order: apply parcels, or put one aside before any later event is begun with (G6). */
+type Step = Parcel[] | Faulty
+
+interface Faulty {
+  delivery: Delivery
+  error: unknown
+  event: Event | undefined
+}
 
 class LaneWork {
   readonly #options: LaneOptions
@@ -161,74 +163,83 @@ class LaneWork {
   }
 
   async on(batch: readonly Delivery[]): Promise<void> {
-    const { aside } = this.#parts
     const asides: Promise<void>[] = []
-    const putAside: PutAside = (delivery, error, event) => {
-      asides.push(aside.put(delivery, error, event).catch(this.#options.onFatal))
-    }
-    await this.#applyAll(this.#judged(batch, putAside), putAside)
+    await this.#applyAll(this.#judged(batch, asides), asides)
     await Promise.all(asides)
   }
 
-  /** Those that are to be handled. What is not is settled, or put aside. */
-  #judged(batch: readonly Delivery[], putAside: PutAside): Parcel[] {
+  /** What is to be handled. What is not is settled, or put aside; where others have to wait for that, when its turn comes. */
+  #judged(batch: readonly Delivery[], asides: Promise<void>[]): Step[] {
     const { consumer } = this.#options
-    const { settlement } = this.#parts
-    const parcels: Parcel[] = []
+    const { settlement, aside } = this.#parts
+    let parcels: Parcel[] = []
+    const steps: Step[] = [parcels]
     for (const delivery of batch.filter((one) => settlement.isLive(one))) {
       const judgement = judge(delivery, consumer, this.#options, this.#options.clock.now())
       if (judgement.kind === 'handle') parcels.push(judgement.parcel)
       else if (judgement.kind === 'ignore') settlement.settle(delivery, 'ignored')
       else if (judgement.kind === 'shed') settlement.settle(delivery, 'shed')
-      else putAside(delivery, judgement.error, judgement.event)
+      else if (aside.parks(delivery, judgement.error, judgement.event)) steps.push(judgement, (parcels = []))
+      else asides.push(this.#putAside(judgement))
     }
-    return parcels
+    return steps
+  }
+
+  #putAside({ delivery, error, event }: Faulty): Promise<void> {
+    return this.#parts.aside.put(delivery, error, event).catch(this.#options.onFatal)
   }
 
   /** Applies parcels in order; culprits are put aside, and everything else is committed. */
-  async #applyAll(parcels: Parcel[], putAside: PutAside): Promise<void> {
-    const { settlement, holding, gate, cutOff } = this.#parts
+  async #applyAll(steps: Step[], asides: Promise<void>[]): Promise<void> {
+    const { settlement, holding, gate, cutOff, aside } = this.#parts
     const wait = holding.createWait()
-    const runs = [parcels]
     let outages = 0
-    for (let run = runs.shift(); run; run = runs.shift()) {
-      run = run.filter((parcel) => settlement.isLive(parcel.delivery))
+    for (let step = steps.shift(); step; step = steps.shift()) {
+      if (!Array.isArray(step)) {
+        await this.#putAside(step)
+        continue
+      }
+      let run = step.filter((parcel) => settlement.isLive(parcel.delivery))
       if (run.length === 0) continue
       const { limit } = this.#pace
       if (run.length > limit) {
-        runs.unshift(run.slice(0, limit), run.slice(limit))
+        steps.unshift(run.slice(0, limit), run.slice(limit))
         continue
       }
       const entered = await this.#entered(run)
-      runs.unshift(run.slice(entered.length))
+      steps.unshift(run.slice(entered.length))
       run = entered.filter((parcel) => settlement.isLive(parcel.delivery))
       if (run.length === 0) {
         gate.leave(entered.length, 0)
         continue
       }
       const { tookMs, ...result } = await this.#applied(run)
-      gate.leave(entered.length, result.kind === 'committed' ? result.done : Number(!isOutage(result.error)))
+      gate.leave(
+        entered.length,
+        result.kind === 'committed' ? result.done.length : Number(!isOutage(result.error)),
+      )
       if (result.kind === 'committed') {
         wait.end()
         outages = 0
-        const { done, repeats } = result
-        this.#pace.committed(done, tookMs)
-        for (const parcel of run.slice(0, done)) this.#finish(parcel, repeats.has(parcel))
-        runs.unshift(run.slice(done))
+        this.#pace.committed(run.length - result.left.length, tookMs)
+        asides.push(...this.#finish(result))
+        steps.unshift([...result.left])
       } else if (cutOff.aborted) {
         break
       } else if (isOutage(result.error)) {
         this.#pace.failed(run.length)
         await wait.out(result.error, ++outages)
-        runs.unshift(run)
+        steps.unshift(run)
       } else {
         wait.end()
         const { error } = result
-        runs.unshift(
-          ...divide(run, result.culprit, ({ delivery, event }) => {
+        steps.unshift(
+          ...divide<Step>(run, result.culprit, ({ delivery, event }) => {
             // What an event itself is at fault for says nothing of its group.
             if (!isHopeless(error)) gate.tried(event.partitionkey, true)
-            putAside(delivery, error, event)
+            if (aside.parks(delivery, error, event)) return [{ delivery, error, event }]
+            asides.push(this.#putAside({ delivery, error, event }))
+            return []
           }),
         )
       }
@@ -246,34 +257,36 @@ class LaneWork {
     run: readonly Parcel[],
   ): Promise<Awaited<ReturnType<typeof applyTogether>> & { tookMs: number }> {
     const { consumer, clock, observer } = this.#options
-    this.#startedMs = clock.monotonicMs()
-    const result = await applyTogether(run, this.#options, this.#parts.cutOff)
+    const result = await this.#parts.places.hold(() => {
+      this.#startedMs = clock.monotonicMs()
+      return applyTogether(run, { ...this.#options, yard: this.#parts.yard }, this.#parts.cutOff)
+    })
     const tookMs = this.underWayMs
     this.#startedMs = undefined
     if (result.kind === 'failed' && !isOutage(result.error)) this.#failedMs += tookMs
-    const size = result.kind === 'committed' ? result.done : run.length
+    const size = result.kind === 'committed' ? run.length - result.left.length : run.length
     observer.transaction(consumer.group, size, tookMs, result.kind)
     return { ...result, tookMs }
   }
 
-  #finish({ delivery, event, fault }: Parcel, repeat: boolean): void {
+  /** Answers what of it is put aside. */
+  #finish({ done, repeats, diverted }: Done): Promise<void>[] {
     const { consumer, clock, observer } = this.#options
-    const { settlement, aside, gate } = this.#parts
-    if (!repeat) gate.tried(event.partitionkey, false)
-    if (!repeat) observer.applied(consumer.group, event, delivery, clock.now())
-    if (fault) aside.recorded(delivery, fault, event)
-    else settlement.settle(delivery, repeat ? 'repeat' : 'processed')
+    const { settlement, aside, gate, yard } = this.#parts
+    yard.committed(diverted)
+    for (const { delivery } of diverted.waiting) settlement.settle(delivery, 'parked')
+    for (const { event } of [...diverted.waiting, ...diverted.surplus])
+      if (diverted.failing.has(event.partitionkey)) gate.waited(event.partitionkey)
+    for (const parcel of done) {
+      const { delivery, event, fault } = parcel
+      const repeat = repeats.has(parcel)
+      if (!repeat) gate.tried(event.partitionkey, false)
+      if (!repeat) observer.applied(consumer.group, event, delivery, clock.now())
+      if (fault) aside.recorded(delivery, fault, event)
+      else settlement.settle(delivery, repeat ? 'repeat' : 'processed')
+    }
+    return [...diverted.surplus].map(({ delivery, event }) =>
+      this.#putAside({ delivery, event, error: parkingFull(consumer.group, event.partitionkey) }),
+    )
   }
-}
-
-/** The runs that remain when a run failed: without the culprit, or in halves until there is one. */
-export function divide(
-  run: readonly Parcel[],
-  culprit: number | undefined,
-  blame: (parcel: Parcel) => void,
-): Parcel[][] {
-  const at = run.length === 1 ? 0 : culprit
-  if (at === undefined) return [run.slice(0, run.length >> 1), run.slice(run.length >> 1)]
-  blame(run[at] as Parcel)
-  return [run.slice(0, at), run.slice(at + 1)]
 }

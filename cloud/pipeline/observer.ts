@@ -1,10 +1,25 @@
 import type { Event } from '../../src/contract/event.ts'
 import type { Delivery } from '../amqp/delivery.ts'
 
-/** How a delivery ended; `recorded`: its fault is stored with it, by a consumer that records faults, and it has no letter; `shed`: it was too old for its group. */
-export const outcomes = ['processed', 'repeat', 'ignored', 'shed', 'recorded', 'retried', 'dead'] as const
+/**
+ * How a delivery ended; `recorded`: its fault is stored with it, by a consumer that records faults, and it has no letter; `parked`: it
+ * waits in the database, behind an event of its device that failed, or as that event; `shed`: it was too old for its group.
+ */
+export const outcomes = [
+  'processed',
+  'repeat',
+  'ignored',
+  'shed',
+  'recorded',
+  'retried',
+  'parked',
+  'dead',
+] as const
 
 export type Outcome = (typeof outcomes)[number]
+
+/** What follows from an attempt that failed. */
+export type Consequence = 'retry' | 'park' | 'hold' | 'dead' | 'recorded'
 
 /** What a watcher of the pipeline is told; metrics.ts is one. Must not throw. */
 export interface PipelineObserver {
@@ -16,7 +31,7 @@ export interface PipelineObserver {
   /** An event's effects are durable. */
   applied(group: string, event: Event, delivery: Delivery, nowMs: number): void
   /** An attempt failed and was put aside, or was recorded with its fault. */
-  failed(group: string, kind: 'retry' | 'dead' | 'recorded', code: string, attempt: number): void
+  failed(group: string, kind: Consequence, code: string, attempt: number): void
   /** Work is held because of an outage. */
   held(group: string, code: string): void
 }

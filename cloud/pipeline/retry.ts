@@ -1,15 +1,22 @@
-import { TidegateError } from '../../src/errors.ts'
+import type { Random } from '../../src/clock.ts'
+import { codeOf, TidegateError } from '../../src/errors.ts'
+import type { ConfiguredConsumer } from './definition.ts'
 
 /** Where an attempt that failed leads. */
 export type Decision =
-  /** Out of the way for `delayMs`, then back into its own queue. */
+  /** On a rung for `delayMs`, then back into its own queue; what comes later goes first. */
   | { kind: 'retry'; delayMs: number }
+  /** Its device is parked, and it is tried again after about `delayMs`; what comes later of the device waits (G6). */
+  | { kind: 'park'; delayMs: number }
+  /** Its device is parked until an operator says how it goes on. */
+  | { kind: 'hold' }
   /** Cannot succeed by itself: to the dead letters, with its story. */
   | { kind: 'dead' }
 
 /**
- * The infrastructure is down, not the event bad: an outage is waited out, and burns no attempt. Only the storage, the sidings and the
- * dead letters may throw these codes, and what a handler says of what it calls becomes one (cloud/protection/unavailable.ts).
+ * The infrastructure is down or full, not the event bad: an outage is waited out, and burns no attempt. Only the storage, the sidings
+ * and the dead letters may throw these codes, and what a handler says of what it calls becomes one
+ * (cloud/protection/unavailable.ts).
  */
 const outages: ReadonlySet<string> = new Set([
   'DATABASE_UNREACHABLE',
@@ -33,14 +40,55 @@ export function thrown(error: unknown): unknown {
   return error ?? new Error(`${error} was thrown`)
 }
 
+/** What is to be known of an attempt that failed. */
+export interface Attempt {
+  /** Counted from 1. */
+  attempt: number
+  /**
+   * Where it can wait: parked, if it is known whose event it is; what a replay has sent out of history on a rung, for nothing waits behind
+   * it; a dead letter that comes back nowhere.
+   */
+  waits: 'parked' | 'on a rung' | 'nowhere'
+  /**
+   * The one before it, of its parked device, has succeeded. What both need is there: it has one step, for a device whose events often fail
+   * would never catch up.
+   */
+  recovering: boolean
+}
+
+/** By how it deals with failures. */
+export type DecidingConsumer = Pick<ConfiguredConsumer, 'ladderMs' | 'parks' | 'ladderEnd' | 'final'>
+
 /**
- * The only place that turns the error of an attempt into what follows (G5); an outage is no attempt. `attempt` counts
- * from 1; the rung after attempt n is `ladderMs[n - 1]`, and behind the last rung are the dead letters. What we do not
- * know may be temporary: an unknown error climbs the whole ladder.
+ * The only place that turns the error of an attempt into what follows (G5); an outage is no attempt. The delay after attempt n is
+ * `ladderMs[n - 1]`, and behind the last are the dead letters. What we do not know may be temporary: an unknown error climbs the whole
+ * ladder, also behind one that has climbed it in vain, so that an outage of what a device needs costs few letters; behind one that waited
+ * and has succeeded it has the first step alone. A handler that hangs parks its device like every failure, so that it
+ * holds up its lane for one timeout only. In a group that parks, a dead letter that fails once more is one again at once: nothing waits
+ * for it.
  */
-export function decide(error: unknown, attempt: number, ladderMs: readonly number[]): Decision {
-  const delayMs = ladderMs[attempt - 1]
-  return isHopeless(error) || delayMs === undefined ? { kind: 'dead' } : { kind: 'retry', delayMs }
+export function decide(
+  error: unknown,
+  { attempt, waits, recovering }: Attempt,
+  { ladderMs, parks, ladderEnd, final }: DecidingConsumer,
+): Decision {
+  if (isHopeless(error) || final.has(codeOf(error))) return { kind: 'dead' }
+  const delayMs = (recovering ? ladderMs.slice(0, 1) : ladderMs)[attempt - 1]
+  if (!parks || waits === 'on a rung')
+    return delayMs === undefined ? { kind: 'dead' } : { kind: 'retry', delayMs }
+  if (waits === 'nowhere') return { kind: 'dead' }
+  if (delayMs !== undefined) return { kind: 'park', delayMs }
+  return { kind: ladderEnd === 'hold' ? 'hold' : 'dead' }
+}
+
+/** Within 20 % of it: what failed together is not tried again together. */
+export function jittered(delayMs: number, random: Random): number {
+  return Math.round(delayMs * (0.8 + 0.4 * random()))
+}
+
+/** A handler that was cut off at its timeout. */
+export function hasHung(error: unknown): boolean {
+  return codeOf(error) === 'HANDLER_TIMEOUT'
 }
 
 /** No other attempt would end otherwise. By its shape, so that a consumer module need not import anything to say it. */

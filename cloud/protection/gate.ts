@@ -7,12 +7,17 @@ export interface Gate {
   readonly closed: boolean
   /** Something waits for its turn by the group's rate. */
   readonly paces: boolean
-  /** Waits until some of them may begin, and says how many; 0 once `signal` is aborted. Each is to be followed by one `leave`. */
-  enter(wanted: number, signal: AbortSignal): Promise<number>
+  /**
+   * Waits until some of them may begin, and says how many; 0 once `signal` is aborted. Each is to be followed by one `leave`. Who has else
+   * to do while the group is paused or has tripped is answered 0 as soon as it is: `orClosed`.
+   */
+  enter(wanted: number, signal: AbortSignal, orClosed?: boolean): Promise<number>
   /** So many that had entered are over; of these so many were tried, and what was not costs nothing of the rate. */
   leave(count: number, tried: number): void
   /** What came of an attempt whose outcome says something of the group; an outage does not, nor what an event itself is at fault for. */
   tried(device: string, failed: boolean): void
+  /** An event waits behind one of its device whose newest attempt failed: where everything is tried it would have failed as well. */
+  waited(device: string): void
 }
 
 /** For a group without any protection. */
@@ -22,6 +27,7 @@ export const openGate: Gate = {
   enter: (wanted, signal) => Promise.resolve(signal.aborted ? 0 : wanted),
   leave() {},
   tried() {},
+  waited() {},
 }
 
 export interface GateOptions {
@@ -32,6 +38,8 @@ export interface GateOptions {
   clock: Clock
   /** Told of every attempt while the gate is open. */
   onTried: (device: string, failed: boolean) => void
+  /** Told of every event that waits behind one that failed, while the gate is open. */
+  onWaited: (device: string) => void
   /** A step of a trial is complete. */
   onTrial: (step: TrialStep) => void
 }
@@ -56,6 +64,8 @@ export class GroupGate implements Gate {
   #pacing = 0
   #triedEver = 0
   readonly #waiting = new Set<() => void>()
+  /** Who wants to enter, the first first. */
+  readonly #line = new Set<symbol>()
 
   constructor(options: GateOptions) {
     this.#options = options
@@ -87,19 +97,29 @@ export class GroupGate implements Gate {
     this.#turn({ kind: 'trial', size, tried: 0, devices: new Map() })
   }
 
-  async enter(wanted: number, signal: AbortSignal): Promise<number> {
-    while (!signal.aborted) {
-      const allowed = Math.min(wanted, this.#room())
-      const { atOnce, waitMs } = this.#paced(allowed)
-      if (atOnce > 0) {
-        this.#underWay += atOnce
-        return atOnce
+  /** In the order in which they come: what has much to do would else leave nothing of the rate to what has little. */
+  async enter(wanted: number, signal: AbortSignal, orClosed = false): Promise<number> {
+    const place = Symbol('place')
+    this.#line.add(place)
+    const goesAway = (): boolean => signal.aborted || (orClosed && this.closed)
+    try {
+      while (!goesAway()) {
+        const isFirst = this.#line.values().next().value === place
+        const allowed = isFirst ? Math.min(wanted, this.#room()) : 0
+        const { atOnce, waitMs } = this.#paced(allowed)
+        if (atOnce > 0) {
+          this.#underWay += atOnce
+          return atOnce
+        }
+        if (waitMs !== undefined) this.#pacing++
+        await this.#wait(waitMs, signal)
+        if (waitMs !== undefined) this.#pacing--
       }
-      if (waitMs !== undefined) this.#pacing++
-      await this.#wait(waitMs, signal)
-      if (waitMs !== undefined) this.#pacing--
+      return 0
+    } finally {
+      this.#line.delete(place)
+      this.#wake()
     }
-    return 0
   }
 
   leave(count: number, tried: number): void {
@@ -118,6 +138,11 @@ export class GroupGate implements Gate {
     if (++mode.tried < mode.size) return
     const failing = [...mode.devices.values()].filter(Boolean).length
     this.#options.onTrial({ devices: mode.devices.size, failing, tried: mode.tried })
+  }
+
+  /** What failed before a trial says nothing of it. */
+  waited(device: string): void {
+    if (this.#mode.kind === 'open') this.#options.onWaited(device)
   }
 
   /** How many the state of the group lets begin. */

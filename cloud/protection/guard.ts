@@ -62,6 +62,7 @@ export class Guard {
     this.gate = this.#gate = new GroupGate({
       ...options,
       onTried: (device, failed) => this.#tried(device, failed),
+      onWaited: (device) => this.#waited(device),
       onTrial: (step) => this.#judge(step),
     })
   }
@@ -130,7 +131,14 @@ export class Guard {
 
   #tried(device: string, failed: boolean): void {
     this.#switch?.tried(device, failed)
-    if (!failed) return
+    if (failed) this.#askSwitch()
+  }
+
+  #waited(device: string): void {
+    if (this.#switch?.waited(device)) this.#askSwitch()
+  }
+
+  #askSwitch(): void {
     const verdict = this.#switch?.verdict()
     if (verdict !== undefined) this.#trip(verdict)
   }

@@ -1,6 +1,6 @@
 /** When a group is believed to be broken, and not the events that it gets. */
 export interface KillSwitchOptions {
-  /** Events that were tried within the window, at the least. */
+  /** Events that were tried within the window, or waited behind one that failed, at the least. */
   after: number
   /** Of the devices that were tried within the window, so many failed: 0.5 is half of them. */
   share: number
@@ -11,10 +11,12 @@ export interface KillSwitchOptions {
 const devicesMax = 10_000
 /** Of a fleet of two, one sick device is half. */
 const failingDevicesMin = 3
+/** In a row, until what waits behind a device is believed to fail as well: an outage of a moment is over by the second retry. */
+const failuresMin = 3
 
 interface Tried {
-  /** Its newest attempt failed. */
-  failed: boolean
+  /** In a row, until now: 0 if its newest attempt did not fail. */
+  failures: number
   /** In which half of a window that was. */
   half: number
 }
@@ -44,8 +46,22 @@ export class KillSwitch {
     this.#events[0]++
     const before = this.#devices.get(device)
     if (before === undefined && this.#devices.size >= devicesMax) return
-    this.#failing += Number(failed) - Number(before?.failed === true)
-    this.#devices.set(device, { failed, half: this.#half })
+    const failuresBefore = before?.failures ?? 0
+    this.#failing += Number(failed) - Number(failuresBefore > 0)
+    this.#devices.set(device, { failures: failed ? failuresBefore + 1 : 0, half: this.#half })
+  }
+
+  /**
+   * An event that was not tried, for it waits behind one of its device that failed: without that it would be one failure more. Answers
+   * whether the verdict may be asked for because of it; of what was not seen to fail within the window nothing is believed.
+   */
+  waited(device: string): boolean {
+    this.#slide()
+    const failures = this.#devices.get(device)?.failures ?? 0
+    if (failures === 0) return false
+    this.#events[0]++
+    this.#devices.set(device, { failures, half: this.#half })
+    return failures >= failuresMin
   }
 
   /** Why the group is believed to be broken, in words; undefined while it is not. */
@@ -73,10 +89,10 @@ export class KillSwitch {
     this.#half += halves
     this.#sinceMs += halves * halfMs
     this.#events = [0, halves === 1 ? this.#events[0] : 0]
-    for (const [device, { failed, half }] of this.#devices) {
+    for (const [device, { failures, half }] of this.#devices) {
       if (half >= this.#half - 1) continue
       this.#devices.delete(device)
-      this.#failing -= Number(failed)
+      this.#failing -= Number(failures > 0)
     }
   }
 }

@@ -12,6 +12,7 @@ export function previewText({
   byFingerprint,
   byDevice,
   schema,
+  parked,
   heldGroups,
 }: Preview): string {
   const { checked, accepted, refused } = schema
@@ -29,6 +30,7 @@ export function previewText({
       (one) => `${one.fingerprint}  ${one.letters}  ${one.group}  ${one.code}`,
     ),
     ...some('by device', byDevice, (one) => `${one.device}  ${one.letters}`),
+    ...some('wait behind an event that fails', parked, (one) => `${one.device} of ${one.group}`),
     ...some(
       'groups that do not run',
       heldGroups,

@@ -19,6 +19,11 @@ export function deviceOf(text: string): string {
   throw new InvalidArgumentError('A device has letters, digits, dot, dash and underscore, at most 64.')
 }
 
+export function failureCodeOf(text: string): string {
+  if (/^[A-Z][A-Z0-9_]{0,63}$/.test(text)) return text
+  throw new InvalidArgumentError('A code has capital letters, digits and underscores, at most 64.')
+}
+
 export function projectionOf(text: string): string {
   if (/^[a-z][a-z0-9_]{0,30}$/.test(text)) return text
   throw new InvalidArgumentError('A projection has small letters, digits and underscores, at most 31.')

@@ -4,6 +4,7 @@ import type {
   GroupItem,
   LetterItem,
   LetterWhole,
+  ParkedItem,
   QuarantineItem,
   ReplayItem,
 } from '../api/rules/shapes.ts'
@@ -161,11 +162,27 @@ export function replaysText(replays: readonly ReplayItem[]): string {
 
 export function groupsText(groups: readonly GroupItem[]): string {
   if (groups.length === 0) return 'no groups: no consumer has run here yet'
-  const rows = groups.map(({ group, state, openLetters, instances }) => ({
-    cells: [cut(group, 32), state.state, openLetters, instances.length],
+  const rows = groups.map(({ group, state, openLetters, parkedDevices, instances }) => ({
+    cells: [cut(group, 32), state.state, openLetters, parkedDevices, instances.length],
     ...(state.reason !== null && { beneath: `${state.actor ?? 'by itself'}: ${state.reason}` }),
   }))
-  return table(['group', 'state', 'open letters', 'instances'], rows)
+  return table(['group', 'state', 'open letters', 'parked', 'instances'], rows)
+}
+
+export function parkedText(parked: readonly ParkedItem[]): string {
+  if (parked.length === 0) return 'no parked devices'
+  const rows = parked.map(({ device, state, attempt, events, overflowed, since, nextAt, code, message }) => ({
+    cells: [
+      cut(device, 28),
+      state,
+      attempt,
+      overflowed ? `${events} full` : events,
+      shortTime(since),
+      state === 'held' ? '-' : nextAt.slice(11, 19),
+    ],
+    beneath: [code, message].filter((one) => one !== null && one !== undefined).join(': '),
+  }))
+  return table(['device', 'state', 'tries', 'events', 'since (UTC)', 'next'], rows)
 }
 
 export function quarantineText(readings: readonly QuarantineItem[]): string {

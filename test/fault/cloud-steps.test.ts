@@ -23,6 +23,7 @@ const background = [
   /history/,
   // Looks of every second: who holds what is seen by the next step. And the heartbeat of a group, its state and its bounds.
   /tidegate\.replays set claim = \$1|u\.epoch, u\.sequence|case when until|with (counts|mine|gone) as/,
+  /parking-(claim|occupancy)/,
   /tidegate\.(members|gateways|gateway_names|gateway_keys|failure_groups where|prepare_inbox|forget_inbox)/,
   // Who is registered, and what the test itself asks for.
   /select (name, state|gateway, fingerprint|former, gateway|r\.replay|gateway, device)/,

@@ -38,6 +38,7 @@ const idleGroup = {
   inFlight: 0,
   active: 0,
   lanesStarvedMs: [0],
+  parked: { retrying: 0, held: 0, events: 0, oldestMs: 0 },
   heldBy: undefined,
   former: { draining: 0, drained: 0 },
   progress: () => ({ ok: true, waiting: 0, stalledMs: 0 }),
@@ -59,6 +60,7 @@ function started() {
   cloud.watch({
     groups: [idleGroup],
     letters: () => [],
+    unattended: () => [{ group: 'gone', devices: 1 }],
     replays: () => ({
       replays: 0,
       oldestAgeMs: 0,

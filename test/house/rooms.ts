@@ -156,7 +156,8 @@ export const rooms: Readonly<Record<string, Room>> = {
     mayImport: ['cloud/api/reads', 'cloud/api/tokens', 'cloud/api/rules', 'cloud/deeds', 'cloud/history'],
   },
   'cloud/api/writes': {
-    sentence: 'what the API changes besides letters: failure groups, groups, projections, tokens',
+    sentence:
+      'what the API changes besides letters: failure groups, groups, parked devices, projections, tokens',
     mayImport: [
       'cloud/projections',
       'cloud/api/routes',
@@ -164,6 +165,7 @@ export const rooms: Readonly<Record<string, Room>> = {
       'cloud/api/rules',
       'cloud/api/tokens',
       'cloud/protection',
+      'cloud/parking',
       'cloud/database',
       'cloud/deeds',
     ],
@@ -182,7 +184,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     mayImport: [],
   },
   'cloud/tool': {
-    sentence: '`tidegate dead`, `where`, `groups`, `token`, `api`: the API from a terminal',
+    sentence: '`tidegate dead`, `where`, `groups`, `parked`, `token`, `api`: the API from a terminal',
     mayImport: ['cloud/api/routes', 'cloud/api/rules', 'cloud/deeds', 'cloud/config.ts', 'cloud/os-user.ts'],
   },
   'cloud/tool/replays': {
@@ -236,6 +238,7 @@ export const rooms: Readonly<Record<string, Room>> = {
     sentence: 'groups at work, shared among instances, and new ones from the beginning of history on',
     mayImport: [
       'cloud/pipeline',
+      'cloud/parking',
       'cloud/protection',
       'cloud/letters',
       'cloud/queues',
@@ -251,7 +254,7 @@ export const rooms: Readonly<Record<string, Room>> = {
   'cloud/projections': {
     sentence:
       'what is derived from the record, version beside version: definition, lease, runner, tables, deeds',
-    mayImport: ['cloud/pipeline', 'cloud/history', 'cloud/database'],
+    mayImport: ['cloud/pipeline', 'cloud/pipeline/limits', 'cloud/history', 'cloud/database'],
   },
   'cloud/projections/built-in': {
     sentence: 'latest, devices, rollups; what was counted before rollups were a projection',
@@ -260,6 +263,8 @@ export const rooms: Readonly<Record<string, Room>> = {
   'cloud/pipeline': {
     sentence: 'what becomes of a delivery; the consumer’s interface',
     mayImport: [
+      'cloud/pipeline/limits',
+      'cloud/parking',
       'cloud/gateways',
       'cloud/letters',
       'cloud/replays',
@@ -267,6 +272,15 @@ export const rooms: Readonly<Record<string, Room>> = {
       'cloud/amqp',
       'cloud/database',
     ],
+  },
+  'cloud/pipeline/limits': {
+    sentence: 'how long a handler may take, how many run at once, how much is one transaction',
+    mayImport: [],
+  },
+  'cloud/parking': {
+    sentence:
+      'devices whose events wait behind one that failed (G6): who waits, who has them in hand, how many may wait',
+    mayImport: ['cloud/letters', 'cloud/amqp', 'cloud/database'],
   },
   'cloud/protection': {
     sentence: 'when a group is not to work: paused, tripped, too fast; breakers around what handlers call',

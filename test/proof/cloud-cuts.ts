@@ -18,7 +18,7 @@ import { silentLog } from '../../src/log.ts'
 import { partitionQueue, rungName } from '../../src/contract/wire.ts'
 import { type Chance, chance } from '../simulation/plan/chance.ts'
 import { Ledger } from '../support/cloud/cloud-events.ts'
-import { createFakeStorage, fakeDeadLetters } from '../support/fakes/storage.ts'
+import { createFakeStorage, fakeDeadLetters, fakeParking } from '../support/fakes/storage.ts'
 import { bodyBytes } from './edge-cuts.ts'
 import { anyPlan, harmless, type Middle, openMiddle } from './middle.ts'
 import type { CutsOptions, CutsResult } from './result.ts'
@@ -187,6 +187,8 @@ export async function cloudCuts(options: CutsOptions): Promise<CutsResult> {
       replayedIn: () => nothingReplayed,
       sidings,
       letters: { lettersIn: fakeDeadLetters, full: () => undefined, mirror: () => {} },
+      parkingIn: fakeParking,
+      parking: { concurrency: 1, devicesMax: 1000, eventsMax: 1000, eventsMaxPerDevice: 1000 },
       provenance: selfConsistent,
       checkSchema: noSchemaCheck,
       batchMax: 20,
@@ -302,6 +304,8 @@ async function lookInto(broker: AmqpConnection): Promise<Set<string>> {
 const consumer = defineConsumer({
   group,
   types: ['#'],
+  // It is about letters to the sidings.
+  onFailure: 'overtake',
   async handle(event, { tx }) {
     const { fate } = event.data as { fate: string }
     if (fate !== 'good')

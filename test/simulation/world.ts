@@ -154,9 +154,12 @@ function isQuiet({ gateway, broker, clouds, devices, database, reader, projectio
     outbox?.refusing !== 'store-failed' &&
     // No device waits for the answer to a publish of QoS 0.
     outbox?.waiting === 0 &&
+    // The audit believes no report of a loss before it is signed.
+    (outbox.unsigned?.events ?? 0) === 0 &&
     devices.every((device) => device.quiet) &&
     stored(gateway).length === 0 &&
     clouds.every((cloud) => cloud.quiet) &&
+    database.parkedDevices.size === 0 &&
     reader.quiet &&
     projection.quiet &&
     broker.working().length === 0 &&
@@ -169,7 +172,7 @@ function stored({ disk: { disk } }: World['gateway']): string[] {
   return ['e!h!', 'e!n!', 'u!'].flatMap((prefix) => disk.keysStartingWith(prefix))
 }
 
-function leftOver({ gateway, broker, clouds, devices, database }: World): string {
+function leftOver({ gateway, broker, database, clouds, devices }: World): string {
   const outbox = gateway.up ? JSON.stringify(gateway.outbox?.stats()) : 'the edge is down'
   const waiting = devices.filter((device) => !device.quiet).map((device) => device.name)
   const busy = clouds.filter((cloud) => !cloud.quiet).map((cloud) => cloud.name)
@@ -178,6 +181,7 @@ function leftOver({ gateway, broker, clouds, devices, database }: World): string
     `on the disk ${stored(gateway).join(' ') || '-'}`,
     `devices ${waiting.join(' ') || '-'}`,
     `clouds ${busy.join(' ') || '-'}`,
+    `parked ${[...database.parkedDevices.keys()].join(', ') || '-'}`,
     `queues ${broker.working().join(' ') || '-'}`,
     `replays ${[...database.replays.values()].flatMap(({ isOver, replay }) => (isOver ? [] : [replay])).join(' ') || '-'}`,
   ].join('; ')

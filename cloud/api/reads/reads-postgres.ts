@@ -1,7 +1,7 @@
 import type { Database } from '../../database/database-postgres.ts'
 import { translatedTimeout } from '../rules/problem.ts'
 import { readFailureGroup, readFailureGroups } from './failure-groups-postgres.ts'
-import { readGroups } from './groups-postgres.ts'
+import { readGroups, readParked } from './groups-postgres.ts'
 import { readLetter, readLetters } from './letters-postgres.ts'
 import { readProjectionJob, readProjections } from './projections-postgres.ts'
 import { readQuarantine } from './quarantine-postgres.ts'
@@ -27,6 +27,7 @@ export function postgresReads(database: Pick<Database, 'query'>): Reads {
     quarantine: (asked, scope) => readQuarantine(query, asked, scope),
     where: (asked, scope) => readWhere(query, asked, scope),
     groups: (scope) => readGroups(query, scope),
+    parked: (group, asked) => readParked(query, group, asked),
     projections: () => readProjections(query),
     projectionJob: (job) => readProjectionJob(query, job),
     deeds: (asked) => readDeeds(query, asked),

@@ -4,6 +4,7 @@ import type {
   GroupItem,
   LetterItem,
   LetterWhole,
+  ParkedItem,
   ProjectionItem,
   ProjectionJob,
   QuarantineItem,
@@ -76,6 +77,7 @@ export interface Reads {
   quarantine(asked: QuarantineAsked, scope: Scope): Promise<Page<QuarantineItem>>
   where(asked: WhereAsked, scope: Scope): Promise<WhereAnswer>
   groups(scope: Scope): Promise<GroupItem[]>
+  parked(group: string, asked: Paging): Promise<Page<ParkedItem>>
   projections(): Promise<ProjectionItem[]>
   projectionJob(job: string): Promise<ProjectionJob | undefined>
   deeds(asked: Paging & { actor?: string | undefined }): Promise<Page<DeedItem>>

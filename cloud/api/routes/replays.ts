@@ -38,6 +38,7 @@ const preview = z.object({
   schema: z
     .object({ checked: count, accepted: count, refused: count })
     .meta({ description: 'whether today’s schemas accept them: of the first 10,000' }),
+  parked: z.array(z.object({ group: z.string(), device: z.string() })),
   heldGroups: z.array(z.object({ group: z.string(), state: z.string(), reason: z.string().optional() })),
 })
 

@@ -50,10 +50,31 @@ export interface Workplace extends ProjectionDeeds {
   pause(deed: Deed<{ group: string; forMs?: number | undefined }>): Promise<{ group: string }>
   /** Back to work, whoever had paused it and why ever it had tripped. @throws Refusal `GROUP_NOT_PAUSED` */
   resume(deed: Deed<{ group: string }>): Promise<{ group: string }>
+  /** The first events of parked devices are tried now. @throws Refusal `DEVICE_NOT_PARKED` of one that is named */
+  release(deed: Deed<ParkedAsked>): Promise<ParkedChanged>
+  /**
+   * Events of parked devices become dead letters: the first of each, if it has failed, or all that wait.
+   * @throws Refusal `DEVICE_NOT_PARKED` of one that is named, `DEVICE_IN_HAND`
+   */
+  skip(deed: Deed<ParkedAsked & { what: 'first' | 'all' }>): Promise<ParkedChanged>
   /**
    * Mints a token. It is answered once, and stands on no record: only its ID does.
    * @throws Refusal `TOKEN_SHOWN_ONCE` when the same is asked for again
    */
   mintToken(deed: Deed<Wish>, mint: Mint): Promise<{ token: string; jti: string; expiresAt: string }>
   revokeToken(deed: Deed<{ jti: string }>, untilMs: number): Promise<TokenRecord>
+}
+
+/** Parked devices of a group: all of them, one, or those whose last failure had that code. */
+export interface ParkedAsked {
+  group: string
+  device?: string | undefined
+  code?: string | undefined
+}
+
+export interface ParkedChanged {
+  group: string
+  devices: number
+  /** Others that were in hand at that moment. */
+  inHand: number
 }

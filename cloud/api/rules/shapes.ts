@@ -111,6 +111,21 @@ export const groupItem = z.object({
   state: groupState,
   instances: z.array(z.object({ instance: text, seenAt: time })),
   openLetters: count,
+  parkedDevices: count,
+})
+
+export const parkedItem = z.object({
+  device: text,
+  since: time,
+  state: z.enum(['retrying', 'held']),
+  attempt: count,
+  nextAt: time,
+  code: maybe,
+  message: payload(maybe),
+  events: count.describe('that wait, the failing one included'),
+  overflowed: z
+    .boolean()
+    .describe('there was no room for one of its events: until nothing waits, what comes is a dead letter'),
 })
 
 export const quarantineItem = z.object({
@@ -221,6 +236,7 @@ export type LetterWhole = z.output<typeof letterWhole>
 export type FailureGroup = z.output<typeof failureGroup>
 export type ReplayItem = z.output<typeof replayItem>
 export type GroupItem = z.output<typeof groupItem>
+export type ParkedItem = z.output<typeof parkedItem>
 export type QuarantineItem = z.output<typeof quarantineItem>
 export type ProjectionItem = z.output<typeof projectionItem>
 export type ProjectionVersion = z.output<typeof projectionVersion>

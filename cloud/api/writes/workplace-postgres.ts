@@ -1,5 +1,6 @@
 import type { Database } from '../../database/database-postgres.ts'
 import type { Transaction } from '../../database/storage.ts'
+import type { ParkingIn } from '../../parking/parking.ts'
 import { postgresGroupStates } from '../../protection/group-states-postgres.ts'
 import { Refusal } from '../rules/problem.ts'
 import { fromMicros, microsOf } from '../reads/where.ts'
@@ -10,9 +11,10 @@ import { projectionDeeds } from './projections-postgres.ts'
 
 export interface WorkplaceOptions {
   doOnce: DoOnce
+  parkingIn: ParkingIn
 }
 
-export function postgresWorkplace({ doOnce }: WorkplaceOptions): Workplace {
+export function postgresWorkplace({ doOnce, parkingIn }: WorkplaceOptions): Workplace {
   return {
     ...projectionDeeds(doOnce),
     changeGroup: (deed) => doOnce('change-failure-group', deed, (tx) => changeGroup(tx, deed.request)),
@@ -27,6 +29,21 @@ export function postgresWorkplace({ doOnce }: WorkplaceOptions): Workplace {
         const { group } = deed.request
         if (await statesIn(tx).resume(group)) return { group }
         throw notPaused(group)
+      }),
+    release: (deed) =>
+      doOnce('release-parked', deed, async (tx) => {
+        const { group, device, code } = deed.request
+        const { devices, working } = await parkingIn(tx).release(group, { device, code })
+        if (device !== undefined && devices + working === 0) throw notParked(device, group)
+        return { group, devices, inHand: working }
+      }),
+    skip: (deed) =>
+      doOnce('skip-parked', deed, async (tx) => {
+        const { group, device, code, what } = deed.request
+        const { devices, working } = await parkingIn(tx).skip(group, { device, code }, what)
+        if (device !== undefined && devices === 0)
+          throw working > 0 ? inHand(device, group) : notParked(device, group)
+        return { group, devices, inHand: working }
       }),
     async mintToken(deed, mint) {
       let token: string | undefined
@@ -95,5 +112,23 @@ function notPaused(group: string): Refusal {
     status: 409,
     message: `${group} is not paused, and has not tripped`,
     hint: 'GET /v1/groups says how groups are',
+  })
+}
+
+function notParked(device: string, group: string): Refusal {
+  return new Refusal({
+    code: 'DEVICE_NOT_PARKED',
+    status: 404,
+    message: `${device} is not parked in ${group}, or its first event has not failed`,
+    hint: 'it may have been let go by itself meanwhile; GET the parked devices again',
+  })
+}
+
+function inHand(device: string, group: string): Refusal {
+  return new Refusal({
+    code: 'DEVICE_IN_HAND',
+    status: 409,
+    message: `an event of ${device} in ${group} is being tried at this moment`,
+    hint: 'see what comes of it, then ask again under another key',
   })
 }

@@ -19,6 +19,7 @@ import { inboxWeeks } from './0018-inbox-weeks.ts'
 import { rollupsOfHistory } from './0019-rollups.ts'
 import { replayHistory } from './0020-replay-history.ts'
 import { retention } from './0021-retention.ts'
+import { parking } from './0022-parking.ts'
 import type { Migration } from './migration.ts'
 
 export const migrations: readonly Migration[] = [
@@ -43,4 +44,5 @@ export const migrations: readonly Migration[] = [
   rollupsOfHistory,
   replayHistory,
   retention,
+  parking,
 ]

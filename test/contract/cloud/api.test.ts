@@ -113,7 +113,7 @@ describe('what is read', () => {
     expect(await json('/v1/dead-letters/2', token)).toMatchObject({ body: null })
   })
 
-  test('of groups, what was quarantined, who did what, is what the tables have', async () => {
+  test('of groups, what is parked, what was quarantined, who did what, is what the tables have', async () => {
     const token = await served.tokenOf('admin')
     expect(await json('/v1/groups', token)).toMatchObject({
       items: [
@@ -121,9 +121,13 @@ describe('what is read', () => {
           group: 'alerts',
           state: { state: 'running' },
           openLetters: 25,
+          parkedDevices: 1,
           instances: [{ instance: 'cloud-1' }],
         },
       ],
+    })
+    expect(await json('/v1/groups/alerts/parked', token)).toMatchObject({
+      items: [{ device: 'sensor-1', events: 1, message: canary }],
     })
     expect(await json('/v1/quarantine?device=sensor-1', token)).toMatchObject({
       items: [{ sequence: 7, reason: 'SCHEMA_VIOLATION', type: null, detail: canary }],
@@ -250,6 +254,7 @@ describe('payloads', () => {
       '/v1/events',
       '/v1/failure-groups',
       '/v1/failure-groups/{fingerprint}',
+      '/v1/groups/{group}/parked',
       '/v1/quarantine',
     ])
   })

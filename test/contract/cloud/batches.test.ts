@@ -53,6 +53,7 @@ describe('the cloud on RabbitMQ and PostgreSQL', () => {
 export default {
   group: 'effects',
   types: ['com.acme.climate'],
+  onFailure: 'overtake',
   async handle(event, { tx, attempt }) {
     if (event.sequence === 4 || (event.sequence === 6 && attempt < 3)) throw new Error('not yet')
     await tx.query('insert into effects (sequence) values ($1)', [event.sequence])

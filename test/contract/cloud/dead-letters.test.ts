@@ -119,6 +119,16 @@ describe.each<[string, () => Storage, (tx: Statements) => DeadLetters]>([
     expect(await put([letterOf({ event })])).toEqual([{ letter: first?.letter, isNew: false }])
   })
 
+  test('says of which keys there are open letters in a group', async () => {
+    const storage = open()
+    const [event, other] = [eventOf(), eventOf()]
+    const [mine, elsewhere] = [letterOf({ event }), letterOf({ event: other, group: 'h' })]
+    await storage.transaction((tx) => lettersIn(tx).add([mine, elsewhere]), never)
+    const keys = [mine.key, elsewhere.key]
+    const found = await storage.transaction((tx) => lettersIn(tx).openOf(mine.group, keys), never)
+    expect([...found]).toEqual([mine.key.toString('hex')])
+  })
+
   test('of what fails again while its letter is open, the letter has a further failure, once each, the newest ten (G5, G7)', async () => {
     const storage = open()
     const event = eventOf()
@@ -380,7 +390,7 @@ describe('dead letters in PostgreSQL', () => {
   })
 
   test('replays that have not ended are counted together, with what is not folded into them yet', async () => {
-    await postgres.query('truncate tidegate.deeds cascade')
+    await postgres.query('truncate tidegate.replays cascade')
     const none = {
       replays: 0,
       oldestAgeMs: 0,

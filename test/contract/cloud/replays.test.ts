@@ -249,6 +249,7 @@ describe('a replay of dead letters', () => {
       byFingerprint: [{ group: 'effects', code: 'SITE_UNKNOWN', letters: 2 }],
       byDevice: [{ device: 'device-1', letters: 2 }],
       schema: { checked: 2, accepted: 2, refused: 0 },
+      parked: [],
       heldGroups: [{ group: 'effects', state: 'paused', reason: 'repairs' }],
     })
     await expect(bench.deeds.preview({})).rejects.toMatchObject({ code: 'FILTER_EMPTY' })

@@ -24,6 +24,7 @@ const preview = {
   byFingerprint: [{ fingerprint: seeded.fingerprint, group: 'alerts', code: 'SITE_UNKNOWN', letters: 75 }],
   byDevice: [{ device: 'sensor-1', letters: 75 }],
   schema: { checked: 75, accepted: 70, refused: 5 },
+  parked: [],
   heldGroups: [],
   unvetted: 0,
 }
@@ -72,12 +73,13 @@ const remote = async (role: 'viewer' | 'operator', ...args: string[]): Promise<O
   command([...args, '--api', served.url], { TIDEGATE_TOKEN: await served.tokenOf(role) })
 
 describe('the command line, over the API', () => {
-  test('shows causes, letters and quarantined readings, each line within 80 columns', async () => {
+  test('shows causes, letters, parked devices and quarantined readings, each line within 80 columns', async () => {
     const shown = await Promise.all([
       local('dead', 'groups'),
       local('dead', 'list', '--limit', '60'),
       local('dead', 'quarantine'),
       local('dead', 'replays'),
+      local('parked', 'list', 'alerts'),
       local('groups', 'list'),
     ])
     for (const { code, stdout, stderr } of shown) {
@@ -264,6 +266,32 @@ describe('the command line, over the API', () => {
     expect((await local('groups', 'pause', 'alerts', '--for', '10m', '--reason', 'siren')).code).toBe(0)
     expect((await local('groups', 'list')).stdout).toMatch(/alerts +paused/)
     expect((await local('groups', 'resume', 'alerts', '--reason', 'mended')).code).toBe(0)
+  })
+
+  test('releases and skips what is parked, one device or those of a code, with a reason; a dry run does nothing', async () => {
+    const ask = (...args: string[]): Promise<Outcome> =>
+      remote('operator', 'parked', ...args, '--reason', 'mended')
+    const skipAll = ['skip', 'alerts', '--all', '--dry-run'] as const
+    await served.database.query('delete from tidegate.members')
+    expect((await ask(...skipAll)).stderr).toContain('GROUP_NOT_RUNNING')
+    await served.database.query(
+      `insert into tidegate.members (consumer_group, instance, seen_at, queue_generation)
+       values ('alerts', 'cloud-1', clock_timestamp(), 2)`,
+    )
+    expect((await ask(...skipAll)).stdout).toContain('1 parked devices of alerts would be skipped')
+    const skip = 'select skip from tidegate.parked_devices'
+    expect((await served.database.query(skip)).map((row) => row)).toEqual([{ skip: null }])
+    const released = await ask('release', 'alerts', seeded.device, '--json')
+    expect(JSON.parse(released.stdout)).toEqual({ group: 'alerts', devices: 1, inHand: 0 })
+    expect((await ask('release', 'alerts', '--code', 'ANOTHER')).stdout).toContain('0 parked devices')
+    const absent = await ask('release', 'alerts', 'nobody')
+    expect([absent.code, absent.stderr]).toEqual([3, expect.stringContaining('DEVICE_NOT_PARKED')])
+    expect((await ask('skip', 'alerts', '--code', 'SITE_UNKNOWN')).stdout).toContain(
+      '1 parked devices of alerts are skipped',
+    )
+    expect(await served.database.query(`${skip} where skip is not null`)).toHaveLength(1)
+    const viewer = await remote('viewer', 'parked', 'release', 'alerts', '--reason', 'x')
+    expect([viewer.code, viewer.stderr]).toEqual([3, expect.stringContaining('RIGHT_MISSING')])
   })
 
   test('is refused with exit code 3, and not understood with 2', async () => {

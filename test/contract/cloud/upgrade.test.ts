@@ -21,6 +21,7 @@ export default {
   group: 'effects',
   types: ['com.acme.climate'],
   ordered: ${ordered},
+  onFailure: 'overtake',
   async handle(event, { tx, attempt }) {
     await tx.query('insert into effects (device, sequence) values ($1, $2)', [event.partitionkey, event.sequence])
     if (attempt <= (event.data.failUntil ?? 0)) throw new Error('the sensor is odd')

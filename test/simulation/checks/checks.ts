@@ -88,8 +88,15 @@ export function checkAll(world: World): void {
   checkFaulty(world)
   checkForgeries(world)
   checkOrder(world)
+  checkParked(world)
   checkExpiry(world)
   checkCounts(world)
+}
+
+/** G5, G6: what waited is done with, and nothing waits for a device that is parked no more. */
+function checkParked({ database, journal }: World): void {
+  for (const { group, properties } of database.parkedEvents.values())
+    journal.violate('G5', `${String(properties.messageId)} of ${group} is parked for ever`)
 }
 
 /** G1: what a device was told is safe is in the history, or the ledger says why not. */
@@ -188,7 +195,12 @@ function checkEffects({ database, journal, truth, plan }: World): void {
     if (doomed && times.has(key)) journal.violate('G4', `${nameOf(key)} failed and had an effect`)
     if (doomed && !story && !truth.gaveUp(key))
       journal.violate('G5', `${nameOf(key)} is no dead letter of effects`)
-    if (!doomed && story && !timedOut) journal.violate('G5', `${nameOf(key)} is a dead letter of effects`)
+    const noRoom = story?.code === 'PARKING_FULL'
+    // Another copy that the edge has sent may have found its device let go; the letter is resolved by a repeat then.
+    if (noRoom && times.has(key) && !truth.routedAgain.has(record.body))
+      journal.violate('G4', `${nameOf(key)} found no room and had an effect`)
+    if (!doomed && story && !timedOut && !noRoom)
+      journal.violate('G5', `${nameOf(key)} is a dead letter of effects`)
     const inPart = truth.gaveUp(key)
     if (!doomed && !story && !times.has(key) && !inPart)
       journal.violate('G4', `${nameOf(key)} never had its effect`)
@@ -233,7 +245,12 @@ const lettersOf: Record<string, readonly string[]> = {
 
 /** G5: a dead letter tells its whole story, and there is one of each event; its mirror, which may be missing, says its number. */
 function checkDeadLetters({ database, broker, journal, plan }: World): void {
-  const { ladderMs, partitions, workplace } = plan.settings
+  const { ladderMs, partitions, onFailure, workplace } = plan.settings
+  const replayed = new Set(
+    [...database.letters].flatMap(([number, letter]) =>
+      database.standings.get(number)?.replay === undefined ? [] : [letter],
+    ),
+  )
   for (const group of groupNames) {
     const letters = lettersIn(database, group)
     for (const [key, same] of groupBy(letters, nameOfLetter))
@@ -245,9 +262,13 @@ function checkDeadLetters({ database, broker, journal, plan }: World): void {
       const told = letter.failures
       if (told.some(({ code }) => code === 'HANDLER_TIMEOUT')) continue
       // What a former version wrote has its own story.
-      if (what === 'former') continue
+      if (letter.code === 'PARKING_FULL' || what === 'former') continue
+      const whole = ladderMs.length + 1
+      // Behind another that failed it has the first step of the ladder alone, and as a replay none.
+      const isShort =
+        letter.attempts === Math.min(2, whole) || (letter.attempts === 1 && replayed.has(letter))
       const isTried = what === 'hopeless' || (workplace && !['forged', 'disputed'].includes(what))
-      const attempts = isTried ? ladderMs.length + 1 : 1
+      const attempts = !isTried ? 1 : onFailure === 'park' && isShort ? letter.attempts : whole
       if (what !== 'forged' && !lettersOf[group]?.includes(what) && !(workplace && group === 'effects'))
         journal.violate('G5', `${event.id} is a dead letter of ${group}: ${letter.message}`)
       const partition = partitionOf(event.partitionkey, partitions)

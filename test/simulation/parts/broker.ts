@@ -46,6 +46,8 @@ export class SimulatedBroker {
   acksToLose = 0
   lettersToRefuse = 0
   letterConfirmsToLose = 0
+  /** Queues whose consumers are connected by half: their acknowledgements come no longer, and nobody has noticed yet. */
+  private readonly swallowing = new Set<string>()
   readonly queues = new Map<string, Queue>()
   private readonly fanouts = new Set<string>()
   private bindings: Topology['bindings'] = []
@@ -112,6 +114,7 @@ export class SimulatedBroker {
     this.acksToLose = 0
     this.lettersToRefuse = 0
     this.letterConfirmsToLose = 0
+    for (const name of this.swallowing) this.cutSilent(name)
     for (const queue of this.queues.values()) this.pump(queue)
   }
 
@@ -133,8 +136,24 @@ export class SimulatedBroker {
       subscription.cut()
       return
     }
+    if (this.swallowing.has(name)) {
+      this.parts.journal.count('ack-swallowed')
+      return
+    }
     for (const tag of subscription.unacked.keys()) if (tag <= upTo) subscription.unacked.delete(tag)
     this.pump(queue)
+  }
+
+  /** Until it is noticed that they are dead, the consumers of a queue are heard no longer. */
+  swallowAcks(name: string, forMs: number): void {
+    this.swallowing.add(name)
+    this.parts.scheduler.after(forMs, () => this.cutSilent(name))
+  }
+
+  private cutSilent(name: string): void {
+    if (!this.swallowing.delete(name)) return
+    this.parts.journal.tell('broker', `${name}: its consumer has been silent for too long, and is cut off`)
+    for (const member of this.queues.get(name)?.line ?? []) member.cut()
   }
 
   /** What it had not acknowledged goes back to where it was, for the next in line. */

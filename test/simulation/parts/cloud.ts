@@ -29,7 +29,7 @@ import { gatewayName, type Settings } from '../plan/settings.ts'
 import { intruderName } from './intruder.ts'
 import { SimulatedProcess } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
-import { simulatedDeadLetters, simulatedHistory, simulatedRollups } from './transaction.ts'
+import { simulatedDeadLetters, simulatedHistory, simulatedParking, simulatedRollups } from './transaction.ts'
 import { outboundFor } from './outbound.ts'
 import { watchedGuard, type WatchedGuard } from './watched-guard.ts'
 import { simulatedReplayed, simulatedReplays } from './workplace.ts'
@@ -163,6 +163,8 @@ export class Cloud {
       replayedIn: simulatedReplayed,
       sidings: this.sidingsFor(process),
       letters: this.lettersFor(process),
+      parkingIn: simulatedParking,
+      parking: settings.parking,
       provenance: provenance({
         users: {},
         unvouched: 'refuse',
@@ -240,6 +242,7 @@ export class Cloud {
     return defineConsumer({
       group,
       types: ['#'],
+      onFailure: settings.onFailure,
       retry: settings.ladderMs,
       async handle(event, { tx, attempt, delivery }) {
         await process.step('handler', random.between(0, settings.latencyMsMax))
@@ -256,7 +259,9 @@ export class Cloud {
         const [what] = event.id.split('-')
         if (operator.failing) throw new Error('nothing can be done')
         if (what === 'hopeless' && !operator.mended) throw new Error('cannot be done')
-        if (what === 'stumbles' && attempt <= Math.min(2, settings.ladderMs.length))
+        // Behind another that failed it has the first step of the ladder alone, and as a replay none.
+        const fallsMax = settings.onFailure !== 'park' ? 2 : operator.mended ? 0 : 1
+        if (what === 'stumbles' && attempt <= Math.min(fallsMax, settings.ladderMs.length))
           throw new Error('not yet')
         if (what === 'hangs' && attempt === 1) await process.step('hanging', 1e9)
         await process.step('handled', 0)

@@ -7,6 +7,7 @@ import type {
   LedgerNote,
 } from '../../../cloud/history/history.ts'
 import type { DeadLetter } from '../../../cloud/letters/dead-letters.ts'
+import { type ParkedDevice, RowLocks, type WaitingEvent } from '../../support/fakes/parking.ts'
 import type { Chance } from '../plan/chance.ts'
 import { HistoryOrder } from './history-order.ts'
 import type { Journal } from './journal.ts'
@@ -44,6 +45,10 @@ export class SimulatedDatabase implements Tables {
   readonly replayCounts: { replay: number; resolved: number; failed: number }[] = []
   readonly order = new HistoryOrder()
   readonly locks = new Map<string, Lock>()
+  readonly rowLocks = new RowLocks()
+  readonly parkedDevices = new Map<string, ParkedDevice>()
+  readonly parkedEvents = new Map<number, WaitingEvent>()
+  lastParked = 0
   readonly parts: DatabaseParts
   private lettersNumbered = 0
   private readonly open = new Set<SimulatedTransaction>()
@@ -121,6 +126,8 @@ export class SimulatedDatabase implements Tables {
       this.locks.delete(key)
       lock.free()
     }
+    this.rowLocks.free(tx)
+    tx.end()
   }
 
   /** idle_in_transaction_session_timeout: a frozen client gives its locks up. */

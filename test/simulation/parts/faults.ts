@@ -1,3 +1,4 @@
+import { formerDeadQueue } from '../../../src/contract/wire.ts'
 import type { Chance } from '../plan/chance.ts'
 import type { SimulatedBroker } from './broker.ts'
 import type { Cloud } from './cloud.ts'
@@ -7,7 +8,7 @@ import type { Fault } from '../plan/fault-kinds.ts'
 import type { Gateway } from './gateway.ts'
 import type { Intruder } from './intruder.ts'
 import type { Journal } from './journal.ts'
-import type { Operator } from './operator.ts'
+import { lookedAfter, type Operator } from './operator.ts'
 import type { Scheduler } from './scheduler.ts'
 import type { Uplink } from './uplink.ts'
 
@@ -29,7 +30,7 @@ export interface Stage {
 const countedElsewhere = new Set(
   `write-lost write-landed read-failed confirm-lost confirm-late nack unroutable ack-lost siding-lost siding-unknown
   commit-lost commit-unknown edge-kill power-cut log-torn cloud-kill forgery
-  replay replay-stop pause former-letter`.split(/\s+/),
+  replay replay-stop pause former-letter ack-swallowed`.split(/\s+/),
 )
 
 /** Makes a fault happen, and, after its time, end. */
@@ -183,6 +184,9 @@ export function inflict(fault: Fault, stage: Stage): void {
       break
     case 'former-letter':
       stage.operator.writeFormerLetters(times)
+      break
+    case 'ack-swallowed':
+      broker.swallowAcks(formerDeadQueue(lookedAfter), forMs)
       break
     case 'device-drop':
       stage.devices[times % stage.devices.length]?.drop(forMs)

@@ -6,6 +6,7 @@ import type {
 } from '../../../cloud/history/history.ts'
 import type { Rollup } from './rollups.ts'
 import type { DeadLetter } from '../../../cloud/letters/dead-letters.ts'
+import type { ParkingTables, RowLocks } from '../../support/fakes/parking.ts'
 import type { HistoryOrder } from './history-order.ts'
 import type { SimulatedProcess } from './process.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -50,7 +51,7 @@ export interface Lock {
 }
 
 /** What a transaction sees of the simulated database: what was committed, and who waits for whom. */
-export interface Tables {
+export interface Tables extends ParkingTables {
   readonly inbox: Set<string>
   readonly events: Map<string, HistoryRecord>
   readonly identities: Map<string, string>
@@ -67,6 +68,8 @@ export interface Tables {
   readonly order: HistoryOrder
   nextLetter(): number
   readonly locks: Map<string, Lock>
+  /** Of parked devices and events. */
+  readonly rowLocks: RowLocks
   readonly parts: { readonly scheduler: Scheduler }
   /** A request's time on its way. Throws when the database is down. */
   request(process: SimulatedProcess, what: string): Promise<void>

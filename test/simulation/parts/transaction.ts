@@ -12,6 +12,8 @@ import {
 import type { Added, DeadLetter, DeadLetters } from '../../../cloud/letters/dead-letters.ts'
 import { saysTheSame } from '../../../cloud/history/record.ts'
 import type { Appended, History, HistoryRecord, LedgerPlace } from '../../../cloud/history/history.ts'
+import type { Parking } from '../../../cloud/parking/parking.ts'
+import { type LockMode, memoryParking } from '../../support/fakes/parking.ts'
 import type { Effect, Lock, Tables } from './tables.ts'
 import type { SimulatedProcess } from './process.ts'
 
@@ -24,6 +26,10 @@ export class SimulatedTransaction implements Transaction {
   readonly history: History
   readonly rollups: Rollups
   readonly letters: DeadLetters
+  readonly parking: Parking
+  /** Resolves when it is over, and its rivals may go on. */
+  readonly ended: Promise<void>
+  end: () => void = nothing
   readonly process: SimulatedProcess
   readonly staged: (() => void)[] = []
   readonly what: string[] = []
@@ -42,6 +48,15 @@ export class SimulatedTransaction implements Transaction {
     this.process = process
     this.beganAtMs = beganAtMs
     this.askedAtMs = database.parts.scheduler.nowMs
+    this.ended = new Promise((resolve) => (this.end = resolve))
+    this.parking = memoryParking({
+      tables: database,
+      nowMs: () => database.parts.scheduler.nowMs,
+      step: (what) => this.request(`parking ${what}`),
+      lock: (key, mode) => this.lockRow(key, mode),
+      tryLock: (key, mode) => database.rowLocks.take(key, this, mode, this.ended) === undefined,
+      stage: (apply) => void this.staged.push(apply),
+    })
     this.inbox = {
       claim: (group, claims) => this.claim(group, claims),
       release: (group, claims) => this.release(group, claims),
@@ -57,6 +72,11 @@ export class SimulatedTransaction implements Transaction {
     }
     this.letters = {
       add: (letters) => this.addLetters(letters),
+      openOf: async (group, keys) => {
+        await this.request('letters')
+        const names = keys.map((key) => key.toString('hex'))
+        return new Set(names.filter((name) => this.committedLetter(`${group} ${name}`) !== undefined))
+      },
       failedAgain: (letters) => this.failedAgain(letters),
     }
     this.rollups = {
@@ -200,11 +220,7 @@ export class SimulatedTransaction implements Transaction {
     for (const name of names.toSorted()) await this.lock(name)
     return letters.map((letter, index): Added => {
       const name = names[index] as string
-      const same = [...there].find(
-        ([number, other]) =>
-          letterName(other) === letterName(letter) && standings.get(number)?.state !== 'resolved',
-      )?.[0]
-      const known = same ?? this.own.get(name)
+      const known = this.committedLetter(letterName(letter)) ?? this.own.get(name)
       if (known !== undefined) return { letter: Number(known), isNew: false }
       const isClosed = [...there].some(
         ([number, other]) =>
@@ -225,8 +241,15 @@ export class SimulatedTransaction implements Transaction {
   /** Those that are committed; their stories are not simulated. */
   private async failedAgain(letters: readonly DeadLetter[]): Promise<(number | undefined)[]> {
     await this.request('letters')
-    const there = [...this.database.letters]
-    return letters.map((one) => there.find(([, other]) => letterName(other) === letterName(one))?.[0])
+    return letters.map((one) => this.committedLetter(letterName(one)))
+  }
+
+  /** The number of the one that is not closed. */
+  private committedLetter(name: string): number | undefined {
+    const { letters, standings } = this.database
+    for (const [number, other] of letters)
+      if (letterName(other) === name && standings.get(number)?.state !== 'resolved') return number
+    return undefined
   }
 
   private async keep<T>(table: Map<string, T>, rows: readonly T[], keyOf: (row: T) => string): Promise<void> {
@@ -243,18 +266,31 @@ export class SimulatedTransaction implements Transaction {
     return held === undefined || held.holder === this
   }
 
-  /** Waits for whoever holds the key to commit or roll back. */
-  async lock(key: string): Promise<void> {
-    const { locks, parts } = this.database
-    const untilMs = parts.scheduler.nowMs + lockWaitMsMax
-    for (let held = locks.get(key); held && held.holder !== this; held = locks.get(key)) {
-      const leftMs = untilMs - parts.scheduler.nowMs
+  private lockRow(key: string, mode: LockMode): Promise<void> {
+    return this.waitFor(() => this.database.rowLocks.take(key, this, mode, this.ended))
+  }
+
+  /** Until there is no rival; who waits for too long is told that the database cannot be reached. */
+  private async waitFor(rival: () => Promise<void> | undefined): Promise<void> {
+    const { scheduler } = this.database.parts
+    const untilMs = scheduler.nowMs + lockWaitMsMax
+    for (let freed = rival(); freed; freed = rival()) {
+      const leftMs = untilMs - scheduler.nowMs
       if (leftMs <= 0) throw (this.outage = unreachable('query read timeout'))
-      await Promise.race([held.freed, this.process.step('lock', leftMs)])
+      await Promise.race([freed, this.process.step('lock', leftMs)])
       await this.process.step('locked', 0)
-      this.askedAtMs = parts.scheduler.nowMs
+      this.askedAtMs = scheduler.nowMs
       if (this.over) throw (this.outage = unreachable('connection terminated'))
     }
+  }
+
+  /** Waits for whoever holds the key to commit or roll back. */
+  async lock(key: string): Promise<void> {
+    const { locks } = this.database
+    await this.waitFor(() => {
+      const held = locks.get(key)
+      return held && held.holder !== this ? held.freed : undefined
+    })
     if (locks.has(key)) return
     const lock: Lock = { holder: this, freed: Promise.resolve(), free: nothing }
     lock.freed = new Promise((resolve) => {
@@ -265,6 +301,11 @@ export class SimulatedTransaction implements Transaction {
 }
 
 function nothing(): void {}
+
+/** In place of `postgresParking`. */
+export function simulatedParking(transaction: Statements): Parking {
+  return simulatedOf(transaction).parking
+}
 
 /** In place of `postgresHistory`. */
 export function simulatedHistory(transaction: Statements): History {

@@ -39,6 +39,8 @@ export class Truth {
   readonly damaged: Place[] = []
   /** Texts that reached a queue of the broker. */
   readonly routed = new Set<string>()
+  /** Those of them that reached one more than once: no confirm had come. */
+  readonly routedAgain = new Set<string>()
   /** Events that the broker did not take at least once: what was sent behind them may have overtaken them. */
   readonly refused = new Set<string>()
   /** Deliveries that went to a rung, by group and text: those behind them go first. */
@@ -170,6 +172,7 @@ export class Truth {
   }
 
   reachedQueue(event: Pick<Queued, 'text'>): void {
+    if (this.routed.has(event.text)) this.routedAgain.add(event.text)
     this.routed.add(event.text)
   }
 }

@@ -1,3 +1,4 @@
+import { GroupGate } from '../../../cloud/protection/gate.ts'
 import { Guard } from '../../../cloud/protection/guard.ts'
 import { startWatching } from '../../../cloud/protection/watch.ts'
 import type { Logger } from '../../../src/log.ts'
@@ -37,6 +38,7 @@ export function watchedGuard(
   const killSwitch = { after: 4, share: 0.5, windowMs: 20_000, pauseMs: 3_000 }
   const pace = { ratePerSecond: undefined, membersNow: () => 1 }
   const guard = new Guard({ group: lookedAfter, instance, states, killSwitch, ...pace, clock, log })
+  watchTrials(guard, (detail) => journal.violate('G5', `${instance} ${detail}`))
   /** When it was told of its group, and had done what follows of it: by true time, the newest last. */
   const followed: { toldMs: number; doneMs: number }[] = []
   let closedSinceMs: number | undefined
@@ -63,5 +65,40 @@ export function watchedGuard(
         journal.violate('G5', `${instance} handles an event of a group that is ${held.state}`)
     },
     close: () => watching.close(),
+  }
+}
+
+/** In a step of a trial no more events are under way than it has. */
+function watchTrials({ gate }: Guard, violate: (detail: string) => void): void {
+  if (!(gate instanceof GroupGate)) return
+  const [begin, open, enter, leave] = [
+    gate.try.bind(gate),
+    gate.open.bind(gate),
+    gate.enter.bind(gate),
+    gate.leave.bind(gate),
+  ]
+  let size = Infinity
+  let underWay = 0
+  gate.try = (wanted) => {
+    // What is under way from before is not of this step.
+    ;[size, underWay] = [wanted, 0]
+    begin(wanted)
+  }
+  gate.open = () => {
+    ;[size, underWay] = [Infinity, 0]
+    open()
+  }
+  gate.enter = (wanted, signal, orClosed) => {
+    const entered = enter(wanted, signal, orClosed)
+    // Noted before whoever has asked goes on.
+    return entered.then((count) => {
+      underWay += count
+      if (count > 0 && underWay > size) violate(`has ${underWay} events under way in a step of ${size}`)
+      return count
+    })
+  }
+  gate.leave = (count, tried) => {
+    underWay = Math.max(0, underWay - count)
+    leave(count, tried)
   }
 }

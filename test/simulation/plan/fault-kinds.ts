@@ -73,6 +73,10 @@ const specs = {
   pause: { what: 'an operator pauses a group, and resumes it', forMs: [500, 20_000] },
   'fleet-fails': { what: 'what a handler calls is down: it fails for all devices', forMs: [5000, 20_000] },
   'former-letter': { what: 'a former version writes dead letters into its queue', times: [1, 5] },
+  'ack-swallowed': {
+    what: 'what a former version wrote is taken, and its acknowledgements are lost until that is noticed',
+    forMs: [4000, 20_000],
+  },
   'device-drop': { what: 'a device loses its connection', forMs: [100, 20_000], times: [0, 4] },
 } satisfies Record<string, FaultSpec>
 
@@ -92,8 +96,8 @@ export const deedKinds: readonly FaultKind[] = [
 
 /**
  * Damage is not among them: hardly any run is to have it, because most checks are of runs in which nothing is damaged. Nor are
- * forgeries: each run has its own.
+ * forgeries, nor acknowledgements that are swallowed: each run has its own.
  */
 export const faultKinds = (Object.keys(specs) as FaultKind[]).filter(
-  (kind) => kind !== 'log-torn' && kind !== 'forgery' && !deedKinds.includes(kind),
+  (kind) => !['log-torn', 'forgery', 'ack-swallowed', ...deedKinds].includes(kind),
 )

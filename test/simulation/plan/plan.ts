@@ -40,6 +40,7 @@ const kindOfSend: [SendKind, number][] = [
 const damageN = 1000
 const forgeryN = 2000
 const deedN = 3000
+const comingAgainN = 4000
 
 /** How long devices send and faults happen; then everything heals. */
 export const activeMs = 60_000
@@ -56,6 +57,8 @@ export function makePlan(seed: number): Plan {
     readsLate: chance(seed, 'reads').one(0.125),
     signsEvery: makeSigning(chance(seed, 'signing')),
     reservedShare: chance(seed, 'reserve').pick([0, 0.1, 0.3]),
+    parking: makeParking(chance(seed, 'parking')),
+    onFailure: chance(seed, 'on failure').pick<Settings['onFailure']>(['park', 'park', 'park', 'overtake']),
     workplace: chance(seed, 'workplace').one(1 / 8),
     ...focus?.settings,
   }
@@ -68,6 +71,7 @@ export function makePlan(seed: number): Plan {
       ...makeDamage(chance(seed, 'damage')),
       ...makeForgeries(chance(seed, 'forgery')),
       ...(settings.workplace ? makeDeeds(chance(seed, 'deeds')) : []),
+      ...(settings.workplace ? makeComingAgain(chance(seed, 'coming again')) : []),
     ],
   }
 }
@@ -75,6 +79,14 @@ export function makePlan(seed: number): Plan {
 /** One run in four has a key: the others are as they were before anything was signed. */
 function makeSigning(random: Chance): number | undefined {
   return random.one(0.25) ? random.pick([1, 3, 10]) : undefined
+}
+
+/** One run in four finds the parking full now and then. */
+function makeParking(random: Chance): Settings['parking'] {
+  const concurrency = random.whole(1, 3)
+  const isTight = random.one(0.25)
+  const [devicesMax, eventsMax] = isTight ? [random.whole(1, 2), random.whole(1, 4)] : [1000, 1000]
+  return { concurrency, devicesMax, eventsMax, eventsMaxPerDevice: isTight ? 2 : 1000 }
 }
 
 /** From a stream of its own, so that the rest of a seed is as it was before there were batches. */
@@ -99,6 +111,8 @@ function makeSettings(
   | 'readsLate'
   | 'signsEvery'
   | 'reservedShare'
+  | 'parking'
+  | 'onFailure'
   | 'workplace'
 > {
   const tight = random.one(0.35)
@@ -185,6 +199,18 @@ function makeDeeds(random: Chance): Fault[] {
     ),
     n: deedN + index,
   }))
+}
+
+/** In one such run in four letters of a former version come again when somebody has replayed them: by chance alone they hardly ever do. */
+function makeComingAgain(random: Chance): Fault[] {
+  if (!random.one(0.25)) return []
+  const atMs = Math.round(random.between(0, activeMs / 2))
+  const replayedMs = atMs + random.whole(500, 5000)
+  return [
+    { ...makeFault(random, 'ack-swallowed'), atMs },
+    { ...makeFault(random, 'former-letter'), atMs },
+    { ...makeFault(random, 'replay'), atMs: replayedMs },
+  ].map((fault, index) => ({ ...fault, n: comingAgainN + index }))
 }
 
 function makeFault(random: Chance, kind: FaultKind): Fault {

@@ -44,6 +44,10 @@ export interface Settings {
   cloudLanes: number
   prefetch: number
   ladderMs: number[]
+  /** What may be parked in a group, and how many devices a runner tries at a time. */
+  parking: { concurrency: number; devicesMax: number; eventsMax: number; eventsMaxPerDevice: number }
+  /** Of the group with the handler that fails. */
+  onFailure: 'park' | 'overtake'
   handlerTimeoutMs: number
   /** Groups can be paused and trip, letters are replayed, and those of former versions drained. */
   workplace: boolean

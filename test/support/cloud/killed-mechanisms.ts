@@ -35,8 +35,9 @@ function eventsOf(
   device: string,
   count: number,
   data: object = {},
+  kind: 'acme' | 'ordered' = 'acme',
 ): { type: string; events: Encoded[] } {
-  const type = `com.acme.steps-${++types}`
+  const type = `com.${kind}.steps-${++types}`
   return { type, events: Array.from({ length: count }, () => ledger.next(device, { type, data })) }
 }
 
@@ -95,6 +96,25 @@ async function lettersOf(
   return { type, events }
 }
 
+/** Events of a device of which the first fails; `settled` if that stands so in the end, the others are done and nothing waits. */
+function waitingBehind(
+  world: SteppedWorld,
+  data: object,
+): { device: string; events: Encoded[]; settled: (first: Omit<Standing, 'id'>) => Promise<void> } {
+  const device = `parked-${types}`
+  const first = eventsOf(world.ledger, device, 1, data, 'ordered').events
+  const rest = eventsOf(world.ledger, device, 2, {}, 'ordered').events
+  return {
+    device,
+    events: [...first, ...rest],
+    async settled(standing) {
+      await expectStanding(world, first, standing)
+      await expectStanding(world, rest, { effects: 1, letters: [] })
+      expect(await world.parked()).toEqual([])
+    },
+  }
+}
+
 /** Its queue is all that is left of it: history has had its events long since. */
 const formerLedger = new Ledger('gateway-9')
 
@@ -108,6 +128,34 @@ export const mechanisms: readonly Mechanism[] = [
         act: () => world.bench.publish(events),
         settled: () => expectStanding(world, events, { effects: 1, letters: [] }),
       }
+    },
+  },
+  {
+    name: 'parking a device, and trying it until it goes on',
+    own: /parking-|ordered/,
+    async prepare(world) {
+      const { events, settled } = waitingBehind(world, { failUntil: 2 })
+      return {
+        act: () => world.bench.publish(events),
+        settled: () => settled({ effects: 1, letters: [] }),
+      }
+    },
+  },
+  {
+    name: 'skipping what a parked device is held by',
+    own: /parking-(skip|remove|give-up)/,
+    async prepare(world) {
+      const { device, events, settled } = waitingBehind(world, { failUntil: 99 })
+      await world.bench.publish(events)
+      await until(async () => expect(await world.parked()).toEqual([{ device, state: 'held' }]))
+      const key = randomUUID()
+      const skip = async (): Promise<void> =>
+        void (await world.client.post(
+          '/v1/groups/ordered/parked/skip',
+          { device, reason: 'it is odd' },
+          { key },
+        ))
+      return { act: skip, askAgain: skip, settled: () => settled({ effects: 0, letters: ['open'] }) }
     },
   },
   {

@@ -1,3 +1,5 @@
+import type { DeadLetters } from '../../../cloud/letters/dead-letters.ts'
+import { nothingDiverted, type Yard } from '../../../cloud/parking/yard.ts'
 import { createBreakers } from '../../../cloud/protection/breakers.ts'
 import { applyTogether } from '../../../cloud/pipeline/batch.ts'
 import { defineConsumer } from '../../../cloud/pipeline/consumer.ts'
@@ -49,6 +51,17 @@ interface Message extends SentLetter {
 class Killed extends Error {}
 
 const group = 'effects'
+const nothingParked: Yard = {
+  divert: () => Promise.resolve(nothingDiverted),
+  committed() {},
+  park: () => Promise.resolve('parked'),
+}
+const noLetters: DeadLetters = {
+  add: () => Promise.resolve([]),
+  openOf: () => Promise.resolve(new Set()),
+  failedAgain: (letters) => Promise.resolve(letters.map(() => undefined)),
+}
+
 /**
  * A database, a queue, instances of the cloud and operators in memory. The rule of a replay and the transaction of its effect are the
  * cloud's own; what the database and the broker do is imitated. Everything happens in steps of a name, one at a time, in an order that
@@ -238,10 +251,12 @@ export class ReplayWorld {
         batchTimeTargetMs: 1_000,
         clock: this.#clock,
         log: silentLog,
+        lettersIn: () => noLetters,
+        yard: nothingParked,
       },
       new AbortController().signal,
     )
-    if (together.kind === 'committed') this.#queue.splice(0, together.done)
+    if (together.kind === 'committed') this.#queue.splice(0, together.done.length)
     else if (!(together.error instanceof Killed)) this.#bury(together.culprit ?? 0)
     this.trace.push(`consume ${together.kind}`)
   }
@@ -262,6 +277,7 @@ export class ReplayWorld {
     const consumer = defineConsumer({
       group,
       types: ['#'],
+      onFailure: 'overtake',
       handle: async (event, { tx, delivery }) => {
         if (this.#failing && event.sequence % 3 === 0) throw new Error('the sensor is odd')
         const letter = event.sequence - 1

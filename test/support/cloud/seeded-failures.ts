@@ -22,7 +22,7 @@ export function canaryIn(text: string): boolean {
   return [canary, ...inBase64].some((one) => text.includes(one))
 }
 
-/** So many letters of one failure group, a quarantined reading, a replay and deeds: all with the canary in them. */
+/** So many letters of one failure group, a quarantined reading, a parked device, a replay and deeds: all with the canary in them. */
 export async function seedFailures(databaseUrl: string, letters = 5): Promise<void> {
   const client = new Client(databaseUrl)
   await client.connect()
@@ -60,6 +60,7 @@ export async function seedFailures(databaseUrl: string, letters = 5): Promise<vo
     }
     const { gateway, epoch, sequence } = seeded
     await client.query(rejectedSql, [gateway, epoch, sequence, JSON.stringify({ data })])
+    await client.query(parkedSql, [seeded.group, seeded.device, canary])
     const patch = [{ op: 'replace', path: '/kpa', value: canary }]
     await client.query(
       `insert into tidegate.deeds (deed, actor, roles, verb, reason, request) values ($1, 'ann', '{editor}', 'edit', 'unit', $2)`,
@@ -98,3 +99,11 @@ values ($1, $2, '/devices/sensor-1', $3, 'com.acme.climate', 'sensor-1', 'gatewa
 const rejectedSql = `
 insert into tidegate.events (gateway, epoch, sequence, source, id, type, time, recorded_time, disposition, reason, body)
 values ($1, $2, $3, '/devices/sensor-1', 'rejected-1', 'dev.tidegate.rejected', now(), now(), 'rejected', 'SCHEMA_VIOLATION', $4)`
+
+const parkedSql = `
+with counted as (
+  insert into tidegate.parked_counts (consumer_group, device, events) values ($1, $2, 1)), waiting as (
+  insert into tidegate.parked_events (consumer_group, device, key, body, properties, headers, routing_key, queue, arrived_at)
+  values ($1, $2, 'k', 'b', '{}', '{}', 'r', 'q', now()))
+insert into tidegate.parked_devices (consumer_group, device, state, attempt, next_at, code, message)
+values ($1, $2, 'retrying', 2, now(), 'SITE_UNKNOWN', $3)`

@@ -1,3 +1,4 @@
+import { postgresParking } from '../../../cloud/parking/parking-postgres.ts'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -60,7 +61,7 @@ export async function serveApi(more: object = {}, deeds?: Deeds, trialDeeds?: De
   const workplaceOn = (on: Storage): Workplace => {
     const once: DoOnce = (verb, deed, work) =>
       doOnce(verb, deed, { storage: on, clock: systemClock, random: Math.random, signal }, work)
-    return postgresWorkplace({ doOnce: once })
+    return postgresWorkplace({ doOnce: once, parkingIn: postgresParking })
   }
   const trial = { deeds: trialDeeds as Deeds, workplace: workplaceOn(trialStorage(storage)) }
   const events = postgresEvents(database, { clock: systemClock, log: silentLog })

@@ -11,10 +11,9 @@ import { type SteppedCloud, startSteppedCloud } from './cloud-program.ts'
 import { connectTo } from './test-amqp.ts'
 
 /** Fails as often as the event says, and for good while there is a row for its device; then it leaves one row for each time it ran, elsewhere if a generation had it run. */
-const effects = `
+const consumerOf = (says: string): string => `
 export default {
-  group: 'effects',
-  types: ['#'],
+  ${says},
   async handle(event, { tx, attempt, replay }) {
     const broken = await tx.query('select from public.broken where device = $1', [event.partitionkey])
     if (broken.rowCount > 0) throw Object.assign(new Error('site unknown'), { code: 'SITE_UNKNOWN', retryable: false })
@@ -23,6 +22,12 @@ export default {
     await tx.query('insert into public.' + table + ' (id) values ($1)', [event.id])
   },
 }`
+
+/** What fails goes onto a rung; of another kind of events it holds its device up, and waits for a person in the end. */
+const consumers = [
+  consumerOf("group: 'effects', types: ['com.acme.#'], onFailure: 'overtake'"),
+  consumerOf("group: 'ordered', types: ['com.ordered.#'], then: 'hold', retry: ['100ms', '100ms']"),
+]
 
 const tablesSql = `
 create table public.broken (device text primary key);
@@ -42,7 +47,9 @@ export interface SteppedWorld {
   /** Letters as a former version wrote them, into its queue. */
   writeFormerLetters(events: readonly Encoded[]): Promise<void>
   /** What an instance that died had in hand is anybody's: as after a minute. */
-  letLeasesEnd(): Promise<unknown>
+  letLeasesEnd(): Promise<void>
+  /** Devices whose events wait behind one that fails. */
+  parked(): Promise<{ device: string; state: string }[]>
   /** Of these events: how many effects, and which letters, there are. */
   standing(events: readonly Pick<Event, 'id'>[]): Promise<Standing[]>
   books(): Promise<Books>
@@ -73,11 +80,11 @@ export interface Books {
 
 const booksSql = `
 with done as (select id, count(*) as times from public.effects group by id),
-letters as (select id, count(*) as times, bool_or(state <> 'resolved') as open from tidegate.dead_letters where consumer_group = 'effects' group by id)
+letters as (select id, count(*) as times, bool_or(state <> 'resolved') as open from tidegate.dead_letters group by id)
 select
   array(select coalesce(d.id, l.id) from done as d full join letters as l using (id)
         where d.times > 1 or l.times > 1 or (d.times = 1 and l.open)) as twice,
-  array(select e.id from tidegate.events as e where e.disposition = 'accepted' and e.type like 'com.acme.%'
+  array(select e.id from tidegate.events as e where e.disposition = 'accepted' and e.type like 'com.%'
         and not exists (select from done as d where d.id = e.id) and not exists (select from letters as l where l.id = e.id)) as missing,
   (select (select coalesce(sum(open), 0) from tidegate.failure_groups) + (select coalesce(sum(open), 0) from tidegate.failure_counts)
         - (select count(*) from tidegate.dead_letters where state in ('open', 'replaying')))::int as "openLetters",
@@ -107,7 +114,7 @@ export async function openSteppedWorld(): Promise<SteppedWorld> {
   await broker.client.queueDeclare({ queue: formerQueue, durable: true, arguments: { ...given } })
   const publisher = broker.client.createPublisher({ confirm: true })
   const config = bench.config({
-    consumers: ['history', { module: bench.module(effects) }],
+    consumers: ['history', ...consumers.map((text) => ({ module: bench.module(text) }))],
     instance: `steps-${randomUUID().slice(0, 8)}`,
     retry: { ladder: ['100ms'] },
     api: { socket, requestsPerSecond: 1000 },
@@ -134,12 +141,17 @@ export async function openSteppedWorld(): Promise<SteppedWorld> {
       for (const { text } of events)
         await publisher.send({ routingKey: formerQueue, durable: true, headers }, Buffer.from(text))
     },
-    letLeasesEnd: () =>
-      bench.rows('update tidegate.replays set claimed_until = clock_timestamp() where claim is not null'),
+    async letLeasesEnd() {
+      for (const table of ['replays', 'parked_devices'])
+        await bench.rows(
+          `update tidegate.${table} set claimed_until = clock_timestamp() where claim is not null`,
+        )
+    },
     async books() {
       const [books] = await bench.rows<Books>(booksSql)
       return books as Books
     },
+    parked: () => bench.rows('select device, state from tidegate.parked_devices'),
     standing: (events) => bench.rows<Standing>(standingSql, [events.map(({ id }) => id)]),
     async close() {
       await last?.kill()

@@ -16,7 +16,7 @@ import { silentLog } from '../../../src/log.ts'
 import { FakeClock } from '../fakes/clock.ts'
 import { createFakeBroker, type FakeBrokerOptions } from '../fakes/deliveries.ts'
 import { fakeGroupStates } from '../fakes/group-states.ts'
-import { createFakeStorage, fakeDeadLetters, type FakeStorageOptions } from '../fakes/storage.ts'
+import { createFakeStorage, fakeDeadLetters, fakeParking, type FakeStorageOptions } from '../fakes/storage.ts'
 
 export const partitions = 4
 
@@ -41,14 +41,14 @@ export interface Setup {
   pipeline?: Partial<PipelineOptions>
   storage?: FakeStorageOptions
   broker?: Partial<FakeBrokerOptions>
+  clock?: FakeClock
 }
 
 export function setUp(
   consumer: Consumer,
-  { pipeline, storage: storageOptions, broker: brokerOptions }: Setup = {},
+  { pipeline, storage: storageOptions, broker: brokerOptions, clock = new FakeClock() }: Setup = {},
 ) {
-  const clock = new FakeClock()
-  const storage = createFakeStorage(storageOptions)
+  const storage = createFakeStorage({ nowMs: () => clock.now(), ...storageOptions })
   const broker = createFakeBroker({ group: consumer.group, partitions, clock, ...brokerOptions })
   const options = (instance: string): PipelineOptions => ({
     consumer: configured(consumer, defaults),
@@ -56,6 +56,8 @@ export function setUp(
     replayedIn: () => nothingReplayed,
     sidings: broker.sidings,
     letters: { lettersIn: fakeDeadLetters, full: () => undefined, mirror: () => {} },
+    parkingIn: fakeParking,
+    parking: { concurrency: 2, devicesMax: 1000, eventsMax: 1000, eventsMaxPerDevice: 1000 },
     provenance: selfConsistent,
     checkSchema: noSchemaCheck,
     batchMax: 20,
@@ -80,11 +82,12 @@ export function setUp(
   return { clock, storage, broker, options, start }
 }
 
-/** Writes each event into the transaction. */
+/** Writes each event into the transaction. What fails goes to the rungs, unless `more` says that it is parked. */
 export function writing(more: Partial<SingleConsumerOptions> = {}): Consumer {
   return defineConsumer({
     group: 'writer',
     types: ['#'],
+    onFailure: 'overtake',
     async handle(event, { tx }) {
       await tx.query('insert', [event.partitionkey, event.sequence])
     },

@@ -31,6 +31,8 @@ export interface Posted {
   exchange?: string
   headers?: Headers
   properties?: MessageProperties
+  /** As if it had been delivered before. */
+  redelivered?: boolean
 }
 
 export interface FakeBrokerOptions {
@@ -208,7 +210,7 @@ class Broker implements FakeBroker {
     this.lines = Array.from({ length: options.partitions }, () => ({ ready: [], consumers: [] }))
   }
 
-  post({ text, partition, routingKey, exchange, headers, properties }: Posted): void {
+  post({ text, partition, routingKey, exchange, headers, properties, redelivered }: Posted): void {
     this.lines[partition]?.ready.push({
       text: typeof text === 'string' ? Buffer.from(text) : text,
       queue: partitionQueue(this.#options.group, partition),
@@ -217,7 +219,7 @@ class Broker implements FakeBroker {
       routingKey: routingKey ?? '',
       headers: headers ?? {},
       properties: properties ?? {},
-      delivered: false,
+      delivered: redelivered ?? false,
     })
     this.pump()
   }

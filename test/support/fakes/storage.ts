@@ -1,7 +1,10 @@
 import { TidegateError } from '../../../src/errors.ts'
 import type { Added, DeadLetter, DeadLetters } from '../../../cloud/letters/dead-letters.ts'
 import type { Statements } from '../../../cloud/database/statements.ts'
+import { listedFailuresMax } from '../../../cloud/letters/story.ts'
 import { saysTheSame } from '../../../cloud/history/record.ts'
+import type { Parking } from '../../../cloud/parking/parking.ts'
+import { type LockMode, memoryParking, type ParkingTables, RowLocks } from './parking.ts'
 import {
   claimKey,
   type Inbox,
@@ -24,7 +27,7 @@ export type StoragePoint =
   | 'claim'
   | 'release'
   | 'append'
-  | 'merge'
+  | 'parking'
   | 'letters'
   | 'query'
   | 'commit'
@@ -33,10 +36,12 @@ export type StoragePoint =
 
 export interface FakeStorageOptions {
   /** Called at each point; may wait (a slow disk) or throw (a fault). Default: nothing. */
-  at?: (point: StoragePoint) => Promise<void> | void
+  at?: (point: StoragePoint, what?: string) => Promise<void> | void
+  /** The database's clock. Default: it stands still. */
+  nowMs?: () => number
 }
 
-interface State {
+interface State extends ParkingTables {
   inbox: Map<string, true>
   /** By `(source, id)`. */
   events: Map<string, HistoryRecord>
@@ -47,6 +52,8 @@ interface State {
   closures: Map<string, EpochClosure>
   /** By group and key, those that are open. */
   letters: Map<string, DeadLetter & { letter: number }>
+  /** Numbers are given out whether or not they are committed. */
+  lastLetter: number
   /** What `tx.query` was asked, for handlers of tests. */
   queries: { sql: string; params: readonly unknown[] }[]
 }
@@ -66,37 +73,40 @@ export interface FakeStorage extends Storage {
 }
 
 /**
- * A storage in memory: transactions run one after another and roll back as a whole. Everything waits for promises
- * only, so that a simulation decides the order.
+ * A storage in memory: transactions run beside each other, wait for whoever has a key that they want, and roll back as a whole.
+ * Everything waits for promises only, so that a test decides the order.
  */
 export function createFakeStorage(options: FakeStorageOptions = {}): FakeStorage {
-  let committed = emptyState()
-  let last: Promise<unknown> = Promise.resolve()
+  const committed = emptyState()
+  const locks = new RowLocks()
+  const open = new Set<Promise<unknown>>()
   const transactions = { committed: 0, rolledBack: 0 }
+  const nowMs = options.nowMs ?? (() => 0)
 
-  async function reach(point: StoragePoint): Promise<void> {
+  async function reach(point: StoragePoint, what?: string): Promise<void> {
     if (storage.down) throw unreachable()
-    await options.at?.(point)
+    await options.at?.(point, what)
   }
 
   async function run<T>(work: (tx: Transaction) => Promise<T>, signal: AbortSignal): Promise<T> {
     await reach('begin')
     signal.throwIfAborted()
-    const draft = copy(committed)
-    const tx = new FakeTransaction(draft, reach)
+    const tx = new FakeTransaction({ committed, locks, reach, nowMs })
+    let isCommitted = false
     try {
       const result = await orAborted(work(tx), signal)
       tx.assertUsable()
       await reach('commit')
-      committed = draft
+      isCommitted = true
+      tx.commit()
       transactions.committed++
       await reach('after-commit')
       return result
     } catch (error) {
-      if (committed !== draft) transactions.rolledBack++
+      if (!isCommitted) transactions.rolledBack++
       throw tx.outage ?? error
     } finally {
-      tx.over = true
+      tx.end()
     }
   }
 
@@ -106,17 +116,19 @@ export function createFakeStorage(options: FakeStorageOptions = {}): FakeStorage
     get committed() {
       return committed
     },
-    transaction(work, signal) {
-      const mine = last.then(() => {
-        signal.throwIfAborted()
-        return run(work, signal)
-      })
-      last = mine.catch(() => {})
-      return mine
+    async transaction(work, signal) {
+      signal.throwIfAborted()
+      const mine = run(work, signal)
+      open.add(mine)
+      try {
+        return await mine
+      } finally {
+        open.delete(mine)
+      }
     },
     probe: () => reach('probe'),
     close: async () => {
-      await last
+      await Promise.allSettled(open)
     },
     events: () =>
       [...committed.places.values()].toSorted(
@@ -128,16 +140,51 @@ export function createFakeStorage(options: FakeStorageOptions = {}): FakeStorage
   return storage
 }
 
+interface FakeTransactionParts {
+  committed: State
+  locks: RowLocks
+  reach: (point: StoragePoint, what?: string) => Promise<void>
+  nowMs: () => number
+}
+
+/** The tables that it reads as it has changed them. */
+type Table = 'inbox' | 'events' | 'places' | 'notes' | 'corrections' | 'closures' | 'letters'
+type ValueOf<Name extends Table> = State[Name] extends Map<string, infer Value> ? Value : never
+
 class FakeTransaction implements Transaction {
   over = false
   outage: TidegateError | undefined
-  readonly #draft: State
-  readonly #reach: (point: StoragePoint) => Promise<void>
+  readonly parking: Parking
+  readonly #parts: FakeTransactionParts
+  /** By table and key; undefined: removed. */
+  readonly #own = new Map<string, { apply: () => void; value: unknown }>()
+  readonly #staged: (() => void)[] = []
+  readonly #ended: Promise<void>
+  #end: () => void = () => {}
   #spoilt = false
 
-  constructor(draft: State, reach: (point: StoragePoint) => Promise<void>) {
-    this.#draft = draft
-    this.#reach = reach
+  constructor(parts: FakeTransactionParts) {
+    this.#parts = parts
+    this.#ended = new Promise((resolve) => (this.#end = resolve))
+    this.parking = memoryParking({
+      tables: parts.committed,
+      nowMs: parts.nowMs,
+      step: (what) => this.#step('parking', what),
+      lock: (key, mode) => this.#lock(key, mode),
+      tryLock: (key, mode) => parts.locks.take(key, this, mode, this.#ended) === undefined,
+      stage: (apply) => void this.#staged.push(apply),
+    })
+  }
+
+  commit(): void {
+    for (const { apply } of this.#own.values()) apply()
+    for (const apply of this.#staged) apply()
+  }
+
+  end(): void {
+    this.over = true
+    this.#parts.locks.free(this)
+    this.#end()
   }
 
   async query<Row>(sql: string, params: readonly unknown[] = []): Promise<QueryResult<Row>> {
@@ -147,12 +194,14 @@ class FakeTransaction implements Transaction {
       this.#spoilt = true
       throw Object.assign(new Error('syntax error at or near "FAIL"'), { code: '42601' })
     }
-    this.#draft.queries.push({ sql, params })
+    this.#staged.push(() => this.#parts.committed.queries.push({ sql, params }))
     return { rows: [], rowCount: 0 }
   }
 
   async run(name: string): Promise<never> {
-    throw new Error(`${name}: in memory there are no statements; see fakeHistory`)
+    throw new Error(
+      `${name}: in memory there are no statements; see fakeHistory, fakeDeadLetters and fakeParking`,
+    )
   }
 
   assertUsable(): void {
@@ -168,34 +217,36 @@ class FakeTransaction implements Transaction {
   readonly inbox: Inbox = {
     claim: async (group, claims) => {
       await this.#step('claim')
-      return claims.map((claim) => {
-        const key = `${group}\n${claimKey(claim)}`
-        if (this.#draft.inbox.has(key)) return false
-        this.#draft.inbox.set(key, true)
+      const keys = claims.map((claim) => `${group}\n${claimKey(claim)}`)
+      for (const key of keys.toSorted()) await this.#lock(`inbox ${key}`, 'whole')
+      return keys.map((key) => {
+        if (this.#get('inbox', key)) return false
+        this.#set('inbox', key, true)
         return true
       })
     },
     release: async (group, claims) => {
       await this.#step('release')
-      for (const claim of claims) this.#draft.inbox.delete(`${group}\n${claimKey(claim)}`)
+      for (const claim of claims) this.#set('inbox', `${group}\n${claimKey(claim)}`, undefined)
     },
   }
 
   readonly history: History = {
     append: async (records) => {
       await this.#step('append')
+      for (const key of records.flatMap(keysOf).toSorted()) await this.#lock(`history ${key}`, 'whole')
       return records.map((record) => this.#append(record))
     },
     note: (notes) =>
-      this.#add(this.#draft.notes, notes, (note) =>
+      this.#add('notes', notes, (note) =>
         [note.gateway, note.epoch, note.from, note.to, note.reason].join('\n'),
       ),
     correctClock: (corrections) =>
-      this.#add(this.#draft.corrections, corrections, (it) =>
+      this.#add('corrections', corrections, (it) =>
         [it.gateway, it.epoch, it.from, it.to, it.eventSequence].join('\n'),
       ),
     closeEpochs: (closures) =>
-      this.#add(this.#draft.closures, closures, (closure) =>
+      this.#add('closures', closures, (closure) =>
         [closure.gateway, closure.epoch, closure.lastSequence].join('\n'),
       ),
   }
@@ -203,55 +254,86 @@ class FakeTransaction implements Transaction {
   readonly letters: DeadLetters = {
     add: async (letters) => {
       await this.#step('letters')
-      return letters.map((letter) => this.#addLetter(letter))
+      const names = letters.map(nameOf)
+      for (const name of names.toSorted()) await this.#lock(`letter ${name}`, 'whole')
+      return letters.map((letter, index) => this.#addLetter(names[index] as string, letter))
+    },
+    openOf: async (group, keys) => {
+      await this.#step('letters')
+      const names = keys.map((key) => key.toString('hex'))
+      return new Set(names.filter((name) => this.#get('letters', `${group} ${name}`)))
     },
     failedAgain: async (letters) => {
       await this.#step('letters')
+      for (const name of letters.map(nameOf).toSorted()) await this.#lock(`letter ${name}`, 'whole')
       return letters.map((letter) => this.#failedAgain(letter)?.letter)
     },
   }
 
-  #addLetter(letter: DeadLetter): Added {
-    const { letters } = this.#draft
-    const name = `${letter.group} ${letter.key.toString('hex')}`
-    const there = this.#failedAgain(letter)
+  #addLetter(name: string, given: DeadLetter): Added {
+    const there = this.#failedAgain(given)
     if (there) return { letter: there.letter, isNew: false }
-    letters.set(name, { ...letter, letter: letters.size + 1 })
-    return { letter: letters.size, isNew: true }
+    const letter = (this.#parts.committed.lastLetter += 1)
+    this.#set('letters', name, { ...given, letter })
+    return { letter, isNew: true }
   }
 
-  #failedAgain({ group, key, failures, lastFailedAt }: DeadLetter): { letter: number } | undefined {
-    const { letters } = this.#draft
-    const name = `${group} ${key.toString('hex')}`
-    const there = letters.get(name)
+  #failedAgain(letter: DeadLetter): { letter: number } | undefined {
+    const there = this.#get('letters', nameOf(letter))
     if (there === undefined) return undefined
     const told = new Set(there.failures.map((failure) => JSON.stringify(failure)))
-    const more = failures.filter((failure) => !told.has(JSON.stringify(failure)))
-    const all = [...there.failures, ...more].slice(-10)
-    letters.set(name, { ...there, failures: all, lastFailedAt })
+    const more = letter.failures.filter((failure) => !told.has(JSON.stringify(failure)))
+    const failures = [...there.failures, ...more].slice(-listedFailuresMax)
+    this.#set('letters', nameOf(letter), { ...there, failures, lastFailedAt: letter.lastFailedAt })
     return there
   }
 
   #append(record: HistoryRecord): Appended {
-    const identity = `${record.source}\n${record.id}`
-    const place = `${record.gateway}\n${record.epoch}\n${record.sequence}`
-    const known = this.#draft.events.get(identity)
+    const [identity, place] = keysOf(record)
+    const known = this.#get('events', identity)
     if (known === undefined) {
-      if (this.#draft.places.has(place)) return 'place-taken'
-      this.#draft.events.set(identity, record)
-      this.#draft.places.set(place, record)
+      if (this.#get('places', place)) return 'place-taken'
+      this.#set('events', identity, record)
+      this.#set('places', place, record)
       return 'stored'
     }
-    if (this.#draft.places.get(place) === known) return 'again'
+    if (this.#get('places', place) === known) return 'again'
     return saysTheSame(known.body, record.body) ? 'repeat' : 'rival'
   }
 
-  async #add<T>(into: Map<string, T>, items: readonly T[], key: (item: T) => string): Promise<void> {
+  async #add<Name extends 'notes' | 'corrections' | 'closures'>(
+    table: Name,
+    items: readonly ValueOf<Name>[],
+    keyOf: (item: ValueOf<Name>) => string,
+  ): Promise<void> {
     await this.#step('append')
-    for (const item of items) if (!into.has(key(item))) into.set(key(item), item)
+    for (const item of items) {
+      await this.#lock(`${table} ${keyOf(item)}`, 'whole')
+      if (this.#get(table, keyOf(item)) === undefined) this.#set(table, keyOf(item), item)
+    }
   }
 
-  async #step(point: StoragePoint): Promise<void> {
+  #get<Name extends Table>(table: Name, key: string): ValueOf<Name> | undefined {
+    const own = this.#own.get(`${table} ${key}`)
+    return own ? (own.value as ValueOf<Name> | undefined) : (this.#tableOf(table).get(key) as ValueOf<Name>)
+  }
+
+  #set<Name extends Table>(table: Name, key: string, value: ValueOf<Name> | undefined): void {
+    const rows = this.#tableOf(table)
+    const apply = (): void => void (value === undefined ? rows.delete(key) : rows.set(key, value))
+    this.#own.set(`${table} ${key}`, { value, apply })
+  }
+
+  #tableOf(table: Table): Map<string, unknown> {
+    return this.#parts.committed[table]
+  }
+
+  async #lock(key: string, mode: LockMode): Promise<void> {
+    const take = (): Promise<void> | undefined => this.#parts.locks.take(key, this, mode, this.#ended)
+    for (let rival = take(); rival; rival = take()) await rival
+  }
+
+  async #step(point: StoragePoint, what?: string): Promise<void> {
     if (this.over) {
       throw new TidegateError('TRANSACTION_OVER', {
         message: 'it is over',
@@ -260,7 +342,7 @@ class FakeTransaction implements Transaction {
       })
     }
     try {
-      await this.#reach(point)
+      await this.#parts.reach(point, what)
     } catch (error) {
       if (error instanceof TidegateError && error.code === 'DATABASE_UNREACHABLE') this.outage = error
       throw error
@@ -268,9 +350,23 @@ class FakeTransaction implements Transaction {
   }
 }
 
+/** Of its identity and of its place. */
+function keysOf({ source, id, gateway, epoch, sequence }: HistoryRecord): [string, string] {
+  return [`${source}\n${id}`, `${gateway}\n${epoch}\n${sequence}`]
+}
+
+function nameOf({ group, key }: DeadLetter): string {
+  return `${group} ${key.toString('hex')}`
+}
+
 /** In place of `postgresHistory`. */
 export function fakeHistory(transaction: Statements): History {
   return fakeOf(transaction).history
+}
+
+/** In place of `postgresParking`. */
+export function fakeParking(transaction: Statements): Parking {
+  return fakeOf(transaction).parking
 }
 
 /** In place of `postgresDeadLetters`. */
@@ -301,19 +397,10 @@ function emptyState(): State {
     closures: new Map(),
     letters: new Map(),
     queries: [],
-  }
-}
-
-function copy(state: State): State {
-  return {
-    inbox: new Map(state.inbox),
-    events: new Map(state.events),
-    places: new Map(state.places),
-    notes: new Map(state.notes),
-    corrections: new Map(state.corrections),
-    closures: new Map(state.closures),
-    letters: new Map(state.letters),
-    queries: [...state.queries],
+    parkedDevices: new Map(),
+    parkedEvents: new Map(),
+    lastParked: 0,
+    lastLetter: 0,
   }
 }
 

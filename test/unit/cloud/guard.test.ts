@@ -298,3 +298,13 @@ test('what was let in by the rate and was not tried costs nothing', async () => 
   expect(await entering(a, 1)).toBe('waits')
   expect(a.guard.gate.paces).toBe(true)
 })
+
+test('what waits behind devices that failed says nothing in a trial', async () => {
+  const { clock, a } = await setUp()
+  failAll(a)
+  expect(a.guard.gate.closed).toBe(true)
+  await clock.advance(40_000)
+  for (let event = 0; event < 1_000; event++) a.guard.gate.waited(`device-${event % 10}`)
+  expect(await tryAll(a, false)).toBe(3)
+  expect(await tryAll(a, false)).toBe(10)
+})

@@ -36,7 +36,7 @@ describe('the history', () => {
       [events[2]?.text, 'rejected'],
       [events[3]?.text, 'accepted'],
     ])
-    expect([...storage.committed.notes.values()]).toMatchObject([
+    expect([...storage.committed.notes.values()].toSorted((a, b) => a.from - b.from)).toMatchObject([
       { from: 2, to: 2, reason: 'duplicate', chain: events[1]?.event.chain },
       { from: 5, to: 9, reason: 'expired' },
     ])

@@ -50,3 +50,30 @@ test('remembers a bounded number of devices, and trips by those (G7)', () => {
   for (let event = 0; event < 50_000; event++) killSwitch.tried(`device-${event}`, true)
   expect(killSwitch.verdict()).toBe('10000 of 10000 devices fail, of 50000 events')
 })
+
+test('counts what waits behind a device that fails as failures, and judges by it once that has failed three times in a row', () => {
+  const { killSwitch } = setUp()
+  const devices = Array.from({ length: 10 }, (_, index) => `device-${index}`)
+  const waited = (): boolean[] => devices.map((device) => killSwitch.waited(device))
+  expect(waited()).not.toContain(true)
+  for (const device of devices) killSwitch.tried(device, true)
+  for (let times = 0; times < 7; times++) expect(waited()).not.toContain(true)
+  for (const device of devices) killSwitch.tried(device, true)
+  // What waited before any was seen to fail does not count.
+  expect(killSwitch.verdict()).toBeUndefined()
+  for (const device of devices) killSwitch.tried(device, true)
+  expect(waited()).not.toContain(false)
+  expect(killSwitch.verdict()).toBe('10 of 10 devices fail, of 110 events')
+  killSwitch.tried('device-0', false)
+  expect(waited()[0]).toBe(false)
+})
+
+test('keeps devices in its window behind which events wait, and no longer than these come', () => {
+  const { killSwitch, time } = setUp()
+  for (let event = 0; event < 10; event++) killSwitch.tried(`device-${event}`, true)
+  for (; time.nowMs < 300_000; time.nowMs += 2_000)
+    for (let event = 0; event < 10; event++) killSwitch.waited(`device-${event}`)
+  expect(killSwitch.verdict()).toBeDefined()
+  time.nowMs += 61_000
+  expect(killSwitch.verdict()).toBeUndefined()
+})

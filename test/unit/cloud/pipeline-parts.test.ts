@@ -1,3 +1,4 @@
+import { nothingDiverted } from '../../../cloud/parking/yard.ts'
 import { pino } from 'pino'
 import { describe, expect, test } from 'vitest'
 import type { Delivery, Siding } from '../../../cloud/amqp/delivery.ts'
@@ -6,7 +7,7 @@ import { defineConsumer } from '../../../cloud/pipeline/consumer.ts'
 import { configured } from '../../../cloud/pipeline/definition.ts'
 import { createHolding, type Holding } from '../../../cloud/pipeline/holding.ts'
 import type { Parcel } from '../../../cloud/pipeline/judge.ts'
-import { divide } from '../../../cloud/pipeline/lane.ts'
+import { divide } from '../../../cloud/pipeline/batch.ts'
 import { noObserver, type Outcome } from '../../../cloud/pipeline/observer.ts'
 import { createSettlement } from '../../../cloud/pipeline/settlement.ts'
 import { TidegateError } from '../../../src/errors.ts'
@@ -62,7 +63,7 @@ function parts() {
   })
   const storage = createFakeStorage()
   const aside: Aside = createAside({
-    consumer: configured(defineConsumer({ group, types: ['#'], handle() {} }), {
+    consumer: configured(defineConsumer({ group, types: ['#'], onFailure: 'overtake', handle() {} }), {
       ladderMs: [5_000],
       timeoutMs: 1_000,
     }),
@@ -76,9 +77,15 @@ function parts() {
       },
       close: async () => {},
     },
+    yard: {
+      divert: async () => nothingDiverted,
+      committed() {},
+      park: () => Promise.reject(new Error('nothing is parked')),
+    },
     settlement,
     holding,
     clock,
+    random: () => 0.5,
     log,
     observer,
     cutOff: new AbortController().signal,
@@ -173,11 +180,15 @@ describe('a run that failed is divided', () => {
   const run = ['a', 'b', 'c', 'd', 'e'] as unknown as Parcel[]
   const divided = (count: number, culprit: number | undefined) => {
     const blamed: Parcel[] = []
-    return { runs: divide(run.slice(0, count), culprit, (parcel) => blamed.push(parcel)), blamed }
+    const blame = (parcel: Parcel): string[] => {
+      blamed.push(parcel)
+      return ['blamed']
+    }
+    return { runs: divide(run.slice(0, count), culprit, blame), blamed }
   }
 
   test('around the culprit, if it is known', () => {
-    expect(divided(5, 1)).toEqual({ runs: [['a'], ['c', 'd', 'e']], blamed: ['b'] })
+    expect(divided(5, 1)).toEqual({ runs: [['a'], 'blamed', ['c', 'd', 'e']], blamed: ['b'] })
   })
 
   test('in halves and in order while nobody knows it (G6)', () => {
@@ -191,6 +202,6 @@ describe('a run that failed is divided', () => {
   })
 
   test('not at all when one stands alone: it is the culprit', () => {
-    expect(divided(1, undefined)).toEqual({ runs: [[], []], blamed: ['a'] })
+    expect(divided(1, undefined)).toEqual({ runs: [[], 'blamed', []], blamed: ['a'] })
   })
 })

@@ -32,6 +32,7 @@ test('a group that is held says by what, why, and what to do about it', () => {
     findings: () => undefined,
     partitions: () => undefined,
     letters: () => [],
+    unattended: () => [],
     replays: () => ({
       replays: 0,
       oldestAgeMs: 0,
@@ -72,6 +73,7 @@ function readyOf(pipeline: Pipeline, starveAfterMs: number): object {
     findings: () => undefined,
     partitions: () => undefined,
     letters: () => [],
+    unattended: () => [],
     replays: () => ({
       replays: 0,
       oldestAgeMs: 0,
@@ -182,6 +184,7 @@ const projectionReadyOf = (doing: 'working' | 'halted', retryable?: boolean) => 
     findings: () => undefined,
     partitions: () => undefined,
     letters: () => [],
+    unattended: () => [],
     replays: () => ({
       replays: 0,
       oldestAgeMs: 0,

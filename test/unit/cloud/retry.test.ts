@@ -1,40 +1,106 @@
 import { describe, expect, test } from 'vitest'
-import { decide, isOutage } from '../../../cloud/pipeline/retry.ts'
+import { decide, type DecidingConsumer, isOutage, jittered } from '../../../cloud/pipeline/retry.ts'
 import { TidegateError } from '../../../src/errors.ts'
 
 const error = (code: string, retryable: boolean): TidegateError =>
   new TidegateError(code, { message: code, retryable, hint: '' })
 
-const ladder = [5_000, 30_000]
+type Kind = 'overtake' | 'park' | 'hold'
+
+const by: Record<Kind, DecidingConsumer> = {
+  overtake: { ladderMs: [5_000, 30_000], parks: false, ladderEnd: 'skip', final: new Set(['SITE_UNKNOWN']) },
+  park: { ladderMs: [5_000, 30_000], parks: true, ladderEnd: 'skip', final: new Set(['SITE_UNKNOWN']) },
+  hold: { ladderMs: [5_000, 30_000], parks: true, ladderEnd: 'hold', final: new Set(['SITE_UNKNOWN']) },
+}
+const said = (message: string, more: object): Error => Object.assign(new Error(message), more)
+const dead = { kind: 'dead' }
+const retry = (delayMs: number) => ({ kind: 'retry', delayMs })
+const park = (delayMs: number) => ({ kind: 'park', delayMs })
 
 describe('decide', () => {
-  test.each([
-    ['a retryable error', error('X', true), 1, { kind: 'retry', delayMs: 5_000 }],
-    ['a retryable error', error('X', true), 2, { kind: 'retry', delayMs: 30_000 }],
-    ['a retryable error', error('X', true), 3, { kind: 'dead' }],
-    ['a hopeless error', error('X', false), 1, { kind: 'dead' }],
-    ['an unknown error', new TypeError('x'), 1, { kind: 'retry', delayMs: 5_000 }],
-    ['something thrown', 'a string', 3, { kind: 'dead' }],
+  test.each<[string, unknown, number, Record<Kind, object>]>([
+    [
+      'a retryable error',
+      error('X', true),
+      1,
+      { overtake: retry(5_000), park: park(5_000), hold: park(5_000) },
+    ],
+    [
+      'a retryable error',
+      error('X', true),
+      2,
+      { overtake: retry(30_000), park: park(30_000), hold: park(30_000) },
+    ],
+    ['a retryable error', error('X', true), 3, { overtake: dead, park: dead, hold: { kind: 'hold' } }],
+    ['a hopeless error', error('X', false), 1, { overtake: dead, park: dead, hold: dead }],
+    ['a hopeless error', error('X', false), 3, { overtake: dead, park: dead, hold: dead }],
+    [
+      'an unknown error',
+      new TypeError('x'),
+      1,
+      { overtake: retry(5_000), park: park(5_000), hold: park(5_000) },
+    ],
+    ['something thrown', 'a string', 3, { overtake: dead, park: dead, hold: { kind: 'hold' } }],
+    [
+      'a handler that hung',
+      error('HANDLER_TIMEOUT', true),
+      1,
+      { overtake: retry(5_000), park: park(5_000), hold: park(5_000) },
+    ],
+    [
+      'a code that is final',
+      said('x', { code: 'SITE_UNKNOWN' }),
+      1,
+      { overtake: dead, park: dead, hold: dead },
+    ],
     [
       'an error that says so itself',
-      Object.assign(new Error('x'), { retryable: false, code: 'MINE' }),
+      said('x', { retryable: false, code: 'MINE' }),
       1,
-      { kind: 'dead' },
+      { overtake: dead, park: dead, hold: dead },
     ],
     [
       'a handler’s own connection',
-      Object.assign(new Error('x'), { code: 'ECONNREFUSED' }),
+      said('x', { code: 'ECONNREFUSED' }),
       1,
-      { kind: 'retry', delayMs: 5_000 },
+      { overtake: retry(5_000), park: park(5_000), hold: park(5_000) },
     ],
-  ])('%s: %o on attempt %i', (_, thrown, attempt, decision) => {
-    expect(decide(thrown, attempt, ladder)).toEqual(decision)
+  ])('%s: %o on attempt %i', (_, thrown, attempt, decisions) => {
+    for (const kind of Object.keys(by) as Kind[])
+      expect(decide(thrown, { attempt, waits: 'parked' as const, recovering: false }, by[kind])).toEqual(
+        decisions[kind],
+      )
+  })
+
+  test('parks nothing of which it is not known whose it is, and no replay', () => {
+    const unknown = { attempt: 1, waits: 'nowhere' as const, recovering: false }
+    expect(decide(error('X', true), unknown, by.overtake)).toEqual(retry(5_000))
+    expect(decide(error('X', true), unknown, by.hold)).toEqual(dead)
+  })
+
+  test('has what a replay has sent out of history wait on a rung, whatever its group does with others', () => {
+    const replayed = { attempt: 1, waits: 'on a rung' as const, recovering: false }
+    for (const kind of Object.keys(by) as Kind[])
+      expect(decide(error('X', true), replayed, by[kind])).toEqual(retry(5_000))
+    expect(decide(error('X', true), { ...replayed, attempt: 9 }, by.hold)).toEqual(dead)
+  })
+
+  test('gives what fails behind one that has succeeded the first step of the ladder alone', () => {
+    const behind = { attempt: 1, waits: 'parked' as const, recovering: true }
+    expect(decide(error('X', true), behind, by.park)).toEqual(park(5_000))
+    expect(decide(error('X', true), { ...behind, attempt: 2 }, by.park)).toEqual(dead)
+    expect(decide(error('X', true), { ...behind, attempt: 2 }, by.hold)).toEqual({ kind: 'hold' })
   })
 
   test('is not asked about an outage, which burns no attempt', () => {
     expect(isOutage(error('DATABASE_UNREACHABLE', true))).toBe(true)
     expect(isOutage(error('SIDING_UNAVAILABLE', true))).toBe(true)
+    expect(isOutage(error('PARKING_FULL', false))).toBe(false)
     expect(isOutage(Object.assign(new Error('x'), { code: 'DATABASE_UNREACHABLE' }))).toBe(false)
     expect(isOutage(error('X', true))).toBe(false)
   })
+})
+
+test('what failed together is not tried again together: a delay is within a fifth of it', () => {
+  expect([0, 0.5, 0.999].map((random) => jittered(10_000, () => random))).toEqual([8_000, 10_000, 11_996])
 })

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { bounded } from '../../../cloud/pipeline/timeout.ts'
+import { bounded } from '../../../cloud/pipeline/limits/timeout.ts'
 import { FakeClock } from '../../support/fakes/clock.ts'
 
 test('bounded work leaves nothing waiting behind, however it ends', async () => {

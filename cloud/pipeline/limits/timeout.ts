@@ -1,5 +1,5 @@
-import type { Clock } from '../../src/clock.ts'
-import { TidegateError } from '../../src/errors.ts'
+import type { Clock } from '../../../src/clock.ts'
+import { TidegateError } from '../../../src/errors.ts'
 
 /**
  * Runs `work` for at most `timeoutMs`. Its signal is aborted at the timeout and when `parent` is; either way this

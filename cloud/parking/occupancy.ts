@@ -1,0 +1,74 @@
+import type { Clock } from '../../src/clock.ts'
+import { isAbort } from '../../src/errors.ts'
+import type { Occupancy } from './parking.ts'
+
+/** What may wait in one group (G7). What there is no room for becomes a dead letter, and holds nobody up. */
+export interface ParkingBounds {
+  devicesMax: number
+  eventsMax: number
+  eventsMaxPerDevice: number
+}
+
+/** How much waits, as of the last count and with what this instance has added since. */
+export interface Room {
+  readonly occupancy: Occupancy
+  readonly bounds: ParkingBounds
+  /** For how many more of them there is room. */
+  readonly devicesLeft: number
+  readonly eventsLeft: number
+  /** Counted as soon as it is committed. */
+  added(devices: number, events: number): void
+  /** Resolves once it is aborted. */
+  readonly closed: Promise<void>
+}
+
+export interface RoomOptions {
+  bounds: ParkingBounds
+  count: () => Promise<Occupancy>
+  clock: Clock
+  /** Ends the counting. */
+  signal: AbortSignal
+}
+
+/** So much can other instances add before this one knows of it. */
+const countEveryMs = 5_000
+
+const empty: Occupancy = { retrying: 0, held: 0, events: 0, oldestMs: 0 }
+
+export function createRoom({ bounds, count, clock, signal }: RoomOptions): Room {
+  let occupancy = empty
+
+  async function keepCounting(): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        occupancy = await count()
+      } catch {
+        // Whoever needs the database tells of it; the count of before stands.
+      }
+      await clock.sleep(countEveryMs, signal).catch((error: unknown) => {
+        if (!isAbort(error)) throw error
+      })
+    }
+  }
+
+  return {
+    bounds,
+    get occupancy() {
+      return occupancy
+    },
+    get devicesLeft() {
+      return Math.max(0, bounds.devicesMax - occupancy.retrying - occupancy.held)
+    },
+    get eventsLeft() {
+      return Math.max(0, bounds.eventsMax - occupancy.events)
+    },
+    added(devices, events) {
+      occupancy = {
+        ...occupancy,
+        retrying: Math.max(0, occupancy.retrying + devices),
+        events: Math.max(0, occupancy.events + events),
+      }
+    },
+    closed: keepCounting(),
+  }
+}

@@ -9,8 +9,8 @@ import {
   ApplyFailed,
   applyEvents,
   type Attempt,
+  batchOf,
   doJob,
-  eventsFor,
   JobFailed,
   type ToApply,
 } from './applying.ts'
@@ -66,6 +66,8 @@ const pollMs = 100
 const haltedPollMs = 1000
 /** Text of events that a transaction holds at most, and one event more. */
 const pageBytesMax = 8 * 1024 ** 2
+/** Of all events that a batch may have, behind one that took too long: by and by. */
+const growthWhenSlow = 1 / 64
 const backoff = { delayMsMin: 100, delayMsMax: 10_000 }
 
 /** Works at a version while its lease is held here, and stands by otherwise, until closed. */
@@ -89,8 +91,10 @@ class VersionRunner {
   readonly #stopping = new AbortController()
   readonly #rate: ReturnType<typeof createRate>
   #lease: Lease | undefined
-  /** Events of the next batch at most: fewer while one of them may be poison. */
+  /** Events of the next batch at most: fewer while one of them may be poison, or so many take too long. */
   #limit: number
+  /** So many took too long, or a rival's lock: there it comes to so many little by little, else every other batch would be lost. */
+  #isSlow = false
   /** As far as there was nothing more to do, so that a version that waits writes nothing. */
   #idleAt: string | undefined
   #attempt: Attempt | undefined
@@ -137,8 +141,6 @@ class VersionRunner {
   #tellOf(error: unknown): void {
     const code = codeOf(error)
     if (code === 'PROJECTION_LEASE_LOST') this.#lease = undefined
-    // Nothing is left out for it: somebody must say where this begins again.
-    if (code === 'CURSOR_AHEAD') this.status.doing = 'halted'
     const isNew = this.status.fault?.code !== code
     // History was put back behind it: nothing but a rebuild helps.
     if (code === 'CURSOR_AHEAD') this.status.doing = 'halted'
@@ -180,7 +182,7 @@ class VersionRunner {
         this.status.doing = 'working'
         this.status.fault = undefined
       }
-      this.#limit = Math.min(this.#options.batchMax, this.#limit * 2)
+      if (done === 'more') this.#grow()
       return done
     } catch (error) {
       if (error instanceof JobFailed) return this.#failJob(lease, error)
@@ -190,10 +192,18 @@ class VersionRunner {
       const { at, events } = attempt
       const [first] = events
       if (events.length > 1) this.#limit = Math.max(1, Math.floor(events.length / 2))
+      this.#isSlow ||= isTemporary(cause)
       if (isTemporary(cause) || first === undefined) throw error
       if (events.length === 1) await this.#halt(lease, at, first, cause)
       return 'more'
     }
+  }
+
+  #grow(): void {
+    const { batchMax } = this.#options
+    const more = this.#isSlow ? Math.ceil(batchMax * growthWhenSlow) : this.#limit
+    this.#limit = Math.min(batchMax, this.#limit + more)
+    if (this.#limit === batchMax) this.#isSlow = false
   }
 
   /** Looks without a lock: a transaction that locks is one that writes. */
@@ -255,8 +265,8 @@ class VersionRunner {
     const { readerIn, tables, projection, clock } = this.#options
     await tables.enter(tx, projection)
     const pageOptions = { types: projection.types, max: this.#limit, bytesMax: pageBytesMax }
-    const page = await readerIn(tx).read(at.cursor, pageOptions)
-    const events = eventsFor(page.events, projection)
+    const read = await readerIn(tx).read(at.cursor, pageOptions)
+    const { page, events } = batchOf(read, projection)
     this.#attempt = { at, events, committing: false }
     await applyEvents(events, tx, this.#applying)
     const last = page.events.at(-1)

@@ -16,7 +16,7 @@ import {
 } from './applying.ts'
 import type { ProjectedEvent, LoadedProjection } from './definition.ts'
 import { asFault, haltedAt, isTemporary, poisonOf } from './poison.ts'
-import { createRate, type Turns } from './pace.ts'
+import { type BatchLimit, createBatchLimit, createRate, type Turns } from './pace.ts'
 import type { Job, Lease, Leases, Standing, Tables, VersionsIn } from './versions.ts'
 
 export interface RunnerOptions {
@@ -66,8 +66,6 @@ const pollMs = 100
 const haltedPollMs = 1000
 /** Text of events that a transaction holds at most, and one event more. */
 const pageBytesMax = 8 * 1024 ** 2
-/** Of all events that a batch may have, behind one that took too long: by and by. */
-const growthWhenSlow = 1 / 64
 const backoff = { delayMsMin: 100, delayMsMax: 10_000 }
 
 /** Works at a version while its lease is held here, and stands by otherwise, until closed. */
@@ -91,10 +89,7 @@ class VersionRunner {
   readonly #stopping = new AbortController()
   readonly #rate: ReturnType<typeof createRate>
   #lease: Lease | undefined
-  /** Events of the next batch at most: fewer while one of them may be poison, or so many take too long. */
-  #limit: number
-  /** So many took too long, or a rival's lock: there it comes to so many little by little, else every other batch would be lost. */
-  #isSlow = false
+  readonly #limit: BatchLimit
   /** As far as there was nothing more to do, so that a version that waits writes nothing. */
   #idleAt: string | undefined
   #attempt: Attempt | undefined
@@ -102,7 +97,7 @@ class VersionRunner {
   constructor(options: RunnerOptions) {
     const { name, version } = options.projection
     this.#options = options
-    this.#limit = options.batchMax
+    this.#limit = createBatchLimit(options.batchMax)
     this.#log = options.log.child({ projection: name, version })
     this.#rate = createRate(options.clock)
     this.status = { name, version, doing: 'starting', fault: undefined, lagMs: 0, applied: 0 }
@@ -182,7 +177,7 @@ class VersionRunner {
         this.status.doing = 'working'
         this.status.fault = undefined
       }
-      if (done === 'more') this.#grow()
+      if (done === 'more') this.#limit.grow()
       return done
     } catch (error) {
       if (error instanceof JobFailed) return this.#failJob(lease, error)
@@ -191,19 +186,11 @@ class VersionRunner {
       if (attempt === undefined || !(error instanceof ApplyFailed || attempt.committing)) throw error
       const { at, events } = attempt
       const [first] = events
-      if (events.length > 1) this.#limit = Math.max(1, Math.floor(events.length / 2))
-      this.#isSlow ||= isTemporary(cause)
+      this.#limit.shrink(events.length, isTemporary(cause))
       if (isTemporary(cause) || first === undefined) throw error
       if (events.length === 1) await this.#halt(lease, at, first, cause)
       return 'more'
     }
-  }
-
-  #grow(): void {
-    const { batchMax } = this.#options
-    const more = this.#isSlow ? Math.ceil(batchMax * growthWhenSlow) : this.#limit
-    this.#limit = Math.min(batchMax, this.#limit + more)
-    if (this.#limit === batchMax) this.#isSlow = false
   }
 
   /** Looks without a lock: a transaction that locks is one that writes. */
@@ -264,7 +251,7 @@ class VersionRunner {
   async #batch(tx: Transaction, versions: VersionsIn, lease: Lease, at: Standing): Promise<Done> {
     const { readerIn, tables, projection, clock } = this.#options
     await tables.enter(tx, projection)
-    const pageOptions = { types: projection.types, max: this.#limit, bytesMax: pageBytesMax }
+    const pageOptions = { types: projection.types, max: this.#limit.events, bytesMax: pageBytesMax }
     const read = await readerIn(tx).read(at.cursor, pageOptions)
     const { page, events } = batchOf(read, projection)
     this.#attempt = { at, events, committing: false }

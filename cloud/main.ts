@@ -26,15 +26,16 @@ import { type Provenance, provenance, requireDevices, requireRegistered } from '
 import { type Group, type GroupOptions, startGroup } from './groups/group.ts'
 import { postgresMembers } from './groups/members-postgres.ts'
 import { retireGroup } from './groups/retire.ts'
+import type { RetiringGroup } from './groups/retired.ts'
 import { type Sharing, startSharing } from './groups/sharing.ts'
 import type { CloudState } from './ops/readiness.ts'
 import { type LetterBoxOptions, type OpenLetterBox, openLetterBox } from './letters/letter-box.ts'
 import { loadConsumers } from './load-consumers.ts'
-import { loadProjections } from './load-projections.ts'
+import { loadProjections, missedRollups } from './load-projections.ts'
 import { createOps, type Ops } from './ops/ops.ts'
 import type { ConfiguredConsumer } from './pipeline/definition.ts'
 import { noSchemaCheck, schemaCheck } from './pipeline/schema-check.ts'
-import { startLettingGo } from './projections/built-in/former-rollups-postgres.ts'
+import { hadRollups, startLettingGo } from './projections/built-in/former-rollups-postgres.ts'
 import type { Projection } from './projections/definition.ts'
 import { type RunningProjections, startProjections } from './projections/projections.ts'
 import { postgresGroupStates } from './protection/group-states-postgres.ts'
@@ -100,6 +101,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     tellTaken(log, await orAborted(declareTopology(publishing, exchangeTopology()), stopping))
 
     const groups: Group[] = []
+    let retiring: RetiringGroup | undefined
     const letters = openLetters(start, { database, publishing, ops: () => ops })
     const derived = derive(start, database, projections)
     const databaseFault = (): string | undefined => sharing?.fault
@@ -112,6 +114,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
       groups,
       projections: () => derived.statuses(),
       unheld: () => derived.unheld(),
+      retired: () => ({ group: retiredGroup.group, waiting: retiring?.waiting ?? 0 }),
       databaseFault,
       tls,
     }
@@ -123,7 +126,7 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     for (const { consumer, guard } of guards)
       groups.push(scope.own(await startGroup({ ...shared, consumer, guard })))
     publishAgain(start, { publishing, database, consumers })
-    retire(start, { consuming, publishing, database, letters, groups })
+    retiring = retire(start, { consuming, publishing, database, letters })
 
     sharing = share(start, database, groups)
     scope.own(
@@ -303,26 +306,35 @@ function derive(
   database: Database,
   projections: readonly Projection[],
 ): RunningProjections {
+  void warnOfRollups(config, database, log)
   scope.own(startLettingGo({ storage: postgresStorage(database), clock, log }))
   return scope.own(
     startProjections({ ...projectionSettings(config), projections, database, clock, random, log }),
   )
 }
 
+/** What only the database knows: that there were rollups. */
+async function warnOfRollups(config: CloudConfig, database: Database, log: Logger): Promise<void> {
+  const missed = missedRollups(config)
+  if (missed === undefined) return
+  // Where nobody ever had rollups nobody misses them.
+  const isSo = missed.code === 'ROLLUPS_WITHOUT_HISTORY' || (await hadRollups(database).catch(() => false))
+  if (isSo) log.warn({ code: missed.code }, missed.text)
+}
+
 /** What was a consumer group before it was a projection. */
 const retiredGroup = { group: 'rollups', types: ['#'] } as const
 
-/** Lets the queues of a group go that this version has not any more, unless a consumer of somebody else's has its name. */
+/** Lets the queues of a group go that this version has not any more. No consumer has its name. */
 function retire(
   { config, scope, clock, random, log }: Start,
-  lines: Pick<Lines, 'consuming' | 'publishing' | 'database' | 'letters'> & { groups: readonly Group[] },
-): void {
-  const { group } = retiredGroup
-  const { groups, ...rest } = lines
-  if (groups.some(({ name }) => name === group)) return
+  lines: Pick<Lines, 'consuming' | 'publishing' | 'database' | 'letters'>,
+): RetiringGroup {
   const settings = { ...groupSettings(config), ...retiredGroup, ladderMs: config.retry.ladder }
-  const surroundings = { clock, random, log: log.child({ group }) }
-  scope.own(retireGroup({ ...settings, ...rest, storage: postgresStorage(lines.database), ...surroundings }))
+  const surroundings = { clock, random, log: log.child({ group: retiredGroup.group }) }
+  const dedupWindowMs = config.history.dedupWindow
+  const storage = postgresStorage(lines.database)
+  return scope.own(retireGroup({ ...settings, ...lines, dedupWindowMs, storage, ...surroundings }))
 }
 
 /** Looks at what is in effect for every queue there should be, where the broker lets it. */

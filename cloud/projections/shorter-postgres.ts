@@ -59,6 +59,6 @@ function shorter({ name, version }: VersionKey, how: string): TidegateError {
   return new TidegateError('PROJECTION_HISTORY_SHORTER', {
     message: `projection ${name} ${version} ${how}: readers would see less than they do now`,
     retryable: false,
-    hint: 'leave it as it is: the archives of those weeks are read for nobody; --force counts what history has still, and the rest is gone for good',
+    hint: 'leave it as it is; with --force it counts what history has still, and the rest is gone',
   })
 }

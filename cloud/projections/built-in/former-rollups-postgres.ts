@@ -1,6 +1,7 @@
 import { codeOf } from '../../../src/errors.ts'
 import type { Clock } from '../../../src/clock.ts'
 import type { Logger } from '../../../src/log.ts'
+import type { Database } from '../../database/database-postgres.ts'
 import type { Storage, Transaction } from '../../database/storage.ts'
 import { showRollups } from '../view-postgres.ts'
 
@@ -112,6 +113,12 @@ type Stepped = Step | 'later' | 'kept' | 'forgetting' | 'nothing'
 function waitMsAfter(step: Stepped): number {
   if (step === 'later') return lookEveryMs
   return step === 'kept' ? keepLookEveryMs : pauseMs
+}
+
+/** Whether this installation has rollups, of whatever version. */
+export async function hadRollups(database: Pick<Database, 'query'>): Promise<boolean> {
+  const sql = `select from tidegate.former_rollups union all select from tidegate.projections where name = 'rollups'`
+  return (await database.query(sql)).length > 0
 }
 
 interface Former {

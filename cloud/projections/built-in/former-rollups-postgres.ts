@@ -61,8 +61,8 @@ returning f.compared::float8 as compared, f.let_go::float8 as "letGo", f.done_at
 
 // In the order in which they were put there: none is looked for.
 const forgetSql = `
-with some as (delete from tidegate.covered_rollups where ctid = any(array(select ctid from tidegate.covered_rollups limit $1)) returning device),
-forgotten as (select count(*) as rows from some)
+with old as (delete from tidegate.covered_rollups where ctid = any(array(select ctid from tidegate.covered_rollups limit $1)) returning device),
+forgotten as (select count(*) as rows from old)
 update tidegate.former_rollups set kept = (select rows from forgotten) = $1 returning kept`
 
 interface Step {

@@ -177,7 +177,7 @@ class VersionRunner {
         this.status.doing = 'working'
         this.status.fault = undefined
       }
-      if (done === 'more') this.#limit.grow()
+      this.#limit.grow()
       return done
     } catch (error) {
       if (error instanceof JobFailed) return this.#failJob(lease, error)

@@ -1,9 +1,11 @@
+import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createDatabase as poolOf } from '../../../cloud/database/database-postgres.ts'
 import { migrations } from '../../../cloud/database/migrations/all.ts'
 import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
 import { lettingGo } from '../../../cloud/projections/built-in/former-rollups-postgres.ts'
-import { rollups } from '../../../cloud/projections/built-in/rollups.ts'
+import { rollups, rollupsDefault } from '../../../cloud/projections/built-in/rollups.ts'
+import { askJob, rebuildVersion, switchVersion } from '../../../cloud/projections/deeds-postgres.ts'
 import type { Projection } from '../../../cloud/projections/definition.ts'
 import { migrated } from '../../support/cloud/cloud.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
@@ -162,5 +164,62 @@ describe('what was counted before rollups were a projection', () => {
     await compared()
     expect(await reads()).toEqual([{ n: 0 }])
     expect(await means()).toEqual([{ mean: 0 }])
+  })
+})
+
+describe('what history has no more', () => {
+  const code = 'PROJECTION_HISTORY_SHORTER'
+  const rebuild = (force?: boolean) =>
+    bench.transact((tx) =>
+      askJob(tx, {
+        name: 'rollups',
+        version: 1,
+        job: randomUUID(),
+        kind: 'rebuild-device',
+        device,
+        sample: 1,
+        force,
+      }),
+    )
+
+  test('is not counted away: a device of which history lacks the first bucket is built anew by force alone (G5)', async () => {
+    await bench.store([reading(ledger, device, 86_400, { t: 1 })])
+    await built(rollups())
+    await rebuild()
+    await bench.rows(
+      `insert into projection_rollups_1.buckets select device, type, field, width, bucket - interval '3 hours', count, min, max, sum, last, last_time
+       from projection_rollups_1.buckets where device = $1`,
+      [device],
+    )
+    await expect(rebuild()).rejects.toMatchObject({ code })
+    await rebuild(true)
+  })
+
+  test('is not switched away, nor begun again without: a version that was built when weeks were retired (G5)', async () => {
+    const second = rollups({ ...rollupsDefault, version: 2 })
+    const running = bench.start([rollups(), second])
+    await bench.live('rollups', 2)
+    await bench.transact((tx) => switchVersion(tx, { name: 'rollups', version: 2 }))
+    await bench.transact((tx) => switchVersion(tx, { name: 'rollups', back: true }))
+    // Retired when both had counted it, and before the third began.
+    await bench.rows(
+      `set session_replication_role = replica;
+       insert into tidegate.retirements (retirement, partition, from_time, until_time, file, sha256, events) values (gen_random_uuid(), 'x', now(), now(), 'x', 'x', 1);
+       set session_replication_role = origin`,
+    )
+    await bench.transact((tx) => switchVersion(tx, { name: 'rollups', version: 2 }))
+    await bench.transact((tx) => switchVersion(tx, { name: 'rollups', back: true }))
+    await expect(rebuild()).rejects.toMatchObject({ code })
+    const again = (force?: boolean) =>
+      bench.transact((tx) => rebuildVersion(tx, { name: 'rollups', version: 2, force }))
+    await expect(again()).rejects.toMatchObject({ code })
+    const late = bench.start([rollups({ ...rollupsDefault, version: 3 })])
+    await bench.live('rollups', 3)
+    const third = (force?: boolean) =>
+      bench.transact((tx) => switchVersion(tx, { name: 'rollups', version: 3, force }))
+    await expect(third()).rejects.toMatchObject({ code })
+    await third(true)
+    await again(true)
+    await Promise.all([running.close(), late.close()])
   })
 })

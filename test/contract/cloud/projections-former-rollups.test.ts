@@ -187,7 +187,7 @@ describe('what history has no more', () => {
     await built(rollups())
     await rebuild()
     await bench.rows(
-      `insert into projection_rollups_1.buckets select device, type, field, width, bucket - interval '3 hours', count, min, max, sum, last, last_time
+      `insert into projection_rollups_1.buckets select device, type, field, width, bucket - interval '90 days', count, min, max, sum, last, last_time
        from projection_rollups_1.buckets where device = $1`,
       [device],
     )

@@ -58,7 +58,7 @@ async function loadModule(file: string): Promise<Consumer> {
     throw new TidegateError('CONSUMER_INVALID', {
       message: `a group cannot be called ${formerGroup}: that was built in, and its queues are let go by this version`,
       retryable: false,
-      hint: 'give it another name; docs/OPERATIONS.md (“A group of yours called rollups”) says what becomes of its queues',
+      hint: 'give it another name; docs/OPERATIONS.md, Upgrade, says what becomes of its queues',
     })
   })
 }

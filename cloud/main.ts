@@ -101,20 +101,18 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     tellTaken(log, await orAborted(declareTopology(publishing, exchangeTopology()), stopping))
 
     const groups: Group[] = []
-    let retiring: RetiringGroup | undefined
     const letters = openLetters(start, { database, publishing, ops: () => ops })
     const derived = derive(start, database, projections)
     const databaseFault = (): string | undefined => sharing?.fault
     const findings = (): QueueCheck['findings'] => check.findings
     const seen = seenOf(start, database, { consuming, publishing })
     const standing = { ...standingOf(letters), findings, partitions: preparing.standing }
+    const retiring = retire(start, { consuming, publishing, database, letters })
     const state = {
       ...seen,
       ...standing,
+      ...derivedOf(derived, retiring),
       groups,
-      projections: () => derived.statuses(),
-      unheld: () => derived.unheld(),
-      retired: () => ({ group: retiredGroup.group, waiting: retiring?.waiting ?? 0 }),
       databaseFault,
       tls,
     }
@@ -126,7 +124,6 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     for (const { consumer, guard } of guards)
       groups.push(scope.own(await startGroup({ ...shared, consumer, guard })))
     publishAgain(start, { publishing, database, consumers })
-    retiring = retire(start, { consuming, publishing, database, letters })
 
     sharing = share(start, database, groups)
     scope.own(
@@ -350,6 +347,18 @@ function checkQueues(
     ...groups.flatMap((group) => group.queues()),
   ]
   return scope.own(startQueueCheck({ management, queues, clock, log }))
+}
+
+/** How what is derived stands, and what is left of what was a group. */
+function derivedOf(
+  derived: RunningProjections,
+  retiring: RetiringGroup,
+): Pick<CloudState, 'projections' | 'unheld' | 'retired'> {
+  return {
+    projections: () => derived.statuses(),
+    unheld: () => derived.unheld(),
+    retired: () => ({ group: retiredGroup.group, waiting: retiring.waiting }),
+  }
 }
 
 /** How they stand, for whoever looks. */

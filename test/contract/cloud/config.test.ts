@@ -105,7 +105,7 @@ describe('consumer modules', () => {
     ])
   })
 
-  test('cannot have the group of what was built in: its queues are let go (G3)', async () => {
+  test('cannot have the group of what was built in: its queues are let go', async () => {
     const module = file('rollups.mjs', `export default { group: 'rollups', types: ['#'], handle() {} }`)
     await expect(loadConsumers({ consumers: [{ module }], defaults })).rejects.toMatchObject({
       code: 'CONSUMER_INVALID',

@@ -167,21 +167,21 @@ describe('what was counted before rollups were a projection', () => {
   })
 })
 
+const rebuild = (force?: boolean) =>
+  bench.transact((tx) =>
+    askJob(tx, {
+      name: 'rollups',
+      version: 1,
+      job: randomUUID(),
+      kind: 'rebuild-device',
+      device,
+      sample: 1,
+      force,
+    }),
+  )
+
 describe('what history has no more', () => {
   const code = 'PROJECTION_HISTORY_SHORTER'
-  const rebuild = (force?: boolean) =>
-    bench.transact((tx) =>
-      askJob(tx, {
-        name: 'rollups',
-        version: 1,
-        job: randomUUID(),
-        kind: 'rebuild-device',
-        device,
-        sample: 1,
-        force,
-      }),
-    )
-
   test('is not counted away: a device of which history lacks the first bucket is built anew by force alone (G5)', async () => {
     await bench.store([reading(ledger, device, 86_400, { t: 1 })])
     await built(rollups())

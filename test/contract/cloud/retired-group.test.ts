@@ -97,7 +97,7 @@ describe('a group that this version has not any more', () => {
     ).toEqual([{ gone: true }])
   }, 60_000)
 
-  test('keeps its queues where nothing says that they are those of what was built in (G3, G5)', async () => {
+  test('keeps its queues where nothing says that they are those of what was built in (G5)', async () => {
     await asBefore()
     await bench.rows('delete from tidegate.former_rollups')
     const before = await queuesOfRollups()

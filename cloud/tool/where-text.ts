@@ -58,6 +58,12 @@ function placeLines(place: Place): Line[] {
     [storedAt, 'stored', `position ${position}  ${afterText(admittedAt, storedAt)}`],
     [storedAt, 'history', [disposition, ...(code === null ? [] : [visibleLine(code)])].join(' · ')],
   ]
+  for (const { name, version, active, standing } of place.projections)
+    lines.push([
+      storedAt,
+      visibleLine(name),
+      `${standing}${active ? '' : `; version ${version}, which is not active`}  (projection)`,
+    ])
   if (!readable) lines.push([storedAt, 'readers', 'wait for a transaction that has not ended'])
   if (admission !== null)
     lines.push([admission.at, 'made an event', `cloud ${admission.epoch}/${admission.sequence}`])

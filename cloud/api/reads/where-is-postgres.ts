@@ -1,6 +1,15 @@
 import type { Database } from '../../database/database-postgres.ts'
+import { compareCursors } from '../../history/reader.ts'
 import type { Found, WhereAnswer } from '../rules/where-shapes.ts'
-import { gatewaysSql, groupsSql, lettersSql, notesSql, resolutionsSql, eventsSql } from './where-is-sql.ts'
+import {
+  eventsSql,
+  gatewaysSql,
+  groupsSql,
+  lettersSql,
+  notesSql,
+  projectionsSql,
+  resolutionsSql,
+} from './where-is-sql.ts'
 import type { Scope, WhereAsked } from './reads.ts'
 import { iso } from './where.ts'
 
@@ -18,14 +27,27 @@ interface EventRow {
   time: Date
   recorded_time: Date
   stored_time: Date
-  disposition: Found['places'][number]['disposition']
+  disposition: Place['disposition']
   reason: string | null
   admitted_epoch: string | null
   admitted_sequence: number | null
   admitted_at: Date | null
 }
 
+interface ProjectionRow {
+  name: string
+  version: number
+  /** Null: none is, of a projection that nobody has switched to yet. */
+  active: boolean | null
+  types: string[] | null
+  cursor: string
+  skipped: string[]
+  /** Where it has halted. */
+  halted: string | null
+}
+
 type Dated<T, Names extends keyof T> = Omit<T, Names> & { [Name in Names]: Date }
+type Place = Found['places'][number]
 type OfSource<T> = T & { source: string; id: string }
 
 /** IDs are unique for a device alone: so many of other devices are shown. */
@@ -42,8 +64,9 @@ export async function readWhere(
   { groups, types }: Scope,
 ): Promise<WhereAnswer> {
   const maySeeHistory = groups === undefined || groups.includes('history')
-  const [rows, processed, letters, resolutions, notes] = await Promise.all([
+  const [rows, projections, processed, letters, resolutions, notes] = await Promise.all([
     maySeeHistory ? query<EventRow>(eventsSql, [id, source ?? null, types ?? null, foundMax + 1]) : [],
+    maySeeHistory ? query<ProjectionRow>(projectionsSql) : [],
     query<OfSource<Dated<Found['processed'][number], 'at'>>>(groupsSql, [id, source ?? null, groups ?? null]),
     query<
       OfSource<Dated<Found['letters'][number], 'firstFailedAt' | 'lastFailedAt'> & { closedAt: Date | null }>
@@ -66,7 +89,7 @@ export async function readWhere(
       list.filter((row) => row.source === one)
     return {
       source: one,
-      places: ofOne(rows).map(placeOf),
+      places: ofOne(rows).map((row) => placeOf(row, projections)),
       processed: ofOne(processed).map(({ group, at }) => ({ group, at: iso(at) })),
       letters: ofOne(letters).map(({ firstFailedAt, lastFailedAt, closedAt, ...letter }) => ({
         ...letter,
@@ -95,7 +118,7 @@ export async function readWhere(
   return { id, found, more, ...(isForGateways ? await readGateways(query) : noGateways) }
 }
 
-function placeOf(row: EventRow): Found['places'][number] {
+function placeOf(row: EventRow, projections: readonly ProjectionRow[]): Place {
   const { gateway, epoch, sequence, type, position, cursor, readable, claimed, disposition, reason } = row
   const { admitted_epoch, admitted_sequence, admitted_at } = row
   return {
@@ -114,11 +137,28 @@ function placeOf(row: EventRow): Found['places'][number] {
     // What follows may quote the device.
     code: reason === null ? null : (/^[A-Z][A-Z0-9_]*/.exec(reason)?.[0] ?? null),
     ...(reason !== null && { reason }),
+    projections:
+      disposition === 'accepted'
+        ? projections
+            .filter(({ types }) => types === null || types.includes(type))
+            .map((one) => ({
+              name: one.name,
+              version: one.version,
+              active: one.active === true,
+              standing: standingOf(cursor, one),
+            }))
+        : [],
     admission:
       admitted_epoch === null || admitted_sequence === null || admitted_at === null
         ? null
         : { epoch: admitted_epoch, sequence: admitted_sequence, at: iso(admitted_at) },
   }
+}
+
+function standingOf(cursor: string, one: ProjectionRow): Place['projections'][number]['standing'] {
+  if (one.skipped.includes(cursor)) return 'skipped'
+  if (one.halted === cursor) return 'halted at it'
+  return one.cursor !== '' && compareCursors(cursor, one.cursor) <= 0 ? 'included' : 'not yet'
 }
 
 type Gateways = Pick<WhereAnswer, 'gateways' | 'moreGateways'>

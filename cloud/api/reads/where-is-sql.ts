@@ -37,6 +37,12 @@ from sources cross join lateral tidegate.processed(sources.source, $1) as p
 where ($2::text is null or sources.source = $2) and ($3::text[] is null or p.consumer_group = any($3))
 order by p.processed_at limit 100`
 
+/** All versions: there are few. */
+export const projectionsSql = `
+select v.name, v.version, v.version = p.active as active, v.types, v.cursor, v.skipped, case when v.state = 'halted' then v.halted_cursor end as halted
+from tidegate.projection_versions as v left join tidegate.projections as p using (name)
+order by v.name, v.version limit 1000`
+
 /** $1 ID, $2 source, $3 groups, $4 types. */
 export const lettersSql = `
 select letter::float8 as letter, consumer_group as group, source, id, state, code, fingerprint, attempts, replays, replay::float8 as replay,

@@ -5,6 +5,15 @@ import { letterStates, time } from './shapes.ts'
 const count = z.int().min(0)
 const text = z.string()
 
+const projection = z.object({
+  name: text,
+  version: z.int().min(1),
+  active: z.boolean().describe('it is the version that readers see'),
+  standing: z
+    .enum(['included', 'not yet', 'skipped', 'halted at it'])
+    .describe('of this event; what was built from history since is said of it as well'),
+})
+
 const place = z.object({
   gateway: text,
   epoch: text,
@@ -24,6 +33,7 @@ const place = z.object({
   disposition: z.enum(['accepted', 'rejected', 'dead']),
   code: text.nullable().describe('why it was not accepted'),
   reason: payload(text),
+  projections: z.array(projection).describe('that read its type, if it was accepted: by name and version'),
   admission: z
     .object({ epoch: text, sequence: count, at: time })
     .nullable()

@@ -35,6 +35,10 @@ const source = '/devices/sensor-010'
 
 /** One event that alerts could not process, twice; one that was rejected and admitted; one that came again. */
 const storySql = `
+insert into tidegate.projection_versions (name, version, definition, types, state, cursor) values
+  ('energy', 1, 'x', '{com.acme.climate}', 'live', '2000000000.1.1'), ('energy', 2, 'x', null, 'building', ''),
+  ('power', 1, 'x', '{com.acme.power}', 'live', '2000000000.1.1');
+insert into tidegate.projections (name, active) values ('energy', 1), ('power', 1);
 insert into tidegate.events (gateway, epoch, sequence, source, id, type, time, recorded_time, disposition, reason, body) values
   ('gateway-2', 'E2', 1, '${source}', 'climate-1', 'com.acme.climate', '2026-11-26T09:14:02.113Z', '2026-11-26T09:14:02.401Z', 'accepted', null,
    '{"id":"climate-1","data":"${canary}"}'),
@@ -82,6 +86,10 @@ describe('where an event is', () => {
               disposition: 'accepted',
               readable: true,
               claimed: false,
+              projections: [
+                { name: 'energy', version: 1, active: true, standing: 'included' },
+                { name: 'energy', version: 2, active: false, standing: 'not yet' },
+              ],
             },
           ],
           processed: [{ group: 'rollups' }],
@@ -148,6 +156,8 @@ describe('where an event is', () => {
     const found = await command('where', 'climate-1', '--config', served.configFile)
     expect(found.code).toBe(0)
     expect(found.stdout).toContain('com.acme.climate climate-1  of sensor-010')
+    expect(found.stdout).toMatch(/energy +included {2}\(projection\)/)
+    expect(found.stdout).toMatch(/energy +not yet; version 2, which is not active {2}\(projection\)/)
     expect(found.stdout).toMatch(/09:14:02\.401 {2}admitted {8}gateway-2 {2}E2\/1 {2}\+ 0\.288 s/)
     expect(found.stdout).toMatch(/alerts +dead letter 1 open, 3 attempts, SITE_UNKNOWN/)
     expect(found.stdout).toContain('not known here: when it was sent')

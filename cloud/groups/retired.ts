@@ -55,8 +55,8 @@ const lookEveryMs = 500
 const againMs = 10_000
 /** What history does not have yet it has in a moment: it gets the same from a queue of its own. What it never gets is asked for seldom. */
 const askAgain = { delayMsMin: 1_000, delayMsMax: 300_000 }
-/** Asked for so often in vain: somebody is to look. */
-const askedInVain = 6
+/** Asked for so often in vain, for a minute: somebody is to look, and it is asked for ever more seldom. */
+const askedInVain = 60
 const askAtOnce = 200
 const closeTimeoutMs = 3_000
 
@@ -239,7 +239,10 @@ class Retiring {
 const quietMs = 20
 
 function askAgainMsAfter(inVain: number): number {
-  return Math.min(askAgain.delayMsMax, askAgain.delayMsMin * 2 ** Math.min(inVain, 20))
+  return Math.min(
+    askAgain.delayMsMax,
+    askAgain.delayMsMin * 2 ** Math.min(Math.max(0, inVain - askedInVain), 20),
+  )
 }
 
 const namesOf = (queues: readonly FormerQueue[]): string[] => queues.map(({ queue }) => queue)

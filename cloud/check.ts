@@ -16,7 +16,7 @@ import { refuseUnsafe } from './api/socket.ts'
 import type { CloudConfig } from './config.ts'
 import { refuseFaultyUrl } from './database/url-postgres.ts'
 import { loadConsumers } from './load-consumers.ts'
-import { loadProjections } from './load-projections.ts'
+import { loadProjections, missedRollups } from './load-projections.ts'
 import { brokerWay, consumerSettings, databaseWay, managementWay } from './settings.ts'
 import { loadBrokerTls } from './tls.ts'
 
@@ -85,5 +85,7 @@ async function seenConsumers(config: CloudConfig): Promise<Seen> {
 
 async function seenProjections(config: CloudConfig): Promise<Seen> {
   const projections = await loadProjections(config.projections)
-  return { text: projections.map(({ name, version }) => `${name} ${version}`).join(', ') || 'none' }
+  const listed = projections.map(({ name, version }) => `${name} ${version}`).join(', ') || 'none'
+  const missed = missedRollups(config)
+  return missed === undefined ? { text: listed } : { text: `${listed}; ${missed.text}`, warning: true }
 }

@@ -47,11 +47,20 @@ export async function loadConsumers(options: ConsumersOptions): Promise<Configur
   return consumers
 }
 
+/** Was built in, until it was a projection: its queues are let go, and are nobody else's. */
+const formerGroup = 'rollups'
+
 async function loadModule(file: string): Promise<Consumer> {
-  const consumer = await importDefault(file, consumerModule)
-  return isConsumer(consumer)
-    ? consumer
-    : inFile(file, () => defineConsumer(consumer as SingleConsumerOptions))
+  const found = await importDefault(file, consumerModule)
+  return inFile(file, () => {
+    const consumer = isConsumer(found) ? found : defineConsumer(found as SingleConsumerOptions)
+    if (consumer.group !== formerGroup) return consumer
+    throw new TidegateError('CONSUMER_INVALID', {
+      message: `a group cannot be called ${formerGroup}: that was built in, and its queues are let go by this version`,
+      retryable: false,
+      hint: 'give it another name; docs/OPERATIONS.md, Upgrade, says what becomes of its queues',
+    })
+  })
 }
 
 function isConsumer(value: object): value is Consumer {

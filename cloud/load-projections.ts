@@ -42,6 +42,29 @@ export async function loadProjections(entries: readonly ProjectionEntry[]): Prom
   })
 }
 
+/** What a configuration lacks whose readers want rollups; undefined: nothing. */
+export function missedRollups({
+  projections,
+  consumers,
+}: {
+  projections: readonly ProjectionEntry[]
+  consumers: readonly unknown[]
+}): { code: 'ROLLUPS_MISSING' | 'ROLLUPS_WITHOUT_HISTORY'; text: string } | undefined {
+  const isThere = projections.some(
+    (entry) => entry === 'rollups' || (typeof entry === 'object' && 'rollups' in entry),
+  )
+  if (!isThere)
+    return {
+      code: 'ROLLUPS_MISSING',
+      text: 'rollups is not listed: where an installation had them, and no other cloud has, tidegate.rollups stands still; add rollups to projections',
+    }
+  if (consumers.includes('history')) return undefined
+  return {
+    code: 'ROLLUPS_WITHOUT_HISTORY',
+    text: 'rollups are counted from history, and history is not among the consumers: unless another cloud stores it, nothing is counted; add history to consumers',
+  }
+}
+
 async function load(entry: ProjectionEntry): Promise<Projection> {
   if (typeof entry === 'string') return builtIn[entry]
   return 'rollups' in entry ? rollups(entry.rollups) : loadModule(entry.module)

@@ -26,17 +26,18 @@ import { type Provenance, provenance, requireDevices, requireRegistered } from '
 import { type Group, type GroupOptions, startGroup } from './groups/group.ts'
 import { postgresMembers } from './groups/members-postgres.ts'
 import { retireGroup } from './groups/retire.ts'
+import type { RetiringGroup } from './groups/retired.ts'
 import { type Sharing, startSharing } from './groups/sharing.ts'
 import type { CloudState } from './ops/readiness.ts'
 import { type LetterBoxOptions, type OpenLetterBox, openLetterBox } from './letters/letter-box.ts'
 import { postgresParking } from './parking/parking-postgres.ts'
 import { startWatchingUnattended } from './parking/unattended-postgres.ts'
 import { loadConsumers } from './load-consumers.ts'
-import { loadProjections } from './load-projections.ts'
+import { loadProjections, missedRollups } from './load-projections.ts'
 import { createOps, type Ops } from './ops/ops.ts'
 import { type ConfiguredConsumer, ladderMsDefault } from './pipeline/definition.ts'
 import { noSchemaCheck, schemaCheck } from './pipeline/schema-check.ts'
-import { startLettingGo } from './projections/built-in/former-rollups-postgres.ts'
+import { hadRollups, startLettingGo } from './projections/built-in/former-rollups-postgres.ts'
 import type { Projection } from './projections/definition.ts'
 import { type RunningProjections, startProjections } from './projections/projections.ts'
 import { postgresGroupStates } from './protection/group-states-postgres.ts'
@@ -109,12 +110,12 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const findings = (): QueueCheck['findings'] => check.findings
     const seen = seenOf(start, database, { consuming, publishing, consumers })
     const standing = { ...standingOf(letters), findings, partitions: preparing.standing }
+    const retiring = retire(start, { consuming, publishing, database, letters })
     const state = {
       ...seen,
       ...standing,
+      ...derivedOf(derived, retiring),
       groups,
-      projections: () => derived.statuses(),
-      unheld: () => derived.unheld(),
       databaseFault,
       tls,
     }
@@ -125,7 +126,6 @@ export async function runCloud(config: CloudConfig, parts: CloudParts): Promise<
     const guards = guardsOf(start, database, consumers, (group) => sharing?.membersOf(group) ?? 1)
     for (const guarded of guards) groups.push(scope.own(await startGroup({ ...shared, ...guarded })))
     publishAgain(start, { publishing, database, consumers })
-    retire(start, { consuming, publishing, database, letters, groups })
 
     sharing = share(start, database, groups)
     keepUp(start, database, guards)
@@ -313,30 +313,39 @@ function derive(
   database: Database,
   projections: readonly Projection[],
 ): RunningProjections {
+  void warnOfRollups(config, database, log)
   scope.own(startLettingGo({ storage: postgresStorage(database), clock, log }))
   return scope.own(
     startProjections({ ...projectionSettings(config), projections, database, clock, random, log }),
   )
 }
 
+/** What only the database knows: that there were rollups. */
+async function warnOfRollups(config: CloudConfig, database: Database, log: Logger): Promise<void> {
+  const missed = missedRollups(config)
+  if (missed === undefined) return
+  // Where nobody ever had rollups nobody misses them.
+  const isSo = missed.code === 'ROLLUPS_WITHOUT_HISTORY' || (await hadRollups(database).catch(() => false))
+  if (isSo) log.warn({ code: missed.code }, missed.text)
+}
+
 /** What was a consumer group before it was a projection. */
 const retiredGroup = { group: 'rollups', types: ['#'] } as const
 
-/** Lets the queues of a group go that this version has not any more, unless a consumer of somebody else's has its name. */
+/** Lets the queues of a group go that this version has not any more. No consumer has its name. */
 function retire(
   { config, scope, clock, random, log }: Start,
-  lines: Pick<Lines, 'consuming' | 'publishing' | 'database' | 'letters'> & { groups: readonly Group[] },
-): void {
-  const { group } = retiredGroup
-  const { groups, ...rest } = lines
-  if (groups.some(({ name }) => name === group)) return
+  lines: Pick<Lines, 'consuming' | 'publishing' | 'database' | 'letters'>,
+): RetiringGroup {
   const settings = {
     ...groupSettings(config),
     ...retiredGroup,
     ladderMs: config.retry.ladder ?? ladderMsDefault,
   }
-  const surroundings = { clock, random, log: log.child({ group }) }
-  scope.own(retireGroup({ ...settings, ...rest, storage: postgresStorage(lines.database), ...surroundings }))
+  const surroundings = { clock, random, log: log.child({ group: retiredGroup.group }) }
+  const dedupWindowMs = config.history.dedupWindow
+  const storage = postgresStorage(lines.database)
+  return scope.own(retireGroup({ ...settings, ...lines, dedupWindowMs, storage, ...surroundings }))
 }
 
 /** Looks at what is in effect for every queue there should be, where the broker lets it. */
@@ -363,6 +372,18 @@ function keepUp(
   const states = postgresGroupStates(database)
   scope.own(startWatching({ ...watchSettings(config), states, guards, clock, log }))
   scope.own(startInboxUpkeep({ ...inboxSettings(config), database, clock, log }))
+}
+
+/** How what is derived stands, and what is left of what was a group. */
+function derivedOf(
+  derived: RunningProjections,
+  retiring: RetiringGroup,
+): Pick<CloudState, 'projections' | 'unheld' | 'retired'> {
+  return {
+    projections: () => derived.statuses(),
+    unheld: () => derived.unheld(),
+    retired: () => ({ group: retiredGroup.group, waiting: retiring.waiting }),
+  }
 }
 
 /** How they stand, for whoever looks. */

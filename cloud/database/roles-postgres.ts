@@ -21,6 +21,7 @@ const workingTables: Readonly<Record<string, string>> = {
   // Instances of before, beside this version, still count there.
   rollup_buckets: 'select, insert, update, delete',
   former_rollups: 'select, update',
+  covered_rollups: 'select, insert, delete',
   eras: 'select',
   retirements: 'select',
   retired: 'select',
@@ -143,7 +144,7 @@ function rightsSql(): string {
     `grant execute on function tidegate.list_partitions(), tidegate.bucket_gapfill(interval, timestamptz, timestamptz), tidegate.locf(anyelement), tidegate.locf_step(anyelement, anyelement), tidegate.series(text, text, text, interval, timestamptz, timestamptz) to ${roles}`,
     // Reading gives nothing that the tables do not: whoever calls it reads with rights of its own.
     `grant execute on function tidegate.readable_before(), tidegate.check_cursor(text), tidegate.horizon(), tidegate.read_events(text, text[], integer), tidegate.claimed_id(json), tidegate.noted_id(json), tidegate.inbox_key(text, text, text), tidegate.processed(text, text) to ${roles}`,
-    'grant execute on function tidegate.projection_schema(text, integer, boolean), tidegate.open_projection(text, integer, boolean), tidegate.drop_projection(text, integer, boolean), tidegate.show_rollups() to tidegate_writer',
+    'grant execute on function tidegate.projection_schema(text, integer, boolean), tidegate.open_projection(text, integer, boolean), tidegate.drop_projection(text, integer, boolean), tidegate.show_rollups(integer) to tidegate_writer',
     'revoke all on schema projection from public',
     'grant usage, create on schema projection to tidegate_writer',
     'grant usage on schema projection to tidegate_reader, tidegate_module',

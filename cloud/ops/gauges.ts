@@ -238,6 +238,16 @@ function watchQueues(state: CloudState, registers: Registry[]): void {
           former.set({ group: group.name, state }, count)
     },
   })
+  const retired: Gauge<'group'> = new Gauge({
+    name: 'tidegate_cloud_retired_messages',
+    help: 'Messages in queues of a group of a former version that history does not have, seen by the instance that would delete them',
+    labelNames: ['group'],
+    registers,
+    collect() {
+      const { group, waiting } = state.retired()
+      retired.set({ group }, waiting)
+    },
+  })
   const findings: Gauge<'severity'> = new Gauge({
     name: 'tidegate_cloud_queue_findings',
     help: 'Settings of queues that are not as they should be; none without a look at them',

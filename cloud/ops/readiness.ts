@@ -25,6 +25,8 @@ export interface CloudState {
   projections(): readonly RunnerStatus[]
   /** Versions of projections that readers see and no instance works at, some seconds old. */
   unheld(): readonly { name: string; version: number }[]
+  /** Messages in queues of a group of a former version that history does not have, as far as this instance reads them. */
+  retired(): { group: string; waiting: number }
   /** Settings of queues that are not as they should be, by severity; undefined where that cannot be seen. */
   findings(): Readonly<Record<string, number>> | undefined
   /** What waits for parked devices of groups that no instance runs, as of the last look. */

@@ -3,7 +3,7 @@ import type { Clock } from '../../src/clock.ts'
 import { codeOf, TidegateError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import type { QueryResult, Transaction } from '../database/storage.ts'
-import type { StoredEvent } from '../history/reader.ts'
+import type { Page, StoredEvent } from '../history/reader.ts'
 import { bounded } from '../pipeline/limits/timeout.ts'
 import { isOutage } from '../pipeline/retry.ts'
 import type { ProjectedEvent, LoadedProjection } from './definition.ts'
@@ -31,6 +31,25 @@ export function eventsFor(stored: readonly Applicable[], projection: LoadedProje
         Object.assign(JSON.parse(text) as Event, { cursor, storedtime: new Date(storedMs).toISOString() }),
       )
   )
+}
+
+/** What a batch weighs at most, where its projection says what an event weighs; one event may be more. */
+const weightMax = 20_000
+
+/** As much of a page as one batch is to apply: an event has a number, or a hundred, and a transaction is to be short whatever they have. */
+export function batchOf(page: Page, projection: LoadedProjection): { page: Page; events: ProjectedEvent[] } {
+  const events = eventsFor(page.events, projection)
+  const { weigh } = projection
+  if (weigh === undefined) return { page, events }
+  let weight = 0
+  const end = events.findIndex((event, index) => (weight += weigh(event)) > weightMax && index > 0)
+  const next = events[end - 1]?.cursor
+  if (next === undefined) return { page, events }
+  const last = page.events.findIndex(({ cursor }) => cursor === next)
+  return {
+    page: { events: page.events.slice(0, last + 1), next, more: true },
+    events: events.slice(0, end),
+  }
 }
 
 /** Events that could not be applied, together with why. */

@@ -3,6 +3,7 @@ import type { Transaction } from '../database/storage.ts'
 import type { Job, VersionKey, VersionState } from './versions.ts'
 import { compareCursors } from '../history/reader.ts'
 import { quietly } from './schema-postgres.ts'
+import { refuseFewer, refuseShorter } from './shorter-postgres.ts'
 import { showVersion } from './view-postgres.ts'
 
 /** What people do to versions, each within the transaction of its deed. */
@@ -42,7 +43,8 @@ interface Switch {
 
 /**
  * Has readers see another version.
- * @throws TidegateError `PROJECTION_UNKNOWN`, `PROJECTION_BEHIND`, `PROJECTION_UNHELD`, `PROJECTION_ACTIVE`, `PROJECTION_IN_USE`, `PROJECTION_VIEW_USED`
+ * @throws TidegateError `PROJECTION_UNKNOWN`, `PROJECTION_BEHIND`, `PROJECTION_UNHELD`, `PROJECTION_ACTIVE`, `PROJECTION_IN_USE`, `PROJECTION_VIEW_USED`,
+ *   `PROJECTION_HISTORY_SHORTER`
  */
 export async function switchVersion(
   tx: Transaction,
@@ -60,7 +62,10 @@ export async function switchVersion(
   if (row.active === wanted) throw isActive({ name, version: wanted }, 'it is what readers see')
   const { state } = known
   if (state === 'new' || (state !== 'live' && !force)) throw behind({ name, version: wanted }, `is ${state}`)
-  if (!force) await refuseWorse(tx, { name, version: wanted }, known)
+  if (!force) {
+    await refuseWorse(tx, { name, version: wanted }, known)
+    await refuseFewer(tx, { name, version: wanted }, row.active)
+  }
   await showVersion(tx, { name, version: wanted })
   await tx.query(
     'update tidegate.projections set former = active, active = $2, switched_at = clock_timestamp() where name = $1',
@@ -94,9 +99,16 @@ async function refuseWorse(tx: Transaction, key: VersionKey, { cursor, isHeld }:
     throw behind(key, `is ${Math.round(next.seconds)} s behind`)
 }
 
-/** Has a version start at the beginning. @throws TidegateError `PROJECTION_UNKNOWN`, `PROJECTION_ACTIVE` */
-export async function rebuildVersion(tx: Transaction, key: VersionKey): Promise<VersionKey> {
+/**
+ * Has a version start at the beginning; `force`: of what history has still.
+ * @throws TidegateError `PROJECTION_UNKNOWN`, `PROJECTION_ACTIVE`, `PROJECTION_HISTORY_SHORTER`
+ */
+export async function rebuildVersion(
+  tx: Transaction,
+  { force, ...key }: VersionKey & { force?: boolean | undefined },
+): Promise<VersionKey> {
   await lockInactive(tx, key, 'its readers would see it empty: give what is to be built another version')
+  if (!force) await refuseShorter(tx, key)
   await tx.query(
     `update tidegate.projection_versions
      set state = 'new', cursor = '', applied = 0, per_second = null, lag_seconds = null, live_at = null, cut = null,
@@ -146,12 +158,13 @@ export async function resumeVersion(
 /** Waiting jobs of a version at most (G7). */
 const jobsMax = 10
 
-/** @throws TidegateError `PROJECTION_UNKNOWN`, `PROJECTION_JOBS_FULL` */
+/** `force`: a device is built anew of what history has still. @throws TidegateError `PROJECTION_UNKNOWN`, `PROJECTION_JOBS_FULL`, `PROJECTION_HISTORY_SHORTER` */
 export async function askJob(
   tx: Transaction,
-  { name, version, job, kind, device, sample }: VersionKey & Job,
+  { name, version, job, kind, device, sample, force }: VersionKey & Job & { force?: boolean | undefined },
 ): Promise<{ job: string }> {
   await lockVersion(tx, { name, version })
+  if (kind === 'rebuild-device' && !force) await refuseShorter(tx, { name, version }, device)
   await tx.query(
     `delete from tidegate.projection_jobs where ended_at < clock_timestamp() - interval '90 days'`,
   )

@@ -64,6 +64,8 @@ export interface Projection {
   wants(type: string): boolean
   /** The types it wants, where it says them one by one. */
   readonly types: readonly string[] | undefined
+  /** What applying an event costs, in rows or numbers; undefined: each the same. Of what is built in. */
+  readonly weigh?: (event: ProjectedEvent) => number
 }
 
 /** With its SQL at hand. */

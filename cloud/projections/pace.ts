@@ -36,3 +36,37 @@ export function createTurns(count: number): Turns {
     },
   }
 }
+
+/** Events of the next batch at most. */
+export interface BatchLimit {
+  readonly events: number
+  /** A batch was applied, and there is more. */
+  grow(): void
+  /** A batch of so many failed. `mayBeSize`: because it took too long, or stood in a rival's way, and not for what is in it. */
+  shrink(events: number, mayBeSize: boolean): void
+}
+
+/** Of all events that a batch may have, behind one that took too long. */
+const growthWhenSlow = 1 / 64
+
+/**
+ * Halved until the event stands alone that cannot be applied, and doubled behind it. Where it was halved because a batch took too long it
+ * grows little by little: doubled at once, every other batch would take too long, and be for nothing.
+ */
+export function createBatchLimit(batchMax: number): BatchLimit {
+  let events = batchMax
+  let isSlow = false
+  return {
+    get events() {
+      return events
+    },
+    grow() {
+      events = Math.min(batchMax, isSlow ? events + Math.ceil(batchMax * growthWhenSlow) : events * 2)
+      if (events === batchMax) isSlow = false
+    },
+    shrink(failed, mayBeSize) {
+      if (failed > 1) events = Math.max(1, Math.floor(failed / 2))
+      isSlow ||= mayBeSize
+    },
+  }
+}

@@ -9,14 +9,14 @@ import {
   ApplyFailed,
   applyEvents,
   type Attempt,
+  batchOf,
   doJob,
-  eventsFor,
   JobFailed,
   type ToApply,
 } from './applying.ts'
 import type { ProjectedEvent, LoadedProjection } from './definition.ts'
 import { asFault, haltedAt, isTemporary, poisonOf } from './poison.ts'
-import { createRate, type Turns } from './pace.ts'
+import { type BatchLimit, createBatchLimit, createRate, type Turns } from './pace.ts'
 import type { Job, Lease, Leases, Standing, Tables, VersionsIn } from './versions.ts'
 
 export interface RunnerOptions {
@@ -89,8 +89,7 @@ class VersionRunner {
   readonly #stopping = new AbortController()
   readonly #rate: ReturnType<typeof createRate>
   #lease: Lease | undefined
-  /** Events of the next batch at most: fewer while one of them may be poison. */
-  #limit: number
+  readonly #limit: BatchLimit
   /** As far as there was nothing more to do, so that a version that waits writes nothing. */
   #idleAt: string | undefined
   #attempt: Attempt | undefined
@@ -98,7 +97,7 @@ class VersionRunner {
   constructor(options: RunnerOptions) {
     const { name, version } = options.projection
     this.#options = options
-    this.#limit = options.batchMax
+    this.#limit = createBatchLimit(options.batchMax)
     this.#log = options.log.child({ projection: name, version })
     this.#rate = createRate(options.clock)
     this.status = { name, version, doing: 'starting', fault: undefined, lagMs: 0, applied: 0 }
@@ -137,8 +136,6 @@ class VersionRunner {
   #tellOf(error: unknown): void {
     const code = codeOf(error)
     if (code === 'PROJECTION_LEASE_LOST') this.#lease = undefined
-    // Nothing is left out for it: somebody must say where this begins again.
-    if (code === 'CURSOR_AHEAD') this.status.doing = 'halted'
     const isNew = this.status.fault?.code !== code
     // History was put back behind it: nothing but a rebuild helps.
     if (code === 'CURSOR_AHEAD') this.status.doing = 'halted'
@@ -180,7 +177,7 @@ class VersionRunner {
         this.status.doing = 'working'
         this.status.fault = undefined
       }
-      this.#limit = Math.min(this.#options.batchMax, this.#limit * 2)
+      this.#limit.grow()
       return done
     } catch (error) {
       if (error instanceof JobFailed) return this.#failJob(lease, error)
@@ -189,7 +186,7 @@ class VersionRunner {
       if (attempt === undefined || !(error instanceof ApplyFailed || attempt.committing)) throw error
       const { at, events } = attempt
       const [first] = events
-      if (events.length > 1) this.#limit = Math.max(1, Math.floor(events.length / 2))
+      this.#limit.shrink(events.length, isTemporary(cause))
       if (isTemporary(cause) || first === undefined) throw error
       if (events.length === 1) await this.#halt(lease, at, first, cause)
       return 'more'
@@ -254,9 +251,9 @@ class VersionRunner {
   async #batch(tx: Transaction, versions: VersionsIn, lease: Lease, at: Standing): Promise<Done> {
     const { readerIn, tables, projection, clock } = this.#options
     await tables.enter(tx, projection)
-    const pageOptions = { types: projection.types, max: this.#limit, bytesMax: pageBytesMax }
-    const page = await readerIn(tx).read(at.cursor, pageOptions)
-    const events = eventsFor(page.events, projection)
+    const pageOptions = { types: projection.types, max: this.#limit.events, bytesMax: pageBytesMax }
+    const read = await readerIn(tx).read(at.cursor, pageOptions)
+    const { page, events } = batchOf(read, projection)
     this.#attempt = { at, events, committing: false }
     await applyEvents(events, tx, this.#applying)
     const last = page.events.at(-1)

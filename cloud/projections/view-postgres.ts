@@ -35,11 +35,16 @@ export async function showVersion(tx: Transaction, key: VersionKey): Promise<voi
     await tx.query('release savepoint switched')
     if (!hasRoles) return
     await tx.query(`grant select on projection.${name} to tidegate_reader, tidegate_module`)
-    // Of what it shows of this one, the owner's view asks as the owner.
-    if (name === rollupsName) await tx.query(`grant select on projection.${name} to tidegate_owner`)
+    // The owner's view reads the table as the owner.
+    if (name === rollupsName) await tx.query(`grant select on ${schemaOf(key)}.buckets to tidegate_owner`)
   }
   await asWriter(tx, (hasRoles) => quietly(tx, name, () => replace(hasRoles)))
-  if (name === rollupsName) await quietly(tx, name, () => tx.query('select tidegate.show_rollups()'))
+  if (name === rollupsName) await showRollups(tx, key.version)
+}
+
+/** Has `tidegate.rollups` show this version, and what was counted before it while there is such. @throws TidegateError `PROJECTION_IN_USE` */
+export async function showRollups(tx: Transaction, version: number): Promise<void> {
+  await quietly(tx, rollupsName, () => tx.query('select tidegate.show_rollups($1)', [version]))
 }
 
 /** PostgreSQL adds columns to a view, and takes none away. */

@@ -24,9 +24,12 @@ begin
     execute 'alter ' || one;
   end loop;
   -- The view tidegate.rollups shows it with the rights of its owner.
-  if to_regclass('projection.rollups') is not null then
-    grant select on projection.rollups to tidegate_owner;
-  end if;
+  for one in
+    select format('%I.buckets', nspname) from pg_namespace
+      where nspname ~ '^projection_rollups_[0-9]+$' and to_regclass(format('%I.buckets', nspname)) is not null
+  loop
+    execute 'grant select on ' || one || ' to tidegate_owner';
+  end loop;
   for one in select nspname from pg_namespace where nspname ~ '^projection_.+_[0-9]+$' loop
     execute format('grant usage, create on schema %I to tidegate_writer', one);
     execute format('grant usage on schema %I to tidegate_reader, tidegate_module', one);

@@ -79,6 +79,7 @@ function started() {
       { name: 'latest', version: 1, doing: 'working', fault: undefined, lagMs: 0, applied: 0 },
     ],
     unheld: () => [],
+    retired: () => ({ group: 'rollups', waiting: 0 }),
     findings: () => ({ loss: 0, harmless: 0 }),
     partitions: () => ({ weeksAhead: 2, otherEvents: 0 }),
     tls: { daysLeft: () => ({ broker: 90 }), faulty: () => ({ broker: 0 }) },

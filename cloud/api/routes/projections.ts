@@ -76,7 +76,10 @@ const switchRoute = route({
       dryRun,
       version: version.optional(),
       back: z.literal(true).optional(),
-      force: z.boolean().default(false).describe('however far behind it is, and if nobody works at it'),
+      force: z
+        .boolean()
+        .default(false)
+        .describe('however far behind it is, if nobody works at it, and if it counted less of history'),
     })
     .refine((body) => (body.version === undefined) !== (body.back === undefined), {
       error: 'needs a version, or back: one of the two',
@@ -89,6 +92,7 @@ const switchRoute = route({
     'PROJECTION_UNHELD',
     'PROJECTION_IN_USE',
     'PROJECTION_VIEW_USED',
+    'PROJECTION_HISTORY_SHORTER',
   ],
   async handle(asked, parts) {
     const { reason, version, back, force } = asked.body
@@ -104,20 +108,36 @@ const rebuild = route({
   summary:
     'Has a version that is not active begin again, or makes the rows of one device anew in the active one',
   body: z
-    .strictObject({ reason, dryRun, version: version.optional(), device: device.optional() })
+    .strictObject({
+      reason,
+      dryRun,
+      version: version.optional(),
+      device: device.optional(),
+      force: z
+        .boolean()
+        .default(false)
+        .describe('though it has counted what history has no more: that is gone then'),
+    })
     .refine((body) => (body.version === undefined) !== (body.device === undefined), {
       error: 'needs a version, or a device: one of the two',
     }),
   status: 202,
   answer: z.union([versionKey, jobAsked]),
-  problems: [...problems, 'PROJECTION_ACTIVE', 'PROJECTION_IN_USE', 'PROJECTION_JOBS_FULL'],
+  problems: [
+    ...problems,
+    'PROJECTION_ACTIVE',
+    'PROJECTION_IN_USE',
+    'PROJECTION_JOBS_FULL',
+    'PROJECTION_HISTORY_SHORTER',
+  ],
   async handle(asked, parts) {
     const { reason, version, device } = asked.body
     const { name } = asked.params
+    const forced = asked.body.force ? ({ force: true } as const) : {}
     const workplace = workplaceFor(asked, parts)
     if (version !== undefined)
-      return { body: await workplace.rebuildProjection(deedOf(asked, reason, { name, version })) }
-    const request = { name, device: device ?? '' }
+      return { body: await workplace.rebuildProjection(deedOf(asked, reason, { name, version, ...forced })) }
+    const request = { name, device: device ?? '', ...forced }
     const body = await workplace.rebuildDevice(deedOf(asked, reason, request))
     return { body, location: `/v1/projection-jobs/${body.job}` }
   },

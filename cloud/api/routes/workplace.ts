@@ -12,7 +12,7 @@ export interface GroupChange {
 
 /** Deeds about versions of projections. Each throws TidegateError `PROJECTION_UNKNOWN`, and what stands beside it. */
 export interface ProjectionDeeds {
-  /** `PROJECTION_ACTIVE`, `PROJECTION_BEHIND`, `PROJECTION_UNHELD`, `PROJECTION_IN_USE`, `PROJECTION_VIEW_USED` */
+  /** `PROJECTION_ACTIVE`, `PROJECTION_BEHIND`, `PROJECTION_UNHELD`, `PROJECTION_IN_USE`, `PROJECTION_VIEW_USED`, `PROJECTION_HISTORY_SHORTER` */
   switchProjection(
     deed: Deed<{
       name: string
@@ -21,8 +21,8 @@ export interface ProjectionDeeds {
       force?: true | undefined
     }>,
   ): Promise<{ name: string; version: number; former: number }>
-  /** `PROJECTION_ACTIVE` */
-  rebuildProjection(deed: Deed<ProjectionVersionKey>): Promise<ProjectionVersionKey>
+  /** `PROJECTION_ACTIVE`, `PROJECTION_HISTORY_SHORTER` */
+  rebuildProjection(deed: Deed<ProjectionVersionKey & { force?: true }>): Promise<ProjectionVersionKey>
   /** `PROJECTION_NOT_HALTED`, `PROJECTION_HALTED_ELSEWHERE` */
   resumeProjection(
     deed: Deed<ProjectionVersionKey & { skip?: string }>,
@@ -31,8 +31,8 @@ export interface ProjectionDeeds {
   dropProjection(deed: Deed<ProjectionVersionKey>): Promise<ProjectionVersionKey>
   /** `PROJECTION_JOBS_FULL` */
   compareProjection(deed: Deed<ProjectionVersionKey & { sample: number }>): Promise<{ job: string }>
-  /** In the active version. `PROJECTION_JOBS_FULL` */
-  rebuildDevice(deed: Deed<{ name: string; device: string }>): Promise<{ job: string }>
+  /** In the active version. `PROJECTION_JOBS_FULL`, `PROJECTION_HISTORY_SHORTER` */
+  rebuildDevice(deed: Deed<{ name: string; device: string; force?: true }>): Promise<{ job: string }>
 }
 
 interface ProjectionVersionKey {

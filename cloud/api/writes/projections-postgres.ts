@@ -22,9 +22,10 @@ export function projectionDeeds(doOnce: DoOnce): ProjectionDeeds {
       ),
     rebuildDevice: (deed) =>
       doOnce('rebuild-projection-device', deed, async (tx) => {
-        const { name, device } = deed.request
+        const { name, device, force } = deed.request
         const version = await activeVersion(tx, name)
-        return askJob(tx, { name, version, device, job: deed.key, kind: 'rebuild-device', sample: undefined })
+        const job = { job: deed.key, kind: 'rebuild-device', sample: undefined } as const
+        return askJob(tx, { name, version, device, force, ...job })
       }),
   }
 }

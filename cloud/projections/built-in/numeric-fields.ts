@@ -3,14 +3,16 @@ const depthMax = 4
 const pathLengthMax = 200
 /** Sums stay finite: 10^18 of these are still a double (PostgreSQL would refuse the sum, and then every event of its bucket). */
 const valueMax = 1e290
+/** Smaller ones are 0: the mean of a denormal and some zeros is no double, and PostgreSQL would refuse it to whoever asks for any mean. */
+const valueMin = 1e-290
 
 /**
- * The numbers of up to 10^290 in an event's data by dotted path (`battery.voltage`), or `value` when the data is a number.
+ * The numbers of up to 10^290 (below 10^-290 they are 0) in an event's data by dotted path (`battery.voltage`), or `value` when the data is a number.
  * Bounded (G7): the first 64 in member order, four levels deep. Arrays are left out, as their indexes name nothing, and so are
  * paths that are no text for PostgreSQL.
  */
 export function numericFields(data: unknown): [path: string, value: number][] {
-  if (typeof data === 'number') return isCountable(data) ? [['value', data]] : []
+  if (typeof data === 'number') return isCountable(data) ? [['value', counted(data)]] : []
   const fields: [string, number][] = []
   collect(data, '', 1, fields)
   return fields
@@ -22,7 +24,7 @@ function collect(value: unknown, prefix: string, depth: number, fields: [string,
     if (fields.length >= fieldsMax) return
     const path = prefix + name
     if (typeof member === 'number') {
-      if (isCountable(member) && isStorable(path)) fields.push([path, member])
+      if (isCountable(member) && isStorable(path)) fields.push([path, counted(member)])
     } else {
       collect(member, `${path}.`, depth + 1, fields)
     }
@@ -39,4 +41,8 @@ function isStorable(path: string): boolean {
 
 function isCountable(value: number): boolean {
   return Math.abs(value) <= valueMax
+}
+
+function counted(value: number): number {
+  return Math.abs(value) < valueMin ? 0 : value
 }

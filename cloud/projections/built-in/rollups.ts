@@ -56,10 +56,10 @@ create table buckets (
   last_time timestamptz not null,
   primary key (device, type, field, width, bucket)
 ) with (fillfactor = 80);
-comment on column buckets.sum is 'Of decimal numbers: the same in whatever batches they came.';
+comment on column buckets.sum is 'Of decimal numbers, each as it is written: the same in whatever batches they came.';
 create view rollups as
-  select device, type, field, width, bucket, count, min, max, sum::double precision as sum,
-    (sum / count)::double precision as mean, last, last_time
+  select device, type, field, width, bucket, count, min, max, case when abs(sum) < 1e-290 then 0 else sum end::double precision as sum,
+    case when abs(sum) < 1e-290 then 0 else sum / count end::double precision as mean, last, last_time
   from buckets;
 comment on view rollups is '${about.replaceAll("'", "''")}';
 ${
@@ -79,7 +79,7 @@ comment on table stored_days is 'The last day on which something of a series was
 // By one connection, in order: nobody else locks these rows. Of one time, the later in history is last.
 const mergeSql = `
 insert into buckets as r (device, type, field, width, bucket, count, min, max, sum, last, last_time)
-select device, type, field, width, to_timestamp(bucket), count(*), min(value), max(value), sum(value::numeric),
+select device, type, field, width, to_timestamp(bucket), count(*), min(value), max(value), sum(value::text::numeric),
   (array_agg(value order by ms desc, n desc))[1], to_timestamp(max(ms) / 1000)
 from unnest($1::text[], $2::text[], $3::text[], $4::float8[], $5::float8[]) with ordinality as p (device, type, field, ms, value, n)
 cross join unnest($6::text[], $7::float8[]) as w (width, seconds)
@@ -119,13 +119,14 @@ export function rollups(options: RollupsOptions = rollupsDefault): Projection {
   const wants = fields.includes('#')
     ? () => true
     : (path: string) => fields.some((one) => matchesTopic(one, path))
-  return defineProjection({
+  const fieldsOf = memoizedFields(wants)
+  const defined = defineProjection({
     name: 'rollups',
     version,
     events: types,
     tables: tablesOf(options, widths, kept.length > 0),
     async apply(events, { tx }) {
-      const points = pointsOf(events, wants)
+      const points = pointsOf(events, fieldsOf)
       if (points.device.length === 0) return
       const { device, type, field, ms, value, dayMs } = points
       const seconds = widths.map((width) => widthSeconds[width])
@@ -137,6 +138,20 @@ export function rollups(options: RollupsOptions = rollupsDefault): Projection {
       await tx.query(pruneSql, [...distinct(points), kept, keepSeconds])
     },
   })
+  return { ...defined, weigh: (event) => fieldsOf(event).length }
+}
+
+type FieldsOf = (event: ProjectedEvent) => readonly [path: string, value: number][]
+
+/** Once of each event: for what it weighs, and for what it says. */
+function memoizedFields(wants: (path: string) => boolean): FieldsOf {
+  const known = new WeakMap<ProjectedEvent, readonly [string, number][]>()
+  return (event) => {
+    let fields = known.get(event)
+    if (fields === undefined)
+      known.set(event, (fields = numericFields(event.data).filter(([path]) => wants(path))))
+    return fields
+  }
 }
 
 /** A number of an event each, in order. */
@@ -150,13 +165,12 @@ interface Points {
   dayMs: number[]
 }
 
-function pointsOf(events: readonly ProjectedEvent[], wants: (path: string) => boolean): Points {
+function pointsOf(events: readonly ProjectedEvent[], fieldsOf: FieldsOf): Points {
   const points: Points = { device: [], type: [], field: [], ms: [], value: [], dayMs: [] }
   for (const event of events) {
     const ms = eventTimeMs(event)
     const dayMs = Math.floor(Date.parse(event.storedtime) / dayLengthMs) * dayLengthMs
-    for (const [path, value] of numericFields(event.data)) {
-      if (!wants(path)) continue
+    for (const [path, value] of fieldsOf(event)) {
       points.device.push(event.partitionkey)
       points.type.push(event.type)
       points.field.push(path)

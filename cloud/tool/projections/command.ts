@@ -64,7 +64,10 @@ function addSwitch(projections: Command): void {
     .argument('<name>', 'of the projection', projectionOf)
     .argument('[version]', 'the version', versionOf)
     .option('--back', 'the former one again')
-    .option('--force', 'however far behind it is, and if no instance works at it')
+    .option(
+      '--force',
+      'however far behind it is, if no instance works at it, and if it counted less of history',
+    )
     .action(async (name: string, version: number | undefined, options: Switching) =>
       change<{ version: number; former: number }>(options, {
         path: `/v1/projections/${name}/switch`,
@@ -79,6 +82,8 @@ function addSwitch(projections: Command): void {
     )
 }
 
+type Rebuilding = Changing & { device?: string; force?: boolean }
+
 function addRebuild(projections: Command): void {
   changing(projections.command('rebuild'))
     .description(
@@ -87,13 +92,20 @@ function addRebuild(projections: Command): void {
     .argument('<name>', 'of the projection', projectionOf)
     .argument('[version]', 'the version', versionOf)
     .addOption(new Option('--device <id>', 'in the active version').argParser(deviceOf))
-    .action(async (name: string, version: number | undefined, options: Changing & { device?: string }) => {
+    .option('--force', 'though it has counted what history has no more: that is gone then')
+    .action(async (name: string, version: number | undefined, options: Rebuilding) => {
       const { device } = options
+      const forced = options.force && { force: true }
       const path = `/v1/projections/${name}/rebuild`
-      if (device !== undefined && version === undefined) return job(options, { path, request: { device } })
+      if (device !== undefined && version === undefined)
+        return job(options, { path, request: { device, ...forced } })
       return change(options, {
         path,
-        request: { ...(version !== undefined && { version }), ...(device !== undefined && { device }) },
+        request: {
+          ...(version !== undefined && { version }),
+          ...(device !== undefined && { device }),
+          ...forced,
+        },
         said: (_, would) =>
           `${name} ${version} ${would ? 'would begin' : 'begins'} again: tidegate projections status ${name}`,
       })

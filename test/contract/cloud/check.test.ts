@@ -27,3 +27,15 @@ describe('a look at database.url says what the driver will do', () => {
     expect(await lineOf(url)).toMatch(says)
   })
 })
+
+describe('a look at projections', () => {
+  test.each([
+    [{}, /^ok .*rollups 1$/],
+    [{ projections: ['latest'] }, /^warn .*latest 1; rollups is not listed/],
+    [{ consumers: [{ module: './none.js' }] }, /^warn .*history is not among the consumers/],
+  ])('tells of rollups that would stand still: %j', async (settings, says) => {
+    const config = cloudConfigSchema.parse({ ...settings, ops: { port: 0 } })
+    const { text } = await checkCloud(config)
+    expect(text.split('\n').find((line) => line.includes(' projections '))).toMatch(says)
+  })
+})

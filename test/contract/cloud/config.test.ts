@@ -108,6 +108,14 @@ describe('consumer modules', () => {
     ])
   })
 
+  test('cannot have the group of what was built in: its queues are let go', async () => {
+    const module = file('rollups.mjs', `export default { group: 'rollups', types: ['#'], handle() {} }`)
+    await expect(loadConsumers({ consumers: [{ module }], defaults })).rejects.toMatchObject({
+      code: 'CONSUMER_INVALID',
+      message: expect.stringContaining('a group cannot be called rollups') as string,
+    })
+  })
+
   test.each([
     ['missing', undefined, 'CONSUMER_MODULE'],
     ['syntax', 'export default {', 'CONSUMER_MODULE'],

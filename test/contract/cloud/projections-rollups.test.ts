@@ -1,16 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { devices } from '../../../cloud/projections/built-in/devices.ts'
-import { lettingGo } from '../../../cloud/projections/built-in/former-rollups-postgres.ts'
-import { createDatabase as poolOf } from '../../../cloud/database/database-postgres.ts'
-import { migrations } from '../../../cloud/database/migrations/all.ts'
-import { postgresStorage } from '../../../cloud/database/storage-postgres.ts'
 import { rollups, rollupsDefault } from '../../../cloud/projections/built-in/rollups.ts'
 import { askJob, switchVersion } from '../../../cloud/projections/deeds-postgres.ts'
 import type { Projection } from '../../../cloud/projections/definition.ts'
 import { Ledger } from '../../support/cloud/cloud-events.ts'
-import { migrated } from '../../support/cloud/cloud.ts'
-import { createDatabase } from '../../support/servers.ts'
 import { openProjectionBench, type ProjectionBench } from '../../support/cloud/projection-bench.ts'
 
 let bench: ProjectionBench
@@ -30,6 +24,12 @@ const buckets = (device: string, view = 'tidegate.rollups') =>
     `select field, width, extract(epoch from bucket - timestamptz '2026-01-01 00:00:00+00')::int as at,
        count::int, min, max, sum, mean, last, extract(epoch from last_time - timestamptz '2026-01-01 00:00:00+00')::int as last_at
      from ${view} where device = $1 order by field, width, bucket`,
+    [device],
+  )
+
+const seriesOf = (device: string) =>
+  bench.rows(
+    `select mean from tidegate.series($1, 'com.acme.climate', 't', interval '1 hour', timestamptz '2026-01-01', timestamptz '2026-01-02')`,
     [device],
   )
 
@@ -151,6 +151,81 @@ describe('rollups', () => {
     expect((await buckets(device)).filter((row) => 'field' in row && row.field === 'late')).toHaveLength(2)
   })
 
+  test('have sums of 16 digits, exactly', async () => {
+    await bench.store([0.1234567890123456, 2, 1e-16].map((t) => reading(ledger, device, 60, { t })))
+    await built(rollups())
+    expect(
+      await bench.rows(
+        `select sum::text from projection_rollups_1.buckets where device = $1 and width = 'minute'`,
+        [device],
+      ),
+    ).toEqual([{ sum: '2.1234567890123457' }])
+  })
+
+  test('answer whatever a device has sent: the mean of a denormal and zeros is 0 (G7)', async () => {
+    await bench.store([5e-324, 0, 0].map((t) => reading(ledger, device, 60, { t })))
+    await built(rollups())
+    expect(await buckets(device)).toMatchObject([
+      { count: 3, max: 0, sum: 0, mean: 0 },
+      { count: 3, max: 0, sum: 0, mean: 0 },
+    ])
+    // Stored by something before.
+    await bench.rows('update projection_rollups_1.buckets set sum = 5e-324, max = 5e-324 where device = $1', [
+      device,
+    ])
+    expect(await buckets(device)).toMatchObject([{ mean: 0 }, { mean: 0 }])
+    expect(
+      await bench.rows(`select sum, mean from projection.rollups where device = $1 and width = 'hour'`, [
+        device,
+      ]),
+    ).toEqual([{ sum: 0, mean: 0 }])
+    expect(await seriesOf(device)).toEqual([{ mean: 0 }])
+  })
+
+  test('of which the newest of a series is read by a few pages, however long it is', async () => {
+    await built(rollups())
+    await bench.rows(
+      `insert into projection_rollups_1.buckets select $1, 'com.acme.climate', 't', 'minute', timestamptz '2026-01-01' + m * interval '1 minute', 1, 1, 1, 1, 1, now()
+       from generate_series(1, 20000) as m`,
+      [device],
+    )
+    await bench.rows('analyze projection_rollups_1.buckets')
+    const [plan] = await bench.rows<{ 'QUERY PLAN': [{ Plan: Record<string, number> }] }>(
+      `explain (analyze, buffers, format json) select bucket, mean from tidegate.rollups
+       where device = '${device}' and type = 'com.acme.climate' and field = 't' and width = 'minute' order by bucket desc limit 1`,
+    )
+    const read = plan?.['QUERY PLAN'][0].Plan ?? {}
+    expect((read['Shared Hit Blocks'] ?? 0) + (read['Shared Read Blocks'] ?? 0)).toBeLessThan(20)
+  })
+
+  test('are read of the table itself, and of nothing that the cloud at work could put in its place (G8)', async () => {
+    await built(rollups())
+    const upon = await bench.rows<{ name: string }>(
+      `select distinct refobjid::regclass::text as name from pg_rewrite as r
+         join pg_depend as d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
+       where r.ev_class = 'tidegate.rollups'::regclass and d.refclassid = 'pg_class'::regclass and d.refobjid <> r.ev_class`,
+    )
+    expect(upon).toEqual([{ name: 'projection_rollups_1.buckets' }])
+    const shown = (version: number) => bench.database.query('select tidegate.show_rollups($1)', [version])
+    await expect(shown(7)).rejects.toThrow(/is not the table/)
+    for (const [made, undone] of [
+      ['enable row level security', 'disable row level security'],
+      ['rename to other', undefined],
+    ] as const) {
+      await bench.rows(`alter table projection_rollups_1.buckets ${made}`)
+      if (undone === undefined)
+        await bench.rows(
+          'create view projection_rollups_1.buckets as select * from projection_rollups_1.other',
+        )
+      await expect(shown(1)).rejects.toThrow(/is not the table/)
+      if (undone !== undefined) await bench.rows(`alter table projection_rollups_1.buckets ${undone}`)
+    }
+    await bench.rows(
+      'drop view projection_rollups_1.buckets; alter table projection_rollups_1.other rename to buckets',
+    )
+    await shown(1)
+  })
+
   test('of another version have the fields, widths and days that it says, are compared, and are the same again when a device is built anew', async () => {
     const other = rollups({
       ...rollupsDefault,
@@ -186,71 +261,6 @@ describe('rollups', () => {
     await bench.transact((tx) => switchVersion(tx, { name: 'rollups', version: 2 }))
     expect((await buckets(device)).length).toBe(expected.length)
     await bench.transact((tx) => switchVersion(tx, { name: 'rollups', back: true }))
-    await running.close()
-  })
-})
-
-const before = (bucket: number, count: number, width = 'minute', field = 't') =>
-  bench.rows(
-    `insert into tidegate.rollup_buckets (device, type, field, width, bucket, count, min, max, sum, last, last_time)
-     values ($1, 'com.acme.climate', $2, $3, $4, $5::int, 1, 1, $5::int, 1, $4)`,
-    [device, field, width, at(bucket), count],
-  )
-const countsOf = async (): Promise<number[]> =>
-  (
-    await bench.rows<{ count: number }>(
-      `select count::int from tidegate.rollups where device = $1 and width = 'minute' order by bucket`,
-      [device],
-    )
-  ).map(({ count }) => count)
-
-describe('what was counted before rollups were a projection', () => {
-  test('is to be compared where there is any, and is what readers see before there is a projection', async () => {
-    const database = poolOf({ url: await createDatabase(), poolMax: 1, applicationName: 'test' })
-    await migrated(database, migrations.slice(0, 18))
-    await database.query(
-      `insert into tidegate.rollup_buckets (device, type, field, width, bucket, count, min, max, sum, last, last_time)
-       values ('a', 'com.acme.climate', 't', 'minute', now(), 1, 1, 1, 1, 1, now())`,
-    )
-    await migrated(database)
-    expect(await database.query('select compared::int, done_at from tidegate.former_rollups')).toEqual([
-      { compared: 0, done_at: null },
-    ])
-    expect(await database.query('select count::int, mean from tidegate.series')).toEqual([
-      { count: 1, mean: 1 },
-    ])
-    expect(await postgresStorage(database).transaction(lettingGo, new AbortController().signal)).toBe('later')
-    await database.close()
-    expect(await bench.rows('select from tidegate.former_rollups')).toEqual([])
-  })
-
-  test('is shown until the projection has counted as much, and stays where history has it no more; the rest is let go (G4)', async () => {
-    await built(rollups())
-    // History has the second of these, all of the third and more, and of the fourth a half.
-    for (const [bucket, count] of [
-      [0, 4],
-      [60, 2],
-      [120, 1],
-      [180, 2],
-    ] as const)
-      await before(bucket, count)
-    await bench.rows(
-      'insert into tidegate.former_rollups (one) values (true) on conflict (one) do update set done_at = null, device = null',
-    )
-    expect(await countsOf()).toEqual([4, 2, 1, 2])
-    const running = bench.start([rollups()])
-    await bench.store([61, 62, 121, 122, 181].map((seconds) => reading(ledger, device, seconds, { t: 1 })))
-    await bench.live('rollups')
-    expect(await countsOf()).toEqual([4, 2, 2, 2])
-    let step = await bench.transact(lettingGo)
-    while (typeof step === 'string' || !step.done) step = await bench.transact(lettingGo)
-    expect(step).toMatchObject({ compared: 4, letGo: 2 })
-    expect(await countsOf()).toEqual([4, 2, 2, 2])
-    expect(await bench.transact(lettingGo)).toBe('nothing')
-    // What comes is added by the projection alone.
-    await bench.store([182, 183].map((seconds) => reading(ledger, device, seconds, { t: 1 })))
-    await bench.live('rollups')
-    expect(await countsOf()).toEqual([4, 2, 2, 3])
     await running.close()
   })
 })

@@ -43,6 +43,8 @@ async function asBefore(): Promise<void> {
   await declareTopology(broker, groupTopology({ ...shared, group: 'rollups', types: ['#'] }))
   await broker.close()
   await declareFormerQueues(bench.url, { group: 'rollups', types: ['#'], partitions: 4 })
+  // What the upgrade leaves where that has counted.
+  await bench.rows('insert into tidegate.former_rollups (one) values (true)')
 }
 
 /** Into one queue alone, past every exchange of ours. */
@@ -77,6 +79,9 @@ describe('a group that this version has not any more', () => {
     await into(partitionQueue('rollups', 3), 'no event')
     await into(partitionQueue('history', 3), 'no event')
     await bench.start({ ...quick, ...ladder })
+    // Somebody has looked at it, and closed it.
+    await until(async () => expect(await bench.letters('history')).toHaveLength(1))
+    await bench.rows(`update tidegate.dead_letters set state = 'discarded', closed_at = now()`)
     await until(async () => expect(await stored()).toBe(41))
     await until(async () => expect(await bindingsOf(rabbitmqctl, bench.url)).not.toContain(`rollups.00 00.#`))
     await until(async () => expect(await bench.depth(partitionQueue('rollups', 1))).toBe(0))
@@ -85,9 +90,27 @@ describe('a group that this version has not any more', () => {
     await until(async () => expect(await queuesOfRollups()).toEqual([]))
     expect(await stored()).toBe(42)
     expect(await bench.letters('rollups')).toEqual([])
-    await until(async () => expect(await bench.letters('history')).toHaveLength(1))
     const bound = await bindingsOf(rabbitmqctl, bench.url)
     expect(bound.filter((one) => one.startsWith('rollups'))).toEqual([])
+    expect(
+      await bench.rows('select queues_gone_at is not null as gone from tidegate.former_rollups'),
+    ).toEqual([{ gone: true }])
+  }, 60_000)
+
+  test('keeps its queues where nothing says that they are those of what was built in (G5)', async () => {
+    await asBefore()
+    await bench.rows('delete from tidegate.former_rollups')
+    const before = await queuesOfRollups()
+    const ledger = new Ledger()
+    await bench.publish([ledger.next('device-1')])
+    await bench.start({ ...quick, ...ladder })
+    await until(async () => expect(await stored()).toBe(1))
+    await bench.rows(`insert into tidegate.former_rollups (one, queues_gone_at) values (true, now())`)
+    await bench.start({ ...quick, ...ladder })
+    await bench.publish([ledger.next('device-1')])
+    await until(async () => expect(await stored()).toBe(2))
+    expect(await queuesOfRollups()).toEqual(before)
+    expect(await bindingsOf(rabbitmqctl, bench.url)).toContain(`${partitionQueue('rollups', 0)} 00.#`)
   }, 60_000)
 
   test('keeps its queues while an instance of the version before works at them', async () => {

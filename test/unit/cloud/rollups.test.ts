@@ -14,6 +14,11 @@ describe('rollups', () => {
     expect(numericFields({ n: Number.POSITIVE_INFINITY })).toEqual([])
     // Two of these would have a sum that is no double, for ever.
     expect(numericFields({ n: 1.7e308, m: -1.7e308, last: -1e290 })).toEqual([['last', -1e290]])
+    // And the mean of this one and some zeros no double either.
+    expect(numericFields({ n: -5e-324, m: 1e-290 })).toEqual([
+      ['n', 0],
+      ['m', 1e-290],
+    ])
     // For PostgreSQL these two would be one key.
     expect(numericFields({ '\ud800': 1, b: { '\ud801': 2 }, '😀': 3 })).toEqual([['😀', 3]])
     expect(

@@ -69,18 +69,16 @@ export function publishAgain(
   )
 }
 
-/** For groups that begin at the beginning of history, if there are any: who knows how far they are, and what publishes for them. */
+/** Who is here, and for groups that begin at the beginning of history, if there are any: who knows how far they are, and what publishes for them. */
 export function beginningParts(
-  { scope, clock, random, signal }: Start,
+  { config, scope, clock, random, signal }: Start,
   {
     publishing,
     database,
     consumers,
   }: { publishing: AmqpConnection; database: Database; consumers: readonly ConfiguredConsumer[] },
-): Pick<GroupOptions, 'beginnings' | 'outbound'> {
-  if (!consumers.some(({ from }) => from === 'beginning')) return {}
+): Pick<GroupOptions, 'beginnings' | 'outbound' | 'historyLadderMs'> {
   const storage = postgresStorage(database)
-  const outbound = scope.own(rabbitOutbound(publishing, clock))
   const beginnings = postgresBeginnings({
     storage,
     pages: postgresPages,
@@ -90,7 +88,9 @@ export function beginningParts(
     // What is under way when the cloud stops ends with its groups.
     signal: new AbortController().signal,
   })
-  return { beginnings, outbound }
+  if (!consumers.some(({ from }) => from === 'beginning')) return { beginnings }
+  const outbound = scope.own(rabbitOutbound(publishing, clock))
+  return { beginnings, outbound, historyLadderMs: config.retry.ladder }
 }
 
 function wantsOf(consumers: readonly ConfiguredConsumer[]): (group: string, type: string) => boolean {

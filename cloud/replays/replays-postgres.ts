@@ -26,7 +26,11 @@ export interface ReplaysOptions {
 
 // Whoever was released first is next, so that one that only waits holds up none. The ladder of a group that does not run here is not known here,
 // nor what it takes of history; and a group that begins at the beginning of history does that itself.
+// A start whose consumer is gone is ended here: nobody else would.
 const claimSql = `
+with gone as (
+  update tidegate.replays set state = 'stopped', reason = coalesce(reason, 'stopped by hand'), ended_at = clock_timestamp(), claim = null
+  where source = 'start' and state = 'stopping' and ended_at is null and (kept_until is null or kept_until < clock_timestamp()))
 update tidegate.replays set claim = $1, claimed_until = clock_timestamp() + $2 * interval '1 ms'
 where replay = (select replay from tidegate.replays
                 where ended_at is null and (claimed_until is null or claimed_until < clock_timestamp()) and source <> 'start'

@@ -53,9 +53,7 @@ const markerSql = `
 select e.id, e.body::text as text from tidegate.events as e join tidegate.replays as r on r.replay = $1 and r.deed::text = e.id
 where e.gateway = '${cloudLedger}' and e.source = '/gateways/${cloudLedger}'`
 
-const settledSql = `select distinct partition from tidegate.replay_counts where replay = $1`
-
-const unmarkSql = `delete from tidegate.replay_counts where replay = $1`
+const settledSql = `select distinct partition from tidegate.replay_counts where replay = $1 and generation = $2`
 
 const closeSql = `update tidegate.replays set through_cursor = $3 where replay = $1 and claim = $2 and ended_at is null`
 
@@ -105,9 +103,8 @@ export function postgresBeginnings(options: BeginningsOptions): Beginnings {
       if (!marker) throw new Error('the deed of the beginning is not in the ledger')
       return marker
     },
-    unmark: async ({ replay }) => void (await change(unmarkSql, [replay])),
-    async markersSettled({ replay }) {
-      const { rows } = await run((tx) => tx.query<{ partition: number }>(settledSql, [replay]))
+    async markersSettled({ replay }, round) {
+      const { rows } = await run((tx) => tx.query<{ partition: number }>(settledSql, [replay, round]))
       return new Set(rows.map(({ partition }) => partition))
     },
     close: ({ replay, claim }) =>

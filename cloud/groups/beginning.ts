@@ -28,10 +28,8 @@ export interface Beginnings {
   passed(claimed: ClaimedBeginning, next: string, events: number): Promise<Kept>
   /** An event of the record that history has: whatever lies before it in a queue of history's is stored when this is settled. */
   marker(claimed: ClaimedBeginning): Promise<{ id: string; text: string }>
-  /** What was settled of it by now does not count. */
-  unmark(claimed: ClaimedBeginning): Promise<void>
-  /** In which partitions of history it was settled. */
-  markersSettled(claimed: ClaimedBeginning): Promise<ReadonlySet<number>>
+  /** In which partitions of history it was settled, of those that were sent in this round: one of before says nothing of what came since. */
+  markersSettled(claimed: ClaimedBeginning, round: string): Promise<ReadonlySet<number>>
   /** From now on it ends: with what is stored by now. */
   close(claimed: ClaimedBeginning): Promise<void>
   end(claimed: ClaimedBeginning, state: 'done' | 'stopped'): Promise<void>
@@ -129,6 +127,7 @@ class RunningBeginning implements Beginning {
   #countedAtMs = -Infinity
   /** What is handed over under another is nobody's. */
   #claimed: ClaimedBeginning | undefined
+  #rounds = 0
 
   constructor(options: BeginningOptions) {
     this.#options = options
@@ -234,12 +233,22 @@ class RunningBeginning implements Beginning {
     const sinceMs = clock.monotonicMs()
     const hasClimbed = (): boolean => clock.monotonicMs() - sinceMs > ladder.lengthMs + ladderSlackMs
     await clock.sleep(onTheWayMs, signal)
-    // What was on a rung of history's comes back behind the markers.
-    do {
-      if (!(await this.#until(claimed, async () => hasClimbed() || (await ladder.isEmpty())))) return false
-      if (!(await this.#mark(claimed))) return false
+    // What was on a rung of history's meanwhile may have come back behind a marker.
+    let wasEmpty = false
+    const isEmpty = async (): Promise<boolean> => {
+      const isNow = await ladder.isEmpty()
+      wasEmpty &&= isNow
+      return isNow
+    }
+    while (!wasEmpty) {
+      const isToMark = async (): Promise<boolean> => hasClimbed() || (await isEmpty())
+      if (!(await this.#until(claimed, isToMark))) return false
+      wasEmpty = true
+      if (!(await this.#mark(claimed, isEmpty))) return false
       await clock.sleep(onTheWayMs, signal)
-    } while (!hasClimbed() && !(await ladder.isEmpty()))
+      await isEmpty()
+      wasEmpty ||= hasClimbed()
+    }
     await beginnings.close(claimed)
     return true
   }
@@ -257,19 +266,21 @@ class RunningBeginning implements Beginning {
     return true
   }
 
-  /** Markers into all of history's queues, until each has settled one. Those that are lost are sent again. */
-  async #mark(claimed: ClaimedBeginning): Promise<boolean> {
+  /** Markers into all of history's queues, until each has settled one. Those that are lost are sent again. A rung lasts longer than a look. */
+  async #mark(claimed: ClaimedBeginning, look: () => Promise<unknown>): Promise<boolean> {
     const { beginnings, clock, outbound, partitions } = this.#options
     const marker = await beginnings.marker(claimed)
-    await beginnings.unmark(claimed)
+    const round = `${claimed.claim}.${++this.#rounds}`
     let sentAtMs = -Infinity
     return this.#until(claimed, async () => {
-      const settled = await beginnings.markersSettled(claimed)
+      const settled = await beginnings.markersSettled(claimed, round)
       const missing = partitionsOf(partitions).filter((partition) => !settled.has(partition))
       if (missing.length > 0 && clock.monotonicMs() - sentAtMs >= markAgainMs) {
         sentAtMs = clock.monotonicMs()
-        for (const partition of missing) await outbound.send(...markerOf(marker, claimed.replay, partition))
+        for (const partition of missing)
+          await outbound.send(...markerOf(marker, { replay: claimed.replay, round, partition }))
       }
+      await look()
       return missing.length === 0
     })
   }

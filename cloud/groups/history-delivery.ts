@@ -46,15 +46,14 @@ export function createHistoryDelivery(
 /** An event that history has already, into one of its queues: a repeat there, which is counted when it is settled. */
 export function markerOf(
   { id, text }: { id: string; text: string },
-  replay: number,
-  partition: number,
+  { replay, round, partition }: { replay: number; round: string; partition: number },
 ): [Target, Letter] {
   return [
     { kind: 'queue', queue: partitionQueue('history', partition) },
     {
       body: Buffer.from(text),
       properties: { messageId: id, appId: cloudLedger, contentType: wire.contentType },
-      headers: { [names.replay]: replay, [names.attempt]: 1 },
+      headers: { [names.replay]: replay, [names.generation]: round, [names.attempt]: 1 },
       barer: [],
     },
   ]

@@ -41,7 +41,9 @@ comment on column tidegate.dead_letters.generation is 'Of the replay out of hist
 
 alter table tidegate.replay_counts
   add column repeats integer not null default 0,
-  add column partition smallint;
+  add column partition smallint,
+  add column generation text;
+comment on column tidegate.replay_counts.generation is 'Of a marker of a start: the round it was sent in.';
 comment on column tidegate.replay_counts.partition is 'Of what was sent out of history: the partition it was sent to.';
 `,
 }

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { type Beginning, type Beginnings, startBeginning } from '../../../cloud/groups/beginning.ts'
 import { systemClock } from '../../../src/clock.ts'
+import { headers as names } from '../../../src/contract/wire.ts'
 import { silentLog } from '../../../src/log.ts'
 
 /** What is taken away, to see that the check notices. */
@@ -10,6 +11,7 @@ type Fault =
   | 'queues-read-at-once'
   | 'rungs-not-waited-for'
   | 'returns-read-when-bound'
+  | 'rounds-confused'
 
 /** Whatever it waits for comes in the next turn. */
 let nowMs = 0
@@ -44,16 +46,17 @@ class World {
   readonly #fault: Fault | undefined
   readonly #total = 40
   #published = 0
-  readonly #historyQueue: (number | 'marker')[] = []
+  readonly #historyQueue: (number | string)[] = []
   readonly #stored: number[] = []
   readonly #groupQueue: number[] = []
   /** What history has to try again, where it does. */
-  readonly #rung: number[] = []
+  readonly #rung: { event: number; until: number }[] = []
+  #steps = 0
   readonly #tried = new Set<number>()
   #isNotedBound = false
   #isRead = false
   #isBound = false
-  #isMarked = false
+  readonly #settledRounds = new Set<string>()
   #cursor = 0
   #through: number | undefined
   #isOver = false
@@ -105,7 +108,10 @@ class World {
         group: 'newcomer',
         partitions: 1,
         beginnings: this.#beginnings(step),
-        outbound: { send: () => step(() => void this.#historyQueue.push('marker')) },
+        outbound: {
+          send: (_target, { headers }) =>
+            step(() => void this.#historyQueue.push(String(headers[names.generation]))),
+        },
         bind: () => step(() => this.#bind()),
         returns: {
           read: () => (this.#isRead = true),
@@ -145,7 +151,7 @@ class World {
             ? 'over'
             : {
                 replay: 1,
-                claim: 'c',
+                claim: `c${this.#life}`,
                 group: 'newcomer',
                 cursor: String(this.#cursor),
                 isBound: this.#isNotedBound,
@@ -158,7 +164,6 @@ class World {
           this.#isNotedBound = true
           return this.#state
         }),
-      unmark: () => step(() => void (this.#isMarked = false)),
       read: (_claimed, after, max) => step(() => this.#read(Number(after), Math.min(max, 7))),
       passed: (_claimed, next) =>
         step(() => {
@@ -166,8 +171,14 @@ class World {
           return this.#state
         }),
       marker: () => step(() => ({ id: 'm', text: '{}' })),
-      markersSettled: () =>
-        step(() => new Set(this.#isMarked || this.#fault === 'markers-not-waited-for' ? [0] : [])),
+      markersSettled: (_claimed, round) =>
+        step(() => {
+          const isSettled =
+            this.#settledRounds.has(round) ||
+            (this.#fault === 'rounds-confused' && this.#settledRounds.size > 0) ||
+            this.#fault === 'markers-not-waited-for'
+          return new Set(isSettled ? [0] : [])
+        }),
       close: () =>
         step(() => {
           this.#through = this.#stored.length
@@ -202,9 +213,11 @@ class World {
 
   #step(): void {
     const dice = this.#random()
+    const [first] = this.#rung
+    this.#steps++
+    if (first && first.until <= this.#steps) this.#historyQueue.push((this.#rung.shift(), first.event))
     if (dice < 0.4) this.#publish()
     else if (dice < 0.8) this.#store()
-    else if (this.#rung.length > 0) this.#historyQueue.push(this.#rung.shift() as number)
     else if (this.#isRead && this.#groupQueue.length > 0) this.#handle(this.#groupQueue[0] as number)
     else if (this.#fault === 'queues-read-at-once' && this.#groupQueue.length > 0)
       this.#handle(this.#groupQueue[0] as number)
@@ -219,11 +232,12 @@ class World {
 
   #store(): void {
     const next = this.#historyQueue.shift()
-    if (next === 'marker') this.#isMarked = true
+    if (typeof next === 'string') this.#settledRounds.add(next)
     else if (next === undefined) return
-    else if (this.#hasRung && !this.#tried.has(next) && this.#random() < 0.2) this.#rung.push(next)
+    else if (this.#hasRung && !this.#tried.has(next) && this.#random() < 0.2)
+      this.#rung.push({ event: next, until: this.#steps + 18 })
     else this.#stored.push(next)
-    if (next !== undefined && next !== 'marker') this.#tried.add(next)
+    if (typeof next === 'number') this.#tried.add(next)
   }
 
   /** The inbox is in the transaction of the effect. */
@@ -251,7 +265,6 @@ const quietBeginnings: Beginnings = {
   bound: async () => 'running',
   passed: async () => 'running',
   marker: async () => ({ id: 'm', text: '{}' }),
-  unmark: async () => {},
   markersSettled: async () => new Set([0]),
   close: async () => {},
   end: async () => {},
@@ -296,10 +309,12 @@ describe('a group that begins at the beginning of history', () => {
     const each = async (seed: number, fault?: Fault): Promise<number[]> =>
       (await hadOf(seed, fault, true)).toSorted((one, other) => one - other)
     for (let seed = 1; seed <= seeds; seed++) expect(await each(seed), `seed ${seed}`).toEqual(inOrder)
-    let noticed = false
-    for (let seed = 1; seed <= seeds && !noticed; seed++)
-      noticed = String(await each(seed, 'rungs-not-waited-for')) !== String(inOrder)
-    expect(noticed).toBe(true)
+    for (const fault of ['rungs-not-waited-for', 'rounds-confused'] as const) {
+      let noticed = false
+      for (let seed = 1; seed <= 20 * seeds && !noticed; seed++)
+        noticed = String(await each(seed, fault)) !== String(inOrder)
+      expect(noticed, fault).toBe(true)
+    }
   })
 
   test('comes to its end however many events come meanwhile, and sends markers again that nobody has settled (G7)', async () => {

@@ -24,6 +24,7 @@ import { postgresPages } from './history/replay-pages-postgres.ts'
 import type { ConfiguredConsumer } from './pipeline/definition.ts'
 import type { SchemaCheck } from './pipeline/schema-check.ts'
 import { rabbitOutbound } from './replays/outbound-rabbit.ts'
+import type { Taken } from './replays/history-source-postgres.ts'
 import { startReplayer } from './replays/replayer.ts'
 import { postgresReplays } from './replays/replays-postgres.ts'
 import { deedBounds, peopleSettings, previewBounds } from './settings.ts'
@@ -47,7 +48,7 @@ export function publishAgain(
   const outbound = scope.own(rabbitOutbound(publishing, clock))
   scope.own(startPublishing({ storage: postgresStorage(database), outbound, partitions, clock, log }))
   const groups = consumers.map(({ group }) => group)
-  const wants = wantsOf(consumers)
+  const taken = takenBy(consumers)
   const ladders = consumers.map(({ ladderMs }) => ladderMs.reduce((sum, delayMs) => sum + delayMs, 0))
   scope.own(
     startReplayer({
@@ -56,7 +57,7 @@ export function publishAgain(
           storage: postgresStorage(database),
           leaseMs: replayLeaseMs,
           groups,
-          wants,
+          taken,
           pages: postgresPages,
           signal,
         }),
@@ -82,7 +83,7 @@ export function beginningParts(
   const beginnings = postgresBeginnings({
     storage,
     pages: postgresPages,
-    wants: wantsOf(consumers),
+    taken: takenBy(consumers),
     begin: (group) => beginGroup(group, { storage, clock, random, signal }),
     leaseMs: beginningLeaseMs,
     // What is under way when the cloud stops ends with its groups.
@@ -93,9 +94,12 @@ export function beginningParts(
   return { beginnings, outbound, historyLadderMs: config.retry.ladder }
 }
 
-function wantsOf(consumers: readonly ConfiguredConsumer[]): (group: string, type: string) => boolean {
+function takenBy(consumers: readonly ConfiguredConsumer[]): Taken {
   const byGroup = new Map(consumers.map((consumer) => [consumer.group, consumer]))
-  return (group, type) => byGroup.get(group)?.wants(type) ?? false
+  return {
+    wants: (group, type) => byGroup.get(group)?.wants(type) ?? false,
+    patterns: (group) => byGroup.get(group)?.types,
+  }
 }
 
 /** What events are checked against. */

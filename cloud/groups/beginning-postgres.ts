@@ -2,12 +2,13 @@ import { randomUUID } from 'node:crypto'
 import { cloudLedger } from '../../src/contract/event.ts'
 import type { Storage, Transaction } from '../database/storage.ts'
 import type { HistoryPages } from '../replays/history-pages.ts'
+import type { Taken } from '../replays/history-source-postgres.ts'
 import type { Beginnings, ClaimedBeginning, Standing } from './beginning.ts'
 
 export interface BeginningsOptions {
   storage: Storage
   pages: HistoryPages
-  wants: (group: string, type: string) => boolean
+  taken: Taken
   /** Puts it on record that a group begins; idempotent. */
   begin: (group: string) => Promise<void>
   /** Without a sign of life for so long whoever has one is gone, ms. */
@@ -68,7 +69,7 @@ update tidegate.replays set claim = null, kept_until = null where replay = $1 an
 
 /** One row of `tidegate.replays` for each group that begins: as a replay of all of history, which the group does itself. */
 export function postgresBeginnings(options: BeginningsOptions): Beginnings {
-  const { storage, pages, wants, leaseMs, signal } = options
+  const { storage, pages, taken, leaseMs, signal } = options
   const run = <T>(work: (tx: Transaction) => Promise<T>): Promise<T> => storage.transaction(work, signal)
   const ask = async <Row>(sql: string, values: unknown[]): Promise<Row | undefined> =>
     (await run((tx) => tx.query<Row>(sql, values))).rows[0]
@@ -94,7 +95,11 @@ export function postgresBeginnings(options: BeginningsOptions): Beginnings {
         const { rows } = await tx.query<{ through: string | null }>(throughSql, [replay, claim])
         const through = rows[0]?.through ?? undefined
         const asked = { after, through, selection: { group }, max }
-        return pages.read(tx, { ...asked, wants: (type) => wants(group, type) })
+        return pages.read(tx, {
+          ...asked,
+          wants: (type) => taken.wants(group, type),
+          patterns: taken.patterns(group),
+        })
       }),
     bound: ({ replay, claim }) => kept(boundSql, [replay, claim, leaseMs]),
     passed: ({ replay, claim }, next, events) => kept(passedSql, [replay, claim, leaseMs, next, events]),

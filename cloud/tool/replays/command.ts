@@ -129,6 +129,14 @@ function selectionOf(options: ReplayOptions): object {
   const { to: group, type: types, device, after, until } = options
   const from = options.from === 'beginning' ? undefined : options.from
   if (group === undefined) throw invalid('which group is to have them?', '--to GROUP')
+  if (
+    options.key !== undefined &&
+    process.argv.some((one) => /^(--(from|until)=)?\d+(\.\d+)?(ms|s|m|h|d)$/.test(one))
+  )
+    throw invalid(
+      'how long ago is another time each time, and a key is for one request',
+      'say when: --from 2026-11-27T08:00:00Z',
+    )
   // What is left out by mistake must not be everything.
   const isSaid = options.from === 'beginning' || [types, device, after, from, until].some((one) => one)
   if (!isSaid)

@@ -201,7 +201,7 @@ class World {
       type: 'a.b',
       partitionkey: 'd',
       text: String(event),
-      storedMs: 0,
+      earliestMs: 0,
     }))
     const more = end < (this.#through ?? this.#stored.length)
     return { events, next: String(end), more, exhausted: this.#through !== undefined && !more }
@@ -252,7 +252,7 @@ const eventOf = (number: number) => ({
   type: 'a.b',
   partitionkey: 'd',
   text: String(number),
-  storedMs: 0,
+  earliestMs: 0,
 })
 
 const quietBeginnings: Beginnings = {

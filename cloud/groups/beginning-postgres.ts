@@ -3,7 +3,7 @@ import { cloudLedger } from '../../src/contract/event.ts'
 import type { Storage, Transaction } from '../database/storage.ts'
 import type { HistoryPages } from '../replays/history-pages.ts'
 import type { Taken } from '../replays/history-source-postgres.ts'
-import type { Beginnings, ClaimedBeginning, Standing } from './beginning.ts'
+import type { Beginnings, ClaimedBeginning, Standing } from './beginnings.ts'
 
 export interface BeginningsOptions {
   storage: Storage

@@ -4,56 +4,10 @@ import type { Logger } from '../../src/log.ts'
 import type { Delivery } from '../amqp/delivery.ts'
 import type { HistoryPage } from '../replays/history-pages.ts'
 import type { Outbound } from '../replays/outbound.ts'
-import { createHistoryDelivery, markerOf } from './history-delivery.ts'
+import type { Beginnings, ClaimedBeginning, Kept } from './beginnings.ts'
+import { handOver, isWithin, markerOf } from './history-delivery.ts'
 import { partitionsOf } from './queues.ts'
 import type { HistoryLadder, Returns } from './returns.ts'
-
-/** New groups that begin at the beginning of history, as all instances know of them. Port; the adapter is beginning-postgres.ts. */
-export interface Beginnings {
-  /** Undefined: there was never a group of this name, as far as the database knows. */
-  standing(group: string): Promise<Standing | undefined>
-  /** It is here, from now on: whatever becomes of its queues, it begins nowhere any more. Idempotent. */
-  note(group: string): Promise<void>
-  /** It is on record that it begins, as a deed in the cloud's own ledger. Idempotent. */
-  begin(group: string): Promise<void>
-  /** For one instance at a time. Undefined: another has it. */
-  claim(group: string): Promise<ClaimedBeginning | 'over' | undefined>
-  /** Keeps the claim. */
-  keep(claimed: ClaimedBeginning): Promise<Kept>
-  /** The next events that the group takes. */
-  read(claimed: ClaimedBeginning, after: string, max: number): Promise<HistoryPage>
-  /** Its queues are about to be bound: from now on nobody reads them until it is over. Keeps the claim as well. */
-  bound(claimed: ClaimedBeginning): Promise<Kept>
-  /** Everything up to `next` is settled. Keeps the claim as well. */
-  passed(claimed: ClaimedBeginning, next: string, events: number): Promise<Kept>
-  /** An event of the record that history has: whatever lies before it in a queue of history's is stored when this is settled. */
-  marker(claimed: ClaimedBeginning): Promise<{ id: string; text: string }>
-  /** In which partitions of history it was settled, of those that were sent in this round: one of before says nothing of what came since. */
-  markersSettled(claimed: ClaimedBeginning, round: string): Promise<ReadonlySet<number>>
-  /** From now on it ends: with what is stored by now. */
-  close(claimed: ClaimedBeginning): Promise<void>
-  end(claimed: ClaimedBeginning, state: 'done' | 'stopped'): Promise<void>
-  /** Any instance may have it at once. */
-  release(claimed: ClaimedBeginning): Promise<void>
-}
-
-/** `before`: it is not new, and has not begun at the beginning. */
-export type Standing = 'under-way' | 'over' | 'before'
-
-/** Undefined: the claim is lost. `stopping`: a person wants the group to go on without the rest. */
-type Kept = 'running' | 'stopping' | undefined
-
-export interface ClaimedBeginning {
-  replay: number
-  claim: string
-  group: string
-  /** Behind this it goes on. */
-  cursor: string
-  /** Its queues were bound, or perhaps. */
-  isBound: boolean
-  /** What is to be read is known. */
-  isClosed: boolean
-}
 
 export interface BeginningOptions {
   group: string
@@ -258,7 +212,7 @@ class RunningBeginning implements Beginning {
     const { beginnings, bind, returns } = this.#options
     await returns.leave()
     if (!claimed.isBound) {
-      if (!(await this.#until(claimed, async () => !(await returns.isRead())))) return false
+      if (!(await this.#until(claimed, async () => !(await returns.isRead()), true))) return false
       if (!(await this.#kept(beginnings.bound(claimed)))) return false
       claimed.isBound = true
     }
@@ -286,7 +240,11 @@ class RunningBeginning implements Beginning {
   }
 
   /** False: the claim is lost, or a person wants no more of it. */
-  async #until(claimed: ClaimedBeginning, check: () => Promise<boolean>): Promise<boolean> {
+  async #until(
+    claimed: ClaimedBeginning,
+    check: () => Promise<boolean>,
+    alsoStopping = false,
+  ): Promise<boolean> {
     const { beginnings, clock, log } = this.#options
     const sinceMs = clock.monotonicMs()
     for (let isTold = false; !(await check());) {
@@ -299,6 +257,7 @@ class RunningBeginning implements Beginning {
       }
       await clock.sleep(lookEveryMs / 5, this.#stopping.signal)
       if (!(await this.#kept(beginnings.keep(claimed)))) return false
+      if (this.#state === 'stopping' && !alsoStopping) return false
     }
     return true
   }
@@ -306,34 +265,14 @@ class RunningBeginning implements Beginning {
   /** Resolves when all of them are settled, or there is no point in waiting. */
   async #handOver(claimed: ClaimedBeginning, events: HistoryPage['events']): Promise<void> {
     if (events.length === 0) return
-    const { group, partitions, beginnings, onDelivery, clock } = this.#options
+    const { group, partitions, beginnings, onDelivery, clock, leaseMs } = this.#options
     const isLost = (): boolean => this.#claimed !== claimed || !this.#isOurs
-    const settled = new Promise<boolean>((resolve) => {
-      let left = events.length
-      const ack = (): void => {
-        if (--left === 0) resolve(true)
-      }
-      for (const event of events)
-        onDelivery(createHistoryDelivery(event, { group, partitions, isLost, ack, nowMs: clock.now() }))
-    })
-    while (this.#isOurs && !this.#stopping.signal.aborted) {
-      if (await this.#waitsFor(settled)) return
+    const { signal } = this.#stopping
+    const settled = handOver(events, onDelivery, { group, partitions, isLost, nowMs: clock.now() })
+    while (this.#isOurs && !signal.aborted) {
+      if (await isWithin(settled, leaseMs / 4, clock, signal)) return
       await this.#kept(beginnings.keep(claimed)).catch(() => {})
     }
-  }
-
-  /** For a part of the lease. */
-  async #waitsFor(settled: Promise<boolean>): Promise<boolean> {
-    const { clock, leaseMs } = this.#options
-    const waiting = new AbortController()
-    const signal = AbortSignal.any([this.#stopping.signal, waiting.signal])
-    const pause = clock.sleep(leaseMs / 4, signal).then(
-      () => false,
-      () => false,
-    )
-    const isSettled = await Promise.race([settled, pause])
-    waiting.abort()
-    return isSettled
   }
 
   /** Asked for now: what it says of the claim, and since when that holds. */

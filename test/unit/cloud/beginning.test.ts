@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { type Beginning, type Beginnings, startBeginning } from '../../../cloud/groups/beginning.ts'
+import { type Beginning, startBeginning } from '../../../cloud/groups/beginning.ts'
+import type { Beginnings } from '../../../cloud/groups/beginnings.ts'
 import { systemClock } from '../../../src/clock.ts'
 import { headers as names } from '../../../src/contract/wire.ts'
 import { silentLog } from '../../../src/log.ts'

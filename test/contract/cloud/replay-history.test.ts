@@ -189,4 +189,22 @@ describe('a replay out of history', () => {
     )
     expect(await codeOf({ group: 'one' })).toBe('REPLAY_BEYOND_INBOX')
   })
+
+  test('stops at what was recorded before the inbox remembers: its group may have had it long before history stored it (G4)', async () => {
+    const recorded = async (recordedtime: string): Promise<void> => {
+      await bench.publish([ledger.next('device-1', { recordedtime })])
+      await stored()
+    }
+    const daysAgo = (days: number): string => new Date(Date.now() - days * 86_400_000).toISOString()
+    await recorded(daysAgo(0))
+    await recorded(daysAgo(10))
+    await until(async () => expect(await seen()).toHaveLength(4))
+    await bench.rows(`update tidegate.inbox_groups set since = now() - interval '40 days'`)
+    await bench.rows(
+      `update tidegate.inbox_weeks set from_time = now() - interval '3 days' where from_time < now()`,
+    )
+    const beyond = await replay({ group: 'one' })
+    expect(beyond).toMatchObject({ state: 'stopped', sent: 0 })
+    expect(beyond.reason).toMatch(/^REPLAY_BEYOND_INBOX/)
+  })
 })
